@@ -1,0 +1,43 @@
+package event
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// alarm is the one timer that ends a loop's sleep at its next deadline. It is armed lazily: an alarm for an earlier
+// time stays, goes off, finds nothing due and costs one empty turn, so that a deadline that keeps moving away does not
+// touch the clock's timers.
+type alarm struct {
+	l     *Loop
+	timer ClockTimer   // nil until the first deadline
+	at    atomic.Int64 // what it is armed for; 0 when it is not
+}
+
+// set makes the alarm go off at deadline or earlier. Loop only.
+func (a *alarm) set(deadline time.Duration) {
+	if at := a.at.Load(); at != 0 && at <= int64(deadline) {
+		return
+	}
+	a.at.Store(int64(deadline))
+	d := max(0, deadline-a.l.clock.Now())
+	if a.timer == nil {
+		a.timer = a.l.clock.AfterFunc(d, a.goOff)
+	} else {
+		a.timer.Reset(d)
+	}
+}
+
+// goOff is a waker like any other: that time has passed is what it publishes.
+func (a *alarm) goOff() {
+	a.at.Store(0)
+	a.l.mu.Lock()
+	wake := a.l.claim()
+	a.l.unlock(wake)
+}
+
+func (a *alarm) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}

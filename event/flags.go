@@ -1,0 +1,68 @@
+package event
+
+import (
+	"strings"
+
+	"github.com/evmq/evmq/internal/poller"
+)
+
+// Flags says what an event waits for, how it waits, and what has happened to it. The values are libevent's.
+type Flags uint16
+
+const (
+	// Timeout is reported when the time given to Add has passed. It need not be asked for.
+	Timeout Flags = 0x01
+	// Read waits until reading would not block: there is data, the end of the file, a new connection or an error.
+	Read Flags = 0x02
+	// Write waits until writing would not block: there is room, or an error.
+	Write Flags = 0x04
+	// Signal waits for a signal of the operating system; the descriptor is the signal's number. It goes with Persist
+	// and timeouts, and with no other condition.
+	Signal Flags = 0x08
+	// Persist keeps an event added after its callback was chosen; without it an event is removed just before.
+	Persist Flags = 0x10
+	// EdgeTriggered reports a change of a descriptor instead of its state: who does not read or write until the
+	// call would block, or calls Activate for the rest, hears no more of it. All events of one descriptor agree on it.
+	EdgeTriggered Flags = 0x20
+	// Closed waits until the peer has closed its sending half or reset the connection, without a read.
+	Closed Flags = 0x80
+)
+
+const (
+	readiness = Read | Write | Closed
+	outcomes  = Timeout | Signal | readiness
+	allFlags  = outcomes | Persist | EdgeTriggered
+)
+
+// The poller's conditions have the same values, so that a set passes through unchanged.
+const (
+	_ = uint(Read-Flags(poller.Read)) + uint(Flags(poller.Read)-Read)
+	_ = uint(Write-Flags(poller.Write)) + uint(Flags(poller.Write)-Write)
+	_ = uint(Closed-Flags(poller.Closed)) + uint(Flags(poller.Closed)-Closed)
+	_ = uint(EdgeTriggered-Flags(poller.Edge)) + uint(Flags(poller.Edge)-EdgeTriggered)
+)
+
+var flagNames = [...]struct {
+	flag Flags
+	name string
+}{
+	{Timeout, "Timeout"}, {Read, "Read"}, {Write, "Write"}, {Signal, "Signal"},
+	{Persist, "Persist"}, {EdgeTriggered, "EdgeTriggered"}, {Closed, "Closed"},
+}
+
+// String lists the flags, separated by "|"; "0" when there are none.
+func (f Flags) String() string {
+	if f == 0 {
+		return "0"
+	}
+	var set []string
+	for _, n := range flagNames {
+		if f&n.flag != 0 {
+			set = append(set, n.name)
+		}
+	}
+	if f&^allFlags != 0 {
+		set = append(set, "invalid")
+	}
+	return strings.Join(set, "|")
+}

@@ -1,0 +1,284 @@
+package event
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// A Loop waits for descriptors, timers, signals and other goroutines, and calls the callbacks of what has happened, one
+// after the other, on the goroutine that runs it. See the package comment for the order of a turn.
+type Loop struct {
+	// Fixed by NewLoop.
+	clock     Clock
+	log       *slog.Logger
+	driver    driver
+	features  Features
+	budget    Budget
+	postLimit int
+	slow      time.Duration
+	onPanic   func(v any, stack []byte)
+	done      chan struct{} // closed when the loop is
+
+	// mu guards the tables: everything below down to the next heading. It is held for table work only, never across a
+	// callback or a system call that can wait. sigMu is taken before it; a user's lock is never taken under it.
+	mu          sync.Mutex
+	state       loopState
+	asleep      bool // see wake.go
+	poller      Poller
+	active      activeQueue
+	timers      timers
+	seq         uint64 // order of deadlines
+	fds         []fdEntry
+	signals     map[int]*signalSource
+	users       map[*Event]struct{} // added with neither a condition nor a timeout
+	posts       postQueue
+	prepare     []*Watcher
+	check       []*Watcher
+	owner       uint64 // the goroutine that runs the loop; 0 when none does
+	runs        uint64 // counts the Runs, so that a late cancellation finds its own
+	running     *Event // whose callback was chosen and has not returned
+	ran         chan struct{}
+	left        chan struct{} // closed when owner leaves; made by who waits for that
+	brk         bool          // Break, until a Run consumes it
+	exit        bool          // Exit, until a Run consumes it
+	again       bool          // Continue
+	canceled    error         // of the Run's context
+	gotBreak    bool
+	gotExit     bool
+	refs        int // Ref less Unref
+	added       int // events that are added, internal ones not counted
+	maxAdded    int
+	maxActive   int
+	stray       uint64 // the last stray report's tag
+	mustRebuild bool
+	notes       []func() // log lines to be written outside the lock
+	stats       Stats
+
+	sigMu      sync.Mutex // orders registration with os/signal; taken before mu
+	forwarders sync.WaitGroup
+
+	// A turn's state belongs to the goroutine that runs the loop. It is here and not on that goroutine's stack, so that
+	// a turn can be finished by another goroutine than began it.
+	now    time.Duration // the turn's reading of the clock; written under mu
+	slept  time.Duration // when the loop fell asleep; 0 when it has not; under mu
+	born   time.Duration
+	called int // callbacks of users in this turn
+	ready  []Ready
+
+	postEvent *Event
+	exitEvent *Event
+}
+
+// loopState only grows. It changes under mu before the last posts run, so that nothing is accepted after them.
+type loopState uint8
+
+const (
+	loopOpen loopState = iota
+	loopClosing
+	loopClosed
+)
+
+func (s loopState) String() string { return [...]string{"open", "closing", "closed"}[s] }
+
+// readyBatch is how many reports a turn takes from the poller.
+const readyBatch = 512
+
+// NewLoop makes a loop. It takes descriptors of the kernel and gives them back at Close; it takes no goroutine.
+//
+// Errors: ErrOption, ErrPriority, ErrUnsupported (a backend or driver that is not here, or the parked driver asked for
+// with poll), or the system's.
+func NewLoop(options ...Option) (*Loop, error) {
+	var c config
+	for _, option := range options {
+		option(&c)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("new loop: %w", err)
+	}
+	c.fromEnv()
+	l := &Loop{
+		clock: c.clock, log: c.logger, budget: c.budget, postLimit: c.postLimit, slow: c.slow, onPanic: c.onPanic,
+		done: make(chan struct{}), ready: make([]Ready, readyBatch), signals: map[int]*signalSource{}, users: map[*Event]struct{}{},
+	}
+	l.active.levels = make([]activeLevel, c.priorities)
+	l.postEvent = l.newInternal(func(*Event, Flags) { l.runPosts() })
+	l.exitEvent = l.newInternal(func(*Event, Flags) { l.Exit(0) })
+	if err := l.newDriver(&c); err != nil {
+		return nil, fmt.Errorf("new loop: %w", err)
+	}
+	l.born = l.clock.Now()
+	l.now = l.born
+	return l, nil
+}
+
+func (l *Loop) newInternal(fn func(*Event, Flags)) *Event {
+	e := l.newEvent(-1, 0, fn)
+	e.state = stateInternal
+	return e
+}
+
+// Close ends the loop: it refuses everything new with ErrClosed, makes a Run that is under way return ErrClosed after the
+// callback that runs and waits for that, calls the functions that Post had accepted and the finalizers that wait, on the
+// calling goroutine, and releases the loop's descriptors. The events that are left are removed without a call; their
+// descriptors stay open. A second Close waits for the first and returns nil. On the loop it does nothing and returns
+// ErrOnLoop: Break there, and Close after Run. May block; not in a callback.
+func (l *Loop) Close() error {
+	l.mu.Lock()
+	if l.owner != 0 && l.owner == goroutineID() {
+		l.mu.Unlock()
+		return fmt.Errorf("close loop: %w", ErrOnLoop)
+	}
+	if l.state != loopOpen {
+		l.mu.Unlock()
+		<-l.done
+		return nil
+	}
+	l.state = loopClosing
+	for l.owner != 0 {
+		wake, left := l.claim(), l.leaving()
+		l.unlock(wake)
+		<-left
+		l.mu.Lock()
+	}
+	l.owner = goroutineID()
+	l.mu.Unlock()
+	return l.release()
+}
+
+// release is Close on the loop's own ground: this goroutine is the loop now, and nothing new is accepted. What users'
+// functions may do to it, panic included, the loop's own things are released.
+func (l *Loop) release() (err error) {
+	defer func() {
+		l.leave()
+		close(l.done)
+	}()
+	defer func() { err = l.tearDown() }()
+	defer l.drainFinalizers()
+	l.drainPosts()
+	return nil
+}
+
+func (l *Loop) tearDown() error {
+	l.removeAll()
+	l.reapSignals()
+	l.forwarders.Wait()
+	err := errors.Join(l.driver.close(), l.poller.Close())
+	l.mu.Lock()
+	l.flushNotes()
+	l.state = loopClosed
+	l.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("close loop: %w", err)
+	}
+	return nil
+}
+
+// removeAll empties the tables, so that nothing of a user's is kept alive by a closed loop.
+func (l *Loop) removeAll() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for fd := range l.fds {
+		for e := l.fds[fd].head; e != nil; {
+			next := e.nextPeer
+			e.nextPeer = nil
+			e.state &^= stateAdded
+			e = next
+		}
+	}
+	for len(l.timers.heap) > 0 {
+		e := l.timers.heap[0].e
+		l.timers.remove(e)
+		e.state &^= stateAdded
+	}
+	for _, src := range l.signals {
+		for _, e := range src.events {
+			e.state &^= stateAdded
+		}
+		src.events = nil
+	}
+	for i := range l.active.levels {
+		for e := l.active.levels[i].head; e != nil; e = l.active.levels[i].head {
+			l.active.remove(e)
+			e.what = 0
+		}
+	}
+	for e := range l.users {
+		e.state &^= stateAdded
+	}
+	clear(l.users)
+	l.fds, l.prepare, l.check, l.added = nil, nil, nil, 0
+}
+
+// Done is closed when Close has finished. Any goroutine.
+func (l *Loop) Done() <-chan struct{} { return l.done }
+
+// OnLoop reports whether it is called on the goroutine that runs the loop now. It takes about a microsecond: for slow
+// paths. Any goroutine.
+func (l *Loop) OnLoop() bool {
+	l.mu.Lock()
+	owner := l.owner
+	l.mu.Unlock()
+	return owner != 0 && owner == goroutineID()
+}
+
+// Ref keeps Run going as an added event would, and Unref takes one Ref back. They count. Any goroutine.
+func (l *Loop) Ref() {
+	l.mu.Lock()
+	l.refs++
+	l.mu.Unlock()
+}
+
+// Unref takes a Ref back. Without a Ref it does nothing. Any goroutine.
+func (l *Loop) Unref() {
+	l.mu.Lock()
+	wake := false
+	if l.refs > 0 {
+		l.refs--
+		wake = l.refs == 0 && l.claim()
+	}
+	l.unlock(wake)
+}
+
+// Now is the loop's clock as the turn under way has read it, the same for all callbacks of the turn; when the loop does
+// not run, as the last turn has. Timeouts do not count from it, but from the moment of Add. Any goroutine.
+func (l *Loop) Now() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.now
+}
+
+// Backend is the name of the poller in use. Any goroutine.
+func (l *Loop) Backend() Backend {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Backend(l.poller.Name())
+}
+
+// Driver is the way the loop sleeps. Any goroutine.
+func (l *Loop) Driver() Driver { return l.driver.name() }
+
+// Features says what the loop's backend can do. Any goroutine.
+func (l *Loop) Features() Features { return l.features }
+
+// Priorities is the number of priorities. Any goroutine.
+func (l *Loop) Priorities() int { return len(l.active.levels) }
+
+// note has a line logged by the loop once it holds no lock. Under l.mu.
+func (l *Loop) note(line func()) { l.notes = append(l.notes, line) }
+
+// flushNotes is called with l.mu held and returns so.
+func (l *Loop) flushNotes() {
+	if len(l.notes) == 0 {
+		return
+	}
+	notes := l.notes
+	l.notes = nil
+	l.mu.Unlock()
+	for _, line := range notes {
+		line()
+	}
+	l.mu.Lock()
+}

@@ -1,0 +1,122 @@
+package event
+
+import "fmt"
+
+// postQueue holds the functions given to Post, first in, first out.
+type postQueue struct {
+	fns  []func()
+	head int
+}
+
+func (q *postQueue) len() int { return len(q.fns) - q.head }
+
+func (q *postQueue) push(fn func()) { q.fns = append(q.fns, fn) }
+
+// pop clears the place of what it returns, and gives a burst's memory back.
+func (q *postQueue) pop() func() {
+	fn := q.fns[q.head]
+	q.fns[q.head] = nil
+	q.head++
+	switch {
+	case q.head == len(q.fns) && cap(q.fns) > 1024:
+		q.fns, q.head = nil, 0
+	case q.head == len(q.fns):
+		q.fns, q.head = q.fns[:0], 0
+	case q.head >= 1024 && q.head >= len(q.fns)/2:
+		n := copy(q.fns, q.fns[q.head:])
+		clear(q.fns[n:])
+		q.fns, q.head = q.fns[:n], 0
+	}
+	return fn
+}
+
+// Post has fn called on the loop, in the order of the Posts. What it accepts is called exactly once: by a Run, or at the
+// latest by Close. Errors: ErrClosed, ErrFull at the limit of WithPostLimit, ErrNilFunc; nothing was taken then. Any
+// goroutine.
+func (l *Loop) Post(fn func()) error {
+	if fn == nil {
+		return fmt.Errorf("post: %w", ErrNilFunc)
+	}
+	l.mu.Lock()
+	var err error
+	wake := false
+	switch {
+	case l.state != loopOpen:
+		err = fmt.Errorf("post: %w", ErrClosed)
+	case l.posts.len() >= l.postLimit:
+		err = fmt.Errorf("post: %w: %d", ErrFull, l.postLimit)
+	default:
+		l.posts.push(fn)
+		wake = l.activate(l.postEvent, 0)
+	}
+	l.unlock(wake)
+	return err
+}
+
+// runPosts calls what was posted before it began, within the turn's budget; the rest goes on next turn.
+func (l *Loop) runPosts() {
+	l.mu.Lock()
+	defer func() { // also when a function panics: the others were accepted
+		if l.posts.len() > 0 {
+			l.activate(l.postEvent, 0)
+		}
+		l.mu.Unlock()
+	}()
+	for left := min(l.posts.len(), l.budget.Callbacks); left > 0 && !l.interrupted(); left-- {
+		l.callPost(l.posts.pop())
+	}
+}
+
+// drainPosts calls what is left when the loop closes; a panic does not keep the others from their call.
+func (l *Loop) drainPosts() {
+	l.mu.Lock()
+	defer func() {
+		left := l.posts.len()
+		l.mu.Unlock()
+		if left > 0 {
+			l.drainPosts()
+		}
+	}()
+	for l.posts.len() > 0 {
+		l.callPost(l.posts.pop())
+	}
+}
+
+// callPost calls fn without l.mu and locks it again.
+func (l *Loop) callPost(fn func()) {
+	l.called++
+	l.stats.Posts++
+	l.mu.Unlock()
+	defer l.mu.Lock()
+	if l.slow == 0 && l.onPanic == nil {
+		fn()
+	} else {
+		l.guard(fn, func() string { return funcName(fn) })
+	}
+}
+
+// drainFinalizers calls the finalizers that wait when the loop closes, the most urgent first, each once.
+func (l *Loop) drainFinalizers() {
+	l.mu.Lock()
+	e := l.nextFinalizer()
+	if e == nil {
+		l.mu.Unlock()
+		return
+	}
+	l.active.remove(e)
+	defer l.drainFinalizers()
+	fn := e.fn
+	l.mu.Unlock()
+	fn(e, 0)
+}
+
+func (l *Loop) nextFinalizer() *Event {
+	for _, lv := range l.active.levels {
+		for e := lv.head; e != nil; e = e.nextActive {
+			if e.state&stateFinalized != 0 {
+				return e
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+package event
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// runMode is how long a run goes on.
+type runMode uint8
+
+const (
+	runUntilEmpty runMode = iota // until nothing is added
+	runForever
+	runOnce     // until at least one callback has run
+	runNonblock // one turn
+)
+
+// Run runs the loop on the calling goroutine until no event is added, no call is pending and there is no Ref; or until
+// Exit, Break, Close or the end of ctx. It returns nil; ErrClosed if the loop was closed; ctx's cause; or the poller's error.
+// Watchers and functions given to Post do not keep it going, but what Post accepted before is called first. Break and
+// Exit that came before Run are kept, and make it return. Errors at once: ErrRunning, ErrClosed. May block; not in a
+// callback.
+func (l *Loop) Run(ctx context.Context) error { return l.run(ctx, runUntilEmpty) }
+
+// RunForever is Run that goes on when nothing is added: for a loop that other goroutines will give work to. May block; not
+// in a callback.
+func (l *Loop) RunForever(ctx context.Context) error { return l.run(ctx, runForever) }
+
+// RunOnce is Run that returns after the first turn in which a user's callback was called and nothing is left to call. A
+// wake alone does not end it. May block; not in a callback.
+func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, runOnce) }
+
+// RunNonblock makes one turn, without waiting, and returns: for a loop inside another loop. Not in a callback.
+func (l *Loop) RunNonblock() error { return l.run(context.Background(), runNonblock) }
+
+func (l *Loop) run(ctx context.Context, mode runMode) error {
+	id, err := l.enter()
+	if err != nil {
+		return fmt.Errorf("run loop: %w", err)
+	}
+	defer l.leave() // also when a callback panics or calls runtime.Goexit
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, func() { l.cancel(id, context.Cause(ctx)) })()
+	}
+	if l.driver.name() == DriverThread {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
+	l.mu.Lock()
+	err = l.turns(ctx, mode) // a panic passes with l.mu unlocked
+	l.mu.Unlock()
+	return err
+}
+
+// turns makes turn after turn until the run is over. Like turn and over, it is called with l.mu held and returns so.
+func (l *Loop) turns(ctx context.Context, mode runMode) error {
+	for {
+		if over, err := l.over(ctx, mode); over {
+			return err
+		}
+		if err := l.turn(mode != runNonblock); err != nil {
+			return fmt.Errorf("run loop: %w", err)
+		}
+		if mode == runNonblock || mode == runOnce && l.called > 0 && l.active.len == 0 {
+			_, err := l.over(ctx, mode) // a Break or an Exit of this turn is consumed by this run
+			return err
+		}
+	}
+}
+
+// enter makes the calling goroutine the loop's.
+func (l *Loop) enter() (id uint64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.owner != 0:
+		return 0, ErrRunning
+	case l.state != loopOpen:
+		return 0, ErrClosed
+	}
+	l.owner = goroutineID()
+	l.gotBreak, l.gotExit, l.again = false, false, false
+	l.runs++
+	return l.runs, nil
+}
+
+// leave gives the loop up, for the next Run or for Close.
+func (l *Loop) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owner, l.canceled, l.asleep = 0, nil, false
+	l.finish()
+	if l.left != nil {
+		close(l.left)
+		l.left = nil
+	}
+}
+
+// leaving is closed when the goroutine that runs the loop gives it up. Under l.mu.
+func (l *Loop) leaving() <-chan struct{} {
+	if l.left == nil {
+		l.left = make(chan struct{})
+	}
+	return l.left
+}
+
+// over decides, between two turns, whether the run has come to its end, and consumes the Break or Exit that says so.
+func (l *Loop) over(ctx context.Context, mode runMode) (over bool, err error) {
+	switch {
+	case l.state != loopOpen:
+		return true, fmt.Errorf("run loop: %w", ErrClosed)
+	case l.brk:
+		l.brk, l.gotBreak = false, true
+	case l.exit:
+		l.exit, l.gotExit = false, true
+	case l.canceled != nil:
+		return true, l.canceled
+	case ctx.Err() != nil: // ended before the run began
+		return true, context.Cause(ctx)
+	case mode == runUntilEmpty || mode == runOnce:
+		return l.added+l.refs+l.active.len == 0, nil
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+// stopping reports whether the loop has a reason not to sleep other than events. Under l.mu.
+func (l *Loop) stopping() bool {
+	return l.brk || l.exit || l.canceled != nil || l.state != loopOpen
+}
+
+// cancel ends the run with the given number. A run that is over already, and its successor, are left alone.
+func (l *Loop) cancel(run uint64, cause error) {
+	l.mu.Lock()
+	wake := false
+	if l.runs == run && l.owner != 0 {
+		l.canceled = cause
+		wake = l.claim()
+	}
+	l.unlock(wake)
+}
+
+// Break makes Run return after the callback that runs now; what is active stays so for the next Run. Without a Run it is
+// kept for the next one. Any goroutine.
+func (l *Loop) Break() {
+	l.mu.Lock()
+	l.brk = true
+	l.unlock(l.claim())
+}
+
+// Exit makes Run return when the time after has passed, at the end of the turn that finds it so; of several, the earliest
+// counts. Without a Run it is kept for the next one, and the time passes all the same. It keeps no Run going.
+// Errors: ErrTimeout, ErrClosed. Any goroutine.
+func (l *Loop) Exit(after time.Duration) error {
+	l.mu.Lock()
+	var wake bool
+	var err error
+	switch e := l.exitEvent; {
+	case after < 0:
+		err = fmt.Errorf("exit loop: %w: %v", ErrTimeout, after)
+	case l.state != loopOpen:
+		err = fmt.Errorf("exit loop: %w", ErrClosed)
+	case after == 0:
+		l.exit = true
+		l.timers.remove(e)
+		wake = l.claim()
+	case e.heapIndex < 0 || e.deadline > l.clock.Now()+after:
+		wake, err = l.add(e, after)
+	}
+	l.unlock(wake)
+	return err
+}
+
+// Continue makes the loop look at its descriptors again after the callback that runs now, before it calls what else is
+// active. Any goroutine.
+func (l *Loop) Continue() {
+	l.mu.Lock()
+	l.again = l.owner != 0
+	l.mu.Unlock()
+}
+
+// GotBreak reports whether the last Run ended by Break. Any goroutine.
+func (l *Loop) GotBreak() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.gotBreak
+}
+
+// GotExit reports whether the last Run ended by Exit. Any goroutine.
+func (l *Loop) GotExit() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.gotExit
+}

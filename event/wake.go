@@ -1,0 +1,54 @@
+package event
+
+import "time"
+
+// The wake protocol. Its steps bear the names that the model in docs/model uses.
+//
+// Whoever has something for the loop publishes it in the tables and then looks at the flag, both under l.mu (claim). Only
+// the one who turns the flag from asleep to awake wakes the loop (ring), after unlocking. The loop, before it sleeps, sets
+// the flag and then looks at the tables, both under l.mu (fallAsleep); back from the wait it turns the flag itself
+// (awake), in the same critical section in which it begins to empty the tables. A ring may come late, when the loop is
+// awake for another reason; it then ends a later sleep at once, which costs one empty turn and nothing else. Nothing
+// relies on a timeout.
+
+// claim turns the flag from asleep to awake. True obliges the caller to ring after it has unlocked l.mu.
+func (l *Loop) claim() bool {
+	if !l.asleep {
+		l.stats.Coalesced++
+		return false
+	}
+	l.asleep = false
+	l.stats.Wakes++
+	l.driver.claimed()
+	return true
+}
+
+// unlock unlocks l.mu and rings if wake, the result of claim, says so: never under the lock, into which the woken loop
+// would run.
+func (l *Loop) unlock(wake bool) {
+	l.mu.Unlock()
+	if wake {
+		l.driver.ring()
+	}
+}
+
+// fallAsleep sets the flag and looks for work. It returns false, with the flag unset, if there is some; else the deadline
+// until which the loop may sleep, NoTimeout for ever.
+func (l *Loop) fallAsleep() (deadline time.Duration, asleep bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asleep = true
+	if l.active.len > 0 || l.stopping() {
+		l.asleep = false
+		return 0, false
+	}
+	deadline = NoTimeout
+	if e := l.timers.first(); e != nil {
+		deadline = e.deadline
+	}
+	l.slept = l.clock.Now()
+	return deadline, true
+}
+
+// awake turns the flag back. Under l.mu.
+func (l *Loop) awake() { l.asleep = false }

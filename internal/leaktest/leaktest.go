@@ -1,0 +1,85 @@
+// Package leaktest fails a package's tests when they leave a goroutine or a descriptor behind.
+package leaktest
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// Main runs the tests and then compares. It is what TestMain calls.
+func Main(m *testing.M) {
+	before := descriptors()
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "leaktest:", err)
+			code = 1
+		}
+		if left := leftDescriptors(before); len(left) > 0 {
+			fmt.Fprintln(os.Stderr, "leaktest: descriptors left open:", strings.Join(left, ", "))
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// leftDescriptors waits a while for the ones that a goroutine is closing just now.
+func leftDescriptors(before map[string]string) []string {
+	var left []string
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		left = left[:0]
+		for fd, file := range descriptors() {
+			if before[fd] != file && !ours(file) {
+				left = append(left, fd+" -> "+file)
+			}
+		}
+		if len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+	}
+}
+
+// ours reports whether the file belongs to the Go runtime, which opens its own poller and random source once and keeps
+// them, or to the testing package. The runtime's first poller cannot be told from a leaked one by its name, so
+// descriptors opens it before it counts.
+func ours(file string) bool {
+	return file == "/dev/urandom" || strings.HasSuffix(file, "/testlog.txt")
+}
+
+// descriptors lists what is open, by number, on systems that can say so.
+func descriptors() map[string]string {
+	r, w, err := os.Pipe() // makes the runtime open its poller
+	if err == nil {
+		defer r.Close()
+		defer w.Close()
+	}
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil
+	}
+	open := map[string]string{}
+	for _, e := range entries {
+		file, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err == nil && !strings.HasPrefix(file, "/proc/") && !mine(file, r, w) {
+			open[e.Name()] = file
+		}
+	}
+	return open
+}
+
+func mine(file string, ends ...*os.File) bool {
+	for _, f := range ends {
+		if f == nil {
+			continue
+		}
+		if other, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd())); err == nil && other == file {
+			return true
+		}
+	}
+	return false
+}

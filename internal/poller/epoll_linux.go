@@ -1,0 +1,136 @@
+package poller
+
+import (
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxEvents bounds one epoll_wait, and with it the work between two looks at the inbox.
+const maxEvents = 512
+
+type epoll struct {
+	fd    int
+	waker waker // nil without one
+	buf   []unix.EpollEvent
+}
+
+// NewEpoll opens an epoll set.
+func NewEpoll(kind WakerKind) (Poller, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	p := &epoll{fd: fd}
+	if p.waker, err = newWaker(kind); err != nil {
+		return nil, joinClose(err, closer(p.Close))
+	}
+	if p.waker != nil {
+		if err := p.ctl(unix.EPOLL_CTL_ADD, p.waker.fd(), Read, wakeTag); err != nil {
+			return nil, joinClose(err, closer(p.Close))
+		}
+	}
+	return p, nil
+}
+
+func (p *epoll) Name() string { return "epoll" }
+
+func (p *epoll) Features() Features {
+	return FeatureEdge | FeatureClosed | FeatureConcurrent | FeatureStale
+}
+
+func (p *epoll) FD() int { return p.fd }
+
+func (p *epoll) Add(fd int, want Flags, tag uint64) error {
+	if err := checkWant("epoll_ctl add", p.Features(), want, tag); err != nil {
+		return err
+	}
+	return p.ctl(unix.EPOLL_CTL_ADD, fd, want, tag)
+}
+
+func (p *epoll) Modify(fd int, want Flags, tag uint64) error {
+	if err := checkWant("epoll_ctl modify", p.Features(), want, tag); err != nil {
+		return err
+	}
+	return p.ctl(unix.EPOLL_CTL_MOD, fd, want, tag)
+}
+
+func (p *epoll) Remove(fd int) error {
+	return p.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
+}
+
+func (p *epoll) Wait(ready []Ready, timeout time.Duration) (int, error) {
+	if len(p.buf) < min(len(ready), maxEvents) {
+		p.buf = make([]unix.EpollEvent, min(len(ready), maxEvents))
+	}
+	n, err := p.wait(p.buf[:min(len(ready), len(p.buf))], timeout)
+	if err != nil {
+		return 0, err
+	}
+	filled := 0
+	for i := range p.buf[:n] {
+		ev := &p.buf[i]
+		if tag := epollTag(ev); tag != wakeTag {
+			ready[filled] = Ready{Tag: tag, What: fromBits(ev.Events)}
+			filled++
+		} else if timeout != 0 { // a look leaves the wake for the Wait that sleeps
+			if err := p.waker.drain(); err != nil {
+				return filled, err
+			}
+		}
+	}
+	return filled, nil
+}
+
+func (p *epoll) Wake() error {
+	if p.waker == nil {
+		return nil
+	}
+	return p.waker.ring()
+}
+
+func (p *epoll) Close() error {
+	err := os.NewSyscallError("close", unix.Close(p.fd))
+	if p.waker != nil {
+		if e := p.waker.close(); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// wait asks the kernel. A look with timeout 0 cannot block and is over in a fraction of a microsecond, so it goes
+// past the Go scheduler; a wait that may block must not, or it would keep a processor from the other goroutines.
+func (p *epoll) wait(buf []unix.EpollEvent, timeout time.Duration) (int, error) {
+	if timeout != 0 {
+		n, err := unix.EpollWait(p.fd, buf, milliseconds(timeout))
+		if err != nil && err != unix.EINTR {
+			return 0, os.NewSyscallError("epoll_wait", err)
+		}
+		return max(n, 0), nil
+	}
+	n, _, errno := unix.RawSyscall6(sysEpollLook, uintptr(p.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
+	if errno != 0 {
+		if errno == unix.EINTR {
+			return 0, nil
+		}
+		return 0, os.NewSyscallError("epoll_wait", errno)
+	}
+	return int(n), nil
+}
+
+func (p *epoll) ctl(op, fd int, want Flags, tag uint64) error {
+	bits := toBits(want)
+	if want&Edge != 0 {
+		bits |= unix.EPOLLET & 0xffffffff
+	}
+	ev := unix.EpollEvent{Events: bits, Fd: int32(uint32(tag)), Pad: int32(uint32(tag >> 32))}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, op, fd, &ev))
+}
+
+// epollTag joins the two halves of the kernel's 64 bits of user data, which x/sys calls Fd and Pad.
+func epollTag(ev *unix.EpollEvent) uint64 {
+	return uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32
+}

@@ -1,0 +1,29 @@
+package poller
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// eventfd is a counter in the kernel: eight bytes in, readable while it is not zero.
+type eventfd struct {
+	number int
+	buf    [16]byte // drain's; longer than what comes, so that one read shows that it was all
+}
+
+func newPlatformWaker(WakerKind) (waker, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	return &eventfd{number: fd}, nil
+}
+
+func (e *eventfd) fd() int { return e.number }
+
+func (e *eventfd) ring() error { return ringFD(e.number, token[:]) }
+
+func (e *eventfd) drain() error { return drainFD(e.number, e.buf[:]) }
+
+func (e *eventfd) close() error { return os.NewSyscallError("close", unix.Close(e.number)) }
