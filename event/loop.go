@@ -63,7 +63,8 @@ type Loop struct {
 	// A turn's state belongs to the goroutine that runs the loop. It is here and not on that goroutine's stack, so that
 	// a turn can be finished by another goroutine than began it.
 	now    time.Duration // the turn's reading of the clock; written under mu
-	slept  time.Duration // when the loop fell asleep; 0 when it has not; under mu
+	slept  bool          // whether the wait before this turn was a sleep; under mu
+	meter  meter         // of the time awake; under mu
 	born   time.Duration
 	called int // callbacks of users in this turn
 	ready  []Ready
@@ -105,12 +106,13 @@ func NewLoop(options ...Option) (*Loop, error) {
 	}
 	l.active.levels = make([]activeLevel, c.priorities)
 	l.postEvent = l.newInternal(func(*Event, Flags) { l.runPosts() })
-	l.exitEvent = l.newInternal(func(*Event, Flags) { l.Exit(0) })
+	l.exitEvent = l.newInternal(func(*Event, Flags) { l.exitNow() })
 	if err := l.newDriver(&c); err != nil {
 		return nil, fmt.Errorf("new loop: %w", err)
 	}
 	l.born = l.clock.Now()
 	l.now = l.born
+
 	return l, nil
 }
 

@@ -83,6 +83,8 @@ func (l *Loop) enter() (id uint64, err error) {
 	l.owner = goroutineID()
 	l.gotBreak, l.gotExit, l.again = false, false, false
 	l.runs++
+	l.now = l.clock.Now()
+	l.meter.begin(l.now, measureAlways)
 	return l.runs, nil
 }
 
@@ -90,7 +92,8 @@ func (l *Loop) enter() (id uint64, err error) {
 func (l *Loop) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.owner, l.canceled, l.asleep = 0, nil, false
+	l.owner, l.canceled, l.asleep, l.slept = 0, nil, false, false
+	l.meter.end(l.clock)
 	l.finish()
 	if l.left != nil {
 		close(l.left)
@@ -172,6 +175,13 @@ func (l *Loop) Exit(after time.Duration) error {
 	}
 	l.unlock(wake)
 	return err
+}
+
+// exitNow is the delayed Exit's callback.
+func (l *Loop) exitNow() {
+	l.mu.Lock()
+	l.exit = true
+	l.mu.Unlock()
 }
 
 // Continue makes the loop look at its descriptors again after the callback that runs now, before it calls what else is

@@ -13,7 +13,7 @@ type Stats struct {
 	Wakes     uint64 // times that another goroutine ended the loop's sleep
 	Coalesced uint64 // times that something came and no wake was needed: the loop was awake, or being woken
 
-	Idle    time.Duration // time asleep
+	Awake   time.Duration // time spent in turns, not asleep; see Busy
 	Elapsed time.Duration // time since NewLoop
 
 	Lag    time.Duration // how late the last timeout was seen
@@ -34,12 +34,13 @@ type Stats struct {
 	Waiting   int // functions given to Post that wait
 }
 
-// Busy is the share of the time in which the loop was not asleep, 0 to 1.
+// Busy is the share of the time in which the loop was awake, 0 to 1. Of turns that follow each other within 20 µs one in
+// sixteen is timed and counts for all, so that a loop that hands over a message per microsecond does not pay for it.
 func (s Stats) Busy() float64 {
 	if s.Elapsed <= 0 {
 		return 0
 	}
-	return 1 - float64(s.Idle)/float64(s.Elapsed)
+	return min(1, float64(s.Awake)/float64(s.Elapsed))
 }
 
 // Stats returns the counts of this moment. Any goroutine.
@@ -49,9 +50,7 @@ func (l *Loop) Stats() Stats {
 	s := l.stats
 	now := l.clock.Now()
 	s.Elapsed = now - l.born
-	if l.asleep {
-		s.Idle += now - l.slept
-	}
+	s.Awake = l.meter.read(now)
 	s.Added, s.MaxAdded, s.Active, s.MaxActive = l.added, l.maxAdded, l.active.len, l.maxActive
 	s.Refs, s.Waiting = l.refs, l.posts.len()
 	return s

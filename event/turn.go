@@ -23,11 +23,12 @@ func (l *Loop) turn(block bool) error {
 
 // beginTurn reads the clock, once for the whole turn. Under l.mu.
 func (l *Loop) beginTurn(reports int) {
-	l.now = l.clock.Now()
-	if l.slept != 0 {
-		l.stats.Idle += l.now - l.slept
-		l.slept = 0
+	now := l.clock.Now()
+	if l.slept {
+		l.slept = false
+		l.meter.begin(now, now-l.now)
 	}
+	l.now = now
 	l.called = 0
 	l.stats.Turns++
 	l.stats.Reports += uint64(reports)

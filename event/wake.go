@@ -36,17 +36,19 @@ func (l *Loop) unlock(wake bool) {
 // until which the loop may sleep, NoTimeout for ever.
 func (l *Loop) fallAsleep() (deadline time.Duration, asleep bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.asleep = true
 	if l.active.len > 0 || l.stopping() {
 		l.asleep = false
+		l.mu.Unlock()
 		return 0, false
 	}
 	deadline = NoTimeout
 	if e := l.timers.first(); e != nil {
 		deadline = e.deadline
 	}
-	l.slept = l.clock.Now()
+	l.slept = true
+	l.meter.end(l.clock)
+	l.mu.Unlock()
 	return deadline, true
 }
 
