@@ -5,6 +5,7 @@ package event
 type activeQueue struct {
 	levels []activeLevel
 	len    int
+	wave   uint32 // counts the dispatches, to tell what became active during one from what it found
 }
 
 type activeLevel struct {
@@ -15,6 +16,7 @@ type activeLevel struct {
 func (q *activeQueue) push(e *Event) {
 	lv := &q.levels[e.priority]
 	e.state |= stateActive
+	e.wave = q.wave
 	e.prevActive, e.nextActive = lv.tail, nil
 	if lv.tail != nil {
 		lv.tail.nextActive = e

@@ -28,12 +28,15 @@ func (a *alarm) set(deadline time.Duration) {
 	}
 }
 
-// goOff is a waker like any other: that time has passed is what it publishes.
+// goOff is a waker like any other, only not counted as one: that time has passed is what it publishes.
 func (a *alarm) goOff() {
 	a.at.Store(0)
 	a.l.mu.Lock()
-	wake := a.l.claim()
-	a.l.unlock(wake)
+	asleep := a.l.asleep
+	if asleep {
+		a.l.turnFlag()
+	}
+	a.l.unlock(asleep)
 }
 
 func (a *alarm) stop() {

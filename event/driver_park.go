@@ -120,12 +120,12 @@ func (d *parkDriver) pollOrSleep(uintptr) (done bool) {
 var past = time.Now().Add(-time.Second)
 
 // claimed has nothing to announce: the file itself counts its users. A ring that meets Close or a rebuild finds its own file
-// closed, never another one behind the number, and the loop, awake by then, does not need it.
+// closing, never another one behind the number, and the loop, awake by then, does not need it.
 func (d *parkDriver) claimed() {}
 
 func (d *parkDriver) ring() {
 	err := d.file.Load().SetReadDeadline(past)
-	if err != nil && !errors.Is(err, os.ErrClosed) {
+	if errors.Is(err, os.ErrNoDeadline) { // the only other error is that of a file that is closing
 		panic("event: loop cannot be woken: " + err.Error())
 	}
 }

@@ -29,6 +29,7 @@ func (d *threadDriver) name() Driver { return DriverThread }
 func (d *threadDriver) open() (Poller, error) { return d.opener(d.waker) }
 
 func (d *threadDriver) adopt(p Poller) error {
+	d.awaitRings()
 	d.poller = p
 	return nil
 }
@@ -66,11 +67,16 @@ func (d *threadDriver) ring() {
 	d.rings.Add(-1)
 }
 
-// close waits for the rings, or one of them could meet a stranger behind the waker's number. None blocks.
 func (d *threadDriver) close() error {
+	d.awaitRings()
+	d.alarm.stop()
+	return nil
+}
+
+// awaitRings lets the rings finish that were announced, or one of them could meet a stranger behind the waker's number. The
+// loop is awake, so none is added, and none blocks.
+func (d *threadDriver) awaitRings() {
 	for d.rings.Load() > 0 {
 		runtime.Gosched()
 	}
-	d.alarm.stop()
-	return nil
 }

@@ -119,7 +119,7 @@ func (l *Loop) ActivateFD(fd int, what Flags) error {
 	l.mu.Lock()
 	wake := false
 	err := l.openError("activate descriptor", fd)
-	if row := l.entry(int32(max(fd, 0))); err == nil && row != nil && fd >= 0 {
+	if row := l.entry(fd); err == nil && row != nil {
 		for e := row.head; e != nil; e = e.nextPeer {
 			if hit := what & (e.kind | Timeout); hit != 0 {
 				wake = l.activate(e, hit) || wake

@@ -27,6 +27,7 @@ type Event struct {
 	interval  time.Duration
 	deadline  time.Duration // by loop.clock, while heapIndex >= 0
 	seq       uint64        // order of Add, for equal deadlines
+	wave      uint32        // the dispatch that found it active, or during which it became so
 	nextPeer  *Event        // the next event of the same descriptor
 
 	prevActive, nextActive *Event
@@ -181,10 +182,10 @@ func (e *Event) DelWait(ctx context.Context) error {
 	stale := e.Del()
 	l := e.loop
 	l.mu.Lock()
-	done := l.ranLocked(e)
-	owner := l.owner
+	done := l.returned(e)
+	own := done != nil && l.owner == goroutineID(l.idBuf[:])
 	l.mu.Unlock()
-	if done == nil || owner == goroutineID() {
+	if done == nil || own {
 		return stale
 	}
 	select {

@@ -21,8 +21,8 @@ type fdEntry struct {
 func tag(fd int32, gen uint32) uint64 { return uint64(uint32(fd)) | uint64(gen)<<32 }
 
 // entry returns fd's row, nil if it has none.
-func (l *Loop) entry(fd int32) *fdEntry {
-	if int(fd) < len(l.fds) {
+func (l *Loop) entry(fd int) *fdEntry {
+	if fd >= 0 && fd < len(l.fds) {
 		return &l.fds[fd]
 	}
 	return nil
@@ -31,12 +31,9 @@ func (l *Loop) entry(fd int32) *fdEntry {
 // register enters e into its descriptor's row and makes the poller report what it wants.
 func (l *Loop) register(e *Event) error {
 	want := e.kind & (readiness | EdgeTriggered)
-	row := l.entry(e.fd)
+	row := l.entry(int(e.fd))
 	if row == nil || row.head == nil {
 		return l.registerFirst(e, want)
-	}
-	if (row.want^want)&EdgeTriggered != 0 {
-		return fmt.Errorf("%w: EdgeTriggered beside level-triggered events", ErrFlags)
 	}
 	if l.features.Has(FeatureStale) {
 		// An ADD that succeeds where EEXIST is due tells that the file behind the row was closed and its number
@@ -54,6 +51,9 @@ func (l *Loop) register(e *Event) error {
 			return pollerError(err)
 		}
 	}
+	if (row.want^want)&EdgeTriggered != 0 {
+		return fmt.Errorf("%w: EdgeTriggered beside level-triggered events", ErrFlags)
+	}
 	if merged := row.want | want; merged != row.want {
 		if err := l.poller.Modify(int(e.fd), poller.Flags(merged), tag(e.fd, row.gen)); err != nil {
 			return pollerError(err)
@@ -67,7 +67,7 @@ func (l *Loop) register(e *Event) error {
 // registerFirst opens a row. The poller is asked before the table grows, so that a wild number costs no memory.
 func (l *Loop) registerFirst(e *Event, want Flags) error {
 	gen := uint32(1)
-	if row := l.entry(e.fd); row != nil {
+	if row := l.entry(int(e.fd)); row != nil {
 		gen = row.gen + 1
 	}
 	err := l.poller.Add(int(e.fd), poller.Flags(want), tag(e.fd, gen))
@@ -87,7 +87,7 @@ func (l *Loop) registerFirst(e *Event, want Flags) error {
 
 // unregister takes e out of its row and makes the poller forget what nobody else wants.
 func (l *Loop) unregister(e *Event) error {
-	row := l.entry(e.fd)
+	row := l.entry(int(e.fd))
 	var rest Flags
 	for p := &row.head; *p != nil; {
 		if *p == e {
@@ -148,7 +148,7 @@ func (l *Loop) noteStale(fd int32) {
 func (l *Loop) collect(ready []Ready) {
 	for _, r := range ready {
 		fd := int32(uint32(r.Tag))
-		row := l.entry(fd)
+		row := l.entry(int(fd))
 		if row == nil || row.head == nil || row.gen != uint32(r.Tag>>32) {
 			l.strayReport(r.Tag)
 			continue
@@ -189,11 +189,17 @@ func (l *Loop) dropStale(fd int32) {
 // cannot reach, kept alive by a duplicate of the closed descriptor; only a new set gets rid of it.
 func (l *Loop) strayReport(tag uint64) {
 	l.stats.Stray++
-	if l.stray == tag {
+	if _, again := l.strays[tag]; again {
 		l.mustRebuild = true
 	}
-	l.stray = tag
+	if l.strays == nil || len(l.strays) >= maxStrays {
+		l.strays = map[uint64]struct{}{}
+	}
+	l.strays[tag] = struct{}{}
 }
+
+// maxStrays bounds what is remembered of the harmless ones.
+const maxStrays = 1024
 
 // rebuild replaces the poller by a new one that knows only the rows. A row whose descriptor the old set does not know
 // any more is stale: registering its number again would watch a stranger.
@@ -223,7 +229,7 @@ func (l *Loop) rebuild() error {
 	}
 	l.poller = next
 	l.stats.Rebuilds++
-	l.mustRebuild, l.stray = false, 0
+	l.mustRebuild, l.strays = false, nil
 	return old.Close()
 }
 

@@ -82,9 +82,13 @@ func await[T any](t testing.TB, ch <-chan T, what string) (v T) {
 // socketpair returns two connected non-blocking stream sockets, closed when the test ends unless it did so itself.
 func socketpair(t testing.TB) (a, b *os.File) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+		must(t, unix.SetNonblock(fd, true))
 	}
 	a, b = rawFile(fds[0]), rawFile(fds[1])
 	t.Cleanup(func() { a.Close(); b.Close() })

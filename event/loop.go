@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,9 +38,12 @@ type Loop struct {
 	posts       postQueue
 	prepare     []*Watcher
 	check       []*Watcher
+	closers     []*Watcher
 	owner       uint64 // the goroutine that runs the loop; 0 when none does
-	runs        uint64 // counts the Runs, so that a late cancellation finds its own
-	running     *Event // whose callback was chosen and has not returned
+	mode        runMode
+	idBuf       [64]byte // for goroutineID
+	runs        uint64   // counts the Runs, so that a late cancellation finds its own
+	running     *Event   // whose callback was chosen and has not returned
 	ran         chan struct{}
 	left        chan struct{} // closed when owner leaves; made by who waits for that
 	brk         bool          // Break, until a Run consumes it
@@ -52,10 +56,12 @@ type Loop struct {
 	added       int // events that are added, internal ones not counted
 	maxAdded    int
 	maxActive   int
-	stray       uint64 // the last stray report's tag
+	strays      map[uint64]struct{} // tags of stray reports
 	mustRebuild bool
 	notes       []func() // log lines to be written outside the lock
 	stats       Stats
+
+	interrupt atomic.Bool // whether the turn is to end early; written under mu
 
 	sigMu      sync.Mutex // orders registration with os/signal; taken before mu
 	forwarders sync.WaitGroup
@@ -106,7 +112,7 @@ func NewLoop(options ...Option) (*Loop, error) {
 	}
 	l.active.levels = make([]activeLevel, c.priorities)
 	l.postEvent = l.newInternal(func(*Event, Flags) { l.runPosts() })
-	l.exitEvent = l.newInternal(func(*Event, Flags) { l.exitNow() })
+	l.exitEvent = l.newInternal(nil) // expire knows it
 	if err := l.newDriver(&c); err != nil {
 		return nil, fmt.Errorf("new loop: %w", err)
 	}
@@ -129,7 +135,7 @@ func (l *Loop) newInternal(fn func(*Event, Flags)) *Event {
 // ErrOnLoop: Break there, and Close after Run. May block; not in a callback.
 func (l *Loop) Close() error {
 	l.mu.Lock()
-	if l.owner != 0 && l.owner == goroutineID() {
+	if l.owner != 0 && l.owner == goroutineID(l.idBuf[:]) {
 		l.mu.Unlock()
 		return fmt.Errorf("close loop: %w", ErrOnLoop)
 	}
@@ -139,13 +145,14 @@ func (l *Loop) Close() error {
 		return nil
 	}
 	l.state = loopClosing
+	l.setInterrupt()
 	for l.owner != 0 {
 		wake, left := l.claim(), l.leaving()
 		l.unlock(wake)
 		<-left
 		l.mu.Lock()
 	}
-	l.owner = goroutineID()
+	l.owner = goroutineID(l.idBuf[:])
 	l.mu.Unlock()
 	return l.release()
 }
@@ -159,8 +166,15 @@ func (l *Loop) release() (err error) {
 	}()
 	defer func() { err = l.tearDown() }()
 	defer l.drainFinalizers()
+	defer l.callClosers()
 	l.drainPosts()
 	return nil
+}
+
+func (l *Loop) callClosers() {
+	l.mu.Lock()
+	l.watch(l.closers) // a panic passes with l.mu unlocked
+	l.mu.Unlock()
 }
 
 func (l *Loop) tearDown() error {
@@ -204,14 +218,14 @@ func (l *Loop) removeAll() {
 	for i := range l.active.levels {
 		for e := l.active.levels[i].head; e != nil; e = l.active.levels[i].head {
 			l.active.remove(e)
-			e.what = 0
+			e.what, e.state = 0, e.state&^stateAdded
 		}
 	}
 	for e := range l.users {
 		e.state &^= stateAdded
 	}
 	clear(l.users)
-	l.fds, l.prepare, l.check, l.added = nil, nil, nil, 0
+	l.fds, l.prepare, l.check, l.closers, l.added = nil, nil, nil, nil, 0
 }
 
 // Done is closed when Close has finished. Any goroutine.
@@ -221,9 +235,8 @@ func (l *Loop) Done() <-chan struct{} { return l.done }
 // paths. Any goroutine.
 func (l *Loop) OnLoop() bool {
 	l.mu.Lock()
-	owner := l.owner
-	l.mu.Unlock()
-	return owner != 0 && owner == goroutineID()
+	defer l.mu.Unlock()
+	return l.owner != 0 && l.owner == goroutineID(l.idBuf[:])
 }
 
 // Ref keeps Run going as an added event would, and Unref takes one Ref back. They count. Any goroutine.

@@ -9,10 +9,10 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// NoTimeout, given to Add, waits for ever; for an event that is added already, it keeps the timeout as it is.
+// NoTimeout makes Add wait for ever; for an event that is added already, it keeps the timeout as it is.
 const NoTimeout = time.Duration(math.MaxInt64)
 
-// Unlimited, given to an option that limits, takes the limit away.
+// Unlimited takes the limit away from an option that limits.
 const Unlimited = math.MaxInt
 
 // Backend names the kernel's facility that a loop waits on.

@@ -64,6 +64,9 @@ func (l *Loop) runPosts() {
 	}()
 	for left := min(l.posts.len(), l.budget.Callbacks); left > 0 && !l.interrupted(); left-- {
 		l.callPost(l.posts.pop())
+		if l.turnOver(int(l.postEvent.priority)) {
+			return
+		}
 	}
 }
 
@@ -88,11 +91,7 @@ func (l *Loop) callPost(fn func()) {
 	l.stats.Posts++
 	l.mu.Unlock()
 	defer l.mu.Lock()
-	if l.slow == 0 && l.onPanic == nil {
-		fn()
-	} else {
-		l.guard(fn, func() string { return funcName(fn) })
-	}
+	l.call(fn)
 }
 
 // drainFinalizers calls the finalizers that wait when the loop closes, the most urgent first, each once.
@@ -107,7 +106,7 @@ func (l *Loop) drainFinalizers() {
 	defer l.drainFinalizers()
 	fn := e.fn
 	l.mu.Unlock()
-	fn(e, 0)
+	l.call(func() { fn(e, 0) })
 }
 
 func (l *Loop) nextFinalizer() *Event {

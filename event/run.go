@@ -36,7 +36,7 @@ func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, runOnce) }
 func (l *Loop) RunNonblock() error { return l.run(context.Background(), runNonblock) }
 
 func (l *Loop) run(ctx context.Context, mode runMode) error {
-	id, err := l.enter()
+	id, err := l.enter(mode)
 	if err != nil {
 		return fmt.Errorf("run loop: %w", err)
 	}
@@ -57,21 +57,21 @@ func (l *Loop) run(ctx context.Context, mode runMode) error {
 // turns makes turn after turn until the run is over. Like turn and over, it is called with l.mu held and returns so.
 func (l *Loop) turns(ctx context.Context, mode runMode) error {
 	for {
-		if over, err := l.over(ctx, mode); over {
+		if over, err := l.over(ctx); over {
 			return err
 		}
 		if err := l.turn(mode != runNonblock); err != nil {
 			return fmt.Errorf("run loop: %w", err)
 		}
 		if mode == runNonblock || mode == runOnce && l.called > 0 && l.active.len == 0 {
-			_, err := l.over(ctx, mode) // a Break or an Exit of this turn is consumed by this run
+			_, err := l.over(ctx) // a Break or an Exit of this turn is consumed by this run
 			return err
 		}
 	}
 }
 
 // enter makes the calling goroutine the loop's.
-func (l *Loop) enter() (id uint64, err error) {
+func (l *Loop) enter(mode runMode) (id uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -80,7 +80,7 @@ func (l *Loop) enter() (id uint64, err error) {
 	case l.state != loopOpen:
 		return 0, ErrClosed
 	}
-	l.owner = goroutineID()
+	l.owner, l.mode = goroutineID(l.idBuf[:]), mode
 	l.gotBreak, l.gotExit, l.again = false, false, false
 	l.runs++
 	l.now = l.clock.Now()
@@ -94,6 +94,7 @@ func (l *Loop) leave() {
 	defer l.mu.Unlock()
 	l.owner, l.canceled, l.asleep, l.slept = 0, nil, false, false
 	l.meter.end(l.clock)
+	l.setInterrupt()
 	l.finish()
 	if l.left != nil {
 		close(l.left)
@@ -110,24 +111,28 @@ func (l *Loop) leaving() <-chan struct{} {
 }
 
 // over decides, between two turns, whether the run has come to its end, and consumes the Break or Exit that says so.
-func (l *Loop) over(ctx context.Context, mode runMode) (over bool, err error) {
+func (l *Loop) over(ctx context.Context) (over bool, err error) {
 	switch {
 	case l.state != loopOpen:
 		return true, fmt.Errorf("run loop: %w", ErrClosed)
 	case l.brk:
 		l.brk, l.gotBreak = false, true
+		l.setInterrupt()
 	case l.exit:
 		l.exit, l.gotExit = false, true
 	case l.canceled != nil:
 		return true, l.canceled
 	case ctx.Err() != nil: // ended before the run began
 		return true, context.Cause(ctx)
-	case mode == runUntilEmpty || mode == runOnce:
-		return l.added+l.refs+l.active.len == 0, nil
 	default:
-		return false, nil
+		return l.empty(), nil
 	}
 	return true, nil
+}
+
+// empty reports whether the run ends because nothing could call back any more. Under l.mu.
+func (l *Loop) empty() bool {
+	return (l.mode == runUntilEmpty || l.mode == runOnce) && l.added+l.refs+l.active.len == 0
 }
 
 // stopping reports whether the loop has a reason not to sleep other than events. Under l.mu.
@@ -141,6 +146,7 @@ func (l *Loop) cancel(run uint64, cause error) {
 	wake := false
 	if l.runs == run && l.owner != 0 {
 		l.canceled = cause
+		l.setInterrupt()
 		wake = l.claim()
 	}
 	l.unlock(wake)
@@ -151,6 +157,7 @@ func (l *Loop) cancel(run uint64, cause error) {
 func (l *Loop) Break() {
 	l.mu.Lock()
 	l.brk = true
+	l.setInterrupt()
 	l.unlock(l.claim())
 }
 
@@ -177,19 +184,22 @@ func (l *Loop) Exit(after time.Duration) error {
 	return err
 }
 
-// exitNow is the delayed Exit's callback.
-func (l *Loop) exitNow() {
-	l.mu.Lock()
-	l.exit = true
-	l.mu.Unlock()
-}
-
 // Continue makes the loop look at its descriptors again after the callback that runs now, before it calls what else is
 // active. Any goroutine.
 func (l *Loop) Continue() {
 	l.mu.Lock()
 	l.again = l.owner != 0
+	l.setInterrupt()
 	l.mu.Unlock()
+}
+
+// Interrupted reports whether the turn under way is to end after the callback that runs: by Break, Continue, Close or the end
+// of Run's context. A callback that does many things in a row asks it in between; it costs an atomic load. Any goroutine.
+func (l *Loop) Interrupted() bool { return l.interrupt.Load() }
+
+// setInterrupt keeps what Interrupted reads. Under l.mu, after each change of what it depends on.
+func (l *Loop) setInterrupt() {
+	l.interrupt.Store(l.brk || l.again || l.canceled != nil || l.state != loopOpen)
 }
 
 // GotBreak reports whether the last Run ended by Break. Any goroutine.

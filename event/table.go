@@ -1,6 +1,7 @@
 package event
 
 import (
+	"errors"
 	"time"
 )
 
@@ -83,7 +84,9 @@ func (l *Loop) remove(e *Event) (err error) {
 	l.count(e, -1)
 	switch {
 	case e.kind&readiness != 0:
-		err = l.unregister(e)
+		if err = l.unregister(e); errors.Is(err, ErrStale) {
+			e.state |= stateStale
+		}
 	case e.kind&Signal != 0:
 		l.signals[int(e.fd)].drop(e)
 	case len(l.users) > 0:
@@ -100,7 +103,7 @@ func (l *Loop) keepUser(e *Event, timeout time.Duration) {
 		if len(l.users) > 0 {
 			delete(l.users, e)
 		}
-	case e.heapIndex < 0 && e.state&stateActive == 0:
+	case e.heapIndex < 0:
 		l.users[e] = struct{}{}
 	}
 }
@@ -112,7 +115,8 @@ func (l *Loop) activate(e *Event, what Flags) (wake bool) {
 		l.stats.Coalesced++
 		return false
 	}
-	e.what, e.calls = what, 1
+	e.what = what
+	e.calls++ // and not 1: a signal's callback that runs now may have more calls to come
 	l.active.push(e)
 	l.maxActive = max(l.maxActive, l.active.len)
 	return l.claim()
@@ -128,7 +132,8 @@ func (l *Loop) begin(e *Event) (what Flags, ok bool) {
 	switch {
 	case e.state&stateAdded == 0:
 	case e.kind&Persist == 0:
-		if l.remove(e) == ErrStale {
+		e.calls = 1
+		if errors.Is(l.remove(e), ErrStale) {
 			return 0, false
 		}
 	case e.interval != NoTimeout:
@@ -140,11 +145,12 @@ func (l *Loop) begin(e *Event) (what Flags, ok bool) {
 // rearm counts a persistent event's next timeout from the last one that was due, so that it does not drift, or from now
 // if something else called or the time has passed already: one call catches up, however long the stop was.
 func (l *Loop) rearm(e *Event, what Flags) {
-	next := l.now + e.interval
-	if what&Timeout != 0 && e.deadline+e.interval > l.now {
-		next = e.deadline + e.interval
+	timedOut := what&Timeout != 0 && e.heapIndex < 0
+	if next := e.deadline + e.interval; timedOut && next > l.now {
+		l.schedule(e, next)
+	} else {
+		l.schedule(e, l.clock.Now()+e.interval)
 	}
-	l.schedule(e, next)
 }
 
 // count keeps the numbers of events that are added.

@@ -1,7 +1,5 @@
 package event
 
-import "time"
-
 // turn is the heart: wait, collect what happened, call back. The package comment explains its order. It is called with
 // l.mu held and returns so; watchers, the wait and callbacks run without it.
 func (l *Loop) turn(block bool) error {
@@ -34,20 +32,26 @@ func (l *Loop) beginTurn(reports int) {
 	l.stats.Reports += uint64(reports)
 }
 
-// expire makes the events active whose time has come. Under l.mu.
+// expire makes the events active whose time has come, as many as the budget allows. Under l.mu.
 func (l *Loop) expire() {
-	for n := l.budget.Callbacks; n > 0; n-- {
+	for left := l.budget.Callbacks; left > 0; {
 		e := l.timers.first()
 		if e == nil || e.deadline > l.now {
 			return
 		}
 		l.timers.remove(e)
-		l.stats.Timeouts++
-		if e.deadline != NoTimeout {
-			l.stats.Lag = l.now - e.deadline
-			l.stats.MaxLag = max(l.stats.MaxLag, l.stats.Lag)
+		if e == l.exitEvent { // no event among others: nothing more urgent holds an Exit up
+			e.state &^= stateAdded
+			l.exit = true
+			continue
 		}
+		l.stats.Timeouts++
+		l.stats.Lag = l.now - e.deadline
+		l.stats.MaxLag = max(l.stats.MaxLag, l.stats.Lag)
 		l.activate(e, Timeout)
+		if int(e.priority) >= l.budget.MinPriority {
+			left--
+		}
 	}
 }
 
@@ -59,33 +63,33 @@ func (l *Loop) dispatch() {
 	if level == len(l.active.levels) {
 		return
 	}
-	left, start := l.active.levels[level].len, l.now
+	l.active.wave++
+	left := Unlimited
 	if level >= l.budget.MinPriority {
-		left = min(left, l.budget.Callbacks)
+		left = l.budget.Callbacks
 	}
 	for ; left > 0 && !l.interrupted(); left-- {
 		e := l.active.levels[level].head
-		if e == nil {
+		if e == nil || e.wave == l.active.wave {
 			return
 		}
 		if what, ok := l.begin(e); ok {
 			l.invoke(e, what)
 		}
-		if l.active.urgent() < level || l.spent(level, start) {
+		if l.turnOver(level) {
 			return
 		}
 	}
 }
 
-// interrupted reports whether the turn is to end after the callback that has run. Under l.mu.
-func (l *Loop) interrupted() bool {
-	return l.brk || l.again || l.canceled != nil || l.state != loopOpen
+// turnOver reports whether something more urgent than level waits, or the turn's time is spent. Under l.mu.
+func (l *Loop) turnOver(level int) bool {
+	return l.active.urgent() < level ||
+		l.budget.Time > 0 && level >= l.budget.MinPriority && l.clock.Now()-l.now >= l.budget.Time
 }
 
-// spent reports whether the turn's time is over.
-func (l *Loop) spent(level int, start time.Duration) bool {
-	return l.budget.Time > 0 && level >= l.budget.MinPriority && l.clock.Now()-start >= l.budget.Time
-}
+// interrupted reports whether the turn is to end after the callback that has run.
+func (l *Loop) interrupted() bool { return l.interrupt.Load() }
 
 // invoke calls e's callback, as often as a signal came. It unlocks l.mu meanwhile.
 func (l *Loop) invoke(e *Event, what Flags) {
@@ -101,10 +105,10 @@ func (l *Loop) invoke(e *Event, what Flags) {
 		if e.kind&Signal != 0 {
 			l.reapSignals() // of a one-shot that begin has removed
 		}
-		if l.slow == 0 && l.onPanic == nil {
-			fn(e, what)
+		if l.guarded() && e.state&stateInternal == 0 {
+			l.guard(func() { fn(e, what) }, e.callbackName)
 		} else {
-			l.guard(func() { fn(e, what) }, func() string { return e.callbackName() })
+			fn(e, what)
 		}
 		l.mu.Lock()
 		if e.calls <= 0 || e.state&stateActive != 0 || l.interrupted() {
@@ -114,8 +118,13 @@ func (l *Loop) invoke(e *Event, what Flags) {
 	l.finish()
 }
 
-// finish ends the callback that was chosen and lets those go who wait for that. Under l.mu.
+// finish ends the callback that was chosen and lets those go who wait for that. A signal's calls that were cut short, by a
+// Break or a panic, stay owed. Under l.mu.
 func (l *Loop) finish() {
+	if e := l.running; e != nil && e.calls > 0 && e.state&stateActive == 0 {
+		e.what = Signal
+		l.active.push(e)
+	}
 	l.running = nil
 	if l.ran != nil {
 		close(l.ran)
@@ -123,8 +132,8 @@ func (l *Loop) finish() {
 	}
 }
 
-// ranLocked is closed when the callback of e that runs now has returned; nil if none runs.
-func (l *Loop) ranLocked(e *Event) <-chan struct{} {
+// returned is closed when the callback of e that runs now has returned; nil if none runs. Under l.mu.
+func (l *Loop) returned(e *Event) <-chan struct{} {
 	if l.running != e {
 		return nil
 	}
@@ -137,6 +146,7 @@ func (l *Loop) ranLocked(e *Event) <-chan struct{} {
 // endTurn does what cannot be done in the middle of a turn. Under l.mu.
 func (l *Loop) endTurn() error {
 	l.again = false
+	l.setInterrupt()
 	if l.mustRebuild {
 		if err := l.rebuild(); err != nil {
 			return err

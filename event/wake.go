@@ -17,10 +17,15 @@ func (l *Loop) claim() bool {
 		l.stats.Coalesced++
 		return false
 	}
-	l.asleep = false
 	l.stats.Wakes++
-	l.driver.claimed()
+	l.turnFlag()
 	return true
+}
+
+// turnFlag is claim's second half, for who knows that the loop is asleep.
+func (l *Loop) turnFlag() {
+	l.asleep = false
+	l.driver.claimed()
 }
 
 // unlock unlocks l.mu and rings if wake, the result of claim, says so: never under the lock, into which the woken loop
@@ -37,7 +42,7 @@ func (l *Loop) unlock(wake bool) {
 func (l *Loop) fallAsleep() (deadline time.Duration, asleep bool) {
 	l.mu.Lock()
 	l.asleep = true
-	if l.active.len > 0 || l.stopping() {
+	if l.active.len > 0 || l.stopping() || l.empty() {
 		l.asleep = false
 		l.mu.Unlock()
 		return 0, false

@@ -2,7 +2,7 @@ package event
 
 import "fmt"
 
-// A Watcher is called in every turn, until Stop.
+// A Watcher is called in every turn, or when the loop closes, until Stop.
 type Watcher struct {
 	loop *Loop
 	list *[]*Watcher // where it stands; nil after Stop. Under loop.mu
@@ -16,6 +16,11 @@ func (l *Loop) OnPrepare(fn func()) (*Watcher, error) { return l.newWatcher(&l.p
 // OnCheck has fn called after the look and before the callbacks, in the order of OnCheck. Errors: ErrClosed, ErrNilFunc.
 // Any goroutine.
 func (l *Loop) OnCheck(fn func()) (*Watcher, error) { return l.newWatcher(&l.check, fn) }
+
+// OnClose has fn called once by Close, on the goroutine that closes, when nothing new is accepted any more and the functions
+// that Post had accepted have been called: the place to end what was built on the loop. Errors: ErrClosed, ErrNilFunc. Any
+// goroutine.
+func (l *Loop) OnClose(fn func()) (*Watcher, error) { return l.newWatcher(&l.closers, fn) }
 
 func (l *Loop) newWatcher(list *[]*Watcher, fn func()) (*Watcher, error) {
 	if fn == nil {
@@ -55,11 +60,7 @@ func (l *Loop) watch(round []*Watcher) {
 			continue // stopped by one before it
 		}
 		l.mu.Unlock()
-		if l.slow == 0 && l.onPanic == nil {
-			w.fn()
-		} else {
-			l.guard(w.fn, func() string { return funcName(w.fn) })
-		}
+		l.call(w.fn)
 		l.mu.Lock()
 	}
 }
