@@ -32,11 +32,10 @@ func (a *alarm) set(deadline time.Duration) {
 func (a *alarm) goOff() {
 	a.at.Store(0)
 	a.l.mu.Lock()
-	asleep := a.l.asleep
-	if asleep {
+	if a.l.asleep {
 		a.l.turnFlag()
 	}
-	a.l.unlock(asleep)
+	a.l.unlock()
 }
 
 func (a *alarm) stop() {

@@ -117,16 +117,15 @@ func (l *Loop) ActivateFD(fd int, what Flags) error {
 		return fmt.Errorf("activate descriptor %d: %w: %v", fd, ErrFlags, what)
 	}
 	l.mu.Lock()
-	wake := false
 	err := l.openError("activate descriptor", fd)
 	if row := l.entry(fd); err == nil && row != nil {
 		for e := row.head; e != nil; e = e.nextPeer {
 			if hit := what & (e.kind | Timeout); hit != 0 {
-				wake = l.activate(e, hit) || wake
+				l.activate(e, hit)
 			}
 		}
 	}
-	l.unlock(wake)
+	l.unlock()
 	return err
 }
 
@@ -134,14 +133,13 @@ func (l *Loop) ActivateFD(fd int, what Flags) error {
 // goroutine.
 func (l *Loop) ActivateSignal(n int) error {
 	l.mu.Lock()
-	wake := false
 	err := l.openError("activate signal", n)
 	if src := l.signals[n]; err == nil && src != nil {
 		for _, e := range src.events {
-			wake = l.activate(e, Signal) || wake
+			l.activate(e, Signal)
 		}
 	}
-	l.unlock(wake)
+	l.unlock()
 	return err
 }
 

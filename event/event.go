@@ -144,8 +144,8 @@ func (e *Event) Add(timeout time.Duration) error {
 	}
 	l := e.loop
 	l.mu.Lock()
-	wake, err := l.add(e, timeout)
-	l.unlock(wake)
+	err := l.add(e, timeout)
+	l.unlock()
 	return e.opError("add", err)
 }
 
@@ -167,8 +167,8 @@ func (e *Event) RemoveTimeout() {
 func (e *Event) Del() error {
 	l := e.loop
 	l.mu.Lock()
-	wake, err := l.del(e)
-	l.unlock(wake)
+	err := l.del(e)
+	l.unlock()
 	if e.kind&Signal != 0 {
 		l.reapSignals()
 	}
@@ -206,8 +206,10 @@ func (e *Event) Activate(what Flags) error {
 	l := e.loop
 	l.mu.Lock()
 	err := l.usable(e)
-	wake := err == nil && l.activate(e, what)
-	l.unlock(wake)
+	if err == nil {
+		l.activate(e, what)
+	}
+	l.unlock()
 	return e.opError("activate", err)
 }
 
@@ -221,14 +223,13 @@ func (e *Event) Finalize(fn func(e *Event)) error {
 	l := e.loop
 	l.mu.Lock()
 	err := l.usable(e)
-	wake := false
 	if err == nil {
-		_, err = l.del(e)
+		err = l.del(e)
 		e.state |= stateFinalized
 		e.fn = func(e *Event, _ Flags) { fn(e) }
-		wake = l.activate(e, 0)
+		l.activate(e, 0)
 	}
-	l.unlock(wake)
+	l.unlock()
 	if e.kind&Signal != 0 {
 		l.reapSignals()
 	}

@@ -129,7 +129,7 @@ func (l *Loop) endStale(fd int32, row *fdEntry) {
 		row.head, e.nextPeer = e.nextPeer, nil
 		l.active.remove(e)
 		l.timers.remove(e)
-		e.what, e.interval = 0, NoTimeout
+		e.what, e.calls, e.interval = 0, 0, NoTimeout
 		e.state = e.state&^stateAdded | stateStale
 		l.count(e, -1)
 		l.stats.Stale++
@@ -189,16 +189,16 @@ func (l *Loop) dropStale(fd int32) {
 // cannot reach, kept alive by a duplicate of the closed descriptor; only a new set gets rid of it.
 func (l *Loop) strayReport(tag uint64) {
 	l.stats.Stray++
-	if _, again := l.strays[tag]; again {
-		l.mustRebuild = true
-	}
-	if l.strays == nil || len(l.strays) >= maxStrays {
+	if l.strays == nil {
 		l.strays = map[uint64]struct{}{}
+	}
+	if _, again := l.strays[tag]; again || len(l.strays) == maxStrays {
+		l.mustRebuild = true // which also forgets the strays
 	}
 	l.strays[tag] = struct{}{}
 }
 
-// maxStrays bounds what is remembered of the harmless ones.
+// maxStrays bounds what is remembered. A rebuild that was needless, once in so many harmless strays, does no harm either.
 const maxStrays = 1024
 
 // rebuild replaces the poller by a new one that knows only the rows. A row whose descriptor the old set does not know

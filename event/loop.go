@@ -27,7 +27,8 @@ type Loop struct {
 	// callback or a system call that can wait. sigMu is taken before it; a user's lock is never taken under it.
 	mu          sync.Mutex
 	state       loopState
-	asleep      bool // see wake.go
+	asleep      bool // see wake.go, as for ringDue
+	ringDue     bool
 	poller      Poller
 	active      activeQueue
 	timers      timers
@@ -147,8 +148,9 @@ func (l *Loop) Close() error {
 	l.state = loopClosing
 	l.setInterrupt()
 	for l.owner != 0 {
-		wake, left := l.claim(), l.leaving()
-		l.unlock(wake)
+		left := l.leaving()
+		l.claim()
+		l.unlock()
 		<-left
 		l.mu.Lock()
 	}
@@ -249,12 +251,11 @@ func (l *Loop) Ref() {
 // Unref takes a Ref back. Without a Ref it does nothing. Any goroutine.
 func (l *Loop) Unref() {
 	l.mu.Lock()
-	wake := false
 	if l.refs > 0 {
 		l.refs--
-		wake = l.refs == 0 && l.claim()
+		l.claimIfEmpty()
 	}
-	l.unlock(wake)
+	l.unlock()
 }
 
 // Now is the loop's clock as the turn under way has read it, the same for all callbacks of the turn; when the loop does

@@ -39,7 +39,6 @@ func (l *Loop) Post(fn func()) error {
 	}
 	l.mu.Lock()
 	var err error
-	wake := false
 	switch {
 	case l.state != loopOpen:
 		err = fmt.Errorf("post: %w", ErrClosed)
@@ -47,9 +46,9 @@ func (l *Loop) Post(fn func()) error {
 		err = fmt.Errorf("post: %w: %d", ErrFull, l.postLimit)
 	default:
 		l.posts.push(fn)
-		wake = l.activate(l.postEvent, 0)
+		l.activate(l.postEvent, 0)
 	}
-	l.unlock(wake)
+	l.unlock()
 	return err
 }
 

@@ -143,13 +143,12 @@ func (l *Loop) stopping() bool {
 // cancel ends the run with the given number. A run that is over already, and its successor, are left alone.
 func (l *Loop) cancel(run uint64, cause error) {
 	l.mu.Lock()
-	wake := false
 	if l.runs == run && l.owner != 0 {
 		l.canceled = cause
 		l.setInterrupt()
-		wake = l.claim()
+		l.claim()
 	}
-	l.unlock(wake)
+	l.unlock()
 }
 
 // Break makes Run return after the callback that runs now; what is active stays so for the next Run. Without a Run it is
@@ -158,7 +157,8 @@ func (l *Loop) Break() {
 	l.mu.Lock()
 	l.brk = true
 	l.setInterrupt()
-	l.unlock(l.claim())
+	l.claim()
+	l.unlock()
 }
 
 // Exit makes Run return when the time after has passed, at the end of the turn that finds it so; of several, the earliest
@@ -166,7 +166,6 @@ func (l *Loop) Break() {
 // Errors: ErrTimeout, ErrClosed. Any goroutine.
 func (l *Loop) Exit(after time.Duration) error {
 	l.mu.Lock()
-	var wake bool
 	var err error
 	switch e := l.exitEvent; {
 	case after < 0:
@@ -176,11 +175,12 @@ func (l *Loop) Exit(after time.Duration) error {
 	case after == 0:
 		l.exit = true
 		l.timers.remove(e)
-		wake = l.claim()
-	case e.heapIndex < 0 || e.deadline > l.clock.Now()+after:
-		wake, err = l.add(e, after)
+		l.claim()
+	case l.exit: // nothing can be earlier than the one that stands
+	case e.heapIndex < 0 || e.deadline > l.deadline(after):
+		err = l.add(e, after)
 	}
-	l.unlock(wake)
+	l.unlock()
 	return err
 }
 

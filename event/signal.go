@@ -55,12 +55,12 @@ func (e *Event) addSignal(timeout time.Duration) error {
 		src, fresh = &signalSource{ch: make(chan os.Signal, signalBuffer), quit: make(chan struct{})}, true
 	}
 	was := e.state & stateAdded
-	wake, err := l.add(e, timeout)
+	err := l.add(e, timeout)
 	if err == nil && was == 0 {
 		src.events = append(src.events, e)
 		l.signals[int(e.fd)] = src
 	}
-	l.unlock(wake)
+	l.unlock()
 	if err == nil && fresh && was == 0 {
 		signal.Notify(src.ch, syscall.Signal(e.fd))
 		l.forwarders.Go(func() { l.forward(src) })
@@ -77,15 +77,14 @@ func (l *Loop) forward(src *signalSource) {
 		case <-src.ch:
 		}
 		l.mu.Lock()
-		wake := false
 		for _, e := range src.events {
 			if e.state&stateActive != 0 && e.what&Signal != 0 {
 				e.calls++
 			} else {
-				wake = l.activate(e, Signal) || wake
+				l.activate(e, Signal)
 			}
 		}
-		l.unlock(wake)
+		l.unlock()
 	}
 }
 

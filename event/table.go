@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// The operations on a loop's tables. All run under l.mu and return at once; those that may have to end the loop's
-// sleep say so, and their caller wakes it after unlocking.
+// The operations on a loop's tables. All run under l.mu and return at once; those that may have to end the loop's sleep
+// claim it, and the unlocking wakes it.
 
 // usable says why e cannot be added or activated.
 func (l *Loop) usable(e *Event) error {
@@ -19,39 +19,70 @@ func (l *Loop) usable(e *Event) error {
 	return nil
 }
 
-// add makes e wait, and reports whether a sleeping loop must be woken for it.
-func (l *Loop) add(e *Event, timeout time.Duration) (wake bool, err error) {
+// add makes e wait.
+func (l *Loop) add(e *Event, timeout time.Duration) error {
 	if err := l.usable(e); err != nil {
-		return false, err
+		return err
 	}
 	if e.state&stateAdded == 0 {
 		if e.kind&readiness != 0 {
 			if err := l.register(e); err != nil {
-				return false, err
+				l.claimIfEmpty() // the attempt may have found the descriptor's other events stale
+				return err
 			}
-			wake = !l.features.Has(FeatureConcurrent)
+			if !l.features.Has(FeatureConcurrent) {
+				l.claim()
+			}
 		}
 		e.state = e.state&^stateStale | stateAdded
 		l.count(e, +1)
 	}
 	l.keepUser(e, timeout)
-	if timeout != NoTimeout {
-		if e.state&stateActive != 0 && e.what&Timeout != 0 {
-			if e.what &^= Timeout; e.what&outcomes == 0 {
-				l.active.remove(e)
-			}
-		}
-		e.interval = timeout
-		wake = l.schedule(e, l.clock.Now()+timeout) || wake
+	if timeout == NoTimeout {
+		return nil
 	}
-	return wake && l.claim(), nil
+	l.takeBackTimeout(e)
+	e.interval = timeout
+	if l.schedule(e, l.deadline(timeout)) {
+		l.claim() // the loop sleeps until a later deadline
+	}
+	return nil
+}
+
+// takeBackTimeout takes a Timeout out of what an active event will be told, and the event out of the queue if there is
+// nothing else to tell.
+func (l *Loop) takeBackTimeout(e *Event) {
+	if e.state&stateActive == 0 || e.what&Timeout == 0 {
+		return
+	}
+	if e.what &^= Timeout; e.what&outcomes == 0 {
+		l.active.remove(e)
+		e.calls = 0
+	}
+}
+
+// claimIfEmpty ends the sleep of a loop that waits for nothing any more.
+func (l *Loop) claimIfEmpty() {
+	if l.added+l.refs == 0 {
+		l.claim()
+	}
+}
+
+// deadline is the clock's reading after d has passed, at most the end of the clock.
+func (l *Loop) deadline(d time.Duration) time.Duration {
+	return saturate(l.clock.Now() + d)
+}
+
+// saturate mends a sum of two times that has overflowed.
+func saturate(sum time.Duration) time.Duration {
+	if sum < 0 {
+		return NoTimeout
+	}
+	return sum
 }
 
 // schedule sets e's deadline and reports whether it is now the nearest.
 func (l *Loop) schedule(e *Event, deadline time.Duration) bool {
-	if deadline < 0 { // past the end of the clock: the sum has overflowed
-		deadline = NoTimeout
-	}
 	l.seq++
 	e.deadline, e.seq = deadline, l.seq
 	l.timers.set(e)
@@ -59,18 +90,18 @@ func (l *Loop) schedule(e *Event, deadline time.Duration) bool {
 }
 
 // del makes e wait no more and takes back a callback that is not chosen yet.
-func (l *Loop) del(e *Event) (wake bool, err error) {
+func (l *Loop) del(e *Event) error {
 	if e.state&stateFinalized != 0 {
-		return false, nil
+		return nil
 	}
 	l.active.remove(e)
 	e.what, e.calls = 0, 0
 	if e.state&stateStale != 0 {
-		err = ErrStale
-	} else {
-		err = l.remove(e)
+		return ErrStale
 	}
-	return l.added == 0 && l.claim(), err // a loop that waits for the last event has nothing to wait for any more
+	err := l.remove(e)
+	l.claimIfEmpty()
+	return err
 }
 
 // remove takes e out of the tables that wait, but not out of the active queue.
@@ -108,18 +139,20 @@ func (l *Loop) keepUser(e *Event, timeout time.Duration) {
 	}
 }
 
-// activate puts e into the active queue, or adds to what it will be told, and reports whether the loop must be woken.
-func (l *Loop) activate(e *Event, what Flags) (wake bool) {
+// activate puts e into the active queue, or adds to what it will be told.
+func (l *Loop) activate(e *Event, what Flags) {
 	if e.state&stateActive != 0 {
 		e.what |= what
 		l.stats.Coalesced++
-		return false
+		return
 	}
 	e.what = what
-	e.calls++ // and not 1: a signal's callback that runs now may have more calls to come
+	if e.kind&Signal != 0 {
+		e.calls++ // its callback may run now and have more calls to come
+	}
 	l.active.push(e)
 	l.maxActive = max(l.maxActive, l.active.len)
-	return l.claim()
+	l.claim()
 }
 
 // begin removes e from the active queue as its callback is chosen, and returns what to tell it. What does not persist
@@ -132,7 +165,7 @@ func (l *Loop) begin(e *Event) (what Flags, ok bool) {
 	switch {
 	case e.state&stateAdded == 0:
 	case e.kind&Persist == 0:
-		e.calls = 1
+		e.calls = min(e.calls, 1)
 		if errors.Is(l.remove(e), ErrStale) {
 			return 0, false
 		}
@@ -146,10 +179,10 @@ func (l *Loop) begin(e *Event) (what Flags, ok bool) {
 // if something else called or the time has passed already: one call catches up, however long the stop was.
 func (l *Loop) rearm(e *Event, what Flags) {
 	timedOut := what&Timeout != 0 && e.heapIndex < 0
-	if next := e.deadline + e.interval; timedOut && next > l.now {
+	if next := saturate(e.deadline + e.interval); timedOut && next > l.now {
 		l.schedule(e, next)
 	} else {
-		l.schedule(e, l.clock.Now()+e.interval)
+		l.schedule(e, l.deadline(e.interval))
 	}
 }
 

@@ -95,7 +95,7 @@ func (l *Loop) interrupted() bool { return l.interrupt.Load() }
 func (l *Loop) invoke(e *Event, what Flags) {
 	l.running = e
 	for {
-		e.calls--
+		e.calls = max(0, e.calls-1)
 		if e.state&stateInternal == 0 {
 			l.called++
 			l.stats.Callbacks++

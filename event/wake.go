@@ -11,28 +11,30 @@ import "time"
 // awake for another reason; it then ends a later sleep at once, which costs one empty turn and nothing else. Nothing
 // relies on a timeout.
 
-// claim turns the flag from asleep to awake. True obliges the caller to ring after it has unlocked l.mu.
-func (l *Loop) claim() bool {
+// claim turns the flag from asleep to awake, if it is not so already. The critical section in which it is called then ends
+// in a ring, which unlock sees to. Under l.mu.
+func (l *Loop) claim() {
 	if !l.asleep {
 		l.stats.Coalesced++
-		return false
+		return
 	}
 	l.stats.Wakes++
 	l.turnFlag()
-	return true
 }
 
 // turnFlag is claim's second half, for who knows that the loop is asleep.
 func (l *Loop) turnFlag() {
-	l.asleep = false
+	l.asleep, l.ringDue = false, true
 	l.driver.claimed()
 }
 
-// unlock unlocks l.mu and rings if wake, the result of claim, says so: never under the lock, into which the woken loop
-// would run.
-func (l *Loop) unlock(wake bool) {
+// unlock unlocks l.mu and rings if the flag was turned meanwhile: never under the lock, into which the woken loop would run.
+// Every critical section that can claim ends here. Those of the loop itself cannot: it is awake.
+func (l *Loop) unlock() {
+	ring := l.ringDue
+	l.ringDue = false
 	l.mu.Unlock()
-	if wake {
+	if ring {
 		l.driver.ring()
 	}
 }
