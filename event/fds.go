@@ -184,55 +184,6 @@ func (l *Loop) dropStale(fd int32) {
 	}
 }
 
-// strayReport meets a report for a registration that the loop has ended. Most are harmless: the descriptor was
-// removed between the poller's look and the loop's. One that comes a second time comes from a registration that DEL
-// cannot reach, kept alive by a duplicate of the closed descriptor; only a new set gets rid of it.
-func (l *Loop) strayReport(tag uint64) {
-	l.stats.Stray++
-	if l.strays == nil {
-		l.strays = map[uint64]struct{}{}
-	}
-	if _, again := l.strays[tag]; again || len(l.strays) == maxStrays {
-		l.mustRebuild = true // which also forgets the strays
-	}
-	l.strays[tag] = struct{}{}
-}
-
-// maxStrays bounds what is remembered. A rebuild that was needless, once in so many harmless strays, does no harm either.
-const maxStrays = 1024
-
-// rebuild replaces the poller by a new one that knows only the rows. A row whose descriptor the old set does not know
-// any more is stale: registering its number again would watch a stranger.
-func (l *Loop) rebuild() error {
-	next, err := l.driver.open()
-	if err != nil {
-		return fmt.Errorf("rebuild poller: %w", err)
-	}
-	for fd := range l.fds {
-		row := &l.fds[fd]
-		if row.head == nil {
-			continue
-		}
-		err := l.poller.Modify(fd, poller.Flags(row.want), tag(int32(fd), row.gen))
-		if err == nil {
-			err = next.Add(fd, poller.Flags(row.want), tag(int32(fd), row.gen))
-		}
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBADF) {
-			l.endStale(int32(fd), row)
-		} else if err != nil {
-			return fmt.Errorf("rebuild poller: %w", errors.Join(pollerError(err), next.Close()))
-		}
-	}
-	old := l.poller
-	if err := l.driver.adopt(next); err != nil {
-		return fmt.Errorf("rebuild poller: %w", errors.Join(err, next.Close()))
-	}
-	l.poller = next
-	l.stats.Rebuilds++
-	l.mustRebuild, l.strays = false, nil
-	return old.Close()
-}
-
 // pollerError adds the sentinel of this package to the kernel's answer.
 func pollerError(err error) error {
 	var sentinel error

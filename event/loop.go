@@ -25,42 +25,43 @@ type Loop struct {
 
 	// mu guards the tables: everything below down to the next heading. It is held for table work only, never across a
 	// callback or a system call that can wait. sigMu is taken before it; a user's lock is never taken under it.
-	mu          sync.Mutex
-	state       loopState
-	asleep      bool // see wake.go, as for ringDue
-	ringDue     bool
-	poller      Poller
-	active      activeQueue
-	timers      timers
-	seq         uint64 // order of deadlines
-	fds         []fdEntry
-	signals     map[int]*signalSource
-	users       map[*Event]struct{} // added with neither a condition nor a timeout
-	posts       postQueue
-	prepare     []*Watcher
-	check       []*Watcher
-	closers     []*Watcher
-	owner       uint64 // the goroutine that runs the loop; 0 when none does
-	mode        runMode
-	idBuf       [64]byte // for goroutineID
-	runs        uint64   // counts the Runs, so that a late cancellation finds its own
-	running     *Event   // whose callback was chosen and has not returned
-	ran         chan struct{}
-	left        chan struct{} // closed when owner leaves; made by who waits for that
-	brk         bool          // Break, until a Run consumes it
-	exit        bool          // Exit, until a Run consumes it
-	again       bool          // Continue
-	canceled    error         // of the Run's context
-	gotBreak    bool
-	gotExit     bool
-	refs        int // Ref less Unref
-	added       int // events that are added, internal ones not counted
-	maxAdded    int
-	maxActive   int
-	strays      map[uint64]struct{} // tags of stray reports
-	mustRebuild bool
-	notes       []func() // log lines to be written outside the lock
-	stats       Stats
+	mu           sync.Mutex
+	state        loopState
+	asleep       bool // see wake.go, as for ringDue
+	ringDue      bool
+	poller       Poller
+	active       activeQueue
+	timers       timers
+	seq          uint64 // order of deadlines
+	fds          []fdEntry
+	signals      map[int]*signalSource
+	users        map[*Event]struct{} // added with neither a condition nor a timeout
+	posts        postQueue
+	prepare      []*Watcher
+	check        []*Watcher
+	closers      []*Watcher
+	owner        uint64 // the goroutine that runs the loop; 0 when none does
+	mode         runMode
+	idBuf        [64]byte // for goroutineID
+	runs         uint64   // counts the Runs, so that a late cancellation finds its own
+	running      *Event   // whose callback was chosen and has not returned
+	ran          chan struct{}
+	left         chan struct{} // closed when owner leaves; made by who waits for that
+	brk          bool          // Break, until a Run consumes it
+	exit         bool          // Exit, until a Run consumes it
+	again        bool          // Continue
+	canceled     error         // of the Run's context
+	gotBreak     bool
+	gotExit      bool
+	refs         int // Ref less Unref
+	added        int // events that are added, internal ones not counted
+	maxAdded     int
+	maxActive    int
+	strays       map[uint64]struct{} // tags of stray reports
+	mustRebuild  bool
+	rebuildFails bool     // and was logged
+	notes        []func() // log lines to be written outside the lock
+	stats        Stats
 
 	interrupt atomic.Bool // whether the turn is to end early; written under mu
 

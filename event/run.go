@@ -75,10 +75,10 @@ func (l *Loop) enter(mode runMode) (id uint64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
+	case l.state != loopOpen: // first, since a Close under way is the owner too
+		return 0, ErrClosed
 	case l.owner != 0:
 		return 0, ErrRunning
-	case l.state != loopOpen:
-		return 0, ErrClosed
 	}
 	l.owner, l.mode = goroutineID(l.idBuf[:]), mode
 	l.gotBreak, l.gotExit, l.again = false, false, false

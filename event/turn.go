@@ -16,7 +16,8 @@ func (l *Loop) turn(block bool) error {
 	l.collect(l.ready[:n])
 	l.expire()
 	l.dispatch()
-	return l.endTurn()
+	l.endTurn()
+	return nil
 }
 
 // beginTurn reads the clock, once for the whole turn. Under l.mu.
@@ -144,14 +145,11 @@ func (l *Loop) returned(e *Event) <-chan struct{} {
 }
 
 // endTurn does what cannot be done in the middle of a turn. Under l.mu.
-func (l *Loop) endTurn() error {
+func (l *Loop) endTurn() {
 	l.again = false
 	l.setInterrupt()
 	if l.mustRebuild {
-		if err := l.rebuild(); err != nil {
-			return err
-		}
+		l.tryRebuild()
 	}
 	l.flushNotes()
-	return nil
 }

@@ -1,0 +1,93 @@
+package event
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/internal/poller"
+)
+
+// strayReport meets a report for a registration that the loop has ended. Most are harmless: the descriptor was
+// removed between the poller's look and the loop's. One that comes a second time comes from a registration that DEL
+// cannot reach, kept alive by a duplicate of the closed descriptor; only a new set gets rid of it.
+func (l *Loop) strayReport(tag uint64) {
+	l.stats.Stray++
+	if l.strays == nil {
+		l.strays = map[uint64]struct{}{}
+	}
+	if _, again := l.strays[tag]; again || len(l.strays) == maxStrays {
+		l.mustRebuild = true // which also forgets the strays
+	}
+	l.strays[tag] = struct{}{}
+}
+
+// maxStrays bounds what is remembered. A rebuild that was needless, once in so many harmless strays, does no harm either.
+const maxStrays = 1024
+
+// tryRebuild goes on with the old set while there is no descriptor for a new one. The stray registration then makes every
+// look return at once; a short nap, when there is nothing else to do, keeps that from becoming a spin.
+func (l *Loop) tryRebuild() {
+	err := l.rebuild()
+	if err == nil {
+		l.rebuildFails = false
+		return
+	}
+	if !l.rebuildFails {
+		l.rebuildFails = true
+		l.note(func() {
+			l.log.Error("event: cannot get rid of a closed descriptor's registration; trying again", "err", err)
+		})
+	}
+	if l.called == 0 {
+		l.mu.Unlock()
+		time.Sleep(rebuildNap)
+		l.mu.Lock()
+	}
+}
+
+const rebuildNap = time.Millisecond
+
+// rebuild replaces the poller by a new one that knows only the rows. A row whose descriptor the old set does not know
+// any more is stale: registering its number again would watch a stranger.
+func (l *Loop) rebuild() error {
+	next, err := l.driver.open()
+	if err != nil {
+		return err
+	}
+	if err := l.moveRows(next); err != nil {
+		return errors.Join(err, next.Close())
+	}
+	if err := l.driver.adopt(next); err != nil {
+		return errors.Join(err, next.Close())
+	}
+	old := l.poller
+	l.poller = next
+	l.stats.Rebuilds++
+	l.mustRebuild, l.strays = false, nil
+	if err := old.Close(); err != nil {
+		l.note(func() { l.log.Error("event: close replaced poller", "err", err) })
+	}
+	return nil
+}
+
+func (l *Loop) moveRows(next Poller) error {
+	for fd := range l.fds {
+		row := &l.fds[fd]
+		if row.head == nil {
+			continue
+		}
+		name := tag(int32(fd), row.gen)
+		err := l.poller.Modify(fd, poller.Flags(row.want), name)
+		if err == nil {
+			err = next.Add(fd, poller.Flags(row.want), name)
+		}
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBADF) {
+			l.endStale(int32(fd), row)
+		} else if err != nil {
+			return pollerError(err)
+		}
+	}
+	return nil
+}
