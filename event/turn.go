@@ -95,9 +95,10 @@ func (l *Loop) interrupted() bool { return l.interrupt.Load() }
 // invoke calls e's callback, as often as a signal came. It unlocks l.mu meanwhile.
 func (l *Loop) invoke(e *Event, what Flags) {
 	l.running = e
+	internal := e.state&stateInternal != 0
 	for {
 		e.calls = max(0, e.calls-1)
-		if e.state&stateInternal == 0 {
+		if !internal {
 			l.called++
 			l.stats.Callbacks++
 		}
@@ -106,13 +107,13 @@ func (l *Loop) invoke(e *Event, what Flags) {
 		if e.kind&Signal != 0 {
 			l.reapSignals() // of a one-shot that begin has removed
 		}
-		if l.guarded() && e.state&stateInternal == 0 {
-			l.guard(func() { fn(e, what) }, e.callbackName)
-		} else {
+		if internal || !l.guarded() {
 			fn(e, what)
+		} else {
+			l.guard(func() { fn(e, what) }, e.callbackName)
 		}
 		l.mu.Lock()
-		if e.calls <= 0 || e.state&stateActive != 0 || l.interrupted() {
+		if e.calls == 0 || e.state&stateActive != 0 || l.interrupted() {
 			break
 		}
 	}

@@ -1,0 +1,152 @@
+package examples_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	// The programs use these; a change of them must make go test run the tests again.
+	_ "github.com/evmq/evmq/event"
+	_ "github.com/evmq/evmq/msgqueue"
+
+	"github.com/evmq/evmq/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// patience is when a test gives up on something that should happen at once. It is no measure of speed.
+const patience = time.Minute
+
+// build compiles an example, with the race detector where the test itself has it.
+func build(t *testing.T, name string) (binary string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(name, "main.go")); err != nil { // go test notes it as an input
+		t.Fatal(err)
+	}
+	binary = filepath.Join(t.TempDir(), name)
+	args := []string{"build", "-buildvcs=false", "-o", binary}
+	if raced() {
+		args = append(args, "-race")
+	}
+	if out, err := exec.Command("go", append(args, "./"+name)...).CombinedOutput(); err != nil {
+		t.Fatalf("go build %s: %v\n%s", name, err, out)
+	}
+	return binary
+}
+
+func raced() bool {
+	info, _ := debug.ReadBuildInfo()
+	for _, s := range info.Settings {
+		if s.Key == "-race" {
+			return s.Value == "true"
+		}
+	}
+	return false
+}
+
+// program is an example that runs.
+type program struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	lines  chan string // what it prints; closed when it has ended
+	ended  chan error
+	stderr bytes.Buffer
+}
+
+// start runs a command. It is killed when the test ends and it has not ended.
+func start(t *testing.T, binary string, args ...string) *program {
+	t.Helper()
+	p := &program{t: t, cmd: exec.Command(binary, args...), lines: make(chan string, 1<<16), ended: make(chan error, 1)}
+	p.cmd.Stderr = &p.stderr
+	out, err := p.cmd.StdoutPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reader sync.WaitGroup
+	reader.Go(func() { p.read(out) })
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // says that it has ended, mostly
+		reader.Wait()
+		if t.Failed() && p.stderr.Len() > 0 {
+			t.Logf("standard error:\n%s", &p.stderr)
+		}
+	})
+	return p
+}
+
+func (p *program) read(out io.Reader) {
+	in := bufio.NewScanner(out)
+	for in.Scan() {
+		p.lines <- in.Text()
+	}
+	p.ended <- p.cmd.Wait()
+	close(p.lines)
+}
+
+// line returns the rest of the next line that begins with prefix.
+func (p *program) line(prefix string) string {
+	p.t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				p.t.Fatalf("the program ended and never printed %q", prefix)
+			}
+			if rest, found := strings.CutPrefix(line, prefix); found {
+				return rest
+			}
+		case <-timeout:
+			p.t.Fatalf("the program did not print %q", prefix)
+		}
+	}
+}
+
+func (p *program) signal(sig syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// wait waits for the end and wants status 0 and a silent standard error.
+func (p *program) wait() {
+	p.t.Helper()
+	select {
+	case err := <-p.ended:
+		var exit *exec.ExitError
+		if errors.As(err, &exit) || p.stderr.Len() > 0 {
+			p.t.Fatalf("the program ended with %v; standard error:\n%s", err, &p.stderr)
+		}
+		if err != nil {
+			p.t.Fatal(err)
+		}
+	case <-time.After(patience):
+		p.t.Fatal("the program did not end")
+	}
+}
+
+// output returns all that a program prints which ends by itself.
+func output(t *testing.T, binary string, args ...string) string {
+	t.Helper()
+	p := start(t, binary, args...)
+	p.wait()
+	var all []string
+	for line := range p.lines {
+		all = append(all, line)
+	}
+	return strings.Join(all, "\n")
+}
