@@ -1,0 +1,122 @@
+#!/bin/sh
+# Checks the model of the wake protocol exhaustively: every variant must hold, every mutant must fail. Needs spin and gcc.
+# check.sh [word]: only the runs whose name contains word.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+
+# run NAME WANT FLAGS: one search, one line. WANT is ok (holds), ends (no run goes on for ever, either), fails (a
+# mutant) or meets (a witness: the search comes to the place).
+run() {
+	dir=$(mktemp -d "$WAKE_TMP/run.XXXXXX") && cd "$dir" || exit 1
+	cflags=-DSAFETY pflags=
+	[ "$2" = ends ] && cflags=-DNP pflags=-l
+	if ! spin -a $3 "$here/wake.pml" >log 2>&1 || ! gcc -O2 -w $cflags -DMEMLIM=3500 -o pan pan.c >>log 2>&1; then
+		verdict="BROKEN: does not compile"
+	else
+		./pan -m100000 $pflags >log 2>&1
+		verdict=$(judge "$2" "$?")
+	fi
+	states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' log)
+	printf '%-42s %12s states  %s\n' "$1" "${states:-?}" "$verdict"
+	case $verdict in
+	BROKEN*)
+		cat log >&2
+		: >"$WAKE_TMP/broken"
+		;;
+	esac
+	cd / && rm -rf "$dir"
+}
+
+judge() {
+	if grep -Eq 'search depth too small|MEMLIM|out of memory|VECTORSZ|hash table full' log; then
+		echo "BROKEN: the search was not exhaustive"
+	elif [ "$1" = meets ]; then
+		if grep -q '^pan:1: assertion violated.*!=' log; then echo "does happen"; else echo "BROKEN: never happens"; fi
+	elif [ "$1" = fails ]; then
+		why=$(sed -n 's/^pan:1: \(.*\) (at depth.*/\1/p' log)
+		if grep -q 'errors: [1-9]' log && [ -n "$why" ]; then echo "found: $why"; else echo "BROKEN: the mutant survives"; fi
+	elif [ "$2" -eq 0 ] && grep -q 'errors: 0' log && ! grep -q 'Search not completed' log; then
+		echo holds
+	else
+		echo "BROKEN: $(grep -m1 '^pan:1:' log || echo 'no result')"
+	fi
+}
+
+if [ "${1-}" = --run ]; then
+	shift
+	run "$@"
+	exit 0
+fi
+
+for tool in spin gcc; do
+	if ! command -v $tool >/dev/null; then
+		echo "check.sh: needs $tool, which is not installed; nothing was checked" >&2
+		exit 2
+	fi
+done
+
+WAKE_TMP=$(mktemp -d) || exit 1
+export WAKE_TMP
+trap 'rm -rf "$WAKE_TMP"' EXIT
+trap 'exit 130' INT TERM
+
+# name | what is wanted | flags
+grep -i -- "${1-}" >"$WAKE_TMP/list" <<'LIST'
+park, deadline, descriptor|ok|-DN=1 -DSOURCE=1 -DTIMER -DMOVES=1
+thread, kernel's timeout, rebuild|ok|-DTHREAD -DSOURCE=1 -DTIMER -DKERNEL -DREBUILD -DMOVES=1
+park, deadline moved twice|ok|-DN=1 -DTIMER
+thread, deadline moved twice, descriptor|ok|-DN=1 -DTHREAD -DSOURCE=1 -DTIMER
+park, 2 producers of 2|ok|-DM=2 -DSOURCE=2
+park, 3 producers|ok|-DN=3 -DSOURCE=2
+park, 3 producers, rebuild, 2 pollers|ok|-DN=3 -DSOURCE=1 -DREBUILD -DPOLLERS=2
+thread, 3 producers of 2, rebuild|ok|-DTHREAD -DN=3 -DM=2 -DSOURCE=2 -DREBUILD
+park, lock-free|ok|-DSPLIT -DSOURCE=2
+park, lock-free, 3 producers|ok|-DSPLIT -DN=3
+thread, lock-free, deadline|ok|-DSPLIT -DTHREAD -DN=1 -DTIMER -DMOVES=1
+thread, lock-free, 3 producers, rebuild|ok|-DSPLIT -DTHREAD -DN=3 -DSOURCE=1 -DREBUILD
+park, every run ends|ends|-DSOURCE=1 -DREBUILD
+park, deadline, every run ends|ends|-DN=1 -DTIMER -DMOVES=1
+thread, every run ends|ends|-DTHREAD -DSOURCE=2 -DREBUILD
+witness: late ring, park|meets|-DSOURCE=1 -DWITNESS=1
+witness: late ring, thread|meets|-DTHREAD -DSOURCE=1 -DWITNESS=1
+witness: ring on a closed file|meets|-DSOURCE=1 -DREBUILD -DWITNESS=2
+witness: readiness taken back|meets|-DSOURCE=1 -DWITNESS=3
+witness: alarm that was kept|meets|-DN=1 -DTIMER -DWITNESS=4
+mutant NORECHECK, park|fails|-DNORECHECK
+mutant NORECHECK, thread|fails|-DTHREAD -DNORECHECK
+mutant NOSTOP|fails|-DNOSTOP
+mutant AWAKELATE, park|fails|-DAWAKELATE -DSOURCE=1
+mutant AWAKELATE, thread|fails|-DTHREAD -DAWAKELATE -DSOURCE=1
+mutant SETSFUTURE|fails|-DN=1 -DTIMER -DSETSFUTURE
+mutant RESETLATE|fails|-DRESETLATE
+mutant CLOSEEARLY|fails|-DTHREAD -DCLOSEEARLY -DSOURCE=1
+mutant ADOPTEARLY|fails|-DTHREAD -DREBUILD -DADOPTEARLY -DSOURCE=1
+mutant CLAIMFIRST, park|fails|-DCLAIMFIRST
+mutant CLAIMFIRST, thread|fails|-DTHREAD -DCLAIMFIRST
+mutant CLAIMFIRST, lock-free|fails|-DSPLIT -DCLAIMFIRST
+mutant LOOKFIRST, lock-free, park|fails|-DSPLIT -DLOOKFIRST
+mutant LOOKFIRST, lock-free, thread|fails|-DSPLIT -DTHREAD -DLOOKFIRST
+mutant KEEPFLAG|fails|-DKEEPFLAG
+mutant CLAIMDROPPED|fails|-DCLAIMDROPPED
+mutant LOOPKNOWS|fails|-DLOOPKNOWS -DSOURCE=1
+mutant WAKERKNOWS|fails|-DWAKERKNOWS -DSOURCE=1
+mutant NOLOOK|fails|-DNOLOOK -DSOURCE=1
+mutant ALARMLATE|fails|-DN=1 -DTIMER -DALARMLATE
+mutant KEEPSLATER|fails|-DN=1 -DTIMER -DKEEPSLATER
+LIST
+
+if [ ! -s "$WAKE_TMP/list" ]; then
+	echo "check.sh: no run is called ${1-}" >&2
+	exit 2
+fi
+
+# As many at once as there are processors, up to four: the largest search takes half a gigabyte.
+jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+[ "$jobs" -gt 4 ] && jobs=4
+tr '|\n' '\0\0' <"$WAKE_TMP/list" | xargs -0 -n 3 -P "$jobs" sh "$0" --run
+
+if [ -e "$WAKE_TMP/broken" ]; then
+	echo "check.sh: FAILED" >&2
+	exit 1
+fi
+echo "all $(wc -l <"$WAKE_TMP/list" | tr -d ' ') runs as expected"
