@@ -1,0 +1,263 @@
+package event_test
+
+import (
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+)
+
+// sleepingScript is a loop that sleeps in a scriptPoller on another goroutine.
+func sleepingScript(t *testing.T, options ...event.Option) (*event.Loop, *scriptPoller) {
+	t.Helper()
+	p := newScriptPoller()
+	l := newLoop(t, append(options, event.WithPoller(p.open), event.WithDriver(event.DriverThread))...)
+	background(t, l)
+	t.Cleanup(p.release) // before the loop is to end
+	until(t, "sleep", p.asleep)
+	return l, p
+}
+
+// Of a burst that comes while the loop sleeps only the first wakes it, whatever the others are and whoever makes them; a
+// loop that has been woken and has not come to run yet is not woken again.
+func TestBurstWakesOnce(t *testing.T) {
+	l, p := sleepingScript(t)
+	p.hold()
+	before := l.Stats()
+	const n = 100
+	var ran sync.WaitGroup
+	ran.Add(5 * n)
+	var senders sync.WaitGroup
+	for range 5 {
+		senders.Go(func() {
+			for i := range n {
+				switch i % 3 {
+				case 0:
+					must(t, l.Post(ran.Done))
+				case 1:
+					must(t, userEvent(t, l, 0, ran.Done).Activate(0))
+				case 2:
+					_, err := l.AfterFunc(0, ran.Done)
+					must(t, err)
+				}
+			}
+		})
+	}
+	senders.Wait()
+	after := l.Stats()
+	wantEqual(t, "calls of Wake", p.rings(), 1)
+	wantEqual(t, "wakes", after.Wakes-before.Wakes, 1)
+	if after.Coalesced == before.Coalesced {
+		t.Error("nothing was counted as coalesced")
+	}
+	p.release()
+	over := make(chan struct{})
+	go func() { ran.Wait(); close(over) }()
+	await(t, over, "the last of the burst")
+}
+
+// The same on the real thing: a burst that comes in one piece wakes a loop that sleeps once.
+func TestBurstInOnePieceWakesOnce(t *testing.T) {
+	l := newLoop(t)
+	const n = 50
+	fd := idle(t)
+	ran := make(chan struct{}, n)
+	for range n {
+		e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) { ran <- struct{}{} })
+		must(t, e.Add(event.NoTimeout))
+	}
+	background(t, l)
+	slept := 0
+	for range 200 {
+		letSleep(t, l)
+		before := l.Stats()
+		must(t, l.ActivateFD(fd, event.Read))
+		for range n {
+			await(t, ran, "callback")
+		}
+		after := l.Stats()
+		switch wakes := after.Wakes - before.Wakes; wakes {
+		case 1:
+			if slept++; slept == 3 {
+				return
+			}
+		case 0: // it was awake still
+		default:
+			t.Fatalf("%d wakes for one burst", wakes)
+		}
+	}
+	t.Error("the loop never slept")
+}
+
+// What the loop does to itself while it is awake wakes nobody.
+func TestAwakeLoopIsNotWoken(t *testing.T) {
+	l, p := sleepingScript(t)
+	rings := p.rings()
+	before := l.Stats()
+	done := make(chan struct{})
+	user := userEvent(t, l, 0, func() { close(done) })
+	must(t, l.Post(func() { // one wake for this one
+		for range 50 {
+			must(t, userEvent(t, l, 0, func() {}).Activate(0))
+			must(t, l.Post(func() {}))
+			must(t, silent(t, l, -1, 0).Add(time.Hour))
+			l.Ref()
+			l.Unref()
+			l.Continue()
+		}
+		must(t, l.Post(func() { must(t, l.Post(func() { must(t, user.Activate(0)) })) }))
+	}))
+	await(t, done, "last callback")
+	after := l.Stats()
+	wantEqual(t, "calls of Wake", p.rings()-rings, 1)
+	wantEqual(t, "wakes", after.Wakes-before.Wakes, 1)
+}
+
+// A loop that does not run is not woken either, and what came meanwhile is counted as needing no wake.
+func TestLoopThatDoesNotRunIsNotWoken(t *testing.T) {
+	l := newLoop(t)
+	for range 10 {
+		must(t, l.Post(func() {}))
+		must(t, userEvent(t, l, 0, func() {}).Activate(0))
+	}
+	s := l.Stats()
+	wantEqual(t, "wakes", s.Wakes, 0)
+	wantEqual(t, "coalesced", s.Coalesced, 20)
+	run(t, l)
+	wantEqual(t, "wakes", l.Stats().Wakes, 0)
+}
+
+// Timers and descriptors end a sleep by themselves; that is not counted as a wake by another goroutine.
+func TestTimersAndDescriptorsAreNoWakes(t *testing.T) {
+	l := newLoop(t)
+	_, _, fd, peer := pair(t)
+	rounds := 0
+	e := eventFor(t, l, fd, event.Read|event.Persist, func(e *event.Event, _ event.Flags) {
+		_, _ = receive(fd)
+		if rounds++; rounds == 20 {
+			must(t, e.Del())
+			return
+		}
+		_, err := l.AfterFunc(100*time.Microsecond, func() { send(t, peer, "x") })
+		must(t, err)
+	})
+	must(t, e.Add(event.NoTimeout))
+	send(t, peer, "x")
+	run(t, l)
+	wantEqual(t, "wakes", l.Stats().Wakes, 0)
+}
+
+// Each wake ends a sleep: there are never more wakes than turns, and every post is either a wake or coalesced.
+func TestWakesAreAccountedFor(t *testing.T) {
+	onProcessors(t, func(t *testing.T) {
+		l := newLoop(t)
+		background(t, l)
+		letSleep(t, l)
+		before := l.Stats()
+		const each = 500
+		var senders, ran sync.WaitGroup
+		ran.Add(4 * each)
+		for range 4 {
+			senders.Go(func() {
+				for i := range each {
+					must(t, l.Post(ran.Done))
+					if i%10 == 0 {
+						runtime.Gosched()
+					}
+				}
+			})
+		}
+		senders.Wait()
+		over := make(chan struct{})
+		go func() { ran.Wait(); close(over) }()
+		await(t, over, "last post")
+		after := l.Stats()
+		wakes, coalesced := after.Wakes-before.Wakes, after.Coalesced-before.Coalesced
+		if n := after.Turns - before.Turns; wakes > n+1 {
+			t.Errorf("%d wakes for %d turns", wakes, n)
+		}
+		if wakes+coalesced < 4*each {
+			t.Errorf("%d wakes and %d coalesced for %d posts", wakes, coalesced, 4*each)
+		}
+		wantEqual(t, "posts", after.Posts-before.Posts, 4*each)
+	}, 1, 2, 4)
+}
+
+// When the last thing to wait for goes while the loop is about to sleep, Run ends and does not sleep for ever.
+func TestLastDelInPrepareEndsRun(t *testing.T) {
+	cases := map[string]func(t *testing.T, l *event.Loop, e *event.Event){
+		"Del":      func(t *testing.T, _ *event.Loop, e *event.Event) { must(t, e.Del()) },
+		"Finalize": func(t *testing.T, _ *event.Loop, e *event.Event) { must(t, e.Finalize(func(*event.Event) {})) },
+		"Unref": func(t *testing.T, l *event.Loop, e *event.Event) {
+			must(t, e.Del())
+			l.Unref()
+		},
+	}
+	for name, end := range cases {
+		for mode, loop := range map[string]func(*event.Loop) error{
+			"Run":     func(l *event.Loop) error { return l.Run(t.Context()) },
+			"RunOnce": func(l *event.Loop) error { return l.RunOnce(t.Context()) },
+		} {
+			t.Run(name+" in "+mode, func(t *testing.T) {
+				l := newLoop(t)
+				e := silent(t, l, -1, 0)
+				must(t, e.Add(event.NoTimeout))
+				if name == "Unref" {
+					l.Ref()
+				}
+				first := true
+				onPrepare(t, l, func() {
+					if first {
+						end(t, l, e)
+					}
+					first = false
+				})
+				over := make(chan error, 1)
+				go func() { over <- loop(l) }()
+				must(t, await(t, over, "end of "+mode))
+			})
+		}
+	}
+}
+
+// The same race from another goroutine, at any moment.
+func TestLastDelRacesSleep(t *testing.T) {
+	onProcessors(t, func(t *testing.T) {
+		l := newLoop(t)
+		for round := range tenfold(300) {
+			e := silent(t, l, -1, 0)
+			must(t, e.Add(event.NoTimeout))
+			over := make(chan error, 1)
+			go func() { over <- l.Run(t.Context()) }()
+			for range round % 8 {
+				runtime.Gosched()
+			}
+			must(t, e.Del())
+			must(t, await(t, over, "end of Run"))
+		}
+	}, 1, 2, 4)
+}
+
+// Two loops that hand a message to and fro sleep and are woken for each.
+func TestMessagesBetweenLoops(t *testing.T) {
+	onProcessors(t, func(t *testing.T) {
+		a, b := newLoop(t), newLoop(t)
+		background(t, a)
+		background(t, b)
+		left := tenfold(500)
+		done := make(chan struct{})
+		var there, back func()
+		there = func() { must(t, b.Post(back)) }
+		back = func() {
+			if left--; left == 0 {
+				close(done)
+				return
+			}
+			must(t, a.Post(there))
+		}
+		must(t, a.Post(there))
+		await(t, done, "the last message")
+	}, 1, 2, 4)
+}

@@ -1,0 +1,251 @@
+package event_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"runtime"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/evmq/evmq/event"
+)
+
+// Break in a timer's callback ends the run before another timer that is due at the same moment.
+func TestBreakComesBeforeATimerOfTheSameMoment(t *testing.T) {
+	l := newLoop(t)
+	var got []int
+	for i := range 2 {
+		e := userEvent(t, l, 0, func() {
+			got = append(got, i)
+			if i == 0 {
+				l.Break()
+			}
+		})
+		must(t, e.Add(0))
+	}
+	run(t, l)
+	wantOrder(t, got, 0)
+	wantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{true, false})
+	run(t, l)
+	wantOrder(t, got, 0, 1)
+	wantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{})
+}
+
+// Exit ends a sleeping run when its time has come, and later timers stay pending.
+func TestExitEndsRunInTime(t *testing.T) {
+	const d = 20 * time.Millisecond
+	l := newLoop(t)
+	calls := 0
+	early := userEvent(t, l, 0, func() { calls++ })
+	must(t, early.Add(d/2))
+	late := silent(t, l, -1, 0)
+	must(t, late.Add(time.Hour))
+	began := time.Now()
+	must(t, l.Exit(d))
+	run(t, l)
+	if took := time.Since(began); took < d {
+		t.Errorf("Exit of %v ended the run after %v", d, took)
+	}
+	wantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{false, true})
+	wantEqual(t, "calls", calls, 1)
+	wantEqual(t, "the late timer", late.Pending(), event.Timeout)
+}
+
+// Of several Exits the earliest counts, however far away the others are and whoever calls them.
+func TestEarliestOfManyExitsEndsRun(t *testing.T) {
+	for _, others := range []time.Duration{time.Hour, math.MaxInt64 - 1, event.NoTimeout} {
+		l := newLoop(t)
+		l.Ref()
+		must(t, l.Exit(others))
+		must(t, l.Exit(5*time.Millisecond))
+		must(t, l.Exit(others))
+		go func() {
+			for range 10 {
+				if err := l.Exit(others); err != nil && !errors.Is(err, event.ErrClosed) {
+					t.Error(err)
+				}
+			}
+		}()
+		run(t, l)
+		wantEqual(t, "GotExit", l.GotExit(), true)
+	}
+}
+
+// Exit without a delay, called by another goroutine, ends a run that sleeps.
+func TestExitFromOutsideWakesTheLoop(t *testing.T) {
+	for name, stop := range map[string]func(l *event.Loop) error{
+		"Exit":  func(l *event.Loop) error { return l.Exit(0) },
+		"Break": func(l *event.Loop) error { l.Break(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 50 {
+				l := newLoop(t)
+				must(t, silent(t, l, idle(t), event.Read).Add(event.NoTimeout))
+				done := make(chan error, 1)
+				go func() { done <- l.Run(context.Background()) }()
+				runtime.Gosched()
+				must(t, stop(l))
+				must(t, await(t, done, "the end of Run"))
+				wantEqual(t, "GotBreak or GotExit", l.GotBreak() || l.GotExit(), true)
+			}
+		})
+	}
+}
+
+// Once calls for a condition, for a timeout and for nothing, each once and with what has happened.
+func TestOnceCallsForWhatHappened(t *testing.T) {
+	clock := newFakeClock()
+	l := newLoop(t, event.WithClock(clock))
+	var got []string
+	note := func(name string) func(event.Flags) {
+		return func(what event.Flags) { got = append(got, name+" "+what.String()) }
+	}
+	fd := readable(t)
+	for _, c := range []struct {
+		name    string
+		fd      int
+		flags   event.Flags
+		timeout time.Duration
+	}{
+		{"late", -1, 0, 2 * time.Second},
+		{"data", fd, event.Read, event.NoTimeout},
+		{"data or timeout", fd, event.Read, time.Second},
+		{"timeout", idle(t), event.Read, time.Second},
+		{"first", -1, 0, 0},
+		{"second", -1, event.Timeout, 0},
+	} {
+		_, err := l.Once(c.fd, c.flags, c.timeout, note(c.name))
+		must(t, err)
+	}
+	wantEqual(t, "added", l.Stats().Added, 6)
+	turns(t, l, 1)
+	// The descriptor's two come in no promised order.
+	if len(got) == 4 && got[0] == "data or timeout Read" {
+		got[0], got[1] = got[1], got[0]
+	}
+	wantOrder(t, got, "data Read", "data or timeout Read", "first Timeout", "second Timeout")
+	passTime(t, l, clock, time.Minute)
+	wantOrder(t, got[4:], "timeout Timeout", "late Timeout")
+	wantEqual(t, "added", l.Stats().Added, 0)
+	run(t, l)
+}
+
+func TestDelCancelsOnceAndAfterFunc(t *testing.T) {
+	l := newLoop(t)
+	once, err := l.Once(readable(t), event.Read, 0, func(event.Flags) { t.Error("Once was called after Del") })
+	must(t, err)
+	after, err := l.AfterFunc(0, func() { t.Error("AfterFunc was called after Del") })
+	must(t, err)
+	must(t, once.Del())
+	must(t, after.Del())
+	run(t, l)
+}
+
+// What Once was given and never called is not called by Close, and a closed loop does not hold on to it.
+func TestCloseReleasesWhatOnceNeverCalled(t *testing.T) {
+	l := newLoop(t)
+	var refs []weak.Pointer[[1 << 10]byte]
+	for _, d := range []time.Duration{time.Hour, event.NoTimeout} {
+		refs = append(refs, onceWith(t, l, idle(t), event.Read, d), onceWith(t, l, -1, 0, d))
+	}
+	must(t, l.Close())
+	for i, ref := range refs {
+		for range 10 {
+			if ref.Value() == nil {
+				break
+			}
+			runtime.GC()
+		}
+		if ref.Value() != nil {
+			t.Errorf("what Once %d refers to is kept by the closed loop", i)
+		}
+	}
+	runtime.KeepAlive(l)
+}
+
+// onceWith gives Once a function that refers to memory of its own.
+func onceWith(t *testing.T, l *event.Loop, fd int, flags event.Flags, d time.Duration) weak.Pointer[[1 << 10]byte] {
+	big := new([1 << 10]byte)
+	_, err := l.Once(fd, flags, d, func(event.Flags) { t.Errorf("called with %d", big[0]) })
+	must(t, err)
+	return weak.Make(big)
+}
+
+// RunForever goes on while nothing is added, for what other goroutines bring.
+func TestRunForeverWaitsForOtherGoroutines(t *testing.T) {
+	l := newLoop(t)
+	done := make(chan error, 1)
+	go func() { done <- l.RunForever(context.Background()) }()
+	called := make(chan string, 1)
+	user := userEvent(t, l, 0, func() { called <- "activated" })
+	for range 20 {
+		must(t, user.Activate(0))
+		wantEqual(t, "called", await(t, called, "an activation"), "activated")
+		_, err := l.AfterFunc(0, func() { called <- "timer" })
+		must(t, err)
+		wantEqual(t, "called", await(t, called, "a timer"), "timer")
+		_, err = l.Once(readable(t), event.Read, event.NoTimeout, func(event.Flags) { called <- "data" })
+		must(t, err)
+		wantEqual(t, "called", await(t, called, "data"), "data")
+	}
+	wantEqual(t, "added", l.Stats().Added, 0)
+	l.Break()
+	must(t, await(t, done, "the end of RunForever"))
+	wantEqual(t, "GotBreak", l.GotBreak(), true)
+}
+
+// Ref keeps a Run going that has nothing else to wait for; Refs count, and an Unref too many is harmless.
+func TestRefKeepsRunGoing(t *testing.T) {
+	l := newLoop(t)
+	l.Unref()
+	l.Ref()
+	l.Ref()
+	done := make(chan error, 1)
+	go func() { done <- l.Run(context.Background()) }()
+	ping := make(chan struct{})
+	for range 3 {
+		must(t, l.Post(func() { ping <- struct{}{} }))
+		await(t, ping, "a posted function")
+	}
+	l.Unref()
+	must(t, l.Post(func() { ping <- struct{}{} }))
+	await(t, ping, "a posted function after the first Unref")
+	l.Unref()
+	must(t, await(t, done, "the end of Run"))
+	run(t, l)
+}
+
+// RunOnce waits for the first callback and ends with its turn.
+func TestRunOnceEndsWithTheFirstCallback(t *testing.T) {
+	l := newLoop(t)
+	calls := 0
+	ticker, err := l.NewTicker(func(*event.Event, event.Flags) { calls++ })
+	must(t, err)
+	must(t, ticker.Add(time.Millisecond))
+	for i := range 3 {
+		must(t, l.RunOnce(context.Background()))
+		wantEqual(t, "calls", calls, i+1)
+	}
+}
+
+// The end of the context ends a run with the context's cause, whether it came before the run or later.
+func TestContextEndsRunWithItsCause(t *testing.T) {
+	cause := errors.New("the cause")
+	for name, wait := range map[string]time.Duration{"before": 0, "later": time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t)
+			l.Ref()
+			ctx, cancel := context.WithCancelCause(context.Background())
+			if wait == 0 {
+				cancel(cause)
+			} else {
+				time.AfterFunc(wait, func() { cancel(cause) })
+			}
+			wantErr(t, l.Run(ctx), cause)
+			l.Unref()
+			run(t, l) // the next run has nothing to do with it
+		})
+	}
+}

@@ -1,0 +1,473 @@
+package event_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/event"
+)
+
+// toldOnce adds an event for fd and returns what it is told in one turn, 0 if it is not called.
+func toldOnce(t testing.TB, l *event.Loop, fd int, flags event.Flags) (told event.Flags) {
+	t.Helper()
+	e, err := l.NewEvent(fd, flags, func(_ *event.Event, what event.Flags) { told |= what })
+	must(t, err)
+	must(t, e.Add(event.NoTimeout))
+	oneTurn(t, l)
+	must(t, e.Del())
+	return told
+}
+
+// pipeEnds returns a pipe.
+func pipeEnds(t testing.TB) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	must(t, err)
+	t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}
+
+// An error or a hang-up is readable and writable, so that whoever waits makes the call that says what it is.
+func TestErrorAndHangupAreReportedToWhoWaits(t *testing.T) {
+	const read, write, closed = event.Read, event.Write, event.Closed
+	for name, c := range map[string]struct {
+		open func(t *testing.T) int
+		told map[event.Flags]event.Flags // by what the event waits for
+	}{
+		"a pipe without a writer": {
+			func(t *testing.T) int { r, w := pipeEnds(t); must(t, w.Close()); return fdOf(t, r) },
+			map[event.Flags]event.Flags{read: read},
+		},
+		"a pipe without a reader": {
+			func(t *testing.T) int { r, w := pipeEnds(t); must(t, r.Close()); return fdOf(t, w) },
+			map[event.Flags]event.Flags{read: read, write: write, read | write: read | write, closed: closed},
+		},
+		"a socket that is not connected": {
+			func(t *testing.T) int {
+				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+				must(t, err)
+				t.Cleanup(func() { unix.Close(fd) })
+				return fd
+			},
+			map[event.Flags]event.Flags{read: read, write: write, closed: closed, read | write: read | write},
+		},
+		"a peer that sends no more": {
+			func(t *testing.T) int {
+				a, b := socketpair(t)
+				must(t, unix.Shutdown(fdOf(t, b), unix.SHUT_WR))
+				return fdOf(t, a)
+			},
+			map[event.Flags]event.Flags{read: read, write: write, closed: closed, read | closed: read | closed},
+		},
+		"a quiet peer": {
+			func(t *testing.T) int { a, _ := socketpair(t); return fdOf(t, a) },
+			map[event.Flags]event.Flags{read: 0, write: write, closed: 0, read | write: write},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t)
+			fd := c.open(t)
+			for flags, want := range c.told {
+				if told := toldOnce(t, l, fd, flags); told != want {
+					t.Errorf("an event that waits for %v is told %v, want %v", flags, told, want)
+				}
+			}
+		})
+	}
+}
+
+// A connection that the peer resets is reported as Closed, alone or with what else is waited for.
+func TestResetIsReportedAsClosed(t *testing.T) {
+	for _, flags := range []event.Flags{event.Closed, event.Closed | event.Persist, event.Closed | event.Read} {
+		t.Run(flags.String(), func(t *testing.T) {
+			l := newLoop(t)
+			fd, reset := resettable(t)
+			var told event.Flags
+			e, err := l.NewEvent(fd, flags, func(e *event.Event, what event.Flags) {
+				told = what
+				must(t, e.Del())
+			})
+			must(t, err)
+			must(t, e.Add(event.NoTimeout))
+			oneTurn(t, l)
+			if told != 0 {
+				t.Fatalf("told %v before the reset", told)
+			}
+			reset()
+			run(t, l)
+			if want := flags &^ event.Persist; told != want {
+				t.Errorf("told %v, want %v", told, want)
+			}
+		})
+	}
+}
+
+// resettable returns a connection and a function by which its peer resets it.
+func resettable(t testing.TB) (fd int, reset func()) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	must(t, err)
+	defer c.Close() // the test keeps a duplicate
+	peer, err := ln.Accept()
+	must(t, err)
+	t.Cleanup(func() { peer.Close() })
+	f, err := c.(*net.TCPConn).File()
+	must(t, err)
+	t.Cleanup(func() { f.Close() })
+	return fdOf(t, f), func() {
+		must(t, peer.(*net.TCPConn).SetLinger(0))
+		must(t, peer.Close())
+	}
+}
+
+// After Del and close, the number's next file is as good as any.
+func TestDelBeforeCloseFreesTheNumber(t *testing.T) {
+	l := newLoop(t)
+	a, b := socketpair(t)
+	c, d := socketpair(t)
+	fd := privateCopy(t, a)
+	var calls journal
+	for round := range 3 {
+		first := calls.event(t, l, "first", fd, event.Read|event.Persist, nil)
+		must(t, first.Add(event.NoTimeout))
+		must(t, first.Del())
+		reopenAs(t, fd, c)
+		second := calls.event(t, l, fmt.Sprint("second ", round), fd, event.Read, func() { readAll(fd) })
+		must(t, second.Add(event.NoTimeout))
+		makeReadable(t, b)
+		oneTurn(t, l)
+		calls.want(t)
+		makeReadable(t, d)
+		oneTurn(t, l)
+		calls.want(t, fmt.Sprint("second ", round))
+		reopenAs(t, fd, a)
+		readAll(fd)
+	}
+	if s := l.Stats(); s.Stale != 0 || s.Stray != 0 || s.Rebuilds != 0 {
+		t.Errorf("stale %d, stray %d, rebuilds %d; want none", s.Stale, s.Stray, s.Rebuilds)
+	}
+}
+
+// A descriptor that was closed before Del does not keep the number's next file from being watched; where the backend
+// can tell the two apart, the former event ends and says why.
+func TestNumberThatWasClosedBeforeDelIsWatchedAnew(t *testing.T) {
+	l := newLoop(t)
+	a, _ := socketpair(t)
+	c, d := socketpair(t)
+	fd := privateCopy(t, a)
+	told := map[string]event.Flags{}
+	watch := func(name string) *event.Event {
+		e, err := l.NewEvent(fd, event.Read, func(_ *event.Event, what event.Flags) { told[name] = what })
+		must(t, err)
+		must(t, e.Add(event.NoTimeout))
+		return e
+	}
+	first := watch("first")
+	reopenAs(t, fd, c)
+	watch("second")
+	makeReadable(t, d)
+	oneTurn(t, l)
+	if told["second"] != event.Read {
+		t.Errorf("the second event was told %v, want Read", told["second"])
+	}
+	if l.Features().Has(event.FeatureStale) {
+		wantErr(t, first.Err(), event.ErrStale)
+		if first.Added() || told["first"] != 0 || l.Stats().Stale != 1 {
+			t.Errorf("first: added %v, told %v; %d stale events, want 1", first.Added(), told["first"], l.Stats().Stale)
+		}
+	}
+}
+
+// Del says that the descriptor was closed before; the event is removed, and may be added again for the number's next file.
+func TestDelAfterCloseSaysStale(t *testing.T) {
+	l := newLoop(t)
+	a, b := socketpair(t)
+	fd := privateCopy(t, a)
+	told := event.Flags(0)
+	e, err := l.NewEvent(fd, event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told |= what })
+	must(t, err)
+	must(t, e.Add(event.NoTimeout))
+	must(t, unix.Close(fd))
+	wantErr(t, e.Del(), event.ErrStale)
+	wantErr(t, e.Err(), event.ErrStale)
+	if e.Added() || l.Stats().Added != 0 {
+		t.Errorf("added %v, %d in all", e.Added(), l.Stats().Added)
+	}
+	wantErr(t, e.Add(event.NoTimeout), event.ErrBadDescriptor)
+	reopenAs(t, fd, a)
+	must(t, e.Add(event.NoTimeout))
+	must(t, e.Err())
+	makeReadable(t, b)
+	oneTurn(t, l)
+	if told != event.Read {
+		t.Errorf("told %v, want Read", told)
+	}
+	must(t, e.Del())
+}
+
+// An event that ended while it was active is called once when it is added again and ready.
+func TestStaleEventOwesNoCall(t *testing.T) {
+	l := newLoop(t)
+	if !l.Features().Has(event.FeatureStale) {
+		t.Skip("the backend goes by numbers")
+	}
+	a, _ := socketpair(t)
+	c, d := socketpair(t)
+	fd := privateCopy(t, a)
+	var calls journal
+	e := calls.event(t, l, "event", fd, event.Read|event.Persist, func() { readAll(fd) })
+	must(t, e.Add(event.NoTimeout))
+	must(t, e.Activate(event.Read))
+	reopenAs(t, fd, c)
+	finder := calls.event(t, l, "finder", fd, event.Closed, nil)
+	must(t, finder.Add(event.NoTimeout))
+	must(t, e.Add(event.NoTimeout))
+	oneTurn(t, l)
+	calls.want(t)
+	makeReadable(t, d)
+	oneTurn(t, l)
+	calls.want(t, "event")
+	must(t, e.Del())
+}
+
+// When a change of what is watched finds that the file has gone, the stranger that has its number is not watched instead.
+func TestStrangerIsNotWatchedByAChange(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, l *event.Loop, reader, writer *event.Event){
+		"less": func(t *testing.T, _ *event.Loop, _, writer *event.Event) { wantErr(t, writer.Del(), event.ErrStale) },
+		"more": func(t *testing.T, l *event.Loop, reader, _ *event.Event) {
+			third, err := l.NewEvent(reader.FD(), event.Closed, func(*event.Event, event.Flags) {})
+			must(t, err)
+			must(t, third.Add(event.NoTimeout)) // this one means the stranger
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t)
+			if !l.Features().Has(event.FeatureStale) {
+				t.Skip("the backend goes by numbers")
+			}
+			a, _ := socketpair(t)
+			c, d := socketpair(t)
+			fd := privateCopy(t, a)
+			var calls journal
+			reader := calls.event(t, l, "reader", fd, event.Read|event.Persist, nil)
+			writer := calls.event(t, l, "writer", fd, event.Write|event.Persist, nil)
+			must(t, reader.Add(event.NoTimeout))
+			must(t, writer.Add(event.NoTimeout))
+			reopenAs(t, fd, c)
+			change(t, l, reader, writer)
+			makeReadable(t, d)
+			oneTurn(t, l)
+			calls.want(t)
+			wantErr(t, reader.Err(), event.ErrStale)
+			wantErr(t, writer.Err(), event.ErrStale)
+		})
+	}
+}
+
+// Of two descriptors that are ready in the same turn, the one whose callback comes first closes the other and gives its
+// number to a third file: the report for the closed one does not reach the third's event.
+func TestReportIsNotInheritedInsideATurn(t *testing.T) {
+	l := newLoop(t)
+	quiet, peer := socketpair(t)
+	var calls journal
+	var fds [2]int
+	var events [2]*event.Event
+	takeOver := func(other int) {
+		must(t, events[other].Del())
+		reopenAs(t, fds[other], quiet)
+		must(t, calls.event(t, l, "heir", fds[other], event.Read, nil).Add(event.NoTimeout))
+	}
+	for i := range fds {
+		a, b := socketpair(t)
+		fds[i] = privateCopy(t, a)
+		events[i] = calls.event(t, l, "one of two", fds[i], event.Read, func() { takeOver(1 - i) })
+		must(t, events[i].Add(event.NoTimeout))
+		makeReadable(t, b)
+	}
+	oneTurn(t, l)
+	oneTurn(t, l)
+	calls.want(t, "one of two")
+	makeReadable(t, peer)
+	oneTurn(t, l)
+	calls.want(t, "heir")
+}
+
+// That holds between the loop's look and its tables, too: there, another goroutine may do the same.
+func TestReportIsNotInheritedBetweenLookAndTurn(t *testing.T) {
+	l := newLoop(t)
+	a, b := socketpair(t)
+	quiet, peer := socketpair(t)
+	fd := privateCopy(t, a)
+	var calls journal
+	e := calls.event(t, l, "closed", fd, event.Read, nil)
+	must(t, e.Add(event.NoTimeout))
+	makeReadable(t, b)
+	var w *event.Watcher
+	w, err := l.OnCheck(func() {
+		w.Stop()
+		must(t, e.Del())
+		reopenAs(t, fd, quiet)
+		must(t, calls.event(t, l, "heir", fd, event.Read, nil).Add(event.NoTimeout))
+	})
+	must(t, err)
+	oneTurn(t, l)
+	oneTurn(t, l)
+	calls.want(t)
+	if s := l.Stats(); s.Stray != 1 || s.Rebuilds != 0 {
+		t.Errorf("stray %d, rebuilds %d; want 1, 0", s.Stray, s.Rebuilds)
+	}
+	makeReadable(t, peer)
+	oneTurn(t, l)
+	calls.want(t, "heir")
+}
+
+// An event that is deleted and added again behind the look misses that report, and none more.
+func TestReaddBehindTheLookLosesNoReadiness(t *testing.T) {
+	for _, flags := range []event.Flags{event.Read, event.Read | event.EdgeTriggered} {
+		t.Run(flags.String(), func(t *testing.T) {
+			l := newLoop(t)
+			if flags&event.EdgeTriggered != 0 && !l.Features().Has(event.FeatureEdge) {
+				t.Skip("the backend knows no edges")
+			}
+			a, b := socketpair(t)
+			var calls journal
+			e := calls.event(t, l, "event", fdOf(t, a), flags, nil)
+			must(t, e.Add(event.NoTimeout))
+			makeReadable(t, b)
+			var w *event.Watcher
+			w, err := l.OnCheck(func() { w.Stop(); must(t, e.Del()); must(t, e.Add(event.NoTimeout)) })
+			must(t, err)
+			run(t, l)
+			calls.want(t, "event")
+		})
+	}
+}
+
+// A registration that a duplicate of the closed descriptor keeps alive goes on reporting: the loop gets rid of it and
+// does not spin, however many there are, and the other events notice nothing.
+func TestDuplicateOfAClosedDescriptorDoesNotSpin(t *testing.T) {
+	for _, n := range []int{1, 2, 1200} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			l := newLoop(t)
+			a, b := socketpair(t)
+			live := fdOf(t, a)
+			var calls journal
+			reader := calls.event(t, l, "live", live, event.Read|event.Persist, func() { readAll(live) })
+			must(t, reader.Add(event.NoTimeout))
+			leaveGhosts(t, l, n)
+			for range 20 + n/50 {
+				oneTurn(t, l)
+			}
+			calls.want(t)
+			before := l.Stats()
+			for range 20 {
+				oneTurn(t, l)
+			}
+			after := l.Stats()
+			if after.Reports != before.Reports {
+				t.Errorf("%d reports for nobody in 20 turns", after.Reports-before.Reports)
+			}
+			if l.Features().Has(event.FeatureStale) && (after.Rebuilds == 0 || after.Stray == 0) {
+				t.Errorf("%d rebuilds, %d stray reports", after.Rebuilds, after.Stray)
+			}
+			makeReadable(t, b)
+			oneTurn(t, l)
+			calls.want(t, "live")
+			must(t, reader.Del())
+		})
+	}
+}
+
+// leaveGhosts adds events for n readable descriptors, closes them before Del, and keeps their files open.
+func leaveGhosts(t *testing.T, l *event.Loop, n int) {
+	t.Helper()
+	var a, b *os.File
+	var ghosts []*event.Event
+	for i := range n {
+		if i%100 == 0 { // below the kernel's limit for one file
+			a, b = socketpair(t)
+			makeReadable(t, b)
+		}
+		fd := privateCopy(t, a)
+		e, err := l.NewEvent(fd, event.Read|event.Persist, func(*event.Event, event.Flags) { t.Error("called after Del") })
+		must(t, err)
+		must(t, e.Add(event.NoTimeout))
+		ghosts = append(ghosts, e)
+	}
+	for _, e := range ghosts {
+		must(t, unix.Close(e.FD()))
+		wantErr(t, e.Del(), event.ErrStale)
+	}
+}
+
+// A loop that has replaced its poller sleeps and is woken as before.
+func TestLoopIsWokenAfterARebuild(t *testing.T) {
+	l := newLoop(t)
+	leaveGhosts(t, l, 1)
+	for range 20 {
+		oneTurn(t, l)
+	}
+	background(t, l)
+	for range 100 {
+		called := make(chan struct{})
+		must(t, l.Post(func() { close(called) }))
+		await(t, called, "a posted function")
+	}
+}
+
+// Edge- and level-triggered events of one descriptor exclude each other, whichever is first; the first is unharmed.
+func TestEdgeAndLevelDoNotMix(t *testing.T) {
+	l := newLoop(t)
+	a, b := socketpair(t)
+	fd := fdOf(t, a)
+	if !l.Features().Has(event.FeatureEdge) {
+		_, err := l.NewEvent(fd, event.Read|event.EdgeTriggered, func(*event.Event, event.Flags) {})
+		wantErr(t, err, event.ErrUnsupported)
+		return
+	}
+	for _, edge := range []event.Flags{0, event.EdgeTriggered} {
+		var calls journal
+		first := calls.event(t, l, "first", fd, event.Read|edge, func() { readAll(fd) })
+		second := calls.event(t, l, "second", fd, event.Write|edge^event.EdgeTriggered, nil)
+		must(t, first.Add(event.NoTimeout))
+		wantErr(t, second.Add(event.NoTimeout), event.ErrFlags)
+		if second.Added() {
+			t.Error("the second is added")
+		}
+		makeReadable(t, b)
+		oneTurn(t, l)
+		calls.want(t, "first")
+	}
+}
+
+// Del of one edge-triggered event leaves the descriptor's others edge-triggered.
+func TestDelOfOneEdgeEventKeepsTheOthersEdge(t *testing.T) {
+	l := newLoop(t)
+	if !l.Features().Has(event.FeatureEdge) {
+		t.Skip("the backend knows no edges")
+	}
+	a, b := socketpair(t)
+	fd := fdOf(t, a)
+	const manner = event.Persist | event.EdgeTriggered
+	var calls journal
+	reader, writer := calls.event(t, l, "reader", fd, event.Read|manner, nil), calls.event(t, l, "writer", fd, event.Write|manner, nil)
+	must(t, reader.Add(event.NoTimeout))
+	must(t, writer.Add(event.NoTimeout))
+	must(t, writer.Del())
+	oneTurn(t, l)
+	for range 2 {
+		makeReadable(t, b)
+		oneTurn(t, l)
+		calls.want(t, "reader")
+		oneTurn(t, l) // still readable, which is no change
+		calls.want(t)
+	}
+	must(t, reader.Del())
+}

@@ -1,0 +1,178 @@
+package event_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+)
+
+func onPrepare(t testing.TB, l *event.Loop, fn func()) *event.Watcher {
+	t.Helper()
+	w, err := l.OnPrepare(fn)
+	must(t, err)
+	return w
+}
+
+func onCheck(t testing.TB, l *event.Loop, fn func()) *event.Watcher {
+	t.Helper()
+	w, err := l.OnCheck(fn)
+	must(t, err)
+	return w
+}
+
+// Prepare watchers come before the look, check watchers after it and before the callbacks, each kind in the order in
+// which it was added, in every turn.
+func TestWatchersAreCalledInOrder(t *testing.T) {
+	p := newScriptPoller()
+	l := newLoop(t, event.WithPoller(p.open), event.WithDriver(event.DriverThread))
+	var seen []string
+	see := func(what string) func() { return func() { seen = append(seen, what) } }
+	onCheck(t, l, see("check 1"))
+	onPrepare(t, l, see("prepare 1"))
+	onPrepare(t, l, func() {
+		see("prepare 2")()
+		p.report(5, event.Read) // what becomes ready from here on is seen in this turn
+	})
+	onCheck(t, l, see("check 2"))
+	e := eventFor(t, l, 5, event.Read|event.Persist, func(*event.Event, event.Flags) { see("callback")() })
+	must(t, e.Add(event.NoTimeout))
+	turns(t, l, 2)
+	turn := []string{"prepare 1", "prepare 2", "check 1", "check 2", "callback"}
+	wantOrder(t, seen, append(turn, turn...)...)
+}
+
+func TestWatcherStopHoldsAtOnce(t *testing.T) {
+	for name, add := range map[string]func(testing.TB, *event.Loop, func()) *event.Watcher{"prepare": onPrepare, "check": onCheck} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t)
+			var seen []int
+			var own, later *event.Watcher
+			add(t, l, func() { seen = append(seen, 1) })
+			own = add(t, l, func() {
+				seen = append(seen, 2)
+				own.Stop()
+				later.Stop()
+			})
+			later = add(t, l, func() { seen = append(seen, 3) })
+			add(t, l, func() { seen = append(seen, 4) })
+			turns(t, l, 2)
+			own.Stop() // a second time
+			turns(t, l, 1)
+			wantOrder(t, seen, 1, 2, 4, 1, 4, 1, 4)
+		})
+	}
+}
+
+func TestWatcherAddedInARoundWaitsForTheNext(t *testing.T) {
+	l := newLoop(t)
+	rounds, calls := 0, 0
+	onPrepare(t, l, func() {
+		if rounds++; rounds == 1 {
+			onPrepare(t, l, func() { calls++ })
+			onCheck(t, l, func() { calls += 10 })
+		}
+	})
+	turns(t, l, 1)
+	wantEqual(t, "calls in the first turn, whose check is still to come", calls, 10)
+	turns(t, l, 1)
+	wantEqual(t, "calls after the second turn", calls, 21)
+}
+
+func TestWatcherKeepsNoRunGoing(t *testing.T) {
+	l := newLoop(t)
+	onPrepare(t, l, func() {})
+	onCheck(t, l, func() {})
+	run(t, l)
+}
+
+func TestPollTimeoutTellsTheSleep(t *testing.T) {
+	clock := newFakeClock()
+	l := newLoop(t, event.WithClock(clock))
+	want := func(what string, d time.Duration, some bool) {
+		t.Helper()
+		if got, ok := l.PollTimeout(); got != d || ok != some {
+			t.Errorf("%s: %v, %v; want %v, %v", what, got, ok, d, some)
+		}
+	}
+	later, err := l.NewTimer(func(*event.Event, event.Flags) {})
+	must(t, err)
+	soon, err := l.NewTimer(func(*event.Event, event.Flags) {})
+	must(t, err)
+	now := userEvent(t, l, 0, func() {})
+	rounds := 0
+	onPrepare(t, l, func() {
+		rounds++
+		want("nothing added", 0, false)
+		must(t, later.Add(2*time.Hour))
+		want("one timer", 2*time.Hour, true)
+		must(t, soon.Add(time.Hour))
+		want("two timers", time.Hour, true)
+		clock.Advance(time.Minute)
+		want("a minute later", 59*time.Minute, true)
+		clock.Advance(time.Hour)
+		want("overdue", 0, true)
+		must(t, soon.Del())
+		want("the nearest deleted", 59*time.Minute, true)
+		must(t, now.Activate(0))
+		want("active", 0, true)
+		must(t, now.Del())
+		must(t, later.Del())
+		want("all deleted", 0, false)
+		l.Break()
+		want("Break", 0, true)
+	})
+	must(t, l.RunForever(t.Context()))
+	wantEqual(t, "rounds", rounds, 1)
+}
+
+// What a prepare watcher adds or activates counts for the sleep that follows it.
+func TestPrepareWatcherPreventsTheSleep(t *testing.T) {
+	cases := map[string]func(t *testing.T, l *event.Loop, e *event.Event){
+		"timer":      func(t *testing.T, _ *event.Loop, e *event.Event) { must(t, e.Add(time.Millisecond)) },
+		"activation": func(t *testing.T, _ *event.Loop, e *event.Event) { must(t, e.Activate(0)) },
+		"post":       func(t *testing.T, l *event.Loop, e *event.Event) { must(t, l.Post(func() { must(t, e.Activate(0)) })) },
+		"Break":      func(_ *testing.T, l *event.Loop, _ *event.Event) { l.Break() },
+		"Exit":       func(t *testing.T, l *event.Loop, _ *event.Event) { must(t, l.Exit(0)) },
+		"later Exit": func(t *testing.T, l *event.Loop, _ *event.Event) { must(t, l.Exit(time.Millisecond)) },
+	}
+	for name, do := range cases {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t)
+			l.Ref() // or Run would have no reason to sleep
+			e := userEvent(t, l, 0, l.Break)
+			first := true
+			onPrepare(t, l, func() {
+				if first {
+					do(t, l, e)
+				}
+				first = false
+			})
+			run(t, l)
+		})
+	}
+}
+
+func TestCheckWatcherActivatesForItsOwnTurn(t *testing.T) {
+	l := newLoop(t)
+	calls := 0
+	e := userEvent(t, l, 0, func() { calls++ })
+	onCheck(t, l, func() { must(t, e.Activate(0)) })
+	turns(t, l, 1)
+	wantEqual(t, "calls in the first turn", calls, 1)
+}
+
+func TestWatcherIsRefused(t *testing.T) {
+	l := newLoop(t)
+	_, err := l.OnPrepare(nil)
+	wantErr(t, err, event.ErrNilFunc)
+	_, err = l.OnCheck(nil)
+	wantErr(t, err, event.ErrNilFunc)
+	w := onPrepare(t, l, func() { t.Error("called by Close") })
+	must(t, l.Close())
+	_, err = l.OnPrepare(func() {})
+	wantErr(t, err, event.ErrClosed)
+	_, err = l.OnCheck(func() {})
+	wantErr(t, err, event.ErrClosed)
+	w.Stop()
+}
