@@ -52,12 +52,14 @@ type chain[T any] struct {
 	len         int
 }
 
-func (c *chain[T]) push(m T, s *spares[T]) {
+// push reports whether m is the only one in.
+func (c *chain[T]) push(m T, s *spares[T]) (first bool) {
 	if c.last == nil || len(c.last.items) == cap(c.last.items) {
 		c.grow(s)
 	}
 	c.last.items = append(c.last.items, m)
 	c.len++
+	return c.len == 1
 }
 
 func (c *chain[T]) grow(s *spares[T]) {

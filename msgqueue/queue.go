@@ -35,22 +35,22 @@ const (
 
 // A Queue carries messages from any goroutine to a callback on its loop.
 type Queue[T any] struct {
-	loop   *event.Loop
-	wake   *event.Event // the queue's place on the loop: added while it is open, active while messages wait
-	fn     func(T)
-	bound  int
-	budget int
+	loop    *event.Loop
+	wake    *event.Event   // the queue's place on the loop: added while it is open, active while messages wait
+	onClose *event.Watcher // shuts the door when the loop closes
+	fn      func(T)
+	bound   int
+	budget  int
 
 	_  [64]byte // what producers write, on cache lines of its own
 	mu sync.Mutex
-	// Under mu, which is held for a few instructions and never while something is called.
+	// Under mu, which is held for a few instructions, for the length of a batch at most, and never while something is called.
 	state   state
-	active  bool      // deliver has been or is to be called for what is in in
-	in      chain[T]  // accepted and not yet in the batch
+	in      chain[T]  // accepted and not yet in the batch; the loop has been told if there is something
 	batch   *chunk[T] // what the loop delivers now
 	spare   spares[T]
 	waiters waiterList[T]
-	drained chan struct{} // closed when a Shutdown has nothing left to deliver
+	drained chan struct{} // closed when nothing is left to deliver and nothing more comes in
 	pushed  uint64
 	refused uint64
 	left    uint64
@@ -63,6 +63,7 @@ type Queue[T any] struct {
 	begun   atomic.Int64
 	waiting atomic.Bool // waiters is not empty
 	items   []T         // the batch's messages. Loop only
+	waited  int         // how many messages there were, these included, when the batch was taken. Loop only
 }
 
 // batchTaken in begun is larger than any index, so that the loop's next claim fails.
@@ -73,7 +74,7 @@ type state uint8
 
 const (
 	open     state = iota
-	draining       // Shutdown: refuses, delivers the rest
+	draining       // refuses, and the rest is delivered, unless it is the loop that has closed
 	closed
 )
 
@@ -128,10 +129,13 @@ func New[T any](loop *event.Loop, bound int, fn func(T), opts ...Option) (*Queue
 		wake.SetName("msgqueue " + runtime.FuncForPC(reflect.ValueOf(fn).Pointer()).Name())
 		err = wake.Add(event.NoTimeout)
 	}
+	if err == nil {
+		q.wake = wake
+		q.onClose, err = loop.OnClose(q.shutDoor)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("new queue: %w", loopError(err))
 	}
-	q.wake = wake
 	return q, nil
 }
 
@@ -151,7 +155,7 @@ type Stats struct {
 	Pushed    uint64 // messages accepted
 	Delivered uint64 // messages whose delivery has begun
 	Returned  uint64 // messages handed back by Close or Shutdown
-	Refused   uint64 // messages not accepted because the queue was full
+	Refused   uint64 // messages not accepted because the queue was full and, with PushContext, stayed so
 	Batches   uint64 // times that the loop took messages out: Delivered / Batches come at once
 	Waiting   int    // PushContext calls that wait for room
 }

@@ -45,45 +45,45 @@ func (l *waiterList[T]) remove(w *waiter[T]) bool {
 }
 
 // wait enters m among those who wait, and serves it at once if there is room meanwhile.
-func (q *Queue[T]) wait(m T) (*waiter[T], error) {
-	q.mu.Lock()
-	if q.state != open {
-		q.mu.Unlock()
-		return nil, ErrClosed
-	}
+func (q *Queue[T]) wait(m T) *waiter[T] {
 	w := &waiter[T]{m: m, done: make(chan error, 1)}
+	q.mu.Lock()
 	q.waiters.push(w)
+	if q.state != open {
+		q.refuseWaiters()
+	}
 	// The loop begins a message and then looks at waiting; here it is the other way round. One of the two sees the other.
 	q.waiting.Store(true)
-	idle := q.serve()
+	first := q.serve()
 	q.mu.Unlock()
-	if idle {
-		return w, q.start(1)
+	if first {
+		q.tell()
 	}
-	return w, nil
+	return w
 }
 
 // serve lets in who waits, as far as there is room, and reports whether the loop must be told. Under mu.
-func (q *Queue[T]) serve() (idle bool) {
+func (q *Queue[T]) serve() (first bool) {
 	for w := q.waiters.first; w != nil && q.len() < q.bound; w = q.waiters.first {
 		q.waiters.remove(w)
-		q.in.push(w.m, &q.spare)
+		first = q.in.push(w.m, &q.spare) || first
 		q.pushed++
 		w.done <- nil
-		idle = idle || !q.active
-		q.active = true
 	}
 	q.waiting.Store(q.waiters.len > 0)
-	return idle
+	return first
 }
 
-// giveUp takes w back. It returns false if w has its outcome already.
+// giveUp takes w, whose context has ended, back. It returns false if w has its outcome already.
 func (q *Queue[T]) giveUp(w *waiter[T]) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	was := q.waiters.remove(w)
+	if !q.waiters.remove(w) {
+		return false
+	}
 	q.waiting.Store(q.waiters.len > 0)
-	return was
+	q.refused++
+	return true
 }
 
 // refuseWaiters ends all waits with ErrClosed. Under mu.

@@ -1,0 +1,329 @@
+package msgqueue_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/msgqueue"
+)
+
+func TestBadInput(t *testing.T) {
+	l := newLoop(t, event.WithPriorities(2))
+	fn := func(int) {}
+	for _, tt := range []struct {
+		name   string
+		bound  int
+		fn     func(int)
+		option msgqueue.Option
+		want   error
+	}{
+		{"bound below zero", -1, fn, msgqueue.WithBudget(1), msgqueue.ErrBound},
+		{"lowest bound", math.MinInt, fn, msgqueue.WithBudget(1), msgqueue.ErrBound},
+		{"budget below zero", 1, fn, msgqueue.WithBudget(-1), msgqueue.ErrBound},
+		{"no callback", 1, nil, msgqueue.WithBudget(1), msgqueue.ErrNilFunc},
+		{"priority below zero", 1, fn, msgqueue.WithPriority(-1), event.ErrPriority},
+		{"priority too large", 1, fn, msgqueue.WithPriority(2), event.ErrPriority},
+	} {
+		q, err := msgqueue.New(l, tt.bound, tt.fn, tt.option)
+		if !errors.Is(err, tt.want) || q != nil {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+	if n := l.Stats().Added; n != 0 {
+		t.Errorf("%d events added by queues that were not made", n)
+	}
+	run(t, l) // nothing keeps it going
+}
+
+// The loop's dump names the queue for its callback.
+func TestQueueIsNamedInTheDump(t *testing.T) {
+	l := newLoop(t)
+	newQueue(t, l, 0, dumpedCallback)
+	var b strings.Builder
+	must(t, l.Dump(&b))
+	if !strings.Contains(b.String(), "msgqueue") || !strings.Contains(b.String(), "dumpedCallback") {
+		t.Errorf("dump does not name the queue:\n%s", b.String())
+	}
+}
+
+func dumpedCallback(int) {}
+
+// An open queue keeps Run going, and its Close ends it, also from another goroutine.
+func TestOpenQueueKeepsRunGoing(t *testing.T) {
+	l := newLoop(t)
+	delivered := make(chan int, 1)
+	q := newQueue(t, l, 0, func(n int) { delivered <- n })
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(context.Background()) }()
+	for n := range 3 {
+		push(t, q, n)
+		await(t, delivered, "delivery")
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("Run returned with a queue open: %v", err)
+	default:
+	}
+	q.Close()
+	must(t, await(t, ended, "end of Run"))
+}
+
+// Each producer's messages arrive in its order, whichever call it makes.
+func TestFirstInFirstOutForEachProducer(t *testing.T) {
+	type message struct{ producer, n int }
+	const producers, each = 4, 5000
+	l := newLoop(t)
+	next := [producers]int{}
+	var q *msgqueue.Queue[message]
+	q = newQueue(t, l, 7, func(m message) {
+		if m.n != next[m.producer] {
+			t.Errorf("producer %d: %d came when %d was due", m.producer, m.n, next[m.producer])
+		}
+		next[m.producer] = m.n + 1
+		if next == [producers]int{each, each, each, each} {
+			q.Close()
+		}
+	})
+	var wg sync.WaitGroup
+	for p := range producers {
+		wg.Go(func() {
+			for n := 0; n < each; {
+				var err error
+				took := 1
+				switch n % 3 {
+				case 0:
+					err = q.Push(message{p, n})
+				case 1:
+					err = q.PushContext(context.Background(), message{p, n})
+				case 2:
+					ms := []message{{p, n}, {p, n + 1}, {p, n + 2}}
+					took = min(3, each-n)
+					err = q.PushBatch(ms[:took])
+				}
+				switch {
+				case err == nil:
+					n += took
+				case errors.Is(err, msgqueue.ErrFull):
+					runtime.Gosched()
+				default:
+					t.Errorf("producer %d: %v", p, err)
+					return
+				}
+			}
+		})
+	}
+	run(t, l)
+	wg.Wait()
+	account(t, q)
+}
+
+// Messages that the loop has taken out of the producers' reach count until their own delivery begins, and not longer.
+func TestBoundIsExactDuringDelivery(t *testing.T) {
+	for _, bound := range []int{1, 2, 3, 600} {
+		l := newLoop(t)
+		delivered := 0
+		var q *msgqueue.Queue[int]
+		q = newQueue(t, l, bound, func(int) {
+			if delivered++; delivered > bound {
+				return
+			}
+			// The place of this message is free, and no other.
+			if n := q.Len(); n != bound-1 {
+				t.Errorf("bound %d: Len %d in callback %d", bound, n, delivered)
+			}
+			push(t, q, 0)
+			wantErr(t, q.Push(0), msgqueue.ErrFull)
+			account(t, q)
+		})
+		push(t, q, make([]int, bound)...)
+		for delivered < bound {
+			turn(t, l)
+		}
+		if s := q.Stats(); s.MaxLen != bound || s.Refused != uint64(bound) {
+			t.Errorf("bound %d: %+v", bound, s)
+		}
+	}
+}
+
+// With a bound of 1 and one message in flight at a time, a Push that follows the beginning of the last delivery succeeds.
+func TestPushThatFindsRoomNeverFails(t *testing.T) {
+	l := newLoop(t)
+	background(t, l)
+	began := make(chan struct{})
+	q := newQueue(t, l, 1, func(int) { began <- struct{}{} })
+	for n := range 10_000 {
+		push(t, q, n)
+		await(t, began, "delivery")
+	}
+}
+
+// One wake for a burst, however long; none while the loop is awake.
+func TestOneWakePerBurst(t *testing.T) {
+	l := newLoop(t)
+	background(t, l)
+	began, goOn := make(chan struct{}), make(chan struct{})
+	q := newQueue(t, l, msgqueue.Unbounded, func(n int) {
+		if n == 0 {
+			began <- struct{}{}
+			<-goOn
+		}
+	})
+	const bursts = 20
+	for range bursts {
+		before := q.Stats().Delivered
+		push(t, q, 0)
+		await(t, began, "delivery") // the loop is awake now, and stays so
+		calm := l.Stats()
+		for n := range 1000 {
+			push(t, q, n+1)
+		}
+		busy := l.Stats()
+		if more := busy.Wakes - calm.Wakes; more != 0 {
+			t.Errorf("%d wakes for a loop that was awake", more)
+		}
+		if more := busy.Coalesced - calm.Coalesced; more > 1 {
+			t.Errorf("the loop was told %d times of one burst", more)
+		}
+		goOn <- struct{}{}
+		until(t, "delivery of the burst", func() bool { return q.Stats().Delivered == before+1001 })
+	}
+	if n := l.Stats().Wakes; n > bursts {
+		t.Errorf("%d wakes for %d bursts", n, bursts)
+	}
+}
+
+// A panic passes through Run; its message counts as delivered, and the rest is delivered when the loop is run again.
+func TestPanicLeavesTheRest(t *testing.T) {
+	for _, at := range []int{0, 5, 9} { // first, middle, last
+		l := newLoop(t)
+		var got []int
+		q := newQueue(t, l, 0, func(n int) {
+			got = append(got, n)
+			if n == at {
+				panic("as the test wishes")
+			}
+		})
+		push(t, q, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic did not pass")
+				}
+			}()
+			turn(t, l)
+		}()
+		if s := account(t, q); s.Delivered != uint64(at)+1 {
+			t.Errorf("panic at %d: %+v", at, s)
+		}
+		push(t, q, 10)
+		turn(t, l)
+		turn(t, l)
+		if !slices.Equal(got, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10}) {
+			t.Errorf("panic at %d: delivered %v", at, got)
+		}
+	}
+}
+
+// Or it is handed back, if the loop is not run again.
+func TestPanicThenCloseHandsBackTheRest(t *testing.T) {
+	l := newLoop(t)
+	q := newQueue(t, l, 0, func(n int) { panic(n) })
+	push(t, q, 1, 2, 3)
+	func() {
+		defer func() { _ = recover() }()
+		turn(t, l)
+	}()
+	if left := q.Close(); !slices.Equal(left, []int{2, 3}) {
+		t.Errorf("handed back %v, want [2 3]", left)
+	}
+}
+
+// With a panic handler the loop goes on by itself.
+func TestPanicHandlerAndTheRest(t *testing.T) {
+	panics := 0
+	l := newLoop(t, event.WithPanicHandler(func(any, []byte) { panics++ }))
+	var q *msgqueue.Queue[int]
+	q = newQueue(t, l, 0, func(n int) {
+		if n == 100 {
+			q.Close()
+		}
+		panic(n)
+	})
+	for n := range 101 {
+		push(t, q, n)
+	}
+	run(t, l)
+	if panics != 101 {
+		t.Errorf("%d panics of 101", panics)
+	}
+}
+
+// A callback that ends its goroutine, as t.FailNow does, leaves the rest as a panic does.
+func TestGoexitLeavesTheRest(t *testing.T) {
+	l := newLoop(t)
+	var got []int
+	q := newQueue(t, l, 0, func(n int) {
+		got = append(got, n)
+		if n == 1 {
+			runtime.Goexit()
+		}
+	})
+	push(t, q, 1, 2)
+	within(t, "end of the goroutine", func() { _ = l.RunNonblock() })
+	turn(t, l)
+	if !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("delivered %v", got)
+	}
+}
+
+// A nil message is a message like any other.
+func TestAnyValueIsAMessage(t *testing.T) {
+	l := newLoop(t)
+	pointers, empties := 0, 0
+	p := newQueue(t, l, 0, func(*int) { pointers++ })
+	e := newQueue(t, l, 0, func(struct{}) { empties++ })
+	push(t, p, nil, nil)
+	push(t, e, make([]struct{}, 1000)...)
+	for range 5 {
+		turn(t, l)
+	}
+	if pointers != 2 || empties != 1000 {
+		t.Errorf("delivered %d nil pointers of 2, %d empty structs of 1000", pointers, empties)
+	}
+}
+
+// In steady use neither Push, PushBatch, PushContext nor delivery allocates, the loop's sleep and wake included.
+func TestSteadyUseAllocatesNothing(t *testing.T) {
+	l := newLoop(t)
+	background(t, l)
+	done := make(chan struct{}, 1)
+	q := newQueue(t, l, 0, func(n int) {
+		if n < 0 {
+			done <- struct{}{}
+		}
+	})
+	batch := make([]int, 300)
+	ctx := context.Background()
+	n := testing.AllocsPerRun(200, func() {
+		for i := range 300 {
+			_ = q.Push(i)
+		}
+		_ = q.PushBatch(batch)
+		_ = q.PushContext(ctx, 1)
+		_ = q.Push(-1)
+		<-done
+	})
+	if n != 0 {
+		t.Errorf("%v allocations for 602 messages", n)
+	}
+	if s := account(t, q); s.Refused > 0 {
+		t.Errorf("%d messages refused", s.Refused)
+	}
+}

@@ -1,0 +1,329 @@
+package msgqueue_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"weak"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/msgqueue"
+)
+
+// However many messages came in one turn, one call in the next is enough, and no turn for nothing follows.
+func TestD11BurstLeavesNothingBehind(t *testing.T) {
+	const burst = 200
+	l := newLoop(t)
+	var q *msgqueue.Queue[bool]
+	q = newQueue(t, l, 0, func(more bool) {
+		if more {
+			push(t, q, false)
+		}
+	})
+	for range burst {
+		push(t, q, true)
+	}
+	turn(t, l)
+	turn(t, l)
+	if s := account(t, q); s.Delivered != 2*burst || s.Batches != 2 {
+		t.Errorf("after two turns: %+v", s)
+	}
+	if s := l.Stats(); s.Callbacks != 2 || s.Active != 0 {
+		t.Errorf("the loop made %d calls for two bursts, and %d wait", s.Callbacks, s.Active)
+	}
+}
+
+// A burst that takes several turns takes no more than it needs, wherever its chunks end.
+func TestD11LongBurstLeavesNothingBehind(t *testing.T) {
+	for _, burst := range []int{1, 99, 100, 101, 300, 500, 512, 600, 1000} {
+		l := newLoop(t)
+		q := newQueue(t, l, 0, func(int) {}, msgqueue.WithBudget(100))
+		push(t, q, make([]int, burst)...)
+		turns := 0
+		for l.Stats().Active > 0 {
+			turn(t, l)
+			turns++
+		}
+		// A turn may end early where the chunks end, but none is for nothing.
+		if least := (burst + 99) / 100; turns < least || turns > least+burst/512 || q.Len() > 0 {
+			t.Errorf("%d messages, 100 a turn: %d turns, %d left", burst, turns, q.Len())
+		}
+	}
+}
+
+// Full, closed and "would wait for itself" are told apart, and who wants to can wait for room.
+func TestD12ErrorsAndBackPressure(t *testing.T) {
+	l := newLoop(t)
+	ctx, cancel := soon()
+	defer cancel()
+	var onLoop error
+	var q *msgqueue.Queue[int]
+	q = newQueue(t, l, 2, func(n int) {
+		if n == 1 {
+			push(t, q, 3)
+			onLoop = q.PushContext(ctx, 4)
+		}
+	})
+	push(t, q, 1, 2)
+	wantErr(t, q.Push(5), msgqueue.ErrFull)
+	wantErr(t, q.PushBatch([]int{5}), msgqueue.ErrFull)
+	wantErr(t, q.PushContext(canceled(), 5), context.Canceled)
+	turn(t, l)
+	wantErr(t, onLoop, event.ErrOnLoop)
+	background(t, l)
+	within(t, "waiting for room", func() {
+		for n := range 1000 {
+			must(t, q.PushContext(ctx, 10+n))
+		}
+	})
+	q.Close()
+	wantErr(t, q.Push(6), msgqueue.ErrClosed)
+	wantErr(t, q.PushContext(ctx, 6), msgqueue.ErrClosed)
+}
+
+// The bound is exactly what was asked for, a power of two or not, however large.
+func TestD13Bounds(t *testing.T) {
+	l := newLoop(t)
+	for _, bound := range []int{1, 2, 3, 5, 7, 100, 511, 512, 513, 1000, 1023, 1025, 3000} {
+		for range 3 {
+			delivered := 0
+			q := newQueue(t, l, bound, func(int) { delivered++ }, msgqueue.WithBudget(msgqueue.Unbounded))
+			for n := range bound {
+				push(t, q, n)
+			}
+			wantErr(t, q.Push(0), msgqueue.ErrFull)
+			turn(t, l)
+			if delivered != bound {
+				t.Fatalf("bound %d: delivered %d", bound, delivered)
+			}
+			push(t, q, 0)
+			q.Close()
+		}
+	}
+	q := newQueue(t, l, 0, func(int) {})
+	if s := q.Stats(); s.Bound != msgqueue.DefaultBound {
+		t.Errorf("bound 0 became %d", s.Bound)
+	}
+	for _, bound := range []int{math.MaxInt32, math.MaxInt/2 + 1, math.MaxInt - 1, msgqueue.Unbounded} {
+		q := newQueue(t, l, bound, func(int) {})
+		if s := q.Stats(); s.Bound != bound {
+			t.Errorf("bound %d became %d", bound, s.Bound)
+		}
+		push(t, q, make([]int, 5000)...)
+		must(t, q.PushBatch(make([]int, 5000)))
+		if left := q.Close(); len(left) != 10_000 {
+			t.Errorf("bound %d: %d messages of 10000", bound, len(left))
+		}
+	}
+}
+
+// A queue that could not be registered with its loop is not made.
+func TestD14FailedRegistrationIsAnError(t *testing.T) {
+	l := newLoop(t)
+	for _, p := range []int{-1, 1, math.MaxInt} {
+		_, err := msgqueue.New(l, 0, func(int) {}, msgqueue.WithPriority(p))
+		wantErr(t, err, event.ErrPriority)
+	}
+	must(t, l.Close())
+	_, err := msgqueue.New(l, 0, func(int) {})
+	wantErr(t, err, msgqueue.ErrClosed)
+	wantErr(t, err, event.ErrClosed)
+}
+
+// Queues come and go on a running loop, from any goroutine.
+func TestD15NewAndCloseAnywhere(t *testing.T) {
+	l := newLoop(t)
+	background(t, l)
+	var producers sync.WaitGroup
+	for range 4 {
+		producers.Go(func() {
+			for range 200 {
+				delivered := make(chan int, 1)
+				q, err := msgqueue.New(l, 1, func(n int) { delivered <- n })
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				push(t, q, 7)
+				if n := await(t, delivered, "delivery"); n != 7 {
+					t.Errorf("delivered %d, want 7", n)
+				}
+				if left := q.Close(); len(left) > 0 {
+					t.Errorf("left %v", left)
+				}
+			}
+		})
+	}
+	within(t, "all queues", producers.Wait)
+	if n := l.Stats().Added; n != 0 {
+		t.Errorf("%d events left on the loop", n)
+	}
+}
+
+// A callback may use everything of its queue that does not wait.
+func TestD17CallbackMayUseItsQueue(t *testing.T) {
+	l := newLoop(t)
+	var got []int
+	var q *msgqueue.Queue[int]
+	q = newQueue(t, l, 4, func(n int) {
+		got = append(got, n)
+		if n > 1 {
+			return
+		}
+		if len := q.Len(); len != 1 {
+			t.Errorf("Len %d in the callback, want 1: the message itself does not count", len)
+		}
+		push(t, q, 3)
+		must(t, q.PushBatch([]int{4}))
+		must(t, q.PushContext(canceled(), 5))
+		wantErr(t, q.Push(6), msgqueue.ErrFull)
+		account(t, q)
+	})
+	push(t, q, 1, 2)
+	within(t, "two turns", func() { turn(t, l); turn(t, l) })
+	if !slices.Equal(got, []int{1, 2, 3, 4, 5}) {
+		t.Errorf("delivered %v", got)
+	}
+}
+
+// What was delivered or handed back is not kept alive, though its neighbours in memory still wait.
+func TestD18DeliveredMessagesAreLetGo(t *testing.T) {
+	l := newLoop(t)
+	q := newQueue(t, l, 0, func(*[64]int) {}, msgqueue.WithBudget(10))
+	var watched []weak.Pointer[[64]int]
+	fill := func(n int) {
+		for range n {
+			m := new([64]int)
+			watched = append(watched, weak.Make(m))
+			push(t, q, m)
+		}
+	}
+	alive := func() (n int) {
+		runtime.GC()
+		for _, w := range watched {
+			if w.Value() != nil {
+				n++
+			}
+		}
+		return n
+	}
+	fill(25)
+	for _, want := range []int{25, 15, 5, 0} {
+		if n := alive(); n != want {
+			t.Fatalf("%d messages alive, %d wait", n, want)
+		}
+		turn(t, l)
+	}
+	fill(25)
+	turn(t, l)
+	q.Close()
+	if n := alive(); n != 0 {
+		t.Errorf("%d messages alive after Close", n)
+	}
+	runtime.KeepAlive(q)
+}
+
+// The memory of a burst is given back.
+func TestD18BurstIsGivenBack(t *testing.T) {
+	l := newLoop(t)
+	q := newQueue(t, l, msgqueue.Unbounded, func(int) {}, msgqueue.WithBudget(msgqueue.Unbounded))
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const burst = 1 << 20
+	before := heap()
+	for n := range burst {
+		push(t, q, n)
+	}
+	if grown := heap() - before; grown < burst*8 {
+		t.Fatalf("%d messages took %d bytes: the test measures nothing", burst, grown)
+	}
+	turn(t, l)
+	if kept := heap() - before; kept > 256<<10 {
+		t.Errorf("%d bytes kept after a burst of %d", kept, burst*8)
+	}
+	if n := q.Len(); n != 0 {
+		t.Errorf("%d messages left", n)
+	}
+}
+
+// Nothing that was accepted is dropped: Close hands all of it back, in order, from wherever in the queue it stands.
+func TestD19CloseHandsBackWhatIsLeft(t *testing.T) {
+	l := newLoop(t)
+	for _, size := range []int{0, 1, 10, 511, 512, 513, 2000} {
+		for _, turns := range []int{0, 1, 2} {
+			next := 0
+			q := newQueue(t, l, 4096, func(n int) {
+				if n != next {
+					t.Errorf("delivered %d, want %d", n, next)
+				}
+				next++
+			}, msgqueue.WithBudget(300))
+			for n := range size {
+				push(t, q, n)
+			}
+			for range turns {
+				turn(t, l)
+			}
+			left := q.Close()
+			for i, n := range left {
+				if n != next+i {
+					t.Fatalf("size %d, %d turns: handed back %d at %d, want %d", size, turns, n, i, next+i)
+				}
+			}
+			if next+len(left) != size {
+				t.Errorf("size %d, %d turns: delivered %d, handed back %d", size, turns, next, len(left))
+			}
+			account(t, q)
+		}
+	}
+}
+
+// A batch comes in together or not at all, and is delivered together.
+func TestD20Batches(t *testing.T) {
+	l := newLoop(t)
+	var got []string
+	q := newQueue(t, l, 5, func(s string) { got = append(got, s) })
+	must(t, q.PushBatch(nil))
+	if s := q.Stats(); s.Pushed != 0 || l.Stats().Active != 0 {
+		t.Error("an empty batch did something")
+	}
+	ms := []string{"a", "b", "c"}
+	must(t, q.PushBatch(ms))
+	clear(ms) // it stays the caller's
+	wantErr(t, q.PushBatch([]string{"d", "e", "f"}), msgqueue.ErrFull)
+	must(t, q.PushBatch([]string{"g", "h"}))
+	turn(t, l)
+	wantErr(t, q.PushBatch(make([]string, 6)), msgqueue.ErrFull)
+	if want := []string{"a", "b", "c", "g", "h"}; !slices.Equal(got, want) {
+		t.Errorf("delivered %v, want %v", got, want)
+	}
+	if s := account(t, q); s.Pushed != 5 || s.Refused != 9 || s.Delivered != 5 || s.MaxLen != 5 || s.Batches != 1 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestD20Priority(t *testing.T) {
+	l := newLoop(t, event.WithPriorities(3))
+	var got []string
+	note := func(s string) { got = append(got, s) }
+	for _, p := range []int{2, 0, 1} {
+		q := newQueue(t, l, 0, note, msgqueue.WithPriority(p))
+		push(t, q, fmt.Sprint(p), fmt.Sprint(p))
+	}
+	middle := newQueue(t, l, 0, note)
+	push(t, middle, "middle")
+	for range 3 {
+		turn(t, l)
+	}
+	if want := []string{"0", "0", "1", "1", "middle", "2", "2"}; !slices.Equal(got, want) {
+		t.Errorf("delivered %v, want %v", got, want)
+	}
+}

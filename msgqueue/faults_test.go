@@ -1,0 +1,340 @@
+package msgqueue_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/msgqueue"
+)
+
+// The queue of 2006, event_msgqueue, has twenty known faults, D1 to D20. TestD1 to TestD20, here and in faults_more_test.go,
+// show for each that it is not here. Of three the cause itself cannot exist, and the test holds what users saw of it:
+//
+//   - D3, the result of send ignored: the queue sends nothing. What can fail is the loop's acceptance of the wake, when it
+//     is closed.
+//   - D10, a receive that blocks: the queue has no descriptor. What remains is an activation for nothing.
+//   - D16, a socketpair shared after fork: again there is no descriptor, and a Go program does not fork.
+
+// The producer pushes each message while the callback of the one before runs, so that every push finds the queue empty
+// and the loop awake.
+func TestD1ProducerInStepWithTheLoop(t *testing.T) {
+	const rounds = 50_000
+	l := newLoop(t)
+	next, pushed := make(chan int), make(chan struct{})
+	var q *msgqueue.Queue[int]
+	q = newQueue(t, l, 0, func(n int) {
+		if n == rounds {
+			q.Close()
+			close(next)
+			return
+		}
+		next <- n + 1
+		<-pushed
+	})
+	go func() {
+		for n := range next {
+			if err := q.Push(n); err != nil {
+				t.Errorf("Push(%d): %v", n, err)
+			}
+			pushed <- struct{}{}
+		}
+	}()
+	push(t, q, 1)
+	run(t, l)
+	if s := account(t, q); s.Delivered != rounds {
+		t.Fatalf("delivered %d of %d", s.Delivered, rounds)
+	}
+}
+
+func TestD2CallbackThatPushesToItsOwnQueue(t *testing.T) {
+	const rounds = 1_000_000
+	l := newLoop(t)
+	var q *msgqueue.Queue[int]
+	q = newQueue(t, l, 1, func(n int) {
+		if n == rounds {
+			q.Close()
+		} else if err := q.Push(n + 1); err != nil {
+			t.Errorf("Push(%d): %v", n+1, err)
+			q.Close()
+		}
+	})
+	push(t, q, 1)
+	run(t, l)
+	if s := account(t, q); s.Delivered != rounds {
+		t.Fatalf("delivered %d of %d", s.Delivered, rounds)
+	}
+	if s := l.Stats(); s.Wakes != 0 {
+		t.Errorf("%d wakes for a loop that was awake", s.Wakes)
+	}
+}
+
+// A wake that the loop refuses neither loses a message nor lets further ones pile up behind it.
+func TestD3WakeThatFails(t *testing.T) {
+	l := newLoop(t)
+	idle := newQueue(t, l, 0, func(int) { t.Error("delivered by a closed loop") })
+	waiting := newQueue(t, l, 1, func(int) { t.Error("delivered by a closed loop") })
+	push(t, waiting, 1)
+	must(t, l.Close())
+	for range 2 {
+		wantErr(t, idle.Push(1), msgqueue.ErrClosed)
+		wantErr(t, waiting.Push(2), msgqueue.ErrClosed)
+	}
+	if left := idle.Close(); len(left) > 0 {
+		t.Errorf("a refused message came back: %v", left)
+	}
+	if left := waiting.Close(); !slices.Equal(left, []int{1}) {
+		t.Errorf("handed back %v, want [1]", left)
+	}
+	account(t, idle)
+	account(t, waiting)
+}
+
+// The last message is out of the queue and its callback runs: Close does not wait for it and pulls nothing from under it.
+func TestD4CloseWhileTheLastCallbackRuns(t *testing.T) {
+	l := newLoop(t)
+	background(t, l)
+	began, goOn, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var q *msgqueue.Queue[int]
+	q = newQueue(t, l, 0, func(int) {
+		close(began)
+		<-goOn
+		if n := q.Len(); n != 0 {
+			t.Errorf("Len %d after Close", n)
+		}
+		close(over)
+	})
+	push(t, q, 1)
+	await(t, began, "callback")
+	if left := q.Close(); len(left) > 0 {
+		t.Errorf("handed back %v, which is being delivered", left)
+	}
+	wantErr(t, q.Push(2), msgqueue.ErrClosed)
+	close(goOn)
+	await(t, over, "end of the callback")
+	account(t, q)
+}
+
+// Close does not need the loop to run, and neither it nor Shutdown sleeps on the loop.
+func TestD5CloseAndShutdownWithoutTheLoop(t *testing.T) {
+	l := newLoop(t)
+	q := newQueue(t, l, 0, func(int) {})
+	push(t, q, 1, 2)
+	if left := q.Close(); !slices.Equal(left, []int{1, 2}) {
+		t.Errorf("Close on a loop that does not run handed back %v", left)
+	}
+
+	q = newQueue(t, l, 0, func(int) {})
+	push(t, q, 3, 4)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	left, err := q.Shutdown(ctx)
+	wantErr(t, err, context.DeadlineExceeded)
+	if !slices.Equal(left, []int{3, 4}) {
+		t.Errorf("Shutdown on a loop that does not run handed back %v", left)
+	}
+
+	patient, cancel := soon()
+	defer cancel()
+	var onLoop error
+	delivered := 0
+	q = newQueue(t, l, 0, func(int) {
+		if delivered++; delivered == 1 {
+			_, onLoop = q.Shutdown(patient)
+		}
+	})
+	push(t, q, 5, 6)
+	turn(t, l)
+	wantErr(t, onLoop, event.ErrOnLoop)
+	push(t, q, 7) // Shutdown on the loop has done nothing
+	turn(t, l)
+	if delivered != 3 {
+		t.Errorf("delivered %d of 3", delivered)
+	}
+}
+
+// Every push that meets Close is either refused or accepted, and what was accepted is delivered or handed back.
+func TestD6PushDuringAndAfterClose(t *testing.T) {
+	l := newLoop(t)
+	background(t, l)
+	for range 200 {
+		delivered := 0
+		q := newQueue(t, l, 8, func(int) { delivered++ })
+		accepted := make(chan int, 3)
+		for range cap(accepted) {
+			go func() {
+				n := 0
+				for {
+					switch err := q.Push(1); {
+					case err == nil:
+						n++
+					case errors.Is(err, msgqueue.ErrClosed):
+						accepted <- n
+						return
+					default:
+						runtime.Gosched()
+					}
+				}
+			}()
+		}
+		until(t, "a delivery", func() bool { return q.Stats().Delivered > 0 })
+		handedBack := len(q.Close())
+		wantErr(t, q.Push(1), msgqueue.ErrClosed)
+		wantErr(t, q.PushBatch([]int{1}), msgqueue.ErrClosed)
+		wantErr(t, q.PushContext(canceled(), 1), msgqueue.ErrClosed)
+		sum := 0
+		for range cap(accepted) {
+			sum += await(t, accepted, "end of a producer")
+		}
+		must(t, l.Post(func() { accepted <- delivered })) // after the last callback
+		if n := await(t, accepted, "post"); n+handedBack != sum {
+			t.Fatalf("accepted %d, delivered %d, handed back %d", sum, n, handedBack)
+		}
+		account(t, q)
+	}
+}
+
+func TestD7CloseInsideTheCallback(t *testing.T) {
+	l := newLoop(t)
+	var q *msgqueue.Queue[int]
+	var left []int
+	q = newQueue(t, l, 0, func(n int) {
+		if n > 3 {
+			t.Errorf("delivered %d after Close", n)
+		}
+		if n == 3 {
+			left = q.Close()
+			if again := q.Close(); len(again) > 0 {
+				t.Errorf("a second Close handed back %v", again)
+			}
+			wantErr(t, q.Push(9), msgqueue.ErrClosed)
+		}
+	})
+	push(t, q, 1, 2, 3, 4, 5)
+	run(t, l) // and it ends, since the queue keeps the loop going no longer
+	if !slices.Equal(left, []int{4, 5}) {
+		t.Errorf("handed back %v, want [4 5]", left)
+	}
+	if s := account(t, q); s.Delivered != 3 || s.Returned != 2 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// A turn delivers no more than the budget, and nothing that came after it began; timers get their turn.
+func TestD8BudgetPerTurn(t *testing.T) {
+	const waiting = 700 // more than a chunk
+	for _, budget := range []int{1, 3, msgqueue.DefaultBudget, 512, 600, 1000, msgqueue.Unbounded} {
+		l := newLoop(t)
+		now, delivered, timers := 0, 0, 0
+		var q *msgqueue.Queue[int]
+		q = newQueue(t, l, waiting, func(pushed int) {
+			delivered++
+			if pushed == now {
+				t.Fatalf("budget %d: turn %d delivered what was pushed in it", budget, now)
+			}
+			push(t, q, now) // for ever
+		}, msgqueue.WithBudget(budget))
+		for range waiting {
+			push(t, q, 0)
+		}
+		for now = 1; now <= 10; now++ {
+			delivered = 0
+			_, err := l.AfterFunc(0, func() { timers++ })
+			must(t, err)
+			turn(t, l)
+			if delivered == 0 || delivered > budget || now == 1 && delivered < min(budget, waiting) {
+				t.Errorf("budget %d: turn %d delivered %d", budget, now, delivered)
+			}
+			if timers != now {
+				t.Fatalf("budget %d: %d timers in %d turns", budget, timers, now)
+			}
+		}
+	}
+}
+
+// Break in a callback ends the run after the turn's messages, not when the queue is empty.
+func TestD8BreakInTheCallback(t *testing.T) {
+	l := newLoop(t)
+	delivered := 0
+	q := newQueue(t, l, 0, func(int) {
+		delivered++
+		l.Break()
+	}, msgqueue.WithBudget(1))
+	push(t, q, 1, 2, 3)
+	run(t, l)
+	if delivered != 1 {
+		t.Errorf("delivered %d before Break took effect, want 1", delivered)
+	}
+	run(t, l)
+	if delivered != 2 {
+		t.Errorf("delivered %d, want the next one in the next run", delivered)
+	}
+}
+
+// A loop that is busy in a callback holds no producer up.
+func TestD9PushDoesNotWaitForTheLoop(t *testing.T) {
+	l := newLoop(t)
+	background(t, l)
+	began, goOn := make(chan struct{}), make(chan struct{})
+	once := sync.OnceFunc(func() { close(began); <-goOn })
+	q := newQueue(t, l, msgqueue.Unbounded, func(int) { once() })
+	push(t, q, 0)
+	await(t, began, "callback")
+	const n = 10_000
+	within(t, "pushing", func() {
+		for i := range n {
+			push(t, q, i)
+		}
+		if q.Len() != n {
+			t.Errorf("Len %d, want %d", q.Len(), n)
+		}
+	})
+	close(goOn)
+	shutdown(t, q)
+}
+
+// An activation for nothing does nothing; the next message is delivered as ever.
+func TestD10ActivationForNothing(t *testing.T) {
+	l := newLoop(t)
+	delivered := 0
+	q := newQueue(t, l, 0, func(int) { delivered++ })
+	for i := 1; i <= 3; i++ {
+		for _, e := range l.Events() {
+			must(t, e.Activate(event.Read|event.Timeout))
+		}
+		within(t, "a turn", func() { turn(t, l) })
+		push(t, q, i)
+		turn(t, l)
+		if delivered != i {
+			t.Fatalf("delivered %d, want %d", delivered, i)
+		}
+	}
+}
+
+// descriptors counts what the process has open; 0 where the system does not say.
+func descriptors() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
+}
+
+func TestD16QueueTakesNoDescriptor(t *testing.T) {
+	l := newLoop(t)
+	before := descriptors()
+	for range 100 {
+		q := newQueue(t, l, 0, func(int) {})
+		push(t, q, 1)
+	}
+	turn(t, l)
+	if after := descriptors(); after > before {
+		t.Errorf("%d descriptors before, %d with 100 queues", before, after)
+	}
+}

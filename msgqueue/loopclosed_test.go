@@ -1,0 +1,161 @@
+package msgqueue_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/msgqueue"
+)
+
+// A loop that is closed first delivers nothing more. What was accepted is handed back, and nothing grows for ever.
+func TestLoopClosedWhileMessagesWait(t *testing.T) {
+	for _, n := range []int{1, 511, 512, 513} {
+		l := newLoop(t)
+		q := newQueue(t, l, msgqueue.Unbounded, func(int) { t.Error("delivered by a closed loop") })
+		for m := range n {
+			push(t, q, m)
+		}
+		must(t, l.Close())
+		wantErr(t, q.Push(0), msgqueue.ErrClosed)
+		wantErr(t, q.PushBatch([]int{0}), msgqueue.ErrClosed)
+		wantErr(t, q.PushContext(canceled(), 0), msgqueue.ErrClosed)
+		if left := q.Close(); !slices.Equal(left, numbers(0, n-1)) {
+			t.Errorf("handed back %d of %d", len(left), n)
+		}
+		account(t, q)
+	}
+}
+
+// Shutdown on a closed loop hands back what it finds and says why; with nothing left there is nothing to say.
+func TestShutdownAfterTheLoop(t *testing.T) {
+	l := newLoop(t)
+	full, empty := newQueue(t, l, 0, func(int) {}), newQueue(t, l, 0, func(int) {})
+	push(t, full, 1, 2)
+	must(t, l.Close())
+	ctx, cancel := soon()
+	defer cancel()
+	left, err := full.Shutdown(ctx)
+	wantErr(t, err, msgqueue.ErrClosed)
+	if !slices.Equal(left, []int{1, 2}) {
+		t.Errorf("handed back %v", left)
+	}
+	left, err = empty.Shutdown(ctx)
+	if err != nil || len(left) > 0 {
+		t.Errorf("empty queue: %v, %v", left, err)
+	}
+}
+
+// The loop closes in the middle of a Shutdown: it ends, with what was not delivered.
+func TestLoopClosedDuringShutdown(t *testing.T) {
+	l := newLoop(t)
+	background(t, l)
+	began, goOn := make(chan struct{}), make(chan struct{})
+	delivered := 0
+	q := newQueue(t, l, 0, func(int) {
+		if delivered++; delivered == 1 {
+			close(began)
+			<-goOn
+		}
+	}, msgqueue.WithBudget(10))
+	for n := range 100 {
+		push(t, q, n)
+	}
+	await(t, began, "callback")
+	done := make(chan []int, 1)
+	go func() {
+		left, err := q.Shutdown(context.Background())
+		if !errors.Is(err, msgqueue.ErrClosed) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		done <- left
+	}()
+	untilShut(t, q)
+	closed := make(chan error, 1)
+	go func() { closed <- l.Close() }()
+	until(t, "the loop to refuse", func() bool { return errors.Is(l.Post(func() {}), event.ErrClosed) })
+	close(goOn)
+	must(t, await(t, closed, "Close of the loop"))
+	left := await(t, done, "Shutdown")
+	if !slices.Equal(left, numbers(delivered, 99)) || delivered > 10 {
+		t.Errorf("delivered %d, handed back %d of 100", delivered, len(left))
+	}
+}
+
+// The loop closes while producers wait for room: all of them are refused.
+func TestLoopClosedEndsWaits(t *testing.T) {
+	l := newLoop(t)
+	q := newQueue(t, l, 2, func(int) {})
+	push(t, q, 1, 2)
+	outcomes := waiting(t, context.Background(), q, 3, 4, 5)
+	must(t, l.Close())
+	for _, outcome := range outcomes {
+		wantErr(t, await(t, outcome, "end of the wait"), msgqueue.ErrClosed)
+	}
+	if left := q.Close(); !slices.Equal(left, []int{1, 2}) {
+		t.Errorf("handed back %v", left)
+	}
+}
+
+// The last things that a loop runs when it closes may use a queue; what they push is accepted or refused like the rest.
+func TestPushWhileTheLoopCloses(t *testing.T) {
+	l := newLoop(t)
+	q := newQueue(t, l, 0, func(int) { t.Error("delivered by a closing loop") })
+	accepted := 0
+	must(t, l.Post(func() {
+		for range 3 {
+			if q.Push(1) == nil {
+				accepted++
+			}
+		}
+		if _, err := q.Shutdown(canceled()); !errors.Is(err, event.ErrOnLoop) {
+			t.Errorf("Shutdown where the loop closes: %v", err)
+		}
+	}))
+	must(t, l.Close())
+	if accepted > 1 {
+		t.Errorf("accepted %d after the loop had refused the first", accepted)
+	}
+	if left := q.Close(); len(left) != accepted {
+		t.Errorf("accepted %d, handed back %d", accepted, len(left))
+	}
+}
+
+// Pushes of every kind race the loop's Close: what was accepted is delivered or handed back, to the last message.
+func TestPushRacesCloseOfTheLoop(t *testing.T) {
+	for range 300 {
+		l := newLoop(t)
+		background(t, l)
+		var delivered, accepted atomic.Int64
+		q := newQueue(t, l, 4, func(int) { delivered.Add(1) })
+		var wg sync.WaitGroup
+		for _, one := range []func() error{
+			func() error { return q.Push(1) },
+			func() error { return q.PushContext(context.Background(), 1) },
+			func() error { return q.PushBatch([]int{1}) },
+		} {
+			wg.Go(func() {
+				for {
+					switch err := one(); {
+					case err == nil:
+						accepted.Add(1)
+					case errors.Is(err, msgqueue.ErrClosed):
+						return
+					}
+				}
+			})
+		}
+		until(t, "a delivery", func() bool { return delivered.Load() > 3 })
+		must(t, l.Close())
+		within(t, "end of the producers", wg.Wait)
+		left := q.Close()
+		if delivered.Load()+int64(len(left)) != accepted.Load() {
+			t.Fatalf("accepted %d, delivered %d, handed back %d", accepted.Load(), delivered.Load(), len(left))
+		}
+		account(t, q)
+	}
+}

@@ -1,0 +1,218 @@
+package msgqueue_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/msgqueue"
+)
+
+// waiting starts PushContext of each m, one after the other, and returns when all of them wait.
+func waiting(t *testing.T, ctx context.Context, q *msgqueue.Queue[int], ms ...int) (outcomes []chan error) {
+	t.Helper()
+	for _, m := range ms {
+		outcome := make(chan error, 1)
+		before := q.Stats().Waiting
+		go func() { outcome <- q.PushContext(ctx, m) }()
+		until(t, "waiting for room", func() bool { return q.Stats().Waiting > before })
+		outcomes = append(outcomes, outcome)
+	}
+	return outcomes
+}
+
+// Who waits is served in the order of arrival, as messages begin to be delivered.
+func TestPushContextWaitsInOrder(t *testing.T) {
+	l := newLoop(t)
+	var got []int
+	q := newQueue(t, l, 2, func(n int) { got = append(got, n) }, msgqueue.WithBudget(1))
+	push(t, q, 1, 2)
+	outcomes := waiting(t, context.Background(), q, 3, 4, 5)
+	for i, outcome := range outcomes {
+		turn(t, l) // one message: one place
+		must(t, await(t, outcome, "room"))
+		if s := account(t, q); s.Len != 2 || s.Waiting != 2-i {
+			t.Errorf("after %d deliveries: %+v", i+1, s)
+		}
+		wantErr(t, q.Push(9), msgqueue.ErrFull) // the place is taken
+	}
+	for range 5 {
+		turn(t, l)
+	}
+	if !slices.Equal(got, []int{1, 2, 3, 4, 5}) {
+		t.Errorf("delivered %v", got)
+	}
+	if s := q.Stats(); s.Refused != 3 {
+		t.Errorf("%d refused, want the 3 Pushes: who has waited and been served was not refused", s.Refused)
+	}
+}
+
+// Who gives up leaves the line, whatever the place, and its message is not taken.
+func TestPushContextGivesUp(t *testing.T) {
+	for leaver := range 3 {
+		l := newLoop(t)
+		var got []int
+		q := newQueue(t, l, 1, func(n int) { got = append(got, n) })
+		push(t, q, 100)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		cause := errors.New("enough")
+		var outcomes []chan error
+		for i := range 3 {
+			c := context.Background()
+			if i == leaver {
+				c = ctx
+			}
+			outcomes = append(outcomes, waiting(t, c, q, i)...)
+		}
+		cancel(cause)
+		wantErr(t, await(t, outcomes[leaver], "end of the wait"), cause)
+		want := []int{100}
+		for i, outcome := range outcomes {
+			if i != leaver {
+				turn(t, l)
+				must(t, await(t, outcome, "room"))
+				want = append(want, i)
+			}
+		}
+		turn(t, l)
+		if !slices.Equal(got, want) {
+			t.Errorf("delivered %v, want %v", got, want)
+		}
+		if s := account(t, q); s.Refused != 1 || s.Waiting != 0 {
+			t.Errorf("stats %+v", s)
+		}
+	}
+}
+
+// The end of the context races room: the error says whether the message was taken.
+func TestPushContextCancellationRacesRoom(t *testing.T) {
+	l := newLoop(t)
+	background(t, l)
+	var delivered, accepted, gaveUp atomic.Int64
+	q := newQueue(t, l, 1, func(int) {
+		delivered.Add(1)
+		runtime.Gosched()
+	})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 3000 {
+				ctx, cancel := context.WithCancel(context.Background())
+				wg.Go(func() {
+					for range i % 20 {
+						runtime.Gosched()
+					}
+					cancel()
+				})
+				switch err := q.PushContext(ctx, 1); {
+				case err == nil:
+					accepted.Add(1)
+				case errors.Is(err, context.Canceled):
+					gaveUp.Add(1)
+				default:
+					t.Errorf("PushContext: %v", err)
+				}
+			}
+		})
+	}
+	within(t, "pushing", wg.Wait)
+	shutdown(t, q)
+	if delivered.Load() != accepted.Load() {
+		t.Errorf("accepted %d, delivered %d", accepted.Load(), delivered.Load())
+	}
+	if s := account(t, q); s.Refused != uint64(gaveUp.Load()) {
+		t.Errorf("%d gave up, %d counted", gaveUp.Load(), s.Refused)
+	}
+}
+
+// An ended context does not matter where there is room, and matters at once where there is none.
+func TestPushContextThatHasEnded(t *testing.T) {
+	l := newLoop(t)
+	q := newQueue(t, l, 1, func(int) {})
+	must(t, q.PushContext(canceled(), 1))
+	wantErr(t, q.PushContext(canceled(), 2), context.Canceled)
+	if s := account(t, q); s.Pushed != 1 || s.Refused != 1 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// Close and Shutdown end all waits, with ErrClosed, and the messages were not taken.
+func TestCloseEndsWaits(t *testing.T) {
+	for name, end := range map[string]func(*msgqueue.Queue[int]) []int{
+		"Close": (*msgqueue.Queue[int]).Close,
+		"Shutdown": func(q *msgqueue.Queue[int]) []int {
+			left, _ := q.Shutdown(canceled())
+			return left
+		},
+	} {
+		l := newLoop(t)
+		q := newQueue(t, l, 1, func(int) {})
+		push(t, q, 1)
+		outcomes := waiting(t, context.Background(), q, 2, 3)
+		if left := end(q); !slices.Equal(left, []int{1}) {
+			t.Errorf("%s handed back %v", name, left)
+		}
+		for _, outcome := range outcomes {
+			wantErr(t, await(t, outcome, "end of the wait"), msgqueue.ErrClosed)
+		}
+		account(t, q)
+	}
+}
+
+// On the loop a full queue is an error at once, in callbacks of the queue and of others; with room there is nothing to wait for.
+func TestPushContextOnTheLoop(t *testing.T) {
+	l := newLoop(t)
+	ctx, cancel := soon()
+	defer cancel()
+	q := newQueue(t, l, 1, func(int) {})
+	must(t, l.Post(func() {
+		if err := q.PushContext(ctx, 1); err != nil {
+			t.Errorf("PushContext with room: %v", err)
+		}
+		if err := q.PushContext(ctx, 2); !errors.Is(err, event.ErrOnLoop) {
+			t.Errorf("PushContext without room: %v", err)
+		}
+	}))
+	within(t, "a turn", func() { turn(t, l) })
+	if s := account(t, q); s.Pushed != 1 || s.Refused != 1 || s.Waiting != 0 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// Many who wait for a small bound all get through, each in its own order. With a bound of 1 the wait is entered and the
+// last message begun in the same moment, again and again: nobody is left waiting at an empty queue.
+func TestPushContextUnderLoad(t *testing.T) {
+	const producers, each = 8, 4000
+	for _, bound := range []int{1, 3} {
+		l := newLoop(t)
+		background(t, l)
+		next := [producers]int{}
+		q := newQueue(t, l, bound, func(m [2]int) {
+			if next[m[0]] != m[1] {
+				t.Errorf("producer %d: %d came when %d was due", m[0], m[1], next[m[0]])
+			}
+			next[m[0]]++
+		})
+		var wg sync.WaitGroup
+		for p := range producers {
+			wg.Go(func() {
+				for n := range each {
+					if err := q.PushContext(context.Background(), [2]int{p, n}); err != nil {
+						t.Errorf("PushContext: %v", err)
+						return
+					}
+				}
+			})
+		}
+		within(t, "pushing", wg.Wait)
+		shutdown(t, q)
+		if s := account(t, q); s.Delivered != producers*each || s.MaxLen > bound {
+			t.Errorf("stats %+v", s)
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package msgqueue_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/msgqueue"
+)
+
+// TestStressAccounting has eight producers push in every way while the queue is closed, shut down, or its loop closed, at
+// a random moment, round after round with random bounds and budgets: what was accepted is what was delivered and handed back,
+// by number and by checksum, each producer's in its order.
+//
+// It runs a million messages. The environment variable EVMQ_STRESS sets another number: a release is preceded by
+//
+//	EVMQ_STRESS=100000000 go test -run TestStressAccounting -timeout 30m -v ./msgqueue
+func TestStressAccounting(t *testing.T) {
+	total := 1_000_000
+	if s := os.Getenv("EVMQ_STRESS"); s != "" {
+		n, err := strconv.Atoi(s)
+		must(t, err)
+		total = n
+	}
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	start := time.Now()
+	var sum tally
+	rounds := 0
+	for int(sum.accepted) < total && !t.Failed() {
+		s := newStress(t, random)
+		s.round()
+		sum.add(s.tally)
+		rounds++
+	}
+	took := time.Since(start)
+	t.Logf("seed %d: %d rounds, %d messages accepted, %d delivered, %d handed back, %d refusals, in %v (%v each)", seed, rounds,
+		sum.accepted, sum.delivered, sum.returned, sum.refused, took.Round(time.Millisecond), took/time.Duration(max(1, sum.accepted)))
+}
+
+const stressProducers = 8
+
+type tally struct{ accepted, delivered, returned, refused uint64 }
+
+func (t *tally) add(o tally) {
+	t.accepted += o.accepted
+	t.delivered += o.delivered
+	t.returned += o.returned
+	t.refused += o.refused
+}
+
+// A parcel says whose it is and which.
+type parcel struct {
+	producer uint32
+	n        uint64
+}
+
+// mix makes a number of a parcel whose sum over many shows a parcel that is lost, doubled or changed.
+func (p parcel) mix() uint64 {
+	x := uint64(p.producer)<<56 ^ p.n
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// stress is one round: a loop, a queue, producers, and an end.
+type stress struct {
+	tally
+	t      *testing.T
+	random *rand.Rand
+	loop   *event.Loop
+	q      *msgqueue.Queue[parcel]
+	bound  int
+	quota  int // of messages for each producer
+	next   [stressProducers]uint64
+	sum    uint64 // of what was delivered and handed back
+	wg     sync.WaitGroup
+
+	mu   sync.Mutex // guards what the producers report
+	want uint64     // of what was accepted
+}
+
+func newStress(t *testing.T, random *rand.Rand) *stress {
+	l, err := event.NewLoop() // closed by round, not at the end of the test: there are many
+	must(t, err)
+	s := &stress{t: t, random: random, loop: l}
+	bounds := []int{1, 2, 3, 7, 100, 513, 1024, 5000, msgqueue.Unbounded}
+	s.bound = bounds[random.IntN(len(bounds))]
+	budget := []int{1, 10, 0, 1000, msgqueue.Unbounded}[random.IntN(5)]
+	s.quota = 1 << random.IntN(16)
+	s.q, err = msgqueue.New(l, s.bound, func(p parcel) {
+		s.delivered++
+		s.outcome(p)
+	}, msgqueue.WithBudget(budget))
+	must(t, err)
+	return s
+}
+
+// outcome notes what has become of p. What was delivered comes before what was handed back.
+func (s *stress) outcome(p parcel) {
+	if s.next[p.producer] > p.n {
+		s.t.Errorf("producer %d: %d came after %d", p.producer, p.n, s.next[p.producer]-1)
+	}
+	s.next[p.producer] = p.n + 1
+	s.sum += p.mix()
+}
+
+func (s *stress) round() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ran := make(chan error, 1)
+	go func() { ran <- s.loop.RunForever(ctx) }()
+	for p := range stressProducers {
+		random := rand.New(rand.NewPCG(s.random.Uint64(), uint64(p)))
+		s.wg.Go(func() { s.produce(uint32(p), random) })
+	}
+	var left []parcel
+	wait := time.Duration(s.random.IntN(3000)) * time.Microsecond
+	kind := s.random.IntN(6)
+	switch kind {
+	case 0: // all is pushed and delivered
+		within(s.t, "end of the producers", s.wg.Wait)
+	case 1, 2:
+		time.Sleep(wait)
+	}
+	switch kind {
+	case 0, 1, 3:
+		var err error
+		patient := time.Duration(1+s.random.IntN(2000)) * time.Microsecond
+		if kind == 0 {
+			patient = patience
+		}
+		c, cancel := context.WithTimeout(context.Background(), patient)
+		left, err = s.q.Shutdown(c)
+		cancel()
+		if len(left) > 0 && err == nil || err != nil && (kind == 0 || !errors.Is(err, context.DeadlineExceeded)) {
+			s.t.Errorf("Shutdown: %d left, %v", len(left), err)
+		}
+	case 2, 4:
+		left = s.q.Close()
+	case 5:
+		time.Sleep(wait)
+		must(s.t, s.loop.Close())
+	}
+	within(s.t, "end of the producers", s.wg.Wait)
+	cancel()
+	if err := await(s.t, ran, "end of the loop"); !errors.Is(err, context.Canceled) && !errors.Is(err, event.ErrClosed) {
+		s.t.Errorf("RunForever: %v", err)
+	}
+	left = append(left, s.q.Close()...)
+	must(s.t, s.loop.Close())
+	for _, p := range left {
+		s.returned++
+		s.outcome(p)
+	}
+	s.check()
+}
+
+// produce pushes in every way until its quota is used up or the queue is closed. A number that was refused is not used
+// again, so that a message accepted in spite of its refusal is seen.
+func (s *stress) produce(producer uint32, random *rand.Rand) {
+	var accepted, refused, sum uint64
+	batch := make([]parcel, 0, 64)
+	n := uint64(0)
+	for left := s.quota; left > 0; {
+		batch = batch[:0]
+		var err error
+		switch k := random.IntN(8); {
+		case k == 0:
+			for range 1 + random.IntN(min(cap(batch), s.bound)) {
+				batch = append(batch, parcel{producer, n})
+				n++
+			}
+			err = s.q.PushBatch(batch)
+		case k < 3:
+			batch = append(batch, parcel{producer, n})
+			n++
+			err = s.pushContext(batch[0], random)
+		default:
+			batch = append(batch, parcel{producer, n})
+			n++
+			err = s.q.Push(batch[0])
+		}
+		switch {
+		case err == nil:
+			accepted += uint64(len(batch))
+			left -= len(batch)
+			for _, p := range batch {
+				sum += p.mix()
+			}
+		case errors.Is(err, msgqueue.ErrClosed):
+			left = 0
+		case errors.Is(err, msgqueue.ErrFull), errors.Is(err, context.Canceled):
+			refused += uint64(len(batch))
+			runtime.Gosched()
+		default:
+			s.t.Errorf("producer %d: %v", producer, err)
+			left = 0
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.accepted += accepted
+	s.refused += refused
+	s.want += sum
+}
+
+// pushContext waits, sometimes with a context that ends meanwhile.
+func (s *stress) pushContext(p parcel, random *rand.Rand) error {
+	if random.IntN(16) > 0 {
+		return s.q.PushContext(context.Background(), p)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	spins := random.IntN(10)
+	s.wg.Go(func() {
+		for range spins {
+			runtime.Gosched()
+		}
+		cancel()
+	})
+	return s.q.PushContext(ctx, p)
+}
+
+// check compares the accounts, when nothing runs any more.
+func (s *stress) check() {
+	if s.accepted != s.delivered+s.returned {
+		s.t.Errorf("bound %d: accepted %d, delivered %d, handed back %d", s.bound, s.accepted, s.delivered, s.returned)
+	}
+	if s.sum != s.want {
+		s.t.Errorf("bound %d: the checksums differ: a message was lost, doubled or changed", s.bound)
+	}
+	st := account(s.t, s.q)
+	if st.Pushed != s.accepted || st.Delivered != s.delivered || st.Returned != s.returned || st.Refused != s.refused || st.Len != 0 {
+		s.t.Errorf("stats %+v; accepted %d, delivered %d, handed back %d, refused %d", st, s.accepted, s.delivered, s.returned, s.refused)
+	}
+}
