@@ -215,7 +215,8 @@ func (e *Event) Activate(what Flags) error {
 
 // Finalize removes the event for good and calls fn on the loop when no callback of it runs or can run any more: the
 // place to close its descriptor. Afterwards Add and Activate fail with ErrFinalized and Del does nothing. A
-// loop that closes calls the finalizers that wait. Errors: ErrFinalized, ErrClosed, ErrNilFunc. Any goroutine.
+// loop that closes calls the finalizers that wait. Errors: ErrFinalized, ErrClosed, ErrNilFunc; and ErrStale as Del returns
+// it, where fn is called all the same. Any goroutine.
 func (e *Event) Finalize(fn func(e *Event)) error {
 	if fn == nil {
 		return e.opError("finalize", ErrNilFunc)

@@ -55,7 +55,12 @@ func (l *Loop) register(e *Event) error {
 		return fmt.Errorf("%w: EdgeTriggered beside level-triggered events", ErrFlags)
 	}
 	if merged := row.want | want; merged != row.want {
-		if err := l.poller.Modify(int(e.fd), poller.Flags(merged), tag(e.fd, row.gen)); err != nil {
+		err := l.poller.Modify(int(e.fd), poller.Flags(merged), tag(e.fd, row.gen))
+		if errors.Is(err, unix.ENOENT) { // closed by another goroutine at this moment
+			l.endStale(e.fd, row)
+			return ErrStale
+		}
+		if err != nil {
 			return pollerError(err)
 		}
 		row.want = merged

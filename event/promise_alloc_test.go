@@ -159,7 +159,7 @@ func TestBurstIsForgotten(t *testing.T) {
 	for _, e := range timers {
 		must(t, e.Del())
 	}
-	timers = nil
+	clear(timers)
 	run(t, l)
 	if after := heap(); after > before+1<<20 {
 		t.Errorf("%d bytes are left of a burst", after-before)

@@ -48,8 +48,10 @@ func TestErrorAndHangupAreReportedToWhoWaits(t *testing.T) {
 		},
 		"a socket that is not connected": {
 			func(t *testing.T) int {
-				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 				must(t, err)
+				unix.CloseOnExec(fd)
+				must(t, unix.SetNonblock(fd, true))
 				t.Cleanup(func() { unix.Close(fd) })
 				return fd
 			},

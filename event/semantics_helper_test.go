@@ -77,12 +77,6 @@ func privateCopy(t testing.TB, f *os.File) int {
 	return fd
 }
 
-// reopenAs closes fd and opens f's file under its number, in one step.
-func reopenAs(t testing.TB, fd int, f *os.File) {
-	t.Helper()
-	must(t, unix.Dup3(fdOf(t, f), fd, unix.O_CLOEXEC))
-}
-
 // makeReadable makes the other end of f readable.
 func makeReadable(t testing.TB, f *os.File) {
 	t.Helper()

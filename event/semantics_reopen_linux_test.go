@@ -1,0 +1,14 @@
+package event_test
+
+import (
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// reopenAs closes fd and opens f's file under its number, in one step.
+func reopenAs(t testing.TB, fd int, f *os.File) {
+	t.Helper()
+	must(t, unix.Dup3(fdOf(t, f), fd, unix.O_CLOEXEC))
+}
