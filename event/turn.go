@@ -147,8 +147,10 @@ func (l *Loop) returned(e *Event) <-chan struct{} {
 
 // endTurn does what cannot be done in the middle of a turn. Under l.mu.
 func (l *Loop) endTurn() {
-	l.again = false
-	l.setInterrupt()
+	if l.again {
+		l.again = false
+		l.setInterrupt()
+	}
 	if l.mustRebuild {
 		l.tryRebuild()
 	}

@@ -20,9 +20,9 @@
 //
 // Close is at once, from anywhere, the queue's own function included: the call that runs is the last, and the others are
 // in Close's hands. Shutdown refuses what is new and lets the loop deliver the rest first. Close the queue before its loop,
-// or after; if before, nothing is left over. A loop that was closed first delivers nothing more, and a Push finds that out:
-// at once if no messages wait, else after some more of them. They are accepted like those that wait, and Close hands all
-// of them back. A queue that is closed is garbage; one that is open keeps its loop's Run going, as any added event does.
+// or after. A loop that is closed first delivers nothing more: from its Close on a Push is ErrClosed, and the queue's own Close
+// hands back what waits. A queue that is closed is garbage; one that is open keeps its loop's Run going, as any added event
+// does.
 //
 // # Order
 //
@@ -39,9 +39,8 @@
 // back after a burst; a delivered message is not kept alive.
 //
 // In each turn the loop delivers up to [WithBudget] messages, and none that came after it began, so that neither producers nor
-// a function that pushes to its own queue keep the loop from its descriptors. Break and Exit of the loop, called in the
-// function, take effect after the turn's messages; with a budget of 1, after the one. [WithPriority] places the queue
-// among the other events of its loop.
+// a function that pushes to its own queue keep the loop from its descriptors. Break, called in the function, takes effect after
+// the message, as after any callback. [WithPriority] places the queue among the other events of its loop.
 //
 // # The wake
 //

@@ -258,14 +258,14 @@ func TestD8BudgetPerTurn(t *testing.T) {
 	}
 }
 
-// Break in a callback ends the run after the turn's messages, not when the queue is empty.
+// Break in a callback ends the run after that message, not after the turn's or when the queue is empty.
 func TestD8BreakInTheCallback(t *testing.T) {
 	l := newLoop(t)
 	delivered := 0
 	q := newQueue(t, l, 0, func(int) {
 		delivered++
 		l.Break()
-	}, msgqueue.WithBudget(1))
+	})
 	push(t, q, 1, 2, 3)
 	run(t, l)
 	if delivered != 1 {

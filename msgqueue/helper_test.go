@@ -73,7 +73,11 @@ func background(t testing.TB, l *event.Loop) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- l.RunForever(ctx) }()
+	go func() {
+		err := errors.New("a callback ended the loop's goroutine, as a failing test does")
+		defer func() { done <- err }()
+		err = l.RunForever(ctx)
+	}()
 	stopped := false
 	stop = func() {
 		if stopped {
