@@ -120,7 +120,6 @@ func NewLoop(options ...Option) (*Loop, error) {
 	}
 	l.born = l.clock.Now()
 	l.now = l.born
-
 	return l, nil
 }
 

@@ -32,7 +32,8 @@ func (l *Loop) RunForever(ctx context.Context) error { return l.run(ctx, runFore
 // wake alone does not end it. May block; not in a callback.
 func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, runOnce) }
 
-// RunNonblock makes one turn, without waiting, and returns: for a loop inside another loop. Not in a callback.
+// RunNonblock makes one turn, without waiting, and returns: for a loop inside another loop. It ends and fails as Run does;
+// in a callback it is ErrRunning. Any goroutine.
 func (l *Loop) RunNonblock() error { return l.run(context.Background(), runNonblock) }
 
 func (l *Loop) run(ctx context.Context, mode runMode) error {

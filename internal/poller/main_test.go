@@ -1,0 +1,9 @@
+package poller_test
+
+import (
+	"testing"
+
+	"github.com/evmq/evmq/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
