@@ -292,3 +292,29 @@ func TestCloseReturnsWhenTheCallbackPanics(t *testing.T) {
 		})
 	}
 }
+
+// A Continue that its turn could not honour, because the callback panicked, is forgotten with the run.
+func TestContinueEndsWithItsRun(t *testing.T) {
+	l := newLoop(t)
+	calls := 0
+	e, err := l.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) {
+		if calls++; calls == 1 {
+			l.Continue()
+			panic("on purpose")
+		}
+	})
+	must(t, err)
+	must(t, e.Activate(0))
+	func() {
+		defer func() { _ = recover() }()
+		run(t, l)
+	}()
+	if l.Interrupted() {
+		t.Error("still interrupted after the run")
+	}
+	must(t, e.Activate(0))
+	run(t, l)
+	if calls != 2 {
+		t.Errorf("%d calls, want the second one in the second run", calls)
+	}
+}

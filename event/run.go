@@ -82,7 +82,7 @@ func (l *Loop) enter(mode runMode) (id uint64, err error) {
 		return 0, ErrRunning
 	}
 	l.owner, l.mode = goroutineID(l.idBuf[:]), mode
-	l.gotBreak, l.gotExit, l.again = false, false, false
+	l.gotBreak, l.gotExit = false, false
 	l.runs++
 	l.now = l.clock.Now()
 	l.meter.begin(l.now, measureAlways)
@@ -93,7 +93,7 @@ func (l *Loop) enter(mode runMode) (id uint64, err error) {
 func (l *Loop) leave() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.owner, l.canceled, l.asleep, l.slept = 0, nil, false, false
+	l.owner, l.canceled, l.again, l.asleep, l.slept = 0, nil, false, false, false
 	l.meter.end(l.clock)
 	l.setInterrupt()
 	l.finish()
