@@ -77,6 +77,9 @@
 //   - Level- and edge-triggered events of one descriptor are refused, always and not only in a debug mode.
 //   - A hang-up or reset is reported as Closed to who asked for it, besides Read and Write.
 //   - The set of changes is not cached between turns (libevent's changelist): adding from another goroutine takes effect at once.
+//   - The environment chooses a backend and a driver by name (see [WithoutEnv]); libevent's takes methods away one by one.
+//   - An event with a timeout counts as one added event, not two. [Loop.Events] returns all at once; there is no walk to stop early.
+//   - The clock never goes back, by contract ([Clock]), so nothing is done against one that does.
 //   - A loop is safe for concurrent use, always; there is no unlocked variant and no call to make it notifiable.
 //
 // Left out, since Go or its users have no need of it: allocators, user pointers and setters for an event's fields (closures and

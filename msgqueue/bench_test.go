@@ -54,12 +54,23 @@ var producers = []int{1, 2, 8}
 func BenchmarkPush(b *testing.B) {
 	for _, p := range producers {
 		b.Run(fmt.Sprintf("producers=%d", p), func(b *testing.B) {
-			benchmarkPush(b, p, func(q *msgqueue.Queue[int], n int) {
-				for i := range n {
-					_ = q.Push(i)
-				}
-			})
+			benchmarkPush(b, p, pushOneByOne)
 		})
+	}
+}
+
+// BenchmarkPushThread is BenchmarkPush with the loop on the thread driver.
+func BenchmarkPushThread(b *testing.B) {
+	for _, p := range producers {
+		b.Run(fmt.Sprintf("producers=%d", p), func(b *testing.B) {
+			benchmarkPush(b, p, pushOneByOne, event.WithDriver(event.DriverThread))
+		})
+	}
+}
+
+func pushOneByOne(q *msgqueue.Queue[int], n int) {
+	for i := range n {
+		_ = q.Push(i)
 	}
 }
 
@@ -78,8 +89,8 @@ func BenchmarkPushBatch(b *testing.B) {
 	}
 }
 
-func benchmarkPush(b *testing.B, producers int, produce func(q *msgqueue.Queue[int], n int)) {
-	l := newLoop(b)
+func benchmarkPush(b *testing.B, producers int, produce func(q *msgqueue.Queue[int], n int), options ...event.Option) {
+	l := newLoop(b, options...)
 	background(b, l)
 	delivered := 0
 	q := newQueue(b, l, msgqueue.Unbounded, func(int) { delivered++ })
