@@ -44,7 +44,7 @@ func (q *activeQueue) remove(e *Event) {
 		lv.tail = e.prevActive
 	}
 	e.prevActive, e.nextActive = nil, nil
-	e.state &^= stateActive
+	e.state &^= stateActive | stateAsked
 	lv.len--
 	q.len--
 }

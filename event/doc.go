@@ -5,8 +5,9 @@
 // A [Loop] waits for many things at once and calls back what has happened, one callback after the other, on the goroutine
 // that called [Loop.Run]. Whatever it waits for is an [Event]: a descriptor that becomes readable or writable or whose peer
 // goes away, a timer, a signal, or something of the user's own that another goroutine reports with [Event.Activate]. An
-// event waits from [Event.Add] to [Event.Del]; without [Persist] it is removed as its callback is chosen. Every source ends as
-// the same thing, an active event in a queue by priority, so there is one order and one place that calls back.
+// event waits from [Event.Add] to [Event.Del]; without [Persist] it is removed as its callback is chosen. Meanwhile
+// [Event.SetConditions] changes what it waits for, or pauses it. Every source ends as the same thing, an active event in a
+// queue by priority, so there is one order and one place that calls back.
 //
 // # Goroutines
 //
@@ -54,8 +55,9 @@
 // event is deleted or the number is added again; the descriptor's events end with [ErrStale] from Del and [Event.Err], which is
 // logged and counted. A registration that a duplicate of the closed descriptor keeps alive is got rid of by a new epoll
 // set. poll(2) finds a closed number at the next look, and cannot tell one that is in use again; kqueue forgets a
-// closed descriptor and reports nothing. Within a turn no stale readiness reaches a callback: what a callback deletes is
-// never called.
+// closed descriptor and reports nothing. A descriptor all of whose events are paused is not registered, so nothing tells of its
+// close, nor that its number is in use again. Within a turn no stale readiness reaches a callback: what a callback deletes
+// is never called.
 //
 // # What differs from libevent
 //
@@ -72,6 +74,7 @@
 //   - An event added while it is active is registered; libevent skips that.
 //   - A timer or activation made by a prepare watcher counts for the look that follows.
 //   - RunNonblock makes one turn; libevent's repeats until nothing is active, which a ready descriptor can keep up for ever.
+//   - An added event's conditions can be changed, which in libevent takes a del, an assign and an add.
 //   - Del never waits; DelWait does, with a context. There is no flag on the event for it.
 //   - Signals reach every loop that asked, and each delivery that the system did not merge is a call.
 //   - Level- and edge-triggered events of one descriptor are refused, always and not only in a debug mode.
@@ -82,7 +85,8 @@
 //   - The clock never goes back, by contract ([Clock]), so nothing is done against one that does.
 //   - A loop is safe for concurrent use, always; there is no unlocked variant and no call to make it notifiable.
 //
-// Left out, since Go or its users have no need of it: allocators, user pointers and setters for an event's fields (closures and
-// new events), fork and reinit, debug modes, version queries, hints on the number of processors, IOCP, evport, devpoll and
-// select. evbuffers, bufferevents, listeners and the protocols on them are not this package's business.
+// Left out, since Go or its users have no need of it: allocators, user pointers and setters for an event's callback, descriptor
+// and manner (closures, and [Loop.InitEvent] for memory that there is already), fork and reinit, debug modes, version queries,
+// hints on the number of processors, IOCP, evport, devpoll and select. evbuffers, bufferevents, listeners and the protocols on
+// them are not this package's business.
 package event

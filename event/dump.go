@@ -25,8 +25,8 @@ func (l *Loop) list() []*Event {
 			all = append(all, e)
 		}
 	}
-	for fd := range l.fds {
-		for e := l.fds[fd].head; e != nil; e = e.nextPeer {
+	for _, row := range l.fds.all() {
+		for e := row.head; e != nil; e = e.nextPeer {
 			enter(e)
 		}
 	}
@@ -61,8 +61,8 @@ func sortedSignals(m map[int]*signalSource) []int {
 // sorted returns the events by deadline.
 func (t *timers) sorted() []*Event {
 	var all []*Event
-	for _, n := range t.heap {
-		all = append(all, n.e)
+	for i := range t.len {
+		all = append(all, t.at(i).e)
 	}
 	slices.SortFunc(all, func(a, b *Event) int {
 		if (timer{when: a.deadline, seq: a.seq}).before(timer{when: b.deadline, seq: b.seq}) {
@@ -100,7 +100,7 @@ func (e *Event) dump(b *strings.Builder, now time.Duration) {
 	default:
 		fmt.Fprint(b, "  user")
 	}
-	fmt.Fprintf(b, " [%v] priority %d", e.kind, e.priority)
+	fmt.Fprintf(b, " [%v] priority %d", e.flags(), e.priority)
 	if e.heapIndex >= 0 {
 		fmt.Fprintf(b, ", due in %v", e.deadline-now)
 	}
@@ -120,7 +120,7 @@ func (l *Loop) ActivateFD(fd int, what Flags) error {
 	err := l.openError("activate descriptor", fd)
 	if row := l.entry(fd); err == nil && row != nil {
 		for e := row.head; e != nil; e = e.nextPeer {
-			if hit := what & (e.kind | Timeout); hit != 0 {
+			if hit := what & (e.conditions | Timeout); hit != 0 {
 				l.activate(e, hit)
 			}
 		}

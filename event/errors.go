@@ -27,6 +27,8 @@ var (
 	ErrPriority = errors.New("event: priority out of range")
 	// ErrPending says that the event is added or active and cannot be changed now.
 	ErrPending = errors.New("event: event is pending")
+	// ErrNotAdded says that the event has to be added first.
+	ErrNotAdded = errors.New("event: event is not added")
 	// ErrFinalized says that Finalize was called on the event.
 	ErrFinalized = errors.New("event: event is finalized")
 	// ErrSignal says that this is no signal that a program can catch.

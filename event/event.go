@@ -8,30 +8,40 @@ import (
 
 // An Event is something a loop waits for, with the callback that runs on the loop when it happens. It waits from Add to
 // Del; without Persist it is removed just before its callback is called. An Event that nobody refers to and that is not
-// added is garbage like any other; there is nothing to free.
+// added is garbage like any other; there is nothing to free. The zero Event is memory for InitEvent and good for nothing
+// else; after that an Event must not be copied.
 type Event struct {
+	_ noCopy
+
 	loop *Loop
 	fn   func(e *Event, what Flags)
-	name string
+	name *string // nil for the function's own
 
-	// Fixed by NewEvent; priority changes only while nothing is pending.
-	fd       int32 // descriptor, or the signal's number; -1 for a timer or a user's event
-	kind     Flags
-	priority uint8
+	// Fixed by InitEvent.
+	fd   int32 // descriptor, or the signal's number; -1 for a timer or a user's event
+	kind Flags // Signal, Persist and EdgeTriggered
 
-	// The rest belongs to loop.mu.
-	state     eventState
-	what      Flags // what the next callback will be told
-	calls     int32 // callbacks owed to a signal that came several times
-	heapIndex int32 // in loop.timers; -1 outside
-	interval  time.Duration
-	deadline  time.Duration // by loop.clock, while heapIndex >= 0
-	seq       uint64        // order of Add, for equal deadlines
-	wave      uint32        // the dispatch that found it active, or during which it became so
-	nextPeer  *Event        // the next event of the same descriptor
+	// The rest belongs to loop.mu. The order leaves no gaps: a loop may have very many events.
+	priority   uint8 // changes only while nothing is pending
+	state      eventState
+	conditions Flags  // of the descriptor: Read, Write and Closed
+	what       Flags  // what the next callback will be told
+	calls      int32  // callbacks owed to a signal that came several times
+	heapIndex  int32  // in loop.timers; -1 outside
+	wave       uint32 // the dispatch that found it active, or during which it became so
+	interval   time.Duration
+	deadline   time.Duration // by loop.clock, while heapIndex >= 0
+	seq        uint64        // order of Add, for equal deadlines
+	nextPeer   *Event        // the next event of the same descriptor
 
 	prevActive, nextActive *Event
 }
+
+// noCopy makes go vet find copies of what contains it.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
 
 type eventState uint8
 
@@ -41,6 +51,7 @@ const (
 	stateInternal                         // the loop's own: keeps no Run going and is not counted
 	stateFinalized                        // Finalize was called
 	stateStale                            // ended because its descriptor was closed
+	stateAsked                            // active by Activate(0): to be called even if there is nothing to tell
 )
 
 // NewEvent makes an event for a descriptor (Read, Write, Closed), a signal (Signal, with the number as fd), a timer or
@@ -50,23 +61,62 @@ const (
 // Errors: ErrFlags, ErrBadDescriptor, ErrSignal, ErrNilFunc, ErrClosed; ErrUnsupported where the backend cannot do
 // EdgeTriggered or Closed. Any goroutine.
 func (l *Loop) NewEvent(fd int, flags Flags, fn func(e *Event, what Flags)) (*Event, error) {
-	if err := l.checkKind(fd, flags); err != nil {
+	e := new(Event)
+	if err := l.initEvent(e, fd, flags, fn); err != nil {
 		return nil, fmt.Errorf("new event for descriptor %d, %v: %w", fd, flags, err)
 	}
+	return e, nil
+}
+
+// InitEvent is NewEvent in memory of the caller's: an Event that is part of a larger struct needs no allocation of its own.
+// The event is zero, or neither added nor active; then nothing is left of what it was, neither priority nor name. Its callback
+// may be running if it stays with its loop. No method of the event may be called at the same time. Errors: ErrPending, and
+// NewEvent's; the event is as it was then. Any goroutine.
+func (l *Loop) InitEvent(e *Event, fd int, flags Flags, fn func(e *Event, what Flags)) error {
+	if err := l.initEvent(e, fd, flags, fn); err != nil {
+		return fmt.Errorf("init event for descriptor %d, %v: %w", fd, flags, err)
+	}
+	return nil
+}
+
+func (l *Loop) initEvent(e *Event, fd int, flags Flags, fn func(*Event, Flags)) error {
+	if err := l.checkKind(fd, flags); err != nil {
+		return err
+	}
 	if fn == nil {
-		return nil, fmt.Errorf("new event for descriptor %d, %v: %w", fd, flags, ErrNilFunc)
+		return ErrNilFunc
+	}
+	if old := e.loop; old != nil && old != l && !old.forgot(e) {
+		return ErrPending
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.state != loopOpen {
-		return nil, fmt.Errorf("new event: %w", ErrClosed)
+	switch {
+	case l.state != loopOpen:
+		return ErrClosed
+	case e.state&(stateAdded|stateActive) != 0:
+		return ErrPending
 	}
-	return l.newEvent(fd, flags, fn), nil
+	e.init(l, fd, flags, fn)
+	return nil
 }
 
-func (l *Loop) newEvent(fd int, flags Flags, fn func(*Event, Flags)) *Event {
-	return &Event{loop: l, fn: fn, fd: int32(fd), kind: flags &^ Timeout, priority: uint8(len(l.active.levels) / 2), heapIndex: -1, interval: NoTimeout}
+// forgot reports whether l touches e no more.
+func (l *Loop) forgot(e *Event) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return e.state&(stateAdded|stateActive) == 0 && l.running != e
 }
+
+func (e *Event) init(l *Loop, fd int, flags Flags, fn func(*Event, Flags)) {
+	*e = Event{
+		loop: l, fn: fn, fd: int32(fd), kind: flags &^ (Timeout | readiness), conditions: flags & readiness,
+		priority: uint8(len(l.active.levels) / 2), heapIndex: -1, interval: NoTimeout,
+	}
+}
+
+// ofDescriptor reports whether e was made for a descriptor, though it may wait for none of its conditions now.
+func (e *Event) ofDescriptor() bool { return e.fd >= 0 && e.kind&Signal == 0 }
 
 func (l *Loop) checkKind(fd int, flags Flags) error {
 	conditions := flags & (readiness | Signal)
@@ -117,15 +167,18 @@ func (l *Loop) Once(fd int, flags Flags, timeout time.Duration, fn func(what Fla
 }
 
 func (l *Loop) once(fd int, flags Flags, timeout time.Duration, fn func(*Event, Flags), named any) (*Event, error) {
-	e, err := l.NewEvent(fd, flags, fn)
-	if err != nil {
+	o := &struct { // in one allocation
+		e    Event
+		name string
+	}{name: funcName(named)}
+	if err := l.initEvent(&o.e, fd, flags, fn); err != nil {
+		return nil, fmt.Errorf("new event for descriptor %d, %v: %w", fd, flags, err)
+	}
+	o.e.name = &o.name
+	if err := o.e.Add(timeout); err != nil {
 		return nil, err
 	}
-	e.name = funcName(named)
-	if err := e.Add(timeout); err != nil {
-		return nil, err
-	}
-	return e, nil
+	return &o.e, nil
 }
 
 // Add begins to wait. Without a report after timeout (NoTimeout for none, 0 for the loop's next turn) the callback is
@@ -147,6 +200,30 @@ func (e *Event) Add(timeout time.Duration) error {
 	err := l.add(e, timeout)
 	l.unlock()
 	return e.opError("add", err)
+}
+
+// SetConditions changes what an event of a descriptor waits for: any of Read, Write and Closed, or 0 for none; Persist and
+// EdgeTriggered stay as they are. If the event is not added, it counts from the next Add. If it is, it counts at once: a
+// condition that is taken away and not delivered yet is taken back, and an edge-triggered one that holds already
+// is reported. With 0 the event stays added and its timeout goes on, but its descriptor is not looked at.
+//
+// Errors: ErrFlags, also for an event without a descriptor; ErrUnsupported where the backend cannot do Closed; ErrClosed,
+// ErrFinalized, ErrNotPollable, ErrNested; the event is as it was then. ErrStale says that the descriptor was closed before
+// Del and the event has ended, until the next Add. Any goroutine.
+func (e *Event) SetConditions(conditions Flags) error {
+	l := e.loop
+	var err error
+	switch {
+	case conditions&^readiness != 0, !e.ofDescriptor():
+		err = fmt.Errorf("%w: %v", ErrFlags, conditions)
+	case conditions&Closed != 0 && !l.features.Has(FeatureClosed):
+		err = fmt.Errorf("%w: %v", ErrUnsupported, conditions)
+	default:
+		l.mu.Lock()
+		err = l.setConditions(e, conditions)
+		l.unlock()
+	}
+	return e.opError("set conditions of", err)
 }
 
 // RemoveTimeout takes the timeout away and leaves the rest pending. Any goroutine.
@@ -208,6 +285,9 @@ func (e *Event) Activate(what Flags) error {
 	err := l.usable(e)
 	if err == nil {
 		l.activate(e, what)
+		if what == 0 {
+			e.state |= stateAsked
+		}
 	}
 	l.unlock()
 	return e.opError("activate", err)
@@ -248,7 +328,7 @@ func (e *Event) Pending() Flags {
 func (e *Event) pending() Flags {
 	what := Flags(0)
 	if e.state&stateAdded != 0 {
-		what = e.kind & (readiness | Signal)
+		what = e.conditions | e.kind&Signal
 	}
 	if e.heapIndex >= 0 {
 		what |= Timeout
@@ -306,15 +386,21 @@ func (e *Event) SetPriority(p int) error {
 // SetName gives the event the name that Dump and the slow-callback log show. Any goroutine.
 func (e *Event) SetName(name string) {
 	e.loop.mu.Lock()
-	e.name = name
+	e.name = &name
 	e.loop.mu.Unlock()
 }
 
 // FD is the descriptor, the signal's number, or -1. Any goroutine.
 func (e *Event) FD() int { return int(e.fd) }
 
-// Flags returns the conditions and the manner that NewEvent was given. Any goroutine.
-func (e *Event) Flags() Flags { return e.kind }
+// Flags returns the manner that NewEvent was given, and the conditions, which SetConditions may have changed. Any goroutine.
+func (e *Event) Flags() Flags {
+	e.loop.mu.Lock()
+	defer e.loop.mu.Unlock()
+	return e.flags()
+}
+
+func (e *Event) flags() Flags { return e.kind | e.conditions }
 
 // Priority is the event's priority. Any goroutine.
 func (e *Event) Priority() int {

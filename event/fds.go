@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -10,40 +11,50 @@ import (
 )
 
 // fdEntry is a descriptor's row: the events that wait for it and what the poller was told. The generation counts the
-// registrations of this number; a report that carries an older one is about a file that has gone.
+// registrations of this number; a report that carries an older one is about a file that has gone. The events of a row agree
+// on EdgeTriggered, also those that wait for no condition now.
 type fdEntry struct {
 	head *Event
 	gen  uint32
 	want Flags // the union over the list; 0 when nothing is registered
 }
 
+// wants is what e adds to its row's want.
+func (e *Event) wants() Flags {
+	if e.conditions == 0 {
+		return 0
+	}
+	return e.conditions | e.kind&EdgeTriggered
+}
+
+// union is what the events of the row want.
+func (row *fdEntry) union() (want Flags) {
+	for e := row.head; e != nil; e = e.nextPeer {
+		want |= e.wants()
+	}
+	return want
+}
+
 // tag is the name that the poller knows a registration by: the descriptor and its generation.
 func tag(fd int32, gen uint32) uint64 { return uint64(uint32(fd)) | uint64(gen)<<32 }
 
 // entry returns fd's row, nil if it has none.
-func (l *Loop) entry(fd int) *fdEntry {
-	if fd >= 0 && fd < len(l.fds) {
-		return &l.fds[fd]
-	}
-	return nil
-}
+func (l *Loop) entry(fd int) *fdEntry { return l.fds.at(fd) }
 
 // register enters e into its descriptor's row and makes the poller report what it wants.
 func (l *Loop) register(e *Event) error {
-	want := e.kind & (readiness | EdgeTriggered)
 	row := l.entry(int(e.fd))
-	if row == nil || row.head == nil {
-		return l.registerFirst(e, want)
+	if row == nil || row.want == 0 {
+		return l.registerFirst(e)
 	}
 	if l.features.Has(FeatureStale) {
 		// An ADD that succeeds where EEXIST is due tells that the file behind the row was closed and its number
 		// taken by another.
-		err := l.poller.Add(int(e.fd), poller.Flags(want), tag(e.fd, row.gen+1))
+		err := l.poller.Add(int(e.fd), probe(e.wants()), tag(e.fd, row.gen+1))
 		switch {
 		case err == nil:
 			l.endStale(e.fd, row)
-			row.head, row.want, row.gen = e, want, row.gen+1
-			return nil
+			return l.registerFirst(e) // which finds what this ADD has registered
 		case errors.Is(err, unix.EBADF):
 			l.endStale(e.fd, row)
 			return pollerError(err)
@@ -51,67 +62,128 @@ func (l *Loop) register(e *Event) error {
 			return pollerError(err)
 		}
 	}
-	if (row.want^want)&EdgeTriggered != 0 {
-		return fmt.Errorf("%w: EdgeTriggered beside level-triggered events", ErrFlags)
+	if err := row.admits(e); err != nil {
+		return err
 	}
-	if merged := row.want | want; merged != row.want {
-		err := l.poller.Modify(int(e.fd), poller.Flags(merged), tag(e.fd, row.gen))
-		if errors.Is(err, unix.ENOENT) { // closed by another goroutine at this moment
-			l.endStale(e.fd, row)
-			return ErrStale
-		}
-		if err != nil {
-			return pollerError(err)
-		}
-		row.want = merged
+	err := l.tell(e.fd, row, row.want|e.wants())
+	if errors.Is(err, unix.ENOENT) { // closed by another goroutine at this moment
+		l.endStale(e.fd, row)
+		return ErrStale
+	}
+	if err != nil {
+		return pollerError(err)
 	}
 	e.nextPeer, row.head = row.head, e
 	return nil
 }
 
-// registerFirst opens a row. The poller is asked before the table grows, so that a wild number costs no memory.
-func (l *Loop) registerFirst(e *Event, want Flags) error {
+// admits refuses an event that differs from the others in EdgeTriggered.
+func (row *fdEntry) admits(e *Event) error {
+	if row.head != nil && (row.head.kind^e.kind)&EdgeTriggered != 0 {
+		return fmt.Errorf("%w: EdgeTriggered beside level-triggered events", ErrFlags)
+	}
+	return nil
+}
+
+// registerFirst enters e into a row of which the poller knows nothing: there is no event, or all wait for no condition. The
+// poller is asked before the table grows, also for an event that wants nothing, so that a wild number costs no memory.
+func (l *Loop) registerFirst(e *Event) error {
+	row := l.entry(int(e.fd))
 	gen := uint32(1)
-	if row := l.entry(int(e.fd)); row != nil {
+	if row != nil {
 		gen = row.gen + 1
+		if err := row.admits(e); err != nil {
+			return err
+		}
 	}
-	err := l.poller.Add(int(e.fd), poller.Flags(want), tag(e.fd, gen))
-	if errors.Is(err, unix.EEXIST) {
-		// The number was closed before Del while a duplicate kept the registration alive, and now the same file is back.
-		err = l.poller.Modify(int(e.fd), poller.Flags(want), tag(e.fd, gen))
-	}
-	if err != nil {
+	want := e.wants()
+	if err := l.enroll(e.fd, want, gen); err != nil {
+		if row != nil && errors.Is(err, unix.EBADF) {
+			l.endStale(e.fd, row)
+		}
 		return pollerError(err)
 	}
-	if need := int(e.fd) + 1 - len(l.fds); need > 0 {
-		l.fds = append(l.fds, make([]fdEntry, need)...)
+	if row == nil {
+		row = l.fds.make(int(e.fd))
 	}
-	l.fds[e.fd] = fdEntry{head: e, gen: gen, want: want}
+	e.nextPeer = row.head
+	*row = fdEntry{head: e, gen: gen, want: want}
 	return nil
+}
+
+// enroll registers fd, or finds out whether that could be done if nothing is wanted.
+func (l *Loop) enroll(fd int32, want Flags, gen uint32) error {
+	err := l.poller.Add(int(fd), probe(want), tag(fd, gen))
+	if errors.Is(err, unix.EEXIST) {
+		// The number was closed before Del while a duplicate kept the registration alive, and now the same file is back.
+		err = l.poller.Modify(int(fd), probe(want), tag(fd, gen))
+	}
+	if err == nil && want == 0 {
+		err = l.poller.Remove(int(fd))
+	}
+	return err
+}
+
+// probe is what the poller is asked to report: it cannot be asked for nothing.
+func probe(want Flags) PollerFlags { return PollerFlags(cmp.Or(want, Read)) }
+
+// tell makes the poller report want for a row from now on. On an error nothing has changed.
+func (l *Loop) tell(fd int32, row *fdEntry, want Flags) (err error) {
+	switch {
+	case want == row.want:
+		return nil
+	case row.want == 0:
+		row.gen++
+		err = l.enroll(fd, want, row.gen)
+	case want == 0:
+		err = l.poller.Remove(int(fd))
+	default:
+		err = l.poller.Modify(int(fd), poller.Flags(want), tag(fd, row.gen))
+	}
+	if err == nil {
+		row.want = want
+	}
+	return err
+}
+
+// reregister changes what an added event waits for.
+func (l *Loop) reregister(e *Event, conditions Flags) error {
+	row := l.entry(int(e.fd))
+	before := e.conditions
+	e.conditions = conditions
+	want := row.union()
+	var err error
+	if want == row.want && e.kind&EdgeTriggered != 0 && conditions&^before != 0 {
+		// Others have heard of an edge that e did not wait for; now it is reported again.
+		err = l.poller.Modify(int(e.fd), poller.Flags(want), tag(e.fd, row.gen))
+	} else {
+		err = l.tell(e.fd, row, want)
+	}
+	if err == nil {
+		return nil
+	}
+	e.conditions = before
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBADF) {
+		l.endStale(e.fd, row)
+		l.dropStale(e.fd)
+		return ErrStale
+	}
+	return pollerError(err)
 }
 
 // unregister takes e out of its row and makes the poller forget what nobody else wants.
 func (l *Loop) unregister(e *Event) error {
 	row := l.entry(int(e.fd))
-	var rest Flags
 	for p := &row.head; *p != nil; {
 		if *p == e {
 			*p, e.nextPeer = e.nextPeer, nil
-			continue
+			break
 		}
-		rest |= (*p).kind & (readiness | EdgeTriggered)
 		p = &(*p).nextPeer
 	}
-	if rest == row.want {
-		return nil
-	}
-	row.want = rest
-	var err error
-	if rest == 0 {
-		err = l.poller.Remove(int(e.fd))
-	} else {
-		err = l.poller.Modify(int(e.fd), poller.Flags(rest), tag(e.fd, row.gen))
-	}
+	want := row.union()
+	err := l.tell(e.fd, row, want)
+	row.want = want
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBADF) {
 		// MOD that meets ENOENT never turns into ADD: the number belongs to a stranger now.
 		l.stats.Stale++
@@ -154,7 +226,7 @@ func (l *Loop) collect(ready []Ready) {
 	for _, r := range ready {
 		fd := int32(uint32(r.Tag))
 		row := l.entry(int(fd))
-		if row == nil || row.head == nil || row.gen != uint32(r.Tag>>32) {
+		if row == nil || row.want == 0 || row.gen != uint32(r.Tag>>32) {
 			l.strayReport(r.Tag)
 			continue
 		}
@@ -175,9 +247,9 @@ func (l *Loop) collect(ready []Ready) {
 // hit returns what of a report concerns e. An error is readable and writable, and for who waits for neither, the peer's
 // end: some event must hear of a level-triggered condition, or the loop would spin.
 func (l *Loop) hit(e *Event, what Flags) Flags {
-	hit := e.kind & what & readiness
+	hit := e.conditions & what
 	if hit == 0 && what&Flags(poller.Error) != 0 {
-		hit = e.kind & Closed
+		hit = e.conditions & Closed
 	}
 	return hit
 }

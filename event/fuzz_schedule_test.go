@@ -3,6 +3,7 @@ package event_test
 import (
 	"bytes"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -92,6 +93,8 @@ var operations = []struct {
 		})
 		w.allow("Once", err)
 	}},
+	{"set conditions", (*world).change},
+	{"change on the loop", func(w *world, arg byte) { w.post("change on the loop", func() { w.change(arg) }) }},
 }
 
 func operationNumber(name string) byte {
@@ -144,9 +147,29 @@ func (w *world) watch(arg byte) {
 	if !w.allow("NewEvent", err) {
 		return
 	}
+	if !w.l.Features().Has(event.FeatureStale) {
+		// It shares the registration of those whose file is gone, and what was reported of that just now.
+		v.broken.Store(slices.ContainsFunc(s.lives, func(other *life) bool { return other.broken.Load() }))
+	}
 	if w.allow("Add", v.e.Add(event.NoTimeout), event.ErrFlags) {
 		s.lives = append(s.lives, v)
 	}
+}
+
+// change changes what one of the events behind a number waits for.
+func (w *world) change(arg byte) {
+	s := w.slot(arg)
+	s.with(arg>>4, func(v *life) {
+		var refusals []error
+		if v.broken.Load() {
+			refusals = append(refusals, event.ErrStale)
+		}
+		conditions := [...]event.Flags{0, event.Read, event.Write, event.Read | event.Write}[arg>>2&3]
+		if v.e.Flags()&event.Persist != 0 {
+			conditions &^= event.Write // or the loop would never sleep
+		}
+		w.allow("SetConditions", v.e.SetConditions(conditions), refusals...)
+	})
 }
 
 // replace closes a descriptor after Del of its events and gives its number to another file.
@@ -276,8 +299,12 @@ func seeds() [][]byte {
 		schedule(1|3<<2|headBudget, step{"burst of posts", 0, 200}, step{"burst of posts", 1, 200}, step{"Break", 1, 0}, step{"Exit", 0, 3}),
 		schedule(headDeleteAll|1, step{"post that panics", 0, 0}, step{"post", 1, 0}, step{"post that panics", 1, 0}, step{"user event", 0, 130}),
 		schedule(headCloseEarly, step{"post that panics", 0, 0}, step{"post", 0, 0}, step{"post that panics", 0, 0}, step{"post", 0, 0}),
+		// The end of a file is reported all the time, also while its number is closed and reopened.
+		schedule(1|3<<2|headDeleteAll, step{"watch", 0, 9}, step{"end of file", 0, 0}, step{"yield", 0, 5}, step{"close, reopen", 0, 0}, step{"watch", 0, 9}),
 		schedule(1|headDeleteAll, step{"persistent user event", 0, 200}, step{"end user event", 1, 3}, step{"user event", 1, 140}, step{"cancel", 0, 0}),
 	}
+	// Arguments of watch for the first number, by manner.
+	readPersist, write := map[byte]byte{0: 9, 16: 24}, map[byte]byte{0: 6, 16: 21}
 	// Each way to close and reopen a number, between looks and on the loop, level- and edge-triggered, with data under way.
 	for _, edge := range []byte{0, 16} {
 		for _, swap := range []string{"Del, close, reopen", "close, reopen", "close, reopen, with a duplicate", "swap on the loop"} {
@@ -286,6 +313,14 @@ func seeds() [][]byte {
 					step{watch, 0, 8 | edge}, step{watch, 0, 4 | edge}, step{"send", 1, 0}, step{"yield", 0, 5},
 					step{swap, 0, 0}, step{watch, 0, 8 | edge}, step{"yield", 1, 7}, step{swap, 1, 0}, step{watch, 1, edge},
 					step{"send", 0, 0}, step{"end watch", 1, 4}, step{swap, 0, 0}, step{"post", 1, 0}))
+			}
+			// With events of one number that are paused and resumed meanwhile.
+			for _, change := range []string{"set conditions", "change on the loop"} {
+				all = append(all, schedule(1|3<<2|headDeleteAll,
+					step{"watch", 0, readPersist[edge]}, step{"watch", 0, write[edge]}, step{change, 0, 0}, step{"send", 1, 0},
+					step{change, 1, 18}, step{swap, 0, 0}, step{change, 1, 6}, step{"watch", 0, readPersist[edge]},
+					step{"watch", 0, write[edge]}, step{change, 0, 12}, step{"yield", 1, 7}, step{change, 1, 0}, step{swap, 1, 0},
+					step{change, 0, 21}, step{"send", 0, 0}, step{"end watch", 1, 0}, step{change, 0, 6}, step{swap, 0, 0}, step{"post", 1, 0}))
 			}
 		}
 	}

@@ -162,6 +162,8 @@ func (v *life) called(e *event.Event, what event.Flags) {
 		w.l.Continue()
 	case v.then == 5:
 		w.l.Break()
+	case v.then == 6 && v.file != nil && !v.ending: // its number may be closed just now
+		w.allow("SetConditions in its callback", e.SetConditions(e.Flags()&(event.Read|event.Write)^(event.Read|event.Write)), event.ErrStale)
 	}
 }
 

@@ -51,8 +51,8 @@ func (l *Loop) guard(fn func(), name func() string) {
 
 // callbackName is the name given by SetName, or that of the function. Under l.mu.
 func (e *Event) callbackName() string {
-	if e.name != "" {
-		return e.name
+	if e.name != nil && *e.name != "" {
+		return *e.name
 	}
 	return funcName(e.fn)
 }

@@ -33,7 +33,7 @@ type Loop struct {
 	active       activeQueue
 	timers       timers
 	seq          uint64 // order of deadlines
-	fds          []fdEntry
+	fds          rows
 	signals      map[int]*signalSource
 	users        map[*Event]struct{} // added with neither a condition nor a timeout
 	posts        postQueue
@@ -70,9 +70,9 @@ type Loop struct {
 
 	// A turn's state belongs to the goroutine that runs the loop. It is here and not on that goroutine's stack, so that
 	// a turn can be finished by another goroutine than began it.
-	now    time.Duration // the turn's reading of the clock; written under mu
-	slept  bool          // whether the wait before this turn was a sleep; under mu
-	meter  meter         // of the time awake; under mu
+	now    atomic.Int64 // the turn's reading of the clock, for Now; written under mu
+	slept  bool         // whether the wait before this turn was a sleep; under mu
+	meter  meter        // of the time awake; under mu
 	born   time.Duration
 	called int // callbacks of users in this turn
 	ready  []Ready
@@ -119,12 +119,13 @@ func NewLoop(options ...Option) (*Loop, error) {
 		return nil, fmt.Errorf("new loop: %w", err)
 	}
 	l.born = l.clock.Now()
-	l.now = l.born
+	l.now.Store(int64(l.born))
 	return l, nil
 }
 
 func (l *Loop) newInternal(fn func(*Event, Flags)) *Event {
-	e := l.newEvent(-1, 0, fn)
+	e := new(Event)
+	e.init(l, -1, 0, fn)
 	e.state = stateInternal
 	return e
 }
@@ -198,16 +199,16 @@ func (l *Loop) tearDown() error {
 func (l *Loop) removeAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for fd := range l.fds {
-		for e := l.fds[fd].head; e != nil; {
+	for _, row := range l.fds.all() {
+		for e := row.head; e != nil; {
 			next := e.nextPeer
 			e.nextPeer = nil
 			e.state &^= stateAdded
 			e = next
 		}
 	}
-	for len(l.timers.heap) > 0 {
-		e := l.timers.heap[0].e
+	for l.timers.len > 0 {
+		e := l.timers.at(0).e
 		l.timers.remove(e)
 		e.state &^= stateAdded
 	}
@@ -227,7 +228,7 @@ func (l *Loop) removeAll() {
 		e.state &^= stateAdded
 	}
 	clear(l.users)
-	l.fds, l.prepare, l.check, l.closers, l.added = nil, nil, nil, nil, 0
+	l.fds, l.prepare, l.check, l.closers, l.added = rows{}, nil, nil, nil, 0
 }
 
 // Done is closed when Close has finished. Any goroutine.
@@ -259,12 +260,9 @@ func (l *Loop) Unref() {
 }
 
 // Now is the loop's clock as the turn under way has read it, the same for all callbacks of the turn; when the loop does
-// not run, as the last turn has. Timeouts do not count from it, but from the moment of Add. Any goroutine.
-func (l *Loop) Now() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.now
-}
+// not run, as the last turn has. Timeouts do not count from it, but from the moment of Add. It costs an atomic load. Any
+// goroutine.
+func (l *Loop) Now() time.Duration { return time.Duration(l.now.Load()) }
 
 // Backend is the name of the poller in use. Any goroutine.
 func (l *Loop) Backend() Backend {

@@ -92,16 +92,20 @@ func (s *stage) methods() map[string]func() error {
 		"Loop.Features":       func() error { l.Features(); return nil },
 		"Loop.GotBreak":       func() error { l.GotBreak(); return nil },
 		"Loop.GotExit":        func() error { l.GotExit(); return nil },
-		"Loop.Interrupted":    func() error { l.Interrupted(); return nil },
-		"Loop.NewEvent":       func() error { return s.made(l.NewEvent(s.fd, event.Write, told)) },
-		"Loop.NewSignal":      func() error { return s.made(l.NewSignal(syscall.SIGWINCH, told)) },
-		"Loop.NewTicker":      func() error { return s.made(l.NewTicker(told)) },
-		"Loop.NewTimer":       func() error { return s.made(l.NewTimer(told)) },
-		"Loop.Now":            func() error { l.Now(); return nil },
-		"Loop.OnCheck":        func() error { return s.watched(l.OnCheck(touch)) },
-		"Loop.OnClose":        func() error { return s.watched(l.OnClose(touch)) },
-		"Loop.OnLoop":         func() error { l.OnLoop(); return nil },
-		"Loop.OnPrepare":      func() error { return s.watched(l.OnPrepare(touch)) },
+		"Loop.InitEvent": func() error {
+			e := new(event.Event)
+			return s.made(e, l.InitEvent(e, s.fd, event.Write, told))
+		},
+		"Loop.Interrupted": func() error { l.Interrupted(); return nil },
+		"Loop.NewEvent":    func() error { return s.made(l.NewEvent(s.fd, event.Write, told)) },
+		"Loop.NewSignal":   func() error { return s.made(l.NewSignal(syscall.SIGWINCH, told)) },
+		"Loop.NewTicker":   func() error { return s.made(l.NewTicker(told)) },
+		"Loop.NewTimer":    func() error { return s.made(l.NewTimer(told)) },
+		"Loop.Now":         func() error { l.Now(); return nil },
+		"Loop.OnCheck":     func() error { return s.watched(l.OnCheck(touch)) },
+		"Loop.OnClose":     func() error { return s.watched(l.OnClose(touch)) },
+		"Loop.OnLoop":      func() error { l.OnLoop(); return nil },
+		"Loop.OnPrepare":   func() error { return s.watched(l.OnPrepare(touch)) },
 		"Loop.Once": func() error {
 			_, err := l.Once(s.fd, event.Write, time.Millisecond, func(event.Flags) { touch() })
 			return err
@@ -132,6 +136,8 @@ func (s *stage) methods() map[string]func() error {
 		"Event.Priority":      func() error { s.any().Priority(); return nil },
 		"Event.Remaining":     func() error { s.any().Remaining(); return nil },
 		"Event.RemoveTimeout": func() error { s.any().RemoveTimeout(); return nil },
+		"Event.SetConditions": func() error { return s.events[3].SetConditions(event.Read & event.Flags(rand.IntN(4))) },
+		"Event.SetTimeout":    func() error { return s.any().SetTimeout(time.Duration(rand.IntN(1e6))) },
 		"Event.SetName":       func() error { s.any().SetName("hammered"); return nil },
 		"Event.SetPriority":   func() error { return s.any().SetPriority(rand.IntN(3)) },
 
@@ -152,7 +158,7 @@ func names(methods map[string]func() error) []string {
 // check accepts the refusals that the documentation names for calls at a bad moment, and nothing else.
 func (s *stage) check(name string, err error) {
 	for _, refusal := range []error{
-		event.ErrClosed, event.ErrRunning, event.ErrOnLoop, event.ErrPending, event.ErrFull, event.ErrFinalized, context.Canceled,
+		event.ErrClosed, event.ErrRunning, event.ErrOnLoop, event.ErrPending, event.ErrFull, event.ErrFinalized, event.ErrNotAdded, context.Canceled,
 	} {
 		if errors.Is(err, refusal) {
 			return

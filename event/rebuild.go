@@ -73,9 +73,8 @@ func (l *Loop) rebuild() error {
 }
 
 func (l *Loop) moveRows(next Poller) error {
-	for fd := range l.fds {
-		row := &l.fds[fd]
-		if row.head == nil {
+	for fd, row := range l.fds.all() {
+		if row.want == 0 {
 			continue
 		}
 		name := tag(int32(fd), row.gen)

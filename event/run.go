@@ -84,8 +84,9 @@ func (l *Loop) enter(mode runMode) (id uint64, err error) {
 	l.owner, l.mode = goroutineID(l.idBuf[:]), mode
 	l.gotBreak, l.gotExit = false, false
 	l.runs++
-	l.now = l.clock.Now()
-	l.meter.begin(l.now, measureAlways)
+	now := l.clock.Now()
+	l.now.Store(int64(now))
+	l.meter.begin(now, measureAlways)
 	return l.runs, nil
 }
 

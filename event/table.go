@@ -25,7 +25,7 @@ func (l *Loop) add(e *Event, timeout time.Duration) error {
 		return err
 	}
 	if e.state&stateAdded == 0 {
-		if e.kind&readiness != 0 {
+		if e.ofDescriptor() {
 			if err := l.register(e); err != nil {
 				l.claimIfEmpty() // the attempt may have found the descriptor's other events stale
 				return err
@@ -41,7 +41,7 @@ func (l *Loop) add(e *Event, timeout time.Duration) error {
 	if timeout == NoTimeout {
 		return nil
 	}
-	l.takeBackTimeout(e)
+	l.takeBack(e, Timeout)
 	e.interval = timeout
 	if l.schedule(e, l.deadline(timeout)) {
 		l.claim() // the loop sleeps until a later deadline
@@ -49,13 +49,43 @@ func (l *Loop) add(e *Event, timeout time.Duration) error {
 	return nil
 }
 
-// takeBackTimeout takes a Timeout out of what an active event will be told, and the event out of the queue if there is
-// nothing else to tell.
-func (l *Loop) takeBackTimeout(e *Event) {
-	if e.state&stateActive == 0 || e.what&Timeout == 0 {
+// setConditions changes what e waits for.
+func (l *Loop) setConditions(e *Event, conditions Flags) error {
+	if err := l.usable(e); err != nil {
+		return err
+	}
+	gained, lost := conditions&^e.conditions, e.conditions&^conditions
+	switch {
+	case e.state&stateStale != 0:
+		return ErrStale // or who resumes an event that has ended would wait for nothing
+	case gained|lost == 0:
+		return nil
+	case e.state&stateAdded == 0:
+		e.conditions = conditions
+	default:
+		if err := l.reregister(e, conditions); err != nil {
+			l.claimIfEmpty() // the descriptor's events may have turned out stale
+			return err
+		}
+		if gained != 0 && !l.features.Has(FeatureConcurrent) {
+			l.claim()
+		}
+	}
+	l.takeBack(e, lost)
+	return nil
+}
+
+// takeBack takes flags out of what an active event will be told, and the event out of the queue if there is nothing else to
+// tell and nobody asked for a call with nothing.
+func (l *Loop) takeBack(e *Event, flags Flags) {
+	if e.state&stateActive == 0 || e.what&flags == 0 {
 		return
 	}
-	if e.what &^= Timeout; e.what&outcomes == 0 {
+	e.what &^= flags
+	if e.what&readiness == 0 {
+		e.what &^= EdgeTriggered // it tells in what manner a condition was reported
+	}
+	if e.what == 0 && e.state&stateAsked == 0 {
 		l.active.remove(e)
 		e.calls = 0
 	}
@@ -114,7 +144,7 @@ func (l *Loop) remove(e *Event) (err error) {
 	e.state &^= stateAdded
 	l.count(e, -1)
 	switch {
-	case e.kind&readiness != 0:
+	case e.ofDescriptor():
 		if err = l.unregister(e); errors.Is(err, ErrStale) {
 			e.state |= stateStale
 		}
@@ -129,7 +159,7 @@ func (l *Loop) remove(e *Event) (err error) {
 // keepUser remembers the added events that stand in no other table, for Dump and Close.
 func (l *Loop) keepUser(e *Event, timeout time.Duration) {
 	switch {
-	case e.kind&(readiness|Signal) != 0:
+	case e.fd >= 0: // stands in its descriptor's row, whether it waits for a condition or not, or with its signal
 	case timeout != NoTimeout:
 		if len(l.users) > 0 {
 			delete(l.users, e)
@@ -171,6 +201,8 @@ func (l *Loop) begin(e *Event) (what Flags, ok bool) {
 		}
 	case e.interval != NoTimeout:
 		l.rearm(e, what)
+	case what&Timeout != 0:
+		l.keepUser(e, NoTimeout) // one of SetTimeout, which nothing renews
 	}
 	return what, true
 }
@@ -179,7 +211,7 @@ func (l *Loop) begin(e *Event) (what Flags, ok bool) {
 // if something else called or the time has passed already: one call catches up, however long the stop was.
 func (l *Loop) rearm(e *Event, what Flags) {
 	timedOut := what&Timeout != 0 && e.heapIndex < 0
-	if next := saturate(e.deadline + e.interval); timedOut && next > l.now {
+	if next := saturate(e.deadline + e.interval); timedOut && next > l.Now() {
 		l.schedule(e, next)
 	} else {
 		l.schedule(e, l.deadline(e.interval))

@@ -3,11 +3,17 @@ package event
 import "time"
 
 // timers is a heap of events by deadline and, among equal deadlines, by the order of Add. Four children per node make
-// it half as deep as a binary heap, and the keys stand in the slice, so that comparing touches no event.
+// it half as deep as a binary heap, and the keys stand in the heap, so that comparing touches no event. It lies in chunks that
+// never move: growing to a million timers copies nothing, and leaves nothing behind.
 //
 // A deadline that moves away does not move in the heap: the key stays behind as a lower bound and is corrected when it
 // comes to the top. Idle timeouts, renewed with every request, therefore cost one store.
-type timers struct{ heap []timer }
+type timers struct {
+	chunks []*timerChunk
+	len    int
+}
+
+type timerChunk [256]timer
 
 type timer struct {
 	when time.Duration
@@ -21,15 +27,23 @@ func (t timer) before(u timer) bool {
 
 const arity = 4
 
+// at is the place i of the heap.
+func (t *timers) at(i int) *timer {
+	return &t.chunks[uint(i)/uint(len(timerChunk{}))][uint(i)%uint(len(timerChunk{}))]
+}
+
 // set gives e the deadline and the sequence number that it holds now.
 func (t *timers) set(e *Event) {
 	if e.heapIndex < 0 {
-		t.heap = append(t.heap, timer{})
-		t.up(len(t.heap)-1, timer{e.deadline, e.seq, e})
+		if t.len == len(t.chunks)*len(timerChunk{}) {
+			t.chunks = append(t.chunks, new(timerChunk))
+		}
+		t.len++
+		t.up(t.len-1, timer{e.deadline, e.seq, e})
 		return
 	}
 	i := int(e.heapIndex)
-	if n := (timer{e.deadline, e.seq, e}); n.before(t.heap[i]) {
+	if n := (timer{e.deadline, e.seq, e}); n.before(*t.at(i)) {
 		t.up(i, n)
 	}
 }
@@ -39,27 +53,25 @@ func (t *timers) remove(e *Event) {
 	if e.heapIndex < 0 {
 		return
 	}
-	i, last := int(e.heapIndex), len(t.heap)-1
-	moved := t.heap[last]
-	t.heap[last] = timer{}
-	t.heap = t.heap[:last]
+	i, last := int(e.heapIndex), t.len-1
+	moved := *t.at(last)
+	*t.at(last) = timer{}
+	t.len--
+	t.shrink()
 	e.heapIndex = -1
-	if i == last {
-		t.shrink()
-		return
-	}
-	if i > 0 && moved.before(t.heap[(i-1)/arity]) {
+	switch {
+	case i == last:
+	case i > 0 && moved.before(*t.at((i - 1) / arity)):
 		t.up(i, moved)
-	} else {
+	default:
 		t.down(i, moved)
 	}
-	t.shrink()
 }
 
 // first returns the event whose deadline is nearest, nil where there is none.
 func (t *timers) first() *Event {
-	for len(t.heap) > 0 {
-		top := t.heap[0]
+	for t.len > 0 {
+		top := *t.at(0)
 		if top.when == top.e.deadline && top.seq == top.e.seq {
 			return top.e
 		}
@@ -71,10 +83,10 @@ func (t *timers) first() *Event {
 func (t *timers) up(i int, n timer) {
 	for i > 0 {
 		parent := (i - 1) / arity
-		if !n.before(t.heap[parent]) {
+		if !n.before(*t.at(parent)) {
 			break
 		}
-		t.place(i, t.heap[parent])
+		t.place(i, *t.at(parent))
 		i = parent
 	}
 	t.place(i, n)
@@ -83,32 +95,33 @@ func (t *timers) up(i int, n timer) {
 func (t *timers) down(i int, n timer) {
 	for {
 		child := i*arity + 1
-		if child >= len(t.heap) {
+		if child >= t.len {
 			break
 		}
 		least := child
-		for c := child + 1; c < min(child+arity, len(t.heap)); c++ {
-			if t.heap[c].before(t.heap[least]) {
+		for c := child + 1; c < min(child+arity, t.len); c++ {
+			if t.at(c).before(*t.at(least)) {
 				least = c
 			}
 		}
-		if !t.heap[least].before(n) {
+		if !t.at(least).before(n) {
 			break
 		}
-		t.place(i, t.heap[least])
+		t.place(i, *t.at(least))
 		i = least
 	}
 	t.place(i, n)
 }
 
 func (t *timers) place(i int, n timer) {
-	t.heap[i] = n
+	*t.at(i) = n
 	n.e.heapIndex = int32(i)
 }
 
-// shrink gives memory back when a quarter of it would do, so that a burst of timers is not kept for ever.
+// shrink gives a chunk back when another one is free, too, so that a number of timers that goes up and down allocates nothing.
 func (t *timers) shrink() {
-	if c := cap(t.heap); c > 256 && len(t.heap) <= c/4 {
-		t.heap = append(make([]timer, 0, c/2), t.heap...)
+	if last := len(t.chunks) - 1; last > 0 && t.len <= (last-1)*len(timerChunk{}) {
+		t.chunks[last] = nil
+		t.chunks = t.chunks[:last]
 	}
 }

@@ -25,9 +25,9 @@ func (l *Loop) beginTurn(reports int) {
 	now := l.clock.Now()
 	if l.slept {
 		l.slept = false
-		l.meter.begin(now, now-l.now)
+		l.meter.begin(now, now-l.Now())
 	}
-	l.now = now
+	l.now.Store(int64(now))
 	l.called = 0
 	l.stats.Turns++
 	l.stats.Reports += uint64(reports)
@@ -35,9 +35,10 @@ func (l *Loop) beginTurn(reports int) {
 
 // expire makes the events active whose time has come, as many as the budget allows. Under l.mu.
 func (l *Loop) expire() {
+	now := l.Now()
 	for left := l.budget.Callbacks; left > 0; {
 		e := l.timers.first()
-		if e == nil || e.deadline > l.now {
+		if e == nil || e.deadline > now {
 			return
 		}
 		l.timers.remove(e)
@@ -47,7 +48,7 @@ func (l *Loop) expire() {
 			continue
 		}
 		l.stats.Timeouts++
-		l.stats.Lag = l.now - e.deadline
+		l.stats.Lag = now - e.deadline
 		l.stats.MaxLag = max(l.stats.MaxLag, l.stats.Lag)
 		l.activate(e, Timeout)
 		if int(e.priority) >= l.budget.MinPriority {
@@ -86,7 +87,7 @@ func (l *Loop) dispatch() {
 // turnOver reports whether something more urgent than level waits, or the turn's time is spent. Under l.mu.
 func (l *Loop) turnOver(level int) bool {
 	return l.active.urgent() < level ||
-		l.budget.Time > 0 && level >= l.budget.MinPriority && l.clock.Now()-l.now >= l.budget.Time
+		l.budget.Time > 0 && level >= l.budget.MinPriority && l.clock.Now()-l.Now() >= l.budget.Time
 }
 
 // interrupted reports whether the turn is to end after the callback that has run.
@@ -95,7 +96,7 @@ func (l *Loop) interrupted() bool { return l.interrupt.Load() }
 // invoke calls e's callback, as often as a signal came. It unlocks l.mu meanwhile.
 func (l *Loop) invoke(e *Event, what Flags) {
 	l.running = e
-	internal := e.state&stateInternal != 0
+	internal, signal := e.state&stateInternal != 0, e.kind&Signal != 0 // the callback may make it another event
 	for {
 		e.calls = max(0, e.calls-1)
 		if !internal {
@@ -104,7 +105,7 @@ func (l *Loop) invoke(e *Event, what Flags) {
 		}
 		fn := e.fn
 		l.mu.Unlock()
-		if e.kind&Signal != 0 {
+		if signal {
 			l.reapSignals() // of a one-shot that begin has removed
 		}
 		if internal || !l.guarded() {
