@@ -1,0 +1,139 @@
+package outq
+
+// Peek appends the slices at the head to bufs: at most limit bytes, and as many slices as bufs has capacity for. It does not go
+// past a file, and none of the slices is empty. They may be read without the lock until Advance takes them out.
+func (q *Queue) Peek(bufs [][]byte, limit int) [][]byte {
+	if q.r < q.f && limit > 0 && len(bufs) < cap(bufs) {
+		p := q.first.buf[q.r:q.f:q.f]
+		if len(p) > limit {
+			p = p[:limit:limit]
+		}
+		bufs = append(bufs, p)
+		limit -= len(p)
+	}
+	if len(q.segs) == 0 {
+		return bufs
+	}
+	return q.peekSegments(bufs, limit)
+}
+
+func (q *Queue) peekSegments(bufs [][]byte, limit int) [][]byte {
+	for i := q.head; i < len(q.segs) && limit > 0 && len(bufs) < cap(bufs); i++ {
+		s := &q.segs[i]
+		if s.file != nil && s.file.Remain > 0 {
+			break
+		}
+		if n := min(len(s.data), limit); n > 0 {
+			bufs = append(bufs, s.data[:n:n])
+			limit -= n
+		}
+	}
+	return bufs
+}
+
+// Advance takes n bytes out, which have been written, and appends the completions that are due then to dones. It panics if there
+// are not so many bytes before the end or the next file.
+func (q *Queue) Advance(n int, dones []Done) []Done {
+	if len(q.segs) > 0 {
+		return q.advanceSegments(n, dones)
+	}
+	if uint(n) > uint(q.f-q.r) {
+		panic("outq: Advance by more than waits")
+	}
+	if q.r += n; q.r == q.f {
+		q.r, q.f, q.first.w = 0, 0, 0
+	}
+	return dones
+}
+
+func (q *Queue) advanceSegments(n int, dones []Done) []Done {
+	if n < 0 {
+		panic("outq: Advance by less than nothing")
+	}
+	if q.r < q.f {
+		k := min(n, q.f-q.r)
+		n -= k
+		if q.r += k; q.r < q.f {
+			return dones
+		}
+		q.r, q.f = 0, 0
+		if q.first.views == 0 {
+			q.first.w = 0
+		}
+	}
+	q.size -= int64(n)
+	for q.head < len(q.segs) {
+		s := &q.segs[q.head]
+		if s.file != nil && s.file.Remain > 0 {
+			break
+		}
+		k := min(n, len(s.data))
+		s.data = s.data[k:]
+		n -= k
+		if len(s.data) > 0 {
+			break
+		}
+		dones = q.pop(dones)
+	}
+	if n > 0 {
+		panic("outq: Advance by more than waits")
+	}
+	q.tidy()
+	return dones
+}
+
+// File returns the file at the head, of which at least a byte waits. It is nil if bytes are at the head, or nothing is.
+func (q *Queue) File() *File {
+	if q.r < q.f {
+		return nil
+	}
+	for i := q.head; i < len(q.segs); i++ {
+		if s := &q.segs[i]; s.len() > 0 {
+			return s.file
+		}
+	}
+	return nil
+}
+
+// AdvanceFile takes n bytes out of the file at the head, which have been sent, and appends the completions that are due then to
+// dones. It panics if no file is at the head or fewer of its bytes wait.
+func (q *Queue) AdvanceFile(n int64, dones []Done) []Done {
+	f := q.File()
+	if f == nil || n < 0 || n > f.Remain {
+		panic("outq: AdvanceFile by more than waits")
+	}
+	f.Offset += n
+	f.Remain -= n
+	q.size -= n
+	q.file -= n
+	return q.advanceSegments(0, dones)
+}
+
+// DropFile takes the file at the head out, with what remains of it: it was shorter than had been said, or cannot be read. The
+// completions before it are appended to dones; its own is the caller's, who knows the reason, and those behind it stay. It
+// returns nil if no file is at the head.
+func (q *Queue) DropFile(dones []Done) (*File, []Done) {
+	f := q.File()
+	if f == nil {
+		return nil, dones
+	}
+	for q.segs[q.head].len() == 0 {
+		dones = q.pop(dones)
+	}
+	q.size -= f.Remain
+	q.file -= f.Remain
+	q.segs[q.head] = segment{}
+	q.head++
+	q.tidy()
+	return f, dones
+}
+
+// Fail empties q and appends all completions to dones.
+func (q *Queue) Fail(dones []Done) []Done {
+	q.r, q.f, q.first.w, q.size, q.file = 0, 0, 0, 0, 0
+	for q.head < len(q.segs) {
+		dones = q.pop(dones)
+	}
+	q.tidy()
+	return dones
+}
