@@ -1,0 +1,120 @@
+package framing_test
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"github.com/evmq/evmq/server/framing"
+	"pgregory.net/rapid"
+)
+
+// forEach runs test on each sample.
+func forEach(t *testing.T, test func(t *testing.T, s sample)) {
+	for _, s := range samples {
+		t.Run(s.name, func(t *testing.T) { test(t, s) })
+	}
+}
+
+// Each framing finds its messages, at once, in single bytes, and with the end of the stream coming with the last byte or later.
+func TestMessages(t *testing.T) {
+	forEach(t, func(t *testing.T, s sample) {
+		for _, pieces := range [][][]byte{{[]byte(s.stream)}, bytewise([]byte(s.stream))} {
+			for _, endsLater := range []bool{false, true} {
+				got := cut(t, s.framing, s.foreign, endsLater, pieces...)
+				if !slices.Equal(got.messages, s.messages) {
+					t.Errorf("%d pieces, end later %v: messages %q, want %q", len(pieces), endsLater, got.messages, s.messages)
+				}
+				wantErr(t, got.err, s.err)
+			}
+		}
+	})
+}
+
+// How the stream is cut into pieces makes no difference.
+func TestAnyPieces(t *testing.T) {
+	forEach(t, func(t *testing.T, s sample) {
+		rapid.Check(t, func(t *rapid.T) {
+			var pieces [][]byte
+			for rest := []byte(s.stream); len(rest) > 0; {
+				n := rapid.IntRange(0, len(rest)).Draw(t, "piece")
+				pieces, rest = append(pieces, rest[:n]), rest[n:]
+			}
+			got := cut(t, s.framing, s.foreign, rapid.Bool().Draw(t, "ends later"), pieces...)
+			got.sameAs(cut(t, s.framing, s.foreign, false, []byte(s.stream)))
+		})
+	})
+}
+
+// The data are not changed.
+func TestDataStayAsTheyAre(t *testing.T) {
+	forEach(t, func(t *testing.T, s sample) {
+		data := []byte(s.stream)
+		if cut(t, s.framing, s.foreign, false, data); string(data) != s.stream {
+			t.Errorf("changed to %q", data)
+		}
+	})
+}
+
+// Next allocates nothing as long as the stream is good, whether the message is complete or not.
+func TestNextDoesNotAllocate(t *testing.T) {
+	forEach(t, func(t *testing.T, s sample) {
+		whole := []byte(s.stream)
+		for end := range len(whole) + 1 {
+			data := whole[:end]
+			if _, _, _, err := s.framing.Next(data, 0, false); err != nil {
+				return
+			}
+			if n := testing.AllocsPerRun(10, func() { _, _, _, _ = s.framing.Next(data, 0, false) }); n != 0 {
+				t.Fatalf("%v allocations for %q", n, data)
+			}
+		}
+	})
+}
+
+// With room in dst the helpers that write allocate nothing.
+func TestAppendDoesNotAllocate(t *testing.T) {
+	dst, payload := make([]byte, 0, 100), []byte(".a\r\n..\r\n")
+	for name, write := range map[string]func() error{
+		"varint":  func() error { framing.AppendVarint(dst, payload); return nil },
+		"dot":     func() error { framing.AppendDotTerminated(dst, payload); return nil },
+		"unstuff": func() error { framing.Unstuff(dst, payload); return nil },
+		"prefix": func() error {
+			var err error
+			for _, size := range []int{1, 2, 4, 8} {
+				if _, e := framing.AppendLengthPrefix(dst, payload, size, binary.BigEndian); e != nil {
+					err = e
+				}
+			}
+			return err
+		},
+	} {
+		if n := testing.AllocsPerRun(10, func() { _ = write() }); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+		if err := write(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A Framing serves many connections at the same time. The race detector looks on.
+func TestManyConnections(t *testing.T) {
+	forEach(t, func(t *testing.T, s sample) {
+		done := make(chan *stream)
+		for range 3 {
+			go func() { done <- cut(panicker{}, s.framing, s.foreign, false, bytewise([]byte(s.stream))...) }()
+		}
+		for range 3 {
+			if got := <-done; !slices.Equal(got.messages, s.messages) {
+				t.Errorf("messages %q, want %q", got.messages, s.messages)
+			}
+		}
+	})
+}
+
+// panicker fails where t.Fatal may not be called.
+type panicker struct{}
+
+func (panicker) Helper()                        {}
+func (panicker) Fatalf(format string, _ ...any) { panic(format) }

@@ -1,0 +1,172 @@
+package framing_test
+
+import (
+	"bufio"
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/evmq/evmq/server/framing"
+)
+
+// A message of exactly the maximum is good, one byte more is too long.
+func TestMaximumIsExact(t *testing.T) {
+	for _, limit := range []int{1, 2, 3, 127, 128, 200, 70000} {
+		for name, c := range map[string]struct {
+			framing framing.Framing
+			write   func(message []byte) []byte
+		}{
+			"\\n":       {framing.Lines(limit), func(m []byte) []byte { return append(m, '\n') }},
+			"\\r\\n":    {framing.Lines(limit), func(m []byte) []byte { return append(m, "\r\n"...) }},
+			"delimiter": {framing.Delimiter([]byte("<>"), limit), func(m []byte) []byte { return append(m, "<>"...) }},
+			"prefix":    {framing.LengthPrefix(4, little, limit), func(m []byte) []byte { return prefixed(t, m, 4) }},
+			"varint":    {framing.Varint(limit), func(m []byte) []byte { return framing.AppendVarint(nil, m) }},
+			"dot":       {framing.DotTerminated(limit + 2), func(m []byte) []byte { return framing.AppendDotTerminated(nil, m) }},
+			"split":     {framing.Split(bufio.ScanLines, limit+1), func(m []byte) []byte { return append(m, '\n') }},
+			"split end": {framing.Split(bufio.ScanLines, limit), func(m []byte) []byte { return m }},
+		} {
+			for over := range 2 {
+				m := bytes.Repeat([]byte("a"), limit+over)
+				got := cut(t, c.framing, false, true, c.write(bytes.Clone(m)))
+				if over > 0 {
+					wantErr(t, got.err, framing.ErrTooLong)
+				} else if got.err != nil || len(got.messages) != 1 || strings.TrimSuffix(got.messages[0], "\r\n") != string(m) {
+					t.Errorf("%s: %d messages, %v", name, len(got.messages), got.err)
+				}
+			}
+		}
+	}
+}
+
+func prefixed(t *testing.T, m []byte, size int) []byte {
+	data, err := framing.AppendLengthPrefix(nil, m, size, little)
+	if err != nil {
+		t.Error(err)
+	}
+	return data
+}
+
+// Without a length ErrTooLong is said with the first byte that leaves no way to a message, and not before: so it is for all short
+// streams, from the place of one byte less and from the beginning. MaxLen is what the longest needs.
+func TestTooLongIsSaidAtOnce(t *testing.T) {
+	delimiter := func(delim string) func(int) framing.Framing {
+		return func(limit int) framing.Framing { return framing.Delimiter([]byte(delim), limit) }
+	}
+	for _, c := range []struct {
+		name, alphabet string
+		framing        func(limit int) framing.Framing
+		limit          int
+	}{
+		{"lines", "a\r\n", framing.Lines, 3},
+		{"delimiter a", "ab", delimiter("a"), 4},
+		{"delimiter aa", "ab", delimiter("aa"), 4},
+		{"delimiter aab", "abc", delimiter("aab"), 3},
+		{"delimiter abab", "ab", delimiter("abab"), 4},
+		{"delimiter longer than the maximum", "ab", delimiter("aabaa"), 1},
+		{"dot 2", "a\r\n.", framing.DotTerminated, 2},
+		{"dot 3", "a\r\n.", framing.DotTerminated, 3},
+		{"dot 4", "a\r\n.", framing.DotTerminated, 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f, roomy := c.framing(c.limit), c.framing(1000)
+			longest := 0
+			// hopeful reports whether data are a message, or can become one, that is not too long, and expects f to know.
+			var hopeful func(data []byte, place int) bool
+			hopeful = func(data []byte, place int) bool {
+				n, message, next, err := f.Next(data, place, false)
+				if whole, _, _, e := f.Next(data, 0, false); whole != n || text(e) != text(err) {
+					t.Fatalf("%q: %d, %v from its place, %d, %v from the beginning", data, n, err, whole, e)
+				}
+				_, complete, _, _ := roomy.Next(data, 0, false)
+				hope := complete != nil && len(complete) <= c.limit
+				if complete == nil && len(data) < f.MaxLen() {
+					for _, b := range []byte(c.alphabet) {
+						hope = hopeful(append(bytes.Clone(data), b), next) || hope
+					}
+				}
+				if hope != (err == nil) || hope && string(message) != string(complete) {
+					t.Errorf("%q: message %q, %v; can be a message: %v", data, message, err, hope)
+				}
+				if hope {
+					longest = max(longest, n)
+				}
+				return hope
+			}
+			hopeful(nil, 0)
+			if longest != f.MaxLen() {
+				t.Errorf("the longest message took %d bytes, MaxLen is %d", longest, f.MaxLen())
+			}
+		})
+	}
+}
+
+// A length that is too large is refused when it is there, before a byte of the message.
+func TestLengthIsJudgedAtOnce(t *testing.T) {
+	for header, f := range map[string]framing.Framing{
+		"\x04":                             framing.LengthPrefix(1, nil, 3),
+		"\x00\x04":                         framing.LengthPrefix(2, big, 3),
+		"\x04\x00\x00\x00":                 framing.LengthPrefix(4, little, 3),
+		"\x80\x00\x00\x00\x00\x00\x00\x00": framing.LengthPrefix(8, big, 3),
+		"\x84\x01":                         framing.Varint(131),
+	} {
+		if _, _, _, err := f.Next([]byte(header[:len(header)-1]), 0, false); err != nil {
+			t.Errorf("%q: %v", header, err)
+		}
+		_, _, _, err := f.Next([]byte(header), 0, false)
+		wantErr(t, err, framing.ErrTooLong)
+	}
+}
+
+// MaxLen is no larger than needed, 0 is DefaultMax, and a maximum that the length has no room for counts for nothing.
+func TestMaxLen(t *testing.T) {
+	const k64 = framing.DefaultMax
+	for _, c := range []struct {
+		framing framing.Framing
+		want    int
+	}{
+		{framing.Lines(10), 12},
+		{framing.Lines(0), k64 + 2},
+		{framing.Delimiter([]byte("abc"), 10), 13},
+		{framing.Delimiter([]byte("abc"), 0), k64 + 3},
+		{framing.Fixed(10), 10},
+		{framing.LengthPrefix(1, nil, 0), 256},
+		{framing.LengthPrefix(2, big, 10), 12},
+		{framing.LengthPrefix(2, big, 0), k64 + 1},
+		{framing.LengthPrefix(4, big, 0), k64 + 4},
+		{framing.LengthPrefix(8, big, framing.LargestMax), framing.LargestMax + 8},
+		{framing.Varint(3), 10},
+		{framing.Varint(127), 128},
+		{framing.Varint(128), 130},
+		{framing.DotTerminated(10), 13},
+		{framing.Split(bufio.ScanWords, 10), 11},
+	} {
+		if got := c.framing.MaxLen(); got != c.want {
+			t.Errorf("%T: MaxLen %d, want %d", c.framing, got, c.want)
+		}
+	}
+}
+
+// An error names the framing and the value.
+func TestErrorsName(t *testing.T) {
+	for _, c := range []struct {
+		framing framing.Framing
+		stream  string
+		want    []string
+	}{
+		{framing.Lines(3), "abcd", []string{"lines", "3 bytes"}},
+		{framing.Delimiter([]byte("--"), 3), "abcd", []string{"delimiter", "3 bytes"}},
+		{framing.Fixed(3), "ab", []string{"fixed", "2 bytes"}},
+		{framing.LengthPrefix(1, nil, 3), "\x99", []string{"length prefix", "153 bytes", "at most 3"}},
+		{framing.Varint(3), "\x09", []string{"varint", "9 bytes", "at most 3"}},
+		{framing.Varint(3), "\x83\x00", []string{"varint", "length 3 in 2 bytes"}},
+		{framing.DotTerminated(3), "abcd", []string{"dot-terminated", "3 bytes"}},
+		{framing.Split(bufio.ScanWords, 3), "abcd", []string{"split", "3 bytes"}},
+	} {
+		err := cut(t, c.framing, false, false, []byte(c.stream)).err
+		for _, want := range c.want {
+			if !strings.Contains(text(err), want) {
+				t.Errorf("%v does not say %q", err, want)
+			}
+		}
+	}
+}
