@@ -1,0 +1,99 @@
+//go:build darwin || freebsd
+
+// Experimental: compiled and vetted for darwin and freebsd, never run by the authors.
+
+package sock
+
+import "golang.org/x/sys/unix"
+
+// Read implements Calls.
+func (Kernel) Read(fd int, p []byte) (int, error) {
+	p = p[:min(len(p), MaxRaw)]
+	for {
+		n, err := unix.Read(fd, p)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// Write implements Calls.
+func (Kernel) Write(fd int, p []byte) (int, error) {
+	p = p[:min(len(p), MaxRaw)]
+	for {
+		n, err := unix.Write(fd, p)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// Writev takes whole buffers only: cutting one would mean a copy of the list.
+func (k Kernel) Writev(fd int, bufs [][]byte) (int, error) {
+	bufs = bufs[:min(len(bufs), MaxVec)]
+	total := 0
+	for i, b := range bufs {
+		if total+len(b) > MaxRaw {
+			bufs = bufs[:max(i, 1)]
+			break
+		}
+		total += len(b)
+	}
+	switch len(bufs) {
+	case 0:
+		return 0, nil
+	case 1:
+		return k.Write(fd, bufs[0])
+	}
+	for {
+		n, err := unix.SendmsgBuffers(fd, bufs, nil, nil, 0)
+		if err != unix.EINTR {
+			return max(n, 0), err
+		}
+	}
+}
+
+// Accept implements Calls.
+func (Kernel) Accept(fd int) (nfd int, peer Peer, err error) {
+	for {
+		nfd, sa, err := accept(fd)
+		if err == nil {
+			return nfd, PeerOf(sa), nil
+		}
+		if err != unix.EINTR {
+			return -1, Peer{}, err
+		}
+	}
+}
+
+// RecvFrom implements Calls.
+func (Kernel) RecvFrom(fd int, p []byte) (n int, from Peer, err error) {
+	p = p[:min(len(p), MaxRaw)]
+	for {
+		n, sa, err := unix.Recvfrom(fd, p, 0)
+		if err == nil {
+			return n, PeerOf(sa), nil
+		}
+		if err != unix.EINTR {
+			return 0, Peer{}, err
+		}
+	}
+}
+
+// SendFile moves offset itself, and tells bytes sent before an error as bytes sent; the next call meets the error again.
+// A count of 0 would mean the whole file here.
+func (Kernel) SendFile(out, in int, offset *int64, n int) (int, error) {
+	if n <= 0 {
+		return 0, nil
+	}
+	for {
+		sent, err := unix.Sendfile(out, in, offset, n)
+		switch {
+		case sent > 0 && (err == nil || err == unix.EAGAIN || err == unix.EINTR): // after others the count means nothing
+			*offset += int64(sent)
+			return sent, nil
+		case err != unix.EINTR:
+			return 0, err
+		}
+	}
+}

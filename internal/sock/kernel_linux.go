@@ -1,0 +1,130 @@
+package sock
+
+import (
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Errno becomes an error without garbage: the runtime keeps the values below 256 boxed, and all of Linux's are.
+
+// Read implements Calls.
+func (Kernel) Read(fd int, p []byte) (int, error) {
+	p = p[:min(len(p), MaxRaw)]
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if errno == 0 {
+			return int(n), nil
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
+	}
+}
+
+// Write implements Calls.
+func (Kernel) Write(fd int, p []byte) (int, error) {
+	p = p[:min(len(p), MaxRaw)]
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		if errno == 0 {
+			return int(n), nil
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
+	}
+}
+
+// Writev cuts the buffer that reaches beyond MaxRaw.
+func (Kernel) Writev(fd int, bufs [][]byte) (int, error) {
+	var vec [MaxVec]unix.Iovec
+	used, room := 0, MaxRaw
+	for _, b := range bufs[:min(len(bufs), MaxVec)] {
+		b = b[:min(len(b), room)]
+		if len(b) == 0 {
+			continue
+		}
+		vec[used].Base = &b[0]
+		vec[used].SetLen(len(b))
+		room -= len(b)
+		used++
+	}
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&vec)), uintptr(used))
+		if errno == 0 {
+			runtime.KeepAlive(bufs) // only vec, which the compiler cannot see being read, points to them by now
+			return int(n), nil
+		}
+		if errno != unix.EINTR {
+			runtime.KeepAlive(bufs)
+			return 0, errno
+		}
+	}
+}
+
+// Accept is bounded, since listeners do not block either. On 386 accept4 has its own number since Linux 4.3.
+func (Kernel) Accept(fd int) (nfd int, peer Peer, err error) {
+	var rsa unix.RawSockaddrAny
+	for {
+		size := uint32(unix.SizeofSockaddrAny)
+		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&rsa)),
+			uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		if errno == 0 {
+			return int(n), peerOfRaw(&rsa), nil
+		}
+		if errno != unix.EINTR {
+			return -1, Peer{}, errno
+		}
+	}
+}
+
+// RecvFrom implements Calls.
+func (Kernel) RecvFrom(fd int, p []byte) (n int, from Peer, err error) {
+	p = p[:min(len(p), MaxRaw)]
+	var rsa unix.RawSockaddrAny
+	for {
+		size := uint32(unix.SizeofSockaddrAny)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))),
+			uintptr(len(p)), 0, uintptr(unsafe.Pointer(&rsa)), uintptr(unsafe.Pointer(&size)))
+		if errno == 0 {
+			return int(n), peerOfRaw(&rsa), nil
+		}
+		if errno != unix.EINTR {
+			return 0, Peer{}, errno
+		}
+	}
+}
+
+// SendFile implements Calls.
+func (Kernel) SendFile(out, in int, offset *int64, n int) (int, error) {
+	for {
+		sent, err := unix.Sendfile(out, in, offset, n)
+		if err == nil {
+			return sent, nil
+		}
+		if err != unix.EINTR {
+			return 0, err
+		}
+	}
+}
+
+// peerOfRaw decodes what the kernel wrote, without the garbage of a unix.Sockaddr.
+func peerOfRaw(rsa *unix.RawSockaddrAny) Peer {
+	switch rsa.Addr.Family {
+	case unix.AF_INET:
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(rsa))
+		return peer4(sa.Addr, hostOrder(sa.Port))
+	case unix.AF_INET6:
+		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(rsa))
+		return peer6(sa.Addr, hostOrder(sa.Port), sa.Scope_id)
+	}
+	return Peer{family: uint8(rsa.Addr.Family)}
+}
+
+// hostOrder reads a port that lies in memory in the network's order.
+func hostOrder(port uint16) uint16 {
+	b := (*[2]byte)(unsafe.Pointer(&port))
+	return uint16(b[0])<<8 | uint16(b[1])
+}

@@ -1,0 +1,120 @@
+//go:build linux || darwin || freebsd
+
+package sock
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options of sockets. The zero value is what the standard library does: no-delay on, keep-alive after 15 s of silence,
+// every 15 s, 9 times, and the system's buffers. What is about TCP connections (Delay, KeepAlive, NoKeepAlive,
+// LingerSeconds, UserTimeout) is ignored on other networks; what a listener would have to do otherwise is refused there.
+type Options struct {
+	Delay bool // leave Nagle's algorithm on: small writes wait for the acknowledgement of the one before
+
+	// KeepAlive has the times of keep-alive: 0 is the default above, negative the system's. Enable is not looked at,
+	// except that it contradicts NoKeepAlive.
+	KeepAlive   net.KeepAliveConfig
+	NoKeepAlive bool
+
+	ReadBuffer, WriteBuffer int // the kernel's, in bytes, 0: the system's; Linux doubles them, all systems have a limit
+
+	// LingerSeconds is what close does with bytes not yet sent: 0, the system goes on sending them; more, close waits
+	// for them, and with it the goroutine or loop, on a non-blocking socket, too; negative, they are thrown away and
+	// the connection is reset.
+	LingerSeconds int
+
+	UserTimeout time.Duration // the connection fails when sent bytes are not acknowledged for so long (Linux)
+
+	// Of listeners, and sockets for datagrams.
+
+	DeferAccept time.Duration // TCP: a connection is accepted when its first bytes are here, or after so long (Linux)
+	FastOpen    int           // TCP: how many connections may wait that brought bytes in their first packet (Linux)
+	Device      string        // only what comes through this interface; may need a privilege (Linux)
+	ReusePort   bool          // several sockets may have the address, and the kernel spreads over them; not of unix sockets
+	IPv6Only    bool          // an IPv6 wildcard does not take IPv4 as well; IPv6 sockets only
+}
+
+// The bounds of Linux; other systems' are not narrower.
+const (
+	maxKeepAlive = 32767 * time.Second
+	maxProbes    = 127
+	maxSeconds   = 1 << 16 // a time that is longer is a mistake of units
+	maxDevice    = 15
+)
+
+// Check refuses a field that network or this system does not have, or a value that no system has, by name. network is
+// tcp, tcp4, tcp6, udp, udp4, udp6, unix or unixgram. Errors wrap unix.EINVAL, or unix.EOPNOTSUPP where the value is
+// good elsewhere.
+func (o *Options) Check(network string) error {
+	if err := checkNetwork(network, slices.Concat(streams, datagrams)...); err != nil {
+		return err
+	}
+	if err := o.checkValues(); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		field   string
+		value   any
+		set, ok bool // ok: network has it
+		linux   bool // only Linux has it
+	}{
+		{"UserTimeout", o.UserTimeout, o.UserTimeout != 0, true, true},
+		{"DeferAccept", o.DeferAccept, o.DeferAccept != 0, isTCP(network), true},
+		{"FastOpen", o.FastOpen, o.FastOpen != 0, isTCP(network), true},
+		{"Device", o.Device, o.Device != "", !isUnix(network), true},
+		{"ReusePort", o.ReusePort, o.ReusePort, !isUnix(network), false},
+		{"IPv6Only", o.IPv6Only, o.IPv6Only, !isUnix(network) && network != "tcp4" && network != "udp4", false},
+	} {
+		switch {
+		case f.set && !f.ok:
+			return fmt.Errorf("sock: %s %v: %w on network %s", f.field, f.value, unix.EOPNOTSUPP, network)
+		case f.set && f.linux && !onLinux:
+			return fmt.Errorf("sock: %s %v: %w on this system", f.field, f.value, unix.EOPNOTSUPP)
+		}
+	}
+	return nil
+}
+
+func (o *Options) checkValues() error {
+	for _, f := range []struct {
+		field string
+		value any
+		bad   bool
+	}{
+		{"ReadBuffer", o.ReadBuffer, o.ReadBuffer < 0 || o.ReadBuffer > math.MaxInt32/2},
+		{"WriteBuffer", o.WriteBuffer, o.WriteBuffer < 0 || o.WriteBuffer > math.MaxInt32/2},
+		{"LingerSeconds", o.LingerSeconds, o.LingerSeconds > maxSeconds},
+		{"UserTimeout", o.UserTimeout, o.UserTimeout < 0 || o.UserTimeout > math.MaxInt32*time.Millisecond},
+		{"DeferAccept", o.DeferAccept, o.DeferAccept < 0 || o.DeferAccept > maxSeconds*time.Second},
+		{"FastOpen", o.FastOpen, o.FastOpen < 0 || o.FastOpen > math.MaxUint16},
+		{"Device", o.Device, len(o.Device) > maxDevice},
+		{"KeepAlive.Idle", o.KeepAlive.Idle, o.KeepAlive.Idle > maxKeepAlive},
+		{"KeepAlive.Interval", o.KeepAlive.Interval, o.KeepAlive.Interval > maxKeepAlive},
+		{"KeepAlive.Count", o.KeepAlive.Count, o.KeepAlive.Count > maxProbes},
+		{"NoKeepAlive", "with KeepAlive.Enable", o.NoKeepAlive && o.KeepAlive.Enable},
+	} {
+		if f.bad {
+			return fmt.Errorf("sock: %s %v: %w", f.field, f.value, unix.EINVAL)
+		}
+	}
+	return nil
+}
+
+// PerConn reports whether ApplyConn has something to do for a connection that was accepted from a listener to which o
+// was applied.
+func (o *Options) PerConn(network string) bool {
+	switch {
+	case isTCP(network):
+		return !InheritsOptions
+	case isUnix(network):
+		return o.ReadBuffer != 0 || o.WriteBuffer != 0 // made anew by connect, on every system
+	}
+	return false
+}

@@ -1,0 +1,8 @@
+package sock
+
+import "golang.org/x/sys/unix"
+
+const (
+	reusePort = unix.SO_REUSEPORT_LB // SO_REUSEPORT does not spread here
+	keepIdle  = unix.TCP_KEEPIDLE
+)

@@ -1,0 +1,124 @@
+//go:build linux || darwin || freebsd
+
+package sock
+
+import (
+	"hash/maphash"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Peer is an address in 24 bytes without pointers: of IP with its port and zone, or of a unix socket, without its name.
+// It is comparable. An IPv4 address that came through an IPv6 socket shows as IPv4, but is not equal to the other one:
+// an answer has to go back by the same family. The zero value is no address.
+type Peer struct {
+	ip     [16]byte // IPv4 as ::ffff:a.b.c.d
+	zone   uint32
+	port   uint16
+	family uint8 // AF_INET, AF_INET6, AF_UNIX; all systems' values fit
+}
+
+func peer4(ip [4]byte, port uint16) Peer {
+	p := Peer{port: port, family: unix.AF_INET}
+	p.ip[10], p.ip[11] = 0xff, 0xff
+	copy(p.ip[12:], ip[:])
+	return p
+}
+
+func peer6(ip [16]byte, port uint16, zone uint32) Peer {
+	return Peer{ip: ip, zone: zone, port: port, family: unix.AF_INET6}
+}
+
+// PeerOf is sa in short; the zero Peer for nil and for other families.
+func PeerOf(sa unix.Sockaddr) Peer {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return peer4(sa.Addr, uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return peer6(sa.Addr, uint16(sa.Port), sa.ZoneId)
+	case *unix.SockaddrUnix:
+		return Peer{family: unix.AF_UNIX}
+	}
+	return Peer{}
+}
+
+// LocalPeer is the address that fd is bound to.
+func LocalPeer(fd int) (Peer, error) {
+	sa, err := unix.Getsockname(fd)
+	return PeerOf(sa), err
+}
+
+// RemotePeer is the address that fd is connected to, or unix.ENOTCONN.
+func RemotePeer(fd int) (Peer, error) {
+	sa, err := unix.Getpeername(fd)
+	return PeerOf(sa), err
+}
+
+// IsUnix reports whether p is of a unix socket.
+func (p Peer) IsUnix() bool { return p.family == unix.AF_UNIX }
+
+// AddrPort is the address of an IP peer, the zero value for others. An IPv4-mapped address is IPv4, as in package net. A
+// zone is looked up by its number in the system's list of interfaces, which is slow; only link-local peers have one.
+func (p Peer) AddrPort() netip.AddrPort {
+	if p.family != unix.AF_INET && p.family != unix.AF_INET6 {
+		return netip.AddrPort{}
+	}
+	ip := netip.AddrFrom16(p.ip).Unmap()
+	if p.zone != 0 && ip.Is6() {
+		ip = ip.WithZone(zoneName(p.zone))
+	}
+	return netip.AddrPortFrom(ip, p.port)
+}
+
+func zoneName(zone uint32) string {
+	if i, err := net.InterfaceByIndex(int(zone)); err == nil {
+		return i.Name
+	}
+	return strconv.FormatUint(uint64(zone), 10) // the interface is gone; net says it so, too
+}
+
+// Addr is the address as package net has it: a TCPAddr, a UDPAddr or, without its name, a UnixAddr; nil for the zero
+// Peer. network is any that Check of Options knows. It allocates.
+func (p Peer) Addr(network string) net.Addr {
+	switch {
+	case p.family == unix.AF_UNIX:
+		return &net.UnixAddr{Net: network}
+	case p.family != unix.AF_INET && p.family != unix.AF_INET6:
+		return nil
+	case isUDP(network):
+		return net.UDPAddrFromAddrPort(p.AddrPort())
+	}
+	return net.TCPAddrFromAddrPort(p.AddrPort())
+}
+
+var hashSeed = maphash.MakeSeed()
+
+// Hash is of the IP address alone, the same for IPv4 however it came, and for all unix peers. It is another one in each
+// process, so that nobody outside can choose addresses that meet.
+func (p Peer) Hash() uint64 { return maphash.Bytes(hashSeed, p.ip[:]) }
+
+// Sockaddr is the address for Connect and SendTo, nil for peers other than IP. It allocates.
+func (p Peer) Sockaddr() unix.Sockaddr { return p.SockaddrIn(new(Sockaddrs)) }
+
+// Sockaddrs has room for one address.
+type Sockaddrs struct {
+	v4 unix.SockaddrInet4
+	v6 unix.SockaddrInet6
+}
+
+// SockaddrIn is Sockaddr without garbage: what it returns lies in s, until s is used again.
+func (p Peer) SockaddrIn(s *Sockaddrs) unix.Sockaddr {
+	switch p.family {
+	case unix.AF_INET:
+		s.v4.Port = int(p.port)
+		copy(s.v4.Addr[:], p.ip[12:])
+		return &s.v4
+	case unix.AF_INET6:
+		s.v6.Port, s.v6.ZoneId, s.v6.Addr = int(p.port), p.zone, p.ip
+		return &s.v6
+	}
+	return nil
+}

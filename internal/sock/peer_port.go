@@ -1,0 +1,56 @@
+//go:build linux || darwin || freebsd
+
+package sock
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// PeerAt is to as a socket of IPv6 (v6) or of IPv4 sends to it: the first needs an IPv4 address mapped, the second takes a
+// mapped one as what it is. A zone is an interface's number or its name, which the system is asked for. Errors wrap
+// unix.EINVAL for no address, and unix.EAFNOSUPPORT for an IPv6 address where the socket is of IPv4.
+func PeerAt(to netip.AddrPort, v6 bool) (Peer, error) {
+	ip := to.Addr()
+	switch {
+	case !ip.IsValid():
+		return Peer{}, unix.EINVAL
+	case v6 && ip.Zone() != "":
+		zone, err := zoneNumber(ip.Zone())
+		return peer6(ip.As16(), to.Port(), zone), err
+	case v6:
+		return peer6(ip.As16(), to.Port(), 0), nil
+	case ip.Unmap().Is4():
+		return peer4(ip.Unmap().As4(), to.Port()), nil
+	}
+	return Peer{}, unix.EAFNOSUPPORT
+}
+
+func zoneNumber(zone string) (uint32, error) {
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n), nil
+	}
+	i, err := net.InterfaceByName(zone)
+	if err != nil {
+		return 0, fmt.Errorf("zone %q: %w", zone, err)
+	}
+	return uint32(i.Index), nil
+}
+
+// Numbered is AddrPort with the number of a zone in place of its name, so that nothing is looked up.
+func (p Peer) Numbered() netip.AddrPort {
+	zone := p.zone
+	p.zone = 0
+	to := p.AddrPort()
+	if zone == 0 || !to.Addr().Is6() {
+		return to
+	}
+	return netip.AddrPortFrom(to.Addr().WithZone(strconv.FormatUint(uint64(zone), 10)), to.Port())
+}
+
+// IsIPv6 reports whether p is of IPv6, an IPv4 address that came through an IPv6 socket included.
+func (p Peer) IsIPv6() bool { return p.family == unix.AF_INET6 }

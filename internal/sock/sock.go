@@ -1,0 +1,71 @@
+//go:build linux || darwin || freebsd
+
+// Package sock is what a server asks of sockets: the system calls of its hot paths, the options of its listeners and
+// connections, and descriptors taken out of the standard library and given back to it.
+//
+// Every descriptor is non-blocking, close-on-exec, above 2, and watched by the caller's own poller, never by the
+// runtime's. The calls stand behind [Calls], so that a test can make them fail; package socktest does. Policy (what to do
+// when a call says EAGAIN or EMFILE, when to close) is the server's.
+//
+// On Linux the calls that are bounded go past the Go scheduler: for a call of about a microsecond, telling it costs a
+// good part of the call, and a loop that is retaken in the middle of a read costs more. The bound is [MaxRaw] bytes
+// copied on a descriptor that does not block. Calls that may sleep or touch a disk are told.
+package sock
+
+import "golang.org/x/sys/unix"
+
+const (
+	// MaxRaw is the most bytes that one Read, Write or Writev moves; they cut what is longer.
+	MaxRaw = 64 << 10
+
+	// MaxVec is the most buffers that one Writev takes; the others are left for the next.
+	MaxVec = 16
+)
+
+// Calls are the system calls of a server. A call is made again when a signal interrupts it. An error is a bare unix.Errno,
+// comparable with ==; a count beside one is 0, a descriptor -1. On Linux no
+// call allocates. Any goroutine may call; that bytes stay in order is the caller's care.
+type Calls interface {
+	// Read reads at most MaxRaw bytes. 0 is the end of the stream, where p is not empty. Nothing to read is unix.EAGAIN.
+	Read(fd int, p []byte) (int, error)
+
+	// Write writes at most MaxRaw bytes, and may write fewer. No room is unix.EAGAIN, a gone peer unix.EPIPE or
+	// unix.ECONNRESET.
+	Write(fd int, p []byte) (int, error)
+
+	// Writev writes as Write does, at most MaxRaw bytes from the first MaxVec of bufs.
+	Writev(fd int, bufs [][]byte) (int, error)
+
+	// Accept takes one connection, non-blocking and close-on-exec. unix.EAGAIN: none waits. unix.ECONNABORTED: one
+	// went away. unix.EMFILE, unix.ENFILE: out of descriptors, and the connection still waits (see Reserve).
+	Accept(fd int) (nfd int, peer Peer, err error)
+
+	// SendFile sends at most n bytes of the file in, from offset, which it moves on. 0 is the end of the file, where n
+	// is not 0. It may wait for a disk.
+	SendFile(out, in int, offset *int64, n int) (int, error)
+
+	// Shutdown ends one direction or both: unix.SHUT_RD, SHUT_WR, SHUT_RDWR.
+	Shutdown(fd, how int) error
+
+	// Close closes fd; whatever it says, fd is closed. Where the socket lingers, it waits as long.
+	Close(fd int) error
+
+	// Connect begins to connect. unix.EINPROGRESS: fd becomes writable when it is done, and SockError says how it
+	// went. A unix socket connects at once or says unix.EAGAIN, where the listener's queue is full.
+	Connect(fd int, sa unix.Sockaddr) error
+
+	// SockError takes the socket's pending error, nil without one.
+	SockError(fd int) error
+
+	// SendTo sends one datagram, whole or not at all; sa nil: to the connected peer.
+	SendTo(fd int, p []byte, sa unix.Sockaddr) error
+
+	// RecvFrom takes one datagram. What does not fit in p, or is beyond MaxRaw, is lost; no datagram of IP is longer.
+	// from is the zero Peer where the sender has no name.
+	RecvFrom(fd int, p []byte) (n int, from Peer, err error)
+}
+
+// Kernel makes the calls.
+type Kernel struct{}
+
+var _ Calls = Kernel{}
