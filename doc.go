@@ -5,10 +5,11 @@
 // built their servers on that idea. evmq is the idea in Go: network I/O on the loops, blocking work on goroutines, and
 // answers that travel back through a queue in which nothing is lost.
 //
-//	            kernel            one goroutine per loop                  worker goroutines
-//	socket ──> poller.Wait ──> event.Loop: one turn ──> callbacks ──> work that blocks
-//	                                  ^                                       │
-//	                                  └── wake ◄── msgqueue.Queue.Push ◄──────┘
+//	            kernel            one goroutine per loop                          worker goroutines
+//	socket ──> poller.Wait ──> event.Loop: one turn ──> Conn reads ──> framing ──> workers ──> handler
+//	   ^                              ^                                                           │
+//	   │                              └── wake ◄── msgqueue.Queue ◄── Conn.Write, from anywhere ◄─┘
+//	   └────── one write per turn ◄──── Conn flushes
 //
 // The rooms, from the ground up; imports only go down:
 //
@@ -16,7 +17,9 @@
 //     to use from any goroutine.
 //   - [github.com/evmq/evmq/msgqueue]: Queue[T], which brings messages from any goroutine to a callback on a loop. It is
 //     built on event's public face alone, as the original was on libevent's.
+//   - [github.com/evmq/evmq/server]: servers on both. Listeners, connections, framing, workers, limits, deadlines, TLS, shutdown;
+//     the framings themselves are in [github.com/evmq/evmq/server/framing].
 //   - examples: one small program for each idea; handoff is the scenario that the queue was invented for.
 //
-// What is internal (the backends for epoll, poll(2) and kqueue) is nobody's promise. This package itself is only the map.
+// What is internal (the backends for epoll, poll(2) and kqueue, socket calls, output buffers) is nobody's promise. This package itself is only the map.
 package evmq

@@ -8,3 +8,8 @@ require (
 )
 
 require pgregory.net/rapid v1.3.0
+
+require (
+	github.com/pires/go-proxyproto v0.15.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)

@@ -1,7 +1,6 @@
 package examples_test
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -63,50 +62,7 @@ func (h *handoff) stop(sig syscall.Signal) {
 	h.wait()
 }
 
-// client is a connection whose every call is bounded in time.
-type client struct {
-	*net.TCPConn
-	t  *testing.T
-	in *bufio.Reader
-}
-
-func (h *handoff) dial(t *testing.T) *client {
-	t.Helper()
-	c, err := net.DialTimeout("tcp", h.addr, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return &client{c.(*net.TCPConn), t, bufio.NewReaderSize(c, 128<<10)}
-}
-
-func (c *client) send(text string) {
-	c.t.Helper()
-	if _, err := io.WriteString(c, text); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-// expect wants exactly text, as it comes.
-func (c *client) expect(text string) {
-	c.t.Helper()
-	got := make([]byte, len(text))
-	if n, err := io.ReadFull(c.in, got); err != nil || string(got) != text {
-		c.t.Fatalf("got %.80q and %v, want %.80q", got[:n], err, text)
-	}
-}
-
-// expectEnd wants the end of the connection, a reset included, and nothing before it.
-func (c *client) expectEnd() {
-	c.t.Helper()
-	got, err := io.ReadAll(c.in)
-	if len(got) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
-		c.t.Fatalf("got %.80q and %v, want the end", got, err)
-	}
-}
+func (h *handoff) dial(t *testing.T) *client { t.Helper(); return dial(t, h.addr) }
 
 // ask makes sure that the program serves others.
 func (h *handoff) ask(t *testing.T) {
@@ -372,11 +328,4 @@ func (h *handoff) report() (r report) {
 		h.t.Fatalf("report %q: %v", line, err)
 	}
 	return r
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

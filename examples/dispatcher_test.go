@@ -1,0 +1,78 @@
+package examples_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestDispatcherAnswersByTimerAndFromElsewhere(t *testing.T) {
+	p, addr := listening(t, build(t, "dispatcher"), "-work", "1ms")
+	a, b := dial(t, addr), dial(t, addr)
+	a.send("after 10ms tick\n")
+	a.expectLines("tick")
+	a.send("job for a\n")
+	b.send("job for b\n")
+	a.expectLines("for a")
+	b.expectLines("for b")
+	a.send("dance\nafter x y\nafter 1h x\nafter -1s x\nafter 60s never said\nafter 1s x\nafter\n")
+	usage := "? after 50ms TEXT, at most 1m0s"
+	a.expectLines("? after 50ms TEXT, or job TEXT", usage, usage, usage, "? one timer at a time", usage)
+	if got := p.stop(); got != "3 answers, 0 late" {
+		t.Errorf("stopped with %s", got)
+	}
+	a.expectEnd()
+	b.expectEnd()
+}
+
+// TestDispatcherServesConnectionsThatItMade has the program call the test.
+func TestDispatcherServesConnectionsThatItMade(t *testing.T) {
+	b := newBackend(t)
+	p, _ := listening(t, build(t, "dispatcher"), "-call", b.Addr().String())
+	there := b.take()
+	there.send("after 0s by timer\n")
+	there.expectLines("by timer")
+	there.send("job from elsewhere\n")
+	there.expectLines("from elsewhere")
+	if got := p.stop(); got != "2 answers, 0 late" {
+		t.Errorf("stopped with %s", got)
+	}
+}
+
+// TestDispatcherTellsNoStranger has clients leave before their answers come. Others come at once and may get their descriptors.
+func TestDispatcherTellsNoStranger(t *testing.T) {
+	const clients = 200
+	p, addr := listening(t, build(t, "dispatcher"), "-work", "3ms")
+	for i := range clients {
+		gone := dial(t, addr)
+		gone.send(fmt.Sprintf("after 5ms late %d\njob late %d\n", i, i))
+		must(t, gone.SetLinger(0))
+		gone.Close()
+		c := dial(t, addr)
+		c.send(fmt.Sprintf("job %d\n", i))
+		c.expectLines(fmt.Sprint(i))
+		c.Close()
+	}
+	var said, late int
+	got := p.stop()
+	if _, err := fmt.Sscanf(got, "%d answers, %d late", &said, &late); err != nil {
+		t.Fatalf("stopped with %q: %v", got, err)
+	}
+	// A reset may arrive before the orders are read; then nothing is begun for it.
+	if said < clients || said+late > 3*clients {
+		t.Errorf("of %d orders for those who stay and %d for others: %s", clients, 2*clients, got)
+	}
+}
+
+// TestDispatcherIsBusyBeforeItIsFull: a loop must not wait until there is room among the jobs.
+func TestDispatcherIsBusyBeforeItIsFull(t *testing.T) {
+	p, addr := listening(t, build(t, "dispatcher"), "-work", "1h")
+	c := dial(t, addr)
+	c.send(strings.Repeat("job x\n", 1010)) // 1000 wait, 4 are in work
+	for range 6 {
+		c.expectLines("? busy")
+	}
+	if got := p.stop(); got != "0 answers, 0 late" {
+		t.Errorf("stopped with %s", got)
+	}
+}

@@ -1,0 +1,124 @@
+// Echo sends back what it is sent, on the loops or through the workers, as bytes or as lines, in plain or over TLS:
+//
+//	go run ./examples/echo -addr 127.0.0.1:7000 -mode workers -framing line    # then: nc 127.0.0.1 7000
+//
+// The two modes are the two ways to write a server. On the loop there is no hop and nothing may block; on a worker anything may.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"math"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:7000", "address to listen on, or unix:PATH")
+	mode := flag.String("mode", "loop", "where requests are answered: loop or workers")
+	framing := flag.String("framing", "raw", "what a request is: raw (whatever has come) or line")
+	loops := flag.Int("loops", 0, "number of loops; 0 for the library's choice")
+	workers := flag.Int("workers", 0, "number of workers; 0 for the library's choice")
+	secure := flag.Bool("tls", false, "speak TLS, with a certificate made on the spot")
+	burn := flag.Duration("burn", 0, "with -mode workers: processor time that a request consisting of \"burn\" takes")
+	procs := flag.Int("procs", 0, "raise GOMAXPROCS by so many, for handlers that burn processor time")
+	flag.Parse()
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
+
+	srv := &server.Server{Loops: *loops, Workers: *workers}
+	var err error
+	if srv.Handler, err = handler(*mode, *framing, *burn); err != nil {
+		log.Fatal(err)
+	}
+	if *secure {
+		if srv.TLS, err = selfSigned(); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if *procs > 0 {
+		server.RaiseProcs(*procs)
+	}
+
+	network, address := "tcp", *addr
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		network, address = "unix", path
+	}
+	ln, err := srv.Listen(network, address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("listening on", ln.Addr())
+
+	<-stop
+	deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	err = srv.Shutdown(deadline)
+	cancel()
+	if err != nil {
+		log.Fatal(err)
+	}
+	st := srv.Stats()
+	fmt.Println("stopped:", st.Opened, "connections,", st.BytesRead, "bytes in,", st.BytesWritten, "out")
+}
+
+// handler makes the server's handler. Each of the four is all that an echo server needs.
+func handler(mode, framing string, burn time.Duration) (server.Handler, error) {
+	switch mode + " " + framing {
+	case "loop raw":
+		return server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { return c.Write(p) }), nil
+	case "loop line":
+		return server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) {
+			n, line, err := bufio.ScanLines(p, false)
+			if line == nil || err != nil {
+				return 0, err
+			}
+			if _, err := c.Write(p[:n]); err != nil {
+				return 0, err
+			}
+			return n, nil
+		}), nil
+	case "workers raw":
+		return server.Dispatch(everything, func(w *server.Reply, p []byte) { answer(w, p, burn) }), nil
+	case "workers line":
+		return server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			answer(w, line, burn)
+			answer(w, []byte("\n"), 0)
+		}), nil
+	}
+	return nil, fmt.Errorf("no such server: -mode %s -framing %s", mode, framing)
+}
+
+// answer runs on a worker. A write fails only when the client is gone, and then there is nobody to tell.
+func answer(w *server.Reply, p []byte, burn time.Duration) {
+	if burn > 0 && strings.TrimSpace(string(p)) == "burn" {
+		spin(burn)
+	}
+	if _, err := w.Write(p); err != nil && !errors.Is(err, server.ErrClosed) {
+		log.Print(err)
+	}
+}
+
+// everything is a framing for which a message is whatever has come.
+func everything(data []byte, _ bool) (int, []byte, error) { return len(data), data, nil }
+
+// spin computes for d, as a stand-in for work that does.
+func spin(d time.Duration) {
+	x := 1.0
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		for range 1000 {
+			x = math.Sqrt(x + 1)
+		}
+	}
+	if x < 0 {
+		panic("the result is used")
+	}
+}

@@ -1,0 +1,74 @@
+// Smtp is a sink for mail: it takes every message, says so, and keeps it as a file, or just counts it. For tests of programs that send mail.
+//
+//	go run ./examples/smtp -addr 127.0.0.1:2525 -dir /tmp/mail
+//
+// The protocol has two framings. Commands are lines; after DATA comes a message that ends with a line of a single dot, and then
+// commands again. So there are two Dispatchers, and SetHandler changes between them; it holds from the next byte on, even when a client
+// has sent everything at once and the whole conversation is already in the buffer.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+type sink struct {
+	dir            string
+	limit          int // of a message, in bytes
+	commands, mail *server.Dispatcher
+	messages       atomic.Int64
+}
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:2525", "address to listen on")
+	s := &sink{}
+	flag.StringVar(&s.dir, "dir", "", "directory to keep messages in; without it they are counted only")
+	flag.IntVar(&s.limit, "limit", 10<<20, "largest message, in bytes")
+	flag.Parse()
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
+
+	s.commands = &server.Dispatcher{
+		Framing: framing.Lines(maxLine),
+		Serve:   s.command,
+		Opened: func(c *server.Conn) {
+			c.SetData(new(session))
+			_, _ = c.WriteString("220 sink ready\r\n") // a write fails only when the client is gone
+		},
+		Malformed: func(c *server.Conn, _ error) { _, _ = c.WriteString("500 line too long\r\n") },
+	}
+	s.mail = &server.Dispatcher{
+		Framing: framing.DotTerminated(s.limit),
+		Serve:   s.message,
+		Malformed: func(c *server.Conn, err error) {
+			if errors.Is(err, framing.ErrTooLong) {
+				_, _ = c.WriteString("552 message too large\r\n")
+			}
+		},
+	}
+	srv := &server.Server{Handler: s.commands, IdleTimeout: 5 * time.Minute}
+	ln, err := srv.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("listening on", ln.Addr())
+
+	<-stop
+	deadline, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(deadline); err != nil {
+		log.Print(err)
+	}
+	fmt.Println("stopped:", s.messages.Load(), "messages")
+}

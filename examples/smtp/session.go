@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+const (
+	maxCommand = 510     // as the protocol says; a longer one is answered with 500,
+	maxLine    = 4 << 10 // and from here on it is not read to its end
+	maxRcpts   = 100
+)
+
+// A session is what a client has said so far. One worker at a time has it.
+type session struct {
+	hello bool
+	from  *string // nil before MAIL; empty for a bounce
+	rcpts []string
+}
+
+func (s *sink) command(w *server.Reply, line []byte) {
+	c := w.Conn()
+	_, _ = w.WriteString(s.answer(c, c.Data().(*session), string(line)) + "\r\n")
+}
+
+func (s *sink) answer(c *server.Conn, has *session, line string) string {
+	verb, rest, _ := strings.Cut(line, " ")
+	verb = strings.ToUpper(verb)
+	switch {
+	case len(line) > maxCommand:
+		return "500 line too long"
+	case verb == "NOOP":
+		return "250 ok"
+	case verb == "QUIT":
+		c.CloseAfterFlush() // this answer still goes out
+		return "221 bye"
+	case verb == "RSET":
+		has.from, has.rcpts = nil, nil
+		return "250 ok"
+	case verb == "HELO" || verb == "EHLO":
+		*has = session{hello: true}
+		if verb == "HELO" {
+			return "250 sink"
+		}
+		return fmt.Sprintf("250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE %d", s.limit)
+	case verb != "MAIL" && verb != "RCPT" && verb != "DATA":
+		return "500 unknown command"
+	case !has.hello:
+		return "503 say hello first"
+	case verb == "MAIL":
+		return s.mailFrom(has, rest)
+	case has.from == nil:
+		return "503 MAIL first"
+	case verb == "RCPT":
+		return rcptTo(has, rest)
+	case len(has.rcpts) == 0:
+		return "503 RCPT first"
+	}
+	if err := c.SetHandler(s.mail); err != nil { // says that the handler makes no sense, which main would have said before
+		return "451 " + err.Error()
+	}
+	return "354 end with a line of a single dot"
+}
+
+func (s *sink) mailFrom(has *session, rest string) string {
+	from, params, ok := path(rest, "FROM:")
+	switch {
+	case !ok:
+		return "501 MAIL FROM:<address>"
+	case has.from != nil:
+		return "503 one at a time"
+	}
+	for _, p := range params {
+		if size, found := strings.CutPrefix(strings.ToUpper(p), "SIZE="); found {
+			if n, err := strconv.Atoi(size); err != nil || n > s.limit {
+				return "552 message too large"
+			}
+		}
+	}
+	has.from = &from
+	return "250 ok"
+}
+
+func rcptTo(has *session, rest string) string {
+	to, _, ok := path(rest, "TO:")
+	switch {
+	case !ok || to == "":
+		return "501 RCPT TO:<address>"
+	case len(has.rcpts) == maxRcpts:
+		return "452 too many recipients"
+	}
+	has.rcpts = append(has.rcpts, to)
+	return "250 ok"
+}
+
+// path takes "FROM:<address> PARAMETERS" apart.
+func path(text, keyword string) (address string, params []string, ok bool) {
+	if len(text) < len(keyword) || !strings.EqualFold(text[:len(keyword)], keyword) {
+		return "", nil, false
+	}
+	text, ok = strings.CutPrefix(strings.TrimSpace(text[len(keyword):]), "<")
+	address, rest, closed := strings.Cut(text, ">")
+	return address, strings.Fields(rest), ok && closed
+}
+
+// message takes a message, and commands are next. It writes to a disk, which blocks, and a worker may.
+func (s *sink) message(w *server.Reply, stuffed []byte) {
+	has := w.Conn().Data().(*session)
+	text := framing.Unstuff(nil, stuffed)
+	answer := "250 taken"
+	if bare(text) {
+		answer = "550 a line ends with CR and LF" // or what two servers take for the end of a message may differ
+	} else if err := s.keep(has, text); err != nil {
+		log.Print(err)
+		answer = "452 it cannot be kept"
+	}
+	has.from, has.rcpts = nil, nil
+	_ = w.Conn().SetHandler(s.commands) // main has made sure that it makes sense
+	_, _ = w.WriteString(answer + "\r\n")
+}
+
+// bare reports whether a CR or an LF is alone.
+func bare(text []byte) bool {
+	ends := bytes.Count(text, []byte("\r\n"))
+	return bytes.Count(text, []byte("\r")) != ends || bytes.Count(text, []byte("\n")) != ends
+}
+
+func (s *sink) keep(has *session, text []byte) error {
+	if s.dir != "" {
+		f, err := os.CreateTemp(s.dir, "mail-*")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(f, "X-From: <%s>\r\nX-To: <%s>\r\n%s", *has.from, strings.Join(has.rcpts, ">, <"), text)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return errors.Join(err, os.Remove(f.Name()))
+		}
+	}
+	s.messages.Add(1)
+	return nil
+}

@@ -1,0 +1,153 @@
+package server
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/sock"
+)
+
+const (
+	minBackoff = 5 * time.Millisecond // how long a listener rests when descriptors are short; doubled each time
+	maxBackoff = time.Second
+)
+
+// accept takes as many connections as the turn's budget allows; the kernel reports the rest again.
+func (a *acceptor) accept(*event.Event, event.Flags) {
+	s := a.loop.srv
+	for range s.AcceptBudget {
+		if a.closed {
+			return
+		}
+		fd, peer, err := s.calls.Accept(a.fd)
+		switch {
+		case err == nil:
+			a.backoff = 0
+			a.ln.accepted.Add(1)
+			s.welcome(a, fd, peer)
+		case wouldBlock(err):
+			return
+		case err == unix.ECONNABORTED || err == unix.EPROTO || err == unix.EPERM: // the client has left, or a filter was against it
+			s.totals.acceptErrors.Add(1)
+		default:
+			s.totals.acceptErrors.Add(1)
+			if err == unix.EMFILE || err == unix.ENFILE {
+				a.refuseWithReserve()
+			}
+			a.rest(err)
+			return
+		}
+	}
+}
+
+// welcome makes a connection of a descriptor, or refuses it.
+func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
+	if !s.open.enter(s.MaxConns) {
+		s.totals.refused.Add(1)
+		a.loop.refuse(fd, nil)
+		return
+	}
+	l := a.loop
+	if a.balance && len(s.loops) > 1 {
+		l = s.pick(peer)
+	}
+	if !sock.InheritsOptions {
+		if err := s.Socket.ApplyConn(a.ln.addr.Network(), fd); err != nil {
+			s.Logger.Warn("server: options of an accepted connection", "addr", a.ln.addr.String(), "err", err)
+		}
+	}
+	c, err := s.newConn(l, fd, peer, a.ln.handler)
+	if err != nil { // the loop is being closed
+		s.open.leave()
+		_ = s.calls.Close(fd)
+		return
+	}
+	if l == a.loop {
+		c.begin()
+		return
+	}
+	c.flags |= flagIn
+	l.count.Add(1)
+	c.mu.Lock()
+	tell := c.mark(cmdOpen)
+	c.mu.Unlock()
+	c.tell(tell)
+}
+
+// pick chooses the loop of a new connection.
+func (s *Server) pick(peer sock.Peer) *loop {
+	n := len(s.loops)
+	switch {
+	case s.PickLoop != nil:
+		if i := s.PickLoop(peer.Addr(s.network(peer)), n); i >= 0 && i < n {
+			return s.loops[i]
+		}
+		s.Logger.Error("server: PickLoop returned no loop's number", "loops", n)
+	case s.Balance == LeastConns:
+		least := s.loops[0]
+		for _, l := range s.loops[1:] {
+			if l.count.Load() < least.count.Load() {
+				least = l
+			}
+		}
+		return least
+	case s.Balance == SourceHash:
+		return s.loops[peer.Hash()%uint64(n)]
+	}
+	return s.loops[int(s.next.Add(1)-1)%n]
+}
+
+// rest looks away from a listener for a while, since the loop would call again and again.
+func (a *acceptor) rest(err error) {
+	s := a.loop.srv
+	a.backoff = min(maxBackoff, max(minBackoff, 2*a.backoff))
+	if a.backoff == minBackoff { // once for each shortage
+		s.Logger.Warn("server: accept", "addr", a.ln.addr.String(), "err", err)
+	}
+	s.totals.pauses.Add(1)
+	if err := a.e.Del(); err != nil {
+		s.Logger.Error("server: pause listener", "addr", a.ln.addr.String(), "err", err)
+	}
+	retry, err := a.loop.ev.AfterFunc(a.backoff, a.goOn)
+	if err != nil && !errors.Is(err, event.ErrClosed) {
+		s.Logger.Error("server: pause listener", "addr", a.ln.addr.String(), "err", err)
+	}
+	a.retry = retry
+}
+
+func (a *acceptor) goOn() {
+	if a.closed {
+		return
+	}
+	if err := a.e.Add(event.NoTimeout); err != nil { // as when memory is short: try again later
+		a.rest(err)
+	}
+}
+
+// close closes the descriptor. On the loop, or when that is closed.
+func (a *acceptor) close() {
+	if a.closed {
+		return
+	}
+	a.closed = true
+	if a.retry != nil {
+		_ = a.retry.Del()
+	}
+	if a.known {
+		_ = a.e.Del() // the loop may be closed, or the event never added
+	}
+	if err := unix.Close(a.fd); err != nil {
+		a.loop.srv.Logger.Warn("server: close listener", "addr", a.ln.addr.String(), "err", err)
+	}
+}
+
+// network is the name of what a peer is connected by.
+func (s *Server) network(p sock.Peer) string {
+	if p.AddrPort().IsValid() {
+		return "tcp"
+	}
+	return "unix"
+}

@@ -1,0 +1,151 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"syscall"
+
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// Adopt makes nc the server's: a stream connection of package net, or of another that has SyscallConn. The descriptor is
+// duplicated and nc is closed, so that the Go runtime's poller does not watch it as well; bytes that somebody has read from it
+// already are not seen. h serves it; nil means the server's Handler. Errors: ErrUnsupported, ErrOverload at MaxConns, ErrNotStarted, ErrServerClosed;
+// nc is the caller's then. Any goroutine.
+func (s *Server) Adopt(nc net.Conn, h Handler) (*Conn, error) {
+	c, err := s.adopt(nc, h)
+	if err != nil {
+		return nil, fmt.Errorf("adopt connection from %v: %w", nc.RemoteAddr(), err)
+	}
+	return c, nil
+}
+
+func (s *Server) adopt(nc net.Conn, h Handler) (*Conn, error) {
+	if err := s.arrive(h); err != nil {
+		return nil, err
+	}
+	defer s.arriving.Done()
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("%w: %T has no descriptor", ErrUnsupported, nc)
+	}
+	if _, ok := nc.(net.PacketConn); ok {
+		if u, ok := nc.(*net.UnixConn); !ok || u.LocalAddr().Network() != "unix" {
+			return nil, fmt.Errorf("%w: %T is no stream", ErrUnsupported, nc)
+		}
+	}
+	if !s.open.enter(s.MaxConns) {
+		s.totals.refused.Add(1)
+		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
+	}
+	fd, err := sock.DupConn(sc)
+	if err != nil {
+		s.open.leave()
+		return nil, err
+	}
+	peer, err := sock.RemotePeer(fd)
+	if err == nil {
+		var c *Conn
+		if c, err = s.newConn(s.pick(peer), fd, peer, h); err == nil {
+			err = nc.Close()
+			if err != nil {
+				s.Logger.Warn("server: close adopted connection", "err", err)
+			}
+			c.mu.Lock()
+			tell := c.mark(cmdOpen)
+			c.mu.Unlock()
+			c.tell(tell)
+			return c, nil
+		}
+	}
+	s.open.leave()
+	return nil, errors.Join(err, s.calls.Close(fd))
+}
+
+// arrive is canServe for a connection that comes now: a shutdown waits for arriving.Done, when its loop has been told of it.
+func (s *Server) arrive(h Handler) error {
+	s.mu.Lock()
+	err := s.runningLocked()
+	if err == nil {
+		s.arriving.Add(1)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err = s.canServe(h); err != nil {
+		s.arriving.Done()
+	}
+	return err
+}
+
+// canServe says whether the server takes a connection for h.
+func (s *Server) canServe(h Handler) error {
+	if err := s.running(); err != nil {
+		return err
+	}
+	if h == nil {
+		h = s.Handler
+	}
+	if h == nil {
+		return fmt.Errorf("%w: Handler is nil", ErrConfig)
+	}
+	return checkHandler(h)
+}
+
+// Detach takes the connection out of the server once its output is flushed and no request of it is in work: fn is called, on
+// the loop, with a net.Conn that is fn's own, and a copy of what was read and not consumed. Until then nothing is read and no
+// output is accepted. When it cannot be, as with TLS or because the connection ends first, fn is called with the reason. Close is told
+// ErrDetached. Errors: ErrClosed, ErrUnsupported; fn is not called then. Any goroutine.
+func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
+	c.mu.Lock()
+	var err error
+	switch {
+	case fn == nil:
+		err = fmt.Errorf("%w: nil function", ErrConfig)
+	case c.state != connOpen:
+		err = c.refusal()
+	case c.ext != nil && c.ext.tls != nil:
+		err = fmt.Errorf("%w: TLS", ErrUnsupported)
+	}
+	if err != nil {
+		c.mu.Unlock()
+		return fmt.Errorf("detach: %w", err)
+	}
+	c.state = connHalf
+	c.extra().detach = fn
+	c.ext.paused = true
+	tell := c.mark(cmdLook)
+	c.mu.Unlock()
+	c.tell(tell)
+	return nil
+}
+
+// takeDetach takes what Detach has left. Under mu.
+func (c *Conn) takeDetach() func(net.Conn, []byte, error) {
+	if c.ext == nil {
+		return nil
+	}
+	fn := c.ext.detach
+	c.ext.detach = nil
+	return fn
+}
+
+// detachNow hands the descriptor out. On the loop, when nothing waits.
+func (c *Conn) detachNow() {
+	var rest []byte
+	if c.in != nil {
+		rest = slices.Clone(c.in.rest())
+	}
+	c.mu.Lock()
+	fn := c.takeDetach()
+	c.mu.Unlock()
+	_ = c.ev.Del() // before the descriptor is somebody else's
+	c.loop.srv.conns.set(c.ev.FD(), nil)
+	c.flags |= flagHanded
+	nc, err := sock.FileConn(c.ev.FD())
+	c.guard(func() { fn(nc, rest, err) })
+	c.fail(ErrDetached)
+}

@@ -1,0 +1,267 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/outq"
+)
+
+const featureClosed = event.FeatureClosed
+
+// poke has the loop come by again.
+func (c *Conn) poke() {
+	c.mu.Lock()
+	tell := c.mark(cmdLook)
+	c.mu.Unlock()
+	c.tell(tell)
+}
+
+// begin makes the loop watch a new connection and tells the handler. It is called on the connection's loop.
+func (c *Conn) begin() (alive bool) {
+	l := c.loop
+	if c.flags&flagIn == 0 { // who chose this loop has counted it, mostly
+		c.flags |= flagIn
+		l.count.Add(1)
+	}
+	c.setFlag(flagDrain, l.srv.draining.Load())
+	if l.cut {
+		c.fail(ErrServerClosed)
+		return false
+	}
+	if c.flags&flagDialing == 0 {
+		c.last, c.since = momentOf(l.now()), l.now()
+		if c.flags&flagHandshake != 0 {
+			c.since = saturatedAdd(c.since, l.srv.HandshakeTimeout)
+		}
+		c.flags |= flagReading
+		l.srv.conns.set(c.ev.FD(), c)
+	}
+	if c.flags&flagDialing != 0 {
+		l.dialing[&c.ev] = c
+	}
+	if err := c.ev.Add(event.NoTimeout); err != nil {
+		c.fail(err)
+		return false
+	}
+	if c.flags&(flagDialing|flagHandshake) == 0 {
+		c.opened()
+	}
+	c.arm()
+	return c.flags&flagGone == 0
+}
+
+// opened tells the handler of a connection that is ready for it.
+func (c *Conn) opened() {
+	c.flags |= flagOpened
+	c.loop.srv.totals.opened.Add(1)
+	h := c.handler()
+	c.guard(func() { h.Open(c) })
+}
+
+// beginClosing is the loop's part of CloseAfterFlush: from now on only output matters.
+func (c *Conn) beginClosing() {
+	c.flags |= flagClosing
+	c.since = saturatedAdd(c.loop.now(), c.timeouts().Close)
+	if c.flags&flagBusy == 0 {
+		c.dropInput()
+	}
+	if c.flags&(flagDialing|flagHandshake) != 0 { // nobody to flush to
+		c.end(nil)
+	}
+}
+
+// finishClosing goes on when all is written: our half is closed, and then the peer's is awaited, since a close with unread
+// input would make the kernel send a reset, which may overtake what was written.
+func (c *Conn) finishClosing() (alive bool) {
+	if c.flags&flagShut == 0 {
+		return c.shutWrite()
+	}
+	if c.flags&flagEOF != 0 {
+		c.end(nil)
+		return false
+	}
+	return true
+}
+
+// end closes the connection now, in good order.
+func (c *Conn) end(reason error) { c.tearDown(reason) }
+
+// fail closes the connection now, for a reason that is nobody's wish.
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	c.setReason(err)
+	c.mu.Unlock()
+	c.tearDown(err)
+}
+
+// tearDown takes the connection out of the loop and closes its descriptor. What was accepted and is not written fails with
+// the reason; the handler is told as soon as no request is in work.
+func (c *Conn) tearDown(reason error) {
+	if c.flags&flagGone != 0 {
+		return
+	}
+	l := c.loop
+	c.flags |= flagGone
+	c.stopHandshake()
+	if c.flags&flagIn != 0 {
+		l.count.Add(-1)
+	}
+
+	c.mu.Lock()
+	c.state = connClosed // before the descriptor is another's, lest LocalAddr ask it
+	c.setReason(reason)
+	reason = c.reasonLocked()
+	held := c.held()
+	var dones []outq.Done
+	if c.out != nil {
+		dones = c.out.Fail(dones)
+		c.out.Free()
+		c.out = nil
+	}
+	if x := c.ext; x != nil {
+		if x.aside != nil {
+			dones = x.aside.Fail(dones)
+			x.aside.Free()
+			x.aside = nil
+		}
+		if x.room != nil {
+			close(x.room)
+			x.room = nil
+		}
+		if x.cancel != nil {
+			if reason != nil {
+				x.cancel(reason)
+			} else {
+				x.cancel(ErrClosed)
+			}
+		}
+	}
+	detach := c.takeDetach()
+	if c.ext != nil && c.ext.dial != nil {
+		c.ext.dial.stop()
+	}
+	busy := c.flags&flagBusy != 0
+	c.mu.Unlock()
+	if c.flags&flagHanded == 0 {
+		c.closeFD(reason == ErrAborted)
+	}
+	l.srv.buffered.Add(int64(-held))
+	if !busy {
+		c.dropInput()
+	}
+	if detach != nil {
+		c.guard(func() { detach(nil, nil, fmt.Errorf("detach: %w (%w)", ErrClosed, orClosed(reason))) })
+	}
+	if len(dones) > 0 {
+		why := reason
+		if why == nil || why == io.EOF {
+			why = ErrClosed
+		}
+		l.report(dones, fmt.Errorf("%w before it was written (%w)", ErrClosed, why))
+	}
+	c.depart()
+}
+
+// depart ends the loop's visit to a connection that is gone.
+func (c *Conn) depart() {
+	c.mu.Lock()
+	c.place &^= visited
+	tell := c.commands != 0 && c.mark(0) // as a worker that has finished meanwhile
+	c.mu.Unlock()
+	c.tell(tell)
+	c.bury()
+}
+
+// closeFD closes the descriptor, if there is one.
+func (c *Conn) closeFD(reset bool) {
+	l := c.loop
+	_ = c.ev.Del() // it may be what failed
+	fd := c.ev.FD()
+	if fd < 0 {
+		delete(l.dialing, &c.ev)
+		return
+	}
+	l.srv.conns.set(fd, nil)
+	if reset {
+		// Discarding the kernel's buffer makes close send a reset, so that the peer is not left waiting.
+		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}
+	if err := l.srv.calls.Close(fd); err != nil {
+		l.srv.Logger.Warn("server: close connection", "fd", fd, "err", err)
+	}
+}
+
+func orClosed(err error) error {
+	if err == nil {
+		return ErrClosed
+	}
+	return err
+}
+
+// bury tells the handler of the end, when no request is in work any more.
+func (c *Conn) bury() {
+	if c.flags&inWork != 0 {
+		c.loop.ending[c] = struct{}{}
+		return
+	}
+	delete(c.loop.ending, c)
+	c.dropInput()
+	c.tellEnd()
+}
+
+// tellEnd tells the handler of the end, once.
+func (c *Conn) tellEnd() {
+	if c.flags&flagBuried != 0 {
+		return
+	}
+	c.flags |= flagBuried
+	l := c.loop
+	l.srv.totals.add(c)
+	c.mu.Lock()
+	reason, h := c.reasonLocked(), c.handlerLocked()
+	c.mu.Unlock()
+	if c.flags&flagOpened != 0 {
+		l.srv.totals.closed.Add(1)
+		c.guard(func() { h.Close(c, reason) })
+	} else if c.flags&flagDialing != 0 || c.isClient() {
+		c.guard(func() { h.Close(c, reason) }) // Dial promises it
+	} else if f := l.srv.OnReject; f != nil {
+		c.guard(func() { f(c, reason) })
+	}
+	l.srv.open.leave()
+}
+
+// guard calls the user's fn, and isolates its panic where the server is to survive that.
+func (c *Conn) guard(fn func()) {
+	if c.loop.srv.OnPanic == nil {
+		fn()
+		return
+	}
+	if c.loop.guard(c, fn) {
+		c.abort(ErrPanic)
+	}
+}
+
+func (l *loop) guard(c *Conn, fn func()) (panicked bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			panicked = true
+			l.srv.OnPanic(c, v, debug.Stack())
+		}
+	}()
+	fn()
+	return false
+}
+
+func saturatedAdd(t, d time.Duration) time.Duration {
+	if sum := t + d; sum >= t {
+		return sum
+	}
+	return event.NoTimeout
+}

@@ -1,0 +1,239 @@
+package server_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestCloseAfterFlushDeliversToASlowReader all that was written, before the end and in good order.
+func TestCloseAfterFlushDeliversToASlowReader(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		data := noise(10 << 20)
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1})
+		c, nc := p.connect(t, s)
+		_, err := c.Write(data)
+		must(t, err)
+		c.CloseAfterFlush()
+		buf := make([]byte, 256<<10)
+		var got []byte
+		for {
+			n, err := nc.Read(buf)
+			got = append(got, buf[:n]...)
+			if err == io.EOF {
+				break
+			}
+			must(t, err)
+			if len(got)%3 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		if string(got) != string(data) {
+			t.Fatalf("%d of %d bytes came", len(got), len(data))
+		}
+		must(t, nc.Close())
+		if reason := await(t, p.closed, "Close"); reason != nil {
+			t.Errorf("the reason is %v", reason)
+		}
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+// TestCloseReadsToThePeersEnd so that no reset destroys what was sent, though the client goes on sending all the time.
+func TestCloseReadsToThePeersEnd(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		data := noise(2 << 20)
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1})
+		c, nc := p.connect(t, s)
+		stop, stopped := make(chan struct{}), make(chan error, 1)
+		go func() {
+			for junk := make([]byte, 10_000); ; {
+				if _, err := nc.Write(junk); err != nil {
+					stopped <- err
+					return
+				}
+				select {
+				case <-stop:
+					stopped <- nc.(halfCloser).CloseWrite()
+					return
+				default:
+				}
+			}
+		}()
+		eventually(t, "input", func() bool { return c.Stats().BytesRead > 0 })
+		_, err := c.Write(data)
+		must(t, err)
+		c.CloseAfterFlush()
+		got, err := io.ReadAll(nc)
+		if err != nil || string(got) != string(data) {
+			t.Fatalf("%d of %d bytes came, %v", len(got), len(data), err)
+		}
+		close(stop)
+		must(t, await(t, stopped, "the client's end"))
+		if reason := await(t, p.closed, "Close"); reason != nil {
+			t.Errorf("the reason is %v", reason)
+		}
+	})
+}
+
+// TestAbortResetsTheConnection and what was not written fails.
+func TestAbortResetsTheConnection(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p})
+		for _, before := range []func(c *server.Conn){
+			func(*server.Conn) {},
+			func(c *server.Conn) { fill(t, c, 10_000) },
+			func(c *server.Conn) { fill(t, c, 10_000); c.CloseAfterFlush() },
+			func(c *server.Conn) { must(t, c.CloseWrite()) },
+			func(c *server.Conn) { c.PauseRead() },
+		} {
+			c, nc := p.connect(t, s)
+			before(c)
+			c.Abort()
+			if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
+				t.Errorf("the reason is %v", reason)
+			}
+			if _, err := io.Copy(io.Discard, raw(nc)); r.network == "tcp" && !isGone(err) {
+				t.Errorf("the client reads to its end with %v, want a reset", err)
+			}
+		}
+		must(t, s.Close())
+		s.drained(t)
+	})
+}
+
+// TestAbortAfterThePeersEndStillAborts what its output has not been flushed of.
+func TestAbortAfterThePeersEndStillAborts(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		const much = 16 << 20 // more than the kernel takes, and less than would stop the reading
+		s := start(t, r, &server.Server{Handler: p, MaxOutput: 2 * much, HighWater: 2 * much, Socket: tight()})
+		c, nc := p.connect(t, s)
+		done := make(chan error, 1)
+		must(t, c.WriteNotify(make([]byte, much), func(err error) { done <- err }))
+		closeWrite(t, nc)
+		eventually(t, "the closing", func() bool { _, err := c.Write(nil); return errors.Is(err, server.ErrClosed) })
+		c.Abort()
+		if err := await(t, done, "the outcome"); !errors.Is(err, server.ErrAborted) {
+			t.Errorf("the outcome is %v, want ErrAborted", err)
+		}
+		if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
+			t.Errorf("the reason is %v, though not all was flushed", reason)
+		}
+	})
+}
+
+// TestCloseWriteGoesOnReading until the peer closes, too.
+func TestCloseWriteGoesOnReading(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		input := make(chan string, 100)
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			input <- string(p)
+			return len(p), nil
+		}})
+		eof := make(chan struct{}, 2)
+		for _, h := range []server.Handler{p, eofProbe{p, func(*server.Conn) { eof <- struct{}{} }}} {
+			s := start(t, r, &server.Server{Handler: h})
+			c, nc := p.connect(t, s)
+			_, err := c.WriteString("last words")
+			must(t, err)
+			must(t, c.CloseWrite())
+			if _, err := c.WriteString("more"); !errors.Is(err, server.ErrClosed) {
+				t.Errorf("Write after CloseWrite: %v", err)
+			}
+			if err := c.CloseWrite(); !errors.Is(err, server.ErrClosed) {
+				t.Errorf("a second CloseWrite: %v", err)
+			}
+			expect(t, nc, "last words")
+			expectEOF(t, nc)
+			send(t, nc, "still here")
+			if got := await(t, input, "input"); got != "still here" {
+				t.Errorf("read %q", got)
+			}
+			closeWrite(t, nc)
+			if reason := await(t, p.closed, "Close"); reason != nil && reason != io.EOF {
+				t.Errorf("the reason is %v", reason)
+			}
+			s.shutdown(t)
+			s.drained(t)
+		}
+		if len(eof) != 1 {
+			t.Errorf("EOF was called %d times, want once", len(eof))
+		}
+	})
+}
+
+// TestCloseReadThrowsAwayWhatComes, and what had come and was not consumed; the peer's end is not told, and ends nothing.
+func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		var heard atomic.Int32
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			heard.Add(1)
+			return 0, nil
+		}})
+		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) { t.Error("EOF was called") }}, ReadTimeout: 50 * time.Millisecond})
+		c, nc := p.connect(t, s)
+		c.SetTimeouts(server.Timeouts{Read: -1})
+		send(t, nc, "half a mess")
+		eventually(t, "input", func() bool { return heard.Load() == 1 })
+		must(t, c.CloseRead())
+		c.SetTimeouts(server.Timeouts{}) // nothing is begun any more that could end too late
+		onLoop(t, c, func() {})
+		for range 100 {
+			send(t, nc, string(make([]byte, 10_000)))
+		}
+		closeWrite(t, nc)
+		time.Sleep(100 * time.Millisecond)
+		isIdle(t, s)
+		_, err := c.WriteString("an answer")
+		must(t, err)
+		expect(t, nc, "an answer")
+		if n := heard.Load(); n != 1 {
+			t.Errorf("Data was called %d times, want once, before CloseRead", n)
+		}
+		c.CloseAfterFlush()
+		expectEOF(t, nc)
+		if reason := await(t, p.closed, "Close"); reason != nil {
+			t.Errorf("the reason is %v", reason)
+		}
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+// TestBothHalvesClosedIsTheEnd, in whatever order and by whatever means.
+func TestBothHalvesClosedIsTheEnd(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) {}}})
+		closeOurs := func(c *server.Conn, _ net.Conn) { must(t, c.CloseWrite()) }
+		closeTheirs := func(_ *server.Conn, nc net.Conn) { closeWrite(t, nc) }
+		deafen := func(c *server.Conn, _ net.Conn) { must(t, c.CloseRead()) }
+		for i, steps := range [][]func(*server.Conn, net.Conn){
+			{closeOurs, closeTheirs}, {closeTheirs, closeOurs},
+			{deafen, closeOurs, closeTheirs}, {deafen, closeTheirs, closeOurs}, {closeOurs, deafen, closeTheirs},
+			{closeOurs, closeTheirs, func(c *server.Conn, _ net.Conn) { c.CloseAfterFlush() }},
+		} {
+			c, nc := p.connect(t, s)
+			for _, step := range steps {
+				step(c, nc)
+				onLoop(t, c, func() {})
+			}
+			if reason := await(t, p.closed, "Close"); reason != nil && reason != io.EOF {
+				t.Errorf("case %d: the reason is %v", i, reason)
+			}
+			expectEOF(t, nc)
+		}
+		s.shutdown(t)
+		s.drained(t)
+	})
+}

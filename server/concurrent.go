@@ -1,0 +1,104 @@
+package server
+
+// concurrency is what a connection needs whose requests are handled several at a time: their order, in which the answers
+// are sent, whichever is ready first. All but inflight is under the connection's lock.
+type concurrency struct {
+	inflight int      // requests in work. Loop only
+	ended    int      // requests that have ended since the loop looked
+	last     uint64   // the order of the newest request; the first is 1
+	first    uint64   // the order of the oldest request that is not answered
+	early    []*input // that have ended before an older one
+}
+
+// overlaps reports whether h handles several requests of a connection at a time.
+func overlaps(h Handler) bool {
+	d, ok := h.(*Dispatcher)
+	return ok && d.Concurrent > 1
+}
+
+// handOverCopy gives a worker a message of its own, and goes on reading unless as many are in work as may be.
+func (c *Conn) handOverCopy(d *Dispatcher, message []byte) {
+	c.mu.Lock()
+	x := c.extra()
+	if x.conc == nil {
+		x.conc = &concurrency{first: 1}
+	}
+	x.conc.last++
+	order := x.conc.last
+	c.mu.Unlock()
+
+	in := inputs.Get().(*input)
+	in.buf = append(in.buf[:0], message...)
+	in.d, in.framed = d, true
+	in.reply.c, in.reply.order = c, order
+	c.count(in, len(message))
+	x.conc.inflight++
+	c.flags |= flagWorking | flagServed
+	c.setFlag(flagCrowded, x.conc.inflight >= d.Concurrent)
+	c.loop.handover = append(c.loop.handover, in)
+}
+
+// takeBackCopies is takeBack for requests that had their input to themselves.
+func (c *Conn) takeBackCopies() {
+	c.mu.Lock()
+	var conc *concurrency
+	ended := 0
+	if c.ext != nil {
+		if conc = c.ext.conc; conc != nil {
+			ended, conc.ended = conc.ended, 0
+		}
+	}
+	c.mu.Unlock()
+	if ended > 0 {
+		conc.inflight -= ended
+		c.flags &^= flagCrowded
+		c.setFlag(flagWorking, conc.inflight > 0)
+	}
+}
+
+// isFirst reports whether all requests before this one are answered. Under c.mu.
+func (r *Reply) isFirst(x *ext) bool { return r.order == 0 || r.order == x.conc.first }
+
+// endInOrder sends the reply if it is its turn, with those that have waited for it.
+func (in *input) endInOrder() {
+	r := &in.reply
+	c := r.c
+	r.mu.Lock()
+	c.mu.Lock()
+	conc := c.ext.conc
+	r.answered = r.open
+	r.open = false
+	r.mu.Unlock()
+	conc.early = append(conc.early, in)
+	before := conc.first
+	for next := conc.takeFirst(); next != nil; next = conc.takeFirst() {
+		if next.reply.answered && c.state != connClosed {
+			next.reply.finishLocked()
+		}
+		conc.ended++
+		c.count(next, 0)
+		next.recycle()
+	}
+	advanced := conc.first != before
+	if advanced && c.ext.room != nil { // who waits to be the first may be it
+		close(c.ext.room)
+		c.ext.room = nil
+	}
+	tell := advanced && c.mark(cmdDone)
+	c.mu.Unlock()
+	c.tell(tell)
+}
+
+// takeFirst returns the request whose turn it is, if it has ended.
+func (conc *concurrency) takeFirst() *input {
+	for i, in := range conc.early {
+		if in.reply.order == conc.first {
+			conc.first++
+			last := len(conc.early) - 1
+			conc.early[i], conc.early[last] = conc.early[last], nil
+			conc.early = conc.early[:last]
+			return in
+		}
+	}
+	return nil
+}

@@ -1,0 +1,375 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/outq"
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// A Conn is a connection. It belongs to one loop, which alone reads, writes and closes its descriptor; everybody else leaves
+// output and wishes in it under its lock and tells the loop. A Conn is never used again for another connection, so a handle
+// that outlives its connection is harmless: its methods say ErrClosed.
+type Conn struct {
+	ev   event.Event // its place on the loop; embedded, so that a connection is one piece of memory
+	loop *loop
+	gen  uint64
+
+	mu    sync.Mutex  // held for a few instructions, or for copying what is written; never in a call
+	out   *outq.Queue // what waits to be written; nil when nothing does
+	ext   *ext        // what few connections have; nil for most
+	data  any
+	nread uint64 // bytes read, counted when they are given to the handler
+	wrote uint64 // bytes given to the kernel
+	reqs  uint32 // requests answered by workers
+
+	commands command
+	state    connState
+	place    place
+	peer     sock.Peer
+
+	// Loop only. The order of the fields leaves no holes: a connection is 224 bytes.
+	flags connFlags
+	last  moment        // when a byte moved last
+	in    *input        // what is read and not consumed; while busy, the worker's
+	since time.Duration // while the peer takes no output: since when. Else, while open, when it was opened; before and after, when it is to be closed
+}
+
+// place is where a connection is as its loop sees it. Under mu.
+type place uint8
+
+const (
+	visited place = 1 << iota // the loop is with it, and looks for output and wishes before it leaves
+	entered                   // it is in the loop's queue
+)
+
+// moment is a time in units of 2^24 ns, some 17 ms, for what need not be exact. Two are compared within a year of each other.
+type moment uint32
+
+// momentOf rounds up, so that nothing counted from a moment is early.
+func momentOf(t time.Duration) moment { return moment(t>>24) + 1 }
+
+// time is m as it was before now.
+func (m moment) time(now time.Duration) time.Duration {
+	return now&^(1<<24-1) - time.Duration(int32(uint32(now>>24)-uint32(m)))<<24
+}
+
+// connState only grows, under mu.
+type connState uint8
+
+const (
+	connOpen    connState = iota
+	connHalf              // takes no more output, but goes on reading: CloseWrite
+	connClosing           // takes no more output but the replies in hand; is closed when all is flushed
+	connClosed            // takes nothing; its descriptor is closed, or about to be
+)
+
+func (s connState) String() string { return [...]string{"open", "half-closed", "closing", "closed"}[s] }
+
+// command is what a goroutine wants the loop to do. Under mu.
+type command uint16
+
+const (
+	cmdOpen       command = 1 << iota // begin: a connection from another loop, from Dial or from Adopt
+	cmdDone                           // the worker has given the input back
+	cmdLook                           // look at what has changed: state, pauses
+	cmdShutRead                       // stop reading for good
+	cmdHandshaken                     // the TLS handshake has ended
+	cmdResolved                       // Dial: the addresses are known
+)
+
+// connFlags are the loop's own.
+type connFlags uint32
+
+const (
+	flagBusy       connFlags = 1 << iota // a worker has the input, or is to have it; Data is not called
+	flagWorking                          // Concurrent: requests are in work
+	flagCrowded                          // Concurrent: as many as may be
+	flagEOF                              // the peer's end was read
+	flagTold                             // and the handler knows
+	flagChoked                           // the output is above the high-water mark
+	flagPaused                           // PauseRead
+	flagDeaf                             // what is read is thrown away
+	flagReading                          // the event waits for Read
+	flagWatching                         // the event waits for Closed
+	flagWriting                          // the event waits for Write: the kernel's buffer is full
+	flagClosing                          // is closed when all is flushed
+	flagShut                             // our half is closed
+	flagDrain                            // is closed when it has nothing to do: Shutdown
+	flagLooked                           // and a last look at its input was taken, or is under way
+	flagOpened                           // Open was called
+	flagServed                           // the first request was there
+	flagGone                             // its descriptor is closed
+	flagDialing                          // is not connected yet
+	flagHandshake                        // is not ready for the handler yet: TLS or PROXY
+	flagThrottled                        // the rate limit holds reading back until the alarm
+	flagSlowed                           // the rate limit holds writing back until the alarm
+	flagTLS                              // speaks TLS
+	flagStuffed                          // TLS: has all input for its handshake
+	flagMore                             // and bytes are there that the kernel will not report
+	flagIn                               // counted among its loop's connections
+	flagSpecial                          // is read in another way: TLS, PROXY, rate limits
+	flagConnecting                       // Dial: a descriptor is connecting
+	flagDetach                           // Detach: the descriptor is handed out when nothing waits
+	flagHanded                           // and it has been
+	flagBuried                           // the handler was told of the end
+)
+
+// holdsInput are the reasons not to give input to the handler.
+const holdsInput = flagBusy | flagCrowded | flagPaused | flagChoked | flagClosing | flagDialing | flagHandshake | flagGone
+
+// inWork are the signs that a request is in work.
+const inWork = flagBusy | flagWorking
+
+// holdsRead are the reasons not to read.
+const holdsRead = flagBusy | flagCrowded | flagPaused | flagChoked | flagEOF | flagDialing | flagStuffed | flagThrottled | flagGone
+
+// ext is what only some connections have: a handler of their own, TLS, limits, a context, callers that wait for room.
+type ext struct {
+	handler             Handler
+	fresh               bool // handler has not framed anything yet
+	paused              bool // PauseRead
+	reason              error
+	ctx                 context.Context
+	cancel              context.CancelCauseFunc
+	room                chan struct{} // closed when the output has room; made by who waits
+	floor               *Reply        // the reply whose bytes are being committed in pieces
+	aside               *outq.Queue   // what was written meanwhile
+	detach              func(net.Conn, []byte, error)
+	tls                 *tlsState
+	dial                *dialing
+	conc                *concurrency
+	proxied             *proxied
+	readRate, writeRate *bucket       // nil for no limit of its own
+	readAt, writeAt     time.Duration // when what the limits hold back may go on. Loop only
+	timeouts            *Timeouts
+}
+
+// extra returns c's ext. Under mu.
+func (c *Conn) extra() *ext {
+	if c.ext == nil {
+		c.ext = new(ext)
+	}
+	return c.ext
+}
+
+// newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by open.enter.
+func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler) (*Conn, error) {
+	c := &Conn{loop: l, gen: s.ids.Add(1), peer: peer}
+	flags := event.Read | event.Persist
+	if fd < 0 {
+		flags = event.Persist
+	}
+	if err := l.ev.InitEvent(&c.ev, fd, flags, l.callback); err != nil {
+		return nil, err
+	}
+	if h != nil {
+		c.extra().handler = h
+	}
+	c.prepare(fd >= 0)
+	return c, nil
+}
+
+// An ID names a connection among all that a server ever had. The zero ID is no connection's.
+type ID struct {
+	gen uint64
+	fd  int32
+}
+
+// String is a form to print. Any goroutine.
+func (id ID) String() string { return fmt.Sprintf("%d.%d", id.gen, id.fd) }
+
+// ID is the connection's name, the zero ID while it is being dialled; Server.Conn finds it again. Any goroutine.
+func (c *Conn) ID() ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ext != nil && c.ext.dial != nil {
+		return ID{}
+	}
+	return ID{c.gen, int32(c.ev.FD())}
+}
+
+// Conn finds an open connection by its name; nil when it is closed. A descriptor's next connection has another name. Any
+// goroutine.
+func (s *Server) Conn(id ID) *Conn {
+	if c := s.conns.get(int(id.fd)); c != nil && c.gen == id.gen {
+		return c
+	}
+	return nil
+}
+
+// Server is the server that the connection belongs to. Any goroutine.
+func (c *Conn) Server() *Server { return c.loop.srv }
+
+// Loop is the loop that the connection belongs to: for timers beside it. Any goroutine.
+func (c *Conn) Loop() *event.Loop { return c.loop.ev }
+
+// SetData keeps v with the connection; Data returns it. Any goroutine.
+func (c *Conn) SetData(v any) {
+	c.mu.Lock()
+	c.data = v
+	c.mu.Unlock()
+}
+
+// Data returns what SetData kept, nil before. Any goroutine.
+func (c *Conn) Data() any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.data
+}
+
+// SetHandler makes h the connection's handler from its next message on: for an upgrade, or for another framing. In a request
+// on a worker it takes effect with the next message, before the request has ended. h's Open is not called. Any goroutine.
+func (c *Conn) SetHandler(h Handler) error {
+	if h == nil {
+		return fmt.Errorf("set handler: %w: nil", ErrConfig)
+	}
+	if err := checkHandler(h); err != nil {
+		return fmt.Errorf("set handler: %w", err)
+	}
+	c.mu.Lock()
+	x := c.extra()
+	x.handler, x.fresh = h, true
+	tell := c.mark(cmdLook)
+	c.mu.Unlock()
+	c.tell(tell)
+	return nil
+}
+
+// handler is who serves the connection now. Any goroutine.
+func (c *Conn) handler() Handler {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.handlerLocked()
+}
+
+func (c *Conn) handlerLocked() Handler {
+	if c.ext != nil && c.ext.handler != nil {
+		return c.ext.handler
+	}
+	return c.loop.srv.Handler
+}
+
+// isFresh says, once, that the handler is a new one, whose framing begins at the beginning. Under mu.
+func (c *Conn) isFresh() bool {
+	if c.ext == nil || !c.ext.fresh {
+		return false
+	}
+	c.ext.fresh = false
+	return true
+}
+
+// Context ends with the connection, and at the latest with Shutdown's deadline or Close. Any goroutine.
+func (c *Conn) Context() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.extra()
+	if x.ctx == nil {
+		x.ctx, x.cancel = context.WithCancelCause(c.loop.srv.cutCtx)
+		if c.state == connClosed {
+			x.cancel(c.reasonLocked())
+		}
+	}
+	return x.ctx
+}
+
+// RemoteAddr is the peer's address: with ProxyProtocol, what its header says. Any goroutine.
+func (c *Conn) RemoteAddr() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ext != nil && c.ext.proxied != nil && c.ext.proxied.source != nil {
+		return c.ext.proxied.source
+	}
+	return c.peer.Addr(c.loop.srv.network(c.peer))
+}
+
+// PeerAddr is the address that the connection itself comes from: with ProxyProtocol the proxy's. Any goroutine.
+func (c *Conn) PeerAddr() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peer.Addr(c.loop.srv.network(c.peer))
+}
+
+// mark adds commands for the loop, and reports whether it has to be told. Under mu.
+func (c *Conn) mark(what command) (tell bool) {
+	c.commands |= what
+	tell = c.place == 0
+	if tell {
+		c.place = entered
+	}
+	return tell
+}
+
+// tell puts c into its loop's queue, at most once until the loop has come by. The queue is open as long as a connection is,
+// and has no bound: it holds a connection once.
+func (c *Conn) tell(tell bool) {
+	if tell {
+		_ = c.loop.queue.Push(c)
+	}
+}
+
+// refusal says why c takes no more output. Under mu.
+func (c *Conn) refusal() error {
+	if reason := c.reasonLocked(); reason != nil && c.state == connClosed {
+		return fmt.Errorf("%w (%w)", ErrClosed, reason)
+	}
+	return ErrClosed
+}
+
+func (c *Conn) reasonLocked() error {
+	if c.ext != nil {
+		return c.ext.reason
+	}
+	return nil
+}
+
+// setReason keeps the first reason. One that promises that all was flushed gives way to what comes before that. Under mu.
+func (c *Conn) setReason(reason error) {
+	if reason == nil {
+		return
+	}
+	if first := c.reasonLocked(); first == nil || first == io.EOF || first == ErrServerClosed {
+		c.extra().reason = reason
+	}
+}
+
+// ConnStats counts what has happened on a connection.
+type ConnStats struct {
+	BytesRead    uint64 // given to the handler, decrypted
+	BytesWritten uint64 // given to the kernel, before encryption
+	Requests     uint64 // answered by workers
+	Output       int    // bytes of output that wait
+}
+
+// Stats returns the counts of this moment. Any goroutine.
+func (c *Conn) Stats() ConnStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ConnStats{BytesRead: c.nread, BytesWritten: c.wrote, Requests: uint64(c.reqs), Output: c.held()}
+}
+
+// ahead is how many bytes of output wait that go before what a reply adds: not those that wait for the reply. Under mu.
+func (c *Conn) ahead() int {
+	if c.out == nil {
+		return 0
+	}
+	return c.out.Mem()
+}
+
+// held is how many bytes of output wait. Under mu.
+func (c *Conn) held() int {
+	n := 0
+	if c.out != nil {
+		n = c.out.Mem()
+	}
+	if c.ext != nil && c.ext.aside != nil {
+		n += c.ext.aside.Mem()
+	}
+	return n
+}

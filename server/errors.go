@@ -1,0 +1,68 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The errors of this package, to be tested with errors.Is; what is returned names the operation and the value.
+var (
+	// ErrServerClosed says that the server is shut down, or being shut down. Serve and ListenAndServe return it then.
+	ErrServerClosed = errors.New("server: closed")
+	// ErrNotStarted says that the server has no loops yet: Start, Serve or ListenAndServe comes first.
+	ErrNotStarted = errors.New("server: not started")
+	// ErrConfig says that a field of the configuration makes no sense. The message names it.
+	ErrConfig = errors.New("server: invalid configuration")
+	// ErrClosed says that the connection is closed, or closing and taking no more output. Nothing was taken.
+	ErrClosed = errors.New("server: connection is closed")
+	// ErrFull says that the connection, or the whole server, holds as many bytes as its limit allows. Nothing was taken.
+	ErrFull = errors.New("server: buffer is full")
+	// ErrAborted is the reason of a connection that Abort closed.
+	ErrAborted = errors.New("server: connection was aborted")
+	// ErrTooLong is the reason of a connection whose peer sent more than MaxInput bytes that the handler did not consume.
+	ErrTooLong = errors.New("server: input is too long")
+	// ErrIdle is the reason of a connection closed by IdleTimeout.
+	ErrIdle = errors.New("server: connection was idle for too long")
+	// ErrFirstRequest is the reason of a connection closed by FirstRequestTimeout.
+	ErrFirstRequest = errors.New("server: no request came in time")
+	// ErrReadTimeout is the reason of a connection closed by ReadTimeout: a request that was begun did not end.
+	ErrReadTimeout = errors.New("server: request did not end in time")
+	// ErrWriteTimeout is the reason of a connection closed by WriteTimeout: the peer took no output.
+	ErrWriteTimeout = errors.New("server: peer does not read")
+	// ErrCloseTimeout is the reason of a connection whose output was not flushed by CloseTimeout.
+	ErrCloseTimeout = errors.New("server: output was not flushed in time")
+	// ErrOverload is the reason of a connection closed because the server was full: of requests, with CloseConn, or of
+	// buffered bytes.
+	ErrOverload = errors.New("server: overloaded")
+	// ErrReplyEnded says that the function that the Reply was given to has returned.
+	ErrReplyEnded = errors.New("server: reply has ended")
+	// ErrHandler says that a handler broke its contract, as by consuming more than it was given.
+	ErrHandler = errors.New("server: handler broke its contract")
+	// ErrPanic is the reason of a connection that was isolated because its handler panicked. See Server.OnPanic.
+	ErrPanic = errors.New("server: handler panicked")
+	// ErrUnsupported says that the system, or this kind of connection, cannot do what was asked.
+	ErrUnsupported = errors.New("server: not supported")
+	// ErrDialTimeout is the reason of a dialled connection that was not established in time.
+	ErrDialTimeout = errors.New("server: dial timed out")
+	// ErrHandshake is the reason of a connection whose TLS handshake failed or did not end in time.
+	ErrHandshake = errors.New("server: TLS handshake failed")
+	// ErrDetached says that the connection was taken out of the server by Detach.
+	ErrDetached = errors.New("server: connection was detached")
+	// ErrProxyHeader is the reason of a connection that did not begin with a PROXY header, or with a wrong one.
+	ErrProxyHeader = errors.New("server: invalid PROXY header")
+)
+
+// A ShutdownError says that Shutdown's context ended first: connections were aborted, and handlers that did not look at
+// their context still run.
+type ShutdownError struct {
+	Handlers int   // calls of handlers on workers that had not returned
+	Conns    int   // connections that were aborted
+	Cause    error // of the context
+}
+
+func (e *ShutdownError) Error() string {
+	return fmt.Sprintf("server: shutdown: %v: %d connections aborted, %d handlers still running", e.Cause, e.Conns, e.Handlers)
+}
+
+// Unwrap is the context's cause.
+func (e *ShutdownError) Unwrap() error { return e.Cause }

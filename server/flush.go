@@ -1,0 +1,225 @@
+package server
+
+import (
+	"io"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/outq"
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// flush writes what waits, within the turn's budget, and leaves: who has output or a wish from then on tells the loop. It is
+// called with c.mu held and c.place visited, and returns without the lock; what was accepted and is written now is reported to who asked.
+func (c *Conn) flush() {
+	l := c.loop
+	var err error
+	l.dones = l.dones[:0]
+	switch {
+	case c.flags&(flagWriting|flagSlowed|flagDialing) != 0:
+	case c.flags&flagTLS != 0:
+		err = c.writeTLS()
+	case c.out != nil && c.flags&flagHandshake == 0:
+		err = c.writeOut()
+	}
+	again := c.leave()
+	c.mu.Unlock()
+	if len(l.dones) > 0 {
+		l.report(l.dones, nil)
+	}
+	if err != nil {
+		c.tell(again)
+		c.fail(err)
+		return
+	}
+	c.settle(again)
+}
+
+// leave ends the loop's visit, and notes what settle is to know. Under mu.
+func (c *Conn) leave() (again bool) {
+	l := c.loop
+	l.held, l.drained, l.state = 0, true, c.state
+	if c.out != nil || c.flags&flagTLS != 0 {
+		l.held = c.held()
+		l.drained = c.out == nil && !c.cipherWaits()
+	}
+	if c.isPaused() {
+		c.flags |= flagPaused // before the wish is obeyed, or reading would go on until then
+	}
+	again = c.commands != 0 || c.out != nil && c.flags&(flagWriting|flagSlowed|flagDialing|flagHandshake) == 0
+	c.place &^= visited
+	if again = again && c.place == 0; again {
+		c.place = entered
+	}
+	return again
+}
+
+// writeOut gives the kernel as much as it takes. Under mu, which is released while the kernel works.
+func (c *Conn) writeOut() error {
+	for budget := writeBudget; c.out != nil && budget > 0; {
+		n, full, err := c.writeSome(budget)
+		if n > 0 {
+			budget -= n
+			c.last = momentOf(c.loop.now())
+		}
+		if err != nil {
+			return err
+		}
+		if c.out != nil && c.out.Empty() {
+			c.out.Free()
+			c.out = nil
+		}
+		if full {
+			if c.flags&flagSlowed == 0 {
+				return c.waitForRoom()
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// writeSome makes one system call. full says that the kernel took less than it was offered. Under mu, released meanwhile.
+func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
+	l := c.loop
+	if c.ext != nil {
+		if limit = c.writeAllowance(limit); limit == 0 {
+			return 0, true, nil
+		}
+	}
+	if f := c.out.File(); f != nil {
+		return c.sendFile(f, limit)
+	}
+	bufs := c.out.Peek(l.iov[:0], min(limit, sock.MaxRaw))
+	offered := 0
+	for _, p := range bufs {
+		offered += len(p)
+	}
+	if offered > 0 {
+		c.mu.Unlock()
+		if len(bufs) == 1 {
+			n, err = l.srv.calls.Write(c.ev.FD(), bufs[0])
+		} else {
+			n, err = l.srv.calls.Writev(c.ev.FD(), bufs)
+		}
+		clear(bufs) // or they would keep what was written alive
+		c.mu.Lock()
+		if err != nil {
+			if n = 0; wouldBlock(err) {
+				return 0, true, nil
+			}
+			return 0, false, err
+		}
+	}
+	c.wroteOut(n)
+	if c.ext != nil {
+		c.spend(n)
+	}
+	return n, n < offered, nil
+}
+
+// wroteOut counts n bytes as given to the kernel. Under mu.
+func (c *Conn) wroteOut(n int) {
+	l := c.loop
+	l.dones = c.out.Advance(n, l.dones)
+	c.wrote += uint64(n)
+	l.srv.buffered.Add(int64(-n))
+	if c.ext != nil {
+		c.makeRoom()
+	}
+}
+
+// makeRoom lets those go on who wait for room in the output. Under mu.
+func (c *Conn) makeRoom() {
+	if c.ext.room != nil && c.ahead() < c.loop.srv.MaxOutput {
+		close(c.ext.room)
+		c.ext.room = nil
+	}
+}
+
+// sendFile sends a piece of f. It may touch a disk, so it goes through the scheduler, without the lock.
+func (c *Conn) sendFile(f *outq.File, limit int) (n int, full bool, err error) {
+	l := c.loop
+	want := int(min(f.Remain, int64(limit)))
+	offset := f.Offset
+	c.mu.Unlock()
+	var raw syscall.RawConn
+	if want > 0 {
+		if raw, err = f.F.SyscallConn(); err == nil {
+			if e := raw.Control(func(fd uintptr) { n, err = l.srv.calls.SendFile(c.ev.FD(), int(fd), &offset, want) }); e != nil {
+				err = e
+			}
+		}
+	}
+	c.mu.Lock()
+	switch {
+	case err != nil && wouldBlock(err):
+		return 0, true, nil
+	case err == nil && n == 0 && want > 0:
+		return 0, false, io.ErrUnexpectedEOF // the file is shorter than was said
+	case err != nil:
+		return 0, false, err
+	}
+	l.dones = c.out.AdvanceFile(int64(n), l.dones)
+	c.wrote += uint64(n)
+	if c.ext != nil {
+		c.spend(n)
+	}
+	return n, false, nil
+}
+
+// waitForRoom has the kernel tell when its buffer has room. Under mu.
+func (c *Conn) waitForRoom() error {
+	c.flags |= flagWriting
+	if c.flags&flagClosing == 0 { // then CloseTimeout bounds the flushing
+		c.since = c.loop.now()
+	}
+	return c.watch()
+}
+
+// onWritable writes on. Only when the kernel tells of room again and nothing has waited for it is it asked to stop: most output
+// that meets a full buffer meets it again.
+func (c *Conn) onWritable() {
+	if c.flags&flagWriting == 0 {
+		if err := c.watch(); err != nil {
+			c.fail(err)
+		}
+		return
+	}
+	c.flags &^= flagWriting
+	c.mu.Lock()
+	c.place |= visited
+	c.flush()
+}
+
+// watch makes the event wait for what the flags say.
+func (c *Conn) watch() error {
+	var want event.Flags
+	if c.flags&flagReading != 0 {
+		want |= event.Read
+	}
+	if c.flags&flagWatching != 0 {
+		want |= event.Closed
+	}
+	if c.flags&(flagWriting|flagDialing) != 0 {
+		want |= event.Write
+	}
+	return c.ev.SetConditions(want)
+}
+
+// wouldBlock says that a call is to be made again when the descriptor is ready.
+func wouldBlock(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }
+
+// report tells who asked what has become of a write.
+func (l *loop) report(dones []outq.Done, reason error) {
+	for i, done := range dones {
+		dones[i] = nil
+		if l.srv.OnPanic != nil {
+			l.guard(nil, func() { done(reason) })
+		} else {
+			done(reason)
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package server_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
+
+// flooded is a server with one worker, which is blocked until release is closed, and a queue of two that is full.
+type flooded struct {
+	*running
+	release chan struct{}
+	blocked []net.Conn // one in work, two in the queue
+	reasons chan error // that Close is told
+}
+
+func flood(t *testing.T, r rig, srv *server.Server) *flooded {
+	t.Helper()
+	f := &flooded{release: make(chan struct{})}
+	srv.Workers, srv.Queue = 1, 2
+	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		if string(line) == "block" {
+			<-f.release
+		}
+		_, _ = w.Write(append(line, '\n'))
+	})
+	f.reasons, d.Closed = closings()
+	srv.Handler = d
+	f.running = start(t, r, srv)
+	for i := range 3 {
+		nc := f.dial(t)
+		send(t, nc, "block\n")
+		until(t, "a full queue", func() bool { st := f.Stats(); return st.Running == 1 && st.Waiting == i })
+		f.blocked = append(f.blocked, nc)
+	}
+	return f
+}
+
+// TestS5AFullQueueStopsReading: nothing is refused and nothing lost, whichever loop it came to, and what a client sends meanwhile
+// stays in the kernel.
+func TestS5AFullQueueStopsReading(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const clients, lines = 12, 2000
+		f := flood(t, r, &server.Server{})
+		errs := make(chan error, clients)
+		var ncs []net.Conn
+		for i := range clients {
+			nc := f.dial(t)
+			ncs = append(ncs, nc)
+			go func() { errs <- pipelined(nc, strings.Repeat("x", 500)+fmt.Sprint(i), lines) }()
+		}
+		until(t, "everybody", func() bool { return f.Stats().Opened == clients+3 && f.Stats().BytesRead > clients*1000 })
+		if st := f.Stats(); st.MaxWaiting != 2 || st.Buffered > clients*(64<<10)+100 {
+			t.Errorf("%d requests waited, %d bytes are held; want 2 and at most what one read takes of each", st.MaxWaiting, st.Buffered)
+		}
+		close(f.release)
+		for range clients {
+			if err := await(t, errs, "all answers"); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, nc := range f.blocked {
+			expect(t, nc, "block\n")
+		}
+		hangUp(append(ncs, f.blocked...)...)
+		f.shutdown(t)
+		if st := f.Stats(); st.Busy != 0 || st.MaxWaiting != 2 || st.Buffered != 0 || st.Requests != clients*lines+3 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// TestS5AFullQueueRefuses: who finds the queue full is told so, in the turn of his request, and goes on.
+func TestS5AFullQueueRefuses(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		f := flood(t, r, &server.Server{WhenFull: server.Refuse, BusyText: "busy\n"})
+		for range 3 {
+			nc := f.dial(t)
+			send(t, nc, "one\ntwo\n")
+			expect(t, nc, "busy\nbusy\n")
+			f.blocked = append(f.blocked, nc)
+		}
+		if st := f.Stats(); st.Busy != 6 || st.MaxWaiting != 2 {
+			t.Errorf("%d requests were refused and %d waited, want 6 and 2", st.Busy, st.MaxWaiting)
+		}
+		close(f.release)
+		for _, nc := range f.blocked[:3] {
+			expect(t, nc, "block\n")
+		}
+		for _, nc := range f.blocked[3:] {
+			send(t, nc, "three\n")
+			expect(t, nc, "three\n")
+		}
+		hangUp(f.blocked...)
+		f.shutdown(t)
+	})
+}
+
+// TestRefusalsKeepTheOrderOfConcurrentRequests: the refusal comes behind the answers to what came before it.
+func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		release := make(chan struct{})
+		s := start(t, r, &server.Server{Workers: 1, Queue: 1, WhenFull: server.Refuse, BusyText: "busy\n",
+			Handler: several(10, func(w *server.Reply, line []byte) {
+				<-release
+				_, _ = w.Write(append(line, '\n'))
+			})})
+		nc := s.dial(t)
+		send(t, nc, "a\n")
+		until(t, "a request in work", func() bool { return s.Stats().Running == 1 })
+		send(t, nc, "b\nc\nd\n")
+		until(t, "two refusals", func() bool { return s.Stats().Busy == 2 })
+		close(release)
+		expect(t, nc, "a\nb\nbusy\nbusy\n")
+		send(t, nc, "e\n")
+		expect(t, nc, "e\n")
+		hangUp(nc)
+		s.shutdown(t)
+	})
+}
+
+// TestAFullQueueCloses: the connection whose request finds it full is closed with ErrOverload; the others go on.
+func TestAFullQueueCloses(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		f := flood(t, r, &server.Server{WhenFull: server.CloseConn})
+		nc := f.dial(t)
+		send(t, nc, "one\n")
+		if n, err := nc.Read(make([]byte, 1)); err == nil {
+			t.Errorf("read %d bytes, want the end", n)
+		}
+		wantError(t, "Close", await(t, f.reasons, "Close"), server.ErrOverload)
+		close(f.release)
+		for _, nc := range f.blocked {
+			expect(t, nc, "block\n")
+		}
+		hangUp(f.blocked...)
+		f.shutdown(t)
+		if st := f.Stats(); st.Busy != 1 || st.Buffered != 0 || st.Opened != st.Closed {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// TestWhatWaitsForRoomEndsWithTheServer: a request that found no room has a connection, and that one's Close is told.
+func TestWhatWaitsForRoomEndsWithTheServer(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		f := flood(t, r, &server.Server{})
+		for range 4 {
+			nc := f.dial(t)
+			send(t, nc, "waits\n")
+		}
+		until(t, "everybody", func() bool { return f.Stats().BytesRead == 3*6+4*6 })
+		ended := make(chan error, 1)
+		go func() { ended <- f.Close() }()
+		var late *server.ShutdownError
+		err := await(t, ended, "Close")
+		close(f.release)
+		if !asError(err, &late) || late.Handlers != 1 || late.Conns != 7 {
+			t.Errorf("Close: %v; want 1 handler and 7 connections", err)
+		}
+		if st := f.Stats(); st.Opened != 7 || st.Closed != 7 {
+			t.Errorf("%d connections were opened and %d closed", st.Opened, st.Closed)
+		}
+		until(t, "an empty account", func() bool { return f.Stats().Buffered == 0 })
+	})
+}

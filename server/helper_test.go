@@ -1,0 +1,248 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/server"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// patience is when a test gives up on something that should happen at once. It is no measure of speed.
+const patience = 20 * time.Second
+
+// rig is one way to run a server: the tests run in each of them. Backend and driver are the environment's (EVMQ_BACKEND,
+// EVMQ_DRIVER, EVMQ_WAKER).
+type rig struct {
+	network string // tcp or unix
+	tls     bool
+	loops   int
+}
+
+func (r rig) String() string {
+	kind := "plain"
+	if r.tls {
+		kind = "tls"
+	}
+	return fmt.Sprintf("%s-%s-%d", r.network, kind, r.loops)
+}
+
+// rigs is the table.
+func rigs() []rig {
+	return []rig{{"tcp", false, 1}, {"tcp", false, 3}, {"tcp", true, 1}, {"tcp", true, 3}, {"unix", false, 1}, {"unix", true, 3}}
+}
+
+// each runs a test in every rig.
+func each(t *testing.T, test func(t *testing.T, r rig)) {
+	t.Helper()
+	for _, r := range rigs() {
+		t.Run(r.String(), func(t *testing.T) { test(t, r) })
+	}
+}
+
+// running is a server that runs.
+type running struct {
+	*server.Server
+	rig  rig
+	addr net.Addr
+}
+
+// start starts srv in the rig. It is closed when the test ends, unless the test did so.
+func start(t testing.TB, r rig, srv *server.Server) *running {
+	t.Helper()
+	if srv.Loops == 0 {
+		srv.Loops = r.loops
+	}
+	if srv.Logger == nil {
+		srv.Logger = slog.New(slog.DiscardHandler)
+	}
+	if r.tls && srv.TLS == nil {
+		srv.TLS = serverTLS()
+	}
+	address := "127.0.0.1:0"
+	if r.network == "unix" {
+		address = filepath.Join(t.TempDir(), "s")
+	}
+	ln, err := srv.Listen(r.network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := srv.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return &running{srv, r, ln.Addr()}
+}
+
+// dial connects a client, which is closed when the test ends.
+func (s *running) dial(t testing.TB) net.Conn {
+	t.Helper()
+	nc := s.dialPlain(t)
+	if s.rig.tls {
+		nc = tls.Client(nc, clientTLS())
+	}
+	return nc
+}
+
+// dialPlain is dial without TLS.
+func (s *running) dialPlain(t testing.TB) net.Conn {
+	t.Helper()
+	nc, err := net.DialTimeout(s.addr.Network(), s.addr.String(), patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	t.Cleanup(func() { nc.Close() })
+	return nc
+}
+
+// closeWrite closes a client's sending half.
+func closeWrite(t testing.TB, nc net.Conn) {
+	t.Helper()
+	must(t, nc.(halfCloser).CloseWrite())
+}
+
+type halfCloser interface{ CloseWrite() error }
+
+// shutdown shuts the server down in order, and fails the test if that does not succeed.
+func (s *running) shutdown(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Fatalf("Shutdown: %v", err)
+	}
+}
+
+// certificate is made once.
+var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(cert)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: cert}, pool
+})
+
+func serverTLS() *tls.Config {
+	cert, _ := certificate()
+	return &tls.Config{Certificates: []tls.Certificate{cert}}
+}
+
+func clientTLS() *tls.Config {
+	_, pool := certificate()
+	return &tls.Config{RootCAs: pool, ServerName: "localhost"}
+}
+
+// must fails the test on an error.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await waits for ch, or fails the test.
+func await[T any](t testing.TB, ch <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-time.After(patience):
+		t.Fatalf("%s did not happen within %v", what, patience)
+	}
+	return v
+}
+
+// send writes all of p from a client.
+func send(t testing.TB, nc net.Conn, p string) {
+	t.Helper()
+	if _, err := io.WriteString(nc, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expect reads exactly want from a client.
+func expect(t testing.TB, r io.Reader, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(r, got); err != nil || string(got) != want {
+		t.Fatalf("read %q, %v; want %q", got[:n], err, want)
+	}
+}
+
+// expectEOF wants the end of the stream, and nothing before it.
+func expectEOF(t testing.TB, r io.Reader) {
+	t.Helper()
+	rest, err := io.ReadAll(r)
+	if err != nil || len(rest) > 0 {
+		t.Fatalf("read %q, %v; want the end", rest, err)
+	}
+}
+
+// calls is a Handler of functions; those that are nil do nothing.
+type calls struct {
+	open  func(c *server.Conn)
+	data  func(c *server.Conn, p []byte) (int, error)
+	close func(c *server.Conn, reason error)
+}
+
+func (h calls) Open(c *server.Conn) {
+	if h.open != nil {
+		h.open(c)
+	}
+}
+
+func (h calls) Data(c *server.Conn, p []byte) (int, error) {
+	if h.data != nil {
+		return h.data(c, p)
+	}
+	return len(p), nil
+}
+
+func (h calls) Close(c *server.Conn, reason error) {
+	if h.close != nil {
+		h.close(c, reason)
+	}
+}
+
+// echo writes back what comes.
+func echo(c *server.Conn, p []byte) (int, error) { return c.Write(p) }
+
+// echoLines answers each line on a worker with the same line.
+func echoLines() *server.Dispatcher {
+	return server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		_, _ = w.Write(line) // fails only when the client is gone
+		_, _ = w.WriteString("\n")
+	})
+}

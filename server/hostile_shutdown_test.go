@@ -1,0 +1,157 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// ledger counts a server's calls of Open and Close.
+type ledger struct{ opened, closed atomic.Int64 }
+
+func (l *ledger) Open(*server.Conn)                          { l.opened.Add(1) }
+func (l *ledger) Data(_ *server.Conn, p []byte) (int, error) { return len(p), nil }
+func (l *ledger) Close(c *server.Conn, reason error)         { l.closed.Add(1) }
+func (l *ledger) balance(t *testing.T, srv *server.Server) {
+	t.Helper()
+	if st := srv.Stats(); l.opened.Load() != l.closed.Load() || st.Conns != 0 || st.Buffered != 0 {
+		t.Fatalf("after Shutdown Open was called %d times, Close %d times; %d connections, %d bytes buffered",
+			l.opened.Load(), l.closed.Load(), st.Conns, st.Buffered)
+	}
+}
+
+// TestWhatComesInDuringShutdownIsClosed has connections come in by every way at the moment of the shutdown: each is refused, or
+// has its Close before Shutdown returns.
+func TestWhatComesInDuringShutdownIsClosed(t *testing.T) {
+	outside, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer outside.Close()
+	go func() { // what the server dials
+		for {
+			nc, err := outside.Accept()
+			if err != nil {
+				return
+			}
+			nc.Close()
+		}
+	}()
+	ways := map[string]func(s *running, h server.Handler) error{
+		"accept": func(s *running, h server.Handler) error {
+			nc, err := net.Dial(s.addr.Network(), s.addr.String())
+			if err == nil {
+				nc.Close()
+			}
+			return err
+		},
+		"adopt": func(s *running, h server.Handler) error {
+			nc, err := net.Dial(outside.Addr().Network(), outside.Addr().String())
+			if err != nil {
+				return err
+			}
+			if _, err = s.Adopt(nc, h); err != nil {
+				nc.Close()
+			}
+			return err
+		},
+		"dial": func(s *running, h server.Handler) error {
+			_, err := s.Dial("tcp", outside.Addr().String(), server.DialOptions{Handler: calls{}})
+			return err
+		},
+		"listen": func(s *running, h server.Handler) error {
+			ln, err := s.Listen("tcp", "127.0.0.1:0")
+			if err == nil {
+				err = ln.Close()
+			}
+			return err
+		},
+	}
+	for name, come := range ways {
+		for _, gently := range []bool{true, false} {
+			t.Run(map[bool]string{true: "shutdown ", false: "close "}[gently]+name, func(t *testing.T) {
+				for range 100 {
+					h := new(ledger)
+					s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: h})
+					var coming sync.WaitGroup
+					for range 2 {
+						coming.Go(func() {
+							for come(s, h) == nil {
+							}
+						})
+					}
+					time.Sleep(300 * time.Microsecond) // so that some have come; none need have
+					if gently {
+						s.shutdown(t)
+					} else {
+						must(t, s.Close())
+					}
+					h.balance(t, s.Server)
+					coming.Wait()
+					h.balance(t, s.Server)
+				}
+			})
+		}
+	}
+}
+
+// TestRequestsThatWaitForAWorkerEndWithTheServer closes a server whose workers' queue is full: the connections whose requests
+// have not begun have their Close too.
+func TestRequestsThatWaitForAWorkerEndWithTheServer(t *testing.T) {
+	var closed atomic.Int64
+	started := make(chan struct{}, 10)
+	h := echoLines()
+	h.Serve = func(w *server.Reply, _ []byte) {
+		started <- struct{}{}
+		<-w.Context().Done()
+	}
+	h.Closed = func(*server.Conn, error) { closed.Add(1) }
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h, Workers: 1, Queue: 1})
+	for range 6 {
+		send(t, s.dial(t), "request\n")
+	}
+	await(t, started, "a request")
+	for s.Stats().BytesRead < 6*8 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := s.Shutdown(ctx)
+	var late *server.ShutdownError
+	if !errors.As(err, &late) {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); late.Handlers == 0 && (closed.Load() != 6 || st.Conns != 0 || st.Buffered != 0) {
+		t.Errorf("%d of 6 calls of Close, %v, %+v", closed.Load(), err, st)
+	}
+	if n := closed.Load(); n < 5 { // all but the one that was in work
+		t.Errorf("%d calls of Close for 6 connections, of which one had a handler that ran: %v", n, err)
+	}
+}
+
+// TestRefusedClientsAreClosedWithTheServer shuts down while clients are being told that the server is full.
+func TestRefusedClientsAreClosedWithTheServer(t *testing.T) {
+	if _, err := os.Stat("/proc/self/fd"); err != nil {
+		t.Log("what is left open shows when all tests have run")
+	}
+	before := takeStock().descriptors
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}, MaxConns: 1})
+	clients := []net.Conn{s.dial(t), s.dial(t), s.dial(t)}
+	for s.Stats().Refused < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, s.Close())
+	for _, nc := range clients {
+		_, _ = io.Copy(io.Discard, nc) // to its end, or to a reset
+		nc.Close()
+	}
+	if after := takeStock().descriptors; after > before {
+		t.Errorf("%d descriptors before, %d afterwards", before, after)
+	}
+}

@@ -1,0 +1,257 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/sock"
+)
+
+var errOnLoop = event.ErrOnLoop
+
+// ListenAndServe opens a listening socket and serves it until the server is shut down: ErrServerClosed is returned then, and
+// Shutdown or Close has its own result. Networks are tcp, tcp4, tcp6 and unix. May block; not in a callback.
+func (s *Server) ListenAndServe(network, address string) error {
+	ln, err := s.Listen(network, address)
+	if err != nil {
+		return err
+	}
+	return ln.Wait()
+}
+
+// Serve accepts connections from l, which is the server's from now on, until the server is shut down or l.Close is called.
+// Listeners that have a descriptor (as those of package net) are accepted from on a loop. Of any other, Accept is
+// called on this goroutine, and the connections have to have a descriptor (SyscallConn). May block; not in a callback.
+func (s *Server) Serve(l net.Listener) error {
+	ln, err := s.AddListener(l)
+	if err != nil {
+		return err
+	}
+	return ln.Wait()
+}
+
+// A Listener is one of a server's listening sockets.
+type Listener struct {
+	srv      *Server
+	addr     net.Addr
+	handler  Handler
+	accepts  []*acceptor
+	original net.Listener // brought by Serve; closed with this
+	unlink   string       // a unix socket's path
+	done     chan struct{}
+	once     sync.Once
+	err      error
+
+	accepted atomic.Uint64
+}
+
+// acceptor is a listening descriptor on a loop.
+type acceptor struct {
+	ln      *Listener
+	loop    *loop
+	fd      int
+	e       event.Event
+	balance bool // hands connections to other loops, too
+	backoff time.Duration
+	retry   *event.Event
+	known   bool // e is an event of the loop
+	closed  bool
+}
+
+// Listen opens a listening socket and begins to accept from it. It starts the server if need be. Errors: ErrConfig, ErrServerClosed, the
+// system's. A name in the address is looked up before it returns. May block; not in a callback.
+func (s *Server) Listen(network, address string) (*Listener, error) {
+	return s.ListenHandler(network, address, nil)
+}
+
+// ListenHandler is Listen with a handler for what comes in there; nil means the server's. May block; not in a callback.
+func (s *Server) ListenHandler(network, address string, h Handler) (*Listener, error) {
+	fail := func(err error) (*Listener, error) {
+		return nil, fmt.Errorf("listen on %s %s: %w", network, address, err)
+	}
+	if err := s.begin(h); err != nil {
+		return fail(err)
+	}
+	if !isStream(network) {
+		return fail(fmt.Errorf("%w: network %q", ErrConfig, network))
+	}
+	o := s.Socket
+	loops := s.loops[:1]
+	if s.ReusePort && network != "unix" {
+		o.ReusePort = true
+		loops = s.loops
+	}
+	if err := o.Check(network); err != nil {
+		return fail(fmt.Errorf("%w: Socket: %w", ErrConfig, err))
+	}
+	ln := &Listener{srv: s, handler: h, done: make(chan struct{})}
+	for _, l := range loops {
+		fd, addr, unlink, err := sock.Listen(&s.ListenConfig, network, address, &o)
+		if err != nil {
+			for _, a := range ln.accepts {
+				err = errors.Join(err, unix.Close(a.fd))
+			}
+			return fail(err)
+		}
+		ln.addr, ln.unlink = addr, unlink
+		ln.accepts = append(ln.accepts, &acceptor{ln: ln, loop: l, fd: fd, balance: len(loops) == 1})
+		if _, port, err := net.SplitHostPort(addr.String()); err == nil { // the others take the port that the first was given
+			host, _, _ := net.SplitHostPort(address)
+			address = net.JoinHostPort(host, port)
+		}
+	}
+	if err := s.open1(ln); err != nil {
+		return fail(err)
+	}
+	return ln, nil
+}
+
+// AddListener is Listen for a listener that is open already and is the server's from now on. Any goroutine.
+func (s *Server) AddListener(l net.Listener) (*Listener, error) {
+	fail := func(err error) (*Listener, error) { return nil, fmt.Errorf("serve %v: %w", l.Addr(), err) }
+	if err := s.begin(nil); err != nil {
+		return fail(err)
+	}
+	ln := &Listener{srv: s, addr: l.Addr(), original: l, done: make(chan struct{})}
+	if sc, ok := l.(syscall.Conn); ok {
+		fd, err := sock.DupConn(sc)
+		if err != nil {
+			return fail(err)
+		}
+		// What the listener has, its connections inherit, where they do.
+		if err := s.Socket.ApplyConn(l.Addr().Network(), fd); err != nil {
+			return fail(errors.Join(err, unix.Close(fd)))
+		}
+		ln.accepts = []*acceptor{{ln: ln, loop: s.loops[0], fd: fd, balance: true}}
+	}
+	if err := s.open1(ln); err != nil {
+		return fail(err)
+	}
+	if len(ln.accepts) == 0 {
+		go ln.acceptBlocking()
+	}
+	return ln, nil
+}
+
+// begin starts the server and looks at who is to serve.
+func (s *Server) begin(h Handler) error {
+	if err := s.Start(); err != nil {
+		return err
+	}
+	if h == nil {
+		h = s.Handler
+	}
+	if h == nil {
+		return fmt.Errorf("%w: Handler is nil", ErrConfig)
+	}
+	return checkHandler(h)
+}
+
+// open1 makes a listener known and its loops watch it.
+func (s *Server) open1(ln *Listener) error {
+	s.mu.Lock()
+	err := s.runningLocked()
+	if err == nil {
+		s.listeners[ln] = struct{}{}
+	}
+	for _, a := range ln.accepts { // under mu, so that Shutdown finds the listener either not at all or with its events
+		if err == nil {
+			if err = a.loop.ev.InitEvent(&a.e, a.fd, event.Read|event.Persist, a.accept); err == nil {
+				a.known = true
+				err = a.e.Add(event.NoTimeout)
+			}
+		}
+	}
+	s.mu.Unlock()
+	if err != nil {
+		ln.stop()
+	}
+	return err
+}
+
+// Addr is the address that it listens on. Any goroutine.
+func (ln *Listener) Addr() net.Addr { return ln.addr }
+
+// Accepted is how many connections have come in, those that were refused included. Any goroutine.
+func (ln *Listener) Accepted() uint64 { return ln.accepted.Load() }
+
+// Close stops accepting. Connections that were accepted go on. Any goroutine.
+func (ln *Listener) Close() error {
+	ln.stop()
+	return nil
+}
+
+// Wait waits until the listener is closed and returns the reason: ErrServerClosed, after a shutdown of the server; nil after
+// Close; else what Accept said. May block; not in a callback.
+func (ln *Listener) Wait() error {
+	<-ln.done
+	if ln.srv.running() != nil {
+		return ErrServerClosed
+	}
+	return ln.err
+}
+
+// stop closes the listener, its descriptors on their loops.
+func (ln *Listener) stop() {
+	ln.once.Do(func() {
+		s := ln.srv
+		s.mu.Lock()
+		delete(s.listeners, ln)
+		s.mu.Unlock()
+		var closing sync.WaitGroup
+		for _, a := range ln.accepts {
+			closing.Add(1)
+			if a.loop.ev.Post(func() { a.close(); closing.Done() }) != nil {
+				a.close()
+				closing.Done()
+			}
+		}
+		if ln.original != nil {
+			if err := ln.original.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				s.Logger.Warn("server: close listener", "addr", ln.addr.String(), "err", err)
+			}
+		}
+		if ln.unlink != "" {
+			if err := os.Remove(ln.unlink); err != nil && !errors.Is(err, os.ErrNotExist) {
+				s.Logger.Warn("server: remove socket", "path", ln.unlink, "err", err)
+			}
+		}
+		close(ln.done)
+	})
+}
+
+// acceptBlocking accepts from a listener without a descriptor.
+func (ln *Listener) acceptBlocking() {
+	for {
+		nc, err := ln.original.Accept()
+		if err != nil {
+			select {
+			case <-ln.done:
+			default:
+				ln.err = fmt.Errorf("accept from %v: %w", ln.addr, err)
+				ln.stop()
+			}
+			return
+		}
+		ln.accepted.Add(1)
+		if _, err := ln.srv.Adopt(nc, ln.handler); err != nil {
+			ln.srv.totals.acceptErrors.Add(1)
+			ln.srv.Logger.Warn("server: adopt accepted connection", "addr", ln.addr.String(), "err", err)
+			_ = nc.Close() // there is nobody to tell
+		}
+	}
+}
+
+func isStream(network string) bool {
+	return strings.HasPrefix(network, "tcp") && len(network) <= 4 || network == "unix"
+}

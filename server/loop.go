@@ -1,0 +1,214 @@
+package server
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/outq"
+	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/msgqueue"
+)
+
+// A loop is one of a server's loops with what its connections share. All but the marked fields belong to its goroutine.
+//
+// Its turn: descriptors that are ready are read and their bytes given to handlers (ready); connections that other goroutines
+// have told it of are served, their output written (serve); and the requests that the turn has found are handed to the
+// workers in one go (endTurn).
+type loop struct {
+	srv   *Server
+	index int
+	ev    *event.Loop
+	queue *msgqueue.Queue[*Conn] // connections with output or a wish, each once. Any goroutine
+	count atomic.Int32           // its connections. Any goroutine
+
+	buf      []byte    // what is read, borrowed to Data
+	plain    []byte    // what TLS has decrypted
+	place    int       // of the framing in what Data was given
+	held     int       // of the connection that was flushed last: its output,
+	drained  bool      // whether all is written,
+	state    connState // and its state
+	iov      [maxVectors][]byte
+	dones    []outq.Done
+	handover []*input                        // requests of this turn
+	starved  []*input                        // requests that wait for room in the workers' queue
+	fed      *event.Event                    // activated by the workers when there is room again
+	dialing  map[*event.Event]*Conn          // Dial: those without a descriptor
+	ending   map[*Conn]struct{}              // closed, with a request still in work
+	refusals int                             // clients that are being told to go
+	cut      bool                            // everything is aborted: Shutdown's deadline
+	callback func(*event.Event, event.Flags) // ready, bound once
+}
+
+const (
+	maxVectors = 16
+	// readSize is what one read of a connection takes in a turn; the rest comes next turn, after the others.
+	readSize = sock.MaxRaw
+	// writeBudget is what a connection may write in a turn.
+	writeBudget = 4 * sock.MaxRaw
+)
+
+func (s *Server) newLoop(index int) (*loop, error) {
+	options := append([]event.Option{event.WithLogger(s.Logger)}, s.LoopOptions...)
+	ev, err := event.NewLoop(options...)
+	if err != nil {
+		return nil, fmt.Errorf("loop %d: %w", index, err)
+	}
+	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*event.Event]*Conn{}, ending: map[*Conn]struct{}{}}
+	l.callback = l.ready
+	l.queue, err = msgqueue.New(ev, msgqueue.Unbounded, l.serve, msgqueue.WithBudget(1024))
+	if err == nil {
+		_, err = ev.OnPrepare(l.endTurn)
+	}
+	if err == nil {
+		l.fed, err = ev.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) { l.feed() })
+	}
+	if err != nil {
+		_ = ev.Close() // nothing runs on it yet; err says what went wrong
+		return nil, fmt.Errorf("loop %d: %w", index, err)
+	}
+	return l, nil
+}
+
+// now is the loop's time, as this turn has read it.
+func (l *loop) now() time.Duration { return l.ev.Now() }
+
+// ready is the callback of every connection's event.
+func (l *loop) ready(e *event.Event, what event.Flags) {
+	c := l.connOf(e)
+	if c == nil || c.flags&flagGone != 0 {
+		return
+	}
+	if what&event.Timeout != 0 && !c.onTimeout() {
+		return
+	}
+	if c.flags&flagDialing != 0 {
+		if what&event.Write != 0 {
+			c.connected()
+		}
+		return
+	}
+	if what&event.Write != 0 {
+		c.onWritable()
+		if c.flags&flagGone != 0 {
+			return
+		}
+	}
+	if what&(event.Read|event.Closed) != 0 {
+		c.onReadable(what)
+	}
+}
+
+// connOf finds the connection of an event. One that is still without a descriptor stands in a list of the loop's.
+func (l *loop) connOf(e *event.Event) *Conn {
+	if fd := e.FD(); fd >= 0 {
+		return l.srv.conns.get(fd)
+	}
+	return l.dialing[e]
+}
+
+// serve is the queue's callback: c has output, or somebody wishes something of it.
+func (l *loop) serve(c *Conn) {
+	c.mu.Lock()
+	commands := c.commands
+	c.commands, c.place = 0, visited
+	if c.state != connClosed && (commands == 0 || commands == cmdDone && c.nothingLeft()) {
+		// Nearly always: output, perhaps with a worker that has finished its request. One lock for all of it.
+		if commands == cmdDone {
+			c.takeBack()
+		}
+		c.flush()
+		return
+	}
+	c.mu.Unlock()
+	c.obey(commands)
+}
+
+// obey carries out what is wished, in the order in which it makes sense, and lets the connection go on.
+func (c *Conn) obey(commands command) {
+	if commands&cmdOpen != 0 && !c.begin() {
+		return
+	}
+	if commands&cmdResolved != 0 && c.flags&(flagDialing|flagGone) == flagDialing {
+		c.connect()
+	}
+	if commands&cmdHandshaken != 0 {
+		c.handshaken()
+	}
+	if commands&cmdDone != 0 {
+		c.takeBack()
+	}
+	c.mu.Lock()
+	state, reason := c.state, c.reasonLocked()
+	paused := c.ext != nil && c.ext.paused
+	detach := c.ext != nil && c.ext.detach != nil
+	c.mu.Unlock()
+	if c.flags&flagGone != 0 {
+		c.depart()
+		return
+	}
+	if state == connClosed {
+		c.tearDown(reason)
+		return
+	}
+	if commands&cmdShutRead != 0 {
+		c.flags |= flagDeaf
+		if c.flags&flagBusy == 0 {
+			c.dropInput()
+		}
+	}
+	c.setFlag(flagPaused, paused && state < connClosing)
+	c.setFlag(flagDetach, detach)
+	if state == connClosing && c.flags&flagClosing == 0 {
+		c.beginClosing()
+		if c.flags&flagGone != 0 {
+			return
+		}
+	}
+	c.goOn()
+}
+
+func (c *Conn) setFlag(flag connFlags, on bool) {
+	if on {
+		c.flags |= flag
+	} else {
+		c.flags &^= flag
+	}
+}
+
+// goOn processes what input is left, writes, and leaves.
+func (c *Conn) goOn() {
+	if c.in != nil && c.flags&holdsInput == 0 {
+		c.mu.Lock()
+		h, ok := c.visit()
+		c.mu.Unlock()
+		c.process(c.in.rest(), h, ok)
+		if c.flags&flagGone != 0 {
+			return
+		}
+	}
+	switch {
+	case c.flags&flagMore != 0 && c.flags&(holdsRead|flagHandshake) == 0:
+		c.pumpTLS()
+		return
+	case c.flags&(flagDrain|flagLooked) == flagDrain|flagLooked && c.flags&holdsRead == 0:
+		c.onReadable(event.Read) // a request that came before the shutdown is still answered
+		if c.flags&flagGone != 0 {
+			return
+		}
+	}
+	c.mu.Lock()
+	c.place |= visited
+	c.flush()
+}
+
+// endTurn hands the turn's requests to the workers.
+func (l *loop) endTurn() {
+	if len(l.handover) == 0 {
+		return
+	}
+	l.handOver(l.handover)
+	clear(l.handover)
+	l.handover = l.handover[:0]
+}

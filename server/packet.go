@@ -1,0 +1,257 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// A PacketHandler is told of a datagram and who has sent it. p may be empty, and is borrowed until the function returns. As
+// the handler of a socket it runs on a loop, one at a time, or one on each loop with ReusePort, and must not block; what blocks goes
+// to the workers, see DispatchPackets. The zone of an IPv6 address is the interface's number.
+type PacketHandler func(pc *PacketConn, p []byte, from netip.AddrPort)
+
+// A PacketConn is a UDP socket of a server's. It has no peers and keeps nothing: a datagram is given to the handler or to the
+// kernel, or dropped and counted. What the kernel drops before, because its buffer is full, is counted by the kernel alone.
+type PacketConn struct {
+	srv     *Server
+	handler PacketHandler
+	addr    net.Addr
+	sockets []*packetSocket // one, or one for each loop, all of one address
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	stopped atomic.Bool // nothing is received any more
+
+	received, sent, bytesReceived, bytesSent, full, dropped, errors atomic.Uint64
+}
+
+// PacketStats counts what has happened on a PacketConn.
+type PacketStats struct {
+	Received      uint64 // datagrams given to the handler
+	Sent          uint64 // datagrams given to the kernel
+	BytesReceived uint64
+	BytesSent     uint64
+	Full          uint64 // writes that found the kernel's buffer full
+	Dropped       uint64 // datagrams for which the workers had no room, or no time before the server was cut off
+	Errors        uint64 // reads and other writes that failed, as with an ICMP error about an earlier datagram
+}
+
+// ListenPacket opens a UDP socket and gives h what comes in there. The networks are udp, udp4 and udp6. It starts the
+// server if need be; a Handler for connections is not needed. With ReusePort every loop has a socket, else the sockets of
+// a server take turns on its loops. Of the Server's fields, Socket and ListenConfig count, OnPanic (with a nil Conn), and Workers, Queue and
+// MaxBuffered for what is dispatched. Errors: ErrConfig, ErrServerClosed, the system's. A name in the address is looked up
+// before it returns. May block; not in a callback.
+func (s *Server) ListenPacket(network, address string, h PacketHandler) (*PacketConn, error) {
+	pc, err := s.listenPacket(network, address, h)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s %s: %w", network, address, err)
+	}
+	return pc, nil
+}
+
+func (s *Server) listenPacket(network, address string, h PacketHandler) (*PacketConn, error) {
+	if err := s.beginPackets(h); err != nil {
+		return nil, err
+	}
+	if network != "udp" && network != "udp4" && network != "udp6" {
+		return nil, fmt.Errorf("%w: network %q", ErrConfig, network)
+	}
+	o := s.Socket
+	o.DeferAccept, o.FastOpen = 0, 0 // the listeners'
+	loops := []*loop{s.nextLoop()}
+	if s.ReusePort {
+		o.ReusePort = true
+		loops = s.loops
+	}
+	if err := o.Check(network); err != nil {
+		return nil, fmt.Errorf("%w: Socket: %w", ErrConfig, err)
+	}
+	pc := s.newPacketConn(h)
+	for _, l := range loops {
+		fd, addr, _, err := sock.ListenPacket(&s.ListenConfig, network, address, &o)
+		if err == nil {
+			err = pc.add(l, fd)
+		}
+		if err != nil {
+			return nil, errors.Join(err, pc.Close())
+		}
+		pc.addr, address = addr, addr.String() // the others take the port that the first was given
+	}
+	return pc, pc.open()
+}
+
+// AddPacketConn is ListenPacket for a UDP socket of package net, or of another that has SyscallConn, which may be connected.
+// The descriptor is duplicated and nc is closed, so that the Go runtime's poller does not watch it as well; on an error nc is still the
+// caller's. Errors: ErrConfig, ErrUnsupported, ErrServerClosed, the system's. Any goroutine.
+func (s *Server) AddPacketConn(nc net.PacketConn, h PacketHandler) (*PacketConn, error) {
+	pc, err := s.addPacketConn(nc, h)
+	if err != nil {
+		return nil, fmt.Errorf("add packet connection on %v: %w", nc.LocalAddr(), err)
+	}
+	return pc, nil
+}
+
+func (s *Server) addPacketConn(nc net.PacketConn, h PacketHandler) (*PacketConn, error) {
+	if err := s.beginPackets(h); err != nil {
+		return nil, err
+	}
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("%w: %T has no descriptor", ErrUnsupported, nc)
+	}
+	fd, err := sock.DupConn(sc)
+	if err != nil {
+		return nil, err
+	}
+	pc := s.newPacketConn(h)
+	pc.addr = nc.LocalAddr()
+	if err := pc.add(s.nextLoop(), fd); err != nil {
+		return nil, err
+	}
+	network, err := sock.Network(fd)
+	if err == nil && network != "udp" {
+		err = fmt.Errorf("%w: network %s", ErrUnsupported, network)
+	}
+	if err == nil {
+		err = s.Socket.ApplyConn(network, fd)
+	}
+	if err != nil {
+		return nil, errors.Join(err, pc.Close())
+	}
+	if err := pc.open(); err != nil {
+		return nil, err
+	}
+	if err := nc.Close(); err != nil {
+		s.Logger.Warn("server: close added packet connection", "addr", pc.addr.String(), "err", err)
+	}
+	return pc, nil
+}
+
+// beginPackets starts the server for h.
+func (s *Server) beginPackets(h PacketHandler) error {
+	if h == nil {
+		return fmt.Errorf("%w: PacketHandler is nil", ErrConfig)
+	}
+	return s.Start()
+}
+
+func (s *Server) newPacketConn(h PacketHandler) *PacketConn {
+	pc := &PacketConn{srv: s, handler: h}
+	pc.ctx, pc.cancel = context.WithCancelCause(s.cutCtx)
+	return pc
+}
+
+// nextLoop lets the loops take turns.
+func (s *Server) nextLoop() *loop { return s.loops[int(s.next.Add(1)-1)%len(s.loops)] }
+
+// add makes fd one of pc's, or closes it.
+func (pc *PacketConn) add(l *loop, fd int) error {
+	k := &packetSocket{pc: pc, loop: l, fd: fd}
+	local, err := sock.LocalPeer(fd)
+	k.v6 = local.IsIPv6()
+	if err == nil {
+		err = l.ev.InitEvent(&k.e, fd, event.Read|event.Persist, k.ready)
+	}
+	if errors.Is(err, event.ErrClosed) {
+		err = ErrServerClosed
+	}
+	if err != nil {
+		return errors.Join(err, pc.srv.calls.Close(fd))
+	}
+	pc.sockets = append(pc.sockets, k)
+	return nil
+}
+
+// open makes pc known, to the server first, so that a shutdown finds it. It closes pc when it fails.
+func (pc *PacketConn) open() error {
+	s := pc.srv
+	s.mu.Lock()
+	err := s.runningLocked()
+	if err == nil {
+		s.packets[pc] = struct{}{}
+	}
+	s.mu.Unlock()
+	for _, k := range pc.sockets {
+		if err == nil {
+			err = k.start()
+		}
+	}
+	if err != nil {
+		return errors.Join(err, pc.Close())
+	}
+	return nil
+}
+
+// WriteTo sends p as one datagram, at once and whole; it never waits. The zero address is the peer of a connected socket. An
+// IPv6 address may have a zone, an interface's number or name; a name is looked up. Errors: ErrFull when the kernel's
+// buffer is full, ErrClosed, or the system's, as when p is too large for a datagram, or an ICMP error came about an earlier one; nothing
+// was taken then, and nobody tries again. That the kernel has a datagram does not mean that it arrives. Any goroutine.
+func (pc *PacketConn) WriteTo(p []byte, to netip.AddrPort) (int, error) {
+	// Datagrams to one peer stay on one socket, and so in their order.
+	err := pc.sockets[int(to.Port())%len(pc.sockets)].send(p, to)
+	switch {
+	case err == nil:
+		pc.sent.Add(1)
+		pc.bytesSent.Add(uint64(len(p)))
+		return len(p), nil
+	case wouldBlock(err) || err == unix.ENOBUFS:
+		pc.full.Add(1)
+		err = ErrFull
+	case !errors.Is(err, ErrClosed):
+		pc.errors.Add(1)
+	}
+	return 0, fmt.Errorf("write %d bytes to %v: %w", len(p), to, err)
+}
+
+// Close closes the socket: its address is free when Close returns. A call of the handler that runs on another goroutine goes on,
+// and what was dispatched is still handled, but writes are refused with ErrClosed. Any goroutine.
+func (pc *PacketConn) Close() error {
+	pc.stop()
+	s := pc.srv
+	s.mu.Lock()
+	delete(s.packets, pc)
+	s.mu.Unlock()
+	var err error
+	for _, k := range pc.sockets {
+		err = errors.Join(err, k.close())
+	}
+	pc.cancel(ErrClosed)
+	if err != nil {
+		return fmt.Errorf("close packet connection on %v: %w", pc.addr, err)
+	}
+	return nil
+}
+
+// stop ends the receiving: Shutdown. Answers still go out.
+func (pc *PacketConn) stop() {
+	pc.stopped.Store(true)
+	for _, k := range pc.sockets {
+		k.stop()
+	}
+}
+
+// LocalAddr is the address that the socket is bound to, also when it is closed. Any goroutine.
+func (pc *PacketConn) LocalAddr() net.Addr { return pc.addr }
+
+// Server is the server that the socket belongs to. Any goroutine.
+func (pc *PacketConn) Server() *Server { return pc.srv }
+
+// Context ends when the socket is closed, and at the latest with Shutdown's deadline. Any goroutine.
+func (pc *PacketConn) Context() context.Context { return pc.ctx }
+
+// Stats returns the counts of this moment. Any goroutine.
+func (pc *PacketConn) Stats() PacketStats {
+	return PacketStats{
+		Received: pc.received.Load(), BytesReceived: pc.bytesReceived.Load(), Sent: pc.sent.Load(), BytesSent: pc.bytesSent.Load(),
+		Full: pc.full.Load(), Dropped: pc.dropped.Load(), Errors: pc.errors.Load(),
+	}
+}

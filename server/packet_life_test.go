@@ -1,0 +1,262 @@
+package server_test
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/server"
+)
+
+func ignorePacket(*server.PacketConn, []byte, netip.AddrPort) {}
+
+func TestAPacketSocketIsCheckedWhenItIsOpened(t *testing.T) {
+	srv := &server.Server{Loops: 1} // without a Handler for connections, of which there are none
+	defer srv.Close()
+	for _, c := range []struct {
+		network, address string
+		h                server.PacketHandler
+		want             error
+	}{
+		{"udp", "127.0.0.1:0", nil, server.ErrConfig},
+		{"udp", "127.0.0.1:0", server.DispatchPackets(nil), server.ErrConfig},
+		{"tcp", "127.0.0.1:0", ignorePacket, server.ErrConfig},
+		{"unixgram", "x", ignorePacket, server.ErrConfig},
+		{"udp4", "[::1]:0", ignorePacket, &net.AddrError{}},
+	} {
+		pc, err := srv.ListenPacket(c.network, c.address, c.h)
+		if addrErr := (*net.AddrError)(nil); pc != nil || !errors.Is(err, c.want) && !errors.As(err, &addrErr) {
+			t.Errorf("%s %s: %v, %v; want %v", c.network, c.address, pc, err, c.want)
+		}
+	}
+	pc, err := srv.ListenPacket("udp4", "127.0.0.1:0", ignorePacket)
+	must(t, err)
+	if _, err := srv.ListenPacket("udp4", pc.LocalAddr().String(), ignorePacket); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("the same address again: %v", err)
+	}
+	must(t, srv.Close())
+	if _, err := srv.ListenPacket("udp", "127.0.0.1:0", ignorePacket); !errors.Is(err, server.ErrServerClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestAnAddedSocketKeepsWhatWaitsInIt(t *testing.T) {
+	nc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	must(t, err)
+	client := dialPacket(t, nc.LocalAddr().String())
+	send(t, client, "early")
+	s := packetServer(t, &server.Server{})
+	pc, err := s.AddPacketConn(nc, echoPacket)
+	must(t, err)
+	expectPacket(t, client, "early")
+	if _, err := nc.WriteTo(nil, client.LocalAddr()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the caller's own is not closed: %v", err)
+	}
+	if pc.LocalAddr().String() != client.RemoteAddr().String() {
+		t.Errorf("its address is %v", pc.LocalAddr())
+	}
+}
+
+// TestAConnectedSocketOutlivesItsPeer sends to a peer that is gone, which the kernel tells, and then is there again.
+func TestAConnectedSocketOutlivesItsPeer(t *testing.T) {
+	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	must(t, err)
+	addr := peer.LocalAddr().(*net.UDPAddr)
+	must(t, peer.Close())
+	got := make(chan string, 1)
+	s := packetServer(t, &server.Server{})
+	pc, err := s.AddPacketConn(dialPacket(t, addr.String()), func(_ *server.PacketConn, p []byte, _ netip.AddrPort) {
+		got <- string(p)
+	})
+	must(t, err)
+	until(t, "an ICMP error", func() bool {
+		_, _ = pc.WriteTo([]byte("anybody?"), netip.AddrPort{}) // now and then it is told of the error, instead of the loop
+		return pc.Stats().Errors > 0
+	})
+	peer, err = net.ListenUDP("udp4", addr)
+	must(t, err)
+	defer peer.Close()
+	_, err = peer.WriteTo([]byte("here I am"), pc.LocalAddr())
+	must(t, err)
+	if text := await(t, got, "a datagram"); text != "here I am" {
+		t.Errorf("received %q", text)
+	}
+	until(t, "a datagram to the peer", func() bool {
+		_, err := pc.WriteTo([]byte("hello"), netip.AddrPort{})
+		return err == nil
+	})
+	if n, _, err := peer.ReadFrom(make([]byte, 10)); n != 5 || err != nil {
+		t.Errorf("the peer received %d bytes, %v", n, err)
+	}
+}
+
+func TestWhatIsNoUDPSocketStaysTheCallers(t *testing.T) {
+	s := packetServer(t, &server.Server{})
+	path := filepath.Join(t.TempDir(), "s")
+	nc, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	must(t, err)
+	defer nc.Close()
+	if _, err := s.AddPacketConn(nc, ignorePacket); !errors.Is(err, server.ErrUnsupported) {
+		t.Errorf("unixgram: %v", err)
+	}
+	if _, err := s.AddPacketConn(struct{ net.PacketConn }{nc}, ignorePacket); !errors.Is(err, server.ErrUnsupported) {
+		t.Errorf("without a descriptor: %v", err)
+	}
+	if _, err := nc.WriteTo([]byte("x"), nc.LocalAddr()); err != nil {
+		t.Errorf("it was taken: %v", err)
+	}
+}
+
+// TestAHandlerMayCloseItsSocket: no further datagram is received after that, though some wait.
+func TestAHandlerMayCloseItsSocket(t *testing.T) {
+	nc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	must(t, err)
+	client := dialPacket(t, nc.LocalAddr().String())
+	for range 5 {
+		send(t, client, "x")
+	}
+	closed := make(chan error, 5)
+	s := packetServer(t, &server.Server{})
+	pc, err := s.AddPacketConn(nc, func(pc *server.PacketConn, _ []byte, _ netip.AddrPort) { closed <- pc.Close() })
+	must(t, err)
+	if err := await(t, closed, "the first datagram"); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	s.shutdown(t)
+	if st := pc.Stats(); st.Received != 1 {
+		t.Errorf("%d datagrams were received, 4 of them after Close", st.Received)
+	}
+}
+
+// TestNothingIsSentAfterClose closes sockets while others write through them, and then takes their descriptors' numbers for
+// sockets of its own: a datagram from one of those would have been sent by a writer that came too late.
+func TestNothingIsSentAfterClose(t *testing.T) {
+	s := packetServer(t, &server.Server{})
+	sink, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	must(t, err)
+	to := local(sink)
+	var owners, strangers sync.Map
+	seen := make(chan struct{})
+	go func() {
+		defer close(seen)
+		for {
+			_, from, err := sink.ReadFromUDPAddrPort(make([]byte, 10))
+			if err != nil {
+				return
+			}
+			if _, ok := strangers.Load(from.Port()); ok {
+				if _, ok := owners.Load(from.Port()); !ok {
+					t.Errorf("a datagram came from %v", from)
+				}
+			}
+		}
+	}()
+	for range 50 {
+		pc := s.listenPacket(t, ignorePacket)
+		owners.Store(uint16(pc.LocalAddr().(*net.UDPAddr).Port), nil)
+		begun := make(chan struct{}, 4)
+		var writers sync.WaitGroup
+		for range 4 {
+			writers.Go(func() {
+				_, err := pc.WriteTo([]byte("x"), to)
+				for begun <- struct{}{}; !errors.Is(err, server.ErrClosed); {
+					if _, err = pc.WriteTo([]byte("x"), to); err != nil && !errors.Is(err, server.ErrClosed) && !errors.Is(err, server.ErrFull) {
+						t.Errorf("WriteTo: %v", err)
+						return
+					}
+				}
+			})
+		}
+		await(t, begun, "the first write")
+		must(t, pc.Close())
+		for range 4 { // they are given the lowest numbers that are free
+			c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+			must(t, err)
+			strangers.Store(local(c).Port(), nil)
+			defer c.Close()
+		}
+		writers.Wait()
+		must(t, pc.Close()) // again: nothing
+	}
+	must(t, sink.Close())
+	await(t, seen, "the end of the sink")
+}
+
+func TestShutdownClosesPacketSockets(t *testing.T) {
+	s := packetServer(t, &server.Server{Loops: 2, ReusePort: true})
+	pc := s.listenPacket(t, echoPacket)
+	nc := dialPacket(t, pc.LocalAddr().String())
+	send(t, nc, "x")
+	expectPacket(t, nc, "x")
+	s.shutdown(t)
+	if _, err := pc.WriteTo([]byte("x"), local(nc)); !errors.Is(err, server.ErrClosed) {
+		t.Errorf("WriteTo: %v", err)
+	}
+	if pc.Context().Err() == nil {
+		t.Error("its Context goes on")
+	}
+	again, err := net.ListenUDP("udp4", pc.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		t.Fatalf("its address is still taken: %v", err)
+	}
+	must(t, again.Close())
+}
+
+// TestAPacketSocketMayRaceWithShutdown: many are closed in the two ways at once, while others are opened.
+func TestAPacketSocketMayRaceWithShutdown(t *testing.T) {
+	s := packetServer(t, &server.Server{Loops: 2})
+	var all sync.WaitGroup
+	begin := make(chan struct{})
+	for range 20 {
+		pc := s.listenPacket(t, echoPacket)
+		all.Go(func() {
+			<-begin
+			if err := pc.Close(); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		})
+		all.Go(func() {
+			<-begin
+			if _, err := s.ListenPacket("udp4", "127.0.0.1:0", echoPacket); err != nil && !errors.Is(err, server.ErrServerClosed) {
+				t.Errorf("ListenPacket: %v", err)
+			}
+		})
+	}
+	close(begin)
+	s.shutdown(t)
+	all.Wait()
+}
+
+func TestAPanicCostsOneDatagram(t *testing.T) {
+	for name, where := range map[string]func(server.PacketHandler) server.PacketHandler{
+		"loop": func(h server.PacketHandler) server.PacketHandler { return h }, "worker": server.DispatchPackets,
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan any, 1)
+			s := packetServer(t, &server.Server{OnPanic: func(c *server.Conn, v any, _ []byte) {
+				if c != nil {
+					t.Errorf("with connection %v", c.ID())
+				}
+				told <- v
+			}})
+			pc := s.listenPacket(t, where(func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
+				if string(p) == "panic" {
+					panic("as told")
+				}
+				echoPacket(pc, p, from)
+			}))
+			nc := dialPacket(t, pc.LocalAddr().String())
+			send(t, nc, "panic")
+			if v := await(t, told, "OnPanic"); v != "as told" {
+				t.Errorf("OnPanic was told %v", v)
+			}
+			send(t, nc, "on")
+			expectPacket(t, nc, "on")
+		})
+	}
+}

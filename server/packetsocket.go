@@ -1,0 +1,189 @@
+package server
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// packetBudget is how many datagrams a socket receives in a turn, writeBudget how many bytes about; the rest comes next turn, after the others.
+const packetBudget = 64
+
+// packetSocket is a descriptor of a PacketConn, on a loop.
+type packetSocket struct {
+	pc   *PacketConn
+	loop *loop
+	e    event.Event
+	v6   bool
+
+	// Who uses the descriptor holds mu for reading, for one call that does not wait; who closes it holds it for writing. So nothing is
+	// sent to a stranger that has got its number.
+	mu    sync.RWMutex
+	fd    int
+	state packetState
+
+	// Loop only.
+	barren  int // reads in succession that have brought nothing
+	backoff time.Duration
+}
+
+// packetState only grows, under mu.
+type packetState uint8
+
+const (
+	packetOpen    packetState = iota
+	packetStopped             // receives nothing any more
+	packetClosed
+)
+
+func (k *packetSocket) start() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state != packetOpen {
+		return ErrServerClosed
+	}
+	return k.e.Add(event.NoTimeout)
+}
+
+func (k *packetSocket) stop() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state == packetOpen {
+		k.state = packetStopped
+		_ = k.e.Del() // there is nothing else to do about the event
+	}
+}
+
+// close closes the descriptor of a socket that is stopped.
+func (k *packetSocket) close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state == packetClosed {
+		return nil
+	}
+	k.state = packetClosed
+	return k.pc.srv.calls.Close(k.fd)
+}
+
+// sockaddrs are lent for a call of the kernel's, which they would be garbage of.
+var sockaddrs = sync.Pool{New: func() any { return new(sock.Sockaddrs) }}
+
+func (k *packetSocket) send(p []byte, to netip.AddrPort) error {
+	var sa unix.Sockaddr
+	if to != (netip.AddrPort{}) {
+		peer, err := sock.PeerAt(to, k.v6)
+		if err != nil {
+			return err
+		}
+		room := sockaddrs.Get().(*sock.Sockaddrs)
+		defer sockaddrs.Put(room)
+		sa = peer.SockaddrIn(room)
+	}
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.state == packetClosed {
+		return ErrClosed
+	}
+	return k.pc.srv.calls.SendTo(k.fd, p, sa)
+}
+
+func (k *packetSocket) receive(p []byte) (n int, from sock.Peer, err error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.state != packetOpen {
+		return 0, sock.Peer{}, ErrClosed
+	}
+	return k.pc.srv.calls.RecvFrom(k.fd, p)
+}
+
+// ready is the callback of the socket's event.
+func (k *packetSocket) ready(_ *event.Event, what event.Flags) {
+	if what&event.Timeout != 0 {
+		k.goOn()
+	}
+	if what&event.Read != 0 {
+		k.read()
+	}
+}
+
+// read receives as many datagrams as the turn's budget allows; the kernel reports the rest again. An error is about one earlier
+// datagram, and reading it takes it away. Where that is not so, the kernel would report it for ever: the socket rests.
+func (k *packetSocket) read() {
+	buf, room := k.loop.buf, writeBudget
+	for i := 0; i < packetBudget && room > 0; i++ {
+		n, from, err := k.receive(buf)
+		switch {
+		case err == nil:
+			k.barren, k.backoff = 0, 0
+			room -= n
+			k.deliver(buf[:n], from)
+			continue
+		case wouldBlock(err) && i > 0:
+			k.barren, k.backoff = 0, 0
+			return
+		case errors.Is(err, ErrClosed):
+			return
+		case !wouldBlock(err):
+			k.pc.errors.Add(1)
+		}
+		if k.barren++; k.barren >= packetBudget {
+			k.rest(err)
+			return
+		}
+		if wouldBlock(err) {
+			return
+		}
+	}
+}
+
+func (k *packetSocket) deliver(p []byte, from sock.Peer) {
+	pc := k.pc
+	pc.received.Add(1)
+	pc.bytesReceived.Add(uint64(len(p)))
+	pc.call(pc.handler, p, from.Numbered())
+}
+
+// call calls the user's h, and isolates its panic where the server is to survive that.
+func (pc *PacketConn) call(h PacketHandler, p []byte, from netip.AddrPort) {
+	if pc.srv.OnPanic == nil {
+		h(pc, p, from)
+		return
+	}
+	pc.sockets[0].loop.guard(nil, func() { h(pc, p, from) })
+}
+
+// rest looks away from the socket for a while.
+func (k *packetSocket) rest(why error) {
+	k.backoff = min(maxBackoff, max(minBackoff, 2*k.backoff))
+	s := k.pc.srv
+	if k.backoff == minBackoff { // once for each trouble
+		s.Logger.Warn("server: receive", "addr", k.pc.addr.String(), "err", why)
+	}
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.state != packetOpen {
+		return
+	}
+	if err := errors.Join(k.e.SetConditions(0), k.e.SetTimeout(k.backoff)); err != nil && !errors.Is(err, event.ErrClosed) {
+		s.Logger.Error("server: pause receiving", "addr", k.pc.addr.String(), "err", err)
+	}
+}
+
+// goOn ends the rest.
+func (k *packetSocket) goOn() {
+	k.mu.RLock()
+	err := error(nil)
+	if k.state == packetOpen {
+		err = k.e.SetConditions(event.Read)
+	}
+	k.mu.RUnlock()
+	if err != nil { // as when memory is short: try again later
+		k.rest(err)
+	}
+}

@@ -1,0 +1,90 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+)
+
+// DispatchPackets makes a handler that has fn handle each datagram on a worker, where it may block; several at a time, so that
+// they may overtake each other. A datagram that finds no room is dropped and counted; see Dispatch. Any goroutine.
+func DispatchPackets(fn PacketHandler) PacketHandler {
+	if fn == nil {
+		return nil // is found where the handler is used
+	}
+	return func(pc *PacketConn, p []byte, from netip.AddrPort) {
+		_ = pc.dispatch(fn, p, from) // counted
+	}
+}
+
+// Dispatch has fn called on a worker with a copy of p, for handlers that answer some datagrams on the loop. It never waits. Datagrams
+// have half of Queue, so that requests of connections find room beside a flood of them. Errors: ErrFull above that or MaxBuffered, which
+// counts the datagram as dropped; ErrClosed; ErrConfig if fn is nil; fn is not called then. Otherwise it is, unless the server's
+// Close or Shutdown's deadline comes before. Any goroutine.
+func (pc *PacketConn) Dispatch(fn PacketHandler, p []byte, from netip.AddrPort) error {
+	err := fmt.Errorf("%w: PacketHandler is nil", ErrConfig)
+	if fn != nil {
+		err = pc.dispatch(fn, p, from)
+	}
+	if err != nil {
+		return fmt.Errorf("dispatch %d bytes from %v: %w", len(p), from, err)
+	}
+	return nil
+}
+
+func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) error {
+	s := pc.srv
+	s.jobs.enter(Unlimited) // before the look at stopped: Shutdown stops, and then waits for what has entered
+	err := ErrClosed
+	if !pc.stopped.Load() {
+		err = ErrFull
+		if s.buffered.Add(int64(len(p))) <= s.MaxBuffered {
+			j := packetJobs.Get().(*packetJob)
+			j.pc, j.fn, j.from = pc, fn, from
+			j.p = append(j.p[:0], p...)
+			if err = s.pool.submitPacket(j); err == nil {
+				return nil
+			}
+			j.recycle()
+		}
+		s.buffered.Add(int64(-len(p)))
+	}
+	s.jobs.leave()
+	if errors.Is(err, ErrFull) {
+		pc.dropped.Add(1)
+	}
+	return err
+}
+
+// packetJob is a datagram on its way to a worker.
+type packetJob struct {
+	pc   *PacketConn
+	fn   PacketHandler
+	p    []byte
+	from netip.AddrPort
+}
+
+var packetJobs = sync.Pool{New: func() any { return new(packetJob) }}
+
+func (j *packetJob) run() {
+	s, size := j.pc.srv, len(j.p)
+	defer func() {
+		j.recycle()
+		s.buffered.Add(int64(-size))
+		s.jobs.leave()
+	}()
+	if s.cutCtx.Err() != nil {
+		j.pc.dropped.Add(1)
+		return
+	}
+	j.pc.call(j.fn, j.p, j.from)
+}
+
+func (j *packetJob) recycle() {
+	if cap(j.p) > maxKept {
+		j.p = nil
+	}
+	j.pc, j.fn = nil, nil
+	packetJobs.Put(j)
+}

@@ -1,0 +1,205 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// probe is calls that also tells the test of each connection's beginning and end.
+type probe struct {
+	calls
+	opened chan *server.Conn
+	closed chan error // the reasons
+}
+
+func newProbe(h calls) *probe {
+	return &probe{h, make(chan *server.Conn, 1<<14), make(chan error, 1<<14)}
+}
+
+func (p *probe) Open(c *server.Conn) {
+	p.calls.Open(c)
+	p.opened <- c
+}
+
+func (p *probe) Close(c *server.Conn, reason error) {
+	p.calls.Close(c, reason)
+	p.closed <- reason
+}
+
+// eofProbe is a probe that goes on at the peer's end.
+type eofProbe struct {
+	*probe
+	eof func(c *server.Conn)
+}
+
+func (p eofProbe) EOF(c *server.Conn) { p.eof(c) }
+
+// markProbe is a probe that is told of the water marks.
+type markProbe struct {
+	*probe
+	high, low func(c *server.Conn)
+}
+
+func (p markProbe) HighWater(c *server.Conn) { p.high(c) }
+func (p markProbe) LowWater(c *server.Conn)  { p.low(c) }
+
+// connect makes one connection, and returns both its ends.
+func (p *probe) connect(t testing.TB, s *running) (*server.Conn, net.Conn) {
+	t.Helper()
+	nc := s.dial(t)
+	if tc, ok := nc.(*tls.Conn); ok {
+		must(t, tc.Handshake())
+	}
+	return await(t, p.opened, "Open"), nc
+}
+
+// tight are sockets with little room in the kernel, so that it takes little to fill them.
+func tight() server.SocketOptions {
+	return server.SocketOptions{ReadBuffer: 4 << 10, WriteBuffer: 4 << 10}
+}
+
+// raw is the client's socket under TLS.
+func raw(nc net.Conn) net.Conn {
+	if tc, ok := nc.(*tls.Conn); ok {
+		return tc.NetConn()
+	}
+	return nc
+}
+
+// reset makes the client's system reset the connection. A unix socket has no reset; there it is a close with unread input.
+func reset(t testing.TB, nc net.Conn) {
+	t.Helper()
+	if tcp, ok := raw(nc).(*net.TCPConn); ok {
+		must(t, tcp.SetLinger(0))
+	}
+	must(t, raw(nc).Close())
+}
+
+// isGone reports whether err is what a socket says whose peer has gone.
+func isGone(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// fill writes to c until that is refused, and returns how many bytes were accepted.
+func fill(t testing.TB, c *server.Conn, piece int) (accepted int) {
+	t.Helper()
+	p := make([]byte, piece)
+	for {
+		n, err := c.Write(p)
+		if errors.Is(err, server.ErrFull) {
+			if n != 0 {
+				t.Errorf("Write took %d bytes and said %v", n, err)
+			}
+			return accepted
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted += n
+	}
+}
+
+// eventually waits for what no callback tells of.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%s did not come true within %v", what, patience)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// onLoop runs fn on c's loop and waits for it.
+func onLoop(t testing.TB, c *server.Conn, fn func()) {
+	t.Helper()
+	done := make(chan struct{})
+	must(t, c.Loop().Post(func() { fn(); close(done) }))
+	await(t, done, "a Post")
+}
+
+// outcomes collects what has become of writes, each of which is to be told once, on its connection's loop.
+type outcomes struct {
+	mu     sync.Mutex
+	told   map[string][]error
+	abroad int // not told on the loop
+}
+
+func (o *outcomes) of(c *server.Conn, name string) func(error) {
+	return func(err error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.told == nil {
+			o.told = map[string][]error{}
+		}
+		o.told[name] = append(o.told[name], err)
+		if !c.Loop().OnLoop() {
+			o.abroad++
+		}
+	}
+}
+
+func (o *outcomes) len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.told)
+}
+
+// check wants exactly n outcomes, each told once, on its loop, and returns how many were without error.
+func (o *outcomes) check(t testing.TB, n int) (good int) {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.told) != n {
+		t.Errorf("%d writes have an outcome, want %d", len(o.told), n)
+	}
+	if o.abroad > 0 {
+		t.Errorf("%d outcomes were not told on the connection's loop", o.abroad)
+	}
+	for name, errs := range o.told {
+		if len(errs) != 1 {
+			t.Errorf("%s was told %d times: %v", name, len(errs), errs)
+		}
+		if errs[0] == nil {
+			good++
+		}
+	}
+	return good
+}
+
+// isIdle fails the test if the loops turn while nothing is to be done. A loop that spins makes millions of turns a second.
+func isIdle(t testing.TB, s *running) {
+	t.Helper()
+	turns := func() (n uint64) {
+		for _, l := range s.Stats().Loops {
+			n += l.Loop.Turns
+		}
+		return n
+	}
+	const allowed = 200
+	before := turns()
+	time.Sleep(100 * time.Millisecond)
+	if n := turns() - before; n > allowed {
+		t.Errorf("the loops made %d turns while there was nothing to do", n)
+	}
+}
+
+// drained checks that a server that is down has given back all it counted, and has closed what it opened.
+func (s *running) drained(t testing.TB) {
+	t.Helper()
+	if st := s.Stats(); st.Buffered != 0 || st.Opened != st.Closed || st.Conns != 0 {
+		t.Errorf("%d bytes are counted as buffered, %d connections of %d opened and %d closed; want 0, 0",
+			st.Buffered, st.Conns, st.Opened, st.Closed)
+	}
+}
+
+func name(i, j int) string { return fmt.Sprintf("%d.%d", i, j) }

@@ -1,0 +1,77 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+
+	proxyproto "github.com/pires/go-proxyproto"
+)
+
+// maxProxyHeader bounds a PROXY header: version 2 may say how long it is, and with all that proxies add it stays far below.
+const maxProxyHeader = 4 << 10
+
+// proxied is a connection that begins with a PROXY header.
+type proxied struct {
+	buf    []byte
+	done   bool
+	source net.Addr // what the header says; nil if it says nothing (LOCAL, UNKNOWN)
+}
+
+var proxySignature = []byte("\r\n\r\n\x00\r\nQUIT\n")
+
+// proxyHeaderLen returns how long the header at the start of p is, 0 if that is still to come.
+func proxyHeaderLen(p []byte) (int, error) {
+	switch {
+	case bytes.HasPrefix(p, proxySignature):
+		if len(p) < 16 {
+			return 0, nil
+		}
+		if n := 16 + int(p[14])<<8 + int(p[15]); n <= maxProxyHeader {
+			return n, nil
+		}
+		return 0, fmt.Errorf("%w: longer than %d bytes", ErrProxyHeader, maxProxyHeader)
+	case bytes.HasPrefix(p, []byte("PROXY ")):
+		if i := bytes.Index(p, []byte("\r\n")); i >= 0 && i <= 105 {
+			return i + 2, nil
+		}
+		if len(p) < 107 {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("%w: a line longer than 107 bytes", ErrProxyHeader)
+	case bytes.HasPrefix(proxySignature, p), bytes.HasPrefix([]byte("PROXY "), p):
+		return 0, nil
+	}
+	return 0, fmt.Errorf("%w: the connection does not begin with one", ErrProxyHeader)
+}
+
+// readProxyHeader takes the header from what was read and returns what comes behind it; nil while the header is not complete, or
+// when the connection is closed for it.
+func (c *Conn) readProxyHeader(x *proxied, p []byte) []byte {
+	x.buf = append(x.buf, p...)
+	n, err := proxyHeaderLen(x.buf)
+	if err == nil && n > 0 && len(x.buf) >= n {
+		var h *proxyproto.Header
+		if h, err = proxyproto.Read(bufio.NewReader(bytes.NewReader(x.buf[:n]))); err == nil {
+			rest := x.buf[n:]
+			c.mu.Lock()
+			x.done, x.buf = true, nil
+			if h.Command.IsProxy() && !h.TransportProtocol.IsUnspec() {
+				x.source = h.SourceAddr
+			}
+			c.mu.Unlock()
+			if c.flags&flagTLS == 0 {
+				c.flags &^= flagHandshake
+				c.since = c.loop.now()
+				c.opened()
+			}
+			return rest[:len(rest):len(rest)]
+		}
+		err = fmt.Errorf("%w: %w", ErrProxyHeader, err)
+	}
+	if err != nil {
+		c.fail(err)
+	}
+	return nil
+}

@@ -1,0 +1,303 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/evmq/evmq/event"
+)
+
+// input is what a connection has sent and its handler has not consumed. Most connections have none most of the time.
+// When a request is handed to a worker, the whole input goes with it and comes back afterwards.
+type input struct {
+	buf     []byte
+	pos     int           // what is before it is consumed
+	place   int           // of the framing, in the incomplete message at pos
+	began   time.Duration // when that message began
+	counted int           // bytes counted in Server.buffered
+	eof     bool          // nothing comes after it
+	final   bool          // the framing has said that the rest is not to be looked at
+	framed  bool          // Concurrent: buf is the message itself
+	d       *Dispatcher   // who frames, while a worker has it
+	reply   Reply
+}
+
+var inputs = sync.Pool{New: func() any {
+	in := new(input)
+	in.reply.in = in
+	return in
+}}
+
+// maxKept bounds the memory that stays with an input in the pool.
+const maxKept = 16 << 10
+
+func (c *Conn) newInput() *input {
+	in := inputs.Get().(*input)
+	in.reply.c = c
+	c.in = in
+	return in
+}
+
+func (in *input) rest() []byte { return in.buf[in.pos:] }
+
+// dropInput gives the input's memory back.
+func (c *Conn) dropInput() {
+	in := c.in
+	if in == nil {
+		return
+	}
+	c.in = nil
+	c.count(in, 0)
+	in.recycle()
+}
+
+func (in *input) recycle() {
+	if cap(in.buf) > maxKept {
+		in.buf = nil
+	}
+	if cap(in.reply.buf) > replyBuffer {
+		in.reply.buf = nil
+	}
+	in.buf, in.pos, in.place, in.began = in.buf[:0], 0, 0, 0
+	in.eof, in.final, in.framed, in.d = false, false, false, nil
+	in.reply.c, in.reply.buf, in.reply.err, in.reply.order, in.reply.answered = nil, in.reply.buf[:0], nil, 0, false
+	inputs.Put(in)
+}
+
+// count makes n the bytes that the input holds, in the server's account.
+func (c *Conn) count(in *input, n int) {
+	if n != in.counted {
+		c.loop.srv.buffered.Add(int64(n - in.counted))
+		in.counted = n
+	}
+}
+
+// onReadable reads once. What is left comes in the next turn, after the other connections.
+func (c *Conn) onReadable(what event.Flags) {
+	switch {
+	case c.flags&flagReading == 0:
+		if what&event.Closed != 0 && c.flags&flagWatching != 0 {
+			c.peerLeft()
+		}
+		return
+	case c.flags&holdsRead != 0:
+		c.stopReading()
+		return
+	case c.flags&flagSpecial != 0:
+		c.readSpecial()
+		return
+	}
+	n, err := c.loop.srv.calls.Read(c.ev.FD(), c.loop.buf)
+	switch {
+	case err != nil:
+		if !wouldBlock(err) {
+			c.fail(err)
+		}
+	case n == 0:
+		c.endRead()
+	default:
+		c.received(c.loop.buf[:n])
+	}
+}
+
+// received gives p, the loop's own buffer, to whoever it is for.
+func (c *Conn) received(p []byte) {
+	c.last = momentOf(c.loop.now())
+	if c.flags&(flagClosing|flagDeaf) != 0 {
+		return
+	}
+	c.flags &^= flagLooked
+	c.mu.Lock()
+	c.nread += uint64(len(p))
+	h, ok := c.visit()
+	c.mu.Unlock()
+	if in := c.in; in != nil && c.flags&flagBusy == 0 {
+		in.buf = append(in.buf, p...)
+		p = in.rest()
+	}
+	if c.flags&holdsInput == 0 {
+		c.process(p, h, ok)
+		if c.flags&flagGone != 0 {
+			return
+		}
+	} else {
+		c.keep(p)
+	}
+	c.mu.Lock()
+	c.flush()
+}
+
+// visit begins a visit of the loop: until flush ends it, nobody need tell the loop of output and wishes. It returns the handler,
+// and whether it may be given input. Under mu.
+func (c *Conn) visit() (h Handler, ok bool) {
+	c.place |= visited
+	if c.isFresh() {
+		c.loop.place = 0
+		if c.in != nil && c.flags&flagBusy == 0 {
+			c.in.place = 0
+		}
+	}
+	if c.isPaused() {
+		c.flags |= flagPaused
+	}
+	h = c.handlerLocked()
+	if c.flags&flagWorking != 0 && !overlaps(h) {
+		c.flags |= flagCrowded // a handler that was chosen meanwhile waits for the requests in work
+	}
+	return h, c.state < connClosing && c.flags&(flagPaused|flagCrowded) == 0
+}
+
+// isPaused reports whether PauseRead was called last. Under mu.
+func (c *Conn) isPaused() bool { return c.ext != nil && c.ext.paused && c.state < connClosing }
+
+// process gives p, what is not consumed, to h until it wants more than there is, if ok says that it may have it. p is the loop's
+// buffer or c.in's.
+func (c *Conn) process(p []byte, h Handler, ok bool) {
+	l := c.loop
+	l.place = 0
+	if c.in != nil {
+		l.place = c.in.place
+	}
+	consumed := false
+	for ok && len(p) > 0 {
+		n, err := c.callData(h, p)
+		if c.flags&(flagBusy|flagGone) != 0 {
+			return // a worker is to have all of it
+		}
+		if err == nil && (n < 0 || n > len(p)) {
+			err = fmt.Errorf("%w: Data returned %d of %d bytes", ErrHandler, n, len(p))
+		}
+		if err != nil {
+			c.dropInput()
+			c.closeWith(err)
+			return
+		}
+		if p = p[n:]; n == 0 {
+			break
+		}
+		consumed = true
+		c.flags |= flagServed
+		if c.flags&holdsInput != 0 {
+			break
+		}
+		if len(p) > 0 {
+			c.mu.Lock()
+			h, ok = c.visit()
+			held := c.held()
+			c.mu.Unlock()
+			c.mindMarks(held) // or what answers one message at a time would be given more than its output has room for
+			ok = ok && c.flags&holdsInput == 0
+		}
+	}
+	if in := c.in; in != nil && consumed {
+		in.began = 0
+	}
+	if c.in != nil || len(p) > 0 {
+		c.keep(p)
+	}
+}
+
+// callData calls the handler. In a function of its own, so that only servers that survive panics pay for a defer.
+func (c *Conn) callData(h Handler, p []byte) (n int, err error) {
+	if c.loop.srv.OnPanic == nil {
+		return h.Data(c, p)
+	}
+	c.guard(func() { n, err = h.Data(c, p) })
+	return n, err
+}
+
+// keep keeps p, the end of c.in or of what was read, until more comes. It closes a connection that wants too much.
+func (c *Conn) keep(p []byte) {
+	in := c.in
+	if len(p) == 0 {
+		c.dropInput()
+		return
+	}
+	if in == nil {
+		in = c.newInput()
+		in.buf = append(in.buf[:0], p...)
+	}
+	in.pos = len(in.buf) - len(p)
+	if in.pos > len(in.buf)/2 {
+		in.buf = in.buf[:copy(in.buf, in.buf[in.pos:])]
+		in.pos = 0
+	}
+	in.place = c.loop.place
+	if in.began == 0 {
+		in.began = c.loop.now()
+		c.armFor(in.began, c.timeouts().Read)
+	}
+	c.count(in, len(p))
+	s := c.loop.srv
+	var err error
+	switch {
+	case len(p) > c.maxInput() && c.flags&holdsInput == 0:
+		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())
+	case s.buffered.Load() > s.MaxBuffered:
+		err = fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered)
+	default:
+		return
+	}
+	c.dropInput()
+	c.closeWith(err)
+}
+
+// maxInput is what may be kept without being consumed.
+func (c *Conn) maxInput() int {
+	n := c.loop.srv.MaxInput
+	if d, ok := c.handler().(*Dispatcher); ok {
+		n = max(n, d.Framing.MaxLen())
+	}
+	return n
+}
+
+// endRead is called when the peer's end was read.
+func (c *Conn) endRead() {
+	c.flags |= flagEOF
+	c.flags &^= flagReading | flagWatching
+	if err := c.watch(); err != nil {
+		c.fail(err)
+		return
+	}
+	if c.flags&flagClosing != 0 && c.flags&flagShut != 0 {
+		c.end(nil) // this is what was waited for
+		return
+	}
+	c.mu.Lock()
+	c.place |= visited
+	c.flush()
+}
+
+// endOfInput follows when all that came before the peer's end was given to the handler.
+func (c *Conn) endOfInput() {
+	c.flags |= flagTold
+	if c.flags&(flagDeaf|flagClosing) != 0 {
+		c.endHalf()
+		return
+	}
+	h := c.handler()
+	if d, ok := h.(*Dispatcher); ok && d.atEOF(c) {
+		c.flags &^= flagTold // its last request is on its way; then we come back
+		return
+	}
+	if h, ok := h.(EOFHandler); ok && c.flags&flagOpened != 0 {
+		c.guard(func() { h.EOF(c) })
+		c.endHalf()
+		return
+	}
+	c.dropInput()
+	if !c.endHalf() {
+		c.closeWith(io.EOF)
+	}
+}
+
+// endHalf closes the connection if its second half has ended after ours.
+func (c *Conn) endHalf() (ended bool) {
+	if c.flags&(flagShut|flagClosing) != flagShut {
+		return false
+	}
+	c.end(io.EOF)
+	return true
+}

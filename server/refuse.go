@@ -1,0 +1,122 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/sock"
+)
+
+const (
+	maxRefusals   = 64          // clients that are being told of their refusal at a time, on a loop
+	refusalLinger = time.Second // how long one may take to read it
+)
+
+// alertInternalError is the TLS record that ends a connection before its handshake, in plain as it has to be then.
+var alertInternalError = []byte{21, 3, 1, 0, 2, 2, 80}
+
+// refusal is a connection that was accepted to be told that it is not. It is closed when the client has seen that, since a
+// close with unread input would make the kernel take the text back.
+type refusal struct {
+	l    *loop
+	fd   int
+	e    event.Event
+	done func()
+}
+
+// refuse tells the client behind fd to go, and closes fd. done, if not nil, is called when it is closed.
+func (l *loop) refuse(fd int, done func()) {
+	s := l.srv
+	r := &refusal{l: l, fd: fd, done: done}
+	text := []byte(s.BusyText)
+	if s.TLS != nil {
+		text = alertInternalError
+	}
+	_, err := s.calls.Write(fd, text)
+	if err == nil {
+		err = s.calls.Shutdown(fd, unix.SHUT_WR)
+	}
+	if err != nil || l.refusals >= maxRefusals {
+		r.close()
+		return
+	}
+	if err = l.ev.InitEvent(&r.e, fd, event.Read|event.Persist, r.read); err == nil {
+		err = r.e.Add(event.NoTimeout)
+	}
+	if err == nil {
+		l.refusals++
+		r.l = l
+		if err = r.e.SetTimeout(refusalLinger); err == nil {
+			return
+		}
+		l.refusals--
+	}
+	r.close()
+}
+
+// read reads what the client has sent, until its end.
+func (r *refusal) read(_ *event.Event, what event.Flags) {
+	if what&event.Timeout == 0 {
+		n, err := r.l.srv.calls.Read(r.fd, r.l.buf)
+		if n > 0 || err != nil && wouldBlock(err) {
+			return
+		}
+	}
+	r.l.refusals--
+	_ = r.e.Del() // added above
+	r.close()
+}
+
+func (r *refusal) close() {
+	if err := r.l.srv.calls.Close(r.fd); err != nil {
+		r.l.srv.Logger.Warn("server: close refused connection", "err", err)
+	}
+	if r.done != nil {
+		r.done()
+	}
+}
+
+// reserve is a descriptor that is kept so that there is one to refuse with when the process has no other. The listeners of all
+// loops share it.
+type reserve struct {
+	mu sync.Mutex
+	fd sock.Reserve
+}
+
+func (r *reserve) open() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fd.Open()
+}
+
+// release gives the descriptor up, and reports whether there was one.
+func (r *reserve) release() (had bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fd.Held(), r.fd.Release()
+}
+
+// refuseWithReserve tells one client, which the process has no descriptor for, by means of the one in reserve. It comes back when
+// that client is gone; until then the others wait in the kernel's queue.
+func (a *acceptor) refuseWithReserve() {
+	s := a.loop.srv
+	if had, err := s.reserve.release(); !had || err != nil {
+		return // it is with the client before
+	}
+	reopen := func() {
+		if err := s.reserve.open(); err != nil {
+			s.Logger.Warn("server: reserve descriptor", "err", err)
+		}
+	}
+	fd, _, err := s.calls.Accept(a.fd)
+	if err != nil {
+		reopen()
+		return
+	}
+	a.ln.accepted.Add(1)
+	s.totals.refused.Add(1)
+	a.loop.refuse(fd, reopen)
+}

@@ -1,0 +1,205 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// endless answers a line with bytes until a write fails, and tells with what.
+func endless(failed chan<- error) *server.Dispatcher {
+	return server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+		for piece := make([]byte, 10<<10); ; {
+			if n, err := w.Write(piece); err != nil {
+				failed <- err
+				return
+			} else if n != len(piece) {
+				failed <- fmt.Errorf("wrote %d of %d bytes, without an error", n, len(piece))
+				return
+			}
+		}
+	})
+}
+
+// TestAReplyWaitsForRoom: a reply of 20 MB holds no more memory than MaxOutput and what it gathers, and arrives whole.
+func TestAReplyWaitsForRoom(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const limit, size = 64 << 10, 20 << 20
+		data := bytes.Repeat([]byte("0123456789abcdef"), size/16)
+		s := start(t, r, &server.Server{MaxOutput: limit, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			if n, err := w.Write(data); n != size || err != nil {
+				t.Errorf("Write: %d, %v", n, err)
+			}
+		})})
+		nc := s.dial(t)
+		send(t, nc, "go\n")
+		var got bytes.Buffer
+		for got.Len() < size {
+			if _, err := io.CopyN(&got, nc, 1<<20); err != nil {
+				t.Fatal(err)
+			}
+			// A piece of 64 KB and the memory of its blocks may lie on top of the limit.
+			if held := s.Stats().Buffered; held > limit+(64<<10)+(16<<10) {
+				t.Fatalf("%d bytes are held, the limit is %d", held, limit)
+			}
+		}
+		if !bytes.Equal(got.Bytes(), data) {
+			t.Error("the reply is not what was written")
+		}
+		hangUp(nc)
+		s.shutdown(t)
+	})
+}
+
+// TestAReplysWriteEndsWithTheConnection, with the reason: the peer's end, WriteTimeout, Abort, Shutdown's deadline.
+func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
+	ended := errors.New("enough")
+	for name, row := range map[string]struct {
+		end    func(s *running, nc net.Conn, c *server.Conn)
+		reason error
+	}{
+		"peer gone":     {func(_ *running, nc net.Conn, _ *server.Conn) { nc.Close() }, nil},
+		"abort":         {func(_ *running, _ net.Conn, c *server.Conn) { c.Abort() }, server.ErrAborted},
+		"write timeout": {func(_ *running, _ net.Conn, c *server.Conn) { c.SetTimeouts(server.Timeouts{Write: time.Millisecond}) }, server.ErrWriteTimeout},
+		"shutdown": {func(s *running, _ net.Conn, _ *server.Conn) {
+			ctx, cancel := context.WithCancelCause(context.Background())
+			cancel(ended)
+			var late *server.ShutdownError
+			if err := s.Shutdown(ctx); !errors.Is(err, ended) || !errors.As(err, &late) || late.Conns != 1 {
+				panic(fmt.Sprintf("Shutdown: %v", err))
+			}
+		}, server.ErrServerClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, r rig) {
+				failed := make(chan error, 1)
+				d := endless(failed)
+				conns := make(chan *server.Conn, 1)
+				d.Opened = func(c *server.Conn) { conns <- c }
+				reasons, closed := closings()
+				d.Closed = closed
+				s := start(t, r, &server.Server{Handler: d})
+				nc := s.dial(t)
+				send(t, nc, "go\n")
+				c := await(t, conns, "Open")
+				until(t, "a full output", func() bool { return c.Stats().Output >= server.DefaultMaxOutput })
+				row.end(s, nc, c)
+				err := await(t, failed, "the end of the write")
+				wantError(t, "Write", err, server.ErrClosed)
+				reason := await(t, reasons, "Close")
+				if row.reason != nil {
+					wantError(t, "Write", err, row.reason)
+					wantError(t, "Close", reason, row.reason)
+				}
+				hangUp(nc)
+				s.shutdown(t)
+				until(t, "an empty account", func() bool { return s.Stats().Buffered == 0 })
+			})
+		})
+	}
+}
+
+// TestAReplyFromSeveralGoroutines: each Write's bytes are contiguous.
+func TestAReplyFromSeveralGoroutines(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const writers, lines = 4, 300
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+			var all sync.WaitGroup
+			for i := range writers {
+				all.Go(func() {
+					for n := range lines {
+						_, err := w.WriteString(strings.Repeat(string(rune('a'+i)), 100) + "\n")
+						if err == nil && n%50 == 0 {
+							err = w.Flush()
+						}
+						if err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			all.Wait()
+		})})
+		nc := s.dial(t)
+		send(t, nc, "go\n")
+		in := bufio.NewReader(nc)
+		counts := map[string]int{}
+		for range writers * lines {
+			line, err := in.ReadString('\n')
+			must(t, err)
+			if line != strings.Repeat(line[:1], 100)+"\n" {
+				t.Fatalf("a line is torn: %q", line)
+			}
+			counts[line[:1]]++
+		}
+		if len(counts) != writers || counts["a"] != lines {
+			t.Errorf("lines of each writer: %v", counts)
+		}
+		hangUp(nc)
+		s.shutdown(t)
+	})
+}
+
+// TestAReplyEndsWithItsFunction.
+func TestAReplyEndsWithItsFunction(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		replies := make(chan *server.Reply, 1)
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+			_, _ = w.WriteString("done\n")
+			replies <- w
+		})})
+		nc := s.dial(t)
+		send(t, nc, "go\n")
+		expect(t, nc, "done\n")
+		w := <-replies
+		_, err := w.WriteString("late")
+		wantError(t, "Write", err, server.ErrReplyEnded)
+		wantError(t, "Flush", w.Flush(), server.ErrReplyEnded)
+		closeWrite(t, nc)
+		expectEOF(t, nc)
+		s.shutdown(t)
+	})
+}
+
+// TestContextEndsWithTheConnection, also for a handler that waits for nothing else, and at Shutdown's deadline.
+func TestContextEndsWithTheConnection(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		begun, causes := make(chan struct{}), make(chan error)
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+			begun <- struct{}{}
+			<-w.Context().Done()
+			causes <- context.Cause(w.Context())
+		})})
+		nc := s.dial(t)
+		send(t, nc, "go\n")
+		await(t, begun, "the request")
+		for c := range s.Conns() {
+			c.Abort()
+		}
+		wantError(t, "the cause", await(t, causes, "the context's end"), server.ErrAborted)
+
+		until(t, "the connection's end", func() bool { return s.Stats().Conns == 0 })
+		nc = s.dial(t)
+		send(t, nc, "go\n")
+		await(t, begun, "the request")
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		ended := make(chan error, 1)
+		go func() { ended <- s.Shutdown(ctx) }()
+		wantError(t, "the cause", await(t, causes, "the context's end"), server.ErrServerClosed)
+		var late *server.ShutdownError
+		if err := await(t, ended, "Shutdown's end"); !errors.As(err, &late) || late.Conns != 1 {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+}

@@ -1,0 +1,239 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"math"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// Defaults of a Server's fields, which a zero stands for.
+const (
+	DefaultWorkers          = 8
+	DefaultQueue            = 1024
+	DefaultMaxInput         = 64 << 10
+	DefaultMaxOutput        = 1 << 20
+	DefaultMaxBuffered      = 1 << 30
+	DefaultIdleTimeout      = 10 * time.Minute
+	DefaultWriteTimeout     = 10 * time.Minute
+	DefaultCloseTimeout     = 5 * time.Second
+	DefaultAcceptBudget     = 64
+	DefaultMaxHandshakes    = 256
+	DefaultHandshakeTimeout = 10 * time.Second
+	DefaultBusyText         = "System busy, try again later.\r\n"
+)
+
+// Unlimited takes the limit away from a field that limits.
+const Unlimited = math.MaxInt
+
+// A Balance chooses the loop of a new connection. See Server.Balance.
+type Balance uint8
+
+// The ways to choose.
+const (
+	RoundRobin Balance = iota // one loop after the other
+	LeastConns                // the loop that has the fewest connections
+	SourceHash                // the same loop for the same peer address
+)
+
+// A FullPolicy is what becomes of a request that finds the workers' queue full.
+type FullPolicy uint8
+
+// The policies.
+const (
+	StopReading FullPolicy = iota // it waits, and its connection is not read from; nothing is refused
+	Refuse                        // it is answered with BusyText in its turn
+	CloseConn                     // its connection is closed, with ErrOverload
+)
+
+// A Server has loops, which do the network, and workers, which run what blocks. Its fields are set before Start (or Serve, or
+// ListenAndServe) and not changed afterwards. Zero values are replaced by defaults; what makes no sense is ErrConfig from
+// the start call. A negative duration means none.
+type Server struct {
+	// Handler serves the connections: Dispatch makes one that runs on workers. Required, unless every Listener and every
+	// Dial brings its own.
+	Handler Handler
+
+	// Loops is how many event loops there are, each on a goroutine. 0 means one for every four processors, at least one.
+	Loops int
+	// LoopOptions make the loops.
+	LoopOptions []event.Option
+	// Balance chooses the loop of a new connection where one loop accepts for all; PickLoop, if set, does instead: it gets
+	// the peer and the number of loops, runs on the accepting loop, and returns a number below it.
+	Balance  Balance
+	PickLoop func(peer net.Addr, loops int) int
+	// ReusePort opens a listening socket for every loop, by SO_REUSEPORT, so that each accepts for itself. Not for Serve and unix
+	// sockets, which have one.
+	ReusePort bool
+
+	// Workers is how many goroutines run requests; a request that waits has no goroutine. 0 means DefaultWorkers.
+	Workers int
+	// Queue bounds how many connections' requests wait for a worker, over the whole server. 0 means DefaultQueue.
+	Queue int
+	// WhenFull is what becomes of the request that finds Queue full.
+	WhenFull FullPolicy
+	// BusyText answers what is refused, a request or a connection. "" means DefaultBusyText.
+	BusyText string
+
+	// MaxConns bounds the open connections of the server. 0 means what the process's limit of descriptors allows, less a
+	// reserve of a sixteenth (16 at least, 256 at most); more than that is an error. What comes above it is told BusyText and closed.
+	MaxConns int
+	// AcceptBudget bounds the connections that one listener accepts in a turn. 0 means DefaultAcceptBudget.
+	AcceptBudget int
+
+	// MaxInput bounds what is kept for a connection and not consumed. 0 means DefaultMaxInput; a Dispatcher's framing may raise
+	// it to its own limit.
+	MaxInput int
+	// MaxOutput is how much output a connection may hold for Write to be accepted. 0 means DefaultMaxOutput.
+	MaxOutput int
+	// HighWater and LowWater: a connection that holds HighWater bytes of output is not read from until it holds no more
+	// than LowWater. 0 means a quarter of MaxOutput, and a quarter of HighWater.
+	HighWater, LowWater int
+	// MaxBuffered is MaxOutput for the whole server, input that is kept included. 0 means DefaultMaxBuffered.
+	MaxBuffered int64
+
+	// IdleTimeout closes a connection on which no byte has moved for so long and no request is in work. 0 means
+	// DefaultIdleTimeout.
+	IdleTimeout time.Duration
+	// ReadTimeout closes a connection whose request was begun and is not complete after so long, however slowly bytes still
+	// come. 0 means none.
+	ReadTimeout time.Duration
+	// FirstRequestTimeout closes a connection whose first request is not there so long after it was opened. 0 means none.
+	FirstRequestTimeout time.Duration
+	// WriteTimeout closes a connection whose peer has taken none of the waiting output for so long. 0 means
+	// DefaultWriteTimeout.
+	WriteTimeout time.Duration
+	// CloseTimeout is how long CloseAfterFlush may take to flush and to see the peer's end. 0 means DefaultCloseTimeout.
+	CloseTimeout time.Duration
+
+	// TLS makes the server speak TLS on every listener. The configuration is the standard library's: certificates and their
+	// reload (GetCertificate, GetConfigForClient), client certificates, ALPN, session tickets.
+	TLS *tls.Config
+	// HandshakeTimeout bounds a TLS handshake, from accept on. 0 means DefaultHandshakeTimeout.
+	HandshakeTimeout time.Duration
+	// MaxHandshakes bounds how many TLS handshakes run at once, each on a goroutine from when its ClientHello is complete;
+	// others wait. 0 means DefaultMaxHandshakes.
+	MaxHandshakes int
+
+	// ProxyProtocol makes every connection begin with a PROXY header of version 1 or 2; its address becomes RemoteAddr.
+	ProxyProtocol bool
+
+	// ReadLimit and WriteLimit are token buckets of bytes for each connection; see also Group. The zero value is no limit.
+	ReadLimit, WriteLimit RateLimit
+	// Group, if set, limits the connections of the server together.
+	Group *Group
+
+	// Socket are the options of listening and accepted sockets.
+	Socket SocketOptions
+	// ListenConfig opens the sockets of Listen and ListenAndServe; its Control comes before ours.
+	ListenConfig net.ListenConfig
+
+	// OnReject, if set, is told on the loop of an accepted connection that ended before Open: by a failed TLS handshake, a wrong
+	// PROXY header, or the end of its time for them. The handler never hears of it.
+	OnReject func(c *Conn, reason error)
+
+	// OnPanic, if set, is told of a handler's panic, on the goroutine where it happened; then the connection is aborted, with
+	// ErrPanic, and the server goes on. Without it a panic ends the program. Where there is no connection, as with a datagram, c is nil.
+	OnPanic func(c *Conn, v any, stack []byte)
+	// Logger takes what no caller can be told. Nil means slog.Default().
+	Logger *slog.Logger
+
+	calls sock.Calls // the kernel's, except in tests
+
+	mu        sync.Mutex // guards the next lines
+	state     serverState
+	listeners map[*Listener]struct{}
+	packets   map[*PacketConn]struct{}
+	cutCtx    context.Context // ends at shutdown's deadline, with everything that still runs
+	cut       context.CancelCauseFunc
+
+	// Fixed by Start.
+	loopCount int
+	limits    Timeouts // with event.NoTimeout for none
+	loops     []*loop
+	pool      *pool
+	done      chan struct{}  // closed when the server is down
+	down      sync.WaitGroup // the goroutines that run the loops
+	arriving  sync.WaitGroup // calls that bring a connection; none begins once the server is draining
+
+	draining atomic.Bool // the state is past running; for the loops
+	conns    table
+	ids      atomic.Uint64
+	next     atomic.Uint32 // round robin
+	buffered atomic.Int64  // bytes accepted for output and kept as input
+	open     openCount
+	jobs     openCount // datagrams that wait for a worker or are in work
+	totals   totals
+	reserve  reserve
+	shaking  handshakes
+}
+
+// SocketOptions are options of a server's sockets.
+type SocketOptions = sock.Options
+
+type serverState uint8
+
+const (
+	serverNew serverState = iota
+	serverRunning
+	serverDraining // no new connection; those that are open end
+	serverClosed
+)
+
+func (s serverState) String() string { return [...]string{"new", "running", "draining", "closed"}[s] }
+
+// openCount counts open connections and lets Shutdown wait until there are none.
+type openCount struct {
+	mu   sync.Mutex
+	n    int
+	zero chan struct{} // made by who waits; closed at 0
+}
+
+// enter counts one more, unless limit is reached.
+func (o *openCount) enter(limit int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.n >= limit {
+		return false
+	}
+	o.n++
+	return true
+}
+
+func (o *openCount) leave() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.n--
+	if o.n == 0 && o.zero != nil {
+		close(o.zero)
+		o.zero = nil
+	}
+}
+
+func (o *openCount) len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.n
+}
+
+// empty is closed when there is none.
+func (o *openCount) empty() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.n == 0 {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	if o.zero == nil {
+		o.zero = make(chan struct{})
+	}
+	return o.zero
+}

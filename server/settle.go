@@ -1,0 +1,136 @@
+package server
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// calm are the flags of a connection about which nothing is to be done between two events.
+const calm = flagReading | flagOpened | flagServed | flagIn | flagBusy
+
+// settle draws the consequences of a visit, after its output was written: marks, ends, and whether to read. again says that
+// there is more to do in another turn.
+func (c *Conn) settle(again bool) {
+	l := c.loop
+	if !again && l.drained && l.state == connOpen && c.flags&^calm == 0 && c.flags&flagReading != 0 {
+		return
+	}
+	held, drained, state := l.held, l.drained, l.state
+	c.tell(again)
+	c.mindMarks(held)
+	if c.flags&flagEOF != 0 && c.flags&(flagTold|inWork|flagPaused|flagChoked|flagHandshake) == 0 && !c.isWished() {
+		c.endOfInput()
+		if c.flags&flagGone != 0 {
+			return
+		}
+	}
+	if drained && c.flags&inWork == 0 {
+		switch {
+		case c.flags&flagDetach != 0:
+			c.detachNow()
+			return
+		case c.flags&flagClosing != 0:
+			if !c.finishClosing() {
+				return
+			}
+		case state == connHalf && c.flags&flagShut == 0:
+			if !c.shutWrite() {
+				return
+			}
+		case c.flags&flagDrain != 0 && state == connOpen && c.flags&(flagLooked|holdsRead) == 0:
+			c.flags |= flagLooked
+			c.poke() // for a last look at what has come; see goOn
+		case c.flags&flagDrain != 0 && state <= connHalf:
+			c.closeWith(ErrServerClosed)
+		}
+	}
+	c.resumeReading()
+	c.arm()
+}
+
+// isWished reports whether a wish waits for the loop's next visit: perhaps to go on with input that was held back.
+func (c *Conn) isWished() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.commands != 0
+}
+
+// mindMarks stops reading at the high-water mark and goes on at the low one, and tells a handler that wants to know.
+func (c *Conn) mindMarks(held int) {
+	s := c.loop.srv
+	switch {
+	case held >= s.HighWater && c.flags&flagChoked == 0:
+		c.flags |= flagChoked
+		if h, ok := c.handler().(MarkHandler); ok && c.flags&flagOpened != 0 {
+			c.guard(func() { h.HighWater(c) })
+		}
+	case held <= s.LowWater && c.flags&flagChoked != 0:
+		c.flags &^= flagChoked
+		if c.in != nil && c.flags&flagBusy == 0 {
+			c.poke() // what was read before goes first
+		}
+		if h, ok := c.handler().(MarkHandler); ok && c.flags&flagOpened != 0 {
+			c.guard(func() { h.LowWater(c) })
+		}
+	}
+}
+
+// resumeReading makes the kernel report input again if it is wanted and was not.
+func (c *Conn) resumeReading() {
+	if c.flags&holdsRead != 0 {
+		return
+	}
+	if c.flags&flagMore != 0 {
+		c.poke() // what TLS has decrypted goes first; see goOn
+	}
+	if c.flags&flagReading != 0 {
+		return
+	}
+	if in := c.in; in != nil && in.began != 0 {
+		in.began = c.loop.now() // what the peer could not send meanwhile is not its fault
+	}
+	c.flags = c.flags&^flagWatching | flagReading
+	if err := c.watch(); err != nil {
+		c.fail(err)
+		return
+	}
+}
+
+// stopReading is called when the kernel reports what is not wanted now. Only here does a pause reach the kernel; most end before.
+// The peer's reset is still watched for.
+func (c *Conn) stopReading() {
+	c.flags &^= flagReading
+	c.setFlag(flagWatching, c.flags&flagEOF == 0 && c.loop.ev.Features().Has(featureClosed))
+	if err := c.watch(); err != nil {
+		c.fail(err)
+	}
+}
+
+// peerLeft is called when the kernel reports the peer's end on a connection that is not read from. A reset ends the
+// connection; a half-close waits in the kernel behind what is not read, and is not watched for any more, or the loop would spin.
+func (c *Conn) peerLeft() {
+	if err := c.loop.srv.calls.SockError(c.ev.FD()); err != nil {
+		c.fail(err)
+		return
+	}
+	c.flags &^= flagWatching
+	if err := c.watch(); err != nil {
+		c.fail(err)
+	}
+}
+
+// shutWrite closes our half.
+func (c *Conn) shutWrite() (alive bool) {
+	if !c.closeTLS() {
+		return c.flags&flagGone == 0 // its last record waits for room
+	}
+	c.flags |= flagShut
+	if c.flags&flagEOF != 0 {
+		c.end(nil)
+		return false
+	}
+	if err := c.loop.srv.calls.Shutdown(c.ev.FD(), unix.SHUT_WR); err != nil {
+		c.fail(err)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,191 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+)
+
+// Shutdown ends the server in order: it stops accepting, lets the requests in work and those already read end, flushes, closes the
+// connections (with ErrServerClosed) and returns when every goroutine and descriptor of the server is gone. When ctx ends
+// first, it aborts the connections that are left, and returns a *ShutdownError with ctx's cause and the number of handlers
+// that still run, for which nobody can wait. Further calls wait for the first. May block; not in a callback: there it
+// is event.ErrOnLoop, and nothing is done; and not in a handler on a worker, for which it would wait.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.offLoops(); err != nil {
+		return fmt.Errorf("shut server down: %w", err)
+	}
+	s.mu.Lock()
+	switch s.state {
+	case serverNew:
+		s.state = serverClosed
+		s.mu.Unlock()
+		return nil
+	case serverDraining, serverClosed:
+		s.mu.Unlock()
+		select {
+		case <-s.done:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	s.state = serverDraining
+	s.draining.Store(true)
+	listeners, packets := maps.Clone(s.listeners), maps.Clone(s.packets) // others may close some of them meanwhile
+	s.mu.Unlock()
+	defer close(s.done)
+
+	for ln := range listeners {
+		ln.stop()
+	}
+	for pc := range packets {
+		pc.stop()
+	}
+	s.arriving.Wait()
+	drained := make(chan struct{}, len(s.loops))
+	for _, l := range s.loops {
+		_ = l.ev.Post(func() { // refused only by a loop that is closed, and these are ours to close
+			l.drain()
+			drained <- struct{}{}
+		})
+	}
+	for range s.loops { // or one that is accepting just now would not be counted
+		select {
+		case <-drained:
+		case <-ctx.Done():
+		}
+	}
+	return s.finish(s.await(ctx))
+}
+
+// Close ends the server at once: connections are aborted, and so is what is not written. Like a Shutdown whose context has
+// ended, but for the error. May block; not in a callback.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err := s.Shutdown(ctx)
+	var late *ShutdownError
+	if errors.As(err, &late) && late.Handlers == 0 || errors.Is(err, context.Canceled) && !errors.As(err, &late) {
+		return nil
+	}
+	return err
+}
+
+// offLoops refuses to wait on one of the loops that would be waited for.
+func (s *Server) offLoops() error {
+	s.mu.Lock()
+	loops := s.loops
+	s.mu.Unlock()
+	for _, l := range loops {
+		if l.ev.OnLoop() {
+			return errOnLoop
+		}
+	}
+	return nil
+}
+
+// await waits until no connection is left and no datagram in work, or aborts them when ctx ends.
+func (s *Server) await(ctx context.Context) error {
+	if ctx.Err() == nil && s.open.awaitEmpty(ctx) && s.jobs.awaitEmpty(ctx) {
+		return nil
+	}
+	late := &ShutdownError{Cause: context.Cause(ctx), Conns: s.open.len()}
+	s.cut(ErrServerClosed)
+	// Each loop aborts its own, in a turn; that waits for nobody.
+	aborted := make(chan struct{}, len(s.loops))
+	for _, l := range s.loops {
+		_ = l.ev.Post(func() {
+			l.abortAll()
+			aborted <- struct{}{}
+		})
+	}
+	for range s.loops {
+		<-aborted
+	}
+	_, _, late.Handlers = s.pool.counts()
+	return late
+}
+
+// finish takes the server down, when no connection is left but those of stuck handlers.
+func (s *Server) finish(err error) error {
+	s.cut(ErrServerClosed)
+	s.pool.close()
+	var late *ShutdownError
+	if !errors.As(err, &late) || late.Handlers == 0 {
+		s.pool.workers.Wait()
+	}
+	err = errors.Join(err, s.closePackets())
+	for _, l := range s.loops {
+		err = errors.Join(err, l.ev.Close())
+		for _, c := range l.queue.Close() {
+			l.cut = true
+			c.obey(c.commands) // a connection that had not arrived yet; nobody else runs on the loop
+		}
+	}
+	s.down.Wait()
+	_, e := s.reserve.release()
+	err = errors.Join(err, e)
+	s.mu.Lock()
+	s.state = serverClosed
+	s.mu.Unlock()
+	if late != nil && late.Handlers == 0 && late.Conns == 0 {
+		return nil // the context had ended, and there was nothing to wait for
+	}
+	return err
+}
+
+// awaitEmpty reports whether there was none before ctx ended.
+func (o *openCount) awaitEmpty(ctx context.Context) bool {
+	select {
+	case <-o.empty():
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// closePackets closes the packet sockets, which were kept for the last answers.
+func (s *Server) closePackets() (err error) {
+	s.mu.Lock()
+	packets := maps.Clone(s.packets)
+	s.mu.Unlock()
+	for pc := range packets {
+		err = errors.Join(err, pc.Close())
+	}
+	return err
+}
+
+// drain lets the loop's connections end.
+func (l *loop) drain() {
+	for c := range l.srv.conns.all() {
+		if c.loop == l {
+			c.flags |= flagDrain
+			c.poke()
+		}
+	}
+	for _, c := range l.dialing {
+		c.closeWith(ErrServerClosed)
+	}
+}
+
+// abortAll ends the loop's connections now. Their handlers are told even if a request is still in work.
+func (l *loop) abortAll() {
+	for c := range l.srv.conns.all() {
+		if c.loop == l {
+			c.fail(ErrServerClosed)
+		}
+	}
+	for _, c := range l.dialing {
+		c.fail(ErrServerClosed)
+	}
+	l.cut = true // those that are on their way here
+	for _, in := range append(l.starved, l.handover...) {
+		in.end() // no worker will
+	}
+	l.starved, l.handover = nil, nil
+	for c := range l.ending {
+		c.tellEnd() // for its handler nobody can wait
+	}
+}

@@ -1,0 +1,255 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/server"
+)
+
+// ended is a context that has ended, with a cause of its own.
+func endedContext(cause error) context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(cause)
+	return ctx
+}
+
+// TestS11ShutdownEndsIdleConnections in good order, with ErrServerClosed.
+func TestS11ShutdownEndsIdleConnections(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		d := echoLines()
+		reasons, closed := closings()
+		d.Closed = closed
+		s := start(t, r, &server.Server{Handler: d})
+		var clients []net.Conn
+		for range 20 {
+			nc := s.dial(t)
+			must(t, pipelined(nc, "hello", 1))
+			clients = append(clients, nc)
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		for _, nc := range clients {
+			expectEOF(t, nc)
+			hangUp(nc)
+		}
+		must(t, await(t, done, "Shutdown's end"))
+		for range clients {
+			if reason := await(t, reasons, "Close"); reason != server.ErrServerClosed {
+				t.Errorf("Close was told %v", reason)
+			}
+		}
+		if _, err := net.Dial(s.addr.Network(), s.addr.String()); err == nil {
+			t.Error("the listener still takes connections")
+		}
+	})
+}
+
+// TestShutdownAnswersWhatWasSent: a request in work, those behind it, and those that the client has sent but nobody has read.
+func TestShutdownAnswersWhatWasSent(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		begun, release := make(chan struct{}, 1), make(chan struct{})
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			if string(line) == "wait" {
+				begun <- struct{}{}
+				<-release
+			}
+			_, _ = w.Write(append(line, '\n'))
+		})})
+		nc := s.dial(t)
+		send(t, nc, "wait\nfirst\nsecond\n")
+		await(t, begun, "the request")
+		send(t, nc, "third\n")
+		done := make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		send(t, nc, "fourth\n")
+		close(release)
+		expect(t, nc, "wait\nfirst\nsecond\nthird\nfourth\n")
+		expectEOF(t, nc)
+		hangUp(nc)
+		must(t, await(t, done, "Shutdown's end"))
+		if st := s.Stats(); st.Requests != 5 || st.Buffered != 0 || st.Conns != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// TestS8AStuckHandlerDoesNotHoldShutdown: it returns at its context's end, and says how many handlers run and why it has not waited.
+func TestS8AStuckHandlerDoesNotHoldShutdown(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		begun, release := make(chan struct{}, 2), make(chan struct{})
+		d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			begun <- struct{}{}
+			<-release
+		})
+		reasons, closed := closings()
+		d.Closed = closed
+		s := start(t, r, &server.Server{Handler: d})
+		for range 2 {
+			nc := s.dial(t)
+			send(t, nc, "stuck\n")
+			await(t, begun, "a handler's begin")
+		}
+		idle := s.dial(t)
+		send(t, idle, "no end of line")
+		until(t, "the idle client", func() bool { return s.Stats().BytesRead == 26 })
+
+		cause := errors.New("no patience")
+		err := s.Shutdown(endedContext(cause))
+		var late *server.ShutdownError
+		if !asError(err, &late) || late.Handlers != 2 || late.Conns != 3 {
+			t.Errorf("Shutdown: %v; want 2 handlers and 3 connections", err)
+		}
+		wantError(t, "Shutdown", err, cause)
+		for range 3 {
+			wantError(t, "Close", await(t, reasons, "Close"), server.ErrServerClosed)
+		}
+		close(release)
+		must(t, s.Shutdown(context.Background()))
+	})
+}
+
+// TestShutdownEndsAtItsDeadline also when it passes while Shutdown waits.
+func TestShutdownEndsAtItsDeadline(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		begun := make(chan struct{})
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			close(begun)
+			<-w.Context().Done()
+		})})
+		nc := s.dial(t)
+		send(t, nc, "go\n")
+		await(t, begun, "the request")
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		defer cancel()
+		wantError(t, "Shutdown", s.Shutdown(ctx), context.DeadlineExceeded)
+	})
+}
+
+// TestS11ShutdownUnderLoad: every answer that a client got any of is whole and in order, every waiter returns, nothing is left.
+func TestS11ShutdownUnderLoad(t *testing.T) {
+	body := strings.Repeat("x", 2000)
+	each(t, func(t *testing.T, r rig) {
+		for round := range 5 {
+			d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+				_, _ = fmt.Fprintf(w, "%s %s\n", line, body)
+			})
+			d.Concurrent = round % 3
+			s := start(t, r, &server.Server{MaxOutput: 64 << 10, Handler: d})
+			var clients sync.WaitGroup
+			answered := make(chan struct{}, 1)
+			for range 8 {
+				nc := s.dial(t)
+				clients.Go(func() {
+					defer nc.Close()
+					go func() {
+						for i := 0; ; i++ {
+							if _, err := fmt.Fprintln(nc, i); err != nil {
+								return // the server's end
+							}
+						}
+					}()
+					in := bufio.NewReader(nc)
+					for i := 0; ; i++ {
+						line, err := in.ReadString('\n')
+						if err != nil {
+							if line != "" || err != io.EOF && !r.tls {
+								t.Errorf("after %d answers %d bytes of another came, and %v", i, len(line), err)
+							}
+							return
+						}
+						if line != fmt.Sprintf("%d %s\n", i, body) {
+							t.Errorf("answer %d is %.20q", i, line)
+							return
+						}
+						if i > 20 {
+							select {
+							case answered <- struct{}{}:
+							default:
+							}
+						}
+					}
+				})
+			}
+			await(t, answered, "some answers")
+			s.shutdown(t)
+			clients.Wait()
+			if st := s.Stats(); st.Buffered != 0 || st.Conns != 0 || st.Opened != st.Closed || st.Running+st.Waiting != 0 {
+				t.Errorf("%+v", st)
+			}
+		}
+	})
+}
+
+// TestShutdownMayBeCalledAgain, and Close meanwhile: all calls return, the later ones when the first has.
+func TestShutdownMayBeCalledAgain(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		begun, release := make(chan struct{}), make(chan struct{})
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			close(begun)
+			<-release
+			_, _ = w.WriteString("done\n")
+		})})
+		nc := s.dial(t)
+		send(t, nc, "go\n")
+		await(t, begun, "the request")
+		done := make(chan error, 3)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		until(t, "the shutdown", func() bool { return errors.Is(s.Start(), server.ErrServerClosed) })
+		impatient := errors.New("no patience")
+		wantError(t, "a second Shutdown", s.Shutdown(endedContext(impatient)), impatient)
+		for range 2 {
+			go func() { done <- s.Shutdown(context.Background()) }()
+		}
+		close(release)
+		expect(t, nc, "done\n")
+		expectEOF(t, nc)
+		hangUp(nc)
+		for range 3 {
+			must(t, await(t, done, "Shutdown's end"))
+		}
+		must(t, s.Close())
+		must(t, s.Shutdown(context.Background()))
+	})
+}
+
+// TestCloseEndsAShutdown that waits for a client which does not go.
+func TestCloseEndsAShutdown(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{CloseTimeout: -1, Handler: echoLines()})
+		nc := s.dial(t)
+		must(t, pipelined(nc, "hello", 1))
+		done := make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		expectEOF(t, nc) // and the client keeps its half open
+		must(t, s.Close())
+		if err := await(t, done, "Shutdown's end"); err != nil {
+			wantError(t, "Shutdown", err, server.ErrServerClosed)
+		}
+	})
+}
+
+// TestShutdownInACallbackIsRefused, since it would wait for itself; nothing is done.
+func TestShutdownInACallbackIsRefused(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
+			wantError(t, "Shutdown", c.Server().Shutdown(context.Background()), event.ErrOnLoop)
+			wantError(t, "Close", c.Server().Close(), event.ErrOnLoop)
+			return echo(c, p)
+		}}})
+		nc := s.dial(t)
+		send(t, nc, "hello")
+		expect(t, nc, "hello")
+		hangUp(nc)
+		s.shutdown(t)
+	})
+}

@@ -1,0 +1,253 @@
+package server_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+const (
+	soakClients = 24
+	soakPushers = 2
+	// soakPatience is how long nothing may happen. A machine may be busy.
+	soakPatience = 3 * patience
+)
+
+// TestSoak lets clients of all kinds at one server, with pushes and broadcasts from other goroutines, and accounts for every
+// byte: the answers are the right ones, in order; pushes fall between them; what was accepted arrives where the connection ended in
+// good order; every write that asked for its outcome hears it once; and in the end nothing is left.
+//
+// EVMQ_SOAK is how long it goes on (3s), EVMQ_SEED repeats the choices of another run.
+func TestSoak(t *testing.T) {
+	length := 3 * time.Second
+	if testing.Short() {
+		length /= 4
+	}
+	if v := os.Getenv("EVMQ_SOAK"); v != "" {
+		var err error
+		length, err = time.ParseDuration(v)
+		must(t, err)
+	}
+	seed := rand.Uint64()
+	if v := os.Getenv("EVMQ_SEED"); v != "" {
+		var err error
+		seed, err = strconv.ParseUint(v, 10, 64)
+		must(t, err)
+	}
+	certificate() // is kept, and is not what the heap is looked at for
+	for _, tls := range []bool{false, true} {
+		name := map[bool]string{false: "plain", true: "tls"}[tls]
+		t.Run(name, func(t *testing.T) { soakFor(t, length/2, seed, tls) })
+	}
+}
+
+// soak is a run: one server and everything that is at it.
+type soak struct {
+	t     *testing.T
+	seed  uint64
+	srv   *server.Server
+	tls   bool
+	noise []byte // random bytes, of which bodies are made
+	begun time.Time
+	end   time.Time
+
+	onLoop    *soakHandler
+	onWorkers *server.Dispatcher
+	doors     []door
+
+	links    sync.Map // of clients, by their numbers
+	lastLink atomic.Uint32
+	liveMu   sync.Mutex
+	live     []*link
+
+	isOpen           sync.Map // connections between Open and Close
+	outcomes         sync.Map // *outcome, of those that are awaited
+	stopping         atomic.Bool
+	opened, closed   atomic.Int64
+	answers, pushes  atomic.Int64
+	sessions, orders atomic.Int64 // and how many of them ended in good order
+
+	failOnce sync.Once
+	failed   chan struct{}
+	failure  string
+}
+
+// A door is a way to the server.
+type door struct {
+	name       string
+	addr       net.Addr
+	handler    server.Handler
+	concurrent bool
+}
+
+// fail keeps the first thing that is wrong, and ends the run. What is wrong after that may follow from it.
+func (s *soak) fail(format string, args ...any) {
+	s.t.Logf(format, args...)
+	s.failOnce.Do(func() {
+		s.failure = fmt.Sprintf("after %v: ", time.Since(s.begun).Round(time.Millisecond)) + fmt.Sprintf(format, args...)
+		close(s.failed)
+	})
+}
+
+// over reports whether nothing new is to begin.
+func (s *soak) over() bool {
+	select {
+	case <-s.failed:
+		return true
+	default:
+		return time.Now().After(s.end)
+	}
+}
+
+func soakFor(t *testing.T, length time.Duration, seed uint64, tls bool) {
+	before := takeStock()
+	s := &soak{t: t, seed: seed, tls: tls, failed: make(chan struct{}), noise: make([]byte, 1<<20)}
+	t.Logf("EVMQ_SEED=%d", seed)
+	rng := s.rng(0)
+	for i := 0; i < len(s.noise); i += 8 {
+		binary.NativeEndian.PutUint64(s.noise[i:], rng.Uint64())
+	}
+	s.start(t.TempDir())
+	s.begun = time.Now()
+	s.end = s.begun.Add(length)
+
+	var clients, pushers sync.WaitGroup
+	for i := range soakClients {
+		clients.Go(func() { s.client(s.rng(1 + i)) })
+	}
+	for i := range soakPushers {
+		pushers.Go(func() { s.push(s.rng(100+i), i) })
+	}
+	pushers.Go(func() { s.broadcast(s.rng(200)) })
+	select {
+	case <-time.After(length):
+	case <-s.failed:
+	}
+
+	s.stopping.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), soakPatience)
+	defer cancel()
+	if err := s.srv.Shutdown(ctx); err != nil {
+		s.fail("Shutdown: %v", err)
+	}
+	clients.Wait()
+	pushers.Wait()
+	s.account()
+	st := s.srv.Stats()
+	t.Logf("%d sessions, %d ended in good order; %d answers, %d pushes arrived; most requests that waited %d",
+		s.sessions.Load(), s.orders.Load(), s.answers.Load(), s.pushes.Load(), st.MaxWaiting)
+	s.srv = nil
+	if s.failure != "" {
+		t.Fatalf("EVMQ_SEED=%d: %s", seed, s.failure)
+	}
+	before.expect(t)
+}
+
+// rng is a source of choices for one goroutine.
+func (s *soak) rng(i int) *rand.Rand { return rand.New(rand.NewPCG(s.seed, uint64(i))) }
+
+// start starts the server, with a door for each kind of handler and network.
+func (s *soak) start(dir string) {
+	s.onLoop, s.onWorkers = &soakHandler{s}, s.dispatcher(1)
+	s.srv = &server.Server{
+		Loops: 2, Workers: 4, Queue: 6, MaxOutput: frameMax, MaxInput: 2 * frameMax, CloseTimeout: soakPatience,
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	if s.tls {
+		s.srv.TLS = serverTLS()
+	}
+	listen := func(network, address string, h server.Handler, concurrent bool) {
+		ln, err := s.srv.ListenHandler(network, address, h)
+		must(s.t, err)
+		s.doors = append(s.doors, door{fmt.Sprintf("%s %T", network, h), ln.Addr(), h, concurrent})
+	}
+	listen("tcp", "127.0.0.1:0", s.onLoop, false)
+	listen("tcp", "127.0.0.1:0", s.onWorkers, false)
+	listen("unix", filepath.Join(dir, "loop"), s.onLoop, false)
+	listen("unix", filepath.Join(dir, "work"), s.onWorkers, false)
+	listen("tcp", "127.0.0.1:0", s.onLoop, false)
+	listen("tcp", "127.0.0.1:0", s.dispatcher(4), true)
+}
+
+func (s *soak) dispatcher(concurrent int) *server.Dispatcher {
+	return &server.Dispatcher{
+		Framing: framing.LengthPrefix(4, binary.BigEndian, frameMax), Concurrent: concurrent,
+		Serve:  func(w *server.Reply, message []byte) { s.serve(w, message, concurrent) },
+		Opened: s.open, Closed: s.close,
+	}
+}
+
+// account looks at what has to hold when the server is down.
+func (s *soak) account() {
+	st := s.srv.Stats()
+	switch {
+	case s.opened.Load() != s.closed.Load():
+		s.fail("Open was called %d times, Close %d times", s.opened.Load(), s.closed.Load())
+	case st.Opened != st.Closed || st.Opened != uint64(s.opened.Load()) || st.Conns != 0:
+		s.fail("%d and %d calls of Open and Close, and %+v", s.opened.Load(), s.closed.Load(), st)
+	case st.Buffered != 0 || st.Waiting != 0 || st.Running != 0:
+		s.fail("something is left in the server: %+v", st)
+	case s.answers.Load() == 0 || s.pushes.Load() == 0:
+		s.fail("nothing arrived")
+	}
+	for o := range s.outcomes.Range {
+		s.fail("never heard of %s", o.(*outcome).what)
+	}
+	for _, l := range s.links.Range {
+		if l := l.(*link); l.conn.Load() != nil && !l.isClosed() {
+			s.fail("Close was not called for %v", l)
+		}
+	}
+}
+
+// stock is what a process holds.
+type stock struct {
+	goroutines, descriptors int
+	heap                    uint64
+}
+
+func takeStock() (st stock) {
+	runtime.GC() // twice, or pools would keep something
+	runtime.GC()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	st.heap = mem.HeapAlloc
+	st.goroutines = runtime.NumGoroutine()
+	entries, _ := os.ReadDir("/proc/self/fd") // where there is none, leaktest is what looks
+	st.descriptors = len(entries)
+	return st
+}
+
+// expect fails the test unless the process comes back to st. What the runtime keeps for itself is far below the slack.
+func (st stock) expect(t *testing.T) {
+	const slack = 4 << 20
+	var now stock
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		now = takeStock()
+		if now.goroutines <= st.goroutines && now.descriptors <= st.descriptors && now.heap <= st.heap+slack {
+			return
+		}
+	}
+	stacks := make([]byte, 1<<16)
+	t.Errorf("before %+v, afterwards %+v\n%s", st, now, stacks[:runtime.Stack(stacks, true)])
+}
+
+// inGoodOrder are the reasons of connections to which everything has to arrive.
+func inGoodOrder(reason error) bool {
+	return reason == nil || reason == io.EOF || reason == server.ErrServerClosed
+}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"net"
+
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// prepare gives a new connection what the server's options ask for. Before its loop knows it.
+func (c *Conn) prepare(accepted bool) {
+	s := c.loop.srv
+	if accepted && s.ProxyProtocol {
+		c.extra().proxied = new(proxied)
+		c.flags |= flagSpecial | flagHandshake
+	}
+	if s.limited() {
+		x := c.extra()
+		x.readRate, x.writeRate = s.ReadLimit.bucket(), s.WriteLimit.bucket()
+		c.flags |= flagSpecial
+	}
+	if accepted && s.TLS != nil {
+		c.startTLS(s.TLS, false)
+	}
+}
+
+// readSpecial reads a connection whose bytes do not go straight to the handler: they begin with a PROXY header, are encrypted, or
+// are limited in their rate. Such a connection has its ext from the beginning.
+func (c *Conn) readSpecial() {
+	l := c.loop
+	buf := l.buf[:c.readAllowance(len(l.buf))]
+	if len(buf) == 0 {
+		return
+	}
+	n, err := l.srv.calls.Read(c.ev.FD(), buf)
+	if err != nil {
+		if !wouldBlock(err) {
+			c.fail(err)
+		}
+		return
+	}
+	x := c.ext
+	if n == 0 {
+		c.specialEOF(x)
+		return
+	}
+	c.spendRead(n)
+	p := buf[:n]
+	if x.proxied != nil && !x.proxied.done {
+		if p = c.readProxyHeader(x.proxied, p); p == nil {
+			return
+		}
+	}
+	switch {
+	case c.flags&flagTLS != 0:
+		c.receivedTLS(p)
+	case len(p) > 0:
+		c.received(p)
+	default:
+		c.mu.Lock()
+		c.place |= visited
+		c.flush()
+	}
+}
+
+// specialEOF is endRead for such a connection.
+func (c *Conn) specialEOF(x *ext) {
+	switch {
+	case x.proxied != nil && !x.proxied.done:
+		c.fail(ErrProxyHeader)
+	case c.flags&flagTLS != 0:
+		x.tls.pipe.feedEOF()
+		if c.flags&flagHandshake == 0 {
+			c.pumpTLS()
+			return
+		}
+		if !x.tls.started {
+			c.fail(ErrHandshake)
+			return
+		}
+		c.flags &^= flagReading // until the handshake has ended, and what came before the end is read
+		c.flags |= flagStuffed
+		if err := c.watch(); err != nil {
+			c.fail(err)
+		}
+	default:
+		c.endRead()
+	}
+}
+
+// isClient reports whether the connection was made by Dial. Under no lock; on the loop.
+func (c *Conn) isClient() bool {
+	return c.flags&flagTLS != 0 && c.ext.tls.client
+}
+
+// LocalAddr is the connection's own address; nil when it is closed. Any goroutine.
+func (c *Conn) LocalAddr() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == connClosed || c.ev.FD() < 0 {
+		return nil
+	}
+	p, err := sock.LocalPeer(c.ev.FD())
+	if err != nil {
+		return nil
+	}
+	return p.Addr(c.loop.srv.network(p))
+}

@@ -1,0 +1,101 @@
+package server
+
+import (
+	"iter"
+	"sync/atomic"
+
+	"github.com/evmq/evmq/event"
+)
+
+// totals are what a server counts besides its connections' own counts.
+type totals struct {
+	opened, closed                      atomic.Uint64
+	refused, busy, acceptErrors, pauses atomic.Uint64
+	handshakes, failedHandshakes        atomic.Uint64
+	bytesRead, bytesWritten, requests   atomic.Uint64 // of connections that are closed
+}
+
+// add counts what a connection has done, when it is closed.
+func (t *totals) add(c *Conn) {
+	c.mu.Lock()
+	read, wrote, reqs := c.nread, c.wrote, c.reqs
+	c.mu.Unlock()
+	t.bytesRead.Add(read)
+	t.bytesWritten.Add(wrote)
+	t.requests.Add(uint64(reqs))
+}
+
+// Stats counts what has happened to a server.
+type Stats struct {
+	Conns    int    // connections that are open, or whose requests are still in work
+	Opened   uint64 // calls of Handler.Open
+	Closed   uint64 // calls of Handler.Close
+	Accepted uint64 // connections accepted by the listeners that are open, those that were refused included
+	Refused  uint64 // connections above MaxConns, or refused for want of descriptors
+
+	BytesRead    uint64
+	BytesWritten uint64
+	Requests     uint64 // answered by workers
+	Busy         uint64 // requests refused because the workers' queue was full
+	Buffered     int64  // bytes of output and of input that the server holds
+
+	Waiting    int // requests that wait for a worker
+	MaxWaiting int // the most that ever did
+	Running    int // handlers that run on workers
+
+	Handshakes       uint64 // TLS handshakes that were completed
+	FailedHandshakes uint64
+
+	AcceptErrors uint64 // accepts that failed
+	Pauses       uint64 // times that a listener rested because descriptors or memory were short
+
+	Loops []LoopStats
+}
+
+// LoopStats counts what has happened on one loop.
+type LoopStats struct {
+	Conns int         // its connections
+	Loop  event.Stats // of the loop itself: turns, wakes, lag, busy time
+	Queue int         // connections in its queue
+}
+
+// Stats returns the counts of this moment. It visits every connection: for a monitor, not for a hot path. Any goroutine.
+func (s *Server) Stats() Stats {
+	t := &s.totals
+	st := Stats{
+		Conns: s.open.len(), Opened: t.opened.Load(), Closed: t.closed.Load(), Refused: t.refused.Load(), Busy: t.busy.Load(),
+		BytesRead: t.bytesRead.Load(), BytesWritten: t.bytesWritten.Load(), Requests: t.requests.Load(), Buffered: s.buffered.Load(),
+		Handshakes: t.handshakes.Load(), FailedHandshakes: t.failedHandshakes.Load(),
+		AcceptErrors: t.acceptErrors.Load(), Pauses: t.pauses.Load(),
+	}
+	for c := range s.conns.all() {
+		cs := c.Stats()
+		st.BytesRead += cs.BytesRead
+		st.BytesWritten += cs.BytesWritten
+		st.Requests += cs.Requests
+	}
+	s.mu.Lock()
+	for ln := range s.listeners {
+		st.Accepted += ln.Accepted()
+	}
+	pool, loops := s.pool, s.loops
+	s.mu.Unlock()
+	if pool != nil {
+		st.Waiting, st.MaxWaiting, st.Running = pool.counts()
+	}
+	for _, l := range loops {
+		st.Loops = append(st.Loops, LoopStats{Conns: int(l.count.Load()), Loop: l.ev.Stats(), Queue: l.queue.Len()})
+	}
+	return st
+}
+
+// Conns goes through the connections that are open as it comes by. Any goroutine.
+func (s *Server) Conns() iter.Seq[*Conn] {
+	return func(yield func(*Conn) bool) {
+		for c := range s.conns.all() {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,380 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// tlsState is a connection that speaks TLS, by the standard library's implementation over a pipe that never blocks: what came
+// from the socket lies in the pipe's input, what goes to it in its output, and the loop moves both. Only the handshake,
+// which cannot be interrupted, runs on a goroutine; it begins when the first flight is complete, so that a silent client
+// costs none.
+type tlsState struct {
+	conn      *tls.Conn
+	pipe      *tlsPipe
+	client    bool
+	started   bool // the handshake runs, or waits for a place. Loop only
+	notified  bool // close_notify was sent. Loop only
+	encrypted int  // bytes of the connection's output whose records are in the pipe. Loop only
+}
+
+// startTLS makes c a TLS connection that has to shake hands first.
+func (c *Conn) startTLS(config *tls.Config, client bool) {
+	t := &tlsState{client: client, pipe: newTLSPipe(c)}
+	if client {
+		t.conn = tls.Client(t.pipe, config)
+	} else {
+		t.conn = tls.Server(t.pipe, config)
+	}
+	c.mu.Lock()
+	c.extra().tls = t
+	c.mu.Unlock()
+	c.flags |= flagTLS | flagSpecial | flagHandshake
+	if client {
+		c.shakeHands()
+	}
+}
+
+// TLS is the state of a connection that speaks TLS: version, ALPN protocol, client certificates. false without TLS, or before the
+// handshake has ended. Any goroutine.
+func (c *Conn) TLS() (tls.ConnectionState, bool) {
+	c.mu.Lock()
+	var t *tlsState
+	if c.ext != nil {
+		t = c.ext.tls
+	}
+	c.mu.Unlock()
+	if t == nil || !t.pipe.ready() {
+		return tls.ConnectionState{}, false
+	}
+	return t.conn.ConnectionState(), true
+}
+
+// handshakes bounds the goroutines that shake hands, and knows who waits for one, first in, first out.
+type handshakes struct {
+	mu      sync.Mutex
+	limit   int
+	running int
+	waiting []*Conn
+}
+
+// enter reports whether c's handshake may run now; otherwise it waits.
+func (h *handshakes) enter(c *Conn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.running < h.limit {
+		h.running++
+		return true
+	}
+	h.waiting = append(h.waiting, c)
+	return false
+}
+
+// next returns the next one that waits, nil when the goroutine is to end.
+func (h *handshakes) next() *Conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.waiting) == 0 {
+		h.running--
+		h.waiting = nil
+		return nil
+	}
+	c := h.waiting[0]
+	h.waiting[0] = nil
+	h.waiting = h.waiting[1:]
+	return c
+}
+
+// shakeHands begins the handshake, on a goroutine of its own if there may be one more, else when one has ended.
+func (c *Conn) shakeHands() {
+	c.ext.tls.started = true
+	s := c.loop.srv
+	if s.shaking.enter(c) {
+		s.down.Go(func() { s.shakeAll(c) })
+	}
+}
+
+// shakeAll shakes hands with c and then with those who wait.
+func (s *Server) shakeAll(c *Conn) {
+	for ; c != nil; c = s.shaking.next() {
+		t := c.ext.tls
+		err := t.conn.HandshakeContext(c.Context())
+		t.pipe.finish(err)
+		c.mu.Lock()
+		tell := c.mark(cmdHandshaken)
+		c.mu.Unlock()
+		c.tell(tell)
+	}
+}
+
+// handshaken goes on after the handshake.
+func (c *Conn) handshaken() {
+	if c.flags&(flagGone|flagHandshake) != flagHandshake {
+		return
+	}
+	t := c.ext.tls
+	s := c.loop.srv
+	if err := t.pipe.result(); err != nil {
+		s.totals.failedHandshakes.Add(1)
+		c.writeAlert()
+		c.fail(fmt.Errorf("%w: %w", ErrHandshake, err))
+		return
+	}
+	s.totals.handshakes.Add(1)
+	c.flags &^= flagHandshake | flagStuffed
+	c.flags |= flagMore // what has come behind the handshake
+	c.since = c.loop.now()
+	c.last = momentOf(c.since)
+	c.opened()
+}
+
+// writeAlert gives the kernel what a failed handshake leaves: the alert that says why. Whether it takes it does not matter.
+func (c *Conn) writeAlert() {
+	if p := c.ext.tls.pipe.takeOutput(); len(p) > 0 {
+		_, _ = c.loop.srv.calls.Write(c.ev.FD(), p)
+	}
+}
+
+// stopHandshake lets a handshake that runs fail, when its connection is closed.
+func (c *Conn) stopHandshake() {
+	if c.flags&flagTLS == 0 {
+		return
+	}
+	t := c.ext.tls
+	if c.flags&flagHandshake != 0 {
+		c.loop.srv.totals.failedHandshakes.Add(1)
+	}
+	t.pipe.Close()
+}
+
+// receivedTLS gives TLS what came from the socket.
+func (c *Conn) receivedTLS(p []byte) {
+	t := c.ext.tls
+	if c.flags&flagHandshake == 0 {
+		t.pipe.lend(p)
+		c.pumpTLS()
+		return
+	}
+	c.last = momentOf(c.loop.now())
+	full := t.pipe.feed(p)
+	if !t.started {
+		complete, err := helloComplete(t.pipe.input())
+		switch {
+		case err != nil:
+			c.loop.srv.totals.failedHandshakes.Add(1)
+			c.fail(fmt.Errorf("%w: %w", ErrHandshake, err))
+			return
+		case complete:
+			c.shakeHands()
+		}
+	}
+	switch {
+	case full && t.started: // a hasty client's requests; the rest waits in the kernel
+		c.flags |= flagStuffed
+	case full:
+		c.fail(fmt.Errorf("%w: more than %d bytes before it ended", ErrHandshake, maxHandshakeInput))
+	}
+}
+
+// pumpTLS gives the handler what can be decrypted, within the turn's budget.
+func (c *Conn) pumpTLS() {
+	l := c.loop
+	t := c.ext.tls
+	c.flags &^= flagMore
+	if l.plain == nil {
+		l.plain = make([]byte, readSize)
+	}
+	for budget := readSize; ; {
+		if c.flags&(holdsRead&^flagEOF) != 0 || budget <= 0 {
+			c.flags |= flagMore
+			break
+		}
+		n, err := t.conn.Read(l.plain)
+		if n > 0 {
+			budget -= n
+			c.received(l.plain[:n])
+			if c.flags&flagGone != 0 {
+				return
+			}
+		}
+		if err == nil {
+			continue
+		}
+		switch {
+		case errors.Is(err, errWouldBlock):
+		case err == io.EOF:
+			t.pipe.keep()
+			c.endRead()
+			return
+		default:
+			c.writeAlert()
+			c.fail(err)
+			return
+		}
+		break
+	}
+	t.pipe.keep()
+	c.mu.Lock()
+	c.place |= visited
+	c.flush()
+}
+
+// cipherWaits reports whether records wait for the kernel. Under mu.
+func (c *Conn) cipherWaits() bool {
+	return c.ext != nil && c.ext.tls != nil && c.ext.tls.pipe.waits()
+}
+
+// writeTLS encrypts the output and gives it to the kernel. Under mu, which is released while that happens.
+func (c *Conn) writeTLS() error {
+	t := c.ext.tls
+	for budget := writeBudget; budget > 0 && (c.out != nil || c.cipherWaits()); {
+		limit := c.writeAllowance(budget)
+		if limit == 0 {
+			return nil
+		}
+		c.mu.Unlock()
+		n, all, err := t.pipe.flush(c.loop.srv.calls, c.ev.FD(), limit)
+		c.mu.Lock()
+		if n > 0 {
+			budget -= n
+			c.last = momentOf(c.loop.now())
+			c.spend(n)
+		}
+		switch {
+		case err != nil:
+			return err
+		case !all && n < limit:
+			return c.waitForRoom()
+		case !all:
+			continue
+		}
+		if err := c.encryptedWritten(); err != nil || c.out == nil || c.flags&flagHandshake != 0 {
+			return err
+		}
+		if err := c.encrypt(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// encryptedWritten accounts for the output whose records the kernel has taken. Under mu.
+func (c *Conn) encryptedWritten() error {
+	t := c.ext.tls
+	if t.encrypted > 0 && c.out != nil {
+		n := t.encrypted
+		t.encrypted = 0
+		if f := c.out.File(); f != nil {
+			c.loop.dones = c.out.AdvanceFile(int64(n), c.loop.dones)
+			c.wrote += uint64(n)
+		} else {
+			c.wroteOut(n)
+		}
+	}
+	if c.out != nil && c.out.Empty() {
+		c.out.Free()
+		c.out = nil
+	}
+	return nil
+}
+
+// maxRecord is the most plain text that one record holds.
+const maxRecord = 16 << 10
+
+// encrypt makes records of the next output. Under mu, released meanwhile.
+func (c *Conn) encrypt() error {
+	l := c.loop
+	t := c.ext.tls
+	if l.plain == nil {
+		l.plain = make([]byte, readSize)
+	}
+	p := l.plain[:0]
+	f := c.out.File()
+	for _, b := range c.out.Peek(l.iov[:0], 2*maxRecord) {
+		p = append(p, b...)
+	}
+	clear(l.iov[:])
+	c.mu.Unlock()
+	var err error
+	if f != nil {
+		var n int
+		n, err = f.F.ReadAt(l.plain[:min(f.Remain, maxRecord)], f.Offset)
+		p = l.plain[:n]
+		if n > 0 {
+			err = nil
+		} else if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	if err == nil && len(p) > 0 {
+		_, err = t.conn.Write(p)
+	}
+	c.mu.Lock()
+	t.encrypted = len(p)
+	if len(p) == 0 && err == nil { // completions only
+		c.wroteOut(0)
+	}
+	return err
+}
+
+// closeTLS says close_notify, and reports whether the kernel has it.
+func (c *Conn) closeTLS() (said bool) {
+	if c.flags&flagTLS == 0 {
+		return true
+	}
+	t := c.ext.tls
+	if !t.notified && c.flags&flagHandshake == 0 {
+		t.notified = true
+		if err := t.conn.CloseWrite(); err != nil {
+			return true // its state is broken; the connection will be closed all the same
+		}
+	}
+	_, all, err := t.pipe.flush(c.loop.srv.calls, c.ev.FD(), readSize)
+	if err != nil || all {
+		return true
+	}
+	c.mu.Lock()
+	err = c.waitForRoom()
+	c.mu.Unlock()
+	return err != nil
+}
+
+// helloComplete reports whether p, what a client has sent, holds a whole ClientHello, or cannot become one.
+func helloComplete(p []byte) (bool, error) {
+	have := 0 // bytes of the handshake message
+	need := 4 // its header, to begin with
+	var head [4]byte
+	for len(p) >= 5 {
+		n := int(p[3])<<8 | int(p[4])
+		if p[0] != 22 || p[1] != 3 || n == 0 || n > maxRecord+2048 {
+			return false, errNotTLS
+		}
+		body := p[5:min(len(p), 5+n)]
+		if have < 4 {
+			copy(head[have:], body)
+		}
+		have += len(body)
+		if have >= 4 {
+			if head[0] != 1 {
+				return false, errNotTLS
+			}
+			need = 4 + int(head[1])<<16 + int(head[2])<<8 + int(head[3])
+		}
+		if have >= need && have >= 4 {
+			return true, nil
+		}
+		if len(p) < 5+n {
+			break
+		}
+		p = p[5+n:]
+	}
+	if len(p) > 0 && have == 0 && p[0] != 22 {
+		return false, errNotTLS
+	}
+	return false, nil
+}
+
+var errNotTLS = errors.New("the client does not speak TLS")

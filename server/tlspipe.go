@@ -1,0 +1,206 @@
+package server
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// maxHandshakeInput bounds what a client may send before its handshake has ended.
+const maxHandshakeInput = 64 << 10
+
+// tlsPipe is the net.Conn that crypto/tls sees. During the handshake its Read waits for the loop to feed it; after that, nothing
+// waits: only the loop uses it, Read says errWouldBlock, and Write gathers records for the loop to give to the kernel.
+type tlsPipe struct {
+	c *Conn
+
+	mu      sync.Mutex
+	more    sync.Cond // in has grown, or closed
+	in      []byte
+	out     []byte
+	shaking bool // the handshake has not ended
+	closed  bool
+	eof     bool
+	err     error // of the handshake
+
+	lent bool // in is the loop's buffer. Loop only
+}
+
+// errWouldBlock is temporary, which crypto/tls takes for a reason to keep its state; a timeout it would remember for ever.
+var errWouldBlock net.Error = wouldBlockError{}
+
+type wouldBlockError struct{}
+
+func (wouldBlockError) Error() string   { return "server: no more bytes now" }
+func (wouldBlockError) Timeout() bool   { return false }
+func (wouldBlockError) Temporary() bool { return true }
+
+func newTLSPipe(c *Conn) *tlsPipe {
+	p := &tlsPipe{c: c, shaking: true}
+	p.more.L = &p.mu
+	return p
+}
+
+// Read gives crypto/tls what has come.
+func (p *tlsPipe) Read(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.in) == 0 {
+		switch {
+		case p.closed:
+			return 0, net.ErrClosed
+		case p.eof:
+			return 0, io.EOF
+		case !p.shaking:
+			return 0, errWouldBlock
+		}
+		p.more.Wait()
+	}
+	n := copy(b, p.in)
+	p.in = p.in[n:]
+	return n, nil
+}
+
+// Write takes a record from crypto/tls.
+func (p *tlsPipe) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return 0, net.ErrClosed
+	}
+	p.out = append(p.out, b...)
+	shaking := p.shaking
+	p.mu.Unlock()
+	if shaking { // on the handshake's goroutine
+		p.c.mu.Lock()
+		tell := p.c.mark(0)
+		p.c.mu.Unlock()
+		p.c.tell(tell)
+	}
+	return len(b), nil
+}
+
+// Close ends the handshake, if it still runs.
+func (p *tlsPipe) Close() error {
+	p.mu.Lock()
+	p.closed = true
+	p.in, p.out = nil, nil
+	p.mu.Unlock()
+	p.more.Broadcast()
+	return nil
+}
+
+// feed adds what came during the handshake, and reports whether that is too much.
+func (p *tlsPipe) feed(b []byte) (full bool) {
+	p.mu.Lock()
+	p.in = append(p.in, b...)
+	full = len(p.in) > maxHandshakeInput
+	p.mu.Unlock()
+	p.more.Broadcast()
+	return full
+}
+
+// feedEOF says that nothing more will come.
+func (p *tlsPipe) feedEOF() {
+	p.mu.Lock()
+	p.eof = true
+	p.mu.Unlock()
+	p.more.Broadcast()
+}
+
+func (p *tlsPipe) input() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.in
+}
+
+// lend makes b, the loop's buffer, the input, without a copy where nothing is left over. keep follows.
+func (p *tlsPipe) lend(b []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.in) > 0 {
+		p.in = append(p.in, b...)
+		return
+	}
+	p.in, p.lent = b, true
+}
+
+// keep copies what is left of the loop's buffer, before the loop reads into it again.
+func (p *tlsPipe) keep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case len(p.in) == 0:
+		p.in = nil
+	case p.lent:
+		p.in = append([]byte(nil), p.in...)
+	}
+	p.lent = false
+}
+
+// finish ends the handshake.
+func (p *tlsPipe) finish(err error) {
+	p.mu.Lock()
+	p.err, p.shaking = err, false
+	p.mu.Unlock()
+}
+
+func (p *tlsPipe) result() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// ready reports whether the handshake has succeeded.
+func (p *tlsPipe) ready() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.shaking && p.err == nil
+}
+
+func (p *tlsPipe) waits() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.out) > 0
+}
+
+func (p *tlsPipe) takeOutput() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := p.out
+	p.out = nil
+	return out
+}
+
+// flush gives the kernel up to limit bytes of the records, and reports whether that was all of them.
+func (p *tlsPipe) flush(calls sock.Calls, fd, limit int) (n int, all bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.out) > 0 && n < limit {
+		k, err := calls.Write(fd, p.out[:min(len(p.out), limit-n)])
+		if err != nil {
+			if wouldBlock(err) {
+				return n, false, nil
+			}
+			return n, false, err
+		}
+		n += k
+		p.out = p.out[k:]
+	}
+	if len(p.out) == 0 {
+		p.out = nil
+		return n, true, nil
+	}
+	return n, false, nil
+}
+
+// The rest of net.Conn. Deadlines are the loop's; crypto/tls sets one of its own when it says close_notify.
+
+func (p *tlsPipe) LocalAddr() net.Addr              { return p.c.LocalAddr() }
+func (p *tlsPipe) RemoteAddr() net.Addr             { return p.c.RemoteAddr() }
+func (p *tlsPipe) SetDeadline(time.Time) error      { return nil }
+func (p *tlsPipe) SetReadDeadline(time.Time) error  { return nil }
+func (p *tlsPipe) SetWriteDeadline(time.Time) error { return nil }

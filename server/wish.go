@@ -1,0 +1,94 @@
+package server
+
+import "fmt"
+
+// What any goroutine may wish of a connection. Each wish is left under the connection's lock, in one order with its writes, and
+// carried out by its loop.
+
+// CloseAfterFlush closes the connection in order: it takes no more output from now on, finishes the requests that workers have
+// and sends their replies, flushes, closes our half, and reads until the peer has closed its half, so that what was sent arrives.
+// All this takes CloseTimeout at most. Its reason is nil. Any goroutine.
+func (c *Conn) CloseAfterFlush() { c.closeWith(nil) }
+
+// closeWith is CloseAfterFlush with a reason.
+func (c *Conn) closeWith(reason error) {
+	c.mu.Lock()
+	if c.state >= connClosing {
+		c.mu.Unlock()
+		return
+	}
+	c.state = connClosing
+	c.setReason(reason)
+	tell := c.mark(cmdLook)
+	c.mu.Unlock()
+	c.tell(tell)
+}
+
+// Abort closes the connection at once, with a reset where the system can; what is not written fails with ErrAborted. Any
+// goroutine.
+func (c *Conn) Abort() { c.abort(ErrAborted) }
+
+// abort makes the loop close c with reason.
+func (c *Conn) abort(reason error) {
+	c.mu.Lock()
+	if c.state == connClosed {
+		c.mu.Unlock()
+		return
+	}
+	c.state = connClosed
+	c.setReason(reason)
+	tell := c.mark(cmdLook)
+	c.mu.Unlock()
+	c.tell(tell)
+}
+
+// CloseWrite closes our half when everything written so far is flushed; the peer reads the end of the stream, and may go on
+// sending. Writes are refused with ErrClosed from now on, and the connection is closed when the peer closes its half. Errors:
+// ErrClosed. Any goroutine.
+func (c *Conn) CloseWrite() error {
+	c.mu.Lock()
+	if c.state != connOpen {
+		err := c.refusal()
+		c.mu.Unlock()
+		return fmt.Errorf("close write: %w", err)
+	}
+	c.state = connHalf
+	tell := c.mark(cmdLook)
+	c.mu.Unlock()
+	c.tell(tell)
+	return nil
+}
+
+// CloseRead stops reading for good: what comes is thrown away until the peer closes its half, which is then not reported to
+// the handler and does not close the connection. Errors: ErrClosed. Any goroutine.
+func (c *Conn) CloseRead() error {
+	c.mu.Lock()
+	if c.state >= connClosing {
+		err := c.refusal()
+		c.mu.Unlock()
+		return fmt.Errorf("close read: %w", err)
+	}
+	tell := c.mark(cmdShutRead)
+	c.mu.Unlock()
+	c.tell(tell)
+	return nil
+}
+
+// PauseRead keeps Data from being called, and stops reading, until ResumeRead. A call that is under way ends first. The
+// peer's half-close is not seen meanwhile; its reset is. Any goroutine.
+func (c *Conn) PauseRead() { c.setPaused(true) }
+
+// ResumeRead ends PauseRead. Any goroutine.
+func (c *Conn) ResumeRead() { c.setPaused(false) }
+
+func (c *Conn) setPaused(paused bool) {
+	c.mu.Lock()
+	if c.ext == nil && !paused {
+		c.mu.Unlock()
+		return
+	}
+	c.extra().paused = paused
+	tell := c.mark(cmdLook)
+	c.mu.Unlock()
+	c.tell(tell)
+}

@@ -1,0 +1,200 @@
+package server_test
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// TestS6AnswersKeepTheOrderOfRequests with handlers of random duration, one request of a connection at a time.
+func TestS6AnswersKeepTheOrderOfRequests(t *testing.T) {
+	for _, depth := range []int{16, 1000} {
+		each(t, func(t *testing.T, r rig) {
+			var together atomic.Int32 // requests of a connection that were in work while another was
+			s := start(t, r, &server.Server{Handler: &server.Dispatcher{
+				Framing: framing.Lines(0), Opened: func(c *server.Conn) { c.SetData(new(atomic.Int32)) },
+				Serve: func(w *server.Reply, line []byte) {
+					at := w.Conn().Data().(*atomic.Int32)
+					if at.Add(1) != 1 {
+						together.Add(1)
+					}
+					switch rand.IntN(8) {
+					case 0:
+						time.Sleep(time.Duration(rand.IntN(50)) * time.Microsecond)
+					case 1, 2:
+						runtime.Gosched()
+					}
+					_, _ = w.Write(append(line, '\n'))
+					at.Add(-1)
+				},
+			}})
+			var all sync.WaitGroup
+			for i := range 6 {
+				nc := s.dial(t)
+				all.Go(func() {
+					defer nc.Close()
+					if err := pipelined(nc, fmt.Sprint("client ", i), depth); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			s.shutdown(t)
+			if n := together.Load(); n != 0 {
+				t.Errorf("%d requests were begun while another of their connection was in work", n)
+			}
+			if st := s.Stats(); st.Requests != uint64(6*depth) || st.Buffered != 0 {
+				t.Errorf("%d requests answered, %d bytes buffered; want %d, 0", st.Requests, st.Buffered, 6*depth)
+			}
+		})
+	}
+}
+
+// TestDataIsNotCalledWhileAWorkerHasARequest, not even that of a handler which the request has chosen.
+func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		var inWork atomic.Bool
+		raw := calls{data: func(c *server.Conn, p []byte) (int, error) {
+			if inWork.Load() {
+				t.Error("Data was called while the request was in work")
+			}
+			return echo(c, p)
+		}}
+		s := start(t, r, &server.Server{Loops: 1, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			if string(line) != "upgrade" {
+				_, _ = w.Write(append(line, '\n'))
+				return
+			}
+			inWork.Store(true)
+			must(t, w.Conn().SetHandler(raw))
+			begun <- struct{}{}
+			<-goOn
+			_, _ = w.WriteString("upgraded ")
+			inWork.Store(false)
+		})})
+		nc := s.dial(t)
+		send(t, nc, "upgrade\nraw")
+		await(t, begun, "the request")
+		send(t, nc, " bytes")
+		other := s.dial(t) // the loop has gone around when this is answered
+		for range 3 {
+			must(t, pipelined(other, "other", 1))
+		}
+		close(goOn)
+		expect(t, nc, "upgraded raw bytes")
+		hangUp(nc, other)
+		s.shutdown(t)
+	})
+}
+
+// TestABlockedHandlerHoldsNobodyBack: while a worker is idle, requests of others are served, in later bursts and in the same.
+func TestABlockedHandlerHoldsNobodyBack(t *testing.T) {
+	for _, procs := range []int{1, 2} {
+		t.Run(fmt.Sprint("procs-", procs), func(t *testing.T) {
+			before := runtime.GOMAXPROCS(procs)
+			defer runtime.GOMAXPROCS(before)
+			each(t, func(t *testing.T, r rig) {
+				release := make(chan struct{})
+				s := start(t, r, &server.Server{Workers: 2, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+					if string(line) == "block" {
+						<-release
+					}
+					_, _ = w.Write(append(line, '\n'))
+				})})
+				stuck := s.dial(t)
+				others := make([]net.Conn, 10)
+				for i := range others {
+					others[i] = s.dial(t)
+					must(t, pipelined(others[i], "hello", 1)) // hands are shaken
+				}
+				send(t, stuck, "block\nbehind it\n")
+				for round := range 20 {
+					for _, nc := range others {
+						send(t, nc, fmt.Sprintln("round", round))
+					}
+					for _, nc := range others {
+						expect(t, nc, fmt.Sprintln("round", round))
+					}
+				}
+				close(release)
+				expect(t, stuck, "block\nbehind it\n")
+				hangUp(append(others, stuck)...)
+				s.shutdown(t)
+			})
+		})
+	}
+}
+
+// TestAsManyHandlersRunAsThereAreWorkers: never more, and all of them when all are needed.
+func TestAsManyHandlersRunAsThereAreWorkers(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const workers, clients = 4, 9
+		begun, release := make(chan struct{}, clients), make(chan struct{})
+		var running, most atomic.Int32
+		s := start(t, r, &server.Server{Workers: workers, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			if n := running.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			begun <- struct{}{}
+			<-release
+			running.Add(-1)
+			_, _ = w.Write(append(line, '\n'))
+		})})
+		var clientsOf []net.Conn
+		for range clients {
+			nc := s.dial(t)
+			send(t, nc, "one\n")
+			clientsOf = append(clientsOf, nc)
+		}
+		for range workers {
+			await(t, begun, "a handler's begin")
+		}
+		if st := s.Stats(); st.Running != workers {
+			t.Errorf("%d handlers run, want %d", st.Running, workers)
+		}
+		close(release)
+		for _, nc := range clientsOf {
+			expect(t, nc, "one\n")
+		}
+		hangUp(clientsOf...)
+		s.shutdown(t)
+		if most.Load() != workers {
+			t.Errorf("%d handlers ran at once, want %d", most.Load(), workers)
+		}
+		if st := s.Stats(); st.Running != 0 || st.Waiting != 0 {
+			t.Errorf("after the shutdown %d handlers run and %d requests wait", st.Running, st.Waiting)
+		}
+	})
+}
+
+// TestS13NoRequestIsLostBetweenWorkers has many clients keep few workers going to sleep and being woken.
+func TestS13NoRequestIsLostBetweenWorkers(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Workers: 3, Queue: 4, Handler: echoLines()})
+		var all sync.WaitGroup
+		for i := range 8 {
+			nc := s.dial(t)
+			all.Go(func() {
+				defer nc.Close()
+				for round := range 200 {
+					if err := pipelined(nc, fmt.Sprint(i, round), 1+round%3); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		s.shutdown(t)
+	})
+}

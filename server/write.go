@@ -1,0 +1,154 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/evmq/evmq/internal/outq"
+)
+
+// Every write appends to the connection's output under its lock, whoever calls, and so there is one order over all of
+// them, close included. A write is accepted whole or refused whole, and never waits. What is accepted ends in exactly one way: it is
+// given to the kernel, or fails with the connection's reason.
+
+// Write copies p to the connection's output. Errors: ErrFull while MaxOutput bytes or more wait (or MaxBuffered in the
+// whole server), ErrClosed; nothing was taken then. Any goroutine.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	q, err := c.admit(len(p))
+	if err != nil {
+		c.mu.Unlock()
+		return 0, fmt.Errorf("write %d bytes: %w", len(p), err)
+	}
+	q.Append(p)
+	c.unlockAndTell()
+	return len(p), nil
+}
+
+// WriteString is Write of a string. Any goroutine.
+func (c *Conn) WriteString(s string) (int, error) {
+	c.mu.Lock()
+	q, err := c.admit(len(s))
+	if err != nil {
+		c.mu.Unlock()
+		return 0, fmt.Errorf("write %d bytes: %w", len(s), err)
+	}
+	q.Append(bytesOf(s))
+	c.unlockAndTell()
+	return len(s), nil
+}
+
+// Writev copies all of bufs, together and in order, as one Write. Any goroutine.
+func (c *Conn) Writev(bufs [][]byte) (int64, error) {
+	n := 0
+	for _, p := range bufs {
+		n += len(p)
+	}
+	c.mu.Lock()
+	q, err := c.admit(n)
+	if err != nil {
+		c.mu.Unlock()
+		return 0, fmt.Errorf("write %d bytes: %w", n, err)
+	}
+	for _, p := range bufs {
+		q.Append(p)
+	}
+	c.unlockAndTell()
+	return int64(n), nil
+}
+
+// WriteNotify is Write, and done is called once on the connection's loop with what becomes of p: nil when all of it is given
+// to the kernel, else why it is not. When WriteNotify itself fails, done is not called. Any goroutine.
+func (c *Conn) WriteNotify(p []byte, done func(error)) error {
+	c.mu.Lock()
+	q, err := c.admit(len(p))
+	if err != nil {
+		c.mu.Unlock()
+		return fmt.Errorf("write %d bytes: %w", len(p), err)
+	}
+	q.Append(p)
+	if done != nil {
+		q.Notify(done)
+	}
+	c.unlockAndTell()
+	return nil
+}
+
+// WriteOwned is WriteNotify without a copy: p is the connection's from the call on, must not change, and is the caller's again
+// when release is called, once, on the connection's loop, with nil or why p was not given to the kernel. When WriteOwned
+// itself fails, nothing was taken and release is not called. Any goroutine.
+func (c *Conn) WriteOwned(p []byte, release func(error)) error {
+	c.mu.Lock()
+	q, err := c.admit(len(p))
+	if err != nil {
+		c.mu.Unlock()
+		return fmt.Errorf("write %d bytes: %w", len(p), err)
+	}
+	if release == nil {
+		release = func(error) {}
+	}
+	q.AppendOwned(p, release)
+	c.unlockAndTell()
+	return nil
+}
+
+// SendFile appends n bytes of f from offset, which are sent by the kernel without passing through the program where that is
+// possible. f is the connection's until done is called, once, on the connection's loop: with nil, or with why not all of it was given to the
+// kernel, as io.ErrUnexpectedEOF when f is too short. The bytes of a file take no memory and count towards no limit; a file is
+// refused as any write is while the output is full. A part of a file that was not sent closes the connection, since the
+// peer would take what follows for it. When SendFile itself fails, done is not called. Any goroutine.
+func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
+	if f == nil || offset < 0 || n < 0 {
+		return fmt.Errorf("send file: %w: offset %d, length %d", ErrConfig, offset, n)
+	}
+	c.mu.Lock()
+	q, err := c.admit(0)
+	if err != nil {
+		c.mu.Unlock()
+		return fmt.Errorf("send %d bytes of %s: %w", n, f.Name(), err)
+	}
+	if done == nil {
+		done = func(error) {}
+	}
+	q.AppendFile(&outq.File{F: f, Offset: offset, Remain: n, Done: done})
+	c.unlockAndTell()
+	return nil
+}
+
+// admit accepts n bytes, or says why not, and returns where they go. Under mu.
+func (c *Conn) admit(n int) (*outq.Queue, error) {
+	s := c.loop.srv
+	switch {
+	case c.state != connOpen:
+		return nil, c.refusal()
+	case c.held() >= s.MaxOutput:
+		return nil, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.held(), s.MaxOutput)
+	case s.buffered.Load() >= s.MaxBuffered:
+		return nil, fmt.Errorf("%w: the server holds %d bytes", ErrFull, s.MaxBuffered)
+	}
+	s.buffered.Add(int64(n))
+	if c.ext != nil && c.ext.floor != nil { // a reply is being sent in pieces; this comes behind it
+		if c.ext.aside == nil {
+			c.ext.aside = outq.Get()
+		}
+		return c.ext.aside, nil
+	}
+	return c.output(), nil
+}
+
+// output is the queue that goes to the kernel. Under mu.
+func (c *Conn) output() *outq.Queue {
+	if c.out == nil {
+		c.out = outq.Get()
+	}
+	return c.out
+}
+
+func (c *Conn) unlockAndTell() {
+	tell := c.mark(0)
+	c.mu.Unlock()
+	c.tell(tell)
+}
+
+var _ io.StringWriter = (*Conn)(nil)

@@ -1,0 +1,261 @@
+package server_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits, whatever its size, and refused whole from then on.
+func TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const limit = 100_000
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, MaxOutput: limit, Socket: tight()})
+		c, nc := p.connect(t, s)
+		accepted := 0
+		onLoop(t, c, func() { // which cannot flush meanwhile
+			for _, step := range []struct {
+				size int
+				want error
+			}{{limit - 1, nil}, {0, nil}, {3 * limit, nil}, {1, server.ErrFull}, {0, server.ErrFull}} {
+				n, err := c.Write(make([]byte, step.size))
+				if !errors.Is(err, step.want) || err == nil && n != step.size || err != nil && n != 0 {
+					t.Errorf("Write of %d bytes with %d waiting: %d, %v; want %v", step.size, accepted, n, err, step.want)
+				}
+				accepted += n
+			}
+			refused := func(error) { t.Error("what was refused had an outcome") }
+			for what, err := range map[string]error{
+				"WriteNotify": c.WriteNotify([]byte("x"), refused),
+				"WriteOwned":  c.WriteOwned([]byte("x"), refused),
+				"WriteString": second(c.WriteString("x")),
+				"Writev":      second(c.Writev([][]byte{{1}})),
+				"SendFile":    c.SendFile(os.Stdin, 0, 0, refused),
+			} {
+				if !errors.Is(err, server.ErrFull) {
+					t.Errorf("%s: %v, want ErrFull", what, err)
+				}
+			}
+			if st := c.Stats(); st.Output != accepted {
+				t.Errorf("%d bytes of output wait, %d were accepted", st.Output, accepted)
+			}
+		})
+		if n, err := io.CopyN(io.Discard, nc, int64(accepted)); err != nil {
+			t.Fatalf("%d of %d bytes came: %v", n, accepted, err)
+		}
+		eventually(t, "room", func() bool { _, err := c.Write([]byte("!")); return err == nil })
+		expect(t, nc, "!")
+		must(t, nc.Close())
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestMaxBufferedBoundsTheWholeServer over connections none of which is at its own limit.
+func TestMaxBufferedBoundsTheWholeServer(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const limit, piece = 1 << 20, 10_000
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, MaxBuffered: limit, Socket: tight()})
+		var conns []*server.Conn
+		for range 8 {
+			c, _ := p.connect(t, s)
+			conns = append(conns, c)
+		}
+		full := 0
+		for i := 0; full < len(conns); i++ {
+			full++
+			for _, c := range conns {
+				if _, err := c.Write(make([]byte, piece)); err == nil {
+					full = 0
+				} else if !errors.Is(err, server.ErrFull) {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, c := range conns {
+			if n := c.Stats().Output; n >= server.DefaultMaxOutput {
+				t.Errorf("a connection holds %d bytes, which is its own limit", n)
+			}
+		}
+		if n := s.Stats().Buffered; n > limit+piece {
+			t.Errorf("the server holds %d bytes, the limit is %d", n, limit)
+		}
+		for _, c := range conns[:4] {
+			c.Abort()
+		}
+		eventually(t, "room", func() bool { _, err := conns[7].Write([]byte("x")); return err == nil })
+		must(t, s.Close())
+		s.drained(t)
+	})
+}
+
+// TestWritesAfterTheEndSayErrClosed for every way to write, with the reason, and none of them has an outcome.
+func TestWritesAfterTheEndSayErrClosed(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p})
+		c, nc := p.connect(t, s)
+		c.Abort()
+		check := func() {
+			t.Helper()
+			never := func(error) { t.Error("what was refused had an outcome") }
+			refused := server.Broadcast([]*server.Conn{c}, []byte("x"), func(*server.Conn, error) { never(nil) })
+			if len(refused) != 1 {
+				t.Fatal("Broadcast was not refused")
+			}
+			for what, err := range map[string]error{
+				"Write": second(c.Write(nil)), "WriteString": second(c.WriteString("x")), "Writev": second(c.Writev(nil)),
+				"WriteNotify": c.WriteNotify(nil, never), "WriteOwned": c.WriteOwned(nil, never),
+				"SendFile": c.SendFile(os.Stdin, 0, 1, never), "CloseWrite": c.CloseWrite(), "CloseRead": c.CloseRead(),
+				"Broadcast": refused[0].Err, "Detach": c.Detach(func(net.Conn, []byte, error) { never(nil) }),
+			} {
+				if !errors.Is(err, server.ErrClosed) || !errors.Is(err, server.ErrAborted) {
+					t.Errorf("%s: %v, want ErrClosed because of ErrAborted", what, err)
+				}
+			}
+		}
+		check() // whether its loop has come by or not
+		if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
+			t.Errorf("the reason is %v", reason)
+		}
+		check()
+		c.Abort()
+		c.CloseAfterFlush()
+		c.PauseRead()
+		c.ResumeRead()
+		c.SetTimeouts(server.Timeouts{Idle: 1})
+		must(t, c.SetHandler(p))
+		if s.Conn(c.ID()) != nil {
+			t.Error("a closed connection is found by its ID")
+		}
+		if c.LocalAddr() != nil || c.RemoteAddr() == nil || c.Context().Err() == nil || c.Stats().Output != 0 {
+			t.Errorf("a closed connection: local address %v, remote %v, context %v, %+v", c.LocalAddr(), c.RemoteAddr(), c.Context().Err(), c.Stats())
+		}
+		if _, err := nc.Read(make([]byte, 1)); err == nil {
+			t.Error("the client read something")
+		}
+		s.shutdown(t)
+		s.drained(t)
+		check() // and the loop is gone, too
+	})
+}
+
+// TestEveryWriteHasOneOutcome on the connection's loop: nil when the kernel has it, else the reason.
+func TestEveryWriteHasOneOutcome(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, Socket: tight()})
+		c, nc := p.connect(t, s)
+		var o outcomes
+		const small = 100
+		for i := range small {
+			must(t, c.WriteNotify([]byte("n"), o.of(c, name(i, 0))))
+			must(t, c.WriteOwned([]byte("o"), o.of(c, name(i, 1))))
+			must(t, c.WriteNotify(nil, o.of(c, name(i, 2))))
+		}
+		expect(t, nc, string(bytes.Repeat([]byte("no"), small)))
+		eventually(t, "all outcomes", func() bool { return o.len() == 3*small })
+		if good := o.check(t, 3*small); good != 3*small {
+			t.Errorf("%d of %d writes succeeded", good, 3*small)
+		}
+
+		// From now on the client reads nothing: what the kernel does not take fails, and the two are all there is.
+		var late outcomes
+		n := 0
+		for piece := make([]byte, 1000); ; n++ {
+			err := c.WriteOwned(piece, late.of(c, name(n, 0)))
+			if errors.Is(err, server.ErrFull) {
+				break
+			}
+			must(t, err)
+		}
+		c.Abort()
+		await(t, p.closed, "Close")
+		good := late.check(t, n)
+		if good == n {
+			t.Error("all writes succeeded, which nobody read")
+		}
+		for what, errs := range late.told {
+			if err := errs[0]; err != nil && (!errors.Is(err, server.ErrClosed) || !errors.Is(err, server.ErrAborted)) {
+				t.Fatalf("write %s failed with %v, want ErrClosed because of ErrAborted", what, err)
+			}
+		}
+		if wrote := c.Stats().BytesWritten; wrote < uint64(2*small+1000*good) || wrote >= uint64(2*small+1000*(good+1)) {
+			t.Errorf("%d bytes were given to the kernel, and %d writes of 1000 succeeded", wrote, good)
+		}
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+// TestOwnedBytesAreNotCopied: the memory that goes out is the caller's, until it is released.
+func TestOwnedBytesAreNotCopied(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p})
+		c, nc := p.connect(t, s)
+		owned, copied := []byte("before"), []byte("before")
+		released := make(chan error, 1)
+		onLoop(t, c, func() {
+			must(t, c.WriteOwned(owned, func(err error) { released <- err }))
+			_, err := c.Write(copied)
+			must(t, err)
+			// Breaking the rule shows whose memory it is. The loop is here, so that nobody reads it meanwhile.
+			copy(owned, "later!")
+			copy(copied, "later!")
+		})
+		expect(t, nc, "later!before")
+		must(t, await(t, released, "the release"))
+	})
+}
+
+// TestWritevIsOneWrite: all of it together, among writers of the same.
+func TestWritevIsOneWrite(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p})
+		c, nc := p.connect(t, s)
+		const each = 500
+		for w := range 4 {
+			go func() {
+				one := []byte{byte('a' + w)}
+				bufs := [][]byte{one, nil, bytes.Repeat(one, 98), one}
+				for range each {
+					if n, err := c.Writev(bufs); err != nil || n != 100 {
+						t.Errorf("Writev: %d, %v", n, err)
+					}
+				}
+			}()
+		}
+		block := make([]byte, 100)
+		for i := range 4 * each {
+			if _, err := io.ReadFull(nc, block); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(block, bytes.Repeat(block[:1], 100)) {
+				t.Fatalf("block %d is torn: %q", i, block)
+			}
+		}
+	})
+}
+
+// writeFile makes a file with this in it.
+func writeFile(t testing.TB, content []byte) *os.File {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(path, content, 0o600))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
+}
