@@ -167,6 +167,7 @@ func (c *Conn) obey(commands command) {
 		}
 	}
 	c.goOn()
+	c.arm() // a wish may have brought a deadline nearer
 }
 
 func (c *Conn) setFlag(flag connFlags, on bool) {
