@@ -67,6 +67,7 @@ func (c *Conn) opened() {
 // beginClosing is the loop's part of CloseAfterFlush: from now on only output matters.
 func (c *Conn) beginClosing() {
 	c.flags |= flagClosing
+	c.flags &^= flagLooked // the peer's end is to be seen
 	c.since = saturatedAdd(c.loop.now(), c.timeouts().Close)
 	if c.flags&flagBusy == 0 {
 		c.dropInput()

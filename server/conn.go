@@ -102,7 +102,7 @@ const (
 	flagClosing                          // is closed when all is flushed
 	flagShut                             // our half is closed
 	flagDrain                            // is closed when it has nothing to do: Shutdown
-	flagLooked                           // and a last look at its input was taken, or is under way
+	flagLooked                           // and has read for the last time
 	flagOpened                           // Open was called
 	flagServed                           // the first request was there
 	flagGone                             // its descriptor is closed
@@ -128,7 +128,7 @@ const holdsInput = flagBusy | flagCrowded | flagPaused | flagChoked | flagClosin
 const inWork = flagBusy | flagWorking
 
 // holdsRead are the reasons not to read.
-const holdsRead = flagBusy | flagCrowded | flagPaused | flagChoked | flagEOF | flagDialing | flagStuffed | flagThrottled | flagGone
+const holdsRead = flagBusy | flagCrowded | flagPaused | flagChoked | flagEOF | flagDialing | flagStuffed | flagThrottled | flagLooked | flagGone
 
 // ext is what only some connections have: a handler of their own, TLS, limits, a context, callers that wait for room.
 type ext struct {
@@ -149,6 +149,7 @@ type ext struct {
 	readRate, writeRate *bucket       // nil for no limit of its own
 	readAt, writeAt     time.Duration // when what the limits hold back may go on. Loop only
 	timeouts            *Timeouts
+	looks               int // reads since the server began to shut down. Loop only
 }
 
 // extra returns c's ext. Under mu.

@@ -36,7 +36,7 @@ type loop struct {
 	fed      *event.Event                    // activated by the workers when there is room again
 	dialing  map[*event.Event]*Conn          // Dial: those without a descriptor
 	ending   map[*Conn]struct{}              // closed, with a request still in work
-	refusals int                             // clients that are being told to go
+	refusals map[*refusal]struct{}           // clients that are being told to go
 	cut      bool                            // everything is aborted: Shutdown's deadline
 	callback func(*event.Event, event.Flags) // ready, bound once
 }
@@ -55,7 +55,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loop %d: %w", index, err)
 	}
-	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*event.Event]*Conn{}, ending: map[*Conn]struct{}{}}
+	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*event.Event]*Conn{}, refusals: map[*refusal]struct{}{}, ending: map[*Conn]struct{}{}}
 	l.callback = l.ready
 	l.queue, err = msgqueue.New(ev, msgqueue.Unbounded, l.serve, msgqueue.WithBudget(1024))
 	if err == nil {
@@ -190,11 +190,12 @@ func (c *Conn) goOn() {
 		}
 	}
 	switch {
-	case c.flags&flagMore != 0 && c.flags&(holdsRead|flagHandshake) == 0:
+	case c.flags&flagMore != 0 && c.flags&(holdsRead&^flagLooked|flagHandshake) == 0:
 		c.pumpTLS()
 		return
-	case c.flags&(flagDrain|flagLooked) == flagDrain|flagLooked && c.flags&holdsRead == 0:
-		c.onReadable(event.Read) // a request that came before the shutdown is still answered
+	case c.flags&(flagDrain|flagClosing|flagHandshake) == flagDrain && c.flags&holdsRead == 0:
+		c.read() // what came before the shutdown is still answered; more is not read, or a busy client would keep us
+		c.flags |= flagLooked
 		if c.flags&flagGone != 0 {
 			return
 		}

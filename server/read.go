@@ -74,7 +74,7 @@ func (c *Conn) count(in *input, n int) {
 	}
 }
 
-// onReadable reads once. What is left comes in the next turn, after the other connections.
+// onReadable reads, if it is time to. What is left comes in the next turn, after the other connections.
 func (c *Conn) onReadable(what event.Flags) {
 	switch {
 	case c.flags&flagReading == 0:
@@ -85,7 +85,13 @@ func (c *Conn) onReadable(what event.Flags) {
 	case c.flags&holdsRead != 0:
 		c.stopReading()
 		return
-	case c.flags&flagSpecial != 0:
+	}
+	c.read()
+}
+
+// read reads once.
+func (c *Conn) read() {
+	if c.flags&flagSpecial != 0 {
 		c.readSpecial()
 		return
 	}
@@ -99,6 +105,23 @@ func (c *Conn) onReadable(what event.Flags) {
 		c.endRead()
 	default:
 		c.received(c.loop.buf[:n])
+		c.countLook()
+	}
+}
+
+// maxLooks is how many reads of a connection a shutdown waits for: 4 MB, which is more than most receive buffers hold.
+const maxLooks = 64
+
+// countLook counts a read during a shutdown, which has to end although a client goes on sending.
+func (c *Conn) countLook() {
+	if c.flags&flagDrain == 0 {
+		return
+	}
+	c.mu.Lock()
+	x := c.extra()
+	c.mu.Unlock()
+	if x.looks++; x.looks >= maxLooks {
+		c.flags |= flagDeaf
 	}
 }
 
@@ -108,7 +131,6 @@ func (c *Conn) received(p []byte) {
 	if c.flags&(flagClosing|flagDeaf) != 0 {
 		return
 	}
-	c.flags &^= flagLooked
 	c.mu.Lock()
 	c.nread += uint64(len(p))
 	h, ok := c.visit()

@@ -31,30 +31,30 @@ type refusal struct {
 func (l *loop) refuse(fd int, done func()) {
 	s := l.srv
 	r := &refusal{l: l, fd: fd, done: done}
+	err := l.ev.InitEvent(&r.e, fd, event.Read|event.Persist, r.read)
+	if err != nil { // the loop is being closed
+		_ = s.calls.Close(fd)
+		return
+	}
 	text := []byte(s.BusyText)
 	if s.TLS != nil {
 		text = alertInternalError
 	}
-	_, err := s.calls.Write(fd, text)
-	if err == nil {
+	if _, err = s.calls.Write(fd, text); err == nil {
 		err = s.calls.Shutdown(fd, unix.SHUT_WR)
 	}
-	if err != nil || l.refusals >= maxRefusals {
+	if err != nil || len(l.refusals) >= maxRefusals {
 		r.close()
 		return
 	}
-	if err = l.ev.InitEvent(&r.e, fd, event.Read|event.Persist, r.read); err == nil {
-		err = r.e.Add(event.NoTimeout)
+	if err = r.e.Add(event.NoTimeout); err == nil {
+		err = r.e.SetTimeout(refusalLinger)
 	}
-	if err == nil {
-		l.refusals++
-		r.l = l
-		if err = r.e.SetTimeout(refusalLinger); err == nil {
-			return
-		}
-		l.refusals--
+	if err != nil {
+		r.close()
+		return
 	}
-	r.close()
+	l.refusals[r] = struct{}{}
 }
 
 // read reads what the client has sent, until its end.
@@ -65,12 +65,12 @@ func (r *refusal) read(_ *event.Event, what event.Flags) {
 			return
 		}
 	}
-	r.l.refusals--
-	_ = r.e.Del() // added above
 	r.close()
 }
 
 func (r *refusal) close() {
+	delete(r.l.refusals, r)
+	_ = r.e.Del() // it may not be added, and the loop may be closed
 	if err := r.l.srv.calls.Close(r.fd); err != nil {
 		r.l.srv.Logger.Warn("server: close refused connection", "err", err)
 	}

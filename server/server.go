@@ -153,6 +153,7 @@ type Server struct {
 	packets   map[*PacketConn]struct{}
 	cutCtx    context.Context // ends at shutdown's deadline, with everything that still runs
 	cut       context.CancelCauseFunc
+	hurry     context.CancelCauseFunc // ends the waiting of a Shutdown; set by it
 
 	// Fixed by Start.
 	loopCount int

@@ -36,8 +36,7 @@ func (c *Conn) settle(again bool) {
 			if !c.shutWrite() {
 				return
 			}
-		case c.flags&flagDrain != 0 && state == connOpen && c.flags&(flagLooked|holdsRead) == 0:
-			c.flags |= flagLooked
+		case c.flags&flagDrain != 0 && c.flags&(flagLooked|flagMore) != flagLooked && c.flags&(holdsRead&^flagLooked) == 0:
 			c.poke() // for a last look at what has come; see goOn
 		case c.flags&flagDrain != 0 && state <= connHalf:
 			c.closeWith(ErrServerClosed)

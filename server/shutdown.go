@@ -11,7 +11,7 @@ import (
 // connections (with ErrServerClosed) and returns when every goroutine and descriptor of the server is gone. When ctx ends
 // first, it aborts the connections that are left, and returns a *ShutdownError with ctx's cause and the number of handlers
 // that still run, for which nobody can wait. Further calls wait for the first. May block; not in a callback: there it
-// is event.ErrOnLoop, and nothing is done; and not in a handler on a worker, for which it would wait.
+// is event.ErrOnLoop, and nothing is done; and not in a handler on a worker, for which it would wait. A Close ends the waiting.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.offLoops(); err != nil {
 		return fmt.Errorf("shut server down: %w", err)
@@ -31,6 +31,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+	ctx, hurry := context.WithCancelCause(ctx)
+	defer hurry(nil)
+	s.hurry = hurry
 	s.state = serverDraining
 	s.draining.Store(true)
 	listeners, packets := maps.Clone(s.listeners), maps.Clone(s.packets) // others may close some of them meanwhile
@@ -61,10 +64,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the server at once: connections are aborted, and so is what is not written. Like a Shutdown whose context has
-// ended, but for the error. May block; not in a callback.
+// ended, but for the error; a Shutdown that is under way ends like that, too. May block; not in a callback.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
+	s.mu.Lock()
+	hurry, done := s.hurry, s.done
+	s.mu.Unlock()
+	if hurry != nil && s.offLoops() == nil { // a Shutdown is under way, or over
+		hurry(ErrServerClosed)
+		<-done
+		return nil
+	}
 	err := s.Shutdown(ctx)
 	var late *ShutdownError
 	if errors.As(err, &late) && late.Handlers == 0 || errors.Is(err, context.Canceled) && !errors.As(err, &late) {
@@ -119,6 +130,9 @@ func (s *Server) finish(err error) error {
 	err = errors.Join(err, s.closePackets())
 	for _, l := range s.loops {
 		err = errors.Join(err, l.ev.Close())
+		for r := range l.refusals {
+			r.close()
+		}
 		for _, c := range l.queue.Close() {
 			l.cut = true
 			c.obey(c.commands) // a connection that had not arrived yet; nobody else runs on the loop

@@ -50,6 +50,7 @@ func (c *Conn) readSpecial() {
 			return
 		}
 	}
+	defer c.countLook()
 	switch {
 	case c.flags&flagTLS != 0:
 		c.receivedTLS(p)

@@ -188,7 +188,7 @@ func (c *Conn) pumpTLS() {
 		l.plain = make([]byte, readSize)
 	}
 	for budget := readSize; ; {
-		if c.flags&(holdsRead&^flagEOF) != 0 || budget <= 0 {
+		if c.flags&(holdsRead&^(flagEOF|flagLooked)) != 0 || budget <= 0 {
 			c.flags |= flagMore
 			break
 		}
