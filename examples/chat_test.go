@@ -43,7 +43,7 @@ func TestChatTellsEverybodyAndWhispersToOne(t *testing.T) {
 	eve.Close()
 	bob.expectLines("* ann has left", "* eve has left")
 	// 6 joinings are heard, 7 lines of ann's and 3 ends of members; or eve is not there any more for the first of them.
-	if got := p.stop(); got != "16 lines heard, 0 lost" && got != "15 lines heard, 0 lost" && got != "15 lines heard, 1 lost" {
+	if got := p.stop(bob); got != "16 lines heard, 0 lost" && got != "15 lines heard, 0 lost" && got != "15 lines heard, 1 lost" {
 		t.Errorf("stopped with %s", got)
 	}
 }
@@ -56,7 +56,7 @@ func TestChatWantsAGoodNameThatNobodyHas(t *testing.T) {
 	rule := "* a name is 1 to 20 of A-Z a-z 0-9 _ -; another one?"
 	c.expectLines("* your name?", rule, "* somebody has this name; another one?", rule, rule, "* ann2 has come", "* here: ann ann2",
 		"* that is too long, 1000 bytes are the most")
-	p.stop()
+	p.stop(c)
 }
 
 // TestChatHasOneOrderForAll lets several members talk at once; all hear the same.
@@ -132,7 +132,7 @@ func TestChatDropsWhoDoesNotRead(t *testing.T) {
 	}
 	for bob.readLine() != "* told ann" {
 	}
-	p.stop()
+	p.stop(ann, bob)
 }
 
 // dialSlowly connects with little room in its own kernel.

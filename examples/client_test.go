@@ -91,9 +91,13 @@ func listening(t *testing.T, binary string, args ...string) (p *program, addr st
 	return p, p.line("listening on ")
 }
 
-// stop ends a program in order and returns what it says of itself.
-func (p *program) stop() string {
+// stop ends a program in order and returns what it says of itself. A client that stays until the end is seen off, which takes until
+// it has closed or the server's CloseTimeout has passed; so clients that are done with close first.
+func (p *program) stop(done ...*client) string {
 	p.t.Helper()
+	for _, c := range done {
+		c.Close()
+	}
 	p.signal(syscall.SIGTERM)
 	said := p.line("stopped: ")
 	p.wait()

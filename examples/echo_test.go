@@ -108,7 +108,7 @@ func TestEchoServesOthersWhileHandlersBurn(t *testing.T) {
 	for range cap(burnt) {
 		must(t, <-burnt)
 	}
-	if got := p.stop(); !strings.HasPrefix(got, "5 connections, ") {
+	if got := p.stop(quick); !strings.HasPrefix(got, "5 connections, ") {
 		t.Errorf("stopped with %s", got)
 	}
 }

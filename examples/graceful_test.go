@@ -2,7 +2,6 @@ package examples_test
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -74,7 +73,7 @@ func (a *asker) ask(name string, batch, perConn int) {
 		in := bufio.NewReader(c)
 		for served := 0; served < perConn && err == nil; {
 			for ; len(pending) < batch; n++ {
-				pending = append(pending, fmt.Sprintf("CLIENT %s LINE %d\n", name, n))
+				pending = append(pending, strings.ToUpper(fmt.Sprintf("%s line %d\n", name, n)))
 			}
 			_, err = io.WriteString(c, strings.ToLower(strings.Join(pending, "")))
 			for len(pending) > 0 && err == nil {
@@ -145,13 +144,26 @@ func TestGracefulStaysWhenTheNewProcessFails(t *testing.T) {
 	g := &generations{program: start(t, binary, "-addr", "127.0.0.1:0")}
 	process, addr := g.next()
 	must(t, os.Remove(binary))
-	must(t, os.WriteFile(binary, []byte("#!/bin/sh\nexit 3\n"), 0o700))
+	must(t, os.WriteFile(binary, []byte("#!/bin/sh\n: >\"$0.ran\"\nexit 3\n"), 0o700))
 	c := dial(t, addr)
 	must(t, process.Signal(syscall.SIGHUP))
-	for range 100 {
-		c.send("still there?\n")
-		c.expectLines("STILL THERE?")
+	for tries := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(binary + ".ran"); err == nil {
+			break
+		}
+		if time.Now().After(tries) {
+			t.Fatal("no new process was started")
+		}
 	}
+	for range 50 { // on the connection that it had, and on new ones: the listener is as it was
+		other := dial(t, addr)
+		for _, c := range []*client{c, other} {
+			c.send("still there?\n")
+			c.expectLines("STILL THERE?")
+		}
+		other.Close()
+	}
+	c.Close()
 	must(t, process.Signal(syscall.SIGTERM))
 	g.add(g.line("process "))
 	if g.answers != 100 {
@@ -177,6 +189,7 @@ func TestGracefulFinishesWhatItHasRead(t *testing.T) {
 		must(t, process.Signal(sig))
 		c.expectLines("A", "B", "C", "D")
 		c.expectEnd()
+		c.Close()
 		if sig == syscall.SIGHUP {
 			process, _ = g.next()
 			must(t, process.Signal(syscall.SIGTERM))
@@ -191,5 +204,3 @@ func TestGracefulFinishesWhatItHasRead(t *testing.T) {
 		}
 	}
 }
-
-var _ = errors.Is

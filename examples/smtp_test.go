@@ -84,6 +84,7 @@ func TestSMTPTakesConversationsSentAtOnce(t *testing.T) {
 		}
 		c.expectLines(answers...)
 		c.expectEnd()
+		c.Close()
 		files, err := filepath.Glob(filepath.Join(dir, "*"))
 		must(t, err)
 		got := map[string]bool{}
@@ -119,7 +120,7 @@ func TestSMTPRefusesMessagesAboveTheLimit(t *testing.T) {
 	}
 	c.send("QUIT\r\n") // others go on
 	c.expectLines("221 bye")
-	if got := p.stop(); got != "1 messages" {
+	if got := p.stop(c); got != "1 messages" {
 		t.Errorf("stopped with %s", got)
 	}
 }
@@ -157,7 +158,7 @@ func TestSMTPSaysWhatIsWrong(t *testing.T) {
 	c.send(strings.Repeat("x", 5000)) // and no end
 	c.expectLines("500 line too long")
 	c.expectEnd()
-	if got := p.stop(); got != "0 messages" {
+	if got := p.stop(c); got != "0 messages" {
 		t.Errorf("stopped with %s", got)
 	}
 }

@@ -30,11 +30,11 @@ func (a *acceptor) accept(*event.Event, event.Flags) {
 			s.welcome(a, fd, peer)
 		case wouldBlock(err):
 			return
-		case err == unix.ECONNABORTED || err == unix.EPROTO || err == unix.EPERM: // the client has left, or a filter was against it
+		case errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM): // the client has left, or a filter was against it
 			s.totals.acceptErrors.Add(1)
 		default:
 			s.totals.acceptErrors.Add(1)
-			if err == unix.EMFILE || err == unix.ENFILE {
+			if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 				a.refuseWithReserve()
 			}
 			a.rest(err)

@@ -118,8 +118,8 @@ func literal(network, address string) (targets []unix.Sockaddr, host, port strin
 	if host, port, err = net.SplitHostPort(address); err != nil {
 		return nil, "", "", fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
+	ap, e := netip.ParseAddrPort(address)
+	if e != nil { // a name
 		return nil, host, port, nil
 	}
 	if sa := sockaddr(network, ap); sa != nil {

@@ -107,7 +107,7 @@ func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
 		clear(bufs) // or they would keep what was written alive
 		c.mu.Lock()
 		if err != nil {
-			if n = 0; wouldBlock(err) {
+			if wouldBlock(err) {
 				return 0, true, nil
 			}
 			return 0, false, err

@@ -33,7 +33,7 @@ func newPool(workers, bound int) *pool {
 	p := &pool{queue: make([]job, bound)}
 	p.workers.Add(workers)
 	for range workers {
-		go p.work(&worker{make(chan struct{}, 1)})
+		go p.work(&worker{make(chan struct{}, 1)}, false)
 	}
 	return p
 }
@@ -115,10 +115,17 @@ func (w *worker) rouse() {
 	}
 }
 
-// work is a worker's life.
-func (p *pool) work(w *worker) {
-	defer p.workers.Done()
-	woken, ran := false, false
+// work is a worker's life. ran says that it has run a request before.
+func (p *pool) work(w *worker, ran bool) {
+	over := false
+	defer func() {
+		if !over { // a handler has called runtime.Goexit
+			go p.work(w, true)
+			return
+		}
+		p.workers.Done()
+	}()
+	woken := false
 	for {
 		j, fed, next := p.take(w, woken, ran)
 		next.rouse()
@@ -127,6 +134,7 @@ func (p *pool) work(w *worker) {
 		}
 		switch {
 		case j == nil && p.isClosed():
+			over = true
 			return
 		case j == nil:
 			<-w.wake

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"strings"
 
 	proxyproto "github.com/pires/go-proxyproto"
 )
@@ -40,7 +41,7 @@ func proxyHeaderLen(p []byte) (int, error) {
 			return 0, nil
 		}
 		return 0, fmt.Errorf("%w: a line longer than 107 bytes", ErrProxyHeader)
-	case bytes.HasPrefix(proxySignature, p), bytes.HasPrefix([]byte("PROXY "), p):
+	case bytes.HasPrefix(proxySignature, p), strings.HasPrefix("PROXY ", string(p)):
 		return 0, nil
 	}
 	return 0, fmt.Errorf("%w: the connection does not begin with one", ErrProxyHeader)

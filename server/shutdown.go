@@ -20,6 +20,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	switch s.state {
 	case serverNew:
 		s.state = serverClosed
+		s.done = make(chan struct{})
+		close(s.done)
 		s.mu.Unlock()
 		return nil
 	case serverDraining, serverClosed:

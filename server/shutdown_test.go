@@ -152,10 +152,15 @@ func TestS11ShutdownUnderLoad(t *testing.T) {
 				nc := s.dial(t)
 				clients.Go(func() {
 					defer nc.Close()
-					window := make(chan struct{}, 50)
+					window, over := make(chan struct{}, 50), make(chan struct{})
+					defer close(over)
 					go func() {
 						for i := 0; ; i++ {
-							window <- struct{}{}
+							select {
+							case window <- struct{}{}:
+							case <-over:
+								return
+							}
 							if _, err := fmt.Fprintln(nc, i); err != nil {
 								return // the server's end
 							}

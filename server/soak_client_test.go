@@ -179,7 +179,7 @@ func (c *soakClient) write() error {
 	case endAbort:
 		last = kindAbort
 	}
-	for i := 0; i < c.count; i++ {
+	for i := range c.count {
 		f := frame{tag: tagRequest, kind: byte(c.rng.IntN(kindUsual)), link: c.link.id, seq: c.wrote}
 		f.size = uint32(someSize(c.rng))
 		f.body = c.someNoise(c.rng, someSize(c.rng))

@@ -147,7 +147,7 @@ func (c *Conn) stopHandshake() {
 	if c.flags&flagHandshake != 0 {
 		c.loop.srv.totals.failedHandshakes.Add(1)
 	}
-	t.pipe.Close()
+	_ = t.pipe.Close() // never fails
 }
 
 // receivedTLS gives TLS what came from the socket.

@@ -120,12 +120,12 @@ func replace(l *net.TCPListener) error {
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	ready, theirs, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	defer ready.Close()
+	defer func() { _ = ready.Close() }()
 	program, err := os.Executable()
 	if err != nil {
 		return errors.Join(err, theirs.Close())

@@ -95,7 +95,7 @@ func (side) EOF(c *server.Conn) { _ = other(c).CloseWrite() } // it may be close
 // Close leaves the other connection alone after a good end, for it may still have to flush; it has heard of the end of this one.
 func (side) Close(c *server.Conn, reason error) {
 	peer := other(c)
-	if peer == nil || reason == nil || reason == io.EOF || errors.Is(reason, server.ErrServerClosed) {
+	if peer == nil || reason == nil || errors.Is(reason, io.EOF) || errors.Is(reason, server.ErrServerClosed) {
 		return
 	}
 	peer.Abort()

@@ -1,0 +1,160 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
+
+// misfortune is a Handler that panics where it is told to.
+func misfortune(where string) server.Handler {
+	unlucky := func(at string) {
+		if at == where {
+			panic("panic in " + where)
+		}
+	}
+	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		_, _ = w.WriteString("half of an answer")
+		if string(line) == "panic" {
+			unlucky("Serve")
+		}
+	})
+	switch where {
+	case "Serve":
+		return d
+	case "Concurrent Serve":
+		d.Concurrent = 3
+		where = "Serve"
+		return d
+	case "Malformed":
+		d = mailbox()
+		d.Malformed = func(*server.Conn, error) { unlucky(where) }
+		return d
+	}
+	return calls{
+		open: func(*server.Conn) { unlucky("Open") },
+		data: func(c *server.Conn, p []byte) (int, error) {
+			unlucky("Data")
+			if where == "done" {
+				return len(p), c.WriteNotify(p, func(error) { unlucky("done") })
+			}
+			if where == "Close" {
+				c.CloseAfterFlush()
+			}
+			return echo(c, p)
+		},
+		close: func(*server.Conn, error) { unlucky("Close") },
+	}
+}
+
+// TestAPanicCostsOneConnection, where OnPanic is set: it is told which, and the loop and the worker go on.
+func TestAPanicCostsOneConnection(t *testing.T) {
+	for _, where := range []string{"Open", "Data", "Close", "Serve", "Concurrent Serve", "Malformed", "done"} {
+		t.Run(where, func(t *testing.T) {
+			each(t, func(t *testing.T, r rig) {
+				type fate struct {
+					c     *server.Conn
+					v     any
+					stack string
+				}
+				fates := make(chan fate, 10)
+				s := start(t, r, &server.Server{Workers: 1, Loops: 1, Handler: echoLines(),
+					OnPanic: func(c *server.Conn, v any, stack []byte) { fates <- fate{c, v, string(stack)} }})
+				ln, err := s.ListenHandler("tcp", "127.0.0.1:0", misfortune(where))
+				must(t, err)
+				other := s.dial(t)
+				for range 3 {
+					must(t, pipelined(other, "before", 1))
+					bad := &running{s.Server, rig{"tcp", r.tls, 1}, ln.Addr()}
+					nc := bad.dial(t)
+					line := "panic\n"
+					if where == "Malformed" {
+						line = strings.Repeat("x", 1000)
+					}
+					_, _ = nc.Write([]byte(line)) // after a panic in Open the handshake may fail
+					f := await(t, fates, "OnPanic")
+					if !strings.HasPrefix(f.v.(string), "panic in ") || !strings.Contains(f.stack, "misfortune") {
+						t.Errorf("OnPanic is told %v, %s", f.v, f.stack)
+					}
+					if f.c == nil && where != "done" {
+						t.Error("OnPanic is not told the connection")
+					}
+					if where != "done" { // which is nobody's connection
+						for _, err := nc.Read(make([]byte, 100)); err == nil; _, err = nc.Read(make([]byte, 100)) {
+						}
+					}
+					hangUp(nc)
+					must(t, pipelined(other, "after", 1))
+				}
+				hangUp(other)
+				s.shutdown(t)
+				if st := s.Stats(); st.Opened != st.Closed || st.Conns != 0 || st.Buffered != 0 || st.Running != 0 {
+					t.Errorf("%+v", st)
+				}
+			})
+		})
+	}
+}
+
+// TestGoexitCostsOneConnection: the handler's goroutine is a worker's, which the server makes anew.
+func TestGoexitCostsOneConnection(t *testing.T) {
+	for _, survives := range []bool{false, true} {
+		each(t, func(t *testing.T, r rig) {
+			reasons, closed := closings()
+			d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+				if string(line) == "exit" {
+					runtime.Goexit()
+				}
+				_, _ = w.Write(append(line, '\n'))
+			})
+			d.Closed = closed
+			srv := &server.Server{Workers: 2, Handler: d}
+			if survives {
+				srv.OnPanic = func(*server.Conn, any, []byte) { t.Error("OnPanic was called") }
+			}
+			s := start(t, r, srv)
+			for range 5 {
+				nc := s.dial(t)
+				send(t, nc, "exit\n")
+				wantError(t, "Close", await(t, reasons, "Close"), server.ErrPanic)
+			}
+			nc := s.dial(t)
+			must(t, pipelined(nc, "after", 100))
+			hangUp(nc)
+			s.shutdown(t)
+		})
+	}
+}
+
+// TestAPanicEndsTheProgram, where OnPanic is not set: it runs this test again in a process of its own.
+func TestAPanicEndsTheProgram(t *testing.T) {
+	const key = "EVMQ_TEST_PANIC"
+	if where := os.Getenv(key); where != "" {
+		s := start(t, rigs()[0], &server.Server{Handler: misfortune(where)})
+		nc := s.dial(t)
+		send(t, nc, "panic\n")
+		_, _ = nc.Read(make([]byte, 1))
+		<-context.Background().Done() // until the panic
+	}
+	for _, where := range []string{"Open", "Data", "Close", "Serve", "Concurrent Serve", "done"} {
+		t.Run(where, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestAPanicEndsTheProgram$")
+			cmd.Env = append(os.Environ(), key+"="+where)
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != 2 || !bytes.Contains(out, []byte("panic: panic in ")) || !bytes.Contains(out, []byte("misfortune")) {
+				t.Errorf("the process ended with %v and said\n%s", err, out)
+			}
+		})
+	}
+}

@@ -1,0 +1,228 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// TestAConfigurationErrorNamesTheField, starts nothing, and does not keep a corrected server from starting.
+func TestAConfigurationErrorNamesTheField(t *testing.T) {
+	serve := func(*server.Reply, []byte) {}
+	var none *server.Dispatcher
+	for name, row := range map[string]func(s *server.Server){
+		"Workers":                func(s *server.Server) { s.Workers = -1 },
+		"Queue":                  func(s *server.Server) { s.Queue = -1 },
+		"Loops":                  func(s *server.Server) { s.Loops = -2 },
+		"AcceptBudget":           func(s *server.Server) { s.AcceptBudget = -1 },
+		"MaxInput":               func(s *server.Server) { s.MaxInput = -1 },
+		"MaxOutput":              func(s *server.Server) { s.MaxOutput = -1 },
+		"MaxBuffered":            func(s *server.Server) { s.MaxBuffered = -1 },
+		"MaxHandshakes":          func(s *server.Server) { s.MaxHandshakes = -1 },
+		"MaxConns":               func(s *server.Server) { s.MaxConns = -1 },
+		"MaxConns is 2000000000": func(s *server.Server) { s.MaxConns = 2_000_000_000 },
+		"HighWater":              func(s *server.Server) { s.HighWater = -1 },
+		"LowWater":               func(s *server.Server) { s.LowWater = -1 },
+		"LowWater is 20":         func(s *server.Server) { s.LowWater, s.HighWater = 20, 20 },
+		"HighWater is 2000":      func(s *server.Server) { s.HighWater, s.MaxOutput = 2000, 1000 },
+		"Balance":                func(s *server.Server) { s.Balance = server.SourceHash + 1 },
+		"WhenFull":               func(s *server.Server) { s.WhenFull = server.CloseConn + 1 },
+		"TLS":                    func(s *server.Server) { s.TLS = &tls.Config{} },
+		"ReadLimit":              func(s *server.Server) { s.ReadLimit.BytesPerSecond = math.NaN() },
+		"WriteLimit":             func(s *server.Server) { s.WriteLimit.BytesPerSecond = -1 },
+		"WriteLimit has a burst": func(s *server.Server) { s.WriteLimit = server.RateLimit{BytesPerSecond: 1, Burst: -1} },
+		"Handler is nil":         func(s *server.Server) { s.Handler = nil },
+		"nil Dispatcher":         func(s *server.Server) { s.Handler = none },
+		"Dispatcher.Framing":     func(s *server.Server) { s.Handler = &server.Dispatcher{Serve: serve} },
+		"Dispatcher.Serve":       func(s *server.Server) { s.Handler = &server.Dispatcher{Framing: framing.Lines(0)} },
+		"Dispatcher.Concurrent": func(s *server.Server) {
+			s.Handler = &server.Dispatcher{Framing: framing.Lines(0), Serve: serve, Concurrent: -1}
+		},
+		"-1 bytes": func(s *server.Server) { s.Handler = &server.Dispatcher{Framing: framing.Lines(-1), Serve: serve} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &server.Server{Handler: echoLines()}
+			row(s)
+			err := s.ListenAndServe("tcp", "127.0.0.1:0")
+			wantError(t, "ListenAndServe", err, server.ErrConfig)
+			if err != nil && !strings.Contains(err.Error(), name) {
+				t.Errorf("%q does not name %s", err, name)
+			}
+			must(t, s.Close())
+		})
+	}
+}
+
+// TestS12AFailedStartIsTold and leaves nothing behind; what is wrong may be put right, and the same server started.
+func TestS12AFailedStartIsTold(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer busy.Close()
+	s := &server.Server{Handler: echoLines(), Loops: -1, Logger: slog.New(slog.DiscardHandler)}
+	wantError(t, "Start", s.Start(), server.ErrConfig)
+	_, err = s.Dial("tcp", busy.Addr().String(), server.DialOptions{})
+	wantError(t, "Dial before Start", err, server.ErrNotStarted)
+	s.Loops = 2
+	for _, row := range []struct {
+		network, address string
+		want             error
+	}{
+		{"tcp", busy.Addr().String(), syscall.EADDRINUSE},
+		{"udp", "127.0.0.1:0", server.ErrConfig},
+		{"tcp5", "127.0.0.1:0", server.ErrConfig},
+		{"", "127.0.0.1:0", server.ErrConfig},
+		{"unix", filepath.Join(t.TempDir(), strings.Repeat("x", 200)), syscall.EINVAL},
+		{"unix", filepath.Join(t.TempDir(), "none", "s"), os.ErrNotExist},
+		{"tcp6", "127.0.0.1:0", nil},
+		{"tcp", "127.0.0.1:99999", nil},
+		{"tcp", "no port", nil},
+	} {
+		_, err := s.Listen(row.network, row.address)
+		if err == nil {
+			t.Errorf("Listen on %s %s succeeds", row.network, row.address)
+		} else if row.want != nil {
+			wantError(t, "Listen on "+row.network+" "+row.address, err, row.want)
+		}
+	}
+	ln, err := s.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	nc, err := net.Dial("tcp", ln.Addr().String())
+	must(t, err)
+	must(t, pipelined(nc, "hello", 1))
+	hangUp(nc)
+	must(t, s.Shutdown(context.Background()))
+}
+
+// TestServeSaysErrServerClosed after a shutdown and before; a shut down server does not start again.
+func TestServeSaysErrServerClosed(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: echoLines()})
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		defer ln.Close() // if Serve came too late to take it
+		served := make(chan error, 2)
+		go func() { served <- s.Serve(ln) }()
+		go func() { served <- s.ListenAndServe("tcp", "127.0.0.1:0") }()
+		s.shutdown(t)
+		for range 2 {
+			wantError(t, "Serve", await(t, served, "Serve's end"), server.ErrServerClosed)
+		}
+		another, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		defer another.Close()
+		wantError(t, "Serve", s.Serve(another), server.ErrServerClosed)
+		wantError(t, "ListenAndServe", s.ListenAndServe("tcp", "127.0.0.1:0"), server.ErrServerClosed)
+		wantError(t, "Start", s.Start(), server.ErrServerClosed)
+	})
+}
+
+// TestShutdownBeforeStart makes a server that never starts.
+func TestShutdownBeforeStart(t *testing.T) {
+	s := &server.Server{Handler: echoLines()}
+	must(t, s.Shutdown(context.Background()))
+	must(t, s.Close())
+	must(t, s.Shutdown(context.Background()))
+	wantError(t, "Start", s.Start(), server.ErrServerClosed)
+}
+
+// TestS21TwoServersShareNothing: one goes down, the other goes on.
+func TestS21TwoServersShareNothing(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		one := start(t, r, &server.Server{Handler: echoLines()})
+		two := start(t, r, &server.Server{Handler: calls{data: echo}})
+		first, second := one.dial(t), two.dial(t)
+		must(t, pipelined(first, "one", 10))
+		must(t, pipelined(second, "two", 10))
+		hangUp(first)
+		one.shutdown(t)
+		must(t, pipelined(second, "two", 10))
+		must(t, pipelined(two.dial(t), "two", 10))
+		if one, two := one.Stats(), two.Stats(); one.Opened != 1 || two.Opened != 2 || two.Conns != 2 || one.Conns != 0 {
+			t.Errorf("opened %d and %d, open %d and %d", one.Opened, two.Opened, one.Conns, two.Conns)
+		}
+	})
+}
+
+// TestStartAndShutdownManyTimes leaves nothing behind: TestMain would see it.
+func TestStartAndShutdownManyTimes(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		for i := range 100 {
+			s := &server.Server{Handler: echoLines(), Loops: r.loops, Logger: slog.New(slog.DiscardHandler)}
+			must(t, s.Start())
+			must(t, s.Start())
+			if i%2 == 0 {
+				_, err := s.Listen("tcp", "127.0.0.1:0")
+				must(t, err)
+			}
+			if i%3 == 0 {
+				must(t, s.Close())
+			} else {
+				must(t, s.Shutdown(context.Background()))
+			}
+		}
+	})
+}
+
+// TestStartMayRaceWithShutdown: each call says what has become of it.
+func TestStartMayRaceWithShutdown(t *testing.T) {
+	for range 50 {
+		s := &server.Server{Handler: echoLines(), Loops: 2, Logger: slog.New(slog.DiscardHandler)}
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() {
+				if err := s.ListenAndServe("tcp", "127.0.0.1:0"); err != nil {
+					wantError(t, "ListenAndServe", err, server.ErrServerClosed)
+				}
+			})
+			all.Go(func() {
+				if err := s.Shutdown(context.Background()); err != nil {
+					t.Errorf("Shutdown: %v", err)
+				}
+			})
+		}
+		all.Wait()
+	}
+}
+
+// TestS24SignalsAreLeftAlone: a server takes no signal, and a write to a client that is gone is an error, not SIGPIPE's end.
+func TestS24SignalsAreLeftAlone(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		reasons, closed := closings()
+		s := start(t, r, &server.Server{Handler: calls{close: closed, data: func(c *server.Conn, p []byte) (int, error) {
+			_, err := c.Write(bytes.Repeat(p, 200_000))
+			return len(p), err
+		}}})
+		nc := s.dial(t)
+		send(t, nc, "hello")
+		expect(t, nc, "hello")
+		hangUp(nc) // with much unread: the server's next write meets a reset
+		if await(t, reasons, "Close") == nil {
+			t.Error("Close was told of a good end")
+		}
+		must(t, pipelined(s.dial(t), "x", 1))
+	})
+}
+
+// TestLoopOptionsReachTheLoops, as an option that cannot be.
+func TestLoopOptionsReachTheLoops(t *testing.T) {
+	s := &server.Server{Handler: echoLines(), Loops: 3, LoopOptions: []event.Option{event.WithPriorities(-1)}}
+	if err := s.Start(); err == nil {
+		t.Error("a loop with -1 priorities was made")
+	}
+	s.LoopOptions = nil
+	must(t, s.Start())
+	must(t, s.Close())
+}
