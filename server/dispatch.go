@@ -106,12 +106,9 @@ func (d *Dispatcher) malformed(c *Conn, err error) error {
 
 // atEOF looks at what is left when the peer has closed, and reports whether it made a last message.
 func (d *Dispatcher) atEOF(c *Conn) bool {
-	if c.flags&holdsInput != 0 {
-		return false
-	}
 	in := c.in
-	if in == nil { // a framing may make a message of the end itself
-		in = c.newInput()
+	if in == nil || c.flags&holdsInput != 0 {
+		return false
 	}
 	n, message, place, err := d.Framing.Next(in.rest(), in.place, true)
 	switch {

@@ -167,7 +167,7 @@ func (in *input) runAll(c *Conn) {
 	for served := 1; ok; served++ {
 		in.reply.open = true
 		in.d.Serve(&in.reply, message)
-		if len(in.rest()) == 0 && !in.eof || in.final || served == maxBatch || in.reply.order != 0 {
+		if len(in.rest()) == 0 || in.final || served == maxBatch || in.reply.order != 0 {
 			break
 		}
 		if !in.follow(c) {
@@ -214,7 +214,7 @@ func (in *input) next() (message []byte, ok bool) {
 	if in.framed {
 		return in.buf, true
 	}
-	for in.pos < len(in.buf) || in.eof {
+	for in.pos < len(in.buf) {
 		n, message, place, err := in.d.Framing.Next(in.rest(), in.place, in.eof)
 		in.final = isFinal(err)
 		if err != nil && !in.final || n == 0 && message == nil {

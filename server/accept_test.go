@@ -1,0 +1,261 @@
+package server_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
+
+// client connects to ln as a client of the rig.
+func (s *running) client(t testing.TB, ln *server.Listener) net.Conn {
+	t.Helper()
+	return (&running{s.Server, rig{ln.Addr().Network(), s.rig.tls, s.rig.loops}, ln.Addr()}).dial(t)
+}
+
+// TestSeveralListenersServeOneServer, each with its handler, and one may be closed: what it has accepted goes on.
+func TestSeveralListenersServeOneServer(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		path := filepath.Join(t.TempDir(), "second")
+		s := start(t, r, &server.Server{Handler: echoLines()})
+		tcp, err := s.Listen("tcp", "localhost:0")
+		must(t, err)
+		unix, err := s.ListenHandler("unix", path, calls{data: func(c *server.Conn, p []byte) (int, error) {
+			return c.Write(append([]byte("raw "), p...))
+		}})
+		must(t, err)
+		first, second, third := s.dial(t), s.client(t, tcp), s.client(t, unix)
+		must(t, pipelined(first, "one", 3))
+		must(t, pipelined(second, "two", 3))
+		send(t, third, "three")
+		expect(t, third, "raw three")
+
+		must(t, tcp.Close())
+		must(t, tcp.Wait())
+		must(t, unix.Close())
+		must(t, tcp.Close())
+		until(t, "the listener's end", func() bool {
+			nc, err := net.Dial("tcp", tcp.Addr().String())
+			if err == nil {
+				nc.Close()
+			}
+			return err != nil
+		})
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the socket of a closed listener is still there: %v", err)
+		}
+		must(t, pipelined(second, "two", 3))
+		send(t, third, "three")
+		expect(t, third, "raw three")
+		hangUp(first, second, third)
+		s.shutdown(t)
+		if tcp.Accepted() < 1 || unix.Accepted() != 1 {
+			t.Errorf("accepted %d and %d", tcp.Accepted(), unix.Accepted())
+		}
+	})
+}
+
+// TestServeTakesAListenerOfTheUser: one of package net, and one that hides its descriptor, whose Accept is called instead.
+func TestServeTakesAListenerOfTheUser(t *testing.T) {
+	for name, wrap := range map[string]func(net.Listener) net.Listener{
+		"net":     func(ln net.Listener) net.Listener { return ln },
+		"wrapped": func(ln net.Listener) net.Listener { return struct{ net.Listener }{ln} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, r rig) {
+				for _, end := range []string{"listener", "server"} {
+					s := start(t, r, &server.Server{Handler: echoLines()})
+					inner, err := net.Listen("tcp", "127.0.0.1:0")
+					must(t, err)
+					served := make(chan error, 1)
+					go func() { served <- s.Serve(wrap(inner)) }()
+					behind := &running{s.Server, rig{"tcp", r.tls, r.loops}, inner.Addr()}
+					for range 5 {
+						nc := behind.dial(t)
+						must(t, pipelined(nc, "hello", 3))
+						hangUp(nc)
+					}
+					if end == "server" {
+						s.shutdown(t)
+						wantError(t, "Serve", await(t, served, "Serve's end"), server.ErrServerClosed)
+					} else if name == "wrapped" {
+						must(t, inner.Close())
+						wantError(t, "Serve", await(t, served, "Serve's end"), net.ErrClosed)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestEveryLoopGetsConnections by each way to share them out.
+func TestEveryLoopGetsConnections(t *testing.T) {
+	const loops, clients = 3, 60
+	for name, row := range map[string]struct {
+		srv  server.Server
+		want func(conns []int) bool
+	}{
+		"round robin": {server.Server{}, func(n []int) bool { return n[0] == 20 && n[1] == 20 && n[2] == 20 }},
+		"least":       {server.Server{Balance: server.LeastConns}, func(n []int) bool { return n[0] == 20 && n[1] == 20 && n[2] == 20 }},
+		"reuse port":  {server.Server{ReusePort: true}, func(n []int) bool { return n[0] > 0 && n[1] > 0 && n[2] > 0 }},
+		"source hash": {server.Server{Balance: server.SourceHash}, func(n []int) bool {
+			return n[0] == clients || n[1] == clients || n[2] == clients // they all come from one address
+		}},
+		"pick": {server.Server{PickLoop: func(peer net.Addr, n int) int {
+			if peer == nil || n != loops {
+				return 0
+			}
+			return 2
+		}}, func(n []int) bool { return n[2] == clients }},
+		"pick nonsense": {server.Server{PickLoop: func(net.Addr, int) int { return 7 }}, func(n []int) bool { return n[0]+n[1]+n[2] == clients }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := row.srv
+			srv.Handler = echoLines()
+			s := start(t, rig{"tcp", false, loops}, &srv)
+			var all []net.Conn
+			for range clients {
+				nc := s.dial(t)
+				must(t, pipelined(nc, "hello", 1))
+				all = append(all, nc)
+			}
+			var counts []int
+			for _, l := range s.Stats().Loops {
+				counts = append(counts, l.Conns)
+			}
+			if !row.want(counts) {
+				t.Errorf("the loops have %v connections", counts)
+			}
+			hangUp(all...)
+			s.shutdown(t)
+			for i, l := range s.Stats().Loops {
+				if l.Conns != 0 {
+					t.Errorf("loop %d still counts %d connections", i, l.Conns)
+				}
+			}
+		})
+	}
+}
+
+// TestS3TheRefusalIsRead by a client above MaxConns, even one that has sent data; the server's own connections go on, and a place
+// that becomes free is taken again.
+func TestS3TheRefusalIsRead(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		if r.tls {
+			refusesWithAnAlert(t, r)
+			return
+		}
+		s := start(t, r, &server.Server{MaxConns: 2, BusyText: "come back later\n", Handler: echoLines()})
+		first, second := s.dial(t), s.dial(t)
+		must(t, pipelined(first, "first", 1))
+		must(t, pipelined(second, "second", 1))
+		for range 10 {
+			nc := s.dial(t)
+			send(t, nc, "GET / HTTP/1.0\r\n\r\n")
+			expect(t, nc, "come back later\n")
+			expectEOF(t, nc)
+			hangUp(nc)
+		}
+		must(t, pipelined(first, "first", 1))
+		hangUp(second)
+		until(t, "a free place", func() bool { return s.Stats().Conns == 1 })
+		third := s.dial(t)
+		must(t, pipelined(third, "third", 1))
+		hangUp(first, third)
+		s.shutdown(t)
+		if st := s.Stats(); st.Refused != 10 || st.Opened != 3 || st.Closed != 3 {
+			t.Errorf("refused %d, opened %d, closed %d; want 10, 3, 3", st.Refused, st.Opened, st.Closed)
+		}
+	})
+}
+
+// refusesWithAnAlert: what a TLS client can be told before the handshake.
+func refusesWithAnAlert(t *testing.T, r rig) {
+	s := start(t, r, &server.Server{MaxConns: 1, Handler: echoLines()})
+	first := s.dial(t)
+	must(t, pipelined(first, "first", 1))
+	_, err := s.dial(t).Write([]byte("hello"))
+	if err == nil || err.Error() != "remote error: tls: internal error" {
+		t.Errorf("a refused client is told %v", err)
+	}
+	hangUp(first)
+	s.shutdown(t)
+}
+
+// TestS2RefusalsAreBounded: a thousand clients that do not go take no more descriptors than the limits say.
+func TestS2RefusalsAreBounded(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{MaxConns: 1, BusyText: "busy\n", Handler: echoLines()})
+	first := s.dial(t)
+	must(t, pipelined(first, "first", 1))
+	before := openDescriptors(t)
+	var clients []net.Conn
+	for range 300 {
+		clients = append(clients, s.dialPlain(t))
+	}
+	until(t, "all refusals", func() bool { return s.Stats().Refused == 300 })
+	if n := openDescriptors(t) - before; n > 300+64 {
+		t.Errorf("the server keeps %d descriptors for clients that it has refused, want 64 at most", n-300)
+	}
+	for _, nc := range clients {
+		got, err := io.ReadAll(nc)
+		if err != nil || string(got) != "busy\n" {
+			t.Fatalf("a refused client reads %q, %v", got, err)
+		}
+	}
+	must(t, pipelined(first, "first", 1))
+	hangUp(append(clients, first)...)
+	s.shutdown(t)
+}
+
+func openDescriptors(t testing.TB) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	return len(entries)
+}
+
+// TestAListenerMayBeClosedInACallback, its own connection's as well.
+func TestAListenerMayBeClosedInACallback(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		var ln atomic.Pointer[server.Listener]
+		s := start(t, r, &server.Server{Handler: calls{open: func(c *server.Conn) { must(t, ln.Load().Close()) }, data: echo}})
+		extra, err := s.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		ln.Store(extra)
+		nc := s.client(t, extra)
+		must(t, pipelined(nc, "hello", 1))
+		must(t, extra.Wait())
+		must(t, pipelined(s.dial(t), "hello", 1))
+	})
+}
+
+// TestManyClientsComeAndGo at once: each is served, whatever the loops do.
+func TestManyClientsComeAndGo(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{AcceptBudget: 2, Handler: echoLines()})
+		var all sync.WaitGroup
+		for i := range 8 {
+			all.Go(func() {
+				for n := range 30 {
+					nc := s.dial(t)
+					if err := pipelined(nc, fmt.Sprint(i, n), 2); err != nil {
+						t.Error(err)
+					}
+					hangUp(nc)
+				}
+			})
+		}
+		all.Wait()
+		s.shutdown(t)
+		if st := s.Stats(); st.Opened != 240 || st.Closed != 240 || st.Buffered != 0 || st.Conns != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
