@@ -30,6 +30,7 @@ func (a *alarm) set(deadline time.Duration) {
 
 // goOff is a waker like any other, only not counted as one: that time has passed is what it publishes.
 func (a *alarm) goOff() {
+	wakeMonitor() // a timer may end the idleness of the whole process; see parkDriver.lookOnce
 	a.at.Store(0)
 	a.l.mu.Lock()
 	if a.l.asleep {

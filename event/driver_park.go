@@ -32,6 +32,7 @@ type parkDriver struct {
 	poller Poller
 	file   atomic.Pointer[os.File] // the poller's descriptor, duplicated; wakers read it
 	conn   syscall.RawConn
+	loud   poller.Louder      // the poller, if it can look aloud
 	look   func(uintptr) bool // d.pollOrSleep, bound once: a method value would be allocated for each wait
 	alarm  alarm
 
@@ -78,6 +79,7 @@ func (d *parkDriver) adopt(p Poller) error {
 		return fmt.Errorf("%w: park on %s: %w", ErrUnsupported, p.Name(), errors.Join(err, file.Close()))
 	}
 	d.poller, d.conn = p, conn
+	d.loud, _ = p.(poller.Louder)
 	if old := d.file.Swap(file); old != nil {
 		return old.Close()
 	}
@@ -104,7 +106,7 @@ func (d *parkDriver) wait(ready []Ready, block bool) (int, error) {
 // pollOrSleep is called by RawConn.Read, first and again after each readiness; true ends the Read, false parks. A second
 // call that finds nothing, because the readiness was taken back, ends in an empty turn.
 func (d *parkDriver) pollOrSleep(uintptr) (done bool) {
-	d.n, d.err = d.poller.Wait(d.ready, 0)
+	d.lookOnce()
 	if d.n > 0 || d.err != nil || d.slept {
 		return true
 	}
@@ -114,6 +116,18 @@ func (d *parkDriver) pollOrSleep(uintptr) (done bool) {
 		d.alarm.set(deadline)
 	}
 	return !asleep
+}
+
+// lookOnce looks at the poller. The look at what has ended a sleep is one that the scheduler hears of. When all processors are idle the
+// runtime's monitor goes to sleep, and only a system call that the scheduler hears of wakes it; without it, nobody interrupts goroutines
+// that compute, or looks at the network for those that wait, and a burst of computing after a pause would stop every parked loop
+// until it ends. A ring needs none of that: who rings was woken by something himself.
+func (d *parkDriver) lookOnce() {
+	if d.slept && d.loud != nil {
+		d.n, d.err = d.loud.LookAloud(d.ready)
+	} else {
+		d.n, d.err = d.poller.Wait(d.ready, 0)
+	}
 }
 
 // past is over at any time that it is looked at; with its monotonic reading the runtime need not read the wall clock.

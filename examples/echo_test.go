@@ -80,10 +80,10 @@ func TestEchoAnswersWhatCameBeforeTheSignal(t *testing.T) {
 	}
 }
 
-// TestEchoServesOthersWhileHandlersBurn has four of the workers computing, and more processors than that, as RaiseProcs says; one client never asks
+// TestEchoServesOthersWhileHandlersBurn has four of the workers computing on as many processors; one client never asks
 // for such work.
 func TestEchoServesOthersWhileHandlersBurn(t *testing.T) {
-	p, addr := listening(t, build(t, "echo"), "-mode", "workers", "-framing", "line", "-burn", "1s", "-workers", "8", "-procs", "6")
+	p, addr := listening(t, build(t, "echo"), "-mode", "workers", "-framing", "line", "-burn", "1s", "-workers", "8", "-procs", "2")
 	quick := dial(t, addr)
 	quick.send("0\n")
 	quick.expect("0\n")
@@ -102,6 +102,7 @@ func TestEchoServesOthersWhileHandlersBurn(t *testing.T) {
 		quick.expect("quick\n")
 		answers++
 	}
+	t.Logf("%d answers while others burned", answers)
 	if answers < 2 { // the last one may have come behind
 		t.Error("no answer came while others burned")
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/evmq/evmq/server"
 )
@@ -66,7 +67,7 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 					stack string
 				}
 				fates := make(chan fate, 10)
-				s := start(t, r, &server.Server{Workers: 1, Loops: 1, Handler: echoLines(),
+				s := start(t, r, &server.Server{Workers: 1, Loops: 1, CloseTimeout: 10 * time.Millisecond, Handler: echoLines(),
 					OnPanic: func(c *server.Conn, v any, stack []byte) { fates <- fate{c, v, string(stack)} }})
 				ln, err := s.ListenHandler("tcp", "127.0.0.1:0", misfortune(where))
 				must(t, err)

@@ -69,6 +69,23 @@ func (p *epoll) Wait(ready []Ready, timeout time.Duration) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return p.fill(ready, n, timeout)
+}
+
+// LookAloud is Wait with timeout 0, through the scheduler.
+func (p *epoll) LookAloud(ready []Ready) (int, error) {
+	if len(p.buf) < min(len(ready), maxEvents) {
+		p.buf = make([]unix.EpollEvent, min(len(ready), maxEvents))
+	}
+	n, err := unix.EpollWait(p.fd, p.buf[:min(len(ready), len(p.buf))], 0)
+	if err != nil && err != unix.EINTR {
+		return 0, os.NewSyscallError("epoll_wait", err)
+	}
+	return p.fill(ready, max(n, 0), 0)
+}
+
+// fill translates the first n reports.
+func (p *epoll) fill(ready []Ready, n int, timeout time.Duration) (int, error) {
 	filled := 0
 	for i := range p.buf[:n] {
 		ev := &p.buf[i]

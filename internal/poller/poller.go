@@ -59,6 +59,12 @@ func (f Features) String() string {
 // without a bound by the kernel, never cut to nothing. It keeps milliseconds inside a C int.
 const MaxWait = 24 * time.Hour
 
+// Louder is a Poller whose Wait with timeout 0 goes past the Go scheduler, and that can make the same look in a way which the
+// scheduler hears of.
+type Louder interface {
+	LookAloud(ready []Ready) (int, error)
+}
+
 // Poller watches descriptors.
 //
 // Threads: Add, Modify and Remove are called by any goroutine, one at a time, also while Wait runs; Wait is called by
