@@ -28,7 +28,8 @@ func TestSeveralListenersServeOneServer(t *testing.T) {
 		tcp, err := s.Listen("tcp", "localhost:0")
 		must(t, err)
 		unix, err := s.ListenHandler("unix", path, calls{data: func(c *server.Conn, p []byte) (int, error) {
-			return c.Write(append([]byte("raw "), p...))
+			_, err := c.Write(append([]byte("raw "), p...))
+			return len(p), err
 		}})
 		must(t, err)
 		first, second, third := s.dial(t), s.client(t, tcp), s.client(t, unix)
@@ -99,27 +100,26 @@ func TestServeTakesAListenerOfTheUser(t *testing.T) {
 func TestEveryLoopGetsConnections(t *testing.T) {
 	const loops, clients = 3, 60
 	for name, row := range map[string]struct {
-		srv  server.Server
+		srv  *server.Server
 		want func(conns []int) bool
 	}{
-		"round robin": {server.Server{}, func(n []int) bool { return n[0] == 20 && n[1] == 20 && n[2] == 20 }},
-		"least":       {server.Server{Balance: server.LeastConns}, func(n []int) bool { return n[0] == 20 && n[1] == 20 && n[2] == 20 }},
-		"reuse port":  {server.Server{ReusePort: true}, func(n []int) bool { return n[0] > 0 && n[1] > 0 && n[2] > 0 }},
-		"source hash": {server.Server{Balance: server.SourceHash}, func(n []int) bool {
+		"round robin": {&server.Server{}, func(n []int) bool { return n[0] == 20 && n[1] == 20 && n[2] == 20 }},
+		"least":       {&server.Server{Balance: server.LeastConns}, func(n []int) bool { return n[0] == 20 && n[1] == 20 && n[2] == 20 }},
+		"reuse port":  {&server.Server{ReusePort: true}, func(n []int) bool { return n[0] > 0 && n[1] > 0 && n[2] > 0 }},
+		"source hash": {&server.Server{Balance: server.SourceHash}, func(n []int) bool {
 			return n[0] == clients || n[1] == clients || n[2] == clients // they all come from one address
 		}},
-		"pick": {server.Server{PickLoop: func(peer net.Addr, n int) int {
+		"pick": {&server.Server{PickLoop: func(peer net.Addr, n int) int {
 			if peer == nil || n != loops {
 				return 0
 			}
 			return 2
 		}}, func(n []int) bool { return n[2] == clients }},
-		"pick nonsense": {server.Server{PickLoop: func(net.Addr, int) int { return 7 }}, func(n []int) bool { return n[0]+n[1]+n[2] == clients }},
+		"pick nonsense": {&server.Server{PickLoop: func(net.Addr, int) int { return 7 }}, func(n []int) bool { return n[0]+n[1]+n[2] == clients }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			srv := row.srv
-			srv.Handler = echoLines()
-			s := start(t, rig{"tcp", false, loops}, &srv)
+			row.srv.Handler = echoLines()
+			s := start(t, rig{"tcp", false, loops}, row.srv)
 			var all []net.Conn
 			for range clients {
 				nc := s.dial(t)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -43,6 +44,7 @@ func (c *Conn) begin() (alive bool) {
 		l.srv.conns.set(c.ev.FD(), c)
 	}
 	if c.flags&flagDialing != 0 {
+		c.since = saturatedAdd(l.now(), c.since)
 		l.dialing[&c.ev] = c
 	}
 	if err := c.ev.Add(event.NoTimeout); err != nil {
@@ -118,6 +120,12 @@ func (c *Conn) tearDown(reason error) {
 	c.state = connClosed // before the descriptor is another's, lest LocalAddr ask it
 	c.setReason(reason)
 	reason = c.reasonLocked()
+	c.mu.Unlock()
+	if c.flags&flagHanded == 0 {
+		c.closeFD(errors.Is(reason, ErrAborted))
+	}
+
+	c.mu.Lock()
 	held := c.held()
 	var dones []outq.Done
 	if c.out != nil {
@@ -149,9 +157,6 @@ func (c *Conn) tearDown(reason error) {
 	}
 	busy := c.flags&flagBusy != 0
 	c.mu.Unlock()
-	if c.flags&flagHanded == 0 {
-		c.closeFD(reason == ErrAborted)
-	}
 	l.srv.buffered.Add(int64(-held))
 	if !busy {
 		c.dropInput()
@@ -161,7 +166,7 @@ func (c *Conn) tearDown(reason error) {
 	}
 	if len(dones) > 0 {
 		why := reason
-		if why == nil || why == io.EOF {
+		if why == nil || errors.Is(why, io.EOF) {
 			why = ErrClosed
 		}
 		l.report(dones, fmt.Errorf("%w before it was written (%w)", ErrClosed, why))

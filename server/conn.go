@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -335,7 +336,7 @@ func (c *Conn) setReason(reason error) {
 	if reason == nil {
 		return
 	}
-	if first := c.reasonLocked(); first == nil || first == io.EOF || first == ErrServerClosed {
+	if first := c.reasonLocked(); first == nil || errors.Is(first, io.EOF) || errors.Is(first, ErrServerClosed) {
 		c.extra().reason = reason
 	}
 }

@@ -66,7 +66,7 @@ func TestARequestInWorkIsNotIdle(t *testing.T) {
 		if _, err := io.WriteString(nc, "work\n"); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the request", func() bool { return s.Stats().Running == 1 })
+		until(t, "the request", func() bool { return s.Stats().Running == 1 })
 		time.Sleep(3 * brief)
 		close(release)
 		expect(t, nc, "done\n")
@@ -93,7 +93,7 @@ func TestAFirstRequestIsDue(t *testing.T) {
 		s = start(t, r, &server.Server{Handler: p, FirstRequestTimeout: 5 * time.Second})
 		c, nc := p.connect(t, s)
 		send(t, nc, "request\n")
-		eventually(t, "the request", func() bool { return c.Stats().BytesRead == 8 })
+		until(t, "the request", func() bool { return c.Stats().BytesRead == 8 })
 		c.SetTimeouts(server.Timeouts{FirstRequest: time.Millisecond})
 		onLoop(t, c, func() {})
 		time.Sleep(brief)
@@ -163,7 +163,7 @@ func TestAPauseIsNotThePeersDelay(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p, ReadTimeout: 2 * time.Second})
 		c, nc := p.connect(t, s)
 		send(t, nc, "be")
-		eventually(t, "input", func() bool { return c.Stats().BytesRead == 2 })
+		until(t, "input", func() bool { return c.Stats().BytesRead == 2 })
 		c.PauseRead()
 		onLoop(t, c, func() {})
 		send(t, nc, "gin") // which makes the pause reach the kernel
@@ -196,7 +196,7 @@ func TestAPeerThatTakesNothingIsCutOff(t *testing.T) {
 func TestCloseTimeoutEndsWaiting(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, CloseTimeout: brief, Socket: tight()})
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: brief, MaxOutput: 16 << 20, HighWater: 16 << 20, Socket: tight()})
 		c, _ := p.connect(t, s)
 		_, err := c.Write(make([]byte, 8<<20))
 		must(t, err)
@@ -218,7 +218,7 @@ func TestCloseTimeoutEndsWaiting(t *testing.T) {
 		// A peer that has closed its half and does not read is no better.
 		c, nc = p.connect(t, s)
 		c.SetTimeouts(server.Timeouts{Close: 2 * brief})
-		_, err = c.Write(make([]byte, 200_000)) // below HighWater, so that the end is read
+		_, err = c.Write(make([]byte, 8<<20)) // below HighWater, so that the end is read
 		must(t, err)
 		closeWrite(t, nc)
 		closedAfter(t, p, time.Now().Add(-brief), 0, server.ErrCloseTimeout)

@@ -64,7 +64,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 		return nil, fmt.Errorf("%w: network %q", ErrConfig, network)
 	}
 	targets, host, port, err := literal(network, address)
-	if err != nil {
+	if err != nil && !errors.Is(err, errName) {
 		return nil, err
 	}
 	if !s.open.enter(s.MaxConns) {
@@ -88,7 +88,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	if timeout < 0 {
 		timeout = event.NoTimeout
 	}
-	c.since = saturatedAdd(l.now(), timeout)
+	c.since = timeout // from begin on, when it is over: the loop's time is of its last turn
 	d := &dialing{network: network, targets: targets, tls: o.TLS}
 	if d.tls != nil && d.tls.ServerName == "" && !d.tls.InsecureSkipVerify {
 		d.tls = d.tls.Clone()
@@ -118,18 +118,25 @@ func literal(network, address string) (targets []unix.Sockaddr, host, port strin
 	if host, port, err = net.SplitHostPort(address); err != nil {
 		return nil, "", "", fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	ap, e := netip.ParseAddrPort(address)
-	if e != nil { // a name
-		return nil, host, port, nil
-	}
-	if sa := sockaddr(network, ap); sa != nil {
+	ap, err := netip.ParseAddrPort(address)
+	switch sa := sockaddr(network, ap); {
+	case err != nil: // a name, to be looked up
+		return nil, host, port, errName
+	case sa == nil:
+		return nil, "", "", fmt.Errorf("%w: %s is no address of %s", ErrConfig, address, network)
+	default:
 		return []unix.Sockaddr{sa}, host, port, nil
 	}
-	return nil, "", "", fmt.Errorf("%w: %s is no address of %s", ErrConfig, address, network)
 }
+
+// errName is literal's answer to an address that has to be looked up.
+var errName = errors.New("no literal address")
 
 // sockaddr is nil when ap is not of the network, or in a zone that is not here.
 func sockaddr(network string, ap netip.AddrPort) unix.Sockaddr {
+	if !ap.IsValid() {
+		return nil
+	}
 	a := ap.Addr().Unmap()
 	if network == "tcp4" && !a.Is4() || network == "tcp6" && !a.Is6() {
 		return nil

@@ -41,6 +41,9 @@ func (c *Conn) flush() {
 func (c *Conn) leave() (again bool) {
 	l := c.loop
 	l.held, l.drained, l.state = 0, true, c.state
+	if c.ext != nil && c.ext.detach != nil && l.state == connHalf {
+		l.state = connOpen // it takes no output, but nothing is to be closed
+	}
 	if c.out != nil || c.flags&flagTLS != 0 {
 		l.held = c.held()
 		l.drained = c.out == nil && !c.cipherWaits()
@@ -173,7 +176,7 @@ func (c *Conn) sendFile(f *outq.File, limit int) (n int, full bool, err error) {
 // waitForRoom has the kernel tell when its buffer has room. Under mu.
 func (c *Conn) waitForRoom() error {
 	c.flags |= flagWriting
-	if c.flags&flagClosing == 0 { // then CloseTimeout bounds the flushing
+	if c.flags&(flagClosing|flagHandshake) == 0 { // which have deadlines of their own
 		c.since = c.loop.now()
 	}
 	return c.watch()

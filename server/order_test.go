@@ -57,7 +57,7 @@ func TestOneOrderOverWritesFromEverywhere(t *testing.T) {
 		read := make(chan map[string]int, 1)
 		go func() { read <- inOrder(t, nc) }()
 		all.Wait()
-		eventually(t, "all lines of Data", func() bool { return c.Stats().BytesRead == 2 })
+		until(t, "all lines of Data", func() bool { return c.Stats().BytesRead == 2 })
 		c.CloseAfterFlush()
 		if _, err := c.WriteString("late\n"); err == nil {
 			t.Error("a write behind the close was accepted")

@@ -47,10 +47,11 @@ func misfortune(where string) server.Handler {
 			if where == "done" {
 				return len(p), c.WriteNotify(p, func(error) { unlucky("done") })
 			}
+			_, err := c.Write(p)
 			if where == "Close" {
 				c.CloseAfterFlush()
 			}
-			return echo(c, p)
+			return len(p), err
 		},
 		close: func(*server.Conn, error) { unlucky("Close") },
 	}
@@ -81,6 +82,10 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 						line = strings.Repeat("x", 1000)
 					}
 					_, _ = nc.Write([]byte(line)) // after a panic in Open the handshake may fail
+					if where == "Close" {
+						expect(t, nc, line)
+						hangUp(nc)
+					}
 					f := await(t, fates, "OnPanic")
 					if !strings.HasPrefix(f.v.(string), "panic in ") || !strings.Contains(f.stack, "misfortune") {
 						t.Errorf("OnPanic is told %v, %s", f.v, f.stack)
@@ -143,6 +148,7 @@ func TestAPanicEndsTheProgram(t *testing.T) {
 		nc := s.dial(t)
 		send(t, nc, "panic\n")
 		_, _ = nc.Read(make([]byte, 1))
+		hangUp(nc)
 		<-context.Background().Done() // until the panic
 	}
 	for _, where := range []string{"Open", "Data", "Close", "Serve", "Concurrent Serve", "done"} {

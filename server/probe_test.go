@@ -4,8 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -64,7 +64,7 @@ func (p *probe) connect(t testing.TB, s *running) (*server.Conn, net.Conn) {
 
 // tight are sockets with little room in the kernel, so that it takes little to fill them.
 func tight() server.SocketOptions {
-	return server.SocketOptions{ReadBuffer: 4 << 10, WriteBuffer: 4 << 10}
+	return server.SocketOptions{ReadBuffer: 64 << 10, WriteBuffer: 64 << 10}
 }
 
 // raw is the client's socket under TLS.
@@ -105,17 +105,6 @@ func fill(t testing.TB, c *server.Conn, piece int) (accepted int) {
 			t.Fatal(err)
 		}
 		accepted += n
-	}
-}
-
-// eventually waits for what no callback tells of.
-func eventually(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !is(); runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("%s did not come true within %v", what, patience)
-		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -203,3 +192,10 @@ func (s *running) drained(t testing.TB) {
 }
 
 func name(i, j int) string { return fmt.Sprintf("%d.%d", i, j) }
+
+// noise is n bytes that differ everywhere.
+func noise(n int) []byte {
+	p := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(p)
+	return p
+}

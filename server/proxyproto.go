@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"fmt"
 	"net"
-	"strings"
 
 	proxyproto "github.com/pires/go-proxyproto"
 )
@@ -20,6 +19,9 @@ type proxied struct {
 	source net.Addr // what the header says; nil if it says nothing (LOCAL, UNKNOWN)
 }
 
+// How the two versions begin.
+const proxyWord = "PROXY "
+
 var proxySignature = []byte("\r\n\r\n\x00\r\nQUIT\n")
 
 // proxyHeaderLen returns how long the header at the start of p is, 0 if that is still to come.
@@ -33,7 +35,7 @@ func proxyHeaderLen(p []byte) (int, error) {
 			return n, nil
 		}
 		return 0, fmt.Errorf("%w: longer than %d bytes", ErrProxyHeader, maxProxyHeader)
-	case bytes.HasPrefix(p, []byte("PROXY ")):
+	case bytes.HasPrefix(p, []byte(proxyWord)):
 		if i := bytes.Index(p, []byte("\r\n")); i >= 0 && i <= 105 {
 			return i + 2, nil
 		}
@@ -41,7 +43,7 @@ func proxyHeaderLen(p []byte) (int, error) {
 			return 0, nil
 		}
 		return 0, fmt.Errorf("%w: a line longer than 107 bytes", ErrProxyHeader)
-	case bytes.HasPrefix(proxySignature, p), strings.HasPrefix("PROXY ", string(p)):
+	case len(p) < len(proxySignature) && bytes.Equal(p, proxySignature[:len(p)]), len(p) < len(proxyWord) && string(p) == proxyWord[:len(p)]:
 		return 0, nil
 	}
 	return 0, fmt.Errorf("%w: the connection does not begin with one", ErrProxyHeader)

@@ -4,18 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/evmq/evmq/server"
 )
-
-// noise is n bytes that differ everywhere.
-func noise(n int) []byte {
-	p := make([]byte, n)
-	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(p)
-	return p
-}
 
 // TestSendFileKeepsItsPlaceAmongWrites with offsets, nothing at all, and more than the kernel takes at once.
 func TestSendFileKeepsItsPlaceAmongWrites(t *testing.T) {
@@ -48,7 +42,7 @@ func TestSendFileKeepsItsPlaceAmongWrites(t *testing.T) {
 		if !bytes.Equal(got, want.Bytes()) {
 			t.Fatal("what came is not what was sent")
 		}
-		eventually(t, "all outcomes", func() bool { return o.len() == len(parts)+1 })
+		until(t, "all outcomes", func() bool { return o.len() == len(parts)+1 })
 		if good := o.check(t, len(parts)+1); good != len(parts)+1 {
 			t.Errorf("%d of %d succeeded", good, len(parts)+1)
 		}
@@ -141,4 +135,15 @@ func TestSendFileRefusesNonsense(t *testing.T) {
 			t.Errorf("%v, want ErrConfig", err)
 		}
 	}
+}
+
+// writeFile makes a file with this in it.
+func writeFile(t testing.TB, content []byte) *os.File {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(path, content, 0o600))
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	t.Cleanup(func() { f.Close() })
+	return f
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -245,9 +244,4 @@ func (st stock) expect(t *testing.T) {
 	}
 	stacks := make([]byte, 1<<16)
 	t.Errorf("before %+v, afterwards %+v\n%s", st, now, stacks[:runtime.Stack(stacks, true)])
-}
-
-// inGoodOrder are the reasons of connections to which everything has to arrive.
-func inGoodOrder(reason error) bool {
-	return reason == nil || reason == io.EOF || reason == server.ErrServerClosed
 }

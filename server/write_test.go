@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/evmq/evmq/server"
@@ -50,7 +49,7 @@ func TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits(t *testing.T) {
 		if n, err := io.CopyN(io.Discard, nc, int64(accepted)); err != nil {
 			t.Fatalf("%d of %d bytes came: %v", n, accepted, err)
 		}
-		eventually(t, "room", func() bool { _, err := c.Write([]byte("!")); return err == nil })
+		until(t, "room", func() bool { _, err := c.Write([]byte("!")); return err == nil })
 		expect(t, nc, "!")
 		must(t, nc.Close())
 		s.shutdown(t)
@@ -93,7 +92,7 @@ func TestMaxBufferedBoundsTheWholeServer(t *testing.T) {
 		for _, c := range conns[:4] {
 			c.Abort()
 		}
-		eventually(t, "room", func() bool { _, err := conns[7].Write([]byte("x")); return err == nil })
+		until(t, "room", func() bool { _, err := conns[7].Write([]byte("x")); return err == nil })
 		must(t, s.Close())
 		s.drained(t)
 	})
@@ -164,7 +163,7 @@ func TestEveryWriteHasOneOutcome(t *testing.T) {
 			must(t, c.WriteNotify(nil, o.of(c, name(i, 2))))
 		}
 		expect(t, nc, string(bytes.Repeat([]byte("no"), small)))
-		eventually(t, "all outcomes", func() bool { return o.len() == 3*small })
+		until(t, "all outcomes", func() bool { return o.len() == 3*small })
 		if good := o.check(t, 3*small); good != 3*small {
 			t.Errorf("%d of %d writes succeeded", good, 3*small)
 		}
@@ -247,15 +246,4 @@ func TestWritevIsOneWrite(t *testing.T) {
 			}
 		}
 	})
-}
-
-// writeFile makes a file with this in it.
-func writeFile(t testing.TB, content []byte) *os.File {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "file")
-	must(t, os.WriteFile(path, content, 0o600))
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	must(t, err)
-	t.Cleanup(func() { f.Close() })
-	return f
 }

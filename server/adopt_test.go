@@ -1,0 +1,236 @@
+package server_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/server"
+)
+
+// pair is a connection of package net, and its other end.
+func pair(t *testing.T) (ours, theirs net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	theirs, err = net.Dial("tcp", ln.Addr().String())
+	must(t, err)
+	t.Cleanup(func() { theirs.Close() })
+	ours, err = ln.Accept()
+	must(t, err)
+	return ours, theirs
+}
+
+// detached is what Detach hands out.
+type detached struct {
+	nc   net.Conn
+	rest string
+	err  error
+}
+
+func detach(t *testing.T, c *server.Conn) detached {
+	t.Helper()
+	ch := make(chan detached, 1)
+	must(t, c.Detach(func(nc net.Conn, rest []byte, err error) { ch <- detached{nc, string(rest), err} }))
+	return await(t, ch, "the detached connection")
+}
+
+// TestS4AdoptAndDetachGoAround: a connection of package net becomes the server's, and package net's again, and the server's.
+func TestS4AdoptAndDetachGoAround(t *testing.T) {
+	for _, loops := range []int{1, 3} {
+		t.Run(fmt.Sprint(loops), func(t *testing.T) {
+			reasons, closed := closings()
+			d := echoLines()
+			d.Closed = closed
+			s := start(t, rig{"tcp", false, loops}, &server.Server{Handler: d})
+			ours, theirs := pair(t)
+			send(t, theirs, "before\n")
+			for range 5 {
+				c, err := s.Adopt(ours, nil)
+				must(t, err)
+				if _, err := ours.Write([]byte("x")); err == nil {
+					t.Error("an adopted connection can still be written to")
+				}
+				expect(t, theirs, "before\n")
+				send(t, theirs, "line\nrest")
+				expect(t, theirs, "line\n")
+				until(t, "the rest", func() bool { return c.Stats().BytesRead == 16 })
+				nonBlocking(t, c)
+				_, err = c.WriteString("last\n")
+				must(t, err)
+				got := detach(t, c)
+				if got.err != nil || got.rest != "rest" {
+					t.Fatalf("Detach hands out %q, %v", got.rest, got.err)
+				}
+				wantError(t, "Close", await(t, reasons, "Close"), server.ErrDetached)
+				_, err = c.WriteString("late")
+				wantError(t, "Write", err, server.ErrClosed, server.ErrDetached)
+				ours = got.nc
+				expect(t, theirs, "last\n")
+				send(t, ours, "from net\n")
+				expect(t, theirs, "from net\n")
+				send(t, theirs, "to net\nbefore\n")
+				expect(t, ours, "to net\n")
+			}
+			must(t, ours.Close())
+			expectEnd(theirs)
+			s.shutdown(t)
+			if st := s.Stats(); st.Opened != 5 || st.Closed != 5 || st.Buffered != 0 {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
+// expectEnd reads to the end, in whichever way it comes: unread bytes make it a reset.
+func expectEnd(nc net.Conn) { _, _ = io.Copy(io.Discard, nc) }
+
+// nonBlocking wants the descriptor of a connection to be so, and closed on exec.
+func nonBlocking(t *testing.T, c *server.Conn) {
+	t.Helper()
+	var fd int
+	if _, err := fmt.Sscanf(c.ID().String(), "%d.%d", new(uint64), &fd); err != nil {
+		t.Fatal(err)
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	must(t, err)
+	cloexec, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	must(t, err)
+	if flags&unix.O_NONBLOCK == 0 || cloexec&unix.FD_CLOEXEC == 0 {
+		t.Errorf("the descriptor has the flags %#x and %#x", flags, cloexec)
+	}
+}
+
+// TestAdoptedDescriptorsDoNotBlock even if the connection's were made to, and the loop goes on serving others.
+func TestAdoptedDescriptorsDoNotBlock(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
+	ours, theirs := pair(t)
+	f, err := ours.(*net.TCPConn).File()
+	must(t, err)
+	f.Fd() // makes the description blocking, for ours as well
+	must(t, f.Close())
+	c, err := s.Adopt(ours, nil)
+	must(t, err)
+	must(t, pipelined(theirs, "adopted", 10))
+	nonBlocking(t, c)
+	must(t, pipelined(s.dial(t), "another", 10))
+}
+
+// TestWhatHasNoDescriptorIsNotAdopted, and stays the caller's.
+func TestWhatHasNoDescriptorIsNotAdopted(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: echoLines(), MaxConns: 1})
+		one, two := net.Pipe()
+		defer one.Close()
+		defer two.Close()
+		_, err := s.Adopt(one, nil)
+		wantError(t, "Adopt of a pipe", err, server.ErrUnsupported)
+		udp, err := net.Dial("udp", "127.0.0.1:9")
+		must(t, err)
+		defer udp.Close()
+		_, err = s.Adopt(udp, nil)
+		wantError(t, "Adopt of a UDP socket", err, server.ErrUnsupported)
+
+		must(t, pipelined(s.dial(t), "the only one", 1))
+		ours, theirs := pair(t)
+		_, err = s.Adopt(ours, nil)
+		wantError(t, "Adopt above MaxConns", err, server.ErrOverload)
+		send(t, ours, "still mine")
+		expect(t, theirs, "still mine")
+		must(t, ours.Close())
+	})
+}
+
+// TestDetachWaitsForTheRequestInWork, and for the output.
+func TestDetachWaitsForTheRequestInWork(t *testing.T) {
+	for _, concurrent := range []int{1, 2} {
+		begun, release := make(chan struct{}), make(chan struct{})
+		d := several(concurrent, func(w *server.Reply, line []byte) {
+			begun <- struct{}{}
+			<-release
+			_, _ = w.WriteString("answer\n")
+		})
+		s := start(t, rigs()[0], &server.Server{Handler: d})
+		ours, theirs := pair(t)
+		c, err := s.Adopt(ours, nil)
+		must(t, err)
+		send(t, theirs, "request\n")
+		await(t, begun, "the request")
+		got := make(chan detached, 1)
+		must(t, c.Detach(func(nc net.Conn, rest []byte, err error) { got <- detached{nc, string(rest), err} }))
+		wantError(t, "a second Detach", c.Detach(func(net.Conn, []byte, error) { t.Error("called") }), server.ErrClosed)
+		other := s.dial(t)
+		send(t, other, "request\n")
+		await(t, begun, "another request")
+		if len(got) != 0 {
+			t.Error("the connection is handed out while a request is in work")
+		}
+		close(release)
+		h := await(t, got, "the detached connection")
+		must(t, h.err)
+		expect(t, theirs, "answer\n")
+		must(t, h.nc.Close())
+		expect(t, other, "answer\n")
+		hangUp(other)
+		s.shutdown(t)
+	}
+}
+
+// TestADetachThatCannotBeIsTold: with TLS at the call; when the connection ends first, by the function.
+func TestADetachThatCannotBeIsTold(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		reasons, closed := closings()
+		s := start(t, r, &server.Server{Handler: calls{data: echo, close: closed}})
+		nc := s.dial(t)
+		must(t, pipelined(nc, "hello", 1))
+		for c := range s.Conns() {
+			if r.tls {
+				wantError(t, "Detach", c.Detach(func(net.Conn, []byte, error) { t.Error("called") }), server.ErrUnsupported)
+				continue
+			}
+			_, err := c.Write(make([]byte, 20<<20)) // more than the client's kernel takes
+			must(t, err)
+			got := make(chan detached, 1)
+			must(t, c.Detach(func(nc net.Conn, rest []byte, err error) { got <- detached{nc, "", err} }))
+			c.Abort()
+			h := await(t, got, "Detach's end")
+			if h.nc != nil {
+				t.Error("a connection that was aborted is handed out")
+			}
+			wantError(t, "Detach", h.err, server.ErrClosed, server.ErrAborted)
+			wantError(t, "Close", await(t, reasons, "Close"), server.ErrAborted)
+		}
+		hangUp(nc)
+		s.shutdown(t)
+	})
+}
+
+// TestAnAdoptedFileIsNoSocket: what only looks like a connection is the caller's again.
+func TestAnAdoptedFileIsNoSocket(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
+	f, err := os.CreateTemp(t.TempDir(), "f")
+	must(t, err)
+	defer f.Close()
+	one, two := net.Pipe()
+	defer one.Close()
+	defer two.Close()
+	if _, err := s.Adopt(disguised{one, f}, nil); err == nil {
+		t.Error("a file was adopted as a connection")
+	}
+	if st := s.Stats(); st.Conns != 0 {
+		t.Errorf("%d connections are counted", st.Conns)
+	}
+}
+
+type disguised struct {
+	net.Conn
+	f *os.File
+}
+
+func (d disguised) SyscallConn() (syscall.RawConn, error) { return d.f.SyscallConn() }

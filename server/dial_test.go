@@ -1,0 +1,362 @@
+package server_test
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/server"
+)
+
+// caller is a Handler of dialled connections that tells the test what it is told.
+type caller struct {
+	opened chan *server.Conn
+	lines  chan string
+	closed chan error
+}
+
+func newCaller() *caller {
+	return &caller{make(chan *server.Conn, 10), make(chan string, 10), make(chan error, 10)}
+}
+
+func (h *caller) Open(c *server.Conn) { h.opened <- c }
+
+func (h *caller) Data(_ *server.Conn, p []byte) (int, error) {
+	for i, b := range p {
+		if b == '\n' {
+			h.lines <- string(p[:i])
+			return i + 1, nil
+		}
+	}
+	return 0, nil
+}
+
+func (h *caller) Close(_ *server.Conn, reason error) { h.closed <- reason }
+
+// failed wants one Close, no Open, and the reason of it.
+func (h *caller) failed(t *testing.T, targets ...error) {
+	t.Helper()
+	reason := await(t, h.closed, "Close")
+	if reason == nil {
+		t.Error("Close was told of a good end")
+	}
+	wantError(t, "Close", reason, targets...)
+	h.untouched(t)
+}
+
+// untouched wants that nothing more was told.
+func (h *caller) untouched(t *testing.T) {
+	t.Helper()
+	if len(h.opened)+len(h.closed) > 0 {
+		t.Errorf("Open was called %d times and Close %d times more than they should be", len(h.opened), len(h.closed))
+	}
+}
+
+// dialOptions make a client of the rig.
+func dialOptions(r rig, h server.Handler) server.DialOptions {
+	o := server.DialOptions{Handler: h, Data: "mine"}
+	if r.tls {
+		o.TLS = clientTLS()
+	}
+	return o
+}
+
+// TestS20DialledOutputWaitsForTheConnection: what is written before it is there comes first, and in order.
+func TestS20DialledOutputWaitsForTheConnection(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: echoLines()})
+		for range 10 {
+			h := newCaller()
+			c, err := s.Dial(s.addr.Network(), s.addr.String(), dialOptions(r, h))
+			must(t, err)
+			for _, line := range []string{"one\n", "two\n"} {
+				_, err = c.WriteString(line)
+				must(t, err)
+			}
+			if got := await(t, h.opened, "Open"); got != c || c.Data() != "mine" || c.ID() == (server.ID{}) || s.Conn(c.ID()) != c {
+				t.Errorf("Open has %v, with %v and the name %v", got, c.Data(), c.ID())
+			}
+			_, err = c.WriteString("three\n")
+			must(t, err)
+			for _, want := range []string{"one", "two", "three"} {
+				if got := await(t, h.lines, "the answer"); got != want {
+					t.Errorf("the answer is %q, want %q", got, want)
+				}
+			}
+			if addr := c.RemoteAddr(); addr.Network() != s.addr.Network() || r.network == "tcp" && addr.String() != s.addr.String() {
+				t.Errorf("the peer is %s %s, want %s %s", addr.Network(), addr, s.addr.Network(), s.addr)
+			}
+			c.CloseAfterFlush()
+			if reason := await(t, h.closed, "Close"); reason != nil {
+				t.Errorf("Close was told %v", reason)
+			}
+			h.untouched(t)
+		}
+		s.shutdown(t)
+		if st := s.Stats(); st.Opened != 20 || st.Closed != 20 || st.Buffered != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// TestADialThatFailsIsTold, once, by Close.
+func TestADialThatFailsIsTold(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: echoLines()})
+		gone, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		must(t, gone.Close())
+		_, port, err := net.SplitHostPort(gone.Addr().String())
+		must(t, err)
+		for _, row := range []struct {
+			network, address string
+			want             error
+		}{
+			{"tcp", gone.Addr().String(), syscall.ECONNREFUSED},
+			{"tcp", "localhost:" + port, syscall.ECONNREFUSED}, // all its addresses
+			{"unix", t.TempDir() + "/none", syscall.ENOENT},
+			{"tcp", "no-such-name.invalid:80", nil},
+			{"tcp", "127.0.0.1:no-such-service", nil},
+		} {
+			h := newCaller()
+			c, err := s.Dial(row.network, row.address, dialOptions(r, h))
+			must(t, err)
+			done := make(chan error, 1)
+			if err := c.WriteNotify([]byte("hello"), func(err error) { done <- err }); err != nil {
+				wantError(t, "a write that came too late", err, server.ErrClosed)
+				done <- err
+			}
+			if row.want != nil {
+				h.failed(t, row.want)
+			} else {
+				h.failed(t)
+			}
+			wantError(t, "the write", await(t, done, "the write's outcome"), server.ErrClosed)
+		}
+		for _, row := range [][2]string{{"udp", "127.0.0.1:1"}, {"tcp4", "[::1]:1"}, {"tcp6", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}} {
+			_, err := s.Dial(row[0], row[1], server.DialOptions{})
+			wantError(t, "Dial "+row[0]+" "+row[1], err, server.ErrConfig)
+		}
+		s.shutdown(t)
+		_, err = s.Dial("tcp", gone.Addr().String(), server.DialOptions{})
+		wantError(t, "Dial", err, server.ErrServerClosed)
+		if st := s.Stats(); st.Conns != 0 || st.Buffered != 0 || st.Opened != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// TestOfSeveralAddressesOneIsTriedAfterTheOther: localhost, where only one of its addresses listens.
+func TestOfSeveralAddressesOneIsTriedAfterTheOther(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: echoLines()})
+		for _, host := range []string{"127.0.0.1", "[::1]"} {
+			ln, err := s.Listen("tcp", host+":0")
+			if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
+				continue // a machine without IPv6
+			}
+			must(t, err)
+			_, port, err := net.SplitHostPort(ln.Addr().String())
+			must(t, err)
+			addrs, err := net.LookupHost("localhost")
+			must(t, err)
+			reachable := false
+			for _, a := range addrs {
+				reachable = reachable || net.JoinHostPort(a, port) == ln.Addr().String()
+			}
+			h := newCaller()
+			c, err := s.Dial("tcp", "localhost:"+port, dialOptions(r, h))
+			must(t, err)
+			if !reachable {
+				h.failed(t, syscall.ECONNREFUSED)
+				continue
+			}
+			await(t, h.opened, "Open")
+			c.Abort()
+			wantError(t, "Close", await(t, h.closed, "Close"), server.ErrAborted)
+			h.untouched(t)
+		}
+	})
+}
+
+// deaf is an address of this machine that takes no more connections: its queue is full and nobody accepts.
+func deaf(t *testing.T) (address string) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	t.Cleanup(func() { unix.Close(fd) })
+	must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	must(t, unix.Listen(fd, 0))
+	sa, err := unix.Getsockname(fd)
+	must(t, err)
+	for range 4 {
+		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		must(t, err)
+		t.Cleanup(func() { unix.Close(client) })
+		if err := unix.Connect(client, sa); err != unix.EINPROGRESS {
+			must(t, err)
+		}
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(sa.(*unix.SockaddrInet4).Port))
+}
+
+// TestADialThatTakesTooLongEnds, and one that is aborted, and one that a shutdown meets.
+func TestADialThatTakesTooLongEnds(t *testing.T) {
+	address := deaf(t)
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: echoLines()})
+		h := newCaller()
+		o := dialOptions(r, h)
+		o.Timeout = 20 * time.Millisecond
+		begun := time.Now()
+		_, err := s.Dial("tcp", address, o)
+		must(t, err)
+		h.failed(t, server.ErrDialTimeout)
+		if d := time.Since(begun); d < o.Timeout {
+			t.Errorf("the dial ended after %v, before its time", d)
+		}
+
+		h = newCaller()
+		c, err := s.Dial("tcp", address, dialOptions(r, h))
+		must(t, err)
+		c.Abort()
+		h.failed(t, server.ErrAborted)
+
+		h = newCaller()
+		c, err = s.Dial("tcp", address, dialOptions(r, h))
+		must(t, err)
+		c.CloseAfterFlush() // there is nobody to flush to
+		reason := await(t, h.closed, "Close")
+		if reason != nil {
+			t.Errorf("Close was told %v", reason)
+		}
+		h.untouched(t)
+
+		h = newCaller()
+		_, err = s.Dial("tcp", address, dialOptions(r, h))
+		must(t, err)
+		s.shutdown(t)
+		h.failed(t, server.ErrServerClosed)
+	})
+}
+
+// TestATLSDialToWhatSpeaksNoTLSFails by a handshake that fails, or does not end in time.
+func TestATLSDialToWhatSpeaksNoTLSFails(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
+	plain, err := s.ListenHandler("tcp", "127.0.0.1:0", calls{open: func(c *server.Conn) { _, _ = c.WriteString("220 hello, who are you?\r\n") }})
+	must(t, err)
+	h := newCaller()
+	_, err = s.Dial("tcp", plain.Addr().String(), dialOptions(rig{tls: true}, h))
+	must(t, err)
+	h.failed(t, server.ErrHandshake)
+
+	silent, err := s.ListenHandler("tcp", "127.0.0.1:0", calls{})
+	must(t, err)
+	h = newCaller()
+	o := dialOptions(rig{tls: true}, h)
+	o.Timeout = 20 * time.Millisecond
+	_, err = s.Dial("tcp", silent.Addr().String(), o)
+	must(t, err)
+	h.failed(t)
+}
+
+// TestNearPutsADialOnTheSameLoop, so that a tunnel of two connections needs no lock.
+func TestNearPutsADialOnTheSameLoop(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: echoLines()})
+		near := newCaller()
+		first, err := s.Dial(s.addr.Network(), s.addr.String(), dialOptions(r, near))
+		must(t, err)
+		for range 2 * r.loops {
+			o := dialOptions(r, near)
+			o.Near = first
+			c, err := s.Dial(s.addr.Network(), s.addr.String(), o)
+			must(t, err)
+			if c.Loop() != first.Loop() {
+				t.Error("the connection is on another loop")
+			}
+		}
+		for range 1 + 2*r.loops {
+			await(t, near.opened, "Open")
+		}
+	})
+}
+
+// TestS20ATunnelKeepsNothingBack: each side's bytes are forwarded at once, also those that come before the other side is connected,
+// and each side's end is forwarded, too.
+func TestS20ATunnelKeepsNothingBack(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		var loose atomic.Int32
+		back := start(t, r, &server.Server{Handler: echoLines()})
+		forward := func(other func(*server.Conn) *server.Conn) calls {
+			return calls{
+				data: func(c *server.Conn, p []byte) (int, error) { return other(c).Write(p) },
+				close: func(c *server.Conn, _ error) {
+					loose.Add(-1)
+					other(c).CloseAfterFlush()
+				},
+			}
+		}
+		peer := func(c *server.Conn) *server.Conn { return c.Data().(*server.Conn) }
+		front := forward(peer)
+		front.open = func(c *server.Conn) {
+			loose.Add(2)
+			o := dialOptions(r, forward(peer))
+			o.Near, o.Data = c, c
+			upstream, err := c.Server().Dial(back.addr.Network(), back.addr.String(), o)
+			must(t, err)
+			c.SetData(upstream)
+		}
+		s := start(t, r, &server.Server{Handler: front})
+		for range 10 {
+			nc := s.dial(t)
+			send(t, nc, "at once\n")
+			expect(t, nc, "at once\n")
+			must(t, pipelined(nc, "more", 100))
+			closeWrite(t, nc)
+			_, _ = io.Copy(io.Discard, nc)
+			hangUp(nc)
+		}
+		until(t, "the tunnels' end", func() bool { return loose.Load() == 0 })
+	})
+}
+
+// TestDialAboveMaxConnsIsRefused at the call.
+func TestDialAboveMaxConnsIsRefused(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := &server.Server{Handler: calls{}, MaxConns: 1, Loops: r.loops, Logger: slog.New(slog.DiscardHandler)}
+		must(t, s.Start())
+		defer s.Close()
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		defer ln.Close()
+		_, err = s.Dial("tcp", ln.Addr().String(), server.DialOptions{})
+		must(t, err)
+		_, err = s.Dial("tcp", ln.Addr().String(), server.DialOptions{})
+		wantError(t, "Dial", err, server.ErrOverload)
+	})
+}
+
+// TestADialsTimeCountsFromItsCall, not from when its loop was awake last.
+func TestADialsTimeCountsFromItsCall(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
+	must(t, pipelined(s.dial(t), "awake", 1))
+	address := deaf(t)
+	time.Sleep(300 * time.Millisecond) // the loop sleeps, too
+	h := newCaller()
+	begun := time.Now()
+	_, err := s.Dial("tcp", address, server.DialOptions{Handler: h, Timeout: 200 * time.Millisecond})
+	must(t, err)
+	h.failed(t, server.ErrDialTimeout)
+	if d := time.Since(begun); d < 200*time.Millisecond {
+		t.Errorf("a dial with a timeout of 200ms timed out after %v", d)
+	}
+}

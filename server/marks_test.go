@@ -1,0 +1,242 @@
+package server_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestWaterMarksAreToldInTurns: high, low, high, low, each when it is so, and nothing is read between high and low.
+func TestWaterMarksAreToldInTurns(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const high, low = 300_000, 50_000
+		var mu sync.Mutex
+		var log []string
+		tell := func(what string, wrong bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			log = append(log, what)
+			if wrong {
+				t.Errorf("%s was told when it is not so", what)
+			}
+		}
+		choked := atomic.Bool{}
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			if choked.Load() {
+				t.Error("Data was called between the high mark and the low one")
+			}
+			return len(p), nil
+		}})
+		h := markProbe{p,
+			func(c *server.Conn) { choked.Store(true); tell("high", c.Stats().Output < high) },
+			func(c *server.Conn) { choked.Store(false); tell("low", c.Stats().Output > low) }}
+		s := start(t, r, &server.Server{Handler: h, HighWater: high, LowWater: low, Socket: tight()})
+		c, nc := p.connect(t, s)
+		for range 3 {
+			const n = 4 << 20
+			must(t, c.WriteNotify(make([]byte, n), nil))
+			until(t, "the high mark", choked.Load)
+			send(t, nc, "not now")
+			if _, err := io.CopyN(io.Discard, nc, n); err != nil {
+				t.Fatal(err)
+			}
+			until(t, "the low mark", func() bool { return !choked.Load() })
+		}
+		until(t, "what was sent meanwhile", func() bool { return c.Stats().BytesRead == 3*7 })
+		isIdle(t, s)
+		mu.Lock()
+		defer mu.Unlock()
+		if got := strings.Join(log, " "); got != "high low high low high low" {
+			t.Errorf("told: %s", got)
+		}
+	})
+}
+
+// TestS9SlowReaderTakesBoundedMemory: a client that sends requests and never reads the answers makes the server stop reading at
+// the high mark, not keep them all.
+func TestS9SlowReaderTakesBoundedMemory(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			_, err := c.Write(bytes.Repeat(p, 4))
+			return len(p), err
+		}})
+		high := make(chan struct{}, 1000)
+		h := markProbe{p, func(*server.Conn) { high <- struct{}{} }, func(*server.Conn) {}}
+		s := start(t, r, &server.Server{Handler: h, Socket: tight()})
+		_, nc := p.connect(t, s)
+		go func() {
+			for junk := make([]byte, 10_000); ; {
+				if _, err := nc.Write(junk); err != nil {
+					return
+				}
+			}
+		}()
+		for rest := true; rest; { // the kernel may take so much that there is a next time
+			select {
+			case <-high:
+			case <-time.After(time.Second):
+				rest = false
+			}
+		}
+		isIdle(t, s) // nothing more is read
+		const least, most = server.DefaultMaxOutput / 16, server.DefaultMaxOutput/4 + 5*(64<<10)
+		if n := s.Stats().Buffered; n <= least || n > most {
+			t.Errorf("%d bytes are buffered for a client that does not read; want more than %d, no more than %d", n, least, most)
+		}
+		if len(p.closed) > 0 {
+			t.Errorf("closed: %v", <-p.closed)
+		}
+		must(t, s.Close())
+		s.drained(t)
+	})
+}
+
+// TestPipelinedRequestsDoNotOverrunTheOutput: what takes one message at a time is given no more than its answers have room for.
+func TestPipelinedRequestsDoNotOverrunTheOutput(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const requests, size = 5000, 2000
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			_, err := c.Write(bytes.Repeat(p[:1], size))
+			return 1, err
+		}})
+		s := start(t, r, &server.Server{Handler: p, Socket: tight()})
+		_, nc := p.connect(t, s)
+		send(t, nc, strings.Repeat("x", requests))
+		closeWrite(t, nc)
+		got, err := io.ReadAll(nc)
+		if err != nil || len(got) != requests*size {
+			t.Errorf("%d bytes of answers came, %v; want %d", len(got), err, requests*size)
+		}
+		hangUp(nc)
+		if reason := await(t, p.closed, "Close"); reason != io.EOF {
+			t.Errorf("the reason is %v", reason)
+		}
+	})
+}
+
+// TestPauseReadHoldsAllInputBack until ResumeRead, from whichever goroutine they come; and nothing is lost.
+func TestPauseReadHoldsAllInputBack(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		var paused atomic.Bool
+		var got atomic.Int64
+		p := newProbe(calls{})
+		p.data = func(c *server.Conn, p []byte) (int, error) {
+			if paused.Load() {
+				t.Error("Data was called while reading was paused")
+			}
+			got.Add(1)
+			if p[0] == 'p' { // pauses after this byte, with more behind it
+				paused.Store(true)
+				c.PauseRead()
+			}
+			return 1, nil
+		}
+		s := start(t, r, &server.Server{Handler: p})
+		c, nc := p.connect(t, s)
+		want := int64(0)
+		for i, resume := range []func(){c.ResumeRead, func() { go c.ResumeRead() }, func() { onLoop(t, c, c.ResumeRead) }} {
+			send(t, nc, "xxpxx")
+			until(t, "the pause", paused.Load)
+			send(t, nc, "xx") // which the kernel reports, and keeps
+			isIdle(t, s)
+			if want += 3; got.Load() != want {
+				t.Fatalf("round %d: %d bytes were consumed before the pause, want %d", i, got.Load(), want)
+			}
+			paused.Store(false)
+			resume()
+			want += 4
+			until(t, "the rest", func() bool { return got.Load() == want })
+		}
+		onLoop(t, c, func() { c.PauseRead(); c.ResumeRead() })
+		send(t, nc, "x")
+		until(t, "input after both", func() bool { return got.Load() == want+1 })
+	})
+}
+
+// TestAResetIsNoticedWhileReadingIsPaused and does not make the loop spin.
+func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		if r.network == "unix" {
+			return // which has no reset
+		}
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { c.PauseRead(); return len(p), nil }})
+		s := start(t, r, &server.Server{Handler: p})
+		for range 3 {
+			c, nc := p.connect(t, s)
+			send(t, nc, "pause")
+			until(t, "the pause", func() bool { return c.Stats().BytesRead == 5 })
+			send(t, nc, "this is kept by the kernel")
+			isIdle(t, s)
+			reset(t, nc)
+			if reason := await(t, p.closed, "Close"); !isGone(reason) {
+				t.Errorf("the reason is %v", reason)
+			}
+		}
+		isIdle(t, s)
+	})
+}
+
+// TestAHalfCloseWaitsWhileReadingIsPaused: nothing spins, nothing is lost, and it is told after ResumeRead, behind what was sent.
+func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		for _, late := range []string{"", "what comes before the end"} {
+			var got bytes.Buffer
+			p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { return got.Write(p) }})
+			ended := make(chan string, 1)
+			s := start(t, r, &server.Server{Handler: eofProbe{p, func(c *server.Conn) { ended <- got.String(); c.CloseAfterFlush() }}})
+			c, nc := p.connect(t, s)
+			c.PauseRead()
+			onLoop(t, c, func() {})
+			send(t, nc, late)
+			closeWrite(t, nc)
+			isIdle(t, s)
+			if len(ended) > 0 {
+				t.Error("EOF was called while reading was paused")
+			}
+			_, err := c.WriteString("still open")
+			must(t, err)
+			expect(t, nc, "still open")
+			c.ResumeRead()
+			if all := await(t, ended, "EOF"); all != late {
+				t.Errorf("%q came before the end, %q was sent", all, late)
+			}
+			expectEOF(t, nc)
+		}
+	})
+}
+
+// TestS7EOFDoesNotSpin: an end of the stream that is known, and of which nothing more is to be made, costs no turns; neither does
+// a reset after it, or a buffer that has room.
+func TestS7EOFDoesNotSpin(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		eof := make(chan struct{}, 10)
+		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) { eof <- struct{}{} }}, Socket: tight()})
+		c, nc := p.connect(t, s)
+		const n = 3 << 20
+		must(t, c.WriteNotify(make([]byte, n), nil))
+		if _, err := io.CopyN(io.Discard, nc, n); err != nil { // after which the kernel has room again
+			t.Fatal(err)
+		}
+		isIdle(t, s)
+		closeWrite(t, nc)
+		await(t, eof, "EOF")
+		isIdle(t, s)
+		if len(eof) > 0 || len(p.closed) > 0 {
+			t.Error("EOF was called again, or the connection closed")
+		}
+		reset(t, nc)
+		isIdle(t, s)
+		until(t, "the refusal of a gone peer", func() bool { _, err := c.WriteString("x"); return errors.Is(err, server.ErrClosed) })
+		if reason := await(t, p.closed, "Close"); !isGone(reason) {
+			t.Errorf("the reason is %v", reason)
+		}
+	})
+}

@@ -1,0 +1,162 @@
+package server_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// Rates are measured against themselves: so many bytes cannot pass earlier than the bucket allows. That they pass at all, and not at
+// half the rate, is seen by a limit of several times as long.
+const (
+	rateBytes = 300_000
+	rateBurst = 50_000
+)
+
+var rateLimit = server.RateLimit{BytesPerSecond: 250_000, Burst: rateBurst}
+
+// paced wants what took d to be within the limit, and within reach of it.
+func paced(t testing.TB, d time.Duration, bytes int) {
+	t.Helper()
+	ideal := time.Duration(float64(bytes-rateBurst) / rateLimit.BytesPerSecond * float64(time.Second))
+	if d < ideal*9/10 {
+		t.Errorf("%d bytes passed in %v, the limit allows them in %v", bytes, d, ideal)
+	}
+	if d > ideal*9/5+time.Second {
+		t.Errorf("%d bytes took %v, the limit allows them in %v", bytes, d, ideal)
+	}
+}
+
+// TestWriteLimitPacesEachConnection, encrypted or not; and what waits is still sent after a close.
+func TestWriteLimitPacesEachConnection(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		t.Parallel()
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, WriteLimit: rateLimit, CloseTimeout: -1})
+		var all sync.WaitGroup
+		for range 2 {
+			c, nc := p.connect(t, s)
+			since := time.Now()
+			_, err := c.Write(make([]byte, rateBytes))
+			must(t, err)
+			c.CloseAfterFlush()
+			all.Go(func() {
+				if n, err := io.Copy(io.Discard, nc); n != rateBytes || err != nil {
+					t.Errorf("%d of %d bytes came, %v", n, rateBytes, err)
+				}
+				paced(t, time.Since(since), rateBytes)
+				_ = nc.Close()
+			})
+		}
+		all.Wait()
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+// TestReadLimitPacesEachConnection by leaving its bytes in the kernel; answers are not held back.
+func TestReadLimitPacesEachConnection(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		t.Parallel()
+		p := newProbe(calls{data: echo})
+		s := start(t, r, &server.Server{Handler: p, ReadLimit: rateLimit})
+		var all sync.WaitGroup
+		for range 2 {
+			_, nc := p.connect(t, s)
+			since := time.Now()
+			go sendAll(nc, rateBytes)
+			all.Go(func() {
+				if n, err := io.Copy(io.Discard, nc); n != rateBytes || err != nil {
+					t.Errorf("%d of %d bytes came back, %v", n, rateBytes, err)
+				}
+				paced(t, time.Since(since), rateBytes)
+			})
+		}
+		all.Wait()
+	})
+}
+
+// sendAll sends n bytes and the end. What fails shows in what comes back.
+func sendAll(nc net.Conn, n int) {
+	_, _ = nc.Write(make([]byte, n))
+	_ = nc.(halfCloser).CloseWrite()
+}
+
+// TestAGroupIsLimitedTogether: many connections, on all loops, pass what one bucket lets through, and each gets a share.
+func TestAGroupIsLimitedTogether(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		t.Parallel()
+		const clients = 12
+		for _, way := range []string{"read", "write"} {
+			read, write := rateLimit, server.RateLimit{}
+			if way == "write" {
+				read, write = write, read
+			}
+			g, err := server.NewGroup(read, write)
+			must(t, err)
+			p := newProbe(calls{data: echo})
+			s := start(t, r, &server.Server{Handler: p, Group: g})
+			var ends []net.Conn
+			for range clients {
+				_, nc := p.connect(t, s)
+				ends = append(ends, nc)
+			}
+			since := time.Now()
+			var all sync.WaitGroup
+			for _, nc := range ends {
+				go sendAll(nc, rateBytes/clients)
+				all.Go(func() {
+					if n, err := io.Copy(io.Discard, nc); n != rateBytes/clients || err != nil {
+						t.Errorf("%d of %d bytes came back, %v", n, rateBytes/clients, err)
+					}
+				})
+			}
+			all.Wait()
+			paced(t, time.Since(since), rateBytes)
+		}
+	})
+}
+
+// TestRatesThatMakeNoSenseAreRefused.
+func TestRatesThatMakeNoSenseAreRefused(t *testing.T) {
+	nan := 0.0
+	nan /= nan
+	for _, l := range []server.RateLimit{{BytesPerSecond: -1}, {BytesPerSecond: nan}, {BytesPerSecond: 1e16},
+		{BytesPerSecond: 1, Burst: 63}, {BytesPerSecond: 1, Burst: -1}, {Burst: 100}} {
+		if _, err := server.NewGroup(l, server.RateLimit{}); !errors.Is(err, server.ErrConfig) {
+			t.Errorf("NewGroup for reading with %+v: %v", l, err)
+		}
+		if _, err := server.NewGroup(server.RateLimit{}, l); !errors.Is(err, server.ErrConfig) {
+			t.Errorf("NewGroup for writing with %+v: %v", l, err)
+		}
+		for _, s := range []*server.Server{{ReadLimit: l}, {WriteLimit: l}} {
+			if err := s.Start(); !errors.Is(err, server.ErrConfig) {
+				t.Errorf("Start with %+v: %v", l, err)
+			}
+		}
+	}
+}
+
+// TestALimitedConnectionDoesNotHoldUpOthers, nor its own end.
+func TestALimitedConnectionDoesNotHoldUpOthers(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{data: echo})
+		s := start(t, r, &server.Server{Handler: p, WriteLimit: server.RateLimit{BytesPerSecond: 100, Burst: 8192}})
+		c, _ := p.connect(t, s)
+		_, err := c.Write(make([]byte, 100_000))
+		must(t, err)
+		_, nc := p.connect(t, s)
+		send(t, nc, "hello")
+		expect(t, nc, "hello")
+		isIdle(t, s)
+		c.Abort()
+		if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
+			t.Errorf("the reason is %v", reason)
+		}
+	})
+}

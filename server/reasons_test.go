@@ -1,0 +1,236 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestCloseIsToldTheReason of every way in which a connection ends.
+func TestCloseIsToldTheReason(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		own := errors.New("the handler's own")
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			switch string(p) {
+			case "close":
+				c.CloseAfterFlush()
+			case "abort":
+				c.Abort()
+			case "fail":
+				return len(p), own
+			case "greedy":
+				return len(p) + 1, nil
+			case "less":
+				return -1, nil
+			default: // wants more than it may have
+				return 0, nil
+			}
+			return len(p), nil
+		}})
+		s := start(t, r, &server.Server{Handler: p, MaxInput: 1000})
+		say := func(text string) func(net.Conn) { return func(nc net.Conn) { send(t, nc, text) } }
+		for _, end := range []struct {
+			how  string
+			do   func(nc net.Conn)
+			want error
+		}{
+			{"CloseAfterFlush", say("close"), nil},
+			{"Abort", say("abort"), server.ErrAborted},
+			{"an error of Data", say("fail"), own},
+			{"too much consumed", say("greedy"), server.ErrHandler},
+			{"less than nothing consumed", say("less"), server.ErrHandler},
+			{"input too long", say(strings.Repeat("x", 1001)), server.ErrTooLong},
+			{"the client's end", func(nc net.Conn) { closeWrite(t, nc) }, io.EOF},
+			{"the client's close", func(nc net.Conn) { must(t, nc.Close()) }, io.EOF},
+		} {
+			_, nc := p.connect(t, s)
+			end.do(nc)
+			if end.want != server.ErrAborted {
+				expectEOFUnlessClosed(t, nc)
+			}
+			hangUp(nc)
+			if reason := await(t, p.closed, "Close"); !errors.Is(reason, end.want) {
+				t.Errorf("%s: the reason is %v, want %v", end.how, reason, end.want)
+			}
+		}
+		if r.network == "tcp" {
+			_, nc := p.connect(t, s)
+			reset(t, nc)
+			if reason := await(t, p.closed, "Close"); !isGone(reason) {
+				t.Errorf("a reset: the reason is %v", reason)
+			}
+		}
+		p.connect(t, s)
+		must(t, s.Close())
+		if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrServerClosed) {
+			t.Errorf("the server's end: the reason is %v", reason)
+		}
+		s.drained(t)
+	})
+}
+
+func expectEOFUnlessClosed(t testing.TB, nc net.Conn) {
+	t.Helper()
+	if rest, err := io.ReadAll(nc); len(rest) > 0 || err != nil && !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the client read %q, %v; want the end", rest, err)
+	}
+}
+
+// TestAMaxInputMayBeReachedAndNotPassed by one byte, however it comes.
+func TestAMaxInputMayBeReachedAndNotPassed(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const limit = 5000
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { return 0, nil }})
+		s := start(t, r, &server.Server{Handler: p, MaxInput: limit})
+		for _, first := range []int{1, limit / 2, limit} {
+			c, nc := p.connect(t, s)
+			send(t, nc, strings.Repeat("x", first))
+			until(t, "the first part", func() bool { return c.Stats().BytesRead == uint64(first) })
+			if first < limit {
+				send(t, nc, strings.Repeat("x", limit-first))
+				until(t, "the limit", func() bool { return c.Stats().BytesRead == limit })
+			}
+			onLoop(t, c, func() {})
+			if len(p.closed) > 0 {
+				t.Fatalf("closed at the limit: %v", <-p.closed)
+			}
+			if n := s.Stats().Buffered; n != limit {
+				t.Errorf("%d bytes are counted, %d are kept", n, limit)
+			}
+			send(t, nc, "!")
+			hangUp(nc)
+			if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrTooLong) {
+				t.Errorf("the reason is %v", reason)
+			}
+			until(t, "an empty account", func() bool { return s.Stats().Buffered == 0 })
+		}
+	})
+}
+
+// TestDataIsGivenWhatItDidNotConsume: at once if it consumed something, else with what comes next; and never a byte twice, nor
+// one left out.
+func TestDataIsGivenWhatItDidNotConsume(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		var calledWith []string
+		var got strings.Builder
+		p := newProbe(calls{})
+		p.data = func(c *server.Conn, p []byte) (int, error) {
+			calledWith = append(calledWith, string(p))
+			n := 0
+			if len(p) >= 3 {
+				n = 3
+			}
+			got.Write(p[:n])
+			return n, nil
+		}
+		s := start(t, r, &server.Server{Handler: p})
+		c, nc := p.connect(t, s)
+		for i, part := range []string{"12", "3456789a", "", "bc"} {
+			if part == "" {
+				continue
+			}
+			send(t, nc, part)
+			want := len("123456789abc"[:min(12, []int{2, 10, 10, 12}[i])])
+			until(t, "input", func() bool { return c.Stats().BytesRead == uint64(want) })
+			onLoop(t, c, func() {})
+		}
+		closeWrite(t, nc)
+		expectEOF(t, nc)
+		must(t, nc.Close())
+		if reason := await(t, p.closed, "Close"); reason != io.EOF {
+			t.Errorf("the reason is %v", reason)
+		}
+		if want := "[12 123456789a 456789a 789a a abc]"; fmt.Sprint(calledWith) != want {
+			t.Errorf("Data was called with %v, want %s", calledWith, want)
+		}
+		if got.String() != "123456789abc" {
+			t.Errorf("consumed: %q", got.String())
+		}
+	})
+}
+
+// TestOpenIsFirstAndCloseLast, each once, whatever is called where: everything that ends a connection, in every callback, twice.
+func TestOpenIsFirstAndCloseLast(t *testing.T) {
+	ways := map[string]func(c *server.Conn){
+		"CloseAfterFlush": (*server.Conn).CloseAfterFlush,
+		"Abort":           (*server.Conn).Abort,
+		"CloseWrite":      func(c *server.Conn) { _ = c.CloseWrite() }, // the second time it is closed already
+		"both":            func(c *server.Conn) { c.CloseAfterFlush(); c.Abort() },
+	}
+	places := []string{"Open", "Data", "EOF", "HighWater", "done", "release", "Close"}
+	each(t, func(t *testing.T, r rig) {
+		for how, end := range ways {
+			for _, place := range places {
+				var mu sync.Mutex
+				var log []string
+				visit := func(c *server.Conn, at string) {
+					mu.Lock()
+					log = append(log, at)
+					mu.Unlock()
+					if at == place {
+						end(c)
+						end(c)
+					}
+				}
+				p := newProbe(calls{
+					open: func(c *server.Conn) { visit(c, "Open") },
+					data: func(c *server.Conn, p []byte) (int, error) {
+						visit(c, "Data")
+						_ = c.WriteNotify(p, func(error) { visit(c, "done") }) // refused where it has ended
+						_ = c.WriteOwned(make([]byte, 8<<20), func(error) { visit(c, "release") })
+						return len(p), nil
+					},
+					close: func(c *server.Conn, _ error) { visit(c, "Close") },
+				})
+				h := allProbe{markProbe{p, func(c *server.Conn) { visit(c, "HighWater") }, func(*server.Conn) {}}, func(c *server.Conn) { visit(c, "EOF"); c.CloseAfterFlush() }}
+				s := start(t, r, &server.Server{Handler: h, CloseTimeout: brief})
+				go hello(s)
+				await(t, p.closed, fmt.Sprintf("%s in %s: Close", how, place))
+				s.shutdown(t)
+				mu.Lock()
+				count := map[string]int{}
+				for _, at := range log {
+					count[at]++
+				}
+				if log[0] != "Open" || log[len(log)-1] != "Close" || count["Open"] != 1 || count["Close"] != 1 ||
+					count["EOF"] > 1 || count["done"] > count["Data"] || count["release"] > count["Data"] {
+					t.Errorf("%s in %s: %v", how, place, log)
+				}
+				mu.Unlock()
+				s.drained(t)
+			}
+		}
+	})
+}
+
+// allProbe is told of everything.
+type allProbe struct {
+	markProbe
+	eof func(c *server.Conn)
+}
+
+func (p allProbe) EOF(c *server.Conn) { p.eof(c) }
+
+// hello connects, sends something and its end, and reads what comes. All of that may fail: the server may be faster.
+func hello(s *running) {
+	nc, err := net.Dial(s.addr.Network(), s.addr.String())
+	if err != nil {
+		return
+	}
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(patience))
+	if s.rig.tls {
+		nc = tls.Client(nc, clientTLS())
+	}
+	_, _ = io.WriteString(nc, "hello")
+	_ = nc.(halfCloser).CloseWrite()
+	_, _ = io.Copy(io.Discard, nc)
+}

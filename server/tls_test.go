@@ -1,0 +1,384 @@
+package server_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// tlsRigs are the rigs that speak TLS.
+func tlsRigs(t *testing.T, test func(t *testing.T, r rig)) {
+	each(t, func(t *testing.T, r rig) {
+		if r.tls {
+			test(t, r)
+		}
+	})
+}
+
+// tlsClient connects with a configuration of the test's own, before the handshake.
+func (s *running) tlsClient(t testing.TB, edit func(*tls.Config)) *tls.Conn {
+	t.Helper()
+	config := clientTLS()
+	if edit != nil {
+		edit(config)
+	}
+	return tls.Client(s.dialPlain(t), config)
+}
+
+// TestTLSStateIsThere in Open: version, ALPN, and the client's certificate.
+func TestTLSStateIsThere(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		cert, roots := certificate()
+		config := serverTLS()
+		config.NextProtos = []string{"second", "first"}
+		config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, roots
+		states := make(chan tls.ConnectionState, 10)
+		p := newProbe(calls{data: echo, open: func(c *server.Conn) {
+			state, ok := c.TLS()
+			if !ok {
+				t.Error("Open came before the handshake")
+			}
+			states <- state
+		}})
+		s := start(t, r, &server.Server{Handler: p, TLS: config})
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			for _, with := range []bool{false, true} {
+				nc := s.tlsClient(t, func(c *tls.Config) {
+					c.MaxVersion, c.NextProtos = version, []string{"first", "unknown"}
+					if with {
+						c.Certificates = []tls.Certificate{cert}
+					}
+				})
+				send(t, nc, "hello")
+				expect(t, nc, "hello")
+				state := await(t, states, "Open")
+				if state.Version != version || state.NegotiatedProtocol != "first" || len(state.VerifiedChains) > 0 != with {
+					t.Errorf("%s, protocol %q, client certificate %v; want %s, \"first\", %v", tls.VersionName(state.Version),
+						state.NegotiatedProtocol, len(state.VerifiedChains) > 0, tls.VersionName(version), with)
+				}
+			}
+		}
+	})
+}
+
+// TestAClientThatMustShowACertificateIsRejectedWithout and OnReject is told, not the handler; the client reads the alert.
+func TestAClientThatMustShowACertificateIsRejectedWithout(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		config := serverTLS()
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+		_, config.ClientCAs = certificate()
+		rejected := make(chan error, 10)
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, TLS: config, OnReject: func(c *server.Conn, reason error) {
+			if !c.Loop().OnLoop() {
+				t.Error("OnReject was not called on the loop")
+			}
+			rejected <- reason
+		}})
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			nc := s.tlsClient(t, func(c *tls.Config) { c.MaxVersion = version })
+			_, err := nc.Read(make([]byte, 1))
+			if !isAlert(err) {
+				t.Errorf("%s: the client is told %v, want an alert", tls.VersionName(version), err)
+			}
+			if reason := await(t, rejected, "OnReject"); !errors.Is(reason, server.ErrHandshake) {
+				t.Errorf("%s: the reason is %v", tls.VersionName(version), reason)
+			}
+		}
+		if len(p.opened)+len(p.closed) > 0 {
+			t.Error("the handler was told of a connection that had no handshake")
+		}
+		s.shutdown(t)
+		if st := s.Stats(); st.FailedHandshakes != 2 || st.Handshakes != 0 {
+			t.Errorf("%d handshakes failed, %d succeeded; want 2, 0", st.FailedHandshakes, st.Handshakes)
+		}
+		s.drained(t)
+	})
+}
+
+// isAlert reports whether err is what the other end has said in an alert.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
+// TestTLSSessionsAreResumed.
+func TestTLSSessionsAreResumed(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: server.HandlerFunc(echo)})
+		cache := tls.NewLRUClientSessionCache(1)
+		for i := range 3 {
+			nc := s.tlsClient(t, func(c *tls.Config) { c.ClientSessionCache = cache })
+			send(t, nc, "hello")
+			expect(t, nc, "hello")
+			if got := nc.ConnectionState().DidResume; got != (i > 0) {
+				t.Errorf("connection %d: resumed: %v", i, got)
+			}
+			closeWrite(t, nc)
+			expectEOF(t, nc)
+		}
+	})
+}
+
+// TestACertificateIsReloadedByGetCertificate while the server runs.
+func TestACertificateIsReloadedByGetCertificate(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		cert, _ := certificate()
+		other := cert
+		other.OCSPStaple = []byte("the new one")
+		var now atomic.Pointer[tls.Certificate]
+		now.Store(&cert)
+		s := start(t, r, &server.Server{Handler: server.HandlerFunc(echo), TLS: &tls.Config{
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return now.Load(), nil },
+		}})
+		for _, want := range []*tls.Certificate{&cert, &other} {
+			now.Store(want)
+			nc := s.tlsClient(t, nil)
+			must(t, nc.Handshake())
+			if got := nc.OCSPResponse(); !bytes.Equal(got, want.OCSPStaple) {
+				t.Errorf("the certificate came with %q, want %q", got, want.OCSPStaple)
+			}
+		}
+	})
+}
+
+// TestCloseNotifyIsSaid at every end in good order: a client that reads on without it would not know the end from a cut.
+func TestCloseNotifyIsSaid(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: brief})
+		for how, end := range map[string]func(c *server.Conn, nc net.Conn){
+			"CloseAfterFlush":  func(c *server.Conn, _ net.Conn) { c.CloseAfterFlush() },
+			"CloseWrite":       func(c *server.Conn, _ net.Conn) { _ = c.CloseWrite() },
+			"the client's end": func(_ *server.Conn, nc net.Conn) { closeWrite(t, nc) },
+		} {
+			c, nc := p.connect(t, s)
+			_, err := c.Write(make([]byte, 3<<20))
+			must(t, err)
+			end(c, nc)
+			if n, err := io.Copy(io.Discard, nc); err != nil || n != 3<<20 {
+				t.Errorf("%s: the client read %d bytes, %v", how, n, err)
+			}
+		}
+		c, nc := p.connect(t, s)
+		c.Abort()
+		if _, err := io.Copy(io.Discard, nc); r.network == "tcp" && err == nil {
+			t.Error("an aborted stream ends like a good one")
+		}
+	})
+}
+
+// TestACutInsideARecordIsNotAnEnd: somebody may have cut the client off. (Between records, crypto/tls takes it for an end.)
+func TestACutInsideARecordIsNotAnEnd(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) { t.Error("a cut was told as the end") }}})
+		_, nc := p.connect(t, s)
+		_, err := raw(nc).Write([]byte("\x17\x03\x03\x00\x20and so on"))
+		must(t, err)
+		must(t, raw(nc).Close())
+		if reason := await(t, p.closed, "Close"); !errors.Is(reason, io.ErrUnexpectedEOF) {
+			t.Errorf("the reason is %v", reason)
+		}
+	})
+}
+
+// TestAHastyClientLosesNothing: request and end come right behind the handshake, before the server has seen the end of that.
+func TestAHastyClientLosesNothing(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		config := serverTLS()
+		config.VerifyConnection = func(tls.ConnectionState) error { // between the client's flights
+			time.Sleep(brief)
+			return nil
+		}
+		p := newProbe(calls{data: echo})
+		s := start(t, r, &server.Server{Handler: p, TLS: config})
+		for _, size := range []int{0, 10, 200_000} {
+			nc := s.dialPlain(t)
+			slow := &gathering{Conn: nc}
+			client := tls.Client(slow, clientTLS())
+			request := string(noise(size))
+			sent := make(chan error, 1)
+			go func() {
+				_, err := io.WriteString(client, request)
+				sent <- errors.Join(err, client.Handshake(), client.CloseWrite(), slow.flush(), nc.(halfCloser).CloseWrite())
+			}()
+			got, err := io.ReadAll(client)
+			if err != nil || string(got) != request {
+				t.Errorf("%d of %d bytes came back, %v", len(got), size, err)
+			}
+			must(t, await(t, sent, "the sending"))
+			if reason := await(t, p.closed, "Close"); reason != io.EOF {
+				t.Errorf("the reason is %v", reason)
+			}
+		}
+	})
+}
+
+// gathering keeps what is written behind the first record until flush.
+type gathering struct {
+	net.Conn
+	hello bool
+	kept  bytes.Buffer
+}
+
+func (g *gathering) Write(p []byte) (int, error) {
+	if !g.hello {
+		g.hello = true
+		return g.Conn.Write(p)
+	}
+	return g.kept.Write(p)
+}
+
+// SetWriteDeadline does nothing: crypto/tls ends all writing that way when it has said close_notify.
+func (g *gathering) SetWriteDeadline(time.Time) error { return nil }
+
+func (g *gathering) flush() error {
+	_, err := g.Conn.Write(g.kept.Bytes())
+	return err
+}
+
+// TestAHelloMayComeByteByByte.
+func TestAHelloMayComeByteByByte(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: server.HandlerFunc(echo)})
+		nc := tls.Client(bytewise{s.dialPlain(t)}, clientTLS())
+		send(t, nc, "hello")
+		expect(t, nc, "hello")
+	})
+}
+
+// bytewise writes a byte at a time.
+type bytewise struct{ net.Conn }
+
+func (b bytewise) Write(p []byte) (int, error) {
+	for i := range p {
+		if _, err := b.Conn.Write(p[i : i+1]); err != nil {
+			return i, err
+		}
+	}
+	return len(p), nil
+}
+
+// TestMuchGoesBothWaysAtOnce, encrypted, while both ends take their time.
+func TestMuchGoesBothWaysAtOnce(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		there, back := noise(6<<20), noise(6<<20+1)
+		var got bytes.Buffer
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { return got.Write(p) }})
+		s := start(t, r, &server.Server{Handler: p, Socket: tight(), MaxOutput: 16 << 20, HighWater: 16 << 20})
+		c, nc := p.connect(t, s)
+		_, err := c.Write(back)
+		must(t, err)
+		go func() {
+			_, _ = nc.Write(there) // what fails shows in what came
+			_ = nc.(halfCloser).CloseWrite()
+		}()
+		all, err := io.ReadAll(nc)
+		if err != nil || !bytes.Equal(all, back) {
+			t.Errorf("%d of %d bytes came, %v", len(all), len(back), err)
+		}
+		if reason := await(t, p.closed, "Close"); reason != io.EOF {
+			t.Errorf("the reason is %v", reason)
+		}
+		if !bytes.Equal(got.Bytes(), there) {
+			t.Errorf("%d of %d bytes were received", got.Len(), len(there))
+		}
+		_ = nc.Close()
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+// TestNoiseInsteadOfTLSIsRejected, whenever it comes, and costs no goroutine.
+func TestNoiseInsteadOfTLSIsRejected(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		rejected := make(chan error, 10)
+		p := newProbe(calls{data: echo})
+		s := start(t, r, &server.Server{Handler: p, HandshakeTimeout: 3 * brief, OnReject: func(_ *server.Conn, reason error) { rejected <- reason }})
+		for what, send := range map[string]string{
+			"a request in plain":       "GET / HTTP/1.0\r\n\r\n",
+			"a record of another kind": "\x17\x03\x01\x00\x05hello",
+			"an empty record":          "\x16\x03\x01\x00\x00",
+			"another message":          "\x16\x03\x01\x00\x04\x02\x00\x00\x00",
+			"a hello of nonsense":      "\x16\x03\x01\x00\x08\x01\x00\x00\x04abcd",
+			"half a record":            "\x16\x03\x01\x01\x00\x01\x00\x00\xfc",
+			"half a header":            "\x16\x03",
+			"a hello without an end":   strings.Repeat("\x16\x03\x01\x40\x00"+"\x01\x7f\xff\xff"+strings.Repeat("x", 1<<14-4), 5),
+			"nothing":                  "",
+		} {
+			since := time.Now()
+			nc := s.dialPlain(t)
+			_, _ = io.WriteString(nc, send) // may be refused in the middle
+			reason := await(t, rejected, what+": OnReject")
+			if !errors.Is(reason, server.ErrHandshake) {
+				t.Errorf("%s: the reason is %v", what, reason)
+			}
+			if (what == "nothing" || strings.HasPrefix(what, "half")) && time.Since(since) < 3*brief {
+				t.Errorf("%s: closed after %v, earlier than the timeout", what, time.Since(since))
+			}
+		}
+		// After the handshake, too.
+		_, nc := p.connect(t, s)
+		_, err := raw(nc).Write([]byte("\x17\x03\x03\x00\x20no record that anybody has encrypted"))
+		must(t, err)
+		if _, err := nc.Read(make([]byte, 1)); !isAlert(err) {
+			t.Errorf("the client is told %v, want an alert", err)
+		}
+		if reason := await(t, p.closed, "Close"); reason == nil || reason == io.EOF {
+			t.Errorf("the reason is %v", reason)
+		}
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+// TestS15SilentClientsDoNotStopHandshakes: those that say nothing take no place, and those that are silent after their hello give
+// theirs back in time.
+func TestS15SilentClientsDoNotStopHandshakes(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{data: echo})
+		s := start(t, r, &server.Server{Handler: p, MaxHandshakes: 2, HandshakeTimeout: time.Second})
+		for range 50 {
+			s.dialPlain(t) // says nothing
+		}
+		_, nc := p.connect(t, s)
+		send(t, nc, "hello")
+		expect(t, nc, "hello")
+
+		for range 20 {
+			_, err := s.dialPlain(t).Write(clientHello(t))
+			must(t, err)
+		}
+		until(t, "a good client's turn", func() bool {
+			nc := s.tlsClient(t, nil)
+			defer nc.Close()
+			return nc.Handshake() == nil // in vain while the silent ones hold both places
+		})
+		must(t, s.Close())
+		s.drained(t)
+	})
+}
+
+// clientHello is what a client says first.
+func clientHello(t testing.TB) []byte {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	go func() {
+		_ = tls.Client(theirs, clientTLS()).Handshake() // fails, since nobody answers
+		theirs.Close()
+	}()
+	p := make([]byte, 1<<14)
+	n, err := ours.Read(p)
+	must(t, err)
+	return p[:n]
+}
