@@ -118,7 +118,6 @@ func (c *Conn) handshaken() {
 	t := c.ext.tls
 	s := c.loop.srv
 	if err := t.pipe.result(); err != nil {
-		s.totals.failedHandshakes.Add(1)
 		c.writeAlert()
 		c.fail(fmt.Errorf("%w: %w", ErrHandshake, err))
 		return
@@ -164,7 +163,6 @@ func (c *Conn) receivedTLS(p []byte) {
 		complete, err := helloComplete(t.pipe.input())
 		switch {
 		case err != nil:
-			c.loop.srv.totals.failedHandshakes.Add(1)
 			c.fail(fmt.Errorf("%w: %w", ErrHandshake, err))
 			return
 		case complete:
