@@ -27,12 +27,20 @@ func newProbe(h calls) *probe {
 
 func (p *probe) Open(c *server.Conn) {
 	p.calls.Open(c)
-	p.opened <- c
+	offer(p.opened, c)
 }
 
 func (p *probe) Close(c *server.Conn, reason error) {
 	p.calls.Close(c, reason)
-	p.closed <- reason
+	offer(p.closed, reason)
+}
+
+// offer sends v, unless nobody has taken any for so long that the channel is full: the loop must not wait.
+func offer[T any](ch chan T, v T) {
+	select {
+	case ch <- v:
+	default:
+	}
 }
 
 // eofProbe is a probe that goes on at the peer's end.

@@ -1,0 +1,198 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestHostileClientsAreNobodyElsesTrouble: clients that drip, never read, reset in the middle of anything, send noise or vanish;
+// beside them others are served as ever, and what the server holds stays within its limits.
+func TestHostileClientsAreNobodyElsesTrouble(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const limit = 4 << 20
+		p := newProbe(calls{data: echo})
+		s := start(t, r, &server.Server{Handler: p, MaxBuffered: limit, MaxOutput: 100_000, HandshakeTimeout: brief, Socket: tight()})
+		stop := make(chan struct{})
+		stopped := func() bool {
+			select {
+			case <-stop:
+				return true
+			default:
+				return false
+			}
+		}
+		var hostile, good sync.WaitGroup
+		var clients []net.Conn
+		for range 4 {
+			_, nc := p.connect(t, s)
+			clients = append(clients, nc)
+		}
+		for i := range 12 {
+			hostile.Go(func() {
+				for !stopped() {
+					nc, err := net.Dial(s.addr.Network(), s.addr.String())
+					if err != nil { // as when they are too many for the queue of a unix socket
+						time.Sleep(time.Millisecond)
+						continue
+					}
+					if r.tls && rand.IntN(8) > 0 { // else noise
+						nc = tls.Client(nc, clientTLS())
+					}
+					harass(nc, i)
+				}
+			})
+		}
+		for i, nc := range clients {
+			good.Go(func() {
+				for j := range 100 {
+					line := fmt.Sprintf("good client %d says %d\n", i, j)
+					if _, err := io.WriteString(nc, line); err != nil {
+						t.Error(err)
+						return
+					}
+					got := make([]byte, len(line))
+					if _, err := io.ReadFull(nc, got); err != nil || string(got) != line {
+						t.Errorf("client %d read %q, %v; want %q", i, got, err, line)
+						return
+					}
+					if n := s.Stats().Buffered; n > limit+64<<10 {
+						t.Errorf("%d bytes are buffered, the limit is %d", n, limit)
+					}
+				}
+				_ = nc.Close()
+			})
+		}
+		good.Wait()
+		close(stop)
+		hostile.Wait()
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+// harass does one hostile thing to the server, and ends without a word.
+func harass(nc net.Conn, how int) {
+	switch how % 6 {
+	case 0: // drips
+		for range 10 {
+			if _, err := nc.Write([]byte("x")); err != nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	case 1: // never reads
+		_ = nc.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		for p := make([]byte, 50_000); ; {
+			if _, err := nc.Write(p); err != nil {
+				break
+			}
+		}
+	case 2: // resets in the middle
+		_, _ = nc.Write(make([]byte, rand.IntN(100_000)))
+		if tcp, ok := raw(nc).(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
+	case 3: // says nothing
+		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+	case 4: // closes its half at once, and reads nothing
+		_, _ = nc.Write([]byte("x"))
+		if hc, ok := nc.(halfCloser); ok {
+			_ = hc.CloseWrite()
+		}
+	case 5: // goes with the answer unread
+		_, _ = nc.Write([]byte("question"))
+	}
+	_ = raw(nc).Close()
+}
+
+// TestTwoThousandClientsComeAndGo: two thousand at once, over and over for each goroutine, and in the end all is as it was.
+func TestTwoThousandClientsComeAndGo(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		clients := 2000
+		if r.tls {
+			clients = 200 // handshakes are dear
+		}
+		p := newProbe(calls{data: echo})
+		s := start(t, r, &server.Server{Handler: p, MaxConns: 3 * clients})
+		var all sync.WaitGroup
+		for i := range clients {
+			all.Go(func() {
+				for range 2 {
+					nc, err := net.DialTimeout(s.addr.Network(), s.addr.String(), patience)
+					if err != nil {
+						if r.network == "unix" { // its queue of connections may be full
+							continue
+						}
+						t.Error(err)
+						return
+					}
+					talk := nc
+					if r.tls {
+						talk = tls.Client(nc, clientTLS())
+					}
+					if i%3 > 0 {
+						line := fmt.Sprintf("client %d", i)
+						_, err = io.WriteString(talk, line)
+						got := make([]byte, len(line))
+						if err == nil {
+							_, err = io.ReadFull(talk, got)
+						}
+						if err != nil || string(got) != line {
+							t.Errorf("read %q, %v; want %q", got, err, line)
+						}
+					}
+					_ = nc.Close()
+				}
+			})
+		}
+		all.Wait()
+		s.shutdown(t)
+		s.drained(t)
+		if st := s.Stats(); st.Refused > 0 {
+			t.Errorf("%d connections were refused", st.Refused)
+		}
+	})
+}
+
+// TestOneClientsManyBytesDoNotStarveAnother: reads have a budget, so that who floods a loop does not have it to himself.
+func TestOneClientsManyBytesDoNotStarveAnother(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		flooded := make(chan struct{}, 1)
+		p.data = func(c *server.Conn, p []byte) (int, error) {
+			if p[0] == 0 {
+				select {
+				case flooded <- struct{}{}:
+				default:
+				}
+				return len(p), nil
+			}
+			return c.Write(p)
+		}
+		s := start(t, r, &server.Server{Handler: p, Loops: 1})
+		for range 3 {
+			_, nc := p.connect(t, s)
+			go func() {
+				for junk := make([]byte, 1<<20); ; {
+					if _, err := nc.Write(junk); err != nil {
+						return
+					}
+				}
+			}()
+		}
+		await(t, flooded, "the flood")
+		_, nc := p.connect(t, s)
+		for range 50 {
+			send(t, nc, "hello")
+			expect(t, nc, "hello")
+		}
+	})
+}
