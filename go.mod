@@ -7,9 +7,8 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require pgregory.net/rapid v1.3.0
-
 require (
-	github.com/pires/go-proxyproto v0.15.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
+	github.com/pires/go-proxyproto v0.15.0
+	golang.org/x/time v0.16.0
+	pgregory.net/rapid v1.3.0
 )

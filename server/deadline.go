@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"time"
 
 	"github.com/evmq/evmq/event"
@@ -123,7 +124,7 @@ func (c *Conn) onTimeout() (alive bool) {
 		c.arm()
 		return c.flags&flagGone == 0
 	}
-	if reason == ErrCloseTimeout && c.flags&flagShut != 0 {
+	if errors.Is(reason, ErrCloseTimeout) && c.flags&flagShut != 0 {
 		reason = nil // all was written, and the peer has had its time to see it
 	}
 	c.fail(reason)

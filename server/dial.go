@@ -216,7 +216,7 @@ func (c *Conn) tryConnect(target unix.Sockaddr) error {
 	}
 	o := s.Socket
 	if err = o.ApplyConn(network, fd); err == nil {
-		if err = s.calls.Connect(fd, target); err == unix.EINPROGRESS || err == unix.EINTR {
+		if err = s.calls.Connect(fd, target); errors.Is(err, unix.EINPROGRESS) {
 			err = nil
 		}
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"io"
 	"syscall"
 
@@ -213,7 +214,7 @@ func (c *Conn) watch() error {
 }
 
 // wouldBlock says that a call is to be made again when the descriptor is ready.
-func wouldBlock(err error) bool { return err == unix.EAGAIN || err == unix.EINTR }
+func wouldBlock(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) }
 
 // report tells who asked what has become of a write.
 func (l *loop) report(dones []outq.Done, reason error) {
