@@ -190,8 +190,9 @@ func TestOfSeveralAddressesOneIsTriedAfterTheOther(t *testing.T) {
 // deaf is an address of this machine that takes no more connections: its queue is full and nobody accepts.
 func deaf(t *testing.T) (address string) {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	must(t, err)
+	unix.CloseOnExec(fd)
 	t.Cleanup(func() { unix.Close(fd) })
 	must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
 	must(t, unix.Listen(fd, 0))

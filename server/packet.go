@@ -203,7 +203,7 @@ func (pc *PacketConn) WriteTo(p []byte, to netip.AddrPort) (int, error) {
 		pc.sent.Add(1)
 		pc.bytesSent.Add(uint64(len(p)))
 		return len(p), nil
-	case wouldBlock(err) || err == unix.ENOBUFS:
+	case wouldBlock(err) || errors.Is(err, unix.ENOBUFS):
 		pc.full.Add(1)
 		err = ErrFull
 	case !errors.Is(err, ErrClosed):

@@ -81,10 +81,13 @@ func runsOutOfDescriptors(t *testing.T) {
 	hangUp(first, nc)
 }
 
+// lower is for a limit, whose type differs between systems.
+func lower[T int64 | uint64](limit *T, n int) { *limit = min(*limit, T(n)) }
+
 func lowerDescriptors(t *testing.T, n int) {
 	t.Helper()
 	var lim unix.Rlimit
 	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &lim))
-	lim.Cur = min(lim.Cur, uint64(n))
+	lower(&lim.Cur, n)
 	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &lim))
 }

@@ -203,7 +203,7 @@ func (c *Conn) pumpTLS() {
 		}
 		switch {
 		case errors.Is(err, errWouldBlock):
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			t.pipe.keep()
 			c.endRead()
 			return
@@ -303,7 +303,7 @@ func (c *Conn) encrypt() error {
 		p = l.plain[:n]
 		if n > 0 {
 			err = nil
-		} else if err == io.EOF {
+		} else if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 	}
