@@ -199,8 +199,10 @@ func deaf(t *testing.T) (address string) {
 	sa, err := unix.Getsockname(fd)
 	must(t, err)
 	for range 4 {
-		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 		must(t, err)
+		unix.CloseOnExec(client)
+		must(t, unix.SetNonblock(client, true))
 		t.Cleanup(func() { unix.Close(client) })
 		if err := unix.Connect(client, sa); err != unix.EINPROGRESS {
 			must(t, err)
