@@ -7,6 +7,8 @@ import (
 	"slices"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/evmq/evmq/internal/sock"
 )
 
@@ -46,22 +48,33 @@ func (s *Server) adopt(nc net.Conn, h Handler) (*Conn, error) {
 		return nil, err
 	}
 	peer, err := sock.RemotePeer(fd)
-	if err == nil {
-		var c *Conn
-		if c, err = s.newConn(s.pick(peer), fd, peer, h); err == nil {
-			err = nc.Close()
-			if err != nil {
-				s.Logger.Warn("server: close adopted connection", "err", err)
-			}
-			c.mu.Lock()
-			tell := c.mark(cmdOpen)
-			c.mu.Unlock()
-			c.tell(tell)
-			return c, nil
-		}
+	if err != nil { // it is reset already: a read says so
+		peer = peerOf(nc.RemoteAddr())
 	}
-	s.open.leave()
-	return nil, errors.Join(err, s.calls.Close(fd))
+	c, err := s.newConn(s.pick(peer), fd, peer, h)
+	if err != nil {
+		s.open.leave()
+		return nil, errors.Join(err, s.calls.Close(fd))
+	}
+	if err := nc.Close(); err != nil {
+		s.Logger.Warn("server: close adopted connection", "err", err)
+	}
+	c.mu.Lock()
+	tell := c.mark(cmdOpen)
+	c.mu.Unlock()
+	c.tell(tell)
+	return c, nil
+}
+
+// peerOf is a stream's address as package net has it in short; the zero Peer for one that is neither IP nor unix.
+func peerOf(a net.Addr) sock.Peer {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		return sock.PeerOf(sockaddr("tcp", a.AddrPort()))
+	case *net.UnixAddr:
+		return sock.PeerOf(&unix.SockaddrUnix{})
+	}
+	return sock.Peer{}
 }
 
 // arrive is canServe for a connection that comes now: a shutdown waits for arriving.Done, when its loop has been told of it.

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -234,3 +235,25 @@ type disguised struct {
 }
 
 func (d disguised) SyscallConn() (syscall.RawConn, error) { return d.f.SyscallConn() }
+
+// TestAnAdoptedConnectionThatWasResetOpensAndEnds: its peer has left when it is asked who that is.
+func TestAnAdoptedConnectionThatWasResetOpensAndEnds(t *testing.T) {
+	h := newCaller()
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
+	ours, theirs := pair(t)
+	addr := ours.RemoteAddr().String()
+	must(t, theirs.(*net.TCPConn).SetLinger(0))
+	must(t, theirs.Close())
+	rc, err := ours.(*net.TCPConn).SyscallConn()
+	must(t, err)
+	must(t, rc.Control(func(fd uintptr) { err = awaitReset(int(fd)) }))
+	must(t, err)
+	_, err = s.Adopt(ours, nil)
+	must(t, err)
+	if got := await(t, h.opened, "Open").RemoteAddr().String(); got != addr {
+		t.Errorf("the peer is %s, want %s", got, addr)
+	}
+	if reason := await(t, h.closed, "Close"); !errors.Is(reason, syscall.ECONNRESET) {
+		t.Errorf("Close was told %v", reason)
+	}
+}

@@ -38,6 +38,7 @@ type dialing struct {
 	network string
 	stop    context.CancelFunc // ends the look-up
 	targets []unix.Sockaddr    // what is left to try
+	target  unix.Sockaddr      // what is being tried
 	err     error              // of the look-up, then of the last attempt
 	tls     *tls.Config
 }
@@ -192,9 +193,8 @@ func (c *Conn) connect() {
 	d := c.ext.dial
 	c.mu.Unlock()
 	for len(d.targets) > 0 {
-		target := d.targets[0]
-		d.targets = d.targets[1:]
-		if d.err = c.tryConnect(target); d.err == nil {
+		d.target, d.targets = d.targets[0], d.targets[1:]
+		if d.err = c.tryConnect(d.target); d.err == nil {
 			return
 		}
 	}
@@ -271,9 +271,8 @@ func (c *Conn) connected() {
 	c.mu.Unlock()
 	d.stop()
 	peer, err := sock.RemotePeer(c.ev.FD())
-	if err != nil {
-		c.fail(fmt.Errorf("dial: %w", err))
-		return
+	if err != nil { // it was there and is reset already: Open is called, and a read says so
+		peer = sock.PeerOf(d.target)
 	}
 	c.mu.Lock()
 	c.peer = peer

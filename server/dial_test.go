@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/evmq/evmq/internal/sock"
 	"github.com/evmq/evmq/server"
 )
 
@@ -361,5 +362,53 @@ func TestADialsTimeCountsFromItsCall(t *testing.T) {
 	h.failed(t, server.ErrDialTimeout)
 	if d := time.Since(begun); d < 200*time.Millisecond {
 		t.Errorf("a dial with a timeout of 200ms timed out after %v", d)
+	}
+}
+
+// resetting makes the peer reset a connection between its being there and the server's next look at it.
+type resetting struct {
+	sock.Kernel
+	peer net.Listener
+}
+
+func (r resetting) SockError(fd int) error {
+	err := r.Kernel.SockError(fd)
+	if err == nil {
+		err = errors.Join(r.reset(), awaitReset(fd))
+	}
+	return err
+}
+
+func (r resetting) reset() error {
+	nc, err := r.peer.Accept()
+	if err != nil {
+		return err
+	}
+	return errors.Join(nc.(*net.TCPConn).SetLinger(0), nc.Close())
+}
+
+// awaitReset waits until fd has no peer any more.
+func awaitReset(fd int) error {
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+	return err
+}
+
+// TestADialledConnectionThatIsResetAtOnceOpensAndIsReset: its peer has left when it is asked who that is.
+func TestADialledConnectionThatIsResetAtOnceOpensAndIsReset(t *testing.T) {
+	peer, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer peer.Close()
+	srv := &server.Server{Handler: echoLines()}
+	srv.SetCalls(resetting{peer: peer})
+	s := start(t, rig{"tcp", false, 1}, srv)
+	h := newCaller()
+	_, err = s.Dial("tcp", peer.Addr().String(), server.DialOptions{Handler: h})
+	must(t, err)
+	c := await(t, h.opened, "Open")
+	if got := c.RemoteAddr().String(); got != peer.Addr().String() {
+		t.Errorf("the peer is %s, want %s", got, peer.Addr())
+	}
+	if reason := await(t, h.closed, "Close"); !errors.Is(reason, syscall.ECONNRESET) {
+		t.Errorf("Close was told %v", reason)
 	}
 }

@@ -36,6 +36,9 @@ func (c *Conn) settle(again bool) {
 			if !c.shutWrite() {
 				return
 			}
+			if c.flags&flagDrain != 0 {
+				c.poke() // nothing may be read any more, so that no event would bring the visit that ends it
+			}
 		case c.flags&flagDrain != 0 && c.flags&(flagLooked|flagMore) != flagLooked && c.flags&(holdsRead&^flagLooked) == 0:
 			c.poke() // for a last look at what has come; see goOn
 		case c.flags&flagDrain != 0 && state <= connHalf:

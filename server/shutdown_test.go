@@ -261,3 +261,42 @@ func TestShutdownInACallbackIsRefused(t *testing.T) {
 		s.shutdown(t)
 	})
 }
+
+// TestShutdownEndsWhatIsHalfClosedDuringIt: a handler closes its half over the last input that a shutdown looks for. Nothing is
+// read after that, and yet the connection ends when its client does.
+func TestShutdownEndsWhatIsHalfClosedDuringIt(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const high, size = 100_000, 4 << 20
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			return len(p), c.CloseWrite()
+		}})
+		s := start(t, r, &server.Server{Handler: p, HighWater: high, LowWater: high / 2, Socket: tight()})
+		c, nc := p.connect(t, s)
+		must(t, c.WriteNotify(make([]byte, size), nil))
+		until(t, "the high mark", func() bool { return c.Stats().Output >= high })
+		send(t, nc, "bye") // is not read below the high mark
+		done := make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		until(t, "the shutdown", func() bool {
+			_, err := s.Dial(s.addr.Network(), s.addr.String(), server.DialOptions{})
+			return errors.Is(err, server.ErrServerClosed)
+		})
+		if n, err := io.Copy(io.Discard, nc); n != size || err != nil {
+			t.Fatalf("read %d bytes, %v; want %d and the end", n, err, size)
+		}
+		hangUp(nc)
+		must(t, await(t, done, "Shutdown's end"))
+	})
+}
+
+// TestShutdownEndsWhatWasHalfClosed and whose client stays, once CloseTimeout has passed.
+func TestShutdownEndsWhatWasHalfClosed(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: 10 * time.Millisecond})
+		c, nc := p.connect(t, s)
+		must(t, c.CloseWrite())
+		expectEOF(t, nc)
+		s.shutdown(t)
+	})
+}
