@@ -48,10 +48,13 @@ func (s *Server) adopt(nc net.Conn, h Handler) (*Conn, error) {
 		return nil, err
 	}
 	peer, err := sock.RemotePeer(fd)
-	if err != nil { // it is reset already: a read says so
-		peer = peerOf(nc.RemoteAddr())
+	if errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.EINVAL) { // it is reset already, as Linux and BSD have it: a read says so
+		peer, err = peerOf(nc.RemoteAddr()), nil
 	}
-	c, err := s.newConn(s.pick(peer), fd, peer, h)
+	var c *Conn
+	if err == nil {
+		c, err = s.newConn(s.pick(peer), fd, peer, h)
+	}
 	if err != nil {
 		s.open.leave()
 		return nil, errors.Join(err, s.calls.Close(fd))
