@@ -24,7 +24,8 @@ type loop struct {
 	count atomic.Int32           // its connections. Any goroutine
 
 	buf      []byte    // what is read, borrowed to Data
-	plain    []byte    // what TLS has decrypted
+	plain    []byte    // what TLS has decrypted, or is to encrypt
+	cipher   []byte    // room for the records of one visit
 	place    int       // of the framing in what Data was given
 	held     int       // of the connection that was flushed last: its output,
 	drained  bool      // whether all is written,

@@ -190,19 +190,22 @@ func (c *Conn) pumpTLS() {
 			c.flags |= flagMore
 			break
 		}
-		n, err := t.conn.Read(l.plain)
+		n, err := t.conn.Read(l.plain) // at most one record
+		empty := false
 		if n > 0 {
+			empty = t.pipe.records.decrypted()
 			budget -= n
 			c.received(l.plain[:n])
 			if c.flags&flagGone != 0 {
 				return
 			}
 		}
-		if err == nil {
-			continue
-		}
 		switch {
+		case err == nil && empty:
+		case err == nil:
+			continue
 		case errors.Is(err, errWouldBlock):
+			t.pipe.records.whole = 0
 		case errors.Is(err, io.EOF):
 			t.pipe.keep()
 			c.endRead()
@@ -227,6 +230,12 @@ func (c *Conn) cipherWaits() bool {
 
 // writeTLS encrypts the output and gives it to the kernel. Under mu, which is released while that happens.
 func (c *Conn) writeTLS() error {
+	err := c.writeRecords()
+	c.ext.tls.pipe.keepOut()
+	return err
+}
+
+func (c *Conn) writeRecords() error {
 	t := c.ext.tls
 	for budget := writeBudget; budget > 0 && (c.out != nil || c.cipherWaits()); {
 		limit := c.writeAllowance(budget)
@@ -282,12 +291,18 @@ func (c *Conn) encryptedWritten() error {
 // maxRecord is the most plain text that one record holds.
 const maxRecord = 16 << 10
 
+// recordOverhead is what the records of 2*maxRecord bytes add to them. crypto/tls begins with records that fit a segment.
+const recordOverhead = 2 << 10
+
 // encrypt makes records of the next output. Under mu, released meanwhile.
 func (c *Conn) encrypt() error {
 	l := c.loop
 	t := c.ext.tls
 	if l.plain == nil {
 		l.plain = make([]byte, readSize)
+	}
+	if l.cipher == nil {
+		l.cipher = make([]byte, 2*maxRecord+recordOverhead)
 	}
 	p := l.plain[:0]
 	f := c.out.File()
@@ -308,6 +323,7 @@ func (c *Conn) encrypt() error {
 		}
 	}
 	if err == nil && len(p) > 0 {
+		t.pipe.lendOut(l.cipher)
 		_, err = t.conn.Write(p)
 	}
 	c.mu.Lock()

@@ -26,7 +26,9 @@ type tlsPipe struct {
 	eof     bool
 	err     error // of the handshake
 
-	lent bool // in is the loop's buffer. Loop only
+	records records // what has come. Loop only
+	lent    bool    // in is the loop's buffer. Loop only
+	lentOut bool    // out is. Loop only
 }
 
 // errWouldBlock is temporary, which crypto/tls takes for a reason to keep its state; a timeout it would remember for ever.
@@ -95,6 +97,7 @@ func (p *tlsPipe) Close() error {
 
 // feed adds what came during the handshake, and reports whether that is too much.
 func (p *tlsPipe) feed(b []byte) (full bool) {
+	p.records.add(b)
 	p.mu.Lock()
 	p.in = append(p.in, b...)
 	full = len(p.in) > maxHandshakeInput
@@ -119,6 +122,7 @@ func (p *tlsPipe) input() []byte {
 
 // lend makes b, the loop's buffer, the input, without a copy where nothing is left over. keep follows.
 func (p *tlsPipe) lend(b []byte) {
+	p.records.add(b)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.in) > 0 {
@@ -139,6 +143,25 @@ func (p *tlsPipe) keep() {
 		p.in = append([]byte(nil), p.in...)
 	}
 	p.lent = false
+}
+
+// lendOut gives the next records room, the loop's, if none wait already. keepOut follows.
+func (p *tlsPipe) lendOut(room []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.out) == 0 {
+		p.out, p.lentOut = room[:0], true
+	}
+}
+
+// keepOut copies what has not left of the loop's room.
+func (p *tlsPipe) keepOut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lentOut {
+		p.out = append([]byte(nil), p.out...)
+		p.lentOut = false
+	}
 }
 
 // finish ends the handshake.
@@ -195,6 +218,41 @@ func (p *tlsPipe) flush(calls sock.Calls, fd, limit int) (n int, all bool, err e
 		return n, true, nil
 	}
 	return n, false, nil
+}
+
+// records counts the records in a stream, so that crypto/tls need not be asked for more when it has given out all there was.
+type records struct {
+	head  [recordHeader]byte
+	have  int // bytes of head
+	left  int // bytes of the record that are still to come
+	whole int // records that are complete and perhaps not yet decrypted
+}
+
+const recordHeader = 5
+
+func (r *records) add(b []byte) {
+	for len(b) > 0 {
+		if r.have < recordHeader {
+			n := copy(r.head[r.have:], b)
+			b = b[n:]
+			if r.have += n; r.have < recordHeader {
+				return
+			}
+			r.left = int(r.head[3])<<8 | int(r.head[4])
+		}
+		n := min(r.left, len(b))
+		b = b[n:]
+		if r.left -= n; r.left == 0 {
+			r.have = 0
+			r.whole++
+		}
+	}
+}
+
+// decrypted notes that at least one record was, and reports whether there is certainly nothing more, not even the beginning of one.
+func (r *records) decrypted() (empty bool) {
+	r.whole--
+	return r.whole <= 0 && r.have == 0
 }
 
 // The rest of net.Conn. Deadlines are the loop's; crypto/tls sets one of its own when it says close_notify.

@@ -1,0 +1,149 @@
+//go:build linux
+
+// Burn measures how long a request on a loop waits while handlers on workers compute: so many handlers burn processor time as
+// there are workers, and a client sends a fixed number of requests a second to a handler on the loop.
+//
+//	go run ./burn -burning 2 -rate 500 -time 5s -procs 2,3,4,10
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/evmq/evmq/bench/internal/child"
+	"github.com/evmq/evmq/server"
+)
+
+func main() {
+	burning := flag.Int("burning", 2, "workers, all of which compute")
+	rate := flag.Int("rate", 500, "requests a second")
+	length := flag.Duration("time", 5*time.Second, "how long a run takes")
+	procs := flag.String("procs", "2,3,4,10", "values of GOMAXPROCS")
+	isServer := flag.Bool("serve", false, "be the server (for the program's own use)")
+	flag.Parse()
+	var err error
+	if *isServer {
+		err = serve(*burning)
+	} else {
+		err = run(*burning, *rate, *length, strings.Split(*procs, ","))
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(burning, rate int, length time.Duration, procs []string) error {
+	for _, n := range procs {
+		waits, err := measure(burning, rate, length, n)
+		if err != nil {
+			return fmt.Errorf("GOMAXPROCS %s: %w", n, err)
+		}
+		slices.Sort(waits)
+		fmt.Printf("%d burning, GOMAXPROCS %s: p50 %v, p99 %v, of %d\n", burning, n,
+			waits[len(waits)/2], waits[len(waits)*99/100], len(waits))
+	}
+	return nil
+}
+
+// measure is how long each answer took. Requests are sent when they are due, whether or not answers have come.
+func measure(burning, rate int, length time.Duration, procs string) (waits []time.Duration, err error) {
+	c, err := child.Start(nil, []string{"GOMAXPROCS=" + procs}, "-serve", "-burning", strconv.Itoa(burning))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Stop()) }()
+	for range burning {
+		nc, err := net.Dial("tcp", c.Addr(1))
+		if err != nil {
+			return nil, err
+		}
+		defer nc.Close()
+		if _, err := nc.Write([]byte("burn\n")); err != nil {
+			return nil, err
+		}
+		if _, err := io.ReadFull(nc, make([]byte, 1)); err != nil { // it burns
+			return nil, err
+		}
+	}
+	nc, err := net.Dial("tcp", c.Addr(0))
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+	n := int(length.Seconds() * float64(rate))
+	due := func(i int) time.Duration { return time.Duration(i) * time.Second / time.Duration(rate) }
+	start := time.Now()
+	sentAt := make([]atomic.Int64, n) // since start; a sleep is late by up to a millisecond, which is not the server's fault
+	sent := make(chan error, 1)
+	go func() {
+		for i := range n {
+			time.Sleep(due(i) - time.Since(start))
+			sentAt[i].Store(int64(time.Since(start)))
+			if _, err := nc.Write([]byte{'x'}); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- nil
+	}()
+	buf := make([]byte, 4096)
+	for len(waits) < n {
+		got, err := nc.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		for range got {
+			waits = append(waits, time.Since(start)-time.Duration(sentAt[len(waits)].Load()))
+		}
+	}
+	return waits, <-sent
+}
+
+func serve(burning int) error {
+	srv := &server.Server{Workers: burning, Loops: 1,
+		Handler: server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { return c.Write(p) })}
+	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	hot, err := srv.ListenHandler("tcp", "127.0.0.1:0", server.Dispatch(bufio.ScanLines, burn))
+	if err != nil {
+		return errors.Join(err, srv.Close())
+	}
+	err = child.Serve(ln.Addr().String(), hot.Addr().String())
+	enough.Store(true)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return errors.Join(err, srv.Shutdown(ctx))
+}
+
+// enough ends the computing.
+var enough atomic.Bool
+
+// burn says that it has begun, and computes.
+func burn(w *server.Reply, _ []byte) {
+	if _, err := w.Write([]byte{'b'}); err != nil || w.Flush() != nil {
+		return
+	}
+	x := 1.0
+	for !enough.Load() {
+		for range 10_000 {
+			x = math.Sqrt(x + 1)
+		}
+	}
+	if x < 0 {
+		panic("the result is used")
+	}
+}
