@@ -61,7 +61,8 @@ type Server struct {
 	// Dial brings its own.
 	Handler Handler
 
-	// Loops is how many event loops there are, each on a goroutine. 0 means one for every four processors, at least one.
+	// Loops is how many event loops there are, each on a goroutine. 0 means one for each processor
+	// that the program may use: with fewer, a processor that has nothing else to do is woken for each small batch of requests.
 	Loops int
 	// LoopOptions make the loops.
 	LoopOptions []event.Option

@@ -90,7 +90,7 @@ func (s *Server) configure() error {
 		{"MaxInput", &s.MaxInput, DefaultMaxInput},
 		{"MaxOutput", &s.MaxOutput, DefaultMaxOutput},
 		{"MaxHandshakes", &s.MaxHandshakes, DefaultMaxHandshakes},
-		{"Loops", &s.Loops, max(1, runtime.GOMAXPROCS(0)/4)},
+		{"Loops", &s.Loops, min(runtime.GOMAXPROCS(0), runtime.NumCPU())},
 		{"HighWater", &s.HighWater, 0},
 		{"LowWater", &s.LowWater, 0},
 		{"MaxConns", &s.MaxConns, 0},
