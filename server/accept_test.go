@@ -42,13 +42,10 @@ func TestSeveralListenersServeOneServer(t *testing.T) {
 		must(t, tcp.Wait())
 		must(t, unix.Close())
 		must(t, tcp.Close())
-		until(t, "the listener's end", func() bool {
-			nc, err := net.Dial("tcp", tcp.Addr().String())
-			if err == nil {
-				nc.Close()
-			}
-			return err != nil
-		})
+		if nc, err := net.Dial("tcp", tcp.Addr().String()); err == nil {
+			nc.Close()
+			t.Error("a closed listener still takes connections")
+		}
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the socket of a closed listener is still there: %v", err)
 		}
@@ -258,4 +255,35 @@ func TestManyClientsComeAndGo(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 	})
+}
+
+// TestAClosedListenerLeavesItsAddress: when Wait has returned, the address can be listened on again.
+func TestAClosedListenerLeavesItsAddress(t *testing.T) {
+	for _, reuse := range []bool{false, true} {
+		s := start(t, rig{"tcp", false, 3}, &server.Server{Handler: echoLines(), ReusePort: reuse})
+		ln, err := s.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		for range 50 {
+			must(t, ln.Close())
+			must(t, ln.Wait())
+			again, err := net.Listen("tcp", ln.Addr().String())
+			must(t, err)
+			must(t, again.Close())
+			ln, err = s.Listen("tcp", ln.Addr().String())
+			must(t, err)
+		}
+	}
+}
+
+// TestAListenerWithoutADescriptorThatIsClosedEndsWell: what its Accept says then is no failure.
+func TestAListenerWithoutADescriptorThatIsClosedEndsWell(t *testing.T) {
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
+	for range 50 {
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		ln, err := s.AddListener(struct{ net.Listener }{inner})
+		must(t, err)
+		must(t, ln.Close())
+		must(t, ln.Wait())
+	}
 }

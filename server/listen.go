@@ -29,9 +29,10 @@ func (s *Server) ListenAndServe(network, address string) error {
 	return ln.Wait()
 }
 
-// Serve accepts connections from l, which is the server's from now on, until the server is shut down or l.Close is called.
-// Listeners that have a descriptor (as those of package net) are accepted from on a loop. Of any other, Accept is
-// called on this goroutine, and the connections have to have a descriptor (SyscallConn). May block; not in a callback.
+// Serve accepts connections from l, which is the server's from now on, until the server is shut down; the error is that of Wait.
+// A listener that has a descriptor (as those of package net) is accepted from on a loop, by a duplicate of it: l.Close does not
+// end that, AddListener returns what does. Of any other, Accept is called on a goroutine, until it fails, and the
+// connections have to have a descriptor (SyscallConn). May block; not in a callback.
 func (s *Server) Serve(l net.Listener) error {
 	ln, err := s.AddListener(l)
 	if err != nil {
@@ -50,6 +51,8 @@ type Listener struct {
 	unlink   string       // a unix socket's path
 	done     chan struct{}
 	once     sync.Once
+	stopping atomic.Bool
+	open     atomic.Int32 // what is still to be closed
 	err      error
 
 	accepted atomic.Uint64
@@ -185,13 +188,14 @@ func (ln *Listener) Addr() net.Addr { return ln.addr }
 // Accepted is how many connections have come in, those that were refused included. Any goroutine.
 func (ln *Listener) Accepted() uint64 { return ln.accepted.Load() }
 
-// Close stops accepting. Connections that were accepted go on. Any goroutine.
+// Close stops accepting. Connections that were accepted go on. The loops close the descriptors in their next turns, and Wait waits for
+// that: before, the address is still taken. It returns nil. Any goroutine.
 func (ln *Listener) Close() error {
 	ln.stop()
 	return nil
 }
 
-// Wait waits until the listener is closed and returns the reason: ErrServerClosed, after a shutdown of the server; nil after
+// Wait waits until the listener is closed, its descriptors too, and returns the reason: ErrServerClosed, after a shutdown of the server; nil after
 // Close; else what Accept said. May block; not in a callback.
 func (ln *Listener) Wait() error {
 	<-ln.done
@@ -205,15 +209,15 @@ func (ln *Listener) Wait() error {
 func (ln *Listener) stop() {
 	ln.once.Do(func() {
 		s := ln.srv
+		ln.stopping.Store(true)
 		s.mu.Lock()
 		delete(s.listeners, ln)
 		s.mu.Unlock()
-		var closing sync.WaitGroup
+		ln.open.Store(int32(len(ln.accepts) + 1))
 		for _, a := range ln.accepts {
-			closing.Add(1)
-			if a.loop.ev.Post(func() { a.close(); closing.Done() }) != nil {
-				a.close()
-				closing.Done()
+			shut := func() { a.close(); ln.leave() }
+			if a.loop.ev.Post(shut) != nil { // nobody runs on that loop any more
+				shut()
 			}
 		}
 		if ln.original != nil {
@@ -226,8 +230,15 @@ func (ln *Listener) stop() {
 				s.Logger.Warn("server: remove socket", "path", ln.unlink, "err", err)
 			}
 		}
-		close(ln.done)
+		ln.leave()
 	})
+}
+
+// leave is called by each who had something to close; the last one says that it is done.
+func (ln *Listener) leave() {
+	if ln.open.Add(-1) == 0 {
+		close(ln.done)
+	}
 }
 
 // acceptBlocking accepts from a listener without a descriptor.
@@ -235,9 +246,7 @@ func (ln *Listener) acceptBlocking() {
 	for {
 		nc, err := ln.original.Accept()
 		if err != nil {
-			select {
-			case <-ln.done:
-			default:
+			if !ln.stopping.Load() {
 				ln.err = fmt.Errorf("accept from %v: %w", ln.addr, err)
 				ln.stop()
 			}
