@@ -197,9 +197,11 @@ func (c *Conn) goOn() {
 	case c.flags&(flagDrain|flagClosing|flagHandshake) == flagDrain && c.flags&holdsRead == 0:
 		c.read() // what came before the shutdown is still answered; more is not read, or a busy client would keep us
 		c.flags |= flagLooked
-		if c.flags&flagGone != 0 {
-			return
-		}
+	case c.flags&(flagDrain|flagClosing|flagHandshake) == flagDrain|flagHandshake && c.flags&holdsRead == 0 && !c.isShaking():
+		c.read() // a whole ClientHello is still answered
+	}
+	if c.flags&flagGone != 0 {
+		return
 	}
 	c.mu.Lock()
 	c.place |= visited

@@ -39,6 +39,10 @@ func (c *Conn) settle(again bool) {
 			if c.flags&flagDrain != 0 {
 				c.poke() // nothing may be read any more, so that no event would bring the visit that ends it
 			}
+		case c.flags&(flagDrain|flagHandshake) == flagDrain|flagHandshake:
+			if !c.isShaking() { // else the handshake's end, or its deadline, goes on with it
+				c.closeWith(ErrServerClosed)
+			}
 		case c.flags&flagDrain != 0 && c.flags&(flagLooked|flagMore) != flagLooked && c.flags&(holdsRead&^flagLooked) == 0:
 			c.poke() // for a last look at what has come; see goOn
 		case c.flags&flagDrain != 0 && state <= connHalf:

@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -299,4 +300,69 @@ func TestShutdownEndsWhatWasHalfClosed(t *testing.T) {
 		expectEOF(t, nc)
 		s.shutdown(t)
 	})
+}
+
+// TestShutdownEndsWhatHasNotBegun: connections that have not sent a whole ClientHello or PROXY header are closed, without a turn that
+// does nothing.
+func TestShutdownEndsWhatHasNotBegun(t *testing.T) {
+	for _, begun := range []string{"", "\x16\x03\x01\x02", "PROXY TCP4 1."} {
+		p := newProbe(calls{})
+		srv := &server.Server{Handler: p, ProxyProtocol: begun[:min(1, len(begun))] == "P"}
+		s := start(t, rig{"tcp", !srv.ProxyProtocol, 1}, srv)
+		nc := s.dialPlain(t)
+		send(t, nc, begun)
+		until(t, "the connection", func() bool { return s.Stats().Conns == 1 })
+		isIdle(t, s)
+		turns := s.Stats().Loops[0].Loop.Turns
+		s.shutdown(t)
+		expectEOF(t, nc)
+		if n := s.Stats().Loops[0].Loop.Turns - turns; n > 100 {
+			t.Errorf("after %q the loop made %d turns", begun, n)
+		}
+		if len(p.opened)+len(p.closed) > 0 {
+			t.Error("the handler has heard of it")
+		}
+	}
+}
+
+// TestShutdownFinishesAHandshake whose ClientHello has come before it, though nobody has read it yet.
+func TestShutdownFinishesAHandshake(t *testing.T) {
+	begun, release := make(chan struct{}), make(chan struct{})
+	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
+		close(begun)
+		<-release
+		return len(p), nil
+	}}})
+	first, second := s.dial(t), s.dialPlain(t)
+	until(t, "the connections", func() bool { return s.Stats().Conns == 2 })
+	send(t, first, "x")
+	await(t, begun, "the loop's callback")
+	hello := make(chan struct{}, 1)
+	client := tls.Client(tellWrite{second, hello}, clientTLS())
+	shaken := make(chan error, 1)
+	go func() { shaken <- client.Handshake() }()
+	await(t, hello, "the ClientHello")
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(context.Background()) }()
+	until(t, "the shutdown", func() bool {
+		_, err := s.Dial("tcp", s.addr.String(), server.DialOptions{})
+		return errors.Is(err, server.ErrServerClosed)
+	})
+	close(release)
+	must(t, await(t, shaken, "the handshake"))
+	expectEOF(t, client)
+	hangUp(client, first)
+	must(t, await(t, done, "Shutdown's end"))
+}
+
+// tellWrite tells of each write when it is done.
+type tellWrite struct {
+	net.Conn
+	wrote chan struct{}
+}
+
+func (w tellWrite) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	offer(w.wrote, struct{}{})
+	return n, err
 }

@@ -97,6 +97,9 @@ func (c *Conn) shakeHands() {
 	}
 }
 
+// isShaking reports whether a handshake has begun, with a whole ClientHello; there may be none to come. On the loop.
+func (c *Conn) isShaking() bool { return c.flags&flagTLS != 0 && c.ext.tls.started }
+
 // shakeAll shakes hands with c and then with those who wait.
 func (s *Server) shakeAll(c *Conn) {
 	for ; c != nil; c = s.shaking.next() {

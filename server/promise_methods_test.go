@@ -1,0 +1,349 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// stage is a server on which everything is called from everywhere.
+type stage struct {
+	*running
+	t        *testing.T
+	file     *os.File
+	packets  *server.PacketConn
+	listener *server.Listener
+	ready    chan struct{} // closed when the above are there
+	accepted atomic.Int64  // writes with an outcome,
+	told     atomic.Int64  // and outcomes
+	mu       sync.Mutex
+	conns    []*server.Conn
+}
+
+// any is a connection that was there lately, and perhaps still is.
+func (s *stage) any() *server.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.conns[rand.IntN(len(s.conns))]
+}
+
+func (s *stage) met(c *server.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns = append(s.conns, c); len(s.conns) > 8 {
+		s.conns = s.conns[1:]
+	}
+}
+
+// outcome counts a write that was accepted.
+func (s *stage) outcome(err error) error {
+	if err == nil {
+		s.accepted.Add(1)
+	}
+	return err
+}
+
+func (s *stage) done(error) { s.told.Add(1) }
+
+// methods are all that may be called from any goroutine, on a connection chosen at random.
+func (s *stage) methods() map[string]func(c *server.Conn) error {
+	return map[string]func(c *server.Conn) error{
+		"Conn.Abort":           func(c *server.Conn) error { c.Abort(); return nil },
+		"Conn.CloseAfterFlush": func(c *server.Conn) error { c.CloseAfterFlush(); return nil },
+		"Conn.CloseRead":       func(c *server.Conn) error { return c.CloseRead() },
+		"Conn.CloseWrite":      func(c *server.Conn) error { return c.CloseWrite() },
+		"Conn.Context":         func(c *server.Conn) error { return c.Context().Err() },
+		"Conn.Data":            func(c *server.Conn) error { c.Data(); return nil },
+		"Conn.Detach": func(c *server.Conn) error {
+			return c.Detach(func(nc net.Conn, _ []byte, err error) {
+				if err == nil {
+					_ = nc.Close()
+				}
+			})
+		},
+		"Conn.ID":         func(c *server.Conn) error { _ = c.ID().String(); return nil },
+		"Conn.LocalAddr":  func(c *server.Conn) error { c.LocalAddr(); return nil },
+		"Conn.Loop":       func(c *server.Conn) error { c.Loop().Now(); return nil },
+		"Conn.PauseRead":  func(c *server.Conn) error { c.PauseRead(); return nil },
+		"Conn.PeerAddr":   func(c *server.Conn) error { c.PeerAddr(); return nil },
+		"Conn.RemoteAddr": func(c *server.Conn) error { c.RemoteAddr(); return nil },
+		"Conn.ResumeRead": func(c *server.Conn) error { c.ResumeRead(); return nil },
+		"Conn.SendFile":   func(c *server.Conn) error { return s.outcome(c.SendFile(s.file, 10, 100, s.done)) },
+		"Conn.Server":     func(c *server.Conn) error { c.Server().Stats(); return nil },
+		"Conn.SetData":    func(c *server.Conn) error { c.SetData(1); return nil },
+		"Conn.SetHandler": func(c *server.Conn) error { return c.SetHandler(s.handler(rand.IntN(3))) },
+		"Conn.SetTimeouts": func(c *server.Conn) error {
+			c.SetTimeouts(server.Timeouts{Idle: time.Duration(rand.IntN(50)) * time.Millisecond})
+			return nil
+		},
+		"Conn.Stats":       func(c *server.Conn) error { c.Stats(); return nil },
+		"Conn.TLS":         func(c *server.Conn) error { c.TLS(); return nil },
+		"Conn.Write":       func(c *server.Conn) error { _, err := c.Write([]byte("written\n")); return err },
+		"Conn.WriteNotify": func(c *server.Conn) error { return s.outcome(c.WriteNotify([]byte("notified\n"), s.done)) },
+		"Conn.WriteOwned":  func(c *server.Conn) error { return s.outcome(c.WriteOwned(make([]byte, 3000), s.done)) },
+		"Conn.WriteString": func(c *server.Conn) error { _, err := c.WriteString("string\n"); return err },
+		"Conn.Writev":      func(c *server.Conn) error { _, err := c.Writev([][]byte{{'a'}, nil, {'b'}}); return err },
+
+		"Listener.Accepted": func(*server.Conn) error { s.listener.Accepted(); return nil },
+		"Listener.Addr":     func(*server.Conn) error { s.listener.Addr(); return nil },
+		"Listener.Close":    func(*server.Conn) error { return s.listener.Close() },
+
+		"PacketConn.Close":   func(*server.Conn) error { return nil }, // in end: it would silence the others
+		"PacketConn.Context": func(*server.Conn) error { return s.packets.Context().Err() },
+		"PacketConn.Dispatch": func(*server.Conn) error {
+			return s.packets.Dispatch(func(*server.PacketConn, []byte, netip.AddrPort) {}, []byte("work"), netip.AddrPort{})
+		},
+		"PacketConn.LocalAddr": func(*server.Conn) error { s.packets.LocalAddr(); return nil },
+		"PacketConn.Server":    func(*server.Conn) error { s.packets.Server(); return nil },
+		"PacketConn.Stats":     func(*server.Conn) error { s.packets.Stats(); return nil },
+		"PacketConn.WriteTo": func(*server.Conn) error {
+			_, err := s.packets.WriteTo([]byte("datagram"), s.packets.LocalAddr().(*net.UDPAddr).AddrPort())
+			return err
+		},
+
+		"Server.AddListener": func(*server.Conn) error {
+			inner, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			ln, err := s.Server.AddListener(inner)
+			if err != nil {
+				return errors.Join(err, inner.Close())
+			}
+			return ln.Close()
+		},
+		"Server.AddPacketConn": func(*server.Conn) error {
+			inner, err := net.ListenPacket("udp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			pc, err := s.Server.AddPacketConn(inner, func(*server.PacketConn, []byte, netip.AddrPort) {})
+			if err != nil {
+				return errors.Join(err, inner.Close())
+			}
+			return pc.Close()
+		},
+		"Server.Adopt": func(*server.Conn) error {
+			nc, err := net.Dial(s.addr.Network(), s.addr.String())
+			if err != nil {
+				return err
+			}
+			if _, err = s.Server.Adopt(nc, calls{}); err != nil {
+				return errors.Join(err, nc.Close())
+			}
+			return nil
+		},
+		"Server.Conn":  func(c *server.Conn) error { s.Server.Conn(c.ID()); return nil },
+		"Server.Conns": func(*server.Conn) error { _ = slices.Collect(s.Server.Conns()); return nil },
+		"Server.Dial": func(c *server.Conn) error {
+			_, err := s.Server.Dial(s.addr.Network(), s.addr.String(), server.DialOptions{Near: c, Handler: calls{}, Timeout: time.Second})
+			return err
+		},
+		"Server.Start": func(*server.Conn) error { return s.Server.Start() },
+		"Server.Stats": func(*server.Conn) error { s.Server.Stats(); return nil },
+	}
+}
+
+// waiting are those that may block: for goroutines of the test's own.
+func (s *stage) waiting() map[string]func() error {
+	open := func(ln *server.Listener, err error) error {
+		if err != nil {
+			return err
+		}
+		return errors.Join(ln.Close(), ln.Wait())
+	}
+	return map[string]func() error{
+		"Listener.Wait":         func() error { return s.listener.Wait() },
+		"Server.Listen":         func() error { return open(s.Server.Listen("tcp", "127.0.0.1:0")) },
+		"Server.ListenHandler":  func() error { return open(s.Server.ListenHandler("tcp", "127.0.0.1:0", calls{})) },
+		"Server.ListenAndServe": func() error { return s.Server.ListenAndServe("tcp", "127.0.0.1:0") },
+		"Server.Serve": func() error {
+			inner, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			return s.Server.Serve(inner)
+		},
+		"Server.ListenPacket": func() error {
+			pc, err := s.Server.ListenPacket("udp", "127.0.0.1:0", func(*server.PacketConn, []byte, netip.AddrPort) {})
+			if err != nil {
+				return err
+			}
+			return pc.Close()
+		},
+		"Server.Shutdown": func() error { return s.Server.Shutdown(endedContext(context.Canceled)) },
+		"Server.Close":    func() error { return s.Server.Close() },
+	}
+}
+
+// handler is one of three, each of which calls at random, too.
+func (s *stage) handler(kind int) server.Handler {
+	if kind == 0 {
+		return calls{
+			open: func(c *server.Conn) { s.met(c); s.call(c) },
+			data: func(c *server.Conn, p []byte) (int, error) { s.call(s.any()); return c.Write(p) },
+		}
+	}
+	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		s.call(s.any())
+		_, _ = w.Write(line)
+		if rand.IntN(4) == 0 {
+			_ = w.Flush()
+		}
+		_, _ = w.WriteString("\n")
+		if w.Context().Err() == nil {
+			s.call(w.Conn())
+		}
+	})
+	d.Opened = func(c *server.Conn) { s.met(c); s.call(c) }
+	d.Concurrent = kind // one at a time, or two
+	return d
+}
+
+// call calls one of the methods.
+func (s *stage) call(c *server.Conn) {
+	<-s.ready
+	if c.Server() != s.Server {
+		s.t.Error("a connection of another server")
+	}
+	all := s.methods()
+	names := make([]string, 0, len(all))
+	for name := range all {
+		names = append(names, name)
+	}
+	_ = all[names[rand.IntN(len(names))]](c) // refusals are fine: c may be gone
+}
+
+// TestAnyMethodFromAnywhere is promise 1: everything is called on loops, on workers and on other goroutines at once, while clients
+// come and go. Then each accepted write has had one outcome, each Open its Close, and nothing is left. Under -race it
+// also finds what is not safe.
+func TestAnyMethodFromAnywhere(t *testing.T) {
+	accepted := int64(0)
+	each(t, func(t *testing.T, r rig) {
+		s := &stage{t: t, ready: make(chan struct{})}
+		var err error
+		s.file, err = os.CreateTemp(t.TempDir(), "f")
+		must(t, err)
+		defer s.file.Close()
+		must(t, s.file.Truncate(1000))
+		srv := &server.Server{CloseTimeout: 20 * time.Millisecond, WriteTimeout: time.Second, Workers: 3, HighWater: 10_000}
+		srv.Handler = calls{open: func(c *server.Conn) { s.met(c); _ = c.SetHandler(s.handler(rand.IntN(3))) }}
+		s.running = start(t, r, srv)
+		s.listener, err = s.Server.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		s.packets, err = s.Server.ListenPacket("udp", "127.0.0.1:0", func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
+			<-s.ready
+			s.call(s.any())
+		})
+		must(t, err)
+		close(s.ready)
+		nc := s.dial(t)
+		send(t, nc, "first\n")
+		until(t, "the first connection", func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.conns) > 0
+		})
+		waiting := s.storm()
+		must(t, s.packets.Close())
+		s.shutdown(t)
+		waiting.Wait()
+		if a, n := s.accepted.Load(), s.told.Load(); a != n {
+			t.Errorf("%d writes were accepted, and %d outcomes told", a, n)
+		} else {
+			accepted += n
+		}
+		if st := s.Stats(); st.Opened != st.Closed || st.Buffered != 0 || st.Conns != 0 || st.Running+st.Waiting != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
+	if accepted == 0 {
+		t.Error("no write was accepted")
+	}
+}
+
+// storm calls everything from everywhere. waiting is for the calls that end when the server does.
+func (s *stage) storm() (waiting *sync.WaitGroup) {
+	waiting = new(sync.WaitGroup)
+	for name, wait := range s.waiting() {
+		if name == "Server.Shutdown" || name == "Server.Close" { // they would end it
+			continue
+		}
+		waiting.Go(func() {
+			if err := wait(); err != nil && !errors.Is(err, server.ErrServerClosed) {
+				s.t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	var clients, callers sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			for range 40 {
+				nc, err := s.knock()
+				if err != nil {
+					continue
+				}
+				_ = nc.SetDeadline(time.Now().Add(20 * time.Millisecond)) // the server may do anything but answer
+				_ = pipelined(nc, "line", rand.IntN(5))
+				hangUp(nc)
+			}
+		})
+	}
+	stop := make(chan struct{})
+	for range 2 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					s.call(s.any())
+				}
+			}
+		})
+	}
+	clients.Wait()
+	close(stop)
+	callers.Wait()
+	return waiting
+}
+
+// knock connects a client, whose connection may have been aborted when it has.
+func (s *stage) knock() (net.Conn, error) {
+	nc, err := net.Dial(s.addr.Network(), s.addr.String())
+	if err == nil && s.rig.tls {
+		nc = tls.Client(nc, clientTLS())
+	}
+	return nc, err
+}
+
+// TestNoMethodIsLeftOut of the test above, but those of which the comment says that they are for the loop or for a handler.
+func TestNoMethodIsLeftOut(t *testing.T) {
+	s := &stage{}
+	for _, typ := range []reflect.Type{
+		reflect.TypeFor[*server.Server](), reflect.TypeFor[*server.Conn](), reflect.TypeFor[*server.Listener](), reflect.TypeFor[*server.PacketConn](),
+	} {
+		for i := range typ.NumMethod() {
+			name := typ.Elem().Name() + "." + typ.Method(i).Name
+			if name == "Server.SetCalls" { // of the tests
+				continue
+			}
+			if s.methods()[name] == nil && s.waiting()[name] == nil {
+				t.Errorf("%s is not called from everywhere", name)
+			}
+		}
+	}
+}
