@@ -103,8 +103,8 @@ func TestSMTPTakesConversationsSentAtOnce(t *testing.T) {
 	}
 }
 
-// TestSMTPRefusesMessagesAboveTheLimit by the size that the client announces, and by the size that it has.
-func TestSMTPRefusesMessagesAboveTheLimit(t *testing.T) {
+// TestS19SMTPRefusesMessagesAboveTheLimit by the size that the client announces, and by the size that it has.
+func TestS19SMTPRefusesMessagesAboveTheLimit(t *testing.T) {
 	p, addr := listening(t, build(t, "smtp"), "-limit", "10000")
 	c := greet(t, addr)
 	c.send("MAIL FROM:<a@b> SIZE=10001\r\n")

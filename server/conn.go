@@ -149,6 +149,7 @@ type ext struct {
 	proxied             *proxied
 	readRate, writeRate *bucket       // nil for no limit of its own
 	readAt, writeAt     time.Duration // when what the limits hold back may go on. Loop only
+	readTurn, writeTurn turn          // at a group's bucket. Loop only
 	timeouts            *Timeouts
 	looks               int // reads since the server began to shut down. Loop only
 }

@@ -95,7 +95,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 		d.tls = d.tls.Clone()
 		d.tls.ServerName = host
 	}
-	ctx, cancel := context.WithTimeout(s.cutCtx, timeout)
+	ctx, cancel := context.WithTimeoutCause(s.cutCtx, timeout, ErrDialTimeout)
 	d.stop = cancel
 	c.mu.Lock()
 	c.extra().dial = d
@@ -179,6 +179,9 @@ func (c *Conn) lookUp(ctx context.Context, d *dialing, host, port string) {
 	}
 	if err == nil && len(targets) == 0 {
 		err = fmt.Errorf("%w: %s has no address of %s", ErrConfig, host, d.network)
+	}
+	if cause := context.Cause(ctx); err != nil && cause != nil { // seen here before the loop has seen it
+		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	c.mu.Lock()
 	d.targets, d.err = targets, err

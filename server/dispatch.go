@@ -55,6 +55,9 @@ func checkHandler(h Handler) error {
 		}
 		return d.check()
 	}
+	if f, ok := h.(HandlerFunc); ok && f == nil {
+		return fmt.Errorf("%w: Handler is a nil HandlerFunc", ErrConfig)
+	}
 	return nil
 }
 

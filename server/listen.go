@@ -253,12 +253,31 @@ func (ln *Listener) acceptBlocking() {
 			return
 		}
 		ln.accepted.Add(1)
-		if _, err := ln.srv.Adopt(nc, ln.handler); err != nil {
+		if err = ln.srv.applySocket(nc); err == nil {
+			_, err = ln.srv.Adopt(nc, ln.handler)
+		}
+		if err != nil {
 			ln.srv.totals.acceptErrors.Add(1)
 			ln.srv.Logger.Warn("server: adopt accepted connection", "addr", ln.addr.String(), "err", err)
 			_ = nc.Close() // there is nobody to tell
 		}
 	}
+}
+
+// applySocket gives an accepted connection the server's options. One without a descriptor is left for Adopt to refuse.
+func (s *Server) applySocket(nc net.Conn) error {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if e := raw.Control(func(fd uintptr) { err = s.Socket.ApplyConn(nc.RemoteAddr().Network(), int(fd)) }); e != nil {
+		return e
+	}
+	return err
 }
 
 func isStream(network string) bool {

@@ -100,7 +100,7 @@ func (b *bucket) allow(now time.Duration, want int) (n int, at time.Duration) {
 	tokens := b.lim.TokensAt(b.at(now))
 	least := float64(min(minShare, want))
 	if tokens >= least {
-		return min(want, int(tokens)), 0
+		return int(min(float64(want), tokens)), 0
 	}
 	return 0, now + time.Duration((least-tokens)/float64(b.lim.Limit())*float64(time.Second)) + 1
 }
@@ -115,12 +115,46 @@ func (b *bucket) take(now time.Duration, n int) {
 	}
 }
 
+// turn is a connection's place among those that wait for a group's bucket: n bytes have been taken out of it for this
+// connection, which may use them from at on.
+type turn struct {
+	n  int
+	at time.Duration
+}
+
+// claim is allow for a bucket that many share: who finds too little is given a turn behind those who came before, and nobody
+// passes them meanwhile, since what is set aside is missing in the bucket.
+func (b *bucket) claim(now time.Duration, want int, t *turn) (n int, at time.Duration) {
+	if b == nil || want == 0 {
+		return want, 0
+	}
+	if t.n == 0 {
+		if n, _ = b.allow(now, want); n > 0 {
+			return n, 0
+		}
+		t.n = min(want, max(minShare, b.lim.Burst()/8))
+		when := b.at(now)
+		t.at = now + b.lim.ReserveN(when, t.n).DelayFrom(when) + 1
+	}
+	if now < t.at {
+		return 0, t.at
+	}
+	return min(want, t.n), 0
+}
+
+// settle counts n bytes that have passed by claim.
+func (b *bucket) settle(now time.Duration, n int, t *turn) {
+	set := min(n, t.n)
+	t.n -= set
+	b.take(now, n-set)
+}
+
 // allowance asks both buckets, the connection's and the group's.
-func (c *Conn) allowance(own, group *bucket, want int) (n int, at time.Duration) {
+func (c *Conn) allowance(own, group *bucket, want int, t *turn) (n int, at time.Duration) {
 	now := c.loop.now()
 	n, at = own.allow(now, want)
 	if n > 0 {
-		n, at = group.allow(now, n)
+		n, at = group.claim(now, n, t)
 	}
 	return n, at
 }
@@ -132,7 +166,7 @@ func (c *Conn) readAllowance(want int) int {
 	if own == nil && group == nil {
 		return want
 	}
-	n, at := c.allowance(own, group, want)
+	n, at := c.allowance(own, group, want, &x.readTurn)
 	if n == 0 {
 		c.flags |= flagThrottled
 		x.readAt = at
@@ -149,7 +183,7 @@ func (c *Conn) writeAllowance(want int) int {
 	if own == nil && group == nil {
 		return want
 	}
-	n, at := c.allowance(own, group, min(want, sock.MaxRaw))
+	n, at := c.allowance(own, group, min(want, sock.MaxRaw), &x.writeTurn)
 	if n == 0 {
 		c.flags |= flagSlowed
 		x.writeAt = at
@@ -160,13 +194,13 @@ func (c *Conn) writeAllowance(want int) int {
 
 func (c *Conn) spendRead(n int) {
 	c.ext.readRate.take(c.loop.now(), n)
-	c.loop.srv.Group.reads().take(c.loop.now(), n)
+	c.loop.srv.Group.reads().settle(c.loop.now(), n, &c.ext.readTurn)
 }
 
 // spend counts n bytes of output. Under mu.
 func (c *Conn) spend(n int) {
 	c.ext.writeRate.take(c.loop.now(), n)
-	c.loop.srv.Group.writes().take(c.loop.now(), n)
+	c.loop.srv.Group.writes().settle(c.loop.now(), n, &c.ext.writeTurn)
 }
 
 func (g *Group) reads() *bucket {

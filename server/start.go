@@ -109,7 +109,7 @@ func (s *Server) configure() error {
 	if s.MaxBuffered == 0 {
 		s.MaxBuffered = DefaultMaxBuffered
 	}
-	for _, check := range []func() error{s.checkMarks, s.checkChoices, s.checkConns, s.checkHandlers, s.checkRates} {
+	for _, check := range []func() error{s.checkMarks, s.checkChoices, s.checkSocket, s.checkConns, s.checkHandlers, s.checkRates} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -158,6 +158,13 @@ func (s *Server) checkChoices() error {
 		return fmt.Errorf("%w: WhenFull is %d", ErrConfig, s.WhenFull)
 	case s.TLS != nil && len(s.TLS.Certificates) == 0 && s.TLS.GetCertificate == nil && s.TLS.GetConfigForClient == nil:
 		return fmt.Errorf("%w: TLS has no certificate", ErrConfig)
+	}
+	return nil
+}
+
+func (s *Server) checkSocket() error {
+	if err := s.Socket.Check("tcp"); err != nil { // which has all options
+		return fmt.Errorf("%w: Socket: %w", ErrConfig, err)
 	}
 	return nil
 }

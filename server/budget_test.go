@@ -1,0 +1,200 @@
+package server_test
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// turns is which turn of its loop c is in.
+func turns(c *server.Conn) uint64 { return c.Loop().Stats().Turns }
+
+// TestAcceptsHaveABudget per turn.
+func TestAcceptsHaveABudget(t *testing.T) {
+	const budget, clients = 2, 20
+	inTurn, block := map[uint64]int{}, make(chan struct{})
+	p := newProbe(calls{})
+	p.calls.open = func(c *server.Conn) {
+		if len(inTurn) == 0 {
+			<-block
+		}
+		inTurn[turns(c)]++
+	}
+	s := start(t, rig{"tcp", false, 1}, &server.Server{AcceptBudget: budget, Handler: p})
+	for range clients {
+		s.dialPlain(t)
+	}
+	close(block) // they are all in the kernel's queue
+	for range clients {
+		await(t, p.opened, "Open")
+	}
+	s.shutdown(t)
+	for turn, n := range inTurn {
+		if n > budget {
+			t.Errorf("%d connections were accepted in turn %d, the budget is %d", n, turn, budget)
+		}
+	}
+}
+
+// TestReadsHaveABudget per turn and connection, though much more waits in the kernel.
+func TestReadsHaveABudget(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const budget = 64<<10 + 16<<10 // a read, and the record that TLS began with before it
+		inTurn, all := map[uint64]int{}, 0
+		p := newProbe(calls{})
+		p.calls.data = func(c *server.Conn, p []byte) (int, error) {
+			inTurn[turns(c)] += len(p)
+			all += len(p)
+			return len(p), nil
+		}
+		s := start(t, r, &server.Server{Handler: p})
+		c, nc := p.connect(t, s)
+		c.PauseRead()
+		onLoop(t, c, func() {})
+		go func() {
+			_, _ = nc.Write(make([]byte, 8<<20))
+			_ = nc.(halfCloser).CloseWrite()
+		}()
+		time.Sleep(50 * time.Millisecond)
+		c.ResumeRead()
+		await(t, p.closed, "Close")
+		if all != 8<<20 {
+			t.Errorf("%d bytes came", all)
+		}
+		for turn, n := range inTurn {
+			if n > budget {
+				t.Fatalf("%d bytes were read in turn %d", n, turn)
+			}
+		}
+	})
+}
+
+// bottomless takes every byte that is written, as a client would that is infinitely fast.
+type bottomless struct {
+	sock.Kernel
+	wrote func(n int)
+}
+
+func (b bottomless) Write(_ int, p []byte) (int, error) { b.wrote(len(p)); return len(p), nil }
+
+func (b bottomless) Writev(_ int, bufs [][]byte) (n int, err error) {
+	for _, p := range bufs {
+		n += len(p)
+	}
+	b.wrote(n)
+	return n, nil
+}
+
+// TestS10OutputHasABudget: who takes his output as fast as it is written does not have the loop to himself.
+func TestS10OutputHasABudget(t *testing.T) {
+	const budget = 256 << 10
+	var conn atomic.Pointer[server.Conn]
+	inTurn := map[uint64]int{}
+	srv := &server.Server{MaxOutput: 16 << 20, HighWater: 16 << 20}
+	srv.SetCalls(bottomless{wrote: func(n int) {
+		if c := conn.Load(); c != nil {
+			inTurn[turns(c)] += n
+		}
+	}})
+	p := newProbe(calls{})
+	srv.Handler = p
+	s := start(t, rig{"tcp", false, 1}, srv)
+	c, _ := p.connect(t, s)
+	conn.Store(c)
+	done := make(chan error, 1)
+	must(t, c.WriteNotify(make([]byte, 8<<20), func(err error) { done <- err }))
+	must(t, await(t, done, "the outcome"))
+	conn.Store(nil)
+	must(t, s.Close())
+	for turn, n := range inTurn {
+		if n > budget {
+			t.Errorf("%d bytes were written in turn %d", n, turn)
+		}
+	}
+}
+
+// TestS10OutcomesComeInTheOrderOfTheWrites, the good ones and the bad ones.
+func TestS10OutcomesComeInTheOrderOfTheWrites(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, Socket: tight()})
+		c, _ := p.connect(t, s)
+		var mu sync.Mutex
+		var order []int
+		n, bad := 0, 0
+		for ; ; n++ {
+			i := n
+			done := func(err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if order = append(order, i); err != nil {
+					bad++
+				}
+			}
+			var err error
+			if n%2 == 0 {
+				err = c.WriteOwned(make([]byte, 5000), done)
+			} else {
+				err = c.WriteNotify(make([]byte, 5000), done)
+			}
+			if err != nil {
+				wantError(t, "a write", err, server.ErrFull)
+				break
+			}
+		}
+		c.Abort()
+		await(t, p.closed, "Close")
+		mu.Lock()
+		defer mu.Unlock()
+		if len(order) != n || !slices.IsSorted(order) || bad == 0 {
+			t.Errorf("%d writes, %d outcomes, %d bad, in order: %v", n, len(order), bad, slices.IsSorted(order))
+		}
+	})
+}
+
+// placed is a framing of lines that notes the places it is called with.
+type placed struct {
+	framing.Framing
+	places chan int
+}
+
+func (f placed) Next(data []byte, place int, atEOF bool) (int, []byte, int, error) {
+	if len(data) > 0 {
+		offer(f.places, place)
+	}
+	return f.Framing.Next(data, place, atEOF)
+}
+
+// TestAFramingsPlaceIsKept from one read to the next, so that a long message is not scanned anew with each.
+func TestAFramingsPlaceIsKept(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		f := placed{framing.Lines(0), make(chan int, 100)}
+		d := &server.Dispatcher{Framing: f, Serve: func(w *server.Reply, p []byte) { _, _ = w.Write(append(p, '\n')) }}
+		s := start(t, r, &server.Server{Handler: d})
+		nc := s.dial(t)
+		for i, part := range []string{"0123456789", "abcdefghij", "klm\nrest", "of it"} {
+			send(t, nc, part)
+			if got, want := await(t, f.places, "Next"), []int{0, 10, 20, 4}[i]; got != want {
+				t.Errorf("part %d: Next is called with place %d, want %d", i, got, want)
+			}
+			if i == 2 {
+				expect(t, nc, "0123456789abcdefghijklm\n")
+				until(t, "the rest", func() bool {
+					for len(f.places) > 1 { // the worker finds the line, and then the loop the rest of it
+						<-f.places
+					}
+					return len(f.places) == 1 && s.Stats().Running == 0 && s.Stats().Buffered == 4
+				})
+				for len(f.places) > 0 {
+					<-f.places
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,89 @@
+package server_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// TestRaiseProcs raises, unless the environment says how many there are to be.
+func TestRaiseProcs(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	t.Setenv("GOMAXPROCS", fmt.Sprint(before))
+	if n := server.RaiseProcs(3); n != before || runtime.GOMAXPROCS(0) != before {
+		t.Errorf("against the environment: %d, was %d", n, before)
+	}
+	t.Setenv("GOMAXPROCS", "")
+	for _, row := range [][2]int{{0, before}, {-1, before}, {3, before + 3}} {
+		if n := server.RaiseProcs(row[0]); n != row[1] || runtime.GOMAXPROCS(0) != n {
+			t.Errorf("RaiseProcs(%d): %d and %d, want %d", row[0], n, runtime.GOMAXPROCS(0), row[1])
+		}
+	}
+}
+
+// TestANilHandlerFuncIsNoHandler.
+func TestANilHandlerFuncIsNoHandler(t *testing.T) {
+	s := &server.Server{Handler: server.HandlerFunc(nil)}
+	wantError(t, "Start", s.Start(), server.ErrConfig)
+	_ = s.Close()
+}
+
+// TestWrongSocketOptionsAreNamed by the start call, whichever it is.
+func TestWrongSocketOptionsAreNamed(t *testing.T) {
+	for name, o := range map[string]server.SocketOptions{
+		"ReadBuffer": {ReadBuffer: -1}, "WriteBuffer": {WriteBuffer: -1}, "UserTimeout": {UserTimeout: -1}, "FastOpen": {FastOpen: -1},
+		"KeepAlive.Count": {KeepAlive: net.KeepAliveConfig{Count: 1000}},
+	} {
+		for way, begin := range map[string]func(s *server.Server) error{
+			"Start":          func(s *server.Server) error { return s.Start() },
+			"ListenAndServe": func(s *server.Server) error { return s.ListenAndServe("tcp", "127.0.0.1:0") },
+			"AddListener": func(s *server.Server) error {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				must(t, err)
+				defer l.Close()
+				_, err = s.AddListener(l)
+				return err
+			},
+		} {
+			s := &server.Server{Handler: calls{}, Socket: o, Logger: slog.New(slog.DiscardHandler)}
+			err := begin(s)
+			wantError(t, way+" with a wrong "+name, err, server.ErrConfig)
+			if err != nil && !strings.Contains(err.Error(), "Socket") || err != nil && !strings.Contains(err.Error(), name) {
+				t.Errorf("%s: %v does not name Socket and %s", way, err, name)
+			}
+			must(t, s.Close())
+		}
+	}
+}
+
+// TestASplitFuncHas64KB unless a Dispatcher says otherwise.
+func TestASplitFuncHas64KB(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		reasons, closed := closings()
+		d := echoLines()
+		d.Closed = closed
+		s := start(t, r, &server.Server{Handler: d})
+		for over := range 2 {
+			nc := s.dial(t)
+			line := strings.Repeat("x", framing.DefaultMax-1+over) + "\n"
+			go func() { _, _ = io.WriteString(nc, line) }()
+			if over == 0 {
+				expect(t, nc, line)
+				hangUp(nc)
+				await(t, reasons, "Close")
+				continue
+			}
+			expectEOF(t, nc)
+			hangUp(nc)
+			wantError(t, "Close", await(t, reasons, "Close"), framing.ErrTooLong)
+		}
+	})
+}

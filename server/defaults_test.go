@@ -1,0 +1,32 @@
+package server
+
+import (
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// TestEveryLimitIsOnByDefault with the values that the documentation gives.
+func TestEveryLimitIsOnByDefault(t *testing.T) {
+	s := &Server{Handler: HandlerFunc(func(*Conn, []byte) (int, error) { return 0, nil })}
+	if err := s.configure(); err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range map[string][2]int64{
+		"Workers": {int64(s.Workers), 8}, "Queue": {int64(s.Queue), 1024}, "AcceptBudget": {int64(s.AcceptBudget), 64}, "MaxInput": {int64(s.MaxInput), 64 << 10},
+		"MaxOutput": {int64(s.MaxOutput), 1 << 20}, "HighWater": {int64(s.HighWater), 1 << 18}, "LowWater": {int64(s.LowWater), 1 << 16},
+		"MaxBuffered": {int64(s.MaxBuffered), 1 << 30}, "MaxHandshakes": {int64(s.MaxHandshakes), 256},
+		"IdleTimeout": {int64(s.limits.Idle), int64(10 * time.Minute)}, "WriteTimeout": {int64(s.limits.Write), int64(10 * time.Minute)},
+		"CloseTimeout": {int64(s.limits.Close), int64(5 * time.Second)}, "HandshakeTimeout": {int64(s.HandshakeTimeout), int64(10 * time.Second)},
+	} {
+		if v[0] != v[1] {
+			t.Errorf("%s is %d, want %d", name, v[0], v[1])
+		}
+	}
+	if s.MaxConns < 1 || s.MaxConns == Unlimited || s.Loops < 1 {
+		t.Errorf("MaxConns %d, Loops %d", s.MaxConns, s.Loops)
+	}
+	if n := unsafe.Sizeof(Conn{}); n > 224 && unsafe.Sizeof(uintptr(0)) == 8 {
+		t.Errorf("a connection is %d bytes, its comment says 224", n)
+	}
+}

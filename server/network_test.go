@@ -1,0 +1,138 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestSourceHashIsOfThePeersAddress: one address, one loop, whatever the port; several addresses, several loops.
+func TestSourceHashIsOfThePeersAddress(t *testing.T) {
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 3}, &server.Server{Balance: server.SourceHash, Handler: p})
+	used := map[any]bool{}
+	for host := range 24 {
+		var first *server.Conn
+		for range 3 {
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(1+host))}}
+			nc, err := d.Dial("tcp", s.addr.String())
+			if errors.Is(err, syscall.EADDRNOTAVAIL) {
+				t.Skip("only 127.0.0.1 is this machine's")
+			}
+			must(t, err)
+			defer nc.Close()
+			c := await(t, p.opened, "Open")
+			if first == nil {
+				first = c
+			}
+			if c.Loop() != first.Loop() {
+				t.Errorf("%v and %v are on different loops", c.RemoteAddr(), first.RemoteAddr())
+			}
+		}
+		used[first.Loop()] = true
+	}
+	if len(used) != 3 {
+		t.Errorf("24 addresses share %d of 3 loops", len(used))
+	}
+}
+
+// TestEveryNetworkListens, and ListenConfig's Control is asked.
+func TestEveryNetworkListens(t *testing.T) {
+	for _, row := range [][2]string{{"tcp", "127.0.0.1:0"}, {"tcp4", "127.0.0.1:0"}, {"tcp", "[::1]:0"}, {"tcp6", "[::1]:0"}, {"unix", t.TempDir() + "/s"}} {
+		asked := ""
+		s := &server.Server{Handler: echoLines(), Logger: slog.New(slog.DiscardHandler)}
+		s.ListenConfig.Control = func(network, _ string, _ syscall.RawConn) error { asked = network; return nil }
+		ln, err := s.Listen(row[0], row[1])
+		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
+			must(t, s.Close())
+			continue // a machine without IPv6
+		}
+		must(t, err)
+		nc, err := net.Dial(row[0], ln.Addr().String())
+		must(t, err)
+		must(t, pipelined(nc, "hello", 1))
+		for c := range s.Conns() {
+			if row[0] != "unix" && c.RemoteAddr().String() != nc.LocalAddr().String() {
+				t.Errorf("the peer is %v, want %v", c.RemoteAddr(), nc.LocalAddr())
+			}
+		}
+		hangUp(nc)
+		if !strings.HasPrefix(asked, row[0]) {
+			t.Errorf("Control was asked about %q on %s", asked, row[0])
+		}
+		h := newCaller()
+		_, err = s.Dial(row[0], ln.Addr().String(), server.DialOptions{Handler: h})
+		must(t, err)
+		await(t, h.opened, "Open")
+		must(t, s.Shutdown(context.Background()))
+	}
+}
+
+// TestNamesAreResolvedOffTheLoop: a look-up that hangs holds up nothing, and ends with its time, an abort, or the server.
+func TestNamesAreResolvedOffTheLoop(t *testing.T) {
+	resolver := net.DefaultResolver
+	defer func() { net.DefaultResolver = resolver }()
+	asked := make(chan struct{}, 100)
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		offer(asked, struct{}{})
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: echoLines()})
+		late, aborted, last := newCaller(), newCaller(), newCaller()
+		o := dialOptions(r, late)
+		o.Timeout = 300 * time.Millisecond
+		_, err := s.Dial("tcp", fmt.Sprintf("late-%s.example:80", r), o)
+		must(t, err)
+		c, err := s.Dial("tcp", fmt.Sprintf("aborted-%s.example:80", r), dialOptions(r, aborted))
+		must(t, err)
+		_, err = s.Dial("tcp", fmt.Sprintf("last-%s.example:80", r), dialOptions(r, last))
+		must(t, err)
+		await(t, asked, "the look-up")
+		must(t, pipelined(s.dial(t), "meanwhile", 3))
+		c.Abort()
+		aborted.failed(t, server.ErrAborted)
+		late.failed(t, server.ErrDialTimeout)
+		must(t, s.Close())
+		last.failed(t, server.ErrServerClosed)
+	})
+}
+
+// TestASleepingServerIsWokenAtOnce, on one processor as well, by a write, a request and a wish; nothing relies on a timeout.
+func TestASleepingServerIsWokenAtOnce(t *testing.T) {
+	for _, procs := range []int{1, 2} {
+		before := runtime.GOMAXPROCS(procs)
+		defer runtime.GOMAXPROCS(before)
+		each(t, func(t *testing.T, r rig) {
+			p := newProbe(calls{})
+			d := echoLines()
+			d.Opened, d.Closed = p.Open, p.Close
+			s := start(t, r, &server.Server{Handler: d})
+			c, nc := p.connect(t, s)
+			must(t, pipelined(nc, "awake", 1))
+			quickest := time.Hour
+			for range 5 {
+				time.Sleep(100 * time.Millisecond)
+				since := time.Now()
+				_, err := c.WriteString("pushed\n")
+				must(t, err)
+				expect(t, nc, "pushed\n")
+				must(t, pipelined(nc, "request", 1))
+				quickest = min(quickest, time.Since(since))
+			}
+			if quickest > time.Second { // a machine may be busy, but not five times
+				t.Errorf("GOMAXPROCS %d: a push and a request took %v at best", procs, quickest)
+			}
+		})
+	}
+}

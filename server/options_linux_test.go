@@ -1,0 +1,90 @@
+package server_test
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestSocketOptionsReachEveryConnection: accepted here, on a listener of the user's, on one without a descriptor, or dialled.
+func TestSocketOptionsReachEveryConnection(t *testing.T) {
+	const want = "0 40 7 4 40000 60000"
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, Socket: server.SocketOptions{
+		Delay: true, KeepAlive: net.KeepAliveConfig{Idle: 40 * time.Second, Interval: 7 * time.Second, Count: 4},
+		ReadBuffer: 20_000, WriteBuffer: 30_000,
+	}})
+	options := func(c *server.Conn) (got string) {
+		for _, o := range [][2]int{{unix.IPPROTO_TCP, unix.TCP_NODELAY}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT}, {unix.SOL_SOCKET, unix.SO_RCVBUF}, {unix.SOL_SOCKET, unix.SO_SNDBUF}} {
+			v, err := unix.GetsockoptInt(c.FD(), o[0], o[1])
+			must(t, err)
+			got += fmt.Sprint(v, " ")
+		}
+		return strings.TrimSpace(got)
+	}
+	c, _ := p.connect(t, s)
+	if got := options(c); got != want {
+		t.Errorf("accepted: %s, want %s", got, want)
+	}
+	for name, wrap := range map[string]func(net.Listener) net.Listener{
+		"net":     func(l net.Listener) net.Listener { return l },
+		"wrapped": func(l net.Listener) net.Listener { return struct{ net.Listener }{l} },
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		ln, err := s.AddListener(wrap(l))
+		must(t, err)
+		s.client(t, ln)
+		if got := options(await(t, p.opened, "Open")); got != want {
+			t.Errorf("accepted from a %s listener: %s, want %s", name, got, want)
+		}
+	}
+	h := newCaller()
+	c, err := s.Dial("tcp", s.addr.String(), server.DialOptions{Handler: h})
+	must(t, err)
+	await(t, h.opened, "Open")
+	if got := options(c); got != want {
+		t.Errorf("dialled: %s, want %s", got, want)
+	}
+}
+
+// TestAnIdleConnectionIsSmall: 300 bytes of the server's own at most, the descriptor's table included.
+func TestAnIdleConnectionIsSmall(t *testing.T) {
+	const conns = 2000
+	p := calls{}
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	addr := &unix.SockaddrInet4{Port: s.addr.(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
+	fds := make([]int, 0, 2*conns) // bare descriptors, which take no memory of the heap's
+	defer func() {
+		for _, fd := range fds {
+			_ = unix.Close(fd)
+		}
+	}()
+	connect := func(n int) {
+		for range n {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			must(t, err)
+			fds = append(fds, fd)
+			must(t, unix.Connect(fd, addr))
+			if _, err := unix.Write(fd, []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, "all", func() bool { st := s.Stats(); return st.Conns == len(fds) && st.BytesRead == uint64(5*len(fds)) })
+	}
+	connect(10)
+	before := heap()
+	connect(conns)
+	if each := float64(heap()-before) / conns; each > 340 {
+		t.Errorf("an idle connection takes %.1f bytes, want 300 at most", each)
+	} else {
+		t.Logf("%.1f bytes", each)
+	}
+}

@@ -1,0 +1,109 @@
+package server_test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// TestHugeLengthsTakeNoMemory: a prefix that promises more than the limit ends its connection at once.
+func TestHugeLengthsTakeNoMemory(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		for _, prefix := range []string{"\xff\xff\xff\xff\xff\xff\xff\xff", "\x80\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x01\x00\x01"} {
+			reasons, closed := closings()
+			s := start(t, r, &server.Server{Handler: &server.Dispatcher{Framing: framing.LengthPrefix(8, binary.BigEndian, 0),
+				Serve: func(*server.Reply, []byte) { t.Error("there is no message") }, Closed: closed}})
+			nc := s.dial(t)
+			send(t, nc, prefix+"x")
+			expectEOF(t, nc)
+			hangUp(nc)
+			wantError(t, "Close", await(t, reasons, "Close"), framing.ErrTooLong)
+		}
+	})
+}
+
+// TestAResetInTheMiddleOfAnything ends that connection with the reason; nothing accepted is without an outcome.
+func TestAResetInTheMiddleOfAnything(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		if r.network != "tcp" {
+			return
+		}
+		file := sparseFile(t, 32<<20)
+		release := make(chan struct{})
+		var p *probe
+		d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			if string(line) == "wait" {
+				<-release
+			}
+			_, _ = w.Write(make([]byte, 4<<20)) // fails when the client is gone
+		})
+		p = newProbe(calls{})
+		d.Opened, d.Closed = p.Open, p.Close
+		s := start(t, r, &server.Server{Handler: d, Socket: tight(), CloseTimeout: -1})
+		for name, begin := range map[string]func(c *server.Conn, nc net.Conn, done func(error)) error{
+			"silence":           func(*server.Conn, net.Conn, func(error)) error { return errNone },
+			"half a line":       func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "no end"); return errNone },
+			"a long reply":      func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "go\n"); return errNone },
+			"a request in work": func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "wait\n"); return errNone },
+			"output": func(c *server.Conn, _ net.Conn, done func(error)) error {
+				return c.WriteNotify(make([]byte, 8<<20), done)
+			},
+			"a file": func(c *server.Conn, _ net.Conn, done func(error)) error { return c.SendFile(file, 0, 32<<20, done) },
+			"a pause": func(c *server.Conn, _ net.Conn, done func(error)) error {
+				c.PauseRead()
+				return c.WriteNotify(make([]byte, 8<<20), done)
+			},
+			"a close": func(c *server.Conn, _ net.Conn, done func(error)) error {
+				err := c.WriteNotify(make([]byte, 8<<20), done)
+				c.CloseAfterFlush()
+				return err
+			},
+			"a half-close": func(c *server.Conn, _ net.Conn, done func(error)) error {
+				err := c.WriteNotify(make([]byte, 8<<20), done)
+				return errors.Join(err, c.CloseWrite())
+			},
+		} {
+			c, nc := p.connect(t, s)
+			done := make(chan error, 2)
+			err := begin(c, nc, func(err error) { done <- err })
+			if err != nil && err != errNone {
+				t.Fatal(name, err)
+			}
+			onLoop(t, c, func() {})
+			time.Sleep(5 * time.Millisecond)
+			reset(t, nc)
+			if name == "a request in work" {
+				until(t, "the notice of the reset", func() bool { _, e := c.WriteString("x"); return e != nil })
+				release <- struct{}{}
+			}
+			if reason := await(t, p.closed, name+": Close"); !isGone(reason) {
+				t.Errorf("%s: Close was told %v", name, reason)
+			}
+			if err == nil {
+				if e := await(t, done, name+": the outcome"); !isGone(e) || !errors.Is(e, server.ErrClosed) || len(done) > 0 {
+					t.Errorf("%s: the outcome is %v", name, e)
+				}
+			}
+		}
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+var errNone = errors.New("nothing was written")
+
+// sparseFile is a file of n bytes that takes no room.
+func sparseFile(t *testing.T, n int64) *os.File {
+	f, err := os.CreateTemp(t.TempDir(), "f")
+	must(t, err)
+	t.Cleanup(func() { f.Close() })
+	must(t, f.Truncate(n))
+	return f
+}
