@@ -54,8 +54,8 @@ func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 	if a.balance && len(s.loops) > 1 {
 		l = s.pick(peer)
 	}
-	if network := a.ln.addr.Network(); s.Socket.PerConn(network) {
-		if err := s.Socket.ApplyConn(network, fd); err != nil {
+	if network := a.ln.addr.Network(); s.socket().PerConn(network) {
+		if err := s.socket().ApplyConn(network, fd); err != nil {
 			s.Logger.Warn("server: options of an accepted connection", "addr", a.ln.addr.String(), "err", err)
 		}
 	}

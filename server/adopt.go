@@ -112,7 +112,7 @@ func (s *Server) canServe(h Handler) error {
 }
 
 // Detach takes the connection out of the server once its output is flushed and no request of it is in work: fn is called, on
-// the loop, with a net.Conn that is fn's own, and a copy of what was read and not consumed. Until then nothing is read and no
+// the loop, with a net.Conn that is fn's own, with package net's no-delay and keep-alive, and a copy of what was read and not consumed. Until then nothing is read and no
 // output is accepted. When it cannot be, as with TLS or because the connection ends first, fn is called with the reason. Close is told
 // ErrDetached. Errors: ErrClosed, ErrUnsupported; fn is not called then. Any goroutine.
 func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {

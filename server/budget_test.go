@@ -145,6 +145,9 @@ func TestS10OutcomesComeInTheOrderOfTheWrites(t *testing.T) {
 			}
 			if err != nil {
 				wantError(t, "a write", err, server.ErrFull)
+				if n := s.Stats().Full; n != 1 {
+					t.Errorf("Full is %d, want 1", n)
+				}
 				break
 			}
 		}

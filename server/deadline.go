@@ -64,7 +64,11 @@ func (c *Conn) due() (at time.Duration, reason error) {
 	case c.flags&flagDialing != 0:
 		nearer(c.since, 0, ErrDialTimeout)
 	case c.flags&flagHandshake != 0:
-		nearer(c.since, 0, ErrHandshake)
+		reason = ErrHandshake
+		if x := c.ext.proxied; x != nil && !x.done {
+			reason = ErrProxyHeader
+		}
+		nearer(c.since, 0, reason)
 	case c.flags&flagClosing != 0:
 		nearer(c.since, 0, ErrCloseTimeout)
 	case c.flags&flagWriting != 0:

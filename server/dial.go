@@ -217,7 +217,7 @@ func (c *Conn) tryConnect(target unix.Sockaddr) error {
 	if err != nil {
 		return err
 	}
-	o := s.Socket
+	o := *s.socket()
 	if err = o.ApplyConn(network, fd); err == nil {
 		if err = s.calls.Connect(fd, target); errors.Is(err, unix.EINPROGRESS) {
 			err = nil

@@ -48,7 +48,7 @@ var (
 	ErrHandshake = errors.New("server: TLS handshake failed")
 	// ErrDetached says that the connection was taken out of the server by Detach.
 	ErrDetached = errors.New("server: connection was detached")
-	// ErrProxyHeader is the reason of a connection that did not begin with a PROXY header, or with a wrong one.
+	// ErrProxyHeader is the reason of a connection that did not begin with a PROXY header, in time, or with a wrong one.
 	ErrProxyHeader = errors.New("server: invalid PROXY header")
 )
 
@@ -60,9 +60,10 @@ type ShutdownError struct {
 	Cause    error // of the context
 }
 
+// Error has all three. Any goroutine.
 func (e *ShutdownError) Error() string {
 	return fmt.Sprintf("server: shutdown: %v: %d connections aborted, %d handlers still running", e.Cause, e.Conns, e.Handlers)
 }
 
-// Unwrap is the context's cause.
+// Unwrap is the context's cause. Any goroutine.
 func (e *ShutdownError) Unwrap() error { return e.Cause }

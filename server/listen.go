@@ -88,7 +88,7 @@ func (s *Server) ListenHandler(network, address string, h Handler) (*Listener, e
 	if !isStream(network) {
 		return fail(fmt.Errorf("%w: network %q", ErrConfig, network))
 	}
-	o := s.Socket
+	o := *s.socket()
 	loops := s.loops[:1]
 	if s.ReusePort && network != "unix" {
 		o.ReusePort = true
@@ -132,7 +132,7 @@ func (s *Server) AddListener(l net.Listener) (*Listener, error) {
 			return fail(err)
 		}
 		// What the listener has, its connections inherit, where they do.
-		if err := s.Socket.ApplyConn(l.Addr().Network(), fd); err != nil {
+		if err := s.socket().ApplyConn(l.Addr().Network(), fd); err != nil {
 			return fail(errors.Join(err, unix.Close(fd)))
 		}
 		ln.accepts = []*acceptor{{ln: ln, loop: s.loops[0], fd: fd, balance: true}}
@@ -274,7 +274,7 @@ func (s *Server) applySocket(nc net.Conn) error {
 	if err != nil {
 		return err
 	}
-	if e := raw.Control(func(fd uintptr) { err = s.Socket.ApplyConn(nc.RemoteAddr().Network(), int(fd)) }); e != nil {
+	if e := raw.Control(func(fd uintptr) { err = s.socket().ApplyConn(nc.RemoteAddr().Network(), int(fd)) }); e != nil {
 		return e
 	}
 	return err

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,9 @@ const (
 func (s *Server) newLoop(index int) (*loop, error) {
 	options := append([]event.Option{event.WithLogger(s.Logger)}, s.LoopOptions...)
 	ev, err := event.NewLoop(options...)
+	if errors.Is(err, event.ErrOption) {
+		return nil, fmt.Errorf("%w: LoopOptions: %w", ErrConfig, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("loop %d: %w", index, err)
 	}

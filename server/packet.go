@@ -65,7 +65,7 @@ func (s *Server) listenPacket(network, address string, h PacketHandler) (*Packet
 	if network != "udp" && network != "udp4" && network != "udp6" {
 		return nil, fmt.Errorf("%w: network %q", ErrConfig, network)
 	}
-	o := s.Socket
+	o := *s.socket()
 	o.DeferAccept, o.FastOpen = 0, 0 // the listeners'
 	loops := []*loop{s.nextLoop()}
 	if s.ReusePort {
@@ -122,7 +122,7 @@ func (s *Server) addPacketConn(nc net.PacketConn, h PacketHandler) (*PacketConn,
 		err = fmt.Errorf("%w: network %s", ErrUnsupported, network)
 	}
 	if err == nil {
-		err = s.Socket.ApplyConn(network, fd)
+		err = s.socket().ApplyConn(network, fd)
 	}
 	if err != nil {
 		return nil, errors.Join(err, pc.Close())

@@ -138,7 +138,7 @@ func TestAHeaderThatDoesNotEnd(t *testing.T) {
 			OnReject: func(_ *server.Conn, reason error) { rejected <- reason }})
 		nc := s.dialPlain(t)
 		_, _ = io.Copy(io.Discard, nc)
-		wantError(t, "OnReject", await(t, rejected, "OnReject"), server.ErrHandshake)
+		wantError(t, "OnReject", await(t, rejected, "OnReject"), server.ErrProxyHeader)
 
 		patient := start(t, r, &server.Server{ProxyProtocol: true, Handler: calls{},
 			OnReject: func(_ *server.Conn, reason error) { rejected <- reason }})

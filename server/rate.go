@@ -13,12 +13,13 @@ import (
 // A RateLimit is a token bucket of bytes: so many a second on the average, and at most Burst at once. The zero value is no
 // limit. Burst 0 means what comes in a tenth of a second, 64 bytes at least.
 type RateLimit struct {
-	BytesPerSecond float64
-	Burst          int
+	BytesPerSecond float64 // at most 1e15; 0 for no limit
+	Burst          int     // bytes, 64 at least
 }
 
-// A Group limits the connections of one or more servers together. What it lets through is shared out as it comes, at least
-// 64 bytes at a time.
+// A Group limits the connections of one or more servers together. Who finds the bucket empty is given a turn behind those who
+// came before, of an eighth of the burst and 64 bytes at least, so that nobody starves. Servers that share a group have to have
+// the same clock: see event.WithClock.
 type Group struct {
 	read, write *bucket
 }

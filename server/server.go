@@ -117,7 +117,7 @@ type Server struct {
 	// TLS makes the server speak TLS on every listener. The configuration is the standard library's: certificates and their
 	// reload (GetCertificate, GetConfigForClient), client certificates, ALPN, session tickets.
 	TLS *tls.Config
-	// HandshakeTimeout bounds a TLS handshake, from accept on. 0 means DefaultHandshakeTimeout.
+	// HandshakeTimeout bounds a PROXY header and a TLS handshake together, from accept on. 0 means DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// MaxHandshakes bounds how many TLS handshakes run at once, each on a goroutine from when its ClientHello is complete;
 	// others wait. 0 means DefaultMaxHandshakes.
@@ -131,7 +131,8 @@ type Server struct {
 	// Group, if set, limits the connections of the server together.
 	Group *Group
 
-	// Socket are the options of listening and accepted sockets.
+	// Socket are the options of the server's sockets: listening, accepted, dialled and for datagrams. A connection that is adopted
+	// keeps its own.
 	Socket SocketOptions
 	// ListenConfig opens the sockets of Listen and ListenAndServe; its Control comes before ours.
 	ListenConfig net.ListenConfig
@@ -176,9 +177,6 @@ type Server struct {
 	reserve  reserve
 	shaking  handshakes
 }
-
-// SocketOptions are options of a server's sockets.
-type SocketOptions = sock.Options
 
 type serverState uint8
 

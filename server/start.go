@@ -163,7 +163,7 @@ func (s *Server) checkChoices() error {
 }
 
 func (s *Server) checkSocket() error {
-	if err := s.Socket.Check("tcp"); err != nil { // which has all options
+	if err := s.socket().Check("tcp"); err != nil { // which has all options
 		return fmt.Errorf("%w: Socket: %w", ErrConfig, err)
 	}
 	return nil

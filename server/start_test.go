@@ -219,8 +219,10 @@ func TestS24SignalsAreLeftAlone(t *testing.T) {
 // TestLoopOptionsReachTheLoops, as an option that cannot be.
 func TestLoopOptionsReachTheLoops(t *testing.T) {
 	s := &server.Server{Handler: echoLines(), Loops: 3, LoopOptions: []event.Option{event.WithPriorities(-1)}}
-	if err := s.Start(); err == nil {
-		t.Error("a loop with -1 priorities was made")
+	err := s.Start()
+	wantError(t, "Start with -1 priorities", err, server.ErrConfig, event.ErrOption)
+	if err != nil && !strings.Contains(err.Error(), "LoopOptions") {
+		t.Errorf("%v does not name LoopOptions", err)
 	}
 	s.LoopOptions = nil
 	must(t, s.Start())

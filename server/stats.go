@@ -11,6 +11,7 @@ import (
 type totals struct {
 	opened, closed                      atomic.Uint64
 	refused, busy, acceptErrors, pauses atomic.Uint64
+	full                                atomic.Uint64
 	handshakes, failedHandshakes        atomic.Uint64
 	bytesRead, bytesWritten, requests   atomic.Uint64 // of connections that are closed
 }
@@ -37,6 +38,7 @@ type Stats struct {
 	BytesWritten uint64
 	Requests     uint64 // answered by workers
 	Busy         uint64 // requests refused because the workers' queue was full
+	Full         uint64 // writes refused with ErrFull
 	Buffered     int64  // bytes of output and of input that the server holds
 
 	Waiting    int // requests that wait for a worker
@@ -66,7 +68,7 @@ func (s *Server) Stats() Stats {
 		Conns: s.open.len(), Opened: t.opened.Load(), Closed: t.closed.Load(), Refused: t.refused.Load(), Busy: t.busy.Load(),
 		BytesRead: t.bytesRead.Load(), BytesWritten: t.bytesWritten.Load(), Requests: t.requests.Load(), Buffered: s.buffered.Load(),
 		Handshakes: t.handshakes.Load(), FailedHandshakes: t.failedHandshakes.Load(),
-		AcceptErrors: t.acceptErrors.Load(), Pauses: t.pauses.Load(),
+		AcceptErrors: t.acceptErrors.Load(), Pauses: t.pauses.Load(), Full: t.full.Load(),
 	}
 	for c := range s.conns.all() {
 		cs := c.Stats()

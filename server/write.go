@@ -123,8 +123,10 @@ func (c *Conn) admit(n int) (*outq.Queue, error) {
 	case c.state != connOpen:
 		return nil, c.refusal()
 	case c.held() >= s.MaxOutput:
+		s.totals.full.Add(1)
 		return nil, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.held(), s.MaxOutput)
 	case s.buffered.Load() >= s.MaxBuffered:
+		s.totals.full.Add(1)
 		return nil, fmt.Errorf("%w: the server holds %d bytes", ErrFull, s.MaxBuffered)
 	}
 	s.buffered.Add(int64(n))
