@@ -25,10 +25,10 @@ func (a *acceptor) accept(*event.Event, event.Flags) {
 		fd, peer, err := s.calls.Accept(a.fd)
 		switch {
 		case err == nil:
-			a.backoff = 0
 			a.ln.accepted.Add(1)
 			s.welcome(a, fd, peer)
 		case wouldBlock(err):
+			a.backoff = 0 // only now, or a shortage in which one client goes and one comes would be told of for each
 			return
 		case errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM): // the client has left, or a filter was against it
 			s.totals.acceptErrors.Add(1)

@@ -106,7 +106,8 @@ func (c *Conn) armAt(at time.Duration) {
 	if at == event.NoTimeout {
 		return
 	}
-	if left, ok := c.ev.Remaining(); ok && c.loop.now()+left <= at {
+	left, ok := c.ev.Remaining()
+	if ok && c.loop.now()+left <= at || !ok && c.ev.Pending()&event.Timeout != 0 { // it has gone off, and would be taken back
 		return
 	}
 	if err := c.ev.SetTimeout(max(0, at-c.loop.now())); err != nil {

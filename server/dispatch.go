@@ -80,6 +80,10 @@ func (d *Dispatcher) Data(c *Conn, p []byte) (int, error) {
 	l := c.loop
 	n, message, place, err := d.Framing.Next(p, l.place, false)
 	switch final := isFinal(err); {
+	case err != nil && !final && c.flags&flagWorking != 0:
+		c.flags |= flagCrowded // the answers to what came before go first; then we come back
+		l.place = 0
+		return 0, nil
 	case err != nil && !final:
 		return 0, d.malformed(c, err)
 	case message == nil && final:
@@ -89,6 +93,9 @@ func (d *Dispatcher) Data(c *Conn, p []byte) (int, error) {
 		l.place = place
 		return n, nil
 	case d.Concurrent > 1:
+		if err := l.srv.overloads(len(message)); err != nil {
+			return 0, err
+		}
 		c.handOverCopy(d, message)
 		l.place = place
 		if final {
@@ -96,8 +103,23 @@ func (d *Dispatcher) Data(c *Conn, p []byte) (int, error) {
 		}
 		return n, nil
 	}
+	n = len(p)
+	if c.in != nil {
+		n -= c.in.counted
+	}
+	if err := l.srv.overloads(n); err != nil {
+		return 0, err
+	}
 	c.handOverAll(d, p, false)
 	return len(p), nil
+}
+
+// overloads says that n more bytes of input are too many for the server.
+func (s *Server) overloads(n int) error {
+	if n > 0 && s.buffered.Load()+int64(n) > s.MaxBuffered {
+		return fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered)
+	}
+	return nil
 }
 
 func (d *Dispatcher) malformed(c *Conn, err error) error {

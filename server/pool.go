@@ -1,6 +1,9 @@
 package server
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // pool runs requests on a bounded number of goroutines.
 //
@@ -19,6 +22,7 @@ type pool struct {
 	standby bool      // a worker has been woken and has not taken a request yet
 	hungry  []*loop   // loops that have requests for which there was no room
 	closed  bool
+	quiet   chan struct{} // closed when no handler runs; nil if nobody waits for it
 	maxLen  int
 
 	workers sync.WaitGroup
@@ -156,6 +160,10 @@ func (p *pool) take(w *worker, woken, ran bool) (j job, fed []*loop, next *worke
 	if woken {
 		p.standby = false
 	}
+	if p.running == 0 && p.quiet != nil {
+		close(p.quiet)
+		p.quiet = nil
+	}
 	if p.len == 0 {
 		if !p.closed {
 			p.idle = append(p.idle, w)
@@ -191,6 +199,24 @@ func (p *pool) close() {
 	for _, w := range idle {
 		w.rouse()
 	}
+}
+
+// awaitQuiet waits until no handler runs, for d at most, and returns how many do then.
+func (p *pool) awaitQuiet(d time.Duration) int {
+	p.mu.Lock()
+	if p.running == 0 {
+		p.mu.Unlock()
+		return 0
+	}
+	quiet := make(chan struct{})
+	p.quiet = quiet
+	p.mu.Unlock()
+	select {
+	case <-quiet:
+	case <-time.After(d):
+	}
+	_, _, running := p.counts()
+	return running
 }
 
 // counts is how many requests wait, the most that ever did, and how many handlers run.

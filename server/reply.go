@@ -104,7 +104,11 @@ func (r *Reply) send(p []byte, hold bool) error {
 		}
 		x := c.extra()
 		if r.isFirst(x) && c.ahead() < c.loop.srv.MaxOutput {
-			r.put(p)
+			if r.put(p); c.state == connClosed {
+				r.err = c.refusal()
+				c.unlockAndTell()
+				return r.err
+			}
 			if x.floor = nil; hold {
 				x.floor = r
 			} else {
@@ -122,11 +126,20 @@ func (r *Reply) send(p []byte, hold bool) error {
 	}
 }
 
-// put appends p to what goes to the kernel. Under c.mu.
+// put appends p to what goes to the kernel. When the whole server holds too much, it ends the connection instead, if that has not
+// taken what it was given before; a peer that reads has its answer. Under c.mu; who calls tells the loop.
 func (r *Reply) put(p []byte) {
-	if len(p) > 0 {
-		r.c.output().Append(p)
-		r.c.loop.srv.buffered.Add(int64(len(p)))
+	c := r.c
+	s := c.loop.srv
+	switch {
+	case len(p) == 0 || c.state == connClosed:
+	case s.buffered.Load() >= s.MaxBuffered && c.held() > 0:
+		c.state = connClosed
+		c.setReason(fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered))
+		c.commands |= cmdLook
+	default:
+		c.output().Append(p)
+		s.buffered.Add(int64(len(p)))
 	}
 }
 

@@ -40,7 +40,7 @@ func (c *Conn) settle(again bool) {
 				c.poke() // nothing may be read any more, so that no event would bring the visit that ends it
 			}
 		case c.flags&(flagDrain|flagHandshake) == flagDrain|flagHandshake:
-			if !c.isShaking() { // else the handshake's end, or its deadline, goes on with it
+			if !c.isShaking() || c.isClient() { // else the handshake's end, or its deadline, goes on with it
 				c.closeWith(ErrServerClosed)
 			}
 		case c.flags&flagDrain != 0 && c.flags&(flagLooked|flagMore) != flagLooked && c.flags&(holdsRead&^flagLooked) == 0:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 )
 
 // Shutdown ends the server in order: it stops accepting, lets the requests in work and those already read end, flushes, closes the
@@ -100,6 +101,9 @@ func (s *Server) offLoops() error {
 	return nil
 }
 
+// grace is what handlers that look at their context have to return, when that has ended, before they are counted as stuck.
+const grace = 100 * time.Millisecond
+
 // await waits until no connection is left and no datagram in work, or aborts them when ctx ends.
 func (s *Server) await(ctx context.Context) error {
 	if ctx.Err() == nil && s.open.awaitEmpty(ctx) && s.jobs.awaitEmpty(ctx) {
@@ -118,13 +122,14 @@ func (s *Server) await(ctx context.Context) error {
 	for range s.loops {
 		<-aborted
 	}
-	_, _, late.Handlers = s.pool.counts()
+	late.Handlers = s.pool.awaitQuiet(grace)
 	return late
 }
 
 // finish takes the server down, when no connection is left but those of stuck handlers.
 func (s *Server) finish(err error) error {
 	s.cut(ErrServerClosed)
+	s.shaking.stop()
 	s.pool.close()
 	var late *ShutdownError
 	if !errors.As(err, &late) || late.Handlers == 0 {

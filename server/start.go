@@ -58,7 +58,7 @@ func (s *Server) start() error {
 	s.done = make(chan struct{})
 	s.listeners = map[*Listener]struct{}{}
 	s.packets = map[*PacketConn]struct{}{}
-	s.shaking.limit = s.MaxHandshakes
+	s.shaking.limit, s.shaking.running = s.MaxHandshakes, map[*Conn]struct{}{}
 	s.pool = newPool(s.Workers, s.Queue)
 	for _, l := range s.loops {
 		s.down.Add(1)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 )
 
 // tlsState is a connection that speaks TLS, by the standard library's implementation over a pipe that never blocks: what came
@@ -53,36 +54,75 @@ func (c *Conn) TLS() (tls.ConnectionState, bool) {
 	return t.conn.ConnectionState(), true
 }
 
-// handshakes bounds the goroutines that shake hands, and knows who waits for one, first in, first out.
+// handshakes bounds the goroutines that shake hands, and knows who waits for one, first in, first out. While somebody waits, a
+// client that is silent for stallPatience in the middle of its handshake loses its place, or a few hundred of them could keep all
+// others out until HandshakeTimeout.
 type handshakes struct {
 	mu      sync.Mutex
 	limit   int
-	running int
+	running map[*Conn]struct{}
 	waiting []*Conn
+	watch   *time.Timer // runs while somebody waits
+	stopped bool
 }
+
+// stallPatience is many round trips, so that nobody who is only far away is cut off when everybody connects at once.
+const stallPatience = time.Second
 
 // enter reports whether c's handshake may run now; otherwise it waits.
 func (h *handshakes) enter(c *Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.running < h.limit {
-		h.running++
+	if len(h.running) < h.limit {
+		h.running[c] = struct{}{}
 		return true
 	}
 	h.waiting = append(h.waiting, c)
+	if h.watch == nil && !h.stopped {
+		h.watch = time.AfterFunc(0, h.evict)
+	}
 	return false
 }
 
-// next returns the next one that waits, nil when the goroutine is to end.
-func (h *handshakes) next() *Conn {
+// evict ends the handshakes that have stalled, as many as there are others that wait, and looks again after a while.
+func (h *handshakes) evict() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if len(h.waiting) == 0 || h.stopped {
+		h.watch = nil
+		return
+	}
+	wanted := len(h.waiting)
+	for c := range h.running {
+		if t := c.ext.tls; wanted > 0 && !t.client && t.pipe.stalled() > stallPatience {
+			c.abort(fmt.Errorf("%w: silent for %v while others waited", ErrHandshake, stallPatience))
+			wanted--
+		}
+	}
+	h.watch.Reset(stallPatience / 4)
+}
+
+// stop ends the watch.
+func (h *handshakes) stop() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stopped = true
+	if h.watch != nil {
+		h.watch.Stop()
+	}
+}
+
+// next returns the next one that waits when c's has ended, nil when the goroutine is to end.
+func (h *handshakes) next(c *Conn) *Conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.running, c)
 	if len(h.waiting) == 0 {
-		h.running--
 		h.waiting = nil
 		return nil
 	}
-	c := h.waiting[0]
+	c = h.waiting[0]
+	h.running[c] = struct{}{}
 	h.waiting[0] = nil
 	h.waiting = h.waiting[1:]
 	return c
@@ -102,7 +142,7 @@ func (c *Conn) isShaking() bool { return c.flags&flagTLS != 0 && c.ext.tls.start
 
 // shakeAll shakes hands with c and then with those who wait.
 func (s *Server) shakeAll(c *Conn) {
-	for ; c != nil; c = s.shaking.next() {
+	for ; c != nil; c = s.shaking.next(c) {
 		t := c.ext.tls
 		err := t.conn.HandshakeContext(c.Context())
 		t.pipe.finish(err)
@@ -203,6 +243,11 @@ func (c *Conn) pumpTLS() {
 				return
 			}
 		}
+		if c.flags&flagWriting != 0 && t.pipe.waiting() > maxCipherWaits {
+			t.pipe.keep()
+			c.fail(fmt.Errorf("%w: %d bytes of answers to key updates wait", ErrOverload, t.pipe.waiting()))
+			return
+		}
 		switch {
 		case err == nil && empty:
 		case err == nil:
@@ -290,6 +335,10 @@ func (c *Conn) encryptedWritten() error {
 	}
 	return nil
 }
+
+// maxCipherWaits bounds the records that wait for the kernel: those of one visit, and what TLS itself answers, as to key updates, of
+// which nobody else knows.
+const maxCipherWaits = 64 << 10
 
 // maxRecord is the most plain text that one record holds.
 const maxRecord = 16 << 10

@@ -23,6 +23,7 @@ type tlsPipe struct {
 	out     []byte
 	shaking bool // the handshake has not ended
 	closed  bool
+	since   time.Time // Read waits from then on; zero if it does not
 	eof     bool
 	err     error // of the handshake
 
@@ -59,8 +60,12 @@ func (p *tlsPipe) Read(b []byte) (int, error) {
 		case !p.shaking:
 			return 0, errWouldBlock
 		}
+		if p.since.IsZero() {
+			p.since = time.Now()
+		}
 		p.more.Wait()
 	}
+	p.since = time.Time{}
 	n := copy(b, p.in)
 	p.in = p.in[n:]
 	return n, nil
@@ -188,6 +193,22 @@ func (p *tlsPipe) waits() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.out) > 0
+}
+
+func (p *tlsPipe) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.out)
+}
+
+// stalled is for how long a handshake has waited for its peer.
+func (p *tlsPipe) stalled() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.since.IsZero() {
+		return 0
+	}
+	return time.Since(p.since)
 }
 
 func (p *tlsPipe) takeOutput() []byte {

@@ -1,0 +1,203 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// TestMaxBufferedHoldsForAnswersAndRequests: clients that send much and read nothing are cut off with ErrOverload before the server
+// holds much more than it may; it is not much more, since an answer to somebody who has taken all before is let through.
+func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
+	const limit = 1 << 20
+	big := bytes.Repeat([]byte("x"), 100<<10)
+	answer := func(w *server.Reply, _ []byte) { _, _ = w.Write(big) } // fails when the client is cut off
+	block := func(w *server.Reply, _ []byte) { <-w.Context().Done() }
+	for name, d := range map[string]*server.Dispatcher{
+		"answers":             {Serve: answer},
+		"concurrent answers":  {Serve: answer, Concurrent: 3},
+		"requests":            {Serve: block},
+		"concurrent requests": {Serve: block, Concurrent: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reasons, closed := closings()
+			d.Framing, d.Closed = framing.Lines(0), closed
+			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, MaxBuffered: limit, Socket: tight()})
+			for range 100 {
+				nc := s.dial(t)
+				go func() { _, _ = nc.Write(bytes.Repeat([]byte("0123456789abcde\n"), 4<<10)) }()
+			}
+			peak := int64(0)
+			for cut := 0; cut < 30; {
+				select {
+				case reason := <-reasons:
+					wantError(t, "Close", reason, server.ErrOverload)
+					cut++
+				case <-time.After(time.Millisecond):
+				}
+				peak = max(peak, s.Stats().Buffered)
+				if t.Failed() {
+					break
+				}
+				if name == "requests" || name == "concurrent requests" {
+					if s.Stats().Conns < 70 { // their handlers hold some back
+						break
+					}
+				}
+			}
+			if peak > 2*limit {
+				t.Errorf("the server holds %d bytes, the limit is %d", peak, limit)
+			}
+			must(t, s.Close())
+			if n := s.Stats().Buffered; n != 0 {
+				t.Errorf("%d bytes are left", n)
+			}
+		})
+	}
+}
+
+// TestAnErrorsTextComesBehindTheAnswersBeforeIt, though they are made at the same time.
+func TestAnErrorsTextComesBehindTheAnswersBeforeIt(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		for _, concurrent := range []int{0, 4} {
+			reasons, closed := closings()
+			s := start(t, r, &server.Server{Handler: &server.Dispatcher{
+				Framing: framing.LengthPrefix(4, binary.BigEndian, 1000), Concurrent: concurrent,
+				Serve: func(w *server.Reply, _ []byte) {
+					time.Sleep(time.Millisecond)
+					_, _ = w.WriteString("answer ")
+				},
+				Malformed: func(c *server.Conn, _ error) { _, _ = c.WriteString("error") },
+				Closed:    closed,
+			}})
+			nc := s.dial(t)
+			send(t, nc, "\x00\x00\x00\x01a\x00\x00\x00\x01b\x00\x00\x00\x01c\xff\xff\xff\xff")
+			got, err := io.ReadAll(nc)
+			if want := "answer answer answer error"; string(got) != want || err != nil {
+				t.Errorf("Concurrent %d: read %q, %v; want %q", concurrent, got, err, want)
+			}
+			hangUp(nc)
+			wantError(t, "Close", await(t, reasons, "Close"), framing.ErrTooLong)
+		}
+	})
+}
+
+// mute is a connection that a client writes to and does not read.
+type mute struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (m mute) Read([]byte) (int, error) { <-m.closed; return 0, io.EOF }
+
+// TestSilentHandshakesGiveWay: clients that stop after their ClientHello do not keep those out who come later, though as many
+// handshakes run as may be and nothing else ends them.
+func TestSilentHandshakesGiveWay(t *testing.T) {
+	const most = 3
+	rejected := make(chan error, 100)
+	s := start(t, rig{"tcp", true, 2}, &server.Server{Handler: calls{data: echo}, MaxHandshakes: most, HandshakeTimeout: -1,
+		OnReject: func(_ *server.Conn, reason error) { rejected <- reason }})
+	closed := make(chan struct{})
+	defer close(closed)
+	for range 3 * most {
+		go func() { _ = tls.Client(mute{s.dialPlain(t), closed}, clientTLS()).Handshake() }()
+	}
+	until(t, "the connections", func() bool { return s.Stats().Conns == 3*most })
+	nc := s.dial(t)
+	must(t, pipelined(nc, "hello", 2))
+	wantError(t, "OnReject", await(t, rejected, "OnReject"), server.ErrHandshake)
+	hangUp(nc)
+}
+
+// TestShutdownEndsADialThatShakesHands with somebody who says nothing.
+func TestShutdownEndsADialThatShakesHands(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
+	h := newCaller()
+	_, err = s.Dial("tcp", silent.Addr().String(), server.DialOptions{Handler: h, TLS: clientTLS(), Timeout: -1})
+	must(t, err)
+	nc, err := silent.Accept()
+	must(t, err)
+	defer nc.Close()
+	if _, err := io.ReadFull(nc, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	s.shutdown(t)
+	h.failed(t, server.ErrServerClosed)
+}
+
+// TestHandlersThatLookAtTheirContextAreNotStuck: a shutdown that has no more time gives them a moment.
+func TestHandlersThatLookAtTheirContextAreNotStuck(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		running := make(chan struct{}, 8)
+		s := start(t, r, &server.Server{Workers: 8, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+			running <- struct{}{}
+			<-w.Context().Done()
+		})})
+		for range 8 {
+			send(t, s.dial(t), "wait\n")
+			await(t, running, "the handler")
+		}
+		err := s.Shutdown(endedContext(context.Canceled))
+		var late *server.ShutdownError
+		if !errors.As(err, &late) || late.Handlers != 0 || late.Conns != 8 {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+}
+
+// TestAnAlarmThatHasGoneOffIsNotSetAgain: a connection that is visited in every turn has its deadlines all the same.
+func TestAnAlarmThatHasGoneOffIsNotSetAgain(t *testing.T) {
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, WriteTimeout: 50 * time.Millisecond, Socket: tight()})
+	c, _ := p.connect(t, s)
+	_, err := c.Write(make([]byte, 4<<20)) // the client does not read
+	must(t, err)
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		c.PauseRead() // visits the connection
+		c.ResumeRead()
+		select {
+		case reason := <-p.closed:
+			wantError(t, "Close", reason, server.ErrWriteTimeout)
+			return
+		default:
+		}
+	}
+	t.Error("the write timeout does not come")
+}
+
+// TestEvenAnswersToKeyUpdatesAreBounded: a client that asks for new keys for ever and reads nothing is cut off.
+func TestEvenAnswersToKeyUpdatesAreBounded(t *testing.T) {
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: p, Socket: tight()})
+	nc := s.dialPlain(t)
+	var keys strings.Builder
+	config := clientTLS()
+	config.KeyLogWriter, config.MinVersion = &keys, tls.VersionTLS13
+	client := tls.Client(nc, config)
+	must(t, client.Handshake())
+	w := newRecordWriter(t, client.ConnectionState().CipherSuite, keys.String())
+	for {
+		var out []byte
+		for range 500 {
+			out = w.keyUpdate(out)
+		}
+		if _, err := nc.Write(out); err != nil {
+			break
+		}
+	}
+	wantError(t, "Close", await(t, p.closed, "Close"), server.ErrOverload)
+}
