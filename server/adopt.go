@@ -123,7 +123,7 @@ func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 		err = fmt.Errorf("%w: nil function", ErrConfig)
 	case c.state != connOpen:
 		err = c.refusal()
-	case c.ext != nil && c.ext.tls != nil:
+	case c.ext != nil && (c.ext.tls != nil || c.ext.dial != nil && c.ext.dial.tls != nil):
 		err = fmt.Errorf("%w: TLS", ErrUnsupported)
 	}
 	if err != nil {

@@ -58,6 +58,13 @@ func (c *Conn) begin() (alive bool) {
 	return c.flags&flagGone == 0
 }
 
+// sinceNow notes when a connection was opened, unless it is to be closed: then that has its time.
+func (c *Conn) sinceNow() {
+	if c.flags&flagClosing == 0 {
+		c.since = c.loop.now()
+	}
+}
+
 // opened tells the handler of a connection that is ready for it.
 func (c *Conn) opened() {
 	c.flags |= flagOpened
@@ -70,13 +77,22 @@ func (c *Conn) opened() {
 func (c *Conn) beginClosing() {
 	c.flags |= flagClosing
 	c.flags &^= flagLooked // the peer's end is to be seen
+	before := c.since
 	c.since = saturatedAdd(c.loop.now(), c.timeouts().Close)
 	if c.flags&flagBusy == 0 {
 		c.dropInput()
 	}
-	if c.flags&(flagDialing|flagHandshake) != 0 { // nobody to flush to
-		c.end(nil)
+	if c.flags&(flagDialing|flagHandshake) == 0 {
+		return
 	}
+	c.mu.Lock()
+	waits := c.out != nil
+	c.mu.Unlock()
+	if !waits { // nothing to flush
+		c.end(nil)
+		return
+	}
+	c.since = min(c.since, before) // it is still to be there in time
 }
 
 // finishClosing goes on when all is written: our half is closed, and then the peer's is awaited, since a close with unread

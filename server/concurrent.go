@@ -46,6 +46,7 @@ func (c *Conn) takeBackCopies() {
 	if c.ext != nil {
 		if conc = c.ext.conc; conc != nil {
 			ended, conc.ended = conc.ended, 0
+			c.commands &^= cmdDone // it is counted here, too; later it would be taken for the end of what comes next
 		}
 	}
 	c.mu.Unlock()

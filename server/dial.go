@@ -285,7 +285,7 @@ func (c *Conn) connected() {
 	if d.tls != nil {
 		c.startTLS(d.tls, true)
 	} else {
-		c.since = c.loop.now()
+		c.sinceNow()
 		c.opened()
 	}
 	if c.flags&flagGone != 0 {

@@ -51,8 +51,6 @@ type Listener struct {
 	unlink   string       // a unix socket's path
 	done     chan struct{}
 	once     sync.Once
-	stopping atomic.Bool
-	open     atomic.Int32 // what is still to be closed
 	err      error
 
 	accepted atomic.Uint64
@@ -140,9 +138,6 @@ func (s *Server) AddListener(l net.Listener) (*Listener, error) {
 	if err := s.open1(ln); err != nil {
 		return fail(err)
 	}
-	if len(ln.accepts) == 0 {
-		go ln.acceptBlocking()
-	}
 	return ln, nil
 }
 
@@ -166,6 +161,9 @@ func (s *Server) open1(ln *Listener) error {
 	err := s.runningLocked()
 	if err == nil {
 		s.listeners[ln] = struct{}{}
+		if len(ln.accepts) == 0 {
+			s.down.Go(ln.acceptBlocking)
+		}
 	}
 	for _, a := range ln.accepts { // under mu, so that Shutdown finds the listener either not at all or with its events
 		if err == nil {
@@ -207,17 +205,30 @@ func (ln *Listener) Wait() error {
 
 // stop closes the listener, its descriptors on their loops.
 func (ln *Listener) stop() {
+	ln.stopWith(nil)
+}
+
+// stopWith is stop for a reason, which Wait returns if it is the first.
+func (ln *Listener) stopWith(reason error) {
 	ln.once.Do(func() {
+		ln.err = reason
 		s := ln.srv
-		ln.stopping.Store(true)
 		s.mu.Lock()
 		delete(s.listeners, ln)
 		s.mu.Unlock()
-		ln.open.Store(int32(len(ln.accepts) + 1))
+		var open atomic.Int32
+		open.Store(1)
+		closed := func() {
+			if open.Add(-1) == 0 {
+				close(ln.done)
+			}
+		}
+		defer closed()
 		for _, a := range ln.accepts {
-			shut := func() { a.close(); ln.leave() }
-			if a.loop.ev.Post(shut) != nil { // nobody runs on that loop any more
-				shut()
+			open.Add(1)
+			if a.loop.ev.Post(func() { a.close(); closed() }) != nil {
+				a.close()
+				closed()
 			}
 		}
 		if ln.original != nil {
@@ -230,15 +241,7 @@ func (ln *Listener) stop() {
 				s.Logger.Warn("server: remove socket", "path", ln.unlink, "err", err)
 			}
 		}
-		ln.leave()
 	})
-}
-
-// leave is called by each who had something to close; the last one says that it is done.
-func (ln *Listener) leave() {
-	if ln.open.Add(-1) == 0 {
-		close(ln.done)
-	}
 }
 
 // acceptBlocking accepts from a listener without a descriptor.
@@ -246,10 +249,7 @@ func (ln *Listener) acceptBlocking() {
 	for {
 		nc, err := ln.original.Accept()
 		if err != nil {
-			if !ln.stopping.Load() {
-				ln.err = fmt.Errorf("accept from %v: %w", ln.addr, err)
-				ln.stop()
-			}
+			ln.stopWith(fmt.Errorf("accept from %v: %w", ln.addr, err)) // no news if somebody stops it
 			return
 		}
 		ln.accepted.Add(1)

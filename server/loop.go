@@ -28,6 +28,7 @@ type loop struct {
 	plain    []byte    // what TLS has decrypted, or is to encrypt
 	cipher   []byte    // room for the records of one visit
 	place    int       // of the framing in what Data was given
+	serving  *Conn     // whose turn it is, or was
 	held     int       // of the connection that was flushed last: its output,
 	drained  bool      // whether all is written,
 	state    connState // and its state
@@ -85,6 +86,7 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 	if c == nil || c.flags&flagGone != 0 {
 		return
 	}
+	l.serving = c
 	if what&event.Timeout != 0 && !c.onTimeout() {
 		return
 	}
@@ -115,6 +117,7 @@ func (l *loop) connOf(e *event.Event) *Conn {
 
 // serve is the queue's callback: c has output, or somebody wishes something of it.
 func (l *loop) serve(c *Conn) {
+	l.serving = c
 	c.mu.Lock()
 	commands := c.commands
 	c.commands, c.place = 0, visited
@@ -144,9 +147,12 @@ func (c *Conn) obey(commands command) {
 	if commands&cmdDone != 0 {
 		c.takeBack()
 	}
+	if c.flags&(flagStuffed|flagHandshake|flagGone) == flagStuffed|flagHandshake && c.ext.tls.pipe.hungry() {
+		c.flags &^= flagStuffed
+	}
 	c.mu.Lock()
 	state, reason := c.state, c.reasonLocked()
-	paused := c.ext != nil && c.ext.paused
+	paused := c.isPaused()
 	detach := c.ext != nil && c.ext.detach != nil
 	c.mu.Unlock()
 	if c.flags&flagGone != 0 {
@@ -163,7 +169,7 @@ func (c *Conn) obey(commands command) {
 			c.dropInput()
 		}
 	}
-	c.setFlag(flagPaused, paused && state < connClosing)
+	c.setFlag(flagPaused, paused)
 	c.setFlag(flagDetach, detach)
 	if state == connClosing && c.flags&flagClosing == 0 {
 		c.beginClosing()

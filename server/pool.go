@@ -22,7 +22,6 @@ type pool struct {
 	standby bool      // a worker has been woken and has not taken a request yet
 	hungry  []*loop   // loops that have requests for which there was no room
 	closed  bool
-	quiet   chan struct{} // closed when no handler runs; nil if nobody waits for it
 	maxLen  int
 
 	workers sync.WaitGroup
@@ -160,10 +159,6 @@ func (p *pool) take(w *worker, woken, ran bool) (j job, fed []*loop, next *worke
 	if woken {
 		p.standby = false
 	}
-	if p.running == 0 && p.quiet != nil {
-		close(p.quiet)
-		p.quiet = nil
-	}
 	if p.len == 0 {
 		if !p.closed {
 			p.idle = append(p.idle, w)
@@ -201,21 +196,19 @@ func (p *pool) close() {
 	}
 }
 
-// awaitQuiet waits until no handler runs, for d at most, and returns how many do then.
-func (p *pool) awaitQuiet(d time.Duration) int {
-	p.mu.Lock()
-	if p.running == 0 {
-		p.mu.Unlock()
-		return 0
-	}
-	quiet := make(chan struct{})
-	p.quiet = quiet
-	p.mu.Unlock()
+// await waits until all workers of a closed pool have ended, but no longer than patience, and returns how many handlers run.
+func (p *pool) await(patience time.Duration) (running int) {
+	ended := make(chan struct{})
+	go func() {
+		p.workers.Wait()
+		close(ended)
+	}()
 	select {
-	case <-quiet:
-	case <-time.After(d):
+	case <-ended:
+		return 0
+	case <-time.After(patience):
 	}
-	_, _, running := p.counts()
+	_, _, running = p.counts()
 	return running
 }
 

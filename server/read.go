@@ -172,7 +172,13 @@ func (c *Conn) visit() (h Handler, ok bool) {
 }
 
 // isPaused reports whether PauseRead was called last. Under mu.
-func (c *Conn) isPaused() bool { return c.ext != nil && c.ext.paused && c.state < connClosing }
+// A handshake goes on all the same. Under mu, on the loop.
+func (c *Conn) isPaused() bool {
+	return c.wishesPause() && c.state < connClosing && c.flags&(flagDialing|flagHandshake) == 0
+}
+
+// wishesPause reports whether nothing is to be given to the handler, for PauseRead or Detach. Under mu.
+func (c *Conn) wishesPause() bool { return c.ext != nil && (c.ext.paused || c.ext.detach != nil) }
 
 // process gives p, what is not consumed, to h until it wants more than there is, if ok says that it may have it. p is the loop's
 // buffer or c.in's.
@@ -300,9 +306,13 @@ func (c *Conn) endOfInput() {
 		return
 	}
 	h := c.handler()
-	if d, ok := h.(*Dispatcher); ok && d.atEOF(c) {
-		c.flags &^= flagTold // its last request is on its way; then we come back
-		return
+	if d, ok := h.(*Dispatcher); ok {
+		last := false
+		c.guard(func() { last = d.atEOF(c) })
+		if last {
+			c.flags &^= flagTold // its last request is on its way; then we come back
+			return
+		}
 	}
 	if h, ok := h.(EOFHandler); ok && c.flags&flagOpened != 0 {
 		c.guard(func() { h.EOF(c) })

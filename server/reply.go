@@ -209,7 +209,7 @@ func (in *input) first(c *Conn) ([]byte, bool) {
 // follow sees whether the last request has changed the connection's handler, and reports whether the rest is still for a worker.
 func (in *input) follow(c *Conn) bool {
 	c.mu.Lock()
-	h, open := c.handlerLocked(), c.state <= connHalf && (c.ext == nil || !c.ext.paused)
+	h, open := c.handlerLocked(), c.state <= connHalf && !c.wishesPause()
 	if c.isFresh() {
 		in.place = 0
 	}

@@ -25,6 +25,10 @@ func (c *Conn) settle(again bool) {
 	}
 	if drained && c.flags&inWork == 0 {
 		switch {
+		case c.flags&(flagDialing|flagHandshake) != 0: // there is nothing yet to shut or to hand out; what is wished waits
+			if c.flags&flagDrain != 0 && (!c.isShaking() || c.isClient()) { // else the handshake's end, or its deadline, goes on
+				c.closeWith(ErrServerClosed)
+			}
 		case c.flags&flagDetach != 0:
 			c.detachNow()
 			return
@@ -38,10 +42,6 @@ func (c *Conn) settle(again bool) {
 			}
 			if c.flags&flagDrain != 0 {
 				c.poke() // nothing may be read any more, so that no event would bring the visit that ends it
-			}
-		case c.flags&(flagDrain|flagHandshake) == flagDrain|flagHandshake:
-			if !c.isShaking() || c.isClient() { // else the handshake's end, or its deadline, goes on with it
-				c.closeWith(ErrServerClosed)
 			}
 		case c.flags&flagDrain != 0 && c.flags&(flagLooked|flagMore) != flagLooked && c.flags&(holdsRead&^flagLooked) == 0:
 			c.poke() // for a last look at what has come; see goOn
@@ -64,7 +64,7 @@ func (c *Conn) isWished() bool {
 func (c *Conn) mindMarks(held int) {
 	s := c.loop.srv
 	switch {
-	case held >= s.HighWater && c.flags&flagChoked == 0:
+	case held >= s.HighWater && c.flags&(flagChoked|flagDialing|flagHandshake) == 0: // a handshake has to be read
 		c.flags |= flagChoked
 		if h, ok := c.handler().(MarkHandler); ok && c.flags&flagOpened != 0 {
 			c.guard(func() { h.HighWater(c) })

@@ -82,7 +82,19 @@ func (s *Server) Close() error {
 	}
 	err := s.Shutdown(ctx)
 	var late *ShutdownError
-	if errors.As(err, &late) && late.Handlers == 0 || errors.Is(err, context.Canceled) && !errors.As(err, &late) {
+	switch {
+	case errors.As(err, &late):
+		if late.Handlers == 0 {
+			return nil
+		}
+	case errors.Is(err, context.Canceled): // another one has begun meanwhile
+		s.mu.Lock()
+		hurry, done = s.hurry, s.done
+		s.mu.Unlock()
+		if hurry != nil {
+			hurry(ErrServerClosed)
+		}
+		<-done
 		return nil
 	}
 	return err
@@ -101,8 +113,9 @@ func (s *Server) offLoops() error {
 	return nil
 }
 
-// grace is what handlers that look at their context have to return, when that has ended, before they are counted as stuck.
-const grace = 100 * time.Millisecond
+// grace is how long a shutdown whose time is up waits for handlers and handshakes that have seen it, or are just returning, before it
+// counts them as stuck.
+const grace = 250 * time.Millisecond
 
 // await waits until no connection is left and no datagram in work, or aborts them when ctx ends.
 func (s *Server) await(ctx context.Context) error {
@@ -122,7 +135,7 @@ func (s *Server) await(ctx context.Context) error {
 	for range s.loops {
 		<-aborted
 	}
-	late.Handlers = s.pool.awaitQuiet(grace)
+	_, _, late.Handlers = s.pool.counts()
 	return late
 }
 
@@ -134,19 +147,23 @@ func (s *Server) finish(err error) error {
 	var late *ShutdownError
 	if !errors.As(err, &late) || late.Handlers == 0 {
 		s.pool.workers.Wait()
+	} else {
+		late.Handlers = s.pool.await(grace)
 	}
 	err = errors.Join(err, s.closePackets())
 	for _, l := range s.loops {
+		_ = l.ev.Post(l.end) // refused only by a loop that is closed, and these are ours to close
 		err = errors.Join(err, l.ev.Close())
 		for r := range l.refusals {
 			r.close()
 		}
-		for _, c := range l.queue.Close() {
-			l.cut = true
-			c.obey(c.commands) // a connection that had not arrived yet; nobody else runs on the loop
-		}
 	}
 	s.down.Wait()
+	if late == nil {
+		s.shaking.await(0)
+	} else {
+		late.Handlers += s.shaking.await(grace)
+	}
 	_, e := s.reserve.release()
 	err = errors.Join(err, e)
 	s.mu.Lock()
@@ -156,6 +173,18 @@ func (s *Server) finish(err error) error {
 		return nil // the context had ended, and there was nothing to wait for
 	}
 	return err
+}
+
+// end is the last thing that the loop does: it ends the connections that had not arrived yet.
+func (l *loop) end() {
+	l.cut = true
+	for _, c := range l.queue.Close() {
+		c.mu.Lock()
+		commands := c.commands
+		c.commands, c.place = 0, visited
+		c.mu.Unlock()
+		c.obey(commands)
+	}
 }
 
 // awaitEmpty reports whether there was none before ctx ended.

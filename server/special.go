@@ -97,7 +97,7 @@ func (c *Conn) isClient() bool {
 func (c *Conn) LocalAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == connClosed || c.ev.FD() < 0 {
+	if c.state == connClosed || c.ext != nil && c.ext.dial != nil || c.ev.FD() < 0 {
 		return nil
 	}
 	p, err := sock.LocalPeer(c.ev.FD())

@@ -69,8 +69,23 @@ func (s *Server) start() error {
 
 // run is a loop's life. It ends when the loop is closed.
 func (l *loop) run() {
-	defer l.srv.down.Done()
+	over := false
+	defer func() {
+		if !over { // a handler has called runtime.Goexit
+			if c := l.serving; c != nil {
+				l.serving = nil
+				c.mu.Lock()
+				c.place &^= visited
+				c.mu.Unlock()
+				c.abort(ErrPanic)
+			}
+			go l.run()
+			return
+		}
+		l.srv.down.Done()
+	}()
 	err := l.ev.RunForever(context.Background())
+	over = true
 	if err != nil && !errors.Is(err, event.ErrClosed) {
 		// The poller has failed, which it does not do. What depends on this loop cannot go on.
 		panic(fmt.Sprintf("server: loop %d: %v", l.index, err))

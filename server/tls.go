@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -64,6 +65,31 @@ type handshakes struct {
 	waiting []*Conn
 	watch   *time.Timer // runs while somebody waits
 	stopped bool
+	zero    chan struct{} // made by who waits for all of them
+}
+
+// await waits until none runs, for ever if patience is 0, and returns how many do.
+func (h *handshakes) await(patience time.Duration) int {
+	h.mu.Lock()
+	if len(h.running) == 0 {
+		h.mu.Unlock()
+		return 0
+	}
+	zero := make(chan struct{})
+	h.zero = zero
+	h.mu.Unlock()
+	var late <-chan time.Time
+	if patience > 0 {
+		late = time.After(patience)
+	}
+	select {
+	case <-zero:
+		return 0
+	case <-late:
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.running)
 }
 
 // stallPatience is many round trips, so that nobody who is only far away is cut off when everybody connects at once.
@@ -118,6 +144,10 @@ func (h *handshakes) next(c *Conn) *Conn {
 	defer h.mu.Unlock()
 	delete(h.running, c)
 	if len(h.waiting) == 0 {
+		if len(h.running) == 0 && h.zero != nil {
+			close(h.zero)
+			h.zero = nil
+		}
 		h.waiting = nil
 		return nil
 	}
@@ -133,7 +163,7 @@ func (c *Conn) shakeHands() {
 	c.ext.tls.started = true
 	s := c.loop.srv
 	if s.shaking.enter(c) {
-		s.down.Go(func() { s.shakeAll(c) })
+		go s.shakeAll(c)
 	}
 }
 
@@ -143,14 +173,34 @@ func (c *Conn) isShaking() bool { return c.flags&flagTLS != 0 && c.ext.tls.start
 // shakeAll shakes hands with c and then with those who wait.
 func (s *Server) shakeAll(c *Conn) {
 	for ; c != nil; c = s.shaking.next(c) {
-		t := c.ext.tls
-		err := t.conn.HandshakeContext(c.Context())
+		s.shake(c)
+	}
+}
+
+// shake shakes hands with c. The user's functions in the tls.Config may panic or call runtime.Goexit, as a handler may.
+func (s *Server) shake(c *Conn) {
+	t := c.ext.tls
+	err := ErrPanic
+	normal := false
+	defer func() {
+		if !normal {
+			if v := recover(); v != nil {
+				if s.OnPanic == nil {
+					panic(v)
+				}
+				s.OnPanic(c, v, debug.Stack())
+			} else {
+				go s.shakeAll(s.shaking.next(c))
+			}
+		}
 		t.pipe.finish(err)
 		c.mu.Lock()
 		tell := c.mark(cmdHandshaken)
 		c.mu.Unlock()
 		c.tell(tell)
-	}
+	}()
+	err = t.conn.HandshakeContext(c.Context())
+	normal = true
 }
 
 // handshaken goes on after the handshake.
@@ -168,8 +218,8 @@ func (c *Conn) handshaken() {
 	s.totals.handshakes.Add(1)
 	c.flags &^= flagHandshake | flagStuffed
 	c.flags |= flagMore // what has come behind the handshake
-	c.since = c.loop.now()
-	c.last = momentOf(c.since)
+	c.sinceNow()
+	c.last = momentOf(c.loop.now())
 	c.opened()
 }
 

@@ -25,6 +25,7 @@ type tlsPipe struct {
 	closed  bool
 	since   time.Time // Read waits from then on; zero if it does not
 	eof     bool
+	full    bool  // the loop reads no more until in is empty
 	err     error // of the handshake
 
 	records records // what has come. Loop only
@@ -59,6 +60,13 @@ func (p *tlsPipe) Read(b []byte) (int, error) {
 			return 0, io.EOF
 		case !p.shaking:
 			return 0, errWouldBlock
+		}
+		if p.full {
+			p.full = false
+			p.mu.Unlock()
+			p.c.poke()
+			p.mu.Lock()
+			continue
 		}
 		if p.since.IsZero() {
 			p.since = time.Now()
@@ -106,6 +114,7 @@ func (p *tlsPipe) feed(b []byte) (full bool) {
 	p.mu.Lock()
 	p.in = append(p.in, b...)
 	full = len(p.in) > maxHandshakeInput
+	p.full = full
 	p.mu.Unlock()
 	p.more.Broadcast()
 	return full
@@ -117,6 +126,13 @@ func (p *tlsPipe) feedEOF() {
 	p.eof = true
 	p.mu.Unlock()
 	p.more.Broadcast()
+}
+
+// hungry reports whether the handshake has taken all there was, and more may come.
+func (p *tlsPipe) hungry() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.full && !p.eof
 }
 
 func (p *tlsPipe) input() []byte {
