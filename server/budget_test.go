@@ -20,7 +20,7 @@ func TestAcceptsHaveABudget(t *testing.T) {
 	const budget, clients = 2, 20
 	inTurn, block := map[uint64]int{}, make(chan struct{})
 	p := newProbe(calls{})
-	p.calls.open = func(c *server.Conn) {
+	p.open = func(c *server.Conn) {
 		if len(inTurn) == 0 {
 			<-block
 		}
@@ -48,7 +48,7 @@ func TestReadsHaveABudget(t *testing.T) {
 		const budget = 64<<10 + 16<<10 // a read, and the record that TLS began with before it
 		inTurn, all := map[uint64]int{}, 0
 		p := newProbe(calls{})
-		p.calls.data = func(c *server.Conn, p []byte) (int, error) {
+		p.data = func(c *server.Conn, p []byte) (int, error) {
 			inTurn[turns(c)] += len(p)
 			all += len(p)
 			return len(p), nil

@@ -15,7 +15,7 @@ func TestEveryLimitIsOnByDefault(t *testing.T) {
 	for name, v := range map[string][2]int64{
 		"Workers": {int64(s.Workers), 8}, "Queue": {int64(s.Queue), 1024}, "AcceptBudget": {int64(s.AcceptBudget), 64}, "MaxInput": {int64(s.MaxInput), 64 << 10},
 		"MaxOutput": {int64(s.MaxOutput), 1 << 20}, "HighWater": {int64(s.HighWater), 1 << 18}, "LowWater": {int64(s.LowWater), 1 << 16},
-		"MaxBuffered": {int64(s.MaxBuffered), 1 << 30}, "MaxHandshakes": {int64(s.MaxHandshakes), 256},
+		"MaxBuffered": {s.MaxBuffered, 1 << 30}, "MaxHandshakes": {int64(s.MaxHandshakes), 256},
 		"IdleTimeout": {int64(s.limits.Idle), int64(10 * time.Minute)}, "WriteTimeout": {int64(s.limits.Write), int64(10 * time.Minute)},
 		"CloseTimeout": {int64(s.limits.Close), int64(5 * time.Second)}, "HandshakeTimeout": {int64(s.HandshakeTimeout), int64(10 * time.Second)},
 	} {

@@ -1,0 +1,464 @@
+package server_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// chaos is a round of TestNothingIsLostInChaos.
+type chaos struct {
+	t                                   *testing.T
+	srv                                 *server.Server
+	seed                                uint64
+	n                                   atomic.Uint64 // of random generators
+	peer                                string
+	away                                sync.WaitGroup // what acts later
+	open                                sync.Map       // *Conn -> state
+	handlers                            []server.Handler
+	pending                             atomic.Int64
+	opens, closes, dialled, failedDials atomic.Int64
+	abrupt                              bool
+	work                                sync.Map // *Conn -> *atomic.Int32
+}
+
+// r is a generator of its own for each use, so that a seed says most of what happens.
+func (k *chaos) r() *rand.Rand { return rand.New(rand.NewPCG(k.seed, k.n.Add(1))) }
+
+// outcome counts a call that has one outcome: accepted is told what the call returned, told what became of it.
+func (k *chaos) outcome() (told, accepted func(error)) {
+	var n atomic.Int32
+	k.pending.Add(1)
+	return func(error) {
+			if n.Add(1) != 1 {
+				k.t.Error("an outcome told twice")
+			}
+			k.pending.Add(-1)
+		}, func(err error) {
+			if err != nil {
+				if n.Add(1) != 1 {
+					k.t.Error("an outcome told and refused")
+				}
+				k.pending.Add(-1)
+			}
+		}
+}
+
+// act does something to c, or nothing.
+func (k *chaos) act(c *server.Conn, where string) {
+	r := k.r()
+	if r.IntN(3) > 0 {
+		return
+	}
+	switch r.IntN(22) {
+	case 0:
+		c.CloseWrite()
+	case 1:
+		c.CloseAfterFlush()
+	case 2:
+		if r.IntN(3) == 0 {
+			c.Abort()
+		}
+	case 3:
+		done, accepted := k.outcome()
+		accepted(c.Detach(func(nc net.Conn, rest []byte, err error) {
+			done(err)
+			if nc != nil {
+				nc.Close()
+			}
+		}))
+	case 4, 5:
+		c.PauseRead()
+		if r.IntN(2) == 0 {
+			k.away.Go(c.ResumeRead)
+		} else {
+			time.AfterFunc(time.Duration(r.IntN(20))*time.Millisecond, c.ResumeRead)
+		}
+	case 6, 7, 8:
+		c.SetHandler(k.handlers[r.IntN(len(k.handlers))])
+	case 9:
+		var cs []*server.Conn
+		for o := range k.srv.Conns() {
+			if len(cs) < 10 {
+				cs = append(cs, o)
+			}
+		}
+		k.pending.Add(int64(len(cs)))
+		refused := server.Broadcast(cs, make([]byte, r.IntN(5000)), func(*server.Conn, error) { k.pending.Add(-1) })
+		k.pending.Add(-int64(len(refused)))
+	case 10, 11:
+		done, accepted := k.outcome()
+		accepted(c.WriteOwned(make([]byte, r.IntN(100<<10)), done))
+	case 12:
+		done, accepted := k.outcome()
+		accepted(c.WriteNotify(make([]byte, r.IntN(10<<10)), done))
+	case 13:
+		if r.IntN(4) == 0 {
+			c.CloseRead()
+		}
+	case 14:
+		c.SetTimeouts(server.Timeouts{Idle: time.Duration(r.IntN(100)) * time.Millisecond, Write: time.Duration(r.IntN(100)) * time.Millisecond, Close: time.Duration(r.IntN(100)) * time.Millisecond})
+	case 15:
+		f, err := os.Open("/proc/self/exe")
+		if err == nil {
+			done, accepted := k.outcome()
+			err := c.SendFile(f, 0, int64(r.IntN(200<<10)), func(err error) { f.Close(); done(err) })
+			accepted(err)
+			if err != nil {
+				f.Close()
+			}
+		}
+	case 16:
+		c.LocalAddr()
+		c.RemoteAddr()
+		c.Stats()
+		c.TLS()
+		_ = c.Context().Err()
+	case 17:
+		if where != "other" || r.IntN(10) == 0 {
+			k.dial(r, c)
+		}
+	case 18:
+		if r.IntN(10) == 0 && where != "close" && where != "other" {
+			panic("chaos")
+		}
+	case 19:
+		if r.IntN(10) == 0 && where == "worker" {
+			runtime.Goexit()
+		}
+	}
+}
+
+// echoPeer is somebody to dial, who speaks TLS or not, as he likes, and not for long.
+func echoPeer(t *testing.T) string {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	var all sync.WaitGroup
+	t.Cleanup(func() {
+		_ = ln.Close()
+		all.Wait()
+	})
+	all.Go(func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				_ = nc.SetDeadline(time.Now().Add(200 * time.Millisecond))
+				if rand.IntN(2) == 0 {
+					nc = tls.Server(nc, serverTLS())
+				}
+				_, _ = io.Copy(nc, nc)
+				_ = nc.Close()
+			})
+		}
+	})
+	return ln.Addr().String()
+}
+
+// dial connects to the peer, or to nobody.
+func (k *chaos) dial(r *rand.Rand, near *server.Conn) {
+	o := server.DialOptions{Handler: k.handlers[r.IntN(len(k.handlers))], Timeout: time.Duration(1+r.IntN(300)) * time.Millisecond}
+	if r.IntN(2) == 0 {
+		o.TLS = clientTLS()
+	}
+	if r.IntN(2) == 0 {
+		o.Near = near
+	}
+	addr := k.peer
+	if r.IntN(3) == 0 {
+		_, p, _ := net.SplitHostPort(addr)
+		addr = "localhost:" + p
+	} else if r.IntN(4) == 0 {
+		addr = "127.0.0.1:1"
+	}
+	c, err := k.srv.Dial("tcp", addr, o)
+	if err == nil {
+		k.dialled.Add(1)
+		for range r.IntN(4) {
+			k.act(c, "other")
+		}
+	}
+}
+
+// chaosHandler answers lines on the loop.
+type chaosHandler struct{ k *chaos }
+
+func (h chaosHandler) Open(c *server.Conn) {
+	h.k.opens.Add(1)
+	if _, dup := h.k.open.LoadOrStore(c, "open"); dup {
+		h.k.t.Error("Open twice or after Close")
+	}
+	h.k.act(c, "open")
+}
+func (h chaosHandler) Data(c *server.Conn, p []byte) (int, error) {
+	if v, ok := h.k.work.Load(c); ok && v.(*atomic.Int32).Load() > 0 {
+		h.k.t.Error("Data while a worker has a request")
+	}
+	if v, _ := h.k.open.Load(c); v != "open" {
+		h.k.t.Errorf("Data in state %v", v)
+	}
+	i := bytes.IndexByte(p, '\n')
+	if i < 0 {
+		return 0, nil
+	}
+	if _, err := c.Write(p[:i+1]); errors.Is(err, server.ErrFull) {
+		c.PauseRead()
+		time.AfterFunc(2*time.Millisecond, c.ResumeRead)
+		return 0, nil
+	}
+	h.k.act(c, "data")
+	return i + 1, nil
+}
+func (h chaosHandler) Close(c *server.Conn, reason error) {
+	if v, ok := h.k.work.Load(c); ok && v.(*atomic.Int32).Load() > 0 && !h.k.abrupt {
+		h.k.t.Error("Close while a worker has a request")
+	}
+	v, loaded := h.k.open.Swap(c, "closed")
+	if v == "closed" {
+		h.k.t.Error("Close twice")
+	}
+	if !loaded {
+		h.k.failedDials.Add(1)
+	}
+	h.k.closes.Add(1)
+	h.k.act(c, "close")
+}
+
+// chaosEOF goes on at the peer's end, and hears of the marks.
+type chaosEOF struct{ chaosHandler }
+
+func (h chaosEOF) EOF(c *server.Conn)       { h.k.act(c, "eof"); c.CloseAfterFlush() }
+func (h chaosEOF) HighWater(c *server.Conn) { h.k.act(c, "high") }
+func (h chaosEOF) LowWater(c *server.Conn)  { h.k.act(c, "low") }
+
+// dispatcher answers n requests of a connection at once.
+func (k *chaos) dispatcher(n int) *server.Dispatcher {
+	return &server.Dispatcher{Framing: framing.Split(bufio.ScanLines, 64<<10), Concurrent: n, Opened: chaosHandler{k}.Open, Closed: chaosHandler{k}.Close,
+		Serve: func(w *server.Reply, m []byte) {
+			c := w.Conn()
+			v, _ := k.work.LoadOrStore(c, new(atomic.Int32))
+			cnt := v.(*atomic.Int32)
+			if got := cnt.Add(1); int(got) > map[bool]int{true: 4, false: 1}[n > 1] {
+				k.t.Errorf("%d handlers of a connection, %d allowed", got, n)
+			}
+			defer cnt.Add(-1)
+			before := string(m)
+			r := k.r()
+			if r.IntN(4) == 0 {
+				time.Sleep(time.Duration(r.IntN(1000)) * time.Microsecond)
+			}
+			k.act(c, "worker")
+			w.Write(m)
+			if r.IntN(4) == 0 {
+				w.Write(make([]byte, r.IntN(60<<10)))
+			}
+			if r.IntN(4) == 0 {
+				w.Flush()
+				k.act(c, "worker")
+			}
+			w.WriteString("\n")
+			if string(m) != before {
+				k.t.Error("a message has changed")
+			}
+		}}
+}
+
+// client is one client after the other, none of them a good one.
+func (k *chaos) client(addr net.Addr, useTLS bool, stop chan struct{}) {
+	r := k.r()
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		nc, err := net.Dial(addr.Network(), addr.String())
+		if err != nil {
+			return
+		}
+		rawc := nc.(*net.TCPConn)
+		if useTLS && r.IntN(20) > 0 {
+			nc = tls.Client(nc, clientTLS())
+		}
+		nc.SetDeadline(time.Now().Add(time.Duration(50+r.IntN(400)) * time.Millisecond))
+		done := make(chan struct{})
+		go func() { defer close(done); io.Copy(io.Discard, nc) }()
+		for range r.IntN(30) {
+			var b []byte
+			for range 1 + r.IntN(20) {
+				b = append(b, bytes.Repeat([]byte{'a' + byte(r.IntN(26))}, r.IntN(300))...)
+				b = append(b, '\n')
+			}
+			if r.IntN(5) == 0 {
+				b = b[:r.IntN(len(b)+1)]
+			}
+			if _, err := nc.Write(b); err != nil {
+				break
+			}
+			if r.IntN(3) == 0 {
+				time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond)
+			}
+		}
+		switch r.IntN(4) {
+		case 0:
+			rawc.SetLinger(0)
+		case 1:
+			if h, ok := nc.(halfCloser); ok {
+				h.CloseWrite()
+			}
+			<-done
+		case 2:
+			select {
+			case <-done:
+			case <-stop:
+			}
+		}
+		rawc.Close()
+		<-done
+	}
+}
+
+// TestNothingIsLostInChaos calls everything from everywhere, while clients come, go, stop reading and send nonsense, handlers panic,
+// files and dials fail, and the server ends in one of three ways. Each connection has one Open and one Close in order, each write
+// one outcome, no two requests of a connection run at once unless they may, and nothing is left. EVMQ_SOAK sets how long, and
+// EVMQ_SEED repeats a round.
+func TestNothingIsLostInChaos(t *testing.T) {
+	length := 2 * time.Second
+	if v := os.Getenv("EVMQ_SOAK"); v != "" {
+		var err error
+		length, err = time.ParseDuration(v)
+		must(t, err)
+	}
+	seed := rand.Uint64()
+	if v := os.Getenv("EVMQ_SEED"); v != "" {
+		var err error
+		seed, err = strconv.ParseUint(v, 10, 64)
+		must(t, err)
+	}
+	peer := echoPeer(t)
+	for end := time.Now().Add(length); time.Now().Before(end) && !t.Failed(); seed++ {
+		chaosRound(t, seed, peer)
+	}
+}
+
+// chaosRound is one server's life.
+func chaosRound(t *testing.T, seed uint64, peer string) {
+	k := &chaos{t: t, seed: seed, peer: peer}
+	r := k.r()
+	k.handlers = []server.Handler{chaosHandler{k}, chaosEOF{chaosHandler{k}}, k.dispatcher(1), k.dispatcher(1), k.dispatcher(2), k.dispatcher(4)}
+	srv := &server.Server{Loops: 1 + r.IntN(2), Workers: 1 + r.IntN(4), Queue: 1 + r.IntN(8), WhenFull: server.FullPolicy(r.IntN(3)),
+		MaxOutput: 1 << (12 + r.IntN(8)), MaxInput: 64 << 10, CloseTimeout: time.Duration(50+r.IntN(300)) * time.Millisecond,
+		IdleTimeout: time.Duration(50+r.IntN(500)) * time.Millisecond, HandshakeTimeout: 300 * time.Millisecond, MaxHandshakes: 1 + r.IntN(4), WriteTimeout: 300 * time.Millisecond,
+		Logger: slog.New(slog.DiscardHandler), OnPanic: func(c *server.Conn, v any, stack []byte) {
+			if v != "chaos" {
+				t.Errorf("panic: %v\n%s", v, stack)
+			}
+		}, Handler: k.handlers[0]}
+	useTLS := r.IntN(2) == 0
+	if useTLS {
+		srv.TLS = serverTLS()
+	}
+	if r.IntN(3) == 0 {
+		srv.ReadLimit = server.RateLimit{BytesPerSecond: float64(100<<10 + r.IntN(1<<20))}
+	}
+	if r.IntN(3) == 0 {
+		srv.WriteLimit = server.RateLimit{BytesPerSecond: float64(100<<10 + r.IntN(1<<20))}
+	}
+	if r.IntN(3) == 0 {
+		srv.MaxConns = 8
+	}
+	k.srv = srv
+	var addrs []net.Addr
+	for _, h := range k.handlers {
+		ln, err := srv.ListenHandler("tcp", "127.0.0.1:0", h)
+		must(t, err)
+		addrs = append(addrs, ln.Addr())
+	}
+	stop := make(chan struct{})
+	var wg, others sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() { k.client(addrs[i%len(addrs)], useTLS, stop) })
+	}
+	for range 2 {
+		others.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				for c := range srv.Conns() {
+					k.act(c, "other")
+				}
+				k.dial(k.r(), nil)
+				time.Sleep(time.Duration(1+k.r().IntN(3)) * time.Millisecond)
+			}
+		})
+	}
+	time.Sleep(time.Duration(100+r.IntN(400)) * time.Millisecond)
+	began := time.Now()
+	var err error
+	k.abrupt = false
+	what := r.IntN(3)
+	switch what {
+	case 0:
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		err = srv.Shutdown(ctx)
+		cancel()
+		if err != nil {
+			st := srv.Stats()
+			st.Loops = nil
+			t.Errorf("seed %d: Shutdown after %v: %v; %+v", seed, time.Since(began), err, st)
+		}
+	case 1:
+		k.abrupt = true
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(30))*time.Millisecond)
+		err = srv.Shutdown(ctx)
+		cancel()
+	case 2:
+		k.abrupt = true
+		done := make(chan error, 1)
+		go func() { done <- srv.Shutdown(context.Background()) }()
+		time.Sleep(time.Duration(r.IntN(30)) * time.Millisecond)
+		err = srv.Close()
+		<-done
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("seed %d: way %d took %v", seed, what, d)
+	}
+	close(stop)
+	wg.Wait()
+	others.Wait()
+	var late *server.ShutdownError
+	if errors.As(err, &late) && late.Handlers > 0 || what == 2 {
+		time.Sleep(100 * time.Millisecond)
+	}
+	st := srv.Stats()
+	st.Loops = nil
+	if st.Buffered != 0 || st.Conns != 0 || st.Opened != uint64(k.opens.Load()) || st.Opened != st.Closed || k.pending.Load() != 0 {
+		t.Errorf("seed %d way %d (%v): opens %d closes %d failed dials %d pending %d %+v", seed, what, err, k.opens.Load(), k.closes.Load(), k.failedDials.Load(), k.pending.Load(), st)
+	}
+	for c, v := range k.open.Range {
+		if v == "open" {
+			t.Errorf("seed %d: no Close of %v", seed, c.(*server.Conn).ID())
+		}
+	}
+}

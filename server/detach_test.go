@@ -1,0 +1,48 @@
+package server_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestNothingIsReadAfterDetach, not even after ResumeRead: the bytes are the new owner's.
+func TestNothingIsReadAfterDetach(t *testing.T) {
+	var late atomic.Int32
+	var detaching atomic.Bool
+	p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+		if detaching.Load() {
+			late.Add(int32(len(p)))
+		}
+		return len(p), nil
+	}})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, Socket: tight(), MaxOutput: 16 << 20, HighWater: 15 << 20, LowWater: 14 << 20})
+	c, nc := p.connect(t, s)
+	c.PauseRead()
+	_, err := c.Write(make([]byte, 8<<20))
+	must(t, err)
+	detaching.Store(true)
+	got := make(chan []byte, 1)
+	must(t, c.Detach(func(nc net.Conn, rest []byte, err error) {
+		if err == nil {
+			b := make([]byte, 100)
+			nc.SetReadDeadline(time.Now().Add(patience))
+			n, _ := nc.Read(b)
+			rest = append(rest, b[:n]...)
+			nc.Close()
+		}
+		got <- rest
+	}))
+	c.ResumeRead()
+	send(t, nc, "hello")
+	time.Sleep(50 * time.Millisecond)
+	io.CopyN(io.Discard, nc, 8<<20)
+	if rest := await(t, got, "Detach"); !bytes.Equal(rest, []byte("hello")) || late.Load() > 0 {
+		t.Errorf("rest is %q, Data was given %d bytes", rest, late.Load())
+	}
+}

@@ -1,0 +1,214 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestADetachDuringADialWaitsForIt: what is handed out is connected, and Open was called.
+func TestADetachDuringADialWaitsForIt(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		c, err := s.Dial("tcp", net.JoinHostPort(host, port), server.DialOptions{})
+		must(t, err)
+		got := make(chan error, 1)
+		must(t, c.Detach(func(nc net.Conn, rest []byte, err error) {
+			if nc != nil {
+				_, err = nc.Write([]byte("x"))
+				nc.Close()
+			}
+			got <- err
+		}))
+		must(t, await(t, got, "detach"))
+		await(t, p.closed, "Close")
+		if len(p.opened) != 1 {
+			t.Errorf("%s: Open called %d times", host, len(p.opened))
+		} else {
+			<-p.opened
+		}
+	}
+}
+
+// TestMuchOutputBeforeAHandshakeDoesNotStopIt, though it is above the high-water mark.
+func TestMuchOutputBeforeAHandshakeDoesNotStopIt(t *testing.T) {
+	got := make(chan int, 1)
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS())
+	must(t, err)
+	defer ln.Close()
+	go func() {
+		nc, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		b, _ := io.ReadAll(nc)
+		got <- len(b)
+		nc.Close()
+	}()
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	c, err := s.Dial("tcp", ln.Addr().String(), server.DialOptions{TLS: clientTLS()})
+	must(t, err)
+	_, err = c.Write(noise(300 << 10))
+	must(t, err)
+	select {
+	case <-p.opened:
+	case err := <-p.closed:
+		t.Fatal("closed without Open: ", err)
+	}
+	c.CloseAfterFlush()
+	if n := await(t, got, "all"); n != 300<<10 {
+		t.Errorf("%d bytes", n)
+	}
+	if err := await(t, p.closed, "Close"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAPauseDuringAHandshakeDoesNotStopIt: it is the handler that is paused.
+func TestAPauseDuringAHandshakeDoesNotStopIt(t *testing.T) {
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS())
+	must(t, err)
+	defer ln.Close()
+	go func() {
+		nc, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, nc)
+		nc.Close()
+	}()
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	c, err := s.Dial("tcp", ln.Addr().String(), server.DialOptions{TLS: clientTLS()})
+	must(t, err)
+	c.PauseRead()
+	select {
+	case <-p.opened:
+	case err := <-p.closed:
+		t.Fatal("closed without Open: ", err)
+	}
+}
+
+// TestACloseWriteDuringADialWaitsForIt, whatever it is that the dial waits for.
+func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
+	for _, kind := range []string{"literal", "name", "tls"} {
+		t.Run(kind, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			must(t, err)
+			defer ln.Close()
+			if kind == "tls" {
+				ln = tls.NewListener(ln, serverTLS())
+			}
+			go func() {
+				for {
+					nc, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					io.Copy(io.Discard, nc)
+					nc.Write([]byte("bye"))
+					nc.Close()
+				}
+			}()
+			p := newProbe(calls{})
+			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+			o := server.DialOptions{}
+			if kind == "tls" {
+				o.TLS = clientTLS()
+			}
+			_, port, _ := net.SplitHostPort(ln.Addr().String())
+			host := "127.0.0.1"
+			if kind == "name" {
+				host = "localhost"
+			}
+			c, err := s.Dial("tcp", net.JoinHostPort(host, port), o)
+			must(t, err)
+			must(t, c.CloseWrite())
+			select {
+			case <-p.opened:
+			case err := <-p.closed:
+				t.Fatal("closed without Open: ", err)
+			}
+			if err := await(t, p.closed, "Close"); err != nil && err != io.EOF {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestLocalAddrDuringADial may be asked for by any goroutine.
+func TestLocalAddrDuringADial(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer ln.Close()
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	for range 20 {
+		c, err := s.Dial("tcp", ln.Addr().String(), server.DialOptions{})
+		must(t, err)
+		for len(p.opened) == 0 {
+			_ = c.LocalAddr()
+			_ = c.ID()
+		}
+		<-p.opened
+		c.Abort()
+	}
+}
+
+// TestWhatWasWrittenBeforeACloseDuringADialIsSent: Close is told nil only when all is flushed.
+func TestWhatWasWrittenBeforeACloseDuringADialIsSent(t *testing.T) {
+	for _, kind := range []string{"literal", "name", "tls"} {
+		t.Run(kind, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			must(t, err)
+			defer ln.Close()
+			if kind == "tls" {
+				ln = tls.NewListener(ln, serverTLS())
+			}
+			got := make(chan string, 1)
+			go func() {
+				nc, err := ln.Accept()
+				if err == nil {
+					b, _ := io.ReadAll(nc)
+					nc.Close()
+					got <- string(b)
+				}
+			}()
+			p := newProbe(calls{})
+			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+			o := server.DialOptions{}
+			if kind == "tls" {
+				o.TLS = clientTLS()
+			}
+			_, port, _ := net.SplitHostPort(ln.Addr().String())
+			host := map[bool]string{true: "localhost", false: "127.0.0.1"}[kind == "name"]
+			c, err := s.Dial("tcp", net.JoinHostPort(host, port), o)
+			must(t, err)
+			told := make(chan error, 1)
+			must(t, c.WriteNotify([]byte("message"), func(err error) { told <- err }))
+			c.CloseAfterFlush()
+			reason := await(t, p.closed, "Close")
+			if err := <-told; reason == nil && err != nil {
+				t.Errorf("closed with nil, which says that all was flushed, and the write: %v", err)
+			}
+			select {
+			case b := <-got:
+				if b != "message" {
+					t.Errorf("the peer has %q", b)
+				}
+			case <-time.After(patience):
+				t.Error("the peer has nothing")
+			}
+		})
+	}
+}
