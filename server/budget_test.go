@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,13 +28,15 @@ func TestAcceptsHaveABudget(t *testing.T) {
 		inTurn[turns(c)]++
 	}
 	s := start(t, rig{"tcp", false, 1}, &server.Server{AcceptBudget: budget, Handler: p})
+	var all []net.Conn
 	for range clients {
-		s.dialPlain(t)
+		all = append(all, s.dialPlain(t))
 	}
 	close(block) // they are all in the kernel's queue
 	for range clients {
 		await(t, p.opened, "Open")
 	}
+	hangUp(all...)
 	s.shutdown(t)
 	for turn, n := range inTurn {
 		if n > budget {

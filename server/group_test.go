@@ -12,7 +12,7 @@ import (
 
 // TestAGroupIsSharedOut: of connections that all want more than there is, none goes without for long.
 func TestAGroupIsSharedOut(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	for _, r := range []rig{{"tcp", false, 3}, {"tcp", true, 3}} {
 		const clients = 8
 		for _, way := range []string{"read", "write"} {
 			limit := server.RateLimit{BytesPerSecond: 400_000, Burst: 20_000}
@@ -50,7 +50,7 @@ func TestAGroupIsSharedOut(t *testing.T) {
 			}
 			must(t, s.Close())
 		}
-	})
+	}
 }
 
 // TestALargeBurstIsNoOverflow.

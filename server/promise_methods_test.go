@@ -146,14 +146,14 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 			}
 			return nil
 		},
-		"Server.Conn":  func(c *server.Conn) error { s.Server.Conn(c.ID()); return nil },
-		"Server.Conns": func(*server.Conn) error { _ = slices.Collect(s.Server.Conns()); return nil },
+		"Server.Conn":  func(c *server.Conn) error { s.Conn(c.ID()); return nil },
+		"Server.Conns": func(*server.Conn) error { _ = slices.Collect(s.Conns()); return nil },
 		"Server.Dial": func(c *server.Conn) error {
-			_, err := s.Server.Dial(s.addr.Network(), s.addr.String(), server.DialOptions{Near: c, Handler: calls{}, Timeout: time.Second})
+			_, err := s.Dial(s.addr.Network(), s.addr.String(), server.DialOptions{Near: c, Handler: calls{}, Timeout: time.Second})
 			return err
 		},
-		"Server.Start": func(*server.Conn) error { return s.Server.Start() },
-		"Server.Stats": func(*server.Conn) error { s.Server.Stats(); return nil },
+		"Server.Start": func(*server.Conn) error { return s.Start() },
+		"Server.Stats": func(*server.Conn) error { s.Stats(); return nil },
 	}
 }
 
@@ -167,25 +167,25 @@ func (s *stage) waiting() map[string]func() error {
 	}
 	return map[string]func() error{
 		"Listener.Wait":         func() error { return s.listener.Wait() },
-		"Server.Listen":         func() error { return open(s.Server.Listen("tcp", "127.0.0.1:0")) },
-		"Server.ListenHandler":  func() error { return open(s.Server.ListenHandler("tcp", "127.0.0.1:0", calls{})) },
-		"Server.ListenAndServe": func() error { return s.Server.ListenAndServe("tcp", "127.0.0.1:0") },
+		"Server.Listen":         func() error { return open(s.Listen("tcp", "127.0.0.1:0")) },
+		"Server.ListenHandler":  func() error { return open(s.ListenHandler("tcp", "127.0.0.1:0", calls{})) },
+		"Server.ListenAndServe": func() error { return s.ListenAndServe("tcp", "127.0.0.1:0") },
 		"Server.Serve": func() error {
 			inner, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				return err
 			}
-			return s.Server.Serve(inner)
+			return s.Serve(inner)
 		},
 		"Server.ListenPacket": func() error {
-			pc, err := s.Server.ListenPacket("udp", "127.0.0.1:0", func(*server.PacketConn, []byte, netip.AddrPort) {})
+			pc, err := s.ListenPacket("udp", "127.0.0.1:0", func(*server.PacketConn, []byte, netip.AddrPort) {})
 			if err != nil {
 				return err
 			}
 			return pc.Close()
 		},
-		"Server.Shutdown": func() error { return s.Server.Shutdown(endedContext(context.Canceled)) },
-		"Server.Close":    func() error { return s.Server.Close() },
+		"Server.Shutdown": func() error { return s.Shutdown(endedContext(context.Canceled)) },
+		"Server.Close":    func() error { return s.Close() },
 	}
 }
 
@@ -242,9 +242,9 @@ func TestAnyMethodFromAnywhere(t *testing.T) {
 		srv := &server.Server{CloseTimeout: 20 * time.Millisecond, WriteTimeout: time.Second, Workers: 3, HighWater: 10_000}
 		srv.Handler = calls{open: func(c *server.Conn) { s.met(c); _ = c.SetHandler(s.handler(rand.IntN(3))) }}
 		s.running = start(t, r, srv)
-		s.listener, err = s.Server.Listen("tcp", "127.0.0.1:0")
+		s.listener, err = s.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
-		s.packets, err = s.Server.ListenPacket("udp", "127.0.0.1:0", func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
+		s.packets, err = s.ListenPacket("udp", "127.0.0.1:0", func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 			<-s.ready
 			s.call(s.any())
 		})

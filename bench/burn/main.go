@@ -69,7 +69,7 @@ func measure(burning, rate int, length time.Duration, procs string) (waits []tim
 		if err != nil {
 			return nil, err
 		}
-		defer nc.Close()
+		defer func() { _ = nc.Close() }()
 		if _, err := nc.Write([]byte("burn\n")); err != nil {
 			return nil, err
 		}
@@ -81,7 +81,7 @@ func measure(burning, rate int, length time.Duration, procs string) (waits []tim
 	if err != nil {
 		return nil, err
 	}
-	defer nc.Close()
+	defer func() { _ = nc.Close() }()
 	n := int(length.Seconds() * float64(rate))
 	due := func(i int) time.Duration { return time.Duration(i) * time.Second / time.Duration(rate) }
 	start := time.Now()

@@ -129,7 +129,7 @@ func converse(addr string, p plan, n *atomic.Int64, stop *atomic.Bool) error {
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
+	defer func() { _ = nc.Close() }()
 	buf := make([]byte, p.length)
 	for first := true; !stop.Load() && (first || !p.handshakes); first = false {
 		if _, err := nc.Write(buf); err != nil {
@@ -189,7 +189,7 @@ func serveNet(config *tls.Config) error {
 }
 
 func echo(nc net.Conn) {
-	defer nc.Close()
+	defer func() { _ = nc.Close() }()
 	buf := make([]byte, 4096)
 	for {
 		n, err := nc.Read(buf)
