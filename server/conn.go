@@ -268,7 +268,9 @@ func (c *Conn) isFresh() bool {
 	return true
 }
 
-// Context ends with the connection, and at the latest with Shutdown's deadline or Close. Any goroutine.
+// Context ends with the connection, and at the latest with Shutdown's deadline or Close. A client that only closes its sending half,
+// as it also does when it leaves, still has its answers coming: a reset ends the connection, or a write that fails. Any
+// goroutine.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -80,7 +80,8 @@ type Server struct {
 	Queue int
 	// WhenFull is what becomes of the request that finds Queue full.
 	WhenFull FullPolicy
-	// BusyText answers what is refused, a request or a connection. "" means DefaultBusyText.
+	// BusyText answers what is refused, a request or a connection; a connection that would speak TLS gets an alert instead. "" means
+	// DefaultBusyText.
 	BusyText string
 
 	// MaxConns bounds the open connections of the server. 0 means what the process's limit of descriptors allows, less a
@@ -97,7 +98,9 @@ type Server struct {
 	// HighWater and LowWater: a connection that holds HighWater bytes of output is not read from until it holds no more
 	// than LowWater. 0 means a quarter of MaxOutput, and a quarter of HighWater.
 	HighWater, LowWater int
-	// MaxBuffered is MaxOutput for the whole server, input that is kept included. 0 means DefaultMaxBuffered.
+	// MaxBuffered is what the whole server may hold: output, input that is kept, and requests at the workers. Above it writes are refused
+	// with ErrFull, and connections that send more, or have not taken their last answer when the next one is there, are
+	// closed with ErrOverload. A single write may pass it by its own length. 0 means DefaultMaxBuffered.
 	MaxBuffered int64
 
 	// IdleTimeout closes a connection on which no byte has moved for so long and no request is in work. 0 means
@@ -120,7 +123,8 @@ type Server struct {
 	// HandshakeTimeout bounds a PROXY header and a TLS handshake together, from accept on. 0 means DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// MaxHandshakes bounds how many TLS handshakes run at once, each on a goroutine from when its ClientHello is complete;
-	// others wait. 0 means DefaultMaxHandshakes.
+	// others wait. While they do, a client that is silent for a second in the middle of its handshake is closed with
+	// ErrHandshake. 0 means DefaultMaxHandshakes.
 	MaxHandshakes int
 
 	// ProxyProtocol makes every connection begin with a PROXY header of version 1 or 2; its address becomes RemoteAddr.

@@ -9,7 +9,7 @@ import (
 )
 
 // Shutdown ends the server in order: it stops accepting, lets the requests in work and those already read end, flushes, closes the
-// connections (with ErrServerClosed) and returns when every goroutine and descriptor of the server is gone. When ctx ends
+// connections (with ErrServerClosed; one whose client does not close in turn is waited for until CloseTimeout) and returns when every goroutine and descriptor of the server is gone. When ctx ends
 // first, it aborts the connections that are left, and returns a *ShutdownError with ctx's cause and the number of handlers
 // that still run, for which nobody can wait. Further calls wait for the first; a Close ends the waiting. On
 // one of the loops it is event.ErrOnLoop, and nothing is done; in a handler on a worker it would wait for itself until ctx
@@ -68,7 +68,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the server at once: connections are aborted, and so is what is not written. Like a Shutdown whose context has
-// ended, but for the error; a Shutdown that is under way ends like that, too. May block; not in a callback.
+// ended, but the error is nil unless handlers still run; a Shutdown that is under way ends like that, too. May block; not in a callback.
 func (s *Server) Close() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -55,7 +55,8 @@ func main() {
 	chat := server.Dispatch(bufio.ScanLines, r.line)
 	chat.Opened = func(c *server.Conn) { _, _ = c.WriteString("* your name?\n") } // fails only if the client is gone
 	chat.Closed = r.closed
-	srv := &server.Server{Handler: chat, MaxOutput: *buffer}
+	srv := &server.Server{Handler: chat, MaxOutput: *buffer,
+		ReadLimit: server.RateLimit{BytesPerSecond: 8 << 10}} // who pastes a book must not fill the others' buffers
 	ln, err := srv.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal(err)

@@ -57,7 +57,7 @@ func main() {
 			}
 		},
 	}
-	srv := &server.Server{Handler: s.commands, IdleTimeout: 5 * time.Minute}
+	srv := &server.Server{Handler: s.commands, IdleTimeout: 5 * time.Minute, MaxBuffered: 256 << 20}
 	ln, err := srv.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal(err)
