@@ -62,7 +62,7 @@ func TestChatWantsAGoodNameThatNobodyHas(t *testing.T) {
 // TestChatHasOneOrderForAll lets several members talk at once; all hear the same.
 func TestChatHasOneOrderForAll(t *testing.T) {
 	const members, each = 4, 50
-	p, addr := listening(t, build(t, "chat"), "-buffer", "1000000")
+	p, addr := listening(t, build(t, "chat"), "-buffer", "1000000", "-rate", "0")
 	var all []*client
 	for i := range members {
 		all = append(all, join(t, addr, fmt.Sprint("m", i), all...))
@@ -105,7 +105,7 @@ func TestChatHasOneOrderForAll(t *testing.T) {
 
 // TestChatDropsWhoDoesNotRead has one member that never reads, and two that hear each line before the next is said.
 func TestChatDropsWhoDoesNotRead(t *testing.T) {
-	p, addr := listening(t, build(t, "chat"))
+	p, addr := listening(t, build(t, "chat"), "-rate", "0")
 	ann := join(t, addr, "ann")
 	bob := join(t, addr, "bob", ann)
 	slow := dialSlowly(t, addr)

@@ -47,6 +47,7 @@ type room struct {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:7000", "address to listen on")
 	buffer := flag.Int("buffer", 64<<10, "bytes that a member may leave unread in the server")
+	rate := flag.Float64("rate", 8<<10, "bytes a second that a member may say, 0 for any number")
 	flag.Parse()
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
@@ -56,7 +57,7 @@ func main() {
 	chat.Opened = func(c *server.Conn) { _, _ = c.WriteString("* your name?\n") } // fails only if the client is gone
 	chat.Closed = r.closed
 	srv := &server.Server{Handler: chat, MaxOutput: *buffer,
-		ReadLimit: server.RateLimit{BytesPerSecond: 8 << 10}} // who pastes a book must not fill the others' buffers
+		ReadLimit: server.RateLimit{BytesPerSecond: *rate}} // who pastes a book must not fill the others' buffers
 	ln, err := srv.Listen("tcp", *addr)
 	if err != nil {
 		log.Fatal(err)
