@@ -22,12 +22,11 @@ func ask(addr net.Addr, text string) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer func() { _ = nc.Close() }()
 	if _, err = io.WriteString(nc, text); err == nil {
 		err = nc.(*net.TCPConn).CloseWrite()
 	}
 	answer, e := io.ReadAll(nc)
-	if err = errors.Join(err, e); err != nil {
+	if err = errors.Join(err, e, nc.Close()); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("%q\n", answer)

@@ -71,18 +71,22 @@ func (s *Server) start() error {
 func (l *loop) run() {
 	over := false
 	defer func() {
-		if !over { // a handler has called runtime.Goexit
-			if c := l.serving; c != nil {
-				l.serving = nil
-				c.mu.Lock()
-				c.place &^= visited
-				c.mu.Unlock()
-				c.abort(ErrPanic)
-			}
-			go l.run()
+		if v := recover(); v != nil {
+			panic(v)
+		}
+		if over {
+			l.srv.down.Done()
 			return
 		}
-		l.srv.down.Done()
+		// A handler has called runtime.Goexit. Its connection ends, and the loop goes on.
+		if c := l.serving; c != nil {
+			l.serving = nil
+			c.mu.Lock()
+			c.place &^= visited
+			c.mu.Unlock()
+			c.abort(ErrPanic)
+		}
+		go l.run()
 	}()
 	err := l.ev.RunForever(context.Background())
 	over = true

@@ -7,6 +7,8 @@
 // nothing of connections but a name, the ID, which it may keep as long as it likes: a name whose connection is gone finds nothing, and never
 // the stranger that has its descriptor now.
 //
+// A client that closes its sending half has left: it is closed, and hears no more.
+//
 //	after 50ms TEXT    says TEXT later, by a timer
 //	job TEXT           says TEXT when the work is done, which happens elsewhere; -work is how long it takes
 package main
