@@ -244,6 +244,7 @@ func (c *Conn) tellEnd() {
 	}
 	c.flags |= flagBuried
 	l := c.loop
+	defer l.srv.open.leave() // after runtime.Goexit, too
 	l.srv.totals.add(c)
 	c.mu.Lock()
 	reason, h := c.reasonLocked(), c.handlerLocked()
@@ -256,7 +257,6 @@ func (c *Conn) tellEnd() {
 	} else if f := l.srv.OnReject; f != nil {
 		c.guard(func() { f(c, reason) })
 	}
-	l.srv.open.leave()
 }
 
 // guard calls the user's fn, and isolates its panic where the server is to survive that.

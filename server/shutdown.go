@@ -127,10 +127,20 @@ func (s *Server) await(ctx context.Context) error {
 	// Each loop aborts its own, in a turn; that waits for nobody.
 	aborted := make(chan struct{}, len(s.loops))
 	for _, l := range s.loops {
-		_ = l.ev.Post(func() {
+		var abort func()
+		abort = func() {
+			all := false
+			defer func() {
+				if all {
+					aborted <- struct{}{}
+				} else { // a handler has called runtime.Goexit: the rest in another turn
+					_ = l.ev.Post(abort)
+				}
+			}()
 			l.abortAll()
-			aborted <- struct{}{}
-		})
+			all = true
+		}
+		_ = l.ev.Post(abort)
 	}
 	for range s.loops {
 		<-aborted
