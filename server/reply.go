@@ -126,14 +126,14 @@ func (r *Reply) send(p []byte, hold bool) error {
 	}
 }
 
-// put appends p to what goes to the kernel. When the whole server holds too much, it ends the connection instead, if that has not
-// taken what it was given before; a peer that reads has its answer. Under c.mu; who calls tells the loop.
+// put appends p to what goes to the kernel. When the whole server holds too much, it ends the connection instead, but for a small
+// answer to a peer that has taken all before. Under c.mu; who calls tells the loop.
 func (r *Reply) put(p []byte) {
 	c := r.c
 	s := c.loop.srv
 	switch {
 	case len(p) == 0 || c.state == connClosed:
-	case s.buffered.Load() >= s.MaxBuffered && c.held() > 0:
+	case s.buffered.Load() >= s.MaxBuffered && (c.held() > 0 || len(p) > replyBuffer):
 		c.state = connClosed
 		c.setReason(fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered))
 		c.commands |= cmdLook

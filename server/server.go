@@ -99,8 +99,8 @@ type Server struct {
 	// than LowWater. 0 means a quarter of MaxOutput, and a quarter of HighWater.
 	HighWater, LowWater int
 	// MaxBuffered is what the whole server may hold: output, input that is kept, and requests at the workers. Above it writes are refused
-	// with ErrFull, and connections that send more, or have not taken their last answer when the next one is there, are
-	// closed with ErrOverload. A single write may pass it by its own length. 0 means DefaultMaxBuffered.
+	// with ErrFull, and connections that send more, or whose answer is there while they have not taken the last one, or is larger
+	// than a few kilobytes, are closed with ErrOverload. A single write may pass it by its own length. 0 means DefaultMaxBuffered.
 	MaxBuffered int64
 
 	// IdleTimeout closes a connection on which no byte has moved for so long and no request is in work. 0 means
