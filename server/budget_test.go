@@ -64,7 +64,7 @@ func TestReadsHaveABudget(t *testing.T) {
 			_, _ = nc.Write(make([]byte, 8<<20))
 			_ = nc.(halfCloser).CloseWrite()
 		}()
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // so that much waits; if it does not yet, the test only sees less
 		c.ResumeRead()
 		await(t, p.closed, "Close")
 		if all != 8<<20 {

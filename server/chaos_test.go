@@ -448,8 +448,11 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 	wg.Wait()
 	others.Wait()
 	var late *server.ShutdownError
-	if errors.As(err, &late) && late.Handlers > 0 || what == 2 {
-		time.Sleep(100 * time.Millisecond)
+	if errors.As(err, &late) && late.Handlers > 0 || what == 2 { // nobody has waited for the handlers that still ran
+		until(t, "the last handlers' end", func() bool {
+			st := srv.Stats()
+			return st.Running == 0 && st.Buffered == 0 && st.Conns == 0 && k.pending.Load() == 0
+		})
 	}
 	st := srv.Stats()
 	st.Loops = nil

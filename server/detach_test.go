@@ -40,7 +40,7 @@ func TestNothingIsReadAfterDetach(t *testing.T) {
 	}))
 	c.ResumeRead()
 	send(t, nc, "hello")
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // a loop that reads although it must not has done so by then
 	io.CopyN(io.Discard, nc, 8<<20)
 	if rest := await(t, got, "Detach"); !bytes.Equal(rest, []byte("hello")) || late.Load() > 0 {
 		t.Errorf("rest is %q, Data was given %d bytes", rest, late.Load())

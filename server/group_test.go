@@ -36,7 +36,7 @@ func TestAGroupIsSharedOut(t *testing.T) {
 					go func() { _, _ = io.Copy(io.Discard, nc) }()
 				}
 			}
-			time.Sleep(2 * time.Second)
+			time.Sleep(2 * time.Second) // shares are of time
 			var got []int
 			sum := 0
 			for _, c := range conns {

@@ -20,7 +20,7 @@ func TestHandshakesAreBounded(t *testing.T) {
 			if n := now.Add(1); n > peak.Load() {
 				peak.Store(n)
 			}
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // for others to begin meanwhile, if they could
 			now.Add(-1)
 			return nil, nil
 		}

@@ -122,7 +122,7 @@ func TestASleepingServerIsWokenAtOnce(t *testing.T) {
 			must(t, pipelined(nc, "awake", 1))
 			quickest := time.Hour
 			for range 5 {
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(100 * time.Millisecond) // it falls asleep
 				since := time.Now()
 				_, err := c.WriteString("pushed\n")
 				must(t, err)

@@ -77,7 +77,7 @@ func TestAResetInTheMiddleOfAnything(t *testing.T) {
 				t.Fatal(name, err)
 			}
 			onLoop(t, c, func() {})
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond) // into the middle of it, mostly
 			reset(t, nc)
 			if name == "a request in work" {
 				until(t, "the notice of the reset", func() bool { _, e := c.WriteString("x"); return e != nil })

@@ -127,7 +127,7 @@ func TestWhatHasNotArrivedEndsOnTheLoop(t *testing.T) {
 			break
 		}
 	}
-	time.Sleep(10 * time.Millisecond)
+	time.Sleep(10 * time.Millisecond) // for Close to come to where it waits; earlier is right, too
 	close(gate)
 	select {
 	case <-done:
@@ -177,7 +177,7 @@ type slowListener struct {
 
 func (l *slowListener) Accept() (net.Conn, error) {
 	nc, err := l.Listener.Accept()
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // what Shutdown has to wait for
 	l.left.Store(true)
 	return nc, err
 }
