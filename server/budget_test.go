@@ -84,9 +84,9 @@ type bottomless struct {
 	wrote func(n int)
 }
 
-func (b bottomless) Write(_ int, p []byte) (int, error) { b.wrote(len(p)); return len(p), nil }
+func (b *bottomless) Write(_ int, p []byte) (int, error) { b.wrote(len(p)); return len(p), nil }
 
-func (b bottomless) Writev(_ int, bufs [][]byte) (n int, err error) {
+func (b *bottomless) Writev(_ int, bufs [][]byte) (n int, err error) {
 	for _, p := range bufs {
 		n += len(p)
 	}
@@ -100,7 +100,7 @@ func TestS10OutputHasABudget(t *testing.T) {
 	var conn atomic.Pointer[server.Conn]
 	inTurn := map[uint64]int{}
 	srv := &server.Server{MaxOutput: 16 << 20, HighWater: 16 << 20}
-	srv.SetCalls(bottomless{wrote: func(n int) {
+	srv.SetCalls(&bottomless{wrote: func(n int) {
 		if c := conn.Load(); c != nil {
 			inTurn[turns(c)] += n
 		}

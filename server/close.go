@@ -45,7 +45,7 @@ func (c *Conn) begin() (alive bool) {
 	}
 	if c.flags&flagDialing != 0 {
 		c.since = saturatedAdd(l.now(), c.since)
-		l.dialing[&c.ev] = c
+		l.dialing[c] = struct{}{}
 	}
 	if err := c.ev.Add(event.NoTimeout); err != nil {
 		c.fail(err)
@@ -206,7 +206,7 @@ func (c *Conn) closeFD(reset bool) {
 	_ = c.ev.Del() // it may be what failed
 	fd := c.ev.FD()
 	if fd < 0 {
-		delete(l.dialing, &c.ev)
+		delete(l.dialing, c)
 		return
 	}
 	l.srv.conns.set(fd, nil)

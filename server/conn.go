@@ -18,7 +18,7 @@ import (
 // output and wishes in it under its lock and tells the loop. A Conn is never used again for another connection, so a handle
 // that outlives its connection is harmless: its methods say ErrClosed.
 type Conn struct {
-	ev   event.Event // its place on the loop; embedded, so that a connection is one piece of memory
+	ev   event.Event // its place on the loop; embedded, so that a connection is one piece of memory. First: see connOf
 	loop *loop
 	gen  uint64
 

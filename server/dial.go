@@ -230,7 +230,7 @@ func (c *Conn) tryConnect(target unix.Sockaddr) error {
 		err = c.loop.ev.InitEvent(&c.ev, fd, event.Write|event.Persist, c.loop.callback)
 	}
 	if err == nil {
-		delete(c.loop.dialing, &c.ev)
+		delete(c.loop.dialing, c)
 		s.conns.set(fd, c)
 		c.flags |= flagConnecting
 		if err = c.ev.Add(event.NoTimeout); err == nil {
@@ -252,7 +252,7 @@ func (c *Conn) dropAttempt() error {
 	fd := c.ev.FD()
 	_ = c.ev.Del() // the next line is what matters
 	c.loop.srv.conns.set(fd, nil)
-	c.loop.dialing[&c.ev] = c
+	c.loop.dialing[c] = struct{}{}
 	err := c.loop.ev.InitEvent(&c.ev, -1, event.Persist, c.loop.callback)
 	return errors.Join(err, c.loop.srv.calls.Close(fd))
 }

@@ -371,7 +371,7 @@ type resetting struct {
 	peer net.Listener
 }
 
-func (r resetting) SockError(fd int) error {
+func (r *resetting) SockError(fd int) error {
 	err := r.Kernel.SockError(fd)
 	if err == nil {
 		err = errors.Join(r.reset(), awaitReset(fd))
@@ -379,7 +379,7 @@ func (r resetting) SockError(fd int) error {
 	return err
 }
 
-func (r resetting) reset() error {
+func (r *resetting) reset() error {
 	nc, err := r.peer.Accept()
 	if err != nil {
 		return err
@@ -399,7 +399,7 @@ func TestADialledConnectionThatIsResetAtOnceOpensAndIsReset(t *testing.T) {
 	must(t, err)
 	defer peer.Close()
 	srv := &server.Server{Handler: echoLines()}
-	srv.SetCalls(resetting{peer: peer})
+	srv.SetCalls(&resetting{peer: peer})
 	s := start(t, rig{"tcp", false, 1}, srv)
 	h := newCaller()
 	_, err = s.Dial("tcp", peer.Addr().String(), server.DialOptions{Handler: h})

@@ -53,7 +53,7 @@ func TestFaultsThatPassLoseNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, r rig) {
 				for seed := range uint64(3) {
-					faulty := socktest.Random(seed, sock.Kernel{}, rates)
+					faulty := socktest.Random(seed, &sock.Kernel{}, rates)
 					srv := &server.Server{Handler: handler()}
 					srv.SetCalls(faulty)
 					s := start(t, r, srv)
@@ -92,7 +92,7 @@ func TestFaultsThatEndAConnectionEndItAlone(t *testing.T) {
 			each(t, func(t *testing.T, r rig) {
 				for seed := range uint64(4) {
 					srv := &server.Server{Handler: handler()}
-					faulty := socktest.Random(100+seed, sock.Kernel{}, rates)
+					faulty := socktest.Random(100+seed, &sock.Kernel{}, rates)
 					srv.SetCalls(faulty)
 					s := start(t, r, srv)
 					var all sync.WaitGroup
@@ -158,7 +158,7 @@ func TestEachWriteUnderFaultsHasOneOutcome(t *testing.T) {
 				c.CloseAfterFlush()
 			}}
 			srv := &server.Server{Handler: h}
-			srv.SetCalls(socktest.Random(200+seed, sock.Kernel{}, socktest.Rates{Again: 0.1, Interrupted: 0.1, Short: 0.2, Reset: 0.002, Pipe: 0.002}))
+			srv.SetCalls(socktest.Random(200+seed, &sock.Kernel{}, socktest.Rates{Again: 0.1, Interrupted: 0.1, Short: 0.2, Reset: 0.002, Pipe: 0.002}))
 			s := start(t, r, srv)
 			for range 4 {
 				nc := s.dial(t)
@@ -186,7 +186,7 @@ func TestS14AShortageOfDescriptorsRests(t *testing.T) {
 				var mu sync.Mutex
 				short, failed := true, 0
 				srv := &server.Server{Handler: echoLines()}
-				srv.SetCalls(socktest.New(sock.Kernel{}, func(c socktest.Call) socktest.Fault {
+				srv.SetCalls(socktest.New(&sock.Kernel{}, func(c socktest.Call) socktest.Fault {
 					mu.Lock()
 					defer mu.Unlock()
 					if c.Name == socktest.Accept && short {

@@ -105,10 +105,11 @@ func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
 		c.mu.Unlock()
 		if len(bufs) == 1 {
 			n, err = l.srv.calls.Write(c.ev.FD(), bufs[0])
+			bufs[0] = nil // or it would keep what was written alive
 		} else {
 			n, err = l.srv.calls.Writev(c.ev.FD(), bufs)
+			clear(bufs)
 		}
-		clear(bufs) // or they would keep what was written alive
 		c.mu.Lock()
 		if err != nil {
 			if wouldBlock(err) {

@@ -37,7 +37,7 @@ type loop struct {
 	handover []*input                        // requests of this turn
 	starved  []*input                        // requests that wait for room in the workers' queue
 	fed      *event.Event                    // activated by the workers when there is room again
-	dialing  map[*event.Event]*Conn          // Dial: those without a descriptor
+	dialing  map[*Conn]struct{}              // Dial: those without a descriptor
 	ending   map[*Conn]struct{}              // closed, with a request still in work
 	refusals map[*refusal]struct{}           // clients that are being told to go
 	cut      bool                            // everything is aborted: Shutdown's deadline
@@ -61,7 +61,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loop %d: %w", index, err)
 	}
-	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*event.Event]*Conn{}, refusals: map[*refusal]struct{}{}, ending: map[*Conn]struct{}{}}
+	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*Conn]struct{}{}, refusals: map[*refusal]struct{}{}, ending: map[*Conn]struct{}{}}
 	l.callback = l.ready
 	l.queue, err = msgqueue.New(ev, msgqueue.Unbounded, l.serve, msgqueue.WithBudget(1024))
 	if err == nil {
@@ -82,8 +82,8 @@ func (l *loop) now() time.Duration { return l.ev.Now() }
 
 // ready is the callback of every connection's event.
 func (l *loop) ready(e *event.Event, what event.Flags) {
-	c := l.connOf(e)
-	if c == nil || c.flags&flagGone != 0 {
+	c := connOf(e)
+	if c.flags&flagGone != 0 {
 		return
 	}
 	l.serving = c
@@ -105,14 +105,6 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 	if what&(event.Read|event.Closed) != 0 {
 		c.onReadable(what)
 	}
-}
-
-// connOf finds the connection of an event. One that is still without a descriptor stands in a list of the loop's.
-func (l *loop) connOf(e *event.Event) *Conn {
-	if fd := e.FD(); fd >= 0 {
-		return l.srv.conns.get(fd)
-	}
-	return l.dialing[e]
 }
 
 // serve is the queue's callback: c has output, or somebody wishes something of it.

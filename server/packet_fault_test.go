@@ -22,7 +22,7 @@ import (
 func faultyPackets(t *testing.T, s *Server, decide func(socktest.Call) socktest.Fault, h PacketHandler) (*PacketConn, net.Conn) {
 	t.Helper()
 	s.Loops = 1
-	s.calls = socktest.New(sock.Kernel{}, decide)
+	s.calls = socktest.New(&sock.Kernel{}, decide)
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -226,7 +226,7 @@ func (l *loop) drain() {
 			c.poke()
 		}
 	}
-	for _, c := range l.dialing {
+	for c := range l.dialing {
 		c.closeWith(ErrServerClosed)
 	}
 }
@@ -238,7 +238,7 @@ func (l *loop) abortAll() {
 			c.fail(ErrServerClosed)
 		}
 	}
-	for _, c := range l.dialing {
+	for c := range l.dialing {
 		c.fail(ErrServerClosed)
 	}
 	l.cut = true // those that are on their way here

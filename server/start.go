@@ -148,7 +148,7 @@ func (s *Server) configure() error {
 		s.Logger = slog.Default()
 	}
 	if s.calls == nil {
-		s.calls = sock.Kernel{}
+		s.calls = &sock.Kernel{}
 	}
 	return nil
 }

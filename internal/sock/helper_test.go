@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-var kernel sock.Calls = sock.Kernel{}
+var kernel sock.Calls = &sock.Kernel{}
 
 func must(t testing.TB, err error) {
 	t.Helper()

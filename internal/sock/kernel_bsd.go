@@ -7,7 +7,7 @@ package sock
 import "golang.org/x/sys/unix"
 
 // Read implements Calls.
-func (Kernel) Read(fd int, p []byte) (int, error) {
+func (*Kernel) Read(fd int, p []byte) (int, error) {
 	p = p[:min(len(p), MaxRaw)]
 	for {
 		n, err := unix.Read(fd, p)
@@ -18,7 +18,7 @@ func (Kernel) Read(fd int, p []byte) (int, error) {
 }
 
 // Write implements Calls.
-func (Kernel) Write(fd int, p []byte) (int, error) {
+func (*Kernel) Write(fd int, p []byte) (int, error) {
 	p = p[:min(len(p), MaxRaw)]
 	for {
 		n, err := unix.Write(fd, p)
@@ -29,7 +29,7 @@ func (Kernel) Write(fd int, p []byte) (int, error) {
 }
 
 // Writev takes whole buffers only: cutting one would mean a copy of the list.
-func (k Kernel) Writev(fd int, bufs [][]byte) (int, error) {
+func (k *Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	bufs = bufs[:min(len(bufs), MaxVec)]
 	total := 0
 	for i, b := range bufs {
@@ -54,7 +54,7 @@ func (k Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 }
 
 // Accept implements Calls.
-func (Kernel) Accept(fd int) (nfd int, peer Peer, err error) {
+func (*Kernel) Accept(fd int) (nfd int, peer Peer, err error) {
 	for {
 		nfd, sa, err := accept(fd)
 		if err == nil {
@@ -67,7 +67,7 @@ func (Kernel) Accept(fd int) (nfd int, peer Peer, err error) {
 }
 
 // RecvFrom implements Calls.
-func (Kernel) RecvFrom(fd int, p []byte) (n int, from Peer, err error) {
+func (*Kernel) RecvFrom(fd int, p []byte) (n int, from Peer, err error) {
 	p = p[:min(len(p), MaxRaw)]
 	for {
 		n, sa, err := unix.Recvfrom(fd, p, 0)
@@ -82,7 +82,7 @@ func (Kernel) RecvFrom(fd int, p []byte) (n int, from Peer, err error) {
 
 // SendFile moves offset itself, and tells bytes sent before an error as bytes sent; the next call meets the error again.
 // A count of 0 would mean the whole file here.
-func (Kernel) SendFile(out, in int, offset *int64, n int) (int, error) {
+func (*Kernel) SendFile(out, in int, offset *int64, n int) (int, error) {
 	if n <= 0 {
 		return 0, nil
 	}

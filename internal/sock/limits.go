@@ -53,5 +53,5 @@ func (r *Reserve) Release() error {
 		return nil
 	}
 	r.held = false
-	return os.NewSyscallError("close", Kernel{}.Close(r.fd))
+	return os.NewSyscallError("close", kernel.Close(r.fd))
 }

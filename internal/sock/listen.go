@@ -89,7 +89,7 @@ func takeOut(s source, addr net.Addr) (fd int, unlink string, err error) {
 	unlink = socketFile(addr)
 	fd, err = DupConn(s)
 	if e := s.Close(); e != nil && err == nil {
-		_ = Kernel{}.Close(fd) // the first error is the one to tell
+		_ = kernel.Close(fd) // the first error is the one to tell
 		err = e
 	}
 	if err != nil {

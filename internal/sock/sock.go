@@ -65,7 +65,9 @@ type Calls interface {
 	RecvFrom(fd int, p []byte) (n int, from Peer, err error)
 }
 
-// Kernel makes the calls.
+// Kernel makes the calls. Its methods are a pointer's, since they are reached through an interface.
 type Kernel struct{}
 
-var _ Calls = Kernel{}
+var kernel Kernel
+
+var _ Calls = &kernel

@@ -72,7 +72,7 @@ func TestRandomFaultsLoseNoBytes(t *testing.T) {
 		must(t, unix.SetNonblock(fd, true))
 		defer unix.Close(fd)
 	}
-	f := socktest.Random(4, sock.Kernel{}, socktest.Rates{Again: 0.2, Interrupted: 0.2, Short: 0.4})
+	f := socktest.Random(4, &sock.Kernel{}, socktest.Rates{Again: 0.2, Interrupted: 0.2, Short: 0.4})
 	want := bytes.Repeat([]byte("0123456789abcde"), 4000)
 	var got []byte
 	buf := make([]byte, 4096)
