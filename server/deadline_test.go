@@ -27,7 +27,7 @@ const brief = 100 * time.Millisecond
 
 // TestIdleConnectionsAreClosed, counted from the last byte in whichever direction.
 func TestIdleConnectionsAreClosed(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, IdleTimeout: brief})
 		since := time.Now()
@@ -51,7 +51,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 
 // TestARequestInWorkIsNotIdle however long it takes.
 func TestARequestInWorkIsNotIdle(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		release := make(chan struct{})
 		d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
@@ -76,7 +76,7 @@ func TestARequestInWorkIsNotIdle(t *testing.T) {
 
 // TestAFirstRequestIsDue even from a client that sends a byte now and then.
 func TestAFirstRequestIsDue(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			if p[len(p)-1] == '\n' {
 				return len(p), nil
@@ -115,7 +115,7 @@ func drip(nc net.Conn) {
 
 // TestARequestThatIsBegunMustEnd however steadily bytes come, on the loop and on workers, first request or later one.
 func TestARequestThatIsBegunMustEnd(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		d := echoLines()
 		d.Opened, d.Closed = p.Open, p.Close
@@ -153,7 +153,7 @@ func TestARequestThatIsBegunMustEnd(t *testing.T) {
 
 // TestAPauseIsNotThePeersDelay: a request whose rest waits in the kernel while reading rests is not late.
 func TestAPauseIsNotThePeersDelay(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			if p[len(p)-1] == '\n' {
 				return c.Write(p)
@@ -194,7 +194,7 @@ func TestAPeerThatTakesNothingIsCutOff(t *testing.T) {
 
 // TestCloseTimeoutEndsWaiting for a peer that does not read, and for one that has read all and does not close.
 func TestCloseTimeoutEndsWaiting(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: brief, MaxOutput: 16 << 20, HighWater: 16 << 20, Socket: tight()})
 		c, _ := p.connect(t, s)
@@ -227,7 +227,7 @@ func TestCloseTimeoutEndsWaiting(t *testing.T) {
 
 // TestNegativeTimeoutsAreNone: for a whole server, for one connection, and against a server's own.
 func TestNegativeTimeoutsAreNone(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { return 0, nil }})
 		none := server.Timeouts{Idle: -1, Read: -1, FirstRequest: -1, Write: -1, Close: -1}
 		p.open = func(c *server.Conn) { c.SetTimeouts(none) }
@@ -256,7 +256,7 @@ func TestNegativeTimeoutsAreNone(t *testing.T) {
 
 // TestSetTimeoutsCountsFromTheBeginning of what runs already.
 func TestSetTimeoutsCountsFromTheBeginning(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p})
 		since := time.Now()

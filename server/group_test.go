@@ -12,43 +12,46 @@ import (
 
 // TestAGroupIsSharedOut: of connections that all want more than there is, none goes without for long.
 func TestAGroupIsSharedOut(t *testing.T) {
+	const clients = 8
 	for _, r := range []rig{{"tcp", false, 3}, {"tcp", true, 3}} {
-		const clients = 8
 		for _, way := range []string{"read", "write"} {
-			limit := server.RateLimit{BytesPerSecond: 400_000, Burst: 20_000}
-			read, write := limit, server.RateLimit{}
-			if way == "write" {
-				read, write = write, read
-			}
-			g, err := server.NewGroup(read, write)
-			must(t, err)
-			p := newProbe(calls{})
-			s := start(t, r, &server.Server{Handler: p, Group: g, MaxOutput: 8 << 20, HighWater: 8 << 20})
-			var conns []*server.Conn
-			for range clients {
-				c, nc := p.connect(t, s)
-				conns = append(conns, c)
-				if way == "read" {
-					go func() { _, _ = nc.Write(make([]byte, 4<<20)) }() // to the end of the test
-				} else {
-					_, err = c.Write(make([]byte, 4<<20))
-					must(t, err)
-					go func() { _, _ = io.Copy(io.Discard, nc) }()
+			t.Run(r.String()+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				limit := server.RateLimit{BytesPerSecond: 400_000, Burst: 20_000}
+				read, write := limit, server.RateLimit{}
+				if way == "write" {
+					read, write = write, read
 				}
-			}
-			time.Sleep(2 * time.Second) // shares are of time
-			var got []int
-			sum := 0
-			for _, c := range conns {
-				st := c.Stats()
-				got = append(got, int(st.BytesRead+st.BytesWritten))
-				sum += got[len(got)-1]
-			}
-			t.Log(way, got, sum)
-			if least := slices.Min(got); least < sum/clients/4 {
-				t.Errorf("%s: shares are %v", way, got)
-			}
-			must(t, s.Close())
+				g, err := server.NewGroup(read, write)
+				must(t, err)
+				p := newProbe(calls{})
+				s := start(t, r, &server.Server{Handler: p, Group: g, MaxOutput: 8 << 20, HighWater: 8 << 20})
+				var conns []*server.Conn
+				for range clients {
+					c, nc := p.connect(t, s)
+					conns = append(conns, c)
+					if way == "read" {
+						go func() { _, _ = nc.Write(make([]byte, 4<<20)) }() // to the end of the test
+					} else {
+						_, err = c.Write(make([]byte, 4<<20))
+						must(t, err)
+						go func() { _, _ = io.Copy(io.Discard, nc) }()
+					}
+				}
+				time.Sleep(2 * time.Second) // shares are of time
+				var got []int
+				sum := 0
+				for _, c := range conns {
+					st := c.Stats()
+					got = append(got, int(st.BytesRead+st.BytesWritten))
+					sum += got[len(got)-1]
+				}
+				t.Log(got, sum)
+				if least := slices.Min(got); least < sum/clients/4 {
+					t.Errorf("shares are %v", got)
+				}
+				must(t, s.Close())
+			})
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,7 +23,13 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	// What runs at once waits for deadlines and rates rather than for a processor, so their number says nothing.
+	if err := flag.Set("test.parallel", "12"); err != nil {
+		panic(err)
+	}
+	leaktest.Main(m)
+}
 
 // patience is when a test gives up on something that should happen at once. It is no measure of speed.
 const patience = 20 * time.Second
@@ -57,6 +64,15 @@ func each(t *testing.T, test func(t *testing.T, r rig)) {
 	for _, r := range rigs() {
 		t.Run(r.String(), func(t *testing.T) { test(t, r) })
 	}
+}
+
+// eachAtOnce is each for tests that wait, for seconds and for nothing that another of them could disturb.
+func eachAtOnce(t *testing.T, test func(t *testing.T, r rig)) {
+	t.Helper()
+	each(t, func(t *testing.T, r rig) {
+		t.Parallel()
+		test(t, r)
+	})
 }
 
 // running is a server that runs.

@@ -34,8 +34,7 @@ func paced(t testing.TB, d time.Duration, bytes int) {
 
 // TestWriteLimitPacesEachConnection, encrypted or not; and what waits is still sent after a close.
 func TestWriteLimitPacesEachConnection(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
-		t.Parallel()
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, WriteLimit: rateLimit, CloseTimeout: -1})
 		var all sync.WaitGroup
@@ -61,8 +60,7 @@ func TestWriteLimitPacesEachConnection(t *testing.T) {
 
 // TestReadLimitPacesEachConnection by leaving its bytes in the kernel; answers are not held back.
 func TestReadLimitPacesEachConnection(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
-		t.Parallel()
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
 		s := start(t, r, &server.Server{Handler: p, ReadLimit: rateLimit})
 		var all sync.WaitGroup
@@ -89,8 +87,7 @@ func sendAll(nc net.Conn, n int) {
 
 // TestAGroupIsLimitedTogether: many connections, on all loops, pass what one bucket lets through, and each gets a share.
 func TestAGroupIsLimitedTogether(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
-		t.Parallel()
+	eachAtOnce(t, func(t *testing.T, r rig) {
 		const clients = 12
 		for _, way := range []string{"read", "write"} {
 			read, write := rateLimit, server.RateLimit{}
