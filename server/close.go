@@ -75,6 +75,7 @@ func (c *Conn) opened() {
 
 // beginClosing is the loop's part of CloseAfterFlush: from now on only output matters.
 func (c *Conn) beginClosing() {
+	c.flags &^= flagYielded // what is left is not looked at any more
 	c.flags |= flagClosing
 	c.flags &^= flagLooked // the peer's end is to be seen
 	before := c.since

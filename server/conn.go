@@ -120,6 +120,7 @@ const (
 	flagDetach                           // Detach: the descriptor is handed out when nothing waits
 	flagHanded                           // and it has been
 	flagBuried                           // the handler was told of the end
+	flagYielded                          // the handler wants what is left in the next turn
 )
 
 // holdsInput are the reasons not to give input to the handler.
@@ -129,7 +130,7 @@ const holdsInput = flagBusy | flagCrowded | flagPaused | flagChoked | flagClosin
 const inWork = flagBusy | flagWorking
 
 // holdsRead are the reasons not to read.
-const holdsRead = flagBusy | flagCrowded | flagPaused | flagChoked | flagEOF | flagDialing | flagStuffed | flagThrottled | flagLooked | flagGone
+const holdsRead = flagBusy | flagCrowded | flagPaused | flagChoked | flagEOF | flagDialing | flagStuffed | flagThrottled | flagLooked | flagYielded | flagGone
 
 // ext is what only some connections have: a handler of their own, TLS, limits, a context, callers that wait for room.
 type ext struct {

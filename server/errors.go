@@ -38,6 +38,9 @@ var (
 	ErrReplyEnded = errors.New("server: reply has ended")
 	// ErrHandler says that a handler broke its contract, as by consuming more than it was given.
 	ErrHandler = errors.New("server: handler broke its contract")
+	// ErrYield is no failure: a Handler's Data returns it, with what it has consumed, when the other connections are to have
+	// their turn before it is given the rest.
+	ErrYield = errors.New("server: handler yields")
 	// ErrPanic is the reason of a connection that was isolated because its handler panicked. See Server.OnPanic.
 	ErrPanic = errors.New("server: handler panicked")
 	// ErrUnsupported says that the system, or this kind of connection, cannot do what was asked.

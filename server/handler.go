@@ -8,8 +8,9 @@ type Handler interface {
 
 	// Data is called with the bytes that have come and are not consumed yet, and returns how many of them it consumes. The
 	// rest is kept and comes again: at once if Data consumed something, so that a handler may take one message at a
-	// time, else when there is more. p is borrowed until Data returns. An error closes the connection once its output is
-	// flushed, and is the reason that Close is told. Nothing more than MaxInput is kept.
+	// time, else when there is more. p is borrowed until Data returns. With ErrYield the rest comes in the next turn, after the
+	// other connections; any other error closes the connection once its output is flushed, and is the reason that Close is
+	// told. Nothing more than MaxInput is kept.
 	Data(c *Conn, p []byte) (n int, err error)
 
 	// Close is called once, last, without Open before it if Dial could not connect, when the connection's descriptor is closed and no request of it is in work any more, or

@@ -183,6 +183,9 @@ func (c *Conn) setFlag(flag connFlags, on bool) {
 
 // goOn processes what input is left, writes, and leaves.
 func (c *Conn) goOn() {
+	if c.flags&holdsInput == 0 {
+		c.flags &^= flagYielded
+	}
 	if c.in != nil && c.flags&holdsInput == 0 {
 		c.mu.Lock()
 		h, ok := c.visit()

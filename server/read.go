@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -194,6 +195,10 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 		if c.flags&(flagBusy|flagGone) != 0 {
 			return // a worker is to have all of it
 		}
+		yields := errors.Is(err, ErrYield)
+		if yields {
+			err = nil
+		}
 		if err == nil && (n < 0 || n > len(p)) {
 			err = fmt.Errorf("%w: Data returned %d of %d bytes", ErrHandler, n, len(p))
 		}
@@ -202,11 +207,18 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 			c.closeWith(err)
 			return
 		}
-		if p = p[n:]; n == 0 {
+		p = p[n:]
+		if n > 0 {
+			consumed = true
+			c.flags |= flagServed
+		}
+		if yields && len(p) > 0 {
+			c.flags |= flagYielded
+			c.poke()
+		}
+		if n == 0 || c.flags&flagYielded != 0 {
 			break
 		}
-		consumed = true
-		c.flags |= flagServed
 		if c.flags&holdsInput != 0 {
 			break
 		}
@@ -253,7 +265,7 @@ func (c *Conn) keep(p []byte) {
 		in.pos = 0
 	}
 	in.place = c.loop.place
-	if in.began == 0 {
+	if in.began == 0 && c.flags&flagYielded == 0 {
 		in.began = c.loop.now()
 		c.armFor(in.began, c.timeouts().Read)
 	}
@@ -261,7 +273,7 @@ func (c *Conn) keep(p []byte) {
 	s := c.loop.srv
 	var err error
 	switch {
-	case len(p) > c.maxInput() && c.flags&holdsInput == 0:
+	case len(p) > c.maxInput() && c.flags&(holdsInput|flagYielded) == 0:
 		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())
 	case s.buffered.Load() > s.MaxBuffered:
 		err = fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered)

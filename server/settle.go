@@ -45,7 +45,7 @@ func (c *Conn) settle(again bool) {
 			}
 		case c.flags&flagDrain != 0 && c.flags&(flagLooked|flagMore) != flagLooked && c.flags&(holdsRead&^flagLooked) == 0:
 			c.poke() // for a last look at what has come; see goOn
-		case c.flags&flagDrain != 0 && state <= connHalf:
+		case c.flags&flagDrain != 0 && state <= connHalf && (c.flags&flagYielded == 0 || c.flags&holdsInput != 0):
 			c.closeWith(ErrServerClosed)
 		}
 	}
@@ -130,7 +130,7 @@ func (c *Conn) shutWrite() (alive bool) {
 		return c.flags&flagGone == 0 // its last record waits for room
 	}
 	c.flags |= flagShut
-	if c.flags&flagEOF != 0 {
+	if c.flags&(flagEOF|flagYielded) == flagEOF {
 		c.end(nil)
 		return false
 	}

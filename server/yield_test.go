@@ -1,0 +1,130 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
+
+// yielding echoes a few lines at a time, and then lets others have their turn.
+func yielding(atATime int) calls {
+	return calls{data: func(c *server.Conn, p []byte) (n int, err error) {
+		for range atATime {
+			end := bytes.IndexByte(p[n:], '\n') + 1
+			if end == 0 {
+				return n, nil
+			}
+			if _, err = c.Write(p[n : n+end]); err != nil {
+				return n, err
+			}
+			n += end
+		}
+		return n, server.ErrYield
+	}}
+}
+
+func numbered(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "line %d\n", i)
+	}
+	return b.String()
+}
+
+// TestAHandlerThatYieldsGetsTheRestInTheNextTurn, all of it, in order, and though nothing more comes.
+func TestAHandlerThatYieldsGetsTheRestInTheNextTurn(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const atATime = 10
+		lines := numbered(3000)
+		h := yielding(atATime)
+		inTurn, most := map[uint64]int{}, 0
+		data := h.data
+		h.data = func(c *server.Conn, p []byte) (int, error) {
+			n, err := data(c, p)
+			turn := turns(c)
+			inTurn[turn] += bytes.Count(p[:n], []byte("\n"))
+			most = max(most, inTurn[turn])
+			return n, err
+		}
+		p := newProbe(h)
+		s := start(t, r, &server.Server{Handler: p, MaxInput: 64})
+		c, nc := p.connect(t, s)
+		go func() { _, _ = io.WriteString(nc, lines) }()
+		expect(t, nc, lines)
+		onLoop(t, c, func() {
+			if most > 2*atATime { // what was left, and what has come since
+				t.Errorf("%d lines in one turn", most)
+			}
+		})
+	})
+}
+
+// TestWhatIsLeftByAYieldIsServedBeforeTheEnd: the peer's end, a shutdown.
+func TestWhatIsLeftByAYieldIsServedBeforeTheEnd(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		lines := numbered(2000)
+		for _, end := range []string{"eof", "shutdown"} {
+			p := newProbe(yielding(7))
+			s := start(t, r, &server.Server{Handler: p})
+			_, nc := p.connect(t, s)
+			send(t, nc, lines)
+			down := make(chan error, 1)
+			if end == "eof" {
+				must(t, nc.(halfCloser).CloseWrite())
+			} else {
+				expect(t, nc, lines[:7])
+				go func() { down <- s.Shutdown(context.Background()) }()
+				lines := lines[7:]
+				expect(t, nc, lines)
+				must(t, nc.Close())
+				must(t, await(t, down, "Shutdown"))
+				continue
+			}
+			expect(t, nc, lines)
+			if reason := await(t, p.closed, "Close"); reason != io.EOF {
+				t.Errorf("the reason is %v", reason)
+			}
+			must(t, s.Close())
+		}
+	})
+}
+
+// TestAYieldIsNoHoldOnWhatElseIsWished: a pause, a detachment with what is left, a close of either half.
+func TestAYieldIsNoHoldOnWhatElseIsWished(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		lines := numbered(500)
+		wishes := map[string]func(c *server.Conn){
+			"pause":      func(c *server.Conn) { c.PauseRead(); go c.ResumeRead() },
+			"closeWrite": func(c *server.Conn) { _ = c.CloseWrite() },
+			"closeRead":  func(c *server.Conn) { _ = c.CloseRead(); _ = c.CloseWrite() },
+			"flush":      func(c *server.Conn) { c.CloseAfterFlush() },
+			"abort":      func(c *server.Conn) { c.Abort() },
+		}
+		for name, wish := range wishes {
+			times, wished := 0, false
+			p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+				if times++; times == 3 && !wished {
+					wished = true
+					wish(c)
+				}
+				return min(len(p), 100), server.ErrYield
+			}})
+			s := start(t, r, &server.Server{Handler: p})
+			_, nc := p.connect(t, s)
+			_, _ = io.WriteString(nc, lines) // it may be gone in the middle
+			_ = closeHalf(nc)                // may be gone
+			_, _ = io.Copy(io.Discard, nc)   // a reset is an end, too
+			_ = nc.Close()                   // TLS complains where the other side has gone
+			await(t, p.closed, name)
+			must(t, s.Close())
+		}
+	})
+}
+
+func closeHalf(nc net.Conn) error { return nc.(halfCloser).CloseWrite() }
