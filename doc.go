@@ -19,6 +19,8 @@
 //     built on event's public face alone, as the original was on libevent's.
 //   - [github.com/evmq/evmq/server]: servers on both. Listeners, connections, framing, workers, limits, deadlines, TLS, shutdown;
 //     the framings themselves are in [github.com/evmq/evmq/server/framing].
+//   - [github.com/evmq/evmq/memcache]: a memcached-compatible cache, as a library; protocol and store are packages below it, and
+//     cmd/evcached is the program.
 //   - examples: one small program for each idea; handoff is the scenario that the queue was invented for.
 //
 // What is internal (the backends for epoll, poll(2) and kqueue, socket calls, output buffers) is nobody's promise. This package itself is only the map.

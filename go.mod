@@ -9,6 +9,7 @@ require (
 
 require (
 	github.com/pires/go-proxyproto v0.15.0
+	github.com/spf13/pflag v1.0.10
 	golang.org/x/time v0.16.0
 	pgregory.net/rapid v1.3.0
 )

@@ -1,0 +1,195 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"errors"
+	"math"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/evmq/evmq/memcache"
+)
+
+// What ends the reading of a command line at once, as they do for memcached: what stands behind is not looked at.
+var (
+	errHelp    = errors.New("help is asked for")
+	errVersion = errors.New("the version is asked for")
+	errLicense = errors.New("the license is asked for")
+)
+
+// parse reads a command line. The error is one of the three above, or a failure.
+func parse(args []string) (*settings, error) {
+	s := defaults()
+	flags := s.flags()
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-test.") { // pflag leaves those to go test
+			return nil, illegal("unknown option %s", arg)
+		}
+	}
+	if err := flags.Parse(args); err != nil {
+		return nil, explain(err)
+	}
+	for _, arg := range flags.Args() {
+		s.warn("argument %q is no option and is ignored", arg)
+	}
+	if err := s.check(flags.Changed); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// explain gives what pflag says a status, and its own words where it names no option.
+func explain(err error) error {
+	for _, end := range []error{errHelp, errVersion, errLicense} {
+		if errors.Is(err, end) {
+			return end
+		}
+	}
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		dashes := "--"
+		if unknown.GetSpecifiedShortnames() != "" {
+			dashes = "-"
+		}
+		return illegal("unknown option %s%s", dashes, unknown.GetSpecifiedName())
+	}
+	return fail(status(err), "%w", err)
+}
+
+// flags are memcached's options: its letters, its long names, and whether they take an argument.
+func (s *settings) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("evcached", pflag.ContinueOnError)
+	f.SortFlags = false
+	c := &s.config
+
+	f.FuncP("port", "p", "TCP `port` to listen on, 0 for none, -1 for any (default 11211)", number(&s.port, -1, math.MaxUint16, statusUsage))
+	f.FuncP("udp-port", "U", "UDP `port` to listen on, 0 for none (default 0)", number(&s.udpPort, -1, math.MaxUint16, statusUsage))
+	f.FuncP("listen", "l", "`address` to listen on, with a port or without; several, by commas or by repeating it;\n"+
+		"* for all; with -Z, notls:address is without TLS (default "+defaultAddress+")", s.addListen)
+	f.FuncP("unix-socket", "s", "unix socket `file` to listen on, and on nothing else", path(&s.socket))
+	f.FuncP("unix-mask", "a", "`mode` of the unix socket, in octal (default 700)", mode(&s.socketMode))
+	f.FuncP("conn-limit", "c", "how many `connections` there may be (default 1024)", number(&s.conns, 1, math.MaxInt32, statusIllegal))
+	f.FuncP("listen-backlog", "b", "how many connections may wait to be accepted: `length` (default 1024)", number(&s.backlog, 1, math.MaxInt32, statusIllegal))
+	f.FuncP("threads", "t", "`number` of event loops (default: the processors)", number(&s.loops, 1, math.MaxInt16, statusIllegal))
+	f.FuncP("max-reqs-per-event", "R", "`requests` of a connection before the others' turn (default 20)", number(&c.PerTurn, 1, math.MaxInt32, statusIllegal))
+
+	f.FuncP("memory-limit", "m", "`megabytes` that items may take (default 64)", megabytes(&c.Memory))
+	f.FuncP("max-item-size", "I", "largest item: `bytes`, or with k or m behind (default 1m, least 1k, most 1024m)", itemSize(&c.MaxItem))
+	f.BoolVarP(&c.NoEvict, "disable-evictions", "M", false, "answer with an error when memory is full, instead of evicting")
+	f.BoolVarP(&c.NoCAS, "disable-cas", "C", false, "give items no unique number")
+	f.BoolVarP(&c.NoFlush, "disable-flush-all", "F", false, "refuse flush_all")
+	f.BoolVarP(&c.NoDump, "disable-dumping", "X", false, "refuse the commands that list keys")
+	f.FuncP("protocol", "B", "`protocol` to speak: ascii, binary or auto (default auto)", protocol(&c.Protocol))
+
+	f.FuncP("auth-file", "Y", "`file` of user:password lines: who may use the cache", path(&s.authFile))
+	f.BoolVarP(&c.SASL, "enable-sasl", "S", false, "binary clients authenticate, by SASL, as one of -Y's users")
+	f.BoolVarP(&s.tls.on, "enable-ssl", "Z", false, "speak TLS; see -o ssl_chain_cert")
+	f.BoolVarP(&s.shutdown, "enable-shutdown", "A", false, "allow the shutdown command")
+
+	f.BoolVarP(&s.daemon, "daemon", "d", false, "detach from the terminal, once it listens")
+	f.FuncP("pidfile", "P", "write the process's number to `file`", path(&s.pidFile))
+	f.StringVarP(&s.user, "user", "u", "", "become this `user`, when started by root")
+	f.CountVarP(&c.Verbosity, "verbose", "v", "``say where it listens and what goes wrong; -vv, requests and answers too")
+	f.FuncP("extended", "o", "`options`, by commas; see below", s.suboptions)
+	for _, end := range []struct {
+		name, letter, text string
+		err                error
+	}{
+		{"help", "h", "print this and exit", errHelp},
+		{"version", "V", "print the version and exit", errVersion},
+		{"license", "i", "print the license and exit", errLicense},
+	} {
+		f.BoolFuncP(end.name, end.letter, end.text, func(string) error { return end.err })
+	}
+	s.ignored(f)
+	f.SetNormalizeFunc(completer(f))
+	return f
+}
+
+// ignored are the options that have no meaning here. A command line that has them is accepted, with a warning.
+func (s *settings) ignored(f *pflag.FlagSet) {
+	for _, o := range []struct {
+		name, letter string
+		argument     bool
+		why          string
+	}{
+		{"slab-growth-factor", "f", true, "there are no slabs"},
+		{"slab-min-size", "n", true, "there are no slabs"},
+		{"enable-largepages", "L", false, "the Go runtime chooses the pages"},
+		{"lock-memory", "k", false, "memory is not locked"},
+		{"enable-coredumps", "r", false, "GOTRACEBACK=crash is what asks for a core file"},
+		{"disable-watch", "W", false, "there is no watch command"},
+		{"prefix-delimiter", "D", true, "a prefix ends at a colon"},
+		{"memory-file", "e", true, "nothing survives a restart"},
+		{"napi-ids", "N", true, "connections go to the loops in turn"},
+	} {
+		ignore := func(string) error {
+			s.warn("-%s (--%s) is ignored: %s", o.letter, o.name, o.why)
+			return nil
+		}
+		if o.argument {
+			f.FuncP(o.name, o.letter, "", ignore)
+		} else {
+			f.BoolFuncP(o.name, o.letter, "", ignore)
+		}
+		f.Lookup(o.name).Hidden = true
+	}
+}
+
+// completer allows a long name to be cut short where only one begins like that, as getopt does.
+func completer(f *pflag.FlagSet) func(*pflag.FlagSet, string) pflag.NormalizedName {
+	var names []string
+	f.VisitAll(func(o *pflag.Flag) { names = append(names, o.Name) })
+	return func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		var found []string
+		for _, n := range names {
+			switch {
+			case n == name:
+				return pflag.NormalizedName(n)
+			case strings.HasPrefix(n, name):
+				found = append(found, n)
+			}
+		}
+		if len(found) == 1 {
+			name = found[0]
+		}
+		return pflag.NormalizedName(name)
+	}
+}
+
+// addListen takes one more -l.
+func (s *settings) addListen(value string) error {
+	s.listen = append(s.listen, strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ';' })...)
+	return nil
+}
+
+// path is the value of an option that names a file. A daemon goes to another directory, and a reload may come late.
+func path(to *string) func(string) error {
+	return func(value string) (err error) {
+		if value == "" {
+			return errors.New("it names no file")
+		}
+		*to, err = filepath.Abs(value)
+		return err
+	}
+}
+
+// protocol is the value of -B.
+func protocol(to *memcache.Protocol) func(string) error {
+	return func(value string) error {
+		switch value {
+		case "auto":
+			*to = memcache.Auto
+		case "ascii":
+			*to = memcache.Text
+		case "binary":
+			*to = memcache.Binary
+		default:
+			return usage("must be auto, binary or ascii")
+		}
+		return nil
+	}
+}

@@ -1,0 +1,213 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/internal/leaktest"
+)
+
+// asProgram makes the test's binary the program itself, with the race detector where the test has it.
+const asProgram = "EVCACHED_TEST_IS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	leaktest.Main(m)
+}
+
+// patience is when a test gives up on something that should happen at once. It is no measure of speed.
+const patience = time.Minute
+
+// running is a server that runs.
+type running struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	addrs  []string // what it listens on, in the order of its command line, streams first
+	lines  chan string
+	ended  chan error
+	mu     sync.Mutex
+	stderr bytes.Buffer
+}
+
+// command is the program with arguments.
+func command(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	// The race detector would have each process linger for a second, for its other threads.
+	cmd.Env = append(os.Environ(), asProgram+"=1", "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	return cmd
+}
+
+// start runs the program, and waits until it listens. It is killed when the test ends and it has not ended.
+func start(t testing.TB, args ...string) *running {
+	t.Helper()
+	return startCommand(t, command(append([]string{"-v"}, args...)...))
+}
+
+func startCommand(t testing.TB, cmd *exec.Cmd) *running {
+	t.Helper()
+	p := &running{t: t, cmd: cmd, lines: make(chan string, 1<<16), ended: make(chan error, 1)}
+	out, err := p.cmd.StderrPipe()
+	must(t, err)
+	must(t, p.cmd.Start())
+	var reader sync.WaitGroup
+	reader.Go(func() { p.read(out) })
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // says that it has ended, mostly
+		reader.Wait()
+		if t.Failed() {
+			t.Logf("standard error of %q:\n%s", cmd.Args, p.said())
+		}
+	})
+	for {
+		switch line := p.line(""); {
+		case strings.Contains(line, "msg=listening"):
+			_, addr, _ := strings.Cut(line, "address=")
+			addr, _, _ = strings.Cut(addr, " tls=")
+			p.addrs = append(p.addrs, addr)
+		case strings.Contains(line, "msg=ready"):
+			return p
+		}
+	}
+}
+
+func (p *running) read(out io.Reader) {
+	in := bufio.NewScanner(out)
+	for in.Scan() {
+		p.mu.Lock()
+		fmt.Fprintln(&p.stderr, in.Text())
+		p.mu.Unlock()
+		p.lines <- in.Text()
+	}
+	p.ended <- p.cmd.Wait()
+	close(p.lines)
+}
+
+// said is all of its standard error so far.
+func (p *running) said() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.String()
+}
+
+// line returns the next line of standard error that contains part.
+func (p *running) line(part string) string {
+	p.t.Helper()
+	timeout := time.After(patience)
+	for {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				p.t.Fatalf("the program ended and never said %q; it said:\n%s", part, p.said())
+			}
+			if strings.Contains(line, part) {
+				return line
+			}
+		case <-timeout:
+			p.t.Fatalf("the program did not say %q", part)
+		}
+	}
+}
+
+func (p *running) signal(sig syscall.Signal) {
+	p.t.Helper()
+	must(p.t, p.cmd.Process.Signal(sig))
+}
+
+// wait waits for the end, and returns the status.
+func (p *running) wait() int {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		p.t.Fatal("the program did not end")
+		return 0
+	}
+}
+
+// end stops it in order.
+func (p *running) end() {
+	p.t.Helper()
+	p.signal(syscall.SIGTERM)
+	if got := p.wait(); got != 0 {
+		p.t.Fatalf("status %d after SIGTERM", got)
+	}
+}
+
+// client is a connection to a server, closed when the test ends.
+type client struct {
+	t testing.TB
+	net.Conn
+	in *bufio.Reader
+}
+
+func dial(t testing.TB, network, addr string) *client {
+	t.Helper()
+	nc, err := net.DialTimeout(network, addr, patience)
+	must(t, err)
+	return talk(t, nc)
+}
+
+func talk(t testing.TB, nc net.Conn) *client {
+	t.Helper()
+	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	t.Cleanup(func() { nc.Close() })
+	return &client{t, nc, bufio.NewReader(nc)}
+}
+
+// ask sends text and wants exactly the answer.
+func (c *client) ask(text, want string) {
+	c.t.Helper()
+	_, err := io.WriteString(c, text)
+	must(c.t, err)
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(c.in, got); err != nil || string(got) != want {
+		c.t.Fatalf("%q is answered with %q, %v; want %q", text, got[:n], err, want)
+	}
+}
+
+// expectEnd wants the end of the stream behind want.
+func (c *client) expectEnd(want string) {
+	c.t.Helper()
+	if got, err := io.ReadAll(c.in); err != nil || string(got) != want {
+		c.t.Fatalf("read %q, %v; want %q and the end", got, err, want)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func equal[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s is %v, want %v", what, got, want)
+	}
+}
+
+// eventually waits for what happens in its own time.
+func eventually(t testing.TB, what string, happened func() bool) {
+	t.Helper()
+	for tries := time.Now().Add(patience); !happened(); time.Sleep(time.Millisecond) {
+		if time.Now().After(tries) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}

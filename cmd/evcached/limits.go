@@ -1,0 +1,56 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// Descriptors that are no connections: those of the program and the listeners, and of each loop.
+const (
+	spareFiles    = 128
+	filesOfALoop  = 8
+	serversAtMost = 2
+)
+
+// raiseFiles lets the process open as many descriptors as the connections need, where it may. Room for the connections alone will
+// do: a server without descriptors refuses, and goes on.
+func raiseFiles(conns, loops int) error {
+	have, err := sock.OpenFiles()
+	if err != nil {
+		return system("%w", err)
+	}
+	want := uint64(conns) + spareFiles + uint64(loops)*filesOfALoop*serversAtMost
+	if have >= want {
+		return nil
+	}
+	var limit unix.Rlimit
+	if err = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil {
+		assign(&limit.Cur, want)
+		if uint64(limit.Max) < want { //nolint:unconvert // it is an int64 on FreeBSD
+			assign(&limit.Max, want)
+		}
+		err = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	}
+	if err != nil && have < uint64(conns) {
+		return system("-c %d: the process may open %d files, and more is not allowed: %w; start it as root, or ask for fewer connections",
+			conns, have, err)
+	}
+	return nil
+}
+
+// limitProcessors keeps the process to as many processors as it has loops: -t says how many are to be busy, and one that has no
+// loop would only be woken to help out. A GOMAXPROCS in the environment wins.
+func limitProcessors(loops int) {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(min(loops, runtime.GOMAXPROCS(0)))
+	}
+}
+
+// assign bridges the type of a limit, which differs between systems.
+func assign[T int64 | uint64](to *T, n uint64) { *to = T(n) }

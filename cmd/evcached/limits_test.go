@@ -1,0 +1,288 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/server"
+)
+
+// TestWhoComesAboveTheLimitIsToldSo is maxconns_fast, and the limit is exact.
+func TestWhoComesAboveTheLimitIsToldSo(t *testing.T) {
+	p := start(t, "-p", "-1", "-c", "3")
+	var in []*client
+	for range 3 {
+		c := dial(t, "tcp", p.addrs[0])
+		c.ask(askVersion, isVersion)
+		in = append(in, c)
+	}
+	dial(t, "tcp", p.addrs[0]).expectEnd(tooMany)
+	in[0].Close()
+	eventually(t, "a place is free again", func() bool {
+		c := dial(t, "tcp", p.addrs[0])
+		defer c.Close()
+		_, err := io.WriteString(c, askVersion)
+		must(t, err)
+		line, err := c.in.ReadString('\n')
+		return err == nil && line == isVersion
+	})
+	in[1].ask(askVersion, isVersion)
+	in[1].Close()
+	in[2].Close()
+	p.end()
+}
+
+// TestWhoComesAboveTheLimitWaits is no_maxconns_fast: nobody is turned away.
+func TestWhoComesAboveTheLimitWaits(t *testing.T) {
+	p := start(t, "-p", "-1", "-c", "2", "-o", "no_maxconns_fast", "-l", "127.0.0.1,127.0.0.1:0")
+	var in, out []*client
+	for i := range 2 {
+		c := dial(t, "tcp", p.addrs[i])
+		c.ask(askVersion, isVersion)
+		in = append(in, c)
+	}
+	for i := range 6 { // some of them in the kernel's queue
+		c := dial(t, "tcp", p.addrs[i%2])
+		_, err := io.WriteString(c, askVersion)
+		must(t, err)
+		out = append(out, c)
+	}
+	must(t, out[0].SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+	if n, err := out[0].Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) { // a server that serves it would mostly be caught
+		t.Fatalf("one above the limit reads %d bytes, %v", n, err)
+	}
+	must(t, out[0].SetReadDeadline(time.Now().Add(patience)))
+	in[0].ask(askVersion, isVersion)
+	in[0].Close()
+	in[1].Close()
+	var served sync.WaitGroup
+	for _, c := range out {
+		served.Go(func() {
+			defer c.Close()
+			if line, err := c.in.ReadString('\n'); err != nil || line != isVersion {
+				t.Errorf("one that waited reads %q, %v", line, err)
+			}
+		})
+	}
+	served.Wait()
+	p.end()
+}
+
+// TestWaitingClientsDoNotHoldUpTheEnd shuts down with the house full.
+func TestWaitingClientsDoNotHoldUpTheEnd(t *testing.T) {
+	p := start(t, "-p", "-1", "-c", "1", "-o", "no_maxconns_fast")
+	in := dial(t, "tcp", p.addrs[0])
+	in.ask(askVersion, isVersion)
+	waits := dial(t, "tcp", p.addrs[0])
+	p.signal(syscall.SIGTERM)
+	in.expectEnd("")
+	in.Close()
+	_, _ = waits.Read(make([]byte, 1)) // the end, or a reset
+	equal(t, "the status", p.wait(), 0)
+}
+
+// TestTheGateIsWhatTheCachesHandlerIs: it stands in for that, and a server asks a handler what more it is than one.
+func TestTheGateIsWhatTheCachesHandlerIs(t *testing.T) {
+	c, err := memcache.New(memcache.Config{})
+	must(t, err)
+	defer c.Close()
+	h := c.Handler()
+	g := server.Handler(newGate(h, 1, nil))
+	_, wants := h.(server.EOFHandler)
+	_, has := g.(server.EOFHandler)
+	equal(t, "that the gate wants to know of the end of input", has, wants)
+	_, wants = h.(server.MarkHandler)
+	if _, has = g.(server.MarkHandler); wants && !has {
+		t.Error("the gate keeps the marks to itself")
+	}
+}
+
+// TestTheGatePassesTheMarksOn to a handler that wants them, and not to one that does not.
+func TestTheGatePassesTheMarksOn(t *testing.T) {
+	var m marks
+	for _, h := range []server.Handler{&m, server.HandlerFunc(nil)} {
+		g := newGate(h, 1, nil)
+		g.HighWater(nil)
+		g.LowWater(nil)
+	}
+	equal(t, "the marks", [2]int{m.high, m.low}, [2]int{1, 1})
+}
+
+// marks counts.
+type marks struct {
+	server.HandlerFunc
+	high, low int
+}
+
+func (m *marks) HighWater(*server.Conn) { m.high++ }
+func (m *marks) LowWater(*server.Conn)  { m.low++ }
+
+// TestIdleConnectionsAreClosed is -o idle_timeout.
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	p := start(t, "-p", "-1", "-o", "idle_timeout=1")
+	c := dial(t, "tcp", p.addrs[0])
+	begun := time.Now()
+	c.ask(askVersion, isVersion)
+	c.expectEnd("")
+	if passed := time.Since(begun); passed < time.Second {
+		t.Errorf("closed after %v", passed)
+	}
+	p.end()
+}
+
+// TestServersAreAsTheSettingsHaveThem: a server's own default would close idle connections, and memcached does not.
+func TestServersAreAsTheSettingsHaveThem(t *testing.T) {
+	c, err := memcache.New(memcache.Config{})
+	must(t, err)
+	defer c.Close()
+	s, err := parse([]string{"-c", "7", "-t", "3"})
+	must(t, err)
+	srv := (&program{settings: s, cache: c}).newServer(c.Handler())
+	equal(t, "MaxConns", srv.MaxConns, 7)
+	equal(t, "Loops", srv.Loops, 3)
+	equal(t, "that nobody is too idle", srv.IdleTimeout < 0, true)
+	s.idle = time.Hour
+	srv = (&program{settings: s, cache: c}).newServer(c.Handler())
+	equal(t, "IdleTimeout", srv.IdleTimeout, time.Hour)
+}
+
+// TestFewerLoopsThanProcessorsUseNoMore unless GOMAXPROCS says otherwise; more loops change nothing.
+func TestFewerLoopsThanProcessorsUseNoMore(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	t.Setenv("GOMAXPROCS", "4")
+	limitProcessors(2)
+	equal(t, "GOMAXPROCS, which is given,", runtime.GOMAXPROCS(0), 4)
+	t.Setenv("GOMAXPROCS", "")
+	limitProcessors(5)
+	equal(t, "GOMAXPROCS with 5 loops", runtime.GOMAXPROCS(0), 4)
+	limitProcessors(2)
+	equal(t, "GOMAXPROCS with 2 loops", runtime.GOMAXPROCS(0), 2)
+}
+
+// TestStatsSettingsSaysWhatTheCommandLineSaid is for who looks at a server from outside.
+func TestStatsSettingsSaysWhatTheCommandLineSaid(t *testing.T) {
+	p := start(t, "-p", "-1", "-t", "1", "-c", "77", "-o", "idle_timeout=99", "-m", "100")
+	c := dial(t, "tcp", p.addrs[0])
+	_, err := io.WriteString(c, "stats settings\r\n")
+	must(t, err)
+	said := map[string]bool{}
+	for line := ""; line != "END\r\n"; {
+		line, err = c.in.ReadString('\n')
+		must(t, err)
+		said[line] = true
+	}
+	for _, want := range []string{"maxbytes 104857600", "maxconns 77", "num_threads 1", "idle_timeout 99", "inter 127.0.0.1", "tcp_backlog 1024",
+		"domain_socket NULL", "umask 700", "maxconns_fast yes", "ssl_enabled no", "verbosity 1"} {
+		if !said["STAT "+want+"\r\n"] {
+			t.Errorf("stats settings does not say %q", want)
+		}
+	}
+	c.Close()
+	p.signal(syscall.SIGHUP) // with nothing to read again
+	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
+	p.end()
+}
+
+// withFiles is the program where no more than so many files may be open.
+func withFiles(files string, args ...string) *exec.Cmd {
+	cmd := command()
+	cmd.Args = append([]string{"sh", "-c", "ulimit -n " + files + ` && exec "$@"`, "sh", cmd.Path, "-v"}, args...)
+	cmd.Path = "/bin/sh"
+	return cmd
+}
+
+// TestTheLimitOfOpenFilesIsRaisedOrAnError starts with fewer than the connections need; who may is given more.
+func TestTheLimitOfOpenFilesIsRaisedOrAnError(t *testing.T) {
+	if exec.Command("/bin/sh", "-c", "ulimit -n 200 && ulimit -n 500").Run() == nil {
+		p := startCommand(t, withFiles("200", "-p", "-1", "-c", "300"))
+		for range 300 {
+			dial(t, "tcp", p.addrs[0]).ask(askVersion, isVersion)
+		}
+		dial(t, "tcp", p.addrs[0]).expectEnd(tooMany)
+		p.signal(syscall.SIGKILL)
+		p.wait()
+		return
+	}
+	cmd := withFiles("200", "-p", "-1", "-c", "300")
+	out, _ := cmd.CombinedOutput() // the status says it
+	equal(t, "the status", cmd.ProcessState.ExitCode(), statusSystem)
+	if want := "evcached: -c 300: the process may open 200 files, and more is not allowed: "; !strings.HasPrefix(string(out), want) {
+		t.Errorf("it says %q, want %q", out, want)
+	}
+}
+
+// TestRoomForTheConnectionsAloneWillDo has fewer files than it would like, and no right to more.
+func TestRoomForTheConnectionsAloneWillDo(t *testing.T) {
+	p := startCommand(t, withFiles("200", "-p", "-1", "-c", "150"))
+	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
+	p.end()
+}
+
+// TestAuthenticationFileIsReadAgain is -Y, and SIGHUP.
+func TestAuthenticationFileIsReadAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users")
+	must(t, os.WriteFile(file, []byte("ann:secret\n"), 0o600))
+	p := start(t, "-p", "-1", "-Y", file)
+	login := func(user, password, want string) {
+		c := dial(t, "tcp", p.addrs[0])
+		defer c.Close()
+		text := user + " " + password
+		c.ask("set auth 0 0 "+strconv.Itoa(len(text))+"\r\n"+text+"\r\n", want)
+	}
+	stranger := dial(t, "tcp", p.addrs[0])
+	stranger.ask("get a\r\n", "CLIENT_ERROR unauthenticated\r\n")
+	stranger.Close()
+	ann := dial(t, "tcp", p.addrs[0])
+	ann.ask("set auth 0 0 10\r\nann secret\r\nget a\r\n", "STORED\r\nEND\r\n")
+	login("bob", "hidden", "CLIENT_ERROR authentication failure\r\n")
+
+	must(t, os.WriteFile(file, []byte("bob:hidden\n"), 0o600))
+	p.signal(syscall.SIGHUP)
+	p.line("msg=reloaded")
+	login("bob", "hidden", "STORED\r\n")
+	login("ann", "secret", "CLIENT_ERROR authentication failure\r\n")
+	ann.ask("get a\r\n", "END\r\n")
+	ann.Close()
+
+	must(t, os.Remove(file))
+	p.signal(syscall.SIGHUP)
+	p.line("everything stays as it was")
+	login("bob", "hidden", "STORED\r\n")
+	p.signal(syscall.SIGINT)
+	equal(t, "the status", p.wait(), 0)
+}
+
+// TestShutdownCommandEndsTheProgram is -A; without it the command is refused.
+func TestShutdownCommandEndsTheProgram(t *testing.T) {
+	p := start(t, "-p", "-1")
+	c := dial(t, "tcp", p.addrs[0])
+	c.ask("shutdown\r\n"+askVersion, "ERROR: shutdown not enabled\r\n"+isVersion)
+	c.Close()
+	p.end()
+
+	p = start(t, "-p", "-1", "-A")
+	c = dial(t, "tcp", p.addrs[0])
+	_, err := io.WriteString(c, "shutdown\r\n")
+	must(t, err)
+	_, _ = c.in.ReadString('\n') // the end
+	c.Close()
+	equal(t, "the status", p.wait(), 0)
+	if nc, err := net.Dial("tcp", p.addrs[0]); err == nil {
+		nc.Close()
+		t.Error("somebody still listens")
+	}
+}

@@ -1,0 +1,131 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// sockets are what the program listens on, before a server has them.
+type sockets struct {
+	streams []net.Listener // with TLS, if -Z is on
+	bare    []net.Listener // without
+	packets []net.PacketConn
+}
+
+// close closes those that no server has closed yet.
+func (k *sockets) close() (err error) {
+	var all []io.Closer
+	for _, l := range slices.Concat(k.streams, k.bare) {
+		all = append(all, l)
+	}
+	for _, p := range k.packets {
+		all = append(all, p)
+	}
+	for _, c := range all {
+		if e := c.Close(); !errors.Is(e, net.ErrClosed) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+// open binds the addresses of -l. A port below 1024 may need root, so this comes before -u.
+func (k *sockets) open(s *settings) error {
+	if s.socket != "" {
+		return nil
+	}
+	listen := s.listen
+	if len(listen) == 0 {
+		listen = []string{defaultAddress}
+	}
+	for _, text := range listen {
+		e, err := parseEndpoint(text)
+		switch {
+		case err != nil:
+			return system("%w", err)
+		case e.bare && !s.tls.on:
+			return system("-l %s: notls: needs -Z", text)
+		}
+		if err := k.bind(s, e); err != nil {
+			return system("%w", err)
+		}
+	}
+	return nil
+}
+
+// bind opens the sockets of one endpoint. Of a name's several addresses, those that this machine does not have are left out.
+func (k *sockets) bind(s *settings, e endpoint) error {
+	hosts, err := e.hosts(context.Background())
+	if err != nil {
+		return err
+	}
+	bound := 0
+	var missing error
+	for _, host := range hosts {
+		err := k.bindHost(s, e, host)
+		switch {
+		case err == nil:
+			bound++
+		case len(hosts) > 1 && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)):
+			missing = err
+		default:
+			return err
+		}
+	}
+	if bound == 0 {
+		return missing
+	}
+	return nil
+}
+
+func (k *sockets) bindHost(s *settings, e endpoint, host string) error {
+	if s.port != 0 {
+		l, err := listenStream("tcp", net.JoinHostPort(host, strconv.Itoa(e.at(s.port))), s.backlog)
+		if err != nil {
+			return err
+		}
+		if e.bare || !s.tls.on {
+			k.bare = append(k.bare, l)
+		} else {
+			k.streams = append(k.streams, l)
+		}
+	}
+	if s.udpPort != 0 {
+		p, err := net.ListenPacket("udp", net.JoinHostPort(host, strconv.Itoa(e.at(s.udpPort))))
+		if err != nil {
+			return err
+		}
+		k.packets = append(k.packets, p)
+	}
+	return nil
+}
+
+// listenStream is net.Listen with a backlog. Multipath TCP, which package net would use, is not for a cache beside its clients.
+func listenStream(network, address string, backlog int) (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(context.Background(), network, address)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := l.(syscall.Conn).SyscallConn()
+	if err == nil {
+		if e := raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), backlog) }); e != nil {
+			err = e
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on %s with a backlog of %d: %w", address, backlog, err), l.Close())
+	}
+	return l, nil
+}

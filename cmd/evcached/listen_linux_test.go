@@ -1,0 +1,21 @@
+package main
+
+import (
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestTheBacklogIsTheKernels asks it for that of a listening socket.
+func TestTheBacklogIsTheKernels(t *testing.T) {
+	l, err := listenStream("tcp", "127.0.0.1:0", 7)
+	must(t, err)
+	defer l.Close()
+	raw, err := l.(syscall.Conn).SyscallConn()
+	must(t, err)
+	var info *unix.TCPInfo
+	must(t, raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }))
+	must(t, err)
+	equal(t, "the backlog", info.Sacked, 7) // of a listening socket that field is it
+}

@@ -1,0 +1,49 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// run does what the arguments say, and returns the status to end with.
+func run(args []string, stdout, stderr io.Writer) int {
+	child := inherit()
+	if child != nil { // the parent has told of the warnings
+		stderr = child
+	}
+	s, err := parse(args)
+	switch {
+	case errors.Is(err, errHelp):
+		err = help(stdout)
+	case errors.Is(err, errVersion):
+		_, err = fmt.Fprintln(stdout, version)
+	case errors.Is(err, errLicense):
+		_, err = io.WriteString(stdout, license)
+	case err != nil:
+		err = fail(status(err), "%w; see evcached --help", err)
+	case child != nil:
+		err = serve(s, stderr, child.ready)
+	default:
+		for _, text := range s.warnings {
+			say(stderr, "evcached: warning: "+text)
+		}
+		if s.daemon {
+			err = detach(s, stderr)
+		} else {
+			err = serve(s, stderr, func() error { return nil })
+		}
+	}
+	if err != nil && !errors.Is(err, errTold) {
+		say(stderr, "evcached: "+err.Error())
+	}
+	return status(err)
+}
+
+// errTold is in a failure whose message has been printed.
+var errTold = errors.New("the message has been printed")
+
+// say prints a line. That it cannot be printed there is nowhere to say.
+func say(w io.Writer, line string) { _, _ = fmt.Fprintln(w, line) }

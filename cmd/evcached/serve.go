@@ -1,0 +1,207 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/server"
+)
+
+// program is what runs.
+type program struct {
+	*settings
+	log     *slog.Logger
+	signals chan os.Signal
+	asked   chan struct{} // the shutdown command was given
+	sockets sockets
+	cache   *memcache.Cache
+	servers []*server.Server
+	certs   *certificates // with TLS
+	gate    *gate         // with no_maxconns_fast
+	reloads []reloader
+}
+
+// reloader is what SIGHUP has read its files again.
+type reloader interface{ Reload() error }
+
+// tooMany is what memcached says to who comes above -c.
+const tooMany = "ERROR Too many open connections\r\n"
+
+// closeTimeout is how long a client may take to read its last answers and to close in turn. Most clients of a cache keep connections
+// that they do not look at, and a restart is not to wait for those.
+const closeTimeout = 2 * time.Second
+
+// serve runs the server until a signal ends it. ready is called when it listens.
+func serve(s *settings, stderr io.Writer, ready func() error) error {
+	p := &program{settings: s, signals: make(chan os.Signal, 8), asked: make(chan struct{}, 1)}
+	p.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug})) // the cache knows what -v asks for
+	// Before all else: a signal that comes early ends the program in order. Nobody reading what is logged ends nothing.
+	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
+	defer signal.Stop(p.signals)
+	signal.Ignore(syscall.SIGPIPE)
+	if err := p.start(); err != nil {
+		return errors.Join(err, p.end())
+	}
+	err := writePID(s.pidFile)
+	if err == nil {
+		if err = ready(); err == nil {
+			p.tell("ready", "process", os.Getpid())
+			err = p.untilStopped()
+		}
+		err = errors.Join(err, removePID(s.pidFile))
+	}
+	return errors.Join(err, p.end())
+}
+
+// start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024.
+func (p *program) start() error {
+	if err := raiseFiles(p.conns, p.loops); err != nil {
+		return err
+	}
+	if err := p.loadFiles(); err != nil {
+		return err
+	}
+	if err := p.sockets.open(p.settings); err != nil {
+		return err
+	}
+	if err := p.become(); err != nil {
+		return err
+	}
+	if err := p.sockets.openUnix(p.settings); err != nil {
+		return err
+	}
+	limitProcessors(p.loops)
+	return p.startServers()
+}
+
+// loadFiles reads the users and the certificates, which SIGHUP has read again.
+func (p *program) loadFiles() error {
+	if p.authFile != "" {
+		users, err := memcache.LoadUsers(p.authFile)
+		if err != nil {
+			return illegal("-Y: %w", err)
+		}
+		p.config.Users = users
+		p.reloads = append(p.reloads, users)
+	}
+	if p.tls.on {
+		certs, err := loadCertificates(p.tls)
+		if err != nil {
+			return usage("-Z: %w", err)
+		}
+		p.certs = certs
+		p.reloads = append(p.reloads, certs)
+	}
+	return nil
+}
+
+// startServers makes the cache, and a server for what speaks TLS and one for what does not, as far as there is any.
+func (p *program) startServers() (err error) {
+	c := p.config
+	c.Logger, c.Settings = p.log, p.report()
+	if p.shutdown {
+		c.Shutdown = func(bool) {
+			select {
+			case p.asked <- struct{}{}:
+			default: // it was asked for already
+			}
+		}
+	}
+	if p.cache, err = memcache.New(c); err != nil {
+		return usage("%w", err)
+	}
+	h := p.cache.Handler()
+	if !p.refuse {
+		p.gate = newGate(h, p.conns, p.log)
+		h = p.gate
+	}
+	if p.tls.on {
+		srv := p.newServer(h)
+		srv.TLS = p.certs.server()
+		err = p.listenOn(srv, p.sockets.streams)
+	}
+	if err == nil && (len(p.sockets.bare) > 0 || len(p.sockets.packets) > 0) {
+		srv := p.newServer(h)
+		if err = p.listenOn(srv, p.sockets.bare); err == nil {
+			err = p.receiveOn(srv)
+		}
+	}
+	if err != nil {
+		return system("%w", err)
+	}
+	return nil
+}
+
+// newServer is a server as the options have it.
+func (p *program) newServer(h server.Handler) *server.Server {
+	idle := p.idle
+	if idle == 0 {
+		idle = -1 // none
+	}
+	srv := &server.Server{
+		Handler: h, Loops: p.loops, Workers: 1, MaxConns: p.conns, BusyText: tooMany,
+		IdleTimeout: idle, CloseTimeout: closeTimeout, Logger: p.log,
+	}
+	if p.gate != nil {
+		p.gate.guard(srv)
+	}
+	p.cache.Attach(srv)
+	p.servers = append(p.servers, srv)
+	return srv
+}
+
+// listenOn has srv accept from the listeners.
+func (p *program) listenOn(srv *server.Server, listeners []net.Listener) error {
+	if err := srv.Start(); err != nil {
+		return err
+	}
+	for _, l := range listeners {
+		if p.gate != nil {
+			p.gate.admit(srv, l)
+		} else if _, err := srv.AddListener(l); err != nil {
+			return err
+		}
+		p.tell("listening", "network", l.Addr().Network(), "address", l.Addr().String(), "tls", srv.TLS != nil)
+	}
+	return nil
+}
+
+// receiveOn has srv receive datagrams.
+func (p *program) receiveOn(srv *server.Server) error {
+	for _, nc := range p.sockets.packets {
+		pc, err := srv.AddPacketConn(nc, p.cache.Packet)
+		if err != nil {
+			return err
+		}
+		p.tell("listening", "network", "udp", "address", pc.LocalAddr().String(), "tls", false)
+	}
+	return nil
+}
+
+// tell logs what -v asks for.
+func (p *program) tell(text string, args ...any) {
+	if p.config.Verbosity > 0 {
+		p.log.Info(text, args...)
+	}
+}
+
+// reload reads the files again. What fails goes on as it was.
+func (p *program) reload() {
+	for _, r := range p.reloads {
+		if err := r.Reload(); err != nil {
+			p.log.Error("reload: everything stays as it was", "err", err)
+		} else {
+			p.tell("reloaded", "what", fmt.Sprintf("%T", r))
+		}
+	}
+}

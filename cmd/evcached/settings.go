@@ -1,0 +1,74 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/evmq/evmq/memcache"
+)
+
+// settings is what a command line says.
+type settings struct {
+	config memcache.Config
+
+	port, udpPort int      // 0: none; -1: any
+	listen        []string // what -l said, taken apart at commas
+	socket        string   // the unix socket's file; "" for none
+	socketMode    fs.FileMode
+	backlog       int
+	conns         int
+	refuse        bool // who comes above conns is told so; otherwise waits
+	idle          time.Duration
+	loops         int
+	tls           tlsSettings
+
+	authFile, pidFile, user string
+	daemon, shutdown        bool
+
+	warnings []string
+}
+
+// tlsSettings is the part about TLS.
+type tlsSettings struct {
+	on                  bool
+	chain, key, ca      string // files
+	verify              tls.ClientAuthType
+	minVersion          uint16
+	ciphers             []uint16 // of TLS 1.2 and before; nil for crypto/tls's choice
+	resume              bool
+	given               bool   // an option about it was there
+	mode, minimum, list string // as stats settings has verify, minVersion and ciphers
+}
+
+// defaultAddress is where the server listens unless -l says otherwise: a cache is nobody's from outside until somebody says so.
+const defaultAddress = "127.0.0.1"
+
+func defaults() *settings {
+	return &settings{
+		config:     memcache.Config{Memory: memcache.DefaultMemory, MaxItem: memcache.DefaultMaxItem, PerTurn: memcache.DefaultPerTurn},
+		port:       11211,
+		socketMode: 0o700,
+		backlog:    1024,
+		conns:      1024,
+		refuse:     true,
+		loops:      processors(),
+		tls:        tlsSettings{minVersion: tls.VersionTLS12, mode: "0", minimum: "tlsv1.2"},
+	}
+}
+
+// processors is how many loops there are unless -t says otherwise. memcached has 4 threads whatever the machine has; a loop more than
+// there are processors gains nothing.
+func processors() int { return min(runtime.GOMAXPROCS(0), runtime.NumCPU()) }
+
+// warn notes what is to be told on standard error, once.
+func (s *settings) warn(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(s.warnings, text) {
+		s.warnings = append(s.warnings, text)
+	}
+}

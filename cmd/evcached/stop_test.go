@@ -1,0 +1,179 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestEndLosesNoAnswer ends the program under load: an answer that has begun is whole, and one connection's answers end where its
+// requests were not read any more.
+func TestEndLosesNoAnswer(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1} {
+		p := start(t, "-p", "-1")
+		value := strings.Repeat("x", 100_000)
+		talkOnce(t, "tcp", p.addrs[0], "set big 0 0 100000\r\n"+value+"\r\n", "STORED\r\n")
+		var clients sync.WaitGroup
+		var answers atomic.Int64
+		for i := range 8 {
+			key, want := "small", "END\r\n"
+			if i%2 == 0 {
+				key, want = "big", "VALUE big 0 100000\r\n"+value+"\r\nEND\r\n"
+			}
+			clients.Go(func() { askUntilTheEnd(t, p.addrs[0], "get "+key+"\r\n", want, &answers) })
+		}
+		eventually(t, "answers come", func() bool { return answers.Load() > 500 })
+		p.signal(sig)
+		equal(t, fmt.Sprint("the status after ", sig), p.wait(), 0)
+		clients.Wait()
+	}
+}
+
+// askUntilTheEnd sends requests, eight at a time, and wants whole answers until the connection ends between two of them.
+func askUntilTheEnd(t *testing.T, addr, request, want string, answers *atomic.Int64) {
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer nc.Close()
+	_ = nc.SetDeadline(time.Now().Add(patience))
+	in, got := bufio.NewReader(nc), make([]byte, len(want))
+	batch := strings.Repeat(request, 8)
+	for {
+		if _, err := io.WriteString(nc, batch); err != nil {
+			t.Errorf("the connection is cut: %v", err)
+			return
+		}
+		for range 8 {
+			n, err := io.ReadFull(in, got)
+			switch {
+			case n == 0 && err == io.EOF: // in order: a reset could take answers back
+				return
+			case err != nil:
+				t.Errorf("an answer ends after %d of %d bytes: %v", n, len(want), err)
+				return
+			case string(got) != want:
+				t.Errorf("the answer is %.40q", got)
+				return
+			}
+			answers.Add(1)
+		}
+	}
+}
+
+// TestASecondSignalEndsAtOnce has a client that does not read its answers, and so would be waited for.
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	p := start(t, "-p", "-1")
+	c := dial(t, "tcp", p.addrs[0])
+	value := strings.Repeat("x", 1_000_000)
+	c.ask("set big 0 0 1000000\r\n"+value+"\r\n", "STORED\r\n")
+	_, err := io.WriteString(c, strings.Repeat("get big\r\n", 20))
+	must(t, err)
+	p.signal(syscall.SIGTERM)
+	p.line("msg=stopping")
+	eventually(t, "it ends", func() bool { // signals that come at once are one
+		_ = p.cmd.Process.Signal(syscall.SIGINT) // fails when it has ended
+		time.Sleep(10 * time.Millisecond)
+		select {
+		case err := <-p.ended:
+			p.ended <- err
+			return true
+		default:
+			return false
+		}
+	})
+	equal(t, "the status", p.wait(), 1)
+	if want := "evcached: " + errTwice.Error() + "\n"; !strings.HasSuffix(p.said(), want) {
+		t.Errorf("it says %q", p.said())
+	}
+}
+
+// TestASilentClientDoesNotHoldUpTheEnd: most clients keep connections that they do not look at.
+func TestASilentClientDoesNotHoldUpTheEnd(t *testing.T) {
+	p := start(t, "-p", "-1")
+	c := dial(t, "tcp", p.addrs[0])
+	c.ask(askVersion, isVersion)
+	p.end()
+	c.expectEnd("")
+}
+
+// TestTheProcessesNumberIsInItsFileWhileItRuns is -P.
+func TestTheProcessesNumberIsInItsFileWhileItRuns(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	must(t, os.WriteFile(file, []byte("1\n"), 0o600)) // of one that was killed
+	p := start(t, "-p", "-1", "-P", file)
+	text, err := os.ReadFile(file)
+	must(t, err)
+	equal(t, "the file", string(text), fmt.Sprintln(p.cmd.Process.Pid))
+	p.end()
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("the file is left behind: %v", err)
+	}
+
+	p = start(t, "-p", "-1", "-P", file)
+	must(t, os.WriteFile(file, []byte("1\n"), 0o600)) // a successor's
+	p.end()
+	text, err = os.ReadFile(file)
+	must(t, err)
+	equal(t, "the successor's file", string(text), "1\n")
+}
+
+// TestADaemonListensWhenItsParentReturns is -d.
+func TestADaemonListensWhenItsParentReturns(t *testing.T) {
+	dir := socketDir(t)
+	file, pidFile := filepath.Join(dir, "s"), filepath.Join(dir, "pid")
+	cmd := command("-d", "-s", "s", "-P", "pid", "-k") // relative names, though a daemon goes to /
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput() // which ends only if the daemon has let go of it
+	if err != nil {
+		t.Fatalf("%v; it says:\n%s", err, out)
+	}
+	equal(t, "what it says", string(out), "evcached: warning: -k (--lock-memory) is ignored: memory is not locked\n")
+	text, err := os.ReadFile(pidFile)
+	must(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	must(t, err)
+	daemon, err := os.FindProcess(pid) // by a descriptor, so that it is this one for good
+	must(t, err)
+	defer daemon.Release()
+	defer daemon.Kill()
+	c := dial(t, "unix", file)
+	c.ask(askVersion, isVersion)
+	session, err := syscall.Getpgid(pid)
+	must(t, err)
+	equal(t, "the daemon's group", session, pid)
+	if where, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err == nil { // Linux has that
+		equal(t, "the daemon's directory", where, "/")
+	}
+	must(t, daemon.Signal(syscall.SIGTERM))
+	c.expectEnd("")
+	c.Close()
+	eventually(t, "the daemon takes its files away", func() bool {
+		left, err := os.ReadDir(dir)
+		must(t, err)
+		return len(left) == 0
+	})
+}
+
+// TestADaemonThatCannotListenSaysSoThroughItsParent has the parent's status and output.
+func TestADaemonThatCannotListenSaysSoThroughItsParent(t *testing.T) {
+	want := "evcached: listen tcp 203.0.113.1:0: bind: "
+	if got := refused(t, statusSystem, "-d", "-l", "203.0.113.1:0"); !strings.HasPrefix(got, want) || strings.Count(got, "\n") != 1 {
+		t.Errorf("it says %q, want %q", got, want)
+	}
+	want = "evcached: unknown option -Q; see evcached --help\n"
+	equal(t, "what it says", refused(t, statusIllegal, "-d", "-Q"), want)
+}

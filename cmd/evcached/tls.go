@@ -1,0 +1,64 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"sync/atomic"
+)
+
+// certificates is TLS as the options have it, with files that can be read anew. Connections that are open keep what they began
+// with.
+type certificates struct {
+	settings tlsSettings
+	current  atomic.Pointer[tls.Config]
+}
+
+// loadCertificates reads the files of -o ssl_...
+func loadCertificates(t tlsSettings) (*certificates, error) {
+	c := &certificates{settings: t}
+	return c, c.Reload()
+}
+
+// Reload reads the files again. On an error nothing changes.
+func (c *certificates) Reload() error {
+	t := &c.settings
+	key := t.key
+	if key == "" {
+		key = t.chain
+	}
+	pair, err := tls.LoadX509KeyPair(t.chain, key)
+	if err != nil {
+		return fmt.Errorf("certificate %s, key %s: %w", t.chain, key, err)
+	}
+	config := c.base()
+	config.Certificates = []tls.Certificate{pair}
+	if t.ca != "" {
+		pem, err := os.ReadFile(t.ca)
+		if err != nil {
+			return fmt.Errorf("certificates of clients' authorities: %w", err)
+		}
+		config.ClientCAs = x509.NewCertPool()
+		if !config.ClientCAs.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("certificates of clients' authorities: there is none in %s", t.ca)
+		}
+	}
+	c.current.Store(config)
+	return nil
+}
+
+// base is what does not come from files.
+func (c *certificates) base() *tls.Config {
+	t := &c.settings
+	return &tls.Config{MinVersion: t.minVersion, CipherSuites: t.ciphers, ClientAuth: t.verify, SessionTicketsDisabled: !t.resume}
+}
+
+// server is the configuration for a server. The keys of session tickets are its own, and so outlive a Reload.
+func (c *certificates) server() *tls.Config {
+	config := c.base()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current.Load(), nil }
+	return config
+}

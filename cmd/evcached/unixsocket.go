@@ -1,0 +1,54 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// openUnix binds the socket of -s. The file is removed when its listener is closed. This comes after -u, so that the socket is the
+// user's who removes it.
+func (k *sockets) openUnix(s *settings) error {
+	if s.socket == "" {
+		return nil
+	}
+	if err := removeStale(s.socket); err != nil {
+		return system("-s %s: %w", s.socket, err)
+	}
+	// The mode has to hold from the first moment on. Nothing else makes files meanwhile.
+	mask := unix.Umask(int(fs.ModePerm &^ s.socketMode))
+	l, err := listenStream("unix", s.socket, s.backlog)
+	unix.Umask(mask)
+	if err != nil {
+		return system("-s %s: %w", s.socket, err)
+	}
+	k.bare = append(k.bare, l)
+	return nil
+}
+
+// removeStale removes a socket that nobody listens on any more. Anything else that is there stays, and is an error.
+func removeStale(file string) error {
+	info, err := os.Lstat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return errors.New("there is a file of that name, which is no socket")
+	}
+	c, err := net.Dial("unix", file)
+	switch {
+	case err == nil:
+		return errors.Join(errors.New("another process listens on it"), c.Close())
+	case !errors.Is(err, unix.ECONNREFUSED):
+		return fmt.Errorf("whether another process listens on it cannot be known: %w", err)
+	}
+	return os.Remove(file)
+}

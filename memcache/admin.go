@@ -1,0 +1,117 @@
+package memcache
+
+import "strings"
+
+// textTouch serves touch.
+func (w *worker) textTouch() {
+	if w.touch(w.req.Key, expiry(int64(w.req.Exptime), w.clock.Unix())) {
+		w.unlessQuiet("TOUCHED")
+	} else {
+		w.unlessQuiet("NOT_FOUND")
+	}
+}
+
+// touch gives an item another expiry.
+func (w *worker) touch(key []byte, expires int64) bool {
+	e := w.store.Lock(key)
+	defer e.Unlock()
+	w.counts.add(cmdTouch, 1)
+	if !e.Found() {
+		w.counts.add(touchMisses, 1)
+		return false
+	}
+	w.counts.add(touchHits, 1)
+	e.Use()
+	m := e.Meta()
+	m.Expires = expires
+	e.SetMeta(m) // last, since the item may be gone then
+	return true
+}
+
+// textDelete serves delete.
+func (w *worker) textDelete() {
+	key := w.req.Key
+	e := w.store.Lock(key)
+	found := e.Found()
+	if found {
+		e.Delete()
+	}
+	e.Unlock()
+	w.detail.delete(key)
+	if !found {
+		w.counts.add(deleteMisses, 1)
+		w.unlessQuiet("NOT_FOUND")
+		return
+	}
+	w.counts.add(deleteHits, 1)
+	w.unlessQuiet("DELETED")
+}
+
+// textFlush serves flush_all.
+func (w *worker) textFlush() {
+	w.counts.add(cmdFlush, 1)
+	if w.config.NoFlush {
+		w.unlessQuiet(flushNotAllowed)
+		return
+	}
+	w.flushAll(int64(w.req.Exptime))
+	w.unlessQuiet("OK")
+}
+
+const flushNotAllowed = "CLIENT_ERROR flush_all not allowed"
+
+// flushAll empties the cache, at once or at the time that a client's number means. Before a date that has passed there was nothing.
+func (w *worker) flushAll(exptime int64) {
+	now := w.clock.Unix()
+	at := now
+	if exptime > 0 {
+		if at = expiry(exptime, now); at <= now {
+			return
+		}
+	}
+	w.store.FlushAll(at)
+}
+
+// textShutdown serves shutdown.
+func (w *worker) textShutdown() {
+	args := w.req.Args
+	switch {
+	case w.config.Shutdown == nil:
+		w.line("ERROR: shutdown not enabled")
+	case len(args) == 1, len(args) == 2 && string(args[1]) == "graceful":
+		w.quit = true
+		w.config.Shutdown(len(args) == 2)
+	default:
+		w.line("CLIENT_ERROR invalid shutdown mode")
+	}
+}
+
+// textRefresh serves refresh_certs.
+func (w *worker) textRefresh() {
+	if w.config.RefreshCerts == nil {
+		w.line("Error TLS not enabled")
+		return
+	}
+	if err := w.config.RefreshCerts(); err != nil {
+		w.line("Error " + strings.ReplaceAll(err.Error(), "\n", " "))
+		return
+	}
+	w.line("OK")
+}
+
+// textMemLimit serves cache_memlimit.
+func (w *worker) textMemLimit() {
+	megabytes := w.req.Level
+	switch {
+	case megabytes < 8:
+		w.unlessQuiet("MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m")
+	case megabytes > 1_000_000_000:
+		w.unlessQuiet("MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes")
+	default:
+		if err := w.store.SetMemory(int64(megabytes) << 20); err != nil {
+			w.unlessQuiet("MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust")
+			return
+		}
+		w.unlessQuiet("OK")
+	}
+}

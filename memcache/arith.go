@@ -1,0 +1,95 @@
+package memcache
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/memcache/store"
+)
+
+// sums are the outcomes of incr and decr.
+type sumOutcome uint8
+
+const (
+	counted sumOutcome = iota
+	noNumber
+	noItem
+	otherCAS
+	noRoom
+)
+
+const (
+	notNumeric = "CLIENT_ERROR cannot increment or decrement non-numeric value"
+	noMemoryAt = "SERVER_ERROR out of memory"
+)
+
+// textArith serves incr and decr.
+func (w *worker) textArith() {
+	r := &w.req
+	e := w.store.Lock(r.Key)
+	n, what := w.arith(&e, r.Op == protocol.OpIncr, r.Delta, 0)
+	e.Unlock()
+	switch what {
+	case counted:
+		if !r.NoReply {
+			w.out = append(strconv.AppendUint(w.out, n, 10), '\r', '\n')
+		}
+	case noItem:
+		w.unlessQuiet("NOT_FOUND")
+	case noNumber:
+		w.unlessQuiet(notNumeric)
+	default:
+		w.unlessQuiet(noMemoryAt)
+	}
+}
+
+// arith adds delta to the entry's number, modulo 2^64, or takes it away, to 0 at the least. cas 0 stands for whatever there is. A
+// number that has become shorter is followed by spaces, so that the value's length is what clients remember.
+func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, what sumOutcome) {
+	hits, misses := decrHits, decrMisses
+	if up {
+		hits, misses = incrHits, incrMisses
+	}
+	if !e.Found() {
+		w.counts.add(misses, 1)
+		return 0, noItem
+	}
+	m := e.Meta()
+	n, ok := protocol.ParseNumber(e.Value())
+	switch {
+	case len(e.Value()) == 0:
+		return 0, noNumber
+	case cas != 0 && cas != m.CAS:
+		return 0, otherCAS
+	case !ok:
+		return 0, noNumber
+	case up:
+		n += delta
+	case n < delta:
+		n = 0
+	default:
+		n -= delta
+	}
+	w.counts.add(hits, 1)
+	m.CAS = w.nextCAS()
+	value := strconv.AppendUint(w.padded[:0], n, 10)
+	if size := len(e.Value()); len(value) <= size && size <= len(w.padded) {
+		copy(w.padded[len(value):size], spaces)
+		if e.Overwrite(w.padded[:size]) {
+			e.SetMeta(m)
+			e.Keep()
+			return n, counted
+		}
+	}
+	if err := e.Put(m, value); err != nil {
+		return 0, noRoom
+	}
+	e.Keep()
+	return n, counted
+}
+
+var spaces = bytes.Repeat([]byte(" "), maxPadded)
+
+// maxPadded is how long a value may be to keep its length.
+const maxPadded = 64

@@ -1,0 +1,304 @@
+package memcache
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/memcache/store"
+)
+
+// frame serves one frame of the binary protocol.
+func (s *session) frame(p []byte) (used int, whole bool) {
+	w := s.w
+	if len(p) < protocol.HeaderLen {
+		return 0, false
+	}
+	f := &w.bin
+	if !protocol.Header(p, f) {
+		w.quit = true
+		return len(p), true
+	}
+	rest := p[protocol.HeaderLen:]
+	if status := f.Check(); status != protocol.Success {
+		w.status(status)
+		if known := status != protocol.UnknownCommand || f.Prefix() > f.Body; known {
+			w.quit = true
+			return len(p), true
+		}
+		s.throwAway(f.Body)
+		return protocol.HeaderLen, true
+	}
+	if w.config.SASL && !s.known && !beforeLogin(f.Loud) {
+		w.status(protocol.AuthError)
+		w.quit = true
+		return len(p), true
+	}
+	if len(rest) < f.Prefix() {
+		return 0, false
+	}
+	if f.Body > wholeValue {
+		return s.largeFrame(p)
+	}
+	if len(rest) < f.Body {
+		return 0, false
+	}
+	f.Split(rest[:f.Body])
+	w.execute(s, false)
+	return protocol.HeaderLen + f.Body, true
+}
+
+// beforeLogin reports whether a client may say it before it has authenticated.
+func beforeLogin(op protocol.Opcode) bool {
+	switch op {
+	case protocol.BinSASLList, protocol.BinSASLAuth, protocol.BinSASLStep, protocol.BinVersion, protocol.BinQuit:
+		return true
+	}
+	return false
+}
+
+// largeFrame begins a frame whose value is collected in memory of its own. Only what stores may be so large.
+func (s *session) largeFrame(p []byte) (used int, whole bool) {
+	w := s.w
+	f := &w.bin
+	head := protocol.HeaderLen + f.Prefix()
+	f.Split(p[protocol.HeaderLen:head])
+	switch f.Loud {
+	case protocol.BinSet, protocol.BinAdd, protocol.BinReplace, protocol.BinAppend, protocol.BinPrepend:
+	default:
+		w.status(protocol.Invalid)
+		w.quit = true
+		return len(p), true
+	}
+	flags := uint32(0)
+	if len(f.Extras) == 8 {
+		flags = binary.BigEndian.Uint32(f.Extras)
+	}
+	if !w.fits(len(f.Key), flags, f.ValueLen()) {
+		w.counts.add(storeTooLarge, 1)
+		if f.Loud == protocol.BinSet {
+			w.forget(protocol.OpSet, f.Key)
+		}
+		w.status(protocol.TooLarge)
+		s.throwAway(f.ValueLen())
+		return head, true
+	}
+	s.value = &value{head: slices.Clone(p[:head]), need: f.ValueLen()}
+	n, whole := s.value.take(s, p[head:])
+	return head + n, whole
+}
+
+// lateFrame carries out a frame whose value has come.
+func (w *worker) lateFrame(v *value) {
+	w.reread(v)
+	w.bin.Value = v.buf
+	w.execute(nil, true)
+}
+
+// refuseFrame answers a frame for whose value there is no room.
+func (w *worker) refuseFrame(v *value) {
+	w.reread(v)
+	if w.bin.Loud == protocol.BinSet {
+		w.forget(protocol.OpSet, w.bin.Key)
+	}
+	w.status(protocol.OutOfMemory)
+}
+
+func (w *worker) reread(v *value) {
+	protocol.Header(v.head, &w.bin)
+	w.bin.Split(v.head[protocol.HeaderLen:])
+}
+
+// status answers with a status and its words, quiet or not: an error is always told.
+func (w *worker) status(status protocol.Status) { w.out = protocol.AppendStatus(w.out, &w.bin, status) }
+
+// success answers that all went well, unless nobody wants to know.
+func (w *worker) success(cas uint64) {
+	if !w.bin.Quiet {
+		w.out = protocol.AppendResponse(w.out, &w.bin, protocol.Success, cas, nil, nil, 0)
+	}
+}
+
+// execute carries out the frame in w.bin. own: its value becomes the store's.
+func (w *worker) execute(s *session, own bool) {
+	f := &w.bin
+	switch f.Loud {
+	case protocol.BinGet, protocol.BinGetK, protocol.BinGAT, protocol.BinGATK, protocol.BinTouch:
+		w.binGet()
+	case protocol.BinSet, protocol.BinAdd, protocol.BinReplace:
+		w.binSet(own)
+	case protocol.BinAppend, protocol.BinPrepend:
+		op := protocol.OpAppend
+		if f.Loud == protocol.BinPrepend {
+			op = protocol.OpPrepend
+		}
+		w.binStored(&order{op: op, key: f.Key, cas: f.CAS})
+	case protocol.BinDelete:
+		w.binDelete()
+	case protocol.BinIncrement, protocol.BinDecrement:
+		w.binArith()
+	case protocol.BinFlush:
+		w.binFlush()
+	case protocol.BinNoop:
+		w.success(0)
+	case protocol.BinVersion:
+		w.out = protocol.AppendResponse(w.out, f, protocol.Success, 0, nil, nil, len(Version))
+		w.out = append(w.out, Version...)
+	case protocol.BinQuit:
+		w.success(0)
+		w.quit = true
+	case protocol.BinStat:
+		w.binStats()
+	default:
+		w.binSASL(s)
+	}
+}
+
+// binGet serves all that look for an item: get, get and touch, touch.
+func (w *worker) binGet() {
+	f := &w.bin
+	touch := len(f.Extras) == 4
+	withKey := f.Loud == protocol.BinGetK || f.Loud == protocol.BinGATK
+	e := w.store.Lock(f.Key)
+	w.countGet(f.Key, e.Found(), touch)
+	if !e.Found() {
+		e.Unlock()
+		switch {
+		case f.Quiet:
+		case withKey:
+			w.out = protocol.AppendResponse(w.out, f, protocol.KeyNotFound, 0, nil, f.Key, 0)
+		default:
+			w.status(protocol.KeyNotFound)
+		}
+		return
+	}
+	m := e.Meta()
+	e.Use()
+	var flags [4]byte
+	binary.BigEndian.PutUint32(flags[:], m.Flags)
+	var key []byte
+	if withKey {
+		key = f.Key
+	}
+	var large []byte
+	if f.Loud == protocol.BinTouch {
+		w.out = protocol.AppendResponse(w.out, f, protocol.Success, m.CAS, flags[:], nil, 0)
+	} else {
+		w.out = protocol.AppendResponse(w.out, f, protocol.Success, m.CAS, flags[:], key, len(e.Value()))
+		large = w.value(&e)
+	}
+	if touch {
+		m.Expires = expiry(int64(binary.BigEndian.Uint32(f.Extras)), w.clock.Unix())
+		e.SetMeta(m) // last, since the item may be gone then
+	}
+	e.Unlock()
+	w.large(large)
+}
+
+func (w *worker) binSet(own bool) {
+	f := &w.bin
+	o := order{
+		op:  map[protocol.Opcode]protocol.Op{protocol.BinSet: protocol.OpSet, protocol.BinAdd: protocol.OpAdd, protocol.BinReplace: protocol.OpReplace}[f.Loud],
+		key: f.Key, flags: binary.BigEndian.Uint32(f.Extras), cas: f.CAS, own: own,
+		expires: expiry(int64(binary.BigEndian.Uint32(f.Extras[4:])), w.clock.Unix()),
+	}
+	if o.cas != 0 && !w.config.NoCAS {
+		o.op = protocol.OpCas
+	}
+	w.binStored(&o)
+}
+
+// binStored stores, and answers.
+func (w *worker) binStored(o *order) {
+	what, cas := w.put(o, w.bin.Value)
+	switch {
+	case what == stored:
+		w.success(cas)
+	case what == exists, what == notStored && o.op == protocol.OpAdd:
+		w.status(protocol.KeyExists)
+	case what == notFound, what == notStored && o.op == protocol.OpReplace:
+		w.status(protocol.KeyNotFound)
+	case what == tooLarge:
+		w.status(protocol.TooLarge)
+	case what == noMemory:
+		w.status(protocol.OutOfMemory)
+	default:
+		w.status(protocol.NotStored)
+	}
+}
+
+func (w *worker) binDelete() {
+	f := &w.bin
+	e := w.store.Lock(f.Key)
+	status := protocol.Success
+	switch {
+	case !e.Found():
+		status = protocol.KeyNotFound
+	case f.CAS != 0 && f.CAS != e.Meta().CAS:
+		status = protocol.KeyExists
+	default:
+		e.Delete()
+	}
+	e.Unlock()
+	w.detail.delete(f.Key)
+	if status != protocol.Success {
+		w.counts.add(deleteMisses, 1)
+		w.status(status)
+		return
+	}
+	w.counts.add(deleteHits, 1)
+	w.success(0)
+}
+
+// noCreation is the expiry by which an increment says that it creates nothing.
+const noCreation = 0xffffffff
+
+func (w *worker) binArith() {
+	f := &w.bin
+	delta, initial := binary.BigEndian.Uint64(f.Extras), binary.BigEndian.Uint64(f.Extras[8:])
+	exptime := binary.BigEndian.Uint32(f.Extras[16:])
+	e := w.store.Lock(f.Key)
+	n, what := w.arith(&e, f.Loud == protocol.BinIncrement, delta, f.CAS)
+	if what == noItem && exptime != noCreation {
+		n = initial
+		what = counted
+		m := store.Meta{Expires: expiry(int64(exptime), w.clock.Unix()), CAS: w.nextCAS()}
+		if e.Put(m, appendUint(w.padded[:0], n)) != nil {
+			what = noRoom
+		}
+	}
+	cas := uint64(0)
+	if what == counted && e.Found() {
+		cas = e.Meta().CAS
+	}
+	e.Unlock()
+	switch what {
+	case noItem:
+		w.status(protocol.KeyNotFound)
+	case otherCAS:
+		w.status(protocol.KeyExists)
+	case noNumber:
+		w.status(protocol.NotNumeric)
+	case noRoom:
+		w.status(protocol.OutOfMemory)
+	default:
+		if !f.Quiet {
+			w.out = protocol.AppendResponse(w.out, f, protocol.Success, cas, nil, nil, 8)
+			w.out = binary.BigEndian.AppendUint64(w.out, n)
+		}
+	}
+}
+
+func (w *worker) binFlush() {
+	w.counts.add(cmdFlush, 1)
+	if w.config.NoFlush {
+		w.status(protocol.AuthError)
+		return
+	}
+	exptime := int64(0)
+	if len(w.bin.Extras) == 4 {
+		exptime = int64(binary.BigEndian.Uint32(w.bin.Extras))
+	}
+	w.flushAll(exptime)
+	w.success(0)
+}

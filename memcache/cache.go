@@ -1,0 +1,110 @@
+package memcache
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/server"
+)
+
+// Version is what the version command says. It begins with the release of memcached whose behaviour it is, since clients look at it.
+const Version = "1.6.18-evmq"
+
+// A Cache is the store and what the protocols need beside it. It serves any number of servers. All methods may be called from any
+// goroutine.
+type Cache struct {
+	config Config
+	store  *store.Store
+	clock  Clock
+	ticker *ticker // nil with a clock of the user's
+	log    *slog.Logger
+	began  int64
+
+	verbosity atomic.Int32
+	pending   atomic.Int64 // bytes of large values that are still coming
+	dumps     sync.WaitGroup
+	detail    prefixes
+	packets   packets
+
+	mu      sync.Mutex
+	loops   map[*event.Loop]*worker
+	servers []*server.Server
+	retired counters // of workers whose loop is gone
+	base    sum      // what stats reset has taken away
+	resetAt atomic.Pointer[store.Stats]
+}
+
+// New makes a cache. Errors: ErrConfig.
+func New(c Config) (*Cache, error) {
+	switch {
+	case c.Memory < 0:
+		return nil, fmt.Errorf("%w: Memory: %d", ErrConfig, c.Memory)
+	case c.MaxItem < 0:
+		return nil, fmt.Errorf("%w: MaxItem: %d", ErrConfig, c.MaxItem)
+	case c.PerTurn < 0:
+		return nil, fmt.Errorf("%w: PerTurn: %d", ErrConfig, c.PerTurn)
+	case c.Protocol > Binary:
+		return nil, fmt.Errorf("%w: Protocol: %d", ErrConfig, c.Protocol)
+	case c.SASL && c.Users == nil:
+		return nil, fmt.Errorf("%w: SASL: no Users", ErrConfig)
+	}
+	c.Memory = orInt(c.Memory, DefaultMemory)
+	c.MaxItem = orInt(c.MaxItem, DefaultMaxItem)
+	c.PerTurn = orInt(c.PerTurn, DefaultPerTurn)
+	cache := &Cache{config: c, clock: c.Clock, log: c.Logger, loops: map[*event.Loop]*worker{}}
+	if cache.log == nil {
+		cache.log = slog.Default()
+	}
+	cache.verbosity.Store(int32(c.Verbosity))
+	if c.Clock == nil {
+		cache.ticker = newTicker()
+		cache.clock = cache.ticker
+	}
+	var err error
+	cache.store, err = store.New(store.Config{Memory: c.Memory, MaxItem: c.MaxItem + itemSlack, NoEvict: c.NoEvict, Now: cache.clock.Unix})
+	if err != nil {
+		return nil, fmt.Errorf("%w: Memory, MaxItem: %w", ErrConfig, err)
+	}
+	cache.packets.worker.Cache = cache
+	cache.began = cache.clock.Unix()
+	if cache.ticker != nil {
+		go cache.ticker.run(tick, func() { cache.store.Reap(reaped) })
+	}
+	return cache, nil
+}
+
+func orInt[T int | int64](n, fallback T) T {
+	if n == 0 {
+		return fallback
+	}
+	return n
+}
+
+// reaped is how many items are looked at, each tick, for whether their time is over.
+const reaped = 20_000
+
+// Close stops the clock, and waits for what still lists the keys to somebody. Servers that use the cache are to be shut down before.
+func (c *Cache) Close() error {
+	if c.ticker != nil {
+		c.ticker.close()
+	}
+	c.dumps.Wait()
+	return nil
+}
+
+// Store is where the items are: for a program that looks at them, or puts some there, without a connection.
+func (c *Cache) Store() *store.Store { return c.store }
+
+// Attach tells the cache of a server whose connections stats is to count.
+func (c *Cache) Attach(s *server.Server) {
+	c.mu.Lock()
+	c.servers = append(c.servers, s)
+	c.mu.Unlock()
+}
+
+// SetVerbosity changes what is logged, as the verbosity command does.
+func (c *Cache) SetVerbosity(level int) { c.verbosity.Store(int32(min(level, 2))) }

@@ -1,0 +1,83 @@
+package memcache
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Protocol is what a client may speak.
+type Protocol uint8
+
+const (
+	Auto   Protocol = iota // the first byte of a connection says which
+	Text                   // the text protocol alone, with the meta commands
+	Binary                 // the binary protocol alone
+)
+
+// String is the name that the command line has for it.
+func (p Protocol) String() string { return [...]string{"auto-negotiate", "ascii", "binary"}[p] }
+
+// Defaults of a Config's fields, which a zero stands for. All are memcached's.
+const (
+	DefaultMemory  = 64 << 20
+	DefaultMaxItem = 1 << 20
+	DefaultPerTurn = 20
+)
+
+// Config is how a Cache behaves. The zero value will do.
+type Config struct {
+	// Memory bounds what is stored, in bytes, with all that the store needs to find it. 0 means DefaultMemory.
+	Memory int64
+	// MaxItem bounds an item: key, value and overhead, in bytes. 0 means DefaultMaxItem.
+	MaxItem int
+	// NoEvict makes a full cache refuse instead of evicting.
+	NoEvict bool
+	// NoCAS gives items no unique numbers: cas and gets report 0.
+	NoCAS bool
+	// NoFlush refuses flush_all, NoDump the commands that list keys.
+	NoFlush, NoDump bool
+
+	// Protocol is what clients may speak.
+	Protocol Protocol
+	// PerTurn is how many requests of a connection are handled before the others have their turn. 0 means DefaultPerTurn.
+	PerTurn int
+
+	// Users, if set, are who may use the cache: a text client's first command is a set whose value is name and password.
+	Users *Users
+	// SASL makes a binary client authenticate as one of Users; a text client is refused then.
+	SASL bool
+
+	// Shutdown, if set, is called by the shutdown command, on a connection's loop: it must not block. Without it the command
+	// is refused.
+	Shutdown func(graceful bool)
+
+	// RefreshCerts, if set, reads the certificates of TLS anew for the refresh_certs command, on a connection's loop.
+	RefreshCerts func() error
+
+	// Verbosity is where the verbosity command begins: 1 logs errors, 2 requests and answers too.
+	Verbosity int
+	// Logger takes what Verbosity asks for. Nil means slog.Default().
+	Logger *slog.Logger
+
+	// Settings are lines of the answer to stats settings that only the program knows: port, interface, threads.
+	Settings []Setting
+
+	// Clock is the time, in whole seconds, that expiry counts in. Nil means the real one, read four times a second. A test brings its own.
+	Clock Clock
+}
+
+// A Setting is a name and its value.
+type Setting struct{ Name, Value string }
+
+// A Clock tells the time. It is asked for every request, on every loop, and so must be cheap.
+type Clock interface {
+	// Unix is the seconds since 1970. It never goes back.
+	Unix() int64
+}
+
+// ErrConfig says which field of a Config makes no sense.
+var ErrConfig = errors.New("memcache: bad configuration")
+
+// tick is how often the real clock is read.
+const tick = 250 * time.Millisecond

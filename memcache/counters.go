@@ -1,0 +1,49 @@
+package memcache
+
+import "sync/atomic"
+
+// counter is one of the numbers that stats shows.
+type counter uint8
+
+const (
+	cmdGet counter = iota
+	cmdSet
+	cmdFlush
+	cmdTouch
+	cmdMeta
+	getHits
+	getMisses
+	deleteHits
+	deleteMisses
+	incrHits
+	incrMisses
+	decrHits
+	decrMisses
+	casHits
+	casMisses
+	casBadval
+	touchHits
+	touchMisses
+	storeTooLarge
+	storeNoMemory
+	authCmds
+	authErrors
+	connYields
+	bytesRead
+	bytesWritten
+	numCounters
+)
+
+// counters are one worker's. It alone adds; anybody reads.
+type counters [numCounters]atomic.Uint64
+
+func (c *counters) add(which counter, n uint64) { c[which].Add(n) }
+
+// sum is a copy that can be calculated with.
+type sum [numCounters]uint64
+
+func (s *sum) add(c *counters) {
+	for i := range c {
+		s[i] += c[i].Load()
+	}
+}

@@ -1,0 +1,104 @@
+package memcache_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/evmq/evmq/memcache"
+)
+
+// TestExptimesAreRelativeForThirtyDaysAndThenDates, and negative ones have always passed.
+func TestExptimesAreRelativeForThirtyDaysAndThenDates(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	const month = 60 * 60 * 24 * 30
+	for _, e := range []struct {
+		exptime, lives int64 // seconds; -1: for good
+	}{
+		{0, -1}, {-1, 0}, {-2147483648, 0}, {1, 1}, {10, 10}, {month, month}, {month + 1, 0},
+		{r.clock.Unix() - 1, 0}, {2147483647, 2147483647 - r.clock.Unix()},
+	} {
+		began := r.clock.Unix()
+		c.ask(fmt.Sprintf("set k 0 %d 1|x", e.exptime), "STORED")
+		switch e.lives {
+		case 0:
+			c.ask("get k", "END")
+			continue
+		case -1:
+			r.clock.add(100 * month)
+			c.ask("get k", "VALUE k 0 1|x|END")
+			r.clock.now.Store(began) // the store's time does not go back, so:
+			r.clock.now.Store(began + 100*month)
+			continue
+		}
+		if e.exptime == 2147483647 {
+			e.lives = 2147483647 - began
+		}
+		r.clock.add(e.lives - 1)
+		c.ask("get k", "VALUE k 0 1|x|END")
+		r.clock.add(1)
+		c.ask("get k", "END")
+		c.ask("add k 0 0 1|y", "STORED")
+		r.clock.now.Store(began + e.lives)
+	}
+}
+
+// TestTouchesMoveTheExpiry: touch, gat, mg T; also to a time that has passed, after the answer.
+func TestTouchesMoveTheExpiry(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	c.ask("set k 0 10 1|x", "STORED")
+	c.ask("touch k 20", "TOUCHED")
+	r.clock.add(19)
+	c.ask("gat 5 k", "VALUE k 0 1|x|END")
+	r.clock.add(4)
+	c.ask("mg k v T100 t", "VA 1 t100|x")
+	r.clock.add(99)
+	c.ask("mg k t", "HD t1")
+	c.ask("gat -1 k", "VALUE k 0 1|x|END")
+	c.ask("get k", "END")
+	c.ask("set k 0 0 1|x", "STORED")
+	c.ask("mg k v T-1", "VA 1|x")
+	c.ask("mg k v", "EN")
+	c.ask("ma k N0 J1 T-1 v", "VA 1|1")
+	c.ask("mg k v", "EN")
+}
+
+// TestFlushAllWithATimeWaitsForIt: what is stored until then goes, what comes later stays.
+func TestFlushAllWithATimeWaitsForIt(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	c.ask("set a 0 0 1|x", "STORED")
+	c.ask("flush_all 10", "OK")
+	c.ask("get a", "VALUE a 0 1|x|END")
+	r.clock.add(5)
+	c.ask("set b 0 0 1|x", "STORED")
+	r.clock.add(5)
+	c.ask("get a b", "END")
+	c.ask("set c 0 0 1|x", "STORED")
+	r.clock.add(5)
+	c.ask("get a b c", "VALUE c 0 1|x|END")
+}
+
+// TestTheFirstToSeeAStaleItemWins, and the others are told that somebody has.
+func TestTheFirstToSeeAStaleItemWins(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c, other := r.connect(t), r.connect(t)
+	c.ask("mg k N30 s v t", "VA 0 s0 t30 W|")
+	other.ask("mg k N30 s v t", "VA 0 s0 t30 Z|")
+	c.ask("ms k 3 T90|abc", "HD")
+	other.ask("mg k v R30", "VA 3|abc")
+	r.clock.add(61)
+	other.ask("mg k v t R30", "VA 3 t29 W|abc")
+	c.ask("mg k v t R30", "VA 3 t29 Z|abc")
+	c.ask("ms k 3 T90|def", "HD")
+	c.ask("mg k c", "HD c3")
+	c.ask("md k I T30", "HD")
+	other.ask("mg k v t c", "VA 3 t30 c4 X W|def")
+	c.ask("mg k v", "VA 3 Z X|def")
+	c.ask("ms k 3 C3 I|old", "HD")
+	c.ask("mg k v t", "VA 3 t30 Z X|old")
+	c.ask("ms k 3 C4|new", "EX")
+	c.ask("ms k 3 C5 T0|new", "HD")
+	c.ask("mg k v t", "VA 3 t-1|new")
+}

@@ -1,0 +1,107 @@
+package memcache
+
+import (
+	"strconv"
+
+	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/memcache/store"
+)
+
+// A look is what get, gets, gat and gats ask for, beside the keys.
+type look struct {
+	unique  bool
+	touch   bool
+	expires int64
+}
+
+// lookOf is what the request in w.req asks for.
+func (w *worker) lookOf() (l look) {
+	switch r := &w.req; r.Op {
+	case protocol.OpGets:
+		l.unique = true
+	case protocol.OpGat, protocol.OpGats:
+		l.unique, l.touch = r.Op == protocol.OpGats, true
+		l.expires = expiry(int64(r.Exptime), w.clock.Unix())
+	}
+	return l
+}
+
+// get serves a request for keys. It returns those that have to wait until the connection has taken what is there.
+func (w *worker) get(l look, keys []byte) (rest []byte) {
+	for {
+		key, rest, ok := protocol.NextKey(keys)
+		if !ok {
+			break
+		}
+		switch {
+		case w.conn == nil && len(w.out) > maxDatagrams*maxDatagram:
+			return nil // it is not going to be sent
+		case w.conn != nil && (len(w.out) >= maxOut || w.done()):
+			return keys
+		}
+		keys = rest
+		e := w.store.Lock(key)
+		w.countGet(key, e.Found(), l.touch)
+		if !e.Found() {
+			e.Unlock()
+			continue
+		}
+		m := e.Meta()
+		large := w.appendItem(key, &e, &m, l.unique)
+		e.Use()
+		if l.touch {
+			m.Expires = l.expires // last, since the item may be gone then
+			e.SetMeta(m)
+		}
+		e.Unlock()
+		w.large(large)
+		w.end()
+	}
+	w.line("END")
+	return nil
+}
+
+// appendItem appends an item as get answers with it, but for a large value and the end.
+func (w *worker) appendItem(key []byte, e *store.Entry, m *store.Meta, unique bool) (large []byte) {
+	b := w.out
+	b = append(b, "VALUE "...)
+	b = append(b, key...)
+	b = append(b, ' ')
+	b = appendUint(b, uint64(m.Flags))
+	b = append(b, ' ')
+	b = appendUint(b, uint64(len(e.Value())))
+	if unique {
+		b = append(b, ' ')
+		b = appendUint(b, m.CAS)
+	}
+	b = append(b, '\r', '\n')
+	w.out = b
+	return w.value(e)
+}
+
+// appendUint is strconv.AppendUint, quicker for the one digit that most flags have.
+func appendUint(b []byte, n uint64) []byte {
+	if n < 10 {
+		return append(b, '0'+byte(n))
+	}
+	return strconv.AppendUint(b, n, 10)
+}
+
+// countGet counts a look for a key.
+func (w *worker) countGet(key []byte, found, touch bool) {
+	switch {
+	case touch && found:
+		w.counts.add(cmdTouch, 1)
+		w.counts.add(touchHits, 1)
+	case touch:
+		w.counts.add(cmdTouch, 1)
+		w.counts.add(touchMisses, 1)
+	case found:
+		w.counts.add(cmdGet, 1)
+		w.counts.add(getHits, 1)
+	default:
+		w.counts.add(cmdGet, 1)
+		w.counts.add(getMisses, 1)
+	}
+	w.detail.get(key, found)
+}

@@ -1,0 +1,133 @@
+package memcache_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/server"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
+// patience is when a test gives up on something that should happen at once. It is no measure of speed.
+const patience = 20 * time.Second
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// clock is a clock that the test moves.
+type clock struct{ now atomic.Int64 }
+
+// noon is when tests begin.
+const noon = 1_700_000_000
+
+func newClock() *clock {
+	c := new(clock)
+	c.now.Store(noon)
+	return c
+}
+
+func (c *clock) Unix() int64       { return c.now.Load() }
+func (c *clock) add(seconds int64) { c.now.Add(seconds) }
+
+// running is a cache behind a server.
+type running struct {
+	*memcache.Cache
+	srv   *server.Server
+	clock *clock
+	addr  string
+}
+
+// start starts a server for a cache with this configuration, on a clock that the test moves.
+func start(t testing.TB, c memcache.Config) *running {
+	t.Helper()
+	r := &running{clock: newClock()}
+	c.Clock = r.clock
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	r.Cache, err = memcache.New(c)
+	must(t, err)
+	r.srv = &server.Server{Handler: r.Handler(), Loops: 2, Logger: c.Logger, MaxInput: 1 << 20}
+	r.Attach(r.srv)
+	ln, err := r.srv.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	r.addr = ln.Addr().String()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		must(t, r.srv.Shutdown(ctx))
+		must(t, r.Close())
+	})
+	return r
+}
+
+// client is a connection to it.
+type client struct {
+	net.Conn
+	t *testing.T
+	r *bufio.Reader
+}
+
+func (r *running) connect(t *testing.T) *client {
+	t.Helper()
+	nc, err := net.Dial("tcp", r.addr)
+	must(t, err)
+	t.Cleanup(func() { nc.Close() })
+	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	return &client{nc, t, bufio.NewReader(nc)}
+}
+
+// send writes lines, each with its end.
+func (c *client) send(lines ...string) {
+	c.t.Helper()
+	_, err := io.WriteString(c, strings.Join(lines, "\r\n")+"\r\n")
+	must(c.t, err)
+}
+
+// expect reads exactly these lines.
+func (c *client) expect(lines ...string) {
+	c.t.Helper()
+	for _, want := range lines {
+		got, err := c.r.ReadString('\n')
+		if got = strings.TrimSuffix(got, "\r\n"); err != nil || got != want {
+			c.t.Fatalf("%q, %v; want %q", got, err, want)
+		}
+	}
+}
+
+// ask sends lines, separated by |, and expects answers, separated likewise; "" is no answer.
+func (c *client) ask(request, answers string) {
+	c.t.Helper()
+	c.send(strings.Split(request, "|")...)
+	if answers != "" {
+		c.expect(strings.Split(answers, "|")...)
+	}
+}
+
+// closed expects the connection to end.
+func (c *client) closed() {
+	c.t.Helper()
+	if rest, err := io.ReadAll(c.r); len(rest) > 0 || isTimeout(err) {
+		c.t.Errorf("%q, %v; want an end", rest, err)
+	}
+}
+
+func isTimeout(err error) bool {
+	ne, ok := err.(net.Error)
+	return ok && ne.Timeout()
+}

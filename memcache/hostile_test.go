@@ -1,0 +1,160 @@
+package memcache_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/memcache"
+)
+
+// TestALineWithoutAnEndIsTheEnd, except that of a get, which may have any number of keys.
+func TestALineWithoutAnEndIsTheEnd(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	_, err := io.WriteString(c, strings.Repeat("a", 3000))
+	must(t, err)
+	c.closed()
+	c = r.connect(t)
+	c.ask("set k 0 0 1|x", "STORED")
+	c.send("gets" + strings.Repeat(" k", 50_000))
+	for range 50_000 {
+		c.expect("VALUE k 0 1 1", "x")
+	}
+	c.expect("END")
+}
+
+// TestAValueThatIsTooLargeIsThrownAway, the connection goes on, and what was to be replaced is gone.
+func TestAValueThatIsTooLargeIsThrownAway(t *testing.T) {
+	c := start(t, memcache.Config{MaxItem: 100_000}).connect(t)
+	c.ask("set k 0 0 1|x", "STORED")
+	big := strings.Repeat("y", 100_000)
+	for _, command := range []string{"add k 0 0 100000", "set k 0 0 100000", "ms k 100000"} {
+		c.ask(command+"|"+big, "SERVER_ERROR object too large for cache")
+	}
+	c.ask("get k", "END")
+	fits := strings.Repeat("z", 99_900)
+	c.ask("set k 0 0 99900|"+fits, "STORED")
+	c.ask("get k", "VALUE k 0 99900|"+fits+"|END")
+	c.ask("append k 0 0 1000|"+strings.Repeat("a", 1000), "NOT_STORED")
+	c.ask("mg k s", "HD s99900")
+}
+
+// TestLargeValuesComeInPieces of every size, and back whole; a wrong end is told.
+func TestLargeValuesComeInPieces(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	for _, size := range []int{16_381, 16_382, 16_383, 32_766, 70_000, 500_000, 1_000_000} {
+		data := make([]byte, size)
+		for i := range data {
+			data[i] = byte('a' + i%23)
+		}
+		request := append(fmt.Appendf(nil, "set k 5 0 %d\r\n", size), data...)
+		request = append(request, "\r\n"...)
+		for _, piece := range []int{1000, 65_536, len(request)} {
+			go func(rest []byte) {
+				for len(rest) > 0 {
+					n, err := c.Write(rest[:min(piece, len(rest))])
+					if err != nil {
+						return
+					}
+					rest = rest[n:]
+				}
+			}(request)
+			c.expect("STORED")
+			c.ask("get k", fmt.Sprintf("VALUE k 5 %d|%s|END", size, data))
+		}
+		copy(request[len(request)-2:], "xx")
+		_, err := c.Write(request)
+		must(t, err)
+		c.expect("CLIENT_ERROR bad data chunk")
+	}
+}
+
+// TestAnnouncedValuesTakeNoMemory before they come, and those that come and do not end are bounded in all.
+func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
+	const memory = 16 << 20
+	r := start(t, memcache.Config{Memory: memory, MaxItem: 4 << 20})
+	before := heap()
+	var clients []*client
+	for i := range 200 {
+		c := r.connect(t)
+		c.send(fmt.Sprintf("set k%d 0 0 4000000", i))
+		clients = append(clients, c)
+	}
+	piece := bytes.Repeat([]byte("x"), 1<<20)
+	for _, c := range clients {
+		_, err := c.Write(piece)
+		must(t, err)
+	}
+	c := r.connect(t)
+	for deadline := time.Now().Add(patience); c.stats("")["store_no_memory"] == "0"; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was refused")
+		}
+	}
+	if after := heap(); after > before+3*memory {
+		t.Errorf("%d MB are held, before %d MB", after>>20, before>>20)
+	}
+	c.ask("set small 0 0 1|x|get small", "STORED|VALUE small 0 1|x|END")
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// TestASlowReaderOfManyLargeValuesTakesLittleMemory: its requests wait while it does not read.
+func TestASlowReaderOfManyLargeValuesTakesLittleMemory(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	value := strings.Repeat("v", 900_000)
+	c.ask("set k 0 0 900000|"+value, "STORED")
+	before := heap()
+	const gets = 2000 // 1.8 GB
+	go func() {
+		for range gets {
+			if _, err := io.WriteString(c, "get k k\r\n"); err != nil {
+				return
+			}
+		}
+	}()
+	other := r.connect(t)
+	for range 50 {
+		other.ask("mg k s", "HD s900000")
+	}
+	if after := heap(); after > before+32<<20 {
+		t.Errorf("%d MB are held, before %d MB", after>>20, before>>20)
+	}
+	n, err := io.CopyN(io.Discard, c.r, 20*(2*int64(len("VALUE k 0 900000\r\n")+900_002)+5))
+	if err != nil {
+		t.Errorf("after %d bytes: %v", n, err)
+	}
+}
+
+// TestRequestsOfOneConnectionTakeTurnsWithOthers after Config.PerTurn of them.
+func TestRequestsOfOneConnectionTakeTurnsWithOthers(t *testing.T) {
+	r := start(t, memcache.Config{PerTurn: 3})
+	c := r.connect(t)
+	c.send(strings.TrimSuffix(strings.Repeat("mn\r\n", 5000), "\r\n"))
+	for range 5000 {
+		c.expect("MN")
+	}
+	c.send("stats")
+	for {
+		line, err := c.r.ReadString('\n')
+		must(t, err)
+		if n, ok := strings.CutPrefix(line, "STAT conn_yields "); ok {
+			if strings.TrimSpace(n) == "0" {
+				t.Error("there was no yield")
+			}
+			return
+		}
+	}
+}

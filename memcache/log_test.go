@@ -1,0 +1,68 @@
+package memcache_test
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/memcache"
+)
+
+// lockedBuffer may be written to from every loop.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// TestVerbosityLogsWhatIsAskedFor: nothing, what goes wrong, requests and answers.
+func TestVerbosityLogsWhatIsAskedFor(t *testing.T) {
+	var log lockedBuffer
+	r := start(t, memcache.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	c := r.connect(t)
+	c.ask("get quiet", "END")
+	must(t, resetOf(c))
+	c = r.connect(t)
+	c.ask("verbosity 1|get silent", "OK|END")
+	if s := log.String(); s != "" {
+		t.Errorf("logged: %s", s)
+	}
+	must(t, resetOf(c))
+	until(t, func() bool { return strings.Contains(log.String(), "connection closed") })
+	c = r.connect(t)
+	c.ask("verbosity 9|get loud", "OK|END")
+	until(t, func() bool { return strings.Contains(log.String(), `line="get loud" answer=END`) })
+}
+
+// resetOf has the connection end by a reset.
+func resetOf(c *client) error {
+	type lingerer interface{ SetLinger(int) error }
+	if err := c.Conn.(lingerer).SetLinger(0); err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// until waits for something that should happen at once.
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen")
+		}
+	}
+}

@@ -1,0 +1,319 @@
+package memcache
+
+import (
+	"encoding/base64"
+
+	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/memcache/store"
+)
+
+// metaGet serves mg.
+func (w *worker) metaGet() {
+	r := &w.req
+	f := &r.Meta
+	now := w.clock.Unix()
+	w.counts.add(cmdMeta, 1)
+	e := w.store.Lock(r.Key)
+	created := false
+	if !e.Found() && f.Vivify {
+		created = e.Put(store.Meta{CAS: w.nextCAS()}, nil) == nil // without room it is a miss
+	}
+	w.countGet(r.Key, e.Found(), f.NewTTL)
+	if !e.Found() {
+		e.Unlock()
+		if !r.NoReply {
+			w.out = append(w.out, "EN"...)
+			w.metaEcho(r.Key, f.BinaryKey)
+			w.end()
+		}
+		return
+	}
+	if f.Value {
+		w.out = append(w.out, "VA "...)
+		w.out = appendUint(w.out, uint64(len(e.Value())))
+	} else {
+		w.out = append(w.out, "HD"...)
+	}
+	m := e.Meta()
+	won := created
+	for _, word := range f.Words {
+		switch word[0] {
+		case 'T':
+			m.Expires = expiry(int64(f.TTL), now)
+		case 'N':
+			if created {
+				m.Expires = expiry(int64(f.VivifyTTL), now)
+			}
+		case 'R':
+			if m.Bits&bitWon == 0 && !created && m.Expires != 0 && m.Expires < expiry(int64(f.RecacheAt), now) {
+				won = true
+			}
+		default:
+			w.metaWord(word, r.Key, &m, &e, now)
+		}
+	}
+	if m.Bits&bitWon != 0 {
+		w.out = append(w.out, " Z"...)
+	}
+	if m.Bits&bitStale != 0 {
+		w.out = append(w.out, " X"...)
+		won = won || m.Bits&bitWon == 0
+	}
+	if won {
+		w.out = append(w.out, " W"...)
+		m.Bits |= bitWon
+	}
+	w.end()
+	if !f.NoUpdate {
+		e.Use()
+	}
+	var large []byte
+	if f.Value {
+		large = w.value(&e)
+	}
+	if won || f.NewTTL {
+		e.SetMeta(m) // last, since the item may be gone then
+	}
+	e.Unlock()
+	if f.Value {
+		w.large(large)
+		w.end()
+	}
+}
+
+// metaWord answers one flag of a command that has found an item.
+func (w *worker) metaWord(word, key []byte, m *store.Meta, e *store.Entry, now int64) {
+	b := w.out
+	b = append(b, ' ', word[0])
+	switch word[0] {
+	case 's':
+		b = appendUint(b, uint64(len(e.Value())))
+	case 't':
+		b = appendTTL(b, m.Expires, now)
+	case 'c':
+		b = appendUint(b, m.CAS)
+	case 'f':
+		b = appendUint(b, uint64(m.Flags))
+	case 'l':
+		b = appendUint(b, uint64(now-e.LastAccess()))
+	case 'h':
+		if e.Fetched() {
+			b = append(b, '1')
+		} else {
+			b = append(b, '0')
+		}
+	case 'O':
+		b = append(b, word[1:]...)
+	case 'k':
+		b = appendKey(b, key, m.Bits&bitBase64 != 0)
+	default:
+		return
+	}
+	w.out = b
+}
+
+// appendTTL appends the seconds that an item has left, -1 for all the time there is.
+func appendTTL(b []byte, expires, now int64) []byte {
+	if expires == 0 {
+		return append(b, "-1"...)
+	}
+	return appendUint(b, uint64(max(0, expires-now)))
+}
+
+// appendKey appends a key as it was written; b says that the client wrote it in base64.
+func appendKey(b, key []byte, inBase64 bool) []byte {
+	if !inBase64 {
+		return append(b, key...)
+	}
+	b = base64.StdEncoding.AppendEncode(b, key)
+	return append(b, " b"...)
+}
+
+// metaEcho answers the flags that have an answer without an item, too.
+func (w *worker) metaEcho(key []byte, inBase64 bool) {
+	for _, word := range w.req.Meta.Words {
+		switch word[0] {
+		case 'O':
+			w.out = append(w.out, ' ')
+			w.out = append(w.out, word...)
+		case 'k':
+			w.out = append(w.out, " k"...)
+			w.out = appendKey(w.out, key, inBase64)
+		}
+	}
+}
+
+func (w *worker) end() { w.out = append(w.out, '\r', '\n') }
+
+// metaSet carries out ms, as the order with its flags says, with the value.
+func (w *worker) metaSet(o *order, value []byte) {
+	r := &w.req
+	f := &r.Meta
+	w.counts.add(cmdMeta, 1)
+	o.expires, o.binary = expiry(int64(f.TTL), w.clock.Unix()), f.BinaryKey
+	o.op = map[byte]protocol.Op{'E': protocol.OpAdd, 'A': protocol.OpAppend, 'P': protocol.OpPrepend, 'R': protocol.OpReplace}[f.Mode]
+	if o.op == protocol.OpNone {
+		o.op = protocol.OpSet
+	}
+	if f.HasCAS && (o.op == protocol.OpSet || o.op == protocol.OpReplace) {
+		o.op = protocol.OpCas
+	}
+	o.stale = f.Stale && o.op == protocol.OpCas
+	what, cas := w.put(o, value)
+	switch what {
+	case tooLarge, noMemory:
+		w.line(what.text())
+		return
+	case stored:
+		if r.NoReply {
+			return
+		}
+	}
+	w.out = append(w.out, [...]string{"HD", "NS", "EX", "NF"}[what]...)
+	for _, word := range f.Words {
+		switch word[0] {
+		case 'O':
+			w.out = append(w.out, ' ')
+			w.out = append(w.out, word...)
+		case 'k':
+			w.out = append(w.out, " k"...)
+			w.out = appendKey(w.out, r.Key, f.BinaryKey)
+		case 'c':
+			w.out = append(w.out, " c"...)
+			w.out = appendUint(w.out, cas)
+		}
+	}
+	w.end()
+}
+
+// metaDelete serves md.
+func (w *worker) metaDelete() {
+	r := &w.req
+	f := &r.Meta
+	w.counts.add(cmdMeta, 1)
+	e := w.store.Lock(r.Key)
+	answer := "HD"
+	switch {
+	case !e.Found():
+		w.counts.add(deleteMisses, 1)
+		answer = "NF"
+	case f.HasCAS && e.Meta().CAS != r.CAS:
+		w.counts.add(deleteMisses, 1)
+		answer = "EX"
+	case f.Stale:
+		m := e.Meta()
+		if f.NewTTL {
+			m.Expires = expiry(int64(f.TTL), w.clock.Unix())
+		}
+		m.Bits = m.Bits&^bitWon | bitStale // the next one to come wins
+		m.CAS = w.nextCAS()
+		e.SetMeta(m)
+	default:
+		w.counts.add(deleteHits, 1)
+		e.Delete()
+	}
+	e.Unlock()
+	if answer == "HD" && r.NoReply {
+		return
+	}
+	w.out = append(w.out, answer...)
+	w.metaEcho(r.Key, f.BinaryKey)
+	w.end()
+}
+
+// metaArith serves ma.
+func (w *worker) metaArith() {
+	r := &w.req
+	f := &r.Meta
+	now := w.clock.Unix()
+	w.counts.add(cmdMeta, 1)
+	up := f.Mode != 'D' && f.Mode != '-'
+	e := w.store.Lock(r.Key)
+	defer e.Unlock()
+	n, what := w.arith(&e, up, r.Delta, r.CAS)
+	created := false
+	if what == noItem && f.Vivify {
+		n = f.Initial
+		if e.Put(store.Meta{CAS: w.nextCAS()}, appendUint(w.padded[:0], n)) != nil {
+			w.line("SERVER_ERROR Out of memory allocating new item")
+			return
+		}
+		what, created = counted, true
+	}
+	switch what {
+	case noNumber:
+		w.line(notNumeric)
+		return
+	case noRoom:
+		w.line(noMemoryAt)
+		return
+	case noItem, otherCAS:
+		w.out = append(w.out, [...]string{noItem: "NF", otherCAS: "EX"}[what]...)
+		w.metaEcho(r.Key, f.BinaryKey)
+		w.end()
+		return
+	}
+	m := e.Meta()
+	if created || f.NewTTL {
+		defer func() { e.SetMeta(m) }() // last, since the item may be gone then
+	}
+	if r.NoReply && !created {
+		if f.NewTTL {
+			m.Expires = expiry(int64(f.TTL), now)
+		}
+		return
+	}
+	number := appendUint(w.padded[:0], n)
+	if f.Value {
+		w.out = append(w.out, "VA "...)
+		w.out = appendUint(w.out, uint64(len(number)))
+	} else {
+		w.out = append(w.out, "HD"...)
+	}
+	for _, word := range f.Words {
+		switch word[0] {
+		case 'T':
+			m.Expires = expiry(int64(f.TTL), now)
+		case 'N':
+			if created {
+				m.Expires = expiry(int64(f.VivifyTTL), now)
+			}
+		case 'c', 't', 'O':
+			w.metaWord(word, r.Key, &m, &e, now)
+		case 'k':
+			w.out = append(w.out, " k"...)
+			w.out = appendKey(w.out, r.Key, f.BinaryKey)
+		}
+	}
+	w.end()
+	if f.Value {
+		w.out = append(w.out, number...)
+		w.end()
+	}
+}
+
+// metaDebug serves me: what is known about an item, for people.
+func (w *worker) metaDebug() {
+	w.counts.add(cmdMeta, 1)
+	key := w.req.Key
+	e := w.store.Lock(key)
+	defer e.Unlock()
+	if !e.Found() {
+		w.line("EN")
+		return
+	}
+	m := e.Meta()
+	now := w.clock.Unix()
+	w.out = append(w.out, "ME "...)
+	if m.Bits&bitBase64 != 0 {
+		w.out = base64.StdEncoding.AppendEncode(w.out, key)
+	} else {
+		w.out = append(w.out, key...)
+	}
+	expires := int64(-1)
+	if m.Expires != 0 {
+		expires = now - m.Expires
+	}
+	w.out = appendDebug(w.out, expires, now-e.LastAccess(), m.CAS, e.Fetched(), e.Size())
+	w.end()
+}

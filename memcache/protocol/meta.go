@@ -1,0 +1,232 @@
+package protocol
+
+import "encoding/base64"
+
+// Refusals of meta commands.
+const (
+	DuplicateFlag  Refusal = "CLIENT_ERROR duplicate flag"
+	InvalidFlag    Refusal = "CLIENT_ERROR invalid flag"
+	BadFlags       Refusal = "CLIENT_ERROR invalid or duplicate flag"
+	TooManyOptions Refusal = "CLIENT_ERROR options flags are too long"
+	TooManyFlags   Refusal = "CLIENT_ERROR options flags too long"
+	BadKey         Refusal = "CLIENT_ERROR error decoding key"
+	BadToken       Refusal = "CLIENT_ERROR bad token in command line format"
+	BadMode        Refusal = "CLIENT_ERROR incorrect length for M token"
+	BadInitial     Refusal = "CLIENT_ERROR invalid numeric initial value"
+	BadMetaDelta   Refusal = "CLIENT_ERROR invalid numeric delta value"
+	OpaqueTooLong  Refusal = "CLIENT_ERROR opaque token too long"
+	BadSetMode     Refusal = "CLIENT_ERROR invalid mode for ms M token"
+	BadArithMode   Refusal = "CLIENT_ERROR invalid mode for ma M token"
+)
+
+// Meta are the flags of a meta command.
+type Meta struct {
+	Words     [][]byte // all of them, in the order in which they are answered
+	Value     bool     // v
+	Quiet     bool     // q: no answer that is the usual one; in Request.NoReply, too
+	NoUpdate  bool     // u: the get is no use
+	Locked    bool     // the item is looked at before the get counts as a use
+	BinaryKey bool     // b: Request.Key was in base64
+	Stale     bool     // I
+	Vivify    bool     // N, with its time
+	VivifyTTL int32
+	NewTTL    bool // T, with its time
+	TTL       int32
+	Recache   bool // R, with its time
+	RecacheAt int32
+	HasCAS    bool   // C, with Request.CAS
+	Mode      byte   // M
+	Initial   uint64 // J
+}
+
+// meta reads the line of the meta command whose name is m and letter.
+func (r *Request) meta(letter byte, line []byte) Refusal {
+	switch letter {
+	case 'g':
+		r.Op = OpMetaGet
+	case 's':
+		r.Op = OpMetaSet
+	case 'd':
+		r.Op = OpMetaDelete
+	case 'a':
+		r.Op = OpMetaArith
+	case 'e':
+		r.Op = OpMetaDebug
+	case 'n':
+		r.Op = OpMetaNoop
+		return None
+	default:
+		return Unknown
+	}
+	r.split(line)
+	args := r.Args
+	if len(args) < 2 {
+		if r.Op == OpMetaDebug {
+			return BadFormat
+		}
+		return Unknown
+	}
+	if r.Key = args[1]; len(r.Key) > MaxKey {
+		return BadFormat
+	}
+	r.Flags, r.Exptime, r.CAS, r.Delta, r.Meta = 0, 0, 0, 1, Meta{}
+	switch r.Op {
+	case OpMetaDebug:
+		return r.debug()
+	case OpMetaSet:
+		return r.metaSet()
+	}
+	if len(args)+1 > maxMetaTokens {
+		if r.Op == OpMetaGet {
+			return TooManyOptions
+		}
+		return TooManyFlags
+	}
+	why := r.metaFlags(args[2:])
+	switch {
+	case why != None && r.Op != OpMetaGet:
+		return BadFlags
+	case why != None:
+		return why
+	}
+	if r.Op == OpMetaArith {
+		switch r.Meta.Mode {
+		case 0, 'I', '+', 'D', '-':
+		default:
+			return BadArithMode
+		}
+	}
+	return r.opaque()
+}
+
+func (r *Request) debug() Refusal {
+	if len(r.Args) > 2 && string(r.Args[2]) == "b" && !r.decodeKey() {
+		return BadFormat
+	}
+	return None
+}
+
+// metaSet reads ms. Once the size is known, what follows is swallowed whatever is wrong with the flags.
+func (r *Request) metaSet() Refusal {
+	args := r.Args
+	if len(args) < 3 {
+		return BadFormat
+	}
+	if len(args)+1 > maxMetaTokens {
+		return TooManyFlags
+	}
+	size, ok := parseInt32(args[2])
+	if !ok || size < 0 || size > maxSize {
+		return BadFormat
+	}
+	r.Size, r.Follows = int(size), int(size)+2
+	if why := r.metaFlags(args[3:]); why != None {
+		return why
+	}
+	if why := r.opaque(); why != None {
+		return why
+	}
+	switch r.Meta.Mode {
+	case 0, 'S', 'E', 'A', 'P', 'R':
+	default:
+		return BadSetMode
+	}
+	return None
+}
+
+func (r *Request) opaque() Refusal {
+	for _, w := range r.Meta.Words {
+		if w[0] == 'O' && len(w) > MaxOpaque {
+			return OpaqueTooLong
+		}
+	}
+	return None
+}
+
+// metaFlags reads the flags. A value that is wrong is told after all are read, the last one that has words for it.
+func (r *Request) metaFlags(words [][]byte) (why Refusal) {
+	var seen [128]bool
+	m := &r.Meta
+	m.Words = words
+	failed := false
+	wrong := func(ok bool, with Refusal) {
+		if !ok {
+			failed = true
+			if with != None {
+				why = with
+			}
+		}
+	}
+	why = BadFormat
+	for _, w := range words {
+		f := w[0]
+		if f >= 127 || seen[f] {
+			return DuplicateFlag
+		}
+		seen[f] = true
+		var ok bool
+		switch f {
+		case 'b':
+			m.BinaryKey = true
+			wrong(r.decodeKey(), BadKey)
+		case 'N':
+			m.Vivify, m.Locked = true, true
+			m.VivifyTTL, ok = parseInt32(w[1:])
+			wrong(ok, BadToken)
+		case 'T':
+			m.NewTTL, m.Locked = true, true
+			m.TTL, ok = parseInt32(w[1:])
+			wrong(ok, BadToken)
+		case 'R':
+			m.Recache, m.Locked = true, true
+			m.RecacheAt, ok = parseInt32(w[1:])
+			wrong(ok, BadToken)
+		case 'l', 'h':
+			m.Locked = true
+		case 'O', 'P', 'L', 'k', 's', 't', 'c', 'f':
+		case 'v':
+			m.Value = true
+		case 'u':
+			m.NoUpdate = true
+		case 'q':
+			m.Quiet = true
+		case 'F':
+			r.Flags, ok = parseUint32(w[1:])
+			wrong(ok, None)
+		case 'C':
+			m.HasCAS = true
+			r.CAS, ok = parseUint(w[1:])
+			wrong(ok, BadToken)
+		case 'M':
+			wrong(len(w) == 2, BadMode)
+			if len(w) == 2 {
+				m.Mode = w[1]
+			}
+		case 'J':
+			m.Initial, ok = parseUint(w[1:])
+			wrong(ok, BadInitial)
+		case 'D':
+			r.Delta, ok = parseUint(w[1:])
+			wrong(ok, BadMetaDelta)
+		case 'I':
+			m.Stale = true
+		default:
+			return InvalidFlag
+		}
+	}
+	if failed {
+		return why
+	}
+	r.NoReply = m.Quiet
+	return None
+}
+
+// decodeKey replaces the key by what it is in base64.
+func (r *Request) decodeKey() bool {
+	n, err := base64.StdEncoding.Decode(r.decoded[:], r.Key)
+	if err != nil || n == 0 {
+		return false
+	}
+	r.Key = r.decoded[:n]
+	return true
+}

@@ -1,0 +1,63 @@
+package protocol
+
+import "math"
+
+// Numbers are read as C's strtoul family reads them, since that is what clients of memcached have met: white space may stand
+// before and behind, a sign before, and a number of 32 bits is the low half of one of 64.
+
+// parseUint reads an unsigned number of 64 bits.
+func parseUint(p []byte) (uint64, bool) {
+	n, negative, ok := digits(p)
+	if negative {
+		n = -n
+	}
+	return n, ok && (!negative || int64(n) >= 0)
+}
+
+// parseUint32 reads an unsigned number of 32 bits.
+func parseUint32(p []byte) (uint32, bool) {
+	n, ok := parseUint(p)
+	return uint32(n), ok
+}
+
+// parseInt32 reads a number of 32 bits.
+func parseInt32(p []byte) (int32, bool) {
+	n, negative, ok := digits(p)
+	if negative {
+		return int32(-int64(n)), ok && n <= -math.MinInt64
+	}
+	return int32(n), ok && n <= math.MaxInt64
+}
+
+// digits reads a sign and digits.
+func digits(p []byte) (n uint64, negative, ok bool) {
+	for len(p) > 0 && isSpace(p[0]) {
+		p = p[1:]
+	}
+	if len(p) > 0 && (p[0] == '-' || p[0] == '+') {
+		negative = p[0] == '-'
+		p = p[1:]
+	}
+	for i, c := range p {
+		d := c - '0'
+		if d > 9 {
+			return n, negative, i > 0 && (isSpace(c) || c == 0)
+		}
+		if n > (math.MaxUint64-uint64(d))/10 {
+			return 0, negative, false
+		}
+		n = n*10 + uint64(d)
+	}
+	return n, negative, len(p) > 0
+}
+
+func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
+
+// ParseNumber reads an item's value as incr and decr do.
+func ParseNumber(value []byte) (uint64, bool) { return parseUint(value) }
+
+// IsNumber reports whether word is a number that commands take for a small one.
+func IsNumber(word []byte) bool {
+	_, ok := parseUint32(word)
+	return ok
+}

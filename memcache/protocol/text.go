@@ -1,0 +1,222 @@
+package protocol
+
+import "bytes"
+
+// A Refusal is the answer to a line that makes no sense, without its end.
+type Refusal string
+
+// The refusals of Text.
+const (
+	None       Refusal = "" // the line makes sense
+	Unknown    Refusal = "ERROR"
+	BadFormat  Refusal = "CLIENT_ERROR bad command line format"
+	BadExptime Refusal = "CLIENT_ERROR invalid exptime argument"
+	BadDelta   Refusal = "CLIENT_ERROR invalid numeric delta argument"
+	BadDelete  Refusal = "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]"
+)
+
+// commands are the names of the text protocol but the meta commands', and how many words they may have, the name included.
+var commands = map[string]struct {
+	op       Op
+	min, max int
+}{
+	"get": {OpGet, 2, 0}, "gets": {OpGets, 2, 0}, "gat": {OpGat, 2, 0}, "gats": {OpGats, 2, 0}, "bget": {OpGet, 2, 0},
+	"set": {OpSet, 5, 6}, "add": {OpAdd, 5, 6}, "replace": {OpReplace, 5, 6}, "append": {OpAppend, 5, 6},
+	"prepend": {OpPrepend, 5, 6}, "cas": {OpCas, 6, 7},
+	"incr": {OpIncr, 3, 4}, "decr": {OpDecr, 3, 4}, "touch": {OpTouch, 3, 4}, "delete": {OpDelete, 2, 4},
+	"flush_all": {OpFlushAll, 1, 3}, "verbosity": {OpVerbosity, 2, 3}, "version": {OpVersion, 1, 0}, "quit": {OpQuit, 1, 0},
+	"shutdown": {OpShutdown, 1, 0}, "stats": {OpStats, 1, 0}, "cache_memlimit": {OpMemLimit, 2, 3},
+	"lru_crawler": {OpCrawler, 1, 0}, "lru": {OpLRU, 2, 0}, "slabs": {OpSlabs, 1, 0}, "watch": {OpWatch, 1, 0},
+	"refresh_certs": {OpRefreshCert, 1, 0},
+}
+
+// Text reads a line, without its end, into r. When it is refused and r.Follows is not zero, so many bytes are to be thrown away.
+func Text(line []byte, r *Request) Refusal {
+	r.Op, r.NoReply, r.Size, r.Follows = OpNone, false, 0, 0
+	if len(line) > 4 && line[0] == 'g' && line[1] == 'e' && line[2] == 't' && line[3] == ' ' { // nearly always
+		r.Op = OpGet
+		return r.keys(line[4:])
+	}
+	name, rest, _ := NextKey(line)
+	if len(name) < 2 {
+		return Unknown
+	}
+	if len(name) == 2 && name[0] == 'm' {
+		why := r.meta(name[1], line)
+		if why != None {
+			r.NoReply = false // errors are told in any case
+		}
+		return why
+	}
+	c, known := commands[string(name)]
+	if !known {
+		return Unknown
+	}
+	r.Op = c.op
+	switch c.op {
+	case OpGet, OpGets:
+		return r.keys(rest)
+	case OpGat, OpGats:
+		return r.getAndTouch(rest)
+	}
+	r.split(line)
+	if len(r.Args) < c.min || c.max != 0 && len(r.Args) > c.max {
+		return Unknown
+	}
+	return r.arguments(c.max)
+}
+
+// split divides line into words. What is beyond the last place stays together in it.
+func (r *Request) split(line []byte) {
+	n := 0
+	for n < len(r.words) {
+		word, rest, ok := NextKey(line)
+		if !ok {
+			break
+		}
+		if n == len(r.words)-1 {
+			word = bytes.TrimLeft(line, " ")
+		}
+		r.words[n] = word
+		line = rest
+		n++
+	}
+	r.Args = r.words[:n]
+}
+
+// keys are those of a get. One that is too long spoils them all.
+func (r *Request) keys(keys []byte) Refusal {
+	r.Keys = keys
+	n := 0
+	for {
+		key, rest, ok := NextKey(keys)
+		if !ok {
+			break
+		}
+		if len(key) > MaxKey {
+			return BadFormat
+		}
+		keys = rest
+		n++
+	}
+	if n == 0 && (r.Op == OpGet || r.Op == OpGets) {
+		return Unknown
+	}
+	return None
+}
+
+func (r *Request) getAndTouch(rest []byte) Refusal {
+	word, rest, ok := NextKey(rest)
+	if !ok {
+		return Unknown
+	}
+	if r.Exptime, ok = parseInt32(word); !ok {
+		return BadExptime
+	}
+	return r.keys(rest)
+}
+
+// arguments reads the words of a command of which none may have more than most.
+func (r *Request) arguments(most int) Refusal {
+	args := r.Args
+	least := 2
+	if r.Op == OpDelete {
+		least = 3 // the key may be this very word
+	}
+	r.NoReply = most > 0 && len(args) >= least && string(args[len(args)-1]) == "noreply"
+	switch r.Op {
+	case OpSet, OpAdd, OpReplace, OpAppend, OpPrepend, OpCas:
+		return r.storage()
+	case OpIncr, OpDecr, OpTouch:
+		if r.Key = args[1]; len(r.Key) > MaxKey {
+			return BadFormat
+		}
+		var ok bool
+		if r.Op == OpTouch {
+			if r.Exptime, ok = parseInt32(args[2]); !ok {
+				return BadExptime
+			}
+		} else if r.Delta, ok = parseUint(args[2]); !ok {
+			return BadDelta
+		}
+	case OpDelete:
+		return r.deletion()
+	case OpFlushAll:
+		return r.flush()
+	case OpVerbosity:
+		var ok bool
+		if r.Level, ok = parseUint32(args[1]); !ok {
+			return BadFormat
+		}
+	case OpMemLimit:
+		var ok bool
+		if r.Level, ok = parseUint32(args[1]); !ok {
+			return Unknown
+		}
+	}
+	return None
+}
+
+func (r *Request) storage() Refusal {
+	args := r.Args
+	if r.Key = args[1]; len(r.Key) > MaxKey {
+		return BadFormat
+	}
+	var ok [4]bool
+	var size int32
+	r.Flags, ok[0] = parseUint32(args[2])
+	r.Exptime, ok[1] = parseInt32(args[3])
+	size, ok[2] = parseInt32(args[4])
+	r.CAS, ok[3] = 0, true
+	if r.Op == OpCas {
+		r.CAS, ok[3] = parseUint(args[5])
+	}
+	if ok != [4]bool{true, true, true, true} || size < 0 || size > maxSize {
+		return BadFormat
+	}
+	r.Size, r.Follows = int(size), int(size)+2
+	return None
+}
+
+// maxSize leaves room for CR LF in 31 bits.
+const maxSize = 1<<31 - 1 - 2
+
+// deletion allows a time of 0, which clients used to send.
+func (r *Request) deletion() Refusal {
+	args := r.Args
+	if len(args) > 2 {
+		zero := string(args[2]) == "0"
+		if (len(args) != 3 || !zero && !r.NoReply) && (len(args) != 4 || !zero || !r.NoReply) {
+			return BadDelete
+		}
+	}
+	if r.Key = args[1]; len(r.Key) > MaxKey {
+		return BadFormat
+	}
+	return None
+}
+
+func (r *Request) flush() Refusal {
+	r.Exptime, r.HasTime = 0, len(r.Args) > 2 || len(r.Args) == 2 && !r.NoReply
+	if r.HasTime {
+		var ok bool
+		if r.Exptime, ok = parseInt32(r.Args[1]); !ok {
+			return BadExptime
+		}
+	}
+	return None
+}
+
+// AuthSize reads the line of the set with which a client of the text protocol authenticates: only the length of what follows
+// matters.
+func AuthSize(line []byte) (size int, ok bool) {
+	var words [5][]byte
+	for i := range words {
+		words[i], line, ok = NextKey(line)
+		if !ok {
+			return 0, false
+		}
+	}
+	n, ok := parseUint32(words[4])
+	return int(n), ok && string(words[0]) == "set"
+}

@@ -1,0 +1,182 @@
+package memcache
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync/atomic"
+
+	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/server"
+)
+
+// speech is what a client speaks.
+type speech uint8
+
+const (
+	undecided speech = iota
+	text
+	binaryFrames
+)
+
+// A session is one connection's state. It belongs to the connection's loop.
+type session struct {
+	w       *worker
+	value   *value // a large value that is coming
+	skip    int    // bytes to throw away
+	after   []byte // and the answer that waits until they have come: before, a client does not look for it
+	rest    []byte // answers that wait until the connection has room
+	looking look   // what the get asks for
+	getting bool   // whose other keys are still to come
+	leaving bool   // is to be closed when rest is written
+	scanned int    // of a line without an end, what has been looked at
+	speech  speech
+	known   bool         // has authenticated, or need not
+	last    atomic.Int64 // second of the last request. Any goroutine reads it
+	asked   bool         // Users, text: the line of the set was there, and skip is the length of what follows
+}
+
+// handler is the server's side.
+type handler struct{ *Cache }
+
+// Handler serves connections of a server, or of several.
+func (c *Cache) Handler() server.Handler { return handler{c} }
+
+// Open implements server.Handler.
+func (h handler) Open(c *server.Conn) {
+	c.SetData(&session{w: h.worker(c.Loop()), known: h.config.Users == nil})
+}
+
+// Close implements server.Handler.
+func (h handler) Close(c *server.Conn, reason error) {
+	if reason != nil && !errors.Is(reason, io.EOF) && !errors.Is(reason, server.ErrServerClosed) && h.verbosity.Load() > 0 {
+		h.log.Warn("memcache: connection closed", "conn", c.ID(), "peer", c.RemoteAddr(), "reason", reason)
+	}
+	if s, ok := c.Data().(*session); ok && s.value != nil {
+		s.value.drop(h.Cache)
+	}
+}
+
+// Data implements server.Handler: it serves what is there, up to the budget.
+func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
+	s := c.Data().(*session)
+	w := s.w
+	w.begin(c)
+	if now := h.clock.Unix(); s.last.Load() != now {
+		s.last.Store(now)
+	}
+	if !s.resume(c) {
+		return 0, nil
+	}
+	left := h.config.PerTurn
+	for n < len(p) && left > 0 && !w.done() {
+		used, whole := s.step(p[n:])
+		if used == 0 && !whole {
+			break
+		}
+		if whole && h.verbosity.Load() > 1 {
+			w.logRequest(p[n : n+used])
+		}
+		n += used
+		if whole {
+			left--
+		}
+		if len(w.out) >= maxOut {
+			w.flush()
+		}
+	}
+	w.counts.add(bytesRead, uint64(n))
+	w.flush()
+	switch {
+	case w.full && c.Stats().Output < c.Server().MaxOutput: // it is the server that is full, and nobody would tell when it is not
+		return n, server.ErrOverload
+	case w.full:
+		s.rest, s.leaving = append(s.rest, w.out...), w.quit
+	case w.quit:
+		c.CloseAfterFlush()
+		return len(p), nil
+	case left == 0 && n < len(p):
+		w.counts.add(connYields, 1)
+		return n, server.ErrYield
+	}
+	return n, nil
+}
+
+// resume writes what had to wait for room, if it is there now.
+func (s *session) resume(c *server.Conn) bool {
+	if len(s.rest) == 0 {
+		return true
+	}
+	n, err := c.Write(s.rest)
+	s.w.counts.add(bytesWritten, uint64(n))
+	if errors.Is(err, server.ErrFull) {
+		return false
+	}
+	s.rest = nil
+	if s.leaving {
+		c.CloseAfterFlush()
+	}
+	return err == nil && !s.leaving
+}
+
+// HighWater implements server.MarkHandler.
+func (h handler) HighWater(*server.Conn) {}
+
+// LowWater implements server.MarkHandler: what had to wait has room.
+func (h handler) LowWater(c *server.Conn) {
+	if s, ok := c.Data().(*session); ok {
+		s.resume(c)
+	}
+}
+
+// step serves one request, or takes a part of one. used 0 with whole false: more has to come.
+func (s *session) step(p []byte) (used int, whole bool) {
+	s.w.mark = len(s.w.out)
+	switch {
+	case s.getting:
+		return s.getOn(p)
+	case s.value != nil:
+		return s.value.take(s, p)
+	case s.skip > 0 && !s.asked:
+		used = min(s.skip, len(p))
+		if s.skip -= used; s.skip == 0 {
+			s.w.out = append(s.w.out, s.after...)
+			s.after = nil
+		}
+		return used, false
+	case s.speech == undecided && !s.decide(p[0]):
+		s.w.quit = true
+		return len(p), true
+	case s.speech == binaryFrames:
+		return s.frame(p)
+	case !s.known:
+		return s.authenticate(p)
+	}
+	return s.command(p)
+}
+
+// throwAway has the next n bytes thrown away, and the last answer wait for them.
+func (s *session) throwAway(n int) {
+	if n == 0 {
+		return
+	}
+	w := s.w
+	s.skip, s.after = n, bytes.Clone(w.out[w.mark:])
+	w.out = w.out[:w.mark]
+}
+
+// decide looks at the first byte of all. ok is false for a client that speaks what it must not.
+func (s *session) decide(first byte) (ok bool) {
+	s.speech = text
+	if first == protocol.RequestMagic {
+		s.speech = binaryFrames
+	}
+	c := &s.w.config
+	switch {
+	case c.Protocol == Binary, c.SASL:
+		return s.speech == binaryFrames
+	case c.Protocol == Text, c.Users != nil: // whose words a frame cannot say
+		s.speech = text
+	}
+	return true
+}

@@ -1,0 +1,119 @@
+package memcache
+
+import (
+	"bytes"
+	"log/slog"
+	"testing"
+
+	"github.com/evmq/evmq/memcache/protocol"
+)
+
+// still is a clock that stands.
+type still int64
+
+func (s still) Unix() int64 { return int64(s) }
+
+func newCache(t testing.TB, c Config) *Cache {
+	t.Helper()
+	c.Clock, c.Logger = still(1_700_000_000), slog.New(slog.DiscardHandler)
+	cache, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cache
+}
+
+// talk has a session without a connection hear what is said, in pieces of so many bytes each, the last one again and again. It
+// returns the answers and whether the connection would be closed.
+func talk(c *Cache, said []byte, pieces ...int) (answers []byte, quit bool) {
+	w := &worker{Cache: c}
+	w.begin(nil)
+	s := &session{w: w, known: c.config.Users == nil}
+	all := len(said)
+	var kept []byte
+	for i := 0; len(said) > 0 && !w.quit; i++ {
+		n := min(max(1, pieces[min(i, len(pieces)-1)], all/500), len(said))
+		kept = append(kept, said[:n]...)
+		said = said[n:]
+		for len(kept) > 0 && !w.quit {
+			used, whole := s.step(bytes.Clone(kept))
+			if used == 0 && !whole {
+				break
+			}
+			kept = kept[used:]
+		}
+	}
+	if s.value != nil {
+		s.value.drop(c)
+	}
+	return w.out, w.quit
+}
+
+// FuzzSession: whatever is said in either protocol, nothing panics, no memory stays in the account of values that are coming, and
+// the answers do not depend on the pieces in which it comes.
+func FuzzSession(f *testing.F) {
+	f.Add([]byte("set a 7 0 1\r\nx\r\nget a b\r\ngets a\r\nincr a 1\r\nmg a s v t f c k h l Oabc\r\n"), uint8(3), uint8(50))
+	f.Add([]byte("ms a 2 T0 F3 c\r\nhi\r\nma n N0 J5 v\r\nmd a I\r\nmg a v\r\nme a\r\nbogus\r\n\r\ndelete a\r\n"), uint8(1), uint8(1))
+	f.Add([]byte("set big 0 0 20000\r\n"+string(make([]byte, 20_000))+"\r\nget big\r\nset huge 0 0 2000000\r\nxx"), uint8(200), uint8(7))
+	f.Add([]byte("\x80\x01\x00\x01\x08\x00\x00\x00\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00kv"+
+		"\x80\x0c\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00k"), uint8(5), uint8(1))
+	f.Fuzz(func(t *testing.T, said []byte, a, b uint8) {
+		if bytes.Contains(said, []byte("stats")) || bytes.Contains(said, []byte{0x80, byte(protocol.BinStat)}) {
+			return // which tells how much memory is used, and that is another matter in each of them
+		}
+		whole := newCache(t, Config{Memory: 4 << 20, MaxItem: 100_000})
+		parts := newCache(t, Config{Memory: 4 << 20, MaxItem: 100_000})
+		want, wantQuit := talk(whole, said, max(1, len(said)))
+		got, gotQuit := talk(parts, said, int(a), int(b))
+		if !bytes.Equal(got, want) || gotQuit != wantQuit {
+			t.Errorf("in pieces %q %v; at once %q %v", got, gotQuit, want, wantQuit)
+		}
+		if n, m := whole.pending.Load(), parts.pending.Load(); n != 0 || m != 0 {
+			t.Errorf("%d and %d bytes are accounted for", n, m)
+		}
+	})
+}
+
+// TestARequestAllocatesNothing: get with a hit and with a miss, set, incr, touch, delete, mg, and their like in binary.
+func TestARequestAllocatesNothing(t *testing.T) {
+	w := &worker{Cache: newCache(t, Config{}), out: make([]byte, 0, outBuffer)}
+	s := &session{w: w, known: true}
+	binaryGet := make([]byte, protocol.HeaderLen, protocol.HeaderLen+1)
+	binaryGet[0], binaryGet[3], binaryGet[11] = protocol.RequestMagic, 1, 1
+	binaryGet = append(binaryGet, 'a')
+	for _, said := range []string{
+		"set a 7 0 5\r\nhello\r\n", "get a\r\n", "gets a b\r\n", "get b\r\n", "touch a 0\r\n", "gat 0 a\r\n", "mg a v t s\r\n",
+		"set n 0 0 2\r\n10\r\n", "incr n 5\r\n", "ma n v\r\n", "ms a 5 c\r\nhello\r\n", "delete b\r\n", "cas a 0 0 1 1\r\nx\r\n", "append a 0 0 0\r\n\r\n",
+		string(binaryGet),
+	} {
+		input := []byte(said)
+		s.speech = undecided
+		allocs := testing.AllocsPerRun(1000, func() {
+			w.begin(nil)
+			if used, whole := s.step(input); used != len(input) || !whole {
+				t.Fatalf("%q: %d bytes were used", said, used)
+			}
+		})
+		if allocs > 0 {
+			t.Errorf("%q: %v allocations", said, allocs)
+		}
+	}
+}
+
+// BenchmarkRequest is what a request costs without its connection.
+func BenchmarkRequest(b *testing.B) {
+	for _, said := range []string{"get a\r\n", "set a 0 0 32\r\n01234567890123456789012345678901\r\n", "mg a v\r\n"} {
+		b.Run(said[:3], func(b *testing.B) {
+			w := &worker{Cache: newCache(b, Config{}), out: make([]byte, 0, outBuffer)}
+			s := &session{w: w, known: true}
+			w.begin(nil)
+			s.step([]byte("set a 0 0 32\r\n01234567890123456789012345678901\r\n"))
+			input := []byte(said)
+			b.ReportAllocs()
+			for b.Loop() {
+				w.out = w.out[:0]
+				s.step(input)
+			}
+		})
+	}
+}

@@ -1,0 +1,161 @@
+package memcache_test
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/memcache/protocol"
+)
+
+// stats asks for stats and returns the lines.
+func (c *client) stats(what string) map[string]string {
+	c.t.Helper()
+	c.send(strings.TrimSpace("stats " + what))
+	lines := map[string]string{}
+	for {
+		line, err := c.r.ReadString('\n')
+		must(c.t, err)
+		line = strings.TrimSpace(line)
+		if line == "END" {
+			return lines
+		}
+		name, value, ok := strings.Cut(strings.TrimPrefix(line, "STAT "), " ")
+		if !ok && what != "settings" {
+			c.t.Fatalf("the line is %q", line)
+		}
+		lines[name] = value
+	}
+}
+
+// TestStatsCountWhatHappens, over both protocols, from the last reset on.
+func TestStatsCountWhatHappens(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c, other := r.connect(t), r.connect(t)
+	c.ask("set a 0 0 1|x|set b 0 0 1|x|get a b z|delete a|delete z|set n 0 0 1|1|incr n 1|decr z 1|cas n 0 0 1 1|x|touch n 0|mg n",
+		"STORED|STORED|VALUE a 0 1|x|VALUE b 0 1|x|END|DELETED|NOT_FOUND|STORED|2|NOT_FOUND|EXISTS|TOUCHED|HD")
+	other.ask("flush_all|get b", "OK|END")
+	want := map[string]string{
+		"cmd_get": "5", "cmd_set": "4", "get_hits": "3", "get_misses": "2", "delete_hits": "1", "delete_misses": "1", "incr_hits": "1",
+		"decr_misses": "1", "cas_badval": "1", "touch_hits": "1", "cmd_touch": "1", "cmd_flush": "1", "cmd_meta": "1", "curr_connections": "2",
+		"total_connections": "2", "curr_items": "0", "total_items": "3", "threads": "2", "version": memcache.Version,
+		"limit_maxbytes": fmt.Sprint(memcache.DefaultMemory), "pointer_size": fmt.Sprint(32 << (^uint(0) >> 63)),
+	}
+	got := c.stats("")
+	for name, value := range want {
+		if got[name] != value {
+			t.Errorf("%s is %q, want %q", name, got[name], value)
+		}
+	}
+	b := r.connect(t)
+	b.frame(protocol.BinStat, 0, "", "", "")
+	lines := map[string]string{}
+	for {
+		shown, _ := b.reply()
+		var key, value string
+		_, err := fmt.Sscanf(shown, "0x10 status 0x0 extras  key %q value %q", &key, &value)
+		must(t, err)
+		if key == "" {
+			break
+		}
+		lines[key] = value
+	}
+	if lines["get_hits"] != "3" || len(lines) != len(got) {
+		t.Errorf("binary: %d lines, %v", len(lines), lines)
+	}
+	c.ask("stats reset", "RESET")
+	if got = c.stats(""); got["get_hits"] != "0" || got["cmd_set"] != "0" || got["total_items"] != "0" {
+		t.Errorf("after reset: %v", got)
+	}
+}
+
+// TestStatsOfPartsTellWhatTheyHold: items, slabs, sizes, conns, settings.
+func TestStatsOfPartsTellWhatTheyHold(t *testing.T) {
+	r := start(t, memcache.Config{PerTurn: 9, NoFlush: true, Settings: []memcache.Setting{{"maxconns", "1000"}, {"tcpport", "11211"}}})
+	c := r.connect(t)
+	c.ask("set a 0 0 1|x|flush_all", "STORED|CLIENT_ERROR flush_all not allowed")
+	r.clock.add(5)
+	if got := c.stats("items"); got["items:1:number"] != "1" || got["items:1:age"] != "5" {
+		t.Errorf("items: %v", got)
+	}
+	if got := c.stats("slabs"); got["1:used_chunks"] != "1" || got["active_slabs"] != "1" || got["total_malloced"] == "0" {
+		t.Errorf("slabs: %v", got)
+	}
+	if got := c.stats("sizes"); got["64"] != "1" {
+		t.Errorf("sizes: %v", got)
+	}
+	if got := c.stats("conns"); got["1:addr"] != "tcp:"+c.LocalAddr().String() || got["1:secs_since_last_cmd"] != "0" {
+		t.Errorf("conns: %v", got)
+	}
+	if got := c.stats("settings"); got["maxconns"] != "1000" || got["reqs_per_event"] != "9" || got["flush_enabled"] != "no" || got["evictions"] != "on" {
+		t.Errorf("settings: %v", got)
+	}
+	if got := c.stats(""); got["max_connections"] != "1000" {
+		t.Errorf("max_connections is %q", got["max_connections"])
+	}
+	c.send("stats detail")
+	c.expect("CLIENT_ERROR usage: stats detail on|off|dump")
+	c.ask("stats detail on|get a:1|set a:1 0 0 1|x|get a:1|delete b:1|get nocolon|stats detail dump",
+		"OK|END|STORED|VALUE a:1 0 1|x|END|NOT_FOUND|END|PREFIX a get 2 hit 1 set 1 del 0|PREFIX b get 0 hit 0 set 0 del 1|END")
+	c.ask("stats detail off|get a:1|stats detail dump", "OK|VALUE a:1 0 1|x|END|PREFIX a get 2 hit 1 set 1 del 0|PREFIX b get 0 hit 0 set 0 del 1|END")
+}
+
+// TestAllKeysAreListed to one who reads slowly, too; what he asks meanwhile is answered behind the list.
+func TestAllKeysAreListed(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	const keys = 50_000
+	var b strings.Builder
+	for i := range keys {
+		fmt.Fprintf(&b, "set key%%%d 0 0 1 noreply\r\nx\r\n", i)
+	}
+	c.send(b.String() + "version")
+	c.expect("VERSION " + memcache.Version)
+	c.send("lru_crawler metadump all", "version")
+	seen := map[string]bool{}
+	for {
+		line, err := c.r.ReadString('\n')
+		must(t, err)
+		if line == "END\r\n" {
+			break
+		}
+		key, rest, _ := strings.Cut(strings.TrimPrefix(line, "key="), " ")
+		if !strings.HasPrefix(rest, "exp=-1 la=1700000000 cas=") || !strings.HasPrefix(key, "key%25") {
+			t.Fatalf("the line is %q", line)
+		}
+		seen[key] = true
+	}
+	if len(seen) != keys {
+		t.Errorf("%d keys were listed, not %d", len(seen), keys)
+	}
+	c.expect("VERSION " + memcache.Version)
+	gone := r.connect(t)
+	gone.send("lru_crawler metadump all")
+	must(t, gone.Close())
+	c = start(t, memcache.Config{NoDump: true}).connect(t)
+	c.ask("lru_crawler metadump all", "ERROR metadump not allowed")
+}
+
+// TestShutdownIsAskedFor only where it is allowed.
+func TestShutdownIsAskedFor(t *testing.T) {
+	var gentle, sharp atomic.Int32
+	r := start(t, memcache.Config{Shutdown: func(graceful bool) {
+		if graceful {
+			gentle.Add(1)
+		} else {
+			sharp.Add(1)
+		}
+	}})
+	c := r.connect(t)
+	c.ask("shutdown now", "CLIENT_ERROR invalid shutdown mode")
+	c.send("shutdown graceful")
+	c.closed()
+	c = r.connect(t)
+	c.send("shutdown")
+	c.closed()
+	if gentle.Load() != 1 || sharp.Load() != 1 {
+		t.Errorf("%d and %d", gentle.Load(), sharp.Load())
+	}
+}

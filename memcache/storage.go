@@ -1,0 +1,142 @@
+package memcache
+
+import (
+	"errors"
+
+	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/memcache/store"
+)
+
+// outcome is what becomes of a request to store.
+type outcome uint8
+
+const (
+	stored outcome = iota
+	notStored
+	exists
+	notFound
+	tooLarge
+	noMemory
+)
+
+// An order is what is to be stored: a request whose value is there.
+type order struct {
+	op      protocol.Op
+	key     []byte
+	flags   uint32
+	expires int64
+	cas     uint64 // 0: whatever there is, but for OpCas
+	stale   bool   // meta: an older unique number may still replace the value, which is stale then
+	binary  bool   // meta: the key was written in base64
+	own     bool   // the value is the store's from now on
+}
+
+// The store's bits of an item.
+const (
+	bitStale  = 1 << iota // meta: is to be fetched anew
+	bitWon                // meta: somebody was told to do so
+	bitBase64             // meta: the key is answered in base64
+)
+
+// put carries out an order. It returns the item's unique number.
+func (w *worker) put(o *order, value []byte) (outcome, uint64) {
+	w.counts.add(cmdSet, 1)
+	w.detail.set(o.key)
+	e := w.store.Lock(o.key)
+	defer e.Unlock()
+	m := store.Meta{Flags: o.flags, Expires: o.expires}
+	if o.binary {
+		m.Bits = bitBase64
+	}
+	if !e.Found() {
+		switch o.op {
+		case protocol.OpCas:
+			w.counts.add(casMisses, 1)
+			return notFound, 0
+		case protocol.OpReplace, protocol.OpAppend, protocol.OpPrepend:
+			return notStored, 0
+		}
+		return w.finish(&e, &m, o, value, nil)
+	}
+	old := e.Meta()
+	switch o.op {
+	case protocol.OpAdd:
+		e.Keep() // who tried to add it will want it
+		return notStored, 0
+	case protocol.OpCas:
+		switch {
+		case o.cas != 0 && o.cas == old.CAS:
+			w.counts.add(casHits, 1)
+		case o.stale && o.cas < old.CAS:
+			m.Expires = old.Expires
+			m.Bits |= bitStale | old.Bits&bitWon
+		default:
+			w.counts.add(casBadval, 1)
+			return exists, 0
+		}
+	case protocol.OpAppend, protocol.OpPrepend:
+		if o.cas != 0 && o.cas != old.CAS {
+			return exists, 0
+		}
+		m = store.Meta{Flags: old.Flags, Expires: old.Expires, Bits: old.Bits & bitBase64}
+		if !w.fits(len(o.key), m.Flags, len(e.Value())+len(value)) {
+			return notStored, 0
+		}
+		if o.op == protocol.OpAppend {
+			return w.finish(&e, &m, o, e.Value(), value)
+		}
+		return w.finish(&e, &m, o, value, e.Value())
+	}
+	return w.finish(&e, &m, o, value, nil)
+}
+
+// finish puts the parts into the entry. What cannot be stored must not leave what a set was to replace.
+func (w *worker) finish(e *store.Entry, m *store.Meta, o *order, a, b []byte) (outcome, uint64) {
+	m.CAS = w.nextCAS()
+	var err error
+	switch {
+	case o.own && b == nil:
+		err = e.PutOwned(*m, a)
+	case b == nil:
+		err = e.Put(*m, a)
+	default:
+		err = e.Put(*m, a, b)
+	}
+	switch {
+	case err == nil:
+		return stored, m.CAS
+	case o.op == protocol.OpSet && e.Found():
+		e.Delete()
+	}
+	if errors.Is(err, store.ErrTooLarge) {
+		w.counts.add(storeTooLarge, 1)
+		return tooLarge, 0
+	}
+	w.counts.add(storeNoMemory, 1)
+	return noMemory, 0
+}
+
+// nextCAS is a number that no item has had.
+func (c *Cache) nextCAS() uint64 {
+	if c.config.NoCAS {
+		return 0
+	}
+	return c.store.NextCAS()
+}
+
+// forget removes what a set that has failed was to replace, so that nobody goes on with an old value.
+func (w *worker) forget(op protocol.Op, key []byte) {
+	if op != protocol.OpSet && op != protocol.OpMetaSet {
+		return
+	}
+	e := w.store.Lock(key)
+	if e.Found() {
+		e.Delete()
+	}
+	e.Unlock()
+}
+
+// text is the outcome as the text protocol says it.
+func (what outcome) text() string {
+	return [...]string{"STORED", "NOT_STORED", "EXISTS", "NOT_FOUND", objectTooBig, outOfMemory}[what]
+}

@@ -1,0 +1,191 @@
+package store
+
+import "unsafe"
+
+const (
+	unit       = 8  // bytes; blocks begin and end at multiples of it
+	chunkBits  = 14 // so that a chunk's size in units fits into 16 bits
+	chunkUnits = 1 << chunkBits
+	chunkBytes = chunkUnits * unit
+)
+
+// A ref names a block: the number of its chunk and, in units, its place there. Zero is no block, since there is no chunk 0.
+type ref uint32
+
+func (r ref) chunk() uint32 { return uint32(r) >> chunkBits }
+func (r ref) place() uint32 { return uint32(r) & (chunkUnits - 1) }
+
+// A chunk is what the arena takes from Go's heap at a time. It has no pointers, so the garbage collector does not look into it.
+type chunk [chunkUnits]uint64
+
+// tag begins every block. size and prev are the boundary tags: with them, both neighbours of a block can be found.
+type tag struct {
+	size  uint16 // units
+	prev  uint16 // units of the block before it in the chunk; 0 for the first
+	state state  // 0: free
+	key   uint8  // length of an item's key
+	bits  uint8  // Meta.Bits
+	_     uint8
+}
+
+// hole is a free block in a list. Blocks too short for any item are free and in no list: they wait for a neighbour.
+type hole struct {
+	tag
+	next, prev ref
+}
+
+// slot is a place for a chunk.
+type slot struct {
+	data *chunk
+	free uint16 // units
+}
+
+// arena is memory for items. It allocates by segregated fits: free blocks are listed by size, a bitmap tells which lists have
+// any, and a block that is freed joins its free neighbours at once. No size has memory of its own, so none runs short
+// while another has plenty.
+type arena struct {
+	slots  []slot // slots[0] stays empty
+	chunks int    // how many there are
+	hint   uint32 // no slot before this one is empty; slot 0 aside
+	free   int    // units in free blocks
+	top    uint32 // no slot from here on has a chunk
+	lists  freeLists
+}
+
+func (a *arena) tag(r ref) *tag   { return (*tag)(unsafe.Pointer(a.at(r))) }
+func (a *arena) hole(r ref) *hole { return (*hole)(unsafe.Pointer(a.at(r))) }
+func (a *arena) item(r ref) *item { return (*item)(unsafe.Pointer(a.at(r))) }
+func (a *arena) at(r ref) *uint64 { return &a.slots[r.chunk()].data[r.place()] }
+
+// words is the block r as the chunk has it.
+func (a *arena) words(r ref, n uint16) []uint64 {
+	p := r.place()
+	return a.slots[r.chunk()].data[p : p+uint32(n)]
+}
+
+// after is the block behind r, 0 at the end of the chunk; before is the one in front of it.
+func (a *arena) after(r ref) ref {
+	if next := r + ref(a.tag(r).size); next.chunk() == r.chunk() {
+		return next
+	}
+	return 0
+}
+
+func (a *arena) before(r ref) ref {
+	if p := a.tag(r).prev; p > 0 {
+		return r - ref(p)
+	}
+	return 0
+}
+
+// resize sets the boundary tags of r to n units.
+func (a *arena) resize(r ref, n uint16) {
+	a.tag(r).size = n
+	if next := a.after(r); next != 0 {
+		a.tag(next).prev = n
+	}
+}
+
+// take returns a block of n units whose state is used, or 0.
+func (a *arena) take(n uint16) ref {
+	r := a.find(n)
+	if r == 0 {
+		return 0
+	}
+	a.unlist(r)
+	a.tag(r).state = used
+	a.account(r, -int(a.tag(r).size))
+	a.trim(r, n)
+	return r
+}
+
+// trim frees what the block r has beyond n units.
+func (a *arena) trim(r ref, n uint16) {
+	left := a.tag(r).size - n
+	if left == 0 {
+		return
+	}
+	a.resize(r, n)
+	rest := r + ref(n)
+	*a.tag(rest) = tag{prev: n, state: used}
+	a.resize(rest, left)
+	a.release(rest)
+}
+
+// release frees the block r, and returns the free block that it is part of then.
+func (a *arena) release(r ref) ref {
+	t := a.tag(r)
+	a.account(r, int(t.size))
+	t.state = 0
+	size := t.size
+	if next := a.after(r); next != 0 && a.tag(next).state == 0 {
+		a.unlist(next)
+		size += a.tag(next).size
+	}
+	if prev := a.before(r); prev != 0 && a.tag(prev).state == 0 {
+		a.unlist(prev)
+		size += a.tag(prev).size
+		r = prev
+	}
+	a.resize(r, size)
+	a.list(r)
+	return r
+}
+
+// account counts n more free units in the chunk of r.
+func (a *arena) account(r ref, n int) {
+	a.free += n
+	s := &a.slots[r.chunk()]
+	s.free = uint16(int(s.free) + n)
+}
+
+// capacity is how many chunks there are slots for.
+func (a *arena) capacity() int { return len(a.slots) - 1 }
+
+// setCapacity makes it n, or as much more as the last chunk needs.
+func (a *arena) setCapacity(n int) {
+	a.hint, a.top = max(1, a.hint), max(1, a.top)
+	old := a.slots
+	a.slots = make([]slot, max(n+1, int(a.top)))
+	copy(a.slots, old)
+}
+
+// add gives the arena a chunk. There must be an empty slot.
+func (a *arena) add() {
+	for a.slots[a.hint].data != nil {
+		a.hint++
+	}
+	r := ref(a.hint << chunkBits)
+	a.slots[a.hint].data = new(chunk)
+	a.chunks++
+	a.top = max(a.top, a.hint+1)
+	*a.tag(r) = tag{size: chunkUnits}
+	a.account(r, chunkUnits)
+	a.list(r)
+}
+
+// drop gives the chunk of r back to Go's heap. All of it is one block in use.
+func (a *arena) drop(r ref) {
+	a.slots[r.chunk()] = slot{}
+	a.chunks--
+	a.hint = min(a.hint, r.chunk())
+	for a.top > 1 && a.slots[a.top-1].data == nil {
+		a.top--
+	}
+}
+
+// freeAll empties the arena and keeps its chunks.
+func (a *arena) freeAll() {
+	a.lists = freeLists{}
+	a.free = 0
+	for i := range a.top {
+		if a.slots[i].data == nil {
+			continue
+		}
+		r := ref(i << chunkBits)
+		a.slots[i].free = 0
+		*a.tag(r) = tag{size: chunkUnits}
+		a.account(r, chunkUnits)
+		a.list(r)
+	}
+}

@@ -1,0 +1,253 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Check walks everything that a store has, and says what does not hold. Nobody else may use the store.
+func (s *Store) Check() error {
+	total := storeBytes
+	for i := range s.shards {
+		if err := s.shards[i].check(); err != nil {
+			return fmt.Errorf("shard %d: %w", i, err)
+		}
+		total += s.shards[i].memory()
+	}
+	if limit := s.memory.Load(); total > limit {
+		return fmt.Errorf("%d bytes of memory, the limit is %d", total, limit)
+	}
+	return nil
+}
+
+// Steps returns how many steps operations have taken, and sets the count to zero.
+func (s *Store) Steps() int {
+	n := 0
+	for i := range s.shards {
+		n += s.shards[i].steps
+		s.shards[i].steps = 0
+	}
+	return n
+}
+
+// Chunks is how many chunks there are.
+func (s *Store) Chunks() int {
+	n := 0
+	for i := range s.shards {
+		n += s.shards[i].chunks
+	}
+	return n
+}
+
+// What the tests must know.
+const (
+	ChunkBytes = chunkBytes
+	LargeMin   = largeMin
+	HeadSize   = headSize
+	Mercy      = mercy
+	MoreMercy  = moreMercy
+)
+
+func (s *shard) check() error {
+	items, err := s.checkBlocks()
+	return errors.Join(err, s.checkLists(), s.checkIndex(items), s.checkQueues(items), s.checkWheel(items), s.checkLarges(items),
+		s.checkClasses(items), s.checkMemory())
+}
+
+func (s *shard) checkMemory() error {
+	if s.pin != 0 {
+		return fmt.Errorf("item %x is still pinned", s.pin)
+	}
+	if s.memory() > s.limit {
+		return fmt.Errorf("%d bytes of memory, the limit is %d", s.memory(), s.limit)
+	}
+	return nil
+}
+
+// checkBlocks walks the chunks and returns the items.
+func (s *shard) checkBlocks() (map[ref]bool, error) {
+	items := make(map[ref]bool)
+	chunks, free := 0, 0
+	for i, slot := range s.slots {
+		if slot.data == nil {
+			if i > 0 && i < int(s.hint) {
+				return nil, fmt.Errorf("slot %d is empty, before the hint %d", i, s.hint)
+			}
+			continue
+		}
+		if i >= int(s.top) {
+			return nil, fmt.Errorf("chunk %d is above the top %d", i, s.top)
+		}
+		chunks++
+		end, here := ref(i+1)<<chunkBits, 0
+		prev, wasFree := uint16(0), false
+		for r := ref(i << chunkBits); r < end; {
+			t := s.tag(r)
+			if t.size == 0 || r+ref(t.size) > end || t.prev != prev {
+				return nil, fmt.Errorf("block %x has %d units behind %d, which are %d", r, t.size, t.prev, prev)
+			}
+			if t.state == 0 {
+				here += int(t.size)
+				if wasFree {
+					return nil, fmt.Errorf("block %x and the one before it are free", r)
+				}
+			} else {
+				items[r] = true
+			}
+			prev, wasFree = t.size, t.state == 0
+			r += ref(t.size)
+		}
+		if here != int(slot.free) {
+			return nil, fmt.Errorf("%d units are free in chunk %d, counted %d", here, i, slot.free)
+		}
+		free += here
+	}
+	if chunks != s.chunks || free != s.free {
+		return nil, fmt.Errorf("%d chunks, %d units free; counted %d and %d", chunks, free, s.chunks, s.free)
+	}
+	return items, nil
+}
+
+// checkLists wants every free block that is long enough in its list, once.
+func (s *shard) checkLists() error {
+	units := 0
+	for i, r := range s.lists.first {
+		if some := s.lists.some[i/64]>>(i%64)&1 == 1; some != (r != 0) {
+			return fmt.Errorf("list %d begins with %x, its bit is %v", i, r, some)
+		}
+		for prev := ref(0); r != 0; prev, r = r, s.hole(r).next {
+			h := s.hole(r)
+			if h.state != 0 || listOf(h.size) != i || h.prev != prev || h.size < minBlock {
+				return fmt.Errorf("block %x of %d units in list %d, state %x", r, h.size, i, h.state)
+			}
+			units += int(h.size)
+		}
+	}
+	for i := range s.slots {
+		if s.slots[i].data == nil {
+			continue
+		}
+		for r := ref(i << chunkBits); r != 0; r = s.after(r) {
+			if t := s.tag(r); t.state == 0 && t.size < minBlock {
+				units += int(t.size)
+			}
+		}
+	}
+	if units != s.free {
+		return fmt.Errorf("%d units in the lists or too short for them, %d are free", units, s.free)
+	}
+	return nil
+}
+
+func (s *shard) checkIndex(items map[ref]bool) error {
+	x, seen := &s.index, 0
+	if x.buckets <= x.mask>>1 || x.buckets-1 > x.mask || len(x.segments) != int(x.buckets+segmentLen-1)>>segmentBits {
+		return fmt.Errorf("%d buckets, mask %x, %d segments", x.buckets, x.mask, len(x.segments))
+	}
+	for i := range x.buckets {
+		for r := x.at(i).first; r != 0; r = s.item(r).next {
+			if seen++; seen > len(items) || !items[r] || x.number(s.item(r).hash) != i {
+				return fmt.Errorf("bucket %d has %x, of hash %x", i, r, s.item(r).hash)
+			}
+		}
+	}
+	if seen != len(items) || seen != int(x.items) {
+		return fmt.Errorf("%d items in the index, counted %d, there are %d", seen, x.items, len(items))
+	}
+	return nil
+}
+
+func (s *shard) checkQueues(items map[ref]bool) error {
+	seen := 0
+	for n := range s.queues {
+		q := &s.queues[n]
+		bytes, newer := int64(0), ref(0)
+		for r := q.newest; r != 0; newer, r = r, s.item(r).older {
+			it := s.item(r)
+			if seen++; seen > len(items) || !items[r] || it.newer != newer || it.queue() != n {
+				return fmt.Errorf("queue %d has %x behind %x", n, r, newer)
+			}
+			bytes += s.size(it)
+		}
+		if q.oldest != newer || q.bytes != bytes {
+			return fmt.Errorf("queue %d has %d bytes and ends with %x; noted are %d and %x", n, bytes, newer, q.bytes, q.oldest)
+		}
+	}
+	if seen != len(items) {
+		return fmt.Errorf("%d items in the queues, there are %d", seen, len(items))
+	}
+	return nil
+}
+
+func (s *shard) checkWheel(items map[ref]bool) error {
+	w, seen, expiring := &s.wheel, 0, 0
+	for r := range items {
+		if s.item(r).expires != 0 {
+			expiring++
+		}
+	}
+	for level := range w.first {
+		for slot, r := range w.first[level] {
+			if some := w.some[level]>>slot&1 == 1; some != (r != 0) {
+				return fmt.Errorf("slot %d/%d begins with %x, its bit is %v", level, slot, r, some)
+			}
+			for earlier := ref(0); r != 0; earlier, r = r, s.item(r).later {
+				it := s.item(r)
+				if seen++; seen > expiring || !items[r] || it.earlier != earlier || it.expires < w.second {
+					return fmt.Errorf("slot %d/%d has %x behind %x", level, slot, r, earlier)
+				}
+				if digit(it.expires, level) != uint32(slot) || uint64(it.expires)>>(level*digitBits+digitBits) != uint64(w.second)>>(level*digitBits+digitBits) {
+					return fmt.Errorf("slot %d/%d has an item that expires at %d, at %d", level, slot, it.expires, w.second)
+				}
+			}
+		}
+	}
+	if seen != expiring {
+		return fmt.Errorf("%d items in the wheel, %d expire", seen, expiring)
+	}
+	return nil
+}
+
+func (s *shard) checkLarges(items map[ref]bool) error {
+	l, count, bytes := &s.larges, 0, int64(0)
+	numbers := make(map[uint32]bool)
+	for r := range items {
+		it := s.item(r)
+		if it.state&large == 0 {
+			continue
+		}
+		n := number(it)
+		if data := l.at(n).data; len(data) != int(it.value) || numbers[n] {
+			return fmt.Errorf("large value %d of %x has %d bytes, not %d, or another item's", n, r, len(data), it.value)
+		}
+		numbers[n] = true
+		count++
+		bytes += int64(cap(l.at(n).data))
+	}
+	free := 0
+	for n := l.free; n != 0; n = l.at(n - 1).next {
+		if free++; numbers[n-1] || l.at(n-1).data != nil || free > len(l.groups)*groupLen {
+			return fmt.Errorf("element %d is free and has a value", n-1)
+		}
+	}
+	if count != l.count || bytes != l.bytes || count+free != len(l.groups)*groupLen {
+		return fmt.Errorf("%d large values of %d bytes, counted %d of %d; %d free of %d", count, bytes, l.count, l.bytes, free, len(l.groups)*groupLen)
+	}
+	return nil
+}
+
+func (s *shard) checkClasses(items map[ref]bool) error {
+	var want [classCount]Class
+	for r := range items {
+		size := s.size(s.item(r))
+		c := &want[classOf(size)]
+		c.Items++
+		c.Bytes += size
+	}
+	for i := range want {
+		if c := &s.classes[i]; c.Items != want[i].Items || c.Bytes != want[i].Bytes {
+			return fmt.Errorf("class %d has %d items of %d bytes, counted %d of %d", i, want[i].Items, want[i].Bytes, c.Items, c.Bytes)
+		}
+	}
+	return nil
+}

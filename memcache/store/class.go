@@ -1,0 +1,55 @@
+package store
+
+import "math/bits"
+
+// classCount is how many size classes there are. The last one has no upper end.
+const classCount = 62
+
+// Class is what happens to the items of a size class. There are four classes up to twice a size: 64, 80, 96, 112, 128, 160 bytes and so
+// on, up to 2 MB. The sizes are those of Entry.Size.
+type Class struct {
+	Size  int64 // of the largest item of the class, bytes; that of the last class is the most that there can be
+	Items int64
+	Bytes int64
+
+	Total            int64 // items stored, ever
+	Evicted          int64 // items removed to make room
+	EvictedUnfetched int64 // of these, those that had never been used
+	EvictedExpiring  int64 // of these, those that would have expired one day
+	EvictedIdle      int64 // seconds for which the item evicted last had not been used
+	Expired          int64 // items removed because they had expired
+	ExpiredUnfetched int64 // of these, those that had never been used
+	Refused          int64 // ErrNoMemory
+}
+
+// classOf is the class of an item's size.
+func classOf(size int64) int {
+	if size <= 64 {
+		return 0
+	}
+	n := uint64(size - 1)
+	e := bits.Len64(n) - 1
+	return min((e-6)*4+int(n>>(e-2)&3)+1, classCount-1)
+}
+
+// bound is the size of the largest items of a class.
+func bound(class int) int64 {
+	if class == classCount-1 {
+		return 1<<63 - 1
+	}
+	return int64(4+class%4) << (4 + class/4)
+}
+
+// add adds what d counts.
+func (c *Class) add(d *Class) {
+	c.Items += d.Items
+	c.Bytes += d.Bytes
+	c.Total += d.Total
+	c.Evicted += d.Evicted
+	c.EvictedUnfetched += d.EvictedUnfetched
+	c.EvictedExpiring += d.EvictedExpiring
+	c.EvictedIdle = max(c.EvictedIdle, d.EvictedIdle)
+	c.Expired += d.Expired
+	c.ExpiredUnfetched += d.ExpiredUnfetched
+	c.Refused += d.Refused
+}

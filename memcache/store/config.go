@@ -1,0 +1,99 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+	"runtime"
+	"time"
+)
+
+// Defaults of a Config's fields, which a zero stands for.
+const (
+	DefaultMemory  = 64 << 20
+	DefaultMaxItem = 1 << 20
+)
+
+// Limits of a Config's fields.
+const (
+	MinMemory  = 1 << 20 // for each shard, too
+	MaxShards  = 64
+	MaxMaxItem = 1 << 30
+)
+
+const (
+	maxShard  int64 = 32 << 30 // bytes that a ref can reach
+	goodShard int64 = 8 << 20  // bytes; smaller shards make the limits of one felt
+)
+
+var (
+	// ErrConfig says which field of a Config makes no sense, or what SetMemory cannot do.
+	ErrConfig = errors.New("store: bad configuration")
+	// ErrTooLarge is of an item that is longer than MaxItem, or has a key of more than 255 bytes.
+	ErrTooLarge = errors.New("store: item too large")
+	// ErrNoMemory is of an item for which no room can be made: nothing may be evicted, or the item takes more than there is.
+	ErrNoMemory = errors.New("store: out of memory")
+)
+
+// Config says how a Store behaves. The zero value will do.
+type Config struct {
+	// Memory bounds all that the store keeps, in bytes: items, tables, and what is free between them. 0 means DefaultMemory.
+	Memory int64
+	// MaxItem bounds an item, in bytes: key, value and a head of 56 bytes. 0 means DefaultMaxItem.
+	MaxItem int
+	// Shards is how many parts with a lock of their own the store has, a power of two up to MaxShards. Each has the same
+	// share of Memory. 0 chooses by GOMAXPROCS, Memory and MaxItem.
+	Shards int
+	// NoEvict makes a full store refuse with ErrNoMemory. Items that have expired still make room.
+	NoEvict bool
+	// Now is the clock, in seconds, from 0 to 2^32-1. It is called in each operation, with a lock held, so it must be cheap and
+	// must not use the store. Where it goes back, the store's time stands still. Nil means the seconds since 1970, read from
+	// the system in each operation.
+	Now func() int64
+}
+
+// withDefaults fills in and checks.
+func (c Config) withDefaults() (Config, error) {
+	if c.Memory == 0 {
+		c.Memory = DefaultMemory
+	}
+	if c.MaxItem == 0 {
+		c.MaxItem = DefaultMaxItem
+	}
+	if c.Now == nil {
+		c.Now = func() int64 { return time.Now().Unix() }
+	}
+	if c.Memory < MinMemory {
+		return c, fmt.Errorf("%w: Memory is %d bytes, the least is %d", ErrConfig, c.Memory, MinMemory)
+	}
+	if c.MaxItem < headSize || c.MaxItem > MaxMaxItem {
+		return c, fmt.Errorf("%w: MaxItem is %d bytes, not from %d to %d", ErrConfig, c.MaxItem, headSize, MaxMaxItem)
+	}
+	if c.Shards == 0 {
+		c.Shards = c.choose()
+	}
+	if c.Shards < 1 || c.Shards > MaxShards || c.Shards&(c.Shards-1) != 0 {
+		return c, fmt.Errorf("%w: Shards is %d, not a power of two up to %d", ErrConfig, c.Shards, MaxShards)
+	}
+	return c, checkShare(c.Memory, c.Shards)
+}
+
+// checkShare checks what each shard gets of memory.
+func checkShare(memory int64, shards int) error {
+	if share := memory / int64(shards); share < MinMemory || share > maxShard {
+		return fmt.Errorf("%w: %d bytes in %d shards are %d each, not from %d to %d", ErrConfig, memory, shards, share, MinMemory, maxShard)
+	}
+	return nil
+}
+
+// choose is as many shards as keep GOMAXPROCS processors out of each other's way, each of them large enough.
+func (c *Config) choose() int {
+	most := c.Memory / max(goodShard, 4*int64(c.MaxItem))
+	n := min(int64(4*runtime.GOMAXPROCS(0)), most, MaxShards)
+	n = max(n, (c.Memory+maxShard-1)/maxShard, 1)
+	return 1 << bits.Len64(uint64(n-1))
+}
+
+// second brings a time into the range that the store counts in.
+func second(t int64) uint32 { return uint32(max(0, min(t, math.MaxUint32))) }

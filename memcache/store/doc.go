@@ -1,0 +1,43 @@
+// Package store is a cache in memory: keys with values, a limit in bytes, and a time at which an item is gone. It knows nothing
+// of protocols or sockets.
+//
+// # Use
+//
+// [Store.Lock] locks the part of the store that a key belongs to and looks the key up. What it returns, an [Entry], is the item, or the
+// place where one would be. Between Lock and [Entry.Unlock] nobody else changes it, so whatever reads, decides and writes is
+// atomic: add, replace, append, compare-and-swap, incr.
+//
+//	e := s.Lock(key)
+//	defer e.Unlock()
+//	if e.Found() && e.Meta().CAS == cas {
+//		e.Use()
+//		err = e.Put(store.Meta{CAS: s.NextCAS()}, value)
+//	}
+//
+// # Memory
+//
+// The limit counts everything: items, the tables that find them, and what is free between them. It is divided among shards, each
+// with a lock of its own, by the keys' hashes; a shard never takes more than its share. Small items lie in chunks of 128 KB that
+// hold no pointer. They refer to each other by number, so the garbage collector has a handful of objects to look at, however many
+// items there are. Values of 8 KB and more have memory of their own from Go's heap. They never change, so they can be written to a
+// socket after Unlock without a copy ([Entry.Shared]); one that is replaced is free when nobody looks at it any more and the
+// collector has been there, and until then it is beyond the limit.
+//
+// In a chunk a block may have any length. A block that becomes free joins its free neighbours, so memory that was used for items of one
+// size serves another size as well. Where free blocks suffice but do not lie together, items are moved.
+//
+// # What goes
+//
+// When there is no room, items that have expired go first. Then the store evicts: items that nobody has asked for since they
+// came go first, in the order in which they came, and those that were asked for stay for another round. So reading many
+// keys once, as a scan does, does not displace what is in use. With [Config.NoEvict] it refuses instead.
+//
+// An item with Expires e is gone from the very second e on, whether it still takes memory or not. What has been flushed is gone in the same
+// way. Memory comes back when the item is asked for, when room is needed, or when a timer calls [Store.Reap].
+//
+// # Work
+//
+// No operation does more than a bound that depends on the size of its own item. The index grows by one bucket at a time. Making
+// room ends after so many items as have the bytes that are needed, and a number that are spared. FlushAll takes a step for each chunk.
+// No operation on small items allocates.
+package store

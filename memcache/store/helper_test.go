@@ -1,0 +1,114 @@
+package store_test
+
+import (
+	"bytes"
+	"flag"
+	"runtime/debug"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/memcache/store"
+)
+
+func TestMain(m *testing.M) {
+	// A check of the model fills stores, and takes its time.
+	checks := "30"
+	if raced() {
+		checks = "3"
+	}
+	if err := flag.Set("rapid.checks", checks); err != nil {
+		panic(err)
+	}
+	leaktest.Main(m)
+}
+
+// skipIfRaced is for what runs on one goroutine and takes long.
+func skipIfRaced(t *testing.T) {
+	t.Helper()
+	if raced() {
+		t.Skip("one goroutine shows no races")
+	}
+}
+
+// raced says whether the race detector is there.
+func raced() bool {
+	info, _ := debug.ReadBuildInfo()
+	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// clock is a clock that tests set.
+type clock struct{ second atomic.Int64 }
+
+func (c *clock) now() int64 { return c.second.Load() }
+
+// open makes a store whose clock begins at 1000.
+func open(t testing.TB, c store.Config) (*store.Store, *clock) {
+	t.Helper()
+	return openAt(t, c, 1000)
+}
+
+// openAt is open with a clock that begins at a second.
+func openAt(t testing.TB, c store.Config, second int64) (*store.Store, *clock) {
+	t.Helper()
+	k := &clock{}
+	k.second.Store(second)
+	c.Now = k.now
+	s, err := store.New(c)
+	must(t, err)
+	return s, k
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// equal wants got to be want.
+func equal[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s is %v, want %v", what, got, want)
+	}
+}
+
+// check wants the store's structure to hold.
+func check(t testing.TB, s *store.Store) {
+	t.Helper()
+	must(t, s.Check())
+}
+
+// put stores a value.
+func put(s *store.Store, key string, m store.Meta, value []byte) error {
+	e := s.Lock([]byte(key))
+	defer e.Unlock()
+	return e.Put(m, value)
+}
+
+// get uses an item, and returns a copy of its value.
+func get(s *store.Store, key string) ([]byte, bool) {
+	e := s.Lock([]byte(key))
+	defer e.Unlock()
+	if !e.Found() {
+		return nil, false
+	}
+	e.Use()
+	return bytes.Clone(e.Value()), true
+}
+
+// has says whether there is an item, and does not use it.
+func has(s *store.Store, key string) bool {
+	e := s.Lock([]byte(key))
+	defer e.Unlock()
+	return e.Found()
+}
+
+// keyed is a value that is the key's own.
+func keyed(key string, n int) []byte {
+	v := bytes.Repeat([]byte{'.'}, n)
+	copy(v, key)
+	return v
+}

@@ -1,0 +1,67 @@
+package store
+
+import "unsafe"
+
+// item is the head of a block in use. The key follows it, then the value, or the number of a large one.
+type item struct {
+	tag
+	next           ref // in the chain of the index
+	hash           uint32
+	newer, older   ref    // in the queue
+	earlier, later ref    // in the slot of the wheel
+	expires        uint32 // the second from which it is gone; 0: never
+	access         uint32 // the second of the last use
+	flags          uint32
+	value          uint32 // length
+	cas            uint64
+}
+
+const (
+	headSize = int(unsafe.Sizeof(item{}))
+	minBlock = uint16((headSize + unit - 1) / unit) // units of the shortest item
+	maxKey   = 255
+	largeRef = 4 // bytes: the number of a large value
+)
+
+// state is what a block is.
+type state uint8
+
+const (
+	used    state = 1 << 0 // not free
+	wanted  state = 1 << 1 // used or stored again since eviction has last looked at it
+	fetched state = 1 << 2 // used since it was stored
+	large   state = 1 << 3 // the value has memory of its own
+	inMain  state = 1 << 4 // the queue
+)
+
+// blockFor is the units that an item takes with a key and, in the arena, n bytes of value.
+func blockFor(key, n int) uint16 { return uint16((headSize + key + n + unit - 1) / unit) }
+
+// bytes is everything of the block behind the head.
+func (it *item) bytes() []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(it), headSize)), int(it.size)*unit-headSize)
+}
+
+func (it *item) keyBytes() []byte { return it.bytes()[:it.key] }
+
+// inline is what follows the key: the value, or the number of a large one.
+func (it *item) inline() []byte {
+	b := it.bytes()[it.key:]
+	if it.state&large != 0 {
+		return b[:largeRef]
+	}
+	return b[:it.value:it.value]
+}
+
+func (it *item) queue() int {
+	if it.state&inMain != 0 {
+		return mainQueue
+	}
+	return newQueue
+}
+
+func (it *item) expired(now uint32) bool { return it.expires != 0 && it.expires <= now }
+
+func (it *item) meta() Meta {
+	return Meta{Flags: it.flags, Expires: int64(it.expires), CAS: it.cas, Bits: it.bits}
+}

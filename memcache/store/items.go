@@ -1,0 +1,119 @@
+package store
+
+// lookup finds a live item, and removes one that has expired.
+func (s *shard) lookup(hash uint32, key []byte) ref {
+	r := s.index.find(&s.arena, hash, key)
+	if r != 0 && s.item(r).expired(s.now) {
+		s.reclaim(r)
+		return 0
+	}
+	return r
+}
+
+// size is all the bytes that an item takes.
+func (s *shard) size(it *item) int64 {
+	n := int64(it.size) * unit
+	if it.state&large != 0 {
+		n += int64(cap(s.larges.of(it).data))
+	}
+	return n
+}
+
+// count counts an item of a size that has come, n = 1, or has gone, n = -1.
+func (s *shard) count(it *item, size, n int64) {
+	s.queues[it.queue()].bytes += n * size
+	c := &s.classes[classOf(size)]
+	c.Items += n
+	c.Bytes += n * size
+}
+
+// class is where what happens to an item is counted.
+func (s *shard) class(it *item) *Class { return &s.classes[classOf(s.size(it))] }
+
+// link makes the item r, complete but for its links, part of the shard.
+func (s *shard) link(r ref) {
+	it := s.item(r)
+	if s.index.recall(it.hash) {
+		it.state |= inMain
+	}
+	s.index.insert(&s.arena, r)
+	s.queues[it.queue()].push(&s.arena, r)
+	if it.expires != 0 {
+		s.wheel.add(&s.arena, r)
+	}
+	s.count(it, s.size(it), 1)
+}
+
+// unlink ends all of the item r but its block.
+func (s *shard) unlink(r ref) {
+	it := s.item(r)
+	s.count(it, s.size(it), -1)
+	s.index.remove(&s.arena, r)
+	s.queues[it.queue()].remove(&s.arena, r)
+	if it.expires != 0 {
+		s.wheel.remove(&s.arena, r)
+	}
+	if it.state&large != 0 {
+		s.larges.remove(number(it))
+	}
+}
+
+// remove ends the item r, and returns the free block that its own is part of then.
+func (s *shard) remove(r ref) ref {
+	s.unlink(r)
+	return s.release(r)
+}
+
+// replace puts the item to, complete but for its links, where r is, which ends.
+func (s *shard) replace(r, to ref) {
+	old, it := s.item(r), s.item(to)
+	s.count(old, s.size(old), -1)
+	it.state |= old.state&inMain | wanted
+	it.next = old.next
+	s.index.replace(&s.arena, r, to)
+	s.queues[it.queue()].replace(&s.arena, r, to)
+	if old.expires != 0 {
+		s.wheel.remove(&s.arena, r)
+	}
+	if it.expires != 0 {
+		s.wheel.add(&s.arena, to)
+	}
+	if old.state&large != 0 {
+		s.larges.remove(number(old))
+	}
+	s.release(r)
+	s.count(it, s.size(it), 1)
+}
+
+// move moves the item r to another block, if there is one. The caller takes care of its own block.
+func (s *shard) move(r ref) bool {
+	old := s.item(r)
+	to := s.take(old.size)
+	if to == 0 {
+		return false
+	}
+	it := s.item(to)
+	prev := it.prev
+	copy(s.words(to, old.size), s.words(r, old.size))
+	it.prev = prev
+	s.index.replace(&s.arena, r, to)
+	s.queues[it.queue()].replace(&s.arena, r, to)
+	if it.expires != 0 {
+		s.wheel.replace(&s.arena, r, to)
+	}
+	return true
+}
+
+// setExpires changes when the item r expires.
+func (s *shard) setExpires(r ref, expires uint32) {
+	it := s.item(r)
+	if it.expires == expires {
+		return
+	}
+	if it.expires != 0 {
+		s.wheel.remove(&s.arena, r)
+	}
+	if it.expires = expires; expires != 0 {
+		s.wheel.add(&s.arena, r)
+	}
+}

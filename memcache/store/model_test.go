@@ -1,0 +1,294 @@
+package store_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/evmq/evmq/memcache/store"
+	"pgregory.net/rapid"
+)
+
+// known is what the model knows of an item.
+type known struct {
+	value   []byte
+	meta    store.Meta
+	access  int64
+	fetched bool
+}
+
+// model does what a store must do, but for evicting: items that the store has evicted may be missing, and nothing else.
+type model struct {
+	*store.Store
+	clock   *clock
+	items   map[string]known
+	flushAt int64
+	noEvict bool
+	memory  int64
+}
+
+// live drops what is gone by now.
+func (m *model) live() {
+	now := m.clock.now()
+	if m.flushAt != 0 && m.flushAt <= now {
+		clear(m.items)
+		m.flushAt = 0
+	}
+	for key, it := range m.items {
+		if it.meta.Expires < 0 || it.meta.Expires > 0 && it.meta.Expires <= now {
+			delete(m.items, key)
+		}
+	}
+}
+
+// lock locks a key and compares what is there with what should be.
+func (m *model) lock(t *rapid.T, key string) (store.Entry, bool) {
+	m.live()
+	e := m.Lock([]byte(key))
+	want, ok := m.items[key]
+	if !e.Found() {
+		if ok && m.noEvict {
+			t.Fatalf("%q is gone from a store that evicts nothing", key)
+		}
+		delete(m.items, key)
+		return e, false
+	}
+	if !ok {
+		t.Fatalf("%q is there, and should not be", key)
+	}
+	got := known{e.Value(), e.Meta(), e.LastAccess(), e.Fetched()}
+	if !bytes.Equal(got.value, want.value) || got.meta != want.meta || got.access != want.access || got.fetched != want.fetched {
+		t.Fatalf("%q is %d bytes %+v, %d, %v; want %d bytes %+v, %d, %v", key, len(got.value), got.meta, got.access, got.fetched,
+			len(want.value), want.meta, want.access, want.fetched)
+	}
+	if e.Shared() != (len(want.value) >= store.LargeMin) || e.Size() < store.HeadSize+len(key) {
+		t.Fatalf("%q of %d bytes takes %d, shared %v", key, len(want.value), e.Size(), e.Shared())
+	}
+	return e, true
+}
+
+var (
+	keys = rapid.Custom(func(t *rapid.T) string {
+		return fmt.Sprintf("%0*d", 1+rapid.IntRange(0, 3).Draw(t, "length")*40, rapid.IntRange(0, 3000).Draw(t, "key"))
+	})
+	lengths = rapid.OneOf(rapid.IntRange(0, 200), rapid.IntRange(0, 9000), rapid.IntRange(store.LargeMin-2, 200000))
+)
+
+// value draws a value.
+func value(t *rapid.T) []byte {
+	return bytes.Repeat([]byte{byte(rapid.IntRange('a', 'z').Draw(t, "byte"))}, lengths.Draw(t, "length"))
+}
+
+// meta draws a Meta whose item is gone soon, late, never or at once.
+func (m *model) meta(t *rapid.T) store.Meta {
+	now := m.clock.now()
+	expires := rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(now+1, now+100), rapid.Int64Range(now+1, now+100000),
+		rapid.Int64Range(now-1, now)).Draw(t, "expires")
+	return store.Meta{Flags: rapid.Uint32().Draw(t, "flags"), Expires: expires, CAS: m.NextCAS(), Bits: rapid.Byte().Draw(t, "bits")}
+}
+
+// stored notes what a Put has brought.
+func (m *model) stored(t *rapid.T, key string, meta store.Meta, value []byte, err error) {
+	switch {
+	case err == nil:
+		m.items[key] = known{value, meta, m.clock.now(), false}
+	case errors.Is(err, store.ErrNoMemory) && m.noEvict:
+	default:
+		t.Fatalf("Put of %d bytes: %v", len(value), err)
+	}
+}
+
+func (m *model) Put(t *rapid.T) {
+	key, v := keys.Draw(t, "key"), value(t)
+	e, _ := m.lock(t, key)
+	defer e.Unlock()
+	meta := m.meta(t)
+	m.stored(t, key, meta, v, e.Put(meta, v))
+}
+
+func (m *model) PutOwned(t *rapid.T) {
+	key, v := keys.Draw(t, "key"), value(t)
+	e, _ := m.lock(t, key)
+	defer e.Unlock()
+	meta := m.meta(t)
+	m.stored(t, key, meta, v, e.PutOwned(meta, bytes.Clone(v)))
+}
+
+func (m *model) Append(t *rapid.T) {
+	key, v := keys.Draw(t, "key"), value(t)
+	e, ok := m.lock(t, key)
+	defer e.Unlock()
+	if !ok || len(v)+len(m.items[key].value) > 200000 {
+		return
+	}
+	meta := m.meta(t)
+	old := m.items[key].value
+	if rapid.Bool().Draw(t, "prepend") {
+		m.stored(t, key, meta, append(bytes.Clone(v), old...), e.Put(meta, v, e.Value()))
+	} else {
+		m.stored(t, key, meta, append(bytes.Clone(old), v...), e.Put(meta, e.Value(), v))
+	}
+}
+
+// Burst puts many items of about a size, so that stores are full.
+func (m *model) Burst(t *rapid.T) {
+	random := rand.New(rand.NewPCG(rapid.Uint64Range(0, 1000).Draw(t, "seed"), 0))
+	size := rapid.SampledFrom([]int{10, 100, 1000, store.LargeMin - 1, store.LargeMin * 2, 300000}).Draw(t, "size")
+	now, expiring := m.clock.now(), rapid.Bool().Draw(t, "expiring")
+	m.live()
+	total := rapid.IntRange(0, 2<<20).Draw(t, "total")
+	for total > 0 {
+		key := fmt.Sprintf("%d", random.IntN(30000))
+		v := bytes.Repeat([]byte{byte(random.IntN(256))}, size/2+random.IntN(size/2))
+		total -= len(v) + store.HeadSize
+		meta := store.Meta{CAS: m.NextCAS()}
+		if expiring {
+			meta.Expires = now + 1 + int64(random.IntN(200))
+		}
+		e := m.Lock([]byte(key))
+		if it, ok := m.items[key]; ok && e.Found() && random.IntN(2) == 0 {
+			e.Use()
+			it.access, it.fetched = now, true
+			m.items[key] = it
+		}
+		m.stored(t, key, meta, v, e.Put(meta, v))
+		e.Unlock()
+	}
+}
+
+func (m *model) Use(t *rapid.T) {
+	key := keys.Draw(t, "key")
+	e, ok := m.lock(t, key)
+	defer e.Unlock()
+	if ok {
+		e.Use()
+		it := m.items[key]
+		it.access, it.fetched = m.clock.now(), true
+		m.items[key] = it
+	}
+}
+
+func (m *model) SetMeta(t *rapid.T) {
+	key := keys.Draw(t, "key")
+	e, ok := m.lock(t, key)
+	defer e.Unlock()
+	if ok {
+		it := m.items[key]
+		it.meta = m.meta(t)
+		e.SetMeta(it.meta)
+		m.items[key] = it
+		m.live()
+		if _, want := m.items[key]; e.Found() != want {
+			t.Fatalf("found %v after SetMeta to %d", e.Found(), it.meta.Expires)
+		}
+	}
+}
+
+func (m *model) Overwrite(t *rapid.T) {
+	key := keys.Draw(t, "key")
+	e, ok := m.lock(t, key)
+	defer e.Unlock()
+	if !ok {
+		return
+	}
+	it := m.items[key]
+	v := bytes.Repeat([]byte{'#'}, len(it.value)+rapid.IntRange(0, 1).Draw(t, "more"))
+	if e.Overwrite(v) {
+		it.value = v
+		m.items[key] = it
+	} else if len(v) == len(it.value) && len(v) < store.LargeMin {
+		t.Fatalf("a value of %d bytes is not overwritten", len(v))
+	}
+}
+
+func (m *model) Delete(t *rapid.T) {
+	key := keys.Draw(t, "key")
+	e, _ := m.lock(t, key)
+	defer e.Unlock()
+	e.Delete()
+	delete(m.items, key)
+}
+
+func (m *model) Tick(t *rapid.T) {
+	m.clock.second.Add(rapid.OneOf(rapid.Int64Range(0, 3), rapid.Int64Range(0, 5000)).Draw(t, "seconds"))
+}
+
+func (m *model) Reap(t *rapid.T) { m.Store.Reap(rapid.IntRange(0, 1000).Draw(t, "n")) }
+
+func (m *model) FlushAll(t *rapid.T) {
+	now := m.clock.now()
+	at := now + rapid.Int64Range(-2, 30).Draw(t, "at")
+	m.live()
+	m.Store.FlushAll(at)
+	if m.flushAt = at; at <= now {
+		clear(m.items)
+		m.flushAt = 0
+	}
+}
+
+func (m *model) SetMemory(t *rapid.T) {
+	if m.noEvict {
+		return
+	}
+	m.memory = rapid.Int64Range(2<<20, 8<<20).Draw(t, "memory")
+	must2(t, m.Store.SetMemory(m.memory))
+}
+
+func (m *model) All(t *rapid.T) {
+	m.live()
+	seen := make(map[string]bool)
+	m.Store.All(func(key []byte, meta store.Meta, access int64, fetched bool, size int) bool {
+		want, ok := m.items[string(key)]
+		if !ok || seen[string(key)] || meta != want.meta || access != want.access || fetched != want.fetched || size < len(key)+len(want.value) {
+			t.Fatalf("All has %q: %+v, %d, %v, %d", key, meta, access, fetched, size)
+		}
+		seen[string(key)] = true
+		return true
+	})
+	for key := range m.items {
+		if !seen[key] {
+			if m.noEvict {
+				t.Fatalf("All has no %q", key)
+			}
+			delete(m.items, key)
+		}
+	}
+}
+
+// check runs after each action.
+func (m *model) check(t *rapid.T) {
+	must2(t, m.Check())
+	if st := m.Stats(); st.Memory > m.memory || st.Limit != m.memory || st.Items < 0 {
+		t.Fatalf("%d bytes of %d, limit %d, %d items", st.Memory, m.memory, st.Limit, st.Items)
+	}
+}
+
+func must2(t *rapid.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A store does what a map would, with expiry, flushes and a limit.
+func TestStoreIsAMap(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{items: make(map[string]known), clock: &clock{}, noEvict: rapid.IntRange(0, 3).Draw(t, "noEvict") == 3, memory: 3 << 20}
+		m.clock.second.Store(1000)
+		shards := rapid.SampledFrom([]int{1, 2}).Draw(t, "shards")
+		var err error
+		m.Store, err = store.New(store.Config{Memory: m.memory, Shards: shards, NoEvict: m.noEvict, Now: m.clock.now})
+		must2(t, err)
+		t.Repeat(map[string]func(*rapid.T){
+			"": m.check, "put": m.Put, "put again": m.Put, "put more": m.Put, "own": m.PutOwned, "burst": m.Burst, "burst again": m.Burst, "burst more": m.Burst, "append": m.Append, "use": m.Use,
+			"meta": m.SetMeta, "overwrite": m.Overwrite, "delete": m.Delete, "tick": m.Tick, "reap": m.Reap, "flush": func(t *rapid.T) {
+				if rapid.IntRange(0, 5).Draw(t, "really") == 0 {
+					m.FlushAll(t)
+				}
+			},
+			"memory": m.SetMemory, "all": m.All,
+		})
+	})
+}

@@ -1,0 +1,80 @@
+package store
+
+// Stats is what a Store holds and has done. Sums of counters are taken shard by shard, so they need not be of one moment.
+type Stats struct {
+	Shards int
+
+	Limit  int64 // Config.Memory, or what SetMemory has made of it
+	Memory int64 // all that the store has taken, at most Limit, bytes
+	Bytes  int64 // of Memory: items
+	Free   int64 // of Memory: between the items
+	Index  int64 // of Memory: the index
+	Large  int64 // of Bytes: values with memory of their own
+
+	Items     int64
+	Total     int64 // items stored, ever
+	Buckets   int64 // of the index. It grows bucket by bucket, so that it never rests and is never under way for long
+	OldestAge int64 // seconds since the items that are evicted next were last used, the most of all shards
+
+	Evicted          int64 // items removed to make room
+	EvictedUnfetched int64 // of these, those that had never been used
+	Expired          int64 // items removed because they had expired
+	ExpiredUnfetched int64 // of these, those that had never been used
+	Reaped           int64 // of Expired, those that Reap has found
+	Refused          int64 // ErrNoMemory
+}
+
+// Stats adds up what the shards have counted. It holds one lock at a time, and looks at no item but the oldest.
+func (s *Store) Stats() Stats {
+	st := Stats{Shards: len(s.shards), Memory: storeBytes, Limit: s.memory.Load()}
+	for i := range s.shards {
+		sh := &s.shards[i]
+		s.lock(sh)
+		sh.addTo(&st)
+		sh.mu.Unlock()
+	}
+	return st
+}
+
+func (s *shard) addTo(st *Stats) {
+	var sum Class
+	for i := range s.classes {
+		sum.add(&s.classes[i])
+	}
+	st.Memory += s.memory()
+	st.Bytes += sum.Bytes
+	st.Free += int64(s.free) * unit
+	st.Index += int64(len(s.index.segments)) * segmentSize
+	st.Large += s.larges.bytes
+	st.Items += sum.Items
+	st.Total += sum.Total
+	st.Buckets += int64(s.index.buckets)
+	for _, q := range s.queues {
+		if q.oldest != 0 {
+			st.OldestAge = max(st.OldestAge, int64(s.now-s.item(q.oldest).access))
+		}
+	}
+	st.Evicted += sum.Evicted
+	st.EvictedUnfetched += sum.EvictedUnfetched
+	st.Expired += sum.Expired
+	st.ExpiredUnfetched += sum.ExpiredUnfetched
+	st.Reaped += s.reaped
+	st.Refused += sum.Refused
+}
+
+// Classes returns the size classes, by rising size, those that never had an item included. It adds up what the shards have counted.
+func (s *Store) Classes() []Class {
+	sums := make([]Class, classCount)
+	for i := range s.shards {
+		sh := &s.shards[i]
+		s.lock(sh)
+		for j := range sums {
+			sums[j].add(&sh.classes[j])
+		}
+		sh.mu.Unlock()
+	}
+	for j := range sums {
+		sums[j].Size = bound(j)
+	}
+	return sums
+}

@@ -1,0 +1,104 @@
+package store_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/evmq/evmq/memcache/store"
+)
+
+// Classes have every item in the class of its size, and their sums are those of Stats.
+func TestClassesAddUp(t *testing.T) {
+	s, clock := open(t, store.Config{Memory: 4 << 20, Shards: 2, MaxItem: 1 << 20})
+	for i := range 20000 {
+		n := 1 + i*i%1000
+		if i%50 == 0 {
+			n = i * 20
+		}
+		m := store.Meta{}
+		if i%3 == 0 {
+			m.Expires = clock.now() + 100
+		}
+		must(t, put(s, fmt.Sprint(i), m, make([]byte, n)))
+		get(s, fmt.Sprint(i-50))
+		if i%5000 == 0 {
+			clock.second.Add(300)
+		}
+	}
+	want := make(map[int64]int64)
+	classes := s.Classes()
+	s.All(func(_ []byte, _ store.Meta, _ int64, _ bool, size int) bool {
+		for _, c := range classes {
+			if int64(size) <= c.Size {
+				want[c.Size]++
+				break
+			}
+		}
+		return true
+	})
+	var sum store.Class
+	for _, c := range classes {
+		equal(t, fmt.Sprintf("items up to %d bytes", c.Size), c.Items, want[c.Size])
+		sum.Items += c.Items
+		sum.Bytes += c.Bytes
+		sum.Total += c.Total
+		sum.Evicted += c.Evicted
+		sum.EvictedUnfetched += c.EvictedUnfetched
+		sum.Expired += c.Expired
+	}
+	st := s.Stats()
+	equal(t, "items", sum.Items, st.Items)
+	equal(t, "bytes", sum.Bytes, st.Bytes)
+	equal(t, "total", sum.Total, 20000)
+	equal(t, "total", st.Total, 20000)
+	equal(t, "evicted", sum.Evicted, st.Evicted)
+	equal(t, "evicted unfetched", sum.EvictedUnfetched, st.EvictedUnfetched)
+	equal(t, "expired", sum.Expired, st.Expired)
+	if st.Evicted == 0 || st.EvictedUnfetched == 0 || st.EvictedUnfetched == st.Evicted || st.Expired == 0 || st.Large == 0 {
+		t.Errorf("%+v", st)
+	}
+	if st.Items+st.Evicted+st.Expired != 20000 {
+		t.Errorf("%d items, %d evicted, %d expired are not 20000", st.Items, st.Evicted, st.Expired)
+	}
+}
+
+func TestClassSizesRiseByAQuarter(t *testing.T) {
+	s, _ := open(t, store.Config{})
+	classes := s.Classes()
+	for i := 1; i < len(classes)-1; i++ {
+		if lo, hi := classes[i-1].Size, classes[i].Size; hi <= lo || hi > lo+lo/4 {
+			t.Errorf("class %d ends at %d, the one before at %d", i, hi, lo)
+		}
+	}
+	equal(t, "first", classes[0].Size, 64)
+	equal(t, "last but one", classes[len(classes)-2].Size, 2<<20)
+}
+
+func TestOldestAgeIsSinceTheLastUse(t *testing.T) {
+	s, clock := open(t, store.Config{Shards: 1})
+	equal(t, "age", s.Stats().OldestAge, 0)
+	must(t, put(s, "a", store.Meta{}, nil))
+	clock.second.Add(100)
+	must(t, put(s, "b", store.Meta{}, nil))
+	clock.second.Add(10)
+	equal(t, "age", s.Stats().OldestAge, 110)
+	get(s, "a")
+	equal(t, "age", s.Stats().OldestAge, 0)
+}
+
+// All ends when it is told to, and may use the store meanwhile.
+func TestAllEndsAndHoldsNoLock(t *testing.T) {
+	s, _ := open(t, store.Config{})
+	fill(t, s, "a", 5000)
+	n := 0
+	s.All(func(key []byte, _ store.Meta, _ int64, _ bool, _ int) bool {
+		e := s.Lock(key)
+		e.Delete()
+		e.Unlock()
+		n++
+		return n < 1000
+	})
+	equal(t, "called", n, 1000)
+	equal(t, "items", s.Stats().Items, 4000)
+	check(t, s)
+}

@@ -1,0 +1,79 @@
+package memcache
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+
+	"github.com/evmq/evmq/server"
+)
+
+const (
+	// frameHeader is the length of what every datagram begins with: the client's number of the request, the number of the
+	// datagram in its answer, how many there are, and two bytes of nothing.
+	frameHeader = 8
+	// maxDatagram is the payload of one answer's datagram, so that none is divided on the way.
+	maxDatagram = 1400 - frameHeader
+	// maxDatagrams bounds an answer: the client would lose some of more, and who sends with a false address is no weapon.
+	maxDatagrams = 1024
+)
+
+// Packet serves a datagram of a server: see server.Server.ListenPacket. A request has to be in one datagram; its answer is in
+// as many as it needs. What is no request is not answered. Loop only.
+func (c *Cache) Packet(pc *server.PacketConn, p []byte, from netip.AddrPort) {
+	if len(p) < frameHeader || binary.BigEndian.Uint16(p[2:]) != 0 || binary.BigEndian.Uint16(p[4:]) != 1 {
+		return
+	}
+	c.packets.mu.Lock() // the sockets of one server may be on several loops
+	defer c.packets.mu.Unlock()
+	w := &c.packets.worker
+	w.begin(nil)
+	w.serveDatagram(p[frameHeader:])
+	w.counts.add(bytesRead, uint64(len(p)))
+	w.sendDatagrams(pc, p[:2], from)
+}
+
+// packets is the worker of all datagrams.
+type packets struct {
+	mu     sync.Mutex
+	worker worker
+}
+
+// serveDatagram serves all requests of a datagram, which are all there or not at all.
+func (w *worker) serveDatagram(p []byte) {
+	s := session{w: w, known: w.config.Users == nil}
+	for len(p) > 0 && !w.quit {
+		used, whole := s.step(p)
+		if used == 0 && !whole {
+			break
+		}
+		p = p[used:]
+	}
+	if s.value != nil {
+		s.value.drop(w.Cache)
+	}
+}
+
+// sendDatagrams divides the answer. What the kernel does not take is lost, as datagrams are.
+func (w *worker) sendDatagrams(pc *server.PacketConn, id []byte, to netip.AddrPort) {
+	total := (len(w.out) + maxDatagram - 1) / maxDatagram
+	if total > maxDatagrams {
+		w.out = append(w.out[:0], "SERVER_ERROR out of memory writing get response\r\n"...)
+		total = 1
+	}
+	var d [frameHeader + maxDatagram]byte
+	copy(d[:], id)
+	binary.BigEndian.PutUint16(d[4:], uint16(total))
+	for i := range total {
+		binary.BigEndian.PutUint16(d[2:], uint16(i))
+		part := w.out[i*maxDatagram : min(len(w.out), (i+1)*maxDatagram)]
+		n := copy(d[frameHeader:], part)
+		if _, err := pc.WriteTo(d[:frameHeader+n], to); err != nil {
+			return
+		}
+		w.counts.add(bytesWritten, uint64(n))
+	}
+	if cap(w.out) > 4*maxOut {
+		w.out = make([]byte, 0, outBuffer)
+	}
+}

@@ -1,0 +1,132 @@
+package memcache
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/evmq/evmq/memcache/protocol"
+)
+
+// wholeValue is how large a value may be, with its end, to be waited for in the connection's input. A larger one is collected in
+// memory of its own, which becomes the store's.
+const wholeValue = 16 << 10
+
+// firstPiece is the memory that an announcement alone gets; the rest is taken as bytes come.
+const firstPiece = 32 << 10
+
+// A value is a large value that is coming.
+type value struct {
+	head []byte // what announced it, to be read again when it is there
+	buf  []byte
+	need int // bytes, the end included
+}
+
+// outOfMemory is the answer to what finds no room.
+const (
+	outOfMemory  = "SERVER_ERROR out of memory storing object"
+	objectTooBig = "SERVER_ERROR object too large for cache"
+	badDataChunk = "CLIENT_ERROR bad data chunk"
+)
+
+// store serves the text command in w.req, whose value begins in rest. n < 0: more has to come first, and the line again.
+func (s *session) store(line, rest []byte) (n int, whole bool) {
+	w := s.w
+	r := &w.req
+	switch {
+	case !w.fits(len(r.Key), r.Flags, r.Size):
+		w.counts.add(storeTooLarge, 1)
+		w.forget(r.Op, r.Key)
+		w.complain(objectTooBig)
+		s.throwAway(r.Follows)
+		return 0, true
+	case r.Follows > wholeValue:
+		s.value = &value{head: slices.Clone(line), need: r.Follows}
+		n, whole = s.value.take(s, rest)
+		return n, whole
+	case len(rest) < r.Follows:
+		return -1, false
+	}
+	w.textValue(rest[:r.Follows], false)
+	return r.Follows, true
+}
+
+// textValue carries out the text command in w.req with its value and what ends it. own: p becomes the store's.
+func (w *worker) textValue(p []byte, own bool) {
+	r := &w.req
+	if !bytes.HasSuffix(p, []byte("\r\n")) {
+		w.complain(badDataChunk)
+		return
+	}
+	o := order{op: r.Op, key: r.Key, flags: r.Flags, cas: r.CAS, own: own}
+	if r.Op == protocol.OpMetaSet {
+		w.metaSet(&o, p[:r.Size])
+		return
+	}
+	o.expires = expiry(int64(r.Exptime), w.clock.Unix())
+	what, _ := w.put(&o, p[:r.Size])
+	w.unlessQuiet(what.text())
+}
+
+// take takes what has come of the value.
+func (v *value) take(s *session, p []byte) (used int, whole bool) {
+	w := s.w
+	p = p[:min(len(p), v.need-len(v.buf))]
+	if !v.grow(w.Cache, len(v.buf)+len(p)) {
+		s.value = nil
+		v.drop(w.Cache)
+		w.refuseValue(v)
+		s.throwAway(v.need - len(v.buf))
+		return 0, true
+	}
+	v.buf = append(v.buf, p...)
+	if len(v.buf) < v.need {
+		return len(p), false
+	}
+	s.value = nil
+	v.drop(w.Cache)
+	if s.speech == binaryFrames {
+		w.lateFrame(v)
+	} else {
+		protocol.Text(v.head, &w.req)
+		w.textValue(v.buf, true)
+	}
+	return len(p), true
+}
+
+// grow makes room for n bytes in all, if all connections together may have it.
+func (v *value) grow(c *Cache, n int) bool {
+	if n <= cap(v.buf) {
+		return true
+	}
+	size := min(v.need, max(firstPiece, 2*cap(v.buf), n))
+	if more := int64(size - cap(v.buf)); c.pending.Add(more) > c.config.Memory {
+		c.pending.Add(-more)
+		return false
+	}
+	v.buf = append(make([]byte, 0, size), v.buf...)
+	return true
+}
+
+// drop takes the value out of the account.
+func (v *value) drop(c *Cache) { c.pending.Add(-int64(cap(v.buf))) }
+
+// refuseValue answers what announced a value for which there is no room.
+func (w *worker) refuseValue(v *value) {
+	w.counts.add(storeNoMemory, 1)
+	if v.head[0] == protocol.RequestMagic {
+		w.refuseFrame(v)
+		return
+	}
+	protocol.Text(v.head, &w.req)
+	w.forget(w.req.Op, w.req.Key)
+	w.complain(outOfMemory)
+}
+
+// complain is unlessQuiet, except that a quiet meta command wants to hear of errors.
+func (w *worker) complain(text string) {
+	if w.req.Op == protocol.OpMetaSet {
+		w.line(text)
+		return
+	}
+	w.unlessQuiet(text)
+}
