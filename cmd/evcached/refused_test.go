@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestWrongCommandLinesAreRefused has memcached's status for each of them, as 1.6.18 was seen to end, and our words.
+// TestWrongCommandLinesAreRefused has our words, and the status that memcached 1.6.18 was seen to end with, where it does not go on with a
+// value that it could not read.
 func TestWrongCommandLinesAreRefused(t *testing.T) {
 	for _, row := range []struct {
 		line   string

@@ -117,6 +117,9 @@ func (p *program) startServers() (err error) {
 			}
 		}
 	}
+	if p.tls.on {
+		c.RefreshCerts = p.certs.Reload
+	}
 	if p.cache, err = memcache.New(c); err != nil {
 		return usage("%w", err)
 	}

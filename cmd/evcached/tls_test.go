@@ -100,6 +100,11 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	if _, err := askByTLS(t, secure, old); err == nil {
 		t.Error("the old certificate is still there")
 	}
+	renewed = trusting(t, writeCertificate(t, chain, key))
+	before.ask("refresh_certs\r\n", "OK\r\n")
+	if _, err := askByTLS(t, secure, renewed); err != nil {
+		t.Errorf("after refresh_certs: %v", err)
+	}
 	before.ask(askVersion, isVersion)
 	before.Close()
 
