@@ -69,6 +69,7 @@ func (w *worker) flushAll(exptime int64) {
 			return
 		}
 	}
+	w.flushed.Store(at - w.began)
 	w.store.FlushAll(at)
 }
 

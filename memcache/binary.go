@@ -160,7 +160,7 @@ func (w *worker) binGet() {
 	touch := len(f.Extras) == 4
 	withKey := f.Loud == protocol.BinGetK || f.Loud == protocol.BinGATK
 	e := w.store.Lock(f.Key)
-	w.countGet(f.Key, e.Found(), touch)
+	w.countGet(f.Key, &e, touch)
 	if !e.Found() {
 		e.Unlock()
 		switch {

@@ -25,6 +25,7 @@ type Cache struct {
 	began  int64
 
 	verbosity atomic.Int32
+	flushed   atomic.Int64 // second of the last flush_all, counted from when the cache began
 	pending   atomic.Int64 // bytes of large values that are still coming
 	dumps     sync.WaitGroup
 	detail    prefixes

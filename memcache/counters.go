@@ -13,6 +13,7 @@ const (
 	cmdMeta
 	getHits
 	getMisses
+	getExpired
 	deleteHits
 	deleteMisses
 	incrHits

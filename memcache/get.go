@@ -41,7 +41,7 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 		}
 		keys = rest
 		e := w.store.Lock(key)
-		w.countGet(key, e.Found(), l.touch)
+		w.countGet(key, &e, l.touch)
 		if !e.Found() {
 			e.Unlock()
 			continue
@@ -88,7 +88,11 @@ func appendUint(b []byte, n uint64) []byte {
 }
 
 // countGet counts a look for a key.
-func (w *worker) countGet(key []byte, found, touch bool) {
+func (w *worker) countGet(key []byte, e *store.Entry, touch bool) {
+	found := e.Found()
+	if !found && e.Late() {
+		w.counts.add(getExpired, 1)
+	}
 	switch {
 	case touch && found:
 		w.counts.add(cmdTouch, 1)

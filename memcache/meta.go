@@ -18,7 +18,7 @@ func (w *worker) metaGet() {
 	if !e.Found() && f.Vivify {
 		created = e.Put(store.Meta{CAS: w.nextCAS()}, nil) == nil // without room it is a miss
 	}
-	w.countGet(r.Key, e.Found(), f.NewTTL)
+	w.countGet(r.Key, &e, f.NewTTL)
 	if !e.Found() {
 		e.Unlock()
 		if !r.NoReply {

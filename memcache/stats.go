@@ -48,14 +48,21 @@ func (w *worker) textStats() {
 	}
 }
 
+// slabClasses is how many memcached has.
+const slabClasses = 64
+
 // refuseCachedump says what is wrong with a stats cachedump.
 func (w *worker) refuseCachedump(args [][]byte) string {
 	if !w.config.NoDump {
 		if len(args) < 4 {
 			return "CLIENT_ERROR bad command line"
 		}
-		if !protocol.IsNumber(args[2]) || !protocol.IsNumber(args[3]) {
+		id, ok := protocol.SmallNumber(args[2])
+		if _, second := protocol.SmallNumber(args[3]); !ok || !second {
 			return string(protocol.BadFormat)
+		}
+		if id >= slabClasses {
+			return "CLIENT_ERROR Illegal slab id"
 		}
 	}
 	return "CLIENT_ERROR stats cachedump not allowed"
@@ -209,7 +216,13 @@ func (c *Cache) statsGeneral(line emit) {
 	for _, s := range generalCounters {
 		number(s.name, n[s.which])
 	}
+	number("get_flushed", 0) // nobody meets what is flushed: it goes at once
 	number("limit_maxbytes", uint64(st.Limit))
+	accepting := "1"
+	if most := c.setting("maxconns"); most > 0 && conns.Conns >= most {
+		accepting = "0"
+	}
+	line("accepting_conns", accepting)
 	number("listen_disabled_num", conns.Pauses)
 	number("threads", uint64(loops))
 	number("conn_yields", n[connYields])
@@ -231,7 +244,7 @@ var generalCounters = []struct {
 	which counter
 }{
 	{"cmd_get", cmdGet}, {"cmd_set", cmdSet}, {"cmd_flush", cmdFlush}, {"cmd_touch", cmdTouch}, {"cmd_meta", cmdMeta},
-	{"get_hits", getHits}, {"get_misses", getMisses}, {"delete_misses", deleteMisses}, {"delete_hits", deleteHits}, {"incr_misses", incrMisses}, {"incr_hits", incrHits},
+	{"get_hits", getHits}, {"get_misses", getMisses}, {"get_expired", getExpired}, {"delete_misses", deleteMisses}, {"delete_hits", deleteHits}, {"incr_misses", incrMisses}, {"incr_hits", incrHits},
 	{"decr_misses", decrMisses}, {"decr_hits", decrHits}, {"cas_misses", casMisses}, {"cas_hits", casHits}, {"cas_badval", casBadval},
 	{"touch_hits", touchHits}, {"touch_misses", touchMisses}, {"store_too_large", storeTooLarge}, {"store_no_memory", storeNoMemory},
 	{"auth_cmds", authCmds}, {"auth_errors", authErrors}, {"bytes_read", bytesRead}, {"bytes_written", bytesWritten},

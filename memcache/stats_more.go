@@ -16,6 +16,7 @@ func (c *Cache) statsSettings(line emit) {
 	line("verbosity", strconv.Itoa(int(c.verbosity.Load())))
 	onOff := map[bool]string{true: "on", false: "off"}
 	line("evictions", onOff[!c.config.NoEvict])
+	line("oldest", strconv.FormatInt(c.flushed.Load(), 10))
 	line("shutdown_command", yesNo(c.config.Shutdown != nil))
 	line("stat_key_prefix", ":")
 	line("detail_enabled", yesNo(c.detail.on.Load()))

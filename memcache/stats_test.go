@@ -37,10 +37,14 @@ func TestStatsCountWhatHappens(t *testing.T) {
 	c.ask("set a 0 0 1|x|set b 0 0 1|x|get a b z|delete a|delete z|set n 0 0 1|1|incr n 1|decr z 1|cas n 0 0 1 1|x|touch n 0|mg n",
 		"STORED|STORED|VALUE a 0 1|x|VALUE b 0 1|x|END|DELETED|NOT_FOUND|STORED|2|NOT_FOUND|EXISTS|TOUCHED|HD")
 	other.ask("flush_all|get b", "OK|END")
+	c.ask("set e 0 5 1|x", "STORED")
+	r.clock.add(5)
+	c.ask("get e", "END")
 	want := map[string]string{
-		"cmd_get": "5", "cmd_set": "4", "get_hits": "3", "get_misses": "2", "delete_hits": "1", "delete_misses": "1", "incr_hits": "1",
+		"get_expired": "1", "accepting_conns": "1",
+		"cmd_get": "6", "cmd_set": "5", "get_hits": "3", "get_misses": "3", "delete_hits": "1", "delete_misses": "1", "incr_hits": "1",
 		"decr_misses": "1", "cas_badval": "1", "touch_hits": "1", "cmd_touch": "1", "cmd_flush": "1", "cmd_meta": "1", "curr_connections": "2",
-		"total_connections": "2", "curr_items": "0", "total_items": "3", "threads": "2", "version": memcache.Version,
+		"total_connections": "2", "curr_items": "0", "total_items": "4", "threads": "2", "version": memcache.Version,
 		"limit_maxbytes": fmt.Sprint(memcache.DefaultMemory), "pointer_size": fmt.Sprint(32 << (^uint(0) >> 63)),
 	}
 	got := c.stats("")

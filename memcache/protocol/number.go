@@ -56,8 +56,5 @@ func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
 // ParseNumber reads an item's value as incr and decr do.
 func ParseNumber(value []byte) (uint64, bool) { return parseUint(value) }
 
-// IsNumber reports whether word is a number that commands take for a small one.
-func IsNumber(word []byte) bool {
-	_, ok := parseUint32(word)
-	return ok
-}
+// SmallNumber reads a word as a number of 32 bits.
+func SmallNumber(word []byte) (n uint32, ok bool) { return parseUint32(word) }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -128,27 +129,33 @@ func TestMillions(t *testing.T) {
 	if st.Items != int64(n) {
 		t.Fatalf("%d items, want %d", st.Items, n)
 	}
-	var before debug.GCStats
-	debug.ReadGCStats(&before)
 	begin := time.Now()
 	runtime.GC()
 	t.Logf("%d items, %.1f bytes each; a collection takes %v", st.Items, float64(st.Memory-st.Free)/float64(st.Items), time.Since(begin))
 
-	stop := make(chan struct{})
-	garbage := make(chan int)
-	go func() { // what makes the collector run
-		cycles := 0
-		for {
+	t.Logf("gets alone: %s", latencies(s, n))
+	stop, cycles := make(chan struct{}), make(chan int)
+	go func() {
+		for n := 0; ; n++ {
 			select {
 			case <-stop:
-				garbage <- cycles
+				cycles <- n
 				return
 			default:
 				runtime.GC()
-				cycles++
 			}
 		}
 	}()
+	collecting := latencies(s, n)
+	close(stop)
+	ran := <-cycles
+	var after debug.GCStats
+	debug.ReadGCStats(&after)
+	t.Logf("gets during %d collections: %s; the longest pause %v", ran, collecting, slices.Max(after.Pause[:min(len(after.Pause), ran)]))
+}
+
+// latencies is how long gets of n items take.
+func latencies(s *store.Store, n int) string {
 	random := rand.New(rand.NewPCG(1, 2))
 	took := make([]time.Duration, 2000000)
 	var key benchKey
@@ -160,14 +167,7 @@ func TestMillions(t *testing.T) {
 		e.Unlock()
 		took[i] = time.Since(begin)
 	}
-	close(stop)
-	cycles := <-garbage
 	slices.Sort(took)
 	at := func(q float64) time.Duration { return took[int(q*float64(len(took)-1))] }
-	var after debug.GCStats
-	debug.ReadGCStats(&after)
-	pauses := slices.Clone(after.Pause[:min(len(after.Pause), cycles)])
-	slices.Sort(pauses)
-	t.Logf("get: p50 %v, p99 %v, p99.9 %v, max %v; %d collections meanwhile, the longest pause %v", at(.5), at(.99), at(.999), at(1),
-		cycles, pauses[len(pauses)-1])
+	return fmt.Sprintf("p50 %v, p99 %v, p99.9 %v, max %v", at(.5), at(.99), at(.999), at(1))
 }

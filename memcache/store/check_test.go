@@ -146,7 +146,7 @@ func (s *shard) checkIndex(items map[ref]bool) error {
 	}
 	for i := range x.buckets {
 		for r := x.at(i).first; r != 0; r = s.item(r).next {
-			if seen++; seen > len(items) || !items[r] || x.number(s.item(r).hash) != i {
+			if seen++; seen > len(items) || !items[r] || x.number(s.item(r).hash) != i || x.at(i).filter&mark(s.item(r).hash) == 0 {
 				return fmt.Errorf("bucket %d has %x, of hash %x", i, r, s.item(r).hash)
 			}
 		}

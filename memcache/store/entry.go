@@ -14,7 +14,8 @@ type Entry struct {
 	shard *shard
 	key   []byte
 	hash  uint32
-	ref   ref // 0: no item
+	ref   ref  // 0: no item
+	late  bool // there was one, whose time was over
 }
 
 // Unlock ends the use of e.
@@ -26,6 +27,9 @@ func (e *Entry) Unlock() {
 
 // Found says whether there is an item: stored, and neither expired nor flushed.
 func (e *Entry) Found() bool { return e.ref != 0 }
+
+// Late says that Lock found an item whose time was over, and removed it: that it had not been reaped before.
+func (e *Entry) Late() bool { return e.late }
 
 // item is e's, of which there must be one.
 func (e *Entry) item() *item {

@@ -59,8 +59,10 @@ func TestHitRatioIsAtLeastMemcached(t *testing.T) {
 	skipIfRaced(t)
 	const memory = 6 << 20
 	for _, tr := range traces(75000, 150000) {
-		ours, theirs, plain := hits(newEvmq(t, memory), tr, 0), hits(newSegmented(memory), tr, memcachedHead), hits(newLRU(memory), tr, memcachedHead)
-		t.Logf("%-20s store %.4f, segmented %.4f, LRU %.4f", tr.name, ours, theirs, plain)
+		cache := newEvmq(t, memory)
+		ours, theirs, plain := hits(cache, tr, 0), hits(newSegmented(memory), tr, memcachedHead), hits(newLRU(memory), tr, memcachedHead)
+		st := cache.s.Stats()
+		t.Logf("%-20s store %.4f (items fill %.3f), segmented %.4f, LRU %.4f", tr.name, ours, float64(st.Bytes)/memory, theirs, plain)
 		if ours < theirs || ours < plain && !tr.moving {
 			t.Errorf("%s: the store answers %.4f, memcached %.4f, LRU %.4f", tr.name, ours, theirs, plain)
 		}

@@ -9,11 +9,13 @@ const (
 	segmentSize = segmentLen * bucketBytes
 )
 
-// A bucket is a chain of items, and what it remembers of the last two that were evicted before they proved useful: 16
-// bits of their hashes.
+// A bucket is a chain of items. filter has a bit for each of them, by its hash, and perhaps for some that are gone: most look-ups
+// of what is not there end without touching an item. ghosts are what is remembered of the last two items that were evicted
+// before they proved useful: 8 bits of their hashes.
 type bucket struct {
 	first  ref
-	ghosts [2]uint16
+	filter uint16
+	ghosts [2]uint8
 }
 
 type segment [segmentLen]bucket
@@ -45,7 +47,11 @@ func (x *index) bucket(hash uint32) *bucket { return x.at(x.number(hash)) }
 
 // find returns the item of a key, or 0.
 func (x *index) find(a *arena, hash uint32, key []byte) ref {
-	r := x.bucket(hash).first
+	b := x.bucket(hash)
+	if b.filter&mark(hash) == 0 {
+		return 0
+	}
+	r := b.first
 	for r != 0 {
 		it := a.item(r)
 		if it.hash == hash && bytes.Equal(it.keyBytes(), key) {
@@ -57,11 +63,16 @@ func (x *index) find(a *arena, hash uint32, key []byte) ref {
 }
 
 func (x *index) insert(a *arena, r ref) {
+	x.bucket(a.item(r).hash).push(a, r)
+	x.items++
+}
+
+// push puts the item r into the bucket.
+func (b *bucket) push(a *arena, r ref) {
 	it := a.item(r)
-	b := x.bucket(it.hash)
 	it.next = b.first
 	b.first = r
-	x.items++
+	b.filter |= mark(it.hash)
 }
 
 // remove takes the item r out. Four buckets follow it when there are too many.
@@ -79,7 +90,9 @@ func (x *index) remove(a *arena, r ref) {
 func (x *index) replace(a *arena, r, to ref) {
 	b := x.bucket(a.item(r).hash)
 	if b.first == r {
-		b.first = to
+		if b.first = to; to == 0 {
+			b.filter = 0
+		}
 		return
 	}
 	it := a.item(b.first)
@@ -109,8 +122,10 @@ func (x *index) recall(hash uint32) bool {
 	return true
 }
 
-// ghost is what is remembered of a hash: bits that do not choose the bucket, unless there are very many. 0 is nothing.
-func ghost(hash uint32) uint16 { return uint16(hash>>16) | 1 }
+// ghost is what is remembered of a hash, and mark its bit in a filter: both of bits that do not choose the bucket, unless there are
+// very many. A ghost of 0 is none.
+func ghost(hash uint32) uint8 { return uint8(max(1, hash>>24)) }
+func mark(hash uint32) uint16 { return 1 << (hash >> 20 & 15) }
 
 // full says that another bucket should be there, sparse that there are four times too many.
 func (x *index) full() bool   { return x.items > x.buckets }
@@ -137,16 +152,15 @@ func (x *index) grow(a *arena) {
 	*to = bucket{ghosts: from.ghosts}
 	x.buckets++
 	r := from.first
-	from.first = 0
+	from.first, from.filter = 0, 0
 	for r != 0 {
 		it := a.item(r)
-		b := from
-		if it.hash&x.mask == n {
-			b = to
-		}
 		next := it.next
-		it.next = b.first
-		b.first = r
+		if it.hash&x.mask == n {
+			to.push(a, r)
+		} else {
+			from.push(a, r)
+		}
 		r = next
 	}
 }
@@ -160,10 +174,8 @@ func (x *index) shrink(a *arena) {
 		x.mask >>= 1
 	}
 	for r := from.first; r != 0; {
-		it := a.item(r)
-		next := it.next
-		it.next = to.first
-		to.first = r
+		next := a.item(r).next
+		to.push(a, r)
 		r = next
 	}
 	*from = bucket{}

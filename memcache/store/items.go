@@ -1,13 +1,13 @@
 package store
 
 // lookup finds a live item, and removes one that has expired.
-func (s *shard) lookup(hash uint32, key []byte) ref {
-	r := s.index.find(&s.arena, hash, key)
+func (s *shard) lookup(hash uint32, key []byte) (r ref, late bool) {
+	r = s.index.find(&s.arena, hash, key)
 	if r != 0 && s.item(r).expired(s.now) {
 		s.reclaim(r)
-		return 0
+		return 0, true
 	}
-	return r
+	return r, false
 }
 
 // size is all the bytes that an item takes.

@@ -21,8 +21,9 @@ const (
 func (s *shard) victim() ref {
 	for {
 		n := s.longer()
-		r := s.queues[n].oldest
-		if r == s.pin && r == s.queues[n].newest { // alone
+		q := &s.queues[n]
+		r := q.oldest
+		if r == s.pin && q.oldest == q.newest { // alone
 			n = newQueue + mainQueue - n
 			r = s.queues[n].oldest
 		}

@@ -57,7 +57,9 @@ func (s *Store) Lock(key []byte) Entry {
 	h := maphash.Bytes(s.seed, key)
 	sh := &s.shards[h>>s.shift]
 	s.lock(sh)
-	return Entry{shard: sh, key: key, hash: uint32(h), ref: sh.lookup(uint32(h), key)}
+	e := Entry{shard: sh, key: key, hash: uint32(h)}
+	e.ref, e.late = sh.lookup(uint32(h), key)
+	return e
 }
 
 // NextCAS returns a number that no item has yet. They rise, from 1.
