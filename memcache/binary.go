@@ -198,9 +198,15 @@ func (w *worker) binGet() {
 func (w *worker) binSet(own bool) {
 	f := &w.bin
 	o := order{
-		op:  map[protocol.Opcode]protocol.Op{protocol.BinSet: protocol.OpSet, protocol.BinAdd: protocol.OpAdd, protocol.BinReplace: protocol.OpReplace}[f.Loud],
+		op:  protocol.OpSet,
 		key: f.Key, flags: binary.BigEndian.Uint32(f.Extras), cas: f.CAS, own: own,
 		expires: expiry(int64(binary.BigEndian.Uint32(f.Extras[4:])), w.clock.Unix()),
+	}
+	switch f.Loud {
+	case protocol.BinAdd:
+		o.op = protocol.OpAdd
+	case protocol.BinReplace:
+		o.op = protocol.OpReplace
 	}
 	if o.cas != 0 && !w.config.NoCAS {
 		o.op = protocol.OpCas

@@ -151,10 +151,7 @@ func (w *worker) metaSet(o *order, value []byte) {
 	f := &r.Meta
 	w.counts.add(cmdMeta, 1)
 	o.expires, o.binary = expiry(int64(f.TTL), w.clock.Unix()), f.BinaryKey
-	o.op = map[byte]protocol.Op{'E': protocol.OpAdd, 'A': protocol.OpAppend, 'P': protocol.OpPrepend, 'R': protocol.OpReplace}[f.Mode]
-	if o.op == protocol.OpNone {
-		o.op = protocol.OpSet
-	}
+	o.op = opOfMode(f.Mode)
 	if f.HasCAS && (o.op == protocol.OpSet || o.op == protocol.OpReplace) {
 		o.op = protocol.OpCas
 	}
@@ -184,6 +181,21 @@ func (w *worker) metaSet(o *order, value []byte) {
 		}
 	}
 	w.end()
+}
+
+// opOfMode is what the mode of an ms asks for.
+func opOfMode(mode byte) protocol.Op {
+	switch mode {
+	case 'E':
+		return protocol.OpAdd
+	case 'A':
+		return protocol.OpAppend
+	case 'P':
+		return protocol.OpPrepend
+	case 'R':
+		return protocol.OpReplace
+	}
+	return protocol.OpSet
 }
 
 // metaDelete serves md.

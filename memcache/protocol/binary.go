@@ -53,9 +53,9 @@ const (
 	BinGATKQ      Opcode = 0x24
 )
 
-// loud is the opcode that answers in every case, for each quiet one.
-var loud = map[Opcode]Opcode{
-	BinGetQ: BinGet, BinGetKQ: BinGetK, BinSetQ: BinSet, BinAddQ: BinAdd, BinReplaceQ: BinReplace, BinDeleteQ: BinDelete,
+// loud is the opcode that answers in every case, for each quiet one. BinGet is 0, as what is not quiet has here.
+var loud = [256]Opcode{
+	BinGetKQ: BinGetK, BinSetQ: BinSet, BinAddQ: BinAdd, BinReplaceQ: BinReplace, BinDeleteQ: BinDelete,
 	BinIncrementQ: BinIncrement, BinDecrementQ: BinDecrement, BinQuitQ: BinQuit, BinFlushQ: BinFlush, BinAppendQ: BinAppend,
 	BinPrependQ: BinPrepend, BinGATQ: BinGAT, BinGATKQ: BinGATK,
 }
@@ -127,7 +127,7 @@ func Header(p []byte, f *Frame) (ok bool) {
 		Body: int(binary.BigEndian.Uint32(p[8:])), Opaque: binary.BigEndian.Uint32(p[12:]), CAS: binary.BigEndian.Uint64(p[16:]),
 	}
 	f.Loud = f.Opcode
-	if l, quiet := loud[f.Opcode]; quiet {
+	if l := loud[f.Opcode]; l != 0 || f.Opcode == BinGetQ {
 		f.Loud, f.Quiet = l, true
 	}
 	return true
