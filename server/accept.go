@@ -82,7 +82,7 @@ func (s *Server) pick(peer sock.Peer) *loop {
 	n := len(s.loops)
 	switch {
 	case s.PickLoop != nil:
-		if i := s.PickLoop(peer.Addr(s.network(peer)), n); i >= 0 && i < n {
+		if i := s.askPick(peer); i >= 0 && i < n {
 			return s.loops[i]
 		}
 		s.Logger.Error("server: PickLoop returned no loop's number", "loops", n)
@@ -98,6 +98,16 @@ func (s *Server) pick(peer sock.Peer) *loop {
 		return s.loops[peer.Hash()%uint64(n)]
 	}
 	return s.loops[int(s.next.Add(1)-1)%n]
+}
+
+// askPick asks PickLoop. One that panics, where that is survived, has chosen no loop.
+func (s *Server) askPick(peer sock.Peer) int {
+	i, addr := -1, peer.Addr(s.network(peer))
+	if s.OnPanic == nil {
+		return s.PickLoop(addr, len(s.loops))
+	}
+	s.loops[0].guard(nil, func() { i = s.PickLoop(addr, len(s.loops)) })
+	return i
 }
 
 // rest looks away from a listener for a while, since the loop would call again and again.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
@@ -163,5 +164,21 @@ func TestAPanicEndsTheProgram(t *testing.T) {
 				t.Errorf("the process ended with %v and said\n%s", err, out)
 			}
 		})
+	}
+}
+
+// TestAPickLoopThatPanicsHasChosenNoLoop: the connection comes to one all the same.
+func TestAPickLoopThatPanicsHasChosenNoLoop(t *testing.T) {
+	told := make(chan any, 10)
+	s := start(t, rig{"tcp", false, 2}, &server.Server{
+		Handler:  echoLines(),
+		PickLoop: func(net.Addr, int) int { panic("no idea") },
+		OnPanic:  func(c *server.Conn, v any, _ []byte) { told <- v },
+	})
+	nc := s.dial(t)
+	send(t, nc, "hello\n")
+	expect(t, nc, "hello\n")
+	if v := await(t, told, "OnPanic"); v != "no idea" {
+		t.Errorf("OnPanic was told of %v", v)
 	}
 }
