@@ -1,6 +1,10 @@
 package memcache
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/evmq/evmq/server"
+)
 
 // textTouch serves touch.
 func (w *worker) textTouch() {
@@ -108,11 +112,28 @@ func (w *worker) textMemLimit() {
 		w.unlessQuiet("MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m")
 	case megabytes > 1_000_000_000:
 		w.unlessQuiet("MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes")
+	case w.conn == nil:
+		w.unlessQuiet("MEMLIMIT_ADJUST_FAILED needs a connection")
 	default:
-		if err := w.store.SetMemory(int64(megabytes) << 20); err != nil {
-			w.unlessQuiet("MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust")
-			return
-		}
-		w.unlessQuiet("OK")
+		w.flush()
+		quiet := w.req.NoReply
+		w.aside(func(c *server.Conn) { // evicting what no longer fits takes its time
+			answer := "OK\r\n"
+			if err := w.setMemory(int64(megabytes) << 20); err != nil {
+				answer = "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n"
+			}
+			if !quiet {
+				_, _ = c.WriteString(answer) // a connection that is gone needs none
+			}
+		})
 	}
+}
+
+// setMemory changes the limit.
+func (c *Cache) setMemory(n int64) error {
+	if err := c.store.SetMemory(n); err != nil {
+		return err
+	}
+	c.limit.Store(n)
+	return nil
 }

@@ -1,14 +1,13 @@
 package memcache
 
 import (
-	"bytes"
 	"strconv"
 
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
 )
 
-// sums are the outcomes of incr and decr.
+// sumOutcome is what becomes of an incr or decr.
 type sumOutcome uint8
 
 const (
@@ -74,13 +73,14 @@ func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, wh
 	w.counts.add(hits, 1)
 	m.CAS = w.nextCAS()
 	value := strconv.AppendUint(w.padded[:0], n, 10)
-	if size := len(e.Value()); len(value) <= size && size <= len(w.padded) {
-		copy(w.padded[len(value):size], spaces)
-		if e.Overwrite(w.padded[:size]) {
-			e.SetMeta(m)
-			e.Keep()
-			return n, counted
-		}
+	for size := len(e.Value()); len(value) < size; {
+		value = append(value, ' ')
+	}
+	w.padded = value
+	if e.Overwrite(value) {
+		e.SetMeta(m)
+		e.Keep()
+		return n, counted
 	}
 	if err := e.Put(m, value); err != nil {
 		return 0, noRoom
@@ -88,8 +88,3 @@ func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, wh
 	e.Keep()
 	return n, counted
 }
-
-var spaces = bytes.Repeat([]byte(" "), maxPadded)
-
-// maxPadded is how long a value may be to keep its length.
-const maxPadded = 64

@@ -160,8 +160,10 @@ func (w *worker) binGet() {
 	touch := len(f.Extras) == 4
 	withKey := f.Loud == protocol.BinGetK || f.Loud == protocol.BinGATK
 	e := w.store.Lock(f.Key)
-	w.countGet(f.Key, &e, touch)
-	if !e.Found() {
+	w.countGet(&e, touch)
+	found := e.Found()
+	defer func() { w.detail.get(f.Key, found) }()
+	if !found {
 		e.Unlock()
 		switch {
 		case f.Quiet:

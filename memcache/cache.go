@@ -25,18 +25,23 @@ type Cache struct {
 	began  int64
 
 	verbosity atomic.Int32
-	flushed   atomic.Int64 // second of the last flush_all, counted from when the cache began
-	pending   atomic.Int64 // bytes of large values that are still coming
-	dumps     sync.WaitGroup
+	flushed   atomic.Int64   // second of the last flush_all, counted from when the cache began
+	pending   atomic.Int64   // bytes of large values that are still coming
+	asides    sync.WaitGroup // goroutines that do for a connection what takes its time
+	dumping   atomic.Bool
+	limit     atomic.Int64 // of the memory, as cache_memlimit has changed it
+	closed    sync.Once
 	detail    prefixes
 	packets   packets
 
 	mu      sync.Mutex
+	opened  uint64 // connections, before the last reset
 	loops   map[*event.Loop]*worker
 	servers []*server.Server
 	retired counters // of workers whose loop is gone
 	base    sum      // what stats reset has taken away
 	resetAt atomic.Pointer[store.Stats]
+	classes atomic.Pointer[[]store.Class] // as they were then
 }
 
 // New makes a cache. Errors: ErrConfig.
@@ -44,7 +49,7 @@ func New(c Config) (*Cache, error) {
 	switch {
 	case c.Memory < 0:
 		return nil, fmt.Errorf("%w: Memory: %d", ErrConfig, c.Memory)
-	case c.MaxItem < 0:
+	case c.MaxItem < 0 || c.MaxItem > store.MaxMaxItem:
 		return nil, fmt.Errorf("%w: MaxItem: %d", ErrConfig, c.MaxItem)
 	case c.PerTurn < 0:
 		return nil, fmt.Errorf("%w: PerTurn: %d", ErrConfig, c.PerTurn)
@@ -66,11 +71,12 @@ func New(c Config) (*Cache, error) {
 		cache.clock = cache.ticker
 	}
 	var err error
-	cache.store, err = store.New(store.Config{Memory: c.Memory, MaxItem: c.MaxItem + itemSlack, NoEvict: c.NoEvict, Now: cache.clock.Unix})
+	cache.store, err = store.New(store.Config{Memory: c.Memory, MaxItem: min(c.MaxItem+itemSlack, store.MaxMaxItem), NoEvict: c.NoEvict, Now: cache.clock.Unix})
 	if err != nil {
 		return nil, fmt.Errorf("%w: Memory, MaxItem: %w", ErrConfig, err)
 	}
 	cache.packets.worker.Cache = cache
+	cache.limit.Store(c.Memory)
 	cache.began = cache.clock.Unix()
 	if cache.ticker != nil {
 		go cache.ticker.run(tick, func() { cache.store.Reap(reaped) })
@@ -88,20 +94,42 @@ func orInt[T int | int64](n, fallback T) T {
 // reaped is how many items are looked at, each tick, for whether their time is over.
 const reaped = 20_000
 
-// Close stops the clock, and waits for what still lists the keys to somebody. Servers that use the cache are to be shut down before.
+// Close stops the clock, and waits for what is still done for a connection. Servers that use the cache are to be shut down before.
 func (c *Cache) Close() error {
-	if c.ticker != nil {
-		c.ticker.close()
-	}
-	c.dumps.Wait()
+	c.closed.Do(func() {
+		if c.ticker != nil {
+			c.ticker.close()
+		}
+		c.asides.Wait()
+	})
 	return nil
 }
 
 // Store is where the items are: for a program that looks at them, or puts some there, without a connection.
 func (c *Cache) Store() *store.Store { return c.store }
 
-// Attach tells the cache of a server whose connections stats is to count.
+// Limits of a server that Attach prepares.
+const (
+	attachInput     = 2 << 20   // a get may have as many keys as fit
+	attachHighWater = 64 << 10  // of answers that are not read; the next request waits above it
+	attachOutput    = 1 << 20   // beside a value
+	attachBuffered  = 256 << 10 // for each connection, beside a value
+	attachConns     = 20_000    // the most that are reckoned with
+)
+
+// Attach prepares a server, before it is started, and has stats count its connections. Of the server's fields it fills in those that are zero: Handler,
+// MaxInput, HighWater, MaxOutput, and MaxBuffered. The last counts large values for each connection that is being sent one, though
+// all are sent from the store's own memory, so it has to be far above what is really held: readers who are slow shall not have others
+// cut off.
 func (c *Cache) Attach(s *server.Server) {
+	if s.Handler == nil {
+		s.Handler = c.Handler()
+	}
+	s.MaxInput = orInt(s.MaxInput, attachInput)
+	s.HighWater = orInt(s.HighWater, attachHighWater)
+	s.MaxOutput = orInt(s.MaxOutput, max(s.HighWater, c.config.MaxItem+attachOutput))
+	conns := min(orInt(s.MaxConns, attachConns), attachConns)
+	s.MaxBuffered = orInt(s.MaxBuffered, int64(conns)*int64(c.config.MaxItem+attachBuffered))
 	c.mu.Lock()
 	c.servers = append(c.servers, s)
 	c.mu.Unlock()

@@ -2,6 +2,7 @@ package memcache
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -16,7 +17,12 @@ const (
 )
 
 // String is the name that the command line has for it.
-func (p Protocol) String() string { return [...]string{"auto-negotiate", "ascii", "binary"}[p] }
+func (p Protocol) String() string {
+	if p > Binary {
+		return fmt.Sprintf("Protocol(%d)", uint8(p))
+	}
+	return [...]string{"auto-negotiate", "ascii", "binary"}[p]
+}
 
 // Defaults of a Config's fields, which a zero stands for. All are memcached's.
 const (
@@ -29,7 +35,7 @@ const (
 type Config struct {
 	// Memory bounds what is stored, in bytes, with all that the store needs to find it. 0 means DefaultMemory.
 	Memory int64
-	// MaxItem bounds an item: key, value and overhead, in bytes. 0 means DefaultMaxItem.
+	// MaxItem bounds an item in bytes: its key and value, and what memcached would add, some 60 bytes. 0 means DefaultMaxItem.
 	MaxItem int
 	// NoEvict makes a full cache refuse instead of evicting.
 	NoEvict bool

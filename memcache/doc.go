@@ -2,11 +2,12 @@
 // bytes. cmd/evcached is the program; this is what a program that wants such a cache inside itself imports.
 //
 //	cache, err := memcache.New(memcache.Config{Memory: 256 << 20})
-//	srv := &server.Server{Handler: cache.Handler()}
+//	srv := new(server.Server)
+//	cache.Attach(srv)
 //	err = srv.ListenAndServe("tcp", "127.0.0.1:11211")
 //
 // Every request is handled on its connection's loop: it takes the lock of one shard of the store for as long as a look and a copy
-// last, and never waits for anything else. All that a connection has sent is handled in one go, and its answers are written in one
+// last, and waits for nothing else; what takes longer (a list of all keys, another limit of the memory) has a goroutine of its own. All that a connection has sent is handled in one go, and its answers are written in one
 // call; after Config.PerTurn requests the other connections have their turn.
 //
 // Package protocol knows the bytes, package store the data and the clock; this one is what lies between them: what each command

@@ -13,18 +13,20 @@ import (
 func (w *worker) textCrawler() {
 	args := w.req.Args
 	switch {
-	case len(args) == 3 && string(args[1]) == "metadump":
+	case len(args) != 3 || string(args[1]) != "metadump" && string(args[1]) != "crawl":
+		w.line(string(protocol.Unknown))
+	case string(args[2]) != "all" && string(args[2]) != "hash":
+		w.line("BADCLASS invalid class id")
+	case string(args[1]) == "metadump":
 		w.dump()
-	case len(args) == 3 && string(args[1]) == "crawl": // one step of it; the clock makes the others
+	default: // one step of it; the clock makes the others
 		w.store.Reap(reaped)
 		w.line("OK")
-	default:
-		w.line(string(protocol.Unknown))
 	}
 }
 
 // dump lists all keys with what is known about them. It may be more than memory holds, so a goroutine goes through the store,
-// as fast as the client reads; until it has ended, the connection's next commands wait.
+// as fast as the client reads; until it has ended, the connection's next commands wait. There is one at a time.
 func (w *worker) dump() {
 	switch {
 	case w.config.NoDump:
@@ -33,21 +35,33 @@ func (w *worker) dump() {
 		w.line("ERROR metadump needs a connection")
 	default:
 		w.flush()
-		if !w.failed {
-			w.conn.PauseRead()
-			w.paused = true
-			conn := w.conn
-			w.dumps.Go(func() { dump(conn, w.store) })
+		if w.full || w.failed || !w.dumping.CompareAndSwap(false, true) {
+			w.line("BUSY currently processing crawler request")
+			return
 		}
+		w.aside(func(c *server.Conn) {
+			defer w.dumping.Store(false)
+			dump(c, w.store)
+		})
 	}
+}
+
+// aside has fn run on a goroutine of its own. Until it returns the connection's next commands wait.
+func (w *worker) aside(fn func(c *server.Conn)) {
+	c := w.conn
+	c.PauseRead()
+	w.paused = true
+	w.asides.Go(func() {
+		defer c.ResumeRead()
+		fn(c)
+	})
 }
 
 // dumpPiece is how much of a dump is on its way at a time.
 const dumpPiece = 64 << 10
 
-// dump writes the list.
+// dump writes the list. One that does not come to its end ends the connection: nobody shall take it for all there is.
 func dump(c *server.Conn, st *store.Store) {
-	defer c.ResumeRead()
 	buf := make([]byte, 0, dumpPiece+4096)
 	taken := make(chan error, 1)
 	write := func() bool {
@@ -73,7 +87,10 @@ func dump(c *server.Conn, st *store.Store) {
 	})
 	if alive {
 		buf = append(buf, "END\r\n"...)
-		write()
+		alive = write()
+	}
+	if !alive {
+		c.Abort()
 	}
 }
 

@@ -19,7 +19,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	srv := &server.Server{Handler: cache.Handler()}
+	srv := new(server.Server)
 	cache.Attach(srv)
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -34,16 +34,17 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 			break
 		}
 		switch {
-		case w.conn == nil && len(w.out) > maxDatagrams*maxDatagram:
+		case w.conn == nil && len(w.out) > maxAnswer:
 			return nil // it is not going to be sent
 		case w.conn != nil && (len(w.out) >= maxOut || w.done()):
 			return keys
 		}
 		keys = rest
 		e := w.store.Lock(key)
-		w.countGet(key, &e, l.touch)
+		w.countGet(&e, l.touch)
 		if !e.Found() {
 			e.Unlock()
+			w.detail.get(key, false)
 			continue
 		}
 		m := e.Meta()
@@ -54,6 +55,7 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 			e.SetMeta(m)
 		}
 		e.Unlock()
+		w.detail.get(key, true)
 		w.large(large)
 		w.end()
 	}
@@ -88,7 +90,7 @@ func appendUint(b []byte, n uint64) []byte {
 }
 
 // countGet counts a look for a key.
-func (w *worker) countGet(key []byte, e *store.Entry, touch bool) {
+func (w *worker) countGet(e *store.Entry, touch bool) {
 	found := e.Found()
 	if !found && e.Late() {
 		w.counts.add(getExpired, 1)
@@ -107,5 +109,4 @@ func (w *worker) countGet(key []byte, e *store.Entry, touch bool) {
 		w.counts.add(cmdGet, 1)
 		w.counts.add(getMisses, 1)
 	}
-	w.detail.get(key, found)
 }

@@ -62,7 +62,7 @@ func start(t testing.TB, c memcache.Config) *running {
 	var err error
 	r.Cache, err = memcache.New(c)
 	must(t, err)
-	r.srv = &server.Server{Handler: r.Handler(), Loops: 2, Logger: c.Logger, MaxInput: 1 << 20}
+	r.srv = &server.Server{Loops: 2, Logger: c.Logger}
 	r.Attach(r.srv)
 	ln, err := r.srv.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

@@ -138,7 +138,7 @@ func TestASlowReaderOfManyLargeValuesTakesLittleMemory(t *testing.T) {
 	}
 }
 
-// TestRequestsOfOneConnectionTakeTurnsWithOthers after Config.PerTurn of them.
+// TestRequestsOfOneConnectionTakeTurnsWithOthers after Config.PerTurn of them, as the count of yields shows.
 func TestRequestsOfOneConnectionTakeTurnsWithOthers(t *testing.T) {
 	r := start(t, memcache.Config{PerTurn: 3})
 	c := r.connect(t)

@@ -6,12 +6,16 @@ import (
 	"github.com/evmq/evmq/memcache/protocol"
 )
 
-// logRequest logs what a request has said and what it was answered, the first line of each: for verbosity 2. What was answered in
-// pieces, because it was large, is not there any more.
-func (w *worker) logRequest(said []byte) {
+// logRequest logs what a request has said and what it was answered, the first line of each, for verbosity 2: never a value, and
+// nothing of who is still to authenticate. The answer to a large value is not there yet, and one that was itself large is not any more.
+func (s *session) logRequest(said []byte) {
+	w := s.w
 	answer := w.out[min(w.mark, len(w.out)):]
-	if len(said) > 0 && said[0] == protocol.RequestMagic {
-		w.log.Info("memcache: request", "conn", w.conn.ID(), "opcode", w.bin.Opcode, "key", string(w.bin.Key), "answered", len(answer))
+	var f protocol.Frame
+	if s.speech == binaryFrames {
+		if len(said) >= protocol.HeaderLen && protocol.Header(said, &f) {
+			w.log.Info("memcache: request", "conn", w.conn.ID(), "opcode", f.Opcode, "body", f.Body, "answered", len(answer))
+		}
 		return
 	}
 	w.log.Info("memcache: request", "conn", w.conn.ID(), "line", firstLine(said), "answer", firstLine(answer))

@@ -18,8 +18,10 @@ func (w *worker) metaGet() {
 	if !e.Found() && f.Vivify {
 		created = e.Put(store.Meta{CAS: w.nextCAS()}, nil) == nil // without room it is a miss
 	}
-	w.countGet(r.Key, &e, f.NewTTL)
-	if !e.Found() {
+	w.countGet(&e, f.NewTTL)
+	found := e.Found()
+	defer func() { w.detail.get(r.Key, found) }()
+	if !found {
 		e.Unlock()
 		if !r.NoReply {
 			w.out = append(w.out, "EN"...)
@@ -95,7 +97,7 @@ func (w *worker) metaWord(word, key []byte, m *store.Meta, e *store.Entry, now i
 	case 'f':
 		b = appendUint(b, uint64(m.Flags))
 	case 'l':
-		b = appendUint(b, uint64(now-e.LastAccess()))
+		b = appendUint(b, uint64(max(0, now-e.LastAccess()))) // another loop may have seen a later second
 	case 'h':
 		if e.Fetched() {
 			b = append(b, '1')
@@ -326,6 +328,6 @@ func (w *worker) metaDebug() {
 	if m.Expires != 0 {
 		expires = now - m.Expires
 	}
-	w.out = appendDebug(w.out, expires, now-e.LastAccess(), m.CAS, e.Fetched(), e.Size())
+	w.out = appendDebug(w.out, expires, max(0, now-e.LastAccess()), m.CAS, e.Fetched(), e.Size())
 	w.end()
 }

@@ -69,9 +69,13 @@ func (p *prefixes) count(key []byte, change func(*prefix)) {
 // appendDump appends a line for each prefix.
 func (p *prefixes) appendDump(b []byte) []byte {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(p.seen)) {
-		n := p.seen[name]
+	seen := make(map[string]prefix, len(p.seen))
+	for name, n := range p.seen {
+		seen[name] = *n
+	}
+	p.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		n := seen[name]
 		b = fmt.Appendf(b, "PREFIX %s get %d hit %d set %d del %d\r\n", name, n.gets, n.hits, n.sets, n.deletes)
 	}
 	return append(b, "END\r\n"...)

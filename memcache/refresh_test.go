@@ -10,10 +10,7 @@ import (
 // TestCertificatesAreRefreshedOnDemand, where there is something to refresh, and what fails is told.
 func TestCertificatesAreRefreshedOnDemand(t *testing.T) {
 	start(t, memcache.Config{}).connect(t).ask("refresh_certs", "Error TLS not enabled")
-	var fail error
-	c := start(t, memcache.Config{RefreshCerts: func() error { return fail }}).connect(t)
-	c.ask("refresh_certs", "OK")
-	fail = errors.New("no such\nfile")
-	c.send("refresh_certs")
-	c.expect("Error no such file")
+	for answer, err := range map[string]error{"OK": nil, "Error no such file": errors.New("no such\nfile")} {
+		start(t, memcache.Config{RefreshCerts: func() error { return err }}).connect(t).ask("refresh_certs", answer)
+	}
 }

@@ -70,12 +70,13 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	}
 	left := h.config.PerTurn
 	for n < len(p) && left > 0 && !w.done() {
+		command := s.known && s.value == nil && s.skip == 0 && !s.getting
 		used, whole := s.step(p[n:])
 		if used == 0 && !whole {
 			break
 		}
-		if whole && h.verbosity.Load() > 1 {
-			w.logRequest(p[n : n+used])
+		if command && h.verbosity.Load() > 1 {
+			s.logRequest(p[n : n+used])
 		}
 		n += used
 		if whole {
@@ -95,7 +96,7 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	case w.quit:
 		c.CloseAfterFlush()
 		return len(p), nil
-	case left == 0 && n < len(p):
+	case n < len(p) && (left == 0 || w.sent >= maxOut):
 		w.counts.add(connYields, 1)
 		return n, server.ErrYield
 	}
@@ -110,6 +111,9 @@ func (s *session) resume(c *server.Conn) bool {
 	n, err := c.Write(s.rest)
 	s.w.counts.add(bytesWritten, uint64(n))
 	if errors.Is(err, server.ErrFull) {
+		if c.Stats().Output < c.Server().MaxOutput {
+			c.Abort() // it is the server that is full: see Data
+		}
 		return false
 	}
 	s.rest = nil

@@ -11,12 +11,12 @@ const (
 
 // fits reports whether an item of this size may be stored.
 func (c *Cache) fits(key int, flags uint32, value int) bool {
-	n := itemHeader + key + 1 + value + 2
+	n := int64(itemHeader) + int64(key) + 1 + int64(value) + 2
 	if flags != 0 {
 		n += 4
 	}
 	if !c.config.NoCAS {
 		n += itemCAS
 	}
-	return n <= c.config.MaxItem
+	return n <= int64(c.config.MaxItem)
 }

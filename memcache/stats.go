@@ -137,6 +137,10 @@ func (w *worker) binStats() {
 func (c *Cache) total() sum {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.totalLocked()
+}
+
+func (c *Cache) totalLocked() sum {
 	var s sum
 	s.add(&c.retired)
 	s.add(&c.packets.worker.counts)
@@ -151,14 +155,16 @@ func (c *Cache) total() sum {
 
 // resetStats makes total begin anew.
 func (c *Cache) resetStats() {
-	s := c.total()
+	opened, _ := c.connections()
 	c.mu.Lock()
-	for i := range s {
-		c.base[i] += s[i]
+	for i, n := range c.totalLocked() {
+		c.base[i] += n
 	}
+	c.opened = opened.Opened
 	c.mu.Unlock()
-	st := c.store.Stats()
+	st, classes := c.store.Stats(), c.store.Classes()
 	c.resetAt.Store(&st)
+	c.classes.Store(&classes)
 	c.detail.reset()
 }
 
@@ -172,6 +178,7 @@ func (c *Cache) since() store.Stats {
 		st.Expired -= at.Expired
 		st.ExpiredUnfetched -= at.ExpiredUnfetched
 		st.Reaped -= at.Reaped
+		st.Refused -= at.Refused
 	}
 	return st
 }
@@ -210,7 +217,9 @@ func (c *Cache) statsGeneral(line emit) {
 	}
 	number("max_connections", uint64(c.setting("maxconns")))
 	number("curr_connections", uint64(conns.Conns))
-	number("total_connections", conns.Opened)
+	c.mu.Lock()
+	number("total_connections", conns.Opened-c.opened)
+	c.mu.Unlock()
 	number("rejected_connections", conns.Refused)
 	number("connection_structures", uint64(conns.Conns))
 	for _, s := range generalCounters {

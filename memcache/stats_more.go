@@ -45,9 +45,15 @@ func (c *Cache) setting(name string) int {
 // statsItems emits what has happened to the items of each size class.
 func (c *Cache) statsItems(line emit) {
 	age := c.store.Stats().OldestAge
+	before := c.classes.Load()
 	for i, k := range c.store.Classes() {
 		if k.Total == 0 {
 			continue
+		}
+		if before != nil {
+			b := (*before)[i]
+			k.Evicted, k.EvictedUnfetched, k.EvictedExpiring = k.Evicted-b.Evicted, k.EvictedUnfetched-b.EvictedUnfetched, k.EvictedExpiring-b.EvictedExpiring
+			k.Expired, k.ExpiredUnfetched, k.Refused = k.Expired-b.Expired, k.ExpiredUnfetched-b.ExpiredUnfetched, k.Refused-b.Refused
 		}
 		number := func(name string, v int64) { line(fmt.Sprintf("items:%d:%s", i+1, name), strconv.FormatInt(v, 10)) }
 		number("number", k.Items)

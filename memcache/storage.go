@@ -67,7 +67,7 @@ func (w *worker) put(o *order, value []byte) (outcome, uint64) {
 		switch {
 		case o.cas != 0 && o.cas == old.CAS:
 			w.counts.add(casHits, 1)
-		case o.stale && o.cas < old.CAS:
+		case o.stale && o.cas != 0 && o.cas < old.CAS:
 			m.Expires = old.Expires
 			m.Bits |= bitStale | old.Bits&bitWon
 		default:

@@ -14,8 +14,9 @@ const (
 	frameHeader = 8
 	// maxDatagram is the payload of one answer's datagram, so that none is divided on the way.
 	maxDatagram = 1400 - frameHeader
-	// maxDatagrams bounds an answer: the client would lose some of more, and who sends with a false address is no weapon.
-	maxDatagrams = 1024
+	// maxDatagrams bounds an answer: of more the client would lose some, and who sends with a false address makes others suffer.
+	maxDatagrams = 64
+	maxAnswer    = maxDatagrams * maxDatagram
 )
 
 // Packet serves a datagram of a server: see server.Server.ListenPacket. A request has to be in one datagram; its answer is in
@@ -42,7 +43,7 @@ type packets struct {
 // serveDatagram serves all requests of a datagram, which are all there or not at all.
 func (w *worker) serveDatagram(p []byte) {
 	s := session{w: w, known: w.config.Users == nil}
-	for len(p) > 0 && !w.quit {
+	for len(p) > 0 && !w.quit && len(w.out) <= maxAnswer {
 		used, whole := s.step(p)
 		if used == 0 && !whole {
 			break
@@ -56,11 +57,10 @@ func (w *worker) serveDatagram(p []byte) {
 
 // sendDatagrams divides the answer. What the kernel does not take is lost, as datagrams are.
 func (w *worker) sendDatagrams(pc *server.PacketConn, id []byte, to netip.AddrPort) {
-	total := (len(w.out) + maxDatagram - 1) / maxDatagram
-	if total > maxDatagrams {
+	if len(w.out) > maxAnswer {
 		w.out = append(w.out[:0], "SERVER_ERROR out of memory writing get response\r\n"...)
-		total = 1
 	}
+	total := (len(w.out) + maxDatagram - 1) / maxDatagram
 	var d [frameHeader + maxDatagram]byte
 	copy(d[:], id)
 	binary.BigEndian.PutUint16(d[4:], uint16(total))

@@ -62,7 +62,11 @@ func (u *Users) Reload() error {
 
 // Check reports whether the password is the name's. It takes the same time however much of it is right.
 func (u *Users) Check(name, password []byte) bool {
-	want, known := (*u.table.Load())[string(name)]
+	var want [sha256.Size]byte
+	known := false
+	if table := u.table.Load(); table != nil { // else nobody was loaded
+		want, known = (*table)[string(name)]
+	}
 	got := sha256.Sum256(password)
 	return subtle.ConstantTimeCompare(got[:], want[:]) == 1 && known
 }

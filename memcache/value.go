@@ -99,7 +99,7 @@ func (v *value) grow(c *Cache, n int) bool {
 		return true
 	}
 	size := min(v.need, max(firstPiece, 2*cap(v.buf), n))
-	if more := int64(size - cap(v.buf)); c.pending.Add(more) > c.config.Memory {
+	if more := int64(size - cap(v.buf)); c.pending.Add(more) > c.limit.Load() {
 		c.pending.Add(-more)
 		return false
 	}

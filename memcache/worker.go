@@ -23,7 +23,7 @@ type worker struct {
 	failed bool         // the connection takes no more
 	paused bool         // is not to be read from: a goroutine writes to it
 	quit   bool         // is to be closed when all is flushed
-	padded [maxPadded]byte
+	padded []byte       // a number, and the spaces that keep a value's length
 }
 
 // worker returns the loop's.
@@ -103,7 +103,10 @@ func (w *worker) unlessQuiet(text string) {
 // value appends the entry's value, unless it is large: then it is returned, for large to send when the entry is unlocked.
 func (w *worker) value(e *store.Entry) (large []byte) {
 	v := e.Value()
-	if e.Shared() && w.conn != nil {
+	switch {
+	case w.conn == nil && len(w.out) > maxAnswer: // of a datagram: it is not going to be sent
+		return nil
+	case e.Shared() && w.conn != nil:
 		return v
 	}
 	w.out = append(w.out, v...)

@@ -48,6 +48,7 @@ type place uint8
 const (
 	visited place = 1 << iota // the loop is with it, and looks for output and wishes before it leaves
 	entered                   // it is in the loop's queue
+	refused                   // a write was refused, and who wrote is to be told when there is room
 )
 
 // moment is a time in units of 2^24 ns, some 17 ms, for what need not be exact. Two are compared within a year of each other.
@@ -305,9 +306,9 @@ func (c *Conn) PeerAddr() net.Addr {
 // mark adds commands for the loop, and reports whether it has to be told. Under mu.
 func (c *Conn) mark(what command) (tell bool) {
 	c.commands |= what
-	tell = c.place == 0
+	tell = c.place&(visited|entered) == 0
 	if tell {
-		c.place = entered
+		c.place |= entered
 	}
 	return tell
 }

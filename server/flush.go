@@ -53,7 +53,8 @@ func (c *Conn) leave() (again bool) {
 		c.flags |= flagPaused // before the wish is obeyed, or reading would go on until then
 	}
 	again = c.commands != 0 || c.out != nil && c.flags&(flagWriting|flagSlowed|flagDialing|flagHandshake) == 0
-	c.place &^= visited
+	l.refused = c.place&refused != 0
+	c.place &^= visited | refused
 	if again = again && c.place == 0; again {
 		c.place = entered
 	}

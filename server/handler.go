@@ -8,7 +8,7 @@ type Handler interface {
 
 	// Data is called with the bytes that have come and are not consumed yet, and returns how many of them it consumes. The
 	// rest is kept and comes again: at once if Data consumed something, so that a handler may take one message at a
-	// time, else when there is more. p is borrowed until Data returns. With ErrYield the rest comes in the next turn, after the
+	// time, else when there is more. p is borrowed until Data returns. With ErrYield, if it has consumed something, the rest comes in the next turn, after the
 	// other connections; any other error closes the connection once its output is flushed, and is the reason that Close is
 	// told. Nothing more than MaxInput is kept.
 	Data(c *Conn, p []byte) (n int, err error)
@@ -34,7 +34,7 @@ type EOFHandler interface {
 type MarkHandler interface {
 	Handler
 	HighWater(c *Conn) // the output has come to HighWater bytes or more; the connection is not read from any more
-	LowWater(c *Conn)  // and has fallen to LowWater or less again
+	LowWater(c *Conn)  // and has fallen to LowWater or less again; also some time after each write that MaxOutput refused
 }
 
 // HandlerFunc is a Handler that has only Data.

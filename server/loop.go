@@ -31,6 +31,7 @@ type loop struct {
 	serving  *Conn     // whose turn it is, or was
 	held     int       // of the connection that was flushed last: its output,
 	drained  bool      // whether all is written,
+	refused  bool      // whether a write was refused meanwhile
 	state    connState // and its state
 	iov      [maxVectors][]byte
 	dones    []outq.Done
@@ -112,7 +113,7 @@ func (l *loop) serve(c *Conn) {
 	l.serving = c
 	c.mu.Lock()
 	commands := c.commands
-	c.commands, c.place = 0, visited
+	c.commands, c.place = 0, c.place&refused|visited
 	if c.state != connClosed && (commands == 0 || commands == cmdDone && c.nothingLeft()) {
 		// Nearly always: output, perhaps with a worker that has finished its request. One lock for all of it.
 		if commands == cmdDone {

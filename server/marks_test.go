@@ -241,3 +241,36 @@ func TestS7EOFDoesNotSpin(t *testing.T) {
 		}
 	})
 }
+
+// TestLowWaterFollowsEveryRefusal, so that who keeps what was refused can write it then, however little the output may hold.
+func TestLowWaterFollowsEveryRefusal(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		want := noise(3 << 20)
+		rest := want
+		write := func(c *server.Conn) {
+			for len(rest) > 0 {
+				n, err := c.Write(rest[:min(len(rest), 5000)])
+				if err != nil {
+					if !errors.Is(err, server.ErrFull) {
+						t.Error(err)
+					}
+					return
+				}
+				rest = rest[n:]
+			}
+			c.CloseAfterFlush()
+		}
+		p := markProbe{probe: newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { write(c); return len(p), nil }}),
+			high: func(*server.Conn) {}, low: write}
+		s := start(t, r, &server.Server{Handler: p, MaxOutput: 20_000})
+		nc := s.dial(t)
+		send(t, nc, "go")
+		must(t, nc.(halfCloser).CloseWrite())
+		got, err := io.ReadAll(nc)
+		must(t, err)
+		if !bytes.Equal(got, want) {
+			t.Errorf("%d bytes came, of %d", len(got), len(want))
+		}
+		hangUp(nc)
+	})
+}

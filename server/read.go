@@ -198,6 +198,7 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 		yields := errors.Is(err, ErrYield)
 		if yields {
 			err = nil
+			yields = n > 0 // or it would be asked again and again
 		}
 		if err == nil && (n < 0 || n > len(p)) {
 			err = fmt.Errorf("%w: Data returned %d of %d bytes", ErrHandler, n, len(p))

@@ -11,11 +11,14 @@ const calm = flagReading | flagOpened | flagServed | flagIn | flagBusy
 // there is more to do in another turn.
 func (c *Conn) settle(again bool) {
 	l := c.loop
-	if !again && l.drained && l.state == connOpen && c.flags&^calm == 0 && c.flags&flagReading != 0 {
+	if !again && l.drained && !l.refused && l.state == connOpen && c.flags&^calm == 0 && c.flags&flagReading != 0 {
 		return
 	}
-	held, drained, state := l.held, l.drained, l.state
+	s, held, drained, state := l.srv, l.held, l.drained, l.state
 	c.tell(again)
+	if l.refused && c.flags&flagChoked == 0 {
+		c.mindMarks(s.HighWater) // whatever was written since: LowWater follows
+	}
 	c.mindMarks(held)
 	if c.flags&flagEOF != 0 && c.flags&(flagTold|inWork|flagPaused|flagChoked|flagHandshake) == 0 && !c.isWished() {
 		c.endOfInput()
@@ -45,7 +48,7 @@ func (c *Conn) settle(again bool) {
 			}
 		case c.flags&flagDrain != 0 && c.flags&(flagLooked|flagMore) != flagLooked && c.flags&(holdsRead&^flagLooked) == 0:
 			c.poke() // for a last look at what has come; see goOn
-		case c.flags&flagDrain != 0 && state <= connHalf && (c.flags&flagYielded == 0 || c.flags&holdsInput != 0):
+		case c.flags&flagDrain != 0 && state <= connHalf && (c.flags&flagYielded == 0 || c.flags&holdsInput != 0) && !c.isWished():
 			c.closeWith(ErrServerClosed)
 		}
 	}
@@ -53,11 +56,12 @@ func (c *Conn) settle(again bool) {
 	c.arm()
 }
 
-// isWished reports whether a wish waits for the loop's next visit: perhaps to go on with input that was held back.
+// isWished reports whether a wish waits for the loop's next visit: perhaps to go on with input that was held back, or with output
+// that was refused, which LowWater is going to be told of.
 func (c *Conn) isWished() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.commands != 0
+	return c.commands != 0 || c.place&refused != 0
 }
 
 // mindMarks stops reading at the high-water mark and goes on at the low one, and tells a handler that wants to know.

@@ -124,6 +124,7 @@ func (c *Conn) admit(n int) (*outq.Queue, error) {
 		return nil, c.refusal()
 	case c.held() >= s.MaxOutput:
 		s.totals.full.Add(1)
+		c.place |= refused
 		return nil, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.held(), s.MaxOutput)
 	case s.buffered.Load() >= s.MaxBuffered:
 		s.totals.full.Add(1)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/evmq/evmq/server"
@@ -95,7 +96,33 @@ func TestWhatIsLeftByAYieldIsServedBeforeTheEnd(t *testing.T) {
 	})
 }
 
-// TestAYieldIsNoHoldOnWhatElseIsWished: a pause, a detachment with what is left, a close of either half.
+// TestAYieldOfNothingIsAWaitForMore: a handler that has consumed nothing is not asked again until more has come.
+func TestAYieldOfNothingIsAWaitForMore(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		var asked atomic.Int32
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			asked.Add(1)
+			if p[len(p)-1] != '\n' {
+				return 0, server.ErrYield
+			}
+			return len(p), nil
+		}})
+		s := start(t, r, &server.Server{Handler: p})
+		c, nc := p.connect(t, s)
+		send(t, nc, "half a line")
+		until(t, "Data", func() bool { return asked.Load() > 0 })
+		for range 100 {
+			onLoop(t, c, func() {})
+		}
+		if n := asked.Load(); n > int32(len("half a line")) {
+			t.Errorf("Data was called %d times", n)
+		}
+		send(t, nc, "\n")
+		hangUp(nc)
+	})
+}
+
+// TestAYieldIsNoHoldOnWhatElseIsWished: a pause, a close of either half, an end.
 func TestAYieldIsNoHoldOnWhatElseIsWished(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		lines := numbered(500)

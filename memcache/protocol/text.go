@@ -218,5 +218,8 @@ func AuthSize(line []byte) (size int, ok bool) {
 		}
 	}
 	n, ok := parseUint32(words[4])
-	return int(n), ok && string(words[0]) == "set"
+	if !ok || n > maxSize || string(words[0]) != "set" {
+		return 0, false
+	}
+	return int(n), true
 }

@@ -48,6 +48,16 @@ func TestALineBecomesARequest(t *testing.T) {
 	}
 }
 
+// TestAnAuthenticationIsASetOfSomeLength that fits into 31 bits.
+func TestAnAuthenticationIsASetOfSomeLength(t *testing.T) {
+	for line, want := range map[string]int{"set x 0 0 10": 10, "set x 0 0 10 noreply": 10, "set x 0 0 2147483645": 2147483645,
+		"set x 0 0 4294967200": -1, "set x 0 0 -1": -1, "get x": -1, "add x 0 0 1": -1, "set x 0 0": -1} {
+		if size, ok := protocol.AuthSize([]byte(line)); ok != (want >= 0) || ok && size != want {
+			t.Errorf("%q: %d, %v", line, size, ok)
+		}
+	}
+}
+
 // TestALineIsReadWithoutGarbage.
 func TestALineIsReadWithoutGarbage(t *testing.T) {
 	var r protocol.Request

@@ -51,6 +51,26 @@ func TestWorkIsBoundedByTheItem(t *testing.T) {
 	t.Logf("at most %d steps, %.3f of the bound", most, worst)
 }
 
+// When every item is wanted, one goes all the same, and soon.
+func TestWorkIsBoundedWhenAllIsWanted(t *testing.T) {
+	skipIfRaced(t)
+	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 1})
+	n := 0
+	for ; s.Stats().Evicted == 0; n++ {
+		must(t, put(s, fmt.Sprint(n), store.Meta{}, nil))
+	}
+	for i := range n {
+		get(s, fmt.Sprint(i))
+	}
+	s.Steps()
+	for i := range 100 {
+		must(t, put(s, fmt.Sprint("new", i), store.Meta{}, nil))
+		if steps := s.Steps(); steps > 500 {
+			t.Fatalf("a Put took %d steps among %d items", steps, n)
+		}
+	}
+}
+
 // The index grows with the items, by two buckets at most in an operation, and follows them back.
 func TestTheIndexGrowsByTheBucket(t *testing.T) {
 	skipIfRaced(t)
@@ -123,6 +143,7 @@ func TestSmallItemsAllocateNothing(t *testing.T) {
 
 // However much has expired at once, a Put frees what it needs and leaves the rest to others.
 func TestWorkIsBoundedWhenAllHasExpired(t *testing.T) {
+	skipIfRaced(t)
 	for _, size := range []int{50, 5000, 100000, 900000} {
 		s, clock := open(t, store.Config{Memory: 8 << 20, Shards: 1})
 		for i := range 60000 {

@@ -145,6 +145,9 @@ func (s *shard) checkIndex(items map[ref]bool) error {
 		return fmt.Errorf("%d buckets, mask %x, %d segments", x.buckets, x.mask, len(x.segments))
 	}
 	for i := range x.buckets {
+		if b := x.at(i); b.first == 0 && b.filter != 0 {
+			return fmt.Errorf("bucket %d is empty and has the filter %x", i, b.filter)
+		}
 		for r := x.at(i).first; r != 0; r = s.item(r).next {
 			if seen++; seen > len(items) || !items[r] || x.number(s.item(r).hash) != i || x.at(i).filter&mark(s.item(r).hash) == 0 {
 				return fmt.Errorf("bucket %d has %x, of hash %x", i, r, s.item(r).hash)

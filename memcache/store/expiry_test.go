@@ -39,6 +39,7 @@ func TestExpiryIsToTheSecond(t *testing.T) {
 
 // Reap finds all that has expired, nothing else, and looks at what has not only when a level of the wheel turns.
 func TestReapFreesExactlyWhatHasExpired(t *testing.T) {
+	skipIfRaced(t)
 	s, clock := open(t, store.Config{Memory: 8 << 20, Shards: 2})
 	random := rand.New(rand.NewPCG(5, 5))
 	expires := make(map[string]int64)

@@ -38,16 +38,6 @@ func (l *freeLists) from(i int) (int, bool) {
 	return 0, false
 }
 
-// largest is a block of the last list that has any, or 0.
-func (l *freeLists) largest() ref {
-	for w := len(l.some) - 1; w >= 0; w-- {
-		if b := l.some[w]; b != 0 {
-			return l.first[w*64+63-bits.LeadingZeros64(b)]
-		}
-	}
-	return 0
-}
-
 // find returns a free block of at least n units, or 0. All blocks of the lists behind n's own are long enough; in its own, some may be.
 func (a *arena) find(n uint16) ref {
 	own := listOf(n)

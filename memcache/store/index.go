@@ -77,7 +77,8 @@ func (b *bucket) push(a *arena, r ref) {
 
 // remove takes the item r out. Four buckets follow it when there are too many.
 func (x *index) remove(a *arena, r ref) {
-	x.replace(a, r, a.item(r).next)
+	it := a.item(r)
+	x.replace(a, it.hash, r, it.next)
 	x.items--
 	for range 4 {
 		if x.sparse() {
@@ -86,9 +87,9 @@ func (x *index) remove(a *arena, r ref) {
 	}
 }
 
-// replace puts the item to where the chain has r.
-func (x *index) replace(a *arena, r, to ref) {
-	b := x.bucket(a.item(r).hash)
+// replace puts to where the chain has r, which is not looked at.
+func (x *index) replace(a *arena, hash uint32, r, to ref) {
+	b := x.bucket(hash)
 	if b.first == r {
 		if b.first = to; to == 0 {
 			b.filter = 0

@@ -69,9 +69,9 @@ func (s *shard) replace(r, to ref) {
 	old, it := s.item(r), s.item(to)
 	s.count(old, s.size(old), -1)
 	it.state |= old.state&inMain | wanted
-	it.next = old.next
-	s.index.replace(&s.arena, r, to)
-	s.queues[it.queue()].replace(&s.arena, r, to)
+	it.next, it.newer, it.older = old.next, old.newer, old.older
+	s.index.replace(&s.arena, it.hash, r, to)
+	s.queues[it.queue()].replace(&s.arena, to)
 	if old.expires != 0 {
 		s.wheel.remove(&s.arena, r)
 	}
@@ -87,20 +87,14 @@ func (s *shard) replace(r, to ref) {
 
 // move moves the item r to another block, if there is one. The caller takes care of its own block.
 func (s *shard) move(r ref) bool {
-	old := s.item(r)
-	to := s.take(old.size)
+	n := s.tag(r).size
+	to := s.take(n)
 	if to == 0 {
 		return false
 	}
-	it := s.item(to)
-	prev := it.prev
-	copy(s.words(to, old.size), s.words(r, old.size))
-	it.prev = prev
-	s.index.replace(&s.arena, r, to)
-	s.queues[it.queue()].replace(&s.arena, r, to)
-	if it.expires != 0 {
-		s.wheel.replace(&s.arena, r, to)
-	}
+	prev := s.tag(to).prev
+	s.relocate(r, to, n)
+	s.tag(to).prev = prev
 	return true
 }
 

@@ -13,7 +13,7 @@ func TestSetMemoryGrowsAndShrinks(t *testing.T) {
 	small, large := make([]byte, 50), make([]byte, 30000)
 	n := 0
 	more := func() {
-		for range 30000 {
+		for range 15000 {
 			n++
 			must(t, put(s, fmt.Sprint(n), store.Meta{}, small))
 			if n%100 == 0 {
@@ -39,6 +39,7 @@ func TestSetMemoryGrowsAndShrinks(t *testing.T) {
 
 // Shrinking keeps what eviction would keep.
 func TestSetMemoryEvictsByUse(t *testing.T) {
+	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: 16 << 20, Shards: 1})
 	for i := range 100000 {
 		must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 50)))

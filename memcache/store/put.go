@@ -110,11 +110,9 @@ func (e *Entry) putLarge(m *Meta, n int, owned bool, values [][]byte) bool {
 		e.overwritten(it, m)
 		return true
 	}
-	for table := int64(-1); table != s.larges.needs(); { // evicting the last large value drops the table
-		table = s.larges.needs()
-		if !s.afford(need + table) {
-			return false
-		}
+	// Evicting the last large value drops the table, so there must be room for its first group in any case.
+	if !s.afford(need + max(s.larges.needs(), groupBytes+growth[byte](nil))) {
+		return false
 	}
 	i := s.larges.put(data)
 	r := s.block(blockFor(len(e.key), largeRef))

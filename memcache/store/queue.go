@@ -36,17 +36,16 @@ func (q *queue) join(a *arena, newer, older ref) {
 	}
 }
 
-// replace puts the item to where r is.
-func (q *queue) replace(a *arena, r, to ref) {
-	newer, older := a.item(r).newer, a.item(r).older
-	a.item(to).newer, a.item(to).older = newer, older
-	if newer != 0 {
-		a.item(newer).older = to
+// replace tells the neighbours of an item that it is in another block now.
+func (q *queue) replace(a *arena, to ref) {
+	it := a.item(to)
+	if it.newer != 0 {
+		a.item(it.newer).older = to
 	} else {
 		q.newest = to
 	}
-	if older != 0 {
-		a.item(older).newer = to
+	if it.older != 0 {
+		a.item(it.older).newer = to
 	} else {
 		q.oldest = to
 	}

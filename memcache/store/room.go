@@ -14,11 +14,11 @@ func (s *shard) block(n uint16) ref {
 			break
 		}
 	}
+	if s.free > s.chunks*chunkUnits/scattered && s.gatherFree(n) {
+		return s.take(n)
+	}
 	if s.noEvict {
 		return 0
-	}
-	if s.free > s.chunks*chunkUnits/scattered && s.merge(n) {
-		return s.take(n)
 	}
 	var last ref
 	for freed := uint16(0); freed < 2*n; {
@@ -127,46 +127,6 @@ func (s *shard) giveBack(r ref) {
 	if s.shrinking && int(s.top) < len(s.slots)/2 {
 		s.setCapacity(0)
 	}
-}
-
-// scattered is the part of the arena from which on what is free is too much to be left in small pieces.
-const scattered = 16
-
-// merge makes one hole of n units out of smaller ones, if they are next to each other but for a little between them. It looks at
-// some of the largest.
-func (s *shard) merge(n uint16) bool {
-	r := s.lists.largest()
-	for i := 0; r != 0 && i < fitting; i++ {
-		next := s.hole(r).next
-		if s.mergeAt(r, n) {
-			return true
-		}
-		if used := s.before(r); used != 0 && used != s.pin {
-			if free := s.before(used); free != 0 && s.tag(free).state == 0 && s.mergeAt(free, n) {
-				return true
-			}
-		}
-		r = next
-	}
-	return false
-}
-
-// mergeAt is merge for the free block r and those behind it.
-func (s *shard) mergeAt(r ref, n uint16) bool {
-	lo, hi := s.window(r, ref(n))
-	inUse := uint16(0)
-	for b := lo; b < hi; b += ref(s.tag(b).size) {
-		s.steps++
-		if t := s.tag(b); t.state != 0 {
-			inUse += t.size
-		}
-	}
-	if hi-lo < ref(n) || inUse > n/4 {
-		return false
-	}
-	s.clear(lo, hi)
-	s.release(lo)
-	return true
 }
 
 // widen makes a hole of at least n units around the free block r.

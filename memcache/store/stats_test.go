@@ -86,6 +86,24 @@ func TestOldestAgeIsSinceTheLastUse(t *testing.T) {
 	equal(t, "age", s.Stats().OldestAge, 0)
 }
 
+// A class tells how long the item that it lost last had not been used.
+func TestEvictedIdleIsOfTheLastOne(t *testing.T) {
+	s, clock := open(t, store.Config{Memory: 2 << 20, Shards: 1})
+	must(t, put(s, "old", store.Meta{Expires: 9000}, make([]byte, 1000)))
+	clock.second.Add(500)
+	for i := 0; has(s, "old"); i++ {
+		must(t, put(s, fmt.Sprint(i), store.Meta{}, nil))
+	}
+	for _, c := range s.Classes() {
+		if c.Evicted > 0 && c.Size > 1000 {
+			equal(t, "idle", c.EvictedIdle, 500)
+			equal(t, "expiring", c.EvictedExpiring, 1)
+			return
+		}
+	}
+	t.Error("no class has lost an item of a thousand bytes")
+}
+
 // All ends when it is told to, and may use the store meanwhile.
 func TestAllEndsAndHoldsNoLock(t *testing.T) {
 	s, _ := open(t, store.Config{})

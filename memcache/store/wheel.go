@@ -56,10 +56,9 @@ func (w *wheel) remove(a *arena, r ref) {
 	}
 }
 
-// replace puts the item to where r is.
+// replace tells the neighbours of an item that it is in the block to now, and no longer in r.
 func (w *wheel) replace(a *arena, r, to ref) {
 	it := a.item(to)
-	it.earlier, it.later = a.item(r).earlier, a.item(r).later
 	if it.later != 0 {
 		a.item(it.later).earlier = to
 	}

@@ -1,0 +1,190 @@
+package memcache_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/server"
+)
+
+// TestAnswersThatFindNoRoomWaitForIt: whatever the server's limits are, a client that reads gets all of them, in order; also when it has
+// closed its sending half, and when the server is being shut down.
+func TestAnswersThatFindNoRoomWaitForIt(t *testing.T) {
+	for _, maxOutput := range []int{4 << 10, 64 << 10, 1 << 20} {
+		for _, end := range []string{"", "half", "shutdown"} {
+			t.Run(fmt.Sprintf("%d %s", maxOutput, end), func(t *testing.T) {
+				cache, err := memcache.New(memcache.Config{Clock: newClock()})
+				must(t, err)
+				srv := &server.Server{MaxOutput: maxOutput, HighWater: maxOutput / 4, Logger: slog.New(slog.DiscardHandler)}
+				cache.Attach(srv)
+				ln, err := srv.Listen("tcp", "127.0.0.1:0")
+				must(t, err)
+				nc, err := net.Dial("tcp", ln.Addr().String())
+				must(t, err)
+				defer nc.Close()
+				must(t, nc.SetDeadline(time.Now().Add(patience)))
+				small, big := strings.Repeat("s", 3000), strings.Repeat("b", 700_000)
+				_, err = fmt.Fprintf(nc, "set s 0 0 3000 noreply\r\n%s\r\nset b 0 0 700000 noreply\r\n%s\r\nget s b s s b\r\nget b\r\nversion\r\n", small, big)
+				must(t, err)
+				want := fmt.Sprintf("VALUE s 0 3000\r\n%[1]s\r\nVALUE b 0 700000\r\n%[2]s\r\nVALUE s 0 3000\r\n%[1]s\r\nVALUE s 0 3000\r\n%[1]s\r\nVALUE b 0 700000\r\n%[2]s\r\nEND\r\n"+
+					"VALUE b 0 700000\r\n%[2]s\r\nEND\r\nVERSION %[3]s\r\n", small, big, memcache.Version)
+				down := make(chan error, 1)
+				got := make([]byte, len(want))
+				_, err = io.ReadFull(nc, got[:100])
+				must(t, err)
+				switch end {
+				case "half":
+					must(t, nc.(*net.TCPConn).CloseWrite())
+				case "shutdown":
+					ctx, cancel := context.WithTimeout(context.Background(), patience)
+					defer cancel()
+					go func() { down <- srv.Shutdown(ctx) }()
+				}
+				if n, err := io.ReadFull(nc, got[100:]); err != nil || string(got) != want {
+					t.Fatalf("after %d of %d bytes: %v", 100+n, len(want), err)
+				}
+				must(t, nc.Close())
+				if end == "shutdown" {
+					must(t, <-down)
+				}
+				must(t, srv.Close())
+				must(t, cache.Close())
+				must(t, cache.Close()) // which is no harm
+			})
+		}
+	}
+}
+
+// TestADatagramIsNoWeapon: neither the memory nor the answer grows with what a datagram asks for.
+func TestADatagramIsNoWeapon(t *testing.T) {
+	r := start(t, memcache.Config{})
+	r.connect(t).ask("set b 0 0 900000|"+strings.Repeat("b", 900_000), "STORED")
+	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
+	must(t, err)
+	nc, err := net.Dial("udp", pc.LocalAddr().String())
+	must(t, err)
+	defer nc.Close()
+	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	before := heap()
+	for _, request := range []string{strings.Repeat("mg b v\r\n", 5000), strings.Repeat("get b b b\r\n", 3000), string(frames(2000))} {
+		d := binary.BigEndian.AppendUint64(nil, 0x0001_0000_0001_0000)
+		_, err := nc.Write(append(d, request...))
+		must(t, err)
+		answer := make([]byte, 2000)
+		n, err := nc.Read(answer)
+		must(t, err)
+		if got := string(answer[8:n]); got != "SERVER_ERROR out of memory writing get response\r\n" {
+			t.Errorf("the answer is %.60q", got)
+		}
+	}
+	if after := heap(); after > before+16<<20 {
+		t.Errorf("%d MB are held, before %d MB", after>>20, before>>20)
+	}
+	must(t, pc.Close())
+}
+
+func frames(n int) (b []byte) {
+	for range n {
+		b = append(b, frame(protocol.BinGet, 0, "", "b", "")...)
+	}
+	return b
+}
+
+// TestAGetMayHaveAnyNumberOfKeys.
+func TestAGetMayHaveAnyNumberOfKeys(t *testing.T) {
+	c := start(t, memcache.Config{}).connect(t)
+	c.ask("get"+strings.Repeat(" nobody", 150_000), "END")
+}
+
+// TestSlowReadersOfLargeValuesCutNobodyElseOff, though each is being sent a value.
+func TestSlowReadersOfLargeValuesCutNobodyElseOff(t *testing.T) {
+	r := start(t, memcache.Config{Memory: 200 << 20, MaxItem: 100 << 20})
+	c := r.connect(t)
+	const size = 60_000_000
+	c.ask(fmt.Sprintf("set b 0 0 %d|%s", size, strings.Repeat("b", size)), "STORED")
+	for range 30 { // 1.8 GB, of which there is one
+		r.connect(t).send("get b")
+	}
+	until(t, func() bool { return r.srv.Stats().Buffered > 1<<30 })
+	c.ask("get nobody", "END")
+	r.connect(t).ask("version", "VERSION "+memcache.Version)
+}
+
+// TestThereIsOneDumpAtATime, and only of all.
+func TestThereIsOneDumpAtATime(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	var b strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&b, "set %s%d 0 0 1 noreply\r\nx\r\n", strings.Repeat("k", 100), i)
+	}
+	c.send(b.String() + "lru_crawler metadump 5")
+	c.expect("BADCLASS invalid class id")
+	c.ask("lru_crawler crawl x|lru_crawler crawl all|lru_crawler sleep 5", "BADCLASS invalid class id|OK|ERROR")
+	c.send("lru_crawler metadump all")
+	_, err := c.r.Peek(10)
+	must(t, err)
+	other := r.connect(t)
+	other.ask("lru_crawler metadump all", "BUSY currently processing crawler request")
+	must(t, c.Close())
+	until(t, func() bool {
+		other.send("lru_crawler metadump all")
+		line, err := other.r.ReadString('\n')
+		must(t, err)
+		return !strings.HasPrefix(line, "BUSY")
+	})
+}
+
+// TestNothingSecretIsLogged: no password, no value.
+func TestNothingSecretIsLogged(t *testing.T) {
+	var log lockedBuffer
+	users, err := memcache.LoadUsers(usersFile(t, "ann:PASSWORD\n"))
+	must(t, err)
+	r := start(t, memcache.Config{Users: users, Verbosity: 2, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	c := r.connect(t)
+	c.ask("set x 0 0 12|ann PASSWORD", "STORED")
+	c.ask("set k 0 0 20000|"+strings.Repeat("VALUE", 4000), "STORED")
+	c.ask("set k 0 0 5|VALUE", "STORED")
+	if s := log.String(); strings.Contains(s, "PASSWORD") || strings.Contains(s, "VALUE") || strings.Count(s, `line="set k`) != 2 {
+		t.Errorf("logged: %s", s)
+	}
+}
+
+// TestResetsAtOnceCountNothingTwice.
+func TestResetsAtOnceCountNothingTwice(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	c.ask("get a", "END")
+	var all sync.WaitGroup
+	for range 8 {
+		other := r.connect(t)
+		all.Go(func() {
+			for range 200 {
+				if _, err := io.WriteString(other, "get a\r\nstats reset\r\n"); err != nil {
+					t.Error(err)
+					return
+				}
+				for range 2 {
+					if _, err := other.r.ReadString('\n'); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := c.stats("")["cmd_get"]; len(n) > 4 {
+		t.Errorf("cmd_get is %s", n)
+	}
+}
