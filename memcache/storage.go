@@ -78,7 +78,7 @@ func (w *worker) put(o *order, value []byte) (outcome, uint64) {
 		if o.cas != 0 && o.cas != old.CAS {
 			return exists, 0
 		}
-		m = store.Meta{Flags: old.Flags, Expires: old.Expires, Bits: old.Bits & bitBase64}
+		m = store.Meta{Flags: old.Flags, Expires: old.Expires}
 		if !w.fits(len(o.key), m.Flags, len(e.Value())+len(value)) {
 			return notStored, 0
 		}

@@ -1,0 +1,186 @@
+package difftest_test
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/memcache/difftest"
+)
+
+var update = flag.Bool("update", false, "record what memcached answers to the scripts")
+
+// scripts reads the scripts, by name.
+func scripts(t *testing.T) map[string]*difftest.Script {
+	t.Helper()
+	paths, err := filepath.Glob("testdata/scripts/*.txt")
+	must(t, err)
+	if len(paths) == 0 {
+		t.Fatal("no scripts")
+	}
+	all := map[string]*difftest.Script{}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		must(t, err)
+		s, err := difftest.Parse(string(text))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		all[strings.TrimSuffix(filepath.Base(path), ".txt")] = s
+	}
+	return all
+}
+
+// TestScriptsMemcached holds the records to the server they are of.
+func TestScriptsMemcached(t *testing.T) {
+	t.Parallel()
+	memcached(t)
+	for name, s := range scripts(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if *update {
+				record(t, startMemcached(t, s.Args...), name, s)
+			}
+			replay(t, startMemcached(t, s.Args...), s)
+		})
+	}
+}
+
+// TestScriptsEvcached holds evcached to the records.
+func TestScriptsEvcached(t *testing.T) {
+	t.Parallel()
+	for name, s := range scripts(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			replay(t, startEvcached(t, s.Args...), s)
+		})
+	}
+}
+
+// record replaces the script's answers by those of the server.
+func record(t *testing.T, d *daemon, name string, s *difftest.Script) {
+	t.Helper()
+	for g := range s.Groups {
+		flush(t, d)
+		player := difftest.NewPlayer(d.addr)
+		for i := range s.Groups[g].Steps {
+			step := &s.Groups[g].Steps[i]
+			answer, err := player.Step(*step, true)
+			must(t, err)
+			if difftest.Match(step.Want, answer) != "" {
+				step.Want = answer
+			}
+		}
+		_, err := player.End()
+		must(t, err)
+	}
+	must(t, os.WriteFile(filepath.Join("testdata/scripts", name+".txt"), []byte(s.Text()), 0o644))
+}
+
+// replay plays every group: step by step; and all at once and byte by byte, if it may.
+func replay(t *testing.T, d *daemon, s *difftest.Script) {
+	t.Helper()
+	for _, g := range s.Groups {
+		t.Run(strings.ReplaceAll(g.Name, " ", "-"), func(t *testing.T) {
+			flush(t, d)
+			for _, diff := range play(t, d, g) {
+				t.Errorf("%s, %s", d.name, diff)
+			}
+		})
+	}
+}
+
+// play plays a group in each way that it may be, and returns the differences.
+func play(t *testing.T, d *daemon, g difftest.Group) (diffs []string) {
+	t.Helper()
+	if diff := stepwise(t, d, g); diff != "" {
+		diffs = append(diffs, diff)
+	}
+	if !g.OnePiece() || g.Unsteady && d.name == "memcached" {
+		return diffs
+	}
+	flush(t, d)
+	return append(diffs, streamed(t, d, g)...)
+}
+
+// stepwise plays a group as its clients would, and returns the first difference.
+func stepwise(t *testing.T, d *daemon, g difftest.Group) (diff string) {
+	t.Helper()
+	player := difftest.NewPlayer(d.addr)
+	for _, step := range g.Steps {
+		answer, err := player.Step(step, false)
+		must(t, err)
+		if diff = difftest.Match(step.Want, answer); diff != "" {
+			diff = fmt.Sprintf("script line %d, %.60s: %s", step.Line, step.Send[0].Text, diff)
+			break // the next answers are out of step
+		}
+	}
+	extra, err := player.End()
+	must(t, err)
+	if len(extra) > 0 && diff == "" {
+		diff = fmt.Sprintf("nothing should come after the group, and this did: %q", extra)
+	}
+	return diff
+}
+
+// mostSplit is up to how many bytes a group is sent byte by byte.
+const mostSplit = 16 << 10
+
+// streamed sends the whole group at once, and then again byte by byte. Then each boundary between two bytes is one where a read may
+// end. It returns the differences.
+func streamed(t *testing.T, d *daemon, g difftest.Group) (diffs []string) {
+	t.Helper()
+	var out []byte
+	var want []string
+	for _, step := range g.Steps {
+		p, err := step.Bytes(difftest.NewCanon())
+		must(t, err)
+		out = append(out, p...)
+		want = append(want, slices.DeleteFunc(slices.Clone(step.Want), func(line string) bool { return line == difftest.Closed })...)
+	}
+	send := func(how string, piece int) {
+		answer, err := difftest.Stream(d.addr, out, piece)
+		must(t, err)
+		got := difftest.NewCanon().Lines(answer, g.Steps[0].Binary())
+		if diff := difftest.Match(want, got); diff != "" {
+			diffs = append(diffs, fmt.Sprintf("sent %s: %s", how, diff))
+		}
+	}
+	send("in one piece", len(out))
+	if len(out) <= mostSplit {
+		flush(t, d)
+		send("byte by byte", 1)
+	}
+	return diffs
+}
+
+// flush empties the server, unless its arguments keep a plain flush_all from doing so. Then the script's groups do not depend on it.
+func flush(t *testing.T, d *daemon) {
+	t.Helper()
+	if slices.ContainsFunc(d.cmd.Args, func(arg string) bool { return arg == "-F" || arg == "-Y" || arg == "-B" || arg == "-C" }) {
+		return
+	}
+	if d.flusher == nil {
+		var err error
+		d.flusher, err = net.Dial("tcp", d.addr)
+		must(t, err)
+		t.Cleanup(func() {
+			d.flusher.Close()
+			d.flusher = nil
+		})
+	}
+	must(t, d.flusher.SetDeadline(time.Now().Add(patience)))
+	_, err := io.WriteString(d.flusher, "flush_all\r\n")
+	must(t, err)
+	answer := make([]byte, len("OK\r\n"))
+	if n, err := io.ReadFull(d.flusher, answer); err != nil || string(answer) != "OK\r\n" {
+		t.Fatalf("flush_all: %q, %v", answer[:n], err)
+	}
+}
