@@ -76,6 +76,13 @@ func start(t testing.TB, c memcache.Config) *running {
 	return r
 }
 
+// listen has the server listen at an address, too, and clients connect there.
+func (r *running) listen(addr string) error {
+	_, err := r.srv.Listen("tcp", addr)
+	r.addr = addr
+	return err
+}
+
 // client is a connection to it.
 type client struct {
 	net.Conn
