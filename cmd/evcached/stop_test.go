@@ -86,7 +86,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	p.line("msg=stopping")
 	eventually(t, "it ends", func() bool { // signals that come at once are one
 		_ = p.cmd.Process.Signal(syscall.SIGINT) // fails when it has ended
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond)        // not to signal without a rest
 		select {
 		case err := <-p.ended:
 			p.ended <- err

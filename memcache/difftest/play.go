@@ -40,7 +40,7 @@ func NewPlayer(addr string) *Player {
 // Step sends what the step sends and returns the answer: as much as the step wants, and what has come with it. With record the
 // answer is what comes until nothing comes for a while.
 func (p *Player) Step(s Step, record bool) ([]string, error) {
-	time.Sleep(s.Wait)
+	time.Sleep(s.Wait) // the script asks for it, where a second has to pass for memcached
 	if s.Send[0].Kind == Packet {
 		return p.packets(s, record)
 	}

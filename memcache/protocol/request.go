@@ -37,10 +37,6 @@ const (
 	OpMetaArith
 	OpMetaNoop
 	OpMetaDebug
-	OpNoop        // binary
-	OpSASLList    // binary
-	OpSASLAuth    // binary
-	OpSASLStep    // binary
 	OpRefreshCert // refresh_certs
 )
 
@@ -72,7 +68,6 @@ type Request struct {
 	CAS     uint64
 	Delta   uint64
 	Level   uint32   // verbosity, megabytes
-	HasTime bool     // flush_all: Exptime was given
 	Args    [][]byte // the words, the command's name first
 	Meta    Meta
 

@@ -197,8 +197,8 @@ func (r *Request) deletion() Refusal {
 }
 
 func (r *Request) flush() Refusal {
-	r.Exptime, r.HasTime = 0, len(r.Args) > 2 || len(r.Args) == 2 && !r.NoReply
-	if r.HasTime {
+	r.Exptime = 0
+	if len(r.Args) > 2 || len(r.Args) == 2 && !r.NoReply {
 		var ok bool
 		if r.Exptime, ok = parseInt32(r.Args[1]); !ok {
 			return BadExptime

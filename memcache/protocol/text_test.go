@@ -40,10 +40,10 @@ func TestALineBecomesARequest(t *testing.T) {
 	if why := parse("ma key"); why != "" || r.Delta != 1 {
 		t.Errorf("%q, %+v", why, r)
 	}
-	if why := parse("flush_all 10"); why != "" || r.Exptime != 10 || !r.HasTime {
+	if why := parse("flush_all 10"); why != "" || r.Exptime != 10 {
 		t.Errorf("%q, %+v", why, r)
 	}
-	if why := parse("flush_all noreply"); why != "" || r.HasTime || !r.NoReply {
+	if why := parse("flush_all noreply"); why != "" || r.Exptime != 0 || !r.NoReply {
 		t.Errorf("%q, %+v", why, r)
 	}
 }
