@@ -46,7 +46,6 @@ func (a *acceptor) accept(*event.Event, event.Flags) {
 // welcome makes a connection of a descriptor, or refuses it.
 func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 	if !s.open.enter(s.MaxConns) {
-		s.totals.refused.Add(1)
 		a.loop.refuse(fd, nil)
 		return
 	}

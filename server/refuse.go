@@ -30,6 +30,7 @@ type refusal struct {
 // refuse tells the client behind fd to go, and closes fd. done, if not nil, is called when it is closed.
 func (l *loop) refuse(fd int, done func()) {
 	s := l.srv
+	defer s.totals.refused.Add(1) // not before, or who sees the count could still find the descriptor open
 	r := &refusal{l: l, fd: fd, done: done}
 	err := l.ev.InitEvent(&r.e, fd, event.Read|event.Persist, r.read)
 	if err != nil { // the loop is being closed
@@ -117,6 +118,5 @@ func (a *acceptor) refuseWithReserve() {
 		return
 	}
 	a.ln.accepted.Add(1)
-	s.totals.refused.Add(1)
 	a.loop.refuse(fd, reopen)
 }
