@@ -3,6 +3,7 @@ package memcache
 import (
 	"strings"
 
+	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
@@ -19,12 +20,11 @@ func (w *worker) textTouch() {
 func (w *worker) touch(key []byte, expires int64) bool {
 	e := w.store.Lock(key)
 	defer e.Unlock()
-	w.counts.add(cmdTouch, 1)
 	if !e.Found() {
 		w.counts.add(touchMisses, 1)
 		return false
 	}
-	w.counts.add(touchHits, 1)
+	e.Count(store.Touch)
 	e.Use()
 	m := e.Meta()
 	m.Expires = expires
@@ -38,6 +38,7 @@ func (w *worker) textDelete() {
 	e := w.store.Lock(key)
 	found := e.Found()
 	if found {
+		e.Count(store.Delete)
 		e.Delete()
 	}
 	e.Unlock()
@@ -47,7 +48,6 @@ func (w *worker) textDelete() {
 		w.unlessQuiet("NOT_FOUND")
 		return
 	}
-	w.counts.add(deleteHits, 1)
 	w.unlessQuiet("DELETED")
 }
 
@@ -104,6 +104,8 @@ func (w *worker) textRefresh() {
 	w.line("OK")
 }
 
+const memLimitFailed = "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"
+
 // textMemLimit serves cache_memlimit.
 func (w *worker) textMemLimit() {
 	megabytes := w.req.Level
@@ -116,14 +118,18 @@ func (w *worker) textMemLimit() {
 		w.unlessQuiet("MEMLIMIT_ADJUST_FAILED needs a connection")
 	default:
 		w.flush()
+		if w.full || w.failed { // its answer must not come before those
+			w.unlessQuiet(memLimitFailed)
+			return
+		}
 		quiet := w.req.NoReply
 		w.aside(func(c *server.Conn) { // evicting what no longer fits takes its time
-			answer := "OK\r\n"
+			answer := "OK"
 			if err := w.setMemory(int64(megabytes) << 20); err != nil {
-				answer = "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n"
+				answer = memLimitFailed
 			}
 			if !quiet {
-				_, _ = c.WriteString(answer) // a connection that is gone needs none
+				_, _ = c.WriteString(answer + "\r\n") // a connection that is gone needs none
 			}
 		})
 	}

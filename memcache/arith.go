@@ -46,9 +46,9 @@ func (w *worker) textArith() {
 // arith adds delta to the entry's number, modulo 2^64, or takes it away, to 0 at the least. cas 0 stands for whatever there is. A
 // number that has become shorter is followed by spaces, so that the value's length is what clients remember.
 func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, what sumOutcome) {
-	hits, misses := decrHits, decrMisses
+	hit, misses := store.Decr, decrMisses
 	if up {
-		hits, misses = incrHits, incrMisses
+		hit, misses = store.Incr, incrMisses
 	}
 	if !e.Found() {
 		w.counts.add(misses, 1)
@@ -70,7 +70,7 @@ func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, wh
 	default:
 		n -= delta
 	}
-	w.counts.add(hits, 1)
+	e.Count(hit)
 	m.CAS = w.nextCAS()
 	value := strconv.AppendUint(w.padded[:0], n, 10)
 	for size := len(e.Value()); len(value) < size; {

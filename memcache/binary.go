@@ -245,6 +245,7 @@ func (w *worker) binDelete() {
 	case f.CAS != 0 && f.CAS != e.Meta().CAS:
 		status = protocol.KeyExists
 	default:
+		e.Count(store.Delete)
 		e.Delete()
 	}
 	e.Unlock()
@@ -254,7 +255,6 @@ func (w *worker) binDelete() {
 		w.status(status)
 		return
 	}
-	w.counts.add(deleteHits, 1)
 	w.success(0)
 }
 

@@ -117,10 +117,10 @@ const (
 	attachConns     = 20_000    // the most that are reckoned with
 )
 
-// Attach prepares a server, before it is started, and has stats count its connections. Of the server's fields it fills in those that are zero: Handler,
-// MaxInput, HighWater, MaxOutput, and MaxBuffered. The last counts large values for each connection that is being sent one, though
-// all are sent from the store's own memory, so it has to be far above what is really held: readers who are slow shall not have others
-// cut off.
+// Attach prepares a server, before it is started, and has stats count its connections. Of the server's fields it fills in those
+// that are zero: Handler, MaxInput, HighWater, MaxOutput, and MaxBuffered. The last counts large values for each connection that is
+// being sent one, though all are sent from the store's own memory, so it has to be far above what is really held: readers who are
+// slow shall not have others cut off.
 func (c *Cache) Attach(s *server.Server) {
 	if s.Handler == nil {
 		s.Handler = c.Handler()

@@ -2,28 +2,18 @@ package memcache
 
 import "sync/atomic"
 
-// counter is one of the numbers that stats shows.
+// counter is one of the numbers that stats shows. What concerns an item that is there the store counts, by its size: store.Op.
 type counter uint8
 
 const (
-	cmdGet counter = iota
-	cmdSet
-	cmdFlush
-	cmdTouch
+	cmdFlush counter = iota
 	cmdMeta
-	getHits
 	getMisses
 	getExpired
-	deleteHits
 	deleteMisses
-	incrHits
 	incrMisses
-	decrHits
 	decrMisses
-	casHits
 	casMisses
-	casBadval
-	touchHits
 	touchMisses
 	storeTooLarge
 	storeNoMemory

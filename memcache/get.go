@@ -97,16 +97,12 @@ func (w *worker) countGet(e *store.Entry, touch bool) {
 	}
 	switch {
 	case touch && found:
-		w.counts.add(cmdTouch, 1)
-		w.counts.add(touchHits, 1)
+		e.Count(store.Touch)
 	case touch:
-		w.counts.add(cmdTouch, 1)
 		w.counts.add(touchMisses, 1)
 	case found:
-		w.counts.add(cmdGet, 1)
-		w.counts.add(getHits, 1)
+		e.Count(store.Get)
 	default:
-		w.counts.add(cmdGet, 1)
 		w.counts.add(getMisses, 1)
 	}
 }

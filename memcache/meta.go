@@ -223,7 +223,7 @@ func (w *worker) metaDelete() {
 		m.CAS = w.nextCAS()
 		e.SetMeta(m)
 	default:
-		w.counts.add(deleteHits, 1)
+		e.Count(store.Delete)
 		e.Delete()
 	}
 	e.Unlock()

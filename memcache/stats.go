@@ -37,6 +37,8 @@ func (w *worker) textStats() {
 		w.line("RESET")
 	case "detail":
 		w.statsDetail(args)
+	case "sizes_enable", "sizes_disable": // they are always counted. memcached's answer has no end, either
+		line("sizes_status", "enabled")
 	case "cachedump": // a class at a time, and there are none: lru_crawler metadump lists all keys
 		w.line(w.refuseCachedump(args))
 	default:
@@ -123,7 +125,7 @@ func (w *worker) binStats() {
 		case " dump":
 			line("detailed", string(w.detail.appendDump(nil)))
 		default:
-			w.status(protocol.Invalid)
+			w.status(protocol.KeyNotFound)
 			return
 		}
 	case !w.statsOf(what, line):
@@ -175,12 +177,43 @@ func (c *Cache) since() store.Stats {
 		st.Total -= at.Total
 		st.Evicted -= at.Evicted
 		st.EvictedUnfetched -= at.EvictedUnfetched
+		st.EvictedWanted -= at.EvictedWanted
+		st.Promoted -= at.Promoted
+		st.Spared -= at.Spared
 		st.Expired -= at.Expired
 		st.ExpiredUnfetched -= at.ExpiredUnfetched
 		st.Reaped -= at.Reaped
 		st.Refused -= at.Refused
+		for i, n := range at.Ops {
+			st.Ops[i] -= n
+		}
 	}
 	return st
+}
+
+// eachClass goes through the size classes that ever had an item, by their numbers, with what has happened to each since the last reset.
+func (c *Cache) eachClass(fn func(n int, k *store.Class)) {
+	before := c.classes.Load()
+	for i, k := range c.store.Classes() {
+		if k.Total == 0 && k.Ops[store.Set] == 0 {
+			continue
+		}
+		if before != nil {
+			at := &(*before)[i]
+			k.Total -= at.Total
+			k.Evicted -= at.Evicted
+			k.EvictedUnfetched -= at.EvictedUnfetched
+			k.EvictedExpiring -= at.EvictedExpiring
+			k.EvictedWanted -= at.EvictedWanted
+			k.Expired -= at.Expired
+			k.ExpiredUnfetched -= at.ExpiredUnfetched
+			k.Refused -= at.Refused
+			for op, n := range at.Ops {
+				k.Ops[op] -= n
+			}
+		}
+		fn(i+1, &k)
+	}
 }
 
 // connections adds up the servers' counts.
@@ -222,10 +255,33 @@ func (c *Cache) statsGeneral(line emit) {
 	c.mu.Unlock()
 	number("rejected_connections", conns.Refused)
 	number("connection_structures", uint64(conns.Conns))
-	for _, s := range generalCounters {
-		number(s.name, n[s.which])
-	}
+	op := func(which store.Op) uint64 { return uint64(st.Ops[which]) }
+	number("cmd_get", op(store.Get)+n[getMisses])
+	number("cmd_set", op(store.Set))
+	number("cmd_flush", n[cmdFlush])
+	number("cmd_touch", op(store.Touch)+n[touchMisses])
+	number("cmd_meta", n[cmdMeta])
+	number("get_hits", op(store.Get))
+	number("get_misses", n[getMisses])
+	number("get_expired", n[getExpired])
 	number("get_flushed", 0) // nobody meets what is flushed: it goes at once
+	number("delete_misses", n[deleteMisses])
+	number("delete_hits", op(store.Delete))
+	number("incr_misses", n[incrMisses])
+	number("incr_hits", op(store.Incr))
+	number("decr_misses", n[decrMisses])
+	number("decr_hits", op(store.Decr))
+	number("cas_misses", n[casMisses])
+	number("cas_hits", op(store.CAS))
+	number("cas_badval", op(store.BadCAS))
+	number("touch_hits", op(store.Touch))
+	number("touch_misses", n[touchMisses])
+	number("store_too_large", n[storeTooLarge])
+	number("store_no_memory", n[storeNoMemory])
+	number("auth_cmds", n[authCmds])
+	number("auth_errors", n[authErrors])
+	number("bytes_read", n[bytesRead])
+	number("bytes_written", n[bytesWritten])
 	number("limit_maxbytes", uint64(st.Limit))
 	accepting := "1"
 	if most := c.setting("maxconns"); most > 0 && conns.Conns >= most {
@@ -237,26 +293,21 @@ func (c *Cache) statsGeneral(line emit) {
 	number("conn_yields", n[connYields])
 	number("hash_power_level", uint64(powerOf(st.Buckets)))
 	number("hash_bytes", uint64(st.Index))
+	number("hash_is_expanding", 0) // it grows bucket by bucket
+	number("malloc_fails", 0)      // a program in Go that gets no memory has ended
 	number("bytes", uint64(st.Bytes))
 	number("curr_items", uint64(st.Items))
 	number("total_items", uint64(st.Total))
 	number("expired_unfetched", uint64(st.ExpiredUnfetched))
 	number("evicted_unfetched", uint64(st.EvictedUnfetched))
+	number("evicted_active", uint64(st.EvictedWanted))
 	number("evictions", uint64(st.Evicted))
 	number("reclaimed", uint64(st.Expired))
 	number("crawler_reclaimed", uint64(st.Reaped))
-}
-
-// generalCounters are the lines that are only counters, by memcached's names and in its order.
-var generalCounters = []struct {
-	name  string
-	which counter
-}{
-	{"cmd_get", cmdGet}, {"cmd_set", cmdSet}, {"cmd_flush", cmdFlush}, {"cmd_touch", cmdTouch}, {"cmd_meta", cmdMeta},
-	{"get_hits", getHits}, {"get_misses", getMisses}, {"get_expired", getExpired}, {"delete_misses", deleteMisses}, {"delete_hits", deleteHits}, {"incr_misses", incrMisses}, {"incr_hits", incrHits},
-	{"decr_misses", decrMisses}, {"decr_hits", decrHits}, {"cas_misses", casMisses}, {"cas_hits", casHits}, {"cas_badval", casBadval},
-	{"touch_hits", touchHits}, {"touch_misses", touchMisses}, {"store_too_large", storeTooLarge}, {"store_no_memory", storeNoMemory},
-	{"auth_cmds", authCmds}, {"auth_errors", authErrors}, {"bytes_read", bytesRead}, {"bytes_written", bytesWritten},
+	number("direct_reclaims", uint64(st.Evicted)) // all evictions are made by who needs the room
+	number("moves_to_cold", 0)                    // what nobody wants leaves at once, and is remembered
+	number("moves_to_warm", uint64(st.Promoted))
+	number("moves_within_lru", uint64(st.Spared))
 }
 
 func seconds(t syscall.Timeval) string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
@@ -45,17 +46,8 @@ func (c *Cache) setting(name string) int {
 // statsItems emits what has happened to the items of each size class.
 func (c *Cache) statsItems(line emit) {
 	age := c.store.Stats().OldestAge
-	before := c.classes.Load()
-	for i, k := range c.store.Classes() {
-		if k.Total == 0 {
-			continue
-		}
-		if before != nil {
-			b := (*before)[i]
-			k.Evicted, k.EvictedUnfetched, k.EvictedExpiring = k.Evicted-b.Evicted, k.EvictedUnfetched-b.EvictedUnfetched, k.EvictedExpiring-b.EvictedExpiring
-			k.Expired, k.ExpiredUnfetched, k.Refused = k.Expired-b.Expired, k.ExpiredUnfetched-b.ExpiredUnfetched, k.Refused-b.Refused
-		}
-		number := func(name string, v int64) { line(fmt.Sprintf("items:%d:%s", i+1, name), strconv.FormatInt(v, 10)) }
+	c.eachClass(func(n int, k *store.Class) {
+		number := func(name string, v int64) { line(fmt.Sprintf("items:%d:%s", n, name), strconv.FormatInt(v, 10)) }
 		number("number", k.Items)
 		if k.Items > 0 {
 			number("age", age)
@@ -70,22 +62,37 @@ func (c *Cache) statsItems(line emit) {
 		number("reclaimed", k.Expired)
 		number("expired_unfetched", k.ExpiredUnfetched)
 		number("evicted_unfetched", k.EvictedUnfetched)
-	}
+		number("evicted_active", k.EvictedWanted)
+	})
 }
 
-// statsSlabs emits the size classes as memcached's slabs, which the store does not have: memory is not bound to a class.
+// slabPage is the size of memcached's pages.
+const slabPage = 1 << 20
+
+// statsSlabs emits the size classes as memcached's slabs, which the store does not have: memory is not bound to a class, so no class
+// has free chunks, and its pages are those that its items would fill.
 func (c *Cache) statsSlabs(line emit) {
 	active := 0
-	for i, k := range c.store.Classes() {
-		if k.Total == 0 {
-			continue
-		}
+	c.eachClass(func(n int, k *store.Class) {
 		active++
-		line(fmt.Sprintf("%d:chunk_size", i+1), strconv.FormatInt(k.Size, 10))
-		line(fmt.Sprintf("%d:used_chunks", i+1), strconv.FormatInt(k.Items, 10))
-		line(fmt.Sprintf("%d:mem_requested", i+1), strconv.FormatInt(k.Bytes, 10))
-		line(fmt.Sprintf("%d:cmd_set", i+1), strconv.FormatInt(k.Total, 10))
-	}
+		number := func(name string, v int64) { line(fmt.Sprintf("%d:%s", n, name), strconv.FormatInt(v, 10)) }
+		number("chunk_size", k.Size)
+		number("chunks_per_page", max(1, slabPage/k.Size))
+		number("total_pages", (k.Bytes+slabPage-1)/slabPage)
+		number("total_chunks", k.Items)
+		number("used_chunks", k.Items)
+		number("free_chunks", 0)
+		number("free_chunks_end", 0)
+		number("mem_requested", k.Bytes)
+		number("get_hits", k.Ops[store.Get])
+		number("cmd_set", k.Ops[store.Set])
+		number("delete_hits", k.Ops[store.Delete])
+		number("incr_hits", k.Ops[store.Incr])
+		number("decr_hits", k.Ops[store.Decr])
+		number("cas_hits", k.Ops[store.CAS])
+		number("cas_badval", k.Ops[store.BadCAS])
+		number("touch_hits", k.Ops[store.Touch])
+	})
 	line("active_slabs", strconv.Itoa(active))
 	line("total_malloced", strconv.FormatInt(c.store.Stats().Memory, 10))
 }

@@ -69,9 +69,19 @@ func TestStatsCountWhatHappens(t *testing.T) {
 	if lines["get_hits"] != "3" || len(lines) != len(got) {
 		t.Errorf("binary: %d lines, %v", len(lines), lines)
 	}
+	slab := map[string]string{"get_hits": "3", "cmd_set": "5", "delete_hits": "1", "incr_hits": "1", "decr_hits": "0", "cas_hits": "0", "cas_badval": "1", "touch_hits": "1"}
+	got = c.stats("slabs")
+	for name, value := range slab {
+		if got["1:"+name] != value {
+			t.Errorf("slabs: %s is %q, want %q", name, got["1:"+name], value)
+		}
+	}
 	c.ask("stats reset", "RESET")
 	if got = c.stats(""); got["get_hits"] != "0" || got["cmd_set"] != "0" || got["total_items"] != "0" {
 		t.Errorf("after reset: %v", got)
+	}
+	if got = c.stats("slabs"); got["1:get_hits"] != "0" || got["1:cmd_set"] != "0" {
+		t.Errorf("slabs after reset: %v", got)
 	}
 }
 
@@ -90,6 +100,7 @@ func TestStatsOfPartsTellWhatTheyHold(t *testing.T) {
 	if got := c.stats("sizes"); got["64"] != "1" {
 		t.Errorf("sizes: %v", got)
 	}
+	c.ask("stats sizes_enable|stats sizes_disable", "STAT sizes_status enabled|STAT sizes_status enabled")
 	if got := c.stats("conns"); got["1:addr"] != "tcp:"+c.LocalAddr().String() || got["1:secs_since_last_cmd"] != "0" {
 		t.Errorf("conns: %v", got)
 	}
@@ -104,6 +115,47 @@ func TestStatsOfPartsTellWhatTheyHold(t *testing.T) {
 	c.ask("stats detail on|get a:1|set a:1 0 0 1|x|get a:1|delete b:1|get nocolon|stats detail dump",
 		"OK|END|STORED|VALUE a:1 0 1|x|END|NOT_FOUND|END|PREFIX a get 2 hit 1 set 1 del 0|PREFIX b get 0 hit 0 set 0 del 1|END")
 	c.ask("stats detail off|get a:1|stats detail dump", "OK|VALUE a:1 0 1|x|END|PREFIX a get 2 hit 1 set 1 del 0|PREFIX b get 0 hit 0 set 0 del 1|END")
+}
+
+// TestPrefixesAreCountedWhileTheyAreListed: no request is lost, and none waits for a list.
+func TestPrefixesAreCountedWhileTheyAreListed(t *testing.T) {
+	r := start(t, memcache.Config{})
+	asks, lists := r.connect(t), r.connect(t)
+	asks.ask("stats detail on", "OK")
+	const prefixes, rounds = 2000, 5
+	var b strings.Builder
+	for i := range prefixes {
+		fmt.Fprintf(&b, "get p%d:x\r\n", i)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range rounds {
+			asks.ask(b.String()+"version", strings.Repeat("END|", prefixes)+"VERSION "+memcache.Version)
+		}
+	}()
+	for listing := true; listing; {
+		select {
+		case <-done:
+			listing = false // and once more
+		default:
+		}
+		lists.send("stats detail dump")
+		lines := 0
+		for ; ; lines++ {
+			line, err := lists.r.ReadString('\n')
+			must(t, err)
+			if line == "END\r\n" {
+				break
+			}
+			if !listing && !strings.Contains(line, fmt.Sprintf(" get %d hit 0 set 0 del 0\r\n", rounds)) {
+				t.Errorf("the line is %q", line)
+			}
+		}
+		if !listing && lines != prefixes {
+			t.Errorf("%d prefixes are listed, not %d", lines, prefixes)
+		}
+	}
 }
 
 // TestAllKeysAreListed to one who reads slowly, too; what he asks meanwhile is answered behind the list.

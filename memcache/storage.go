@@ -40,10 +40,10 @@ const (
 
 // put carries out an order. It returns the item's unique number.
 func (w *worker) put(o *order, value []byte) (outcome, uint64) {
-	w.counts.add(cmdSet, 1)
 	w.detail.set(o.key)
 	e := w.store.Lock(o.key)
 	defer e.Unlock()
+	e.CountSet(len(value))
 	m := store.Meta{Flags: o.flags, Expires: o.expires}
 	if o.binary {
 		m.Bits = bitBase64
@@ -66,12 +66,12 @@ func (w *worker) put(o *order, value []byte) (outcome, uint64) {
 	case protocol.OpCas:
 		switch {
 		case o.cas != 0 && o.cas == old.CAS:
-			w.counts.add(casHits, 1)
+			e.Count(store.CAS)
 		case o.stale && o.cas != 0 && o.cas < old.CAS:
 			m.Expires = old.Expires
 			m.Bits |= bitStale | old.Bits&bitWon
 		default:
-			w.counts.add(casBadval, 1)
+			e.Count(store.BadCAS)
 			return exists, 0
 		}
 	case protocol.OpAppend, protocol.OpPrepend:

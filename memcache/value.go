@@ -11,7 +11,7 @@ import (
 // memory of its own, which becomes the store's.
 const wholeValue = 16 << 10
 
-// firstPiece is the memory that an announcement alone gets; the rest is taken as bytes come.
+// firstPiece is the memory that an announcement alone gets; then it is twice what has come, at most.
 const firstPiece = 32 << 10
 
 // A value is a large value that is coming.
@@ -98,7 +98,7 @@ func (v *value) grow(c *Cache, n int) bool {
 	if n <= cap(v.buf) {
 		return true
 	}
-	size := min(v.need, max(firstPiece, 2*cap(v.buf), n))
+	size := min(v.need, max(firstPiece, 2*n))
 	if more := int64(size - cap(v.buf)); c.pending.Add(more) > c.limit.Load() {
 		c.pending.Add(-more)
 		return false

@@ -97,7 +97,7 @@ func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
 	if f := c.out.File(); f != nil {
 		return c.sendFile(f, limit)
 	}
-	bufs := c.out.Peek(l.iov[:0], min(limit, sock.MaxRaw))
+	bufs := c.out.Peek(l.iov[:0], min(limit, sock.MaxWrite))
 	offered := 0
 	for _, p := range bufs {
 		offered += len(p)

@@ -46,6 +46,18 @@ func TestWhoComesAboveTheLimitIsToldSo(t *testing.T) {
 	p.end()
 }
 
+// TestTheLargestItemSizeServes: -I at its upper end is a cache as any other.
+func TestTheLargestItemSizeServes(t *testing.T) {
+	p := start(t, "-p", "-1", "-m", "2048", "-I", "1024m")
+	c := dial(t, "tcp", p.addrs[0])
+	value := strings.Repeat("0123456789abcdef", 3<<16) // above the size that is the limit otherwise
+	head := "set k 0 0 " + strconv.Itoa(len(value)) + "\r\n"
+	c.ask(head+value+"\r\n", "STORED\r\n")
+	c.ask("get k\r\n", "VALUE k 0 "+strconv.Itoa(len(value))+"\r\n"+value+"\r\nEND\r\n")
+	c.Close()
+	p.end()
+}
+
 // TestWhoComesAboveTheLimitWaits is no_maxconns_fast: nobody is turned away.
 func TestWhoComesAboveTheLimitWaits(t *testing.T) {
 	p := start(t, "-p", "-1", "-c", "2", "-o", "no_maxconns_fast", "-l", "127.0.0.1,127.0.0.1:0")

@@ -19,7 +19,7 @@ func (*Kernel) Read(fd int, p []byte) (int, error) {
 
 // Write implements Calls.
 func (*Kernel) Write(fd int, p []byte) (int, error) {
-	p = p[:min(len(p), MaxRaw)]
+	p = p[:min(len(p), MaxWrite)]
 	for {
 		n, err := unix.Write(fd, p)
 		if err != unix.EINTR {
@@ -33,7 +33,7 @@ func (k *Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	bufs = bufs[:min(len(bufs), MaxVec)]
 	total := 0
 	for i, b := range bufs {
-		if total+len(b) > MaxRaw {
+		if total+len(b) > MaxWrite {
 			bufs = bufs[:max(i, 1)]
 			break
 		}

@@ -29,9 +29,15 @@ func (*Kernel) Read(fd int, p []byte) (int, error) {
 
 // Write implements Calls.
 func (*Kernel) Write(fd int, p []byte) (int, error) {
-	p = p[:min(len(p), MaxRaw)]
+	p = p[:min(len(p), MaxWrite)]
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+		var n uintptr
+		var errno syscall.Errno
+		if len(p) <= MaxRaw {
+			n, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+		} else {
+			n, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
+		}
 		if errno == 0 {
 			return int(n), nil
 		}
@@ -41,10 +47,10 @@ func (*Kernel) Write(fd int, p []byte) (int, error) {
 	}
 }
 
-// Writev cuts the buffer that reaches beyond MaxRaw.
+// Writev cuts the buffer that reaches beyond MaxWrite.
 func (*Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	var vec [MaxVec]unix.Iovec
-	used, room := 0, MaxRaw
+	used, room := 0, MaxWrite
 	for _, b := range bufs[:min(len(bufs), MaxVec)] {
 		b = b[:min(len(b), room)]
 		if len(b) == 0 {
@@ -58,7 +64,13 @@ func (*Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	msg := unix.Msghdr{Iov: &vec[0]}
 	msg.SetIovlen(used)
 	for {
-		n, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL)
+		var n uintptr
+		var errno syscall.Errno
+		if MaxWrite-room <= MaxRaw {
+			n, _, errno = syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL)
+		} else {
+			n, _, errno = syscall.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL)
+		}
 		if errno == 0 {
 			runtime.KeepAlive(bufs) // only msg, which the compiler cannot see being read, points to them by now
 			return int(n), nil

@@ -3,6 +3,7 @@ package difftest_test
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,11 +20,11 @@ var reports = []struct{ command, names, equal string }{
 	{
 		"stats",
 		`pid uptime time version pointer_size rusage_user rusage_system max_connections curr_connections total_connections
-		rejected_connections connection_structures bytes_read bytes_written hash_power_level hash_bytes bytes threads cmd_meta`,
+		rejected_connections connection_structures bytes_read bytes_written hash_power_level hash_bytes bytes threads cmd_meta crawler_reclaimed`,
 		`cmd_get cmd_set cmd_flush cmd_touch get_hits get_misses get_expired get_flushed delete_misses delete_hits incr_misses
 		incr_hits decr_misses decr_hits cas_misses cas_hits cas_badval touch_hits touch_misses auth_cmds auth_errors limit_maxbytes
 		accepting_conns listen_disabled_num conn_yields curr_items total_items evictions
-		expired_unfetched evicted_unfetched reclaimed`,
+		expired_unfetched evicted_unfetched reclaimed hash_is_expanding malloc_fails`,
 	},
 	{
 		"stats settings",
@@ -32,8 +33,17 @@ var reports = []struct{ command, names, equal string }{
 		`maxbytes item_size_max cas_enabled evictions flush_enabled dump_enabled verbosity domain_socket umask auth_enabled_sasl
 		auth_enabled_ascii maxconns_fast`,
 	},
-	{"stats items", `items:N:number items:N:age items:N:evicted items:N:evicted_unfetched items:N:expired_unfetched items:N:outofmemory`, ""},
-	{"stats slabs", "N:chunk_size N:used_chunks active_slabs total_malloced", ""},
+	{
+		"stats items",
+		"items:N:age items:N:mem_requested items:N:evicted_time",
+		`items:N:number items:N:evicted items:N:evicted_nonzero items:N:evicted_unfetched items:N:expired_unfetched
+		items:N:reclaimed items:N:outofmemory`,
+	},
+	{
+		"stats slabs",
+		`N:chunk_size N:chunks_per_page N:total_pages N:total_chunks N:free_chunks active_slabs total_malloced`,
+		`N:used_chunks N:free_chunks_end N:get_hits N:cmd_set N:delete_hits N:incr_hits N:decr_hits N:cas_hits N:cas_badval N:touch_hits`,
+	},
 	{"stats sizes", "", ""}, // by default memcached says that it does not count them
 	{"stats conns", "N:addr N:listen_addr N:state N:secs_since_last_cmd", ""},
 }
@@ -69,7 +79,7 @@ func TestStatistics(t *testing.T) {
 
 var leadingNumber = regexp.MustCompile(`(^|:)\d+:`)
 
-// statistics are what a report says, by name; the number of a class or a connection is N.
+// statistics are what a report says, by name; the number of a class or a connection is N, and the sum over the classes is told.
 func statistics(t *testing.T, d *daemon, command string) map[string]string {
 	t.Helper()
 	answer, err := difftest.Stream(d.addr, []byte(command+"\r\n"), 1<<10)
@@ -85,7 +95,13 @@ func statistics(t *testing.T, d *daemon, command string) map[string]string {
 			t.Errorf("%s: %s: %q is no statistic", d.name, command, line)
 			continue
 		}
-		have[leadingNumber.ReplaceAllString(words[1], "${1}N:")] = words[2]
+		name, value := leadingNumber.ReplaceAllString(words[1], "${1}N:"), words[2]
+		before, err1 := strconv.Atoi(have[name])
+		n, err2 := strconv.Atoi(value)
+		if err1 == nil && err2 == nil {
+			value = strconv.Itoa(before + n)
+		}
+		have[name] = value
 	}
 	return have
 }

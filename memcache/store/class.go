@@ -16,11 +16,30 @@ type Class struct {
 	Evicted          int64 // items removed to make room
 	EvictedUnfetched int64 // of these, those that had never been used
 	EvictedExpiring  int64 // of these, those that would have expired one day
+	EvictedWanted    int64 // of these, those that had been used since eviction last met them: too many were
 	EvictedIdle      int64 // seconds for which the item evicted last had not been used
 	Expired          int64 // items removed because they had expired
 	ExpiredUnfetched int64 // of these, those that had never been used
 	Refused          int64 // ErrNoMemory
+
+	Ops [NumOps]int64 // what Entry.Count and CountSet were told, ever
 }
+
+// Op is what a client has asked of an item and got, or Set. The store only counts it.
+type Op uint8
+
+// The kinds of Op.
+const (
+	Set Op = iota // a value was brought, whatever has become of it
+	Get
+	Delete
+	Incr
+	Decr
+	CAS    // stored since the unique number was the item's
+	BadCAS // not stored since it was another
+	Touch
+	NumOps
+)
 
 // classOf is the class of an item's size.
 func classOf(size int64) int {
@@ -48,8 +67,12 @@ func (c *Class) add(d *Class) {
 	c.Evicted += d.Evicted
 	c.EvictedUnfetched += d.EvictedUnfetched
 	c.EvictedExpiring += d.EvictedExpiring
+	c.EvictedWanted += d.EvictedWanted
 	c.EvictedIdle = max(c.EvictedIdle, d.EvictedIdle)
 	c.Expired += d.Expired
 	c.ExpiredUnfetched += d.ExpiredUnfetched
 	c.Refused += d.Refused
+	for i, n := range d.Ops {
+		c.Ops[i] += n
+	}
 }

@@ -80,6 +80,18 @@ func (e *Entry) Keep() {
 	it.state |= wanted
 }
 
+// Count counts, for Stats and Classes, what a client has got of the item.
+func (e *Entry) Count(op Op) { e.shard.class(e.item()).Ops[op]++ }
+
+// CountSet counts, in the same place, that a value of n bytes was brought for the key.
+func (e *Entry) CountSet(n int) {
+	size := headSize + len(e.key) + n
+	if n >= largeMin {
+		size += largeRef
+	}
+	e.shard.classes[classOf(int64(size+unit-1)/unit*unit)].Ops[Set]++
+}
+
 // SetMeta changes what is kept with the value. If the new Expires has been, the item is gone.
 func (e *Entry) SetMeta(m Meta) {
 	it := e.item()

@@ -51,6 +51,7 @@ func (s *shard) longer() int {
 func (s *shard) spare(n int, r ref) {
 	s.steps++
 	s.mercy--
+	s.spared[n]++
 	it := s.item(r)
 	size := s.size(it)
 	s.queues[n].remove(&s.arena, r)
@@ -73,6 +74,9 @@ func (s *shard) evicted(r ref) {
 	c.EvictedIdle = int64(s.now - it.access)
 	if it.expires != 0 {
 		c.EvictedExpiring++
+	}
+	if it.state&wanted != 0 {
+		c.EvictedWanted++
 	}
 	if it.state&fetched == 0 {
 		c.EvictedUnfetched++

@@ -26,7 +26,8 @@ type shard struct {
 	walked  uint32 // slots that drain has looked at
 	steps   int    // what operations have done, item by item
 	classes [classCount]Class
-	reaped  int64 // items that Reap has freed
+	reaped  int64    // items that Reap has freed
+	spared  [2]int64 // items of each queue that eviction has met and moved
 }
 
 const (

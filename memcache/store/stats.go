@@ -18,10 +18,15 @@ type Stats struct {
 
 	Evicted          int64 // items removed to make room
 	EvictedUnfetched int64 // of these, those that had never been used
+	EvictedWanted    int64 // of these, those that had been used since eviction last met them: too many were
+	Promoted         int64 // items that eviction has moved from the queue of new ones to the main queue, since they had been used
+	Spared           int64 // and to the front of the main queue again
 	Expired          int64 // items removed because they had expired
 	ExpiredUnfetched int64 // of these, those that had never been used
 	Reaped           int64 // of Expired, those that Reap has found
 	Refused          int64 // ErrNoMemory
+
+	Ops [NumOps]int64 // what Entry.Count and CountSet were told, ever
 }
 
 // Stats adds up what the shards have counted. It holds one lock at a time, and looks at no item but the oldest.
@@ -56,10 +61,16 @@ func (s *shard) addTo(st *Stats) {
 	}
 	st.Evicted += sum.Evicted
 	st.EvictedUnfetched += sum.EvictedUnfetched
+	st.EvictedWanted += sum.EvictedWanted
+	st.Promoted += s.spared[newQueue]
+	st.Spared += s.spared[mainQueue]
 	st.Expired += sum.Expired
 	st.ExpiredUnfetched += sum.ExpiredUnfetched
 	st.Reaped += s.reaped
 	st.Refused += sum.Refused
+	for i, n := range sum.Ops {
+		st.Ops[i] += n
+	}
 }
 
 // Classes returns the size classes, by rising size, those that never had an item included. It adds up what the shards have counted.
