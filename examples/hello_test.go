@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/leaktest"
 )
 
 // listing is the program without the comment before it.
@@ -85,7 +87,7 @@ func buildOverlaid(t *testing.T, name, source string) (binary string) {
 	must(t, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
 	binary = filepath.Join(dir, name)
 	args := []string{"build", "-buildvcs=false", "-o", binary, "-overlay", filepath.Join(dir, "overlay.json")}
-	if raced() {
+	if leaktest.Raced() {
 		args = append(args, "-race")
 	}
 	if out, err := exec.Command("go", append(args, "./"+name)...).CombinedOutput(); err != nil {

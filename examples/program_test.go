@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,23 +34,13 @@ func build(t *testing.T, name string) (binary string) {
 	}
 	binary = filepath.Join(t.TempDir(), name)
 	args := []string{"build", "-buildvcs=false", "-o", binary}
-	if raced() {
+	if leaktest.Raced() {
 		args = append(args, "-race")
 	}
 	if out, err := exec.Command("go", append(args, "./"+name)...).CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", name, err, out)
 	}
 	return binary
-}
-
-func raced() bool {
-	info, _ := debug.ReadBuildInfo()
-	for _, s := range info.Settings {
-		if s.Key == "-race" {
-			return s.Value == "true"
-		}
-	}
-	return false
 }
 
 // program is an example that runs.

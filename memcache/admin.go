@@ -97,11 +97,12 @@ func (w *worker) textRefresh() {
 		w.line("Error TLS not enabled")
 		return
 	}
-	if err := w.config.RefreshCerts(); err != nil {
-		w.line("Error " + strings.ReplaceAll(err.Error(), "\n", " "))
-		return
-	}
-	w.line("OK")
+	w.later("Error busy", func() string { // files are read
+		if err := w.config.RefreshCerts(); err != nil {
+			return "Error " + strings.ReplaceAll(err.Error(), "\n", " ")
+		}
+		return "OK"
+	})
 }
 
 const memLimitFailed = "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust"
@@ -114,32 +115,42 @@ func (w *worker) textMemLimit() {
 		w.unlessQuiet("MEMLIMIT_TOO_SMALL cannot set maxbytes to less than 8m")
 	case megabytes > 1_000_000_000:
 		w.unlessQuiet("MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes")
-	case w.conn == nil:
-		w.unlessQuiet("MEMLIMIT_ADJUST_FAILED needs a connection")
 	default:
-		w.flush()
-		if w.full || w.failed { // its answer must not come before those
-			w.unlessQuiet(memLimitFailed)
-			return
-		}
-		quiet := w.req.NoReply
-		w.aside(func(c *server.Conn) { // evicting what no longer fits takes its time
-			answer := "OK"
+		w.later(memLimitFailed, func() string { // what no longer fits is evicted
 			if err := w.setMemory(int64(megabytes) << 20); err != nil {
-				answer = memLimitFailed
+				return memLimitFailed
 			}
-			if !quiet {
-				_, _ = c.WriteString(answer + "\r\n") // a connection that is gone needs none
-			}
+			return "OK"
 		})
 	}
 }
 
 // setMemory changes the limit.
 func (c *Cache) setMemory(n int64) error {
+	c.resizing.Lock()
+	defer c.resizing.Unlock()
 	if err := c.store.SetMemory(n); err != nil {
 		return err
 	}
 	c.limit.Store(n)
+	if c.config.Resized != nil {
+		c.config.Resized(n)
+	}
 	return nil
+}
+
+// later answers with what fn returns, on a goroutine of its own since it takes its time. The connection's next commands wait for
+// it. A datagram, and a client that does not read its answers, is refused.
+func (w *worker) later(refusal string, fn func() (answer string)) {
+	w.flush()
+	if w.conn == nil || w.full || w.failed {
+		w.unlessQuiet(refusal)
+		return
+	}
+	quiet := w.req.NoReply
+	w.aside(func(c *server.Conn) {
+		if answer := fn(); !quiet {
+			_, _ = c.WriteString(answer + "\r\n") // a connection that is gone needs none
+		}
+	})
 }

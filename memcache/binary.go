@@ -3,6 +3,7 @@ package memcache
 import (
 	"encoding/binary"
 	"slices"
+	"strings"
 
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
@@ -83,7 +84,7 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 		s.throwAway(f.ValueLen())
 		return head, true
 	}
-	s.value = &value{head: slices.Clone(p[:head]), need: f.ValueLen()}
+	s.value = &value{head: slices.Clone(p[:head]), got: new(strings.Builder), need: f.ValueLen()}
 	n, whole := s.value.take(s, p[head:])
 	return head + n, whole
 }
@@ -91,7 +92,7 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 // lateFrame carries out a frame whose value has come.
 func (w *worker) lateFrame(v *value) {
 	w.reread(v)
-	w.bin.Value = v.buf
+	w.bin.Value = v.bytes()
 	w.execute(nil, true)
 }
 

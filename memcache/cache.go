@@ -30,6 +30,7 @@ type Cache struct {
 	asides    sync.WaitGroup // goroutines that do for a connection what takes its time
 	dumping   atomic.Bool
 	limit     atomic.Int64 // of the memory, as cache_memlimit has changed it
+	resizing  sync.Mutex
 	closed    sync.Once
 	detail    prefixes
 	packets   packets

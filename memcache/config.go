@@ -58,8 +58,11 @@ type Config struct {
 	// is refused.
 	Shutdown func(graceful bool)
 
-	// RefreshCerts, if set, reads the certificates of TLS anew for the refresh_certs command, on a connection's loop.
+	// RefreshCerts, if set, reads the certificates of TLS anew for the refresh_certs command. It is called on a goroutine of its own.
 	RefreshCerts func() error
+
+	// Resized, if set, is called when the cache_memlimit command has changed Memory, on a goroutine of its own, one call after another.
+	Resized func(memory int64)
 
 	// Verbosity is where the verbosity command begins: 1 logs errors, 2 requests and answers too.
 	Verbosity int

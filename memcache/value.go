@@ -3,6 +3,8 @@ package memcache
 import (
 	"bytes"
 	"slices"
+	"strings"
+	"unsafe"
 
 	"github.com/evmq/evmq/memcache/protocol"
 )
@@ -16,9 +18,9 @@ const firstPiece = 32 << 10
 
 // A value is a large value that is coming.
 type value struct {
-	head []byte // what announced it, to be read again when it is there
-	buf  []byte
-	need int // bytes, the end included
+	head []byte           // what announced it, to be read again when it is there
+	got  *strings.Builder // what has come
+	need int              // bytes, the end included
 }
 
 // outOfMemory is the answer to what finds no room.
@@ -40,7 +42,7 @@ func (s *session) store(line, rest []byte) (n int, whole bool) {
 		s.throwAway(r.Follows)
 		return 0, true
 	case r.Follows > wholeValue:
-		s.value = &value{head: slices.Clone(line), need: r.Follows}
+		s.value = &value{head: slices.Clone(line), got: new(strings.Builder), need: r.Follows}
 		n, whole = s.value.take(s, rest)
 		return n, whole
 	case len(rest) < r.Follows:
@@ -70,16 +72,16 @@ func (w *worker) textValue(p []byte, own bool) {
 // take takes what has come of the value.
 func (v *value) take(s *session, p []byte) (used int, whole bool) {
 	w := s.w
-	p = p[:min(len(p), v.need-len(v.buf))]
-	if !v.grow(w.Cache, len(v.buf)+len(p)) {
+	p = p[:min(len(p), v.need-v.got.Len())]
+	if !v.grow(w.Cache, v.got.Len()+len(p)) {
 		s.value = nil
 		v.drop(w.Cache)
 		w.refuseValue(v)
-		s.throwAway(v.need - len(v.buf))
+		s.throwAway(v.need - v.got.Len())
 		return 0, true
 	}
-	v.buf = append(v.buf, p...)
-	if len(v.buf) < v.need {
+	v.got.Write(p)
+	if v.got.Len() < v.need {
 		return len(p), false
 	}
 	s.value = nil
@@ -88,27 +90,37 @@ func (v *value) take(s *session, p []byte) (used int, whole bool) {
 		w.lateFrame(v)
 	} else {
 		protocol.Text(v.head, &w.req)
-		w.textValue(v.buf, true)
+		w.textValue(v.bytes(), true)
 	}
 	return len(p), true
 }
 
-// grow makes room for n bytes in all, if all connections together may have it.
+// grow makes room for n bytes in all, if all connections together may have it. A Builder's memory is not cleared before it is
+// written to, which would cost as much as the copy.
 func (v *value) grow(c *Cache, n int) bool {
-	if n <= cap(v.buf) {
+	if n <= v.got.Cap() {
 		return true
 	}
 	size := min(v.need, max(firstPiece, 2*n))
-	if more := int64(size - cap(v.buf)); c.pending.Add(more) > c.limit.Load() {
+	if more := int64(size - v.got.Cap()); c.pending.Add(more) > c.limit.Load() {
 		c.pending.Add(-more)
 		return false
 	}
-	v.buf = append(make([]byte, 0, size), v.buf...)
+	got := new(strings.Builder)
+	got.Grow(size)
+	got.WriteString(v.got.String())
+	c.pending.Add(int64(got.Cap() - size)) // the heap's rounding
+	v.got = got
 	return true
 }
 
+// bytes is what has come, the Builder's memory, which nobody writes to any more.
+func (v *value) bytes() []byte {
+	return unsafe.Slice(unsafe.StringData(v.got.String()), v.got.Cap())[:v.got.Len()]
+}
+
 // drop takes the value out of the account.
-func (v *value) drop(c *Cache) { c.pending.Add(-int64(cap(v.buf))) }
+func (v *value) drop(c *Cache) { c.pending.Add(-int64(v.got.Cap())) }
 
 // refuseValue answers what announced a value for which there is no room.
 func (w *worker) refuseValue(v *value) {

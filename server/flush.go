@@ -86,7 +86,8 @@ func (c *Conn) writeOut() error {
 	return nil
 }
 
-// writeSome makes one system call. full says that the kernel took less than it was offered. Under mu, released meanwhile.
+// writeSome makes one system call, to which at most sock.MaxRaw of what there is may be given. full says that the kernel took less.
+// Under mu, released meanwhile.
 func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
 	l := c.loop
 	if c.ext != nil {
@@ -97,7 +98,7 @@ func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
 	if f := c.out.File(); f != nil {
 		return c.sendFile(f, limit)
 	}
-	bufs := c.out.Peek(l.iov[:0], min(limit, sock.MaxWrite))
+	bufs := c.out.Peek(l.iov[:0], limit)
 	offered := 0
 	for _, p := range bufs {
 		offered += len(p)
@@ -123,7 +124,7 @@ func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
 	if c.ext != nil {
 		c.spend(n)
 	}
-	return n, n < offered, nil
+	return n, n < min(offered, sock.MaxRaw), nil
 }
 
 // wroteOut counts n bytes as given to the kernel. Under mu.

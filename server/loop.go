@@ -50,7 +50,7 @@ const (
 	// readSize is what one read of a connection takes in a turn; the rest comes next turn, after the others.
 	readSize = sock.MaxRaw
 	// writeBudget is what a connection may write in a turn.
-	writeBudget = sock.MaxWrite
+	writeBudget = 4 * sock.MaxRaw
 )
 
 func (s *Server) newLoop(index int) (*loop, error) {

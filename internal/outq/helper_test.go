@@ -1,8 +1,9 @@
 package outq
 
 import (
-	"runtime/debug"
 	"testing"
+
+	"github.com/evmq/evmq/internal/leaktest"
 )
 
 type fataler interface {
@@ -115,11 +116,8 @@ func scribble() {
 
 // skipIfRaced is for what counts allocations: with the race detector pools forget at random.
 func skipIfRaced(t *testing.T) {
-	info, _ := debug.ReadBuildInfo()
-	for _, s := range info.Settings {
-		if s.Key == "-race" && s.Value == "true" {
-			t.Skip("pools forget at random with the race detector")
-		}
+	if leaktest.Raced() {
+		t.Skip("pools forget at random with the race detector")
 	}
 }
 

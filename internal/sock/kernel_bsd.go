@@ -19,7 +19,7 @@ func (*Kernel) Read(fd int, p []byte) (int, error) {
 
 // Write implements Calls.
 func (*Kernel) Write(fd int, p []byte) (int, error) {
-	p = p[:min(len(p), MaxWrite)]
+	p = p[:min(len(p), MaxRaw)]
 	for {
 		n, err := unix.Write(fd, p)
 		if err != unix.EINTR {
@@ -28,22 +28,21 @@ func (*Kernel) Write(fd int, p []byte) (int, error) {
 	}
 }
 
-// Writev takes whole buffers only: cutting one would mean a copy of the list.
+// Writev cuts the buffer that reaches beyond MaxRaw, in the caller's list, until it returns.
 func (k *Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	bufs = bufs[:min(len(bufs), MaxVec)]
-	total := 0
+	room := MaxRaw
 	for i, b := range bufs {
-		if total+len(b) > MaxWrite {
-			bufs = bufs[:max(i, 1)]
+		if len(b) > room {
+			bufs[i] = b[:room]
+			defer func() { bufs[i] = b }()
+			bufs = bufs[:i+1]
 			break
 		}
-		total += len(b)
+		room -= len(b)
 	}
-	switch len(bufs) {
-	case 0:
+	if len(bufs) == 0 {
 		return 0, nil
-	case 1:
-		return k.Write(fd, bufs[0])
 	}
 	for {
 		n, err := unix.SendmsgBuffers(fd, bufs, nil, nil, 0)

@@ -29,15 +29,12 @@ func (*Kernel) Read(fd int, p []byte) (int, error) {
 
 // Write implements Calls.
 func (*Kernel) Write(fd int, p []byte) (int, error) {
-	p = p[:min(len(p), MaxWrite)]
+	flags := uintptr(unix.MSG_NOSIGNAL)
+	if len(p) > MaxRaw {
+		p, flags = p[:MaxRaw], flags|unix.MSG_MORE
+	}
 	for {
-		var n uintptr
-		var errno syscall.Errno
-		if len(p) <= MaxRaw {
-			n, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
-		} else {
-			n, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
-		}
+		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 		if errno == 0 {
 			return int(n), nil
 		}
@@ -47,12 +44,14 @@ func (*Kernel) Write(fd int, p []byte) (int, error) {
 	}
 }
 
-// Writev cuts the buffer that reaches beyond MaxWrite.
+// Writev cuts the buffer that reaches beyond MaxRaw.
 func (*Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	var vec [MaxVec]unix.Iovec
-	used, room := 0, MaxWrite
+	used, room, flags := 0, MaxRaw, uintptr(unix.MSG_NOSIGNAL)
 	for _, b := range bufs[:min(len(bufs), MaxVec)] {
-		b = b[:min(len(b), room)]
+		if len(b) > room {
+			b, flags = b[:room], flags|unix.MSG_MORE
+		}
 		if len(b) == 0 {
 			continue
 		}
@@ -64,13 +63,7 @@ func (*Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	msg := unix.Msghdr{Iov: &vec[0]}
 	msg.SetIovlen(used)
 	for {
-		var n uintptr
-		var errno syscall.Errno
-		if MaxWrite-room <= MaxRaw {
-			n, _, errno = syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL)
-		} else {
-			n, _, errno = syscall.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), unix.MSG_NOSIGNAL)
-		}
+		n, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), flags)
 		if errno == 0 {
 			runtime.KeepAlive(bufs) // only msg, which the compiler cannot see being read, points to them by now
 			return int(n), nil

@@ -9,18 +9,15 @@
 //
 // On Linux the calls that are bounded go past the Go scheduler: for a call of about a microsecond, telling it costs a
 // good part of the call, and a loop that is retaken in the middle of a read costs more. The bound is [MaxRaw] bytes
-// copied on a descriptor that does not block. It is told of longer writes, and of calls that may sleep or touch a disk.
+// copied on a descriptor that does not block. Calls that may sleep or touch a disk are told.
 package sock
 
 import "golang.org/x/sys/unix"
 
 const (
-	// MaxRaw is the most bytes that a call moves unknown to the scheduler. One Read cuts what is longer.
+	// MaxRaw is the most bytes that one Read, Write or Writev moves; they cut what is longer. A write that cuts tells Linux that
+	// more comes at once, or the end of the piece would go in a packet of its own.
 	MaxRaw = 64 << 10
-
-	// MaxWrite is the most bytes that one Write or Writev moves; they cut what is longer. A large value in one call instead of
-	// two costs a seventh less.
-	MaxWrite = 256 << 10
 
 	// MaxVec is the most buffers that one Writev takes; the others are left for the next.
 	MaxVec = 16
@@ -33,11 +30,11 @@ type Calls interface {
 	// Read reads at most MaxRaw bytes. 0 is the end of the stream, where p is not empty. Nothing to read is unix.EAGAIN.
 	Read(fd int, p []byte) (int, error)
 
-	// Write writes at most MaxWrite bytes, and may write fewer. No room is unix.EAGAIN, a gone peer unix.EPIPE or
+	// Write writes at most MaxRaw bytes, and may write fewer. No room is unix.EAGAIN, a gone peer unix.EPIPE or
 	// unix.ECONNRESET.
 	Write(fd int, p []byte) (int, error)
 
-	// Writev writes as Write does, at most MaxWrite bytes from the first MaxVec of bufs.
+	// Writev writes as Write does, at most MaxRaw bytes from the first MaxVec of bufs.
 	Writev(fd int, bufs [][]byte) (int, error)
 
 	// Accept takes one connection, non-blocking and close-on-exec. unix.EAGAIN: none waits. unix.ECONNABORTED: one

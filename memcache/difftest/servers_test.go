@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	// evcached is built of it: a change must make go test run the tests again.
+	"github.com/evmq/evmq/internal/leaktest"
 	_ "github.com/evmq/evmq/memcache"
 
 	"go.uber.org/goleak"
@@ -88,7 +88,7 @@ func memcached(t testing.TB) string {
 var evcached = sync.OnceValues(func() (path string, err error) {
 	path = filepath.Join(binaries, "evcached")
 	args := []string{"build", "-buildvcs=false", "-o", path}
-	if raced() {
+	if leaktest.Raced() {
 		args = append(args, "-race")
 	}
 	build := exec.Command("go", append(args, "./cmd/evcached")...)
@@ -98,16 +98,6 @@ var evcached = sync.OnceValues(func() (path string, err error) {
 	}
 	return path, nil
 })
-
-func raced() bool {
-	info, _ := debug.ReadBuildInfo()
-	for _, s := range info.Settings {
-		if s.Key == "-race" {
-			return s.Value == "true"
-		}
-	}
-	return false
-}
 
 // A daemon is a server that runs.
 type daemon struct {

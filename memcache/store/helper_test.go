@@ -3,8 +3,6 @@ package store_test
 import (
 	"bytes"
 	"flag"
-	"runtime/debug"
-	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -15,7 +13,7 @@ import (
 func TestMain(m *testing.M) {
 	// A check of the model fills stores, and takes its time.
 	checks := "30"
-	if raced() {
+	if leaktest.Raced() {
 		checks = "3"
 	}
 	if err := flag.Set("rapid.checks", checks); err != nil {
@@ -27,15 +25,9 @@ func TestMain(m *testing.M) {
 // skipIfRaced is for what runs on one goroutine and takes long.
 func skipIfRaced(t *testing.T) {
 	t.Helper()
-	if raced() {
+	if leaktest.Raced() {
 		t.Skip("one goroutine shows no races")
 	}
-}
-
-// raced says whether the race detector is there.
-func raced() bool {
-	info, _ := debug.ReadBuildInfo()
-	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // clock is a clock that tests set.
