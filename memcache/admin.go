@@ -64,17 +64,18 @@ func (w *worker) textFlush() {
 
 const flushNotAllowed = "CLIENT_ERROR flush_all not allowed"
 
-// flushAll empties the cache, at once or at the time that a client's number means. Before a date that has passed there was nothing.
+// flushAll empties the cache, at once or at the time that a client's number means: in the second before it, as memcached does, and
+// until its end. Before a date that has passed there was nothing.
 func (w *worker) flushAll(exptime int64) {
 	now := w.clock.Unix()
-	at := now
-	if exptime > 0 {
-		if at = expiry(exptime, now); at <= now {
-			return
-		}
+	if exptime <= 0 {
+		w.flushed.Store(now - w.began)
+		w.store.FlushAll(now)
+		return
 	}
-	w.flushed.Store(at - w.began)
-	w.store.FlushAll(at)
+	at := expiry(exptime, now)
+	w.flushed.Store(max(0, at-1-w.began))
+	w.store.FlushThrough(at - 1)
 }
 
 // textShutdown serves shutdown.

@@ -183,7 +183,7 @@ func (w *worker) binGet() {
 	if withKey {
 		key = f.Key
 	}
-	var large []byte
+	var large *store.Large
 	if f.Loud == protocol.BinTouch {
 		w.out = protocol.AppendResponse(w.out, f, protocol.Success, m.CAS, flags[:], nil, 0)
 	} else {
@@ -268,16 +268,16 @@ func (w *worker) binArith() {
 	exptime := binary.BigEndian.Uint32(f.Extras[16:])
 	e := w.store.Lock(f.Key)
 	n, what := w.arith(&e, f.Loud == protocol.BinIncrement, delta, f.CAS)
+	cas := uint64(0)
 	if what == noItem && exptime != noCreation {
 		n = initial
 		what = counted
 		m := store.Meta{Expires: expiry(int64(exptime), w.clock.Unix()), CAS: w.nextCAS()}
+		cas = m.CAS // it may be gone at once
 		if e.Put(m, appendUint(w.padded[:0], n)) != nil {
 			what = noRoom
 		}
-	}
-	cas := uint64(0)
-	if what == counted && e.Found() {
+	} else if e.Found() {
 		cas = e.Meta().CAS
 	}
 	e.Unlock()

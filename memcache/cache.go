@@ -27,6 +27,7 @@ type Cache struct {
 	verbosity atomic.Int32
 	flushed   atomic.Int64   // second of the last flush_all, counted from when the cache began
 	pending   atomic.Int64   // bytes of large values that are still coming
+	kicked    atomic.Uint64  // connections that were idle for too long
 	asides    sync.WaitGroup // goroutines that do for a connection what takes its time
 	dumping   atomic.Bool
 	limit     atomic.Int64 // of the memory, as cache_memlimit has changed it

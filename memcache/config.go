@@ -64,6 +64,9 @@ type Config struct {
 	// Resized, if set, is called when the cache_memlimit command has changed Memory, on a goroutine of its own, one call after another.
 	Resized func(memory int64)
 
+	// Waits, if set, says how often and for how long a program that lets clients wait, instead of refusing them, has let none in.
+	Waits func() (times uint64, total time.Duration)
+
 	// Verbosity is where the verbosity command begins: 1 logs errors, 2 requests and answers too.
 	Verbosity int
 	// Logger takes what Verbosity asks for. Nil means slog.Default().

@@ -73,11 +73,20 @@ func TestFlushAllWithATimeWaitsForIt(t *testing.T) {
 	c.ask("get a", "VALUE a 0 1|x|END")
 	r.clock.add(5)
 	c.ask("set b 0 0 1|x", "STORED")
-	r.clock.add(5)
+	r.clock.add(3)
+	c.ask("get b", "VALUE b 0 1|x|END")
+	r.clock.add(1) // the second before
 	c.ask("get a b", "END")
+	c.ask("set b 0 0 1|x", "STORED")
+	c.ask("get b", "END")
+	r.clock.add(1)
 	c.ask("set c 0 0 1|x", "STORED")
-	r.clock.add(5)
 	c.ask("get a b c", "VALUE c 0 1|x|END")
+	c.ask("flush_all 1|get c|set c 0 0 1|x|get c", "OK|END|STORED|END") // at once, and for this second
+	c.ask("flush_all|set c 0 0 1|x|get c", "OK|STORED|VALUE c 0 1|x|END")
+	c.ask("flush_all 100|flush_all 2592001", "OK|OK") // the second one replaces the first, and is long ago
+	r.clock.add(200)
+	c.ask("get c", "VALUE c 0 1|x|END")
 }
 
 // TestTheFirstToSeeAStaleItemWins, and the others are told that somebody has.

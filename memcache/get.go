@@ -64,7 +64,7 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 }
 
 // appendItem appends an item as get answers with it, but for a large value and the end.
-func (w *worker) appendItem(key []byte, e *store.Entry, m *store.Meta, unique bool) (large []byte) {
+func (w *worker) appendItem(key []byte, e *store.Entry, m *store.Meta, unique bool) (large *store.Large) {
 	b := w.out
 	b = append(b, "VALUE "...)
 	b = append(b, key...)

@@ -69,7 +69,7 @@ func (w *worker) metaGet() {
 	if !f.NoUpdate {
 		e.Use()
 	}
-	var large []byte
+	var large *store.Large
 	if f.Value {
 		large = w.value(&e)
 	}

@@ -188,3 +188,45 @@ func TestResetsAtOnceCountNothingTwice(t *testing.T) {
 		t.Errorf("cmd_get is %s", n)
 	}
 }
+
+// TestSlowReadersOfReplacedValuesStayWithinTheMemory: values that are gone from the cache and on their way to clients that do not
+// read count as items do. Nobody else is cut off or finds the cache empty, and all comes back when the readers go.
+func TestSlowReadersOfReplacedValuesStayWithinTheMemory(t *testing.T) {
+	const memory = 16 << 20
+	r := start(t, memcache.Config{Memory: memory})
+	c := r.connect(t)
+	c.ask("set small 0 0 1|x", "STORED")
+	value := strings.Repeat("v", 1_000_000)
+	refused, readers := 0, []*client{}
+	for i := range 60 {
+		c.send(fmt.Sprintf("set big%d 0 0 1000000", i%7), value)
+		line, err := c.r.ReadString('\n')
+		must(t, err)
+		if line == "SERVER_ERROR out of memory storing object\r\n" {
+			refused++
+			continue
+		}
+		slow := r.connect(t)
+		must(t, slow.Conn.(*net.TCPConn).SetReadBuffer(4096))
+		slow.send(strings.Repeat(fmt.Sprintf("get big%d\r\n", i%7), 8) + "version")
+		_, err = io.ReadFull(slow.r, make([]byte, 100)) // its first answer is on its way
+		must(t, err)
+		readers = append(readers, slow)
+		if st := r.Store().Stats(); st.Memory > memory {
+			t.Fatalf("%d bytes of memory, %d of them lent", st.Memory, st.Lent)
+		}
+	}
+	if st := r.Store().Stats(); refused == 0 || st.Lent == 0 {
+		t.Errorf("%d of 60 values were refused, %d bytes are lent", refused, st.Lent)
+	}
+	c.ask("get small", "VALUE small 0 1|x|END")
+	for _, slow := range readers {
+		must(t, slow.Close())
+	}
+	for deadline := time.Now().Add(patience); r.Store().Stats().Lent > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes are lent, and nobody is there", r.Store().Stats().Lent)
+		}
+	}
+	c.ask("set big 0 0 1000000|"+value, "STORED")
+}

@@ -49,6 +49,9 @@ func (h handler) Open(c *server.Conn) {
 
 // Close implements server.Handler.
 func (h handler) Close(c *server.Conn, reason error) {
+	if errors.Is(reason, server.ErrIdle) {
+		h.kicked.Add(1)
+	}
 	if reason != nil && !errors.Is(reason, io.EOF) && !errors.Is(reason, server.ErrServerClosed) && h.verbosity.Load() > 0 {
 		h.log.Warn("memcache: connection closed", "conn", c.ID(), "peer", c.RemoteAddr(), "reason", reason)
 	}

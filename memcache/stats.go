@@ -114,6 +114,8 @@ func (w *worker) binStats() {
 		w.out = append(w.out, value...)
 	}
 	switch what := string(f.Key); {
+	case what == "sizes_enable", what == "sizes_disable":
+		line("sizes_status", "enabled")
 	case what == "":
 		w.statsGeneral(line)
 	case what == "reset":
@@ -288,7 +290,14 @@ func (c *Cache) statsGeneral(line emit) {
 		accepting = "0"
 	}
 	line("accepting_conns", accepting)
-	number("listen_disabled_num", conns.Pauses)
+	var waits uint64
+	var waited time.Duration
+	if c.config.Waits != nil {
+		waits, waited = c.config.Waits()
+	}
+	number("listen_disabled_num", conns.Pauses+waits)
+	number("time_in_listen_disabled_us", uint64(waited.Microseconds()))
+	number("idle_kicks", c.kicked.Load())
 	number("threads", uint64(loops))
 	number("conn_yields", n[connYields])
 	number("hash_power_level", uint64(powerOf(st.Buckets)))

@@ -101,36 +101,39 @@ func (w *worker) unlessQuiet(text string) {
 }
 
 // value appends the entry's value, unless it is large: then it is returned, for large to send when the entry is unlocked.
-func (w *worker) value(e *store.Entry) (large []byte) {
-	v := e.Value()
-	switch {
-	case w.conn == nil && len(w.out) > maxAnswer: // of a datagram: it is not going to be sent
+func (w *worker) value(e *store.Entry) *store.Large {
+	if w.conn != nil {
+		if v := e.Borrow(); v != nil {
+			return v
+		}
+	} else if len(w.out) > maxAnswer { // of a datagram: it is not going to be sent
 		return nil
-	case e.Shared() && w.conn != nil:
-		return v
 	}
-	w.out = append(w.out, v...)
+	w.out = append(w.out, e.Value()...)
 	return nil
 }
 
-// large sends a large value without a copy: it never changes.
-func (w *worker) large(v []byte) {
+// large sends a large value without a copy: it never changes. nil is none.
+func (w *worker) large(v *store.Large) {
 	if v == nil {
 		return
 	}
 	w.flush()
+	p := v.Bytes()
 	var err error
 	if !w.full {
-		err = w.conn.WriteOwned(v, nil)
+		err = w.conn.WriteOwned(p, v.Returned())
 	}
-	if w.full = w.full || errors.Is(err, server.ErrFull); w.full {
-		w.out = append(w.out, v...)
-		return
-	}
-	if err != nil {
+	switch {
+	case w.full || errors.Is(err, server.ErrFull):
+		w.full = true
+		w.out = append(w.out, p...)
+	case err != nil:
 		w.failed = true
+	default:
+		w.sent += len(p)
+		w.counts.add(bytesWritten, uint64(len(p)))
 		return
 	}
-	w.sent += len(v)
-	w.counts.add(bytesWritten, uint64(len(v)))
+	v.Return()
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evmq/evmq/server"
@@ -19,6 +20,8 @@ type gate struct {
 	places  chan struct{} // one for each connection that is in
 	closed  chan struct{}
 	log     *slog.Logger
+	waits   atomic.Uint64 // how often somebody had to wait for a place,
+	waited  atomic.Int64  // and for how long
 	waiting sync.WaitGroup
 	once    sync.Once
 	doors   []net.Listener
@@ -76,9 +79,7 @@ func (g *gate) admit(srv *server.Server, l net.Listener) {
 
 // enter waits for a place for nc, and reports whether the gate is still open.
 func (g *gate) enter(srv *server.Server, nc net.Conn) bool {
-	select {
-	case g.places <- struct{}{}:
-	case <-g.closed:
+	if !g.take() {
 		_ = nc.Close() // it was never served
 		return false
 	}
@@ -90,6 +91,29 @@ func (g *gate) enter(srv *server.Server, nc net.Conn) bool {
 		}
 	}
 	return true
+}
+
+// take takes a place, when there is one, and reports whether the gate is still open.
+func (g *gate) take() bool {
+	select {
+	case g.places <- struct{}{}:
+		return true
+	default:
+	}
+	g.waits.Add(1)
+	began := time.Now()
+	defer func() { g.waited.Add(int64(time.Since(began))) }()
+	select {
+	case g.places <- struct{}{}:
+		return true
+	case <-g.closed:
+		return false
+	}
+}
+
+// counts is memcache.Config's Waits. With several listeners the time is that of all of them.
+func (g *gate) counts() (times uint64, total time.Duration) {
+	return g.waits.Load(), time.Duration(g.waited.Load())
 }
 
 // rest waits a while, and reports whether the gate is still open.

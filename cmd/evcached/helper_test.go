@@ -180,6 +180,23 @@ func (c *client) ask(text, want string) {
 	}
 }
 
+// stat is one of the statistics, "" if there is none of that name.
+func (c *client) stat(name string) (value string) {
+	c.t.Helper()
+	_, err := io.WriteString(c, "stats\r\n")
+	must(c.t, err)
+	for {
+		line, err := c.in.ReadString('\n')
+		must(c.t, err)
+		if line == "END\r\n" {
+			return value
+		}
+		if rest, ok := strings.CutPrefix(line, "STAT "+name+" "); ok {
+			value = strings.TrimSpace(rest)
+		}
+	}
+}
+
 // expectEnd wants the end of the stream behind want.
 func (c *client) expectEnd(want string) {
 	c.t.Helper()

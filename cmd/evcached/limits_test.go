@@ -113,6 +113,7 @@ func TestWhoComesAboveTheLimitWaits(t *testing.T) {
 		t.Fatalf("one above the limit reads %d bytes, %v", n, err)
 	}
 	must(t, out[0].SetReadDeadline(time.Now().Add(patience)))
+	eventually(t, "those who wait are counted", func() bool { return in[0].stat("listen_disabled_num") != "0" })
 	in[0].ask(askVersion, isVersion)
 	in[0].Close()
 	in[1].Close()
@@ -188,6 +189,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	if passed := time.Since(begun); passed < time.Second {
 		t.Errorf("closed after %v", passed)
 	}
+	equal(t, "idle_kicks", dial(t, "tcp", p.addrs[0]).stat("idle_kicks"), "1")
 	p.end()
 }
 

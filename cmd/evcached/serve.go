@@ -122,6 +122,9 @@ func (p *program) startServers() (err error) {
 	if p.tls.on {
 		c.RefreshCerts = p.certs.Reload
 	}
+	if !p.refuse {
+		c.Waits = func() (uint64, time.Duration) { return p.gate.counts() }
+	}
 	if p.cache, err = memcache.New(c); err != nil {
 		return usage("%w", err)
 	}

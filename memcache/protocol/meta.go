@@ -23,17 +23,14 @@ const (
 type Meta struct {
 	Words     [][]byte // all of them, in the order in which they are answered
 	Value     bool     // v
-	Quiet     bool     // q: no answer that is the usual one; in Request.NoReply, too
 	NoUpdate  bool     // u: the get is no use
-	Locked    bool     // the item is looked at before the get counts as a use
 	BinaryKey bool     // b: Request.Key was in base64
 	Stale     bool     // I
 	Vivify    bool     // N, with its time
 	VivifyTTL int32
 	NewTTL    bool // T, with its time
 	TTL       int32
-	Recache   bool // R, with its time
-	RecacheAt int32
+	RecacheAt int32 // R
 	HasCAS    bool   // C, with Request.CAS
 	Mode      byte   // M
 	Initial   uint64 // J
@@ -170,26 +167,23 @@ func (r *Request) metaFlags(words [][]byte) (why Refusal) {
 			m.BinaryKey = true
 			wrong(r.decodeKey(), BadKey)
 		case 'N':
-			m.Vivify, m.Locked = true, true
+			m.Vivify = true
 			m.VivifyTTL, ok = parseInt32(w[1:])
 			wrong(ok, BadToken)
 		case 'T':
-			m.NewTTL, m.Locked = true, true
+			m.NewTTL = true
 			m.TTL, ok = parseInt32(w[1:])
 			wrong(ok, BadToken)
 		case 'R':
-			m.Recache, m.Locked = true, true
 			m.RecacheAt, ok = parseInt32(w[1:])
 			wrong(ok, BadToken)
-		case 'l', 'h':
-			m.Locked = true
-		case 'O', 'P', 'L', 'k', 's', 't', 'c', 'f':
+		case 'O', 'P', 'L', 'k', 's', 't', 'c', 'f', 'l', 'h':
 		case 'v':
 			m.Value = true
 		case 'u':
 			m.NoUpdate = true
 		case 'q':
-			m.Quiet = true
+			r.NoReply = true
 		case 'F':
 			r.Flags, ok = parseUint32(w[1:])
 			wrong(ok, None)
@@ -217,7 +211,6 @@ func (r *Request) metaFlags(words [][]byte) (why Refusal) {
 	if failed {
 		return why
 	}
-	r.NoReply = m.Quiet
 	return None
 }
 

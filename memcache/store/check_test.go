@@ -220,16 +220,16 @@ func (s *shard) checkLarges(items map[ref]bool) error {
 			continue
 		}
 		n := number(it)
-		if data := l.at(n).data; len(data) != int(it.value) || numbers[n] {
+		if data := l.at(n).value.data; len(data) != int(it.value) || numbers[n] {
 			return fmt.Errorf("large value %d of %x has %d bytes, not %d, or another item's", n, r, len(data), it.value)
 		}
 		numbers[n] = true
 		count++
-		bytes += int64(cap(l.at(n).data))
+		bytes += l.at(n).value.weight()
 	}
 	free := 0
 	for n := l.free; n != 0; n = l.at(n - 1).next {
-		if free++; numbers[n-1] || l.at(n-1).data != nil || free > len(l.groups)*groupLen {
+		if free++; numbers[n-1] || l.at(n-1).value != nil || free > len(l.groups)*groupLen {
 			return fmt.Errorf("element %d is free and has a value", n-1)
 		}
 	}

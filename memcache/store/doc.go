@@ -20,8 +20,8 @@
 // with a lock of its own, by the keys' hashes; a shard never takes more than its share. Small items lie in chunks of 128 KB that
 // hold no pointer. They refer to each other by number, so the garbage collector has a handful of objects to look at, however many
 // items there are. Values of 8 KB and more have memory of their own from Go's heap. They never change, so they can be written to a
-// socket after Unlock without a copy ([Entry.Shared]). One that is replaced or removed is free when nobody looks at it any more and
-// the collector has been there; until then it is beyond the limit, as is all of a program's garbage.
+// socket after Unlock without a copy ([Entry.Borrow]); one that is replaced or removed meanwhile counts until it is returned. What
+// nobody has any more is free when the collector has been there; until then it is beyond the limit, as is all of a program's garbage.
 //
 // In a chunk a block may have any length. A block that becomes free joins its free neighbours, so memory that was used for items of one
 // size serves another size as well. Where free blocks suffice but do not lie together, items are moved.
@@ -38,6 +38,7 @@
 // # Work
 //
 // No operation does more than a bound that depends on the size of its own item. The index grows by one bucket at a time. Making
-// room ends after so many items as have the bytes that are needed, and a number that are spared. FlushAll takes a step for each chunk.
+// room ends after so many items as have the bytes that are needed, and a number that are spared. FlushAll takes a step for each chunk
+// and each large value.
 // No operation on small items allocates.
 package store

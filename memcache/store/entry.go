@@ -42,20 +42,26 @@ func (e *Entry) item() *item {
 // Meta returns what was stored with the value.
 func (e *Entry) Meta() Meta { return e.item().meta() }
 
-// Value returns the value. It is the store's memory: it must not be written, and is valid until Unlock or the next change of e,
-// or, where Shared says so, for good.
+// Value returns the value. It is the store's memory: it must not be written, and is valid until Unlock or the next change of e.
 func (e *Entry) Value() []byte {
 	it := e.item()
 	if it.state&large != 0 {
-		d := e.shard.larges.of(it).data
-		return d[:len(d):len(d)]
+		return e.shard.larges.of(it).Bytes()
 	}
 	return it.inline()
 }
 
-// Shared says whether the value has memory of its own, which never changes. It may be used after Unlock for as long as one likes;
-// what it takes then, when the item is gone, is not within the store's limit.
-func (e *Entry) Shared() bool { return e.item().state&large != 0 }
+// Borrow returns the value for use after Unlock, until Large.Return, if it has memory of its own; nil, if it is a small one. When the
+// item goes meanwhile, what the value takes still counts: it may be half of the memory, and above that no large value is stored.
+func (e *Entry) Borrow() *Large {
+	it := e.item()
+	if it.state&large == 0 {
+		return nil
+	}
+	v := e.shard.larges.of(it)
+	v.refs.Add(1)
+	return v
+}
 
 // Size returns the bytes that the item takes, head, key and value, and what is lost by rounding.
 func (e *Entry) Size() int { return int(e.shard.size(e.item())) }

@@ -20,7 +20,12 @@ func TestAnEntryIsWhatWasPut(t *testing.T) {
 		equal(t, "found", e.Found(), true)
 		equal(t, "meta", e.Meta(), m)
 		equal(t, "value as put", bytes.Equal(e.Value(), keyed("value", n+5)[:n]), true)
-		equal(t, "shared", e.Shared(), n >= store.LargeMin)
+		v := e.Borrow()
+		equal(t, "borrowed", v != nil, n >= store.LargeMin)
+		if v != nil {
+			equal(t, "the value borrowed is the value", bytes.Equal(v.Bytes(), e.Value()), true)
+			v.Return()
+		}
 		equal(t, "fetched", e.Fetched(), false)
 		equal(t, "last access", e.LastAccess(), clock.now()-1)
 		e.Use()

@@ -14,7 +14,7 @@ func (s *shard) lookup(hash uint32, key []byte) (r ref, late bool) {
 func (s *shard) size(it *item) int64 {
 	n := int64(it.size) * unit
 	if it.state&large != 0 {
-		n += int64(cap(s.larges.of(it).data))
+		n += s.larges.of(it).weight()
 	}
 	return n
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // Put stores the values one behind the other, in place of what there was. They may be parts of e.Value, and are copied. If the
-// new Expires has been, nothing is stored and what there was is gone. After an error everything is as it was; it is ErrTooLarge or
+// new Expires has been, or FlushThrough has it so, nothing is stored and what there was is gone. After an error everything is as it was; it is ErrTooLarge or
 // ErrNoMemory.
 func (e *Entry) Put(m Meta, values ...[]byte) error { return e.put(&m, false, values) }
 
@@ -25,7 +25,7 @@ func (e *Entry) put(m *Meta, owned bool, values [][]byte) error {
 	if len(e.key) > maxKey || headSize+len(e.key)+n > s.maxItem {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrTooLarge, len(e.key), n)
 	}
-	if m.gone(s.now) {
+	if m.gone(s.now) || s.now == s.voided && s.voided != 0 {
 		e.Delete()
 		return nil
 	}
@@ -97,14 +97,21 @@ func (e *Entry) putLarge(m *Meta, n int, owned bool, values [][]byte) bool {
 	} else {
 		data = gather(n, values)
 	}
-	need := int64(cap(data))
-	if e.ref != 0 && e.Shared() {
+	need := weigh(data)
+	if lent := s.lent.Load(); lent > 0 && lent+need > s.limit/2 {
+		return false // or others would have to go for values that are gone
+	}
+	if e.ref != 0 && e.item().state&large != 0 {
 		it := e.item()
-		if !s.afford(need - int64(cap(s.larges.of(it).data))) {
+		v := s.larges.of(it)
+		if v.refs.Load() == 1 {
+			need -= v.weight()
+		}
+		if !s.afford(need) {
 			return false
 		}
 		s.count(it, s.size(it), -1)
-		s.larges.replace(number(it), data)
+		s.larges.replace(number(it), s.newLarge(data))
 		it.value = uint32(n)
 		s.count(it, s.size(it), 1)
 		e.overwritten(it, m)
@@ -114,7 +121,7 @@ func (e *Entry) putLarge(m *Meta, n int, owned bool, values [][]byte) bool {
 	if !s.afford(need + max(s.larges.needs(), groupBytes+growth[byte](nil))) {
 		return false
 	}
-	i := s.larges.put(data)
+	i := s.larges.put(s.newLarge(data))
 	r := s.block(blockFor(len(e.key), largeRef))
 	if r == 0 {
 		s.larges.remove(i)

@@ -33,16 +33,19 @@ func TestAnyGoroutine(t *testing.T) {
 
 				key := fmt.Sprint(random.IntN(200))
 				e = s.Lock([]byte(key))
-				var shared []byte
-				if e.Found() && e.Shared() {
-					shared = e.Value()
+				var borrowed *store.Large
+				if e.Found() {
+					borrowed = e.Borrow()
 				}
 				if err := e.PutOwned(store.Meta{Expires: clock.now() + 50}, keyed(key, random.IntN(3*store.LargeMin)+4)); err != nil {
 					t.Error(err)
 				}
 				e.Unlock()
-				if shared != nil && string(shared[:len(key)]) != key {
-					t.Errorf("the value of %s begins with %s", key, shared[:len(key)])
+				if borrowed != nil {
+					if b := borrowed.Bytes(); string(b[:len(key)]) != key {
+						t.Errorf("the value of %s begins with %s", key, b[:len(key)])
+					}
+					borrowed.Return()
 				}
 			}
 		})

@@ -2,6 +2,7 @@ package store
 
 import (
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -11,6 +12,7 @@ type shard struct {
 	limit     int64  // bytes
 	now       uint32 // the latest second that has been seen
 	flushAt   uint32 // the second in which everything stored before it is gone; 0: never
+	voided    uint32 // the second in which nothing stored is kept; 0: none
 	noEvict   bool
 	shrinking bool // evicts all the same, and gives the last chunks back first
 	maxItem   int
@@ -20,6 +22,7 @@ type shard struct {
 	queues [2]queue
 	wheel  wheel
 	larges larges
+	lent   atomic.Int64 // bytes of large values whose items are gone and that somebody still has
 
 	pin     ref    // the item that an operation is about, which is neither moved nor removed to make room
 	mercy   int    // items that the operation may still spare
@@ -45,9 +48,9 @@ func (s *shard) init(limit int64, now uint32) {
 	s.index.init()
 }
 
-// memory is all that the shard has: itself, its tables, its chunks and the large values.
+// memory is all that the shard has: itself, its tables, its chunks and the large values, also those whose items are gone.
 func (s *shard) memory() int64 {
-	return shardBytes + s.tables() + int64(s.chunks)*chunkBytes + s.larges.bytes
+	return shardBytes + s.tables() + int64(s.chunks)*chunkBytes + s.larges.bytes + s.lent.Load()
 }
 
 // tables is the memory of what is beside the items.
@@ -66,7 +69,7 @@ func (s *shard) enter(now uint32) {
 	}
 }
 
-// flush removes everything, chunk by chunk and not item by item.
+// flush removes everything: small items chunk by chunk, and large values one by one, since some may be lent.
 func (s *shard) flush() {
 	s.flushAt = 0
 	for i := range s.classes {
@@ -76,7 +79,7 @@ func (s *shard) flush() {
 	s.index.init()
 	s.queues = [2]queue{}
 	s.wheel = wheel{second: s.now}
-	s.larges = larges{}
+	s.larges.removeAll()
 }
 
 const (

@@ -10,6 +10,7 @@ type Stats struct {
 	Free   int64 // of Memory: between the items
 	Index  int64 // of Memory: the index
 	Large  int64 // of Bytes: values with memory of their own
+	Lent   int64 // of Memory: such values that are gone and that somebody still has: see Entry.Borrow
 
 	Items     int64
 	Total     int64 // items stored, ever
@@ -51,6 +52,7 @@ func (s *shard) addTo(st *Stats) {
 	st.Free += int64(s.free) * unit
 	st.Index += int64(len(s.index.segments)) * segmentSize
 	st.Large += s.larges.bytes
+	st.Lent += s.lent.Load()
 	st.Items += sum.Items
 	st.Total += sum.Total
 	st.Buckets += int64(s.index.buckets)

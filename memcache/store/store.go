@@ -71,10 +71,26 @@ func (s *Store) FlushAll(at int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		s.lock(sh)
+		sh.voided = 0
 		if at <= int64(sh.now) {
 			sh.flush()
 		} else {
 			sh.flushAt = second(at)
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// FlushThrough is FlushAll for what is stored until a second ends, from when it begins: what is stored in it is gone at once. A second
+// that has been is none: then only what an earlier call has left to be done is not done.
+func (s *Store) FlushThrough(last int64) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		s.lock(sh)
+		sh.flushAt, sh.voided = 0, 0
+		if last >= int64(sh.now) {
+			sh.flushAt, sh.voided = second(last), second(last)
+			sh.enter(sh.now)
 		}
 		sh.mu.Unlock()
 	}
