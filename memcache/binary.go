@@ -3,7 +3,6 @@ package memcache
 import (
 	"encoding/binary"
 	"slices"
-	"strings"
 
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
@@ -45,7 +44,7 @@ func (s *session) frame(p []byte) (used int, whole bool) {
 		return 0, false
 	}
 	f.Split(rest[:f.Body])
-	w.execute(s, false)
+	w.execute(s)
 	return protocol.HeaderLen + f.Body, true
 }
 
@@ -84,7 +83,7 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 		s.throwAway(f.ValueLen())
 		return head, true
 	}
-	s.value = &value{head: slices.Clone(p[:head]), got: new(strings.Builder), need: f.ValueLen()}
+	s.value = &value{head: slices.Clone(p[:head]), need: f.ValueLen()}
 	n, whole := s.value.take(s, p[head:])
 	return head + n, whole
 }
@@ -92,8 +91,8 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 // lateFrame carries out a frame whose value has come.
 func (w *worker) lateFrame(v *value) {
 	w.reread(v)
-	w.bin.Value = v.bytes()
-	w.execute(nil, true)
+	w.bin.Value = v.got.Bytes()
+	w.execute(nil)
 }
 
 // refuseFrame answers a frame for whose value there is no room.
@@ -120,14 +119,14 @@ func (w *worker) success(cas uint64) {
 	}
 }
 
-// execute carries out the frame in w.bin. own: its value becomes the store's.
-func (w *worker) execute(s *session, own bool) {
+// execute carries out the frame in w.bin.
+func (w *worker) execute(s *session) {
 	f := &w.bin
 	switch f.Loud {
 	case protocol.BinGet, protocol.BinGetK, protocol.BinGAT, protocol.BinGATK, protocol.BinTouch:
 		w.binGet()
 	case protocol.BinSet, protocol.BinAdd, protocol.BinReplace:
-		w.binSet(own)
+		w.binSet()
 	case protocol.BinAppend, protocol.BinPrepend:
 		op := protocol.OpAppend
 		if f.Loud == protocol.BinPrepend {
@@ -198,11 +197,11 @@ func (w *worker) binGet() {
 	w.large(large)
 }
 
-func (w *worker) binSet(own bool) {
+func (w *worker) binSet() {
 	f := &w.bin
 	o := order{
 		op:  protocol.OpSet,
-		key: f.Key, flags: binary.BigEndian.Uint32(f.Extras), cas: f.CAS, own: own,
+		key: f.Key, flags: binary.BigEndian.Uint32(f.Extras), cas: f.CAS,
 		expires: expiry(int64(binary.BigEndian.Uint32(f.Extras[4:])), w.clock.Unix()),
 	}
 	switch f.Loud {

@@ -13,10 +13,14 @@ import (
 
 	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/memcache/internal/recycled"
 	"github.com/evmq/evmq/server"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	recycled.Scribble()
+	leaktest.Main(m)
+}
 
 // patience is when a test gives up on something that should happen at once. It is no measure of speed.
 const patience = 20 * time.Second

@@ -28,7 +28,6 @@ type order struct {
 	cas     uint64 // 0: whatever there is, but for OpCas
 	stale   bool   // meta: an older unique number may still replace the value, which is stale then
 	binary  bool   // meta: the key was written in base64
-	own     bool   // the value is the store's from now on
 }
 
 // The store's bits of an item.
@@ -95,8 +94,8 @@ func (w *worker) finish(e *store.Entry, m *store.Meta, o *order, a, b []byte) (o
 	m.CAS = w.nextCAS()
 	var err error
 	switch {
-	case o.own && b == nil:
-		err = e.PutOwned(*m, a)
+	case w.coming != nil && b == nil:
+		err = e.PutLarge(*m, w.coming, len(a))
 	case b == nil:
 		err = e.Put(*m, a)
 	default:

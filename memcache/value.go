@@ -3,10 +3,9 @@ package memcache
 import (
 	"bytes"
 	"slices"
-	"strings"
-	"unsafe"
 
 	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/memcache/store"
 )
 
 // wholeValue is how large a value may be, with its end, to be waited for in the connection's input. A larger one is collected in
@@ -18,9 +17,9 @@ const firstPiece = 32 << 10
 
 // A value is a large value that is coming.
 type value struct {
-	head []byte           // what announced it, to be read again when it is there
-	got  *strings.Builder // what has come
-	need int              // bytes, the end included
+	head []byte       // what announced it, to be read again when it is there
+	got  *store.Large // what has come; nil: nothing
+	need int          // bytes, the end included
 }
 
 // outOfMemory is the answer to what finds no room.
@@ -42,24 +41,24 @@ func (s *session) store(line, rest []byte) (n int, whole bool) {
 		s.throwAway(r.Follows)
 		return 0, true
 	case r.Follows > wholeValue:
-		s.value = &value{head: slices.Clone(line), got: new(strings.Builder), need: r.Follows}
+		s.value = &value{head: slices.Clone(line), need: r.Follows}
 		n, whole = s.value.take(s, rest)
 		return n, whole
 	case len(rest) < r.Follows:
 		return -1, false
 	}
-	w.textValue(rest[:r.Follows], false)
+	w.textValue(rest[:r.Follows])
 	return r.Follows, true
 }
 
-// textValue carries out the text command in w.req with its value and what ends it. own: p becomes the store's.
-func (w *worker) textValue(p []byte, own bool) {
+// textValue carries out the text command in w.req with its value and what ends it.
+func (w *worker) textValue(p []byte) {
 	r := &w.req
 	if !bytes.HasSuffix(p, []byte("\r\n")) {
 		w.complain(badDataChunk)
 		return
 	}
-	o := order{op: r.Op, key: r.Key, flags: r.Flags, cas: r.CAS, own: own}
+	o := order{op: r.Op, key: r.Key, flags: r.Flags, cas: r.CAS}
 	if r.Op == protocol.OpMetaSet {
 		w.metaSet(&o, p[:r.Size])
 		return
@@ -72,55 +71,70 @@ func (w *worker) textValue(p []byte, own bool) {
 // take takes what has come of the value.
 func (v *value) take(s *session, p []byte) (used int, whole bool) {
 	w := s.w
-	p = p[:min(len(p), v.need-v.got.Len())]
-	if !v.grow(w.Cache, v.got.Len()+len(p)) {
+	had := v.len()
+	p = p[:min(len(p), v.need-had)]
+	if !v.grow(w.Cache, had+len(p)) {
 		s.value = nil
 		v.drop(w.Cache)
 		w.refuseValue(v)
-		s.throwAway(v.need - v.got.Len())
+		s.throwAway(v.need - had)
 		return 0, true
 	}
-	v.got.Write(p)
+	v.got.Append(p)
 	if v.got.Len() < v.need {
 		return len(p), false
 	}
 	s.value = nil
-	v.drop(w.Cache)
+	w.coming = v.got
 	if s.speech == binaryFrames {
 		w.lateFrame(v)
 	} else {
 		protocol.Text(v.head, &w.req)
-		w.textValue(v.bytes(), true)
+		w.textValue(v.got.Bytes())
 	}
+	w.coming = nil
+	v.drop(w.Cache)
 	return len(p), true
 }
 
-// grow makes room for n bytes in all, if all connections together may have it. A Builder's memory is not cleared before it is
-// written to, which would cost as much as the copy.
-func (v *value) grow(c *Cache, n int) bool {
-	if n <= v.got.Cap() {
-		return true
+func (v *value) len() int {
+	if v.got == nil {
+		return 0
 	}
-	size := min(v.need, max(firstPiece, 2*n))
-	if more := int64(size - v.got.Cap()); c.pending.Add(more) > c.limit.Load() {
+	return v.got.Len()
+}
+
+// grow makes room for n bytes in all, if all connections together may have it.
+func (v *value) grow(c *Cache, n int) bool {
+	had := 0
+	if v.got != nil {
+		if had = v.got.Cap(); n <= had {
+			return true
+		}
+	}
+	got := store.NewLarge(min(v.need, max(firstPiece, 2*n)))
+	more := int64(got.Cap() - had)
+	if c.pending.Add(more) > c.limit.Load() {
 		c.pending.Add(-more)
+		got.Return()
 		return false
 	}
-	got := new(strings.Builder)
-	got.Grow(size)
-	got.WriteString(v.got.String())
-	c.pending.Add(int64(got.Cap() - size)) // the heap's rounding
+	if v.got != nil {
+		got.Append(v.got.Bytes())
+		v.got.Return()
+	}
 	v.got = got
 	return true
 }
 
-// bytes is what has come, the Builder's memory, which nobody writes to any more.
-func (v *value) bytes() []byte {
-	return unsafe.Slice(unsafe.StringData(v.got.String()), v.got.Cap())[:v.got.Len()]
+// drop gives the value's memory back, or leaves it to the store.
+func (v *value) drop(c *Cache) {
+	if v.got != nil {
+		c.pending.Add(-int64(v.got.Cap()))
+		v.got.Return()
+		v.got = nil
+	}
 }
-
-// drop takes the value out of the account.
-func (v *value) drop(c *Cache) { c.pending.Add(-int64(v.got.Cap())) }
 
 // refuseValue answers what announced a value for which there is no room.
 func (w *worker) refuseValue(v *value) {

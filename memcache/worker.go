@@ -23,6 +23,7 @@ type worker struct {
 	failed bool         // the connection takes no more
 	paused bool         // is not to be read from: a goroutine writes to it
 	quit   bool         // is to be closed when all is flushed
+	coming *store.Large // the value of the request that is carried out, if it has come in its own memory
 	padded []byte       // a number, and the spaces that keep a value's length
 }
 

@@ -69,14 +69,14 @@ func TestReplacedValuesDoNotDoubleTheMemory(t *testing.T) {
 	p := start(t, "-p", "-1", "-m", "64", "-c", "100")
 	c := dial(t, "tcp", p.addrs[0])
 	c.ask("cache_memlimit 400\r\n", "OK\r\n")
-	value := strings.Repeat("0123456789abcdef", 60<<6)
-	set := " 0 0 " + strconv.Itoa(len(value)) + "\r\n" + value + "\r\n"
-	for round := range 18 { // 60 MB each
+	for round := range 18 { // 60 MB each, of another size, so that no value finds the memory of an earlier one
+		value := strings.Repeat("0123456789abcdef", (31+round)<<6)
+		n := 60_000_000 / len(value)
 		var b strings.Builder
-		for i := range 1000 {
-			fmt.Fprintf(&b, "set %d%s", (round*1000+i)%9000, set)
+		for i := range n {
+			fmt.Fprintf(&b, "set %d-%d 0 0 %d\r\n%s\r\n", round, i, len(value), value)
 		}
-		c.ask(b.String(), strings.Repeat("STORED\r\n", 1000))
+		c.ask(b.String(), strings.Repeat("STORED\r\n", n))
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if errors.Is(err, os.ErrNotExist) {

@@ -30,7 +30,7 @@ type Meta struct {
 	VivifyTTL int32
 	NewTTL    bool // T, with its time
 	TTL       int32
-	RecacheAt int32 // R
+	RecacheAt int32  // R
 	HasCAS    bool   // C, with Request.CAS
 	Mode      byte   // M
 	Initial   uint64 // J

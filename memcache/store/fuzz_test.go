@@ -53,7 +53,7 @@ func step(t *testing.T, s *store.Store, clock *clock, code [4]byte) {
 			err = e.Put(store.Meta{}, v, e.Value(), v, v, v, v)
 		}
 	case 3:
-		err = e.PutOwned(store.Meta{Expires: clock.now() + int64(n)}, v)
+		err = putLarge(&e, store.Meta{Expires: clock.now() + int64(n)}, v)
 	case 4:
 		err = e.Put(store.Meta{Expires: clock.now() + int64(code[3])}, v[:n/100])
 	case 5:

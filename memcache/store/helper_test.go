@@ -7,10 +7,12 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/memcache/internal/recycled"
 	"github.com/evmq/evmq/memcache/store"
 )
 
 func TestMain(m *testing.M) {
+	recycled.Scribble()
 	// A check of the model fills stores, and takes its time.
 	checks := "30"
 	if leaktest.Raced() {
@@ -20,6 +22,14 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	leaktest.Main(m)
+}
+
+// putLarge stores a value by PutLarge.
+func putLarge(e *store.Entry, m store.Meta, value []byte) error {
+	v := store.NewLarge(len(value))
+	defer v.Return()
+	v.Append(value)
+	return e.PutLarge(m, v, len(value))
 }
 
 // skipIfRaced is for what runs on one goroutine and takes long.

@@ -2,8 +2,12 @@ package store
 
 import (
 	"encoding/binary"
+	"math/bits"
+	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/evmq/evmq/memcache/internal/recycled"
 )
 
 const (
@@ -13,32 +17,86 @@ const (
 	groupBytes = int64(unsafe.Sizeof([groupLen]element{}))
 )
 
-// A Large is a large value: a piece of Go's heap that never changes. The store refers to it while the item is there, and so does
-// whoever has called Entry.Borrow, until Return; until the last of them is done its bytes are within the store's limit.
+// A Large is a large value. It has memory of its own, which goes from value to value without the garbage collector: it belongs to
+// whoever has a reference. NewLarge gives the first; the store has one while the item is there, and each Entry.Borrow gives one.
+// What has been stored does not change any more.
 type Large struct {
 	data     []byte
 	refs     atomic.Int32
+	class    int           // of its size
+	lent     *atomic.Int64 // the shard's that it is or was stored in
 	returned func(error)
-	lent     *atomic.Int64 // the shard's
 }
 
 // largeHead is what a Large takes beside its value: itself, its own function, and the heap's rounding.
 const largeHead = 96
 
-func (s *shard) newLarge(data []byte) *Large {
-	v := &Large{data: data, lent: &s.lent}
+// spares are values that nobody has, by the class of their size. The collector takes those that are not used for long.
+var spares [spareClasses]sync.Pool
+
+const (
+	maxSpare     = 4 << 20 // bytes
+	spareClasses = 10 << sizeBits
+	sizeBits     = 4
+)
+
+// sizeClass is the class of the values of n bytes, and the size of the largest: there are 16 up to twice a size.
+func sizeClass(n int) (class, size int) {
+	n = max(n, largeMin)
+	shift := bits.Len(uint(n-1)) - 1 - sizeBits
+	step := (n - 1) >> shift
+	return (shift-smallestShift)<<sizeBits + step - 1<<sizeBits, (step + 1) << shift
+}
+
+// smallestShift is that of largeMin bytes.
+const smallestShift = 13 - 1 - sizeBits
+
+// NewLarge returns an empty value with room for n bytes, for PutLarge. Any goroutine.
+func NewLarge(n int) *Large {
+	class, size := sizeClass(n)
+	if size <= maxSpare {
+		if v, ok := spares[class].Get().(*Large); ok {
+			v.refs.Store(1)
+			return v
+		}
+	}
+	v := &Large{data: make([]byte, 0, size), class: class}
 	v.refs.Store(1)
 	v.returned = func(error) { v.Return() }
 	return v
 }
 
+// Append adds bytes to a value that has not been stored. Those for which there is no room are a panic.
+func (v *Large) Append(p []byte) {
+	n := len(v.data)
+	v.data = v.data[:n+len(p)]
+	copy(v.data[n:], p)
+}
+
+// Len is how many bytes there are, and Cap how many there is room for.
+func (v *Large) Len() int { return len(v.data) }
+
+// Cap is at least what NewLarge was asked for.
+func (v *Large) Cap() int { return cap(v.data) }
+
 // Bytes is the value. It must not be written, and is valid until Return.
 func (v *Large) Bytes() []byte { return v.data[:len(v.data):len(v.data)] }
 
-// Return ends what Entry.Borrow began. Any goroutine, once.
+// Return gives a reference back. Any goroutine, once for each.
 func (v *Large) Return() {
-	if v.refs.Add(-1) == 0 {
+	if v.refs.Add(-1) > 0 {
+		return
+	}
+	if v.lent != nil {
 		v.lent.Add(-v.weight())
+		v.lent = nil
+	}
+	if recycled.Look != nil {
+		recycled.Look(v.data)
+	}
+	v.data = v.data[:0]
+	if cap(v.data) <= maxSpare {
+		spares[v.class].Put(v)
 	}
 }
 
@@ -46,11 +104,15 @@ func (v *Large) Return() {
 func (v *Large) Returned() func(error) { return v.returned }
 
 // weight is the memory that the value takes.
-func (v *Large) weight() int64 { return weigh(v.data) }
+func (v *Large) weight() int64 { return int64(cap(v.data)) + largeHead }
 
-func weigh(data []byte) int64 { return int64(cap(data)) + largeHead }
+// enter begins the store's reference.
+func (v *Large) enter(s *shard) {
+	v.refs.Add(1)
+	v.lent = &s.lent
+}
 
-// leave ends the store's reference. The weight counts as lent first: who returns the value at this moment takes it off again.
+// leave ends it. The weight counts as lent first: who returns the value at this moment takes it off again.
 func (v *Large) leave() {
 	v.lent.Add(v.weight())
 	v.Return()

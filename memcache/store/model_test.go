@@ -112,12 +112,12 @@ func (m *model) Put(t *rapid.T) {
 	m.stored(t, key, meta, v, e.Put(meta, v))
 }
 
-func (m *model) PutOwned(t *rapid.T) {
+func (m *model) PutLarge(t *rapid.T) {
 	key, v := keys.Draw(t, "key"), value(t)
 	e, _ := m.lock(t, key)
 	defer e.Unlock()
 	meta := m.meta(t)
-	m.stored(t, key, meta, v, e.PutOwned(meta, bytes.Clone(v)))
+	m.stored(t, key, meta, v, putLarge(&e, meta, v))
 }
 
 func (m *model) Append(t *rapid.T) {
@@ -286,7 +286,7 @@ func TestStoreIsAMap(t *testing.T) {
 		m.Store, err = store.New(store.Config{Memory: m.memory, Shards: shards, NoEvict: m.noEvict, Now: m.clock.now})
 		must2(t, err)
 		t.Repeat(map[string]func(*rapid.T){
-			"": m.check, "put": m.Put, "put again": m.Put, "put more": m.Put, "own": m.PutOwned, "burst": m.Burst, "burst again": m.Burst, "burst more": m.Burst, "append": m.Append, "use": m.Use,
+			"": m.check, "put": m.Put, "put again": m.Put, "put more": m.Put, "own": m.PutLarge, "burst": m.Burst, "burst again": m.Burst, "burst more": m.Burst, "append": m.Append, "use": m.Use,
 			"meta": m.SetMeta, "overwrite": m.Overwrite, "delete": m.Delete, "tick": m.Tick, "reap": m.Reap, "flush": func(t *rapid.T) {
 				if rapid.IntRange(0, 5).Draw(t, "really") == 0 {
 					m.FlushAll(t)

@@ -2,25 +2,28 @@ package store
 
 import (
 	"fmt"
-	"slices"
 )
 
 // Put stores the values one behind the other, in place of what there was. They may be parts of e.Value, and are copied. If the
 // new Expires has been, or FlushThrough has it so, nothing is stored and what there was is gone. After an error everything is as it was; it is ErrTooLarge or
 // ErrNoMemory.
-func (e *Entry) Put(m Meta, values ...[]byte) error { return e.put(&m, false, values) }
+func (e *Entry) Put(m Meta, values ...[]byte) error { return e.put(&m, nil, values) }
 
-// PutOwned is Put with a value whose array is the store's from now on, if the error is nil: nobody may write to it. A large
-// value is not copied then, unless its array is much longer than itself.
-func (e *Entry) PutOwned(m Meta, value []byte) error {
-	values := [1][]byte{value}
-	return e.put(&m, true, values[:])
+// PutLarge is Put with the first n bytes of a value that has not been stored, without a copy unless they are few. The caller's
+// reference stays the caller's.
+func (e *Entry) PutLarge(m Meta, v *Large, n int) error {
+	values := [1][]byte{v.data[:n]}
+	if n < largeMin {
+		v = nil
+	}
+	return e.put(&m, v, values[:])
 }
 
-func (e *Entry) put(m *Meta, owned bool, values [][]byte) error {
+// put stores the values, or v, whose first bytes they are.
+func (e *Entry) put(m *Meta, v *Large, values [][]byte) error {
 	s, n := e.shard, 0
-	for _, v := range values {
-		n += len(v)
+	for _, p := range values {
+		n += len(p)
 	}
 	if len(e.key) > maxKey || headSize+len(e.key)+n > s.maxItem {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrTooLarge, len(e.key), n)
@@ -33,7 +36,12 @@ func (e *Entry) put(m *Meta, owned bool, values [][]byte) error {
 	var ok bool
 	switch {
 	case n >= largeMin:
-		ok = e.putLarge(m, n, owned, values)
+		if v == nil {
+			v = gather(n, values)
+			defer v.Return()
+		}
+		v.data = v.data[:n]
+		ok = e.putLarge(m, v)
 	case len(values) == 1 && e.fits(n):
 		e.putInPlace(m, values[0])
 		ok = true
@@ -89,30 +97,23 @@ func (e *Entry) putSmall(m *Meta, n int, values [][]byte) bool {
 }
 
 // putLarge stores a large value, if there was one, in its place.
-func (e *Entry) putLarge(m *Meta, n int, owned bool, values [][]byte) bool {
-	s := e.shard
-	var data []byte
-	if owned && cap(values[0]) <= n+n/8 {
-		data = values[0]
-	} else {
-		data = gather(n, values)
-	}
-	need := weigh(data)
+func (e *Entry) putLarge(m *Meta, v *Large) bool {
+	s, need := e.shard, v.weight()
 	if lent := s.lent.Load(); lent > 0 && lent+need > s.limit/2 {
 		return false // or others would have to go for values that are gone
 	}
 	if e.ref != 0 && e.item().state&large != 0 {
 		it := e.item()
-		v := s.larges.of(it)
-		if v.refs.Load() == 1 {
-			need -= v.weight()
+		if old := s.larges.of(it); old.refs.Load() == 1 {
+			need -= old.weight()
 		}
 		if !s.afford(need) {
 			return false
 		}
+		v.enter(s)
 		s.count(it, s.size(it), -1)
-		s.larges.replace(number(it), s.newLarge(data))
-		it.value = uint32(n)
+		s.larges.replace(number(it), v)
+		it.value = uint32(v.Len())
 		s.count(it, s.size(it), 1)
 		e.overwritten(it, m)
 		return true
@@ -121,27 +122,25 @@ func (e *Entry) putLarge(m *Meta, n int, owned bool, values [][]byte) bool {
 	if !s.afford(need + max(s.larges.needs(), groupBytes+growth[byte](nil))) {
 		return false
 	}
-	i := s.larges.put(s.newLarge(data))
+	v.enter(s)
+	i := s.larges.put(v)
 	r := s.block(blockFor(len(e.key), largeRef))
 	if r == 0 {
 		s.larges.remove(i)
 		return false
 	}
-	setNumber(e.fill(r, m, large, n), i)
+	setNumber(e.fill(r, m, large, v.Len()), i)
 	e.settle(r)
 	return true
 }
 
-// gather copies the values into one piece of memory. append says by its capacity what the heap gave, which is what counts.
-func gather(n int, values [][]byte) []byte {
-	if len(values) == 1 {
-		return append([]byte(nil), values[0]...)
+// gather copies the values into one.
+func gather(n int, values [][]byte) *Large {
+	v := NewLarge(n)
+	for _, p := range values {
+		v.Append(p)
 	}
-	data := slices.Grow([]byte(nil), n)
-	for _, v := range values {
-		data = append(data, v...)
-	}
-	return data
+	return v
 }
 
 // fill writes the head and the key of an item into the block r.

@@ -37,7 +37,7 @@ func TestAnyGoroutine(t *testing.T) {
 				if e.Found() {
 					borrowed = e.Borrow()
 				}
-				if err := e.PutOwned(store.Meta{Expires: clock.now() + 50}, keyed(key, random.IntN(3*store.LargeMin)+4)); err != nil {
+				if err := putLarge(&e, store.Meta{Expires: clock.now() + 50}, keyed(key, random.IntN(3*store.LargeMin)+4)); err != nil {
 					t.Error(err)
 				}
 				e.Unlock()
