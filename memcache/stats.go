@@ -176,19 +176,10 @@ func (c *Cache) resetStats() {
 func (c *Cache) since() store.Stats {
 	st := c.store.Stats()
 	if at := c.resetAt.Load(); at != nil {
-		st.Total -= at.Total
-		st.Evicted -= at.Evicted
-		st.EvictedUnfetched -= at.EvictedUnfetched
-		st.EvictedWanted -= at.EvictedWanted
+		st.Counts.Add(-1, &at.Counts)
 		st.Promoted -= at.Promoted
 		st.Spared -= at.Spared
-		st.Expired -= at.Expired
-		st.ExpiredUnfetched -= at.ExpiredUnfetched
 		st.Reaped -= at.Reaped
-		st.Refused -= at.Refused
-		for i, n := range at.Ops {
-			st.Ops[i] -= n
-		}
 	}
 	return st
 }
@@ -201,18 +192,7 @@ func (c *Cache) eachClass(fn func(n int, k *store.Class)) {
 			continue
 		}
 		if before != nil {
-			at := &(*before)[i]
-			k.Total -= at.Total
-			k.Evicted -= at.Evicted
-			k.EvictedUnfetched -= at.EvictedUnfetched
-			k.EvictedExpiring -= at.EvictedExpiring
-			k.EvictedWanted -= at.EvictedWanted
-			k.Expired -= at.Expired
-			k.ExpiredUnfetched -= at.ExpiredUnfetched
-			k.Refused -= at.Refused
-			for op, n := range at.Ops {
-				k.Ops[op] -= n
-			}
+			k.Counts.Add(-1, &(*before)[i].Counts)
 		}
 		fn(i+1, &k)
 	}

@@ -12,17 +12,37 @@ type Class struct {
 	Items int64
 	Bytes int64
 
-	Total            int64 // items stored, ever
+	EvictedIdle int64 // seconds for which the item evicted last had not been used
+	Counts
+}
+
+// Counts are of all that has ever happened.
+type Counts struct {
+	Total            int64 // items stored
 	Evicted          int64 // items removed to make room
 	EvictedUnfetched int64 // of these, those that had never been used
 	EvictedExpiring  int64 // of these, those that would have expired one day
 	EvictedWanted    int64 // of these, those that had been used since eviction last met them: too many were
-	EvictedIdle      int64 // seconds for which the item evicted last had not been used
 	Expired          int64 // items removed because they had expired
 	ExpiredUnfetched int64 // of these, those that had never been used
 	Refused          int64 // ErrNoMemory
 
-	Ops [NumOps]int64 // what Entry.Count and CountSet were told, ever
+	Ops [NumOps]int64 // what Entry.Count and CountSet were told
+}
+
+// Add adds n times what d counts: -1 for what has happened since.
+func (c *Counts) Add(n int64, d *Counts) {
+	c.Total += n * d.Total
+	c.Evicted += n * d.Evicted
+	c.EvictedUnfetched += n * d.EvictedUnfetched
+	c.EvictedExpiring += n * d.EvictedExpiring
+	c.EvictedWanted += n * d.EvictedWanted
+	c.Expired += n * d.Expired
+	c.ExpiredUnfetched += n * d.ExpiredUnfetched
+	c.Refused += n * d.Refused
+	for op := range d.Ops {
+		c.Ops[op] += n * d.Ops[op]
+	}
 }
 
 // Op is what a client has asked of an item and got, or Set. The store only counts it.
@@ -63,16 +83,6 @@ func bound(class int) int64 {
 func (c *Class) add(d *Class) {
 	c.Items += d.Items
 	c.Bytes += d.Bytes
-	c.Total += d.Total
-	c.Evicted += d.Evicted
-	c.EvictedUnfetched += d.EvictedUnfetched
-	c.EvictedExpiring += d.EvictedExpiring
-	c.EvictedWanted += d.EvictedWanted
 	c.EvictedIdle = max(c.EvictedIdle, d.EvictedIdle)
-	c.Expired += d.Expired
-	c.ExpiredUnfetched += d.ExpiredUnfetched
-	c.Refused += d.Refused
-	for i, n := range d.Ops {
-		c.Ops[i] += n
-	}
+	c.Counts.Add(1, &d.Counts)
 }

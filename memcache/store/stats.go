@@ -13,21 +13,13 @@ type Stats struct {
 	Lent   int64 // of Memory: such values that are gone and that somebody still has: see Entry.Borrow
 
 	Items     int64
-	Total     int64 // items stored, ever
 	Buckets   int64 // of the index. It grows bucket by bucket, so that it never rests and is never under way for long
 	OldestAge int64 // seconds since the items that are evicted next were last used, the most of all shards
 
-	Evicted          int64 // items removed to make room
-	EvictedUnfetched int64 // of these, those that had never been used
-	EvictedWanted    int64 // of these, those that had been used since eviction last met them: too many were
-	Promoted         int64 // items that eviction has moved from the queue of new ones to the main queue, since they had been used
-	Spared           int64 // and to the front of the main queue again
-	Expired          int64 // items removed because they had expired
-	ExpiredUnfetched int64 // of these, those that had never been used
-	Reaped           int64 // of Expired, those that Reap has found
-	Refused          int64 // ErrNoMemory
-
-	Ops [NumOps]int64 // what Entry.Count and CountSet were told, ever
+	Counts
+	Promoted int64 // items that eviction has moved from the queue of new ones to the main queue, since they had been used
+	Spared   int64 // and to the front of the main queue again
+	Reaped   int64 // of Expired, those that Reap has found
 }
 
 // Stats adds up what the shards have counted. It holds one lock at a time, and looks at no item but the oldest.
@@ -54,25 +46,16 @@ func (s *shard) addTo(st *Stats) {
 	st.Large += s.larges.bytes
 	st.Lent += s.lent.Load()
 	st.Items += sum.Items
-	st.Total += sum.Total
 	st.Buckets += int64(s.index.buckets)
 	for _, q := range s.queues {
 		if q.oldest != 0 {
 			st.OldestAge = max(st.OldestAge, int64(s.now-s.item(q.oldest).access))
 		}
 	}
-	st.Evicted += sum.Evicted
-	st.EvictedUnfetched += sum.EvictedUnfetched
-	st.EvictedWanted += sum.EvictedWanted
+	st.Counts.Add(1, &sum.Counts)
 	st.Promoted += s.spared[newQueue]
 	st.Spared += s.spared[mainQueue]
-	st.Expired += sum.Expired
-	st.ExpiredUnfetched += sum.ExpiredUnfetched
 	st.Reaped += s.reaped
-	st.Refused += sum.Refused
-	for i, n := range sum.Ops {
-		st.Ops[i] += n
-	}
 }
 
 // Classes returns the size classes, by rising size, those that never had an item included. It adds up what the shards have counted.
