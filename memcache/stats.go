@@ -176,7 +176,7 @@ func (c *Cache) resetStats() {
 func (c *Cache) since() store.Stats {
 	st := c.store.Stats()
 	if at := c.resetAt.Load(); at != nil {
-		st.Counts.Add(-1, &at.Counts)
+		st.Add(-1, &at.Counts)
 		st.Promoted -= at.Promoted
 		st.Spared -= at.Spared
 		st.Reaped -= at.Reaped
@@ -192,7 +192,7 @@ func (c *Cache) eachClass(fn func(n int, k *store.Class)) {
 			continue
 		}
 		if before != nil {
-			k.Counts.Add(-1, &(*before)[i].Counts)
+			k.Add(-1, &(*before)[i].Counts)
 		}
 		fn(i+1, &k)
 	}

@@ -84,5 +84,5 @@ func (c *Class) add(d *Class) {
 	c.Items += d.Items
 	c.Bytes += d.Bytes
 	c.EvictedIdle = max(c.EvictedIdle, d.EvictedIdle)
-	c.Counts.Add(1, &d.Counts)
+	c.Add(1, &d.Counts)
 }

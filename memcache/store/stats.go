@@ -52,7 +52,7 @@ func (s *shard) addTo(st *Stats) {
 			st.OldestAge = max(st.OldestAge, int64(s.now-s.item(q.oldest).access))
 		}
 	}
-	st.Counts.Add(1, &sum.Counts)
+	st.Add(1, &sum.Counts)
 	st.Promoted += s.spared[newQueue]
 	st.Spared += s.spared[mainQueue]
 	st.Reaped += s.reaped
