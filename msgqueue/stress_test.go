@@ -97,6 +97,9 @@ func newStress(t *testing.T, random *rand.Rand) *stress {
 	s.bound = bounds[random.IntN(len(bounds))]
 	budget := []int{1, 10, 0, 1000, msgqueue.Unbounded}[random.IntN(5)]
 	s.quota = 1 << random.IntN(16)
+	if s.bound < 100 { // each message may cost a wake, and on a thread that is blocked that takes a tenth of a millisecond
+		s.quota = min(s.quota, 1<<11)
+	}
 	s.q, err = msgqueue.New(l, s.bound, func(p parcel) {
 		s.delivered++
 		s.outcome(p)
