@@ -21,7 +21,8 @@
 // hold no pointer. They refer to each other by number, so the garbage collector has a handful of objects to look at, however many
 // items there are. Values of 8 KB and more have memory of their own from Go's heap. They never change, so they can be written to a
 // socket after Unlock without a copy ([Entry.Borrow]); one that is replaced or removed meanwhile counts until it is returned. What
-// nobody has any more is free when the collector has been there; until then it is beyond the limit, as is all of a program's garbage.
+// nobody has any more is there for the next value of about its size ([NewLarge]), until the collector takes it; so long it is beyond
+// the limit, as is all of a program's garbage.
 //
 // In a chunk a block may have any length. A block that becomes free joins its free neighbours, so memory that was used for items of one
 // size serves another size as well. Where free blocks suffice but do not lie together, items are moved.
