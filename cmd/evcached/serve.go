@@ -45,9 +45,9 @@ const closeTimeout = 2 * time.Second
 func serve(s *settings, stderr io.Writer, ready func() error) error {
 	p := &program{settings: s, signals: make(chan os.Signal, 8), asked: make(chan struct{}, 1)}
 	p.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug})) // the cache knows what -v asks for
-	// Before all else: a signal that comes early ends the program in order. Nobody reading what is logged ends nothing.
+	// Before all else, and until the process is gone: a signal that comes early ends the program in order, and one that comes late does
+	// not take its status away. Nobody reading what is logged ends nothing.
 	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
-	defer signal.Stop(p.signals)
 	signal.Ignore(syscall.SIGPIPE)
 	if err := p.start(); err != nil {
 		return errors.Join(err, p.end())
