@@ -84,7 +84,7 @@ func measure(l library, items int) (cost, error) {
 			return cost{}, err
 		}
 	}
-	time.Sleep(100 * time.Millisecond) // for those that work behind
+	time.Sleep(100 * time.Millisecond) // some libraries store on goroutines of their own, and not all of those can be waited for
 	var co cost
 	found := 0
 	for i := range items {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -18,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -56,39 +54,6 @@ func TestTheLargestItemSizeServes(t *testing.T) {
 	head := "set k 0 0 " + strconv.Itoa(len(value)) + "\r\n"
 	c.ask(head+value+"\r\n", "STORED\r\n")
 	c.ask("get k\r\n", "VALUE k 0 "+strconv.Itoa(len(value))+"\r\n"+value+"\r\nEND\r\n")
-	c.Close()
-	p.end()
-}
-
-// TestReplacedValuesDoNotDoubleTheMemory: a full cache takes a quarter more than -m, and 64 MB; collected by half of itself, as a
-// program in Go is, it would take twice as much. The limit that cache_memlimit sets counts as well.
-func TestReplacedValuesDoNotDoubleTheMemory(t *testing.T) {
-	if leaktest.Raced() {
-		t.Skip("the race detector's own memory is many times as much")
-	}
-	p := start(t, "-p", "-1", "-m", "64", "-c", "100")
-	c := dial(t, "tcp", p.addrs[0])
-	c.ask("cache_memlimit 400\r\n", "OK\r\n")
-	for round := range 18 { // 60 MB each, of another size, so that no value finds the memory of an earlier one
-		value := strings.Repeat("0123456789abcdef", (31+round)<<6)
-		n := 60_000_000 / len(value)
-		var b strings.Builder
-		for i := range n {
-			fmt.Fprintf(&b, "set %d-%d 0 0 %d\r\n%s\r\n", round, i, len(value), value)
-		}
-		c.ask(b.String(), strings.Repeat("STORED\r\n", n))
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("nothing tells how much the process took")
-	}
-	must(t, err)
-	_, peak, _ := strings.Cut(string(status), "VmHWM:")
-	kb, err := strconv.Atoi(strings.Fields(peak)[0])
-	must(t, err)
-	if most := 400 + 100 + 64 + 30; kb>>10 > most || kb>>10 < 300 {
-		t.Errorf("the process took %d MB, want at most %d", kb>>10, most)
-	}
 	c.Close()
 	p.end()
 }
