@@ -18,8 +18,8 @@ var (
 	ErrNotPollable = errors.New("event: descriptor cannot be polled")
 	// ErrNested says that the descriptor is a poller nested too deep, or watched by too many parked loops.
 	ErrNested = errors.New("event: descriptor is nested too deep or watched by too many loops")
-	// ErrStale says that the event's descriptor was closed before Del. The event was removed; its callback is not
-	// called for the descriptor that may have taken the number.
+	// ErrStale says that the event's descriptor was closed before Del, or by another goroutine during Add. The event was removed,
+	// or not added; its callback is not called for the descriptor that may have taken the number.
 	ErrStale = errors.New("event: descriptor was closed while its event was added")
 	// ErrTimeout says that a timeout or an interval is negative.
 	ErrTimeout = errors.New("event: negative timeout")

@@ -186,8 +186,9 @@ func (l *Loop) once(fd int, flags Flags, timeout time.Duration, fn func(*Event, 
 // the callback if a condition or Activate called it. On an event that is added already, a timeout replaces the former
 // one, and takes back a Timeout that is not delivered yet; NoTimeout keeps it.
 //
-// Errors: ErrTimeout, ErrClosed, ErrFinalized, ErrBadDescriptor, ErrNotPollable, ErrNested, ErrFlags where
-// the events of the descriptor differ in EdgeTriggered; the event is as it was then. Any goroutine.
+// Errors: ErrTimeout, ErrClosed, ErrFinalized, ErrBadDescriptor, ErrNotPollable, ErrNested, ErrFlags where the events of the
+// descriptor differ in EdgeTriggered, ErrStale where the descriptor is closed and its number given to another file during the
+// call; the event is as it was then. Any goroutine.
 func (e *Event) Add(timeout time.Duration) error {
 	if timeout < 0 {
 		return e.opError("add", fmt.Errorf("%w: %v", ErrTimeout, timeout))

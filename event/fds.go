@@ -65,12 +65,11 @@ func (l *Loop) register(e *Event) error {
 	if err := row.admits(e); err != nil {
 		return err
 	}
-	err := l.tell(e.fd, row, row.want|e.wants())
-	if errors.Is(err, unix.ENOENT) { // closed by another goroutine at this moment
-		l.endStale(e.fd, row)
-		return ErrStale
-	}
-	if err != nil {
+	if err := l.tell(e.fd, row, row.want|e.wants()); err != nil {
+		if gone(err) { // closed by another goroutine at this moment
+			l.endStale(e.fd, row)
+			l.dropStale(e.fd)
+		}
 		return pollerError(err)
 	}
 	e.nextPeer, row.head = row.head, e
@@ -98,7 +97,7 @@ func (l *Loop) registerFirst(e *Event) error {
 	}
 	want := e.wants()
 	if err := l.enroll(e.fd, want, gen); err != nil {
-		if row != nil && errors.Is(err, unix.EBADF) {
+		if row != nil && gone(err) {
 			l.endStale(e.fd, row)
 		}
 		return pollerError(err)
@@ -163,7 +162,7 @@ func (l *Loop) reregister(e *Event, conditions Flags) error {
 		return nil
 	}
 	e.conditions = before
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBADF) {
+	if gone(err) {
 		l.endStale(e.fd, row)
 		l.dropStale(e.fd)
 		return ErrStale
@@ -184,7 +183,7 @@ func (l *Loop) unregister(e *Event) error {
 	want := row.union()
 	err := l.tell(e.fd, row, want)
 	row.want = want
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBADF) {
+	if gone(err) {
 		// MOD that meets ENOENT never turns into ADD: the number belongs to a stranger now.
 		l.stats.Stale++
 		if row.head == nil {
@@ -256,10 +255,14 @@ func (l *Loop) hit(e *Event, what Flags) Flags {
 
 // dropStale makes a poller that keeps its own list forget a closed descriptor.
 func (l *Loop) dropStale(fd int32) {
-	if err := l.poller.Remove(int(fd)); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EBADF) {
+	if err := l.poller.Remove(int(fd)); err != nil && !gone(err) {
 		l.note(func() { l.log.Warn("event: remove closed descriptor", "fd", fd, "err", err) })
 	}
 }
+
+// gone reports whether the kernel's answer says that the file which was registered is no longer behind its number: the number
+// is closed, or belongs to another file.
+func gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBADF) }
 
 // pollerError adds the sentinel of this package to the kernel's answer.
 func pollerError(err error) error {
@@ -269,6 +272,8 @@ func pollerError(err error) error {
 		return nil
 	case errors.Is(err, unix.EBADF):
 		sentinel = ErrBadDescriptor
+	case errors.Is(err, unix.ENOENT):
+		sentinel = ErrStale
 	case errors.Is(err, unix.EPERM):
 		sentinel = ErrNotPollable
 	case errors.Is(err, unix.ELOOP), errors.Is(err, unix.EINVAL):

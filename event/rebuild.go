@@ -4,8 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/evmq/evmq/internal/poller"
 )
 
@@ -82,7 +80,7 @@ func (l *Loop) moveRows(next Poller) error {
 		if err == nil {
 			err = next.Add(fd, poller.Flags(row.want), name)
 		}
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBADF) {
+		if gone(err) {
 			l.endStale(int32(fd), row)
 		} else if err != nil {
 			return pollerError(err)

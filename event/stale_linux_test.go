@@ -42,3 +42,66 @@ func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 		})
 	}
 }
+
+// meddler closes a descriptor at the worst moment: after the loop has found it registered, before that is changed.
+type meddler struct {
+	event.Poller
+	meddle func()
+}
+
+func (m *meddler) Modify(fd int, want event.PollerFlags, tag uint64) error {
+	if meddle := m.meddle; meddle != nil {
+		m.meddle = nil
+		meddle()
+	}
+	return m.Poller.Modify(fd, want, tag)
+}
+
+// An Add beside another goroutine's close says that the number is closed, or is another file's now, and ends the
+// descriptor's other events; it watches nobody's file, and the event can be added for the next one.
+func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		paused bool // the other event waits for nothing, and a duplicate keeps the registration of a file before
+		reused bool
+		err    error
+	}{
+		{"closed", false, false, event.ErrBadDescriptor},
+		{"closed and reused", false, true, event.ErrStale},
+		{"a duplicate's, closed", true, false, event.ErrBadDescriptor},
+		{"a duplicate's, closed and reused", true, true, event.ErrStale},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			epoll, err := poller.NewEpoll(poller.WakerEventfd)
+			must(t, err)
+			m := &meddler{Poller: epoll}
+			l := newLoop(t, event.WithPoller(func() (event.Poller, error) { return m, nil }))
+			fd, peer := rawPair(t)
+			t.Cleanup(func() { closeRaw(t, peer) })
+			first := silent(t, l, fd, event.Read|event.Persist)
+			must(t, first.Add(event.NoTimeout))
+			if c.paused {
+				must(t, first.SetConditions(0))
+				must(t, epoll.Add(fd, event.PollerFlags(event.Read), 1<<40)) // as a duplicate's file back on its number is known
+			}
+			m.meddle = func() {
+				closeRaw(t, fd)
+				if c.reused {
+					other := reopen(t, fd)
+					t.Cleanup(func() { closeRaw(t, other, fd) })
+				}
+			}
+			second := silent(t, l, fd, event.Write)
+			wantErr(t, second.Add(event.NoTimeout), c.err)
+			wantEqual(t, "added", second.Added(), false)
+			wantErr(t, second.Err(), nil)
+			wantErr(t, first.Err(), event.ErrStale)
+			wantErr(t, first.Del(), event.ErrStale)
+			wantEqual(t, "events added", l.Stats().Added, 0)
+			if c.reused {
+				must(t, second.Add(event.NoTimeout))
+				must(t, second.Del())
+			}
+		})
+	}
+}
