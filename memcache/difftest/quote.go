@@ -25,7 +25,11 @@ func Quote(p []byte) string {
 		}
 		switch {
 		case run >= longRun:
-			fmt.Fprintf(&b, `\(%s*%d)`, quoteByte(p[0]), run)
+			one := quoteByte(p[0])
+			if p[0] == ')' { // the first one ends the run
+				one = `\x29`
+			}
+			fmt.Fprintf(&b, `\(%s*%d)`, one, run)
 			p = p[run:]
 		case len(p) == 1 && p[0] == ' ':
 			b.WriteString(`\x20`)
