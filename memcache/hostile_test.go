@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -75,6 +76,33 @@ func TestLargeValuesComeInPieces(t *testing.T) {
 	}
 }
 
+// TestLargeValuesFollowEachOther without a pause, of all sizes, and with small requests between them: each comes to its own place.
+func TestLargeValuesFollowEachOther(t *testing.T) {
+	r := start(t, memcache.Config{})
+	var requests strings.Builder
+	var answers []string
+	random := rand.New(rand.NewPCG(4, 4))
+	for i := range 60 {
+		size := random.IntN([...]int{100, 3000, 17_000, 70_000, 300_000, 600_000}[i%6])
+		value := strings.Repeat(fmt.Sprintf("%07d.", i), size/8)
+		fmt.Fprintf(&requests, "set k 0 0 %d\r\n%s\r\nmg k s v\r\n", len(value), value)
+		answers = append(answers, "STORED", fmt.Sprintf("VA %d s%d", len(value), len(value)), value)
+	}
+	for _, most := range []int{3000, 30_000, 1 << 20} {
+		c := r.connect(t)
+		go func(rest string) {
+			for len(rest) > 0 {
+				n, err := io.WriteString(c, rest[:min(len(rest), 1+rand.IntN(most))])
+				if err != nil {
+					return // the reader complains
+				}
+				rest = rest[n:]
+			}
+		}(requests.String())
+		c.expect(answers...)
+	}
+}
+
 // TestAnnouncedValuesTakeNoMemory before they come, and those that come and do not end are bounded in all.
 func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 	const memory = 16 << 20
@@ -86,12 +114,13 @@ func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 		c.send(fmt.Sprintf("set k%d 0 0 4000000", i))
 		clients = append(clients, c)
 	}
+	c := r.connect(t)
+	c.ask("set fits 0 0 300000|"+strings.Repeat("f", 300_000), "STORED") // what is announced takes no room from what comes
 	piece := bytes.Repeat([]byte("x"), 1<<20)
 	for _, c := range clients {
 		_, err := c.Write(piece)
 		must(t, err)
 	}
-	c := r.connect(t)
 	for deadline := time.Now().Add(patience); c.stats("")["store_no_memory"] == "0"; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was refused")

@@ -102,6 +102,8 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	case n < len(p) && (left == 0 || w.sent >= maxOut):
 		w.counts.add(connYields, 1)
 		return n, server.ErrYield
+	case n == len(p):
+		s.place(c)
 	}
 	return n, nil
 }

@@ -3,6 +3,7 @@ package memcache
 import (
 	"bytes"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/evmq/evmq/memcache/protocol"
@@ -50,11 +51,13 @@ func talk(c *Cache, said []byte, pieces ...int) (answers []byte, quit bool) {
 }
 
 // FuzzSession: whatever is said in either protocol, nothing panics, no memory stays in the account of values that are coming, and
-// the answers do not depend on the pieces in which it comes.
+// the answers do not depend on the pieces in which it comes, but for a line of more than MaxLine bytes: one whose end has not come
+// is the end of the connection.
 func FuzzSession(f *testing.F) {
 	f.Add([]byte("set a 7 0 1\r\nx\r\nget a b\r\ngets a\r\nincr a 1\r\nmg a s v t f c k h l Oabc\r\n"), uint8(3), uint8(50))
 	f.Add([]byte("ms a 2 T0 F3 c\r\nhi\r\nma n N0 J5 v\r\nmd a I\r\nmg a v\r\nme a\r\nbogus\r\n\r\ndelete a\r\n"), uint8(1), uint8(1))
 	f.Add([]byte("set big 0 0 20000\r\n"+string(make([]byte, 20_000))+"\r\nget big\r\nset huge 0 0 2000000\r\nxx"), uint8(200), uint8(7))
+	f.Add([]byte("bogus "+strings.Repeat("x", protocol.MaxLine)+"\r\nget a\r\n"), uint8(200), uint8(7))
 	f.Add([]byte("\x80\x01\x00\x01\x08\x00\x00\x00\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00kv"+
 		"\x80\x0c\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00k"), uint8(5), uint8(1))
 	f.Fuzz(func(t *testing.T, said []byte, a, b uint8) {
@@ -65,6 +68,9 @@ func FuzzSession(f *testing.F) {
 		parts := newCache(t, Config{Memory: 4 << 20, MaxItem: 100_000})
 		want, wantQuit := talk(whole, said, max(1, len(said)))
 		got, gotQuit := talk(parts, said, int(a), int(b))
+		if gotQuit && !wantQuit && hasLongLine(said) && bytes.HasPrefix(want, got) {
+			return
+		}
 		if !bytes.Equal(got, want) || gotQuit != wantQuit {
 			t.Errorf("in pieces %q %v; at once %q %v", got, gotQuit, want, wantQuit)
 		}
@@ -72,6 +78,15 @@ func FuzzSession(f *testing.F) {
 			t.Errorf("%d and %d bytes are accounted for", n, m)
 		}
 	})
+}
+
+func hasLongLine(p []byte) bool {
+	for line := range bytes.Lines(p) {
+		if len(line) > protocol.MaxLine {
+			return true
+		}
+	}
+	return false
 }
 
 // TestARequestAllocatesNothing: get with a hit and with a miss, set, incr, touch, delete, mg, and their like in binary.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/server"
 )
 
 // wholeValue is how large a value may be, with its end, to be waited for in the connection's input. A larger one is collected in
@@ -14,6 +15,9 @@ const wholeValue = 16 << 10
 
 // firstPiece is the memory that an announcement alone gets; then it is twice what has come, at most.
 const firstPiece = 32 << 10
+
+// minPlace is the least that is worth a read of its own.
+const minPlace = 4 << 10
 
 // A value is a large value that is coming.
 type value struct {
@@ -102,6 +106,16 @@ func (v *value) len() int {
 		return 0
 	}
 	return v.got.Len()
+}
+
+// place has what comes next of a large value read into its place, without a copy.
+func (s *session) place(c *server.Conn) {
+	if v := s.value; v != nil {
+		room, left := v.got.Room(), v.need-v.got.Len()
+		if len(room) >= min(left, minPlace) {
+			c.ReadInto(room[:min(len(room), left)])
+		}
+	}
 }
 
 // grow makes room for n bytes in all, if all connections together may have it.

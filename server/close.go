@@ -151,6 +151,7 @@ func (c *Conn) tearDown(reason error) {
 		c.out = nil
 	}
 	if x := c.ext; x != nil {
+		x.into = nil
 		if x.aside != nil {
 			dones = x.aside.Fail(dones)
 			x.aside.Free()

@@ -116,7 +116,7 @@ const (
 	flagStuffed                          // TLS: has all input for its handshake
 	flagMore                             // and bytes are there that the kernel will not report
 	flagIn                               // counted among its loop's connections
-	flagSpecial                          // is read in another way: TLS, PROXY, rate limits
+	flagSpecial                          // is read in another way: TLS, PROXY, rate limits, ReadInto
 	flagConnecting                       // Dial: a descriptor is connecting
 	flagDetach                           // Detach: the descriptor is handed out when nothing waits
 	flagHanded                           // and it has been
@@ -153,7 +153,8 @@ type ext struct {
 	readAt, writeAt     time.Duration // when what the limits hold back may go on. Loop only
 	readTurn, writeTurn turn          // at a group's bucket. Loop only
 	timeouts            *Timeouts
-	looks               int // reads since the server began to shut down. Loop only
+	looks               int    // reads since the server began to shut down. Loop only
+	into                []byte // where the next bytes go: ReadInto. Loop only
 }
 
 // extra returns c's ext. Under mu.

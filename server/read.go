@@ -242,6 +242,9 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 
 // callData calls the handler. In a function of its own, so that only servers that survive panics pay for a defer.
 func (c *Conn) callData(h Handler, p []byte) (n int, err error) {
+	if c.flags&flagSpecial != 0 {
+		c.ext.into = nil
+	}
 	if c.loop.srv.OnPanic == nil {
 		return h.Data(c, p)
 	}

@@ -23,11 +23,16 @@ func (c *Conn) prepare(accepted bool) {
 	}
 }
 
-// readSpecial reads a connection whose bytes do not go straight to the handler: they begin with a PROXY header, are encrypted, or
-// are limited in their rate. Such a connection has its ext from the beginning.
+// readSpecial reads a connection whose bytes do not go straight to the loop's buffer and then to the handler: they begin with a
+// PROXY header, are encrypted, are limited in their rate, or are to lie elsewhere. Such a connection has its ext, since it began or
+// since the loop made it, so that the loop may look for it without the lock.
 func (c *Conn) readSpecial() {
 	l := c.loop
-	buf := l.buf[:c.readAllowance(len(l.buf))]
+	buf := l.buf
+	if c.flags&(flagTLS|flagHandshake) == 0 {
+		buf = c.readPlace(buf)
+	}
+	buf = buf[:c.readAllowance(len(buf))]
 	if len(buf) == 0 {
 		return
 	}

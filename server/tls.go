@@ -93,12 +93,13 @@ func (c *Conn) pumpTLS() {
 			c.flags |= flagMore
 			break
 		}
-		n, err := t.conn.Read(l.plain) // at most one record
+		plain := c.readPlace(l.plain)
+		n, err := t.conn.Read(plain) // at most one record
 		empty := false
 		if n > 0 {
-			empty = t.pipe.records.decrypted()
+			empty = n < len(plain) && t.pipe.records.decrypted() // else the record may have more
 			budget -= n
-			c.received(l.plain[:n])
+			c.received(plain[:n])
 			if c.flags&flagGone != 0 {
 				return
 			}

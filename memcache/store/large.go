@@ -66,12 +66,18 @@ func NewLarge(n int) *Large {
 	return v
 }
 
-// Append adds bytes to a value that has not been stored. Those for which there is no room are a panic.
+// Append adds bytes to a value that has not been stored: without a copy if they are the beginning of its Room. Those for which
+// there is no room are a panic.
 func (v *Large) Append(p []byte) {
 	n := len(v.data)
 	v.data = v.data[:n+len(p)]
-	copy(v.data[n:], p)
+	if len(p) > 0 && &p[0] != &v.data[n] {
+		copy(v.data[n:], p)
+	}
 }
+
+// Room is the memory behind what there is, to read more into. It is the caller's to write until Append or Return.
+func (v *Large) Room() []byte { return v.data[len(v.data):cap(v.data)] }
 
 // Len is how many bytes there are, and Cap how many there is room for.
 func (v *Large) Len() int { return len(v.data) }

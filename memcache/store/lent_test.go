@@ -88,3 +88,20 @@ func TestLentValuesTakeHalfOfTheMemory(t *testing.T) {
 	equal(t, "lent", s.Stats().Lent, 0)
 	check(t, s)
 }
+
+// TestAppendLeavesWhatWasReadIntoTheRoomWhereItIs, and copies what lies elsewhere.
+func TestAppendLeavesWhatWasReadIntoTheRoomWhereItIs(t *testing.T) {
+	v := store.NewLarge(20_000)
+	v.Append([]byte("head "))
+	n := copy(v.Room(), "read into its place")
+	v.Append(v.Room()[:n])
+	v.Append([]byte(" tail"))
+	v.Append(nil)
+	if got := string(v.Bytes()); got != "head read into its place tail" {
+		t.Errorf("%q", got)
+	}
+	if n := len(v.Room()) + v.Len(); n != v.Cap() {
+		t.Errorf("room and value are %d of %d bytes", n, v.Cap())
+	}
+	v.Return()
+}
