@@ -23,5 +23,6 @@
 //     cmd/evcached is the program.
 //   - examples: one small program for each idea; handoff is the scenario that the queue was invented for.
 //
-// What is internal (the backends for epoll, poll(2) and kqueue, socket calls, output buffers) is nobody's promise. This package itself is only the map.
+// What is internal (the backends for epoll, poll(2) and kqueue, socket calls, output buffers) is nobody's promise. This package
+// itself is only the map.
 package evmq

@@ -12,10 +12,10 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// Adopt makes nc the server's: a stream connection of package net, or of another that has SyscallConn. The descriptor is
-// duplicated and nc is closed, so that the Go runtime's poller does not watch it as well; bytes that somebody has read from it
-// already are not seen. h serves it; nil means the server's Handler. Errors: ErrUnsupported, ErrOverload at MaxConns, ErrNotStarted, ErrServerClosed;
-// nc is the caller's then. Any goroutine.
+// Adopt makes nc the server's: a stream connection of package net, or of another that has SyscallConn. The descriptor is duplicated
+// and nc is closed, so that the Go runtime's poller does not watch it as well; bytes that somebody has read from it already are not
+// seen. h serves it; nil means the server's Handler. Errors: ErrUnsupported, ErrOverload at MaxConns, ErrNotStarted,
+// ErrServerClosed; nc is the caller's then. Any goroutine.
 func (s *Server) Adopt(nc net.Conn, h Handler) (*Conn, error) {
 	c, err := s.adopt(nc, h)
 	if err != nil {
@@ -111,10 +111,10 @@ func (s *Server) canServe(h Handler) error {
 	return checkHandler(h)
 }
 
-// Detach takes the connection out of the server once its output is flushed and no request of it is in work: fn is called, on
-// the loop, with a net.Conn that is fn's own, with package net's no-delay and keep-alive, and a copy of what was read and not consumed. Until then nothing is read and no
-// output is accepted. When it cannot be, as with TLS or because the connection ends first, fn is called with the reason. Close is told
-// ErrDetached. Errors: ErrClosed, ErrUnsupported; fn is not called then. Any goroutine.
+// Detach takes the connection out of the server once its output is flushed and no request of it is in work: fn is called, on the
+// loop, with a net.Conn that is fn's own, with package net's no-delay and keep-alive, and a copy of what was read and not consumed.
+// Until then nothing is read and no output is accepted. When it cannot be, as with TLS or because the connection ends first, fn is
+// called with the reason. Close is told ErrDetached. Errors: ErrClosed, ErrUnsupported; fn is not called then. Any goroutine.
 func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 	c.mu.Lock()
 	var err error

@@ -48,7 +48,8 @@ func ExampleDispatch() {
 	// Output: "ONE\nTWO\n"
 }
 
-// A Dispatcher has another framing than lines, here a length of two bytes before each message, and says what a client is told whose stream makes no sense.
+// A Dispatcher has another framing than lines, here a length of two bytes before each message, and says what a client is told whose
+// stream makes no sense.
 func ExampleDispatcher() {
 	srv := &server.Server{Handler: &server.Dispatcher{
 		Framing: framing.LengthPrefix(2, binary.BigEndian, 1000), // bytes

@@ -8,16 +8,15 @@ type Handler interface {
 
 	// Data is called with the bytes that have come and are not consumed yet, and returns how many of them it consumes. The
 	// rest is kept and comes again: at once if Data consumed something, so that a handler may take one message at a
-	// time, else when there is more. p is borrowed until Data returns. With ErrYield, if it has consumed something, the rest comes in the next turn, after the
-	// other connections; any other error closes the connection once its output is flushed, and is the reason that Close is
-	// told. Nothing more than MaxInput is kept.
+	// time, else when there is more. p is borrowed until Data returns; see Conn.ReadInto for bytes that are to stay. With ErrYield,
+	// if it has consumed something, the rest comes in the next turn, after the other connections; any other error closes the
+	// connection once its output is flushed, and is the reason that Close is told. Nothing more than MaxInput is kept.
 	Data(c *Conn, p []byte) (n int, err error)
 
-	// Close is called once, last, without Open before it if Dial could not connect, when the connection's descriptor is closed and no request of it is in work any more, or
-	// when Shutdown's context has ended and nobody waits for its requests. The
-	// reason is nil after CloseAfterFlush and all is flushed, io.EOF when the peer has closed and all is flushed,
-	// ErrServerClosed after a Shutdown that left nothing undone, else what went wrong: one of this package's errors, or the
-	// system's.
+	// Close is called once, last, without Open before it if Dial could not connect: when the connection's descriptor is closed and no
+	// request of it is in work any more, or when Shutdown's context has ended and nobody waits for its requests. The reason is nil
+	// after CloseAfterFlush and all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed after a Shutdown
+	// that left nothing undone, else what went wrong: one of this package's errors, or the system's.
 	Close(c *Conn, reason error)
 }
 

@@ -193,8 +193,8 @@ func (ln *Listener) Close() error {
 	return nil
 }
 
-// Wait waits until the listener is closed, its descriptors too, and returns the reason: ErrServerClosed, after a shutdown of the server; nil after
-// Close; else what Accept said. May block; not in a callback.
+// Wait waits until the listener is closed, its descriptors too, and returns the reason: ErrServerClosed, after a shutdown of the
+// server; nil after Close; else what Accept said. May block; not in a callback.
 func (ln *Listener) Wait() error {
 	<-ln.done
 	if ln.srv.running() != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,6 +58,48 @@ func TestWaterMarksAreToldInTurns(t *testing.T) {
 		if got := strings.Join(log, " "); got != "high low high low high low" {
 			t.Errorf("told: %s", got)
 		}
+	})
+}
+
+// TestReadMarksAreTheHandlersOwn: one that takes 10 to 20 bytes at a time, as with libevent's marks for reading, gets all there is, in
+// whatever pieces it comes, and is not called again until there is more.
+func TestReadMarksAreTheHandlersOwn(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const low, high = 10, 20
+		all := noise(65_000)
+		var got []byte
+		waiting, idle := 0, 0 // bytes that were too few; calls with no more than them
+		done := make(chan struct{})
+		p := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) {
+			if len(p) < low {
+				if len(p) == waiting {
+					idle++
+				}
+				waiting = len(p)
+				return 0, nil
+			}
+			waiting = 0
+			n := min(len(p), high)
+			got = append(got, p[:n]...)
+			if len(all)-len(got) < low {
+				close(done)
+				return len(p), nil
+			}
+			return n, nil
+		}})
+		s := start(t, r, &server.Server{Handler: p})
+		c, nc := p.connect(t, s)
+		for rest := all; len(rest) > 0; {
+			n := 1 + rand.IntN(min(50, len(rest)))
+			send(t, nc, string(rest[:n]))
+			rest = rest[n:]
+		}
+		await(t, done, "everything")
+		onLoop(t, c, func() {
+			if idle > 0 || !bytes.Equal(got, all[:len(got)]) {
+				t.Errorf("%d of %d bytes, %d calls without anything new", len(got), len(all), idle)
+			}
+		})
 	})
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// packetBudget is how many datagrams a socket receives in a turn, writeBudget how many bytes about; the rest comes next turn, after the others.
+// packetBudget is how many datagrams a socket receives in a turn, writeBudget how many bytes about; the rest comes next turn, after
+// the others.
 const packetBudget = 64
 
 // packetSocket is a descriptor of a PacketConn, on a loop.

@@ -15,8 +15,8 @@ import (
 // drain is how long a shutdown may take. Connections are cut before, at closeTimeout.
 const drain = closeTimeout + 3*time.Second
 
-// oneSignal is how long what comes behind the first signal is still the same one: timeout(1) and some supervisors signal the process and then its
-// group.
+// oneSignal is how long what comes behind the first signal is still the same one: timeout(1) and some supervisors signal the
+// process and then its group.
 const oneSignal = 250 * time.Millisecond
 
 // errTwice is the end by a second signal.

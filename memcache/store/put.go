@@ -4,9 +4,9 @@ import (
 	"fmt"
 )
 
-// Put stores the values one behind the other, in place of what there was. They may be parts of e.Value, and are copied. If the
-// new Expires has been, or FlushThrough has it so, nothing is stored and what there was is gone. After an error everything is as it was; it is ErrTooLarge or
-// ErrNoMemory.
+// Put stores the values one behind the other, in place of what there was. They may be parts of e.Value, and are copied. If the new
+// Expires has been, or FlushThrough has it so, nothing is stored and what there was is gone. After an error everything is as it
+// was; it is ErrTooLarge or ErrNoMemory.
 func (e *Entry) Put(m Meta, values ...[]byte) error { return e.put(&m, nil, values) }
 
 // PutLarge is Put with the first n bytes of a value that has not been stored, without a copy unless they are few. The caller's

@@ -26,7 +26,8 @@ type Child struct {
 	addr []string
 }
 
-// Start runs this program with args and env on the cores in cpus, or all if there are none, and waits for the line with which it says where it listens.
+// Start runs this program with args and env on the cores in cpus, or all if there are none, and waits for the line with which it
+// says where it listens.
 func Start(cpus []int, env []string, args ...string) (*Child, error) {
 	self, err := os.Executable()
 	if err != nil {
