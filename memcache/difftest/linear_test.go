@@ -152,7 +152,10 @@ func fighter(d *daemon, id int, r *rand.Rand, operations int, began time.Time) (
 	}
 	in := bufio.NewReader(nc)
 	tokens := map[string]uint64{} // the last that it has seen
-	commands := []string{"gets", "gets", "set", "add", "cas", "cas", "incr", "incr", "delete"}
+	commands := []string{"gets", "gets", "set", "add", "cas", "cas", "delete"}
+	if d.name != "memcached" { // in 1.6.18 a gets beside an incr may have the old value with the new number
+		commands = append(commands, "incr", "incr")
+	}
 	for range operations {
 		q := request{
 			command: commands[r.IntN(len(commands))], key: fmt.Sprint("key", r.IntN(3)), value: strconv.Itoa(r.IntN(1000)),
