@@ -84,12 +84,14 @@ func measure(l library, items int) (cost, error) {
 			return cost{}, err
 		}
 	}
-	time.Sleep(100 * time.Millisecond) // some libraries store on goroutines of their own, and not all of those can be waited for
 	var co cost
-	found := 0
-	for i := range items {
-		if c.get(key.of(uint64(i))) {
-			found++
+	found, last := -1, -2
+	for found != last { // some libraries store on goroutines of their own, and not all of those can be waited for
+		last, found = found, 0
+		for i := range items {
+			if c.get(key.of(uint64(i))) {
+				found++
+			}
 		}
 	}
 	if found == 0 {

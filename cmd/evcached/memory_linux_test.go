@@ -1,3 +1,5 @@
+//go:build !race
+
 package main
 
 import (
@@ -6,16 +8,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/evmq/evmq/internal/leaktest"
 )
+
+// Not with the race detector, whose own memory is many times as much.
 
 // TestReplacedValuesDoNotDoubleTheMemory: a full cache takes a quarter more than -m, and 64 MB; collected by half of itself, as a
 // program in Go is, it would take twice as much. The limit that cache_memlimit sets counts as well.
 func TestReplacedValuesDoNotDoubleTheMemory(t *testing.T) {
-	if leaktest.Raced() {
-		t.Skip("the race detector's own memory is many times as much")
-	}
 	p := start(t, "-p", "-1", "-m", "64", "-c", "100")
 	c := dial(t, "tcp", p.addrs[0])
 	c.ask("cache_memlimit 400\r\n", "OK\r\n")
