@@ -172,8 +172,7 @@ func (c *Conn) visit() (h Handler, ok bool) {
 	return h, c.state < connClosing && c.flags&(flagPaused|flagCrowded) == 0
 }
 
-// isPaused reports whether PauseRead was called last. Under mu.
-// A handshake goes on all the same. Under mu, on the loop.
+// isPaused reports whether PauseRead was called last. A handshake goes on all the same. Under mu, on the loop.
 func (c *Conn) isPaused() bool {
 	return c.wishesPause() && c.state < connClosing && c.flags&(flagDialing|flagHandshake) == 0
 }
@@ -240,7 +239,8 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 	}
 }
 
-// callData calls the handler. In a function of its own, so that only servers that survive panics pay for a defer.
+// callData calls the handler, which has to say again where what comes next is read. In a function of its own, so that only servers
+// that survive panics pay for a defer.
 func (c *Conn) callData(h Handler, p []byte) (n int, err error) {
 	if c.flags&flagSpecial != 0 {
 		c.ext.into = nil
