@@ -133,7 +133,6 @@ func (c *Cache) setMemory(n int64) error {
 	if err := c.store.SetMemory(n); err != nil {
 		return err
 	}
-	c.limit.Store(n)
 	if c.config.Resized != nil {
 		c.config.Resized(n)
 	}

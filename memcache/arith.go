@@ -55,9 +55,9 @@ func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, wh
 		return 0, noItem
 	}
 	m := e.Meta()
-	n, ok := protocol.ParseNumber(e.Value())
+	n, ok := protocol.ParseNumber(e.Tail())
 	switch {
-	case len(e.Value()) == 0:
+	case e.Len() == 0, e.Len() > len(e.Tail()): // a large value is no number
 		return 0, noNumber
 	case cas != 0 && cas != m.CAS:
 		return 0, otherCAS
@@ -73,7 +73,7 @@ func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, wh
 	e.Count(hit)
 	m.CAS = w.nextCAS()
 	value := strconv.AppendUint(w.padded[:0], n, 10)
-	for size := len(e.Value()); len(value) < size; {
+	for len(value) < e.Len() {
 		value = append(value, ' ')
 	}
 	w.padded = value

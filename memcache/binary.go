@@ -2,7 +2,6 @@ package memcache
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
@@ -83,16 +82,16 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 		s.throwAway(f.ValueLen())
 		return head, true
 	}
-	s.value = &value{head: slices.Clone(p[:head]), need: f.ValueLen()}
-	n, whole := s.value.take(s, p[head:])
+	n, whole := s.expect(p[:head], f.Key, f.ValueLen()).take(s, p[head:])
 	return head + n, whole
 }
 
 // lateFrame carries out a frame whose value has come.
 func (w *worker) lateFrame(v *value) {
 	w.reread(v)
-	w.bin.Value = v.got.Bytes()
+	w.coming = v.got
 	w.execute(nil)
+	w.coming = nil
 }
 
 // refuseFrame answers a frame for whose value there is no room.
@@ -182,11 +181,11 @@ func (w *worker) binGet() {
 	if withKey {
 		key = f.Key
 	}
-	var large *store.Large
+	var large *store.Lease
 	if f.Loud == protocol.BinTouch {
 		w.out = protocol.AppendResponse(w.out, f, protocol.Success, m.CAS, flags[:], nil, 0)
 	} else {
-		w.out = protocol.AppendResponse(w.out, f, protocol.Success, m.CAS, flags[:], key, len(e.Value()))
+		w.out = protocol.AppendResponse(w.out, f, protocol.Success, m.CAS, flags[:], key, e.Len())
 		large = w.value(&e)
 	}
 	if touch {
@@ -218,7 +217,11 @@ func (w *worker) binSet() {
 
 // binStored stores, and answers.
 func (w *worker) binStored(o *order) {
-	what, cas := w.put(o, w.bin.Value)
+	o.value, o.come, o.size = w.bin.Value, w.coming, len(w.bin.Value)
+	if o.come != nil {
+		o.size = o.come.Len()
+	}
+	what, cas := w.put(o)
 	switch {
 	case what == stored:
 		w.success(cas)

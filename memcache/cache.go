@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/memcache/store"
@@ -25,12 +26,12 @@ type Cache struct {
 	began  int64
 
 	verbosity atomic.Int32
-	flushed   atomic.Int64   // second of the last flush_all, counted from when the cache began
-	pending   atomic.Int64   // bytes of large values that are still coming
+	flushed   atomic.Int64  // second of the last flush_all, counted from when the cache began
+	cutOff    atomic.Uint64 // connections that were closed since their memory was needed
+	shortage  shortage
 	kicked    atomic.Uint64  // connections that were idle for too long
 	asides    sync.WaitGroup // goroutines that do for a connection what takes its time
 	dumping   atomic.Bool
-	limit     atomic.Int64 // of the memory, as cache_memlimit has changed it
 	resizing  sync.Mutex
 	closed    sync.Once
 	detail    prefixes
@@ -78,10 +79,13 @@ func New(c Config) (*Cache, error) {
 		return nil, fmt.Errorf("%w: Memory, MaxItem: %w", ErrConfig, err)
 	}
 	cache.packets.worker.Cache = cache
-	cache.limit.Store(c.Memory)
+	cache.shortage.progress = map[*server.Conn]progress{}
 	cache.began = cache.clock.Unix()
 	if cache.ticker != nil {
-		go cache.ticker.run(tick, func() { cache.store.Reap(reaped) })
+		go cache.ticker.run(tick, func(now time.Time) {
+			cache.store.Reap(reaped)
+			cache.lookAround(now)
+		})
 	}
 	return cache, nil
 }

@@ -21,7 +21,7 @@ func newTicker() *ticker {
 // Unix implements Clock. A system clock that is set back stops it until that has caught up.
 func (t *ticker) Unix() int64 { return t.now.Load() }
 
-func (t *ticker) run(every time.Duration, each func()) {
+func (t *ticker) run(every time.Duration, each func(now time.Time)) {
 	defer close(t.done)
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -31,7 +31,7 @@ func (t *ticker) run(every time.Duration, each func()) {
 			return
 		case now := <-tick.C:
 			t.now.Store(max(t.now.Load(), now.Unix()))
-			each()
+			each(now)
 		}
 	}
 }

@@ -64,14 +64,14 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 }
 
 // appendItem appends an item as get answers with it, but for a large value and the end.
-func (w *worker) appendItem(key []byte, e *store.Entry, m *store.Meta, unique bool) (large *store.Large) {
+func (w *worker) appendItem(key []byte, e *store.Entry, m *store.Meta, unique bool) (large *store.Lease) {
 	b := w.out
 	b = append(b, "VALUE "...)
 	b = append(b, key...)
 	b = append(b, ' ')
 	b = appendUint(b, uint64(m.Flags))
 	b = append(b, ' ')
-	b = appendUint(b, uint64(len(e.Value())))
+	b = appendUint(b, uint64(e.Len()))
 	if unique {
 		b = append(b, ' ')
 		b = appendUint(b, m.CAS)

@@ -32,7 +32,7 @@ func (w *worker) metaGet() {
 	}
 	if f.Value {
 		w.out = append(w.out, "VA "...)
-		w.out = appendUint(w.out, uint64(len(e.Value())))
+		w.out = appendUint(w.out, uint64(e.Len()))
 	} else {
 		w.out = append(w.out, "HD"...)
 	}
@@ -69,7 +69,7 @@ func (w *worker) metaGet() {
 	if !f.NoUpdate {
 		e.Use()
 	}
-	var large *store.Large
+	var large *store.Lease
 	if f.Value {
 		large = w.value(&e)
 	}
@@ -89,7 +89,7 @@ func (w *worker) metaWord(word, key []byte, m *store.Meta, e *store.Entry, now i
 	b = append(b, ' ', word[0])
 	switch word[0] {
 	case 's':
-		b = appendUint(b, uint64(len(e.Value())))
+		b = appendUint(b, uint64(e.Len()))
 	case 't':
 		b = appendTTL(b, m.Expires, now)
 	case 'c':
@@ -147,8 +147,8 @@ func (w *worker) metaEcho(key []byte, inBase64 bool) {
 
 func (w *worker) end() { w.out = append(w.out, '\r', '\n') }
 
-// metaSet carries out ms, as the order with its flags says, with the value.
-func (w *worker) metaSet(o *order, value []byte) {
+// metaSet carries out ms, as the order with its flags says.
+func (w *worker) metaSet(o *order) {
 	r := &w.req
 	f := &r.Meta
 	w.counts.add(cmdMeta, 1)
@@ -158,7 +158,7 @@ func (w *worker) metaSet(o *order, value []byte) {
 		o.op = protocol.OpCas
 	}
 	o.stale = f.Stale && o.op == protocol.OpCas
-	what, cas := w.put(o, value)
+	what, cas := w.put(o)
 	switch what {
 	case tooLarge, noMemory:
 		w.line(what.text())

@@ -189,44 +189,82 @@ func TestResetsAtOnceCountNothingTwice(t *testing.T) {
 	}
 }
 
-// TestSlowReadersOfReplacedValuesStayWithinTheMemory: values that are gone from the cache and on their way to clients that do not
-// read count as items do. Nobody else is cut off or finds the cache empty, and all comes back when the readers go.
-func TestSlowReadersOfReplacedValuesStayWithinTheMemory(t *testing.T) {
+// stall stores a value of a megabyte, and has a client ask for it again and again and read nothing but the beginning.
+func (r *running) stall(t *testing.T, c *client, key, value string) *client {
+	t.Helper()
+	c.ask(fmt.Sprintf("set %s 0 0 %d|%s", key, len(value), value), "STORED")
+	slow := r.connect(t)
+	must(t, slow.Conn.(*net.TCPConn).SetReadBuffer(4096))
+	slow.send(strings.Repeat("get "+key+"\r\n", 8) + "version")
+	_, err := io.ReadFull(slow.r, make([]byte, 100)) // its first answer is on its way
+	must(t, err)
+	return slow
+}
+
+// TestConnectionsThatDoNotReadMakeWayForNewValues: whatever they have been lent, values are stored, within the memory; connections are closed for it,
+// no more than are needed, and those of small items go on.
+func TestConnectionsThatDoNotReadMakeWayForNewValues(t *testing.T) {
 	const memory = 16 << 20
 	r := start(t, memcache.Config{Memory: memory})
 	c := r.connect(t)
 	c.ask("set small 0 0 1|x", "STORED")
 	value := strings.Repeat("v", 1_000_000)
-	refused, readers := 0, []*client{}
-	for i := range 60 {
-		c.send(fmt.Sprintf("set big%d 0 0 1000000", i%3), value)
-		line, err := c.r.ReadString('\n')
-		must(t, err)
-		if line == "SERVER_ERROR out of memory storing object\r\n" {
-			refused++
-			continue
-		}
-		slow := r.connect(t)
-		must(t, slow.Conn.(*net.TCPConn).SetReadBuffer(4096))
-		slow.send(strings.Repeat(fmt.Sprintf("get big%d\r\n", i%3), 8) + "version")
-		_, err = io.ReadFull(slow.r, make([]byte, 100)) // its first answer is on its way
-		must(t, err)
-		readers = append(readers, slow)
+	var readers []*client
+	for i := range 40 {
+		readers = append(readers, r.stall(t, c, fmt.Sprint("big", i), value))
+		c.ask("get small", "VALUE small 0 1|x|END")
 		if st := r.Store().Stats(); st.Memory > memory {
 			t.Fatalf("%d bytes of memory, %d of them lent", st.Memory, st.Lent)
 		}
 	}
-	if st := r.Store().Stats(); refused == 0 || st.Lent == 0 {
-		t.Errorf("%d of 60 values were refused, %d bytes are lent", refused, st.Lent)
+	stats := c.stats("")
+	var cut int
+	_, err := fmt.Sscan(stats["slow_readers_closed"], &cut)
+	must(t, err)
+	if stats["store_no_memory"] != "0" || cut < 20 || cut > 32 {
+		t.Errorf("%s values were refused, %d connections closed", stats["store_no_memory"], cut)
 	}
-	c.ask("get small", "VALUE small 0 1|x|END")
 	for _, slow := range readers {
 		must(t, slow.Close())
 	}
-	for deadline := time.Now().Add(patience); r.Store().Stats().Lent > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes are lent, and nobody is there", r.Store().Stats().Lent)
-		}
-	}
+	until(t, func() bool { return r.Store().Stats().Held == 0 })
 	c.ask("set big 0 0 1000000|"+value, "STORED")
+}
+
+// TestAConnectionThatReadsOutlivesThoseThatDoNot when memory is short.
+func TestAConnectionThatReadsOutlivesThoseThatDoNot(t *testing.T) {
+	r := start(t, memcache.Config{Memory: 16 << 20})
+	c := r.connect(t)
+	value := strings.Repeat("v", 1_000_000)
+	reads := r.stall(t, c, "read", value) // the first, so that its lease is the oldest
+	for i := range 15 {
+		r.stall(t, c, fmt.Sprint("stalled", i), value)
+	}
+	stop := make(chan struct{})
+	done := make(chan error)
+	go func() {
+		p := make([]byte, 50_000)
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			case <-time.After(20 * time.Millisecond):
+				if _, err := reads.r.Read(p); err != nil {
+					done <- err
+					return
+				}
+			}
+		}
+	}()
+	for i := range 16 {
+		c.ask(fmt.Sprintf("set new%d 0 0 1000000|%s", i, value), "STORED")
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Errorf("the connection that reads: %v", err)
+	}
+	if n := c.stats("")["slow_readers_closed"]; n == "0" {
+		t.Error("none was closed")
+	}
 }

@@ -56,7 +56,7 @@ func (h handler) Close(c *server.Conn, reason error) {
 		h.log.Warn("memcache: connection closed", "conn", c.ID(), "peer", c.RemoteAddr(), "reason", reason)
 	}
 	if s, ok := c.Data().(*session); ok && s.value != nil {
-		s.value.drop(h.Cache)
+		s.value.drop()
 	}
 }
 

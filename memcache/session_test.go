@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/memcache/store"
 )
 
 // still is a clock that stands.
@@ -45,7 +46,7 @@ func talk(c *Cache, said []byte, pieces ...int) (answers []byte, quit bool) {
 		}
 	}
 	if s.value != nil {
-		s.value.drop(c)
+		s.value.drop()
 	}
 	return w.out, w.quit
 }
@@ -72,8 +73,10 @@ func FuzzSession(f *testing.F) {
 		if !cut && (!bytes.Equal(got, want) || gotQuit != wantQuit) {
 			t.Errorf("in pieces %q %v; at once %q %v", got, gotQuit, want, wantQuit)
 		}
-		if n, m := whole.pending.Load(), parts.pending.Load(); n != 0 || m != 0 {
-			t.Errorf("%d and %d bytes are accounted for", n, m)
+		for _, st := range []store.Stats{whole.store.Stats(), parts.store.Stats()} {
+			if st.Coming != 0 || st.Held != 0 {
+				t.Errorf("%d bytes are coming, %d held, and nothing is under way", st.Coming, st.Held)
+			}
 		}
 	})
 }

@@ -278,6 +278,7 @@ func (c *Cache) statsGeneral(line emit) {
 	number("listen_disabled_num", conns.Pauses+waits)
 	number("time_in_listen_disabled_us", uint64(waited.Microseconds()))
 	number("idle_kicks", c.kicked.Load())
+	number("slow_readers_closed", c.cutOff.Load())
 	number("threads", uint64(loops))
 	number("conn_yields", n[connYields])
 	number("hash_power_level", uint64(powerOf(st.Buckets)))

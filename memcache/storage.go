@@ -28,6 +28,10 @@ type order struct {
 	cas     uint64 // 0: whatever there is, but for OpCas
 	stale   bool   // meta: an older unique number may still replace the value, which is stale then
 	binary  bool   // meta: the key was written in base64
+
+	size  int             // of the value
+	value []byte          // it, unless it is large:
+	come  *store.Incoming // then what begins with it
 }
 
 // The store's bits of an item.
@@ -38,11 +42,11 @@ const (
 )
 
 // put carries out an order. It returns the item's unique number.
-func (w *worker) put(o *order, value []byte) (outcome, uint64) {
+func (w *worker) put(o *order) (outcome, uint64) {
 	w.detail.set(o.key)
 	e := w.store.Lock(o.key)
 	defer e.Unlock()
-	e.CountSet(len(value))
+	e.CountSet(o.size)
 	m := store.Meta{Flags: o.flags, Expires: o.expires}
 	if o.binary {
 		m.Bits = bitBase64
@@ -55,7 +59,7 @@ func (w *worker) put(o *order, value []byte) (outcome, uint64) {
 		case protocol.OpReplace, protocol.OpAppend, protocol.OpPrepend:
 			return notStored, 0
 		}
-		return w.finish(&e, &m, o, value, nil)
+		return w.finish(&e, &m, o)
 	}
 	old := e.Meta()
 	switch o.op {
@@ -78,28 +82,25 @@ func (w *worker) put(o *order, value []byte) (outcome, uint64) {
 			return exists, 0
 		}
 		m = store.Meta{Flags: old.Flags, Expires: old.Expires}
-		if !w.fits(len(o.key), m.Flags, len(e.Value())+len(value)) {
+		if !w.fits(len(o.key), m.Flags, e.Len()+o.size) {
 			return notStored, 0
 		}
-		if o.op == protocol.OpAppend {
-			return w.finish(&e, &m, o, e.Value(), value)
-		}
-		return w.finish(&e, &m, o, value, e.Value())
 	}
-	return w.finish(&e, &m, o, value, nil)
+	return w.finish(&e, &m, o)
 }
 
-// finish puts the parts into the entry. What cannot be stored must not leave what a set was to replace.
-func (w *worker) finish(e *store.Entry, m *store.Meta, o *order, a, b []byte) (outcome, uint64) {
+// finish puts the value into the entry. What cannot be stored must not leave what a set was to replace.
+func (w *worker) finish(e *store.Entry, m *store.Meta, o *order) (outcome, uint64) {
 	m.CAS = w.nextCAS()
 	var err error
 	switch {
-	case w.coming != nil && b == nil:
-		err = e.PutLarge(*m, w.coming, len(a))
-	case b == nil:
-		err = e.Put(*m, a)
+	case o.op == protocol.OpAppend, o.op == protocol.OpPrepend:
+		err = e.Put(*m, w.join(e, o)...)
+		clear(w.parts)
+	case o.come != nil:
+		err = e.PutLarge(*m, o.come, o.size)
 	default:
-		err = e.Put(*m, a, b)
+		err = e.Put(*m, o.value)
 	}
 	switch {
 	case err == nil:
@@ -113,6 +114,24 @@ func (w *worker) finish(e *store.Entry, m *store.Meta, o *order, a, b []byte) (o
 	}
 	w.counts.add(storeNoMemory, 1)
 	return noMemory, 0
+}
+
+// join is what there is and what is appended to it, or prepended, in their pieces.
+func (w *worker) join(e *store.Entry, o *order) [][]byte {
+	parts := w.parts[:0]
+	if o.op == protocol.OpAppend {
+		parts = e.AppendParts(parts)
+	}
+	if o.come != nil {
+		parts = o.come.AppendParts(parts, o.size)
+	} else {
+		parts = append(parts, o.value)
+	}
+	if o.op == protocol.OpPrepend {
+		parts = e.AppendParts(parts)
+	}
+	w.parts = parts
+	return parts
 }
 
 // nextCAS is a number that no item has had.

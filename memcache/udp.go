@@ -51,7 +51,7 @@ func (w *worker) serveDatagram(p []byte) {
 		p = p[used:]
 	}
 	if s.value != nil {
-		s.value.drop(w.Cache)
+		s.value.drop()
 	}
 }
 

@@ -2,28 +2,45 @@ package memcache
 
 import (
 	"bytes"
+	"errors"
 	"slices"
+	"time"
 
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
-// wholeValue is how large a value may be, with its end, to be waited for in the connection's input. A larger one is collected in
-// memory of its own, which becomes the store's.
+// wholeValue is how large a value may be, with its end, to be waited for in the connection's input. A larger one is read
+// into the store's memory.
 const wholeValue = 16 << 10
-
-// firstPiece is the memory that an announcement alone gets; then it is twice what has come, at most.
-const firstPiece = 32 << 10
 
 // minPlace is the least that is worth a read of its own.
 const minPlace = 4 << 10
 
 // A value is a large value that is coming.
 type value struct {
-	head []byte       // what announced it, to be read again when it is there
-	got  *store.Large // what has come; nil: nothing
-	need int          // bytes, the end included
+	head  []byte          // what announced it, to be read again when it is there
+	key   []byte          // the item's
+	got   *store.Incoming // what has come
+	need  int             // bytes, the end included
+	waits time.Time       // since when it has waited for memory; zero: it does not
+	retry *time.Timer     // ends the wait, if nothing else does
+}
+
+// drop ends a value.
+func (v *value) drop() {
+	if v.retry != nil {
+		v.retry.Stop()
+	}
+	v.got.Free()
+}
+
+// expect begins a large value.
+func (s *session) expect(head, key []byte, need int) *value {
+	v := &value{head: slices.Clone(head), key: slices.Clone(key), got: s.w.store.Receive(key, need), need: need}
+	s.value = v
+	return v
 }
 
 // outOfMemory is the answer to what finds no room.
@@ -45,9 +62,7 @@ func (s *session) store(line, rest []byte) (n int, whole bool) {
 		s.throwAway(r.Follows)
 		return 0, true
 	case r.Follows > wholeValue:
-		s.value = &value{head: slices.Clone(line), need: r.Follows}
-		n, whole = s.value.take(s, rest)
-		return n, whole
+		return s.expect(line, r.Key, r.Follows).take(s, rest)
 	case len(rest) < r.Follows:
 		return -1, false
 	}
@@ -57,96 +72,79 @@ func (s *session) store(line, rest []byte) (n int, whole bool) {
 
 // textValue carries out the text command in w.req with its value and what ends it.
 func (w *worker) textValue(p []byte) {
-	r := &w.req
 	if !bytes.HasSuffix(p, []byte("\r\n")) {
 		w.complain(badDataChunk)
 		return
 	}
-	o := order{op: r.Op, key: r.Key, flags: r.Flags, cas: r.CAS}
+	w.textStore(p[:w.req.Size], nil)
+}
+
+// textStore carries out the text command in w.req with its value: p, or what v begins with.
+func (w *worker) textStore(p []byte, v *store.Incoming) {
+	r := &w.req
+	o := order{op: r.Op, key: r.Key, flags: r.Flags, cas: r.CAS, value: p, come: v, size: r.Size}
 	if r.Op == protocol.OpMetaSet {
-		w.metaSet(&o, p[:r.Size])
+		w.metaSet(&o)
 		return
 	}
 	o.expires = expiry(int64(r.Exptime), w.clock.Unix())
-	what, _ := w.put(&o, p[:r.Size])
+	what, _ := w.put(&o)
 	w.unlessQuiet(what.text())
 }
 
 // take takes what has come of the value.
 func (v *value) take(s *session, p []byte) (used int, whole bool) {
 	w := s.w
-	had := v.len()
-	p = p[:min(len(p), v.need-had)]
-	if !v.grow(w.Cache, had+len(p)) {
+	p = p[:min(len(p), v.need-v.got.Len())]
+	if err := v.got.Grow(len(p)); err != nil {
+		if errors.Is(err, store.ErrLent) && s.wait(v) {
+			return 0, false
+		}
+		left := v.need - v.got.Len()
 		s.value = nil
-		v.drop(w.Cache)
+		v.drop()
 		w.refuseValue(v)
-		s.throwAway(v.need - had)
+		s.throwAway(left)
 		return 0, true
 	}
+	v.waits = time.Time{}
 	v.got.Append(p)
 	if v.got.Len() < v.need {
 		return len(p), false
 	}
 	s.value = nil
-	w.coming = v.got
-	if s.speech == binaryFrames {
-		w.lateFrame(v)
-	} else {
-		protocol.Text(v.head, &w.req)
-		w.textValue(v.got.Bytes())
-	}
-	w.coming = nil
-	v.drop(w.Cache)
+	w.late(s, v)
+	v.drop()
 	return len(p), true
 }
 
-func (v *value) len() int {
-	if v.got == nil {
-		return 0
+// late carries out what announced the value, which is there.
+func (w *worker) late(s *session, v *value) {
+	if s.speech == binaryFrames {
+		w.lateFrame(v)
+		return
 	}
-	return v.got.Len()
+	protocol.Text(v.head, &w.req)
+	if !v.got.HasSuffix("\r\n") {
+		w.complain(badDataChunk)
+		return
+	}
+	w.textStore(nil, v.got)
 }
 
 // place has what comes next of a large value read into its place, without a copy.
 func (s *session) place(c *server.Conn) {
-	if v := s.value; v != nil {
-		room, left := v.got.Room(), v.need-v.got.Len()
-		if len(room) >= min(left, minPlace) {
-			c.ReadInto(room[:min(len(room), left)])
-		}
+	v := s.value
+	if v == nil {
+		return
 	}
-}
-
-// grow makes room for n bytes in all, if all connections together may have it.
-func (v *value) grow(c *Cache, n int) bool {
-	had := 0
-	if v.got != nil {
-		if had = v.got.Cap(); n <= had {
-			return true
-		}
+	left := v.need - v.got.Len()
+	least := min(left, minPlace)
+	if len(v.got.Room()) < least && v.got.Grow(least) != nil {
+		return // the next bytes that come ask again
 	}
-	got := store.NewLarge(min(v.need, max(firstPiece, 2*n)))
-	more := int64(got.Cap() - had)
-	if c.pending.Add(more) > c.limit.Load() {
-		c.pending.Add(-more)
-		got.Return()
-		return false
-	}
-	if v.got != nil {
-		got.Append(v.got.Bytes())
-		v.got.Return()
-	}
-	v.got = got
-	return true
-}
-
-// drop gives the value's memory back, or leaves it to the store.
-func (v *value) drop(c *Cache) {
-	if v.got != nil {
-		c.pending.Add(-int64(v.got.Cap()))
-		v.got.Return()
-		v.got = nil
+	if room := v.got.Room(); len(room) >= least {
+		c.ReadInto(room[:min(len(room), left)])
 	}
 }
 

@@ -15,16 +15,18 @@ type worker struct {
 	counts counters
 	req    protocol.Request
 	bin    protocol.Frame
-	conn   *server.Conn // who is served; nil for a datagram
-	out    []byte       // answers that are not handed over yet
-	mark   int          // where in out the request's answer begins
-	sent   int          // bytes handed over during this visit
-	full   bool         // the connection holds what it may: the rest of out waits
-	failed bool         // the connection takes no more
-	paused bool         // is not to be read from: a goroutine writes to it
-	quit   bool         // is to be closed when all is flushed
-	coming *store.Large // the value of the request that is carried out, if it has come in its own memory
-	padded []byte       // a number, and the spaces that keep a value's length
+	conn   *server.Conn    // who is served; nil for a datagram
+	out    []byte          // answers that are not handed over yet
+	mark   int             // where in out the request's answer begins
+	sent   int             // bytes handed over during this visit
+	full   bool            // the connection holds what it may: the rest of out waits
+	failed bool            // the connection takes no more
+	paused bool            // is not to be read from: a goroutine writes to it
+	quit   bool            // is to be closed when all is flushed
+	coming *store.Incoming // the value of the frame that is carried out, if it has come in the store's memory
+	tail   []byte          // of the large value that is sent
+	parts  [][]byte        // for values that are joined
+	padded []byte          // a number, and the spaces that keep a value's length
 }
 
 // worker returns the loop's.
@@ -102,40 +104,45 @@ func (w *worker) unlessQuiet(text string) {
 	}
 }
 
-// value appends the entry's value, unless it is large: then it is returned, for large to send when the entry is unlocked.
-func (w *worker) value(e *store.Entry) *store.Large {
+// value appends the entry's value, unless it is large: then it is lent, for large to send when the entry is unlocked.
+func (w *worker) value(e *store.Entry) *store.Lease {
 	if w.conn != nil {
-		if v := e.Borrow(); v != nil {
-			return v
+		if l := e.Borrow(w.conn); l != nil {
+			w.tail = append(w.tail[:0], e.Tail()...)
+			return l
 		}
 	} else if len(w.out) > maxAnswer { // of a datagram: it is not going to be sent
 		return nil
 	}
-	w.out = append(w.out, e.Value()...)
+	w.out = e.AppendValue(w.out)
 	return nil
 }
 
-// large sends a large value without a copy: it never changes. nil is none.
-func (w *worker) large(v *store.Large) {
-	if v == nil {
+// large sends a large value, without a copy but for its tail. nil is none.
+func (w *worker) large(l *store.Lease) {
+	if l == nil {
 		return
 	}
 	w.flush()
-	p := v.Bytes()
-	var err error
-	if !w.full {
-		err = w.conn.WriteOwned(p, v.Returned())
-	}
-	switch {
-	case w.full || errors.Is(err, server.ErrFull):
-		w.full = true
-		w.out = append(w.out, p...)
-	case err != nil:
-		w.failed = true
-	default:
+	parts := l.Parts()
+	for i, p := range parts {
+		var err error
+		if !w.full {
+			err = w.conn.WriteOwned(p, l.Returned())
+		}
+		if w.full || errors.Is(err, server.ErrFull) {
+			w.full = true
+			for _, p := range parts[i:] {
+				w.out = append(w.out, p...)
+			}
+		}
+		if w.full || err != nil {
+			w.failed = w.failed || !w.full
+			l.Return(len(parts) - i)
+			break
+		}
 		w.sent += len(p)
 		w.counts.add(bytesWritten, uint64(len(p)))
-		return
 	}
-	v.Return()
+	w.out = append(w.out, w.tail...)
 }

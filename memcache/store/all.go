@@ -35,7 +35,7 @@ func (s *Store) All(fn func(key []byte, m Meta, lastAccess int64, fetched bool, 
 
 // records appends what is in a chunk.
 func (s *shard) records(slot uint32, records []record, keys []byte) ([]record, []byte) {
-	if slot >= s.top || s.slots[slot].data == nil {
+	if slot >= s.top || s.slots[slot].data == nil || s.slots[slot].paged {
 		return records, keys
 	}
 	for r := ref(slot << chunkBits); r != 0; r = s.after(r) {

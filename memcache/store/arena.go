@@ -7,6 +7,9 @@ const (
 	chunkBits  = 14 // so that a chunk's size in units fits into 16 bits
 	chunkUnits = 1 << chunkBits
 	chunkBytes = chunkUnits * unit
+
+	// ChunkBytes is how much of the memory is taken at a time, and the most that an Incoming needs at once.
+	ChunkBytes = chunkBytes
 )
 
 // A ref names a block: the number of its chunk and, in units, its place there. Zero is no block, since there is no chunk 0.
@@ -15,7 +18,7 @@ type ref uint32
 func (r ref) chunk() uint32 { return uint32(r) >> chunkBits }
 func (r ref) place() uint32 { return uint32(r) & (chunkUnits - 1) }
 
-// A chunk is what the arena takes from Go's heap at a time. It has no pointers, so the garbage collector does not look into it.
+// A chunk is what the arena takes from its region at a time. It is one for blocks, or divided into pages.
 type chunk [chunkUnits]uint64
 
 // tag begins every block. size and prev are the boundary tags: with them, both neighbours of a block can be found.
@@ -36,8 +39,9 @@ type hole struct {
 
 // slot is a place for a chunk.
 type slot struct {
-	data *chunk
-	free uint16 // units
+	data  *chunk
+	free  uint16 // units in free blocks
+	paged bool   // it is divided into pages
 }
 
 // arena is memory for items. It allocates by segregated fits: free blocks are listed by size, a bitmap tells which lists have
@@ -50,6 +54,8 @@ type arena struct {
 	free   int    // units in free blocks
 	top    uint32 // no slot from here on has a chunk
 	lists  freeLists
+	pages
+	region region
 }
 
 func (a *arena) tag(r ref) *tag   { return (*tag)(unsafe.Pointer(a.at(r))) }
@@ -145,28 +151,36 @@ func (a *arena) capacity() int { return len(a.slots) - 1 }
 // setCapacity makes it n, or as much more as the last chunk needs.
 func (a *arena) setCapacity(n int) {
 	a.hint, a.top = max(1, a.hint), max(1, a.top)
-	old := a.slots
-	a.slots = make([]slot, max(n+1, int(a.top)))
-	copy(a.slots, old)
+	size := max(n+1, int(a.top))
+	a.slots = append(make([]slot, 0, size), a.slots[:min(len(a.slots), size)]...)[:size]
+	a.table = append(make([]page, 0, size*chunkPages), a.table[:min(len(a.table), size*chunkPages)]...)[:size*chunkPages]
+	pieces := a.region.pieces
+	a.region.pieces = append(make([]*piece, 0, max(len(pieces), size/pieceChunks+1)), pieces...)
 }
 
-// add gives the arena a chunk. There must be an empty slot.
-func (a *arena) add() {
+// add gives the arena a chunk, if the system does. There must be an empty slot.
+func (a *arena) add() bool {
 	for a.slots[a.hint].data != nil {
 		a.hint++
 	}
 	r := ref(a.hint << chunkBits)
-	a.slots[a.hint].data = new(chunk)
+	data := a.region.chunk(a.hint)
+	if data == nil {
+		return false
+	}
+	a.slots[a.hint].data = data
 	a.chunks++
 	a.top = max(a.top, a.hint+1)
 	*a.tag(r) = tag{size: chunkUnits}
 	a.account(r, chunkUnits)
 	a.list(r)
+	return true
 }
 
-// drop gives the chunk of r back to Go's heap. All of it is one block in use.
+// drop gives the chunk of r back to the system. All of it is one block in use.
 func (a *arena) drop(r ref) {
 	a.slots[r.chunk()] = slot{}
+	a.region.discard(r.chunk())
 	a.chunks--
 	a.hint = min(a.hint, r.chunk())
 	for a.top > 1 && a.slots[a.top-1].data == nil {
@@ -174,12 +188,12 @@ func (a *arena) drop(r ref) {
 	}
 }
 
-// freeAll empties the arena and keeps its chunks.
+// freeAll empties the chunks of blocks and keeps them.
 func (a *arena) freeAll() {
 	a.lists = freeLists{}
 	a.free = 0
 	for i := range a.top {
-		if a.slots[i].data == nil {
+		if a.slots[i].data == nil || a.slots[i].paged {
 			continue
 		}
 		r := ref(i << chunkBits)

@@ -41,17 +41,17 @@ func (s *Store) Chunks() int {
 
 // What the tests must know.
 const (
-	ChunkBytes = chunkBytes
-	LargeMin   = largeMin
-	HeadSize   = headSize
-	Mercy      = mercy
-	MoreMercy  = moreMercy
+	LargeMin  = largeMin
+	PageBytes = pageBytes
+	HeadSize  = headSize
+	Mercy     = mercy
+	MoreMercy = moreMercy
 )
 
 func (s *shard) check() error {
 	items, err := s.checkBlocks()
-	return errors.Join(err, s.checkLists(), s.checkIndex(items), s.checkQueues(items), s.checkWheel(items), s.checkLarges(items),
-		s.checkClasses(items), s.checkMemory())
+	return errors.Join(err, s.checkLists(), s.checkIndex(items), s.checkQueues(items), s.checkWheel(items), s.checkPages(),
+		s.checkValues(items), s.checkClasses(items), s.checkMemory())
 }
 
 func (s *shard) checkMemory() error {
@@ -79,6 +79,9 @@ func (s *shard) checkBlocks() (map[ref]bool, error) {
 			return nil, fmt.Errorf("chunk %d is above the top %d", i, s.top)
 		}
 		chunks++
+		if slot.paged {
+			continue
+		}
 		end, here := ref(i+1)<<chunkBits, 0
 		prev, wasFree := uint16(0), false
 		for r := ref(i << chunkBits); r < end; {
@@ -124,7 +127,7 @@ func (s *shard) checkLists() error {
 		}
 	}
 	for i := range s.slots {
-		if s.slots[i].data == nil {
+		if s.slots[i].data == nil || s.slots[i].paged {
 			continue
 		}
 		for r := ref(i << chunkBits); r != 0; r = s.after(r) {
@@ -207,34 +210,6 @@ func (s *shard) checkWheel(items map[ref]bool) error {
 	}
 	if seen != expiring {
 		return fmt.Errorf("%d items in the wheel, %d expire", seen, expiring)
-	}
-	return nil
-}
-
-func (s *shard) checkLarges(items map[ref]bool) error {
-	l, count, bytes := &s.larges, 0, int64(0)
-	numbers := make(map[uint32]bool)
-	for r := range items {
-		it := s.item(r)
-		if it.state&large == 0 {
-			continue
-		}
-		n := number(it)
-		if data := l.at(n).value.data; len(data) != int(it.value) || numbers[n] {
-			return fmt.Errorf("large value %d of %x has %d bytes, not %d, or another item's", n, r, len(data), it.value)
-		}
-		numbers[n] = true
-		count++
-		bytes += l.at(n).value.weight()
-	}
-	free := 0
-	for n := l.free; n != 0; n = l.at(n - 1).next {
-		if free++; numbers[n-1] || l.at(n-1).value != nil || free > len(l.groups)*groupLen {
-			return fmt.Errorf("element %d is free and has a value", n-1)
-		}
-	}
-	if count != l.count || bytes != l.bytes || count+free != len(l.groups)*groupLen {
-		return fmt.Errorf("%d large values of %d bytes, counted %d of %d; %d free of %d", count, bytes, l.count, l.bytes, free, len(l.groups)*groupLen)
 	}
 	return nil
 }

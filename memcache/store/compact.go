@@ -48,4 +48,7 @@ func (s *shard) relocate(r, to ref, n uint16) {
 	if it.expires != 0 {
 		s.wheel.replace(&s.arena, r, to)
 	}
+	if it.state&large != 0 {
+		s.table[it.first()].owner = to
+	}
 }

@@ -24,7 +24,7 @@ const (
 
 const (
 	maxShard  int64 = 32 << 30 // bytes that a ref can reach
-	goodShard int64 = 8 << 20  // bytes; smaller shards make the limits of one felt
+	goodShard int64 = 8 << 20  // bytes, and 16 of the largest items; smaller shards make the limits of one felt
 )
 
 var (
@@ -34,6 +34,8 @@ var (
 	ErrTooLarge = errors.New("store: item too large")
 	// ErrNoMemory is of an item for which no room can be made: nothing may be evicted, or the item takes more than there is.
 	ErrNoMemory = errors.New("store: out of memory")
+	// ErrLent is an ErrNoMemory that may be over when others return what they have been lent.
+	ErrLent = fmt.Errorf("%w: too much is lent", ErrNoMemory)
 )
 
 // Config says how a Store behaves. The zero value will do.
@@ -89,7 +91,7 @@ func checkShare(memory int64, shards int) error {
 
 // choose is as many shards as keep GOMAXPROCS processors out of each other's way, each of them large enough.
 func (c *Config) choose() int {
-	most := c.Memory / max(goodShard, 4*int64(c.MaxItem))
+	most := c.Memory / max(goodShard, 16*int64(c.MaxItem))
 	n := min(int64(4*runtime.GOMAXPROCS(0)), most, MaxShards)
 	n = max(n, (c.Memory+maxShard-1)/maxShard, 1)
 	return 1 << bits.Len64(uint64(n-1))

@@ -34,13 +34,13 @@ func TestShardsAreChosenByMemoryAndProcessors(t *testing.T) {
 		procs, want int
 		config      store.Config
 	}{
-		{2, 8, store.Config{}},
+		{2, 4, store.Config{}},
 		{1, 4, store.Config{}},
-		{16, 8, store.Config{}},
+		{16, 4, store.Config{}},
 		{3, 16, store.Config{Memory: 1 << 30}},
 		{64, 64, store.Config{Memory: 1 << 30}},
 		{64, 1, store.Config{Memory: 1 << 20}},
-		{64, 2, store.Config{Memory: 1 << 30, MaxItem: 128 << 20}},
+		{64, 2, store.Config{Memory: 1 << 30, MaxItem: 32 << 20}},
 	} {
 		runtime.GOMAXPROCS(tt.procs)
 		s, _ := open(t, tt.config)

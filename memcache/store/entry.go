@@ -42,26 +42,39 @@ func (e *Entry) item() *item {
 // Meta returns what was stored with the value.
 func (e *Entry) Meta() Meta { return e.item().meta() }
 
-// Value returns the value. It is the store's memory: it must not be written, and is valid until Unlock or the next change of e.
+// Len returns the length of the value.
+func (e *Entry) Len() int { return int(e.item().value) }
+
+// Value returns the value: the store's memory, which must not be written and is valid until Unlock or the next change of e; or, of a
+// value of 16 KB and more, which lies in several pieces, a copy.
 func (e *Entry) Value() []byte {
-	it := e.item()
-	if it.state&large != 0 {
-		return e.shard.larges.of(it).Bytes()
+	if it := e.item(); it.state&large != 0 {
+		return e.AppendValue(make([]byte, 0, it.value))
 	}
-	return it.inline()
+	return e.Tail()
 }
 
-// Borrow returns the value for use after Unlock, until Large.Return, if it has memory of its own; nil, if it is a small one. When the
-// item goes meanwhile, what the value takes still counts: it may be half of the memory, and above that no large value is stored.
-func (e *Entry) Borrow() *Large {
-	it := e.item()
-	if it.state&large == 0 {
-		return nil
+// AppendValue appends the value to p.
+func (e *Entry) AppendValue(p []byte) []byte {
+	var parts [8][]byte
+	for _, part := range e.AppendParts(parts[:0]) {
+		p = append(p, part...)
 	}
-	v := e.shard.larges.of(it)
-	v.refs.Add(1)
-	return v
+	return p
 }
+
+// AppendParts appends the pieces of the value to parts. They are the store's memory, as Value is.
+func (e *Entry) AppendParts(parts [][]byte) [][]byte {
+	it := e.item()
+	if it.state&large != 0 {
+		parts = e.shard.appendParts(parts, it.first())
+	}
+	return append(parts, it.inline())
+}
+
+// Tail returns the part of the value that no Lease has: all of a value below 16 KB, and of others what is behind the last whole
+// 16 KB. It is the store's memory, as Value is.
+func (e *Entry) Tail() []byte { return e.item().inline() }
 
 // Size returns the bytes that the item takes, head, key and value, and what is lost by rounding.
 func (e *Entry) Size() int { return int(e.shard.size(e.item())) }
@@ -91,9 +104,9 @@ func (e *Entry) Count(op Op) { e.shard.class(e.item()).Ops[op]++ }
 
 // CountSet counts, in the same place, that a value of n bytes was brought for the key.
 func (e *Entry) CountSet(n int) {
-	size := headSize + len(e.key) + n
-	if n >= largeMin {
-		size += largeRef
+	size := headSize + len(e.key) + inlineFor(n) + n - n%pageBytes
+	if n < largeMin {
+		size = headSize + len(e.key) + n
 	}
 	e.shard.classes[classOf(int64(size+unit-1)/unit*unit)].Ops[Set]++
 }

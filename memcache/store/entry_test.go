@@ -7,7 +7,6 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/memcache/store"
 )
 
@@ -21,11 +20,12 @@ func TestAnEntryIsWhatWasPut(t *testing.T) {
 		equal(t, "found", e.Found(), true)
 		equal(t, "meta", e.Meta(), m)
 		equal(t, "value as put", bytes.Equal(e.Value(), keyed("value", n+5)[:n]), true)
-		v := e.Borrow()
+		equal(t, "length", e.Len(), n)
+		v := e.Borrow(nil)
 		equal(t, "borrowed", v != nil, n >= store.LargeMin)
 		if v != nil {
-			equal(t, "the value borrowed is the value", bytes.Equal(v.Bytes(), e.Value()), true)
-			v.Return()
+			equal(t, "what is borrowed, and the tail, are the value", bytes.Equal(append(bytes.Join(v.Parts(), nil), e.Tail()...), e.Value()), true)
+			v.Return(len(v.Parts()))
 		}
 		equal(t, "fetched", e.Fetched(), false)
 		equal(t, "last access", e.LastAccess(), clock.now()-1)
@@ -63,8 +63,8 @@ func TestPutJoinsValuesAndTheOldOne(t *testing.T) {
 		e := s.Lock([]byte("key"))
 		old := keyed("<", n)
 		must(t, e.Put(store.Meta{}, old))
-		must(t, e.Put(store.Meta{}, e.Value(), []byte("tail")))
-		must(t, e.Put(store.Meta{}, []byte("head"), e.Value()))
+		must(t, e.Put(store.Meta{}, append(e.AppendParts(nil), []byte("tail"))...))
+		must(t, e.Put(store.Meta{}, append([][]byte{[]byte("head")}, e.AppendParts(nil)...)...))
 		equal(t, "joined", string(e.Value()) == "head"+string(old)+"tail", true)
 		must(t, e.Put(store.Meta{}, e.Value()[4:8], e.Value()[:4], e.Value()[2:2]))
 		equal(t, "value", string(e.Value()), string(old[:4])+"head")
@@ -109,68 +109,46 @@ func TestTooLargeLeavesWhatThereWas(t *testing.T) {
 	check(t, s)
 }
 
-// A large value is the same for whoever has borrowed it, whatever becomes of the item.
+// TestABorrowedValueNeverChanges, whatever becomes of the item.
 func TestABorrowedValueNeverChanges(t *testing.T) {
-	s, _ := open(t, store.Config{Memory: 2 << 20})
-	want := keyed("first", store.LargeMin)
+	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1})
+	want := keyed("first", 3*store.PageBytes)
 	must(t, put(s, "key", store.Meta{}, want))
 	e := s.Lock([]byte("key"))
-	borrowed := e.Borrow()
+	borrowed := e.Borrow(nil)
 	e.Unlock()
 	must(t, put(s, "key", store.Meta{}, keyed("second", store.LargeMin)))
 	for i := range 100 {
 		must(t, put(s, string(rune('a'+i)), store.Meta{}, make([]byte, 100000)))
 	}
 	s.FlushAll(0)
-	if !bytes.Equal(borrowed.Bytes(), want) {
+	if !bytes.Equal(bytes.Join(borrowed.Parts(), nil), want) {
 		t.Error("a borrowed value has changed")
 	}
-	borrowed.Return()
+	borrowed.Return(len(borrowed.Parts()))
+	check(t, s)
 }
 
-// PutLarge takes a large value as it is, without what is behind the n bytes.
-func TestPutLargeDoesNotCopy(t *testing.T) {
-	s, _ := open(t, store.Config{})
-	for _, n := range []int{store.LargeMin, 100_000, 500_000, store.LargeMin - 1} {
-		v := store.NewLarge(n + 2)
-		v.Append(make([]byte, n))
-		v.Append([]byte("\r\n"))
+// TestAValueThatHasComeIsNotCopied, but for its tail; what is behind the bytes to be stored is free again.
+func TestAValueThatHasComeIsNotCopied(t *testing.T) {
+	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 1})
+	for _, n := range []int{store.LargeMin, 6 * store.PageBytes, 100_000, 500_000, store.LargeMin - 1} {
+		want := keyed("value", n)
+		v, err := receive(s, "key", append(bytes.Clone(want), "\r\n"...), 30_001)
+		must(t, err)
+		equal(t, "ends with a line's end", v.HasSuffix("\r\n"), true)
+		equal(t, "ends with another one", v.HasSuffix("\n\n"), false)
+		first := unsafe.SliceData(v.AppendParts(nil, n)[0])
 		e := s.Lock([]byte("key"))
 		must(t, e.PutLarge(store.Meta{}, v, n))
-		equal(t, "length", len(e.Value()), n)
-		equal(t, "taken over", unsafe.SliceData(e.Value()) == unsafe.SliceData(v.Bytes()), n >= store.LargeMin)
+		equal(t, "the value", bytes.Equal(e.Value(), want), true)
+		equal(t, "taken over", unsafe.SliceData(e.AppendParts(nil)[0]) == first, n >= store.LargeMin)
 		e.Unlock()
-		v.Return()
+		v.Free()
 		check(t, s)
-	}
-}
-
-// What is given back is used again, and not while anybody has it.
-func TestLargeValuesAreUsedAgain(t *testing.T) {
-	s, _ := open(t, store.Config{Memory: 16 << 20, Shards: 1, MaxItem: 3 << 20})
-	seen := map[*byte]bool{}
-	used := 0
-	for i := range 200 {
-		v := store.NewLarge(1<<20 + i)
-		if v.Len() != 0 || v.Cap() < 1<<20+i || v.Cap() > (1<<20+i)*17/16 {
-			t.Fatalf("%d bytes, room for %d of %d", v.Len(), v.Cap(), 1<<20+i)
+		if st := s.Stats(); st.Coming != 0 || st.Large != int64(n/store.PageBytes*store.PageBytes) || st.Held != 0 {
+			t.Errorf("%d bytes of pages for a value of %d, %d are coming", st.Large, n, st.Coming)
 		}
-		v.Append(keyed("key", 1<<20))
-		first := unsafe.SliceData(v.Bytes())
-		if seen[first] {
-			used++
-		}
-		seen[first] = true
-		e := s.Lock([]byte("key"))
-		must(t, e.PutLarge(store.Meta{}, v, 1<<20))
-		e.Unlock()
-		v.Return()
-		e = s.Lock([]byte("key"))
-		equal(t, "begins with", string(e.Value()[:3]), "key")
-		e.Unlock()
-	}
-	if used < 100 && !leaktest.Raced() { // the detector has pools forget at random
-		t.Errorf("%d of 200 values had memory that was used before", used)
 	}
 }
 

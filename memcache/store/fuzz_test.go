@@ -41,6 +41,11 @@ func step(t *testing.T, s *store.Store, clock *clock, code [4]byte) {
 	}
 	v := bytes.Repeat([]byte{code[1]}, n)
 	var err error
+	if code[0]%10 == 3 {
+		e.Unlock()
+		err = putLarge(s, key, store.Meta{Expires: clock.now() + int64(n)}, v)
+		e = s.Lock([]byte(key))
+	}
 	switch code[0] % 10 {
 	case 0, 8, 9:
 		err = e.Put(store.Meta{}, v)
@@ -52,8 +57,6 @@ func step(t *testing.T, s *store.Store, clock *clock, code [4]byte) {
 		if e.Found() {
 			err = e.Put(store.Meta{}, v, e.Value(), v, v, v, v)
 		}
-	case 3:
-		err = putLarge(&e, store.Meta{Expires: clock.now() + int64(n)}, v)
 	case 4:
 		err = e.Put(store.Meta{Expires: clock.now() + int64(code[3])}, v[:n/100])
 	case 5:

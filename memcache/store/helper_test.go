@@ -24,11 +24,33 @@ func TestMain(m *testing.M) {
 	leaktest.Main(m)
 }
 
-// putLarge stores a value by PutLarge.
-func putLarge(e *store.Entry, m store.Meta, value []byte) error {
-	v := store.NewLarge(len(value))
-	defer v.Return()
-	v.Append(value)
+// receive has a value come for a key, in pieces of at most n bytes.
+func receive(s *store.Store, key string, value []byte, n int) (*store.Incoming, error) {
+	v := s.Receive([]byte(key), len(value))
+	for len(value) > 0 {
+		p := value[:min(n, len(value))]
+		if err := v.Grow(len(p)); err != nil {
+			v.Free()
+			return nil, err
+		}
+		if room := v.Room(); len(p)%2 == 1 && len(room) > 0 { // as what is read into its place
+			p = room[:copy(room, p)]
+		}
+		v.Append(p)
+		value = value[len(p):]
+	}
+	return v, nil
+}
+
+// putLarge stores a value that has come in pieces.
+func putLarge(s *store.Store, key string, m store.Meta, value []byte) error {
+	v, err := receive(s, key, value, 1+len(value)/3)
+	if err != nil {
+		return err
+	}
+	defer v.Free()
+	e := s.Lock([]byte(key))
+	defer e.Unlock()
 	return e.PutLarge(m, v, len(value))
 }
 

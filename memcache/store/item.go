@@ -1,8 +1,12 @@
 package store
 
-import "unsafe"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
-// item is the head of a block in use. The key follows it, then the value, or the number of a large one.
+// item is the head of a block in use. The key follows it, then the value; or, of a large one, the number of the extent that it begins
+// with, and the tail: what does not fill a page.
 type item struct {
 	tag
 	next           ref // in the chain of the index
@@ -20,7 +24,8 @@ const (
 	headSize = int(unsafe.Sizeof(item{}))
 	minBlock = uint16((headSize + unit - 1) / unit) // units of the shortest item
 	maxKey   = 255
-	largeRef = 4 // bytes: the number of a large value
+	largeRef = 4         // bytes: the number of the first extent
+	largeMin = pageBytes // values from here on lie in pages
 )
 
 // state is what a block is.
@@ -30,11 +35,11 @@ const (
 	used    state = 1 << 0 // not free
 	wanted  state = 1 << 1 // used or stored again since eviction has last looked at it
 	fetched state = 1 << 2 // used since it was stored
-	large   state = 1 << 3 // the value has memory of its own
+	large   state = 1 << 3 // the value has pages
 	inMain  state = 1 << 4 // the queue
 )
 
-// blockFor is the units that an item takes with a key and, in the arena, n bytes of value.
+// blockFor is the units that an item takes with a key and n bytes behind it.
 func blockFor(key, n int) uint16 { return uint16((headSize + key + n + unit - 1) / unit) }
 
 // bytes is everything of the block behind the head.
@@ -44,13 +49,34 @@ func (it *item) bytes() []byte {
 
 func (it *item) keyBytes() []byte { return it.bytes()[:it.key] }
 
-// inline is what follows the key: the value, or the number of a large one.
+// inlineFor is the bytes behind the key for a value of n bytes.
+func inlineFor(n int) int {
+	if n < largeMin {
+		return n
+	}
+	return largeRef + n%pageBytes
+}
+
+// inline is the value, or the tail of a large one.
 func (it *item) inline() []byte {
 	b := it.bytes()[it.key:]
 	if it.state&large != 0 {
-		return b[:largeRef]
+		n := largeRef + it.value%pageBytes
+		return b[largeRef:n:n]
 	}
 	return b[:it.value:it.value]
+}
+
+// first is the extent that a large value begins with.
+func (it *item) first() extent     { return extent(binary.LittleEndian.Uint32(it.bytes()[it.key:])) }
+func (it *item) setFirst(e extent) { binary.LittleEndian.PutUint32(it.bytes()[it.key:], uint32(e)) }
+
+// paged is how many pages the value has.
+func (it *item) paged() int {
+	if it.state&large == 0 {
+		return 0
+	}
+	return int(it.value / pageBytes)
 }
 
 func (it *item) queue() int {

@@ -12,11 +12,7 @@ func (s *shard) lookup(hash uint32, key []byte) (r ref, late bool) {
 
 // size is all the bytes that an item takes.
 func (s *shard) size(it *item) int64 {
-	n := int64(it.size) * unit
-	if it.state&large != 0 {
-		n += s.larges.of(it).weight()
-	}
-	return n
+	return int64(it.size)*unit + int64(it.paged())*pageBytes
 }
 
 // count counts an item of a size that has come, n = 1, or has gone, n = -1.
@@ -54,7 +50,7 @@ func (s *shard) unlink(r ref) {
 		s.wheel.remove(&s.arena, r)
 	}
 	if it.state&large != 0 {
-		s.larges.remove(number(it))
+		s.unchain(it.first())
 	}
 }
 
@@ -79,7 +75,7 @@ func (s *shard) replace(r, to ref) {
 		s.wheel.add(&s.arena, to)
 	}
 	if old.state&large != 0 {
-		s.larges.remove(number(old))
+		s.unchain(old.first())
 	}
 	s.release(r)
 	s.count(it, s.size(it), 1)

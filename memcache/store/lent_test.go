@@ -9,15 +9,18 @@ import (
 )
 
 // borrow stores a value and borrows it.
-func borrow(t *testing.T, s *store.Store, key string, n int) *store.Large {
+func borrow(t *testing.T, s *store.Store, key string, n int) *store.Lease {
 	t.Helper()
 	must(t, put(s, key, store.Meta{}, keyed(key, n)))
 	e := s.Lock([]byte(key))
 	defer e.Unlock()
-	return e.Borrow()
+	return e.Borrow(key)
 }
 
-// What somebody has borrowed counts when its item is gone, by whatever way, and no longer when it is returned.
+// giveBack returns all of a lease.
+func giveBack(l *store.Lease) { l.Return(len(l.Parts())) }
+
+// TestALentValueCountsUntilItIsReturned although its item is gone, by whatever way, and no longer.
 func TestALentValueCountsUntilItIsReturned(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, s *store.Store){
 		"replaced by a large value": func(t *testing.T, s *store.Store) {
@@ -30,78 +33,129 @@ func TestALentValueCountsUntilItIsReturned(t *testing.T) {
 			e.Unlock()
 		},
 		"flushed": func(_ *testing.T, s *store.Store) { s.FlushAll(0) },
-		"evicted": func(t *testing.T, s *store.Store) {
-			for i := 0; has(s, "key"); i++ {
-				must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 1000)))
-			}
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1})
+			const pages = 6 * store.PageBytes
 			v, again := borrow(t, s, "key", 100_000), borrow(t, s, "key", 100_000)
-			equal(t, "lent", s.Stats().Lent > 100_000, true) // the first one
-			v.Return()
+			equal(t, "lent", s.Stats().Lent, pages) // the first one
+			giveBack(v)
 			equal(t, "lent while the item is there", s.Stats().Lent, 0)
+			equal(t, "held while the item is there", s.Stats().Held, pages)
 			end(t, s)
-			lent, memory := s.Stats().Lent, s.Stats().Memory
-			if lent < 100_000 || lent > 110_000 || memory < lent {
-				t.Errorf("%d bytes are lent, of %d", lent, memory)
+			equal(t, "lent", s.Stats().Lent, pages)
+			equal(t, "the value begins with", string(again.Parts()[0][:3]), "key")
+			check(t, s)
+			giveBack(again)
+			if st := s.Stats(); st.Lent != 0 || st.Held != 0 {
+				t.Errorf("%d bytes are lent, %d held", st.Lent, st.Held)
 			}
-			equal(t, "the value begins with", string(again.Bytes()[:3]), "key")
-			again.Return()
-			equal(t, "lent after its return", s.Stats().Lent, 0)
-			equal(t, "memory that came back", memory-s.Stats().Memory, lent)
 			check(t, s)
 		})
 	}
 }
 
-// Readers who keep what they have borrowed take half of the memory at most; small items go on, and so do large ones when some come back.
-func TestLentValuesTakeHalfOfTheMemory(t *testing.T) {
+// TestWhatIsLentIsEvictedLast, since its memory would not be free.
+func TestWhatIsLentIsEvictedLast(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1})
-	fill(t, s, "small", 1000)
-	var lent []*store.Large
+	l := borrow(t, s, "key", 500_000)
+	for i := range 100 {
+		must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 100_000)))
+	}
+	equal(t, "there", has(s, "key"), true)
+	giveBack(l)
+	for i := range 100 {
+		must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 100_000)))
+	}
+	equal(t, "there after it was returned", has(s, "key"), false)
+	check(t, s)
+}
+
+// TestLentValuesLeaveRoomForSmallItems: however much is lent, small items are stored; large ones are when enough is returned, and what is
+// missing is told from what there never can be.
+func TestLentValuesLeaveRoomForSmallItems(t *testing.T) {
+	s, _ := open(t, store.Config{Memory: 4 << 20, MaxItem: 8 << 20, Shards: 1})
+	fill(t, s, "small", 100)
+	var lent []*store.Lease
 	var err error
 	for i := range 100 {
 		if err = put(s, "key", store.Meta{}, make([]byte, 100_000)); err != nil {
 			break
 		}
 		lent = append(lent, borrow(t, s, fmt.Sprint("key", i), 100_000))
-		e := s.Lock([]byte(fmt.Sprint("key", i)))
-		e.Delete()
-		e.Unlock()
 		if st := s.Stats(); st.Memory > 4<<20 {
 			t.Fatalf("%d bytes of memory", st.Memory)
 		}
+		check(t, s)
 	}
-	if !errors.Is(err, store.ErrNoMemory) || len(lent) < 15 || len(lent) > 21 {
+	if !errors.Is(err, store.ErrLent) || !errors.Is(err, store.ErrNoMemory) || len(lent) < 30 {
 		t.Errorf("%v after %d values of 100 000 bytes", err, len(lent))
 	}
-	equal(t, "evicted", s.Stats().Evicted, 0)
-	must(t, put(s, "another", store.Meta{}, nil))
-	lent[0].Return()
-	lent[1].Return()
-	must(t, put(s, "key", store.Meta{}, make([]byte, 100_000)))
-	for _, v := range lent[2:] {
-		v.Return()
+	if err := put(s, "key", store.Meta{}, make([]byte, 5<<20)); errors.Is(err, store.ErrLent) || !errors.Is(err, store.ErrNoMemory) {
+		t.Errorf("more than there is: %v", err)
 	}
-	equal(t, "lent", s.Stats().Lent, 0)
+	fill(t, s, "more", 5000)
+	held := s.Leases([]byte("key"), nil)
+	if len(held) != len(lent) || held[0].Holder != "key0" || held[0].Bytes != 6*store.PageBytes {
+		t.Errorf("%d leases, %d are told, the first of %v, %d bytes", len(lent), len(held), held[0].Holder, held[0].Bytes)
+	}
+	giveBack(lent[0])
+	giveBack(lent[1])
+	must(t, put(s, "key", store.Meta{}, make([]byte, 100_000)))
+	for _, l := range lent[2:] {
+		giveBack(l)
+	}
+	equal(t, "held", s.Stats().Held, 0)
 	check(t, s)
 }
 
-// TestAppendLeavesWhatWasReadIntoTheRoomWhereItIs, and copies what lies elsewhere.
-func TestAppendLeavesWhatWasReadIntoTheRoomWhereItIs(t *testing.T) {
-	v := store.NewLarge(20_000)
-	v.Append([]byte("head "))
-	n := copy(v.Room(), "read into its place")
-	v.Append(v.Room()[:n])
-	v.Append([]byte(" tail"))
-	v.Append(nil)
-	if got := string(v.Bytes()); got != "head read into its place tail" {
-		t.Errorf("%q", got)
+// TestWhatWaitsForMemoryIsCalledWhenSomeIsBack, also if it came back before the wait, and once.
+func TestWhatWaitsForMemoryIsCalledWhenSomeIsBack(t *testing.T) {
+	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1})
+	l := borrow(t, s, "key", 1_000_000)
+	for _, early := range []bool{false, true} {
+		v := s.Receive([]byte("another"), 1_900_000)
+		for err := error(nil); err == nil; {
+			if err = v.Grow(30_000); err == nil {
+				v.Append(make([]byte, 30_000))
+			} else if !errors.Is(err, store.ErrLent) {
+				t.Fatal(err)
+			}
+		}
+		equal(t, "coming", s.Stats().Coming, int64(v.Held()))
+		check(t, s)
+		calls := 0
+		if early {
+			giveBack(l)
+		}
+		v.Wait(func() { calls++ })
+		if !early {
+			equal(t, "calls", calls, 0)
+			giveBack(l)
+		}
+		equal(t, "calls", calls, 1)
+		must(t, v.Grow(30_000))
+		v.Free()
+		v.Free() // which is no harm
+		equal(t, "coming", s.Stats().Coming, 0)
+		check(t, s)
+		l = borrow(t, s, "key", 1_000_000)
 	}
-	if n := len(v.Room()) + v.Len(); n != v.Cap() {
-		t.Errorf("room and value are %d of %d bytes", n, v.Cap())
+	giveBack(l)
+}
+
+// TestAnAnnouncedValueHasLittleMemory until it comes.
+func TestAnAnnouncedValueHasLittleMemory(t *testing.T) {
+	s, _ := open(t, store.Config{Memory: 16 << 20, Shards: 1})
+	v := s.Receive([]byte("key"), 1<<20)
+	equal(t, "held before anything has come", v.Held(), 0)
+	for v.Len() < 1<<20 {
+		must(t, v.Grow(1024))
+		v.Append(make([]byte, 1024))
+		if most := 2*v.Len() + 2*store.PageBytes; v.Held() > min(most, v.Len()+store.ChunkBytes) {
+			t.Fatalf("%d bytes are held when %d have come", v.Held(), v.Len())
+		}
 	}
-	v.Return()
+	v.Free()
+	check(t, s)
 }

@@ -63,9 +63,12 @@ func (m *model) lock(t *rapid.T, key string) (store.Entry, bool) {
 		t.Fatalf("%q is %d bytes %+v, %d, %v; want %d bytes %+v, %d, %v", key, len(got.value), got.meta, got.access, got.fetched,
 			len(want.value), want.meta, want.access, want.fetched)
 	}
-	v := e.Borrow()
+	v := e.Borrow(nil)
 	if v != nil {
-		v.Return()
+		if got := append(bytes.Join(v.Parts(), nil), e.Tail()...); !bytes.Equal(got, want.value) {
+			t.Fatalf("what is lent of %q is %d bytes, not the value of %d", key, len(got), len(want.value))
+		}
+		v.Return(len(v.Parts()))
 	}
 	if (v != nil) != (len(want.value) >= store.LargeMin) || e.Size() < store.HeadSize+len(key) {
 		t.Fatalf("%q of %d bytes takes %d, large %v", key, len(want.value), e.Size(), v != nil)
@@ -115,9 +118,9 @@ func (m *model) Put(t *rapid.T) {
 func (m *model) PutLarge(t *rapid.T) {
 	key, v := keys.Draw(t, "key"), value(t)
 	e, _ := m.lock(t, key)
-	defer e.Unlock()
+	e.Unlock()
 	meta := m.meta(t)
-	m.stored(t, key, meta, v, putLarge(&e, meta, v))
+	m.stored(t, key, meta, v, putLarge(m.Store, key, meta, v))
 }
 
 func (m *model) Append(t *rapid.T) {
@@ -130,9 +133,9 @@ func (m *model) Append(t *rapid.T) {
 	meta := m.meta(t)
 	old := m.items[key].value
 	if rapid.Bool().Draw(t, "prepend") {
-		m.stored(t, key, meta, append(bytes.Clone(v), old...), e.Put(meta, v, e.Value()))
+		m.stored(t, key, meta, append(bytes.Clone(v), old...), e.Put(meta, append([][]byte{v}, e.AppendParts(nil)...)...))
 	} else {
-		m.stored(t, key, meta, append(bytes.Clone(old), v...), e.Put(meta, e.Value(), v))
+		m.stored(t, key, meta, append(bytes.Clone(old), v...), e.Put(meta, append(e.AppendParts(nil), v)...))
 	}
 }
 

@@ -1,30 +1,31 @@
 package store
 
-import (
-	"fmt"
-)
+import "fmt"
 
-// Put stores the values one behind the other, in place of what there was. They may be parts of e.Value, and are copied. If the new
+// Put stores the values one behind the other, in place of what there was. They may be parts of e.Value or e.AppendParts, and are copied. If the new
 // Expires has been, or FlushThrough has it so, nothing is stored and what there was is gone. After an error everything is as it
-// was; it is ErrTooLarge or ErrNoMemory.
-func (e *Entry) Put(m Meta, values ...[]byte) error { return e.put(&m, nil, values) }
-
-// PutLarge is Put with the first n bytes of a value that has not been stored, without a copy unless they are few. The caller's
-// reference stays the caller's.
-func (e *Entry) PutLarge(m Meta, v *Large, n int) error {
-	values := [1][]byte{v.data[:n]}
-	if n < largeMin {
-		v = nil
-	}
-	return e.put(&m, v, values[:])
-}
-
-// put stores the values, or v, whose first bytes they are.
-func (e *Entry) put(m *Meta, v *Large, values [][]byte) error {
-	s, n := e.shard, 0
+// was; it is ErrTooLarge, ErrNoMemory or ErrLent.
+func (e *Entry) Put(m Meta, values ...[]byte) error {
+	n := 0
 	for _, p := range values {
 		n += len(p)
 	}
+	return e.put(&m, n, nil, values)
+}
+
+// PutLarge is Put with the first n bytes of a value that has come for the key, of which only those that do not fill a page are copied.
+// The value has no memory any more, then; after an error it is as it was.
+func (e *Entry) PutLarge(m Meta, v *Incoming, n int) error {
+	if n >= largeMin && v.shard == e.shard {
+		return e.put(&m, n, v, nil)
+	}
+	var parts [8][]byte
+	return e.put(&m, n, nil, v.AppendParts(parts[:0], n))
+}
+
+// put stores n bytes: the values, or what v begins with.
+func (e *Entry) put(m *Meta, n int, v *Incoming, values [][]byte) error {
+	s := e.shard
 	if len(e.key) > maxKey || headSize+len(e.key)+n > s.maxItem {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrTooLarge, len(e.key), n)
 	}
@@ -33,33 +34,24 @@ func (e *Entry) put(m *Meta, v *Large, values [][]byte) error {
 		return nil
 	}
 	s.pin = e.ref
-	var ok bool
+	var err error
 	switch {
 	case n >= largeMin:
-		if v == nil {
-			v = gather(n, values)
-			defer v.Return()
-		}
-		v.data = v.data[:n]
-		ok = e.putLarge(m, v)
+		err = e.putLarge(m, n, v, values)
 	case len(values) == 1 && e.fits(n):
 		e.putInPlace(m, values[0])
-		ok = true
 	default:
-		ok = e.putSmall(m, n, values)
+		err = e.putSmall(m, n, values)
 	}
-	if ok {
+	if err == nil {
 		s.pin = e.ref
 		s.class(s.item(e.ref)).Total++
 		s.tend()
+	} else {
+		s.classes[classOf(int64(headSize+len(e.key)+n))].Refused++
 	}
 	s.pin = 0
-	if !ok {
-		size := int64(headSize + len(e.key) + n)
-		s.classes[classOf(size)].Refused++
-		return fmt.Errorf("%w: no room for %d bytes", ErrNoMemory, size)
-	}
-	return nil
+	return err
 }
 
 // fits says whether a small value of n bytes fits into the block that the entry has.
@@ -83,65 +75,20 @@ func (e *Entry) putInPlace(m *Meta, value []byte) {
 }
 
 // putSmall gives a small value a block.
-func (e *Entry) putSmall(m *Meta, n int, values [][]byte) bool {
+func (e *Entry) putSmall(m *Meta, n int, values [][]byte) error {
 	r := e.shard.block(blockFor(len(e.key), n))
 	if r == 0 {
-		return false
+		return noRoom(n)
 	}
 	b := e.fill(r, m, 0, n).inline()
 	for _, v := range values {
 		b = b[copy(b, v):]
 	}
 	e.settle(r)
-	return true
+	return nil
 }
 
-// putLarge stores a large value, if there was one, in its place.
-func (e *Entry) putLarge(m *Meta, v *Large) bool {
-	s, need := e.shard, v.weight()
-	if lent := s.lent.Load(); lent > 0 && lent+need > s.limit/2 {
-		return false // or others would have to go for values that are gone
-	}
-	if e.ref != 0 && e.item().state&large != 0 {
-		it := e.item()
-		if old := s.larges.of(it); old.refs.Load() == 1 {
-			need -= old.weight()
-		}
-		if !s.afford(need) {
-			return false
-		}
-		v.enter(s)
-		s.count(it, s.size(it), -1)
-		s.larges.replace(number(it), v)
-		it.value = uint32(v.Len())
-		s.count(it, s.size(it), 1)
-		e.overwritten(it, m)
-		return true
-	}
-	// Evicting the last large value drops the table, so there must be room for its first group in any case.
-	if !s.afford(need + max(s.larges.needs(), groupBytes+growth[byte](nil))) {
-		return false
-	}
-	v.enter(s)
-	i := s.larges.put(v)
-	r := s.block(blockFor(len(e.key), largeRef))
-	if r == 0 {
-		s.larges.remove(i)
-		return false
-	}
-	setNumber(e.fill(r, m, large, v.Len()), i)
-	e.settle(r)
-	return true
-}
-
-// gather copies the values into one.
-func gather(n int, values [][]byte) *Large {
-	v := NewLarge(n)
-	for _, p := range values {
-		v.Append(p)
-	}
-	return v
-}
+func noRoom(n int) error { return fmt.Errorf("%w: no room for %d bytes", ErrNoMemory, n) }
 
 // fill writes the head and the key of an item into the block r.
 func (e *Entry) fill(r ref, m *Meta, kind state, n int) *item {

@@ -33,19 +33,19 @@ func TestAnyGoroutine(t *testing.T) {
 
 				key := fmt.Sprint(random.IntN(200))
 				e = s.Lock([]byte(key))
-				var borrowed *store.Large
+				var borrowed *store.Lease
 				if e.Found() {
-					borrowed = e.Borrow()
-				}
-				if err := putLarge(&e, store.Meta{Expires: clock.now() + 50}, keyed(key, random.IntN(3*store.LargeMin)+4)); err != nil {
-					t.Error(err)
+					borrowed = e.Borrow(nil)
 				}
 				e.Unlock()
+				if err := putLarge(s, key, store.Meta{Expires: clock.now() + 50}, keyed(key, random.IntN(3*store.LargeMin)+4)); err != nil {
+					t.Error(err)
+				}
 				if borrowed != nil {
-					if b := borrowed.Bytes(); string(b[:len(key)]) != key {
+					if b := borrowed.Parts()[0]; string(b[:len(key)]) != key {
 						t.Errorf("the value of %s begins with %s", key, b[:len(key)])
 					}
-					borrowed.Return()
+					borrowed.Return(len(borrowed.Parts()))
 				}
 			}
 		})

@@ -14,7 +14,7 @@ func (s *shard) block(n uint16) ref {
 			break
 		}
 	}
-	if s.free > s.chunks*chunkUnits/scattered && s.gatherFree(n) {
+	if s.free > (s.chunks-s.paged)*chunkUnits/scattered && s.gatherFree(n) {
 		return s.take(n)
 	}
 	if s.noEvict {
@@ -25,6 +25,10 @@ func (s *shard) block(n uint16) ref {
 		r := s.victim()
 		if r == 0 {
 			return 0
+		}
+		if s.mercy > 0 && s.lentOut(r) {
+			s.spare(s.item(r).queue(), r)
+			continue
 		}
 		freed += s.tag(r).size
 		s.evicted(r)
@@ -45,88 +49,83 @@ func (s *shard) patience() int {
 	return expiring
 }
 
-// takeOrAdd takes a block of n units, from a new chunk if need and memory be.
+// takeOrAdd takes a block of n units, from a new chunk if need and memory be, or one whose pages can move to others.
 func (s *shard) takeOrAdd(n uint16) ref {
 	r := s.take(n)
-	if r == 0 && s.fits(chunkBytes) && s.chunks < s.capacity() {
-		s.add()
+	if r == 0 && (s.mayAdd() && s.add() || s.pages.free >= chunkPages && s.evacuate()) {
 		r = s.take(n)
 	}
 	return r
 }
 
+// mayAdd says whether there may be another chunk.
+func (s *shard) mayAdd() bool { return s.chunks < s.capacity() && s.fits(chunkBytes) }
+
 // fits says whether n bytes more are within the limit.
 func (s *shard) fits(n int64) bool { return s.memory()+n <= s.limit }
 
-// afford makes the shard's memory so small that n bytes more are within the limit. Large values that are evicted give memory
-// back at once. Small ones leave holes in chunks; when these are more than a chunk, one is cleared. At least one chunk must stay,
-// or there would be no place for a large value's key.
+// afford makes the shard's memory so small that n bytes more are within the limit, by giving chunks back. At least one chunk of blocks
+// stays.
 func (s *shard) afford(n int64) bool {
 	if n > s.limit-shardBytes-s.tables()-chunkBytes && !s.shrinking {
 		return false
 	}
 	for !s.fits(n) {
-		if r := s.empty(); r != 0 {
+		if r := s.empty(); r != 0 && (s.chunks-s.paged > 1 || s.shrinking) {
 			s.dropEmpty(r)
 			continue
 		}
-		evict := !s.noEvict || s.shrinking
-		if evict && s.free > chunkUnits*3/2 && s.drain() {
+		if s.pages.free >= chunkPages && s.evacuate() {
 			continue
 		}
-		if s.expire(s.patience()) > 0 {
+		if (!s.noEvict || s.shrinking) && s.free > chunkUnits*3/2 && s.drain() {
 			continue
 		}
-		if !evict {
+		if !s.makePageRoom() {
 			return false
 		}
-		r := s.victim()
-		if r == 0 {
-			return false
-		}
-		s.evicted(r)
-		s.remove(r)
 	}
 	return true
 }
 
-// drain gives a chunk back. Most of its items find room in the holes of the others.
+// drain empties a chunk of blocks. Most of its items find room in the holes of the others.
 func (s *shard) drain() bool {
-	n := s.emptiest()
-	if s.shrinking {
-		n = s.top - 1
+	if s.chunks-s.paged <= 1 && !s.shrinking {
+		return false
 	}
+	n := s.emptiest()
 	if n == 0 {
 		return false
 	}
 	lo := ref(n << chunkBits)
 	s.clear(lo, lo+chunkUnits)
-	s.giveBack(lo)
+	s.release(lo)
 	return true
 }
 
-// emptiest is the chunk that has the most free of the next few, the pinned item's aside, or 0.
+// emptiest is the chunk of blocks that has the most free of the next few, those that are empty and the pinned item's aside, or 0.
 func (s *shard) emptiest() uint32 {
 	best := uint32(0)
-	for seen, i := 0, uint32(0); i < s.top && seen < 16; i++ {
-		s.walked++
-		n := s.walked % s.top
-		if s.slots[n].data == nil || n == s.pin.chunk() {
+	for seen, i := 0, uint32(0); i < min(s.top, maxWalk) && seen < 16; i++ {
+		n := s.walk()
+		c := &s.slots[n]
+		if c.data == nil || c.paged || c.free == chunkUnits || n == s.pin.chunk() {
 			continue
 		}
-		if seen++; best == 0 || s.slots[n].free > s.slots[best].free {
+		if seen++; best == 0 || c.free > s.slots[best].free {
 			best = n
 		}
 	}
 	return best
 }
 
-// giveBack drops the chunk r. A table that is half empty then shrinks, too, if the shard does.
-func (s *shard) giveBack(r ref) {
-	s.drop(r)
-	if s.shrinking && int(s.top) < len(s.slots)/2 {
-		s.setCapacity(0)
-	}
+// maxWalk is how many slots a search looks at.
+const maxWalk = 512
+
+// walk goes on to the next slot.
+func (s *shard) walk() uint32 {
+	s.walked++
+	return s.walked % s.top
 }
 
 // widen makes a hole of at least n units around the free block r.
@@ -184,7 +183,7 @@ func (s *shard) clear(lo, hi ref) {
 func (s *shard) dropEmpty(r ref) {
 	s.unlist(r)
 	s.account(r, -chunkUnits)
-	s.giveBack(r)
+	s.drop(r)
 }
 
 // tend lets the index follow the number of items, by a bucket or two at a time. When there is no memory for another segment,

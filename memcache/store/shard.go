@@ -21,8 +21,11 @@ type shard struct {
 	index  index
 	queues [2]queue
 	wheel  wheel
-	larges larges
-	lent   atomic.Int64 // bytes of large values whose items are gone and that somebody still has
+	leases leases
+
+	returned atomic.Pointer[Lease] // those that takeBack is to end
+	returns  uint64                // times that memory that was held has come back
+	waiters  waiters
 
 	pin     ref    // the item that an operation is about, which is neither moved nor removed to make room
 	mercy   int    // items that the operation may still spare
@@ -36,6 +39,7 @@ type shard struct {
 const (
 	shardBytes = int64(unsafe.Sizeof(shard{}))
 	slotBytes  = int64(unsafe.Sizeof(slot{}))
+	pieceBytes = pointer + int64(unsafe.Sizeof(piece{}))
 	pointer    = int64(unsafe.Sizeof(uintptr(0)))
 )
 
@@ -48,28 +52,28 @@ func (s *shard) init(limit int64, now uint32) {
 	s.index.init()
 }
 
-// memory is all that the shard has: itself, its tables, its chunks and the large values, also those whose items are gone.
-func (s *shard) memory() int64 {
-	return shardBytes + s.tables() + int64(s.chunks)*chunkBytes + s.larges.bytes + s.lent.Load()
-}
+// memory is all that the shard has: itself, its tables and its chunks.
+func (s *shard) memory() int64 { return shardBytes + s.tables() + int64(s.chunks)*chunkBytes }
 
 // tables is the memory of what is beside the items.
 func (s *shard) tables() int64 {
-	return int64(cap(s.slots))*slotBytes +
-		int64(cap(s.index.segments))*pointer + int64(len(s.index.segments))*segmentSize +
-		int64(cap(s.larges.groups))*pointer + int64(len(s.larges.groups))*groupBytes
+	return int64(cap(s.slots))*slotBytes + int64(cap(s.table))*pageEntry + int64(cap(s.region.pieces))*pieceBytes +
+		int64(cap(s.index.segments))*pointer + int64(len(s.index.segments))*segmentSize
 }
 
 // enter begins an operation: it brings the clock up to now and carries a flush out whose time has come.
 func (s *shard) enter(now uint32) {
 	s.now = max(s.now, now)
 	s.mercy = mercy
+	if s.returned.Load() != nil {
+		s.takeBack()
+	}
 	if s.flushAt != 0 && s.flushAt <= s.now {
 		s.flush()
 	}
 }
 
-// flush removes everything: small items chunk by chunk, and large values one by one, since some may be lent.
+// flush removes everything, chunk by chunk, but for what is lent.
 func (s *shard) flush() {
 	s.flushAt = 0
 	for i := range s.classes {
@@ -79,29 +83,7 @@ func (s *shard) flush() {
 	s.index.init()
 	s.queues = [2]queue{}
 	s.wheel = wheel{second: s.now}
-	s.larges.removeAll()
-}
-
-const (
-	shrinkPiece = 2 * chunkBytes // that a shard shrinks by with its lock held once
-	shrinkMercy = 8192           // items that it spares meanwhile
-)
-
-// setLimit brings the limit to n, or nearer to it, and says whether it is there.
-func (s *shard) setLimit(n int64) bool {
-	if n < s.memory() {
-		s.shrinking = true
-		s.mercy = shrinkMercy
-		s.limit = max(n, s.memory()-shrinkPiece)
-		s.afford(0)
-		s.shrinking = false
-		if s.limit > n {
-			return false
-		}
-	}
-	s.limit = n
-	s.setCapacity(int(n / chunkBytes))
-	return true
+	s.unchainAll()
 }
 
 // reap is expire for Reap.

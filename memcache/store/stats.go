@@ -9,8 +9,10 @@ type Stats struct {
 	Bytes  int64 // of Memory: items
 	Free   int64 // of Memory: between the items
 	Index  int64 // of Memory: the index
-	Large  int64 // of Bytes: values with memory of their own
-	Lent   int64 // of Memory: such values that are gone and that somebody still has: see Entry.Borrow
+	Large  int64 // of Bytes: pages of large values
+	Lent   int64 // of Memory: pages of values that are gone and are lent: see Entry.Borrow
+	Coming int64 // of Memory: pages of values that are being received: see Store.Receive
+	Held   int64 // of Large, Lent and Coming: what cannot make room, since it is lent or being received
 
 	Items     int64
 	Buckets   int64 // of the index. It grows bucket by bucket, so that it never rests and is never under way for long
@@ -41,10 +43,12 @@ func (s *shard) addTo(st *Stats) {
 	}
 	st.Memory += s.memory()
 	st.Bytes += sum.Bytes
-	st.Free += int64(s.free) * unit
+	st.Free += int64(s.free)*unit + int64(s.pages.free)*pageBytes
 	st.Index += int64(len(s.index.segments)) * segmentSize
-	st.Large += s.larges.bytes
-	st.Lent += s.lent.Load()
+	st.Large += int64(s.mine) * pageBytes
+	st.Lent += int64(s.gone) * pageBytes
+	st.Coming += int64((s.paged*chunkPages - s.pages.free - s.mine - s.gone)) * pageBytes
+	st.Held += int64(s.held) * pageBytes
 	st.Items += sum.Items
 	st.Buckets += int64(s.index.buckets)
 	for _, q := range s.queues {

@@ -54,13 +54,17 @@ func (s *Store) lock(sh *shard) {
 // Lock locks the part of the store in which a key belongs, and looks the key up. The lock is held until Entry.Unlock; who holds it
 // must not lock another key. The store reads key until then and does not keep it.
 func (s *Store) Lock(key []byte) Entry {
-	h := maphash.Bytes(s.seed, key)
+	h := s.hash(key)
 	sh := &s.shards[h>>s.shift]
 	s.lock(sh)
 	e := Entry{shard: sh, key: key, hash: uint32(h)}
 	e.ref, e.late = sh.lookup(uint32(h), key)
 	return e
 }
+
+func (s *Store) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }
+
+func (s *Store) shardOf(key []byte) *shard { return &s.shards[s.hash(key)>>s.shift] }
 
 // NextCAS returns a number that no item has yet. They rise, from 1.
 func (s *Store) NextCAS() uint64 { return s.cas.Add(1) }

@@ -1,0 +1,142 @@
+package memcache
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/server"
+)
+
+// Large values are sent from the store's memory, which is not free before the client has read them. Where too much of it is lent for
+// a value to be stored, the value waits: for what comes back by itself, and for connections that are closed because they have
+// not taken a byte for a while, the longest first. When nothing comes back for longer, the slowest of the others are closed, too.
+// Only when there is none left is the value refused.
+const (
+	stalledAfter = time.Second     // without a byte a connection is closed, when others need the memory
+	longestWait  = 3 * time.Second // of a value, before any connection is closed, or it is refused
+	retryAfter   = 250 * time.Millisecond
+)
+
+// shortage is what is known of connections that have been lent memory.
+type shortage struct {
+	mu       sync.Mutex // of all below
+	progress map[*server.Conn]progress
+	leases   []store.Holding // for reuse
+}
+
+// progress is how far a connection has come.
+type progress struct {
+	written uint64    // bytes
+	moved   time.Time // when the number was last seen to have changed
+	cut     bool      // it is being closed
+}
+
+// wait has the session's value wait for memory, and the connection's input with it. It says no if the value has waited long enough, and there is
+// no memory that could come back.
+func (s *session) wait(v *value) bool {
+	w := s.w
+	c := w.conn
+	if c == nil {
+		return false // of a datagram, which nothing follows
+	}
+	now := time.Now()
+	if v.waits.IsZero() {
+		v.waits = now
+	}
+	late := now.Sub(v.waits) > longestWait
+	if !w.makeWay(c, v, now, late) && late {
+		return false
+	}
+	c.PauseRead()
+	w.paused = true
+	if v.retry == nil {
+		v.retry = time.AfterFunc(retryAfter, c.ResumeRead)
+	} else {
+		v.retry.Reset(retryAfter)
+	}
+	v.got.Wait(c.ResumeRead)
+	return true
+}
+
+// makeWay closes connections that have been lent memory in the part of the store that a value belongs to: of those that have
+// stalled, or of all if it is late, the slowest, as many as have what the next piece of the value needs. It says whether any is being
+// closed.
+func (c *Cache) makeWay(own *server.Conn, v *value, now time.Time, late bool) bool {
+	g := &c.shortage
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leases = c.store.Leases(v.key, g.leases[:0])
+	g.look(g.leases, now)
+	type holder struct {
+		conn  *server.Conn
+		bytes int64
+	}
+	var holders []holder
+	need := int64(min(v.need-v.got.Len(), store.ChunkBytes))
+	for _, l := range g.leases {
+		conn := l.Holder.(*server.Conn)
+		switch p := g.progress[conn]; {
+		case p.cut:
+			need -= l.Bytes
+		case conn == own: // whose client has sent a value before it has read its answers
+		case late || now.Sub(p.moved) >= stalledAfter:
+			i := slices.IndexFunc(holders, func(h holder) bool { return h.conn == conn })
+			if i < 0 {
+				i = len(holders)
+				holders = append(holders, holder{conn: conn})
+			}
+			holders[i].bytes += l.Bytes
+		}
+	}
+	slices.SortStableFunc(holders, func(a, b holder) int { return g.progress[a.conn].moved.Compare(g.progress[b.conn].moved) })
+	closing := need < int64(min(v.need-v.got.Len(), store.ChunkBytes))
+	for _, h := range holders {
+		if need <= 0 {
+			break
+		}
+		need -= h.bytes
+		p := g.progress[h.conn]
+		p.cut = true
+		g.progress[h.conn] = p
+		c.cutOff.Add(1)
+		if c.verbosity.Load() > 0 {
+			c.log.Warn("memcache: a connection that does not read is closed: its memory is needed", "conn", h.conn.ID(),
+				"peer", h.conn.RemoteAddr(), "bytes", h.bytes, "stalled", now.Sub(p.moved).Round(time.Millisecond))
+		}
+		h.conn.Abort()
+		closing = true
+	}
+	return closing
+}
+
+// look notes which of those that have been lent memory have made progress. Under mu.
+func (g *shortage) look(leases []store.Holding, now time.Time) {
+	for _, l := range leases {
+		conn := l.Holder.(*server.Conn)
+		p, known := g.progress[conn]
+		if written := conn.Stats().BytesWritten; !known || written != p.written {
+			p.written, p.moved = written, now
+			g.progress[conn] = p
+		}
+	}
+}
+
+// lookAround notes the progress of all connections that have been lent memory, and forgets those that have returned it.
+func (c *Cache) lookAround(now time.Time) {
+	g := &c.shortage
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leases = c.store.AllLeases(g.leases[:0])
+	before := g.progress
+	g.progress = make(map[*server.Conn]progress, len(g.leases))
+	for _, l := range g.leases {
+		conn := l.Holder.(*server.Conn)
+		if p, ok := before[conn]; ok {
+			g.progress[conn] = p
+		}
+	}
+	g.look(g.leases, now)
+	clear(g.leases)
+}

@@ -1,0 +1,111 @@
+package store
+
+// evacuate empties a chunk of pages: those in use move to pages that are free in other chunks. It says whether there was such a chunk
+// among the next few.
+func (s *shard) evacuate() bool {
+	c := s.emptiestPaged()
+	if c == 0 {
+		return false
+	}
+	s.moveAll(c)
+	return true
+}
+
+// moveAll moves the extents of a chunk, of which nothing is held, to others, where there must be enough, and makes it an empty one.
+func (s *shard) moveAll(c uint32) {
+	from, to := extent(c*chunkPages), extent((c+1)*chunkPages)
+	for e := from; e < to; {
+		size := extent(1) << s.table[e].order
+		if s.table[e].use == idle {
+			s.unlistExtent(e)
+		}
+		e += size
+	}
+	for e := from; e < to; {
+		size := extent(1) << s.table[e].order
+		if s.table[e].use == owned {
+			s.steps += int(size)
+			s.moveExtent(e)
+		}
+		e += size
+	}
+	clear(s.table[from:to])
+	s.undivide(c)
+}
+
+// emptiestPaged is the chunk of pages that has the most free of the next few of which nothing is held, or 0.
+func (s *shard) emptiestPaged() uint32 {
+	best, most := uint32(0), 0
+	for seen, i := 0, uint32(0); i < min(s.top, maxWalk) && seen < 16; i++ {
+		n := s.walk()
+		if !s.slots[n].paged {
+			continue
+		}
+		seen++
+		if free := s.freeOf(n); free > most {
+			best, most = n, free
+		}
+	}
+	if chunkPages-most > s.pages.free-most {
+		return 0
+	}
+	return best
+}
+
+// freeOf is how many pages of a chunk are free, or 0 if any is held, and so cannot move.
+func (s *shard) freeOf(c uint32) int {
+	if s.heldIn(c) {
+		return 0
+	}
+	free := 0
+	for e := extent(c * chunkPages); e < extent((c+1)*chunkPages); e += 1 << s.table[e].order {
+		if t := &s.table[e]; t.use == idle {
+			free += 1 << t.order
+		}
+	}
+	return free
+}
+
+// heldIn says whether anything of a chunk of pages is held.
+func (s *shard) heldIn(c uint32) bool {
+	for e := extent(c * chunkPages); e < extent((c+1)*chunkPages); e += 1 << s.table[e].order {
+		if s.table[e].lent > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// moveExtent copies the extent e of an item, of which nothing is held, to free ones, of which there must be enough.
+func (s *shard) moveExtent(e extent) {
+	t := s.table[e]
+	from := s.extent(e)
+	prev := t.prev
+	for len(from) > 0 {
+		to := s.takeLargest(len(from) / pageBytes)
+		from = from[copy(s.extent(to), from):]
+		n := &s.table[to]
+		n.use, n.prev, n.next = owned, prev, 0
+		if prev != 0 {
+			s.table[prev].next = to
+		} else {
+			n.owner = t.owner
+			s.item(t.owner).setFirst(to)
+		}
+		prev = to
+	}
+	s.table[prev].next = t.next
+	if t.next != 0 {
+		s.table[t.next].prev = prev
+	}
+}
+
+// takeLargest takes from the lists the largest extent of at most n pages, or the beginning of an empty chunk.
+func (s *shard) takeLargest(n int) extent {
+	for order := orderFor(n); order >= 0; order-- {
+		if e := s.takeListed(order); e != 0 {
+			return e
+		}
+	}
+	return s.split(s.divide(s.empty()), orderFor(n))
+}

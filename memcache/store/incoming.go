@@ -1,0 +1,188 @@
+package store
+
+import "fmt"
+
+// An Incoming is a value that is being received, in memory of the part of the store that its key belongs to, so that it need not be
+// copied when it is stored. It has memory for what has come and a little more, not for all that is announced. Its methods are
+// for one goroutine at a time, and not for one that has locked an Entry, Append and what only looks aside.
+type Incoming struct {
+	store   *Store
+	shard   *shard
+	need    int // bytes, at most
+	exts    []extent
+	parts   [][]byte // of exts
+	size    int      // bytes that have come
+	room    int      // bytes for which there is memory
+	at      int      // the part that is written next,
+	used    int      // and what of it has been
+	returns uint64   // the shard's count when there was no memory
+}
+
+const (
+	firstPages = 2 // what a value gets before anything has come
+)
+
+// Receive begins a value of at most n bytes for a key. Any goroutine.
+func (s *Store) Receive(key []byte, n int) *Incoming {
+	return &Incoming{store: s, shard: s.shardOf(key), need: n}
+}
+
+// Len is how many bytes have come.
+func (v *Incoming) Len() int { return v.size }
+
+// Held is how many bytes of memory the value has.
+func (v *Incoming) Held() int { return v.room }
+
+// Grow makes room for n bytes more, of those that were announced. The error is ErrNoMemory; ErrLent, which is one, if there will be memory
+// when others return what they have, of which Wait tells.
+func (v *Incoming) Grow(n int) error {
+	if v.size+n > v.need {
+		panic("store: more comes than was announced")
+	}
+	if v.size+n <= v.room {
+		return nil
+	}
+	s := v.shard
+	v.store.lock(s)
+	defer s.mu.Unlock()
+	for v.size+n > v.room {
+		// For as much again as has come, in one piece if possible, but no more than a chunk.
+		pages := max(firstPages, pagesFor(min(2*(v.size+n)-v.room, chunkBytes)), pagesFor(v.size+n-v.room))
+		pages = min(pages, pagesFor(v.need-v.room))
+		if err := s.mayTake(pages); err != nil {
+			v.returns = s.returns
+			return err
+		}
+		had := len(v.exts)
+		var got int
+		if v.exts, got = s.takePages(min(pages, chunkPages), false, v.exts); got == 0 {
+			v.returns = s.returns
+			return s.shortage(pages)
+		}
+		last := extent(0)
+		for _, e := range v.exts[had:] {
+			v.parts = s.appendPart(v.parts, e, last)
+			last = e + 1<<s.table[e].order
+		}
+		v.room += got * pageBytes
+	}
+	return nil
+}
+
+// pagesFor is how many pages n bytes take.
+func pagesFor(n int) int { return (n + pageBytes - 1) / pageBytes }
+
+// mayTake says whether n pages can be free if everything goes that may.
+func (s *shard) mayTake(n int) error {
+	if most := s.mostPaged() * chunkPages; n > most-s.held {
+		return s.shortage(n)
+	}
+	return nil
+}
+
+// shortage is the error of n pages that are not free.
+func (s *shard) shortage(n int) error {
+	if n <= s.mostPaged()*chunkPages && s.leases.oldest != nil {
+		return fmt.Errorf("%w: no room for %d bytes", ErrLent, n*pageBytes)
+	}
+	return fmt.Errorf("%w: no room for %d bytes", ErrNoMemory, n*pageBytes)
+}
+
+// Wait has fn called, once, when memory has come back since Grow failed. It may be called before Wait returns.
+func (v *Incoming) Wait(fn func()) {
+	s := v.shard
+	s.waiters.add(fn)
+	v.store.lock(s)
+	again := s.returns != v.returns
+	s.mu.Unlock()
+	if again {
+		s.waiters.wake()
+	}
+}
+
+// Room is the memory for what comes next, as far as it lies in one piece. It is the caller's to write until Append or Free.
+func (v *Incoming) Room() []byte {
+	if v.at == len(v.parts) {
+		return nil
+	}
+	return v.parts[v.at][v.used:]
+}
+
+// Append adds bytes: without a copy if they are the beginning of Room. Those for which there is no room are a panic.
+func (v *Incoming) Append(p []byte) {
+	for len(p) > 0 {
+		to := v.Room()
+		n := len(p)
+		if &p[0] != &to[0] {
+			n = copy(to, p)
+		}
+		v.size += n
+		if v.used += n; v.used == len(v.parts[v.at]) {
+			v.at, v.used = v.at+1, 0
+		}
+		p = p[n:]
+	}
+}
+
+// AppendParts appends the pieces of the first n bytes that have come. They are valid until Free or PutLarge.
+func (v *Incoming) AppendParts(parts [][]byte, n int) [][]byte {
+	for _, p := range v.parts {
+		if n <= len(p) {
+			return append(parts, p[:n])
+		}
+		parts = append(parts, p)
+		n -= len(p)
+	}
+	return parts
+}
+
+// copyOut copies bytes from a place on.
+func (v *Incoming) copyOut(to []byte, from int) {
+	for _, p := range v.parts {
+		if from < len(p) {
+			to = to[copy(to, p[from:]):]
+		}
+		from = max(0, from-len(p))
+	}
+}
+
+// HasSuffix says whether what has come ends with a text.
+func (v *Incoming) HasSuffix(text string) bool {
+	if v.size < len(text) {
+		return false
+	}
+	at, used := v.at, v.used
+	for i := len(text) - 1; i >= 0; i-- {
+		if used == 0 {
+			at--
+			used = len(v.parts[at])
+		}
+		used--
+		if v.parts[at][used] != text[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Free gives the memory back that has not been stored.
+func (v *Incoming) Free() {
+	if len(v.exts) == 0 {
+		return
+	}
+	s := v.shard
+	v.store.lock(s)
+	for _, e := range v.exts {
+		s.letGo(e)
+	}
+	s.returns++
+	s.mu.Unlock()
+	v.taken()
+	s.waiters.wake()
+}
+
+// taken forgets memory that is not the value's any more.
+func (v *Incoming) taken() {
+	v.exts, v.parts = nil, nil
+	v.size, v.room, v.at, v.used = 0, 0, 0, 0
+}

@@ -1,0 +1,191 @@
+package store
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// A Lease is the use of a large value after Unlock: the whole pages of it, which neither change nor move until they are returned. The
+// item may go meanwhile; its pages are free then when the last lease of them ends.
+type Lease struct {
+	shard    *shard
+	exts     []extent
+	parts    [][]byte
+	holder   any
+	since    uint32       // second
+	out      atomic.Int32 // parts that are to be returned
+	returned func(error)
+	next     *Lease // in the list of those returned
+	newer    *Lease // in the list of those that are out
+	older    *Lease
+}
+
+var leaseMemory = sync.Pool{New: func() any {
+	l := &Lease{}
+	l.returned = func(error) { l.Return(1) }
+	return l
+}}
+
+// Borrow returns a lease of the value, in the name of a holder, whom Leases tells; nil, if the value is below 16 KB. It is for the whole
+// pages: the Tail is to be copied before Unlock.
+func (e *Entry) Borrow(holder any) *Lease {
+	it := e.item()
+	if it.state&large == 0 {
+		return nil
+	}
+	s := e.shard
+	l := leaseMemory.Get().(*Lease)
+	l.shard, l.holder, l.since = s, holder, s.now
+	last := extent(0)
+	for x := it.first(); x != 0; x = s.table[x].next {
+		l.exts = append(l.exts, x)
+		l.parts = s.appendPart(l.parts, x, last)
+		last = x + 1<<s.table[x].order
+	}
+	s.hold(it.first())
+	l.out.Store(int32(len(l.parts)))
+	s.leases.add(l)
+	return l
+}
+
+// Parts is the memory that is lent. It must not be written. The slice is the caller's to read until the first Return.
+func (l *Lease) Parts() [][]byte { return l.parts }
+
+// Len is how many bytes are lent.
+func (l *Lease) Len() int {
+	n := 0
+	for _, p := range l.parts {
+		n += len(p)
+	}
+	return n
+}
+
+// Return gives n of the parts back, in any order. All must be given back, each once. The store has the memory when the last one is.
+// Any goroutine.
+func (l *Lease) Return(n int) {
+	if l.out.Add(int32(-n)) > 0 {
+		return
+	}
+	s := l.shard // l may be another lease as soon as it is in the list
+	for {
+		l.next = s.returned.Load()
+		if s.returned.CompareAndSwap(l.next, l) {
+			break
+		}
+	}
+	s.waiters.wake()
+}
+
+// Returned is Return(1) in the form that a release function has. It is always the same one, and costs nothing.
+func (l *Lease) Returned() func(error) { return l.returned }
+
+// leases is the leases that are out.
+type leases struct {
+	newest, oldest *Lease
+}
+
+func (ls *leases) add(l *Lease) {
+	l.older = ls.newest
+	if l.older != nil {
+		l.older.newer = l
+	} else {
+		ls.oldest = l
+	}
+	ls.newest = l
+}
+
+func (ls *leases) remove(l *Lease) {
+	if l.newer != nil {
+		l.newer.older = l.older
+	} else {
+		ls.newest = l.older
+	}
+	if l.older != nil {
+		l.older.newer = l.newer
+	} else {
+		ls.oldest = l.newer
+	}
+	l.newer, l.older = nil, nil
+}
+
+// takeBack ends the leases that have been returned.
+func (s *shard) takeBack() {
+	for l := s.returned.Swap(nil); l != nil; {
+		next := l.next
+		for _, e := range l.exts {
+			if t := &s.table[e]; t.lent == 1 && t.use == loose {
+				s.gone -= 1 << t.order
+			}
+			s.letGo(e)
+		}
+		s.leases.remove(l)
+		s.returns++
+		clear(l.parts)
+		l.shard, l.holder, l.next = nil, nil, nil
+		l.exts, l.parts = l.exts[:0], l.parts[:0]
+		leaseMemory.Put(l)
+		l = next
+	}
+}
+
+// waiters is functions to be called when memory comes back.
+type waiters struct {
+	any  atomic.Bool
+	mu   sync.Mutex // of calls
+	call []func()
+}
+
+// add has fn called by the next wake.
+func (w *waiters) add(fn func()) {
+	w.mu.Lock()
+	w.call = append(w.call, fn)
+	w.any.Store(true)
+	w.mu.Unlock()
+}
+
+// wake calls what waits, once.
+func (w *waiters) wake() {
+	if !w.any.Load() {
+		return
+	}
+	w.mu.Lock()
+	call := w.call
+	w.call = nil
+	w.any.Store(false)
+	w.mu.Unlock()
+	for _, fn := range call {
+		fn()
+	}
+}
+
+// Holding is what a holder has been lent.
+type Holding struct {
+	Holder any
+	Bytes  int64 // of leases that have not been returned
+	Since  int64 // second of the oldest of them
+}
+
+// Leases appends what is lent out of the part of the store that a key belongs to, the oldest first: one for each lease. Any goroutine, but not
+// between Lock and Unlock.
+func (s *Store) Leases(key []byte, to []Holding) []Holding {
+	sh := s.shardOf(key)
+	s.lock(sh)
+	defer sh.mu.Unlock()
+	for l := sh.leases.oldest; l != nil; l = l.newer {
+		to = append(to, Holding{l.holder, int64(l.Len()), int64(l.since)})
+	}
+	return to
+}
+
+// AllLeases is Leases for the whole store.
+func (s *Store) AllLeases(to []Holding) []Holding {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		s.lock(sh)
+		for l := sh.leases.oldest; l != nil; l = l.newer {
+			to = append(to, Holding{l.holder, int64(l.Len()), int64(l.since)})
+		}
+		sh.mu.Unlock()
+	}
+	return to
+}

@@ -1,0 +1,10 @@
+//go:build (darwin || freebsd) && !race
+
+package store
+
+import "golang.org/x/sys/unix"
+
+const (
+	mapFlags        = 0
+	adviceToDiscard = unix.MADV_FREE
+)
