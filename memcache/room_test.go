@@ -236,20 +236,22 @@ func TestAConnectionThatReadsOutlivesThoseThatDoNot(t *testing.T) {
 	r := start(t, memcache.Config{Memory: 16 << 20})
 	c := r.connect(t)
 	value := strings.Repeat("v", 1_000_000)
-	reads := r.stall(t, c, "read", value) // the first, so that its lease is the oldest
+	c.ask("set read 0 0 1000000|"+value, "STORED")
+	reads := r.connect(t)
+	reads.send(strings.Repeat("get read\r\n", 2000) + "version")
 	for i := range 15 {
 		r.stall(t, c, fmt.Sprint("stalled", i), value)
 	}
 	stop := make(chan struct{})
 	done := make(chan error)
 	go func() {
-		p := make([]byte, 50_000)
+		p := make([]byte, 20_000)
 		for {
 			select {
 			case <-stop:
 				done <- nil
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(time.Millisecond):
 				if _, err := reads.r.Read(p); err != nil {
 					done <- err
 					return

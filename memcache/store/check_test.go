@@ -7,14 +7,15 @@ import (
 
 // Check walks everything that a store has, and says what does not hold. Nobody else may use the store.
 func (s *Store) Check() error {
-	total := storeBytes
+	total, over := storeBytes, false
 	for i := range s.shards {
 		if err := s.shards[i].check(); err != nil {
 			return fmt.Errorf("shard %d: %w", i, err)
 		}
 		total += s.shards[i].memory()
+		over = over || s.shards[i].over
 	}
-	if limit := s.memory.Load(); total > limit {
+	if limit := s.memory.Load(); total > limit && !over {
 		return fmt.Errorf("%d bytes of memory, the limit is %d", total, limit)
 	}
 	return nil
@@ -58,7 +59,7 @@ func (s *shard) checkMemory() error {
 	if s.pin != 0 {
 		return fmt.Errorf("item %x is still pinned", s.pin)
 	}
-	if s.memory() > s.limit {
+	if s.memory() > s.limit && (s.held == 0 || !s.over) {
 		return fmt.Errorf("%d bytes of memory, the limit is %d", s.memory(), s.limit)
 	}
 	return nil

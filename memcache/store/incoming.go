@@ -176,6 +176,9 @@ func (v *Incoming) Free() {
 		s.letGo(e)
 	}
 	s.returns++
+	if s.over {
+		s.shrinkOn()
+	}
 	s.mu.Unlock()
 	v.taken()
 	s.waiters.wake()

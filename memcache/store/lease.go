@@ -126,6 +126,9 @@ func (s *shard) takeBack() {
 		leaseMemory.Put(l)
 		l = next
 	}
+	if s.over {
+		s.shrinkOn()
+	}
 }
 
 // waiters is functions to be called when memory comes back.

@@ -25,8 +25,16 @@ func (s *shard) setLimit(n int64) bool {
 	}
 	s.limit = n
 	s.setCapacity(chunks)
-	s.afford(0) // longer tables may need a chunk's memory
+	s.shrinkOn() // also where longer tables need a chunk's memory
 	return true
+}
+
+// shrinkOn brings the memory to the limit, as far as nothing that is held keeps it.
+func (s *shard) shrinkOn() {
+	was := s.shrinking
+	s.shrinking = true
+	s.over = !s.afford(0)
+	s.shrinking = was
 }
 
 // lower moves what is in the last chunk to one with a slot up to the number given, so that the tables can be shorter. It says whether

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/evmq/evmq/memcache/store"
@@ -27,6 +28,23 @@ type model struct {
 	flushAt int64
 	noEvict bool
 	memory  int64
+	shrunk  bool // the memory has become less while some was held
+
+	lent   []lent
+	coming []coming
+}
+
+// lent is a lease and what it has to show.
+type lent struct {
+	*store.Lease
+	want []byte
+}
+
+// coming is a value that has come in part.
+type coming struct {
+	*store.Incoming
+	key  string
+	want []byte
 }
 
 // live drops what is gone by now.
@@ -101,7 +119,7 @@ func (m *model) stored(t *rapid.T, key string, meta store.Meta, value []byte, er
 	switch {
 	case err == nil:
 		m.items[key] = known{value, meta, m.clock.now(), false}
-	case errors.Is(err, store.ErrNoMemory) && m.noEvict:
+	case errors.Is(err, store.ErrNoMemory) && (m.noEvict || len(m.lent)+len(m.coming) > 0):
 	default:
 		t.Fatalf("Put of %d bytes: %v", len(value), err)
 	}
@@ -121,6 +139,67 @@ func (m *model) PutLarge(t *rapid.T) {
 	e.Unlock()
 	meta := m.meta(t)
 	m.stored(t, key, meta, v, putLarge(m.Store, key, meta, v))
+}
+
+func (m *model) Borrow(t *rapid.T) {
+	key := keys.Draw(t, "key")
+	e, ok := m.lock(t, key)
+	defer e.Unlock()
+	if !ok || len(m.lent) > 10 {
+		return
+	}
+	if l := e.Borrow(key); l != nil {
+		m.lent = append(m.lent, lent{l, m.items[key].value[:l.Len()]})
+	}
+}
+
+// Return returns a part of what is lent, or all, which must be what it was.
+func (m *model) Return(t *rapid.T) {
+	if len(m.lent) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(m.lent)-1).Draw(t, "lease")
+	if !bytes.Equal(bytes.Join(m.lent[i].Parts(), nil), m.lent[i].want) {
+		t.Fatalf("a lease of %d bytes has changed", len(m.lent[i].want))
+	}
+	m.lent[i].Lease.Return(len(m.lent[i].Parts()))
+	m.lent = slices.Delete(m.lent, i, i+1)
+}
+
+// Receive begins a value.
+func (m *model) Receive(t *rapid.T) {
+	if len(m.coming) < 5 {
+		key, v := keys.Draw(t, "key"), value(t)
+		m.coming = append(m.coming, coming{m.Store.Receive([]byte(key), len(v)), key, v})
+	}
+}
+
+// Come brings more of a value, and stores it if that is all.
+func (m *model) Come(t *rapid.T) {
+	if len(m.coming) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(m.coming)-1).Draw(t, "value")
+	v := m.coming[i]
+	n := rapid.IntRange(0, len(v.want)-v.Len()).Draw(t, "bytes")
+	if err := v.Grow(n); err != nil {
+		if !errors.Is(err, store.ErrNoMemory) {
+			t.Fatal(err)
+		}
+		return
+	}
+	v.Append(v.want[v.Len():][:n])
+	if v.Len() < len(v.want) && n > 0 {
+		return
+	}
+	if v.Len() == len(v.want) {
+		e, _ := m.lock(t, v.key)
+		meta := m.meta(t)
+		m.stored(t, v.key, meta, v.want, e.PutLarge(meta, v.Incoming, len(v.want)))
+		e.Unlock()
+	}
+	v.Free()
+	m.coming = slices.Delete(m.coming, i, i+1)
 }
 
 func (m *model) Append(t *rapid.T) {
@@ -240,6 +319,7 @@ func (m *model) SetMemory(t *rapid.T) {
 		return
 	}
 	m.memory = rapid.Int64Range(2<<20, 8<<20).Draw(t, "memory")
+	m.shrunk = m.Stats().Held > 0
 	must2(t, m.Store.SetMemory(m.memory))
 }
 
@@ -267,7 +347,8 @@ func (m *model) All(t *rapid.T) {
 // check runs after each action.
 func (m *model) check(t *rapid.T) {
 	must2(t, m.Check())
-	if st := m.Stats(); st.Memory > m.memory || st.Limit != m.memory || st.Items < 0 {
+	m.shrunk = m.shrunk && m.Stats().Held > 0
+	if st := m.Stats(); st.Memory > m.memory && !m.shrunk || st.Limit != m.memory || st.Items < 0 {
 		t.Fatalf("%d bytes of %d, limit %d, %d items", st.Memory, m.memory, st.Limit, st.Items)
 	}
 }
@@ -295,7 +376,18 @@ func TestStoreIsAMap(t *testing.T) {
 					m.FlushAll(t)
 				}
 			},
-			"memory": m.SetMemory, "all": m.All,
+			"memory": m.SetMemory, "all": m.All, "borrow": m.Borrow, "return": m.Return, "receive": m.Receive, "come": m.Come, "more comes": m.Come,
 		})
+		for _, l := range m.lent {
+			l.Lease.Return(len(l.Parts()))
+		}
+		for _, v := range m.coming {
+			v.Free()
+		}
+		m.lent, m.coming = nil, nil
+		m.check(t)
+		if st := m.Stats(); st.Held+st.Lent+st.Coming != 0 {
+			t.Fatalf("%d bytes are held when all is returned", st.Held)
+		}
 	})
 }

@@ -190,7 +190,4 @@ func (s *shard) undivide(c uint32) {
 	*s.tag(r) = tag{size: chunkUnits}
 	s.account(r, chunkUnits)
 	s.list(r)
-	if s.memory() > s.limit {
-		s.dropEmpty(r)
-	}
 }

@@ -15,6 +15,7 @@ type shard struct {
 	voided    uint32 // the second in which nothing stored is kept; 0: none
 	noEvict   bool
 	shrinking bool // evicts all the same, and gives the last chunks back first
+	over      bool // has more memory than limit, since some was held when limit was lowered
 	maxItem   int
 
 	arena
