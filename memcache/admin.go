@@ -130,13 +130,7 @@ func (w *worker) textMemLimit() {
 func (c *Cache) setMemory(n int64) error {
 	c.resizing.Lock()
 	defer c.resizing.Unlock()
-	if err := c.store.SetMemory(n); err != nil {
-		return err
-	}
-	if c.config.Resized != nil {
-		c.config.Resized(n)
-	}
-	return nil
+	return c.store.SetMemory(n)
 }
 
 // later answers with what fn returns, on a goroutine of its own since it takes its time. The connection's next commands wait for

@@ -61,9 +61,6 @@ type Config struct {
 	// RefreshCerts, if set, reads the certificates of TLS anew for the refresh_certs command. It is called on a goroutine of its own.
 	RefreshCerts func() error
 
-	// Resized, if set, is called when the cache_memlimit command has changed Memory, on a goroutine of its own, one call after another.
-	Resized func(memory int64)
-
 	// Waits, if set, says how often and for how long a program that lets clients wait, instead of refusing them, has let none in.
 	Waits func() (times uint64, total time.Duration)
 

@@ -3,6 +3,7 @@ package memcache
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evmq/evmq/memcache/store"
@@ -42,44 +43,62 @@ func (s *session) wait(v *value) bool {
 		return false // of a datagram, which nothing follows
 	}
 	now := time.Now()
-	if v.waits.IsZero() {
-		v.waits = now
+	if v.since.IsZero() {
+		v.since = now
 	}
-	late := now.Sub(v.waits) > longestWait
-	if !w.makeWay(c, v, now, late) && late {
+	late := now.Sub(v.since) > longestWait
+	if !w.makeWay(c, v.key, min(v.need-v.got.Len(), store.ChunkBytes), now, late) && late {
 		return false
 	}
 	c.PauseRead()
 	w.paused = true
-	if v.retry == nil {
-		v.retry = time.AfterFunc(retryAfter, c.ResumeRead)
-	} else {
-		v.retry.Reset(retryAfter)
-	}
-	v.got.Wait(c.ResumeRead)
+	v.wait = &wait{conn: c}
+	v.wait.timer = time.AfterFunc(retryAfter, v.wait.over)
+	v.got.Wait(v.wait.over)
 	return true
 }
 
-// makeWay closes connections that have been lent memory in the part of the store that a value belongs to: of those that have
-// stalled, or of all if it is late, the slowest, as many as have what the next piece of the value needs. It says whether any is being
-// closed.
-func (c *Cache) makeWay(own *server.Conn, v *value, now time.Time, late bool) bool {
+// A wait is a pause of a connection whose value waits for memory. The first thing that ends it resumes the connection; what comes
+// later must not, since the connection may be paused for another reason by then.
+type wait struct {
+	conn  *server.Conn
+	ended atomic.Bool
+	timer *time.Timer
+}
+
+// over has the value tried again. Any goroutine.
+func (p *wait) over() {
+	if p.ended.CompareAndSwap(false, true) {
+		p.conn.ResumeRead()
+	}
+}
+
+// end ends the wait of a connection that is gone.
+func (p *wait) end() {
+	p.ended.Store(true)
+	p.timer.Stop()
+}
+
+// makeWay closes connections that have been lent memory in the part of the store that a key belongs to: of those that have stalled, or of all
+// if it is late, the slowest, as many as have been lent what is needed. It says whether any is being closed.
+func (c *Cache) makeWay(own *server.Conn, key []byte, bytes int, now time.Time, late bool) (closing bool) {
 	g := &c.shortage
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.leases = c.store.Leases(v.key, g.leases[:0])
+	g.leases = c.store.Leases(key, g.leases[:0])
 	g.look(g.leases, now)
 	type holder struct {
 		conn  *server.Conn
 		bytes int64
 	}
 	var holders []holder
-	need := int64(min(v.need-v.got.Len(), store.ChunkBytes))
+	need := int64(bytes)
 	for _, l := range g.leases {
 		conn := l.Holder.(*server.Conn)
 		switch p := g.progress[conn]; {
 		case p.cut:
 			need -= l.Bytes
+			closing = true
 		case conn == own: // whose client has sent a value before it has read its answers
 		case late || now.Sub(p.moved) >= stalledAfter:
 			i := slices.IndexFunc(holders, func(h holder) bool { return h.conn == conn })
@@ -91,7 +110,6 @@ func (c *Cache) makeWay(own *server.Conn, v *value, now time.Time, late bool) bo
 		}
 	}
 	slices.SortStableFunc(holders, func(a, b holder) int { return g.progress[a.conn].moved.Compare(g.progress[b.conn].moved) })
-	closing := need < int64(min(v.need-v.got.Len(), store.ChunkBytes))
 	for _, h := range holders {
 		if need <= 0 {
 			break

@@ -2,6 +2,7 @@ package memcache
 
 import (
 	"errors"
+	"time"
 
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
@@ -43,6 +44,16 @@ const (
 
 // put carries out an order. It returns the item's unique number.
 func (w *worker) put(o *order) (outcome, uint64) {
+	what, cas := w.putLocked(o)
+	if w.lacking > 0 {
+		w.makeWay(w.conn, o.key, w.lacking, time.Now(), true) // for the next one
+		w.lacking = 0
+	}
+	return what, cas
+}
+
+// putLocked carries out an order with its key locked.
+func (w *worker) putLocked(o *order) (outcome, uint64) {
 	w.detail.set(o.key)
 	e := w.store.Lock(o.key)
 	defer e.Unlock()
@@ -105,6 +116,10 @@ func (w *worker) finish(e *store.Entry, m *store.Meta, o *order) (outcome, uint6
 	switch {
 	case err == nil:
 		return stored, m.CAS
+	case errors.Is(err, store.ErrLent):
+		w.lacking = e.Len() + o.size
+	}
+	switch {
 	case o.op == protocol.OpSet && e.Found():
 		e.Delete()
 	}

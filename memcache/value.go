@@ -3,7 +3,7 @@ package memcache
 import (
 	"bytes"
 	"errors"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/evmq/evmq/memcache/protocol"
@@ -24,24 +24,30 @@ type value struct {
 	key   []byte          // the item's
 	got   *store.Incoming // what has come
 	need  int             // bytes, the end included
-	waits time.Time       // since when it has waited for memory; zero: it does not
-	retry *time.Timer     // ends the wait, if nothing else does
+	since time.Time       // when it began to wait for memory; zero: it does not
+	wait  *wait           // the last one
 }
 
 // drop ends a value.
 func (v *value) drop() {
-	if v.retry != nil {
-		v.retry.Stop()
+	if v.wait != nil {
+		v.wait.end()
 	}
 	v.got.Free()
+	*v = value{head: v.head, key: v.key}
+	values.Put(v)
 }
 
 // expect begins a large value.
 func (s *session) expect(head, key []byte, need int) *value {
-	v := &value{head: slices.Clone(head), key: slices.Clone(key), got: s.w.store.Receive(key, need), need: need}
+	v := values.Get().(*value)
+	v.head, v.key = append(v.head[:0], head...), append(v.key[:0], key...)
+	v.got, v.need = s.w.store.Receive(key, need), need
 	s.value = v
 	return v
 }
+
+var values = sync.Pool{New: func() any { return &value{} }}
 
 // outOfMemory is the answer to what finds no room.
 const (
@@ -102,12 +108,12 @@ func (v *value) take(s *session, p []byte) (used int, whole bool) {
 		}
 		left := v.need - v.got.Len()
 		s.value = nil
-		v.drop()
 		w.refuseValue(v)
+		v.drop()
 		s.throwAway(left)
 		return 0, true
 	}
-	v.waits = time.Time{}
+	v.since = time.Time{}
 	v.got.Append(p)
 	if v.got.Len() < v.need {
 		return len(p), false

@@ -5,7 +5,6 @@ package main
 import (
 	"os"
 	"runtime"
-	"runtime/debug"
 
 	"golang.org/x/sys/unix"
 
@@ -50,22 +49,6 @@ func raiseFiles(conns, loops int) error {
 func limitProcessors(loops int) {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(min(loops, runtime.GOMAXPROCS(0)))
-	}
-}
-
-// Memory of the process beside -m: a share of it, a constant, and some for each connection.
-const (
-	garbageShare  = 4 // a quarter
-	garbageAtMost = 64 << 20
-	bytesOfAConn  = 4 << 10
-)
-
-// limitGarbage has the collector run more often when the process comes near to what -m promises, or a full cache whose large values
-// are replaced would double before it runs. It is a soft limit: what is in use may exceed it. A GOMEMLIMIT in the environment
-// wins.
-func limitGarbage(memory int64, conns int) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memory + memory/garbageShare + garbageAtMost + int64(conns)*bytesOfAConn)
 	}
 }
 

@@ -109,8 +109,6 @@ func (p *program) loadFiles() error {
 func (p *program) startServers() (err error) {
 	c := p.config
 	c.Logger, c.Settings = p.log, p.report()
-	limitGarbage(c.Memory, p.conns)
-	c.Resized = func(memory int64) { limitGarbage(memory, p.conns) }
 	if p.shutdown {
 		c.Shutdown = func(bool) {
 			select {

@@ -1,6 +1,9 @@
 package store
 
-import "fmt"
+import (
+	"fmt"
+	"sync"
+)
 
 // An Incoming is a value that is being received, in memory of the part of the store that its key belongs to, so that it need not be
 // copied when it is stored. It has memory for what has come and a little more, not for all that is announced. Its methods are
@@ -22,10 +25,14 @@ const (
 	firstPages = 2 // what a value gets before anything has come
 )
 
-// Receive begins a value of at most n bytes for a key. Any goroutine.
+// Receive begins a value of at most n bytes for a key, which Free has to end. Any goroutine.
 func (s *Store) Receive(key []byte, n int) *Incoming {
-	return &Incoming{store: s, shard: s.shardOf(key), need: n}
+	v := incomingMemory.Get().(*Incoming)
+	v.store, v.shard, v.need = s, s.shardOf(key), n
+	return v
 }
+
+var incomingMemory = sync.Pool{New: func() any { return &Incoming{} }}
 
 // Len is how many bytes have come.
 func (v *Incoming) Len() int { return v.size }
@@ -165,27 +172,34 @@ func (v *Incoming) HasSuffix(text string) bool {
 	return true
 }
 
-// Free gives the memory back that has not been stored.
+// Free ends the value, and gives the memory back that has not been stored. v must not be used any more.
 func (v *Incoming) Free() {
-	if len(v.exts) == 0 {
-		return
+	if len(v.exts) > 0 {
+		s := v.shard
+		v.store.lock(s)
+		for _, e := range v.exts {
+			s.letGo(e)
+		}
+		s.returns++
+		if s.over {
+			s.shrinkOn()
+		}
+		s.mu.Unlock()
+		s.waiters.wake()
 	}
-	s := v.shard
-	v.store.lock(s)
-	for _, e := range v.exts {
-		s.letGo(e)
-	}
-	s.returns++
-	if s.over {
-		s.shrinkOn()
-	}
-	s.mu.Unlock()
 	v.taken()
-	s.waiters.wake()
+	v.store, v.shard = nil, nil
+	if cap(v.exts) <= keptExtents {
+		incomingMemory.Put(v)
+	}
 }
+
+// keptExtents is the longest list of extents that waits for another value.
+const keptExtents = 1 << 10
 
 // taken forgets memory that is not the value's any more.
 func (v *Incoming) taken() {
-	v.exts, v.parts = nil, nil
+	clear(v.parts)
+	v.exts, v.parts = v.exts[:0], v.parts[:0]
 	v.size, v.room, v.at, v.used = 0, 0, 0, 0
 }

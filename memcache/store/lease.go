@@ -123,7 +123,9 @@ func (s *shard) takeBack() {
 		clear(l.parts)
 		l.shard, l.holder, l.next = nil, nil, nil
 		l.exts, l.parts = l.exts[:0], l.parts[:0]
-		leaseMemory.Put(l)
+		if cap(l.exts) <= keptExtents {
+			leaseMemory.Put(l)
+		}
 		l = next
 	}
 	if s.over {

@@ -136,7 +136,6 @@ func TestWhatWaitsForMemoryIsCalledWhenSomeIsBack(t *testing.T) {
 		equal(t, "calls", calls, 1)
 		must(t, v.Grow(30_000))
 		v.Free()
-		v.Free() // which is no harm
 		equal(t, "coming", s.Stats().Coming, 0)
 		check(t, s)
 		l = borrow(t, s, "key", 1_000_000)
