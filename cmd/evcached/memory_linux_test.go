@@ -4,6 +4,8 @@ package main
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
@@ -12,29 +14,52 @@ import (
 
 // Not with the race detector, whose own memory is many times as much.
 
-// TestReplacedValuesDoNotDoubleTheMemory: a full cache takes a quarter more than -m, and 64 MB; collected by half of itself, as a
-// program in Go is, it would take twice as much. The limit that cache_memlimit sets counts as well.
-func TestReplacedValuesDoNotDoubleTheMemory(t *testing.T) {
-	p := start(t, "-p", "-1", "-m", "64", "-c", "100")
-	c := dial(t, "tcp", p.addrs[0])
-	c.ask("cache_memlimit 400\r\n", "OK\r\n")
-	for round := range 18 { // 60 MB each, of another size, so that no value finds the memory of an earlier one
-		value := strings.Repeat("0123456789abcdef", (31+round)<<6)
-		n := 60_000_000 / len(value)
-		var b strings.Builder
-		for i := range n {
-			fmt.Fprintf(&b, "set %d-%d 0 0 %d\r\n%s\r\n", round, i, len(value), value)
-		}
-		c.ask(b.String(), strings.Repeat("STORED\r\n", n))
-	}
+// memoryOf is a figure of the process's status, in megabytes.
+func (p *running) memoryOf(t *testing.T, name string) int {
+	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	must(t, err)
-	_, peak, _ := strings.Cut(string(status), "VmHWM:")
-	kb, err := strconv.Atoi(strings.Fields(peak)[0])
+	_, rest, _ := strings.Cut(string(status), name+":")
+	kb, err := strconv.Atoi(strings.Fields(rest)[0])
 	must(t, err)
-	if most := 400 + 100 + 64 + 30; kb>>10 > most || kb>>10 < 300 {
-		t.Errorf("the process took %d MB, want at most %d", kb>>10, most)
+	return kb >> 10
+}
+
+// TestTheProcessStaysWithinATenthOfItsMemory, and 16 MB, while values from 10 bytes to 500 KB replace each other and are read; as
+// well with the limit that cache_memlimit sets, down to which it comes back.
+func TestTheProcessStaysWithinATenthOfItsMemory(t *testing.T) {
+	p := start(t, "-p", "-1", "-m", "64", "-c", "100")
+	c := dial(t, "tcp", p.addrs[0])
+	random := rand.New(rand.NewPCG(1, 2))
+	bytes := strings.Repeat("0123456789abcdef", 500_000/16)
+	churn := func(megabytes int) {
+		for left := megabytes << 20; left > 0; {
+			var requests, answers strings.Builder
+			for range 20 {
+				value := bytes[:int(10*math.Pow(50_000, random.Float64()))]
+				key := random.IntN(20_000)
+				fmt.Fprintf(&requests, "set %d 0 0 %d\r\n%s\r\nget %d\r\n", key, len(value), value, key)
+				fmt.Fprintf(&answers, "STORED\r\nVALUE %d 0 %d\r\n%s\r\nEND\r\n", key, len(value), value)
+				left -= len(value)
+			}
+			c.ask(requests.String(), answers.String())
+		}
 	}
+	within := func(figure string, limit int) {
+		t.Helper()
+		if got := p.memoryOf(t, figure); got > limit+limit/10+16 || got < limit*3/4 {
+			t.Errorf("%s is %d MB, the limit of the items %d", figure, got, limit)
+		}
+	}
+	churn(250)
+	within("VmHWM", 64)
+	c.ask("cache_memlimit 300\r\n", "OK\r\n")
+	churn(600)
+	within("VmHWM", 300)
+	c.ask("cache_memlimit 64\r\n", "OK\r\n")
+	within("VmRSS", 64)
+	churn(100)
+	within("VmRSS", 64)
 	c.Close()
 	p.end()
 }

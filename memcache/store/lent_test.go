@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/memcache/store"
 )
 
@@ -157,4 +158,37 @@ func TestAnAnnouncedValueHasLittleMemory(t *testing.T) {
 	}
 	v.Free()
 	check(t, s)
+}
+
+// TestLargeValuesAllocateNothing when they are received, stored, lent and returned.
+func TestLargeValuesAllocateNothing(t *testing.T) {
+	if leaktest.Raced() {
+		t.Skip("the detector has pools forget at random")
+	}
+	s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1})
+	key, p, i := []byte("key."), make([]byte, 30_000), 0
+	one := func() {
+		i++
+		key[3] = byte('a' + i%20)
+		v := s.Receive(key, 300_000)
+		for v.Len() < 300_000 {
+			must(t, v.Grow(len(p)))
+			v.Append(p)
+		}
+		e := s.Lock(key)
+		must(t, e.PutLarge(store.Meta{}, v, 299_998))
+		l := e.Borrow(s)
+		e.Unlock()
+		v.Free()
+		giveBack(l)
+	}
+	for range 100 {
+		one()
+	}
+	if n := testing.AllocsPerRun(500, one); n >= 1 { // a collection may empty a pool
+		t.Errorf("%v allocations", n)
+	}
+	if s.Stats().Evicted == 0 {
+		t.Error("nothing was evicted")
+	}
 }
