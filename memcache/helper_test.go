@@ -58,6 +58,12 @@ type running struct {
 // start starts a server for a cache with this configuration, on a clock that the test moves.
 func start(t testing.TB, c memcache.Config) *running {
 	t.Helper()
+	return startOn(t, c, &server.Server{Loops: 2})
+}
+
+// startOn is start with a server that has not been started.
+func startOn(t testing.TB, c memcache.Config, srv *server.Server) *running {
+	t.Helper()
 	r := &running{clock: newClock()}
 	c.Clock = r.clock
 	if c.Logger == nil {
@@ -66,7 +72,7 @@ func start(t testing.TB, c memcache.Config) *running {
 	var err error
 	r.Cache, err = memcache.New(c)
 	must(t, err)
-	r.srv = &server.Server{Loops: 2, Logger: c.Logger}
+	r.srv, srv.Logger = srv, c.Logger
 	r.Attach(r.srv)
 	ln, err := r.srv.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

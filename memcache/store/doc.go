@@ -17,15 +17,20 @@
 // # Memory
 //
 // The limit counts everything: items, the tables that find them, and what is free between them. It is divided among shards, each
-// with a lock of its own, by the keys' hashes; a shard never takes more than its share. Small items lie in chunks of 128 KB that
-// hold no pointer. They refer to each other by number, so the garbage collector has a handful of objects to look at, however many
-// items there are. Values of 8 KB and more have memory of their own from Go's heap. They never change, so they can be written to a
-// socket after Unlock without a copy ([Entry.Borrow]); one that is replaced or removed meanwhile counts until it is returned. What
-// nobody has any more is there for the next value of about its size ([NewLarge]), until the collector takes it; so long it is beyond
-// the limit, as is all of a program's garbage.
+// with a lock of its own, by the keys' hashes; a shard never takes more than its share. A shard takes its memory from the system, in chunks of
+// 128 KB outside Go's heap, and gives it back when [Store.SetMemory] lowers the limit. Items refer to each other by number. So the garbage
+// collector does not see the items, however many there are, and a program's garbage does not grow with them.
 //
-// In a chunk a block may have any length. A block that becomes free joins its free neighbours, so memory that was used for items of one
-// size serves another size as well. Where free blocks suffice but do not lie together, items are moved.
+// A chunk holds blocks, or pages of 16 KB. An item has a block, of any length, with its key and its value. Of a value of 16 KB and
+// more the block has only the tail, which does not fill a page; the rest lies in pages. One, two, four or eight of them side by side are an
+// extent. A block or an extent that becomes free joins its free neighbours, and a chunk of which all is free serves for
+// blocks as well as for pages. Where free memory suffices but does not lie together, items and pages are moved. So memory that was used for
+// items of one size serves items of every other size.
+//
+// The pages of a value never change. They can be written to a socket after Unlock without a copy: [Entry.Borrow] returns a [Lease]
+// of them. What is lent stays where it is and counts until it is returned, also when its item is gone. A value can also be received in
+// pages that become the item's: see [Store.Receive]. When so much is lent or being received that a value cannot be stored, the error is
+// [ErrLent] or [ErrNoMemory]. A few chunks are never divided into pages, so that small items can be stored in any case.
 //
 // # What goes
 //
@@ -39,7 +44,6 @@
 // # Work
 //
 // No operation does more than a bound that depends on the size of its own item. The index grows by one bucket at a time. Making
-// room ends after so many items as have the bytes that are needed, and a number that are spared. FlushAll takes a step for each chunk
-// and each large value.
-// No operation on small items allocates.
+// room ends after so many items as have the bytes that are needed, and a number that are spared; at most a chunk is moved for a block.
+// FlushAll takes a step for each chunk and each extent. No operation allocates, but for those that return a copy.
 package store

@@ -1,0 +1,128 @@
+package memcache_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/server"
+)
+
+// crowd is a cache with room for some 20 values, of which the kernel holds little for each connection.
+type crowd struct {
+	*running
+	*client
+	value string
+}
+
+const crowdMemory = 4 << 20
+
+func newCrowd(t *testing.T) *crowd {
+	r := startOn(t, memcache.Config{Memory: crowdMemory, MaxItem: 256 << 10},
+		&server.Server{Loops: 2, Socket: server.SocketOptions{WriteBuffer: 16 << 10}})
+	return &crowd{r, r.connect(t), strings.Repeat("v", 200_000)}
+}
+
+// set stores a value.
+func (r *crowd) set(key string) {
+	r.ask(fmt.Sprintf("set %s 0 0 %d|%s", key, len(r.value), r.value), "STORED")
+}
+
+// stall stores a value, and has a client ask for it and not read the answer.
+func (r *crowd) stall(t *testing.T, key string) *client {
+	t.Helper()
+	r.set(key)
+	slow := r.connect(t)
+	must(t, slow.Conn.(*net.TCPConn).SetReadBuffer(4096))
+	slow.send("get "+key, "get "+key, "version")
+	_, err := io.ReadFull(slow.r, make([]byte, 100)) // its first answer is on its way
+	must(t, err)
+	return slow
+}
+
+// TestConnectionsThatDoNotReadMakeWayForNewValues: values are stored, within the memory, whatever connections that do not read have been lent;
+// connections are closed for it, no more than are needed.
+func TestConnectionsThatDoNotReadMakeWayForNewValues(t *testing.T) {
+	r := newCrowd(t)
+	r.ask("set small 0 0 1|x", "STORED")
+	var readers []*client
+	for i := range 40 {
+		readers = append(readers, r.stall(t, fmt.Sprint("big", i)))
+		r.ask("get small", "VALUE small 0 1|x|END")
+		if st := r.Store().Stats(); st.Memory > crowdMemory {
+			t.Fatalf("%d bytes of memory, %d of them lent", st.Memory, st.Lent)
+		}
+	}
+	stats := r.stats("")
+	var closed int
+	_, err := fmt.Sscan(stats["slow_readers_closed"], &closed)
+	must(t, err)
+	if stats["store_no_memory"] != "0" || closed < 18 || closed > 28 {
+		t.Errorf("%s values were refused, %d connections closed", stats["store_no_memory"], closed)
+	}
+	for _, slow := range readers {
+		must(t, slow.Close())
+	}
+	until(t, func() bool { return r.Store().Stats().Held == 0 })
+	r.set("big")
+}
+
+// TestAConnectionThatReadsOutlivesThoseThatDoNot when memory is short.
+func TestAConnectionThatReadsOutlivesThoseThatDoNot(t *testing.T) {
+	r := newCrowd(t)
+	r.set("read")
+	reads := r.connect(t) // before the others, so that its lease is the oldest
+	must(t, reads.Conn.(*net.TCPConn).SetReadBuffer(4096))
+	reads.send(strings.Repeat("get read\r\n", 10_000) + "version")
+	stop, done := make(chan struct{}), make(chan error)
+	go func() {
+		p := make([]byte, 4000)
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			case <-time.After(time.Millisecond):
+				if _, err := reads.r.Read(p); err != nil {
+					done <- err
+					return
+				}
+			}
+		}
+	}()
+	for i := range 19 {
+		r.stall(t, fmt.Sprint("stalled", i))
+	}
+	for i := range 8 {
+		r.set(fmt.Sprint("new", i))
+	}
+	close(stop)
+	if err := <-done; err != nil {
+		t.Errorf("the connection that reads: %v", err)
+	}
+	if n := r.stats("")["slow_readers_closed"]; n == "0" {
+		t.Error("none was closed")
+	}
+}
+
+// TestAValueThatFindsNoRoomForOtherReasonsIsRefusedAtOnce: for values that are being received nothing is closed.
+func TestAValueThatFindsNoRoomForOtherReasonsIsRefusedAtOnce(t *testing.T) {
+	r := newCrowd(t)
+	part := r.value[:190_000]
+	for i := range 40 {
+		c := r.connect(t)
+		c.send(fmt.Sprintf("set part%d 0 0 %d", i, len(r.value)))
+		if _, err := io.WriteString(c, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, func() bool { return r.stats("")["store_no_memory"] != "0" })
+	r.ask("set small 0 0 1|x|get small", "STORED|VALUE small 0 1|x|END")
+	if n := r.stats("")["slow_readers_closed"]; n != "0" {
+		t.Errorf("%s connections were closed", n)
+	}
+}
