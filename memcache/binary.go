@@ -43,6 +43,9 @@ func (s *session) frame(p []byte) (used int, whole bool) {
 		return 0, false
 	}
 	f.Split(rest[:f.Body])
+	if frameJoins(f) && !s.extend(f.Key, len(f.Value)) {
+		return 0, false
+	}
 	w.execute(s)
 	return protocol.HeaderLen + f.Body, true
 }
@@ -82,8 +85,16 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 		s.throwAway(f.ValueLen())
 		return head, true
 	}
+	if frameJoins(f) && !s.extend(f.Key, f.ValueLen()) {
+		return 0, false
+	}
 	n, whole := s.expect(p[:head], f.Key, f.ValueLen()).take(s, p[head:])
 	return head + n, whole
+}
+
+// frameJoins says whether a frame joins its value to the one that there is.
+func frameJoins(f *protocol.Frame) bool {
+	return f.Loud == protocol.BinAppend || f.Loud == protocol.BinPrepend
 }
 
 // lateFrame carries out a frame whose value has come.

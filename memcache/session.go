@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/server"
@@ -22,14 +23,16 @@ const (
 // A session is one connection's state. It belongs to the connection's loop.
 type session struct {
 	w       *worker
-	value   *value // a large value that is coming
-	skip    int    // bytes to throw away
-	after   []byte // and the answer that waits until they have come: before, a client does not look for it
-	rest    []byte // answers that wait until the connection has room
-	looking look   // what the get asks for
-	getting bool   // whose other keys are still to come
-	leaving bool   // is to be closed when rest is written
-	scanned int    // of a line without an end, what has been looked at
+	value   *value    // a large value that is coming
+	since   time.Time // when the request began to wait for memory; zero: it does not
+	waits   *wait     // the last such wait
+	skip    int       // bytes to throw away
+	after   []byte    // and the answer that waits until they have come: before, a client does not look for it
+	rest    []byte    // answers that wait until the connection has room
+	looking look      // what the get asks for
+	getting bool      // whose other keys are still to come
+	leaving bool      // is to be closed when rest is written
+	scanned int       // of a line without an end, what has been looked at
 	speech  speech
 	known   bool         // has authenticated, or need not
 	last    atomic.Int64 // second of the last request. Any goroutine reads it
@@ -55,8 +58,15 @@ func (h handler) Close(c *server.Conn, reason error) {
 	if reason != nil && !errors.Is(reason, io.EOF) && !errors.Is(reason, server.ErrServerClosed) && h.verbosity.Load() > 0 {
 		h.log.Warn("memcache: connection closed", "conn", c.ID(), "peer", c.RemoteAddr(), "reason", reason)
 	}
-	if s, ok := c.Data().(*session); ok && s.value != nil {
+	s, ok := c.Data().(*session)
+	if !ok {
+		return
+	}
+	if s.value != nil {
 		s.value.drop()
+	}
+	if s.waits != nil {
+		s.waits.end()
 	}
 }
 

@@ -34,28 +34,43 @@ type progress struct {
 	cut     bool      // it is being closed
 }
 
-// wait has the session's value wait for memory, and the connection's input with it. It says no if the value has waited long enough, and there is
-// no memory that could come back.
-func (s *session) wait(v *value) bool {
+// wait has the session's request wait for memory of the key's, and the connection's input with it. The wait that it returns is to be told when
+// memory has come back. It is nil if the request has waited long enough, and there is no memory that could come back.
+func (s *session) wait(key []byte, bytes int) *wait {
 	w := s.w
 	c := w.conn
 	if c == nil {
-		return false // of a datagram, which nothing follows
+		return nil // of a datagram, which nothing follows
 	}
 	now := time.Now()
-	if v.since.IsZero() {
-		v.since = now
+	if s.since.IsZero() {
+		s.since = now
 	}
-	late := now.Sub(v.since) > longestWait
-	if !w.makeWay(c, v.key, min(v.need-v.got.Len(), store.ChunkBytes), now, late) && late {
-		return false
+	late := now.Sub(s.since) > longestWait
+	if !w.makeWay(c, key, bytes, now, late) && late {
+		s.since = time.Time{}
+		return nil
 	}
 	c.PauseRead()
 	w.paused = true
-	v.wait = &wait{conn: c}
-	v.wait.timer = time.AfterFunc(retryAfter, v.wait.over)
-	v.got.Wait(v.wait.over)
-	return true
+	s.waits = &wait{conn: c}
+	s.waits.timer = time.AfterFunc(retryAfter, s.waits.over)
+	return s.waits
+}
+
+// extend says whether the request may join n bytes to the value of a key now. If not, it waits.
+func (s *session) extend(key []byte, n int) bool {
+	returns, err := s.w.store.Extend(key, n)
+	if err == nil {
+		s.since = time.Time{}
+		return true
+	}
+	p := s.wait(key, n)
+	if p == nil {
+		return true // and is refused
+	}
+	s.w.store.Wait(key, returns, p.over)
+	return false
 }
 
 // A wait is a pause of a connection whose value waits for memory. The first thing that ends it resumes the connection; what comes

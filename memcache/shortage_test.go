@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
 
@@ -124,5 +125,40 @@ func TestAValueThatFindsNoRoomForOtherReasonsIsRefusedAtOnce(t *testing.T) {
 	r.ask("set small 0 0 1|x|get small", "STORED|VALUE small 0 1|x|END")
 	if n := r.stats("")["slow_readers_closed"]; n != "0" {
 		t.Errorf("%s connections were closed", n)
+	}
+}
+
+// TestAnAppendWaitsForMemory, in each protocol, whether what is appended is small or large.
+func TestAnAppendWaitsForMemory(t *testing.T) {
+	for name, request := range map[string]func(r *crowd, tail string){
+		"text": func(r *crowd, tail string) { r.ask(fmt.Sprintf("append k 0 0 %d|%s", len(tail), tail), "STORED") },
+		"meta": func(r *crowd, tail string) { r.ask(fmt.Sprintf("ms k %d MA|%s", len(tail), tail), "HD") },
+		"binary": func(r *crowd, tail string) {
+			b := r.connect(r.t)
+			b.frame(protocol.BinAppend, 0, "", "k", tail)
+			b.wants(`0xe status 0x0 extras  key "" value ""`)
+		},
+	} {
+		for _, n := range []int{1, 50_000} {
+			t.Run(fmt.Sprint(name, n), func(t *testing.T) {
+				r := newCrowd(t)
+				r.set("k")
+				kept := r.value
+				for i := range 19 {
+					if i == 18 {
+						r.value = kept[:120_000] // as much as there is room for
+					}
+					r.stall(t, fmt.Sprint("stalled", i))
+					r.ask("touch k 0", "TOUCHED")
+				}
+				r.value = kept
+				tail := strings.Repeat("t", n)
+				request(r, tail)
+				r.ask("get k", fmt.Sprintf("VALUE k 0 %d|%s%s|END", len(r.value)+n, r.value, tail))
+				if got := r.stats("")["slow_readers_closed"]; got == "0" {
+					t.Error("none was closed")
+				}
+			})
+		}
 	}
 }

@@ -2,7 +2,6 @@ package memcache
 
 import (
 	"errors"
-	"time"
 
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
@@ -44,16 +43,6 @@ const (
 
 // put carries out an order. It returns the item's unique number.
 func (w *worker) put(o *order) (outcome, uint64) {
-	what, cas := w.putLocked(o)
-	if w.lacking > 0 {
-		w.makeWay(w.conn, o.key, w.lacking, time.Now(), true) // for the next one
-		w.lacking = 0
-	}
-	return what, cas
-}
-
-// putLocked carries out an order with its key locked.
-func (w *worker) putLocked(o *order) (outcome, uint64) {
 	w.detail.set(o.key)
 	e := w.store.Lock(o.key)
 	defer e.Unlock()
@@ -113,14 +102,10 @@ func (w *worker) finish(e *store.Entry, m *store.Meta, o *order) (outcome, uint6
 	default:
 		err = e.Put(*m, o.value)
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return stored, m.CAS
-	case errors.Is(err, store.ErrLent):
-		w.lacking = e.Len() + o.size
 	}
-	switch {
-	case o.op == protocol.OpSet && e.Found():
+	if o.op == protocol.OpSet && e.Found() {
 		e.Delete()
 	}
 	if errors.Is(err, store.ErrTooLarge) {

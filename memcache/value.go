@@ -20,19 +20,14 @@ const minPlace = 4 << 10
 
 // A value is a large value that is coming.
 type value struct {
-	head  []byte          // what announced it, to be read again when it is there
-	key   []byte          // the item's
-	got   *store.Incoming // what has come
-	need  int             // bytes, the end included
-	since time.Time       // when it began to wait for memory; zero: it does not
-	wait  *wait           // the last one
+	head []byte          // what announced it, to be read again when it is there
+	key  []byte          // the item's
+	got  *store.Incoming // what has come
+	need int             // bytes, the end included
 }
 
 // drop ends a value.
 func (v *value) drop() {
-	if v.wait != nil {
-		v.wait.end()
-	}
 	v.got.Free()
 	*v = value{head: v.head, key: v.key}
 	values.Put(v)
@@ -67,13 +62,24 @@ func (s *session) store(line, rest []byte) (n int, whole bool) {
 		w.complain(objectTooBig)
 		s.throwAway(r.Follows)
 		return 0, true
+	case r.Follows <= wholeValue && len(rest) < r.Follows:
+		return -1, false
+	case w.joins() && !s.extend(r.Key, r.Size):
+		return -1, false
 	case r.Follows > wholeValue:
 		return s.expect(line, r.Key, r.Follows).take(s, rest)
-	case len(rest) < r.Follows:
-		return -1, false
 	}
 	w.textValue(rest[:r.Follows])
 	return r.Follows, true
+}
+
+// joins says whether the text command in w.req joins its value to the one that there is.
+func (w *worker) joins() bool {
+	op := w.req.Op
+	if op == protocol.OpMetaSet {
+		op = opOfMode(w.req.Meta.Mode)
+	}
+	return op == protocol.OpAppend || op == protocol.OpPrepend
 }
 
 // textValue carries out the text command in w.req with its value and what ends it.
@@ -103,8 +109,11 @@ func (v *value) take(s *session, p []byte) (used int, whole bool) {
 	w := s.w
 	p = p[:min(len(p), v.need-v.got.Len())]
 	if err := v.got.Grow(len(p)); err != nil {
-		if errors.Is(err, store.ErrLent) && s.wait(v) {
-			return 0, false
+		if errors.Is(err, store.ErrLent) {
+			if p := s.wait(v.key, min(v.need-v.got.Len(), store.ChunkBytes)); p != nil {
+				v.got.Wait(p.over)
+				return 0, false
+			}
 		}
 		left := v.need - v.got.Len()
 		s.value = nil
@@ -113,7 +122,7 @@ func (v *value) take(s *session, p []byte) (used int, whole bool) {
 		s.throwAway(left)
 		return 0, true
 	}
-	v.since = time.Time{}
+	s.since = time.Time{}
 	v.got.Append(p)
 	if v.got.Len() < v.need {
 		return len(p), false

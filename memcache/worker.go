@@ -12,22 +12,21 @@ import (
 // A worker is what the connections of one loop share while one of them is served. It belongs to the loop.
 type worker struct {
 	*Cache
-	counts  counters
-	req     protocol.Request
-	bin     protocol.Frame
-	conn    *server.Conn    // who is served; nil for a datagram
-	out     []byte          // answers that are not handed over yet
-	mark    int             // where in out the request's answer begins
-	sent    int             // bytes handed over during this visit
-	full    bool            // the connection holds what it may: the rest of out waits
-	failed  bool            // the connection takes no more
-	paused  bool            // is not to be read from: a goroutine writes to it
-	quit    bool            // is to be closed when all is flushed
-	coming  *store.Incoming // the value of the frame that is carried out, if it has come in the store's memory
-	tail    []byte          // of the large value that is sent
-	lacking int             // bytes that were not there since too much is lent
-	parts   [][]byte        // for values that are joined
-	padded  []byte          // a number, and the spaces that keep a value's length
+	counts counters
+	req    protocol.Request
+	bin    protocol.Frame
+	conn   *server.Conn    // who is served; nil for a datagram
+	out    []byte          // answers that are not handed over yet
+	mark   int             // where in out the request's answer begins
+	sent   int             // bytes handed over during this visit
+	full   bool            // the connection holds what it may: the rest of out waits
+	failed bool            // the connection takes no more
+	paused bool            // is not to be read from: a goroutine writes to it
+	quit   bool            // is to be closed when all is flushed
+	coming *store.Incoming // the value of the frame that is carried out, if it has come in the store's memory
+	tail   []byte          // of the large value that is sent
+	parts  [][]byte        // for values that are joined
+	padded []byte          // a number, and the spaces that keep a value's length
 }
 
 // worker returns the loop's.

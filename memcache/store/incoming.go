@@ -96,16 +96,7 @@ func (s *shard) shortage(n int) error {
 }
 
 // Wait has fn called, once, when memory has come back since Grow failed. It may be called before Wait returns.
-func (v *Incoming) Wait(fn func()) {
-	s := v.shard
-	s.waiters.add(fn)
-	v.store.lock(s)
-	again := s.returns != v.returns
-	s.mu.Unlock()
-	if again {
-		s.waiters.wake()
-	}
-}
+func (v *Incoming) Wait(fn func()) { v.store.wait(v.shard, v.returns, fn) }
 
 // Room is the memory for what comes next, as far as it lies in one piece. It is the caller's to write until Append or Free.
 func (v *Incoming) Room() []byte {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 )
@@ -82,6 +83,7 @@ func (l *Lease) Returned() func(error) { return l.returned }
 // leases is the leases that are out.
 type leases struct {
 	newest, oldest *Lease
+	out            atomic.Int32 // how many there are; read without the lock, too
 }
 
 func (ls *leases) add(l *Lease) {
@@ -92,9 +94,11 @@ func (ls *leases) add(l *Lease) {
 		ls.oldest = l
 	}
 	ls.newest = l
+	ls.out.Add(1)
 }
 
 func (ls *leases) remove(l *Lease) {
+	ls.out.Add(-1)
 	if l.newer != nil {
 		l.newer.older = l.older
 	} else {
@@ -162,6 +166,44 @@ func (w *waiters) wake() {
 		fn()
 	}
 }
+
+// wait has fn called when memory has come back since the shard's count was the one given.
+func (s *Store) wait(sh *shard, returns uint64, fn func()) {
+	sh.waiters.add(fn)
+	s.lock(sh)
+	again := sh.returns != returns
+	sh.mu.Unlock()
+	if again {
+		sh.waiters.wake()
+	}
+}
+
+// Extend says whether the item of a key can be stored with n bytes more: the error is ErrLent if too much is lent, for which Wait is
+// called with returns, else nil. Any goroutine, but not between Lock and Unlock.
+func (s *Store) Extend(key []byte, n int) (returns uint64, err error) {
+	if s.shardOf(key).leases.out.Load() == 0 {
+		return 0, nil
+	}
+	e := s.Lock(key)
+	defer e.Unlock()
+	pages := n / pageBytes
+	if pages > 0 {
+		pages++ // of what is received
+	}
+	if e.Found() {
+		if pages += (n + e.Len()) / pageBytes; !e.shard.lentOut(e.ref) {
+			pages += e.item().paged() // which stay until they are copied
+		}
+	}
+	if err = e.shard.mayTake(pages); errors.Is(err, ErrLent) {
+		return e.shard.returns, err
+	}
+	return 0, nil
+}
+
+// Wait has fn called, once, when memory for a key has come back since Extend returned. It may be called before Wait returns. Any goroutine, but not
+// between Lock and Unlock.
+func (s *Store) Wait(key []byte, returns uint64, fn func()) { s.wait(s.shardOf(key), returns, fn) }
 
 // Holding is what a holder has been lent.
 type Holding struct {

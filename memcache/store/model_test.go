@@ -162,7 +162,7 @@ func (m *model) Return(t *rapid.T) {
 	if !bytes.Equal(bytes.Join(m.lent[i].Parts(), nil), m.lent[i].want) {
 		t.Fatalf("a lease of %d bytes has changed", len(m.lent[i].want))
 	}
-	m.lent[i].Lease.Return(len(m.lent[i].Parts()))
+	m.lent[i].Return(len(m.lent[i].Parts()))
 	m.lent = slices.Delete(m.lent, i, i+1)
 }
 
@@ -379,7 +379,7 @@ func TestStoreIsAMap(t *testing.T) {
 			"memory": m.SetMemory, "all": m.All, "borrow": m.Borrow, "return": m.Return, "receive": m.Receive, "come": m.Come, "more comes": m.Come,
 		})
 		for _, l := range m.lent {
-			l.Lease.Return(len(l.Parts()))
+			l.Return(len(l.Parts()))
 		}
 		for _, v := range m.coming {
 			v.Free()
