@@ -40,7 +40,7 @@ func (k *sockets) close() (err error) {
 }
 
 // open binds the addresses of -l. A port below 1024 may need root, so this comes before -u.
-func (k *sockets) open(s *settings) error {
+func (k *sockets) open(ctx context.Context, s *settings) error {
 	if s.socket != "" {
 		return nil
 	}
@@ -56,7 +56,7 @@ func (k *sockets) open(s *settings) error {
 		case e.bare && !s.tls.on:
 			return system("-l %s: notls: needs -Z", text)
 		}
-		if err := k.bind(s, e); err != nil {
+		if err := k.bind(ctx, s, e); err != nil {
 			return system("%w", err)
 		}
 	}
@@ -64,8 +64,8 @@ func (k *sockets) open(s *settings) error {
 }
 
 // bind opens the sockets of one endpoint. Of a name's several addresses, those that this machine does not have are left out.
-func (k *sockets) bind(s *settings, e endpoint) error {
-	hosts, err := e.hosts(context.Background())
+func (k *sockets) bind(ctx context.Context, s *settings, e endpoint) error {
+	hosts, err := e.hosts(ctx)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,7 @@ type program struct {
 	*settings
 	log     *slog.Logger
 	signals chan os.Signal
-	asked   chan struct{} // the shutdown command was given
+	asked   chan ending // the shutdown command was given
 	sockets sockets
 	cache   *memcache.Cache
 	servers []*server.Server
@@ -37,19 +38,23 @@ type reloader interface{ Reload() error }
 // tooMany is what memcached says to who comes above -c.
 const tooMany = "ERROR Too many open connections\r\n"
 
-// closeTimeout is how long a client may take to read its last answers and to close in turn. Most clients of a cache keep connections
-// that they do not look at, and a restart is not to wait for those.
-const closeTimeout = 2 * time.Second
+// closeTimeout is how long a client that has sent quit may take to read its last answers and to close its end.
+const closeTimeout = 10 * time.Second
 
-// serve runs the server until a signal ends it. ready is called when it listens.
+// serve runs the server until a signal or the shutdown command ends it. ready is called when it listens.
 func serve(s *settings, stderr io.Writer, ready func() error) error {
-	p := &program{settings: s, signals: make(chan os.Signal, 8), asked: make(chan struct{}, 1)}
+	p := &program{settings: s, signals: make(chan os.Signal, 8), asked: make(chan ending, 1)}
 	p.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug})) // the cache knows what -v asks for
 	// Before all else, and until the process is gone: a signal that comes early ends the program in order, and one that comes late does
 	// not take its status away. Nobody reading what is logged ends nothing.
 	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
 	signal.Ignore(syscall.SIGPIPE)
-	if err := p.start(); err != nil {
+	switch err := p.startUnlessStopped(); {
+	case errors.Is(err, errStartHangs):
+		return nil // what start has opened is still its own, and ends with the process
+	case errors.Is(err, errStopped):
+		return p.end()
+	case err != nil:
 		return errors.Join(err, p.end())
 	}
 	err := writePID(s.pidFile)
@@ -64,14 +69,14 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 }
 
 // start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024.
-func (p *program) start() error {
+func (p *program) start(ctx context.Context) error {
 	if err := raiseFiles(p.conns, p.loops); err != nil {
 		return err
 	}
 	if err := p.loadFiles(); err != nil {
 		return err
 	}
-	if err := p.sockets.open(p.settings); err != nil {
+	if err := p.sockets.open(ctx, p.settings); err != nil {
 		return err
 	}
 	if err := p.become(); err != nil {
@@ -112,10 +117,10 @@ func (p *program) startServers() (err error) {
 	limitGarbage(c.Memory, p.conns)
 	c.Resized = func(memory int64) { limitGarbage(memory, p.conns) }
 	if p.shutdown {
-		c.Shutdown = func(bool) {
+		c.Shutdown = func(graceful bool) {
 			select {
-			case p.asked <- struct{}{}:
-			default: // it was asked for already
+			case p.asked <- ending{why: "the shutdown command", graceful: graceful}:
+			default: // a command is waiting already
 			}
 		}
 	}
@@ -158,7 +163,7 @@ func (p *program) newServer(h server.Handler) *server.Server {
 	}
 	srv := &server.Server{
 		Handler: h, Loops: p.loops, Workers: 1, MaxConns: p.conns, BusyText: tooMany,
-		IdleTimeout: idle, CloseTimeout: closeTimeout, Logger: p.log,
+		IdleTimeout: idle, CloseTimeout: closeTimeout, DrainTimeout: drainTimeout, Logger: p.log,
 	}
 	if p.gate != nil {
 		p.gate.guard(srv)
@@ -203,7 +208,7 @@ func (p *program) tell(text string, args ...any) {
 	}
 }
 
-// reload reads the files again. What fails goes on as it was.
+// reload reads the files again. A file that cannot be read changes nothing.
 func (p *program) reload() {
 	for _, r := range p.reloads {
 		if err := r.Reload(); err != nil {
