@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -20,9 +21,11 @@ var (
 	errLicense = errors.New("the license is asked for")
 )
 
-// parse reads a command line. The error is one of the three above, or a failure.
-func parse(args []string) (*settings, error) {
+// parse reads a command line. passed are the sockets that a service manager has opened. The error is one of the three above, or a
+// failure.
+func parse(args []string, passed []*os.File) (*settings, error) {
 	s := defaults()
+	s.passed = passed
 	flags := s.flags()
 	for _, arg := range args {
 		if strings.HasPrefix(arg, "-test.") { // pflag leaves those to go test

@@ -69,7 +69,7 @@ func TestCommandLinesAreReadAsMemcachedDoes(t *testing.T) {
 	} {
 		want := defaults()
 		row.want(want)
-		got, err := parse(row.args)
+		got, err := parse(row.args, nil)
 		if err != nil {
 			t.Errorf("%q: %v", row.args, err)
 		} else if !reflect.DeepEqual(got, want) {
@@ -123,7 +123,7 @@ func TestWhatMeansNothingHereIsAcceptedWithOneWarning(t *testing.T) {
 		"-o slab_chunk_max is ignored: there are no slabs":                                   {"--extended", "slab_chunk_max=16384"},
 	}
 	for want, args := range rows {
-		s, err := parse(args)
+		s, err := parse(args, nil)
 		if err != nil {
 			t.Errorf("%q: %v", args, err)
 		} else if !slices.Equal(s.warnings, []string{want}) {

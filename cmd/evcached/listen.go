@@ -41,6 +41,9 @@ func (k *sockets) close() (err error) {
 
 // open binds the addresses of -l. A port below 1024 may need root, so this comes before -u.
 func (k *sockets) open(ctx context.Context, s *settings) error {
+	if len(s.passed) > 0 {
+		return k.adopt(s)
+	}
 	if s.socket != "" {
 		return nil
 	}

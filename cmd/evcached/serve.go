@@ -61,6 +61,7 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 	if err == nil {
 		if err = ready(); err == nil {
 			p.tell("ready", "process", os.Getpid())
+			p.announce(stateReady)
 			err = p.untilStopped()
 		}
 		err = errors.Join(err, removePID(s.pidFile))
@@ -199,6 +200,13 @@ func (p *program) receiveOn(srv *server.Server) error {
 		p.tell("listening", "network", "udp", "address", pc.LocalAddr().String(), "tls", false)
 	}
 	return nil
+}
+
+// announce tells the service manager of a state. An error changes nothing for clients.
+func (p *program) announce(state string) {
+	if err := p.notify.tell(state); err != nil {
+		p.log.Warn("notify", "err", err)
+	}
 }
 
 // tell logs what -v asks for.

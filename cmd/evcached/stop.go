@@ -96,6 +96,7 @@ func (p *program) untilStopped() error {
 // stop shuts the servers down: answers are flushed to clients that read, for stopGrace at most, and until a second signal.
 func (p *program) stop(e ending) error {
 	p.tell("stopping", "why", e.why)
+	p.announce(stateStopping)
 	ctx, cut := context.WithCancelCause(context.Background())
 	defer cut(nil)
 	ctx, cancel := context.WithTimeoutCause(ctx, stopGrace, errGraceOver)
