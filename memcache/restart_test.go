@@ -73,7 +73,7 @@ func TestARestartKeepsItems(t *testing.T) {
 	c.ask("mg stale v|mg stale v|mg alike v", strings.Join([]string{first, second, second}, "|"))
 	c.ask("mg Zm9vCg== b k v", "VA 3 kZm9vCg== b|bar")
 	c.ask("mg seen h|mg flags t h|mg small c", fmt.Sprintf("HD h1|HD t-1 h1|HD c%d", unique))
-	c.ask(fmt.Sprintf("cas small 0 0 1 %d|x|cas small 0 0 1 %d|y", unique, unique), "STORED|x")
+	c.ask(fmt.Sprintf("cas small 0 0 1 %d|x|cas small 0 0 1 %d|y", unique, unique), "STORED|EXISTS")
 }
 
 // TestARestartKeepsWhenItemsExpire, be it while the program is away or later.
