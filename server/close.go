@@ -99,12 +99,17 @@ func (c *Conn) beginClosing() {
 // finishClosing goes on when all is written: our half is closed, and then the peer's is awaited, since a close with unread
 // input would make the kernel send a reset, which may overtake what was written.
 func (c *Conn) finishClosing() (alive bool) {
-	if c.flags&flagShut == 0 {
-		return c.shutWrite()
-	}
-	if c.flags&flagEOF != 0 {
+	switch {
+	case c.flags&flagShut == 0:
+		if !c.shutWrite() {
+			return false
+		}
+	case c.flags&flagEOF != 0:
 		c.end(nil)
 		return false
+	}
+	if c.flags&flagDrain != 0 && c.flags&flagShut != 0 {
+		c.since = min(c.since, saturatedAdd(c.last.time(c.loop.now()), c.loop.srv.DrainTimeout))
 	}
 	return true
 }

@@ -53,7 +53,7 @@
 // may exceed MaxOutput by what it gathers before the connection takes it, 16 KB.
 //
 // A peer is cut off by these rules alone: the deadlines IdleTimeout, ReadTimeout, FirstRequestTimeout, WriteTimeout,
-// CloseTimeout and HandshakeTimeout; more than MaxInput bytes that the handler does not consume; MaxBuffered; MaxConns; a
+// CloseTimeout, DrainTimeout and HandshakeTimeout; more than MaxInput bytes that the handler does not consume; MaxBuffered; MaxConns; a
 // stream that its framing, TLS or the PROXY protocol does not understand; WhenFull set to CloseConn. [Handler] Close is told the reason.
 //
 // # The workers

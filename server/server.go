@@ -116,6 +116,9 @@ type Server struct {
 	WriteTimeout time.Duration
 	// CloseTimeout is how long CloseAfterFlush may take to flush and to see the peer's end. 0 means DefaultCloseTimeout.
 	CloseTimeout time.Duration
+	// DrainTimeout bounds, during Shutdown, how long a connection whose output is flushed waits for its peer to close. It counts from
+	// the last byte that moved, so a connection that was silent for so long is closed at once. 0 means none: CloseTimeout alone bounds it.
+	DrainTimeout time.Duration
 
 	// TLS makes the server speak TLS on every listener. The configuration is the standard library's: certificates and their
 	// reload (GetCertificate, GetConfigForClient), client certificates, ALPN, session tickets.

@@ -9,7 +9,7 @@ import (
 )
 
 // Shutdown ends the server in order: it stops accepting, lets the requests in work and those already read end, flushes, closes the
-// connections (with ErrServerClosed; one whose client does not close in turn is waited for until CloseTimeout) and returns when
+// connections (with ErrServerClosed; one whose client does not close in turn is waited for until DrainTimeout or CloseTimeout) and returns when
 // every goroutine and descriptor of the server is gone. When ctx ends first, it aborts the connections that are left, and returns a
 // *ShutdownError with ctx's cause and the number of handlers that still run, for which nobody can wait. Further calls wait for the
 // first; a Close ends the waiting. On one of the loops it is event.ErrOnLoop, and nothing is done; in a handler on a worker it

@@ -135,6 +135,9 @@ func (s *Server) configure() error {
 	}
 	s.limits = Timeouts{Idle: DefaultIdleTimeout, Read: -1, FirstRequest: -1, Write: DefaultWriteTimeout, Close: DefaultCloseTimeout}
 	s.limits = *s.timeoutsFrom(Timeouts{s.IdleTimeout, s.ReadTimeout, s.FirstRequestTimeout, s.WriteTimeout, s.CloseTimeout})
+	if s.DrainTimeout <= 0 {
+		s.DrainTimeout = event.NoTimeout
+	}
 	if s.HandshakeTimeout == 0 {
 		s.HandshakeTimeout = DefaultHandshakeTimeout
 	}

@@ -13,6 +13,17 @@ func (s *settings) check(given func(name string) bool) error {
 	if given("udp-port") && s.udpPort != 0 && !given("port") {
 		s.port = s.udpPort // as memcached has it
 	}
+	if len(s.passed) > 0 {
+		if s.daemon {
+			return usage("-d does not go with sockets that were passed by a service manager, which needs the process itself")
+		}
+		for _, name := range []string{"port", "udp-port", "listen", "unix-socket"} {
+			if given(name) {
+				s.warn("--%s is ignored: the service manager has passed the sockets", name)
+			}
+		}
+		s.port, s.udpPort, s.listen, s.socket = 0, 0, nil, ""
+	}
 	if s.socket != "" {
 		for _, name := range []string{"port", "udp-port", "listen", "enable-ssl"} {
 			if given(name) {
@@ -26,7 +37,7 @@ func (s *settings) check(given func(name string) bool) error {
 			return err
 		}
 	}
-	if s.socket == "" && s.port == 0 && s.udpPort == 0 {
+	if len(s.passed) == 0 && s.socket == "" && s.port == 0 && s.udpPort == 0 {
 		return usage("there is nothing to listen on: -p 0, no -U and no -s")
 	}
 	return nil
@@ -66,7 +77,7 @@ func (s *settings) checkTLS() error {
 		if t.given {
 			s.warn("-o ssl_... is ignored without -Z on a TCP port")
 		}
-	case s.port == 0:
+	case s.port == 0 && len(s.passed) == 0:
 		return usage("-Z needs a TCP port")
 	case t.chain == "":
 		return usage("-Z needs a certificate: -o ssl_chain_cert=file")

@@ -60,6 +60,9 @@ func detach(s *settings, stderr io.Writer) error {
 
 // ended is the failure of a child that did not come up. A status of its own came with a message, which has been printed.
 func ended(err error) error {
+	if err == nil {
+		return system("-d: the new process was stopped before it listened")
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
 		return &failure{exit.ExitCode(), errTold}

@@ -51,6 +51,7 @@ func TestCommandLinesAreReadAsMemcachedDoes(t *testing.T) {
 		{[]string{"-B", "auto"}, func(*settings) {}},
 		{[]string{"-Y", "x"}, func(s *settings) { s.authFile, s.config.Protocol = here, memcache.Text }},
 		{[]string{"-Y", "x", "-S"}, func(s *settings) { s.authFile, s.config.SASL, s.config.Protocol = here, true, memcache.Binary }},
+		{[]string{"-e", "x"}, func(s *settings) { s.memoryFile = here }},
 		{[]string{"-d", "-P", "x", "-u", "who", "-A"}, func(s *settings) { s.daemon, s.pidFile, s.user, s.shutdown = true, here, "who", true }},
 		{[]string{"-o", "idle_timeout=3,no_maxconns_fast"}, func(s *settings) { s.idle, s.refuse = 3*time.Second, false }},
 		{[]string{"-o", "no_maxconns_fast", "-o", "maxconns_fast,"}, func(*settings) {}},
@@ -69,7 +70,7 @@ func TestCommandLinesAreReadAsMemcachedDoes(t *testing.T) {
 	} {
 		want := defaults()
 		row.want(want)
-		got, err := parse(row.args)
+		got, err := parse(row.args, nil)
 		if err != nil {
 			t.Errorf("%q: %v", row.args, err)
 		} else if !reflect.DeepEqual(got, want) {
@@ -103,7 +104,6 @@ func TestWhatMeansNothingHereIsAcceptedWithOneWarning(t *testing.T) {
 		"-r (--enable-coredumps) is ignored: GOTRACEBACK=crash is what asks for a core file": {"-r"},
 		"-W (--disable-watch) is ignored: there is no watch command":                         {"-W"},
 		"-D (--prefix-delimiter) is ignored: a prefix ends at a colon":                       {"-D", ":", "-D."},
-		"-e (--memory-file) is ignored: nothing survives a restart":                          {"-e", "/tmp/x"},
 		"-N (--napi-ids) is ignored: connections go to the loops in turn":                    {"-N3", "--napi-ids", "4"},
 		`argument "stray" is no option and is ignored`:                                       {"stray", "--", "stray"},
 		"--port is ignored: with -s there is no network":                                     {"-s", "/tmp/x", "-p", "12000"},
@@ -123,7 +123,7 @@ func TestWhatMeansNothingHereIsAcceptedWithOneWarning(t *testing.T) {
 		"-o slab_chunk_max is ignored: there are no slabs":                                   {"--extended", "slab_chunk_max=16384"},
 	}
 	for want, args := range rows {
-		s, err := parse(args)
+		s, err := parse(args, nil)
 		if err != nil {
 			t.Errorf("%q: %v", args, err)
 		} else if !slices.Equal(s.warnings, []string{want}) {

@@ -17,7 +17,7 @@ func FuzzCommandLine(f *testing.F) {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		s, err := parse(strings.Fields(line))
+		s, err := parse(strings.Fields(line), nil)
 		if err != nil {
 			if st := status(err); st != statusIllegal && st != statusUsage || err.Error() == "" {
 				t.Errorf("%q: status %d, %v", line, st, err)

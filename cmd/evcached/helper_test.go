@@ -183,7 +183,19 @@ func (c *client) ask(text, want string) {
 // stat is one of the statistics, "" if there is none of that name.
 func (c *client) stat(name string) (value string) {
 	c.t.Helper()
-	_, err := io.WriteString(c, "stats\r\n")
+	return c.named("stats\r\n", name)
+}
+
+// setting is stat for stats settings.
+func (c *client) setting(name string) (value string) {
+	c.t.Helper()
+	return c.named("stats settings\r\n", name)
+}
+
+// named is the value of a name in the answer to a stats command.
+func (c *client) named(command, name string) (value string) {
+	c.t.Helper()
+	_, err := io.WriteString(c, command)
 	must(c.t, err)
 	for {
 		line, err := c.in.ReadString('\n')

@@ -163,7 +163,7 @@ func TestServersAreAsTheSettingsHaveThem(t *testing.T) {
 	c, err := memcache.New(memcache.Config{})
 	must(t, err)
 	defer c.Close()
-	s, err := parse([]string{"-c", "7", "-t", "3"})
+	s, err := parse([]string{"-c", "7", "-t", "3"}, nil)
 	must(t, err)
 	srv := (&program{settings: s, cache: c}).newServer(c.Handler())
 	equal(t, "MaxConns", srv.MaxConns, 7)

@@ -22,6 +22,20 @@ type sockets struct {
 	packets []net.PacketConn
 }
 
+// portsNeedRoot says whether a port is below 1024, where -u makes root a user that may not open it.
+func (s *settings) portsNeedRoot() bool {
+	if s.user == "" || s.socket != "" {
+		return false
+	}
+	ports := []int{s.port, s.udpPort}
+	for _, text := range s.listen {
+		if e, err := parseEndpoint(text); err == nil && e.own {
+			ports = append(ports, e.port)
+		}
+	}
+	return slices.ContainsFunc(ports, func(port int) bool { return 0 < port && port < 1024 })
+}
+
 // close closes those that no server has closed yet.
 func (k *sockets) close() (err error) {
 	var all []io.Closer
@@ -40,7 +54,10 @@ func (k *sockets) close() (err error) {
 }
 
 // open binds the addresses of -l. A port below 1024 may need root, so this comes before -u.
-func (k *sockets) open(s *settings) error {
+func (k *sockets) open(ctx context.Context, s *settings) error {
+	if len(s.passed) > 0 {
+		return k.adopt(s)
+	}
 	if s.socket != "" {
 		return nil
 	}
@@ -56,7 +73,7 @@ func (k *sockets) open(s *settings) error {
 		case e.bare && !s.tls.on:
 			return system("-l %s: notls: needs -Z", text)
 		}
-		if err := k.bind(s, e); err != nil {
+		if err := k.bind(ctx, s, e); err != nil {
 			return system("%w", err)
 		}
 	}
@@ -64,8 +81,8 @@ func (k *sockets) open(s *settings) error {
 }
 
 // bind opens the sockets of one endpoint. Of a name's several addresses, those that this machine does not have are left out.
-func (k *sockets) bind(s *settings, e endpoint) error {
-	hosts, err := e.hosts(context.Background())
+func (k *sockets) bind(ctx context.Context, s *settings, e endpoint) error {
+	hosts, err := e.hosts(ctx)
 	if err != nil {
 		return err
 	}

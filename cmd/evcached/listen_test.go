@@ -93,7 +93,14 @@ func TestABusyPortIsAnError(t *testing.T) {
 func TestUDPIsServedWhenItIsAskedFor(t *testing.T) {
 	p := start(t, "-p", "-1", "-U", "-1")
 	equal(t, "the number of sockets", len(p.addrs), 2)
-	nc, err := net.Dial("udp", p.addrs[1])
+	askUDP(t, p.addrs[1])
+	p.end()
+}
+
+// askUDP sends a request until there is an answer.
+func askUDP(t *testing.T, addr string) {
+	t.Helper()
+	nc, err := net.Dial("udp", addr)
 	must(t, err)
 	defer nc.Close()
 	got := make([]byte, 1500)
@@ -110,7 +117,6 @@ func TestUDPIsServedWhenItIsAskedFor(t *testing.T) {
 			t.Fatal("no datagram is answered")
 		}
 	}
-	p.end()
 }
 
 // TestAUnixSocketHasItsModeAndGoesWithTheProgram looks at the file.

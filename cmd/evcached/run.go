@@ -14,7 +14,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if child != nil { // the parent has told of the warnings
 		stderr = child
 	}
-	s, err := parse(args)
+	s, err := settle(args)
 	switch {
 	case errors.Is(err, errHelp):
 		err = help(stdout)
@@ -23,7 +23,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errLicense):
 		_, err = io.WriteString(stdout, license)
 	case err != nil:
-		err = fail(status(err), "%w; see evcached --help", err)
 	case child != nil:
 		err = serve(s, stderr, child.ready)
 	default:
@@ -40,6 +39,27 @@ func run(args []string, stdout, stderr io.Writer) int {
 		say(stderr, "evcached: "+err.Error())
 	}
 	return status(err)
+}
+
+// settle is the settings that the command line and the environment ask for.
+func settle(args []string) (*settings, error) {
+	passed, err := takePassed()
+	if err != nil {
+		return nil, err
+	}
+	notify, err := takeNotifier()
+	if err != nil {
+		return nil, err
+	}
+	s, err := parse(args, passed)
+	switch {
+	case errors.Is(err, errHelp), errors.Is(err, errVersion), errors.Is(err, errLicense):
+		return nil, err
+	case err != nil:
+		return nil, fail(status(err), "%w; see evcached --help", err)
+	}
+	s.notify = notify
+	return s, nil
 }
 
 // errTold is in a failure whose message has been printed.

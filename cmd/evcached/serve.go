@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,8 +23,9 @@ type program struct {
 	*settings
 	log     *slog.Logger
 	signals chan os.Signal
-	asked   chan struct{} // the shutdown command was given
+	asked   chan ending // the shutdown command was given
 	sockets sockets
+	items   *memoryFile // with -e
 	cache   *memcache.Cache
 	servers []*server.Server
 	certs   *certificates // with TLS
@@ -37,25 +39,33 @@ type reloader interface{ Reload() error }
 // tooMany is what memcached says to who comes above -c.
 const tooMany = "ERROR Too many open connections\r\n"
 
-// closeTimeout is how long a client may take to read its last answers and to close in turn. Most clients of a cache keep connections
-// that they do not look at, and a restart is not to wait for those.
-const closeTimeout = 2 * time.Second
+// closeTimeout is how long a client that has sent quit may take to read its last answers and to close its end.
+const closeTimeout = 10 * time.Second
 
-// serve runs the server until a signal ends it. ready is called when it listens.
+// serve runs the server until a signal or the shutdown command ends it. ready is called when it listens.
 func serve(s *settings, stderr io.Writer, ready func() error) error {
-	p := &program{settings: s, signals: make(chan os.Signal, 8), asked: make(chan struct{}, 1)}
+	p := &program{settings: s, signals: make(chan os.Signal, 8), asked: make(chan ending, 1)}
 	p.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug})) // the cache knows what -v asks for
 	// Before all else, and until the process is gone: a signal that comes early ends the program in order, and one that comes late does
 	// not take its status away. Nobody reading what is logged ends nothing.
 	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
 	signal.Ignore(syscall.SIGPIPE)
-	if err := p.start(); err != nil {
+	switch err := p.startUnlessStopped(); {
+	case errors.Is(err, errStartHangs):
+		return nil // what start has opened is still its own, and ends with the process
+	case errors.Is(err, errStopped):
+		return p.end()
+	case err != nil:
 		return errors.Join(err, p.end())
 	}
 	err := writePID(s.pidFile)
 	if err == nil {
 		if err = ready(); err == nil {
 			p.tell("ready", "process", os.Getpid())
+			if p.items != nil {
+				p.items.owed = false
+			}
+			p.announce(stateReady)
 			err = p.untilStopped()
 		}
 		err = errors.Join(err, removePID(s.pidFile))
@@ -63,29 +73,28 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 	return errors.Join(err, p.end())
 }
 
-// start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024.
-func (p *program) start() error {
-	if err := raiseFiles(p.conns, p.loops); err != nil {
-		return err
+// start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024. With -e the items are
+// loaded before the sockets are opened, where -u allows it, so that clients go elsewhere meanwhile.
+func (p *program) start(ctx context.Context) error {
+	steps := []func(context.Context) error{p.raiseFiles, p.loadFiles, p.openSockets, p.becomeUser, p.makeCache, p.loadItems, p.openUnix, p.takeItemsAway}
+	if p.memoryFile != "" && len(p.passed) == 0 && !p.portsNeedRoot() {
+		steps = []func(context.Context) error{p.raiseFiles, p.loadFiles, p.becomeUser, p.makeCache, p.loadItems, p.openSockets, p.openUnix, p.takeItemsAway}
 	}
-	if err := p.loadFiles(); err != nil {
-		return err
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
-	if err := p.sockets.open(p.settings); err != nil {
-		return err
-	}
-	if err := p.become(); err != nil {
-		return err
-	}
-	if err := p.sockets.openUnix(p.settings); err != nil {
-		return err
-	}
-	limitProcessors(p.loops)
 	return p.startServers()
 }
 
+func (p *program) raiseFiles(context.Context) error      { return raiseFiles(p.conns, p.loops) }
+func (p *program) becomeUser(context.Context) error      { return p.become() }
+func (p *program) openSockets(ctx context.Context) error { return p.sockets.open(ctx, p.settings) }
+func (p *program) openUnix(context.Context) error        { return p.sockets.openUnix(p.settings) }
+
 // loadFiles reads the users and the certificates, which SIGHUP has read again.
-func (p *program) loadFiles() error {
+func (p *program) loadFiles(context.Context) error {
 	if p.authFile != "" {
 		users, err := memcache.LoadUsers(p.authFile)
 		if err != nil {
@@ -105,17 +114,13 @@ func (p *program) loadFiles() error {
 	return nil
 }
 
-// startServers makes the cache, and a server for what speaks TLS and one for what does not, as far as there is any.
-func (p *program) startServers() (err error) {
+// makeCache makes the cache, on as many processors as -t says.
+func (p *program) makeCache(context.Context) (err error) {
+	limitProcessors(p.loops)
 	c := p.config
 	c.Logger, c.Settings = p.log, p.report()
 	if p.shutdown {
-		c.Shutdown = func(bool) {
-			select {
-			case p.asked <- struct{}{}:
-			default: // it was asked for already
-			}
-		}
+		c.Shutdown = func(graceful bool) { p.ask(ending{why: "the shutdown command", graceful: graceful}) }
 	}
 	if p.tls.on {
 		c.RefreshCerts = p.certs.Reload
@@ -126,6 +131,30 @@ func (p *program) startServers() (err error) {
 	if p.cache, err = memcache.New(c); err != nil {
 		return usage("%w", err)
 	}
+	return nil
+}
+
+// loadItems fills the cache from the file of -e.
+func (p *program) loadItems(ctx context.Context) (err error) {
+	if p.memoryFile == "" {
+		return nil
+	}
+	if p.items, err = openMemoryFile(p.memoryFile); err != nil {
+		return err
+	}
+	return p.items.load(ctx, p)
+}
+
+// takeItemsAway removes the file of -e, last before the program serves.
+func (p *program) takeItemsAway(context.Context) error {
+	if p.items == nil {
+		return nil
+	}
+	return p.items.takeAway()
+}
+
+// startServers makes a server for the sockets with TLS and one for those without, as far as there are any.
+func (p *program) startServers() (err error) {
 	h := p.cache.Handler()
 	if !p.refuse {
 		p.gate = newGate(h, p.conns, p.log)
@@ -156,7 +185,7 @@ func (p *program) newServer(h server.Handler) *server.Server {
 	}
 	srv := &server.Server{
 		Handler: h, Loops: p.loops, Workers: 1, MaxConns: p.conns, BusyText: tooMany,
-		IdleTimeout: idle, CloseTimeout: closeTimeout, Logger: p.log,
+		IdleTimeout: idle, CloseTimeout: closeTimeout, DrainTimeout: drainTimeout, Logger: p.log,
 	}
 	if p.gate != nil {
 		p.gate.guard(srv)
@@ -194,6 +223,13 @@ func (p *program) receiveOn(srv *server.Server) error {
 	return nil
 }
 
+// announce tells the service manager of a state. An error changes nothing for clients.
+func (p *program) announce(state string) {
+	if err := p.notify.tell(state); err != nil {
+		p.log.Warn("notify", "err", err)
+	}
+}
+
 // tell logs what -v asks for.
 func (p *program) tell(text string, args ...any) {
 	if p.config.Verbosity > 0 {
@@ -201,7 +237,7 @@ func (p *program) tell(text string, args ...any) {
 	}
 }
 
-// reload reads the files again. What fails goes on as it was.
+// reload reads the files again. A file that cannot be read changes nothing.
 func (p *program) reload() {
 	for _, r := range p.reloads {
 		if err := r.Reload(); err != nil {

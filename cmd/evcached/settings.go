@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io/fs"
+	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -21,6 +22,7 @@ type settings struct {
 	listen        []string // what -l said, taken apart at commas
 	socket        string   // the unix socket's file; "" for none
 	socketMode    fs.FileMode
+	passed        []*os.File // sockets of the service manager, instead of all these
 	backlog       int
 	conns         int
 	refuse        bool // who comes above conns is told so; otherwise waits
@@ -29,7 +31,9 @@ type settings struct {
 	tls           tlsSettings
 
 	authFile, pidFile, user string
+	memoryFile              string // of -e; "" for none
 	daemon, shutdown        bool
+	notify                  notifier
 
 	warnings []string
 }

@@ -74,8 +74,8 @@ func askUntilTheEnd(t *testing.T, addr, request, want string, answers *atomic.In
 	}
 }
 
-// TestASecondSignalEndsAtOnce has a client that does not read its answers, and so would be waited for.
-func TestASecondSignalEndsAtOnce(t *testing.T) {
+// TestASecondSignalEndsTheStopAtOnce has a client that does not read its answers, and so would be given the time of a stop.
+func TestASecondSignalEndsTheStopAtOnce(t *testing.T) {
 	p := start(t, "-p", "-1")
 	c := dial(t, "tcp", p.addrs[0])
 	value := strings.Repeat("x", 1_000_000)
@@ -95,19 +95,10 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 			return false
 		}
 	})
-	equal(t, "the status", p.wait(), 1)
-	if want := "evcached: " + errTwice.Error() + "\n"; !strings.HasSuffix(p.said(), want) {
-		t.Errorf("it says %q", p.said())
+	equal(t, "the status", p.wait(), 0)
+	if want := errSecondSignal.Error(); !strings.Contains(p.said(), want) {
+		t.Errorf("it says %q, want %q", p.said(), want)
 	}
-}
-
-// TestASilentClientDoesNotHoldUpTheEnd: most clients keep connections that they do not look at.
-func TestASilentClientDoesNotHoldUpTheEnd(t *testing.T) {
-	p := start(t, "-p", "-1")
-	c := dial(t, "tcp", p.addrs[0])
-	c.ask(askVersion, isVersion)
-	p.end()
-	c.expectEnd("")
 }
 
 // TestTheProcessesNumberIsInItsFileWhileItRuns is -P.

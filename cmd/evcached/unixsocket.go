@@ -15,7 +15,7 @@ import (
 // openUnix binds the socket of -s. The file is removed when its listener is closed. This comes after -u, so that the socket is the
 // user's who removes it.
 func (k *sockets) openUnix(s *settings) error {
-	if s.socket == "" {
+	if s.socket == "" || len(s.passed) > 0 {
 		return nil
 	}
 	if err := removeStale(s.socket); err != nil {
