@@ -18,8 +18,8 @@ type shard struct {
 	maxItem   int
 
 	arena
+	policy
 	index  index
-	queues [2]queue
 	wheel  wheel
 	larges larges
 	lent   atomic.Int64 // bytes of large values whose items are gone and that somebody still has
@@ -29,8 +29,7 @@ type shard struct {
 	walked  uint32 // slots that drain has looked at
 	steps   int    // what operations have done, item by item
 	classes [classCount]Class
-	reaped  int64    // items that Reap has freed
-	spared  [2]int64 // items of each queue that eviction has met and moved
+	reaped  int64 // items that Reap has freed
 }
 
 const (
@@ -77,7 +76,7 @@ func (s *shard) flush() {
 	}
 	s.freeAll()
 	s.index.init()
-	s.queues = [2]queue{}
+	s.policy = policy{spared: s.spared}
 	s.wheel = wheel{second: s.now}
 	s.larges.removeAll()
 }
