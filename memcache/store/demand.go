@@ -17,7 +17,7 @@ const (
 	poor         = 4   // a group is idle if larger items of as many bytes are used more than so many times as often
 	doubt        = 16  // uses of the larger items that prove nothing: they may be chance
 	recent       = 256 // recent uses are halved when there are so many,
-	stale        = 8   // or after so many comparisons
+	stale        = 32  // or after so many comparisons
 )
 
 // use notes a use of an item.
