@@ -28,7 +28,7 @@ type tag struct {
 	state state  // 0: free
 	key   uint8  // length of an item's key
 	bits  uint8  // Meta.Bits
-	_     uint8
+	since uint8  // the tick of an item's class in which it came into its queue; see life
 }
 
 // hole is a free block in a list. Blocks too short for any item are free and in no list: they wait for a neighbour.

@@ -52,7 +52,7 @@ func (s *shard) makePageRoom() bool {
 		return false
 	}
 	if s.mercy > 0 && !s.hasPages(r) {
-		s.spare(s.item(r).queue(), r)
+		s.spare(r)
 		return true
 	}
 	s.evicted(r)

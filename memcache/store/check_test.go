@@ -164,20 +164,30 @@ func (s *shard) checkIndex(items map[ref]bool) error {
 	return nil
 }
 
+// checkQueues wants each item in the queue of its kind and class, and the oldest one's due as its stamp has it.
 func (s *shard) checkQueues(items map[ref]bool) error {
 	seen := 0
-	for n := range s.queues {
-		q := &s.queues[n]
-		bytes, newer := int64(0), ref(0)
-		for r := q.newest; r != 0; newer, r = r, s.item(r).older {
-			it := s.item(r)
-			if seen++; seen > len(items) || !items[r] || it.newer != newer || it.queue() != n {
-				return fmt.Errorf("queue %d has %x behind %x", n, r, newer)
+	for k := range s.queues {
+		for c := range s.queues[k] {
+			q := &s.queues[k][c]
+			newer := ref(0)
+			for r := q.newest; r != 0; newer, r = r, s.item(r).older {
+				it := s.item(r)
+				kind, class := s.place(r)
+				if seen++; seen > len(items) || !items[r] || it.newer != newer || kind != k || class != c {
+					return fmt.Errorf("queue %d of class %d has %x of class %d behind %x", k, c, r, class, newer)
+				}
 			}
-			bytes += s.size(it)
-		}
-		if q.oldest != newer || q.bytes != bytes {
-			return fmt.Errorf("queue %d has %d bytes and ends with %x; noted are %d and %x", n, bytes, newer, q.bytes, q.oldest)
+			if filled := s.filled[k]>>c&1 == 1; q.oldest != newer || filled != (newer != 0) {
+				return fmt.Errorf("queue %d of class %d ends with %x, noted is %x, filled: %v", k, c, newer, q.oldest, filled)
+			}
+			if q.oldest == 0 {
+				continue
+			}
+			due := s.due[k][c]
+			if s.setDue(k, c); s.due[k][c] != due {
+				return fmt.Errorf("the oldest of queue %d of class %d is due at %x, noted is %x, the inflation is %x", k, c, s.due[k][c], due, s.inflation)
+			}
 		}
 	}
 	if seen != len(items) {

@@ -44,7 +44,8 @@ func (s *shard) relocate(r, to ref, n uint16) {
 	copy(s.words(to, n), s.words(r, n)) // r may be gone now
 	it := s.item(to)
 	s.index.replace(&s.arena, it.hash, r, to)
-	s.queues[it.queue()].replace(&s.arena, to)
+	k, c := s.place(to)
+	s.queues[k][c].replace(&s.arena, to)
 	if it.expires != 0 {
 		s.wheel.replace(&s.arena, r, to)
 	}

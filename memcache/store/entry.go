@@ -88,15 +88,13 @@ func (e *Entry) Fetched() bool { return e.item().state&fetched != 0 }
 // Use notes that somebody has asked for the item: it is then more worth keeping.
 func (e *Entry) Use() {
 	it := e.item()
-	it.access = e.shard.now
-	it.state |= wanted | fetched
+	e.shard.use(it)
+	it.state |= fetched
 }
 
 // Keep notes, as Use does, that the item is worth keeping, but not that anybody has seen it: Fetched stays.
 func (e *Entry) Keep() {
-	it := e.item()
-	it.access = e.shard.now
-	it.state |= wanted
+	e.shard.use(e.item())
 }
 
 // Count counts, for Stats and Classes, what a client has got of the item.

@@ -194,7 +194,7 @@ func TestKeepIsNoFetch(t *testing.T) {
 	equal(t, "fetched", e.Fetched(), false)
 	equal(t, "last access", e.LastAccess(), clock.now())
 	e.Unlock()
-	fill(t, s, "new", 30000)
+	fill(t, s, "new", 60000)
 	equal(t, "found", has(s, "kept"), true)
 	equal(t, "found the other", has(s, "not kept"), false)
 }

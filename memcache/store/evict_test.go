@@ -32,19 +32,19 @@ func TestMemoryNeverExceedsTheLimit(t *testing.T) {
 	}
 }
 
-// Memory that items of one size had serves items of any other size at once. A few of the old ones stay: those that were taken for
-// items that have come back.
+// Memory that items of one size had serves items of any other size as soon as those are used and the old ones are not.
 func TestMemoryServesAnySize(t *testing.T) {
 	skipIfRaced(t)
 	const limit = 8 << 20
 	s, _ := open(t, store.Config{Memory: limit, Shards: 1})
 	for _, size := range []int{20, 1000, 5000, store.LargeMin - 100, 50000, 500000, 10000, 300, 20} {
-		n := 2 * limit / size
+		n := 4 * limit / size
 		if size < 100 {
-			n = limit / 40
+			n = limit / 20
 		}
 		for i := range n {
 			must(t, put(s, fmt.Sprint(size, "-", i), store.Meta{}, make([]byte, size)))
+			get(s, fmt.Sprint(size, "-", i))
 		}
 		check(t, s)
 		st, live := s.Stats(), int64(0)

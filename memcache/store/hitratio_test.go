@@ -1,10 +1,8 @@
 package store_test
 
 import (
-	"bufio"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"testing"
@@ -38,16 +36,29 @@ func (p *evmq) request(key uint64, size int) bool {
 	return false
 }
 
-// hits is the share of requests that a policy has answered, of all and of bytes.
-func hits(p policy, tr trace, overhead int) float64 {
-	requests, found := 0, 0
+// shares is what a policy has answered: of the requests, and of the bytes of their values.
+type shares struct{ requests, bytes float64 }
+
+func (s shares) String() string { return fmt.Sprintf("%.4f (bytes %.4f)", s.requests, s.bytes) }
+
+// hits is the share of a trace's requests that a policy answers. It does not count those before the trace's start.
+func hits(p policy, tr trace, overhead int) shares {
+	var requests, found, bytes, foundBytes float64
+	seen := 0
 	tr.each(func(key uint64) {
+		size := tr.size(key)
+		hit := p.request(key, size+overhead)
+		if seen++; seen <= tr.start {
+			return
+		}
 		requests++
-		if p.request(key, sizeOf(key)+overhead) {
+		bytes += float64(size)
+		if hit {
 			found++
+			foundBytes += float64(size)
 		}
 	})
-	return float64(found) / float64(requests)
+	return shares{found / requests, foundBytes / bytes}
 }
 
 // What memcached adds to a value: its head of 48 bytes, the number for cas, and the key of 10 bytes with its zero, a line's end.
@@ -62,9 +73,9 @@ func TestHitRatioIsAtLeastMemcached(t *testing.T) {
 		cache := newEvmq(t, memory)
 		ours, theirs, plain := hits(cache, tr, 0), hits(newSegmented(memory), tr, memcachedHead), hits(newLRU(memory), tr, memcachedHead)
 		st := cache.s.Stats()
-		t.Logf("%-20s store %.4f (items fill %.3f), segmented %.4f, LRU %.4f", tr.name, ours, float64(st.Bytes)/memory, theirs, plain)
-		if ours < theirs || ours < plain && !tr.moving {
-			t.Errorf("%s: the store answers %.4f, memcached %.4f, LRU %.4f", tr.name, ours, theirs, plain)
+		t.Logf("%-20s store %v, items fill %.3f; segmented %v; LRU %v", tr.name, ours, float64(st.Bytes)/memory, theirs, plain)
+		if ours.requests < theirs.requests || ours.requests < plain.requests && !tr.moving {
+			t.Errorf("%s: the store answers %v, memcached %v, LRU %v", tr.name, ours, theirs, plain)
 		}
 	}
 }
@@ -78,57 +89,13 @@ func TestHitRatioTable(t *testing.T) {
 	}
 	const memory = 64 << 20
 	for _, tr := range traces(1000000, 1000000) {
-		line := fmt.Sprintf("%-20s store %.4f, segmented %.4f, LRU %.4f", tr.name, hits(newEvmq(t, memory), tr, 0),
+		line := fmt.Sprintf("%-20s store %v; segmented %v; LRU %v", tr.name, hits(newEvmq(t, memory), tr, 0),
 			hits(newSegmented(memory), tr, memcachedHead), hits(newLRU(memory), tr, memcachedHead))
 		if _, _, err := net.SplitHostPort(address); err == nil {
 			p := dialMemcached(t, address)
-			line += fmt.Sprintf(", memcached %.4f", hits(p, tr, 0))
+			line += fmt.Sprintf("; memcached %v", hits(p, tr, 0))
 			p.c.Close()
 		}
 		t.Log(line)
 	}
-}
-
-// memcached is the real one.
-type memcached struct {
-	c     net.Conn
-	r     *bufio.Reader
-	w     *bufio.Writer
-	value []byte
-}
-
-func dialMemcached(t testing.TB, address string) *memcached {
-	c, err := net.Dial("tcp", address)
-	must(t, err)
-	m := &memcached{c, bufio.NewReaderSize(c, 1<<16), bufio.NewWriterSize(c, 1<<16), make([]byte, 1<<20)}
-	if line := m.ask("flush_all\r\n"); line != "OK\r\n" {
-		t.Fatalf("flush_all: %q", line)
-	}
-	return m
-}
-
-func (m *memcached) ask(command string) string {
-	m.w.WriteString(command)
-	if err := m.w.Flush(); err != nil {
-		panic(err)
-	}
-	line, err := m.r.ReadString('\n')
-	if err != nil {
-		panic(err)
-	}
-	return line
-}
-
-func (m *memcached) request(key uint64, size int) bool {
-	line := m.ask(fmt.Sprintf("get %010d\r\n", key))
-	if line != "END\r\n" {
-		if _, err := io.CopyN(io.Discard, m.r, int64(size+2+5)); err != nil {
-			panic(err)
-		}
-		return true
-	}
-	fmt.Fprintf(m.w, "set %010d 0 0 %d\r\n", key, size)
-	m.w.Write(m.value[:size])
-	m.ask("\r\n")
-	return false
 }

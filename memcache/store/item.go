@@ -36,7 +36,8 @@ const (
 	wanted  state = 1 << 1 // used or stored again since eviction has last looked at it
 	fetched state = 1 << 2 // used since it was stored
 	large   state = 1 << 3 // the value has pages
-	inMain  state = 1 << 4 // the queue
+	// worthBits are the two bits of item.worth.
+	worthBits state = 3 << worthShift
 )
 
 // blockFor is the units that an item takes with a key and n bytes behind it.
@@ -77,13 +78,6 @@ func (it *item) paged() int {
 		return 0
 	}
 	return int(it.value / pageBytes)
-}
-
-func (it *item) queue() int {
-	if it.state&inMain != 0 {
-		return mainQueue
-	}
-	return newQueue
 }
 
 func (it *item) expired(now uint32) bool { return it.expires != 0 && it.expires <= now }

@@ -16,8 +16,7 @@ func (s *shard) size(it *item) int64 {
 }
 
 // count counts an item of a size that has come, n = 1, or has gone, n = -1.
-func (s *shard) count(it *item, size, n int64) {
-	s.queues[it.queue()].bytes += n * size
+func (s *shard) count(size, n int64) {
 	c := &s.classes[classOf(size)]
 	c.Items += n
 	c.Bytes += n * size
@@ -30,22 +29,22 @@ func (s *shard) class(it *item) *Class { return &s.classes[classOf(s.size(it))] 
 func (s *shard) link(r ref) {
 	it := s.item(r)
 	if s.index.recall(it.hash) {
-		it.state |= inMain
+		it.setWorth(1)
 	}
 	s.index.insert(&s.arena, r)
-	s.queues[it.queue()].push(&s.arena, r)
+	s.enqueue(r)
 	if it.expires != 0 {
 		s.wheel.add(&s.arena, r)
 	}
-	s.count(it, s.size(it), 1)
+	s.count(s.size(it), 1)
 }
 
 // unlink ends all of the item r but its block.
 func (s *shard) unlink(r ref) {
 	it := s.item(r)
-	s.count(it, s.size(it), -1)
+	s.count(s.size(it), -1)
 	s.index.remove(&s.arena, r)
-	s.queues[it.queue()].remove(&s.arena, r)
+	s.dequeue(r)
 	if it.expires != 0 {
 		s.wheel.remove(&s.arena, r)
 	}
@@ -60,14 +59,21 @@ func (s *shard) remove(r ref) ref {
 	return s.release(r)
 }
 
-// replace puts the item to, complete but for its links, where r is, which ends.
+// replace puts the item to, complete but for its links, where r is, which ends. If it has a size of another class, it begins a new
+// life there.
 func (s *shard) replace(r, to ref) {
 	old, it := s.item(r), s.item(to)
-	s.count(old, s.size(old), -1)
-	it.state |= old.state&inMain | wanted
-	it.next, it.newer, it.older = old.next, old.newer, old.older
+	s.count(s.size(old), -1)
+	it.state |= old.state&worthBits | wanted
+	it.next = old.next
 	s.index.replace(&s.arena, it.hash, r, to)
-	s.queues[it.queue()].replace(&s.arena, to)
+	if k, c := s.place(r); c == classOf(s.size(it)) {
+		it.newer, it.older, it.since = old.newer, old.older, old.since
+		s.queues[k][c].replace(&s.arena, to)
+	} else {
+		s.dequeue(r)
+		s.enqueue(to)
+	}
 	if old.expires != 0 {
 		s.wheel.remove(&s.arena, r)
 	}
@@ -78,7 +84,19 @@ func (s *shard) replace(r, to ref) {
 		s.unchain(old.first())
 	}
 	s.release(r)
-	s.count(it, s.size(it), 1)
+	s.count(s.size(it), 1)
+}
+
+// resized accounts for the item r, whose value was written over another one: it had so many bytes before. If its size is of another
+// class now, it begins a new life there.
+func (s *shard) resized(r ref, before int64) {
+	after := s.size(s.item(r))
+	s.count(before, -1)
+	s.count(after, 1)
+	if old := classOf(before); old != classOf(after) {
+		s.leave(r, old)
+		s.enqueue(r)
+	}
 }
 
 // move moves the item r to another block, if there is one. The caller takes care of its own block.

@@ -42,7 +42,7 @@ func (l *lru) request(key uint64, size int) bool {
 // the ends of hot and warm go to cold, or active ones to (the front of) warm; an active item in cold goes to warm. What is evicted
 // is the end of cold. Its background threads are taken to be done with their work at any time.
 type segmented struct {
-	page    int // bytes; memcached's 1 MB of 64 MB
+	page    int // bytes; 1 MB, or a 64th of a memory that is smaller than memcached's default
 	pages   int
 	classes map[int]*slab
 	items   map[uint64]*list.Element
@@ -63,7 +63,8 @@ type slabItem struct {
 }
 
 func newSegmented(memory int) *segmented {
-	return &segmented{memory / 64, 64, make(map[int]*slab), make(map[uint64]*list.Element)}
+	page := min(1<<20, memory/64)
+	return &segmented{page, memory / page, make(map[int]*slab), make(map[uint64]*list.Element)}
 }
 
 // chunkFor is the slab class of a size: multiples of 8, from 96 bytes on by 1.25, up to 512 KB.
@@ -97,11 +98,12 @@ func (m *segmented) request(key uint64, size int) bool {
 		m.classes[chunk] = s
 	}
 	for s.free == 0 {
-		// Each class may have one page whatever the limit.
+		// Each class may have one page whatever the limit. Items longer than a page take several.
 		if m.pages > 0 || s.bytes == 0 {
-			m.pages--
-			s.free += m.page / chunk
-			s.bytes += m.page
+			page := max(m.page, chunk)
+			m.pages -= page / m.page
+			s.free += page / chunk
+			s.bytes += page
 			continue
 		}
 		m.evict(s)

@@ -1,64 +1,112 @@
 package store
 
-const (
-	newQueue  = iota // of items that have yet to prove useful
-	mainQueue        // of items that have
-)
+import "math/bits"
 
 const (
-	newShare  = 10  // per cent of the items' bytes that the queue of new items may have
 	mercy     = 256 // items that an operation spares at most,
 	moreMercy = 16  // and for each one that it evicts so many more
 	expiring  = 8   // steps that a search for expired items takes before anything else is evicted
 )
 
-// victim returns the item that is to make room next, or 0.
+// policy is what a shard's eviction keeps beside the items. It is greedy dual by size and frequency (GDSF), with queues instead of a
+// heap. Decision 8 gives the reasons and the measurements.
 //
-// Items come into the queue of new ones. Those that nobody wanted before its end comes to them leave, and are remembered: if one
-// comes back soon, it goes into the main queue at once, where the others go, too. There an item that was wanted goes to the front
-// again. So a use writes to its own item alone, and items that are stored and never asked for do not displace those that are. The
-// number of those that an operation spares is bounded: where all were wanted, the last one goes after all.
+// Each size class has two queues: one of new items, and one of proven items, which were used after they had come. An item's due
+// is the inflation at the moment when it came into its queue, plus its life: in inverse proportion to its size, and to its worth in
+// direct proportion. The inflation is the due of the item evicted last. The next victim is the item with the least due among the oldest
+// of the queues, if it has not been used; if it has, its worth rises and it goes to the front of its class's queue of proven items. A
+// use writes to its own item alone. Items that were evicted while new are remembered by the index for a while, and are proven when
+// they come back.
+type policy struct {
+	queues    [kinds][classCount]queue
+	filled    [kinds]uint64             // by the bits: the classes whose queues have items
+	due       [kinds][classCount]uint64 // of the oldest item
+	inflation uint64
+	spared    [kinds]int64 // items of each kind that eviction has met and moved
+	demand
+}
+
+// The kinds of queues.
+const (
+	newItems = iota
+	provenItems
+	kinds
+)
+
+// next returns the queue whose oldest item has the least due, and false if there is none. Groups of sizes that are idle come first. A
+// queue that has the pinned item alone has none to evict.
+func (s *shard) next() (kind, class int, ok bool) {
+	filled := s.filled
+	if k, c, ok := s.pinnedAlone(); ok {
+		filled[k] &^= 1 << c
+	}
+	if (filled[newItems]|filled[provenItems])&s.idleClasses != 0 {
+		filled[newItems] &= s.idleClasses
+		filled[provenItems] &= s.idleClasses
+	}
+	for k := range filled {
+		for set := filled[k]; set != 0; set &= set - 1 {
+			c := bits.TrailingZeros64(set)
+			if !ok || s.due[k][c] < s.due[kind][class] {
+				kind, class, ok = k, c, true
+			}
+		}
+	}
+	return kind, class, ok
+}
+
+// pinnedAlone returns the queue that has the pinned item and no other, and whether there is one.
+func (s *shard) pinnedAlone() (kind, class int, ok bool) {
+	if s.pin == 0 {
+		return 0, 0, false
+	}
+	kind, class = s.place(s.pin)
+	q := &s.queues[kind][class]
+	return kind, class, q.oldest == q.newest
+}
+
+// victim returns the item that is to make room next, or 0. The number of those that an operation spares is bounded: where all were
+// used, the last one goes after all.
 func (s *shard) victim() ref {
 	for {
-		n := s.longer()
-		q := &s.queues[n]
-		r := q.oldest
-		if r == s.pin && q.oldest == q.newest { // alone
-			n = newQueue + mainQueue - n
-			r = s.queues[n].oldest
-		}
-		switch {
-		case r == 0:
+		kind, class, ok := s.next()
+		if !ok {
 			return 0
-		case r == s.pin:
-		case s.mercy <= 0 || s.item(r).state&wanted == 0:
+		}
+		if s.idleClasses>>class&1 == 0 {
+			s.inflate(s.due[kind][class])
+		}
+		r := s.queues[kind][class].oldest
+		if r != s.pin && (s.mercy <= 0 || s.item(r).state&wanted == 0) {
 			return r
 		}
-		s.spare(n, r)
+		s.spare(r)
 	}
 }
 
-// longer is the queue that has more than its share. It is empty only if both are.
-func (s *shard) longer() int {
-	added, main := s.queues[newQueue].bytes, s.queues[mainQueue].bytes
-	if added*100 > (added+main)*newShare {
-		return newQueue
+// inflate raises the inflation to a due. If the pinned item is the oldest of its queue, its life begins again: it is not evicted at
+// its due.
+func (s *shard) inflate(due uint64) {
+	s.inflation = max(s.inflation, due)
+	if k, c, ok := s.pinnedAlone(); ok {
+		s.begin(s.pin, k, c)
 	}
-	return mainQueue
 }
 
-// spare moves r from the queue n to the front of the main queue.
-func (s *shard) spare(n int, r ref) {
+// spare moves r to the front of its class's queue of proven items. A use since eviction met it last raises its worth.
+func (s *shard) spare(r ref) {
 	s.steps++
 	s.mercy--
-	s.spared[n]++
 	it := s.item(r)
-	size := s.size(it)
-	s.queues[n].remove(&s.arena, r)
-	s.queues[n].bytes -= size
-	it.state = it.state&^wanted | inMain
-	s.queues[mainQueue].push(&s.arena, r)
-	s.queues[mainQueue].bytes += size
+	s.spared[it.kind()]++
+	s.dequeue(r)
+	w := max(1, it.worth())
+	if it.state&wanted != 0 {
+		w = min(it.worth()+1, maxWorth)
+	}
+	it.setWorth(w)
+	it.state &^= wanted
+	s.enqueue(r)
 }
 
 // evicted counts that the item r has to go, and remembers it if it was new.
@@ -66,9 +114,10 @@ func (s *shard) evicted(r ref) {
 	s.steps++
 	s.mercy += moreMercy
 	it := s.item(r)
-	if it.state&inMain == 0 {
+	if it.kind() == newItems {
 		s.index.remember(it.hash)
 	}
+	s.turnOver(s.size(it))
 	c := s.class(it)
 	c.Evicted++
 	c.EvictedIdle = int64(s.now - it.access)

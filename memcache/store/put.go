@@ -66,11 +66,11 @@ func (e *Entry) fits(n int) bool {
 // putInPlace writes a small value over another one.
 func (e *Entry) putInPlace(m *Meta, value []byte) {
 	s, it := e.shard, e.item()
-	s.count(it, s.size(it), -1)
+	before := s.size(it)
 	it.value = uint32(len(value))
 	copy(it.inline(), value)
 	s.trim(e.ref, blockFor(len(e.key), len(value)))
-	s.count(it, s.size(it), 1)
+	s.resized(e.ref, before)
 	e.overwritten(it, m)
 }
 

@@ -19,8 +19,8 @@ type shard struct {
 	maxItem   int
 
 	arena
+	policy
 	index  index
-	queues [2]queue
 	wheel  wheel
 	leases leases
 
@@ -33,8 +33,7 @@ type shard struct {
 	walked  uint32 // slots that drain has looked at
 	steps   int    // what operations have done, item by item
 	classes [classCount]Class
-	reaped  int64    // items that Reap has freed
-	spared  [2]int64 // items of each queue that eviction has met and moved
+	reaped  int64 // items that Reap has freed
 }
 
 const (
@@ -82,7 +81,7 @@ func (s *shard) flush() {
 	}
 	s.freeAll()
 	s.index.init()
-	s.queues = [2]queue{}
+	s.policy = policy{spared: s.spared}
 	s.wheel = wheel{second: s.now}
 	s.unchainAll()
 }

@@ -51,14 +51,12 @@ func (s *shard) addTo(st *Stats) {
 	st.Held += int64(s.held) * pageBytes
 	st.Items += sum.Items
 	st.Buckets += int64(s.index.buckets)
-	for _, q := range s.queues {
-		if q.oldest != 0 {
-			st.OldestAge = max(st.OldestAge, int64(s.now-s.item(q.oldest).access))
-		}
+	if k, c, ok := s.next(); ok {
+		st.OldestAge = max(st.OldestAge, int64(s.now-s.item(s.queues[k][c].oldest).access))
 	}
 	st.Add(1, &sum.Counts)
-	st.Promoted += s.spared[newQueue]
-	st.Spared += s.spared[mainQueue]
+	st.Promoted += s.spared[newItems]
+	st.Spared += s.spared[provenItems]
 	st.Reaped += s.reaped
 }
 

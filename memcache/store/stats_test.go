@@ -12,7 +12,7 @@ func TestClassesAddUp(t *testing.T) {
 	s, clock := open(t, store.Config{Memory: 4 << 20, Shards: 2, MaxItem: 1 << 20})
 	for i := range 20000 {
 		n := 1 + i*i%1000
-		if i%50 == 0 {
+		if i%50 == 0 || i == 19999 {
 			n = i * 20
 		}
 		m := store.Meta{}

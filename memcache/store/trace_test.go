@@ -6,10 +6,12 @@ import (
 	"sort"
 )
 
-// A trace is a sequence of requests: keys by number. Who does not have one stores it, with its size.
+// A trace is a sequence of requests: keys by number. A policy that does not have one stores it, with its size.
 type trace struct {
 	name   string
 	moving bool // what is popular changes
+	size   func(key uint64) int
+	start  int // requests before anything is counted
 	each   func(request func(key uint64))
 }
 
@@ -60,21 +62,26 @@ func sizeOf(key uint64) int {
 	}
 }
 
-// traces are the same for everybody who is compared. n is how many keys there are, requests how long each trace is.
+// zipfian is requests for n keys.
+func zipfian(n, requests int, s float64) func(request func(uint64)) {
+	return func(request func(uint64)) {
+		z := newZipf(n, s, 1)
+		for range requests {
+			request(z.next())
+		}
+	}
+}
+
+// traces are those of decision 5, for every policy that is compared. n is how many keys there are, requests how long each trace is.
 func traces(n, requests int) []trace {
 	plain := func(name string, s float64) trace {
-		return trace{name, false, func(request func(uint64)) {
-			z := newZipf(n, s, 1)
-			for range requests {
-				request(z.next())
-			}
-		}}
+		return trace{name: name, size: sizeOf, each: zipfian(n, requests, s)}
 	}
 	return []trace{
 		plain("zipf 0.8", 0.8),
 		plain("zipf 0.99", 0.99),
 		plain("zipf 1.1", 1.1),
-		{"zipf 0.99, scans", false, func(request func(uint64)) {
+		{name: "zipf 0.99, scans", size: sizeOf, each: func(request func(uint64)) {
 			z, scan := newZipf(n, 0.99, 2), uint64(n)
 			for i := range requests {
 				if i%(requests/10) < requests/40 { // a quarter of the requests read new keys, once each
@@ -85,7 +92,7 @@ func traces(n, requests int) []trace {
 				}
 			}
 		}},
-		{"zipf 0.99, shifting", true, func(request func(uint64)) {
+		{name: "zipf 0.99, shifting", moving: true, size: sizeOf, each: func(request func(uint64)) {
 			z := newZipf(n, 0.99, 3)
 			for i := range requests {
 				// Ten times, a tenth of the keys' ranks are others' from then on.
@@ -97,7 +104,7 @@ func traces(n, requests int) []trace {
 				request(key)
 			}
 		}},
-		{"zipf 0.99, walking", true, func(request func(uint64)) {
+		{name: "zipf 0.99, walking", moving: true, size: sizeOf, each: func(request func(uint64)) {
 			z := newZipf(n, 0.99, 4)
 			for i := range requests {
 				request(z.next() + uint64(i/20)) // what is popular moves on, by a key every twenty requests

@@ -1,0 +1,137 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// load is what the connections ask of a server.
+type load struct {
+	trace    string
+	sizes    sizes
+	keys     int
+	skew     float64
+	requests int           // gets, of all connections,
+	limit    time.Duration // or, if not 0, for how long
+	skip     float64       // part that passes before anything is counted
+	conns    int
+	depth    int
+	seed     uint64
+	churn    bool
+	sums     []float64 // of the keys' probabilities
+}
+
+// maxValue is the longest value.
+const maxValue = 64 << 20
+
+func (l *load) check() error {
+	if l.keys < 1 || l.keys > freshKeys/20 || l.requests < 1 || l.conns < 1 || l.depth < 1 || l.skip < 0 || l.skip >= 1 || l.skew < 0 || l.limit < 0 {
+		return fmt.Errorf("-keys, -requests, -conns and -depth must be at least 1, -keys at most %d, -skip less than 1, none negative", freshKeys/20)
+	}
+	return nil
+}
+
+func (l *load) name() string {
+	name := l.trace + " " + l.sizes.String()
+	if l.churn {
+		name += ", churn"
+	}
+	return name
+}
+
+// progress is where a load is that is under way. Any goroutine.
+type progress struct {
+	load
+	start time.Time
+	gets  atomic.Int64 // begun
+	sets  atomic.Uint64
+	block []byte // what values are made of
+}
+
+func (l load) begin() *progress {
+	l.sums = zipfSums(l.keys, l.skew)
+	p := &progress{load: l, start: time.Now(), block: make([]byte, l.sizes.high)}
+	random := rand.NewChaCha8([32]byte{byte(l.seed)})
+	random.Read(p.block) // never fails
+	return p
+}
+
+// part is the part of the load that is done, from 0 to 1.
+func (p *progress) part() float64 {
+	if p.limit > 0 {
+		return min(1, float64(time.Since(p.start))/float64(p.limit))
+	}
+	return min(1, float64(p.gets.Load())/float64(p.requests))
+}
+
+// size is the size for a set of a key.
+func (p *progress) size(key uint64) int {
+	h := mix(key ^ p.seed<<40)
+	if p.churn {
+		h = mix(h + p.sets.Add(1))
+	}
+	return p.sizes.of(h)
+}
+
+// run puts the load on the server at addr and returns what the connections counted.
+func (p *progress) run(ctx context.Context, addr string) (tally, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tallies, errs := make([]tally, p.conns), make([]error, p.conns)
+	var wg sync.WaitGroup
+	for i := range p.conns {
+		wg.Go(func() {
+			tallies[i], errs[i] = p.runConn(ctx, addr, i)
+			if errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	var sum tally
+	for i := range tallies {
+		sum.add(&tallies[i])
+	}
+	return sum, errors.Join(errs...)
+}
+
+// runConn is a connection's part: gets, as many as depth at once, and sets of those that were missing.
+func (p *progress) runConn(ctx context.Context, addr string, i int) (t tally, err error) {
+	c, err := dial(ctx, addr)
+	if err != nil {
+		return t, err
+	}
+	defer c.close()
+	next := traces[p.trace](&p.load, i)
+	keys := make([]uint64, p.depth)
+	for ctx.Err() == nil {
+		part := p.part()
+		if part == 1 {
+			return t, nil
+		}
+		p.gets.Add(int64(p.depth))
+		for j := range keys {
+			keys[j] = next(part)
+		}
+		var uncounted tally
+		into := &t
+		if part < p.skip {
+			into = &uncounted
+		}
+		missing, err := c.gets(keys, into, p)
+		if err == nil {
+			err = c.sets(missing, into, p)
+		}
+		if err != nil {
+			return t, fmt.Errorf("connection %d, after %d gets: %w", i, t.gets, err)
+		}
+	}
+	return t, ctx.Err()
+}

@@ -1,0 +1,193 @@
+//go:build linux
+
+// Hitratio compares the hit ratios of cache servers: it starts memcached and evcached, one after the other, and puts the same load on each
+// by several connections, cache-aside: a get, and a set of what was missing. It prints the share of gets that were hits, the share of
+// bytes, the server's resident memory, its processor time for a request, and how long gets took.
+//
+//	go run ./hitratio -m 256 -keys 200000 -zipf 1.01 -sizes 10-500000 -spread log,uniform
+//	go run ./hitratio -equal-rss                          # evcached's -m is chosen so that it is as large as memcached
+//	go run ./hitratio -trace scans,shifting,walking,loop
+//	go run ./hitratio -churn -time 10m -report 10s        # resident memory while the sizes change with each set
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// config is what the command line says.
+type config struct {
+	memcached, evcached         string
+	memcachedArgs, evcachedArgs string
+	memory                      int
+	sizes, spreads, traces      string
+	load                        load
+	equal                       bool
+	report                      time.Duration
+}
+
+func main() {
+	c := parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, c); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func parse() config {
+	var c config
+	flag.StringVar(&c.memcached, "memcached", "memcached", "memcached's `program`; empty to leave it out")
+	flag.StringVar(&c.evcached, "evcached", "build", "evcached's `program`; \"build\" builds it from this repository; empty to leave it out")
+	flag.StringVar(&c.memcachedArgs, "memcached-args", "", "more `arguments` for memcached, separated by spaces")
+	flag.StringVar(&c.evcachedArgs, "evcached-args", "", "more `arguments` for evcached, separated by spaces")
+	flag.IntVar(&c.memory, "m", 256, "the servers' -m, `megabytes`")
+	flag.StringVar(&c.sizes, "sizes", "10-2000,1000,100-20000,10-50000,10-500000", "`ranges` of the values' sizes in bytes, separated by commas")
+	flag.StringVar(&c.spreads, "spread", "log,uniform", "`how` sizes are spread over their range: log, uniform or both; \"log\" has as many keys "+
+		"from 10 to 20 bytes as from 10000 to 20000")
+	flag.StringVar(&c.traces, "trace", "zipf", "`traces`, separated by commas: "+strings.Join(traceNames(), ", "))
+	flag.IntVar(&c.load.keys, "keys", 200000, "number of keys")
+	flag.Float64Var(&c.load.skew, "zipf", 1.01, "exponent of the popularity")
+	flag.IntVar(&c.load.requests, "requests", 3000000, "gets of a load")
+	flag.DurationVar(&c.load.limit, "time", 0, "duration of a load, instead of -requests")
+	flag.Float64Var(&c.load.skip, "skip", 0, "`share` of the load, from 0 to 1, that passes before anything is counted")
+	flag.IntVar(&c.load.conns, "conns", 4, "connections")
+	flag.IntVar(&c.load.depth, "depth", 8, "gets that a connection sends at once")
+	flag.Uint64Var(&c.load.seed, "seed", 1, "seed of sizes and requests")
+	flag.BoolVar(&c.load.churn, "churn", false, "change a key's size with each set")
+	flag.BoolVar(&c.equal, "equal-rss", false, "lower or raise evcached's -m until it is as large as memcached; RSS is the median of the load's second half")
+	flag.DurationVar(&c.report, "report", 0, "print the resident memory in these steps")
+	flag.Parse()
+	return c
+}
+
+// run runs every trace with every spread of every range.
+func run(ctx context.Context, c config) error {
+	loads, err := c.loads()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "hitratio")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	programs, err := c.programs(ctx, dir)
+	if err != nil {
+		return err
+	}
+	fmt.Println(header)
+	for _, l := range loads {
+		if err := c.compare(ctx, programs, l); err != nil {
+			return fmt.Errorf("%s: %w", l.name(), err)
+		}
+	}
+	return nil
+}
+
+// loads is the load of the command line with each trace, range of sizes and spread.
+func (c config) loads() ([]load, error) {
+	if err := c.load.check(); err != nil {
+		return nil, err
+	}
+	var loads []load
+	for _, trace := range strings.Split(c.traces, ",") {
+		if traces[trace] == nil {
+			return nil, fmt.Errorf("-trace: there is no %q, but %s", trace, strings.Join(traceNames(), ", "))
+		}
+		for _, text := range strings.Split(c.sizes, ",") {
+			for i, spread := range strings.Split(c.spreads, ",") {
+				sizes, err := parseSizes(text, spread)
+				if err != nil {
+					return nil, err
+				}
+				if i > 0 && sizes.low == sizes.high {
+					continue // the spreads are the same
+				}
+				l := c.load
+				l.trace, l.sizes = trace, sizes
+				loads = append(loads, l)
+			}
+		}
+	}
+	return loads, nil
+}
+
+// programs is the servers that are compared, built in dir if need be.
+func (c config) programs(ctx context.Context, dir string) ([]program, error) {
+	var programs []program
+	if c.memcached != "" {
+		path, err := exec.LookPath(c.memcached)
+		if err != nil {
+			return nil, fmt.Errorf("-memcached: %w", err)
+		}
+		programs = append(programs, program{"memcached", path, strings.Fields(c.memcachedArgs)})
+	}
+	switch c.evcached {
+	case "":
+	case "build":
+		path := filepath.Join(dir, "evcached")
+		build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", path, "github.com/evmq/evmq/cmd/evcached")
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("go build evcached: %w\n%s", err, out)
+		}
+		programs = append(programs, program{"evcached", path, strings.Fields(c.evcachedArgs)})
+	default:
+		programs = append(programs, program{"evcached", c.evcached, strings.Fields(c.evcachedArgs)})
+	}
+	if len(programs) == 0 || c.equal && len(programs) < 2 {
+		return nil, fmt.Errorf("too few servers: %d", len(programs))
+	}
+	return programs, nil
+}
+
+const header = "load                                      server      -m MB   hits  bytes    RSS   peak  CPU µs  p50 µs  p99 µs p99.9 µs  refused"
+
+// compare puts a load on each of the servers. With -equal-rss, evcached, the last one, gets it until it is as large as memcached.
+func (c config) compare(ctx context.Context, programs []program, l load) error {
+	var rss []float64
+	for _, p := range programs {
+		if c.equal && len(rss) > 0 {
+			return c.matchRSS(ctx, p, l, rss[0])
+		}
+		r, err := c.measure(ctx, p, c.memory, l)
+		if err != nil {
+			return err
+		}
+		fmt.Println(r.line())
+		rss = append(rss, r.rss)
+	}
+	return nil
+}
+
+// matchRSS runs a program with different -m until its resident memory is within 2 per cent of target, in megabytes, six times at most.
+func (c config) matchRSS(ctx context.Context, p program, l load, target float64) error {
+	const tries, tolerance = 6, 0.02
+	memory := c.memory
+	for range tries {
+		r, err := c.measure(ctx, p, memory, l)
+		if err != nil {
+			return err
+		}
+		off := r.rss - target
+		if off > -target*tolerance && off < target*tolerance {
+			fmt.Println(r.line())
+			return nil
+		}
+		fmt.Println(r.line(), " (not equal)")
+		next := max(1, memory-int(off*float64(memory)/r.rss))
+		if next == memory {
+			break
+		}
+		memory = next
+	}
+	return fmt.Errorf("%s does not come within %.0f%% of %.0f MB", p.name, tolerance*100, target)
+}
