@@ -11,9 +11,6 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// Version is what the version command says. It begins with the release of memcached whose behaviour it is, since clients look at it.
-const Version = "1.6.18-evmq"
-
 // A Cache is the store and what the protocols need beside it. It serves any number of servers. All methods may be called from any
 // goroutine.
 type Cache struct {

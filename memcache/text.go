@@ -26,7 +26,13 @@ func (s *session) command(p []byte) (used int, whole bool) {
 	}
 	r := &w.req
 	line = upToZero(line)
-	if why := protocol.Text(line, r); why != protocol.None {
+	why := protocol.Text(line, r)
+	switch why {
+	case protocol.None:
+	case protocol.HTTP: // the request's headers and body are not executed
+		w.quit = true
+		return end + 1, true
+	default:
 		if why == protocol.BadExptime && r.Op == protocol.OpFlushAll && w.config.NoFlush {
 			why = flushNotAllowed
 		}
