@@ -31,6 +31,7 @@ type Cache struct {
 	resizing  sync.Mutex
 	closed    sync.Once
 	detail    prefixes
+	tuning    *tuning
 	packets   packets
 
 	mu      sync.Mutex
@@ -60,7 +61,7 @@ func New(c Config) (*Cache, error) {
 	c.Memory = orInt(c.Memory, DefaultMemory)
 	c.MaxItem = orInt(c.MaxItem, DefaultMaxItem)
 	c.PerTurn = orInt(c.PerTurn, DefaultPerTurn)
-	cache := &Cache{config: c, clock: c.Clock, log: c.Logger, loops: map[*event.Loop]*worker{}}
+	cache := &Cache{config: c, clock: c.Clock, log: c.Logger, tuning: newTuning(c.Settings), loops: map[*event.Loop]*worker{}}
 	if cache.log == nil {
 		cache.log = slog.Default()
 	}

@@ -125,7 +125,13 @@ func (w *worker) simple() {
 		w.metaDebug()
 	case protocol.OpRefreshCert:
 		w.textRefresh()
-	default: // lru, slabs, watch: about what this cache does not have
+	case protocol.OpSlabs:
+		w.textSlabs()
+	case protocol.OpLRU:
+		w.textLRU()
+	case protocol.OpExtstore:
+		w.textExtstore()
+	default: // watch
 		w.line(string(protocol.Unknown))
 	}
 }

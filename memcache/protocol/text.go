@@ -29,7 +29,7 @@ var commands = map[string]struct {
 	"flush_all": {OpFlushAll, 1, 3}, "verbosity": {OpVerbosity, 2, 3}, "version": {OpVersion, 1, 0}, "quit": {OpQuit, 1, 0},
 	"shutdown": {OpShutdown, 1, 0}, "stats": {OpStats, 1, 0}, "cache_memlimit": {OpMemLimit, 2, 3},
 	"lru_crawler": {OpCrawler, 1, 0}, "lru": {OpLRU, 2, 0}, "slabs": {OpSlabs, 1, 0}, "watch": {OpWatch, 1, 0},
-	"refresh_certs": {OpRefreshCert, 1, 0},
+	"refresh_certs": {OpRefreshCert, 1, 0}, "extstore": {OpExtstore, 2, 0},
 }
 
 // Text reads a line, without its end, into r. When it is refused and r.Follows is not zero, so many bytes are to be thrown away.
