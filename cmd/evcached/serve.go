@@ -74,6 +74,9 @@ func (p *program) start() error {
 	if err := p.sockets.open(p.settings); err != nil {
 		return err
 	}
+	if err := writePorts(&p.sockets); err != nil { // the server runs without, as memcached does
+		p.log.Error("the ports are not written", "err", err)
+	}
 	if err := p.become(); err != nil {
 		return err
 	}

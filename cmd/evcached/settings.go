@@ -31,6 +31,8 @@ type settings struct {
 	authFile, pidFile, user string
 	daemon, shutdown        bool
 
+	switches []memcache.Setting // what options turn on or off that has a part in the answers to commands
+
 	warnings []string
 }
 

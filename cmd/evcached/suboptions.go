@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/evmq/evmq/memcache"
 )
 
 // suboption is one of the names that -o knows and that mean something here.
@@ -28,6 +30,7 @@ var suboptions = []suboption{
 	{"ssl_min_version", "n", "least version: 0, TLS 1.0; 1, TLS 1.1; 2, TLS 1.2 (default); 3, TLS 1.3", setMinVersion},
 	{"ssl_ciphers", "list", "cipher suites of TLS 1.2 and before, by colons, in OpenSSL's or IANA's names", setCiphers},
 	{"ssl_keyformat", "PEM", "nothing else is known", setKeyFormat},
+	{"track_sizes", "", "have stats sizes show sizes from the start", func(s *settings, _ string) error { s.turn("track_sizes", "yes"); return nil }},
 	{"ssl_session_cache", "", "let clients resume sessions", func(s *settings, _ string) error { s.tls.resume = true; return nil }},
 }
 
@@ -42,9 +45,24 @@ var ignoredSuboptions = map[string][]string{
 		"ext_item_age", "ext_low_ttl", "ext_drop_unread", "ext_recache_rate", "ext_compact_under", "ext_drop_under", "ext_max_sleep", "ext_max_frag"},
 	"buffers are bounded by themselves":   {"read_buf_mem_limit", "resp_obj_mem_limit", "inline_ascii_resp", "no_inline_ascii_resp", "ssl_wbuf_size"},
 	"there is no watch command":           {"watcher_logbuf_size", "worker_logbuf_size"},
-	"sizes are counted anyway":            {"track_sizes"},
 	"there are no defaults of the future": {"modern", "no_modern"},
 	"it is not in the program's power":    {"drop_privileges", "no_drop_privileges", "sock_cookie_id", "ssl_kernel_tls"},
+}
+
+// switches are those of the ignored options on which answers depend: whether a command is refused, which statistics there are.
+var switches = map[string][]memcache.Setting{
+	"slab_reassign":     {{Name: "slab_reassign", Value: "yes"}},
+	"no_slab_reassign":  {{Name: "slab_reassign", Value: "no"}},
+	"no_slab_automove":  {{Name: "slab_automove", Value: "0"}},
+	"lru_crawler":       {{Name: "lru_crawler", Value: "yes"}},
+	"no_lru_crawler":    {{Name: "lru_crawler", Value: "no"}},
+	"lru_maintainer":    {{Name: "lru_maintainer_thread", Value: "yes"}, {Name: "lru_segmented", Value: "yes"}},
+	"no_lru_maintainer": {{Name: "lru_maintainer_thread", Value: "no"}, {Name: "lru_segmented", Value: "no"}},
+}
+
+// turn notes what stats settings is to show for a name. The last one for a name counts.
+func (s *settings) turn(name, value string) {
+	s.switches = append(s.switches, memcache.Setting{Name: name, Value: value})
 }
 
 // suboptions is the value of -o.
@@ -76,6 +94,9 @@ func (s *settings) suboption(part string) error {
 	for why, names := range ignoredSuboptions {
 		if slices.Contains(names, name) {
 			s.warn("-o %s is ignored: %s", name, why)
+			for _, o := range switches[name] {
+				s.turn(o.Name, o.Value)
+			}
 			return nil
 		}
 	}
