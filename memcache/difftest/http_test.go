@@ -11,7 +11,7 @@ import (
 )
 
 // body is what a forged request brings behind its first line, and a request whose answer shows that the connection is open.
-const body = "Host: cache\r\n\r\nset forged 0 0 4\r\nevil\r\nmn\r\n"
+const body = "Host: cache\r\n\r\nset forged 0 0 4\r\nevil\r\ncache_memlimit 1\r\n"
 
 // closes sends a line and body and reports what came until the answer to the last request, and whether the server closed the connection
 // instead.
@@ -24,7 +24,7 @@ func closes(t *testing.T, d *daemon, line string) (answer string, closed bool) {
 	_, err = io.WriteString(nc, line+"\r\n"+body)
 	must(t, err)
 	p := make([]byte, 64<<10)
-	for !strings.HasSuffix(answer, "MN\r\n") {
+	for !strings.HasSuffix(answer, " less than 8m\r\n") {
 		n, err := nc.Read(p)
 		answer += string(p[:n])
 		if err != nil {
