@@ -18,7 +18,12 @@ func (s *session) authenticate(p []byte) (used int, whole bool) {
 			}
 			return 0, false
 		}
-		size, ok := protocol.AuthSize(bytes.TrimSuffix(p[:end], []byte("\r")))
+		line := bytes.TrimSuffix(p[:end], []byte("\r"))
+		if protocol.IsHTTP(upToZero(line)) {
+			w.quit = true
+			return end + 1, true
+		}
+		size, ok := protocol.AuthSize(line)
 		if !ok || size > maxCredentials {
 			w.line("CLIENT_ERROR unauthenticated")
 			return end + 1, true

@@ -12,9 +12,6 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// Version is what the version command says. It begins with the release of memcached whose behaviour it is, since clients look at it.
-const Version = "1.6.18-evmq"
-
 // A Cache is the store and what the protocols need beside it. It serves any number of servers. All methods may be called from any
 // goroutine.
 type Cache struct {
@@ -35,6 +32,7 @@ type Cache struct {
 	resizing  sync.Mutex
 	closed    sync.Once
 	detail    prefixes
+	tuning    *tuning
 	packets   packets
 
 	mu      sync.Mutex
@@ -64,7 +62,7 @@ func New(c Config) (*Cache, error) {
 	c.Memory = orInt(c.Memory, DefaultMemory)
 	c.MaxItem = orInt(c.MaxItem, DefaultMaxItem)
 	c.PerTurn = orInt(c.PerTurn, DefaultPerTurn)
-	cache := &Cache{config: c, clock: c.Clock, log: c.Logger, loops: map[*event.Loop]*worker{}}
+	cache := &Cache{config: c, clock: c.Clock, log: c.Logger, tuning: newTuning(c.Settings), loops: map[*event.Loop]*worker{}}
 	if cache.log == nil {
 		cache.log = slog.Default()
 	}

@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 
@@ -9,41 +10,57 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// textCrawler serves lru_crawler. The store is rid of what has expired without a crawler; what is left is the list of all keys.
-func (w *worker) textCrawler() {
-	args := w.req.Args
-	switch {
-	case len(args) != 3 || string(args[1]) != "metadump" && string(args[1]) != "crawl":
-		w.line(string(protocol.Unknown))
-	case string(args[2]) != "all" && string(args[2]) != "hash":
-		w.line("BADCLASS invalid class id")
-	case string(args[1]) == "metadump":
-		w.dump()
-	default: // one step of it; the clock makes the others
-		w.store.Reap(reaped)
-		w.line("OK")
+// slabClasses is how many numbers of classes memcached has, 0 included.
+const slabClasses = 64
+
+// merged is how many of the store's smallest classes are one class to clients: those of items up to 96 bytes, which are class 1 of
+// memcached. Programs exist that look for their small items there.
+const merged = 3
+
+// classNumber is the number by which statistics and dumps name the class of items of this size.
+func classNumber(size int) int { return max(0, store.ClassOf(size)-merged+1) + 1 }
+
+// classSet says which classes a dump is about.
+type classSet [slabClasses]bool
+
+// parseClasses reads "all" or numbers from 1 on, with commas between them. none is true where only commas are there.
+func parseClasses(word []byte) (set classSet, none, ok bool) {
+	if string(word) == "all" {
+		for i := range set {
+			set[i] = true
+		}
+		return set, false, true
 	}
+	none = true
+	for part := range bytes.SplitSeq(word, []byte(",")) {
+		if len(part) == 0 {
+			continue
+		}
+		n, isNumber := protocol.SmallNumber(part)
+		if !isNumber || n < 1 || n >= slabClasses {
+			return set, false, false
+		}
+		set[n], none = true, false
+	}
+	return set, none, true
 }
 
-// dump lists all keys with what is known about them. It may be more than memory holds, so a goroutine goes through the store,
-// as fast as the client reads; until it has ended, the connection's next commands wait. There is one at a time.
-func (w *worker) dump() {
-	switch {
-	case w.config.NoDump:
-		w.line("ERROR metadump not allowed")
-	case w.conn == nil:
+// metadump lists the keys of some classes with what is known about them. There may be more of them than memory holds, so a goroutine
+// goes through the store, as fast as the client reads; until it has ended, the connection's next commands wait. There is one at a time.
+func (w *worker) metadump(classes classSet) {
+	if w.conn == nil {
 		w.line("ERROR metadump needs a connection")
-	default:
-		w.flush()
-		if w.full || w.failed || !w.dumping.CompareAndSwap(false, true) {
-			w.line("BUSY currently processing crawler request")
-			return
-		}
-		w.aside(func(c *server.Conn) {
-			defer w.dumping.Store(false)
-			dump(c, w.store)
-		})
+		return
 	}
+	w.flush()
+	if w.full || w.failed || !w.dumping.CompareAndSwap(false, true) {
+		w.line("BUSY currently processing crawler request")
+		return
+	}
+	w.aside(func(c *server.Conn) {
+		defer w.dumping.Store(false)
+		writeMetadump(c, w.store, &classes)
+	})
 }
 
 // aside has fn run on a goroutine of its own. Until it returns the connection's next commands wait.
@@ -57,41 +74,121 @@ func (w *worker) aside(fn func(c *server.Conn)) {
 	})
 }
 
-// dumpPiece is how much of a dump is on its way at a time.
+// dumpPiece is how much of a dump is given to the connection at a time.
 const dumpPiece = 64 << 10
 
-// dump writes the list. One that does not come to its end ends the connection: nobody shall take it for all there is.
-func dump(c *server.Conn, st *store.Store) {
-	buf := make([]byte, 0, dumpPiece+4096)
+// A dumpWriter writes a list to a connection, on a goroutine of its own, as fast as the client reads.
+type dumpWriter struct {
+	c      *server.Conn
+	buf    []byte
+	failed bool
+}
+
+func newDumpWriter(c *server.Conn) *dumpWriter {
+	return &dumpWriter{c: c, buf: make([]byte, 0, dumpPiece+4096)}
+}
+
+// flush writes what is in buf and waits until the kernel has taken it.
+func (d *dumpWriter) flush() {
 	taken := make(chan error, 1)
-	write := func() bool {
-		if c.WriteNotify(buf, func(err error) { taken <- err }) != nil {
-			return false
-		}
-		buf = buf[:0]
-		return <-taken == nil
+	if d.failed = d.c.WriteNotify(d.buf, func(err error) { taken <- err }) != nil; !d.failed {
+		d.failed = <-taken != nil
 	}
-	alive := true
-	st.All(func(key []byte, m store.Meta, lastAccess int64, fetched bool, size int) bool {
-		expires := m.Expires
+	d.buf = d.buf[:0]
+}
+
+// next reports whether there is to be another line, and writes what is there when it is enough.
+func (d *dumpWriter) next() bool {
+	if len(d.buf) >= dumpPiece {
+		d.flush()
+	}
+	return !d.failed
+}
+
+// end ends the list. When it cannot be written to its end the connection is closed, so that a part of the list is not taken for all of
+// it.
+func (d *dumpWriter) end() {
+	if !d.failed {
+		d.buf = append(d.buf, listEnd...)
+		d.flush()
+	}
+	if d.failed {
+		d.c.Abort()
+	}
+}
+
+const listEnd = "END\r\n"
+
+// writeMetadump writes the keys of some classes with what is known about each.
+func writeMetadump(c *server.Conn, st *store.Store, classes *classSet) {
+	d := newDumpWriter(c)
+	st.All(func(it store.Listed) bool {
+		if !classes[classNumber(it.Size)] {
+			return true
+		}
+		expires := it.Meta.Expires
 		if expires == 0 {
 			expires = -1
 		}
-		buf = append(buf, "key="...)
-		buf = appendEscaped(buf, key)
-		buf = append(appendDebug(buf, expires, lastAccess, m.CAS, fetched, size), '\n')
-		if len(buf) >= dumpPiece {
-			alive = write()
-		}
-		return alive
+		d.buf = append(d.buf, "key="...)
+		d.buf = appendEscaped(d.buf, it.Key)
+		d.buf = append(appendDebug(d.buf, expires, it.LastAccess, it.Meta.CAS, it.Fetched, it.Size), '\n')
+		return d.next()
 	})
-	if alive {
-		buf = append(buf, "END\r\n"...)
-		alive = write()
+	d.end()
+}
+
+// maxCachedump bounds the answer to stats cachedump, its end included, in bytes.
+const maxCachedump = 2 << 20
+
+// cachedump serves stats cachedump: the keys of one class, up to a number of them, or all with 0.
+func (w *worker) cachedump(args [][]byte) {
+	switch {
+	case w.config.NoDump:
+		w.line("CLIENT_ERROR stats cachedump not allowed")
+		return
+	case len(args) < 4:
+		w.line("CLIENT_ERROR bad command line")
+		return
 	}
-	if !alive {
-		c.Abort()
+	class, ok := protocol.SmallNumber(args[2])
+	limit, second := protocol.SmallNumber(args[3])
+	switch {
+	case !ok || !second:
+		w.line(string(protocol.BadFormat))
+	case class >= slabClasses:
+		w.line("CLIENT_ERROR Illegal slab id")
+	case w.conn == nil:
+		w.line("CLIENT_ERROR stats cachedump needs a connection")
+	default:
+		w.flush()
+		if w.full || w.failed {
+			w.line("SERVER_ERROR out of memory writing stats")
+			return
+		}
+		w.aside(func(c *server.Conn) { writeCachedump(c, w.store, int(class), int(limit)) })
 	}
+}
+
+// writeCachedump writes the keys of a class, with the lengths of their values and the times at which they expire, 0 for none. Keys that
+// were given in base64 are left out, as by memcached. Class 0 has no items.
+func writeCachedump(c *server.Conn, st *store.Store, class, limit int) {
+	d := newDumpWriter(c)
+	total, shown := len(listEnd), 0
+	st.All(func(it store.Listed) bool {
+		if classNumber(it.Size) != class || it.Meta.Bits&bitBase64 != 0 {
+			return true
+		}
+		before := len(d.buf)
+		d.buf = fmt.Appendf(d.buf, "ITEM %s [%d b; %d s]\r\n", it.Key, it.Value, it.Meta.Expires)
+		if total += len(d.buf) - before; total >= maxCachedump {
+			d.buf = d.buf[:before]
+			return false
+		}
+		shown++
+		return shown != limit && d.next()
+	})
+	d.end()
 }
 
 // appendEscaped appends a key with everything but letters, digits and -._~ as %XX.
@@ -118,11 +215,8 @@ func yesNo(b bool) string {
 
 // appendDebug appends what me and the list of all keys know about an item.
 func appendDebug(b []byte, expires, lastAccess int64, cas uint64, fetched bool, size int) []byte {
-	return fmt.Appendf(b, " exp=%d la=%d cas=%d fetch=%s cls=%d size=%d", expires, lastAccess, cas, yesNo(fetched), class, size)
+	return fmt.Appendf(b, " exp=%d la=%d cas=%d fetch=%s cls=%d size=%d", expires, lastAccess, cas, yesNo(fetched), classNumber(size), size)
 }
-
-// class is the slab class that every item is said to be in: the store has none.
-const class = 1
 
 // named is an address as stats conns has it.
 func named(a net.Addr) string {

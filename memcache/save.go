@@ -18,8 +18,8 @@ func (c *Cache) Save(w io.Writer) (items int, err error) {
 		return 0, fmt.Errorf("save items: %w", err)
 	}
 	var value []byte
-	c.store.All(func(key []byte, _ store.Meta, _ int64, fetched bool, _ int) bool {
-		it := itemfile.Item{Key: key, Fetched: fetched}
+	c.store.All(func(listed store.Listed) bool {
+		it := itemfile.Item{Key: listed.Key, Fetched: listed.Fetched}
 		var found bool
 		if value, found = c.copyItem(&it, value); found {
 			it.Value = value
@@ -46,7 +46,7 @@ func (c *Cache) copyItem(it *itemfile.Item, room []byte) (value []byte, found bo
 	}
 	m := e.Meta()
 	it.Flags, it.Expires, it.CAS, it.Bits = m.Flags, m.Expires, m.CAS, m.Bits
-	return append(room[:0], e.Value()...), true
+	return e.AppendValue(room[:0]), true
 }
 
 // pendingFlush is the second through whose end a flush_all removes what is stored, if that is yet to come; 0 if none is.

@@ -26,7 +26,13 @@ func (s *session) command(p []byte) (used int, whole bool) {
 	}
 	r := &w.req
 	line = upToZero(line)
-	if why := protocol.Text(line, r); why != protocol.None {
+	why := protocol.Text(line, r)
+	switch why {
+	case protocol.None:
+	case protocol.HTTP: // the request's headers and body are not executed
+		w.quit = true
+		return end + 1, true
+	default:
 		if why == protocol.BadExptime && r.Op == protocol.OpFlushAll && w.config.NoFlush {
 			why = flushNotAllowed
 		}
@@ -119,7 +125,13 @@ func (w *worker) simple() {
 		w.metaDebug()
 	case protocol.OpRefreshCert:
 		w.textRefresh()
-	default: // lru, slabs, watch: about what this cache does not have
+	case protocol.OpSlabs:
+		w.textSlabs()
+	case protocol.OpLRU:
+		w.textLRU()
+	case protocol.OpExtstore:
+		w.textExtstore()
+	default: // watch
 		w.line(string(protocol.Unknown))
 	}
 }

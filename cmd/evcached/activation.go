@@ -83,6 +83,9 @@ func (k *sockets) adoptOne(s *settings, f *os.File) error {
 			return system("%w", err)
 		}
 		s.noteAddress(l.Addr())
+		if network == "tcp" {
+			k.order = append(k.order, l.Addr())
+		}
 		if network == "tcp" && s.tls.on && f.Name() != nameBare {
 			k.streams = append(k.streams, l)
 		} else {
@@ -97,6 +100,7 @@ func (k *sockets) adoptOne(s *settings, f *os.File) error {
 			return system("%w", err)
 		}
 		s.noteAddress(p.LocalAddr())
+		k.order = append(k.order, p.LocalAddr())
 		k.packets = append(k.packets, p)
 	default:
 		return system("%s sockets are not served", network)

@@ -17,13 +17,13 @@ import (
 //go:embed license.txt
 var license string
 
-// version is what -V says.
-const version = "evcached " + memcache.Version
+// version is the answer to -V: the release of memcached that evcached behaves as, in the place where memcached has it, and its own.
+func version() string { return "evcached " + memcache.Version + " (evmq " + memcache.Release() + ")" }
 
 // help prints what -h says.
 func help(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: a memcached-compatible server\n\n%s\nOptions of -o:\n", version, defaults().flags().FlagUsages())
+	fmt.Fprintf(&b, "%s: a memcached-compatible server\n\n%s\nOptions of -o:\n", version(), defaults().flags().FlagUsages())
 	for _, o := range suboptions {
 		name := o.name
 		if o.argument != "" {

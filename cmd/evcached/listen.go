@@ -20,6 +20,7 @@ type sockets struct {
 	streams []net.Listener // with TLS, if -Z is on
 	bare    []net.Listener // without
 	packets []net.PacketConn
+	order   []net.Addr // of those on the network, as they were opened
 }
 
 // portsNeedRoot says whether a port is below 1024, where -u makes root a user that may not open it.
@@ -116,6 +117,7 @@ func (k *sockets) bindHost(s *settings, e endpoint, host string) error {
 		} else {
 			k.streams = append(k.streams, l)
 		}
+		k.order = append(k.order, l.Addr())
 	}
 	if s.udpPort != 0 {
 		p, err := net.ListenPacket("udp", net.JoinHostPort(host, strconv.Itoa(e.at(s.udpPort))))
@@ -123,6 +125,7 @@ func (k *sockets) bindHost(s *settings, e endpoint, host string) error {
 			return err
 		}
 		k.packets = append(k.packets, p)
+		k.order = append(k.order, p.LocalAddr())
 	}
 	return nil
 }

@@ -100,9 +100,9 @@ func TestHelpVersionAndLicenseEndTheReading(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"-h"}, []string{version, "-p, --port port", "--max-item-size bytes", "idle_timeout=seconds", "ext_path"}},
+		{[]string{"-h"}, []string{version(), "-p, --port port", "--max-item-size bytes", "idle_timeout=seconds", "ext_path"}},
 		{[]string{"-v", "--help", "--bogus"}, []string{"-p, --port port"}},
-		{[]string{"-V"}, []string{version + "\n"}},
+		{[]string{"-V"}, []string{version() + "\n"}},
 		{[]string{"--version", "-p"}, []string{"evcached 1.6.18"}},
 		{[]string{"-i"}, []string{string(full)}},
 		{[]string{"--license"}, []string{string(full)}},

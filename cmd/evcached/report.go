@@ -17,7 +17,7 @@ func (s *settings) report() []memcache.Setting {
 	if listen == "" && s.socket == "" {
 		listen = defaultAddress
 	}
-	return []memcache.Setting{
+	return append([]memcache.Setting{
 		{Name: "maxconns", Value: strconv.Itoa(s.conns)},
 		{Name: "tcpport", Value: strconv.Itoa(s.port)},
 		{Name: "udpport", Value: strconv.Itoa(s.udpPort)},
@@ -25,6 +25,7 @@ func (s *settings) report() []memcache.Setting {
 		{Name: "domain_socket", Value: orNull(s.socket)},
 		{Name: "umask", Value: fmt.Sprintf("%o", s.socketMode)},
 		{Name: "num_threads", Value: strconv.Itoa(s.loops)},
+		{Name: "num_threads_per_udp", Value: strconv.Itoa(s.loops)},
 		{Name: "tcp_backlog", Value: strconv.Itoa(s.backlog)},
 		{Name: "maxconns_fast", Value: yesNo(s.refuse)},
 		{Name: "idle_timeout", Value: fmt.Sprintf("%.0f", s.idle.Seconds())},
@@ -37,7 +38,7 @@ func (s *settings) report() []memcache.Setting {
 		{Name: "ssl_ciphers", Value: orNull(t.list)},
 		{Name: "ssl_session_cache", Value: yesNo(t.resume)},
 		{Name: "ssl_min_version", Value: t.minimum},
-	}
+	}, s.switches...)
 }
 
 func orNull(s string) string {

@@ -19,7 +19,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errHelp):
 		err = help(stdout)
 	case errors.Is(err, errVersion):
-		_, err = fmt.Fprintln(stdout, version)
+		_, err = fmt.Fprintln(stdout, version())
 	case errors.Is(err, errLicense):
 		_, err = io.WriteString(stdout, license)
 	case err != nil:

@@ -76,9 +76,9 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 // start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024. With -e the items are
 // loaded before the sockets are opened, where -u allows it, so that clients go elsewhere meanwhile.
 func (p *program) start(ctx context.Context) error {
-	steps := []func(context.Context) error{p.raiseFiles, p.loadFiles, p.openSockets, p.becomeUser, p.makeCache, p.loadItems, p.openUnix, p.takeItemsAway}
+	steps := []func(context.Context) error{p.raiseFiles, p.loadFiles, p.openSockets, p.writePorts, p.becomeUser, p.makeCache, p.loadItems, p.openUnix, p.takeItemsAway}
 	if p.memoryFile != "" && len(p.passed) == 0 && !p.portsNeedRoot() {
-		steps = []func(context.Context) error{p.raiseFiles, p.loadFiles, p.becomeUser, p.makeCache, p.loadItems, p.openSockets, p.openUnix, p.takeItemsAway}
+		steps = []func(context.Context) error{p.raiseFiles, p.loadFiles, p.becomeUser, p.makeCache, p.loadItems, p.openSockets, p.writePorts, p.openUnix, p.takeItemsAway}
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -91,7 +91,16 @@ func (p *program) start(ctx context.Context) error {
 func (p *program) raiseFiles(context.Context) error      { return raiseFiles(p.conns, p.loops) }
 func (p *program) becomeUser(context.Context) error      { return p.become() }
 func (p *program) openSockets(ctx context.Context) error { return p.sockets.open(ctx, p.settings) }
-func (p *program) openUnix(context.Context) error        { return p.sockets.openUnix(p.settings) }
+
+// writePorts writes the file of MEMCACHED_PORT_FILENAME. The server runs without it, as memcached does.
+func (p *program) writePorts(context.Context) error {
+	if err := writePorts(&p.sockets); err != nil {
+		p.log.Error("the ports are not written", "err", err)
+	}
+	return nil
+}
+
+func (p *program) openUnix(context.Context) error { return p.sockets.openUnix(p.settings) }
 
 // loadFiles reads the users and the certificates, which SIGHUP has read again.
 func (p *program) loadFiles(context.Context) error {

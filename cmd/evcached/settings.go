@@ -35,6 +35,8 @@ type settings struct {
 	daemon, shutdown        bool
 	notify                  notifier
 
+	switches []memcache.Setting // what options turn on or off that has a part in the answers to commands
+
 	warnings []string
 }
 

@@ -1,6 +1,11 @@
 package protocol
 
-import "math"
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"strings"
+)
 
 // Numbers are read as C's strtoul family reads them, since that is what clients of memcached have met: white space may stand
 // before and behind, a sign before, and a number of 32 bits is the low half of one of 64.
@@ -58,3 +63,23 @@ func ParseNumber(value []byte) (uint64, bool) { return parseUint(value) }
 
 // SmallNumber reads a word as a number of 32 bits.
 func SmallNumber(word []byte) (n uint32, ok bool) { return parseUint32(word) }
+
+// SmallInteger reads a word as a number of 32 bits with a sign.
+func SmallInteger(word []byte) (n int32, ok bool) { return parseInt32(word) }
+
+// Decimal reads a word as C's strtod reads it: a decimal or hexadecimal number, "inf" or "nan". A number out of range is none.
+func Decimal(word []byte) (n float64, ok bool) {
+	word = bytes.TrimLeftFunc(word, func(c rune) bool { return c < 0x80 && isSpace(byte(c)) })
+	if i := bytes.IndexFunc(word, func(c rune) bool { return c < 0x80 && isSpace(byte(c)) }); i >= 0 {
+		word = word[:i]
+	}
+	text := strings.ToLower(string(word))
+	if strings.Contains(text, "_") { // which Go allows within a number
+		return 0, false
+	}
+	if strings.Contains(text, "0x") && !strings.Contains(text, "p") { // where Go wants an exponent
+		text += "p0"
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	return n, err == nil
+}

@@ -38,6 +38,7 @@ const (
 	OpMetaNoop
 	OpMetaDebug
 	OpRefreshCert // refresh_certs
+	OpExtstore    // extstore; Args
 )
 
 // Stores reports whether a value follows the command.

@@ -13,6 +13,8 @@ const (
 	BadExptime Refusal = "CLIENT_ERROR invalid exptime argument"
 	BadDelta   Refusal = "CLIENT_ERROR invalid numeric delta argument"
 	BadDelete  Refusal = "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]"
+	// HTTP is no answer: the line is an HTTP request's, and the connection has to be closed without one.
+	HTTP Refusal = "HTTP"
 )
 
 // commands are the names of the text protocol but the meta commands', and how many words they may have, the name included.
@@ -27,12 +29,15 @@ var commands = map[string]struct {
 	"flush_all": {OpFlushAll, 1, 3}, "verbosity": {OpVerbosity, 2, 3}, "version": {OpVersion, 1, 0}, "quit": {OpQuit, 1, 0},
 	"shutdown": {OpShutdown, 1, 0}, "stats": {OpStats, 1, 0}, "cache_memlimit": {OpMemLimit, 2, 3},
 	"lru_crawler": {OpCrawler, 1, 0}, "lru": {OpLRU, 2, 0}, "slabs": {OpSlabs, 1, 0}, "watch": {OpWatch, 1, 0},
-	"refresh_certs": {OpRefreshCert, 1, 0},
+	"refresh_certs": {OpRefreshCert, 1, 0}, "extstore": {OpExtstore, 2, 0},
 }
 
 // Text reads a line, without its end, into r. When it is refused and r.Follows is not zero, so many bytes are to be thrown away.
 func Text(line []byte, r *Request) Refusal {
 	r.Op, r.NoReply, r.Size, r.Follows = OpNone, false, 0, 0
+	if IsHTTP(line) {
+		return HTTP
+	}
 	if len(line) > 4 && line[0] == 'g' && line[1] == 'e' && line[2] == 't' && line[3] == ' ' { // nearly always
 		r.Op = OpGet
 		return r.keys(line[4:])
@@ -50,6 +55,9 @@ func Text(line []byte, r *Request) Refusal {
 	}
 	c, known := commands[string(name)]
 	if !known {
+		if namesHTTP(line) {
+			return HTTP
+		}
 		return Unknown
 	}
 	r.Op = c.op

@@ -1,42 +1,49 @@
 package store
 
-// record is an item as All copies it: its key is part of a buffer.
-type record struct {
-	meta    Meta
-	access  int64
-	fetched bool
-	size    int
-	key     int // length
+// A Listed is an item as All shows it.
+type Listed struct {
+	Key        []byte // valid until the function returns
+	Meta       Meta
+	LastAccess int64 // second of the last use
+	Fetched    bool  // used since it was stored
+	Size       int   // of the item: see Entry.Size
+	Value      int   // length of the value, bytes
+
+	keySize int // All's, while the key is part of a buffer
 }
+
+// ClassOf returns the index in Classes of the class of items of this size, as Entry.Size has it.
+func ClassOf(size int) int { return classOf(int64(size)) }
 
 // All calls fn for the items until it returns false. No lock is held then, so fn may use the store. The items are looked at in pieces of
 // 128 KB of memory, with a shard's lock held for each; one that is changed, or moved to make room, between two pieces may be seen
-// twice or not at all. key is valid until fn returns.
-func (s *Store) All(fn func(key []byte, m Meta, lastAccess int64, fetched bool, size int) bool) {
-	var records []record
+// twice or not at all. Any goroutine.
+func (s *Store) All(fn func(it Listed) bool) {
+	var items []Listed
 	var keys []byte
 	for i := range s.shards {
 		sh := &s.shards[i]
 		for slot, more := uint32(1), true; more; slot++ {
 			s.lock(sh)
-			records, keys = sh.records(slot, records[:0], keys[:0])
+			items, keys = sh.listItems(slot, items[:0], keys[:0])
 			more = slot+1 < sh.top
 			sh.mu.Unlock()
 			p := keys
-			for _, r := range records {
-				if !fn(p[:r.key:r.key], r.meta, r.access, r.fetched, r.size) {
+			for _, it := range items {
+				it.Key = p[:it.keySize:it.keySize]
+				if !fn(it) {
 					return
 				}
-				p = p[r.key:]
+				p = p[it.keySize:]
 			}
 		}
 	}
 }
 
-// records appends what is in a chunk.
-func (s *shard) records(slot uint32, records []record, keys []byte) ([]record, []byte) {
+// listItems appends what is in a chunk, and the keys.
+func (s *shard) listItems(slot uint32, items []Listed, keys []byte) ([]Listed, []byte) {
 	if slot >= s.top || s.slots[slot].data == nil || s.slots[slot].paged {
-		return records, keys
+		return items, keys
 	}
 	for r := ref(slot << chunkBits); r != 0; r = s.after(r) {
 		if s.tag(r).state == 0 {
@@ -47,7 +54,10 @@ func (s *shard) records(slot uint32, records []record, keys []byte) ([]record, [
 			continue
 		}
 		keys = append(keys, it.keyBytes()...)
-		records = append(records, record{it.meta(), int64(it.access), it.state&fetched != 0, int(s.size(it)), int(it.key)})
+		items = append(items, Listed{
+			Meta: it.meta(), LastAccess: int64(it.access), Fetched: it.state&fetched != 0,
+			Size: int(s.size(it)), Value: int(it.value), keySize: int(it.key),
+		})
 	}
-	return records, keys
+	return items, keys
 }

@@ -28,8 +28,8 @@ func TestWorkIsBoundedByTheItem(t *testing.T) {
 		}
 		if i%1000 == 0 {
 			clock.second.Add(20)
-			s.All(func(key []byte, _ store.Meta, _ int64, _ bool, _ int) bool {
-				get(s, string(key))
+			s.All(func(it store.Listed) bool {
+				get(s, string(it.Key))
 				return true
 			})
 		}

@@ -47,8 +47,8 @@ func TestFlushAllLaterIsNotMissed(t *testing.T) {
 	s.FlushAll(1010)
 	clock.second.Store(5000)
 	equal(t, "items", s.Stats().Items, 0)
-	s.All(func(key []byte, _ store.Meta, _ int64, _ bool, _ int) bool {
-		t.Errorf("%q is there", key)
+	s.All(func(it store.Listed) bool {
+		t.Errorf("%q is there", it.Key)
 		return true
 	})
 }

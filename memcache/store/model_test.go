@@ -326,12 +326,14 @@ func (m *model) SetMemory(t *rapid.T) {
 func (m *model) All(t *rapid.T) {
 	m.live()
 	seen := make(map[string]bool)
-	m.Store.All(func(key []byte, meta store.Meta, access int64, fetched bool, size int) bool {
-		want, ok := m.items[string(key)]
-		if !ok || seen[string(key)] || meta != want.meta || access != want.access || fetched != want.fetched || size < len(key)+len(want.value) {
-			t.Fatalf("All has %q: %+v, %d, %v, %d", key, meta, access, fetched, size)
+	m.Store.All(func(it store.Listed) bool {
+		key := string(it.Key)
+		want, ok := m.items[key]
+		if !ok || seen[key] || it.Meta != want.meta || it.LastAccess != want.access || it.Fetched != want.fetched ||
+			it.Value != len(want.value) || it.Size < len(key)+len(want.value) {
+			t.Fatalf("All has %+v", it)
 		}
-		seen[string(key)] = true
+		seen[key] = true
 		return true
 	})
 	for key := range m.items {

@@ -67,7 +67,7 @@ func TestAnyGoroutine(t *testing.T) {
 	other(func() { s.Reap(50); clock.second.Add(1) })
 	other(func() { s.Stats(); s.Classes() })
 	other(func() {
-		s.All(func([]byte, store.Meta, int64, bool, int) bool { return true })
+		s.All(func(store.Listed) bool { return true })
 		for _, n := range []int64{17 << 20, 16 << 20} {
 			if err := s.SetMemory(n); err != nil {
 				t.Error(err)

@@ -27,9 +27,10 @@ func TestClassesAddUp(t *testing.T) {
 	}
 	want := make(map[int64]int64)
 	classes := s.Classes()
-	s.All(func(_ []byte, _ store.Meta, _ int64, _ bool, size int) bool {
+	s.All(func(it store.Listed) bool {
+		equal(t, "the class of a listed item", classes[store.ClassOf(it.Size)].Size >= int64(it.Size), true)
 		for _, c := range classes {
-			if int64(size) <= c.Size {
+			if int64(it.Size) <= c.Size {
 				want[c.Size]++
 				break
 			}
@@ -109,8 +110,8 @@ func TestAllEndsAndHoldsNoLock(t *testing.T) {
 	s, _ := open(t, store.Config{})
 	fill(t, s, "a", 5000)
 	n := 0
-	s.All(func(key []byte, _ store.Meta, _ int64, _ bool, _ int) bool {
-		e := s.Lock(key)
+	s.All(func(it store.Listed) bool {
+		e := s.Lock(it.Key)
 		e.Delete()
 		e.Unlock()
 		n++

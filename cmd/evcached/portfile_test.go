@@ -1,0 +1,74 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// withPorts is a command that writes its ports to a file.
+func withPorts(t *testing.T, file string, args ...string) *running {
+	t.Helper()
+	cmd := command(append([]string{"-v"}, args...)...)
+	cmd.Env = append(cmd.Env, portFileEnv+"="+file)
+	return startCommand(t, cmd)
+}
+
+// TestPortsAreWrittenToTheFileThatTheEnvironmentNames, TCP first, in memcached's form, in place of what was there.
+func TestPortsAreWrittenToTheFileThatTheEnvironmentNames(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "ports")
+	must(t, os.WriteFile(file, []byte("old\n"), 0o600))
+	p := withPorts(t, file, "-p", "-1", "-U", "-1", "-l", "127.0.0.1:0,127.0.0.1")
+	var want [2]string
+	for i, addr := range p.addrs { // streams first
+		_, port, err := net.SplitHostPort(addr)
+		must(t, err)
+		want[i/2] += []string{"TCP", "UDP"}[i/2] + " INET: " + port + "\n"
+	}
+	text, err := os.ReadFile(file)
+	must(t, err)
+	equal(t, "the file", string(text), want[0]+want[1])
+	p.end()
+	left, err := os.ReadDir(dir)
+	must(t, err)
+	equal(t, "what is left when the program has ended", fmt.Sprint(left), "[- ports]")
+}
+
+// TestAPortFileThatCannotBeWrittenIsReported, and the server runs.
+func TestAPortFileThatCannotBeWrittenIsReported(t *testing.T) {
+	p := withPorts(t, filepath.Join(t.TempDir(), "none", "ports"), "-p", "-1")
+	if !strings.Contains(p.said(), "none/ports.lck: no such file or directory") {
+		t.Errorf("it says %q", p.said())
+	}
+	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
+	p.end()
+}
+
+// TestAUnixSocketHasNoPortFile.
+func TestAUnixSocketHasNoPortFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ports")
+	p := withPorts(t, file, "-s", filepath.Join(socketDir(t), "s"))
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("the file is there: %v", err)
+	}
+	p.end()
+}
+
+// TestOnlyInternetAddressesHaveAPortLine tells the families apart.
+func TestOnlyInternetAddressesHaveAPortLine(t *testing.T) {
+	for addr, want := range map[net.Addr]string{
+		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5}:        "TCP INET: 5\n",
+		&net.TCPAddr{IP: net.IPv6loopback, Port: 5}:              "TCP INET6: 5\n",
+		&net.UDPAddr{IP: net.ParseIP("fe80::1"), Port: 65535}:    "UDP INET6: 65535\n",
+		&net.UDPAddr{IP: net.IPv4zero, Port: 11211, Zone: ""}:    "UDP INET: 11211\n",
+		&net.UnixAddr{Name: "/run/evcached/socket", Net: "unix"}: "",
+	} {
+		equal(t, addr.String(), portLine(addr), want)
+	}
+}

@@ -1,0 +1,187 @@
+package memcache
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/server"
+)
+
+// number emits a whole number.
+func (line emit) number(name string, v uint64) { line(name, strconv.FormatUint(v, 10)) }
+
+// zeros emits statistics of what this cache does not have.
+func (line emit) zeros(names ...string) {
+	for _, name := range names {
+		line(name, "0")
+	}
+}
+
+// statsGeneral emits the lines of stats without a word: memcached's, in its order. What depends on a setting is there
+// if it is there in a memcached with that setting.
+func (c *Cache) statsGeneral(line emit) {
+	n, st := c.total(), c.since()
+	conns, loops := c.connections()
+	c.statsProcess(line)
+	c.statsConnections(line, conns)
+	c.statsCommands(line, &n, &st)
+	c.statsTraffic(line, &n, &st, conns, loops)
+	c.statsMaintenance(line)
+	c.statsStore(line, &st)
+}
+
+// statsProcess emits what concerns the process.
+func (c *Cache) statsProcess(line emit) {
+	now := c.clock.Unix()
+	line("pid", strconv.Itoa(os.Getpid()))
+	line.number("uptime", uint64(now-c.began))
+	line.number("time", uint64(now))
+	line("version", Version)
+	line("libevent", "none") // the loops are package event's
+	line.number("pointer_size", strconv.IntSize)
+	var usage syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) == nil {
+		line("rusage_user", seconds(usage.Utime))
+		line("rusage_system", seconds(usage.Stime))
+	}
+}
+
+// statsConnections emits what concerns the connections and their buffers.
+func (c *Cache) statsConnections(line emit, conns server.Stats) {
+	line.number("max_connections", uint64(c.setting("maxconns")))
+	line.number("curr_connections", uint64(conns.Conns))
+	c.mu.Lock()
+	total := conns.Opened - c.opened
+	c.mu.Unlock()
+	line.number("total_connections", total)
+	if c.tuning.get("maxconns_fast") != "no" {
+		line.number("rejected_connections", conns.Refused)
+	}
+	line.number("connection_structures", uint64(conns.Conns))
+	line.zeros("response_obj_oom", "response_obj_count", "response_obj_bytes", "read_buf_count", "read_buf_bytes", "read_buf_bytes_free",
+		"read_buf_oom", "reserved_fds")
+}
+
+// statsCommands emits how often each command has found its item and has not.
+func (c *Cache) statsCommands(line emit, n *sum, st *store.Stats) {
+	op := func(which store.Op) uint64 { return uint64(st.Ops[which]) }
+	for _, count := range []struct {
+		name string
+		n    uint64
+	}{
+		{"cmd_get", op(store.Get) + n[getMisses]},
+		{"cmd_set", op(store.Set)},
+		{"cmd_flush", n[cmdFlush]},
+		{"cmd_touch", op(store.Touch) + n[touchMisses]},
+		{"cmd_meta", n[cmdMeta]},
+		{"get_hits", op(store.Get)},
+		{"get_misses", n[getMisses]},
+		{"get_expired", n[getExpired]},
+		{"get_flushed", 0}, // a flushed item is removed at once
+		{"delete_misses", n[deleteMisses]},
+		{"delete_hits", op(store.Delete)},
+		{"incr_misses", n[incrMisses]},
+		{"incr_hits", op(store.Incr)},
+		{"decr_misses", n[decrMisses]},
+		{"decr_hits", op(store.Decr)},
+		{"cas_misses", n[casMisses]},
+		{"cas_hits", op(store.CAS)},
+		{"cas_badval", op(store.BadCAS)},
+		{"touch_hits", op(store.Touch)},
+		{"touch_misses", n[touchMisses]},
+		{"store_too_large", n[storeTooLarge]},
+		{"store_no_memory", n[storeNoMemory]},
+		{"auth_cmds", n[authCmds]},
+		{"auth_errors", n[authErrors]},
+	} {
+		line.number(count.name, count.n)
+	}
+}
+
+// statsTraffic emits bytes, limits and the loops.
+func (c *Cache) statsTraffic(line emit, n *sum, st *store.Stats, conns server.Stats, loops int) {
+	if c.setting("idle_timeout") > 0 {
+		line.number("idle_kicks", c.kicked.Load())
+	}
+	line.number("bytes_read", n[bytesRead])
+	line.number("bytes_written", n[bytesWritten])
+	line.number("limit_maxbytes", uint64(st.Limit))
+	accepting := uint64(1)
+	if most := c.setting("maxconns"); most > 0 && conns.Conns >= most {
+		accepting = 0
+	}
+	line.number("accepting_conns", accepting)
+	var waits uint64
+	var waited time.Duration
+	if c.config.Waits != nil {
+		waits, waited = c.config.Waits()
+	}
+	line.number("listen_disabled_num", conns.Pauses+waits)
+	line.number("time_in_listen_disabled_us", uint64(waited.Microseconds()))
+	line.number("threads", uint64(loops))
+	line.number("conn_yields", n[connYields])
+	line.number("hash_power_level", uint64(powerOf(st.Buckets)))
+	line.number("hash_bytes", uint64(st.Index))
+	line.zeros("hash_is_expanding") // it grows bucket by bucket
+}
+
+// statsMaintenance emits what memcached's background threads count: pages that move, the crawler, the log. There are none here.
+func (c *Cache) statsMaintenance(line emit) {
+	if c.tuning.on("slab_reassign") {
+		line.zeros("slab_reassign_rescues", "slab_reassign_chunk_rescues", "slab_reassign_evictions_nomem", "slab_reassign_inline_reclaim",
+			"slab_reassign_busy_items", "slab_reassign_busy_deletes", "slab_reassign_running", "slabs_moved")
+	}
+	if c.tuning.on("lru_crawler") {
+		line.zeros("lru_crawler_running", "lru_crawler_starts")
+	}
+	if c.tuning.on("lru_maintainer_thread") {
+		line.zeros("lru_maintainer_juggles")
+	}
+	line.zeros("malloc_fails") // a program in Go that gets no memory ends
+	line.zeros("log_worker_dropped", "log_worker_written", "log_watcher_skipped", "log_watcher_sent", "log_watchers")
+	line.zeros("unexpected_napi_ids", "round_robin_fallback")
+}
+
+// statsStore emits what the store holds and has done.
+func (c *Cache) statsStore(line emit, st *store.Stats) {
+	maintained := c.tuning.on("lru_maintainer_thread")
+	line.number("bytes", uint64(st.Bytes))
+	line.number("curr_items", uint64(st.Items))
+	line.number("total_items", uint64(st.Total))
+	line.zeros("slab_global_page_pool")
+	line.number("expired_unfetched", uint64(st.ExpiredUnfetched))
+	line.number("evicted_unfetched", uint64(st.EvictedUnfetched))
+	if maintained {
+		line.number("evicted_active", uint64(st.EvictedWanted))
+	}
+	line.number("evictions", uint64(st.Evicted))
+	line.number("reclaimed", uint64(st.Expired))
+	line.number("crawler_reclaimed", uint64(st.Reaped))
+	line.zeros("crawler_items_checked", "lrutail_reflocked")
+	if maintained {
+		line.zeros("moves_to_cold") // an item that was not used is evicted at once, and its key remembered
+		line.number("moves_to_warm", uint64(st.Promoted))
+		line.number("moves_within_lru", uint64(st.Spared))
+		line.number("direct_reclaims", uint64(st.Evicted)) // every eviction is made by the request that needs the room
+		line.zeros("lru_bumps_dropped")
+	}
+}
+
+// seconds is a time as memcached writes it, with six decimals.
+func seconds(t syscall.Timeval) string {
+	d := time.Duration(t.Nano())
+	return fmt.Sprintf("%d.%06d", d/time.Second, d%time.Second/time.Microsecond)
+}
+
+// powerOf is the logarithm of n to the base 2, rounded up.
+func powerOf(n int64) int {
+	power := 0
+	for int64(1)<<power < n {
+		power++
+	}
+	return power
+}
