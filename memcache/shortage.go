@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -10,14 +11,14 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// Large values are sent from the store's memory, which is not free before the client has read them. Where too much of it is lent for
-// a value to be stored, the value waits: for what comes back by itself, and for connections that are closed because they have
-// not taken a byte for a while, the longest first. When nothing comes back for longer, the slowest of the others are closed, too.
-// Only when there is none left is the value refused.
+// A large value is sent from the store's memory, which is not free before the client has read it. If too much memory is lent in this way, a
+// request to store a value waits. Connections that have not taken a byte for stalledAfter are closed, the longest stalled first, and no more
+// than are needed. If the request still has no memory after longestWait, the slowest of the other connections are closed as well. It is
+// refused when none is left.
 const (
-	stalledAfter = time.Second     // without a byte a connection is closed, when others need the memory
-	longestWait  = 3 * time.Second // of a value, before any connection is closed, or it is refused
-	retryAfter   = 250 * time.Millisecond
+	stalledAfter = time.Second
+	longestWait  = 3 * time.Second
+	retryAfter   = 250 * time.Millisecond // a waiting request is tried again, if no memory has come back before
 )
 
 // shortage is what is known of connections that have been lent memory.
@@ -31,11 +32,11 @@ type shortage struct {
 type progress struct {
 	written uint64    // bytes
 	moved   time.Time // when the number was last seen to have changed
-	cut     bool      // it is being closed
+	closing bool      // it is being closed
 }
 
-// wait has the session's request wait for memory of the key's, and the connection's input with it. The wait that it returns is to be told when
-// memory has come back. It is nil if the request has waited long enough, and there is no memory that could come back.
+// wait makes the session's request, and the connection's input behind it, wait for memory of a key's shard. The caller has the wait
+// ended when memory has come back. It is nil if the request has waited long enough and no memory can come back.
 func (s *session) wait(key []byte, bytes int) *wait {
 	w := s.w
 	c := w.conn
@@ -58,7 +59,7 @@ func (s *session) wait(key []byte, bytes int) *wait {
 	return s.waits
 }
 
-// extend says whether the request may join n bytes to the value of a key now. If not, it waits.
+// extend reports whether the request may join n bytes to the value of a key now. If not, it waits.
 func (s *session) extend(key []byte, n int) bool {
 	returns, err := s.w.store.Extend(key, n)
 	if err == nil {
@@ -73,15 +74,15 @@ func (s *session) extend(key []byte, n int) bool {
 	return false
 }
 
-// A wait is a pause of a connection whose value waits for memory. The first thing that ends it resumes the connection; what comes
-// later must not, since the connection may be paused for another reason by then.
+// A wait is a pause of a connection whose request waits for memory. Only the first of the events that end it resumes the connection:
+// later the connection may be paused for another reason.
 type wait struct {
 	conn  *server.Conn
 	ended atomic.Bool
 	timer *time.Timer
 }
 
-// over has the value tried again. Any goroutine.
+// over resumes the connection, and the request is tried again. Any goroutine.
 func (p *wait) over() {
 	if p.ended.CompareAndSwap(false, true) {
 		p.conn.ResumeRead()
@@ -94,54 +95,63 @@ func (p *wait) end() {
 	p.timer.Stop()
 }
 
-// makeWay closes connections that have been lent memory in the part of the store that a key belongs to: of those that have stalled, or of all
-// if it is late, the slowest, as many as have been lent what is needed. It says whether any is being closed.
+// holder is a connection that may be closed, and what it has been lent.
+type holder struct {
+	conn    *server.Conn
+	bytes   int64
+	stalled time.Duration
+}
+
+// makeWay closes connections that have been lent memory of a key's shard: the slowest of those that have stalled, or of all if it is late,
+// until the given number of bytes is about to come back. It reports whether any connection is being closed.
 func (c *Cache) makeWay(own *server.Conn, key []byte, bytes int, now time.Time, late bool) (closing bool) {
+	slow, closing := c.chooseSlow(own, key, int64(bytes), now, late)
+	for _, h := range slow {
+		c.cutOff.Add(1)
+		if c.verbosity.Load() > 0 {
+			c.log.Warn("memcache: connection closed because it does not read and its memory is needed", "conn", h.conn.ID(),
+				"peer", h.conn.RemoteAddr(), "bytes", h.bytes, "stalled", h.stalled.Round(time.Millisecond))
+		}
+		h.conn.Abort()
+	}
+	return closing
+}
+
+// chooseSlow returns the connections that makeWay closes, and whether memory is about to come back, from them or from those that were
+// chosen before. The connection of the request itself is not chosen: a client may send a value before it reads its answers.
+func (c *Cache) chooseSlow(own *server.Conn, key []byte, need int64, now time.Time, late bool) (slow []holder, closing bool) {
 	g := &c.shortage
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.leases = c.store.Leases(key, g.leases[:0])
 	g.look(g.leases, now)
-	type holder struct {
-		conn  *server.Conn
-		bytes int64
-	}
-	var holders []holder
-	need := int64(bytes)
+	var all []holder
 	for _, l := range g.leases {
 		conn := l.Holder.(*server.Conn)
-		switch p := g.progress[conn]; {
-		case p.cut:
+		p := g.progress[conn]
+		stalled := now.Sub(p.moved)
+		switch {
+		case p.closing:
 			need -= l.Bytes
 			closing = true
-		case conn == own: // whose client has sent a value before it has read its answers
-		case late || now.Sub(p.moved) >= stalledAfter:
-			i := slices.IndexFunc(holders, func(h holder) bool { return h.conn == conn })
+		case conn != own && (late || stalled >= stalledAfter):
+			i := slices.IndexFunc(all, func(h holder) bool { return h.conn == conn })
 			if i < 0 {
-				i = len(holders)
-				holders = append(holders, holder{conn: conn})
+				i = len(all)
+				all = append(all, holder{conn: conn, stalled: stalled})
 			}
-			holders[i].bytes += l.Bytes
+			all[i].bytes += l.Bytes
 		}
 	}
-	slices.SortStableFunc(holders, func(a, b holder) int { return g.progress[a.conn].moved.Compare(g.progress[b.conn].moved) })
-	for _, h := range holders {
-		if need <= 0 {
-			break
-		}
-		need -= h.bytes
-		p := g.progress[h.conn]
-		p.cut = true
-		g.progress[h.conn] = p
-		c.cutOff.Add(1)
-		if c.verbosity.Load() > 0 {
-			c.log.Warn("memcache: a connection that does not read is closed: its memory is needed", "conn", h.conn.ID(),
-				"peer", h.conn.RemoteAddr(), "bytes", h.bytes, "stalled", now.Sub(p.moved).Round(time.Millisecond))
-		}
-		h.conn.Abort()
-		closing = true
+	slices.SortStableFunc(all, func(a, b holder) int { return cmp.Compare(b.stalled, a.stalled) })
+	for n := 0; n < len(all) && need > 0; n++ {
+		need -= all[n].bytes
+		p := g.progress[all[n].conn]
+		p.closing = true
+		g.progress[all[n].conn] = p
+		slow, closing = all[:n+1], true
 	}
-	return closing
+	return slow, closing
 }
 
 // look notes which of those that have been lent memory have made progress. Under mu.
@@ -162,6 +172,9 @@ func (c *Cache) lookAround(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.leases = c.store.AllLeases(g.leases[:0])
+	if len(g.leases)+len(g.progress) == 0 {
+		return
+	}
 	before := g.progress
 	g.progress = make(map[*server.Conn]progress, len(g.leases))
 	for _, l := range g.leases {

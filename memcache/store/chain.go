@@ -52,7 +52,7 @@ func (s *shard) makePageRoom() bool {
 		return false
 	}
 	if s.mercy > 0 && !s.hasPages(r) {
-		s.spare(r)
+		s.passOver(r)
 		return true
 	}
 	s.evicted(r)
@@ -67,6 +67,9 @@ func (s *shard) hasPages(r ref) bool {
 	}
 	return !s.lentOut(r)
 }
+
+// passOver keeps a victim whose memory would not serve.
+func (s *shard) passOver(r ref) { s.spare(r) }
 
 // lentOut says whether the value of the item r is lent.
 func (s *shard) lentOut(r ref) bool {

@@ -14,8 +14,9 @@ type Entry struct {
 	shard *shard
 	key   []byte
 	hash  uint32
-	ref   ref  // 0: no item
-	late  bool // there was one, whose time was over
+	ref   ref    // 0: no item
+	late  bool   // there was one, whose time was over
+	held  extent // the value that Put may copy from, 0 outside it
 }
 
 // Unlock ends the use of e.

@@ -41,8 +41,11 @@ func (s *shard) emptiestPaged() uint32 {
 		if !s.slots[n].paged {
 			continue
 		}
-		seen++
-		if free := s.freeOf(n); free > most {
+		free := s.freeOf(n)
+		if free > 0 {
+			seen++
+		}
+		if free > most {
 			best, most = n, free
 		}
 	}

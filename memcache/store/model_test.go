@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -103,7 +104,16 @@ var (
 
 // value draws a value.
 func value(t *rapid.T) []byte {
-	return bytes.Repeat([]byte{byte(rapid.IntRange('a', 'z').Draw(t, "byte"))}, lengths.Draw(t, "length"))
+	return varied(rapid.Uint64Range(0, 1<<20).Draw(t, "seed"), lengths.Draw(t, "length"))
+}
+
+// varied is n bytes of which no part is like another, nor like one of another seed.
+func varied(seed uint64, n int) []byte {
+	p := make([]byte, 0, n+8)
+	for i := uint64(0); len(p) < n; i++ {
+		p = binary.LittleEndian.AppendUint64(p, (seed<<32+i)*0x9e3779b97f4a7c15)
+	}
+	return p[:n]
 }
 
 // meta draws a Meta whose item is gone soon, late, never or at once.
@@ -139,6 +149,24 @@ func (m *model) PutLarge(t *rapid.T) {
 	e.Unlock()
 	meta := m.meta(t)
 	m.stored(t, key, meta, v, putLarge(m.Store, key, meta, v))
+}
+
+// Cut puts parts of what there is.
+func (m *model) Cut(t *rapid.T) {
+	key := keys.Draw(t, "key")
+	e, ok := m.lock(t, key)
+	defer e.Unlock()
+	if !ok {
+		return
+	}
+	var parts [][]byte
+	for _, p := range e.AppendParts(nil) {
+		from := rapid.IntRange(0, len(p)).Draw(t, "from")
+		parts = append(parts, p[from:rapid.IntRange(from, len(p)).Draw(t, "to")])
+	}
+	slices.Reverse(parts)
+	want, meta := bytes.Join(parts, nil), m.meta(t)
+	m.stored(t, key, meta, want, e.Put(meta, parts...))
 }
 
 func (m *model) Borrow(t *rapid.T) {
@@ -227,7 +255,7 @@ func (m *model) Burst(t *rapid.T) {
 	total := rapid.IntRange(0, 2<<20).Draw(t, "total")
 	for total > 0 {
 		key := fmt.Sprintf("%d", random.IntN(30000))
-		v := bytes.Repeat([]byte{byte(random.IntN(256))}, size/2+random.IntN(size/2))
+		v := varied(random.Uint64(), size/2+random.IntN(size/2))
 		total -= len(v) + store.HeadSize
 		meta := store.Meta{CAS: m.NextCAS()}
 		if expiring {
@@ -378,7 +406,7 @@ func TestStoreIsAMap(t *testing.T) {
 					m.FlushAll(t)
 				}
 			},
-			"memory": m.SetMemory, "all": m.All, "borrow": m.Borrow, "return": m.Return, "receive": m.Receive, "come": m.Come, "more comes": m.Come,
+			"memory": m.SetMemory, "all": m.All, "cut": m.Cut, "borrow": m.Borrow, "return": m.Return, "receive": m.Receive, "come": m.Come, "more comes": m.Come,
 		})
 		for _, l := range m.lent {
 			l.Return(len(l.Parts()))

@@ -34,6 +34,9 @@ func (e *Entry) put(m *Meta, n int, v *Incoming, values [][]byte) error {
 		return nil
 	}
 	s.pin = e.ref
+	if v == nil {
+		e.holdOld()
+	}
 	var err error
 	switch {
 	case n >= largeMin:
@@ -50,6 +53,7 @@ func (e *Entry) put(m *Meta, n int, v *Incoming, values [][]byte) error {
 	} else {
 		s.classes[classOf(int64(headSize+len(e.key)+n))].Refused++
 	}
+	e.unholdOld() // if not done yet
 	s.pin = 0
 	return err
 }
@@ -84,6 +88,7 @@ func (e *Entry) putSmall(m *Meta, n int, values [][]byte) error {
 	for _, v := range values {
 		b = b[copy(b, v):]
 	}
+	e.unholdOld()
 	e.settle(r)
 	return nil
 }

@@ -7,6 +7,9 @@ func (e *Entry) putLarge(m *Meta, n int, v *Incoming, values [][]byte) error {
 	s, whole := e.shard, n/pageBytes
 	var exts []extent
 	if v == nil {
+		if s.mayTake(whole) != nil && !s.noEvict && !e.among(values) {
+			e.forget() // it would be in the way
+		}
 		var err error
 		if exts, err = e.copyPages(whole, values); err != nil {
 			return err
@@ -28,6 +31,7 @@ func (e *Entry) putLarge(m *Meta, n int, v *Incoming, values [][]byte) error {
 		v.taken()
 	}
 	s.chain(r, exts)
+	e.unholdOld()
 	e.settle(r)
 	return nil
 }
@@ -35,23 +39,12 @@ func (e *Entry) putLarge(m *Meta, n int, v *Incoming, values [][]byte) error {
 // copyPages copies the beginning of the values into n pages.
 func (e *Entry) copyPages(n int, values [][]byte) ([]extent, error) {
 	s := e.shard
-	old := extent(0)
-	if e.ref != 0 && e.item().state&large != 0 {
-		old = e.item().first()
-		s.hold(old) // the values may lie there
+	if err := s.mayTake(n); err != nil {
+		return nil, err
 	}
-	if s.mayTake(n) != nil && old != 0 && !s.noEvict && !e.among(values) {
-		s.unhold(old)
-		old = 0
-		e.Delete()
-		s.pin = 0
-	}
-	err := s.mayTake(n)
-	var exts []extent
-	if err == nil {
-		if exts, _ = s.takePages(n, true, nil); len(exts) == 0 {
-			err = s.shortage(n)
-		}
+	exts, got := s.takePages(n, true, nil)
+	if got == 0 {
+		return nil, s.shortage(n)
 	}
 	at := 0
 	for _, x := range exts {
@@ -59,8 +52,27 @@ func (e *Entry) copyPages(n int, values [][]byte) ([]extent, error) {
 		copyFrom(p, values, at)
 		at += len(p)
 	}
-	s.unhold(old)
-	return exts, err
+	return exts, nil
+}
+
+// holdOld keeps the pages of the value that there is where they are while a new one is made, since that may be copied from them.
+func (e *Entry) holdOld() {
+	if e.ref != 0 && e.item().state&large != 0 {
+		e.held = e.item().first()
+		e.shard.hold(e.held)
+	}
+}
+
+func (e *Entry) unholdOld() {
+	e.shard.unhold(e.held)
+	e.held = 0
+}
+
+// forget ends the item, from which nothing is to be copied.
+func (e *Entry) forget() {
+	e.unholdOld()
+	e.Delete()
+	e.shard.pin = 0
 }
 
 // copyFrom copies what the values, one behind the other, have from a place on.

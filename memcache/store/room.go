@@ -27,7 +27,7 @@ func (s *shard) block(n uint16) ref {
 			return 0
 		}
 		if s.mercy > 0 && s.lentOut(r) {
-			s.spare(r)
+			s.passOver(r)
 			continue
 		}
 		freed += s.tag(r).size
