@@ -65,6 +65,16 @@ func (s *Store) Lock(key []byte) Entry {
 // NextCAS returns a number that no item has yet. They rise, from 1.
 func (s *Store) NextCAS() uint64 { return s.cas.Add(1) }
 
+// RaiseCAS has NextCAS return numbers above n from now on, for items that are brought with numbers of their own.
+func (s *Store) RaiseCAS(n uint64) {
+	for {
+		last := s.cas.Load()
+		if last >= n || s.cas.CompareAndSwap(last, n) {
+			return
+		}
+	}
+}
+
 // FlushAll removes everything that is stored before the second at, when it comes; at once if that is now or has been. A call replaces
 // what an earlier one has left to be done. It takes each shard in its turn, so what others store meanwhile may be removed or stay.
 func (s *Store) FlushAll(at int64) {
