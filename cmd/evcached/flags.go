@@ -94,6 +94,8 @@ func (s *settings) flags() *pflag.FlagSet {
 
 	f.BoolVarP(&s.daemon, "daemon", "d", false, "detach from the terminal, once it listens")
 	f.FuncP("pidfile", "P", "write the process's number to `file`", path(&s.pidFile))
+	f.FuncP("memory-file", "e", "`file` that keeps the items over a restart: written after SIGUSR1 and shutdown graceful,\n"+
+		"read and removed at the start", path(&s.memoryFile))
 	f.StringVarP(&s.user, "user", "u", "", "become this `user`, when started by root")
 	f.CountVarP(&c.Verbosity, "verbose", "v", "``say where it listens and what goes wrong; -vv, requests and answers too")
 	f.FuncP("extended", "o", "`options`, by commas; see below", s.suboptions)
@@ -126,7 +128,6 @@ func (s *settings) ignored(f *pflag.FlagSet) {
 		{"enable-coredumps", "r", false, "GOTRACEBACK=crash is what asks for a core file"},
 		{"disable-watch", "W", false, "there is no watch command"},
 		{"prefix-delimiter", "D", true, "a prefix ends at a colon"},
-		{"memory-file", "e", true, "nothing survives a restart"},
 		{"napi-ids", "N", true, "connections go to the loops in turn"},
 	} {
 		ignore := func(string) error {

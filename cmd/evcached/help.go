@@ -31,7 +31,7 @@ func help(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "  %-24s %s\n", name, o.text)
 	}
-	b.WriteString("\nAccepted, and ignored with a warning: -D -e -f -k -L -n -N -r -W, and of -o:\n")
+	b.WriteString("\nAccepted, and ignored with a warning: -D -f -k -L -n -N -r -W, and of -o:\n")
 	var names []string
 	for _, of := range ignoredSuboptions {
 		names = append(names, of...)

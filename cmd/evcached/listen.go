@@ -22,6 +22,20 @@ type sockets struct {
 	packets []net.PacketConn
 }
 
+// portsNeedRoot says whether a port is below 1024, where -u makes root a user that may not open it.
+func (s *settings) portsNeedRoot() bool {
+	if s.user == "" || s.socket != "" {
+		return false
+	}
+	ports := []int{s.port, s.udpPort}
+	for _, text := range s.listen {
+		if e, err := parseEndpoint(text); err == nil && e.own {
+			ports = append(ports, e.port)
+		}
+	}
+	return slices.ContainsFunc(ports, func(port int) bool { return 0 < port && port < 1024 })
+}
+
 // close closes those that no server has closed yet.
 func (k *sockets) close() (err error) {
 	var all []io.Closer

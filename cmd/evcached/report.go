@@ -28,6 +28,7 @@ func (s *settings) report() []memcache.Setting {
 		{Name: "tcp_backlog", Value: strconv.Itoa(s.backlog)},
 		{Name: "maxconns_fast", Value: yesNo(s.refuse)},
 		{Name: "idle_timeout", Value: fmt.Sprintf("%.0f", s.idle.Seconds())},
+		{Name: "memory_file", Value: orNone(s.memoryFile)},
 		{Name: "ssl_enabled", Value: yesNo(t.on)},
 		{Name: "ssl_chain_cert", Value: orNull(t.chain)},
 		{Name: "ssl_key", Value: orNull(t.key)},
@@ -42,6 +43,14 @@ func (s *settings) report() []memcache.Setting {
 func orNull(s string) string {
 	if s == "" {
 		return "NULL"
+	}
+	return s
+}
+
+// orNone is orNull in the other spelling that memcached has.
+func orNone(s string) string {
+	if s == "" {
+		return "(null)"
 	}
 	return s
 }

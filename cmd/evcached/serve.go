@@ -25,6 +25,7 @@ type program struct {
 	signals chan os.Signal
 	asked   chan ending // the shutdown command was given
 	sockets sockets
+	items   *memoryFile // with -e
 	cache   *memcache.Cache
 	servers []*server.Server
 	certs   *certificates // with TLS
@@ -69,29 +70,28 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 	return errors.Join(err, p.end())
 }
 
-// start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024.
+// start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024. Items are loaded before
+// the other sockets are opened, so that clients go elsewhere meanwhile.
 func (p *program) start(ctx context.Context) error {
-	if err := raiseFiles(p.conns, p.loops); err != nil {
-		return err
+	steps := []func(context.Context) error{p.raiseFiles, p.loadFiles, p.becomeUser, p.makeCache, p.loadItems, p.openSockets, p.openUnix, p.takeItemsAway}
+	if len(p.passed) > 0 || p.portsNeedRoot() {
+		steps = []func(context.Context) error{p.raiseFiles, p.loadFiles, p.openSockets, p.becomeUser, p.makeCache, p.loadItems, p.openUnix, p.takeItemsAway}
 	}
-	if err := p.loadFiles(); err != nil {
-		return err
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
 	}
-	if err := p.sockets.open(ctx, p.settings); err != nil {
-		return err
-	}
-	if err := p.become(); err != nil {
-		return err
-	}
-	if err := p.sockets.openUnix(p.settings); err != nil {
-		return err
-	}
-	limitProcessors(p.loops)
 	return p.startServers()
 }
 
+func (p *program) raiseFiles(context.Context) error      { return raiseFiles(p.conns, p.loops) }
+func (p *program) becomeUser(context.Context) error      { return p.become() }
+func (p *program) openSockets(ctx context.Context) error { return p.sockets.open(ctx, p.settings) }
+func (p *program) openUnix(context.Context) error        { return p.sockets.openUnix(p.settings) }
+
 // loadFiles reads the users and the certificates, which SIGHUP has read again.
-func (p *program) loadFiles() error {
+func (p *program) loadFiles(context.Context) error {
 	if p.authFile != "" {
 		users, err := memcache.LoadUsers(p.authFile)
 		if err != nil {
@@ -111,19 +111,15 @@ func (p *program) loadFiles() error {
 	return nil
 }
 
-// startServers makes the cache, and a server for what speaks TLS and one for what does not, as far as there is any.
-func (p *program) startServers() (err error) {
+// makeCache makes the cache, on as many processors as -t says.
+func (p *program) makeCache(context.Context) (err error) {
+	limitProcessors(p.loops)
 	c := p.config
 	c.Logger, c.Settings = p.log, p.report()
 	limitGarbage(c.Memory, p.conns)
 	c.Resized = func(memory int64) { limitGarbage(memory, p.conns) }
 	if p.shutdown {
-		c.Shutdown = func(graceful bool) {
-			select {
-			case p.asked <- ending{why: "the shutdown command", graceful: graceful}:
-			default: // a command is waiting already
-			}
-		}
+		c.Shutdown = func(graceful bool) { p.ask(ending{why: "the shutdown command", graceful: graceful}) }
 	}
 	if p.tls.on {
 		c.RefreshCerts = p.certs.Reload
@@ -134,6 +130,30 @@ func (p *program) startServers() (err error) {
 	if p.cache, err = memcache.New(c); err != nil {
 		return usage("%w", err)
 	}
+	return nil
+}
+
+// loadItems fills the cache from the file of -e.
+func (p *program) loadItems(ctx context.Context) (err error) {
+	if p.memoryFile == "" {
+		return nil
+	}
+	if p.items, err = openMemoryFile(p.memoryFile); err != nil {
+		return err
+	}
+	return p.items.load(ctx, p)
+}
+
+// takeItemsAway removes the file of -e, when nothing keeps the program from serving any more.
+func (p *program) takeItemsAway(context.Context) error {
+	if p.items == nil {
+		return nil
+	}
+	return p.items.takeAway()
+}
+
+// startServers makes a server for the sockets with TLS and one for those without, as far as there are any.
+func (p *program) startServers() (err error) {
 	h := p.cache.Handler()
 	if !p.refuse {
 		p.gate = newGate(h, p.conns, p.log)

@@ -31,6 +31,7 @@ type settings struct {
 	tls           tlsSettings
 
 	authFile, pidFile, user string
+	memoryFile              string // of -e; "" for none
 	daemon, shutdown        bool
 	notify                  notifier
 

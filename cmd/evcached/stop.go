@@ -36,6 +36,14 @@ func endingBy(sig os.Signal) ending {
 	return ending{why: sig.String(), graceful: sig == syscall.SIGUSR1}
 }
 
+// ask has the program end, if it has not been asked already. It does not wait.
+func (p *program) ask(e ending) {
+	select {
+	case p.asked <- e:
+	default:
+	}
+}
+
 // What startUnlessStopped returns after a signal.
 var (
 	errStopped    = errors.New("stopped by a signal before the start was complete")
@@ -59,7 +67,11 @@ func (p *program) startUnlessStopped() error {
 			}
 			cancel()
 			select {
-			case <-started:
+			case err := <-started:
+				if err == nil { // it was faster: this is a stop like any other, and may have items to save
+					p.ask(endingBy(sig))
+					return nil
+				}
 				return errStopped
 			case <-time.After(stopGrace):
 				return errStartHangs
@@ -93,7 +105,8 @@ func (p *program) untilStopped() error {
 	}
 }
 
-// stop shuts the servers down: answers are flushed to clients that read, for stopGrace at most, and until a second signal.
+// stop shuts the servers down: answers are flushed to clients that read, for stopGrace at most, and until a second signal. After a
+// graceful end it saves the items, for as long as that takes; a second signal ends that, too, and the items are lost.
 func (p *program) stop(e ending) error {
 	p.tell("stopping", "why", e.why)
 	p.announce(stateStopping)
@@ -102,11 +115,22 @@ func (p *program) stop(e ending) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, stopGrace, errGraceOver)
 	defer cancel()
 	begun := time.Now()
-	stopped := make(chan error, 1)
-	go func() { stopped <- p.shutServersDown(ctx) }()
+	err := p.untilSecondSignal(begun, cut, func() error { return p.shutServersDown(ctx) })
+	if e.graceful && p.items != nil {
+		ctx, cut := context.WithCancelCause(context.Background())
+		defer cut(nil)
+		err = errors.Join(err, p.untilSecondSignal(begun, cut, func() error { return p.items.save(ctx, p) }))
+	}
+	return err
+}
+
+// untilSecondSignal calls do, and cuts it short when a second signal comes.
+func (p *program) untilSecondSignal(begun time.Time, cut context.CancelCauseFunc, do func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- do() }()
 	for {
 		select {
-		case err := <-stopped:
+		case err := <-done:
 			return err
 		case sig := <-p.signals:
 			if sig != syscall.SIGHUP && time.Since(begun) > oneSignal {
@@ -116,7 +140,7 @@ func (p *program) stop(e ending) error {
 	}
 }
 
-// Why a stop cuts connections off.
+// Why a stop does not do all it could.
 var (
 	errGraceOver    = errors.New("the time for a stop is over")
 	errSecondSignal = errors.New("there was a second signal")
@@ -154,6 +178,9 @@ func (p *program) end() error {
 		p.gate.close()
 	}
 	err := errors.Join(p.each((*server.Server).Close), p.sockets.close())
+	if p.items != nil {
+		err = errors.Join(err, p.items.close())
+	}
 	if p.cache != nil {
 		err = errors.Join(err, p.cache.Close())
 	}

@@ -1,0 +1,235 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/memcache"
+)
+
+// memoryFile is the file of -e. A graceful stop writes it, and the next start reads it and takes it away: items from a file that is older than
+// the last change would be wrong.
+type memoryFile struct {
+	path  string
+	part  *os.File // beside it, with a lock, so that no other process has the same file; it becomes the file when all is written
+	found finding
+}
+
+// finding is what the start has made of the file.
+type finding uint8
+
+const (
+	foundNothing finding = iota
+	foundItems           // they are loaded
+	foundRefused         // it cannot be loaded now, and must not be loaded later
+	foundForeign         // it is not one of ours, and stays as it is until a graceful stop replaces it
+)
+
+func (f finding) String() string { return [...]string{"nothing", "items", "refused", "foreign"}[f] }
+
+const (
+	partSuffix    = ".tmp"
+	refusedSuffix = ".refused"
+)
+
+// openMemoryFile makes sure that the file can be written, and that no other process uses it.
+func openMemoryFile(path string) (*memoryFile, error) {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, system("-e %s: %w", path, errKind)
+	}
+	for {
+		part, err := os.OpenFile(path+partSuffix, os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+		if err != nil {
+			return nil, system("-e: %w", err)
+		}
+		current, err := lockPart(part)
+		switch {
+		case err != nil:
+			return nil, system("-e %s: %w", path, errors.Join(err, part.Close()))
+		case current:
+			return &memoryFile{path: path, part: part}, nil
+		}
+		if err := part.Close(); err != nil { // its process has renamed or removed it just now
+			return nil, system("-e %s: %w", path, err)
+		}
+	}
+}
+
+var (
+	errUsed  = errors.New("another process uses it")
+	errOwner = errors.New("it belongs to another user")
+	errKind  = errors.New("it is not a regular file")
+)
+
+// lockPart locks a file and empties it, and says whether it is still the one of that name. What belongs to another user would be read by that user.
+func lockPart(part *os.File) (current bool, err error) {
+	if err := checkFile(part, os.Geteuid()); err != nil {
+		return false, fmt.Errorf("%s: %w", part.Name(), err)
+	}
+	err = unix.Flock(int(part.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return false, errUsed
+	case err != nil:
+		return false, os.NewSyscallError("flock", err)
+	}
+	ours, err := part.Stat()
+	if err != nil {
+		return false, err
+	}
+	there, err := os.Lstat(part.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil || !os.SameFile(ours, there) {
+		return false, err
+	}
+	// It may be what a crash has left.
+	return true, errors.Join(part.Truncate(0), part.Chmod(0o600))
+}
+
+// checkFile wants a regular file of one of the users.
+func checkFile(f *os.File, users ...int) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errKind
+	}
+	owner := int(info.Sys().(*syscall.Stat_t).Uid)
+	for _, user := range users {
+		if owner == user {
+			return nil
+		}
+	}
+	return errOwner
+}
+
+// load fills the cache from the file. A file that cannot be loaded is a warning, and the cache is empty. The error is ctx's.
+func (f *memoryFile) load(ctx context.Context, p *program) error {
+	done, err := f.read(ctx, p.cache)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, fs.ErrNotExist):
+		p.tell("no items to load", "file", f.path)
+		return nil
+	case err == nil:
+		f.found = foundItems
+		p.tell("loaded", "items", done.Items, "expired", done.Expired, "refused", done.Refused, "file", f.path)
+		return nil
+	case errors.Is(err, memcache.ErrForeign):
+		f.found = foundForeign
+	default:
+		f.found = foundRefused
+	}
+	p.log.Warn("starting with an empty cache", "file", f.path, "err", err)
+	return nil
+}
+
+func (f *memoryFile) read(ctx context.Context, cache *memcache.Cache) (memcache.Loaded, error) {
+	file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return memcache.Loaded{}, err
+	}
+	defer func() { _ = file.Close() }() // nothing was written
+	if err := checkFile(file, os.Geteuid(), 0); err != nil {
+		return memcache.Loaded{}, err
+	}
+	return cache.Load(while{ctx, file, nil})
+}
+
+// takeAway removes the file, whose items are as old as the start from now on. One that was refused is renamed, for a look at it, and a
+// foreign one stays.
+func (f *memoryFile) takeAway() error {
+	var err error
+	switch f.found {
+	case foundItems:
+		err = os.Remove(f.path)
+	case foundRefused:
+		err = os.Rename(f.path, f.path+refusedSuffix)
+	case foundNothing, foundForeign:
+	}
+	if err != nil {
+		return system("-e: the file would be loaded again when it is out of date: %w", err)
+	}
+	return nil
+}
+
+// save writes the items. The file is there whole or not at all.
+func (f *memoryFile) save(ctx context.Context, p *program) error {
+	items, err := p.cache.Save(while{ctx, nil, f.part})
+	if err == nil {
+		err = f.part.Sync()
+	}
+	if err == nil {
+		err = os.Rename(f.part.Name(), f.path)
+	}
+	if err != nil {
+		return system("-e %s: the items are lost: %w", f.path, err)
+	}
+	p.tell("saved", "items", items, "file", f.path)
+	return syncFolder(filepath.Dir(f.path))
+}
+
+// syncFolder makes a rename last.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err == nil {
+		err = errors.Join(folder.Sync(), folder.Close())
+	}
+	if err != nil {
+		return system("-e: sync %s: %w", path, err)
+	}
+	return nil
+}
+
+// close removes what was not renamed, and the lock with it.
+func (f *memoryFile) close() error {
+	ours, err := f.part.Stat()
+	if err == nil {
+		var there fs.FileInfo
+		if there, err = os.Lstat(f.part.Name()); err == nil && os.SameFile(ours, there) {
+			err = os.Remove(f.part.Name())
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err = errors.Join(err, f.part.Close()); err != nil {
+		return fmt.Errorf("-e: %w", err)
+	}
+	return nil
+}
+
+// while reads and writes as long as ctx has not ended.
+type while struct {
+	ctx context.Context
+	r   io.Reader
+	w   io.Writer
+}
+
+func (w while) Read(p []byte) (int, error) {
+	if w.ctx.Err() != nil {
+		return 0, context.Cause(w.ctx)
+	}
+	return w.r.Read(p)
+}
+
+func (w while) Write(p []byte) (int, error) {
+	if w.ctx.Err() != nil {
+		return 0, context.Cause(w.ctx)
+	}
+	return w.w.Write(p)
+}

@@ -1,0 +1,268 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/evmq/evmq/memcache"
+)
+
+// TestItemsSurviveAGracefulStopAlone: SIGUSR1 and shutdown graceful keep them, as in memcached, and the other ways to stop do not.
+func TestItemsSurviveAGracefulStopAlone(t *testing.T) {
+	for _, way := range waysToStop {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "items")
+			args := []string{"-p", "-1", "-A", "-e", file}
+			p := start(t, args...)
+			large := strings.Repeat("x", 700_000)
+			text := "set a 5 0 1\r\nx\r\nset soon 0 1 1\r\nx\r\nset large 0 0 700000\r\n" + large + "\r\n"
+			talkOnce(t, "tcp", p.addrs[0], text, "STORED\r\nSTORED\r\nSTORED\r\n")
+			way.stop(p, p.addrs[0])
+			equal(t, "the status", p.wait(), 0)
+			graceful := way.name == "SIGUSR1" || way.name == "shutdown graceful"
+			info, err := os.Stat(file)
+			if (err == nil) != graceful {
+				t.Fatalf("the file after %s: %v, %v", way.name, info, err)
+			}
+			if graceful {
+				equal(t, "the file's mode", info.Mode(), 0o600)
+			}
+
+			p = start(t, args...)
+			if graceful {
+				p.signal(syscall.SIGHUP) // whatever else happens
+				talkOnce(t, "tcp", p.addrs[0], "get a large\r\n", "VALUE a 5 1\r\nx\r\nVALUE large 0 700000\r\n"+large+"\r\nEND\r\n")
+			} else {
+				talkOnce(t, "tcp", p.addrs[0], "get a large\r\n", "END\r\n")
+			}
+			wantFiles(t, filepath.Dir(file), "items.tmp")
+			p.end()
+			wantFiles(t, filepath.Dir(file))
+		})
+	}
+}
+
+// wantFiles wants a directory to hold these files alone.
+func wantFiles(t *testing.T, dir string, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	equal(t, "the files in the directory", fmt.Sprint(got), fmt.Sprint(want))
+}
+
+// saved is a file of items in a directory of its own: a=x.
+func saved(t *testing.T) (file string, text []byte) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "items")
+	p := start(t, "-p", "-1", "-e", file)
+	talkOnce(t, "tcp", p.addrs[0], "set a 0 0 1\r\nx\r\n", "STORED\r\n")
+	p.signal(syscall.SIGUSR1)
+	equal(t, "the status", p.wait(), 0)
+	text, err := os.ReadFile(file)
+	must(t, err)
+	return file, text
+}
+
+const (
+	askA  = "get a\r\n"
+	isA   = "VALUE a 0 1\r\nx\r\nEND\r\n"
+	isNoA = "END\r\n"
+)
+
+// TestItemsAreLoadedOnce: after a crash the file would be out of date.
+func TestItemsAreLoadedOnce(t *testing.T) {
+	file, _ := saved(t)
+	p := start(t, "-p", "-1", "-e", file)
+	talkOnce(t, "tcp", p.addrs[0], askA+"set a 0 0 1\r\ny\r\n", isA+"STORED\r\n")
+	must(t, p.cmd.Process.Kill())
+	p.wait()
+	p = start(t, "-p", "-1", "-e", file)
+	talkOnce(t, "tcp", p.addrs[0], askA, isNoA)
+	p.end()
+}
+
+// TestAStartThatFailsLeavesTheItems to the next one.
+func TestAStartThatFailsLeavesTheItems(t *testing.T) {
+	file, _ := saved(t)
+	l := listenOn(t, "tcp", "127.0.0.1:0")
+	if got := refused(t, statusSystem, "-l", l.Addr().String(), "-e", file); !strings.Contains(got, "address already in use") {
+		t.Errorf("it says %q", got)
+	}
+	p := start(t, "-p", "-1", "-e", file)
+	talkOnce(t, "tcp", p.addrs[0], askA, isA)
+	p.end()
+}
+
+// TestAFileThatCannotBeLoadedIsAWarning, and is not loaded later either; one that is not ours stays as it is.
+func TestAFileThatCannotBeLoadedIsAWarning(t *testing.T) {
+	_, text := saved(t)
+	newer := bytes.Clone(text)
+	newer[8]++
+	for _, row := range []struct {
+		name, reason string
+		text         []byte
+		left         []string
+	}{
+		{"cut", memcache.ErrDamaged.Error(), text[:len(text)-1], []string{"items.refused"}},
+		{"newer", memcache.ErrVersion.Error(), newer, []string{"items.refused"}},
+		{"foreign", memcache.ErrForeign.Error(), []byte("root:x:0:0:root:/root:/bin/bash\n"), []string{"items"}},
+		{"empty", memcache.ErrForeign.Error(), nil, []string{"items"}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "items")
+			must(t, os.WriteFile(file, row.text, 0o600))
+			p := start(t, "-p", "-1", "-e", file)
+			if said := p.said(); !strings.Contains(said, "level=WARN msg=\"starting with an empty cache\"") || !strings.Contains(said, row.reason) {
+				t.Errorf("it says %q, want %q", said, row.reason)
+			}
+			talkOnce(t, "tcp", p.addrs[0], askA, isNoA)
+			p.end()
+			wantFiles(t, filepath.Dir(file), row.left...)
+			left, err := os.ReadFile(filepath.Join(filepath.Dir(file), row.left[0]))
+			must(t, err)
+			equal(t, "what is left", string(left), string(row.text))
+		})
+	}
+}
+
+// TestAFileIsOneProcesss: a second one does not start, and the first one goes on.
+func TestAFileIsOneProcesss(t *testing.T) {
+	file, _ := saved(t)
+	p := start(t, "-p", "-1", "-e", file)
+	want := "evcached: -e " + file + ": " + errUsed.Error() + "\n"
+	equal(t, "what the second one says", refused(t, statusSystem, "-p", "-1", "-e", file), want)
+	talkOnce(t, "tcp", p.addrs[0], askA, isA)
+	p.signal(syscall.SIGUSR1)
+	equal(t, "the status", p.wait(), 0)
+	wantFiles(t, filepath.Dir(file), "items")
+}
+
+// TestAFileThatCannotBeWrittenEndsTheStart, and not the stop that would need it.
+func TestAFileThatCannotBeWrittenEndsTheStart(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	must(t, os.Symlink(filepath.Join(dir, "target"), link))
+	linkedPart := filepath.Join(dir, "x")
+	must(t, os.Symlink(filepath.Join(dir, "target"), linkedPart+partSuffix))
+	for file, want := range map[string]string{
+		filepath.Join(dir, "none", "items"): "no such file or directory",
+		dir:                                 errKind.Error(),
+		link:                                errKind.Error(),
+		linkedPart:                          "too many levels of symbolic links",
+	} {
+		if got := refused(t, statusSystem, "-p", "-1", "-e", file); !strings.Contains(got, want) {
+			t.Errorf("%s: it says %q, want %q", file, got, want)
+		}
+	}
+	wantFiles(t, dir, "link", "x.tmp")
+}
+
+// idleProgram is a program with a cache that holds a=x, which serves nobody.
+func idleProgram(t *testing.T, file string) *program {
+	t.Helper()
+	cache, err := memcache.New(memcache.Config{})
+	must(t, err)
+	t.Cleanup(func() { must(t, cache.Close()) })
+	p := &program{settings: defaults(), log: slog.New(slog.DiscardHandler), cache: cache}
+	p.items, err = openMemoryFile(file)
+	must(t, err)
+	return p
+}
+
+// TestASignalEndsLoadingAndSaving: what was loaded stays in the file, and what was saved before is not touched.
+func TestASignalEndsLoadingAndSaving(t *testing.T) {
+	file, text := saved(t)
+	p := idleProgram(t, file)
+	ctx, cut := context.WithCancelCause(context.Background())
+	cut(errSecondSignal)
+	if err := p.items.load(ctx, p); !errors.Is(err, errSecondSignal) {
+		t.Errorf("load: %v", err)
+	}
+	must(t, p.items.takeAway())
+	if err := p.items.save(ctx, p); !errors.Is(err, errSecondSignal) || status(err) != statusSystem {
+		t.Errorf("save: %v", err)
+	}
+	must(t, p.items.close())
+	wantFiles(t, filepath.Dir(file), "items")
+	left, err := os.ReadFile(file)
+	must(t, err)
+	equal(t, "the file", string(left), string(text))
+}
+
+// TestItemsThatCannotBeSavedAreAnError with a file that the disk does not take.
+func TestItemsThatCannotBeSavedAreAnError(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "items")
+	p := idleProgram(t, file)
+	part := p.items.part
+	var err error
+	p.items.part, err = os.Open(part.Name()) // which cannot be written
+	must(t, err)
+	defer part.Close()
+	if err := p.items.save(context.Background(), p); err == nil || status(err) != statusSystem {
+		t.Errorf("save: %v", err)
+	}
+	must(t, p.items.close())
+	wantFiles(t, filepath.Dir(file))
+}
+
+// TestAPartThatWasLeftBehindIsUsedAgain, as after a power failure while the items were saved.
+func TestAPartThatWasLeftBehindIsUsedAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "items")
+	must(t, os.WriteFile(file+partSuffix, bytes.Repeat([]byte("old"), 100_000), 0o644))
+	p := start(t, "-p", "-1", "-e", file)
+	talkOnce(t, "tcp", p.addrs[0], "set a 0 0 1\r\nx\r\n", "STORED\r\n")
+	p.signal(syscall.SIGUSR1)
+	equal(t, "the status", p.wait(), 0)
+	info, err := os.Stat(file)
+	must(t, err)
+	equal(t, "the file's mode", info.Mode(), 0o600)
+	p = start(t, "-p", "-1", "-e", file)
+	talkOnce(t, "tcp", p.addrs[0], askA, isA)
+	p.end()
+}
+
+// TestTheItemsAreTheUsers: with -u the file belongs to that user, who can read what an earlier process of the same user has left.
+func TestTheItemsAreTheUsers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	const nobody = 65534
+	dir := socketDir(t)
+	must(t, os.Chown(dir, nobody, -1))
+	file := filepath.Join(dir, "items")
+	for i, answer := range []string{isNoA, isA} {
+		p := start(t, "-p", "-1", "-u", "nobody", "-e", file)
+		talkOnce(t, "tcp", p.addrs[0], askA+"set a 0 0 1\r\nx\r\n", answer+"STORED\r\n")
+		p.signal(syscall.SIGUSR1)
+		equal(t, "the status", p.wait(), 0)
+		info, err := os.Stat(file)
+		must(t, err)
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != nobody {
+			t.Errorf("stop %d: the file belongs to %d", i, owner)
+		}
+	}
+	must(t, os.Chown(file, 1, -1)) // as a file that another user has planted
+	must(t, os.Chmod(file, fs.FileMode(0o644)))
+	p := start(t, "-p", "-1", "-u", "nobody", "-e", file)
+	p.end()
+	if !strings.Contains(p.said(), errOwner.Error()) {
+		t.Errorf("it says %q", p.said())
+	}
+	wantFiles(t, dir, "items.refused")
+}
