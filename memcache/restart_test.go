@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -198,6 +199,25 @@ func TestAnErrorOfTheWriterEndsTheSaving(t *testing.T) {
 	must(t, read.CloseWithError(full))
 	if _, err := r.Save(write); !errors.Is(err, full) {
 		t.Errorf("Save: %v", err)
+	}
+}
+
+// TestSavingTakesTheMemoryOfAnItem, and not that of all, which have 40 MB.
+func TestSavingTakesTheMemoryOfAnItem(t *testing.T) {
+	r := start(t, memcache.Config{})
+	value := make([]byte, 4000)
+	for i := range 10_000 {
+		e := r.Store().Lock(fmt.Appendf(nil, "key%d", i))
+		must(t, e.Put(store.Meta{}, value))
+		e.Unlock()
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n, err := r.Save(io.Discard)
+	must(t, err)
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; n != 10_000 || took > 4<<20 {
+		t.Errorf("%d items by %d bytes of memory", n, took)
 	}
 }
 

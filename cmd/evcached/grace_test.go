@@ -208,12 +208,7 @@ func TestASignalDuringTheStartEndsItInOrder(t *testing.T) {
 			cmd.Stdout, cmd.Stderr = &out, &out
 			must(t, cmd.Start())
 			defer cmd.Process.Kill()
-			var pipe *os.File
-			eventually(t, "the program opens the file of users", func() (open bool) {
-				var err error
-				pipe, err = os.OpenFile(users, os.O_WRONLY|syscall.O_NONBLOCK, 0)
-				return err == nil
-			})
+			pipe := openWhenRead(t, users)
 			defer pipe.Close()
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
@@ -230,4 +225,52 @@ func TestASignalDuringTheStartEndsItInOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAFileThatHangsDoesNotDelayAStop, be it a reload or a command that reads it.
+func TestAFileThatHangsDoesNotDelayAStop(t *testing.T) {
+	dir := t.TempDir()
+	chain := filepath.Join(dir, "chain")
+	config := trusting(t, writeCertificate(t, chain, chain))
+	for name, read := range map[string]func(p *running, c *client){
+		"SIGHUP": func(p *running, _ *client) { p.signal(syscall.SIGHUP) },
+		"refresh_certs": func(_ *running, c *client) {
+			_, err := io.WriteString(c, "refresh_certs\r\n")
+			must(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			own := filepath.Join(t.TempDir(), "chain")
+			text, err := os.ReadFile(chain)
+			must(t, err)
+			must(t, os.WriteFile(own, text, 0o600))
+			p := start(t, "-p", "-1", "-Z", "-o", "ssl_chain_cert="+own)
+			nc, err := tls.Dial("tcp", p.addrs[0], config)
+			must(t, err)
+			c := talk(t, nc)
+			c.ask(askVersion, isVersion)
+			must(t, os.Remove(own))
+			must(t, unix.Mkfifo(own, 0o600))
+			read(p, c)
+			pipe := openWhenRead(t, own)
+			defer pipe.Close()
+			stopsInTime(t, p, func() { p.signal(syscall.SIGTERM) })
+		})
+	}
+}
+
+// openWhenRead opens a FIFO for writing, once the program has opened it to read.
+func openWhenRead(t *testing.T, name string) (pipe *os.File) {
+	t.Helper()
+	eventually(t, "the program opens "+name, func() bool {
+		var err error
+		pipe, err = os.OpenFile(name, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		return err == nil
+	})
+	return pipe
+}
+
+// TestADaemonThatIsStoppedBeforeItListensIsAnError of its parent, though the child has ended in order.
+func TestADaemonThatIsStoppedBeforeItListensIsAnError(t *testing.T) {
+	equal(t, "the status", status(ended(nil)), statusSystem)
 }

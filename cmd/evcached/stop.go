@@ -182,9 +182,25 @@ func (p *program) end() error {
 		err = errors.Join(err, p.items.close())
 	}
 	if p.cache != nil {
-		err = errors.Join(err, p.cache.Close())
+		err = errors.Join(err, p.closeCache())
 	}
 	return err
+}
+
+// cacheGrace is how long the end waits for what is still done for a connection that is gone, as for a file that refresh_certs reads.
+const cacheGrace = 100 * time.Millisecond
+
+// closeCache closes the cache, or leaves that to the end of the process.
+func (p *program) closeCache() error {
+	closed := make(chan error, 1)
+	go func() { closed <- p.cache.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(cacheGrace):
+		p.tell("ended while a command was still in work")
+		return nil
+	}
 }
 
 // each calls do for all servers at once.

@@ -93,7 +93,7 @@ func TestAValueAboveTheLimitIsLeftOut(t *testing.T) {
 // TestACutFileIsDamaged wherever it is cut, and so is one with a byte too many.
 func TestACutFileIsDamaged(t *testing.T) {
 	file := write(t, header, samples()[:3]...)
-	for n := range len(file) {
+	for n := range file {
 		_, _, err := read(bytes.NewReader(file[:n]))
 		if want := itemfile.ErrDamaged; n < 8 && !errors.Is(err, itemfile.ErrForeign) || n >= 8 && !errors.Is(err, want) {
 			t.Errorf("of %d bytes %d: %v", len(file), n, err)
@@ -135,15 +135,15 @@ func TestOtherFilesAreRefused(t *testing.T) {
 	}
 }
 
-// TestALengthAloneGetsNoMemory: a head with a right checksum tells of a value of 4 GB, and the file ends behind it.
+// TestALengthAloneGetsNoMemory: a head with a right checksum tells of a value of 1 GB, and the file ends behind it.
 func TestALengthAloneGetsNoMemory(t *testing.T) {
 	file := write(t, header, itemfile.Item{Key: []byte("a"), Value: []byte("b")})
 	head := file[44 : 44+36]
-	binary.LittleEndian.PutUint32(head[8:], 1<<32-1)
+	binary.LittleEndian.PutUint32(head[8:], 1<<30)
 	binary.LittleEndian.PutUint32(head[32:], crc32.Checksum(head[:32], crc32.MakeTable(crc32.Castagnoli)))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	r, err := itemfile.NewReader(bytes.NewReader(file), 1<<33)
+	r, err := itemfile.NewReader(bytes.NewReader(file), 1<<30)
 	must(t, err)
 	if err := r.Next(new(itemfile.Item)); !errors.Is(err, itemfile.ErrDamaged) || !strings.Contains(err.Error(), "cut short") {
 		t.Errorf("the error is %v", err)
@@ -151,6 +151,41 @@ func TestALengthAloneGetsNoMemory(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if took := after.TotalAlloc - before.TotalAlloc; took > 1<<20 {
 		t.Errorf("it took %d bytes", took)
+	}
+}
+
+// endless is a file of so many items of 1 KB, made as it is read.
+func endless(items int) io.Reader {
+	r, w := io.Pipe()
+	go func() {
+		f, err := itemfile.NewWriter(w, header)
+		it := itemfile.Item{Key: []byte("key"), Value: make([]byte, 1000)}
+		for i := 0; err == nil && i < items; i++ {
+			err = f.Write(&it)
+		}
+		if err == nil {
+			err = f.Close()
+		}
+		_ = w.CloseWithError(err) // never fails
+	}()
+	return r
+}
+
+// TestTheMemoryDoesNotGrowWithTheFile, which has 100 MB.
+func TestTheMemoryDoesNotGrowWithTheFile(t *testing.T) {
+	const items = 100_000
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	r, err := itemfile.NewReader(endless(items), limit)
+	must(t, err)
+	var it itemfile.Item
+	n := 0
+	for ; err == nil; n++ {
+		err = r.Next(&it)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; n != items+1 || !errors.Is(err, io.EOF) || took > 4<<20 {
+		t.Errorf("%d items, %v, by %d bytes of memory", n-1, err, took)
 	}
 }
 

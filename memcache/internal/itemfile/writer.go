@@ -15,14 +15,15 @@ const bufferSize = 256 << 10
 // Writer writes a file, item by item. After an error nothing more can be written.
 type Writer struct {
 	out   *bufio.Writer
-	head  []byte
+	head  []byte // empty, with room for a head
 	count uint64
 }
 
 // NewWriter writes the header. The error is w's.
 func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	f := &Writer{out: bufio.NewWriterSize(w, bufferSize), head: make([]byte, 0, headerSize)}
-	b := append(f.head, magic...)
+	b := f.head
+	b = append(b, magic...)
 	b = binary.LittleEndian.AppendUint32(b, Version)
 	b = binary.LittleEndian.AppendUint32(b, 0)
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.Saved))
@@ -41,7 +42,8 @@ func (f *Writer) Write(it *Item) error {
 	if it.Fetched {
 		fetched = 1
 	}
-	b := append(f.head, kindItem, byte(len(it.Key)), it.Bits, fetched)
+	b := f.head
+	b = append(b, kindItem, byte(len(it.Key)), it.Bits, fetched)
 	b = binary.LittleEndian.AppendUint32(b, it.Flags)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(it.Value)))
 	b = binary.LittleEndian.AppendUint32(b, 0)
@@ -64,7 +66,8 @@ func (f *Writer) Count() int { return int(f.count) }
 
 // Close writes the end, without which the file is damaged. It does not close the writer below.
 func (f *Writer) Close() error {
-	b := append(f.head, kindEnd)
+	b := f.head
+	b = append(b, kindEnd)
 	b = append(b, make([]byte, headSize-sumSize-8-1)...)
 	b = binary.LittleEndian.AppendUint64(b, f.count)
 	if err := f.writeHead(b); err != nil {
