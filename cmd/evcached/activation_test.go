@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,7 +21,7 @@ func passing(t *testing.T, names string, sockets []*os.File, args ...string) *ex
 	t.Helper()
 	program := command(args...)
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`, program.Path}, args...)...)
-	cmd.Env = append(program.Env, "LISTEN_FDS="+strconv.Itoa(len(sockets)), "LISTEN_FDNAMES="+names)
+	cmd.Env = slices.Concat(program.Env, []string{"LISTEN_FDS=" + strconv.Itoa(len(sockets)), "LISTEN_FDNAMES=" + names})
 	cmd.ExtraFiles = sockets
 	return cmd
 }
