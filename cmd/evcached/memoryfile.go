@@ -23,6 +23,7 @@ type memoryFile struct {
 	path  string
 	part  *os.File // beside it, with a lock, so that no other process has the same file; it becomes the file when all is written
 	found finding
+	owed  bool // the file is gone, and the start that has removed it is not complete
 }
 
 // finding is what the start has made of the file.
@@ -157,6 +158,7 @@ func (f *memoryFile) takeAway() error {
 	switch f.found {
 	case foundItems:
 		err = os.Remove(f.path)
+		f.owed = err == nil
 	case foundRefused:
 		err = os.Rename(f.path, f.path+refusedSuffix)
 	case foundNothing, foundForeign:

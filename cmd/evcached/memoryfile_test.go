@@ -104,6 +104,10 @@ func TestAStartThatFailsLeavesTheItems(t *testing.T) {
 	if got := refused(t, statusSystem, "-l", l.Addr().String(), "-e", file); !strings.Contains(got, "address already in use") {
 		t.Errorf("it says %q", got)
 	}
+	none := filepath.Join(t.TempDir(), "none", "pid")
+	if got := refused(t, statusSystem, "-p", "-1", "-e", file, "-P", none); !strings.Contains(got, "no such file or directory") {
+		t.Errorf("it says %q", got)
+	}
 	p := start(t, "-p", "-1", "-e", file)
 	talkOnce(t, "tcp", p.addrs[0], askA, isA)
 	p.end()

@@ -62,6 +62,9 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 	if err == nil {
 		if err = ready(); err == nil {
 			p.tell("ready", "process", os.Getpid())
+			if p.items != nil {
+				p.items.owed = false
+			}
 			p.announce(stateReady)
 			err = p.untilStopped()
 		}
@@ -70,12 +73,12 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 	return errors.Join(err, p.end())
 }
 
-// start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024. Items are loaded before
-// the other sockets are opened, so that clients go elsewhere meanwhile.
+// start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024. With -e the items are
+// loaded before the sockets are opened, where -u allows it, so that clients go elsewhere meanwhile.
 func (p *program) start(ctx context.Context) error {
-	steps := []func(context.Context) error{p.raiseFiles, p.loadFiles, p.becomeUser, p.makeCache, p.loadItems, p.openSockets, p.openUnix, p.takeItemsAway}
-	if len(p.passed) > 0 || p.portsNeedRoot() {
-		steps = []func(context.Context) error{p.raiseFiles, p.loadFiles, p.openSockets, p.becomeUser, p.makeCache, p.loadItems, p.openUnix, p.takeItemsAway}
+	steps := []func(context.Context) error{p.raiseFiles, p.loadFiles, p.openSockets, p.becomeUser, p.makeCache, p.loadItems, p.openUnix, p.takeItemsAway}
+	if p.memoryFile != "" && len(p.passed) == 0 && !p.portsNeedRoot() {
+		steps = []func(context.Context) error{p.raiseFiles, p.loadFiles, p.becomeUser, p.makeCache, p.loadItems, p.openSockets, p.openUnix, p.takeItemsAway}
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -144,7 +147,7 @@ func (p *program) loadItems(ctx context.Context) (err error) {
 	return p.items.load(ctx, p)
 }
 
-// takeItemsAway removes the file of -e, when nothing keeps the program from serving any more.
+// takeItemsAway removes the file of -e, last before the program serves.
 func (p *program) takeItemsAway(context.Context) error {
 	if p.items == nil {
 		return nil

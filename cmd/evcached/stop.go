@@ -179,6 +179,9 @@ func (p *program) end() error {
 	}
 	err := errors.Join(p.each((*server.Server).Close), p.sockets.close())
 	if p.items != nil {
+		if p.items.owed { // the start has failed since it removed the file
+			err = errors.Join(err, p.items.save(context.Background(), p))
+		}
 		err = errors.Join(err, p.items.close())
 	}
 	if p.cache != nil {
