@@ -26,7 +26,7 @@ type Loaded struct {
 	Refused int // not stored: larger than Config.MaxItem, or, with Config.NoEvict, than what is free
 }
 
-// Load stores the items that Save has written. It is for a cache that serves nobody yet. It needs the memory of the largest item beside
+// Load stores the items that Save has written. It is for a cache that has no clients yet. It needs the memory of the largest item beside
 // the cache. Unique numbers go on where the saved cache ended; the seconds since the last access begin anew. After an error the cache
 // is empty: it is ErrForeign, ErrVersion, ErrDamaged, or r's. May block; not in a callback.
 func (c *Cache) Load(r io.Reader) (Loaded, error) {

@@ -80,7 +80,7 @@ func TestPassedSocketsAreServedInsteadOfOwnOnes(t *testing.T) {
 	}
 }
 
-// TestARestartOnPassedSocketsRefusesNoClient: who connects between two processes is served by the second.
+// TestARestartOnPassedSocketsRefusesNoClient: a client that connects between two processes is served by the second.
 func TestARestartOnPassedSocketsRefusesNoClient(t *testing.T) {
 	l := listenOn(t, "tcp", "127.0.0.1:0")
 	p := startCommand(t, passing(t, "", []*os.File{fileOf(t, l)}, "-v"))

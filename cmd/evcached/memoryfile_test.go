@@ -145,8 +145,8 @@ func TestAFileThatCannotBeLoadedIsAWarning(t *testing.T) {
 	}
 }
 
-// TestAFileIsOneProcesss: a second one does not start, and the first one goes on.
-func TestAFileIsOneProcesss(t *testing.T) {
+// TestAFileServesOneProcess: a second one does not start, and the first one goes on.
+func TestAFileServesOneProcess(t *testing.T) {
 	file, _ := saved(t)
 	p := start(t, "-p", "-1", "-e", file)
 	want := "evcached: -e " + file + ": " + errUsed.Error() + "\n"
@@ -241,7 +241,7 @@ func TestAPartThatWasLeftBehindIsUsedAgain(t *testing.T) {
 	p.end()
 }
 
-// TestTheItemsAreTheUsers: with -u the file belongs to that user, who can read what an earlier process of the same user has left.
+// TestTheItemsAreTheUsers: with -u the file belongs to that user, and a later process of that user loads it.
 func TestTheItemsAreTheUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user")
