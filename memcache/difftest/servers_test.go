@@ -202,6 +202,10 @@ var given sync.Map
 // system gives to clients.
 func freePort(t testing.TB) string {
 	t.Helper()
+	// No process may be started meanwhile: until it executes its program it holds copies of all descriptors, and would keep the port
+	// of a listener that is closed here.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	for range 1000 {
 		port := strconv.Itoa(12000 + rand.IntN(18000))
 		if _, taken := given.LoadOrStore(port, true); taken {
