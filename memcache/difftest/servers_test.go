@@ -148,7 +148,13 @@ func start(t testing.TB, path string, args ...string) *daemon {
 // launch starts a program. It is killed when the test ends.
 func launch(t testing.TB, addr, path string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{name: filepath.Base(path), addr: addr, cmd: exec.Command(path, args...), ended: make(chan struct{})}
+	return launchCommand(t, addr, exec.Command(path, args...))
+}
+
+// launchCommand is launch for a command that has an environment of its own.
+func launchCommand(t testing.TB, addr string, cmd *exec.Cmd) *daemon {
+	t.Helper()
+	d := &daemon{name: filepath.Base(cmd.Path), addr: addr, cmd: cmd, ended: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
 	must(t, d.cmd.Start())
 	go func() {
