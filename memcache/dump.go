@@ -13,8 +13,12 @@ import (
 // slabClasses is how many numbers of classes memcached has, 0 included.
 const slabClasses = 64
 
+// merged is how many of the store's smallest classes are one class to clients: those of items up to 96 bytes, which are class 1 of
+// memcached. Programs exist that look for their small items there.
+const merged = 3
+
 // classNumber is the number by which statistics and dumps name the class of items of this size.
-func classNumber(size int) int { return store.ClassOf(size) + 1 }
+func classNumber(size int) int { return max(0, store.ClassOf(size)-merged+1) + 1 }
 
 // classSet says which classes a dump is about.
 type classSet [slabClasses]bool

@@ -82,6 +82,31 @@ func TestACachedumpListsTheKeysOfOneClass(t *testing.T) {
 	}
 }
 
+// TestSmallItemsAreInClass1 up to 96 bytes, as in memcached, where programs look for them.
+func TestSmallItemsAreInClass1(t *testing.T) {
+	c := start(t, memcache.Config{}).connect(t)
+	for _, size := range []int{1, 10, 20, 30} {
+		c.ask(fmt.Sprintf("set k%d 0 0 %d|%s|get k%[1]d", size, size, strings.Repeat("v", size)), fmt.Sprintf("STORED|VALUE k%d 0 %d|%s|END", size, size, strings.Repeat("v", size)))
+	}
+	if got := fmt.Sprint(c.classes()); got != "map[1:4]" {
+		t.Errorf("the classes are %s", got)
+	}
+	slabs := c.stats("slabs")
+	for name, want := range map[string]string{"1:chunk_size": "96", "1:used_chunks": "4", "1:cmd_set": "4", "1:get_hits": "4", "active_slabs": "1"} {
+		if slabs[name] != want {
+			t.Errorf("%s is %q, want %q", name, slabs[name], want)
+		}
+	}
+	c.ask("stats reset", "RESET")
+	if slabs := c.stats("slabs"); slabs["1:cmd_set"] != "0" || slabs["1:used_chunks"] != "4" {
+		t.Errorf("after a reset: %v", slabs)
+	}
+	c.ask(fmt.Sprintf("set larger 0 0 100|%s", strings.Repeat("v", 100)), "STORED")
+	if classes := c.classes(); classes[1] != 4 || len(classes) != 2 {
+		t.Errorf("the classes are %v", classes)
+	}
+}
+
 // TestACachedumpEndsAt2MB, and the connection serves the next request.
 func TestACachedumpEndsAt2MB(t *testing.T) {
 	c := start(t, memcache.Config{}).connect(t)

@@ -142,7 +142,7 @@ func (c *Cache) resetStats() {
 	}
 	c.opened = opened.Opened
 	c.mu.Unlock()
-	st, classes := c.store.Stats(), c.store.Classes()
+	st, classes := c.store.Stats(), c.sizeClasses()
 	c.resetAt.Store(&st)
 	c.classes.Store(&classes)
 	c.detail.reset()
@@ -160,10 +160,24 @@ func (c *Cache) since() store.Stats {
 	return st
 }
 
+// sizeClasses are the store's classes as clients see them: the class with number n is at n-1.
+func (c *Cache) sizeClasses() []store.Class {
+	all := c.store.Classes()
+	last := &all[merged-1]
+	for i := range merged - 1 {
+		k := &all[i]
+		last.Items += k.Items
+		last.Bytes += k.Bytes
+		last.EvictedIdle = max(last.EvictedIdle, k.EvictedIdle)
+		last.Add(1, &k.Counts)
+	}
+	return all[merged-1:]
+}
+
 // eachClass goes through the size classes that ever had an item, by their numbers, with what has happened to each since the last reset.
 func (c *Cache) eachClass(fn func(n int, k *store.Class)) {
 	before := c.classes.Load()
-	for i, k := range c.store.Classes() {
+	for i, k := range c.sizeClasses() {
 		if k.Total == 0 && k.Ops[store.Set] == 0 {
 			continue
 		}

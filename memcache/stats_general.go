@@ -21,7 +21,7 @@ func (line emit) zeros(names ...string) {
 	}
 }
 
-// statsGeneral emits the lines of stats without a word: memcached's, in its order, and evmq_version. What depends on a setting is there
+// statsGeneral emits the lines of stats without a word: memcached's, in its order. What depends on a setting is there
 // if it is there in a memcached with that setting.
 func (c *Cache) statsGeneral(line emit) {
 	n, st := c.total(), c.since()
@@ -41,7 +41,6 @@ func (c *Cache) statsProcess(line emit) {
 	line.number("uptime", uint64(now-c.began))
 	line.number("time", uint64(now))
 	line("version", Version)
-	line("evmq_version", Release())
 	line("libevent", "none") // the loops are package event's
 	line.number("pointer_size", strconv.IntSize)
 	var usage syscall.Rusage

@@ -24,6 +24,7 @@ var settingNames = []Setting{
 	{"ext_drop_unread", "no"}, {"ssl_enabled", ""}, {"ssl_chain_cert", ""}, {"ssl_key", ""}, {"ssl_verify_mode", ""},
 	{"ssl_keyformat", "1"}, {"ssl_ciphers", ""}, {"ssl_ca_cert", ""}, {"ssl_wbuf_size", "16384"}, {"ssl_session_cache", ""},
 	{"ssl_kernel_tls", "no"}, {"ssl_min_version", ""}, {"num_napi_ids", "(null)"}, {"memory_file", "(null)"},
+	{"evmq_version", ""}, // ours. It is here because programs exist that count the lines of stats
 }
 
 // tuning holds the settings that the cache does not use itself: the defaults of settingNames, what the program has told, and what
@@ -96,6 +97,7 @@ func (c *Cache) ownSettings() map[string]string {
 	}
 	return map[string]string{
 		"maxbytes":           strconv.FormatInt(c.store.Stats().Limit, 10),
+		"evmq_version":       Release(),
 		"verbosity":          strconv.Itoa(int(c.verbosity.Load())),
 		"oldest":             strconv.FormatInt(c.flushed.Load(), 10),
 		"evictions":          evictions,

@@ -45,7 +45,7 @@ func (c *Cache) reassign(from, to []byte) string {
 	case src == dst:
 		return "SAME src and dst class are identical"
 	}
-	classes := c.store.Classes()
+	classes := c.sizeClasses()
 	pages := func(class int32) int64 {
 		if class == 0 { // the pages that no class has
 			return 0

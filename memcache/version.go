@@ -11,7 +11,7 @@ const Version = "1.6.18"
 
 const modulePath = "github.com/evmq/evmq"
 
-// Release returns the release of this module that the program was built of, as statistic evmq_version has it: a version of the
+// Release returns the release of this module that the program was built of, as stats settings shows it under evmq_version: a version of the
 // module, or "(devel)" in a program that was built in a working tree. Any goroutine.
 func Release() string { return release() }
 

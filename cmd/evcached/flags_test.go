@@ -54,6 +54,10 @@ func TestCommandLinesAreReadAsMemcachedDoes(t *testing.T) {
 		{[]string{"-d", "-P", "x", "-u", "who", "-A"}, func(s *settings) { s.daemon, s.pidFile, s.user, s.shutdown = true, here, "who", true }},
 		{[]string{"-o", "idle_timeout=3,no_maxconns_fast"}, func(s *settings) { s.idle, s.refuse = 3*time.Second, false }},
 		{[]string{"-o", "no_maxconns_fast", "-o", "maxconns_fast,"}, func(*settings) {}},
+		{[]string{"-o", "no_modern"}, func(s *settings) { s.refuse, s.switches = false, switches["no_modern"] }},
+		{[]string{"-o", "temporary_ttl=5"}, func(s *settings) {
+			s.switches = []memcache.Setting{{Name: "temp_lru", Value: "yes"}, {Name: "temporary_ttl", Value: "5"}}
+		}},
 		{[]string{"-o", "track_sizes"}, func(s *settings) { s.switches = []memcache.Setting{{Name: "track_sizes", Value: "yes"}} }},
 		{[]string{"-Z", "-o", "ssl_chain_cert=x"}, func(s *settings) { s.tls.on, s.tls.given, s.tls.chain = true, true, here }},
 		{[]string{"-Z", "-o", "ssl_chain_cert=x,ssl_key=x,ssl_ca_cert=x,ssl_verify_mode=2,ssl_min_version=3,ssl_session_cache,ssl_keyformat=PEM"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,8 @@ var suboptions = []suboption{
 	{"ssl_min_version", "n", "least version: 0, TLS 1.0; 1, TLS 1.1; 2, TLS 1.2 (default); 3, TLS 1.3", setMinVersion},
 	{"ssl_ciphers", "list", "cipher suites of TLS 1.2 and before, by colons, in OpenSSL's or IANA's names", setCiphers},
 	{"ssl_keyformat", "PEM", "nothing else is known", setKeyFormat},
+	{"no_modern", "", "as no_maxconns_fast, and answers to commands about slabs and LRU as if these were turned off", setNoModern},
+	{"temporary_ttl", "seconds", "as lru temp_ttl: stats settings shows it, without effect", setTemporary},
 	{"track_sizes", "", "have stats sizes show sizes from the start", func(s *settings, _ string) error { s.turn("track_sizes", "yes"); return nil }},
 	{"ssl_session_cache", "", "let clients resume sessions", func(s *settings, _ string) error { s.tls.resume = true; return nil }},
 }
@@ -39,24 +42,26 @@ var ignoredSuboptions = map[string][]string{
 	"there are no slabs": {"slab_reassign", "no_slab_reassign", "slab_automove", "no_slab_automove", "slab_automove_ratio", "slab_automove_window",
 		"slab_automove_freeratio", "slab_sizes", "slab_chunk_max", "no_chunked_items"},
 	"the cache has an eviction of its own": {"lru_crawler", "no_lru_crawler", "lru_crawler_sleep", "lru_crawler_tocrawl", "lru_maintainer",
-		"no_lru_maintainer", "hot_lru_pct", "warm_lru_pct", "hot_max_factor", "warm_max_factor", "temporary_ttl", "tail_repair_time"},
+		"no_lru_maintainer", "hot_lru_pct", "warm_lru_pct", "hot_max_factor", "warm_max_factor", "tail_repair_time"},
 	"the cache has a table of its own": {"hashpower", "hash_algorithm", "no_hashexpand"},
 	"there is no storage outside memory": {"ext_path", "ext_page_size", "ext_wbuf_size", "ext_threads", "ext_io_depth", "ext_item_size",
 		"ext_item_age", "ext_low_ttl", "ext_drop_unread", "ext_recache_rate", "ext_compact_under", "ext_drop_under", "ext_max_sleep", "ext_max_frag"},
 	"buffers are bounded by themselves":   {"read_buf_mem_limit", "resp_obj_mem_limit", "inline_ascii_resp", "no_inline_ascii_resp", "ssl_wbuf_size"},
 	"there is no watch command":           {"watcher_logbuf_size", "worker_logbuf_size"},
-	"there are no defaults of the future": {"modern", "no_modern"},
+	"there are no defaults of the future": {"modern"},
 	"it is not in the program's power":    {"drop_privileges", "no_drop_privileges", "sock_cookie_id", "ssl_kernel_tls"},
 }
 
 // switches are those of the ignored options on which answers depend: whether a command is refused, which statistics there are.
 var switches = map[string][]memcache.Setting{
-	"slab_reassign":     {{Name: "slab_reassign", Value: "yes"}},
-	"no_slab_reassign":  {{Name: "slab_reassign", Value: "no"}},
-	"no_slab_automove":  {{Name: "slab_automove", Value: "0"}},
-	"lru_crawler":       {{Name: "lru_crawler", Value: "yes"}},
-	"no_lru_crawler":    {{Name: "lru_crawler", Value: "no"}},
-	"lru_maintainer":    {{Name: "lru_maintainer_thread", Value: "yes"}, {Name: "lru_segmented", Value: "yes"}},
+	"slab_reassign":    {{Name: "slab_reassign", Value: "yes"}},
+	"no_slab_reassign": {{Name: "slab_reassign", Value: "no"}},
+	"no_slab_automove": {{Name: "slab_automove", Value: "0"}},
+	"lru_crawler":      {{Name: "lru_crawler", Value: "yes"}},
+	"no_lru_crawler":   {{Name: "lru_crawler", Value: "no"}},
+	"lru_maintainer":   {{Name: "lru_maintainer_thread", Value: "yes"}, {Name: "lru_segmented", Value: "yes"}},
+	"no_modern": {{Name: "slab_reassign", Value: "no"}, {Name: "slab_automove", Value: "0"}, {Name: "lru_crawler", Value: "no"},
+		{Name: "lru_maintainer_thread", Value: "no"}, {Name: "lru_segmented", Value: "no"}},
 	"no_lru_maintainer": {{Name: "lru_maintainer_thread", Value: "no"}, {Name: "lru_segmented", Value: "no"}},
 }
 
@@ -112,6 +117,22 @@ func setIdle(s *settings, value string) error {
 	err := number(&seconds, 0, math.MaxInt32, statusIllegal)(value)
 	s.idle = time.Duration(seconds) * time.Second
 	return err
+}
+
+func setNoModern(s *settings, _ string) error {
+	s.refuse = false
+	s.switches = append(s.switches, switches["no_modern"]...)
+	return nil
+}
+
+func setTemporary(s *settings, value string) error {
+	var seconds int
+	if err := number(&seconds, 0, math.MaxInt32, statusIllegal)(value); err != nil {
+		return err
+	}
+	s.turn("temp_lru", "yes")
+	s.turn("temporary_ttl", strconv.Itoa(seconds))
+	return nil
 }
 
 func setVerify(s *settings, value string) error {

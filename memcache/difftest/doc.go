@@ -42,20 +42,34 @@
 // Some answers of memcached 1.6.18 depend on how what is sent is cut, or are plain faults. No script compares them:
 //
 //   - A get, or another command, whose key is too long drops the answers that wait before it. Groups with one are "unsteady".
+//
 //   - So does a binary frame with a bad magic, and a client that ends its sending half within a value.
+//
 //   - incr and decr replace an item, and do not fill it up with spaces, while an answer with its value waits. Nor does the new item
 //     remember that the old one was stale. These are "unsteady" too.
+//
 //   - Both take a number of 2^63 or more for none when there happens to be a minus behind it in memory: no generated value has one.
+//
 //   - A binary operation that is unknown and has a body: as many bytes behind it as its extras and its key have are lost.
+//
 //   - With -C, what is stored in the second of a flush_all is lost.
+//
 //   - The time to live that is left of an item that has just been given a negative one is some number near 2^32.
+//
 //   - Of the answers to what a client sends together before it has authenticated, only the last is sent.
+//
 //   - Over UDP, each value and each command has datagrams of its own that say that they are all; evcached sends one message for a
 //     datagram, as the protocol has it.
+//
 //   - An mg whose opaque is too long is an error, and makes an item all the same when it has N.
+//
 //   - What follows an lru_crawler metadump in the same write is answered only when more comes.
+//
 //   - A flag above 127 in a meta command is said to be there twice.
 //
-// Nor do scripts hold evcached to what is about memcached's inside and not about what is stored: slabs, lru and watch, lru_crawler but for
-// its dump, and stats cachedump.
+//   - An lru_crawler metadump of a list without numbers takes the place of a client that is never given back, and later ones fail.
+//
+//   - lru_crawler disable takes effect some time after its answer.
+//
+// Nor do scripts hold evcached to watch, and to which classes and pages there are. docs/evcached.md lists what evcached does otherwise.
 package difftest

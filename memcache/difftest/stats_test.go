@@ -65,7 +65,7 @@ func TestStatistics(t *testing.T) {
 }
 
 // ours are the statistics that memcached does not have.
-var ours = map[string]string{"evmq_version": "the release of this module; the version is memcached's"}
+var ours = map[string]string{"evmq_version": "the release of this module; version is memcached's"}
 
 // preparation is what two servers are started with and told before their statistics are compared.
 type preparation struct {
