@@ -172,11 +172,12 @@ func TestAMetadumpListsTheClassesAskedFor(t *testing.T) {
 	}
 	c.ask("lru_crawler metadump 63|lru_crawler metadump 64|lru_crawler metadump 0|lru_crawler metadump 1,x|lru_crawler metadump ,",
 		"END|BADCLASS invalid class id|BADCLASS invalid class id|BADCLASS invalid class id|NOTSTARTED no items to crawl")
-	line, class := "", 0
 	c.send("me k2")
 	line, err := c.r.ReadString('\n')
 	must(t, err)
-	if _, err := fmt.Sscanf(line[strings.Index(line, "cls="):], "cls=%d", &class); err != nil || c.classes()[class] != 1 {
+	_, behind, _ := strings.Cut(line, "cls=")
+	class := 0
+	if _, err := fmt.Sscanf(behind, "%d", &class); err != nil || c.classes()[class] != 1 {
 		t.Errorf("%q: class %d, %v", line, class, err)
 	}
 }
