@@ -53,7 +53,7 @@ func (t *tuning) set(name, value string) {
 	t.values[name] = value
 }
 
-// get returns "" for a setting that there is not.
+// get returns the value of a setting, "" if it is not set.
 func (t *tuning) get(name string) string {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

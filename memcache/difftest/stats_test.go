@@ -167,7 +167,7 @@ func statistics(t *testing.T, d *daemon, command string) (have map[string]string
 	return statisticsAs(t, d, "", command)
 }
 
-// statisticsAs are those that a client gets who authenticates first, if auth is not empty.
+// statisticsAs are those on a connection that authenticates first, if auth is not empty.
 func statisticsAs(t *testing.T, d *daemon, auth, command string) (have map[string]string, names []string) {
 	t.Helper()
 	out := []byte(auth + command + "\r\n")
