@@ -60,7 +60,7 @@ func TestConnectionsThatDoNotReadMakeWayForNewValues(t *testing.T) {
 	}
 	stats := r.stats("")
 	var closed int
-	_, err := fmt.Sscan(stats["slow_readers_closed"], &closed)
+	_, err := fmt.Sscan(r.stats("evmq")["slow_readers_closed"], &closed)
 	must(t, err)
 	if stats["store_no_memory"] != "0" || closed < 18 || closed > 28 {
 		t.Errorf("%s values were refused, %d connections closed", stats["store_no_memory"], closed)
@@ -105,7 +105,7 @@ func TestAConnectionThatReadsOutlivesThoseThatDoNot(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("the connection that reads: %v", err)
 	}
-	if n := r.stats("")["slow_readers_closed"]; n == "0" {
+	if n := r.stats("evmq")["slow_readers_closed"]; n == "0" {
 		t.Error("none was closed")
 	}
 }
@@ -123,7 +123,7 @@ func TestAValueThatFindsNoRoomForOtherReasonsIsRefusedAtOnce(t *testing.T) {
 	}
 	until(t, func() bool { return r.stats("")["store_no_memory"] != "0" })
 	r.ask("set small 0 0 1|x|get small", "STORED|VALUE small 0 1|x|END")
-	if n := r.stats("")["slow_readers_closed"]; n != "0" {
+	if n := r.stats("evmq")["slow_readers_closed"]; n != "0" {
 		t.Errorf("%s connections were closed", n)
 	}
 }
@@ -155,7 +155,7 @@ func TestAnAppendWaitsForMemory(t *testing.T) {
 				tail := strings.Repeat("t", n)
 				request(r, tail)
 				r.ask("get k", fmt.Sprintf("VALUE k 0 %d|%s%s|END", len(r.value)+n, r.value, tail))
-				if got := r.stats("")["slow_readers_closed"]; got == "0" {
+				if got := r.stats("evmq")["slow_readers_closed"]; got == "0" {
 					t.Error("none was closed")
 				}
 			})

@@ -58,6 +58,8 @@ func (c *Cache) statsOf(what string, line emit) (known bool) {
 		c.statsSizes(line)
 	case "conns":
 		c.statsConns(line)
+	case "evmq":
+		c.statsOwn(line)
 	case "extstore": // of a memcached that has no storage on disk
 	default:
 		return false

@@ -1,0 +1,8 @@
+package memcache
+
+// statsOwn emits the statistics that memcached does not have. They have a word of their own, because programs exist that count the
+// lines of stats.
+func (c *Cache) statsOwn(line emit) {
+	line("evmq_version", Release())
+	line.number("slow_readers_closed", c.cutOff.Load())
+}
