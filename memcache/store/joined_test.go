@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -41,4 +42,28 @@ func TestValuesThatArePartsOfTheOldOneAreCopiedFromIt(t *testing.T) {
 			check(t, s)
 		}
 	}
+}
+
+// TestAnItemThatIsInTheWayOfItsNewValueGoesFirst, but not if the new value has no room all the same, or is made of it.
+func TestAnItemThatIsInTheWayOfItsNewValueGoesFirst(t *testing.T) {
+	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1, MaxItem: 4 << 20})
+	const most = 1_500_000 // two of which there is no room for
+	must(t, put(s, "key", store.Meta{}, varied(1, most)))
+	for _, n := range []int{3 << 20, most} {
+		e := s.Lock([]byte("key"))
+		parts := e.AppendParts(nil)
+		if n == 3<<20 {
+			parts = [][]byte{make([]byte, n)}
+		}
+		if err := e.Put(store.Meta{}, parts...); !errors.Is(err, store.ErrNoMemory) {
+			t.Errorf("a value of %d bytes: %v", n, err)
+		}
+		equal(t, "the old value", bytes.Equal(e.Value(), varied(1, most)), true)
+		e.Unlock()
+		check(t, s)
+	}
+	must(t, put(s, "key", store.Meta{}, varied(2, most)))
+	got, _ := get(s, "key")
+	equal(t, "the new value", bytes.Equal(got, varied(2, most)), true)
+	check(t, s)
 }

@@ -7,8 +7,8 @@ func (e *Entry) putLarge(m *Meta, n int, v *Incoming, values [][]byte) error {
 	s, whole := e.shard, n/pageBytes
 	var exts []extent
 	if v == nil {
-		if s.mayTake(whole) != nil && !s.noEvict && !e.among(values) {
-			e.forget() // it would be in the way
+		if s.mayTake(whole) != nil && e.inTheWay(whole) && !e.among(values) {
+			e.forget()
 		}
 		var err error
 		if exts, err = e.copyPages(whole, values); err != nil {
@@ -66,6 +66,12 @@ func (e *Entry) holdOld() {
 func (e *Entry) unholdOld() {
 	e.shard.unhold(e.held)
 	e.held = 0
+}
+
+// inTheWay reports whether there is room for n pages when the item goes first.
+func (e *Entry) inTheWay(n int) bool {
+	s := e.shard
+	return e.held != 0 && s.table[e.held].lent == 1 && !s.noEvict && s.mayTake(n-e.item().paged()) == nil
 }
 
 // forget ends the item, from which nothing is to be copied.
