@@ -5,10 +5,10 @@ import "unsafe"
 // A chain is extents, one behind the other, that hold whole pages of one value. The entries of the page table link them, so a
 // value needs no list of its own, however long it is.
 
-// takePages takes n pages and makes room for them, or takes none. The extents are loose and held; larger ones than asked for
-// may be among them at the end. It says how many pages there are in all.
-func (s *shard) takePages(n int, exact bool, to []extent) ([]extent, int) {
-	had, got := len(to), 0
+// takePages appends extents of n pages, for which it makes room, or none. They are loose and held. If exact is false, the last extent may
+// be larger than asked for, so that the pages lie in fewer pieces. got is the number of pages.
+func (s *shard) takePages(n int, exact bool, to []extent) (exts []extent, got int) {
+	had := len(to)
 	for got < n {
 		order := orderFor(n - got)
 		if !exact && 1<<order < n-got && order < wholeOrder {
@@ -34,8 +34,8 @@ func (s *shard) takePages(n int, exact bool, to []extent) ([]extent, int) {
 	return to, got
 }
 
-// makePageRoom takes a step towards free pages, and says whether there is any. What has expired goes first, then what
-// eviction chooses. When the holes among the blocks are more than a chunk, one is cleared.
+// makePageRoom takes a step towards free pages, and reports whether there was one to take. Expired items go first, then those that
+// eviction chooses. When the free blocks amount to more than a chunk, a chunk is emptied.
 func (s *shard) makePageRoom() bool {
 	evict := !s.noEvict || s.shrinking
 	if evict && s.paged < s.mostPaged() && s.free > chunkUnits*3/2 && s.drain() {
@@ -60,7 +60,7 @@ func (s *shard) makePageRoom() bool {
 	return true
 }
 
-// hasPages says whether pages are free when the item r goes, or its block may be part of a chunk that can be divided.
+// hasPages reports whether evicting the item r brings free pages nearer.
 func (s *shard) hasPages(r ref) bool {
 	if s.item(r).state&large == 0 {
 		return s.paged < s.mostPaged()
@@ -71,7 +71,7 @@ func (s *shard) hasPages(r ref) bool {
 // passOver keeps a victim whose memory would not serve.
 func (s *shard) passOver(r ref) { s.spare(r) }
 
-// lentOut says whether the value of the item r is lent.
+// lentOut reports whether the value of the item r is lent.
 func (s *shard) lentOut(r ref) bool {
 	it := s.item(r)
 	return it.state&large != 0 && s.table[it.first()].lent > 0

@@ -1,7 +1,7 @@
 package store
 
-// evacuate empties a chunk of pages: those in use move to pages that are free in other chunks. It says whether there was such a chunk
-// among the next few.
+// evacuate empties a chunk of pages: those in use move to pages that are free in other chunks. It reports whether there was such a
+// chunk among the next few.
 func (s *shard) evacuate() bool {
 	c := s.emptiestPaged()
 	if c == 0 {
@@ -69,7 +69,7 @@ func (s *shard) freeOf(c uint32) int {
 	return free
 }
 
-// heldIn says whether anything of a chunk of pages is held.
+// heldIn reports whether anything of a chunk of pages is held.
 func (s *shard) heldIn(c uint32) bool {
 	for e := extent(c * chunkPages); e < extent((c+1)*chunkPages); e += 1 << s.table[e].order {
 		if s.table[e].lent > 0 {

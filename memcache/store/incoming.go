@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// An Incoming is a value that is being received, in memory of the part of the store that its key belongs to, so that it need not be
-// copied when it is stored. It has memory for what has come and a little more, not for all that is announced. Its methods are
-// for one goroutine at a time, and not for one that has locked an Entry, Append and what only looks aside.
+// An Incoming is a value that is being received into pages of its key's shard, so that it is not copied when it is stored. It has memory for
+// twice the bytes that have come, or for a chunk more, whichever is less, and not for all that are announced. Its methods may be called from any
+// goroutine, by one at a time. Grow, Wait and Free lock the shard: they must not be called between Store.Lock and Entry.Unlock.
 type Incoming struct {
 	store   *Store
 	shard   *shard
@@ -16,16 +16,15 @@ type Incoming struct {
 	parts   [][]byte // of exts
 	size    int      // bytes that have come
 	room    int      // bytes for which there is memory
-	at      int      // the part that is written next,
-	used    int      // and what of it has been
-	returns uint64   // the shard's count when there was no memory
+	at      int      // the part that is written next
+	used    int      // bytes of that part that have been written
+	returns uint64   // shard.returns when Grow failed
 }
 
-const (
-	firstPages = 2 // what a value gets before anything has come
-)
+// firstPages is the least that Grow takes.
+const firstPages = 2
 
-// Receive begins a value of at most n bytes for a key, which Free has to end. Any goroutine.
+// Receive begins a value of at most n bytes for a key. Every Incoming must be ended by Free. Any goroutine.
 func (s *Store) Receive(key []byte, n int) *Incoming {
 	v := incomingMemory.Get().(*Incoming)
 	v.store, v.shard, v.need = s, s.shardOf(key), n
@@ -34,14 +33,14 @@ func (s *Store) Receive(key []byte, n int) *Incoming {
 
 var incomingMemory = sync.Pool{New: func() any { return &Incoming{} }}
 
-// Len is how many bytes have come.
+// Len returns how many bytes have come.
 func (v *Incoming) Len() int { return v.size }
 
-// Held is how many bytes of memory the value has.
+// Held returns how many bytes of memory the value has.
 func (v *Incoming) Held() int { return v.room }
 
-// Grow makes room for n bytes more, of those that were announced. The error is ErrNoMemory; ErrLent, which is one, if there will be memory
-// when others return what they have, of which Wait tells.
+// Grow makes room for n bytes more. More bytes than Receive was told are a panic. The error is ErrNoMemory, or ErrLent if there may be
+// memory when leases have been returned: see Wait.
 func (v *Incoming) Grow(n int) error {
 	if v.size+n > v.need {
 		panic("store: more comes than was announced")
@@ -79,7 +78,7 @@ func (v *Incoming) Grow(n int) error {
 // pagesFor is how many pages n bytes take.
 func pagesFor(n int) int { return (n + pageBytes - 1) / pageBytes }
 
-// mayTake says whether n pages can be free if everything goes that may.
+// mayTake returns an error if n pages cannot be free even when everything is evicted that is not held.
 func (s *shard) mayTake(n int) error {
 	if most := s.mostPaged() * chunkPages; n > most-s.held {
 		return s.shortage(n)
@@ -98,7 +97,7 @@ func (s *shard) shortage(n int) error {
 // Wait has fn called, once, when memory has come back since Grow failed. It may be called before Wait returns.
 func (v *Incoming) Wait(fn func()) { v.store.wait(v.shard, v.returns, fn) }
 
-// Room is the memory for what comes next, as far as it lies in one piece. It is the caller's to write until Append or Free.
+// Room returns the memory for the next bytes, as far as it lies in one piece. The caller may write to it until Append or Free.
 func (v *Incoming) Room() []byte {
 	if v.at == len(v.parts) {
 		return nil
@@ -106,7 +105,7 @@ func (v *Incoming) Room() []byte {
 	return v.parts[v.at][v.used:]
 }
 
-// Append adds bytes: without a copy if they are the beginning of Room. Those for which there is no room are a panic.
+// Append adds bytes, without a copy if they are the beginning of Room. Bytes for which Grow has not made room are a panic.
 func (v *Incoming) Append(p []byte) {
 	for len(p) > 0 {
 		to := v.Room()
@@ -144,7 +143,7 @@ func (v *Incoming) copyOut(to []byte, from int) {
 	}
 }
 
-// HasSuffix says whether what has come ends with a text.
+// HasSuffix reports whether what has come ends with a text.
 func (v *Incoming) HasSuffix(text string) bool {
 	if v.size < len(text) {
 		return false
@@ -163,7 +162,7 @@ func (v *Incoming) HasSuffix(text string) bool {
 	return true
 }
 
-// Free ends the value, and gives the memory back that has not been stored. v must not be used any more.
+// Free ends the value, and gives back the memory that has not been stored. v must not be used any more.
 func (v *Incoming) Free() {
 	if len(v.exts) > 0 {
 		s := v.shard

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// A Lease is the use of a large value after Unlock: the whole pages of it, which neither change nor move until they are returned. The
-// item may go meanwhile; its pages are free then when the last lease of them ends.
+// A Lease keeps the whole pages of a large value in place after Unlock: they neither change nor move until they are returned. The item may be
+// replaced or removed meanwhile; its pages are free when the last lease of them has been returned.
 type Lease struct {
 	shard    *shard
 	exts     []extent
@@ -27,8 +27,8 @@ var leaseMemory = sync.Pool{New: func() any {
 	return l
 }}
 
-// Borrow returns a lease of the value, in the name of a holder, whom Leases tells; nil, if the value is below 16 KB. It is for the whole
-// pages: the Tail is to be copied before Unlock.
+// Borrow returns a lease of the value, or nil if the value is below 16 KB. The lease has the whole pages; the caller copies the Tail before
+// Unlock. Store.Leases reports the holder.
 func (e *Entry) Borrow(holder any) *Lease {
 	it := e.item()
 	if it.state&large == 0 {
@@ -49,10 +49,10 @@ func (e *Entry) Borrow(holder any) *Lease {
 	return l
 }
 
-// Parts is the memory that is lent. It must not be written. The slice is the caller's to read until the first Return.
+// Parts returns the memory that is lent. It must not be written. The list of parts is valid until the last part is returned.
 func (l *Lease) Parts() [][]byte { return l.parts }
 
-// Len is how many bytes are lent.
+// Len returns how many bytes are lent.
 func (l *Lease) Len() int {
 	n := 0
 	for _, p := range l.parts {
@@ -61,8 +61,8 @@ func (l *Lease) Len() int {
 	return n
 }
 
-// Return gives n of the parts back, in any order. All must be given back, each once. The store has the memory when the last one is.
-// Any goroutine.
+// Return gives n of the parts back, in any order. Each part must be given back once; with the last one the lease ends and must not be used
+// any more. Any goroutine.
 func (l *Lease) Return(n int) {
 	if l.out.Add(int32(-n)) > 0 {
 		return
@@ -77,7 +77,7 @@ func (l *Lease) Return(n int) {
 	s.waiters.wake()
 }
 
-// Returned is Return(1) in the form that a release function has. It is always the same one, and costs nothing.
+// Returned returns a function that calls Return(1), in the form of a release function. It does not allocate.
 func (l *Lease) Returned() func(error) { return l.returned }
 
 // leases is the leases that are out.
@@ -112,7 +112,7 @@ func (ls *leases) remove(l *Lease) {
 	l.newer, l.older = nil, nil
 }
 
-// takeBack ends the leases that have been returned.
+// takeBack takes the pages of the leases that have been returned.
 func (s *shard) takeBack() {
 	for l := s.returned.Swap(nil); l != nil; {
 		next := l.next
@@ -137,7 +137,7 @@ func (s *shard) takeBack() {
 	}
 }
 
-// waiters is functions to be called when memory comes back.
+// waiters are functions to be called when memory has come back.
 type waiters struct {
 	any  atomic.Bool
 	mu   sync.Mutex // of calls
@@ -178,8 +178,8 @@ func (s *Store) wait(sh *shard, returns uint64, fn func()) {
 	}
 }
 
-// Extend says whether the item of a key can be stored with n bytes more: the error is ErrLent if too much is lent, for which Wait is
-// called with returns, else nil. Any goroutine, but not between Lock and Unlock.
+// Extend returns ErrLent if the item of a key cannot be stored with n bytes more because too much is lent. The caller passes returns to
+// Wait. Any goroutine, but not between Lock and Unlock.
 func (s *Store) Extend(key []byte, n int) (returns uint64, err error) {
 	if s.shardOf(key).leases.out.Load() == 0 {
 		return 0, nil
@@ -205,15 +205,14 @@ func (s *Store) Extend(key []byte, n int) (returns uint64, err error) {
 // between Lock and Unlock.
 func (s *Store) Wait(key []byte, returns uint64, fn func()) { s.wait(s.shardOf(key), returns, fn) }
 
-// Holding is what a holder has been lent.
+// Holding is a lease that has not been returned.
 type Holding struct {
 	Holder any
-	Bytes  int64 // of leases that have not been returned
-	Since  int64 // second of the oldest of them
+	Bytes  int64
+	Since  int64 // second in which it began
 }
 
-// Leases appends what is lent out of the part of the store that a key belongs to, the oldest first: one for each lease. Any goroutine, but not
-// between Lock and Unlock.
+// Leases appends the leases of the shard of a key, the oldest first. Any goroutine, but not between Lock and Unlock.
 func (s *Store) Leases(key []byte, to []Holding) []Holding {
 	sh := s.shardOf(key)
 	s.lock(sh)
@@ -224,7 +223,7 @@ func (s *Store) Leases(key []byte, to []Holding) []Holding {
 	return to
 }
 
-// AllLeases is Leases for the whole store.
+// AllLeases is Leases for all shards.
 func (s *Store) AllLeases(to []Holding) []Holding {
 	for i := range s.shards {
 		sh := &s.shards[i]

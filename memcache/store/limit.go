@@ -5,8 +5,8 @@ const (
 	shrinkMercy = 8192 // items that it spares meanwhile
 )
 
-// setLimit brings the limit to n, or nearer to it, and says whether it is there. What is lent or being received may keep chunks beyond it,
-// which go when they are free.
+// setLimit brings the limit to n, or nearer to it, and reports whether it is there. Pages that are held may keep memory beyond the limit
+// until they are returned.
 func (s *shard) setLimit(n int64) bool {
 	chunks := int(n / chunkBytes)
 	if n < s.limit {
@@ -37,8 +37,8 @@ func (s *shard) shrinkOn() {
 	s.shrinking = was
 }
 
-// lower moves what is in the last chunk to one with a slot up to the number given, so that the tables can be shorter. It says whether
-// it could.
+// lower moves what is in the last chunk to one with a slot up to the number given, so that the tables can be shorter. It reports
+// whether it could.
 func (s *shard) lower(most int) bool {
 	c := s.top - 1
 	for s.slots[s.hint].data != nil {

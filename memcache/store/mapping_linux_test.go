@@ -63,12 +63,10 @@ func TestTheMemoryOfAStoreStaysWhileAnythingRefersToIt(t *testing.T) {
 		t.Errorf("what is lent begins with %q", got[:4])
 	}
 	giveBack(l)
-	l = nil
 	collect()
 	v.Append(make([]byte, 50_000)) // it would end the program if the memory were gone
 	equal(t, "mapped while a value is being received", mapped(t, addr), true)
 	v.Free()
-	v = nil
 	for end := time.Now().Add(20 * time.Second); mapped(t, addr); collect() {
 		if time.Now().After(end) {
 			t.Fatal("the memory is mapped 20 s after the store is gone")
@@ -89,7 +87,8 @@ func TestAStoreThatShrinksGivesMemoryBack(t *testing.T) {
 	full := resident(t)
 	must(t, s.SetMemory(8<<20))
 	check(t, s)
-	if n := full - resident(t); n < 50<<20 {
+	const heap = 16 << 20 // by which the test's own garbage may have grown or shrunk
+	if n := full - resident(t); n < 56<<20-heap {
 		t.Errorf("%d bytes were given back, of 56 MB", n)
 	}
 	fill()

@@ -91,7 +91,7 @@ func copyFrom(to []byte, values [][]byte, from int) {
 	}
 }
 
-// among says whether any of the values lies in the value that there is.
+// among reports whether any of the values lies in the value that there is.
 func (e *Entry) among(values [][]byte) bool {
 	for _, own := range e.AppendParts(nil) {
 		for _, p := range values {
