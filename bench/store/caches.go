@@ -61,6 +61,9 @@ func (c storeCache) set(key, value []byte) error {
 
 func (c storeCache) close() error { return nil }
 
+// memory is all that the store has taken, most of it outside Go's heap.
+func (c storeCache) memory() int64 { return c.s.Stats().Memory }
+
 // otterCache counts weights, to which what an item really costs has been added. Its keys are strings and its values slices that
 // the caller gives away, as a protocol that reads into a buffer must make them.
 type otterCache struct {

@@ -97,7 +97,11 @@ func measure(l library, items int) (cost, error) {
 	if found == 0 {
 		return co, errors.New("no item is left")
 	}
-	co.bytes = float64(heap()-before) / float64(found)
+	bytes := heap() - before
+	if o, ok := c.(interface{ memory() int64 }); ok {
+		bytes = o.memory()
+	}
+	co.bytes = float64(bytes) / float64(found)
 	cpu := processor()
 	for range 5 {
 		runtime.GC()
