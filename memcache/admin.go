@@ -18,7 +18,7 @@ func (w *worker) textTouch() {
 
 // touch gives an item another expiry.
 func (w *worker) touch(key []byte, expires int64) bool {
-	e := w.store.Lock(key)
+	e := w.look(key)
 	defer e.Unlock()
 	if !e.Found() {
 		w.counts.add(touchMisses, 1)
@@ -35,7 +35,7 @@ func (w *worker) touch(key []byte, expires int64) bool {
 // textDelete serves delete.
 func (w *worker) textDelete() {
 	key := w.req.Key
-	e := w.store.Lock(key)
+	e := w.look(key)
 	found := e.Found()
 	if found {
 		e.Count(store.Delete)
@@ -85,7 +85,7 @@ func (w *worker) textShutdown() {
 	case w.config.Shutdown == nil:
 		w.line("ERROR: shutdown not enabled")
 	case len(args) == 1, len(args) == 2 && string(args[1]) == "graceful":
-		w.quit = true
+		w.quit, w.bye = true, true
 		w.config.Shutdown(len(args) == 2)
 	default:
 		w.line("CLIENT_ERROR invalid shutdown mode")

@@ -26,7 +26,7 @@ const (
 // textArith serves incr and decr.
 func (w *worker) textArith() {
 	r := &w.req
-	e := w.store.Lock(r.Key)
+	e := w.look(r.Key)
 	n, what := w.arith(&e, r.Op == protocol.OpIncr, r.Delta, 0)
 	e.Unlock()
 	switch what {

@@ -9,54 +9,110 @@ import (
 // authenticate takes a text client's first command: a set, of whatever key, whose value is "name password".
 func (s *session) authenticate(p []byte) (used int, whole bool) {
 	w := s.w
-	if !s.asked {
-		end := bytes.IndexByte(p, '\n')
-		if end < 0 {
-			if len(p) > protocol.MaxLine {
-				w.quit = true
-				return len(p), true
-			}
-			return 0, false
-		}
-		line := bytes.TrimSuffix(p[:end], []byte("\r"))
-		if protocol.IsHTTP(upToZero(line)) {
-			w.quit = true
-			return end + 1, true
-		}
-		size, ok := protocol.AuthSize(line)
-		if !ok || size > maxCredentials {
-			w.line("CLIENT_ERROR unauthenticated")
-			return end + 1, true
-		}
-		s.asked, s.skip = true, size+2
-		return end + 1, false
+	if s.login != nil {
+		return s.takeLogin(p)
 	}
-	if len(p) < s.skip {
+	end := bytes.IndexByte(p, '\n')
+	if end < 0 {
+		if len(p) > protocol.MaxLine {
+			w.quit = true
+			return len(p), true
+		}
 		return 0, false
 	}
-	credentials := p[:s.skip]
-	used = s.skip
-	s.asked, s.skip = false, 0
-	w.line(w.check(s, credentials))
+	line := bytes.TrimSuffix(p[:end], []byte("\r"))
+	if protocol.IsHTTP(upToZero(line)) {
+		w.quit = true
+		return end + 1, true
+	}
+	size, ok := protocol.AuthSize(line)
+	if !ok {
+		w.line("CLIENT_ERROR unauthenticated")
+		return end + 1, true
+	}
+	s.login = &login{left: size + 2}
+	return end + 1, false
+}
+
+// takeLogin takes what has come of the value, and answers when all of it has.
+func (s *session) takeLogin(p []byte) (used int, whole bool) {
+	l := s.login
+	used = min(l.left, len(p))
+	l.add(p[:used])
+	if l.left > 0 {
+		return used, false
+	}
+	s.login = nil
+	s.w.line(s.w.check(s, l))
 	return used, true
 }
 
-// maxCredentials is how long "name password" may be.
-const maxCredentials = 1024
+// maxWord is how long a name or a password may be, in bytes.
+const maxWord = 1024
 
-// check looks at "name password" and its end, and returns the answer.
-func (w *worker) check(s *session, credentials []byte) string {
-	credentials, ok := bytes.CutSuffix(credentials, []byte("\r\n"))
-	if !ok {
-		return "CLIENT_ERROR bad command line termination"
+// A login is the value of a set before a client has authenticated: two words, and what memcached ignores behind them. The value may have any
+// length; of it only the words are kept, up to maxWord bytes of each.
+type login struct {
+	left   int       // bytes that are still to come, with the end
+	words  [2][]byte // name and password
+	found  int       // words that have begun
+	inWord bool
+	over   bool    // a zero byte, where memcached sees the end, has come
+	long   bool    // one of the words is longer than maxWord
+	last   [2]byte // the last bytes that have come: the end, if it is there
+}
+
+// add takes the next bytes.
+func (l *login) add(p []byte) {
+	for _, c := range p[max(0, len(p)-len(l.last)):] {
+		l.last[0], l.last[1] = l.last[1], c
 	}
-	name, rest, _ := protocol.NextKey(credentials)
-	password, _, ok := protocol.NextKey(rest)
-	if !ok {
+	value := p[:max(0, min(len(p), l.left-len(l.last)))] // without the end
+	l.left -= len(p)
+	if l.over {
+		return
+	}
+	if i := bytes.IndexByte(value, 0); i >= 0 {
+		value, l.over = value[:i], true
+	}
+	for l.found <= len(l.words) {
+		if !l.inWord {
+			if value = bytes.TrimLeft(value, " "); len(value) == 0 {
+				return
+			}
+			l.inWord = true
+			l.found++
+		}
+		part, rest, ended := bytes.Cut(value, []byte(" "))
+		l.addTo(l.found, part)
+		if !ended {
+			return
+		}
+		value, l.inWord = rest, false
+	}
+}
+
+// addTo adds a part of the nth word. Only name and password are kept.
+func (l *login) addTo(n int, part []byte) {
+	if n > len(l.words) {
+		return
+	}
+	word := &l.words[n-1]
+	if l.long = l.long || len(*word)+len(part) > maxWord; !l.long {
+		*word = append(*word, part...)
+	}
+}
+
+// check looks at name and password, and returns the answer.
+func (w *worker) check(s *session, l *login) string {
+	switch {
+	case string(l.last[:]) != "\r\n":
+		return "CLIENT_ERROR bad command line termination"
+	case l.found < len(l.words):
 		return "CLIENT_ERROR bad authentication token format"
 	}
 	w.counts.add(authCmds, 1)
-	if !w.config.Users.Check(name, password) {
+	if l.long || !w.config.Users.Check(l.words[0], l.words[1]) {
 		w.counts.add(authErrors, 1)
 		return "CLIENT_ERROR authentication failure"
 	}

@@ -78,6 +78,7 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 	}
 	if !w.fits(len(f.Key), flags, f.ValueLen()) {
 		w.counts.add(storeTooLarge, 1)
+		w.logRefused(opOfFrame(f.Loud), f.Key, tooLarge, f.ValueLen())
 		if f.Loud == protocol.BinSet {
 			w.forget(protocol.OpSet, f.Key)
 		}
@@ -108,6 +109,7 @@ func (w *worker) lateFrame(v *value) {
 // refuseFrame answers a frame for whose value there is no room.
 func (w *worker) refuseFrame(v *value) {
 	w.reread(v)
+	w.logRefused(opOfFrame(w.bin.Loud), w.bin.Key, noMemory, w.bin.ValueLen())
 	if w.bin.Loud == protocol.BinSet {
 		w.forget(protocol.OpSet, w.bin.Key)
 	}
@@ -156,7 +158,7 @@ func (w *worker) execute(s *session) {
 		w.out = append(w.out, Version...)
 	case protocol.BinQuit:
 		w.success(0)
-		w.quit = true
+		w.quit, w.bye = true, true
 	case protocol.BinStat:
 		w.binStats()
 	default:
@@ -169,7 +171,7 @@ func (w *worker) binGet() {
 	f := &w.bin
 	touch := len(f.Extras) == 4
 	withKey := f.Loud == protocol.BinGetK || f.Loud == protocol.BinGATK
-	e := w.store.Lock(f.Key)
+	e := w.look(f.Key)
 	w.countGet(&e, touch)
 	found := e.Found()
 	defer func() { w.detail.get(f.Key, found) }()
@@ -251,7 +253,7 @@ func (w *worker) binStored(o *order) {
 
 func (w *worker) binDelete() {
 	f := &w.bin
-	e := w.store.Lock(f.Key)
+	e := w.look(f.Key)
 	status := protocol.Success
 	switch {
 	case !e.Found():
@@ -279,7 +281,7 @@ func (w *worker) binArith() {
 	f := &w.bin
 	delta, initial := binary.BigEndian.Uint64(f.Extras), binary.BigEndian.Uint64(f.Extras[8:])
 	exptime := binary.BigEndian.Uint32(f.Extras[16:])
-	e := w.store.Lock(f.Key)
+	e := w.look(f.Key)
 	n, what := w.arith(&e, f.Loud == protocol.BinIncrement, delta, f.CAS)
 	cas := uint64(0)
 	if what == noItem && exptime != noCreation {
@@ -290,6 +292,7 @@ func (w *worker) binArith() {
 		if e.Put(m, appendUint(w.padded[:0], n)) != nil {
 			what = noRoom
 		}
+		w.logCreated(&e, f.Key, what == counted)
 	} else if e.Found() {
 		cas = e.Meta().CAS
 	}

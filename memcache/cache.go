@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/logqueue"
+	"github.com/evmq/evmq/memcache/internal/watch"
 	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
 )
@@ -20,6 +22,7 @@ type Cache struct {
 	clock  Clock
 	ticker *ticker // nil with a clock of the user's
 	log    *slog.Logger
+	logs   *logqueue.Handler // log's queue; nil if the user's logger has one
 	began  int64
 
 	verbosity atomic.Int32
@@ -34,15 +37,19 @@ type Cache struct {
 	detail    prefixes
 	tuning    *tuning
 	packets   packets
+	hub       *watch.Hub    // of the watch command
+	evictions *watch.Buffer // lines from the store, from any goroutine
 
-	mu      sync.Mutex
-	opened  uint64 // connections, before the last reset
-	loops   map[*event.Loop]*worker
-	servers []*server.Server
-	retired counters // of workers whose loop is gone
-	base    sum      // what stats reset has taken away
-	resetAt atomic.Pointer[store.Stats]
-	classes atomic.Pointer[[]store.Class] // as they were then
+	mu       sync.Mutex
+	opened   uint64 // connections, before the last reset
+	loops    map[*event.Loop]*worker
+	servers  []*server.Server
+	retired  counters     // of workers whose loop is gone
+	base     sum          // what stats reset has taken away
+	unshaken uint64       // TLS handshakes that had failed before the last reset
+	logged   watch.Counts // as they were at the last stats reset
+	resetAt  atomic.Pointer[store.Stats]
+	classes  atomic.Pointer[[]store.Class] // as they were then
 }
 
 // New makes a cache. Errors: ErrConfig.
@@ -54,6 +61,8 @@ func New(c Config) (*Cache, error) {
 		return nil, fmt.Errorf("%w: MaxItem: %d", ErrConfig, c.MaxItem)
 	case c.PerTurn < 0:
 		return nil, fmt.Errorf("%w: PerTurn: %d", ErrConfig, c.PerTurn)
+	case c.WorkerLog < 0 || c.WatcherLog < 0:
+		return nil, fmt.Errorf("%w: WorkerLog, WatcherLog: %d, %d", ErrConfig, c.WorkerLog, c.WatcherLog)
 	case c.Protocol > Binary:
 		return nil, fmt.Errorf("%w: Protocol: %d", ErrConfig, c.Protocol)
 	case c.SASL && c.Users == nil:
@@ -62,23 +71,30 @@ func New(c Config) (*Cache, error) {
 	c.Memory = orInt(c.Memory, DefaultMemory)
 	c.MaxItem = orInt(c.MaxItem, DefaultMaxItem)
 	c.PerTurn = orInt(c.PerTurn, DefaultPerTurn)
-	cache := &Cache{config: c, clock: c.Clock, log: c.Logger, tuning: newTuning(c.Settings), loops: map[*event.Loop]*worker{}}
-	if cache.log == nil {
-		cache.log = slog.Default()
-	}
+	c.WorkerLog = max(orInt(c.WorkerLog, DefaultWorkerLog), leastLog)
+	c.WatcherLog = max(orInt(c.WatcherLog, DefaultWatcherLog), leastLog)
+	cache := &Cache{config: c, clock: c.Clock, tuning: newTuning(c.Settings), loops: map[*event.Loop]*worker{}}
 	cache.verbosity.Store(int32(c.Verbosity))
 	if c.Clock == nil {
 		cache.ticker = newTicker()
 		cache.clock = cache.ticker
 	}
+	cache.hub = watch.NewHub(c.WorkerLog, c.WatcherLog)
+	cache.evictions = cache.hub.NewBuffer()
 	var err error
-	cache.store, err = store.New(store.Config{Memory: c.Memory, MaxItem: min(c.MaxItem+itemSlack, store.MaxMaxItem), NoEvict: c.NoEvict, Now: cache.clock.Unix})
+	cache.store, err = store.New(store.Config{
+		Memory: c.Memory, MaxItem: min(c.MaxItem+itemSlack, store.MaxMaxItem), NoEvict: c.NoEvict, Now: cache.clock.Unix,
+		Evicted: cache.logEviction,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: Memory, MaxItem: %w", ErrConfig, err)
 	}
 	cache.packets.worker.Cache = cache
+	cache.packets.worker.events = cache.hub.NewBuffer()
 	cache.shortage.progress = map[*server.Conn]progress{}
 	cache.began = cache.clock.Unix()
+	cache.packets.last.Store(cache.began)
+	cache.queueLog(c.Logger)
 	if cache.ticker != nil {
 		go cache.ticker.run(tick, func(now time.Time) {
 			cache.store.Reap(reaped)
@@ -104,7 +120,9 @@ func (c *Cache) Close() error {
 		if c.ticker != nil {
 			c.ticker.close()
 		}
+		c.hub.Close()
 		c.asides.Wait()
+		c.closeLog()
 	})
 	return nil
 }

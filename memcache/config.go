@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 )
 
@@ -29,6 +30,9 @@ const (
 	DefaultMemory  = 64 << 20
 	DefaultMaxItem = 1 << 20
 	DefaultPerTurn = 20
+
+	DefaultWorkerLog  = 64 << 10
+	DefaultWatcherLog = 256 << 10
 )
 
 // Config is how a Cache behaves. The zero value will do.
@@ -43,6 +47,11 @@ type Config struct {
 	NoCAS bool
 	// NoFlush refuses flush_all, NoDump the commands that list keys.
 	NoFlush, NoDump bool
+	// NoWatch refuses the watch command.
+	NoWatch bool
+	// WorkerLog is how many bytes of lines for the watch command each loop may have waiting, WatcherLog how many each client that
+	// watches. Lines above that are left out and counted. 0 means DefaultWorkerLog and DefaultWatcherLog; the least is 4 KB.
+	WorkerLog, WatcherLog int
 
 	// Protocol is what clients may speak.
 	Protocol Protocol
@@ -61,12 +70,19 @@ type Config struct {
 	// RefreshCerts, if set, reads the certificates of TLS anew for the refresh_certs command. It is called on a goroutine of its own.
 	RefreshCerts func() error
 
+	// CertsRead, if set, says when the certificates of TLS were read last: see RefreshCerts. Then stats has lines about TLS.
+	CertsRead func() time.Time
+
 	// Waits, if set, says how often and for how long a program that lets clients wait, instead of refusing them, has let none in.
 	Waits func() (times uint64, total time.Duration)
 
+	// Listeners, if set, are those from which the program accepts itself instead of a server: stats conns reports them.
+	Listeners func() []net.Listener
+
 	// Verbosity is where the verbosity command begins: 1 logs errors, 2 requests and answers too.
 	Verbosity int
-	// Logger takes what Verbosity asks for. Nil means slog.Default().
+	// Logger takes what Verbosity asks for. Nil means slog.Default(). It is called on a goroutine of its own and may block: while it
+	// does, and where clients cause more than 1000 lines a second, lines are left out and then counted in a line.
 	Logger *slog.Logger
 
 	// Settings are lines of the answer to stats settings that only the program knows: port, interface, threads.

@@ -20,6 +20,7 @@ const (
 	authCmds
 	authErrors
 	connYields
+	newSessions
 	bytesRead
 	bytesWritten
 	numCounters

@@ -3,7 +3,6 @@ package memcache
 import (
 	"bytes"
 	"fmt"
-	"net"
 
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
@@ -131,7 +130,7 @@ func writeMetadump(c *server.Conn, st *store.Store, classes *classSet) {
 			expires = -1
 		}
 		d.buf = append(d.buf, "key="...)
-		d.buf = appendEscaped(d.buf, it.Key)
+		d.buf = protocol.AppendEscaped(d.buf, it.Key)
 		d.buf = append(appendDebug(d.buf, expires, it.LastAccess, it.Meta.CAS, it.Fetched, it.Size), '\n')
 		return d.next()
 	})
@@ -191,20 +190,6 @@ func writeCachedump(c *server.Conn, st *store.Store, class, limit int) {
 	d.end()
 }
 
-// appendEscaped appends a key with everything but letters, digits and -._~ as %XX.
-func appendEscaped(b, key []byte) []byte {
-	const hex = "0123456789ABCDEF"
-	for _, c := range key {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
-			b = append(b, c)
-		default:
-			b = append(b, '%', hex[c>>4], hex[c&15])
-		}
-	}
-	return b
-}
-
 // yesNo is how memcached writes a bool.
 func yesNo(b bool) string {
 	if b {
@@ -216,12 +201,4 @@ func yesNo(b bool) string {
 // appendDebug appends what me and the list of all keys know about an item.
 func appendDebug(b []byte, expires, lastAccess int64, cas uint64, fetched bool, size int) []byte {
 	return fmt.Appendf(b, " exp=%d la=%d cas=%d fetch=%s cls=%d size=%d", expires, lastAccess, cas, yesNo(fetched), classNumber(size), size)
-}
-
-// named is an address as stats conns has it.
-func named(a net.Addr) string {
-	if a == nil {
-		return "?"
-	}
-	return a.Network() + ":" + a.String()
 }

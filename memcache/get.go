@@ -40,7 +40,7 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 			return keys
 		}
 		keys = rest
-		e := w.store.Lock(key)
+		e := w.look(key)
 		w.countGet(&e, l.touch)
 		if !e.Found() {
 			e.Unlock()

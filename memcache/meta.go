@@ -13,7 +13,7 @@ func (w *worker) metaGet() {
 	f := &r.Meta
 	now := w.clock.Unix()
 	w.counts.add(cmdMeta, 1)
-	e := w.store.Lock(r.Key)
+	e := w.look(r.Key)
 	created := false
 	if !e.Found() && f.Vivify {
 		created = e.Put(store.Meta{CAS: w.nextCAS()}, nil) == nil // without room it is a miss
@@ -205,7 +205,7 @@ func (w *worker) metaDelete() {
 	r := &w.req
 	f := &r.Meta
 	w.counts.add(cmdMeta, 1)
-	e := w.store.Lock(r.Key)
+	e := w.look(r.Key)
 	answer := "HD"
 	switch {
 	case !e.Found():
@@ -242,7 +242,7 @@ func (w *worker) metaArith() {
 	now := w.clock.Unix()
 	w.counts.add(cmdMeta, 1)
 	up := f.Mode != 'D' && f.Mode != '-'
-	e := w.store.Lock(r.Key)
+	e := w.look(r.Key)
 	defer e.Unlock()
 	n, what := w.arith(&e, up, r.Delta, r.CAS)
 	created := false
@@ -252,6 +252,7 @@ func (w *worker) metaArith() {
 			w.line("SERVER_ERROR Out of memory allocating new item")
 			return
 		}
+		w.logCreated(&e, r.Key, true)
 		what, created = counted, true
 	}
 	switch what {
@@ -310,7 +311,7 @@ func (w *worker) metaArith() {
 func (w *worker) metaDebug() {
 	w.counts.add(cmdMeta, 1)
 	key := w.req.Key
-	e := w.store.Lock(key)
+	e := w.look(key)
 	defer e.Unlock()
 	if !e.Found() {
 		w.line("EN")

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/evmq/evmq/memcache/internal/watch"
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
@@ -36,7 +37,12 @@ type session struct {
 	speech  speech
 	known   bool         // has authenticated, or need not
 	last    atomic.Int64 // second of the last request. Any goroutine reads it
-	asked   bool         // Users, text: the line of the set was there, and skip is the length of what follows
+	login   *login       // Users, text: the line of the set was there, and its value is coming
+	partial bool         // a small value that is coming waits in the connection's input
+	broken  bool         // is closed since the client does not follow the protocol
+	fd      int32
+	state   atomic.Uint32  // a connState, for stats conns. Any goroutine reads it
+	watcher *watch.Watcher // of the watch command; nil for most
 }
 
 // handler is the server's side.
@@ -47,7 +53,11 @@ func (c *Cache) Handler() server.Handler { return handler{c} }
 
 // Open implements server.Handler.
 func (h handler) Open(c *server.Conn) {
-	c.SetData(&session{w: h.worker(c.Loop()), known: h.config.Users == nil})
+	s := &session{w: h.worker(c.Loop()), known: h.config.Users == nil, fd: int32(c.FD())}
+	s.last.Store(h.clock.Unix())
+	c.SetData(s)
+	s.countSession(c)
+	s.opened(c)
 }
 
 // Close implements server.Handler.
@@ -55,14 +65,17 @@ func (h handler) Close(c *server.Conn, reason error) {
 	if errors.Is(reason, server.ErrIdle) {
 		h.kicked.Add(1)
 	}
-	if reason != nil && !errors.Is(reason, io.EOF) && !errors.Is(reason, server.ErrServerClosed) && h.verbosity.Load() > 0 {
-		h.log.Warn("memcache: connection closed", "conn", c.ID(), "peer", c.RemoteAddr(), "reason", reason)
+	if reason != nil && !errors.Is(reason, io.EOF) && !errors.Is(reason, server.ErrServerClosed) {
+		h.logClosed(c, reason)
 	}
 	s, ok := c.Data().(*session)
 	if !ok {
 		return
 	}
-	if s.value != nil {
+	if s.watcher != nil {
+		h.hub.Remove(s.watcher)
+	}
+	if s.closed(c, reason); s.value != nil {
 		s.value.drop()
 	}
 	if s.waits != nil {
@@ -73,6 +86,9 @@ func (h handler) Close(c *server.Conn, reason error) {
 // Data implements server.Handler: it serves what is there, up to the budget.
 func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	s := c.Data().(*session)
+	if s.watcher != nil {
+		return len(p), nil
+	}
 	w := s.w
 	w.begin(c)
 	if now := h.clock.Unix(); s.last.Load() != now {
@@ -82,7 +98,7 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 		return 0, nil
 	}
 	left := h.config.PerTurn
-	for n < len(p) && left > 0 && !w.done() {
+	for n < len(p) && left > 0 && !w.done() && s.watcher == nil {
 		command := s.known && s.value == nil && s.skip == 0 && !s.getting
 		used, whole := s.step(p[n:])
 		if used == 0 && !whole {
@@ -100,13 +116,17 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 		}
 	}
 	w.counts.add(bytesRead, uint64(n))
+	s.setState()
 	w.flush()
 	switch {
+	case s.watcher != nil:
+		return len(p), nil
 	case w.full && c.Stats().Output < c.Server().MaxOutput: // it is the server that is full, and nobody would tell when it is not
 		return n, server.ErrOverload
 	case w.full:
-		s.rest, s.leaving = append(s.rest, w.out...), w.quit
+		s.rest, s.leaving, s.broken = append(s.rest, w.out...), w.quit, !w.bye
 	case w.quit:
+		s.broken = !w.bye
 		c.CloseAfterFlush()
 		return len(p), nil
 	case n < len(p) && (left == 0 || w.sent >= maxOut):
@@ -156,7 +176,7 @@ func (s *session) step(p []byte) (used int, whole bool) {
 		return s.getOn(p)
 	case s.value != nil:
 		return s.value.take(s, p)
-	case s.skip > 0 && !s.asked:
+	case s.skip > 0:
 		used = min(s.skip, len(p))
 		if s.skip -= used; s.skip == 0 {
 			s.w.out = append(s.w.out, s.after...)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/memcache/internal/watch"
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
 )
@@ -92,7 +93,31 @@ func hasLongLine(p []byte) bool {
 
 // TestARequestAllocatesNothing: get with a hit and with a miss, set, incr, touch, delete, mg, and their like in binary.
 func TestARequestAllocatesNothing(t *testing.T) {
-	w := &worker{Cache: newCache(t, Config{}), out: make([]byte, 0, outBuffer)}
+	c := newCache(t, Config{})
+	allocatesNothing(t, &worker{Cache: c, out: make([]byte, 0, outBuffer), events: c.hub.NewBuffer()})
+}
+
+// TestARequestThatIsWatchedAllocatesNothing: the same, while a client watches everything.
+func TestARequestThatIsWatchedAllocatesNothing(t *testing.T) {
+	c := newCache(t, Config{})
+	defer c.Close()
+	if _, err := c.hub.Add(allTaken{}, watch.Fetchers|watch.Mutations); err != nil {
+		t.Fatal(err)
+	}
+	allocatesNothing(t, &worker{Cache: c, out: make([]byte, 0, outBuffer), events: c.hub.NewBuffer()})
+	if n := c.hub.Counts(); n.Written < 1000 {
+		t.Errorf("%+v", n)
+	}
+}
+
+// allTaken is a watcher's client that takes all lines at once.
+type allTaken struct{}
+
+func (allTaken) Pending() int                { return 0 }
+func (allTaken) Write(p []byte) (int, error) { return len(p), nil }
+
+func allocatesNothing(t *testing.T, w *worker) {
+	t.Helper()
 	s := &session{w: w, known: true}
 	binaryGet := make([]byte, protocol.HeaderLen, protocol.HeaderLen+1)
 	binaryGet[0], binaryGet[3], binaryGet[11] = protocol.RequestMagic, 1, 1

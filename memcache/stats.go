@@ -46,7 +46,8 @@ func (w *worker) textStats() {
 }
 
 // statsOf emits what a word after stats asks for.
-func (c *Cache) statsOf(what string, line emit) (known bool) {
+func (w *worker) statsOf(what string, line emit) (known bool) {
+	c := w.Cache
 	switch what {
 	case "settings":
 		c.statsSettings(line)
@@ -57,7 +58,7 @@ func (c *Cache) statsOf(what string, line emit) (known bool) {
 	case "sizes":
 		c.statsSizes(line)
 	case "conns":
-		c.statsConns(line)
+		c.statsConns(w.conn, line)
 	case "evmq":
 		c.statsOwn(line)
 	case "extstore": // of a memcached that has no storage on disk
@@ -142,7 +143,8 @@ func (c *Cache) resetStats() {
 	for i, n := range c.totalLocked() {
 		c.base[i] += n
 	}
-	c.opened = opened.Opened
+	c.opened, c.unshaken = opened.Opened, opened.FailedHandshakes
+	c.logged = c.hub.Counts()
 	c.mu.Unlock()
 	st, classes := c.store.Stats(), c.sizeClasses()
 	c.resetAt.Store(&st)
@@ -200,6 +202,7 @@ func (c *Cache) connections() (s server.Stats, loops int) {
 		s.Opened += st.Opened
 		s.Refused += st.Refused
 		s.Pauses += st.Pauses
+		s.FailedHandshakes += st.FailedHandshakes
 		loops += len(st.Loops)
 	}
 	return s, loops

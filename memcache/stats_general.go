@@ -142,7 +142,8 @@ func (c *Cache) statsMaintenance(line emit) {
 		line.zeros("lru_maintainer_juggles")
 	}
 	line.zeros("malloc_fails") // a program in Go that gets no memory ends
-	line.zeros("log_worker_dropped", "log_worker_written", "log_watcher_skipped", "log_watcher_sent", "log_watchers")
+	c.statsLog(line)
+	c.statsTLS(line)
 	line.zeros("unexpected_napi_ids", "round_robin_fallback")
 }
 

@@ -3,6 +3,7 @@ package memcache
 import (
 	"errors"
 
+	"github.com/evmq/evmq/memcache/internal/watch"
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
 )
@@ -42,10 +43,19 @@ const (
 )
 
 // put carries out an order. It returns the item's unique number.
-func (w *worker) put(o *order) (outcome, uint64) {
+func (w *worker) put(o *order) (what outcome, cas uint64) {
 	w.detail.set(o.key)
-	e := w.store.Lock(o.key)
+	e := w.look(o.key)
 	defer e.Unlock()
+	what, cas = w.place(&e, o)
+	if w.hub.Wants(watch.Mutations) {
+		w.logStore(&e, o, what, o.size)
+	}
+	return what, cas
+}
+
+// place is put in the entry of the order's key.
+func (w *worker) place(e *store.Entry, o *order) (outcome, uint64) {
 	e.CountSet(o.size)
 	m := store.Meta{Flags: o.flags, Expires: o.expires}
 	if o.binary {
@@ -59,7 +69,7 @@ func (w *worker) put(o *order) (outcome, uint64) {
 		case protocol.OpReplace, protocol.OpAppend, protocol.OpPrepend:
 			return notStored, 0
 		}
-		return w.finish(&e, &m, o)
+		return w.finish(e, &m, o)
 	}
 	old := e.Meta()
 	switch o.op {
@@ -86,7 +96,7 @@ func (w *worker) put(o *order) (outcome, uint64) {
 			return notStored, 0
 		}
 	}
-	return w.finish(&e, &m, o)
+	return w.finish(e, &m, o)
 }
 
 // finish puts the value into the entry. What cannot be stored must not leave what a set was to replace.
@@ -147,7 +157,7 @@ func (w *worker) forget(op protocol.Op, key []byte) {
 	if op != protocol.OpSet && op != protocol.OpMetaSet {
 		return
 	}
-	e := w.store.Lock(key)
+	e := w.look(key)
 	if e.Found() {
 		e.Delete()
 	}

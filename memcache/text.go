@@ -37,12 +37,13 @@ func (s *session) command(p []byte) (used int, whole bool) {
 			why = flushNotAllowed
 		}
 		w.unlessQuiet(string(why))
+		w.unflushed = true
 		s.throwAway(r.Follows)
 		return end + 1, true
 	}
 	if r.Op.Stores() {
 		n, whole := s.store(line, p[end+1:])
-		if n < 0 {
+		if s.partial = n < 0; s.partial {
 			return 0, false
 		}
 		return end + 1 + n, whole
@@ -53,6 +54,7 @@ func (s *session) command(p []byte) (used int, whole bool) {
 		return s.get(line, r.Keys, end+1)
 	}
 	w.simple()
+	w.unflushed = w.unflushed || r.Op != protocol.OpMetaNoop // whose answer memcached writes at once, as a get's
 	return end + 1, true
 }
 
@@ -104,7 +106,7 @@ func (w *worker) simple() {
 		w.SetVerbosity(int(r.Level))
 		w.unlessQuiet("OK")
 	case protocol.OpQuit:
-		w.quit = true
+		w.quit, w.bye = true, true
 	case protocol.OpStats:
 		w.textStats()
 	case protocol.OpShutdown:
@@ -131,7 +133,9 @@ func (w *worker) simple() {
 		w.textLRU()
 	case protocol.OpExtstore:
 		w.textExtstore()
-	default: // watch
+	case protocol.OpWatch:
+		w.textWatch()
+	default:
 		w.line(string(protocol.Unknown))
 	}
 }

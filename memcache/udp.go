@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/evmq/evmq/server"
 )
@@ -29,6 +30,8 @@ func (c *Cache) Packet(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 	defer c.packets.mu.Unlock()
 	w := &c.packets.worker
 	w.begin(nil)
+	w.packetFD = pc.FD()
+	c.packets.last.Store(c.clock.Unix())
 	w.serveDatagram(p[frameHeader:])
 	w.counts.add(bytesRead, uint64(len(p)))
 	w.sendDatagrams(pc, p[:2], from)
@@ -38,6 +41,7 @@ func (c *Cache) Packet(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 type packets struct {
 	mu     sync.Mutex
 	worker worker
+	last   atomic.Int64 // second of the last datagram. Any goroutine reads it
 }
 
 // serveDatagram serves all requests of a datagram, which are all there or not at all.

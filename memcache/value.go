@@ -58,6 +58,7 @@ func (s *session) store(line, rest []byte) (n int, whole bool) {
 	switch {
 	case !w.fits(len(r.Key), r.Flags, r.Size):
 		w.counts.add(storeTooLarge, 1)
+		w.logRefused(opOfText(r), r.Key, tooLarge, r.Size)
 		w.forget(r.Op, r.Key)
 		w.complain(objectTooBig)
 		s.throwAway(r.Follows)
@@ -84,6 +85,7 @@ func (w *worker) joins() bool {
 
 // textValue carries out the text command in w.req with its value and what ends it.
 func (w *worker) textValue(p []byte) {
+	w.unflushed = true
 	if !bytes.HasSuffix(p, []byte("\r\n")) {
 		w.complain(badDataChunk)
 		return
@@ -93,6 +95,7 @@ func (w *worker) textValue(p []byte) {
 
 // textStore carries out the text command in w.req with its value: p, or what v begins with.
 func (w *worker) textStore(p []byte, v *store.Incoming) {
+	w.unflushed = true
 	r := &w.req
 	o := order{op: r.Op, key: r.Key, flags: r.Flags, cas: r.CAS, value: p, come: v, size: r.Size}
 	if r.Op == protocol.OpMetaSet {
@@ -171,6 +174,7 @@ func (w *worker) refuseValue(v *value) {
 		return
 	}
 	protocol.Text(v.head, &w.req)
+	w.logRefused(opOfText(&w.req), w.req.Key, noMemory, w.req.Size)
 	w.forget(w.req.Op, w.req.Key)
 	w.complain(outOfMemory)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/memcache/internal/watch"
 	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
@@ -12,21 +13,25 @@ import (
 // A worker is what the connections of one loop share while one of them is served. It belongs to the loop.
 type worker struct {
 	*Cache
-	counts counters
-	req    protocol.Request
-	bin    protocol.Frame
-	conn   *server.Conn    // who is served; nil for a datagram
-	out    []byte          // answers that are not handed over yet
-	mark   int             // where in out the request's answer begins
-	sent   int             // bytes handed over during this visit
-	full   bool            // the connection holds what it may: the rest of out waits
-	failed bool            // the connection takes no more
-	paused bool            // is not to be read from: a goroutine writes to it
-	quit   bool            // is to be closed when all is flushed
-	coming *store.Incoming // the value of the frame that is carried out, if it has come in the store's memory
-	tail   []byte          // of the large value that is sent
-	parts  [][]byte        // for values that are joined
-	padded []byte          // a number, and the spaces that keep a value's length
+	counts    counters
+	req       protocol.Request
+	bin       protocol.Frame
+	conn      *server.Conn    // who is served; nil for a datagram
+	out       []byte          // answers that are not handed over yet
+	mark      int             // where in out the request's answer begins
+	sent      int             // bytes handed over during this visit
+	full      bool            // the connection holds what it may: the rest of out waits
+	failed    bool            // the connection takes no more
+	paused    bool            // is not to be read from: a goroutine writes to it
+	quit      bool            // is to be closed when all is flushed
+	bye       bool            // since the client has said so
+	unflushed bool            // a command other than a get was served in this visit: watch cannot follow it
+	events    *watch.Buffer   // lines for clients that watch
+	packetFD  int             // the socket that the datagram has come from
+	coming    *store.Incoming // the value of the frame that is carried out, if it has come in the store's memory
+	tail      []byte          // of the large value that is sent
+	parts     [][]byte        // for values that are joined
+	padded    []byte          // a number, and the spaces that keep a value's length
 }
 
 // worker returns the loop's.
@@ -35,7 +40,7 @@ func (c *Cache) worker(loop *event.Loop) *worker {
 	defer c.mu.Unlock()
 	w := c.loops[loop]
 	if w == nil {
-		w = &worker{Cache: c, out: make([]byte, 0, outBuffer)}
+		w = &worker{Cache: c, out: make([]byte, 0, outBuffer), events: c.hub.NewBuffer()}
 		c.loops[loop] = w
 		if _, err := loop.OnClose(func() { c.retire(loop) }); err != nil {
 			c.log.Error("memcache: the counts of a loop are lost when it ends", "err", err)
@@ -53,6 +58,7 @@ func (c *Cache) retire(loop *event.Loop) {
 			c.retired[i].Add(w.counts[i].Load())
 		}
 		delete(c.loops, loop)
+		c.hub.Retire(w.events)
 	}
 }
 
@@ -64,7 +70,7 @@ const (
 // begin is called before a connection is served.
 func (w *worker) begin(c *server.Conn) {
 	w.conn, w.out, w.sent = c, w.out[:0], 0
-	w.full, w.failed, w.paused, w.quit = false, false, false, false
+	w.full, w.failed, w.paused, w.quit, w.bye, w.unflushed = false, false, false, false, false, false
 	w.coming = nil // a request that panicked may have left it
 }
 

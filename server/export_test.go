@@ -11,6 +11,3 @@ type Records struct{ r records }
 func (r *Records) Add(b []byte) { r.r.add(b) }
 func (r *Records) Whole() int   { return r.r.whole }
 func (r *Records) InOne() bool  { return r.r.have > 0 }
-
-// FD is the connection's descriptor.
-func (c *Conn) FD() int { return c.ev.FD() }

@@ -109,5 +109,8 @@ func (c *Conn) LocalAddr() net.Addr {
 	if err != nil {
 		return nil
 	}
+	if p.IsUnix() {
+		return &net.UnixAddr{Name: sock.UnixName(c.ev.FD()), Net: "unix"}
+	}
 	return p.Addr(c.loop.srv.network(p))
 }

@@ -85,6 +85,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVarP(&c.NoCAS, "disable-cas", "C", false, "give items no unique number")
 	f.BoolVarP(&c.NoFlush, "disable-flush-all", "F", false, "refuse flush_all")
 	f.BoolVarP(&c.NoDump, "disable-dumping", "X", false, "refuse the commands that list keys")
+	f.BoolVarP(&c.NoWatch, "disable-watch", "W", false, "refuse the watch command")
 	f.FuncP("protocol", "B", "`protocol` to speak: ascii, binary or auto (default auto)", protocol(&c.Protocol))
 
 	f.FuncP("auth-file", "Y", "`file` of user:password lines: who may use the cache", path(&s.authFile))
@@ -126,7 +127,6 @@ func (s *settings) ignored(f *pflag.FlagSet) {
 		{"enable-largepages", "L", false, "the Go runtime chooses the pages"},
 		{"lock-memory", "k", false, "memory is not locked"},
 		{"enable-coredumps", "r", false, "GOTRACEBACK=crash is what asks for a core file"},
-		{"disable-watch", "W", false, "there is no watch command"},
 		{"prefix-delimiter", "D", true, "a prefix ends at a colon"},
 		{"napi-ids", "N", true, "connections go to the loops in turn"},
 	} {

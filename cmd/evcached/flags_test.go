@@ -42,6 +42,9 @@ func TestCommandLinesAreReadAsMemcachedDoes(t *testing.T) {
 		{[]string{"-I", "2m"}, func(s *settings) { s.config.MaxItem = 2 << 20 }},
 		{[]string{"-m", "2048", "-I", "1024M"}, func(s *settings) { s.config.Memory, s.config.MaxItem = 2<<30, 1<<30 }},
 		{[]string{"-MCFX"}, func(s *settings) { c := &s.config; c.NoEvict, c.NoCAS, c.NoFlush, c.NoDump = true, true, true, true }},
+		{[]string{"-W", "-o", "watcher_logbuf_size=4,worker_logbuf_size=128"}, func(s *settings) {
+			s.config.NoWatch, s.config.WatcherLog, s.config.WorkerLog = true, 4<<10, 128<<10
+		}},
 		{[]string{"-v"}, func(s *settings) { s.config.Verbosity = 1 }},
 		{[]string{"-vv"}, func(s *settings) { s.config.Verbosity = 2 }},
 		{[]string{"-vvvp12000"}, func(s *settings) { s.config.Verbosity, s.port = 3, 12000 }},
@@ -107,7 +110,6 @@ func TestWhatMeansNothingHereIsAcceptedWithOneWarning(t *testing.T) {
 		"-L (--enable-largepages) is ignored: the Go runtime chooses the pages":              {"-LL"},
 		"-k (--lock-memory) is ignored: memory is not locked":                                {"-k", "--lock-memory"},
 		"-r (--enable-coredumps) is ignored: GOTRACEBACK=crash is what asks for a core file": {"-r"},
-		"-W (--disable-watch) is ignored: there is no watch command":                         {"-W"},
 		"-D (--prefix-delimiter) is ignored: a prefix ends at a colon":                       {"-D", ":", "-D."},
 		"-N (--napi-ids) is ignored: connections go to the loops in turn":                    {"-N3", "--napi-ids", "4"},
 		`argument "stray" is no option and is ignored`:                                       {"stray", "--", "stray"},
@@ -123,7 +125,6 @@ func TestWhatMeansNothingHereIsAcceptedWithOneWarning(t *testing.T) {
 		"-o slab_automove is ignored: there are no slabs":                                    {"-o", "slab_automove"},
 		"-o modern is ignored: there are no defaults of the future":                          {"-o", "modern"},
 		"-o no_drop_privileges is ignored: it is not in the program's power":                 {"-o", "no_drop_privileges"},
-		"-o worker_logbuf_size is ignored: there is no watch command":                        {"--extended=worker_logbuf_size=4"},
 		"-o slab_chunk_max is ignored: there are no slabs":                                   {"--extended", "slab_chunk_max=16384"},
 	}
 	for want, args := range rows {

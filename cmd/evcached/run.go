@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // run does what the arguments say, and returns the status to end with.
@@ -65,5 +66,15 @@ func settle(args []string) (*settings, error) {
 // errTold is in a failure whose message has been printed.
 var errTold = errors.New("the message has been printed")
 
-// say prints a line. That it cannot be printed there is nowhere to say.
-func say(w io.Writer, line string) { _, _ = fmt.Fprintln(w, line) }
+// say prints a line, if w takes it within logPatience: standard error may be a pipe that nothing reads from.
+func say(w io.Writer, line string) {
+	printed := make(chan struct{})
+	go func() {
+		defer close(printed)
+		_, _ = fmt.Fprintln(w, line) // there is no other place to say that it failed
+	}()
+	select {
+	case <-printed:
+	case <-time.After(logPatience):
+	}
+}

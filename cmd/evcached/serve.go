@@ -11,9 +11,11 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
+	"github.com/evmq/evmq/internal/logqueue"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -22,6 +24,7 @@ import (
 type program struct {
 	*settings
 	log     *slog.Logger
+	logs    *logqueue.Handler // log's
 	signals chan os.Signal
 	asked   chan ending // the shutdown command was given
 	sockets sockets
@@ -45,7 +48,9 @@ const closeTimeout = 10 * time.Second
 // serve runs the server until a signal or the shutdown command ends it. ready is called when it listens.
 func serve(s *settings, stderr io.Writer, ready func() error) error {
 	p := &program{settings: s, signals: make(chan os.Signal, 8), asked: make(chan ending, 1)}
-	p.log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug})) // the cache knows what -v asks for
+	p.logs = logqueue.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}), logqueue.Config{}) // the cache knows what -v asks for
+	p.log = slog.New(p.logs)
+	defer p.logged(p.logs.Close)
 	// Before all else, and until the process is gone: a signal that comes early ends the program in order, and one that comes late does
 	// not take its status away. Nobody reading what is logged ends nothing.
 	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
@@ -60,6 +65,7 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 	}
 	err := writePID(s.pidFile)
 	if err == nil {
+		p.logged(p.logs.Flush) // a daemon's parent is to have it
 		if err = ready(); err == nil {
 			p.tell("ready", "process", os.Getpid())
 			if p.items != nil {
@@ -71,6 +77,17 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 		err = errors.Join(err, removePID(s.pidFile))
 	}
 	return errors.Join(err, p.end())
+}
+
+// logPatience is how long the program waits for standard error to take what was logged.
+const logPatience = time.Second
+
+// logged waits, by Flush or Close, until what was logged is written. Standard error may be a pipe that nothing reads from: that does
+// not keep the program.
+func (p *program) logged(wait func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), logPatience)
+	defer cancel()
+	_ = wait(ctx) // there is no other place to say it
 }
 
 // start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024. With -e the items are
@@ -132,9 +149,10 @@ func (p *program) makeCache(context.Context) (err error) {
 		c.Shutdown = func(graceful bool) { p.ask(ending{why: "the shutdown command", graceful: graceful}) }
 	}
 	if p.tls.on {
-		c.RefreshCerts = p.certs.Reload
+		c.RefreshCerts, c.CertsRead = p.certs.Reload, p.certs.readAt
 	}
 	if !p.refuse {
+		c.Listeners = func() []net.Listener { return slices.Concat(p.sockets.streams, p.sockets.bare) }
 		c.Waits = func() (uint64, time.Duration) { return p.gate.counts() }
 	}
 	if p.cache, err = memcache.New(c); err != nil {

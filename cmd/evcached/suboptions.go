@@ -24,6 +24,8 @@ var suboptions = []suboption{
 	{"maxconns_fast", "", "tell who comes above -c at once, and close (default)", func(s *settings, _ string) error { s.refuse = true; return nil }},
 	{"no_maxconns_fast", "", "let who comes above -c wait until another one leaves", func(s *settings, _ string) error { s.refuse = false; return nil }},
 	{"idle_timeout", "seconds", "close a connection that is silent for so long (default 0, never)", setIdle},
+	{"watcher_logbuf_size", "kilobytes", "lines that each client of watch may have waiting (default 256)", logSize(func(c *memcache.Config) *int { return &c.WatcherLog })},
+	{"worker_logbuf_size", "kilobytes", "lines that each event loop may have waiting for them (default 64)", logSize(func(c *memcache.Config) *int { return &c.WorkerLog })},
 	{"ssl_chain_cert", "file", "certificates in PEM format, ours first", file(func(s *settings) *string { return &s.tls.chain })},
 	{"ssl_key", "file", "our private key, if the other file does not have it", file(func(s *settings) *string { return &s.tls.key })},
 	{"ssl_ca_cert", "file", "who signs clients' certificates, in PEM format", file(func(s *settings) *string { return &s.tls.ca })},
@@ -47,7 +49,6 @@ var ignoredSuboptions = map[string][]string{
 	"there is no storage outside memory": {"ext_path", "ext_page_size", "ext_wbuf_size", "ext_threads", "ext_io_depth", "ext_item_size",
 		"ext_item_age", "ext_low_ttl", "ext_drop_unread", "ext_recache_rate", "ext_compact_under", "ext_drop_under", "ext_max_sleep", "ext_max_frag"},
 	"buffers are bounded by themselves":   {"read_buf_mem_limit", "resp_obj_mem_limit", "inline_ascii_resp", "no_inline_ascii_resp", "ssl_wbuf_size"},
-	"there is no watch command":           {"watcher_logbuf_size", "worker_logbuf_size"},
 	"there are no defaults of the future": {"modern"},
 	"it is not in the program's power":    {"drop_privileges", "no_drop_privileges", "sock_cookie_id", "ssl_kernel_tls"},
 }
@@ -134,6 +135,21 @@ func setTemporary(s *settings, value string) error {
 	s.turn("temporary_ttl", strconv.Itoa(seconds))
 	return nil
 }
+
+// logSize is the size of a buffer of the watch command, in kilobytes. One that holds no line would be of no use: see memcache.Config.
+func logSize(of func(c *memcache.Config) *int) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		var kilobytes int
+		if err := number(&kilobytes, 1, maxLogSize>>10, statusIllegal)(value); err != nil {
+			return err
+		}
+		*of(&s.config) = kilobytes << 10
+		return nil
+	}
+}
+
+// maxLogSize bounds what a client that watches may make the server hold, in bytes.
+const maxLogSize = 64 << 20
 
 func setVerify(s *settings, value string) error {
 	var n int

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
 )
 
 // certificates is TLS as the options have it, with files that can be read anew. Connections that are open keep what they began
@@ -15,6 +16,7 @@ import (
 type certificates struct {
 	settings tlsSettings
 	current  atomic.Pointer[tls.Config]
+	read     atomic.Pointer[time.Time] // when the files were read
 }
 
 // loadCertificates reads the files of -o ssl_...
@@ -46,9 +48,14 @@ func (c *certificates) Reload() error {
 			return fmt.Errorf("certificates of clients' authorities: there is none in %s", t.ca)
 		}
 	}
+	now := time.Now()
 	c.current.Store(config)
+	c.read.Store(&now)
 	return nil
 }
+
+// readAt is when the files that are in use were read.
+func (c *certificates) readAt() time.Time { return *c.read.Load() }
 
 // base is what does not come from files.
 func (c *certificates) base() *tls.Config {

@@ -51,6 +51,15 @@ func LocalPeer(fd int) (Peer, error) {
 	return PeerOf(sa), err
 }
 
+// UnixName is the path that a unix socket is bound to, "" without one. One that a listener has accepted has the listener's.
+func UnixName(fd int) string {
+	sa, err := unix.Getsockname(fd)
+	if u, ok := sa.(*unix.SockaddrUnix); ok && err == nil {
+		return u.Name
+	}
+	return ""
+}
+
 // RemotePeer is the address that fd is connected to, or unix.ENOTCONN.
 func RemotePeer(fd int) (Peer, error) {
 	sa, err := unix.Getpeername(fd)

@@ -71,5 +71,5 @@
 //
 //   - lru_crawler disable takes effect some time after its answer.
 //
-// Nor do scripts hold evcached to watch, and to which classes and pages there are. docs/evcached.md lists what evcached does otherwise.
+// Nor do scripts hold evcached to which classes and pages there are. docs/evcached.md lists what evcached does otherwise.
 package difftest

@@ -53,6 +53,19 @@ type Config struct {
 	// must not use the store. Where it goes back, the store's time stands still. Nil means the seconds since 1970, read from
 	// the system in each operation.
 	Now func() int64
+	// Evicted, if set, is called for each item that has to make room, before it goes. It is called with a lock held, so it must be
+	// quick and must not use the store.
+	Evicted func(Evicted)
+}
+
+// Evicted is an item that has to make room.
+type Evicted struct {
+	Key     []byte // the store's memory: valid until the call returns
+	Fetched bool   // Entry.Use was called since it was stored
+	Expires int64  // as Meta.Expires
+	Idle    int64  // seconds since it was last used
+	Size    int    // bytes that it takes: see Entry.Size
+	Value   int    // bytes of its value
 }
 
 // withDefaults fills in and checks.

@@ -130,6 +130,12 @@ func (s *shard) evicted(r ref) {
 	if it.state&fetched == 0 {
 		c.EvictedUnfetched++
 	}
+	if s.onEvicted != nil {
+		s.onEvicted(Evicted{
+			Key: it.keyBytes(), Fetched: it.state&fetched != 0, Expires: int64(it.expires), Idle: int64(s.now - it.access),
+			Size: int(s.size(it)), Value: int(it.value),
+		})
+	}
 }
 
 // expire removes items that have expired, in at most n steps, and returns how many.

@@ -17,6 +17,7 @@ type shard struct {
 	shrinking bool // evicts all the same, and gives the last chunks back first
 	over      bool // has more memory than limit, since some was held when limit was lowered
 	maxItem   int
+	onEvicted func(Evicted) // Config.Evicted
 
 	arena
 	policy

@@ -37,6 +37,7 @@ func New(c Config) (*Store, error) {
 	s.memory.Store(c.Memory)
 	for i := range s.shards {
 		s.shards[i].maxItem, s.shards[i].noEvict = c.MaxItem, c.NoEvict
+		s.shards[i].onEvicted = c.Evicted
 		s.shards[i].init(s.share(c.Memory), second(c.Now()))
 	}
 	return s, nil

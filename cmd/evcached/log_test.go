@@ -1,0 +1,98 @@
+//go:build linux || darwin || freebsd
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// unread starts the program with a pipe for standard error that is not read, on a unix socket, and connects.
+func unread(t *testing.T, args ...string) (p *running, pipe *os.File, c *client) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	cmd := command(append([]string{"-s", path}, args...)...)
+	pipe, theirs, err := os.Pipe()
+	must(t, err)
+	cmd.Stderr = theirs
+	must(t, cmd.Start())
+	must(t, theirs.Close())
+	p = &running{t: t, cmd: cmd, ended: make(chan error, 1)}
+	go func() { p.ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // says that it has ended, mostly
+		pipe.Close()
+	})
+	var nc net.Conn
+	eventually(t, "the server listens", func() bool {
+		nc, err = net.Dial("unix", path)
+		return err == nil
+	})
+	return p, pipe, talk(t, nc)
+}
+
+// flood has the server log far more than a pipe holds, and expects all answers.
+func flood(c *client) {
+	c.t.Helper()
+	for range 200 {
+		c.ask(strings.Repeat("get k\r\n", 100), strings.Repeat("END\r\n", 100))
+	}
+}
+
+// TestStandardErrorThatIsNotReadKeepsNoClientWaiting: any client may have everything logged, and the others are served. When standard error is
+// read again, it says how many lines were left out.
+func TestStandardErrorThatIsNotReadKeepsNoClientWaiting(t *testing.T) {
+	p, pipe, c := unread(t)
+	c.ask("verbosity 5\r\n", "OK\r\n")
+	flood(c)
+	other := dial(t, "unix", c.RemoteAddr().String())
+	flood(other)
+	lines := bufio.NewScanner(pipe)
+	must(t, pipe.SetReadDeadline(time.Now().Add(patience)))
+	logged, skipped := 0, 0
+	for skipped == 0 && lines.Scan() {
+		if _, n, found := strings.Cut(lines.Text(), `msg="log: lines skipped" lines=`); found {
+			_, err := fmt.Sscan(n, &skipped)
+			must(t, err)
+		} else if strings.Contains(lines.Text(), "get k") {
+			logged++
+		}
+	}
+	must(t, lines.Err())
+	if total := logged + skipped; skipped < 1000 || total > 40_000 {
+		t.Errorf("%d lines were logged and %d left out, of 40000", logged, skipped)
+	}
+	p.end()
+}
+
+// TestStandardErrorThatIsNotReadDoesNotKeepTheProgram from ending, in order and with its status.
+func TestStandardErrorThatIsNotReadDoesNotKeepTheProgram(t *testing.T) {
+	p, _, c := unread(t, "-vv")
+	flood(c)
+	must(t, c.Close())
+	p.signal(syscall.SIGTERM)
+	if status := p.wait(); status != 0 {
+		t.Errorf("status %d", status)
+	}
+}
+
+// TestAFloodOfRequestsIsLoggedAtABoundedRate, also where standard error is read.
+func TestAFloodOfRequestsIsLoggedAtABoundedRate(t *testing.T) {
+	p := start(t, "-p", "-1", "-vv")
+	c := dial(t, "tcp", p.addrs[0])
+	begun := time.Now()
+	flood(c)
+	line := p.line("lines skipped")
+	most := 1000 * (2 + int(time.Since(begun)/time.Second)) // a burst, and the rate
+	if logged := strings.Count(p.said(), "get k"); logged > most+1000 {
+		t.Errorf("%d lines in %v; then %q", logged, time.Since(begun), line)
+	}
+	p.end()
+}

@@ -1,0 +1,225 @@
+package memcache_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/server"
+)
+
+// watch makes the client a watcher.
+func (c *client) watch(events string) {
+	c.t.Helper()
+	c.ask("watch "+events, "OK")
+}
+
+// lineWith reads lines up to the first that contains part.
+func (c *client) lineWith(part string) string {
+	c.t.Helper()
+	for {
+		line, err := c.r.ReadString('\n')
+		if err != nil {
+			c.t.Fatalf("no line with %q: %v", part, err)
+		}
+		if strings.Contains(line, part) {
+			return line
+		}
+	}
+}
+
+// TestAWatcherThatDoesNotReadDelaysNoClient: clients are served, the server keeps a bounded number of bytes for it, and when it reads again it
+// is told how many lines it has missed.
+func TestAWatcherThatDoesNotReadDelaysNoClient(t *testing.T) {
+	r := start(t, memcache.Config{WatcherLog: 16 << 10})
+	slow, quick, c := r.connect(t), r.connect(t), r.connect(t)
+	slow.watch("fetchers")
+	quick.watch("fetchers")
+	key := strings.Repeat("k", 240)
+	request, answer := strings.Repeat("get "+key+"|", 19)+"get end", strings.Repeat("END|", 19)+"END"
+	for c.stats("")["log_watcher_skipped"] == "0" {
+		c.ask(request, answer)
+		quick.lineWith("key=end")
+	}
+	var most int
+	for conn := range r.srv.Conns() {
+		most = max(most, conn.Stats().Output)
+	}
+	if most == 0 || most > 16<<10 {
+		t.Errorf("%d bytes wait for a client that does not read, want %d at most", most, 16<<10)
+	}
+	all := make(chan error, 1)
+	go func() { // reads what it was sent, and then the note
+		for {
+			line, err := slow.r.ReadString('\n')
+			if err != nil || strings.HasPrefix(line, "skipped=") {
+				all <- err
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case err := <-all:
+			must(t, err)
+			return
+		default:
+			c.ask("get again", "END")
+			quick.lineWith("key=again")
+		}
+	}
+}
+
+// TestAWatcherThatLeavesIsForgotten, whether it closes its connection or resets it, and also while it is given lines.
+func TestAWatcherThatLeavesIsForgotten(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	for _, leave := range []func(*client) error{(*client).Close, resetOf} {
+		w := r.connect(t)
+		w.watch("fetchers mutations")
+		c.ask("get a", "END")
+		must(t, leave(w))
+		for c.stats("")["log_watchers"] != "0" {
+			c.ask("get a", "END")
+		}
+	}
+}
+
+// TestAWatcherIsNotIdle, however long it is silent and nothing happens.
+func TestAWatcherIsNotIdle(t *testing.T) {
+	cache, err := memcache.New(memcache.Config{})
+	must(t, err)
+	srv := &server.Server{IdleTimeout: time.Second}
+	cache.Attach(srv)
+	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	r := &running{Cache: cache, srv: srv, addr: ln.Addr().String()}
+	t.Cleanup(func() { must(t, srv.Close()); must(t, cache.Close()) })
+	w, silent := r.connect(t), r.connect(t)
+	w.watch("connevents")
+	silent.closed()
+	w.lineWith("reason=idle_timeout")
+	r.connect(t)
+	w.lineWith("type=conn_new")
+}
+
+// TestWatchersReadOfAllTransports: a unix socket has no address, IPv6 has no brackets, and datagrams have the number of their socket.
+func TestWatchersReadOfAllTransports(t *testing.T) {
+	r := start(t, memcache.Config{})
+	w := r.connect(t)
+	w.watch("connevents fetchers")
+	path := filepath.Join(t.TempDir(), "s")
+	_, err := r.srv.Listen("unix", path)
+	must(t, err)
+	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
+	must(t, err)
+	nc, err := net.Dial("unix", path)
+	must(t, err)
+	if line := w.lineWith("conn_new"); !strings.Contains(line, " rip=unix rport=0 transport=local cfd=") {
+		t.Error(line)
+	}
+	must(t, nc.Close())
+	if line := w.lineWith("conn_close"); !strings.Contains(line, " rip=unix rport=0 transport=local reason=normal cfd=") {
+		t.Error(line)
+	}
+	if ln, err := r.srv.Listen("tcp", "[::1]:0"); err == nil { // where there is IPv6
+		nc, err := net.Dial("tcp", ln.Addr().String())
+		must(t, err)
+		defer nc.Close()
+		if line := w.lineWith("conn_new"); !strings.Contains(line, " rip=::1 rport=") {
+			t.Error(line)
+		}
+	}
+	u, err := net.Dial("udp", pc.LocalAddr().String())
+	must(t, err)
+	defer u.Close()
+	_, err = io.WriteString(u, "\x00\x01\x00\x00\x00\x01\x00\x00get datagram\r\n")
+	must(t, err)
+	if line := w.lineWith("item_get"); !strings.Contains(line, fmt.Sprintf("key=datagram status=not_found clsid=0 cfd=%d size=0", pc.FD())) {
+		t.Error(line)
+	}
+}
+
+// TestADatagramCannotWatch: as by memcached, there is no answer, to what follows in the datagram neither; and the next one is served.
+func TestADatagramCannotWatch(t *testing.T) {
+	r := start(t, memcache.Config{})
+	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
+	must(t, err)
+	u, err := net.Dial("udp", pc.LocalAddr().String())
+	must(t, err)
+	defer u.Close()
+	must(t, u.SetDeadline(time.Now().Add(patience)))
+	for i, request := range []string{"watch fetchers\r\nmn\r\n", "mn\r\n"} {
+		_, err = fmt.Fprintf(u, "\x00%c\x00\x00\x00\x01\x00\x00%s", i+1, request)
+		must(t, err)
+	}
+	answer := make([]byte, 100)
+	n, err := u.Read(answer)
+	must(t, err)
+	if got := string(answer[:n]); got != "\x00\x02\x00\x00\x00\x01\x00\x00MN\r\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestAnItemWhoseTimeIsOverIsExpired in the first line for watchers, and not_found in the next.
+func TestAnItemWhoseTimeIsOverIsExpired(t *testing.T) {
+	r := start(t, memcache.Config{})
+	w, c := r.connect(t), r.connect(t)
+	c.ask("set a 0 5 1|x", "STORED")
+	r.clock.add(6)
+	w.watch("fetchers")
+	c.ask("get a|get a", "END|END")
+	for _, want := range []string{"status=expired", "status=not_found"} {
+		if line := w.lineWith("key=a"); !strings.Contains(line, want) {
+			t.Errorf("%q, want %q", line, want)
+		}
+	}
+}
+
+// TestValuesThatAreRefusedAreTold, those too large for the cache and those for which there is no memory.
+func TestValuesThatAreRefusedAreTold(t *testing.T) {
+	r := start(t, memcache.Config{MaxItem: 2000, NoEvict: true, Memory: 1 << 20})
+	w, c := r.connect(t), r.connect(t)
+	w.watch("mutations")
+	c.ask("add large 0 9 5000|"+strings.Repeat("v", 5000)+"|ms meta 5000|"+strings.Repeat("v", 5000),
+		"SERVER_ERROR object too large for cache|SERVER_ERROR object too large for cache")
+	for _, want := range []string{"key=large status=too_large cmd=add", "key=meta status=too_large cmd=set"} {
+		if line := w.lineWith("item_store"); !strings.Contains(line, want) || !strings.Contains(line, "size=5000\n") {
+			t.Errorf("%q, want %q", line, want)
+		}
+	}
+	for i := range 2000 {
+		c.send(fmt.Sprintf("set k%d 0 0 1000", i), strings.Repeat("v", 1000))
+		if answer, err := c.r.ReadString('\n'); err != nil || answer != "STORED\r\n" {
+			break
+		}
+	}
+	if line := w.lineWith("no_memory"); !strings.Contains(line, "cmd=set ttl=0 ") {
+		t.Error(line)
+	}
+}
+
+// TestTheEndOfTheServerIsTheEndOfWatchers: a shutdown does not wait for one that goes on reading.
+func TestTheEndOfTheServerIsTheEndOfWatchers(t *testing.T) {
+	r := start(t, memcache.Config{})
+	w := r.connect(t)
+	w.watch("connevents")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, bufio.NewReader(w))
+		ended <- errors.Join(err, w.Close())
+	}()
+	must(t, r.srv.Close())
+	must(t, r.Close())
+	if err := <-ended; errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the watcher's connection was not closed")
+	}
+}

@@ -1,0 +1,51 @@
+package server_test
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestTheLocalAddressOfAUnixConnectionIsItsListeners, with the path.
+func TestTheLocalAddressOfAUnixConnectionIsItsListeners(t *testing.T) {
+	p := newProbe(calls{})
+	s := start(t, rig{"unix", false, 1}, &server.Server{Handler: p})
+	s.dial(t)
+	c := <-p.opened
+	if got, want := c.LocalAddr().String(), s.addr.String(); got != want || want == "" {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestOpenSocketsAreListed: a server names its listeners and its sockets for datagrams as long as they are open, and every socket has
+// a descriptor of its own.
+func TestOpenSocketsAreListed(t *testing.T) {
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	ln, err := s.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	pc, err := s.ListenPacket("udp", "127.0.0.1:0", func(*server.PacketConn, []byte, netip.AddrPort) {})
+	must(t, err)
+	nc, err := net.Dial("tcp", ln.Addr().String())
+	must(t, err)
+	defer nc.Close()
+	c := <-p.opened
+	seen := map[int]bool{c.FD(): true, pc.FD(): true}
+	before := s.Listeners()
+	for _, l := range before {
+		seen[l.FD()] = true
+	}
+	if len(before) != 2 || len(seen) != 4 || seen[-1] {
+		t.Errorf("%d listeners, descriptors %v; want 2 listeners, and 4 descriptors with the connection's", len(before), seen)
+	}
+	if all := s.PacketConns(); len(all) != 1 || all[0] != pc {
+		t.Errorf("sockets for datagrams: %v", all)
+	}
+	must(t, ln.Close())
+	must(t, pc.Close())
+	if got := len(s.Listeners()) + len(s.PacketConns()); got != 1 {
+		t.Errorf("%d sockets are listed after two were closed, want 1", got)
+	}
+}
