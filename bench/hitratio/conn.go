@@ -22,6 +22,7 @@ type conn struct {
 	w       *bufio.Writer
 	missing []uint64
 	line    []byte
+	err     error // of the first write that failed
 	unhook  func() bool
 }
 
@@ -31,17 +32,41 @@ func dial(ctx context.Context, addr string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	unhook := context.AfterFunc(ctx, func() { c.Close() })
-	return &conn{c: c, r: bufio.NewReaderSize(c, 64<<10), w: bufio.NewWriterSize(c, 64<<10), unhook: unhook}, nil
+	conn := &conn{c: c, r: bufio.NewReaderSize(c, 64<<10), w: bufio.NewWriterSize(c, 64<<10)}
+	conn.unhook = context.AfterFunc(ctx, conn.abort)
+	return conn, nil
 }
 
-func (c *conn) close() {
+// abort makes reads and writes that wait fail.
+func (c *conn) abort() {
+	if err := c.c.SetDeadline(time.Unix(1, 0)); err != nil && !errors.Is(err, net.ErrClosed) {
+		panic(err) // TCP connections have deadlines
+	}
+}
+
+func (c *conn) close() error {
 	c.unhook()
-	c.c.Close()
+	return c.c.Close()
+}
+
+func (c *conn) write(p []byte) {
+	if _, err := c.w.Write(p); c.err == nil {
+		c.err = err
+	}
+}
+
+// flush sends what was written, and returns the first error since then.
+func (c *conn) flush() error {
+	if err := c.w.Flush(); c.err == nil {
+		c.err = err
+	}
+	return c.err
 }
 
 // stamp is what a value begins with, as far as it is long enough: its key's number and its length, so that a wrong answer shows.
 const stamp = 16
+
+var lineEnd = []byte("\r\n")
 
 func putStamp(b []byte, key uint64, size int) {
 	binary.LittleEndian.PutUint64(b, key)
@@ -49,13 +74,13 @@ func putStamp(b []byte, key uint64, size int) {
 }
 
 // gets asks for the keys at once and returns those that were missing, which are valid until the next call.
-func (c *conn) gets(keys []uint64, t *tally, p *progress) ([]uint64, error) {
+func (c *conn) gets(keys []uint64, t *tally) ([]uint64, error) {
 	for _, key := range keys {
 		c.line = append(c.appendKey(append(c.line[:0], "get "...), key), "\r\n"...)
-		c.w.Write(c.line) // Flush returns its error
+		c.write(c.line)
 	}
 	begun := time.Now()
-	if err := c.w.Flush(); err != nil {
+	if err := c.flush(); err != nil {
 		return nil, err
 	}
 	c.missing = c.missing[:0]
@@ -135,18 +160,18 @@ func (c *conn) sets(keys []uint64, t *tally, p *progress) error {
 		t.bytes += int64(n)
 		c.line = append(c.appendKey(append(c.line[:0], "set "...), key), " 0 0 "...)
 		c.line = append(strconv.AppendInt(c.line, int64(n), 10), "\r\n"...)
-		c.w.Write(c.line) // Flush returns its error
+		c.write(c.line)
 		rest := p.block[:n]
 		if n >= stamp {
 			var head [stamp]byte
 			putStamp(head[:], key, n)
-			c.w.Write(head[:])
+			c.write(head[:])
 			rest = rest[stamp:]
 		}
-		c.w.Write(rest)
-		c.w.WriteString("\r\n")
+		c.write(rest)
+		c.write(lineEnd)
 	}
-	if err := c.w.Flush(); err != nil {
+	if err := c.flush(); err != nil {
 		return err
 	}
 	for _, key := range keys {

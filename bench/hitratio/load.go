@@ -58,8 +58,10 @@ type progress struct {
 func (l load) begin() *progress {
 	l.sums = zipfSums(l.keys, l.skew)
 	p := &progress{load: l, start: time.Now(), block: make([]byte, l.sizes.high)}
-	random := rand.NewChaCha8([32]byte{byte(l.seed)})
-	random.Read(p.block) // never fails
+	random := rand.New(rand.NewPCG(l.seed, 0))
+	for i := range p.block {
+		p.block[i] = byte(random.Uint32())
+	}
 	return p
 }
 
@@ -108,7 +110,7 @@ func (p *progress) runConn(ctx context.Context, addr string, i int) (t tally, er
 	if err != nil {
 		return t, err
 	}
-	defer c.close()
+	defer func() { err = errors.Join(err, c.close()) }()
 	next := traces[p.trace](&p.load, i)
 	keys := make([]uint64, p.depth)
 	for ctx.Err() == nil {
@@ -125,7 +127,7 @@ func (p *progress) runConn(ctx context.Context, addr string, i int) (t tally, er
 		if part < p.skip {
 			into = &uncounted
 		}
-		missing, err := c.gets(keys, into, p)
+		missing, err := c.gets(keys, into)
 		if err == nil {
 			err = c.sets(missing, into, p)
 		}

@@ -12,9 +12,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
+	"math"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -35,10 +37,10 @@ type config struct {
 }
 
 func main() {
-	c := parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, c); err != nil {
+	err := run(ctx, parse())
+	stop()
+	if err != nil {
 		log.Fatal(err)
 	}
 }
@@ -70,7 +72,7 @@ func parse() config {
 }
 
 // run runs every trace with every spread of every range.
-func run(ctx context.Context, c config) error {
+func run(ctx context.Context, c config) (err error) {
 	loads, err := c.loads()
 	if err != nil {
 		return err
@@ -79,7 +81,7 @@ func run(ctx context.Context, c config) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	programs, err := c.programs(ctx, dir)
 	if err != nil {
 		return err
@@ -135,9 +137,8 @@ func (c config) programs(ctx context.Context, dir string) ([]program, error) {
 	case "":
 	case "build":
 		path := filepath.Join(dir, "evcached")
-		build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", path, "github.com/evmq/evmq/cmd/evcached")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("go build evcached: %w\n%s", err, out)
+		if err := build(ctx, path); err != nil {
+			return nil, err
 		}
 		programs = append(programs, program{"evcached", path, strings.Fields(c.evcachedArgs)})
 	default:
@@ -147,6 +148,19 @@ func (c config) programs(ctx context.Context, dir string) ([]program, error) {
 		return nil, fmt.Errorf("too few servers: %d", len(programs))
 	}
 	return programs, nil
+}
+
+// build builds evcached, in its own module, whose dependencies are not this one's.
+func build(ctx context.Context, path string) error {
+	module, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/evmq/evmq").Output()
+	if err != nil {
+		return fmt.Errorf("find evmq's module: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", strings.TrimSpace(string(module)), "-buildvcs=false", "-o", path, "./cmd/evcached")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build evcached: %w\n%s", err, out)
+	}
+	return nil
 }
 
 const header = "load                                      server      -m MB   hits  bytes    RSS   peak  CPU µs  p50 µs  p99 µs p99.9 µs  refused"
@@ -168,26 +182,49 @@ func (c config) compare(ctx context.Context, programs []program, l load) error {
 	return nil
 }
 
-// matchRSS runs a program with different -m until its resident memory is within 2 per cent of target, in megabytes, six times at most.
+// matchRSS runs a program with different -m until its resident memory is that of memcached, target in megabytes.
 func (c config) matchRSS(ctx context.Context, p program, l load, target float64) error {
-	const tries, tolerance = 6, 0.02
-	memory := c.memory
-	for range tries {
+	return equalize(c.memory, target, func(memory int, last bool) (float64, error) {
 		r, err := c.measure(ctx, p, memory, l)
 		if err != nil {
+			return 0, err
+		}
+		note := ""
+		if !closeTo(r.rss, target) {
+			note = "  not equal"
+			if last {
+				note = "  not equal; gave up"
+			}
+		}
+		fmt.Println(r.line() + note)
+		return r.rss, nil
+	})
+}
+
+const (
+	tries     = 6
+	tolerance = 0.02 // of the resident memory
+)
+
+func closeTo(rss, target float64) bool { return math.Abs(rss-target) <= target*tolerance }
+
+// equalize calls measure with different -m, in megabytes, beginning with memory, until it returns nearly target. It takes the resident
+// memory to be a part that is always there and one in proportion to -m. It gives up after some tries, or if there is no other -m to try.
+func equalize(memory int, target float64, measure func(memory int, last bool) (float64, error)) error {
+	before, beforeRSS := 0, 0.0
+	for try := 1; try <= tries; try++ {
+		rss, err := measure(memory, try == tries)
+		if err != nil || closeTo(rss, target) {
 			return err
 		}
-		off := r.rss - target
-		if off > -target*tolerance && off < target*tolerance {
-			fmt.Println(r.line())
+		slope := rss / float64(memory)
+		if try > 1 && (rss-beforeRSS)*float64(memory-before) > 0 {
+			slope = (rss - beforeRSS) / float64(memory-before)
+		}
+		before, beforeRSS = memory, rss
+		if memory = max(1, memory-int(math.Round((rss-target)/slope))); memory == before {
 			return nil
 		}
-		fmt.Println(r.line(), " (not equal)")
-		next := max(1, memory-int(off*float64(memory)/r.rss))
-		if next == memory {
-			break
-		}
-		memory = next
 	}
-	return fmt.Errorf("%s does not come within %.0f%% of %.0f MB", p.name, tolerance*100, target)
+	return nil
 }

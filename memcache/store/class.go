@@ -5,6 +5,9 @@ import "math/bits"
 // classCount is how many size classes there are. The last one has no upper end.
 const classCount = 62
 
+// doubling is how many size classes there are up to twice a size.
+const doubling = 4
+
 // Class is what happens to the items of a size class. There are four classes up to twice a size: 64, 80, 96, 112, 128, 160 bytes and so
 // on, up to 2 MB. The sizes are those of Entry.Size.
 type Class struct {

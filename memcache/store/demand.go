@@ -11,20 +11,19 @@ type demand struct {
 }
 
 const (
-	groupClasses = 4 // size classes up to twice a size
-	groups       = (classCount + groupClasses - 1) / groupClasses
-	slice        = 16  // comparisons while as many bytes are evicted as the limit allows
-	poor         = 4   // a group is idle if larger items of as many bytes are used more than so many times as often
-	doubt        = 16  // uses of the larger items that prove nothing: they may be chance
-	recent       = 256 // recent uses are halved when there are so many,
-	stale        = 32  // or after so many comparisons
+	groups = (classCount + doubling - 1) / doubling
+	slice  = 16  // comparisons while as many bytes are evicted as the limit allows
+	poor   = 4   // a group is idle if larger items of as many bytes are used more than so many times as often
+	doubt  = 16  // uses of the larger items that prove nothing: they may be chance
+	recent = 256 // recent uses are halved when there are so many,
+	stale  = 32  // or after so many comparisons
 )
 
 // use notes a use of an item.
 func (s *shard) use(it *item) {
 	it.access = s.now
 	it.state |= wanted
-	s.uses[classOf(s.size(it))/groupClasses]++
+	s.uses[classOf(s.size(it))/doubling]++
 }
 
 // turnOver counts n bytes evicted, and compares the groups when they are enough.
@@ -40,14 +39,14 @@ func (s *shard) compare() {
 	s.idleClasses = 0
 	var uses, bytes float64 // of the items larger than the group's
 	for g := groups - 1; g >= 0; g-- {
-		first := g * groupClasses
+		first := g * doubling
 		held := int64(0)
-		for c := first; c < min(first+groupClasses, classCount); c++ {
+		for c := first; c < min(first+doubling, classCount); c++ {
 			held += s.classes[c].Bytes
 		}
 		own := float64(s.uses[g])
 		if uses >= doubt && (own*poor+doubt)*bytes < uses*float64(held) {
-			s.idleClasses |= (1<<groupClasses - 1) << first
+			s.idleClasses |= (1<<doubling - 1) << first
 		}
 		uses += own
 		bytes += float64(held)

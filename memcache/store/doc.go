@@ -34,9 +34,10 @@
 //
 // # What goes
 //
-// When there is no room, items that have expired go first. Then the store evicts: items that nobody has asked for since they
-// came go first, in the order in which they came, and those that were asked for stay for another round. So reading many
-// keys once, as a scan does, does not displace what is in use. With [Config.NoEvict] it refuses instead.
+// When there is no room, items that have expired go first. Then the store evicts by size and frequency: an item that is not used stays
+// for a time in inverse proportion to its size, and longer if it was used before. Each use begins that time again. So most requests are
+// answered, not most bytes. Reading many keys once, as a scan does, does not displace what is in use, and small items that
+// are not used any more give way to larger ones that are. With [Config.NoEvict] it refuses instead.
 //
 // An item with Expires e is gone from the very second e on, whether it still takes memory or not. What has been flushed is gone in the same
 // way. Memory comes back when the item is asked for, when room is needed, or when a timer calls [Store.Reap].

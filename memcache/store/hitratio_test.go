@@ -80,17 +80,15 @@ func TestHitRatioIsAtLeastMemcached(t *testing.T) {
 	}
 }
 
-// TestHitRatioTable prints the table of larger traces. It runs if STORE_HITS is set; if that is the address of a memcached with 64 MB,
-// flushed before each trace, it is asked, too.
+// TestHitRatioTable prints the tables of decisions 5 and 8: larger traces, and wider ranges of sizes. It runs if STORE_HITS is set; if
+// that is the address of a memcached with 64 MB, flushed before each trace, it is asked the traces of decision 5, too.
 func TestHitRatioTable(t *testing.T) {
 	address := os.Getenv("STORE_HITS")
 	if address == "" {
 		t.Skip("STORE_HITS is not set")
 	}
-	const memory = 64 << 20
 	for _, tr := range traces(1000000, 1000000) {
-		line := fmt.Sprintf("%-20s store %v; segmented %v; LRU %v", tr.name, hits(newEvmq(t, memory), tr, 0),
-			hits(newSegmented(memory), tr, memcachedHead), hits(newLRU(memory), tr, memcachedHead))
+		line := tableLine(t, tr, 64<<20)
 		if _, _, err := net.SplitHostPort(address); err == nil {
 			p := dialMemcached(t, address)
 			line += fmt.Sprintf("; memcached %v", hits(p, tr, 0))
@@ -98,4 +96,32 @@ func TestHitRatioTable(t *testing.T) {
 		}
 		t.Log(line)
 	}
+	for _, c := range []struct{ low, high, megabytes int }{
+		{10, 2000, 32}, {1000, 1000, 32}, {100, 20000, 256}, {10, 50000, 256}, {10, 50000, 32}, {10, 500000, 256}, {10, 500000, 64},
+	} {
+		for name, size := range map[string]func(uint64) int{"uniform": uniform(c.low, c.high), "log": logUniform(c.low, c.high)} {
+			tr := trace{name: fmt.Sprintf("%d-%d B %s, %d MB", c.low, c.high, name, c.megabytes), size: size, each: zipfian(200000, 1000000, 1.01)}
+			t.Log(tableLine(t, tr, c.megabytes<<20))
+		}
+	}
+}
+
+func tableLine(t *testing.T, tr trace, memory int) string {
+	const head = 56 + 10 + 4 // of the store's items: head, key and half of the rounding
+	line := fmt.Sprintf("%-30s store %v", tr.name, hits(newEvmq(t, memory), tr, 0))
+	for _, p := range []struct {
+		name     string
+		policy   policy
+		overhead int
+	}{
+		{"segmented", newSegmented(memory), memcachedHead},
+		{"LRU", newLRU(memory), memcachedHead},
+		{"S3-FIFO", newCandidate(memory, 0, 10, 1), head},
+		{"S3-FIFO by size", newCandidate(memory, 1, 10, 1), head},
+		{"GDSF 0.75", newCandidate(memory, 0.75, 0, 3), head},
+		{"GDSF 1", newCandidate(memory, 1, 0, 3), head},
+	} {
+		line += fmt.Sprintf("; %s %v", p.name, hits(p.policy, tr, p.overhead))
+	}
+	return line
 }

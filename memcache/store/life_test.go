@@ -81,11 +81,11 @@ func TestThePinnedItemIsNotEvictedAtItsDue(t *testing.T) {
 	}
 }
 
-// The least due of all queues goes first, whatever the size: small items stay longer than large ones that came with them, and used ones
-// longer than new ones.
+// The least due of all queues goes first. Small items stay longer than large ones that came with them, and used ones longer than new ones:
+// here new ones of 20 bytes come between new and used ones of 200.
 func TestTheLeastDueGoesFirst(t *testing.T) {
 	s, sh := one(t, 4<<20)
-	for _, size := range []int{20, 1000, 12000} {
+	for _, size := range []int{20, 200, 2000} {
 		for _, use := range []bool{false, true} {
 			for i := range 20 {
 				store(t, s, fmt.Sprint(size, use, i), size, use)
@@ -108,7 +108,7 @@ func TestTheLeastDueGoesFirst(t *testing.T) {
 		sizes, kinds = append(sizes, int(it.value)), append(kinds, it.kind())
 		sh.remove(r)
 	}
-	want := [6][2]int{{12000, newItems}, {12000, provenItems}, {1000, newItems}, {1000, provenItems}, {20, newItems}, {20, provenItems}}
+	want := [6][2]int{{2000, newItems}, {2000, provenItems}, {200, newItems}, {20, newItems}, {200, provenItems}, {20, provenItems}}
 	for i := range sizes {
 		if w := want[i/20]; sizes[i] != w[0] || kinds[i] != w[1] {
 			t.Fatalf("victim %d has %d bytes and is of kind %d, want %v", i, sizes[i], kinds[i], w)

@@ -9,7 +9,7 @@ const (
 )
 
 // policy is what a shard's eviction keeps beside the items. It is greedy dual by size and frequency (GDSF), with queues instead of a
-// heap. Decision 8 gives the reasons and the measurements.
+// heap. Decision 9 gives the reasons and the measurements.
 //
 // Each size class has two queues: one of new items, and one of proven items, which were used after they had come. An item's due
 // is the inflation at the moment when it came into its queue, plus its life: in inverse proportion to its size, and to its worth in
