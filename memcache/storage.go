@@ -148,10 +148,8 @@ func (w *worker) forget(op protocol.Op, key []byte) {
 		return
 	}
 	e := w.store.Lock(key)
-	if e.Found() {
-		e.Delete()
-	}
-	e.Unlock()
+	defer e.Unlock()
+	e.Delete()
 }
 
 // text is the outcome as the text protocol says it.
