@@ -28,27 +28,32 @@ func (w *worker) touch(key []byte, expires int64) bool {
 	e.Use()
 	m := e.Meta()
 	m.Expires = expires
-	e.SetMeta(m) // last, since the item may be gone then
+	e.SetMeta(m)
 	return true
 }
 
 // textDelete serves delete.
 func (w *worker) textDelete() {
-	key := w.req.Key
-	e := w.look(key)
-	found := e.Found()
-	if found {
-		e.Count(store.Delete)
-		e.Delete()
-	}
-	e.Unlock()
-	w.detail.delete(key)
+	found := w.remove(w.req.Key)
+	w.detail.delete(w.req.Key)
 	if !found {
 		w.counts.add(deleteMisses, 1)
 		w.unlessQuiet("NOT_FOUND")
 		return
 	}
 	w.unlessQuiet("DELETED")
+}
+
+// remove removes an item for a client, and reports whether there was one.
+func (w *worker) remove(key []byte) (found bool) {
+	e := w.look(key)
+	defer e.Unlock()
+	if !e.Found() {
+		return false
+	}
+	e.Count(store.Delete)
+	e.Delete()
+	return true
 }
 
 // textFlush serves flush_all.
@@ -64,19 +69,33 @@ func (w *worker) textFlush() {
 
 const flushNotAllowed = "CLIENT_ERROR flush_all not allowed"
 
-// flushAll empties the cache, at once or at the time that a client's number means: in the second before it, as memcached does, and
-// until its end. Before a date that has passed there was nothing.
+// flushAll empties the cache at the time that a client's number means. Without a time, or with a date that has passed, everything goes at
+// once, and what is stored next stays. Otherwise the flush is in force from the second before the time on, as memcached's is: what is
+// stored until that second ends is not found any more. So with a time of 1, nothing that is stored in the rest of the present second is
+// found. Without unique numbers memcached's flush comes a second later. A date from before the cache began only cancels an earlier flush.
 func (w *worker) flushAll(exptime int64) {
 	now := w.clock.Unix()
-	if exptime <= 0 {
-		w.flushed.Store(now - w.began)
-		w.store.FlushAll(now)
-		return
+	at := now
+	if exptime > 0 {
+		at = expiry(exptime, now)
 	}
-	at := expiry(exptime, now)
-	w.flushed.Store(max(0, at-1-w.began))
-	w.store.FlushThrough(at - 1)
+	last := at - 1
+	if w.config.NoCAS {
+		last = at
+	}
+	w.flushed.Store(max(0, last-w.began))
+	switch {
+	case at <= w.began-beforeBegin:
+		w.store.FlushThrough(now - 1)
+	case at <= now:
+		w.store.FlushAll(now)
+	default:
+		w.store.FlushThrough(last)
+	}
 }
+
+// beforeBegin is how many seconds before its begin memcached's own count of time begins, less one. Dates from there on are in it.
+const beforeBegin = 61
 
 // textShutdown serves shutdown.
 func (w *worker) textShutdown() {

@@ -26,9 +26,7 @@ const (
 // textArith serves incr and decr.
 func (w *worker) textArith() {
 	r := &w.req
-	e := w.look(r.Key)
-	n, what := w.arith(&e, r.Op == protocol.OpIncr, r.Delta, 0)
-	e.Unlock()
+	n, what := w.sum(r)
 	switch what {
 	case counted:
 		if !r.NoReply {
@@ -43,25 +41,40 @@ func (w *worker) textArith() {
 	}
 }
 
+// sum carries out the incr or decr r.
+func (w *worker) sum(r *protocol.Request) (n uint64, what sumOutcome) {
+	e := w.look(r.Key)
+	defer e.Unlock()
+	n, what = w.arith(&e, r.Op == protocol.OpIncr, r.Delta, 0)
+	if what == noItem {
+		w.countNoSum(r.Op == protocol.OpIncr)
+	}
+	return n, what
+}
+
+// countNoSum counts an incr or decr that has found no item and has not created one.
+func (w *worker) countNoSum(up bool) {
+	if up {
+		w.counts.add(incrMisses, 1)
+	} else {
+		w.counts.add(decrMisses, 1)
+	}
+}
+
 // arith adds delta to the entry's number, modulo 2^64, or takes it away, to 0 at the least. cas 0 stands for whatever there is. A
 // number that has become shorter is followed by spaces, so that the value's length is what clients remember.
 func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, what sumOutcome) {
-	hit, misses := store.Decr, decrMisses
-	if up {
-		hit, misses = store.Incr, incrMisses
-	}
 	if !e.Found() {
-		w.counts.add(misses, 1)
 		return 0, noItem
 	}
 	m := e.Meta()
 	n, ok := protocol.ParseNumber(e.Tail())
 	switch {
-	case e.Len() == 0, e.Len() > len(e.Tail()): // a large value is no number
+	case e.Len() == 0:
 		return 0, noNumber
 	case cas != 0 && cas != m.CAS:
 		return 0, otherCAS
-	case !ok:
+	case !ok, e.Len() > len(e.Tail()): // a large value is no number
 		return 0, noNumber
 	case up:
 		n += delta
@@ -70,7 +83,11 @@ func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, wh
 	default:
 		n -= delta
 	}
-	e.Count(hit)
+	if up {
+		e.Count(store.Incr)
+	} else {
+		e.Count(store.Decr)
+	}
 	m.CAS = w.nextCAS()
 	value := strconv.AppendUint(w.padded[:0], n, 10)
 	for len(value) < e.Len() {

@@ -103,7 +103,6 @@ func (w *worker) lateFrame(v *value) {
 	w.reread(v)
 	w.coming = v.got
 	w.execute(nil)
-	w.coming = nil
 }
 
 // refuseFrame answers a frame for whose value there is no room.
@@ -169,44 +168,47 @@ func (w *worker) execute(s *session) {
 // binGet serves all that look for an item: get, get and touch, touch.
 func (w *worker) binGet() {
 	f := &w.bin
+	var key []byte
+	if f.Loud == protocol.BinGetK || f.Loud == protocol.BinGATK {
+		key = f.Key
+	}
+	large, found := w.binLook(f, key)
+	w.detail.get(f.Key, found)
+	switch {
+	case found:
+		w.large(large)
+	case f.Quiet:
+	case key != nil:
+		w.out = protocol.AppendResponse(w.out, f, protocol.KeyNotFound, 0, nil, key, 0)
+	default:
+		w.status(protocol.KeyNotFound)
+	}
+}
+
+// binLook answers with the item, if there is one, but for a large value. key is what is answered before the value.
+func (w *worker) binLook(f *protocol.Frame, key []byte) (large *store.Lease, found bool) {
 	touch := len(f.Extras) == 4
-	withKey := f.Loud == protocol.BinGetK || f.Loud == protocol.BinGATK
 	e := w.look(f.Key)
+	defer e.Unlock()
 	w.countGet(&e, touch)
-	found := e.Found()
-	defer func() { w.detail.get(f.Key, found) }()
-	if !found {
-		e.Unlock()
-		switch {
-		case f.Quiet:
-		case withKey:
-			w.out = protocol.AppendResponse(w.out, f, protocol.KeyNotFound, 0, nil, f.Key, 0)
-		default:
-			w.status(protocol.KeyNotFound)
-		}
-		return
+	if !e.Found() {
+		return nil, false
 	}
 	m := e.Meta()
 	e.Use()
+	if touch {
+		touched := m
+		touched.Expires = expiry(int64(binary.BigEndian.Uint32(f.Extras)), w.clock.Unix())
+		e.SetMeta(touched)
+	}
 	var flags [4]byte
 	binary.BigEndian.PutUint32(flags[:], m.Flags)
-	var key []byte
-	if withKey {
-		key = f.Key
-	}
-	var large *store.Lease
 	if f.Loud == protocol.BinTouch {
 		w.out = protocol.AppendResponse(w.out, f, protocol.Success, m.CAS, flags[:], nil, 0)
-	} else {
-		w.out = protocol.AppendResponse(w.out, f, protocol.Success, m.CAS, flags[:], key, e.Len())
-		large = w.value(&e)
+		return nil, true
 	}
-	if touch {
-		m.Expires = expiry(int64(binary.BigEndian.Uint32(f.Extras)), w.clock.Unix())
-		e.SetMeta(m) // last, since the item may be gone then
-	}
-	e.Unlock()
-	w.large(large)
+	w.out = protocol.AppendResponse(w.out, f, protocol.Success, m.CAS, flags[:], key, e.Len())
+	return w.value(&e), true
 }
 
 func (w *worker) binSet() {
@@ -253,18 +255,7 @@ func (w *worker) binStored(o *order) {
 
 func (w *worker) binDelete() {
 	f := &w.bin
-	e := w.look(f.Key)
-	status := protocol.Success
-	switch {
-	case !e.Found():
-		status = protocol.KeyNotFound
-	case f.CAS != 0 && f.CAS != e.Meta().CAS:
-		status = protocol.KeyExists
-	default:
-		e.Count(store.Delete)
-		e.Delete()
-	}
-	e.Unlock()
+	status := w.binRemove(f)
 	w.detail.delete(f.Key)
 	if status != protocol.Success {
 		w.counts.add(deleteMisses, 1)
@@ -274,29 +265,26 @@ func (w *worker) binDelete() {
 	w.success(0)
 }
 
+func (w *worker) binRemove(f *protocol.Frame) protocol.Status {
+	e := w.look(f.Key)
+	defer e.Unlock()
+	switch {
+	case !e.Found():
+		return protocol.KeyNotFound
+	case f.CAS != 0 && f.CAS != e.Meta().CAS:
+		return protocol.KeyExists
+	}
+	e.Count(store.Delete)
+	e.Delete()
+	return protocol.Success
+}
+
 // noCreation is the expiry by which an increment says that it creates nothing.
 const noCreation = 0xffffffff
 
 func (w *worker) binArith() {
 	f := &w.bin
-	delta, initial := binary.BigEndian.Uint64(f.Extras), binary.BigEndian.Uint64(f.Extras[8:])
-	exptime := binary.BigEndian.Uint32(f.Extras[16:])
-	e := w.look(f.Key)
-	n, what := w.arith(&e, f.Loud == protocol.BinIncrement, delta, f.CAS)
-	cas := uint64(0)
-	if what == noItem && exptime != noCreation {
-		n = initial
-		what = counted
-		m := store.Meta{Expires: expiry(int64(exptime), w.clock.Unix()), CAS: w.nextCAS()}
-		cas = m.CAS // it may be gone at once
-		if e.Put(m, appendUint(w.padded[:0], n)) != nil {
-			what = noRoom
-		}
-		w.logCreated(&e, f.Key, what == counted)
-	} else if e.Found() {
-		cas = e.Meta().CAS
-	}
-	e.Unlock()
+	n, cas, what := w.binSum(f)
 	switch what {
 	case noItem:
 		w.status(protocol.KeyNotFound)
@@ -312,6 +300,31 @@ func (w *worker) binArith() {
 			w.out = binary.BigEndian.AppendUint64(w.out, n)
 		}
 	}
+}
+
+// binSum carries out an increment or decrement, which may create its item. cas is the item's unique number then.
+func (w *worker) binSum(f *protocol.Frame) (n, cas uint64, what sumOutcome) {
+	delta, initial := binary.BigEndian.Uint64(f.Extras), binary.BigEndian.Uint64(f.Extras[8:])
+	exptime := binary.BigEndian.Uint32(f.Extras[16:])
+	e := w.look(f.Key)
+	defer e.Unlock()
+	n, what = w.arith(&e, f.Loud == protocol.BinIncrement, delta, f.CAS)
+	if what == noItem && exptime != noCreation {
+		n, what = initial, counted
+		m := store.Meta{Expires: expiry(int64(exptime), w.clock.Unix()), CAS: w.nextCAS()}
+		err := e.Put(m, appendUint(w.padded[:0], n))
+		w.logCreated(&e, f.Key, err == nil)
+		if err != nil {
+			return 0, 0, noRoom
+		}
+	}
+	switch what {
+	case counted:
+		cas = e.Meta().CAS
+	case noItem:
+		w.countNoSum(f.Loud == protocol.BinIncrement)
+	}
+	return n, cas, what
 }
 
 func (w *worker) binFlush() {

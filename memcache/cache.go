@@ -30,6 +30,7 @@ type Cache struct {
 	cutOff    atomic.Uint64 // connections that were closed since their memory was needed
 	shortage  shortage
 	kicked    atomic.Uint64  // connections that were idle for too long
+	panics    atomic.Uint64  // that were survived
 	asides    sync.WaitGroup // goroutines that do for a connection what takes its time
 	dumping   atomic.Bool
 	resizing  sync.Mutex
@@ -97,8 +98,8 @@ func New(c Config) (*Cache, error) {
 	cache.queueLog(c.Logger)
 	if cache.ticker != nil {
 		go cache.ticker.run(tick, func(now time.Time) {
-			cache.store.Reap(reaped)
-			cache.lookAround(now)
+			cache.isolated("reap", func() { cache.store.Reap(reaped) })
+			cache.isolated("shortage", func() { cache.lookAround(now) })
 		})
 	}
 	return cache, nil
@@ -140,12 +141,16 @@ const (
 )
 
 // Attach prepares a server, before it is started, and has stats count its connections. Of the server's fields it fills in those
-// that are zero: Handler, MaxInput, HighWater, MaxOutput, and MaxBuffered. The last counts large values for each connection that is
-// being sent one, though all are sent from the store's own memory, so it has to be far above what is really held: readers who are
-// slow shall not have others cut off.
+// that are zero: Handler, OnPanic, MaxInput, HighWater, MaxOutput, and MaxBuffered. OnPanic makes a panic while a client is served the end
+// of that client alone: it is logged, and counted as panics in stats evmq. MaxBuffered counts large values for each connection that
+// is being sent one, though all are sent from the store's own memory, so it has to be far above what is really held: slow readers must not
+// have others cut off.
 func (c *Cache) Attach(s *server.Server) {
 	if s.Handler == nil {
 		s.Handler = c.Handler()
+	}
+	if s.OnPanic == nil {
+		s.OnPanic = c.clientPanicked
 	}
 	s.MaxInput = orInt(s.MaxInput, attachInput)
 	s.HighWater = orInt(s.HighWater, attachHighWater)

@@ -9,7 +9,6 @@ const (
 	cmdFlush counter = iota
 	cmdMeta
 	getMisses
-	getExpired
 	deleteMisses
 	incrMisses
 	decrMisses
@@ -19,6 +18,7 @@ const (
 	storeNoMemory
 	authCmds
 	authErrors
+	crawlerReclaimed
 	connYields
 	newSessions
 	bytesRead

@@ -69,7 +69,9 @@ func (w *worker) aside(fn func(c *server.Conn)) {
 	w.paused = true
 	w.asides.Go(func() {
 		defer c.ResumeRead()
-		fn(c)
+		if !w.isolated("command", func() { fn(c) }) {
+			c.Abort()
+		}
 	})
 }
 

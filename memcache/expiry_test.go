@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/memcache/protocol"
 )
 
 // TestExptimesAreRelativeForThirtyDaysAndThenDates, and negative ones have always passed.
@@ -87,6 +88,71 @@ func TestFlushAllWithATimeWaitsForIt(t *testing.T) {
 	c.ask("flush_all 100|flush_all 2592001", "OK|OK") // the second one replaces the first, and is long ago
 	r.clock.add(200)
 	c.ask("get c", "VALUE c 0 1|x|END")
+}
+
+// TestEveryCommandThatCreatesIsAnsweredInTheSecondOfAFlush, and what it creates is not found.
+func TestEveryCommandThatCreatesIsAnsweredInTheSecondOfAFlush(t *testing.T) {
+	for name, flush := range map[string]func(r *running, c *client){
+		"in one second": func(_ *running, c *client) { c.ask("flush_all 1", "OK") },
+		"at a date":     func(r *running, c *client) { c.ask(fmt.Sprint("flush_all ", r.clock.Unix()+1), "OK") },
+		"later": func(r *running, c *client) {
+			c.ask("flush_all 5", "OK")
+			r.clock.add(4)
+		},
+	} {
+		for request, answer := range map[string]string{
+			"set k 0 0 1|1": "STORED", "add k 0 0 1|1": "STORED", "ms k 1|1": "HD", "ms k 1 ME|1": "HD", "mg k N30 v t": "VA 0 t30 W|",
+			"ma k N0": "HD", "ma k N30 J5 v t": "VA 1 t30|5", "ma k N0 q": "HD",
+		} {
+			r := start(t, memcache.Config{})
+			c := r.connect(t)
+			flush(r, c)
+			for range 2 {
+				c.ask(request, answer)
+				c.ask("get k|incr k 1|touch k 0|delete k|append k 0 0 1|1|mg k|md k|replace k 0 0 1|1",
+					"END|NOT_FOUND|NOT_FOUND|NOT_FOUND|NOT_STORED|EN|NF|NOT_STORED")
+			}
+			b := r.connect(t)
+			b.frame(protocol.BinIncrement, 0, oneAndTen, "n", "")
+			b.wants(`0x5 status 0x0 extras  key "" value "\x00\x00\x00\x00\x00\x00\x00\n"`)
+			b.frame(protocol.BinGet, 0, "", "n", "")
+			b.wants(`0x0 status 0x1 extras  key "" value "Not found"`)
+			c.ask(request, answer)
+			r.clock.add(1)
+			c.ask("get k n", "END")
+			c.ask("set k 0 0 1|1|get k", "STORED|VALUE k 0 1|1|END")
+			if t.Failed() {
+				t.Fatalf("%s: %s", name, request)
+			}
+		}
+	}
+}
+
+// TestAFlushAtADateThatHasPassedIsOneAtOnce; before the cache began it only cancels an earlier one.
+func TestAFlushAtADateThatHasPassedIsOneAtOnce(t *testing.T) {
+	for _, noCAS := range []bool{false, true} {
+		r := start(t, memcache.Config{NoCAS: noCAS})
+		c := r.connect(t)
+		r.clock.add(1000)
+		for _, ago := range []int64{0, 1, 900, 1060} {
+			c.ask("set k 0 0 1|x|flush_all 100", "STORED|OK")
+			c.ask(fmt.Sprintf("flush_all %d|get k|set k 0 0 1|y|get k", r.clock.Unix()-ago), "OK|END|STORED|VALUE k 0 1|y|END")
+		}
+		c.ask(fmt.Sprintf("flush_all 100|flush_all %d|get k", r.clock.Unix()-1061), "OK|OK|VALUE k 0 1|y|END")
+		r.clock.add(200)
+		c.ask("get k", "VALUE k 0 1|y|END")
+	}
+}
+
+// TestWithoutUniqueNumbersADelayedFlushComesASecondLater, as memcached's with -C does.
+func TestWithoutUniqueNumbersADelayedFlushComesASecondLater(t *testing.T) {
+	r := start(t, memcache.Config{NoCAS: true})
+	c := r.connect(t)
+	c.ask("set k 0 0 1|x|flush_all 1|get k", "STORED|OK|VALUE k 0 1|x|END")
+	r.clock.add(1)
+	c.ask("get k|ma k N0 v|get k", "END|VA 1|0|END")
+	r.clock.add(1)
+	c.ask("set k 0 0 1|x|get k|flush_all|get k|set k 0 0 1|x|get k", "STORED|VALUE k 0 1|x|END|OK|END|STORED|VALUE k 0 1|x|END")
 }
 
 // TestTheFirstToSeeAStaleItemWins, and the others are told that somebody has.

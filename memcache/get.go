@@ -40,27 +40,33 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 			return keys
 		}
 		keys = rest
-		e := w.look(key)
-		w.countGet(&e, l.touch)
-		if !e.Found() {
-			e.Unlock()
-			w.detail.get(key, false)
-			continue
+		large, found := w.getOne(l, key)
+		w.detail.get(key, found)
+		if found {
+			w.large(large)
+			w.end()
 		}
-		m := e.Meta()
-		large := w.appendItem(key, &e, &m, l.unique)
-		e.Use()
-		if l.touch {
-			m.Expires = l.expires // last, since the item may be gone then
-			e.SetMeta(m)
-		}
-		e.Unlock()
-		w.detail.get(key, true)
-		w.large(large)
-		w.end()
 	}
 	w.line("END")
 	return nil
+}
+
+// getOne answers one key, but for a large value and the end.
+func (w *worker) getOne(l look, key []byte) (large *store.Lease, found bool) {
+	e := w.look(key)
+	defer e.Unlock()
+	w.countGet(&e, l.touch)
+	if !e.Found() {
+		return nil, false
+	}
+	m := e.Meta()
+	e.Use()
+	if l.touch {
+		touched := m
+		touched.Expires = l.expires
+		e.SetMeta(touched)
+	}
+	return w.appendItem(key, &e, &m, l.unique), true
 }
 
 // appendItem appends an item as get answers with it, but for a large value and the end.
@@ -92,9 +98,6 @@ func appendUint(b []byte, n uint64) []byte {
 // countGet counts a look for a key.
 func (w *worker) countGet(e *store.Entry, touch bool) {
 	found := e.Found()
-	if !found && e.Late() {
-		w.counts.add(getExpired, 1)
-	}
 	switch {
 	case touch && found:
 		e.Count(store.Touch)

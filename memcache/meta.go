@@ -10,25 +10,32 @@ import (
 // metaGet serves mg.
 func (w *worker) metaGet() {
 	r := &w.req
+	large, found := w.metaLook(r)
+	w.detail.get(r.Key, found)
+	switch {
+	case found && r.Meta.Value:
+		w.large(large)
+		w.end()
+	case !found && !r.NoReply:
+		w.out = append(w.out, "EN"...)
+		w.metaEcho(r.Key, r.Meta.BinaryKey)
+		w.end()
+	}
+}
+
+// metaLook answers with the item, if there is one or one is to be created, but for a large value and the end of a value.
+func (w *worker) metaLook(r *protocol.Request) (large *store.Lease, found bool) {
 	f := &r.Meta
 	now := w.clock.Unix()
-	w.counts.add(cmdMeta, 1)
 	e := w.look(r.Key)
+	defer e.Unlock()
 	created := false
 	if !e.Found() && f.Vivify {
 		created = e.Put(store.Meta{CAS: w.nextCAS()}, nil) == nil // without room it is a miss
 	}
-	w.countGet(&e, f.NewTTL)
-	found := e.Found()
-	defer func() { w.detail.get(r.Key, found) }()
-	if !found {
-		e.Unlock()
-		if !r.NoReply {
-			w.out = append(w.out, "EN"...)
-			w.metaEcho(r.Key, f.BinaryKey)
-			w.end()
-		}
-		return
+	w.countGet(&e, f.NewTTL && e.Found())
+	if !e.Found() {
+		return nil, false
 	}
 	if f.Value {
 		w.out = append(w.out, "VA "...)
@@ -69,18 +76,13 @@ func (w *worker) metaGet() {
 	if !f.NoUpdate {
 		e.Use()
 	}
-	var large *store.Lease
+	if won || f.NewTTL {
+		e.SetMeta(m)
+	}
 	if f.Value {
 		large = w.value(&e)
 	}
-	if won || f.NewTTL {
-		e.SetMeta(m) // last, since the item may be gone then
-	}
-	e.Unlock()
-	if f.Value {
-		w.large(large)
-		w.end()
-	}
+	return large, true
 }
 
 // metaWord answers one flag of a command that has found an item.
@@ -151,7 +153,6 @@ func (w *worker) end() { w.out = append(w.out, '\r', '\n') }
 func (w *worker) metaSet(o *order) {
 	r := &w.req
 	f := &r.Meta
-	w.counts.add(cmdMeta, 1)
 	o.expires, o.binary = expiry(int64(f.TTL), w.clock.Unix()), f.BinaryKey
 	o.op = opOfMode(f.Mode)
 	if f.HasCAS && (o.op == protocol.OpSet || o.op == protocol.OpReplace) {
@@ -204,16 +205,27 @@ func opOfMode(mode byte) protocol.Op {
 func (w *worker) metaDelete() {
 	r := &w.req
 	f := &r.Meta
-	w.counts.add(cmdMeta, 1)
+	answer := w.metaRemove(r)
+	if answer != "HD" {
+		w.counts.add(deleteMisses, 1)
+	} else if r.NoReply {
+		return
+	}
+	w.out = append(w.out, answer...)
+	w.metaEcho(r.Key, f.BinaryKey)
+	w.end()
+}
+
+// metaRemove removes an item, or marks it as stale, and returns the answer.
+func (w *worker) metaRemove(r *protocol.Request) (answer string) {
+	f := &r.Meta
 	e := w.look(r.Key)
-	answer := "HD"
+	defer e.Unlock()
 	switch {
 	case !e.Found():
-		w.counts.add(deleteMisses, 1)
-		answer = "NF"
+		return "NF"
 	case f.HasCAS && e.Meta().CAS != r.CAS:
-		w.counts.add(deleteMisses, 1)
-		answer = "EX"
+		return "EX"
 	case f.Stale:
 		m := e.Meta()
 		if f.NewTTL {
@@ -226,13 +238,7 @@ func (w *worker) metaDelete() {
 		e.Count(store.Delete)
 		e.Delete()
 	}
-	e.Unlock()
-	if answer == "HD" && r.NoReply {
-		return
-	}
-	w.out = append(w.out, answer...)
-	w.metaEcho(r.Key, f.BinaryKey)
-	w.end()
+	return "HD"
 }
 
 // metaArith serves ma.
@@ -240,7 +246,6 @@ func (w *worker) metaArith() {
 	r := &w.req
 	f := &r.Meta
 	now := w.clock.Unix()
-	w.counts.add(cmdMeta, 1)
 	up := f.Mode != 'D' && f.Mode != '-'
 	e := w.look(r.Key)
 	defer e.Unlock()
@@ -263,6 +268,9 @@ func (w *worker) metaArith() {
 		w.line(noMemoryAt)
 		return
 	case noItem, otherCAS:
+		if what == noItem {
+			w.countNoSum(up)
+		}
 		w.out = append(w.out, [...]string{noItem: "NF", otherCAS: "EX"}[what]...)
 		w.metaEcho(r.Key, f.BinaryKey)
 		w.end()
@@ -270,7 +278,7 @@ func (w *worker) metaArith() {
 	}
 	m := e.Meta()
 	if created || f.NewTTL {
-		defer func() { e.SetMeta(m) }() // last, since the item may be gone then
+		defer func() { e.SetMeta(m) }() // as the flags have it then
 	}
 	if r.NoReply && !created {
 		if f.NewTTL {
@@ -309,7 +317,7 @@ func (w *worker) metaArith() {
 
 // metaDebug serves me: what is known about an item, for people.
 func (w *worker) metaDebug() {
-	w.counts.add(cmdMeta, 1)
+	w.counts.add(cmdMeta, 1) // memcached counts no other meta command
 	key := w.req.Key
 	e := w.look(key)
 	defer e.Unlock()

@@ -160,6 +160,8 @@ func (c *Cache) since() store.Stats {
 		st.Promoted -= at.Promoted
 		st.Spared -= at.Spared
 		st.Reaped -= at.Reaped
+		st.LateLookups -= at.LateLookups
+		st.FlushedLookups -= at.FlushedLookups
 	}
 	return st
 }

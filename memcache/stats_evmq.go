@@ -5,4 +5,5 @@ package memcache
 func (c *Cache) statsOwn(line emit) {
 	line("evmq_version", Release())
 	line.number("slow_readers_closed", c.cutOff.Load())
+	line.number("panics", c.panics.Load())
 }

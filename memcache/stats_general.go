@@ -31,7 +31,7 @@ func (c *Cache) statsGeneral(line emit) {
 	c.statsCommands(line, &n, &st)
 	c.statsTraffic(line, &n, &st, conns, loops)
 	c.statsMaintenance(line)
-	c.statsStore(line, &st)
+	c.statsStore(line, &n, &st)
 }
 
 // statsProcess emits what concerns the process.
@@ -80,8 +80,8 @@ func (c *Cache) statsCommands(line emit, n *sum, st *store.Stats) {
 		{"cmd_meta", n[cmdMeta]},
 		{"get_hits", op(store.Get)},
 		{"get_misses", n[getMisses]},
-		{"get_expired", n[getExpired]},
-		{"get_flushed", 0}, // a flushed item is removed at once
+		{"get_expired", uint64(st.LateLookups)},
+		{"get_flushed", uint64(st.FlushedLookups)},
 		{"delete_misses", n[deleteMisses]},
 		{"delete_hits", op(store.Delete)},
 		{"incr_misses", n[incrMisses]},
@@ -148,7 +148,7 @@ func (c *Cache) statsMaintenance(line emit) {
 }
 
 // statsStore emits what the store holds and has done.
-func (c *Cache) statsStore(line emit, st *store.Stats) {
+func (c *Cache) statsStore(line emit, n *sum, st *store.Stats) {
 	maintained := c.tuning.on("lru_maintainer_thread")
 	line.number("bytes", uint64(st.Bytes))
 	line.number("curr_items", uint64(st.Items))
@@ -160,8 +160,8 @@ func (c *Cache) statsStore(line emit, st *store.Stats) {
 		line.number("evicted_active", uint64(st.EvictedWanted))
 	}
 	line.number("evictions", uint64(st.Evicted))
-	line.number("reclaimed", uint64(st.Expired))
-	line.number("crawler_reclaimed", uint64(st.Reaped))
+	line.number("reclaimed", uint64(max(0, st.Expired-int64(n[crawlerReclaimed]))))
+	line.number("crawler_reclaimed", n[crawlerReclaimed])
 	line.zeros("crawler_items_checked", "lrutail_reflocked")
 	if maintained {
 		line.zeros("moves_to_cold") // an item that was not used is evicted at once, and its key remembered

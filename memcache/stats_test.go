@@ -2,6 +2,7 @@ package memcache_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -41,9 +42,9 @@ func TestStatsCountWhatHappens(t *testing.T) {
 	r.clock.add(5)
 	c.ask("get e", "END")
 	want := map[string]string{
-		"get_expired": "1", "accepting_conns": "1",
+		"get_expired": "1", "get_flushed": "1", "accepting_conns": "1",
 		"cmd_get": "6", "cmd_set": "5", "get_hits": "3", "get_misses": "3", "delete_hits": "1", "delete_misses": "1", "incr_hits": "1",
-		"decr_misses": "1", "cas_badval": "1", "touch_hits": "1", "cmd_touch": "1", "cmd_flush": "1", "cmd_meta": "1", "curr_connections": "2",
+		"decr_misses": "1", "cas_badval": "1", "touch_hits": "1", "cmd_touch": "1", "cmd_flush": "1", "cmd_meta": "0", "curr_connections": "2",
 		"total_connections": "2", "curr_items": "0", "total_items": "4", "threads": "2", "version": memcache.Version,
 		"limit_maxbytes": fmt.Sprint(memcache.DefaultMemory), "pointer_size": fmt.Sprint(32 << (^uint(0) >> 63)),
 	}
@@ -83,6 +84,76 @@ func TestStatsCountWhatHappens(t *testing.T) {
 	if got = c.stats("slabs"); got["1:get_hits"] != "0" || got["1:cmd_set"] != "0" {
 		t.Errorf("slabs after reset: %v", got)
 	}
+}
+
+// TestEachCommandThatMeetsAGoneItemCountsIt once, as expired or as flushed, and each value stored counts in total_items, also one that
+// is past its time. What no command meets is reclaimed. The numbers are memcached 1.6.18's.
+func TestEachCommandThatMeetsAGoneItemCountsIt(t *testing.T) {
+	r := start(t, memcache.Config{})
+	c := r.connect(t)
+	last := c.stats("")
+	delta := func(command, answer, want string) {
+		t.Helper()
+		c.ask(command, answer)
+		now, got := c.stats(""), []string{}
+		for _, name := range []string{"get_expired", "get_flushed", "total_items", "incr_misses", "get_misses", "touch_misses", "reclaimed", "curr_items"} {
+			if now[name] != last[name] {
+				var a, b int
+				_, err := fmt.Sscan(last[name]+" "+now[name], &a, &b)
+				must(t, err)
+				got = append(got, fmt.Sprintf("%s %+d", name, b-a))
+			}
+		}
+		if last = now; strings.Join(got, ", ") != want {
+			t.Errorf("%q counts %q, want %q", command, got, want)
+		}
+	}
+	for command, e := range map[string]struct{ answer, counts string }{
+		"get k":             {"END", "get_misses +1"},
+		"mg k N30":          {"HD W", "total_items +1"},
+		"me k":              {"EN", ""},
+		"incr k 1":          {"NOT_FOUND", "incr_misses +1"},
+		"ma k N0":           {"HD", "total_items +1"},
+		"touch k 0":         {"NOT_FOUND", "touch_misses +1"},
+		"mg k T30":          {"EN", "get_misses +1"},
+		"delete k":          {"NOT_FOUND", ""},
+		"add k 0 0 1|1":     {"STORED", "total_items +1"},
+		"set k 0 0 1|1":     {"STORED", "total_items +1"},
+		"append k 0 0 1|1":  {"NOT_STORED", ""},
+		"cas k 0 0 1 999|1": {"NOT_FOUND", ""},
+		"set k 0 -1 1|1":    {"STORED", "total_items +1"},
+		"ma k N-1 J3":       {"HD", "total_items +1"},
+	} {
+		stays := strings.Contains(e.counts, "total_items")
+		for _, way := range []struct{ prepare, answer, met, left string }{
+			{"set k 0 -1 1|1", "STORED", "get_expired +1", "curr_items -1"},
+			{"set k 0 0 1|1|touch k -1", "STORED|TOUCHED", "get_expired +1", "curr_items -1"},
+			{"set k 0 0 1|1|flush_all", "STORED|OK", "get_flushed +1", ""},
+			{"flush_all 1|set k 0 0 1|1", "OK|STORED", "get_flushed +1", "curr_items -1"},
+		} {
+			c.ask("flush_all|"+way.prepare, "OK|"+way.answer)
+			last = c.stats("")
+			left := way.left
+			if stays && left == "" {
+				left = "curr_items +1"
+			} else if stays {
+				left = ""
+			}
+			want := []string{way.met, e.counts, left}
+			delta(command, e.answer, strings.Join(slices.DeleteFunc(want, func(s string) bool { return s == "" }), ", "))
+			r.clock.add(1)
+			r.Store().Reap(100)
+			c.ask("flush_all", "OK")
+			r.clock.add(1)
+			r.Store().Reap(100)
+			last = c.stats("")
+		}
+	}
+	c.ask("set a 0 0 1|1|set b 0 -1 1|1|flush_all", "STORED|STORED|OK")
+	last = c.stats("")
+	r.clock.add(1)
+	r.Store().Reap(100)
+	delta("get a b", "END", "get_misses +2, reclaimed +2")
 }
 
 // TestStatsOfPartsTellWhatTheyHold: items, slabs, sizes, settings.

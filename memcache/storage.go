@@ -158,10 +158,8 @@ func (w *worker) forget(op protocol.Op, key []byte) {
 		return
 	}
 	e := w.look(key)
-	if e.Found() {
-		e.Delete()
-	}
-	e.Unlock()
+	defer e.Unlock()
+	e.Delete()
 }
 
 // text is the outcome as the text protocol says it.

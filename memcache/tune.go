@@ -188,8 +188,8 @@ const (
 )
 
 // crawl answers lru_crawler crawl. It makes one step of what the clock does anyway: some of what has expired is removed.
-func (c *Cache) crawl(classes []byte) string {
-	if !c.tuning.on("lru_crawler") {
+func (w *worker) crawl(classes []byte) string {
+	if !w.tuning.on("lru_crawler") {
 		return crawlerDisabled
 	}
 	if string(classes) == "hash" { // only metadump knows it
@@ -201,7 +201,7 @@ func (c *Cache) crawl(classes []byte) string {
 	case none:
 		return nothingToCrawl
 	}
-	c.store.Reap(reaped)
+	w.counts.add(crawlerReclaimed, uint64(w.store.Reap(reaped)))
 	return "OK"
 }
 

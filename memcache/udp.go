@@ -47,15 +47,17 @@ type packets struct {
 // serveDatagram serves all requests of a datagram, which are all there or not at all.
 func (w *worker) serveDatagram(p []byte) {
 	s := session{w: w, known: w.config.Users == nil}
+	defer func() {
+		if s.value != nil {
+			s.value.drop()
+		}
+	}()
 	for len(p) > 0 && !w.quit && len(w.out) <= maxAnswer {
 		used, whole := s.step(p)
 		if used == 0 && !whole {
 			break
 		}
 		p = p[used:]
-	}
-	if s.value != nil {
-		s.value.drop()
 	}
 }
 

@@ -130,9 +130,11 @@ func (v *value) take(s *session, p []byte) (used int, whole bool) {
 	if v.got.Len() < v.need {
 		return len(p), false
 	}
-	s.value = nil
+	defer func() { // also if the request panics
+		s.value, w.coming = nil, nil
+		v.drop()
+	}()
 	w.late(s, v)
-	v.drop()
 	return len(p), true
 }
 

@@ -80,12 +80,9 @@ func (w *worker) look(key []byte) store.Entry {
 
 // logGet writes a line about what a command has found.
 func (w *worker) logGet(key []byte, e *store.Entry) {
-	g := watch.Get{Key: key, Status: "not_found", FD: w.descriptor()}
-	switch {
-	case e.Found():
-		g.Status, g.Size, g.Class = "found", e.Len(), classNumber(e.Size())
-	case e.Late():
-		g.Status = "expired"
+	g := watch.Get{Key: key, Status: e.Finding().String(), FD: w.descriptor()}
+	if e.Found() {
+		g.Size, g.Class = e.Len(), classNumber(e.Size())
 	}
 	w.events.Get(&g)
 }

@@ -71,7 +71,6 @@ const (
 func (w *worker) begin(c *server.Conn) {
 	w.conn, w.out, w.sent = c, w.out[:0], 0
 	w.full, w.failed, w.paused, w.quit, w.bye, w.unflushed = false, false, false, false, false, false
-	w.coming = nil // a request that panicked may have left it
 }
 
 // flush hands the answers over. A connection that takes nothing any more is not served any further; one that is full, not now.

@@ -11,7 +11,8 @@
 //
 //	# a comment
 //	args -I 2m               both servers' arguments; before the first group
-//	== name                  a group; "== name stepwise" is not sent in one piece too, "== name unsteady" to evcached only
+//	== name                  a group; "== name stepwise" is not sent in one piece too, "== name unsteady" to evcached only, and
+//	                         "== name second" is played again when a second of the server's clock has ended meanwhile
 //	> get k                  sends the bytes and \r\n
 //	b> get key=k opaque=7    sends a binary frame
 //	x> 80 00 00 01           sends bytes given in hexadecimal
@@ -52,7 +53,11 @@
 //
 //   - A binary operation that is unknown and has a body: as many bytes behind it as its extras and its key have are lost.
 //
-//   - With -C, what is stored in the second of a flush_all is lost.
+//   - With -C, what is stored in the second of a flush_all without a delay is lost; after one with a date that has passed, what was
+//     stored since that date stays.
+//
+//   - What a flush_all has removed comes back, if no look-up has met it, when another flush_all is to come later or has a date from
+//     before the server's start.
 //
 //   - The time to live that is left of an item that has just been given a negative one is some number near 2^32.
 //

@@ -22,6 +22,7 @@ type Script struct {
 type Group struct {
 	Name     string
 	Stepwise bool // may not be sent in one piece
+	Second   bool // must be played within one second of the server's clock
 	Unsteady bool // memcached answers otherwise when it is sent in one piece; evcached must not
 	Steps    []Step
 }
@@ -90,7 +91,8 @@ func (p *parser) line(n int, line string) error {
 	case "==":
 		name, stepwise := strings.CutSuffix(rest, " stepwise")
 		name, unsteady := strings.CutSuffix(name, " unsteady")
-		p.script.Groups = append(p.script.Groups, Group{Name: name, Stepwise: stepwise, Unsteady: unsteady})
+		name, second := strings.CutSuffix(name, " second")
+		p.script.Groups = append(p.script.Groups, Group{Name: name, Stepwise: stepwise, Unsteady: unsteady, Second: second})
 		p.conn, p.wait, p.answers = "", 0, false
 		return nil
 	}

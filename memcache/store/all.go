@@ -24,10 +24,10 @@ func (s *Store) All(fn func(it Listed) bool) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		for slot, more := uint32(1), true; more; slot++ {
-			s.lock(sh)
-			items, keys = sh.listItems(slot, items[:0], keys[:0])
-			more = slot+1 < sh.top
-			sh.mu.Unlock()
+			s.within(sh, func() {
+				items, keys = sh.listItems(slot, items[:0], keys[:0])
+				more = slot+1 < sh.top
+			})
 			p := keys
 			for _, it := range items {
 				it.Key = p[:it.keySize:it.keySize]
@@ -42,7 +42,7 @@ func (s *Store) All(fn func(it Listed) bool) {
 
 // listItems appends what is in a chunk, and the keys.
 func (s *shard) listItems(slot uint32, items []Listed, keys []byte) ([]Listed, []byte) {
-	if slot >= s.top || s.slots[slot].data == nil || s.slots[slot].paged {
+	if slot >= s.top || s.slots[slot].data == nil || s.slots[slot].paged || s.flushed.second != 0 || s.voids() {
 		return items, keys
 	}
 	for r := ref(slot << chunkBits); r != 0; r = s.after(r) {

@@ -56,6 +56,9 @@ func (s *shard) check() error {
 }
 
 func (s *shard) checkMemory() error {
+	if s.busy {
+		return errors.New("a change has not ended")
+	}
 	if s.pin != 0 {
 		return fmt.Errorf("item %x is still pinned", s.pin)
 	}
@@ -232,10 +235,23 @@ func (s *shard) checkClasses(items map[ref]bool) error {
 		c := &want[classOf(size)]
 		c.Items++
 		c.Bytes += size
+		if s.item(r).state&fetched == 0 {
+			c.Unfetched++
+		}
 	}
 	for i := range want {
-		if c := &s.classes[i]; c.Items != want[i].Items || c.Bytes != want[i].Bytes {
-			return fmt.Errorf("class %d has %d items of %d bytes, counted %d of %d", i, want[i].Items, want[i].Bytes, c.Items, c.Bytes)
+		c := &s.classes[i]
+		got, f := tally{c.Items, c.Bytes, c.Unfetched}, s.flushed.classes[i]
+		if s.flushed.second != 0 {
+			if got != (tally{}) {
+				return fmt.Errorf("class %d has %+v beside what was flushed", i, got)
+			}
+			got = f
+		} else if f != (tally{}) {
+			return fmt.Errorf("class %d has %+v of no flush", i, f)
+		}
+		if n := (tally{want[i].Items, want[i].Bytes, want[i].Unfetched}); got != n {
+			return fmt.Errorf("class %d has %+v, counted %+v", i, n, got)
 		}
 	}
 	return nil

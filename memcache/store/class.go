@@ -15,6 +15,8 @@ type Class struct {
 	Items int64
 	Bytes int64
 
+	Unfetched int64 // of Items, those that have not been used since they were stored
+
 	EvictedIdle int64 // seconds for which the item evicted last had not been used
 	Counts
 }
@@ -26,7 +28,7 @@ type Counts struct {
 	EvictedUnfetched int64 // of these, those that had never been used
 	EvictedExpiring  int64 // of these, those that would have expired one day
 	EvictedWanted    int64 // of these, those that had been used since eviction last met them: too many were
-	Expired          int64 // items removed because they had expired
+	Expired          int64 // items freed because they had expired or been flushed, but for those that a look-up met
 	ExpiredUnfetched int64 // of these, those that had never been used
 	Refused          int64 // ErrNoMemory
 
@@ -86,6 +88,7 @@ func bound(class int) int64 {
 func (c *Class) add(d *Class) {
 	c.Items += d.Items
 	c.Bytes += d.Bytes
+	c.Unfetched += d.Unfetched
 	c.EvictedIdle = max(c.EvictedIdle, d.EvictedIdle)
 	c.Add(1, &d.Counts)
 }

@@ -49,8 +49,8 @@ type Config struct {
 	Shards int
 	// NoEvict makes a full store refuse with ErrNoMemory. Items that have expired still make room.
 	NoEvict bool
-	// Now is the clock, in seconds, from 0 to 2^32-1. It is called in each operation, with a lock held, so it must be cheap and
-	// must not use the store. Where it goes back, the store's time stands still. Nil means the seconds since 1970, read from
+	// Now is the clock, in seconds, from 1 to 2^32-1. It is called in each operation, so it must be cheap, and it must not use the
+	// store. Where it goes back, the store's time stands still. Nil means the seconds since 1970, read from
 	// the system in each operation.
 	Now func() int64
 	// Evicted, if set, is called for each item that has to make room, before it goes. It is called with a lock held, so it must be
@@ -111,4 +111,4 @@ func (c *Config) choose() int {
 }
 
 // second brings a time into the range that the store counts in.
-func second(t int64) uint32 { return uint32(max(0, min(t, math.MaxUint32))) }
+func second(t int64) uint32 { return uint32(max(1, min(t, math.MaxUint32))) }

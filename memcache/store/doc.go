@@ -40,7 +40,8 @@
 // are not used any more give way to larger ones that are. With [Config.NoEvict] it refuses instead.
 //
 // An item with Expires e is gone from the very second e on, whether it still takes memory or not. What has been flushed is gone in the same
-// way. Memory comes back when the item is asked for, when room is needed, or when a timer calls [Store.Reap].
+// way. Memory comes back when the item is asked for, when room is needed, or when a timer calls [Store.Reap]. What is stored past its
+// time, or in a second that a flush covers, is there for its Entry until Unlock, and for no later one.
 //
 // # Work
 //

@@ -8,29 +8,49 @@ type Meta struct {
 	Bits    uint8  // the user's
 }
 
-// Entry is a key whose part of the store is locked: the item, or the place where one would be. It is a value; copies of it
+// An Entry is a key whose part of the store is locked: the item, or the place where one would be. It is a value; copies of it
 // are the same entry until something is stored. No method may be called after Unlock.
 type Entry struct {
 	shard *shard
 	key   []byte
 	hash  uint32
 	ref   ref    // 0: no item
-	late  bool   // there was one, whose time was over
+	past  bool   // the item's Expires has passed: it expires with Unlock
 	held  extent // the value that Put may copy from, 0 outside it
+
+	finding Finding // of Lock
 }
+
+// A Finding is what Lock has found under a key.
+type Finding uint8
+
+const (
+	NotFound Finding = iota // no item
+	Found                   // an item
+	Expired                 // an item whose time had passed, which is removed
+	Flushed                 // an item that a flush had removed
+)
+
+// String returns the words that memcached's log has.
+func (f Finding) String() string {
+	return [...]string{"not_found", "found", "expired", "flushed"}[f]
+}
+
+// Finding reports what Lock found, whatever has been stored since.
+func (e *Entry) Finding() Finding { return e.finding }
 
 // Unlock ends the use of e.
 func (e *Entry) Unlock() {
-	mu := &e.shard.mu
+	s := e.shard
 	e.shard = nil
-	mu.Unlock()
+	if e.past && !s.busy {
+		s.endPast(e.ref)
+	}
+	s.unlock()
 }
 
 // Found says whether there is an item: stored, and neither expired nor flushed.
 func (e *Entry) Found() bool { return e.ref != 0 }
-
-// Late says that Lock found an item whose time was over, and removed it: that it had not been reaped before.
-func (e *Entry) Late() bool { return e.late }
 
 // item is e's, of which there must be one.
 func (e *Entry) item() *item {
@@ -40,8 +60,14 @@ func (e *Entry) item() *item {
 	return e.shard.item(e.ref)
 }
 
-// Meta returns what was stored with the value.
-func (e *Entry) Meta() Meta { return e.item().meta() }
+// Meta returns what was stored with the value. Where Expires has passed it is the present second.
+func (e *Entry) Meta() Meta {
+	m := e.item().meta()
+	if e.past {
+		m.Expires = int64(e.shard.now)
+	}
+	return m
+}
 
 // Len returns the length of the value.
 func (e *Entry) Len() int { return int(e.item().value) }
@@ -90,7 +116,10 @@ func (e *Entry) Fetched() bool { return e.item().state&fetched != 0 }
 func (e *Entry) Use() {
 	it := e.item()
 	e.shard.use(it)
-	it.state |= fetched
+	if it.state&fetched == 0 {
+		e.shard.class(it).Unfetched--
+		it.state |= fetched
+	}
 }
 
 // Keep notes, as Use does, that the item is worth keeping, but not that anybody has seen it: Fetched stays.
@@ -110,32 +139,36 @@ func (e *Entry) CountSet(n int) {
 	e.shard.classes[classOf(int64(size+unit-1)/unit*unit)].Ops[Set]++
 }
 
-// SetMeta changes what is kept with the value. If the new Expires has been, the item is gone.
+// SetMeta changes what is kept with the value. If the new Expires has passed, the item is there until Unlock.
 func (e *Entry) SetMeta(m Meta) {
-	it := e.item()
-	if m.gone(e.shard.now) {
-		e.Delete()
-		return
-	}
+	it, s := e.item(), e.shard
 	it.flags, it.cas, it.bits = m.Flags, m.CAS, m.Bits
-	e.shard.setExpires(e.ref, m.expires())
+	s.busy = true
+	s.setExpires(e.ref, e.expires(&m))
+	s.busy = false
+	e.past = m.gone(s.now)
 }
 
 // Delete removes the item, if there is one.
 func (e *Entry) Delete() {
 	if e.ref != 0 {
-		e.shard.remove(e.ref)
-		e.ref = 0
+		s := e.shard
+		was := s.busy
+		s.busy = true
+		s.remove(e.ref)
+		s.busy = was
+		e.ref, e.past = 0, false
 	}
+}
+
+// expires is when an item with m expires while it is locked. One that is past its time is live until Unlock.
+func (e *Entry) expires(m *Meta) uint32 {
+	if m.gone(e.shard.now) || m.Expires > 1<<32-1 {
+		return 0
+	}
+	return uint32(m.Expires)
 }
 
 func (m *Meta) gone(now uint32) bool {
 	return m.Expires < 0 || m.Expires > 0 && m.Expires <= int64(now)
-}
-
-func (m *Meta) expires() uint32 {
-	if m.Expires > 1<<32-1 {
-		return 0
-	}
-	return uint32(m.Expires)
 }

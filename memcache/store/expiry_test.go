@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -19,7 +20,7 @@ func lifetimes() []int64 {
 
 // An item is there until the second before it expires, and is gone in that second, found by a look-up.
 func TestExpiryIsToTheSecond(t *testing.T) {
-	for _, begin := range []int64{0, 1, 63, 64, 1000, 4095, 1790000000, 1<<32 - 4<<30/2} {
+	for _, begin := range []int64{1, 63, 64, 1000, 4095, 1790000000, 1<<32 - 4<<30/2} {
 		for _, n := range lifetimes() {
 			s, clock := openAt(t, store.Config{Memory: 1 << 20}, begin)
 			e := begin + n
@@ -31,7 +32,7 @@ func TestExpiryIsToTheSecond(t *testing.T) {
 			equal(t, fmt.Sprintf("from %d, at %d: found", begin, e-1), has(s, "key"), true)
 			clock.second.Store(e)
 			equal(t, fmt.Sprintf("from %d, at %d: found", begin, e), has(s, "key"), false)
-			equal(t, "expired", s.Stats().Expired, 1)
+			equal(t, "look-ups of what has expired", s.Stats().LateLookups, 1)
 			equal(t, "items", s.Stats().Items, 0)
 		}
 	}
@@ -103,9 +104,9 @@ func TestSetMetaMovesExpiry(t *testing.T) {
 	must(t, put(s, "key", store.Meta{Expires: 1010}, []byte("v")))
 	set := func(expires int64) (found bool) {
 		e := s.Lock([]byte("key"))
-		defer e.Unlock()
 		e.SetMeta(store.Meta{Expires: expires})
-		return e.Found()
+		e.Unlock()
+		return has(s, "key")
 	}
 	equal(t, "found", set(90000), true)
 	clock.second.Store(89999)
@@ -118,12 +119,61 @@ func TestSetMetaMovesExpiry(t *testing.T) {
 	equal(t, "items", s.Stats().Items, 0)
 }
 
-func TestPutOfThePastRemoves(t *testing.T) {
-	s, _ := open(t, store.Config{})
-	for _, expires := range []int64{-1, 1, 1000} {
-		must(t, put(s, "key", store.Meta{}, []byte("v")))
-		must(t, put(s, "key", store.Meta{Expires: expires}, []byte("w")))
-		equal(t, "found", has(s, "key"), false)
+// TestWhatIsPastItsTimeIsThereUntilUnlock: whoever stores an item, or gives it an expiry that has passed, can go on with it. The next
+// look-up finds nothing, counts that it met an item, and Reap frees one that no look-up meets.
+func TestWhatIsPastItsTimeIsThereUntilUnlock(t *testing.T) {
+	for _, large := range []int{1, store.LargeMin} {
+		for i, expires := range []int64{-1, 1, 999, 1000} {
+			s, _ := open(t, store.Config{})
+			must(t, put(s, "key", store.Meta{}, []byte("v")))
+			for _, change := range []func(e *store.Entry){
+				func(e *store.Entry) { must(t, e.Put(store.Meta{Expires: expires, Flags: 7}, make([]byte, large))) },
+				func(e *store.Entry) {
+					must(t, e.Put(store.Meta{}, make([]byte, large)))
+					e.SetMeta(store.Meta{Expires: expires, Flags: 7})
+				},
+			} {
+				before := s.Stats()
+				e := s.Lock([]byte("key"))
+				change(&e)
+				equal(t, "found", e.Found(), true)
+				equal(t, "length", len(e.Value()), large)
+				equal(t, "meta", e.Meta(), store.Meta{Expires: 1000, Flags: 7})
+				e.Unlock()
+				check(t, s)
+				equal(t, "items until they are met", s.Stats().Items, 1)
+				equal(t, "found later", has(s, "key"), false)
+				equal(t, "look-ups that met it", s.Stats().LateLookups-before.LateLookups, 1)
+				equal(t, "found again", has(s, "key"), false)
+				equal(t, "items stored", s.Stats().Total-before.Total, 1)
+				equal(t, "items", s.Stats().Items, 0)
+			}
+			must(t, put(s, fmt.Sprint(i), store.Meta{Expires: expires}, make([]byte, large)))
+			equal(t, "reaped", s.Reap(100), 1)
+			equal(t, "expired", s.Stats().Expired, 1)
+			check(t, s)
+		}
+	}
+}
+
+// TestPutOfThePastMakesRoomForItself where the store is full: it is not what makes room.
+func TestPutOfThePastMakesRoomForItself(t *testing.T) {
+	for _, noEvict := range []bool{false, true} {
+		s, _ := open(t, store.Config{Memory: 2 << 20, MaxItem: 1 << 20, Shards: 1, NoEvict: noEvict})
+		for i := range 40_000 {
+			e := s.Lock([]byte(fmt.Sprint(i % 300)))
+			err := e.Put(store.Meta{Expires: -1}, make([]byte, i%3000))
+			if err == nil {
+				equal(t, "length", len(e.Value()), i%3000)
+				e.SetMeta(store.Meta{Expires: int64(i % 2000)})
+				err = e.Put(store.Meta{Expires: 5}, e.Value(), make([]byte, i%9000))
+			}
+			if err != nil && !errors.Is(err, store.ErrNoMemory) {
+				t.Fatal(err)
+			}
+			e.Unlock()
+		}
+		check(t, s)
 	}
 }
 

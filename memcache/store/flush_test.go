@@ -68,14 +68,118 @@ func TestALaterFlushAllReplacesAnEarlierOne(t *testing.T) {
 
 // Flushing does not look at items.
 func TestFlushAllTakesNoStepPerItem(t *testing.T) {
-	s, _ := open(t, store.Config{})
+	s, clock := open(t, store.Config{})
 	fill(t, s, "a", 50000)
 	before := s.Stats().Memory
 	s.Steps()
 	s.FlushAll(0)
 	equal(t, "steps", s.Steps(), 0)
-	if after := s.Stats(); after.Memory > before || after.Index >= 50000*8 {
-		t.Errorf("memory is %d, was %d; the index has %d", after.Memory, before, after.Index)
+	equal(t, "items", s.Stats().Items, 0)
+	clock.second.Add(1)
+	equal(t, "items freed", s.Reap(1000), 50000)
+	equal(t, "steps", s.Steps(), 0)
+	if after := s.Stats(); after.Memory > before || after.Index >= 50000*8 || after.Flushed != 0 {
+		t.Errorf("memory is %d, was %d; the index has %d, %d are kept", after.Memory, before, after.Index, after.Flushed)
+	}
+}
+
+// TestWhatIsStoredInTheLastSecondOfAFlushIsThereUntilUnlock, is found by no later look-up, and is gone with the second.
+func TestWhatIsStoredInTheLastSecondOfAFlushIsThereUntilUnlock(t *testing.T) {
+	for _, delay := range []int64{0, 1, 10} {
+		s, clock := open(t, store.Config{})
+		must(t, put(s, "a", store.Meta{}, []byte("old")))
+		s.FlushThrough(1000 + delay)
+		equal(t, "found before", has(s, "a"), delay > 0)
+		clock.second.Add(delay)
+		for i := range 3 {
+			e := s.Lock([]byte("a"))
+			equal(t, "found", e.Found(), false)
+			must(t, e.Put(store.Meta{Flags: 7}, []byte("new")))
+			equal(t, "found when it is stored", e.Found(), true)
+			equal(t, "value", string(e.Value()), "new")
+			equal(t, "flags", e.Meta().Flags, 7)
+			e.Use()
+			e.Unlock()
+			if delay > 0 || i > 0 {
+				equal(t, "look-ups that met what was flushed", s.Stats().FlushedLookups, int64(i+1))
+			}
+			check(t, s)
+		}
+		s.All(func(it store.Listed) bool {
+			t.Errorf("All has %q", it.Key)
+			return true
+		})
+		must(t, put(s, "b", store.Meta{}, nil))
+		clock.second.Add(1)
+		equal(t, "a found in the next second", has(s, "a"), false)
+		equal(t, "b found in the next second", has(s, "b"), false)
+		must(t, put(s, "a", store.Meta{}, nil))
+		equal(t, "a found when it is stored after the flush", has(s, "a"), true)
+		check(t, s)
+	}
+}
+
+// TestAFlushThatIsReplacedBringsNothingBack: what was stored in its second was gone already.
+func TestAFlushThatIsReplacedBringsNothingBack(t *testing.T) {
+	for name, flush := range map[string]func(s *store.Store){
+		"at once":       func(s *store.Store) { s.FlushAll(0) },
+		"later":         func(s *store.Store) { s.FlushAll(5000) },
+		"through later": func(s *store.Store) { s.FlushThrough(5000) },
+		"not at all":    func(s *store.Store) { s.FlushThrough(10) },
+	} {
+		s, clock := open(t, store.Config{})
+		s.FlushThrough(1000)
+		must(t, put(s, "a", store.Meta{}, nil))
+		flush(s)
+		equal(t, name+": a found", has(s, "a"), false)
+		must(t, put(s, "b", store.Meta{}, nil))
+		equal(t, name+": b found", has(s, "b"), true)
+		clock.second.Add(100)
+		equal(t, name+": b found later", has(s, "b"), true)
+		check(t, s)
+	}
+}
+
+// TestALookUpCountsWhatAFlushHasRemoved once for each key, and what no look-up meets counts as reclaimed, fetched or not.
+func TestALookUpCountsWhatAFlushHasRemoved(t *testing.T) {
+	s, clock := open(t, store.Config{})
+	fill(t, s, "a", 100)
+	must(t, put(s, "large", store.Meta{}, make([]byte, 100_000)))
+	_, ok := get(s, "a1")
+	equal(t, "found", ok, true)
+	s.FlushAll(0)
+	equal(t, "found", has(s, "a0") || has(s, "large") || has(s, "other"), false)
+	equal(t, "found again", has(s, "a0"), false)
+	check(t, s)
+	equal(t, "look-ups that met what was flushed", s.Stats().FlushedLookups, 2)
+	equal(t, "reaped in the second of the flush", s.Reap(1000), 0)
+	clock.second.Add(1)
+	equal(t, "reaped", s.Reap(1000), 99)
+	equal(t, "found", has(s, "a5"), false)
+	st := s.Stats()
+	equal(t, "look-ups that met what was flushed", st.FlushedLookups, 2)
+	equal(t, "reclaimed", st.Expired, 99)
+	equal(t, "reclaimed unfetched", st.ExpiredUnfetched, 98)
+	equal(t, "kept", st.Flushed, 0)
+}
+
+// TestWhatWasFlushedMakesRoom for what comes, at once and without a Reap, where eviction is not allowed, too.
+func TestWhatWasFlushedMakesRoom(t *testing.T) {
+	for _, size := range []int{100, 100_000} {
+		s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1, NoEvict: true})
+		most := 0
+		for ; put(s, fmt.Sprint("a", most), store.Meta{}, make([]byte, size)) == nil; most++ {
+		}
+		for range 3 {
+			s.FlushAll(0)
+			for i := range most {
+				must(t, put(s, fmt.Sprint("a", i), store.Meta{}, make([]byte, size)))
+			}
+			check(t, s)
+		}
+		s.FlushAll(0)
+		must(t, s.SetMemory(2<<20))
+		check(t, s)
 	}
 }
 

@@ -15,6 +15,7 @@ func FuzzStore(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 50, 1, 1, 0, 0, 2, 1, 0, 60, 5, 1, 0, 0})
 	f.Add(bytes.Repeat([]byte{0, 7, 40, 0, 0, 9, 3, 1, 3, 7, 90, 0}, 60))
 	f.Add(bytes.Repeat([]byte{4, 1, 0, 9, 0, 2, 31, 255, 0, 3, 32, 0, 6, 0, 0, 5, 7, 0, 0, 30}, 40))
+	f.Add(bytes.Repeat([]byte{7, 0, 1, 1, 0, 2, 1, 255, 3, 3, 32, 0, 6, 0, 0, 1, 4, 7, 0, 0}, 40))
 	f.Fuzz(func(t *testing.T, program []byte) {
 		if len(program) > 2<<10 {
 			program = program[:2<<10]
@@ -71,10 +72,20 @@ func step(t *testing.T, s *store.Store, clock *clock, code [4]byte) {
 		if code[3] == 0 {
 			s.FlushAll(clock.now() + int64(code[2]))
 		}
+		if code[3] == 1 {
+			s.FlushThrough(clock.now() + int64(code[2]) - 1)
+		}
 		return
 	}
 	if err != nil && !errors.Is(err, store.ErrNoMemory) && !errors.Is(err, store.ErrTooLarge) {
 		t.Fatal(err)
+	}
+	if e.Found() {
+		e.Use()
+		e.SetMeta(store.Meta{Expires: e.Meta().Expires, Flags: uint32(n)})
+		if err == nil && code[0]%10 <= 4 && e.Meta().Flags != uint32(n) {
+			t.Fatalf("the meta of %s is not what was set", key)
+		}
 	}
 	e.Unlock()
 }

@@ -11,7 +11,9 @@ import (
 type Incoming struct {
 	store   *Store
 	shard   *shard
-	need    int // bytes, at most
+	life    uint32   // the shard's when the value had memory first
+	pieces  []*piece // the region's: see Lease
+	need    int      // bytes, at most
 	exts    []extent
 	parts   [][]byte // of exts
 	size    int      // bytes that have come
@@ -48,9 +50,20 @@ func (v *Incoming) Grow(n int) error {
 	if v.size+n <= v.room {
 		return nil
 	}
+	var err error
+	v.store.within(v.shard, func() { err = v.grow(n) })
+	return err
+}
+
+// grow is Grow with the shard locked.
+func (v *Incoming) grow(n int) error {
 	s := v.shard
-	v.store.lock(s)
-	defer s.mu.Unlock()
+	s.freeFlushed()
+	if len(v.exts) == 0 {
+		v.life = s.life
+	} else if v.life != s.life {
+		return noRoom(v.size + n) // it would have to begin anew
+	}
 	for v.size+n > v.room {
 		// For as much again as has come, in one piece if possible, but no more than a chunk.
 		pages := max(firstPages, pagesFor(min(2*(v.size+n)-v.room, chunkBytes)), pagesFor(v.size+n-v.room))
@@ -70,6 +83,7 @@ func (v *Incoming) Grow(n int) error {
 			v.parts = s.appendPart(v.parts, e, last)
 			last = e + 1<<s.table[e].order
 		}
+		v.pieces = s.region.pieces
 		v.room += got * pageBytes
 	}
 	return nil
@@ -166,15 +180,18 @@ func (v *Incoming) HasSuffix(text string) bool {
 func (v *Incoming) Free() {
 	if len(v.exts) > 0 {
 		s := v.shard
-		v.store.lock(s)
-		for _, e := range v.exts {
-			s.letGo(e)
-		}
-		s.returns++
-		if s.over {
-			s.shrinkOn()
-		}
-		s.mu.Unlock()
+		s.change(func() { // without the clock, which could fail
+			s.mercy = mercy
+			if v.life == s.life {
+				for _, e := range v.exts {
+					s.letGo(e)
+				}
+			}
+			s.returns++
+			if s.over {
+				s.shrinkOn()
+			}
+		})
 		s.waiters.wake()
 	}
 	v.taken()
@@ -190,6 +207,7 @@ const keptExtents = 1 << 10
 // taken forgets memory that is not the value's any more.
 func (v *Incoming) taken() {
 	clear(v.parts)
+	v.pieces = nil
 	v.exts, v.parts = v.exts[:0], v.parts[:0]
 	v.size, v.room, v.at, v.used = 0, 0, 0, 0
 }

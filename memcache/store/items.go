@@ -1,13 +1,25 @@
 package store
 
-// lookup finds a live item, and removes one that has expired.
-func (s *shard) lookup(hash uint32, key []byte) (r ref, late bool) {
-	r = s.index.find(&s.arena, hash, key)
-	if r != 0 && s.item(r).expired(s.now) {
-		s.reclaim(r)
-		return 0, true
+// lookup finds a live item. It counts and removes one that has been flushed or has expired, and says which.
+func (s *shard) lookup(hash uint32, key []byte) (ref, Finding) {
+	r := s.index.find(&s.arena, hash, key)
+	switch {
+	case r == 0:
+		return 0, NotFound
+	case s.flushed.second != 0:
+		s.void++
+		s.removeFlushed(r)
+		return 0, Flushed
+	case s.voids():
+		s.void++
+		s.remove(r)
+		return 0, Flushed
+	case s.item(r).expired(s.now):
+		s.late++
+		s.remove(r)
+		return 0, Expired
 	}
-	return r, false
+	return r, Found
 }
 
 // size is all the bytes that an item takes.
@@ -16,10 +28,13 @@ func (s *shard) size(it *item) int64 {
 }
 
 // count counts an item of a size that has come, n = 1, or has gone, n = -1.
-func (s *shard) count(size, n int64) {
+func (s *shard) count(it *item, size, n int64) {
 	c := &s.classes[classOf(size)]
 	c.Items += n
 	c.Bytes += n * size
+	if it.state&fetched == 0 {
+		c.Unfetched += n
+	}
 }
 
 // class is where what happens to an item is counted.
@@ -36,13 +51,13 @@ func (s *shard) link(r ref) {
 	if it.expires != 0 {
 		s.wheel.add(&s.arena, r)
 	}
-	s.count(s.size(it), 1)
+	s.count(it, s.size(it), 1)
 }
 
 // unlink ends all of the item r but its block.
 func (s *shard) unlink(r ref) {
 	it := s.item(r)
-	s.count(s.size(it), -1)
+	s.count(it, s.size(it), -1)
 	s.index.remove(&s.arena, r)
 	s.dequeue(r)
 	if it.expires != 0 {
@@ -63,7 +78,7 @@ func (s *shard) remove(r ref) ref {
 // life there.
 func (s *shard) replace(r, to ref) {
 	old, it := s.item(r), s.item(to)
-	s.count(s.size(old), -1)
+	s.count(old, s.size(old), -1)
 	it.state |= old.state&worthBits | wanted
 	it.next = old.next
 	s.index.replace(&s.arena, it.hash, r, to)
@@ -84,15 +99,17 @@ func (s *shard) replace(r, to ref) {
 		s.unchain(old.first())
 	}
 	s.release(r)
-	s.count(s.size(it), 1)
+	s.count(it, s.size(it), 1)
 }
 
 // resized accounts for the item r, whose value was written over another one: it had so many bytes before. If its size is of another
 // class now, it begins a new life there.
 func (s *shard) resized(r ref, before int64) {
-	after := s.size(s.item(r))
-	s.count(before, -1)
-	s.count(after, 1)
+	it := s.item(r)
+	after := s.size(it)
+	s.count(it, before, -1)
+	it.state &^= fetched
+	s.count(it, after, 1)
 	if old := classOf(before); old != classOf(after) {
 		s.leave(r, old)
 		s.enqueue(r)
@@ -124,4 +141,12 @@ func (s *shard) setExpires(r ref, expires uint32) {
 	if it.expires = expires; expires != 0 {
 		s.wheel.add(&s.arena, r)
 	}
+}
+
+// endPast has the item r expire now.
+func (s *shard) endPast(r ref) {
+	defer s.unlockBroken()
+	s.busy = true
+	s.setExpires(r, s.wheel.second)
+	s.busy = false
 }

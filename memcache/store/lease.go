@@ -10,6 +10,8 @@ import (
 // replaced or removed meanwhile; its pages are free when the last lease of them has been returned.
 type Lease struct {
 	shard    *shard
+	life     uint32   // the shard's
+	pieces   []*piece // the region's, so that they stay mapped if the shard's content is dropped
 	exts     []extent
 	parts    [][]byte
 	holder   any
@@ -37,6 +39,7 @@ func (e *Entry) Borrow(holder any) *Lease {
 	s := e.shard
 	l := leaseMemory.Get().(*Lease)
 	l.shard, l.holder, l.since = s, holder, s.now
+	l.life, l.pieces = s.life, s.region.pieces
 	last := extent(0)
 	for x := it.first(); x != 0; x = s.table[x].next {
 		l.exts = append(l.exts, x)
@@ -116,16 +119,13 @@ func (ls *leases) remove(l *Lease) {
 func (s *shard) takeBack() {
 	for l := s.returned.Swap(nil); l != nil; {
 		next := l.next
-		for _, e := range l.exts {
-			if t := &s.table[e]; t.lent == 1 && t.use == loose {
-				s.gone -= 1 << t.order
-			}
-			s.letGo(e)
+		if l.life == s.life {
+			s.endLease(l)
 		}
-		s.leases.remove(l)
 		s.returns++
 		clear(l.parts)
-		l.shard, l.holder, l.next = nil, nil, nil
+		l.shard, l.holder, l.next, l.pieces = nil, nil, nil, nil
+		l.newer, l.older = nil, nil
 		l.exts, l.parts = l.exts[:0], l.parts[:0]
 		if cap(l.exts) <= keptExtents {
 			leaseMemory.Put(l)
@@ -135,6 +135,17 @@ func (s *shard) takeBack() {
 	if s.over {
 		s.shrinkOn()
 	}
+}
+
+// endLease ends a lease of the present content.
+func (s *shard) endLease(l *Lease) {
+	for _, e := range l.exts {
+		if t := &s.table[e]; t.lent == 1 && t.use == loose {
+			s.gone -= 1 << t.order
+		}
+		s.letGo(e)
+	}
+	s.leases.remove(l)
 }
 
 // waiters are functions to be called when memory has come back.
@@ -170,9 +181,8 @@ func (w *waiters) wake() {
 // wait has fn called when memory has come back since the shard's count was the one given.
 func (s *Store) wait(sh *shard, returns uint64, fn func()) {
 	sh.waiters.add(fn)
-	s.lock(sh)
-	again := sh.returns != returns
-	sh.mu.Unlock()
+	again := false
+	s.within(sh, func() { again = sh.returns != returns })
 	if again {
 		sh.waiters.wake()
 	}
@@ -214,24 +224,22 @@ type Holding struct {
 
 // Leases appends the leases of the shard of a key, the oldest first. Any goroutine, but not between Lock and Unlock.
 func (s *Store) Leases(key []byte, to []Holding) []Holding {
-	sh := s.shardOf(key)
-	s.lock(sh)
-	defer sh.mu.Unlock()
-	for l := sh.leases.oldest; l != nil; l = l.newer {
-		to = append(to, Holding{l.holder, int64(l.Len()), int64(l.since)})
-	}
-	return to
+	return s.leasesOf(s.shardOf(key), to)
 }
 
 // AllLeases is Leases for all shards.
 func (s *Store) AllLeases(to []Holding) []Holding {
 	for i := range s.shards {
-		sh := &s.shards[i]
-		s.lock(sh)
+		to = s.leasesOf(&s.shards[i], to)
+	}
+	return to
+}
+
+func (s *Store) leasesOf(sh *shard, to []Holding) []Holding {
+	s.within(sh, func() {
 		for l := sh.leases.oldest; l != nil; l = l.newer {
 			to = append(to, Holding{l.holder, int64(l.Len()), int64(l.since)})
 		}
-		sh.mu.Unlock()
-	}
+	})
 	return to
 }

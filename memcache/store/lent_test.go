@@ -33,7 +33,12 @@ func TestALentValueCountsUntilItIsReturned(t *testing.T) {
 			e.Delete()
 			e.Unlock()
 		},
-		"flushed": func(_ *testing.T, s *store.Store) { s.FlushAll(0) },
+		"flushed": func(t *testing.T, s *store.Store) {
+			s.FlushAll(0)
+			for i := range 50 { // some in each shard, which frees what the flush has removed
+				must(t, put(s, fmt.Sprint(i), store.Meta{}, nil))
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1})

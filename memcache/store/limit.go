@@ -8,6 +8,7 @@ const (
 // setLimit brings the limit to n, or nearer to it, and reports whether it is there. Pages that are held may keep memory beyond the limit
 // until they are returned.
 func (s *shard) setLimit(n int64) bool {
+	s.freeFlushed()
 	chunks := int(n / chunkBytes)
 	if n < s.limit {
 		s.shrinking = true
@@ -31,6 +32,7 @@ func (s *shard) setLimit(n int64) bool {
 
 // shrinkOn brings the memory to the limit, as far as nothing that is held keeps it.
 func (s *shard) shrinkOn() {
+	s.freeFlushed()
 	was := s.shrinking
 	s.shrinking = true
 	s.over = !s.afford(0)

@@ -27,6 +27,7 @@ type model struct {
 	clock   *clock
 	items   map[string]known
 	flushAt int64
+	voided  int64 // the last second of a flush; 0: none
 	noEvict bool
 	memory  int64
 	shrunk  bool // the memory has become less while some was held
@@ -54,6 +55,12 @@ func (m *model) live() {
 	if m.flushAt != 0 && m.flushAt <= now {
 		clear(m.items)
 		m.flushAt = 0
+	}
+	if m.voided != 0 && m.voided <= now {
+		clear(m.items)
+	}
+	if m.voided < now {
+		m.voided = 0
 	}
 	for key, it := range m.items {
 		if it.meta.Expires < 0 || it.meta.Expires > 0 && it.meta.Expires <= now {
@@ -124,10 +131,13 @@ func (m *model) meta(t *rapid.T) store.Meta {
 	return store.Meta{Flags: rapid.Uint32().Draw(t, "flags"), Expires: expires, CAS: m.NextCAS(), Bits: rapid.Byte().Draw(t, "bits")}
 }
 
-// stored notes what a Put has brought.
-func (m *model) stored(t *rapid.T, key string, meta store.Meta, value []byte, err error) {
+// stored notes what a Put has brought; e is its entry, unless that is unlocked.
+func (m *model) stored(t *rapid.T, e *store.Entry, key string, meta store.Meta, value []byte, err error) {
 	switch {
 	case err == nil:
+		if e != nil && (!e.Found() || !bytes.Equal(e.Value(), value) || e.Meta().CAS != meta.CAS) {
+			t.Fatalf("%q is not there when it has been stored with %+v", key, meta)
+		}
 		m.items[key] = known{value, meta, m.clock.now(), false}
 	case errors.Is(err, store.ErrNoMemory) && (m.noEvict || len(m.lent)+len(m.coming) > 0):
 	default:
@@ -140,7 +150,7 @@ func (m *model) Put(t *rapid.T) {
 	e, _ := m.lock(t, key)
 	defer e.Unlock()
 	meta := m.meta(t)
-	m.stored(t, key, meta, v, e.Put(meta, v))
+	m.stored(t, &e, key, meta, v, e.Put(meta, v))
 }
 
 func (m *model) PutLarge(t *rapid.T) {
@@ -148,7 +158,7 @@ func (m *model) PutLarge(t *rapid.T) {
 	e, _ := m.lock(t, key)
 	e.Unlock()
 	meta := m.meta(t)
-	m.stored(t, key, meta, v, putLarge(m.Store, key, meta, v))
+	m.stored(t, nil, key, meta, v, putLarge(m.Store, key, meta, v))
 }
 
 // Cut puts parts of what there is.
@@ -166,7 +176,7 @@ func (m *model) Cut(t *rapid.T) {
 	}
 	slices.Reverse(parts)
 	want, meta := bytes.Join(parts, nil), m.meta(t)
-	m.stored(t, key, meta, want, e.Put(meta, parts...))
+	m.stored(t, &e, key, meta, want, e.Put(meta, parts...))
 }
 
 func (m *model) Borrow(t *rapid.T) {
@@ -223,7 +233,7 @@ func (m *model) Come(t *rapid.T) {
 	if v.Len() == len(v.want) {
 		e, _ := m.lock(t, v.key)
 		meta := m.meta(t)
-		m.stored(t, v.key, meta, v.want, e.PutLarge(meta, v.Incoming, len(v.want)))
+		m.stored(t, &e, v.key, meta, v.want, e.PutLarge(meta, v.Incoming, len(v.want)))
 		e.Unlock()
 	}
 	v.Free()
@@ -240,9 +250,9 @@ func (m *model) Append(t *rapid.T) {
 	meta := m.meta(t)
 	old := m.items[key].value
 	if rapid.Bool().Draw(t, "prepend") {
-		m.stored(t, key, meta, append(bytes.Clone(v), old...), e.Put(meta, append([][]byte{v}, e.AppendParts(nil)...)...))
+		m.stored(t, &e, key, meta, append(bytes.Clone(v), old...), e.Put(meta, append([][]byte{v}, e.AppendParts(nil)...)...))
 	} else {
-		m.stored(t, key, meta, append(bytes.Clone(old), v...), e.Put(meta, append(e.AppendParts(nil), v)...))
+		m.stored(t, &e, key, meta, append(bytes.Clone(old), v...), e.Put(meta, append(e.AppendParts(nil), v)...))
 	}
 }
 
@@ -267,7 +277,7 @@ func (m *model) Burst(t *rapid.T) {
 			it.access, it.fetched = now, true
 			m.items[key] = it
 		}
-		m.stored(t, key, meta, v, e.Put(meta, v))
+		m.stored(t, &e, key, meta, v, e.Put(meta, v))
 		e.Unlock()
 	}
 }
@@ -293,9 +303,8 @@ func (m *model) SetMeta(t *rapid.T) {
 		it.meta = m.meta(t)
 		e.SetMeta(it.meta)
 		m.items[key] = it
-		m.live()
-		if _, want := m.items[key]; e.Found() != want {
-			t.Fatalf("found %v after SetMeta to %d", e.Found(), it.meta.Expires)
+		if !e.Found() || !bytes.Equal(e.Value(), it.value) || e.Meta().CAS != it.meta.CAS {
+			t.Fatalf("%q is not there after SetMeta to %d", key, it.meta.Expires)
 		}
 	}
 }
@@ -336,9 +345,19 @@ func (m *model) FlushAll(t *rapid.T) {
 	at := now + rapid.Int64Range(-2, 30).Draw(t, "at")
 	m.live()
 	m.Store.FlushAll(at)
-	if m.flushAt = at; at <= now {
+	m.flushAt, m.voided = at, 0
+	if at <= now {
 		clear(m.items)
 		m.flushAt = 0
+	}
+}
+
+func (m *model) FlushThrough(t *rapid.T) {
+	last := m.clock.now() + rapid.OneOf(rapid.Int64Range(-2, 3), rapid.Int64Range(0, 30)).Draw(t, "last")
+	m.live()
+	m.Store.FlushThrough(last)
+	if m.flushAt, m.voided = 0, 0; last >= m.clock.now() {
+		m.flushAt, m.voided = last, last
 	}
 }
 
@@ -404,6 +423,11 @@ func TestStoreIsAMap(t *testing.T) {
 			"meta": m.SetMeta, "overwrite": m.Overwrite, "delete": m.Delete, "tick": m.Tick, "reap": m.Reap, "flush": func(t *rapid.T) {
 				if rapid.IntRange(0, 5).Draw(t, "really") == 0 {
 					m.FlushAll(t)
+				}
+			},
+			"flush through": func(t *rapid.T) {
+				if rapid.IntRange(0, 3).Draw(t, "really") == 0 {
+					m.FlushThrough(t)
 				}
 			},
 			"memory": m.SetMemory, "all": m.All, "cut": m.Cut, "borrow": m.Borrow, "return": m.Return, "receive": m.Receive, "come": m.Come, "more comes": m.Come,

@@ -2,9 +2,9 @@ package store
 
 import "fmt"
 
-// Put stores the values one behind the other, in place of what there was. They may be parts of e.Value or e.AppendParts, and are copied. If the new
-// Expires has been, or FlushThrough has it so, nothing is stored and what there was is gone. After an error everything is as it
-// was; it is ErrTooLarge, ErrNoMemory or ErrLent.
+// Put stores the values one behind the other, in place of what there was. They may be parts of e.Value or e.AppendParts, and are copied. Without an
+// error e is the new item until Unlock. That is so also if the new Expires has passed, or the second belongs to a FlushThrough; no later
+// Lock finds the item then. After an error everything is as it was; it is ErrTooLarge, ErrNoMemory or ErrLent.
 func (e *Entry) Put(m Meta, values ...[]byte) error {
 	n := 0
 	for _, p := range values {
@@ -16,7 +16,7 @@ func (e *Entry) Put(m Meta, values ...[]byte) error {
 // PutLarge is Put with the first n bytes of a value that has come for the key, of which only those that do not fill a page are copied.
 // The value has no memory any more, then; after an error it is as it was.
 func (e *Entry) PutLarge(m Meta, v *Incoming, n int) error {
-	if n >= largeMin && v.shard == e.shard {
+	if n >= largeMin && v.shard == e.shard && v.life == e.shard.life {
 		return e.put(&m, n, v, nil)
 	}
 	var parts [8][]byte
@@ -29,24 +29,15 @@ func (e *Entry) put(m *Meta, n int, v *Incoming, values [][]byte) error {
 	if len(e.key) > maxKey || headSize+len(e.key)+n > s.maxItem {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrTooLarge, len(e.key), n)
 	}
-	if m.gone(s.now) || s.now == s.voided && s.voided != 0 {
-		e.Delete()
-		return nil
-	}
+	s.busy = true
+	s.freeFlushed()
 	s.pin = e.ref
 	if v == nil {
 		e.holdOld()
 	}
-	var err error
-	switch {
-	case n >= largeMin:
-		err = e.putLarge(m, n, v, values)
-	case len(values) == 1 && e.fits(n):
-		e.putInPlace(m, values[0])
-	default:
-		err = e.putSmall(m, n, values)
-	}
+	err := e.place(m, n, v, values)
 	if err == nil {
+		e.past = m.gone(s.now)
 		s.pin = e.ref
 		s.class(s.item(e.ref)).Total++
 		s.tend()
@@ -55,10 +46,23 @@ func (e *Entry) put(m *Meta, n int, v *Incoming, values [][]byte) error {
 	}
 	e.unholdOld() // if not done yet
 	s.pin = 0
+	s.busy = false
 	return err
 }
 
-// fits says whether a small value of n bytes fits into the block that the entry has.
+// place stores n bytes in place of what there was.
+func (e *Entry) place(m *Meta, n int, v *Incoming, values [][]byte) error {
+	switch {
+	case n >= largeMin:
+		return e.putLarge(m, n, v, values)
+	case len(values) == 1 && e.fits(n):
+		e.putInPlace(m, values[0])
+		return nil
+	}
+	return e.putSmall(m, n, values)
+}
+
+// fits reports whether a small value of n bytes fits into the block that the entry has.
 func (e *Entry) fits(n int) bool {
 	if e.ref == 0 {
 		return false
@@ -100,7 +104,7 @@ func (e *Entry) fill(r ref, m *Meta, kind state, n int) *item {
 	it := e.shard.item(r)
 	it.state, it.key, it.hash = used|kind, uint8(len(e.key)), e.hash
 	it.value = uint32(n)
-	it.expires = m.expires()
+	it.expires = e.expires(m)
 	copy(it.bytes(), e.key)
 	e.renew(it, m)
 	return it
@@ -114,7 +118,7 @@ func (e *Entry) renew(it *item, m *Meta) {
 
 // overwritten is renew for an item whose value has another one's place. Eviction sees that as a use.
 func (e *Entry) overwritten(it *item, m *Meta) {
-	e.shard.setExpires(e.ref, m.expires())
+	e.shard.setExpires(e.ref, e.expires(m))
 	it.state = it.state&^fetched | wanted
 	e.renew(it, m)
 }

@@ -11,19 +11,22 @@ type shard struct {
 	mu        sync.Mutex
 	limit     int64  // bytes
 	now       uint32 // the latest second that has been seen
-	flushAt   uint32 // the second in which everything stored before it is gone; 0: never
-	voided    uint32 // the second in which nothing stored is kept; 0: none
+	flushAt   uint32 // the second at whose beginning everything is flushed; 0: never
+	voided    uint32 // the second until whose end everything is flushed: no later look-up finds what is stored in it; 0: none
 	noEvict   bool
-	shrinking bool // evicts all the same, and gives the last chunks back first
-	over      bool // has more memory than limit, since some was held when limit was lowered
+	shrinking bool   // evicts all the same, and gives the last chunks back first
+	over      bool   // has more memory than limit, since some was held when limit was lowered
+	busy      bool   // is being changed: if it is seen with mu free to take, a panic has left the change half done
+	life      uint32 // how often a panic has had the content dropped
 	maxItem   int
 	onEvicted func(Evicted) // Config.Evicted
 
 	arena
 	policy
-	index  index
-	wheel  wheel
-	leases leases
+	index   index
+	wheel   wheel
+	leases  leases
+	flushed flushed
 
 	returned atomic.Pointer[Lease] // those that takeBack is to end
 	returns  uint64                // times that memory that was held has come back
@@ -35,6 +38,8 @@ type shard struct {
 	steps   int    // what operations have done, item by item
 	classes [classCount]Class
 	reaped  int64 // items that Reap has freed
+	late    int64 // look-ups that met an item that had expired,
+	void    int64 // and an item that had been flushed
 }
 
 const (
@@ -62,34 +67,31 @@ func (s *shard) tables() int64 {
 		int64(cap(s.index.segments))*pointer + int64(len(s.index.segments))*segmentSize
 }
 
-// enter begins an operation: it brings the clock up to now and carries a flush out whose time has come.
+// enter begins an operation: it brings the clock up to now and carries out a flush whose time has come.
 func (s *shard) enter(now uint32) {
 	s.now = max(s.now, now)
 	s.mercy = mercy
 	if s.returned.Load() != nil {
 		s.takeBack()
 	}
+	if s.voided != 0 && s.voided < s.now {
+		s.flushAt, s.voided = s.now, 0 // what was stored in that second goes, too
+	}
 	if s.flushAt != 0 && s.flushAt <= s.now {
 		s.flush()
 	}
 }
 
-// flush removes everything, chunk by chunk, but for what is lent.
-func (s *shard) flush() {
-	s.flushAt = 0
-	for i := range s.classes {
-		s.classes[i].Items, s.classes[i].Bytes = 0, 0
-	}
-	s.freeAll()
-	s.index.init()
-	s.policy = policy{spared: s.spared}
-	s.wheel = wheel{second: s.now}
-	s.unchainAll()
-}
-
-// reap is expire for Reap.
+// reap is expire for Reap. It frees also what a flush in an earlier second has removed.
 func (s *shard) reap(n int) int {
-	found := s.expire(n)
+	found := 0
+	switch s.flushed.second {
+	case 0:
+		found = s.expire(n)
+	case s.now: // look-ups may still count it
+	default:
+		found = s.freeFlushed()
+	}
 	s.reaped += int64(found)
 	return found
 }

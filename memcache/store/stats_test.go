@@ -58,8 +58,8 @@ func TestClassesAddUp(t *testing.T) {
 	if st.Evicted == 0 || st.EvictedUnfetched == 0 || st.EvictedUnfetched == st.Evicted || st.Expired == 0 || st.Large == 0 {
 		t.Errorf("%+v", st)
 	}
-	if st.Items+st.Evicted+st.Expired != 20000 {
-		t.Errorf("%d items, %d evicted, %d expired are not 20000", st.Items, st.Evicted, st.Expired)
+	if st.Items+st.Evicted+st.Expired+st.LateLookups != 20000 {
+		t.Errorf("%d items, %d evicted, %d and %d expired are not 20000", st.Items, st.Evicted, st.Expired, st.LateLookups)
 	}
 }
 

@@ -46,20 +46,20 @@ func New(c Config) (*Store, error) {
 // share is each shard's part of n bytes.
 func (s *Store) share(n int64) int64 { return (n - storeBytes) / int64(len(s.shards)) }
 
-// lock begins an operation in a shard.
-func (s *Store) lock(sh *shard) {
-	sh.mu.Lock()
-	sh.enter(second(s.now()))
-}
-
 // Lock locks the part of the store in which a key belongs, and looks the key up. The lock is held until Entry.Unlock; who holds it
-// must not lock another key. The store reads key until then and does not keep it.
+// must not lock another key. When a method of the store or of an Entry panics, Unlock must still be called, so defer it; the part is
+// empty then. The store reads key until then and does not keep it.
 func (s *Store) Lock(key []byte) Entry {
 	h := s.hash(key)
 	sh := &s.shards[h>>s.shift]
-	s.lock(sh)
+	now := second(s.now()) // the user's function, so before the lock
+	sh.mu.Lock()
+	defer sh.unlockBroken()
+	sh.busy = true
+	sh.enter(now)
 	e := Entry{shard: sh, key: key, hash: uint32(h)}
-	e.ref, e.late = sh.lookup(uint32(h), key)
+	e.ref, e.finding = sh.lookup(uint32(h), key)
+	sh.busy = false
 	return e
 }
 
@@ -81,38 +81,44 @@ func (s *Store) RaiseCAS(n uint64) {
 }
 
 // FlushAll removes everything that is stored before the second at, when it comes; at once if that is now or has been. A call replaces
-// what an earlier one has left to be done. It takes each shard in its turn, so what others store meanwhile may be removed or stay.
+// what an earlier one has left to be done. It takes each shard in its turn, so what others store meanwhile may be removed or stay. The
+// memory is free when it is needed, or after a Reap in a later second.
 func (s *Store) FlushAll(at int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
-		s.lock(sh)
-		sh.voided = 0
-		if at <= int64(sh.now) {
-			sh.flush()
-		} else {
-			sh.flushAt = second(at)
-		}
-		sh.mu.Unlock()
+		s.within(sh, func() {
+			if at <= int64(sh.now) || sh.voids() {
+				sh.flush()
+			}
+			sh.flushAt, sh.voided = 0, 0
+			if at > int64(sh.now) {
+				sh.flushAt = second(at)
+			}
+		})
 	}
 }
 
-// FlushThrough is FlushAll for what is stored until a second ends, from when it begins: what is stored in it is gone at once. A second
-// that has been is none: then only what an earlier call has left to be done is not done.
+// FlushThrough is FlushAll for what is stored until the second last ends. It is in force from when that second begins: what is stored in
+// that second is found by no later Lock. If the second has passed, nothing is removed; only what an earlier call has left to be done is
+// cancelled.
 func (s *Store) FlushThrough(last int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
-		s.lock(sh)
-		sh.flushAt, sh.voided = 0, 0
-		if last >= int64(sh.now) {
-			sh.flushAt, sh.voided = second(last), second(last)
-			sh.enter(sh.now)
-		}
-		sh.mu.Unlock()
+		s.within(sh, func() {
+			if sh.voids() {
+				sh.flush() // what was stored in this second has been removed already
+			}
+			sh.flushAt, sh.voided = 0, 0
+			if last >= int64(sh.now) {
+				sh.flushAt, sh.voided = second(last), second(last)
+				sh.enter(sh.now)
+			}
+		})
 	}
 }
 
 // Reap frees items that have expired, and returns how many. It takes about n steps, each of which frees an item or brings one
-// nearer to its time. It is for a timer; without it an expired item is gone all the same, but its memory is used until it is asked
+// nearer to its time. It also frees all that was flushed in an earlier second, without a step for each. It is for a timer; without it an expired item is gone all the same, but its memory is used until it is asked
 // for or room is needed.
 func (s *Store) Reap(n int) int {
 	found := 0
@@ -121,11 +127,11 @@ func (s *Store) Reap(n int) int {
 			break
 		}
 		sh := &s.shards[int(s.reaped.Add(1))%len(s.shards)]
-		s.lock(sh)
-		before := sh.steps
-		found += sh.reap(n)
-		n -= 1 + sh.steps - before
-		sh.mu.Unlock()
+		s.within(sh, func() {
+			before := sh.steps
+			found += sh.reap(n)
+			n -= 1 + sh.steps - before
+		})
 	}
 	return found
 }
@@ -143,9 +149,7 @@ func (s *Store) SetMemory(n int64) error {
 	for i := range s.shards {
 		for done := false; !done; {
 			sh := &s.shards[i]
-			s.lock(sh)
-			done = sh.setLimit(s.share(n))
-			sh.mu.Unlock()
+			s.within(sh, func() { done = sh.setLimit(s.share(n)) })
 		}
 	}
 	return nil

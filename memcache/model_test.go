@@ -1,0 +1,192 @@
+package memcache
+
+import (
+	"strconv"
+	"strings"
+)
+
+// modelItem is an item as memcached has it.
+type modelItem struct {
+	value      string
+	flags      uint32
+	expires    int64 // second; 0: never
+	stored     int64 // second
+	cas        uint64
+	stale, won bool
+}
+
+// model does what memcached does with its items, but for three things: what a flush has removed does not come back when another flush is
+// ordered, a flush at once is one at once also without unique numbers, and there is no limit. A flush is two numbers, as in memcached: nothing that was stored in the second oldest or before is found
+// from that second on, and nothing with a unique number below oldestCAS.
+type model struct {
+	now, began int64
+	items      map[string]*modelItem
+	cas        uint64
+	oldest     int64 // 0: no flush
+	oldestCAS  uint64
+	noCAS      bool
+}
+
+func newModel(now int64, noCAS bool) *model {
+	return &model{now: now, began: now, items: map[string]*modelItem{}, noCAS: noCAS}
+}
+
+// when is the second that an exptime means.
+func (m *model) when(exptime int64) int64 {
+	switch {
+	case exptime == 0:
+		return 0
+	case exptime < 0:
+		return 1
+	case exptime > 30*24*60*60:
+		return exptime
+	}
+	return m.now + exptime
+}
+
+// find returns the item of a key, if it is to be seen.
+func (m *model) find(key string) *modelItem {
+	it := m.items[key]
+	if it == nil {
+		return nil
+	}
+	flushed := m.oldest != 0 && m.oldest <= m.now && (it.stored <= m.oldest || it.cas != 0 && it.cas < m.oldestCAS)
+	if flushed || it.expires != 0 && it.expires <= m.now {
+		delete(m.items, key)
+		return nil
+	}
+	return it
+}
+
+func (m *model) flush(exptime int64) {
+	for key := range m.items {
+		m.find(key) // what is gone stays gone
+	}
+	at := m.now
+	if exptime > 0 {
+		at = m.when(exptime)
+	}
+	if m.oldest = at - 1; m.noCAS {
+		m.oldest = at
+	}
+	switch {
+	case at-1 <= m.began-62: // memcached's time has not begun
+		m.oldest = 0
+	case m.noCAS && at <= m.now: // what memcached loses of the present second, evcached keeps; of the past, it keeps nothing
+		m.oldest = 0
+		clear(m.items)
+	case m.oldest <= m.now:
+		m.oldestCAS = m.cas + 1
+	}
+}
+
+func (m *model) nextCAS() uint64 {
+	if m.noCAS {
+		return 0
+	}
+	m.cas++
+	return m.cas
+}
+
+// put makes an item, whatever there was.
+func (m *model) put(key, value string, flags uint32, expires int64) *modelItem {
+	it := &modelItem{value: value, flags: flags, expires: expires, stored: m.now, cas: m.nextCAS()}
+	m.items[key] = it
+	return it
+}
+
+// store carries out a request to store, and returns the item that is there then. command is the text protocol's name of it.
+func (m *model) store(command, key, value string, flags uint32, expires int64, cas uint64, stale bool) (string, *modelItem) {
+	it := m.find(key)
+	switch {
+	case it == nil && command == "cas":
+		return "NOT_FOUND", nil
+	case it == nil && (command == "replace" || command == "append" || command == "prepend"), it != nil && command == "add":
+		return "NOT_STORED", nil
+	case it == nil:
+		return "STORED", m.put(key, value, flags, expires)
+	}
+	switch old := *it; command {
+	case "cas":
+		late := stale && cas != 0 && cas < old.cas
+		if (cas == 0 || cas != old.cas) && !late {
+			return "EXISTS", nil
+		}
+		it = m.put(key, value, flags, expires)
+		if late {
+			it.expires, it.stale, it.won = old.expires, true, old.won
+		}
+		return "STORED", it
+	case "append", "prepend":
+		if cas != 0 && cas != old.cas {
+			return "EXISTS", nil
+		}
+		if command == "append" {
+			value = old.value + value
+		} else {
+			value += old.value
+		}
+		return "STORED", m.put(key, value, old.flags, old.expires)
+	}
+	return "STORED", m.put(key, value, flags, expires)
+}
+
+// number reads a value as a number, which ends at the first space.
+func number(value string) (uint64, bool) {
+	digits, _, _ := strings.Cut(value, " ")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, err == nil
+}
+
+// sum carries out an incr or decr, and returns the number and what has become of it.
+func (m *model) sum(key string, up bool, delta, cas uint64) (n uint64, what string) {
+	it := m.find(key)
+	if it == nil {
+		return 0, "NOT_FOUND"
+	}
+	n, ok := number(it.value)
+	switch {
+	case it.value != "" && cas != 0 && cas != it.cas:
+		return 0, "EXISTS"
+	case !ok:
+		return 0, "NOT_A_NUMBER"
+	case up:
+		n += delta
+	default:
+		n -= min(n, delta)
+	}
+	text := strconv.FormatUint(n, 10)
+	if len(text) > len(it.value) {
+		old := *it
+		fresh := m.put(key, text, old.flags, old.expires)
+		fresh.stale, fresh.won = old.stale, old.won
+		return n, "OK"
+	}
+	it.value = text + strings.Repeat(" ", len(it.value)-len(text))
+	it.cas = m.nextCAS()
+	return n, "OK"
+}
+
+// touch gives an item another expiry.
+func (m *model) touch(key string, expires int64) *modelItem {
+	it := m.find(key)
+	if it == nil {
+		return nil
+	}
+	seen := *it
+	it.expires = expires
+	return &seen
+}
+
+// remove removes an item. cas 0 stands for whatever there is.
+func (m *model) remove(key string, cas uint64) string {
+	it := m.find(key)
+	switch {
+	case it == nil:
+		return "NOT_FOUND"
+	case cas != 0 && cas != it.cas:
+		return "EXISTS"
+	}
+	delete(m.items, key)
+	return "DELETED"
+}
