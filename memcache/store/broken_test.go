@@ -58,6 +58,7 @@ func TestAPanicUnderTheLockCostsOneShardsItems(t *testing.T) {
 		"the user": func(*Store, *Entry) { panic("between Lock and Unlock") },
 	} {
 		t.Run(name, func(t *testing.T) {
+			now = 1000
 			s, err := New(Config{Memory: 4 << 20, Shards: 1, Now: func() int64 { return now }})
 			if err != nil {
 				t.Fatal(err)
