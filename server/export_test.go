@@ -14,3 +14,9 @@ func (r *Records) InOne() bool  { return r.r.have > 0 }
 
 // FD is the connection's descriptor.
 func (c *Conn) FD() int { return c.ev.FD() }
+
+// SetMaxFiles sets how many files may wait to be sent beside the first of each connection. Before any is.
+func (s *Server) SetMaxFiles(n int64) { s.maxFiles = n }
+
+// Files is how many files wait to be sent.
+func (s *Server) Files() int64 { return s.files.Load() }

@@ -156,16 +156,18 @@ type Server struct {
 
 	calls sock.Calls // the kernel's, except in tests
 
-	mu        sync.Mutex // guards the next lines
-	state     serverState
-	listeners map[*Listener]struct{}
-	packets   map[*PacketConn]struct{}
-	cutCtx    context.Context // ends at shutdown's deadline, with everything that still runs
-	cut       context.CancelCauseFunc
-	hurry     context.CancelCauseFunc // ends the waiting of a Shutdown; set by it
+	mu          sync.Mutex // guards the next lines
+	state       serverState
+	listeners   map[*Listener]struct{}
+	packets     map[*PacketConn]struct{}
+	cutCtx      context.Context // ends at shutdown's deadline, with everything that still runs
+	cut         context.CancelCauseFunc
+	stopWaiting context.CancelCauseFunc // ends the waiting of a Shutdown; set by it
+	outcome     error                   // of Shutdown, when done is closed
 
 	// Fixed by Start.
 	loopCount int
+	maxFiles  int64    // that may wait to be sent beside the first of each connection
 	limits    Timeouts // with event.NoTimeout for none
 	loops     []*loop
 	pool      *pool
@@ -179,7 +181,9 @@ type Server struct {
 	next     atomic.Uint32 // round robin
 	buffered atomic.Int64  // bytes accepted for output and kept as input
 	open     openCount
-	jobs     openCount // datagrams that wait for a worker or are in work
+	aborted  atomic.Int64 // connections that were open when Shutdown's context ended
+	files    atomic.Int64 // that wait to be sent, of all connections
+	jobs     openCount    // datagrams that wait for a worker or are in work
 	totals   totals
 	reserve  reserve
 	shaking  handshakes
