@@ -255,4 +255,3 @@ func TestFilesThatCannotBeSentFail(t *testing.T) {
 		}
 	})
 }
-
