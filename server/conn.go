@@ -214,7 +214,7 @@ func (s *Server) Conn(id ID) *Conn {
 // Server is the server that the connection belongs to. Any goroutine.
 func (c *Conn) Server() *Server { return c.loop.srv }
 
-// Loop is the loop that the connection belongs to: for timers beside it. Any goroutine.
+// Loop is the loop that the connection belongs to: for timers beside it. The server alone runs and ends it. Any goroutine.
 func (c *Conn) Loop() *event.Loop { return c.loop.ev }
 
 // SetData keeps v with the connection; Data returns it. Any goroutine.
