@@ -163,13 +163,17 @@ func (s *Server) stopListening(ctx context.Context) {
 	s.mu.Unlock()
 	received := make(chan struct{}, len(packets))
 	for ln := range listeners {
-		ln.stop()
+		if ln.original != nil {
+			go ln.stop() // whose Close may not return
+		} else {
+			ln.stop()
+		}
 	}
 	for pc := range packets {
 		pc.finish(func() { received <- struct{}{} })
 	}
 	for ln := range listeners {
-		await(ctx, 0, ln.done)
+		await(ctx, grace, ln.done)
 	}
 	awaitAll(ctx, 0, received, len(packets))
 	for pc := range packets {

@@ -154,17 +154,21 @@ func (l gatedListener) Addr() net.Addr            { return &net.TCPAddr{} }
 
 // TestShutdownReturnsBesideAListenerThatDoesNot: a user's listener is a callback too.
 func TestShutdownReturnsBesideAListenerThatDoesNot(t *testing.T) {
-	s := &server.Server{Loops: 1, Handler: calls{}}
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	l := gatedListener{gate: make(chan struct{})}
 	_, err := s.AddListener(l)
 	must(t, err)
+	p.connect(t, s)
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- s.Shutdown(ctx) }()
-	if err := await(t, ended, "Shutdown"); !errors.Is(err, context.DeadlineExceeded) {
+	var late *server.ShutdownError
+	if err := await(t, ended, "Shutdown"); !errors.As(err, &late) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Shutdown: %v", err)
 	}
+	await(t, p.closed, "Close") // of the connection, whatever the listener does
 	close(l.gate)
 }
 
