@@ -24,7 +24,7 @@ func TestSegmentsAndFilesCountWithTheirOverhead(t *testing.T) {
 	want(110+2*SegmentCost+2*FileCost, 2)
 	other := Get()
 	other.Splice(q)
-	q, other = other, q
+	q = other
 	want(110+2*SegmentCost+2*FileCost, 2)
 	q.Advance(110, nil)
 	want(2*FileCost, 2)
