@@ -16,7 +16,7 @@ func (r *Records) InOne() bool  { return r.r.have > 0 }
 func (c *Conn) FD() int { return c.ev.FD() }
 
 // SetMaxFiles sets how many files may wait to be sent beside the first of each connection. Before any is.
-func (s *Server) SetMaxFiles(n int64) { s.maxFiles = n }
+func SetMaxFiles(s *Server, n int64) { s.maxFiles = n }
 
-// Files is how many files wait to be sent.
-func (s *Server) Files() int64 { return s.files.Load() }
+// WaitingFiles is how many files wait to be sent.
+func WaitingFiles(s *Server) int64 { return s.files.Load() }

@@ -58,10 +58,10 @@ func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 			return ln.Wait()
 		},
 	} {
-		for _, r := range []rig{{"tcp", false, 1}, {"tcp", true, 3}, {"unix", false, 1}} {
+		for _, r := range []rig{{"tcp", false, 1}, {"tcp", false, 3}, {"tcp", true, 3}, {"unix", false, 1}} {
 			for _, each := range []bool{false, true} {
-				if each && r.network == "unix" {
-					continue // has one socket
+				if each && r.network == "unix" || r.tls && name == "Shutdown" {
+					continue // a unix listener has one socket; a request that waits for a handshake is not there when the server shuts down
 				}
 				t.Run(fmt.Sprint(name, "/", r, "/for each loop ", each), func(t *testing.T) {
 					s := start(t, r, &server.Server{Handler: echoLines(), ReusePort: each, AcceptBudget: 2})
@@ -78,15 +78,21 @@ func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 					}
 					answers := make(chan error, clients)
 					for i := range clients {
-						nc := target.dial(t)
+						nc, request := target.dial(t), fmt.Sprintf("request %d\n", i)
+						if !r.tls {
+							send(t, nc, request)
+						}
 						go func() {
-							_, err := fmt.Fprintf(nc, "request %d\n", i)
+							var err error
+							if r.tls {
+								_, err = nc.Write([]byte(request))
+							}
 							line := ""
 							if err == nil {
 								line, err = bufio.NewReader(nc).ReadString('\n')
 							}
-							if want := fmt.Sprintf("request %d\n", i); err == nil && line != want {
-								err = fmt.Errorf("answer %q, want %q", line, want)
+							if err == nil && line != request {
+								err = fmt.Errorf("answer %q, want %q", line, request)
 							}
 							answers <- err
 							hangUp(nc)

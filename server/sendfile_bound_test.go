@@ -106,7 +106,7 @@ func TestTheFilesOfAServerLeaveDescriptors(t *testing.T) {
 	f := writeFile(t, noise(1<<20)) // one descriptor for all: what counts is how many wait
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, Socket: tight()})
-	s.SetMaxFiles(20)
+	server.SetMaxFiles(s.Server, 20)
 	var taken []int
 	for range 3 {
 		c, _ := p.connect(t, s)
@@ -122,7 +122,7 @@ func TestTheFilesOfAServerLeaveDescriptors(t *testing.T) {
 		t.Errorf("the connections were given %v files, want 20, 1 and 1", taken)
 	}
 	must(t, s.Close())
-	if n := s.Files(); n != 0 {
+	if n := server.WaitingFiles(s.Server); n != 0 {
 		t.Errorf("%d files are counted when all are closed", n)
 	}
 }

@@ -13,7 +13,8 @@ import (
 // requests in work and those already read end, flushes, closes the connections (with ErrServerClosed; one whose client does not close
 // in turn is waited for until DrainTimeout or CloseTimeout) and returns when every goroutine and descriptor of the server is gone. When ctx ends
 // first, it aborts the connections that are left, and returns a *ShutdownError with ctx's cause and the numbers of handlers and loops
-// that it has not waited for; what they hold is released when they end. It returns within a second of ctx's end, whatever callbacks do.
+// that it has not waited for; what they hold is released when they end. Whatever callbacks do, it returns when two seconds have passed
+// after ctx's end in which no connection has ended.
 // Further calls wait for the first; a Close ends the waiting. On one of the loops it is event.ErrOnLoop, and nothing is done; in a
 // handler on a worker it would wait for itself until ctx ends. May block; not in a callback.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -90,11 +91,7 @@ func (s *Server) shutDownFirst(ctx context.Context) (first bool, err error) {
 	select {
 	case err = <-ended:
 	case <-ctx.Done():
-		select {
-		case err = <-ended:
-		case <-time.After(patience):
-			err = s.unfinished(ctx)
-		}
+		err = s.awaitEnd(ctx, ended)
 	}
 	s.mu.Lock()
 	s.state, s.outcome = serverClosed, err
@@ -103,14 +100,30 @@ func (s *Server) shutDownFirst(ctx context.Context) (first bool, err error) {
 	return true, err
 }
 
+// awaitEnd waits for the end of a shutdown whose time is up, as long as connections end.
+func (s *Server) awaitEnd(ctx context.Context, ended <-chan error) error {
+	for before := s.open.len(); ; {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(patience):
+		}
+		now := s.open.len()
+		if now >= before {
+			return s.unfinished(ctx)
+		}
+		before = now
+	}
+}
+
 // errGoexit is the outcome of a shutdown that a user's listener has ended by runtime.Goexit in its Close.
 var errGoexit = errors.New("server: a listener's Close called runtime.Goexit")
 
 // grace is how long each step of a shutdown whose time is up waits for what is just returning, before it counts that as stuck;
-// patience is how long the caller waits for all steps then.
+// patience is how long the caller waits for all steps then, and again while connections end.
 const (
-	grace    = 200 * time.Millisecond
-	patience = 4 * grace
+	grace    = 250 * time.Millisecond
+	patience = 2 * time.Second // a busy machine is not a stuck one
 )
 
 // unfinished is the outcome of a shutdown that something holds up.

@@ -55,7 +55,11 @@ func TestShutdownNeedsNoRoomAmongThePosts(t *testing.T) {
 			defer stop()
 			ended := make(chan error, 1)
 			go func() {
-				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				enough := patience / 2
+				if limit == 5000 {
+					enough = brief
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), enough)
 				defer cancel()
 				if gently {
 					ended <- s.Shutdown(ctx)
