@@ -25,7 +25,7 @@ const (
 // TestAResetAfterThePeersEndEndsTheConnection: paused, half open, or with a request that waits for its Context.
 func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 	t.Skip(noResetAfterEnd)
-	ends := make(chan error, 1)
+	ends := make(chan error, 10)
 	waits := func(concurrent int) server.Handler {
 		return &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w *server.Reply, _ []byte) {
 			<-w.Context().Done()
@@ -42,13 +42,18 @@ func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 		"concurrent request": waits(4),
 	} {
 		t.Run(name, func(t *testing.T) {
+			for len(ends) > 0 { // those of the case before, which its server's end has brought
+				<-ends
+			}
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
 			nc := s.dial(t)
 			send(t, nc, "wait\n")
 			until(t, "the connection", func() bool { return s.Stats().Opened == 1 })
 			closeWrite(t, nc)
-			for range s.Conns() { // a turn in which the end is seen
-				until(t, "a few turns", func() bool { return s.Stats().Loops[0].Loop.Turns > 5 })
+			for c := range s.Conns() {
+				for range 10 { // turns, in which the end is seen
+					onLoop(t, c, func() {})
+				}
 			}
 			reset(t, nc)
 			await(t, ends, "the end")
