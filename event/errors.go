@@ -6,6 +6,8 @@ import "errors"
 var (
 	// ErrClosed says that the loop is closed or closing. Nothing was taken.
 	ErrClosed = errors.New("event: loop is closed")
+	// ErrOwned says that only the loop's owner may run or end it; see Loop.Own. Nothing was done.
+	ErrOwned = errors.New("event: loop has an owner")
 	// ErrRunning says that the loop runs already: one goroutine at a time runs it, and callbacks do not run it again.
 	ErrRunning = errors.New("event: loop is running already")
 	// ErrOnLoop says that the call would wait for the loop on whose goroutine it was made. Nothing was done.

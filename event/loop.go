@@ -27,6 +27,7 @@ type Loop struct {
 	// callback or a system call that can wait. sigMu is taken before it; a user's lock is never taken under it.
 	mu           sync.Mutex
 	state        loopState
+	owned        bool // by an Owner, who alone may run and end the loop
 	asleep       bool // see wake.go, as for ringDue
 	ringDue      bool
 	poller       Poller
@@ -134,8 +135,15 @@ func (l *Loop) newInternal(fn func(*Event, Flags)) *Event {
 // callback that runs and waits for that, calls the functions that Post had accepted and the finalizers that wait, on the
 // calling goroutine, and releases the loop's descriptors. The events that are left are removed without a call; their
 // descriptors stay open. A second Close waits for the first and returns nil. On the loop it does nothing and returns
-// ErrOnLoop: Break there, and Close after Run. May block; not in a callback.
+// ErrOnLoop: Break there, and Close after Run. On a loop that has an Owner it returns ErrOwned. May block; not in a callback.
 func (l *Loop) Close() error {
+	if err := l.unowned(); err != nil {
+		return fmt.Errorf("close loop: %w", err)
+	}
+	return l.close()
+}
+
+func (l *Loop) close() error {
 	l.mu.Lock()
 	if l.owner != 0 && l.owner == goroutineID(l.idBuf[:]) {
 		l.mu.Unlock()

@@ -135,7 +135,7 @@ func TestCloseRemovesPendingAndActiveEvents(t *testing.T) {
 func TestCloseRemovesEventsThatABreakLeftActive(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, event.WithClock(clock))
-	first := userEvent(t, l, 0, l.Break)
+	first := userEvent(t, l, 0, func() { l.Break() })
 	timer := silent(t, l, -1, 0)
 	ticker := silent(t, l, -1, event.Persist)
 	must(t, first.Add(0))

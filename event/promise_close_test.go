@@ -93,7 +93,7 @@ func TestCloseCallsAcceptedPostsInOrder(t *testing.T) {
 			run(t, l)
 		},
 		"after Break": func(t *testing.T, l *event.Loop) {
-			must(t, l.Post(l.Break))
+			must(t, l.Post(func() { l.Break() }))
 			run(t, l)
 		},
 		"while it runs": func(t *testing.T, l *event.Loop) {

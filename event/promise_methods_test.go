@@ -81,7 +81,7 @@ func (s *stage) methods() map[string]func() error {
 		"Loop.ActivateSignal": func() error { return l.ActivateSignal(int(syscall.SIGWINCH)) },
 		"Loop.AfterFunc":      func() error { _, err := l.AfterFunc(time.Microsecond, touch); return err },
 		"Loop.Backend":        func() error { l.Backend(); return nil },
-		"Loop.Break":          func() error { l.Break(); return nil },
+		"Loop.Break":          l.Break,
 		"Loop.Close":          func() error { return l.Post(func() { s.check("Close", l.Close()) }) },
 		"Loop.Continue":       func() error { l.Continue(); return nil },
 		"Loop.Done":           func() error { l.Done(); return nil },
@@ -110,6 +110,7 @@ func (s *stage) methods() map[string]func() error {
 			_, err := l.Once(s.fd, event.Write, time.Millisecond, func(event.Flags) { touch() })
 			return err
 		},
+		"Loop.Own":         ownALoop,
 		"Loop.PollTimeout": func() error { l.PollTimeout(); return nil },
 		"Loop.Post":        func() error { return l.Post(touch) },
 		"Loop.Priorities":  func() error { l.Priorities(); return nil },
@@ -143,6 +144,19 @@ func (s *stage) methods() map[string]func() error {
 
 		"Watcher.Stop": func() error { return s.watched(l.OnPrepare(touch)) },
 	}
+}
+
+// ownALoop calls the methods of an Owner, on a loop of its own, since the owner of a loop ends the calls of all others.
+func ownALoop() error {
+	l, err := event.NewLoop()
+	if err != nil {
+		return err
+	}
+	o, err := l.Own()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return o.Close()
 }
 
 // names are the keys of methods, which a test may wish to call in order.

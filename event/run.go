@@ -20,7 +20,7 @@ const (
 // Run runs the loop on the calling goroutine until no event is added, no call is pending and there is no Ref; or until
 // Exit, Break, Close or the end of ctx. It returns nil; ErrClosed if the loop was closed; ctx's cause; or the poller's error.
 // Watchers and functions given to Post do not keep it going, but what Post accepted before is called first. Break and
-// Exit that came before Run are kept, and make it return. Errors at once: ErrRunning, ErrClosed. May block; not in a
+// Exit that came before Run are kept, and make it return. Errors at once: ErrRunning, ErrClosed, ErrOwned. May block; not in a
 // callback.
 func (l *Loop) Run(ctx context.Context) error { return l.run(ctx, runUntilEmpty) }
 
@@ -37,6 +37,14 @@ func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, runOnce) }
 func (l *Loop) RunNonblock() error { return l.run(context.Background(), runNonblock) }
 
 func (l *Loop) run(ctx context.Context, mode runMode) error {
+	if err := l.unowned(); err != nil {
+		return fmt.Errorf("run loop: %w", err)
+	}
+	return l.runAs(ctx, mode)
+}
+
+// runAs is run for a caller that has the right to run the loop.
+func (l *Loop) runAs(ctx context.Context, mode runMode) error {
 	id, err := l.enter(mode)
 	if err != nil {
 		return fmt.Errorf("run loop: %w", err)
@@ -154,24 +162,31 @@ func (l *Loop) cancel(run uint64, cause error) {
 }
 
 // Break makes Run return after the callback that runs now; what is active stays so for the next Run. Without a Run it is
-// kept for the next one. Any goroutine.
-func (l *Loop) Break() {
+// kept for the next one. Errors: ErrOwned. Any goroutine.
+func (l *Loop) Break() error {
 	l.mu.Lock()
+	if l.owned {
+		l.mu.Unlock()
+		return fmt.Errorf("break loop: %w", ErrOwned)
+	}
 	l.brk = true
 	l.setInterrupt()
 	l.claim()
 	l.unlock()
+	return nil
 }
 
 // Exit makes Run return when the time after has passed, at the end of the turn that finds it so; of several, the earliest
 // counts. Without a Run it is kept for the next one, and the time passes all the same. It keeps no Run going.
-// Errors: ErrTimeout, ErrClosed. Any goroutine.
+// Errors: ErrTimeout, ErrClosed, ErrOwned. Any goroutine.
 func (l *Loop) Exit(after time.Duration) error {
 	l.mu.Lock()
 	var err error
 	switch e := l.exitEvent; {
 	case after < 0:
 		err = fmt.Errorf("exit loop: %w: %v", ErrTimeout, after)
+	case l.owned:
+		err = fmt.Errorf("exit loop: %w", ErrOwned)
 	case l.state != loopOpen:
 		err = fmt.Errorf("exit loop: %w", ErrClosed)
 	case after == 0:

@@ -22,7 +22,7 @@ var stops = []struct {
 	stop      func(*event.Loop)
 	brk, exit bool
 }{
-	{"Break", (*event.Loop).Break, true, false},
+	{"Break", func(l *event.Loop) { l.Break() }, true, false},
 	{"Exit", func(l *event.Loop) { l.Exit(0) }, false, true},
 }
 
@@ -66,7 +66,7 @@ func TestBreakDoesNotConsumeExit(t *testing.T) {
 func TestBreakLeavesTheRestForTheNextRun(t *testing.T) {
 	l := newLoop(t)
 	var calls journal
-	activateAll(t, calls.user(t, l, "first", l.Break), calls.user(t, l, "second", nil), calls.user(t, l, "third", nil))
+	activateAll(t, calls.user(t, l, "first", func() { l.Break() }), calls.user(t, l, "second", nil), calls.user(t, l, "third", nil))
 	run(t, l)
 	calls.want(t, "first")
 	wantGot(t, l, true, false)

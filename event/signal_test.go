@@ -181,7 +181,7 @@ func TestSignalIsDeliveredAsOftenAsItCame(t *testing.T) {
 		do   func(l *event.Loop)
 	}{
 		{"undisturbed", func(*event.Loop) {}},
-		{"with Break", (*event.Loop).Break},
+		{"with Break", func(l *event.Loop) { l.Break() }},
 		{"with Continue", (*event.Loop).Continue},
 		{"with a panic", func(*event.Loop) { panic("isolated") }},
 	}

@@ -140,7 +140,7 @@ func TestPrepareWatcherPreventsTheSleep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLoop(t)
 			l.Ref() // or Run would have no reason to sleep
-			e := userEvent(t, l, 0, l.Break)
+			e := userEvent(t, l, 0, func() { l.Break() })
 			first := true
 			onPrepare(t, l, func() {
 				if first {

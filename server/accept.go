@@ -17,30 +17,50 @@ const (
 
 // accept takes as many connections as the turn's budget allows; the kernel reports the rest again.
 func (a *acceptor) accept(*event.Event, event.Flags) {
-	s := a.loop.srv
-	for range s.AcceptBudget {
-		if a.closed {
-			return
-		}
-		fd, peer, err := s.calls.Accept(a.fd)
-		switch {
-		case err == nil:
-			a.ln.accepted.Add(1)
-			s.welcome(a, fd, peer)
-		case wouldBlock(err):
-			a.backoff = 0 // only now, or a shortage in which one client goes and one comes would be told of for each
-			return
-		case errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM): // the client has left, or a filter was against it
-			s.totals.acceptErrors.Add(1)
-		default:
-			s.totals.acceptErrors.Add(1)
-			if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
-				a.refuseWithReserve()
-			}
-			a.rest(err)
+	for range a.loop.srv.AcceptBudget {
+		if a.closed || !a.acceptOne() {
 			return
 		}
 	}
+}
+
+// acceptOne takes one connection, and reports whether there may be more.
+func (a *acceptor) acceptOne() bool {
+	s := a.loop.srv
+	fd, peer, err := s.calls.Accept(a.fd)
+	switch {
+	case err == nil:
+		a.ln.count()
+		s.welcome(a, fd, peer)
+		return true
+	case wouldBlock(err):
+		a.backoff = 0 // only now, or a shortage in which one client goes and one comes would be told of for each
+		return false
+	case errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM): // the client has left, or a filter was against it
+		s.totals.acceptErrors.Add(1)
+		return true
+	}
+	s.totals.acceptErrors.Add(1)
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+		a.refuseWithReserve()
+	}
+	a.rest(err)
+	return false
+}
+
+// maxBacklog is the longest queue of connections that Linux keeps by default for a listener that asks for the longest, several
+// times over. It bounds what finish accepts, so that a flood of new clients cannot keep a listener from its end.
+const maxBacklog = 1 << 16
+
+// finish accepts what the kernel has already established, whose clients have no reason to expect anything but an answer, and closes the
+// descriptor: its end resets what is still in the queue. Between the last accept and the close the kernel may establish one more.
+func (a *acceptor) finish() {
+	for ; a.known && a.finished < maxBacklog && !a.closed && a.loop.srv.cutCtx.Err() == nil; a.finished++ {
+		if !a.acceptOne() {
+			break
+		}
+	}
+	a.close()
 }
 
 // welcome makes a connection of a descriptor, or refuses it.
@@ -49,23 +69,42 @@ func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 		a.loop.refuse(fd, nil)
 		return
 	}
-	l := a.loop
-	if a.balance && len(s.loops) > 1 {
-		l = s.pick(peer)
-	}
 	if network := a.ln.addr.Network(); s.socket().PerConn(network) {
 		if err := s.socket().ApplyConn(network, fd); err != nil {
 			s.Logger.Warn("server: options of an accepted connection", "addr", a.ln.addr.String(), "err", err)
 		}
 	}
-	c, err := s.newConn(l, fd, peer, a.ln.handler)
-	if err != nil { // the loop is being closed
-		s.open.leave()
-		_ = s.calls.Close(fd)
+	if !a.balance || len(s.loops) == 1 {
+		s.install(a, a.loop, fd, peer)
 		return
 	}
-	if l == a.loop {
+	var l *loop
+	defer func() {
+		if l == nil { // PickLoop has called runtime.Goexit, or panicked: it has chosen no loop
+			a.handToLoop(s.nextLoop(), fd, peer)
+		}
+	}()
+	l = s.pick(peer)
+	s.install(a, l, fd, peer)
+}
+
+// install begins the connection here, or on another loop.
+func (s *Server) install(a *acceptor, l *loop, fd int, peer sock.Peer) {
+	if l != a.loop {
+		a.handToLoop(l, fd, peer)
+		return
+	}
+	if c := a.newConn(l, fd, peer); c != nil {
+		l.enter(c)
 		c.begin()
+		l.visiting = nil
+	}
+}
+
+// handToLoop has l begin the connection.
+func (a *acceptor) handToLoop(l *loop, fd int, peer sock.Peer) {
+	c := a.newConn(l, fd, peer)
+	if c == nil {
 		return
 	}
 	c.flags |= flagIn
@@ -74,6 +113,18 @@ func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 	tell := c.mark(cmdOpen)
 	c.mu.Unlock()
 	c.tell(tell)
+}
+
+// newConn makes a connection of a descriptor. When it cannot, because the loop is being closed, it closes that and returns nil.
+func (a *acceptor) newConn(l *loop, fd int, peer sock.Peer) *Conn {
+	s := l.srv
+	c, err := s.newConn(l, fd, peer, a.ln.handler)
+	if err != nil {
+		s.open.leave()
+		_ = s.calls.Close(fd) // it was never used
+		return nil
+	}
+	return c
 }
 
 // pick chooses the loop of a new connection.
@@ -99,7 +150,7 @@ func (s *Server) pick(peer sock.Peer) *loop {
 	return s.loops[int(s.next.Add(1)-1)%n]
 }
 
-// askPick asks PickLoop. One that panics, where that is survived, has chosen no loop.
+// askPick calls PickLoop. One that panics, where that is survived, has chosen no loop.
 func (s *Server) askPick(peer sock.Peer) int {
 	i, addr := -1, peer.Addr(s.network(peer))
 	if s.OnPanic == nil {

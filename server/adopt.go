@@ -42,9 +42,17 @@ func (s *Server) adopt(nc net.Conn, h Handler) (*Conn, error) {
 		s.totals.refused.Add(1)
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
 	}
+	fd, taken := -1, false
+	defer func() {
+		if !taken { // also when PickLoop panics or calls runtime.Goexit
+			s.open.leave()
+			if fd >= 0 {
+				_ = s.calls.Close(fd) // the caller keeps the connection, and is told why
+			}
+		}
+	}()
 	fd, err := sock.DupConn(sc)
 	if err != nil {
-		s.open.leave()
 		return nil, err
 	}
 	peer, err := sock.RemotePeer(fd)
@@ -56,9 +64,9 @@ func (s *Server) adopt(nc net.Conn, h Handler) (*Conn, error) {
 		c, err = s.newConn(s.pick(peer), fd, peer, h)
 	}
 	if err != nil {
-		s.open.leave()
-		return nil, errors.Join(err, s.calls.Close(fd))
+		return nil, err
 	}
+	taken = true
 	if err := nc.Close(); err != nil {
 		s.Logger.Warn("server: close adopted connection", "err", err)
 	}

@@ -11,13 +11,13 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -58,91 +58,6 @@ func (k *chaos) outcome() (told, accepted func(error)) {
 				k.pending.Add(-1)
 			}
 		}
-}
-
-// act does something to c, or nothing.
-func (k *chaos) act(c *server.Conn, where string) {
-	r := k.r()
-	if r.IntN(3) > 0 {
-		return
-	}
-	switch r.IntN(22) {
-	case 0:
-		c.CloseWrite()
-	case 1:
-		c.CloseAfterFlush()
-	case 2:
-		if r.IntN(3) == 0 {
-			c.Abort()
-		}
-	case 3:
-		done, accepted := k.outcome()
-		accepted(c.Detach(func(nc net.Conn, rest []byte, err error) {
-			done(err)
-			if nc != nil {
-				nc.Close()
-			}
-		}))
-	case 4, 5:
-		c.PauseRead()
-		if r.IntN(2) == 0 {
-			k.away.Go(c.ResumeRead)
-		} else {
-			time.AfterFunc(time.Duration(r.IntN(20))*time.Millisecond, c.ResumeRead)
-		}
-	case 6, 7, 8:
-		c.SetHandler(k.handlers[r.IntN(len(k.handlers))])
-	case 9:
-		var cs []*server.Conn
-		for o := range k.srv.Conns() {
-			if len(cs) < 10 {
-				cs = append(cs, o)
-			}
-		}
-		k.pending.Add(int64(len(cs)))
-		refused := server.Broadcast(cs, make([]byte, r.IntN(5000)), func(*server.Conn, error) { k.pending.Add(-1) })
-		k.pending.Add(-int64(len(refused)))
-	case 10, 11:
-		done, accepted := k.outcome()
-		accepted(c.WriteOwned(make([]byte, r.IntN(100<<10)), done))
-	case 12:
-		done, accepted := k.outcome()
-		accepted(c.WriteNotify(make([]byte, r.IntN(10<<10)), done))
-	case 13:
-		if r.IntN(4) == 0 {
-			c.CloseRead()
-		}
-	case 14:
-		c.SetTimeouts(server.Timeouts{Idle: time.Duration(r.IntN(100)) * time.Millisecond, Write: time.Duration(r.IntN(100)) * time.Millisecond, Close: time.Duration(r.IntN(100)) * time.Millisecond})
-	case 15:
-		f, err := os.Open("/proc/self/exe")
-		if err == nil {
-			done, accepted := k.outcome()
-			err := c.SendFile(f, 0, int64(r.IntN(200<<10)), func(err error) { f.Close(); done(err) })
-			accepted(err)
-			if err != nil {
-				f.Close()
-			}
-		}
-	case 16:
-		c.LocalAddr()
-		c.RemoteAddr()
-		c.Stats()
-		c.TLS()
-		_ = c.Context().Err()
-	case 17:
-		if where != "other" || r.IntN(10) == 0 {
-			k.dial(r, c)
-		}
-	case 18:
-		if r.IntN(10) == 0 && where != "close" && where != "other" {
-			panic("chaos")
-		}
-	case 19:
-		if r.IntN(10) == 0 && where == "worker" {
-			runtime.Goexit()
-		}
-	}
 }
 
 // echoPeer is somebody to dial, who speaks TLS or not, as he likes, and not for long.
@@ -371,7 +286,7 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 			if v != "chaos" {
 				t.Errorf("panic: %v\n%s", v, stack)
 			}
-		}, Handler: k.handlers[0]}
+		}, Handler: k.handlers[0], LoopOptions: []event.Option{event.WithPostLimit(1 + r.IntN(100))}}
 	useTLS := r.IntN(2) == 0
 	if useTLS {
 		srv.TLS = serverTLS()
@@ -414,6 +329,9 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 		})
 	}
 	time.Sleep(time.Duration(100+r.IntN(400)) * time.Millisecond)
+	if r.IntN(3) == 0 {
+		defer k.fillPosts()()
+	}
 	began := time.Now()
 	var err error
 	k.abrupt = false

@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
-	"github.com/evmq/evmq/internal/outq"
 )
 
 const featureClosed = event.FeatureClosed
@@ -149,17 +148,15 @@ func (c *Conn) tearDown(reason error) {
 
 	c.mu.Lock()
 	held := c.held()
-	var dones []outq.Done
 	if c.out != nil {
-		dones = c.out.Fail(dones)
-		c.out.Free()
+		l.failOutput(c.out)
 		c.out = nil
 	}
 	if x := c.ext; x != nil {
 		x.into = nil
+		c.stopFetching()
 		if x.aside != nil {
-			dones = x.aside.Fail(dones)
-			x.aside.Free()
+			l.failOutput(x.aside)
 			x.aside = nil
 		}
 		if x.room != nil {
@@ -184,16 +181,17 @@ func (c *Conn) tearDown(reason error) {
 	if !busy {
 		c.dropInput()
 	}
-	if detach != nil {
-		c.guard(func() { detach(nil, nil, fmt.Errorf("detach: %w (%w)", ErrClosed, orClosed(reason))) })
-	}
-	if len(dones) > 0 {
+	if len(l.dones) > 0 {
 		why := reason
 		if why == nil || errors.Is(why, io.EOF) {
 			why = ErrClosed
 		}
-		l.report(dones, fmt.Errorf("%w before it was written (%w)", ErrClosed, why))
+		l.outcome = fmt.Errorf("%w before it was written (%w)", ErrClosed, why)
 	}
+	if detach != nil {
+		c.guard(func() { detach(nil, nil, fmt.Errorf("detach: %w (%w)", ErrClosed, orClosed(reason))) })
+	}
+	l.report(c, l.outcome)
 	c.depart()
 }
 
@@ -252,7 +250,6 @@ func (c *Conn) tellEnd() {
 	c.flags |= flagBuried
 	l := c.loop
 	defer l.srv.open.leave() // after runtime.Goexit, too
-	l.srv.totals.add(c)
 	c.mu.Lock()
 	reason, h := c.reasonLocked(), c.handlerLocked()
 	c.mu.Unlock()

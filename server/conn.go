@@ -145,6 +145,7 @@ type ext struct {
 	floor               *Reply        // the reply whose bytes are being committed in pieces
 	aside               *outq.Queue   // what was written meanwhile
 	detach              func(net.Conn, []byte, error)
+	fetched             *fetched // of the file at the head of the output, which the kernel cannot send
 	tls                 *tlsState
 	dial                *dialing
 	conc                *concurrency
@@ -213,7 +214,7 @@ func (s *Server) Conn(id ID) *Conn {
 // Server is the server that the connection belongs to. Any goroutine.
 func (c *Conn) Server() *Server { return c.loop.srv }
 
-// Loop is the loop that the connection belongs to: for timers beside it. Any goroutine.
+// Loop is the loop that the connection belongs to: for timers beside it. The server alone runs and ends it. Any goroutine.
 func (c *Conn) Loop() *event.Loop { return c.loop.ev }
 
 // SetData keeps v with the connection; Data returns it. Any goroutine.
@@ -351,7 +352,7 @@ func (c *Conn) setReason(reason error) {
 type ConnStats struct {
 	BytesRead    uint64 // given to the handler, decrypted
 	BytesWritten uint64 // given to the kernel, before encryption
-	Requests     uint64 // answered by workers
+	Requests     uint64 // answered by workers; those that were refused are not
 	Output       int    // bytes of output that wait
 }
 

@@ -68,12 +68,14 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	if err != nil && !errors.Is(err, errName) {
 		return nil, err
 	}
-	if !s.open.enter(s.MaxConns) {
-		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
-	}
-	l := s.pick(sock.Peer{})
+	var l *loop
 	if o.Near != nil {
 		l = o.Near.loop
+	} else {
+		l = s.pick(sock.Peer{}) // before anything is taken, since PickLoop may panic or call runtime.Goexit
+	}
+	if !s.open.enter(s.MaxConns) {
+		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
 	}
 	c, err := s.newConn(l, -1, sock.Peer{}, o.Handler)
 	if err != nil {

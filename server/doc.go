@@ -47,7 +47,9 @@
 // # Bounds
 //
 // What is kept for a connection is bounded, in both directions, and so is all that the server keeps together: see MaxInput,
-// MaxOutput, MaxBuffered, MaxConns and Queue of [Server]. Bytes count from when they are accepted to when the kernel has them. At a
+// MaxOutput, MaxBuffered, MaxConns and Queue of [Server]. Bytes count from when they are accepted to when the kernel has them; a completion
+// counts as 128 bytes and a file as 16 KB beside them, and the files of a server are bounded by a quarter of the process's descriptors besides
+// one for each connection. At a
 // limit the server stops reading, or says so to the caller, or lets a worker wait with a context; it does not drop
 // anything that it has accepted. A connection whose peer does not read is not read from either (HighWater, LowWater). A reply under way
 // may exceed MaxOutput by what it gathers before the connection takes it, 16 KB.
@@ -67,14 +69,22 @@
 // # Datagrams
 //
 // A [PacketConn] is a UDP socket on the loops: see [Server.ListenPacket]. Its handler runs on the loop, or on workers with [DispatchPackets],
-// and anybody may answer with [PacketConn.WriteTo], which sends at once or not at all. Nothing is kept, nothing is sent again, and
-// what is dropped here is counted. A shutdown receives no more datagrams, and lets those be answered that were dispatched.
+// and any goroutine may answer with [PacketConn.WriteTo], which sends at once or not at all. Nothing is kept, nothing is sent again, and
+// what is dropped here is counted. A shutdown handles the datagrams that have arrived, receives no more, and lets those be answered that
+// were dispatched.
 //
 // # The end
 //
-// [Server.Shutdown] stops accepting, answers what has been read or has arrived, flushes, closes, and returns when every goroutine
-// and descriptor of the server is gone; or, when its context ends first, aborts what is left and says how many handlers still
-// run. A handler is told of the end of each connection that it was told the beginning of.
+// [Server.Shutdown] stops accepting, answers what has been read or has arrived, connections that the kernel has established included,
+// flushes, closes, and returns when every goroutine and descriptor of the server is gone; or, when its context ends first, aborts what is
+// left and says how many handlers and loops it has not waited for. A handler is told of the end of each connection that it was told the
+// beginning of. The loops are the server's: what ends a loop, as event's Break, is refused on [Conn.Loop] with event.ErrOwned.
+//
+// # Callbacks that do not return normally
+//
+// A callback that panics ends the program, unless OnPanic of [Server] is set. Then, and when a callback calls runtime.Goexit, the
+// connection whose callback it was is aborted with ErrPanic, and the loop goes on. A datagram's handler and a user's timers and posts on a loop
+// are no connection's.
 //
 // # Descriptors
 //

@@ -55,17 +55,22 @@ var (
 	ErrProxyHeader = errors.New("server: invalid PROXY header")
 )
 
-// A ShutdownError says that Shutdown's context ended first: connections were aborted, and handlers that did not look at
+// A ShutdownError says that Shutdown's context ended first: connections were aborted, and handlers and callbacks that did not look at
 // their context still run.
 type ShutdownError struct {
-	Handlers int   // calls of handlers on workers that had not returned
+	Handlers int   // calls of handlers on workers, and TLS handshakes, that had not returned
+	Loops    int   // loops that a callback, or what was posted to them, held up; their connections are aborted when they go on
 	Conns    int   // connections that were aborted
 	Cause    error // of the context
 }
 
-// Error has all three. Any goroutine.
+// Error has all of it. Any goroutine.
 func (e *ShutdownError) Error() string {
-	return fmt.Sprintf("server: shutdown: %v: %d connections aborted, %d handlers still running", e.Cause, e.Conns, e.Handlers)
+	text := fmt.Sprintf("server: shutdown: %v: %d connections aborted, %d handlers still running", e.Cause, e.Conns, e.Handlers)
+	if e.Loops > 0 {
+		text += fmt.Sprintf(", %d loops held up by a callback", e.Loops)
+	}
+	return text
 }
 
 // Unwrap is the context's cause. Any goroutine.

@@ -11,3 +11,9 @@ type Records struct{ r records }
 func (r *Records) Add(b []byte) { r.r.add(b) }
 func (r *Records) Whole() int   { return r.r.whole }
 func (r *Records) InOne() bool  { return r.r.have > 0 }
+
+// SetMaxFiles sets how many files may wait to be sent beside the first of each connection. Before any is.
+func SetMaxFiles(s *Server, n int64) { s.maxFiles = n }
+
+// WaitingFiles is how many files wait to be sent.
+func WaitingFiles(s *Server) int64 { return s.files.Load() }

@@ -2,13 +2,10 @@ package server
 
 import (
 	"errors"
-	"io"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
-	"github.com/evmq/evmq/internal/outq"
 	"github.com/evmq/evmq/internal/sock"
 )
 
@@ -17,7 +14,6 @@ import (
 func (c *Conn) flush() {
 	l := c.loop
 	var err error
-	l.dones = l.dones[:0]
 	switch {
 	case c.flags&(flagWriting|flagSlowed|flagDialing) != 0:
 	case c.flags&flagTLS != 0:
@@ -28,7 +24,7 @@ func (c *Conn) flush() {
 	again := c.leave()
 	c.mu.Unlock()
 	if len(l.dones) > 0 {
-		l.report(l.dones, nil)
+		l.report(c, nil)
 	}
 	if err != nil {
 		c.tell(again)
@@ -52,7 +48,7 @@ func (c *Conn) leave() (again bool) {
 	if c.isPaused() {
 		c.flags |= flagPaused // before the wish is obeyed, or reading would go on until then
 	}
-	again = c.commands != 0 || c.out != nil && c.flags&(flagWriting|flagSlowed|flagDialing|flagHandshake) == 0
+	again = c.commands != 0 || c.out != nil && c.flags&(flagWriting|flagSlowed|flagDialing|flagHandshake) == 0 && !c.isFetching()
 	l.refused = c.place&refused != 0
 	c.place &^= visited | refused
 	if again = again && c.place == 0; again {
@@ -77,7 +73,7 @@ func (c *Conn) writeOut() error {
 			c.out = nil
 		}
 		if full {
-			if c.flags&flagSlowed == 0 {
+			if c.flags&flagSlowed == 0 && !c.isFetching() {
 				return c.waitForRoom()
 			}
 			return nil
@@ -127,15 +123,26 @@ func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
 	return n, n < min(offered, sock.MaxRaw), nil
 }
 
-// wroteOut counts n bytes as given to the kernel. Under mu.
+// wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu.
 func (c *Conn) wroteOut(n int) {
 	l := c.loop
-	l.dones = c.out.Advance(n, l.dones)
-	c.wrote += uint64(n)
-	l.srv.buffered.Add(int64(-n))
+	held := c.out.Mem()
+	if c.out.File() != nil {
+		l.dones = c.out.AdvanceFile(int64(n), l.dones)
+	} else {
+		l.dones = c.out.Advance(n, l.dones)
+	}
+	c.countWritten(n)
+	l.srv.buffered.Add(int64(c.out.Mem() - held))
 	if c.ext != nil {
 		c.makeRoom()
 	}
+}
+
+// countWritten counts n bytes that the kernel has taken. Under mu.
+func (c *Conn) countWritten(n int) {
+	c.wrote += uint64(n)
+	c.loop.traffic.written.Add(uint64(n))
 }
 
 // makeRoom lets those go on who wait for room in the output. Under mu.
@@ -144,37 +151,6 @@ func (c *Conn) makeRoom() {
 		close(c.ext.room)
 		c.ext.room = nil
 	}
-}
-
-// sendFile sends a piece of f. It may touch a disk, so it goes through the scheduler, without the lock.
-func (c *Conn) sendFile(f *outq.File, limit int) (n int, full bool, err error) {
-	l := c.loop
-	want := int(min(f.Remain, int64(limit)))
-	offset := f.Offset
-	c.mu.Unlock()
-	var raw syscall.RawConn
-	if want > 0 {
-		if raw, err = f.F.SyscallConn(); err == nil {
-			if e := raw.Control(func(fd uintptr) { n, err = l.srv.calls.SendFile(c.ev.FD(), int(fd), &offset, want) }); e != nil {
-				err = e
-			}
-		}
-	}
-	c.mu.Lock()
-	switch {
-	case err != nil && wouldBlock(err):
-		return 0, true, nil
-	case err == nil && n == 0 && want > 0:
-		return 0, false, io.ErrUnexpectedEOF // the file is shorter than was said
-	case err != nil:
-		return 0, false, err
-	}
-	l.dones = c.out.AdvanceFile(int64(n), l.dones)
-	c.wrote += uint64(n)
-	if c.ext != nil {
-		c.spend(n)
-	}
-	return n, false, nil
 }
 
 // waitForRoom has the kernel tell when its buffer has room. Under mu.
@@ -218,15 +194,3 @@ func (c *Conn) watch() error {
 
 // wouldBlock says that a call is to be made again when the descriptor is ready.
 func wouldBlock(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) }
-
-// report tells who asked what has become of a write.
-func (l *loop) report(dones []outq.Done, reason error) {
-	for i, done := range dones {
-		dones[i] = nil
-		if l.srv.OnPanic != nil {
-			l.guard(nil, func() { done(reason) })
-		} else {
-			done(reason)
-		}
-	}
-}

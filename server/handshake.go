@@ -20,25 +20,21 @@ type handshakes struct {
 	zero    chan struct{} // made by who waits for all of them
 }
 
-// await waits until none runs, for ever if patience is 0, and returns how many do.
-func (h *handshakes) await(patience time.Duration) int {
+// ended is closed when none runs.
+func (h *handshakes) ended() <-chan struct{} {
 	h.mu.Lock()
-	if len(h.running) == 0 {
-		h.mu.Unlock()
-		return 0
-	}
+	defer h.mu.Unlock()
 	zero := make(chan struct{})
-	h.zero = zero
-	h.mu.Unlock()
-	var late <-chan time.Time
-	if patience > 0 {
-		late = time.After(patience)
+	if len(h.running) == 0 {
+		close(zero)
+	} else {
+		h.zero = zero
 	}
-	select {
-	case <-zero:
-		return 0
-	case <-late:
-	}
+	return zero
+}
+
+// len is how many run.
+func (h *handshakes) len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.running)

@@ -24,6 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	burn()
 	// What runs at once waits for deadlines and rates rather than for a processor, so their number says nothing.
 	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)

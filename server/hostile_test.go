@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -19,7 +20,7 @@ func TestHostileClientsAreNobodyElsesTrouble(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit = 4 << 20
 		p := newProbe(calls{data: echo})
-		s := start(t, r, &server.Server{Handler: p, MaxBuffered: limit, MaxOutput: 100_000, HandshakeTimeout: brief, Socket: tight()})
+		s := start(t, r, &server.Server{Handler: p, MaxBuffered: limit, MaxOutput: 100_000, HandshakeTimeout: patience, Socket: tight()})
 		stop := make(chan struct{})
 		stopped := func() bool {
 			select {
@@ -31,9 +32,10 @@ func TestHostileClientsAreNobodyElsesTrouble(t *testing.T) {
 		}
 		var hostile, good sync.WaitGroup
 		var clients []net.Conn
+		var conns []*server.Conn
 		for range 4 {
-			_, nc := p.connect(t, s)
-			clients = append(clients, nc)
+			c, nc := p.connect(t, s)
+			clients, conns = append(clients, nc), append(conns, c)
 		}
 		for i := range 12 {
 			hostile.Go(func() {
@@ -55,12 +57,12 @@ func TestHostileClientsAreNobodyElsesTrouble(t *testing.T) {
 				for j := range 100 {
 					line := fmt.Sprintf("good client %d says %d\n", i, j)
 					if _, err := io.WriteString(nc, line); err != nil {
-						t.Error(err)
+						t.Errorf("client %d: %v; the server closed it for %v", i, err, context.Cause(conns[i].Context()))
 						return
 					}
 					got := make([]byte, len(line))
 					if _, err := io.ReadFull(nc, got); err != nil || string(got) != line {
-						t.Errorf("client %d read %q, %v; want %q", i, got, err, line)
+						t.Errorf("client %d read %q, %v; want %q; the server closed it for %v", i, got, err, line, context.Cause(conns[i].Context()))
 						return
 					}
 					if n := s.Stats().Buffered; n > limit+64<<10 {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,7 +47,7 @@ type Listener struct {
 	handler  Handler
 	accepts  []*acceptor
 	original net.Listener // brought by Serve; closed with this
-	unlink   string       // a unix socket's path
+	file     sock.File    // of a unix socket, to be removed
 	done     chan struct{}
 	once     sync.Once
 	err      error
@@ -67,6 +66,8 @@ type acceptor struct {
 	retry   *event.Event
 	known   bool // e is an event of the loop
 	closed  bool
+
+	finished int // connections that finish has accepted, or tried to
 }
 
 // Listen opens a listening socket and begins to accept from it. It starts the server if need be. Errors: ErrConfig, ErrServerClosed, the
@@ -97,14 +98,14 @@ func (s *Server) ListenHandler(network, address string, h Handler) (*Listener, e
 	}
 	ln := &Listener{srv: s, handler: h, done: make(chan struct{})}
 	for _, l := range loops {
-		fd, addr, unlink, err := sock.Listen(&s.ListenConfig, network, address, &o)
+		fd, addr, _, err := sock.Listen(&s.ListenConfig, network, address, &o)
 		if err != nil {
 			for _, a := range ln.accepts {
 				err = errors.Join(err, unix.Close(a.fd))
 			}
 			return fail(err)
 		}
-		ln.addr, ln.unlink = addr, unlink
+		ln.addr, ln.file = addr, sock.FileOf(addr)
 		ln.accepts = append(ln.accepts, &acceptor{ln: ln, loop: l, fd: fd, balance: len(loops) == 1})
 		if _, port, err := net.SplitHostPort(addr.String()); err == nil { // the others take the port that the first was given
 			host, _, _ := net.SplitHostPort(address)
@@ -123,7 +124,7 @@ func (s *Server) AddListener(l net.Listener) (*Listener, error) {
 	if err := s.begin(nil); err != nil {
 		return fail(err)
 	}
-	ln := &Listener{srv: s, addr: l.Addr(), original: l, done: make(chan struct{})}
+	ln := &Listener{srv: s, addr: l.Addr(), original: l, file: sock.FileOf(l.Addr()), done: make(chan struct{})}
 	if sc, ok := l.(syscall.Conn); ok {
 		fd, err := sock.DupConn(sc)
 		if err != nil {
@@ -186,8 +187,9 @@ func (ln *Listener) Addr() net.Addr { return ln.addr }
 // Accepted is how many connections have come in, those that were refused included. Any goroutine.
 func (ln *Listener) Accepted() uint64 { return ln.accepted.Load() }
 
-// Close stops accepting. Connections that were accepted go on. The loops close the descriptors in their next turns, and Wait waits for
-// that: before, the address is still taken. It returns nil. Any goroutine.
+// Close stops accepting, after the connections that the kernel has established already; these and all others go on. The loops close the
+// descriptors in their next turns, and Wait waits for that: before, the address is still taken. The file of a unix socket that
+// Listen has made is removed at once, unless another file has its path by now. It returns nil. Any goroutine.
 func (ln *Listener) Close() error {
 	ln.stop()
 	return nil
@@ -216,6 +218,7 @@ func (ln *Listener) stopWith(reason error) {
 		s.mu.Lock()
 		delete(s.listeners, ln)
 		s.mu.Unlock()
+		ln.closeFile() // first, so that no client finds the listener any more when its queue is emptied
 		var open atomic.Int32
 		open.Store(1)
 		closed := func() {
@@ -226,22 +229,28 @@ func (ln *Listener) stopWith(reason error) {
 		defer closed()
 		for _, a := range ln.accepts {
 			open.Add(1)
-			if a.loop.ev.Post(func() { a.close(); closed() }) != nil {
-				a.close()
-				closed()
-			}
+			a.loop.doFully(a.finish, closed)
 		}
 		if ln.original != nil {
 			if err := ln.original.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				s.Logger.Warn("server: close listener", "addr", ln.addr.String(), "err", err)
 			}
 		}
-		if ln.unlink != "" {
-			if err := os.Remove(ln.unlink); err != nil && !errors.Is(err, os.ErrNotExist) {
-				s.Logger.Warn("server: remove socket", "path", ln.unlink, "err", err)
-			}
-		}
 	})
+}
+
+// closeFile removes the file of a unix socket, if it is still this listener's. A listener of package net removes its path whatever
+// is there now, unless it is told not to.
+func (ln *Listener) closeFile() {
+	if u, ok := ln.original.(*net.UnixListener); ok {
+		if !ln.file.InPlace() {
+			u.SetUnlinkOnClose(false)
+		}
+		return
+	}
+	if err := ln.file.Remove(); err != nil {
+		ln.srv.Logger.Warn("server: remove socket", "addr", ln.addr.String(), "err", err)
+	}
 }
 
 // acceptBlocking accepts from a listener without a descriptor.
@@ -252,7 +261,7 @@ func (ln *Listener) acceptBlocking() {
 			ln.stopWith(fmt.Errorf("accept from %v: %w", ln.addr, err)) // no news if somebody stops it
 			return
 		}
-		ln.accepted.Add(1)
+		ln.count()
 		if err = ln.srv.applySocket(nc); err == nil {
 			_, err = ln.srv.Adopt(nc, ln.handler)
 		}
@@ -262,6 +271,12 @@ func (ln *Listener) acceptBlocking() {
 			_ = nc.Close() // there is nobody to tell
 		}
 	}
+}
+
+// count counts a connection that was accepted: for the listener, and for the server, whose count outlives it.
+func (ln *Listener) count() {
+	ln.accepted.Add(1)
+	ln.srv.totals.accepted.Add(1)
 }
 
 // applySocket gives an accepted connection the server's options. One without a descriptor is left for Adopt to refuse.

@@ -18,31 +18,41 @@ import (
 // have told it of are served, their output written (serve); and the requests that the turn has found are handed to the
 // workers in one go (endTurn).
 type loop struct {
-	srv   *Server
-	index int
-	ev    *event.Loop
-	queue *msgqueue.Queue[*Conn] // connections with output or a wish, each once. Any goroutine
-	count atomic.Int32           // its connections. Any goroutine
+	srv     *Server
+	index   int
+	ev      *event.Loop
+	owner   *event.Owner           // runs and closes ev, which users know by Conn.Loop
+	queue   *msgqueue.Queue[*Conn] // connections with output or a command, each once. Any goroutine
+	count   atomic.Int32           // its connections. Any goroutine
+	traffic traffic                // of its connections. Any goroutine
 
-	buf      []byte    // what is read, borrowed to Data
-	plain    []byte    // what TLS has decrypted, or is to encrypt
-	cipher   []byte    // room for the records of one visit
-	place    int       // of the framing in what Data was given
-	serving  *Conn     // whose turn it is, or was
-	held     int       // of the connection that was flushed last: its output,
-	drained  bool      // whether all is written,
-	refused  bool      // whether a write was refused meanwhile
-	state    connState // and its state
-	iov      [maxVectors][]byte
-	dones    []outq.Done
-	handover []*input                        // requests of this turn
-	starved  []*input                        // requests that wait for room in the workers' queue
-	fed      *event.Event                    // activated by the workers when there is room again
-	dialing  map[*Conn]struct{}              // Dial: those without a descriptor
-	ending   map[*Conn]struct{}              // closed, with a request still in work
-	refusals map[*refusal]struct{}           // clients that are being told to go
-	cut      bool                            // everything is aborted: Shutdown's deadline
-	callback func(*event.Event, event.Flags) // ready, bound once
+	// orders are functions of the server's for the loop to call. They are few, and not bounded as posts are: a shutdown must not
+	// depend on the room that users' posts leave. Any goroutine.
+	orders *msgqueue.Queue[func()]
+
+	buf        []byte    // what is read, borrowed to Data
+	plain      []byte    // what TLS has decrypted, or is to encrypt
+	cipher     []byte    // room for the records of one visit
+	place      int       // of the framing in what Data was given
+	visiting   *Conn     // the connection of the visit under way, or cut short; see visit.go
+	held       int       // of the connection that was flushed last: its output,
+	drained    bool      // whether all is written,
+	refused    bool      // whether a write was refused meanwhile
+	state      connState // and its state
+	iov        [maxVectors][]byte
+	dones      []outq.Done                     // completions to be called,
+	reported   int                             // how many of them have been,
+	outcome    error                           // and with what
+	handover   []*input                        // requests of this turn
+	starved    []*input                        // requests that wait for room in the workers' queue
+	fed        *event.Event                    // activated by the workers when there is room again
+	dialing    map[*Conn]struct{}              // Dial: those without a descriptor
+	ending     map[*Conn]struct{}              // closed, with a request still in work
+	refusals   map[*refusal]struct{}           // clients that are being told to go
+	cut        bool                            // everything is aborted: Shutdown's deadline
+	left       []*Conn                         // when the loop is being closed: connections to be ended,
+	leftOrders []func()                        // and what was still to be done
+	callback   func(*event.Event, event.Flags) // ready, bound once
 }
 
 const (
@@ -66,10 +76,19 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	l.callback = l.ready
 	l.queue, err = msgqueue.New(ev, msgqueue.Unbounded, l.serve, msgqueue.WithBudget(1024))
 	if err == nil {
+		l.orders, err = msgqueue.New(ev, msgqueue.Unbounded, func(fn func()) { fn() })
+	}
+	if err == nil {
 		_, err = ev.OnPrepare(l.endTurn)
 	}
 	if err == nil {
+		_, err = ev.OnClose(l.end)
+	}
+	if err == nil {
 		l.fed, err = ev.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) { l.feed() })
+	}
+	if err == nil {
+		l.owner, err = ev.Own()
 	}
 	if err != nil {
 		_ = ev.Close() // nothing runs on it yet; err says what went wrong
@@ -87,7 +106,13 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 	if c.flags&flagGone != 0 {
 		return
 	}
-	l.serving = c
+	l.enter(c)
+	c.onReady(what)
+	l.visiting = nil
+}
+
+// onReady handles what the kernel and the timer report of c.
+func (c *Conn) onReady(what event.Flags) {
 	if what&event.Timeout != 0 && !c.onTimeout() {
 		return
 	}
@@ -108,9 +133,14 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 	}
 }
 
-// serve is the queue's callback: c has output, or somebody wishes something of it.
+// serve is the queue's callback: c has output, or commands.
 func (l *loop) serve(c *Conn) {
-	l.serving = c
+	l.enter(c)
+	c.serve()
+	l.visiting = nil
+}
+
+func (c *Conn) serve() {
 	c.mu.Lock()
 	commands := c.commands
 	c.commands, c.place = 0, c.place&refused|visited
@@ -126,7 +156,7 @@ func (l *loop) serve(c *Conn) {
 	c.obey(commands)
 }
 
-// obey carries out what is wished, in the order in which it makes sense, and lets the connection go on.
+// obey carries out commands, in the order in which it makes sense, and lets the connection go on.
 func (c *Conn) obey(commands command) {
 	if commands&cmdOpen != 0 && !c.begin() {
 		return
@@ -214,8 +244,12 @@ func (c *Conn) goOn() {
 	c.flush()
 }
 
-// endTurn hands the turn's requests to the workers.
+// endTurn hands the turn's requests to the workers. It is called before the loop waits, and when it goes on after a callback has
+// called runtime.Goexit.
 func (l *loop) endTurn() {
+	if l.visiting != nil {
+		l.mend()
+	}
 	if len(l.handover) == 0 {
 		return
 	}

@@ -41,7 +41,7 @@ type PacketStats struct {
 	BytesReceived uint64
 	BytesSent     uint64
 	Full          uint64 // writes that found the kernel's buffer full
-	Dropped       uint64 // datagrams for which the workers had no room, or no time before the server was cut off
+	Dropped       uint64 // datagrams for which the workers had no room, or no time before the socket was closed or the server was cut off
 	Errors        uint64 // reads and other writes that failed, as with an ICMP error about an earlier datagram
 }
 
@@ -231,7 +231,21 @@ func (pc *PacketConn) Close() error {
 	return nil
 }
 
-// stop ends the receiving: Shutdown. Answers still go out.
+// finish gives the handler the datagrams that have arrived, on the loops, then ends the receiving, and calls done: Shutdown.
+func (pc *PacketConn) finish(done func()) {
+	var open atomic.Int32
+	open.Store(int32(len(pc.sockets)))
+	for _, k := range pc.sockets {
+		k.loop.doFully(k.finish, func() {
+			if open.Add(-1) == 0 {
+				pc.stop()
+				done()
+			}
+		})
+	}
+}
+
+// stop ends the receiving. Answers still go out.
 func (pc *PacketConn) stop() {
 	pc.stopped.Store(true)
 	for _, k := range pc.sockets {

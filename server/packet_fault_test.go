@@ -310,7 +310,7 @@ func TestSocketsAreSpreadOverTheLoops(t *testing.T) {
 // TestDatagramsHaveHalfOfTheWorkersQueue, whatever its size, and a pool that ends takes none.
 func TestDatagramsHaveHalfOfTheWorkersQueue(t *testing.T) {
 	for size, most := range map[int]int{1: 1, 2: 1, 3: 2, 4: 2, 1024: 512} {
-		p := &pool{queue: make([]job, size)}
+		p := &pool{bound: size}
 		taken := 0
 		for p.submitPacket(new(packetJob)) == nil {
 			taken++
@@ -322,7 +322,7 @@ func TestDatagramsHaveHalfOfTheWorkersQueue(t *testing.T) {
 			t.Errorf("a queue of %d with %d datagrams took %d requests, want %d", size, most, n, size-most)
 		}
 	}
-	p := &pool{queue: make([]job, 4), closed: true}
+	p := &pool{bound: 4, closed: true}
 	if err := p.submitPacket(new(packetJob)); err != ErrClosed {
 		t.Errorf("a closed pool says %v", err)
 	}

@@ -31,6 +31,7 @@ type packetSocket struct {
 
 	// Loop only.
 	barren  int // reads in succession that have brought nothing
+	last    int // reads of finish
 	backoff time.Duration
 }
 
@@ -139,6 +140,24 @@ func (k *packetSocket) read() {
 		}
 		if wouldBlock(err) {
 			return
+		}
+	}
+}
+
+// maxLast bounds the reads of finish, so that a flood of datagrams cannot keep a socket from its end.
+const maxLast = 64 * packetBudget
+
+// finish receives what has arrived before a shutdown.
+func (k *packetSocket) finish() {
+	for ; k.last < maxLast; k.last++ {
+		n, from, err := k.receive(k.loop.buf)
+		switch {
+		case err == nil:
+			k.deliver(k.loop.buf[:n], from)
+		case wouldBlock(err) || errors.Is(err, ErrClosed):
+			return
+		default:
+			k.pc.errors.Add(1)
 		}
 	}
 }

@@ -8,13 +8,16 @@ import (
 )
 
 // DispatchPackets makes a handler that has fn handle each datagram on a worker, where it may block; several at a time, so that
-// they may overtake each other. A datagram that finds no room is dropped and counted; see Dispatch. Any goroutine.
+// they may overtake each other. A datagram that finds no room, or comes when the socket is closed, is dropped and counted; see Dispatch.
+// Any goroutine.
 func DispatchPackets(fn PacketHandler) PacketHandler {
 	if fn == nil {
 		return nil // is found where the handler is used
 	}
 	return func(pc *PacketConn, p []byte, from netip.AddrPort) {
-		_ = pc.dispatch(fn, p, from) // counted
+		if errors.Is(pc.dispatch(fn, p, from), ErrClosed) {
+			pc.dropped.Add(1) // it was received before, and no one else is told of its end
+		}
 	}
 }
 

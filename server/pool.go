@@ -1,9 +1,6 @@
 package server
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // pool runs requests on a bounded number of goroutines.
 //
@@ -14,7 +11,8 @@ import (
 // worker is idle, and no timer is needed.
 type pool struct {
 	mu      sync.Mutex
-	queue   []job // a ring of requests
+	queue   []job // a ring of requests; it grows up to bound
+	bound   int
 	head    int
 	len     int
 	running int       // handlers that run
@@ -32,8 +30,14 @@ type worker struct{ wake chan struct{} }
 // job is what a worker runs: an *input, which holds the requests of a connection, or a *packetJob.
 type job interface{ run() }
 
+// The ring's length to begin with, and what it keeps when it is empty: a burst of requests leaves no memory behind.
+const (
+	firstRing = 64
+	keptRing  = DefaultQueue
+)
+
 func newPool(workers, bound int) *pool {
-	p := &pool{queue: make([]job, bound)}
+	p := &pool{bound: bound}
 	p.workers.Add(workers)
 	for range workers {
 		go p.work(&worker{make(chan struct{}, 1)}, false)
@@ -45,7 +49,7 @@ func newPool(workers, bound int) *pool {
 func (p *pool) submit(l *loop, ins []*input) (taken int) {
 	p.mu.Lock()
 	for _, in := range ins {
-		if p.len == len(p.queue) {
+		if p.len == p.bound {
 			break
 		}
 		p.push(in)
@@ -69,7 +73,7 @@ func (p *pool) submitPacket(j *packetJob) error {
 	case p.closed:
 		p.mu.Unlock()
 		return ErrClosed
-	case 2*p.len >= len(p.queue):
+	case p.len >= p.bound-p.bound/2:
 		p.mu.Unlock()
 		return ErrFull
 	}
@@ -83,12 +87,23 @@ func (p *pool) submitPacket(j *packetJob) error {
 
 // push adds to a queue that has room. Under mu.
 func (p *pool) push(j job) {
+	if p.len == len(p.queue) {
+		p.grow()
+	}
 	at := p.head + p.len
 	if at >= len(p.queue) {
 		at -= len(p.queue)
 	}
 	p.queue[at] = j
 	p.len++
+}
+
+// grow doubles the ring, up to the bound. Under mu.
+func (p *pool) grow() {
+	ring := make([]job, min(p.bound, max(firstRing, 2*len(p.queue))))
+	n := copy(ring, p.queue[p.head:])
+	copy(ring[n:], p.queue[:p.head])
+	p.queue, p.head = ring, 0
 }
 
 // awaitRoom has l fed once half of the queue is free, so that it is not woken for each place. Under mu.
@@ -171,8 +186,10 @@ func (p *pool) take(w *worker, woken, ran bool) (j job, fed []*loop, next *worke
 	if p.head++; p.head == len(p.queue) {
 		p.head = 0
 	}
-	p.len--
-	if len(p.hungry) > 0 && p.len <= len(p.queue)/2 {
+	if p.len--; p.len == 0 && len(p.queue) > keptRing {
+		p.queue, p.head = nil, 0
+	}
+	if len(p.hungry) > 0 && p.len <= p.bound/2 {
 		fed, p.hungry = p.hungry, nil
 	}
 	return j, fed, p.nextStandby()
@@ -194,22 +211,6 @@ func (p *pool) close() {
 	for _, w := range idle {
 		w.rouse()
 	}
-}
-
-// await waits until all workers of a closed pool have ended, but no longer than patience, and returns how many handlers run.
-func (p *pool) await(patience time.Duration) (running int) {
-	ended := make(chan struct{})
-	go func() {
-		p.workers.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-		return 0
-	case <-time.After(patience):
-	}
-	_, _, running = p.counts()
-	return running
 }
 
 // counts is how many requests wait, the most that ever did, and how many handlers run.

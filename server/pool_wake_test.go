@@ -4,7 +4,7 @@ import "testing"
 
 // TestABurstWakesTwoWorkers steps through the pool's decisions by hand: whoever takes a request wakes at most one other.
 func TestABurstWakesTwoWorkers(t *testing.T) {
-	p := &pool{queue: make([]job, 100)}
+	p := &pool{bound: 100}
 	workers := make([]*worker, 8)
 	for i := range workers {
 		workers[i] = &worker{make(chan struct{}, 1)}
@@ -46,7 +46,7 @@ func TestABurstWakesTwoWorkers(t *testing.T) {
 
 // TestEachBlockedHandlerIsFollowedByAnother: while handlers block, every request still gets a worker as long as one is idle.
 func TestEachBlockedHandlerIsFollowedByAnother(t *testing.T) {
-	p := &pool{queue: make([]job, 4)}
+	p := &pool{bound: 4}
 	workers := make([]*worker, 3)
 	for i := range workers {
 		workers[i] = &worker{make(chan struct{}, 1)}
@@ -74,7 +74,7 @@ func TestEachBlockedHandlerIsFollowedByAnother(t *testing.T) {
 
 // TestAFullQueueFeedsEachLoopOnce: a loop that found no room is named once, when half of the queue is free.
 func TestAFullQueueFeedsEachLoopOnce(t *testing.T) {
-	p := &pool{queue: make([]job, 4)}
+	p := &pool{bound: 4}
 	l := new(loop)
 	five := []*input{{}, {}, {}, {}, {}}
 	if taken := p.submit(l, five); taken != 4 {

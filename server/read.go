@@ -134,6 +134,7 @@ func (c *Conn) received(p []byte) {
 	}
 	c.mu.Lock()
 	c.nread += uint64(len(p))
+	c.loop.traffic.read.Add(uint64(len(p)))
 	h, ok := c.visit()
 	c.mu.Unlock()
 	if in := c.in; in != nil && c.flags&flagBusy == 0 {

@@ -117,6 +117,6 @@ func (a *acceptor) refuseWithReserve() {
 		reopen()
 		return
 	}
-	a.ln.accepted.Add(1)
+	a.ln.count()
 	a.loop.refuse(fd, reopen)
 }

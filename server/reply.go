@@ -26,6 +26,7 @@ type Reply struct {
 	err      error  // of a Flush; everything after it fails too
 	order    uint64 // Concurrent: the request's place among those of its connection
 	answered bool   // Concurrent: has ended, and waits for those before it
+	refused  bool   // is BusyText; no worker has answered
 }
 
 // Write adds p to the reply. It waits while the connection's output is full, until Context ends; the error is then the reason of
@@ -122,7 +123,12 @@ func (r *Reply) send(p []byte, hold bool) error {
 		}
 		room := x.room
 		c.mu.Unlock()
-		<-room // is closed with the connection, too
+		select {
+		case <-room: // is closed with the connection, too
+		case <-c.loop.srv.cutCtx.Done(): // which the loop may not come to see
+			r.err = fmt.Errorf("%w (%w)", ErrClosed, ErrServerClosed)
+			return r.err
+		}
 	}
 }
 
@@ -178,7 +184,7 @@ func (in *input) run() {
 func (in *input) runAll(c *Conn) {
 	message, ok := in.first(c)
 	for served := 1; ok; served++ {
-		in.reply.open = true
+		in.reply.open, in.reply.refused = true, false
 		in.d.Serve(&in.reply, message)
 		if len(in.rest()) == 0 || in.final || served == maxBatch || in.reply.order != 0 {
 			break
@@ -268,7 +274,10 @@ func (r *Reply) finishLocked() {
 	r.put(r.buf)
 	r.buf = r.buf[:0]
 	r.open = false
-	c.reqs++
+	if !r.refused {
+		c.reqs++
+		c.loop.traffic.requests.Add(1)
+	}
 	if x := c.ext; x != nil && x.floor == r {
 		x.floor = nil
 		c.spliceAside()
@@ -302,7 +311,7 @@ func (in *input) end() {
 func (in *input) refuse() {
 	c := in.reply.c
 	if _, ok := in.first(c); ok {
-		in.reply.open = true
+		in.reply.open, in.reply.refused = true, true
 		in.reply.buf = append(in.reply.buf, c.loop.srv.BusyText...)
 	}
 	in.end()

@@ -74,9 +74,9 @@ type Server struct {
 	// sockets, which have one.
 	ReusePort bool
 
-	// Workers is how many goroutines run requests; a request that waits has no goroutine. 0 means DefaultWorkers.
+	// Workers is how many goroutines run requests, 1048576 at most; a request that waits has no goroutine. 0 means DefaultWorkers.
 	Workers int
-	// Queue bounds how many connections' requests wait for a worker, over the whole server. 0 means DefaultQueue.
+	// Queue bounds how many connections' requests wait for a worker, over the whole server. 0 means DefaultQueue, Unlimited no bound.
 	Queue int
 	// WhenFull is what becomes of the request that finds Queue full.
 	WhenFull FullPolicy
@@ -93,7 +93,8 @@ type Server struct {
 	// MaxInput bounds what is kept for a connection and not consumed. 0 means DefaultMaxInput; a Dispatcher's framing may raise
 	// it to its own limit.
 	MaxInput int
-	// MaxOutput is how much output a connection may hold for Write to be accepted. 0 means DefaultMaxOutput.
+	// MaxOutput is how much output a connection may hold for Write to be accepted. A completion counts as 128 bytes and a file as 16 KB.
+	// 0 means DefaultMaxOutput.
 	MaxOutput int
 	// HighWater and LowWater: a connection that holds HighWater bytes of output is not read from until it holds no more
 	// than LowWater. 0 means a quarter of MaxOutput, and a quarter of HighWater.
@@ -148,7 +149,7 @@ type Server struct {
 	// PROXY header, or the end of its time for them. The handler never hears of it.
 	OnReject func(c *Conn, reason error)
 
-	// OnPanic, if set, is told of a handler's panic, on the goroutine where it happened; then the connection is aborted, with
+	// OnPanic, if set, is told of a callback's panic, on the goroutine where it happened; then the connection is aborted, with
 	// ErrPanic, and the server goes on. Without it a panic ends the program. Where there is no connection, as with a datagram, c is nil.
 	OnPanic func(c *Conn, v any, stack []byte)
 	// Logger takes what no caller can be told. Nil means slog.Default().
@@ -156,16 +157,18 @@ type Server struct {
 
 	calls sock.Calls // the kernel's, except in tests
 
-	mu        sync.Mutex // guards the next lines
-	state     serverState
-	listeners map[*Listener]struct{}
-	packets   map[*PacketConn]struct{}
-	cutCtx    context.Context // ends at shutdown's deadline, with everything that still runs
-	cut       context.CancelCauseFunc
-	hurry     context.CancelCauseFunc // ends the waiting of a Shutdown; set by it
+	mu          sync.Mutex // guards the next lines
+	state       serverState
+	listeners   map[*Listener]struct{}
+	packets     map[*PacketConn]struct{}
+	cutCtx      context.Context // ends at shutdown's deadline, with everything that still runs
+	cut         context.CancelCauseFunc
+	stopWaiting context.CancelCauseFunc // ends the waiting of a Shutdown; set by it
+	outcome     error                   // of Shutdown, when done is closed
 
 	// Fixed by Start.
 	loopCount int
+	maxFiles  int64    // that may wait to be sent beside the first of each connection
 	limits    Timeouts // with event.NoTimeout for none
 	loops     []*loop
 	pool      *pool
@@ -179,7 +182,9 @@ type Server struct {
 	next     atomic.Uint32 // round robin
 	buffered atomic.Int64  // bytes accepted for output and kept as input
 	open     openCount
-	jobs     openCount // datagrams that wait for a worker or are in work
+	aborted  atomic.Int64 // connections that were open when Shutdown's context ended
+	files    atomic.Int64 // that wait to be sent, of all connections
+	jobs     openCount    // datagrams that wait for a worker or are in work
 	totals   totals
 	reserve  reserve
 	shaking  handshakes

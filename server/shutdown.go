@@ -5,19 +5,63 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
 	"time"
 )
 
-// Shutdown ends the server in order: it stops accepting, lets the requests in work and those already read end, flushes, closes the
-// connections (with ErrServerClosed; one whose client does not close in turn is waited for until DrainTimeout or CloseTimeout) and returns when
-// every goroutine and descriptor of the server is gone. When ctx ends first, it aborts the connections that are left, and returns a
-// *ShutdownError with ctx's cause and the number of handlers that still run, for which nobody can wait. Further calls wait for the
-// first; a Close ends the waiting. On one of the loops it is event.ErrOnLoop, and nothing is done; in a handler on a worker it
-// would wait for itself until ctx ends. May block; not in a callback.
+// Shutdown ends the server in order: it stops accepting, after the connections that the kernel has established already, lets the
+// requests in work and those already read end, flushes, closes the connections (with ErrServerClosed; one whose client does not close
+// in turn is waited for until DrainTimeout or CloseTimeout) and returns when every goroutine and descriptor of the server is gone. When ctx ends
+// first, it aborts the connections that are left, and returns a *ShutdownError with ctx's cause and the numbers of handlers and loops
+// that it has not waited for; what they hold is released when they end. Whatever callbacks do, it returns when two seconds have passed
+// after ctx's end in which no connection has ended.
+// Further calls wait for the first; a Close ends the waiting. On one of the loops it is event.ErrOnLoop, and nothing is done; in a
+// handler on a worker it would wait for itself until ctx ends. May block; not in a callback.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.offLoops(); err != nil {
 		return fmt.Errorf("shut server down: %w", err)
 	}
+	if first, err := s.shutDownFirst(ctx); first {
+		return err
+	}
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Close ends the server at once: connections are aborted, and so is what is not written. Like a Shutdown whose context has
+// ended, but the error is nil unless handlers or loops still run; a Shutdown that is under way ends like that, too. May block; not in a
+// callback.
+func (s *Server) Close() error {
+	if err := s.offLoops(); err != nil {
+		return fmt.Errorf("close server: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	first, err := s.shutDownFirst(ctx)
+	if !first {
+		s.mu.Lock()
+		over, stopWaiting := s.state == serverClosed, s.stopWaiting
+		s.mu.Unlock()
+		if over {
+			return nil
+		}
+		stopWaiting(ErrServerClosed)
+		<-s.done
+		err = s.outcome
+	}
+	var late *ShutdownError
+	if errors.As(err, &late) && late.Handlers+late.Loops > 0 || first && late == nil {
+		return err
+	}
+	return nil
+}
+
+// shutDownFirst shuts the server down, unless another call did so before.
+func (s *Server) shutDownFirst(ctx context.Context) (first bool, err error) {
 	s.mu.Lock()
 	switch s.state {
 	case serverNew:
@@ -25,79 +69,76 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.done = make(chan struct{})
 		close(s.done)
 		s.mu.Unlock()
-		return nil
+		return true, nil
 	case serverDraining, serverClosed:
 		s.mu.Unlock()
-		select {
-		case <-s.done:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		return false, nil
 	}
-	ctx, hurry := context.WithCancelCause(ctx)
-	defer hurry(nil)
-	s.hurry = hurry
+	ctx, stopWaiting := context.WithCancelCause(ctx)
+	defer stopWaiting(nil)
+	s.stopWaiting = stopWaiting
 	s.state = serverDraining
 	s.draining.Store(true)
-	listeners, packets := maps.Clone(s.listeners), maps.Clone(s.packets) // others may close some of them meanwhile
 	s.mu.Unlock()
-	defer close(s.done)
 
-	for ln := range listeners {
-		ln.stop()
+	// On a goroutine of its own, which a callback that never returns may hold up for ever, but not the caller.
+	ended := make(chan error, 1)
+	go func() {
+		err := errGoexit
+		defer func() { ended <- err }()
+		err = s.shutDown(ctx)
+	}()
+	select {
+	case err = <-ended:
+	case <-ctx.Done():
+		err = s.awaitEnd(ctx, ended)
 	}
-	for pc := range packets {
-		pc.stop()
-	}
-	s.arriving.Wait()
-	drained := make(chan struct{}, len(s.loops))
-	for _, l := range s.loops {
-		_ = l.ev.Post(func() { // refused only by a loop that is closed, and these are ours to close
-			l.drain()
-			drained <- struct{}{}
-		})
-	}
-	for range s.loops { // or one that is accepting just now would not be counted
-		select {
-		case <-drained:
-		case <-ctx.Done():
-		}
-	}
-	return s.finish(s.await(ctx))
+	s.mu.Lock()
+	s.state, s.outcome = serverClosed, err
+	s.mu.Unlock()
+	close(s.done)
+	return true, err
 }
 
-// Close ends the server at once: connections are aborted, and so is what is not written. Like a Shutdown whose context has
-// ended, but the error is nil unless handlers still run; a Shutdown that is under way ends like that, too. May block; not in a callback.
-func (s *Server) Close() error {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	s.mu.Lock()
-	hurry, done := s.hurry, s.done
-	s.mu.Unlock()
-	if hurry != nil && s.offLoops() == nil { // a Shutdown is under way, or over
-		hurry(ErrServerClosed)
-		<-done
-		return nil
-	}
-	err := s.Shutdown(ctx)
-	var late *ShutdownError
-	switch {
-	case errors.As(err, &late):
-		if late.Handlers == 0 {
-			return nil
+// awaitEnd waits for the end of a shutdown whose time is up, as long as connections end.
+func (s *Server) awaitEnd(ctx context.Context, ended <-chan error) error {
+	for before := s.open.len(); ; {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(patience):
 		}
-	case errors.Is(err, context.Canceled): // another one has begun meanwhile
-		s.mu.Lock()
-		hurry, done = s.hurry, s.done
-		s.mu.Unlock()
-		if hurry != nil {
-			hurry(ErrServerClosed)
+		now := s.open.len()
+		if now >= before {
+			return s.unfinished(ctx)
 		}
-		<-done
-		return nil
+		before = now
 	}
-	return err
+}
+
+// errGoexit is the outcome of a shutdown that a user's listener has ended by runtime.Goexit in its Close.
+var errGoexit = errors.New("server: a listener's Close called runtime.Goexit")
+
+// grace is how long each step of a shutdown whose time is up waits for what is just returning, before it counts that as stuck;
+// patience is how long the caller waits for all steps then, and again while connections end.
+const (
+	grace    = 250 * time.Millisecond
+	patience = 2 * time.Second // a busy machine is not a stuck one
+)
+
+// unfinished is the outcome of a shutdown that something holds up.
+func (s *Server) unfinished(ctx context.Context) error {
+	late := &ShutdownError{Cause: context.Cause(ctx), Conns: int(s.aborted.Load())}
+	_, _, late.Handlers = s.pool.counts()
+	late.Handlers += s.shaking.len()
+	for _, l := range s.loops {
+		select {
+		case <-l.ev.Done():
+		default:
+			late.Loops++
+		}
+	}
+	return late
 }
 
 // offLoops refuses to wait on one of the loops that would be waited for.
@@ -113,98 +154,142 @@ func (s *Server) offLoops() error {
 	return nil
 }
 
-// grace is how long a shutdown whose time is up waits for handlers and handshakes that have seen it, or are just returning, before it
-// counts them as stuck.
-const grace = 250 * time.Millisecond
+// shutDown does what Shutdown says. Only its last steps, the loops' end and what follows, may wait for longer than until ctx ends.
+func (s *Server) shutDown(ctx context.Context) error {
+	if ctx.Err() != nil {
+		s.cut(ErrServerClosed) // nothing is accepted any more
+	}
+	s.stopListening(ctx)
+	await(ctx, grace, waited(&s.arriving)) // they are quick, unless PickLoop is not
+	drained := make(chan struct{}, len(s.loops))
+	for _, l := range s.loops {
+		l.doFully(l.drain, func() { drained <- struct{}{} })
+	}
+	awaitAll(ctx, 0, drained, len(s.loops)) // or a connection that comes in just now would not be counted
+	return s.finish(ctx, s.await(ctx))
+}
+
+// stopListening closes the listeners and ends the receiving of datagrams, each on its loop, and waits for that.
+func (s *Server) stopListening(ctx context.Context) {
+	s.mu.Lock()
+	listeners, packets := maps.Clone(s.listeners), maps.Clone(s.packets) // others may close some of them meanwhile
+	s.mu.Unlock()
+	received := make(chan struct{}, len(packets))
+	for ln := range listeners {
+		if ln.original != nil {
+			go ln.stop() // whose Close may not return
+		} else {
+			ln.stop()
+		}
+	}
+	for pc := range packets {
+		pc.finish(func() { received <- struct{}{} })
+	}
+	for ln := range listeners {
+		await(ctx, grace, ln.done)
+	}
+	awaitAll(ctx, 0, received, len(packets))
+	for pc := range packets {
+		pc.stop() // where ctx has ended before
+	}
+}
+
+// await waits until done is closed or brings something, but no longer than patience after ctx has ended. It reports whether it did.
+func await(ctx context.Context, patience time.Duration, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+	}
+	select {
+	case <-done:
+		return true
+	case <-time.After(patience):
+		return false
+	}
+}
+
+// awaitAll is await for n that done brings.
+func awaitAll(ctx context.Context, patience time.Duration, done <-chan struct{}, n int) {
+	for range n {
+		if !await(ctx, patience, done) {
+			return
+		}
+	}
+}
+
+// waited is closed when nobody is left in group.
+func waited(group *sync.WaitGroup) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		group.Wait()
+		close(done)
+	}()
+	return done
+}
 
 // await waits until no connection is left and no datagram in work, or aborts them when ctx ends.
-func (s *Server) await(ctx context.Context) error {
-	if ctx.Err() == nil && s.open.awaitEmpty(ctx) && s.jobs.awaitEmpty(ctx) {
+func (s *Server) await(ctx context.Context) *ShutdownError {
+	if ctx.Err() == nil && await(ctx, 0, s.open.empty()) && await(ctx, 0, s.jobs.empty()) {
 		return nil
 	}
 	late := &ShutdownError{Cause: context.Cause(ctx), Conns: s.open.len()}
+	s.aborted.Store(int64(late.Conns))
 	s.cut(ErrServerClosed)
-	// Each loop aborts its own, in a turn; that waits for nobody.
+	// Each loop aborts its own, in a turn; a loop that is stuck does so if it goes on, and holds up no other.
 	aborted := make(chan struct{}, len(s.loops))
 	for _, l := range s.loops {
-		var abort func()
-		abort = func() {
-			all := false
-			defer func() {
-				if all {
-					aborted <- struct{}{}
-				} else { // a handler has called runtime.Goexit: the rest in another turn
-					_ = l.ev.Post(abort)
-				}
-			}()
-			l.abortAll()
-			all = true
-		}
-		_ = l.ev.Post(abort)
+		l.doFully(l.abortAll, func() { aborted <- struct{}{} })
 	}
-	for range s.loops {
-		<-aborted
-	}
-	_, _, late.Handlers = s.pool.counts()
+	awaitAll(ctx, grace, aborted, len(s.loops))
 	return late
 }
 
 // finish takes the server down, when no connection is left but those of stuck handlers.
-func (s *Server) finish(err error) error {
+func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	s.cut(ErrServerClosed)
 	s.shaking.stop()
 	s.pool.close()
-	var late *ShutdownError
-	if !errors.As(err, &late) || late.Handlers == 0 {
-		s.pool.workers.Wait()
-	} else {
-		late.Handlers = s.pool.await(grace)
+	stuck := 0
+	if !await(ctx, grace, waited(&s.pool.workers)) {
+		_, _, stuck = s.pool.counts()
 	}
-	err = errors.Join(err, s.closePackets())
+	err := s.closePackets()
+	closed := make(chan error, len(s.loops))
 	for _, l := range s.loops {
-		_ = l.ev.Post(l.end) // refused only by a loop that is closed, and these are ours to close
-		err = errors.Join(err, l.ev.Close())
-		for r := range l.refusals {
-			r.close()
-		}
+		go l.close(closed)
+	}
+	for range s.loops {
+		err = errors.Join(err, <-closed)
 	}
 	s.down.Wait()
-	if late == nil {
-		s.shaking.await(0)
-	} else {
-		late.Handlers += s.shaking.await(grace)
+	if !await(ctx, grace, s.shaking.ended()) {
+		stuck += s.shaking.len()
 	}
 	_, e := s.reserve.release()
 	err = errors.Join(err, e)
-	s.mu.Lock()
-	s.state = serverClosed
-	s.mu.Unlock()
-	if late != nil && late.Handlers == 0 && late.Conns == 0 {
-		return nil // the context had ended, and there was nothing to wait for
+	if late == nil && stuck > 0 {
+		late = &ShutdownError{Cause: context.Cause(ctx)}
 	}
-	return err
+	if late == nil {
+		return err
+	}
+	if late.Handlers = stuck; late.Handlers == 0 && late.Conns == 0 {
+		return err // the context had ended, and there was nothing to wait for
+	}
+	return errors.Join(late, err)
 }
 
-// end is the last thing that the loop does: it ends the connections that had not arrived yet.
-func (l *loop) end() {
-	l.cut = true
-	for _, c := range l.queue.Close() {
-		c.mu.Lock()
-		commands := c.commands
-		c.commands, c.place = 0, visited
-		c.mu.Unlock()
-		c.obey(commands)
-	}
-}
-
-// awaitEmpty reports whether there was none before ctx ended.
-func (o *openCount) awaitEmpty(ctx context.Context) bool {
-	select {
-	case <-o.empty():
-		return true
-	case <-ctx.Done():
-		return false
-	}
+// close closes the loop, and what its connections have left, and brings the outcome to closed.
+func (l *loop) close(closed chan<- error) {
+	var err error
+	defer func() { closed <- err }() // also when a function that was posted to the loop calls runtime.Goexit
+	defer func() {
+		for r := range l.refusals {
+			r.close()
+		}
+	}()
+	err = l.owner.Close()
 }
 
 // closePackets closes the packet sockets, which were kept for the last answers.
@@ -233,13 +318,18 @@ func (l *loop) drain() {
 
 // abortAll ends the loop's connections now. Their handlers are told even if a request is still in work.
 func (l *loop) abortAll() {
+	abort := func(c *Conn) {
+		l.enter(c)
+		c.fail(ErrServerClosed)
+		l.visiting = nil
+	}
 	for c := range l.srv.conns.all() {
 		if c.loop == l {
-			c.fail(ErrServerClosed)
+			abort(c)
 		}
 	}
 	for c := range l.dialing {
-		c.fail(ErrServerClosed)
+		abort(c)
 	}
 	l.cut = true // those that are on their way here
 	for _, in := range append(l.starved, l.handover...) {
@@ -247,6 +337,8 @@ func (l *loop) abortAll() {
 	}
 	l.starved, l.handover = nil, nil
 	for c := range l.ending {
-		c.tellEnd() // for its handler nobody can wait
+		l.enter(c)
+		c.tellEnd() // no one waits for its requests any more
+		l.visiting = nil
 	}
 }

@@ -40,7 +40,7 @@ func (s *Server) start() error {
 		l, err := s.newLoop(i)
 		if err != nil {
 			for _, l := range s.loops {
-				err = errors.Join(err, l.ev.Close())
+				err = errors.Join(err, l.owner.Close())
 			}
 			s.loops = nil
 			return err
@@ -49,7 +49,7 @@ func (s *Server) start() error {
 	}
 	if err := s.reserve.open(); err != nil {
 		for _, l := range s.loops {
-			err = errors.Join(err, l.ev.Close())
+			err = errors.Join(err, l.owner.Close())
 		}
 		s.loops = nil
 		return err
@@ -67,7 +67,7 @@ func (s *Server) start() error {
 	return nil
 }
 
-// run is a loop's life. It ends when the loop is closed.
+// run runs the loop until it is closed.
 func (l *loop) run() {
 	over := false
 	defer func() {
@@ -78,17 +78,9 @@ func (l *loop) run() {
 			l.srv.down.Done()
 			return
 		}
-		// A handler has called runtime.Goexit. Its connection ends, and the loop goes on.
-		if c := l.serving; c != nil {
-			l.serving = nil
-			c.mu.Lock()
-			c.place &^= visited
-			c.mu.Unlock()
-			c.abort(ErrPanic)
-		}
-		go l.run()
+		go l.run() // a callback has called runtime.Goexit; the next turn begins with mending what that has cut short
 	}()
-	err := l.ev.RunForever(context.Background())
+	err := l.owner.RunForever(context.Background())
 	over = true
 	if err != nil && !errors.Is(err, event.ErrClosed) {
 		// The poller has failed, which it does not do. What depends on this loop cannot go on.
@@ -172,8 +164,13 @@ func (s *Server) checkMarks() error {
 	return nil
 }
 
+// maxWorkers bounds Workers: they are goroutines and not a limit, so that Unlimited makes no sense.
+const maxWorkers = 1 << 20
+
 func (s *Server) checkChoices() error {
 	switch {
+	case s.Workers > maxWorkers:
+		return fmt.Errorf("%w: Workers is %d, above %d", ErrConfig, s.Workers, maxWorkers)
 	case s.Balance > SourceHash:
 		return fmt.Errorf("%w: Balance is %d", ErrConfig, s.Balance)
 	case s.WhenFull > CloseConn:
@@ -198,6 +195,7 @@ func (s *Server) checkConns() error {
 		return err
 	}
 	room := int(min(limit, 1<<30))
+	s.maxFiles = int64(room / 4)
 	most := max(1, room-min(256, max(16, room/16)))
 	switch {
 	case s.MaxConns == 0:

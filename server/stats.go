@@ -10,40 +10,34 @@ import (
 // totals are what a server counts besides its connections' own counts.
 type totals struct {
 	opened, closed                      atomic.Uint64
+	accepted                            atomic.Uint64
 	refused, busy, acceptErrors, pauses atomic.Uint64
 	full                                atomic.Uint64
 	handshakes, failedHandshakes        atomic.Uint64
-	bytesRead, bytesWritten, requests   atomic.Uint64 // of connections that are closed
 }
 
-// add counts what a connection has done, when it is closed.
-func (t *totals) add(c *Conn) {
-	c.mu.Lock()
-	read, wrote, reqs := c.nread, c.wrote, c.reqs
-	c.mu.Unlock()
-	t.bytesRead.Add(read)
-	t.bytesWritten.Add(wrote)
-	t.requests.Add(uint64(reqs))
-}
+// traffic is what the connections of a loop have moved since it began, those that are closed included. Its loop counts bytes, workers
+// count requests.
+type traffic struct{ read, written, requests atomic.Uint64 }
 
-// Stats counts what has happened to a server.
+// Stats counts what has happened to a server. Unless a comment says "now", a count only grows.
 type Stats struct {
-	Conns    int    // connections that are open, or whose requests are still in work
+	Conns    int    // connections that are open now, or whose requests are still in work
 	Opened   uint64 // calls of Handler.Open
 	Closed   uint64 // calls of Handler.Close
-	Accepted uint64 // connections accepted by the listeners that are open, those that were refused included
+	Accepted uint64 // connections accepted by listeners, those that were refused included
 	Refused  uint64 // connections above MaxConns, or refused for want of descriptors
 
-	BytesRead    uint64
-	BytesWritten uint64
-	Requests     uint64 // answered by workers
+	BytesRead    uint64 // given to handlers, decrypted
+	BytesWritten uint64 // given to the kernel, before encryption
+	Requests     uint64 // answered by workers; those that were refused are not
 	Busy         uint64 // requests refused because the workers' queue was full
 	Full         uint64 // writes refused with ErrFull
-	Buffered     int64  // bytes of output and of input that the server holds
+	Buffered     int64  // bytes of output and of input that the server holds now
 
-	Waiting    int // requests that wait for a worker
+	Waiting    int // requests that wait for a worker now
 	MaxWaiting int // the most that ever did
-	Running    int // handlers that run on workers
+	Running    int // handlers that run on workers now
 
 	Handshakes       uint64 // TLS handshakes that were completed
 	FailedHandshakes uint64
@@ -56,36 +50,30 @@ type Stats struct {
 
 // LoopStats counts what has happened on one loop.
 type LoopStats struct {
-	Conns int         // its connections
+	Conns int         // its connections now
 	Loop  event.Stats // of the loop itself: turns, wakes, lag, busy time
-	Queue int         // connections in its queue
+	Queue int         // connections in its queue now
 }
 
-// Stats returns the counts of this moment. It visits every connection: for a monitor, not for a hot path. Any goroutine.
+// Stats returns the counts of this moment. Any goroutine.
 func (s *Server) Stats() Stats {
 	t := &s.totals
 	st := Stats{
 		Conns: s.open.len(), Opened: t.opened.Load(), Closed: t.closed.Load(), Refused: t.refused.Load(), Busy: t.busy.Load(),
-		BytesRead: t.bytesRead.Load(), BytesWritten: t.bytesWritten.Load(), Requests: t.requests.Load(), Buffered: s.buffered.Load(),
+		Accepted: t.accepted.Load(), Buffered: s.buffered.Load(),
 		Handshakes: t.handshakes.Load(), FailedHandshakes: t.failedHandshakes.Load(),
 		AcceptErrors: t.acceptErrors.Load(), Pauses: t.pauses.Load(), Full: t.full.Load(),
 	}
-	for c := range s.conns.all() {
-		cs := c.Stats()
-		st.BytesRead += cs.BytesRead
-		st.BytesWritten += cs.BytesWritten
-		st.Requests += cs.Requests
-	}
 	s.mu.Lock()
-	for ln := range s.listeners {
-		st.Accepted += ln.Accepted()
-	}
 	pool, loops := s.pool, s.loops
 	s.mu.Unlock()
 	if pool != nil {
 		st.Waiting, st.MaxWaiting, st.Running = pool.counts()
 	}
 	for _, l := range loops {
+		st.BytesRead += l.traffic.read.Load()
+		st.BytesWritten += l.traffic.written.Load()
+		st.Requests += l.traffic.requests.Load()
 		st.Loops = append(st.Loops, LoopStats{Conns: int(l.count.Load()), Loop: l.ev.Stats(), Queue: l.queue.Len()})
 	}
 	return st

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 )
 
 // tlsState is a connection that speaks TLS, by the standard library's implementation over a pipe that never blocks: what came
@@ -170,7 +171,7 @@ func (c *Conn) writeRecords() error {
 		if err := c.encryptedWritten(); err != nil || c.out == nil || c.flags&flagHandshake != 0 {
 			return err
 		}
-		if err := c.encrypt(); err != nil {
+		if err := c.encrypt(); err != nil || c.isFetching() {
 			return err
 		}
 	}
@@ -183,9 +184,8 @@ func (c *Conn) encryptedWritten() error {
 	if t.encrypted > 0 && c.out != nil {
 		n := t.encrypted
 		t.encrypted = 0
-		if f := c.out.File(); f != nil {
-			c.loop.dones = c.out.AdvanceFile(int64(n), c.loop.dones)
-			c.wrote += uint64(n)
+		if c.ext.fetched != nil && c.out.File() != nil {
+			c.wroteFetched(n)
 		} else {
 			c.wroteOut(n)
 		}
@@ -217,25 +217,12 @@ func (c *Conn) encrypt() error {
 	if l.cipher == nil {
 		l.cipher = make([]byte, 2*maxRecord+recordOverhead)
 	}
-	p := l.plain[:0]
-	f := c.out.File()
-	for _, b := range c.out.Peek(l.iov[:0], 2*maxRecord) {
-		p = append(p, b...)
+	p, err := c.nextPlain()
+	if err != nil || c.isFetching() {
+		return err
 	}
-	clear(l.iov[:])
 	c.mu.Unlock()
-	var err error
-	if f != nil {
-		var n int
-		n, err = f.F.ReadAt(l.plain[:min(f.Remain, maxRecord)], f.Offset)
-		p = l.plain[:n]
-		if n > 0 {
-			err = nil
-		} else if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-	}
-	if err == nil && len(p) > 0 {
+	if len(p) > 0 {
 		t.pipe.lendOut(l.cipher)
 		_, err = t.conn.Write(p)
 	}
@@ -245,6 +232,37 @@ func (c *Conn) encrypt() error {
 		c.wroteOut(0)
 	}
 	return err
+}
+
+// nextPlain returns the next output to be encrypted. Under mu, released meanwhile.
+func (c *Conn) nextPlain() ([]byte, error) {
+	l := c.loop
+	f := c.out.File()
+	if f == nil {
+		p := l.plain[:0]
+		for _, b := range c.out.Peek(l.iov[:0], 2*maxRecord) {
+			p = append(p, b...)
+		}
+		clear(l.iov[:])
+		return p, nil
+	}
+	if c.ext.fetched != nil {
+		return c.takeFetched(f, maxRecord)
+	}
+	p, offset := l.plain[:min(f.Remain, maxRecord)], f.Offset
+	c.mu.Unlock()
+	n, err := f.F.ReadAt(p, offset)
+	c.mu.Lock()
+	switch {
+	case n > 0:
+		return p[:n], nil
+	case errors.Is(err, syscall.ESPIPE):
+		c.fetch(f)
+		return nil, nil
+	case errors.Is(err, io.EOF):
+		return nil, io.ErrUnexpectedEOF
+	}
+	return nil, err
 }
 
 // closeTLS says close_notify, and reports whether the kernel has it.

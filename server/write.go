@@ -62,7 +62,11 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 // to the kernel, else why it is not. When WriteNotify itself fails, done is not called. Any goroutine.
 func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 	c.mu.Lock()
-	q, err := c.admit(len(p))
+	cost := len(p)
+	if done != nil {
+		cost += outq.SegmentCost
+	}
+	q, err := c.admit(cost)
 	if err != nil {
 		c.mu.Unlock()
 		return fmt.Errorf("write %d bytes: %w", len(p), err)
@@ -80,7 +84,7 @@ func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 // itself fails, nothing was taken and release is not called. Any goroutine.
 func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 	c.mu.Lock()
-	q, err := c.admit(len(p))
+	q, err := c.admit(len(p) + outq.SegmentCost)
 	if err != nil {
 		c.mu.Unlock()
 		return fmt.Errorf("write %d bytes: %w", len(p), err)
@@ -94,29 +98,63 @@ func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 }
 
 // SendFile appends n bytes of f from offset, which are sent by the kernel without passing through the program where that is
-// possible. f is the connection's until done is called, once, on the connection's loop: with nil, or with why not all of it was given to the
-// kernel, as io.ErrUnexpectedEOF when f is too short. The bytes of a file take no memory and count towards no limit; a file is
-// refused as any write is while the output is full. A part of a file that was not sent closes the connection, since the
-// peer would take what follows for it. When SendFile itself fails, done is not called. Any goroutine.
+// possible, and copied elsewhere, as those of a pipe, which has no offset but 0. f is the connection's until done is called, once, on the
+// connection's loop: with nil, or with why not all of it was given to the kernel, as io.ErrUnexpectedEOF when f is too short. A part of
+// a file that was not sent closes the connection, since the peer would take what follows for it.
+//
+// The bytes of a file take no memory and count towards no limit. The file itself counts as 16 KB of output, so that a client that
+// asks for many files and reads none is not read from any more, and ErrFull comes, as with other output. The files of a server may take
+// up a quarter of the descriptors that the process may open, besides one for each connection; ErrFull comes above that, too.
+// When SendFile itself fails, done is not called. Any goroutine.
 func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	if f == nil || offset < 0 || n < 0 {
 		return fmt.Errorf("send file: %w: offset %d, length %d", ErrConfig, offset, n)
 	}
 	c.mu.Lock()
-	q, err := c.admit(0)
+	q, err := c.admitFile()
 	if err != nil {
 		c.mu.Unlock()
 		return fmt.Errorf("send %d bytes of %s: %w", n, f.Name(), err)
 	}
-	if done == nil {
-		done = func(error) {}
-	}
-	q.AppendFile(&outq.File{F: f, Offset: offset, Remain: n, Done: done})
+	s := c.loop.srv
+	q.AppendFile(&outq.File{F: f, Offset: offset, Remain: n, Done: func(err error) {
+		s.files.Add(-1)
+		if done != nil {
+			done(err)
+		}
+	}})
 	c.unlockAndTell()
 	return nil
 }
 
-// admit accepts n bytes, or says why not, and returns where they go. Under mu.
+// admitFile is admit for a file. Under mu.
+func (c *Conn) admitFile() (*outq.Queue, error) {
+	s := c.loop.srv
+	if files := s.files.Load(); files >= s.maxFiles && c.files() > 0 && c.state == connOpen {
+		s.totals.full.Add(1)
+		c.place |= refused
+		return nil, fmt.Errorf("%w: %d files wait, the limit is %d", ErrFull, files, s.maxFiles)
+	}
+	q, err := c.admit(outq.FileCost)
+	if err == nil {
+		s.files.Add(1)
+	}
+	return q, err
+}
+
+// files is how many files wait. Under mu.
+func (c *Conn) files() int {
+	n := 0
+	if c.out != nil {
+		n = c.out.Files()
+	}
+	if c.ext != nil && c.ext.aside != nil {
+		n += c.ext.aside.Files()
+	}
+	return n
+}
+
+// admit accepts n bytes, overhead included, or says why not, and returns where they go. Under mu.
 func (c *Conn) admit(n int) (*outq.Queue, error) {
 	s := c.loop.srv
 	switch {

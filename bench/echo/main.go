@@ -87,7 +87,7 @@ func run(addr string, backend event.Backend, driver event.Driver) error {
 		return err
 	}
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		stop, err := loop.NewSignal(sig, func(*event.Event, event.Flags) { loop.Break() })
+		stop, err := loop.NewSignal(sig, func(*event.Event, event.Flags) { _ = loop.Break() })
 		if err != nil {
 			return err
 		}

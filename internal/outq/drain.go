@@ -122,6 +122,8 @@ func (q *Queue) DropFile(dones []Done) (*File, []Done) {
 	}
 	q.size -= f.Remain
 	q.file -= f.Remain
+	q.cost -= FileCost
+	q.files--
 	q.segs[q.head] = segment{}
 	q.head++
 	q.tidy()

@@ -53,12 +53,19 @@ func blocks(q *Queue) map[*block]int {
 // invariants is what holds between any two calls.
 func invariants(t fataler, q *Queue) {
 	t.Helper()
-	var size int64
+	var size, cost int64
+	files := 0
 	first := 0
 	end := make(map[*block]int) // of what has been shown up to here
 	for i := range q.segs {
 		s := &q.segs[i]
 		size += s.len()
+		if i >= q.head {
+			cost += s.cost()
+		}
+		if s.file != nil {
+			files++
+		}
 		if s.block == nil {
 			continue
 		}
@@ -84,6 +91,8 @@ func invariants(t fataler, q *Queue) {
 		}
 	}
 	switch {
+	case cost != q.cost || files != q.files:
+		t.Fatalf("the segments take up %d bytes and %d files, counted %d and %d", cost, files, q.cost, q.files)
 	case size != q.size:
 		t.Fatalf("%d bytes in the segments, counted %d", size, q.size)
 	case first != q.first.views:

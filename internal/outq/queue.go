@@ -15,11 +15,13 @@ type Queue struct {
 	first block
 	r, f  int
 
-	last *block // the block with room that was taken last, shown by some segment; nil stands for first
-	segs []segment
-	head int   // segs[:head] have been taken out. 0 if that would be all
-	size int64 // bytes that wait in the segments
-	file int64 // and how many of them are of files
+	last  *block // the block with room that was taken last, shown by some segment; nil stands for first
+	segs  []segment
+	head  int   // segs[:head] have been taken out. 0 if that would be all
+	size  int64 // bytes that wait in the segments
+	file  int64 // and how many of them are of files
+	cost  int64 // of the segments, beside their bytes
+	files int   // segments of files
 }
 
 // A Done is a completion: the queue's owner calls it with nil when everything before it has been written, or with the reason
@@ -52,8 +54,12 @@ func (q *Queue) Free() {
 // Len is how many bytes wait, those of files included.
 func (q *Queue) Len() int64 { return int64(q.f-q.r) + q.size }
 
-// Mem is Len without the bytes of files, which take no memory.
-func (q *Queue) Mem() int { return int(q.Len() - q.file) }
+// Mem is what the queue takes up: Len without the bytes of files, which take no memory, and with SegmentCost for each slice of the
+// user's and each completion, and FileCost for each file.
+func (q *Queue) Mem() int { return int(q.Len() - q.file + q.cost) }
+
+// Files is how many files wait.
+func (q *Queue) Files() int { return q.files }
 
 // Empty says that neither bytes nor completions wait.
 func (q *Queue) Empty() bool { return q.r == q.f && len(q.segs) == 0 }
@@ -171,6 +177,6 @@ func (q *Queue) Splice(other *Queue) {
 	if b := other.last; b != nil && b.room() > q.tail().room() {
 		q.last = b
 	}
-	other.last, other.first.w, other.size, other.file, other.head = nil, 0, 0, 0, len(other.segs)
+	other.last, other.first.w, other.size, other.file, other.cost, other.files, other.head = nil, 0, 0, 0, 0, 0, len(other.segs)
 	other.tidy()
 }

@@ -16,14 +16,35 @@ func (s *segment) len() int64 {
 	return int64(len(s.data))
 }
 
+// What a segment takes up beside its bytes.
+const (
+	// SegmentCost is for the segment itself and a completion, which is some function's closure.
+	SegmentCost = 128
+	// FileCost is for a file: a descriptor, of which a process has few, and room to copy a piece where the kernel cannot send it.
+	FileCost = 16 << 10
+)
+
+// cost is what the segment takes up beside its bytes. Many copies share a block, which costs nothing here.
+func (s *segment) cost() int64 {
+	switch {
+	case s.file != nil:
+		return FileCost
+	case s.block == nil:
+		return SegmentCost
+	}
+	return 0
+}
+
 // keepSegments is for how many segments an empty queue keeps room: 4.5 KB, enough for a megabyte in large blocks.
 const keepSegments = 96
 
 // push puts s behind everything.
 func (q *Queue) push(s segment) {
 	q.size += s.len()
+	q.cost += s.cost()
 	if s.file != nil {
 		q.file += s.file.Remain
+		q.files++
 	}
 	if len(q.segs) == cap(q.segs) && q.head > len(q.segs)/2 {
 		// Most are gone. At least as many pushes as are moved have passed since the last time.
@@ -38,8 +59,10 @@ func (q *Queue) push(s segment) {
 func (q *Queue) pop(dones []Done) []Done {
 	s := &q.segs[q.head]
 	done := s.done
+	q.cost -= s.cost()
 	if s.file != nil {
 		done = s.file.Done
+		q.files--
 	}
 	if done != nil {
 		dones = append(dones, done)

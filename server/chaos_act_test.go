@@ -1,0 +1,167 @@
+package server_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/server"
+)
+
+// act does something to c, or nothing.
+func (k *chaos) act(c *server.Conn, where string) {
+	r := k.r()
+	if r.IntN(3) > 0 {
+		return
+	}
+	switch r.IntN(24) {
+	case 0:
+		c.CloseWrite()
+	case 1:
+		c.CloseAfterFlush()
+	case 2:
+		if r.IntN(3) == 0 {
+			c.Abort()
+		}
+	case 3:
+		done, accepted := k.outcome()
+		accepted(c.Detach(func(nc net.Conn, rest []byte, err error) {
+			done(err)
+			if nc != nil {
+				nc.Close()
+			}
+			k.mayExit()
+		}))
+	case 4, 5:
+		c.PauseRead()
+		if r.IntN(2) == 0 {
+			k.away.Go(c.ResumeRead)
+		} else {
+			time.AfterFunc(time.Duration(r.IntN(20))*time.Millisecond, c.ResumeRead)
+		}
+	case 6, 7, 8:
+		c.SetHandler(k.handlers[r.IntN(len(k.handlers))])
+	case 9:
+		var cs []*server.Conn
+		for o := range k.srv.Conns() {
+			if len(cs) < 10 {
+				cs = append(cs, o)
+			}
+		}
+		k.pending.Add(int64(len(cs)))
+		refused := server.Broadcast(cs, make([]byte, r.IntN(5000)), func(*server.Conn, error) { k.pending.Add(-1); k.mayExit() })
+		k.pending.Add(-int64(len(refused)))
+	case 10, 11:
+		done, accepted := k.outcome()
+		accepted(c.WriteOwned(make([]byte, r.IntN(100<<10)), func(err error) { done(err); k.mayExit() }))
+	case 12:
+		done, accepted := k.outcome()
+		accepted(c.WriteNotify(make([]byte, r.IntN(10<<10)), done))
+	case 13:
+		if r.IntN(4) == 0 {
+			c.CloseRead()
+		}
+	case 14:
+		c.SetTimeouts(server.Timeouts{Idle: time.Duration(r.IntN(100)) * time.Millisecond, Write: time.Duration(r.IntN(100)) * time.Millisecond, Close: time.Duration(r.IntN(100)) * time.Millisecond})
+	case 15:
+		k.sendFile(r, c)
+	case 16:
+		c.LocalAddr()
+		c.RemoteAddr()
+		c.Stats()
+		c.TLS()
+		_ = c.Context().Err()
+	case 17:
+		if where != "other" || r.IntN(10) == 0 {
+			k.dial(r, c)
+		}
+	case 18:
+		if r.IntN(10) == 0 && where != "close" && where != "other" {
+			panic("chaos")
+		}
+	case 19:
+		if r.IntN(10) == 0 && where != "other" {
+			runtime.Goexit()
+		}
+	case 20:
+		c.Loop().Break() // refused, like the others here
+		c.Loop().Exit(0)
+		c.Loop().Close()
+	case 21:
+		if r.IntN(10) == 0 {
+			c.Loop().Post(runtime.Goexit)
+		}
+	}
+}
+
+// mayExit ends the goroutine of a callback now and then.
+func (k *chaos) mayExit() {
+	if k.r().IntN(40) == 0 {
+		runtime.Goexit()
+	}
+}
+
+// sendFile sends a part of a regular file, or what the kernel does not send: a file of /proc, or a pipe.
+func (k *chaos) sendFile(r *rand.Rand, c *server.Conn) {
+	name := [...]string{"/proc/self/exe", "/proc/self/exe", "/proc/self/status", ""}[r.IntN(4)]
+	n := int64(r.IntN(200 << 10))
+	var f *os.File
+	var err error
+	if name == "" {
+		var w *os.File
+		if f, w, err = os.Pipe(); err == nil {
+			k.away.Go(func() {
+				w.Write(make([]byte, r.IntN(60<<10)))
+				w.Close()
+			})
+		}
+	} else {
+		f, err = os.Open(name)
+	}
+	if err != nil {
+		return
+	}
+	done, accepted := k.outcome()
+	err = c.SendFile(f, 0, n, func(err error) { f.Close(); done(err); k.mayExit() })
+	accepted(err)
+	if err != nil {
+		f.Close()
+	}
+}
+
+// fillPosts keeps the posts of the server's loops at their limit until stop is called.
+func (k *chaos) fillPosts() (stop func()) {
+	end := make(chan struct{})
+	var posters sync.WaitGroup
+	seen := map[*event.Loop]bool{}
+	for c := range k.srv.Conns() {
+		l := c.Loop()
+		if seen[l] {
+			continue
+		}
+		seen[l] = true
+		posters.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				if err := l.Post(func() {}); errors.Is(err, event.ErrFull) {
+					time.Sleep(10 * time.Microsecond)
+				} else if err != nil {
+					return
+				}
+			}
+		})
+	}
+	return func() {
+		close(end)
+		posters.Wait()
+	}
+}

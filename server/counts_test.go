@@ -1,0 +1,232 @@
+package server_test
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// TestCountersNeverGoBack: not when a connection ends whose handler still runs, and not when a listener closes.
+func TestCountersNeverGoBack(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		started, release := make(chan bool, 1), make(chan bool)
+		d := &server.Dispatcher{Framing: framing.Lines(0), Serve: func(w *server.Reply, m []byte) {
+			if string(m) == "slow" {
+				started <- true
+				<-release
+			}
+			_, _ = w.WriteString("ok\n")
+		}}
+		s := start(t, r, &server.Server{Handler: d, CloseTimeout: brief})
+		last := s.Stats()
+		grown := func(when string) {
+			t.Helper()
+			now := s.Stats()
+			for _, c := range []struct {
+				name    string
+				was, is uint64
+			}{
+				{"BytesRead", last.BytesRead, now.BytesRead}, {"BytesWritten", last.BytesWritten, now.BytesWritten}, {"Requests", last.Requests, now.Requests},
+				{"Accepted", last.Accepted, now.Accepted}, {"Opened", last.Opened, now.Opened}, {"Closed", last.Closed, now.Closed},
+			} {
+				if c.is < c.was {
+					t.Errorf("%s went from %d to %d %s", c.name, c.was, c.is, when)
+				}
+			}
+			last = now
+		}
+		nc := s.dial(t)
+		for range 10 {
+			send(t, nc, "a\n")
+			expect(t, nc, "ok\n")
+			grown("with a request")
+		}
+		send(t, nc, "slow\n")
+		<-started
+		grown("when a handler runs")
+		for c := range s.Conns() {
+			c.Abort()
+		}
+		until(t, "the end of the connection", func() bool {
+			grown("when the connection ends")
+			for range s.Conns() {
+				return false
+			}
+			return true
+		})
+		close(release)
+		until(t, "the end of the handler", func() bool {
+			grown("when the handler ends")
+			return s.Stats().Conns == 0
+		})
+		if last.Requests != 10 || last.BytesRead != 25 || last.BytesWritten != 30 || last.Accepted != 1 {
+			t.Errorf("%+v; want 10 requests, 25 bytes read, 30 written, 1 connection", last)
+		}
+		s.shutdown(t)
+		grown("when the server ends")
+	})
+}
+
+// TestAClosedListenersConnectionsStayCounted by the server.
+func TestAClosedListenersConnectionsStayCounted(t *testing.T) {
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
+	ln, err := s.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	nc := (&running{s.Server, s.rig, ln.Addr()}).dial(t)
+	must(t, pipelined(nc, "hello", 1))
+	must(t, ln.Close())
+	must(t, ln.Wait())
+	if n := s.Stats().Accepted; n != 1 || ln.Accepted() != 1 {
+		t.Errorf("the server counts %d, the listener %d; want 1", n, ln.Accepted())
+	}
+}
+
+// TestRefusedRequestsAreNotAnswered: Busy counts them, and Requests those that a worker has answered.
+func TestRefusedRequestsAreNotAnswered(t *testing.T) {
+	for _, concurrent := range []int{1, 4} {
+		block := make(chan bool)
+		d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w *server.Reply, m []byte) {
+			<-block
+			_, _ = w.WriteString("answer\n")
+		}}
+		s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 1, Queue: 1, WhenFull: server.Refuse, Handler: d})
+		var clients []net.Conn
+		for i := range 7 {
+			nc := s.dial(t)
+			clients = append(clients, nc)
+			send(t, nc, "x\n")
+			if i >= 2 {
+				expect(t, nc, server.DefaultBusyText)
+			} else { // one runs, one waits
+				until(t, "its place", func() bool { st := s.Stats(); return st.Running+st.Waiting == i+1 && (i > 0 || st.Running == 1) })
+			}
+		}
+		if st := s.Stats(); st.Requests != 0 || st.Busy != 5 {
+			t.Errorf("before a handler has returned: %d requests, %d refused; want 0 and 5", st.Requests, st.Busy)
+		}
+		close(block)
+		for _, nc := range clients[:2] {
+			expect(t, nc, "answer\n")
+		}
+		if st := s.Stats(); st.Requests != 2 || st.Busy != 5 {
+			t.Errorf("in the end: %d requests, %d refused; want 2 and 5", st.Requests, st.Busy)
+		}
+		send(t, clients[6], "y\n") // a connection that was refused before is counted when it is answered
+		expect(t, clients[6], "answer\n")
+		if st := s.Stats(); st.Requests != 3 {
+			t.Errorf("%d requests, want 3", st.Requests)
+		}
+	}
+}
+
+// TestDatagramsThatHaveArrivedAreHandledAtShutdown, on the loop and on workers, or counted as dropped: none that was received disappears.
+func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
+	for _, dispatched := range []bool{false, true} {
+		for _, gently := range []bool{true, false} {
+			t.Run(fmt.Sprint("dispatched ", dispatched, ", gently ", gently), func(t *testing.T) {
+				const datagrams = 100
+				var handled atomic.Uint64
+				h := func(pc *server.PacketConn, p []byte, from netip.AddrPort) { handled.Add(1) }
+				if dispatched {
+					h = server.DispatchPackets(h)
+				}
+				s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines(), CloseTimeout: brief})
+				pc, err := s.ListenPacket("udp", "127.0.0.1:0", h)
+				must(t, err)
+				nc := s.dial(t)
+				must(t, pipelined(nc, "hello", 1))
+				gate := make(chan struct{})
+				for c := range s.Conns() {
+					must(t, c.Loop().Post(func() { <-gate })) // busy for a moment
+				}
+				u := dialPacket(t, pc.LocalAddr().String())
+				for range datagrams {
+					send(t, u, "datagram")
+				}
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					if gently {
+						s.shutdown(t)
+					} else {
+						_ = s.Close()
+					}
+				}()
+				until(t, "the beginning of the end", func() bool { _, err := s.Listen("tcp", "127.0.0.1:0"); return err != nil })
+				close(gate)
+				await(t, ended, "the end of the server")
+				until(t, "the end of the handlers", func() bool { return s.Stats().Running == 0 })
+				st := pc.Stats()
+				if st.Received != handled.Load()+st.Dropped {
+					t.Errorf("%d received, %d handled, %d dropped", st.Received, handled.Load(), st.Dropped)
+				}
+				if gently && (handled.Load() != datagrams || st.Dropped != 0) {
+					t.Errorf("%d of %d datagrams that had arrived were handled, %d dropped", handled.Load(), datagrams, st.Dropped)
+				}
+			})
+		}
+	}
+}
+
+// TestUnlimitedLimitsNothing, for every field that it may be given to; Workers is no limit and refuses it.
+func TestUnlimitedLimitsNothing(t *testing.T) {
+	const forever = 1<<63 - 1
+	for name, srv := range map[string]*server.Server{
+		"Queue":         {Queue: server.Unlimited},
+		"MaxInput":      {MaxInput: server.Unlimited},
+		"MaxOutput":     {MaxOutput: server.Unlimited},
+		"MaxConns":      {MaxConns: server.Unlimited},
+		"AcceptBudget":  {AcceptBudget: server.Unlimited},
+		"MaxHandshakes": {MaxHandshakes: server.Unlimited},
+		"MaxBuffered":   {MaxBuffered: server.Unlimited},
+		"Timeouts": {IdleTimeout: forever, ReadTimeout: forever, WriteTimeout: forever, CloseTimeout: forever, FirstRequestTimeout: forever,
+			HandshakeTimeout: forever},
+		"negative Timeouts": {IdleTimeout: -1, ReadTimeout: -1, WriteTimeout: -1, CloseTimeout: -1, FirstRequestTimeout: -1, HandshakeTimeout: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, r rig) {
+				one := &server.Server{Queue: srv.Queue, MaxInput: srv.MaxInput, MaxOutput: srv.MaxOutput, MaxConns: srv.MaxConns, AcceptBudget: srv.AcceptBudget,
+					MaxHandshakes: srv.MaxHandshakes, MaxBuffered: srv.MaxBuffered, IdleTimeout: srv.IdleTimeout, ReadTimeout: srv.ReadTimeout,
+					WriteTimeout: srv.WriteTimeout, CloseTimeout: srv.CloseTimeout, FirstRequestTimeout: srv.FirstRequestTimeout,
+					HandshakeTimeout: srv.HandshakeTimeout, Handler: echoLines(), Loops: 1}
+				s := start(t, r, one)
+				nc := s.dial(t)
+				must(t, pipelined(nc, strings.Repeat("x", 1000), 100))
+				hangUp(nc)
+				s.shutdown(t)
+			})
+		})
+	}
+	srv := &server.Server{Workers: server.Unlimited, Handler: calls{}}
+	wantError(t, "Workers", srv.Start(), server.ErrConfig)
+}
+
+// TestAnUnlimitedQueueKeepsEveryRequest of a burst, in order.
+func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
+	release := make(chan bool)
+	var served atomic.Int64
+	d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: 5000, Serve: func(w *server.Reply, m []byte) {
+		<-release
+		served.Add(1)
+		_, _ = w.Write(append(m, '\n'))
+	}}
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Queue: server.Unlimited, Workers: 2, Handler: d})
+	nc := s.dial(t)
+	var want strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&want, "request %d\n", i)
+	}
+	send(t, nc, want.String())
+	until(t, "the burst to wait", func() bool { return s.Stats().Waiting == 4998 })
+	close(release)
+	expect(t, nc, want.String())
+	if served.Load() != 5000 {
+		t.Errorf("%d of 5000 requests were served", served.Load())
+	}
+}

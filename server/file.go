@@ -1,0 +1,168 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/evmq/evmq/internal/outq"
+)
+
+// The kernel sends regular files. It does not send what has no pages, as a pipe or a file of /proc; a goroutine reads these, piece by
+// piece, since a pipe may have to be waited for.
+
+// fetched is a piece of a file that a goroutine reads. Under the connection's mu.
+type fetched struct {
+	file   *outq.File
+	busy   bool   // the goroutine reads
+	buf    []byte // what it has read and the kernel has not taken
+	err    error
+	stream bool // the file has no offsets
+}
+
+// fetchSize is what is read at a time. The file's overhead counts it.
+const fetchSize = outq.FileCost
+
+// sendFile sends a piece of f, which is at the head of the output. It may touch a disk, so it goes through the scheduler. Under mu,
+// released meanwhile.
+func (c *Conn) sendFile(f *outq.File, limit int) (n int, full bool, err error) {
+	if c.ext != nil && c.ext.fetched != nil {
+		return c.sendFetched(f, limit)
+	}
+	want := int(min(f.Remain, int64(limit)))
+	offset := f.Offset
+	c.mu.Unlock()
+	if want > 0 {
+		n, err = c.callSendFile(f, &offset, want)
+	}
+	c.mu.Lock()
+	switch {
+	case err != nil && wouldBlock(err):
+		return 0, true, nil
+	case errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ESPIPE) || errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS):
+		c.fetch(f)
+		return 0, true, nil
+	case err != nil:
+		return 0, false, err
+	case n == 0 && want > 0:
+		return 0, false, io.ErrUnexpectedEOF // the file is shorter than was said
+	}
+	c.wroteOut(n)
+	if c.ext != nil {
+		c.spend(n)
+	}
+	return n, false, nil
+}
+
+func (c *Conn) callSendFile(f *outq.File, offset *int64, want int) (n int, err error) {
+	raw, err := f.F.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if e := raw.Control(func(fd uintptr) { n, err = c.loop.srv.calls.SendFile(c.ev.FD(), int(fd), offset, want) }); e != nil {
+		return 0, e
+	}
+	return n, err
+}
+
+// sendFetched is sendFile for a file that a goroutine reads. Under mu, released meanwhile.
+func (c *Conn) sendFetched(f *outq.File, limit int) (n int, full bool, err error) {
+	p, err := c.takeFetched(f, limit)
+	if err != nil || p == nil {
+		return 0, true, err
+	}
+	c.mu.Unlock()
+	n, err = c.loop.srv.calls.Write(c.ev.FD(), p)
+	c.mu.Lock()
+	if err != nil {
+		if wouldBlock(err) {
+			return 0, true, nil
+		}
+		return 0, false, err
+	}
+	c.wroteFetched(n)
+	c.spend(n)
+	return n, n < len(p), nil
+}
+
+// takeFetched returns what was read of f, at most limit bytes. While nothing was it returns nil; the loop is told when there is
+// something. Under mu, on the loop.
+func (c *Conn) takeFetched(f *outq.File, limit int) ([]byte, error) {
+	x := c.ext.fetched
+	switch {
+	case x.busy:
+		return nil, nil
+	case len(x.buf) > 0:
+		return x.buf[:min(limit, len(x.buf))], nil
+	case x.err == nil:
+		c.fetch(f)
+		return nil, nil
+	case errors.Is(x.err, io.EOF):
+		return nil, io.ErrUnexpectedEOF
+	}
+	return nil, x.err
+}
+
+// wroteFetched counts n bytes of what takeFetched has returned as given to the kernel. Under mu.
+func (c *Conn) wroteFetched(n int) {
+	x := c.ext.fetched
+	x.buf = x.buf[n:]
+	if x.file.Remain == int64(n) {
+		c.ext.fetched = nil // the next file may be one that the kernel sends
+	}
+	c.wroteOut(n)
+}
+
+// fetch has a goroutine read the next piece of f. Under mu, on the loop.
+func (c *Conn) fetch(f *outq.File) {
+	x := c.extra().fetched
+	if x == nil {
+		x = &fetched{file: f}
+		c.ext.fetched = x
+	}
+	x.busy = true
+	want, offset := min(f.Remain, fetchSize), f.Offset
+	c.loop.srv.down.Go(func() { c.readFile(x, make([]byte, want), offset) })
+}
+
+// readFile reads into p, and tells the loop. It may wait for a pipe; the end of the connection ends that.
+func (c *Conn) readFile(x *fetched, p []byte, offset int64) {
+	f := x.file.F
+	c.mu.Lock()
+	stream := x.stream
+	c.mu.Unlock()
+	n, err := 0, error(syscall.ESPIPE)
+	if !stream {
+		n, err = f.ReadAt(p, offset)
+	}
+	if errors.Is(err, syscall.ESPIPE) {
+		if !stream && offset != 0 {
+			err = fmt.Errorf("%w: %s has no offset %d: %w", ErrUnsupported, f.Name(), offset, err)
+		} else {
+			stream = true
+			n, err = f.Read(p)
+		}
+	}
+	c.mu.Lock()
+	x.busy, x.buf, x.err, x.stream = false, p[:n], err, stream
+	interrupted := c.state == connClosed && errors.Is(err, os.ErrDeadlineExceeded)
+	tell := c.mark(cmdLook)
+	c.mu.Unlock()
+	if interrupted {
+		_ = f.SetReadDeadline(time.Time{}) // the user may have closed it
+	}
+	c.tell(tell)
+}
+
+// isFetching reports whether the output waits for a piece of a file. Under mu.
+func (c *Conn) isFetching() bool { return c.ext != nil && c.ext.fetched != nil && c.ext.fetched.busy }
+
+// stopFetching interrupts the goroutine that reads a file, where the file's reads can be interrupted. Under mu.
+func (c *Conn) stopFetching() {
+	if x := c.ext.fetched; x != nil && x.busy {
+		_ = x.file.F.SetReadDeadline(time.Unix(1, 0)) // most files that have no deadlines do not keep their readers waiting
+	}
+}

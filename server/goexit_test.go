@@ -1,0 +1,256 @@
+package server_test
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/server"
+)
+
+// bystander is a connection to a server that is to be served whatever happens to others.
+func bystander(t *testing.T, s *running) (check func()) {
+	t.Helper()
+	nc := s.dial(t)
+	check = func() {
+		t.Helper()
+		must(t, pipelined(nc, "still here", 1))
+	}
+	check()
+	return check
+}
+
+// goexitHandler is a Handler whose callback named where calls end.
+type goexitHandler struct {
+	where string
+	end   func()
+}
+
+func (h goexitHandler) at(where string) {
+	if where == h.where {
+		h.end()
+	}
+}
+
+func (h goexitHandler) Open(c *server.Conn) {
+	h.at("Open")
+	if h.where == "LowWater" || h.where == "HighWater" {
+		_, _ = c.Write(make([]byte, 1<<20))
+	}
+}
+
+func (h goexitHandler) Data(c *server.Conn, p []byte) (int, error) {
+	h.at("Data")
+	switch h.where {
+	case "done":
+		return len(p), c.WriteNotify(p, func(error) { h.at("done") })
+	case "broadcast":
+		server.Broadcast([]*server.Conn{c}, p, func(*server.Conn, error) { h.at("broadcast") })
+	case "Detach":
+		return len(p), c.Detach(func(nc net.Conn, _ []byte, _ error) { _ = nc.Close(); h.at("Detach") })
+	case "Close":
+		c.CloseAfterFlush()
+	case "done of an abort":
+		_ = c.SendFile(os.Stdin, 0, 1, func(error) { h.at("done of an abort") })
+		c.Abort()
+	}
+	return len(p), nil
+}
+func (h goexitHandler) EOF(c *server.Conn)        { h.at("EOF"); c.CloseAfterFlush() }
+func (h goexitHandler) HighWater(*server.Conn)    { h.at("HighWater") }
+func (h goexitHandler) LowWater(*server.Conn)     { h.at("LowWater") }
+func (h goexitHandler) Close(*server.Conn, error) { h.at("Close") }
+
+// TestACallbackThatEndsItsGoroutineCostsItsOwnConnection: runtime.Goexit in any callback of a connection, or a panic that an option of the loops recovers
+// from, ends that connection and no other; nothing of it is left, and the server shuts down in order.
+func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
+	ends := map[string]func(){"Goexit": runtime.Goexit, "recovered panic": func() { panic("in a callback") }}
+	for _, where := range []string{"Open", "Data", "EOF", "HighWater", "LowWater", "Close", "done", "broadcast", "Detach", "done of an abort"} {
+		for name, end := range ends {
+			for _, loops := range []int{1, 2} {
+				t.Run(where+"/"+name+"/"+map[int]string{1: "its own loop", 2: "two loops"}[loops], func(t *testing.T) {
+					recovered := event.WithPanicHandler(func(any, []byte) {})
+					var called atomic.Int32
+					h := goexitHandler{where, func() { called.Add(1); end() }}
+					s := start(t, rig{"tcp", false, loops}, &server.Server{CloseTimeout: brief, Handler: echoLines(), LoopOptions: []event.Option{recovered}, Socket: tight()})
+					check := bystander(t, s)
+					ln, err := s.ListenHandler("tcp", "127.0.0.1:0", h)
+					must(t, err)
+					for range 3 {
+						before := called.Load()
+						nc := (&running{s.Server, rig{"tcp", false, loops}, ln.Addr()}).dial(t)
+						_, _ = nc.Write([]byte("x"))
+						if where == "EOF" {
+							closeWrite(t, nc)
+						}
+						_, _ = io.Copy(io.Discard, nc) // its end: the connection does not live on
+						hangUp(nc)
+						until(t, where, func() bool { return called.Load() > before })
+						check()
+					}
+					until(t, "the end of the connections", func() bool { return s.Stats().Conns == 1 })
+					s.shutdown(t)
+					if st := s.Stats(); st.Opened != st.Closed || st.Buffered != 0 {
+						t.Errorf("%+v", st)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection, and the socket goes on.
+func TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
+	s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: echoLines()})
+	pc, err := s.ListenPacket("udp", "127.0.0.1:0", func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
+		if string(p) == "exit" {
+			runtime.Goexit()
+		}
+		echoPacket(pc, p, from)
+	})
+	must(t, err)
+	check := bystander(t, s)
+	u := dialPacket(t, pc.LocalAddr().String())
+	for range 3 {
+		send(t, u, "exit")
+		send(t, u, "next")
+		expectPacket(t, u, "next")
+		check()
+	}
+}
+
+// TestATimerThatEndsItsGoroutineCostsNoConnection: what a user has on a server's loop, as timers and posts, is no connection's.
+func TestATimerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
+	p := newProbe(calls{data: echo})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: p})
+	c, nc := p.connect(t, s)
+	for range 3 {
+		send(t, nc, "x")
+		expect(t, nc, "x") // the loop has visited the connection just now
+		ended := make(chan struct{})
+		end := func() {
+			close(ended)
+			runtime.Goexit()
+		}
+		_, err := c.Loop().AfterFunc(0, end)
+		must(t, err)
+		await(t, ended, "the timer")
+		ended = make(chan struct{})
+		must(t, c.Loop().Post(end))
+		await(t, ended, "the post")
+		send(t, nc, "y")
+		expect(t, nc, "y")
+	}
+}
+
+// TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall: each accepted write has its outcome, written or not.
+func TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall(t *testing.T) {
+	for _, aborted := range []bool{false, true} {
+		for _, every := range []int{3, 1} { // every third one, or each of them
+			var told atomic.Int32
+			p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+				for i := range 10 {
+					must(t, c.WriteNotify([]byte("x"), func(error) {
+						if told.Add(1); i%every == 0 {
+							runtime.Goexit()
+						}
+					}))
+				}
+				if aborted {
+					c.Abort()
+				}
+				return len(p), nil
+			}})
+			s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: p})
+			_, nc := p.connect(t, s)
+			send(t, nc, "x")
+			until(t, "ten outcomes", func() bool { return told.Load() == 10 })
+			await(t, p.closed, "Close")
+			must(t, s.Close())
+			if n := told.Load(); n != 10 {
+				t.Errorf("%d of 10 outcomes were told", n)
+			}
+		}
+	}
+}
+
+// TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop: the connection comes to one all the same, and its descriptor is not lost. Adopt and Dial, which call it
+// on their caller's goroutine, leave nothing behind.
+func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
+	before := takeStock().descriptors
+	s := start(t, rig{"tcp", false, 2}, &server.Server{CloseTimeout: brief, Handler: echoLines(), PickLoop: func(net.Addr, int) int {
+		runtime.Goexit()
+		return 0
+	}})
+	for range 3 {
+		nc := s.dial(t)
+		must(t, pipelined(nc, "hello", 1))
+		hangUp(nc)
+	}
+	peer, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	for _, come := range []func(){
+		func() {
+			nc, err := net.Dial("tcp", peer.Addr().String())
+			if err == nil {
+				defer nc.Close()
+				_, _ = s.Adopt(nc, nil)
+			}
+		},
+		func() { _, _ = s.Dial("tcp", peer.Addr().String(), server.DialOptions{}) },
+	} {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			come()
+		}()
+		await(t, ended, "the end of the caller's goroutine")
+	}
+	must(t, peer.Close())
+	s.shutdown(t)
+	if st := s.Stats(); st.Conns != 0 || st.Opened != st.Closed {
+		t.Errorf("%+v", st)
+	}
+	if after := takeStock().descriptors; after > before {
+		t.Errorf("%d descriptors before, %d afterwards", before, after)
+	}
+}
+
+// TestARejectedConnectionThatEndsItsGoroutineIsCounted: OnReject is a callback like any other.
+func TestARejectedConnectionThatEndsItsGoroutineIsCounted(t *testing.T) {
+	rejected := make(chan error, 1)
+	s := start(t, rig{"tcp", true, 1}, &server.Server{CloseTimeout: brief, Handler: echoLines(), OnReject: func(_ *server.Conn, reason error) {
+		rejected <- reason
+		runtime.Goexit()
+	}})
+	for range 3 {
+		nc := s.dialPlain(t)
+		_, _ = nc.Write([]byte(strings.Repeat("no TLS ", 100)))
+		if err := await(t, rejected, "OnReject"); !errors.Is(err, server.ErrHandshake) {
+			t.Error(err)
+		}
+	}
+	bystander(t, s)()
+	s.shutdown(t)
+}
+
+// TestAWorkerThatEndsItsGoroutineWhileTheServerEnds counts as one that has returned.
+func TestAWorkerThatEndsItsGoroutineWhileTheServerEnds(t *testing.T) {
+	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+		<-w.Context().Done()
+		runtime.Goexit()
+	})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: d})
+	send(t, s.dial(t), "x\n")
+	until(t, "the handler", func() bool { return s.Stats().Running == 1 })
+	must(t, s.Close())
+	until(t, "no trace of it", func() bool { st := s.Stats(); return st.Running == 0 && st.Conns == 0 })
+}

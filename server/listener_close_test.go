@@ -1,0 +1,178 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/server"
+)
+
+// TestAListenerIsClosedOnItsLoop also while posts are at their limit: its descriptor is not closed while the loop accepts from it. The race detector
+// sees it otherwise.
+func TestAListenerIsClosedOnItsLoop(t *testing.T) {
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, LoopOptions: []event.Option{event.WithPostLimit(1)}})
+	c, _ := p.connect(t, s)
+	stop := fillPosts(t, c.Loop(), func() {})
+	defer stop()
+	for range 100 {
+		ln, err := s.ListenHandler("tcp", "127.0.0.1:0", calls{})
+		must(t, err)
+		var clients sync.WaitGroup
+		for range 2 {
+			clients.Go(func() {
+				for range 2 {
+					if nc, err := net.DialTimeout("tcp", ln.Addr().String(), patience); err == nil {
+						_ = nc.Close()
+					}
+				}
+			})
+		}
+		must(t, ln.Close())
+		must(t, ln.Wait())
+		clients.Wait()
+	}
+}
+
+// TestEstablishedConnectionsAreServedAfterTheListenersEnd: clients that the kernel has connected, and whose requests are there, have no reason to expect a
+// reset when the server, or one listener, stops accepting.
+func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
+	const clients = 20
+	for name, end := range map[string]func(s *running, ln *server.Listener) error{
+		"Shutdown": func(s *running, _ *server.Listener) error {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			return s.Shutdown(ctx)
+		},
+		"Listener.Close": func(_ *running, ln *server.Listener) error {
+			if err := ln.Close(); err != nil {
+				return err
+			}
+			return ln.Wait()
+		},
+	} {
+		for _, r := range []rig{{"tcp", false, 1}, {"tcp", false, 3}, {"tcp", true, 3}, {"unix", false, 1}} {
+			for _, each := range []bool{false, true} {
+				if each && r.network == "unix" || r.tls && name == "Shutdown" {
+					continue // a unix listener has one socket; a request that waits for a handshake is not there when the server shuts down
+				}
+				t.Run(fmt.Sprint(name, "/", r, "/for each loop ", each), func(t *testing.T) {
+					s := start(t, r, &server.Server{Handler: echoLines(), ReusePort: each, AcceptBudget: 2})
+					address := "127.0.0.1:0"
+					if r.network == "unix" {
+						address = filepath.Join(t.TempDir(), "other")
+					}
+					ln, err := s.Listen(r.network, address)
+					must(t, err)
+					target := &running{s.Server, r, ln.Addr()}
+					gate := make(chan struct{})
+					for _, l := range loopsOf(t, s) { // busy for a moment, as with a long callback
+						must(t, l.Post(func() { <-gate }))
+					}
+					answers := make(chan error, clients)
+					for i := range clients {
+						nc, request := target.dial(t), fmt.Sprintf("request %d\n", i)
+						if !r.tls {
+							send(t, nc, request)
+						}
+						go func() {
+							var err error
+							if r.tls {
+								_, err = nc.Write([]byte(request))
+							}
+							line := ""
+							if err == nil {
+								line, err = bufio.NewReader(nc).ReadString('\n')
+							}
+							if err == nil && line != request {
+								err = fmt.Errorf("answer %q, want %q", line, request)
+							}
+							answers <- err
+							hangUp(nc)
+						}()
+					}
+					ended := make(chan error, 1)
+					go func() { ended <- end(s, ln) }()
+					if name == "Shutdown" {
+						until(t, "the beginning of the shutdown", func() bool { _, err := s.Listen("tcp", "127.0.0.1:0"); return err != nil })
+					}
+					close(gate)
+					for range clients {
+						if err := await(t, answers, "an answer"); err != nil {
+							t.Error(err)
+						}
+					}
+					must(t, await(t, ended, name))
+				})
+			}
+		}
+	}
+}
+
+// loopsOf returns the loops of a server that has just begun.
+func loopsOf(t *testing.T, s *running) (loops []*event.Loop) {
+	t.Helper()
+	known := map[*event.Loop]bool{}
+	until(t, "a connection on each loop", func() bool {
+		nc := s.dial(t)
+		must(t, pipelined(nc, "which loop", 1))
+		for c := range s.Conns() {
+			if l := c.Loop(); !known[l] {
+				known[l] = true
+				loops = append(loops, l)
+			}
+		}
+		hangUp(nc)
+		return len(loops) == s.Loops
+	})
+	return loops
+}
+
+// TestAUnixListenersEndLeavesItsSuccessorsPath: a process that takes a path over removes the old socket's file and binds its own; the old listener's end,
+// whichever way it was opened, does not remove that.
+func TestAUnixListenersEndLeavesItsSuccessorsPath(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T, s *server.Server, path string){
+		"Listen": func(t *testing.T, s *server.Server, path string) {
+			_, err := s.Listen("unix", path)
+			must(t, err)
+		},
+		"AddListener": func(t *testing.T, s *server.Server, path string) {
+			l, err := net.Listen("unix", path)
+			must(t, err)
+			_, err = s.AddListener(l)
+			must(t, err)
+		},
+	} {
+		for _, successor := range []bool{true, false} {
+			t.Run(fmt.Sprint(name, " with a successor ", successor), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "s")
+				old := &server.Server{Loops: 1, Handler: calls{}}
+				open(t, old, path)
+				if successor {
+					must(t, os.Remove(path))
+					fresh := &server.Server{Loops: 1, Handler: calls{}}
+					open(t, fresh, path)
+					defer fresh.Close()
+				}
+				must(t, old.Shutdown(context.Background()))
+				nc, err := net.Dial("unix", path)
+				if err == nil {
+					_ = nc.Close()
+				}
+				if (err == nil) != successor {
+					t.Errorf("a connection to the path: %v", err)
+				}
+				if _, err := os.Lstat(path); !successor && !os.IsNotExist(err) {
+					t.Errorf("the file is left: %v", err)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/server"
+)
+
+// fillPosts posts to a loop more than it takes, from two goroutines, until stop is called.
+func fillPosts(t *testing.T, l *event.Loop, post func()) (stop func()) {
+	t.Helper()
+	end, full := make(chan struct{}), make(chan struct{}, 2)
+	var posters sync.WaitGroup
+	for range 2 {
+		posters.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				switch err := l.Post(post); {
+				case errors.Is(err, event.ErrFull):
+					offer(full, struct{}{})
+					time.Sleep(10 * time.Microsecond) // the loop needs a processor, too
+				case err != nil:
+					return
+				}
+			}
+		})
+	}
+	await(t, full, "the posts at their limit")
+	return sync.OnceFunc(func() {
+		close(end)
+		posters.Wait()
+	})
+}
+
+// TestShutdownNeedsNoRoomAmongThePosts: users that post more than the loops do, with the limit of posts reached, delay neither a Shutdown nor a
+// Close beyond what these wait anyway, and handlers are told of every end.
+func TestShutdownNeedsNoRoomAmongThePosts(t *testing.T) {
+	for _, limit := range []int{1, 100, 5000} {
+		for _, gently := range []bool{true, false} {
+			p := newProbe(calls{})
+			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, CloseTimeout: brief, LoopOptions: []event.Option{event.WithPostLimit(limit)}})
+			c, _ := p.connect(t, s)
+			stop := fillPosts(t, c.Loop(), func() { time.Sleep(time.Microsecond) })
+			defer stop()
+			ended := make(chan error, 1)
+			go func() {
+				enough := patience / 2
+				if limit == 5000 {
+					enough = brief
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), enough)
+				defer cancel()
+				if gently {
+					ended <- s.Shutdown(ctx)
+				} else {
+					ended <- s.Close()
+				}
+			}()
+			// With the largest limit the posts that were accepted take longer than the time that is left.
+			if err := await(t, ended, "the end of the server"); err != nil && limit != 5000 {
+				t.Errorf("limit %d, gently %v: %v", limit, gently, err)
+			}
+			await(t, p.closed, "Close")
+			stop()
+			await(t, c.Loop().Done(), "the loop's end")
+		}
+	}
+}
+
+// TestShutdownReturnsBesideACallbackThatDoesNot: with the error of its context and a count of the loops that it has not waited for. The other loops'
+// connections end, and so do the rest when the callback returns.
+func TestShutdownReturnsBesideACallbackThatDoesNot(t *testing.T) {
+	for name, end := range map[string]func(*server.Server) error{
+		"Shutdown": func(s *server.Server) error {
+			ctx, cancel := context.WithTimeout(context.Background(), brief)
+			defer cancel()
+			return s.Shutdown(ctx)
+		},
+		"Close": (*server.Server).Close,
+		"Close beside a Shutdown": func(s *server.Server) error {
+			begun := make(chan struct{})
+			go func() {
+				close(begun)
+				_ = s.Shutdown(context.Background())
+			}()
+			<-begun
+			return s.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := takeStock().descriptors
+			gate, stuck := make(chan struct{}), make(chan struct{})
+			open := sync.OnceFunc(func() { close(gate) })
+			defer open()
+			p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+				if string(p) == "block" {
+					close(stuck)
+					<-gate
+				}
+				return len(p), nil
+			}})
+			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, Balance: server.RoundRobin})
+			var clients []net.Conn
+			for range 4 {
+				_, nc := p.connect(t, s)
+				clients = append(clients, nc)
+			}
+			send(t, clients[0], "block")
+			await(t, stuck, "the callback")
+			ended := make(chan error, 1)
+			go func() { ended <- end(s.Server) }()
+			var late *server.ShutdownError
+			if err := await(t, ended, name); !errors.As(err, &late) || late.Loops != 1 {
+				t.Fatalf("%s: %v; want a ShutdownError with one loop", name, err)
+			}
+			for range 2 { // of the other loop
+				await(t, p.closed, "Close")
+			}
+			for _, again := range []func() error{s.Close, func() error { return s.Shutdown(context.Background()) }} {
+				must(t, again())
+			}
+			open()
+			for range 2 {
+				await(t, p.closed, "Close")
+			}
+			for _, nc := range clients {
+				_, _ = io.Copy(io.Discard, nc)
+				_ = nc.Close()
+			}
+			until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
+			if st := s.Stats(); st.Conns != 0 || st.Opened != st.Closed {
+				t.Errorf("%+v", st)
+			}
+		})
+	}
+}
+
+// gatedListener is a listener without a descriptor whose Close waits.
+type gatedListener struct {
+	net.Listener
+	gate chan struct{}
+}
+
+func (l gatedListener) Accept() (net.Conn, error) { <-l.gate; return nil, net.ErrClosed }
+func (l gatedListener) Close() error              { <-l.gate; return nil }
+func (l gatedListener) Addr() net.Addr            { return &net.TCPAddr{} }
+
+// TestShutdownReturnsBesideAListenerThatDoesNot: a user's listener is a callback too.
+func TestShutdownReturnsBesideAListenerThatDoesNot(t *testing.T) {
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	l := gatedListener{gate: make(chan struct{})}
+	_, err := s.AddListener(l)
+	must(t, err)
+	p.connect(t, s)
+	ctx, cancel := context.WithTimeout(context.Background(), brief)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(ctx) }()
+	var late *server.ShutdownError
+	if err := await(t, ended, "Shutdown"); !errors.As(err, &late) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	await(t, p.closed, "Close") // of the connection, whatever the listener does
+	close(l.gate)
+}
+
+// TestAServersLoopsAreEndedByTheServerAlone: Exit, Break, Close and Run of Conn.Loop are refused, and the server goes on and shuts down in order.
+func TestAServersLoopsAreEndedByTheServerAlone(t *testing.T) {
+	p := newProbe(calls{data: echo})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, CloseTimeout: brief})
+	c, nc := p.connect(t, s)
+	l := c.Loop()
+	refused := func() {
+		for name, err := range map[string]error{"Exit": l.Exit(0), "Break": l.Break(), "Close": l.Close(), "RunNonblock": l.RunNonblock()} {
+			if !errors.Is(err, event.ErrOwned) {
+				t.Errorf("%s: %v, want event.ErrOwned", name, err)
+			}
+		}
+	}
+	refused()
+	onLoop(t, c, refused)
+	send(t, nc, "hello")
+	expect(t, nc, "hello")
+	s.shutdown(t)
+	refused()
+}
+
+// TestAReplyThatWaitsForAStuckLoopEndsWithTheServer: a worker that waits for room in the output is not kept by a loop that a callback holds up.
+func TestAReplyThatWaitsForAStuckLoopEndsWithTheServer(t *testing.T) {
+	gate := make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
+	defer open()
+	failed := make(chan error, 1)
+	d := echoLines()
+	d.Serve = func(w *server.Reply, _ []byte) {
+		var err error
+		for err == nil {
+			_, err = w.Write(make([]byte, 64<<10))
+		}
+		failed <- err
+	}
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, MaxOutput: 64 << 10, Socket: tight()})
+	send(t, s.dial(t), "much\n")
+	var c *server.Conn
+	until(t, "a full output", func() bool {
+		for c = range s.Conns() {
+			return c.Stats().Output >= 64<<10
+		}
+		return false
+	})
+	must(t, c.Loop().Post(func() { <-gate }))
+	ctx, cancel := context.WithTimeout(context.Background(), brief)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(ctx) }()
+	if err := await(t, failed, "the end of the worker's wait"); !errors.Is(err, server.ErrClosed) {
+		t.Errorf("Write: %v", err)
+	}
+	await(t, ended, "Shutdown")
+	open()
+}

@@ -1,0 +1,61 @@
+package server
+
+import "github.com/evmq/evmq/internal/outq"
+
+// A visit is what a loop does with one connection without a break: it reads, calls the handler, writes, reports. Only callbacks of this
+// connection run in it. A callback may cut it short, by runtime.Goexit or by a panic that an option of the loops recovers from. Then
+// loop.visiting still names the connection when the loop goes on, and mend ends it.
+
+// enter begins a visit to c. It ends with visiting set to nil.
+func (l *loop) enter(c *Conn) {
+	if l.visiting != nil {
+		l.mend()
+	}
+	l.visiting = c
+}
+
+// mend ends the visit that a callback has cut short: the connection whose callback that was is aborted with ErrPanic, and the
+// callers that wait for the outcome of a write are told. A callback may cut mend short too; then it is called again.
+func (l *loop) mend() {
+	c := l.visiting
+	c.mu.Lock()
+	c.state = connClosed
+	c.setReason(ErrPanic)
+	c.commands |= cmdLook
+	c.place = c.place&refused | entered
+	c.mu.Unlock()
+	if l.queue.Push(c) != nil { // the loop is being closed
+		l.left = append(l.left, c)
+	}
+	l.report(c, l.outcome)
+	l.visiting = nil
+}
+
+// maxDones bounds the memory for completions that stays with a loop.
+const maxDones = 1 << 10
+
+// report calls the completions in l.dones, which are of writes to c, with what has become of these. When a callback cuts it
+// short, the next call goes on behind it.
+func (l *loop) report(c *Conn, outcome error) {
+	l.outcome = outcome
+	for l.reported < len(l.dones) {
+		done := l.dones[l.reported]
+		l.dones[l.reported] = nil
+		l.reported++
+		if l.srv.OnPanic == nil {
+			done(outcome)
+		} else {
+			c.guard(func() { done(outcome) })
+		}
+	}
+	l.reported, l.outcome = 0, nil
+	if l.dones = l.dones[:0]; cap(l.dones) > maxDones {
+		l.dones = nil
+	}
+}
+
+// failOutput takes all output of q, and adds the completions in it to those that are to be called. Under the connection's mu.
+func (l *loop) failOutput(q *outq.Queue) {
+	l.dones = q.Fail(l.dones)
+	q.Free()
+}
