@@ -58,9 +58,9 @@ type loop struct {
 const (
 	maxVectors = 16
 	// readSize is what one read of a connection takes in a turn; the rest comes next turn, after the others.
-	readSize = sock.MaxRaw
-	// writeBudget is what a connection may write in a turn.
-	writeBudget = 4 * sock.MaxRaw
+	readSize = 64 << 10
+	// writeBudget is what a connection may write in a turn: what one system call takes.
+	writeBudget = sock.MaxRaw
 )
 
 func (s *Server) newLoop(index int) (*loop, error) {

@@ -30,7 +30,9 @@ func (e *Entry) put(m *Meta, n int, v *Incoming, values [][]byte) error {
 		return fmt.Errorf("%w: key of %d bytes, value of %d", ErrTooLarge, len(e.key), n)
 	}
 	s.busy = true
-	s.freeFlushed()
+	if s.flushed.second != 0 {
+		s.freeFlushed()
+	}
 	s.pin = e.ref
 	if v == nil {
 		e.holdOld()
