@@ -3,12 +3,19 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"math"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// hitratio runs the program and returns what it prints, without the heading.
-func hitratio(t *testing.T, args ...string) []string {
+// buildProgram builds the program.
+func buildProgram(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("memcached"); err != nil {
 		t.Skip(err)
@@ -27,7 +34,13 @@ func hitratio(t *testing.T, args ...string) []string {
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	out, err := exec.Command(binary, args...).CombinedOutput()
+	return binary
+}
+
+// hitratio runs the program and returns what it prints, without the heading.
+func hitratio(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command(buildProgram(t), args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %v\n%s", args, err, out)
 	}
@@ -36,6 +49,56 @@ func hitratio(t *testing.T, args ...string) []string {
 		t.Fatalf("it says\n%s", out)
 	}
 	return lines[1:]
+}
+
+// The program ends its server when it is told to end.
+func TestASignalEndsTheServerToo(t *testing.T) {
+	cmd := exec.Command(buildProgram(t), "-evcached", "", "-time", "10m", "-report", "100ms", "-sizes", "100")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(out)
+	for line := ""; !strings.HasPrefix(line, "# memcached after "); {
+		if line, err = r.ReadString('\n'); err != nil {
+			t.Fatal(errors.Join(err, cmd.Wait()))
+		}
+	}
+	var children []string
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range tasks {
+		if b, err := os.ReadFile(file); err == nil { // or the thread has ended
+			children = append(children, strings.Fields(string(b))...)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.Copy(io.Discard, r)
+	if err := errors.Join(err, ignoreExit(cmd.Wait())); err != nil {
+		t.Error(err)
+	}
+	if len(children) != 1 {
+		t.Fatalf("it had the children %v", children)
+	}
+	if name, err := os.ReadFile("/proc/" + children[0] + "/comm"); err == nil && string(name) == "memcached\n" {
+		t.Errorf("memcached still runs as process %s", children[0])
+	}
+}
+
+// ignoreExit is nil for a program that has ended with a code other than 0, as it does after a signal.
+func ignoreExit(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return nil
+	}
+	return err
 }
 
 // columns reads the numbers of a line that begins with a load's name: those from -m on.

@@ -54,7 +54,6 @@ func (p program) startOnce(ctx context.Context, memory int) (*server, error) {
 	}
 	s := &server{cmd: exec.Command(p.path, append(args, p.args...)...), addr: fmt.Sprintf("127.0.0.1:%d", port), ended: make(chan error, 1)}
 	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
