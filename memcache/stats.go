@@ -158,7 +158,7 @@ func (c *Cache) since() store.Stats {
 	if at := c.resetAt.Load(); at != nil {
 		st.Add(-1, &at.Counts)
 		st.Promoted -= at.Promoted
-		st.Spared -= at.Spared
+		st.Reinserted -= at.Reinserted
 		st.Reaped -= at.Reaped
 		st.LateLookups -= at.LateLookups
 		st.FlushedLookups -= at.FlushedLookups

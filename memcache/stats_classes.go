@@ -42,7 +42,7 @@ func (c *Cache) statsItems(line emit) {
 		number("expired_unfetched", k.ExpiredUnfetched)
 		number("evicted_unfetched", k.EvictedUnfetched)
 		if maintained {
-			number("evicted_active", k.EvictedWanted)
+			number("evicted_active", k.EvictedActive)
 		}
 		zeros("crawler_reclaimed", "crawler_items_checked", "lrutail_reflocked")
 		if maintained {

@@ -157,7 +157,7 @@ func (c *Cache) statsStore(line emit, n *sum, st *store.Stats) {
 	line.number("expired_unfetched", uint64(st.ExpiredUnfetched))
 	line.number("evicted_unfetched", uint64(st.EvictedUnfetched))
 	if maintained {
-		line.number("evicted_active", uint64(st.EvictedWanted))
+		line.number("evicted_active", uint64(st.EvictedActive))
 	}
 	line.number("evictions", uint64(st.Evicted))
 	line.number("reclaimed", uint64(max(0, st.Expired-int64(n[crawlerReclaimed]))))
@@ -166,7 +166,7 @@ func (c *Cache) statsStore(line emit, n *sum, st *store.Stats) {
 	if maintained {
 		line.zeros("moves_to_cold") // an item that was not used is evicted at once, and its key remembered
 		line.number("moves_to_warm", uint64(st.Promoted))
-		line.number("moves_within_lru", uint64(st.Spared))
+		line.number("moves_within_lru", uint64(st.Reinserted))
 		line.number("direct_reclaims", uint64(st.Evicted)) // every eviction is made by the request that needs the room
 		line.zeros("lru_bumps_dropped")
 	}

@@ -21,22 +21,22 @@ type Entry struct {
 	finding Finding // of Lock
 }
 
-// A Finding is what Lock has found under a key.
+// A Finding is the result of the look-up of a key by Lock.
 type Finding uint8
 
 const (
 	NotFound Finding = iota // no item
 	Found                   // an item
-	Expired                 // an item whose time had passed, which is removed
+	Expired                 // an item that had expired, which was removed
 	Flushed                 // an item that a flush had removed
 )
 
-// String returns the words that memcached's log has.
+// String returns the word that memcached's watch command has for f.
 func (f Finding) String() string {
 	return [...]string{"not_found", "found", "expired", "flushed"}[f]
 }
 
-// Finding reports what Lock found, whatever has been stored since.
+// Finding returns the result of the look-up by Lock, even if the item has been stored or deleted since.
 func (e *Entry) Finding() Finding { return e.finding }
 
 // Unlock ends the use of e.
@@ -60,7 +60,7 @@ func (e *Entry) item() *item {
 	return e.shard.item(e.ref)
 }
 
-// Meta returns what was stored with the value. Where Expires has passed it is the present second.
+// Meta returns the metadata of the item. An Expires that has passed is returned as the present second.
 func (e *Entry) Meta() Meta {
 	m := e.item().meta()
 	if e.past {
@@ -69,7 +69,7 @@ func (e *Entry) Meta() Meta {
 	return m
 }
 
-// Len returns the length of the value.
+// Len returns the length of the value in bytes.
 func (e *Entry) Len() int { return int(e.item().value) }
 
 // Value returns the value: the store's memory, which must not be written and is valid until Unlock or the next change of e; or, of a
@@ -99,8 +99,8 @@ func (e *Entry) AppendParts(parts [][]byte) [][]byte {
 	return append(parts, it.inline())
 }
 
-// Tail returns the part of the value that no Lease has: all of a value below 16 KB, and of others what is behind the last whole
-// 16 KB. It is the store's memory, as Value is.
+// Tail returns the part of the value that a Lease does not cover: all of a value below 16 KB, and the bytes of a larger one after its last
+// whole page of 16 KB. It is the store's memory, as Value is.
 func (e *Entry) Tail() []byte { return e.item().inline() }
 
 // Size returns the bytes that the item takes, head, key and value, and what is lost by rounding.
@@ -112,7 +112,7 @@ func (e *Entry) LastAccess() int64 { return int64(e.item().access) }
 // Fetched says whether Use was called since the item was stored.
 func (e *Entry) Fetched() bool { return e.item().state&fetched != 0 }
 
-// Use notes that somebody has asked for the item: it is then more worth keeping.
+// Use records a use of the item by a client. It delays the item's eviction.
 func (e *Entry) Use() {
 	it := e.item()
 	e.shard.use(it)
@@ -122,7 +122,7 @@ func (e *Entry) Use() {
 	}
 }
 
-// Keep notes, as Use does, that the item is worth keeping, but not that anybody has seen it: Fetched stays.
+// Keep delays the item's eviction as Use does, but does not mark it as Fetched.
 func (e *Entry) Keep() {
 	e.shard.use(e.item())
 }
@@ -139,7 +139,7 @@ func (e *Entry) CountSet(n int) {
 	e.shard.classes[classOf(int64(size+unit-1)/unit*unit)].Ops[Set]++
 }
 
-// SetMeta changes what is kept with the value. If the new Expires has passed, the item is there until Unlock.
+// SetMeta changes the metadata of the item. If the new Expires has passed, the item is removed after Unlock.
 func (e *Entry) SetMeta(m Meta) {
 	it, s := e.item(), e.shard
 	it.flags, it.cas, it.bits = m.Flags, m.CAS, m.Bits
@@ -161,7 +161,7 @@ func (e *Entry) Delete() {
 	}
 }
 
-// expires is when an item with m expires while it is locked. One that is past its time is live until Unlock.
+// expires returns the expiry time of an item with m while it is locked. An item past its expiry time is live until Unlock.
 func (e *Entry) expires(m *Meta) uint32 {
 	if m.gone(e.shard.now) || m.Expires > 1<<32-1 {
 		return 0
