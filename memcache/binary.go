@@ -93,7 +93,7 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 	return head + n, whole
 }
 
-// frameJoins says whether a frame joins its value to the one that there is.
+// frameJoins reports whether a frame appends or prepends its value.
 func frameJoins(f *protocol.Frame) bool {
 	return f.Loud == protocol.BinAppend || f.Loud == protocol.BinPrepend
 }
@@ -185,7 +185,7 @@ func (w *worker) binGet() {
 	}
 }
 
-// binLook answers with the item, if there is one, but for a large value. key is what is answered before the value.
+// binLook answers with the item, if there is one. It leaves a large value to the caller. key is sent before the value.
 func (w *worker) binLook(f *protocol.Frame, key []byte) (large *store.Lease, found bool) {
 	touch := len(f.Extras) == 4
 	e := w.look(f.Key)
@@ -302,7 +302,7 @@ func (w *worker) binArith() {
 	}
 }
 
-// binSum carries out an increment or decrement, which may create its item. cas is the item's unique number then.
+// binSum carries out an increment or decrement, which may create its item. cas is the item's unique number afterwards.
 func (w *worker) binSum(f *protocol.Frame) (n, cas uint64, what sumOutcome) {
 	delta, initial := binary.BigEndian.Uint64(f.Extras), binary.BigEndian.Uint64(f.Extras[8:])
 	exptime := binary.BigEndian.Uint32(f.Extras[16:])

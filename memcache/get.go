@@ -51,7 +51,7 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 	return nil
 }
 
-// getOne answers one key, but for a large value and the end.
+// getOne answers one key, without the end of the answer. It leaves a large value to the caller.
 func (w *worker) getOne(l look, key []byte) (large *store.Lease, found bool) {
 	e := w.look(key)
 	defer e.Unlock()

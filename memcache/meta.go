@@ -23,7 +23,7 @@ func (w *worker) metaGet() {
 	}
 }
 
-// metaLook answers with the item, if there is one or one is to be created, but for a large value and the end of a value.
+// metaLook answers with the item, if there is one or one is to be created. It leaves a large value and the end of the value to the caller.
 func (w *worker) metaLook(r *protocol.Request) (large *store.Lease, found bool) {
 	f := &r.Meta
 	now := w.clock.Unix()
@@ -149,7 +149,7 @@ func (w *worker) metaEcho(key []byte, inBase64 bool) {
 
 func (w *worker) end() { w.out = append(w.out, '\r', '\n') }
 
-// metaSet carries out ms, as the order with its flags says.
+// metaSet carries out ms with the value in o.
 func (w *worker) metaSet(o *order) {
 	r := &w.req
 	f := &r.Meta
@@ -278,7 +278,7 @@ func (w *worker) metaArith() {
 	}
 	m := e.Meta()
 	if created || f.NewTTL {
-		defer func() { e.SetMeta(m) }() // as the flags have it then
+		defer func() { e.SetMeta(m) }() // with the changes of m by the flags
 	}
 	if r.NoReply && !created {
 		if f.NewTTL {

@@ -158,7 +158,7 @@ func TestPassedSocketsThatCannotBeServedAreRefused(t *testing.T) {
 		{file, nil, statusSystem, "socket operation on non-socket"},
 		{fileOf(t, udp), []string{"-Y", users}, statusUsage, "-Y cannot protect UDP"},
 		{fileOf(t, udp), []string{"-Z", "-o", "ssl_chain_cert=" + users}, statusUsage, "certificate"},
-		{fileOf(t, tcp), []string{"-d"}, statusUsage, "-d does not go with sockets that were passed"},
+		{fileOf(t, tcp), []string{"-d"}, statusUsage, "-d cannot be combined with sockets from a service manager"},
 	} {
 		cmd := passing(t, "name", []*os.File{row.socket}, row.args...)
 		out, _ := cmd.CombinedOutput() // the status says it

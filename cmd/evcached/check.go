@@ -15,7 +15,7 @@ func (s *settings) check(given func(name string) bool) error {
 	}
 	if len(s.passed) > 0 {
 		if s.daemon {
-			return usage("-d does not go with sockets that were passed by a service manager, which needs the process itself")
+			return usage("-d cannot be combined with sockets from a service manager, which supervises the process itself")
 		}
 		for _, name := range []string{"port", "udp-port", "listen", "unix-socket"} {
 			if given(name) {

@@ -274,7 +274,7 @@ func TestAuthenticationFileIsReadAgain(t *testing.T) {
 
 	must(t, os.Remove(file))
 	p.signal(syscall.SIGHUP)
-	p.line("everything stays as it was")
+	p.line("the former content stays in force")
 	login("bob", "hidden", "STORED\r\n")
 	p.signal(syscall.SIGINT)
 	equal(t, "the status", p.wait(), 0)

@@ -48,7 +48,7 @@ func orNull(s string) string {
 	return s
 }
 
-// orNone is orNull in the other spelling that memcached has.
+// orNone is orNull with memcached's other spelling of an empty value.
 func orNone(s string) string {
 	if s == "" {
 		return "(null)"

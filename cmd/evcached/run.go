@@ -42,7 +42,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return status(err)
 }
 
-// settle is the settings that the command line and the environment ask for.
+// settle returns the settings of the command line and the environment.
 func settle(args []string) (*settings, error) {
 	passed, err := takePassed()
 	if err != nil {
@@ -66,12 +66,12 @@ func settle(args []string) (*settings, error) {
 // errTold is in a failure whose message has been printed.
 var errTold = errors.New("the message has been printed")
 
-// say prints a line, if w takes it within logPatience: standard error may be a pipe that nothing reads from.
+// say prints a line, and waits for that at most logPatience: standard error may be a pipe that is not read.
 func say(w io.Writer, line string) {
 	printed := make(chan struct{})
 	go func() {
 		defer close(printed)
-		_, _ = fmt.Fprintln(w, line) // there is no other place to say that it failed
+		_, _ = fmt.Fprintln(w, line) // an error could be reported nowhere else
 	}()
 	select {
 	case <-printed:

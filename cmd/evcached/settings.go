@@ -22,7 +22,7 @@ type settings struct {
 	listen        []string // what -l said, taken apart at commas
 	socket        string   // the unix socket's file; "" for none
 	socketMode    fs.FileMode
-	passed        []*os.File // sockets of the service manager, instead of all these
+	passed        []*os.File // sockets from a service manager, instead of those above
 	backlog       int
 	conns         int
 	refuse        bool // who comes above conns is told so; otherwise waits
@@ -35,7 +35,7 @@ type settings struct {
 	daemon, shutdown        bool
 	notify                  notifier
 
-	switches []memcache.Setting // what options turn on or off that has a part in the answers to commands
+	switches []memcache.Setting // settings changed by options on which the answers to commands depend
 
 	warnings []string
 }
