@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// buildProgram builds the program.
+// buildProgram builds hitratio and returns its path.
 func buildProgram(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("memcached"); err != nil && os.Getenv("EVMQ_FOREIGN") == "1" {
@@ -39,7 +39,7 @@ func buildProgram(t *testing.T) string {
 	return binary
 }
 
-// hitratio runs the program and returns what it prints, without the heading.
+// hitratio runs the program and returns its output without the heading.
 func hitratio(t *testing.T, args ...string) []string {
 	t.Helper()
 	out, err := exec.Command(buildProgram(t), args...).CombinedOutput()
@@ -117,7 +117,7 @@ func columns(t *testing.T, line string) (server string, numbers []float64) {
 	return fields[0], numbers
 }
 
-// Both servers answer a part of each trace. evcached answers as many gets as memcached at least, and refuses nothing.
+// Both servers have hits with each trace. evcached has at least as many as memcached, and refuses nothing.
 func TestComparesBothServersOnEveryTrace(t *testing.T) {
 	lines := hitratio(t, "-m", "64", "-keys", "20000", "-requests", "60000", "-sizes", "10-20000", "-spread", "uniform",
 		"-trace", strings.Join(traceNames(), ","))
@@ -204,7 +204,7 @@ func TestSizesAreSpreadOverTheirRange(t *testing.T) {
 	}
 }
 
-// Each trace asks for what its name says.
+// Each trace has the pattern of its name.
 func TestTracesAskForWhatTheyName(t *testing.T) {
 	l := load{keys: 1000, skew: 1, conns: 2, seed: 1}
 	l.sums = zipfSums(l.keys, l.skew)
@@ -263,10 +263,10 @@ func TestQuantilesAreWithinThreePerCent(t *testing.T) {
 	}
 }
 
-// A server that does not start is reported with what it says, and a context that ends stops a load.
+// The error of a server that does not start has the server's output, and the end of a context stops a load.
 func TestServersThatFailAreReported(t *testing.T) {
 	p := program{"memcached", "/bin/false", nil}
-	if _, err := p.start(t.Context(), 64); err == nil || !strings.Contains(err.Error(), "it has ended") {
+	if _, err := p.start(t.Context(), 64); err == nil || !strings.Contains(err.Error(), "process has ended") {
 		t.Errorf("a server that ends at once: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
