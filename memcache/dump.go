@@ -200,7 +200,7 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// appendDebug appends what me and the list of all keys know about an item.
+// appendDebug appends the metadata of an item that me and metadump show.
 func appendDebug(b []byte, expires, lastAccess int64, cas uint64, fetched bool, size int) []byte {
 	return fmt.Appendf(b, " exp=%d la=%d cas=%d fetch=%s cls=%d size=%d", expires, lastAccess, cas, yesNo(fetched), classNumber(size), size)
 }

@@ -14,7 +14,7 @@ type look struct {
 	expires int64
 }
 
-// lookOf is what the request in w.req asks for.
+// lookOf returns the parameters of the get in w.req.
 func (w *worker) lookOf() (l look) {
 	switch r := &w.req; r.Op {
 	case protocol.OpGets:

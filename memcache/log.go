@@ -11,8 +11,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// logRequest logs what a request has said and what it was answered, the first line of each, for verbosity 2: never a value, and
-// nothing of who is still to authenticate. The answer to a large value is not there yet, and one that was itself large is not any more.
+// logRequest logs the first lines of a request and of its answer with verbosity 2. It never logs a value, and nothing before a client has
+// authenticated. The answer to a request with a large value is not available yet, and an answer with a large value has already been written.
 func (s *session) logRequest(said []byte) {
 	w := s.w
 	if !w.log.Enabled(context.Background(), slog.LevelInfo) { // avoids making a line that would be dropped

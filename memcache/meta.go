@@ -124,7 +124,7 @@ func appendTTL(b []byte, expires, now int64) []byte {
 	return appendUint(b, uint64(max(0, expires-now)))
 }
 
-// appendKey appends a key as it was written; b says that the client wrote it in base64.
+// appendKey appends a key in its original form; with b it was sent in base64.
 func appendKey(b, key []byte, inBase64 bool) []byte {
 	if !inBase64 {
 		return append(b, key...)
@@ -186,7 +186,7 @@ func (w *worker) metaSet(o *order) {
 	w.end()
 }
 
-// opOfMode is what the mode of an ms asks for.
+// opOfMode returns the operation of a mode of ms.
 func opOfMode(mode byte) protocol.Op {
 	switch mode {
 	case 'E':

@@ -45,7 +45,7 @@ func (w *worker) textStats() {
 	}
 }
 
-// statsOf emits what a word after stats asks for.
+// statsOf emits the statistics for an argument of stats.
 func (w *worker) statsOf(what string, line emit) (known bool) {
 	c := w.Cache
 	switch what {
@@ -152,7 +152,7 @@ func (c *Cache) resetStats() {
 	c.detail.reset()
 }
 
-// since is what the store has done since the last reset; what it holds is not touched by one.
+// since returns the store's statistics with the counts since the last reset. A reset does not affect the content of the store.
 func (c *Cache) since() store.Stats {
 	st := c.store.Stats()
 	if at := c.resetAt.Load(); at != nil {

@@ -75,7 +75,7 @@ func (s *session) getOn(p []byte) (used int, whole bool) {
 	return s.get(keys, keys, end+1)
 }
 
-// upToZero ends a line where memcached, whose strings are C's, sees its end.
+// upToZero ends a line at a zero byte, as memcached does.
 func upToZero(line []byte) []byte {
 	if i := bytes.IndexByte(line, 0); i >= 0 {
 		return line[:i]

@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// check looks at options together, and settles what one of them says about another. given says whether a long name was there.
+// check checks the combination of options, and sets defaults that depend on other options. given reports whether a long name was given.
 func (s *settings) check(given func(name string) bool) error {
 	if given("udp-port") && s.udpPort != 0 && !given("port") {
 		s.port = s.udpPort // as memcached has it
@@ -50,7 +50,7 @@ func (s *settings) checkItems() error {
 	return nil
 }
 
-// checkUsers makes sure that nobody who has to authenticate can go round it.
+// checkUsers ensures that clients cannot bypass authentication.
 func (s *settings) checkUsers() error {
 	c := &s.config
 	switch {

@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// report is what stats settings says that the cache itself does not know.
+// report returns the lines of stats settings that the cache itself does not provide.
 func (s *settings) report() []memcache.Setting {
 	t := &s.tls
 	listen := strings.Join(s.listen, ",")

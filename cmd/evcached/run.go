@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// run does what the arguments say, and returns the status to end with.
+// run runs the program with the arguments, and returns its exit status.
 func run(args []string, stdout, stderr io.Writer) int {
 	child := inherit()
-	if child != nil { // the parent has told of the warnings
+	if child != nil { // the parent has printed the warnings
 		stderr = child
 	}
 	s, err := settle(args)
@@ -63,7 +63,7 @@ func settle(args []string) (*settings, error) {
 	return s, nil
 }
 
-// errTold is in a failure whose message has been printed.
+// errTold is the error of a failure whose message has been printed.
 var errTold = errors.New("the message has been printed")
 
 // say prints a line, and waits for that at most logPatience: standard error may be a pipe that is not read.

@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// suboption is one of the names that -o knows and that mean something here.
+// suboption is a name of -o that has an effect.
 type suboption struct {
 	name, argument, text string
 	set                  func(s *settings, value string) error

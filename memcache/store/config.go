@@ -28,23 +28,23 @@ const (
 )
 
 var (
-	// ErrConfig says which field of a Config makes no sense, or what SetMemory cannot do.
+	// ErrConfig is the error of an invalid field of a Config, which its text names, and of an invalid limit for SetMemory.
 	ErrConfig = errors.New("store: bad configuration")
-	// ErrTooLarge is of an item that is longer than MaxItem, or has a key of more than 255 bytes.
+	// ErrTooLarge is the error for an item longer than MaxItem, or with a key of more than 255 bytes.
 	ErrTooLarge = errors.New("store: item too large")
-	// ErrNoMemory is of an item for which no room can be made: nothing may be evicted, or the item takes more than there is.
+	// ErrNoMemory is the error for an item for which no room can be made: eviction is disabled, or the item does not fit into the memory.
 	ErrNoMemory = errors.New("store: out of memory")
 	// ErrLent is an ErrNoMemory that may be temporary: there may be memory when leases have been returned.
 	ErrLent = fmt.Errorf("%w: too much is lent", ErrNoMemory)
 )
 
-// Config says how a Store behaves. The zero value will do.
+// Config is the configuration of a Store. The zero value is the default.
 type Config struct {
-	// Memory bounds all that the store keeps, in bytes: items, tables, and what is free between them. 0 means DefaultMemory.
+	// Memory bounds the memory of the store in bytes: items, tables and free space between items. 0 means DefaultMemory.
 	Memory int64
 	// MaxItem bounds an item, in bytes: key, value and a head of 56 bytes. 0 means DefaultMaxItem.
 	MaxItem int
-	// Shards is how many parts with a lock of their own the store has, a power of two up to MaxShards. Each has the same
+	// Shards is the number of parts of the store, each with its own lock: a power of two up to MaxShards. Each has the same
 	// share of Memory. 0 chooses by GOMAXPROCS, Memory and MaxItem.
 	Shards int
 	// NoEvict makes a full store refuse with ErrNoMemory. Items that have expired still make room.

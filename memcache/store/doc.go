@@ -1,11 +1,9 @@
-// Package store is a cache in memory: keys with values, a limit in bytes, and a time at which an item is gone. It knows nothing
-// of protocols or sockets.
+// Package store is a cache in memory: keys with values, a limit in bytes, and expiry times. It is independent of protocols and sockets.
 //
 // # Use
 //
-// [Store.Lock] locks the part of the store that a key belongs to and looks the key up. What it returns, an [Entry], is the item, or the
-// place where one would be. Between Lock and [Entry.Unlock] nobody else changes it, so whatever reads, decides and writes is
-// atomic: add, replace, append, compare-and-swap, incr.
+// [Store.Lock] locks the shard of a key, looks the key up, and returns an [Entry]. Between Lock and [Entry.Unlock] no other goroutine changes
+// the item, so a sequence of reads and writes is atomic: add, replace, append, compare-and-swap, incr.
 //
 //	e := s.Lock(key)
 //	defer e.Unlock()
@@ -16,10 +14,10 @@
 //
 // # Memory
 //
-// The limit counts everything: items, the tables that find them, and what is free between them. It is divided among shards, each
-// with a lock of its own, by the keys' hashes; a shard never takes more than its share. A shard takes its memory from the system, in chunks of
-// 128 KB outside Go's heap, and gives it back when [Store.SetMemory] lowers the limit. Items refer to each other by number. So the garbage
-// collector does not see the items, however many there are, and a program's garbage does not grow with them.
+// The limit includes items, tables and the free space between items. It is divided equally among the shards, each with its own lock; a key's hash
+// determines its shard. A shard never takes more than its share. It takes memory from the system in chunks of 128 KB outside Go's heap, and
+// returns it when [Store.SetMemory] lowers the limit. Items refer to each other by number. So the cost of a garbage collection does not
+// depend on the number of items.
 //
 // A chunk holds blocks, or pages of 16 KB. An item has a block, of any length, with its key and its value. For a value of 16 KB and
 // more the block holds only the tail, which does not fill a page; the rest is in pages. One, two, four or eight adjacent pages form an

@@ -8,8 +8,8 @@ type Meta struct {
 	Bits    uint8  // the user's
 }
 
-// An Entry is a key whose part of the store is locked: the item, or the place where one would be. It is a value; copies of it
-// are the same entry until something is stored. No method may be called after Unlock.
+// An Entry is a key whose shard is locked, with its item if there is one. Copies of an Entry are the same entry until something is stored. No
+// method may be called after Unlock. The methods are for the goroutine that has called Lock.
 type Entry struct {
 	shard *shard
 	key   []byte
@@ -49,7 +49,7 @@ func (e *Entry) Unlock() {
 	s.unlock()
 }
 
-// Found says whether there is an item: stored, and neither expired nor flushed.
+// Found reports whether there is an item that is neither expired nor flushed.
 func (e *Entry) Found() bool { return e.ref != 0 }
 
 // item is e's, of which there must be one.
@@ -109,7 +109,7 @@ func (e *Entry) Size() int { return int(e.shard.size(e.item())) }
 // LastAccess returns the second in which the item was last used or stored.
 func (e *Entry) LastAccess() int64 { return int64(e.item().access) }
 
-// Fetched says whether Use was called since the item was stored.
+// Fetched reports whether Use was called since the item was stored.
 func (e *Entry) Fetched() bool { return e.item().state&fetched != 0 }
 
 // Use records a use of the item by a client. It delays the item's eviction.
@@ -127,10 +127,10 @@ func (e *Entry) Keep() {
 	e.shard.use(e.item())
 }
 
-// Count counts, for Stats and Classes, what a client has got of the item.
+// Count counts an operation of a client with the item, for Stats and Classes.
 func (e *Entry) Count(op Op) { e.shard.class(e.item()).Ops[op]++ }
 
-// CountSet counts, in the same place, that a value of n bytes was brought for the key.
+// CountSet counts a request to store a value of n bytes for the key.
 func (e *Entry) CountSet(n int) {
 	size := headSize + len(e.key) + inlineFor(n) + n - n%pageBytes
 	if n < largeMin {
