@@ -48,7 +48,7 @@ func hitratio(t *testing.T, args ...string) []string {
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if lines[0] != header {
-		t.Fatalf("it says\n%s", out)
+		t.Fatalf("the output is\n%s", out)
 	}
 	return lines[1:]
 }
@@ -122,7 +122,7 @@ func TestComparesBothServersOnEveryTrace(t *testing.T) {
 	lines := hitratio(t, "-m", "64", "-keys", "20000", "-requests", "60000", "-sizes", "10-20000", "-spread", "uniform",
 		"-trace", strings.Join(traceNames(), ","))
 	if len(lines) != 2*len(traces) {
-		t.Fatalf("it says\n%s", strings.Join(lines, "\n"))
+		t.Fatalf("the output is\n%s", strings.Join(lines, "\n"))
 	}
 	for i := 0; i < len(lines); i += 2 {
 		name, theirs := columns(t, lines[i])
@@ -148,7 +148,7 @@ func TestChurnReportsResidentMemory(t *testing.T) {
 	for _, server := range []string{"memcached", "evcached"} {
 		reports := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return !strings.HasPrefix(line, "# "+server+" after ") })
 		if len(reports) < 2 {
-			t.Errorf("of %s it says\n%s", server, strings.Join(lines, "\n"))
+			t.Errorf("the output about %s is\n%s", server, strings.Join(lines, "\n"))
 		}
 	}
 }

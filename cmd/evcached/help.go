@@ -30,7 +30,7 @@ func help(w io.Writer) error {
 		if o.argument != "" {
 			name += "=" + o.argument
 		}
-		fmt.Fprintf(&b, "  %-24s %s\n", name, o.text)
+		fmt.Fprintf(&b, "  %-30s %s\n", name, o.text)
 	}
 	var letters, names []string
 	for _, o := range ignoredOptions {
