@@ -69,10 +69,10 @@ func (w *worker) textFlush() {
 
 const flushNotAllowed = "CLIENT_ERROR flush_all not allowed"
 
-// flushAll empties the cache at the time that a client's number means. Without a time, or with a date that has passed, everything goes at
-// once, and what is stored next stays. Otherwise the flush is in force from the second before the time on, as memcached's is: what is
-// stored until that second ends is not found any more. So with a time of 1, nothing that is stored in the rest of the present second is
-// found. Without unique numbers memcached's flush comes a second later. A date from before the cache began only cancels an earlier flush.
+// flushAll removes all items at the time given by a client's number. Without a time, or with a date that has passed, it removes them at once, and
+// items stored afterwards stay. Otherwise the flush takes effect in the second before that time, as in memcached: items stored until that second
+// ends are not found any more. So with a time of 1, items stored in the rest of the present second are not found. Without unique numbers
+// memcached's flush comes a second later. A date before the start of the cache only cancels a pending flush.
 func (w *worker) flushAll(exptime int64) {
 	now := w.clock.Unix()
 	at := now
@@ -94,7 +94,8 @@ func (w *worker) flushAll(exptime int64) {
 	}
 }
 
-// beforeBegin is how many seconds before its begin memcached's own count of time begins, less one. Dates from there on are in it.
+// beforeBegin is one less than the number of seconds by which memcached's clock begins before the start of the process. Later dates count as
+// after the start.
 const beforeBegin = 61
 
 // textShutdown serves shutdown.

@@ -41,7 +41,7 @@ func (w *worker) textArith() {
 	}
 }
 
-// sum carries out the incr or decr r.
+// sum carries out r, an incr or decr.
 func (w *worker) sum(r *protocol.Request) (n uint64, what sumOutcome) {
 	e := w.look(r.Key)
 	defer e.Unlock()
@@ -52,7 +52,7 @@ func (w *worker) sum(r *protocol.Request) (n uint64, what sumOutcome) {
 	return n, what
 }
 
-// countNoSum counts an incr or decr that has found no item and has not created one.
+// countNoSum counts an incr or decr that has neither found nor created an item.
 func (w *worker) countNoSum(up bool) {
 	if up {
 		w.counts.add(incrMisses, 1)
@@ -74,7 +74,7 @@ func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, wh
 		return 0, noNumber
 	case cas != 0 && cas != m.CAS:
 		return 0, otherCAS
-	case !ok, e.Len() > len(e.Tail()): // a large value is no number
+	case !ok, e.Len() > len(e.Tail()): // a large value is not a number
 		return 0, noNumber
 	case up:
 		n += delta

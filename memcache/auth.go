@@ -34,7 +34,7 @@ func (s *session) authenticate(p []byte) (used int, whole bool) {
 	return end + 1, false
 }
 
-// takeLogin takes what has come of the value, and answers when all of it has.
+// takeLogin consumes input that belongs to the value, and answers when the value is complete.
 func (s *session) takeLogin(p []byte) (used int, whole bool) {
 	l := s.login
 	used = min(l.left, len(p))
@@ -47,27 +47,27 @@ func (s *session) takeLogin(p []byte) (used int, whole bool) {
 	return used, true
 }
 
-// maxWord is how long a name or a password may be, in bytes.
+// maxWord is the maximum length of a name or a password in bytes.
 const maxWord = 1024
 
-// A login is the value of a set before a client has authenticated: two words, and what memcached ignores behind them. The value may have any
-// length; of it only the words are kept, up to maxWord bytes of each.
+// A login is the value of a set before a client has authenticated: two words; memcached ignores the rest. The value may have any length. Only
+// the words are kept, up to maxWord bytes of each.
 type login struct {
-	left   int       // bytes that are still to come, with the end
+	left   int       // bytes to be received, including the end of line
 	words  [2][]byte // name and password
-	found  int       // words that have begun
+	found  int       // number of words begun
 	inWord bool
-	over   bool    // a zero byte, where memcached sees the end, has come
-	long   bool    // one of the words is longer than maxWord
-	last   [2]byte // the last bytes that have come: the end, if it is there
+	over   bool    // a zero byte was received, at which memcached ends the value
+	long   bool    // a word is longer than maxWord
+	last   [2]byte // the last bytes received, to check the end of line
 }
 
-// add takes the next bytes.
+// add adds the next bytes.
 func (l *login) add(p []byte) {
 	for _, c := range p[max(0, len(p)-len(l.last)):] {
 		l.last[0], l.last[1] = l.last[1], c
 	}
-	value := p[:max(0, min(len(p), l.left-len(l.last)))] // without the end
+	value := p[:max(0, min(len(p), l.left-len(l.last)))] // without the end of line
 	l.left -= len(p)
 	if l.over {
 		return
@@ -92,7 +92,7 @@ func (l *login) add(p []byte) {
 	}
 }
 
-// addTo adds a part of the nth word. Only name and password are kept.
+// addTo appends to word n. Words after the password are ignored.
 func (l *login) addTo(n int, part []byte) {
 	if n > len(l.words) {
 		return
@@ -103,7 +103,7 @@ func (l *login) addTo(n int, part []byte) {
 	}
 }
 
-// check looks at name and password, and returns the answer.
+// check verifies name and password, and returns the answer.
 func (w *worker) check(s *session, l *login) string {
 	switch {
 	case string(l.last[:]) != "\r\n":

@@ -50,7 +50,7 @@ func (s *session) frame(p []byte) (used int, whole bool) {
 	return protocol.HeaderLen + f.Body, true
 }
 
-// beforeLogin reports whether a client may say it before it has authenticated.
+// beforeLogin reports whether an opcode is allowed before authentication.
 func beforeLogin(op protocol.Opcode) bool {
 	switch op {
 	case protocol.BinSASLList, protocol.BinSASLAuth, protocol.BinSASLStep, protocol.BinVersion, protocol.BinQuit:
@@ -59,7 +59,7 @@ func beforeLogin(op protocol.Opcode) bool {
 	return false
 }
 
-// largeFrame begins a frame whose value is collected in memory of its own. Only what stores may be so large.
+// largeFrame begins a frame whose value is received into the store's memory. Only frames that store may be so large.
 func (s *session) largeFrame(p []byte) (used int, whole bool) {
 	w := s.w
 	f := &w.bin
@@ -93,19 +93,19 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 	return head + n, whole
 }
 
-// frameJoins says whether a frame joins its value to the one that there is.
+// frameJoins reports whether a frame appends or prepends its value.
 func frameJoins(f *protocol.Frame) bool {
 	return f.Loud == protocol.BinAppend || f.Loud == protocol.BinPrepend
 }
 
-// lateFrame carries out a frame whose value has come.
+// lateFrame carries out a frame whose value has been received.
 func (w *worker) lateFrame(v *value) {
 	w.reread(v)
 	w.coming = v.got
 	w.execute(nil)
 }
 
-// refuseFrame answers a frame for whose value there is no room.
+// refuseFrame answers a frame with a value for which there is no room.
 func (w *worker) refuseFrame(v *value) {
 	w.reread(v)
 	w.logRefused(opOfFrame(w.bin.Loud), w.bin.Key, noMemory, w.bin.ValueLen())
@@ -120,10 +120,10 @@ func (w *worker) reread(v *value) {
 	w.bin.Split(v.head[protocol.HeaderLen:])
 }
 
-// status answers with a status and its words, quiet or not: an error is always told.
+// status answers with a status and its text. Errors are sent for quiet opcodes, too.
 func (w *worker) status(status protocol.Status) { w.out = protocol.AppendStatus(w.out, &w.bin, status) }
 
-// success answers that all went well, unless nobody wants to know.
+// success answers with success, unless the opcode is quiet.
 func (w *worker) success(cas uint64) {
 	if !w.bin.Quiet {
 		w.out = protocol.AppendResponse(w.out, &w.bin, protocol.Success, cas, nil, nil, 0)
@@ -165,7 +165,7 @@ func (w *worker) execute(s *session) {
 	}
 }
 
-// binGet serves all that look for an item: get, get and touch, touch.
+// binGet serves the opcodes that look up an item: get, get and touch, touch.
 func (w *worker) binGet() {
 	f := &w.bin
 	var key []byte
@@ -185,7 +185,7 @@ func (w *worker) binGet() {
 	}
 }
 
-// binLook answers with the item, if there is one, but for a large value. key is what is answered before the value.
+// binLook answers with the item, if there is one. It leaves a large value to the caller. key is sent before the value.
 func (w *worker) binLook(f *protocol.Frame, key []byte) (large *store.Lease, found bool) {
 	touch := len(f.Extras) == 4
 	e := w.look(f.Key)
@@ -279,7 +279,7 @@ func (w *worker) binRemove(f *protocol.Frame) protocol.Status {
 	return protocol.Success
 }
 
-// noCreation is the expiry by which an increment says that it creates nothing.
+// noCreation is the expiry with which an increment does not create an item.
 const noCreation = 0xffffffff
 
 func (w *worker) binArith() {
@@ -302,7 +302,7 @@ func (w *worker) binArith() {
 	}
 }
 
-// binSum carries out an increment or decrement, which may create its item. cas is the item's unique number then.
+// binSum carries out an increment or decrement, which may create its item. cas is the item's unique number afterwards.
 func (w *worker) binSum(f *protocol.Frame) (n, cas uint64, what sumOutcome) {
 	delta, initial := binary.BigEndian.Uint64(f.Extras), binary.BigEndian.Uint64(f.Extras[8:])
 	exptime := binary.BigEndian.Uint32(f.Extras[16:])

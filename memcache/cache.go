@@ -14,24 +14,23 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A Cache is the store and what the protocols need beside it. It serves any number of servers. All methods may be called from any
-// goroutine.
+// A Cache is a store with the state of the protocols. It serves any number of servers. All methods may be called from any goroutine.
 type Cache struct {
 	config Config
 	store  *store.Store
 	clock  Clock
-	ticker *ticker // nil with a clock of the user's
+	ticker *ticker // nil with Config.Clock
 	log    *slog.Logger
-	logs   *logqueue.Handler // log's queue; nil if the user's logger has one
+	logs   *logqueue.Handler // the queue of log; nil if Config.Logger has its own
 	began  int64
 
 	verbosity atomic.Int32
 	flushed   atomic.Int64  // second of the last flush_all, counted from when the cache began
-	cutOff    atomic.Uint64 // connections that were closed since their memory was needed
+	cutOff    atomic.Uint64 // connections closed because their memory was needed
 	shortage  shortage
 	kicked    atomic.Uint64  // connections that were idle for too long
-	panics    atomic.Uint64  // that were survived
-	asides    sync.WaitGroup // goroutines that do for a connection what takes its time
+	panics    atomic.Uint64  // panics recovered
+	asides    sync.WaitGroup // goroutines with a long task of a connection
 	dumping   atomic.Bool
 	resizing  sync.Mutex
 	closed    sync.Once
@@ -45,12 +44,12 @@ type Cache struct {
 	opened   uint64 // connections, before the last reset
 	loops    map[*event.Loop]*worker
 	servers  []*server.Server
-	retired  counters     // of workers whose loop is gone
-	base     sum          // what stats reset has taken away
+	retired  counters     // of workers whose loop has been closed
+	base     sum          // counts at the last reset
 	unshaken uint64       // TLS handshakes that had failed before the last reset
-	logged   watch.Counts // as they were at the last stats reset
+	logged   watch.Counts // at the last reset
 	resetAt  atomic.Pointer[store.Stats]
-	classes  atomic.Pointer[[]store.Class] // as they were then
+	classes  atomic.Pointer[[]store.Class] // at the last reset
 }
 
 // New makes a cache. Errors: ErrConfig.
@@ -112,10 +111,11 @@ func orInt[T int | int64](n, fallback T) T {
 	return n
 }
 
-// reaped is how many items are looked at, each tick, for whether their time is over.
+// reaped is the number of steps of the search for expired items at each tick.
 const reaped = 20_000
 
-// Close stops the clock, and waits for what is still done for a connection. Servers that use the cache are to be shut down before.
+// Close stops the clock, closes watchers, and waits for the tasks of connections and for the log. Servers that use the cache must be shut down
+// before. The error is nil. May block; not in a callback.
 func (c *Cache) Close() error {
 	c.closed.Do(func() {
 		if c.ticker != nil {
@@ -128,23 +128,23 @@ func (c *Cache) Close() error {
 	return nil
 }
 
-// Store is where the items are: for a program that looks at them, or puts some there, without a connection.
+// Store returns the store of the items, for programs that read or store items without a connection.
 func (c *Cache) Store() *store.Store { return c.store }
 
 // Limits of a server that Attach prepares.
 const (
 	attachInput     = 2 << 20   // a get may have as many keys as fit
 	attachHighWater = 64 << 10  // of answers that are not read; the next request waits above it
-	attachOutput    = 1 << 20   // beside a value
-	attachBuffered  = 256 << 10 // for each connection, beside a value
-	attachConns     = 20_000    // the most that are reckoned with
+	attachOutput    = 1 << 20   // in addition to a value
+	attachBuffered  = 256 << 10 // for each connection, in addition to a value
+	attachConns     = 20_000    // maximum number of connections that MaxBuffered takes into account
 )
 
-// Attach prepares a server, before it is started, and has stats count its connections. Of the server's fields it fills in those
-// that are zero: Handler, OnPanic, MaxInput, HighWater, MaxOutput, and MaxBuffered. OnPanic makes a panic while a client is served the end
-// of that client alone: it is logged, and counted as panics in stats evmq. MaxBuffered counts large values for each connection that
-// is being sent one, though all are sent from the store's own memory, so it has to be far above what is really held: slow readers must not
-// have others cut off.
+// Attach prepares a server, before it is started, and includes its connections in stats. It sets those of the fields Handler, OnPanic,
+// MaxInput, HighWater, MaxOutput and MaxBuffered that are zero. OnPanic limits the effect of a panic to the client whose request it was: its
+// connection is closed, and the panic is logged and counted as panics in stats evmq. MaxBuffered counts a large value once for each connection
+// that receives it, although all are sent from the store's memory. So it has to be far above the memory in use: otherwise slow readers would
+// cause other connections to be closed.
 func (c *Cache) Attach(s *server.Server) {
 	if s.Handler == nil {
 		s.Handler = c.Handler()

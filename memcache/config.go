@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Protocol is what a client may speak.
+// Protocol is the protocol that clients may use.
 type Protocol uint8
 
 const (
@@ -35,13 +35,13 @@ const (
 	DefaultWatcherLog = 256 << 10
 )
 
-// Config is how a Cache behaves. The zero value will do.
+// Config is the configuration of a Cache. The zero value is the default.
 type Config struct {
-	// Memory bounds what is stored, in bytes, with all that the store needs to find it. 0 means DefaultMemory.
+	// Memory bounds the items and the tables of the store, in bytes. 0 means DefaultMemory.
 	Memory int64
 	// MaxItem bounds an item in bytes: its key and value, and what memcached would add, some 60 bytes. 0 means DefaultMaxItem.
 	MaxItem int
-	// NoEvict makes a full cache refuse instead of evicting.
+	// NoEvict makes a full cache refuse new values instead of evicting items.
 	NoEvict bool
 	// NoCAS gives items no unique numbers: cas and gets report 0.
 	NoCAS bool
@@ -49,16 +49,16 @@ type Config struct {
 	NoFlush, NoDump bool
 	// NoWatch refuses the watch command.
 	NoWatch bool
-	// WorkerLog is how many bytes of lines for the watch command each loop may have waiting, WatcherLog how many each client that
-	// watches. Lines above that are left out and counted. 0 means DefaultWorkerLog and DefaultWatcherLog; the least is 4 KB.
+	// WorkerLog is the size in bytes of each loop's buffer for lines of the watch command, WatcherLog that of each watching client. Lines
+	// that do not fit are dropped and counted. 0 means DefaultWorkerLog and DefaultWatcherLog; lower values than 4 KB mean 4 KB.
 	WorkerLog, WatcherLog int
 
-	// Protocol is what clients may speak.
+	// Protocol is the protocol that clients may use.
 	Protocol Protocol
-	// PerTurn is how many requests of a connection are handled before the others have their turn. 0 means DefaultPerTurn.
+	// PerTurn is the number of requests of a connection that are served before other connections are. 0 means DefaultPerTurn.
 	PerTurn int
 
-	// Users, if set, are who may use the cache: a text client's first command is a set whose value is name and password.
+	// Users, if set, makes clients authenticate: a text client's first command is a set whose value is a name and a password.
 	Users *Users
 	// SASL makes a binary client authenticate as one of Users; a text client is refused then.
 	SASL bool
@@ -70,38 +70,38 @@ type Config struct {
 	// RefreshCerts, if set, reads the certificates of TLS anew for the refresh_certs command. It is called on a goroutine of its own.
 	RefreshCerts func() error
 
-	// CertsRead, if set, says when the certificates of TLS were read last: see RefreshCerts. Then stats has lines about TLS.
+	// CertsRead, if set, returns the time when the certificates of TLS were last read: see RefreshCerts. Then stats has lines about TLS.
 	CertsRead func() time.Time
 
-	// Waits, if set, says how often and for how long a program that lets clients wait, instead of refusing them, has let none in.
+	// Waits, if set, returns how often and for how long in total the program has stopped accepting because of its connection limit.
 	Waits func() (times uint64, total time.Duration)
 
-	// Listeners, if set, are those from which the program accepts itself instead of a server: stats conns reports them.
+	// Listeners, if set, returns the listeners from which the program itself accepts, for stats conns.
 	Listeners func() []net.Listener
 
 	// Verbosity is where the verbosity command begins: 1 logs errors, 2 requests and answers too.
 	Verbosity int
-	// Logger takes what Verbosity asks for. Nil means slog.Default(). It is called on a goroutine of its own and may block: while it
-	// does, and where clients cause more than 1000 lines a second, lines are left out and then counted in a line.
+	// Logger logs what Verbosity selects. Nil means slog.Default(). It is called on a goroutine of its own and may block. While it blocks,
+	// and above 1000 lines a second, lines are dropped, and a later line has their number.
 	Logger *slog.Logger
 
-	// Settings are lines of the answer to stats settings that only the program knows: port, interface, threads.
+	// Settings are lines of stats settings that the program provides: port, interface, threads.
 	Settings []Setting
 
 	// Clock is the time, in whole seconds, that expiry counts in. Nil means the real one, read four times a second. A test brings its own.
 	Clock Clock
 }
 
-// A Setting is a name and its value.
+// A Setting is a line of stats settings.
 type Setting struct{ Name, Value string }
 
-// A Clock tells the time. It is asked for every request, on every loop, and so must be cheap.
+// A Clock provides the time. It is called for every request, on every loop, and must be cheap.
 type Clock interface {
 	// Unix is the seconds since 1970. It never goes back.
 	Unix() int64
 }
 
-// ErrConfig says which field of a Config makes no sense.
+// ErrConfig is the error of an invalid field of a Config, which its text names.
 var ErrConfig = errors.New("memcache: bad configuration")
 
 // tick is how often the real clock is read.

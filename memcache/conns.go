@@ -12,22 +12,22 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// connState is what a connection waits for, in memcached's terms.
+// connState is the state of a connection, in memcached's terms: what it waits for.
 type connState uint32
 
 const (
 	stateRead    connState = iota // a request
 	stateValue                    // the rest of a value
-	stateSwallow                  // the rest of what is thrown away
-	stateWatch                    // nothing: it is given lines
+	stateSwallow                  // the rest of input to discard
+	stateWatch                    // nothing: it is a watcher
 )
 
-// String is the name that stats conns has for it.
+// String returns the name in stats conns.
 func (s connState) String() string {
 	return [...]string{"conn_read", "conn_nread", "conn_swallow", "conn_watch"}[s]
 }
 
-// setState notes what the connection waits for, after its requests were served.
+// setState updates the state after requests were served.
 func (s *session) setState() {
 	state := stateRead
 	switch {
@@ -43,17 +43,17 @@ func (s *session) setState() {
 	}
 }
 
-// A socketReport is what stats conns says of a socket.
+// A socketReport is the lines of stats conns about a socket.
 type socketReport struct {
 	fd           int
 	udp          bool
-	addr, listen string // listen is "" for what is no connection
+	addr, listen string // listen is "" for listeners and datagram sockets
 	state        string
 	idle         int64 // seconds since the last request
 }
 
-// statsConns emits the sockets, by their descriptors: listeners, connections and sockets for datagrams. asking is the connection that
-// asks, nil for none.
+// statsConns emits listeners, connections and datagram sockets, in the order of their descriptors. asking is the connection of the request, nil
+// for a datagram.
 func (c *Cache) statsConns(asking *server.Conn, line emit) {
 	c.mu.Lock()
 	servers := slices.Clone(c.servers)
@@ -92,12 +92,12 @@ func (c *Cache) statsConns(asking *server.Conn, line emit) {
 	}
 }
 
-// listening is what is said of a listener.
+// listening returns the report of a listener.
 func (c *Cache) listening(fd int, addr net.Addr, now int64) socketReport {
 	return socketReport{fd: fd, addr: named(addr), state: "conn_listening", idle: now - c.began}
 }
 
-// descriptorOf is the number of a listener's descriptor, -1 if it has none.
+// descriptorOf returns the descriptor of a listener, or -1.
 func descriptorOf(l net.Listener) int {
 	number := -1
 	if sc, ok := l.(syscall.Conn); ok {
@@ -108,10 +108,10 @@ func descriptorOf(l net.Listener) int {
 	return number
 }
 
-// report is what is said of the session's connection.
+// report returns the report of the session's connection.
 func (s *session) report(c *server.Conn, asking bool, now int64) socketReport {
 	r := socketReport{fd: int(s.fd), addr: "?:<AF 0>", listen: named(c.LocalAddr()), idle: max(0, now-s.last.Load())}
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok { // the client of a unix socket has no name, which memcached 1.6.18 writes like that
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok { // the client of a unix socket has no address, which memcached 1.6.18 writes in this way
 		r.addr = named(a)
 	}
 	state := connState(s.state.Load())
@@ -124,7 +124,7 @@ func (s *session) report(c *server.Conn, asking bool, now int64) socketReport {
 	return r
 }
 
-// statsTLS emits what memcached says of TLS, where it is on.
+// statsTLS emits memcached's statistics about TLS, if TLS is on.
 func (c *Cache) statsTLS(line emit) {
 	if c.config.CertsRead == nil {
 		return
@@ -140,7 +140,7 @@ func (c *Cache) statsTLS(line emit) {
 	line("time_since_server_cert_refresh", strconv.FormatInt(int64(time.Since(c.config.CertsRead())/time.Second), 10))
 }
 
-// countSession counts a TLS session that does not resume another one.
+// countSession counts a TLS session that does not resume an earlier one.
 func (s *session) countSession(c *server.Conn) {
 	if s.w.config.CertsRead == nil { // there is no TLS
 		return
@@ -150,7 +150,7 @@ func (s *session) countSession(c *server.Conn) {
 	}
 }
 
-// named is an address as memcached writes it: tcp:127.0.0.1:11211, tcp6:[::1]:11211, unix:/path.
+// named returns an address in memcached's form: tcp:127.0.0.1:11211, tcp6:[::1]:11211, unix:/path.
 func named(a net.Addr) string {
 	if a == nil {
 		return "?"

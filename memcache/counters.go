@@ -26,7 +26,7 @@ const (
 	numCounters
 )
 
-// counters are one worker's. It alone adds; anybody reads.
+// counters are the counters of a worker. Only the worker adds to them; any goroutine may read them.
 type counters [numCounters]atomic.Uint64
 
 func (c *counters) add(which counter, n uint64) { c[which].Add(n) }

@@ -9,20 +9,20 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// slabClasses is how many numbers of classes memcached has, 0 included.
+// slabClasses is memcached's number of slab classes, including 0.
 const slabClasses = 64
 
-// merged is how many of the store's smallest classes are one class to clients: those of items up to 96 bytes, which are class 1 of
-// memcached. Programs exist that look for their small items there.
+// merged is the number of the store's smallest classes that clients see as one: those of items up to 96 bytes, which are in class 1 of memcached.
+// Some programs look for small items there.
 const merged = 3
 
-// classNumber is the number by which statistics and dumps name the class of items of this size.
+// classNumber returns the number of the class of items of a size in statistics and dumps.
 func classNumber(size int) int { return max(0, store.ClassOf(size)-merged+1) + 1 }
 
-// classSet says which classes a dump is about.
+// classSet is the set of classes of a dump.
 type classSet [slabClasses]bool
 
-// parseClasses reads "all" or numbers from 1 on, with commas between them. none is true where only commas are there.
+// parseClasses parses "all", or numbers from 1 separated by commas. none is true if there are only commas.
 func parseClasses(word []byte) (set classSet, none, ok bool) {
 	if string(word) == "all" {
 		for i := range set {
@@ -44,8 +44,8 @@ func parseClasses(word []byte) (set classSet, none, ok bool) {
 	return set, none, true
 }
 
-// metadump lists the keys of some classes with what is known about them. There may be more of them than memory holds, so a goroutine
-// goes through the store, as fast as the client reads; until it has ended, the connection's next commands wait. There is one at a time.
+// metadump lists the keys of some classes with their metadata. The list may be larger than memory, so a goroutine walks the store as fast as the
+// client reads; the connection's next commands wait until it has ended. Only one dump runs at a time.
 func (w *worker) metadump(classes classSet) {
 	if w.conn == nil {
 		w.line("ERROR metadump needs a connection")
@@ -75,7 +75,7 @@ func (w *worker) aside(fn func(c *server.Conn)) {
 	})
 }
 
-// dumpPiece is how much of a dump is given to the connection at a time.
+// dumpPiece is the size in bytes of the writes of a dump.
 const dumpPiece = 64 << 10
 
 // A dumpWriter writes a list to a connection, on a goroutine of its own, as fast as the client reads.
@@ -98,7 +98,7 @@ func (d *dumpWriter) flush() {
 	d.buf = d.buf[:0]
 }
 
-// next reports whether there is to be another line, and writes what is there when it is enough.
+// next reports whether another line is to be added. It flushes buf when it is large enough.
 func (d *dumpWriter) next() bool {
 	if len(d.buf) >= dumpPiece {
 		d.flush()
@@ -106,8 +106,8 @@ func (d *dumpWriter) next() bool {
 	return !d.failed
 }
 
-// end ends the list. When it cannot be written to its end the connection is closed, so that a part of the list is not taken for all of
-// it.
+// end ends the list. If the list cannot be written completely, the connection is closed, so that the client does not take a part for the
+// whole.
 func (d *dumpWriter) end() {
 	if !d.failed {
 		d.buf = append(d.buf, listEnd...)
@@ -120,7 +120,7 @@ func (d *dumpWriter) end() {
 
 const listEnd = "END\r\n"
 
-// writeMetadump writes the keys of some classes with what is known about each.
+// writeMetadump writes the keys of some classes with their metadata.
 func writeMetadump(c *server.Conn, st *store.Store, classes *classSet) {
 	d := newDumpWriter(c)
 	st.All(func(it store.Listed) bool {
@@ -139,10 +139,10 @@ func writeMetadump(c *server.Conn, st *store.Store, classes *classSet) {
 	d.end()
 }
 
-// maxCachedump bounds the answer to stats cachedump, its end included, in bytes.
+// maxCachedump is the maximum length in bytes of the answer to stats cachedump, including its end.
 const maxCachedump = 2 << 20
 
-// cachedump serves stats cachedump: the keys of one class, up to a number of them, or all with 0.
+// cachedump serves stats cachedump: it lists up to a number of keys of one class, or all keys if the number is 0.
 func (w *worker) cachedump(args [][]byte) {
 	switch {
 	case w.config.NoDump:
@@ -171,8 +171,8 @@ func (w *worker) cachedump(args [][]byte) {
 	}
 }
 
-// writeCachedump writes the keys of a class, with the lengths of their values and the times at which they expire, 0 for none. Keys that
-// were given in base64 are left out, as by memcached. Class 0 has no items.
+// writeCachedump writes the keys of a class, with the lengths of their values and their expiry times, 0 for never. As in memcached, it omits keys
+// sent in base64. Class 0 has no items.
 func writeCachedump(c *server.Conn, st *store.Store, class, limit int) {
 	d := newDumpWriter(c)
 	total, shown := len(listEnd), 0
@@ -200,7 +200,7 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// appendDebug appends what me and the list of all keys know about an item.
+// appendDebug appends the metadata of an item that me and metadump show.
 func appendDebug(b []byte, expires, lastAccess int64, cas uint64, fetched bool, size int) []byte {
 	return fmt.Appendf(b, " exp=%d la=%d cas=%d fetch=%s cls=%d size=%d", expires, lastAccess, cas, yesNo(fetched), classNumber(size), size)
 }

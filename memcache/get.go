@@ -14,7 +14,7 @@ type look struct {
 	expires int64
 }
 
-// lookOf is what the request in w.req asks for.
+// lookOf returns the parameters of the get in w.req.
 func (w *worker) lookOf() (l look) {
 	switch r := &w.req; r.Op {
 	case protocol.OpGets:
@@ -51,7 +51,7 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 	return nil
 }
 
-// getOne answers one key, but for a large value and the end.
+// getOne answers one key, without the end of the answer. It leaves a large value to the caller.
 func (w *worker) getOne(l look, key []byte) (large *store.Lease, found bool) {
 	e := w.look(key)
 	defer e.Unlock()

@@ -9,26 +9,26 @@ import (
 	"github.com/evmq/evmq/memcache/store"
 )
 
-// The reasons for which Load refuses what it reads.
+// Errors of Load.
 var (
-	// ErrForeign is of something that Save has not written.
+	// ErrForeign means that the data was not written by Save.
 	ErrForeign = itemfile.ErrForeign
-	// ErrVersion is of what another version has saved, in another format.
+	// ErrVersion means that the data has another version of the format.
 	ErrVersion = itemfile.ErrVersion
-	// ErrDamaged is of something that is cut short or changed.
+	// ErrDamaged means that the data is truncated or was changed.
 	ErrDamaged = itemfile.ErrDamaged
 )
 
-// Loaded says what became of the items that Load has read.
+// Loaded counts the items that Load has read.
 type Loaded struct {
-	Items   int // stored; eviction may have removed some of them again
-	Expired int // not stored: expired, or removed by a flush_all, since they were saved
-	Refused int // not stored: larger than Config.MaxItem, or, with Config.NoEvict, than what is free
+	Items   int // stored; some may have been evicted afterwards
+	Expired int // not stored: expired or removed by a flush_all since they were saved
+	Refused int // not stored: larger than Config.MaxItem, or without room where Config.NoEvict is set
 }
 
-// Load stores the items that Save has written. It is for a cache that has no clients yet. It needs the memory of the largest item beside
-// the cache. Unique numbers go on where the saved cache ended; the seconds since the last access begin anew. After an error the cache
-// is empty: it is ErrForeign, ErrVersion, ErrDamaged, or r's. May block; not in a callback.
+// Load stores the items that Save has written. The cache should not have clients yet. Beside the cache it needs the memory of the largest item.
+// New unique numbers are above those of the saved cache; the time since the last access begins at zero. After an error the cache is empty.
+// Errors: ErrForeign, ErrVersion, ErrDamaged, and those of r. May block; not in a callback.
 func (c *Cache) Load(r io.Reader) (Loaded, error) {
 	done, err := c.load(r)
 	if err != nil {
@@ -67,7 +67,7 @@ func (c *Cache) load(r io.Reader) (done Loaded, err error) {
 	}
 }
 
-// bring stores an item, and says whether it could.
+// bring stores an item, and reports whether it succeeded.
 func (c *Cache) bring(it *itemfile.Item) bool {
 	m := store.Meta{Flags: it.Flags, Expires: it.Expires, CAS: it.CAS, Bits: it.Bits}
 	switch {

@@ -11,11 +11,11 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// logRequest logs what a request has said and what it was answered, the first line of each, for verbosity 2: never a value, and
-// nothing of who is still to authenticate. The answer to a large value is not there yet, and one that was itself large is not any more.
+// logRequest logs the first lines of a request and of its answer with verbosity 2. It never logs a value, and nothing before a client has
+// authenticated. The answer to a request with a large value is not available yet, and an answer with a large value has already been written.
 func (s *session) logRequest(said []byte) {
 	w := s.w
-	if !w.log.Enabled(context.Background(), slog.LevelInfo) { // or the line would be made, and left out
+	if !w.log.Enabled(context.Background(), slog.LevelInfo) { // avoids making a line that would be dropped
 		return
 	}
 	answer := w.out[min(w.mark, len(w.out)):]
@@ -29,28 +29,28 @@ func (s *session) logRequest(said []byte) {
 	w.log.Info("memcache: request", "conn", w.conn.ID(), "line", firstLine(said), "answer", firstLine(answer))
 }
 
-// maxLogged is how much of a line is logged, in bytes.
+// maxLogged is the number of bytes of a line that are logged.
 const maxLogged = 256
 
-// firstLine is p up to its first end of line, or its first maxLogged bytes.
+// firstLine returns p up to its first end of line, or its first maxLogged bytes.
 func firstLine(p []byte) string {
 	p = p[:min(len(p), maxLogged)]
 	line, _, _ := bytes.Cut(p, []byte("\n"))
 	return string(bytes.TrimSuffix(line, []byte("\r")))
 }
 
-// logClosed logs that a connection has ended for a reason of which verbosity 1 is to know.
+// logClosed logs with verbosity 1 that a connection was closed for a reason other than the client's or a shutdown.
 func (c *Cache) logClosed(conn *server.Conn, reason error) {
 	if c.verbosity.Load() > 0 && c.log.Enabled(context.Background(), slog.LevelWarn) {
 		c.log.Warn("memcache: connection closed", "conn", conn.ID(), "peer", conn.RemoteAddr(), "reason", reason)
 	}
 }
 
-// logPatience is how long Close waits for what was logged to be written.
+// logPatience is the time for which Close waits for the log to be written.
 const logPatience = time.Second
 
-// queueLog puts a queue before the user's logger, since the loops log and must not wait. A logger that has one, as the program's, is
-// used as it is.
+// queueLog puts a queue before the user's logger, since loops log and must not wait. A logger with such a queue, like that of evcached, is used
+// directly.
 func (c *Cache) queueLog(user *slog.Logger) {
 	if user == nil {
 		user = slog.Default()
@@ -62,12 +62,12 @@ func (c *Cache) queueLog(user *slog.Logger) {
 	}
 }
 
-// closeLog writes what was logged, if there is a queue of the cache's.
+// closeLog writes the records in the cache's own queue, if it has one.
 func (c *Cache) closeLog() {
 	if c.logs == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), logPatience)
 	defer cancel()
-	_ = c.logs.Close(ctx) // an output that takes nothing is left alone
+	_ = c.logs.Close(ctx) // an output that blocks is abandoned
 }

@@ -23,7 +23,7 @@ func (w *worker) metaGet() {
 	}
 }
 
-// metaLook answers with the item, if there is one or one is to be created, but for a large value and the end of a value.
+// metaLook answers with the item, if there is one or one is to be created. It leaves a large value and the end of the value to the caller.
 func (w *worker) metaLook(r *protocol.Request) (large *store.Lease, found bool) {
 	f := &r.Meta
 	now := w.clock.Unix()
@@ -124,7 +124,7 @@ func appendTTL(b []byte, expires, now int64) []byte {
 	return appendUint(b, uint64(max(0, expires-now)))
 }
 
-// appendKey appends a key as it was written; b says that the client wrote it in base64.
+// appendKey appends a key in its original form; with b it was sent in base64.
 func appendKey(b, key []byte, inBase64 bool) []byte {
 	if !inBase64 {
 		return append(b, key...)
@@ -149,7 +149,7 @@ func (w *worker) metaEcho(key []byte, inBase64 bool) {
 
 func (w *worker) end() { w.out = append(w.out, '\r', '\n') }
 
-// metaSet carries out ms, as the order with its flags says.
+// metaSet carries out ms with the value in o.
 func (w *worker) metaSet(o *order) {
 	r := &w.req
 	f := &r.Meta
@@ -186,7 +186,7 @@ func (w *worker) metaSet(o *order) {
 	w.end()
 }
 
-// opOfMode is what the mode of an ms asks for.
+// opOfMode returns the operation of a mode of ms.
 func opOfMode(mode byte) protocol.Op {
 	switch mode {
 	case 'E':
@@ -278,7 +278,7 @@ func (w *worker) metaArith() {
 	}
 	m := e.Meta()
 	if created || f.NewTTL {
-		defer func() { e.SetMeta(m) }() // as the flags have it then
+		defer func() { e.SetMeta(m) }() // with the changes of m by the flags
 	}
 	if r.NoReply && !created {
 		if f.NewTTL {

@@ -61,7 +61,7 @@ func randomProgram(seed byte, n int) []byte {
 	return program
 }
 
-// ask has a session without a connection hear one command, and returns the answer.
+// ask passes one command to a session without a connection, and returns the answer.
 func ask(t *testing.T, s *session, said string) string {
 	w := s.w
 	w.begin(nil)

@@ -41,9 +41,9 @@ func fill(c *Cache) {
 	}
 }
 
-// FuzzOptions: whatever a client says to a cache with whatever options, full or not, nothing panics, every request ends, and nothing
-// grows: the store keeps its limit, and no value that does not come stays in the account. The first bytes choose the options, whether
-// the cache is full, and what is said: commands as the rest draws them, or the rest as it is.
+// FuzzOptions sends any input to a cache with any options, full or not. Nothing panics, every request ends, the store keeps its limit, and no memory
+// stays assigned to values that are not received. The first bytes choose the options, whether the cache is full, and the form of the input:
+// commands drawn from the rest, or the rest itself.
 func FuzzOptions(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "users")
 	if err := os.WriteFile(path, []byte("ann:secret\n"), 0o600); err != nil {
@@ -113,7 +113,7 @@ func (v *value) dropIfAny() {
 	}
 }
 
-// hear has a new session hear what is said, a piece at a time.
+// hear passes the input to a new session in pieces.
 func hear(t *testing.T, w *worker, said []byte, piece int) {
 	s := &session{w: w, known: w.config.Users == nil}
 	var kept []byte

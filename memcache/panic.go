@@ -6,11 +6,11 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A panic is a fault of the program. It costs the client whose request it was, and nothing else: locks are released by defer, a worker
-// begins each visit anew, and the store drops a shard whose change was interrupted.
+// A panic is a fault of the program. It affects only the client whose request it was: locks are released by defer, a worker resets its state at
+// each visit, and the store drops the content of a shard whose change was interrupted.
 
-// clientPanicked is told, as a server.Server's OnPanic, of a panic while a client was served. conn is nil for a datagram; otherwise the
-// server aborts it. Any goroutine.
+// clientPanicked is the OnPanic function of a server.Server: it counts and logs a panic while a client was served. conn is nil for a datagram;
+// otherwise the server aborts it. Any goroutine.
 func (c *Cache) clientPanicked(conn *server.Conn, value any, stack []byte) {
 	c.panics.Add(1)
 	if conn == nil {
@@ -20,8 +20,8 @@ func (c *Cache) clientPanicked(conn *server.Conn, value any, stack []byte) {
 	c.log.Error("memcache: panic", "in", "connection", "conn", conn.ID(), "peer", conn.RemoteAddr(), "value", value, "stack", string(stack))
 }
 
-// isolated calls fn, and reports whether it returned: a panic of it is logged and counted, and goes no further. It is for goroutines that
-// the cache starts. what names the work in the log.
+// isolated calls fn, and reports whether it returned. A panic of fn is recovered, counted and logged. It is for goroutines of the cache. what
+// describes the work in the log.
 func (c *Cache) isolated(what string, fn func()) (returned bool) {
 	defer func() {
 		if returned {

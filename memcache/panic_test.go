@@ -44,7 +44,7 @@ func (l panicLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// house is a cache with every kind of front door, each with one loop.
+// house is a cache that listens on every kind of socket, each with one loop.
 type house struct {
 	*Cache
 	clock *trapClock
@@ -184,8 +184,8 @@ func everyCommand() []string {
 		binFrame(protocol.BinFlush, noExpiry, "", ""), binFrame(protocol.BinStat, "", "", ""))
 }
 
-// TestAPanicWhileAClientIsServedEndsThatClientAlone: wherever in a request the panic comes, by whatever front door, it is logged with its
-// stack and counted; the connection ends, nothing stays locked, and the next client with the same key on the same loop is answered.
+// A panic anywhere in a request, on any kind of socket, is logged with its stack and counted. The connection is closed, no lock stays held, and the
+// next client with the same key on the same loop is answered.
 func TestAPanicWhileAClientIsServedEndsThatClientAlone(t *testing.T) {
 	h := newHouse(t, Config{})
 	neighbour := map[string]net.Conn{}
@@ -219,7 +219,7 @@ func TestAPanicWhileAClientIsServedEndsThatClientAlone(t *testing.T) {
 	}
 }
 
-// springs sends a request when the clock panics at its n-th call, and reports whether it has.
+// springs sends a request while the clock panics at its n-th call, and reports whether it has panicked.
 func (h *house) springs(t *testing.T, door, request string, n int64) bool {
 	t.Helper()
 	nc := h.open(t, door)

@@ -50,7 +50,7 @@ func wantLoaded(t *testing.T, got, want memcache.Loaded) {
 	}
 }
 
-// TestARestartKeepsItems of each kind: with flags, without a value, small, large, stale, and with a key in base64.
+// A restart keeps items of each kind: with flags, without a value, small, large, stale, and with a key in base64.
 func TestARestartKeepsItems(t *testing.T) {
 	old := start(t, memcache.Config{})
 	c := old.connect(t)
@@ -221,7 +221,7 @@ func TestSavingTakesTheMemoryOfAnItem(t *testing.T) {
 	}
 }
 
-// FuzzLoad: whatever is loaded, the cache works, and it is empty if that was refused.
+// After Load of any data the cache works, and it is empty if Load returned an error.
 func FuzzLoad(f *testing.F) {
 	old, err := memcache.New(memcache.Config{Clock: newClock()})
 	must(f, err)

@@ -8,9 +8,9 @@ import (
 	"github.com/evmq/evmq/memcache/store"
 )
 
-// Save writes the items to w, for Load: keys, values, flags, expiries, unique numbers, and whether each was fetched; and a flush_all that
-// is yet to come. It returns the number of items. It needs the memory of the largest item. Items that change meanwhile may be
-// missing, so the servers are to be shut down before. The error is w's. May block; not in a callback.
+// Save writes the items to w, for Load: keys, values, flags, expiry times, unique numbers, and whether each was fetched. It also writes a
+// pending flush_all. It returns the number of items. It needs the memory of the largest item. Items that change meanwhile may be missing, so the
+// servers should be shut down before. Errors are those of w. May block; not in a callback.
 func (c *Cache) Save(w io.Writer) (items int, err error) {
 	now := c.clock.Unix()
 	file, err := itemfile.NewWriter(w, itemfile.Header{Saved: now, Flush: c.pendingFlush(now), CAS: c.store.NextCAS()})
@@ -36,8 +36,7 @@ func (c *Cache) Save(w io.Writer) (items int, err error) {
 	return file.Count(), nil
 }
 
-// copyItem fills in what the store has of the item with it.Key, and copies the value to room. The lock is not held while the item is
-// written.
+// copyItem completes the item with it.Key from the store, and copies its value to room. So no lock is held while the item is written.
 func (c *Cache) copyItem(it *itemfile.Item, room []byte) (value []byte, found bool) {
 	e := c.store.Lock(it.Key)
 	defer e.Unlock()
@@ -49,7 +48,7 @@ func (c *Cache) copyItem(it *itemfile.Item, room []byte) (value []byte, found bo
 	return e.AppendValue(room[:0]), true
 }
 
-// pendingFlush is the second through whose end a flush_all removes what is stored, if that is yet to come; 0 if none is.
+// pendingFlush returns the last second that a pending flush_all covers, or 0 if none is pending.
 func (c *Cache) pendingFlush(now int64) int64 {
 	if at := c.began + c.flushed.Load(); at > now {
 		return at

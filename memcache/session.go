@@ -24,22 +24,22 @@ const (
 // A session is one connection's state. It belongs to the connection's loop.
 type session struct {
 	w       *worker
-	value   *value    // a large value that is coming
-	since   time.Time // when the request began to wait for memory; zero: it does not
-	waits   *wait     // the last such wait
-	skip    int       // bytes to throw away
-	after   []byte    // and the answer that waits until they have come: before, a client does not look for it
-	rest    []byte    // answers that wait until the connection has room
-	looking look      // what the get asks for
-	getting bool      // whose other keys are still to come
-	leaving bool      // is to be closed when rest is written
-	scanned int       // of a line without an end, what has been looked at
+	value   *value    // the large value that is being received
+	since   time.Time // when the request began to wait for memory; zero if it does not wait
+	waits   *wait     // the last wait for memory
+	skip    int       // bytes to discard
+	after   []byte    // the answer to send when they have been discarded: the client does not read it before
+	rest    []byte    // answers that wait for room in the connection's output
+	looking look      // the get in progress
+	getting bool      // more keys of the get in progress follow
+	leaving bool      // close the connection when rest is written
+	scanned int       // bytes of an incomplete line that contain no end of line
 	speech  speech
 	known   bool         // has authenticated, or need not
 	last    atomic.Int64 // second of the last request. Any goroutine reads it
-	login   *login       // Users, text: the line of the set was there, and its value is coming
-	partial bool         // a small value that is coming waits in the connection's input
-	broken  bool         // is closed since the client does not follow the protocol
+	login   *login       // with Users, text: the value of the login is being received
+	partial bool         // the beginning of a small value is in the connection's input
+	broken  bool         // closed because the client violates the protocol
 	fd      int32
 	state   atomic.Uint32  // a connState, for stats conns. Any goroutine reads it
 	watcher *watch.Watcher // of the watch command; nil for most
@@ -83,7 +83,7 @@ func (h handler) Close(c *server.Conn, reason error) {
 	}
 }
 
-// Data implements server.Handler: it serves what is there, up to the budget.
+// Data implements server.Handler: it serves the requests in p, up to the budget.
 func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	s := c.Data().(*session)
 	if s.watcher != nil {
@@ -121,7 +121,7 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	switch {
 	case s.watcher != nil:
 		return len(p), nil
-	case w.full && c.Stats().Output < c.Server().MaxOutput: // it is the server that is full, and nobody would tell when it is not
+	case w.full && c.Stats().Output < c.Server().MaxOutput: // the whole server's output is full, and LowWater is not called when there is room
 		return n, server.ErrOverload
 	case w.full:
 		s.rest, s.leaving, s.broken = append(s.rest, w.out...), w.quit, !w.bye
@@ -138,7 +138,7 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	return n, nil
 }
 
-// resume writes what had to wait for room, if it is there now.
+// resume writes the answers that waited for room, and reports whether the session can continue.
 func (s *session) resume(c *server.Conn) bool {
 	if len(s.rest) == 0 {
 		return true
@@ -161,14 +161,14 @@ func (s *session) resume(c *server.Conn) bool {
 // HighWater implements server.MarkHandler.
 func (h handler) HighWater(*server.Conn) {}
 
-// LowWater implements server.MarkHandler: what had to wait has room.
+// LowWater implements server.MarkHandler: it writes the answers that waited for room.
 func (h handler) LowWater(c *server.Conn) {
 	if s, ok := c.Data().(*session); ok {
 		s.resume(c)
 	}
 }
 
-// step serves one request, or takes a part of one. used 0 with whole false: more has to come.
+// step serves one request, or consumes a part of one. If used is 0 and whole is false, it needs more input.
 func (s *session) step(p []byte) (used int, whole bool) {
 	s.w.mark = len(s.w.out)
 	switch {
@@ -194,7 +194,7 @@ func (s *session) step(p []byte) (used int, whole bool) {
 	return s.command(p)
 }
 
-// throwAway has the next n bytes thrown away, and the last answer wait for them.
+// throwAway discards the next n bytes of input. The last answer is sent after them.
 func (s *session) throwAway(n int) {
 	if n == 0 {
 		return
@@ -204,7 +204,7 @@ func (s *session) throwAway(n int) {
 	w.out = w.out[:w.mark]
 }
 
-// decide looks at the first byte of all. ok is false for a client that speaks what it must not.
+// decide determines the protocol from the first byte of the connection. ok is false if the protocol is not allowed.
 func (s *session) decide(first byte) (ok bool) {
 	s.speech = text
 	if first == protocol.RequestMagic {
@@ -214,7 +214,7 @@ func (s *session) decide(first byte) (ok bool) {
 	switch {
 	case c.Protocol == Binary, c.SASL:
 		return s.speech == binaryFrames
-	case c.Protocol == Text, c.Users != nil: // whose words a frame cannot say
+	case c.Protocol == Text, c.Users != nil: // binary clients authenticate with SASL only
 		s.speech = text
 	}
 	return true

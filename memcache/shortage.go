@@ -11,37 +11,37 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A large value is sent from the store's memory, which is not free before the client has read it. If too much memory is lent in this way, a
-// request to store a value waits. Connections that have not taken a byte for stalledAfter are closed, the longest stalled first, and no more
-// than are needed. If the request still has no memory after longestWait, the slowest of the other connections are closed as well. It is
-// refused when none is left.
+// A large value is sent from the store's memory, which is not free until the client has read it. If too much memory is lent in this way, a
+// request to store a value waits. Connections that have not read a byte for stalledAfter are closed, the longest stalled first, and no more
+// than necessary. If the request still has no memory after longestWait, the slowest of the other connections are closed as well. It is refused
+// when no such connection is left.
 const (
 	stalledAfter = time.Second
 	longestWait  = 3 * time.Second
-	retryAfter   = 250 * time.Millisecond // a waiting request is tried again, if no memory has come back before
+	retryAfter   = 250 * time.Millisecond // a waiting request is tried again even if no memory has been returned
 )
 
-// shortage is what is known of connections that have been lent memory.
+// shortage is the state of connections that have been lent memory.
 type shortage struct {
-	mu       sync.Mutex // of all below
+	mu       sync.Mutex // guards the fields below
 	progress map[*server.Conn]progress
 	leases   []store.Holding // for reuse
 }
 
-// progress is how far a connection has come.
+// progress is the output of a connection so far.
 type progress struct {
 	written uint64    // bytes
-	moved   time.Time // when the number was last seen to have changed
-	closing bool      // it is being closed
+	moved   time.Time // when a change of written was last observed
+	closing bool      // the connection is being closed
 }
 
-// wait makes the session's request, and the connection's input behind it, wait for memory of a key's shard. The caller has the wait
-// ended when memory has come back. It is nil if the request has waited long enough and no memory can come back.
+// wait pauses the connection, whose request waits for memory of a key's shard. The caller arranges for over to be called when memory has been
+// returned. The result is nil if the request is not to wait longer.
 func (s *session) wait(key []byte, bytes int) *wait {
 	w := s.w
 	c := w.conn
 	if c == nil {
-		return nil // of a datagram, which nothing follows
+		return nil // a datagram cannot wait
 	}
 	now := time.Now()
 	if s.since.IsZero() {
@@ -59,7 +59,7 @@ func (s *session) wait(key []byte, bytes int) *wait {
 	return s.waits
 }
 
-// extend reports whether the request may join n bytes to the value of a key now. If not, it waits.
+// extend reports whether the request may append or prepend n bytes to the value of a key now. If not, the request waits.
 func (s *session) extend(key []byte, n int) bool {
 	returns, err := s.w.store.Extend(key, n)
 	if err == nil {
@@ -68,7 +68,7 @@ func (s *session) extend(key []byte, n int) bool {
 	}
 	p := s.wait(key, n)
 	if p == nil {
-		return true // and is refused
+		return true // and the store refuses it
 	}
 	s.w.store.Wait(key, returns, p.over)
 	return false
@@ -82,28 +82,28 @@ type wait struct {
 	timer *time.Timer
 }
 
-// over resumes the connection, and the request is tried again. Any goroutine.
+// over resumes the connection, whose request is tried again then. Any goroutine.
 func (p *wait) over() {
 	if p.ended.CompareAndSwap(false, true) {
 		p.conn.ResumeRead()
 	}
 }
 
-// end ends the wait of a connection that is gone.
+// end ends the wait of a connection that has been closed.
 func (p *wait) end() {
 	p.ended.Store(true)
 	p.timer.Stop()
 }
 
-// holder is a connection that may be closed, and what it has been lent.
+// holder is a connection that may be closed, and the memory that it has been lent.
 type holder struct {
 	conn    *server.Conn
 	bytes   int64
 	stalled time.Duration
 }
 
-// makeWay closes connections that have been lent memory of a key's shard: the slowest of those that have stalled, or of all if it is late,
-// until the given number of bytes is about to come back. It reports whether any connection is being closed.
+// makeWay closes connections that have been lent memory of a key's shard, the slowest first, until the given number of bytes is about to be
+// returned. It closes only stalled connections unless late is set. It reports whether any connection is being closed.
 func (c *Cache) makeWay(own *server.Conn, key []byte, bytes int, now time.Time, late bool) (closing bool) {
 	slow, closing := c.chooseSlow(own, key, int64(bytes), now, late)
 	for _, h := range slow {
@@ -117,8 +117,8 @@ func (c *Cache) makeWay(own *server.Conn, key []byte, bytes int, now time.Time, 
 	return closing
 }
 
-// chooseSlow returns the connections that makeWay closes, and whether memory is about to come back, from them or from those that were
-// chosen before. The connection of the request itself is not chosen: a client may send a value before it reads its answers.
+// chooseSlow returns the connections that makeWay closes. closing is true if any connection, including one chosen earlier, is about to return
+// memory. The connection of the request itself is not chosen: a client may send a value before it reads its answers.
 func (c *Cache) chooseSlow(own *server.Conn, key []byte, need int64, now time.Time, late bool) (slow []holder, closing bool) {
 	g := &c.shortage
 	g.mu.Lock()
@@ -154,7 +154,7 @@ func (c *Cache) chooseSlow(own *server.Conn, key []byte, need int64, now time.Ti
 	return slow, closing
 }
 
-// look notes which of those that have been lent memory have made progress. Under mu.
+// look records which connections with leases have made progress. mu must be held.
 func (g *shortage) look(leases []store.Holding, now time.Time) {
 	for _, l := range leases {
 		conn := l.Holder.(*server.Conn)
@@ -166,7 +166,7 @@ func (g *shortage) look(leases []store.Holding, now time.Time) {
 	}
 }
 
-// lookAround notes the progress of all connections that have been lent memory, and forgets those that have returned it.
+// lookAround records the progress of all connections with leases, and forgets connections without leases.
 func (c *Cache) lookAround(now time.Time) {
 	g := &c.shortage
 	g.mu.Lock()

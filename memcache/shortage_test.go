@@ -33,7 +33,7 @@ func (r *crowd) set(key string) {
 	r.ask(fmt.Sprintf("set %s 0 0 %d|%s", key, len(r.value), r.value), "STORED")
 }
 
-// stall stores a value, and has a client ask for it and not read the answer.
+// stall stores a value, and connects a client that requests it and does not read the answer.
 func (r *crowd) stall(t *testing.T, key string) *client {
 	t.Helper()
 	r.set(key)
@@ -45,8 +45,8 @@ func (r *crowd) stall(t *testing.T, key string) *client {
 	return slow
 }
 
-// TestConnectionsThatDoNotReadMakeWayForNewValues: values are stored, within the memory, whatever connections that do not read have been lent;
-// connections are closed for it, no more than are needed.
+// Values are stored within the memory limit however much connections that do not read have been lent. No more connections are closed than
+// necessary.
 func TestConnectionsThatDoNotReadMakeWayForNewValues(t *testing.T) {
 	r := newCrowd(t)
 	r.ask("set small 0 0 1|x", "STORED")

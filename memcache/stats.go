@@ -32,7 +32,7 @@ func (w *worker) textStats() {
 		w.line("RESET")
 	case "detail":
 		w.statsDetail(args)
-	case "sizes_enable", "sizes_disable": // memcached's answer has no end, either
+	case "sizes_enable", "sizes_disable": // as in memcached, the answer has no end
 		w.trackSizes(what == "sizes_enable", line)
 	case "cachedump":
 		w.cachedump(args)
@@ -45,7 +45,7 @@ func (w *worker) textStats() {
 	}
 }
 
-// statsOf emits what a word after stats asks for.
+// statsOf emits the statistics for an argument of stats.
 func (w *worker) statsOf(what string, line emit) (known bool) {
 	c := w.Cache
 	switch what {
@@ -61,7 +61,7 @@ func (w *worker) statsOf(what string, line emit) (known bool) {
 		c.statsConns(w.conn, line)
 	case "evmq":
 		c.statsOwn(line)
-	case "extstore": // of a memcached that has no storage on disk
+	case "extstore": // as of a memcached without storage on disk
 	default:
 		return false
 	}
@@ -136,7 +136,7 @@ func (c *Cache) totalLocked() sum {
 	return s
 }
 
-// resetStats makes total begin anew.
+// resetStats makes the totals begin at zero.
 func (c *Cache) resetStats() {
 	opened, _ := c.connections()
 	c.mu.Lock()
@@ -152,13 +152,13 @@ func (c *Cache) resetStats() {
 	c.detail.reset()
 }
 
-// since is what the store has done since the last reset; what it holds is not touched by one.
+// since returns the store's statistics with the counts since the last reset. A reset does not affect the content of the store.
 func (c *Cache) since() store.Stats {
 	st := c.store.Stats()
 	if at := c.resetAt.Load(); at != nil {
 		st.Add(-1, &at.Counts)
 		st.Promoted -= at.Promoted
-		st.Spared -= at.Spared
+		st.Reinserted -= at.Reinserted
 		st.Reaped -= at.Reaped
 		st.LateLookups -= at.LateLookups
 		st.FlushedLookups -= at.FlushedLookups
@@ -166,7 +166,7 @@ func (c *Cache) since() store.Stats {
 	return st
 }
 
-// sizeClasses are the store's classes as clients see them: the class with number n is at n-1.
+// sizeClasses returns the store's classes as clients see them: class n is at index n-1.
 func (c *Cache) sizeClasses() []store.Class {
 	all := c.store.Classes()
 	last := &all[merged-1]

@@ -7,8 +7,8 @@ import (
 	"github.com/evmq/evmq/memcache/store"
 )
 
-// statsItems emits what has happened to the items of each size class that has some. The store has no segments as memcached's LRU has
-// them: all items are counted as cold, where memcached has most of its own.
+// statsItems emits the counts of each size class with items. The store has no LRU segments as in memcached: all items count as cold, the segment
+// in which memcached has most items.
 func (c *Cache) statsItems(line emit) {
 	age := c.store.Stats().OldestAge
 	maintained, temporary := c.tuning.on("lru_maintainer_thread"), c.tuning.on("temp_lru")
@@ -42,7 +42,7 @@ func (c *Cache) statsItems(line emit) {
 		number("expired_unfetched", k.ExpiredUnfetched)
 		number("evicted_unfetched", k.EvictedUnfetched)
 		if maintained {
-			number("evicted_active", k.EvictedWanted)
+			number("evicted_active", k.EvictedActive)
 		}
 		zeros("crawler_reclaimed", "crawler_items_checked", "lrutail_reflocked")
 		if maintained {
@@ -58,16 +58,16 @@ func (c *Cache) statsItems(line emit) {
 // slabPage is the size of memcached's pages.
 const slabPage = 1 << 20
 
-// largestOf is the size of the largest item that a class may have.
+// largestOf returns the maximum size of an item of a class.
 func (c *Cache) largestOf(k *store.Class) int64 {
 	return min(k.Size, int64(c.config.MaxItem)+itemSlack)
 }
 
-// pagesOf is how many pages the items of a class would fill.
+// pagesOf returns the number of slab pages that the items of a class would fill.
 func pagesOf(k *store.Class) int64 { return (k.Bytes + slabPage - 1) / slabPage }
 
-// statsSlabs emits the size classes as memcached's slabs, which the store does not have: memory is not bound to a class, so no class
-// has free chunks.
+// statsSlabs emits the size classes in the form of memcached's slabs, which the store does not have: memory is not assigned to classes, so no
+// class has free chunks.
 func (c *Cache) statsSlabs(line emit) {
 	active := 0
 	c.eachClass(func(n int, k *store.Class) {
@@ -94,11 +94,11 @@ func (c *Cache) statsSlabs(line emit) {
 	line("total_malloced", strconv.FormatInt(c.store.Stats().Memory, 10))
 }
 
-// sizeStep is the distance between the sizes that stats sizes tells apart.
+// sizeStep is the distance in bytes between the sizes in stats sizes.
 const sizeStep = 32
 
-// statsSizes emits how many items there are of each size, in steps of 32 bytes up to 256 and of a class's width above; or, as long as
-// no client has asked for it by stats sizes_enable, that it does not.
+// statsSizes emits the number of items of each size, in steps of 32 bytes up to 256 bytes, and of the width of a class above. Before
+// stats sizes_enable it emits that sizes are disabled.
 func (c *Cache) statsSizes(line emit) {
 	if !c.tuning.on("track_sizes") {
 		line("sizes_status", "disabled")
@@ -121,7 +121,7 @@ func (c *Cache) statsSizes(line emit) {
 	flush()
 }
 
-// trackSizes serves stats sizes_enable and sizes_disable. Sizes are always counted; this is whether stats sizes shows them.
+// trackSizes serves stats sizes_enable and sizes_disable. Sizes are always counted; the commands determine whether stats sizes shows them.
 func (c *Cache) trackSizes(enable bool, line emit) {
 	if enable && c.config.NoCAS {
 		line("sizes_status", "error")

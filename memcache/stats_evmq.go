@@ -1,6 +1,6 @@
 package memcache
 
-// statsOwn emits the statistics that memcached does not have. They have a word of their own, because programs exist that count the
+// statsOwn emits the statistics that memcached does not have. They are not part of the general statistics, because some programs count the
 // lines of stats.
 func (c *Cache) statsOwn(line emit) {
 	line("evmq_version", Release())

@@ -14,15 +14,15 @@ import (
 // number emits a whole number.
 func (line emit) number(name string, v uint64) { line(name, strconv.FormatUint(v, 10)) }
 
-// zeros emits statistics of what this cache does not have.
+// zeros emits statistics of parts that this cache does not have.
 func (line emit) zeros(names ...string) {
 	for _, name := range names {
 		line(name, "0")
 	}
 }
 
-// statsGeneral emits the lines of stats without a word: memcached's, in its order. What depends on a setting is there
-// if it is there in a memcached with that setting.
+// statsGeneral emits the answer to stats without arguments: the lines of memcached, in its order. Lines that depend on a setting depend on it
+// as in memcached.
 func (c *Cache) statsGeneral(line emit) {
 	n, st := c.total(), c.since()
 	conns, loops := c.connections()
@@ -34,14 +34,14 @@ func (c *Cache) statsGeneral(line emit) {
 	c.statsStore(line, &n, &st)
 }
 
-// statsProcess emits what concerns the process.
+// statsProcess emits statistics about the process.
 func (c *Cache) statsProcess(line emit) {
 	now := c.clock.Unix()
 	line("pid", strconv.Itoa(os.Getpid()))
 	line.number("uptime", uint64(now-c.began))
 	line.number("time", uint64(now))
 	line("version", Version)
-	line("libevent", "none") // the loops are package event's
+	line("libevent", "none") // package event has the loops
 	line.number("pointer_size", strconv.IntSize)
 	var usage syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) == nil {
@@ -50,7 +50,7 @@ func (c *Cache) statsProcess(line emit) {
 	}
 }
 
-// statsConnections emits what concerns the connections and their buffers.
+// statsConnections emits statistics about connections and their buffers.
 func (c *Cache) statsConnections(line emit, conns server.Stats) {
 	line.number("max_connections", uint64(c.setting("maxconns")))
 	line.number("curr_connections", uint64(conns.Conns))
@@ -66,7 +66,7 @@ func (c *Cache) statsConnections(line emit, conns server.Stats) {
 		"read_buf_oom", "reserved_fds")
 }
 
-// statsCommands emits how often each command has found its item and has not.
+// statsCommands emits the hits and misses of each command.
 func (c *Cache) statsCommands(line emit, n *sum, st *store.Stats) {
 	op := func(which store.Op) uint64 { return uint64(st.Ops[which]) }
 	for _, count := range []struct {
@@ -102,7 +102,7 @@ func (c *Cache) statsCommands(line emit, n *sum, st *store.Stats) {
 	}
 }
 
-// statsTraffic emits bytes, limits and the loops.
+// statsTraffic emits bytes, limits and the number of loops.
 func (c *Cache) statsTraffic(line emit, n *sum, st *store.Stats, conns server.Stats, loops int) {
 	if c.setting("idle_timeout") > 0 {
 		line.number("idle_kicks", c.kicked.Load())
@@ -126,10 +126,10 @@ func (c *Cache) statsTraffic(line emit, n *sum, st *store.Stats, conns server.St
 	line.number("conn_yields", n[connYields])
 	line.number("hash_power_level", uint64(powerOf(st.Buckets)))
 	line.number("hash_bytes", uint64(st.Index))
-	line.zeros("hash_is_expanding") // it grows bucket by bucket
+	line.zeros("hash_is_expanding") // the index grows bucket by bucket
 }
 
-// statsMaintenance emits what memcached's background threads count: pages that move, the crawler, the log. There are none here.
+// statsMaintenance emits the statistics of memcached's background threads, which this cache does not have, and of the log.
 func (c *Cache) statsMaintenance(line emit) {
 	if c.tuning.on("slab_reassign") {
 		line.zeros("slab_reassign_rescues", "slab_reassign_chunk_rescues", "slab_reassign_evictions_nomem", "slab_reassign_inline_reclaim",
@@ -141,13 +141,13 @@ func (c *Cache) statsMaintenance(line emit) {
 	if c.tuning.on("lru_maintainer_thread") {
 		line.zeros("lru_maintainer_juggles")
 	}
-	line.zeros("malloc_fails") // a program in Go that gets no memory ends
+	line.zeros("malloc_fails") // a Go program ends when it cannot allocate memory
 	c.statsLog(line)
 	c.statsTLS(line)
 	line.zeros("unexpected_napi_ids", "round_robin_fallback")
 }
 
-// statsStore emits what the store holds and has done.
+// statsStore emits the statistics of the store.
 func (c *Cache) statsStore(line emit, n *sum, st *store.Stats) {
 	maintained := c.tuning.on("lru_maintainer_thread")
 	line.number("bytes", uint64(st.Bytes))
@@ -157,28 +157,28 @@ func (c *Cache) statsStore(line emit, n *sum, st *store.Stats) {
 	line.number("expired_unfetched", uint64(st.ExpiredUnfetched))
 	line.number("evicted_unfetched", uint64(st.EvictedUnfetched))
 	if maintained {
-		line.number("evicted_active", uint64(st.EvictedWanted))
+		line.number("evicted_active", uint64(st.EvictedActive))
 	}
 	line.number("evictions", uint64(st.Evicted))
 	line.number("reclaimed", uint64(max(0, st.Expired-int64(n[crawlerReclaimed]))))
 	line.number("crawler_reclaimed", n[crawlerReclaimed])
 	line.zeros("crawler_items_checked", "lrutail_reflocked")
 	if maintained {
-		line.zeros("moves_to_cold") // an item that was not used is evicted at once, and its key remembered
+		line.zeros("moves_to_cold") // an unused item is evicted at once, and its key remembered
 		line.number("moves_to_warm", uint64(st.Promoted))
-		line.number("moves_within_lru", uint64(st.Spared))
+		line.number("moves_within_lru", uint64(st.Reinserted))
 		line.number("direct_reclaims", uint64(st.Evicted)) // every eviction is made by the request that needs the room
 		line.zeros("lru_bumps_dropped")
 	}
 }
 
-// seconds is a time as memcached writes it, with six decimals.
+// seconds formats a time in seconds with six decimals, as memcached does.
 func seconds(t syscall.Timeval) string {
 	d := time.Duration(t.Nano())
 	return fmt.Sprintf("%d.%06d", d/time.Second, d%time.Second/time.Microsecond)
 }
 
-// powerOf is the logarithm of n to the base 2, rounded up.
+// powerOf returns the logarithm of n to the base 2, rounded up.
 func powerOf(n int64) int {
 	power := 0
 	for int64(1)<<power < n {

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// settingNames are the lines of stats settings, in memcached's order. A line with a value is about what this cache does not have: the
-// value is memcached's default, and commands may change it, without effect. The others are the cache's own or the program's.
+// settingNames are the lines of stats settings, in memcached's order. A line with a value is about a part that this cache does not have: the value
+// is memcached's default, and commands may change it, without effect. The values of the others come from the cache or the program.
 var settingNames = []Setting{
 	{"maxbytes", ""}, {"maxconns", ""}, {"tcpport", ""}, {"udpport", ""}, {"inter", ""}, {"verbosity", ""}, {"oldest", ""},
 	{"evictions", ""}, {"domain_socket", ""}, {"umask", ""}, {"shutdown_command", ""}, {"growth_factor", "1.25"}, {"chunk_size", "48"},
@@ -24,11 +24,11 @@ var settingNames = []Setting{
 	{"ext_drop_unread", "no"}, {"ssl_enabled", ""}, {"ssl_chain_cert", ""}, {"ssl_key", ""}, {"ssl_verify_mode", ""},
 	{"ssl_keyformat", "1"}, {"ssl_ciphers", ""}, {"ssl_ca_cert", ""}, {"ssl_wbuf_size", "16384"}, {"ssl_session_cache", ""},
 	{"ssl_kernel_tls", "no"}, {"ssl_min_version", ""}, {"num_napi_ids", "(null)"}, {"memory_file", "(null)"},
-	{"evmq_version", ""}, // ours. It is here because programs exist that count the lines of stats
+	{"evmq_version", ""}, // not memcached's. It is not in stats, because some programs count its lines
 }
 
-// tuning holds the settings that the cache does not use itself: the defaults of settingNames, what the program has told, and what
-// commands have changed. Any goroutine.
+// tuning holds the settings that the cache does not use itself: the defaults of settingNames, Config.Settings, and changes by commands. Any
+// goroutine.
 type tuning struct {
 	mu     sync.RWMutex // guards values
 	values map[string]string
@@ -60,11 +60,10 @@ func (t *tuning) get(name string) string {
 	return t.values[name]
 }
 
-// on reports whether a setting that is yes or no is yes.
+// on reports whether a boolean setting is yes.
 func (t *tuning) on(name string) bool { return t.get(name) == "yes" }
 
-// statsSettings emits how the cache is configured, with memcached's names and in its order, and then what the program has told
-// beyond that.
+// statsSettings emits the settings with memcached's names and in its order, and then the other Config.Settings.
 func (c *Cache) statsSettings(line emit) {
 	own := c.ownSettings()
 	named := map[string]bool{}
@@ -74,7 +73,7 @@ func (c *Cache) statsSettings(line emit) {
 		if !ok {
 			value = c.tuning.get(s.Name)
 		}
-		if value != "" { // else the program has not told
+		if value != "" { // else it is unknown
 			line(s.Name, value)
 		}
 	}
@@ -116,8 +115,8 @@ func (c *Cache) ownSettings() map[string]string {
 	}
 }
 
-// setting is a number among what the program has told; 0 without.
+// setting returns a numeric setting, or 0 if it is not set.
 func (c *Cache) setting(name string) int {
-	n, _ := strconv.Atoi(c.tuning.get(name)) // a word is no number
+	n, _ := strconv.Atoi(c.tuning.get(name)) // 0 if it is not a number
 	return n
 }

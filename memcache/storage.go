@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/memcache/store"
 )
 
-// outcome is what becomes of a request to store.
+// outcome is the result of a request to store.
 type outcome uint8
 
 const (
@@ -20,26 +20,26 @@ const (
 	noMemory
 )
 
-// An order is what is to be stored: a request whose value is there.
+// An order is a request to store whose value has been received.
 type order struct {
 	op      protocol.Op
 	key     []byte
 	flags   uint32
 	expires int64
-	cas     uint64 // 0: whatever there is, but for OpCas
+	cas     uint64 // 0: unconditional, except for OpCas
 	stale   bool   // meta: an older unique number may still replace the value, which is stale then
 	binary  bool   // meta: the key was written in base64
 
-	size  int             // of the value
-	value []byte          // it, unless it is large:
-	come  *store.Incoming // then what begins with it
+	size  int             // of the value, bytes
+	value []byte          // the value, if come is nil
+	come  *store.Incoming // otherwise begins with the value
 }
 
 // The store's bits of an item.
 const (
-	bitStale  = 1 << iota // meta: is to be fetched anew
-	bitWon                // meta: somebody was told to do so
-	bitBase64             // meta: the key is answered in base64
+	bitStale  = 1 << iota // meta: the value is stale
+	bitWon                // meta: a client was told to fetch it anew
+	bitBase64             // meta: the key was sent in base64
 )
 
 // put carries out an order. It returns the item's unique number.
@@ -74,7 +74,7 @@ func (w *worker) place(e *store.Entry, o *order) (outcome, uint64) {
 	old := e.Meta()
 	switch o.op {
 	case protocol.OpAdd:
-		e.Keep() // who tried to add it will want it
+		e.Keep() // a client that adds an item is going to get it
 		return notStored, 0
 	case protocol.OpCas:
 		switch {
@@ -99,7 +99,7 @@ func (w *worker) place(e *store.Entry, o *order) (outcome, uint64) {
 	return w.finish(e, &m, o)
 }
 
-// finish puts the value into the entry. What cannot be stored must not leave what a set was to replace.
+// finish stores the value. If a set fails, it removes the old value, as memcached does, so that no client goes on with it.
 func (w *worker) finish(e *store.Entry, m *store.Meta, o *order) (outcome, uint64) {
 	m.CAS = w.nextCAS()
 	var err error
@@ -126,7 +126,7 @@ func (w *worker) finish(e *store.Entry, m *store.Meta, o *order) (outcome, uint6
 	return noMemory, 0
 }
 
-// join is what there is and what is appended to it, or prepended, in their pieces.
+// join returns the pieces of the old value with those of the appended or prepended one.
 func (w *worker) join(e *store.Entry, o *order) [][]byte {
 	parts := w.parts[:0]
 	if o.op == protocol.OpAppend {
@@ -144,7 +144,7 @@ func (w *worker) join(e *store.Entry, o *order) [][]byte {
 	return parts
 }
 
-// nextCAS is a number that no item has had.
+// nextCAS returns the next unique number, or 0 with NoCAS.
 func (c *Cache) nextCAS() uint64 {
 	if c.config.NoCAS {
 		return 0
@@ -152,7 +152,7 @@ func (c *Cache) nextCAS() uint64 {
 	return c.store.NextCAS()
 }
 
-// forget removes what a set that has failed was to replace, so that nobody goes on with an old value.
+// forget removes the old value of a set that has failed, so that no client goes on with it.
 func (w *worker) forget(op protocol.Op, key []byte) {
 	if op != protocol.OpSet && op != protocol.OpMetaSet {
 		return
@@ -162,7 +162,7 @@ func (w *worker) forget(op protocol.Op, key []byte) {
 	e.Delete()
 }
 
-// text is the outcome as the text protocol says it.
+// text returns the answer of the text protocol.
 func (what outcome) text() string {
 	return [...]string{"STORED", "NOT_STORED", "EXISTS", "NOT_FOUND", objectTooBig, outOfMemory}[what]
 }

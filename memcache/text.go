@@ -29,7 +29,7 @@ func (s *session) command(p []byte) (used int, whole bool) {
 	why := protocol.Text(line, r)
 	switch why {
 	case protocol.None:
-	case protocol.HTTP: // the request's headers and body are not executed
+	case protocol.HTTP: // the headers and the body must not be executed
 		w.quit = true
 		return end + 1, true
 	default:
@@ -54,11 +54,11 @@ func (s *session) command(p []byte) (used int, whole bool) {
 		return s.get(line, r.Keys, end+1)
 	}
 	w.simple()
-	w.unflushed = w.unflushed || r.Op != protocol.OpMetaNoop // whose answer memcached writes at once, as a get's
+	w.unflushed = w.unflushed || r.Op != protocol.OpMetaNoop // memcached writes its answer at once, like that of a get
 	return end + 1, true
 }
 
-// get serves a request for keys, the end of a line. When some have to wait, the line is left to begin with them.
+// get serves a request for keys, the rest of a line. If some keys have to wait, they remain as the beginning of the line.
 func (s *session) get(line, keys []byte, end int) (used int, whole bool) {
 	rest := s.w.get(s.looking, keys)
 	s.getting = len(rest) > 0
@@ -75,7 +75,7 @@ func (s *session) getOn(p []byte) (used int, whole bool) {
 	return s.get(keys, keys, end+1)
 }
 
-// upToZero ends a line where memcached, whose strings are C's, sees its end.
+// upToZero ends a line at a zero byte, as memcached does.
 func upToZero(line []byte) []byte {
 	if i := bytes.IndexByte(line, 0); i >= 0 {
 		return line[:i]

@@ -7,10 +7,10 @@ import (
 	"github.com/evmq/evmq/memcache/protocol"
 )
 
-// The commands of this file set up what memcached has inside and this cache does not: slabs, LRU lists, their crawler, and storage on
-// disk. They are answered as memcached answers them, and stats settings shows what they have set; nothing else depends on it.
+// The commands of this file configure parts of memcached that this cache does not have: slabs, LRU lists, the LRU crawler, and storage on disk.
+// They are answered as by memcached, and stats settings shows their effect; nothing else depends on them.
 
-// refuse is an answer to a command that was understood and makes no sense.
+// refuse is the answer to a command with invalid arguments.
 const refuse = string(protocol.Unknown)
 
 // ends reports whether word is the last one of the command.
@@ -33,7 +33,7 @@ func (w *worker) textSlabs() {
 	}
 }
 
-// reassign answers slabs reassign. A class's pages are those that stats slabs shows.
+// reassign returns the answer to slabs reassign. The pages of a class are those in stats slabs.
 func (c *Cache) reassign(from, to []byte) string {
 	src, ok := protocol.SmallInteger(from)
 	dst, second := protocol.SmallInteger(to)
@@ -47,7 +47,7 @@ func (c *Cache) reassign(from, to []byte) string {
 	}
 	classes := c.sizeClasses()
 	pages := func(class int32) int64 {
-		if class == 0 { // the pages that no class has
+		if class == 0 { // the pages without a class
 			return 0
 		}
 		return pagesOf(&classes[class-1])
@@ -68,7 +68,7 @@ func (c *Cache) reassign(from, to []byte) string {
 	return "OK"
 }
 
-// automove answers slabs automove.
+// automove returns the answer to slabs automove.
 func (c *Cache) automove(args [][]byte) string {
 	if string(args[0]) == "ratio" {
 		if len(args) < 2 {
@@ -96,12 +96,12 @@ func (c *Cache) tuneDecimal(name string, word []byte) string {
 	return "OK"
 }
 
-// twoDecimals is how stats settings writes ratios.
+// twoDecimals formats a ratio for stats settings.
 func twoDecimals(n float64) string {
 	return strings.TrimPrefix(strings.ToLower(strconv.FormatFloat(n, 'f', 2, 64)), "+") // inf and nan
 }
 
-// signed is how stats settings writes most numbers.
+// signed formats a number for stats settings as a signed number of 32 bits.
 func signed(n uint32) string { return strconv.Itoa(int(int32(n))) }
 
 // textLRU serves lru.
@@ -131,7 +131,7 @@ func (w *worker) textLRU() {
 	w.unlessQuiet(answer)
 }
 
-// tuneLRU answers lru tune.
+// tuneLRU returns the answer to lru tune.
 func (c *Cache) tuneLRU(args [][]byte) string {
 	hot, ok1 := protocol.SmallNumber(args[0])
 	warm, ok2 := protocol.SmallNumber(args[1])
@@ -152,7 +152,7 @@ func (c *Cache) tuneLRU(args [][]byte) string {
 	return "OK"
 }
 
-// textCrawler serves lru_crawler. The store removes what has expired without a crawler; metadump lists the keys.
+// textCrawler serves lru_crawler. The store removes expired items without a crawler; metadump lists the keys.
 func (w *worker) textCrawler() {
 	args := w.req.Args
 	what := ""
@@ -168,7 +168,7 @@ func (w *worker) textCrawler() {
 		w.line(w.tuneCrawler(what, args[2]))
 	case len(args) == 2 && what == "enable":
 		if w.tuning.on("lru_crawler") {
-			w.line("ERROR failed to start lru crawler thread") // it runs
+			w.line("ERROR failed to start lru crawler thread") // it is running already
 			return
 		}
 		w.tuning.set("lru_crawler", "yes")
@@ -187,12 +187,12 @@ const (
 	nothingToCrawl  = "NOTSTARTED no items to crawl"
 )
 
-// crawl answers lru_crawler crawl. It makes one step of what the clock does anyway: some of what has expired is removed.
+// crawl returns the answer to lru_crawler crawl. It removes some expired items, as a tick of the clock does.
 func (w *worker) crawl(classes []byte) string {
 	if !w.tuning.on("lru_crawler") {
 		return crawlerDisabled
 	}
-	if string(classes) == "hash" { // only metadump knows it
+	if string(classes) == "hash" { // valid for metadump only
 		return "ERROR an unknown error happened"
 	}
 	switch _, none, ok := parseClasses(classes); {
@@ -205,7 +205,7 @@ func (w *worker) crawl(classes []byte) string {
 	return "OK"
 }
 
-// textMetadump serves lru_crawler metadump. "hash" asks for the order of memcached's table; it is all classes here.
+// textMetadump serves lru_crawler metadump. "hash", which in memcached walks the hash table, is the same as "all".
 func (w *worker) textMetadump(classes []byte) {
 	switch {
 	case !w.tuning.on("lru_crawler"):
@@ -227,7 +227,7 @@ func (w *worker) textMetadump(classes []byte) {
 	}
 }
 
-// tuneCrawler answers lru_crawler tocrawl and sleep.
+// tuneCrawler returns the answer to lru_crawler tocrawl and sleep.
 func (c *Cache) tuneCrawler(what string, word []byte) string {
 	n, ok := protocol.SmallNumber(word)
 	switch {
@@ -243,7 +243,7 @@ func (c *Cache) tuneCrawler(what string, word []byte) string {
 	return "OK"
 }
 
-// extstoreNumbers are the settings of extstore that are whole numbers, by the command's word.
+// extstoreNumbers maps the arguments of extstore with a whole number to their settings.
 var extstoreNumbers = map[string]string{
 	"item_size": "ext_item_size", "item_age": "ext_item_age", "low_ttl": "ext_low_ttl", "recache_rate": "ext_recache_rate",
 	"compact_under": "ext_compact_under", "drop_under": "ext_drop_under", "max_sleep": "ext_max_sleep",
@@ -255,7 +255,7 @@ func (w *worker) textExtstore() {
 	w.unlessQuiet(w.tuneExtstore(w.req.Args))
 }
 
-// tuneExtstore answers extstore.
+// tuneExtstore returns the answer to extstore.
 func (c *Cache) tuneExtstore(args [][]byte) string {
 	if len(args) < 3 {
 		return refuse
@@ -269,7 +269,7 @@ func (c *Cache) tuneExtstore(args [][]byte) string {
 	switch {
 	case !ok:
 		return refuse
-	case what == "free_memchunks": // which memcached accepts and ignores, too
+	case what == "free_memchunks": // memcached also accepts and ignores it
 		if len(args) < 4 || n >= slabClasses {
 			return refuse
 		}

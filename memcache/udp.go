@@ -15,13 +15,13 @@ const (
 	frameHeader = 8
 	// maxDatagram is the payload of one answer's datagram, so that none is divided on the way.
 	maxDatagram = 1400 - frameHeader
-	// maxDatagrams bounds an answer: of more the client would lose some, and who sends with a false address makes others suffer.
+	// maxDatagrams bounds an answer: of more datagrams a client would lose some, and forged addresses could be used for amplification attacks.
 	maxDatagrams = 64
 	maxAnswer    = maxDatagrams * maxDatagram
 )
 
 // Packet serves a datagram of a server: see server.Server.ListenPacket. A request has to be in one datagram; its answer is in
-// as many as it needs. What is no request is not answered. Loop only.
+// as many as it needs. Datagrams without a request are not answered. Loop only.
 func (c *Cache) Packet(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 	if len(p) < frameHeader || binary.BigEndian.Uint16(p[2:]) != 0 || binary.BigEndian.Uint16(p[4:]) != 1 {
 		return

@@ -11,29 +11,29 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// wholeValue is how large a value may be, with its end, to be waited for in the connection's input. A larger one is read
-// into the store's memory.
+// wholeValue is the size in bytes, including the end of line, up to which a value is collected in the connection's input. A larger value is
+// read into the store's memory.
 const wholeValue = 16 << 10
 
-// minPlace is the least that is worth a read of its own.
+// minPlace is the minimum number of bytes of a direct read into the store's memory.
 const minPlace = 4 << 10
 
-// A value is a large value that is coming.
+// A value is a large value that is being received.
 type value struct {
-	head []byte          // what announced it, to be read again when it is there
-	key  []byte          // the item's
-	got  *store.Incoming // what has come
-	need int             // bytes, the end included
+	head []byte          // the request before the value, parsed again when the value is complete
+	key  []byte          // of the item
+	got  *store.Incoming // the bytes received
+	need int             // bytes, including the end of line
 }
 
-// drop ends a value.
+// drop frees the value and its memory.
 func (v *value) drop() {
 	v.got.Free()
 	*v = value{head: v.head, key: v.key}
 	values.Put(v)
 }
 
-// expect begins a large value.
+// expect begins to receive a large value.
 func (s *session) expect(head, key []byte, need int) *value {
 	v := values.Get().(*value)
 	v.head, v.key = append(v.head[:0], head...), append(v.key[:0], key...)
@@ -44,14 +44,14 @@ func (s *session) expect(head, key []byte, need int) *value {
 
 var values = sync.Pool{New: func() any { return &value{} }}
 
-// outOfMemory is the answer to what finds no room.
+// Answers of the text protocol.
 const (
 	outOfMemory  = "SERVER_ERROR out of memory storing object"
 	objectTooBig = "SERVER_ERROR object too large for cache"
 	badDataChunk = "CLIENT_ERROR bad data chunk"
 )
 
-// store serves the text command in w.req, whose value begins in rest. n < 0: more has to come first, and the line again.
+// store serves the text command in w.req, whose value begins in rest. If n < 0, it needs more input and is called with the line again.
 func (s *session) store(line, rest []byte) (n int, whole bool) {
 	w := s.w
 	r := &w.req
@@ -74,7 +74,7 @@ func (s *session) store(line, rest []byte) (n int, whole bool) {
 	return r.Follows, true
 }
 
-// joins says whether the text command in w.req joins its value to the one that there is.
+// joins reports whether the text command in w.req appends or prepends its value.
 func (w *worker) joins() bool {
 	op := w.req.Op
 	if op == protocol.OpMetaSet {
@@ -83,7 +83,7 @@ func (w *worker) joins() bool {
 	return op == protocol.OpAppend || op == protocol.OpPrepend
 }
 
-// textValue carries out the text command in w.req with its value and what ends it.
+// textValue carries out the text command in w.req. p is the value and its end of line.
 func (w *worker) textValue(p []byte) {
 	w.unflushed = true
 	if !bytes.HasSuffix(p, []byte("\r\n")) {
@@ -93,7 +93,7 @@ func (w *worker) textValue(p []byte) {
 	w.textStore(p[:w.req.Size], nil)
 }
 
-// textStore carries out the text command in w.req with its value: p, or what v begins with.
+// textStore carries out the text command in w.req. The value is p, or the beginning of v.
 func (w *worker) textStore(p []byte, v *store.Incoming) {
 	w.unflushed = true
 	r := &w.req
@@ -107,7 +107,7 @@ func (w *worker) textStore(p []byte, v *store.Incoming) {
 	w.unlessQuiet(what.text())
 }
 
-// take takes what has come of the value.
+// take consumes input that belongs to the value, and serves the request when the value is complete.
 func (v *value) take(s *session, p []byte) (used int, whole bool) {
 	w := s.w
 	p = p[:min(len(p), v.need-v.got.Len())]
@@ -138,7 +138,7 @@ func (v *value) take(s *session, p []byte) (used int, whole bool) {
 	return len(p), true
 }
 
-// late carries out what announced the value, which is there.
+// late carries out the request of a value that is complete.
 func (w *worker) late(s *session, v *value) {
 	if s.speech == binaryFrames {
 		w.lateFrame(v)
@@ -152,7 +152,7 @@ func (w *worker) late(s *session, v *value) {
 	w.textStore(nil, v.got)
 }
 
-// place has what comes next of a large value read into its place, without a copy.
+// place arranges for the next bytes of a large value to be read directly into the store's memory.
 func (s *session) place(c *server.Conn) {
 	v := s.value
 	if v == nil {
@@ -161,14 +161,14 @@ func (s *session) place(c *server.Conn) {
 	left := v.need - v.got.Len()
 	least := min(left, minPlace)
 	if len(v.got.Room()) < least && v.got.Grow(least) != nil {
-		return // the next bytes that come ask again
+		return // take handles it when the next bytes arrive
 	}
 	if room := v.got.Room(); len(room) >= least {
 		c.ReadInto(room[:min(len(room), left)])
 	}
 }
 
-// refuseValue answers what announced a value for which there is no room.
+// refuseValue answers the request of a value for which there is no room.
 func (w *worker) refuseValue(v *value) {
 	w.counts.add(storeNoMemory, 1)
 	if v.head[0] == protocol.RequestMagic {
@@ -181,7 +181,7 @@ func (w *worker) refuseValue(v *value) {
 	w.complain(outOfMemory)
 }
 
-// complain is unlessQuiet, except that a quiet meta command wants to hear of errors.
+// complain is unlessQuiet, except that errors are sent for quiet meta commands, too.
 func (w *worker) complain(text string) {
 	if w.req.Op == protocol.OpMetaSet {
 		w.line(text)

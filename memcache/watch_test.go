@@ -36,8 +36,8 @@ func (c *client) lineWith(part string) string {
 	}
 }
 
-// TestAWatcherThatDoesNotReadDelaysNoClient: clients are served, the server keeps a bounded number of bytes for it, and when it reads again it
-// is told how many lines it has missed.
+// While a watcher does not read, clients are served and the server buffers a bounded number of bytes for it. When it reads again it receives the
+// number of skipped lines.
 func TestAWatcherThatDoesNotReadDelaysNoClient(t *testing.T) {
 	r := start(t, memcache.Config{WatcherLog: 16 << 10})
 	slow, quick, c := r.connect(t), r.connect(t), r.connect(t)
@@ -184,8 +184,8 @@ func TestAnItemWhoseTimeIsOverIsExpired(t *testing.T) {
 	}
 }
 
-// TestValuesThatAreRefusedAreTold, those too large for the cache and those for which there is no memory.
-func TestValuesThatAreRefusedAreTold(t *testing.T) {
+// Watchers receive lines about values that are refused because they are too large or because there is no memory.
+func TestRefusedValuesHaveLines(t *testing.T) {
 	r := start(t, memcache.Config{MaxItem: 2000, NoEvict: true, Memory: 1 << 20})
 	w, c := r.connect(t), r.connect(t)
 	w.watch("mutations")
@@ -207,7 +207,7 @@ func TestValuesThatAreRefusedAreTold(t *testing.T) {
 	}
 }
 
-// TestTheEndOfTheServerIsTheEndOfWatchers: a shutdown does not wait for one that goes on reading.
+// A shutdown does not wait for a watcher that goes on reading.
 func TestTheEndOfTheServerIsTheEndOfWatchers(t *testing.T) {
 	r := start(t, memcache.Config{})
 	w := r.connect(t)

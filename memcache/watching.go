@@ -11,15 +11,15 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// leastLog is the least that a buffer for the watch command's lines holds, in bytes: several lines.
+// leastLog is the minimum size in bytes of a buffer for lines of the watch command. It holds several lines.
 const leastLog = 4 << 10
 
-// textWatch serves watch: from then on the connection is given lines about what the cache does, and its input is thrown away.
+// textWatch serves watch. From then on the connection receives lines about events of the cache, and its input is discarded.
 func (w *worker) textWatch() {
 	words := w.req.Args[1:]
 	events, known := watch.Parse(words)
 	switch {
-	case len(words) > 0 && string(words[len(words)-1]) == "noreply": // no name of events, and the error is not wanted
+	case len(words) > 0 && string(words[len(words)-1]) == "noreply": // an unknown event, whose error is suppressed
 	case w.config.NoWatch:
 		w.line("CLIENT_ERROR watch commands not allowed")
 	case w.conn == nil: // a datagram: there is no answer
@@ -33,7 +33,7 @@ func (w *worker) textWatch() {
 	}
 }
 
-// watch makes the connection a watcher. The answer is written before the first line can come.
+// watch turns the connection into a watcher. The answer is written before the watcher is added, so it precedes all lines.
 func (w *worker) watch(events watch.Events) {
 	const failed = "WATCHER_FAILED failed to add log watcher"
 	s, ok := w.conn.Data().(*session)
@@ -51,25 +51,25 @@ func (w *worker) watch(events watch.Events) {
 		return
 	}
 	watcher, err := w.hub.Add(sink{w.conn}, events)
-	if err != nil { // another loop's client has come first
+	if err != nil { // a client of another loop was added first
 		w.line(tooManyWatchers)
 		w.quit = true
 		return
 	}
 	s.watcher = watcher
 	s.state.Store(uint32(stateWatch))
-	w.conn.SetTimeouts(server.Timeouts{Idle: -1, Read: -1, FirstRequest: -1}) // it says nothing more
+	w.conn.SetTimeouts(server.Timeouts{Idle: -1, Read: -1, FirstRequest: -1}) // a watcher sends nothing
 }
 
 const tooManyWatchers = "WATCHER_TOO_MANY log watcher limit reached"
 
-// sink gives a watcher's lines to its connection.
+// sink writes a watcher's lines to its connection.
 type sink struct{ *server.Conn }
 
 // Pending implements watch.Sink.
 func (s sink) Pending() int { return s.Stats().Output }
 
-// look locks the part of the store where the key belongs, for a client's command, and writes a line for the watchers.
+// look locks a key for a client's command, and writes a line about the look-up for watchers.
 func (w *worker) look(key []byte) store.Entry {
 	e := w.store.Lock(key)
 	if w.hub.Wants(watch.Fetchers) {
@@ -78,7 +78,7 @@ func (w *worker) look(key []byte) store.Entry {
 	return e
 }
 
-// logGet writes a line about what a command has found.
+// logGet writes a line about a look-up.
 func (w *worker) logGet(key []byte, e *store.Entry) {
 	g := watch.Get{Key: key, Status: e.Finding().String(), FD: w.descriptor()}
 	if e.Found() {
@@ -87,10 +87,10 @@ func (w *worker) logGet(key []byte, e *store.Entry) {
 	w.events.Get(&g)
 }
 
-// logStore writes a line about what has become of a value of size bytes. e is the key's entry, or nil.
+// logStore writes a line about the outcome of a request to store a value of size bytes. e is the key's entry, or nil.
 func (w *worker) logStore(e *store.Entry, o *order, what outcome, size int) {
 	expires, takes := o.expires, itemHeader+itemCAS+len(o.key)+size
-	if what == stored && e.Found() { // with append, more than was brought
+	if what == stored && e.Found() { // after an append the item is larger than the value of the request
 		expires, size, takes = e.Meta().Expires, e.Len(), e.Size()
 	}
 	w.events.Store(&watch.Store{
@@ -98,14 +98,14 @@ func (w *worker) logStore(e *store.Entry, o *order, what outcome, size int) {
 	})
 }
 
-// logRefused writes a line about a value that is refused before it is looked at.
+// logRefused writes a line about a value that is refused before its key is looked up.
 func (w *worker) logRefused(op protocol.Op, key []byte, what outcome, size int) {
 	if w.hub.Wants(watch.Mutations) {
 		w.logStore(nil, &order{op: op, key: key}, what, size)
 	}
 }
 
-// logCreated writes the lines about an item that an increment has made. As in memcached there are two: it looks once more, and adds.
+// logCreated writes the lines about an item that an increment has created: as in memcached, a second look-up and an add.
 func (w *worker) logCreated(e *store.Entry, key []byte, ok bool) {
 	if w.hub.Wants(watch.Fetchers) {
 		w.events.Get(&watch.Get{Key: key, Status: "not_found", FD: w.descriptor()})
@@ -115,7 +115,7 @@ func (w *worker) logCreated(e *store.Entry, key []byte, ok bool) {
 	}
 }
 
-// opOfText is what a text request to store asks for.
+// opOfText returns the operation of a text request to store.
 func opOfText(r *protocol.Request) protocol.Op {
 	if r.Op == protocol.OpMetaSet {
 		return opOfMode(r.Meta.Mode)
@@ -123,7 +123,7 @@ func opOfText(r *protocol.Request) protocol.Op {
 	return r.Op
 }
 
-// opOfFrame is what a frame that brings a value asks for.
+// opOfFrame returns the operation of a frame with a value.
 func opOfFrame(op protocol.Opcode) protocol.Op {
 	switch op {
 	case protocol.BinAdd:
@@ -138,7 +138,7 @@ func opOfFrame(op protocol.Opcode) protocol.Op {
 	return protocol.OpSet
 }
 
-// ttl is the seconds that are left until expires. As memcached's, it is a number near 2^32 for a time that has been.
+// ttl returns the seconds until expires, 0 for never. For a time that has passed it is 2^32-1, as in memcached.
 func (w *worker) ttl(expires int64) uint32 {
 	now := w.clock.Unix()
 	switch {
@@ -150,7 +150,7 @@ func (w *worker) ttl(expires int64) uint32 {
 	return uint32(expires - now)
 }
 
-// descriptor is the number of the socket that the request came from.
+// descriptor returns the descriptor of the socket that the request came from.
 func (w *worker) descriptor() int {
 	if w.conn != nil {
 		return w.conn.FD()
@@ -158,7 +158,7 @@ func (w *worker) descriptor() int {
 	return w.packetFD
 }
 
-// logEviction is the store's Evicted: it writes a line about the item. The part of the store is locked.
+// logEviction is the store's Evicted function: it writes a line about the item. It is called with a shard locked.
 func (c *Cache) logEviction(e store.Evicted) {
 	if !c.hub.Wants(watch.Evictions) {
 		return
@@ -172,7 +172,7 @@ func (c *Cache) logEviction(e store.Evicted) {
 	})
 }
 
-// opened writes a line about a connection that is open.
+// opened writes a line about a new connection.
 func (s *session) opened(c *server.Conn) {
 	if s.w.hub.Wants(watch.Connections) {
 		p := s.peer(c)
@@ -187,7 +187,7 @@ func (s *session) closed(c *server.Conn, reason error) {
 	}
 	why := "error"
 	switch {
-	case s.watcher != nil: // memcached says so of every watcher
+	case s.watcher != nil: // memcached reports every watcher as an error
 	case reason == nil && !s.broken, errors.Is(reason, io.EOF):
 		why = "normal"
 	case errors.Is(reason, server.ErrIdle):
@@ -199,7 +199,7 @@ func (s *session) closed(c *server.Conn, reason error) {
 	s.w.events.Closed(&p, why)
 }
 
-// statsLog emits what has become of the lines for watchers since the last reset.
+// statsLog emits the counts of lines for watchers since the last reset.
 func (c *Cache) statsLog(line emit) {
 	n := c.hub.Counts()
 	c.mu.Lock()
@@ -212,7 +212,7 @@ func (c *Cache) statsLog(line emit) {
 	line.number("log_watchers", uint64(c.hub.Watchers()))
 }
 
-// peer is where the connection comes from.
+// peer describes the client's end of the connection.
 func (s *session) peer(c *server.Conn) watch.Connection {
 	p := watch.Connection{Host: "unix", Transport: "local", FD: int(s.fd)}
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
@@ -221,7 +221,7 @@ func (s *session) peer(c *server.Conn) watch.Connection {
 	return p
 }
 
-// command is the name of what the order does.
+// command returns memcached's name of the order's command.
 func (o *order) command() string {
 	switch o.op {
 	case protocol.OpAdd:
@@ -238,7 +238,7 @@ func (o *order) command() string {
 	return "set"
 }
 
-// status is the outcome as watchers are told it.
+// status returns the word for the outcome in lines for watchers.
 func (what outcome) status() string {
 	return [...]string{"stored", "not_stored", "exists", "not_found", "too_large", "no_memory"}[what]
 }

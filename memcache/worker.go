@@ -10,31 +10,31 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A worker is what the connections of one loop share while one of them is served. It belongs to the loop.
+// A worker is the state that the connections of one loop share while one of them is served. It belongs to the loop.
 type worker struct {
 	*Cache
 	counts    counters
 	req       protocol.Request
 	bin       protocol.Frame
-	conn      *server.Conn    // who is served; nil for a datagram
-	out       []byte          // answers that are not handed over yet
-	mark      int             // where in out the request's answer begins
-	sent      int             // bytes handed over during this visit
-	full      bool            // the connection holds what it may: the rest of out waits
-	failed    bool            // the connection takes no more
-	paused    bool            // is not to be read from: a goroutine writes to it
-	quit      bool            // is to be closed when all is flushed
-	bye       bool            // since the client has said so
+	conn      *server.Conn    // the connection that is served; nil for a datagram
+	out       []byte          // answers not written to the connection yet
+	mark      int             // offset in out of the current request's answer
+	sent      int             // bytes written to the connection during this visit
+	full      bool            // the connection's output is full: the rest of out waits
+	failed    bool            // a write to the connection has failed
+	paused    bool            // the connection's input is paused
+	quit      bool            // close the connection when its output is flushed
+	bye       bool            // because the client has sent quit
 	unflushed bool            // a command other than a get was served in this visit: watch cannot follow it
-	events    *watch.Buffer   // lines for clients that watch
-	packetFD  int             // the socket that the datagram has come from
-	coming    *store.Incoming // the value of the frame that is carried out, if it has come in the store's memory
+	events    *watch.Buffer   // lines for watchers
+	packetFD  int             // the socket of the datagram that is served
+	coming    *store.Incoming // the value of the frame that is served, if it is in the store's memory
 	tail      []byte          // of the large value that is sent
-	parts     [][]byte        // for values that are joined
-	padded    []byte          // a number, and the spaces that keep a value's length
+	parts     [][]byte        // scratch memory of join
+	padded    []byte          // a number, padded with spaces to the length of the old value
 }
 
-// worker returns the loop's.
+// worker returns the worker of a loop.
 func (c *Cache) worker(loop *event.Loop) *worker {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,7 +49,7 @@ func (c *Cache) worker(loop *event.Loop) *worker {
 	return w
 }
 
-// retire keeps the counts of a loop that is gone.
+// retire adds the counts of a loop that is closed to those of the cache.
 func (c *Cache) retire(loop *event.Loop) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -63,8 +63,8 @@ func (c *Cache) retire(loop *event.Loop) {
 }
 
 const (
-	outBuffer = 16 << 10 // what a worker's buffer has at first,
-	maxOut    = 64 << 10 // and when it is handed over
+	outBuffer = 16 << 10 // initial capacity of a worker's buffer
+	maxOut    = 64 << 10 // length of the buffer at which it is flushed
 )
 
 // begin is called before a connection is served.
@@ -73,7 +73,7 @@ func (w *worker) begin(c *server.Conn) {
 	w.full, w.failed, w.paused, w.quit, w.bye, w.unflushed = false, false, false, false, false, false
 }
 
-// flush hands the answers over. A connection that takes nothing any more is not served any further; one that is full, not now.
+// flush writes the answers to the connection, and sets full or failed if it cannot.
 func (w *worker) flush() {
 	if len(w.out) == 0 || w.conn == nil || w.full {
 		return
@@ -91,39 +91,39 @@ func (w *worker) flush() {
 	}
 }
 
-// done reports whether the connection has had its share of this visit, or takes no more.
+// done reports whether the visit is over: the connection has had its share, or cannot be served further.
 func (w *worker) done() bool {
 	return w.sent >= maxOut || w.full || w.failed || w.paused || w.quit
 }
 
-// line answers with text and an end of line.
+// line appends text and an end of line to the answers.
 func (w *worker) line(text string) {
 	w.out = append(w.out, text...)
 	w.out = append(w.out, '\r', '\n')
 }
 
-// unlessQuiet is line, if the client wants to know.
+// unlessQuiet is line, unless the request has noreply.
 func (w *worker) unlessQuiet(text string) {
 	if !w.req.NoReply {
 		w.line(text)
 	}
 }
 
-// value appends the entry's value, unless it is large: then it is lent, for large to send when the entry is unlocked.
+// value appends the entry's value to the answers. A large value is lent instead, for large to send after the entry is unlocked.
 func (w *worker) value(e *store.Entry) *store.Lease {
 	if w.conn != nil {
 		if l := e.Borrow(w.conn); l != nil {
 			w.tail = append(w.tail[:0], e.Tail()...)
 			return l
 		}
-	} else if len(w.out) > maxAnswer { // of a datagram: it is not going to be sent
+	} else if len(w.out) > maxAnswer { // too long for a datagram: the answer is not sent
 		return nil
 	}
 	w.out = e.AppendValue(w.out)
 	return nil
 }
 
-// large sends a large value, without a copy but for its tail. nil is none.
+// large sends a large value without a copy, except for its tail. l may be nil.
 func (w *worker) large(l *store.Lease) {
 	if l == nil {
 		return

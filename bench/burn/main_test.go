@@ -16,6 +16,6 @@ func TestEachRequestIsAnsweredBesideBurningHandlers(t *testing.T) {
 	}
 	out, err := exec.Command(binary, "-burning", "2", "-time", "200ms", "-procs", "2,4").CombinedOutput()
 	if err != nil || strings.Count(string(out), "of 100") != 2 {
-		t.Errorf("it ended with %v and says\n%s", err, out)
+		t.Errorf("it ended with %v, and the output is\n%s", err, out)
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// cache is a server that was started.
+// cache is a running server.
 type cache struct {
 	name, addr string
 	cmd        *exec.Cmd
@@ -42,18 +42,18 @@ func start(name, command string, port, memory int) (*cache, error) {
 	}
 }
 
-// stop ends it.
+// stop stops the server.
 func (c *cache) stop() error {
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
-	if err := c.cmd.Wait(); err != nil && c.cmd.ProcessState.Exited() { // memcached may end by the signal
+	if err := c.cmd.Wait(); err != nil && c.cmd.ProcessState.Exited() { // memcached may be killed by the signal
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
 	return nil
 }
 
-// resident is the most memory that it has had, in bytes.
+// resident returns the peak of the resident memory in bytes.
 func (c *cache) resident() (int, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
 	if err != nil {
@@ -68,7 +68,7 @@ func (c *cache) resident() (int, error) {
 	return kb << 10, err
 }
 
-// processor is the processor time that it has used, as the scheduler counts it.
+// processor returns the processor time used, as the scheduler counts it.
 func (c *cache) processor() (time.Duration, error) {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", c.cmd.Process.Pid))
 	var sum time.Duration
@@ -101,7 +101,7 @@ func dial(addr string) (*client, error) {
 	return &client{Conn: nc, r: bufio.NewReaderSize(nc, 64<<10), value: bytes.Repeat([]byte("v"), largest+2)}, nil
 }
 
-// one asks for a key and stores it if it is not there, or stores it if that is what to do.
+// one gets a key and stores it after a miss, or stores it without a get.
 func (c *client) one(r *result, key string, size int, set bool) error {
 	if !set {
 		begin := time.Now()

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Churn asks several caches that speak memcached's protocol for the same keys at the same time, stores what they do not have, and
-// reports of each what it takes: resident memory at its highest, processor time, hit ratio and the latency of a get. Values have from 10
-// bytes to 500 KB, their sizes change, and a window of popular keys moves on.
+// Churn sends the same requests to several caches with memcached's protocol at the same time, stores keys that are missing, and reports for each
+// cache the peak of the resident memory, the processor time, the hit ratio and the latency of a get. Values have 10 bytes to 500 KB, their sizes
+// change, and the window of popular keys moves.
 //
 //	go run ./churn -m 64 -time 2m new='evcached -p {port} -m {m}' memcached='memcached -l 127.0.0.1 -U 0 -p {port} -m {m}'
 package main
@@ -23,8 +23,8 @@ import (
 
 const (
 	smallest, largest = 10, 500_000 // bytes of a value
-	rewritten         = 10          // one in so many requests is a set of a new size
-	fits              = 5           // the popular keys have so many times the memory
+	rewritten         = 10          // one in this many requests is a set with a new size
+	fits              = 5           // the values of the popular keys have this many times the memory
 )
 
 func main() {
@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// run starts the caches, asks, and reports.
+// run starts the caches, runs the clients, and reports.
 func run(memory, clients, only int, length time.Duration, commands []string) (err error) {
 	var caches []*cache
 	defer func() {
@@ -80,7 +80,7 @@ func run(memory, clients, only int, length time.Duration, commands []string) (er
 	return nil
 }
 
-// result is what one client has seen of one cache.
+// result is the result of one client with one cache.
 type result struct {
 	gets, hits, sets, refused int
 	took                      []time.Duration // of gets that hit
@@ -94,7 +94,7 @@ func (r *result) add(o *result) {
 	r.took = append(r.took, o.took...)
 }
 
-// at is the quantile q of the latencies.
+// at returns the quantile q of the latencies.
 func (r *result) at(q float64) time.Duration {
 	if len(r.took) == 0 {
 		return 0
@@ -102,7 +102,7 @@ func (r *result) at(q float64) time.Duration {
 	return r.took[int(q*float64(len(r.took)-1))]
 }
 
-// ask is a client: it asks every cache for the same key, in turn, and the first one is another each time.
+// ask runs a client: it requests each key from every cache, each time beginning with the next one.
 func ask(caches []*cache, memory, only int, seed uint64, until time.Time) ([]result, error) {
 	random := rand.New(rand.NewPCG(seed, 1))
 	results := make([]result, len(caches))
@@ -121,7 +121,7 @@ func ask(caches []*cache, memory, only int, seed uint64, until time.Time) ([]res
 	keys := max(100, int(fits*float64(memory)/mean))
 	zipf := rand.NewZipf(random, 1.05, 10, uint64(keys-1))
 	for n := 0; time.Now().Before(until); n++ {
-		// The window moves on by its length in ten times as many requests.
+		// The window moves by its length in ten times as many requests.
 		key := fmt.Sprintf("key-%d", int(zipf.Uint64())+n/10)
 		size := only
 		if size == 0 {
@@ -138,7 +138,7 @@ func ask(caches []*cache, memory, only int, seed uint64, until time.Time) ([]res
 	return results, nil
 }
 
-// report prints a line for the cache.
+// report prints the line of a cache.
 func (c *cache) report(r *result) error {
 	slices.Sort(r.took)
 	peak, err := c.resident()

@@ -21,6 +21,6 @@ func TestEachCacheIsReported(t *testing.T) {
 	command := dir + "/evcached -l 127.0.0.1 -p {port} -m {m}"
 	out, err := exec.Command(dir+"/churn", "-m", "32", "-time", "300ms", "a="+command, "b="+command).CombinedOutput()
 	if err != nil || strings.Count(string(out), "get p50") != 2 {
-		t.Errorf("it ended with %v and says\n%s", err, out)
+		t.Errorf("it ended with %v, and the output is\n%s", err, out)
 	}
 }

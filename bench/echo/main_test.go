@@ -53,7 +53,7 @@ func start(t *testing.T, args ...string) (addr string) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	words := strings.Fields(line)
 	if err != nil || len(words) < 3 {
-		t.Fatalf("it says %q and not where it listens: %v\n%s", line, err, &stderr)
+		t.Fatalf("the output is %q and not where it listens: %v\n%s", line, err, &stderr)
 	}
 	return words[2]
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// conn is a client's connection, of the text protocol.
+// conn is a client's connection with the text protocol.
 type conn struct {
 	c       net.Conn
 	r       *bufio.Reader
@@ -37,7 +37,7 @@ func dial(ctx context.Context, addr string) (*conn, error) {
 	return conn, nil
 }
 
-// abort makes reads and writes that wait fail.
+// abort makes pending reads and writes fail.
 func (c *conn) abort() {
 	if err := c.c.SetDeadline(time.Unix(1, 0)); err != nil && !errors.Is(err, net.ErrClosed) {
 		panic(err) // TCP connections have deadlines
@@ -55,7 +55,7 @@ func (c *conn) write(p []byte) {
 	}
 }
 
-// flush sends what was written, and returns the first error since then.
+// flush sends the buffered requests, and returns the first error of a write.
 func (c *conn) flush() error {
 	if err := c.w.Flush(); c.err == nil {
 		c.err = err
@@ -63,7 +63,7 @@ func (c *conn) flush() error {
 	return c.err
 }
 
-// stamp is what a value begins with, as far as it is long enough: its key's number and its length, so that a wrong answer shows.
+// stamp is the beginning of a value, if it is long enough: the number of its key and its length, so that a wrong answer is detected.
 const stamp = 16
 
 var lineEnd = []byte("\r\n")
@@ -73,7 +73,7 @@ func putStamp(b []byte, key uint64, size int) {
 	binary.LittleEndian.PutUint64(b[8:], uint64(size))
 }
 
-// gets asks for the keys at once and returns those that were missing, which are valid until the next call.
+// gets requests the keys in one batch and returns those that were missing. The slice is valid until the next call.
 func (c *conn) gets(keys []uint64, t *tally) ([]uint64, error) {
 	for _, key := range keys {
 		c.line = append(c.appendKey(append(c.line[:0], "get "...), key), "\r\n"...)
@@ -112,7 +112,7 @@ func (c *conn) appendKey(b []byte, key uint64) []byte {
 	return append(b, d...)
 }
 
-// readValue reads the answer to a get and returns the value's length, or -1 if there was none.
+// readValue reads the answer to a get and returns the length of the value, or -1 after a miss.
 func (c *conn) readValue(key uint64) (int, error) {
 	line, err := c.r.ReadSlice('\n')
 	if err != nil {
@@ -137,7 +137,7 @@ func (c *conn) readValue(key uint64) (int, error) {
 			return 0, err
 		}
 		if !bytes.Equal(got, want[:]) {
-			return 0, errors.New("the value is another one's")
+			return 0, errors.New("the value belongs to another key")
 		}
 	}
 	if _, err := c.r.Discard(n); err != nil {
@@ -153,7 +153,7 @@ func (c *conn) readValue(key uint64) (int, error) {
 	return n, nil
 }
 
-// sets stores values for the keys at once.
+// sets stores values for the keys in one batch.
 func (c *conn) sets(keys []uint64, t *tally, p *progress) error {
 	for _, key := range keys {
 		n := p.size(key)

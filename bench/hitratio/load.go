@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// load is what the connections ask of a server.
+// load describes the requests of all connections.
 type load struct {
 	trace    string
 	sizes    sizes
 	keys     int
 	skew     float64
-	requests int           // gets, of all connections,
-	limit    time.Duration // or, if not 0, for how long
-	skip     float64       // part that passes before anything is counted
+	requests int           // number of gets of all connections,
+	limit    time.Duration // or, if not 0, the duration
+	skip     float64       // part of the load that is not counted
 	conns    int
 	depth    int
 	seed     uint64
@@ -28,7 +28,7 @@ type load struct {
 	sums     []float64 // of the keys' probabilities
 }
 
-// maxValue is the longest value.
+// maxValue is the maximum length of a value in bytes.
 const maxValue = 64 << 20
 
 func (l *load) check() error {
@@ -46,13 +46,13 @@ func (l *load) name() string {
 	return name
 }
 
-// progress is where a load is that is under way. Any goroutine.
+// progress is the state of a running load. Any goroutine.
 type progress struct {
 	load
 	start time.Time
 	gets  atomic.Int64 // begun
 	sets  atomic.Uint64
-	block []byte // what values are made of
+	block []byte // the content of values
 }
 
 func (l load) begin() *progress {
@@ -65,7 +65,7 @@ func (l load) begin() *progress {
 	return p
 }
 
-// part is the part of the load that is done, from 0 to 1.
+// part returns the part of the load that is done, from 0 to 1.
 func (p *progress) part() float64 {
 	if p.limit > 0 {
 		return min(1, float64(time.Since(p.start))/float64(p.limit))
@@ -73,7 +73,7 @@ func (p *progress) part() float64 {
 	return min(1, float64(p.gets.Load())/float64(p.requests))
 }
 
-// size is the size for a set of a key.
+// size returns the size of a key's value.
 func (p *progress) size(key uint64) int {
 	h := mix(key ^ p.seed<<40)
 	if p.churn {
@@ -82,7 +82,7 @@ func (p *progress) size(key uint64) int {
 	return p.sizes.of(h)
 }
 
-// run puts the load on the server at addr and returns what the connections counted.
+// run applies the load to the server at addr and returns the sum of the connections' tallies.
 func (p *progress) run(ctx context.Context, addr string) (tally, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -104,7 +104,7 @@ func (p *progress) run(ctx context.Context, addr string) (tally, error) {
 	return sum, errors.Join(errs...)
 }
 
-// runConn is a connection's part: gets, as many as depth at once, and sets of those that were missing.
+// runConn runs one connection: batches of depth gets, each followed by sets of the missing keys.
 func (p *progress) runConn(ctx context.Context, addr string, i int) (t tally, err error) {
 	c, err := dial(ctx, addr)
 	if err != nil {

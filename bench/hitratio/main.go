@@ -1,8 +1,8 @@
 //go:build linux
 
-// Hitratio compares the hit ratios of cache servers: it starts memcached and evcached, one after the other, and puts the same load on each
-// by several connections, cache-aside: a get, and a set of what was missing. It prints the share of gets that were hits, the share of
-// bytes, the server's resident memory, its processor time for a request, and how long gets took.
+// Hitratio compares the hit ratios of cache servers: it starts memcached and evcached, one after the other, and applies the same cache-aside load to
+// each by several connections: a get, and a set after a miss. It prints the hit ratio of gets and of bytes, the server's resident memory, its
+// processor time for a request, and the latencies of gets.
 //
 //	go run ./hitratio -m 256 -keys 200000 -zipf 1.01 -sizes 10-500000 -spread log,uniform
 //	go run ./hitratio -equal-rss                          # evcached's -m is chosen so that it is as large as memcached
@@ -22,10 +22,11 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// config is what the command line says.
+// config is the configuration by the command line.
 type config struct {
 	memcached, evcached         string
 	memcachedArgs, evcachedArgs string
@@ -37,7 +38,7 @@ type config struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, parse())
 	stop()
 	if err != nil {
@@ -95,7 +96,7 @@ func run(ctx context.Context, c config) (err error) {
 	return nil
 }
 
-// loads is the load of the command line with each trace, range of sizes and spread.
+// loads returns the load of the command line for each trace, range of sizes and spread.
 func (c config) loads() ([]load, error) {
 	if err := c.load.check(); err != nil {
 		return nil, err
@@ -123,7 +124,7 @@ func (c config) loads() ([]load, error) {
 	return loads, nil
 }
 
-// programs is the servers that are compared, built in dir if need be.
+// programs returns the servers to compare. It builds evcached in dir unless the command line names it.
 func (c config) programs(ctx context.Context, dir string) ([]program, error) {
 	var programs []program
 	if c.memcached != "" {
@@ -165,7 +166,8 @@ func build(ctx context.Context, path string) error {
 
 const header = "load                                      server      -m MB   hits  bytes    RSS   peak  CPU µs  p50 µs  p99 µs p99.9 µs  refused"
 
-// compare puts a load on each of the servers. With -equal-rss, evcached, the last one, gets it until it is as large as memcached.
+// compare applies a load to each of the servers. With -equal-rss it repeats the load with evcached, the last one, until evcached is as large as
+// memcached.
 func (c config) compare(ctx context.Context, programs []program, l load) error {
 	var rss []float64
 	for _, p := range programs {
@@ -208,8 +210,8 @@ const (
 
 func closeTo(rss, target float64) bool { return math.Abs(rss-target) <= target*tolerance }
 
-// equalize calls measure with different -m, in megabytes, beginning with memory, until it returns nearly target. It takes the resident
-// memory to be a part that is always there and one in proportion to -m. It gives up after some tries, or if there is no other -m to try.
+// equalize calls measure with different -m, in megabytes, beginning with memory, until it returns nearly target. It assumes that the resident memory
+// is a constant plus a part proportional to -m. It gives up after some tries, or if there is no other -m to try.
 func equalize(memory int, target float64, measure func(memory int, last bool) (float64, error)) error {
 	before, beforeRSS := 0, 0.0
 	for try := 1; try <= tries; try++ {

@@ -3,12 +3,19 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"math"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,25 +24,83 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// hitratio runs the program and returns what it prints, without the heading.
-func hitratio(t *testing.T, args ...string) []string {
+// buildProgram builds hitratio and returns its path.
+func buildProgram(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("memcached"); err != nil {
+	if _, err := exec.LookPath("memcached"); err != nil && os.Getenv("EVMQ_FOREIGN") == "1" {
+		t.Fatal(err)
+	} else if err != nil {
 		t.Skip(err)
 	}
 	binary := t.TempDir() + "/hitratio"
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	out, err := exec.Command(binary, args...).CombinedOutput()
+	return binary
+}
+
+// hitratio runs the program and returns its output without the heading.
+func hitratio(t *testing.T, args ...string) []string {
+	t.Helper()
+	out, err := exec.Command(buildProgram(t), args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %v\n%s", args, err, out)
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	if lines[0] != header {
-		t.Fatalf("it says\n%s", out)
+		t.Fatalf("the output is\n%s", out)
 	}
 	return lines[1:]
+}
+
+// The program ends its server when it is told to end.
+func TestASignalEndsTheServerToo(t *testing.T) {
+	cmd := exec.Command(buildProgram(t), "-evcached", "", "-time", "10m", "-report", "100ms", "-sizes", "100")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(out)
+	for line := ""; !strings.HasPrefix(line, "# memcached after "); {
+		if line, err = r.ReadString('\n'); err != nil {
+			t.Fatal(errors.Join(err, cmd.Wait()))
+		}
+	}
+	var children []string
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range tasks {
+		if b, err := os.ReadFile(file); err == nil { // or the thread has ended
+			children = append(children, strings.Fields(string(b))...)
+		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.Copy(io.Discard, r)
+	if err := errors.Join(err, ignoreExit(cmd.Wait())); err != nil {
+		t.Error(err)
+	}
+	if len(children) != 1 {
+		t.Fatalf("it had the children %v", children)
+	}
+	if name, err := os.ReadFile("/proc/" + children[0] + "/comm"); err == nil && string(name) == "memcached\n" {
+		t.Errorf("memcached still runs as process %s", children[0])
+	}
+}
+
+// ignoreExit is nil for a program that has ended with a code other than 0, as it does after a signal.
+func ignoreExit(err error) error {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() > 0 {
+		return nil
+	}
+	return err
 }
 
 // columns reads the numbers of a line that begins with a load's name: those from -m on.
@@ -52,12 +117,12 @@ func columns(t *testing.T, line string) (server string, numbers []float64) {
 	return fields[0], numbers
 }
 
-// Both servers answer a part of each trace. evcached answers as many gets as memcached at least, and refuses nothing.
+// Both servers have hits with each trace. evcached has at least as many as memcached, and refuses nothing.
 func TestComparesBothServersOnEveryTrace(t *testing.T) {
 	lines := hitratio(t, "-m", "64", "-keys", "20000", "-requests", "60000", "-sizes", "10-20000", "-spread", "uniform",
 		"-trace", strings.Join(traceNames(), ","))
 	if len(lines) != 2*len(traces) {
-		t.Fatalf("it says\n%s", strings.Join(lines, "\n"))
+		t.Fatalf("the output is\n%s", strings.Join(lines, "\n"))
 	}
 	for i := 0; i < len(lines); i += 2 {
 		name, theirs := columns(t, lines[i])
@@ -83,7 +148,7 @@ func TestChurnReportsResidentMemory(t *testing.T) {
 	for _, server := range []string{"memcached", "evcached"} {
 		reports := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return !strings.HasPrefix(line, "# "+server+" after ") })
 		if len(reports) < 2 {
-			t.Errorf("of %s it says\n%s", server, strings.Join(lines, "\n"))
+			t.Errorf("the output about %s is\n%s", server, strings.Join(lines, "\n"))
 		}
 	}
 }
@@ -139,7 +204,7 @@ func TestSizesAreSpreadOverTheirRange(t *testing.T) {
 	}
 }
 
-// Each trace asks for what its name says.
+// Each trace has the pattern of its name.
 func TestTracesAskForWhatTheyName(t *testing.T) {
 	l := load{keys: 1000, skew: 1, conns: 2, seed: 1}
 	l.sums = zipfSums(l.keys, l.skew)
@@ -198,10 +263,10 @@ func TestQuantilesAreWithinThreePerCent(t *testing.T) {
 	}
 }
 
-// A server that does not start is reported with what it says, and a context that ends stops a load.
+// The error of a server that does not start has the server's output, and the end of a context stops a load.
 func TestServersThatFailAreReported(t *testing.T) {
 	p := program{"memcached", "/bin/false", nil}
-	if _, err := p.start(t.Context(), 64); err == nil || !strings.Contains(err.Error(), "it has ended") {
+	if _, err := p.start(t.Context(), 64); err == nil || !strings.Contains(err.Error(), "process has ended") {
 		t.Errorf("a server that ends at once: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// tally is what connections count.
+// tally is the counts of connections.
 type tally struct {
 	gets, hits      int64
-	bytes, hitBytes int64 // of the values that were asked for
+	bytes, hitBytes int64 // of the requested values
 	sets, refused   int64
 	latency         histogram // of gets
 }
@@ -31,19 +31,19 @@ func (t *tally) add(d *tally) {
 	}
 }
 
-// histogram counts times, in classes of which there are 32 up to twice a time.
+// histogram counts times in classes, 32 from each power of two to the next.
 type histogram [64 * 32]int64
 
 func (h *histogram) add(d time.Duration) { h[timeClass(d)]++ }
 
-// timeClass is the class of a time of d or more nanoseconds.
+// timeClass returns the class of a time.
 func timeClass(d time.Duration) int {
 	n := uint64(max(d, 32))
 	e := bits.Len64(n) - 1
 	return (e-5)*32 + int(n>>(e-5)&31)
 }
 
-// quantile is the time that a share of all times does not exceed, to 3 per cent.
+// quantile returns the time that a share of all times does not exceed, to 3 per cent.
 func (h *histogram) quantile(share float64) time.Duration {
 	total := int64(0)
 	for _, n := range h {
@@ -58,14 +58,14 @@ func (h *histogram) quantile(share float64) time.Duration {
 	return 0
 }
 
-// result is what a load on a server showed.
+// result is the result of a load with a server.
 type result struct {
 	program string
 	memory  int // -m
 	load    load
 	tally
 	rss, peak float64       // megabytes: the median of the second half, and the peak
-	cpu       time.Duration // for a get, with the sets of those that were missing
+	cpu       time.Duration // for a get, with the set after a miss
 }
 
 func (r *result) line() string {
@@ -75,7 +75,7 @@ func (r *result) line() string {
 		share(r.hits, r.gets), share(r.hitBytes, r.bytes), r.rss, r.peak, float64(r.cpu)/1e3, micro(0.5), micro(0.99), micro(0.999), r.refused)
 }
 
-// measure starts a program, puts the load on it, and ends it.
+// measure starts a program, applies the load, and stops it.
 func (c config) measure(ctx context.Context, p program, memory int, l load) (r *result, err error) {
 	s, err := p.start(ctx, memory)
 	if err != nil {
@@ -101,7 +101,7 @@ func (c config) measure(ctx context.Context, p program, memory int, l load) (r *
 		cpu: (after - before) / time.Duration(max(1, under.gets.Load()))}, err
 }
 
-// sample is the resident memory in the second half of a load.
+// sample is the samples of the resident memory in the second half of a load.
 type sample struct {
 	rss []float64
 	err error
@@ -112,7 +112,7 @@ func (s *sample) median() float64 {
 	return s.rss[len(s.rss)/2]
 }
 
-// watch looks at the server's resident memory until stop is closed, and once more then, and prints it in the steps of -report.
+// watch samples the server's resident memory until stop is closed, and once more then, and prints it at the intervals of -report.
 func (c config) watch(s *server, name string, p *progress, stop chan struct{}) (seen sample) {
 	const step = 100 * time.Millisecond
 	ticker := time.NewTicker(step)

@@ -22,7 +22,7 @@ type program struct {
 	args       []string
 }
 
-// server is a program that runs.
+// server is a running program.
 type server struct {
 	cmd    *exec.Cmd
 	addr   string
@@ -30,8 +30,8 @@ type server struct {
 	output bytes.Buffer
 }
 
-// start starts a program with so many megabytes, on a free port of the loopback address, and waits until it answers. Another process may
-// take the port meanwhile, so it tries three.
+// start starts a program with -m memory on a free port of the loopback address, and waits until it answers. It tries up to three ports, since
+// another process may open the port first.
 func (p program) start(ctx context.Context, memory int) (*server, error) {
 	var err error
 	for range 3 {
@@ -54,7 +54,6 @@ func (p program) startOnce(ctx context.Context, memory int) (*server, error) {
 	}
 	s := &server{cmd: exec.Command(p.path, append(args, p.args...)...), addr: fmt.Sprintf("127.0.0.1:%d", port), ended: make(chan error, 1)}
 	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -73,7 +72,7 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// await returns when the server answers, for ten seconds at most.
+// await waits until the server answers, at most ten seconds.
 func (s *server) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -85,7 +84,7 @@ func (s *server) await(ctx context.Context) error {
 		select {
 		case end := <-s.ended:
 			s.ended <- end
-			return fmt.Errorf("it has ended: %w", end)
+			return fmt.Errorf("process has ended: %w", end)
 		case <-ctx.Done():
 			return errors.Join(err, ctx.Err())
 		case <-time.After(10 * time.Millisecond):
@@ -93,7 +92,7 @@ func (s *server) await(ctx context.Context) error {
 	}
 }
 
-// stop ends the server: by SIGTERM, or by SIGKILL if it takes longer than ten seconds. A server that a signal has ended has not failed.
+// stop stops the server by SIGTERM, or by SIGKILL after ten seconds. An end by the signal is not an error.
 func (s *server) stop() error {
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -111,7 +110,7 @@ func (s *server) stop() error {
 	return err
 }
 
-// cpu is the processor time that the server has used, user and system, in steps of 10 ms.
+// cpu returns the processor time of the server, user and system, in steps of 10 ms.
 func (s *server) cpu() (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
 	if err != nil {
@@ -127,7 +126,7 @@ func (s *server) cpu() (time.Duration, error) {
 	return time.Duration(user+system) * 10 * time.Millisecond, err
 }
 
-// resident is the server's resident memory, in megabytes, now and at its peak.
+// resident returns the server's resident memory in megabytes, now and at its peak.
 func (s *server) resident() (now, peak float64, err error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 	if err != nil {

@@ -13,15 +13,15 @@ import (
 	"strings"
 )
 
-// A source gives the keys that a connection asks for, by number. progress is the part of the load that is done, from 0 to 1.
+// A source returns the numbers of the keys that a connection requests. progress is the part of the load that is done, from 0 to 1.
 type source func(progress float64) uint64
 
-// freshKeys is where the numbers of keys begin that are asked for once: each connection has so many.
+// freshKeys is the first number of keys that are requested once, and the number of such keys of each connection.
 const freshKeys = 100_000_000
 
 // traces make the source of a connection.
 var traces = map[string]func(l *load, conn int) source{
-	// zipf asks for the i-th key with a probability in proportion to i^-s.
+	// zipf requests the i-th key with a probability proportional to i^-s.
 	"zipf": func(l *load, conn int) source {
 		next := l.zipf(conn)
 		return func(float64) uint64 { return next() }
@@ -37,7 +37,7 @@ var traces = map[string]func(l *load, conn int) source{
 			return next()
 		}
 	},
-	// shifting is zipf; nine times, a tenth of the keys give their popularity to new ones.
+	// shifting is zipf, but nine times a tenth of the keys are replaced by new ones.
 	"shifting": func(l *load, conn int) source {
 		next := l.zipf(conn)
 		return func(progress float64) uint64 {
@@ -48,12 +48,12 @@ var traces = map[string]func(l *load, conn int) source{
 			return key
 		}
 	},
-	// walking is zipf, with a popularity that goes from each key to the next all the time, through a tenth of the keys.
+	// walking is zipf with a popularity that moves continuously from each key to the next, through a tenth of the keys.
 	"walking": func(l *load, conn int) source {
 		next := l.zipf(conn)
 		return func(progress float64) uint64 { return next() + uint64(progress*float64(l.keys)/10) }
 	},
-	// loop asks for one key after the other, and begins again.
+	// loop requests all keys in order, repeatedly.
 	"loop": func(l *load, conn int) source {
 		i := conn
 		return func(float64) uint64 {
@@ -87,7 +87,7 @@ func (l *load) zipf(conn int) func() uint64 {
 	}
 }
 
-// zipfSums is the sums of the probabilities of n keys, not normalised.
+// zipfSums returns the cumulative sums of the probabilities of n keys, not normalized.
 func zipfSums(n int, s float64) []float64 {
 	sums, sum := make([]float64, n), 0.0
 	for i := range sums {
@@ -106,13 +106,13 @@ func mix(x uint64) uint64 {
 	return x ^ x>>32
 }
 
-// sizes is a range of sizes in bytes, and how they are spread over it: uniformly, or so that their logarithms are.
+// sizes is a range of sizes in bytes, with a uniform or a logarithmic distribution.
 type sizes struct {
 	low, high int
 	log       bool
 }
 
-// parseSizes reads "1000" or "10-500000".
+// parseSizes parses "1000" or "10-500000".
 func parseSizes(text, spread string) (sizes, error) {
 	first, last, isRange := strings.Cut(text, "-")
 	if !isRange {
@@ -129,7 +129,7 @@ func parseSizes(text, spread string) (sizes, error) {
 	return sizes{low, high, spread == "log"}, nil
 }
 
-// of is the size that a hash stands for.
+// of returns the size for a hash.
 func (s sizes) of(hash uint64) int {
 	x := float64(hash>>11) / (1 << 53)
 	if s.log {

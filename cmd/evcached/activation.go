@@ -15,17 +15,17 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// Socket activation: a service manager opens the sockets and starts the program with them, as sd_listen_fds(3) describes. LISTEN_FDS
-// is their number and LISTEN_PID the process that they are for; the names in LISTEN_FDNAMES are those of FileDescriptorName= in the
-// socket units. The sockets stay open in the service manager, so a restart refuses no client.
+// Socket activation: a service manager opens the sockets and starts the program with them, as sd_listen_fds(3) describes. LISTEN_FDS is their
+// number, LISTEN_PID the process that they are for, and LISTEN_FDNAMES has the names from FileDescriptorName= in the socket units. The sockets
+// stay open in the service manager, so no connection is refused during a restart.
 const (
 	firstPassed = 3
-	mostPassed  = 1024 // more than that is not a number of sockets
+	mostPassed  = 1024 // a higher LISTEN_FDS is an error
 	nameBare    = "notls"
 )
 
-// takePassed returns the sockets that were passed to this process, each under its name. It removes the variables: they mean nothing to a
-// child.
+// takePassed returns the sockets that were passed to this process. The name of a file is that of its socket. It removes the variables, which
+// are not for child processes.
 func takePassed() ([]*os.File, error) {
 	pid, number, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES")
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
@@ -53,8 +53,7 @@ func takePassed() ([]*os.File, error) {
 	return files, nil
 }
 
-// adopt makes the passed sockets those that the program listens on, and closes the files. TLS is for TCP sockets, except those named
-// notls.
+// adopt makes the program listen on the passed sockets, and closes the files. With TLS all TCP sockets use TLS, except those named notls.
 func (k *sockets) adopt(s *settings) error {
 	for i, f := range s.passed {
 		if err := k.adoptOne(s, f); err != nil {
@@ -65,7 +64,7 @@ func (k *sockets) adopt(s *settings) error {
 		}
 	}
 	if s.tls.on && len(k.streams) == 0 {
-		return usage("-Z needs a TCP socket, and none of those that were passed is one for TLS")
+		return usage("-Z needs a TCP socket, and the service manager has passed none for TLS")
 	}
 	return nil
 }
@@ -108,9 +107,9 @@ func (k *sockets) adoptOne(s *settings, f *os.File) error {
 	return nil
 }
 
-var errNotListening = errors.New("it does not listen: the socket unit needs Accept=no")
+var errNotListening = errors.New("not a listening socket: the socket unit needs Accept=no")
 
-// listenerOf is f as a listener.
+// listenerOf returns a listener for a duplicate of f.
 func listenerOf(f *os.File, fd int) (net.Listener, error) {
 	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil {
@@ -122,7 +121,7 @@ func listenerOf(f *os.File, fd int) (net.Listener, error) {
 	return net.FileListener(f)
 }
 
-// noteAddress has stats settings say where the program listens.
+// noteAddress sets the settings that stats settings shows for the address of a socket.
 func (s *settings) noteAddress(a net.Addr) {
 	switch a := a.(type) {
 	case *net.TCPAddr:

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// passing is the program as a service manager starts it, with sockets from descriptor 3 on. The shell knows the process's number.
+// passing returns the program as a service manager starts it, with sockets from descriptor 3 on. The shell sets LISTEN_PID to the process id.
 func passing(t *testing.T, names string, sockets []*os.File, args ...string) *exec.Cmd {
 	t.Helper()
 	program := command(args...)
@@ -29,7 +29,7 @@ func passing(t *testing.T, names string, sockets []*os.File, args ...string) *ex
 // filer is a socket of package net.
 type filer interface{ File() (*os.File, error) }
 
-// fileOf is a duplicate of a socket, for a process to inherit.
+// fileOf returns a duplicate of a socket, for a process to inherit.
 func fileOf(t *testing.T, socket any) *os.File {
 	t.Helper()
 	f, err := socket.(filer).File()
@@ -46,7 +46,7 @@ func listenOn(t *testing.T, network, address string) net.Listener {
 	return l
 }
 
-// TestPassedSocketsAreServedInsteadOfOwnOnes has one of each kind, of which the TCP one speaks TLS and the one named notls does not.
+// TestPassedSocketsAreServedInsteadOfOwnOnes passes one socket of each kind. The TCP socket uses TLS, the one named notls does not.
 func TestPassedSocketsAreServedInsteadOfOwnOnes(t *testing.T) {
 	dir := socketDir(t)
 	chain := filepath.Join(dir, "chain")
@@ -60,7 +60,7 @@ func TestPassedSocketsAreServedInsteadOfOwnOnes(t *testing.T) {
 	p := startCommand(t, passing(t, "tcp:notls:local:", files, "-v", "-Z", "-o", "ssl_chain_cert="+chain, "-p", "1", "-l", "203.0.113.1"))
 	for _, name := range []string{"port", "listen"} {
 		if want := "--" + name + " is ignored: the service manager has passed the sockets"; !strings.Contains(p.said(), want) {
-			t.Errorf("it does not say %q", want)
+			t.Errorf("the output does not have %q", want)
 		}
 	}
 	equal(t, "what it listens on", fmt.Sprint(p.addrs), fmt.Sprint([]string{secure.Addr().String(), bare.Addr().String(),
@@ -80,7 +80,7 @@ func TestPassedSocketsAreServedInsteadOfOwnOnes(t *testing.T) {
 	}
 }
 
-// TestARestartOnPassedSocketsRefusesNoClient: a client that connects between two processes is served by the second.
+// A client that connects between two processes is served by the second.
 func TestARestartOnPassedSocketsRefusesNoClient(t *testing.T) {
 	l := listenOn(t, "tcp", "127.0.0.1:0")
 	p := startCommand(t, passing(t, "", []*os.File{fileOf(t, l)}, "-v"))
@@ -92,7 +92,7 @@ func TestARestartOnPassedSocketsRefusesNoClient(t *testing.T) {
 	p.end()
 }
 
-// TestSocketsOfAnotherProcessAreNotTaken has LISTEN_PID of one.
+// Sockets with another process in LISTEN_PID are ignored.
 func TestSocketsOfAnotherProcessAreNotTaken(t *testing.T) {
 	l := listenOn(t, "tcp", "127.0.0.1:0")
 	cmd := command("-v", "-p", "-1")
@@ -158,7 +158,7 @@ func TestPassedSocketsThatCannotBeServedAreRefused(t *testing.T) {
 		{file, nil, statusSystem, "socket operation on non-socket"},
 		{fileOf(t, udp), []string{"-Y", users}, statusUsage, "-Y cannot protect UDP"},
 		{fileOf(t, udp), []string{"-Z", "-o", "ssl_chain_cert=" + users}, statusUsage, "certificate"},
-		{fileOf(t, tcp), []string{"-d"}, statusUsage, "-d does not go with sockets that were passed"},
+		{fileOf(t, tcp), []string{"-d"}, statusUsage, "-d cannot be combined with sockets from a service manager"},
 	} {
 		cmd := passing(t, "name", []*os.File{row.socket}, row.args...)
 		out, _ := cmd.CombinedOutput() // the status says it
@@ -169,11 +169,11 @@ func TestPassedSocketsThatCannotBeServedAreRefused(t *testing.T) {
 	cmd := passing(t, "", nil)
 	cmd.Env = append(cmd.Env, "LISTEN_FDS=many")
 	out, _ := cmd.CombinedOutput()
-	equal(t, "what it says to LISTEN_FDS=many", string(out), "evcached: LISTEN_FDS: \"many\" is not a number from 0 to 1024\n")
+	equal(t, "the error for LISTEN_FDS=many", string(out), "evcached: LISTEN_FDS: \"many\" is not a number from 0 to 1024\n")
 }
 
-// TestTheServiceManagerIsToldOfTheState is Type=notify.
-func TestTheServiceManagerIsToldOfTheState(t *testing.T) {
+// The service manager is notified of the states, as a unit with Type=notify requires.
+func TestTheServiceManagerIsNotifiedOfTheState(t *testing.T) {
 	name := filepath.Join(socketDir(t), "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
 	must(t, err)
@@ -194,7 +194,7 @@ func TestTheServiceManagerIsToldOfTheState(t *testing.T) {
 	equal(t, "the status", p.wait(), 0)
 
 	cmd = command("-v", "-p", "-1")
-	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+name+".gone") // which does not keep it from serving
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+name+".gone") // an error does not prevent it from serving
 	p = startCommand(t, cmd)
 	p.line("notify the service manager of READY=1")
 	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)

@@ -8,14 +8,14 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// check looks at options together, and settles what one of them says about another. given says whether a long name was there.
+// check checks the combination of options, and sets defaults that depend on other options. given reports whether a long name was given.
 func (s *settings) check(given func(name string) bool) error {
 	if given("udp-port") && s.udpPort != 0 && !given("port") {
 		s.port = s.udpPort // as memcached has it
 	}
 	if len(s.passed) > 0 {
 		if s.daemon {
-			return usage("-d does not go with sockets that were passed by a service manager, which needs the process itself")
+			return usage("-d cannot be combined with sockets from a service manager, which supervises the process itself")
 		}
 		for _, name := range []string{"port", "udp-port", "listen", "unix-socket"} {
 			if given(name) {
@@ -50,7 +50,7 @@ func (s *settings) checkItems() error {
 	return nil
 }
 
-// checkUsers makes sure that nobody who has to authenticate can go round it.
+// checkUsers ensures that clients cannot bypass authentication.
 func (s *settings) checkUsers() error {
 	c := &s.config
 	switch {

@@ -16,7 +16,7 @@ import (
 // waits for what it reports: through a pipe come the lines that a foreground server prints while it starts, and then, if it
 // listens, a byte that no line has. A pipe that ends without that is a server that has not come up.
 const (
-	daemonEnv  = "EVCACHED_DAEMON" // says to the child that it is one
+	daemonEnv  = "EVCACHED_DAEMON" // marks the process as the child
 	reportFD   = 3                 // the pipe, in the child
 	listens    = '\x06'
 	rootFolder = "/"
@@ -38,7 +38,7 @@ func detach(s *settings, stderr io.Writer) error {
 	cmd.Env = append(os.Environ(), daemonEnv+"=1")
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if s.config.Verbosity > 0 { // or it would have nowhere to say it
+	if s.config.Verbosity > 0 { // otherwise it has nothing to log
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	}
 	if err := errors.Join(cmd.Start(), theirs.Close()); err != nil { // ours is closed: the pipe ends with the child
@@ -96,7 +96,7 @@ func (r *reporter) Write(p []byte) (int, error) {
 	return r.pipe.Write(p)
 }
 
-// ready tells the parent that it can go, and leaves the directory, so that its file system can be unmounted.
+// ready lets the parent exit, and changes to the root directory, so that the file system of the former one can be unmounted.
 func (r *reporter) ready() error {
 	if err := os.Chdir(rootFolder); err != nil {
 		return system("-d: %w", err)

@@ -21,8 +21,7 @@ var (
 	errLicense = errors.New("the license is asked for")
 )
 
-// parse reads a command line. passed are the sockets that a service manager has opened. The error is one of the three above, or a
-// failure.
+// parse parses a command line. passed are the sockets from a service manager. The error is one of the three above, or a failure.
 func parse(args []string, passed []*os.File) (*settings, error) {
 	s := defaults()
 	s.passed = passed
@@ -36,7 +35,7 @@ func parse(args []string, passed []*os.File) (*settings, error) {
 		return nil, explain(err)
 	}
 	for _, arg := range flags.Args() {
-		s.warn("argument %q is no option and is ignored", arg)
+		s.warn("argument %q is not an option and is ignored", arg)
 	}
 	if err := s.check(flags.Changed); err != nil {
 		return nil, err
@@ -115,21 +114,24 @@ func (s *settings) flags() *pflag.FlagSet {
 	return f
 }
 
-// ignored are the options that have no meaning here. A command line that has them is accepted, with a warning.
+// ignoredOptions have no meaning here. A command line with them is accepted, with a warning.
+var ignoredOptions = []struct {
+	name, letter string
+	argument     bool
+	why          string
+}{
+	{"slab-growth-factor", "f", true, "there are no slabs"},
+	{"slab-min-size", "n", true, "there are no slabs"},
+	{"enable-largepages", "L", false, "the Go runtime chooses the pages"},
+	{"lock-memory", "k", false, "memory is not locked"},
+	{"enable-coredumps", "r", false, "GOTRACEBACK=crash enables core files"},
+	{"prefix-delimiter", "D", true, "a prefix ends at a colon"},
+	{"napi-ids", "N", true, "connections are assigned to the loops in turn"},
+}
+
+// ignored adds ignoredOptions to the flags.
 func (s *settings) ignored(f *pflag.FlagSet) {
-	for _, o := range []struct {
-		name, letter string
-		argument     bool
-		why          string
-	}{
-		{"slab-growth-factor", "f", true, "there are no slabs"},
-		{"slab-min-size", "n", true, "there are no slabs"},
-		{"enable-largepages", "L", false, "the Go runtime chooses the pages"},
-		{"lock-memory", "k", false, "memory is not locked"},
-		{"enable-coredumps", "r", false, "GOTRACEBACK=crash is what asks for a core file"},
-		{"prefix-delimiter", "D", true, "a prefix ends at a colon"},
-		{"napi-ids", "N", true, "connections go to the loops in turn"},
-	} {
+	for _, o := range ignoredOptions {
 		ignore := func(string) error {
 			s.warn("-%s (--%s) is ignored: %s", o.letter, o.name, o.why)
 			return nil

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stopBound is what a stop may take in a test: stopGrace, and what a machine that does much else adds.
+// stopBound is the time that a stop may take in a test: stopGrace, and a margin for a busy machine.
 const stopBound = 5 * time.Second
 
 // waysToStop end a program whose address is addr, and that was started with -A.
@@ -34,7 +34,7 @@ var waysToStop = []struct {
 	{"shutdown graceful", func(p *running, addr string) { p.send(addr, "shutdown graceful\r\n") }},
 }
 
-// send has a client of its own send text to a TCP address, or a unix socket.
+// send sends text to a TCP address or a unix socket from a new client.
 func (p *running) send(addr, text string) {
 	p.t.Helper()
 	c := dial(p.t, networkOf(addr), addr)
@@ -49,7 +49,7 @@ func networkOf(addr string) string {
 	return "tcp"
 }
 
-// stopsInTime stops the program, and wants the status 0 within the bound.
+// stopsInTime stops the program, and fails the test unless it ends with status 0 within stopBound.
 func stopsInTime(t *testing.T, p *running, stop func()) {
 	t.Helper()
 	since := time.Now()
@@ -70,14 +70,14 @@ func storeBig(t *testing.T, addr string) {
 	c.ask(fmt.Sprintf("set big 0 0 %d\r\n%s\r\n", bigValue, strings.Repeat("x", bigValue)), "STORED\r\n")
 }
 
-// readsNothing is a client that asks for 20 MB and reads none of it.
+// readsNothing connects a client that requests 20 MB and does not read the answer.
 func readsNothing(t *testing.T, nc net.Conn) {
 	t.Helper()
 	_, err := io.WriteString(talk(t, nc), strings.Repeat("get big\r\n", 20))
 	must(t, err)
 }
 
-// TestEveryWayToStopEndsInTime beside clients that do not read, one of which is silent and one that is in the middle of a command.
+// Every way to stop ends in time with clients that do not read, one that is silent, and one in the middle of a command.
 func TestEveryWayToStopEndsInTime(t *testing.T) {
 	for _, way := range waysToStop {
 		t.Run(way.name, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestEveryWayToStopEndsInTime(t *testing.T) {
 	}
 }
 
-// TestAStopIsInTimeWhateverClientsDo has each kind of client that could delay it.
+// A stop ends in time with each kind of client that could delay it.
 func TestAStopIsInTimeWhateverClientsDo(t *testing.T) {
 	dir := socketDir(t)
 	chain := filepath.Join(dir, "chain")
@@ -165,8 +165,8 @@ func beginHandshake(t *testing.T, addr string, config *tls.Config) {
 	}
 }
 
-// TestAStopThatEndsBeforeItsTimeHasFlushedEveryAnswer to a client that reads 20 MB steadily when the signal comes. What has come is right in
-// any case.
+// If a stop ends before its time limit, a client that was reading 20 MB steadily at the signal has received every answer. The bytes received are
+// right in any case.
 func TestAStopThatEndsBeforeItsTimeHasFlushedEveryAnswer(t *testing.T) {
 	p := start(t, "-p", "-1")
 	storeBig(t, p.addrs[0])
@@ -196,7 +196,7 @@ func TestAStopThatEndsBeforeItsTimeHasFlushedEveryAnswer(t *testing.T) {
 	}
 }
 
-// TestASignalDuringTheStartEndsItInOrder though the start waits for a file that does not come.
+// A signal during the start ends the program in order, even while the start waits for a file that cannot be read.
 func TestASignalDuringTheStartEndsItInOrder(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1} {
 		t.Run(sig.String(), func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestASignalDuringTheStartEndsItInOrder(t *testing.T) {
 			select {
 			case err := <-ended:
 				if took := time.Since(since); err != nil || out.Len() > 0 || took > stopBound {
-					t.Errorf("it ended with %v after %v, saying %q", err, took, out.String())
+					t.Errorf("it ended with %v after %v, and the output is %q", err, took, out.String())
 				}
 			case <-time.After(patience):
 				t.Fatal("the program did not end")
@@ -227,7 +227,7 @@ func TestASignalDuringTheStartEndsItInOrder(t *testing.T) {
 	}
 }
 
-// TestAFileThatHangsDoesNotDelayAStop, be it a reload or a command that reads it.
+// A file that cannot be read does not delay a stop, whether a reload or a command reads it.
 func TestAFileThatHangsDoesNotDelayAStop(t *testing.T) {
 	dir := t.TempDir()
 	chain := filepath.Join(dir, "chain")
@@ -270,7 +270,7 @@ func openWhenRead(t *testing.T, name string) (pipe *os.File) {
 	return pipe
 }
 
-// TestADaemonThatIsStoppedBeforeItListensIsAnError of its parent, though the child has ended in order.
+// A daemon that is stopped before it listens is an error of its parent, though the child has ended in order.
 func TestADaemonThatIsStoppedBeforeItListensIsAnError(t *testing.T) {
 	equal(t, "the status", status(ended(nil)), statusSystem)
 }

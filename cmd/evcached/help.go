@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
@@ -17,10 +18,10 @@ import (
 //go:embed license.txt
 var license string
 
-// version is the answer to -V: the release of memcached that evcached behaves as, in the place where memcached has it, and its own.
+// version returns the answer to -V: the release of memcached whose behaviour evcached has, as the second word as in memcached, and evcached's own.
 func version() string { return "evcached " + memcache.Version + " (evmq " + memcache.Release() + ")" }
 
-// help prints what -h says.
+// help prints the answer to -h.
 func help(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: a memcached-compatible server\n\n%s\nOptions of -o:\n", version(), defaults().flags().FlagUsages())
@@ -29,10 +30,14 @@ func help(w io.Writer) error {
 		if o.argument != "" {
 			name += "=" + o.argument
 		}
-		fmt.Fprintf(&b, "  %-24s %s\n", name, o.text)
+		fmt.Fprintf(&b, "  %-30s %s\n", name, o.text)
 	}
-	b.WriteString("\nAccepted, and ignored with a warning: -D -f -k -L -n -N -r -W, and of -o:\n")
-	var names []string
+	var letters, names []string
+	for _, o := range ignoredOptions {
+		letters = append(letters, "-"+o.letter)
+	}
+	slices.SortFunc(letters, func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	fmt.Fprintf(&b, "\nAccepted, and ignored with a warning: %s, and of -o:\n", strings.Join(letters, " "))
 	for _, of := range ignoredSuboptions {
 		names = append(names, of...)
 	}
@@ -42,7 +47,7 @@ func help(w io.Writer) error {
 	return err
 }
 
-// wrap is the names in indented lines of at most so many characters.
+// wrap returns the names in indented lines of at most width characters.
 func wrap(names []string, width int) string {
 	var b strings.Builder
 	line := " "

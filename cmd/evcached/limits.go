@@ -44,8 +44,7 @@ func raiseFiles(conns, loops int) error {
 	return nil
 }
 
-// limitProcessors keeps the process to as many processors as it has loops: -t says how many are to be busy, and one that has no
-// loop would only be woken to help out. A GOMAXPROCS in the environment wins.
+// limitProcessors limits the process to as many processors as it has loops, the number of -t. GOMAXPROCS in the environment takes precedence.
 func limitProcessors(loops int) {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(min(loops, runtime.GOMAXPROCS(0)))

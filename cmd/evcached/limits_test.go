@@ -235,7 +235,7 @@ func TestTheLimitOfOpenFilesIsRaisedOrAnError(t *testing.T) {
 	out, _ := cmd.CombinedOutput() // the status says it
 	equal(t, "the status", cmd.ProcessState.ExitCode(), statusSystem)
 	if want := "evcached: -c 300: the process may open 200 files, and more is not allowed: "; !strings.HasPrefix(string(out), want) {
-		t.Errorf("it says %q, want %q", out, want)
+		t.Errorf("the output is %q, want %q", out, want)
 	}
 }
 
@@ -274,7 +274,7 @@ func TestAuthenticationFileIsReadAgain(t *testing.T) {
 
 	must(t, os.Remove(file))
 	p.signal(syscall.SIGHUP)
-	p.line("everything stays as it was")
+	p.line("the former content stays in force")
 	login("bob", "hidden", "STORED\r\n")
 	p.signal(syscall.SIGINT)
 	equal(t, "the status", p.wait(), 0)

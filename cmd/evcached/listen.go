@@ -20,10 +20,10 @@ type sockets struct {
 	streams []net.Listener // with TLS, if -Z is on
 	bare    []net.Listener // without
 	packets []net.PacketConn
-	order   []net.Addr // of those on the network, as they were opened
+	order   []net.Addr // addresses of network sockets in the order in which they were opened
 }
 
-// portsNeedRoot says whether a port is below 1024, where -u makes root a user that may not open it.
+// portsNeedRoot reports whether a port has to be opened before the change of user, since it is below 1024.
 func (s *settings) portsNeedRoot() bool {
 	if s.user == "" || s.socket != "" {
 		return false

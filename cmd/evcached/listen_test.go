@@ -139,7 +139,7 @@ func TestAStaleSocketIsReplacedAndNothingElse(t *testing.T) {
 	file := filepath.Join(socketDir(t), "s")
 	p := start(t, "-s", file)
 	want := "evcached: -s " + file + ": another process listens on it\n"
-	equal(t, "what the second one says", refused(t, statusSystem, "-s", file), want)
+	equal(t, "the error of the second process", refused(t, statusSystem, "-s", file), want)
 	talkOnce(t, "unix", file, askVersion, isVersion)
 	p.signal(syscall.SIGKILL)
 	p.wait()

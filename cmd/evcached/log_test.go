@@ -27,7 +27,7 @@ func unread(t *testing.T, args ...string) (p *running, pipe *os.File, c *client)
 	p = &running{t: t, cmd: cmd, ended: make(chan error, 1)}
 	go func() { p.ended <- cmd.Wait() }()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // says that it has ended, mostly
+		_ = cmd.Process.Kill() // usually fails, because the process has ended
 		pipe.Close()
 	})
 	var nc net.Conn
@@ -38,7 +38,7 @@ func unread(t *testing.T, args ...string) (p *running, pipe *os.File, c *client)
 	return p, pipe, talk(t, nc)
 }
 
-// flood has the server log far more than a pipe holds, and expects all answers.
+// flood makes the server log far more than a pipe holds, and expects all answers.
 func flood(c *client) {
 	c.t.Helper()
 	for range 200 {
@@ -46,9 +46,9 @@ func flood(c *client) {
 	}
 }
 
-// TestStandardErrorThatIsNotReadKeepsNoClientWaiting: any client may have everything logged, and the others are served. When standard error is
-// read again, it says how many lines were left out.
-func TestStandardErrorThatIsNotReadKeepsNoClientWaiting(t *testing.T) {
+// While a client has requests logged and standard error is not read, other clients are served. When standard error is read again, a line has the
+// number of dropped lines.
+func TestStandardErrorThatIsNotReadDelaysNoClient(t *testing.T) {
 	p, pipe, c := unread(t)
 	c.ask("verbosity 5\r\n", "OK\r\n")
 	flood(c)
@@ -72,8 +72,8 @@ func TestStandardErrorThatIsNotReadKeepsNoClientWaiting(t *testing.T) {
 	p.end()
 }
 
-// TestStandardErrorThatIsNotReadDoesNotKeepTheProgram from ending, in order and with its status.
-func TestStandardErrorThatIsNotReadDoesNotKeepTheProgram(t *testing.T) {
+// The program ends in order and with its status while standard error is not read.
+func TestStandardErrorThatIsNotReadDoesNotDelayTheEnd(t *testing.T) {
 	p, _, c := unread(t, "-vv")
 	flood(c)
 	must(t, c.Close())

@@ -5,9 +5,9 @@
 //	go run ./cmd/evcached                      # serves 127.0.0.1:11211
 //	evcached -l 0.0.0.0 -m 1024 -t 4 -u nobody
 //
-// Nothing lives here but the wiring. A command line becomes settings (flags.go, suboptions.go, check.go); run.go goes from settings
-// to sockets, a cache and servers, waits for a signal, and takes all of it down again. activation.go and notify.go are for service managers,
-// memoryfile.go keeps items over a restart. docs/evcached.md is for users.
+// flags.go, suboptions.go and check.go turn the command line into settings. run.go and serve.go make sockets, a cache and servers from the
+// settings, stop.go waits for a signal and shuts them down. activation.go and notify.go implement the protocols of service managers, memoryfile.go
+// keeps items over a restart. docs/evcached.md is for users.
 package main
 
 import "os"

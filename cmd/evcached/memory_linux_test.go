@@ -14,7 +14,7 @@ import (
 
 // Not with the race detector, whose own memory is many times as much.
 
-// memoryOf is a figure of the process's status, in megabytes.
+// memoryOf returns a value of the process's status file, in megabytes.
 func (p *running) memoryOf(t *testing.T, name string) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
@@ -25,8 +25,8 @@ func (p *running) memoryOf(t *testing.T, name string) int {
 	return kb >> 10
 }
 
-// TestTheProcessStaysWithinATenthOfItsMemory, and 16 MB, while values from 10 bytes to 500 KB replace each other and are read; as
-// well with the limit that cache_memlimit sets, down to which it comes back.
+// The resident memory exceeds the limit by at most a tenth and 16 MB while values from 10 bytes to 500 KB are stored and read, also after
+// cache_memlimit has raised and lowered the limit.
 func TestTheProcessStaysWithinATenthOfItsMemory(t *testing.T) {
 	p := start(t, "-p", "-1", "-m", "64", "-c", "100")
 	c := dial(t, "tcp", p.addrs[0])

@@ -17,23 +17,22 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// memoryFile is the file of -e. A graceful stop writes it, and the next start reads it and takes it away: items from a file that is older than
-// the last change would be wrong.
+// memoryFile is the file of -e. A graceful stop writes it, and the next start reads and removes it: later the items in it would be out of date.
 type memoryFile struct {
 	path  string
-	part  *os.File // beside it, with a lock, so that no other process has the same file; it becomes the file when all is written
+	part  *os.File // path with partSuffix: a lock against other processes, and renamed to path when the items are written
 	found finding
-	owed  bool // the file is gone, and the start that has removed it is not complete
+	owed  bool // the file was removed, but the start is not complete
 }
 
-// finding is what the start has made of the file.
+// finding is the result of reading the file at the start.
 type finding uint8
 
 const (
 	foundNothing finding = iota
 	foundItems           // they are loaded
-	foundRefused         // it cannot be loaded now, and must not be loaded later
-	foundForeign         // it is not one of ours, and stays as it is until a graceful stop replaces it
+	foundRefused         // the file cannot be loaded, and must not be loaded later
+	foundForeign         // not a file of evcached, which stays until a graceful stop replaces it
 )
 
 func (f finding) String() string { return [...]string{"nothing", "items", "refused", "foreign"}[f] }
@@ -43,7 +42,7 @@ const (
 	refusedSuffix = ".refused"
 )
 
-// openMemoryFile makes sure that the file can be written, and that no other process uses it.
+// openMemoryFile ensures that the file can be written and that no other process uses it.
 func openMemoryFile(path string) (*memoryFile, error) {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return nil, system("-e %s: %w", path, errKind)
@@ -60,19 +59,20 @@ func openMemoryFile(path string) (*memoryFile, error) {
 		case current:
 			return &memoryFile{path: path, part: part}, nil
 		}
-		if err := part.Close(); err != nil { // its process has renamed or removed it just now
+		if err := part.Close(); err != nil { // the process that held the lock has renamed or removed it
 			return nil, system("-e %s: %w", path, err)
 		}
 	}
 }
 
 var (
-	errUsed  = errors.New("another process uses it")
-	errOwner = errors.New("it belongs to another user")
-	errKind  = errors.New("it is not a regular file")
+	errUsed  = errors.New("file is in use by another process")
+	errOwner = errors.New("file belongs to another user")
+	errKind  = errors.New("not a regular file")
 )
 
-// lockPart locks a file and empties it, and says whether it is still the one of that name. What belongs to another user would be read by that user.
+// lockPart locks and empties a file. current is false if the file has been renamed or removed meanwhile. A file of another user is an error, since
+// that user could read the items.
 func lockPart(part *os.File) (current bool, err error) {
 	if err := checkFile(part, os.Geteuid()); err != nil {
 		return false, fmt.Errorf("%s: %w", part.Name(), err)
@@ -95,11 +95,11 @@ func lockPart(part *os.File) (current bool, err error) {
 	if err != nil || !os.SameFile(ours, there) {
 		return false, err
 	}
-	// It may be what a crash has left.
+	// A crash may have left a part of the items.
 	return true, errors.Join(part.Truncate(0), part.Chmod(0o600))
 }
 
-// checkFile wants a regular file of one of the users.
+// checkFile returns an error unless f is a regular file that belongs to one of the users.
 func checkFile(f *os.File, users ...int) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -117,7 +117,7 @@ func checkFile(f *os.File, users ...int) error {
 	return errOwner
 }
 
-// load fills the cache from the file. A file that cannot be loaded is a warning, and the cache is empty. The error is ctx's.
+// load fills the cache from the file. If the file cannot be loaded, it logs a warning and the cache is empty. The error is the cause of ctx.
 func (f *memoryFile) load(ctx context.Context, p *program) error {
 	done, err := f.read(ctx, p.cache)
 	switch {
@@ -151,8 +151,8 @@ func (f *memoryFile) read(ctx context.Context, cache *memcache.Cache) (memcache.
 	return cache.Load(while{ctx, file, nil})
 }
 
-// takeAway removes the file, whose items are as old as the start from now on. One that was refused is renamed, for a look at it, and a
-// foreign one stays.
+// takeAway removes the file, since its items are going to be out of date. A refused file is renamed instead, so that it can be examined, and a
+// foreign file stays.
 func (f *memoryFile) takeAway() error {
 	var err error
 	switch f.found {
@@ -164,12 +164,12 @@ func (f *memoryFile) takeAway() error {
 	case foundNothing, foundForeign:
 	}
 	if err != nil {
-		return system("-e: the file would be loaded again when it is out of date: %w", err)
+		return system("-e: cannot remove the file, which would be loaded again when it is out of date: %w", err)
 	}
 	return nil
 }
 
-// save writes the items. The file is there whole or not at all.
+// save writes the items. The file is replaced atomically.
 func (f *memoryFile) save(ctx context.Context, p *program) error {
 	items, err := p.cache.Save(while{ctx, nil, f.part})
 	if err == nil {
@@ -185,7 +185,7 @@ func (f *memoryFile) save(ctx context.Context, p *program) error {
 	return syncFolder(filepath.Dir(f.path))
 }
 
-// syncFolder makes a rename last.
+// syncFolder makes a rename in the directory durable.
 func syncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err == nil {
@@ -197,7 +197,7 @@ func syncFolder(path string) error {
 	return nil
 }
 
-// close removes what was not renamed, and the lock with it.
+// close removes part, unless it was renamed, and releases the lock.
 func (f *memoryFile) close() error {
 	ours, err := f.part.Stat()
 	if err == nil {
@@ -215,7 +215,7 @@ func (f *memoryFile) close() error {
 	return nil
 }
 
-// while reads and writes as long as ctx has not ended.
+// while is a reader and a writer that fail with the cause of ctx after ctx has ended.
 type while struct {
 	ctx context.Context
 	r   io.Reader

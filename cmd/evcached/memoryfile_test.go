@@ -18,7 +18,7 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// TestItemsSurviveAGracefulStopAlone: SIGUSR1 and shutdown graceful keep them, as in memcached, and the other ways to stop do not.
+// Items survive only SIGUSR1 and shutdown graceful, as in memcached, and no other way to stop.
 func TestItemsSurviveAGracefulStopAlone(t *testing.T) {
 	for _, way := range waysToStop {
 		t.Run(way.name, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestItemsSurviveAGracefulStopAlone(t *testing.T) {
 	}
 }
 
-// wantFiles wants a directory to hold these files alone.
+// wantFiles checks that a directory has exactly these files.
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -66,7 +66,7 @@ func wantFiles(t *testing.T, dir string, want ...string) {
 	equal(t, "the files in the directory", fmt.Sprint(got), fmt.Sprint(want))
 }
 
-// saved is a file of items in a directory of its own: a=x.
+// saved returns the name of a file with the item a=x, in a new directory.
 func saved(t *testing.T) (file string, text []byte) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "items")
@@ -85,7 +85,7 @@ const (
 	isNoA = "END\r\n"
 )
 
-// TestItemsAreLoadedOnce: after a crash the file would be out of date.
+// Items are loaded once, since the file would be out of date after a crash.
 func TestItemsAreLoadedOnce(t *testing.T) {
 	file, _ := saved(t)
 	p := start(t, "-p", "-1", "-e", file)
@@ -97,23 +97,23 @@ func TestItemsAreLoadedOnce(t *testing.T) {
 	p.end()
 }
 
-// TestAStartThatFailsLeavesTheItems to the next one.
+// A start that fails leaves the items for the next one.
 func TestAStartThatFailsLeavesTheItems(t *testing.T) {
 	file, _ := saved(t)
 	l := listenOn(t, "tcp", "127.0.0.1:0")
 	if got := refused(t, statusSystem, "-l", l.Addr().String(), "-e", file); !strings.Contains(got, "address already in use") {
-		t.Errorf("it says %q", got)
+		t.Errorf("the output is %q", got)
 	}
 	none := filepath.Join(t.TempDir(), "none", "pid")
 	if got := refused(t, statusSystem, "-p", "-1", "-e", file, "-P", none); !strings.Contains(got, "no such file or directory") {
-		t.Errorf("it says %q", got)
+		t.Errorf("the output is %q", got)
 	}
 	p := start(t, "-p", "-1", "-e", file)
 	talkOnce(t, "tcp", p.addrs[0], askA, isA)
 	p.end()
 }
 
-// TestAFileThatCannotBeLoadedIsAWarning, and is not loaded later either; one that is not ours stays as it is.
+// A file that cannot be loaded causes a warning and is not loaded later. A file of another program stays unchanged.
 func TestAFileThatCannotBeLoadedIsAWarning(t *testing.T) {
 	_, text := saved(t)
 	newer := bytes.Clone(text)
@@ -133,7 +133,7 @@ func TestAFileThatCannotBeLoadedIsAWarning(t *testing.T) {
 			must(t, os.WriteFile(file, row.text, 0o600))
 			p := start(t, "-p", "-1", "-e", file)
 			if said := p.said(); !strings.Contains(said, "level=WARN msg=\"starting with an empty cache\"") || !strings.Contains(said, row.reason) {
-				t.Errorf("it says %q, want %q", said, row.reason)
+				t.Errorf("the output is %q, want %q", said, row.reason)
 			}
 			talkOnce(t, "tcp", p.addrs[0], askA, isNoA)
 			p.end()
@@ -145,19 +145,19 @@ func TestAFileThatCannotBeLoadedIsAWarning(t *testing.T) {
 	}
 }
 
-// TestAFileServesOneProcess: a second one does not start, and the first one goes on.
+// A second process with the same file does not start, and the first continues.
 func TestAFileServesOneProcess(t *testing.T) {
 	file, _ := saved(t)
 	p := start(t, "-p", "-1", "-e", file)
 	want := "evcached: -e " + file + ": " + errUsed.Error() + "\n"
-	equal(t, "what the second one says", refused(t, statusSystem, "-p", "-1", "-e", file), want)
+	equal(t, "the error of the second process", refused(t, statusSystem, "-p", "-1", "-e", file), want)
 	talkOnce(t, "tcp", p.addrs[0], askA, isA)
 	p.signal(syscall.SIGUSR1)
 	equal(t, "the status", p.wait(), 0)
 	wantFiles(t, filepath.Dir(file), "items")
 }
 
-// TestAFileThatCannotBeWrittenEndsTheStart, and not the stop that would need it.
+// A file that cannot be written is an error at the start, not only at the stop.
 func TestAFileThatCannotBeWrittenEndsTheStart(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")
@@ -171,13 +171,13 @@ func TestAFileThatCannotBeWrittenEndsTheStart(t *testing.T) {
 		linkedPart:                          "too many levels of symbolic links",
 	} {
 		if got := refused(t, statusSystem, "-p", "-1", "-e", file); !strings.Contains(got, want) {
-			t.Errorf("%s: it says %q, want %q", file, got, want)
+			t.Errorf("%s: the output is %q, want %q", file, got, want)
 		}
 	}
 	wantFiles(t, dir, "link", "x.tmp")
 }
 
-// idleProgram is a program with a cache that holds a=x, which serves nobody.
+// idleProgram returns a program without servers whose cache holds a=x.
 func idleProgram(t *testing.T, file string) *program {
 	t.Helper()
 	cache, err := memcache.New(memcache.Config{})
@@ -189,7 +189,7 @@ func idleProgram(t *testing.T, file string) *program {
 	return p
 }
 
-// TestASignalEndsLoadingAndSaving: what was loaded stays in the file, and what was saved before is not touched.
+// A signal ends loading and saving. Items being loaded stay in the file, and a file saved earlier is unchanged.
 func TestASignalEndsLoadingAndSaving(t *testing.T) {
 	file, text := saved(t)
 	p := idleProgram(t, file)
@@ -209,7 +209,7 @@ func TestASignalEndsLoadingAndSaving(t *testing.T) {
 	equal(t, "the file", string(left), string(text))
 }
 
-// TestItemsThatCannotBeSavedAreAnError with a file that the disk does not take.
+// Items that cannot be saved are an error, here because the file is not writable.
 func TestItemsThatCannotBeSavedAreAnError(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "items")
 	p := idleProgram(t, file)
@@ -225,7 +225,7 @@ func TestItemsThatCannotBeSavedAreAnError(t *testing.T) {
 	wantFiles(t, filepath.Dir(file))
 }
 
-// TestAPartThatWasLeftBehindIsUsedAgain, as after a power failure while the items were saved.
+// A part left by a crash during saving is used again.
 func TestAPartThatWasLeftBehindIsUsedAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "items")
 	must(t, os.WriteFile(file+partSuffix, bytes.Repeat([]byte("old"), 100_000), 0o644))
@@ -241,7 +241,7 @@ func TestAPartThatWasLeftBehindIsUsedAgain(t *testing.T) {
 	p.end()
 }
 
-// TestTheItemsAreTheUsers: with -u the file belongs to that user, and a later process of that user loads it.
+// With -u the file belongs to that user, and a later process of that user loads it.
 func TestTheItemsAreTheUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user")
@@ -266,7 +266,7 @@ func TestTheItemsAreTheUsers(t *testing.T) {
 	p := start(t, "-p", "-1", "-u", "nobody", "-e", file)
 	p.end()
 	if !strings.Contains(p.said(), errOwner.Error()) {
-		t.Errorf("it says %q", p.said())
+		t.Errorf("the output is %q", p.said())
 	}
 	wantFiles(t, dir, "items.refused")
 }

@@ -9,16 +9,17 @@ import (
 	"os"
 )
 
-// notifier tells a service manager about the program's state, as sd_notify(3) describes: by datagrams to a unix socket. "" tells nobody.
+// notifier notifies a service manager of the program's state, as sd_notify(3) describes: by datagrams to the unix socket of this name. An empty
+// notifier sends nothing.
 type notifier string
 
-// takeNotifier returns the notifier that NOTIFY_SOCKET asks for. It removes the variable: a child is not to be heard instead.
+// takeNotifier returns the notifier for NOTIFY_SOCKET. It removes the variable, which is not for child processes.
 func takeNotifier() (notifier, error) {
 	name := os.Getenv("NOTIFY_SOCKET")
 	return notifier(name), os.Unsetenv("NOTIFY_SOCKET")
 }
 
-// The states that the program tells.
+// States of the program.
 const (
 	stateReady    = "READY=1"
 	stateStopping = "STOPPING=1"

@@ -10,12 +10,12 @@ import (
 	"os"
 )
 
-// portFileEnv names the environment variable with the file to which the ports are written, so that a script that starts the program
-// with -p -1 learns them.
+// portFileEnv is the environment variable with the name of the file to which the ports are written. With -p -1 a script learns from the file
+// which ports were chosen.
 const portFileEnv = "MEMCACHED_PORT_FILENAME"
 
-// writePorts writes a line for each TCP socket, and then for each UDP socket, to the file that the environment names. The file is there
-// whole or not at all, and it stays when the program ends. Without the variable, and with a unix socket, nothing is written.
+// writePorts writes a line for each TCP socket, and then for each UDP socket, to the file of portFileEnv. The file is replaced atomically, and
+// remains when the program ends. Without the variable, or with a unix socket, nothing is written.
 func writePorts(k *sockets) error {
 	file := os.Getenv(portFileEnv)
 	if file == "" || len(k.order) == 0 {
@@ -42,7 +42,7 @@ func writePorts(k *sockets) error {
 	return nil
 }
 
-// portLine is the line of one address.
+// portLine returns the line for an address, or "" if it is not an internet address.
 func portLine(a net.Addr) string {
 	at, err := netip.ParseAddrPort(a.String())
 	if err != nil { // it is not an internet address

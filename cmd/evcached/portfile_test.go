@@ -44,7 +44,7 @@ func TestPortsAreWrittenToTheFileThatTheEnvironmentNames(t *testing.T) {
 func TestAPortFileThatCannotBeWrittenIsReported(t *testing.T) {
 	p := withPorts(t, filepath.Join(t.TempDir(), "none", "ports"), "-p", "-1")
 	if !strings.Contains(p.said(), "none/ports.lck: no such file or directory") {
-		t.Errorf("it says %q", p.said())
+		t.Errorf("the output is %q", p.said())
 	}
 	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
 	p.end()

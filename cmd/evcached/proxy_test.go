@@ -37,7 +37,7 @@ func proxyConfig(t *testing.T, listen string, servers []string) string {
 	return strings.NewReplacer(replace...).Replace(config)
 }
 
-// freePort is one that nobody has just now.
+// freePort returns a TCP port that was free when it was called.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -48,13 +48,10 @@ func freePort(t *testing.T) string {
 	return port
 }
 
-// startProxy runs twemproxy in front of the servers, and returns where it listens.
+// startProxy starts twemproxy in front of the servers, and returns its address.
 func startProxy(t *testing.T, servers []string) (addr string) {
 	t.Helper()
-	nutcracker, err := exec.LookPath("nutcracker")
-	if err != nil {
-		t.Skip("twemproxy is not installed: ", err)
-	}
+	nutcracker := installed(t, "nutcracker")
 	dir := t.TempDir()
 	addr = "127.0.0.1:" + freePort(t)
 	file := filepath.Join(dir, "nutcracker.yml")

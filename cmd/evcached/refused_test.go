@@ -5,8 +5,11 @@ package main
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 // TestWrongCommandLinesAreRefused has our words, and the status that memcached 1.6.18 was seen to end with, where it does not go on with a
@@ -118,7 +121,7 @@ func TestHelpVersionAndLicenseEndTheReading(t *testing.T) {
 	}
 }
 
-// TestHelpNamesEveryOption compares what it says with what is understood.
+// TestHelpNamesEveryOption compares the text of help with the options that are accepted.
 func TestHelpNamesEveryOption(t *testing.T) {
 	var out bytes.Buffer
 	must(t, help(&out))
@@ -139,4 +142,21 @@ func TestHelpNamesEveryOption(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The options that help lists as ignored have no effect, and the others are not listed there.
+func TestHelpListsAsIgnoredWhatIsIgnored(t *testing.T) {
+	var out bytes.Buffer
+	must(t, help(&out))
+	_, rest, _ := strings.Cut(out.String(), "ignored with a warning: ")
+	line, _, found := strings.Cut(rest, ", and of -o")
+	if !found {
+		t.Fatalf("help lists no ignored options:\n%s", out.String())
+	}
+	listed := strings.Fields(line)
+	defaults().flags().VisitAll(func(f *pflag.Flag) {
+		if got := slices.Contains(listed, "-"+f.Shorthand); got != f.Hidden {
+			t.Errorf("-%s is listed as ignored: %v, want %v", f.Shorthand, got, f.Hidden)
+		}
+	})
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// report is what stats settings says that the cache itself does not know.
+// report returns the lines of stats settings that the cache itself does not provide.
 func (s *settings) report() []memcache.Setting {
 	t := &s.tls
 	listen := strings.Join(s.listen, ",")
@@ -48,7 +48,7 @@ func orNull(s string) string {
 	return s
 }
 
-// orNone is orNull in the other spelling that memcached has.
+// orNone is orNull with memcached's other spelling of an empty value.
 func orNone(s string) string {
 	if s == "" {
 		return "(null)"

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// run does what the arguments say, and returns the status to end with.
+// run runs the program with the arguments, and returns its exit status.
 func run(args []string, stdout, stderr io.Writer) int {
 	child := inherit()
-	if child != nil { // the parent has told of the warnings
+	if child != nil { // the parent has printed the warnings
 		stderr = child
 	}
 	s, err := settle(args)
@@ -42,7 +42,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return status(err)
 }
 
-// settle is the settings that the command line and the environment ask for.
+// settle returns the settings of the command line and the environment.
 func settle(args []string) (*settings, error) {
 	passed, err := takePassed()
 	if err != nil {
@@ -63,15 +63,15 @@ func settle(args []string) (*settings, error) {
 	return s, nil
 }
 
-// errTold is in a failure whose message has been printed.
+// errTold is the error of a failure whose message has been printed.
 var errTold = errors.New("the message has been printed")
 
-// say prints a line, if w takes it within logPatience: standard error may be a pipe that nothing reads from.
+// say prints a line, and waits for that at most logPatience: standard error may be a pipe that is not read.
 func say(w io.Writer, line string) {
 	printed := make(chan struct{})
 	go func() {
 		defer close(printed)
-		_, _ = fmt.Fprintln(w, line) // there is no other place to say that it failed
+		_, _ = fmt.Fprintln(w, line) // an error could be reported nowhere else
 	}()
 	select {
 	case <-printed:

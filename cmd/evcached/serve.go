@@ -20,11 +20,11 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// program is what runs.
+// program is the state of the running program.
 type program struct {
 	*settings
 	log     *slog.Logger
-	logs    *logqueue.Handler // log's
+	logs    *logqueue.Handler // the handler of log
 	signals chan os.Signal
 	asked   chan ending // the shutdown command was given
 	sockets sockets
@@ -36,28 +36,28 @@ type program struct {
 	reloads []reloader
 }
 
-// reloader is what SIGHUP has read its files again.
+// A reloader reads its files again on SIGHUP.
 type reloader interface{ Reload() error }
 
-// tooMany is what memcached says to who comes above -c.
+// tooMany is memcached's answer to connections above -c.
 const tooMany = "ERROR Too many open connections\r\n"
 
-// closeTimeout is how long a client that has sent quit may take to read its last answers and to close its end.
+// closeTimeout is the time in which a client that has sent quit must read its last answers and close its end.
 const closeTimeout = 10 * time.Second
 
 // serve runs the server until a signal or the shutdown command ends it. ready is called when it listens.
 func serve(s *settings, stderr io.Writer, ready func() error) error {
 	p := &program{settings: s, signals: make(chan os.Signal, 8), asked: make(chan ending, 1)}
-	p.logs = logqueue.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}), logqueue.Config{}) // the cache knows what -v asks for
+	p.logs = logqueue.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelDebug}), logqueue.Config{}) // the cache filters by -v
 	p.log = slog.New(p.logs)
 	defer p.logged(p.logs.Close)
-	// Before all else, and until the process is gone: a signal that comes early ends the program in order, and one that comes late does
-	// not take its status away. Nobody reading what is logged ends nothing.
+	// First of all, and until the process ends: an early signal ends the program in order, and a late one does not change its status. A
+	// closed pipe on standard error does not end the program.
 	signal.Notify(p.signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGHUP)
 	signal.Ignore(syscall.SIGPIPE)
 	switch err := p.startUnlessStopped(); {
 	case errors.Is(err, errStartHangs):
-		return nil // what start has opened is still its own, and ends with the process
+		return nil // start is still running; the end of the process releases what it has opened
 	case errors.Is(err, errStopped):
 		return p.end()
 	case err != nil:
@@ -65,7 +65,7 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 	}
 	err := writePID(s.pidFile)
 	if err == nil {
-		p.logged(p.logs.Flush) // a daemon's parent is to have it
+		p.logged(p.logs.Flush) // so that a daemon's parent prints it
 		if err = ready(); err == nil {
 			p.tell("ready", "process", os.Getpid())
 			if p.items != nil {
@@ -79,19 +79,18 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 	return errors.Join(err, p.end())
 }
 
-// logPatience is how long the program waits for standard error to take what was logged.
+// logPatience is the time for which the program waits for log lines to be written to standard error.
 const logPatience = time.Second
 
-// logged waits, by Flush or Close, until what was logged is written. Standard error may be a pipe that nothing reads from: that does
-// not keep the program.
+// logged waits, by Flush or Close, until the log is written, but at most logPatience: standard error may be a pipe that is not read.
 func (p *program) logged(wait func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), logPatience)
 	defer cancel()
-	_ = wait(ctx) // there is no other place to say it
+	_ = wait(ctx) // an error could be reported nowhere else
 }
 
-// start opens and makes everything. What root alone may do comes before -u: limits, private keys, ports below 1024. With -e the items are
-// loaded before the sockets are opened, where -u allows it, so that clients go elsewhere meanwhile.
+// start opens all files and sockets, and makes the cache and the servers. Steps that need root come before the change of user: limits, private
+// keys, ports below 1024. With -e the items are loaded before the sockets are opened, if -u allows it, so that clients use other servers meanwhile.
 func (p *program) start(ctx context.Context) error {
 	steps := []func(context.Context) error{p.raiseFiles, p.loadFiles, p.openSockets, p.writePorts, p.becomeUser, p.makeCache, p.loadItems, p.openUnix, p.takeItemsAway}
 	if p.memoryFile != "" && len(p.passed) == 0 && !p.portsNeedRoot() {
@@ -109,10 +108,10 @@ func (p *program) raiseFiles(context.Context) error      { return raiseFiles(p.c
 func (p *program) becomeUser(context.Context) error      { return p.become() }
 func (p *program) openSockets(ctx context.Context) error { return p.sockets.open(ctx, p.settings) }
 
-// writePorts writes the file of MEMCACHED_PORT_FILENAME. The server runs without it, as memcached does.
+// writePorts writes the file of MEMCACHED_PORT_FILENAME. As in memcached, an error does not end the start.
 func (p *program) writePorts(context.Context) error {
 	if err := writePorts(&p.sockets); err != nil {
-		p.log.Error("the ports are not written", "err", err)
+		p.log.Error("cannot write the ports", "err", err)
 	}
 	return nil
 }
@@ -172,7 +171,7 @@ func (p *program) loadItems(ctx context.Context) (err error) {
 	return p.items.load(ctx, p)
 }
 
-// takeItemsAway removes the file of -e, last before the program serves.
+// takeItemsAway removes the file of -e. It is the last step before the program serves.
 func (p *program) takeItemsAway(context.Context) error {
 	if p.items == nil {
 		return nil
@@ -180,7 +179,7 @@ func (p *program) takeItemsAway(context.Context) error {
 	return p.items.takeAway()
 }
 
-// startServers makes a server for the sockets with TLS and one for those without, as far as there are any.
+// startServers makes a server for the sockets with TLS and one for those without, if there are any.
 func (p *program) startServers() (err error) {
 	h := p.cache.Handler()
 	if !p.refuse {
@@ -204,7 +203,7 @@ func (p *program) startServers() (err error) {
 	return nil
 }
 
-// newServer is a server as the options have it.
+// newServer returns a server configured by the options.
 func (p *program) newServer(h server.Handler) *server.Server {
 	idle := p.idle
 	if idle == 0 {
@@ -222,7 +221,7 @@ func (p *program) newServer(h server.Handler) *server.Server {
 	return srv
 }
 
-// listenOn has srv accept from the listeners.
+// listenOn starts srv and makes it accept from the listeners.
 func (p *program) listenOn(srv *server.Server, listeners []net.Listener) error {
 	if err := srv.Start(); err != nil {
 		return err
@@ -238,7 +237,7 @@ func (p *program) listenOn(srv *server.Server, listeners []net.Listener) error {
 	return nil
 }
 
-// receiveOn has srv receive datagrams.
+// receiveOn makes srv receive datagrams.
 func (p *program) receiveOn(srv *server.Server) error {
 	for _, nc := range p.sockets.packets {
 		pc, err := srv.AddPacketConn(nc, p.cache.Packet)
@@ -250,25 +249,25 @@ func (p *program) receiveOn(srv *server.Server) error {
 	return nil
 }
 
-// announce tells the service manager of a state. An error changes nothing for clients.
+// announce notifies the service manager of a state. An error is only logged, since clients are not affected.
 func (p *program) announce(state string) {
 	if err := p.notify.tell(state); err != nil {
-		p.log.Warn("notify", "err", err)
+		p.log.Warn("cannot notify the service manager", "err", err)
 	}
 }
 
-// tell logs what -v asks for.
+// tell logs a line if -v is given.
 func (p *program) tell(text string, args ...any) {
 	if p.config.Verbosity > 0 {
 		p.log.Info(text, args...)
 	}
 }
 
-// reload reads the files again. A file that cannot be read changes nothing.
+// reload reads the files again. If a file cannot be read, its former content stays in force.
 func (p *program) reload() {
 	for _, r := range p.reloads {
 		if err := r.Reload(); err != nil {
-			p.log.Error("reload: everything stays as it was", "err", err)
+			p.log.Error("reload failed, the former content stays in force", "err", err)
 		} else {
 			p.tell("reloaded", "what", fmt.Sprintf("%T", r))
 		}

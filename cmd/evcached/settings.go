@@ -14,18 +14,18 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// settings is what a command line says.
+// settings is the result of parsing a command line.
 type settings struct {
 	config memcache.Config
 
 	port, udpPort int      // 0: none; -1: any
-	listen        []string // what -l said, taken apart at commas
+	listen        []string // the values of -l, split at commas
 	socket        string   // the unix socket's file; "" for none
 	socketMode    fs.FileMode
-	passed        []*os.File // sockets of the service manager, instead of all these
+	passed        []*os.File // sockets from a service manager, instead of those above
 	backlog       int
 	conns         int
-	refuse        bool // who comes above conns is told so; otherwise waits
+	refuse        bool // connections above conns are refused; otherwise they wait
 	idle          time.Duration
 	loops         int
 	tls           tlsSettings
@@ -35,7 +35,7 @@ type settings struct {
 	daemon, shutdown        bool
 	notify                  notifier
 
-	switches []memcache.Setting // what options turn on or off that has a part in the answers to commands
+	switches []memcache.Setting // settings changed by options on which the answers to commands depend
 
 	warnings []string
 }
@@ -52,7 +52,7 @@ type tlsSettings struct {
 	mode, minimum, list string // as stats settings has verify, minVersion and ciphers
 }
 
-// defaultAddress is where the server listens unless -l says otherwise: a cache is nobody's from outside until somebody says so.
+// defaultAddress is the address without -l: other machines can use the cache only if -l allows it.
 const defaultAddress = "127.0.0.1"
 
 func defaults() *settings {
@@ -68,11 +68,10 @@ func defaults() *settings {
 	}
 }
 
-// processors is how many loops there are unless -t says otherwise. memcached has 4 threads whatever the machine has; a loop more than
-// there are processors gains nothing.
+// processors returns the number of loops without -t. memcached has 4 threads on any machine; more loops than processors gain nothing.
 func processors() int { return min(runtime.GOMAXPROCS(0), runtime.NumCPU()) }
 
-// warn notes what is to be told on standard error, once.
+// warn adds a warning for standard error, unless it is a repetition.
 func (s *settings) warn(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(s.warnings, text) {
 		s.warnings = append(s.warnings, text)

@@ -13,30 +13,30 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// stopGrace bounds a stop. Answers that a client has not taken by then are dropped, and the status is 0 all the same: a client that
-// does not read must not delay a restart or make it look like a failure.
+// stopGrace bounds the time of a stop. Answers that a client has not read by then are dropped, and the exit status is 0 nevertheless: a client that
+// does not read must not delay a restart or make it appear as a failure.
 const stopGrace = 900 * time.Millisecond
 
-// drainTimeout is how long a stop waits for a client that has its answers to close its end: a close with unread requests in the
-// kernel sends a reset, which could overtake the answers. A connection that was silent for so long is closed at once.
+// drainTimeout is the time for which a stop waits for a client with all its answers to close its end: a close with unread requests in the kernel
+// sends a reset, which could overtake the answers. A connection that has been silent for that time is closed at once.
 const drainTimeout = 500 * time.Millisecond
 
-// oneSignal is how long a further signal counts as the first one: timeout(1) and some supervisors signal the process and then its
+// oneSignal is the time in which further signals count as one with the first: timeout(1) and some supervisors signal the process and then its
 // group.
 const oneSignal = 250 * time.Millisecond
 
-// ending is why the program ends.
+// ending is the reason for which the program ends.
 type ending struct {
 	why      string
 	graceful bool
 }
 
-// endingBy is the ending that a signal asks for. As in memcached, SIGUSR1 is the graceful one.
+// endingBy returns the ending for a signal. As in memcached, SIGUSR1 is graceful.
 func endingBy(sig os.Signal) ending {
 	return ending{why: sig.String(), graceful: sig == syscall.SIGUSR1}
 }
 
-// ask has the program end, if it has not been asked already. It does not wait.
+// ask makes the program end. It does not block; a second call has no effect.
 func (p *program) ask(e ending) {
 	select {
 	case p.asked <- e:
@@ -44,14 +44,14 @@ func (p *program) ask(e ending) {
 	}
 }
 
-// What startUnlessStopped returns after a signal.
+// Errors of startUnlessStopped after a signal.
 var (
 	errStopped    = errors.New("stopped by a signal before the start was complete")
 	errStartHangs = errors.New("stopped by a signal while the start waited for the system")
 )
 
-// startUnlessStopped is start, until a signal asks the program to end. A start that does not end in time after that, as one that
-// reads a file from a server that is down, is left behind with errStartHangs.
+// startUnlessStopped calls start, and cancels it when a signal asks the program to end. If start does not return within stopGrace then, for example
+// because it reads a file from a file server that is down, it is abandoned and the error is errStartHangs.
 func (p *program) startUnlessStopped() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -68,7 +68,7 @@ func (p *program) startUnlessStopped() error {
 			cancel()
 			select {
 			case err := <-started:
-				if err == nil { // it was faster: this is a stop like any other, and may have items to save
+				if err == nil { // the start was complete: stop in order, and save the items if the end is graceful
 					p.ask(endingBy(sig))
 					return nil
 				}
@@ -84,7 +84,7 @@ func (p *program) startUnlessStopped() error {
 func (p *program) untilStopped() error {
 	reloads := make(chan struct{}, 1)
 	defer close(reloads)
-	go func() { // beside the signals: a file may be on a server that is down
+	go func() { // so that signals are handled while a file server does not answer
 		for range reloads {
 			p.reload()
 		}
@@ -99,14 +99,14 @@ func (p *program) untilStopped() error {
 			}
 			select {
 			case reloads <- struct{}{}:
-			default: // the reload that waits sees the files as they are now
+			default: // a reload is pending
 			}
 		}
 	}
 }
 
-// stop shuts the servers down: answers are flushed to clients that read, for stopGrace at most, and until a second signal. After a
-// graceful end it saves the items, for as long as that takes; a second signal ends that, too, and the items are lost.
+// stop shuts the servers down. Answers are flushed to clients that read, until stopGrace is over or a second signal comes. If the end is graceful,
+// it then saves the items without a time limit; a second signal cancels that, and the items are lost.
 func (p *program) stop(e ending) error {
 	p.tell("stopping", "why", e.why)
 	p.announce(stateStopping)
@@ -124,7 +124,7 @@ func (p *program) stop(e ending) error {
 	return err
 }
 
-// untilSecondSignal calls do, and cuts it short when a second signal comes.
+// untilSecondSignal calls do, and calls cut when a second signal comes.
 func (p *program) untilSecondSignal(begun time.Time, cut context.CancelCauseFunc, do func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- do() }()
@@ -140,13 +140,13 @@ func (p *program) untilSecondSignal(begun time.Time, cut context.CancelCauseFunc
 	}
 }
 
-// Why a stop does not do all it could.
+// Reasons for which a stop is cut short.
 var (
 	errGraceOver    = errors.New("the time for a stop is over")
-	errSecondSignal = errors.New("there was a second signal")
+	errSecondSignal = errors.New("second signal")
 )
 
-// shutServersDown ends all servers. That connections had to be cut at ctx's end is no error; that something of ours still runs is.
+// shutServersDown shuts all servers down. Connections cut off at the end of ctx are not an error; callbacks that are still running are.
 func (p *program) shutServersDown(ctx context.Context) error {
 	if p.gate != nil {
 		p.gate.close()
@@ -154,9 +154,9 @@ func (p *program) shutServersDown(ctx context.Context) error {
 	return p.each(func(srv *server.Server) error { return p.exceptCuts(srv.Shutdown(ctx)) })
 }
 
-// exceptCuts is a Shutdown's error without the part that says that connections were cut off, which it logs.
+// exceptCuts returns an error of Shutdown without the part about connections that were cut off, which it logs.
 func (p *program) exceptCuts(err error) error {
-	switch err := err.(type) { //nolint:errorlint // the parts are looked at one by one
+	switch err := err.(type) { //nolint:errorlint // the parts are examined one by one
 	case interface{ Unwrap() []error }:
 		var rest []error
 		for _, part := range err.Unwrap() {
@@ -172,14 +172,14 @@ func (p *program) exceptCuts(err error) error {
 	return err
 }
 
-// end closes what is left, after stop or after a start that failed.
+// end releases all resources, after stop or after a failed start.
 func (p *program) end() error {
 	if p.gate != nil {
 		p.gate.close()
 	}
 	err := errors.Join(p.each((*server.Server).Close), p.sockets.close())
 	if p.items != nil {
-		if p.items.owed { // the start has failed since it removed the file
+		if p.items.owed { // the start has failed after it removed the file
 			err = errors.Join(err, p.items.save(context.Background(), p))
 		}
 		err = errors.Join(err, p.items.close())
@@ -190,10 +190,10 @@ func (p *program) end() error {
 	return err
 }
 
-// cacheGrace is how long the end waits for what is still done for a connection that is gone, as for a file that refresh_certs reads.
+// cacheGrace is the time for which the end waits for commands that are still running, such as refresh_certs.
 const cacheGrace = 100 * time.Millisecond
 
-// closeCache closes the cache, or leaves that to the end of the process.
+// closeCache closes the cache, but waits for that at most cacheGrace.
 func (p *program) closeCache() error {
 	closed := make(chan error, 1)
 	go func() { closed <- p.cache.Close() }()
@@ -201,12 +201,12 @@ func (p *program) closeCache() error {
 	case err := <-closed:
 		return err
 	case <-time.After(cacheGrace):
-		p.tell("ended while a command was still in work")
+		p.tell("ended while a command was still running")
 		return nil
 	}
 }
 
-// each calls do for all servers at once.
+// each calls do for all servers concurrently.
 func (p *program) each(do func(*server.Server) error) error {
 	errs := make([]error, len(p.servers))
 	var all sync.WaitGroup

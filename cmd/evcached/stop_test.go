@@ -97,7 +97,7 @@ func TestASecondSignalEndsTheStopAtOnce(t *testing.T) {
 	})
 	equal(t, "the status", p.wait(), 0)
 	if want := errSecondSignal.Error(); !strings.Contains(p.said(), want) {
-		t.Errorf("it says %q, want %q", p.said(), want)
+		t.Errorf("the output is %q, want %q", p.said(), want)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestADaemonListensWhenItsParentReturns(t *testing.T) {
 func TestADaemonThatCannotListenSaysSoThroughItsParent(t *testing.T) {
 	want := "evcached: listen tcp 203.0.113.1:0: bind: "
 	if got := refused(t, statusSystem, "-d", "-l", "203.0.113.1:0"); !strings.HasPrefix(got, want) || strings.Count(got, "\n") != 1 {
-		t.Errorf("it says %q, want %q", got, want)
+		t.Errorf("the output is %q, want %q", got, want)
 	}
 	want = "evcached: unknown option -Q; see evcached --help\n"
 	equal(t, "what it says", refused(t, statusIllegal, "-d", "-Q"), want)

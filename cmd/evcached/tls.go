@@ -54,7 +54,7 @@ func (c *certificates) Reload() error {
 	return nil
 }
 
-// readAt is when the files that are in use were read.
+// readAt returns the time when the files in use were read.
 func (c *certificates) readAt() time.Time { return *c.read.Load() }
 
 // base is what does not come from files.

@@ -110,7 +110,7 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 
 	must(t, os.WriteFile(chain, []byte("nothing"), 0o600))
 	p.signal(syscall.SIGHUP)
-	p.line("everything stays as it was")
+	p.line("the former content stays in force")
 	if _, err := askByTLS(t, secure, renewed); err != nil {
 		t.Errorf("after a reload that failed: %v", err)
 	}

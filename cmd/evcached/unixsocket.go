@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openUnix binds the socket of -s. The file is removed when its listener is closed. This comes after -u, so that the socket is the
-// user's who removes it.
+// openUnix binds the socket of -s. The file is removed when its listener is closed. This comes after the change of user, so that the
+// socket belongs to the user that removes it.
 func (k *sockets) openUnix(s *settings) error {
 	if s.socket == "" || len(s.passed) > 0 {
 		return nil
@@ -32,7 +32,7 @@ func (k *sockets) openUnix(s *settings) error {
 	return nil
 }
 
-// removeStale removes a socket that nobody listens on any more. Anything else that is there stays, and is an error.
+// removeStale removes a socket without a listener. Any other file of that name is an error, and stays.
 func removeStale(file string) error {
 	info, err := os.Lstat(file)
 	switch {

@@ -12,10 +12,10 @@ type bucket struct {
 
 	mu     sync.Mutex // guards the fields below
 	tokens float64
-	last   time.Time // when they were counted
+	last   time.Time // when tokens was last updated
 }
 
-// take takes a token, if there is one.
+// take takes a token, and reports whether there was one.
 func (b *bucket) take() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

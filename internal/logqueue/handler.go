@@ -1,6 +1,6 @@
-// Package logqueue has a slog.Handler that never makes its caller wait: records go through a bounded queue to one goroutine, which alone
-// calls the handler behind it. What comes faster than a rate, or finds the queue full because the output does not take it, is left
-// out and counted, and a record says how much was.
+// Package logqueue provides a slog.Handler that never blocks its caller: records pass through a bounded queue to one goroutine, which alone
+// calls the next handler. Records above a rate, and records that find the queue full because the output blocks, are dropped and counted. A
+// later record reports their number.
 package logqueue
 
 import (
@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// Config says how much is logged. The zero value is the default.
+// Config is the configuration of a Handler. The zero value is the default.
 type Config struct {
-	// Rate is how many records a second are let through in the long run, and Burst how many at once. Records of level Error
-	// and above are not counted. 0 means DefaultRate and DefaultBurst.
+	// Rate is the maximum number of records per second in the long run, and Burst the maximum number at once. Records of level Error and
+	// above are not limited. 0 means DefaultRate and DefaultBurst.
 	Rate, Burst int
-	// Queue is how many records may wait for the output. 0 means DefaultQueue.
+	// Queue is the number of records that may wait for the output. 0 means DefaultQueue.
 	Queue int
-	// Notice is how long after the first record that was left out the count of them is logged, at the latest, if the output takes it.
+	// Notice is the maximum time from the first dropped record until the number of dropped records is logged, unless the output blocks.
 	// 0 means DefaultNotice.
 	Notice time.Duration
 	// Now is the clock of Rate. nil means time.Now.
@@ -35,20 +35,20 @@ const (
 
 // A Handler is a slog.Handler. All methods may be called from any goroutine.
 type Handler struct {
-	next slog.Handler // with this handler's attributes
+	next slog.Handler // with the attributes and groups of this handler
 	*queue
 }
 
-// queue is what a handler and those that are derived from it share.
+// queue is shared by a handler and the handlers derived from it.
 type queue struct {
-	own     slog.Handler // for what the queue itself has to say
-	begun   sync.Once    // the goroutine, by the first record
+	own     slog.Handler // for the queue's own records
+	begun   sync.Once    // starts the goroutine at the first record
 	entries chan entry
-	left    chan struct{} // has room for one: records were left out since the last notice
+	left    chan struct{} // of capacity 1: records were dropped since the last notice
 	stop    chan struct{} // closed by Close
 	ended   chan struct{} // closed when the goroutine has returned
 	closed  atomic.Bool
-	skipped atomic.Uint64 // records that were left out since the last notice
+	skipped atomic.Uint64 // records dropped since the last notice
 	notice  time.Duration
 	bucket  bucket
 }
@@ -57,10 +57,10 @@ type queue struct {
 type entry struct {
 	next   slog.Handler
 	record slog.Record
-	mark   chan<- struct{} // closed when all before it is written; nil for a record
+	mark   chan<- struct{} // closed when all earlier entries have been written; nil for a record
 }
 
-// New makes a handler in front of next. next is called on one goroutine, which runs from the first record until Close.
+// New returns a handler that passes records to next. next is called on one goroutine, which runs from the first record until Close.
 func New(next slog.Handler, c Config) *Handler {
 	or := func(n, fallback int) int {
 		if n == 0 {
@@ -84,8 +84,8 @@ func New(next slog.Handler, c Config) *Handler {
 	return &Handler{next, q}
 }
 
-// Enabled implements slog.Handler. While the rate is exceeded, or the queue is full, it reports false and counts a record that was left
-// out: a caller that asks before it makes a record must not log then.
+// Enabled implements slog.Handler. While the rate is exceeded or the queue is full, it returns false and counts a dropped record, so that the
+// caller need not make the record.
 func (h *Handler) Enabled(ctx context.Context, level slog.Level) bool {
 	if !h.next.Enabled(ctx, level) {
 		return false
@@ -97,7 +97,7 @@ func (h *Handler) Enabled(ctx context.Context, level slog.Level) bool {
 	return true
 }
 
-// Handle implements slog.Handler. It does not wait. The error is nil.
+// Handle implements slog.Handler. It does not block. The error is nil.
 func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 	if h.closed.Load() || r.Level < slog.LevelError && !h.bucket.take() {
 		h.skip()
@@ -122,17 +122,17 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	return &Handler{h.next.WithGroup(name), h.queue}
 }
 
-// skip counts a record that is left out.
+// skip counts a dropped record.
 func (q *queue) skip() {
 	q.skipped.Add(1)
 	select {
 	case q.left <- struct{}{}:
-	default: // it is known
+	default: // already signalled
 	}
 }
 
-// Flush waits until what was logged before is written, or until ctx ends; then it returns the context's cause. After Close it returns
-// at once. May block.
+// Flush waits until all records logged before have been written. If ctx ends first, it returns the context's cause. After Close it returns at
+// once. May block.
 func (h *Handler) Flush(ctx context.Context) error {
 	written := make(chan struct{})
 	h.begun.Do(func() { go h.run() })
@@ -152,8 +152,8 @@ func (h *Handler) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Close writes what was logged before and ends the goroutine, or leaves it to the output that does not take anything when ctx ends;
-// then it returns the context's cause. What is logged afterwards is left out. May block.
+// Close writes all records logged before and ends the goroutine. If ctx ends first because the output blocks, Close returns the context's cause
+// and the goroutine ends when the output returns. Later records are dropped. May block.
 func (h *Handler) Close(ctx context.Context) error {
 	if h.closed.CompareAndSwap(false, true) {
 		close(h.stop)
@@ -167,7 +167,7 @@ func (h *Handler) Close(ctx context.Context) error {
 	}
 }
 
-// run writes records until Close, and then what is still in the queue.
+// run writes records until Close, and then the rest of the queue.
 func (q *queue) run() {
 	defer close(q.ended)
 	timer := time.NewTimer(0)
@@ -199,16 +199,16 @@ func (q *queue) run() {
 	}
 }
 
-// write gives the record to its handler. An error has no place to be reported.
+// write passes the record to its handler. An error of logging cannot be logged.
 func (e *entry) write() {
 	if e.mark != nil {
 		close(e.mark)
 		return
 	}
-	_ = e.next.Handle(context.Background(), e.record) // logging has failed, so it cannot be logged
+	_ = e.next.Handle(context.Background(), e.record) // see above
 }
 
-// tell logs how many records were left out since the last time.
+// tell logs the number of records dropped since the last call.
 func (q *queue) tell() {
 	n := q.skipped.Swap(0)
 	if n == 0 || !q.own.Enabled(context.Background(), slog.LevelWarn) {

@@ -100,8 +100,7 @@ func TestFlushWaitsForWhatWasLogged(t *testing.T) {
 	}
 }
 
-// TestLoggingDoesNotWaitForTheOutput: records above the queue are left out, errors too, and their number is logged when the
-// output takes records again.
+// While the output blocks, records that find the queue full are dropped, even errors. Their number is logged when the output continues.
 func TestLoggingDoesNotWaitForTheOutput(t *testing.T) {
 	var o output
 	h := logqueue.New(plain(&o), logqueue.Config{Queue: 10, Rate: 1e9, Burst: 1e9})
@@ -131,7 +130,7 @@ func TestLoggingDoesNotWaitForTheOutput(t *testing.T) {
 	}
 }
 
-// TestARateIsKept: records above it are left out and counted, errors never; a second later there is room again.
+// Records above the rate are dropped and counted, except errors. A second later records are logged again.
 func TestARateIsKept(t *testing.T) {
 	var o output
 	var mu sync.Mutex
@@ -162,7 +161,7 @@ func TestARateIsKept(t *testing.T) {
 	}
 }
 
-// TestCloseDoesNotWaitForAnOutputThatTakesNothing longer than it is told to.
+// Close does not wait for an output that blocks after its context has ended.
 func TestCloseDoesNotWaitForAnOutputThatTakesNothing(t *testing.T) {
 	var o output
 	h := logqueue.New(plain(&o), logqueue.Config{})

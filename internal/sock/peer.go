@@ -51,7 +51,7 @@ func LocalPeer(fd int) (Peer, error) {
 	return PeerOf(sa), err
 }
 
-// UnixName is the path that a unix socket is bound to, "" without one. One that a listener has accepted has the listener's.
+// UnixName returns the path that a unix socket is bound to, or "". An accepted socket has the path of its listener.
 func UnixName(fd int) string {
 	sa, err := unix.Getsockname(fd)
 	if u, ok := sa.(*unix.SockaddrUnix); ok && err == nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
-// notCompared are statistics whose values say something about the server and not about what its clients have done.
+// notCompared are statistics whose values depend on the server and not on the requests of clients.
 var notCompared = regexp.MustCompile(`^(pid|uptime|time|libevent|pointer_size|rusage_.*|curr_connections|total_connections|connection_structures|` +
 	`response_obj_.*|read_buf_.*|reserved_fds|bytes|bytes_read|bytes_written|threads|conn_yields|hash_.*|lru_.*|log_.*|lrutail_reflocked|moves_.*|` +
 	`crawler_.*|slab_global_page_pool|direct_reclaims)$`)

@@ -70,7 +70,7 @@ func TestSignalsEndTheServerWithStatus0(t *testing.T) {
 					case <-d.ended:
 						equal(t, d.cmd.ProcessState.ExitCode(), 0)
 					case <-time.After(patience):
-						t.Error("it goes on")
+						t.Error("the process is still running")
 					}
 				})
 			}

@@ -36,8 +36,8 @@ var watched = []struct{ name, events, commands string }{
 		strings.Repeat("v", 500000) + "\r\nget v\r\nappend v 0 0 600000\r\n" + strings.Repeat("v", 600000) + "\r\nadd w 0 0 300000\r\n" + strings.Repeat("w", 300000) + "\r\n"},
 }
 
-// TestWatchersReadTheSameLines: after the same commands, the watchers of memcached and of evcached have been given the same lines, but for
-// what no two servers share: times, numbers and descriptors. Of a class the comparison sees whether there is one.
+// After the same commands the watchers of memcached and of evcached receive the same lines, except for times, numbers and descriptors. Of classes
+// only their presence is compared.
 func TestWatchersReadTheSameLines(t *testing.T) {
 	t.Parallel()
 	theirs, ours := startMemcached(t), startEvcached(t)
@@ -103,7 +103,7 @@ func TestWatchersReadTheSameOfConnections(t *testing.T) {
 	sameLines(t, answers[1], answers[0])
 }
 
-// TestWatchersReadOfEvictionsInTheSameForm. Which items go is each server's own affair.
+// Lines about evictions have the same form. Which items are evicted differs.
 func TestWatchersReadOfEvictionsInTheSameForm(t *testing.T) {
 	t.Parallel()
 	form := regexp.MustCompile(`^ts=\d+\.\d+ gid=\d+ type=eviction key=key%2F\d+ fetch=(yes|no) ttl=(-1|99|100) la=\d+ clsid=\d+ size=10000$`)
@@ -162,8 +162,8 @@ func TestWatchIsRefusedInTheSameWords(t *testing.T) {
 	}
 }
 
-// TestOnlySoManyMayWatch: the next one is told the same by both servers, and its connection can be used further on.
-func TestOnlySoManyMayWatch(t *testing.T) {
+// Both servers refuse watchers above the limit with the same answer, and the connection can be used further.
+func TestWatchersAboveTheLimitAreRefused(t *testing.T) {
 	t.Parallel()
 	for _, d := range []*daemon{startMemcached(t), startEvcached(t)} {
 		var first *watcher
@@ -185,8 +185,8 @@ func TestOnlySoManyMayWatch(t *testing.T) {
 	}
 }
 
-// TestAWatcherIsNotHeardAnyMore: what it sends after watch has no answer and does nothing.
-func TestAWatcherIsNotHeardAnyMore(t *testing.T) {
+// Input of a watcher has no answer and no effect.
+func TestInputOfAWatcherIsIgnored(t *testing.T) {
 	t.Parallel()
 	for _, d := range []*daemon{startMemcached(t), startEvcached(t)} {
 		w := watch(t, d, "mutations")

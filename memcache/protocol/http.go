@@ -1,10 +1,10 @@
 package protocol
 
 // IsHTTP reports whether line, without its end, is the first line of an HTTP request: three words or more, the last of which is
-// HTTP/1.0, HTTP/1.1 or another 1.x. The first word does not matter, because a client of HTTP may send any method.
+// HTTP/1.0, HTTP/1.1 or another 1.x. The first word does not matter, because HTTP allows any method.
 //
-// A browser or a forged request sends its body to the same connection, and lines of the body may be commands. So the connection has
-// to be closed at such a line.
+// The body of a forged request follows on the same connection, and its lines may be commands. So the connection has to be closed at such
+// a line. Any goroutine.
 func IsHTTP(line []byte) bool {
 	const ending = " HTTP/1."
 	n := len(line)
@@ -20,8 +20,8 @@ func IsHTTP(line []byte) bool {
 	return target
 }
 
-// namesHTTP reports whether the last word of an unknown command's line begins with HTTP/. That is memcached's own rule; it takes the
-// line's last word among the first maxTokens-1.
+// namesHTTP reports whether the last word of an unknown command's line begins with HTTP/. This is memcached's rule; it considers the first
+// maxTokens-1 words only.
 func namesHTTP(line []byte) bool {
 	var last []byte
 	for range maxTokens - 1 {

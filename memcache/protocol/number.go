@@ -64,10 +64,10 @@ func ParseNumber(value []byte) (uint64, bool) { return parseUint(value) }
 // SmallNumber reads a word as a number of 32 bits.
 func SmallNumber(word []byte) (n uint32, ok bool) { return parseUint32(word) }
 
-// SmallInteger reads a word as a number of 32 bits with a sign.
+// SmallInteger parses a word as a signed number of 32 bits.
 func SmallInteger(word []byte) (n int32, ok bool) { return parseInt32(word) }
 
-// Decimal reads a word as C's strtod reads it: a decimal or hexadecimal number, "inf" or "nan". A number out of range is none.
+// Decimal parses a word as C's strtod does: a decimal or hexadecimal number, "inf" or "nan". ok is false for a number out of range.
 func Decimal(word []byte) (n float64, ok bool) {
 	word = bytes.TrimLeftFunc(word, func(c rune) bool { return c < 0x80 && isSpace(byte(c)) })
 	if i := bytes.IndexFunc(word, func(c rune) bool { return c < 0x80 && isSpace(byte(c)) }); i >= 0 {

@@ -13,7 +13,7 @@ const (
 	BadExptime Refusal = "CLIENT_ERROR invalid exptime argument"
 	BadDelta   Refusal = "CLIENT_ERROR invalid numeric delta argument"
 	BadDelete  Refusal = "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]"
-	// HTTP is no answer: the line is an HTTP request's, and the connection has to be closed without one.
+	// HTTP means that the line begins an HTTP request: the connection has to be closed without an answer.
 	HTTP Refusal = "HTTP"
 )
 

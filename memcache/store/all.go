@@ -1,23 +1,23 @@
 package store
 
-// A Listed is an item as All shows it.
+// Listed describes an item to the function of All.
 type Listed struct {
 	Key        []byte // valid until the function returns
 	Meta       Meta
-	LastAccess int64 // second of the last use
+	LastAccess int64 // second of the last use, as Config.Now counts
 	Fetched    bool  // used since it was stored
-	Size       int   // of the item: see Entry.Size
+	Size       int   // of the item, bytes: see Entry.Size
 	Value      int   // length of the value, bytes
 
-	keySize int // All's, while the key is part of a buffer
+	keySize int // length of the key while All keeps it in a buffer
 }
 
-// ClassOf returns the index in Classes of the class of items of this size, as Entry.Size has it.
+// ClassOf returns the index in Classes of the class of an item whose Entry.Size is size. Any goroutine.
 func ClassOf(size int) int { return classOf(int64(size)) }
 
-// All calls fn for the items until it returns false. No lock is held then, so fn may use the store. The items are looked at in pieces of
-// 128 KB of memory, with a shard's lock held for each; one that is changed, or moved to make room, between two pieces may be seen
-// twice or not at all. Any goroutine.
+// All calls fn for each item until fn returns false. No lock is held during the call, so fn may use the store. The memory is read in pieces of
+// 128 KB, each with a shard's lock held. An item that is changed, or moved to make room, between two pieces may be listed twice or not at all.
+// Any goroutine.
 func (s *Store) All(fn func(it Listed) bool) {
 	var items []Listed
 	var keys []byte
@@ -40,9 +40,9 @@ func (s *Store) All(fn func(it Listed) bool) {
 	}
 }
 
-// listItems appends what is in a chunk, and the keys.
+// listItems appends the items of a chunk to items, and their keys to keys.
 func (s *shard) listItems(slot uint32, items []Listed, keys []byte) ([]Listed, []byte) {
-	if slot >= s.top || s.slots[slot].data == nil || s.slots[slot].paged || s.flushed.second != 0 || s.voids() {
+	if slot >= s.top || s.slots[slot].data == nil || s.slots[slot].paged || s.flushed.second != 0 || s.flushInForce() {
 		return items, keys
 	}
 	for r := ref(slot << chunkBits); r != 0; r = s.after(r) {

@@ -8,7 +8,7 @@ const (
 	chunkUnits = 1 << chunkBits
 	chunkBytes = chunkUnits * unit
 
-	// ChunkBytes is how much of the memory is taken at a time, and the most that an Incoming needs at once.
+	// ChunkBytes is the unit of allocation from the system in bytes, and the most that an Incoming allocates at once.
 	ChunkBytes = chunkBytes
 )
 
@@ -18,7 +18,7 @@ type ref uint32
 func (r ref) chunk() uint32 { return uint32(r) >> chunkBits }
 func (r ref) place() uint32 { return uint32(r) & (chunkUnits - 1) }
 
-// A chunk is what the arena takes from its region at a time. It is one for blocks, or divided into pages.
+// A chunk is the arena's unit of allocation from its region. It holds blocks, or is divided into pages.
 type chunk [chunkUnits]uint64
 
 // tag begins every block. size and prev are the boundary tags: with them, both neighbours of a block can be found.
@@ -28,10 +28,10 @@ type tag struct {
 	state state  // 0: free
 	key   uint8  // length of an item's key
 	bits  uint8  // Meta.Bits
-	since uint8  // the tick of an item's class in which it came into its queue; see life
+	since uint8  // the tick of the item's class at which it entered its queue, modulo 256: see credit
 }
 
-// hole is a free block in a list. Blocks too short for any item are free and in no list: they wait for a neighbour.
+// hole is a free block in a list. A free block too short for any item is in no list until it joins a neighbour.
 type hole struct {
 	tag
 	next, prev ref
@@ -41,7 +41,7 @@ type hole struct {
 type slot struct {
 	data  *chunk
 	free  uint16 // units in free blocks
-	paged bool   // it is divided into pages
+	paged bool   // divided into pages
 }
 
 // arena is memory for items. It allocates by segregated fits: free blocks are listed by size, a bitmap tells which lists have
@@ -63,13 +63,13 @@ func (a *arena) hole(r ref) *hole { return (*hole)(unsafe.Pointer(a.at(r))) }
 func (a *arena) item(r ref) *item { return (*item)(unsafe.Pointer(a.at(r))) }
 func (a *arena) at(r ref) *uint64 { return &a.slots[r.chunk()].data[r.place()] }
 
-// words is the block r as the chunk has it.
+// words returns the first n units of the block r.
 func (a *arena) words(r ref, n uint16) []uint64 {
 	p := r.place()
 	return a.slots[r.chunk()].data[p : p+uint32(n)]
 }
 
-// after is the block behind r, 0 at the end of the chunk; before is the one in front of it.
+// after returns the block after r, or 0 at the end of the chunk; before returns the one before it, or 0.
 func (a *arena) after(r ref) ref {
 	if next := r + ref(a.tag(r).size); next.chunk() == r.chunk() {
 		return next
@@ -105,7 +105,7 @@ func (a *arena) take(n uint16) ref {
 	return r
 }
 
-// trim frees what the block r has beyond n units.
+// trim frees the units of the block r beyond n.
 func (a *arena) trim(r ref, n uint16) {
 	left := a.tag(r).size - n
 	if left == 0 {
@@ -118,7 +118,7 @@ func (a *arena) trim(r ref, n uint16) {
 	a.release(rest)
 }
 
-// release frees the block r, and returns the free block that it is part of then.
+// release frees the block r, and returns the free block that contains it then.
 func (a *arena) release(r ref) ref {
 	t := a.tag(r)
 	a.account(r, int(t.size))
@@ -138,17 +138,17 @@ func (a *arena) release(r ref) ref {
 	return r
 }
 
-// account counts n more free units in the chunk of r.
+// account adds n to the free units of the chunk of r.
 func (a *arena) account(r ref, n int) {
 	a.free += n
 	s := &a.slots[r.chunk()]
 	s.free = uint16(int(s.free) + n)
 }
 
-// capacity is how many chunks there are slots for.
+// capacity returns the number of slots for chunks.
 func (a *arena) capacity() int { return len(a.slots) - 1 }
 
-// setCapacity makes it n, or as much more as the last chunk needs.
+// setCapacity changes the capacity to n, or to the slot of the last chunk if that is higher.
 func (a *arena) setCapacity(n int) {
 	a.hint, a.top = max(1, a.hint), max(1, a.top)
 	size := max(n+1, int(a.top))
@@ -158,7 +158,7 @@ func (a *arena) setCapacity(n int) {
 	a.region.pieces = append(make([]*piece, 0, max(len(pieces), size/pieceChunks+1)), pieces...)
 }
 
-// add gives the arena a chunk, if the system does. There must be an empty slot.
+// add adds a chunk, and reports whether the system had memory for it. There must be an empty slot.
 func (a *arena) add() bool {
 	for a.slots[a.hint].data != nil {
 		a.hint++
@@ -177,7 +177,7 @@ func (a *arena) add() bool {
 	return true
 }
 
-// drop gives the chunk of r back to the system. All of it is one block in use.
+// drop returns the chunk of r, which is one block in use, to the system.
 func (a *arena) drop(r ref) {
 	a.slots[r.chunk()] = slot{}
 	a.region.discard(r.chunk())

@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/memcache/store"
 )
 
-// No operation takes more steps than its own size asks for, whatever is in the store: here everything is wanted, sizes change all
+// No operation takes more steps than its own size asks for, whatever is in the store: here everything is referenced, sizes change all
 // the time, and much has expired.
 func TestWorkIsBoundedByTheItem(t *testing.T) {
 	skipIfRaced(t)
@@ -36,13 +36,13 @@ func TestWorkIsBoundedByTheItem(t *testing.T) {
 		s.Steps()
 		must(t, put(s, key, store.Meta{Expires: expires}, make([]byte, size)))
 		steps := s.Steps()
-		// Items of twice the bytes are evicted, and some spared for each; then as many are moved. A large item may need what is in
+		// Items of twice the bytes are evicted, and some reinserted for each; then as many are moved. A large item may need what is in
 		// chunks.
 		bytes := size + 2*store.HeadSize
 		if size >= store.LargeMin {
 			bytes += 3 * store.ChunkBytes
 		}
-		bound := store.Mercy + 2*bytes/store.HeadSize*(store.MoreMercy+2) + 16
+		bound := store.MaxReinserts + 2*bytes/store.HeadSize*(store.ReinsertsPerEviction+2) + 16
 		most, worst = max(most, steps), max(worst, float64(steps)/float64(bound))
 		if steps > bound {
 			t.Fatalf("a value of %d bytes took %d steps, more than %d", size, steps, bound)
@@ -51,8 +51,8 @@ func TestWorkIsBoundedByTheItem(t *testing.T) {
 	t.Logf("at most %d steps, %.3f of the bound", most, worst)
 }
 
-// When every item is wanted, one goes all the same, and soon.
-func TestWorkIsBoundedWhenAllIsWanted(t *testing.T) {
+// When every item is referenced, one goes all the same, and soon.
+func TestWorkIsBoundedWhenAllIsReferenced(t *testing.T) {
 	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 1})
 	n := 0

@@ -1,9 +1,9 @@
 package store
 
-// A panic while a shard is changed is a fault of this package, or of the system's memory. It leaves busy set. The content may be
-// inconsistent then; it is a cache's, so it is dropped, and the shard goes on with an empty one.
+// A panic while a shard is being changed is a fault of this package or of the hardware. It leaves busy set, and the content may be
+// inconsistent. Since it is a cache, the content is dropped, and the shard continues empty.
 
-// within calls fn with a shard locked, and its clock brought up to now. Any goroutine.
+// within calls fn with a shard locked and its clock updated. Any goroutine.
 func (s *Store) within(sh *shard, fn func()) {
 	now := second(s.now()) // the user's function, so before the lock
 	sh.change(func() {
@@ -21,7 +21,7 @@ func (s *shard) change(fn func()) {
 	s.busy = false
 }
 
-// unlock ends the use of a shard that is locked.
+// unlock unlocks the shard. It resets a shard whose change was interrupted by a panic.
 func (s *shard) unlock() {
 	broken := s.busy
 	if broken {
@@ -33,18 +33,18 @@ func (s *shard) unlock() {
 	}
 }
 
-// unlockBroken is deferred by what locks a shard and returns with it locked, for the case that it panics.
+// unlockBroken is deferred by functions that return with the shard locked. It unlocks the shard if they panic.
 func (s *shard) unlockBroken() {
 	if s.busy {
 		s.unlock()
 	}
 }
 
-// reset replaces the content by an empty one, and looks at nothing of the old one. Leases and values that are being received keep the
-// memory that they have of the old one, and are of another life.
+// reset replaces the content with an empty one, without reading the old one. Leases and values that are being received keep their memory of
+// the old content, and belong to an earlier generation.
 func (s *shard) reset() {
 	s.busy, s.over, s.shrinking, s.pin, s.flushed = false, false, false, 0, flushed{}
-	s.life++
+	s.generation++
 	s.returns++
 	s.arena, s.policy, s.wheel = arena{}, policy{}, wheel{second: s.now}
 	s.setCapacity(int(s.limit / chunkBytes))

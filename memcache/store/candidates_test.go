@@ -6,31 +6,31 @@ import (
 	"math/bits"
 )
 
-// candidate is a policy that decision 9 compares: S3-FIFO, or greedy dual by size and frequency, which is queues of new and of proven
+// candidate is a policy that decision 9 compares: S3-FIFO, or greedy dual by size and frequency, which is queues of new and of protected
 // items for each of several sizes. Its ghosts are exact: the last items that were evicted while new, as many as there are items.
 type candidate struct {
-	exponent float64 // of the size; 0: sizes do not count
-	share    int     // per cent of the bytes that new items may have; 0: new and proven ones are compared by due
-	worth    float64 // the most that an item can have
-	memory   int
-	bytes    [2]int
-	level    [2]float64 // inflation, of new and of proven items
-	queues   [2][16 * 4]*list.List
-	items    map[uint64]*list.Element
-	ghosts   map[uint64]bool
-	order    *list.List // of the ghosts
+	exponent  float64 // of the size; 0: sizes do not count
+	share     int     // per cent of the bytes that new items may have; 0: new and protected ones are compared by priority
+	frequency float64 // the most that an item can have
+	memory    int
+	bytes     [2]int
+	level     [2]float64 // inflation, of new and of protected items
+	queues    [2][16 * 4]*list.List
+	items     map[uint64]*list.Element
+	ghosts    map[uint64]bool
+	order     *list.List // of the ghosts
 }
 
 type candidateItem struct {
-	key        uint64
-	size, kind int
-	class      int
-	worth, due float64
-	used       bool
+	key                 uint64
+	size, kind          int
+	class               int
+	frequency, priority float64
+	used                bool
 }
 
-func newCandidate(memory int, exponent float64, share int, worth float64) *candidate {
-	c := &candidate{exponent: exponent, share: share, worth: worth, memory: memory,
+func newCandidate(memory int, exponent float64, share int, frequency float64) *candidate {
+	c := &candidate{exponent: exponent, share: share, frequency: frequency, memory: memory,
 		items: make(map[uint64]*list.Element), ghosts: make(map[uint64]bool), order: list.New()}
 	for k := range c.queues {
 		for i := range c.queues[k] {
@@ -49,29 +49,29 @@ func (c *candidate) request(key uint64, size int) bool {
 		c.evict()
 	}
 	e := bits.Len(uint(size))
-	it := &candidateItem{key: key, size: size, class: min(max(e-6, 0)*4+size>>max(0, e-3)&3, 63), worth: 0.25}
+	it := &candidateItem{key: key, size: size, class: min(max(e-6, 0)*4+size>>max(0, e-3)&3, 63), frequency: 0.25}
 	if c.share > 0 {
-		it.worth = 1
+		it.frequency = 1
 	}
 	if c.ghosts[key] {
 		delete(c.ghosts, key)
-		it.kind, it.worth = 1, 1
+		it.kind, it.frequency = 1, 1
 	}
 	c.push(it)
 	return false
 }
 
 func (c *candidate) push(it *candidateItem) {
-	it.due = c.level[it.kind] + it.worth*math.Pow(float64(it.size), -c.exponent)
+	it.priority = c.level[it.kind] + it.frequency*math.Pow(float64(it.size), -c.exponent)
 	c.items[it.key] = c.queues[it.kind][it.class].PushFront(it)
 	c.bytes[it.kind] += it.size
 }
 
-// next is the item with the least due at the end of a queue of new or proven items, or nil.
+// next is the item with the least priority at the end of a queue of new or protected items, or nil.
 func (c *candidate) next(kind int) *candidateItem {
 	var best *candidateItem
 	for _, q := range c.queues[kind] {
-		if e := q.Back(); e != nil && (best == nil || e.Value.(*candidateItem).due < best.due) {
+		if e := q.Back(); e != nil && (best == nil || e.Value.(*candidateItem).priority < best.priority) {
 			best = e.Value.(*candidateItem)
 		}
 	}
@@ -80,22 +80,22 @@ func (c *candidate) next(kind int) *candidateItem {
 
 // choose is the item that is evicted next, unless it has been used.
 func (c *candidate) choose() *candidateItem {
-	added, proven := c.next(0), c.next(1)
+	added, protected := c.next(0), c.next(1)
 	switch {
-	case proven == nil:
+	case protected == nil:
 		return added
 	case added == nil:
-		return proven
-	case c.share > 0 && c.bytes[0]*100 > (c.bytes[0]+c.bytes[1])*c.share, c.share == 0 && added.due < proven.due:
+		return protected
+	case c.share > 0 && c.bytes[0]*100 > (c.bytes[0]+c.bytes[1])*c.share, c.share == 0 && added.priority < protected.priority:
 		return added
 	}
-	return proven
+	return protected
 }
 
 func (c *candidate) evict() {
 	for {
 		it := c.choose()
-		if c.level[it.kind] = max(c.level[it.kind], it.due); c.share == 0 {
+		if c.level[it.kind] = max(c.level[it.kind], it.priority); c.share == 0 {
 			c.level[1-it.kind] = c.level[it.kind]
 		}
 		c.queues[it.kind][it.class].Remove(c.items[it.key])
@@ -107,9 +107,9 @@ func (c *candidate) evict() {
 			}
 			return
 		}
-		it.worth = min(it.worth+1, c.worth)
+		it.frequency = min(it.frequency+1, c.frequency)
 		if it.kind == 0 {
-			it.worth = 1
+			it.frequency = 1
 		}
 		it.kind, it.used = 1, false
 		c.push(it)

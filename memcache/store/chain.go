@@ -2,11 +2,11 @@ package store
 
 import "unsafe"
 
-// A chain is extents, one behind the other, that hold whole pages of one value. The entries of the page table link them, so a
-// value needs no list of its own, however long it is.
+// A chain is a linked list of the extents that hold the whole pages of one value. The links are in the page table, so a value of any length
+// needs no list of its own.
 
-// takePages appends extents of n pages, for which it makes room, or none. They are loose and held. If exact is false, the last extent may
-// be larger than asked for, so that the pages lie in fewer pieces. got is the number of pages.
+// takePages makes room for n pages and appends their extents, loose and held, or appends nothing. If exact is false, the last extent may be
+// larger than needed, so that the value has fewer pieces. got is the number of pages.
 func (s *shard) takePages(n int, exact bool, to []extent) (exts []extent, got int) {
 	had := len(to)
 	for got < n {
@@ -34,8 +34,8 @@ func (s *shard) takePages(n int, exact bool, to []extent) (exts []extent, got in
 	return to, got
 }
 
-// makePageRoom takes a step towards free pages, and reports whether there was one to take. Expired items go first, then those that
-// eviction chooses. When the free blocks amount to more than a chunk, a chunk is emptied.
+// makePageRoom takes one step towards free pages, and reports whether a step was possible. It removes expired items first, then victims of
+// eviction. When the free blocks add up to more than a chunk, it empties a chunk instead.
 func (s *shard) makePageRoom() bool {
 	evict := !s.noEvict || s.shrinking
 	if evict && s.paged < s.mostPaged() && s.free > chunkUnits*3/2 && s.drain() {
@@ -51,8 +51,8 @@ func (s *shard) makePageRoom() bool {
 	if r == 0 {
 		return false
 	}
-	if s.mercy > 0 && !s.hasPages(r) {
-		s.passOver(r)
+	if s.reinserts > 0 && !s.hasPages(r) {
+		s.reinsert(r) // its memory would not serve
 		return true
 	}
 	s.evicted(r)
@@ -60,7 +60,7 @@ func (s *shard) makePageRoom() bool {
 	return true
 }
 
-// hasPages reports whether evicting the item r brings free pages nearer.
+// hasPages reports whether the eviction of the item r contributes to free pages.
 func (s *shard) hasPages(r ref) bool {
 	if s.item(r).state&large == 0 {
 		return s.paged < s.mostPaged()
@@ -68,16 +68,13 @@ func (s *shard) hasPages(r ref) bool {
 	return !s.lentOut(r)
 }
 
-// passOver keeps a victim whose memory would not serve.
-func (s *shard) passOver(r ref) { s.spare(r) }
-
 // lentOut reports whether the value of the item r is lent.
 func (s *shard) lentOut(r ref) bool {
 	it := s.item(r)
 	return it.state&large != 0 && s.table[it.first()].lent > 0
 }
 
-// chain makes loose extents the value of the item r.
+// chain links loose extents as the value of the item r.
 func (s *shard) chain(r ref, exts []extent) {
 	prev := extent(0)
 	for _, e := range exts {
@@ -97,7 +94,7 @@ func (s *shard) chain(r ref, exts []extent) {
 	s.table[exts[0]].owner = r
 }
 
-// unchain ends the value that begins with e. What is lent becomes loose, the rest free.
+// unchain removes the value that begins with e from its item. Extents that are lent become loose, the others free.
 func (s *shard) unchain(e extent) {
 	for e != 0 {
 		t := &s.table[e]
@@ -113,7 +110,7 @@ func (s *shard) unchain(e extent) {
 	}
 }
 
-// unchainAll ends all values that items have.
+// unchainAll is unchain for the values of all items.
 func (s *shard) unchainAll() {
 	for c := uint32(1); c < s.top; c++ {
 		for i := extent(0); i < chunkPages && s.slots[c].paged; {
@@ -128,7 +125,7 @@ func (s *shard) unchainAll() {
 	}
 }
 
-// hold keeps the value that begins with e where it is, until unhold.
+// hold keeps the extents of the value that begins with e in place until unhold.
 func (s *shard) hold(e extent) {
 	for ; e != 0; e = s.table[e].next {
 		t := &s.table[e]
@@ -147,7 +144,7 @@ func (s *shard) unhold(e extent) {
 	}
 }
 
-// letGo ends one hold of an extent, which is free if it was the last one and the extent is loose.
+// letGo releases one hold of an extent. A loose extent without holds is freed.
 func (s *shard) letGo(e extent) {
 	t := &s.table[e]
 	if t.lent--; t.lent > 0 {
@@ -159,7 +156,7 @@ func (s *shard) letGo(e extent) {
 	}
 }
 
-// trimExtents frees what the loose extents have beyond n pages.
+// trimExtents frees the pages of loose extents beyond the first n, and returns the extents of those n.
 func (s *shard) trimExtents(exts []extent, n int) []extent {
 	for i := 0; i < len(exts); i++ {
 		e := exts[i]
@@ -185,7 +182,7 @@ func (s *shard) trimExtents(exts []extent, n int) []extent {
 	return exts
 }
 
-// appendParts appends the memory of the value that begins with e. Extents that lie side by side are one part.
+// appendParts appends the memory of the value that begins with e. Adjacent extents form one part.
 func (s *shard) appendParts(parts [][]byte, e extent) [][]byte {
 	last := extent(0) // the page behind the last extent
 	for ; e != 0; e = s.table[e].next {
@@ -195,7 +192,7 @@ func (s *shard) appendParts(parts [][]byte, e extent) [][]byte {
 	return parts
 }
 
-// appendPart appends the memory of e to the parts, or to the last one, if that ends before e in the same chunk.
+// appendPart appends the memory of e as a new part, or extends the last part if it ends where e begins, in the same chunk.
 func (s *shard) appendPart(parts [][]byte, e, last extent) [][]byte {
 	p := s.extent(e)
 	if n := len(parts); n > 0 && e == last && int(e)%chunkPages != 0 {

@@ -42,11 +42,11 @@ func (s *Store) Chunks() int {
 
 // What the tests must know.
 const (
-	LargeMin  = largeMin
-	PageBytes = pageBytes
-	HeadSize  = headSize
-	Mercy     = mercy
-	MoreMercy = moreMercy
+	LargeMin             = largeMin
+	PageBytes            = pageBytes
+	HeadSize             = headSize
+	MaxReinserts         = maxReinserts
+	ReinsertsPerEviction = reinsertsPerEviction
 )
 
 func (s *shard) check() error {
@@ -167,7 +167,7 @@ func (s *shard) checkIndex(items map[ref]bool) error {
 	return nil
 }
 
-// checkQueues wants each item in the queue of its kind and class, and the oldest one's due as its stamp has it.
+// checkQueues wants each item in the queue of its kind and class, and the oldest one's priority as its stamp has it.
 func (s *shard) checkQueues(items map[ref]bool) error {
 	seen := 0
 	for k := range s.queues {
@@ -187,9 +187,9 @@ func (s *shard) checkQueues(items map[ref]bool) error {
 			if q.oldest == 0 {
 				continue
 			}
-			due := s.due[k][c]
-			if s.setDue(k, c); s.due[k][c] != due {
-				return fmt.Errorf("the oldest of queue %d of class %d is due at %x, noted is %x, the inflation is %x", k, c, s.due[k][c], due, s.inflation)
+			priority := s.priority[k][c]
+			if s.setPriority(k, c); s.priority[k][c] != priority {
+				return fmt.Errorf("the oldest of queue %d of class %d has priority %x, stored is %x, the inflation is %x", k, c, s.priority[k][c], priority, s.inflation)
 			}
 		}
 	}

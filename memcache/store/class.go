@@ -2,46 +2,46 @@ package store
 
 import "math/bits"
 
-// classCount is how many size classes there are. The last one has no upper end.
+// classCount is the number of size classes. The last one has no upper bound.
 const classCount = 62
 
-// doubling is how many size classes there are up to twice a size.
+// doubling is the number of size classes from a size to twice that size.
 const doubling = 4
 
-// Class is what happens to the items of a size class. There are four classes up to twice a size: 64, 80, 96, 112, 128, 160 bytes and so
-// on, up to 2 MB. The sizes are those of Entry.Size.
+// Class is the state and the counters of a size class. There are four classes from each power of two to the next: 64, 80, 96, 112, 128, 160
+// bytes and so on, up to 2 MB. The sizes are those of Entry.Size.
 type Class struct {
-	Size  int64 // of the largest item of the class, bytes; that of the last class is the most that there can be
+	Size  int64 // bytes: of the largest item of the class. For the last class it is the maximum size of an item
 	Items int64
 	Bytes int64
 
-	Unfetched int64 // of Items, those that have not been used since they were stored
+	Unfetched int64 // of Items: those that have not been used since they were stored
 
-	EvictedIdle int64 // seconds for which the item evicted last had not been used
+	EvictedIdle int64 // seconds between the last use of the item evicted last and its eviction
 	Counts
 }
 
-// Counts are of all that has ever happened.
+// Counts are totals since the store was made.
 type Counts struct {
 	Total            int64 // items stored
 	Evicted          int64 // items removed to make room
 	EvictedUnfetched int64 // of these, those that had never been used
-	EvictedExpiring  int64 // of these, those that would have expired one day
-	EvictedWanted    int64 // of these, those that had been used since eviction last met them: too many were
-	Expired          int64 // items freed because they had expired or been flushed, but for those that a look-up met
+	EvictedExpiring  int64 // of these, those with an expiry time
+	EvictedActive    int64 // of these, those referenced since eviction last examined them: the limit of reinsertions was reached
+	Expired          int64 // items freed because they had expired or been flushed, except those that a look-up found
 	ExpiredUnfetched int64 // of these, those that had never been used
 	Refused          int64 // ErrNoMemory
 
-	Ops [NumOps]int64 // what Entry.Count and CountSet were told
+	Ops [NumOps]int64 // operations reported by Entry.Count and CountSet
 }
 
-// Add adds n times what d counts: -1 for what has happened since.
+// Add adds n times the counts of d. With n = -1 it leaves the difference since d was taken.
 func (c *Counts) Add(n int64, d *Counts) {
 	c.Total += n * d.Total
 	c.Evicted += n * d.Evicted
 	c.EvictedUnfetched += n * d.EvictedUnfetched
 	c.EvictedExpiring += n * d.EvictedExpiring
-	c.EvictedWanted += n * d.EvictedWanted
+	c.EvictedActive += n * d.EvictedActive
 	c.Expired += n * d.Expired
 	c.ExpiredUnfetched += n * d.ExpiredUnfetched
 	c.Refused += n * d.Refused

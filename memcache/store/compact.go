@@ -1,10 +1,9 @@
 package store
 
-// scattered is the part of the arena, and of a chunk, from which on what is free is too much to be left in small pieces.
+// scattered is the inverse of the free part of the arena, and of a chunk, from which chunks are compacted.
 const scattered = 16
 
-// gatherFree makes one hole of all that is free in a chunk, if there is a chunk with n units and a good part of it free among the next
-// few.
+// gatherFree compacts one of the next few chunks, if at least 1/scattered of it and at least n units are free. It reports whether it did.
 func (s *shard) gatherFree(n uint16) bool {
 	c := s.emptiest()
 	if c == 0 || s.slots[c].free < max(n, chunkUnits/scattered) {
@@ -39,9 +38,9 @@ func (s *shard) compact(lo ref) {
 	}
 }
 
-// relocate moves the item r of n units to another block, or down in its own place, and tells those who refer to it.
+// relocate moves the item r of n units to another block, or down within its own, and updates all references to it.
 func (s *shard) relocate(r, to ref, n uint16) {
-	copy(s.words(to, n), s.words(r, n)) // r may be gone now
+	copy(s.words(to, n), s.words(r, n)) // this may overwrite r
 	it := s.item(to)
 	s.index.replace(&s.arena, it.hash, r, to)
 	k, c := s.place(to)

@@ -24,48 +24,48 @@ const (
 
 const (
 	maxShard  int64 = 32 << 30 // bytes that a ref can reach
-	goodShard int64 = 8 << 20  // bytes, and 16 of the largest items; smaller shards make the limits of one felt
+	goodShard int64 = 8 << 20  // bytes, and 16 of the largest items; with smaller shards the hit ratio falls
 )
 
 var (
-	// ErrConfig says which field of a Config makes no sense, or what SetMemory cannot do.
+	// ErrConfig is the error of an invalid field of a Config, which its text names, and of an invalid limit for SetMemory.
 	ErrConfig = errors.New("store: bad configuration")
-	// ErrTooLarge is of an item that is longer than MaxItem, or has a key of more than 255 bytes.
+	// ErrTooLarge is the error for an item longer than MaxItem, or with a key of more than 255 bytes.
 	ErrTooLarge = errors.New("store: item too large")
-	// ErrNoMemory is of an item for which no room can be made: nothing may be evicted, or the item takes more than there is.
+	// ErrNoMemory is the error for an item for which no room can be made: eviction is disabled, or the item does not fit into the memory.
 	ErrNoMemory = errors.New("store: out of memory")
-	// ErrLent is an ErrNoMemory that may be over when others return what they have been lent.
+	// ErrLent is an ErrNoMemory that may be temporary: there may be memory when leases have been returned.
 	ErrLent = fmt.Errorf("%w: too much is lent", ErrNoMemory)
 )
 
-// Config says how a Store behaves. The zero value will do.
+// Config is the configuration of a Store. The zero value is the default.
 type Config struct {
-	// Memory bounds all that the store keeps, in bytes: items, tables, and what is free between them. 0 means DefaultMemory.
+	// Memory bounds the memory of the store in bytes: items, tables and free space between items. 0 means DefaultMemory.
 	Memory int64
 	// MaxItem bounds an item, in bytes: key, value and a head of 56 bytes. 0 means DefaultMaxItem.
 	MaxItem int
-	// Shards is how many parts with a lock of their own the store has, a power of two up to MaxShards. Each has the same
+	// Shards is the number of parts of the store, each with its own lock: a power of two up to MaxShards. Each has the same
 	// share of Memory. 0 chooses by GOMAXPROCS, Memory and MaxItem.
 	Shards int
 	// NoEvict makes a full store refuse with ErrNoMemory. Items that have expired still make room.
 	NoEvict bool
 	// Now is the clock, in seconds, from 1 to 2^32-1. It is called in each operation, so it must be cheap, and it must not use the
-	// store. Where it goes back, the store's time stands still. Nil means the seconds since 1970, read from
+	// store. If it goes back, the store's time stands still. Nil means the seconds since 1970, read from
 	// the system in each operation.
 	Now func() int64
-	// Evicted, if set, is called for each item that has to make room, before it goes. It is called with a lock held, so it must be
-	// quick and must not use the store.
+	// Evicted, if set, is called for each item before it is evicted. It is called with a lock held, so it must be fast and must not use
+	// the store.
 	Evicted func(Evicted)
 }
 
-// Evicted is an item that has to make room.
+// Evicted describes an item that is evicted.
 type Evicted struct {
-	Key     []byte // the store's memory: valid until the call returns
+	Key     []byte // the store's memory: valid until the call returns, must not be written
 	Fetched bool   // Entry.Use was called since it was stored
 	Expires int64  // as Meta.Expires
 	Idle    int64  // seconds since it was last used
-	Size    int    // bytes that it takes: see Entry.Size
-	Value   int    // bytes of its value
+	Size    int    // of the item, bytes: see Entry.Size
+	Value   int    // length of the value, bytes
 }
 
 // withDefaults fills in and checks.

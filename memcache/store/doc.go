@@ -1,11 +1,9 @@
-// Package store is a cache in memory: keys with values, a limit in bytes, and a time at which an item is gone. It knows nothing
-// of protocols or sockets.
+// Package store is a cache in memory: keys with values, a limit in bytes, and expiry times. It is independent of protocols and sockets.
 //
 // # Use
 //
-// [Store.Lock] locks the part of the store that a key belongs to and looks the key up. What it returns, an [Entry], is the item, or the
-// place where one would be. Between Lock and [Entry.Unlock] nobody else changes it, so whatever reads, decides and writes is
-// atomic: add, replace, append, compare-and-swap, incr.
+// [Store.Lock] locks the shard of a key, looks the key up, and returns an [Entry]. Between Lock and [Entry.Unlock] no other goroutine changes
+// the item, so a sequence of reads and writes is atomic: add, replace, append, compare-and-swap, incr.
 //
 //	e := s.Lock(key)
 //	defer e.Unlock()
@@ -16,36 +14,36 @@
 //
 // # Memory
 //
-// The limit counts everything: items, the tables that find them, and what is free between them. It is divided among shards, each
-// with a lock of its own, by the keys' hashes; a shard never takes more than its share. A shard takes its memory from the system, in chunks of
-// 128 KB outside Go's heap, and gives it back when [Store.SetMemory] lowers the limit. Items refer to each other by number. So the garbage
-// collector does not see the items, however many there are, and a program's garbage does not grow with them.
+// The limit includes items, tables and the free space between items. It is divided equally among the shards, each with its own lock; a key's hash
+// determines its shard. A shard never takes more than its share. It takes memory from the system in chunks of 128 KB outside Go's heap, and
+// returns it when [Store.SetMemory] lowers the limit. Items refer to each other by number. So the cost of a garbage collection does not
+// depend on the number of items.
 //
-// A chunk holds blocks, or pages of 16 KB. An item has a block, of any length, with its key and its value. Of a value of 16 KB and
-// more the block has only the tail, which does not fill a page; the rest lies in pages. One, two, four or eight of them side by side are an
-// extent. A block or an extent that becomes free joins its free neighbours, and a chunk of which all is free serves for
-// blocks as well as for pages. Where free memory suffices but does not lie together, items and pages are moved. So memory that was used for
-// items of one size serves items of every other size.
+// A chunk holds blocks, or pages of 16 KB. An item has a block, of any length, with its key and its value. For a value of 16 KB and
+// more the block holds only the tail, which does not fill a page; the rest is in pages. One, two, four or eight adjacent pages form an
+// extent. A block or an extent that becomes free joins its free neighbours, and a chunk that is entirely free can be used for blocks as well
+// as for pages. If there is enough free memory but not in one piece, items and pages are moved. So memory that was used for items of one
+// size can be used for items of any other size.
 //
 // The pages of a value never change. They can be written to a socket after Unlock without a copy: [Entry.Borrow] returns a [Lease]
-// of them. What is lent stays where it is and counts until it is returned, also when its item is gone. A value can also be received in
-// pages that become the item's: see [Store.Receive]. When so much is lent or being received that a value cannot be stored, the error is
-// [ErrLent] or [ErrNoMemory]. A few chunks are never divided into pages, so that small items can be stored in any case.
+// of them. Pages that are lent stay in place and count as memory until they are returned, even after their item has been removed. A value
+// can also be received into pages that become the item's: see [Store.Receive]. If a value cannot be stored because too much is lent or being
+// received, the error is [ErrLent] or [ErrNoMemory]. A few chunks are never divided into pages, so that small items can be stored in any case.
 //
 // # What goes
 //
-// When there is no room, items that have expired go first. Then the store evicts by size and frequency: an item that is not used stays
-// for a time in inverse proportion to its size, and longer if it was used before. Each use begins that time again. So most requests are
-// answered, not most bytes. Reading many keys once, as a scan does, does not displace what is in use, and small items that
-// are not used any more give way to larger ones that are. With [Config.NoEvict] it refuses instead.
+// When there is no room, expired items are removed first. Then the store evicts by size and frequency: an item that is not used is kept for a
+// time inversely proportional to its size, and longer if it was used before. Each use renews that time. This maximizes the requests that find
+// an item, not the bytes. A scan, which reads many keys once, does not displace items in use, and small items that are no longer used are
+// evicted before larger ones that are. With [Config.NoEvict] the store returns an error instead.
 //
 // An item with Expires e is gone from the very second e on, whether it still takes memory or not. What has been flushed is gone in the same
-// way. Memory comes back when the item is asked for, when room is needed, or when a timer calls [Store.Reap]. What is stored past its
-// time, or in a second that a flush covers, is there for its Entry until Unlock, and for no later one.
+// way. Memory comes back when the item is looked up, when room is needed, or when a timer calls [Store.Reap]. An item stored past its
+// expiry time, or in a second that a flush covers, can be used through its Entry until Unlock, and is not found later.
 //
 // # Work
 //
 // No operation does more than a bound that depends on the size of its own item. The index grows by one bucket at a time. Making
-// room ends after so many items as have the bytes that are needed, and a number that are spared; at most a chunk is moved for a block.
-// FlushAll takes a step for each chunk and each extent. No operation allocates, but for those that return a copy.
+// room ends after so many items as have the bytes that are needed, and a number that are reinserted; at most a chunk is moved for a block.
+// FlushAll takes a step for each chunk and each extent. No operation allocates, except those that return a copy.
 package store

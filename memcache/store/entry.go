@@ -8,8 +8,8 @@ type Meta struct {
 	Bits    uint8  // the user's
 }
 
-// An Entry is a key whose part of the store is locked: the item, or the place where one would be. It is a value; copies of it
-// are the same entry until something is stored. No method may be called after Unlock.
+// An Entry is a key whose shard is locked, with its item if there is one. Copies of an Entry are the same entry until something is stored. No
+// method may be called after Unlock. The methods are for the goroutine that has called Lock.
 type Entry struct {
 	shard *shard
 	key   []byte
@@ -21,22 +21,22 @@ type Entry struct {
 	finding Finding // of Lock
 }
 
-// A Finding is what Lock has found under a key.
+// A Finding is the result of the look-up of a key by Lock.
 type Finding uint8
 
 const (
 	NotFound Finding = iota // no item
 	Found                   // an item
-	Expired                 // an item whose time had passed, which is removed
+	Expired                 // an item that had expired, which was removed
 	Flushed                 // an item that a flush had removed
 )
 
-// String returns the words that memcached's log has.
+// String returns the word that memcached's watch command has for f.
 func (f Finding) String() string {
 	return [...]string{"not_found", "found", "expired", "flushed"}[f]
 }
 
-// Finding reports what Lock found, whatever has been stored since.
+// Finding returns the result of the look-up by Lock, even if the item has been stored or deleted since.
 func (e *Entry) Finding() Finding { return e.finding }
 
 // Unlock ends the use of e.
@@ -49,7 +49,7 @@ func (e *Entry) Unlock() {
 	s.unlock()
 }
 
-// Found says whether there is an item: stored, and neither expired nor flushed.
+// Found reports whether there is an item that is neither expired nor flushed.
 func (e *Entry) Found() bool { return e.ref != 0 }
 
 // item is e's, of which there must be one.
@@ -60,7 +60,7 @@ func (e *Entry) item() *item {
 	return e.shard.item(e.ref)
 }
 
-// Meta returns what was stored with the value. Where Expires has passed it is the present second.
+// Meta returns the metadata of the item. An Expires that has passed is returned as the present second.
 func (e *Entry) Meta() Meta {
 	m := e.item().meta()
 	if e.past {
@@ -69,7 +69,7 @@ func (e *Entry) Meta() Meta {
 	return m
 }
 
-// Len returns the length of the value.
+// Len returns the length of the value in bytes.
 func (e *Entry) Len() int { return int(e.item().value) }
 
 // Value returns the value: the store's memory, which must not be written and is valid until Unlock or the next change of e; or, of a
@@ -99,8 +99,8 @@ func (e *Entry) AppendParts(parts [][]byte) [][]byte {
 	return append(parts, it.inline())
 }
 
-// Tail returns the part of the value that no Lease has: all of a value below 16 KB, and of others what is behind the last whole
-// 16 KB. It is the store's memory, as Value is.
+// Tail returns the part of the value that a Lease does not cover: all of a value below 16 KB, and the bytes of a larger one after its last
+// whole page of 16 KB. It is the store's memory, as Value is.
 func (e *Entry) Tail() []byte { return e.item().inline() }
 
 // Size returns the bytes that the item takes, head, key and value, and what is lost by rounding.
@@ -109,10 +109,10 @@ func (e *Entry) Size() int { return int(e.shard.size(e.item())) }
 // LastAccess returns the second in which the item was last used or stored.
 func (e *Entry) LastAccess() int64 { return int64(e.item().access) }
 
-// Fetched says whether Use was called since the item was stored.
+// Fetched reports whether Use was called since the item was stored.
 func (e *Entry) Fetched() bool { return e.item().state&fetched != 0 }
 
-// Use notes that somebody has asked for the item: it is then more worth keeping.
+// Use records a use of the item by a client. It delays the item's eviction.
 func (e *Entry) Use() {
 	it := e.item()
 	e.shard.use(it)
@@ -122,15 +122,15 @@ func (e *Entry) Use() {
 	}
 }
 
-// Keep notes, as Use does, that the item is worth keeping, but not that anybody has seen it: Fetched stays.
+// Keep delays the item's eviction as Use does, but does not mark it as Fetched.
 func (e *Entry) Keep() {
 	e.shard.use(e.item())
 }
 
-// Count counts, for Stats and Classes, what a client has got of the item.
+// Count counts an operation of a client with the item, for Stats and Classes.
 func (e *Entry) Count(op Op) { e.shard.class(e.item()).Ops[op]++ }
 
-// CountSet counts, in the same place, that a value of n bytes was brought for the key.
+// CountSet counts a request to store a value of n bytes for the key.
 func (e *Entry) CountSet(n int) {
 	size := headSize + len(e.key) + inlineFor(n) + n - n%pageBytes
 	if n < largeMin {
@@ -139,7 +139,7 @@ func (e *Entry) CountSet(n int) {
 	e.shard.classes[classOf(int64(size+unit-1)/unit*unit)].Ops[Set]++
 }
 
-// SetMeta changes what is kept with the value. If the new Expires has passed, the item is there until Unlock.
+// SetMeta changes the metadata of the item. If the new Expires has passed, the item is removed after Unlock.
 func (e *Entry) SetMeta(m Meta) {
 	it, s := e.item(), e.shard
 	it.flags, it.cas, it.bits = m.Flags, m.CAS, m.Bits
@@ -161,7 +161,7 @@ func (e *Entry) Delete() {
 	}
 }
 
-// expires is when an item with m expires while it is locked. One that is past its time is live until Unlock.
+// expires returns the expiry time of an item with m while it is locked. An item past its expiry time is live until Unlock.
 func (e *Entry) expires(m *Meta) uint32 {
 	if m.gone(e.shard.now) || m.Expires > 1<<32-1 {
 		return 0

@@ -1,7 +1,7 @@
 package store
 
-// evacuate empties a chunk of pages: those in use move to pages that are free in other chunks. It reports whether there was such a
-// chunk among the next few.
+// evacuate empties a chunk of pages by moving the pages in use to free pages of other chunks. It reports whether one of the next few chunks
+// could be emptied.
 func (s *shard) evacuate() bool {
 	c := s.emptiestPaged()
 	if c == 0 {
@@ -11,7 +11,7 @@ func (s *shard) evacuate() bool {
 	return true
 }
 
-// moveAll moves the extents of a chunk, of which nothing is held, to others, where there must be enough, and makes it an empty one.
+// moveAll moves the extents of a chunk, none of which may be held, to other chunks, which must have enough free pages. The chunk is empty then.
 func (s *shard) moveAll(c uint32) {
 	from, to := extent(c*chunkPages), extent((c+1)*chunkPages)
 	for e := from; e < to; {
@@ -33,7 +33,7 @@ func (s *shard) moveAll(c uint32) {
 	s.undivide(c)
 }
 
-// emptiestPaged is the chunk of pages that has the most free of the next few of which nothing is held, or 0.
+// emptiestPaged returns the chunk of pages with the most free pages among the next few without held pages, or 0.
 func (s *shard) emptiestPaged() uint32 {
 	best, most := uint32(0), 0
 	for seen, i := 0, uint32(0); i < min(s.top, maxWalk) && seen < 16; i++ {
@@ -55,7 +55,7 @@ func (s *shard) emptiestPaged() uint32 {
 	return best
 }
 
-// freeOf is how many pages of a chunk are free, or 0 if any is held, and so cannot move.
+// freeOf returns the number of free pages of a chunk, or 0 if a page is held and so cannot move.
 func (s *shard) freeOf(c uint32) int {
 	if s.heldIn(c) {
 		return 0
@@ -69,7 +69,7 @@ func (s *shard) freeOf(c uint32) int {
 	return free
 }
 
-// heldIn reports whether anything of a chunk of pages is held.
+// heldIn reports whether any page of a chunk is held.
 func (s *shard) heldIn(c uint32) bool {
 	for e := extent(c * chunkPages); e < extent((c+1)*chunkPages); e += 1 << s.table[e].order {
 		if s.table[e].lent > 0 {
@@ -79,7 +79,7 @@ func (s *shard) heldIn(c uint32) bool {
 	return false
 }
 
-// moveExtent copies the extent e of an item, of which nothing is held, to free ones, of which there must be enough.
+// moveExtent copies the extent e of an item, which must not be held, to free extents, of which there must be enough.
 func (s *shard) moveExtent(e extent) {
 	t := s.table[e]
 	from := s.extent(e)
@@ -103,7 +103,7 @@ func (s *shard) moveExtent(e extent) {
 	}
 }
 
-// takeLargest takes from the lists the largest extent of at most n pages, or the beginning of an empty chunk.
+// takeLargest takes the largest listed extent of at most n pages, or the beginning of an empty chunk.
 func (s *shard) takeLargest(n int) extent {
 	for order := orderFor(n); order >= 0; order-- {
 		if e := s.takeListed(order); e != 0 {

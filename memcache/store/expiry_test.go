@@ -119,8 +119,8 @@ func TestSetMetaMovesExpiry(t *testing.T) {
 	equal(t, "items", s.Stats().Items, 0)
 }
 
-// TestWhatIsPastItsTimeIsThereUntilUnlock: whoever stores an item, or gives it an expiry that has passed, can go on with it. The next
-// look-up finds nothing, counts that it met an item, and Reap frees one that no look-up meets.
+// An item stored with an expiry that has passed, or given one, can be used until Unlock. The next look-up does not find it and counts it, and Reap
+// frees an item that no look-up has found.
 func TestWhatIsPastItsTimeIsThereUntilUnlock(t *testing.T) {
 	for _, large := range []int{1, store.LargeMin} {
 		for i, expires := range []int64{-1, 1, 999, 1000} {

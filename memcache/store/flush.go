@@ -1,14 +1,14 @@
 package store
 
-// flushed is what a flush has removed, while it still takes memory. It stays where it is until memory is needed or Reap is called in a
-// later second, so that a flush takes no step for each item, and a look-up can tell a key that was flushed from one that was never
-// there. While there is any, the shard has no other items: before one is stored, all of it is freed.
+// flushed is the account of items that a flush has removed and whose memory is not freed yet. They stay in place until an item is stored or
+// Reap is called in a later second. So the work of a flush does not grow with the number of items, and a look-up can tell a key that was
+// flushed from one that was never stored. While there are flushed items, the shard has no others: all are freed before an item is stored.
 type flushed struct {
-	second  uint32 // of the flush; 0: there is nothing
+	second  uint32 // of the flush; 0: there are no flushed items
 	classes [classCount]tally
 }
 
-// tally is items of a size class.
+// tally counts items of a size class.
 type tally struct{ items, bytes, unfetched int64 }
 
 // flush removes all items.
@@ -25,7 +25,7 @@ func (s *shard) flush() {
 	}
 }
 
-// freeFlushed frees what a flush has removed, chunk by chunk, but for what is lent. It returns how many items these were.
+// freeFlushed frees the memory of flushed items, chunk by chunk, except pages that are lent. It returns the number of items.
 func (s *shard) freeFlushed() int {
 	if s.flushed.second == 0 {
 		return 0
@@ -40,7 +40,7 @@ func (s *shard) freeFlushed() int {
 	s.flushed = flushed{}
 	s.freeAll()
 	s.index.init()
-	s.policy = policy{spared: s.spared}
+	s.policy = policy{reinserted: s.reinserted}
 	s.wheel = wheel{second: s.now}
 	s.unchainAll()
 	return int(found)
@@ -63,5 +63,5 @@ func (s *shard) removeFlushed(r ref) {
 	}
 }
 
-// voids reports whether a flush is in force for the whole of this second: then no item that is stored in it is found.
-func (s *shard) voids() bool { return s.voided != 0 && s.voided == s.now }
+// flushInForce reports whether a flush covers the whole present second, so that no item stored in it is found.
+func (s *shard) flushInForce() bool { return s.flushedThrough != 0 && s.flushedThrough == s.now }

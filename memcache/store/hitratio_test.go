@@ -80,7 +80,7 @@ func TestHitRatioIsAtLeastMemcached(t *testing.T) {
 	}
 }
 
-// TestHitRatioTable prints the tables of decisions 5 and 8: larger traces, and wider ranges of sizes. It runs if STORE_HITS is set; if
+// TestHitRatioTable prints the tables of decisions 5 and 9: larger traces, and wider ranges of sizes. It runs if STORE_HITS is set; if
 // that is the address of a memcached with 64 MB, flushed before each trace, it is asked the traces of decision 5, too.
 func TestHitRatioTable(t *testing.T) {
 	address := os.Getenv("STORE_HITS")

@@ -6,24 +6,24 @@ import (
 )
 
 // An Incoming is a value that is being received into pages of its key's shard, so that it is not copied when it is stored. It has memory for
-// twice the bytes that have come, or for a chunk more, whichever is less, and not for all that are announced. Its methods may be called from any
-// goroutine, by one at a time. Grow, Wait and Free lock the shard: they must not be called between Store.Lock and Entry.Unlock.
+// twice the bytes received, or for a chunk more, whichever is less, and not for all bytes announced. Its methods may be called from any
+// goroutine, but not concurrently. Grow, Wait and Free lock the shard: they must not be called between Store.Lock and Entry.Unlock.
 type Incoming struct {
-	store   *Store
-	shard   *shard
-	life    uint32   // the shard's when the value had memory first
-	pieces  []*piece // the region's: see Lease
-	need    int      // bytes, at most
-	exts    []extent
-	parts   [][]byte // of exts
-	size    int      // bytes that have come
-	room    int      // bytes for which there is memory
-	at      int      // the part that is written next
-	used    int      // bytes of that part that have been written
-	returns uint64   // shard.returns when Grow failed
+	store      *Store
+	shard      *shard
+	generation uint32   // the shard's when the value first had memory
+	pieces     []*piece // the region's: see Lease
+	need       int      // bytes, at most
+	exts       []extent
+	parts      [][]byte // of exts
+	size       int      // bytes received
+	room       int      // bytes for which there is memory
+	at         int      // the part that is written next
+	used       int      // bytes of that part that have been written
+	returns    uint64   // shard.returns when Grow failed
 }
 
-// firstPages is the least that Grow takes.
+// firstPages is the smallest number of pages that Grow takes.
 const firstPages = 2
 
 // Receive begins a value of at most n bytes for a key. Every Incoming must be ended by Free. Any goroutine.
@@ -35,14 +35,14 @@ func (s *Store) Receive(key []byte, n int) *Incoming {
 
 var incomingMemory = sync.Pool{New: func() any { return &Incoming{} }}
 
-// Len returns how many bytes have come.
+// Len returns the number of bytes received.
 func (v *Incoming) Len() int { return v.size }
 
-// Held returns how many bytes of memory the value has.
+// Held returns the memory of the value in bytes.
 func (v *Incoming) Held() int { return v.room }
 
-// Grow makes room for n bytes more. More bytes than Receive was told are a panic. The error is ErrNoMemory, or ErrLent if there may be
-// memory when leases have been returned: see Wait.
+// Grow makes room for n more bytes. It panics if the value would have more bytes than announced to Receive. The error is ErrNoMemory, or ErrLent
+// if there may be memory when leases have been returned: see Wait.
 func (v *Incoming) Grow(n int) error {
 	if v.size+n > v.need {
 		panic("store: more comes than was announced")
@@ -60,12 +60,12 @@ func (v *Incoming) grow(n int) error {
 	s := v.shard
 	s.freeFlushed()
 	if len(v.exts) == 0 {
-		v.life = s.life
-	} else if v.life != s.life {
-		return noRoom(v.size + n) // it would have to begin anew
+		v.generation = s.generation
+	} else if v.generation != s.generation {
+		return noRoom(v.size + n) // the memory of its beginning is not the shard's any more
 	}
 	for v.size+n > v.room {
-		// For as much again as has come, in one piece if possible, but no more than a chunk.
+		// As many bytes as have been received so far, in one piece if possible, but at most a chunk.
 		pages := max(firstPages, pagesFor(min(2*(v.size+n)-v.room, chunkBytes)), pagesFor(v.size+n-v.room))
 		pages = min(pages, pagesFor(v.need-v.room))
 		if err := s.mayTake(pages); err != nil {
@@ -89,10 +89,10 @@ func (v *Incoming) grow(n int) error {
 	return nil
 }
 
-// pagesFor is how many pages n bytes take.
+// pagesFor returns the number of pages for n bytes.
 func pagesFor(n int) int { return (n + pageBytes - 1) / pageBytes }
 
-// mayTake returns an error if n pages cannot be free even when everything is evicted that is not held.
+// mayTake returns an error if there cannot be n free pages even when everything that is not held is evicted.
 func (s *shard) mayTake(n int) error {
 	if most := s.mostPaged() * chunkPages; n > most-s.held {
 		return s.shortage(n)
@@ -100,7 +100,7 @@ func (s *shard) mayTake(n int) error {
 	return nil
 }
 
-// shortage is the error of n pages that are not free.
+// shortage returns the error for a request of n pages that failed.
 func (s *shard) shortage(n int) error {
 	if n <= s.mostPaged()*chunkPages && s.leases.oldest != nil {
 		return fmt.Errorf("%w: no room for %d bytes", ErrLent, n*pageBytes)
@@ -108,10 +108,10 @@ func (s *shard) shortage(n int) error {
 	return fmt.Errorf("%w: no room for %d bytes", ErrNoMemory, n*pageBytes)
 }
 
-// Wait has fn called, once, when memory has come back since Grow failed. It may be called before Wait returns.
+// Wait arranges for fn to be called once when memory has been returned since Grow failed, possibly before Wait returns.
 func (v *Incoming) Wait(fn func()) { v.store.wait(v.shard, v.returns, fn) }
 
-// Room returns the memory for the next bytes, as far as it lies in one piece. The caller may write to it until Append or Free.
+// Room returns the memory for the next bytes, up to the end of its piece. The caller may write to it until Append or Free.
 func (v *Incoming) Room() []byte {
 	if v.at == len(v.parts) {
 		return nil
@@ -119,7 +119,7 @@ func (v *Incoming) Room() []byte {
 	return v.parts[v.at][v.used:]
 }
 
-// Append adds bytes, without a copy if they are the beginning of Room. Bytes for which Grow has not made room are a panic.
+// Append appends bytes, without a copy if they are the beginning of Room. It panics if Grow has not made room for them.
 func (v *Incoming) Append(p []byte) {
 	for len(p) > 0 {
 		to := v.Room()
@@ -135,7 +135,7 @@ func (v *Incoming) Append(p []byte) {
 	}
 }
 
-// AppendParts appends the pieces of the first n bytes that have come. They are valid until Free or PutLarge.
+// AppendParts appends the pieces of the first n bytes to parts. They are the store's memory, valid until Free or PutLarge.
 func (v *Incoming) AppendParts(parts [][]byte, n int) [][]byte {
 	for _, p := range v.parts {
 		if n <= len(p) {
@@ -147,7 +147,7 @@ func (v *Incoming) AppendParts(parts [][]byte, n int) [][]byte {
 	return parts
 }
 
-// copyOut copies bytes from a place on.
+// copyOut copies bytes, beginning with offset from.
 func (v *Incoming) copyOut(to []byte, from int) {
 	for _, p := range v.parts {
 		if from < len(p) {
@@ -157,7 +157,7 @@ func (v *Incoming) copyOut(to []byte, from int) {
 	}
 }
 
-// HasSuffix reports whether what has come ends with a text.
+// HasSuffix reports whether the bytes received end with text.
 func (v *Incoming) HasSuffix(text string) bool {
 	if v.size < len(text) {
 		return false
@@ -176,13 +176,13 @@ func (v *Incoming) HasSuffix(text string) bool {
 	return true
 }
 
-// Free ends the value, and gives back the memory that has not been stored. v must not be used any more.
+// Free ends the value and frees its memory, unless PutLarge has stored it. v must not be used afterwards.
 func (v *Incoming) Free() {
 	if len(v.exts) > 0 {
 		s := v.shard
 		s.change(func() { // without the clock, which could fail
-			s.mercy = mercy
-			if v.life == s.life {
+			s.reinserts = maxReinserts
+			if v.generation == s.generation {
 				for _, e := range v.exts {
 					s.letGo(e)
 				}
@@ -201,10 +201,10 @@ func (v *Incoming) Free() {
 	}
 }
 
-// keptExtents is the longest list of extents that waits for another value.
+// keptExtents is the capacity up to which a list of extents is kept for reuse.
 const keptExtents = 1 << 10
 
-// taken forgets memory that is not the value's any more.
+// taken forgets the memory of the value, which now belongs to an item or is free.
 func (v *Incoming) taken() {
 	clear(v.parts)
 	v.pieces = nil

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// item is the head of a block in use. The key follows it, then the value; or, of a large one, the number of the extent that it begins
-// with, and the tail: what does not fill a page.
+// item is the head of a block in use. The key follows it, and then the value or, for a large value, the number of its first extent and its
+// tail, which does not fill a page.
 type item struct {
 	tag
 	next           ref // in the chain of the index
@@ -25,32 +25,32 @@ const (
 	minBlock = uint16((headSize + unit - 1) / unit) // units of the shortest item
 	maxKey   = 255
 	largeRef = 4         // bytes: the number of the first extent
-	largeMin = pageBytes // values from here on lie in pages
+	largeMin = pageBytes // values of this length and more are in pages
 )
 
-// state is what a block is.
+// state is a set of flags of a block.
 type state uint8
 
 const (
-	used    state = 1 << 0 // not free
-	wanted  state = 1 << 1 // used or stored again since eviction has last looked at it
-	fetched state = 1 << 2 // used since it was stored
-	large   state = 1 << 3 // the value has pages
-	// worthBits are the two bits of item.worth.
-	worthBits state = 3 << worthShift
+	used       state = 1 << 0 // not free
+	referenced state = 1 << 1 // used or stored again since eviction last examined it
+	fetched    state = 1 << 2 // used since it was stored
+	large      state = 1 << 3 // the value has pages
+	// frequencyBits are the two bits of item.frequency.
+	frequencyBits state = 3 << frequencyShift
 )
 
-// blockFor is the units that an item takes with a key and n bytes behind it.
+// blockFor returns the units of an item with a key of key bytes and n bytes after it.
 func blockFor(key, n int) uint16 { return uint16((headSize + key + n + unit - 1) / unit) }
 
-// bytes is everything of the block behind the head.
+// bytes returns the bytes of the block after the head.
 func (it *item) bytes() []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(it), headSize)), int(it.size)*unit-headSize)
 }
 
 func (it *item) keyBytes() []byte { return it.bytes()[:it.key] }
 
-// inlineFor is the bytes behind the key for a value of n bytes.
+// inlineFor returns the number of bytes after the key for a value of n bytes.
 func inlineFor(n int) int {
 	if n < largeMin {
 		return n
@@ -58,7 +58,7 @@ func inlineFor(n int) int {
 	return largeRef + n%pageBytes
 }
 
-// inline is the value, or the tail of a large one.
+// inline returns the value, or the tail of a large one.
 func (it *item) inline() []byte {
 	b := it.bytes()[it.key:]
 	if it.state&large != 0 {
@@ -68,11 +68,11 @@ func (it *item) inline() []byte {
 	return b[:it.value:it.value]
 }
 
-// first is the extent that a large value begins with.
+// first returns the first extent of a large value.
 func (it *item) first() extent     { return extent(binary.LittleEndian.Uint32(it.bytes()[it.key:])) }
 func (it *item) setFirst(e extent) { binary.LittleEndian.PutUint32(it.bytes()[it.key:], uint32(e)) }
 
-// paged is how many pages the value has.
+// paged returns the number of pages of the value.
 func (it *item) paged() int {
 	if it.state&large == 0 {
 		return 0

@@ -1,33 +1,33 @@
 package store
 
-// lookup finds a live item. It counts and removes one that has been flushed or has expired, and says which.
+// lookup returns the live item of a key, or 0. It counts and removes an item that has been flushed or has expired.
 func (s *shard) lookup(hash uint32, key []byte) (ref, Finding) {
 	r := s.index.find(&s.arena, hash, key)
 	switch {
 	case r == 0:
 		return 0, NotFound
 	case s.flushed.second != 0:
-		s.void++
+		s.flushedLookups++
 		s.removeFlushed(r)
 		return 0, Flushed
-	case s.voids():
-		s.void++
+	case s.flushInForce():
+		s.flushedLookups++
 		s.remove(r)
 		return 0, Flushed
 	case s.item(r).expired(s.now):
-		s.late++
+		s.lateLookups++
 		s.remove(r)
 		return 0, Expired
 	}
 	return r, Found
 }
 
-// size is all the bytes that an item takes.
+// size returns the memory of an item in bytes.
 func (s *shard) size(it *item) int64 {
 	return int64(it.size)*unit + int64(it.paged())*pageBytes
 }
 
-// count counts an item of a size that has come, n = 1, or has gone, n = -1.
+// count counts an item that is added, n = 1, or removed, n = -1.
 func (s *shard) count(it *item, size, n int64) {
 	c := &s.classes[classOf(size)]
 	c.Items += n
@@ -37,14 +37,14 @@ func (s *shard) count(it *item, size, n int64) {
 	}
 }
 
-// class is where what happens to an item is counted.
+// class returns the counters of the class of an item.
 func (s *shard) class(it *item) *Class { return &s.classes[classOf(s.size(it))] }
 
-// link makes the item r, complete but for its links, part of the shard.
+// link adds the item r, complete except for its links, to the shard.
 func (s *shard) link(r ref) {
 	it := s.item(r)
 	if s.index.recall(it.hash) {
-		it.setWorth(1)
+		it.setFrequency(1)
 	}
 	s.index.insert(&s.arena, r)
 	s.enqueue(r)
@@ -54,7 +54,7 @@ func (s *shard) link(r ref) {
 	s.count(it, s.size(it), 1)
 }
 
-// unlink ends all of the item r but its block.
+// unlink removes the item r from the shard, but does not free its block.
 func (s *shard) unlink(r ref) {
 	it := s.item(r)
 	s.count(it, s.size(it), -1)
@@ -68,18 +68,18 @@ func (s *shard) unlink(r ref) {
 	}
 }
 
-// remove ends the item r, and returns the free block that its own is part of then.
+// remove removes the item r, and returns the free block that contains its block then.
 func (s *shard) remove(r ref) ref {
 	s.unlink(r)
 	return s.release(r)
 }
 
-// replace puts the item to, complete but for its links, where r is, which ends. If it has a size of another class, it begins a new
-// life there.
+// replace removes the item r and puts the item to, complete except for its links, in its place. If the size of to is of another class, to
+// enters the queue of that class.
 func (s *shard) replace(r, to ref) {
 	old, it := s.item(r), s.item(to)
 	s.count(old, s.size(old), -1)
-	it.state |= old.state&worthBits | wanted
+	it.state |= old.state&frequencyBits | referenced
 	it.next = old.next
 	s.index.replace(&s.arena, it.hash, r, to)
 	if k, c := s.place(r); c == classOf(s.size(it)) {
@@ -102,8 +102,8 @@ func (s *shard) replace(r, to ref) {
 	s.count(it, s.size(it), 1)
 }
 
-// resized accounts for the item r, whose value was written over another one: it had so many bytes before. If its size is of another
-// class now, it begins a new life there.
+// resized updates the accounts of the item r, whose value was overwritten and whose size was before. If its new size is of another class, it
+// enters the queue of that class.
 func (s *shard) resized(r ref, before int64) {
 	it := s.item(r)
 	after := s.size(it)
@@ -116,7 +116,7 @@ func (s *shard) resized(r ref, before int64) {
 	}
 }
 
-// move moves the item r to another block, if there is one. The caller takes care of its own block.
+// move moves the item r to another block, and reports whether there was one. The caller frees the old block.
 func (s *shard) move(r ref) bool {
 	n := s.tag(r).size
 	to := s.take(n)
@@ -143,7 +143,7 @@ func (s *shard) setExpires(r ref, expires uint32) {
 	}
 }
 
-// endPast has the item r expire now.
+// endPast makes the item r expire now.
 func (s *shard) endPast(r ref) {
 	defer s.unlockBroken()
 	s.busy = true

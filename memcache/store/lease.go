@@ -7,20 +7,20 @@ import (
 )
 
 // A Lease keeps the whole pages of a large value in place after Unlock: they neither change nor move until they are returned. The item may be
-// replaced or removed meanwhile; its pages are free when the last lease of them has been returned.
+// replaced or removed meanwhile; its pages are freed when their last lease has been returned.
 type Lease struct {
-	shard    *shard
-	life     uint32   // the shard's
-	pieces   []*piece // the region's, so that they stay mapped if the shard's content is dropped
-	exts     []extent
-	parts    [][]byte
-	holder   any
-	since    uint32       // second
-	out      atomic.Int32 // parts that are to be returned
-	returned func(error)
-	next     *Lease // in the list of those returned
-	newer    *Lease // in the list of those that are out
-	older    *Lease
+	shard      *shard
+	generation uint32   // the shard's
+	pieces     []*piece // the region's, so that they stay mapped if the shard's content is dropped
+	exts       []extent
+	parts      [][]byte
+	holder     any
+	since      uint32       // second
+	out        atomic.Int32 // parts that have not been returned
+	returned   func(error)
+	next       *Lease // in the list of returned leases
+	newer      *Lease // in the list of outstanding leases
+	older      *Lease
 }
 
 var leaseMemory = sync.Pool{New: func() any {
@@ -29,8 +29,8 @@ var leaseMemory = sync.Pool{New: func() any {
 	return l
 }}
 
-// Borrow returns a lease of the value, or nil if the value is below 16 KB. The lease has the whole pages; the caller copies the Tail before
-// Unlock. Store.Leases reports the holder.
+// Borrow returns a lease of the whole pages of the value, or nil if the value is shorter than 16 KB. The caller copies the Tail before Unlock.
+// Store.Leases reports the holder.
 func (e *Entry) Borrow(holder any) *Lease {
 	it := e.item()
 	if it.state&large == 0 {
@@ -39,7 +39,7 @@ func (e *Entry) Borrow(holder any) *Lease {
 	s := e.shard
 	l := leaseMemory.Get().(*Lease)
 	l.shard, l.holder, l.since = s, holder, s.now
-	l.life, l.pieces = s.life, s.region.pieces
+	l.generation, l.pieces = s.generation, s.region.pieces
 	last := extent(0)
 	for x := it.first(); x != 0; x = s.table[x].next {
 		l.exts = append(l.exts, x)
@@ -52,10 +52,10 @@ func (e *Entry) Borrow(holder any) *Lease {
 	return l
 }
 
-// Parts returns the memory that is lent. It must not be written. The list of parts is valid until the last part is returned.
+// Parts returns the lent memory, which must not be written. The list of parts is valid until the last part is returned.
 func (l *Lease) Parts() [][]byte { return l.parts }
 
-// Len returns how many bytes are lent.
+// Len returns the number of bytes lent.
 func (l *Lease) Len() int {
 	n := 0
 	for _, p := range l.parts {
@@ -64,13 +64,13 @@ func (l *Lease) Len() int {
 	return n
 }
 
-// Return gives n of the parts back, in any order. Each part must be given back once; with the last one the lease ends and must not be used
-// any more. Any goroutine.
+// Return returns n of the parts, in any order. Each part must be returned once. The lease ends with the last part and must not be used
+// afterwards. Any goroutine.
 func (l *Lease) Return(n int) {
 	if l.out.Add(int32(-n)) > 0 {
 		return
 	}
-	s := l.shard // l may be another lease as soon as it is in the list
+	s := l.shard // l may be reused as soon as it is in the list
 	for {
 		l.next = s.returned.Load()
 		if s.returned.CompareAndSwap(l.next, l) {
@@ -83,10 +83,10 @@ func (l *Lease) Return(n int) {
 // Returned returns a function that calls Return(1), in the form of a release function. It does not allocate.
 func (l *Lease) Returned() func(error) { return l.returned }
 
-// leases is the leases that are out.
+// leases is the list of outstanding leases.
 type leases struct {
 	newest, oldest *Lease
-	out            atomic.Int32 // how many there are; read without the lock, too
+	out            atomic.Int32 // their number; also read without the lock
 }
 
 func (ls *leases) add(l *Lease) {
@@ -115,11 +115,11 @@ func (ls *leases) remove(l *Lease) {
 	l.newer, l.older = nil, nil
 }
 
-// takeBack takes the pages of the leases that have been returned.
+// takeBack ends the leases that have been returned.
 func (s *shard) takeBack() {
 	for l := s.returned.Swap(nil); l != nil; {
 		next := l.next
-		if l.life == s.life {
+		if l.generation == s.generation {
 			s.endLease(l)
 		}
 		s.returns++
@@ -137,7 +137,7 @@ func (s *shard) takeBack() {
 	}
 }
 
-// endLease ends a lease of the present content.
+// endLease releases the pages of a lease of the present content.
 func (s *shard) endLease(l *Lease) {
 	for _, e := range l.exts {
 		if t := &s.table[e]; t.lent == 1 && t.use == loose {
@@ -148,14 +148,14 @@ func (s *shard) endLease(l *Lease) {
 	s.leases.remove(l)
 }
 
-// waiters are functions to be called when memory has come back.
+// waiters are functions to be called when memory has been returned.
 type waiters struct {
 	any  atomic.Bool
-	mu   sync.Mutex // of calls
+	mu   sync.Mutex // guards call
 	call []func()
 }
 
-// add has fn called by the next wake.
+// add adds a function for the next wake.
 func (w *waiters) add(fn func()) {
 	w.mu.Lock()
 	w.call = append(w.call, fn)
@@ -163,7 +163,7 @@ func (w *waiters) add(fn func()) {
 	w.mu.Unlock()
 }
 
-// wake calls what waits, once.
+// wake calls each waiting function once.
 func (w *waiters) wake() {
 	if !w.any.Load() {
 		return
@@ -178,7 +178,7 @@ func (w *waiters) wake() {
 	}
 }
 
-// wait has fn called when memory has come back since the shard's count was the one given.
+// wait arranges for fn to be called when the count of returns of the shard is not returns any more.
 func (s *Store) wait(sh *shard, returns uint64, fn func()) {
 	sh.waiters.add(fn)
 	again := false
@@ -188,8 +188,8 @@ func (s *Store) wait(sh *shard, returns uint64, fn func()) {
 	}
 }
 
-// Extend returns ErrLent if the item of a key cannot be stored with n bytes more because too much is lent. The caller passes returns to
-// Wait. Any goroutine, but not between Lock and Unlock.
+// Extend returns ErrLent if the item of a key cannot be stored with n more bytes because too much memory is lent. The caller passes returns
+// to Wait. Any goroutine, but not between Lock and Unlock.
 func (s *Store) Extend(key []byte, n int) (returns uint64, err error) {
 	if s.shardOf(key).leases.out.Load() == 0 {
 		return 0, nil
@@ -198,11 +198,11 @@ func (s *Store) Extend(key []byte, n int) (returns uint64, err error) {
 	defer e.Unlock()
 	pages := n / pageBytes
 	if pages > 0 {
-		pages++ // of what is received
+		pages++ // for the value that is received
 	}
 	if e.Found() {
 		if pages += (n + e.Len()) / pageBytes; !e.shard.lentOut(e.ref) {
-			pages += e.item().paged() // which stay until they are copied
+			pages += e.item().paged() // which are freed only after they have been copied
 		}
 	}
 	if err = e.shard.mayTake(pages); errors.Is(err, ErrLent) {
@@ -211,23 +211,23 @@ func (s *Store) Extend(key []byte, n int) (returns uint64, err error) {
 	return 0, nil
 }
 
-// Wait has fn called, once, when memory for a key has come back since Extend returned. It may be called before Wait returns. Any goroutine, but not
-// between Lock and Unlock.
+// Wait arranges for fn to be called once when memory of the shard of a key has been returned since Extend returned, possibly before Wait
+// returns. Any goroutine, but not between Lock and Unlock.
 func (s *Store) Wait(key []byte, returns uint64, fn func()) { s.wait(s.shardOf(key), returns, fn) }
 
-// Holding is a lease that has not been returned.
+// Holding describes an outstanding lease.
 type Holding struct {
 	Holder any
 	Bytes  int64
 	Since  int64 // second in which it began
 }
 
-// Leases appends the leases of the shard of a key, the oldest first. Any goroutine, but not between Lock and Unlock.
+// Leases appends the outstanding leases of the shard of a key, the oldest first. Any goroutine, but not between Lock and Unlock.
 func (s *Store) Leases(key []byte, to []Holding) []Holding {
 	return s.leasesOf(s.shardOf(key), to)
 }
 
-// AllLeases is Leases for all shards.
+// AllLeases appends the outstanding leases of all shards. Any goroutine, but not between Lock and Unlock.
 func (s *Store) AllLeases(to []Holding) []Holding {
 	for i := range s.shards {
 		to = s.leasesOf(&s.shards[i], to)

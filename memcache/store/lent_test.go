@@ -61,7 +61,7 @@ func TestALentValueCountsUntilItIsReturned(t *testing.T) {
 	}
 }
 
-// TestWhatIsLentIsEvictedLast, since its memory would not be free.
+// Items whose pages are lent are evicted last, since their memory would not become free.
 func TestWhatIsLentIsEvictedLast(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1})
 	l := borrow(t, s, "key", 500_000)

@@ -1,18 +1,18 @@
 package store
 
 const (
-	shrinkPiece = 2    // chunks that a shard shrinks by with its lock held once
-	shrinkMercy = 8192 // items that it spares meanwhile
+	shrinkPiece     = 2    // chunks that a shard shrinks by with its lock held once
+	shrinkReinserts = 8192 // items that it reinserts at most for each piece
 )
 
-// setLimit brings the limit to n, or nearer to it, and reports whether it is there. Pages that are held may keep memory beyond the limit
+// setLimit changes the limit to n, or closer to n, and reports whether n is reached. Pages that are held may keep the memory above the limit
 // until they are returned.
 func (s *shard) setLimit(n int64) bool {
 	s.freeFlushed()
 	chunks := int(n / chunkBytes)
 	if n < s.limit {
 		s.shrinking = true
-		s.mercy = shrinkMercy
+		s.reinserts = shrinkReinserts
 		s.setCapacity(chunks)
 		s.limit = max(n, s.memory()-shrinkPiece*chunkBytes)
 		more := s.afford(0) && s.limit > n
@@ -30,7 +30,7 @@ func (s *shard) setLimit(n int64) bool {
 	return true
 }
 
-// shrinkOn brings the memory to the limit, as far as nothing that is held keeps it.
+// shrinkOn reduces the memory to the limit, as far as pages that are held permit.
 func (s *shard) shrinkOn() {
 	s.freeFlushed()
 	was := s.shrinking
@@ -39,8 +39,8 @@ func (s *shard) shrinkOn() {
 	s.shrinking = was
 }
 
-// lower moves what is in the last chunk to one with a slot up to the number given, so that the tables can be shorter. It reports
-// whether it could.
+// lower moves the content of the last chunk to a chunk in a slot up to most, so that the tables can be shorter. It reports whether it
+// succeeded.
 func (s *shard) lower(most int) bool {
 	c := s.top - 1
 	for s.slots[s.hint].data != nil {

@@ -2,7 +2,7 @@
 
 package store
 
-// Without a mapping, each chunk is an object of Go's heap. So it is with the race detector, which knows no other memory.
+// Without mappings each chunk is an object of Go's heap. The race detector observes only Go's heap.
 const pieceChunks = 1
 
 func mapMemory(n int) ([]byte, error) { return make([]byte, n), nil }

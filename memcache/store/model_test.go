@@ -24,13 +24,13 @@ type known struct {
 // model does what a store must do, but for evicting: items that the store has evicted may be missing, and nothing else.
 type model struct {
 	*store.Store
-	clock   *clock
-	items   map[string]known
-	flushAt int64
-	voided  int64 // the last second of a flush; 0: none
-	noEvict bool
-	memory  int64
-	shrunk  bool // the memory has become less while some was held
+	clock          *clock
+	items          map[string]known
+	flushAt        int64
+	flushedThrough int64 // the last second of a flush; 0: none
+	noEvict        bool
+	memory         int64
+	shrunk         bool // the memory has become less while some was held
 
 	lent   []lent
 	coming []coming
@@ -56,11 +56,11 @@ func (m *model) live() {
 		clear(m.items)
 		m.flushAt = 0
 	}
-	if m.voided != 0 && m.voided <= now {
+	if m.flushedThrough != 0 && m.flushedThrough <= now {
 		clear(m.items)
 	}
-	if m.voided < now {
-		m.voided = 0
+	if m.flushedThrough < now {
+		m.flushedThrough = 0
 	}
 	for key, it := range m.items {
 		if it.meta.Expires < 0 || it.meta.Expires > 0 && it.meta.Expires <= now {
@@ -345,7 +345,7 @@ func (m *model) FlushAll(t *rapid.T) {
 	at := now + rapid.Int64Range(-2, 30).Draw(t, "at")
 	m.live()
 	m.Store.FlushAll(at)
-	m.flushAt, m.voided = at, 0
+	m.flushAt, m.flushedThrough = at, 0
 	if at <= now {
 		clear(m.items)
 		m.flushAt = 0
@@ -356,8 +356,8 @@ func (m *model) FlushThrough(t *rapid.T) {
 	last := m.clock.now() + rapid.OneOf(rapid.Int64Range(-2, 3), rapid.Int64Range(0, 30)).Draw(t, "last")
 	m.live()
 	m.Store.FlushThrough(last)
-	if m.flushAt, m.voided = 0, 0; last >= m.clock.now() {
-		m.flushAt, m.voided = last, last
+	if m.flushAt, m.flushedThrough = 0, 0; last >= m.clock.now() {
+		m.flushAt, m.flushedThrough = last, last
 	}
 }
 

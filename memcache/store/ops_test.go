@@ -55,17 +55,17 @@ func TestEvictionCountsWhatItSpares(t *testing.T) {
 	}
 	fillAndUse(false)
 	st := s.Stats()
-	if st.Evicted == 0 || st.EvictedWanted != 0 {
-		t.Errorf("of %d evicted, %d were wanted", st.Evicted, st.EvictedWanted)
+	if st.Evicted == 0 || st.EvictedActive != 0 {
+		t.Errorf("of %d evicted, %d were referenced", st.Evicted, st.EvictedActive)
 	}
 	fillAndUse(true)
 	st = s.Stats()
-	if st.Promoted == 0 || st.Spared == 0 || st.EvictedWanted == 0 || st.EvictedWanted >= st.Evicted {
+	if st.Promoted == 0 || st.Reinserted == 0 || st.EvictedActive == 0 || st.EvictedActive >= st.Evicted {
 		t.Errorf("%+v", st)
 	}
 	classes := int64(0)
 	for _, c := range s.Classes() {
-		classes += c.EvictedWanted
+		classes += c.EvictedActive
 	}
-	equal(t, "evicted, wanted", classes, st.EvictedWanted)
+	equal(t, "evicted, referenced", classes, st.EvictedActive)
 }

@@ -10,24 +10,24 @@ import (
 const (
 	pageBits   = 14
 	pageBytes  = 1 << pageBits
-	wholeOrder = chunkBits + 3 - pageBits // of an extent that is a whole chunk
+	wholeOrder = chunkBits + 3 - pageBits // the order of an extent that is a whole chunk
 	chunkPages = 1 << wholeOrder
 )
 
-// An extent names one, two, four or eight pages that lie side by side in a chunk, at a multiple of their number, by the number of
-// the first one. The number of a page is that of its chunk and its place there; zero is no page, since there is no chunk 0.
+// An extent identifies one, two, four or eight adjacent pages of a chunk, aligned to their number, by the number of the first page. The number of
+// a page consists of the number of its chunk and its place there; zero is no page, since there is no chunk 0.
 type extent uint32
 
 func (e extent) chunk() uint32 { return uint32(e) / chunkPages }
 
-// use says what the extent is for that begins with a page.
+// use is the use of the extent that begins with a page.
 type use uint8
 
 const (
-	inner use = iota // none begins here
+	inner use = iota // no extent begins here
 	idle             // free, and in a list
 	owned            // a part of an item's value
-	loose            // a part of no item: a lease or a value that is coming has it
+	loose            // a part of no item: a lease or an Incoming has it
 )
 
 func (u use) String() string { return [...]string{"inner", "idle", "owned", "loose"}[u] }
@@ -36,29 +36,29 @@ func (u use) String() string { return [...]string{"inner", "idle", "owned", "loo
 type page struct {
 	next, prev extent // in the value, or in the list of free extents
 	owner      ref    // the item, at the first extent of its value
-	lent       uint32 // leases that have the extent, and the value that is coming
+	lent       uint32 // number of holds: leases, and an Incoming
 	use        use
 	order      uint8 // the extent has 1<<order pages
 }
 
 const pageEntry = int64(unsafe.Sizeof(page{}))
 
-// pages is the part of a shard's memory that is divided into pages, by the buddy system: an extent that becomes free joins its
-// free neighbour of the same size, and a chunk of which all is free can be used for blocks again.
+// pages is the part of a shard's memory that is divided into pages by the buddy system: an extent that becomes free joins its free buddy
+// of the same size, and a chunk that is entirely free can be used for blocks again.
 type pages struct {
 	table []page // chunkPages for each slot
 	idle  [wholeOrder]extent
 	free  int // pages in the lists
 	paged int // chunks that are divided into pages
-	held  int // pages that leases or values that are coming have
-	gone  int // pages that leases have of items that are gone
+	held  int // pages held by leases and Incomings
+	gone  int // pages held by leases whose items have been removed
 	mine  int // pages of items
 }
 
-// orderFor is the order of the largest extent that has at most n pages.
+// orderFor returns the order of the largest extent of at most n pages.
 func orderFor(n int) int { return min(bits.Len(uint(n))-1, wholeOrder) }
 
-// memory is the bytes of an extent.
+// extent returns the memory of the extent e.
 func (s *shard) extent(e extent) []byte {
 	c := s.slots[e.chunk()].data
 	at := int(e) % chunkPages * pageBytes
@@ -90,7 +90,7 @@ func (p *pages) unlistExtent(e extent) {
 	p.table[e] = page{order: t.order}
 }
 
-// split makes an extent of an order the beginning of e, and frees the rest.
+// split reduces e to an extent of an order, and frees the rest.
 func (p *pages) split(e extent, order int) extent {
 	for p.table[e].order > uint8(order) {
 		p.table[e].order--
@@ -99,7 +99,7 @@ func (p *pages) split(e extent, order int) extent {
 	return e
 }
 
-// takeListed takes an extent of exactly an order from what is in the lists, or 0.
+// takeListed takes an extent of exactly an order from the lists, or returns 0.
 func (p *pages) takeListed(order int) extent {
 	for o := order; o < wholeOrder; o++ {
 		if e := p.idle[o]; e != 0 {
@@ -110,8 +110,8 @@ func (p *pages) takeListed(order int) extent {
 	return 0
 }
 
-// takeExtent takes an extent of an order, or the largest smaller one that there is, or 0. A whole chunk is divided before
-// smaller extents are taken, so that a value lies in few pieces.
+// takeExtent takes an extent of an order, or else the largest smaller one, or returns 0. A whole chunk is divided before smaller extents are
+// taken, so that a value has few pieces.
 func (s *shard) takeExtent(order int) extent {
 	if e := s.takeListed(order); e != 0 {
 		return e
@@ -153,8 +153,8 @@ func (s *shard) divide(r ref) extent {
 	return e
 }
 
-// mostPaged is how many chunks may be divided into pages: a few are for blocks, so that no number of large values that are held
-// keeps small items out.
+// mostPaged returns the number of chunks that may be divided into pages. A few are reserved for blocks, so that small items can be stored
+// however many large values are held.
 func (s *shard) mostPaged() int {
 	chunks := min(s.capacity(), int((s.limit-shardBytes-s.tables())/chunkBytes))
 	return chunks - 1 - chunks/128
@@ -182,7 +182,7 @@ func (s *shard) releaseExtent(e extent) {
 	s.undivide(e.chunk())
 }
 
-// undivide makes a chunk whose pages are all free, and in no list, an empty chunk again.
+// undivide turns a chunk whose pages are all free, and in no list, into an empty chunk.
 func (s *shard) undivide(c uint32) {
 	s.slots[c].paged = false
 	s.paged--

@@ -3,51 +3,51 @@ package store
 import "math/bits"
 
 const (
-	mercy     = 256 // items that an operation spares at most,
-	moreMercy = 16  // and for each one that it evicts so many more
-	expiring  = 8   // steps that a search for expired items takes before anything else is evicted
+	maxReinserts         = 256 // items that an operation reinserts at most,
+	reinsertsPerEviction = 16  // plus this many for each item that it evicts
+	expiring             = 8   // steps of the search for expired items that precedes an eviction
 )
 
-// policy is what a shard's eviction keeps beside the items. It is greedy dual by size and frequency (GDSF), with queues instead of a
-// heap. Decision 9 gives the reasons and the measurements.
+// policy is a shard's eviction policy: greedy dual by size and frequency (GDSF), with queues instead of a heap. Decision 9 gives the
+// reasons and the measurements.
 //
-// Each size class has two queues: one of new items, and one of proven items, which were used after they had come. An item's due
-// is the inflation at the moment when it came into its queue, plus its life: in inverse proportion to its size, and to its worth in
-// direct proportion. The inflation is the due of the item evicted last. The next victim is the item with the least due among the oldest
-// of the queues, if it has not been used; if it has, its worth rises and it goes to the front of its class's queue of proven items. A
-// use writes to its own item alone. Items that were evicted while new are remembered by the index for a while, and are proven when
-// they come back.
+// Each size class has two queues: a probation queue of new items, and a protected queue of items that were used after they were stored.
+// The priority of an item is the inflation at the time when it entered its queue plus its credit, which is proportional to its frequency
+// and inversely proportional to its size. The inflation is the priority of the last victim. The next candidate is the item with the lowest
+// priority among the oldest items of all queues. If it has not been referenced since eviction last examined it, it is evicted. Otherwise
+// its frequency rises, and it is reinserted at the front of the protected queue of its class. A use modifies only the item itself. The
+// index remembers the hashes of items evicted from probation for some time; such an item is protected when it is stored again.
 type policy struct {
-	queues    [kinds][classCount]queue
-	filled    [kinds]uint64             // by the bits: the classes whose queues have items
-	due       [kinds][classCount]uint64 // of the oldest item
-	inflation uint64
-	spared    [kinds]int64 // items of each kind that eviction has met and moved
+	queues     [kinds][classCount]queue
+	filled     [kinds]uint64             // bit c is set if the queue of class c has items
+	priority   [kinds][classCount]uint64 // of the oldest item
+	inflation  uint64
+	reinserted [kinds]int64 // items reinserted from the queues of each kind
 	demand
 }
 
-// The kinds of queues.
+// Kinds of queues.
 const (
-	newItems = iota
-	provenItems
+	probation = iota
+	protected
 	kinds
 )
 
-// next returns the queue whose oldest item has the least due, and false if there is none. Groups of sizes that are idle come first. A
-// queue that has the pinned item alone has none to evict.
+// next returns the queue whose oldest item has the lowest priority. ok is false if no queue has an item that may be evicted. Queues of cold
+// size groups come first. A queue that holds only the pinned item is skipped.
 func (s *shard) next() (kind, class int, ok bool) {
 	filled := s.filled
 	if k, c, ok := s.pinnedAlone(); ok {
 		filled[k] &^= 1 << c
 	}
-	if (filled[newItems]|filled[provenItems])&s.idleClasses != 0 {
-		filled[newItems] &= s.idleClasses
-		filled[provenItems] &= s.idleClasses
+	if (filled[probation]|filled[protected])&s.coldClasses != 0 {
+		filled[probation] &= s.coldClasses
+		filled[protected] &= s.coldClasses
 	}
 	for k := range filled {
 		for set := filled[k]; set != 0; set &= set - 1 {
 			c := bits.TrailingZeros64(set)
-			if !ok || s.due[k][c] < s.due[kind][class] {
+			if !ok || s.priority[k][c] < s.priority[kind][class] {
 				kind, class, ok = k, c, true
 			}
 		}
@@ -55,7 +55,7 @@ func (s *shard) next() (kind, class int, ok bool) {
 	return kind, class, ok
 }
 
-// pinnedAlone returns the queue that has the pinned item and no other, and whether there is one.
+// pinnedAlone returns the queue that holds the pinned item and no other item. ok is false if there is no such queue.
 func (s *shard) pinnedAlone() (kind, class int, ok bool) {
 	if s.pin == 0 {
 		return 0, 0, false
@@ -65,67 +65,66 @@ func (s *shard) pinnedAlone() (kind, class int, ok bool) {
 	return kind, class, q.oldest == q.newest
 }
 
-// victim returns the item that is to make room next, or 0. The number of those that an operation spares is bounded: where all were
-// used, the last one goes after all.
+// victim returns the item to evict next, or 0 if there is none. The number of items that an operation reinserts is bounded: if all of them
+// were referenced, a referenced one is evicted.
 func (s *shard) victim() ref {
 	for {
 		kind, class, ok := s.next()
 		if !ok {
 			return 0
 		}
-		if s.idleClasses>>class&1 == 0 {
-			s.inflate(s.due[kind][class])
+		if s.coldClasses>>class&1 == 0 {
+			s.inflate(s.priority[kind][class])
 		}
 		r := s.queues[kind][class].oldest
-		if r != s.pin && (s.mercy <= 0 || s.item(r).state&wanted == 0) {
+		if r != s.pin && (s.reinserts <= 0 || s.item(r).state&referenced == 0) {
 			return r
 		}
-		s.spare(r)
+		s.reinsert(r)
 	}
 }
 
-// inflate raises the inflation to a due. If the pinned item is the oldest of its queue, its life begins again: it is not evicted at
-// its due.
-func (s *shard) inflate(due uint64) {
-	s.inflation = max(s.inflation, due)
+// inflate raises the inflation to a priority. A pinned item that is alone in its queue gets its credit again, since it cannot be evicted.
+func (s *shard) inflate(priority uint64) {
+	s.inflation = max(s.inflation, priority)
 	if k, c, ok := s.pinnedAlone(); ok {
-		s.begin(s.pin, k, c)
+		s.stamp(s.pin, k, c)
 	}
 }
 
-// spare moves r to the front of its class's queue of proven items. A use since eviction met it last raises its worth.
-func (s *shard) spare(r ref) {
+// spare moves r to the front of its class's queue of proven items. A use since eviction met it last raises its frequency.
+func (s *shard) reinsert(r ref) {
 	s.steps++
-	s.mercy--
+	s.reinserts--
 	it := s.item(r)
-	s.spared[it.kind()]++
+	s.reinserted[it.kind()]++
 	s.dequeue(r)
-	w := max(1, it.worth())
-	if it.state&wanted != 0 {
-		w = min(it.worth()+1, maxWorth)
+	w := max(1, it.frequency())
+	if it.state&referenced != 0 {
+		w = min(it.frequency()+1, maxFrequency)
 	}
-	it.setWorth(w)
-	it.state &^= wanted
+	it.setFrequency(w)
+	it.state &^= referenced
 	s.enqueue(r)
 }
 
-// evicted counts that the item r has to go, and remembers it if it was new.
+// evicted records the eviction of r, which the caller removes. The index remembers r if it is in probation.
 func (s *shard) evicted(r ref) {
 	s.steps++
-	s.mercy += moreMercy
+	s.reinserts += reinsertsPerEviction
 	it := s.item(r)
-	if it.kind() == newItems {
+	if it.kind() == probation {
 		s.index.remember(it.hash)
 	}
-	s.turnOver(s.size(it))
+	s.countEvicted(s.size(it))
 	c := s.class(it)
 	c.Evicted++
 	c.EvictedIdle = int64(s.now - it.access)
 	if it.expires != 0 {
 		c.EvictedExpiring++
 	}
-	if it.state&wanted != 0 {
-		c.EvictedWanted++
+	if it.state&referenced != 0 {
+		c.EvictedActive++
 	}
 	if it.state&fetched == 0 {
 		c.EvictedUnfetched++
@@ -138,7 +137,7 @@ func (s *shard) evicted(r ref) {
 	}
 }
 
-// expire removes items that have expired, in at most n steps, and returns how many.
+// expire removes expired items in at most n steps. It returns the number of items removed.
 func (s *shard) expire(n int) int {
 	found := 0
 	for range n {
@@ -155,7 +154,7 @@ func (s *shard) expire(n int) int {
 	return found
 }
 
-// reclaim removes an item that has expired.
+// reclaim removes the expired item r.
 func (s *shard) reclaim(r ref) {
 	it := s.item(r)
 	c := s.class(it)

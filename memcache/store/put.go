@@ -2,9 +2,9 @@ package store
 
 import "fmt"
 
-// Put stores the values one behind the other, in place of what there was. They may be parts of e.Value or e.AppendParts, and are copied. Without an
-// error e is the new item until Unlock. That is so also if the new Expires has passed, or the second belongs to a FlushThrough; no later
-// Lock finds the item then. After an error everything is as it was; it is ErrTooLarge, ErrNoMemory or ErrLent.
+// Put stores the concatenation of the values in place of the item, if there is one. The values are copied; they may be parts of e.Value or
+// e.AppendParts. If there is no error, e is the new item until Unlock, even if its Expires has passed or a FlushThrough covers the second; no
+// later Lock finds the item then. Errors: ErrTooLarge, ErrNoMemory, ErrLent; the old item is unchanged then.
 func (e *Entry) Put(m Meta, values ...[]byte) error {
 	n := 0
 	for _, p := range values {
@@ -13,17 +13,17 @@ func (e *Entry) Put(m Meta, values ...[]byte) error {
 	return e.put(&m, n, nil, values)
 }
 
-// PutLarge is Put with the first n bytes of a value that has come for the key, of which only those that do not fill a page are copied.
-// The value has no memory any more, then; after an error it is as it was.
+// PutLarge is Put for the first n bytes of a value that was received for the key. It copies only the bytes that do not fill a page, and leaves v
+// without memory. After an error v is unchanged.
 func (e *Entry) PutLarge(m Meta, v *Incoming, n int) error {
-	if n >= largeMin && v.shard == e.shard && v.life == e.shard.life {
+	if n >= largeMin && v.shard == e.shard && v.generation == e.shard.generation {
 		return e.put(&m, n, v, nil)
 	}
 	var parts [8][]byte
 	return e.put(&m, n, nil, v.AppendParts(parts[:0], n))
 }
 
-// put stores n bytes: the values, or what v begins with.
+// put stores n bytes: the values, or the beginning of v.
 func (e *Entry) put(m *Meta, n int, v *Incoming, values [][]byte) error {
 	s := e.shard
 	if len(e.key) > maxKey || headSize+len(e.key)+n > s.maxItem {
@@ -52,7 +52,7 @@ func (e *Entry) put(m *Meta, n int, v *Incoming, values [][]byte) error {
 	return err
 }
 
-// place stores n bytes in place of what there was.
+// place stores n bytes in place of the item.
 func (e *Entry) place(m *Meta, n int, v *Incoming, values [][]byte) error {
 	switch {
 	case n >= largeMin:
@@ -64,7 +64,7 @@ func (e *Entry) place(m *Meta, n int, v *Incoming, values [][]byte) error {
 	return e.putSmall(m, n, values)
 }
 
-// fits reports whether a small value of n bytes fits into the block that the entry has.
+// fits reports whether a small value of n bytes fits into the block of the item.
 func (e *Entry) fits(n int) bool {
 	if e.ref == 0 {
 		return false
@@ -84,7 +84,7 @@ func (e *Entry) putInPlace(m *Meta, value []byte) {
 	e.overwritten(it, m)
 }
 
-// putSmall gives a small value a block.
+// putSmall stores a small value in a new block.
 func (e *Entry) putSmall(m *Meta, n int, values [][]byte) error {
 	r := e.shard.block(blockFor(len(e.key), n))
 	if r == 0 {
@@ -112,20 +112,20 @@ func (e *Entry) fill(r ref, m *Meta, kind state, n int) *item {
 	return it
 }
 
-// renew writes what a value stored brings.
+// renew sets the access time and the metadata of an item whose value is stored.
 func (e *Entry) renew(it *item, m *Meta) {
 	it.access = e.shard.now
 	it.flags, it.cas, it.bits = m.Flags, m.CAS, m.Bits
 }
 
-// overwritten is renew for an item whose value has another one's place. Eviction sees that as a use.
+// overwritten is renew for an item whose value was overwritten in place. For eviction it is a use.
 func (e *Entry) overwritten(it *item, m *Meta) {
 	e.shard.setExpires(e.ref, e.expires(m))
-	it.state = it.state&^fetched | wanted
+	it.state = it.state&^fetched | referenced
 	e.renew(it, m)
 }
 
-// settle makes the item r the entry's.
+// settle makes r the item of the entry.
 func (e *Entry) settle(r ref) {
 	if e.ref == 0 {
 		e.shard.link(r)
@@ -135,8 +135,8 @@ func (e *Entry) settle(r ref) {
 	e.ref = r
 }
 
-// Overwrite writes a value of the same length over the one that there is, and says whether it did: not if the length differs, or the
-// value is Shared. Meta, LastAccess and Fetched stay.
+// Overwrite overwrites the value with one of the same length, and reports whether it did: it does not if the lengths differ or the value has
+// 16 KB or more. Meta, LastAccess and Fetched are unchanged.
 func (e *Entry) Overwrite(value []byte) bool {
 	it := e.item()
 	if it.state&large != 0 || int(it.value) != len(value) {

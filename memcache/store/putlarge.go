@@ -55,7 +55,7 @@ func (e *Entry) copyPages(n int, values [][]byte) ([]extent, error) {
 	return exts, nil
 }
 
-// holdOld keeps the pages of the value that there is where they are while a new one is made, since that may be copied from them.
+// holdOld keeps the pages of the old value in place while the new one is made, which may be copied from them.
 func (e *Entry) holdOld() {
 	if e.ref != 0 && e.item().state&large != 0 {
 		e.held = e.item().first()
@@ -68,20 +68,20 @@ func (e *Entry) unholdOld() {
 	e.held = 0
 }
 
-// inTheWay reports whether there is room for n pages when the item goes first.
+// inTheWay reports whether there is room for n pages once the item has been removed.
 func (e *Entry) inTheWay(n int) bool {
 	s := e.shard
 	return e.held != 0 && s.table[e.held].lent == 1 && !s.noEvict && s.mayTake(n-e.item().paged()) == nil
 }
 
-// forget ends the item, from which nothing is to be copied.
+// forget removes the item before its new value is stored. The new value must not be copied from it.
 func (e *Entry) forget() {
 	e.unholdOld()
 	e.Delete()
 	e.shard.pin = 0
 }
 
-// copyFrom copies what the values, one behind the other, have from a place on.
+// copyFrom copies the concatenation of the values, beginning with offset from.
 func copyFrom(to []byte, values [][]byte, from int) {
 	for _, p := range values {
 		if from < len(p) {
@@ -91,7 +91,7 @@ func copyFrom(to []byte, values [][]byte, from int) {
 	}
 }
 
-// among reports whether any of the values lies in the value that there is.
+// among reports whether any of the values overlaps the old value.
 func (e *Entry) among(values [][]byte) bool {
 	for _, own := range e.AppendParts(nil) {
 		for _, p := range values {

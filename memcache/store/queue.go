@@ -1,6 +1,6 @@
 package store
 
-// queue is items in the order in which they came in.
+// queue is a doubly linked list of items in the order in which they entered it.
 type queue struct{ newest, oldest ref }
 
 func (q *queue) push(a *arena, r ref) {
@@ -19,7 +19,7 @@ func (q *queue) remove(a *arena, r ref) {
 	q.join(a, it.newer, it.older)
 }
 
-// join makes newer and older neighbours. 0 is the end of the queue.
+// join links newer and older to each other. 0 is an end of the queue.
 func (q *queue) join(a *arena, newer, older ref) {
 	if newer != 0 {
 		a.item(newer).older = older
@@ -33,7 +33,7 @@ func (q *queue) join(a *arena, newer, older ref) {
 	}
 }
 
-// replace tells the neighbours of an item that it is in another block now.
+// replace links the neighbours of an item to the block to, which the item has moved to.
 func (q *queue) replace(a *arena, to ref) {
 	it := a.item(to)
 	if it.newer != 0 {
@@ -48,32 +48,32 @@ func (q *queue) replace(a *arena, to ref) {
 	}
 }
 
-// place is the queue that the item r is in.
+// place returns the kind and the class of the queue that the item r is in.
 func (s *shard) place(r ref) (kind, class int) {
 	it := s.item(r)
 	return it.kind(), classOf(s.size(it))
 }
 
-// enqueue puts the item r into the queue of its kind and class, as the newest.
+// enqueue inserts the item r into the queue of its kind and class, as the newest.
 func (s *shard) enqueue(r ref) {
 	k, c := s.place(r)
 	s.queues[k][c].push(&s.arena, r)
 	s.filled[k] |= 1 << c
-	s.begin(r, k, c)
+	s.stamp(r, k, c)
 }
 
-// begin begins the life of the item r in its queue, of which it is the newest.
-func (s *shard) begin(r ref, kind, class int) {
+// stamp gives the item r, the newest of its queue, its full credit above the present inflation.
+func (s *shard) stamp(r ref, kind, class int) {
 	s.item(r).since = uint8(s.inflation >> shift(class))
 	if s.queues[kind][class].oldest == r {
-		s.setDue(kind, class)
+		s.setPriority(kind, class)
 	}
 }
 
-// dequeue takes the item r out of its queue.
+// dequeue removes the item r from its queue.
 func (s *shard) dequeue(r ref) { s.leave(r, classOf(s.size(s.item(r)))) }
 
-// leave takes the item r out of the queue of its kind and of a class, in which it came in.
+// leave removes the item r from the queue of its kind and of a class, which need not be the class of its present size.
 func (s *shard) leave(r ref, class int) {
 	k := s.item(r).kind()
 	q := &s.queues[k][class]
@@ -83,14 +83,14 @@ func (s *shard) leave(r ref, class int) {
 	case q.oldest == 0:
 		s.filled[k] &^= 1 << class
 	case oldest == r:
-		s.setDue(k, class)
+		s.setPriority(k, class)
 	}
 }
 
-// setDue notes the due of a queue's oldest item.
-func (s *shard) setDue(kind, class int) {
+// setPriority updates the stored priority of the oldest item of a queue.
+func (s *shard) setPriority(kind, class int) {
 	it, n := s.item(s.queues[kind][class].oldest), shift(class)
 	ticks := s.inflation >> n
 	age := uint64(uint8(ticks) - it.since)
-	s.due[kind][class] = (ticks - age + life(class, it.worth())) << n
+	s.priority[kind][class] = (ticks - age + credit(class, it.frequency())) << n
 }

@@ -5,9 +5,8 @@ import (
 	"unsafe"
 )
 
-// region is where the chunks of a shard lie: memory outside Go's heap, which the garbage collector neither reads nor counts. It is
-// mapped in pieces, each when the first chunk of it is used. A piece is unmapped when nothing refers to it any more: a shard does,
-// and a Lease or an Incoming to the shard.
+// region is the memory of a shard's chunks. It is outside Go's heap, so the garbage collector neither reads nor counts it. It is mapped in pieces,
+// each when its first chunk is used. A piece is unmapped when it is unreachable. The shard, leases and Incomings refer to the pieces.
 type region struct {
 	pieces []*piece
 }
@@ -34,7 +33,7 @@ func (g *region) chunk(slot uint32) *chunk {
 	return (*chunk)(unsafe.Pointer(&g.pieces[n].memory[int(slot-1)%pieceChunks*chunkBytes]))
 }
 
-// discard gives the memory of a slot back to the system.
+// discard returns the memory of a slot to the system.
 func (g *region) discard(slot uint32) {
 	n := int(slot-1) / pieceChunks
 	if pieceChunks == 1 {

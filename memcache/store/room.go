@@ -1,7 +1,7 @@
 package store
 
-// block finds a block of n units, and removes other items if there is no other way. It returns 0 if there is none. What it does is
-// bounded by n: it evicts items of about so many bytes, and if their blocks do not lie together, makes a hole among their neighbours.
+// block returns a block of n units, or 0 if there is no room. It evicts other items if necessary. Its work is bounded by n: it evicts items
+// of about as many bytes, and if their blocks are not adjacent, it clears the neighbourhood of the last one.
 func (s *shard) block(n uint16) ref {
 	if r := s.takeOrAdd(n); r != 0 {
 		return r
@@ -26,8 +26,8 @@ func (s *shard) block(n uint16) ref {
 		if r == 0 {
 			return 0
 		}
-		if s.mercy > 0 && s.lentOut(r) {
-			s.passOver(r)
+		if s.reinserts > 0 && s.lentOut(r) {
+			s.reinsert(r) // its pages would stay lent
 			continue
 		}
 		freed += s.tag(r).size
@@ -41,7 +41,7 @@ func (s *shard) block(n uint16) ref {
 	return s.take(n)
 }
 
-// patience is how many steps a search for expired items takes. Where nothing may be evicted, they are all that there is.
+// patience returns the number of steps of a search for expired items. Without eviction only expired items can make room.
 func (s *shard) patience() int {
 	if s.noEvict {
 		return 1 << 16
@@ -49,7 +49,7 @@ func (s *shard) patience() int {
 	return expiring
 }
 
-// takeOrAdd takes a block of n units, from a new chunk if need and memory be, or one whose pages can move to others.
+// takeOrAdd takes a block of n units. If necessary it adds a chunk, or moves the pages of a chunk to others.
 func (s *shard) takeOrAdd(n uint16) ref {
 	r := s.take(n)
 	if r == 0 && (s.mayAdd() && s.add() || s.pages.free >= chunkPages && s.evacuate()) {
@@ -58,14 +58,14 @@ func (s *shard) takeOrAdd(n uint16) ref {
 	return r
 }
 
-// mayAdd says whether there may be another chunk.
+// mayAdd reports whether the limit allows another chunk.
 func (s *shard) mayAdd() bool { return s.chunks < s.capacity() && s.fits(chunkBytes) }
 
-// fits says whether n bytes more are within the limit.
+// fits reports whether n more bytes are within the limit.
 func (s *shard) fits(n int64) bool { return s.memory()+n <= s.limit }
 
-// afford makes the shard's memory so small that n bytes more are within the limit, by giving chunks back. At least one chunk of blocks
-// stays.
+// afford returns chunks to the system until n more bytes are within the limit, and reports whether it succeeded. It keeps at least one chunk
+// of blocks.
 func (s *shard) afford(n int64) bool {
 	if n > s.limit-shardBytes-s.tables()-chunkBytes && !s.shrinking {
 		return false
@@ -88,7 +88,7 @@ func (s *shard) afford(n int64) bool {
 	return true
 }
 
-// drain empties a chunk of blocks. Most of its items find room in the holes of the others.
+// drain empties a chunk of blocks. Most of its items move to free blocks of other chunks.
 func (s *shard) drain() bool {
 	if s.chunks-s.paged <= 1 && !s.shrinking {
 		return false
@@ -103,7 +103,7 @@ func (s *shard) drain() bool {
 	return true
 }
 
-// emptiest is the chunk of blocks that has the most free of the next few, those that are empty and the pinned item's aside, or 0.
+// emptiest returns the chunk of blocks with the most free units among the next few, or 0. Empty chunks and the pinned item's are skipped.
 func (s *shard) emptiest() uint32 {
 	best := uint32(0)
 	for seen, i := 0, uint32(0); i < min(s.top, maxWalk) && seen < 16; i++ {
@@ -119,10 +119,10 @@ func (s *shard) emptiest() uint32 {
 	return best
 }
 
-// maxWalk is how many slots a search looks at.
+// maxWalk is the maximum number of slots that a search examines.
 const maxWalk = 512
 
-// walk goes on to the next slot.
+// walk returns the next slot, in rotation.
 func (s *shard) walk() uint32 {
 	s.walked++
 	return s.walked % s.top
@@ -132,7 +132,7 @@ func (s *shard) walk() uint32 {
 func (s *shard) widen(r ref, n uint16) {
 	lo, hi := s.window(r, ref(n))
 	if hi-lo < ref(n) {
-		// The pinned item is in the way. Before or behind it there is room: a chunk is much longer than two items.
+		// The pinned item is too close. There is room before or after it: a chunk is much longer than two items.
 		lo = s.pin &^ (chunkUnits - 1)
 		if s.pin.place() < chunkUnits/2 {
 			lo = s.pin + ref(s.tag(s.pin).size)
@@ -143,7 +143,7 @@ func (s *shard) widen(r ref, n uint16) {
 	s.release(lo)
 }
 
-// window is the block r and as many behind it, and then before it, as make n units, short of the pinned item.
+// window returns the range of r and as many following blocks, and then preceding blocks, as amount to n units. It ends at the pinned item.
 func (s *shard) window(r, n ref) (lo, hi ref) {
 	lo, hi = r, r+ref(s.tag(r).size)
 	for hi-lo < n && hi.chunk() == lo.chunk() && hi != s.pin {
@@ -159,7 +159,8 @@ func (s *shard) window(r, n ref) (lo, hi ref) {
 	return lo, hi
 }
 
-// clear makes one block in use, which holds nothing, of all from lo to hi. Items that find room elsewhere move there, others go.
+// clear joins all blocks from lo to hi into one block that is in use and holds nothing. Items for which there is another block move there, the
+// others are evicted.
 func (s *shard) clear(lo, hi ref) {
 	for r := lo; r < hi; r += ref(s.tag(r).size) {
 		if t := s.tag(r); t.state == 0 {
@@ -179,15 +180,15 @@ func (s *shard) clear(lo, hi ref) {
 	s.resize(lo, uint16(hi-lo))
 }
 
-// dropEmpty gives the chunk r, which is one free block, back.
+// dropEmpty returns the chunk r, which is one free block, to the system.
 func (s *shard) dropEmpty(r ref) {
 	s.unlist(r)
 	s.account(r, -chunkUnits)
 	s.drop(r)
 }
 
-// tend lets the index follow the number of items, by a bucket or two at a time. When there is no memory for another segment,
-// the chains may grow a little longer, and then something has to go.
+// tend grows the index with the number of items, by at most two buckets. If there is no memory for another segment, the chains may become
+// longer up to a limit; beyond it, memory is freed for the segment.
 func (s *shard) tend() {
 	x := &s.index
 	for range 2 {

@@ -6,20 +6,20 @@ import (
 	"unsafe"
 )
 
-// shard is a store for the keys whose hashes begin with its number. Everything is under mu.
+// shard is a store for the keys whose hashes begin with its number. mu guards all fields except returned, waiters and the atomic ones.
 type shard struct {
-	mu        sync.Mutex
-	limit     int64  // bytes
-	now       uint32 // the latest second that has been seen
-	flushAt   uint32 // the second at whose beginning everything is flushed; 0: never
-	voided    uint32 // the second until whose end everything is flushed: no later look-up finds what is stored in it; 0: none
-	noEvict   bool
-	shrinking bool   // evicts all the same, and gives the last chunks back first
-	over      bool   // has more memory than limit, since some was held when limit was lowered
-	busy      bool   // is being changed: if it is seen with mu free to take, a panic has left the change half done
-	life      uint32 // how often a panic has had the content dropped
-	maxItem   int
-	onEvicted func(Evicted) // Config.Evicted
+	mu             sync.Mutex
+	limit          int64  // bytes
+	now            uint32 // the latest second that has been seen
+	flushAt        uint32 // the second at whose beginning everything is flushed; 0: never
+	flushedThrough uint32 // a flush covers this second to its end: items stored in it are not found by later look-ups; 0: none
+	noEvict        bool
+	shrinking      bool   // evicts even with noEvict, and returns the last chunks first
+	over           bool   // has more memory than limit, since pages were held when limit was lowered
+	busy           bool   // is being changed; if still set after mu was acquired, a panic has interrupted the change
+	generation     uint32 // number of times that the content was dropped after a panic
+	maxItem        int
+	onEvicted      func(Evicted) // Config.Evicted
 
 	arena
 	policy
@@ -28,18 +28,18 @@ type shard struct {
 	leases  leases
 	flushed flushed
 
-	returned atomic.Pointer[Lease] // those that takeBack is to end
-	returns  uint64                // times that memory that was held has come back
+	returned atomic.Pointer[Lease] // list of leases that takeBack ends
+	returns  uint64                // number of times that held memory was returned
 	waiters  waiters
 
-	pin     ref    // the item that an operation is about, which is neither moved nor removed to make room
-	mercy   int    // items that the operation may still spare
-	walked  uint32 // slots that drain has looked at
-	steps   int    // what operations have done, item by item
-	classes [classCount]Class
-	reaped  int64 // items that Reap has freed
-	late    int64 // look-ups that met an item that had expired,
-	void    int64 // and an item that had been flushed
+	pin            ref    // the item of the current operation, which is neither moved nor removed to make room
+	reinserts      int    // items that the operation may still reinsert
+	walked         uint32 // slots that walk has returned
+	steps          int    // work of all operations, in items
+	classes        [classCount]Class
+	reaped         int64 // items that Reap has freed
+	lateLookups    int64 // look-ups that found an item that had expired,
+	flushedLookups int64 // and an item that had been flushed
 }
 
 const (
@@ -58,31 +58,31 @@ func (s *shard) init(limit int64, now uint32) {
 	s.index.init()
 }
 
-// memory is all that the shard has: itself, its tables and its chunks.
+// memory returns the size of the shard in bytes: itself, its tables and its chunks.
 func (s *shard) memory() int64 { return shardBytes + s.tables() + int64(s.chunks)*chunkBytes }
 
-// tables is the memory of what is beside the items.
+// tables returns the size of the tables in bytes.
 func (s *shard) tables() int64 {
 	return int64(cap(s.slots))*slotBytes + int64(cap(s.table))*pageEntry + int64(cap(s.region.pieces))*pieceBytes +
 		int64(cap(s.index.segments))*pointer + int64(len(s.index.segments))*segmentSize
 }
 
-// enter begins an operation: it brings the clock up to now and carries out a flush whose time has come.
+// enter begins an operation: it updates the clock, ends returned leases, and carries out a flush whose time has come.
 func (s *shard) enter(now uint32) {
 	s.now = max(s.now, now)
-	s.mercy = mercy
+	s.reinserts = maxReinserts
 	if s.returned.Load() != nil {
 		s.takeBack()
 	}
-	if s.voided != 0 && s.voided < s.now {
-		s.flushAt, s.voided = s.now, 0 // what was stored in that second goes, too
+	if s.flushedThrough != 0 && s.flushedThrough < s.now {
+		s.flushAt, s.flushedThrough = s.now, 0 // items stored in that second are flushed, too
 	}
 	if s.flushAt != 0 && s.flushAt <= s.now {
 		s.flush()
 	}
 }
 
-// reap is expire for Reap. It frees also what a flush in an earlier second has removed.
+// reap is expire for Reap. It also frees the items of a flush in an earlier second.
 func (s *shard) reap(n int) int {
 	found := 0
 	switch s.flushed.second {

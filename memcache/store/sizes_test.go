@@ -114,7 +114,7 @@ func TestSmallItemsThatAreNotUsedGiveWay(t *testing.T) {
 	}
 }
 
-// Large items that are read once each do not displace small ones that nobody has used for a while.
+// Large items that are read once each do not displace small ones that have not been used for a while.
 func TestAScanOfLargeItemsKeepsSmallOnes(t *testing.T) {
 	skipIfRaced(t)
 	cache := newEvmq(t, 64<<20)

@@ -1,35 +1,35 @@
 package store
 
-// Stats is what a Store holds and has done. Sums of counters are taken shard by shard, so they need not be of one moment.
+// Stats describes the content of a Store and counts its operations. It is collected shard by shard, so the sums need not be of one moment.
 type Stats struct {
 	Shards int
 
-	Limit  int64 // Config.Memory, or what SetMemory has made of it
-	Memory int64 // all that the store has taken, at most Limit, bytes
+	Limit  int64 // bytes: Config.Memory, or the argument of the last SetMemory
+	Memory int64 // bytes: all memory of the store, at most Limit
 	Bytes  int64 // of Memory: items
-	Free   int64 // of Memory: between the items
+	Free   int64 // of Memory: free blocks and pages
 	Index  int64 // of Memory: the index
 	Large  int64 // of Bytes: pages of large values
-	Lent   int64 // of Memory: pages of values that are gone and are lent: see Entry.Borrow
+	Lent   int64 // of Memory: pages of values that have been removed but are lent: see Entry.Borrow
 	Coming int64 // of Memory: pages of values that are being received: see Store.Receive
-	Held   int64 // of Large, Lent and Coming: what cannot make room, since it is lent or being received
+	Held   int64 // of Large, Lent and Coming: pages that cannot be evicted, since they are lent or being received
 
-	Flushed int64 // of Memory: items that a flush has removed and that are not freed yet. They are no part of Bytes and Large
+	Flushed int64 // of Memory: items that a flush has removed but that are not freed yet. They are not part of Bytes and Large
 
 	Items     int64
-	Buckets   int64 // of the index. It grows bucket by bucket, so that it never rests and is never under way for long
-	OldestAge int64 // seconds since the items that are evicted next were last used, the most of all shards
+	Buckets   int64 // of the index, which grows bucket by bucket
+	OldestAge int64 // seconds since the next item to be evicted was last used, the maximum of all shards
 
 	Counts
-	Promoted int64 // items that eviction has moved from the queue of new ones to the main queue, since they had been used
-	Spared   int64 // and to the front of the main queue again
-	Reaped   int64 // of Expired, those that Reap has freed
+	Promoted   int64 // items that eviction has moved from a probation queue to a protected queue, since they had been used
+	Reinserted int64 // items that eviction has moved to the front of their protected queue
+	Reaped     int64 // of Expired: those that Reap has freed
 
-	LateLookups    int64 // look-ups that met an item that had expired, and removed it
-	FlushedLookups int64 // look-ups that met an item that had been flushed, and removed it
+	LateLookups    int64 // look-ups that found an item that had expired, and removed it
+	FlushedLookups int64 // look-ups that found an item that had been flushed, and removed it
 }
 
-// Stats adds up what the shards have counted. It holds one lock at a time, and looks at no item but the oldest.
+// Stats returns the sums of all shards. It holds one lock at a time, and its work does not depend on the number of items. Any goroutine.
 func (s *Store) Stats() Stats {
 	st := Stats{Shards: len(s.shards), Memory: storeBytes, Limit: s.memory.Load()}
 	for i := range s.shards {
@@ -63,14 +63,14 @@ func (s *shard) addTo(st *Stats) {
 		st.OldestAge = max(st.OldestAge, int64(s.now-s.item(s.queues[k][c].oldest).access))
 	}
 	st.Add(1, &sum.Counts)
-	st.Promoted += s.spared[newItems]
-	st.Spared += s.spared[provenItems]
+	st.Promoted += s.reinserted[probation]
+	st.Reinserted += s.reinserted[protected]
 	st.Reaped += s.reaped
-	st.LateLookups += s.late
-	st.FlushedLookups += s.void
+	st.LateLookups += s.lateLookups
+	st.FlushedLookups += s.flushedLookups
 }
 
-// Classes returns the size classes, by rising size, those that never had an item included. It adds up what the shards have counted.
+// Classes returns all size classes, by rising size, with the sums of all shards. The caller owns the slice. Any goroutine.
 func (s *Store) Classes() []Class {
 	sums := make([]Class, classCount)
 	for i := range s.shards {

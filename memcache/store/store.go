@@ -8,16 +8,16 @@ import (
 	"unsafe"
 )
 
-// Store is a cache. Its methods may be called from any goroutine; those of an Entry by who has locked it.
+// Store is a cache. Its methods may be called from any goroutine; those of an Entry only by the goroutine that has locked it.
 type Store struct {
 	shards []shard
 	shift  uint // of a hash, to the shard's number
 	seed   maphash.Seed
 	now    func() int64
 	cas    atomic.Uint64
-	sizing sync.Mutex    // of SetMemory
+	sizing sync.Mutex    // serializes SetMemory
 	memory atomic.Int64  // limit
-	reaped atomic.Uint32 // shards that Reap has been at
+	reaped atomic.Uint32 // shards that Reap has visited
 }
 
 const storeBytes = int64(unsafe.Sizeof(Store{}))
@@ -46,9 +46,9 @@ func New(c Config) (*Store, error) {
 // share is each shard's part of n bytes.
 func (s *Store) share(n int64) int64 { return (n - storeBytes) / int64(len(s.shards)) }
 
-// Lock locks the part of the store in which a key belongs, and looks the key up. The lock is held until Entry.Unlock; who holds it
-// must not lock another key. When a method of the store or of an Entry panics, Unlock must still be called, so defer it; the part is
-// empty then. The store reads key until then and does not keep it.
+// Lock locks the shard of a key and looks the key up. The lock is held until Entry.Unlock; until then the goroutine must not lock another key.
+// If a method of the store or of an Entry panics, Unlock must still be called, so it should be deferred; the shard is empty then. The store
+// reads key until Unlock and does not retain it. Any goroutine.
 func (s *Store) Lock(key []byte) Entry {
 	h := s.hash(key)
 	sh := &s.shards[h>>s.shift]
@@ -67,10 +67,10 @@ func (s *Store) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }
 
 func (s *Store) shardOf(key []byte) *shard { return &s.shards[s.hash(key)>>s.shift] }
 
-// NextCAS returns a number that no item has yet. They rise, from 1.
+// NextCAS returns a number that it has not returned before. The numbers rise, from 1. Any goroutine.
 func (s *Store) NextCAS() uint64 { return s.cas.Add(1) }
 
-// RaiseCAS has NextCAS return numbers above n from now on, for items that are brought with numbers of their own.
+// RaiseCAS makes NextCAS return numbers above n. It is for items that are stored with unique numbers from elsewhere. Any goroutine.
 func (s *Store) RaiseCAS(n uint64) {
 	for {
 		last := s.cas.Load()
@@ -80,17 +80,17 @@ func (s *Store) RaiseCAS(n uint64) {
 	}
 }
 
-// FlushAll removes everything that is stored before the second at, when it comes; at once if that is now or has been. A call replaces
-// what an earlier one has left to be done. It takes each shard in its turn, so what others store meanwhile may be removed or stay. The
-// memory is free when it is needed, or after a Reap in a later second.
+// FlushAll removes, when the second at begins, all items stored before it; at once if at is not in the future. A call replaces the pending flush
+// of an earlier call. The shards are flushed one by one, so items stored meanwhile may be removed or not. The memory is freed when it is
+// needed, or by Reap in a later second. Any goroutine.
 func (s *Store) FlushAll(at int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		s.within(sh, func() {
-			if at <= int64(sh.now) || sh.voids() {
+			if at <= int64(sh.now) || sh.flushInForce() {
 				sh.flush()
 			}
-			sh.flushAt, sh.voided = 0, 0
+			sh.flushAt, sh.flushedThrough = 0, 0
 			if at > int64(sh.now) {
 				sh.flushAt = second(at)
 			}
@@ -98,28 +98,28 @@ func (s *Store) FlushAll(at int64) {
 	}
 }
 
-// FlushThrough is FlushAll for what is stored until the second last ends. It is in force from when that second begins: what is stored in
-// that second is found by no later Lock. If the second has passed, nothing is removed; only what an earlier call has left to be done is
-// cancelled.
+// FlushThrough removes all items stored until the second last ends. It takes effect when that second begins: an item stored in that second is
+// not found by a later Lock. If the second has passed, nothing is removed, and the pending flush of an earlier call is cancelled. Any
+// goroutine.
 func (s *Store) FlushThrough(last int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
 		s.within(sh, func() {
-			if sh.voids() {
+			if sh.flushInForce() {
 				sh.flush() // what was stored in this second has been removed already
 			}
-			sh.flushAt, sh.voided = 0, 0
+			sh.flushAt, sh.flushedThrough = 0, 0
 			if last >= int64(sh.now) {
-				sh.flushAt, sh.voided = second(last), second(last)
+				sh.flushAt, sh.flushedThrough = second(last), second(last)
 				sh.enter(sh.now)
 			}
 		})
 	}
 }
 
-// Reap frees items that have expired, and returns how many. It takes about n steps, each of which frees an item or brings one
-// nearer to its time. It also frees all that was flushed in an earlier second, without a step for each. It is for a timer; without it an expired item is gone all the same, but its memory is used until it is asked
-// for or room is needed.
+// Reap frees expired items and returns their number. It takes about n steps; each frees an item or moves one to a finer slot of the timer wheel.
+// It also frees all items that were flushed in an earlier second, which does not count as steps. A timer should call it. Without it an
+// expired item is not found either, but its memory is used until it is looked up or room is needed. Any goroutine.
 func (s *Store) Reap(n int) int {
 	found := 0
 	for range s.shards {
@@ -136,9 +136,9 @@ func (s *Store) Reap(n int) int {
 	return found
 }
 
-// SetMemory changes Config.Memory. When it returns, the store keeps within the new limit; to that end it evicts, with each shard's
-// lock held for a piece only, and even where NoEvict is set. The error is ErrConfig: each shard needs MinMemory. Other items than
-// before may be refused with ErrNoMemory then.
+// SetMemory changes Config.Memory to n bytes. To reach a lower limit it evicts items, even with NoEvict, and holds each shard's lock for short
+// times only. Pages that are held keep the store above the limit until they are returned. A lower limit may lower the size up to which items
+// can be stored. The error is ErrConfig: each shard needs MinMemory. Any goroutine.
 func (s *Store) SetMemory(n int64) error {
 	if err := checkShare(n, len(s.shards)); err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package itemfile is the format of the file that keeps a cache's items over a restart. It knows nothing of the store.
+// Package itemfile reads and writes the file that keeps a cache's items over a restart. It is independent of the store.
 //
 // All numbers are little-endian. The checksums are CRC-32C.
 //
@@ -7,8 +7,8 @@
 //	         each), checksum of these; key; value; checksum of key and value
 //	end      kind 2, 23 zeros, number of the items (8), checksum of these; then nothing
 //
-// A head has a checksum of its own, so that no length is believed that was not written. The end tells a whole file from one that was cut
-// short between two items.
+// The head of an item has its own checksum, so that a damaged length is detected before it is used. The end distinguishes a complete file from
+// one truncated between two items.
 package itemfile
 
 import (
@@ -16,7 +16,7 @@ import (
 	"hash/crc32"
 )
 
-// Version is the only one that is read.
+// Version is the version of the format. Other versions are refused.
 const Version = 1
 
 const (
@@ -26,35 +26,35 @@ const (
 	sumSize    = 4
 )
 
-// The kinds of a head.
+// Kinds of heads.
 const (
 	kindItem = 1
 	kindEnd  = 2
 )
 
-// The reasons for which a file is refused.
+// Errors of a Reader.
 var (
-	// ErrForeign is of a file that something else has written.
-	ErrForeign = errors.New("it is not a file of items")
-	// ErrVersion is of a file of another version of the format.
-	ErrVersion = errors.New("it has another version of the format")
-	// ErrDamaged is of a file that is cut short, or is not as it was written.
-	ErrDamaged = errors.New("it is damaged")
+	// ErrForeign means that the file was not written by a Writer.
+	ErrForeign = errors.New("not a file of items")
+	// ErrVersion means that the file has another version of the format.
+	ErrVersion = errors.New("unknown version of the format")
+	// ErrDamaged means that the file is truncated or was changed.
+	ErrDamaged = errors.New("damaged file")
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Header is what a file says about all items.
+// Header is the data of a file beside its items.
 type Header struct {
 	Saved int64  // seconds since 1970
-	Flush int64  // the second through whose end what was stored is to be kept and no longer; 0 for none
+	Flush int64  // last second that a pending flush_all covers; 0 for none
 	CAS   uint64 // no item has a greater unique number
 }
 
-// Item is one of the items. A Reader's Key and Value are valid until the next call of Next.
+// Item is an item of a file. Key and Value of an item from a Reader are valid until the next call of Next.
 type Item struct {
 	Key, Value []byte
-	TooLarge   bool // the value is longer than the Reader's limit, and left out
+	TooLarge   bool // the value is longer than the Reader's limit, and omitted
 	Flags      uint32
 	Expires    int64 // seconds since 1970; 0 for never
 	CAS        uint64

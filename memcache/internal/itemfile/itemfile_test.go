@@ -111,7 +111,7 @@ func TestAChangedBitIsNoticed(t *testing.T) {
 		for bit := range 8 {
 			file[i] ^= 1 << bit
 			if _, _, err := read(bytes.NewReader(file)); err == nil {
-				t.Errorf("bit %d of byte %d is changed, and nothing is said", bit, i)
+				t.Errorf("bit %d of byte %d is changed, and there is no error", bit, i)
 			}
 			file[i] ^= 1 << bit
 		}
@@ -253,7 +253,7 @@ func TestItemsThatTheFormatCannotHoldAreErrors(t *testing.T) {
 	}
 }
 
-// FuzzReader: no file makes it panic, and what it takes for whole it would write in the same way.
+// No file makes a Reader panic, and items of a file without error are the same after they are written and read again.
 func FuzzReader(f *testing.F) {
 	for n := range 4 {
 		f.Add(write(f, header, samples()[:n]...), false)

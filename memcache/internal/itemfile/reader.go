@@ -10,10 +10,10 @@ import (
 	"slices"
 )
 
-// firstPiece is how much memory a length alone gets. The rest comes as the bytes come.
+// firstPiece is the memory in bytes that is allocated before any byte of a body is read. It grows as bytes are read.
 const firstPiece = 64 << 10
 
-// Reader reads a file, item by item.
+// Reader reads a file item by item. It is not for concurrent use.
 type Reader struct {
 	in     *bufio.Reader
 	limit  int
@@ -23,7 +23,7 @@ type Reader struct {
 	count  uint64
 }
 
-// NewReader reads the header. Values of more than limit bytes are left out. Errors: ErrForeign, ErrVersion, ErrDamaged, those of r.
+// NewReader reads the header. Values of more than limit bytes are omitted. Errors: ErrForeign, ErrVersion, ErrDamaged, and those of r.
 func NewReader(r io.Reader, limit int) (*Reader, error) {
 	f := &Reader{in: bufio.NewReaderSize(r, bufferSize), limit: limit}
 	b := f.head[:]
@@ -48,10 +48,10 @@ func NewReader(r io.Reader, limit int) (*Reader, error) {
 	return f, nil
 }
 
-// Header is the file's.
+// Header returns the header.
 func (f *Reader) Header() Header { return f.header }
 
-// Next reads an item. The error is io.EOF behind the last one of a whole file, and otherwise ErrDamaged or that of the reader below.
+// Next reads the next item. Errors: io.EOF after the last item of a complete file, ErrDamaged, and those of the underlying reader.
 func (f *Reader) Next(it *Item) error {
 	b := f.head[:headSize]
 	if err := f.read(b, "the head of an item"); err != nil {
@@ -94,8 +94,8 @@ func (f *Reader) Next(it *Item) error {
 	return nil
 }
 
-// readBody reads a key and a value into f.body, piece by piece, so that a length gets no memory for which there are no bytes. It returns
-// their checksum. Of a value that is left out each piece takes the place of the one before.
+// readBody reads a key and a value into f.body and returns their checksum. It reads in pieces, so that a wrong length does not allocate memory
+// for bytes that do not exist. Each piece of a value that is omitted overwrites the previous one.
 func (f *Reader) readBody(key int, value int64, leaveOut bool) (sum uint32, err error) {
 	f.body = slices.Grow(f.body[:0], key)[:key]
 	if err := f.read(f.body, "a key"); err != nil {
@@ -118,7 +118,7 @@ func (f *Reader) readBody(key int, value int64, leaveOut bool) (sum uint32, err 
 	return sum, nil
 }
 
-// end is the end, if there were so many items and nothing follows.
+// end returns io.EOF if the number of items is right and nothing follows.
 func (f *Reader) end(count uint64) error {
 	if count != f.count {
 		return f.damaged(fmt.Sprintf("the end tells of %d items", count))
@@ -132,7 +132,7 @@ func (f *Reader) end(count uint64) error {
 	return io.EOF
 }
 
-// read fills b. A file that ends before is damaged.
+// read fills b. A file that ends earlier is damaged.
 func (f *Reader) read(b []byte, what string) error {
 	_, err := io.ReadFull(f.in, b)
 	if isEnd(err) {
@@ -141,7 +141,7 @@ func (f *Reader) read(b []byte, what string) error {
 	return err
 }
 
-// damaged is ErrDamaged, with the place.
+// damaged returns ErrDamaged with the number of the item.
 func (f *Reader) damaged(why string) error {
 	return fmt.Errorf("read item %d: %w", f.count+1, damaged(why))
 }
@@ -150,7 +150,7 @@ func damaged(why string) error { return fmt.Errorf("%w: %s", ErrDamaged, why) }
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// intact says whether b ends with the checksum of what is before.
+// intact reports whether b ends with the checksum of the bytes before it.
 func intact(b []byte) bool {
 	n := len(b) - sumSize
 	return binary.LittleEndian.Uint32(b[n:]) == crc32.Checksum(b[:n], castagnoli)

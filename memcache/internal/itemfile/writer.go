@@ -9,17 +9,17 @@ import (
 	"math"
 )
 
-// bufferSize is the memory of a Writer, and of a Reader beside the item it has.
+// bufferSize is the size in bytes of the buffer of a Reader and of a Writer.
 const bufferSize = 256 << 10
 
-// Writer writes a file, item by item. After an error nothing more can be written.
+// Writer writes a file item by item. After an error of the underlying writer nothing more can be written. It is not for concurrent use.
 type Writer struct {
 	out   *bufio.Writer
 	head  []byte // empty, with room for a head
 	count uint64
 }
 
-// NewWriter writes the header. The error is w's.
+// NewWriter writes the header. Errors are those of w.
 func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	f := &Writer{out: bufio.NewWriterSize(w, bufferSize), head: make([]byte, 0, headerSize)}
 	b := f.head
@@ -32,8 +32,8 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	return f, f.writeHead(b)
 }
 
-// Write writes an item. The key has 1 to 255 bytes, the value less than 4 GB; an item that has not is an error, which does not end the
-// file. Other errors are those of the writer below.
+// Write writes an item. The key must have 1 to 255 bytes and the value less than 4 GB; otherwise Write returns an error, and the file can be
+// continued without the item. Other errors are those of the underlying writer.
 func (f *Writer) Write(it *Item) error {
 	if len(it.Key) == 0 || len(it.Key) > math.MaxUint8 || uint64(len(it.Value)) > math.MaxUint32 {
 		return fmt.Errorf("write item: a key of %d bytes and a value of %d cannot be written", len(it.Key), len(it.Value))
@@ -54,17 +54,17 @@ func (f *Writer) Write(it *Item) error {
 	}
 	f.count++
 	sum := crc32.Update(crc32.Checksum(it.Key, castagnoli), castagnoli, it.Value)
-	// Of a bufio.Writer the last error is the first one.
+	// A bufio.Writer repeats its first error.
 	_, _ = f.out.Write(it.Key)
 	_, _ = f.out.Write(it.Value)
 	_, err := f.out.Write(binary.LittleEndian.AppendUint32(f.head, sum))
 	return err
 }
 
-// Count is how many items were written.
+// Count returns the number of items written.
 func (f *Writer) Count() int { return int(f.count) }
 
-// Close writes the end, without which the file is damaged. It does not close the writer below.
+// Close writes the end, without which the file is damaged. It does not close the underlying writer.
 func (f *Writer) Close() error {
 	b := f.head
 	b = append(b, kindEnd)

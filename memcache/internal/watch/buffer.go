@@ -9,20 +9,20 @@ import (
 	"github.com/evmq/evmq/memcache/protocol"
 )
 
-// A Buffer takes the lines of one source. Any goroutine may write to it. It never waits for a watcher: lines that do not fit are
-// dropped and counted.
+// A Buffer holds the lines of one source. Any goroutine may write to it. A write never waits for a watcher: lines that do not fit are dropped
+// and counted.
 type Buffer struct {
 	hub *Hub
 
 	mu      sync.Mutex // guards the fields below
-	records []byte     // that the hub has not taken
-	spare   []byte     // what the hub had before, for the next records
+	records []byte     // records that the hub has not taken
+	spare   []byte     // the buffer that the hub took before, for reuse
 }
 
-// maxLine is more than a line can have: a key of 250 bytes takes up to 750.
+// maxLine exceeds the length of every line: an escaped key of 250 bytes has up to 750.
 const maxLine = 1024
 
-// take takes the records. They are valid until the next call.
+// take removes and returns the records. They are valid until the next call.
 func (b *Buffer) take() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -31,7 +31,7 @@ func (b *Buffer) take() []byte {
 	return taken
 }
 
-// begin locks b and begins a line, up to its type. The line is ended by end. It returns nil, and b is not locked, when there is no room.
+// begin locks b and begins a line, up to its type; end completes it. If there is no room, begin returns nil and does not lock b.
 func (b *Buffer) begin(event Events, kind string) []byte {
 	h := b.hub
 	b.mu.Lock()
@@ -50,14 +50,14 @@ func (b *Buffer) begin(event Events, kind string) []byte {
 	p = append(p, "ts="...)
 	p = strconv.AppendInt(p, now.Unix(), 10)
 	p = append(p, '.')
-	p = strconv.AppendInt(p, int64(now.Nanosecond()/1000), 10) // not padded, as memcached's
+	p = strconv.AppendInt(p, int64(now.Nanosecond()/1000), 10) // without leading zeros, as in memcached
 	p = append(p, " gid="...)
 	p = strconv.AppendUint(p, number, 10)
 	p = append(p, " type="...)
 	return append(p, kind...)
 }
 
-// end ends the line that begin has begun, and unlocks b.
+// end completes the line p, and unlocks b.
 func (b *Buffer) end(p []byte) {
 	p = append(p, '\n')
 	start, first := len(b.records), len(b.records) == 0
@@ -68,7 +68,7 @@ func (b *Buffer) end(p []byte) {
 	if first {
 		select {
 		case b.hub.wake <- struct{}{}:
-		default: // the hub is going to look
+		default: // a wake-up is pending
 		}
 	}
 }
@@ -85,7 +85,7 @@ func number(p []byte, name string, value int64) []byte {
 	return strconv.AppendInt(p, value, 10)
 }
 
-// key appends the key, with %XX for what is no letter, digit or one of -._~.
+// key appends the key, with %XX for every byte except letters, digits and -._~.
 func key(p, key []byte) []byte {
 	p = append(p, " key="...)
 	return protocol.AppendEscaped(p, key)

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// A record is a line with what the hub has to know of it: its number, its length and its kind.
+// A record is a line with a head: its number, its length and its kind.
 const (
 	numberAt   = 0
 	lengthAt   = numberAt + 8
@@ -13,7 +13,7 @@ const (
 	recordHead = eventAt + 1
 )
 
-// deliver gives the watchers what the buffers have, in the order of the lines' numbers. With h.mu.
+// deliver passes the lines of all buffers to the watchers, in the order of their numbers. h.mu must be held.
 func (h *Hub) deliver() {
 	h.heads = h.heads[:0]
 	for _, b := range h.buffers {
@@ -45,7 +45,7 @@ func (h *Hub) deliver() {
 	}
 }
 
-// next takes the line with the least number off the heads. line is nil when none is left.
+// next removes the line with the lowest number from the heads. line is nil if none is left.
 func (h *Hub) next() (number uint64, event Events, line []byte) {
 	number = math.MaxUint64
 	first := -1

@@ -1,7 +1,6 @@
-// Package watch carries lines about what a cache does to the clients that watch it, in the format of memcached's watch command.
+// Package watch delivers lines about events of a cache to clients that watch it, in the format of memcached's watch command.
 //
-// A source, such as an event loop, writes its lines into a Buffer of its own. The Hub takes them from all buffers on one goroutine,
-// orders them by their numbers, and gives each watcher those that it has asked for. Both ends are bounded: a buffer that is full
-// drops lines, and a watcher that does not read is not given any until it does. Neither waits for the other. While there is no
-// watcher a source pays for one atomic load.
+// Each source, such as an event loop, writes lines to its own Buffer. The Hub collects the lines of all buffers on one goroutine, orders
+// them by their numbers, and writes to each watcher the kinds that it has asked for. Both ends are bounded: a full buffer drops lines, and
+// a watcher that does not read skips lines. Sources never wait for watchers. Without watchers, an event costs a source one atomic load.
 package watch

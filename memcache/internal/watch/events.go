@@ -3,16 +3,16 @@ package watch
 // Events is a set of kinds of events.
 type Events uint8
 
-// The kinds of events that have lines.
+// Kinds of events.
 const (
 	Fetchers    Events = 1 << iota // a key was looked up
-	Mutations                      // a value was brought to be stored
-	Evictions                      // an item had to make room
+	Mutations                      // a value was stored or refused
+	Evictions                      // an item was evicted
 	Connections                    // a connection was opened or closed
 )
 
-// Parse reads the words that follow the watch command. Without a word it is Fetchers. Some words of memcached's are about parts that
-// this cache does not have: they are accepted and have no lines. ok is false if a word is not known.
+// Parse parses the arguments of the watch command. Without arguments the result is Fetchers. Kinds of memcached that this cache does not have
+// are accepted, but have no lines. ok is false for an unknown argument.
 func Parse(words [][]byte) (events Events, ok bool) {
 	if len(words) == 0 {
 		return Fetchers, true

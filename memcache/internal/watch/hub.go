@@ -7,37 +7,37 @@ import (
 	"sync/atomic"
 )
 
-// MaxWatchers is how many watchers a Hub has at most, as memcached.
+// MaxWatchers is the maximum number of watchers of a Hub, that of memcached.
 const MaxWatchers = 20
 
-// ErrTooMany is the error of a watcher above MaxWatchers, ErrClosed that of one that comes after Close.
+// Errors of Hub.Add: ErrTooMany above MaxWatchers, ErrClosed after Close.
 var (
 	ErrTooMany = errors.New("watch: too many watchers")
 	ErrClosed  = errors.New("watch: hub is closed")
 )
 
-// Counts are what has become of lines.
+// Counts are numbers of lines since the hub was made.
 type Counts struct {
-	Written uint64 // lines that buffers have taken
-	Dropped uint64 // lines for which a buffer had no room
-	Sent    uint64 // lines that watchers were given, once for each watcher
-	Skipped uint64 // lines for which a watcher had no room
+	Written uint64 // written to a buffer
+	Dropped uint64 // dropped because a buffer was full
+	Sent    uint64 // sent to watchers, counted for each watcher
+	Skipped uint64 // skipped because a watcher had no room, counted for each watcher
 }
 
-// A Hub brings the lines of its buffers to its watchers.
+// A Hub delivers the lines of its buffers to its watchers. Its goroutine runs from the first Add until Close.
 type Hub struct {
 	bufferSize, watcherSize int
 
-	wanted  atomic.Uint32 // the Events that some watcher has asked for
+	wanted  atomic.Uint32 // the union of the watchers' Events
 	numbers atomic.Uint64 // the number of the last line
 	written atomic.Uint64
 	dropped atomic.Uint64
-	wake    chan struct{} // has room for one: a buffer has lines
+	wake    chan struct{} // of capacity 1: a buffer has lines
 
 	mu       sync.Mutex // guards the fields below
 	buffers  []*Buffer
 	watchers []*Watcher
-	heads    [][]byte // of deliver: what is left of each buffer's records
+	heads    [][]byte // the rest of each buffer's records during deliver
 	sent     uint64
 	skipped  uint64
 	running  bool
@@ -46,7 +46,7 @@ type Hub struct {
 	ended    sync.WaitGroup
 }
 
-// NewHub makes a hub. A buffer holds bufferSize bytes of lines, and a watcher watcherSize bytes that its client has not taken.
+// NewHub makes a hub whose buffers hold bufferSize bytes, and whose watchers hold watcherSize bytes that their client has not read.
 func NewHub(bufferSize, watcherSize int) *Hub {
 	return &Hub{bufferSize: bufferSize, watcherSize: watcherSize, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
@@ -63,7 +63,7 @@ func (h *Hub) NewBuffer() *Buffer {
 	return b
 }
 
-// Retire delivers what b still has, and forgets it. Any goroutine.
+// Retire delivers the remaining lines of b and removes b from the hub. Any goroutine.
 func (h *Hub) Retire(b *Buffer) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -71,8 +71,8 @@ func (h *Hub) Retire(b *Buffer) {
 	h.buffers = slices.DeleteFunc(h.buffers, func(other *Buffer) bool { return other == b })
 }
 
-// Add gives the sink the lines about events from now on. The sink is called on the hub's goroutine. Errors: ErrTooMany, ErrClosed. Any
-// goroutine.
+// Add adds a watcher: lines about events from now on are written to sink, which is called with the hub's lock held. Errors: ErrTooMany,
+// ErrClosed. Any goroutine.
 func (h *Hub) Add(sink Sink, events Events) (*Watcher, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -82,7 +82,7 @@ func (h *Hub) Add(sink Sink, events Events) (*Watcher, error) {
 	case len(h.watchers) >= MaxWatchers:
 		return nil, ErrTooMany
 	}
-	h.deliver() // what is about the time before is not for the new one
+	h.deliver() // earlier lines are not for the new watcher
 	w := &Watcher{sink: sink, events: events, limit: h.watcherSize, after: h.numbers.Load()}
 	h.watchers = append(h.watchers, w)
 	h.setWanted()
@@ -93,7 +93,7 @@ func (h *Hub) Add(sink Sink, events Events) (*Watcher, error) {
 	return w, nil
 }
 
-// Remove ends a watcher: its sink is not called when Remove has returned. Any goroutine.
+// Remove removes a watcher. Its sink is not called after Remove has returned. Any goroutine.
 func (h *Hub) Remove(w *Watcher) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -101,7 +101,7 @@ func (h *Hub) Remove(w *Watcher) {
 	h.setWanted()
 }
 
-// setWanted tells the sources what is asked for. With h.mu.
+// setWanted updates wanted. h.mu must be held.
 func (h *Hub) setWanted() {
 	var all Events
 	for _, w := range h.watchers {
@@ -110,21 +110,21 @@ func (h *Hub) setWanted() {
 	h.wanted.Store(uint32(all))
 }
 
-// Watchers is how many there are. Any goroutine.
+// Watchers returns the number of watchers. Any goroutine.
 func (h *Hub) Watchers() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.watchers)
 }
 
-// Counts returns what has become of lines since the hub was made. Any goroutine.
+// Counts returns the numbers of lines since the hub was made. Any goroutine.
 func (h *Hub) Counts() Counts {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return Counts{Written: h.written.Load(), Dropped: h.dropped.Load(), Sent: h.sent, Skipped: h.skipped}
 }
 
-// Close ends all watchers and the hub's goroutine. May block.
+// Close removes all watchers and waits for the hub's goroutine to end. May block.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	if !h.closed {

@@ -1,11 +1,11 @@
 package watch
 
-// A Get says that a key was looked up.
+// A Get is the event that a key was looked up.
 type Get struct {
 	Key    []byte
 	Status string // found, not_found, flushed or expired
-	Class  int    // of the item's size, 0 without an item
-	FD     int    // of the connection that asked
+	Class  int    // number of the item's class, 0 without an item
+	FD     int    // descriptor of the connection
 	Size   int    // of the value, in bytes
 }
 
@@ -23,18 +23,18 @@ func (b *Buffer) Get(g *Get) {
 	b.end(p)
 }
 
-// A Store says that a value was brought to be stored.
+// A Store is the event that a value was stored or refused.
 type Store struct {
 	Key     []byte
 	Status  string // stored, not_stored, exists, not_found, too_large or no_memory
 	Command string // set, add, replace, append, prepend or cas
 	TTL     uint32 // seconds until it expires, 0 for never
-	Class   int    // of the item's size
-	FD      int    // of the connection that it came from
+	Class   int    // number of the item's class
+	FD      int    // descriptor of the connection
 	Size    int    // of the value, in bytes
 }
 
-// Store writes a line about a value that was brought.
+// Store writes a line about a value that was stored or refused.
 func (b *Buffer) Store(s *Store) {
 	p := b.begin(Mutations, "item_store")
 	if p == nil {
@@ -50,17 +50,17 @@ func (b *Buffer) Store(s *Store) {
 	b.end(p)
 }
 
-// An Eviction says that an item had to make room.
+// An Eviction is the event that an item was evicted.
 type Eviction struct {
 	Key     []byte
 	Fetched bool
-	TTL     int64 // seconds that it had left, -1 for all the time there is
+	TTL     int64 // seconds until it would have expired, -1 for never
 	Idle    int64 // seconds since it was last used
-	Class   int   // of its size
+	Class   int   // number of its class
 	Size    int   // of its value, in bytes
 }
 
-// Eviction writes a line about an item that had to go.
+// Eviction writes a line about an item that is evicted.
 func (b *Buffer) Eviction(e *Eviction) {
 	p := b.begin(Evictions, "eviction")
 	if p == nil {
@@ -79,7 +79,7 @@ func (b *Buffer) Eviction(e *Eviction) {
 	b.end(p)
 }
 
-// A Connection is a connection that is opened or closed.
+// A Connection describes a connection that is opened or closed.
 type Connection struct {
 	Host      string // the peer's address, or unix
 	Port      int    // the peer's, 0 for a unix socket
@@ -87,14 +87,14 @@ type Connection struct {
 	FD        int
 }
 
-// Opened writes a line about a connection that is there.
+// Opened writes a line about a connection that was opened.
 func (b *Buffer) Opened(c *Connection) {
 	if p := b.begin(Connections, "conn_new"); p != nil {
 		b.end(number(peer(p, c), " cfd=", int64(c.FD)))
 	}
 }
 
-// Closed writes a line about a connection that is gone. The reason is normal, error, idle_timeout or shutdown.
+// Closed writes a line about a connection that was closed. The reason is normal, error, idle_timeout or shutdown.
 func (b *Buffer) Closed(c *Connection, reason string) {
 	if p := b.begin(Connections, "conn_close"); p != nil {
 		p = word(peer(p, c), " reason=", reason)
@@ -102,7 +102,7 @@ func (b *Buffer) Closed(c *Connection, reason string) {
 	}
 }
 
-// peer appends where the connection comes from.
+// peer appends the address of the client.
 func peer(p []byte, c *Connection) []byte {
 	p = word(p, " rip=", c.Host)
 	p = number(p, " rport=", int64(c.Port))

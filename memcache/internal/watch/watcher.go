@@ -2,11 +2,11 @@ package watch
 
 import "strconv"
 
-// A Sink is where a watcher's lines go. Its methods do not block.
+// A Sink receives the lines of a watcher. Its methods must not block.
 type Sink interface {
-	// Pending is how many bytes wait to be taken by the client.
+	// Pending returns the number of bytes written that the client has not read.
 	Pending() int
-	// Write takes all of p or, with an error, nothing.
+	// Write writes all of p or, with an error, nothing. It must not retain p.
 	Write(p []byte) (int, error)
 }
 
@@ -14,18 +14,18 @@ type Sink interface {
 type Watcher struct {
 	sink   Sink
 	events Events
-	limit  int    // bytes that may wait
-	after  uint64 // the number of the last line before it came
+	limit  int    // bytes that may be pending
+	after  uint64 // the number of the last line before the watcher was added
 
-	room    int    // bytes that the batch may have
-	batch   []byte // lines, to be written together
-	lines   uint64 // how many there are in batch
-	told    uint64 // lines that were skipped, as batch says
-	skipped uint64 // lines that were skipped since the last line in batch
-	missed  uint64 // lines that were skipped since begin
+	room    int    // maximum length of the batch
+	batch   []byte // lines to be written together
+	lines   uint64 // number of lines in batch
+	told    uint64 // skipped lines reported in batch
+	skipped uint64 // lines skipped since the last line in batch
+	missed  uint64 // lines skipped since begin
 }
 
-// skipNote is more than the length of the note about skipped lines.
+// skipNote exceeds the length of the line about skipped lines.
 const skipNote = len("skipped=\n") + 20
 
 // begin begins a batch.
@@ -34,7 +34,7 @@ func (w *Watcher) begin() {
 	w.batch, w.lines, w.told, w.missed = w.batch[:0], 0, 0, 0
 }
 
-// add adds a line to the batch, behind a note of how many lines were skipped before it. A line that does not fit is skipped.
+// add adds a line to the batch, after a line with the number of lines skipped before it. A line that does not fit is skipped.
 func (w *Watcher) add(line []byte) {
 	if len(w.batch)+len(line)+skipNote > w.room {
 		w.skipped++
@@ -52,12 +52,12 @@ func (w *Watcher) add(line []byte) {
 	w.lines++
 }
 
-// flush writes the batch, and returns how many lines were sent and how many were skipped. A batch that the sink refuses is skipped.
+// flush writes the batch, and returns the numbers of lines sent and skipped. A batch that the sink refuses is skipped.
 func (w *Watcher) flush() (sent, skipped uint64) {
 	if len(w.batch) > 0 {
 		if _, err := w.sink.Write(w.batch); err == nil {
 			sent = w.lines
-		} else { // the client is told with the next line that it is given, if it is still there
+		} else { // reported before the next line that is sent
 			w.skipped += w.told + w.lines
 			w.missed += w.lines
 		}

@@ -6,19 +6,19 @@ import (
 	"testing"
 )
 
-// A life of any class and worth has less ticks than the 8 bits of an item can tell apart, and takes the same bytes for the same time
-// whatever the size, to the precision of a tick.
-func TestLivesFitTheStampAndAreInProportion(t *testing.T) {
+// The credit of every class and frequency fits into the 8 bits of an item's stamp, and credit times size is the same for all classes to the
+// precision of a tick.
+func TestCreditFitsTheStampAndIsInverseToTheSize(t *testing.T) {
 	for class := range classCount - 1 {
-		for worth := range maxWorth + 1 {
-			n := life(class, worth)
+		for frequency := range maxFrequency + 1 {
+			n := credit(class, frequency)
 			if n < 1 || n > 255 {
-				t.Errorf("class %d, worth %d: a life of %d ticks", class, worth, n)
+				t.Errorf("class %d, frequency %d: a credit of %d ticks", class, frequency, n)
 			}
 			held := float64(n<<shift(class)) * float64(bound(class))
-			want := float64(life(0, worth)<<shift(0)) * float64(bound(0))
+			want := float64(credit(0, frequency)<<shift(0)) * float64(bound(0))
 			if held < want*0.85 || held > want*1.0001 {
-				t.Errorf("class %d, worth %d: %.3f of the bytes and time of the smallest class", class, worth, held/want)
+				t.Errorf("class %d, frequency %d: %.3f of the bytes and time of the smallest class", class, frequency, held/want)
 			}
 		}
 	}
@@ -27,7 +27,7 @@ func TestLivesFitTheStampAndAreInProportion(t *testing.T) {
 	}
 }
 
-// one is a store of one shard with a clock that stands still.
+// one returns a store of one shard with a constant clock.
 func one(t *testing.T, memory int64) (*Store, *shard) {
 	t.Helper()
 	s, err := New(Config{Memory: memory, Shards: 1, Now: func() int64 { return 1 }})
@@ -49,9 +49,9 @@ func store(t *testing.T, s *Store, key string, size int, use bool) {
 	}
 }
 
-// The item that an operation is about is not evicted at its due, also if it is the only one of its class, and its stamp is right
-// however far the inflation goes meanwhile.
-func TestThePinnedItemIsNotEvictedAtItsDue(t *testing.T) {
+// The item of the current operation is not evicted when its priority is the lowest, even if it is alone in its queue. Its stamp stays valid
+// while the inflation rises beyond its priority.
+func TestThePinnedItemIsNotEvicted(t *testing.T) {
 	s, sh := one(t, 2<<20)
 	store(t, s, "large", 5000, false)
 	for i := range 30000 {
@@ -62,14 +62,14 @@ func TestThePinnedItemIsNotEvictedAtItsDue(t *testing.T) {
 	sh.pin = e.ref
 	before := sh.inflation
 	for i := 0; sh.inflation>>shift(0) < before>>shift(0)+200; i++ {
-		sh.mercy = 0
+		sh.reinserts = 0
 		r := sh.victim()
 		if r == 0 || r == sh.pin {
 			t.Fatalf("victim %d is %x, pinned is %x", i, r, sh.pin)
 		}
 		if sh.evicted(r); i%2 == 0 {
 			sh.leave(r, classOf(sh.size(sh.item(r))))
-			sh.enqueue(r) // as an item that came anew
+			sh.enqueue(r) // as if it were stored again
 			continue
 		}
 		sh.remove(r)
@@ -81,9 +81,9 @@ func TestThePinnedItemIsNotEvictedAtItsDue(t *testing.T) {
 	}
 }
 
-// The least due of all queues goes first. Small items stay longer than large ones that came with them, and used ones longer than new ones:
-// here new ones of 20 bytes come between new and used ones of 200.
-func TestTheLeastDueGoesFirst(t *testing.T) {
+// The item with the lowest priority of all queues is evicted first. Small items stay longer than large items stored at the same time, and
+// used items longer than unused ones: here unused items of 20 bytes are evicted between the unused and the used ones of 200 bytes.
+func TestTheLowestPriorityIsEvictedFirst(t *testing.T) {
 	s, sh := one(t, 4<<20)
 	for _, size := range []int{20, 200, 2000} {
 		for _, use := range []bool{false, true} {
@@ -108,18 +108,18 @@ func TestTheLeastDueGoesFirst(t *testing.T) {
 		sizes, kinds = append(sizes, int(it.value)), append(kinds, it.kind())
 		sh.remove(r)
 	}
-	want := [6][2]int{{2000, newItems}, {2000, provenItems}, {200, newItems}, {20, newItems}, {200, provenItems}, {20, provenItems}}
+	want := [6][2]int{{2000, probation}, {2000, protected}, {200, probation}, {20, probation}, {200, protected}, {20, protected}}
 	for i := range sizes {
 		if w := want[i/20]; sizes[i] != w[0] || kinds[i] != w[1] {
 			t.Fatalf("victim %d has %d bytes and is of kind %d, want %v", i, sizes[i], kinds[i], w)
 		}
 	}
 	if len(sizes) != 120 {
-		t.Errorf("%d victims", len(sizes))
+		t.Errorf("%d victims, want 120", len(sizes))
 	}
 }
 
-// An item whose size changes to another class is in that class's queue from then on, whether it stays in its place or not.
+// An item whose new size belongs to another class moves to the queue of that class, whether its block changes or not.
 func TestAnItemThatChangesItsSizeChangesItsQueue(t *testing.T) {
 	s, sh := one(t, 4<<20)
 	store(t, s, "beside", 5000, false)
