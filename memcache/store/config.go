@@ -36,6 +36,8 @@ var (
 	ErrNoMemory = errors.New("store: out of memory")
 	// ErrLent is an ErrNoMemory that may be temporary: there may be memory when leases have been returned.
 	ErrLent = fmt.Errorf("%w: too much is lent", ErrNoMemory)
+	// ErrReceived is an ErrNoMemory that may be over when values that are being received are complete or freed.
+	ErrReceived = fmt.Errorf("%w: too much is being received", ErrNoMemory)
 )
 
 // Config is the configuration of a Store. The zero value is the default.
