@@ -84,6 +84,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Memory < MinMemory {
 		return c, fmt.Errorf("%w: Memory is %d bytes, the least is %d", ErrConfig, c.Memory, MinMemory)
 	}
+	if c.Memory > MaxShards*maxShard {
+		return c, fmt.Errorf("%w: Memory is %d bytes, the most is %d", ErrConfig, c.Memory, MaxShards*maxShard)
+	}
 	if c.MaxItem < headSize || c.MaxItem > MaxMaxItem {
 		return c, fmt.Errorf("%w: MaxItem is %d bytes, not from %d to %d", ErrConfig, c.MaxItem, headSize, MaxMaxItem)
 	}
