@@ -24,21 +24,22 @@ type Cache struct {
 	logs   *logqueue.Handler // the queue of log; nil if Config.Logger has its own
 	began  int64
 
-	verbosity atomic.Int32
-	flushed   atomic.Int64  // second of the last flush_all, counted from when the cache began
-	cutOff    atomic.Uint64 // connections closed because their memory was needed
-	shortage  shortage
-	kicked    atomic.Uint64  // connections that were idle for too long
-	panics    atomic.Uint64  // panics recovered
-	asides    sync.WaitGroup // goroutines with a long task of a connection
-	dumping   atomic.Bool
-	resizing  sync.Mutex
-	closed    sync.Once
-	detail    prefixes
-	tuning    *tuning
-	packets   packets
-	hub       *watch.Hub    // of the watch command
-	evictions *watch.Buffer // lines from the store, from any goroutine
+	verbosity  atomic.Int32
+	flushed    atomic.Int64  // second of the last flush_all, counted from when the cache began
+	cutReaders atomic.Uint64 // connections closed because they did not read and the memory of their answers was needed
+	cutWriters atomic.Uint64 // connections closed because they did not send the rest of a value and its memory was needed
+	shortage   shortage
+	kicked     atomic.Uint64  // connections that were idle for too long
+	panics     atomic.Uint64  // panics recovered
+	asides     sync.WaitGroup // goroutines with a long task of a connection
+	dumping    atomic.Bool
+	resizing   sync.Mutex
+	closed     sync.Once
+	detail     prefixes
+	tuning     *tuning
+	packets    packets
+	hub        *watch.Hub    // of the watch command
+	evictions  *watch.Buffer // lines from the store, from any goroutine
 
 	mu       sync.Mutex
 	opened   uint64 // connections, before the last reset
@@ -91,7 +92,7 @@ func New(c Config) (*Cache, error) {
 	}
 	cache.packets.worker.Cache = cache
 	cache.packets.worker.events = cache.hub.NewBuffer()
-	cache.shortage.progress = map[*server.Conn]progress{}
+	cache.shortage.progress = map[holds]progress{}
 	cache.began = cache.clock.Unix()
 	cache.packets.last.Store(cache.began)
 	cache.queueLog(c.Logger)

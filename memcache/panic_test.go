@@ -192,6 +192,10 @@ func TestAPanicWhileAClientIsServedEndsThatClientAlone(t *testing.T) {
 	for door := range h.dial {
 		neighbour[door] = h.open(t, door)
 		defer neighbour[door].Close()
+		// When it has been answered it is open: opening it reads the clock, too.
+		if answer, err := exchange(neighbour[door], "mn\r\n", "MN\r\n"); err != nil {
+			t.Fatalf("%s: %q, %v", door, answer, err)
+		}
 	}
 	panics := uint64(0)
 	for door := range h.dial {

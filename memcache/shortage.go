@@ -2,6 +2,7 @@ package memcache
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,9 @@ import (
 // request to store a value waits. Connections that have not read a byte for stalledAfter are closed, the longest stalled first, and no more
 // than necessary. If the request still has no memory after longestWait, the slowest of the other connections are closed as well. It is refused
 // when no such connection is left.
+//
+// A large value is also received into the store's memory. Connections that have begun to send one and have not sent a byte for stalledAfter are
+// closed in the same way. If there are none, the request does not wait for the others.
 const (
 	stalledAfter = time.Second
 	longestWait  = 3 * time.Second
@@ -24,20 +28,45 @@ const (
 // shortage is the state of connections that have been lent memory.
 type shortage struct {
 	mu       sync.Mutex // guards the fields below
-	progress map[*server.Conn]progress
-	leases   []store.Holding // for reuse
+	progress map[holds]progress
+	lists    []holding       // for reuse
+	asked    []store.Holding // for reuse
+}
+
+// holds is a connection, and what it has of the store's memory: a value that it sends, or values that it is to read.
+type holds struct {
+	conn  *server.Conn
+	sends bool
+}
+
+// holding is an amount of memory.
+type holding struct {
+	holds
+	memory int64 // bytes
+}
+
+// passed returns how many bytes have passed in the direction that gives memory back.
+func (h holds) passed() uint64 {
+	if h.sends {
+		return h.conn.Stats().BytesRead
+	}
+	return h.conn.Stats().BytesWritten
 }
 
 // progress is the output of a connection so far.
 type progress struct {
-	written uint64    // bytes
-	moved   time.Time // when a change of written was last observed
+	bytes   uint64
+	moved   time.Time // when a change of bytes was last observed
 	closing bool      // the connection is being closed
 }
 
-// wait pauses the connection, whose request waits for memory of a key's shard. The caller arranges for over to be called when memory has been
-// returned. The result is nil if the request is not to wait longer.
-func (s *session) wait(key []byte, bytes int) *wait {
+// wait pauses the connection, whose request waits for memory of a key's shard after the store's error. The caller arranges for over to be
+// called when memory has been returned. The result is nil if the request is not to wait, or not longer.
+func (s *session) wait(err error, key []byte, bytes int) *wait {
+	lent := errors.Is(err, store.ErrLent)
+	if !lent && !errors.Is(err, store.ErrReceived) {
+		return nil
+	}
 	w := s.w
 	c := w.conn
 	if c == nil {
@@ -48,7 +77,7 @@ func (s *session) wait(key []byte, bytes int) *wait {
 		s.since = now
 	}
 	late := now.Sub(s.since) > longestWait
-	if !w.makeWay(c, key, bytes, now, late) && late {
+	if !w.makeWay(c, key, bytes, now, late) && (late || !lent) {
 		s.since = time.Time{}
 		return nil
 	}
@@ -66,7 +95,7 @@ func (s *session) extend(key []byte, n int) bool {
 		s.since = time.Time{}
 		return true
 	}
-	p := s.wait(key, n)
+	p := s.wait(err, key, n)
 	if p == nil {
 		return true // and the store refuses it
 	}
@@ -95,21 +124,28 @@ func (p *wait) end() {
 	p.timer.Stop()
 }
 
-// holder is a connection that may be closed, and the memory that it has been lent.
+// holder is a connection that may be closed, and how much memory that gives back.
 type holder struct {
-	conn    *server.Conn
+	holds
 	bytes   int64
 	stalled time.Duration
 }
 
-// makeWay closes connections that have been lent memory of a key's shard, the slowest first, until the given number of bytes is about to be
-// returned. It closes only stalled connections unless late is set. It reports whether any connection is being closed.
+// makeWay closes connections that have memory of a key's shard, the slowest first, until the given number of bytes is about to be
+// returned. It closes only stalled connections, unless late is set: then also others that are to read. It reports whether any connection is
+// being closed.
 func (c *Cache) makeWay(own *server.Conn, key []byte, bytes int, now time.Time, late bool) (closing bool) {
 	slow, closing := c.chooseSlow(own, key, int64(bytes), now, late)
 	for _, h := range slow {
-		c.cutOff.Add(1)
+		why := "it does not read"
+		if h.sends {
+			why = "it does not send the rest of a value"
+			c.cutWriters.Add(1)
+		} else {
+			c.cutReaders.Add(1)
+		}
 		if c.verbosity.Load() > 0 {
-			c.log.Warn("memcache: connection closed because it does not read and its memory is needed", "conn", h.conn.ID(),
+			c.log.Warn("memcache: connection closed because "+why+" and its memory is needed", "conn", h.conn.ID(),
 				"peer", h.conn.RemoteAddr(), "bytes", h.bytes, "stalled", h.stalled.Round(time.Millisecond))
 		}
 		h.conn.Abort()
@@ -123,66 +159,84 @@ func (c *Cache) chooseSlow(own *server.Conn, key []byte, need int64, now time.Ti
 	g := &c.shortage
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.leases = c.store.Leases(key, g.leases[:0])
-	g.look(g.leases, now)
-	var all []holder
-	for _, l := range g.leases {
-		conn := l.Holder.(*server.Conn)
-		p := g.progress[conn]
-		stalled := now.Sub(p.moved)
-		switch {
-		case p.closing:
-			need -= l.Bytes
-			closing = true
-		case conn != own && (late || stalled >= stalledAfter):
-			i := slices.IndexFunc(all, func(h holder) bool { return h.conn == conn })
-			if i < 0 {
-				i = len(all)
-				all = append(all, holder{conn: conn, stalled: stalled})
-			}
-			all[i].bytes += l.Bytes
-		}
-	}
+	g.list(func(to []store.Holding) []store.Holding { return c.store.Leases(key, to) },
+		func(to []store.Holding) []store.Holding { return c.store.Receiving(key, to) })
+	all, need, closing := g.mayClose(own, need, now, late)
 	slices.SortStableFunc(all, func(a, b holder) int { return cmp.Compare(b.stalled, a.stalled) })
 	for n := 0; n < len(all) && need > 0; n++ {
 		need -= all[n].bytes
-		p := g.progress[all[n].conn]
+		p := g.progress[all[n].holds]
 		p.closing = true
-		g.progress[all[n].conn] = p
+		g.progress[all[n].holds] = p
 		slow, closing = all[:n+1], true
 	}
 	return slow, closing
 }
 
-// look records which connections with leases have made progress. mu must be held.
-func (g *shortage) look(leases []store.Holding, now time.Time) {
-	for _, l := range leases {
-		conn := l.Holder.(*server.Conn)
-		p, known := g.progress[conn]
-		if written := conn.Stats().BytesWritten; !known || written != p.written {
-			p.written, p.moved = written, now
-			g.progress[conn] = p
+// mayClose returns the connections that may be closed, what is needed beside what those give back that are being closed, and whether there
+// are such. mu must be held.
+func (g *shortage) mayClose(own *server.Conn, need int64, now time.Time, late bool) (all []holder, left int64, closing bool) {
+	g.look(g.lists, now)
+	for _, l := range g.lists {
+		p := g.progress[l.holds]
+		stalled := now.Sub(p.moved)
+		switch {
+		case p.closing:
+			need -= l.memory
+			closing = true
+		case l.conn != own && (stalled >= stalledAfter || late && !l.sends):
+			i := slices.IndexFunc(all, func(h holder) bool { return h.holds == l.holds })
+			if i < 0 {
+				i = len(all)
+				all = append(all, holder{holds: l.holds, stalled: stalled})
+			}
+			all[i].bytes += l.memory
+		}
+	}
+	return all, need, closing
+}
+
+// look records which connections that have memory have made progress. mu must be held.
+func (g *shortage) look(list []holding, now time.Time) {
+	for _, l := range list {
+		p, known := g.progress[l.holds]
+		if bytes := l.passed(); !known || bytes != p.bytes {
+			p.bytes, p.moved = bytes, now
+			g.progress[l.holds] = p
 		}
 	}
 }
 
-// lookAround records the progress of all connections with leases, and forgets connections without leases.
+// lookAround records the progress of all connections that have memory, and forgets the others.
 func (c *Cache) lookAround(now time.Time) {
 	g := &c.shortage
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.leases = c.store.AllLeases(g.leases[:0])
-	if len(g.leases)+len(g.progress) == 0 {
+	g.list(c.store.AllLeases, c.store.AllReceiving)
+	if len(g.lists)+len(g.progress) == 0 {
 		return
 	}
 	before := g.progress
-	g.progress = make(map[*server.Conn]progress, len(g.leases))
-	for _, l := range g.leases {
-		conn := l.Holder.(*server.Conn)
-		if p, ok := before[conn]; ok {
-			g.progress[conn] = p
+	g.progress = make(map[holds]progress, len(g.lists))
+	for _, l := range g.lists {
+		if p, ok := before[l.holds]; ok {
+			g.progress[l.holds] = p
 		}
 	}
-	g.look(g.leases, now)
-	clear(g.leases)
+	g.look(g.lists, now)
+	clear(g.lists)
+}
+
+// list asks the store which connections have memory. Under mu.
+func (g *shortage) list(leases, receiving func([]store.Holding) []store.Holding) {
+	g.lists = g.lists[:0]
+	for i, ask := range []func([]store.Holding) []store.Holding{leases, receiving} {
+		g.asked = ask(g.asked[:0])
+		for _, h := range g.asked {
+			if conn, _ := h.Holder.(*server.Conn); conn != nil { // a datagram has none
+				g.lists = append(g.lists, holding{holds{conn, i == 1}, h.Bytes})
+			}
+		}
+		clear(g.asked)
+	}
 }

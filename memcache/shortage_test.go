@@ -110,22 +110,96 @@ func TestAConnectionThatReadsOutlivesThoseThatDoNot(t *testing.T) {
 	}
 }
 
-// TestAValueThatFindsNoRoomForOtherReasonsIsRefusedAtOnce: for values that are being received nothing is closed.
-func TestAValueThatFindsNoRoomForOtherReasonsIsRefusedAtOnce(t *testing.T) {
+// begin has a client send a part of a value.
+func (r *crowd) begin(t *testing.T, key string) *client {
+	t.Helper()
+	c := r.connect(t)
+	c.send(fmt.Sprintf("set %s 0 0 %d", key, len(r.value)))
+	_, err := io.WriteString(c, r.value[:190_000])
+	must(t, err)
+	return c
+}
+
+// storesAtLast sets a key until that is not refused.
+func (r *crowd) storesAtLast(t *testing.T, key string) {
+	t.Helper()
+	until(t, func() bool {
+		r.send(fmt.Sprintf("set %s 0 0 %d", key, len(r.value)), r.value)
+		answer, err := r.r.ReadString('\n')
+		must(t, err)
+		return answer == "STORED\r\n"
+	})
+}
+
+// TestAValueThatFindsNoRoomIsRefusedAtOnceIfOthersAreBeingReceived: for values whose clients have just sent something nothing is closed.
+func TestAValueThatFindsNoRoomIsRefusedAtOnceIfOthersAreBeingReceived(t *testing.T) {
 	r := newCrowd(t)
-	part := r.value[:190_000]
 	for i := range 40 {
-		c := r.connect(t)
-		c.send(fmt.Sprintf("set part%d 0 0 %d", i, len(r.value)))
-		if _, err := io.WriteString(c, part); err != nil {
-			t.Fatal(err)
-		}
+		r.begin(t, fmt.Sprint("part", i))
 	}
 	until(t, func() bool { return r.stats("")["store_no_memory"] != "0" })
 	r.ask("set small 0 0 1|x|get small", "STORED|VALUE small 0 1|x|END")
-	if n := r.stats("evmq")["slow_readers_closed"]; n != "0" {
-		t.Errorf("%s connections were closed", n)
+	if own := r.stats("evmq"); own["slow_readers_closed"] != "0" || own["slow_writers_closed"] != "0" {
+		t.Errorf("connections were closed: %v", own)
 	}
+}
+
+// TestConnectionsThatDoNotSendTheRestOfAValueMakeWay for values that are whole, and no more of them than are needed.
+func TestConnectionsThatDoNotSendTheRestOfAValueMakeWay(t *testing.T) {
+	r := newCrowd(t)
+	var writers []*client
+	for i := range 40 {
+		writers = append(writers, r.begin(t, fmt.Sprint("part", i)))
+	}
+	until(t, func() bool { return r.stats("")["store_no_memory"] != "0" })
+	r.storesAtLast(t, "new")
+	r.set("new")
+	r.ask("get new", fmt.Sprintf("VALUE new 0 %d|%s|END", len(r.value), r.value))
+	own := r.stats("evmq")
+	var closed int
+	_, err := fmt.Sscan(own["slow_writers_closed"], &closed)
+	must(t, err)
+	if closed == 0 || closed > 4 || own["slow_readers_closed"] != "0" {
+		t.Errorf("connections were closed: %v", own)
+	}
+	for _, c := range writers {
+		must(t, c.Close())
+	}
+	until(t, func() bool { return r.Store().Stats().Coming == 0 })
+}
+
+// TestAConnectionThatSendsOutlivesThoseThatDoNot when memory is short, however slowly it sends.
+func TestAConnectionThatSendsOutlivesThoseThatDoNot(t *testing.T) {
+	r := newCrowd(t)
+	slow := r.begin(t, "slow")
+	until(t, func() bool { return r.Store().Stats().Coming > 0 })
+	for i := range 40 {
+		r.begin(t, fmt.Sprint("part", i))
+	}
+	sent, stop, done := 190_000, make(chan struct{}), make(chan error)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			case <-time.After(10 * time.Millisecond):
+				if _, err := io.WriteString(slow, "v"); err != nil {
+					done <- err
+					return
+				}
+				sent++
+			}
+		}
+	}()
+	until(t, func() bool { return r.stats("")["store_no_memory"] != "0" })
+	for i := range 8 {
+		r.storesAtLast(t, fmt.Sprint("new", i))
+	}
+	close(stop)
+	must(t, <-done)
+	slow.send(r.value[sent:])
+	slow.expect("STORED")
 }
 
 // TestAnAppendWaitsForMemory, in each protocol, whether what is appended is small or large.

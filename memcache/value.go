@@ -2,7 +2,6 @@ package memcache
 
 import (
 	"bytes"
-	"errors"
 	"sync"
 	"time"
 
@@ -37,7 +36,7 @@ func (v *value) drop() {
 func (s *session) expect(head, key []byte, need int) *value {
 	v := values.Get().(*value)
 	v.head, v.key = append(v.head[:0], head...), append(v.key[:0], key...)
-	v.got, v.need = s.w.store.Receive(key, need), need
+	v.got, v.need = s.w.store.Receive(key, need, s.w.conn), need
 	s.value = v
 	return v
 }
@@ -112,11 +111,9 @@ func (v *value) take(s *session, p []byte) (used int, whole bool) {
 	w := s.w
 	p = p[:min(len(p), v.need-v.got.Len())]
 	if err := v.got.Grow(len(p)); err != nil {
-		if errors.Is(err, store.ErrLent) {
-			if p := s.wait(v.key, min(v.need-v.got.Len(), store.ChunkBytes)); p != nil {
-				v.got.Wait(p.over)
-				return 0, false
-			}
+		if p := s.wait(err, v.key, min(v.need-v.got.Len(), store.ChunkBytes)); p != nil {
+			v.got.Wait(p.over)
+			return 0, false
 		}
 		left := v.need - v.got.Len()
 		s.value = nil

@@ -83,6 +83,22 @@ func TestStandardErrorThatIsNotReadDoesNotDelayTheEnd(t *testing.T) {
 	}
 }
 
+// TestAStopStaysWithinASecondWhateverTheLogTakes, and a long one, which saves items, gives the log a little time after that.
+func TestAStopStaysWithinASecondWhateverTheLogTakes(t *testing.T) {
+	p := &program{}
+	now := time.Now()
+	if got := p.patience(now); got != logPatience {
+		t.Errorf("%v before a stop", got)
+	}
+	p.stopAt = now
+	for took := time.Duration(0); took < 3*time.Second; took += 10 * time.Millisecond {
+		got := p.patience(now.Add(took))
+		if took <= stopGrace && took+got > time.Second || got < leastLogPatience || got > stopGrace {
+			t.Errorf("%v when a stop has taken %v", got, took)
+		}
+	}
+}
+
 // TestAFloodOfRequestsIsLoggedAtABoundedRate, also where standard error is read.
 func TestAFloodOfRequestsIsLoggedAtABoundedRate(t *testing.T) {
 	p := start(t, "-p", "-1", "-vv")

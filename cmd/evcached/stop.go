@@ -66,6 +66,7 @@ func (p *program) startUnlessStopped() error {
 				continue // the start reads the files anyway
 			}
 			cancel()
+			p.stopAt = time.Now()
 			select {
 			case err := <-started:
 				if err == nil { // the start was complete: stop in order, and save the items if the end is graceful
@@ -114,7 +115,10 @@ func (p *program) stop(e ending) error {
 	defer cut(nil)
 	ctx, cancel := context.WithTimeoutCause(ctx, stopGrace, errGraceOver)
 	defer cancel()
-	begun := time.Now()
+	if p.stopAt.IsZero() { // not by a signal during the start
+		p.stopAt = time.Now()
+	}
+	begun := p.stopAt
 	err := p.untilSecondSignal(begun, cut, func() error { return p.shutServersDown(ctx) })
 	if e.graceful && p.items != nil {
 		ctx, cut := context.WithCancelCause(context.Background())

@@ -51,6 +51,8 @@ func (s *shard) reset() {
 	s.index.init()
 	s.leases.newest, s.leases.oldest = nil, nil
 	s.leases.out.Store(0)
+	s.receiving.newest = nil
+	s.receiving.out.Store(0)
 	for i := range s.classes {
 		c := &s.classes[i]
 		c.Items, c.Bytes, c.Unfetched = 0, 0, 0

@@ -146,7 +146,7 @@ func TestWhatIsLentOrComingOutlivesAPanic(t *testing.T) {
 	}
 	lease := e.Borrow(nil)
 	e.Unlock()
-	coming, late := s.Receive([]byte("coming"), 500_000), s.Receive([]byte("late"), 50_000)
+	coming, late := s.Receive([]byte("coming"), 500_000, nil), s.Receive([]byte("late"), 50_000, nil)
 	for _, v := range []*Incoming{coming, late} {
 		if err := v.Grow(20_000); err != nil {
 			t.Fatal(err)

@@ -36,6 +36,8 @@ var (
 	ErrNoMemory = errors.New("store: out of memory")
 	// ErrLent is an ErrNoMemory that may be temporary: there may be memory when leases have been returned.
 	ErrLent = fmt.Errorf("%w: too much is lent", ErrNoMemory)
+	// ErrReceived is an ErrNoMemory that may be over when values that are being received are complete or freed.
+	ErrReceived = fmt.Errorf("%w: too much is being received", ErrNoMemory)
 )
 
 // Config is the configuration of a Store. The zero value is the default.
@@ -81,6 +83,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Memory < MinMemory {
 		return c, fmt.Errorf("%w: Memory is %d bytes, the least is %d", ErrConfig, c.Memory, MinMemory)
+	}
+	if c.Memory > MaxShards*maxShard {
+		return c, fmt.Errorf("%w: Memory is %d bytes, the most is %d", ErrConfig, c.Memory, MaxShards*maxShard)
 	}
 	if c.MaxItem < headSize || c.MaxItem > MaxMaxItem {
 		return c, fmt.Errorf("%w: MaxItem is %d bytes, not from %d to %d", ErrConfig, c.MaxItem, headSize, MaxMaxItem)

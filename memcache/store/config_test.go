@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/evmq/evmq/memcache/store"
@@ -25,6 +26,13 @@ func TestTheZeroConfigWillDo(t *testing.T) {
 	must(t, put(s, "key", store.Meta{}, []byte("value")))
 	equal(t, "found", has(s, "key"), true)
 	equal(t, "limit", s.Stats().Limit, store.DefaultMemory)
+}
+
+// TestTooMuchMemoryIsCalledThat and not a wrong number of shards, which the caller has not chosen.
+func TestTooMuchMemoryIsCalledThat(t *testing.T) {
+	if _, err := store.New(store.Config{Memory: 1 << 50}); err == nil || !strings.Contains(err.Error(), "Memory is 1125899906842624 bytes, the most is") {
+		t.Error(err)
+	}
 }
 
 // Each shard is large enough for some of the longest items, and there are more when there are more processors.

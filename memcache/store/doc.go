@@ -28,7 +28,7 @@
 // The pages of a value never change. They can be written to a socket after Unlock without a copy: [Entry.Borrow] returns a [Lease]
 // of them. Pages that are lent stay in place and count as memory until they are returned, even after their item has been removed. A value
 // can also be received into pages that become the item's: see [Store.Receive]. If a value cannot be stored because too much is lent or being
-// received, the error is [ErrLent] or [ErrNoMemory]. A few chunks are never divided into pages, so that small items can be stored in any case.
+// received, the error is [ErrLent], [ErrReceived] or [ErrNoMemory]. A few chunks are never divided into pages, so that small items can be stored in any case.
 //
 // # What goes
 //

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 
 // receive has a value come for a key, in pieces of at most n bytes.
 func receive(s *store.Store, key string, value []byte, n int) (*store.Incoming, error) {
-	v := s.Receive([]byte(key), len(value))
+	v := s.Receive([]byte(key), len(value), nil)
 	for len(value) > 0 {
 		p := value[:min(n, len(value))]
 		if err := v.Grow(len(p)); err != nil {

@@ -21,15 +21,19 @@ type Incoming struct {
 	at         int      // the part that is written next
 	used       int      // bytes of that part that have been written
 	returns    uint64   // shard.returns when Grow failed
+	holder     any
+	short      bool      // Grow has failed
+	newer      *Incoming // in the shard's list of values that have memory
+	older      *Incoming
 }
 
 // firstPages is the smallest number of pages that Grow takes.
 const firstPages = 2
 
-// Receive begins a value of at most n bytes for a key. Every Incoming must be ended by Free. Any goroutine.
-func (s *Store) Receive(key []byte, n int) *Incoming {
+// Receive begins a value of at most n bytes for a key. Every Incoming must be ended by Free. Store.Receiving reports the holder. Any goroutine.
+func (s *Store) Receive(key []byte, n int, holder any) *Incoming {
 	v := incomingMemory.Get().(*Incoming)
-	v.store, v.shard, v.need = s, s.shardOf(key), n
+	v.store, v.shard, v.need, v.holder = s, s.shardOf(key), n, holder
 	return v
 }
 
@@ -42,7 +46,7 @@ func (v *Incoming) Len() int { return v.size }
 func (v *Incoming) Held() int { return v.room }
 
 // Grow makes room for n more bytes. It panics if the value would have more bytes than announced to Receive. The error is ErrNoMemory, or ErrLent
-// if there may be memory when leases have been returned: see Wait.
+// if there may be memory when leases have been returned, or ErrReceived if there may be when other values are complete or freed: see Wait.
 func (v *Incoming) Grow(n int) error {
 	if v.size+n > v.need {
 		panic("store: more comes than was announced")
@@ -51,7 +55,10 @@ func (v *Incoming) Grow(n int) error {
 		return nil
 	}
 	var err error
-	v.store.within(v.shard, func() { err = v.grow(n) })
+	v.store.within(v.shard, func() {
+		err = v.grow(n)
+		v.short = err != nil
+	})
 	return err
 }
 
@@ -65,6 +72,7 @@ func (v *Incoming) grow(n int) error {
 		return noRoom(v.size + n) // the memory of its beginning is not the shard's any more
 	}
 	for v.size+n > v.room {
+		first := v.room == 0
 		// As many bytes as have been received so far, in one piece if possible, but at most a chunk.
 		pages := max(firstPages, pagesFor(min(2*(v.size+n)-v.room, chunkBytes)), pagesFor(v.size+n-v.room))
 		pages = min(pages, pagesFor(v.need-v.room))
@@ -85,6 +93,9 @@ func (v *Incoming) grow(n int) error {
 		}
 		v.pieces = s.region.pieces
 		v.room += got * pageBytes
+		if first {
+			s.receiving.add(v)
+		}
 	}
 	return nil
 }
@@ -102,10 +113,15 @@ func (s *shard) mayTake(n int) error {
 
 // shortage returns the error for a request of n pages that failed.
 func (s *shard) shortage(n int) error {
-	if n <= s.mostPaged()*chunkPages && s.leases.oldest != nil {
-		return fmt.Errorf("%w: no room for %d bytes", ErrLent, n*pageBytes)
+	why := ErrNoMemory
+	switch {
+	case n > s.mostPaged()*chunkPages:
+	case s.leases.oldest != nil:
+		why = ErrLent
+	case s.receiving.newest != nil:
+		why = ErrReceived
 	}
-	return fmt.Errorf("%w: no room for %d bytes", ErrNoMemory, n*pageBytes)
+	return fmt.Errorf("%w: no room for %d bytes", why, n*pageBytes)
 }
 
 // Wait arranges for fn to be called once when memory has been returned since Grow failed, possibly before Wait returns.
@@ -183,6 +199,7 @@ func (v *Incoming) Free() {
 		s.change(func() { // without the clock, which could fail
 			s.reinserts = maxReinserts
 			if v.generation == s.generation {
+				s.receiving.remove(v)
 				for _, e := range v.exts {
 					s.letGo(e)
 				}
@@ -195,7 +212,7 @@ func (v *Incoming) Free() {
 		s.waiters.wake()
 	}
 	v.taken()
-	v.store, v.shard = nil, nil
+	v.store, v.shard, v.holder, v.short = nil, nil, nil, false
 	if cap(v.exts) <= keptExtents {
 		incomingMemory.Put(v)
 	}

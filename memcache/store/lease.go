@@ -188,10 +188,10 @@ func (s *Store) wait(sh *shard, returns uint64, fn func()) {
 	}
 }
 
-// Extend returns ErrLent if the item of a key cannot be stored with n more bytes because too much memory is lent. The caller passes returns
-// to Wait. Any goroutine, but not between Lock and Unlock.
+// Extend returns ErrLent or ErrReceived if the item of a key cannot be stored with n more bytes because too much memory is lent or being
+// received. The caller passes returns to Wait. Any goroutine, but not between Lock and Unlock.
 func (s *Store) Extend(key []byte, n int) (returns uint64, err error) {
-	if s.shardOf(key).leases.out.Load() == 0 {
+	if sh := s.shardOf(key); sh.leases.out.Load() == 0 && sh.receiving.out.Load() == 0 {
 		return 0, nil
 	}
 	e := s.Lock(key)
@@ -205,7 +205,7 @@ func (s *Store) Extend(key []byte, n int) (returns uint64, err error) {
 			pages += e.item().paged() // which are freed only after they have been copied
 		}
 	}
-	if err = e.shard.mayTake(pages); errors.Is(err, ErrLent) {
+	if err = e.shard.mayTake(pages); errors.Is(err, ErrLent) || errors.Is(err, ErrReceived) {
 		return e.shard.returns, err
 	}
 	return 0, nil
@@ -215,11 +215,11 @@ func (s *Store) Extend(key []byte, n int) (returns uint64, err error) {
 // returns. Any goroutine, but not between Lock and Unlock.
 func (s *Store) Wait(key []byte, returns uint64, fn func()) { s.wait(s.shardOf(key), returns, fn) }
 
-// Holding describes an outstanding lease.
+// Holding describes an outstanding lease, or a value that is being received.
 type Holding struct {
 	Holder any
 	Bytes  int64
-	Since  int64 // second in which it began
+	Since  int64 // second in which the lease began
 }
 
 // Leases appends the outstanding leases of the shard of a key, the oldest first. Any goroutine, but not between Lock and Unlock.

@@ -120,7 +120,7 @@ func TestWhatWaitsForMemoryIsCalledWhenSomeIsBack(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1})
 	l := borrow(t, s, "key", 1_000_000)
 	for _, early := range []bool{false, true} {
-		v := s.Receive([]byte("another"), 1_900_000)
+		v := s.Receive([]byte("another"), 1_900_000, nil)
 		for err := error(nil); err == nil; {
 			if err = v.Grow(30_000); err == nil {
 				v.Append(make([]byte, 30_000))
@@ -152,7 +152,7 @@ func TestWhatWaitsForMemoryIsCalledWhenSomeIsBack(t *testing.T) {
 // TestAnAnnouncedValueHasLittleMemory until it comes.
 func TestAnAnnouncedValueHasLittleMemory(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 16 << 20, Shards: 1})
-	v := s.Receive([]byte("key"), 1<<20)
+	v := s.Receive([]byte("key"), 1<<20, nil)
 	equal(t, "held before anything has come", v.Held(), 0)
 	for v.Len() < 1<<20 {
 		must(t, v.Grow(1024))
@@ -175,7 +175,7 @@ func TestLargeValuesAllocateNothing(t *testing.T) {
 	one := func() {
 		i++
 		key[3] = byte('a' + i%20)
-		v := s.Receive(key, 300_000)
+		v := s.Receive(key, 300_000, nil)
 		for v.Len() < 300_000 {
 			must(t, v.Grow(len(p)))
 			v.Append(p)

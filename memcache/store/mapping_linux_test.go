@@ -46,7 +46,7 @@ func mapped(t *testing.T, addr uintptr) bool {
 func TestTheMemoryOfAStoreStaysWhileAnythingRefersToIt(t *testing.T) {
 	use := func() (*store.Lease, *store.Incoming) {
 		s, _ := open(t, store.Config{Memory: 64 << 20, Shards: 1})
-		v := s.Receive([]byte("key"), 50_000)
+		v := s.Receive([]byte("key"), 50_000, nil)
 		must(t, v.Grow(50_000))
 		return borrow(t, s, "lent", 50_000), v
 	}

@@ -208,7 +208,7 @@ func (m *model) Return(t *rapid.T) {
 func (m *model) Receive(t *rapid.T) {
 	if len(m.coming) < 5 {
 		key, v := keys.Draw(t, "key"), value(t)
-		m.coming = append(m.coming, coming{m.Store.Receive([]byte(key), len(v)), key, v})
+		m.coming = append(m.coming, coming{m.Store.Receive([]byte(key), len(v), nil), key, v})
 	}
 }
 

@@ -28,6 +28,7 @@ func (e *Entry) putLarge(m *Meta, n int, v *Incoming, values [][]byte) error {
 	} else {
 		v.copyOut(tail, whole*pageBytes)
 		exts = s.trimExtents(v.exts, whole)
+		s.receiving.remove(v)
 		v.taken()
 	}
 	s.chain(r, exts)

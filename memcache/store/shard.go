@@ -28,6 +28,8 @@ type shard struct {
 	leases  leases
 	flushed flushed
 
+	receiving receiving
+
 	returned atomic.Pointer[Lease] // list of leases that takeBack ends
 	returns  uint64                // number of times that held memory was returned
 	waiters  waiters
