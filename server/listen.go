@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -281,5 +280,5 @@ func (s *Server) applySocket(nc net.Conn) error {
 }
 
 func isStream(network string) bool {
-	return strings.HasPrefix(network, "tcp") && len(network) <= 4 || network == "unix"
+	return network == "tcp" || network == "tcp4" || network == "tcp6" || network == "unix"
 }

@@ -11,6 +11,7 @@ func (c *Conn) prepare(accepted bool) {
 	s := c.loop.srv
 	if accepted && s.ProxyProtocol {
 		c.extra().proxied = new(proxied)
+		c.extra().unopened = true
 		c.flags |= flagSpecial | flagHandshake
 	}
 	if s.limited() {

@@ -29,7 +29,7 @@ func (c *Conn) startTLS(config *tls.Config, client bool) {
 		t.conn = tls.Server(t.pipe, config)
 	}
 	c.mu.Lock()
-	c.extra().tls = t
+	c.extra().tls, c.ext.unopened = t, true
 	c.mu.Unlock()
 	c.flags |= flagTLS | flagSpecial | flagHandshake
 	if client {
