@@ -53,12 +53,12 @@ func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 	if a.balance && len(s.loops) > 1 {
 		l = s.pick(peer)
 	}
-	if network := a.ln.addr.Network(); s.socket().PerConn(network) {
+	if network := a.ln.addr.Network(); a.perConn || s.socket().PerConn(network) {
 		if err := s.socket().ApplyConn(network, fd); err != nil {
 			s.Logger.Warn("server: options of an accepted connection", "addr", a.ln.addr.String(), "err", err)
 		}
 	}
-	c, err := s.newConn(l, fd, peer, a.ln.handler)
+	c, err := s.newConn(l, fd, peer, a.ln.handler, s.accepted())
 	if err != nil { // the loop is being closed
 		s.open.leave()
 		_ = s.calls.Close(fd)

@@ -51,8 +51,11 @@ func (c *Conn) begin() (alive bool) {
 		c.fail(err)
 		return false
 	}
-	if c.flags&(flagDialing|flagHandshake) == 0 {
+	switch {
+	case c.flags&(flagDialing|flagHandshake) == 0:
 		c.opened()
+	case c.isClient():
+		c.shakeHands()
 	}
 	c.arm()
 	return c.flags&flagGone == 0

@@ -166,7 +166,7 @@ func (c *Conn) extra() *ext {
 }
 
 // newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by open.enter.
-func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler) (*Conn, error) {
+func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins start) (*Conn, error) {
 	c := &Conn{loop: l, gen: s.ids.Add(1), peer: peer}
 	flags := event.Read | event.Persist
 	if fd < 0 {
@@ -178,7 +178,7 @@ func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler) (*Conn, err
 	if h != nil {
 		c.extra().handler = h
 	}
-	c.prepare(fd >= 0)
+	c.prepare(begins)
 	return c, nil
 }
 

@@ -68,7 +68,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	if o.Near != nil {
 		l = o.Near.loop
 	}
-	c, err := s.newConn(l, -1, sock.Peer{}, o.Handler)
+	c, err := s.newConn(l, -1, sock.Peer{}, o.Handler, start{})
 	if err != nil {
 		s.open.leave()
 		return nil, err
@@ -111,8 +111,8 @@ func (s *Server) checkDial(network string, o DialOptions) error {
 		return fmt.Errorf("%w: network %q; it is one of tcp, tcp4, tcp6 and unix", ErrConfig, network)
 	case o.Near != nil && o.Near.loop.srv != s:
 		return fmt.Errorf("%w: Near is a connection of another server", ErrConfig)
-	case o.TLS != nil && o.TLS.Renegotiation != tls.RenegotiateNever:
-		return fmt.Errorf("%w: TLS.Renegotiation is %d; renegotiation is not supported", ErrConfig, o.TLS.Renegotiation)
+	case o.TLS != nil:
+		return checkClientTLS(o.TLS)
 	}
 	return nil
 }

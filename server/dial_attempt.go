@@ -269,6 +269,7 @@ func (c *Conn) connected(a *attempt) {
 func (c *Conn) established(d *dialing) {
 	if d.tls != nil {
 		c.startTLS(d.tls, true)
+		c.shakeHands()
 	} else {
 		c.sinceNow()
 		c.opened()

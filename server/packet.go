@@ -62,8 +62,11 @@ func (s *Server) listenPacket(network, address string, h PacketHandler) (*Packet
 	if err := s.beginPackets(h); err != nil {
 		return nil, err
 	}
-	if network != "udp" && network != "udp4" && network != "udp6" {
-		return nil, fmt.Errorf("%w: network %q", ErrConfig, network)
+	if isStream(network) {
+		return nil, fmt.Errorf("%w: network %q has no datagrams; use Listen", ErrConfig, network)
+	}
+	if !isDatagram(network) {
+		return nil, fmt.Errorf("%w: network %q; it is one of udp, udp4 and udp6", ErrConfig, network)
 	}
 	o := *s.socket()
 	o.DeferAccept, o.FastOpen = 0, 0 // the listeners'

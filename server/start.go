@@ -178,7 +178,7 @@ func (s *Server) checkChoices() error {
 		return fmt.Errorf("%w: Balance is %d", ErrConfig, s.Balance)
 	case s.WhenFull > CloseConn:
 		return fmt.Errorf("%w: WhenFull is %d", ErrConfig, s.WhenFull)
-	case s.TLS != nil && len(s.TLS.Certificates) == 0 && s.TLS.GetCertificate == nil && s.TLS.GetConfigForClient == nil:
+	case s.TLS != nil && !hasCertificate(s.TLS):
 		return fmt.Errorf("%w: TLS has no certificate", ErrConfig)
 	}
 	return nil
