@@ -30,7 +30,7 @@ func (a *acceptor) accept(*event.Event, event.Flags) {
 		case wouldBlock(err):
 			a.backoff = 0 // only now, or a shortage in which one client goes and one comes would be told of for each
 			return
-		case errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM): // the client has left, or a filter was against it
+		case isClientGone(err):
 			s.totals.acceptErrors.Add(1)
 		default:
 			s.totals.acceptErrors.Add(1)
@@ -41,6 +41,11 @@ func (a *acceptor) accept(*event.Event, event.Flags) {
 			return
 		}
 	}
+}
+
+// isClientGone reports whether an accept has failed because the client has left, or a filter of the system's refuses it.
+func isClientGone(err error) bool {
+	return errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM)
 }
 
 // welcome makes a connection of a descriptor, or refuses it.

@@ -102,7 +102,10 @@ func (b *blockingAccept) log(message string, err error) {
 // isTemporary reports whether Accept may succeed later, by the method that the errors of package net have for it.
 func isTemporary(err error) bool {
 	var t interface{ Temporary() bool }
-	return !errors.Is(err, net.ErrClosed) && (errors.As(err, &t) && t.Temporary() || isShortage(err))
+	if errors.Is(err, net.ErrClosed) {
+		return false
+	}
+	return errors.As(err, &t) && t.Temporary() || isShortage(err) || isClientGone(err)
 }
 
 // isShortage reports whether the process or the system has no descriptor or no memory left.

@@ -69,15 +69,18 @@ func answerQueries(pc net.PacketConn, addrs []netip.Addr) {
 // silentAt is silent for an address of loopback and a port that are given.
 func silentAt(t *testing.T, addr [4]byte, port int) {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	must(t, err)
+	unix.CloseOnExec(fd)
 	t.Cleanup(func() { unix.Close(fd) })
 	sa := &unix.SockaddrInet4{Port: port, Addr: addr}
 	must(t, unix.Bind(fd, sa))
 	must(t, unix.Listen(fd, 0))
 	for range 4 { // they fill the queue, so that the kernel drops what comes next
-		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 		must(t, err)
+		unix.CloseOnExec(client)
+		must(t, unix.SetNonblock(client, true))
 		t.Cleanup(func() { unix.Close(client) })
 		if err := unix.Connect(client, sa); err != unix.EINPROGRESS {
 			must(t, err)
