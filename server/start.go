@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ func (s *Server) start() error {
 	s.done = make(chan struct{})
 	s.listeners = map[*Listener]struct{}{}
 	s.packets = map[*PacketConn]struct{}{}
-	s.shaking.limit, s.shaking.running = s.MaxHandshakes, map[*Conn]struct{}{}
+	s.shaking.limit, s.shaking.running = s.MaxHandshakes, map[*Conn]*list.Element{}
 	s.pool = newPool(s.Workers, s.Queue)
 	for _, l := range s.loops {
 		s.down.Add(1)
