@@ -9,7 +9,7 @@ import (
 )
 
 // handshakes bounds the goroutines that shake hands, and queues the others, first in, first out. While one waits, the oldest of those
-// that run and wait for their client is ended once it has had its time, or clients that send their ClientHello and then little
+// that run is ended once it has waited for its client for long enough, or clients that send their ClientHello and then little
 // or nothing could keep all others out until HandshakeTimeout.
 type handshakes struct {
 	mu      sync.Mutex // guards all but limit
@@ -53,14 +53,14 @@ func (h *handshakes) await(patience time.Duration) int {
 	return len(h.running)
 }
 
-// handshakePatience is how long a handshake may take while others wait: many round trips, so that a client that is only far away is
+// handshakePatience is how long a handshake may wait for its client, all its waits together, while others wait for a place: many round trips, so that a client that is only far away is
 // not cut off when many connect at once. When more wait than run, it is shorter, down to half.
 const handshakePatience = time.Second
 
 // shortestLook is the least time between two looks at the handshakes that run.
 const shortestLook = 10 * time.Millisecond
 
-// patience is how long a handshake may take now. Under mu.
+// patience is how long a handshake may wait for its client now. Under mu.
 func (h *handshakes) patience() time.Duration {
 	shorter := time.Duration(float64(handshakePatience) * float64(h.limit) / float64(h.limit+len(h.waiting)))
 	return max(handshakePatience/2, shorter)
@@ -88,7 +88,7 @@ func (h *handshakes) begin(c *Conn) {
 }
 
 // evict ends handshakes that have had their time, the oldest first, as many as there are others that wait, and sees to it that it
-// is called again while one waits. One that computes is left alone: it ends by itself. Under mu.
+// is called again while one waits. What the server itself takes for a handshake does not count. Under mu.
 func (h *handshakes) evict() {
 	now, patience := time.Now(), h.patience()
 	again := patience
@@ -98,13 +98,14 @@ func (h *handshakes) evict() {
 			again = min(again, patience-age)
 			break
 		}
-		if r.c.ext.tls.pipe.stalled() > 0 {
+		stalled := r.c.ext.tls.pipe.stalled()
+		if stalled >= patience {
 			h.oldest.Remove(e)
 			h.running[r.c] = nil
 			h.ended++
-			r.c.abort(fmt.Errorf("%w: not done after %v while others waited", ErrHandshake, patience))
+			r.c.abort(fmt.Errorf("%w: its client took %v while others waited", ErrHandshake, patience))
 		} else {
-			again = shortestLook
+			again = min(again, patience-stalled)
 		}
 		e = next
 	}

@@ -126,8 +126,8 @@ type Server struct {
 	// HandshakeTimeout bounds a PROXY header and a TLS handshake together, from accept on. 0 means DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// MaxHandshakes bounds how many TLS handshakes run at once, each on a goroutine from when its ClientHello is complete;
-	// others wait. While one waits, the oldest handshake that has taken a second and waits for its client, however often bytes still
-	// come, is closed with ErrHandshake; when many wait, after down to half a second. 0 means DefaultMaxHandshakes.
+	// others wait. While one waits, the oldest handshake that has waited for its client for a second, all its waits together, is closed
+	// with ErrHandshake, however often bytes still come; when many wait, after down to half a second. 0 means DefaultMaxHandshakes.
 	MaxHandshakes int
 
 	// ProxyProtocol makes every connection begin with a PROXY header of version 1 or 2; its address becomes RemoteAddr.
