@@ -3,6 +3,7 @@
 package sock
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -54,7 +55,9 @@ func (o *Options) ApplyListener(network string, fd int) error {
 	return o.ApplyConn(network, fd) // the size of a buffer counts before the handshake
 }
 
-func unsupported(err error) bool { return err == unix.ENOPROTOOPT || err == unix.EOPNOTSUPP }
+func unsupported(err error) bool {
+	return errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EOPNOTSUPP)
+}
 
 // ApplyConn sets the options of a connection. Where PerConn says no, an accepted one has them already. Those that the system does
 // not know on sockets of Multipath TCP are left out there; a connection that such a listener accepts from a client without
