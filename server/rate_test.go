@@ -161,7 +161,7 @@ func TestALimitedConnectionDoesNotHoldUpOthers(t *testing.T) {
 // TestALimitedSenderWakesItsLoopSeldom: each visit moves a good part of the burst, with several senders that are always ready, in
 // both directions.
 func TestALimitedSenderWakesItsLoopSeldom(t *testing.T) {
-	const senders, limit, least = 10, 1 << 20, 4 << 10
+	const senders, limit, least = 10, 1 << 20, 2 << 10
 	for name, srv := range map[string]*server.Server{
 		"read":  {ReadLimit: server.RateLimit{BytesPerSecond: limit}, Handler: calls{}},
 		"write": {WriteLimit: server.RateLimit{BytesPerSecond: limit}, MaxOutput: 16 << 20, Handler: calls{open: func(c *server.Conn) { _, _ = c.Write(make([]byte, 8<<20)) }}},
