@@ -36,7 +36,7 @@ func (a *acceptor) acceptOne() bool {
 	case wouldBlock(err):
 		a.backoff = 0 // only now, or a shortage in which one client goes and one comes would be told of for each
 		return false
-	case errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM): // the client has left, or a filter was against it
+	case isClientGone(err):
 		s.totals.acceptErrors.Add(1)
 		return true
 	}
@@ -63,13 +63,18 @@ func (a *acceptor) finish() {
 	a.close()
 }
 
+// isClientGone reports whether an accept has failed because the client has left, or a filter of the system's refuses it.
+func isClientGone(err error) bool {
+	return errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM)
+}
+
 // welcome makes a connection of a descriptor, or refuses it.
 func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 	if !s.open.enter(s.MaxConns) {
 		a.loop.refuse(fd, nil)
 		return
 	}
-	if network := a.ln.addr.Network(); s.socket().PerConn(network) {
+	if network := a.ln.addr.Network(); a.perConn || s.socket().PerConn(network) {
 		if err := s.socket().ApplyConn(network, fd); err != nil {
 			s.Logger.Warn("server: options of an accepted connection", "addr", a.ln.addr.String(), "err", err)
 		}
@@ -118,7 +123,7 @@ func (a *acceptor) handToLoop(l *loop, fd int, peer sock.Peer) {
 // newConn makes a connection of a descriptor. When it cannot, because the loop is being closed, it closes that and returns nil.
 func (a *acceptor) newConn(l *loop, fd int, peer sock.Peer) *Conn {
 	s := l.srv
-	c, err := s.newConn(l, fd, peer, a.ln.handler)
+	c, err := s.newConn(l, fd, peer, a.ln.handler, s.accepted())
 	if err != nil {
 		s.open.leave()
 		_ = s.calls.Close(fd) // it was never used

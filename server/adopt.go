@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -12,26 +13,83 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// Adopt makes nc the server's: a stream connection of package net, or of another that has SyscallConn. The descriptor is duplicated
-// and nc is closed, so that the Go runtime's poller does not watch it as well; bytes that somebody has read from it already are not
-// seen. h serves it; nil means the server's Handler. Errors: ErrUnsupported, ErrOverload at MaxConns, ErrNotStarted,
-// ErrServerClosed; nc is the caller's then. Any goroutine.
+// AdoptOptions are how AdoptWith serves a connection. The zero value serves it as it is, without TLS and without a PROXY header,
+// whatever the server's listeners do.
+type AdoptOptions struct {
+	// Handler serves the connection; nil means the server's Handler.
+	Handler Handler
+	// Data is what Conn.Data returns.
+	Data any
+	// Near, if set, is a connection of the same server: the adopted one is put on its loop.
+	Near *Conn
+	// Accepted serves the connection like one that a listener of the server has accepted: it begins with a PROXY header if
+	// ProxyProtocol is set, and with a TLS handshake if TLS is.
+	Accepted bool
+	// TLS, if set, makes the connection speak TLS with this configuration: as the server, or as the client with Client. Accepted does
+	// not need it.
+	TLS *tls.Config
+	// Client makes this side the client of TLS. If the handshake fails, the handler's Close is called with the reason, as after
+	// Dial, and not OnReject.
+	Client bool
+}
+
+// Adopt is AdoptWith for a handler and otherwise the zero options; nil means the server's Handler. Any goroutine.
 func (s *Server) Adopt(nc net.Conn, h Handler) (*Conn, error) {
-	c, err := s.adopt(nc, h)
+	return s.AdoptWith(nc, AdoptOptions{Handler: h})
+}
+
+// AdoptWith makes nc the server's: a stream connection of package net, or of another that has SyscallConn. The descriptor is duplicated
+// and nc is closed, so that the Go runtime's poller does not watch it as well; bytes that have been read from it already are not
+// seen. Errors: ErrConfig, ErrUnsupported, ErrOverload at MaxConns, ErrNotStarted, ErrServerClosed; nc is the caller's then. Any
+// goroutine.
+func (s *Server) AdoptWith(nc net.Conn, o AdoptOptions) (*Conn, error) {
+	if nc == nil {
+		return nil, fmt.Errorf("adopt connection: %w: it is nil", ErrConfig)
+	}
+	c, err := s.adopt(nc, o)
 	if err != nil {
+		if errors.Is(err, ErrOverload) {
+			s.totals.refused.Add(1)
+		}
 		return nil, fmt.Errorf("adopt connection from %v: %w", nc.RemoteAddr(), err)
 	}
 	return c, nil
 }
 
-func (s *Server) adopt(nc net.Conn, h Handler) (*Conn, error) {
-	if err := s.arrive(h); err != nil {
+// start is how the connection begins.
+func (o AdoptOptions) start(s *Server) (start, error) {
+	config := o.TLS
+	switch {
+	case o.Near != nil && o.Near.loop.srv != s:
+		return start{}, fmt.Errorf("%w: Near is a connection of another server", ErrConfig)
+	case o.Client && o.TLS == nil:
+		return start{}, fmt.Errorf("%w: Client is set and TLS is nil", ErrConfig)
+	case o.Client && o.Accepted:
+		return start{}, fmt.Errorf("%w: Client and Accepted are both set", ErrConfig)
+	case o.Client:
+		if err := checkClientTLS(o.TLS); err != nil {
+			return start{}, err
+		}
+	case o.TLS != nil && !hasCertificate(o.TLS):
+		return start{}, fmt.Errorf("%w: TLS has no certificate", ErrConfig)
+	case config == nil && o.Accepted:
+		config = s.TLS
+	}
+	return start{proxy: o.Accepted && s.ProxyProtocol, tls: config, client: o.Client}, nil
+}
+
+func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
+	if err := s.arrive(o.Handler); err != nil {
 		return nil, err
 	}
 	defer s.arriving.Done()
+	begins, err := o.start(s)
+	if err != nil {
+		return nil, err
+	}
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
-		return nil, fmt.Errorf("%w: %T has no descriptor", ErrUnsupported, nc)
+		return nil, fmt.Errorf("%w: %s", ErrUnsupported, noDescriptor(nc))
 	}
 	if _, ok := nc.(net.PacketConn); ok {
 		if u, ok := nc.(*net.UnixConn); !ok || u.LocalAddr().Network() != "unix" {
@@ -39,7 +97,6 @@ func (s *Server) adopt(nc net.Conn, h Handler) (*Conn, error) {
 		}
 	}
 	if !s.open.enter(s.MaxConns) {
-		s.totals.refused.Add(1)
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
 	}
 	fd, taken := -1, false
@@ -51,7 +108,7 @@ func (s *Server) adopt(nc net.Conn, h Handler) (*Conn, error) {
 			}
 		}
 	}()
-	fd, err := sock.DupConn(sc)
+	fd, err = sock.DupConn(sc)
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +118,17 @@ func (s *Server) adopt(nc net.Conn, h Handler) (*Conn, error) {
 	}
 	var c *Conn
 	if err == nil {
-		c, err = s.newConn(s.pick(peer), fd, peer, h)
+		l := s.pick(peer)
+		if o.Near != nil {
+			l = o.Near.loop
+		}
+		c, err = s.newConn(l, fd, peer, o.Handler, begins)
 	}
 	if err != nil {
 		return nil, err
 	}
 	taken = true
+	c.data = o.Data
 	if err := nc.Close(); err != nil {
 		s.Logger.Warn("server: close adopted connection", "err", err)
 	}
@@ -75,6 +137,14 @@ func (s *Server) adopt(nc net.Conn, h Handler) (*Conn, error) {
 	c.mu.Unlock()
 	c.tell(tell)
 	return c, nil
+}
+
+// noDescriptor says why nc, a connection or a listener, cannot be served.
+func noDescriptor(nc any) string {
+	if _, ok := nc.(*tls.Conn); ok {
+		return "a *tls.Conn cannot be served: set Server.TLS or AdoptOptions.TLS, and give the connection beneath it"
+	}
+	return fmt.Sprintf("%T has no descriptor", nc)
 }
 
 // peerOf is a stream's address as package net has it in short; the zero Peer for one that is neither IP nor unix.

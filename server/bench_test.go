@@ -102,7 +102,7 @@ func benchServer(b *testing.B, h Handler, conns int) {
 	if err := l.ev.Post(func() {
 		for i := range conns {
 			s.open.enter(s.MaxConns)
-			c, err := s.newConn(l, firstFD+i, sock.Peer{}, nil)
+			c, err := s.newConn(l, firstFD+i, sock.Peer{}, nil, start{})
 			if err != nil {
 				b.Error(err)
 				continue

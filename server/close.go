@@ -50,8 +50,11 @@ func (c *Conn) begin() (alive bool) {
 		c.fail(err)
 		return false
 	}
-	if c.flags&(flagDialing|flagHandshake) == 0 {
+	switch {
+	case c.flags&(flagDialing|flagHandshake) == 0:
 		c.opened()
+	case c.isClient():
+		c.shakeHands()
 	}
 	c.arm()
 	return c.flags&flagGone == 0
@@ -68,7 +71,12 @@ func (c *Conn) sinceNow() {
 func (c *Conn) opened() {
 	c.flags |= flagOpened
 	c.loop.srv.totals.opened.Add(1)
-	h := c.handler()
+	c.mu.Lock()
+	h := c.handlerLocked()
+	if c.ext != nil {
+		c.ext.unopened = false
+	}
+	c.mu.Unlock()
 	c.guard(func() { h.Open(c) })
 }
 
@@ -172,11 +180,16 @@ func (c *Conn) tearDown(reason error) {
 		}
 	}
 	detach := c.takeDetach()
-	if c.ext != nil && c.ext.dial != nil {
-		c.ext.dial.stop()
+	var dial *dialing
+	if c.ext != nil {
+		dial = c.ext.dial
 	}
 	busy := c.flags&flagBusy != 0
 	c.mu.Unlock()
+	if dial != nil {
+		dial.stop()
+		c.dropAttempts(dial)
+	}
 	l.srv.buffered.Add(int64(-held))
 	if !busy {
 		c.dropInput()

@@ -90,38 +90,37 @@ const (
 type connFlags uint32
 
 const (
-	flagBusy       connFlags = 1 << iota // a worker has the input, or is to have it; Data is not called
-	flagWorking                          // Concurrent: requests are in work
-	flagCrowded                          // Concurrent: as many as may be
-	flagEOF                              // the peer's end was read
-	flagTold                             // and the handler knows
-	flagChoked                           // the output is above the high-water mark
-	flagPaused                           // PauseRead
-	flagDeaf                             // what is read is thrown away
-	flagReading                          // the event waits for Read
-	flagWatching                         // the event waits for Closed
-	flagWriting                          // the event waits for Write: the kernel's buffer is full
-	flagClosing                          // is closed when all is flushed
-	flagShut                             // our half is closed
-	flagDrain                            // is closed when it has nothing to do: Shutdown
-	flagLooked                           // and has read for the last time
-	flagOpened                           // Open was called
-	flagServed                           // the first request was there
-	flagGone                             // its descriptor is closed
-	flagDialing                          // is not connected yet
-	flagHandshake                        // is not ready for the handler yet: TLS or PROXY
-	flagThrottled                        // the rate limit holds reading back until the alarm
-	flagSlowed                           // the rate limit holds writing back until the alarm
-	flagTLS                              // speaks TLS
-	flagStuffed                          // TLS: has all input for its handshake
-	flagMore                             // and bytes are there that the kernel will not report
-	flagIn                               // counted among its loop's connections
-	flagSpecial                          // is read in another way: TLS, PROXY, rate limits, ReadInto
-	flagConnecting                       // Dial: a descriptor is connecting
-	flagDetach                           // Detach: the descriptor is handed out when nothing waits
-	flagHanded                           // and it has been
-	flagBuried                           // the handler was told of the end
-	flagYielded                          // the handler wants what is left in the next turn
+	flagBusy      connFlags = 1 << iota // a worker has the input, or is to have it; Data is not called
+	flagWorking                         // Concurrent: requests are in work
+	flagCrowded                         // Concurrent: as many as may be
+	flagEOF                             // the peer's end was read
+	flagTold                            // and the handler knows
+	flagChoked                          // the output is above the high-water mark
+	flagPaused                          // PauseRead
+	flagDeaf                            // what is read is thrown away
+	flagReading                         // the event waits for Read
+	flagWatching                        // the event waits for Closed
+	flagWriting                         // the event waits for Write: the kernel's buffer is full
+	flagClosing                         // is closed when all is flushed
+	flagShut                            // our half is closed
+	flagDrain                           // is closed when it has nothing to do: Shutdown
+	flagLooked                          // and has read for the last time
+	flagOpened                          // Open was called
+	flagServed                          // the first request was there
+	flagGone                            // its descriptor is closed
+	flagDialing                         // is not connected yet
+	flagHandshake                       // is not ready for the handler yet: TLS or PROXY
+	flagThrottled                       // the rate limit holds reading back until the alarm
+	flagSlowed                          // the rate limit holds writing back until the alarm
+	flagTLS                             // speaks TLS
+	flagStuffed                         // TLS: has all input for its handshake
+	flagMore                            // and bytes are there that the kernel will not report
+	flagIn                              // counted among its loop's connections
+	flagSpecial                         // is read in another way: TLS, PROXY, rate limits, ReadInto
+	flagDetach                          // Detach: the descriptor is handed out when nothing waits
+	flagHanded                          // and it has been
+	flagBuried                          // the handler was told of the end
+	flagYielded                         // the handler wants what is left in the next turn
 )
 
 // holdsInput are the reasons not to give input to the handler.
@@ -148,6 +147,7 @@ type ext struct {
 	fetched             *fetched // of the file at the head of the output, which the kernel cannot send
 	tls                 *tlsState
 	dial                *dialing
+	unopened            bool // the handler's Open is still to be called: dialling, TLS or PROXY comes first
 	conc                *concurrency
 	proxied             *proxied
 	readRate, writeRate *bucket       // nil for no limit of its own
@@ -167,7 +167,7 @@ func (c *Conn) extra() *ext {
 }
 
 // newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by open.enter.
-func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler) (*Conn, error) {
+func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins start) (*Conn, error) {
 	c := &Conn{loop: l, gen: s.ids.Add(1), peer: peer}
 	flags := event.Read | event.Persist
 	if fd < 0 {
@@ -179,7 +179,7 @@ func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler) (*Conn, err
 	if h != nil {
 		c.extra().handler = h
 	}
-	c.prepare(fd >= 0)
+	c.prepare(begins)
 	return c, nil
 }
 
@@ -192,11 +192,12 @@ type ID struct {
 // String is a form to print. Any goroutine.
 func (id ID) String() string { return fmt.Sprintf("%d.%d", id.gen, id.fd) }
 
-// ID is the connection's name, the zero ID while it is being dialled; Server.Conn finds it again. Any goroutine.
+// ID is the connection's name; Server.Conn finds it again. It is the zero ID before Open is called, also while TLS shakes hands. Any
+// goroutine.
 func (c *Conn) ID() ID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ext != nil && c.ext.dial != nil {
+	if c.isUnopened() {
 		return ID{}
 	}
 	return ID{c.gen, int32(c.ev.FD())}
@@ -210,6 +211,9 @@ func (s *Server) Conn(id ID) *Conn {
 	}
 	return nil
 }
+
+// isUnopened reports whether Open is still to be called. Under mu.
+func (c *Conn) isUnopened() bool { return c.ext != nil && c.ext.unopened }
 
 // Server is the server that the connection belongs to. Any goroutine.
 func (c *Conn) Server() *Server { return c.loop.srv }

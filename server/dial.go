@@ -22,9 +22,11 @@ type DialOptions struct {
 	Handler Handler
 	// Timeout bounds looking up, connecting and shaking hands together. 0 means DefaultDialTimeout, less than 0 none.
 	Timeout time.Duration
-	// TLS, if set, makes the connection speak TLS. ServerName is taken from the address if it is empty.
+	// TLS, if set, makes the connection speak TLS. ServerName is taken from the address if it is empty. Renegotiation is not
+	// supported: a value other than tls.RenegotiateNever is ErrConfig.
 	TLS *tls.Config
-	// Near, if set, puts the connection on the loop of this one, so that their handlers never run at the same time.
+	// Near, if set, is a connection of the same server: the new one is put on its loop, so that their handlers never run at the same
+	// time.
 	Near *Conn
 	// Data is what Conn.Data returns.
 	Data any
@@ -33,21 +35,12 @@ type DialOptions struct {
 // DefaultDialTimeout is DialOptions.Timeout's default.
 const DefaultDialTimeout = 30 * time.Second
 
-// dialing is what a connection needs until it is connected.
-type dialing struct {
-	network string
-	stop    context.CancelFunc // ends the look-up
-	targets []unix.Sockaddr    // what is left to try
-	target  unix.Sockaddr      // what is being tried
-	err     error              // of the look-up, then of the last attempt
-	tls     *tls.Config
-}
-
 // Dial begins to connect, without waiting: the handler's Open is called when the connection is there, and its Close, with the
 // reason, when it could not be made; Open has not been called then. Meanwhile output may be written, which is sent when the
-// connection is there. Names are looked up on a goroutine; of several addresses one is tried after the other. The connection's ID is the
-// zero ID until Open. Networks are tcp, tcp4, tcp6 and unix. Errors: ErrConfig, ErrNotStarted, ErrServerClosed, ErrOverload at
-// MaxConns. Any goroutine.
+// connection is there. Names are looked up on a goroutine. The addresses of a name are tried in turn, IPv6 and IPv4 alternately as in
+// RFC 8305: the next one at once when an attempt fails, and after 250 ms while it is still under way; the first connection that
+// is established is used. An address without a host, as ":80", is this machine. The connection's ID is the zero ID until Open.
+// Networks are tcp, tcp4, tcp6 and unix. Errors: ErrConfig, ErrNotStarted, ErrServerClosed, ErrOverload at MaxConns. Any goroutine.
 func (s *Server) Dial(network, address string, o DialOptions) (*Conn, error) {
 	c, err := s.dial(network, address, o)
 	if err != nil {
@@ -61,8 +54,8 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 		return nil, err
 	}
 	defer s.arriving.Done()
-	if !isStream(network) {
-		return nil, fmt.Errorf("%w: network %q", ErrConfig, network)
+	if err := s.checkDial(network, o); err != nil {
+		return nil, err
 	}
 	targets, host, port, err := literal(network, address)
 	if err != nil && !errors.Is(err, errName) {
@@ -77,7 +70,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	if !s.open.enter(s.MaxConns) {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
 	}
-	c, err := s.newConn(l, -1, sock.Peer{}, o.Handler)
+	c, err := s.newConn(l, -1, sock.Peer{}, o.Handler, start{})
 	if err != nil {
 		s.open.leave()
 		return nil, err
@@ -93,14 +86,14 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	}
 	c.since = timeout // from begin on, when it is over: the loop's time is of its last turn
 	d := &dialing{network: network, targets: targets, tls: o.TLS}
-	if d.tls != nil && d.tls.ServerName == "" && !d.tls.InsecureSkipVerify {
+	if d.tls != nil && d.tls.ServerName == "" && host != "" {
 		d.tls = d.tls.Clone()
 		d.tls.ServerName = host
 	}
 	ctx, cancel := context.WithTimeoutCause(s.cutCtx, timeout, ErrDialTimeout)
 	d.stop = cancel
 	c.mu.Lock()
-	c.extra().dial = d
+	c.extra().dial, c.ext.unopened = d, true
 	what := cmdOpen
 	if targets == nil {
 		s.down.Go(func() { c.lookUp(ctx, d, host, port) })
@@ -111,6 +104,19 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	c.mu.Unlock()
 	c.tell(tell)
 	return c, nil
+}
+
+// checkDial checks what does not depend on the address.
+func (s *Server) checkDial(network string, o DialOptions) error {
+	switch {
+	case !isStream(network):
+		return fmt.Errorf("%w: network %q; it is one of tcp, tcp4, tcp6 and unix", ErrConfig, network)
+	case o.Near != nil && o.Near.loop.srv != s:
+		return fmt.Errorf("%w: Near is a connection of another server", ErrConfig)
+	case o.TLS != nil:
+		return checkClientTLS(o.TLS)
+	}
+	return nil
 }
 
 // literal returns the address if it needs no looking up, else its host and port.
@@ -168,9 +174,12 @@ func (c *Conn) lookUp(ctx context.Context, d *dialing, host, port string) {
 	if err == nil {
 		family := "ip" + d.network[len("tcp"):]
 		var addrs []netip.Addr
-		if host == "" {
+		switch {
+		case host == "" && d.network == "tcp6":
+			addrs = []netip.Addr{netip.IPv6Loopback()}
+		case host == "":
 			addrs = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
-		} else {
+		default:
 			addrs, err = net.DefaultResolver.LookupNetIP(ctx, family, host)
 		}
 		for _, a := range addrs {
@@ -186,117 +195,8 @@ func (c *Conn) lookUp(ctx context.Context, d *dialing, host, port string) {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	c.mu.Lock()
-	d.targets, d.err = targets, err
+	d.targets, d.err = alternate(targets), err
 	tell := c.mark(cmdResolved)
 	c.mu.Unlock()
 	c.tell(tell)
-}
-
-// connect tries the next address.
-func (c *Conn) connect() {
-	c.mu.Lock()
-	d := c.ext.dial
-	c.mu.Unlock()
-	for len(d.targets) > 0 {
-		d.target, d.targets = d.targets[0], d.targets[1:]
-		if d.err = c.tryConnect(d.target); d.err == nil {
-			return
-		}
-	}
-	c.fail(fmt.Errorf("dial: %w", d.err))
-}
-
-// tryConnect begins to connect to target.
-func (c *Conn) tryConnect(target unix.Sockaddr) error {
-	s := c.loop.srv
-	if err := c.dropAttempt(); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	network := c.ext.dial.network
-	c.mu.Unlock()
-	fd, err := sock.Socket(network, target)
-	if err != nil {
-		return err
-	}
-	o := *s.socket()
-	if err = o.ApplyConn(network, fd); err == nil {
-		if err = s.calls.Connect(fd, target); errors.Is(err, unix.EINPROGRESS) {
-			err = nil
-		}
-	}
-	if err == nil {
-		err = c.ev.Del()
-	}
-	if err == nil {
-		err = c.loop.ev.InitEvent(&c.ev, fd, event.Write|event.Persist, c.loop.callback)
-	}
-	if err == nil {
-		delete(c.loop.dialing, c)
-		s.conns.set(fd, c)
-		c.flags |= flagConnecting
-		if err = c.ev.Add(event.NoTimeout); err == nil {
-			c.arm()
-			return nil
-		}
-		_ = c.dropAttempt() // closes fd; err says what went wrong
-		return err
-	}
-	return errors.Join(err, s.calls.Close(fd))
-}
-
-// dropAttempt closes the descriptor of an attempt that has failed; the connection has none then, but still its timer.
-func (c *Conn) dropAttempt() error {
-	if c.flags&flagConnecting == 0 {
-		return nil
-	}
-	c.flags &^= flagConnecting
-	fd := c.ev.FD()
-	_ = c.ev.Del() // the next line is what matters
-	c.loop.srv.conns.set(fd, nil)
-	c.loop.dialing[c] = struct{}{}
-	err := c.loop.ev.InitEvent(&c.ev, -1, event.Persist, c.loop.callback)
-	return errors.Join(err, c.loop.srv.calls.Close(fd))
-}
-
-// connected is called when an attempt has succeeded or failed.
-func (c *Conn) connected() {
-	if err := c.loop.srv.calls.SockError(c.ev.FD()); err != nil {
-		c.mu.Lock()
-		d := c.ext.dial
-		c.mu.Unlock()
-		d.err = err
-		c.connect()
-		return
-	}
-	c.mu.Lock()
-	d := c.ext.dial
-	c.ext.dial = nil
-	c.place |= visited
-	c.mu.Unlock()
-	d.stop()
-	peer, err := sock.RemotePeer(c.ev.FD())
-	if err != nil { // it was there and is reset already: Open is called, and a read says so
-		peer = sock.PeerOf(d.target)
-	}
-	c.mu.Lock()
-	c.peer = peer
-	c.mu.Unlock()
-	c.flags = c.flags&^(flagDialing|flagConnecting) | flagReading
-	c.last = momentOf(c.loop.now())
-	if d.tls != nil {
-		c.startTLS(d.tls, true)
-	} else {
-		c.sinceNow()
-		c.opened()
-	}
-	if c.flags&flagGone != 0 {
-		return
-	}
-	if err := c.watch(); err != nil {
-		c.fail(err)
-		return
-	}
-	c.mu.Lock()
-	c.flush()
 }

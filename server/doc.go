@@ -70,7 +70,7 @@
 //
 // A [PacketConn] is a UDP socket on the loops: see [Server.ListenPacket]. Its handler runs on the loop, or on workers with [DispatchPackets],
 // and any goroutine may answer with [PacketConn.WriteTo], which sends at once or not at all. Nothing is kept, nothing is sent again, and
-// what is dropped here is counted. A shutdown handles the datagrams that have arrived, receives no more, and lets those be answered that
+// what is dropped here is counted. An answer comes from the address of this machine that the datagram was sent to. A shutdown handles the datagrams that have arrived, receives no more, and lets those be answered that
 // were dispatched.
 //
 // # The end

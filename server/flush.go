@@ -186,7 +186,7 @@ func (c *Conn) watch() error {
 	if c.flags&flagWatching != 0 {
 		want |= event.Closed
 	}
-	if c.flags&(flagWriting|flagDialing) != 0 {
+	if c.flags&flagWriting != 0 {
 		want |= event.Write
 	}
 	return c.ev.SetConditions(want)

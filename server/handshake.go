@@ -1,23 +1,32 @@
 package server
 
 import (
+	"container/list"
 	"fmt"
 	"runtime/debug"
 	"sync"
 	"time"
 )
 
-// handshakes bounds the goroutines that shake hands, and knows who waits for one, first in, first out. While somebody waits, a
-// client that is silent for stallPatience in the middle of its handshake loses its place, or a few hundred of them could keep all
-// others out until HandshakeTimeout.
+// handshakes bounds the goroutines that shake hands, and queues the others, first in, first out. While one waits, the oldest of those
+// that run is ended once it has waited for its client for long enough, or clients that send their ClientHello and then little
+// or nothing could keep all others out until HandshakeTimeout.
 type handshakes struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // guards all but limit
 	limit   int
-	running map[*Conn]struct{}
+	running map[*Conn]*list.Element // the elements are those of oldest; nil where there is none
+	oldest  list.List               // of *runningHandshake: those that may be ended, in the order of their begin
+	evicted int                     // those that were ended, and run until they notice
 	waiting []*Conn
-	watch   *time.Timer // runs while somebody waits
+	watch   *time.Timer // runs while one waits
 	stopped bool
-	zero    chan struct{} // made by who waits for all of them
+	zero    chan struct{} // made by await
+}
+
+// runningHandshake is a server's handshake.
+type runningHandshake struct {
+	c     *Conn
+	began time.Time
 }
 
 // ended is closed when none runs.
@@ -40,40 +49,79 @@ func (h *handshakes) len() int {
 	return len(h.running)
 }
 
-// stallPatience is many round trips, so that nobody who is only far away is cut off when everybody connects at once.
-const stallPatience = time.Second
+// handshakePatience is how long a handshake may wait for its client, all its waits together, while others wait for a place: many round trips, so that a client that is only far away is
+// not cut off when many connect at once. When more wait than run, it is shorter, down to half.
+const handshakePatience = time.Second
+
+// shortestLook is the least time between two looks at the handshakes that run.
+const shortestLook = 10 * time.Millisecond
+
+// patience is how long a handshake may wait for its client now. Under mu.
+func (h *handshakes) patience() time.Duration {
+	shorter := time.Duration(float64(handshakePatience) * float64(h.limit) / float64(h.limit+len(h.waiting)))
+	return max(handshakePatience/2, shorter)
+}
 
 // enter reports whether c's handshake may run now; otherwise it waits.
 func (h *handshakes) enter(c *Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.running) < h.limit {
-		h.running[c] = struct{}{}
+		h.begin(c)
 		return true
 	}
 	h.waiting = append(h.waiting, c)
-	if h.watch == nil && !h.stopped {
-		h.watch = time.AfterFunc(0, h.evict)
-	}
+	h.evict()
 	return false
 }
 
-// evict ends the handshakes that have stalled, as many as there are others that wait, and looks again after a while.
+// begin notes that c's handshake runs. Under mu.
+func (h *handshakes) begin(c *Conn) {
+	h.running[c] = nil
+	if !c.ext.tls.client {
+		h.running[c] = h.oldest.PushBack(&runningHandshake{c, time.Now()})
+	}
+}
+
+// evict ends handshakes that have had their time, the oldest first, as many as there are others that wait, and sees to it that it
+// is called again while one waits. What the server itself takes for a handshake does not count. Under mu.
 func (h *handshakes) evict() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.waiting) == 0 || h.stopped {
-		h.watch = nil
+	now, patience := time.Now(), h.patience()
+	again := patience
+	for e := h.oldest.Front(); e != nil && h.evicted < len(h.waiting); {
+		r, next := e.Value.(*runningHandshake), e.Next()
+		if age := now.Sub(r.began); age < patience {
+			again = min(again, patience-age)
+			break
+		}
+		stalled := r.c.ext.tls.pipe.stalled()
+		if stalled >= patience {
+			h.oldest.Remove(e)
+			h.running[r.c] = nil
+			h.evicted++
+			r.c.abort(fmt.Errorf("%w: its client took %v while others waited", ErrHandshake, patience))
+		} else {
+			again = min(again, patience-stalled)
+		}
+		e = next
+	}
+	if h.stopped {
 		return
 	}
-	wanted := len(h.waiting)
-	for c := range h.running {
-		if t := c.ext.tls; wanted > 0 && !t.client && t.pipe.stalled() > stallPatience {
-			c.abort(fmt.Errorf("%w: silent for %v while others waited", ErrHandshake, stallPatience))
-			wanted--
-		}
+	if h.watch == nil {
+		h.watch = time.AfterFunc(again, h.look)
+	} else {
+		h.watch.Reset(max(again, shortestLook))
 	}
-	h.watch.Reset(stallPatience / 4)
+}
+
+// look is evict while one waits, called by the watch.
+func (h *handshakes) look() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.waiting) > 0 {
+		h.evict()
+	}
 }
 
 // stop ends the watch.
@@ -90,6 +138,11 @@ func (h *handshakes) stop() {
 func (h *handshakes) next(c *Conn) *Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if e := h.running[c]; e != nil {
+		h.oldest.Remove(e)
+	} else if !c.ext.tls.client {
+		h.evicted--
+	}
 	delete(h.running, c)
 	if len(h.waiting) == 0 {
 		if len(h.running) == 0 && h.zero != nil {
@@ -100,7 +153,7 @@ func (h *handshakes) next(c *Conn) *Conn {
 		return nil
 	}
 	c = h.waiting[0]
-	h.running[c] = struct{}{}
+	h.begin(c)
 	h.waiting[0] = nil
 	h.waiting = h.waiting[1:]
 	return c

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,4 +40,76 @@ func TestHandshakesAreBounded(t *testing.T) {
 			t.Errorf("%d handshakes ran at once, want %d at most", n, most)
 		}
 	})
+}
+
+// TestClientsThatSendLittleDoNotHoldUpHandshakes: they send a whole ClientHello, then a byte now and then, and hold all places. Those
+// that come get theirs, long before the others' time is over.
+func TestClientsThatSendLittleDoNotHoldUpHandshakes(t *testing.T) {
+	const most = 4
+	var reasons, failed atomic.Int32
+	s := start(t, rigs()[0], &server.Server{
+		Handler: calls{data: echo}, TLS: serverTLS(), MaxHandshakes: most, HandshakeTimeout: 10 * patience,
+		OnReject: func(_ *server.Conn, reason error) {
+			failed.Add(1)
+			if errors.Is(reason, server.ErrHandshake) {
+				reasons.Add(1)
+			}
+		},
+	})
+	hello := clientHello(t)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(stop)
+	for range 3 * most {
+		nc := s.dialPlain(t)
+		send(t, nc, string(hello))
+		all.Go(func() {
+			record := append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 1000)...) // never complete
+			for _, b := range record {
+				select {
+				case <-stop:
+					return
+				case <-time.After(50 * time.Millisecond):
+				}
+				if _, err := nc.Write([]byte{b}); err != nil {
+					return
+				}
+			}
+		})
+	}
+	for range 3 {
+		nc := tls.Client(s.dialPlain(t), clientTLS())
+		must(t, nc.Handshake()) // within the patience that dialPlain sets
+		send(t, nc, "hello")
+		expect(t, nc, "hello")
+	}
+	if n := failed.Load(); n < most || n != reasons.Load() {
+		t.Errorf("%d clients were rejected, %d of them for their handshake; want %d at least", n, reasons.Load(), most)
+	}
+}
+
+// TestAHandshakeThatComputesIsNotEnded though others wait: the server itself takes its time for it.
+func TestAHandshakeThatComputesIsNotEnded(t *testing.T) {
+	config := serverTLS()
+	entered, gate := make(chan struct{}, 10), make(chan struct{})
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		entered <- struct{}{}
+		<-gate
+		return nil, nil
+	}
+	s := start(t, rigs()[0], &server.Server{Handler: calls{data: echo}, TLS: config, MaxHandshakes: 1})
+	var all sync.WaitGroup
+	for range 3 {
+		nc := s.dialPlain(t)
+		all.Go(func() {
+			if err := tls.Client(nc, clientTLS()).Handshake(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	await(t, entered, "the first handshake")
+	time.Sleep(1500 * time.Millisecond) // more than a handshake may take that waits for its client
+	close(gate)
+	all.Wait()
 }

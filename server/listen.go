@@ -1,10 +1,11 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"strings"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -30,8 +31,10 @@ func (s *Server) ListenAndServe(network, address string) error {
 
 // Serve accepts connections from l, which is the server's from now on, until the server is shut down; the error is that of Wait.
 // A listener that has a descriptor (as those of package net) is accepted from on a loop, by a duplicate of it: l.Close does not
-// end that, AddListener returns what does. Of any other, Accept is called on a goroutine, until it fails, and the
-// connections have to have a descriptor (SyscallConn). May block; not in a callback.
+// end that, AddListener returns what does. Of any other, Accept is called on a goroutine. An error of it that says it is
+// temporary, as when descriptors are short, is logged and Accept called again after a while; any other ends Serve. The connections
+// have to have a descriptor (SyscallConn): if the first has none, Serve ends with ErrUnsupported, and later ones are closed. A
+// listener of package tls is ErrUnsupported; see TLS. May block; not in a callback.
 func (s *Server) Serve(l net.Listener) error {
 	ln, err := s.AddListener(l)
 	if err != nil {
@@ -46,9 +49,10 @@ type Listener struct {
 	addr     net.Addr
 	handler  Handler
 	accepts  []*acceptor
-	original net.Listener // brought by Serve; closed with this
-	file     sock.File    // of a unix socket, to be removed
-	done     chan struct{}
+	original net.Listener  // brought by Serve; closed with this
+	file     sock.File     // of a unix socket, to be removed
+	stopping chan struct{} // closed when it is to end
+	done     chan struct{} // closed when it has ended
 	once     sync.Once
 	err      error
 
@@ -62,6 +66,7 @@ type acceptor struct {
 	fd      int
 	e       event.Event
 	balance bool // hands connections to other loops, too
+	perConn bool // what it accepts does not inherit all options
 	backoff time.Duration
 	retry   *event.Event
 	known   bool // e is an event of the loop
@@ -85,7 +90,7 @@ func (s *Server) ListenHandler(network, address string, h Handler) (*Listener, e
 		return fail(err)
 	}
 	if !isStream(network) {
-		return fail(fmt.Errorf("%w: network %q", ErrConfig, network))
+		return fail(unknownNetwork(network))
 	}
 	o := *s.socket()
 	loops := s.loops[:1]
@@ -96,7 +101,7 @@ func (s *Server) ListenHandler(network, address string, h Handler) (*Listener, e
 	if err := o.Check(network); err != nil {
 		return fail(fmt.Errorf("%w: Socket: %w", ErrConfig, err))
 	}
-	ln := &Listener{srv: s, handler: h, done: make(chan struct{})}
+	ln := &Listener{srv: s, handler: h, stopping: make(chan struct{}), done: make(chan struct{})}
 	for _, l := range loops {
 		fd, addr, _, err := sock.Listen(&s.ListenConfig, network, address, &o)
 		if err != nil {
@@ -118,26 +123,48 @@ func (s *Server) ListenHandler(network, address string, h Handler) (*Listener, e
 	return ln, nil
 }
 
-// AddListener is Listen for a listener that is open already and is the server's from now on. Any goroutine.
+// AddListener is Listen for a listener that is open already and is the server's from now on; see Serve. On an error it is still the
+// caller's. Errors: ErrConfig, ErrUnsupported, as for a listener of package tls, ErrServerClosed, the system's. Any goroutine.
 func (s *Server) AddListener(l net.Listener) (*Listener, error) {
-	fail := func(err error) (*Listener, error) { return nil, fmt.Errorf("serve %v: %w", l.Addr(), err) }
-	if err := s.begin(nil); err != nil {
-		return fail(err)
+	if l == nil {
+		return nil, fmt.Errorf("serve listener: %w: it is nil", ErrConfig)
 	}
-	ln := &Listener{srv: s, addr: l.Addr(), original: l, file: sock.FileOf(l.Addr()), done: make(chan struct{})}
+	ln, err := s.addListener(l)
+	if err != nil {
+		return nil, fmt.Errorf("serve %v: %w", l.Addr(), err)
+	}
+	return ln, nil
+}
+
+// tlsListener is the type of the listeners of package tls.
+var tlsListener = reflect.TypeOf(tls.NewListener(nil, nil))
+
+func (s *Server) addListener(l net.Listener) (*Listener, error) {
+	if err := s.begin(nil); err != nil {
+		return nil, err
+	}
+	if reflect.TypeOf(l) == tlsListener {
+		return nil, fmt.Errorf("%w: a listener of package tls; set Server.TLS, and give the listener beneath it", ErrUnsupported)
+	}
+	ln := &Listener{srv: s, addr: l.Addr(), original: l, file: sock.FileOf(l.Addr()), stopping: make(chan struct{}), done: make(chan struct{})}
 	if sc, ok := l.(syscall.Conn); ok {
 		fd, err := sock.DupConn(sc)
 		if err != nil {
-			return fail(err)
+			return nil, err
 		}
-		// What the listener has, its connections inherit, where they do.
-		if err := s.socket().ApplyConn(l.Addr().Network(), fd); err != nil {
-			return fail(errors.Join(err, unix.Close(fd)))
+		err = sock.CheckStream(fd)
+		if err != nil {
+			err = fmt.Errorf("%w: %w", ErrUnsupported, err)
+		} else { // what the listener has, its connections inherit, where they do
+			err = s.socket().ApplyConn(l.Addr().Network(), fd)
 		}
-		ln.accepts = []*acceptor{{ln: ln, loop: s.loops[0], fd: fd, balance: true}}
+		if err != nil {
+			return nil, errors.Join(err, unix.Close(fd))
+		}
+		ln.accepts = []*acceptor{{ln: ln, loop: s.loops[0], fd: fd, balance: true, perConn: sock.IsMultipath(fd)}}
 	}
 	if err := s.open1(ln); err != nil {
-		return fail(err)
+		return nil, err
 	}
 	return ln, nil
 }
@@ -176,6 +203,7 @@ func (s *Server) open1(ln *Listener) error {
 	}
 	s.mu.Unlock()
 	if err != nil {
+		ln.original = nil // the caller's
 		ln.stop()
 	}
 	return err
@@ -214,6 +242,7 @@ func (ln *Listener) stop() {
 func (ln *Listener) stopWith(reason error) {
 	ln.once.Do(func() {
 		ln.err = reason
+		close(ln.stopping)
 		s := ln.srv
 		s.mu.Lock()
 		delete(s.listeners, ln)
@@ -253,24 +282,12 @@ func (ln *Listener) closeFile() {
 	}
 }
 
-// acceptBlocking accepts from a listener without a descriptor.
-func (ln *Listener) acceptBlocking() {
-	for {
-		nc, err := ln.original.Accept()
-		if err != nil {
-			ln.stopWith(fmt.Errorf("accept from %v: %w", ln.addr, err)) // no news if somebody stops it
-			return
-		}
-		ln.count()
-		if err = ln.srv.applySocket(nc); err == nil {
-			_, err = ln.srv.Adopt(nc, ln.handler)
-		}
-		if err != nil {
-			ln.srv.totals.acceptErrors.Add(1)
-			ln.srv.Logger.Warn("server: adopt accepted connection", "addr", ln.addr.String(), "err", err)
-			_ = nc.Close() // there is nobody to tell
-		}
+// unknownNetwork is the error of Listen for a network that it does not serve.
+func unknownNetwork(network string) error {
+	if isDatagram(network) {
+		return fmt.Errorf("%w: network %q has no connections; use ListenPacket", ErrConfig, network)
 	}
+	return fmt.Errorf("%w: network %q; it is one of tcp, tcp4, tcp6 and unix", ErrConfig, network)
 }
 
 // count counts a connection that was accepted: for the listener, and for the server, whose count outlives it.
@@ -279,22 +296,10 @@ func (ln *Listener) count() {
 	ln.srv.totals.accepted.Add(1)
 }
 
-// applySocket gives an accepted connection the server's options. One without a descriptor is left for Adopt to refuse.
-func (s *Server) applySocket(nc net.Conn) error {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return err
-	}
-	if e := raw.Control(func(fd uintptr) { err = s.socket().ApplyConn(nc.RemoteAddr().Network(), int(fd)) }); e != nil {
-		return e
-	}
-	return err
+func isDatagram(network string) bool {
+	return network == "udp" || network == "udp4" || network == "udp6"
 }
 
 func isStream(network string) bool {
-	return strings.HasPrefix(network, "tcp") && len(network) <= 4 || network == "unix"
+	return network == "tcp" || network == "tcp4" || network == "tcp6" || network == "unix"
 }

@@ -46,7 +46,7 @@ type loop struct {
 	handover   []*input                        // requests of this turn
 	starved    []*input                        // requests that wait for room in the workers' queue
 	fed        *event.Event                    // activated by the workers when there is room again
-	dialing    map[*Conn]struct{}              // Dial: those without a descriptor
+	dialing    map[*Conn]struct{}              // Dial: those that are not connected
 	ending     map[*Conn]struct{}              // closed, with a request still in work
 	refusals   map[*refusal]struct{}           // clients that are being told to go
 	cut        bool                            // everything is aborted: Shutdown's deadline
@@ -116,10 +116,7 @@ func (c *Conn) onReady(what event.Flags) {
 	if what&event.Timeout != 0 && !c.onTimeout() {
 		return
 	}
-	if c.flags&flagDialing != 0 {
-		if what&event.Write != 0 {
-			c.connected()
-		}
+	if c.flags&flagDialing != 0 { // its attempts have events of their own
 		return
 	}
 	if what&event.Write != 0 {

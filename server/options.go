@@ -25,7 +25,9 @@ type SocketOptions struct {
 	// for them, and with it the loop; negative, they are thrown away and the connection is reset.
 	LingerSeconds int
 
-	UserTimeout time.Duration // the connection fails when sent bytes are not acknowledged for so long (Linux)
+	// UserTimeout is how long sent bytes may stay unacknowledged before the connection fails (Linux). It is not set on connections of
+	// Multipath TCP, which the listeners of package net accept from clients that ask for it.
+	UserTimeout time.Duration
 
 	// Of listeners, and sockets for datagrams.
 

@@ -22,7 +22,19 @@ type PacketHandler func(pc *PacketConn, p []byte, from netip.AddrPort)
 
 // A PacketConn is a UDP socket of a server's. It has no peers and keeps nothing: a datagram is given to the handler or to the
 // kernel, or dropped and counted. What the kernel drops before, because its buffer is full, is counted by the kernel alone.
+//
+// A socket that is bound to no particular address of this machine, as ":53", receives at all of them. Its handler is given a
+// PacketConn of its own for each of them, whose WriteTo answers from the address that the datagram was sent to, from any goroutine
+// and at any time; Local tells that address. All of them are one socket: its Close, Stats and so on are shared. On systems other than
+// Linux, and by the PacketConn that ListenPacket returns, the system chooses the address that is sent from.
 type PacketConn struct {
+	*endpoint
+	local sock.Peer // what is sent from; the zero Peer: the system's choice
+}
+
+// endpoint is what the PacketConns of one socket share.
+type endpoint struct {
+	main    *PacketConn // the one that ListenPacket has returned
 	srv     *Server
 	handler PacketHandler
 	addr    net.Addr
@@ -62,8 +74,11 @@ func (s *Server) listenPacket(network, address string, h PacketHandler) (*Packet
 	if err := s.beginPackets(h); err != nil {
 		return nil, err
 	}
-	if network != "udp" && network != "udp4" && network != "udp6" {
-		return nil, fmt.Errorf("%w: network %q", ErrConfig, network)
+	if isStream(network) {
+		return nil, fmt.Errorf("%w: network %q has no datagrams; use Listen", ErrConfig, network)
+	}
+	if !isDatagram(network) {
+		return nil, fmt.Errorf("%w: network %q; it is one of udp, udp4 and udp6", ErrConfig, network)
 	}
 	o := *s.socket()
 	o.DeferAccept, o.FastOpen = 0, 0 // the listeners'
@@ -145,7 +160,8 @@ func (s *Server) beginPackets(h PacketHandler) error {
 }
 
 func (s *Server) newPacketConn(h PacketHandler) *PacketConn {
-	pc := &PacketConn{srv: s, handler: h}
+	pc := &PacketConn{endpoint: &endpoint{srv: s, handler: h}}
+	pc.main = pc
 	pc.ctx, pc.cancel = context.WithCancelCause(s.cutCtx)
 	return pc
 }
@@ -157,7 +173,11 @@ func (s *Server) nextLoop() *loop { return s.loops[int(s.next.Add(1)-1)%len(s.lo
 func (pc *PacketConn) add(l *loop, fd int) error {
 	k := &packetSocket{pc: pc, loop: l, fd: fd}
 	local, err := sock.LocalPeer(fd)
-	k.v6 = local.IsIPv6()
+	k.v6, k.bound = local.IsIPv6(), local
+	if err == nil && sock.HasPacketInfo && local.IsWildcard() {
+		k.views = map[sock.Peer]*PacketConn{}
+		err = sock.ReceivePacketInfo(fd, k.v6)
+	}
 	if err == nil {
 		err = l.ev.InitEvent(&k.e, fd, event.Read|event.Persist, k.ready)
 	}
@@ -177,7 +197,7 @@ func (pc *PacketConn) open() error {
 	s.mu.Lock()
 	err := s.runningLocked()
 	if err == nil {
-		s.packets[pc] = struct{}{}
+		s.packets[pc.main] = struct{}{}
 	}
 	s.mu.Unlock()
 	for _, k := range pc.sockets {
@@ -191,13 +211,47 @@ func (pc *PacketConn) open() error {
 	return nil
 }
 
-// WriteTo sends p as one datagram, at once and whole; it never waits. The zero address is the peer of a connected socket. An
+// WriteTo sends p as one datagram, at once and whole; it never waits. It is sent from the address that Local has; see PacketConn. The
+// zero address is the peer of a connected socket. An
 // IPv6 address may have a zone, an interface's number or name; a name is looked up. Errors: ErrFull when the kernel's
 // buffer is full, ErrClosed, or the system's, as when p is too large for a datagram, or an ICMP error came about an earlier one; nothing
 // was taken then, and nobody tries again. That the kernel has a datagram does not mean that it arrives. Any goroutine.
 func (pc *PacketConn) WriteTo(p []byte, to netip.AddrPort) (int, error) {
+	n, err := pc.sendFrom(p, pc.local, to)
+	if err != nil {
+		return 0, fmt.Errorf("write %d bytes to %v: %w", len(p), to, err)
+	}
+	return n, nil
+}
+
+// WriteFrom is WriteTo from an address of this machine that the caller chooses; the zero Addr leaves that to the system. An address
+// that is not this machine's is an error of the system's, one of another family than the socket's unix.EAFNOSUPPORT. Errors:
+// those of WriteTo; ErrUnsupported on systems other than Linux. Any goroutine.
+func (pc *PacketConn) WriteFrom(p []byte, from netip.Addr, to netip.AddrPort) (int, error) {
+	var local sock.Peer
+	var err error
+	if from.IsValid() {
+		local, err = sock.PeerAt(netip.AddrPortFrom(from, 0), pc.sockets[0].v6)
+		if err == nil && !sock.HasPacketInfo {
+			err = ErrUnsupported
+		}
+		if err != nil {
+			pc.errors.Add(1)
+		}
+	}
+	n := 0
+	if err == nil {
+		n, err = pc.sendFrom(p, local, to)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write %d bytes from %v to %v: %w", len(p), from, to, err)
+	}
+	return n, nil
+}
+
+func (pc *PacketConn) sendFrom(p []byte, local sock.Peer, to netip.AddrPort) (int, error) {
 	// Datagrams to one peer stay on one socket, and so in their order.
-	err := pc.sockets[int(to.Port())%len(pc.sockets)].send(p, to)
+	err := pc.sockets[int(to.Port())%len(pc.sockets)].send(p, local, to)
 	switch {
 	case err == nil:
 		pc.sent.Add(1)
@@ -209,7 +263,7 @@ func (pc *PacketConn) WriteTo(p []byte, to netip.AddrPort) (int, error) {
 	case !errors.Is(err, ErrClosed):
 		pc.errors.Add(1)
 	}
-	return 0, fmt.Errorf("write %d bytes to %v: %w", len(p), to, err)
+	return 0, err
 }
 
 // Close closes the socket: its address is free when Close returns. A call of the handler that runs on another goroutine goes on,
@@ -218,7 +272,7 @@ func (pc *PacketConn) Close() error {
 	pc.stop()
 	s := pc.srv
 	s.mu.Lock()
-	delete(s.packets, pc)
+	delete(s.packets, pc.main)
 	s.mu.Unlock()
 	var err error
 	for _, k := range pc.sockets {
@@ -255,6 +309,15 @@ func (pc *PacketConn) stop() {
 
 // LocalAddr is the address that the socket is bound to, also when it is closed. Any goroutine.
 func (pc *PacketConn) LocalAddr() net.Addr { return pc.addr }
+
+// Local is the address of this machine that WriteTo sends from: the one that the datagram was sent to, if the PacketConn is a
+// handler's. Else it is what the socket is bound to, and if that is no particular address, the system chooses. Any goroutine.
+func (pc *PacketConn) Local() netip.AddrPort {
+	if pc.local == (sock.Peer{}) {
+		return pc.sockets[0].bound.Numbered()
+	}
+	return pc.local.Numbered()
+}
 
 // Server is the server that the socket belongs to. Any goroutine.
 func (pc *PacketConn) Server() *Server { return pc.srv }

@@ -23,6 +23,10 @@ type packetSocket struct {
 	e    event.Event
 	v6   bool
 
+	bound sock.Peer                 // the address that it is bound to
+	views map[sock.Peer]*PacketConn // by local address, if it is bound to no particular one; else nil. Loop only
+	last  *PacketConn               // the view that was used last. Loop only
+
 	// Who uses the descriptor holds mu for reading, for one call that does not wait; who closes it holds it for writing. So nothing is
 	// sent to a stranger that has got its number.
 	mu    sync.RWMutex
@@ -30,9 +34,9 @@ type packetSocket struct {
 	state packetState
 
 	// Loop only.
-	barren  int // reads in succession that have brought nothing
-	last    int // reads of finish
-	backoff time.Duration
+	barren    int // reads in succession that have brought nothing
+	finishing int // reads of finish
+	backoff   time.Duration
 }
 
 // packetState only grows, under mu.
@@ -76,13 +80,16 @@ func (k *packetSocket) close() error {
 // sockaddrs are lent for a call of the kernel's, which they would be garbage of.
 var sockaddrs = sync.Pool{New: func() any { return new(sock.Sockaddrs) }}
 
-func (k *packetSocket) send(p []byte, to netip.AddrPort) error {
+func (k *packetSocket) send(p []byte, local sock.Peer, to netip.AddrPort) error {
 	var sa unix.Sockaddr
+	var peer sock.Peer
 	if to != (netip.AddrPort{}) {
-		peer, err := sock.PeerAt(to, k.v6)
-		if err != nil {
+		var err error
+		if peer, err = sock.PeerAt(to, k.v6); err != nil {
 			return err
 		}
+	}
+	if local == (sock.Peer{}) && peer != (sock.Peer{}) {
 		room := sockaddrs.Get().(*sock.Sockaddrs)
 		defer sockaddrs.Put(room)
 		sa = peer.SockaddrIn(room)
@@ -92,16 +99,46 @@ func (k *packetSocket) send(p []byte, to netip.AddrPort) error {
 	if k.state == packetClosed {
 		return ErrClosed
 	}
+	if local != (sock.Peer{}) {
+		return k.pc.srv.calls.SendMsg(k.fd, p, peer, local)
+	}
 	return k.pc.srv.calls.SendTo(k.fd, p, sa)
 }
 
-func (k *packetSocket) receive(p []byte) (n int, from sock.Peer, err error) {
+func (k *packetSocket) receive(p []byte) (n int, from, local sock.Peer, err error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	if k.state != packetOpen {
-		return 0, sock.Peer{}, ErrClosed
+		return 0, from, local, ErrClosed
 	}
-	return k.pc.srv.calls.RecvFrom(k.fd, p)
+	if k.views != nil {
+		return k.pc.srv.calls.RecvMsg(k.fd, p)
+	}
+	n, from, err = k.pc.srv.calls.RecvFrom(k.fd, p)
+	return n, from, local, err
+}
+
+// maxViews bounds the views that a socket keeps: a machine may have a whole network as its addresses.
+const maxViews = 1024
+
+// view is the PacketConn for datagrams that were sent to local. On the loop.
+func (k *packetSocket) view(local sock.Peer) *PacketConn {
+	if k.views == nil || local == (sock.Peer{}) {
+		return k.pc
+	}
+	local = local.WithPort(k.bound.AddrPort().Port())
+	if k.last != nil && k.last.local == local {
+		return k.last
+	}
+	pc := k.views[local]
+	if pc == nil {
+		pc = &PacketConn{endpoint: k.pc.endpoint, local: local}
+		if len(k.views) < maxViews {
+			k.views[local] = pc
+		}
+	}
+	k.last = pc
+	return pc
 }
 
 // ready is the callback of the socket's event.
@@ -119,12 +156,12 @@ func (k *packetSocket) ready(_ *event.Event, what event.Flags) {
 func (k *packetSocket) read() {
 	buf, room := k.loop.buf, writeBudget
 	for i := 0; i < packetBudget && room > 0; i++ {
-		n, from, err := k.receive(buf)
+		n, from, local, err := k.receive(buf)
 		switch {
 		case err == nil:
 			k.barren, k.backoff = 0, 0
 			room -= n
-			k.deliver(buf[:n], from)
+			k.deliver(k.view(local), buf[:n], from)
 			continue
 		case wouldBlock(err) && i > 0:
 			k.barren, k.backoff = 0, 0
@@ -149,11 +186,11 @@ const maxLast = 64 * packetBudget
 
 // finish receives what has arrived before a shutdown.
 func (k *packetSocket) finish() {
-	for ; k.last < maxLast; k.last++ {
-		n, from, err := k.receive(k.loop.buf)
+	for ; k.finishing < maxLast; k.finishing++ {
+		n, from, local, err := k.receive(k.loop.buf)
 		switch {
 		case err == nil:
-			k.deliver(k.loop.buf[:n], from)
+			k.deliver(k.view(local), k.loop.buf[:n], from)
 		case wouldBlock(err) || errors.Is(err, ErrClosed):
 			return
 		default:
@@ -162,8 +199,7 @@ func (k *packetSocket) finish() {
 	}
 }
 
-func (k *packetSocket) deliver(p []byte, from sock.Peer) {
-	pc := k.pc
+func (k *packetSocket) deliver(pc *PacketConn, p []byte, from sock.Peer) {
 	pc.received.Add(1)
 	pc.bytesReceived.Add(uint64(len(p)))
 	pc.call(pc.handler, p, from.Numbered())

@@ -112,6 +112,12 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 		"PacketConn.Server":    func(*server.Conn) error { s.packets.Server(); return nil },
 		"PacketConn.FD":        func(*server.Conn) error { s.packets.FD(); return nil },
 		"PacketConn.Stats":     func(*server.Conn) error { s.packets.Stats(); return nil },
+		"PacketConn.Local":     func(*server.Conn) error { s.packets.Local(); return nil },
+		"PacketConn.WriteFrom": func(*server.Conn) error {
+			to := s.packets.Local()
+			_, err := s.packets.WriteFrom([]byte("datagram"), to.Addr(), to)
+			return err
+		},
 		"PacketConn.WriteTo": func(*server.Conn) error {
 			_, err := s.packets.WriteTo([]byte("datagram"), s.packets.LocalAddr().(*net.UDPAddr).AddrPort())
 			return err
@@ -145,6 +151,16 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 				return err
 			}
 			if _, err = s.Adopt(nc, calls{}); err != nil {
+				return errors.Join(err, nc.Close())
+			}
+			return nil
+		},
+		"Server.AdoptWith": func(*server.Conn) error {
+			nc, err := net.Dial(s.addr.Network(), s.addr.String())
+			if err != nil {
+				return err
+			}
+			if _, err = s.AdoptWith(nc, server.AdoptOptions{Handler: calls{}}); err != nil {
 				return errors.Join(err, nc.Close())
 			}
 			return nil

@@ -11,7 +11,8 @@ import (
 )
 
 // A RateLimit is a token bucket of bytes: so many a second on the average, and at most Burst at once. The zero value is no
-// limit. Burst 0 means what comes in a tenth of a second, 64 bytes at least.
+// limit. Burst 0 means what comes in a tenth of a second, 64 bytes at least. A connection that has used up its allowance goes on
+// when an eighth of the burst, and 64 bytes at least, have come in again.
 type RateLimit struct {
 	BytesPerSecond float64 // at most 1e15; 0 for no limit
 	Burst          int     // bytes, 64 at least
@@ -35,7 +36,7 @@ func NewGroup(read, write RateLimit) (*Group, error) {
 	return &Group{read.bucket(), write.bucket()}, nil
 }
 
-// minShare is the least that is let through at once, so that a small rate is not spent on system calls of a byte.
+// minShare is the least share, so that a small rate is not spent on system calls of a byte.
 const minShare = 64
 
 func (r RateLimit) check(name string) error {
@@ -93,13 +94,16 @@ func (b *bucket) at(now time.Duration) time.Time {
 	}
 }
 
-// allow returns how much of want may pass now, and if that is nothing, when something may.
+// share is the least that passes at once, where want is not less: passing less would wake the loop thousands of times a second.
+func (b *bucket) share(want int) int { return min(want, max(minShare, b.lim.Burst()/8)) }
+
+// allow returns how much of want may pass now, and if that is nothing, when a share may.
 func (b *bucket) allow(now time.Duration, want int) (n int, at time.Duration) {
 	if b == nil || want == 0 {
 		return want, 0
 	}
 	tokens := b.lim.TokensAt(b.at(now))
-	least := float64(min(minShare, want))
+	least := float64(b.share(want))
 	if tokens >= least {
 		return int(min(float64(want), tokens)), 0
 	}
@@ -133,7 +137,7 @@ func (b *bucket) claim(now time.Duration, want int, t *turn) (n int, at time.Dur
 		if n, _ = b.allow(now, want); n > 0 {
 			return n, 0
 		}
-		t.n = min(want, max(minShare, b.lim.Burst()/8))
+		t.n = b.share(want)
 		when := b.at(now)
 		t.at = now + b.lim.ReserveN(when, t.n).DelayFrom(when) + 1
 	}

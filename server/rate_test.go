@@ -157,3 +157,43 @@ func TestALimitedConnectionDoesNotHoldUpOthers(t *testing.T) {
 		}
 	})
 }
+
+// TestALimitedSenderWakesItsLoopSeldom: each visit moves a good part of the burst, with several senders that are always ready, in
+// both directions.
+func TestALimitedSenderWakesItsLoopSeldom(t *testing.T) {
+	const senders, limit, least = 10, 1 << 20, 2 << 10
+	for name, srv := range map[string]*server.Server{
+		"read":  {ReadLimit: server.RateLimit{BytesPerSecond: limit}, Handler: calls{}},
+		"write": {WriteLimit: server.RateLimit{BytesPerSecond: limit}, MaxOutput: 16 << 20, Handler: calls{open: func(c *server.Conn) { _, _ = c.Write(make([]byte, 8<<20)) }}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, rigs()[0], srv)
+			for range senders {
+				nc := s.dialPlain(t)
+				go func() { _, _ = io.Copy(io.Discard, nc) }()
+				go func() {
+					for p := make([]byte, 64<<10); ; {
+						if _, err := nc.Write(p); err != nil {
+							return
+						}
+					}
+				}()
+			}
+			moved := func() uint64 {
+				st := s.Stats()
+				if name == "read" {
+					return st.BytesRead
+				}
+				return st.BytesWritten
+			}
+			until(t, "the first bursts", func() bool { return moved() > senders*limit/5 })
+			bytes, calls := moved(), s.Stats().Loops[0].Loop.Callbacks
+			until(t, "more", func() bool { return moved() > bytes+senders*limit/2 })
+			bytes, calls = moved()-bytes, s.Stats().Loops[0].Loop.Callbacks-calls
+			if bytes/calls < least {
+				t.Errorf("%d bytes in %d callbacks, %d each; want %d at least", bytes, calls, bytes/calls, least)
+			}
+			must(t, s.Close())
+		})
+	}
+}

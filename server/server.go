@@ -127,8 +127,8 @@ type Server struct {
 	// HandshakeTimeout bounds a PROXY header and a TLS handshake together, from accept on. 0 means DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// MaxHandshakes bounds how many TLS handshakes run at once, each on a goroutine from when its ClientHello is complete;
-	// others wait. While they do, a client that is silent for a second in the middle of its handshake is closed with
-	// ErrHandshake. 0 means DefaultMaxHandshakes.
+	// others wait. While one waits, the oldest handshake that has waited for its client for a second, all its waits together, is closed
+	// with ErrHandshake, however often bytes still come; when many wait, after down to half a second. 0 means DefaultMaxHandshakes.
 	MaxHandshakes int
 
 	// ProxyProtocol makes every connection begin with a PROXY header of version 1 or 2; its address becomes RemoteAddr.

@@ -147,7 +147,7 @@ func (c *soakClient) beAdopted(d door) error {
 	if err != nil {
 		return errors.Join(err, c.raw.Close())
 	}
-	if _, err = c.srv.Adopt(theirs, d.handler); err != nil {
+	if _, err = c.srv.AdoptWith(theirs, server.AdoptOptions{Handler: d.handler, Accepted: true}); err != nil {
 		return errors.Join(err, theirs.Close(), c.raw.Close())
 	}
 	return nil

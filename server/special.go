@@ -1,16 +1,28 @@
 package server
 
 import (
+	"crypto/tls"
 	"net"
 
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// prepare gives a new connection what the server's options ask for. Before its loop knows it.
-func (c *Conn) prepare(accepted bool) {
+// start is what a connection begins with, before its handler's Open is called.
+type start struct {
+	proxy  bool        // a PROXY header
+	tls    *tls.Config // a TLS handshake; nil for none
+	client bool        // as its client
+}
+
+// accepted is how connections begin that a listener has accepted.
+func (s *Server) accepted() start { return start{proxy: s.ProxyProtocol, tls: s.TLS} }
+
+// prepare gives a new connection what it begins with, and the server's rate limits. Before its loop knows it.
+func (c *Conn) prepare(begins start) {
 	s := c.loop.srv
-	if accepted && s.ProxyProtocol {
+	if begins.proxy {
 		c.extra().proxied = new(proxied)
+		c.extra().unopened = true
 		c.flags |= flagSpecial | flagHandshake
 	}
 	if s.limited() {
@@ -18,8 +30,8 @@ func (c *Conn) prepare(accepted bool) {
 		x.readRate, x.writeRate = s.ReadLimit.bucket(), s.WriteLimit.bucket()
 		c.flags |= flagSpecial
 	}
-	if accepted && s.TLS != nil {
-		c.startTLS(s.TLS, false)
+	if begins.tls != nil {
+		c.startTLS(begins.tls, begins.client)
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ func (s *Server) start() error {
 	s.done = make(chan struct{})
 	s.listeners = map[*Listener]struct{}{}
 	s.packets = map[*PacketConn]struct{}{}
-	s.shaking.limit, s.shaking.running = s.MaxHandshakes, map[*Conn]struct{}{}
+	s.shaking.limit, s.shaking.running = s.MaxHandshakes, map[*Conn]*list.Element{}
 	s.pool = newPool(s.Workers, s.Queue)
 	for _, l := range s.loops {
 		s.down.Add(1)
@@ -175,7 +176,7 @@ func (s *Server) checkChoices() error {
 		return fmt.Errorf("%w: Balance is %d", ErrConfig, s.Balance)
 	case s.WhenFull > CloseConn:
 		return fmt.Errorf("%w: WhenFull is %d", ErrConfig, s.WhenFull)
-	case s.TLS != nil && len(s.TLS.Certificates) == 0 && s.TLS.GetCertificate == nil && s.TLS.GetConfigForClient == nil:
+	case s.TLS != nil && !hasCertificate(s.TLS):
 		return fmt.Errorf("%w: TLS has no certificate", ErrConfig)
 	}
 	return nil

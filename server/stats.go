@@ -79,11 +79,15 @@ func (s *Server) Stats() Stats {
 	return st
 }
 
-// Conns goes through the connections that are open as it comes by. Any goroutine.
+// Conns goes through the connections that are open as it comes by. Those whose Open is still to be called, as during a TLS
+// handshake, are left out. Any goroutine.
 func (s *Server) Conns() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for c := range s.conns.all() {
-			if !yield(c) {
+			c.mu.Lock()
+			unopened := c.isUnopened()
+			c.mu.Unlock()
+			if !unopened && !yield(c) {
 				return
 			}
 		}

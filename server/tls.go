@@ -30,12 +30,22 @@ func (c *Conn) startTLS(config *tls.Config, client bool) {
 		t.conn = tls.Server(t.pipe, config)
 	}
 	c.mu.Lock()
-	c.extra().tls = t
+	c.extra().tls, c.ext.unopened = t, true
 	c.mu.Unlock()
 	c.flags |= flagTLS | flagSpecial | flagHandshake
-	if client {
-		c.shakeHands()
+}
+
+// checkClientTLS refuses what a client's configuration cannot have here.
+func checkClientTLS(config *tls.Config) error {
+	if config.Renegotiation != tls.RenegotiateNever {
+		return fmt.Errorf("%w: TLS.Renegotiation is %d; renegotiation is not supported", ErrConfig, config.Renegotiation)
 	}
+	return nil
+}
+
+// hasCertificate reports whether a server's configuration has a certificate, or is going to be given one.
+func hasCertificate(config *tls.Config) bool {
+	return len(config.Certificates) > 0 || config.GetCertificate != nil || config.GetConfigForClient != nil
 }
 
 // TLS is the state of a connection that speaks TLS: version, ALPN protocol, client certificates. false without TLS, or before the

@@ -23,7 +23,8 @@ type tlsPipe struct {
 	out     []byte
 	shaking bool // the handshake has not ended
 	closed  bool
-	since   time.Time // Read waits from then on; zero if it does not
+	since   time.Time     // Read waits from then on; zero if it does not
+	waited  time.Duration // all its waits before, together
 	eof     bool
 	full    bool  // the loop reads no more until in is empty
 	err     error // of the handshake
@@ -73,7 +74,10 @@ func (p *tlsPipe) Read(b []byte) (int, error) {
 		}
 		p.more.Wait()
 	}
-	p.since = time.Time{}
+	if !p.since.IsZero() {
+		p.waited += time.Since(p.since)
+		p.since = time.Time{}
+	}
 	n := copy(b, p.in)
 	p.in = p.in[n:]
 	return n, nil
@@ -217,14 +221,14 @@ func (p *tlsPipe) waiting() int {
 	return len(p.out)
 }
 
-// stalled is for how long a handshake has waited for its peer.
+// stalled is how long a handshake has waited for its peer, all its waits together; 0 while it does not wait.
 func (p *tlsPipe) stalled() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || p.since.IsZero() {
 		return 0
 	}
-	return time.Since(p.since)
+	return p.waited + time.Since(p.since)
 }
 
 func (p *tlsPipe) takeOutput() []byte {

@@ -83,7 +83,7 @@ func (g *gate) enter(srv *server.Server, nc net.Conn) bool {
 		_ = nc.Close() // it was never served
 		return false
 	}
-	if _, err := srv.Adopt(nc, nil); err != nil {
+	if _, err := srv.AdoptWith(nc, server.AdoptOptions{Accepted: true}); err != nil {
 		<-g.places
 		_ = nc.Close() // the error before is the one to tell
 		if !errors.Is(err, server.ErrServerClosed) {

@@ -56,6 +56,18 @@ func Network(fd int) (string, error) {
 	return "", fmt.Errorf("sock: descriptor %d is a socket of type %d and address %T: %w", fd, kind, sa, unix.EPROTONOSUPPORT)
 }
 
+// CheckStream refuses a socket that is no stream, as one of network unixpacket. Errors wrap unix.EPROTONOSUPPORT.
+func CheckStream(fd int) error {
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return os.NewSyscallError("getsockopt", err)
+	}
+	if kind != unix.SOCK_STREAM {
+		return fmt.Errorf("sock: a socket of type %d is no stream: %w", kind, unix.EPROTONOSUPPORT)
+	}
+	return nil
+}
+
 // Socket makes a stream socket to connect to sa with.
 func Socket(network string, sa unix.Sockaddr) (fd int, err error) {
 	if err := checkNetwork(network, streams...); err != nil {

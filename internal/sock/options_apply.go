@@ -3,6 +3,7 @@
 package sock
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,6 +30,9 @@ func (s *setter) set(field string, level, name, value int) {
 }
 
 func (s *setter) done(field string, value any, err error) {
+	if unsupported(err) && IsMultipath(s.fd) {
+		return
+	}
 	if err != nil {
 		s.err = fmt.Errorf("sock: setting %s to %v: %w", field, value, err)
 	}
@@ -51,7 +55,13 @@ func (o *Options) ApplyListener(network string, fd int) error {
 	return o.ApplyConn(network, fd) // the size of a buffer counts before the handshake
 }
 
-// ApplyConn sets the options of a connection. Where PerConn says no, an accepted one has them already.
+func unsupported(err error) bool {
+	return errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EOPNOTSUPP)
+}
+
+// ApplyConn sets the options of a connection. Where PerConn says no, an accepted one has them already. Those that the system does
+// not know on sockets of Multipath TCP are left out there; a connection that such a listener accepts from a client without
+// Multipath TCP has them all when ApplyConn is called for it.
 func (o *Options) ApplyConn(network string, fd int) error {
 	s := setter{fd: fd}
 	if o.ReadBuffer != 0 {

@@ -9,6 +9,9 @@ const InheritsOptions = false
 
 const onLinux = false
 
+// IsMultipath reports whether fd is a socket of Multipath TCP.
+func IsMultipath(int) bool { return false }
+
 func (o *Options) applyLinuxListener(string, *setter) {}
 
 func (o *Options) applyLinuxTCP(*setter) {}

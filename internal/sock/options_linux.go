@@ -30,6 +30,12 @@ func (o *Options) applyLinuxListener(network string, s *setter) {
 	}
 }
 
+// IsMultipath reports whether fd is a socket of Multipath TCP.
+func IsMultipath(fd int) bool {
+	protocol, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && protocol == unix.IPPROTO_MPTCP
+}
+
 func (o *Options) applyLinuxTCP(s *setter) {
 	if o.UserTimeout != 0 {
 		s.set("UserTimeout", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int((o.UserTimeout+time.Millisecond-1)/time.Millisecond))

@@ -52,5 +52,16 @@ func (p Peer) Numbered() netip.AddrPort {
 	return netip.AddrPortFrom(to.Addr().WithZone(strconv.FormatUint(uint64(zone), 10)), to.Port())
 }
 
+// IsWildcard reports whether p is the unspecified address of IPv4 or IPv6.
+func (p Peer) IsWildcard() bool {
+	return (p.family == unix.AF_INET || p.family == unix.AF_INET6) && netip.AddrFrom16(p.ip).Unmap().IsUnspecified()
+}
+
+// WithPort is p with another port.
+func (p Peer) WithPort(port uint16) Peer {
+	p.port = port
+	return p
+}
+
 // IsIPv6 reports whether p is of IPv6, an IPv4 address that came through an IPv6 socket included.
 func (p Peer) IsIPv6() bool { return p.family == unix.AF_INET6 }

@@ -65,6 +65,14 @@ type Calls interface {
 	// RecvFrom takes one datagram. What does not fit in p, or is beyond MaxRaw, is lost; no datagram of IP is longer.
 	// from is the zero Peer where the sender has no name.
 	RecvFrom(fd int, p []byte) (n int, from Peer, err error)
+
+	// SendMsg is SendTo with a Peer, the zero Peer for the connected one, and from the local address local, whose port does not
+	// count; the zero Peer leaves it to the system. unix.EINVAL or unix.ENETUNREACH: local is no address of this machine.
+	SendMsg(fd int, p []byte, to, local Peer) error
+
+	// RecvMsg is RecvFrom, and tells to which address of this machine the datagram was sent, where ReceivePacketInfo was called:
+	// without a port, and the zero Peer where it is not to be sent from, as a multicast group.
+	RecvMsg(fd int, p []byte) (n int, from, local Peer, err error)
 }
 
 // Kernel makes the calls. Its methods are a pointer's, since they are reached through an interface.

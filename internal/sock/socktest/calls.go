@@ -114,6 +114,22 @@ func (f *Faulty) SendTo(fd int, p []byte, sa unix.Sockaddr) error {
 	return f.inner.SendTo(fd, p, sa)
 }
 
+// SendMsg implements sock.Calls.
+func (f *Faulty) SendMsg(fd int, p []byte, to, local sock.Peer) error {
+	if _, err := f.fault(SendMsg, fd, 0); err != nil {
+		return err
+	}
+	return f.inner.SendMsg(fd, p, to, local)
+}
+
+// RecvMsg implements sock.Calls.
+func (f *Faulty) RecvMsg(fd int, p []byte) (n int, from, local sock.Peer, err error) {
+	if _, err := f.fault(RecvMsg, fd, 0); err != nil {
+		return 0, sock.Peer{}, sock.Peer{}, err
+	}
+	return f.inner.RecvMsg(fd, p)
+}
+
 // RecvFrom implements sock.Calls.
 func (f *Faulty) RecvFrom(fd int, p []byte) (int, sock.Peer, error) {
 	if _, err := f.fault(RecvFrom, fd, 0); err != nil {

@@ -30,6 +30,8 @@ const (
 	SockError Name = "SockError"
 	SendTo    Name = "SendTo"
 	RecvFrom  Name = "RecvFrom"
+	SendMsg   Name = "SendMsg"
+	RecvMsg   Name = "RecvMsg"
 )
 
 // Call is one call that is about to be made.

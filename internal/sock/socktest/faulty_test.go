@@ -46,6 +46,11 @@ func (r *recorder) RecvFrom(_ int, p []byte) (int, sock.Peer, error) {
 	n, err := r.note("RecvFrom", len(p))
 	return n, sock.Peer{}, err
 }
+func (r *recorder) SendMsg(int, []byte, sock.Peer, sock.Peer) error { return r.err("SendMsg") }
+func (r *recorder) RecvMsg(_ int, p []byte) (n int, from, local sock.Peer, err error) {
+	n, err = r.note("RecvMsg", len(p))
+	return n, from, local, err
+}
 
 func (r *recorder) err(name string) error {
 	_, err := r.note(name, 0)
@@ -75,6 +80,9 @@ func all(c sock.Calls, fd int) (names []socktest.Name, counts []int, errs []erro
 	add(socktest.SendTo, 0, c.SendTo(fd, p, nil))
 	n, _, err = c.RecvFrom(fd, p)
 	add(socktest.RecvFrom, n, err)
+	add(socktest.SendMsg, 0, c.SendMsg(fd, p, sock.Peer{}, sock.Peer{}))
+	n, _, _, err = c.RecvMsg(fd, p)
+	add(socktest.RecvMsg, n, err)
 	return names, counts, errs
 }
 

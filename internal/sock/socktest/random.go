@@ -12,7 +12,7 @@ import (
 
 // Rates are how often a call meets each fault, between 0 and 1. Those of one call are added; what is above 1 never happens.
 type Rates struct {
-	Again       float64 // EAGAIN: Read, Write, Writev, SendFile, Accept, SendTo, RecvFrom
+	Again       float64 // EAGAIN: Read, Write, Writev, SendFile, Accept, SendTo, RecvFrom, SendMsg, RecvMsg
 	Interrupted float64 // EINTR, on the same
 	Short       float64 // a few bytes only: Read, Write, Writev, SendFile
 	Reset       float64 // ECONNRESET: Read, Write, Writev, SendFile
@@ -34,7 +34,7 @@ func (r Rates) fault(c Call, d dice) Fault {
 		return left < 0
 	}
 	switch c.Name {
-	case Read, Write, Writev, SendFile, Accept, SendTo, RecvFrom:
+	case Read, Write, Writev, SendFile, Accept, SendTo, RecvFrom, SendMsg, RecvMsg:
 		if meets(r.Again) {
 			return Fault{Err: unix.EAGAIN}
 		}

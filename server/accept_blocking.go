@@ -1,0 +1,155 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// blockingAccept is the state of the goroutine that accepts from a listener without a descriptor. The goroutine's own.
+type blockingAccept struct {
+	ln      *Listener
+	took    bool          // a connection was taken
+	backoff time.Duration // the last pause; 0 after a success
+	logged  time.Time     // when a failure was last logged
+}
+
+// acceptBlocking accepts from a listener without a descriptor until it fails or is closed.
+func (ln *Listener) acceptBlocking() {
+	b := &blockingAccept{ln: ln}
+	for {
+		nc, err := ln.original.Accept()
+		switch {
+		case err == nil:
+			ln.count()
+			if err = b.take(nc); err != nil {
+				ln.stopWith(err)
+				return
+			}
+		case isTemporary(err):
+			if !b.pause("server: accept", err) {
+				return
+			}
+		default:
+			ln.stopWith(fmt.Errorf("accept from %v: %w", ln.addr, err)) // has no effect if the listener is closed already
+			return
+		}
+	}
+}
+
+// take gives nc to the server, or refuses it as a connection of any other listener. An error ends the listener.
+func (b *blockingAccept) take(nc net.Conn) error {
+	ln, s := b.ln, b.ln.srv
+	err := s.applySocket(nc)
+	if err == nil {
+		_, err = s.adopt(nc, AdoptOptions{Handler: ln.handler, Accepted: true})
+	}
+	if err == nil {
+		b.took, b.backoff = true, 0
+		return nil
+	}
+	if errors.Is(err, ErrOverload) {
+		s.refuseConn(nc)
+		return nil
+	}
+	_ = nc.Close() // the error before is the one to tell
+	switch {
+	case errors.Is(err, ErrServerClosed): // the listener is closed next
+	case errors.Is(err, ErrUnsupported) && !b.took:
+		return fmt.Errorf("accept from %v: %w", ln.addr, err)
+	case isShortage(err):
+		b.pause("server: adopt accepted connection", err)
+	default:
+		s.totals.acceptErrors.Add(1)
+		b.log("server: adopt accepted connection", err)
+	}
+	return nil
+}
+
+// pause waits after a failure that may pass, longer each time, and reports whether the listener is still open.
+func (b *blockingAccept) pause(message string, err error) bool {
+	s := b.ln.srv
+	s.totals.acceptErrors.Add(1)
+	s.totals.pauses.Add(1)
+	b.backoff = min(maxBackoff, max(minBackoff, 2*b.backoff))
+	if b.backoff == minBackoff { // once for each shortage
+		b.log(message, err)
+	}
+	wait := time.NewTimer(b.backoff)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return true
+	case <-b.ln.stopping:
+		return false
+	}
+}
+
+// log logs a failure, at most one a second: clients can cause them.
+func (b *blockingAccept) log(message string, err error) {
+	if now := time.Now(); b.logged.IsZero() || now.Sub(b.logged) >= time.Second {
+		b.logged = now
+		b.ln.srv.Logger.Warn(message, "addr", b.ln.addr.String(), "err", err)
+	}
+}
+
+// isTemporary reports whether Accept may succeed later, by the method that the errors of package net have for it.
+func isTemporary(err error) bool {
+	var t interface{ Temporary() bool }
+	if errors.Is(err, net.ErrClosed) {
+		return false
+	}
+	return errors.As(err, &t) && t.Temporary() || isShortage(err) || isClientGone(err)
+}
+
+// isShortage reports whether the process or the system has no descriptor or no memory left.
+func isShortage(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// refuseConn sends BusyText on a connection of package net, and closes it.
+func (s *Server) refuseConn(nc net.Conn) {
+	fd := -1
+	if sc, ok := nc.(syscall.Conn); ok {
+		if dup, err := sock.DupConn(sc); err == nil {
+			fd = dup
+		}
+	}
+	_ = nc.Close() // fd is a duplicate; without one there is nothing to tell the client with
+	if fd < 0 {
+		s.totals.refused.Add(1)
+		return
+	}
+	l := s.nextLoop()
+	if l.ev.Post(func() { l.refuse(fd, nil) }) != nil { // the loop is closed, or has no room
+		_ = s.calls.Close(fd)
+		s.totals.refused.Add(1)
+	}
+}
+
+// applySocket gives an accepted connection the server's options. One without a descriptor is left for Adopt to refuse.
+func (s *Server) applySocket(nc net.Conn) error {
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if e := raw.Control(func(fd uintptr) { err = s.socket().ApplyConn(nc.RemoteAddr().Network(), int(fd)) }); e != nil {
+		return e
+	}
+	return err
+}

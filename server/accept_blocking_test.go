@@ -1,0 +1,247 @@
+package server_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// hidden is a listener that does not show its descriptor. fail, if not nil, is asked before each Accept.
+type hidden struct {
+	net.Listener
+	fail func() error
+}
+
+func (l hidden) Accept() (net.Conn, error) {
+	if l.fail != nil {
+		if err := l.fail(); err != nil {
+			return nil, err
+		}
+	}
+	return l.Listener.Accept()
+}
+
+// safeBuffer is a bytes.Buffer for any goroutine.
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// TestAListenerWithoutADescriptorRefusesAsOthersDo: with BusyText, or an alert of TLS, counted, and without a line in the log.
+func TestAListenerWithoutADescriptorRefusesAsOthersDo(t *testing.T) {
+	for _, withTLS := range []bool{false, true} {
+		var log safeBuffer
+		want := "busy\n"
+		p := newProbe(calls{data: echo})
+		srv := &server.Server{Handler: p, MaxConns: 1, BusyText: "busy\n", Logger: slog.New(slog.NewTextHandler(&log, nil))}
+		if withTLS {
+			srv.TLS = serverTLS()
+			want = "\x15\x03\x01\x00\x02\x02\x50"
+		}
+		s := start(t, rigs()[0], srv)
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		_, err = s.AddListener(hidden{Listener: inner})
+		must(t, err)
+		behind := &running{s.Server, rig{"tcp", withTLS, 1}, inner.Addr()}
+		first := behind.dial(t)
+		send(t, first, "first")
+		expect(t, first, "first")
+		for range 5 {
+			nc := behind.dialPlain(t)
+			expect(t, nc, want)
+			expectEOF(t, nc)
+		}
+		until(t, "the count of refusals", func() bool { return s.Stats().Refused == 5 })
+		send(t, first, "still served")
+		expect(t, first, "still served")
+		if st := s.Stats(); st.Conns != 1 || st.AcceptErrors != 0 || log.String() != "" {
+			t.Errorf("%d connections, %d errors, and the log says %q", st.Conns, st.AcceptErrors, log.String())
+		}
+		must(t, s.Close())
+	}
+}
+
+// TestATemporaryErrorOfAcceptDoesNotEndServe: it is logged once, and Accept is called again; another error is Serve's result.
+func TestATemporaryErrorOfAcceptDoesNotEndServe(t *testing.T) {
+	for _, temporary := range []error{
+		&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)},
+		&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.ECONNABORTED)},
+		syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+	} {
+		var log safeBuffer
+		s := start(t, rigs()[0], &server.Server{Handler: echoLines(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		calls, lasting := 0, errors.New("the listener is broken")
+		var broken atomic.Bool
+		served := make(chan error, 1)
+		go func() {
+			served <- s.Serve(hidden{inner, func() error {
+				calls++
+				switch {
+				case calls <= 3:
+					return temporary
+				case broken.Load():
+					return lasting
+				}
+				return nil
+			}})
+		}()
+		behind := &running{s.Server, rig{"tcp", false, 1}, inner.Addr()}
+		for i := range 2 {
+			if err := pipelined(behind.dial(t), "hello", 3); err != nil {
+				t.Fatalf("%v %d: %v: %s %+v", temporary, i, err, log.String(), s.Stats())
+			}
+		}
+		broken.Store(true)
+		if nc, err := net.Dial("tcp", inner.Addr().String()); err == nil { // for an Accept that is under way
+			nc.Close()
+		}
+		wantError(t, "Serve", await(t, served, "Serve's end"), lasting)
+		if st := s.Stats(); st.AcceptErrors != 3 || st.Pauses != 3 {
+			t.Errorf("%v: %d errors and %d pauses, want 3 and 3", temporary, st.AcceptErrors, st.Pauses)
+		}
+		if n := strings.Count(log.String(), "\n"); n != 1 {
+			t.Errorf("%v: %d lines are logged, want 1: %s", temporary, n, log.String())
+		}
+		must(t, s.Close())
+	}
+}
+
+// TestAPauseOfAcceptEndsWithTheListener or with the server.
+func TestAPauseOfAcceptEndsWithTheListener(t *testing.T) {
+	for _, end := range []string{"listener", "server"} {
+		s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		ln, err := s.AddListener(hidden{inner, func() error { return syscall.EMFILE }})
+		must(t, err)
+		until(t, "a pause", func() bool { return s.Stats().Pauses > 0 })
+		if end == "listener" {
+			must(t, ln.Close())
+			must(t, ln.Wait())
+		} else {
+			s.shutdown(t)
+		}
+	}
+}
+
+// TestAListenerThatCannotBeServedIsRefusedAtOnce, is still the caller's, and the error says what to do.
+func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	packets, err := net.Listen("unixpacket", filepath.Join(t.TempDir(), "s"))
+	must(t, err)
+	defer packets.Close()
+	for _, row := range []struct {
+		l    net.Listener
+		want error
+		text string
+	}{
+		{nil, server.ErrConfig, "nil"},
+		{tls.NewListener(tcp, serverTLS()), server.ErrUnsupported, "Server.TLS"},
+		{packets, server.ErrUnsupported, "no stream"},
+	} {
+		for _, serve := range []func() error{
+			func() error { _, err := s.AddListener(row.l); return err },
+			func() error { return s.Serve(row.l) },
+		} {
+			err := serve()
+			wantError(t, "AddListener", err, row.want)
+			if err != nil && !strings.Contains(err.Error(), row.text) {
+				t.Errorf("the error %q does not name %s", err, row.text)
+			}
+		}
+	}
+	must(t, tcp.Close()) // fails if it is closed already
+}
+
+// TestServeEndsWhereNoConnectionHasADescriptor, with an error that names the type, or TLS.
+func TestServeEndsWhereNoConnectionHasADescriptor(t *testing.T) {
+	for text, wrap := range map[string]func(net.Conn) net.Conn{
+		"Server.TLS":    func(nc net.Conn) net.Conn { return tls.Server(nc, serverTLS()) },
+		"bareConn":      func(nc net.Conn) net.Conn { return bareConn{nc} },
+		"no descriptor": func(nc net.Conn) net.Conn { return bareConn{nc} },
+	} {
+		s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		nc, err := net.Dial("tcp", inner.Addr().String())
+		must(t, err)
+		defer nc.Close()
+		err = s.Serve(wrapping{inner, wrap})
+		wantError(t, "Serve", err, server.ErrUnsupported)
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("Serve: %v does not name %s", err, text)
+		}
+		must(t, nc.SetDeadline(time.Now().Add(patience)))
+		if _, err := io.ReadAll(nc); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the client: %v", err)
+		}
+	}
+}
+
+// bareConn hides all but the methods of net.Conn.
+type bareConn struct{ net.Conn }
+
+// wrapping is a listener that wraps what it accepts.
+type wrapping struct {
+	net.Listener
+	wrap func(net.Conn) net.Conn
+}
+
+func (l wrapping) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return l.wrap(nc), nil
+}
+
+// TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall that takes it.
+func TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
+	for network, call := range map[string]string{
+		"udp": "ListenPacket", "udp4": "ListenPacket", "udp6": "ListenPacket", "tcp5": "tcp", "": "tcp", "unixpacket": "unix", "unixgram": "unix",
+	} {
+		_, err := s.Listen(network, "127.0.0.1:0")
+		wantError(t, "Listen "+network, err, server.ErrConfig)
+		if err == nil || !strings.Contains(err.Error(), call) {
+			t.Errorf("Listen %s: %v does not name %s", network, err, call)
+		}
+	}
+	for network, call := range map[string]string{"tcp": "Listen", "tcp4": "Listen", "tcp6": "Listen", "unix": "Listen", "udp5": "udp", "": "udp"} {
+		_, err := s.ListenPacket(network, "127.0.0.1:0", echoPacket)
+		wantError(t, "ListenPacket "+network, err, server.ErrConfig)
+		if err == nil || !strings.Contains(err.Error(), "use "+call) && !strings.Contains(err.Error(), call) {
+			t.Errorf("ListenPacket %s: %v does not name %s", network, err, call)
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise, whatever the server's listeners do.
+func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
+	const header = "PROXY TCP4 10.0.0.1 10.0.0.2 1111 80\r\n"
+	for _, row := range []struct {
+		name       string
+		tls, proxy bool // of the server
+		options    server.AdoptOptions
+		header     bool // the peer sends one
+		client     bool // the peer speaks TLS as the client
+		server     bool // the peer speaks TLS as the server
+	}{
+		{name: "plain server"},
+		{name: "plain server, accepted", options: server.AdoptOptions{Accepted: true}},
+		{name: "plain on a TLS server", tls: true},
+		{name: "plain on a PROXY server", proxy: true},
+		{name: "plain on a server with both", tls: true, proxy: true},
+		{name: "accepted on a TLS server", tls: true, options: server.AdoptOptions{Accepted: true}, client: true},
+		{name: "accepted on a PROXY server", proxy: true, options: server.AdoptOptions{Accepted: true}, header: true},
+		{name: "accepted on a server with both", tls: true, proxy: true, options: server.AdoptOptions{Accepted: true}, header: true, client: true},
+		{name: "TLS on a plain server", options: server.AdoptOptions{TLS: serverTLS()}, client: true},
+		{name: "TLS on a PROXY server", proxy: true, options: server.AdoptOptions{TLS: serverTLS()}, client: true},
+		{name: "TLS of its own, accepted", proxy: true, options: server.AdoptOptions{TLS: serverTLS(), Accepted: true}, header: true, client: true},
+		{name: "client of TLS on a plain server", options: server.AdoptOptions{TLS: clientTLS(), Client: true}, server: true},
+		{name: "client of TLS on a server with both", tls: true, proxy: true, options: server.AdoptOptions{TLS: clientTLS(), Client: true}, server: true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			h := newProbe(calls{data: echo})
+			srv := &server.Server{Handler: h, ProxyProtocol: row.proxy, HandshakeTimeout: patience}
+			if row.tls {
+				srv.TLS = serverTLS()
+			}
+			s := start(t, rigs()[0], srv)
+			ours, theirs := pair(t)
+			must(t, theirs.SetDeadline(time.Now().Add(patience)))
+			row.options.Data = "mine"
+			c, err := s.AdoptWith(ours, row.options)
+			must(t, err)
+			if row.header {
+				send(t, theirs, header)
+			}
+			switch {
+			case row.client:
+				theirs = tls.Client(theirs, clientTLS())
+			case row.server:
+				theirs = tls.Server(theirs, serverTLS())
+			}
+			send(t, theirs, "hello")
+			expect(t, theirs, "hello")
+			if got := await(t, h.opened, "Open"); got != c || c.Data() != "mine" {
+				t.Errorf("Open has %p with %v, want %p", got, c.Data(), c)
+			}
+			if _, ok := c.TLS(); ok != (row.client || row.server) {
+				t.Errorf("it speaks TLS: %v", ok)
+			}
+			if got := c.RemoteAddr().String() == "10.0.0.1:1111"; got != row.header {
+				t.Errorf("the peer is %v", c.RemoteAddr())
+			}
+		})
+	}
+}
+
+// TestAdoptOptionsThatMakeNoSenseAreRefused, and the connection stays the caller's.
+func TestAdoptOptionsThatMakeNoSenseAreRefused(t *testing.T) {
+	p := newProbe(calls{})
+	other := start(t, rigs()[0], &server.Server{Handler: p})
+	near, _ := p.connect(t, other)
+	s := start(t, rig{"tcp", false, 3}, &server.Server{Handler: calls{data: echo}})
+	freely := clientTLS()
+	freely.Renegotiation = tls.RenegotiateFreelyAsClient
+	ours, theirs := pair(t)
+	for name, o := range map[string]server.AdoptOptions{
+		"Near of another server":   {Near: near},
+		"Client without TLS":       {Client: true},
+		"Client and Accepted":      {Client: true, Accepted: true, TLS: clientTLS()},
+		"TLS without certificate":  {TLS: &tls.Config{}},
+		"Client that renegotiates": {Client: true, TLS: freely},
+	} {
+		_, err := s.AdoptWith(ours, o)
+		wantError(t, name, err, server.ErrConfig)
+	}
+	_, err := s.AdoptWith(nil, server.AdoptOptions{})
+	wantError(t, "nil", err, server.ErrConfig)
+	_, err = s.Adopt(nil, nil)
+	wantError(t, "nil", err, server.ErrConfig)
+	send(t, ours, "still mine")
+	expect(t, theirs, "still mine")
+	first, err := s.Adopt(ours, nil)
+	must(t, err)
+	for range 4 {
+		ours, _ := pair(t)
+		c, err := s.AdoptWith(ours, server.AdoptOptions{Near: first})
+		must(t, err)
+		if c.Loop() != first.Loop() {
+			t.Error("the connection is not on the loop of Near")
+		}
+	}
+}
+
+// TestAnAdoptedClientWhoseHandshakeFailsIsClosed: the handler's Close is told, as for one that was dialled.
+func TestAnAdoptedClientWhoseHandshakeFailsIsClosed(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{Handler: calls{}, OnReject: func(_ *server.Conn, reason error) { t.Errorf("OnReject: %v", reason) }})
+	ours, theirs := pair(t)
+	h := newCaller()
+	_, err := s.AdoptWith(ours, server.AdoptOptions{Handler: h, TLS: clientTLS(), Client: true})
+	must(t, err)
+	send(t, theirs, "220 this is no TLS\r\n")
+	h.failed(t, server.ErrHandshake)
+}
+
+// TestATLSConnectionIsNotAdopted, and the error says what to set.
+func TestATLSConnectionIsNotAdopted(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
+	ours, _ := pair(t)
+	defer ours.Close()
+	var nc net.Conn = tls.Client(ours, clientTLS())
+	_, err := s.Adopt(nc, nil)
+	wantError(t, "Adopt", err, server.ErrUnsupported)
+}

@@ -1,0 +1,290 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// attemptDelay is how long an attempt to connect has the time to itself: the Connection Attempt Delay of RFC 8305, section 5.
+const attemptDelay = 250 * time.Millisecond
+
+// maxRepeats bounds how often an address is tried again after a connection to itself.
+const maxRepeats = 2
+
+// dialing is what a connection needs until it is connected. Loop only, once the look-up has ended.
+type dialing struct {
+	network  string
+	stop     context.CancelFunc // ends the look-up
+	targets  []unix.Sockaddr    // not yet tried
+	attempts []*attempt         // under way
+	next     *event.Event       // starts the next attempt
+	err      error              // of the look-up, or of the attempts that have failed
+	tls      *tls.Config
+}
+
+// attempt is a socket that is connecting.
+type attempt struct {
+	c       *Conn
+	d       *dialing
+	target  unix.Sockaddr
+	repeats int
+	fd      int
+	e       event.Event
+}
+
+// alternate orders addresses so that the two families of IP alternate, beginning with the first's. The order within a family,
+// which is the resolver's, stays.
+func alternate(targets []unix.Sockaddr) []unix.Sockaddr {
+	if len(targets) == 0 {
+		return targets
+	}
+	var first, other []unix.Sockaddr
+	family := sock.PeerOf(targets[0]).IsIPv6()
+	for _, sa := range targets {
+		if sock.PeerOf(sa).IsIPv6() == family {
+			first = append(first, sa)
+		} else {
+			other = append(other, sa)
+		}
+	}
+	mixed := make([]unix.Sockaddr, 0, len(targets))
+	for i := range first {
+		mixed = append(mixed, first[i])
+		if i < len(other) {
+			mixed = append(mixed, other[i])
+		}
+	}
+	return append(mixed, other[min(len(first), len(other)):]...)
+}
+
+// connect starts the next attempt. The connection fails when there is none and none is under way. On the loop.
+func (c *Conn) connect() {
+	c.mu.Lock()
+	d := c.ext.dial
+	c.mu.Unlock()
+	d.stopNext()
+	for len(d.targets) > 0 {
+		a := &attempt{c: c, d: d, target: d.targets[0], fd: -1}
+		d.targets = d.targets[1:]
+		if err := a.start(); err != nil {
+			a.failed(err)
+			continue
+		}
+		if len(d.targets) > 0 {
+			c.connectLater(d)
+		}
+		return
+	}
+	if len(d.attempts) == 0 {
+		c.fail(fmt.Errorf("dial: %w", d.err))
+	}
+}
+
+// connectLater starts the next attempt after attemptDelay.
+func (c *Conn) connectLater(d *dialing) {
+	next, err := c.loop.ev.AfterFunc(attemptDelay, func() {
+		if c.flags&(flagDialing|flagGone) == flagDialing {
+			c.loop.enter(c)
+			c.connect()
+			c.loop.visiting = nil
+		}
+	})
+	if err != nil && !errors.Is(err, event.ErrClosed) {
+		c.loop.srv.Logger.Error("server: delay an attempt to connect", "err", err)
+	}
+	d.next = next
+}
+
+// start begins to connect. It leaves no descriptor when it fails.
+func (a *attempt) start() error {
+	s := a.c.loop.srv
+	fd, err := sock.Socket(a.d.network, a.target)
+	if err != nil {
+		return err
+	}
+	if err = s.socket().ApplyConn(a.d.network, fd); err == nil {
+		if err = s.calls.Connect(fd, a.target); errors.Is(err, unix.EINPROGRESS) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = a.c.loop.ev.InitEvent(&a.e, fd, event.Write|event.Persist, a.ready)
+	}
+	if err == nil {
+		err = a.e.Add(event.NoTimeout)
+	}
+	if err != nil {
+		return errors.Join(err, s.calls.Close(fd))
+	}
+	a.fd = fd
+	a.d.attempts = append(a.d.attempts, a)
+	return nil
+}
+
+// failed notes why an attempt has failed.
+func (a *attempt) failed(err error) {
+	err = fmt.Errorf("connect to %s: %w", targetName(a.target), err)
+	if a.d.err != nil {
+		err = fmt.Errorf("%w; %w", a.d.err, err)
+	}
+	a.d.err = err
+}
+
+func targetName(target unix.Sockaddr) string {
+	if u, ok := target.(*unix.SockaddrUnix); ok {
+		return u.Name
+	}
+	return sock.PeerOf(target).Numbered().String()
+}
+
+// ready is the callback of an attempt's event: it has succeeded or failed.
+func (a *attempt) ready(*event.Event, event.Flags) {
+	c := a.c
+	if a.fd < 0 || c.flags&(flagDialing|flagGone) != flagDialing {
+		return
+	}
+	c.loop.enter(c)
+	a.finish()
+	c.loop.visiting = nil
+}
+
+// finish learns how the attempt has ended, and goes on.
+func (a *attempt) finish() {
+	c := a.c
+	err := c.loop.srv.calls.SockError(a.fd)
+	if err == nil && a.toItself() {
+		err = a.repeat()
+		if err == nil {
+			return
+		}
+	}
+	if err == nil {
+		c.connected(a)
+		return
+	}
+	if e := a.drop(); e != nil {
+		err = errors.Join(err, e)
+	}
+	a.failed(err)
+	c.connect()
+}
+
+// toItself reports whether the socket is connected to itself, as TCP does when the system has chosen the port that is dialled, and
+// nothing listens on it.
+func (a *attempt) toItself() bool {
+	local, err := sock.LocalPeer(a.fd)
+	if err != nil || local.IsUnix() {
+		return false
+	}
+	remote, err := sock.RemotePeer(a.fd)
+	return err == nil && local == remote
+}
+
+// repeat tries the same address again, with another port of ours. The socket is reset, so that the port is not taken for the time of
+// TIME_WAIT.
+func (a *attempt) repeat() error {
+	_ = unix.SetsockoptLinger(a.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // without it, the port is taken for longer
+	if err := a.drop(); err != nil {
+		return err
+	}
+	if a.repeats == maxRepeats {
+		return fmt.Errorf("connected to itself: %w", unix.ECONNREFUSED)
+	}
+	again := &attempt{c: a.c, d: a.d, target: a.target, repeats: a.repeats + 1, fd: -1}
+	return again.start()
+}
+
+// drop closes the attempt's descriptor.
+func (a *attempt) drop() error {
+	if a.fd < 0 {
+		return nil
+	}
+	_ = a.e.Del() // it may be what failed
+	fd := a.fd
+	a.take()
+	return a.c.loop.srv.calls.Close(fd)
+}
+
+// take makes the descriptor the caller's.
+func (a *attempt) take() {
+	a.fd = -1
+	a.d.attempts = slices.DeleteFunc(a.d.attempts, func(b *attempt) bool { return a == b })
+}
+
+func (d *dialing) stopNext() {
+	if d.next != nil {
+		_ = d.next.Del() // it may have been called
+		d.next = nil
+	}
+}
+
+// dropAttempts ends all attempts of a connection that is connected or has failed. On the loop.
+func (c *Conn) dropAttempts(d *dialing) {
+	d.stopNext()
+	for len(d.attempts) > 0 {
+		if err := d.attempts[0].drop(); err != nil {
+			c.loop.srv.Logger.Warn("server: close an attempt to connect", "err", err)
+		}
+	}
+}
+
+// connected makes the socket of a, which is connected, the connection's.
+func (c *Conn) connected(a *attempt) {
+	l, fd, d := c.loop, a.fd, a.d
+	_ = a.e.Del() // the event of the connection takes its place
+	a.take()
+	c.dropAttempts(d)
+	err := c.ev.Del()
+	if err == nil {
+		err = l.ev.InitEvent(&c.ev, fd, event.Read|event.Persist, l.callback)
+	}
+	if err != nil {
+		c.fail(errors.Join(err, l.srv.calls.Close(fd)))
+		return
+	}
+	delete(l.dialing, c)
+	l.srv.conns.set(fd, c)
+	d.stop()
+	peer, err := sock.RemotePeer(fd)
+	if err != nil { // it was there and is reset already: Open is called, and a read says so
+		peer = sock.PeerOf(a.target)
+	}
+	c.mu.Lock()
+	c.ext.dial = nil
+	c.place |= visited
+	c.peer = peer
+	c.mu.Unlock()
+	c.flags = c.flags&^flagDialing | flagReading
+	c.last = momentOf(l.now())
+	if err := c.ev.Add(event.NoTimeout); err != nil {
+		c.flags |= flagDialing // Close is told, though Open was not
+		c.fail(err)
+		return
+	}
+	c.established(d)
+}
+
+// established goes on with the handshake, or with the handler.
+func (c *Conn) established(d *dialing) {
+	if d.tls != nil {
+		c.startTLS(d.tls, true)
+		c.shakeHands()
+	} else {
+		c.sinceNow()
+		c.opened()
+	}
+	if c.flags&flagGone != 0 {
+		return
+	}
+	c.mu.Lock()
+	c.flush()
+}

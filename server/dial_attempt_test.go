@@ -1,0 +1,283 @@
+package server_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/server"
+)
+
+// resolveTo makes every name have the addresses addrs of IPv4 until the test ends.
+func resolveTo(t *testing.T, addrs ...netip.Addr) {
+	t.Helper()
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	must(t, err)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		answerQueries(pc, addrs)
+	}()
+	before := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp", pc.LocalAddr().String())
+	}}
+	t.Cleanup(func() {
+		net.DefaultResolver = before
+		pc.Close()
+		<-served
+	})
+}
+
+// answerQueries answers queries of DNS for type A with addrs, and others with nothing.
+func answerQueries(pc net.PacketConn, addrs []netip.Addr) {
+	buf := make([]byte, 1500)
+	for {
+		n, from, err := pc.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		q, end := buf[:n], 12
+		for q[end] != 0 {
+			end += int(q[end]) + 1
+		}
+		end += 5
+		var answers []netip.Addr
+		if q[end-4] == 0 && q[end-3] == 1 {
+			answers = addrs
+		}
+		out := append([]byte{}, q[:2]...)
+		out = append(out, 0x81, 0x80, 0, 1, 0, byte(len(answers)), 0, 0, 0, 0)
+		out = append(out, q[12:end]...)
+		for _, a := range answers {
+			out = append(out, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4)
+			out = append(out, a.AsSlice()...)
+		}
+		_, _ = pc.WriteTo(out, from)
+	}
+}
+
+// silentAt is silent for an address of loopback and a port that are given.
+func silentAt(t *testing.T, addr [4]byte, port int) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	must(t, err)
+	unix.CloseOnExec(fd)
+	t.Cleanup(func() { unix.Close(fd) })
+	sa := &unix.SockaddrInet4{Port: port, Addr: addr}
+	must(t, unix.Bind(fd, sa))
+	must(t, unix.Listen(fd, 0))
+	for range 4 { // they fill the queue, so that the kernel drops what comes next
+		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+		must(t, err)
+		unix.CloseOnExec(client)
+		must(t, unix.SetNonblock(client, true))
+		t.Cleanup(func() { unix.Close(client) })
+		if err := unix.Connect(client, sa); err != unix.EINPROGRESS {
+			must(t, err)
+		}
+	}
+}
+
+// TestASilentAddressDoesNotUseUpTheTimeOfTheOthers: a name has two addresses that do not answer and a third that does.
+func TestASilentAddressDoesNotUseUpTheTimeOfTheOthers(t *testing.T) {
+	good, err := net.Listen("tcp", "127.0.0.4:0")
+	must(t, err)
+	defer good.Close()
+	port := good.Addr().(*net.TCPAddr).Port
+	silentAt(t, [4]byte{127, 0, 0, 2}, port)
+	silentAt(t, [4]byte{127, 0, 0, 3}, port)
+	resolveTo(t, netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3"), netip.MustParseAddr("127.0.0.4"))
+	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
+	h := newCaller()
+	before := openFiles(t)
+	_, err = s.Dial("tcp", fmt.Sprintf("three.example.test.:%d", port), server.DialOptions{Handler: h, Timeout: patience / 2})
+	must(t, err)
+	select {
+	case c := <-h.opened:
+		if got := c.PeerAddr().String(); got != good.Addr().String() {
+			t.Errorf("connected to %s, want %s", got, good.Addr())
+		}
+	case reason := <-h.closed:
+		t.Fatalf("the dial failed: %v", reason)
+	case <-time.After(patience):
+		t.Fatal("the dial did not end")
+	}
+	if n := openFiles(t); n != before+1 {
+		t.Errorf("%d descriptors more than before the dial, want one", n-before)
+	}
+}
+
+// openFiles is how many descriptors the process has.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	n := 0
+	for fd := range 1000 {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// TestADialThatFailsTellsOfEachAddress that was tried.
+func TestADialThatFailsTellsOfEachAddress(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.2:0")
+	must(t, err)
+	must(t, gone.Close())
+	port := gone.Addr().(*net.TCPAddr).Port
+	resolveTo(t, netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3"))
+	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
+	h := newCaller()
+	_, err = s.Dial("tcp4", fmt.Sprintf("two.example.test.:%d", port), server.DialOptions{Handler: h})
+	must(t, err)
+	reason := await(t, h.closed, "Close")
+	wantError(t, "Close", reason, syscall.ECONNREFUSED)
+	want := fmt.Sprintf("dial: connect to 127.0.0.2:%d: connection refused; connect to 127.0.0.3:%d: connection refused", port, port)
+	if reason.Error() != want {
+		t.Errorf("Close was told %q, want %q", reason, want)
+	}
+}
+
+// selfish binds each socket that connects to the address that it connects to, which then is connected to itself.
+type selfish struct {
+	sock.Kernel
+	times int // Loop only
+}
+
+func (k *selfish) Connect(fd int, sa unix.Sockaddr) error {
+	if k.times > 0 {
+		k.times--
+		if err := unix.Bind(fd, sa); err != nil {
+			return err
+		}
+	}
+	return k.Kernel.Connect(fd, sa)
+}
+
+// TestAConnectionToItselfIsNotOpened: the address is tried again, and refused as it is where nothing listens.
+func TestAConnectionToItselfIsNotOpened(t *testing.T) {
+	for _, address := range []string{"127.0.0.1", "::1"} {
+		for times := 1; times <= 4; times++ {
+			gone, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
+			if err != nil {
+				continue // a machine without IPv6
+			}
+			must(t, gone.Close())
+			srv := &server.Server{Handler: echoLines()}
+			srv.SetCalls(&selfish{times: times})
+			s := start(t, rig{"tcp", false, 1}, srv)
+			h := newCaller()
+			_, err = s.Dial("tcp", gone.Addr().String(), server.DialOptions{Handler: h})
+			must(t, err)
+			h.failed(t, syscall.ECONNREFUSED)
+			must(t, s.Close())
+			again, err := net.Listen("tcp", gone.Addr().String()) // the port is not held by TIME_WAIT
+			must(t, err)
+			must(t, again.Close())
+		}
+	}
+}
+
+// TestAnAddressWithoutAHostIsThisMachine, in the network's family.
+func TestAnAddressWithoutAHostIsThisMachine(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
+	for network, host := range map[string]string{"tcp": "127.0.0.1", "tcp4": "127.0.0.1", "tcp6": "::1"} {
+		ln, err := s.Listen(network, net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Logf("without %s: %v", network, err)
+			continue
+		}
+		port := ln.Addr().(*net.TCPAddr).Port
+		h := newCaller()
+		c, err := s.Dial(network, ":"+strconv.Itoa(port), server.DialOptions{Handler: h})
+		must(t, err)
+		select {
+		case <-h.opened:
+		case reason := <-h.closed:
+			t.Fatalf("%s: %v", network, reason)
+		}
+		if got := c.PeerAddr().String(); got != ln.Addr().String() {
+			t.Errorf("%s: connected to %s, want %s", network, got, ln.Addr())
+		}
+	}
+}
+
+// TestADialThatCannotBeServedIsRefusedAtTheCall: an unknown network, a connection of another server, renegotiation.
+func TestADialThatCannotBeServedIsRefusedAtTheCall(t *testing.T) {
+	p := newProbe(calls{})
+	other := start(t, rigs()[0], &server.Server{Handler: p})
+	theirs, _ := p.connect(t, other)
+	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
+	freely := clientTLS()
+	freely.Renegotiation = tls.RenegotiateFreelyAsClient
+	once := clientTLS()
+	once.Renegotiation = tls.RenegotiateOnceAsClient
+	for name, row := range map[string]struct {
+		network string
+		options server.DialOptions
+	}{
+		"network tcp5":         {"tcp5", server.DialOptions{}},
+		"network unixpacket":   {"unixpacket", server.DialOptions{}},
+		"network empty":        {"", server.DialOptions{}},
+		"Near":                 {"tcp", server.DialOptions{Near: theirs}},
+		"renegotiation":        {"tcp", server.DialOptions{TLS: freely}},
+		"renegotiation, once":  {"tcp", server.DialOptions{TLS: once}},
+		"renegotiation, named": {"tcp4", server.DialOptions{TLS: freely}},
+	} {
+		_, err := s.Dial(row.network, other.addr.String(), row.options)
+		wantError(t, name, err, server.ErrConfig)
+	}
+	if a, b := s.Stats(), other.Stats(); a.Conns != 0 || a.Loops[0].Conns != 0 || b.Conns != 1 || b.Loops[0].Conns != 1 {
+		t.Errorf("connections %d, %d on the loop; %d, %d", a.Conns, a.Loops[0].Conns, b.Conns, b.Loops[0].Conns)
+	}
+}
+
+// TestAConnectionIsKnownFromOpenOn: before, during a handshake with a peer that is silent, it has no ID and Conns leaves it out, on
+// the dialling side and on the accepting one.
+func TestAConnectionIsKnownFromOpenOn(t *testing.T) {
+	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{}})
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	h := newCaller()
+	c, err := s.Dial("tcp", silent.Addr().String(), dialOptions(s.rig, h))
+	must(t, err)
+	nc, err := silent.Accept()
+	must(t, err)
+	defer nc.Close()
+	_, err = nc.Read(make([]byte, 1)) // its hello: the handshake has begun
+	must(t, err)
+	s.dialPlain(t)
+	until(t, "the accepted connection", func() bool { return s.Stats().Loops[0].Conns == 2 })
+	if c.ID() != (server.ID{}) || s.Conn(c.ID()) != nil {
+		t.Errorf("before Open its ID is %v, by which %v is found", c.ID(), s.Conn(c.ID()))
+	}
+	for c := range s.Conns() {
+		t.Errorf("before Open Conns has the connection from %v", c.RemoteAddr())
+	}
+
+	h = newCaller()
+	c, err = s.Dial("tcp", s.addr.String(), dialOptions(s.rig, h))
+	must(t, err)
+	await(t, h.opened, "Open")
+	if c.ID() == (server.ID{}) || s.Conn(c.ID()) != c {
+		t.Errorf("after Open its ID is %v, by which %v is found", c.ID(), s.Conn(c.ID()))
+	}
+	found := false
+	for o := range s.Conns() {
+		found = found || o == c
+	}
+	if !found {
+		t.Error("after Open Conns does not have the connection")
+	}
+}
