@@ -11,14 +11,28 @@ import (
 type alarm struct {
 	l     *Loop
 	timer ClockTimer   // nil until the first deadline
-	at    atomic.Int64 // what it is armed for; 0 when it is not
+	at    atomic.Int64 // what it is armed for; NoTimeout when it is not
+}
+
+func (a *alarm) init(l *Loop) {
+	a.l = l
+	a.at.Store(int64(NoTimeout))
 }
 
 // set makes the alarm go off at deadline or earlier. Loop only.
 func (a *alarm) set(deadline time.Duration) {
-	if at := a.at.Load(); at != 0 && at <= int64(deadline) {
-		return
+	if a.at.Load() > int64(deadline) {
+		a.arm(deadline)
 	}
+}
+
+func (a *alarm) arm(deadline time.Duration) {
+	armed := false
+	defer func() {
+		if !armed { // the clock has panicked
+			a.at.Store(int64(NoTimeout))
+		}
+	}()
 	a.at.Store(int64(deadline))
 	d := max(0, deadline-a.l.clock.Now())
 	if a.timer == nil {
@@ -26,12 +40,13 @@ func (a *alarm) set(deadline time.Duration) {
 	} else {
 		a.timer.Reset(d)
 	}
+	armed = true
 }
 
 // goOff is a waker like any other, only not counted as one: that time has passed is what it publishes.
 func (a *alarm) goOff() {
 	wakeMonitor() // a timer may end the idleness of the whole process; see parkDriver.lookOnce
-	a.at.Store(0)
+	a.at.Store(int64(NoTimeout))
 	a.l.mu.Lock()
 	if a.l.asleep {
 		a.l.turnFlag()

@@ -9,7 +9,8 @@ import (
 )
 
 // Poller is what a loop asks of the kernel. WithPoller replaces the built-in ones, for tests that step a loop without
-// sockets or for a kernel facility of one's own. The methods, with their contract beside the declaration:
+// sockets or for a kernel facility of one's own. Add, Modify and Remove are called with the loop's lock held: they must not call the
+// loop, nor panic. The methods, with their contract beside the declaration:
 //
 //	Name() string                                       // lower case
 //	Features() Features                                 // what Add and Wait can do

@@ -2,9 +2,11 @@ package event
 
 import "time"
 
-// Clock tells a loop the time and wakes it when some has passed. Both methods may be called from any goroutine.
+// Clock tells a loop the time and wakes it when some has passed. Both methods may be called from any goroutine. A panic in a
+// method passes to the caller of the loop's method that needed the time, Run included; the loop can go on and be closed.
 type Clock interface {
-	// Now is the time since some fixed moment. It never goes back.
+	// Now is the time since some fixed moment, and may be negative. It never goes back. It is called with the loop's lock
+	// held: it must not block, and must not call the loop or its events.
 	Now() time.Duration
 	// AfterFunc calls f once, from a goroutine of the clock's choice, when d has passed, never earlier and never from
 	// within AfterFunc or Reset themselves.
@@ -23,6 +25,36 @@ type ClockTimer interface {
 var epoch = time.Now()
 
 type systemClock struct{}
+
+// readClock is the clock's reading. It is called with l.mu held and returns so; a panic of the clock passes with l.mu unlocked. So
+// no function that has deferred the unlocking calls it.
+func (l *Loop) readClock() time.Duration { return l.lockedClock.Now() }
+
+// unlockingClock is a user's clock, as readClock needs it.
+type unlockingClock struct {
+	Clock
+	l *Loop
+}
+
+func (c unlockingClock) Now() time.Duration {
+	read := false
+	defer func() {
+		if !read {
+			c.l.unlock()
+		}
+	}()
+	now := c.Clock.Now()
+	read = true
+	return now
+}
+
+// setClock sets the loop's clock.
+func (l *Loop) setClock(c Clock) {
+	l.clock, l.lockedClock = c, c
+	if _, ok := c.(systemClock); !ok {
+		l.foreignClock, l.lockedClock = true, unlockingClock{c, l}
+	}
+}
 
 func (systemClock) Now() time.Duration { return time.Since(epoch) }
 

@@ -12,8 +12,9 @@
 // # Goroutines
 //
 // Every exported method may be called from any goroutine, callbacks included, unless its comment ends with "May block; not
-// in a callback." A loop's tables stand under one lock that is held for table work only: never across a callback, a logger
-// or a system call that can wait. Callbacks run on one goroutine at a time and need no lock among themselves. A method that
+// in a callback." One lock guards a loop's tables. It is held for table work only: never across a callback, a logger, a context's
+// method or a system call that can wait. What a user replaces under the loop is the exception: a [Clock]'s Now and a [Poller]'s Add,
+// Modify and Remove are called with it. Callbacks run on one goroutine at a time and need no lock among themselves. A method that
 // would have to wait for its own loop finds that out and returns [ErrOnLoop] at once.
 //
 // # The order of a turn
@@ -22,11 +23,13 @@
 //  2. The loop looks at its descriptors. If none is ready, nothing is active and no timeout has passed, it sleeps until
 //     one of these changes. Work from another goroutine ends the sleep.
 //  3. The watchers of [Loop.OnCheck] are called.
-//  4. What the descriptors reported becomes active, then what timed out, the earliest deadline first and equal deadlines in the
-//     order of Add. An event that is ready and timed out is called once, with both.
+//  4. What the descriptors reported becomes active, then what timed out: the most urgent priority first, in each the earliest
+//     deadline first and equal deadlines in the order of Add, in all as many as the turn may call. So an urgent timer that is due is
+//     called in this turn, whatever else is due. An event that is ready and timed out is called once, with both.
 //  5. The callbacks of the most urgent priority that has something active are called, in the order in which they became
 //     active. Activations made meanwhile wait for the next turn, unless they are more urgent: then the turn ends. Less urgent
-//     events wait until a turn finds nothing more urgent. [Budget] bounds what one turn may call.
+//     events wait until a turn finds nothing more urgent. [Budget] bounds what one turn may call. A callback that does many
+//     things in a row asks [Loop.Interrupted] whether the turn is to end.
 //
 // Functions given to [Loop.Post] are called in step 5, at the loop's middle priority.
 //
@@ -36,6 +39,12 @@
 // is no [Loop.Ref]. [Loop.RunForever] does not. Both return earlier for [Loop.Exit] (at the end of a turn), [Loop.Break] (after the
 // callback that runs), the end of their context and [Loop.Close]. Exit and Break that come before Run are kept for it. What was
 // active and not called stays so for the next Run.
+//
+// # Panics
+//
+// A callback that panics or calls runtime.Goexit ends its Run; with [WithPanicHandler] a panic does not. The loop can be run again
+// and closed: that callback was called, and what else was active, reported or posted is called by the next Run. In Close, all other
+// functions that it has to call are called before the panic passes on. The same holds for a panic of a Clock, a logger or a context.
 //
 // # How a loop sleeps
 //
@@ -75,14 +84,16 @@
 //   - A timer or activation made by a prepare watcher counts for the look that follows.
 //   - RunNonblock makes one turn; libevent's repeats until nothing is active, which a ready descriptor can keep up for ever.
 //   - An added event's conditions can be changed, which in libevent takes a del, an assign and an add.
-//   - Del never waits; DelWait does, with a context. There is no flag on the event for it.
-//   - Signals reach every loop that asked, and each delivery that the system did not merge is a call.
+//   - Del never waits; DelWait does, with a context. There is no flag on the event for it. As in libevent, a callback that adds its
+//     event again while another goroutine waits for it does not win.
+//   - Signals reach every loop that asked, and each delivery that the system did not merge is a call, which counts for the budget. A
+//     signal that was ignored before is ignored afterwards.
 //   - Level- and edge-triggered events of one descriptor are refused, always and not only in a debug mode.
 //   - A hang-up or reset is reported as Closed to who asked for it, besides Read and Write.
 //   - The set of changes is not cached between turns (libevent's changelist): adding from another goroutine takes effect at once.
 //   - The environment chooses a backend and a driver by name (see [WithoutEnv]); libevent's takes methods away one by one.
 //   - An event with a timeout counts as one added event, not two. [Loop.Events] returns all at once; there is no walk to stop early.
-//   - The clock never goes back, by contract ([Clock]), so nothing is done against one that does.
+//   - The clock never goes back, by contract ([Clock]), so nothing is done against one that does. It may be negative.
 //   - A loop is safe for concurrent use, always; there is no unlocked variant and no call to make it notifiable.
 //
 // Left out, since Go or its users have no need of it: allocators, user pointers and setters for an event's callback, descriptor

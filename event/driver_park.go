@@ -44,7 +44,8 @@ type parkDriver struct {
 }
 
 func newParkDriver(l *Loop, open func(poller.WakerKind) (Poller, error)) *parkDriver {
-	d := &parkDriver{l: l, opener: open, alarm: alarm{l: l}}
+	d := &parkDriver{l: l, opener: open}
+	d.alarm.init(l)
 	d.look = d.pollOrSleep
 	return d
 }
@@ -144,7 +145,8 @@ func (d *parkDriver) ring() {
 	}
 }
 
-func (d *parkDriver) close() error {
+func (d *parkDriver) close() (err error) {
+	defer func() { err = d.file.Load().Close() }() // also if the clock panics
 	d.alarm.stop()
-	return d.file.Load().Close()
+	return nil
 }

@@ -19,7 +19,9 @@ type threadDriver struct {
 }
 
 func newThreadDriver(l *Loop, open func(poller.WakerKind) (Poller, error), waker poller.WakerKind) *threadDriver {
-	return &threadDriver{l: l, opener: open, waker: waker, alarm: alarm{l: l}}
+	d := &threadDriver{l: l, opener: open, waker: waker}
+	d.alarm.init(l)
+	return d
 }
 
 func (d *threadDriver) loop() *Loop { return d.l }

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -59,16 +60,15 @@ func sortedSignals(m map[int]*signalSource) []int {
 }
 
 // sorted returns the events by deadline.
-func (t *timers) sorted() []*Event {
+func (t timers) sorted() []*Event {
 	var all []*Event
-	for i := range t.len {
-		all = append(all, t.at(i).e)
+	for p := range t {
+		for i := range t[p].len {
+			all = append(all, t[p].at(i).e)
+		}
 	}
 	slices.SortFunc(all, func(a, b *Event) int {
-		if (timer{when: a.deadline, seq: a.seq}).before(timer{when: b.deadline, seq: b.seq}) {
-			return -1
-		}
-		return 1
+		return cmp.Or(cmp.Compare(a.deadline, b.deadline), cmp.Compare(a.seq, b.seq))
 	})
 	return all
 }
@@ -76,8 +76,8 @@ func (t *timers) sorted() []*Event {
 // Dump writes what the loop knows, a line for each event, for people to read; the form may change. Any goroutine.
 func (l *Loop) Dump(w io.Writer) error {
 	l.mu.Lock()
+	now := l.readClock()
 	var b strings.Builder
-	now := l.clock.Now()
 	fmt.Fprintf(&b, "loop %s/%s: %s, %d added, %d active, %d posts\n", l.poller.Name(), l.driver.name(), l.state, l.added, l.active.len, l.posts.len())
 	for _, e := range l.list() {
 		e.dump(&b, now)

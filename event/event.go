@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -22,12 +23,12 @@ type Event struct {
 	kind Flags // Signal, Persist and EdgeTriggered
 
 	// The rest belongs to loop.mu. The order leaves no gaps: a loop may have very many events.
-	priority   uint8 // changes only while nothing is pending
+	priority   uint8 // changes only while it is not active; says which heap of loop.timers it is in
 	state      eventState
 	conditions Flags  // of the descriptor: Read, Write and Closed
 	what       Flags  // what the next callback will be told
 	calls      int32  // callbacks owed to a signal that came several times
-	heapIndex  int32  // in loop.timers; -1 outside
+	heapIndex  int32  // in its heap of loop.timers; -1 outside
 	wave       uint32 // the dispatch that found it active, or during which it became so
 	interval   time.Duration
 	deadline   time.Duration // by loop.clock, while heapIndex >= 0
@@ -146,12 +147,13 @@ func (l *Loop) NewTicker(fn func(e *Event, what Flags)) (*Event, error) {
 	return l.NewEvent(-1, Persist, fn)
 }
 
-// AfterFunc calls fn on the loop when d has passed. Del of the event that it returns cancels it. Any goroutine.
+// AfterFunc calls fn on the loop when d has passed, and in its next turn if d is 0 or negative, as time.AfterFunc does for a time
+// that has passed. Del of the event that it returns cancels it. Errors: ErrNilFunc, ErrClosed. Any goroutine.
 func (l *Loop) AfterFunc(d time.Duration, fn func()) (*Event, error) {
 	if fn == nil {
 		return nil, fmt.Errorf("after func: %w", ErrNilFunc)
 	}
-	return l.once(-1, 0, d, func(*Event, Flags) { fn() }, fn)
+	return l.once(-1, 0, max(0, d), func(*Event, Flags) { fn() }, fn)
 }
 
 // Once calls fn once, when fd is ready as flags say or timeout has passed. Flags are conditions of a descriptor, or none
@@ -253,25 +255,31 @@ func (e *Event) Del() error {
 	return e.opError("del", err)
 }
 
-// DelWait is Del and then waits until a callback of the event that runs has returned. In the loop's callbacks, the
-// event's own included, there is nothing to wait for. When ctx ends first its error is returned; the event is removed
-// then too. May block; in a callback it does not.
+// DelWait is Del, and waits until a callback of the event that runs has returned; then the event is not added, even if that
+// callback has added it. In the loop's callbacks, the event's own included, there is nothing to wait for, and DelWait is Del. When
+// ctx ends first its cause is returned; the event was removed, and the callback that still runs may add it again.
+//
+// In a callback of another loop it stops that loop meanwhile. Callbacks of two loops that wait for each other's events wait until
+// a context ends. May block; in a callback of its own loop it does not.
 func (e *Event) DelWait(ctx context.Context) error {
-	stale := e.Del()
 	l := e.loop
 	l.mu.Lock()
-	done := l.returned(e)
-	own := done != nil && l.owner == goroutineID(l.idBuf[:])
-	l.mu.Unlock()
-	if done == nil || own {
-		return stale
+	err := l.del(e)
+	done := l.awaitReturn(e) // in the same critical section: the callback may add the event as soon as it is removed
+	l.unlock()
+	if done != nil {
+		select {
+		case <-done:
+			err = cmp.Or(err, e.Err()) // finish has removed it once more
+		case <-ctx.Done():
+			l.stopAwaiting(done)
+			err = fmt.Errorf("wait for the callback: %w", context.Cause(ctx))
+		}
 	}
-	select {
-	case <-done:
-		return stale
-	case <-ctx.Done():
-		return e.opError("wait for the callback", context.Cause(ctx))
+	if e.kind&Signal != 0 {
+		l.reapSignals()
 	}
+	return e.opError("del", err)
 }
 
 // Activate makes the callback run with what, as if it had happened; before the callback runs, further activations and
@@ -350,11 +358,12 @@ func (e *Event) Added() bool {
 // Remaining returns the time until the timeout, not below 0, and false if none runs. Any goroutine.
 func (e *Event) Remaining() (time.Duration, bool) {
 	e.loop.mu.Lock()
+	now := e.loop.readClock()
 	defer e.loop.mu.Unlock()
 	if e.heapIndex < 0 {
 		return 0, false
 	}
-	return max(0, e.deadline-e.loop.clock.Now()), true
+	return max(0, e.deadline-now), true
 }
 
 // Err is ErrStale from when the loop finds that the event's descriptor was closed before Del until the next Add, else
@@ -380,7 +389,13 @@ func (e *Event) SetPriority(p int) error {
 	if e.state&stateActive != 0 {
 		return e.opError("set priority", ErrPending)
 	}
+	if e.heapIndex < 0 {
+		e.priority = uint8(p)
+		return nil
+	}
+	l.timers.remove(e)
 	e.priority = uint8(p)
+	l.timers.set(e)
 	return nil
 }
 

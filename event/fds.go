@@ -65,7 +65,7 @@ func (l *Loop) register(e *Event) error {
 	if err := row.admits(e); err != nil {
 		return err
 	}
-	if err := l.tell(e.fd, row, row.want|e.wants()); err != nil {
+	if err := l.tell(e.fd, row, row.want|e.wants(), e.wants()&EdgeTriggered != 0); err != nil {
 		if gone(err) { // closed by another goroutine at this moment
 			l.endStale(e.fd, row)
 			l.dropStale(e.fd)
@@ -126,10 +126,12 @@ func (l *Loop) enroll(fd int32, want Flags, gen uint32) error {
 // probe is what the poller is asked to report: it cannot be asked for nothing.
 func probe(want Flags) PollerFlags { return PollerFlags(cmp.Or(want, Read)) }
 
-// tell makes the poller report want for a row from now on. On an error nothing has changed.
-func (l *Loop) tell(fd int32, row *fdEntry, want Flags) (err error) {
+// tell makes the poller report want for a row from now on. With again it does so although that is what it reports already: an
+// edge-triggered condition that holds is then reported once more, for an event that has not been told of it. On an error nothing
+// has changed.
+func (l *Loop) tell(fd int32, row *fdEntry, want Flags, again bool) (err error) {
 	switch {
-	case want == row.want:
+	case want == row.want && !again:
 		return nil
 	case row.want == 0:
 		row.gen++
@@ -150,14 +152,7 @@ func (l *Loop) reregister(e *Event, conditions Flags) error {
 	row := l.entry(int(e.fd))
 	before := e.conditions
 	e.conditions = conditions
-	want := row.union()
-	var err error
-	if want == row.want && e.kind&EdgeTriggered != 0 && conditions&^before != 0 {
-		// Others have heard of an edge that e did not wait for; now it is reported again.
-		err = l.poller.Modify(int(e.fd), poller.Flags(want), tag(e.fd, row.gen))
-	} else {
-		err = l.tell(e.fd, row, want)
-	}
+	err := l.tell(e.fd, row, row.union(), e.kind&EdgeTriggered != 0 && conditions&^before != 0)
 	if err == nil {
 		return nil
 	}
@@ -170,7 +165,7 @@ func (l *Loop) reregister(e *Event, conditions Flags) error {
 	return pollerError(err)
 }
 
-// unregister takes e out of its row and makes the poller forget what nobody else wants.
+// unregister takes e out of its row and makes the poller forget what no other event wants.
 func (l *Loop) unregister(e *Event) error {
 	row := l.entry(int(e.fd))
 	for p := &row.head; *p != nil; {
@@ -181,7 +176,7 @@ func (l *Loop) unregister(e *Event) error {
 		p = &(*p).nextPeer
 	}
 	want := row.union()
-	err := l.tell(e.fd, row, want)
+	err := l.tell(e.fd, row, want, false)
 	row.want = want
 	if gone(err) {
 		// MOD that meets ENOENT never turns into ADD: the number belongs to a stranger now.

@@ -21,8 +21,9 @@ const (
 	Signal Flags = 0x08
 	// Persist keeps an event added after its callback was chosen; without it an event is removed just before.
 	Persist Flags = 0x10
-	// EdgeTriggered reports a change of a descriptor instead of its state: who does not read or write until the
-	// call would block, or calls Activate for the rest, hears no more of it. All events of one descriptor agree on it.
+	// EdgeTriggered reports a change of a descriptor instead of its state: a callback reads or writes until the call would
+	// block, or calls Activate for the rest; it is not told again of what it leaves. A condition that holds already when an event
+	// begins to wait for it is reported, then also to the descriptor's other events. All events of one descriptor agree on it.
 	EdgeTriggered Flags = 0x20
 	// Closed waits until the peer has closed its sending half or reset the connection, without a read.
 	Closed Flags = 0x80

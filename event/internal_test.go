@@ -36,7 +36,7 @@ func TestTimersTakeTheMemoryTheyNeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	room := func() int { return len(l.timers.chunks) * chunk }
+	room := func() int { return len(l.timers[0].chunks) * chunk }
 	events := make([]Event, n)
 	for fd := range events {
 		e := &events[fd]

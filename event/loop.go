@@ -13,26 +13,31 @@ import (
 // after the other, on the goroutine that runs it. See the package comment for the order of a turn.
 type Loop struct {
 	// Fixed by NewLoop.
-	clock     Clock
-	log       *slog.Logger
-	driver    driver
-	features  Features
-	budget    Budget
-	postLimit int
-	slow      time.Duration
-	onPanic   func(v any, stack []byte)
-	done      chan struct{} // closed when the loop is
+	clock        Clock
+	lockedClock  Clock // the same, to be read under mu
+	foreignClock bool  // it is a user's
+	log          *slog.Logger
+	driver       driver
+	features     Features
+	budget       Budget
+	postLimit    int
+	slow         time.Duration
+	onPanic      func(v any, stack []byte)
+	done         chan struct{} // closed when the loop is
 
 	// mu guards the tables: everything below down to the next heading. It is held for table work only, never across a
 	// callback or a system call that can wait. sigMu is taken before it; a user's lock is never taken under it.
 	mu           sync.Mutex
 	state        loopState
-	asleep       bool // see wake.go, as for ringDue
+	asleep       bool // see wake.go, as for the next two
 	ringDue      bool
+	sleepsUntil  time.Duration // while asleep, the deadline that ends the sleep; NoTimeout for none
 	poller       Poller
 	active       activeQueue
 	timers       timers
 	seq          uint64 // order of deadlines
+	expired      uint64 // seq when the turn looked for deadlines that have passed
+	moreDue      bool   // the turn has left some of them for the next
 	fds          rows
 	signals      map[int]*signalSource
 	users        map[*Event]struct{} // added with neither a condition nor a timeout
@@ -46,7 +51,11 @@ type Loop struct {
 	runs         uint64   // counts the Runs, so that a late cancellation finds its own
 	running      *Event   // whose callback was chosen and has not returned
 	ran          chan struct{}
-	left         chan struct{} // closed when owner leaves; made by who waits for that
+	delWaits     int           // DelWaits that wait for running
+	level        int           // the priority that is dispatched; 0 also when none is
+	overtaken    bool          // something more urgent than level has become active
+	timed        bool          // Budget.Time bounds the dispatch of level
+	left         chan struct{} // closed when owner leaves; made by the first that waits for that
 	brk          bool          // Break, until a Run consumes it
 	exit         bool          // Exit, until a Run consumes it
 	again        bool          // Continue
@@ -59,23 +68,24 @@ type Loop struct {
 	maxActive    int
 	strays       map[uint64]struct{} // tags of stray reports
 	mustRebuild  bool
-	rebuildFails bool     // and was logged
-	notes        []func() // log lines to be written outside the lock
+	rebuildFails bool  // and was logged
+	notes        notes // log lines to be written outside the lock
 	stats        Stats
 
-	interrupt atomic.Bool // whether the turn is to end early; written under mu
+	interrupt atomic.Uint32 // an interruption; written under mu
 
 	sigMu      sync.Mutex // orders registration with os/signal; taken before mu
 	forwarders sync.WaitGroup
 
 	// A turn's state belongs to the goroutine that runs the loop. It is here and not on that goroutine's stack, so that
 	// a turn can be finished by another goroutine than began it.
-	now    atomic.Int64 // the turn's reading of the clock, for Now; written under mu
-	slept  bool         // whether the wait before this turn was a sleep; under mu
-	meter  meter        // of the time awake; under mu
-	born   time.Duration
-	called int // callbacks of users in this turn
-	ready  []Ready
+	now     atomic.Int64 // the turn's reading of the clock, for Now; written under mu
+	turnEnd atomic.Int64 // when Budget.Time ends the turn, where interrupt is interruptedInTime
+	slept   bool         // whether the wait before this turn was a sleep; under mu
+	meter   meter        // of the time awake; under mu
+	born    time.Duration
+	called  int // callbacks of users in this turn
+	ready   []Ready
 
 	postEvent *Event
 	exitEvent *Event
@@ -92,8 +102,12 @@ const (
 
 func (s loopState) String() string { return [...]string{"open", "closing", "closed"}[s] }
 
-// readyBatch is how many reports a turn takes from the poller.
-const readyBatch = 512
+// A turn takes readyBatch reports from the poller. With priorities it takes up to maxReadyBatch once there are many: the kernel knows
+// no priorities, and an urgent descriptor among those that are left over would wait for later turns.
+const (
+	readyBatch    = 512
+	maxReadyBatch = 8192
+)
 
 // NewLoop makes a loop. It takes descriptors of the kernel and gives them back at Close; it takes no goroutine.
 //
@@ -109,17 +123,18 @@ func NewLoop(options ...Option) (*Loop, error) {
 	}
 	c.fromEnv()
 	l := &Loop{
-		clock: c.clock, log: c.logger, budget: c.budget, postLimit: c.postLimit, slow: c.slow, onPanic: c.onPanic,
+		log: c.logger, budget: c.budget, postLimit: c.postLimit, slow: c.slow, onPanic: c.onPanic,
 		done: make(chan struct{}), ready: make([]Ready, readyBatch), signals: map[int]*signalSource{}, users: map[*Event]struct{}{},
 	}
-	l.active.levels = make([]activeLevel, c.priorities)
+	l.setClock(c.clock)
+	l.born = l.clock.Now()
+	l.now.Store(int64(l.born))
+	l.active.levels, l.timers = make([]activeLevel, c.priorities), make(timers, c.priorities)
 	l.postEvent = l.newInternal(func(*Event, Flags) { l.runPosts() })
 	l.exitEvent = l.newInternal(nil) // expire knows it
 	if err := l.newDriver(&c); err != nil {
 		return nil, fmt.Errorf("new loop: %w", err)
 	}
-	l.born = l.clock.Now()
-	l.now.Store(int64(l.born))
 	return l, nil
 }
 
@@ -163,10 +178,8 @@ func (l *Loop) Close() error {
 // release is Close on the loop's own ground: this goroutine is the loop now, and nothing new is accepted. What users'
 // functions may do to it, panic included, the loop's own things are released.
 func (l *Loop) release() (err error) {
-	defer func() {
-		l.leave()
-		close(l.done)
-	}()
+	defer close(l.done)
+	defer l.leave()
 	defer func() { err = l.tearDown() }()
 	defer l.drainFinalizers()
 	defer l.callClosers()
@@ -174,25 +187,23 @@ func (l *Loop) release() (err error) {
 	return nil
 }
 
-func (l *Loop) callClosers() {
-	l.mu.Lock()
-	l.watch(l.closers) // a panic passes with l.mu unlocked
-	l.mu.Unlock()
-}
-
-func (l *Loop) tearDown() error {
+// tearDown releases what the loop holds. A Clock or a logger that panics keeps nothing from its release.
+func (l *Loop) tearDown() (err error) {
+	defer func() {
+		l.mu.Lock()
+		l.state = loopClosed
+		l.flushNotes()
+		l.mu.Unlock()
+	}()
+	defer func() {
+		if err = errors.Join(err, l.poller.Close()); err != nil {
+			err = fmt.Errorf("close loop: %w", err)
+		}
+	}()
 	l.removeAll()
 	l.reapSignals()
 	l.forwarders.Wait()
-	err := errors.Join(l.driver.close(), l.poller.Close())
-	l.mu.Lock()
-	l.flushNotes()
-	l.state = loopClosed
-	l.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("close loop: %w", err)
-	}
-	return nil
+	return l.driver.close()
 }
 
 // removeAll empties the tables, so that nothing of a user's is kept alive by a closed loop.
@@ -207,10 +218,12 @@ func (l *Loop) removeAll() {
 			e = next
 		}
 	}
-	for l.timers.len > 0 {
-		e := l.timers.at(0).e
-		l.timers.remove(e)
-		e.state &^= stateAdded
+	for p := range l.timers {
+		for h := &l.timers[p]; h.len > 0; {
+			e := h.at(0).e
+			h.remove(e)
+			e.state &^= stateAdded
+		}
 	}
 	for _, src := range l.signals {
 		for _, e := range src.events {
@@ -279,20 +292,3 @@ func (l *Loop) Features() Features { return l.features }
 
 // Priorities is the number of priorities. Any goroutine.
 func (l *Loop) Priorities() int { return len(l.active.levels) }
-
-// note has a line logged by the loop once it holds no lock. Under l.mu.
-func (l *Loop) note(line func()) { l.notes = append(l.notes, line) }
-
-// flushNotes is called with l.mu held and returns so.
-func (l *Loop) flushNotes() {
-	if len(l.notes) == 0 {
-		return
-	}
-	notes := l.notes
-	l.notes = nil
-	l.mu.Unlock()
-	for _, line := range notes {
-		line()
-	}
-	l.mu.Lock()
-}

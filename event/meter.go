@@ -30,10 +30,10 @@ func (m *meter) begin(now, interval time.Duration) {
 	}
 }
 
-// end ends the stretch, at the moment that clock tells, which is asked only if it is needed.
-func (m *meter) end(clock Clock) {
-	if m.weight > 0 {
-		m.sum = m.read(clock.Now())
+// endMeter ends the stretch now. The clock is read only if that is needed. Under l.mu.
+func (l *Loop) endMeter() {
+	if m := &l.meter; m.weight > 0 {
+		m.sum = m.read(l.readClock())
 		m.weight = 0
 	}
 }

@@ -44,10 +44,11 @@ const (
 // Budget bounds what a turn dispatches before the loop looks at its descriptors again. At least one callback runs in
 // each turn, and a turn runs no callback that became active while it ran; what is left goes on next turn.
 type Budget struct {
-	// Callbacks is the largest number of callbacks in a turn. 0 means DefaultCallbacks; Unlimited is allowed.
+	// Callbacks is the largest number of callbacks in a turn, of timers that one makes active, and of functions given to Post that
+	// one calls. Each delivery of a signal counts. 0 means DefaultCallbacks; Unlimited is allowed.
 	Callbacks int
 	// Time ends a turn after the callback in which it is exceeded. 0 means no limit. It costs a reading of the clock
-	// for each callback.
+	// for each callback, and for each Interrupted. A msgqueue.Queue honours it after each message.
 	Time time.Duration
 	// MinPriority exempts more urgent events: the budget holds for this priority and the numerically higher ones.
 	MinPriority int
@@ -96,7 +97,7 @@ func WithBudget(b Budget) Option { return func(c *config) { c.budget = b } }
 // WithPostLimit bounds how many functions given to Post may wait. 0 means DefaultPostLimit; Unlimited is allowed.
 func WithPostLimit(n int) Option { return func(c *config) { c.postLimit = n } }
 
-// WithClock sets the loop's clock. Nil means the system's monotonic clock.
+// WithClock sets the loop's clock. Nil means the system's monotonic clock. Its Now is called with the loop's lock held; see Clock.
 func WithClock(clock Clock) Option { return func(c *config) { c.clock = clock } }
 
 // WithPoller makes open the source of the loop's poller, in place of a backend. It is called by NewLoop, and again
@@ -107,7 +108,8 @@ func WithPoller(open func() (Poller, error)) Option { return func(c *config) { c
 func WithFeatures(f Features) Option { return func(c *config) { c.require = f } }
 
 // WithLogger sets where the loop reports what no caller can be told: stale descriptors, slow callbacks, a driver that
-// fell back. Nil means slog.Default(). The logger is called on the loop and must not block.
+// fell back. Nil means slog.Default(). The logger is called on the loop and must not block. A loop that sleeps wakes to log. At
+// most 64 lines wait for a loop that does not run; then it says how many more there were.
 func WithLogger(logger *slog.Logger) Option { return func(c *config) { c.logger = logger } }
 
 // WithSlowCallback makes the loop time each callback, name those that take longer than d to the logger, and keep the

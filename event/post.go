@@ -54,67 +54,77 @@ func (l *Loop) Post(fn func()) error {
 
 // runPosts calls what was posted before it began, within the turn's budget; the rest goes on next turn.
 func (l *Loop) runPosts() {
-	l.mu.Lock()
 	defer func() { // also when a function panics: the others were accepted
+		l.mu.Lock()
 		if l.posts.len() > 0 {
 			l.activate(l.postEvent, 0)
 		}
 		l.mu.Unlock()
 	}()
+	l.mu.Lock()
 	for left := min(l.posts.len(), l.budget.Callbacks); left > 0 && !l.interrupted(); left-- {
 		l.callPost(l.posts.pop())
-		if l.turnOver(int(l.postEvent.priority)) {
-			return
+		if l.turnOver() {
+			break
 		}
 	}
+	l.mu.Unlock()
 }
 
 // drainPosts calls what is left when the loop closes; a panic does not keep the others from their call.
 func (l *Loop) drainPosts() {
-	l.mu.Lock()
+	over := false
 	defer func() {
-		left := l.posts.len()
-		l.mu.Unlock()
-		if left > 0 {
+		if !over {
 			l.drainPosts()
 		}
 	}()
+	l.mu.Lock()
 	for l.posts.len() > 0 {
-		l.callPost(l.posts.pop())
+		l.callPost(l.posts.pop()) // a panic passes with l.mu unlocked
 	}
+	over = true
+	l.mu.Unlock()
 }
 
-// callPost calls fn without l.mu and locks it again.
+// callPost calls fn without l.mu and locks it again, unless fn panics.
 func (l *Loop) callPost(fn func()) {
 	l.called++
 	l.stats.Posts++
 	l.mu.Unlock()
-	defer l.mu.Lock()
 	l.call(fn)
-}
-
-// drainFinalizers calls the finalizers that wait when the loop closes, the most urgent first, each once.
-func (l *Loop) drainFinalizers() {
 	l.mu.Lock()
-	e := l.nextFinalizer()
-	if e == nil {
-		l.mu.Unlock()
-		return
-	}
-	l.active.remove(e)
-	defer l.drainFinalizers()
-	fn := e.fn
-	l.mu.Unlock()
-	l.call(func() { fn(e, 0) })
 }
 
-func (l *Loop) nextFinalizer() *Event {
+// drainFinalizers calls the finalizers that wait when the loop closes, the most urgent first, each once; a panic does not keep
+// the others from their call.
+func (l *Loop) drainFinalizers() {
+	var due []*Event
+	l.mu.Lock()
 	for _, lv := range l.active.levels {
 		for e := lv.head; e != nil; e = e.nextActive {
 			if e.state&stateFinalized != 0 {
-				return e
+				due = append(due, e)
 			}
 		}
 	}
-	return nil
+	l.mu.Unlock()
+	l.finalize(due)
+}
+
+func (l *Loop) finalize(due []*Event) {
+	defer func() {
+		if len(due) > 0 {
+			l.finalize(due)
+		}
+	}()
+	for len(due) > 0 {
+		e := due[0]
+		due = due[1:]
+		l.mu.Lock()
+		l.active.remove(e)
+		fn := e.fn
+		l.mu.Unlock()
+		l.call(func() { fn(e, 0) })
+	}
 }

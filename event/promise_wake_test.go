@@ -261,3 +261,31 @@ func TestMessagesBetweenLoops(t *testing.T) {
 		await(t, done, "the last message")
 	}, 1, 2, 4)
 }
+
+// A sleeping loop is woken for a deadline only if that is before the one that it sleeps to: not if the nearest moves away, and not
+// if another is set behind it.
+func TestDeadlineWakesOnlyALoopThatWouldSleepPastIt(t *testing.T) {
+	clock := newFakeClock()
+	l := newLoop(t, event.WithClock(clock))
+	e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) {})
+	other := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) {})
+	must(t, e.Add(time.Hour))
+	background(t, l)
+	clock.awaitAlarm(t, time.Hour)
+	before := l.Stats()
+	for range 10 {
+		must(t, e.Add(2*time.Hour))     // the nearest moves away
+		must(t, other.Add(3*time.Hour)) // behind it
+		must(t, e.Add(time.Hour))       // and back to where the loop sleeps to
+		must(t, other.Add(90*time.Minute))
+		must(t, e.SetTimeout(2*time.Hour))
+		e.RemoveTimeout()
+		must(t, other.Del())
+	}
+	after := l.Stats()
+	wantEqual(t, "wakes", after.Wakes-before.Wakes, 0)
+	wantEqual(t, "turns", after.Turns-before.Turns, 0)
+	must(t, e.Add(time.Minute))
+	wantEqual(t, "wakes for a nearer one", l.Stats().Wakes-before.Wakes, 1)
+	clock.awaitAlarm(t, time.Minute)
+}

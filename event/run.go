@@ -28,8 +28,8 @@ func (l *Loop) Run(ctx context.Context) error { return l.run(ctx, runUntilEmpty)
 // in a callback.
 func (l *Loop) RunForever(ctx context.Context) error { return l.run(ctx, runForever) }
 
-// RunOnce is Run that returns after the first turn in which a user's callback was called and nothing is left to call. A
-// wake alone does not end it. May block; not in a callback.
+// RunOnce is Run that returns after the first turn in which a user's callback was called, or after the next ones that call what
+// that one had to leave, timers that are due included. A wake alone does not end it. May block; not in a callback.
 func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, runOnce) }
 
 // RunNonblock makes one turn, without waiting, and returns: for a loop inside another loop. It ends and fails as Run does;
@@ -51,20 +51,23 @@ func (l *Loop) run(ctx context.Context, mode runMode) error {
 	}
 	l.mu.Lock()
 	err = l.turns(ctx, mode) // a panic passes with l.mu unlocked
+	l.flushNotes()
 	l.mu.Unlock()
 	return err
 }
 
 // turns makes turn after turn until the run is over. Like turn and over, it is called with l.mu held and returns so.
 func (l *Loop) turns(ctx context.Context, mode runMode) error {
+	called := false // in any turn
 	for {
 		if over, err := l.over(ctx); over {
 			return err
 		}
-		if err := l.turn(mode != runNonblock); err != nil {
+		if err := l.turn(mode != runNonblock && (mode != runOnce || !called)); err != nil {
 			return fmt.Errorf("run loop: %w", err)
 		}
-		if mode == runNonblock || mode == runOnce && l.called > 0 && l.active.len == 0 {
+		called = called || l.called > 0
+		if mode == runNonblock || mode == runOnce && called && l.active.len == 0 && !l.moreDue {
 			_, err := l.over(ctx) // a Break or an Exit of this turn is consumed by this run
 			return err
 		}
@@ -74,6 +77,7 @@ func (l *Loop) turns(ctx context.Context, mode runMode) error {
 // enter makes the calling goroutine the loop's.
 func (l *Loop) enter(mode runMode) (id uint64, err error) {
 	l.mu.Lock()
+	now := l.readClock()
 	defer l.mu.Unlock()
 	switch {
 	case l.state != loopOpen: // first, since a Close under way is the owner too
@@ -84,7 +88,6 @@ func (l *Loop) enter(mode runMode) (id uint64, err error) {
 	l.owner, l.mode = goroutineID(l.idBuf[:]), mode
 	l.gotBreak, l.gotExit = false, false
 	l.runs++
-	now := l.clock.Now()
 	l.now.Store(int64(now))
 	l.meter.begin(now, measureAlways)
 	return l.runs, nil
@@ -93,15 +96,16 @@ func (l *Loop) enter(mode runMode) (id uint64, err error) {
 // leave gives the loop up, for the next Run or for Close.
 func (l *Loop) leave() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.owner, l.canceled, l.again, l.asleep, l.slept = 0, nil, false, false, false
-	l.meter.end(l.clock)
+	l.endLevel()
 	l.setInterrupt()
 	l.finish()
 	if l.left != nil {
 		close(l.left)
 		l.left = nil
 	}
+	l.endMeter() // last, since a Clock may panic
+	l.mu.Unlock()
 }
 
 // leaving is closed when the goroutine that runs the loop gives it up. Under l.mu.
@@ -124,12 +128,25 @@ func (l *Loop) over(ctx context.Context) (over bool, err error) {
 		l.exit, l.gotExit = false, true
 	case l.canceled != nil:
 		return true, l.canceled
-	case ctx.Err() != nil: // ended before the run began
-		return true, context.Cause(ctx)
 	default:
-		return l.empty(), nil
+		err = l.ended(ctx)
+		return err != nil || l.empty(), err
 	}
 	return true, nil
+}
+
+// ended is ctx's cause if it has ended, which the run may know before cancel is called. It unlocks l.mu meanwhile, since a context's
+// methods may be a user's.
+func (l *Loop) ended(ctx context.Context) (cause error) {
+	if ctx.Done() == nil {
+		return nil
+	}
+	l.mu.Unlock()
+	if ctx.Err() != nil {
+		cause = context.Cause(ctx)
+	}
+	l.mu.Lock()
+	return cause
 }
 
 // empty reports whether the run ends because nothing could call back any more. Under l.mu.
@@ -196,12 +213,33 @@ func (l *Loop) Continue() {
 }
 
 // Interrupted reports whether the turn under way is to end after the callback that runs: by Break, Continue, Close or the end
-// of Run's context. A callback that does many things in a row asks it in between; it costs an atomic load. Any goroutine.
-func (l *Loop) Interrupted() bool { return l.interrupt.Load() }
+// of Run's context, since something more urgent has become active, or since Budget.Time has passed. A callback that does many
+// things in a row asks it in between; it costs an atomic load, and with Budget.Time a reading of the clock. Any goroutine.
+func (l *Loop) Interrupted() bool {
+	return l.interrupt.Load() != notInterrupted && l.interruptedByNow()
+}
+
+func (l *Loop) interruptedByNow() bool {
+	return l.interrupted() || int64(l.clock.Now()) >= l.turnEnd.Load()
+}
+
+// What ends a turn early.
+const (
+	notInterrupted    uint32 = iota
+	interruptedInTime        // when turnEnd comes
+	interruptedNow
+)
 
 // setInterrupt keeps what Interrupted reads. Under l.mu, after each change of what it depends on.
 func (l *Loop) setInterrupt() {
-	l.interrupt.Store(l.brk || l.again || l.canceled != nil || l.state != loopOpen)
+	switch {
+	case l.brk || l.again || l.overtaken || l.canceled != nil || l.state != loopOpen:
+		l.interrupt.Store(interruptedNow)
+	case l.timed:
+		l.interrupt.Store(interruptedInTime)
+	default:
+		l.interrupt.Store(notInterrupted)
+	}
 }
 
 // GotBreak reports whether the last Run ended by Break. Any goroutine.

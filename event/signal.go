@@ -3,7 +3,6 @@ package event
 import (
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"syscall"
 	"time"
@@ -13,6 +12,7 @@ import (
 // each signal has a channel to itself, since Stop ends all signals of a channel and adding the others again would
 // leave a gap in which one of them could kill the program.
 type signalSource struct {
+	sig    syscall.Signal
 	ch     chan os.Signal
 	quit   chan struct{}
 	events []*Event // under loop.mu
@@ -22,8 +22,16 @@ type signalSource struct {
 const signalBuffer = 64
 
 // NewSignal makes a persistent event for a signal. Its callback is called once for each delivery; deliveries that the
-// system merged count as one. Every loop that added one is told. After the last Del of a signal in the program, the
-// previous disposition is restored. Errors: ErrSignal, ErrClosed, ErrNilFunc. Any goroutine.
+// system merged count as one. They count for the budget as the calls of different events do, and a timeout is told with the first.
+// Every loop that added one is told. A delivery travels through os/signal and a goroutine of the loop: it ends the sleep of a Run,
+// but a RunNonblock right after the signal was raised may come before it.
+//
+// After the last Del of a signal in the program, the previous disposition is restored: one that was ignored when the first event
+// was added, as SIGHUP under nohup, is ignored again. That takes it from channels that the program has given to signal.Notify
+// meanwhile. Go's runtime uses SIGURG itself, so its events are called for no reason at times.
+//
+// Errors: ErrSignal for a signal that cannot be caught or that Go never delivers (SIGPROF, and on Linux 32 to 34, which belong to
+// the C library); ErrClosed, ErrNilFunc. Any goroutine.
 func (l *Loop) NewSignal(sig os.Signal, fn func(e *Event, what Flags)) (*Event, error) {
 	n, ok := sig.(syscall.Signal)
 	if !ok {
@@ -37,7 +45,7 @@ const maxSignal = 64
 
 func checkSignal(n int) error {
 	switch s := syscall.Signal(n); {
-	case n < 1 || n > maxSignal, s == syscall.SIGKILL, s == syscall.SIGSTOP:
+	case n < 1 || n > maxSignal, s == syscall.SIGKILL, s == syscall.SIGSTOP, s == syscall.SIGPROF, reservedSignal(s):
 		return fmt.Errorf("%w: %d", ErrSignal, n)
 	}
 	return nil
@@ -52,7 +60,7 @@ func (e *Event) addSignal(timeout time.Duration) error {
 	l.mu.Lock()
 	src, fresh := l.signals[int(e.fd)], false
 	if src == nil {
-		src, fresh = &signalSource{ch: make(chan os.Signal, signalBuffer), quit: make(chan struct{})}, true
+		src, fresh = &signalSource{sig: syscall.Signal(e.fd), ch: make(chan os.Signal, signalBuffer), quit: make(chan struct{})}, true
 	}
 	was := e.state & stateAdded
 	err := l.add(e, timeout)
@@ -62,7 +70,7 @@ func (e *Event) addSignal(timeout time.Duration) error {
 	}
 	l.unlock()
 	if err == nil && fresh && was == 0 {
-		signal.Notify(src.ch, syscall.Signal(e.fd))
+		startSignal(src.ch, src.sig)
 		l.forwarders.Go(func() { l.forward(src) })
 	}
 	return e.opError("add", err)
@@ -92,7 +100,7 @@ func (src *signalSource) drop(e *Event) {
 	src.events = slices.DeleteFunc(src.events, func(other *Event) bool { return other == e })
 }
 
-// reapSignals lets go of the signals that nobody waits for. It returns when the previous disposition is restored.
+// reapSignals lets go of the signals that no event waits for. It returns when the previous disposition is restored.
 func (l *Loop) reapSignals() {
 	l.sigMu.Lock()
 	defer l.sigMu.Unlock()
@@ -106,7 +114,7 @@ func (l *Loop) reapSignals() {
 	}
 	l.mu.Unlock()
 	for _, src := range idle {
-		signal.Stop(src.ch)
+		stopSignal(src.ch, src.sig)
 		close(src.quit)
 	}
 }

@@ -46,9 +46,9 @@ func (s Stats) Busy() float64 {
 // Stats returns the counts of this moment. Any goroutine.
 func (l *Loop) Stats() Stats {
 	l.mu.Lock()
+	now := l.readClock()
 	defer l.mu.Unlock()
 	s := l.stats
-	now := l.clock.Now()
 	s.Elapsed = now - l.born
 	s.Awake = l.meter.read(now)
 	s.Added, s.MaxAdded, s.Active, s.MaxActive = l.added, l.maxAdded, l.active.len, l.maxActive
@@ -68,13 +68,14 @@ func (l *Loop) ResetMax() {
 // would sleep for ever. Any goroutine; meant for OnPrepare.
 func (l *Loop) PollTimeout() (time.Duration, bool) {
 	l.mu.Lock()
+	now := l.readClock()
 	defer l.mu.Unlock()
-	if l.active.len > 0 || l.stopping() {
+	if l.active.len > 0 || l.stopping() || len(l.notes.lines) > 0 {
 		return 0, true
 	}
-	e := l.timers.first()
-	if e == nil {
+	deadline := l.timers.nearest()
+	if deadline == NoTimeout {
 		return 0, false
 	}
-	return max(0, e.deadline-l.clock.Now()), true
+	return max(0, deadline-now), true
 }

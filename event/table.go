@@ -24,6 +24,10 @@ func (l *Loop) add(e *Event, timeout time.Duration) error {
 	if err := l.usable(e); err != nil {
 		return err
 	}
+	deadline := NoTimeout
+	if timeout != NoTimeout {
+		deadline = l.deadline(timeout) // before anything has changed, since a Clock may panic
+	}
 	if e.state&stateAdded == 0 {
 		if e.ofDescriptor() {
 			if err := l.register(e); err != nil {
@@ -43,9 +47,7 @@ func (l *Loop) add(e *Event, timeout time.Duration) error {
 	}
 	l.takeBack(e, Timeout)
 	e.interval = timeout
-	if l.schedule(e, l.deadline(timeout)) {
-		l.claim() // the loop sleeps until a later deadline
-	}
+	l.schedule(e, deadline)
 	return nil
 }
 
@@ -57,7 +59,7 @@ func (l *Loop) setConditions(e *Event, conditions Flags) error {
 	gained, lost := conditions&^e.conditions, e.conditions&^conditions
 	switch {
 	case e.state&stateStale != 0:
-		return ErrStale // or who resumes an event that has ended would wait for nothing
+		return ErrStale // resuming an event that has ended would wait for nothing
 	case gained|lost == 0:
 		return nil
 	case e.state&stateAdded == 0:
@@ -76,7 +78,7 @@ func (l *Loop) setConditions(e *Event, conditions Flags) error {
 }
 
 // takeBack takes flags out of what an active event will be told, and the event out of the queue if there is nothing else to
-// tell and nobody asked for a call with nothing.
+// tell and it was not activated with 0.
 func (l *Loop) takeBack(e *Event, flags Flags) {
 	if e.state&stateActive == 0 || e.what&flags == 0 {
 		return
@@ -98,25 +100,25 @@ func (l *Loop) claimIfEmpty() {
 	}
 }
 
-// deadline is the clock's reading after d has passed, at most the end of the clock.
-func (l *Loop) deadline(d time.Duration) time.Duration {
-	return saturate(l.clock.Now() + d)
-}
+// deadline is the clock's reading after d has passed.
+func (l *Loop) deadline(d time.Duration) time.Duration { return later(l.readClock(), d) }
 
-// saturate mends a sum of two times that has overflowed.
-func saturate(sum time.Duration) time.Duration {
-	if sum < 0 {
-		return NoTimeout
+// later is the time d after t, where d is not negative; at most NoTimeout, which is the end of the clock.
+func later(t, d time.Duration) time.Duration {
+	if sum := t + d; sum >= t {
+		return sum
 	}
-	return sum
+	return NoTimeout
 }
 
-// schedule sets e's deadline and reports whether it is now the nearest.
-func (l *Loop) schedule(e *Event, deadline time.Duration) bool {
+// schedule sets e's deadline, and ends the loop's sleep if that would pass it.
+func (l *Loop) schedule(e *Event, deadline time.Duration) {
 	l.seq++
 	e.deadline, e.seq = deadline, l.seq
 	l.timers.set(e)
-	return e.heapIndex == 0
+	if l.asleep && deadline < l.sleepsUntil {
+		l.claim()
+	}
 }
 
 // del makes e wait no more and takes back a callback that is not chosen yet.
@@ -182,40 +184,52 @@ func (l *Loop) activate(e *Event, what Flags) {
 	}
 	l.active.push(e)
 	l.maxActive = max(l.maxActive, l.active.len)
+	if int(e.priority) < l.level {
+		l.overtaken = true
+		l.setInterrupt()
+	}
 	l.claim()
 }
 
-// begin removes e from the active queue as its callback is chosen, and returns what to tell it. What does not persist
-// is removed before the callback, and what does is timed again, so that an Add or Del in the callback has the last word.
-// It returns false if there is nothing to tell: the descriptor turned out to have been closed.
+// begin removes e from the active queue as its callback is chosen, and returns what to tell it, a timeout that has passed
+// meanwhile included. What does not persist is removed before the callback, and what does is timed again, so that an Add or Del
+// in the callback has the last word. It returns false if there is nothing to tell: the descriptor turned out to have been closed.
 func (l *Loop) begin(e *Event) (what Flags, ok bool) {
-	l.active.remove(e)
+	if e.heapIndex >= 0 && e.deadline <= l.Now() && e.seq <= l.expired {
+		l.timedOut(e)
+		e.what |= Timeout
+	}
 	what = e.what
+	persists := e.state&stateAdded != 0 && e.kind&Persist != 0
+	next := NoTimeout
+	if persists && e.interval != NoTimeout {
+		next = l.nextDeadline(e) // before anything has changed, since a Clock may panic
+	}
+	l.active.remove(e)
 	e.what = 0
 	switch {
 	case e.state&stateAdded == 0:
-	case e.kind&Persist == 0:
+	case !persists:
 		e.calls = min(e.calls, 1)
 		if errors.Is(l.remove(e), ErrStale) {
 			return 0, false
 		}
 	case e.interval != NoTimeout:
-		l.rearm(e, what)
+		l.schedule(e, next)
 	case what&Timeout != 0:
 		l.keepUser(e, NoTimeout) // one of SetTimeout, which nothing renews
 	}
 	return what, true
 }
 
-// rearm counts a persistent event's next timeout from the last one that was due, so that it does not drift, or from now
+// nextDeadline counts a persistent event's next timeout from the last one that was due, so that it does not drift, or from now
 // if something else called or the time has passed already: one call catches up, however long the stop was.
-func (l *Loop) rearm(e *Event, what Flags) {
-	timedOut := what&Timeout != 0 && e.heapIndex < 0
-	if next := saturate(e.deadline + e.interval); timedOut && next > l.Now() {
-		l.schedule(e, next)
-	} else {
-		l.schedule(e, l.deadline(e.interval))
+func (l *Loop) nextDeadline(e *Event) time.Duration {
+	timedOut := e.what&Timeout != 0 && e.heapIndex < 0
+	if next := later(e.deadline, e.interval); timedOut && next > l.Now() {
+		return next
 	}
+	return l.deadline(e.interval)
 }
 
 // count keeps the numbers of events that are added.

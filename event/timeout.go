@@ -6,8 +6,8 @@ import (
 )
 
 // SetTimeout gives an event that is added a timeout that is reported once and that nothing renews: neither a report nor, for a persistent
-// event, the timeout itself. It replaces whatever timeout runs; NoTimeout takes it away. It is for who keeps several
-// deadlines, of which the nearest moves with every report, and would rather look at them when the timeout comes.
+// event, the timeout itself. It replaces the timeout that runs, if any; NoTimeout takes it away. It is for users that keep several
+// deadlines of their own, of which the nearest moves with every report, and look at them when the timeout comes.
 // Errors: ErrTimeout, ErrClosed, ErrFinalized, ErrNotAdded. Any goroutine.
 func (e *Event) SetTimeout(timeout time.Duration) error {
 	if timeout < 0 {
@@ -28,6 +28,10 @@ func (l *Loop) setTimeout(e *Event, timeout time.Duration) error {
 	if e.state&stateAdded == 0 {
 		return ErrNotAdded
 	}
+	deadline := NoTimeout
+	if timeout != NoTimeout {
+		deadline = l.deadline(timeout) // before anything has changed, since a Clock may panic
+	}
 	l.takeBack(e, Timeout)
 	e.interval = NoTimeout
 	if timeout == NoTimeout {
@@ -37,8 +41,6 @@ func (l *Loop) setTimeout(e *Event, timeout time.Duration) error {
 	if timeout == NoTimeout {
 		return nil
 	}
-	if l.schedule(e, l.deadline(timeout)) {
-		l.claim()
-	}
+	l.schedule(e, deadline)
 	return nil
 }

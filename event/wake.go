@@ -40,21 +40,19 @@ func (l *Loop) unlock() {
 }
 
 // fallAsleep sets the flag and looks for work. It returns false, with the flag unset, if there is some; else the deadline
-// until which the loop may sleep, NoTimeout for ever.
+// until which the loop may sleep, NoTimeout for ever. A deadline that is set later wakes the loop only if it is before that one.
 func (l *Loop) fallAsleep() (deadline time.Duration, asleep bool) {
 	l.mu.Lock()
 	l.asleep = true
-	if l.active.len > 0 || l.stopping() || l.empty() {
+	if l.active.len > 0 || l.stopping() || l.empty() || l.moreDue || len(l.notes.lines) > 0 {
 		l.asleep = false
 		l.mu.Unlock()
 		return 0, false
 	}
-	deadline = NoTimeout
-	if e := l.timers.first(); e != nil {
-		deadline = e.deadline
-	}
+	deadline = l.timers.nearest()
+	l.sleepsUntil = deadline
 	l.slept = true
-	l.meter.end(l.clock)
+	l.endMeter()
 	l.mu.Unlock()
 	return deadline, true
 }

@@ -18,8 +18,8 @@ func (l *Loop) OnPrepare(fn func()) (*Watcher, error) { return l.newWatcher(&l.p
 func (l *Loop) OnCheck(fn func()) (*Watcher, error) { return l.newWatcher(&l.check, fn) }
 
 // OnClose has fn called once by Close, on the goroutine that closes, when nothing new is accepted any more and the functions
-// that Post had accepted have been called: the place to end what was built on the loop. Errors: ErrClosed, ErrNilFunc. Any
-// goroutine.
+// that Post had accepted have been called: the place to end what was built on the loop. A panic in it passes through Close after
+// the others have been called. Errors: ErrClosed, ErrNilFunc. Any goroutine.
 func (l *Loop) OnClose(fn func()) (*Watcher, error) { return l.newWatcher(&l.closers, fn) }
 
 func (l *Loop) newWatcher(list *[]*Watcher, fn func()) (*Watcher, error) {
@@ -51,6 +51,35 @@ func (w *Watcher) Stop() {
 		}
 	}
 	*w.list, w.list = rest, nil
+}
+
+// callClosers calls the watchers of OnClose, each once; a panic does not keep the others from their call.
+func (l *Loop) callClosers() {
+	l.mu.Lock()
+	round := l.closers
+	l.mu.Unlock()
+	l.callRest(round)
+}
+
+func (l *Loop) callRest(round []*Watcher) {
+	defer func() {
+		if len(round) > 0 {
+			l.callRest(round)
+		}
+	}()
+	for len(round) > 0 {
+		w := round[0]
+		round = round[1:]
+		if !w.stopped() {
+			l.call(w.fn)
+		}
+	}
+}
+
+func (w *Watcher) stopped() bool {
+	w.loop.mu.Lock()
+	defer w.loop.mu.Unlock()
+	return w.list == nil
 }
 
 // watch makes a round. A watcher that is added in it waits for the next. It is called with l.mu held and returns so.

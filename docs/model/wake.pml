@@ -66,6 +66,7 @@ bool news;          /* ... and published something that is not in posts: a deadl
 #endif
 byte now;
 byte due;           /* l.timers' first deadline; 0 when there is none */
+byte till;          /* l.sleepsUntil: the deadline that the loop sleeps to; 0 for ever */
 byte at;            /* alarm.at */
 bool armed;         /* alarm.timer: the clock's timer is pending ... */
 byte when;          /* ... for this time */
@@ -358,16 +359,17 @@ active proctype clock() {
 	od
 }
 
-/* Add from another goroutine, and again. Only a nearer deadline wakes; one that moves away leaves the alarm to go off early. */
+/* Add from another goroutine, and again. Only a deadline before the one that the loop sleeps to wakes it; one that moves away leaves
+ * the alarm to go off early. */
 active proctype adder() {
 	RINGER;
-	byte old, moves;
+	byte moves;
 
 	do
 	:: moves < MOVES ->
 		CRITICAL {
 			atomic {
-				moves++; old = due;
+				moves++;
 				if
 				:: closing -> goto refused
 				:: !closing && now <= 1 -> due = 1
@@ -378,10 +380,10 @@ active proctype adder() {
 #ifndef SETSFUTURE
 			atomic {
 				if
-				:: old == 0 || due < old -> claim(won); noteNews(won)
+				:: till == 0 || due < till -> claim(won); noteNews(won)
 				:: else
 				fi;
-				withdraw(won); old = 0
+				withdraw(won)
 			}
 #endif
 		};
@@ -391,7 +393,7 @@ active proctype adder() {
 #else
 		ring(won);
 #endif
-refused:	old = 0
+refused:	skip
 	:: else -> break
 	od
 }
@@ -551,7 +553,12 @@ inline fallAsleep() {
 
 inline nearest() {
 #ifdef TIMER
-	deadline = due
+	deadline = due;
+#ifdef TILLKEPT		/* mutant: a sleep without a deadline leaves that of the one before */
+	till = (due == 0 -> till : due)
+#else
+	till = due
+#endif
 #else
 	skip
 #endif

@@ -8,8 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxEvents bounds one epoll_wait, and with it the work between two looks at the inbox.
-const maxEvents = 512
+const (
+	maxEvents = 8192 // bounds one epoll_wait, and with it the work between two looks at the inbox
+	maxRaw    = 512  // and one that goes past the scheduler
+)
 
 type epoll struct {
 	fd    int
@@ -119,9 +121,9 @@ func (p *epoll) Close() error {
 }
 
 // wait asks the kernel. A look with timeout 0 cannot block and is over in a fraction of a microsecond, so it goes
-// past the Go scheduler; a wait that may block must not, or it would keep a processor from the other goroutines.
+// past the Go scheduler; a wait that may block, or has much to bring, must not, or it would keep a processor from the other goroutines.
 func (p *epoll) wait(buf []unix.EpollEvent, timeout time.Duration) (int, error) {
-	if timeout != 0 {
+	if timeout != 0 || len(buf) > maxRaw {
 		n, err := unix.EpollWait(p.fd, buf, milliseconds(timeout))
 		if err != nil && err != unix.EINTR {
 			return 0, os.NewSyscallError("epoll_wait", err)

@@ -14,7 +14,7 @@ import (
 )
 
 // maxEvents bounds one kevent, and with it the work between two looks at the inbox.
-const maxEvents = 512
+const maxEvents = 8192
 
 type kqueue struct {
 	fd    int

@@ -1,0 +1,168 @@
+package event_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+)
+
+// faultyClock is a clock of which one call ends as end does: that which finds left at 1.
+type faultyClock struct {
+	*fakeClock
+	left atomic.Int64
+	end  func()
+}
+
+func (c *faultyClock) fault() {
+	if c.left.Load() > 0 && c.left.Add(-1) == 0 {
+		c.end()
+	}
+}
+
+func (c *faultyClock) Now() time.Duration {
+	c.fault()
+	return c.fakeClock.Now()
+}
+
+func (c *faultyClock) AfterFunc(d time.Duration, f func()) event.ClockTimer {
+	c.fault()
+	return faultyTimer{c.fakeClock.AfterFunc(d, f), c}
+}
+
+type faultyTimer struct {
+	event.ClockTimer
+	clock *faultyClock
+}
+
+func (t faultyTimer) Reset(d time.Duration) bool {
+	t.clock.fault()
+	return t.ClockTimer.Reset(d)
+}
+
+func (t faultyTimer) Stop() bool {
+	t.clock.fault()
+	return t.ClockTimer.Stop()
+}
+
+// clockUses need the time. Each may be ended by the clock, at any of its calls.
+var clockUses = map[string]func(l *event.Loop, e *event.Event){
+	"Add":         func(_ *event.Loop, e *event.Event) { _ = e.Add(time.Hour) },
+	"SetTimeout":  func(_ *event.Loop, e *event.Event) { _ = e.SetTimeout(time.Hour) },
+	"Remaining":   func(_ *event.Loop, e *event.Event) { e.Remaining() },
+	"Exit":        func(l *event.Loop, _ *event.Event) { _ = l.Exit(time.Hour) },
+	"Stats":       func(l *event.Loop, _ *event.Event) { l.Stats() },
+	"PollTimeout": func(l *event.Loop, _ *event.Event) { l.PollTimeout() },
+	"Dump":        func(l *event.Loop, _ *event.Event) { _ = l.Dump(io.Discard) },
+	"Interrupted": func(l *event.Loop, _ *event.Event) { l.Interrupted() },
+	"RunNonblock": func(l *event.Loop, _ *event.Event) { _ = l.RunNonblock() },
+	"run of posts": func(l *event.Loop, _ *event.Event) {
+		_ = l.Post(func() {})
+		_ = l.Post(func() {})
+		_ = l.RunNonblock()
+	},
+	"run of a timer": func(l *event.Loop, e *event.Event) {
+		_ = e.Add(0)
+		_ = l.RunNonblock()
+	},
+	"sleep": func(l *event.Loop, e *event.Event) {
+		_ = e.Add(time.Hour)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Millisecond)
+		defer cancel()
+		_ = l.RunForever(ctx)
+	},
+	"Close": func(l *event.Loop, _ *event.Event) { _ = l.Close() },
+}
+
+// Whichever call of a clock panics or ends its goroutine, in whatever the loop is doing, no lock stays held: the loop goes on, and
+// can be closed.
+func TestFaultOfAClockLeavesALoopThatGoesOnAndCloses(t *testing.T) {
+	for use, do := range clockUses {
+		for ending, end := range endings {
+			for nth := int64(1); nth <= 8; nth++ {
+				t.Run(fmt.Sprintf("%s, %s in call %d", use, ending, nth), func(t *testing.T) {
+					clock := &faultyClock{fakeClock: newFakeClock(), end: end}
+					l := newLoop(t, event.WithClock(clock), event.WithSlowCallback(time.Minute),
+						event.WithBudget(event.Budget{Time: time.Hour}))
+					ticks := 0
+					e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) { ticks++ })
+					must(t, e.Add(time.Minute))
+					clock.left.Store(nth)
+					apart(t, use, func() { do(l, e) })
+					clock.left.Store(0)
+					if use == "Close" {
+						await(t, l.Done(), "Done")
+						return
+					}
+					apart(t, "work after the fault", func() {
+						called := false
+						must(t, e.Add(time.Second))
+						must(t, l.Post(func() { called = true }))
+						before := ticks
+						clock.Advance(time.Second)
+						must(t, l.RunNonblock())
+						must(t, l.RunNonblock())
+						wantEqual(t, "the post was called", called, true)
+						wantEqual(t, "ticks", ticks-before, 1)
+						must(t, l.Close())
+					})
+					await(t, l.Done(), "Done")
+				})
+			}
+		}
+	}
+}
+
+// A loop whose clock has failed to set the alarm for a sleep sets it for the next.
+func TestAlarmIsSetAfterAFaultOfTheClock(t *testing.T) {
+	clock := &faultyClock{fakeClock: newFakeClock(), end: func() { panic("clock") }}
+	l := newLoop(t, event.WithClock(clock))
+	fired := make(chan struct{})
+	_, err := l.AfterFunc(time.Second, func() { close(fired) })
+	must(t, err)
+	// Until a fault of AfterFunc was among them; the loop must not believe that an alarm is set.
+	for nth := int64(1); nth <= 8; nth++ {
+		clock.left.Store(nth)
+		apart(t, "Run", func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+			defer cancel()
+			_ = l.RunForever(ctx)
+		})
+	}
+	clock.left.Store(0)
+	background(t, l)
+	clock.awaitAlarm(t, time.Second)
+	clock.Advance(time.Second)
+	await(t, fired, "timer")
+}
+
+// A clock may begin below zero, even as low as there is.
+func TestClockBelowZeroWorksAsAnyOther(t *testing.T) {
+	for _, start := range []time.Duration{-time.Second, -45 * time.Millisecond, -time.Hour, math.MinInt64} {
+		t.Run(start.String(), func(t *testing.T) {
+			clock := newFakeClock()
+			clock.now = start
+			l := newLoop(t, event.WithClock(clock))
+			var told []time.Duration
+			e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) { told = append(told, clock.Now()-start) })
+			must(t, e.Add(10*time.Millisecond))
+			wantEqual(t, "the loop's time", l.Now(), start)
+			passTime(t, l, clock, 35*time.Millisecond)
+			wantOrder(t, told, 10*time.Millisecond, 20*time.Millisecond, 30*time.Millisecond)
+			must(t, e.Del())
+			must(t, silent(t, l, -1, 0).Add(event.NoTimeout-1)) // as good as none
+			fired := make(chan struct{})
+			background(t, l)
+			_, err := l.AfterFunc(10*time.Millisecond, func() { close(fired) }) // while the loop sleeps, at 0 for one of the starts
+			must(t, err)
+			clock.awaitAlarm(t, start+45*time.Millisecond)
+			clock.Advance(10 * time.Millisecond)
+			await(t, fired, "timer")
+		})
+	}
+}

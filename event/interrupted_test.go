@@ -1,0 +1,116 @@
+package event_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+)
+
+// Interrupted says in a callback that the turn ends after it, once something more urgent has become active; not for what is equally
+// or less urgent, and not in the next turn.
+func TestInterruptedTellsOfSomethingMoreUrgent(t *testing.T) {
+	l := newLoop(t, event.WithPriorities(3))
+	at := func(priority int, fn func()) *event.Event {
+		e := userEvent(t, l, 0, fn)
+		must(t, e.SetPriority(priority))
+		return e
+	}
+	urgent, equal, less := at(0, func() {}), at(1, func() {}), at(2, func() {})
+	var said []bool
+	long := at(1, func() {
+		for _, e := range []*event.Event{less, equal, urgent} {
+			must(t, e.Activate(0))
+			said = append(said, l.Interrupted())
+		}
+	})
+	must(t, long.Activate(0))
+	oneTurn(t, l)
+	wantOrder(t, said, false, false, true)
+	wantEqual(t, "Interrupted between turns", l.Interrupted(), false)
+	said = nil
+	turns(t, l, 3)
+	check := at(1, func() { said = append(said, l.Interrupted()) })
+	must(t, check.Activate(0))
+	oneTurn(t, l)
+	wantOrder(t, said, false)
+}
+
+// Interrupted says so, too, once Budget.Time is spent, except in a priority that the budget exempts.
+func TestInterruptedTellsThatTheTurnsTimeIsSpent(t *testing.T) {
+	for priority, want := range []bool{false, true} {
+		clock := newFakeClock()
+		l := newLoop(t, event.WithClock(clock), event.WithPriorities(2), event.WithBudget(event.Budget{Time: time.Millisecond, MinPriority: 1}))
+		var said []bool
+		e := userEvent(t, l, 0, func() {
+			for range 3 {
+				said = append(said, l.Interrupted())
+				clock.Advance(time.Millisecond / 2)
+			}
+		})
+		must(t, e.SetPriority(priority))
+		for range 2 {
+			must(t, e.Activate(0))
+			oneTurn(t, l)
+			wantOrder(t, said, false, false, want)
+			said = nil
+		}
+		wantEqual(t, "Interrupted between turns", l.Interrupted(), false)
+	}
+}
+
+// A negative time, as of a moment that has passed, makes AfterFunc call at once, as time.AfterFunc does.
+func TestAfterFuncOfATimeThatHasPassedCallsInTheNextTurn(t *testing.T) {
+	for _, d := range []time.Duration{-1, -time.Hour, -event.NoTimeout, 0} {
+		l := newLoop(t)
+		called := 0
+		e, err := l.AfterFunc(d, func() { called++ })
+		must(t, err)
+		wantEqual(t, "added", e.Added(), true)
+		run(t, l)
+		wantEqual(t, "calls", called, 1)
+	}
+}
+
+// userContext is a context of a user's, whose methods may do anything.
+type userContext struct {
+	context.Context
+	do func()
+}
+
+func (c userContext) Err() error {
+	c.do()
+	return c.Context.Err()
+}
+
+func (c userContext) Value(key any) any {
+	c.do()
+	return c.Context.Value(key)
+}
+
+// No lock of the loop's is held while it calls the methods of Run's context, and one that panics leaves a loop that goes on.
+func TestNoLockIsHeldInMethodsOfRunsContext(t *testing.T) {
+	l := newLoop(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var asked atomic.Int64
+	c := userContext{ctx, func() {
+		if asked.Add(1) == 1 {
+			must(t, l.Post(func() {}))
+		}
+		l.Stats()
+	}}
+	must(t, userEvent(t, l, 0, func() {}).Activate(0))
+	over := newOutcome(func() error { return l.Run(c) })
+	must(t, await(t, over, "Run"))
+	if asked.Load() == 0 {
+		t.Error("the context was not asked")
+	}
+	cancel(errImpatient)
+	over = newOutcome(func() error { return l.Run(c) })
+	wantErr(t, await(t, over, "Run"), errImpatient)
+	bad := userContext{t.Context(), func() { panic("context") }}
+	apart(t, "Run", func() { _ = l.Run(bad) })
+	run(t, l)
+}

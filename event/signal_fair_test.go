@@ -1,0 +1,110 @@
+package event_test
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+)
+
+// owed makes l owe its events of the signal n calls, and waits until it knows of the first.
+func owed(t testing.TB, l *event.Loop, sig syscall.Signal, n int) {
+	t.Helper()
+	before := l.Stats()
+	for range n {
+		raise(t, sig)
+	}
+	until(t, "delivery", func() bool { return l.Stats().Active > before.Active })
+}
+
+// The calls owed to a signal are bounded by the budget as those of many events are.
+func TestOwedSignalCallsHonourTheBudget(t *testing.T) {
+	const n, budget = 40, 3
+	l := newLoop(t, event.WithBudget(event.Budget{Callbacks: budget}))
+	calls := 0
+	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { calls++ })
+	var other *event.Event
+	others := 0
+	other = userEvent(t, l, 0, func() {
+		others++
+		must(t, other.Activate(0))
+	})
+	must(t, other.Activate(0))
+	owed(t, l, syscall.SIGUSR1, n)
+	for deadline := time.Now().Add(patience); calls < n; {
+		before := calls
+		oneTurn(t, l)
+		if calls-before > budget {
+			t.Fatalf("%d calls in one turn, budget %d", calls-before, budget)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d calls of %d", calls, n)
+		}
+	}
+	if others < n/budget/2 {
+		t.Errorf("an event beside the signal was called %d times in the meantime", others)
+	}
+	turns(t, l, 3)
+	wantEqual(t, "calls", calls, n)
+}
+
+// Something more urgent comes before the next call that a signal is owed.
+func TestUrgentEventComesBetweenOwedSignalCalls(t *testing.T) {
+	const n = 10
+	l := newLoop(t, event.WithPriorities(2))
+	calls, at := 0, -1
+	urgent := userEvent(t, l, 0, func() { at = calls })
+	must(t, urgent.SetPriority(0))
+	e, err := l.NewSignal(syscall.SIGUSR1, func(*event.Event, event.Flags) {
+		if calls++; calls == 1 {
+			must(t, urgent.Activate(0))
+		}
+	})
+	must(t, err)
+	must(t, e.SetPriority(1))
+	must(t, e.Add(event.NoTimeout))
+	owed(t, l, syscall.SIGUSR1, n)
+	until(t, "all calls", func() bool { oneTurn(t, l); return calls == n })
+	wantEqual(t, "calls before the urgent one", at, 1)
+}
+
+// A timeout that passes while a signal is owed calls is told once.
+func TestTimeoutIsToldOnceWithOwedSignalCalls(t *testing.T) {
+	const n = 10
+	clock := newFakeClock()
+	l := newLoop(t, event.WithClock(clock))
+	calls, timeouts := 0, 0
+	e := newSignal(t, l, syscall.SIGUSR1, func(_ *event.Event, what event.Flags) {
+		if calls++; what&event.Timeout != 0 {
+			timeouts++
+		}
+	})
+	must(t, e.Add(time.Second))
+	owed(t, l, syscall.SIGUSR1, n)
+	clock.Advance(time.Second)
+	until(t, "all calls", func() bool { oneTurn(t, l); return calls >= n })
+	turns(t, l, 3)
+	wantEqual(t, "timeouts told", timeouts, 1)
+	wantEqual(t, "calls", calls, n)
+}
+
+// Deliveries that a signal's own callback raises wait for the next turn, also where no budget bounds the turn.
+func TestSignalRaisedInItsCallbackDoesNotProlongTheTurn(t *testing.T) {
+	l := newLoop(t, event.WithPriorities(2), event.WithBudget(event.Budget{MinPriority: 1}))
+	calls := 0
+	e, err := l.NewSignal(syscall.SIGUSR1, func(*event.Event, event.Flags) {
+		calls++
+		must(t, syscall.Kill(syscall.Getpid(), syscall.SIGUSR1))
+		until(t, "delivery", func() bool { return l.Stats().Active > 0 })
+	})
+	must(t, err)
+	must(t, e.SetPriority(0))
+	must(t, e.Add(event.NoTimeout))
+	owed(t, l, syscall.SIGUSR1, 1)
+	for range 5 {
+		before := calls
+		oneTurn(t, l)
+		wantEqual(t, "calls in a turn", calls-before, 1)
+	}
+}

@@ -1,0 +1,7 @@
+package event
+
+import "golang.org/x/sys/unix"
+
+// reservedSignal reports whether the C library has taken the signal for itself. Go's runtime leaves these alone: SIGCANCEL and
+// SIGSETXID of glibc, and SIGSYNCCALL of musl (runtime/sigtab_linux_generic.go).
+func reservedSignal(s unix.Signal) bool { return s >= 32 && s <= 34 }

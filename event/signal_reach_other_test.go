@@ -1,0 +1,6 @@
+//go:build !linux
+
+package event_test
+
+// maxCaught is the highest signal that Go delivers.
+const maxCaught = 31

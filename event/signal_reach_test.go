@@ -1,0 +1,49 @@
+package event_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/evmq/evmq/event"
+)
+
+// Each signal that NewSignal accepts is told when it comes, and each that it refuses is one that no program is told of. A process
+// of its own tries each.
+func TestEverySignalIsToldOrRefused(t *testing.T) {
+	const told, refused = 7, 8
+	if n, err := strconv.Atoi(os.Getenv("EVMQ_TEST_SIGNAL")); err == nil {
+		l := newLoop(t)
+		e, err := l.NewSignal(syscall.Signal(n), func(e *event.Event, _ event.Flags) { os.Exit(told) })
+		if err != nil {
+			wantErr(t, err, event.ErrSignal)
+			os.Exit(refused)
+		}
+		must(t, e.Add(event.NoTimeout))
+		must(t, syscall.Kill(os.Getpid(), syscall.Signal(n)))
+		run(t, l)
+		t.Fatal("Run ended")
+	}
+	mayRefuse := map[syscall.Signal]bool{syscall.SIGKILL: true, syscall.SIGSTOP: true, syscall.SIGPROF: true, 32: true, 33: true, 34: true}
+	var children sync.WaitGroup
+	slots := make(chan struct{}, 4)
+	for n := range 70 {
+		children.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			child := exec.Command(os.Args[0], "-test.run=^TestEverySignalIsToldOrRefused$")
+			child.Env = append(os.Environ(), fmt.Sprint("EVMQ_TEST_SIGNAL=", n))
+			out, _ := child.CombinedOutput()
+			switch code := child.ProcessState.ExitCode(); {
+			case code == refused && (n == 0 || n > maxCaught || mayRefuse[syscall.Signal(n)]):
+			case code != told:
+				t.Errorf("signal %d: the process ended with %v\n%s", n, child.ProcessState, out)
+			}
+		})
+	}
+	children.Wait()
+}
