@@ -10,14 +10,23 @@ type chunk[T any] struct {
 }
 
 const (
-	chunkBytes = 4096 // aimed at; whatever the size of T, a chunk holds 16 to 512 messages
-	maxSpare   = 8    // empty chunks that are kept
+	chunkBytes  = 4096           // what a chunk takes; one of larger messages holds one
+	maxChunkLen = 512            // messages in a chunk, however small they are
+	spareBytes  = 8 * chunkBytes // what empty chunks take that are kept, if they are more than one
 )
 
 func chunkLen[T any]() int {
+	return min(max(chunkBytes/messageBytes[T](), 1), maxChunkLen)
+}
+
+// maxSpare is how many empty chunks are kept. One must be: a queue has one in delivery and one that fills.
+func maxSpare[T any]() int {
+	return max(spareBytes/max(chunkBytes, messageBytes[T]()), 1)
+}
+
+func messageBytes[T any]() int {
 	var zero T
-	size := max(1, int(unsafe.Sizeof(zero)))
-	return min(max(chunkBytes/size, 16), 512)
+	return max(1, int(unsafe.Sizeof(zero)))
 }
 
 // spares keeps a few empty chunks, so that a queue in steady use allocates nothing.
@@ -38,7 +47,7 @@ func (s *spares[T]) get() *chunk[T] {
 
 // put keeps c, whose messages have been cleared, or leaves it to the garbage collector.
 func (s *spares[T]) put(c *chunk[T]) {
-	if s.len == maxSpare {
+	if s.len == maxSpare[T]() {
 		return
 	}
 	c.items, c.next = c.items[:0], s.free

@@ -36,18 +36,19 @@
 // queue it stands; it never exceeds the bound, and a Push that finds it lower does not fail for want of room. Who pushes into
 // a full queue chooses: Push says so at once, PushContext waits for room in the order of arrival. The function's own
 // goroutine cannot wait for itself, so there PushContext returns [event.ErrOnLoop]. Memory grows with what waits and is given
-// back after a burst; a delivered message is not kept alive.
+// back after a burst, but for room for two messages or 64 KB of them; a delivered message is not kept alive.
 //
 // In each turn the loop delivers up to [WithBudget] messages, and none that came after it began, so that neither producers nor
-// a function that pushes to its own queue keep the loop from its descriptors. Break, called in the function, takes effect after
-// the message, as after any callback. [WithPriority] places the queue among the other events of its loop.
+// a function that pushes to its own queue keep the loop from its descriptors. It stops after the message in which something more
+// urgent becomes active, or the loop's Budget.Time passes. Break, called in the function, takes effect after the message, as after
+// any callback. [WithPriority] places the queue among the other events of its loop.
 //
 // # The wake
 //
 // A Push that finds messages waiting changes a few words under a lock that is never held across a call, and is done: the loop
 // has been told. Only the first Push of a burst tells it, after unlocking, and only a loop that sleeps has to be
 // woken for that, once. There is no byte per message or per transition, so nothing can fill up: a wake is a flag that is set.
-// In steady use nothing is allocated.
+// In steady use nothing is allocated for messages of up to 4 KB, nor for larger ones that come one at a time.
 //
 // # What differs from event_msgqueue
 //

@@ -48,9 +48,10 @@ func (q *Queue[T]) PushBatch(ms []T) error {
 }
 
 // PushContext is Push that waits while the queue is full, until ctx ends; then it returns ctx's cause, and m was not taken.
-// Those who wait are served in their order, each as soon as the delivery of a message begins; a Push at that moment may
-// still come before them. On the queue's own loop, which would wait for itself, a full queue is event.ErrOnLoop. May
-// block; in a callback of its own loop it does not.
+// The calls that wait are served in their order, each as soon as the delivery of a message begins; a Push at that moment may
+// still come before them. ctx bounds the waiting alone: where there is room m is accepted, even if ctx has ended. On the
+// queue's own loop, which would wait for itself, a full queue is event.ErrOnLoop. May block; in a callback of its own loop it
+// does not.
 func (q *Queue[T]) PushContext(ctx context.Context, m T) error {
 	q.mu.Lock()
 	err := q.room(1)

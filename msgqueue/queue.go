@@ -94,7 +94,8 @@ func WithPriority(p int) Option { return func(o *options) { o.priority, o.hasPri
 
 // WithBudget bounds how many messages are delivered in one turn of the loop; the rest goes on next turn, after the loop
 // has looked at its descriptors. 0 means DefaultBudget; Unbounded is allowed, and then still what is pushed by the callback
-// itself waits for a later turn.
+// itself waits for a later turn. Fewer are delivered where something more urgent than the queue becomes active, or the loop's
+// Budget.Time is spent: both are looked at after each message.
 func WithBudget(n int) Option { return func(o *options) { o.budget = n } }
 
 // New makes a queue whose messages are delivered to fn on the loop. At most bound messages are in it: accepted and not yet
