@@ -48,6 +48,9 @@ func TestNewEventRefusesBadInput(t *testing.T) {
 		{"SIGSTOP", int(unix.SIGSTOP), event.Signal, event.ErrSignal, strconv.Itoa(int(unix.SIGSTOP))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.fd > math.MaxInt32-2 && math.MaxInt == math.MaxInt32 && c.flags&event.Signal == 0 {
+				t.Skip("an int holds no number beyond the kernel's int")
+			}
 			e, err := l.NewEvent(c.fd, c.flags, nothing)
 			wantMessage(t, err, c.err, c.says)
 			if e != nil {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"weak"
@@ -242,12 +243,12 @@ func TestD18BurstIsGivenBack(t *testing.T) {
 	for n := range burst {
 		push(t, q, n)
 	}
-	if grown := heap() - before; grown < burst*8 {
+	if grown := heap() - before; grown < burst*strconv.IntSize/8 {
 		t.Fatalf("%d messages took %d bytes: the test measures nothing", burst, grown)
 	}
 	turn(t, l)
 	if kept := heap() - before; kept > 256<<10 {
-		t.Errorf("%d bytes kept after a burst of %d", kept, burst*8)
+		t.Errorf("%d bytes kept after a burst of %d messages", kept, burst)
 	}
 	if n := q.Len(); n != 0 {
 		t.Errorf("%d messages left", n)
