@@ -53,7 +53,7 @@ func hitratio(t *testing.T, args ...string) []string {
 	return lines[1:]
 }
 
-// The program ends its server when it is told to end.
+// A signal to the program also ends its server.
 func TestASignalEndsTheServerToo(t *testing.T) {
 	cmd := exec.Command(buildProgram(t), "-evcached", "", "-time", "10m", "-report", "100ms", "-sizes", "100")
 	out, err := cmd.StdoutPipe()

@@ -28,7 +28,7 @@
 //
 // # What may differ
 //
-// Where an answer is not determined by the protocol, a mark in braces stands in its place, put there by [Canon] and nobody else:
+// Where an answer is not determined by the protocol, a mark in braces stands in its place, put there by [Canon]:
 //
 //	{cas2}      a unique number that the server chose: the second one that the group has seen. The same number is the same
 //	            mark, another is another. What a script chooses itself is above a thousand million, and is compared as it is.
