@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"runtime/debug"
 	"strings"
 
 	"github.com/evmq/evmq/memcache/store"
@@ -146,11 +147,19 @@ func (w *worker) textMemLimit() {
 	}
 }
 
-// setMemory changes the limit.
+// setMemory changes the limit. A lower limit is wanted for the memory of the process, so what the tables of the items that went took of
+// Go's heap is returned to the system as well. It would be otherwise, but only over minutes.
 func (c *Cache) setMemory(n int64) error {
 	c.resizing.Lock()
 	defer c.resizing.Unlock()
-	return c.store.SetMemory(n)
+	before := c.store.Stats().Limit
+	if err := c.store.SetMemory(n); err != nil {
+		return err
+	}
+	if n < before {
+		debug.FreeOSMemory()
+	}
+	return nil
 }
 
 // later answers with what fn returns, on a goroutine of its own since it takes its time. The connection's next commands wait for
