@@ -8,14 +8,15 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 )
 
 // portFileEnv is the environment variable with the name of the file to which the ports are written. With -p -1 a script learns from the file
 // which ports were chosen.
 const portFileEnv = "MEMCACHED_PORT_FILENAME"
 
-// writePorts writes a line for each TCP socket, and then for each UDP socket, to the file of portFileEnv. The file is replaced atomically, and
-// remains when the program ends. Without the variable, or with a unix socket, nothing is written.
+// writePorts writes a line for each TCP socket, and then for each UDP socket, to the file of portFileEnv. A regular file is replaced atomically, and
+// remains when the program ends. What is no regular file, as a device or a pipe, is written to: root could replace /dev/null. Without the variable, or with a unix socket, nothing is written.
 func writePorts(k *sockets) error {
 	file := os.Getenv(portFileEnv)
 	if file == "" || len(k.order) == 0 {
@@ -29,17 +30,35 @@ func writePorts(k *sockets) error {
 			}
 		}
 	}
-	part := file + ".lck"
-	err := os.WriteFile(part, text, 0o644)
-	if err == nil {
-		if err = os.Rename(part, file); err != nil {
-			err = errors.Join(err, os.Remove(part))
-		}
-	}
-	if err != nil {
+	if err := replaceFile(file, text); err != nil {
 		return fmt.Errorf("%s: %w", portFileEnv, err)
 	}
 	return nil
+}
+
+// replaceFile replaces a regular file, or writes to another kind of file.
+func replaceFile(file string, text []byte) error {
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return writeTo(file, text)
+	}
+	part := file + ".lck"
+	if err := os.WriteFile(part, text, 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(part, file); err != nil {
+		return errors.Join(err, os.Remove(part))
+	}
+	return nil
+}
+
+// writeTo writes to a device or a pipe. It does not wait for the reader of a pipe to open it.
+func writeTo(file string, text []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
 }
 
 // portLine returns the line for an address, or "" if it is not an internet address.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -47,6 +48,27 @@ func TestAPortFileThatCannotBeWrittenIsReported(t *testing.T) {
 		t.Errorf("the output is %q", p.said())
 	}
 	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
+	p.end()
+}
+
+// TestAPortFileThatIsNoRegularFileIsWrittenToAndStays: a pipe here. A device would be lost if it were replaced.
+func TestAPortFileThatIsNoRegularFileIsWrittenToAndStays(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "ports")
+	must(t, syscall.Mkfifo(file, 0o600))
+	reader, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	must(t, err)
+	defer reader.Close()
+	p := withPorts(t, file, "-p", "-1")
+	_, port, err := net.SplitHostPort(p.addrs[0])
+	must(t, err)
+	text := make([]byte, 100)
+	n, err := reader.Read(text)
+	must(t, err)
+	equal(t, "the pipe", string(text[:n]), "TCP INET: "+port+"\n")
+	left, err := os.ReadDir(dir)
+	must(t, err)
+	equal(t, "what is in the directory", fmt.Sprint(left), "[p ports]")
 	p.end()
 }
 
