@@ -135,13 +135,23 @@ func (e *endpoint) report(t *testing.T, kind string) []string {
 	asks := e.connect(t)
 	names["tcp:"+asks.LocalAddr().String()] = "asks"
 	var last []string
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // until all requests have come, and the answers are behind
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		last = sockets(t, asks, names)
-		text := strings.Join(last, "\n")
-		if n := strings.Count(text, "conn_nread"); n == 2 && strings.Contains(text, "conn_swallow") && !strings.Contains(text, "conn_mwrite") || time.Now().After(deadline) {
+		if settled(strings.Join(last, "\n")) || time.Now().After(deadline) {
 			return last
 		}
 	}
+}
+
+// settled reports whether all requests have come, and the server has left the states that it passes through while it serves one. Only the
+// connection that asks is in such a state.
+func settled(report string) bool {
+	for _, passing := range []string{"conn_mwrite", "conn_new_cmd", "conn_waiting", "conn_write"} {
+		if strings.Contains(report, passing) {
+			return false
+		}
+	}
+	return strings.Count(report, "conn_parse_cmd") == 1 && strings.Count(report, "conn_nread") == 2 && strings.Contains(report, "conn_swallow")
 }
 
 func (e *endpoint) connect(t *testing.T) net.Conn {
