@@ -105,7 +105,8 @@ func TestARequestThatIsWatchedAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	allocatesNothing(t, &worker{Cache: c, out: make([]byte, 0, outBuffer), events: c.hub.NewBuffer()})
-	if n := c.hub.Counts(); n.Written < 1000 {
+	// While allocations are counted, the hub's goroutine has no processor of its own: some lines find the buffer full.
+	if n := c.hub.Counts(); n.Written == 0 || n.Written+n.Dropped < 1000 {
 		t.Errorf("%+v", n)
 	}
 }
