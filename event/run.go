@@ -49,8 +49,10 @@ func (l *Loop) runAs(ctx context.Context, mode runMode) error {
 	if err != nil {
 		return fmt.Errorf("run loop: %w", err)
 	}
-	defer l.leave() // also when a callback panics or calls runtime.Goexit
+	defer l.leave()           // also when a callback panics or calls runtime.Goexit
+	var asked context.Context // nil for one that never ends, which is not asked again
 	if ctx.Done() != nil {
+		asked = ctx
 		defer context.AfterFunc(ctx, func() { l.cancel(id, context.Cause(ctx)) })()
 	}
 	if l.driver.name() == DriverThread {
@@ -58,7 +60,7 @@ func (l *Loop) runAs(ctx context.Context, mode runMode) error {
 		defer runtime.UnlockOSThread()
 	}
 	l.mu.Lock()
-	err = l.turns(ctx, mode) // a panic passes with l.mu unlocked
+	err = l.turns(asked, mode) // a panic passes with l.mu unlocked
 	l.flushNotes()
 	l.mu.Unlock()
 	return err
@@ -143,10 +145,10 @@ func (l *Loop) over(ctx context.Context) (over bool, err error) {
 	return true, nil
 }
 
-// ended is ctx's cause if it has ended, which the run may know before cancel is called. It unlocks l.mu meanwhile, since a context's
-// methods may be a user's.
+// ended is ctx's cause if it has ended, which the run may know before cancel is called. A nil ctx never ends. It unlocks l.mu
+// meanwhile, since a context's methods may be a user's.
 func (l *Loop) ended(ctx context.Context) (cause error) {
-	if ctx.Done() == nil {
+	if ctx == nil {
 		return nil
 	}
 	l.mu.Unlock()
