@@ -108,3 +108,29 @@ func TestSignalRaisedInItsCallbackDoesNotProlongTheTurn(t *testing.T) {
 		wantEqual(t, "calls in a turn", calls-before, 1)
 	}
 }
+
+// A timeout of a signal's event that is activated and taken back while its callback runs leaves the calls owed to the signal.
+func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
+	const n = 3
+	for name, takeBack := range map[string]func(e *event.Event) error{
+		"Add":           func(e *event.Event) error { return e.Add(time.Hour) },
+		"SetTimeout":    func(e *event.Event) error { return e.SetTimeout(time.Hour) },
+		"RemoveTimeout": func(e *event.Event) error { e.RemoveTimeout(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t)
+			calls := 0
+			newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, what event.Flags) {
+				wantEqual(t, "told", what, event.Signal)
+				if calls++; calls == 1 {
+					must(t, e.Activate(event.Timeout))
+					must(t, takeBack(e))
+				}
+			})
+			owed(t, l, syscall.SIGUSR1, n)
+			until(t, "the last call", func() bool { oneTurn(t, l); return calls >= n })
+			turns(t, l, 3)
+			wantEqual(t, "calls", calls, n)
+		})
+	}
+}
