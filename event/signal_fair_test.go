@@ -134,3 +134,21 @@ func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
 		})
 	}
 }
+
+// An event that stays active since its signal is owed more calls counts for MaxActive.
+func TestMaxActiveCountsAnEventThatIsOwedCalls(t *testing.T) {
+	l := newLoop(t)
+	other := userEvent(t, l, 0, func() {})
+	calls := 0
+	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) {
+		calls++
+		must(t, other.Activate(0))
+		must(t, l.Break())
+	})
+	owed(t, l, syscall.SIGUSR1, 8)
+	oneTurn(t, l)
+	if s := l.Stats(); s.MaxActive < s.Active {
+		t.Errorf("MaxActive is %d while %d are active", s.MaxActive, s.Active)
+	}
+	wantEqual(t, "calls", calls, 1)
+}
