@@ -36,16 +36,11 @@ func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, runOnce) }
 // in a callback it is ErrRunning. Any goroutine.
 func (l *Loop) RunNonblock() error { return l.run(context.Background(), runNonblock) }
 
-func (l *Loop) run(ctx context.Context, mode runMode) error {
-	if err := l.unowned(); err != nil {
-		return fmt.Errorf("run loop: %w", err)
-	}
-	return l.runAs(ctx, mode)
-}
+func (l *Loop) run(ctx context.Context, mode runMode) error { return l.runAs(ctx, anyone, mode) }
 
-// runAs is run for a caller that has the right to run the loop.
-func (l *Loop) runAs(ctx context.Context, mode runMode) error {
-	id, err := l.enter(mode)
+// runAs is run for c.
+func (l *Loop) runAs(ctx context.Context, c caller, mode runMode) error {
+	id, err := l.enter(c, mode)
 	if err != nil {
 		return fmt.Errorf("run loop: %w", err)
 	}
@@ -85,11 +80,13 @@ func (l *Loop) turns(ctx context.Context, mode runMode) error {
 }
 
 // enter makes the calling goroutine the loop's.
-func (l *Loop) enter(mode runMode) (id uint64, err error) {
+func (l *Loop) enter(c caller, mode runMode) (id uint64, err error) {
 	l.mu.Lock()
 	now := l.readClock()
 	defer l.mu.Unlock()
 	switch {
+	case !l.permits(c):
+		return 0, ErrOwned
 	case l.state != loopOpen: // first, since a Close under way is the owner too
 		return 0, ErrClosed
 	case l.owner != 0:
