@@ -166,3 +166,34 @@ func TestClockBelowZeroWorksAsAnyOther(t *testing.T) {
 		})
 	}
 }
+
+// A clock that fails as a slow call is timed costs no function its call: of those that Post and Finalize have accepted, and an event's
+// callback.
+func TestFaultOfAClockCostsNoFunctionItsCall(t *testing.T) {
+	for ending, end := range endings {
+		for nth := int64(1); nth <= 12; nth++ {
+			for _, closes := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s in call %d, in Close %v", ending, nth, closes), func(t *testing.T) {
+					clock := &faultyClock{fakeClock: newFakeClock(), end: end}
+					l := newLoop(t, event.WithClock(clock), event.WithSlowCallback(time.Minute), event.WithPanicHandler(func(any, []byte) {}))
+					posted, finalized := 0, 0
+					must(t, l.Post(func() { posted++ }))
+					must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { finalized++ }))
+					must(t, l.Post(func() { posted++ }))
+					clock.left.Store(nth)
+					for range 3 {
+						apart(t, "use of the clock", func() {
+							if closes {
+								_ = l.Close()
+							} else {
+								_ = l.RunNonblock()
+							}
+						})
+					}
+					clock.left.Store(0)
+					wantEqual(t, "posts and finalizers called", [2]int{posted, finalized}, [2]int{2, 1})
+				})
+			}
+		}
+	}
+}

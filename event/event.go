@@ -229,13 +229,15 @@ func (e *Event) SetConditions(conditions Flags) error {
 	return e.opError("set conditions of", err)
 }
 
-// RemoveTimeout takes the timeout away and leaves the rest pending. Any goroutine.
+// RemoveTimeout takes the timeout away, also one that has passed and is not delivered yet, and leaves the rest pending. Any
+// goroutine.
 func (e *Event) RemoveTimeout() {
 	l := e.loop
 	l.mu.Lock()
 	l.timers.remove(e)
 	e.interval = NoTimeout
 	if e.state&stateAdded != 0 {
+		l.takeBack(e, Timeout)
 		l.keepUser(e, NoTimeout)
 	}
 	l.mu.Unlock()

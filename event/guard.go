@@ -29,7 +29,14 @@ func (l *Loop) guard(fn func(), name func() string) {
 		}()
 	}
 	if l.slow > 0 {
+		timed := false
+		defer func() {
+			if !timed { // the Clock has panicked, which must not cost fn its call
+				fn()
+			}
+		}()
 		start := l.clock.Now()
+		timed = true
 		defer func() {
 			took := l.clock.Now() - start
 			who := ""

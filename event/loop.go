@@ -151,15 +151,15 @@ func (l *Loop) newInternal(fn func(*Event, Flags)) *Event {
 // calling goroutine, and releases the loop's descriptors. The events that are left are removed without a call; their
 // descriptors stay open. A second Close waits for the first and returns nil. On the loop it does nothing and returns
 // ErrOnLoop: Break there, and Close after Run. On a loop that has an Owner it returns ErrOwned. May block; not in a callback.
-func (l *Loop) Close() error {
-	if err := l.unowned(); err != nil {
-		return fmt.Errorf("close loop: %w", err)
-	}
-	return l.close()
-}
+func (l *Loop) Close() error { return l.closeAs(anyone) }
 
-func (l *Loop) close() error {
+// closeAs is Close for c.
+func (l *Loop) closeAs(c caller) error {
 	l.mu.Lock()
+	if !l.permits(c) {
+		l.mu.Unlock()
+		return fmt.Errorf("close loop: %w", ErrOwned)
+	}
 	if l.owner != 0 && l.owner == goroutineID(l.idBuf[:]) {
 		l.mu.Unlock()
 		return fmt.Errorf("close loop: %w", ErrOnLoop)

@@ -20,19 +20,23 @@ func (l *Loop) note(line func()) {
 	l.claim()
 }
 
-// flushNotes writes the lines. It is called with l.mu held and returns so.
+// flushNotes writes the lines. One whose logger panics is not written again, and those behind it wait for the next run. It is called
+// with l.mu held and returns so.
 func (l *Loop) flushNotes() {
-	if len(l.notes.lines) == 0 {
-		return
+	for range len(l.notes.lines) {
+		line := l.notes.lines[0]
+		l.notes.lines = l.notes.lines[1:]
+		l.writeNote(line)
 	}
-	due := l.notes
-	l.notes = notes{}
+	if n := l.notes.dropped; n > 0 {
+		l.notes.dropped = 0
+		l.writeNote(func() { l.log.Warn("event: more lines like these were dropped", "lines", n) })
+	}
+}
+
+// writeNote writes a line without l.mu and locks it again, unless the logger panics.
+func (l *Loop) writeNote(line func()) {
 	l.mu.Unlock()
-	for _, line := range due.lines {
-		line()
-	}
-	if due.dropped > 0 {
-		l.log.Warn("event: more lines like these were dropped", "lines", due.dropped)
-	}
+	line()
 	l.mu.Lock()
 }

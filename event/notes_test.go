@@ -2,6 +2,8 @@ package event_test
 
 import (
 	"bytes"
+	"fmt"
+	"io"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -107,4 +109,38 @@ func TestLinesThatWaitForTheLoopAreBounded(t *testing.T) {
 	}
 	wantEqual(t, "lines that say how many were dropped", log.lines("lines="), 1)
 	wantEqual(t, "stale", l.Stats().Stale, n)
+}
+
+// faultyLog is a log of which the first line ends as end does.
+type faultyLog struct {
+	io.Writer
+	end func()
+}
+
+func (f *faultyLog) Write(p []byte) (int, error) {
+	if end := f.end; end != nil {
+		f.end = nil
+		end()
+	}
+	return f.Writer.Write(p)
+}
+
+// A logger that panics, or ends its goroutine, loses the line that it was given and none of the others, nor their number.
+func TestFaultOfALoggerLosesOneLine(t *testing.T) {
+	for ending, end := range endings {
+		for _, n := range []int{1, 3, 100} {
+			t.Run(fmt.Sprintf("%s, %d lines", ending, n), func(t *testing.T) {
+				var log sharedLog
+				l := staleLoop(t, event.WithLogger(slog.New(slog.NewTextHandler(&faultyLog{&log, end}, nil))))
+				for range n {
+					goStale(t, l)
+				}
+				apart(t, "the faulty line", func() { _ = l.RunNonblock() })
+				turns(t, l, 2)
+				const limit = 64
+				wantEqual(t, "lines", log.lines("closed before Del"), min(n, limit)-1)
+				wantEqual(t, "lines that say how many were dropped", log.lines(fmt.Sprintf("lines=%d", n-limit)), max(0, min(1, n-limit)))
+			})
+		}
+	}
 }

@@ -33,17 +33,19 @@ func (l *Loop) Own() (*Owner, error) {
 }
 
 // RunForever is Loop.RunForever. May block; not in a callback.
-func (o *Owner) RunForever(ctx context.Context) error { return o.loop.runAs(ctx, runForever) }
+func (o *Owner) RunForever(ctx context.Context) error { return o.loop.runAs(ctx, theOwner, runForever) }
 
 // Close is Loop.Close. May block; not in a callback.
-func (o *Owner) Close() error { return o.loop.close() }
+func (o *Owner) Close() error { return o.loop.closeAs(theOwner) }
 
-// unowned returns ErrOwned for a loop that has an owner.
-func (l *Loop) unowned() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.owned {
-		return ErrOwned
-	}
-	return nil
-}
+// A caller is the right by which a loop is run or closed.
+type caller uint8
+
+const (
+	anyone caller = iota
+	theOwner
+)
+
+// permits reports whether c may run and close the loop. Under l.mu, in the critical section that begins to do so, since another
+// goroutine may own the loop at any time.
+func (l *Loop) permits(c caller) bool { return c == theOwner || !l.owned }

@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/evmq/evmq/event"
@@ -56,5 +57,49 @@ func TestALoopThatRunsGetsNoOwner(t *testing.T) {
 	must(t, l.Close())
 	if _, err := l.Own(); !errors.Is(err, event.ErrClosed) {
 		t.Errorf("when it is closed: %v", err)
+	}
+}
+
+// A loop that gets an owner while another goroutine begins to run it or to close it is run and closed by its owner alone: either Own
+// fails, or the other call does.
+func TestOwnBesideRunOrCloseLeavesOneOfThem(t *testing.T) {
+	for round := range tenfold(200) {
+		l, err := event.NewLoop(event.WithBackend(event.BackendPoll), event.WithDriver(event.DriverThread))
+		must(t, err)
+		byOther := func() {
+			if _, err := l.Own(); errors.Is(err, event.ErrOwned) {
+				t.Error("a loop that has an owner was run or closed by another")
+			}
+		}
+		_, err = l.OnPrepare(byOther)
+		must(t, err)
+		closing, err := l.OnClose(byOther)
+		must(t, err)
+		var both sync.WaitGroup
+		var owner *event.Owner
+		start := make(chan struct{})
+		both.Go(func() {
+			<-start
+			if round%2 == 0 {
+				_ = l.Close() // ErrOwned, or it is closed
+			} else {
+				_ = l.RunNonblock()
+			}
+		})
+		both.Go(func() {
+			<-start
+			for range round % 40 { // to meet each moment of the other call
+				l.Now()
+			}
+			owner, _ = l.Own()
+		})
+		close(start)
+		both.Wait()
+		closing.Stop()
+		if owner != nil {
+			must(t, owner.Close())
+		} else {
+			must(t, l.Close())
+		}
 	}
 }

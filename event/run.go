@@ -36,21 +36,18 @@ func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, runOnce) }
 // in a callback it is ErrRunning. Any goroutine.
 func (l *Loop) RunNonblock() error { return l.run(context.Background(), runNonblock) }
 
-func (l *Loop) run(ctx context.Context, mode runMode) error {
-	if err := l.unowned(); err != nil {
-		return fmt.Errorf("run loop: %w", err)
-	}
-	return l.runAs(ctx, mode)
-}
+func (l *Loop) run(ctx context.Context, mode runMode) error { return l.runAs(ctx, anyone, mode) }
 
-// runAs is run for a caller that has the right to run the loop.
-func (l *Loop) runAs(ctx context.Context, mode runMode) error {
-	id, err := l.enter(mode)
+// runAs is run for c.
+func (l *Loop) runAs(ctx context.Context, c caller, mode runMode) error {
+	id, err := l.enter(c, mode)
 	if err != nil {
 		return fmt.Errorf("run loop: %w", err)
 	}
-	defer l.leave() // also when a callback panics or calls runtime.Goexit
+	defer l.leave()           // also when a callback panics or calls runtime.Goexit
+	var asked context.Context // nil for one that never ends, which is not asked again
 	if ctx.Done() != nil {
+		asked = ctx
 		defer context.AfterFunc(ctx, func() { l.cancel(id, context.Cause(ctx)) })()
 	}
 	if l.driver.name() == DriverThread {
@@ -58,7 +55,7 @@ func (l *Loop) runAs(ctx context.Context, mode runMode) error {
 		defer runtime.UnlockOSThread()
 	}
 	l.mu.Lock()
-	err = l.turns(ctx, mode) // a panic passes with l.mu unlocked
+	err = l.turns(asked, mode) // a panic passes with l.mu unlocked
 	l.flushNotes()
 	l.mu.Unlock()
 	return err
@@ -83,11 +80,13 @@ func (l *Loop) turns(ctx context.Context, mode runMode) error {
 }
 
 // enter makes the calling goroutine the loop's.
-func (l *Loop) enter(mode runMode) (id uint64, err error) {
+func (l *Loop) enter(c caller, mode runMode) (id uint64, err error) {
 	l.mu.Lock()
 	now := l.readClock()
 	defer l.mu.Unlock()
 	switch {
+	case !l.permits(c):
+		return 0, ErrOwned
 	case l.state != loopOpen: // first, since a Close under way is the owner too
 		return 0, ErrClosed
 	case l.owner != 0:
@@ -143,10 +142,10 @@ func (l *Loop) over(ctx context.Context) (over bool, err error) {
 	return true, nil
 }
 
-// ended is ctx's cause if it has ended, which the run may know before cancel is called. It unlocks l.mu meanwhile, since a context's
-// methods may be a user's.
+// ended is ctx's cause if it has ended, which the run may know before cancel is called. A nil ctx never ends. It unlocks l.mu
+// meanwhile, since a context's methods may be a user's.
 func (l *Loop) ended(ctx context.Context) (cause error) {
-	if ctx.Done() == nil {
+	if ctx == nil {
 		return nil
 	}
 	l.mu.Unlock()

@@ -108,3 +108,47 @@ func TestSignalRaisedInItsCallbackDoesNotProlongTheTurn(t *testing.T) {
 		wantEqual(t, "calls in a turn", calls-before, 1)
 	}
 }
+
+// A timeout of a signal's event that is activated and taken back while its callback runs leaves the calls owed to the signal.
+func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
+	const n = 3
+	for name, takeBack := range map[string]func(e *event.Event) error{
+		"Add":           func(e *event.Event) error { return e.Add(time.Hour) },
+		"SetTimeout":    func(e *event.Event) error { return e.SetTimeout(time.Hour) },
+		"RemoveTimeout": func(e *event.Event) error { e.RemoveTimeout(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t)
+			calls := 0
+			newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, what event.Flags) {
+				wantEqual(t, "told", what, event.Signal)
+				if calls++; calls == 1 {
+					must(t, e.Activate(event.Timeout))
+					must(t, takeBack(e))
+				}
+			})
+			owed(t, l, syscall.SIGUSR1, n)
+			until(t, "the last call", func() bool { oneTurn(t, l); return calls >= n })
+			turns(t, l, 3)
+			wantEqual(t, "calls", calls, n)
+		})
+	}
+}
+
+// An event that stays active since its signal is owed more calls counts for MaxActive.
+func TestMaxActiveCountsAnEventThatIsOwedCalls(t *testing.T) {
+	l := newLoop(t)
+	other := userEvent(t, l, 0, func() {})
+	calls := 0
+	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) {
+		calls++
+		must(t, other.Activate(0))
+		must(t, l.Break())
+	})
+	owed(t, l, syscall.SIGUSR1, 8)
+	oneTurn(t, l)
+	if s := l.Stats(); s.MaxActive < s.Active {
+		t.Errorf("MaxActive is %d while %d are active", s.MaxActive, s.Active)
+	}
+	wantEqual(t, "calls", calls, 1)
+}

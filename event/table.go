@@ -89,7 +89,7 @@ func (l *Loop) takeBack(e *Event, flags Flags) {
 	}
 	if e.what == 0 && e.state&stateAsked == 0 {
 		l.active.remove(e)
-		e.calls = 0
+		e.calls = max(0, e.calls-1) // deliveries of a signal that came before, if its callback runs now, stay owed
 	}
 }
 

@@ -124,3 +124,50 @@ func TestSetTimeoutOfAnEndedEvent(t *testing.T) {
 	must(t, l.Close())
 	wantErr(t, other.SetTimeout(time.Second), event.ErrClosed)
 }
+
+// RemoveTimeout takes back a timeout that has passed and is not delivered yet, and nothing else that the event is to be told.
+func TestRemoveTimeoutTakesBackATimeoutThatIsNotDelivered(t *testing.T) {
+	for _, kind := range []event.Flags{0, event.Persist} {
+		t.Run(kind.String(), func(t *testing.T) {
+			clock := newFakeClock()
+			l := newLoop(t, event.WithClock(clock))
+			_, _, fd, peer := pair(t)
+			send(t, peer, "x")
+			told := map[string]event.Flags{}
+			tell := func(name string) func(*event.Event, event.Flags) {
+				return func(_ *event.Event, what event.Flags) { told[name] |= what }
+			}
+			timer := eventFor(t, l, -1, kind, tell("timer"))
+			reader := eventFor(t, l, fd, kind|event.Read, tell("reader"))
+			asked := eventFor(t, l, -1, kind, tell("asked"))
+			first := userEvent(t, l, 0, func() {
+				for _, e := range []*event.Event{timer, reader, asked} {
+					e.RemoveTimeout()
+				}
+			})
+			must(t, first.Activate(0))
+			for _, e := range []*event.Event{timer, reader, asked} {
+				must(t, e.Add(time.Second))
+			}
+			must(t, asked.Activate(event.Write))
+			clock.Advance(time.Second)
+			oneTurn(t, l)
+			_, called := told["timer"]
+			wantEqual(t, "the timer was called", called, false)
+			wantEqual(t, "the timer is added", timer.Added(), true)
+			wantEqual(t, "the reader was told", told["reader"], event.Read)
+			wantEqual(t, "the activated event was told", told["asked"], event.Write)
+		})
+	}
+}
+
+// What Activate has accepted for an event that is not added is told, though RemoveTimeout is called.
+func TestRemoveTimeoutLeavesAnActivationOfAnEventThatIsNotAdded(t *testing.T) {
+	l := newLoop(t)
+	told := event.Flags(0)
+	e := eventFor(t, l, -1, 0, func(_ *event.Event, what event.Flags) { told = what })
+	must(t, e.Activate(event.Timeout))
+	e.RemoveTimeout()
+	oneTurn(t, l)
+	wantEqual(t, "told", told, event.Timeout)
+}

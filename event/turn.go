@@ -201,6 +201,7 @@ func (l *Loop) finish() {
 	if e.calls > 0 && e.state&stateActive == 0 {
 		e.what = Signal
 		l.active.push(e)
+		l.maxActive = max(l.maxActive, l.active.len)
 	}
 	if l.ran != nil {
 		close(l.ran)

@@ -74,11 +74,12 @@ func (q *Queue[T]) PushContext(ctx context.Context, m T) error {
 		q.mu.Lock()
 		return q.refuse(1, fmt.Errorf("push to a full queue: %w", event.ErrOnLoop))
 	}
+	ended := ctx.Done() // first, since one that panics must not leave m behind
 	w := q.wait(m)
 	select {
 	case err := <-w.done:
 		return err
-	case <-ctx.Done():
+	case <-ended:
 		if q.giveUp(w) {
 			return fmt.Errorf("push to a full queue: %w", context.Cause(ctx))
 		}

@@ -216,3 +216,33 @@ func TestPushContextUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// badContext is a context of a user's, whose Done panics.
+type badContext struct{ context.Context }
+
+func (badContext) Done() <-chan struct{} { panic("context") }
+
+// A PushContext that ends by a panic of its context has taken nothing.
+func TestPushContextWhoseContextPanicsTakesNothing(t *testing.T) {
+	l := newLoop(t)
+	var got []int
+	q := newQueue(t, l, 1, func(n int) { got = append(got, n) })
+	push(t, q, 1)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the context was not asked")
+			}
+		}()
+		_ = q.PushContext(badContext{t.Context()}, 2)
+	}()
+	if s := account(t, q); s.Waiting != 0 {
+		t.Errorf("%d wait", s.Waiting)
+	}
+	for range 3 {
+		turn(t, l)
+	}
+	if !slices.Equal(got, []int{1}) {
+		t.Errorf("delivered %v, want only 1", got)
+	}
+}
