@@ -129,13 +129,15 @@ func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
 	}
 	taken = true
 	c.data = o.Data
+	defer func() { // also when nc.Close panics or calls runtime.Goexit
+		c.mu.Lock()
+		tell := c.mark(cmdOpen)
+		c.mu.Unlock()
+		c.tell(tell)
+	}()
 	if err := nc.Close(); err != nil {
 		s.Logger.Warn("server: close adopted connection", "err", err)
 	}
-	c.mu.Lock()
-	tell := c.mark(cmdOpen)
-	c.mu.Unlock()
-	c.tell(tell)
 	return c, nil
 }
 
