@@ -237,6 +237,7 @@ func (c *Conn) detachNow() {
 	}
 	c.mu.Lock()
 	fn := c.takeDetach()
+	c.extra().handed = true // before its number is another's, lest LocalAddr ask that
 	c.mu.Unlock()
 	_ = c.ev.Del() // before the descriptor is somebody else's
 	c.loop.srv.conns.set(c.ev.FD(), nil)

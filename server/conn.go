@@ -147,6 +147,7 @@ type ext struct {
 	fetched             *fetched // of the file at the head of the output, which the kernel cannot send
 	tls                 *tlsState
 	dial                *dialing
+	handed              bool // Detach has handed the descriptor out
 	unopened            bool // the handler's Open is still to be called: dialling, TLS or PROXY comes first
 	conc                *concurrency
 	proxied             *proxied
