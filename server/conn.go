@@ -155,8 +155,9 @@ type ext struct {
 	readAt, writeAt     time.Duration // when what the limits hold back may go on. Loop only
 	readTurn, writeTurn turn          // at a group's bucket. Loop only
 	timeouts            *Timeouts
-	looks               int    // reads since the server began to shut down. Loop only
-	into                []byte // where the next bytes go: ReadInto. Loop only
+	opened              time.Duration // when the connection was, if its output was held up before its first request. Loop only
+	looks               int           // reads since the server began to shut down. Loop only
+	into                []byte        // where the next bytes go: ReadInto. Loop only
 }
 
 // extra returns c's ext. Under mu.
