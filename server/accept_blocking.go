@@ -20,9 +20,24 @@ type blockingAccept struct {
 	logged  time.Time     // when a failure was last logged
 }
 
+// errAcceptExit is the reason of a listener's end when a method of it, or of its connections, has called runtime.Goexit.
+var errAcceptExit = errors.New("server: the listener's Accept called runtime.Goexit")
+
 // acceptBlocking accepts from a listener without a descriptor until it fails or is closed.
 func (ln *Listener) acceptBlocking() {
+	returns := false
+	defer func() {
+		if !returns {
+			ln.stopWith(errAcceptExit)
+		}
+	}()
 	b := &blockingAccept{ln: ln}
+	b.run()
+	returns = true
+}
+
+func (b *blockingAccept) run() {
+	ln := b.ln
 	for {
 		nc, err := ln.original.Accept()
 		switch {

@@ -129,13 +129,15 @@ func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
 	}
 	taken = true
 	c.data = o.Data
+	defer func() { // also when nc.Close panics or calls runtime.Goexit
+		c.mu.Lock()
+		tell := c.mark(cmdOpen)
+		c.mu.Unlock()
+		c.tell(tell)
+	}()
 	if err := nc.Close(); err != nil {
 		s.Logger.Warn("server: close adopted connection", "err", err)
 	}
-	c.mu.Lock()
-	tell := c.mark(cmdOpen)
-	c.mu.Unlock()
-	c.tell(tell)
 	return c, nil
 }
 
@@ -235,6 +237,7 @@ func (c *Conn) detachNow() {
 	}
 	c.mu.Lock()
 	fn := c.takeDetach()
+	c.extra().handed = true // before its number is another's, lest LocalAddr ask that
 	c.mu.Unlock()
 	_ = c.ev.Del() // before the descriptor is somebody else's
 	c.loop.srv.conns.set(c.ev.FD(), nil)

@@ -147,6 +147,7 @@ type ext struct {
 	fetched             *fetched // of the file at the head of the output, which the kernel cannot send
 	tls                 *tlsState
 	dial                *dialing
+	handed              bool // Detach has handed the descriptor out
 	unopened            bool // the handler's Open is still to be called: dialling, TLS or PROXY comes first
 	conc                *concurrency
 	proxied             *proxied
@@ -154,8 +155,9 @@ type ext struct {
 	readAt, writeAt     time.Duration // when what the limits hold back may go on. Loop only
 	readTurn, writeTurn turn          // at a group's bucket. Loop only
 	timeouts            *Timeouts
-	looks               int    // reads since the server began to shut down. Loop only
-	into                []byte // where the next bytes go: ReadInto. Loop only
+	opened              time.Duration // when the connection was, if its output was held up before its first request. Loop only
+	looks               int           // reads since the server began to shut down. Loop only
+	into                []byte        // where the next bytes go: ReadInto. Loop only
 }
 
 // extra returns c's ext. Under mu.

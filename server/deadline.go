@@ -71,23 +71,36 @@ func (c *Conn) due() (at time.Duration, reason error) {
 		nearer(c.since, 0, reason)
 	case c.flags&flagClosing != 0:
 		nearer(c.since, 0, ErrCloseTimeout)
-	case c.flags&flagWriting != 0:
-		nearer(c.since, t.Write, ErrWriteTimeout)
-	case c.flags&inWork != 0:
-		nearer(now, t.Idle, nil) // to look again
 	default:
-		nearer(c.last.time(now), t.Idle, ErrIdle)
-		if c.flags&flagServed == 0 {
-			nearer(c.since, t.FirstRequest, ErrFirstRequest)
+		if c.flags&flagWriting != 0 {
+			nearer(c.since, t.Write, ErrWriteTimeout)
 		}
-		if in := c.in; in != nil && in.began != 0 && c.flags&holdsInput == 0 {
-			nearer(in.began, t.Read, ErrReadTimeout)
+		if c.flags&inWork != 0 {
+			nearer(now, t.Idle, nil) // to look again
+		} else {
+			nearer(c.last.time(now), t.Idle, ErrIdle)
+		}
+		if c.flags&flagServed == 0 {
+			nearer(c.openedAt(), t.FirstRequest, ErrFirstRequest)
+		}
+		if c.flags&holdsInput == 0 && c.in != nil && c.in.began != 0 {
+			nearer(c.in.began, t.Read, ErrReadTimeout)
 		}
 	}
 	if c.flags&(flagThrottled|flagSlowed) != 0 {
 		nearer(c.release(), 0, nil)
 	}
 	return at, reason
+}
+
+// openedAt is when the connection was opened. On the loop, while it is open and its first request is not there.
+func (c *Conn) openedAt() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ext != nil && c.ext.opened != 0 {
+		return c.ext.opened
+	}
+	return c.since
 }
 
 // arm sees to it that the alarm goes off when the next deadline is due, or earlier.

@@ -46,3 +46,24 @@ func TestNothingIsReadAfterDetach(t *testing.T) {
 		t.Errorf("rest is %q, Data was given %d bytes", rest, late.Load())
 	}
 }
+
+// TestADetachedConnectionHasNoLocalAddr: its descriptor's number may be another socket's from then on, whose address is not told.
+func TestADetachedConnectionHasNoLocalAddr(t *testing.T) {
+	addr := make(chan net.Addr, 1)
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
+		return len(p), c.Detach(func(nc net.Conn, _ []byte, err error) {
+			for range 10 { // one of them takes the number
+				if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+					defer ln.Close()
+				}
+			}
+			addr <- c.LocalAddr()
+			_ = nc.Close()
+		})
+	}}})
+	nc := s.dial(t)
+	send(t, nc, "x")
+	if a := await(t, addr, "Detach's function"); a != nil {
+		t.Errorf("the local address is %v after Detach; the server's is %v", a, s.addr)
+	}
+}

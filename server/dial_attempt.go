@@ -287,4 +287,5 @@ func (c *Conn) established(d *dialing) {
 	}
 	c.mu.Lock()
 	c.flush()
+	c.arm() // the event is new, and has no alarm yet
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"syscall"
 	"time"
 
@@ -21,6 +20,7 @@ type fetched struct {
 	buf    []byte // what it has read and the kernel has not taken
 	err    error
 	stream bool // the file has no offsets
+	halted bool // a read deadline of ours is set, to interrupt the goroutine
 }
 
 // fetchSize is what is read at a time. The file's overhead counts it.
@@ -148,10 +148,10 @@ func (c *Conn) readFile(x *fetched, p []byte, offset int64) {
 	}
 	c.mu.Lock()
 	x.busy, x.buf, x.err, x.stream = false, p[:n], err, stream
-	interrupted := c.state == connClosed && errors.Is(err, os.ErrDeadlineExceeded)
+	halted := x.halted
 	tell := c.mark(cmdLook)
 	c.mu.Unlock()
-	if interrupted {
+	if halted { // also when the read had ended before
 		_ = f.SetReadDeadline(time.Time{}) // the user may have closed it
 	}
 	c.tell(tell)
@@ -163,6 +163,6 @@ func (c *Conn) isFetching() bool { return c.ext != nil && c.ext.fetched != nil &
 // stopFetching interrupts the goroutine that reads a file, where the file's reads can be interrupted. Under mu.
 func (c *Conn) stopFetching() {
 	if x := c.ext.fetched; x != nil && x.busy {
-		_ = x.file.F.SetReadDeadline(time.Unix(1, 0)) // most files that have no deadlines do not keep their readers waiting
+		x.halted = x.file.F.SetReadDeadline(time.Unix(1, 0)) == nil // most files that have no deadlines do not keep their readers waiting
 	}
 }

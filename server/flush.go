@@ -157,6 +157,9 @@ func (c *Conn) makeRoom() {
 func (c *Conn) waitForRoom() error {
 	c.flags |= flagWriting
 	if c.flags&(flagClosing|flagHandshake) == 0 { // which have deadlines of their own
+		if c.flags&flagServed == 0 && c.extra().opened == 0 {
+			c.ext.opened = c.since // for FirstRequestTimeout
+		}
 		c.since = c.loop.now()
 	}
 	return c.watch()

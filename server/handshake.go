@@ -182,26 +182,33 @@ func (s *Server) shakeAll(c *Conn) {
 func (s *Server) shake(c *Conn) {
 	t := c.ext.tls
 	err := ErrPanic
-	normal := false
+	returns := false
 	defer func() {
-		if !normal {
-			if v := recover(); v != nil {
-				if s.OnPanic == nil {
-					panic(v)
-				}
-				s.OnPanic(c, v, debug.Stack())
-			} else {
-				go s.shakeAll(s.shaking.next(c))
-			}
+		if !returns { // this goroutine ends
+			go s.shakeAll(s.shaking.next(c))
 		}
+	}()
+	defer func() {
 		t.pipe.finish(err)
 		c.mu.Lock()
 		tell := c.mark(cmdHandshaken)
 		c.mu.Unlock()
 		c.tell(tell)
 	}()
+	defer func() {
+		if returns {
+			return
+		}
+		if v := recover(); v != nil {
+			if s.OnPanic == nil {
+				panic(v)
+			}
+			s.OnPanic(c, v, debug.Stack()) // which may call runtime.Goexit
+			returns = true
+		}
+	}()
 	err = t.conn.HandshakeContext(c.Context())
-	normal = true
+	returns = true
 }
 
 // handshaken goes on after the handshake.

@@ -167,15 +167,17 @@ func (in *input) run() {
 		if normal {
 			return
 		}
-		if survives {
-			if v := recover(); v != nil {
-				c.loop.srv.OnPanic(c, v, debug.Stack())
-			}
-		} else if v := recover(); v != nil {
+		v := recover()
+		if v != nil && !survives {
 			panic(v)
 		}
-		c.abort(ErrPanic) // runtime.Goexit too
-		in.end()
+		defer func() { // OnPanic may call runtime.Goexit
+			c.abort(ErrPanic)
+			in.end()
+		}()
+		if v != nil {
+			c.loop.srv.OnPanic(c, v, debug.Stack())
+		}
 	}()
 	in.runAll(c)
 	normal = true

@@ -110,11 +110,11 @@ func (c *Conn) isClient() bool {
 	return c.flags&flagTLS != 0 && c.ext.tls.client
 }
 
-// LocalAddr is the connection's own address; nil when it is closed. Any goroutine.
+// LocalAddr is the connection's own address; nil when it is closed or detached. Any goroutine.
 func (c *Conn) LocalAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == connClosed || c.ext != nil && c.ext.dial != nil || c.ev.FD() < 0 {
+	if c.state == connClosed || c.ext != nil && (c.ext.dial != nil || c.ext.handed) || c.ev.FD() < 0 {
 		return nil
 	}
 	p, err := sock.LocalPeer(c.ev.FD())
