@@ -128,7 +128,8 @@ func hear(t *testing.T, w *worker, said []byte, piece int) {
 	s.value.dropIfAny()
 }
 
-// serve serves what is there as the loop does, and returns what waits for more. Each step must take something, or wait.
+// serve serves what is there as the loop does, and returns what waits for more. Each step must take something, or wait, or end a request whose
+// value is to be thrown away: the next step takes that.
 func serve(t *testing.T, s *session, p []byte) (rest []byte) {
 	w := s.w
 	w.begin(nil)
@@ -137,7 +138,7 @@ func serve(t *testing.T, s *session, p []byte) (rest []byte) {
 		if used == 0 && !whole {
 			break
 		}
-		if used < 0 || used > len(p) || used == 0 && whole {
+		if used < 0 || used > len(p) || used == 0 && whole && s.skip == 0 {
 			t.Fatalf("%d bytes of %d were used, whole %v", used, len(p), whole)
 		}
 		p = p[used:]
