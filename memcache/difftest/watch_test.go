@@ -3,9 +3,11 @@ package difftest_test
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,11 +38,14 @@ var watched = []struct{ name, events, commands string }{
 		strings.Repeat("v", 500000) + "\r\nget v\r\nappend v 0 0 600000\r\n" + strings.Repeat("v", 600000) + "\r\nadd w 0 0 300000\r\n" + strings.Repeat("w", 300000) + "\r\n"},
 }
 
+// oneThread has a server write lines in the order of the requests. Both collect the lines of several threads one thread after the other.
+var oneThread = []string{"-t", "1"}
+
 // After the same commands the watchers of memcached and of evcached receive the same lines, except for times, numbers and descriptors. Of classes
 // only their presence is compared.
 func TestWatchersReadTheSameLines(t *testing.T) {
 	t.Parallel()
-	theirs, ours := startMemcached(t), startEvcached(t)
+	theirs, ours := startMemcached(t, oneThread...), startEvcached(t, oneThread...)
 	for _, w := range watched {
 		t.Run(strings.ReplaceAll(w.name, " ", "-"), func(t *testing.T) {
 			want, got := linesOf(t, theirs, w.events, []byte(w.commands)), linesOf(t, ours, w.events, []byte(w.commands))
@@ -55,7 +60,7 @@ func TestWatchersReadTheSameLines(t *testing.T) {
 // TestWatchersReadTheSameLinesOfTheBinaryProtocol.
 func TestWatchersReadTheSameLinesOfTheBinaryProtocol(t *testing.T) {
 	t.Parallel()
-	theirs, ours := startMemcached(t), startEvcached(t)
+	theirs, ours := startMemcached(t, oneThread...), startEvcached(t, oneThread...)
 	stored := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, 5), 60)
 	counter := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 1), 1)
 	var commands []byte
@@ -240,6 +245,7 @@ type watcher struct {
 	nc    net.Conn
 	in    *bufio.Reader
 	lines []string // that have come
+	begun string   // the beginning of a line whose end has not come
 }
 
 // watch makes a watcher, once the server has confirmed it.
@@ -258,12 +264,46 @@ func (w *watcher) until(part string) {
 	w.t.Helper()
 	for {
 		line, err := w.in.ReadString('\n')
+		line, w.begun = w.begun+line, ""
 		if err != nil {
 			w.t.Fatalf("no line with %q: %v; lines before: %q", part, err, w.lines)
 		}
 		w.lines = append(w.lines, strings.TrimSuffix(line, "\n"))
 		if strings.Contains(line, part) {
 			return
+		}
+	}
+}
+
+// settle waits until the server writes lines for the watcher: memcached confirms a watch before it has told its threads.
+func (w *watcher) settle(d *daemon) {
+	w.t.Helper()
+	for try := range 100 {
+		key := fmt.Sprintf("settle-%d-", try)
+		_, err := difftest.Stream(d.addr, []byte("set "+key+" 0 0 1\r\nx\r\n"), 100)
+		must(w.t, err)
+		if w.sees(key) {
+			return
+		}
+	}
+	w.t.Fatalf("%s: there are no lines", d.name)
+}
+
+// sees reports whether a line that contains part comes within a moment. It reads the lines before.
+func (w *watcher) sees(part string) bool {
+	must(w.t, w.nc.SetReadDeadline(time.Now().Add(200*time.Millisecond)))
+	defer func() { must(w.t, w.nc.SetReadDeadline(time.Now().Add(patience))) }()
+	for {
+		text, err := w.in.ReadString('\n')
+		w.begun += text
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return false
+		}
+		must(w.t, err)
+		line := w.begun
+		w.begun = ""
+		if strings.Contains(line, part) {
+			return true
 		}
 	}
 }
@@ -298,12 +338,14 @@ func linesOf(t *testing.T, d *daemon, events string, commands []byte) []string {
 		time.Sleep(10 * time.Millisecond)
 	}
 	w := watch(t, d, events)
+	w.settle(d)
 	_, err = difftest.Stream(d.addr, commands, len(commands))
 	must(t, err)
 	_, err = difftest.Stream(d.addr, []byte("set the-end 0 0 1\r\nx\r\n"), 100)
 	must(t, err)
 	w.until("key=the-end")
 	must(t, w.nc.Close())
+	w.lines = slices.DeleteFunc(w.lines, func(line string) bool { return strings.Contains(line, "key=settle-") }) // those that came late
 	return masked(w.lines[:len(w.lines)-1])
 }
 
