@@ -110,7 +110,7 @@ func TestDelWaitLetsASignalGoThatItsCallbackAddedAgain(t *testing.T) {
 	must(t, h.e.Activate(0))
 	await(t, h.running, "callback")
 	over := newOutcome(func() error { return h.e.DelWait(t.Context()) })
-	time.Sleep(time.Millisecond)
+	time.Sleep(time.Millisecond) // makes it likely that DelWait waits already; the rule holds without
 	close(h.letGo)
 	must(t, await(t, over, "end of DelWait"))
 	raise(t, syscall.SIGWINCH)
@@ -135,7 +135,7 @@ func TestDelWaitSaysStaleAfterTheCallback(t *testing.T) {
 	must(t, h.e.Add(event.NoTimeout))
 	await(t, h.running, "callback")
 	over := newOutcome(func() error { return h.e.DelWait(t.Context()) })
-	time.Sleep(time.Millisecond)
+	time.Sleep(time.Millisecond) // makes it likely that DelWait waits already; the rule holds without
 	close(h.letGo)
 	if err := await(t, over, "end of DelWait"); err != nil { // nil where the callback was over before
 		wantErr(t, err, event.ErrStale)

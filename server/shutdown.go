@@ -218,7 +218,7 @@ func awaitAll(ctx context.Context, patience time.Duration, done <-chan struct{},
 	}
 }
 
-// waited is closed when nobody is left in group.
+// waited is closed when the group is empty.
 func waited(group *sync.WaitGroup) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {

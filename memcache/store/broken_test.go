@@ -160,7 +160,7 @@ func TestWhatIsLentOrComingOutlivesAPanic(t *testing.T) {
 	if !panics(func() { s.Lock([]byte("key")) }) {
 		t.Error("nothing has panicked")
 	}
-	<-told // who waits for memory can ask again
+	<-told // a request that waits for memory can ask again
 	for i := range 1000 {
 		e := s.Lock(fmt.Append(nil, i))
 		if err := e.Put(Meta{}, bytes.Repeat([]byte("n"), 30_000)); err != nil {
