@@ -31,7 +31,9 @@ func TestSetMemoryGrowsAndShrinks(t *testing.T) {
 		}
 		check(t, s)
 		more()
-		if st := s.Stats(); limit <= 16<<20 && (st.Memory > limit || st.Bytes < limit*3/4) {
+		// Memory is used in whole chunks, and one chunk of each shard may be almost empty.
+		least := limit*13/16 - 2*store.ChunkBytes
+		if st := s.Stats(); limit <= 16<<20 && (st.Memory > limit || st.Bytes < least) {
 			t.Errorf("%d bytes of memory, %d of items, the limit is %d", st.Memory, st.Bytes, limit)
 		}
 	}
