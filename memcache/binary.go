@@ -190,12 +190,12 @@ func (w *worker) binLook(f *protocol.Frame, key []byte) (large *store.Lease, fou
 	touch := len(f.Extras) == 4
 	e := w.look(f.Key)
 	defer e.Unlock()
-	w.countGet(&e, touch)
 	if !e.Found() {
+		w.countMiss(touch)
 		return nil, false
 	}
 	m := e.Meta()
-	e.Use()
+	e.UseAs(opOfGet(touch))
 	if touch {
 		touched := m
 		touched.Expires = expiry(int64(binary.BigEndian.Uint32(f.Extras)), w.clock.Unix())

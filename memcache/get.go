@@ -55,12 +55,12 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 func (w *worker) getOne(l look, key []byte) (large *store.Lease, found bool) {
 	e := w.look(key)
 	defer e.Unlock()
-	w.countGet(&e, l.touch)
 	if !e.Found() {
+		w.countMiss(l.touch)
 		return nil, false
 	}
 	m := e.Meta()
-	e.Use()
+	e.UseAs(opOfGet(l.touch))
 	if l.touch {
 		touched := m
 		touched.Expires = l.expires
@@ -95,17 +95,19 @@ func appendUint(b []byte, n uint64) []byte {
 	return strconv.AppendUint(b, n, 10)
 }
 
-// countGet counts a look for a key.
-func (w *worker) countGet(e *store.Entry, touch bool) {
-	found := e.Found()
-	switch {
-	case touch && found:
-		e.Count(store.Touch)
-	case touch:
-		w.counts.add(touchMisses, 1)
-	case found:
-		e.Count(store.Get)
-	default:
-		w.counts.add(getMisses, 1)
+// opOfGet returns the operation as which a get is counted if there is an item.
+func opOfGet(touch bool) store.Op {
+	if touch {
+		return store.Touch
 	}
+	return store.Get
+}
+
+// countMiss counts a get for which there is no item.
+func (w *worker) countMiss(touch bool) {
+	if touch {
+		w.counts.add(touchMisses, 1)
+		return
+	}
+	w.counts.add(getMisses, 1)
 }

@@ -33,10 +33,11 @@ func (w *worker) metaLook(r *protocol.Request) (large *store.Lease, found bool) 
 	if !e.Found() && f.Vivify {
 		created = e.Put(store.Meta{CAS: w.nextCAS()}, nil) == nil // without room it is a miss
 	}
-	w.countGet(&e, f.NewTTL && e.Found())
 	if !e.Found() {
+		w.countMiss(false)
 		return nil, false
 	}
+	e.Count(opOfGet(f.NewTTL))
 	if f.Value {
 		w.out = append(w.out, "VA "...)
 		w.out = appendUint(w.out, uint64(e.Len()))

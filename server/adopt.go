@@ -128,7 +128,7 @@ func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
 		return nil, err
 	}
 	taken = true
-	c.data = o.Data
+	c.SetData(o.Data)
 	defer func() { // also when nc.Close panics or calls runtime.Goexit
 		c.mu.Lock()
 		tell := c.mark(cmdOpen)

@@ -282,7 +282,14 @@ func (c *Conn) guard(fn func()) {
 		fn()
 		return
 	}
-	if c.loop.guard(c, fn) {
+	defer c.survive()
+	fn()
+}
+
+// survive is deferred by functions that call the user's. It isolates a panic: the connection ends.
+func (c *Conn) survive() {
+	if v := recover(); v != nil {
+		c.loop.srv.OnPanic(c, v, debug.Stack())
 		c.abort(ErrPanic)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/evmq/evmq/event"
@@ -22,13 +23,13 @@ type Conn struct {
 	loop *loop
 	gen  uint64
 
-	mu    sync.Mutex  // held for a few instructions, or for copying what is written; never in a call
-	out   *outq.Queue // what waits to be written; nil when nothing does
-	ext   *ext        // what few connections have; nil for most
-	data  any
-	nread uint64 // bytes read, counted when they are given to the handler
-	wrote uint64 // bytes given to the kernel
-	reqs  uint32 // requests answered by workers
+	mu    sync.Mutex          // held for a few instructions, or for copying what is written; never in a call
+	out   *outq.Queue         // what waits to be written; nil when nothing does
+	ext   *ext                // what few connections have; nil for most
+	data  atomic.Pointer[any] // of SetData; also read without the lock
+	nread uint64              // bytes read, counted when they are given to the handler
+	wrote uint64              // bytes given to the kernel
+	reqs  uint32              // requests answered by workers
 
 	commands command
 	state    connState
@@ -225,16 +226,19 @@ func (c *Conn) Loop() *event.Loop { return c.loop.ev }
 
 // SetData keeps v with the connection; Data returns it. Any goroutine.
 func (c *Conn) SetData(v any) {
-	c.mu.Lock()
-	c.data = v
-	c.mu.Unlock()
+	if v == nil {
+		c.data.Store(nil)
+		return
+	}
+	c.data.Store(&v)
 }
 
 // Data returns what SetData kept, nil before. Any goroutine.
 func (c *Conn) Data() any {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.data
+	if v := c.data.Load(); v != nil {
+		return *v
+	}
+	return nil
 }
 
 // SetHandler makes h the connection's handler from its next message on: for an upgrade, or for another framing. In a request

@@ -75,7 +75,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 		s.open.leave()
 		return nil, err
 	}
-	c.data = o.Data
+	c.SetData(o.Data)
 	c.flags |= flagDialing
 	timeout := o.Timeout
 	if timeout == 0 {

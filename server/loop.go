@@ -107,7 +107,11 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 		return
 	}
 	l.enter(c)
-	c.onReady(what)
+	if what == event.Read && c.flags&flagDialing == 0 { // most of the time
+		c.onReadable(what)
+	} else {
+		c.onReady(what)
+	}
 	l.visiting = nil
 }
 

@@ -195,8 +195,8 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 		if c.flags&(flagBusy|flagGone) != 0 {
 			return // a worker is to have all of it
 		}
-		yields := errors.Is(err, ErrYield)
-		if yields {
+		yields := false
+		if err != nil && errors.Is(err, ErrYield) {
 			err = nil
 			yields = n > 0 // or it would be asked again and again
 		}
@@ -240,8 +240,7 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 	}
 }
 
-// callData calls the handler, which has to say again where what comes next is read. In a function of its own, so that only servers
-// that survive panics pay for a defer.
+// callData calls the handler, which has to say again where what comes next is read.
 func (c *Conn) callData(h Handler, p []byte) (n int, err error) {
 	if c.flags&flagSpecial != 0 {
 		c.ext.into = nil
@@ -249,8 +248,13 @@ func (c *Conn) callData(h Handler, p []byte) (n int, err error) {
 	if c.loop.srv.OnPanic == nil {
 		return h.Data(c, p)
 	}
-	c.guard(func() { n, err = h.Data(c, p) })
-	return n, err
+	return c.guardData(h, p)
+}
+
+// guardData is guard for Data. It calls Data directly, since a closure would cost every message.
+func (c *Conn) guardData(h Handler, p []byte) (n int, err error) {
+	defer c.survive()
+	return h.Data(c, p)
 }
 
 // keep keeps p, the end of c.in or of what was read, until more comes. It closes a connection that wants too much.

@@ -23,14 +23,18 @@ func (s *shard) change(fn func()) {
 
 // unlock unlocks the shard. It resets a shard whose change was interrupted by a panic.
 func (s *shard) unlock() {
-	broken := s.busy
-	if broken {
-		s.reset()
+	if s.busy {
+		s.unlockReset()
+		return
 	}
 	s.mu.Unlock()
-	if broken {
-		s.waiters.wake()
-	}
+}
+
+// unlockReset resets the shard and unlocks it.
+func (s *shard) unlockReset() {
+	s.reset()
+	s.mu.Unlock()
+	s.waiters.wake()
 }
 
 // unlockBroken is deferred by functions that return with the shard locked. It unlocks the shard if they panic.

@@ -19,11 +19,11 @@ const (
 	agingRounds = 32  // or after this many comparisons
 )
 
-// use records a use of an item.
-func (s *shard) use(it *item) {
+// use records a use of an item of a class.
+func (s *shard) use(it *item, class int) {
 	it.access = s.now
 	it.state |= referenced
-	s.uses[classOf(s.size(it))/doubling]++
+	s.uses[class/doubling]++
 }
 
 // countEvicted counts n bytes evicted, and compares the groups when enough bytes have been evicted.

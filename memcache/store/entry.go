@@ -8,9 +8,12 @@ type Meta struct {
 	Bits    uint8  // the user's
 }
 
-// An Entry is a key whose shard is locked, with its item if there is one. Copies of an Entry are the same entry until something is stored. No
-// method may be called after Unlock. The methods are for the goroutine that has called Lock.
-type Entry struct {
+// An Entry is a key whose shard is locked, with its item if there is one. Copies of an Entry are the same entry. No method may be called after
+// Unlock. The methods are for the goroutine that has called Lock.
+type Entry struct{ *entry }
+
+// entry is the state of the Entry that has a shard locked. It is a part of the shard, so that an Entry is only a pointer.
+type entry struct {
 	shard *shard
 	key   []byte
 	hash  uint32
@@ -42,10 +45,11 @@ func (e *Entry) Finding() Finding { return e.finding }
 // Unlock ends the use of e.
 func (e *Entry) Unlock() {
 	s := e.shard
-	e.shard = nil
 	if e.past && !s.busy {
 		s.endPast(e.ref)
 	}
+	e.key = nil
+	e.entry = nil
 	s.unlock()
 }
 
@@ -83,6 +87,10 @@ func (e *Entry) Value() []byte {
 
 // AppendValue appends the value to p.
 func (e *Entry) AppendValue(p []byte) []byte {
+	it := e.item()
+	if it.state&large == 0 {
+		return append(p, it.inline()...)
+	}
 	var parts [8][]byte
 	for _, part := range e.AppendParts(parts[:0]) {
 		p = append(p, part...)
@@ -115,16 +123,30 @@ func (e *Entry) Fetched() bool { return e.item().state&fetched != 0 }
 // Use records a use of the item by a client. It delays the item's eviction.
 func (e *Entry) Use() {
 	it := e.item()
-	e.shard.use(it)
+	e.use(it, classOf(e.shard.size(it)))
+}
+
+// UseAs is Use and Count.
+func (e *Entry) UseAs(op Op) {
+	it := e.item()
+	class := classOf(e.shard.size(it))
+	e.shard.classes[class].Ops[op]++
+	e.use(it, class)
+}
+
+// use is Use of an item of a class.
+func (e *Entry) use(it *item, class int) {
+	e.shard.use(it, class)
 	if it.state&fetched == 0 {
-		e.shard.class(it).Unfetched--
+		e.shard.classes[class].Unfetched--
 		it.state |= fetched
 	}
 }
 
 // Keep delays the item's eviction as Use does, but does not mark it as Fetched.
 func (e *Entry) Keep() {
-	e.shard.use(e.item())
+	it := e.item()
+	e.shard.use(it, classOf(e.shard.size(it)))
 }
 
 // Count counts an operation of a client with the item, for Stats and Classes.

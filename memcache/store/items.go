@@ -107,10 +107,21 @@ func (s *shard) replace(r, to ref) {
 func (s *shard) resized(r ref, before int64) {
 	it := s.item(r)
 	after := s.size(it)
-	s.count(it, before, -1)
-	it.state &^= fetched
-	s.count(it, after, 1)
-	if old := classOf(before); old != classOf(after) {
+	old, class := classOf(before), classOf(after)
+	c := &s.classes[class]
+	if it.state&fetched != 0 {
+		it.state &^= fetched
+		s.classes[old].Unfetched++
+	}
+	c.Bytes += after - before
+	if old != class {
+		o := &s.classes[old]
+		o.Items--
+		o.Bytes -= before
+		o.Unfetched--
+		c.Items++
+		c.Bytes += before
+		c.Unfetched++
 		s.leave(r, old)
 		s.enqueue(r)
 	}

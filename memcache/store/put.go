@@ -34,7 +34,7 @@ func (e *Entry) put(m *Meta, n int, v *Incoming, values [][]byte) error {
 		s.freeFlushed()
 	}
 	s.pin = e.ref
-	if v == nil {
+	if v == nil && e.ref != 0 && e.item().state&large != 0 {
 		e.holdOld()
 	}
 	err := e.place(m, n, v, values)
@@ -46,7 +46,9 @@ func (e *Entry) put(m *Meta, n int, v *Incoming, values [][]byte) error {
 	} else {
 		s.classes[classOf(int64(headSize+len(e.key)+n))].Refused++
 	}
-	e.unholdOld() // if not done yet
+	if e.held != 0 {
+		e.unholdOld()
+	}
 	s.pin = 0
 	s.busy = false
 	return err

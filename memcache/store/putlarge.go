@@ -56,12 +56,10 @@ func (e *Entry) copyPages(n int, values [][]byte) ([]extent, error) {
 	return exts, nil
 }
 
-// holdOld keeps the pages of the old value in place while the new one is made, which may be copied from them.
+// holdOld keeps the pages of the old value, a large one, in place while the new one is made, which may be copied from them.
 func (e *Entry) holdOld() {
-	if e.ref != 0 && e.item().state&large != 0 {
-		e.held = e.item().first()
-		e.shard.hold(e.held)
-	}
+	e.held = e.item().first()
+	e.shard.hold(e.held)
 }
 
 func (e *Entry) unholdOld() {

@@ -21,6 +21,8 @@ type shard struct {
 	maxItem        int
 	onEvicted      func(Evicted) // Config.Evicted
 
+	entry entry // of the goroutine that has called Lock
+
 	arena
 	policy
 	index   index
@@ -55,6 +57,7 @@ const (
 func (s *shard) init(limit int64, now uint32) {
 	s.limit = limit
 	s.now = now
+	s.entry.shard = s
 	s.setCapacity(int(limit / chunkBytes))
 	s.wheel.second = now
 	s.index.init()

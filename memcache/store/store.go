@@ -57,10 +57,11 @@ func (s *Store) Lock(key []byte) Entry {
 	defer sh.unlockBroken()
 	sh.busy = true
 	sh.enter(now)
-	e := Entry{shard: sh, key: key, hash: uint32(h)}
+	e := &sh.entry
+	e.key, e.hash, e.past, e.held = key, uint32(h), false, 0
 	e.ref, e.finding = sh.lookup(uint32(h), key)
 	sh.busy = false
-	return e
+	return Entry{e}
 }
 
 func (s *Store) hash(key []byte) uint64 { return maphash.Bytes(s.seed, key) }
