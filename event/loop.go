@@ -43,9 +43,9 @@ type Loop struct {
 	signals      map[int]*signalSource
 	users        map[*Event]struct{} // added with neither a condition nor a timeout
 	posts        postQueue
-	prepare      []*Watcher
-	check        []*Watcher
-	closers      []*Watcher
+	prepare      watcherList
+	check        watcherList
+	closers      watcherList
 	owner        uint64 // the goroutine that runs the loop; 0 when none does
 	mode         runMode
 	idBuf        [64]byte // for goroutineID
@@ -249,7 +249,10 @@ func (l *Loop) removeAll() {
 		e.state &^= stateAdded
 	}
 	clear(l.users)
-	l.fds, l.prepare, l.check, l.closers, l.added = rows{}, nil, nil, nil, 0
+	for _, list := range []*watcherList{&l.prepare, &l.check, &l.closers} {
+		list.removeAll()
+	}
+	l.fds, l.added = rows{}, 0
 }
 
 // Done is closed when Close has finished. Any goroutine.

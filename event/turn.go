@@ -3,7 +3,7 @@ package event
 // turn is the heart: wait, collect what happened, call back. The package comment explains its order. It is called with
 // l.mu held and returns so; watchers, the wait and callbacks run without it.
 func (l *Loop) turn(block bool) error {
-	l.watch(l.prepare)
+	l.watch(&l.prepare)
 	l.mu.Unlock()
 	n, err := l.driver.wait(l.ready, block)
 	l.mu.Lock()
@@ -21,7 +21,7 @@ func (l *Loop) turn(block bool) error {
 // takeReports begins the turn, and makes active what the n reports say once the check watchers have been called. Like turn, it is
 // called with l.mu held and returns so.
 func (l *Loop) takeReports(n int) {
-	if len(l.check) > 0 || l.foreignClock {
+	if l.check.first != nil || l.foreignClock {
 		l.callChecks(n)
 	} else {
 		l.beginTurn(n)
@@ -44,7 +44,7 @@ func (l *Loop) callChecks(n int) {
 		}
 	}()
 	l.beginTurn(n)
-	l.watch(l.check)
+	l.watch(&l.check)
 	over = true
 }
 

@@ -1,12 +1,59 @@
 package event
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
-// A Watcher is called in every turn, or when the loop closes, until Stop.
+// A Watcher is called in every turn, or when the loop closes, until Stop. Adding one and Stop take the same short time, however many
+// there are.
 type Watcher struct {
-	loop *Loop
-	list *[]*Watcher // where it stands; nil after Stop. Under loop.mu
-	fn   func()
+	loop       *Loop
+	list       *watcherList // where it stands; nil after Stop. Under loop.mu
+	prev, next *Watcher     // in list
+	n          uint64       // the order of adding
+	fn         func()
+}
+
+// A watcherList holds watchers in the order in which they were added. The links are in the watchers. Under loop.mu.
+type watcherList struct {
+	first, last *Watcher
+	round       *Watcher // the next to be called, while a round is under way
+	added       uint64   // watchers so far
+}
+
+func (list *watcherList) push(w *Watcher) {
+	list.added++
+	w.list, w.n, w.prev = list, list.added, list.last
+	if list.last == nil {
+		list.first = w
+	} else {
+		list.last.next = w
+	}
+	list.last = w
+}
+
+func (list *watcherList) remove(w *Watcher) {
+	if list.round == w {
+		list.round = w.next
+	}
+	if w.prev == nil {
+		list.first = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		list.last = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.list, w.prev, w.next = nil, nil, nil
+}
+
+func (list *watcherList) removeAll() {
+	for list.first != nil {
+		list.remove(list.first)
+	}
 }
 
 // OnPrepare has fn called before the loop looks at its descriptors, in the order of OnPrepare. What fn adds or activates
@@ -22,7 +69,7 @@ func (l *Loop) OnCheck(fn func()) (*Watcher, error) { return l.newWatcher(&l.che
 // the others have been called. Errors: ErrClosed, ErrNilFunc. Any goroutine.
 func (l *Loop) OnClose(fn func()) (*Watcher, error) { return l.newWatcher(&l.closers, fn) }
 
-func (l *Loop) newWatcher(list *[]*Watcher, fn func()) (*Watcher, error) {
+func (l *Loop) newWatcher(list *watcherList, fn func()) (*Watcher, error) {
 	if fn == nil {
 		return nil, fmt.Errorf("new watcher: %w", ErrNilFunc)
 	}
@@ -31,8 +78,8 @@ func (l *Loop) newWatcher(list *[]*Watcher, fn func()) (*Watcher, error) {
 	if l.state != loopOpen {
 		return nil, fmt.Errorf("new watcher: %w", ErrClosed)
 	}
-	w := &Watcher{loop: l, list: list, fn: fn}
-	*list = append((*list)[:len(*list):len(*list)], w) // a round under way keeps its own slice
+	w := &Watcher{loop: l, fn: fn}
+	list.push(w)
 	return w, nil
 }
 
@@ -41,55 +88,46 @@ func (l *Loop) newWatcher(list *[]*Watcher, fn func()) (*Watcher, error) {
 func (w *Watcher) Stop() {
 	w.loop.mu.Lock()
 	defer w.loop.mu.Unlock()
-	if w.list == nil {
-		return
+	if w.list != nil {
+		w.list.remove(w)
 	}
-	var rest []*Watcher
-	for _, other := range *w.list {
-		if other != w {
-			rest = append(rest, other)
-		}
-	}
-	*w.list, w.list = rest, nil
 }
 
 // callClosers calls the watchers of OnClose, each once; a panic does not keep the others from their call.
 func (l *Loop) callClosers() {
 	l.mu.Lock()
-	round := l.closers
+	l.closers.round = l.closers.first
 	l.mu.Unlock()
-	l.callRest(round)
+	l.callRest()
 }
 
-func (l *Loop) callRest(round []*Watcher) {
+func (l *Loop) callRest() {
+	over := false
 	defer func() {
-		if len(round) > 0 {
-			l.callRest(round)
+		if !over {
+			l.callRest()
 		}
 	}()
-	for len(round) > 0 {
-		w := round[0]
-		round = round[1:]
-		if !w.stopped() {
-			l.call(w.fn)
-		}
-	}
-}
-
-func (w *Watcher) stopped() bool {
-	w.loop.mu.Lock()
-	defer w.loop.mu.Unlock()
-	return w.list == nil
+	l.mu.Lock()
+	l.goOnWith(&l.closers, math.MaxUint64) // a panic passes with l.mu unlocked
+	over = true
+	l.mu.Unlock()
 }
 
 // watch makes a round. A watcher that is added in it waits for the next. It is called with l.mu held and returns so.
-func (l *Loop) watch(round []*Watcher) {
-	for _, w := range round {
-		if w.list == nil {
-			continue // stopped by one before it
-		}
+func (l *Loop) watch(list *watcherList) {
+	list.round = list.first
+	l.goOnWith(list, list.added)
+}
+
+// goOnWith calls what is left of a round, without those that were added after the given number.
+func (l *Loop) goOnWith(list *watcherList, newest uint64) {
+	for list.round != nil && list.round.n <= newest {
+		w := list.round
+		list.round = w.next
 		l.mu.Unlock()
 		l.call(w.fn)
 		l.mu.Lock()
 	}
+	list.round = nil
 }

@@ -1,8 +1,10 @@
 package event_test
 
 import (
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/evmq/evmq/event"
 )
@@ -175,4 +177,83 @@ func TestWatcherIsRefused(t *testing.T) {
 	_, err = l.OnCheck(func() {})
 	wantErr(t, err, event.ErrClosed)
 	w.Stop()
+}
+
+// Adding and stopping a watcher takes the same work however many there are: the memory that is allocated on the way grows with their
+// number and not with its square. Those that are left are called in their order.
+func TestVeryManyWatchersAreAddedAndStopped(t *testing.T) {
+	const n, each = 10_000, 1000 // watchers, and bytes for each
+	kinds := map[string]func(*event.Loop, func()) (*event.Watcher, error){
+		"OnPrepare": (*event.Loop).OnPrepare, "OnCheck": (*event.Loop).OnCheck, "OnClose": (*event.Loop).OnClose,
+	}
+	for name, add := range kinds {
+		t.Run(name, func(t *testing.T) {
+			l := newLoop(t)
+			var got []int
+			watchers := make([]*event.Watcher, n)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for i := range watchers {
+				w, err := add(l, func() { got = append(got, i) })
+				must(t, err)
+				watchers[i] = w
+			}
+			for i := range watchers {
+				if i = i * 7919 % n; i%(n/4) != 0 {
+					watchers[i].Stop()
+				}
+			}
+			runtime.ReadMemStats(&after)
+			if bytes := after.TotalAlloc - before.TotalAlloc; bytes > n*each {
+				t.Errorf("%d bytes allocated for adding and stopping %d watchers", bytes, n)
+			}
+			if name != "OnClose" {
+				oneTurn(t, l)
+			}
+			must(t, l.Close())
+			wantOrder(t, got, 0, n/4, n/2, 3*n/4)
+		})
+	}
+}
+
+// A round goes on behind a watcher that stops itself and its neighbours, and a round that a panic ended begins anew.
+func TestRoundGoesOnWhateverIsStoppedInIt(t *testing.T) {
+	l := newLoop(t)
+	var got []int
+	watchers := make([]*event.Watcher, 6)
+	for i := range watchers {
+		watchers[i] = onPrepare(t, l, func() {
+			got = append(got, i)
+			switch i {
+			case 2:
+				for _, w := range watchers[1:5] {
+					w.Stop()
+				}
+				onPrepare(t, l, func() { got = append(got, 10) })
+			case 5:
+				watchers[5].Stop()
+				panic("the last")
+			}
+		})
+	}
+	panics(t, func() { oneTurn(t, l) })
+	wantOrder(t, got, 0, 1, 2, 5)
+	oneTurn(t, l)
+	wantOrder(t, got, 0, 1, 2, 5, 0, 10)
+}
+
+// What a closed loop's watcher refers to is garbage, and so is what a stopped one stood beside.
+func TestStoppedWatcherKeepsNoOtherAlive(t *testing.T) {
+	l := newLoop(t)
+	first := onPrepare(t, l, func() {})
+	second := onPrepare(t, l, func() {})
+	gone := weak.Make(onPrepare(t, l, func() {}))
+	second.Stop()
+	gone.Value().Stop()
+	first.Stop()
+	until(t, "collection of a stopped watcher", func() bool {
+		runtime.GC()
+		return gone.Value() == nil
+	})
+	runtime.KeepAlive([]*event.Watcher{first, second})
 }
