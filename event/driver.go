@@ -15,7 +15,8 @@ type driver interface {
 	// open makes a poller that this driver can sleep on.
 	open() (Poller, error)
 
-	// adopt makes p the poller from now on. The one before stays open for its owner to close.
+	// adopt makes p the poller from now on. The one before stays open for its owner to close. On an error the one before is still
+	// the poller. Under l.mu, but for the first.
 	adopt(p Poller) error
 
 	// wait fills ready. With block it sleeps while nothing is ready and the loop has no work, until the loop's next

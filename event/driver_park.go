@@ -82,7 +82,9 @@ func (d *parkDriver) adopt(p Poller) error {
 	d.poller, d.conn = p, conn
 	d.loud, _ = p.(poller.Louder)
 	if old := d.file.Swap(file); old != nil {
-		return old.Close()
+		if err := old.Close(); err != nil { // p is adopted all the same
+			d.l.note(func() { d.l.log.Error("event: close the replaced poller's duplicate", "err", err) })
+		}
 	}
 	return nil
 }
