@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"time"
 
@@ -89,5 +90,26 @@ func BenchmarkTimer(b *testing.B) {
 				b.Fatal("refused")
 			}
 		}
+	})
+}
+
+// BenchmarkPost is a function posted by another goroutine and called, with the loop at work meanwhile.
+func BenchmarkPost(b *testing.B) {
+	eachDriver(b, func(b *testing.B, l *event.Loop) {
+		background(b, l)
+		called, over := 0, make(chan struct{})
+		fn := func() {
+			if called++; called == b.N {
+				close(over)
+			}
+		}
+		b.ResetTimer()
+		for range b.N {
+			for l.Post(fn) != nil { // too many wait
+				runtime.Gosched()
+			}
+		}
+		<-over
+		b.StopTimer()
 	})
 }

@@ -123,7 +123,8 @@ func (l *Loop) leaving() <-chan struct{} {
 	return l.left
 }
 
-// over decides, between two turns, whether the run has come to its end, and consumes the Break or Exit that says so.
+// over decides, between two turns, whether the run has come to its end, and consumes the Break or Exit that says so. A nil ctx never
+// ends.
 func (l *Loop) over(ctx context.Context) (over bool, err error) {
 	switch {
 	case l.state != loopOpen:
@@ -136,18 +137,17 @@ func (l *Loop) over(ctx context.Context) (over bool, err error) {
 	case l.canceled != nil:
 		return true, l.canceled
 	default:
-		err = l.ended(ctx)
+		if ctx != nil {
+			err = l.ended(ctx)
+		}
 		return err != nil || l.empty(), err
 	}
 	return true, nil
 }
 
-// ended is ctx's cause if it has ended, which the run may know before cancel is called. A nil ctx never ends. It unlocks l.mu
-// meanwhile, since a context's methods may be a user's.
+// ended is ctx's cause if it has ended, which the run may know before cancel is called. It unlocks l.mu meanwhile, since a context's
+// methods may be a user's.
 func (l *Loop) ended(ctx context.Context) (cause error) {
-	if ctx == nil {
-		return nil
-	}
 	l.mu.Unlock()
 	if ctx.Err() != nil {
 		cause = context.Cause(ctx)

@@ -20,11 +20,15 @@ func (t timers) remove(e *Event) {
 func (t timers) nearest() time.Duration {
 	nearest := NoTimeout
 	for p := range t {
-		if h := &t[p]; h.len > 0 {
+		h := &t[p]
+		if h.len == 0 {
+			continue
+		}
+		if !h.at(0).current() {
 			corrections := maxCorrections
 			h.correct(NoTimeout, &corrections)
-			nearest = min(nearest, h.at(0).when)
 		}
+		nearest = min(nearest, h.at(0).when)
 	}
 	return nearest
 }
@@ -65,6 +69,9 @@ type timer struct {
 func (t timer) before(u timer) bool {
 	return t.when < u.when || t.when == u.when && t.seq < u.seq
 }
+
+// current reports whether t is the event's deadline of now, and not one that it has moved away from.
+func (t *timer) current() bool { return t.when == t.e.deadline && t.seq == t.e.seq }
 
 const arity = 4
 
@@ -117,10 +124,10 @@ func (t *timerHeap) first(now time.Duration, corrections *int) *Event {
 // there are no corrections left. It reports whether the event at the top has a deadline that is not after now.
 func (t *timerHeap) correct(now time.Duration, corrections *int) bool {
 	for {
-		switch top := *t.at(0); {
+		switch top := t.at(0); {
 		case top.when > now:
 			return false
-		case top.when == top.e.deadline && top.seq == top.e.seq:
+		case top.current():
 			return true
 		case *corrections == 0:
 			return false

@@ -3,7 +3,9 @@ package event
 // turn is the heart: wait, collect what happened, call back. The package comment explains its order. It is called with
 // l.mu held and returns so; watchers, the wait and callbacks run without it.
 func (l *Loop) turn(block bool) error {
-	l.watch(&l.prepare)
+	if l.prepare.first != nil {
+		l.watch(&l.prepare)
+	}
 	l.mu.Unlock()
 	n, err := l.driver.wait(l.ready, block)
 	l.mu.Lock()
@@ -66,6 +68,9 @@ func (l *Loop) beginTurn(reports int) {
 func (l *Loop) expire() {
 	now := l.Now()
 	l.expired = l.seq
+	if l.moreDue = l.timers.due(now); !l.moreDue {
+		return
+	}
 	if e := l.exitEvent; e.heapIndex >= 0 && e.deadline <= now { // not an event among others: nothing delays an Exit
 		l.timers.remove(e)
 		e.state &^= stateAdded
@@ -147,7 +152,7 @@ func (l *Loop) endLevel() {
 
 // turnOver reports whether something more urgent than what is dispatched waits, or the turn's time is spent. Under l.mu.
 func (l *Loop) turnOver() bool {
-	return l.active.urgent() < l.level || l.timed && int64(l.readClock()) >= l.turnEnd.Load()
+	return l.level > 0 && l.active.urgent() < l.level || l.timed && int64(l.readClock()) >= l.turnEnd.Load()
 }
 
 // interrupted reports whether the turn is to end after the callback that has run.
@@ -174,7 +179,8 @@ func (l *Loop) invoke(e *Event, what Flags, left int) (calls int) {
 		if internal || !l.guarded() {
 			fn(e, what)
 		} else {
-			l.guard(func() { fn(e, what) }, e.callbackName)
+			told := what // since what changes, a function that refers to it would keep it in memory
+			l.guard(func() { fn(e, told) }, e.callbackName)
 		}
 		l.mu.Lock()
 		if calls >= min(owed, left) || e.calls == 0 || e.state&stateActive != 0 || l.interrupted() || l.turnOver() {
