@@ -44,7 +44,7 @@ func (q *activeQueue) remove(e *Event) {
 		lv.tail = e.prevActive
 	}
 	e.prevActive, e.nextActive = nil, nil
-	e.state &^= stateActive | stateAsked
+	e.state &^= stateActive | stateAsked | stateDelivered
 	lv.len--
 	q.len--
 }

@@ -129,8 +129,9 @@ func (l *Loop) ActivateFD(fd int, what Flags) error {
 	return err
 }
 
-// ActivateSignal activates the events that wait for the signal of this number, as if it had come. Errors: ErrClosed. Any
-// goroutine.
+// ActivateSignal calls Activate(Signal) of the events that wait for the signal of this number; where there are none, or a signal
+// cannot have this number, it does nothing. Only deliveries of the system are counted: what is activated several times is called
+// once, together with a delivery that waits or comes before the call. Errors: ErrClosed. Any goroutine.
 func (l *Loop) ActivateSignal(n int) error {
 	l.mu.Lock()
 	err := l.openError("activate signal", n)

@@ -53,6 +53,7 @@ const (
 	stateFinalized                        // Finalize was called
 	stateStale                            // ended because its descriptor was closed
 	stateAsked                            // active by Activate(0): to be called even if there is nothing to tell
+	stateDelivered                        // active for a delivery of its signal, which the next one does not share a call with
 )
 
 // NewEvent makes an event for a descriptor (Read, Write, Closed), a signal (Signal, with the number as fd), a timer or
@@ -286,7 +287,8 @@ func (e *Event) DelWait(ctx context.Context) error {
 
 // Activate makes the callback run with what, as if it had happened; before the callback runs, further activations and
 // reports add their flags to the same call. The event need not be added. What is any of Timeout, Read, Write, Signal and
-// Closed, or 0. Errors: ErrFlags, ErrClosed, ErrFinalized. Any goroutine.
+// Closed, or 0. Signal is no delivery of the signal: it shares the call of one that waits or comes. Errors: ErrFlags, ErrClosed,
+// ErrFinalized. Any goroutine.
 func (e *Event) Activate(what Flags) error {
 	if what&^outcomes != 0 {
 		return e.opError("activate", fmt.Errorf("%w: %v", ErrFlags, what))

@@ -86,10 +86,11 @@ func (l *Loop) forward(src *signalSource) {
 		}
 		l.mu.Lock()
 		for _, e := range src.events {
-			if e.state&stateActive != 0 && e.what&Signal != 0 {
+			if e.state&stateDelivered != 0 {
 				e.calls++
 			} else {
 				l.activate(e, Signal)
+				e.state |= stateDelivered
 			}
 		}
 		l.unlock()

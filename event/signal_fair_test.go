@@ -152,3 +152,31 @@ func TestMaxActiveCountsAnEventThatIsOwedCalls(t *testing.T) {
 	}
 	wantEqual(t, "calls", calls, 1)
 }
+
+// An activation is no delivery: it shares the call of one that waits as of one that comes.
+func TestActivationOfASignalSharesTheCallOfADelivery(t *testing.T) {
+	for _, first := range []string{"activation", "delivery"} {
+		t.Run(first+" first", func(t *testing.T) {
+			l := newLoop(t)
+			calls, others := 0, 0
+			e := newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { calls++ })
+			newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { others++ }) // is told last
+			deliver := func() {
+				raise(t, syscall.SIGUSR1)
+				until(t, "delivery", func() bool { return l.Stats().Active == 2 })
+			}
+			if first == "delivery" {
+				deliver()
+			}
+			for range 3 {
+				must(t, e.Activate(event.Signal))
+			}
+			if first == "activation" {
+				deliver()
+			}
+			turns(t, l, 3)
+			wantEqual(t, "calls", calls, 1)
+			wantEqual(t, "calls of the other event", others, 1)
+		})
+	}
+}

@@ -207,6 +207,7 @@ func (l *Loop) finish() {
 	if e.calls > 0 && e.state&stateActive == 0 {
 		e.what = Signal
 		l.active.push(e)
+		e.state |= stateDelivered
 		l.maxActive = max(l.maxActive, l.active.len)
 	}
 	if l.ran != nil {
