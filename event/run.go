@@ -28,8 +28,11 @@ func (l *Loop) Run(ctx context.Context) error { return l.run(ctx, runUntilEmpty)
 // in a callback.
 func (l *Loop) RunForever(ctx context.Context) error { return l.run(ctx, runForever) }
 
-// RunOnce is Run that returns after the first turn in which a user's callback was called, or after the next ones that call what
-// that one had to leave, timers that are due included. A wake alone does not end it. May block; not in a callback.
+// RunOnce is Run that returns after the first turn in which a user's callback was called, or after the next ones that call what that
+// one had to leave: events that were active and timers that were due before its callbacks, which the budget or their priority
+// held up. It ends whatever callbacks do: what they make active waits for the next run, their own events and messages and posts
+// that the budget has left included, and so does what was left as soon as more urgent work takes a whole turn. A wake alone does
+// not end it. May block; not in a callback.
 func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, runOnce) }
 
 // RunNonblock makes one turn, without waiting, and returns: for a loop inside another loop. It ends and fails as Run does;
@@ -63,16 +66,15 @@ func (l *Loop) runAs(ctx context.Context, c caller, mode runMode) error {
 
 // turns makes turn after turn until the run is over. Like turn and over, it is called with l.mu held and returns so.
 func (l *Loop) turns(ctx context.Context, mode runMode) error {
-	called := false // in any turn
+	var once pass
 	for {
 		if over, err := l.over(ctx); over {
 			return err
 		}
-		if err := l.turn(mode != runNonblock && (mode != runOnce || !called)); err != nil {
+		if err := l.turn(mode != runNonblock && !once.begun); err != nil {
 			return fmt.Errorf("run loop: %w", err)
 		}
-		called = called || l.called > 0
-		if mode == runNonblock || mode == runOnce && called && l.active.len == 0 && !l.moreDue {
+		if mode == runNonblock || mode == runOnce && once.endedBy(l) {
 			_, err := l.over(ctx) // a Break or an Exit of this turn is consumed by this run
 			return err
 		}
