@@ -220,11 +220,14 @@ func (l *Loop) Exit(after time.Duration) error {
 }
 
 // Continue makes the loop look at its descriptors again after the callback that runs now, before it calls what else is
-// active. Any goroutine.
+// active. While no callback of an event or a post runs, as in a watcher, it does nothing: the loop looks before the next one
+// in any case. Any goroutine.
 func (l *Loop) Continue() {
 	l.mu.Lock()
-	l.again = l.owner != 0
-	l.setInterrupt()
+	if l.running != nil {
+		l.again = true
+		l.setInterrupt()
+	}
 	l.mu.Unlock()
 }
 
