@@ -38,7 +38,6 @@ type Loop struct {
 	timers       timers
 	seq          uint64 // order of deadlines
 	expired      uint64 // seq when the turn looked for deadlines that have passed
-	moreDue      bool   // the turn has left some of them for the next
 	fds          rows
 	signals      map[int]*signalSource
 	users        map[*Event]struct{} // added with neither a condition nor a timeout

@@ -160,7 +160,7 @@ func (l *Loop) ended(ctx context.Context) (cause error) {
 
 // empty reports whether the run ends because nothing could call back any more. Under l.mu.
 func (l *Loop) empty() bool {
-	return (l.mode == runUntilEmpty || l.mode == runOnce) && l.added+l.refs+l.active.len == 0
+	return l.owner != 0 && (l.mode == runUntilEmpty || l.mode == runOnce) && l.added+l.refs+l.active.len == 0
 }
 
 // stopping reports whether the loop has a reason not to sleep other than events. Under l.mu.

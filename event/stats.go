@@ -64,18 +64,19 @@ func (l *Loop) ResetMax() {
 	l.stats.MaxLag, l.stats.LongestCallback, l.stats.LongestName = 0, 0, ""
 }
 
-// PollTimeout is how long the loop would sleep now if no descriptor became ready: 0 if something is active, and false if it
-// would sleep for ever. Any goroutine; meant for OnPrepare.
+// PollTimeout is how long the loop would sleep now if no descriptor became ready: 0 if it would not sleep, since something is
+// active, due timers wait for their turn, or the run is about to end; and false if it would sleep for ever. Any goroutine; meant
+// for OnPrepare, and for a loop that is run by RunNonblock inside another.
 func (l *Loop) PollTimeout() (time.Duration, bool) {
 	l.mu.Lock()
 	now := l.readClock()
 	defer l.mu.Unlock()
-	if l.active.len > 0 || l.stopping() || len(l.notes.lines) > 0 {
+	switch deadline, ok := l.mayWait(); {
+	case !ok:
 		return 0, true
-	}
-	deadline := l.timers.nearest()
-	if deadline == NoTimeout {
+	case deadline == NoTimeout:
 		return 0, false
+	default:
+		return max(0, deadline-now), true
 	}
-	return max(0, deadline-now), true
 }

@@ -68,7 +68,7 @@ func (l *Loop) beginTurn(reports int) {
 func (l *Loop) expire() {
 	now := l.Now()
 	l.expired = l.seq
-	if l.moreDue = l.timers.due(now); !l.moreDue {
+	if !l.timers.due(now) {
 		return
 	}
 	if e := l.exitEvent; e.heapIndex >= 0 && e.deadline <= now { // not an event among others: nothing delays an Exit
@@ -90,7 +90,6 @@ func (l *Loop) expire() {
 			}
 		}
 	}
-	l.moreDue = l.timers.due(now)
 }
 
 // timedOut takes e's deadline, which has passed, out of the timers. Under l.mu.

@@ -44,17 +44,25 @@ func (l *Loop) unlock() {
 func (l *Loop) fallAsleep() (deadline time.Duration, asleep bool) {
 	l.mu.Lock()
 	l.asleep = true
-	if l.active.len > 0 || l.stopping() || l.empty() || l.moreDue || len(l.notes.lines) > 0 {
+	deadline, mayWait := l.mayWait()
+	if !mayWait || deadline <= l.Now() { // due timers that the turn has left for the next
 		l.asleep = false
 		l.mu.Unlock()
 		return 0, false
 	}
-	deadline = l.timers.nearest()
 	l.sleepsUntil = deadline
 	l.slept = true
 	l.endMeter()
 	l.mu.Unlock()
 	return deadline, true
+}
+
+// mayWait returns the deadline, NoTimeout for none, until which the loop may wait, and false if it has a reason not to. Under l.mu.
+func (l *Loop) mayWait() (deadline time.Duration, ok bool) {
+	if l.active.len > 0 || l.stopping() || l.empty() || len(l.notes.lines) > 0 {
+		return 0, false
+	}
+	return l.timers.nearest(), true
 }
 
 // awake turns the flag back. Under l.mu.

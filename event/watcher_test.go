@@ -257,3 +257,43 @@ func TestStoppedWatcherKeepsNoOtherAlive(t *testing.T) {
 	})
 	runtime.KeepAlive([]*event.Watcher{first, second})
 }
+
+// PollTimeout is 0 where the loop would not sleep: with due timers that the budget has left, and at the end of a run
+// for which nothing is left.
+func TestPollTimeoutIsZeroWhereTheLoopWouldNotSleep(t *testing.T) {
+	clock := newFakeClock()
+	l := newLoop(t, event.WithClock(clock), event.WithBudget(event.Budget{Callbacks: 1}))
+	zero := func(what string) {
+		t.Helper()
+		if d, some := l.PollTimeout(); d != 0 || !some {
+			t.Errorf("%s: %v, %v; want 0, true", what, d, some)
+		}
+	}
+	first, left := userEvent(t, l, 0, func() {}), silent(t, l, -1, 0)
+	must(t, first.Add(time.Second))
+	must(t, left.Add(time.Second))
+	must(t, silent(t, l, -1, 0).Add(time.Hour))
+	clock.Advance(time.Second)
+	oneTurn(t, l)
+	zero("due timer left by the budget")
+	must(t, left.Del())
+	if d, some := l.PollTimeout(); d != time.Hour-time.Second || !some {
+		t.Errorf("without the due timer: %v, %v", d, some)
+	}
+	last := newLoop(t)
+	e := silent(t, last, -1, 0)
+	must(t, e.Add(time.Hour))
+	asked := false
+	onPrepare(t, last, func() {
+		asked = true
+		must(t, e.Del())
+		if d, some := last.PollTimeout(); d != 0 || !some {
+			t.Errorf("at the end of a run: %v, %v; want 0, true", d, some)
+		}
+	})
+	run(t, last)
+	wantEqual(t, "asked", asked, true)
+	if _, some := last.PollTimeout(); some {
+		t.Error("without a run the loop is to sleep for ever, but a timeout is told")
+	}
+}
