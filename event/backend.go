@@ -9,8 +9,9 @@ import (
 )
 
 // Poller is what a loop asks of the kernel. WithPoller replaces the built-in ones, for tests that step a loop without
-// sockets or for a kernel facility of one's own. Add, Modify and Remove are called with the loop's lock held: they must not call the
-// loop, nor panic. The methods, with their contract beside the declaration:
+// sockets or for a kernel facility of one's own. Add, Modify and Remove are called with the loop's lock held, and so are FD and
+// Name when the loop replaces its poller: these must not call the loop, nor panic. Wait, Wake and Close are called without the lock;
+// Name and FD may be called at any time, also after Close. The methods, with their contract beside the declaration:
 //
 //	Name() string                                       // lower case
 //	Features() Features                                 // what Add and Wait can do

@@ -14,7 +14,7 @@
 // Every exported method may be called from any goroutine, callbacks included, unless its comment ends with "May block; not
 // in a callback." One lock guards a loop's tables. It is held for table work only: never across a callback, a logger, a context's
 // method or a system call that can wait. What a user replaces under the loop is the exception: a [Clock]'s Now and a [Poller]'s Add,
-// Modify and Remove are called with it. Callbacks run on one goroutine at a time and need no lock among themselves. A method that
+// Modify, Remove, FD and Name are called with it. Callbacks run on one goroutine at a time and need no lock among themselves. A method that
 // would have to wait for its own loop finds that out and returns [ErrOnLoop] at once.
 //
 // # The order of a turn

@@ -75,10 +75,11 @@ func (t timers) sorted() []*Event {
 
 // Dump writes what the loop knows, a line for each event, for people to read; the form may change. Any goroutine.
 func (l *Loop) Dump(w io.Writer) error {
+	var b strings.Builder
+	backend := l.Backend()
 	l.mu.Lock()
 	now := l.readClock()
-	var b strings.Builder
-	fmt.Fprintf(&b, "loop %s/%s: %s, %d added, %d active, %d posts\n", l.poller.Name(), l.driver.name(), l.state, l.added, l.active.len, l.posts.len())
+	fmt.Fprintf(&b, "loop %s/%s: %s, %d added, %d active, %d posts\n", backend, l.driver.name(), l.state, l.added, l.active.len, l.posts.len())
 	for _, e := range l.list() {
 		e.dump(&b, now)
 	}

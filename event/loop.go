@@ -290,8 +290,9 @@ func (l *Loop) Now() time.Duration { return time.Duration(l.now.Load()) }
 // Backend is the name of the poller in use. Any goroutine.
 func (l *Loop) Backend() Backend {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return Backend(l.poller.Name())
+	p := l.poller
+	l.mu.Unlock()
+	return Backend(p.Name())
 }
 
 // Driver is the way the loop sleeps. Any goroutine.

@@ -101,7 +101,7 @@ func WithPostLimit(n int) Option { return func(c *config) { c.postLimit = n } }
 func WithClock(clock Clock) Option { return func(c *config) { c.clock = clock } }
 
 // WithPoller makes open the source of the loop's poller, in place of a backend. It is called by NewLoop, and again
-// when the loop rebuilds a set from which a registration cannot be removed.
+// when the loop rebuilds a set from which a registration cannot be removed; both times without a lock of the loop.
 func WithPoller(open func() (Poller, error)) Option { return func(c *config) { c.open = open } }
 
 // WithFeatures makes NewLoop fail with ErrUnsupported when the backend lacks one of f.

@@ -48,26 +48,45 @@ func (l *Loop) tryRebuild() {
 const rebuildNap = time.Millisecond
 
 // rebuild replaces the poller by a new one that knows only the rows. A row whose descriptor the old set does not know
-// any more is stale: registering its number again would watch a stranger.
+// any more is stale: registering its number again would watch a stranger. It is called with l.mu held and returns so; a poller is
+// opened and closed without it.
 func (l *Loop) rebuild() error {
+	l.mu.Unlock()
 	next, err := l.driver.open()
+	l.mu.Lock()
 	if err != nil {
 		return err
 	}
-	if err := l.moveRows(next); err != nil {
-		return errors.Join(err, next.Close())
-	}
-	if err := l.driver.adopt(next); err != nil {
-		return errors.Join(err, next.Close())
-	}
 	old := l.poller
-	l.poller = next
-	l.stats.Rebuilds++
-	l.mustRebuild, l.strays = false, nil
-	if err := old.Close(); err != nil {
+	if err := l.replacePoller(next); err != nil {
+		return errors.Join(err, l.closePoller(next))
+	}
+	if err := l.closePoller(old); err != nil {
 		l.note(func() { l.log.Error("event: close replaced poller", "err", err) })
 	}
 	return nil
+}
+
+// replacePoller makes next the poller, or fails with the old one still in its place. Under l.mu.
+func (l *Loop) replacePoller(next Poller) error {
+	if err := l.moveRows(next); err != nil {
+		return err
+	}
+	if err := l.driver.adopt(next); err != nil {
+		return err
+	}
+	l.poller = next
+	l.stats.Rebuilds++
+	l.mustRebuild, l.strays = false, nil
+	return nil
+}
+
+// closePoller closes p, of which the tables know no more, without l.mu, and locks it again.
+func (l *Loop) closePoller(p Poller) error {
+	l.mu.Unlock()
+	err := p.Close()
+	l.mu.Lock()
+	return err
 }
 
 func (l *Loop) moveRows(next Poller) error {
