@@ -113,3 +113,23 @@ func TestLoopGoesOnAfterACallbackThatDoesNotReturn(t *testing.T) {
 		}
 	}
 }
+
+// As many posts as the default limit admits may all panic, or end their goroutine: each is called once, and the loop is closed.
+func TestCloseSurvivesAPanicInEveryPostOfAFullLoop(t *testing.T) {
+	for ending, end := range endings {
+		t.Run(ending, func(t *testing.T) {
+			l := newLoop(t)
+			called := 0
+			for range event.DefaultPostLimit {
+				must(t, l.Post(func() {
+					called++
+					end()
+				}))
+			}
+			wantErr(t, l.Post(func() {}), event.ErrFull)
+			apart(t, "Close", func() { _ = l.Close() })
+			await(t, l.Done(), "Done")
+			wantEqual(t, "calls", called, event.DefaultPostLimit)
+		})
+	}
+}
