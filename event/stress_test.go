@@ -81,12 +81,39 @@ func use(t *testing.T, l *event.Loop, e *event.Event, n int) {
 	}
 }
 
+// stressPosts is the limit of posts in the stress test.
+const stressPosts = 100
+
+// flood posts up to l's limit, and adds watchers of every kind, all of which misbehave when they are called.
+func flood(l *event.Loop) {
+	bad := func() {
+		switch rand.IntN(8) {
+		case 0:
+			panic("a function")
+		case 1:
+			runtime.Goexit()
+		case 2:
+			l.Continue()
+		case 3:
+			_ = l.Post(func() { runtime.Goexit() })
+		}
+	}
+	for _, add := range []func(func()) (*event.Watcher, error){l.OnPrepare, l.OnCheck, l.OnClose} {
+		if w, err := add(bad); err == nil && rand.IntN(2) == 0 {
+			w.Stop()
+		}
+	}
+	for range 2 * stressPosts {
+		_ = l.Post(bad)
+	}
+}
+
 // Whatever callbacks do and however they end, whatever other goroutines do meanwhile: nothing hangs, DelWait keeps its word, and the
 // loop can be closed.
 func TestNothingHangsWhateverCallbacksDo(t *testing.T) {
 	other := newSignal(t, newLoop(t), syscall.SIGUSR1, func(*event.Event, event.Flags) {}) // so that the signal never ends the test
 	for range tenfold(10) {
-		l := newLoop(t, event.WithPriorities(3), event.WithBudget(event.Budget{Callbacks: 4, Time: time.Millisecond, MinPriority: 1}))
+		l := newLoop(t, event.WithPriorities(3), event.WithPostLimit(stressPosts), event.WithBudget(event.Budget{Callbacks: 4, Time: time.Millisecond, MinPriority: 1}))
 		fd := idle(t)
 		var stop atomic.Bool
 		var runner, users sync.WaitGroup
@@ -102,12 +129,18 @@ func TestNothingHangsWhateverCallbacksDo(t *testing.T) {
 				_ = e.Finalize(func(*event.Event) { panic("a finalizer") })
 			})
 		}
+		users.Go(func() {
+			for range 20 {
+				flood(l)
+			}
+		})
 		over := make(chan struct{})
 		go func() {
 			users.Wait()
 			stop.Store(true)
 			l.Break()
 			runner.Wait()
+			flood(l) // Close meets posts at their limit
 			close(over)
 		}()
 		await(t, over, "end of the callers")

@@ -16,8 +16,8 @@ import (
 )
 
 // TestStressAccounting has eight producers push in every way while the queue is closed, shut down, or its loop closed, at
-// a random moment, round after round with random bounds and budgets: what was accepted is what was delivered and handed back,
-// by number and by checksum, each producer's in its order.
+// a random moment, round after round with random bounds and budgets, while its function panics or ends its goroutine at times:
+// what was accepted is what was delivered and handed back, by number and by checksum, each producer's in its order.
 //
 // It runs a million messages. The environment variable EVMQ_STRESS sets another number: a release is preceded by
 //
@@ -103,9 +103,37 @@ func newStress(t *testing.T, random *rand.Rand) *stress {
 	s.q, err = msgqueue.New(l, s.bound, func(p parcel) {
 		s.delivered++
 		s.outcome(p)
+		switch rand.IntN(2000) { // the message is delivered all the same
+		case 0:
+			panic(errStress)
+		case 1:
+			runtime.Goexit()
+		}
 	}, msgqueue.WithBudget(budget))
 	must(t, err)
 	return s
+}
+
+// errStress is what the queue's function panics with at times.
+var errStress = errors.New("panic of the stress test")
+
+// run is RunForever, again and again, on a goroutine of its own each time, since the queue's function may end it.
+func (s *stress) run(ctx context.Context) error {
+	for {
+		result := make(chan error, 1) // closed without a value where the function has ended the run
+		go func() {
+			defer close(result)
+			defer func() {
+				if v := recover(); v != nil && v != any(errStress) {
+					panic(v)
+				}
+			}()
+			result <- s.loop.RunForever(ctx)
+		}()
+		if err, returned := <-result; returned {
+			return err
+		}
+	}
 }
 
 // outcome notes what has become of p. What was delivered comes before what was handed back.
@@ -121,7 +149,7 @@ func (s *stress) round() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	ran := make(chan error, 1)
-	go func() { ran <- s.loop.RunForever(ctx) }()
+	go func() { ran <- s.run(ctx) }()
 	for p := range stressProducers {
 		random := rand.New(rand.NewPCG(s.random.Uint64(), uint64(p)))
 		s.wg.Go(func() { s.produce(uint32(p), random) })
