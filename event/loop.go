@@ -149,8 +149,9 @@ func (l *Loop) newInternal(fn func(*Event, Flags)) *Event {
 // callback that runs and waits for that, calls the functions that Post had accepted and the finalizers that wait, on the
 // calling goroutine, and releases the loop's descriptors. The events that are left are removed without a call; their
 // descriptors stay open. A function that panics or calls runtime.Goexit keeps half a kilobyte of stack until Close returns: a
-// hundred thousand of them, more than the default of WithPostLimit, are safe. A second Close waits for the first and returns nil. On the loop it does nothing and returns
-// ErrOnLoop: Break there, and Close after Run. On a loop that has an Owner it returns ErrOwned. May block; not in a callback.
+// hundred thousand of them, more than the default of WithPostLimit, are safe. A second Close waits for the first and returns
+// nil. On the loop it does nothing and returns ErrOnLoop: Break there, and Close after Run. On a loop that has an Owner it
+// returns ErrOwned. May block; not in a callback.
 func (l *Loop) Close() error { return l.closeAs(anyone) }
 
 // closeAs is Close for c.
