@@ -41,28 +41,39 @@ func fill(c *Cache) {
 	}
 }
 
-// FuzzOptions sends any input to a cache with any options, full or not. Nothing panics, every request ends, the store keeps its limit, and no memory
-// stays assigned to values that are not received. The first bytes choose the options, whether the cache is full, and the form of the input:
-// commands drawn from the rest, or the rest itself.
-func FuzzOptions(f *testing.F) {
-	path := filepath.Join(f.TempDir(), "users")
+// fuzzUsers returns one user, ann, whose password is secret.
+func fuzzUsers(t testing.TB) *Users {
+	path := filepath.Join(t.TempDir(), "users")
 	if err := os.WriteFile(path, []byte("ann:secret\n"), 0o600); err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
 	users, err := LoadUsers(path)
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	for i := range 128 {
-		f.Add(append([]byte{byte(2 * i), byte(i), 0, byte(i % 8), 0}, randomProgram(byte(i), 300)...))
-	}
-	for _, said := range []string{
+	return users
+}
+
+// wholeSessions returns input that logs in, fills memory, and asks for what the commands of the model do not include.
+func wholeSessions() []string {
+	return []string{
 		"set a 7 0 1\r\nx\r\nget a b\r\nincr a 1\r\nmg a s v t f c k h l Oabc\r\nlru_crawler metadump all\r\nstats\r\nflush_all 1\r\nma n N0\r\n",
 		"set auth 0 0 10\r\nann secret\r\nset big 0 0 20000\r\n" + strings.Repeat("v", 20_000) + "\r\nget big\r\nset huge 0 0 2000000\r\nxx",
 		"cache_memlimit 8\r\nverbosity 2\r\nstats slabs\r\nstats items\r\nstats sizes\r\nstats detail on\r\nget a:b\r\nstats detail dump\r\n",
 		binFrame(protocol.BinSASLAuth, "", "PLAIN", "\x00ann\x00secret") + binFrame(protocol.BinFlush, "\x00\x00\x00\x01", "", "") +
 			binFrame(protocol.BinIncrement, oneAndOne+noExpiry, "k", "") + binFrame(protocol.BinGATK, noExpiry, "k", "") + binFrame(protocol.BinStat, "", "", ""),
-	} {
+	}
+}
+
+// FuzzOptions sends any input to a cache with any options, full or not. Nothing panics, every request ends, the store keeps its limit, and no memory
+// stays assigned to values that are not received. The first bytes choose the options, whether the cache is full, and the form of the input:
+// commands drawn from the rest, or the rest itself.
+func FuzzOptions(f *testing.F) {
+	users := fuzzUsers(f)
+	for i := range 128 {
+		f.Add(append([]byte{byte(2 * i), byte(i), 0, byte(i % 8), 0}, randomProgram(byte(i), 300)...))
+	}
+	for _, said := range wholeSessions() {
 		for bits := range byte(16) {
 			f.Add(append([]byte{bits * 17, 0, bits % 2, bits, 1}, said...))
 		}

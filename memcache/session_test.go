@@ -82,6 +82,8 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
+// hasLongLine reports whether input has a line that is too long for a command. Such a line is answered if it is there at once; otherwise the
+// connection is closed at its beginning.
 func hasLongLine(p []byte) bool {
 	for line := range bytes.Lines(p) {
 		if len(line) > protocol.MaxLine {
