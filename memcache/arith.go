@@ -45,7 +45,7 @@ func (w *worker) textArith() {
 func (w *worker) sum(r *protocol.Request) (n uint64, what sumOutcome) {
 	e := w.look(r.Key)
 	defer e.Unlock()
-	n, what = w.arith(&e, r.Op == protocol.OpIncr, r.Delta, 0)
+	n, what = w.arith(&e, len(r.Key), r.Op == protocol.OpIncr, r.Delta, 0)
 	if what == noItem {
 		w.countNoSum(r.Op == protocol.OpIncr)
 	}
@@ -61,20 +61,22 @@ func (w *worker) countNoSum(up bool) {
 	}
 }
 
-// arith adds delta to the entry's number, modulo 2^64, or takes it away, to 0 at the least. cas 0 stands for whatever there is. A
-// number that has become shorter is followed by spaces, so that the value's length is what clients remember.
-func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, what sumOutcome) {
+// arith adds delta to the number of the entry, modulo 2^64, or subtracts it, down to 0. key is the length of the key in bytes. cas 0
+// matches any item. The value keeps its length where possible: spaces follow a shorter number.
+func (w *worker) arith(e *store.Entry, key int, up bool, delta, cas uint64) (n uint64, what sumOutcome) {
 	if !e.Found() {
 		return 0, noItem
 	}
 	m := e.Meta()
-	n, ok := protocol.ParseNumber(e.Tail())
 	switch {
-	case e.Len() == 0:
+	case e.Len() == 0, w.itemSize(key, m.Flags, e.Len()) > maxNumberItem:
 		return 0, noNumber
 	case cas != 0 && cas != m.CAS:
 		return 0, otherCAS
-	case !ok, e.Len() > len(e.Tail()): // a large value is not a number
+	}
+	n, ok := protocol.ParseNumber(e.Value())
+	switch {
+	case !ok:
 		return 0, noNumber
 	case up:
 		n += delta
@@ -93,15 +95,22 @@ func (w *worker) arith(e *store.Entry, up bool, delta, cas uint64) (n uint64, wh
 	for len(value) < e.Len() {
 		value = append(value, ' ')
 	}
-	w.padded = value
+	if cap(value) <= maxOut {
+		w.padded = value
+	}
 	if e.Overwrite(value) {
 		e.SetMeta(m)
 		e.Keep()
 		return n, counted
 	}
+	used := e.Fetched() && len(value) == e.Len() // too large to overwrite, but remains the same item
 	if err := e.Put(m, value); err != nil {
 		return 0, noRoom
 	}
-	e.Keep()
+	if used {
+		e.Use()
+	} else {
+		e.Keep()
+	}
 	return n, counted
 }

@@ -308,7 +308,7 @@ func (w *worker) binSum(f *protocol.Frame) (n, cas uint64, what sumOutcome) {
 	exptime := binary.BigEndian.Uint32(f.Extras[16:])
 	e := w.look(f.Key)
 	defer e.Unlock()
-	n, what = w.arith(&e, f.Loud == protocol.BinIncrement, delta, f.CAS)
+	n, what = w.arith(&e, len(f.Key), f.Loud == protocol.BinIncrement, delta, f.CAS)
 	if what == noItem && exptime != noCreation {
 		n, what = initial, counted
 		m := store.Meta{Expires: expiry(int64(exptime), w.clock.Unix()), CAS: w.nextCAS()}

@@ -250,7 +250,7 @@ func (w *worker) metaArith() {
 	up := f.Mode != 'D' && f.Mode != '-'
 	e := w.look(r.Key)
 	defer e.Unlock()
-	n, what := w.arith(&e, up, r.Delta, r.CAS)
+	n, what := w.arith(&e, len(r.Key), up, r.Delta, r.CAS)
 	created := false
 	if what == noItem && f.Vivify {
 		n = f.Initial

@@ -23,7 +23,8 @@ func pick[T any](d *dice, from ...T) T { return from[d.roll(len(from))] }
 func (d *dice) key() string { return pick(d, "a", "b", "key") }
 
 func (d *dice) value() string {
-	return pick(d, "1", "", "41", "x", "18446744073709551615", strings.Repeat("v", 9000), strings.Repeat("w", 20_000))
+	return pick(d, "1", "", "41", "x", "18446744073709551615", strings.Repeat("v", 9000), strings.Repeat("w", 20_000),
+		"7"+strings.Repeat(" ", 20_000))
 }
 
 // exptime is one around every edge: none, past, next, soon, the last relative one, dates.
