@@ -49,31 +49,64 @@ func TestPortsAreWrittenAsMemcachedWritesThem(t *testing.T) {
 	equal(t, files[1], files[0])
 }
 
-// TestSignalsEndTheServerWithStatus0 whatever its clients do.
+// TestSignalsEndTheServerWithStatus0: a signal ends the server with status 0, whatever its clients do.
 func TestSignalsEndTheServerWithStatus0(t *testing.T) {
 	t.Parallel()
-	for _, clients := range []string{"no client", "an idle client"} {
+	clients := map[string]func(*testing.T, net.Conn){
+		"idle":     func(t *testing.T, nc net.Conn) { converse(t, nc, "mn\r\n", "MN\r\n") },
+		"silent":   func(*testing.T, net.Conn) {},
+		"unread":   readNothing,
+		"in-value": func(t *testing.T, nc net.Conn) { converse(t, nc, "mn\r\nset k 0 0 100000\r\nx", "MN\r\n") },
+	}
+	for name, client := range clients {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1} {
 			for _, d := range []*daemon{startMemcached(t), startEvcached(t)} {
-				t.Run(fmt.Sprintf("%s/%s/%s", d.name, strings.ReplaceAll(clients, " ", "-"), sig), func(t *testing.T) {
-					if clients == "an idle client" {
-						nc, err := net.Dial("tcp", d.addr)
-						must(t, err)
-						defer nc.Close()
-						_, err = io.WriteString(nc, "mn\r\n")
-						must(t, err)
-						_, err = io.ReadFull(nc, make([]byte, len("MN\r\n")))
-						must(t, err)
-					}
-					must(t, d.cmd.Process.Signal(sig))
-					select {
-					case <-d.ended:
-						equal(t, d.cmd.ProcessState.ExitCode(), 0)
-					case <-time.After(patience):
-						t.Error("the process is still running")
-					}
+				t.Run(fmt.Sprintf("%s/%s/%s", d.name, name, sig), func(t *testing.T) {
+					nc, err := net.Dial("tcp", d.addr)
+					must(t, err)
+					defer nc.Close()
+					must(t, nc.SetDeadline(time.Now().Add(patience)))
+					client(t, nc)
+					endsWith0(t, d, sig)
 				})
 			}
 		}
 	}
+	for _, d := range []*daemon{startMemcached(t), startEvcached(t)} {
+		t.Run(d.name+"/no-client", func(t *testing.T) { endsWith0(t, d, syscall.SIGTERM) })
+	}
+}
+
+// endsWith0 sends the signal, and expects exit status 0.
+func endsWith0(t *testing.T, d *daemon, sig syscall.Signal) {
+	t.Helper()
+	must(t, d.cmd.Process.Signal(sig))
+	select {
+	case <-d.ended:
+		equal(t, d.cmd.ProcessState.ExitCode(), 0)
+	case <-time.After(patience):
+		t.Error("the process is still running")
+	}
+}
+
+// converse sends a request and reads its answer.
+func converse(t *testing.T, nc net.Conn, request, answer string) {
+	t.Helper()
+	_, err := io.WriteString(nc, request)
+	must(t, err)
+	got := make([]byte, len(answer))
+	_, err = io.ReadFull(nc, got)
+	must(t, err)
+	equal(t, string(got), answer)
+}
+
+// readNothing requests more than the sockets hold. It waits until the answers begin, and leaves the rest unread.
+func readNothing(t *testing.T, nc net.Conn) {
+	t.Helper()
+	value := strings.Repeat("x", 500_000)
+	converse(t, nc, "set k 0 0 500000\r\n"+value+"\r\n", "STORED\r\n")
+	_, err := io.WriteString(nc, strings.Repeat("get k\r\n", 100))
+	must(t, err)
+	_, err = io.ReadFull(nc, make([]byte, 1))
+	must(t, err)
 }
