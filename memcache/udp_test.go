@@ -11,53 +11,98 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// TestDatagramsAreNumbered: a request in one, its answer in as many as it takes; what is no request is not answered.
-func TestDatagramsAreNumbered(t *testing.T) {
-	r := start(t, memcache.Config{})
+// packetClient is a client that sends datagrams.
+type packetClient struct {
+	net.Conn
+	t *testing.T
+}
+
+// connectPackets opens a UDP socket of the server, and a client of it.
+func (r *running) connectPackets(t *testing.T) *packetClient {
+	t.Helper()
 	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
 	must(t, err)
+	t.Cleanup(func() { must(t, pc.Close()) })
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
 	must(t, err)
-	defer nc.Close()
+	t.Cleanup(func() { nc.Close() })
 	must(t, nc.SetDeadline(time.Now().Add(patience)))
-	send := func(id, number, total uint16, body string) {
-		d := binary.BigEndian.AppendUint16(nil, id)
-		d = binary.BigEndian.AppendUint16(d, number)
-		d = binary.BigEndian.AppendUint16(d, total)
-		_, err := nc.Write(append(append(d, 0, 0), body...))
-		must(t, err)
-	}
-	expect := func(id uint16, want string) {
-		t.Helper()
-		var got strings.Builder
-		for number, total := uint16(0), uint16(1); number < total; number++ {
-			d := make([]byte, 2000)
-			n, err := nc.Read(d)
-			must(t, err)
-			total = binary.BigEndian.Uint16(d[4:])
-			if n > 1400 || binary.BigEndian.Uint16(d) != id || binary.BigEndian.Uint16(d[2:]) != number {
-				t.Fatalf("a datagram of %d bytes begins with %x", n, d[:8])
-			}
-			got.Write(d[8:n])
+	return &packetClient{nc, t}
+}
+
+func (c *packetClient) send(id, number, total uint16, body string) {
+	c.t.Helper()
+	d := binary.BigEndian.AppendUint16(nil, id)
+	d = binary.BigEndian.AppendUint16(d, number)
+	d = binary.BigEndian.AppendUint16(d, total)
+	_, err := c.Write(append(append(d, 0, 0), body...))
+	must(c.t, err)
+}
+
+// expect reads the datagrams of one answer.
+func (c *packetClient) expect(id uint16, want string) {
+	c.t.Helper()
+	var got strings.Builder
+	for number, total := uint16(0), uint16(1); number < total; number++ {
+		d := make([]byte, 2000)
+		n, err := c.Read(d)
+		must(c.t, err)
+		total = binary.BigEndian.Uint16(d[4:])
+		if n > 1400 || binary.BigEndian.Uint16(d) != id || binary.BigEndian.Uint16(d[2:]) != number {
+			c.t.Fatalf("a datagram of %d bytes begins with %x", n, d[:8])
 		}
-		if got.String() != want {
-			t.Errorf("%.100q; want %.100q", got.String(), want)
-		}
+		got.Write(d[8:n])
 	}
+	if got.String() != want {
+		c.t.Errorf("%.100q; want %.100q", got.String(), want)
+	}
+}
+
+// TestDatagramsAreNumbered: an answer is in as many datagrams as it needs, and datagrams without a complete request are not answered.
+func TestDatagramsAreNumbered(t *testing.T) {
+	r := start(t, memcache.Config{})
+	u := r.connectPackets(t)
 	value := strings.Repeat("v", 20_000)
-	send(7, 0, 1, "set k 0 0 5\r\nhello\r\nget k\r\n")
-	expect(7, "STORED\r\nVALUE k 0 5\r\nhello\r\nEND\r\n")
+	u.send(7, 0, 1, "set k 0 0 5\r\nhello\r\nget k\r\n")
+	u.expect(7, "STORED\r\nVALUE k 0 5\r\nhello\r\nEND\r\n")
 	c := r.connect(t)
 	c.ask("set big 0 0 20000|"+value, "STORED")
-	send(8, 1, 1, "get k\r\n")
-	send(9, 0, 2, "get k\r\n")
-	_, err = nc.Write([]byte("short"))
+	u.send(8, 1, 1, "get k\r\n")
+	u.send(9, 0, 2, "get k\r\n")
+	_, err := u.Write([]byte("short"))
 	must(t, err)
-	send(10, 0, 1, "get k")
-	send(11, 0, 1, "set k 0 0 20000\r\nxxx")
-	send(12, 0, 1, "get big\r\n")
-	expect(12, fmt.Sprintf("VALUE big 0 20000\r\n%s\r\nEND\r\n", value))
-	send(13, 0, 1, "lru_crawler metadump all\r\n")
-	expect(13, "ERROR metadump needs a connection\r\n")
-	must(t, pc.Close())
+	u.send(10, 0, 1, "get k")
+	u.send(11, 0, 1, "set k 0 0 20000\r\nxxx")
+	u.send(12, 0, 1, "get big\r\n")
+	u.expect(12, fmt.Sprintf("VALUE big 0 20000\r\n%s\r\nEND\r\n", value))
+	u.send(13, 0, 1, "lru_crawler metadump all\r\n")
+	u.expect(13, "ERROR metadump needs a connection\r\n")
+}
+
+// TestADatagramHasItsRequestsAlone: its requests are answered in one message, up to a quit, and the next datagram begins anew, in either protocol.
+func TestADatagramHasItsRequestsAlone(t *testing.T) {
+	u := start(t, memcache.Config{}).connectPackets(t)
+	frame := func(op byte) string { return "\x80" + string(op) + strings.Repeat("\x00", 22) }
+	answer := func(op byte) string { return "\x81" + string(op) + strings.Repeat("\x00", 22) }
+	const noop, quit, quitQuietly = 0x0a, 0x07, 0x17
+	for i, c := range []struct{ request, answer string }{
+		{"set a 0 0 1\r\n1\r\nincr a 1\r\nget a missing a\r\nmn\r\n", "STORED\r\n2\r\nVALUE a 0 1\r\n2\r\nVALUE a 0 1\r\n2\r\nEND\r\nMN\r\n"},
+		{"mn\r\nquit\r\nmn\r\n", "MN\r\n"},
+		{"quit\r\nmn\r\n", ""},
+		{"set a 0 0 5\r\nab", ""},
+		{"cde\r\nmn\r\n", "ERROR\r\nMN\r\n"},
+		{frame(noop) + frame(noop), answer(noop) + answer(noop)},
+		{frame(noop) + frame(quit) + frame(noop), answer(noop) + answer(quit)},
+		{frame(quitQuietly) + frame(noop), ""},
+		{frame(noop)[:20], ""},
+		{"mn\r\n", "MN\r\n"},
+		{strings.Repeat("mn\r\n", 200), strings.Repeat("MN\r\n", 200)},
+		{frame(noop) + "mn\r\n", answer(noop)},
+		{strings.Repeat("x", 1392), ""},
+		{"get a\r\n", "VALUE a 0 1\r\n2\r\nEND\r\n"},
+	} {
+		if u.send(uint16(i), 0, 1, c.request); c.answer != "" {
+			u.expect(uint16(i), c.answer)
+		}
+	}
 }
