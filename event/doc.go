@@ -21,7 +21,8 @@
 //
 //  1. The watchers of [Loop.OnPrepare] are called.
 //  2. The loop looks at its descriptors. If none is ready, nothing is active and no timeout has passed, it sleeps until
-//     one of these changes. Work from another goroutine ends the sleep.
+//     one of these changes. Work from another goroutine ends the sleep. A loop that has not slept for 200 µs lets other goroutines
+//     run first, so that loops and workers share the processors also while all of them are busy.
 //  3. The watchers of [Loop.OnCheck] are called.
 //  4. What the descriptors reported becomes active, then what timed out: the most urgent priority first, in each the earliest
 //     deadline first and equal deadlines in the order of Add, in all as many as the turn may call. So an urgent timer that is due is

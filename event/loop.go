@@ -79,10 +79,11 @@ type Loop struct {
 
 	// A turn's state belongs to the goroutine that runs the loop. It is here and not on that goroutine's stack, so that
 	// a turn can be finished by another goroutine than began it.
-	now     atomic.Int64 // the turn's reading of the clock, for Now; written under mu
-	turnEnd atomic.Int64 // when Budget.Time ends the turn, where interrupt is interruptedInTime
-	slept   bool         // whether the wait before this turn was a sleep; under mu
-	meter   meter        // of the time awake; under mu
+	now     atomic.Int64  // the turn's reading of the clock, for Now; written under mu
+	turnEnd atomic.Int64  // when Budget.Time ends the turn, where interrupt is interruptedInTime
+	slept   bool          // whether the wait before this turn was a sleep; under mu
+	rested  time.Duration // when other goroutines could last run: after a sleep, or in yield
+	meter   meter         // of the time awake; under mu
 	born    time.Duration
 	called  int // callbacks of users in this turn
 	ready   []Ready

@@ -7,6 +7,7 @@ func (l *Loop) turn(block bool) error {
 		l.watch(&l.prepare)
 	}
 	l.mu.Unlock()
+	l.yield()
 	n, err := l.driver.wait(l.ready, block)
 	l.mu.Lock()
 	l.awake()
@@ -55,6 +56,7 @@ func (l *Loop) beginTurn(reports int) {
 	now := l.readClock()
 	if l.slept {
 		l.slept = false
+		l.rested = now
 		l.meter.begin(now, now-l.Now())
 	}
 	l.now.Store(int64(now))
