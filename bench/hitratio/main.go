@@ -164,7 +164,7 @@ func build(ctx context.Context, path string) error {
 	return nil
 }
 
-const header = "load                                      server      -m MB   hits  bytes    RSS   peak  CPU µs  p50 µs  p99 µs p99.9 µs  refused"
+const header = "load                                      server      -m MB   hits  bytes    RSS   peak  CPU µs  gets/s  p50 µs  p99 µs p99.9 µs  refused"
 
 // compare applies a load to each of the servers. With -equal-rss it repeats the load with evcached, the last one, until evcached is as large as
 // memcached.

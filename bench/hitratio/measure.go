@@ -66,13 +66,15 @@ type result struct {
 	tally
 	rss, peak float64       // megabytes: the median of the second half, and the peak
 	cpu       time.Duration // for a get, with the set after a miss
+	rate      float64       // gets a second
 }
 
 func (r *result) line() string {
 	share := func(a, b int64) float64 { return float64(a) / float64(max(1, b)) }
 	micro := func(q float64) float64 { return float64(r.latency.quantile(q)) / 1e3 }
-	return fmt.Sprintf("%-41s %-10s %6d %6.4f %6.4f %6.0f %6.0f %7.2f %7.0f %7.0f %9.0f %8d", r.load.name(), r.program, r.memory,
-		share(r.hits, r.gets), share(r.hitBytes, r.bytes), r.rss, r.peak, float64(r.cpu)/1e3, micro(0.5), micro(0.99), micro(0.999), r.refused)
+	return fmt.Sprintf("%-41s %-10s %6d %6.4f %6.4f %6.0f %6.0f %7.2f %7.0f %7.0f %7.0f %9.0f %8d", r.load.name(), r.program, r.memory,
+		share(r.hits, r.gets), share(r.hitBytes, r.bytes), r.rss, r.peak, float64(r.cpu)/1e3,
+		r.rate, micro(0.5), micro(0.99), micro(0.999), r.refused)
 }
 
 // measure starts a program, applies the load, and stops it.
@@ -90,6 +92,7 @@ func (c config) measure(ctx context.Context, p program, memory int, l load) (r *
 	stop, watched := make(chan struct{}), make(chan sample, 1)
 	go func() { watched <- c.watch(s, p.name, under, stop) }()
 	t, err := under.run(ctx, s.addr)
+	rate := float64(under.gets.Load()) / time.Since(under.start).Seconds()
 	close(stop)
 	seen := <-watched
 	after, cpuErr := s.cpu()
@@ -97,7 +100,7 @@ func (c config) measure(ctx context.Context, p program, memory int, l load) (r *
 		return nil, err
 	}
 	_, peak, err := s.resident()
-	return &result{program: p.name, memory: memory, load: l, tally: t, rss: seen.median(), peak: peak,
+	return &result{program: p.name, memory: memory, load: l, tally: t, rss: seen.median(), peak: peak, rate: rate,
 		cpu: (after - before) / time.Duration(max(1, under.gets.Load()))}, err
 }
 
