@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"fmt"
-	"io"
 	"runtime/debug"
 	"time"
 
@@ -156,13 +155,15 @@ func (c *Conn) tearDown(reason error) {
 
 	c.mu.Lock()
 	held := c.held()
+	if c.ext != nil {
+		c.stopFetching()
+	}
 	if c.out != nil {
 		l.failOutput(c.out)
 		c.out = nil
 	}
 	if x := c.ext; x != nil {
 		x.into = nil
-		c.stopFetching()
 		if x.aside != nil {
 			l.failOutput(x.aside)
 			x.aside = nil
@@ -195,11 +196,7 @@ func (c *Conn) tearDown(reason error) {
 		c.dropInput()
 	}
 	if len(l.dones) > 0 {
-		why := reason
-		if why == nil || errors.Is(why, io.EOF) {
-			why = ErrClosed
-		}
-		l.outcome = fmt.Errorf("%w before it was written (%w)", ErrClosed, why)
+		l.outcome = c.failure()
 	}
 	if detach != nil {
 		c.guard(func() { detach(nil, nil, fmt.Errorf("detach: %w (%w)", ErrClosed, orClosed(reason))) })
@@ -244,9 +241,9 @@ func orClosed(err error) error {
 	return err
 }
 
-// bury tells the handler of the end, when no request is in work any more.
+// bury tells the handler of the end, when no request is in work and no file is read any more.
 func (c *Conn) bury() {
-	if c.flags&inWork != 0 {
+	if c.flags&inWork != 0 || c.owesFile() && !c.loop.cut {
 		c.loop.ending[c] = struct{}{}
 		return
 	}

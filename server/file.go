@@ -19,8 +19,9 @@ type fetched struct {
 	busy   bool   // the goroutine reads
 	buf    []byte // what it has read and the kernel has not taken
 	err    error
-	stream bool // the file has no offsets
-	halted bool // a read deadline of ours is set, to interrupt the goroutine
+	stream bool        // the file has no offsets
+	halted bool        // a read deadline of ours is set, to interrupt the goroutine
+	owed   func(error) // the file's completion, when the connection has ended before the read
 }
 
 // fetchSize is what is read at a time. The file's overhead counts it.
@@ -148,21 +149,57 @@ func (c *Conn) readFile(x *fetched, p []byte, offset int64) {
 	}
 	c.mu.Lock()
 	x.busy, x.buf, x.err, x.stream = false, p[:n], err, stream
-	halted := x.halted
+	halted, owed := x.halted, x.owed
 	tell := c.mark(cmdLook)
 	c.mu.Unlock()
 	if halted { // also when the read had ended before
 		_ = f.SetReadDeadline(time.Time{}) // the user may have closed it
 	}
 	c.tell(tell)
+	if owed != nil && !c.loop.do(c.releaseFile) { // nothing runs on the loop any more
+		c.guard(func() { owed(c.failure()) })
+	}
+}
+
+// releaseFile gives the file back that was read when the connection ended. On the loop.
+func (c *Conn) releaseFile() {
+	l := c.loop
+	l.enter(c)
+	c.mu.Lock()
+	l.dones = append(l.dones, c.ext.fetched.owed)
+	c.ext.fetched = nil
+	c.mu.Unlock()
+	l.report(c, c.failure())
+	c.bury()
+	l.visiting = nil
+}
+
+// failure is what is told of output that the connection's end has kept from being written.
+func (c *Conn) failure() error {
+	c.mu.Lock()
+	why := c.reasonLocked()
+	c.mu.Unlock()
+	if why == nil || errors.Is(why, io.EOF) {
+		why = ErrClosed
+	}
+	return fmt.Errorf("%w before it was written (%w)", ErrClosed, why)
+}
+
+// owesFile reports whether the completion of a file is kept back until a read of it ends.
+func (c *Conn) owesFile() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ext != nil && c.ext.fetched != nil && c.ext.fetched.owed != nil
 }
 
 // isFetching reports whether the output waits for a piece of a file. Under mu.
 func (c *Conn) isFetching() bool { return c.ext != nil && c.ext.fetched != nil && c.ext.fetched.busy }
 
-// stopFetching interrupts the goroutine that reads a file, where the file's reads can be interrupted. Under mu.
+// stopFetching interrupts the goroutine that reads a file, where the file's reads can be interrupted, and keeps the file's completion
+// back until then: before, the file is not the user's again. Before the output fails. Under mu.
 func (c *Conn) stopFetching() {
 	if x := c.ext.fetched; x != nil && x.busy {
+		x.owed, x.file.Done = x.file.Done, nil
 		x.halted = x.file.F.SetReadDeadline(time.Unix(1, 0)) == nil // most files that have no deadlines do not keep their readers waiting
 	}
 }

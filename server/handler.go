@@ -13,8 +13,8 @@ type Handler interface {
 	// connection once its output is flushed, and is the reason that Close is told. Nothing more than MaxInput is kept.
 	Data(c *Conn, p []byte) (n int, err error)
 
-	// Close is called once, last, without Open before it if Dial could not connect: when the connection's descriptor is closed and no
-	// request of it is in work any more, or when Shutdown's context has ended and nobody waits for its requests. The reason is nil
+	// Close is called once, last, without Open before it if Dial could not connect: when the connection's descriptor is closed, no
+	// request of it is in work and no file of it is read any more, or when Shutdown's context has ended and these are not waited for. The reason is nil
 	// after CloseAfterFlush and all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed after a Shutdown
 	// that left nothing undone, else what went wrong: one of this package's errors, or the system's.
 	Close(c *Conn, reason error)

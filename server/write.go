@@ -100,7 +100,9 @@ func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 // SendFile appends n bytes of f from offset, which are sent by the kernel without passing through the program where that is
 // possible, and copied elsewhere, as those of a pipe, which has no offset but 0. f is the connection's until done is called, once, on the
 // connection's loop: with nil, or with why not all of it was given to the kernel, as io.ErrUnexpectedEOF when f is too short. A part of
-// a file that was not sent closes the connection, since the peer would take what follows for it.
+// a file that was not sent closes the connection, since the peer would take what follows for it. When the connection ends while f is
+// read, as a pipe that has nothing yet, the read is interrupted; if f has no read deadlines, it is waited for, and done and Close are
+// called when it has ended. After a Shutdown whose context has ended, done may come after Close, and elsewhere than on the loop.
 //
 // The bytes of a file take no memory and count towards no limit. The file itself counts as 16 KB of output, so that a client that
 // asks for many files and reads none is not read from any more, and ErrFull comes, as with other output. The files of a server may take
