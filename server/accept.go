@@ -114,10 +114,16 @@ func (a *acceptor) handToLoop(l *loop, fd int, peer sock.Peer) {
 	}
 	c.flags |= flagIn
 	l.count.Add(1)
-	c.mu.Lock()
-	tell := c.mark(cmdOpen)
-	c.mu.Unlock()
-	c.tell(tell)
+	if !c.handOver(cmdOpen) {
+		l.count.Add(-1)
+		l.srv.abandon(fd)
+	}
+}
+
+// abandon closes the descriptor of a connection whose loop is closed, and was never used.
+func (s *Server) abandon(fd int) {
+	s.open.leave()
+	_ = s.calls.Close(fd)
 }
 
 // newConn makes a connection of a descriptor. When it cannot, because the loop is being closed, it closes that and returns nil.
@@ -125,8 +131,7 @@ func (a *acceptor) newConn(l *loop, fd int, peer sock.Peer) *Conn {
 	s := l.srv
 	c, err := s.newConn(l, fd, peer, a.ln.handler, s.accepted())
 	if err != nil {
-		s.open.leave()
-		_ = s.calls.Close(fd) // it was never used
+		s.abandon(fd)
 		return nil
 	}
 	return c

@@ -118,27 +118,28 @@ func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
 	}
 	var c *Conn
 	if err == nil {
-		l := s.pick(peer)
-		if o.Near != nil {
-			l = o.Near.loop
-		}
-		c, err = s.newConn(l, fd, peer, o.Handler, begins)
+		c, err = s.newConn(s.loopNear(o.Near, peer), fd, peer, o.Handler, begins)
 	}
 	if err != nil {
 		return nil, err
 	}
-	taken = true
 	c.SetData(o.Data)
-	defer func() { // also when nc.Close panics or calls runtime.Goexit
-		c.mu.Lock()
-		tell := c.mark(cmdOpen)
-		c.mu.Unlock()
-		c.tell(tell)
-	}()
+	if !c.handOver(cmdOpen) { // before nc is closed, since an error leaves it to the caller
+		return nil, ErrServerClosed
+	}
+	taken = true
 	if err := nc.Close(); err != nil {
 		s.Logger.Warn("server: close adopted connection", "err", err)
 	}
 	return c, nil
+}
+
+// loopNear is the loop of near if that is set, else the one that the server chooses for peer.
+func (s *Server) loopNear(near *Conn, peer sock.Peer) *loop {
+	if near != nil {
+		return near.loop
+	}
+	return s.pick(peer)
 }
 
 // noDescriptor says why nc, a connection or a listener, cannot be served.

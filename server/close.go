@@ -44,6 +44,7 @@ func (c *Conn) begin() (alive bool) {
 	if c.flags&flagDialing != 0 {
 		c.since = saturatedAdd(l.now(), c.since)
 		l.dialing[c] = struct{}{}
+		c.startLookUp()
 	}
 	if err := c.ev.Add(event.NoTimeout); err != nil {
 		c.fail(err)

@@ -177,6 +177,9 @@ func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins star
 		flags = event.Persist
 	}
 	if err := l.ev.InitEvent(&c.ev, fd, flags, l.callback); err != nil {
+		if errors.Is(err, event.ErrClosed) {
+			err = fmt.Errorf("%w: %w", ErrServerClosed, err)
+		}
 		return nil, err
 	}
 	if h != nil {
@@ -331,6 +334,15 @@ func (c *Conn) tell(tell bool) {
 	if tell {
 		_ = c.loop.queue.Push(c)
 	}
+}
+
+// handOver gives a new connection to its loop. It reports whether the loop is going to end it: not if the loop is closed, as it may be
+// where PickLoop has kept the caller past the end of a shutdown's context. Then the connection is still the caller's.
+func (c *Conn) handOver(what command) bool {
+	c.mu.Lock()
+	c.mark(what)
+	c.mu.Unlock()
+	return c.loop.queue.Push(c) == nil
 }
 
 // refusal says why c takes no more output. Under mu.

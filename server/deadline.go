@@ -145,6 +145,9 @@ func (c *Conn) onTimeout() (alive bool) {
 	if errors.Is(reason, ErrCloseTimeout) && c.flags&flagShut != 0 {
 		reason = nil // all was written, and the peer has had its time to see it
 	}
+	if c.flags&flagDialing != 0 {
+		reason = c.dialTimedOut()
+	}
 	c.fail(reason)
 	return false
 }

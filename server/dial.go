@@ -39,7 +39,8 @@ const DefaultDialTimeout = 30 * time.Second
 // reason, when it could not be made; Open has not been called then. Meanwhile output may be written, which is sent when the
 // connection is there. Names are looked up on a goroutine. The addresses of a name are tried in turn, IPv6 and IPv4 alternately as in
 // RFC 8305: the next one at once when an attempt fails, and after 250 ms while it is still under way; the first connection that
-// is established is used. An address without a host, as ":80", is this machine. The connection's ID is the zero ID until Open.
+// is established is used. At most 8 attempts are under way at once, and the next address takes the place of the oldest; the attempts of
+// all connections of a server, besides one for each, may take up a quarter of the descriptors that the process may open. An address without a host, as ":80", is this machine. The connection's ID is the zero ID until Open.
 // Networks are tcp, tcp4, tcp6 and unix. Errors: ErrConfig, ErrNotStarted, ErrServerClosed, ErrOverload at MaxConns. Any goroutine.
 func (s *Server) Dial(network, address string, o DialOptions) (*Conn, error) {
 	c, err := s.dial(network, address, o)
@@ -61,12 +62,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	if err != nil && !errors.Is(err, errName) {
 		return nil, err
 	}
-	var l *loop
-	if o.Near != nil {
-		l = o.Near.loop
-	} else {
-		l = s.pick(sock.Peer{}) // before anything is taken, since PickLoop may panic or call runtime.Goexit
-	}
+	l := s.loopNear(o.Near, sock.Peer{}) // before anything is taken, since PickLoop may panic or call runtime.Goexit
 	if !s.open.enter(s.MaxConns) {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
 	}
@@ -85,24 +81,22 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 		timeout = event.NoTimeout
 	}
 	c.since = timeout // from begin on, when it is over: the loop's time is of its last turn
-	d := &dialing{network: network, targets: targets, tls: o.TLS}
+	d := &dialing{network: network, host: host, port: port, targets: targets, tls: o.TLS}
 	if d.tls != nil && d.tls.ServerName == "" && host != "" {
 		d.tls = d.tls.Clone()
 		d.tls.ServerName = host
 	}
-	ctx, cancel := context.WithTimeoutCause(s.cutCtx, timeout, ErrDialTimeout)
-	d.stop = cancel
-	c.mu.Lock()
+	d.ctx, d.stop = context.WithTimeoutCause(s.cutCtx, timeout, ErrDialTimeout)
 	c.extra().dial, c.ext.unopened = d, true
 	what := cmdOpen
-	if targets == nil {
-		s.down.Go(func() { c.lookUp(ctx, d, host, port) })
-	} else {
+	if targets != nil {
 		what |= cmdResolved
 	}
-	tell := c.mark(what)
-	c.mu.Unlock()
-	c.tell(tell)
+	if !c.handOver(what) {
+		d.stop()
+		s.open.leave()
+		return nil, ErrServerClosed
+	}
 	return c, nil
 }
 
@@ -167,9 +161,21 @@ func sockaddr(network string, ap netip.AddrPort) unix.Sockaddr {
 	return sa
 }
 
+// startLookUp has a goroutine look the address up, if it is a name. On the loop, whose goroutine a shutdown waits for: it waits for the
+// look-up, too.
+func (c *Conn) startLookUp() {
+	c.mu.Lock()
+	d := c.ext.dial
+	c.mu.Unlock()
+	if d.targets == nil {
+		c.loop.srv.down.Go(func() { c.lookUp(d) })
+	}
+}
+
 // lookUp finds the addresses of a name, and gives them to the loop.
-func (c *Conn) lookUp(ctx context.Context, d *dialing, host, port string) {
+func (c *Conn) lookUp(d *dialing) {
 	var targets []unix.Sockaddr
+	ctx, host, port := d.ctx, d.host, d.port
 	n, err := net.DefaultResolver.LookupPort(ctx, d.network, port)
 	if err == nil {
 		family := "ip" + d.network[len("tcp"):]

@@ -17,15 +17,25 @@ import (
 // attemptDelay is how long an attempt to connect has the time to itself: the Connection Attempt Delay of RFC 8305, section 5.
 const attemptDelay = 250 * time.Millisecond
 
+// maxAttempts bounds the attempts of one Dial that are under way at once: each has a descriptor. The next address takes the place of the
+// oldest attempt, which has had two seconds by then: time for the kernel to send its first packet a second time.
+const maxAttempts = 8
+
+// errNoAnswer is why an attempt was given up for the next.
+var errNoAnswer = fmt.Errorf("no answer while %d other addresses were tried: %w", maxAttempts-1, unix.ETIMEDOUT)
+
 // maxRepeats bounds how often an address is tried again after a connection to itself.
 const maxRepeats = 2
 
 // dialing is what a connection needs until it is connected. Loop only, once the look-up has ended.
 type dialing struct {
 	network  string
+	host     string // to be looked up,
+	port     string // unless targets is set
+	ctx      context.Context
 	stop     context.CancelFunc // ends the look-up
 	targets  []unix.Sockaddr    // not yet tried
-	attempts []*attempt         // under way
+	attempts []*attempt         // under way, the oldest first; see maxAttempts
 	next     *event.Event       // starts the next attempt
 	err      error              // of the look-up, or of the attempts that have failed
 	tls      *tls.Config
@@ -73,6 +83,13 @@ func (c *Conn) connect() {
 	c.mu.Unlock()
 	d.stopNext()
 	for len(d.targets) > 0 {
+		if !c.loop.srv.mayAttempt(d) {
+			c.connectLater(d)
+			return
+		}
+		if len(d.attempts) == maxAttempts {
+			d.attempts[0].giveUp(errNoAnswer)
+		}
 		a := &attempt{c: c, d: d, target: d.targets[0], fd: -1}
 		d.targets = d.targets[1:]
 		if err := a.start(); err != nil {
@@ -87,6 +104,13 @@ func (c *Conn) connect() {
 	if len(d.attempts) == 0 {
 		c.fail(fmt.Errorf("dial: %w", d.err))
 	}
+}
+
+// mayAttempt reports whether another attempt of d may begin. The first counts as its connection; the others of all connections
+// together may take up as many descriptors as files that wait to be sent.
+func (s *Server) mayAttempt(d *dialing) bool {
+	n := len(d.attempts)
+	return n == 0 || n == maxAttempts || s.attempts.Load() < s.maxFiles
 }
 
 // connectLater starts the next attempt after attemptDelay.
@@ -126,6 +150,9 @@ func (a *attempt) start() error {
 		return errors.Join(err, s.calls.Close(fd))
 	}
 	a.fd = fd
+	if len(a.d.attempts) > 0 {
+		s.attempts.Add(1)
+	}
 	a.d.attempts = append(a.d.attempts, a)
 	return nil
 }
@@ -137,6 +164,16 @@ func (a *attempt) failed(err error) {
 		err = fmt.Errorf("%w; %w", a.d.err, err)
 	}
 	a.d.err = err
+}
+
+// dialTimedOut is the reason of a dial whose time is over, with why the attempts before have failed.
+func (c *Conn) dialTimedOut() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.ext.dial; d.err != nil {
+		return fmt.Errorf("%w; %w", ErrDialTimeout, d.err)
+	}
+	return ErrDialTimeout
 }
 
 func targetName(target unix.Sockaddr) string {
@@ -171,11 +208,16 @@ func (a *attempt) finish() {
 		c.connected(a)
 		return
 	}
+	a.giveUp(err)
+	c.connect()
+}
+
+// giveUp ends an attempt that is under way, for this reason.
+func (a *attempt) giveUp(err error) {
 	if e := a.drop(); e != nil {
 		err = errors.Join(err, e)
 	}
 	a.failed(err)
-	c.connect()
 }
 
 // toItself reports whether the socket is connected to itself, as TCP does when the system has chosen the port that is dialled, and
@@ -218,6 +260,9 @@ func (a *attempt) drop() error {
 func (a *attempt) take() {
 	a.fd = -1
 	a.d.attempts = slices.DeleteFunc(a.d.attempts, func(b *attempt) bool { return a == b })
+	if len(a.d.attempts) > 0 {
+		a.c.loop.srv.attempts.Add(-1)
+	}
 }
 
 func (d *dialing) stopNext() {

@@ -1,6 +1,10 @@
 package server
 
-import "github.com/evmq/evmq/internal/sock"
+import (
+	"time"
+
+	"github.com/evmq/evmq/internal/sock"
+)
 
 // SetCalls makes s call c instead of the kernel. Before Start.
 func (s *Server) SetCalls(c sock.Calls) { s.calls = c }
@@ -12,8 +16,30 @@ func (r *Records) Add(b []byte) { r.r.add(b) }
 func (r *Records) Whole() int   { return r.r.whole }
 func (r *Records) InOne() bool  { return r.r.have > 0 }
 
-// SetMaxFiles sets how many files may wait to be sent beside the first of each connection. Before any is.
+// SetMaxFiles sets how many files may wait to be sent beside the first of each connection, and how many attempts to connect may be
+// under way besides one for each Dial. Before there are any.
 func SetMaxFiles(s *Server, n int64) { s.maxFiles = n }
+
+// Attempts is how many attempts to connect are under way, besides one for each Dial.
+func Attempts(s *Server) int64 { return s.attempts.Load() }
+
+// WaitingHandshakes is how many handshakes wait for a place among MaxHandshakes.
+func WaitingHandshakes(s *Server) int {
+	s.shaking.mu.Lock()
+	defer s.shaking.mu.Unlock()
+	return s.shaking.waiting.Len()
+}
 
 // WaitingFiles is how many files wait to be sent.
 func WaitingFiles(s *Server) int64 { return s.files.Load() }
+
+// Turn is a connection's place at a group's bucket for reading.
+type Turn struct{ t turn }
+
+// Claim is how much of want may be read by a loop at now, or when some may.
+func (t *Turn) Claim(g *Group, now time.Duration, want int) (n int, at time.Duration) {
+	return g.read.claim(now, want, &t.t)
+}
+
+// Spend counts n bytes that were read.
+func (t *Turn) Spend(g *Group, now time.Duration, n int) { g.read.settle(now, n, &t.t) }

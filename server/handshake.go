@@ -17,8 +17,8 @@ type handshakes struct {
 	running map[*Conn]*list.Element // the elements are those of oldest; nil where there is none
 	oldest  list.List               // of *runningHandshake: those that may be ended, in the order of their begin
 	evicted int                     // those that were ended, and run until they notice
-	waiting []*Conn
-	watch   *time.Timer // runs while one waits
+	waiting list.List               // of *Conn, the first in first
+	watch   *time.Timer             // runs while one waits
 	stopped bool
 	zero    chan struct{} // made by await
 }
@@ -58,7 +58,7 @@ const shortestLook = 10 * time.Millisecond
 
 // patience is how long a handshake may wait for its client now. Under mu.
 func (h *handshakes) patience() time.Duration {
-	shorter := time.Duration(float64(handshakePatience) * float64(h.limit) / float64(h.limit+len(h.waiting)))
+	shorter := time.Duration(float64(handshakePatience) * float64(h.limit) / float64(h.limit+h.waiting.Len()))
 	return max(handshakePatience/2, shorter)
 }
 
@@ -70,9 +70,19 @@ func (h *handshakes) enter(c *Conn) bool {
 		h.begin(c)
 		return true
 	}
-	h.waiting = append(h.waiting, c)
+	c.ext.tls.waits = h.waiting.PushBack(c)
 	h.evict()
 	return false
+}
+
+// leave takes c, which is closed, out of those that wait for a place.
+func (h *handshakes) leave(c *Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := c.ext.tls.waits; e != nil {
+		h.waiting.Remove(e)
+		c.ext.tls.waits = nil
+	}
 }
 
 // begin notes that c's handshake runs. Under mu.
@@ -88,7 +98,7 @@ func (h *handshakes) begin(c *Conn) {
 func (h *handshakes) evict() {
 	now, patience := time.Now(), h.patience()
 	again := patience
-	for e := h.oldest.Front(); e != nil && h.evicted < len(h.waiting); {
+	for e := h.oldest.Front(); e != nil && h.evicted < h.waiting.Len(); {
 		r, next := e.Value.(*runningHandshake), e.Next()
 		if age := now.Sub(r.began); age < patience {
 			again = min(again, patience-age)
@@ -119,7 +129,7 @@ func (h *handshakes) evict() {
 func (h *handshakes) look() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.waiting) > 0 {
+	if h.waiting.Len() > 0 {
 		h.evict()
 	}
 }
@@ -144,18 +154,17 @@ func (h *handshakes) next(c *Conn) *Conn {
 		h.evicted--
 	}
 	delete(h.running, c)
-	if len(h.waiting) == 0 {
+	first := h.waiting.Front()
+	if first == nil {
 		if len(h.running) == 0 && h.zero != nil {
 			close(h.zero)
 			h.zero = nil
 		}
-		h.waiting = nil
 		return nil
 	}
-	c = h.waiting[0]
+	c = h.waiting.Remove(first).(*Conn)
+	c.ext.tls.waits = nil
 	h.begin(c)
-	h.waiting[0] = nil
-	h.waiting = h.waiting[1:]
 	return c
 }
 
@@ -246,6 +255,7 @@ func (c *Conn) stopHandshake() {
 	t := c.ext.tls
 	if c.flags&flagHandshake != 0 {
 		c.loop.srv.totals.failedHandshakes.Add(1)
+		c.loop.srv.shaking.leave(c)
 	}
 	_ = t.pipe.Close() // never fails
 }

@@ -3,6 +3,7 @@ package server_test
 import (
 	"crypto/tls"
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -112,4 +113,39 @@ func TestAHandshakeThatComputesIsNotEnded(t *testing.T) {
 	time.Sleep(1500 * time.Millisecond) // more than a handshake may take that waits for its client
 	close(gate)
 	all.Wait()
+}
+
+// TestAHandshakeThatWaitsIsForgottenWithItsConnection: while one has the only place, clients come, wait for it and leave.
+func TestAHandshakeThatWaitsIsForgottenWithItsConnection(t *testing.T) {
+	config := serverTLS()
+	entered, gate := make(chan struct{}, 10), make(chan struct{})
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		entered <- struct{}{}
+		<-gate
+		return nil, nil
+	}
+	s := start(t, rigs()[0], &server.Server{Handler: calls{data: echo}, TLS: config, MaxHandshakes: 1, HandshakeTimeout: 10 * patience})
+	first, ended := tls.Client(s.dialPlain(t), clientTLS()), make(chan error, 1)
+	go func() { ended <- first.Handshake() }()
+	await(t, entered, "the first handshake")
+	hello := string(clientHello(t))
+	const clients = 20
+	var waiting []net.Conn
+	for range clients {
+		nc := s.dialPlain(t)
+		send(t, nc, hello)
+		waiting = append(waiting, nc)
+	}
+	until(t, "the other handshakes' waiting", func() bool { return server.WaitingHandshakes(s.Server) == clients })
+	for i, nc := range waiting {
+		if i != clients/2 { // one of them stays
+			reset(t, nc)
+		}
+	}
+	until(t, "the end of those that have left", func() bool { return server.WaitingHandshakes(s.Server) == 1 })
+	close(gate)
+	must(t, await(t, ended, "the first handshake's end"))
+	await(t, entered, "the handshake that has waited")
+	until(t, "an empty queue", func() bool { return server.WaitingHandshakes(s.Server) == 0 })
+	must(t, s.Close())
 }

@@ -168,7 +168,7 @@ type Server struct {
 
 	// Fixed by Start.
 	loopCount int
-	maxFiles  int64    // that may wait to be sent beside the first of each connection
+	maxFiles  int64    // that may wait to be sent beside the first of each connection, and bound of attempts
 	limits    Timeouts // with event.NoTimeout for none
 	loops     []*loop
 	pool      *pool
@@ -184,6 +184,7 @@ type Server struct {
 	open     openCount
 	aborted  atomic.Int64 // connections that were open when Shutdown's context ended
 	files    atomic.Int64 // that wait to be sent, of all connections
+	attempts atomic.Int64 // to connect that are under way, besides one for each Dial
 	jobs     openCount    // datagrams that wait for a worker or are in work
 	totals   totals
 	reserve  reserve

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"container/list"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -16,9 +17,10 @@ type tlsState struct {
 	conn      *tls.Conn
 	pipe      *tlsPipe
 	client    bool
-	started   bool // the handshake runs, or waits for a place. Loop only
-	notified  bool // close_notify was sent. Loop only
-	encrypted int  // bytes of the connection's output whose records are in the pipe. Loop only
+	started   bool          // the handshake runs, or waits for a place. Loop only
+	waits     *list.Element // its place among the handshakes that wait; nil for none. Under their mu
+	notified  bool          // close_notify was sent. Loop only
+	encrypted int           // bytes of the connection's output whose records are in the pipe. Loop only
 }
 
 // startTLS makes c a TLS connection that has to shake hands first.

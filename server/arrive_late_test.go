@@ -1,0 +1,127 @@
+package server_test
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestNearChoosesTheLoopInPlaceOfPickLoop for Dial and for AdoptWith: PickLoop is not called.
+func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
+	p := newProbe(calls{})
+	var mu sync.Mutex
+	picks, loop := 0, 0
+	s := start(t, rig{"tcp", false, 3}, &server.Server{Handler: p, PickLoop: func(net.Addr, int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		picks++
+		return loop
+	}})
+	for i := range 3 {
+		mu.Lock()
+		loop = i
+		mu.Unlock()
+		near, _ := p.connect(t, s)
+		mu.Lock()
+		before := picks
+		mu.Unlock()
+		ours, _ := pair(t)
+		adopted, err := s.AdoptWith(ours, server.AdoptOptions{Near: near})
+		must(t, err)
+		dialled, err := s.Dial(s.addr.Network(), s.addr.String(), server.DialOptions{Near: near})
+		must(t, err)
+		for range 3 { // the accepted end of the dialled connection, too
+			await(t, p.opened, "Open")
+		}
+		if adopted.Loop() != near.Loop() || dialled.Loop() != near.Loop() {
+			t.Error("a connection is not on the loop of Near")
+		}
+		mu.Lock()
+		if picks != before+1 { // for the accepted end
+			t.Errorf("PickLoop was called %d times, want once", picks-before)
+		}
+		mu.Unlock()
+	}
+}
+
+// TestWhatAPickLoopKeepsPastTheShutdownIsRefused: Dial and AdoptWith return ErrServerClosed when PickLoop returns after the end of
+// Shutdown's context, and take nothing.
+func TestWhatAPickLoopKeepsPastTheShutdownIsRefused(t *testing.T) {
+	before := takeStock().descriptors
+	called, gate := make(chan struct{}, 10), make(chan struct{})
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, PickLoop: func(net.Addr, int) int {
+		called <- struct{}{}
+		<-gate
+		return 0
+	}})
+	ours, theirs := pair(t)
+	ways := map[string]func() error{
+		"AdoptWith":         func() error { _, err := s.AdoptWith(ours, server.AdoptOptions{}); return err },
+		"Dial":              func() error { _, err := s.Dial("tcp", "127.0.0.1:1", server.DialOptions{}); return err },
+		"Dial with a name":  func() error { _, err := s.Dial("tcp", "localhost:1", server.DialOptions{}); return err },
+		"Dial, unix socket": func() error { _, err := s.Dial("unix", "/nothing/here", server.DialOptions{}); return err },
+	}
+	outcomes := map[string]chan error{}
+	for name, come := range ways {
+		outcome := make(chan error, 1)
+		outcomes[name] = outcome
+		go func() { outcome <- come() }()
+		await(t, called, "PickLoop")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), brief)
+	defer cancel()
+	_ = s.Shutdown(ctx) // whose error says that its context has ended
+	close(gate)
+	for name, outcome := range outcomes {
+		wantError(t, name, await(t, outcome, name), server.ErrServerClosed)
+	}
+	send(t, ours, "still the caller's")
+	expect(t, theirs, "still the caller's")
+	hangUp(ours, theirs)
+	until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
+	if st := s.Stats(); st.Conns != 0 || len(p.closed) > 0 {
+		t.Errorf("Close was called %d times, %+v", len(p.closed), st)
+	}
+}
+
+// gatedConn is a connection whose Close waits.
+type gatedConn struct {
+	*net.TCPConn
+	called, gate chan struct{}
+}
+
+func (c gatedConn) Close() error {
+	close(c.called)
+	<-c.gate
+	return c.TCPConn.Close()
+}
+
+// TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer: it is the server's before the caller's end of it is closed.
+func TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
+	before := takeStock().descriptors
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	ours, theirs := pair(t)
+	gated := gatedConn{ours.(*net.TCPConn), make(chan struct{}), make(chan struct{})}
+	adopted := make(chan error, 1)
+	go func() {
+		_, err := s.AdoptWith(gated, server.AdoptOptions{})
+		adopted <- err
+	}()
+	await(t, gated.called, "Close of the adopted connection")
+	await(t, p.opened, "Open")
+	must(t, s.Close())
+	wantError(t, "Close", await(t, p.closed, "Close"), server.ErrServerClosed)
+	close(gated.gate)
+	must(t, await(t, adopted, "the end of AdoptWith"))
+	expectEOF(t, theirs)
+	hangUp(theirs)
+	until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
+	if st := s.Stats(); st.Conns != 0 || st.Opened != st.Closed {
+		t.Errorf("%+v", st)
+	}
+}
