@@ -82,14 +82,17 @@ func (s *Server) limited() bool {
 
 // at is now as the limiter knows it. It never goes back: a loop that is a little behind another one would otherwise have
 // the time between them counted twice.
-func (b *bucket) at(now time.Duration) time.Time {
+func (b *bucket) at(now time.Duration) time.Time { return time.Unix(0, int64(b.clock(now))) }
+
+// clock is the latest time of the loops, one of which is at now. What the limiter says of the future counts from it.
+func (b *bucket) clock(now time.Duration) time.Duration {
 	for {
 		latest := b.latest.Load()
 		if int64(now) <= latest {
-			return time.Unix(0, latest)
+			return time.Duration(latest)
 		}
 		if b.latest.CompareAndSwap(latest, int64(now)) {
-			return time.Unix(0, int64(now))
+			return now
 		}
 	}
 }
@@ -102,6 +105,7 @@ func (b *bucket) allow(now time.Duration, want int) (n int, at time.Duration) {
 	if b == nil || want == 0 {
 		return want, 0
 	}
+	now = b.clock(now)
 	tokens := b.lim.TokensAt(b.at(now))
 	least := float64(b.share(want))
 	if tokens >= least {
@@ -138,8 +142,9 @@ func (b *bucket) claim(now time.Duration, want int, t *turn) (n int, at time.Dur
 			return n, 0
 		}
 		t.n = b.share(want)
-		when := b.at(now)
-		t.at = now + b.lim.ReserveN(when, t.n).DelayFrom(when) + 1
+		clock := b.clock(now) // not now: a loop that is behind would have its turn by so much too early
+		when := b.at(clock)
+		t.at = clock + b.lim.ReserveN(when, t.n).DelayFrom(when) + 1
 	}
 	if now < t.at {
 		return 0, t.at
