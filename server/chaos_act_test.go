@@ -61,7 +61,7 @@ func (k *chaos) act(c *server.Conn, where string) {
 		accepted(c.WriteOwned(make([]byte, r.IntN(100<<10)), func(err error) { done(err); k.mayExit() }))
 	case 12:
 		done, accepted := k.outcome()
-		accepted(c.WriteNotify(make([]byte, r.IntN(10<<10)), done))
+		accepted(c.WriteNotify(make([]byte, r.IntN(10<<10)), func(err error) { done(err); k.mayExit() }))
 	case 13:
 		if r.IntN(4) == 0 {
 			c.CloseRead()
@@ -104,6 +104,16 @@ func (k *chaos) mayExit() {
 	if k.r().IntN(40) == 0 {
 		runtime.Goexit()
 	}
+}
+
+// aside calls fn on a goroutine of its own, which a callback may end, and waits for that.
+func aside(fn func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		fn()
+	}()
+	<-ended
 }
 
 // sendFile sends a part of a regular file, or what the kernel does not send: a file of /proc, or a pipe.

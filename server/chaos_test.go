@@ -215,7 +215,11 @@ func (k *chaos) client(addr net.Addr, useTLS bool, stop chan struct{}) {
 		}
 		nc.SetDeadline(time.Now().Add(time.Duration(50+r.IntN(400)) * time.Millisecond))
 		done := make(chan struct{})
-		go func() { defer close(done); io.Copy(io.Discard, nc) }()
+		if r.IntN(6) > 0 {
+			go func() { defer close(done); io.Copy(io.Discard, nc) }()
+		} else {
+			close(done) // it reads nothing
+		}
 		for range r.IntN(30) {
 			var b []byte
 			for range 1 + r.IntN(20) {
@@ -232,8 +236,14 @@ func (k *chaos) client(addr net.Addr, useTLS bool, stop chan struct{}) {
 				time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond)
 			}
 		}
-		switch r.IntN(4) {
+		switch r.IntN(5) {
 		case 0:
+			rawc.SetLinger(0)
+		case 3: // a half-close, and a reset behind it
+			if h, ok := nc.(halfCloser); ok {
+				h.CloseWrite()
+			}
+			time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond)
 			rawc.SetLinger(0)
 		case 1:
 			if h, ok := nc.(halfCloser); ok {
@@ -286,10 +296,15 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 			if v != "chaos" {
 				t.Errorf("panic: %v\n%s", v, stack)
 			}
-		}, Handler: k.handlers[0], LoopOptions: []event.Option{event.WithPostLimit(1 + r.IntN(100))}}
+			k.mayExit()
+		}, OnReject: func(*server.Conn, error) { k.mayExit() }, Handler: k.handlers[0], LoopOptions: []event.Option{event.WithPostLimit(1 + r.IntN(100))}}
 	useTLS := r.IntN(2) == 0
 	if useTLS {
 		srv.TLS = serverTLS()
+		srv.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { k.mayExit(); return nil, nil }
+	}
+	if r.IntN(3) == 0 {
+		srv.PickLoop = func(_ net.Addr, loops int) int { k.mayExit(); return k.r().IntN(loops) }
 	}
 	if r.IntN(3) == 0 {
 		srv.ReadLimit = server.RateLimit{BytesPerSecond: float64(100<<10 + r.IntN(1<<20))}
@@ -320,10 +335,12 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 					return
 				default:
 				}
-				for c := range srv.Conns() {
-					k.act(c, "other")
-				}
-				k.dial(k.r(), nil)
+				aside(func() {
+					for c := range srv.Conns() {
+						k.act(c, "other")
+					}
+					k.dial(k.r(), nil)
+				})
 				time.Sleep(time.Duration(1+k.r().IntN(3)) * time.Millisecond)
 			}
 		})

@@ -24,11 +24,26 @@ const (
 	endAbort            // the server aborts
 	endReset            // the client resets the connection
 	endVanish           // the client closes in the middle of a message
+	endHalfReset        // the client closes its sending half, and resets the connection
+	endSilent           // the client reads nothing, and resets the connection
+	endExit             // a handler calls runtime.Goexit
 	endUsual
 	endStay = iota - 1 // the client stays until the server is shut down
 )
 
-var endNames = [...]string{"half-close", "truncated", "bye", "half", "abort", "reset", "vanish", "stay"}
+var endNames = [...]string{"half-close", "truncated", "bye", "half", "abort", "reset", "vanish", "half-close and reset", "silent", "exit", "stay"}
+
+// isAbrupt reports whether a session that ends so may lose what is on its way.
+func isAbrupt(ending int) bool {
+	switch ending {
+	case endAbort, endReset, endVanish, endHalfReset, endSilent, endExit:
+		return true
+	}
+	return false
+}
+
+// silence is how long a client stays that reads nothing.
+const silence = 200 * time.Millisecond
 
 // soakClient is one session.
 type soakClient struct {
@@ -70,8 +85,11 @@ func (s *soak) client(rng *rand.Rand) {
 		if c.bytes {
 			c.count = min(c.count, 10)
 		}
+		if c.ending == endSilent {
+			c.sent = make(chan frame, c.count) // no answer is waited for
+		}
 		way := rng.IntN(8)
-		c.link = &link{id: s.lastLink.Add(1), concurrent: d.concurrent, closed: make(chan struct{})}
+		c.link = &link{id: s.lastLink.Add(1), concurrent: d.concurrent, abrupt: isAbrupt(c.ending), closed: make(chan struct{})}
 		c.link.name = fmt.Sprintf("%s, %s, way %d, slow %v, bytes %v, %d requests, %d deep",
 			d.name, endNames[c.ending], way, c.slow, c.bytes, c.count, cap(c.sent))
 		s.links.Store(c.link.id, c.link)
@@ -159,10 +177,21 @@ func (c *soakClient) run() {
 	c.sessions.Add(1)
 	written := make(chan error, 1)
 	go func() { written <- c.write() }()
-	err := c.read()
+	var err, wrote error
+	if c.ending == endSilent {
+		wrote = <-written
+		time.Sleep(time.Duration(c.rngRead.IntN(int(silence))))
+	} else {
+		err = c.read()
+	}
 	close(c.gone)
+	if c.ending == endSilent {
+		c.reset()
+	}
 	c.nc.Close()
-	wrote := <-written
+	if c.ending != endSilent {
+		wrote = <-written
+	}
 	c.answers.Add(int64(c.got))
 	c.judge(err, wrote)
 }
@@ -178,6 +207,8 @@ func (c *soakClient) write() error {
 		last = kindHalf
 	case endAbort:
 		last = kindAbort
+	case endExit:
+		last = kindExit
 	}
 	for i := range c.count {
 		f := frame{tag: tagRequest, kind: byte(c.rng.IntN(kindUsual)), link: c.link.id, seq: c.wrote}
@@ -218,7 +249,11 @@ func (c *soakClient) write() error {
 
 // flush writes p, perhaps in pieces.
 func (c *soakClient) flush(p []byte) error {
-	if err := c.nc.SetWriteDeadline(time.Now().Add(soakPatience)); err != nil {
+	limit := soakPatience
+	if c.ending == endSilent {
+		limit = silence
+	}
+	if err := c.nc.SetWriteDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}
 	for len(p) > 0 {
@@ -246,20 +281,30 @@ func (c *soakClient) finish() error {
 		if err := c.flush(p[:1+c.rng.IntN(len(p)-1)]); err != nil {
 			return err
 		}
-	case endReset:
-		if tcp, ok := c.raw.(*net.TCPConn); ok {
-			if err := tcp.SetLinger(0); err != nil {
-				return err
-			}
-		}
 	}
 	switch c.ending {
 	case endHalfClose, endTruncated:
 		return c.nc.(halfCloser).CloseWrite()
-	case endReset, endVanish:
+	case endHalfReset:
+		err := c.nc.(halfCloser).CloseWrite()
+		time.Sleep(time.Duration(c.rng.IntN(3)) * time.Millisecond)
+		return errors.Join(err, c.reset())
+	case endReset:
+		return c.reset()
+	case endVanish:
 		return c.raw.Close()
 	}
 	return nil
+}
+
+// reset closes the connection, with a reset where the network has that.
+func (c *soakClient) reset() error {
+	if tcp, ok := c.raw.(*net.TCPConn); ok {
+		if err := tcp.SetLinger(0); err != nil {
+			return err
+		}
+	}
+	return c.raw.Close()
 }
 
 // read takes what the server sends, until its end.

@@ -67,10 +67,13 @@ func (c *soakClient) judge(read, wrote error) {
 	case errors.Is(read, errWrong):
 		c.fail("%v, after %d answers: %v", l, c.got, read)
 		return
+	case c.ending == endSilent:
+		c.compare("at most", func(got, want uint32) bool { return got <= want })
+		return
 	case errors.Is(read, os.ErrDeadlineExceeded) || errors.Is(wrote, os.ErrDeadlineExceeded):
 		c.fail("%v: stuck after %d answers to %d requests: reading %v, writing %v; %s", l, c.got, c.wrote, read, wrote, c.state(conn))
 		return
-	case c.ending == endAbort || c.ending == endReset || c.ending == endVanish:
+	case isAbrupt(c.ending):
 		c.compare("at most", func(got, want uint32) bool { return got <= want })
 		return
 	case conn == nil:

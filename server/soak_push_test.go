@@ -46,7 +46,7 @@ func (s *soak) pushFrom(l *link, pusher int, rng *rand.Rand) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := frame{tag: tagPush, kind: byte(pusher), link: l.id, seq: l.pushed[pusher], body: s.someNoise(rng, someSize(rng)/8)}
-	switch err := s.write(c, l, f.append(nil), rng.IntN(5), f); {
+	switch err := s.write(c, l, f.append(nil), rng.IntN(soakWays), f); {
 	case err == nil:
 		l.pushed[pusher]++
 	case !errors.Is(err, server.ErrFull) && !errors.Is(err, server.ErrClosed):

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,7 @@ type link struct {
 	id         uint32
 	name       string // what kind of client, for messages
 	concurrent bool
+	abrupt     bool                        // the client does not ask for all that was sent, and callbacks may end their goroutines
 	conn       atomic.Pointer[server.Conn] // once its first request has come
 	next       atomic.Uint32               // the request that comes next; with concurrent how many have come
 	working    atomic.Int32                // calls of its handler that run
@@ -76,6 +79,14 @@ func (s *soak) close(c *server.Conn, reason error) {
 	s.links.Delete(l.id)
 	l.reason = reason
 	close(l.closed)
+	l.mayExit()
+}
+
+// mayExit ends the goroutine of a callback now and then.
+func (l *link) mayExit() {
+	if l.abrupt && rand.IntN(8) == 0 {
+		runtime.Goexit()
+	}
 }
 
 // request looks at what a handler was given. begin and end stand around each of its calls.
@@ -174,6 +185,8 @@ func (s *soak) act(c *server.Conn, l *link, req frame) {
 		}
 	case kindAbort:
 		c.Abort()
+	case kindExit:
+		runtime.Goexit()
 	}
 }
 
@@ -243,7 +256,7 @@ func (h *soakHandler) answer(c *server.Conn, l *link, req frame) error {
 
 // write writes p in one of the ways to write, and awaits the outcome where there is one.
 func (s *soak) write(c *server.Conn, l *link, p []byte, way int, f frame) (err error) {
-	switch way % 5 {
+	switch way % soakWays {
 	case 0:
 		_, err = c.Write(p)
 	case 1:
@@ -254,6 +267,21 @@ func (s *soak) write(c *server.Conn, l *link, p []byte, way int, f frame) (err e
 	case 3:
 		o := s.await(c, l, f)
 		err = c.WriteNotify(p, o.done)
+		o.accepted(err)
+	case 4, 5:
+		var file *os.File
+		if file, err = s.fileOf(p, way%soakWays == 5); err != nil {
+			s.fail("make a file: %v", err)
+			return err
+		}
+		o := s.await(c, l, f)
+		err = c.SendFile(file, 0, int64(len(p)), func(err error) {
+			_ = file.Close() // nothing was written to it here
+			o.done(err)
+		})
+		if err != nil {
+			_ = file.Close()
+		}
 		o.accepted(err)
 	default:
 		o := s.await(c, l, f)
@@ -270,6 +298,27 @@ func (s *soak) write(c *server.Conn, l *link, p []byte, way int, f frame) (err e
 		o.accepted(err)
 	}
 	return err
+}
+
+// soakWays is how many ways to write there are.
+const soakWays = 7
+
+// fileOf makes a file that holds p and has no name: a pipe if p fits into one and piped is set.
+func (s *soak) fileOf(p []byte, piped bool) (*os.File, error) {
+	if piped && len(p) <= 32<<10 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, err
+		}
+		_, err = w.Write(p)
+		return r, errors.Join(err, w.Close())
+	}
+	f, err := os.CreateTemp(s.dir, "")
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(p)
+	return f, errors.Join(err, os.Remove(f.Name()))
 }
 
 // An outcome is of a write that wants to know.
@@ -303,6 +352,7 @@ func (o *outcome) done(err error) {
 		o.l.dropped.Add(1)
 	}
 	o.s.outcomes.Delete(o)
+	o.l.mayExit()
 }
 
 // accepted ends the waiting if the write was refused.

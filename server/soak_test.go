@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -61,6 +62,7 @@ type soak struct {
 	seed  uint64
 	srv   *server.Server
 	tls   bool
+	dir   string // for files
 	noise []byte // random bytes, of which bodies are made
 	begun time.Time
 	end   time.Time
@@ -115,13 +117,13 @@ func (s *soak) over() bool {
 
 func soakFor(t *testing.T, length time.Duration, seed uint64, tls bool) {
 	before := takeStock()
-	s := &soak{t: t, seed: seed, tls: tls, failed: make(chan struct{}), noise: make([]byte, 1<<20)}
+	s := &soak{t: t, seed: seed, tls: tls, dir: t.TempDir(), failed: make(chan struct{}), noise: make([]byte, 1<<20)}
 	t.Logf("EVMQ_SEED=%d", seed)
 	rng := s.rng(0)
 	for i := 0; i < len(s.noise); i += 8 {
 		binary.NativeEndian.PutUint64(s.noise[i:], rng.Uint64())
 	}
-	s.start(t.TempDir())
+	s.start(s.dir)
 	s.begun = time.Now()
 	s.end = s.begun.Add(length)
 
@@ -139,6 +141,7 @@ func soakFor(t *testing.T, length time.Duration, seed uint64, tls bool) {
 	}
 
 	s.stopping.Store(true)
+	stopPosts := s.fillPosts()
 	ctx, cancel := context.WithTimeout(context.Background(), soakPatience)
 	defer cancel()
 	if err := s.srv.Shutdown(ctx); err != nil {
@@ -146,6 +149,7 @@ func soakFor(t *testing.T, length time.Duration, seed uint64, tls bool) {
 	}
 	clients.Wait()
 	pushers.Wait()
+	stopPosts()
 	s.account()
 	st := s.srv.Stats()
 	t.Logf("%d sessions, %d ended in good order; %d answers, %d pushes arrived; most requests that waited %d",
@@ -165,7 +169,7 @@ func (s *soak) start(dir string) {
 	s.onLoop, s.onWorkers = &soakHandler{s}, s.dispatcher(1)
 	s.srv = &server.Server{
 		Loops: 2, Workers: 4, Queue: 6, MaxOutput: frameMax, MaxInput: 2 * frameMax, CloseTimeout: soakPatience,
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.DiscardHandler), LoopOptions: []event.Option{event.WithPostLimit(100)},
 	}
 	if s.tls {
 		s.srv.TLS = serverTLS()
@@ -188,6 +192,23 @@ func (s *soak) dispatcher(concurrent int) *server.Dispatcher {
 		Framing: framing.LengthPrefix(4, binary.BigEndian, frameMax), Concurrent: concurrent,
 		Serve:  func(w *server.Reply, message []byte) { s.serve(w, message, concurrent) },
 		Opened: s.open, Closed: s.close,
+	}
+}
+
+// fillPosts keeps the posts of the loops at their limit until stop is called.
+func (s *soak) fillPosts() (stop func()) {
+	loops := map[*event.Loop]bool{}
+	for c := range s.srv.Conns() {
+		loops[c.Loop()] = true
+	}
+	var stops []func()
+	for l := range loops {
+		stops = append(stops, fillPosts(s.t, l, func() {}))
+	}
+	return func() {
+		for _, stop := range stops {
+			stop()
+		}
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 	kindBye    = iota - 1
 	kindHalf
 	kindAbort
+	kindExit
 )
 
 const (
