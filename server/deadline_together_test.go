@@ -44,10 +44,10 @@ func TestOutputThatWaitsDoesNotMoveTheFirstRequestsDeadline(t *testing.T) {
 	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, FirstRequestTimeout: 4 * brief, Socket: tight()})
-		c, nc := p.connect(t, s)
 		since := time.Now()
+		c, nc := p.connect(t, s)
 		must(t, c.WriteNotify(make([]byte, 8<<20), nil))
 		go drip(nc)
-		closedAfter(t, p, since, brief, server.ErrFirstRequest)
+		closedAfter(t, p, since, 4*brief, server.ErrFirstRequest)
 	})
 }
