@@ -64,14 +64,13 @@ func TestARequestInWorkIsNotIdle(t *testing.T) {
 			_, _ = w.WriteString("done\n")
 		})
 		d.Opened, d.Closed = p.Open, p.Close
-		s := start(t, r, &server.Server{Handler: d, IdleTimeout: brief, FirstRequestTimeout: brief, ReadTimeout: brief})
+		s := start(t, r, &server.Server{Handler: d})
 		c, nc := p.connect(t, s)
-		c.SetTimeouts(server.Timeouts{Idle: 10 * time.Millisecond}) // what passes anyway until the request is here
-		c.SetTimeouts(server.Timeouts{})
 		if _, err := io.WriteString(nc, "work\n"); err != nil {
 			t.Fatal(err)
 		}
 		until(t, "the request", func() bool { return s.Stats().Running == 1 })
+		c.SetTimeouts(server.Timeouts{Idle: brief, FirstRequest: brief, Read: brief})
 		time.Sleep(3 * brief)
 		close(release)
 		expect(t, nc, "done\n")

@@ -24,14 +24,18 @@ func TestEachDeadlineRunsWhileOutputWaits(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			eachAtOnce(t, func(t *testing.T, r rig) {
 				srv := &server.Server{IdleTimeout: test.idle, WriteTimeout: test.write, FirstRequestTimeout: test.first, ReadTimeout: test.read}
-				p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
+				p := newProbe(calls{
+					open: func(c *server.Conn) { must(t, c.WriteNotify(make([]byte, 8<<20), nil)) }, // before a deadline can pass
+					data: func(*server.Conn, []byte) (int, error) { return 0, nil },
+				})
 				srv.Handler, srv.Socket = p, tight()
 				srv.MaxOutput, srv.HighWater = 64<<20, 32<<20 // or the connection would not be read from
 				s := start(t, r, srv)
 				since := time.Now()
-				c, nc := p.connect(t, s)
-				must(t, c.WriteNotify(make([]byte, 8<<20), nil))
-				send(t, nc, test.sends)
+				_, nc := p.connect(t, s)
+				if test.sends != "" {
+					send(t, nc, test.sends)
+				}
 				closedAfter(t, p, since, brief, test.want)
 			})
 		})
@@ -42,11 +46,10 @@ func TestEachDeadlineRunsWhileOutputWaits(t *testing.T) {
 // peer takes output now and then.
 func TestOutputThatWaitsDoesNotMoveTheFirstRequestsDeadline(t *testing.T) {
 	eachAtOnce(t, func(t *testing.T, r rig) {
-		p := newProbe(calls{})
+		p := newProbe(calls{open: func(c *server.Conn) { must(t, c.WriteNotify(make([]byte, 8<<20), nil)) }})
 		s := start(t, r, &server.Server{Handler: p, FirstRequestTimeout: 4 * brief, Socket: tight()})
 		since := time.Now()
-		c, nc := p.connect(t, s)
-		must(t, c.WriteNotify(make([]byte, 8<<20), nil))
+		_, nc := p.connect(t, s)
 		go drip(nc)
 		closedAfter(t, p, since, 4*brief, server.ErrFirstRequest)
 	})
