@@ -292,15 +292,13 @@ func (c *Conn) survive() {
 	}
 }
 
-func (l *loop) guard(c *Conn, fn func()) (panicked bool) {
+func (l *loop) guard(c *Conn, fn func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			panicked = true
 			l.srv.OnPanic(c, v, debug.Stack())
 		}
 	}()
 	fn()
-	return false
 }
 
 func saturatedAdd(t, d time.Duration) time.Duration {
