@@ -11,7 +11,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/evmq/evmq/server"
@@ -57,7 +56,7 @@ func (s *soak) open(c *server.Conn) {
 func (s *soak) close(c *server.Conn, reason error) {
 	if _, ok := s.isOpen.LoadAndDelete(c); ok {
 		s.closed.Add(1)
-	} else if !s.stopping.Load() && !errors.Is(reason, syscall.ECONNRESET) { // else it may have been dialled in vain, or been reset at once
+	} else if !s.stopping.Load() && !isGone(reason) { // else it may have been dialled in vain, or been reset at once
 		s.fail("Close without Open: %v", reason)
 	}
 	l, ok := c.Data().(*link)
