@@ -39,8 +39,9 @@ const DefaultDialTimeout = 30 * time.Second
 // reason, when it could not be made; Open has not been called then. Meanwhile output may be written, which is sent when the
 // connection is there. Names are looked up on a goroutine. The addresses of a name are tried in turn, IPv6 and IPv4 alternately as in
 // RFC 8305: the next one at once when an attempt fails, and after 250 ms while it is still under way; the first connection that
-// is established is used. At most 8 attempts are under way at once, and the next address takes the place of the oldest; the attempts of
-// all connections of a server, besides one for each, may take up a quarter of the descriptors that the process may open. An address without a host, as ":80", is this machine. The connection's ID is the zero ID until Open.
+// is established is used. At most 8 attempts are under way at once, and the next address takes the place of the oldest; the
+// attempts of all connections of a server, besides one for each, may take up a quarter of the descriptors that the process may
+// open. An address without a host, as ":80", is this machine. The connection's ID is the zero ID until Open.
 // Networks are tcp, tcp4, tcp6 and unix. Errors: ErrConfig, ErrNotStarted, ErrServerClosed, ErrOverload at MaxConns. Any goroutine.
 func (s *Server) Dial(network, address string, o DialOptions) (*Conn, error) {
 	c, err := s.dial(network, address, o)

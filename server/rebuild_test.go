@@ -204,7 +204,6 @@ func TestAWriteRefusedForMaxBufferedIsToldOfRoom(t *testing.T) {
 
 // TestADeadlineRunsWhateverTheOutputDoes: a request that does not end in time ends its connection although output waits for the peer.
 func TestADeadlineRunsWhateverTheOutputDoes(t *testing.T) {
-	t.Skip("the server does not look at the deadlines of input while output waits for the peer yet")
 	p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 		if string(p) == "much\n" {
 			_, err := c.Write(make([]byte, 900<<10))
