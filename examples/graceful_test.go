@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -140,7 +141,8 @@ func (a *asker) await(more int64) {
 
 // TestGracefulStaysWhenTheNewProcessFails puts a program in its place that ends at once.
 func TestGracefulStaysWhenTheNewProcessFails(t *testing.T) {
-	binary := build(t, "graceful")
+	binary := filepath.Join(t.TempDir(), "graceful") // a copy: other tests run the program, too
+	must(t, os.Link(build(t, "graceful"), binary))
 	g := &generations{program: start(t, binary, "-addr", "127.0.0.1:0")}
 	process, addr := g.next()
 	must(t, os.Remove(binary))

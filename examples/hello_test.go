@@ -6,13 +6,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/evmq/evmq/internal/leaktest"
 )
 
 // listing is the program without the comment before it.
@@ -86,12 +83,6 @@ func buildOverlaid(t *testing.T, name, source string) (binary string) {
 	must(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(source), 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
 	binary = filepath.Join(dir, name)
-	args := []string{"build", "-buildvcs=false", "-o", binary, "-overlay", filepath.Join(dir, "overlay.json")}
-	if leaktest.Raced() {
-		args = append(args, "-race")
-	}
-	if out, err := exec.Command("go", append(args, "./"+name)...).CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", name, err, out)
-	}
+	must(t, compile(name, "-o", binary, "-overlay", filepath.Join(dir, "overlay.json")))
 	return binary
 }

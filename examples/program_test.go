@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -21,26 +22,73 @@ import (
 	"github.com/evmq/evmq/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leaktest.Main(m, programs.remove) }
 
 // patience is when a test gives up on something that should happen at once. It is no measure of speed.
 const patience = time.Minute
 
-// build compiles an example, with the race detector where the test itself has it.
+// build returns the program of an example, which is compiled once for all tests.
 func build(t *testing.T, name string) (binary string) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(name, "main.go")); err != nil { // go test notes it as an input
 		t.Fatal(err)
 	}
-	binary = filepath.Join(t.TempDir(), name)
-	args := []string{"build", "-buildvcs=false", "-o", binary}
+	binary, err := programs.build(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+// programs are the examples that have been compiled.
+var programs compiled
+
+type compiled struct {
+	mu    sync.Mutex // guards the fields, and is held while an example is compiled
+	dir   string
+	paths map[string]string // by name
+}
+
+// build returns the path of an example's program. It compiles the example at the first call.
+func (c *compiled) build(name string) (path string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if path, ok := c.paths[name]; ok {
+		return path, nil
+	}
+	if c.dir == "" {
+		if c.dir, err = os.MkdirTemp("", "examples"); err != nil {
+			return "", err
+		}
+		c.paths = map[string]string{}
+	}
+	path = filepath.Join(c.dir, name)
+	if err := compile(name, "-o", path); err != nil {
+		return "", err
+	}
+	c.paths[name] = path
+	return path, nil
+}
+
+// remove removes the programs.
+func (c *compiled) remove() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := os.RemoveAll(c.dir); err != nil {
+		fmt.Fprintln(os.Stderr, "remove the compiled examples:", err)
+	}
+}
+
+// compile compiles an example with more arguments for go build, and with the race detector where the test itself has it.
+func compile(name string, arguments ...string) error {
+	args := append([]string{"build", "-buildvcs=false"}, arguments...)
 	if leaktest.Raced() {
 		args = append(args, "-race")
 	}
 	if out, err := exec.Command("go", append(args, "./"+name)...).CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", name, err, out)
+		return fmt.Errorf("go build %s: %w\n%s", name, err, out)
 	}
-	return binary
+	return nil
 }
 
 // program is an example that runs.

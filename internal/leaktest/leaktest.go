@@ -11,10 +11,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs the tests and then compares. It is what TestMain calls.
-func Main(m *testing.M) {
+// Main runs the tests, calls the functions in after, and then compares. It is what TestMain calls. It does not return.
+func Main(m *testing.M, after ...func()) {
 	before := descriptors()
 	code := m.Run()
+	for _, fn := range after {
+		fn()
+	}
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, "leaktest:", err)
