@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/evmq/evmq/internal/workpool"
 	"github.com/evmq/evmq/server/framing"
 )
 
@@ -172,14 +173,14 @@ func (c *Conn) handOverAll(d *Dispatcher, p []byte, eof bool) {
 // handOver gives requests to the workers, those that came first before the others.
 func (l *loop) handOver(ins []*input) {
 	taken := 0
-	if len(l.starved) == 0 {
-		taken = l.srv.pool.submit(l, ins)
+	if len(l.backlog) == 0 {
+		taken = workpool.Submit(l.srv.pool, ins, l)
 	}
 	for _, in := range ins[taken:] {
 		c := in.reply.c
 		switch l.srv.WhenFull {
 		case StopReading:
-			l.starved = append(l.starved, in)
+			l.backlog = append(l.backlog, in)
 		case Refuse:
 			l.srv.totals.busy.Add(1)
 			in.refuse()
@@ -191,15 +192,15 @@ func (l *loop) handOver(ins []*input) {
 	}
 }
 
-// feedSoon is called by a worker when there is room.
-func (l *loop) feedSoon() { _ = l.fed.Activate(0) } // a loop that is closed needs nothing
+// HasRoom is called by a worker when there is room for the backlog.
+func (l *loop) HasRoom() { _ = l.fed.Activate(0) } // a loop that is closed needs nothing
 
 // feed hands over what waited for room.
 func (l *loop) feed() {
-	n := l.srv.pool.submit(l, l.starved)
-	clear(l.starved[:n])
-	if l.starved = l.starved[n:]; len(l.starved) == 0 {
-		l.starved = nil
+	n := workpool.Submit(l.srv.pool, l.backlog, l)
+	clear(l.backlog[:n])
+	if l.backlog = l.backlog[n:]; len(l.backlog) == 0 {
+		l.backlog = nil
 	}
 }
 

@@ -44,7 +44,7 @@ type loop struct {
 	reported   int                             // how many of them have been,
 	outcome    error                           // and with what
 	handover   []*input                        // requests of this turn
-	starved    []*input                        // requests that wait for room in the workers' queue
+	backlog    []*input                        // requests that wait for room in the workers' queue
 	fed        *event.Event                    // activated by the workers when there is room again
 	dialing    map[*Conn]struct{}              // Dial: those that are not connected
 	ending     map[*Conn]struct{}              // closed, with a request still in work

@@ -306,24 +306,3 @@ func TestSocketsAreSpreadOverTheLoops(t *testing.T) {
 		}
 	}
 }
-
-// TestDatagramsHaveHalfOfTheWorkersQueue, whatever its size, and a pool that ends takes none.
-func TestDatagramsHaveHalfOfTheWorkersQueue(t *testing.T) {
-	for size, most := range map[int]int{1: 1, 2: 1, 3: 2, 4: 2, 1024: 512} {
-		p := &pool{bound: size}
-		taken := 0
-		for p.submitPacket(new(packetJob)) == nil {
-			taken++
-		}
-		if taken != most || p.maxLen != most {
-			t.Errorf("a queue of %d took %d datagrams, and says %d; want %d", size, taken, p.maxLen, most)
-		}
-		if n := p.submit(new(loop), make([]*input, size)); n != size-most {
-			t.Errorf("a queue of %d with %d datagrams took %d requests, want %d", size, most, n, size-most)
-		}
-	}
-	p := &pool{bound: 4, closed: true}
-	if err := p.submitPacket(new(packetJob)); err != ErrClosed {
-		t.Errorf("a closed pool says %v", err)
-	}
-}

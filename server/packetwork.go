@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+
+	"github.com/evmq/evmq/internal/workpool"
 )
 
 // DispatchPackets makes a handler that has fn handle each datagram on a worker, where it may block; several at a time, so that
@@ -46,9 +48,11 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 			j := packetJobs.Get().(*packetJob)
 			j.pc, j.fn, j.from = pc, fn, from
 			j.p = append(j.p[:0], p...)
-			if err = s.pool.submitPacket(j); err == nil {
+			err = s.pool.Offer(j)
+			if err == nil {
 				return nil
 			}
+			err = ofPool(err)
 			j.recycle()
 		}
 		s.buffered.Add(int64(-len(p)))
@@ -58,6 +62,14 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 		pc.dropped.Add(1)
 	}
 	return err
+}
+
+// ofPool returns the server's error for one of the pool.
+func ofPool(err error) error {
+	if errors.Is(err, workpool.ErrFull) {
+		return ErrFull
+	}
+	return ErrClosed
 }
 
 // packetJob is a datagram on its way to a worker.
@@ -70,7 +82,8 @@ type packetJob struct {
 
 var packetJobs = sync.Pool{New: func() any { return new(packetJob) }}
 
-func (j *packetJob) run() {
+// Run calls the handler, on a worker.
+func (j *packetJob) Run() {
 	s, size := j.pc.srv, len(j.p)
 	defer func() {
 		j.recycle()

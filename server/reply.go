@@ -158,8 +158,8 @@ func (c *Conn) spliceAside() {
 	}
 }
 
-// run answers the requests of an input, one after the other, on a worker.
-func (in *input) run() {
+// Run answers the requests of an input, one after the other, on a worker.
+func (in *input) Run() {
 	c := in.reply.c
 	survives := c.loop.srv.OnPanic != nil
 	normal := false

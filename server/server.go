@@ -12,6 +12,7 @@ import (
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/workpool"
 )
 
 // Defaults of a Server's fields, which a zero stands for.
@@ -171,7 +172,7 @@ type Server struct {
 	maxFiles  int64    // that may wait to be sent beside the first of each connection, and bound of attempts
 	limits    Timeouts // with event.NoTimeout for none
 	loops     []*loop
-	pool      *pool
+	pool      *workpool.Pool
 	done      chan struct{}  // closed when the server is down
 	down      sync.WaitGroup // the goroutines that run the loops
 	arriving  sync.WaitGroup // calls that bring a connection; none begins once the server is draining

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"sync"
 	"time"
 )
 
@@ -129,8 +128,7 @@ const (
 // unfinished is the outcome of a shutdown that something holds up.
 func (s *Server) unfinished(ctx context.Context) error {
 	late := &ShutdownError{Cause: context.Cause(ctx), Conns: int(s.aborted.Load())}
-	_, _, late.Handlers = s.pool.counts()
-	late.Handlers += s.shaking.len()
+	late.Handlers = s.pool.Counts().Running + s.shaking.len()
 	for _, l := range s.loops {
 		select {
 		case <-l.ev.Done():
@@ -160,7 +158,7 @@ func (s *Server) shutDown(ctx context.Context) error {
 		s.cut(ErrServerClosed) // nothing is accepted any more
 	}
 	s.stopListening(ctx)
-	await(ctx, grace, waited(&s.arriving)) // they are quick, unless PickLoop is not
+	await(ctx, grace, waited(s.arriving.Wait)) // they are quick, unless PickLoop is not
 	drained := make(chan struct{}, len(s.loops))
 	for _, l := range s.loops {
 		l.doFully(l.drain, func() { drained <- struct{}{} })
@@ -219,10 +217,10 @@ func awaitAll(ctx context.Context, patience time.Duration, done <-chan struct{},
 }
 
 // waited is closed when the group is empty.
-func waited(group *sync.WaitGroup) <-chan struct{} {
+func waited(wait func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
-		group.Wait()
+		wait()
 		close(done)
 	}()
 	return done
@@ -249,10 +247,10 @@ func (s *Server) await(ctx context.Context) *ShutdownError {
 func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	s.cut(ErrServerClosed)
 	s.shaking.stop()
-	s.pool.close()
+	s.pool.Close()
 	stuck := 0
-	if !await(ctx, grace, waited(&s.pool.workers)) {
-		_, _, stuck = s.pool.counts()
+	if !await(ctx, grace, waited(s.pool.Wait)) {
+		stuck = s.pool.Counts().Running
 	}
 	err := s.closePackets()
 	closed := make(chan error, len(s.loops))
@@ -332,10 +330,10 @@ func (l *loop) abortAll() {
 		abort(c)
 	}
 	l.cut = true // those that are on their way here
-	for _, in := range append(l.starved, l.handover...) {
+	for _, in := range append(l.backlog, l.handover...) {
 		in.end() // no worker will
 	}
-	l.starved, l.handover = nil, nil
+	l.backlog, l.handover = nil, nil
 	for c := range l.ending {
 		l.enter(c)
 		c.tellEnd() // no one waits for its requests any more

@@ -10,6 +10,7 @@ import (
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/workpool"
 )
 
 // Start checks the configuration and makes the loops and the workers. Serve and ListenAndServe do it too; call it to Listen, Dial
@@ -60,7 +61,7 @@ func (s *Server) start() error {
 	s.listeners = map[*Listener]struct{}{}
 	s.packets = map[*PacketConn]struct{}{}
 	s.shaking.limit, s.shaking.running = s.MaxHandshakes, map[*Conn]*list.Element{}
-	s.pool = newPool(s.Workers, s.Queue)
+	s.pool = workpool.New(s.Workers, s.Queue)
 	for _, l := range s.loops {
 		s.down.Add(1)
 		go l.run()

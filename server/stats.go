@@ -68,7 +68,8 @@ func (s *Server) Stats() Stats {
 	pool, loops := s.pool, s.loops
 	s.mu.Unlock()
 	if pool != nil {
-		st.Waiting, st.MaxWaiting, st.Running = pool.counts()
+		n := pool.Counts()
+		st.Waiting, st.MaxWaiting, st.Running = n.Waiting, n.MaxWaiting, n.Running
 	}
 	for _, l := range loops {
 		st.BytesRead += l.traffic.read.Load()

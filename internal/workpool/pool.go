@@ -1,0 +1,242 @@
+// Package workpool runs jobs on a bounded number of goroutines, the workers, from a bounded queue.
+//
+// The main cost of handing over a job is waking a goroutine, so a burst of jobs wakes two workers and not one for each job: a worker takes
+// one job at a time, and while jobs are left, at most one other worker, the standby, is kept runnable. If the job returns at once, the
+// worker takes the next one itself. If it blocks, the scheduler runs the standby, which takes the next job and wakes a standby
+// of its own. So no job waits behind one that blocks while a worker is idle, and no timer is needed.
+package workpool
+
+import (
+	"errors"
+	"slices"
+	"sync"
+)
+
+// Errors of Offer.
+var (
+	ErrFull   = errors.New("workpool: queue full")
+	ErrClosed = errors.New("workpool: closed")
+)
+
+// A Job is run by a worker, once. A job that panics ends the program. After a job that calls runtime.Goexit the pool has as many workers as
+// before.
+type Job interface{ Run() }
+
+// A Waiter has jobs for which there was no room. HasRoom is called once, on a worker, when half of the queue is free. It must not block.
+type Waiter interface{ HasRoom() }
+
+// Pool is a queue and its workers. Its methods may be called from any goroutine.
+type Pool struct {
+	mu      sync.Mutex // guards all fields but workers
+	queue   []Job      // a ring; it grows up to bound
+	bound   int
+	head    int
+	len     int
+	maxLen  int
+	running int       // jobs that run
+	idle    []*worker // the one that slept last is woken first
+	standby bool      // a worker was woken and has not taken a job yet
+	waiters []Waiter
+	closed  bool
+
+	workers sync.WaitGroup
+}
+
+// worker is the state of a worker's goroutine.
+type worker struct{ wake chan struct{} }
+
+// The length of the first ring, and of the longest that an empty queue keeps, so that a burst of jobs does not keep memory.
+const (
+	firstRing = 64
+	keptRing  = 1024
+)
+
+// New starts a pool. bound is the length of the queue in jobs.
+func New(workers, bound int) *Pool {
+	p := &Pool{bound: bound}
+	p.workers.Add(workers)
+	for range workers {
+		go p.work(newWorker(), false)
+	}
+	return p
+}
+
+func newWorker() *worker { return &worker{make(chan struct{}, 1)} }
+
+// Submit takes as many of the jobs as there is room for, and returns their number. If that is not all of them, w is told when there is
+// room.
+func Submit[J Job](p *Pool, jobs []J, w Waiter) (taken int) {
+	p.mu.Lock()
+	for _, j := range jobs {
+		if p.len == p.bound {
+			break
+		}
+		p.push(j)
+		taken++
+	}
+	p.maxLen = max(p.maxLen, p.len)
+	if taken < len(jobs) && !slices.Contains(p.waiters, w) {
+		p.waiters = append(p.waiters, w)
+	}
+	next := p.nextStandby()
+	p.mu.Unlock()
+	next.wakeUp()
+	return taken
+}
+
+// Offer takes a job while less than half of the queue is used, so that a flood of such jobs leaves room for those of Submit. Errors: ErrFull,
+// ErrClosed.
+func (p *Pool) Offer(j Job) error {
+	p.mu.Lock()
+	switch {
+	case p.closed:
+		p.mu.Unlock()
+		return ErrClosed
+	case p.len >= p.bound-p.bound/2:
+		p.mu.Unlock()
+		return ErrFull
+	}
+	p.push(j)
+	p.maxLen = max(p.maxLen, p.len)
+	next := p.nextStandby()
+	p.mu.Unlock()
+	next.wakeUp()
+	return nil
+}
+
+// push adds a job to a queue that has room. Under mu.
+func (p *Pool) push(j Job) {
+	if p.len == len(p.queue) {
+		p.grow()
+	}
+	at := p.head + p.len
+	if at >= len(p.queue) {
+		at -= len(p.queue)
+	}
+	p.queue[at] = j
+	p.len++
+}
+
+// grow doubles the ring, up to the bound. Under mu.
+func (p *Pool) grow() {
+	ring := make([]Job, min(p.bound, max(firstRing, 2*len(p.queue))))
+	n := copy(ring, p.queue[p.head:])
+	copy(ring[n:], p.queue[:p.head])
+	p.queue, p.head = ring, 0
+}
+
+// nextStandby chooses the worker to wake, nil if none is needed. Under mu.
+func (p *Pool) nextStandby() *worker {
+	if p.standby || p.len == 0 || len(p.idle) == 0 {
+		return nil
+	}
+	p.standby = true
+	w := p.idle[len(p.idle)-1]
+	p.idle = p.idle[:len(p.idle)-1]
+	return w
+}
+
+// wakeUp wakes w, if it is not nil.
+func (w *worker) wakeUp() {
+	if w != nil {
+		w.wake <- struct{}{}
+	}
+}
+
+// work is the function of a worker's goroutine. ran reports whether the worker has run a job before.
+func (p *Pool) work(w *worker, ran bool) {
+	over := false
+	defer func() {
+		if !over { // a job has called runtime.Goexit
+			go p.work(w, true)
+			return
+		}
+		p.workers.Done()
+	}()
+	woken := false
+	for {
+		j, waiters, next := p.take(w, woken, ran)
+		next.wakeUp()
+		for _, waiter := range waiters {
+			waiter.HasRoom()
+		}
+		switch {
+		case j == nil && p.isClosed():
+			over = true
+			return
+		case j == nil:
+			<-w.wake
+			woken, ran = true, false
+		default:
+			j.Run()
+			woken, ran = false, true
+		}
+	}
+}
+
+// take returns the next job, the waiters to tell that there is room, and the worker to wake. If there is no job, w is idle. woken reports whether w
+// was the standby, and ran whether it has run a job since the last call.
+func (p *Pool) take(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ran {
+		p.running--
+	}
+	if woken {
+		p.standby = false
+	}
+	if p.len == 0 {
+		if !p.closed {
+			p.idle = append(p.idle, w)
+		}
+		return nil, nil, nil
+	}
+	p.running++
+	j = p.queue[p.head]
+	p.queue[p.head] = nil
+	if p.head++; p.head == len(p.queue) {
+		p.head = 0
+	}
+	if p.len--; p.len == 0 && len(p.queue) > keptRing {
+		p.queue, p.head = nil, 0
+	}
+	if len(p.waiters) > 0 && p.len <= p.bound/2 {
+		waiters, p.waiters = p.waiters, nil
+	}
+	return j, waiters, p.nextStandby()
+}
+
+func (p *Pool) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
+// Close lets the workers end when the queue is empty. It does not wait for them.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed = true
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	for _, w := range idle {
+		w.wakeUp()
+	}
+}
+
+// Wait waits until all workers have ended, after Close.
+func (p *Pool) Wait() { p.workers.Wait() }
+
+// Counts is the state of a pool.
+type Counts struct {
+	Waiting    int // jobs in the queue
+	MaxWaiting int // the most that were ever in the queue
+	Running    int // jobs that run
+}
+
+// Counts returns the present state.
+func (p *Pool) Counts() Counts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Counts{Waiting: p.len, MaxWaiting: p.maxLen, Running: p.running}
+}
