@@ -12,6 +12,7 @@ import (
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/outq"
+	"github.com/evmq/evmq/internal/ratelimit"
 	"github.com/evmq/evmq/internal/sock"
 )
 
@@ -135,30 +136,30 @@ const holdsRead = flagBusy | flagCrowded | flagPaused | flagChoked | flagEOF | f
 
 // ext is what only some connections have: a handler of their own, TLS, limits, a context, callers that wait for room.
 type ext struct {
-	handler             Handler
-	fresh               bool // handler has not framed anything yet
-	paused              bool // PauseRead
-	reason              error
-	ctx                 context.Context
-	cancel              context.CancelCauseFunc
-	room                chan struct{} // closed when the output has room; made by who waits
-	floor               *Reply        // the reply whose bytes are being committed in pieces
-	aside               *outq.Queue   // what was written meanwhile
-	detach              func(net.Conn, []byte, error)
-	fetched             *fetched // of the file at the head of the output, which the kernel cannot send
-	tls                 *tlsState
-	dial                *dialing
-	handed              bool // Detach has handed the descriptor out
-	unopened            bool // the handler's Open is still to be called: dialling, TLS or PROXY comes first
-	conc                *concurrency
-	proxied             *proxied
-	readRate, writeRate *bucket       // nil for no limit of its own
-	readAt, writeAt     time.Duration // when what the limits hold back may go on. Loop only
-	readTurn, writeTurn turn          // at a group's bucket. Loop only
-	timeouts            *Timeouts
-	opened              time.Duration // when the connection was, if its output was held up before its first request. Loop only
-	looks               int           // reads since the server began to shut down. Loop only
-	into                []byte        // where the next bytes go: ReadInto. Loop only
+	handler               Handler
+	fresh                 bool // handler has not framed anything yet
+	paused                bool // PauseRead
+	reason                error
+	ctx                   context.Context
+	cancel                context.CancelCauseFunc
+	room                  chan struct{} // closed when the output has room; made by who waits
+	floor                 *Reply        // the reply whose bytes are being committed in pieces
+	aside                 *outq.Queue   // what was written meanwhile
+	detach                func(net.Conn, []byte, error)
+	fetched               *fetched // of the file at the head of the output, which the kernel cannot send
+	tls                   *tlsState
+	dial                  *dialing
+	handed                bool // Detach has handed the descriptor out
+	unopened              bool // the handler's Open is still to be called: dialling, TLS or PROXY comes first
+	conc                  *concurrency
+	proxied               *proxied
+	readRate, writeRate   *ratelimit.Bucket // nil for no limit of its own
+	readAt, writeAt       time.Duration     // when what the limits hold back may go on. Loop only
+	readShare, writeShare ratelimit.Share   // of a group's bucket. Loop only
+	timeouts              *Timeouts
+	opened                time.Duration // when the connection was, if its output was held up before its first request. Loop only
+	looks                 int           // reads since the server began to shut down. Loop only
+	into                  []byte        // where the next bytes go: ReadInto. Loop only
 }
 
 // extra returns c's ext. Under mu.

@@ -88,7 +88,7 @@ func (c *Conn) due() (at time.Duration, reason error) {
 		}
 	}
 	if c.flags&(flagThrottled|flagSlowed) != 0 {
-		nearer(c.release(), 0, nil)
+		nearer(c.nextRefill(), 0, nil)
 	}
 	return at, reason
 }
@@ -131,7 +131,7 @@ func (c *Conn) armAt(at time.Duration) {
 // onTimeout looks at what is due, and sets the alarm for what comes next.
 func (c *Conn) onTimeout() (alive bool) {
 	now := c.loop.now()
-	if c.flags&(flagThrottled|flagSlowed) != 0 && c.release() <= now {
+	if c.flags&(flagThrottled|flagSlowed) != 0 && c.nextRefill() <= now {
 		c.unthrottle()
 		if c.flags&flagGone != 0 {
 			return false

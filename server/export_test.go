@@ -1,8 +1,6 @@
 package server
 
 import (
-	"time"
-
 	"github.com/evmq/evmq/internal/sock"
 )
 
@@ -32,14 +30,3 @@ func WaitingHandshakes(s *Server) int {
 
 // WaitingFiles is how many files wait to be sent.
 func WaitingFiles(s *Server) int64 { return s.files.Load() }
-
-// Turn is a connection's place at a group's bucket for reading.
-type Turn struct{ t turn }
-
-// Claim is how much of want may be read by a loop at now, or when some may.
-func (t *Turn) Claim(g *Group, now time.Duration, want int) (n int, at time.Duration) {
-	return g.read.claim(now, want, &t.t)
-}
-
-// Spend counts n bytes that were read.
-func (t *Turn) Spend(g *Group, now time.Duration, n int) { g.read.settle(now, n, &t.t) }

@@ -65,21 +65,3 @@ func TestALargeBurstIsNoOverflow(t *testing.T) {
 		expect(t, nc, "hello")
 	}
 }
-
-// TestALoopThatIsBehindHasItsTurnNoEarlier: turns count from the latest time of the loops that share a group.
-func TestALoopThatIsBehindHasItsTurnNoEarlier(t *testing.T) {
-	g, err := server.NewGroup(server.RateLimit{BytesPerSecond: 1000, Burst: 800}, server.RateLimit{})
-	must(t, err)
-	const ahead, behind = 10 * time.Second, 9 * time.Second
-	var first, second, third server.Turn
-	if n, _ := first.Claim(g, ahead, 1000); n != 800 {
-		t.Fatalf("%d bytes may be read at first, want the burst, 800", n)
-	}
-	first.Spend(g, ahead, 800)
-	for i, turn := range []*server.Turn{&second, &third} { // an eighth of the burst each, which comes in within 100 ms
-		want := ahead + time.Duration(i+1)*100*time.Millisecond
-		if n, at := turn.Claim(g, behind, 1000); n != 0 || at < want || at > want+time.Millisecond {
-			t.Errorf("turn %d: %d bytes now, or at %v; want none before %v", i, n, at, want)
-		}
-	}
-}
