@@ -154,7 +154,7 @@ func noDescriptor(nc any) string {
 func peerOf(a net.Addr) sock.Peer {
 	switch a := a.(type) {
 	case *net.TCPAddr:
-		return sock.PeerOf(sockaddr("tcp", a.AddrPort()))
+		return sock.PeerOf(sock.Sockaddr("tcp", a.AddrPort()))
 	case *net.UnixAddr:
 		return sock.PeerOf(&unix.SockaddrUnix{})
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -123,7 +122,7 @@ func literal(network, address string) (targets []unix.Sockaddr, host, port strin
 		return nil, "", "", fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	ap, err := netip.ParseAddrPort(address)
-	switch sa := sockaddr(network, ap); {
+	switch sa := sock.Sockaddr(network, ap); {
 	case err != nil: // a name, to be looked up
 		return nil, host, port, errName
 	case sa == nil:
@@ -135,32 +134,6 @@ func literal(network, address string) (targets []unix.Sockaddr, host, port strin
 
 // errName is literal's answer to an address that has to be looked up.
 var errName = errors.New("no literal address")
-
-// sockaddr is nil when ap is not of the network, or in a zone that is not here.
-func sockaddr(network string, ap netip.AddrPort) unix.Sockaddr {
-	if !ap.IsValid() {
-		return nil
-	}
-	a := ap.Addr().Unmap()
-	if network == "tcp4" && !a.Is4() || network == "tcp6" && !a.Is6() {
-		return nil
-	}
-	if a.Is4() {
-		return &unix.SockaddrInet4{Addr: a.As4(), Port: int(ap.Port())}
-	}
-	sa := &unix.SockaddrInet6{Addr: a.As16(), Port: int(ap.Port())}
-	if zone := a.Zone(); zone != "" {
-		n, err := strconv.ParseUint(zone, 10, 32)
-		if i, e := net.InterfaceByName(zone); e == nil {
-			n, err = uint64(i.Index), nil
-		}
-		if err != nil {
-			return nil
-		}
-		sa.ZoneId = uint32(n)
-	}
-	return sa
-}
 
 // startLookUp has a goroutine look the address up, if it is a name. On the loop, whose goroutine a shutdown waits for: it waits for the
 // look-up, too.
@@ -190,7 +163,7 @@ func (c *Conn) lookUp(d *dialing) {
 			addrs, err = net.DefaultResolver.LookupNetIP(ctx, family, host)
 		}
 		for _, a := range addrs {
-			if sa := sockaddr(d.network, netip.AddrPortFrom(a, uint16(n))); sa != nil {
+			if sa := sock.Sockaddr(d.network, netip.AddrPortFrom(a, uint16(n))); sa != nil {
 				targets = append(targets, sa)
 			}
 		}
@@ -202,7 +175,7 @@ func (c *Conn) lookUp(d *dialing) {
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	c.mu.Lock()
-	d.targets, d.err = alternate(targets), err
+	d.targets, d.err = sock.AlternateFamilies(targets), err
 	tell := c.mark(cmdResolved)
 	c.mu.Unlock()
 	c.tell(tell)

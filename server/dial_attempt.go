@@ -51,31 +51,6 @@ type attempt struct {
 	e       event.Event
 }
 
-// alternate orders addresses so that the two families of IP alternate, beginning with the first's. The order within a family,
-// which is the resolver's, stays.
-func alternate(targets []unix.Sockaddr) []unix.Sockaddr {
-	if len(targets) == 0 {
-		return targets
-	}
-	var first, other []unix.Sockaddr
-	family := sock.PeerOf(targets[0]).IsIPv6()
-	for _, sa := range targets {
-		if sock.PeerOf(sa).IsIPv6() == family {
-			first = append(first, sa)
-		} else {
-			other = append(other, sa)
-		}
-	}
-	mixed := make([]unix.Sockaddr, 0, len(targets))
-	for i := range first {
-		mixed = append(mixed, first[i])
-		if i < len(other) {
-			mixed = append(mixed, other[i])
-		}
-	}
-	return append(mixed, other[min(len(first), len(other)):]...)
-}
-
 // connect starts the next attempt. The connection fails when there is none and none is under way. On the loop.
 func (c *Conn) connect() {
 	c.mu.Lock()
@@ -159,7 +134,7 @@ func (a *attempt) start() error {
 
 // failed notes why an attempt has failed.
 func (a *attempt) failed(err error) {
-	err = fmt.Errorf("connect to %s: %w", targetName(a.target), err)
+	err = fmt.Errorf("connect to %s: %w", sock.AddressName(a.target), err)
 	if a.d.err != nil {
 		err = fmt.Errorf("%w; %w", a.d.err, err)
 	}
@@ -174,13 +149,6 @@ func (c *Conn) dialTimedOut() error {
 		return fmt.Errorf("%w; %w", ErrDialTimeout, d.err)
 	}
 	return ErrDialTimeout
-}
-
-func targetName(target unix.Sockaddr) string {
-	if u, ok := target.(*unix.SockaddrUnix); ok {
-		return u.Name
-	}
-	return sock.PeerOf(target).Numbered().String()
 }
 
 // ready is the callback of an attempt's event: it has succeeded or failed.
@@ -198,7 +166,7 @@ func (a *attempt) ready(*event.Event, event.Flags) {
 func (a *attempt) finish() {
 	c := a.c
 	err := c.loop.srv.calls.SockError(a.fd)
-	if err == nil && a.toItself() {
+	if err == nil && sock.ToItself(a.fd) {
 		err = a.repeat()
 		if err == nil {
 			return
@@ -218,17 +186,6 @@ func (a *attempt) giveUp(err error) {
 		err = errors.Join(err, e)
 	}
 	a.failed(err)
-}
-
-// toItself reports whether the socket is connected to itself, as TCP does when the system has chosen the port that is dialled, and
-// nothing listens on it.
-func (a *attempt) toItself() bool {
-	local, err := sock.LocalPeer(a.fd)
-	if err != nil || local.IsUnix() {
-		return false
-	}
-	remote, err := sock.RemotePeer(a.fd)
-	return err == nil && local == remote
 }
 
 // repeat tries the same address again, with another port of ours. The socket is reset, so that the port is not taken for the time of
