@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -285,5 +286,26 @@ func TestAListenerWithoutADescriptorThatIsClosedEndsWell(t *testing.T) {
 		must(t, err)
 		must(t, ln.Close())
 		must(t, ln.Wait())
+	}
+}
+
+// Without a BusyText a refused connection is closed and nothing is sent: the server does not know the protocol.
+func TestARefusedClientIsSentNothingByDefault(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{MaxConns: 1, Handler: echoLines()})
+	first := s.dial(t)
+	must(t, pipelined(first, "first", 1))
+	nc := s.dialPlain(t)
+	if got, err := io.ReadAll(nc); err != nil || len(got) > 0 {
+		t.Errorf("a refused client reads %q, %v", got, err)
+	}
+	hangUp(nc, first)
+	s.shutdown(t)
+}
+
+// A refused request has an answer in its turn, so Refuse needs a BusyText.
+func TestRefuseNeedsABusyText(t *testing.T) {
+	s := &server.Server{WhenFull: server.Refuse, Handler: echoLines()}
+	if err := s.Start(); !errors.Is(err, server.ErrConfig) || !strings.Contains(err.Error(), "BusyText") {
+		t.Errorf("Start returns %v", err)
 	}
 }

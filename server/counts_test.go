@@ -95,14 +95,14 @@ func TestRefusedRequestsAreNotAnswered(t *testing.T) {
 			<-block
 			_, _ = w.WriteString("answer\n")
 		}}
-		s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 1, Queue: 1, WhenFull: server.Refuse, Handler: d})
+		s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 1, Queue: 1, WhenFull: server.Refuse, BusyText: "busy\n", Handler: d})
 		var clients []net.Conn
 		for i := range 7 {
 			nc := s.dial(t)
 			clients = append(clients, nc)
 			send(t, nc, "x\n")
 			if i >= 2 {
-				expect(t, nc, server.DefaultBusyText)
+				expect(t, nc, "busy\n")
 			} else { // one runs, one waits
 				until(t, "its place", func() bool { st := s.Stats(); return st.Running+st.Waiting == i+1 && (i > 0 || st.Running == 1) })
 			}

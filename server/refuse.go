@@ -41,7 +41,10 @@ func (l *loop) refuse(fd int, done func()) {
 	if s.TLS != nil {
 		text = alertInternalError
 	}
-	if _, err = s.calls.Write(fd, text); err == nil {
+	if len(text) > 0 {
+		_, err = s.calls.Write(fd, text)
+	}
+	if err == nil {
 		err = s.calls.Shutdown(fd, unix.SHUT_WR)
 	}
 	if err != nil || len(l.refusals) >= maxRefusals {

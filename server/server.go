@@ -28,7 +28,6 @@ const (
 	DefaultAcceptBudget     = 64
 	DefaultMaxHandshakes    = 256
 	DefaultHandshakeTimeout = 10 * time.Second
-	DefaultBusyText         = "System busy, try again later.\r\n"
 )
 
 // Unlimited takes the limit away from a field that limits.
@@ -50,7 +49,7 @@ type FullPolicy uint8
 // The policies.
 const (
 	StopReading FullPolicy = iota // it waits, and its connection is not read from; nothing is refused
-	Refuse                        // it is answered with BusyText in its turn
+	Refuse                        // it is answered with BusyText, which must be set, in its turn
 	CloseConn                     // its connection is closed, with ErrOverload
 )
 
@@ -81,12 +80,13 @@ type Server struct {
 	Queue int
 	// WhenFull is what becomes of the request that finds Queue full.
 	WhenFull FullPolicy
-	// BusyText answers what is refused, a request or a connection; a connection that would speak TLS gets an alert instead. "" means
-	// DefaultBusyText.
+	// BusyText is sent to a client whose connection is refused, before the connection is closed, and in answer to a request that Refuse
+	// refuses. A client that speaks TLS gets an alert instead when its connection is refused. "" sends nothing, since the server does not
+	// know the protocol; with Refuse it is ErrConfig.
 	BusyText string
 
 	// MaxConns bounds the open connections of the server. 0 means what the process's limit of descriptors allows, less a
-	// reserve of a sixteenth (16 at least, 256 at most); more than that is an error. What comes above it is told BusyText and closed.
+	// reserve of a sixteenth (16 at least, 256 at most); more than that is an error. A connection above it is sent BusyText and closed.
 	MaxConns int
 	// AcceptBudget bounds the connections that one listener accepts in a turn. 0 means DefaultAcceptBudget.
 	AcceptBudget int

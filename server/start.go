@@ -138,9 +138,6 @@ func (s *Server) configure() error {
 	if s.HandshakeTimeout < 0 {
 		s.HandshakeTimeout = event.NoTimeout
 	}
-	if s.BusyText == "" {
-		s.BusyText = DefaultBusyText
-	}
 	if s.Logger == nil {
 		s.Logger = slog.Default()
 	}
@@ -177,6 +174,8 @@ func (s *Server) checkChoices() error {
 		return fmt.Errorf("%w: Balance is %d", ErrConfig, s.Balance)
 	case s.WhenFull > CloseConn:
 		return fmt.Errorf("%w: WhenFull is %d", ErrConfig, s.WhenFull)
+	case s.WhenFull == Refuse && s.BusyText == "":
+		return fmt.Errorf("%w: WhenFull is Refuse, and BusyText is empty", ErrConfig)
 	case s.TLS != nil && !hasCertificate(s.TLS):
 		return fmt.Errorf("%w: TLS has no certificate", ErrConfig)
 	}
