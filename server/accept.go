@@ -71,7 +71,7 @@ func isClientGone(err error) bool {
 // welcome makes a connection of a descriptor, or refuses it.
 func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 	if !s.open.enter(s.MaxConns) {
-		a.loop.refuse(fd, nil)
+		a.loop.refuse(fd, a.ln.begins, nil)
 		return
 	}
 	if network := a.ln.addr.Network(); a.perConn || s.socket().PerConn(network) {
@@ -129,7 +129,7 @@ func (s *Server) abandon(fd int) {
 // newConn makes a connection of a descriptor. When it cannot, because the loop is being closed, it closes that and returns nil.
 func (a *acceptor) newConn(l *loop, fd int, peer sock.Peer) *Conn {
 	s := l.srv
-	c, err := s.newConn(l, fd, peer, a.ln.handler, s.accepted())
+	c, err := s.newConn(l, fd, peer, a.ln.handler, a.ln.begins)
 	if err != nil {
 		s.abandon(fd)
 		return nil

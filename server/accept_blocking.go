@@ -70,7 +70,7 @@ func (b *blockingAccept) take(nc net.Conn) error {
 		return nil
 	}
 	if errors.Is(err, ErrOverload) {
-		s.refuseConn(nc)
+		s.refuseConn(nc, b.ln.begins)
 		return nil
 	}
 	_ = nc.Close() // the error before is the one to tell
@@ -134,7 +134,7 @@ func isShortage(err error) bool {
 }
 
 // refuseConn sends BusyText on a connection of package net, and closes it.
-func (s *Server) refuseConn(nc net.Conn) {
+func (s *Server) refuseConn(nc net.Conn, begins start) {
 	fd := -1
 	if sc, ok := nc.(syscall.Conn); ok {
 		if dup, err := sock.DupConn(sc); err == nil {
@@ -147,7 +147,7 @@ func (s *Server) refuseConn(nc net.Conn) {
 		return
 	}
 	l := s.nextLoop()
-	if l.ev.Post(func() { l.refuse(fd, nil) }) != nil { // the loop is closed, or has no room
+	if l.ev.Post(func() { l.refuse(fd, begins, nil) }) != nil { // the loop is closed, or has no room
 		_ = s.calls.Close(fd)
 		s.totals.refused.Add(1)
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type Listener struct {
 	srv      *Server
 	addr     net.Addr
 	handler  Handler
+	begins   start // of its connections
 	accepts  []*acceptor
 	original net.Listener  // brought by Serve; closed with this
 	file     sock.File     // of a unix socket, to be removed
@@ -78,37 +80,50 @@ type acceptor struct {
 // Listen opens a listening socket and begins to accept from it. It starts the server if need be. Errors: ErrConfig, ErrServerClosed, the
 // system's. A name in the address is looked up before it returns. May block; not in a callback.
 func (s *Server) Listen(network, address string) (*Listener, error) {
-	return s.ListenHandler(network, address, nil)
+	return s.ListenWith(context.Background(), network, address, ListenOptions{})
 }
 
-// ListenHandler is Listen with a handler for what comes in there; nil means the server's. May block; not in a callback.
+// ListenHandler is ListenWith with only a handler. May block; not in a callback.
 func (s *Server) ListenHandler(network, address string, h Handler) (*Listener, error) {
-	fail := func(err error) (*Listener, error) {
+	return s.ListenWith(context.Background(), network, address, ListenOptions{Handler: h})
+}
+
+// ListenWith is Listen with options. ctx bounds the look-up of a name. May block; not in a callback.
+func (s *Server) ListenWith(ctx context.Context, network, address string, o ListenOptions) (*Listener, error) {
+	ln, err := s.listen(ctx, network, address, &o)
+	if err != nil {
 		return nil, fmt.Errorf("listen on %s %s: %w", network, address, err)
 	}
-	if err := s.begin(h); err != nil {
-		return fail(err)
+	return ln, nil
+}
+
+func (s *Server) listen(ctx context.Context, network, address string, o *ListenOptions) (*Listener, error) {
+	if err := s.begin(o.Handler); err != nil {
+		return nil, err
 	}
 	if !isStream(network) {
-		return fail(unknownNetwork(network))
+		return nil, unknownNetwork(network)
 	}
-	o := *s.socket()
+	if err := o.check(network); err != nil {
+		return nil, err
+	}
+	options := *s.socket()
 	loops := s.loops[:1]
 	if s.ReusePort && network != "unix" {
-		o.ReusePort = true
+		options.ReusePort = true
 		loops = s.loops
 	}
-	if err := o.Check(network); err != nil {
-		return fail(fmt.Errorf("%w: Socket: %w", ErrConfig, err))
+	if err := options.Check(network); err != nil {
+		return nil, fmt.Errorf("%w: Socket: %w", ErrConfig, err)
 	}
-	ln := &Listener{srv: s, handler: h, stopping: make(chan struct{}), done: make(chan struct{})}
+	ln := s.newListener(o)
 	for _, l := range loops {
-		fd, addr, _, err := sock.Listen(&s.ListenConfig, network, address, &o)
+		fd, addr, err := s.openListener(ctx, network, address, o, &options)
 		if err != nil {
 			for _, a := range ln.accepts {
 				err = errors.Join(err, unix.Close(a.fd))
 			}
-			return fail(err)
+			return nil, err
 		}
 		ln.addr, ln.file = addr, sock.FileOf(addr)
 		ln.accepts = append(ln.accepts, &acceptor{ln: ln, loop: l, fd: fd, balance: len(loops) == 1})
@@ -118,18 +133,29 @@ func (s *Server) ListenHandler(network, address string, h Handler) (*Listener, e
 		}
 	}
 	if err := s.open1(ln); err != nil {
-		return fail(err)
+		return nil, err
 	}
 	return ln, nil
 }
 
-// AddListener is Listen for a listener that is open already and is the server's from now on; see Serve. On an error it is still the
-// caller's. Errors: ErrConfig, ErrUnsupported, as for a listener of package tls, ErrServerClosed, the system's. Any goroutine.
+// newListener makes a Listener without descriptors.
+func (s *Server) newListener(o *ListenOptions) *Listener {
+	return &Listener{srv: s, handler: o.Handler, begins: o.start(s), stopping: make(chan struct{}), done: make(chan struct{})}
+}
+
+// AddListener is AddListenerWith without options. Any goroutine.
 func (s *Server) AddListener(l net.Listener) (*Listener, error) {
+	return s.AddListenerWith(l, ListenOptions{})
+}
+
+// AddListenerWith is ListenWith for a listener that is open already and belongs to the server from now on; see Serve. After an error it still
+// belongs to the caller. Errors: ErrConfig, ErrUnsupported, as for a listener of package tls, ErrServerClosed, the system's. Any
+// goroutine.
+func (s *Server) AddListenerWith(l net.Listener, o ListenOptions) (*Listener, error) {
 	if l == nil {
 		return nil, fmt.Errorf("serve listener: %w: it is nil", ErrConfig)
 	}
-	ln, err := s.addListener(l)
+	ln, err := s.addListener(l, &o)
 	if err != nil {
 		return nil, fmt.Errorf("serve %v: %w", l.Addr(), err)
 	}
@@ -139,14 +165,21 @@ func (s *Server) AddListener(l net.Listener) (*Listener, error) {
 // tlsListener is the type of the listeners of package tls.
 var tlsListener = reflect.TypeOf(tls.NewListener(nil, nil))
 
-func (s *Server) addListener(l net.Listener) (*Listener, error) {
-	if err := s.begin(nil); err != nil {
+func (s *Server) addListener(l net.Listener, o *ListenOptions) (*Listener, error) {
+	if err := s.begin(o.Handler); err != nil {
 		return nil, err
+	}
+	if err := o.check(l.Addr().Network()); err != nil {
+		return nil, err
+	}
+	if o.Mode != 0 {
+		return nil, fmt.Errorf("%w: Mode is %v, and the socket is bound already", ErrConfig, o.Mode)
 	}
 	if reflect.TypeOf(l) == tlsListener {
 		return nil, fmt.Errorf("%w: a listener of package tls; set Server.TLS, and give the listener beneath it", ErrUnsupported)
 	}
-	ln := &Listener{srv: s, addr: l.Addr(), original: l, file: sock.FileOf(l.Addr()), stopping: make(chan struct{}), done: make(chan struct{})}
+	ln := s.newListener(o)
+	ln.addr, ln.original, ln.file = l.Addr(), l, sock.FileOf(l.Addr())
 	if sc, ok := l.(syscall.Conn); ok {
 		fd, err := sock.DupConn(sc)
 		if err != nil {

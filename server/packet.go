@@ -92,7 +92,7 @@ func (s *Server) listenPacket(network, address string, h PacketHandler) (*Packet
 	}
 	pc := s.newPacketConn(h)
 	for _, l := range loops {
-		fd, addr, _, err := sock.ListenPacket(&s.ListenConfig, network, address, &o)
+		fd, addr, _, err := sock.ListenPacket(context.Background(), &s.ListenConfig, network, address, &o)
 		if err == nil {
 			err = pc.add(l, fd)
 		}

@@ -28,7 +28,7 @@ type refusal struct {
 }
 
 // refuse tells the client behind fd to go, and closes fd. done, if not nil, is called when it is closed.
-func (l *loop) refuse(fd int, done func()) {
+func (l *loop) refuse(fd int, begins start, done func()) {
 	s := l.srv
 	defer s.totals.refused.Add(1) // not before, or who sees the count could still find the descriptor open
 	r := &refusal{l: l, fd: fd, done: done}
@@ -38,7 +38,7 @@ func (l *loop) refuse(fd int, done func()) {
 		return
 	}
 	text := []byte(s.BusyText)
-	if s.TLS != nil {
+	if begins.tls != nil {
 		text = alertInternalError
 	}
 	if len(text) > 0 {
@@ -121,5 +121,5 @@ func (a *acceptor) refuseWithReserve() {
 		return
 	}
 	a.ln.count()
-	a.loop.refuse(fd, reopen)
+	a.loop.refuse(fd, a.ln.begins, reopen)
 }

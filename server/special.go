@@ -14,7 +14,7 @@ type start struct {
 	client bool        // as its client
 }
 
-// accepted is how connections begin that a listener has accepted.
+// accepted is what the connections of a listener without options begin with.
 func (s *Server) accepted() start { return start{proxy: s.ProxyProtocol, tls: s.TLS} }
 
 // prepare gives a new connection what it begins with, and the server's rate limits. Before its loop knows it.

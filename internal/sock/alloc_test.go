@@ -3,6 +3,7 @@
 package sock_test
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -89,7 +90,7 @@ func TestConnectionsAreAcceptedWithoutGarbage(t *testing.T) {
 }
 
 func TestDatagramsAreAnsweredWithoutGarbage(t *testing.T) {
-	a, _, _, err := sock.ListenPacket(nil, "udp4", "127.0.0.1:0", nil)
+	a, _, _, err := sock.ListenPacket(context.Background(), nil, "udp4", "127.0.0.1:0", nil)
 	must(t, err)
 	closeLater(t, a)
 	to, err := unix.Getsockname(a)

@@ -4,6 +4,7 @@ package sock_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -189,7 +190,7 @@ func TestAClosedDescriptorIsEBADF(t *testing.T) {
 }
 
 func TestARefusedConnectionIsToldBySockErrorOnce(t *testing.T) {
-	l, _, _, err := sock.Listen(nil, "tcp4", "127.0.0.1:0", nil)
+	l, _, _, err := sock.Listen(context.Background(), nil, "tcp4", "127.0.0.1:0", nil)
 	must(t, err)
 	sa, err := unix.Getsockname(l)
 	must(t, err)

@@ -3,6 +3,7 @@
 package sock_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -63,7 +64,7 @@ func TestANetworkIsKnownByItsDescriptor(t *testing.T) {
 		"udp":      {network: "udp4", address: "127.0.0.1:0"},
 		"unixgram": {network: "unixgram", address: socketPath(t)},
 	} {
-		fd, _, unlink, err := sock.ListenPacket(nil, p.network, p.address, nil)
+		fd, _, unlink, err := sock.ListenPacket(context.Background(), nil, p.network, p.address, nil)
 		must(t, err)
 		closeLater(t, fd)
 		got, err := sock.Network(fd)

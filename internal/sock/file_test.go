@@ -3,6 +3,7 @@
 package sock_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"testing"
@@ -13,7 +14,7 @@ import (
 func TestASocketsFileIsRemovedOnlyWhileItIsInPlace(t *testing.T) {
 	path := socketPath(t)
 	listenAt := func() sock.File {
-		fd, addr, _, err := sock.Listen(nil, "unix", path, nil)
+		fd, addr, _, err := sock.Listen(context.Background(), nil, "unix", path, nil)
 		must(t, err)
 		closeLater(t, fd)
 		return sock.FileOf(addr)
@@ -35,7 +36,7 @@ func TestASocketsFileIsRemovedOnlyWhileItIsInPlace(t *testing.T) {
 
 func TestASocketsFileIsFoundFromAnotherDirectory(t *testing.T) {
 	t.Chdir(t.TempDir())
-	fd, addr, _, err := sock.Listen(nil, "unix", "relative", nil)
+	fd, addr, _, err := sock.Listen(context.Background(), nil, "unix", "relative", nil)
 	must(t, err)
 	closeLater(t, fd)
 	f := sock.FileOf(addr)

@@ -3,6 +3,7 @@
 package sock_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
@@ -82,7 +83,7 @@ func closeLater(t testing.TB, fd int) int {
 
 func listen(t testing.TB, p place, o *sock.Options) (fd int, addr net.Addr) {
 	t.Helper()
-	fd, addr, unlink, err := sock.Listen(nil, p.network, p.address, o)
+	fd, addr, unlink, err := sock.Listen(context.Background(), nil, p.network, p.address, o)
 	must(t, err)
 	closeLater(t, fd)
 	if unlink != "" {

@@ -14,15 +14,15 @@ import (
 // the standard library: fd is the caller's and nobody else watches it. network is tcp, tcp4, tcp6 or unix. unlink, where
 // it is not empty, is the file of a unix socket, for the caller to remove when it closes fd.
 //
-// lc and o may be nil. The Control function of lc is called after o was applied, so that it has the last word. lc's
+// ctx bounds the look-up of a name. lc and o may be nil. The Control function of lc is called after o was applied, so that it has the last word. lc's
 // keep-alive does not count, o's does, nor does Multipath TCP, which package net uses by default: many kernels know few
 // of the options on its sockets. May block, for names.
-func Listen(lc *net.ListenConfig, network, address string, o *Options) (fd int, addr net.Addr, unlink string, err error) {
+func Listen(ctx context.Context, lc *net.ListenConfig, network, address string, o *Options) (fd int, addr net.Addr, unlink string, err error) {
 	lc, err = prepare(lc, network, streams, o)
 	if err != nil {
 		return -1, nil, "", err
 	}
-	l, err := lc.Listen(context.Background(), network, address)
+	l, err := lc.Listen(ctx, network, address)
 	if err != nil {
 		return -1, nil, "", err
 	}
@@ -34,12 +34,12 @@ func Listen(lc *net.ListenConfig, network, address string, o *Options) (fd int, 
 }
 
 // ListenPacket is Listen for datagrams: network is udp, udp4, udp6 or unixgram. May block, for names.
-func ListenPacket(lc *net.ListenConfig, network, address string, o *Options) (fd int, addr net.Addr, unlink string, err error) {
+func ListenPacket(ctx context.Context, lc *net.ListenConfig, network, address string, o *Options) (fd int, addr net.Addr, unlink string, err error) {
 	lc, err = prepare(lc, network, datagrams, o)
 	if err != nil {
 		return -1, nil, "", err
 	}
-	c, err := lc.ListenPacket(context.Background(), network, address)
+	c, err := lc.ListenPacket(ctx, network, address)
 	if err != nil {
 		return -1, nil, "", err
 	}

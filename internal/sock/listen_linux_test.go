@@ -1,6 +1,7 @@
 package sock_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -47,7 +48,7 @@ func TestAnAbstractSocketHasNoFile(t *testing.T) {
 		if network == "unixgram" {
 			open = sock.ListenPacket
 		}
-		fd, addr, unlink, err := open(nil, network, name, nil)
+		fd, addr, unlink, err := open(context.Background(), nil, network, name, nil)
 		must(t, err)
 		closeLater(t, fd)
 		equal(t, "addr", addr.String(), name)

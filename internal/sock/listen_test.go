@@ -3,6 +3,7 @@
 package sock_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -17,7 +18,7 @@ import (
 
 func TestTheSocketFileOutlivesTheStandardLibrarysListener(t *testing.T) {
 	path := socketPath(t)
-	fd, addr, unlink, err := sock.Listen(nil, "unix", path, nil)
+	fd, addr, unlink, err := sock.Listen(context.Background(), nil, "unix", path, nil)
 	must(t, err)
 	closeLater(t, fd)
 	equal(t, "unlink", unlink, path)
@@ -25,13 +26,13 @@ func TestTheSocketFileOutlivesTheStandardLibrarysListener(t *testing.T) {
 	c, err := net.Dial("unix", path)
 	must(t, err)
 	c.Close()
-	_, _, _, err = sock.Listen(nil, "unix", path, nil)
+	_, _, _, err = sock.Listen(context.Background(), nil, "unix", path, nil)
 	equal(t, "a second listener", errors.Is(err, unix.EADDRINUSE), true)
 	must(t, os.Remove(unlink)) // and the refused one left it alone
 }
 
 func TestIPListenersHaveNothingToUnlink(t *testing.T) {
-	fd, _, unlink, err := sock.Listen(nil, "tcp", "127.0.0.1:0", nil)
+	fd, _, unlink, err := sock.Listen(context.Background(), nil, "tcp", "127.0.0.1:0", nil)
 	must(t, err)
 	closeLater(t, fd)
 	equal(t, "unlink", unlink, "")
@@ -53,7 +54,7 @@ func TestDatagramsGoBothWays(t *testing.T) {
 				if p.network == "unixgram" {
 					p.address = filepath.Join(dir, file)
 				}
-				fd, addr, unlink, err := sock.ListenPacket(nil, p.network, p.address, &sock.Options{ReadBuffer: 1 << 16})
+				fd, addr, unlink, err := sock.ListenPacket(context.Background(), nil, p.network, p.address, &sock.Options{ReadBuffer: 1 << 16})
 				must(t, err)
 				isOurs(t, closeLater(t, fd))
 				if p.network == "unixgram" {
@@ -102,7 +103,7 @@ func TestControlHasTheLastWord(t *testing.T) {
 			must(t, unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 0))
 		})
 	}}
-	fd, _, _, err := sock.Listen(lc, "tcp4", "127.0.0.1:0", nil)
+	fd, _, _, err := sock.Listen(context.Background(), lc, "tcp4", "127.0.0.1:0", nil)
 	must(t, err)
 	closeLater(t, fd)
 	equal(t, "calls", called, 1)
@@ -110,18 +111,18 @@ func TestControlHasTheLastWord(t *testing.T) {
 
 	refused := errors.New("refused by the user")
 	lc.Control = func(string, string, syscall.RawConn) error { return refused }
-	_, _, _, err = sock.Listen(lc, "tcp4", "127.0.0.1:0", nil)
+	_, _, _, err = sock.Listen(context.Background(), lc, "tcp4", "127.0.0.1:0", nil)
 	equal(t, "its error", errors.Is(err, refused), true)
-	_, _, _, err = sock.ListenPacket(lc, "udp4", "127.0.0.1:0", nil)
+	_, _, _, err = sock.ListenPacket(context.Background(), lc, "udp4", "127.0.0.1:0", nil)
 	equal(t, "its error", errors.Is(err, refused), true)
 }
 
 func TestNamesAreLookedUpAsInTheStandardLibrary(t *testing.T) {
-	fd, addr, _, err := sock.Listen(nil, "tcp4", "localhost:0", nil)
+	fd, addr, _, err := sock.Listen(context.Background(), nil, "tcp4", "localhost:0", nil)
 	must(t, err)
 	closeLater(t, fd)
 	equal(t, "localhost", addr.(*net.TCPAddr).IP.IsLoopback(), true)
-	_, _, _, err = sock.Listen(nil, "tcp4", "127.0.0.1:no-such-service", nil)
+	_, _, _, err = sock.Listen(context.Background(), nil, "tcp4", "127.0.0.1:no-such-service", nil)
 	var dns *net.DNSError
 	equal(t, "an unknown service", errors.As(err, &dns), true)
 }

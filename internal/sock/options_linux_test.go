@@ -1,6 +1,7 @@
 package sock_test
 
 import (
+	"context"
 	"net"
 	"strings"
 	"testing"
@@ -146,7 +147,7 @@ func TestADeviceBindsAListener(t *testing.T) {
 	got, err := unix.GetsockoptString(l, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
 	must(t, err)
 	equal(t, "device", got, "lo")
-	_, _, _, err = sock.Listen(nil, p.network, p.address, &sock.Options{Device: "no-such"})
+	_, _, _, err = sock.Listen(context.Background(), nil, p.network, p.address, &sock.Options{Device: "no-such"})
 	if err == nil || !strings.Contains(err.Error(), "Device to no-such") {
 		t.Errorf("an unknown device: %v", err)
 	}

@@ -3,6 +3,7 @@
 package sock_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"runtime"
@@ -85,13 +86,13 @@ func TestCheckRefusesWhatANetworkDoesNotHave(t *testing.T) {
 
 func TestListenersCheckTheirOptions(t *testing.T) {
 	bad := &sock.Options{ReadBuffer: -1}
-	_, _, _, err := sock.Listen(nil, "tcp", "127.0.0.1:0", bad)
+	_, _, _, err := sock.Listen(context.Background(), nil, "tcp", "127.0.0.1:0", bad)
 	equal(t, "Listen", errors.Is(err, unix.EINVAL), true)
-	_, _, _, err = sock.ListenPacket(nil, "udp", "127.0.0.1:0", bad)
+	_, _, _, err = sock.ListenPacket(context.Background(), nil, "udp", "127.0.0.1:0", bad)
 	equal(t, "ListenPacket", errors.Is(err, unix.EINVAL), true)
-	_, _, _, err = sock.Listen(nil, "udp", "127.0.0.1:0", nil)
+	_, _, _, err = sock.Listen(context.Background(), nil, "udp", "127.0.0.1:0", nil)
 	equal(t, "Listen on udp", errors.Is(err, net.UnknownNetworkError("udp")), true)
-	_, _, _, err = sock.ListenPacket(nil, "tcp", "127.0.0.1:0", nil)
+	_, _, _, err = sock.ListenPacket(context.Background(), nil, "tcp", "127.0.0.1:0", nil)
 	equal(t, "ListenPacket on tcp", errors.Is(err, net.UnknownNetworkError("tcp")), true)
 }
 
@@ -100,7 +101,7 @@ func TestReusePortSharesAnAddress(t *testing.T) {
 	_, addr := listen(t, place{network: "tcp4", address: "127.0.0.1:0"}, share)
 	again := place{network: "tcp4", address: addr.String()}
 	listen(t, again, share)
-	_, _, _, err := sock.Listen(nil, again.network, again.address, nil)
+	_, _, _, err := sock.Listen(context.Background(), nil, again.network, again.address, nil)
 	equal(t, "without it", errors.Is(err, unix.EADDRINUSE), true)
 }
 
