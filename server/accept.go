@@ -34,6 +34,7 @@ func (a *acceptor) acceptOne() bool {
 		s.welcome(a, fd, peer)
 		return true
 	case wouldBlock(err):
+		a.earlier = false
 		a.backoff = 0 // only now, or a shortage in which one client goes and one comes would be told of for each
 		return false
 	case isClientGone(err):
@@ -74,7 +75,7 @@ func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 		a.loop.refuse(fd, a.ln.begins, nil)
 		return
 	}
-	if network := a.ln.addr.Network(); a.perConn || s.socket().PerConn(network) {
+	if network := a.ln.addr.Network(); a.perConn || a.earlier || s.socket().PerConn(network) {
 		if err := s.socket().ApplyConn(network, fd); err != nil {
 			s.Logger.Warn("server: options of an accepted connection", "addr", a.ln.addr.String(), "err", err)
 		}

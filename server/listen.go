@@ -69,6 +69,7 @@ type acceptor struct {
 	e       event.Event
 	balance bool // hands connections to other loops, too
 	perConn bool // what it accepts does not inherit all options
+	earlier bool // the kernel's queue may have connections from before the listener had the options, which did not inherit them
 	backoff time.Duration
 	retry   *event.Event
 	known   bool // e is an event of the loop
@@ -194,7 +195,7 @@ func (s *Server) addListener(l net.Listener, o *ListenOptions) (*Listener, error
 		if err != nil {
 			return nil, errors.Join(err, unix.Close(fd))
 		}
-		ln.accepts = []*acceptor{{ln: ln, loop: s.loops[0], fd: fd, balance: true, perConn: sock.IsMultipath(fd)}}
+		ln.accepts = []*acceptor{{ln: ln, loop: s.loops[0], fd: fd, balance: true, perConn: sock.IsMultipath(fd), earlier: true}}
 	}
 	if err := s.open1(ln); err != nil {
 		return nil, err

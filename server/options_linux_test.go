@@ -55,6 +55,49 @@ func TestSocketOptionsReachEveryConnection(t *testing.T) {
 	}
 }
 
+// Connections that were established before the server had their listener, as the first ones of a socket that systemd has opened, have the
+// server's options, too. A listener's options are inherited only by later ones.
+func TestConnectionsFromBeforeTheListenerWasAddedHaveTheOptions(t *testing.T) {
+	for name, o := range map[string]server.SocketOptions{"default": {}, "keep-alive": {KeepAlive: net.KeepAliveConfig{Idle: 40 * time.Second}}} {
+		p := newProbe(calls{})
+		s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, Socket: o})
+		options := func(c *server.Conn) (got [3]int) {
+			for i, o := range [][2]int{{unix.IPPROTO_TCP, unix.TCP_NODELAY}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}} {
+				v, err := unix.GetsockoptInt(c.FD(), o[0], o[1])
+				must(t, err)
+				got[i] = v
+			}
+			return got
+		}
+		c, _ := p.connect(t, s)
+		want := options(c)
+		if want[0] != 1 || want[1] != 1 {
+			t.Fatalf("%s: no-delay and keep-alive are %v", name, want)
+		}
+		var lc net.ListenConfig
+		lc.SetMultipathTCP(false) // connections of such a listener never inherit all options
+		l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		must(t, err)
+		const early = 100 // more than one turn accepts
+		for range early {
+			nc, err := net.Dial("tcp", l.Addr().String())
+			must(t, err)
+			defer nc.Close()
+		}
+		ln, err := s.AddListener(l)
+		must(t, err)
+		for i := range early {
+			if got := options(await(t, p.opened, "Open")); got != want {
+				t.Errorf("%s: connection %d from before has %v, want %v", name, i, got, want)
+			}
+		}
+		s.client(t, ln)
+		if got := options(await(t, p.opened, "Open")); got != want {
+			t.Errorf("%s: a later connection has %v, want %v", name, got, want)
+		}
+	}
+}
+
 // TestAnIdleConnectionIsSmall: 300 bytes of the server's own at most, the descriptor's table included.
 func TestAnIdleConnectionIsSmall(t *testing.T) {
 	const conns = 2000

@@ -134,6 +134,17 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 			}
 			return ln.Close()
 		},
+		"Server.AddListenerWith": func(*server.Conn) error {
+			inner, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			ln, err := s.AddListenerWith(inner, server.ListenOptions{Plain: true})
+			if err != nil {
+				return errors.Join(err, inner.Close())
+			}
+			return ln.Close()
+		},
 		"Server.AddPacketConn": func(*server.Conn) error {
 			inner, err := net.ListenPacket("udp", "127.0.0.1:0")
 			if err != nil {
@@ -190,6 +201,9 @@ func (s *stage) waiting() map[string]func() error {
 		"Listener.Wait":         func() error { return s.listener.Wait() },
 		"Server.Listen":         func() error { return open(s.Listen("tcp", "127.0.0.1:0")) },
 		"Server.ListenHandler":  func() error { return open(s.ListenHandler("tcp", "127.0.0.1:0", calls{})) },
+		"Server.ListenWith": func() error {
+			return open(s.ListenWith(context.Background(), "tcp", "127.0.0.1:0", server.ListenOptions{Handler: calls{}}))
+		},
 		"Server.ListenAndServe": func() error { return s.ListenAndServe("tcp", "127.0.0.1:0") },
 		"Server.Serve": func() error {
 			inner, err := net.Listen("tcp", "127.0.0.1:0")

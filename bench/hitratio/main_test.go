@@ -130,9 +130,9 @@ func TestComparesBothServersOnEveryTrace(t *testing.T) {
 		if name != "memcached" || other != "evcached" {
 			t.Fatalf("the servers of line %d are %s and %s", i, name, other)
 		}
-		const hits, rss, cpu, p50, p999, refused = 1, 3, 5, 6, 8, 9
+		const hits, rss, cpu, rate, p50, p999, refused = 1, 3, 5, 6, 7, 9, 10
 		for _, n := range [][]float64{theirs, ours} {
-			if n[hits] <= 0 || n[hits] >= 1 || n[rss] < 1 || n[cpu] <= 0 || n[p50] <= 0 || n[p999] < n[p50] || n[refused] != 0 {
+			if n[hits] <= 0 || n[hits] >= 1 || n[rss] < 1 || n[cpu] <= 0 || n[rate] <= 0 || n[p50] <= 0 || n[p999] < n[p50] || n[refused] != 0 {
 				t.Errorf("%s\n%v", lines[i], n)
 			}
 		}
