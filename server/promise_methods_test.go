@@ -198,9 +198,9 @@ func (s *stage) waiting() map[string]func() error {
 		return errors.Join(ln.Close(), ln.Wait())
 	}
 	return map[string]func() error{
-		"Listener.Wait":         func() error { return s.listener.Wait() },
-		"Server.Listen":         func() error { return open(s.Listen("tcp", "127.0.0.1:0")) },
-		"Server.ListenHandler":  func() error { return open(s.ListenHandler("tcp", "127.0.0.1:0", calls{})) },
+		"Listener.Wait":        func() error { return s.listener.Wait() },
+		"Server.Listen":        func() error { return open(s.Listen("tcp", "127.0.0.1:0")) },
+		"Server.ListenHandler": func() error { return open(s.ListenHandler("tcp", "127.0.0.1:0", calls{})) },
 		"Server.ListenWith": func() error {
 			return open(s.ListenWith(context.Background(), "tcp", "127.0.0.1:0", server.ListenOptions{Handler: calls{}}))
 		},
