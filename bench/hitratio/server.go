@@ -105,10 +105,10 @@ func (s *server) identify(c net.Conn) error {
 	want := fmt.Sprintf("STAT pid %d", s.cmd.Process.Pid)
 	lines := bufio.NewScanner(c)
 	for lines.Scan() {
-		switch line := lines.Text(); {
-		case line == want:
+		switch lines.Text() {
+		case want:
 			return nil
-		case line == "END":
+		case "END":
 			return fmt.Errorf("another process answers at %s", s.addr)
 		}
 	}
