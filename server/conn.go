@@ -142,7 +142,7 @@ type ext struct {
 	reason                error
 	ctx                   context.Context
 	cancel                context.CancelCauseFunc
-	room                  chan struct{} // closed when the output has room; made by who waits
+	room                  chan struct{} // closed when the output has room; made by the goroutine that waits
 	floor                 *Reply        // the reply whose bytes are being committed in pieces
 	aside                 *outq.Queue   // what was written meanwhile
 	detach                func(net.Conn, []byte, error)

@@ -207,7 +207,7 @@ func (s serverState) String() string { return [...]string{"new", "running", "dra
 type openCount struct {
 	mu   sync.Mutex
 	n    int
-	zero chan struct{} // made by who waits; closed at 0
+	zero chan struct{} // made by the goroutine that waits; closed at 0
 }
 
 // enter counts one more, unless limit is reached.
