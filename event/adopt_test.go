@@ -31,7 +31,7 @@ func (r *recorder) Handle(_ context.Context, record slog.Record) error {
 // and wakes of other goroutines reach the loop.
 func TestFailedCloseOfTheOldDuplicateDoesNotFailARebuild(t *testing.T) {
 	record := newRecorder()
-	l, err := NewLoop(WithoutEnv(), WithDriver(DriverPark), WithLogger(slog.New(record)))
+	l, err := NewLoop(&Config{IgnoreEnv: true, Driver: DriverPark, Logger: slog.New(record)})
 	if err != nil {
 		t.Skip(err)
 	}

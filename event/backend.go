@@ -2,13 +2,12 @@ package event
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// Poller is what a loop asks of the kernel. WithPoller replaces the built-in ones, for tests that step a loop without
+// Poller is what a loop asks of the kernel. Config.OpenPoller replaces the built-in ones, for tests that step a loop without
 // sockets or for a kernel facility of one's own. Add, Modify and Remove are called with the loop's lock held, and so are FD and
 // Name when the loop replaces its poller: these must not call the loop, nor panic. Wait, Wake and Close are called without the lock;
 // Name and FD may be called at any time, also after Close. The methods, with their contract beside the declaration:
@@ -59,29 +58,15 @@ func Backends() []Backend {
 	return names
 }
 
-// fromEnv lets the environment decide what the options left open.
-func (c *config) fromEnv() {
-	if c.ignoreEnv {
-		return
-	}
-	if c.backend == BackendDefault && c.open == nil {
-		c.backend = Backend(os.Getenv("EVMQ_BACKEND"))
-	}
-	if c.driver == DriverDefault {
-		c.driver = Driver(os.Getenv("EVMQ_DRIVER"))
-	}
-	c.waker = poller.WakerKind(os.Getenv("EVMQ_WAKER"))
-}
-
 // opener returns what opens the loop's poller: the user's own, or the named backend with the given waker.
 func (c *config) opener() (func(poller.WakerKind) (Poller, error), error) {
-	if c.open != nil {
-		return func(poller.WakerKind) (Poller, error) { return c.open() }, nil
+	if c.OpenPoller != nil {
+		return func(poller.WakerKind) (Poller, error) { return c.OpenPoller() }, nil
 	}
 	for _, b := range backends {
-		if c.backend == b.name || c.backend == BackendDefault {
+		if c.Backend == b.name || c.Backend == BackendDefault {
 			return b.open, nil
 		}
 	}
-	return nil, fmt.Errorf("%w: backend %q on %s", ErrUnsupported, c.backend, runtime.GOOS)
+	return nil, fmt.Errorf("%w: backend %q on %s", ErrUnsupported, c.Backend, runtime.GOOS)
 }

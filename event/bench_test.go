@@ -14,7 +14,7 @@ func eachDriver(b *testing.B, body func(b *testing.B, l *event.Loop)) {
 	for _, d := range []event.Driver{event.DriverPark, event.DriverThread} {
 		b.Run(string(d), func(b *testing.B) {
 			b.ReportAllocs()
-			body(b, newLoop(b, event.WithDriver(d), event.WithoutEnv()))
+			body(b, newLoop(b, &event.Config{Driver: d, IgnoreEnv: true}))
 		})
 	}
 }
@@ -56,7 +56,7 @@ func BenchmarkHop(b *testing.B) {
 // nobody has touched for long.
 func BenchmarkTimer(b *testing.B) {
 	const pending = 1_000_000
-	l := newLoop(b)
+	l := newLoop(b, nil)
 	spread := func(i int) time.Duration { return time.Hour + time.Duration(i*7919%pending)*time.Millisecond }
 	timers := make([]*event.Event, pending)
 	for i := range timers {

@@ -87,8 +87,7 @@ func TestFaultOfAClockLeavesALoopThatGoesOnAndCloses(t *testing.T) {
 			for nth := int64(1); nth <= 8; nth++ {
 				t.Run(fmt.Sprintf("%s, %s in call %d", use, ending, nth), func(t *testing.T) {
 					clock := &faultyClock{fakeClock: newFakeClock(), end: end}
-					l := newLoop(t, event.WithClock(clock), event.WithSlowCallback(time.Minute),
-						event.WithBudget(event.Budget{Time: time.Hour}))
+					l := newLoop(t, &event.Config{Clock: clock, SlowCallback: time.Minute, Budget: event.Budget{Time: time.Hour}})
 					ticks := 0
 					e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) { ticks++ })
 					must(t, e.Add(time.Minute))
@@ -121,7 +120,7 @@ func TestFaultOfAClockLeavesALoopThatGoesOnAndCloses(t *testing.T) {
 // A loop whose clock has failed to set the alarm for a sleep sets it for the next.
 func TestAlarmIsSetAfterAFaultOfTheClock(t *testing.T) {
 	clock := &faultyClock{fakeClock: newFakeClock(), end: func() { panic("clock") }}
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	fired := make(chan struct{})
 	_, err := l.AfterFunc(time.Second, func() { close(fired) })
 	must(t, err)
@@ -147,7 +146,7 @@ func TestClockBelowZeroWorksAsAnyOther(t *testing.T) {
 		t.Run(start.String(), func(t *testing.T) {
 			clock := newFakeClock()
 			clock.now = start
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			var told []time.Duration
 			e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) { told = append(told, clock.Now()-start) })
 			must(t, e.Add(10*time.Millisecond))
@@ -175,7 +174,7 @@ func TestFaultOfAClockCostsNoFunctionItsCall(t *testing.T) {
 			for _, closes := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s in call %d, in Close %v", ending, nth, closes), func(t *testing.T) {
 					clock := &faultyClock{fakeClock: newFakeClock(), end: end}
-					l := newLoop(t, event.WithClock(clock), event.WithSlowCallback(time.Minute), event.WithPanicHandler(func(any, []byte) {}))
+					l := newLoop(t, &event.Config{Clock: clock, SlowCallback: time.Minute, PanicHandler: func(any, []byte) {}})
 					posted, finalized := 0, 0
 					must(t, l.Post(func() { posted++ }))
 					must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { finalized++ }))

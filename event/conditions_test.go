@@ -19,10 +19,10 @@ import (
 
 // A paused event hears nothing of data that waits, and hears of it once it is resumed, however it is triggered.
 func TestPausedEventIsReportedOnlyAfterItsResumption(t *testing.T) {
-	for manner, edge := range manners(newLoop(t)) {
+	for manner, edge := range manners(newLoop(t, nil)) {
 		for _, persist := range []event.Flags{0, event.Persist} {
 			t.Run(fmt.Sprintf("%s, %v", manner, persist), func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				_, _, fd, peer := pair(t)
 				var told []event.Flags
 				e := eventFor(t, l, fd, event.Read|persist|edge, func(_ *event.Event, what event.Flags) {
@@ -54,7 +54,7 @@ func TestTimeoutGoesOnWhilePaused(t *testing.T) {
 	} {
 		t.Run(c.manner.String(), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			var told []event.Flags
 			e := eventFor(t, l, readable(t), event.Read|c.manner, func(_ *event.Event, what event.Flags) {
 				told = append(told, what)
@@ -88,7 +88,7 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 		return e
 	}
 	t.Run("counted and listed", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		e := paused(t, l)
 		wantEqual(t, "added", l.Stats().Added, 1)
 		wantOrder(t, l.Events(), e)
@@ -101,7 +101,7 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 		}
 	})
 	t.Run("keeps Run going", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		called := 0
 		e := eventFor(t, l, readable(t), event.Read, func(*event.Event, event.Flags) { called++ })
 		must(t, e.Add(event.NoTimeout))
@@ -120,7 +120,7 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 		"Close":    func(e *event.Event) error { return e.Loop().Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			e := paused(t, l)
 			must(t, end(e))
 			wantEqual(t, "added", e.Added(), false)
@@ -129,7 +129,7 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 		})
 	}
 	t.Run("the end of the last ends Run", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		e := paused(t, l)
 		over := make(chan error, 1)
 		go func() { over <- l.Run(t.Context()) }()
@@ -141,9 +141,9 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 
 // Of two events of one descriptor, a change of one leaves the other alone.
 func TestChangedEventLeavesItsNeighbourAlone(t *testing.T) {
-	for manner, edge := range manners(newLoop(t)) {
+	for manner, edge := range manners(newLoop(t, nil)) {
 		t.Run(manner, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			_, _, fd, peer := pair(t)
 			var a, b event.Flags
 			first := eventFor(t, l, fd, event.Read|event.Persist|edge, func(_ *event.Event, what event.Flags) { a |= what &^ edge })
@@ -183,7 +183,7 @@ func TestChangedEventLeavesItsNeighbourAlone(t *testing.T) {
 
 // An edge that a neighbour has heard of is reported again to who waits for it only now.
 func TestResumedEdgeIsReportedBesideAnother(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}
@@ -206,7 +206,7 @@ func TestResumedEdgeIsReportedBesideAnother(t *testing.T) {
 func TestSetConditionsInTheOwnCallback(t *testing.T) {
 	for _, persist := range []event.Flags{0, event.Persist} {
 		t.Run(persist.String(), func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			next := []event.Flags{event.Write, event.Read | event.Write, event.Read, 0}
 			var told []event.Flags
 			e := eventFor(t, l, readable(t), event.Read|persist, func(e *event.Event, what event.Flags) {
@@ -226,12 +226,12 @@ func TestSetConditionsInTheOwnCallback(t *testing.T) {
 
 // A loop that sleeps hears of a condition that another goroutine adds.
 func TestSetConditionsEndsASleep(t *testing.T) {
-	for name, options := range map[string][]event.Option{
+	for name, cfg := range map[string]*event.Config{
 		"environment": nil,
-		"poll":        {event.WithoutEnv(), event.WithBackend(event.BackendPoll)},
+		"poll":        {IgnoreEnv: true, Backend: event.BackendPoll},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, options...)
+			l := newLoop(t, cfg)
 			_, _, fd, peer := pair(t)
 			called := make(chan event.Flags)
 			e := eventFor(t, l, fd, event.Read|event.Persist, func(e *event.Event, what event.Flags) {
@@ -269,9 +269,9 @@ func TestConditionTakenAwayIsNotDelivered(t *testing.T) {
 		"beside a call asked for": {event.Read, 0, 0, 0},
 		"activated with it":       {event.Read, event.Read, 0, none},
 	} {
-		for manner, edge := range manners(newLoop(t)) {
+		for manner, edge := range manners(newLoop(t, nil)) {
 			t.Run(name+", "+manner, func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				told := none
 				e := eventFor(t, l, readable(t), c.wait|event.Persist|edge, func(_ *event.Event, what event.Flags) { told = what })
 				must(t, e.Add(event.NoTimeout))
@@ -298,7 +298,7 @@ func TestConditionTakenAwayIsNotDelivered(t *testing.T) {
 // A call that Activate asked for with nothing to tell is not lost with a timeout that is taken back.
 func TestActivationOutlivesATimeoutTakenBack(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var told []event.Flags
 	e := eventFor(t, l, -1, 0, func(_ *event.Event, what event.Flags) { told = append(told, what) })
 	first := userEvent(t, l, 0, func() { must(t, e.Add(time.Hour)) })
@@ -349,16 +349,16 @@ func (p *tellPoller) Remove(fd int) error {
 
 func (p *tellPoller) Features() event.Features { return p.scriptPoller.Features() &^ p.lacks }
 
-func tellLoop(t *testing.T, lacks event.Features, options ...event.Option) (*event.Loop, *tellPoller) {
+func tellLoop(t *testing.T, lacks event.Features, clock event.Clock) (*event.Loop, *tellPoller) {
 	t.Helper()
 	p := &tellPoller{scriptPoller: newScriptPoller(), lacks: lacks}
-	options = append(options, event.WithDriver(event.DriverThread), event.WithPoller(func() (event.Poller, error) { return p, nil }))
-	return newLoop(t, options...), p
+	open := func() (event.Poller, error) { return p, nil }
+	return newLoop(t, &event.Config{Clock: clock, Driver: event.DriverThread, OpenPoller: open}), p
 }
 
 // A change is one call to the poller, or none where the events of the descriptor together want what they wanted.
 func TestSetConditionsTellsThePollerOnce(t *testing.T) {
-	l, p := tellLoop(t, 0)
+	l, p := tellLoop(t, 0, nil)
 	a, b := silent(t, l, 7, event.Read|event.Persist), silent(t, l, 7, event.Write|event.Persist)
 	set := func(e *event.Event, conditions event.Flags, calls ...string) {
 		t.Helper()
@@ -391,7 +391,7 @@ func TestSetConditionsTellsThePollerOnce(t *testing.T) {
 
 // When the poller refuses, the event waits for what it waited for before.
 func TestRefusedChangeChangesNothing(t *testing.T) {
-	l, p := tellLoop(t, 0)
+	l, p := tellLoop(t, 0, nil)
 	var told []event.Flags
 	e := eventFor(t, l, 7, event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told = append(told, what) })
 	must(t, e.Add(event.NoTimeout))
@@ -417,21 +417,21 @@ func TestRefusedChangeChangesNothing(t *testing.T) {
 }
 
 func TestSetConditionsIsRefused(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, idle(t), event.Read|event.Persist)
 	must(t, e.Add(event.NoTimeout))
 	for _, flags := range []event.Flags{event.Timeout, event.Signal, event.Persist, event.EdgeTriggered | event.Read, 0x1000} {
-		wantMessage(t, e.SetConditions(flags), event.ErrFlags, flags.String(), fmt.Sprint(e.FD()))
+		wantMessage(t, e.SetConditions(flags), event.ErrInvalid, flags.String(), fmt.Sprint(e.FD()))
 	}
 	wantEqual(t, "pending", e.Pending(), event.Read)
 	for _, other := range []*event.Event{
 		silent(t, l, -1, 0), silent(t, l, -1, event.Persist), silent(t, l, int(syscall.SIGWINCH), event.Signal),
 	} {
-		wantErr(t, other.SetConditions(event.Read), event.ErrFlags)
-		wantErr(t, other.SetConditions(0), event.ErrFlags)
+		wantErr(t, other.SetConditions(event.Read), event.ErrInvalid)
+		wantErr(t, other.SetConditions(0), event.ErrInvalid)
 	}
 
-	poor, _ := tellLoop(t, event.FeatureClosed)
+	poor, _ := tellLoop(t, event.FeatureClosed, nil)
 	limited := silent(t, poor, 7, event.Read)
 	wantErr(t, limited.SetConditions(event.Closed), event.ErrUnsupported)
 	must(t, limited.Add(event.NoTimeout))
@@ -459,7 +459,7 @@ func TestSetConditionsOfAClosedDescriptorSaysStale(t *testing.T) {
 		"number used again": {event.Read, event.Write, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			if c.reuse && !l.Features().Has(event.FeatureStale) {
 				t.Skip("the backend goes by numbers")
 			}
@@ -502,7 +502,7 @@ func TestSetConditionsOfAClosedDescriptorSaysStale(t *testing.T) {
 
 // A change that finds the last event stale ends a Run that had nothing else to wait for.
 func TestChangeThatEndsTheLastEventEndsRun(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd, peer := rawPair(t)
 	defer closeRaw(t, peer)
 	e := silent(t, l, fd, event.Read|event.Persist)
@@ -525,7 +525,7 @@ func TestAddOfAPausedEvent(t *testing.T) {
 		return e
 	}
 	t.Run("bad descriptor", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		fd, peer := rawPair(t)
 		closeRaw(t, fd, peer)
 		for _, fd := range []int{fd, math.MaxInt32} {
@@ -535,7 +535,7 @@ func TestAddOfAPausedEvent(t *testing.T) {
 		}
 	})
 	t.Run("regular file", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		f, err := os.Create(filepath.Join(t.TempDir(), "file"))
 		must(t, err)
 		defer f.Close()
@@ -547,7 +547,7 @@ func TestAddOfAPausedEvent(t *testing.T) {
 		}
 	})
 	t.Run("alone", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		e := paused(t, l, readable(t), event.Persist)
 		must(t, e.Add(event.NoTimeout))
 		turns(t, l, 2)
@@ -557,7 +557,7 @@ func TestAddOfAPausedEvent(t *testing.T) {
 		wantEqual(t, "callbacks", l.Stats().Callbacks, 2)
 	})
 	t.Run("beside others", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		fd := readable(t)
 		for range 2 {
 			must(t, paused(t, l, fd, event.Persist).Add(event.NoTimeout))
@@ -576,7 +576,7 @@ func TestAddOfAPausedEvent(t *testing.T) {
 		wantEqual(t, "added", l.Stats().Added, 2)
 	})
 	t.Run("finds the others stale", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		if !l.Features().Has(event.FeatureStale) {
 			t.Skip("the backend goes by numbers")
 		}
@@ -595,7 +595,7 @@ func TestAddOfAPausedEvent(t *testing.T) {
 		closeRaw(t, fd, peer)
 	})
 	t.Run("beside a closed one", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		fd, peer := rawPair(t)
 		gone := paused(t, l, fd, 0)
 		must(t, gone.Add(event.NoTimeout))
@@ -608,7 +608,7 @@ func TestAddOfAPausedEvent(t *testing.T) {
 
 // The events of a descriptor agree on EdgeTriggered, also while they are paused.
 func TestPausedEventsAgreeOnTheManner(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}
@@ -621,7 +621,7 @@ func TestPausedEventsAgreeOnTheManner(t *testing.T) {
 			must(t, pair[0].SetConditions(first))
 			for _, second := range []event.Flags{event.Read, 0} {
 				must(t, pair[1].SetConditions(second))
-				wantErr(t, pair[1].Add(event.NoTimeout), event.ErrFlags)
+				wantErr(t, pair[1].Add(event.NoTimeout), event.ErrInvalid)
 			}
 		}
 		must(t, pair[0].Del())
@@ -630,7 +630,7 @@ func TestPausedEventsAgreeOnTheManner(t *testing.T) {
 
 // A new set of the poller knows nothing of paused events, and nothing is lost by it.
 func TestRebuildKeepsPausedEvents(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var told []event.Flags
 	e := eventFor(t, l, readable(t), event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told = append(told, what) })
 	must(t, e.Add(event.NoTimeout))
@@ -645,7 +645,7 @@ func TestRebuildKeepsPausedEvents(t *testing.T) {
 
 // ActivateFD reaches who waits for the condition, and a paused event with a Timeout only.
 func TestActivateFDGoesByTheConditionsOfTheMoment(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd := idle(t)
 	var told []event.Flags
 	e := eventFor(t, l, fd, event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told = append(told, what) })
@@ -664,7 +664,7 @@ func TestActivateFDGoesByTheConditionsOfTheMoment(t *testing.T) {
 
 // Changes from other goroutines, while the loop runs: in the end the last one counts.
 func TestSetConditionsRacesTheLoop(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, fd, peer := pair(t)
 	var calls atomic.Int64
 	e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) { calls.Add(1) })
@@ -688,7 +688,7 @@ func TestSetConditionsRacesTheLoop(t *testing.T) {
 
 // A change allocates nothing.
 func TestSetConditionsAllocatesNothing(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, idle(t), event.Read|event.Persist)
 	must(t, e.Add(time.Hour))
 	n := testing.AllocsPerRun(1000, func() {
@@ -704,7 +704,7 @@ func TestSetConditionsAllocatesNothing(t *testing.T) {
 // Now waits for nobody, not even for who holds the loop's lock.
 func TestNowNeedsNoLock(t *testing.T) {
 	clock := newFakeClock()
-	l, p := tellLoop(t, 0, event.WithClock(clock))
+	l, p := tellLoop(t, 0, clock)
 	var read []time.Duration
 	p.under = func() { read = append(read, l.Now()) }
 	e := silent(t, l, 7, event.Read)

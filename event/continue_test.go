@@ -18,7 +18,7 @@ func TestContinueOutsideACallbackDoesNothing(t *testing.T) {
 	}
 	for name, arrange := range places {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			var calls journal
 			arrange(t, l)
 			activateAll(t, calls.user(t, l, "first", nil), calls.user(t, l, "second", nil))

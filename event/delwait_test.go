@@ -53,7 +53,7 @@ func TestDelWaitWinsAgainstACallbackThatAddsItsEventAgain(t *testing.T) {
 			"one-shot signal": func(*event.Loop) (int, event.Flags) { return int(syscall.SIGUSR2), event.Signal },
 		} {
 			t.Run(kind+", "+name, func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				background(t, l)
 				fd, flags := make(l)
 				h := newHeld(t, l, fd, flags, again)
@@ -87,7 +87,7 @@ func newOutcome(fn func() error) chan error {
 
 // A DelWait that has given up removes nothing any more: what the callback adds stays added.
 func TestDelWaitThatHasEndedLeavesTheEventToItsCallback(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	h := newHeld(t, l, -1, 0, func(e *event.Event) { must(t, e.Add(event.NoTimeout)) })
 	must(t, h.e.Activate(0))
@@ -104,7 +104,7 @@ func TestDelWaitThatHasEndedLeavesTheEventToItsCallback(t *testing.T) {
 // The signal of an event that DelWait removed has its former disposition when DelWait returns, although the callback had added
 // the event again.
 func TestDelWaitLetsASignalGoThatItsCallbackAddedAgain(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	h := newHeld(t, l, int(syscall.SIGWINCH), event.Signal, func(e *event.Event) { must(t, e.Add(event.NoTimeout)) })
 	must(t, h.e.Activate(0))
@@ -121,7 +121,7 @@ func TestDelWaitLetsASignalGoThatItsCallbackAddedAgain(t *testing.T) {
 
 // DelWait says that the descriptor was closed, whether its first removal or the one after the callback finds it so.
 func TestDelWaitSaysStaleAfterTheCallback(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend cannot tell")
 	}
@@ -144,7 +144,7 @@ func TestDelWaitSaysStaleAfterTheCallback(t *testing.T) {
 
 // Callbacks of two loops that wait for each other's events wait until a context ends; then both loops go on.
 func TestTwoLoopsThatDelWaitForEachOtherEndWithTheirContexts(t *testing.T) {
-	a, b := newLoop(t), newLoop(t)
+	a, b := newLoop(t, nil), newLoop(t, nil)
 	background(t, a)
 	background(t, b)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -43,7 +43,7 @@
 //
 // # Panics
 //
-// A callback that panics or calls runtime.Goexit ends its Run; with [WithPanicHandler] a panic does not. The loop can be run again
+// A callback that panics or calls runtime.Goexit ends its Run; with [Config].PanicHandler a panic does not. The loop can be run again
 // and closed: that callback was called, and what else was active, reported or posted is called by the next Run. In Close, all other
 // functions that it has to call are called before the panic passes on. The same holds for a panic of a Clock, a logger or a context.
 //
@@ -92,7 +92,7 @@
 //   - Level- and edge-triggered events of one descriptor are refused, always and not only in a debug mode.
 //   - A hang-up or reset is reported as Closed to who asked for it, besides Read and Write.
 //   - The set of changes is not cached between turns (libevent's changelist): adding from another goroutine takes effect at once.
-//   - The environment chooses a backend and a driver by name (see [WithoutEnv]); libevent's takes methods away one by one.
+//   - The environment chooses a backend and a driver by name (see [Config].IgnoreEnv); libevent's takes methods away one by one.
 //   - An event with a timeout counts as one added event, not two. [Loop.Events] returns all at once; there is no walk to stop early.
 //   - The clock never goes back, by contract ([Clock]), so nothing is done against one that does. It may be negative.
 //   - A loop is safe for concurrent use, always; there is no unlocked variant and no call to make it notifiable.

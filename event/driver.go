@@ -40,7 +40,7 @@ func (l *Loop) newDriver(c *config) error {
 		return err
 	}
 	var d driver
-	switch c.driver {
+	switch c.Driver {
 	case DriverPark:
 		d, err = startDriver(newParkDriver(l, open))
 	case DriverThread:
@@ -48,15 +48,15 @@ func (l *Loop) newDriver(c *config) error {
 	case DriverDefault:
 		d, err = l.defaultDriver(c, open)
 	default:
-		err = fmt.Errorf("%w: driver %q", ErrUnsupported, c.driver)
+		err = fmt.Errorf("%w: driver %q", ErrUnsupported, c.Driver)
 	}
 	if err != nil {
 		return err
 	}
 	l.driver = d
 	l.features = l.poller.Features()
-	if !l.features.Has(c.require) {
-		err := fmt.Errorf("%w: backend %s has %v, asked for %v", ErrUnsupported, l.poller.Name(), l.features, c.require)
+	if !l.features.Has(c.Features) {
+		err := fmt.Errorf("%w: backend %s has %v, asked for %v", ErrUnsupported, l.poller.Name(), l.features, c.Features)
 		return errors.Join(err, d.close(), l.poller.Close())
 	}
 	return nil
@@ -64,13 +64,13 @@ func (l *Loop) newDriver(c *config) error {
 
 // defaultDriver parks where parking is proven and works, and falls back to a thread.
 func (l *Loop) defaultDriver(c *config, open func(poller.WakerKind) (Poller, error)) (driver, error) {
-	if parkByDefault && c.backend != BackendPoll {
+	if parkByDefault && c.Backend != BackendPoll {
 		d, err := startDriver(newParkDriver(l, open))
 		if err == nil {
 			return d, nil
 		}
-		if c.open == nil {
-			c.logger.Warn("event: parked driver does not work here; the loop takes a thread", "err", err)
+		if c.OpenPoller == nil {
+			c.Logger.Warn("event: parked driver does not work here; the loop takes a thread", "err", err)
 		}
 	}
 	return startDriver(newThreadDriver(l, open, c.waker))

@@ -112,10 +112,10 @@ func (e *Event) dump(b *strings.Builder, now time.Duration) {
 }
 
 // ActivateFD activates the events that wait for fd with what of it they asked for, as if the descriptor were ready. Other
-// descriptors, and ones without events, are left alone. Errors: ErrFlags, ErrClosed. Any goroutine.
+// descriptors, and ones without events, are left alone. Errors: ErrInvalid, ErrClosed. Any goroutine.
 func (l *Loop) ActivateFD(fd int, what Flags) error {
 	if what&^(readiness|Timeout) != 0 {
-		return fmt.Errorf("activate descriptor %d: %w: %v", fd, ErrFlags, what)
+		return fmt.Errorf("activate descriptor %d: %w", fd, invalid("conditions %v", what))
 	}
 	l.mu.Lock()
 	err := l.openError("activate descriptor", fd)

@@ -9,7 +9,7 @@ import (
 // edgeLoop makes a loop whose backend knows edges.
 func edgeLoop(t *testing.T) *event.Loop {
 	t.Helper()
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}

@@ -60,7 +60,7 @@ const (
 // a user's own event (no condition; fd is -1), with Persist and EdgeTriggered as wished. fn is called on the loop with
 // the event and what has happened. The descriptor stays the caller's: Del comes before its close.
 //
-// Errors: ErrFlags, ErrBadDescriptor, ErrSignal, ErrNilFunc, ErrClosed; ErrUnsupported where the backend cannot do
+// Errors: ErrInvalid, ErrBadDescriptor, ErrClosed; ErrUnsupported where the backend cannot do
 // EdgeTriggered or Closed. Any goroutine.
 func (l *Loop) NewEvent(fd int, flags Flags, fn func(e *Event, what Flags)) (*Event, error) {
 	e := new(Event)
@@ -86,7 +86,7 @@ func (l *Loop) initEvent(e *Event, fd int, flags Flags, fn func(*Event, Flags)) 
 		return err
 	}
 	if fn == nil {
-		return ErrNilFunc
+		return errNilFunc
 	}
 	if old := e.loop; old != nil && old != l && !old.forgot(e) {
 		return ErrPending
@@ -124,13 +124,13 @@ func (l *Loop) checkKind(fd int, flags Flags) error {
 	conditions := flags & (readiness | Signal)
 	switch {
 	case flags&^allFlags != 0:
-		return ErrFlags
+		return invalid("flags %v", flags)
 	case flags&Signal != 0 && flags&(readiness|EdgeTriggered) != 0:
-		return ErrFlags
+		return invalid("flags %v: Signal together with flags of a descriptor", flags)
 	case flags&Signal != 0:
 		return checkSignal(fd)
 	case conditions == 0 && flags&EdgeTriggered != 0:
-		return ErrFlags
+		return invalid("flags %v: EdgeTriggered without a condition", flags)
 	case conditions == 0 && fd != -1, conditions != 0 && (fd < 0 || int(int32(fd)) != fd):
 		return ErrBadDescriptor
 	case flags&EdgeTriggered != 0 && !l.features.Has(FeatureEdge), flags&Closed != 0 && !l.features.Has(FeatureClosed):
@@ -149,10 +149,10 @@ func (l *Loop) NewTicker(fn func(e *Event, what Flags)) (*Event, error) {
 }
 
 // AfterFunc calls fn on the loop when d has passed, and in its next turn if d is 0 or negative, as time.AfterFunc does for a time
-// that has passed. Del of the event that it returns cancels it. Errors: ErrNilFunc, ErrClosed. Any goroutine.
+// that has passed. Del of the event that it returns cancels it. Errors: ErrInvalid, ErrClosed. Any goroutine.
 func (l *Loop) AfterFunc(d time.Duration, fn func()) (*Event, error) {
 	if fn == nil {
-		return nil, fmt.Errorf("after func: %w", ErrNilFunc)
+		return nil, fmt.Errorf("after func: %w", errNilFunc)
 	}
 	return l.once(-1, 0, max(0, d), func(*Event, Flags) { fn() }, fn)
 }
@@ -161,10 +161,10 @@ func (l *Loop) AfterFunc(d time.Duration, fn func()) (*Event, error) {
 // with fd -1; with no condition and timeout 0 calls come in the order of Once. Del of the event cancels it. Any goroutine.
 func (l *Loop) Once(fd int, flags Flags, timeout time.Duration, fn func(what Flags)) (*Event, error) {
 	if flags&(Signal|Persist) != 0 {
-		return nil, fmt.Errorf("once for descriptor %d, %v: %w", fd, flags, ErrFlags)
+		return nil, fmt.Errorf("once for descriptor %d, %v: %w", fd, flags, invalid("flags %v", flags&(Signal|Persist)))
 	}
 	if fn == nil {
-		return nil, fmt.Errorf("once for descriptor %d, %v: %w", fd, flags, ErrNilFunc)
+		return nil, fmt.Errorf("once for descriptor %d, %v: %w", fd, flags, errNilFunc)
 	}
 	return l.once(fd, flags, timeout, func(_ *Event, what Flags) { fn(what) }, fn)
 }
@@ -189,12 +189,12 @@ func (l *Loop) once(fd int, flags Flags, timeout time.Duration, fn func(*Event, 
 // the callback if a condition or Activate called it. On an event that is added already, a timeout replaces the former
 // one, and takes back a Timeout that is not delivered yet; NoTimeout keeps it.
 //
-// Errors: ErrTimeout, ErrClosed, ErrFinalized, ErrBadDescriptor, ErrNotPollable, ErrNested, ErrFlags where the events of the
+// Errors: ErrInvalid for a negative timeout, ErrClosed, ErrFinalized, ErrBadDescriptor, ErrNotPollable, ErrNested, ErrInvalid where the events of the
 // descriptor differ in EdgeTriggered, ErrStale where the descriptor is closed and its number given to another file during the
 // call; the event is as it was then. Any goroutine.
 func (e *Event) Add(timeout time.Duration) error {
 	if timeout < 0 {
-		return e.opError("add", fmt.Errorf("%w: %v", ErrTimeout, timeout))
+		return e.opError("add", invalid("timeout %v", timeout))
 	}
 	if e.kind&Signal != 0 {
 		return e.addSignal(timeout)
@@ -211,15 +211,17 @@ func (e *Event) Add(timeout time.Duration) error {
 // condition that is taken away and not delivered yet is taken back, and an edge-triggered one that holds already
 // is reported. With 0 the event stays added and its timeout goes on, but its descriptor is not looked at.
 //
-// Errors: ErrFlags, also for an event without a descriptor; ErrUnsupported where the backend cannot do Closed; ErrClosed,
+// Errors: ErrInvalid, also for an event without a descriptor; ErrUnsupported where the backend cannot do Closed; ErrClosed,
 // ErrFinalized, ErrNotPollable, ErrNested; the event is as it was then. ErrStale says that the descriptor was closed before
 // Del and the event has ended, until the next Add. Any goroutine.
 func (e *Event) SetConditions(conditions Flags) error {
 	l := e.loop
 	var err error
 	switch {
-	case conditions&^readiness != 0, !e.ofDescriptor():
-		err = fmt.Errorf("%w: %v", ErrFlags, conditions)
+	case conditions&^readiness != 0:
+		err = invalid("conditions %v", conditions)
+	case !e.ofDescriptor():
+		err = invalid("conditions %v of an event without a descriptor", conditions)
 	case conditions&Closed != 0 && !l.features.Has(FeatureClosed):
 		err = fmt.Errorf("%w: %v", ErrUnsupported, conditions)
 	default:
@@ -287,11 +289,11 @@ func (e *Event) DelWait(ctx context.Context) error {
 
 // Activate makes the callback run with what, as if it had happened; before the callback runs, further activations and
 // reports add their flags to the same call. The event need not be added. What is any of Timeout, Read, Write, Signal and
-// Closed, or 0. Signal is no delivery of the signal: it shares the call of one that waits or comes. Errors: ErrFlags, ErrClosed,
+// Closed, or 0. Signal is no delivery of the signal: it shares the call of one that waits or comes. Errors: ErrInvalid, ErrClosed,
 // ErrFinalized. Any goroutine.
 func (e *Event) Activate(what Flags) error {
 	if what&^outcomes != 0 {
-		return e.opError("activate", fmt.Errorf("%w: %v", ErrFlags, what))
+		return e.opError("activate", invalid("flags %v", what))
 	}
 	l := e.loop
 	l.mu.Lock()
@@ -308,11 +310,11 @@ func (e *Event) Activate(what Flags) error {
 
 // Finalize removes the event for good and calls fn on the loop when no callback of it runs or can run any more: the
 // place to close its descriptor. Afterwards Add and Activate fail with ErrFinalized and Del does nothing. A
-// loop that closes calls the finalizers that wait. Errors: ErrFinalized, ErrClosed, ErrNilFunc; and ErrStale as Del returns
+// loop that closes calls the finalizers that wait. Errors: ErrFinalized, ErrClosed, ErrInvalid; and ErrStale as Del returns
 // it, where fn is called all the same. Any goroutine.
 func (e *Event) Finalize(fn func(e *Event)) error {
 	if fn == nil {
-		return e.opError("finalize", ErrNilFunc)
+		return e.opError("finalize", errNilFunc)
 	}
 	l := e.loop
 	l.mu.Lock()
@@ -381,14 +383,14 @@ func (e *Event) Err() error {
 	return nil
 }
 
-// SetPriority changes the priority, 0 the most urgent. Errors: ErrPriority, and ErrPending while the event is active.
+// SetPriority changes the priority, 0 the most urgent. Errors: ErrInvalid, and ErrPending while the event is active.
 // Any goroutine.
 func (e *Event) SetPriority(p int) error {
 	l := e.loop
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p < 0 || p >= len(l.active.levels) {
-		return e.opError("set priority", fmt.Errorf("%w: %d of %d", ErrPriority, p, len(l.active.levels)))
+		return e.opError("set priority", invalid("priority %d of %d", p, len(l.active.levels)))
 	}
 	if e.state&stateActive != 0 {
 		return e.opError("set priority", ErrPending)

@@ -79,7 +79,7 @@ func (l *Loop) register(e *Event) error {
 // admits refuses an event that differs from the others in EdgeTriggered.
 func (row *fdEntry) admits(e *Event) error {
 	if row.head != nil && (row.head.kind^e.kind)&EdgeTriggered != 0 {
-		return fmt.Errorf("%w: EdgeTriggered beside level-triggered events", ErrFlags)
+		return invalid("EdgeTriggered differs from the other events of the descriptor")
 	}
 	return nil
 }

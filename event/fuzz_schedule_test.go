@@ -151,7 +151,7 @@ func (w *world) watch(arg byte) {
 		// It shares the registration of those whose file is gone, and what was reported of that just now.
 		v.broken.Store(slices.ContainsFunc(s.lives, func(other *life) bool { return other.broken.Load() }))
 	}
-	if w.allow("Add", v.e.Add(event.NoTimeout), event.ErrFlags) {
+	if w.allow("Add", v.e.Add(event.NoTimeout), event.ErrInvalid) {
 		s.lives = append(s.lives, v)
 	}
 }
@@ -212,14 +212,14 @@ func play(t *testing.T, schedule []byte) {
 	}
 	before := descriptors()
 	head := schedule[0]
-	options := []event.Option{event.WithPostLimit(300)}
+	cfg := &event.Config{PostLimit: 300}
 	if head&headBudget != 0 {
-		options = append(options, event.WithBudget(event.Budget{Callbacks: 2}))
+		cfg.Budget.Callbacks = 2
 	}
 	if head&headIsolate != 0 {
-		options = append(options, event.WithPanicHandler(func(any, []byte) {}))
+		cfg.PanicHandler = func(any, []byte) {}
 	}
-	w := &world{t: t, l: newLoop(t, options...)}
+	w := &world{t: t, l: newLoop(t, cfg)}
 	w.open()
 	var runner, workers sync.WaitGroup
 	runner.Go(func() { w.run(head & headMode >> 2) })

@@ -71,7 +71,7 @@ func (m *timerModel) expect() (fired []int) {
 func TestTimersBehaveAsASortedList(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		clock := newFakeClock()
-		m := &timerModel{clock: clock, l: newLoop(t, event.WithClock(clock), event.WithBudget(event.Budget{Callbacks: event.Unlimited}))}
+		m := &timerModel{clock: clock, l: newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Callbacks: event.Unlimited}})}
 		defer m.l.Close()
 		durations := rapid.Custom(func(rt *rapid.T) time.Duration {
 			if rapid.Bool().Draw(rt, "short") {

@@ -152,7 +152,7 @@ func (v *life) called(e *event.Event, what event.Flags) {
 	defer v.mu.Unlock()
 	switch {
 	case v.then == 1 && !v.ending:
-		w.allow("Add in its callback", e.Add(event.NoTimeout), event.ErrFlags, event.ErrBadDescriptor, event.ErrStale) // its number may be closed just now
+		w.allow("Add in its callback", e.Add(event.NoTimeout), event.ErrInvalid, event.ErrBadDescriptor, event.ErrStale) // its number may be closed just now
 	case v.then == 2 && !v.ending:
 		w.allow("Activate in its callback", e.Activate(event.Timeout))
 		v.then = 0 // or it would never end

@@ -31,7 +31,7 @@ func (mutePoller) Close() error                             { return nil }
 // allocates nothing for a number of timers that goes up and down.
 func TestTimersTakeTheMemoryTheyNeed(t *testing.T) {
 	const n, chunk = 10000, len(timerChunk{})
-	l, err := NewLoop(WithoutEnv(), WithLogger(slog.New(slog.DiscardHandler)), WithPoller(func() (Poller, error) { return mutePoller{}, nil }))
+	l, err := NewLoop(&Config{IgnoreEnv: true, Logger: slog.New(slog.DiscardHandler), OpenPoller: func() (Poller, error) { return mutePoller{}, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

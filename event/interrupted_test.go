@@ -12,7 +12,7 @@ import (
 // Interrupted says in a callback that the turn ends after it, once something more urgent has become active; not for what is equally
 // or less urgent, and not in the next turn.
 func TestInterruptedTellsOfSomethingMoreUrgent(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(3))
+	l := newLoop(t, &event.Config{Priorities: 3})
 	at := func(priority int, fn func()) *event.Event {
 		e := userEvent(t, l, 0, fn)
 		must(t, e.SetPriority(priority))
@@ -42,7 +42,7 @@ func TestInterruptedTellsOfSomethingMoreUrgent(t *testing.T) {
 func TestInterruptedTellsThatTheTurnsTimeIsSpent(t *testing.T) {
 	for priority, want := range []bool{false, true} {
 		clock := newFakeClock()
-		l := newLoop(t, event.WithClock(clock), event.WithPriorities(2), event.WithBudget(event.Budget{Time: time.Millisecond, MinPriority: 1}))
+		l := newLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Time: time.Millisecond, MinPriority: 1}})
 		var said []bool
 		e := userEvent(t, l, 0, func() {
 			for range 3 {
@@ -64,7 +64,7 @@ func TestInterruptedTellsThatTheTurnsTimeIsSpent(t *testing.T) {
 // A negative time, as of a moment that has passed, makes AfterFunc call at once, as time.AfterFunc does.
 func TestAfterFuncOfATimeThatHasPassedCallsInTheNextTurn(t *testing.T) {
 	for _, d := range []time.Duration{-1, -time.Hour, -event.NoTimeout, 0} {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		called := 0
 		e, err := l.AfterFunc(d, func() { called++ })
 		must(t, err)
@@ -97,7 +97,7 @@ func (c userContext) Value(key any) any {
 
 // No lock of the loop's is held while it calls the methods of Run's context, and one that panics leaves a loop that goes on.
 func TestNoLockIsHeldInMethodsOfRunsContext(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var asked atomic.Int64
 	c := userContext{ctx, func() {

@@ -110,30 +110,26 @@ const (
 	maxReadyBatch = 8192
 )
 
-// NewLoop makes a loop. It takes descriptors of the kernel and gives them back at Close; it takes no goroutine.
+// NewLoop makes a loop as cfg says; nil means the defaults. A loop holds descriptors of the kernel until Close. It takes no goroutine.
 //
-// Errors: ErrOption, ErrPriority, ErrUnsupported (a backend or driver that is not here, or the parked driver asked for
-// with poll), or the system's.
-func NewLoop(options ...Option) (*Loop, error) {
-	var c config
-	for _, option := range options {
-		option(&c)
-	}
-	if err := c.check(); err != nil {
+// Errors: ErrInvalid; ErrUnsupported for a backend or driver that is not available here, or DriverPark together with BackendPoll;
+// or the system's. Any goroutine.
+func NewLoop(cfg *Config) (*Loop, error) {
+	c, err := cfg.resolve()
+	if err != nil {
 		return nil, fmt.Errorf("new loop: %w", err)
 	}
-	c.fromEnv()
 	l := &Loop{
-		log: c.logger, budget: c.budget, postLimit: c.postLimit, slow: c.slow, onPanic: c.onPanic,
+		log: c.Logger, budget: c.Budget, postLimit: c.PostLimit, slow: c.SlowCallback, onPanic: c.PanicHandler,
 		done: make(chan struct{}), ready: make([]Ready, readyBatch), signals: map[int]*signalSource{}, users: map[*Event]struct{}{},
 	}
-	l.setClock(c.clock)
+	l.setClock(c.Clock)
 	l.born = l.clock.Now()
 	l.now.Store(int64(l.born))
-	l.active.levels, l.timers = make([]activeLevel, c.priorities), make(timers, c.priorities)
+	l.active.levels, l.timers = make([]activeLevel, c.Priorities), make(timers, c.Priorities)
 	l.postEvent = l.newInternal(func(*Event, Flags) { l.runPosts() })
 	l.exitEvent = l.newInternal(nil) // expire knows it
-	if err := l.newDriver(&c); err != nil {
+	if err := l.newDriver(c); err != nil {
 		return nil, fmt.Errorf("new loop: %w", err)
 	}
 	return l, nil
@@ -150,7 +146,7 @@ func (l *Loop) newInternal(fn func(*Event, Flags)) *Event {
 // callback that runs and waits for that, calls the functions that Post had accepted and the finalizers that wait, on the
 // calling goroutine, and releases the loop's descriptors. The events that are left are removed without a call; their
 // descriptors stay open. A function that panics or calls runtime.Goexit keeps half a kilobyte of stack until Close returns: a
-// hundred thousand of them, more than the default of WithPostLimit, are safe. A second Close waits for the first and returns
+// hundred thousand of them, more than DefaultPostLimit, are safe. A second Close waits for the first and returns
 // nil. On the loop it does nothing and returns ErrOnLoop: Break there, and Close after Run. On a loop that has an Owner it
 // returns ErrOwned. May block; not in a callback.
 func (l *Loop) Close() error { return l.closeAs(anyone) }

@@ -14,7 +14,7 @@ import (
 
 // Stats counts an event as one from Add to Del, whatever it waits for, and what is active and Refs beside that.
 func TestStatsCountAtEachStep(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd := idle(t)
 	at := func(step string, added, active, refs int) {
 		t.Helper()
@@ -57,7 +57,7 @@ func TestStatsCountAtEachStep(t *testing.T) {
 }
 
 func TestMaximaStandUntilReset(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var all []*event.Event
 	for range 5 {
 		e := userEvent(t, l, 0, func() {})
@@ -82,7 +82,7 @@ func TestMaximaStandUntilReset(t *testing.T) {
 
 // What NewEvent was given can be asked for again.
 func TestEventTellsWhatItWasMadeFrom(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(5))
+	l := newLoop(t, &event.Config{Priorities: 5})
 	fd := idle(t)
 	kinds := []event.Flags{event.Read, event.Write | event.Persist, event.Read | event.Write, 0, event.Persist}
 	if l.Features().Has(event.FeatureEdge) {
@@ -115,7 +115,7 @@ func TestEventTellsWhatItWasMadeFrom(t *testing.T) {
 // Pending tells each condition and the timeout, and Remaining how long that still takes.
 func TestPendingAndRemainingArePrecise(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	_, _, fd, peer := pair(t)
 	check := func(step string, e *event.Event, pending event.Flags, left time.Duration) {
 		t.Helper()
@@ -153,7 +153,7 @@ func TestPendingAndRemainingArePrecise(t *testing.T) {
 
 // Events lists what is added or active, each once: descriptors, signals, deadlines, and then the rest.
 func TestEventsListsEachOnce(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	a, b := idle(t), idle(t)
 	if a > b {
 		a, b = b, a
@@ -188,7 +188,7 @@ func TestEventsListsEachOnce(t *testing.T) {
 
 // Dump has a line for each event, by its name, and for nothing else but the loop.
 func TestDumpShowsEachEvent(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	named := func(name string, e *event.Event) *event.Event {
 		e.SetName(name)
 		return e

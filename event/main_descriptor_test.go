@@ -17,7 +17,7 @@ import (
 // pollLoop is a loop on poll(2), which only a thread can sleep in.
 func pollLoop(t testing.TB) *event.Loop {
 	t.Helper()
-	return newLoop(t, event.WithBackend(event.BackendPoll), event.WithDriver(event.DriverThread))
+	return newLoop(t, &event.Config{Backend: event.BackendPoll, Driver: event.DriverThread})
 }
 
 // poll finds a closed descriptor by itself: its events end with ErrStale and without a call, and Run returns.
@@ -44,7 +44,7 @@ func TestPollEndsEventsOfAClosedDescriptor(t *testing.T) {
 
 // With every backend, Del of an event whose descriptor was closed says so, and Run does not wait for it.
 func TestClosedDescriptorDoesNotHoldRun(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, fd, _ := pair(t)
 	n := privateDup(t, fd)
 	e := silent(t, l, n, event.Read|event.Persist)
@@ -70,7 +70,7 @@ func TestDescriptorBroughtBackUnderItsNumber(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			_, _, fd, peer := pair(t)
 			n := privateDup(t, fd)
 			calls := 0
@@ -99,7 +99,7 @@ func TestDescriptorBroughtBackUnderItsNumber(t *testing.T) {
 // Del, Add and Del of a ready descriptor's event in every turn bring no report and no turn beyond the timer's.
 func TestAddAndDelInEveryTurnCostNothingElse(t *testing.T) {
 	const ticks = 100
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, readable(t), event.Read|event.Persist)
 	n := 0
 	ticker, err := l.NewTicker(func(self *event.Event, _ event.Flags) {
@@ -123,7 +123,7 @@ func TestAddAndDelInEveryTurnCostNothingElse(t *testing.T) {
 
 // An event that is deleted and added again in every turn hears of each readiness that is there, and of no other.
 func TestReaddInEveryTurnReportsWhatIsThere(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, fd, peer := pair(t)
 	calls := 0
 	e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) { calls++ })
@@ -156,7 +156,7 @@ func openDescriptors(t testing.TB) int {
 // A thousand connections one after the other leave nothing behind: no event, and no descriptor.
 func TestSequentialConnectionsLeakNothing(t *testing.T) {
 	const connections = 1000
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer ln.Close()

@@ -31,11 +31,11 @@ func (q *postQueue) pop() func() {
 }
 
 // Post has fn called on the loop, in the order of the Posts. What it accepts is called exactly once: by a Run, or at the
-// latest by Close. Errors: ErrClosed, ErrFull at the limit of WithPostLimit, ErrNilFunc; nothing was taken then. Any
+// latest by Close. Errors: ErrClosed, ErrFull at Config.PostLimit, ErrInvalid; nothing was taken then. Any
 // goroutine.
 func (l *Loop) Post(fn func()) error {
 	if fn == nil {
-		return fmt.Errorf("post: %w", ErrNilFunc)
+		return fmt.Errorf("post: %w", errNilFunc)
 	}
 	l.mu.Lock()
 	var err error

@@ -17,7 +17,7 @@ import (
 func TestPostRacesClose(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
 		for round := range tenfold(1000) / 3 {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			stop := func() {}
 			if round%4 != 0 { // else no goroutine runs it
 				stop = background(t, l)
@@ -54,7 +54,7 @@ func TestPostRacesClose(t *testing.T) {
 func TestWakersRaceClose(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
 		for range tenfold(30) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			stop := background(t, l)
 			user, timer := userEvent(t, l, 0, func() {}), userEvent(t, l, 0, func() {})
 			must(t, user.Add(event.NoTimeout))
@@ -103,7 +103,7 @@ func TestCloseCallsAcceptedPostsInOrder(t *testing.T) {
 	}
 	for name, before := range cases {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, event.WithBudget(event.Budget{Callbacks: 3}))
+			l := newLoop(t, &event.Config{Budget: event.Budget{Callbacks: 3}})
 			before(t, l)
 			var order []int
 			for i := range 20 {
@@ -124,7 +124,7 @@ func TestCloseCallsAcceptedPostsInOrder(t *testing.T) {
 
 // What a post that Close calls may do: the loop is closed for it, and it is the loop's own goroutine.
 func TestPostCalledByCloseFindsTheLoopClosed(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, -1, 0)
 	called := false
 	must(t, l.Post(func() {
@@ -144,7 +144,7 @@ func TestPostCalledByCloseFindsTheLoopClosed(t *testing.T) {
 // A post that panics while the loop closes takes neither the others' call nor the loop's descriptors with it; the panic
 // is Close's caller's.
 func TestPanicInAPostThatCloseCalls(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	called := 0
 	for i := range 10 {
 		must(t, l.Post(func() {
@@ -171,7 +171,7 @@ func TestPanicInAPostThatCloseCalls(t *testing.T) {
 }
 
 func TestGoexitInAPostThatCloseCalls(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	called := 0
 	for range 3 {
 		must(t, l.Post(func() {
@@ -191,7 +191,7 @@ func TestCloseEndsARunThatSleeps(t *testing.T) {
 		"RunOnce":    func(l *event.Loop) error { l.Ref(); return l.RunOnce(t.Context()) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			over := make(chan error, 1)
 			go func() { over <- loop(l) }()
 			time.Sleep(time.Millisecond)
@@ -203,7 +203,7 @@ func TestCloseEndsARunThatSleeps(t *testing.T) {
 
 // Close waits for the callback that runs and for the goroutine that runs the loop.
 func TestCloseWaitsForTheRunningCallback(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	entered := make(chan struct{})
 	var inside atomic.Bool
 	must(t, l.Post(func() {
@@ -222,7 +222,7 @@ func TestCloseWaitsForTheRunningCallback(t *testing.T) {
 
 func TestCloseFromManyGoroutines(t *testing.T) {
 	for range tenfold(10) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		called := false
 		must(t, l.Post(func() { called = true }))
@@ -247,7 +247,7 @@ func TestCloseFromManyGoroutines(t *testing.T) {
 }
 
 func TestCloseOnTheLoopIsRefused(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	must(t, l.Post(func() { wantErr(t, l.Close(), event.ErrOnLoop) }))
 	calls := 0
 	e := userEvent(t, l, 0, func() {
@@ -263,7 +263,7 @@ func TestCloseOnTheLoopIsRefused(t *testing.T) {
 // Close leaves nothing pending: no callback comes later, whatever was waited for, and the counts are zero.
 func TestNothingRunsAfterClose(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	events := []*event.Event{
 		silent(t, l, readable(t), event.Read|event.Persist),
 		silent(t, l, -1, event.Persist),
@@ -296,7 +296,7 @@ func TestNothingRunsAfterClose(t *testing.T) {
 
 // A closed loop refuses all that would give it work, and answers what only asks.
 func TestClosedLoopRefuses(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, -1, event.Persist)
 	must(t, l.Close())
 	nothing := func() {}

@@ -51,12 +51,12 @@ var hogs = map[string]func(t *testing.T, l *event.Loop){
 // activation from another goroutine are served all the same.
 func TestEndlessWorkStarvesNobody(t *testing.T) {
 	for name, hog := range hogs {
-		for budget, options := range map[string][]event.Option{
+		for budget, cfg := range map[string]*event.Config{
 			"default": nil,
-			"small":   {event.WithBudget(event.Budget{Callbacks: 8})},
+			"small":   {Budget: event.Budget{Callbacks: 8}},
 		} {
 			t.Run(name+", budget "+budget, func(t *testing.T) {
-				l := newLoop(t, options...)
+				l := newLoop(t, cfg)
 				served := make(chan string, 64)
 				fd, peer := idlePair(t)
 				must(t, eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) {
@@ -93,7 +93,7 @@ func TestEndlessWorkStarvesNobody(t *testing.T) {
 
 // A loop that others flood with posts is not late for its timers for ever, and no timer is early.
 func TestFloodOfPostsDelaysTimersByTurnsOnly(t *testing.T) {
-	l := newLoop(t, event.WithPostLimit(1000), event.WithBudget(event.Budget{Callbacks: 10}))
+	l := newLoop(t, &event.Config{PostLimit: 1000, Budget: event.Budget{Callbacks: 10}})
 	background(t, l)
 	var over atomic.Bool
 	flooded := make(chan struct{})
@@ -119,7 +119,7 @@ func TestFloodOfPostsDelaysTimersByTurnsOnly(t *testing.T) {
 // The limit of waiting posts is exact: what it accepts it has room for, and it never refuses below.
 func TestPostLimitIsExact(t *testing.T) {
 	const limit = 100
-	l := newLoop(t, event.WithPostLimit(limit))
+	l := newLoop(t, &event.Config{PostLimit: limit})
 	called := 0
 	for range 3 {
 		for range limit {
@@ -146,7 +146,7 @@ func TestPostLimitIsExact(t *testing.T) {
 // An edge is reported once: without new data there is no second report, with new data there is, and who leaves data
 // unread calls Activate for the rest.
 func TestEdgeIsReportedOnce(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}

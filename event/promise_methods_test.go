@@ -26,12 +26,17 @@ type stage struct {
 	touched atomic.Int64
 }
 
-// newStage makes a stage whose events call do.
-func newStage(t *testing.T, do func(), options ...event.Option) *stage {
+// newStage makes a stage whose events call do. Its loop has cfg with three priorities.
+func newStage(t *testing.T, do func(), cfg *event.Config) *stage {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	s := &stage{t: t, l: newLoop(t, append(options, event.WithPriorities(3))...), ended: ctx}
+	c := event.Config{}
+	if cfg != nil {
+		c = *cfg
+	}
+	c.Priorities = 3
+	s := &stage{t: t, l: newLoop(t, &c), ended: ctx}
 	call := func(*event.Event, event.Flags) { do() }
 	_, _, s.fd, _ = pair(t)
 	s.events = []*event.Event{
@@ -148,7 +153,7 @@ func (s *stage) methods() map[string]func() error {
 
 // ownALoop calls the methods of an Owner, on a loop of its own, since the owner of a loop ends the calls of all others.
 func ownALoop() error {
-	l, err := event.NewLoop()
+	l, err := event.NewLoop(nil)
 	if err != nil {
 		return err
 	}
@@ -193,7 +198,7 @@ func (s *stage) callAll() {
 
 // A method that is new and stands in no list of these tests would go untested.
 func TestEveryMethodIsCalled(t *testing.T) {
-	s := newStage(t, func() {})
+	s := newStage(t, func() {}, nil)
 	methods := s.methods()
 	for _, of := range []any{s.l, s.events[0], &event.Watcher{}} {
 		typ := reflect.TypeOf(of)

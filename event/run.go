@@ -196,13 +196,13 @@ func (l *Loop) Break() error {
 
 // Exit makes Run return when the time after has passed, at the end of the turn that finds it so; of several, the earliest
 // counts. Without a Run it is kept for the next one, and the time passes all the same. It keeps no Run going.
-// Errors: ErrTimeout, ErrClosed, ErrOwned. Any goroutine.
+// Errors: ErrInvalid, ErrClosed, ErrOwned. Any goroutine.
 func (l *Loop) Exit(after time.Duration) error {
 	l.mu.Lock()
 	var err error
 	switch e := l.exitEvent; {
 	case after < 0:
-		err = fmt.Errorf("exit loop: %w: %v", ErrTimeout, after)
+		err = fmt.Errorf("exit loop: %w", invalid("time %v", after))
 	case l.owned:
 		err = fmt.Errorf("exit loop: %w", ErrOwned)
 	case l.state != loopOpen:

@@ -30,12 +30,12 @@ const signalBuffer = 64
 // was added, as SIGHUP under nohup, is ignored again. That takes it from channels that the program has given to signal.Notify
 // meanwhile. Go's runtime uses SIGURG itself, so its events are called for no reason at times.
 //
-// Errors: ErrSignal for a signal that cannot be caught or that Go never delivers (SIGPROF, and on Linux 32 to 34, which belong to
-// the C library); ErrClosed, ErrNilFunc. Any goroutine.
+// Errors: ErrInvalid for a signal that cannot be caught or that Go never delivers (SIGPROF, and on Linux 32 to 34, which belong to
+// the C library); ErrInvalid for a nil fn; ErrClosed. Any goroutine.
 func (l *Loop) NewSignal(sig os.Signal, fn func(e *Event, what Flags)) (*Event, error) {
 	n, ok := sig.(syscall.Signal)
 	if !ok {
-		return nil, fmt.Errorf("new signal event: %w: %v", ErrSignal, sig)
+		return nil, fmt.Errorf("new signal event: %w", invalid("signal %v", sig))
 	}
 	return l.NewEvent(int(n), Signal|Persist, fn)
 }
@@ -46,7 +46,7 @@ const maxSignal = 64
 func checkSignal(n int) error {
 	switch s := syscall.Signal(n); {
 	case n < 1 || n > maxSignal, s == syscall.SIGKILL, s == syscall.SIGSTOP, s == syscall.SIGPROF, reservedSignal(s):
-		return fmt.Errorf("%w: %d", ErrSignal, n)
+		return invalid("signal %d cannot be caught", n)
 	}
 	return nil
 }

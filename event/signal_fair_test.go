@@ -21,7 +21,7 @@ func owed(t testing.TB, l *event.Loop, sig syscall.Signal, n int) {
 // The calls owed to a signal are bounded by the budget as those of many events are.
 func TestOwedSignalCallsHonourTheBudget(t *testing.T) {
 	const n, budget = 40, 3
-	l := newLoop(t, event.WithBudget(event.Budget{Callbacks: budget}))
+	l := newLoop(t, &event.Config{Budget: event.Budget{Callbacks: budget}})
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { calls++ })
 	var other *event.Event
@@ -52,7 +52,7 @@ func TestOwedSignalCallsHonourTheBudget(t *testing.T) {
 // Something more urgent comes before the next call that a signal is owed.
 func TestUrgentEventComesBetweenOwedSignalCalls(t *testing.T) {
 	const n = 10
-	l := newLoop(t, event.WithPriorities(2))
+	l := newLoop(t, &event.Config{Priorities: 2})
 	calls, at := 0, -1
 	urgent := userEvent(t, l, 0, func() { at = calls })
 	must(t, urgent.SetPriority(0))
@@ -73,7 +73,7 @@ func TestUrgentEventComesBetweenOwedSignalCalls(t *testing.T) {
 func TestTimeoutIsToldOnceWithOwedSignalCalls(t *testing.T) {
 	const n = 10
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	calls, timeouts := 0, 0
 	e := newSignal(t, l, syscall.SIGUSR1, func(_ *event.Event, what event.Flags) {
 		if calls++; what&event.Timeout != 0 {
@@ -91,7 +91,7 @@ func TestTimeoutIsToldOnceWithOwedSignalCalls(t *testing.T) {
 
 // Deliveries that a signal's own callback raises wait for the next turn, also where no budget bounds the turn.
 func TestSignalRaisedInItsCallbackDoesNotProlongTheTurn(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(2), event.WithBudget(event.Budget{MinPriority: 1}))
+	l := newLoop(t, &event.Config{Priorities: 2, Budget: event.Budget{MinPriority: 1}})
 	calls := 0
 	e, err := l.NewSignal(syscall.SIGUSR1, func(*event.Event, event.Flags) {
 		calls++
@@ -118,7 +118,7 @@ func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
 		"RemoveTimeout": func(e *event.Event) error { e.RemoveTimeout(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			calls := 0
 			newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, what event.Flags) {
 				wantEqual(t, "told", what, event.Signal)
@@ -137,7 +137,7 @@ func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
 
 // An event that stays active since its signal is owed more calls counts for MaxActive.
 func TestMaxActiveCountsAnEventThatIsOwedCalls(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	other := userEvent(t, l, 0, func() {})
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) {
@@ -157,7 +157,7 @@ func TestMaxActiveCountsAnEventThatIsOwedCalls(t *testing.T) {
 func TestActivationOfASignalSharesTheCallOfADelivery(t *testing.T) {
 	for _, first := range []string{"activation", "delivery"} {
 		t.Run(first+" first", func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			calls, others := 0, 0
 			e := newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { calls++ })
 			newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { others++ }) // is told last

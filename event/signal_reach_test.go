@@ -17,10 +17,10 @@ import (
 func TestEverySignalIsToldOrRefused(t *testing.T) {
 	const told, refused = 7, 8
 	if n, err := strconv.Atoi(os.Getenv("EVMQ_TEST_SIGNAL")); err == nil {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		e, err := l.NewSignal(syscall.Signal(n), func(e *event.Event, _ event.Flags) { os.Exit(told) })
 		if err != nil {
-			wantErr(t, err, event.ErrSignal)
+			wantErr(t, err, event.ErrInvalid)
 			os.Exit(refused)
 		}
 		must(t, e.Add(event.NoTimeout))

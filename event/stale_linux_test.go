@@ -24,7 +24,7 @@ func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 		t.Run(string(driver), func(t *testing.T) {
 			opened.Store(0)
 			refused.Store(0)
-			l := newLoop(t, event.WithPoller(open), event.WithDriver(driver))
+			l := newLoop(t, &event.Config{OpenPoller: open, Driver: driver})
 			_, _, fd, peer := pair(t)
 			read := make(chan string, 1)
 			e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) {
@@ -75,7 +75,7 @@ func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 			epoll, err := poller.NewEpoll(poller.WakerEventfd)
 			must(t, err)
 			m := &meddler{Poller: epoll}
-			l := newLoop(t, event.WithPoller(func() (event.Poller, error) { return m, nil }))
+			l := newLoop(t, &event.Config{OpenPoller: func() (event.Poller, error) { return m, nil }})
 			fd, peer := rawPair(t)
 			t.Cleanup(func() { closeRaw(t, peer) })
 			first := silent(t, l, fd, event.Read|event.Persist)

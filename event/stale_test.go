@@ -36,7 +36,7 @@ func ghost(t *testing.T, l *event.Loop, flags event.Flags, fn func(*event.Event,
 // A one-shot event is removed before its call; when that shows that the descriptor was closed, the call is withheld and
 // Err says why. It is not owed: added again, the event is called once.
 func TestOneShotThatMeetsAClosedDescriptorSaysStale(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	e, peer := ghost(t, l, event.Read, func(*event.Event, event.Flags) { calls++ })
 	send(t, peer, "x")
@@ -58,7 +58,7 @@ func TestOneShotThatMeetsAClosedDescriptorSaysStale(t *testing.T) {
 
 // An Add that fails because the descriptor is closed may end the events that kept a Run going.
 func TestFailedAddThatEndsTheLastEventsEndsRun(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd, peer := rawPair(t)
 	defer closeRaw(t, peer)
 	first := silent(t, l, fd, event.Read|event.Persist)
@@ -86,9 +86,9 @@ func TestClosedDescriptorDoesNotSpin(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for manner, edge := range manners(newLoop(t)) {
+			for manner, edge := range manners(newLoop(t, nil)) {
 				t.Run(manner, func(t *testing.T) {
-					l := newLoop(t)
+					l := newLoop(t, nil)
 					fd, peer := rawPair(t)
 					t.Cleanup(func() { closeRaw(t, peer) })
 					e := eventFor(t, l, fd, event.Read|event.Persist|edge, func(*event.Event, event.Flags) {})
@@ -114,7 +114,7 @@ func TestClosedDescriptorDoesNotSpin(t *testing.T) {
 
 // When the same file comes back to its number, the registration that was left behind serves the new event.
 func TestSameFileBackOnItsNumber(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	a, b := socketpair(t)
 	fd := privateDup(t, fdOf(t, a))
 	gone := silent(t, l, fd, event.Read|event.Persist)
@@ -152,9 +152,9 @@ func haunt(t *testing.T, l *event.Loop, step func()) {
 
 // A new set has every event of the old one, level- and edge-triggered, and loses no edge that came meanwhile.
 func TestRebuildKeepsTheOtherEvents(t *testing.T) {
-	for manner, edge := range manners(newLoop(t)) {
+	for manner, edge := range manners(newLoop(t, nil)) {
 		t.Run(manner, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			const n = 20
 			var peers [n]int
 			var calls [n]int
@@ -205,7 +205,7 @@ func TestRebuildKeepsTheOtherEvents(t *testing.T) {
 
 // What the old set shows to be closed is not entered into the new one, where its number would mean a stranger.
 func TestRebuildFindsClosedDescriptors(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend goes by numbers")
 	}
@@ -228,7 +228,7 @@ func TestRebuildFindsClosedDescriptors(t *testing.T) {
 // Waking a loop that replaces its set just now neither fails nor is lost, nor does it touch the old set's waker.
 func TestRebuildRacesPosts(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		var posters sync.WaitGroup
 		quit := make(chan struct{})
@@ -297,9 +297,9 @@ func (r *reuse) next(t *testing.T, flags event.Flags, del bool) error {
 // just before they are closed: no readiness of one reaches the event of the next.
 func TestReadinessStaysWithItsFile(t *testing.T) {
 	for _, del := range []bool{true, false} {
-		for manner, edge := range manners(newLoop(t)) {
+		for manner, edge := range manners(newLoop(t, nil)) {
 			t.Run(fmt.Sprintf("%s, Del %v", manner, del), func(t *testing.T) {
-				probe := newLoop(t)
+				probe := newLoop(t, nil)
 				if del || probe.Features().Has(event.FeatureStale) {
 					reuseInTurns(t, event.Read|event.Persist|edge, del)
 					reuseFromOutside(t, event.Read|event.Persist|edge, del)
@@ -320,7 +320,7 @@ func newReuse(t *testing.T, l *event.Loop, flags event.Flags) *reuse {
 
 // reuseInTurns does it in callbacks and in watchers, several times in each turn.
 func reuseInTurns(t *testing.T, flags event.Flags, del bool) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, always, _ := pair(t)
 	var numbers []*reuse
 	for range 3 {
@@ -348,7 +348,7 @@ func reuseInTurns(t *testing.T, flags event.Flags, del bool) {
 
 // reuseFromOutside does it beside a loop that runs on another goroutine.
 func reuseFromOutside(t *testing.T, flags event.Flags, del bool) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	r := newReuse(t, l, flags)
 	stop := background(t, l)
 	for range tenfold(100) {

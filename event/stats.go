@@ -19,7 +19,7 @@ type Stats struct {
 	Lag    time.Duration // how late the last timeout was seen
 	MaxLag time.Duration // the longest such lag: the loop's reaction time at its worst
 
-	LongestCallback time.Duration // with WithSlowCallback only
+	LongestCallback time.Duration // only with Config.SlowCallback
 	LongestName     string        // and whose it was
 
 	Stale    uint64 // events that ended because their descriptor was closed before Del

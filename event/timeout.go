@@ -1,17 +1,14 @@
 package event
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // SetTimeout gives an event that is added a timeout that is reported once and that nothing renews: neither a report nor, for a persistent
 // event, the timeout itself. It replaces the timeout that runs, if any; NoTimeout takes it away. It is for users that keep several
 // deadlines of their own, of which the nearest moves with every report, and look at them when the timeout comes.
-// Errors: ErrTimeout, ErrClosed, ErrFinalized, ErrNotAdded. Any goroutine.
+// Errors: ErrInvalid, ErrClosed, ErrFinalized, ErrNotAdded. Any goroutine.
 func (e *Event) SetTimeout(timeout time.Duration) error {
 	if timeout < 0 {
-		return e.opError("set timeout of", fmt.Errorf("%w: %v", ErrTimeout, timeout))
+		return e.opError("set timeout of", invalid("timeout %v", timeout))
 	}
 	l := e.loop
 	l.mu.Lock()

@@ -1,5 +1,7 @@
 package event
 
+import "math"
+
 // turn is the heart: wait, collect what happened, call back. The package comment explains its order. It is called with
 // l.mu held and returns so; watchers, the wait and callbacks run without it.
 func (l *Loop) turn(block bool) error {
@@ -112,7 +114,7 @@ func (l *Loop) dispatch() {
 	}
 	l.active.wave++
 	l.beginLevel(level)
-	left := Unlimited
+	left := math.MaxInt
 	if level >= l.budget.MinPriority {
 		left = l.budget.Callbacks
 	}

@@ -57,21 +57,21 @@ func (list *watcherList) removeAll() {
 }
 
 // OnPrepare has fn called before the loop looks at its descriptors, in the order of OnPrepare. What fn adds or activates
-// counts for that look: PollTimeout says how long the loop would sleep. Errors: ErrClosed, ErrNilFunc. Any goroutine.
+// counts for that look: PollTimeout says how long the loop would sleep. Errors: ErrClosed, ErrInvalid. Any goroutine.
 func (l *Loop) OnPrepare(fn func()) (*Watcher, error) { return l.newWatcher(&l.prepare, fn) }
 
-// OnCheck has fn called after the look and before the callbacks, in the order of OnCheck. Errors: ErrClosed, ErrNilFunc.
+// OnCheck has fn called after the look and before the callbacks, in the order of OnCheck. Errors: ErrClosed, ErrInvalid.
 // Any goroutine.
 func (l *Loop) OnCheck(fn func()) (*Watcher, error) { return l.newWatcher(&l.check, fn) }
 
 // OnClose has fn called once by Close, on the goroutine that closes, when nothing new is accepted any more and the functions
 // that Post had accepted have been called: the place to end what was built on the loop. A panic in it passes through Close after
-// the others have been called. Errors: ErrClosed, ErrNilFunc. Any goroutine.
+// the others have been called. Errors: ErrClosed, ErrInvalid. Any goroutine.
 func (l *Loop) OnClose(fn func()) (*Watcher, error) { return l.newWatcher(&l.closers, fn) }
 
 func (l *Loop) newWatcher(list *watcherList, fn func()) (*Watcher, error) {
 	if fn == nil {
-		return nil, fmt.Errorf("new watcher: %w", ErrNilFunc)
+		return nil, fmt.Errorf("new watcher: %w", errNilFunc)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

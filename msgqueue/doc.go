@@ -38,10 +38,10 @@
 // goroutine cannot wait for itself, so there PushContext returns [event.ErrOnLoop]. Memory grows with what waits and is given
 // back after a burst, but for room for two messages or 64 KB of them; a delivered message is not kept alive.
 //
-// In each turn the loop delivers up to [WithBudget] messages, and none that came after it began, so that neither producers nor
+// In each turn the loop delivers up to [Config].Budget messages, and none that came after it began, so that neither producers nor
 // a function that pushes to its own queue keep the loop from its descriptors. It stops after the message in which something more
 // urgent becomes active, or the loop's Budget.Time passes. Break, called in the function, takes effect after the message, as after
-// any callback. [WithPriority] places the queue among the other events of its loop.
+// any callback. [Config].Priority places the queue among the other events of its loop.
 //
 // # The wake
 //

@@ -10,7 +10,7 @@ import (
 
 // A worker computes and hands its answers to the loop, which alone uses the map.
 func Example() {
-	loop, err := event.NewLoop()
+	loop, err := event.NewLoop(nil)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -20,12 +20,12 @@ func Example() {
 	type answer struct{ n, square int }
 	squares := map[int]int{} // the loop's: no lock
 	var answers *msgqueue.Queue[answer]
-	answers, err = msgqueue.New(loop, 16, func(a answer) {
+	answers, err = msgqueue.New(loop, func(a answer) {
 		squares[a.n] = a.square
 		if len(squares) == 100 {
 			answers.Close() // and Run has nothing more to wait for
 		}
-	})
+	}, &msgqueue.Config{Bound: 16})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -47,13 +47,13 @@ func Example() {
 
 // Push never waits; who must not lose a message either asks for a larger bound, waits, or keeps it.
 func ExampleQueue_Push() {
-	loop, err := event.NewLoop()
+	loop, err := event.NewLoop(nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer loop.Close()
-	q, err := msgqueue.New(loop, 2, func(s string) { fmt.Println("delivered", s) })
+	q, err := msgqueue.New(loop, func(s string) { fmt.Println("delivered", s) }, &msgqueue.Config{Bound: 2})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -78,13 +78,13 @@ func ExampleQueue_Push() {
 
 // Shutdown delivers what was accepted before it closes the queue.
 func ExampleQueue_Shutdown() {
-	loop, err := event.NewLoop()
+	loop, err := event.NewLoop(nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer loop.Close()
-	q, err := msgqueue.New(loop, 0, func(n int) { fmt.Println(n) })
+	q, err := msgqueue.New(loop, func(n int) { fmt.Println(n) }, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

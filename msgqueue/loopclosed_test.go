@@ -15,8 +15,8 @@ import (
 // A loop that is closed first delivers nothing more. What was accepted is handed back, and nothing grows for ever.
 func TestLoopClosedWhileMessagesWait(t *testing.T) {
 	for _, n := range []int{1, 511, 512, 513} {
-		l := newLoop(t)
-		q := newQueue(t, l, msgqueue.Unbounded, func(int) { t.Error("delivered by a closed loop") })
+		l := newLoop(t, nil)
+		q := newQueue(t, l, func(int) { t.Error("delivered by a closed loop") }, &msgqueue.Config{Bound: msgqueue.Unlimited})
 		for m := range n {
 			push(t, q, m)
 		}
@@ -33,8 +33,8 @@ func TestLoopClosedWhileMessagesWait(t *testing.T) {
 
 // Shutdown on a closed loop hands back what it finds and says why; with nothing left there is nothing to say.
 func TestShutdownAfterTheLoop(t *testing.T) {
-	l := newLoop(t)
-	full, empty := newQueue(t, l, 0, func(int) {}), newQueue(t, l, 0, func(int) {})
+	l := newLoop(t, nil)
+	full, empty := newQueue(t, l, func(int) {}, nil), newQueue(t, l, func(int) {}, nil)
 	push(t, full, 1, 2)
 	must(t, l.Close())
 	ctx, cancel := soon()
@@ -52,16 +52,16 @@ func TestShutdownAfterTheLoop(t *testing.T) {
 
 // The loop closes in the middle of a Shutdown: it ends, with what was not delivered.
 func TestLoopClosedDuringShutdown(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	began, goOn := make(chan struct{}), make(chan struct{})
 	delivered := 0
-	q := newQueue(t, l, 0, func(int) {
+	q := newQueue(t, l, func(int) {
 		if delivered++; delivered == 1 {
 			close(began)
 			<-goOn
 		}
-	}, msgqueue.WithBudget(10))
+	}, &msgqueue.Config{Budget: 10})
 	for n := range 100 {
 		push(t, q, n)
 	}
@@ -88,8 +88,8 @@ func TestLoopClosedDuringShutdown(t *testing.T) {
 
 // The loop closes while producers wait for room: all of them are refused.
 func TestLoopClosedEndsWaits(t *testing.T) {
-	l := newLoop(t)
-	q := newQueue(t, l, 2, func(int) {})
+	l := newLoop(t, nil)
+	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 2})
 	push(t, q, 1, 2)
 	outcomes := waiting(t, context.Background(), q, 3, 4, 5)
 	must(t, l.Close())
@@ -103,8 +103,8 @@ func TestLoopClosedEndsWaits(t *testing.T) {
 
 // The last things that a loop runs when it closes may use a queue; what they push is accepted or refused like the rest.
 func TestPushWhileTheLoopCloses(t *testing.T) {
-	l := newLoop(t)
-	q := newQueue(t, l, 0, func(int) { t.Error("delivered by a closing loop") })
+	l := newLoop(t, nil)
+	q := newQueue(t, l, func(int) { t.Error("delivered by a closing loop") }, nil)
 	accepted := 0
 	must(t, l.Post(func() {
 		for range 3 {
@@ -128,10 +128,10 @@ func TestPushWhileTheLoopCloses(t *testing.T) {
 // Pushes of every kind race the loop's Close: what was accepted is delivered or handed back, to the last message.
 func TestPushRacesCloseOfTheLoop(t *testing.T) {
 	for range 300 {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		var delivered, accepted atomic.Int64
-		q := newQueue(t, l, 4, func(int) { delivered.Add(1) })
+		q := newQueue(t, l, func(int) { delivered.Add(1) }, &msgqueue.Config{Bound: 4})
 		var wg sync.WaitGroup
 		for _, one := range []func() error{
 			func() error { return q.Push(1) },

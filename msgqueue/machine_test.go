@@ -72,12 +72,12 @@ type result struct {
 type planned struct{}
 
 func newMachine(t fataler, bound, budget int) *machine {
-	l, err := event.NewLoop(event.WithLogger(slog.New(slog.DiscardHandler)))
+	l, err := event.NewLoop(&event.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
 	m := &machine{t: t, loop: l, bound: bound, budget: budget}
-	m.q, err = msgqueue.New(l, bound, m.callback, msgqueue.WithBudget(budget))
+	m.q, err = msgqueue.New(l, m.callback, &msgqueue.Config{Bound: bound, Budget: budget})
 	if err != nil {
 		t.Fatalf("%v", err)
 	}

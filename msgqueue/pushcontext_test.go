@@ -28,9 +28,9 @@ func waiting(t *testing.T, ctx context.Context, q *msgqueue.Queue[int], ms ...in
 
 // Who waits is served in the order of arrival, as messages begin to be delivered.
 func TestPushContextWaitsInOrder(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var got []int
-	q := newQueue(t, l, 2, func(n int) { got = append(got, n) }, msgqueue.WithBudget(1))
+	q := newQueue(t, l, func(n int) { got = append(got, n) }, &msgqueue.Config{Bound: 2, Budget: 1})
 	push(t, q, 1, 2)
 	outcomes := waiting(t, context.Background(), q, 3, 4, 5)
 	for i, outcome := range outcomes {
@@ -55,9 +55,9 @@ func TestPushContextWaitsInOrder(t *testing.T) {
 // Who gives up leaves the line, whatever the place, and its message is not taken.
 func TestPushContextGivesUp(t *testing.T) {
 	for leaver := range 3 {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		var got []int
-		q := newQueue(t, l, 1, func(n int) { got = append(got, n) })
+		q := newQueue(t, l, func(n int) { got = append(got, n) }, &msgqueue.Config{Bound: 1})
 		push(t, q, 100)
 		ctx, cancel := context.WithCancelCause(context.Background())
 		cause := errors.New("enough")
@@ -91,13 +91,13 @@ func TestPushContextGivesUp(t *testing.T) {
 
 // The end of the context races room: the error says whether the message was taken.
 func TestPushContextCancellationRacesRoom(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	var delivered, accepted, gaveUp atomic.Int64
-	q := newQueue(t, l, 1, func(int) {
+	q := newQueue(t, l, func(int) {
 		delivered.Add(1)
 		runtime.Gosched()
-	})
+	}, &msgqueue.Config{Bound: 1})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -132,8 +132,8 @@ func TestPushContextCancellationRacesRoom(t *testing.T) {
 
 // An ended context does not matter where there is room, and matters at once where there is none.
 func TestPushContextThatHasEnded(t *testing.T) {
-	l := newLoop(t)
-	q := newQueue(t, l, 1, func(int) {})
+	l := newLoop(t, nil)
+	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 1})
 	must(t, q.PushContext(canceled(), 1))
 	wantErr(t, q.PushContext(canceled(), 2), context.Canceled)
 	if s := account(t, q); s.Pushed != 1 || s.Refused != 1 {
@@ -150,8 +150,8 @@ func TestCloseEndsWaits(t *testing.T) {
 			return left
 		},
 	} {
-		l := newLoop(t)
-		q := newQueue(t, l, 1, func(int) {})
+		l := newLoop(t, nil)
+		q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 1})
 		push(t, q, 1)
 		outcomes := waiting(t, context.Background(), q, 2, 3)
 		if left := end(q); !slices.Equal(left, []int{1}) {
@@ -166,10 +166,10 @@ func TestCloseEndsWaits(t *testing.T) {
 
 // On the loop a full queue is an error at once, in callbacks of the queue and of others; with room there is nothing to wait for.
 func TestPushContextOnTheLoop(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	ctx, cancel := soon()
 	defer cancel()
-	q := newQueue(t, l, 1, func(int) {})
+	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 1})
 	must(t, l.Post(func() {
 		if err := q.PushContext(ctx, 1); err != nil {
 			t.Errorf("PushContext with room: %v", err)
@@ -189,15 +189,15 @@ func TestPushContextOnTheLoop(t *testing.T) {
 func TestPushContextUnderLoad(t *testing.T) {
 	const producers, each = 8, 4000
 	for _, bound := range []int{1, 3} {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		next := [producers]int{}
-		q := newQueue(t, l, bound, func(m [2]int) {
+		q := newQueue(t, l, func(m [2]int) {
 			if next[m[0]] != m[1] {
 				t.Errorf("producer %d: %d came when %d was due", m[0], m[1], next[m[0]])
 			}
 			next[m[0]]++
-		})
+		}, &msgqueue.Config{Bound: bound})
 		var wg sync.WaitGroup
 		for p := range producers {
 			wg.Go(func() {
@@ -224,9 +224,9 @@ func (badContext) Done() <-chan struct{} { panic("context") }
 
 // A PushContext that ends by a panic of its context has taken nothing.
 func TestPushContextWhoseContextPanicsTakesNothing(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var got []int
-	q := newQueue(t, l, 1, func(n int) { got = append(got, n) })
+	q := newQueue(t, l, func(n int) { got = append(got, n) }, &msgqueue.Config{Bound: 1})
 	push(t, q, 1)
 	func() {
 		defer func() {

@@ -1,7 +1,6 @@
 package msgqueue
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -10,27 +9,6 @@ import (
 	"sync/atomic"
 
 	"github.com/evmq/evmq/event"
-)
-
-// The errors of this package, to be tested with errors.Is.
-var (
-	// ErrFull says that the queue holds as many messages as its bound allows. Nothing was taken.
-	ErrFull = errors.New("msgqueue: queue is full")
-	// ErrClosed says that the queue, or its loop, is closed or closing. Nothing was taken.
-	ErrClosed = errors.New("msgqueue: queue is closed")
-	// ErrBound says that a bound or a budget is below zero.
-	ErrBound = errors.New("msgqueue: invalid bound")
-	// ErrNilFunc says that the callback is missing.
-	ErrNilFunc = errors.New("msgqueue: nil callback")
-)
-
-const (
-	// DefaultBound is the bound that 0 stands for.
-	DefaultBound = 1024
-	// Unbounded, given as a bound, lets the queue grow as long as there is memory.
-	Unbounded = math.MaxInt
-	// DefaultBudget is how many messages are delivered in a turn of the loop unless WithBudget says otherwise.
-	DefaultBudget = 256
 )
 
 // A Queue carries messages from any goroutine to a callback on its loop.
@@ -80,51 +58,22 @@ const (
 
 func (s state) String() string { return [...]string{"open", "draining", "closed"}[s] }
 
-// Option changes what New makes. See the functions that return one.
-type Option func(*options)
-
-type options struct {
-	priority    int
-	hasPriority bool
-	budget      int
-}
-
-// WithPriority sets the priority of the queue among its loop's events, 0 the most urgent.
-func WithPriority(p int) Option { return func(o *options) { o.priority, o.hasPriority = p, true } }
-
-// WithBudget bounds how many messages are delivered in one turn of the loop; the rest goes on next turn, after the loop
-// has looked at its descriptors. 0 means DefaultBudget; Unbounded is allowed, and then still what is pushed by the callback
-// itself waits for a later turn. Fewer are delivered where something more urgent than the queue becomes active, or the loop's
-// Budget.Time is spent: both are looked at after each message.
-func WithBudget(n int) Option { return func(o *options) { o.budget = n } }
-
-// New makes a queue whose messages are delivered to fn on the loop. At most bound messages are in it: accepted and not yet
-// begun to be delivered. 0 means DefaultBound; Unbounded takes the bound away. An open queue keeps the loop's Run going.
+// New makes a queue whose messages are delivered to fn on the loop, as cfg says; nil means the defaults. An open queue keeps the
+// loop's Run going.
 //
-// Errors: ErrBound, ErrNilFunc, event.ErrPriority, and ErrClosed if the loop is closed. Any goroutine.
-func New[T any](loop *event.Loop, bound int, fn func(T), opts ...Option) (*Queue[T], error) {
-	var o options
-	for _, opt := range opts {
-		opt(&o)
+// Errors: ErrInvalid; ErrClosed if the loop is closed. Any goroutine.
+func New[T any](loop *event.Loop, fn func(T), cfg *Config) (*Queue[T], error) {
+	c := cfg.resolve()
+	if fn == nil {
+		return nil, fmt.Errorf("new queue: %w", invalid("callback is nil"))
 	}
-	switch {
-	case bound < 0:
-		return nil, fmt.Errorf("new queue: %w: %d", ErrBound, bound)
-	case o.budget < 0:
-		return nil, fmt.Errorf("new queue: %w: budget %d", ErrBound, o.budget)
-	case fn == nil:
-		return nil, fmt.Errorf("new queue: %w", ErrNilFunc)
+	if c.Priority != nil && (*c.Priority < 0 || *c.Priority >= loop.Priorities()) {
+		return nil, fmt.Errorf("new queue: %w", invalid("Priority %d of %d", *c.Priority, loop.Priorities()))
 	}
-	q := &Queue[T]{loop: loop, fn: fn, bound: bound, budget: o.budget, drained: make(chan struct{})}
-	if bound == 0 {
-		q.bound = DefaultBound
-	}
-	if o.budget == 0 {
-		q.budget = DefaultBudget
-	}
+	q := &Queue[T]{loop: loop, fn: fn, bound: c.Bound, budget: c.Budget, drained: make(chan struct{})}
 	wake, err := loop.NewEvent(-1, event.Persist, q.deliver)
-	if err == nil && o.hasPriority {
-		err = wake.SetPriority(o.priority)
+	if err == nil && c.Priority != nil {
+		err = wake.SetPriority(*c.Priority)
 	}
 	if err == nil {
 		wake.SetName("msgqueue " + runtime.FuncForPC(reflect.ValueOf(fn).Pointer()).Name())
@@ -140,18 +89,10 @@ func New[T any](loop *event.Loop, bound int, fn func(T), opts ...Option) (*Queue
 	return q, nil
 }
 
-// loopError makes a closed loop's refusal the queue's, and keeps the cause.
-func loopError(err error) error {
-	if errors.Is(err, event.ErrClosed) {
-		return fmt.Errorf("%w (%w)", ErrClosed, err)
-	}
-	return err
-}
-
 // Stats counts what has happened to a queue's messages. Pushed is Delivered + Returned + Len, always.
 type Stats struct {
 	Len       int    // accepted and not yet begun to be delivered
-	Bound     int    // the most that Len can be
+	Bound     int    // the largest Len allowed; math.MaxInt if there is no limit
 	MaxLen    int    // the longest that the loop, or a refused Push, has met
 	Pushed    uint64 // messages accepted
 	Delivered uint64 // messages whose delivery has begun

@@ -3,6 +3,7 @@ package msgqueue_test
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -90,17 +91,17 @@ type stress struct {
 }
 
 func newStress(t *testing.T, random *rand.Rand) *stress {
-	l, err := event.NewLoop() // closed by round, not at the end of the test: there are many
+	l, err := event.NewLoop(nil) // closed by round, not at the end of the test: there are many
 	must(t, err)
 	s := &stress{t: t, random: random, loop: l}
-	bounds := []int{1, 2, 3, 7, 100, 513, 1024, 5000, msgqueue.Unbounded}
+	bounds := []int{1, 2, 3, 7, 100, 513, 1024, 5000, math.MaxInt}
 	s.bound = bounds[random.IntN(len(bounds))]
-	budget := []int{1, 10, 0, 1000, msgqueue.Unbounded}[random.IntN(5)]
+	budget := []int{1, 10, 0, 1000, math.MaxInt}[random.IntN(5)]
 	s.quota = 1 << random.IntN(16)
 	if s.bound < 100 { // each message may cost a wake, and on a thread that is blocked that takes a tenth of a millisecond
 		s.quota = min(s.quota, 1<<11)
 	}
-	s.q, err = msgqueue.New(l, s.bound, func(p parcel) {
+	s.q, err = msgqueue.New(l, func(p parcel) {
 		s.delivered++
 		s.outcome(p)
 		switch rand.IntN(2000) { // the message is delivered all the same
@@ -109,7 +110,7 @@ func newStress(t *testing.T, random *rand.Rand) *stress {
 		case 1:
 			runtime.Goexit()
 		}
-	}, msgqueue.WithBudget(budget))
+	}, &msgqueue.Config{Bound: s.bound, Budget: budget})
 	must(t, err)
 	return s
 }

@@ -90,7 +90,7 @@ func benchServer(b *testing.B, h Handler, conns int) {
 	poller.calls = calls
 	s := &Server{
 		Handler: h, Loops: 1, calls: calls, Logger: slog.New(slog.DiscardHandler),
-		LoopOptions: []event.Option{event.WithoutEnv(), event.WithDriver(event.DriverThread), event.WithPoller(func() (event.Poller, error) { return poller, nil })},
+		LoopConfig: &event.Config{IgnoreEnv: true, Driver: event.DriverThread, OpenPoller: func() (event.Poller, error) { return poller, nil }},
 	}
 	if err := s.Start(); err != nil {
 		b.Fatal(err)
