@@ -489,7 +489,7 @@ func TestSetConditionsOfAClosedDescriptorSaysStale(t *testing.T) {
 				t.Errorf("%d added, %d stale", s.Added, s.Stale)
 			}
 			turns(t, l, 3)
-			wantEqual(t, "stray reports", l.Stats().Stray, 0)
+			wantEqual(t, "stray reports", l.Stats().LateReports, 0)
 			if c.reuse {
 				must(t, e.Add(event.NoTimeout)) // for the number's next file
 				must(t, e.SetConditions(0))

@@ -83,15 +83,15 @@ func reopen(t testing.TB, fd int) (peer int) {
 type scriptPoller struct {
 	fd int
 
-	mu      sync.Mutex
-	change  *sync.Cond
-	watched map[int]uint64 // tags
-	reports []event.Ready
-	rung    bool
-	held    bool // Wait does not return, woken or not
-	blocked bool // Wait sleeps
-	wakes   int  // calls of Wake
-	closed  bool
+	mu        sync.Mutex
+	change    *sync.Cond
+	watched   map[int]uint64 // tags
+	reports   []event.Ready
+	rung      bool
+	held      bool // Wait does not return, woken or not
+	blocked   bool // Wait sleeps
+	wakeCalls int  // calls of Wake
+	closed    bool
 }
 
 func newScriptPoller() *scriptPoller {
@@ -129,11 +129,11 @@ func (p *scriptPoller) asleep() bool {
 	return p.blocked
 }
 
-// rings is how often Wake was called.
-func (p *scriptPoller) rings() int {
+// wakes returns the number of calls of Wake.
+func (p *scriptPoller) wakes() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wakes
+	return p.wakeCalls
 }
 
 func (p *scriptPoller) Name() string { return "script" }
@@ -193,7 +193,7 @@ func (p *scriptPoller) Wait(ready []event.Ready, timeout time.Duration) (int, er
 func (p *scriptPoller) Wake() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wakes++
+	p.wakeCalls++
 	p.rung = true
 	p.change.Broadcast()
 	return nil

@@ -47,7 +47,7 @@ func TestBurstWakesOnce(t *testing.T) {
 	}
 	senders.Wait()
 	after := l.Stats()
-	wantEqual(t, "calls of Wake", p.rings(), 1)
+	wantEqual(t, "calls of Wake", p.wakes(), 1)
 	wantEqual(t, "wakes", after.Wakes-before.Wakes, 1)
 	if after.Coalesced == before.Coalesced {
 		t.Error("nothing was counted as coalesced")
@@ -94,7 +94,7 @@ func TestBurstInOnePieceWakesOnce(t *testing.T) {
 // What the loop does to itself while it is awake wakes nobody.
 func TestAwakeLoopIsNotWoken(t *testing.T) {
 	l, p := sleepingScript(t)
-	rings := p.rings()
+	wakes := p.wakes()
 	before := l.Stats()
 	done := make(chan struct{})
 	user := userEvent(t, l, 0, func() { close(done) })
@@ -111,7 +111,7 @@ func TestAwakeLoopIsNotWoken(t *testing.T) {
 	}))
 	await(t, done, "last callback")
 	after := l.Stats()
-	wantEqual(t, "calls of Wake", p.rings()-rings, 1)
+	wantEqual(t, "calls of Wake", p.wakes()-wakes, 1)
 	wantEqual(t, "wakes", after.Wakes-before.Wakes, 1)
 }
 

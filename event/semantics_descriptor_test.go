@@ -152,8 +152,8 @@ func TestDelBeforeCloseFreesTheNumber(t *testing.T) {
 		reopenAs(t, fd, a)
 		readAll(fd)
 	}
-	if s := l.Stats(); s.Stale != 0 || s.Stray != 0 || s.Rebuilds != 0 {
-		t.Errorf("stale %d, stray %d, rebuilds %d; want none", s.Stale, s.Stray, s.Rebuilds)
+	if s := l.Stats(); s.Stale != 0 || s.LateReports != 0 || s.Rebuilds != 0 {
+		t.Errorf("stale %d, stray %d, rebuilds %d; want none", s.Stale, s.LateReports, s.Rebuilds)
 	}
 }
 
@@ -322,8 +322,8 @@ func TestReportIsNotInheritedBetweenLookAndTurn(t *testing.T) {
 	oneTurn(t, l)
 	oneTurn(t, l)
 	calls.want(t)
-	if s := l.Stats(); s.Stray != 1 || s.Rebuilds != 0 {
-		t.Errorf("stray %d, rebuilds %d; want 1, 0", s.Stray, s.Rebuilds)
+	if s := l.Stats(); s.LateReports != 1 || s.Rebuilds != 0 {
+		t.Errorf("stray %d, rebuilds %d; want 1, 0", s.LateReports, s.Rebuilds)
 	}
 	makeReadable(t, peer)
 	oneTurn(t, l)
@@ -376,8 +376,8 @@ func TestDuplicateOfAClosedDescriptorDoesNotSpin(t *testing.T) {
 			if after.Reports != before.Reports {
 				t.Errorf("%d reports for nobody in 20 turns", after.Reports-before.Reports)
 			}
-			if l.Features().Has(event.FeatureStale) && (after.Rebuilds == 0 || after.Stray == 0) {
-				t.Errorf("%d rebuilds, %d stray reports", after.Rebuilds, after.Stray)
+			if l.Features().Has(event.FeatureStale) && (after.Rebuilds == 0 || after.LateReports == 0) {
+				t.Errorf("%d rebuilds, %d stray reports", after.Rebuilds, after.LateReports)
 			}
 			makeReadable(t, b)
 			oneTurn(t, l)

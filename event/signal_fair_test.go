@@ -112,7 +112,7 @@ func TestSignalRaisedInItsCallbackDoesNotProlongTheTurn(t *testing.T) {
 // A timeout of a signal's event that is activated and taken back while its callback runs leaves the calls owed to the signal.
 func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
 	const n = 3
-	for name, takeBack := range map[string]func(e *event.Event) error{
+	for name, withdraw := range map[string]func(e *event.Event) error{
 		"Add":           func(e *event.Event) error { return e.Add(time.Hour) },
 		"SetTimeout":    func(e *event.Event) error { return e.SetTimeout(time.Hour) },
 		"RemoveTimeout": func(e *event.Event) error { e.RemoveTimeout(); return nil },
@@ -124,7 +124,7 @@ func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
 				wantEqual(t, "told", what, event.Signal)
 				if calls++; calls == 1 {
 					must(t, e.Activate(event.Timeout))
-					must(t, takeBack(e))
+					must(t, withdraw(e))
 				}
 			})
 			owed(t, l, syscall.SIGUSR1, n)

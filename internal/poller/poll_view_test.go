@@ -22,7 +22,7 @@ func pollView(t *testing.T, n int) (*poll, []int) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { w.close() })
-		if err := w.ring(); err != nil {
+		if err := w.wake(); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.Add(w.fd(), Read, uint64(w.fd())); err != nil {
