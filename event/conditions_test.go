@@ -65,7 +65,11 @@ func TestTimeoutGoesOnWhilePaused(t *testing.T) {
 			passTime(t, l, clock, 25*time.Millisecond)
 			wantOrder(t, told, c.told...)
 			wantEqual(t, "added", e.Added(), c.manner != 0)
-			e.RemoveTimeout()
+			if err := e.SetTimeout(event.NoTimeout); e.Added() {
+				must(t, err)
+			} else {
+				wantErr(t, err, event.ErrNotAdded)
+			}
 			passTime(t, l, clock, time.Hour)
 			wantOrder(t, told, c.told...)
 			must(t, e.Add(time.Minute))
@@ -318,7 +322,7 @@ type tellPoller struct {
 	under func() // called in Add, where the loop's lock is held
 }
 
-func (p *tellPoller) tell(op string, fd int, want event.PollerFlags) error {
+func (p *tellPoller) tell(op string, fd int, want event.Flags) error {
 	p.note(fmt.Sprintf("%s %d %v", op, fd, event.Flags(want)))
 	if p.under != nil {
 		p.under()
@@ -326,14 +330,14 @@ func (p *tellPoller) tell(op string, fd int, want event.PollerFlags) error {
 	return p.fail
 }
 
-func (p *tellPoller) Add(fd int, want event.PollerFlags, tag uint64) error {
+func (p *tellPoller) Add(fd int, want event.Flags, tag uint64) error {
 	if err := p.tell("add", fd, want); err != nil {
 		return err
 	}
 	return p.scriptPoller.Add(fd, want, tag)
 }
 
-func (p *tellPoller) Modify(fd int, want event.PollerFlags, tag uint64) error {
+func (p *tellPoller) Modify(fd int, want event.Flags, tag uint64) error {
 	if err := p.tell("modify", fd, want); err != nil {
 		return err
 	}

@@ -13,15 +13,15 @@ type driver interface {
 	name() Driver
 
 	// open makes a poller that this driver can sleep on.
-	open() (Poller, error)
+	open() (poller.Poller, error)
 
 	// adopt makes p the poller. The previous one stays open; the caller closes it. After an error the previous one is still the
 	// poller. Under l.mu, except for the first poller.
-	adopt(p Poller) error
+	adopt(p poller.Poller) error
 
 	// wait fills ready. With block it sleeps while nothing is ready and the loop has no work, until the loop's next
 	// deadline at the latest. It may return early without a report.
-	wait(ready []Ready, block bool) (int, error)
+	wait(ready []poller.Ready, block bool) (int, error)
 
 	// announceWake is called when a goroutine has cleared the asleep flag; it calls wake after it has unlocked l.mu. Under l.mu.
 	announceWake()
@@ -54,7 +54,7 @@ func (l *Loop) newDriver(c *config) error {
 		return err
 	}
 	l.driver = d
-	l.features = l.poller.Features()
+	l.features = Features(l.poller.Features())
 	if !l.features.Has(c.Features) {
 		err := fmt.Errorf("%w: backend %s has %v, asked for %v", ErrUnsupported, l.poller.Name(), l.features, c.Features)
 		return errors.Join(err, d.close(), l.poller.Close())
@@ -63,7 +63,7 @@ func (l *Loop) newDriver(c *config) error {
 }
 
 // defaultDriver returns the parked driver where it is the default and works, else the thread driver.
-func (l *Loop) defaultDriver(c *config, open func(poller.WakerKind) (Poller, error)) (driver, error) {
+func (l *Loop) defaultDriver(c *config, open openPoller) (driver, error) {
 	if parkByDefault && c.Backend != BackendPoll {
 		d, err := startDriver(newParkDriver(l, open))
 		if err == nil {

@@ -28,8 +28,8 @@ import (
 //     must poll, because the runtime has discarded the readiness that it knew of.
 type parkDriver struct {
 	l          *Loop
-	opener     func(poller.WakerKind) (Poller, error)
-	poller     Poller
+	opener     openPoller
+	poller     poller.Poller
 	file       atomic.Pointer[os.File] // the poller's descriptor, duplicated; goroutines that wake the loop read it
 	conn       syscall.RawConn
 	viaSyscall poller.SyscallPoller // the poller, if it has a second way to poll
@@ -37,13 +37,13 @@ type parkDriver struct {
 	alarm      alarm
 
 	// Used by wait and by pollOrSleep, which runs inside wait on the loop's goroutine.
-	ready []Ready
+	ready []poller.Ready
 	n     int
 	err   error
 	slept bool
 }
 
-func newParkDriver(l *Loop, open func(poller.WakerKind) (Poller, error)) *parkDriver {
+func newParkDriver(l *Loop, open openPoller) *parkDriver {
 	d := &parkDriver{l: l, opener: open}
 	d.alarm.init(l)
 	d.pollFunc = d.pollOrSleep
@@ -55,9 +55,9 @@ func (d *parkDriver) loop() *Loop { return d.l }
 func (d *parkDriver) name() Driver { return DriverPark }
 
 // open needs no waker in the poller: the loop never blocks in it.
-func (d *parkDriver) open() (Poller, error) { return d.opener(poller.WakerNone) }
+func (d *parkDriver) open() (poller.Poller, error) { return d.opener(poller.WakerNone) }
 
-func (d *parkDriver) adopt(p Poller) error {
+func (d *parkDriver) adopt(p poller.Poller) error {
 	if p.FD() < 0 {
 		return fmt.Errorf("%w: backend %s has no descriptor to park on", ErrUnsupported, p.Name())
 	}
@@ -89,7 +89,7 @@ func (d *parkDriver) adopt(p Poller) error {
 	return nil
 }
 
-func (d *parkDriver) wait(ready []Ready, block bool) (int, error) {
+func (d *parkDriver) wait(ready []poller.Ready, block bool) (int, error) {
 	if !block {
 		return d.poller.Wait(ready, 0)
 	}

@@ -11,14 +11,14 @@ import (
 // threadDriver blocks the loop's own thread in the poller and is woken through the poller's eventfd or socketpair.
 type threadDriver struct {
 	l            *Loop
-	opener       func(poller.WakerKind) (Poller, error)
+	opener       openPoller
 	waker        poller.WakerKind
-	poller       Poller
+	poller       poller.Poller
 	pendingWakes atomic.Int32 // announced and not finished
 	alarm        alarm        // used only with a clock other than the system's
 }
 
-func newThreadDriver(l *Loop, open func(poller.WakerKind) (Poller, error), waker poller.WakerKind) *threadDriver {
+func newThreadDriver(l *Loop, open openPoller, waker poller.WakerKind) *threadDriver {
 	d := &threadDriver{l: l, opener: open, waker: waker}
 	d.alarm.init(l)
 	return d
@@ -28,15 +28,15 @@ func (d *threadDriver) loop() *Loop { return d.l }
 
 func (d *threadDriver) name() Driver { return DriverThread }
 
-func (d *threadDriver) open() (Poller, error) { return d.opener(d.waker) }
+func (d *threadDriver) open() (poller.Poller, error) { return d.opener(d.waker) }
 
-func (d *threadDriver) adopt(p Poller) error {
+func (d *threadDriver) adopt(p poller.Poller) error {
 	d.awaitWakes()
 	d.poller = p
 	return nil
 }
 
-func (d *threadDriver) wait(ready []Ready, block bool) (int, error) {
+func (d *threadDriver) wait(ready []poller.Ready, block bool) (int, error) {
 	if !block {
 		return d.poller.Wait(ready, 0)
 	}

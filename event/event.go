@@ -235,20 +235,6 @@ func (e *Event) SetConditions(conditions Flags) error {
 	return e.opError("set conditions of", err)
 }
 
-// RemoveTimeout takes the timeout away, also one that has passed and is not delivered yet, and leaves the rest pending. Any
-// goroutine.
-func (e *Event) RemoveTimeout() {
-	l := e.loop
-	l.mu.Lock()
-	l.timers.remove(e)
-	e.interval = NoTimeout
-	if e.state&stateAdded != 0 {
-		l.withdraw(e, Timeout)
-		l.trackUser(e, NoTimeout)
-	}
-	l.mu.Unlock()
-}
-
 // Del removes the event from the loop; Add can add it again. No new call of the callback begins after Del returns, but if Del is called
 // on another goroutine, a call may be about to begin or be running; DelWait waits for it. If the event is not added, Del does nothing.
 // ErrStale says that the descriptor was closed before Del; the event is removed nevertheless. Any goroutine.

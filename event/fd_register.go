@@ -124,7 +124,7 @@ func (l *Loop) probeAdd(fd int32, want Flags, gen uint32) error {
 }
 
 // probe returns the conditions to register: the poller does not accept an empty set.
-func probe(want Flags) PollerFlags { return PollerFlags(cmp.Or(want, Read)) }
+func probe(want Flags) poller.Flags { return poller.Flags(cmp.Or(want, Read)) }
 
 // setWant registers want for a row with the poller. With again it does so even if want is registered already: an edge-triggered
 // condition that holds is then reported again, for an event that has not received it. After an error nothing has changed.
@@ -215,7 +215,7 @@ func (l *Loop) noteStale(fd int32) {
 
 // collect activates the events of the poller's reports. All reports are collected before any callback runs, so an event that a
 // callback deletes is not called for them.
-func (l *Loop) collect(ready []Ready) {
+func (l *Loop) collect(ready []poller.Ready) {
 	for _, r := range ready {
 		fd := int32(uint32(r.Tag))
 		row := l.entry(int(fd))

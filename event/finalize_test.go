@@ -28,7 +28,7 @@ func TestFinalizeCallsOnlyTheFinalizer(t *testing.T) {
 	wantErr(t, e.Finalize(func(*event.Event) {}), event.ErrFinalized)
 	must(t, e.Del())
 	must(t, e.DelWait(t.Context()))
-	e.RemoveTimeout()
+	wantErr(t, e.SetTimeout(event.NoTimeout), event.ErrFinalized)
 	run(t, l) // a finalizer that waits keeps it going
 	wantEqual(t, "calls of the finalizer", calls, 1)
 

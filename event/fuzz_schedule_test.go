@@ -37,7 +37,7 @@ var operations = []struct {
 			w.allow("Add", v.e.Add(time.Duration(arg)*10*time.Microsecond))
 		})
 	}},
-	{"remove timeout", func(w *world, arg byte) { w.users.with(arg, func(v *life) { v.e.RemoveTimeout() }) }},
+	{"remove timeout", func(w *world, arg byte) { w.users.with(arg, func(v *life) { _ = v.e.SetTimeout(event.NoTimeout) }) }},
 	{"end user event", func(w *world, arg byte) { w.users.end(w, arg, arg>>2) }},
 	{"watch", (*world).watch},
 	{"end watch", func(w *world, arg byte) { w.slot(arg).end(w, arg>>2, arg>>4) }},

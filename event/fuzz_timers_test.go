@@ -114,9 +114,13 @@ func TestTimersBehaveAsASortedList(t *testing.T) {
 				must(t, timer.e.Del())
 				timer.added, timer.timed = false, false
 			},
-			"RemoveTimeout": func(rt *rapid.T) {
+			"SetTimeout to none": func(rt *rapid.T) {
 				_, timer := pick(rt)
-				timer.e.RemoveTimeout()
+				if err := timer.e.SetTimeout(event.NoTimeout); timer.added {
+					must(t, err)
+				} else {
+					wantErr(t, err, event.ErrNotAdded)
+				}
 				timer.timed = false
 			},
 			"time passes": func(rt *rapid.T) {

@@ -326,8 +326,8 @@ func (w *world) close() {
 
 // settle is the check after Close.
 func (w *world) settle() {
-	if s := w.l.Stats(); s.Added != 0 || s.Active != 0 || s.Waiting != 0 {
-		w.violate("after Close %d added, %d active, %d posts", s.Added, s.Active, s.Waiting)
+	if s := w.l.Stats(); s.Added != 0 || s.Active != 0 || s.PendingPosts != 0 {
+		w.violate("after Close %d added, %d active, %d posts", s.Added, s.Active, s.PendingPosts)
 	}
 	for _, p := range w.owed {
 		if n := p.calls.Load(); n != 1 {

@@ -20,8 +20,8 @@ type mutePoller struct{}
 func (mutePoller) Name() string                             { return "mute" }
 func (mutePoller) Features() Features                       { return FeatureConcurrent }
 func (mutePoller) FD() int                                  { return -1 }
-func (mutePoller) Add(int, PollerFlags, uint64) error       { return nil }
-func (mutePoller) Modify(int, PollerFlags, uint64) error    { return nil }
+func (mutePoller) Add(int, Flags, uint64) error             { return nil }
+func (mutePoller) Modify(int, Flags, uint64) error          { return nil }
 func (mutePoller) Remove(int) error                         { return nil }
 func (mutePoller) Wait([]Ready, time.Duration) (int, error) { return 0, nil }
 func (mutePoller) Wake() error                              { return nil }
@@ -51,7 +51,9 @@ func TestTimersTakeTheMemoryTheyNeed(t *testing.T) {
 		}
 	}
 	for left := n - 1; left >= 0; left-- {
-		events[left].RemoveTimeout()
+		if err := events[left].SetTimeout(NoTimeout); err != nil {
+			t.Fatal(err)
+		}
 		if room() > left+2*chunk {
 			t.Fatalf("room for %d with %d timers left", room(), left)
 		}
@@ -66,7 +68,9 @@ func TestTimersTakeTheMemoryTheyNeed(t *testing.T) {
 			if err := events[held].Add(time.Hour); err != nil {
 				t.Fatal(err)
 			}
-			events[held].RemoveTimeout()
+			if err := events[held].SetTimeout(NoTimeout); err != nil {
+				t.Fatal(err)
+			}
 		}); allocs != 0 {
 			t.Errorf("%v allocations for adding a timer to %d and cancelling it", allocs, held)
 		}

@@ -81,7 +81,7 @@ func TestStaleDescriptorThatEndsARunIsLogged(t *testing.T) {
 	wantEqual(t, "log lines", log.lines("closed before Del"), 1)
 }
 
-// The lines that wait for a loop that does not run are bounded; the loop says how many it has dropped.
+// The records that wait for a loop that does not run are bounded; the loop logs how many it has dropped.
 func TestLinesThatWaitForTheLoopAreBounded(t *testing.T) {
 	var log sharedLog
 	l := staleLoop(t, log.logger())
@@ -105,7 +105,7 @@ func TestLinesThatWaitForTheLoopAreBounded(t *testing.T) {
 	if written == 0 || written > 1000 {
 		t.Errorf("%d lines of %d", written, n)
 	}
-	wantEqual(t, "lines that say how many were dropped", log.lines("lines="), 1)
+	wantEqual(t, "lines that say how many were dropped", log.lines("records="), 1)
 	wantEqual(t, "stale", l.Stats().Stale, n)
 }
 
@@ -137,7 +137,7 @@ func TestFaultOfALoggerLosesOneLine(t *testing.T) {
 				turns(t, l, 2)
 				const limit = 64
 				wantEqual(t, "lines", log.lines("closed before Del"), min(n, limit)-1)
-				wantEqual(t, "lines that say how many were dropped", log.lines(fmt.Sprintf("lines=%d", n-limit)), max(0, min(1, n-limit)))
+				wantEqual(t, "lines that say how many were dropped", log.lines(fmt.Sprintf("records=%d", n-limit)), max(0, min(1, n-limit)))
 			})
 		}
 	}

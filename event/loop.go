@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/evmq/evmq/internal/poller"
 )
 
 // A Loop waits for descriptors, timers, signals and work from other goroutines, and calls the callbacks of what has happened, one
@@ -33,7 +35,7 @@ type Loop struct {
 	asleep       bool // see wake.go, as for the next two
 	wakeDue      bool
 	sleepsUntil  time.Duration // while asleep, the deadline that ends the sleep; NoTimeout for none
-	poller       Poller
+	poller       poller.Poller
 	active       activeQueue
 	timers       timers
 	seq          uint64 // order of deadlines
@@ -86,7 +88,7 @@ type Loop struct {
 	meter     meter         // of the time awake; under mu
 	created   time.Duration
 	called    int // callbacks of users in this turn
-	ready     []Ready
+	ready     []poller.Ready
 
 	postEvent *Event
 	exitEvent *Event
@@ -121,7 +123,7 @@ func NewLoop(cfg *Config) (*Loop, error) {
 	}
 	l := &Loop{
 		log: c.Logger, budget: c.Budget, postLimit: c.PostLimit, slow: c.SlowCallback, onPanic: c.PanicHandler,
-		done: make(chan struct{}), ready: make([]Ready, readyBatch), signals: map[int]*signalSource{}, users: map[*Event]struct{}{},
+		done: make(chan struct{}), ready: make([]poller.Ready, readyBatch), signals: map[int]*signalSource{}, users: map[*Event]struct{}{},
 	}
 	l.setClock(c.Clock)
 	l.created = l.clock.Now()

@@ -139,7 +139,7 @@ func TestPendingAndRemainingArePrecise(t *testing.T) {
 	check("overdue", e, event.Read|event.Timeout, 0)
 	must(t, e.Add(time.Second))
 	check("added again", e, event.Read|event.Timeout, time.Second)
-	e.RemoveTimeout()
+	must(t, e.SetTimeout(event.NoTimeout))
 	check("without the timeout", e, event.Read, none)
 	send(t, peer, "x")
 	turns(t, l, 1)

@@ -8,16 +8,16 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// RemoveTimeout leaves the condition pending.
-func TestRemoveTimeoutLeavesTheConditionPending(t *testing.T) {
+// SetTimeout with NoTimeout leaves the condition pending.
+func TestRemovedTimeoutLeavesTheConditionPending(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
 	_, _, fd, peer := pair(t)
 	var told []event.Flags
 	e := eventFor(t, l, fd, event.Read, func(_ *event.Event, what event.Flags) { told = append(told, what) })
 	must(t, e.Add(10*time.Millisecond))
-	e.RemoveTimeout()
-	e.RemoveTimeout()
+	must(t, e.SetTimeout(event.NoTimeout))
+	must(t, e.SetTimeout(event.NoTimeout))
 	passTime(t, l, clock, time.Hour)
 	wantOrder(t, told)
 	send(t, peer, "x")
@@ -32,7 +32,7 @@ func TestTimerWithoutItsTimeoutStaysAdded(t *testing.T) {
 	calls := 0
 	e := userEvent(t, l, 0, func() { calls++ })
 	must(t, e.Add(time.Second))
-	e.RemoveTimeout()
+	must(t, e.SetTimeout(event.NoTimeout))
 	passTime(t, l, clock, time.Minute)
 	wantEqual(t, "calls, added", [2]int{calls, l.Stats().Added}, [2]int{0, 1})
 	must(t, e.Add(time.Second))

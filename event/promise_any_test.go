@@ -83,8 +83,8 @@ func hammer(t *testing.T, cfg *event.Config) {
 	}
 	all.Wait()
 	runner.Wait()
-	if st := s.l.Stats(); st.Added != 0 || st.Active != 0 || st.Waiting != 0 {
-		t.Errorf("after Close %d added, %d active, %d posts", st.Added, st.Active, st.Waiting)
+	if st := s.l.Stats(); st.Added != 0 || st.Active != 0 || st.PendingPosts != 0 {
+		t.Errorf("after Close %d added, %d active, %d posts", st.Added, st.Active, st.PendingPosts)
 	}
 	for _, e := range s.events {
 		if e.Added() || e.Pending() != 0 {

@@ -289,8 +289,8 @@ func TestNothingRunsAfterClose(t *testing.T) {
 		must(t, e.DelWait(t.Context()))
 	}
 	wantEqual(t, "events", len(l.Events()), 0)
-	if s := l.Stats(); s.Added != 0 || s.Active != 0 || s.Waiting != 0 {
-		t.Errorf("%d added, %d active, %d posts", s.Added, s.Active, s.Waiting)
+	if s := l.Stats(); s.Added != 0 || s.Active != 0 || s.PendingPosts != 0 {
+		t.Errorf("%d added, %d active, %d posts", s.Added, s.Active, s.PendingPosts)
 	}
 }
 
@@ -322,7 +322,7 @@ func TestClosedLoopRefuses(t *testing.T) {
 	l.Ref()
 	l.Unref()
 	l.ResetMax()
-	e.RemoveTimeout()
+	wantErr(t, e.SetTimeout(event.NoTimeout), event.ErrClosed)
 	must(t, e.Del())
 	must(t, e.SetPriority(0))
 	must(t, l.Close())

@@ -23,7 +23,7 @@ var hogs = map[string]func(t *testing.T, l *event.Loop){
 	"posts that double": func(t *testing.T, l *event.Loop) {
 		var fn func()
 		fn = func() {
-			if l.Stats().Waiting < 1000 {
+			if l.Stats().PendingPosts < 1000 {
 				_ = l.Post(fn)
 			}
 			_ = l.Post(fn)
@@ -126,9 +126,9 @@ func TestPostLimitIsExact(t *testing.T) {
 			must(t, l.Post(func() { called++ }))
 		}
 		wantErr(t, l.Post(func() { t.Error("a refused post was called") }), event.ErrFull)
-		wantEqual(t, "waiting", l.Stats().Waiting, limit)
+		wantEqual(t, "waiting", l.Stats().PendingPosts, limit)
 		run(t, l)
-		wantEqual(t, "waiting", l.Stats().Waiting, 0)
+		wantEqual(t, "waiting", l.Stats().PendingPosts, 0)
 	}
 	wantEqual(t, "called", called, 3*limit)
 

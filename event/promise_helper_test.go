@@ -87,7 +87,7 @@ type scriptPoller struct {
 	change    *sync.Cond
 	watched   map[int]uint64 // tags
 	reports   []event.Ready
-	rung      bool
+	woken     bool // Wake was called
 	held      bool // Wait does not return, woken or not
 	blocked   bool // Wait sleeps
 	wakeCalls int  // calls of Wake
@@ -100,14 +100,14 @@ func newScriptPoller() *scriptPoller {
 	return p
 }
 
-// open is what WithPoller takes.
+// open is a function for Config.OpenPoller.
 func (p *scriptPoller) open() (event.Poller, error) { return p, nil }
 
 // report makes Wait report what for fd.
 func (p *scriptPoller) report(fd int, what event.Flags) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.reports = append(p.reports, event.Ready{Tag: p.watched[fd], What: event.PollerFlags(what)})
+	p.reports = append(p.reports, event.Ready{Tag: p.watched[fd], What: what})
 	p.change.Broadcast()
 }
 
@@ -144,7 +144,7 @@ func (p *scriptPoller) Features() event.Features {
 
 func (p *scriptPoller) FD() int { return p.fd }
 
-func (p *scriptPoller) Add(fd int, _ event.PollerFlags, tag uint64) error {
+func (p *scriptPoller) Add(fd int, _ event.Flags, tag uint64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.watched[fd]; ok {
@@ -154,7 +154,7 @@ func (p *scriptPoller) Add(fd int, _ event.PollerFlags, tag uint64) error {
 	return nil
 }
 
-func (p *scriptPoller) Modify(fd int, _ event.PollerFlags, tag uint64) error {
+func (p *scriptPoller) Modify(fd int, _ event.Flags, tag uint64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.watched[fd]; !ok {
@@ -174,16 +174,16 @@ func (p *scriptPoller) Remove(fd int) error {
 	return nil
 }
 
-// Wait knows no time: tests that use timers bring a fakeClock, whose calls end the sleep.
+// Wait ignores timeouts other than 0: tests that use timers have a fakeClock, whose calls end the sleep.
 func (p *scriptPoller) Wait(ready []event.Ready, timeout time.Duration) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if timeout != 0 {
 		p.blocked = true
-		for p.held || len(p.reports) == 0 && !p.rung {
+		for p.held || len(p.reports) == 0 && !p.woken {
 			p.change.Wait()
 		}
-		p.blocked, p.rung = false, false
+		p.blocked, p.woken = false, false
 	}
 	n := copy(ready, p.reports)
 	p.reports = slices.Clone(p.reports[n:])
@@ -194,7 +194,7 @@ func (p *scriptPoller) Wake() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.wakeCalls++
-	p.rung = true
+	p.woken = true
 	p.change.Broadcast()
 	return nil
 }

@@ -141,7 +141,6 @@ func (s *stage) methods() map[string]func() error {
 		"Event.Pending":       func() error { s.any().Pending(); return nil },
 		"Event.Priority":      func() error { s.any().Priority(); return nil },
 		"Event.Remaining":     func() error { s.any().Remaining(); return nil },
-		"Event.RemoveTimeout": func() error { s.any().RemoveTimeout(); return nil },
 		"Event.SetConditions": func() error { return s.events[3].SetConditions(event.Read & event.Flags(rand.IntN(4))) },
 		"Event.SetTimeout":    func() error { return s.any().SetTimeout(time.Duration(rand.IntN(1e6))) },
 		"Event.SetName":       func() error { s.any().SetName("hammered"); return nil },

@@ -279,7 +279,7 @@ func TestDeadlineWakesOnlyALoopThatWouldSleepPastIt(t *testing.T) {
 		must(t, e.Add(time.Hour))       // and back to where the loop sleeps to
 		must(t, other.Add(90*time.Minute))
 		must(t, e.SetTimeout(2*time.Hour))
-		e.RemoveTimeout()
+		must(t, e.SetTimeout(event.NoTimeout))
 		must(t, other.Del())
 	}
 	after := l.Stats()

@@ -68,7 +68,7 @@ func (l *Loop) rebuild() error {
 }
 
 // replacePoller makes next the poller. After an error the old one is still the poller. Under l.mu.
-func (l *Loop) replacePoller(next Poller) error {
+func (l *Loop) replacePoller(next poller.Poller) error {
 	if err := l.moveRows(next); err != nil {
 		return err
 	}
@@ -82,14 +82,14 @@ func (l *Loop) replacePoller(next Poller) error {
 }
 
 // closePoller closes p, which the loop no longer uses. It unlocks l.mu meanwhile.
-func (l *Loop) closePoller(p Poller) error {
+func (l *Loop) closePoller(p poller.Poller) error {
 	l.mu.Unlock()
 	err := p.Close()
 	l.mu.Lock()
 	return err
 }
 
-func (l *Loop) moveRows(next Poller) error {
+func (l *Loop) moveRows(next poller.Poller) error {
 	for fd, row := range l.fds.all() {
 		if row.want == 0 {
 			continue

@@ -97,7 +97,7 @@ func TestClosedLoopIsHarmless(t *testing.T) {
 	l.ResetMax()
 	must(t, l.Dump(io.Discard))
 	s := l.Stats()
-	wantEqual(t, "added, active, waiting", [3]int{s.Added, s.Active, s.Waiting}, [3]int{})
+	wantEqual(t, "added, active, waiting", [3]int{s.Added, s.Active, s.PendingPosts}, [3]int{})
 	wantEqual(t, "events", len(l.Events()), 0)
 	wantEqual(t, "OnLoop, GotBreak, GotExit", [3]bool{l.OnLoop(), l.GotBreak(), l.GotExit()}, [3]bool{})
 	_, _, _, _, _, _ = l.Now(), l.Backend(), l.Driver(), l.Features(), l.Priorities(), l.Interrupted()
@@ -107,7 +107,7 @@ func TestClosedLoopIsHarmless(t *testing.T) {
 		must(t, e.DelWait(context.Background()))
 		must(t, e.Err())
 		must(t, e.SetPriority(0))
-		e.RemoveTimeout()
+		wantErr(t, e.SetTimeout(event.NoTimeout), event.ErrClosed)
 		e.SetName("late")
 		if d, ok := e.Remaining(); ok {
 			t.Errorf("%v remain of a closed loop's timeout", d)

@@ -39,8 +39,12 @@ func TestAddWhileActiveRegisters(t *testing.T) {
 func TestUserEventAddedWhileActiveIsListed(t *testing.T) {
 	l := newLoop(t, nil)
 	for name, prepare := range map[string]func(e *event.Event){
-		"Add":           func(e *event.Event) { activateAll(t, e); must(t, e.Add(event.NoTimeout)) },
-		"RemoveTimeout": func(e *event.Event) { must(t, e.Add(time.Hour)); activateAll(t, e); e.RemoveTimeout() },
+		"Add": func(e *event.Event) { activateAll(t, e); must(t, e.Add(event.NoTimeout)) },
+		"SetTimeout": func(e *event.Event) {
+			must(t, e.Add(time.Hour))
+			activateAll(t, e)
+			must(t, e.SetTimeout(event.NoTimeout))
+		},
 	} {
 		e := new(journal).event(t, l, name, -1, event.Persist, nil)
 		prepare(e)

@@ -116,7 +116,7 @@ func TestRearmPrecedesTheCallback(t *testing.T) {
 		{"left alone", func(*event.Event) error { return nil }, []time.Duration{10 * ms, 20 * ms, 30 * ms, 40 * ms}},
 		{"Del", (*event.Event).Del, []time.Duration{10 * ms}},
 		{"Add", func(e *event.Event) error { return e.Add(15 * ms) }, []time.Duration{10 * ms, 25 * ms, 40 * ms}},
-		{"RemoveTimeout", func(e *event.Event) error { e.RemoveTimeout(); return nil }, []time.Duration{10 * ms}},
+		{"SetTimeout to none", func(e *event.Event) error { return e.SetTimeout(event.NoTimeout) }, []time.Duration{10 * ms}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			clock := newFakeClock()

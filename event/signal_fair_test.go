@@ -113,9 +113,9 @@ func TestSignalRaisedInItsCallbackDoesNotProlongTheTurn(t *testing.T) {
 func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
 	const n = 3
 	for name, withdraw := range map[string]func(e *event.Event) error{
-		"Add":           func(e *event.Event) error { return e.Add(time.Hour) },
-		"SetTimeout":    func(e *event.Event) error { return e.SetTimeout(time.Hour) },
-		"RemoveTimeout": func(e *event.Event) error { e.RemoveTimeout(); return nil },
+		"Add":                func(e *event.Event) error { return e.Add(time.Hour) },
+		"SetTimeout":         func(e *event.Event) error { return e.SetTimeout(time.Hour) },
+		"SetTimeout to none": func(e *event.Event) error { return e.SetTimeout(event.NoTimeout) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLoop(t, nil)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/poller"
@@ -18,7 +19,7 @@ func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 			refused.Add(1)
 			return nil, errScarce
 		}
-		return poller.NewEpoll(poller.WakerEventfd)
+		return newKernelPoller(poller.WakerEventfd)
 	}
 	for _, driver := range []event.Driver{event.DriverPark, event.DriverThread} {
 		t.Run(string(driver), func(t *testing.T) {
@@ -43,18 +44,50 @@ func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 	}
 }
 
+// kernelPoller is a built-in poller as a user's Poller.
+type kernelPoller struct {
+	poller.Poller
+	ready []poller.Ready
+}
+
+func newKernelPoller(kind poller.WakerKind) (*kernelPoller, error) {
+	p, err := poller.NewEpoll(kind)
+	return &kernelPoller{Poller: p}, err
+}
+
+func (p *kernelPoller) Features() event.Features { return event.Features(p.Poller.Features()) }
+
+func (p *kernelPoller) Add(fd int, want event.Flags, tag uint64) error {
+	return p.Poller.Add(fd, poller.Flags(want), tag)
+}
+
+func (p *kernelPoller) Modify(fd int, want event.Flags, tag uint64) error {
+	return p.Poller.Modify(fd, poller.Flags(want), tag)
+}
+
+func (p *kernelPoller) Wait(ready []event.Ready, timeout time.Duration) (int, error) {
+	p.ready = make([]poller.Ready, len(ready))
+	n, err := p.Poller.Wait(p.ready, timeout)
+	for i, r := range p.ready[:n] {
+		ready[i] = event.Ready{
+			Tag: r.Tag, What: event.Flags(r.What), Error: r.What&poller.Error != 0, Invalid: r.What&poller.Invalid != 0,
+		}
+	}
+	return n, err
+}
+
 // meddler closes a descriptor at the worst moment: after the loop has found it registered, before that is changed.
 type meddler struct {
-	event.Poller
+	*kernelPoller
 	meddle func()
 }
 
-func (m *meddler) Modify(fd int, want event.PollerFlags, tag uint64) error {
+func (m *meddler) Modify(fd int, want event.Flags, tag uint64) error {
 	if meddle := m.meddle; meddle != nil {
 		m.meddle = nil
 		meddle()
 	}
-	return m.Poller.Modify(fd, want, tag)
+	return m.kernelPoller.Modify(fd, want, tag)
 }
 
 // An Add beside another goroutine's close says that the number is closed, or is another file's now, and ends the
@@ -72,9 +105,9 @@ func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 		{"a duplicate's, closed and reused", true, true, event.ErrStale},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			epoll, err := poller.NewEpoll(poller.WakerEventfd)
+			epoll, err := newKernelPoller(poller.WakerEventfd)
 			must(t, err)
-			m := &meddler{Poller: epoll}
+			m := &meddler{kernelPoller: epoll}
 			l := newLoop(t, &event.Config{OpenPoller: func() (event.Poller, error) { return m, nil }})
 			fd, peer := rawPair(t)
 			t.Cleanup(func() { closeRaw(t, peer) })
@@ -82,7 +115,7 @@ func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 			must(t, first.Add(event.NoTimeout))
 			if c.paused {
 				must(t, first.SetConditions(0))
-				must(t, epoll.Add(fd, event.PollerFlags(event.Read), 1<<40)) // as a duplicate's file back on its number is known
+				must(t, epoll.Add(fd, event.Flags(event.Read), 1<<40)) // as a duplicate's file back on its number is known
 			}
 			m.meddle = func() {
 				closeRaw(t, fd)

@@ -26,12 +26,12 @@ type Stats struct {
 	LateReports uint64 // reports for registrations that had been removed
 	Rebuilds    uint64 // times that the poller was replaced because a registration could not be removed
 
-	Added     int // events that are added now
-	MaxAdded  int // the largest value since NewLoop or ResetMax
-	Active    int // events whose callback is to be called
-	MaxActive int // the largest value since NewLoop or ResetMax
-	Refs      int // Ref less Unref
-	Waiting   int // functions given to Post that wait
+	Added        int // events that are added now
+	MaxAdded     int // the largest value since NewLoop or ResetMax
+	Active       int // events whose callback is to be called
+	MaxActive    int // the largest value since NewLoop or ResetMax
+	Refs         int // Ref less Unref
+	PendingPosts int // functions given to Post that wait
 }
 
 // Busy returns the fraction of Elapsed in which the loop was awake, 0 to 1. If turns follow each other within 20 µs, a random sample
@@ -52,7 +52,7 @@ func (l *Loop) Stats() Stats {
 	s.Elapsed = now - l.created
 	s.Awake = l.meter.read(now)
 	s.Added, s.MaxAdded, s.Active, s.MaxActive = l.added, l.maxAdded, l.active.len, l.maxActive
-	s.Refs, s.Waiting = l.refs, l.posts.len()
+	s.Refs, s.PendingPosts = l.refs, l.posts.len()
 	return s
 }
 

@@ -125,8 +125,8 @@ func TestSetTimeoutOfAnEndedEvent(t *testing.T) {
 	wantErr(t, other.SetTimeout(time.Second), event.ErrClosed)
 }
 
-// RemoveTimeout takes back a timeout that has passed and is not delivered yet, and nothing else that the event is to be told.
-func TestRemoveTimeoutTakesBackATimeoutThatIsNotDelivered(t *testing.T) {
+// SetTimeout with NoTimeout cancels a timeout that has passed and is not delivered yet, and no other flag of the pending call.
+func TestRemovedTimeoutIsNotDelivered(t *testing.T) {
 	for _, kind := range []event.Flags{0, event.Persist} {
 		t.Run(kind.String(), func(t *testing.T) {
 			clock := newFakeClock()
@@ -142,7 +142,7 @@ func TestRemoveTimeoutTakesBackATimeoutThatIsNotDelivered(t *testing.T) {
 			asked := eventFor(t, l, -1, kind, tell("asked"))
 			first := userEvent(t, l, 0, func() {
 				for _, e := range []*event.Event{timer, reader, asked} {
-					e.RemoveTimeout()
+					must(t, e.SetTimeout(event.NoTimeout))
 				}
 			})
 			must(t, first.Activate(0))
@@ -159,15 +159,4 @@ func TestRemoveTimeoutTakesBackATimeoutThatIsNotDelivered(t *testing.T) {
 			wantEqual(t, "the activated event was told", told["asked"], event.Write)
 		})
 	}
-}
-
-// What Activate has accepted for an event that is not added is told, though RemoveTimeout is called.
-func TestRemoveTimeoutLeavesAnActivationOfAnEventThatIsNotAdded(t *testing.T) {
-	l := newLoop(t, nil)
-	told := event.Flags(0)
-	e := eventFor(t, l, -1, 0, func(_ *event.Event, what event.Flags) { told = what })
-	must(t, e.Activate(event.Timeout))
-	e.RemoveTimeout()
-	oneTurn(t, l)
-	wantEqual(t, "told", told, event.Timeout)
 }

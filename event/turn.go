@@ -1,6 +1,10 @@
 package event
 
-import "math"
+import (
+	"math"
+
+	"github.com/evmq/evmq/internal/poller"
+)
 
 // turn makes one turn: it waits, collects what has happened and calls callbacks. The package comment explains the order. It is called with
 // l.mu held and returns with l.mu held; watchers, the wait and callbacks run without it.
@@ -33,7 +37,7 @@ func (l *Loop) takeReports(n int) {
 	}
 	l.collect(l.ready[:n])
 	if n > len(l.ready)/2 && len(l.ready) < maxReadyBatch && len(l.active.levels) > 1 {
-		l.ready = make([]Ready, 4*len(l.ready))
+		l.ready = make([]poller.Ready, 4*len(l.ready))
 	}
 }
 

@@ -185,7 +185,7 @@ func (m *machine) wait(act action) {
 	w := waiter{m.message(act), cancel, make(chan error, 1)}
 	go func() { w.outcome <- m.q.PushContext(ctx, w.m) }()
 	m.waiters = append(m.waiters, w)
-	for deadline := time.Now().Add(patience); m.q.Stats().Waiting < len(m.waiters); time.Sleep(time.Microsecond) {
+	for deadline := time.Now().Add(patience); m.q.Stats().Waiters < len(m.waiters); time.Sleep(time.Microsecond) {
 		if time.Now().After(deadline) {
 			m.t.Fatalf("PushContext does not wait")
 		}
@@ -346,7 +346,7 @@ func (m *machine) compare() {
 	if s.MaxLen > m.bound || s.Pushed != s.Delivered+s.Returned+uint64(s.Len) {
 		m.t.Fatalf("stats %+v", s)
 	}
-	if s.Len != len(m.in) || s.Waiting != len(m.waiters) || s.Pushed != m.pushed || s.Delivered != m.delivered ||
+	if s.Len != len(m.in) || s.Waiters != len(m.waiters) || s.Pushed != m.pushed || s.Delivered != m.delivered ||
 		s.Returned != m.returned || s.Refused != m.refused || s.Len != m.q.Len() {
 		m.t.Fatalf("stats %+v; model: %d in, %d waiting, %d pushed, %d delivered, %d returned, %d refused",
 			s, len(m.in), len(m.waiters), m.pushed, m.delivered, m.returned, m.refused)

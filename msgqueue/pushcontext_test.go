@@ -18,9 +18,9 @@ func waiting(t *testing.T, ctx context.Context, q *msgqueue.Queue[int], ms ...in
 	t.Helper()
 	for _, m := range ms {
 		outcome := make(chan error, 1)
-		before := q.Stats().Waiting
+		before := q.Stats().Waiters
 		go func() { outcome <- q.PushContext(ctx, m) }()
-		until(t, "waiting for room", func() bool { return q.Stats().Waiting > before })
+		until(t, "waiting for room", func() bool { return q.Stats().Waiters > before })
 		outcomes = append(outcomes, outcome)
 	}
 	return outcomes
@@ -36,7 +36,7 @@ func TestPushContextWaitsInOrder(t *testing.T) {
 	for i, outcome := range outcomes {
 		turn(t, l) // one message: one place
 		must(t, await(t, outcome, "room"))
-		if s := account(t, q); s.Len != 2 || s.Waiting != 2-i {
+		if s := account(t, q); s.Len != 2 || s.Waiters != 2-i {
 			t.Errorf("after %d deliveries: %+v", i+1, s)
 		}
 		wantErr(t, q.Push(9), msgqueue.ErrFull) // the place is taken
@@ -83,7 +83,7 @@ func TestPushContextGivesUp(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("delivered %v, want %v", got, want)
 		}
-		if s := account(t, q); s.Refused != 1 || s.Waiting != 0 {
+		if s := account(t, q); s.Refused != 1 || s.Waiters != 0 {
 			t.Errorf("stats %+v", s)
 		}
 	}
@@ -179,7 +179,7 @@ func TestPushContextOnTheLoop(t *testing.T) {
 		}
 	}))
 	within(t, "a turn", func() { turn(t, l) })
-	if s := account(t, q); s.Pushed != 1 || s.Refused != 1 || s.Waiting != 0 {
+	if s := account(t, q); s.Pushed != 1 || s.Refused != 1 || s.Waiters != 0 {
 		t.Errorf("stats %+v", s)
 	}
 }
@@ -236,8 +236,8 @@ func TestPushContextWhoseContextPanicsTakesNothing(t *testing.T) {
 		}()
 		_ = q.PushContext(badContext{t.Context()}, 2)
 	}()
-	if s := account(t, q); s.Waiting != 0 {
-		t.Errorf("%d wait", s.Waiting)
+	if s := account(t, q); s.Waiters != 0 {
+		t.Errorf("%d wait", s.Waiters)
 	}
 	for range 3 {
 		turn(t, l)

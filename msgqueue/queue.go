@@ -99,7 +99,7 @@ type Stats struct {
 	Returned  uint64 // messages returned by Close or Shutdown
 	Refused   uint64 // messages not accepted because the queue was full; with PushContext, until the context ended
 	Batches   uint64 // times that the loop took a batch of messages
-	Waiting   int    // PushContext calls that wait for room
+	Waiters   int    // PushContext calls that wait for room
 }
 
 // Len returns the number of accepted messages whose delivery has not begun. Any goroutine.
@@ -125,6 +125,6 @@ func (q *Queue[T]) Stats() Stats {
 	n := q.len()
 	return Stats{
 		Len: n, Bound: q.bound, MaxLen: max(q.maxLen, n), Pushed: q.pushed, Delivered: q.pushed - q.returned - uint64(n),
-		Returned: q.returned, Refused: q.refused, Batches: q.batches, Waiting: q.waiters.len,
+		Returned: q.returned, Refused: q.refused, Batches: q.batches, Waiters: q.waiters.len,
 	}
 }

@@ -99,7 +99,7 @@ func TestPushContextWithAnEndedContextPushesWhereThereIsRoom(t *testing.T) {
 	if err := q.PushContext(ctx, 2); !errors.Is(err, cause) {
 		t.Fatalf("without room: %v", err)
 	}
-	if s := q.Stats(); s.Pushed != 2 || s.Refused != 1 || s.Waiting != 0 {
+	if s := q.Stats(); s.Pushed != 2 || s.Refused != 1 || s.Waiters != 0 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -119,7 +119,7 @@ func TestPushContextEndsWhenALoopClosesWithAPanic(t *testing.T) {
 			push(t, q, 1)
 			over := make(chan error, 1)
 			go func() { over <- q.PushContext(context.Background(), 2) }()
-			until(t, "PushContext waits", func() bool { return q.Stats().Waiting == 1 })
+			until(t, "PushContext waits", func() bool { return q.Stats().Waiters == 1 })
 			go func() {
 				defer func() { _ = recover() }()
 				_ = l.Close()
