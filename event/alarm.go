@@ -19,8 +19,9 @@ func (a *alarm) init(l *Loop) {
 	a.at.Store(int64(NoTimeout))
 }
 
-// set makes the alarm fire at deadline or earlier. Loop only.
-func (a *alarm) set(deadline time.Duration) {
+// setInLoop makes the alarm fire at deadline or earlier.
+func (a *alarm) setInLoop(deadline time.Duration) {
+	a.l.assertInLoop()
 	if a.at.Load() > int64(deadline) {
 		a.arm(deadline)
 	}

@@ -116,7 +116,7 @@ func (d *parkDriver) pollOrSleep(uintptr) (done bool) {
 	deadline, asleep := d.l.fallAsleep()
 	d.slept = asleep
 	if asleep && deadline != NoTimeout {
-		d.alarm.set(deadline)
+		d.alarm.setInLoop(deadline)
 	}
 	return !asleep
 }

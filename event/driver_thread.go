@@ -56,7 +56,7 @@ func (d *threadDriver) timeout(deadline time.Duration) time.Duration {
 	if _, ok := d.l.clock.(systemClock); ok {
 		return max(0, deadline-d.l.clock.Now())
 	}
-	d.alarm.set(deadline)
+	d.alarm.setInLoop(deadline)
 	return -1
 }
 

@@ -213,9 +213,10 @@ func (l *Loop) noteStale(fd int32) {
 	})
 }
 
-// collect activates the events of the poller's reports. All reports are collected before any callback runs, so an event that a
+// collectInLoop activates the events of the poller's reports. All reports are collected before any callback runs, so an event that a
 // callback deletes is not called for them.
-func (l *Loop) collect(ready []poller.Ready) {
+func (l *Loop) collectInLoop(ready []poller.Ready) {
+	l.assertInLoop()
 	for _, r := range ready {
 		fd := int32(uint32(r.Tag))
 		row := l.entry(int(fd))

@@ -90,6 +90,8 @@ type Loop struct {
 	called    int // callbacks of users in this turn
 	ready     []poller.Ready
 
+	inLoopAssert inLoopAssert
+
 	postEvent *Event
 	exitEvent *Event
 }
@@ -129,7 +131,7 @@ func NewLoop(cfg *Config) (*Loop, error) {
 	l.created = l.clock.Now()
 	l.now.Store(int64(l.created))
 	l.active.levels, l.timers = make([]activeLevel, c.Priorities), make(timers, c.Priorities)
-	l.postEvent = l.newInternal(func(*Event, Flags) { l.runPosts() })
+	l.postEvent = l.newInternal(func(*Event, Flags) { l.runPostsInLoop() })
 	l.exitEvent = l.newInternal(nil) // expire handles it
 	if err := l.newDriver(c); err != nil {
 		return nil, fmt.Errorf("new loop: %w", err)

@@ -51,8 +51,9 @@ func (l *Loop) Post(fn func()) error {
 	return err
 }
 
-// runPosts calls the functions that were posted before it began, within the turn's budget. The remaining ones wait for the next turn.
-func (l *Loop) runPosts() {
+// runPostsInLoop calls the functions that were posted before it began, within the turn's budget. The remaining ones wait for the next turn.
+func (l *Loop) runPostsInLoop() {
+	l.assertInLoop()
 	defer func() { // also after a panic, since the others were accepted
 		l.mu.Lock()
 		if l.posts.len() > 0 {

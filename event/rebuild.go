@@ -24,9 +24,10 @@ func (l *Loop) lateReport(tag uint64) {
 // maxLateReports bounds lateReports. An unnecessary rebuild once in so many harmless reports does no damage.
 const maxLateReports = 1024
 
-// tryRebuild replaces the poller, and keeps the old one if that fails, for example without a free descriptor. The remaining
+// tryRebuildInLoop replaces the poller, and keeps the old one if that fails, for example without a free descriptor. The remaining
 // registration then makes every poll return at once; a short sleep in turns without callbacks prevents a spin.
-func (l *Loop) tryRebuild() {
+func (l *Loop) tryRebuildInLoop() {
+	l.assertInLoop()
 	err := l.rebuild()
 	if err == nil {
 		l.rebuildFails = false

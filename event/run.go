@@ -70,7 +70,7 @@ func (l *Loop) turns(ctx context.Context, mode runMode) error {
 		if over, err := l.over(ctx); over {
 			return err
 		}
-		if err := l.turn(mode != runNonblock && !once.begun); err != nil {
+		if err := l.turnInLoop(mode != runNonblock && !once.begun); err != nil {
 			return fmt.Errorf("run loop: %w", err)
 		}
 		if mode == runNonblock || mode == runOnce && once.endedBy(l) {

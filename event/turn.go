@@ -6,59 +6,63 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// turn makes one turn: it waits, collects what has happened and calls callbacks. The package comment explains the order. It is called with
+// turnInLoop makes one turn: it waits, collects what has happened and calls callbacks. The package comment explains the order. It is called with
 // l.mu held and returns with l.mu held; watchers, the wait and callbacks run without it.
-func (l *Loop) turn(block bool) error {
+func (l *Loop) turnInLoop(block bool) error {
+	l.assertInLoop()
 	if l.prepare.first != nil {
 		l.watch(&l.prepare)
 	}
 	l.mu.Unlock()
-	l.yield()
+	l.yieldInLoop()
 	n, err := l.driver.wait(l.ready, block)
 	l.mu.Lock()
 	l.awake()
 	if err != nil {
 		return err
 	}
-	l.takeReports(n)
-	l.expire()
-	l.dispatch()
-	l.endTurn()
+	l.takeReportsInLoop(n)
+	l.expireInLoop()
+	l.dispatchInLoop()
+	l.endTurnInLoop()
 	return nil
 }
 
-// takeReports begins the turn and, after the check watchers, activates the events of the n reports. Like turn, it is
+// takeReportsInLoop begins the turn and, after the check watchers, activates the events of the n reports. Like turn, it is
 // called with l.mu held and returns with l.mu held.
-func (l *Loop) takeReports(n int) {
+func (l *Loop) takeReportsInLoop(n int) {
+	l.assertInLoop()
 	if l.check.first != nil || l.foreignClock {
-		l.callChecks(n)
+		l.callChecksInLoop(n)
 	} else {
-		l.beginTurn(n)
+		l.beginTurnInLoop(n)
 	}
-	l.collect(l.ready[:n])
+	l.collectInLoop(l.ready[:n])
 	if n > len(l.ready)/2 && len(l.ready) < maxReadyBatch && len(l.active.levels) > 1 {
 		l.ready = make([]poller.Ready, 4*len(l.ready))
 	}
 }
 
-// callChecks begins a turn in which a user's code runs before the reports are collected. If that panics, it collects them
+// callChecksInLoop begins a turn in which a user's code runs before the reports are collected. If that panics, it collects them
 // nevertheless, since the poller reports an edge only once.
-func (l *Loop) callChecks(n int) {
+func (l *Loop) callChecksInLoop(n int) {
+	l.assertInLoop()
 	over := false
 	defer func() {
 		if !over { // and l.mu is not held
 			l.mu.Lock()
-			l.collect(l.ready[:n])
+			l.collectInLoop(l.ready[:n])
 			l.mu.Unlock()
 		}
 	}()
-	l.beginTurn(n)
+	l.beginTurnInLoop(n)
 	l.watch(&l.check)
 	over = true
 }
 
-// beginTurn reads the clock, once for the whole turn. Under l.mu.
-func (l *Loop) beginTurn(reports int) {
+// beginTurnInLoop reads the clock, once for the whole turn. Under l.mu.
+func (l *Loop) beginTurnInLoop(reports int) {
+	l.assertInLoop()
 	now := l.readClock()
 	if l.slept {
 		l.slept = false
@@ -71,9 +75,10 @@ func (l *Loop) beginTurn(reports int) {
 	l.stats.Reports += uint64(reports)
 }
 
-// expire activates the events whose deadlines have passed, the most urgent priority first, as many as the budget allows. The budget
+// expireInLoop activates the events whose deadlines have passed, the most urgent priority first, as many as the budget allows. The budget
 // bounds its work as it bounds the callbacks of a turn. Under l.mu.
-func (l *Loop) expire() {
+func (l *Loop) expireInLoop() {
+	l.assertInLoop()
 	now := l.Now()
 	l.expired = l.seq
 	if !l.timers.due(now) {
@@ -108,10 +113,11 @@ func (l *Loop) timedOut(e *Event) {
 	l.stats.MaxLag = max(l.stats.MaxLag, l.stats.Lag)
 }
 
-// dispatch calls the active events of the most urgent priority in the order of activation. Events that become active
+// dispatchInLoop calls the active events of the most urgent priority in the order of activation. Events that become active
 // meanwhile wait for the next turn, so that no callback can prevent the loop from polling; a more urgent one
 // ends the dispatch at once. It is called with l.mu held and returns with l.mu held; callbacks run without it.
-func (l *Loop) dispatch() {
+func (l *Loop) dispatchInLoop() {
+	l.assertInLoop()
 	level := l.active.urgent()
 	if level == len(l.active.levels) {
 		return
@@ -129,7 +135,7 @@ func (l *Loop) dispatch() {
 		}
 		calls := 1
 		if what, ok := l.begin(e); ok {
-			calls = l.invoke(e, what, left)
+			calls = l.invokeInLoop(e, what, left)
 		}
 		if left -= calls; l.turnOver() {
 			break
@@ -165,9 +171,10 @@ func (l *Loop) turnOver() bool {
 // interrupted reports whether the turn is to end now, apart from Budget.Time.
 func (l *Loop) interrupted() bool { return l.interrupt.Load() == interruptedNow }
 
-// invoke calls e's callback and returns the number of calls: one, or for a signal one for each delivery before the first call, as the
+// invokeInLoop calls e's callback and returns the number of calls: one, or for a signal one for each delivery before the first call, as the
 // budget allows. Calls for other deliveries remain pending. It unlocks l.mu meanwhile.
-func (l *Loop) invoke(e *Event, what Flags, left int) (calls int) {
+func (l *Loop) invokeInLoop(e *Event, what Flags, left int) (calls int) {
+	l.assertInLoop()
 	l.running = e
 	internal, signal := e.state&stateInternal != 0, e.kind&Signal != 0 // read before the call: the callback may reuse the event
 	pending := int(e.calls)
@@ -245,14 +252,15 @@ func (l *Loop) stopAwaiting(done <-chan struct{}) {
 	l.mu.Unlock()
 }
 
-// endTurn does the work that must wait for the end of a turn. Under l.mu.
-func (l *Loop) endTurn() {
+// endTurnInLoop does the work that must wait for the end of a turn. Under l.mu.
+func (l *Loop) endTurnInLoop() {
+	l.assertInLoop()
 	if l.pollAgain {
 		l.pollAgain = false
 		l.setInterrupt()
 	}
 	if l.mustRebuild {
-		l.tryRebuild()
+		l.tryRebuildInLoop()
 	}
 	l.writeLog()
 }

@@ -9,8 +9,9 @@ import (
 // 10 ms, and a loop without a processor would wait as long. A yield takes about 0.2 µs if no goroutine waits.
 const maxBusy = 200 * time.Microsecond
 
-// yield lets other goroutines run if the loop has not slept for maxBusy. On the loop, without l.mu.
-func (l *Loop) yield() {
+// yieldInLoop lets other goroutines run if the loop has not slept for maxBusy. On the loop, without l.mu.
+func (l *Loop) yieldInLoop() {
+	l.assertInLoop()
 	if now := l.Now(); now-l.yieldedAt >= maxBusy {
 		l.yieldedAt = now
 		runtime.Gosched()

@@ -76,7 +76,7 @@ func (q *Queue[T]) drain() bool {
 	waiting := q.len() > 0
 	q.mu.Unlock()
 	if waiting {
-		q.activate() // so that deliver is called again after the last message and finds the queue empty
+		q.activate() // so that deliverInLoop is called again after the last message and finds the queue empty
 	}
 	return waiting
 }

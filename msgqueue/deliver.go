@@ -2,16 +2,17 @@ package msgqueue
 
 import "github.com/evmq/evmq/event"
 
-// deliver is the queue's callback on the loop. It takes the messages a chunk at a time, to take the producers' lock
+// deliverInLoop is the queue's callback on the loop. It takes the messages a chunk at a time, to take the producers' lock
 // once for many, and calls fn with each. It claims each message by a compare-and-swap, so that Close can take the remaining ones.
-func (q *Queue[T]) deliver(*event.Event, event.Flags) {
+func (q *Queue[T]) deliverInLoop(*event.Event, event.Flags) {
+	q.assertInLoop()
 	more, last := true, false
 	defer func() {
 		if more { // the budget is used up, or fn has panicked: other messages remain
 			q.activate()
 		}
 	}()
-	// Messages that are pushed during this turn wait for the next one. nextBatch has counted the older ones.
+	// Messages that are pushed during this turn wait for the next one. nextBatchInLoop has counted the older ones.
 	left, counted := q.budget, false
 	if begun := q.begun.Load(); begun < int64(len(q.items)) {
 		left, counted = min(left, q.waited-int(begun)), true
@@ -23,7 +24,7 @@ func (q *Queue[T]) deliver(*event.Event, event.Flags) {
 				more = false // no more messages when the batch was taken, and a later Push has activated the event
 				return
 			}
-			if last = q.nextBatch(); q.waited == 0 {
+			if last = q.nextBatchInLoop(); q.waited == 0 {
 				more = false
 				return
 			}
@@ -40,7 +41,7 @@ func (q *Queue[T]) deliver(*event.Event, event.Flags) {
 		m := q.items[i]
 		q.items[i] = zero // a delivered message must not be kept alive
 		if q.waiting.Load() {
-			q.admitOne()
+			q.admitOneInLoop()
 		}
 		q.fn(m)
 		if q.loop.Interrupted() {
@@ -57,9 +58,10 @@ func (q *Queue[T]) unfinished() bool {
 	return q.in.len > 0 || q.state == draining
 }
 
-// nextBatch makes the next chunk the batch and stores the number of messages in waited. It reports whether the batch is
+// nextBatchInLoop makes the next chunk the batch and stores the number of messages in waited. It reports whether the batch is
 // the last chunk; then the next Push is the first of a burst and activates the event.
-func (q *Queue[T]) nextBatch() (last bool) {
+func (q *Queue[T]) nextBatchInLoop() (last bool) {
+	q.assertInLoop()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.batch != nil {
@@ -77,12 +79,13 @@ func (q *Queue[T]) nextBatch() (last bool) {
 	q.items = q.batch.items
 	q.maxLen = max(q.maxLen, q.waited)
 	q.batches++
-	// A Shutdown waits until another nextBatch finds the queue empty.
+	// A Shutdown waits until another nextBatchInLoop finds the queue empty.
 	return q.in.len == 0 && q.state == open
 }
 
-// admitOne admits one waiting PushContext, for the message whose delivery has just begun.
-func (q *Queue[T]) admitOne() {
+// admitOneInLoop admits one waiting PushContext, for the message whose delivery has just begun.
+func (q *Queue[T]) admitOneInLoop() {
+	q.assertInLoop()
 	q.mu.Lock()
 	first := q.admitWaiters()
 	q.mu.Unlock()

@@ -113,7 +113,7 @@ func (q *Queue[T]) refuse(n int, err error) error {
 	return err
 }
 
-// activate has deliver called on the loop. The goroutine that adds the first message calls it. If the loop is closing, deliver is not
+// activate has deliverInLoop called on the loop. The goroutine that adds the first message calls it. If the loop is closing, deliverInLoop is not
 // called any more. The queue then accepts no more messages; Close returns the accepted ones.
 func (q *Queue[T]) activate() {
 	if err := q.wake.Activate(0); err != nil {

@@ -71,7 +71,7 @@ func New[T any](loop *event.Loop, fn func(T), cfg *Config) (*Queue[T], error) {
 		return nil, fmt.Errorf("new queue: %w", invalid("Priority %d of %d", *c.Priority, loop.Priorities()))
 	}
 	q := &Queue[T]{loop: loop, fn: fn, bound: c.Bound, budget: c.Budget, drained: make(chan struct{})}
-	wake, err := loop.NewEvent(-1, event.Persist, q.deliver)
+	wake, err := loop.NewEvent(-1, event.Persist, q.deliverInLoop)
 	if err == nil && c.Priority != nil {
 		err = wake.SetPriority(*c.Priority)
 	}

@@ -40,18 +40,18 @@ bool asleep;        /* l.asleep */
 byte posts;         /* published and not delivered: l.active and l.posts */
 bool closing;       /* l.state, standing for every reason to stop: Break, Exit, a cancelled context, the last event gone */
 bool owned = true;  /* l.owner: the loop's goroutine is in Run */
-byte wakes;         /* claimed and not rung; the thread driver counts them itself, for the parked one they are the model's */
+byte wakes;         /* claimed and not finished; the thread driver counts them, too, for the parked one only the model does */
 
 /* What the properties need to know; nothing of the protocol reads these. */
 bool inTurn = true; /* from awake, when the emptying begins, until the flag is set again */
-bool claimed;       /* somebody has claimed the sleep under way */
+bool claimed;       /* a waker has claimed the current sleep */
 bool news;          /* ... and published something that is not in posts: a deadline, or that time has passed */
 
 #define WORK (posts > 0 || closing)
 
 #if defined(NORECHECK)          /* mutant: fallAsleep does not look at the tables */
 #define FOUND false
-#elif defined(NOSTOP)           /* mutant: fallAsleep looks for messages and forgets the reasons to stop */
+#elif defined(NOSTOP)           /* mutant: fallAsleep looks at messages and not at the reasons to stop */
 #define FOUND (posts > 0)
 #else
 #define FOUND WORK
@@ -70,7 +70,7 @@ byte till;          /* l.sleepsUntil: the deadline that the loop sleeps to; 0 fo
 byte at;            /* alarm.at */
 bool armed;         /* alarm.timer: the clock's timer is pending ... */
 byte when;          /* ... for this time */
-byte off;           /* it has gone off and fired has not come to its claim */
+byte off;           /* its timer has fired, and the function fired has not reached its claim */
 bool busy;          /* the first of the processes that run fired */
 #endif
 
@@ -93,7 +93,7 @@ byte data;
 
 #ifdef THREAD
 byte poller;        /* d.poller */
-bool open[F] = true; /* its wake descriptor is open; afterwards the number may be a stranger's */
+bool open[F] = true; /* its wake descriptor is open; afterwards another file may have the number */
 bool bell[F];       /* the eventfd's counter is not zero, or a byte is in the socketpair */
 bool blocked;       /* the thread is in epoll_wait or poll, with a timeout other than 0 */
 #ifdef TIMER
@@ -118,7 +118,7 @@ bool locked[F];     /* pd.lock */
 bool shut[F];       /* the file is closed to new users: fdMutex */
 byte refs[F];       /* users that the file's Close waits for */
 bool gone[F];       /* the descriptor is closed and the pollDesc freed */
-bool parked;        /* the goroutine is parked and nobody has made it runnable yet */
+bool parked;        /* the goroutine is parked and not runnable */
 bool fresh[F];      /* for the properties: a deadline was set that has ended no Read yet */
 #ifdef SOURCE
 bool edge[F];       /* the runtime's epoll set has the file on its ready list */
@@ -134,7 +134,7 @@ bool stands;        /* what the wakers believe of the deadline */
 #endif
 #endif
 
-/* ---- a wake is lost when the loop sleeps, nobody is about to wake, and there is something to do. A timeout or a
+/* ---- a wake is lost when the loop sleeps, no waker is about to wake it, and there is something to do. A timeout or a
  * descriptor that will end the sleep by chance is no excuse. ---- */
 
 #ifdef TIMER
@@ -170,7 +170,7 @@ active proctype monitor() {
 end:	atomic { LOST -> wakeLost = true; assert(!wakeLost) }
 }
 
-/* ---- claim: under l.mu. Only who turns the flag wakes. ---- */
+/* ---- claim: under l.mu. Only the waker that changes the flag wakes. ---- */
 
 inline claim(won) {
 	if
@@ -178,7 +178,7 @@ inline claim(won) {
 		assert(!inTurn);	/* no wake for a loop that is awake */
 		assert(!claimed);	/* one wake for each sleep */
 		claimed = true;
-#ifndef KEEPFLAG		/* mutant: the waker wakes without turning the flag */
+#ifndef KEEPFLAG		/* mutant: the waker wakes without changing the flag */
 		asleep = false;
 #endif
 		announce();
@@ -233,7 +233,7 @@ inline wake(won) {
 #ifdef REBUILD
 		f = poller;
 #endif
-		atomic { assert(open[f]); bell[f] = true };	/* Poller.Wake; never a stranger's descriptor */
+		atomic { assert(open[f]); bell[f] = true };	/* Poller.Wake; never the descriptor of another file */
 		atomic { wakes--; won = false; f = 0 }
 	:: else
 	fi
@@ -602,7 +602,7 @@ active proctype loop() {
 #endif
 #endif
 			if
-			:: TIMEOUT -> n = READABLE	/* timeout 0, again a mere look */
+			:: TIMEOUT -> n = READABLE	/* timeout 0, a poll without waiting */
 			:: else ->
 				blocked = true;
 end:				atomic { (bell[poller] || READABLE || TIMEOUT) -> ended = bell[poller]; n = READABLE; blocked = false };
@@ -701,7 +701,7 @@ returned:	/* reset: only Read's error says that a deadline stands */
 #endif
 			atomic {
 #ifndef SPLIT
-				assert(!slept || !claimed || WORK || news);	/* who wakes in time has published before: a turn is empty only by a late wake */
+				assert(!slept || !claimed || WORK || news);	/* a waker in time has published before, so a turn is empty only by a late wake */
 #endif
 				assert(WITNESS != 1 || !ended || claimed || WORK || n);	/* witness: a turn that is empty by a late wake */
 				left = posts; ended = false;
