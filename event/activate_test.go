@@ -151,7 +151,7 @@ func TestActivateFDReachesWhoWaitsForIt(t *testing.T) {
 	wantEqual(t, "closed", told["closed"], event.Closed)
 }
 
-// Numbers that no event waits for are harmless, however wild, and none is taken for another's.
+// ActivateFD and ActivateSignal of a number without an event do nothing, even for invalid numbers.
 func TestActivateFDOfAnUnknownDescriptorIsHarmless(t *testing.T) {
 	l := newLoop(t, nil)
 	fd := idle(t)

@@ -79,9 +79,8 @@ var clockUses = map[string]func(l *event.Loop, e *event.Event){
 	"Close": func(l *event.Loop, _ *event.Event) { _ = l.Close() },
 }
 
-// Whichever call of a clock panics or ends its goroutine, in whatever the loop is doing, no lock stays held: the loop goes on, and
-// can be closed.
-func TestFaultOfAClockLeavesALoopThatGoesOnAndCloses(t *testing.T) {
+// If any call of a clock panics or ends its goroutine, no lock stays held: the loop can continue and be closed.
+func TestPanicOfAClockLeavesALoopThatContinuesAndCloses(t *testing.T) {
 	for use, do := range clockUses {
 		for ending, end := range endings {
 			for nth := int64(1); nth <= 8; nth++ {

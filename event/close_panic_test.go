@@ -25,9 +25,9 @@ func apart(t testing.TB, what string, fn func()) {
 	await(t, over, what)
 }
 
-// Whatever function called by Close panics or ends its goroutine, and however many do, all others are called once, in order, and
-// the loop is closed with its descriptors.
-func TestCloseCallsEverythingThoughSomeOfItPanics(t *testing.T) {
+// If functions called by Close panic or end their goroutine, all others are called once, in order, and the loop is closed with
+// its descriptors.
+func TestCloseCallsAllFunctionsThoughSomePanic(t *testing.T) {
 	const n = 5
 	arrange := map[string]func(t *testing.T, l *event.Loop, fn func()){
 		"OnClose": func(t *testing.T, l *event.Loop, fn func()) {
@@ -83,7 +83,7 @@ func TestStoppedCloseWatcherIsNotCalledAfterAPanic(t *testing.T) {
 	wantEqual(t, "calls", calls, 1)
 }
 
-// Whatever callback of a run panics or ends its goroutine, the loop can be run again and closed, and everything else is called.
+// If a callback of a run panics or ends its goroutine, the loop can be run again and closed, and all other callbacks are called.
 func TestLoopGoesOnAfterACallbackThatDoesNotReturn(t *testing.T) {
 	for place, arrange := range inTurns() {
 		for ending, end := range endings {

@@ -17,7 +17,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// A paused event hears nothing of data that waits, and hears of it once it is resumed, however it is triggered.
+// A paused event is not called for waiting data, and is called for it once it is resumed, level- or edge-triggered.
 func TestPausedEventIsReportedOnlyAfterItsResumption(t *testing.T) {
 	for manner, edge := range manners(newLoop(t, nil)) {
 		for _, persist := range []event.Flags{0, event.Persist} {
@@ -43,7 +43,7 @@ func TestPausedEventIsReportedOnlyAfterItsResumption(t *testing.T) {
 	}
 }
 
-// The timeout of a paused event goes on, and a one-shot event ends by it.
+// The timeout of a paused event continues, and ends a one-shot event.
 func TestTimeoutGoesOnWhilePaused(t *testing.T) {
 	for _, c := range []struct {
 		manner event.Flags
@@ -185,7 +185,7 @@ func TestChangedEventLeavesItsNeighbourAlone(t *testing.T) {
 	}
 }
 
-// An edge that a neighbour has heard of is reported again to who waits for it only now.
+// An edge that was reported to one event of a descriptor is reported again to another one that starts to wait for it.
 func TestResumedEdgeIsReportedBesideAnother(t *testing.T) {
 	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
@@ -228,7 +228,7 @@ func TestSetConditionsInTheOwnCallback(t *testing.T) {
 	}
 }
 
-// A loop that sleeps hears of a condition that another goroutine adds.
+// A condition that another goroutine adds ends the loop's sleep.
 func TestSetConditionsEndsASleep(t *testing.T) {
 	for name, cfg := range map[string]*event.Config{
 		"environment": nil,
@@ -257,9 +257,8 @@ func TestSetConditionsEndsASleep(t *testing.T) {
 	}
 }
 
-// What an active event would be told of a condition is taken back with the condition; what else it is to be told, or that
-// it was asked to be called, stays.
-func TestConditionTakenAwayIsNotDelivered(t *testing.T) {
+// SetConditions cancels the pending flags of a removed condition. Other flags, and an Activate(0), stay pending.
+func TestRemovedConditionIsNotDelivered(t *testing.T) {
 	const none = event.Flags(0xffff)
 	for name, c := range map[string]struct {
 		wait, ask, keep event.Flags // ask is what Activate is given, if not none
@@ -299,7 +298,7 @@ func TestConditionTakenAwayIsNotDelivered(t *testing.T) {
 	}
 }
 
-// A call that Activate asked for with nothing to tell is not lost with a timeout that is taken back.
+// An Activate(0) stays pending when a timeout is cancelled.
 func TestActivationOutlivesATimeoutTakenBack(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
@@ -313,8 +312,8 @@ func TestActivationOutlivesATimeoutTakenBack(t *testing.T) {
 	wantOrder(t, told, 0)
 }
 
-// tellPoller notes what it is told. While fail is set it refuses.
-type tellPoller struct {
+// recordingPoller records its calls. While fail is set it returns an error.
+type recordingPoller struct {
 	*scriptPoller
 	journal
 	fail  error
@@ -322,7 +321,7 @@ type tellPoller struct {
 	under func() // called in Add, where the loop's lock is held
 }
 
-func (p *tellPoller) tell(op string, fd int, want event.Flags) error {
+func (p *recordingPoller) tell(op string, fd int, want event.Flags) error {
 	p.note(fmt.Sprintf("%s %d %v", op, fd, event.Flags(want)))
 	if p.under != nil {
 		p.under()
@@ -330,39 +329,39 @@ func (p *tellPoller) tell(op string, fd int, want event.Flags) error {
 	return p.fail
 }
 
-func (p *tellPoller) Add(fd int, want event.Flags, tag uint64) error {
+func (p *recordingPoller) Add(fd int, want event.Flags, tag uint64) error {
 	if err := p.tell("add", fd, want); err != nil {
 		return err
 	}
 	return p.scriptPoller.Add(fd, want, tag)
 }
 
-func (p *tellPoller) Modify(fd int, want event.Flags, tag uint64) error {
+func (p *recordingPoller) Modify(fd int, want event.Flags, tag uint64) error {
 	if err := p.tell("modify", fd, want); err != nil {
 		return err
 	}
 	return p.scriptPoller.Modify(fd, want, tag)
 }
 
-func (p *tellPoller) Remove(fd int) error {
+func (p *recordingPoller) Remove(fd int) error {
 	if err := p.tell("remove", fd, 0); err != nil {
 		return err
 	}
 	return p.scriptPoller.Remove(fd)
 }
 
-func (p *tellPoller) Features() event.Features { return p.scriptPoller.Features() &^ p.lacks }
+func (p *recordingPoller) Features() event.Features { return p.scriptPoller.Features() &^ p.lacks }
 
-func tellLoop(t *testing.T, lacks event.Features, clock event.Clock) (*event.Loop, *tellPoller) {
+func recordingLoop(t *testing.T, lacks event.Features, clock event.Clock) (*event.Loop, *recordingPoller) {
 	t.Helper()
-	p := &tellPoller{scriptPoller: newScriptPoller(), lacks: lacks}
+	p := &recordingPoller{scriptPoller: newScriptPoller(), lacks: lacks}
 	open := func() (event.Poller, error) { return p, nil }
 	return newLoop(t, &event.Config{Clock: clock, Driver: event.DriverThread, OpenPoller: open}), p
 }
 
 // A change is one call to the poller, or none where the events of the descriptor together want what they wanted.
-func TestSetConditionsTellsThePollerOnce(t *testing.T) {
-	l, p := tellLoop(t, 0, nil)
+func TestSetConditionsCallsThePollerOnce(t *testing.T) {
+	l, p := recordingLoop(t, 0, nil)
 	a, b := silent(t, l, 7, event.Read|event.Persist), silent(t, l, 7, event.Write|event.Persist)
 	set := func(e *event.Event, conditions event.Flags, calls ...string) {
 		t.Helper()
@@ -395,7 +394,7 @@ func TestSetConditionsTellsThePollerOnce(t *testing.T) {
 
 // When the poller refuses, the event waits for what it waited for before.
 func TestRefusedChangeChangesNothing(t *testing.T) {
-	l, p := tellLoop(t, 0, nil)
+	l, p := recordingLoop(t, 0, nil)
 	var told []event.Flags
 	e := eventFor(t, l, 7, event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told = append(told, what) })
 	must(t, e.Add(event.NoTimeout))
@@ -435,7 +434,7 @@ func TestSetConditionsIsRefused(t *testing.T) {
 		wantErr(t, other.SetConditions(0), event.ErrInvalid)
 	}
 
-	poor, _ := tellLoop(t, event.FeatureClosed, nil)
+	poor, _ := recordingLoop(t, event.FeatureClosed, nil)
 	limited := silent(t, poor, 7, event.Read)
 	wantErr(t, limited.SetConditions(event.Closed), event.ErrUnsupported)
 	must(t, limited.Add(event.NoTimeout))
@@ -451,7 +450,7 @@ func TestSetConditionsIsRefused(t *testing.T) {
 	wantEqual(t, "flags", e.Flags(), event.Read|event.Persist)
 }
 
-// A change that meets a descriptor closed before Del ends the events that wait for it, until the next Add.
+// If SetConditions finds that the descriptor was closed before Del, its events end until the next Add.
 func TestSetConditionsOfAClosedDescriptorSaysStale(t *testing.T) {
 	for name, c := range map[string]struct {
 		wait, change event.Flags
@@ -520,7 +519,7 @@ func TestChangeThatEndsTheLastEventEndsRun(t *testing.T) {
 	must(t, await(t, over, "end of Run"))
 }
 
-// An event that waits for nothing yet is refused where one that waits is, and joins the others of its descriptor otherwise.
+// Add of an event without conditions fails where Add of one with conditions does, and otherwise adds it to its descriptor.
 func TestAddOfAPausedEvent(t *testing.T) {
 	paused := func(t *testing.T, l *event.Loop, fd int, manner event.Flags) *event.Event {
 		t.Helper()
@@ -639,7 +638,7 @@ func TestRebuildKeepsPausedEvents(t *testing.T) {
 	e := eventFor(t, l, readable(t), event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told = append(told, what) })
 	must(t, e.Add(event.NoTimeout))
 	must(t, e.SetConditions(0))
-	haunt(t, l, func() { turns(t, l, 1) })
+	causeRebuild(t, l, func() { turns(t, l, 1) })
 	turns(t, l, 2)
 	wantOrder(t, told)
 	must(t, e.SetConditions(event.Read))
@@ -647,7 +646,7 @@ func TestRebuildKeepsPausedEvents(t *testing.T) {
 	wantOrder(t, told, event.Read)
 }
 
-// ActivateFD reaches who waits for the condition, and a paused event with a Timeout only.
+// ActivateFD activates the events that wait for the condition, and a paused event with a Timeout only.
 func TestActivateFDGoesByTheConditionsOfTheMoment(t *testing.T) {
 	l := newLoop(t, nil)
 	fd := idle(t)
@@ -705,10 +704,10 @@ func TestSetConditionsAllocatesNothing(t *testing.T) {
 	wantEqual(t, "allocations", n, 0)
 }
 
-// Now waits for nobody, not even for who holds the loop's lock.
+// Now does not wait for the loop's lock.
 func TestNowNeedsNoLock(t *testing.T) {
 	clock := newFakeClock()
-	l, p := tellLoop(t, 0, clock)
+	l, p := recordingLoop(t, 0, clock)
 	var read []time.Duration
 	p.under = func() { read = append(read, l.Now()) }
 	e := silent(t, l, 7, event.Read)

@@ -164,7 +164,7 @@ func TestDriverFallsBackToAThread(t *testing.T) {
 	wantErr(t, err, event.ErrUnsupported)
 }
 
-// With a poller and a clock of one's own a loop runs step by step, without a socket and without waiting.
+// With a user's poller and clock a loop runs step by step, without a socket and without waiting.
 func TestLoopIsSteppedWithoutSockets(t *testing.T) {
 	p, clock := newScriptPoller(), newFakeClock()
 	l := newLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread, Clock: clock})
@@ -205,7 +205,7 @@ func TestLoopIsSteppedWithoutSockets(t *testing.T) {
 	wantEqual(t, "time of the call", await(t, fired, "timer"), due)
 }
 
-// The driver that a sleep with a clock of one's own needs an alarm for works the same on the real backends.
+// With a user's clock a sleep ends at its deadline with every built-in backend.
 func TestSleepFollowsTheLoopsClock(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Stats counts an event as one from Add to Del, whatever it waits for, and what is active and Refs beside that.
+// Stats counts an event once from Add to Del, whatever it waits for, and counts active events and Refs separately.
 func TestStatsCountAtEachStep(t *testing.T) {
 	l := newLoop(t, nil)
 	fd := idle(t)
@@ -112,7 +112,7 @@ func TestEventTellsWhatItWasMadeFrom(t *testing.T) {
 	wantEqual(t, "flags of an event made with Timeout", silent(t, l, fd, event.Read|event.Timeout).Flags(), event.Read)
 }
 
-// Pending tells each condition and the timeout, and Remaining how long that still takes.
+// Pending returns each condition and the timeout, and Remaining the time until the timeout.
 func TestPendingAndRemainingArePrecise(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
@@ -186,7 +186,7 @@ func TestEventsListsEachOnce(t *testing.T) {
 	wantOrder(t, l.Events())
 }
 
-// Dump has a line for each event, by its name, and for nothing else but the loop.
+// Dump has one line for each event, with its name, and one for the loop.
 func TestDumpShowsEachEvent(t *testing.T) {
 	l := newLoop(t, nil)
 	named := func(name string, e *event.Event) *event.Event {

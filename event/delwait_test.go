@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// held is an event whose callback tells that it runs, waits to be let go, and then does what again says.
+// held is an event whose callback signals that it runs, waits to be released, and then calls again.
 type held struct {
 	e       *event.Event
 	running chan struct{}
@@ -41,9 +41,9 @@ func addsAgain(t testing.TB) map[string]func(e *event.Event) {
 	}
 }
 
-// A callback that adds or activates its event again does not win against DelWait: when that returns the event is removed, and its
-// callback does not run again.
-func TestDelWaitWinsAgainstACallbackThatAddsItsEventAgain(t *testing.T) {
+// When DelWait returns, the event is removed even if its callback has added or activated it again, and its callback does not run
+// again.
+func TestDelWaitPrevailsOverACallbackThatAddsItsEventAgain(t *testing.T) {
 	for name, again := range addsAgain(t) {
 		for kind, make := range map[string]func(l *event.Loop) (int, event.Flags){
 			"user":            func(*event.Loop) (int, event.Flags) { return -1, 0 },
@@ -142,7 +142,7 @@ func TestDelWaitSaysStaleAfterTheCallback(t *testing.T) {
 	}
 }
 
-// Callbacks of two loops that wait for each other's events wait until a context ends; then both loops go on.
+// Callbacks of two loops that wait for each other's events wait until a context ends; then both loops continue.
 func TestTwoLoopsThatDelWaitForEachOtherEndWithTheirContexts(t *testing.T) {
 	a, b := newLoop(t, nil), newLoop(t, nil)
 	background(t, a)

@@ -20,7 +20,7 @@ func pollLoop(t testing.TB) *event.Loop {
 	return newLoop(t, &event.Config{Backend: event.BackendPoll, Driver: event.DriverThread})
 }
 
-// poll finds a closed descriptor by itself: its events end with ErrStale and without a call, and Run returns.
+// poll detects a closed descriptor: its events end with ErrStale and without a call, and Run returns.
 func TestPollEndsEventsOfAClosedDescriptor(t *testing.T) {
 	l := pollLoop(t)
 	a, _, fd, _ := pair(t)
@@ -42,7 +42,7 @@ func TestPollEndsEventsOfAClosedDescriptor(t *testing.T) {
 	wantEqual(t, "the other descriptor of the file is unharmed", fdOf(t, a), fd)
 }
 
-// With every backend, Del of an event whose descriptor was closed says so, and Run does not wait for it.
+// With every backend, Del of an event whose descriptor was closed returns ErrStale, and Run does not wait for it.
 func TestClosedDescriptorDoesNotHoldRun(t *testing.T) {
 	l := newLoop(t, nil)
 	_, _, fd, _ := pair(t)
@@ -58,7 +58,7 @@ func TestClosedDescriptorDoesNotHoldRun(t *testing.T) {
 	run(t, l)
 }
 
-// The same file closed and brought back under its number goes on: the kernel may have kept what it knew of it.
+// If a file is closed and gets its number back, its events continue. The kernel may have kept the registration.
 func TestDescriptorBroughtBackUnderItsNumber(t *testing.T) {
 	for name, between := range map[string]func(e *event.Event) error{
 		"left alone": func(*event.Event) error { return nil },
@@ -121,7 +121,7 @@ func TestAddAndDelInEveryTurnCostNothingElse(t *testing.T) {
 	}
 }
 
-// An event that is deleted and added again in every turn hears of each readiness that is there, and of no other.
+// An event that is deleted and added again in every turn receives each readiness that holds, and no other.
 func TestReaddInEveryTurnReportsWhatIsThere(t *testing.T) {
 	l := newLoop(t, nil)
 	_, _, fd, peer := pair(t)

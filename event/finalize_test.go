@@ -94,7 +94,7 @@ func TestFinalizerRunsAtItsEventsPriority(t *testing.T) {
 	wantOrder(t, order, 0, 1, 2)
 }
 
-// The finalizer is the place to close the descriptor; its number may be taken again in the same breath.
+// A finalizer can close the descriptor, whose number may be used again at once.
 func TestFinalizerMayCloseAndReuseTheDescriptor(t *testing.T) {
 	l := newLoop(t, nil)
 	fd, peer := rawPair(t)

@@ -67,7 +67,7 @@ func TestUrgentTimerThatComesDuringAFloodIsCalledInTheNextTurn(t *testing.T) {
 	wantEqual(t, "calls before the urgent timer's", before, 4*budget)
 }
 
-// A priority that the budget exempts has all its due timers called in the next turn, whatever else is due.
+// A priority that the budget exempts has all its due timers called in the next turn, regardless of other due timers.
 func TestExemptTimersAreCalledInTheNextTurnWhateverIsDue(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Priorities: 2, Clock: clock, Budget: event.Budget{Callbacks: 8, MinPriority: 1}})
@@ -82,7 +82,7 @@ func TestExemptTimersAreCalledInTheNextTurnWhateverIsDue(t *testing.T) {
 	wantEqual(t, "other calls", others, 8)
 }
 
-// An Exit that is due ends the run with the turn that finds it so, whatever else is due and however urgent.
+// An Exit ends the run with the turn in which it is due, regardless of other due timers and their priorities.
 func TestExitThatIsDueIsNotDelayedByDueTimers(t *testing.T) {
 	for priority := range 2 {
 		clock := newFakeClock()
@@ -194,8 +194,8 @@ func TestRenewedTimersDoNotDelayWhatIsDue(t *testing.T) {
 	}
 }
 
-// An urgent descriptor among thousands that are ready is called before most of them: once the loop has met many, it takes them all
-// from the kernel in one turn.
+// An urgent descriptor among thousands of ready ones is called before most of them: once the loop has had many reports, it takes
+// them all in one turn.
 func TestUrgentDescriptorIsCalledWithinTurnsWhateverIsReady(t *testing.T) {
 	const n = 6000
 	p := newScriptPoller()

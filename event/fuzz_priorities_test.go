@@ -149,7 +149,7 @@ func TestTimersOfPrioritiesBehaveAsSortedLists(t *testing.T) {
 	})
 }
 
-// make makes a timer that tells the model when it fires.
+// make makes a timer that records in the model when it fires.
 func (m *rankedModel) make(t *testing.T, rt *rapid.T) {
 	i := len(m.all)
 	timer := &rankedTimer{priority: len(m.queue) / 2}

@@ -59,8 +59,8 @@ var operations = []struct {
 		w.allow("ActivateFD", w.l.ActivateFD(w.slot(arg).fd, event.Timeout|event.Write))
 	}},
 	{"Del, close, reopen", func(w *world, arg byte) { w.replace(arg, false) }},
-	{"close, reopen", func(w *world, arg byte) { w.spoil(arg, false) }},
-	{"close, reopen, with a duplicate", func(w *world, arg byte) { w.spoil(arg, true) }},
+	{"close, reopen", func(w *world, arg byte) { w.closeBeforeDel(arg, false) }},
+	{"close, reopen, with a duplicate", func(w *world, arg byte) { w.closeBeforeDel(arg, true) }},
 	{"Break", func(w *world, _ byte) { w.l.Break() }},
 	{"Exit", func(w *world, arg byte) { w.allow("Exit", w.l.Exit(time.Duration(arg)*time.Microsecond)) }},
 	{"Continue", func(w *world, _ byte) { w.l.Continue() }},
@@ -108,8 +108,8 @@ func operationNumber(name string) byte {
 
 func (w *world) slot(n byte) *slot { return &w.slots[int(n)%len(w.slots)] }
 
-// with does something with one of the flock that stays in it.
-func (k *flock) with(n byte, do func(v *life)) {
+// with calls do with one of the events, which stays in the set.
+func (k *eventSet) with(n byte, do func(v *life)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.lives) > 0 {
@@ -134,7 +134,7 @@ func (w *world) user(arg byte, flags event.Flags) {
 	}
 }
 
-// watch adds an event for what stands behind a number now.
+// watch adds an event for the file that has a number now.
 func (w *world) watch(arg byte) {
 	s := w.slot(arg)
 	s.mu.Lock()
@@ -183,8 +183,8 @@ func (w *world) replace(arg byte, onLoop bool) {
 	w.swap(s, false)
 }
 
-// spoil closes a descriptor before Del.
-func (w *world) spoil(arg byte, duplicate bool) {
+// closeBeforeDel closes a descriptor before Del.
+func (w *world) closeBeforeDel(arg byte, duplicate bool) {
 	s := w.slot(arg)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,7 +265,7 @@ func (w *world) awaitPost() {
 
 // deleteAll deletes what is left, after which nothing is added but what Once has still to call.
 func (w *world) deleteAll() {
-	for _, k := range []*flock{&w.users, &w.slots[0].flock, &w.slots[1].flock, &w.slots[2].flock} {
+	for _, k := range []*eventSet{&w.users, &w.slots[0].eventSet, &w.slots[1].eventSet, &w.slots[2].eventSet} {
 		for k.endNow(w, 0, 0) != nil {
 		}
 	}
@@ -290,7 +290,7 @@ func schedule(head byte, steps ...step) []byte {
 	return b.Bytes()
 }
 
-// seeds are schedules of the kinds that broke other loops.
+// seeds are schedules of kinds that have caused failures in other event loops.
 func seeds() [][]byte {
 	all := [][]byte{
 		schedule(0, step{"post", 0, 0}),

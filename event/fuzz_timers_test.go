@@ -137,7 +137,7 @@ func TestTimersBehaveAsASortedList(t *testing.T) {
 	})
 }
 
-// make makes a timer that tells the model when it fires.
+// make makes a timer that records in the model when it fires.
 func (m *timerModel) make(t *testing.T, rt *rapid.T, persist bool) *modelTimer {
 	i := len(m.all)
 	timer := &modelTimer{persist: persist}

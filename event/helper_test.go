@@ -42,7 +42,7 @@ func newLoop(t testing.TB, cfg *event.Config) *event.Loop {
 	return l
 }
 
-// run runs l until it returns by itself, and fails the test if that takes longer than patience.
+// run runs l until Run returns, and fails the test if that takes longer than patience.
 func run(t testing.TB, l *event.Loop) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -9,9 +9,9 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Interrupted says in a callback that the turn ends after it, once something more urgent has become active; not for what is equally
-// or less urgent, and not in the next turn.
-func TestInterruptedTellsOfSomethingMoreUrgent(t *testing.T) {
+// Interrupted is true in a callback once something more urgent has become active; not for equally or less urgent events, and not
+// in the next turn.
+func TestInterruptedReportsAMoreUrgentEvent(t *testing.T) {
 	l := newLoop(t, &event.Config{Priorities: 3})
 	at := func(priority int, fn func()) *event.Event {
 		e := userEvent(t, l, 0, fn)
@@ -38,7 +38,7 @@ func TestInterruptedTellsOfSomethingMoreUrgent(t *testing.T) {
 	wantOrder(t, said, false)
 }
 
-// Interrupted says so, too, once Budget.Time is spent, except in a priority that the budget exempts.
+// Interrupted is true once Budget.Time has passed, except in a priority that the budget exempts.
 func TestInterruptedTellsThatTheTurnsTimeIsSpent(t *testing.T) {
 	for priority, want := range []bool{false, true} {
 		clock := newFakeClock()
@@ -95,7 +95,7 @@ func (c userContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// No lock of the loop's is held while it calls the methods of Run's context, and one that panics leaves a loop that goes on.
+// The loop calls the methods of Run's context without its lock, and continues after one that panics.
 func TestNoLockIsHeldInMethodsOfRunsContext(t *testing.T) {
 	l := newLoop(t, nil)
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -199,7 +199,8 @@ func TestMissingCallbacksAreRefused(t *testing.T) {
 	run(t, l)
 }
 
-// A backend that knows no edges says so; one that does refuses to mix them with levels, whichever comes first.
+// A backend without FeatureEdge returns an error for EdgeTriggered. One with it refuses to mix edge- and level-triggered events
+// of a descriptor, in either order.
 func TestEdgeTriggeredIsRefusedWhereItCannotHold(t *testing.T) {
 	_, err := pollLoop(t).NewEvent(idle(t), event.Read|event.EdgeTriggered, nothing)
 	wantMessage(t, err, event.ErrUnsupported, "EdgeTriggered")
@@ -222,7 +223,7 @@ func TestEdgeTriggeredIsRefusedWhereItCannotHold(t *testing.T) {
 	}
 }
 
-// Wherever the loop calls, it is not run again and not closed, there is nothing to wait for, and it goes on.
+// In every kind of callback, running and closing the loop and waiting for it are refused, and the loop continues.
 func TestCallbacksOfAnyKindCannotRunOrCloseTheLoop(t *testing.T) {
 	l := newLoop(t, nil)
 	ctx := context.Background()

@@ -49,7 +49,7 @@ func goStale(t testing.TB, l *event.Loop) {
 	closeRaw(t, p[:]...)
 }
 
-// staleLoop makes a loop whose backend tells of stale descriptors.
+// staleLoop makes a loop whose backend detects stale descriptors.
 func staleLoop(t *testing.T, logger *slog.Logger) *event.Loop {
 	t.Helper()
 	l := newLoop(t, &event.Config{Logger: logger})
@@ -82,7 +82,7 @@ func TestStaleDescriptorThatEndsARunIsLogged(t *testing.T) {
 }
 
 // The records that wait for a loop that does not run are bounded; the loop logs how many it has dropped.
-func TestLinesThatWaitForTheLoopAreBounded(t *testing.T) {
+func TestPendingLogIsBounded(t *testing.T) {
 	var log sharedLog
 	l := staleLoop(t, log.logger())
 	heap := func() int64 {
@@ -124,7 +124,7 @@ func (f *faultyLog) Write(p []byte) (int, error) {
 }
 
 // A logger that panics, or ends its goroutine, loses the line that it was given and none of the others, nor their number.
-func TestFaultOfALoggerLosesOneLine(t *testing.T) {
+func TestPanicOfALoggerLosesOneRecord(t *testing.T) {
 	for ending, end := range endings {
 		for _, n := range []int{1, 3, 100} {
 			t.Run(fmt.Sprintf("%s, %d lines", ending, n), func(t *testing.T) {

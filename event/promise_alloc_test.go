@@ -29,7 +29,7 @@ func wantNoAllocation(t *testing.T, rounds int, work func(rounds int)) {
 	}
 }
 
-// The turns of a loop allocate nothing, whatever they call back.
+// The turns of a loop allocate nothing, for every kind of event.
 func TestTurnAllocatesNothing(t *testing.T) {
 	nothing := func(*event.Event, event.Flags) {}
 	cases := map[string]func(t *testing.T, l *event.Loop){
@@ -137,7 +137,7 @@ func TestSleepAllocatesNothing(t *testing.T) {
 	})
 }
 
-// A burst's memory is given back, so that a loop is not for ever as large as it once was.
+// The memory of a burst is released.
 func TestBurstIsForgotten(t *testing.T) {
 	const n = 50000
 	l := newLoop(t, &event.Config{PostLimit: event.Unlimited})

@@ -132,8 +132,7 @@ func TestNoLockIsHeldInCallbacks(t *testing.T) {
 	}
 }
 
-// A panic passes through Run, and the loop goes on as if nothing had happened: what was active or posted before is
-// called by the next Run.
+// A panic passes through Run, and the loop can be run again: what was active or posted before is called then.
 func TestPanicPassesThroughRun(t *testing.T) {
 	for name, arrange := range inTurns() {
 		t.Run(name, func(t *testing.T) {
@@ -170,7 +169,7 @@ func TestPanicPassesThroughRun(t *testing.T) {
 	}
 }
 
-// With a panic handler the loop goes on within the same turn; the handler gets the value and the stack of the panic.
+// With a panic handler the loop continues within the same turn; the handler gets the value and the stack of the panic.
 func TestPanicHandlerIsolates(t *testing.T) {
 	for name, arrange := range inTurns() {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +192,7 @@ func TestPanicHandlerIsolates(t *testing.T) {
 				t.Fatalf("the handler got %v", values)
 			}
 			if !strings.Contains(stacks[0], "explode") {
-				t.Errorf("the stack does not show who panicked:\n%s", stacks[0])
+				t.Errorf("the stack does not show the function that panicked:\n%s", stacks[0])
 			}
 		})
 	}
@@ -218,7 +217,7 @@ func TestPanicInThePanicHandlerPassesThroughRun(t *testing.T) {
 	wantEqual(t, "the other post was called", called, true)
 }
 
-// A callback that panics has returned, for who waits for that.
+// A callback that panics counts as returned for DelWait.
 func TestDelWaitReturnsWhenTheCallbackPanics(t *testing.T) {
 	l := newLoop(t, nil)
 	entered := make(chan struct{})
@@ -293,7 +292,7 @@ func TestCloseReturnsWhenTheCallbackPanics(t *testing.T) {
 	}
 }
 
-// A Continue that its turn could not honour, because the callback panicked, is forgotten with the run.
+// A Continue before a panic in the same callback does not affect the next run.
 func TestContinueEndsWithItsRun(t *testing.T) {
 	l := newLoop(t, nil)
 	calls := 0

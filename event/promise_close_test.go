@@ -12,8 +12,8 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Every accepted Post is called exactly once and no refused one is, whoever posts and whenever the loop closes; a waker
-// that is under way when the loop's descriptors go meets nothing of theirs.
+// Every accepted Post is called exactly once and no refused one is, whichever goroutine posts and whenever the loop closes. A
+// goroutine that is waking the loop while its descriptors are closed uses no other file's descriptor.
 func TestPostRacesClose(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
 		for round := range tenfold(1000) / 3 {
@@ -50,7 +50,7 @@ func TestPostRacesClose(t *testing.T) {
 	}, 1, 2, 4)
 }
 
-// Every kind of waker may meet Close.
+// Close during every kind of wake.
 func TestWakersRaceClose(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
 		for range tenfold(30) {
@@ -260,7 +260,7 @@ func TestCloseOnTheLoopIsRefused(t *testing.T) {
 	must(t, l.Post(func() {})) // it is still open
 }
 
-// Close leaves nothing pending: no callback comes later, whatever was waited for, and the counts are zero.
+// Close leaves nothing pending: no callback comes later, and the gauges are zero.
 func TestNothingRunsAfterClose(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})

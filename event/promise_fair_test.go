@@ -11,8 +11,8 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// hogs are callers that always have more to do.
-var hogs = map[string]func(t *testing.T, l *event.Loop){
+// endlessWork lists callers that always have more work.
+var endlessWork = map[string]func(t *testing.T, l *event.Loop){
 	"posts": func(t *testing.T, l *event.Loop) {
 		for range 3 {
 			var fn func()
@@ -47,10 +47,10 @@ var hogs = map[string]func(t *testing.T, l *event.Loop){
 	},
 }
 
-// Whoever keeps the loop busy without end, the others have their turn: a descriptor, a timer, a signal, a post and an
-// activation from another goroutine are served all the same.
-func TestEndlessWorkStarvesNobody(t *testing.T) {
-	for name, hog := range hogs {
+// If any kind of event keeps the loop busy without end, a descriptor, a timer, a signal, a post and an activation from another
+// goroutine are still called.
+func TestEndlessWorkDelaysNoOtherEvent(t *testing.T) {
+	for name, work := range endlessWork {
 		for budget, cfg := range map[string]*event.Config{
 			"default": nil,
 			"small":   {Budget: event.Budget{Callbacks: 8}},
@@ -66,7 +66,7 @@ func TestEndlessWorkStarvesNobody(t *testing.T) {
 				}).Add(event.NoTimeout))
 				newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { served <- "signal" })
 				user := userEvent(t, l, 0, func() { served <- "activation" })
-				hog(t, l)
+				work(t, l)
 				background(t, l)
 				for range 5 {
 					for what, do := range map[string]func(){
@@ -143,8 +143,8 @@ func TestPostLimitIsExact(t *testing.T) {
 	wantEqual(t, "called", called, 4*limit)
 }
 
-// An edge is reported once: without new data there is no second report, with new data there is, and who leaves data
-// unread calls Activate for the rest.
+// An edge is reported once: without new data there is no second report, with new data there is, and a callback that leaves data
+// can call Activate to be called again.
 func TestEdgeIsReportedOnce(t *testing.T) {
 	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {

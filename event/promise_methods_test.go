@@ -52,7 +52,7 @@ func newStage(t *testing.T, do func(), cfg *event.Config) *stage {
 // any returns one of the events.
 func (s *stage) any() *event.Event { return s.events[rand.IntN(len(s.events))] }
 
-// fresh returns an event that nobody else has.
+// fresh returns an event that no other goroutine uses.
 func (s *stage) fresh() *event.Event {
 	e, err := s.l.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) { s.touched.Add(1) })
 	if err != nil {
@@ -195,7 +195,7 @@ func (s *stage) callAll() {
 	}
 }
 
-// A method that is new and stands in no list of these tests would go untested.
+// Every exported method is in the lists of these tests.
 func TestEveryMethodIsCalled(t *testing.T) {
 	s := newStage(t, func() {}, nil)
 	methods := s.methods()

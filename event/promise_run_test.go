@@ -92,7 +92,7 @@ func TestLateCancellationLeavesTheNextRunAlone(t *testing.T) {
 	}, 1, 2, 4)
 }
 
-// cancelLate cancels a run while it ends, and goes on to others.
+// cancelLate cancels a run while it ends, and then others.
 func cancelLate(t *testing.T, l *event.Loop) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

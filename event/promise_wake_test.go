@@ -20,8 +20,8 @@ func sleepingScript(t *testing.T) (*event.Loop, *scriptPoller) {
 	return l, p
 }
 
-// Of a burst that comes while the loop sleeps only the first wakes it, whatever the others are and whoever makes them; a
-// loop that has been woken and has not come to run yet is not woken again.
+// Of a burst while the loop sleeps, only the first call wakes it, whichever goroutines make the calls and of whatever kind they
+// are.
 func TestBurstWakesOnce(t *testing.T) {
 	l, p := sleepingScript(t)
 	p.hold()
@@ -91,7 +91,7 @@ func TestBurstInOnePieceWakesOnce(t *testing.T) {
 	t.Error("the loop never slept")
 }
 
-// What the loop does to itself while it is awake wakes nobody.
+// Calls on the loop itself, while it is awake, make no wakes.
 func TestAwakeLoopIsNotWoken(t *testing.T) {
 	l, p := sleepingScript(t)
 	wakes := p.wakes()

@@ -49,7 +49,7 @@ func TestOneShotWriteFiresWhereThereIsRoom(t *testing.T) {
 	wantEqual(t, "calls", calls, 1)
 }
 
-// Several events of one descriptor all hear of one readiness, and each goes its own way.
+// Several events of one descriptor are all called for one readiness, and each keeps its own conditions.
 func TestEventsOfOneDescriptorAreIndependent(t *testing.T) {
 	l := newLoop(t, nil)
 	fd := readable(t)

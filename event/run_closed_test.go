@@ -83,7 +83,7 @@ func TestClosedLoopRefusesEveryCall(t *testing.T) {
 	}
 }
 
-// Every other method of a closed loop and of its events is harmless, and a second Close returns nil.
+// Every other method of a closed loop and of its events does nothing, and a second Close returns nil.
 func TestClosedLoopIsHarmless(t *testing.T) {
 	l, events := closedLoop(t)
 	for range 2 {
@@ -132,7 +132,7 @@ func TestWatcherStopsAfterClose(t *testing.T) {
 	}
 }
 
-// Close ends a run on another goroutine, which says so; every Close returns nil when the loop is closed.
+// Close makes a Run on another goroutine return ErrClosed. Every Close returns nil when the loop is closed.
 func TestCloseEndsARunOfAnotherGoroutine(t *testing.T) {
 	for range 20 {
 		l := newLoop(t, nil)

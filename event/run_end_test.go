@@ -53,7 +53,7 @@ func TestExitEndsRunInTime(t *testing.T) {
 	wantEqual(t, "the late timer", late.Pending(), event.Timeout)
 }
 
-// Of several Exits the earliest counts, however far away the others are and whoever calls them.
+// Of several Exits the earliest applies, however far away the others are and whichever goroutines call them.
 func TestEarliestOfManyExitsEndsRun(t *testing.T) {
 	for _, others := range []time.Duration{time.Hour, math.MaxInt64 - 1, event.NoTimeout} {
 		l := newLoop(t, nil)
@@ -94,7 +94,7 @@ func TestExitFromOutsideWakesTheLoop(t *testing.T) {
 	}
 }
 
-// Once calls for a condition, for a timeout and for nothing, each once and with what has happened.
+// Once calls for a condition, for a timeout and without either, each once and with what has happened.
 func TestOnceCallsForWhatHappened(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
@@ -173,7 +173,7 @@ func onceWith(t *testing.T, l *event.Loop, fd int, flags event.Flags, d time.Dur
 	return weak.Make(big)
 }
 
-// RunForever goes on while nothing is added, for what other goroutines bring.
+// RunForever continues while nothing is added, so other goroutines can add work.
 func TestRunForeverWaitsForOtherGoroutines(t *testing.T) {
 	l := newLoop(t, nil)
 	done := make(chan error, 1)
@@ -196,7 +196,7 @@ func TestRunForeverWaitsForOtherGoroutines(t *testing.T) {
 	wantEqual(t, "GotBreak", l.GotBreak(), true)
 }
 
-// Ref keeps a Run going that has nothing else to wait for; Refs count, and an Unref too many is harmless.
+// Ref keeps a Run going that has nothing else to wait for. Refs are counted, and an extra Unref does nothing.
 func TestRefKeepsRunGoing(t *testing.T) {
 	l := newLoop(t, nil)
 	l.Unref()

@@ -7,8 +7,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// RunOnce ends although a callback makes work for ever: its own event, a timer that is due at once, a post or a signal that comes
-// again, whatever the priority and the budget.
+// RunOnce returns though callbacks activate events again, whatever the priority and the budget.
 func TestRunOnceEndsThoughCallbacksMakeWorkForEver(t *testing.T) {
 	makers := map[string]func(t *testing.T, l *event.Loop, priority int, called func()){
 		"activation": func(t *testing.T, l *event.Loop, priority int, called func()) {

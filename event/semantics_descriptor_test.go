@@ -11,8 +11,8 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// toldOnce adds an event for fd and returns what it is told in one turn, 0 if it is not called.
-func toldOnce(t testing.TB, l *event.Loop, fd int, flags event.Flags) (told event.Flags) {
+// reportedOnce adds an event for fd and returns the flags of its call in one turn, 0 if it is not called.
+func reportedOnce(t testing.TB, l *event.Loop, fd int, flags event.Flags) (told event.Flags) {
 	t.Helper()
 	e, err := l.NewEvent(fd, flags, func(_ *event.Event, what event.Flags) { told |= what })
 	must(t, err)
@@ -31,8 +31,8 @@ func pipeEnds(t testing.TB) (r, w *os.File) {
 	return r, w
 }
 
-// An error or a hang-up is readable and writable, so that whoever waits makes the call that says what it is.
-func TestErrorAndHangupAreReportedToWhoWaits(t *testing.T) {
+// An error or a hang-up counts as readable and writable, so that the event makes the call that returns the error.
+func TestErrorAndHangupAreReportedToEveryWaitingEvent(t *testing.T) {
 	const read, write, closed = event.Read, event.Write, event.Closed
 	for name, c := range map[string]struct {
 		open func(t *testing.T) int
@@ -74,7 +74,7 @@ func TestErrorAndHangupAreReportedToWhoWaits(t *testing.T) {
 			l := newLoop(t, nil)
 			fd := c.open(t)
 			for flags, want := range c.told {
-				if told := toldOnce(t, l, fd, flags); told != want {
+				if told := reportedOnce(t, l, fd, flags); told != want {
 					t.Errorf("an event that waits for %v is told %v, want %v", flags, told, want)
 				}
 			}
@@ -129,7 +129,7 @@ func resettable(t testing.TB) (fd int, reset func()) {
 	}
 }
 
-// After Del and close, the number's next file is as good as any.
+// After Del and close, the next file with the number can be watched.
 func TestDelBeforeCloseFreesTheNumber(t *testing.T) {
 	l := newLoop(t, nil)
 	a, b := socketpair(t)
@@ -188,7 +188,7 @@ func TestNumberThatWasClosedBeforeDelIsWatchedAnew(t *testing.T) {
 }
 
 // Del says that the descriptor was closed before; the event is removed, and may be added again for the number's next file.
-func TestDelAfterCloseSaysStale(t *testing.T) {
+func TestDelAfterCloseReturnsStale(t *testing.T) {
 	l := newLoop(t, nil)
 	a, b := socketpair(t)
 	fd := privateCopy(t, a)
@@ -215,7 +215,7 @@ func TestDelAfterCloseSaysStale(t *testing.T) {
 }
 
 // An event that ended while it was active is called once when it is added again and ready.
-func TestStaleEventOwesNoCall(t *testing.T) {
+func TestStaleEventIsNotCalledForEarlierReadiness(t *testing.T) {
 	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend goes by numbers")
@@ -239,8 +239,8 @@ func TestStaleEventOwesNoCall(t *testing.T) {
 	must(t, e.Del())
 }
 
-// When a change of what is watched finds that the file has gone, the stranger that has its number is not watched instead.
-func TestStrangerIsNotWatchedByAChange(t *testing.T) {
+// If a change of conditions finds that the file is closed, another file that has its number is not watched instead.
+func TestChangeDoesNotWatchAnotherFile(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, l *event.Loop, reader, writer *event.Event){
 		"less": func(t *testing.T, _ *event.Loop, _, writer *event.Event) { wantErr(t, writer.Del(), event.ErrStale) },
 		"more": func(t *testing.T, l *event.Loop, reader, _ *event.Event) {
@@ -374,7 +374,7 @@ func TestDuplicateOfAClosedDescriptorDoesNotSpin(t *testing.T) {
 			}
 			after := l.Stats()
 			if after.Reports != before.Reports {
-				t.Errorf("%d reports for nobody in 20 turns", after.Reports-before.Reports)
+				t.Errorf("%d reports without an event in 20 turns", after.Reports-before.Reports)
 			}
 			if l.Features().Has(event.FeatureStale) && (after.Rebuilds == 0 || after.LateReports == 0) {
 				t.Errorf("%d rebuilds, %d stray reports", after.Rebuilds, after.LateReports)

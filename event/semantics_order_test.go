@@ -57,7 +57,7 @@ func TestRepeatedActivateSignalIsOneCall(t *testing.T) {
 }
 
 // An event that activates itself is called once in a turn, and the loop looks at its descriptors in between.
-func TestSelfActivationDoesNotStarveDescriptors(t *testing.T) {
+func TestSelfActivationDoesNotDelayDescriptors(t *testing.T) {
 	l := newLoop(t, nil)
 	a, b := socketpair(t)
 	var calls journal
@@ -165,7 +165,7 @@ func TestUrgentActivationInterruptsPosts(t *testing.T) {
 	calls.want(t, "post", "high", "post 2")
 }
 
-// A turn calls no more than the budget's number; the rest goes on in the next, in order.
+// A turn makes no more calls than the budget allows; the others follow in the next turns, in order.
 func TestBudgetCapsTheCallbacksOfATurn(t *testing.T) {
 	l := newLoop(t, &event.Config{Budget: event.Budget{Callbacks: 2}})
 	var calls journal
@@ -214,7 +214,7 @@ func TestBudgetExemptsUrgentEvents(t *testing.T) {
 	}
 }
 
-// An urgent event is exempt whatever makes it active, a timeout as well.
+// An urgent event is exempt whatever activates it, also a timeout.
 func TestBudgetExemptsUrgentTimers(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Callbacks: 1, MinPriority: 1}})
@@ -252,7 +252,7 @@ func TestBudgetTimeEndsATurn(t *testing.T) {
 	}
 }
 
-// Posted functions spend the budget's time as other callbacks do.
+// Posted functions count for Budget.Time as other callbacks do.
 func TestBudgetTimeHoldsForPosts(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Time: 15 * ms}})

@@ -100,8 +100,8 @@ func TestExitLetsTheTurnFinish(t *testing.T) {
 	calls.want(t, "later")
 }
 
-// Whatever keeps the most urgent priority busy, Exit ends the run in time.
-func TestExitIsNotStarvedByPriorities(t *testing.T) {
+// If any kind of event keeps the most urgent priority busy, Exit still ends the run in time.
+func TestExitIsNotDelayedByPriorities(t *testing.T) {
 	for _, after := range []time.Duration{0, 10 * ms} {
 		t.Run(after.String(), func(t *testing.T) {
 			clock := newFakeClock()
@@ -163,8 +163,8 @@ func TestEarliestExitCounts(t *testing.T) {
 	}
 }
 
-// An Exit that stands already is the earliest of all.
-func TestLaterExitAddsNothingToOneThatStands(t *testing.T) {
+// After Exit(0) a later Exit has no effect.
+func TestLaterExitDoesNotPostponeAPendingOne(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
 	must(t, l.Exit(0))
@@ -176,8 +176,8 @@ func TestLaterExitAddsNothingToOneThatStands(t *testing.T) {
 	wantGot(t, l, false, false)
 }
 
-// An Exit whose time has come is not put off by one that is asked for in the same turn.
-func TestLaterExitDoesNotPutOffOneThatIsDue(t *testing.T) {
+// An Exit that is due is not postponed by another one in the same turn.
+func TestLaterExitDoesNotPostponeADueOne(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal

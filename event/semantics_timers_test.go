@@ -106,7 +106,7 @@ func TestPersistentTimeoutIsNotShortenedByTheTurn(t *testing.T) {
 	wantRemaining(t, e, 10*ms)
 }
 
-// A persistent event is timed again before its callback, so that the callback has the last word.
+// The timeout of a persistent event is restarted before its callback, so changes in the callback take effect.
 func TestRearmPrecedesTheCallback(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -192,8 +192,8 @@ func TestAddReplacesTheTimeout(t *testing.T) {
 	}
 }
 
-// A Timeout that has passed but is not delivered yet is taken back by a new timeout, which is one call when it passes.
-func TestAddTakesBackAnUndeliveredTimeout(t *testing.T) {
+// A new timeout cancels a Timeout that has passed and is not delivered yet; there is one call when the new one passes.
+func TestAddCancelsAnUndeliveredTimeout(t *testing.T) {
 	for _, flags := range []event.Flags{0, event.Persist} {
 		t.Run(flags.String(), func(t *testing.T) {
 			clock := newFakeClock()
@@ -217,7 +217,7 @@ func TestAddTakesBackAnUndeliveredTimeout(t *testing.T) {
 }
 
 // So it is in the event's own callback.
-func TestAddInTheCallbackTakesBackItsActivation(t *testing.T) {
+func TestAddInTheCallbackCancelsItsTimeout(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal
@@ -234,8 +234,8 @@ func TestAddInTheCallbackTakesBackItsActivation(t *testing.T) {
 	calls.want(t, "event")
 }
 
-// What is taken back is the Timeout alone: a readiness reported in the same turn is delivered.
-func TestAddTakesBackNothingButTheTimeout(t *testing.T) {
+// Only the Timeout is cancelled: a readiness reported in the same turn is delivered.
+func TestAddCancelsOnlyTheTimeout(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
@@ -270,7 +270,7 @@ func TestAddWithoutTimeoutKeepsAnUndeliveredTimeout(t *testing.T) {
 	calls.want(t, "first", "second")
 }
 
-// A readiness and a timeout of the same turn are one call that is told both.
+// A readiness and a timeout of the same turn are one call with both flags.
 func TestReadinessAndTimeoutOfATurnAreOneCall(t *testing.T) {
 	for _, flags := range []event.Flags{event.Read, event.Read | event.Persist} {
 		t.Run(flags.String(), func(t *testing.T) {
@@ -310,7 +310,7 @@ func TestDescriptorsComeBeforeTimers(t *testing.T) {
 	calls.want(t, "descriptor", "timer")
 }
 
-// A timeout counts from the moment of Add: what the turn has spent before is not taken from it. Now stays the turn's.
+// A timeout counts from the time of Add; the time that the turn has taken before does not shorten it. Now stays the turn's.
 func TestTimeoutCountsFromTheMomentOfAdd(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})

@@ -69,8 +69,7 @@ func TestBurstCostsOneWake(t *testing.T) {
 	await(t, called, "the last callback")
 }
 
-// Added counts events that wait, each once, whatever it waits for; what is the loop's own is not counted and keeps no
-// run going.
+// Added counts each added event once, whatever it waits for. The loop's internal events are not counted and keep no Run going.
 func TestAddedCountsEventsOnce(t *testing.T) {
 	l := newLoop(t, nil)
 	a, _ := socketpair(t)

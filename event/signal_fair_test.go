@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// owed makes l owe its events of the signal n calls, and waits until it knows of the first.
+// owed delivers n signals to l while it does not run, and waits until it has received the first.
 func owed(t testing.TB, l *event.Loop, sig syscall.Signal, n int) {
 	t.Helper()
 	before := l.Stats()
@@ -18,8 +18,8 @@ func owed(t testing.TB, l *event.Loop, sig syscall.Signal, n int) {
 	until(t, "delivery", func() bool { return l.Stats().Active > before.Active })
 }
 
-// The calls owed to a signal are bounded by the budget as those of many events are.
-func TestOwedSignalCallsHonourTheBudget(t *testing.T) {
+// The budget bounds the calls for several deliveries of a signal, like those of several events.
+func TestSignalCallsCountForTheBudget(t *testing.T) {
 	const n, budget = 40, 3
 	l := newLoop(t, &event.Config{Budget: event.Budget{Callbacks: budget}})
 	calls := 0
@@ -49,8 +49,8 @@ func TestOwedSignalCallsHonourTheBudget(t *testing.T) {
 	wantEqual(t, "calls", calls, n)
 }
 
-// Something more urgent comes before the next call that a signal is owed.
-func TestUrgentEventComesBetweenOwedSignalCalls(t *testing.T) {
+// A more urgent event is called before the next call for a further delivery of a signal.
+func TestUrgentEventComesBetweenSignalCalls(t *testing.T) {
 	const n = 10
 	l := newLoop(t, &event.Config{Priorities: 2})
 	calls, at := 0, -1
@@ -69,8 +69,8 @@ func TestUrgentEventComesBetweenOwedSignalCalls(t *testing.T) {
 	wantEqual(t, "calls before the urgent one", at, 1)
 }
 
-// A timeout that passes while a signal is owed calls is told once.
-func TestTimeoutIsToldOnceWithOwedSignalCalls(t *testing.T) {
+// A timeout that passes while several calls for a signal are pending is reported once.
+func TestTimeoutIsReportedOnceAmongSignalCalls(t *testing.T) {
 	const n = 10
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
@@ -109,8 +109,8 @@ func TestSignalRaisedInItsCallbackDoesNotProlongTheTurn(t *testing.T) {
 	}
 }
 
-// A timeout of a signal's event that is activated and taken back while its callback runs leaves the calls owed to the signal.
-func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
+// Cancelling the timeout of a signal's event in its callback leaves the other pending calls for the signal.
+func TestCancellingATimeoutLeavesSignalCalls(t *testing.T) {
 	const n = 3
 	for name, withdraw := range map[string]func(e *event.Event) error{
 		"Add":                func(e *event.Event) error { return e.Add(time.Hour) },
@@ -135,8 +135,8 @@ func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
 	}
 }
 
-// An event that stays active since its signal is owed more calls counts for MaxActive.
-func TestMaxActiveCountsAnEventThatIsOwedCalls(t *testing.T) {
+// An event that stays active for further deliveries of its signal counts for MaxActive.
+func TestMaxActiveCountsAnEventWithPendingSignalCalls(t *testing.T) {
 	l := newLoop(t, nil)
 	other := userEvent(t, l, 0, func() {})
 	calls := 0

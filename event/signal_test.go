@@ -232,7 +232,7 @@ func TestSignalDuringItsCallbackIsCounted(t *testing.T) {
 	}
 }
 
-func TestSignalDelInCallbackTakesBackWhatIsOwed(t *testing.T) {
+func TestSignalDelInCallbackCancelsPendingCalls(t *testing.T) {
 	l := newLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
@@ -345,8 +345,8 @@ func TestActivateSignalReachesItsEventsOnly(t *testing.T) {
 	}
 }
 
-// Signals that rain while events come and go on several loops neither kill the program nor block anybody.
-func TestSignalsRainWhileEventsComeAndGo(t *testing.T) {
+// Many signals while events are added and deleted on several loops neither end the program nor block a goroutine.
+func TestManySignalsWhileEventsAreAddedAndDeleted(t *testing.T) {
 	keep := make(chan os.Signal, 1) // or a gap between two events would meet the default disposition
 	signal.Notify(keep, syscall.SIGWINCH)
 	defer signal.Stop(keep)

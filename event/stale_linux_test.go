@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// Without the means for a new set, as when descriptors are scarce, the loop goes on with the old one and tries again.
+// If no descriptor is free for a new epoll set, the loop continues with the old one and tries again.
 func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 	errScarce := errors.New("scarce")
 	var opened, refused atomic.Int32
@@ -34,7 +34,7 @@ func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 			})
 			must(t, e.Add(event.NoTimeout))
 			background(t, l)
-			haunt(t, l, func() {})
+			causeRebuild(t, l, func() {})
 			if n := refused.Load(); n != 3 {
 				t.Errorf("refused %d times", n)
 			}
@@ -76,22 +76,22 @@ func (p *kernelPoller) Wait(ready []event.Ready, timeout time.Duration) (int, er
 	return n, err
 }
 
-// meddler closes a descriptor at the worst moment: after the loop has found it registered, before that is changed.
-type meddler struct {
+// closingPoller closes a descriptor between the loop's check that it is registered and the change of its registration.
+type closingPoller struct {
 	*kernelPoller
-	meddle func()
+	beforeModify func()
 }
 
-func (m *meddler) Modify(fd int, want event.Flags, tag uint64) error {
-	if meddle := m.meddle; meddle != nil {
-		m.meddle = nil
-		meddle()
+func (m *closingPoller) Modify(fd int, want event.Flags, tag uint64) error {
+	if beforeModify := m.beforeModify; beforeModify != nil {
+		m.beforeModify = nil
+		beforeModify()
 	}
 	return m.kernelPoller.Modify(fd, want, tag)
 }
 
 // An Add beside another goroutine's close says that the number is closed, or is another file's now, and ends the
-// descriptor's other events; it watches nobody's file, and the event can be added for the next one.
+// descriptor's other events; it watches no other file, and the event can be added for the next one.
 func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -107,7 +107,7 @@ func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			epoll, err := newKernelPoller(poller.WakerEventfd)
 			must(t, err)
-			m := &meddler{kernelPoller: epoll}
+			m := &closingPoller{kernelPoller: epoll}
 			l := newLoop(t, &event.Config{OpenPoller: func() (event.Poller, error) { return m, nil }})
 			fd, peer := rawPair(t)
 			t.Cleanup(func() { closeRaw(t, peer) })
@@ -117,7 +117,7 @@ func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 				must(t, first.SetConditions(0))
 				must(t, epoll.Add(fd, event.Flags(event.Read), 1<<40)) // as a duplicate's file back on its number is known
 			}
-			m.meddle = func() {
+			m.beforeModify = func() {
 				closeRaw(t, fd)
 				if c.reused {
 					other := reopen(t, fd)

@@ -33,9 +33,9 @@ func ghost(t *testing.T, l *event.Loop, flags event.Flags, fn func(*event.Event,
 	return e, peer
 }
 
-// A one-shot event is removed before its call; when that shows that the descriptor was closed, the call is withheld and
-// Err says why. It is not owed: added again, the event is called once.
-func TestOneShotThatMeetsAClosedDescriptorSaysStale(t *testing.T) {
+// If the removal of a one-shot event before its call shows that the descriptor was closed, the event is not called and Err
+// returns ErrStale. Added again, the event is called once.
+func TestOneShotOfAClosedDescriptorIsStale(t *testing.T) {
 	l := newLoop(t, nil)
 	calls := 0
 	e, peer := ghost(t, l, event.Read, func(*event.Event, event.Flags) { calls++ })
@@ -134,8 +134,9 @@ func TestSameFileBackOnItsNumber(t *testing.T) {
 	wantEqual(t, "rebuilds", l.Stats().Rebuilds, 0)
 }
 
-// haunt makes the loop rebuild its set, stepping it, or leaves that to the goroutine that runs it.
-func haunt(t *testing.T, l *event.Loop, step func()) {
+// causeRebuild makes the loop replace its poller. It makes the loop's turns itself, or leaves them to the goroutine that runs
+// the loop.
+func causeRebuild(t *testing.T, l *event.Loop, step func()) {
 	t.Helper()
 	e, peer := ghost(t, l, event.Read|event.Persist, func(*event.Event, event.Flags) {})
 	wantErr(t, e.Del(), event.ErrStale)
@@ -188,7 +189,7 @@ func TestRebuildKeepsTheOtherEvents(t *testing.T) {
 			}
 			check()
 			for range 3 {
-				haunt(t, l, func() { turns(t, l, 1) })
+				causeRebuild(t, l, func() { turns(t, l, 1) })
 				check()
 			}
 			// An edge comes just before the set is replaced.
@@ -196,14 +197,14 @@ func TestRebuildKeepsTheOtherEvents(t *testing.T) {
 				send(t, peers[i], "x")
 			}
 			want++
-			haunt(t, l, func() { turns(t, l, 1) })
+			causeRebuild(t, l, func() { turns(t, l, 1) })
 			turns(t, l, 2)
 			check()
 		})
 	}
 }
 
-// What the old set shows to be closed is not entered into the new one, where its number would mean a stranger.
+// A descriptor that the old set shows to be closed is not added to the new one, where its number could mean another file.
 func TestRebuildFindsClosedDescriptors(t *testing.T) {
 	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureStale) {
@@ -216,7 +217,7 @@ func TestRebuildFindsClosedDescriptors(t *testing.T) {
 	must(t, b.Add(event.NoTimeout))
 	closeRaw(t, closed, peer, reused, peer2)
 	stranger := reopen(t, reused)
-	haunt(t, l, func() { turns(t, l, 1) })
+	causeRebuild(t, l, func() { turns(t, l, 1) })
 	send(t, stranger, "x")
 	turns(t, l, 3)
 	wantErr(t, a.Err(), event.ErrStale)
@@ -255,7 +256,7 @@ func TestRebuildRacesPosts(t *testing.T) {
 			})
 		}
 		for range tenfold(10) {
-			haunt(t, l, func() {})
+			causeRebuild(t, l, func() {})
 		}
 		close(quit)
 		posters.Wait()

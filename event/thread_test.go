@@ -83,7 +83,7 @@ func TestManyLoopsAtOnce(t *testing.T) {
 
 var errImpatient = errors.New("impatient")
 
-// sleeper is a loop that sleeps on another goroutine, with an event that waits for nothing and one that waits an hour.
+// sleeper is a loop that sleeps on another goroutine, with an event without a condition and one with a timeout of an hour.
 type sleeper struct {
 	l           *event.Loop
 	user, timer *event.Event

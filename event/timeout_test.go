@@ -93,7 +93,7 @@ func TestSetTimeoutWakes(t *testing.T) {
 	}
 }
 
-func TestSetTimeoutTakesBackWhatIsNotDelivered(t *testing.T) {
+func TestSetTimeoutCancelsAnUndeliveredTimeout(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
 	fired := 0

@@ -88,7 +88,7 @@ func TestWatcherKeepsNoRunGoing(t *testing.T) {
 	run(t, l)
 }
 
-func TestPollTimeoutTellsTheSleep(t *testing.T) {
+func TestPollTimeoutIsTheTimeOfTheSleep(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
 	want := func(what string, d time.Duration, some bool) {
@@ -216,7 +216,8 @@ func TestVeryManyWatchersAreAddedAndStopped(t *testing.T) {
 	}
 }
 
-// A round goes on behind a watcher that stops itself and its neighbours, and a round that a panic ended begins anew.
+// A round continues after a watcher that stops itself and those next to it, and a new round begins after one that a panic has
+// ended.
 func TestRoundGoesOnWhateverIsStoppedInIt(t *testing.T) {
 	l := newLoop(t, nil)
 	var got []int

@@ -230,7 +230,7 @@ func TestPanicLeavesTheRest(t *testing.T) {
 }
 
 // Or it is handed back, if the loop is not run again.
-func TestPanicThenCloseHandsBackTheRest(t *testing.T) {
+func TestPanicThenCloseReturnsTheRemainingMessages(t *testing.T) {
 	l := newLoop(t, nil)
 	q := newQueue(t, l, func(n int) { panic(n) }, nil)
 	push(t, q, 1, 2, 3)

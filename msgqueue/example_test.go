@@ -33,7 +33,7 @@ func Example() {
 	go func() {
 		for n := range 100 {
 			if err := answers.PushContext(context.Background(), answer{n, n * n}); err != nil {
-				fmt.Println(err) // ErrClosed: somebody has closed the queue
+				fmt.Println(err) // ErrClosed: the queue was closed
 				return
 			}
 		}
@@ -45,7 +45,7 @@ func Example() {
 	// Output: 144
 }
 
-// Push never waits; who must not lose a message either asks for a larger bound, waits, or keeps it.
+// Push never waits. A caller that must not lose a message uses a larger bound, waits with PushContext, or keeps the message.
 func ExampleQueue_Push() {
 	loop, err := event.NewLoop(nil)
 	if err != nil {

@@ -27,7 +27,7 @@ import (
 
 // The producer pushes each message while the callback of the one before runs, so that every push finds the queue empty
 // and the loop awake.
-func TestD1ProducerInStepWithTheLoop(t *testing.T) {
+func TestProducerInStepWithTheLoop(t *testing.T) {
 	const rounds = 50_000
 	l := newLoop(t, nil)
 	next, pushed := make(chan int), make(chan struct{})
@@ -56,7 +56,7 @@ func TestD1ProducerInStepWithTheLoop(t *testing.T) {
 	}
 }
 
-func TestD2CallbackThatPushesToItsOwnQueue(t *testing.T) {
+func TestCallbackThatPushesToItsOwnQueue(t *testing.T) {
 	rounds := 1_000_000
 	if leaktest.Raced() {
 		rounds = 100_000 // one goroutine shows no races
@@ -84,8 +84,8 @@ func TestD2CallbackThatPushesToItsOwnQueue(t *testing.T) {
 	}
 }
 
-// A wake that the loop refuses neither loses a message nor lets further ones pile up behind it.
-func TestD3WakeThatFails(t *testing.T) {
+// If the loop refuses an activation, no message is lost and later ones do not accumulate.
+func TestFailedWakeLosesNoMessage(t *testing.T) {
 	l := newLoop(t, nil)
 	idle := newQueue(t, l, func(int) { t.Error("delivered by a closed loop") }, nil)
 	waiting := newQueue(t, l, func(int) { t.Error("delivered by a closed loop") }, &msgqueue.Config{Bound: 1})
@@ -105,8 +105,8 @@ func TestD3WakeThatFails(t *testing.T) {
 	account(t, waiting)
 }
 
-// The last message is out of the queue and its callback runs: Close does not wait for it and pulls nothing from under it.
-func TestD4CloseWhileTheLastCallbackRuns(t *testing.T) {
+// While the callback of the last message runs, Close does not wait for it, and the callback can finish.
+func TestCloseWhileTheLastCallbackRuns(t *testing.T) {
 	l := newLoop(t, nil)
 	background(t, l)
 	began, goOn, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -130,8 +130,8 @@ func TestD4CloseWhileTheLastCallbackRuns(t *testing.T) {
 	account(t, q)
 }
 
-// Close does not need the loop to run, and neither it nor Shutdown sleeps on the loop.
-func TestD5CloseAndShutdownWithoutTheLoop(t *testing.T) {
+// Close does not need a running loop, and neither Close nor Shutdown blocks on the loop.
+func TestCloseAndShutdownWithoutARunningLoop(t *testing.T) {
 	l := newLoop(t, nil)
 	q := newQueue(t, l, func(int) {}, nil)
 	push(t, q, 1, 2)
@@ -168,8 +168,8 @@ func TestD5CloseAndShutdownWithoutTheLoop(t *testing.T) {
 	}
 }
 
-// Every push that meets Close is either refused or accepted, and what was accepted is delivered or handed back.
-func TestD6PushDuringAndAfterClose(t *testing.T) {
+// Every push during Close is either refused or accepted, and accepted messages are delivered or returned.
+func TestPushDuringAndAfterClose(t *testing.T) {
 	l := newLoop(t, nil)
 	background(t, l)
 	for range 200 {
@@ -209,7 +209,7 @@ func TestD6PushDuringAndAfterClose(t *testing.T) {
 	}
 }
 
-func TestD7CloseInsideTheCallback(t *testing.T) {
+func TestCloseInTheCallback(t *testing.T) {
 	l := newLoop(t, nil)
 	var q *msgqueue.Queue[int]
 	var left []int
@@ -235,8 +235,8 @@ func TestD7CloseInsideTheCallback(t *testing.T) {
 	}
 }
 
-// A turn delivers no more than the budget, and nothing that came after it began; timers get their turn.
-func TestD8BudgetPerTurn(t *testing.T) {
+// A turn delivers no more messages than the budget, and none that came after it began; timers are called in time.
+func TestBudgetPerTurn(t *testing.T) {
 	const waiting = 700 // more than a chunk
 	for _, budget := range []int{1, 3, msgqueue.DefaultBudget, 512, 600, 1000, math.MaxInt} {
 		l := newLoop(t, nil)
@@ -267,8 +267,8 @@ func TestD8BudgetPerTurn(t *testing.T) {
 	}
 }
 
-// Break in a callback ends the run after that message, not after the turn's or when the queue is empty.
-func TestD8BreakInTheCallback(t *testing.T) {
+// Break in a callback ends the run after that message, not at the end of the turn.
+func TestBreakInTheCallback(t *testing.T) {
 	l := newLoop(t, nil)
 	delivered := 0
 	q := newQueue(t, l, func(int) {
@@ -286,8 +286,8 @@ func TestD8BreakInTheCallback(t *testing.T) {
 	}
 }
 
-// A loop that is busy in a callback holds no producer up.
-func TestD9PushDoesNotWaitForTheLoop(t *testing.T) {
+// A push does not wait while the loop is in a callback.
+func TestPushDoesNotWaitForTheLoop(t *testing.T) {
 	l := newLoop(t, nil)
 	background(t, l)
 	began, goOn := make(chan struct{}), make(chan struct{})
@@ -308,8 +308,8 @@ func TestD9PushDoesNotWaitForTheLoop(t *testing.T) {
 	shutdown(t, q)
 }
 
-// An activation for nothing does nothing; the next message is delivered as ever.
-func TestD10ActivationForNothing(t *testing.T) {
+// An activation without messages does nothing, and the next message is delivered.
+func TestActivationWithoutMessages(t *testing.T) {
 	l := newLoop(t, nil)
 	delivered := 0
 	q := newQueue(t, l, func(int) { delivered++ }, nil)
@@ -335,7 +335,7 @@ func descriptors() int {
 	return len(entries)
 }
 
-func TestD16QueueTakesNoDescriptor(t *testing.T) {
+func TestQueueTakesNoDescriptor(t *testing.T) {
 	l := newLoop(t, nil)
 	before := descriptors()
 	for range 100 {

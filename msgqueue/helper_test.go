@@ -99,7 +99,7 @@ func background(t testing.TB, l *event.Loop) (stop func()) {
 	return stop
 }
 
-// turn makes one turn of a loop that nobody runs.
+// turn makes one turn of a loop that no goroutine runs.
 func turn(t testing.TB, l *event.Loop) {
 	t.Helper()
 	must(t, l.RunNonblock())

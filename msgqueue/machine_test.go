@@ -192,7 +192,7 @@ func (m *machine) wait(act action) {
 	}
 }
 
-// serve lets in who waits.
+// serve admits waiting calls.
 func (m *machine) serve() {
 	for len(m.waiters) > 0 && len(m.in) < m.bound {
 		w := m.waiters[0]

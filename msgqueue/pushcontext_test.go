@@ -26,7 +26,7 @@ func waiting(t *testing.T, ctx context.Context, q *msgqueue.Queue[int], ms ...in
 	return outcomes
 }
 
-// Who waits is served in the order of arrival, as messages begin to be delivered.
+// Waiting calls are admitted in the order of arrival, as the delivery of messages begins.
 func TestPushContextWaitsInOrder(t *testing.T) {
 	l := newLoop(t, nil)
 	var got []int
@@ -48,11 +48,11 @@ func TestPushContextWaitsInOrder(t *testing.T) {
 		t.Errorf("delivered %v", got)
 	}
 	if s := q.Stats(); s.Refused != 3 {
-		t.Errorf("%d refused, want the 3 Pushes: who has waited and been served was not refused", s.Refused)
+		t.Errorf("%d refused, want the 3 Pushes: a call that has waited and was admitted was not refused", s.Refused)
 	}
 }
 
-// Who gives up leaves the line, whatever the place, and its message is not taken.
+// A call whose context ends leaves the list of waiters at any position, and its message is not accepted.
 func TestPushContextGivesUp(t *testing.T) {
 	for leaver := range 3 {
 		l := newLoop(t, nil)
@@ -184,8 +184,8 @@ func TestPushContextOnTheLoop(t *testing.T) {
 	}
 }
 
-// Many who wait for a small bound all get through, each in its own order. With a bound of 1 the wait is entered and the
-// last message begun in the same moment, again and again: nobody is left waiting at an empty queue.
+// Many calls that wait for a small bound are all admitted, each goroutine's in its order. With a bound of 1, a call often starts
+// to wait in the same moment as the delivery of the last message begins: none is left waiting at an empty queue.
 func TestPushContextUnderLoad(t *testing.T) {
 	const producers, each = 8, 4000
 	for _, bound := range []int{1, 3} {

@@ -55,7 +55,7 @@ func (c *stepClock) AfterFunc(time.Duration, func()) event.ClockTimer {
 }
 
 // The messages of a turn stop when Budget.Time is spent, one at least being delivered; in a priority that the budget exempts they do not.
-func TestMessagesOfATurnHonourBudgetTime(t *testing.T) {
+func TestMessagesOfATurnCountForBudgetTime(t *testing.T) {
 	for _, c := range []struct {
 		priority int
 		step     time.Duration

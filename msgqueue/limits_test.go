@@ -15,8 +15,8 @@ import (
 	"github.com/evmq/evmq/msgqueue"
 )
 
-// However many messages came in one turn, one call in the next is enough, and no turn for nothing follows.
-func TestD11BurstLeavesNothingBehind(t *testing.T) {
+// One call in the next turn delivers all messages of a turn, and no empty turn follows.
+func TestBurstTakesOneCallInTheNextTurn(t *testing.T) {
 	const burst = 200
 	l := newLoop(t, nil)
 	var q *msgqueue.Queue[bool]
@@ -38,8 +38,8 @@ func TestD11BurstLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// A burst that takes several turns takes no more than it needs, wherever its chunks end.
-func TestD11LongBurstLeavesNothingBehind(t *testing.T) {
+// A burst that needs several turns takes no extra turn, wherever its chunks end.
+func TestLongBurstTakesNoExtraTurns(t *testing.T) {
 	for _, burst := range []int{1, 99, 100, 101, 300, 500, 512, 600, 1000} {
 		l := newLoop(t, nil)
 		q := newQueue(t, l, func(int) {}, &msgqueue.Config{Budget: 100})
@@ -56,8 +56,9 @@ func TestD11LongBurstLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// Full, closed and "would wait for itself" are told apart, and who wants to can wait for room.
-func TestD12ErrorsAndBackPressure(t *testing.T) {
+// A full queue, a closed queue and a call that would wait for its own loop have different errors, and PushContext waits for
+// room.
+func TestErrorsAreDistinguishable(t *testing.T) {
 	l := newLoop(t, nil)
 	ctx, cancel := soon()
 	defer cancel()
@@ -86,8 +87,8 @@ func TestD12ErrorsAndBackPressure(t *testing.T) {
 	wantErr(t, q.PushContext(ctx, 6), msgqueue.ErrClosed)
 }
 
-// The bound is exactly what was asked for, a power of two or not, however large.
-func TestD13Bounds(t *testing.T) {
+// The bound is exactly the configured one, whether a power of two or not, however large.
+func TestBoundIsExactlyTheConfiguredOne(t *testing.T) {
 	l := newLoop(t, nil)
 	for _, bound := range []int{1, 2, 3, 5, 7, 100, 511, 512, 513, 1000, 1023, 1025, 3000} {
 		for range 3 {
@@ -122,8 +123,8 @@ func TestD13Bounds(t *testing.T) {
 	}
 }
 
-// A queue that could not be registered with its loop is not made.
-func TestD14FailedRegistrationIsAnError(t *testing.T) {
+// New fails if the queue cannot be registered with its loop.
+func TestFailedRegistrationIsAnError(t *testing.T) {
 	l := newLoop(t, nil)
 	for _, p := range []int{-1, 1, math.MaxInt} {
 		_, err := msgqueue.New(l, func(int) {}, &msgqueue.Config{Priority: new(p)})
@@ -135,8 +136,8 @@ func TestD14FailedRegistrationIsAnError(t *testing.T) {
 	wantErr(t, err, event.ErrClosed)
 }
 
-// Queues come and go on a running loop, from any goroutine.
-func TestD15NewAndCloseAnywhere(t *testing.T) {
+// Queues can be made and closed on any goroutine while the loop runs.
+func TestNewAndCloseOnAnyGoroutine(t *testing.T) {
 	l := newLoop(t, nil)
 	background(t, l)
 	var producers sync.WaitGroup
@@ -165,8 +166,8 @@ func TestD15NewAndCloseAnywhere(t *testing.T) {
 	}
 }
 
-// A callback may use everything of its queue that does not wait.
-func TestD17CallbackMayUseItsQueue(t *testing.T) {
+// The callback may use all methods of its queue that do not wait.
+func TestCallbackMayUseItsQueue(t *testing.T) {
 	l := newLoop(t, nil)
 	var got []int
 	var q *msgqueue.Queue[int]
@@ -191,8 +192,8 @@ func TestD17CallbackMayUseItsQueue(t *testing.T) {
 	}
 }
 
-// What was delivered or handed back is not kept alive, though its neighbours in memory still wait.
-func TestD18DeliveredMessagesAreLetGo(t *testing.T) {
+// Delivered and returned messages are not kept alive while others in the same chunk wait.
+func TestDeliveredMessagesAreNotKeptAlive(t *testing.T) {
 	l := newLoop(t, nil)
 	q := newQueue(t, l, func(*[64]int) {}, &msgqueue.Config{Budget: 10})
 	var watched []weak.Pointer[[64]int]
@@ -228,8 +229,8 @@ func TestD18DeliveredMessagesAreLetGo(t *testing.T) {
 	runtime.KeepAlive(q)
 }
 
-// The memory of a burst is given back.
-func TestD18BurstIsGivenBack(t *testing.T) {
+// The memory of a burst is released.
+func TestMemoryOfABurstIsReleased(t *testing.T) {
 	l := newLoop(t, nil)
 	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: msgqueue.Unlimited})
 	heap := func() int64 {
@@ -255,8 +256,8 @@ func TestD18BurstIsGivenBack(t *testing.T) {
 	}
 }
 
-// Nothing that was accepted is dropped: Close hands all of it back, in order, from wherever in the queue it stands.
-func TestD19CloseHandsBackWhatIsLeft(t *testing.T) {
+// Close returns all accepted messages in order, from every part of the queue.
+func TestCloseReturnsTheRemainingMessages(t *testing.T) {
 	l := newLoop(t, nil)
 	for _, size := range []int{0, 1, 10, 511, 512, 513, 2000} {
 		for _, turns := range []int{0, 1, 2} {
@@ -287,8 +288,8 @@ func TestD19CloseHandsBackWhatIsLeft(t *testing.T) {
 	}
 }
 
-// A batch comes in together or not at all, and is delivered together.
-func TestD20Batches(t *testing.T) {
+// A batch is accepted as a whole or not at all, and is delivered together.
+func TestBatchStaysTogether(t *testing.T) {
 	l := newLoop(t, nil)
 	var got []string
 	q := newQueue(t, l, func(s string) { got = append(got, s) }, &msgqueue.Config{Bound: 5})
@@ -311,7 +312,7 @@ func TestD20Batches(t *testing.T) {
 	}
 }
 
-func TestD20Priority(t *testing.T) {
+func TestPriorityOrdersQueues(t *testing.T) {
 	l := newLoop(t, &event.Config{Priorities: 3})
 	var got []string
 	note := func(s string) { got = append(got, s) }
