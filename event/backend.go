@@ -18,7 +18,7 @@ type backendEntry struct {
 	open openPoller
 }
 
-// Backends lists the backends of this system, the default first.
+// Backends returns the backends of this system, the default first. The slice is the caller's. Any goroutine.
 func Backends() []Backend {
 	var names []Backend
 	for _, b := range backends {

@@ -95,7 +95,7 @@ type Config struct {
 	// SlowCallback is the time that a callback may take before it is logged by name. It also enables Stats.LongestCallback. It costs
 	// two readings of the clock, about 50 ns, for each callback. 0 or a negative value disables it.
 	SlowCallback time.Duration
-	// PanicHandler is called on the loop with the value and the stack of a panic in a callback; then the loop goes on. Nil means that
+	// PanicHandler is called on the loop with the value and the stack of a panic in a callback; then the loop continues. Nil means that
 	// a panic passes through Run.
 	PanicHandler func(v any, stack []byte)
 	// IgnoreEnv makes the loop ignore the environment. Otherwise, where Backend and Driver leave a choice, EVMQ_BACKEND (epoll, poll,

@@ -26,7 +26,7 @@ type Event struct {
 	state      eventState
 	conditions Flags  // of the descriptor: Read, Write and Closed
 	what       Flags  // what the next callback will be passed
-	calls      int32  // callbacks owed to a signal that came several times
+	calls      int32  // pending calls of a signal that was delivered several times
 	heapIndex  int32  // in its heap of loop.timers; -1 outside
 	wave       uint32 // the dispatch during which it became active
 	interval   time.Duration

@@ -51,7 +51,7 @@ var flagNames = [...]struct {
 	{Persist, "Persist"}, {EdgeTriggered, "EdgeTriggered"}, {Closed, "Closed"},
 }
 
-// String lists the flags, separated by "|"; "0" when there are none.
+// String lists the flags, separated by "|"; "0" if there are none. Any goroutine.
 func (f Flags) String() string {
 	if f == 0 {
 		return "0"

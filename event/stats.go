@@ -35,7 +35,7 @@ type Stats struct {
 }
 
 // Busy returns the fraction of Elapsed in which the loop was awake, 0 to 1. If turns follow each other within 20 µs, a random sample
-// of one in sixteen is timed, to save readings of the clock.
+// of one in sixteen is timed, to save readings of the clock. Any goroutine.
 func (s Stats) Busy() float64 {
 	if s.Elapsed <= 0 {
 		return 0

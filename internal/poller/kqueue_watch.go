@@ -20,7 +20,7 @@ type watch struct {
 	used      bool
 	socket    bool   // else a pipe or a terminal, where the end of one direction is the end of all
 	reporting bool   // the read filter has reported a condition though Read is not registered; a level-triggered watch repeats it
-	mark      uint16 // tells a report of this registration from one of the descriptor's previous one
+	mark      uint16 // distinguishes reports of this registration from those of an earlier one of the descriptor
 	round     uint64 // the latest Wait that reported it
 	slot      int    // its index in that report
 }
