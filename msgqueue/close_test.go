@@ -64,7 +64,7 @@ func TestCloseDuringDelivery(t *testing.T) {
 	var left []int
 	within(t, "Close", func() { left = q.Close() })
 	if !slices.Equal(left, numbers(1, 900)) {
-		t.Errorf("handed back %d messages, from %v", len(left), left[:min(3, len(left))])
+		t.Errorf("returned %d messages, from %v", len(left), left[:min(3, len(left))])
 	}
 	if q.Len() != 0 || len(q.Close()) != 0 {
 		t.Error("a message is left after Close")
@@ -100,7 +100,7 @@ func TestCloseRacingClose(t *testing.T) {
 		wg.Wait()
 		onLoop(t, l, func() {})
 		if delivered.Load()+returned.Load() != messages {
-			t.Fatalf("delivered %d, handed back %d of %d", delivered.Load(), returned.Load(), messages)
+			t.Fatalf("delivered %d, returned %d of %d", delivered.Load(), returned.Load(), messages)
 		}
 		account(t, q)
 	}
@@ -142,7 +142,7 @@ func TestShutdownDeliversFirst(t *testing.T) {
 	}
 }
 
-// While the context lasts nothing is handed back; when it ends, everything that has not begun is.
+// Shutdown returns no messages before its context ends; then it returns all whose delivery has not begun.
 func TestShutdownWhoseContextEnds(t *testing.T) {
 	l := newLoop(t, nil)
 	background(t, l)
@@ -158,7 +158,7 @@ func TestShutdownWhoseContextEnds(t *testing.T) {
 	left, err := q.Shutdown(ctx)
 	wantErr(t, err, cause)
 	if !slices.Equal(left, numbers(1, 700)) {
-		t.Errorf("handed back %d messages of 700", len(left))
+		t.Errorf("returned %d messages of 700", len(left))
 	}
 	goOn()
 	onLoop(t, l, func() {
@@ -176,7 +176,7 @@ func TestShutdownWhoseLastCallbackBlocks(t *testing.T) {
 	left, err := q.Shutdown(canceled())
 	wantErr(t, err, context.Canceled)
 	if len(left) > 0 {
-		t.Errorf("handed back %v, which is being delivered", left)
+		t.Errorf("returned %v, which is being delivered", left)
 	}
 	goOn()
 }
@@ -201,10 +201,10 @@ func TestShutdownContextRacesDelivery(t *testing.T) {
 		cancel()
 		onLoop(t, l, func() {})
 		if n := delivered.Load(); int(n)+len(left) != messages {
-			t.Fatalf("delivered %d, handed back %d of %d", n, len(left), messages)
+			t.Fatalf("delivered %d, returned %d of %d", n, len(left), messages)
 		}
 		if len(left) > 0 && err == nil {
-			t.Errorf("%d messages handed back without an error", len(left))
+			t.Errorf("%d messages returned without an error", len(left))
 		}
 		account(t, q)
 	}
@@ -220,14 +220,14 @@ func TestCloseDuringShutdown(t *testing.T) {
 		go func() {
 			left, err := q.Shutdown(context.Background())
 			if len(left) > 0 {
-				t.Errorf("Shutdown handed back %v, which Close has", left)
+				t.Errorf("Shutdown returned %v, which Close has", left)
 			}
 			done <- err
 		}()
 	}
 	untilShut(t, q)
 	if left := q.Close(); !slices.Equal(left, numbers(1, 5)) {
-		t.Errorf("handed back %v", left)
+		t.Errorf("returned %v", left)
 	}
 	goOn()
 	for range cap(done) {
@@ -263,7 +263,7 @@ func TestCloseRacingShutdown(t *testing.T) {
 		returned := len(left) + await(t, closed, "Close")
 		onLoop(t, l, func() {})
 		if n := int(delivered.Load()); n+returned != messages || err == nil && n != messages {
-			t.Fatalf("delivered %d, handed back %d of %d, Shutdown said %v", n, returned, messages, err)
+			t.Fatalf("delivered %d, returned %d of %d, Shutdown said %v", n, returned, messages, err)
 		}
 	}
 }

@@ -229,7 +229,7 @@ func TestPanicLeavesTheRest(t *testing.T) {
 	}
 }
 
-// Or it is handed back, if the loop is not run again.
+// The remaining messages are returned if the loop is not run again.
 func TestPanicThenCloseReturnsTheRemainingMessages(t *testing.T) {
 	l := newLoop(t, nil)
 	q := newQueue(t, l, func(n int) { panic(n) }, nil)
@@ -239,11 +239,11 @@ func TestPanicThenCloseReturnsTheRemainingMessages(t *testing.T) {
 		turn(t, l)
 	}()
 	if left := q.Close(); !slices.Equal(left, []int{2, 3}) {
-		t.Errorf("handed back %v, want [2 3]", left)
+		t.Errorf("returned %v, want [2 3]", left)
 	}
 }
 
-// With a panic handler the loop goes on by itself.
+// With a panic handler the loop continues.
 func TestPanicHandlerAndTheRest(t *testing.T) {
 	panics := 0
 	l := newLoop(t, &event.Config{PanicHandler: func(any, []byte) { panics++ }})

@@ -67,13 +67,13 @@ func ExampleQueue_Push() {
 		fmt.Println(err)
 	}
 	fmt.Println(q.Push("four"))
-	fmt.Println("handed back", q.Close())
+	fmt.Println("returned", q.Close())
 	// Output:
 	// msgqueue: queue is full
 	// delivered one
 	// delivered two
 	// <nil>
-	// handed back [four]
+	// returned [four]
 }
 
 // Shutdown delivers what was accepted before it closes the queue.

@@ -99,7 +99,7 @@ func TestFailedWakeLosesNoMessage(t *testing.T) {
 		t.Errorf("a refused message came back: %v", left)
 	}
 	if left := waiting.Close(); !slices.Equal(left, []int{1}) {
-		t.Errorf("handed back %v, want [1]", left)
+		t.Errorf("returned %v, want [1]", left)
 	}
 	account(t, idle)
 	account(t, waiting)
@@ -122,7 +122,7 @@ func TestCloseWhileTheLastCallbackRuns(t *testing.T) {
 	push(t, q, 1)
 	await(t, began, "callback")
 	if left := q.Close(); len(left) > 0 {
-		t.Errorf("handed back %v, which is being delivered", left)
+		t.Errorf("returned %v, which is being delivered", left)
 	}
 	wantErr(t, q.Push(2), msgqueue.ErrClosed)
 	close(goOn)
@@ -136,7 +136,7 @@ func TestCloseAndShutdownWithoutARunningLoop(t *testing.T) {
 	q := newQueue(t, l, func(int) {}, nil)
 	push(t, q, 1, 2)
 	if left := q.Close(); !slices.Equal(left, []int{1, 2}) {
-		t.Errorf("Close on a loop that does not run handed back %v", left)
+		t.Errorf("Close on a loop that does not run returned %v", left)
 	}
 
 	q = newQueue(t, l, func(int) {}, nil)
@@ -146,7 +146,7 @@ func TestCloseAndShutdownWithoutARunningLoop(t *testing.T) {
 	left, err := q.Shutdown(ctx)
 	wantErr(t, err, context.DeadlineExceeded)
 	if !slices.Equal(left, []int{3, 4}) {
-		t.Errorf("Shutdown on a loop that does not run handed back %v", left)
+		t.Errorf("Shutdown on a loop that does not run returned %v", left)
 	}
 
 	patient, cancel := soon()
@@ -193,7 +193,7 @@ func TestPushDuringAndAfterClose(t *testing.T) {
 			}()
 		}
 		until(t, "a delivery", func() bool { return q.Stats().Delivered > 0 })
-		handedBack := len(q.Close())
+		returned := len(q.Close())
 		wantErr(t, q.Push(1), msgqueue.ErrClosed)
 		wantErr(t, q.PushBatch([]int{1}), msgqueue.ErrClosed)
 		wantErr(t, q.PushContext(canceled(), 1), msgqueue.ErrClosed)
@@ -202,8 +202,8 @@ func TestPushDuringAndAfterClose(t *testing.T) {
 			sum += await(t, accepted, "end of a producer")
 		}
 		must(t, l.Post(func() { accepted <- delivered })) // after the last callback
-		if n := await(t, accepted, "post"); n+handedBack != sum {
-			t.Fatalf("accepted %d, delivered %d, handed back %d", sum, n, handedBack)
+		if n := await(t, accepted, "post"); n+returned != sum {
+			t.Fatalf("accepted %d, delivered %d, returned %d", sum, n, returned)
 		}
 		account(t, q)
 	}
@@ -220,7 +220,7 @@ func TestCloseInTheCallback(t *testing.T) {
 		if n == 3 {
 			left = q.Close()
 			if again := q.Close(); len(again) > 0 {
-				t.Errorf("a second Close handed back %v", again)
+				t.Errorf("a second Close returned %v", again)
 			}
 			wantErr(t, q.Push(9), msgqueue.ErrClosed)
 		}
@@ -228,7 +228,7 @@ func TestCloseInTheCallback(t *testing.T) {
 	push(t, q, 1, 2, 3, 4, 5)
 	run(t, l) // and it ends, since the queue keeps the loop going no longer
 	if !slices.Equal(left, []int{4, 5}) {
-		t.Errorf("handed back %v, want [4 5]", left)
+		t.Errorf("returned %v, want [4 5]", left)
 	}
 	if s := account(t, q); s.Delivered != 3 || s.Returned != 2 {
 		t.Errorf("stats %+v", s)

@@ -277,11 +277,11 @@ func TestCloseReturnsTheRemainingMessages(t *testing.T) {
 			left := q.Close()
 			for i, n := range left {
 				if n != next+i {
-					t.Fatalf("size %d, %d turns: handed back %d at %d, want %d", size, turns, n, i, next+i)
+					t.Fatalf("size %d, %d turns: returned %d at %d, want %d", size, turns, n, i, next+i)
 				}
 			}
 			if next+len(left) != size {
-				t.Errorf("size %d, %d turns: delivered %d, handed back %d", size, turns, next, len(left))
+				t.Errorf("size %d, %d turns: delivered %d, returned %d", size, turns, next, len(left))
 			}
 			account(t, q)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/msgqueue"
 )
 
-// A loop that is closed first delivers nothing more. What was accepted is handed back, and nothing grows for ever.
+// A loop that is closed first delivers nothing more. What was accepted is returned, and memory does not grow.
 func TestLoopClosedWhileMessagesWait(t *testing.T) {
 	for _, n := range []int{1, 511, 512, 513} {
 		l := newLoop(t, nil)
@@ -25,13 +25,13 @@ func TestLoopClosedWhileMessagesWait(t *testing.T) {
 		wantErr(t, q.PushBatch([]int{0}), msgqueue.ErrClosed)
 		wantErr(t, q.PushContext(canceled(), 0), msgqueue.ErrClosed)
 		if left := q.Close(); !slices.Equal(left, numbers(0, n-1)) {
-			t.Errorf("handed back %d of %d", len(left), n)
+			t.Errorf("returned %d of %d", len(left), n)
 		}
 		account(t, q)
 	}
 }
 
-// Shutdown on a closed loop hands back what it finds and says why; with nothing left there is nothing to say.
+// Shutdown on a closed loop returns the remaining messages and ErrClosed, or nil if none remain.
 func TestShutdownAfterTheLoop(t *testing.T) {
 	l := newLoop(t, nil)
 	full, empty := newQueue(t, l, func(int) {}, nil), newQueue(t, l, func(int) {}, nil)
@@ -42,7 +42,7 @@ func TestShutdownAfterTheLoop(t *testing.T) {
 	left, err := full.Shutdown(ctx)
 	wantErr(t, err, msgqueue.ErrClosed)
 	if !slices.Equal(left, []int{1, 2}) {
-		t.Errorf("handed back %v", left)
+		t.Errorf("returned %v", left)
 	}
 	left, err = empty.Shutdown(ctx)
 	if err != nil || len(left) > 0 {
@@ -82,7 +82,7 @@ func TestLoopClosedDuringShutdown(t *testing.T) {
 	must(t, await(t, closed, "Close of the loop"))
 	left := await(t, done, "Shutdown")
 	if !slices.Equal(left, numbers(delivered, 99)) || delivered > 10 {
-		t.Errorf("delivered %d, handed back %d of 100", delivered, len(left))
+		t.Errorf("delivered %d, returned %d of 100", delivered, len(left))
 	}
 }
 
@@ -97,7 +97,7 @@ func TestLoopClosedEndsWaits(t *testing.T) {
 		wantErr(t, await(t, outcome, "end of the wait"), msgqueue.ErrClosed)
 	}
 	if left := q.Close(); !slices.Equal(left, []int{1, 2}) {
-		t.Errorf("handed back %v", left)
+		t.Errorf("returned %v", left)
 	}
 }
 
@@ -121,11 +121,11 @@ func TestPushWhileTheLoopCloses(t *testing.T) {
 		t.Errorf("accepted %d after the loop had refused the first", accepted)
 	}
 	if left := q.Close(); len(left) != accepted {
-		t.Errorf("accepted %d, handed back %d", accepted, len(left))
+		t.Errorf("accepted %d, returned %d", accepted, len(left))
 	}
 }
 
-// Pushes of every kind race the loop's Close: what was accepted is delivered or handed back, to the last message.
+// Pushes of every kind race the loop's Close: every accepted message is delivered or returned.
 func TestPushRacesCloseOfTheLoop(t *testing.T) {
 	for range 300 {
 		l := newLoop(t, nil)
@@ -154,7 +154,7 @@ func TestPushRacesCloseOfTheLoop(t *testing.T) {
 		within(t, "end of the producers", wg.Wait)
 		left := q.Close()
 		if delivered.Load()+int64(len(left)) != accepted.Load() {
-			t.Fatalf("accepted %d, delivered %d, handed back %d", accepted.Load(), delivered.Load(), len(left))
+			t.Fatalf("accepted %d, delivered %d, returned %d", accepted.Load(), delivered.Load(), len(left))
 		}
 		account(t, q)
 	}

@@ -251,14 +251,14 @@ func (m *machine) turn() {
 	}
 }
 
-func (m *machine) handedBack(left []message) {
+func (m *machine) checkReturned(left []message) {
 	m.t.Helper()
 	if len(left) != len(m.in) {
-		m.t.Fatalf("handed back %v, want %v", left, m.in)
+		m.t.Fatalf("returned %v, want %v", left, m.in)
 	}
 	for i := range left {
 		if left[i] != m.in[i] {
-			m.t.Fatalf("handed back %v, want %v", left, m.in)
+			m.t.Fatalf("returned %v, want %v", left, m.in)
 		}
 	}
 	m.returned += uint64(len(left))
@@ -266,7 +266,7 @@ func (m *machine) handedBack(left []message) {
 }
 
 func (m *machine) close() {
-	m.handedBack(m.q.Close())
+	m.checkReturned(m.q.Close())
 	m.shutDoor()
 }
 
@@ -274,7 +274,7 @@ func (m *machine) close() {
 func (m *machine) shutdownNow() {
 	waited, returned := len(m.in), m.returned
 	left, err := m.q.Shutdown(canceled())
-	m.handedBack(left)
+	m.checkReturned(left)
 	m.shutDoor()
 	switch {
 	case waited == 0 && returned == 0 && err == nil:
@@ -282,7 +282,7 @@ func (m *machine) shutdownNow() {
 	case waited > 0 && errors.Is(err, context.Canceled):
 	case waited > 0 && m.loopClosed && errors.Is(err, msgqueue.ErrClosed):
 	default:
-		m.t.Fatalf("Shutdown with %d messages waiting, %d handed back before: %v", waited, returned, err)
+		m.t.Fatalf("Shutdown with %d messages waiting, %d returned before: %v", waited, returned, err)
 	}
 }
 
@@ -333,9 +333,9 @@ func (m *machine) endShutdown() {
 	}
 	r := receive(m.t, m.pending)
 	m.pending = nil
-	m.handedBack(r.left)
+	m.checkReturned(r.left)
 	if all := m.returned == 0; all && r.err != nil || !all && !errors.Is(r.err, msgqueue.ErrClosed) {
-		m.t.Fatalf("Shutdown: %v, when %d messages in all were handed back", r.err, m.returned)
+		m.t.Fatalf("Shutdown: %v, when %d messages in all were returned", r.err, m.returned)
 	}
 }
 
@@ -368,7 +368,7 @@ func (m *machine) end() {
 	m.close()
 	m.compare()
 	if m.pushed != m.delivered+m.returned {
-		m.t.Fatalf("pushed %d, delivered %d, handed back %d", m.pushed, m.delivered, m.returned)
+		m.t.Fatalf("pushed %d, delivered %d, returned %d", m.pushed, m.delivered, m.returned)
 	}
 }
 

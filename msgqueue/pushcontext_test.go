@@ -155,7 +155,7 @@ func TestCloseEndsWaits(t *testing.T) {
 		push(t, q, 1)
 		outcomes := waiting(t, context.Background(), q, 2, 3)
 		if left := end(q); !slices.Equal(left, []int{1}) {
-			t.Errorf("%s handed back %v", name, left)
+			t.Errorf("%s returned %v", name, left)
 		}
 		for _, outcome := range outcomes {
 			wantErr(t, await(t, outcome, "end of the wait"), msgqueue.ErrClosed)

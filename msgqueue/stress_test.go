@@ -18,7 +18,7 @@ import (
 
 // TestStressAccounting has eight producers push in every way while the queue is closed, shut down, or its loop closed, at
 // a random moment, round after round with random bounds and budgets, while its function panics or ends its goroutine at times:
-// what was accepted is what was delivered and handed back, by number and by checksum, each producer's in its order.
+// what was accepted is what was delivered and returned, by number and by checksum, each producer's in its order.
 //
 // It runs a million messages. The environment variable EVMQ_STRESS sets another number: a release is preceded by
 //
@@ -42,7 +42,7 @@ func TestStressAccounting(t *testing.T) {
 		rounds++
 	}
 	took := time.Since(start)
-	t.Logf("seed %d: %d rounds, %d messages accepted, %d delivered, %d handed back, %d refusals, in %v (%v each)", seed, rounds,
+	t.Logf("seed %d: %d rounds, %d messages accepted, %d delivered, %d returned, %d refusals, in %v (%v each)", seed, rounds,
 		sum.accepted, sum.delivered, sum.returned, sum.refused, took.Round(time.Millisecond), took/time.Duration(max(1, sum.accepted)))
 }
 
@@ -83,7 +83,7 @@ type stress struct {
 	bound  int
 	quota  int // of messages for each producer
 	next   [stressProducers]uint64
-	sum    uint64 // of what was delivered and handed back
+	sum    uint64 // of what was delivered and returned
 	wg     sync.WaitGroup
 
 	mu   sync.Mutex // guards what the producers report
@@ -137,7 +137,7 @@ func (s *stress) run(ctx context.Context) error {
 	}
 }
 
-// outcome notes what has become of p. What was delivered comes before what was handed back.
+// outcome notes what has become of p. What was delivered comes before what was returned.
 func (s *stress) outcome(p parcel) {
 	if s.next[p.producer] > p.n {
 		s.t.Errorf("producer %d: %d came after %d", p.producer, p.n, s.next[p.producer]-1)
@@ -265,13 +265,13 @@ func (s *stress) pushContext(p parcel, random *rand.Rand) error {
 // check compares the accounts, when nothing runs any more.
 func (s *stress) check() {
 	if s.accepted != s.delivered+s.returned {
-		s.t.Errorf("bound %d: accepted %d, delivered %d, handed back %d", s.bound, s.accepted, s.delivered, s.returned)
+		s.t.Errorf("bound %d: accepted %d, delivered %d, returned %d", s.bound, s.accepted, s.delivered, s.returned)
 	}
 	if s.sum != s.want {
 		s.t.Errorf("bound %d: the checksums differ: a message was lost, doubled or changed", s.bound)
 	}
 	st := account(s.t, s.q)
 	if st.Pushed != s.accepted || st.Delivered != s.delivered || st.Returned != s.returned || st.Refused != s.refused || st.Len != 0 {
-		s.t.Errorf("stats %+v; accepted %d, delivered %d, handed back %d, refused %d", st, s.accepted, s.delivered, s.returned, s.refused)
+		s.t.Errorf("stats %+v; accepted %d, delivered %d, returned %d, refused %d", st, s.accepted, s.delivered, s.returned, s.refused)
 	}
 }
