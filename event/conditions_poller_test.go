@@ -21,7 +21,7 @@ type recordingPoller struct {
 }
 
 func (p *recordingPoller) record(op string, fd int, want event.Flags) error {
-	p.note(fmt.Sprintf("%s %d %v", op, fd, event.Flags(want)))
+	p.note(fmt.Sprintf("%s %d %v", op, fd, want))
 	if p.under != nil {
 		p.under()
 	}

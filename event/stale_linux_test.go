@@ -115,7 +115,7 @@ func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 			must(t, first.Add(event.NoTimeout))
 			if c.paused {
 				must(t, first.SetConditions(0))
-				must(t, epoll.Add(fd, event.Flags(event.Read), 1<<40)) // as a duplicate's file back on its number is known
+				must(t, epoll.Add(fd, event.Read, 1<<40)) // as a duplicate's file back on its number is known
 			}
 			m.beforeModify = func() {
 				closeRaw(t, fd)

@@ -32,9 +32,9 @@ func (p *benchPoller) Add(fd int, _ event.Flags, tag uint64) error {
 	return nil
 }
 func (p *benchPoller) Modify(int, event.Flags, uint64) error { return nil }
-func (p *benchPoller) Remove(fd int) error                         { p.tags[fd] = 0; return nil }
-func (p *benchPoller) Wake() error                                 { return nil }
-func (p *benchPoller) Close() error                                { return nil }
+func (p *benchPoller) Remove(fd int) error                   { p.tags[fd] = 0; return nil }
+func (p *benchPoller) Wake() error                           { return nil }
+func (p *benchPoller) Close() error                          { return nil }
 func (p *benchPoller) Wait(ready []event.Ready, _ time.Duration) (n int, err error) {
 	if p.stop.Load() {
 		time.Sleep(time.Millisecond)

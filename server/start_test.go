@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -216,7 +217,7 @@ func TestS24SignalsAreLeftAlone(t *testing.T) {
 	})
 }
 
-// The loops are made as LoopConfig says, so an invalid one is an error of Start that names it.
+// The loops are made as LoopConfig says, so an invalid one is an error of Start that names it. The server does not write to it.
 func TestLoopConfigReachesTheLoops(t *testing.T) {
 	s := &server.Server{Handler: echoLines(), Loops: 3, LoopConfig: &event.Config{Priorities: -1}}
 	err := s.Start()
@@ -224,7 +225,10 @@ func TestLoopConfigReachesTheLoops(t *testing.T) {
 	if err != nil && !strings.Contains(err.Error(), "LoopConfig") {
 		t.Errorf("%v does not name LoopConfig", err)
 	}
-	s.LoopConfig = nil
+	s.LoopConfig = &event.Config{}
 	must(t, s.Start())
 	must(t, s.Close())
+	if !reflect.DeepEqual(*s.LoopConfig, event.Config{}) {
+		t.Errorf("the server has written to LoopConfig: %+v", *s.LoopConfig)
+	}
 }
