@@ -42,7 +42,7 @@ const (
 	DriverThread Driver = "thread"
 )
 
-// Budget bounds what a turn dispatches before the loop looks at its descriptors again. At least one callback runs in
+// Budget bounds what a turn dispatches before the loop polls its descriptors again. At least one callback runs in
 // each turn, and a turn runs no callback that became active while it ran. The remaining ones run in the next turn.
 type Budget struct {
 	// Callbacks is the largest number of callbacks in a turn. It also bounds the timers that a turn makes active and the functions

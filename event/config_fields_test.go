@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"reflect"
+	"syscall"
 	"testing"
 
 	"github.com/evmq/evmq/event"
@@ -146,5 +147,19 @@ func TestInvalidArgumentIsNamed(t *testing.T) {
 		{l.Post(nil), "callback is nil"},
 	} {
 		wantMessage(t, c.err, event.ErrInvalid, c.names)
+	}
+}
+
+// An error that comes from the system matches an error of this package and can be unwrapped to the system's number.
+func TestSystemErrorsUnwrapToErrno(t *testing.T) {
+	l := newLoop(t, &event.Config{IgnoreEnv: true})
+	closed := privateDup(t, readable(t))
+	e := silent(t, l, closed, event.Read)
+	closeRaw(t, closed)
+	err := e.Add(event.NoTimeout)
+	wantErr(t, err, event.ErrBadDescriptor)
+	var errno syscall.Errno
+	if !errors.As(err, &errno) || errno != syscall.EBADF {
+		t.Errorf("%v unwraps to %v, want %v", err, errno, syscall.EBADF)
 	}
 }

@@ -9,7 +9,7 @@ import (
 
 // lateReport handles a report for a registration that the loop has removed. Most are harmless: the descriptor was
 // removed between the poll and the processing of its result. If one is repeated, DEL cannot remove the registration, because a
-// duplicate of the closed descriptor keeps it; only a new epoll set gets rid of it.
+// duplicate of the closed descriptor keeps it; only a new epoll set is without it.
 func (l *Loop) lateReport(tag uint64) {
 	l.stats.LateReports++
 	if l.lateReports == nil {

@@ -9,7 +9,7 @@ type Config struct {
 	// negative value means no limit.
 	Bound int
 	// Budget is the largest number of messages that are delivered in one turn of the loop. The others are delivered in later turns,
-	// after the loop has looked at its descriptors. Fewer are delivered if something more urgent than the queue becomes active or the
+	// after the loop has polled its descriptors. Fewer are delivered if something more urgent than the queue becomes active or the
 	// loop's Budget.Time has passed; both are checked after each message. 0 means DefaultBudget; a negative value means no limit, and
 	// then messages that the callback itself pushes still wait for a later turn.
 	Budget int
