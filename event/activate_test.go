@@ -22,7 +22,7 @@ func TestActivationsBeforeTheCallMerge(t *testing.T) {
 	wantEqual(t, "pending after the call", e.Pending(), 0)
 }
 
-func TestDelTakesAnActivationBack(t *testing.T) {
+func TestDelCancelsAnActivation(t *testing.T) {
 	l := newLoop(t, nil)
 	e := silent(t, l, -1, 0)
 	must(t, e.Activate(event.Read))
@@ -95,7 +95,7 @@ func TestExitLeavesLessUrgentEventsActive(t *testing.T) {
 }
 
 // Continue makes the loop see what became ready in the meantime before it calls what else is active.
-func TestContinueLooksAgainBeforeTheRest(t *testing.T) {
+func TestContinuePollsBeforeTheOtherCallbacks(t *testing.T) {
 	for _, continued := range []bool{false, true} {
 		l := newLoop(t, &event.Config{Priorities: 2})
 		_, _, fd, peer := pair(t)
@@ -123,7 +123,7 @@ func TestContinueLooksAgainBeforeTheRest(t *testing.T) {
 }
 
 // ActivateFD reaches the events that are added for the descriptor, with what they asked for.
-func TestActivateFDReachesWhoWaitsForIt(t *testing.T) {
+func TestActivateFDActivatesTheEventsOfTheDescriptor(t *testing.T) {
 	l := newLoop(t, nil)
 	fd, other := idle(t), idle(t)
 	told := map[string]event.Flags{}
@@ -152,7 +152,7 @@ func TestActivateFDReachesWhoWaitsForIt(t *testing.T) {
 }
 
 // ActivateFD and ActivateSignal of a number without an event do nothing, even for invalid numbers.
-func TestActivateFDOfAnUnknownDescriptorIsHarmless(t *testing.T) {
+func TestActivateFDOfAnUnknownDescriptorDoesNothing(t *testing.T) {
 	l := newLoop(t, nil)
 	fd := idle(t)
 	must(t, silent(t, l, fd, event.Read|event.Persist).Add(event.NoTimeout))
@@ -166,7 +166,7 @@ func TestActivateFDOfAnUnknownDescriptorIsHarmless(t *testing.T) {
 	wantMessage(t, l.ActivateFD(fd, event.Signal), event.ErrInvalid, "Signal")
 }
 
-func TestActivateSignalReachesWhoWaitsForIt(t *testing.T) {
+func TestActivateSignalActivatesTheEventsOfTheSignal(t *testing.T) {
 	l := newLoop(t, nil)
 	calls := 0
 	e, err := l.NewSignal(unix.SIGUSR1, func(_ *event.Event, what event.Flags) {

@@ -39,7 +39,7 @@ func TestDefaultBackendIsTheFirst(t *testing.T) {
 	wantEqual(t, "backend without the environment", newLoop(t, &event.Config{IgnoreEnv: true}).Backend(), event.Backends()[0])
 }
 
-func TestEnvironmentChoosesWhatOptionsLeaveOpen(t *testing.T) {
+func TestEnvironmentChoosesWhatTheConfigLeavesOpen(t *testing.T) {
 	t.Setenv("EVMQ_BACKEND", "poll")
 	t.Setenv("EVMQ_DRIVER", "thread")
 	wantEqual(t, "backend left open", newLoop(t, nil).Backend(), event.BackendPoll)

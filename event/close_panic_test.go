@@ -84,7 +84,7 @@ func TestStoppedCloseWatcherIsNotCalledAfterAPanic(t *testing.T) {
 }
 
 // If a callback of a run panics or ends its goroutine, the loop can be run again and closed, and all other callbacks are called.
-func TestLoopGoesOnAfterACallbackThatDoesNotReturn(t *testing.T) {
+func TestLoopContinuesAfterACallbackThatDoesNotReturn(t *testing.T) {
 	for place, arrange := range inTurns() {
 		for ending, end := range endings {
 			t.Run(place+", "+ending, func(t *testing.T) {

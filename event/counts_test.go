@@ -56,7 +56,7 @@ func TestStatsCountAtEachStep(t *testing.T) {
 	run(t, l)
 }
 
-func TestMaximaStandUntilReset(t *testing.T) {
+func TestMaximaRemainUntilReset(t *testing.T) {
 	l := newLoop(t, nil)
 	var all []*event.Event
 	for range 5 {
@@ -81,7 +81,7 @@ func TestMaximaStandUntilReset(t *testing.T) {
 }
 
 // What NewEvent was given can be asked for again.
-func TestEventTellsWhatItWasMadeFrom(t *testing.T) {
+func TestEventReturnsWhatItWasMadeWith(t *testing.T) {
 	l := newLoop(t, &event.Config{Priorities: 5})
 	fd := idle(t)
 	kinds := []event.Flags{event.Read, event.Write | event.Persist, event.Read | event.Write, 0, event.Persist}

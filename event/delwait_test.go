@@ -120,7 +120,7 @@ func TestDelWaitLetsASignalGoThatItsCallbackAddedAgain(t *testing.T) {
 }
 
 // DelWait says that the descriptor was closed, whether its first removal or the one after the callback finds it so.
-func TestDelWaitSaysStaleAfterTheCallback(t *testing.T) {
+func TestDelWaitReturnsStaleAfterTheCallback(t *testing.T) {
 	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend cannot tell")

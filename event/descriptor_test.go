@@ -59,7 +59,7 @@ func TestClosedDescriptorDoesNotHoldRun(t *testing.T) {
 }
 
 // If a file is closed and gets its number back, its events continue. The kernel may have kept the registration.
-func TestDescriptorBroughtBackUnderItsNumber(t *testing.T) {
+func TestFileThatGetsItsNumberBack(t *testing.T) {
 	for name, between := range map[string]func(e *event.Event) error{
 		"left alone": func(*event.Event) error { return nil },
 		"Del while closed": func(e *event.Event) error {
@@ -97,7 +97,7 @@ func TestDescriptorBroughtBackUnderItsNumber(t *testing.T) {
 }
 
 // Del, Add and Del of a ready descriptor's event in every turn bring no report and no turn beyond the timer's.
-func TestAddAndDelInEveryTurnCostNothingElse(t *testing.T) {
+func TestAddAndDelInEveryTurn(t *testing.T) {
 	const ticks = 100
 	l := newLoop(t, nil)
 	e := silent(t, l, readable(t), event.Read|event.Persist)

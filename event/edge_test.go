@@ -59,7 +59,7 @@ func TestEdgeThatHoldsIsReportedToEachEventThatStartsToWait(t *testing.T) {
 
 // A one-shot edge-triggered event that is added again in its callback is called for remaining data, also if the descriptor has
 // other events.
-func TestOneShotEdgeThatIsAddedAgainIsToldOfTheRest(t *testing.T) {
+func TestOneShotEdgeThatIsAddedAgainIsCalledForRemainingData(t *testing.T) {
 	l := edgeLoop(t)
 	fd := readable(t)
 	must(t, eventFor(t, l, fd, event.Read|event.Persist|event.EdgeTriggered, func(*event.Event, event.Flags) {}).Add(event.NoTimeout))

@@ -101,7 +101,7 @@ func TestExitThatIsDueIsNotDelayedByDueTimers(t *testing.T) {
 
 // An event that is ready and timed out is called once, with both, and a ticker's next interval counts from the timeout; also when
 // more timers are due than a turn calls.
-func TestReadyAndTimedOutIsToldTogetherWhateverIsDue(t *testing.T) {
+func TestReadyAndTimedOutIsOneCallAmongManyTimers(t *testing.T) {
 	for _, persist := range []event.Flags{0, event.Persist} {
 		t.Run(persist.String(), func(t *testing.T) {
 			clock := newFakeClock()

@@ -29,7 +29,7 @@ func (idlePoller) Close() error                             { return nil }
 
 // The timers' heap has room for what is in it and little more, copies nothing as it grows, gives memory back as it shrinks, and
 // allocates nothing for a number of timers that goes up and down.
-func TestTimersTakeTheMemoryTheyNeed(t *testing.T) {
+func TestMemoryOfTimersIsBounded(t *testing.T) {
 	const n, chunk = 10000, len(timerChunk{})
 	l, err := NewLoop(&Config{IgnoreEnv: true, Logger: slog.New(slog.DiscardHandler), OpenPoller: func() (Poller, error) { return idlePoller{}, nil }})
 	if err != nil {

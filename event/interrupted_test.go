@@ -39,7 +39,7 @@ func TestInterruptedReportsAMoreUrgentEvent(t *testing.T) {
 }
 
 // Interrupted is true once Budget.Time has passed, except in a priority that the budget exempts.
-func TestInterruptedTellsThatTheTurnsTimeIsSpent(t *testing.T) {
+func TestInterruptedReportsThatBudgetTimeHasPassed(t *testing.T) {
 	for priority, want := range []bool{false, true} {
 		clock := newFakeClock()
 		l := newLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Time: time.Millisecond, MinPriority: 1}})

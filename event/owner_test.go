@@ -62,7 +62,7 @@ func TestALoopThatRunsGetsNoOwner(t *testing.T) {
 
 // A loop that gets an owner while another goroutine begins to run it or to close it is run and closed by its owner alone: either Own
 // fails, or the other call does.
-func TestOwnBesideRunOrCloseLeavesOneOfThem(t *testing.T) {
+func TestOwnDuringRunOrClose(t *testing.T) {
 	for round := range tenfold(200) {
 		l, err := event.NewLoop(&event.Config{Backend: event.BackendPoll, Driver: event.DriverThread})
 		must(t, err)

@@ -24,12 +24,12 @@ func TestAnyGoroutineMayCallAnything(t *testing.T) {
 	}
 	for name, cfg := range variants {
 		t.Run(name, func(t *testing.T) {
-			onProcessors(t, func(t *testing.T) { hammer(t, cfg) }, 1, 2, 4)
+			onProcessors(t, func(t *testing.T) { callMethodsConcurrently(t, cfg) }, 1, 2, 4)
 		})
 	}
 }
 
-func hammer(t *testing.T, cfg *event.Config) {
+func callMethodsConcurrently(t *testing.T, cfg *event.Config) {
 	var methods []func()
 	var depth atomic.Int32
 	one := func() {

@@ -83,7 +83,7 @@ func TestContextEndsARunThatIsBusy(t *testing.T) {
 }
 
 // A cancellation belongs to the run that was given the context, however late it comes.
-func TestLateCancellationLeavesTheNextRunAlone(t *testing.T) {
+func TestLateCancellationDoesNotEndTheNextRun(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
 		l := newLoop(t, nil)
 		for range tenfold(100) {

@@ -84,7 +84,7 @@ func TestClosedLoopRefusesEveryCall(t *testing.T) {
 }
 
 // Every other method of a closed loop and of its events does nothing, and a second Close returns nil.
-func TestClosedLoopIsHarmless(t *testing.T) {
+func TestMethodsOfAClosedLoopDoNothing(t *testing.T) {
 	l, events := closedLoop(t)
 	for range 2 {
 		must(t, l.Close())

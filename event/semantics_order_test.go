@@ -123,7 +123,7 @@ func TestChainsOfPostsAndTimersGiveWayToDescriptors(t *testing.T) {
 }
 
 // The loop looks at its descriptors again before it calls a lower priority: what a callback has made ready comes first.
-func TestLoopLooksAgainBeforeALowerPriority(t *testing.T) {
+func TestLoopPollsBeforeALowerPriority(t *testing.T) {
 	l := newLoop(t, &event.Config{Priorities: 3})
 	a, b := socketpair(t)
 	var calls journal

@@ -63,7 +63,7 @@ func TestBreakDoesNotConsumeExit(t *testing.T) {
 }
 
 // Break ends the run after the callback that runs; what is active stays so for the next run.
-func TestBreakLeavesTheRestForTheNextRun(t *testing.T) {
+func TestBreakLeavesActiveEventsForTheNextRun(t *testing.T) {
 	l := newLoop(t, nil)
 	var calls journal
 	activateAll(t, calls.user(t, l, "first", func() { l.Break() }), calls.user(t, l, "second", nil), calls.user(t, l, "third", nil))

@@ -269,7 +269,7 @@ func TestSignalWithoutPersistIsOneShot(t *testing.T) {
 	}
 }
 
-func TestSignalDelLeavesOtherSignalsAlone(t *testing.T) {
+func TestSignalDelDoesNotAffectOtherSignals(t *testing.T) {
 	l := newLoop(t, nil)
 	calls := 0
 	a := newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { t.Error("called after Del") })

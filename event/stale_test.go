@@ -113,7 +113,7 @@ func TestClosedDescriptorDoesNotSpin(t *testing.T) {
 }
 
 // When the same file comes back to its number, the registration that was left behind serves the new event.
-func TestSameFileBackOnItsNumber(t *testing.T) {
+func TestSameFileGetsItsNumberBack(t *testing.T) {
 	l := newLoop(t, nil)
 	a, b := socketpair(t)
 	fd := privateDup(t, fdOf(t, a))

@@ -46,7 +46,7 @@ func TestSetTimeoutIsReportedOnce(t *testing.T) {
 	}
 }
 
-func TestSetTimeoutReplacesAndIsTakenAway(t *testing.T) {
+func TestSetTimeoutReplacesAndRemoves(t *testing.T) {
 	clock := newFakeClock()
 	l := newLoop(t, &event.Config{Clock: clock})
 	fired := 0

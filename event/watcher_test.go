@@ -218,7 +218,7 @@ func TestVeryManyWatchersAreAddedAndStopped(t *testing.T) {
 
 // A round continues after a watcher that stops itself and those next to it, and a new round begins after one that a panic has
 // ended.
-func TestRoundGoesOnWhateverIsStoppedInIt(t *testing.T) {
+func TestRoundContinuesThoughWatchersAreStopped(t *testing.T) {
 	l := newLoop(t, nil)
 	var got []int
 	watchers := make([]*event.Watcher, 6)
@@ -244,7 +244,7 @@ func TestRoundGoesOnWhateverIsStoppedInIt(t *testing.T) {
 }
 
 // What a closed loop's watcher refers to is garbage, and so is what a stopped one stood beside.
-func TestStoppedWatcherKeepsNoOtherAlive(t *testing.T) {
+func TestStoppedWatcherKeepsNoMemoryAlive(t *testing.T) {
 	l := newLoop(t, nil)
 	first := onPrepare(t, l, func() {})
 	second := onPrepare(t, l, func() {})

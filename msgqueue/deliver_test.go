@@ -198,7 +198,7 @@ func TestOneWakePerBurst(t *testing.T) {
 }
 
 // A panic passes through Run; its message counts as delivered, and the rest is delivered when the loop is run again.
-func TestPanicLeavesTheRest(t *testing.T) {
+func TestPanicLeavesTheOtherMessages(t *testing.T) {
 	for _, at := range []int{0, 5, 9} { // first, middle, last
 		l := newLoop(t, nil)
 		var got []int
@@ -244,7 +244,7 @@ func TestPanicThenCloseReturnsTheRemainingMessages(t *testing.T) {
 }
 
 // With a panic handler the loop continues.
-func TestPanicHandlerAndTheRest(t *testing.T) {
+func TestPanicHandlerContinuesWithTheOtherMessages(t *testing.T) {
 	panics := 0
 	l := newLoop(t, &event.Config{PanicHandler: func(any, []byte) { panics++ }})
 	var q *msgqueue.Queue[int]
@@ -264,7 +264,7 @@ func TestPanicHandlerAndTheRest(t *testing.T) {
 }
 
 // A callback that ends its goroutine, as t.FailNow does, leaves the rest as a panic does.
-func TestGoexitLeavesTheRest(t *testing.T) {
+func TestGoexitLeavesTheOtherMessages(t *testing.T) {
 	l := newLoop(t, nil)
 	var got []int
 	q := newQueue(t, l, func(n int) {

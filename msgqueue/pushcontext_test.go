@@ -223,7 +223,7 @@ type badContext struct{ context.Context }
 func (badContext) Done() <-chan struct{} { panic("context") }
 
 // A PushContext that ends by a panic of its context has taken nothing.
-func TestPushContextWhoseContextPanicsTakesNothing(t *testing.T) {
+func TestPushContextWhoseContextPanicsAcceptsNothing(t *testing.T) {
 	l := newLoop(t, nil)
 	var got []int
 	q := newQueue(t, l, func(n int) { got = append(got, n) }, &msgqueue.Config{Bound: 1})

@@ -57,14 +57,14 @@ func (t *tally) add(o tally) {
 	t.refused += o.refused
 }
 
-// A parcel says whose it is and which.
-type parcel struct {
+// A testMessage says whose it is and which.
+type testMessage struct {
 	producer uint32
 	n        uint64
 }
 
-// mix makes a number of a parcel whose sum over many shows a parcel that is lost, doubled or changed.
-func (p parcel) mix() uint64 {
+// mix makes a number of a testMessage whose sum over many shows a testMessage that is lost, doubled or changed.
+func (p testMessage) mix() uint64 {
 	x := uint64(p.producer)<<56 ^ p.n
 	x ^= x >> 30
 	x *= 0xbf58476d1ce4e5b9
@@ -79,7 +79,7 @@ type stress struct {
 	t      *testing.T
 	random *rand.Rand
 	loop   *event.Loop
-	q      *msgqueue.Queue[parcel]
+	q      *msgqueue.Queue[testMessage]
 	bound  int
 	quota  int // of messages for each producer
 	next   [stressProducers]uint64
@@ -101,7 +101,7 @@ func newStress(t *testing.T, random *rand.Rand) *stress {
 	if s.bound < 100 { // each message may cost a wake, and on a thread that is blocked that takes a tenth of a millisecond
 		s.quota = min(s.quota, 1<<11)
 	}
-	s.q, err = msgqueue.New(l, func(p parcel) {
+	s.q, err = msgqueue.New(l, func(p testMessage) {
 		s.delivered++
 		s.outcome(p)
 		switch rand.IntN(2000) { // the message is delivered all the same
@@ -138,7 +138,7 @@ func (s *stress) run(ctx context.Context) error {
 }
 
 // outcome notes what has become of p. What was delivered comes before what was returned.
-func (s *stress) outcome(p parcel) {
+func (s *stress) outcome(p testMessage) {
 	if s.next[p.producer] > p.n {
 		s.t.Errorf("producer %d: %d came after %d", p.producer, p.n, s.next[p.producer]-1)
 	}
@@ -155,7 +155,7 @@ func (s *stress) round() {
 		random := rand.New(rand.NewPCG(s.random.Uint64(), uint64(p)))
 		s.wg.Go(func() { s.produce(uint32(p), random) })
 	}
-	var left []parcel
+	var left []testMessage
 	wait := time.Duration(s.random.IntN(3000)) * time.Microsecond
 	kind := s.random.IntN(6)
 	switch kind {
@@ -201,7 +201,7 @@ func (s *stress) round() {
 // again, so that a message accepted in spite of its refusal is seen.
 func (s *stress) produce(producer uint32, random *rand.Rand) {
 	var accepted, refused, sum uint64
-	batch := make([]parcel, 0, 64)
+	batch := make([]testMessage, 0, 64)
 	n := uint64(0)
 	for left := s.quota; left > 0; {
 		batch = batch[:0]
@@ -209,16 +209,16 @@ func (s *stress) produce(producer uint32, random *rand.Rand) {
 		switch k := random.IntN(8); {
 		case k == 0:
 			for range 1 + random.IntN(min(cap(batch), s.bound)) {
-				batch = append(batch, parcel{producer, n})
+				batch = append(batch, testMessage{producer, n})
 				n++
 			}
 			err = s.q.PushBatch(batch)
 		case k < 3:
-			batch = append(batch, parcel{producer, n})
+			batch = append(batch, testMessage{producer, n})
 			n++
 			err = s.pushContext(batch[0], random)
 		default:
-			batch = append(batch, parcel{producer, n})
+			batch = append(batch, testMessage{producer, n})
 			n++
 			err = s.q.Push(batch[0])
 		}
@@ -247,7 +247,7 @@ func (s *stress) produce(producer uint32, random *rand.Rand) {
 }
 
 // pushContext waits, sometimes with a context that ends meanwhile.
-func (s *stress) pushContext(p parcel, random *rand.Rand) error {
+func (s *stress) pushContext(p testMessage, random *rand.Rand) error {
 	if random.IntN(16) > 0 {
 		return s.q.PushContext(context.Background(), p)
 	}

@@ -33,7 +33,7 @@ func pollView(t *testing.T, n int) (*poll, []int) {
 	return p, fds
 }
 
-func TestPollKeepsBackWhatChangedInTheMeantime(t *testing.T) {
+func TestPollDropsReportsOfChangedRegistrations(t *testing.T) {
 	p, fds := pollView(t, 4)
 	p.refresh()
 	found, err := unix.Poll(p.view, 0)
