@@ -297,7 +297,7 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 				t.Errorf("panic: %v\n%s", v, stack)
 			}
 			k.mayExit()
-		}, OnReject: func(*server.Conn, error) { k.mayExit() }, Handler: k.handlers[0], LoopOptions: []event.Option{event.WithPostLimit(1 + r.IntN(100))}}
+		}, OnReject: func(*server.Conn, error) { k.mayExit() }, Handler: k.handlers[0], LoopConfig: &event.Config{PostLimit: 1 + r.IntN(100)}}
 	useTLS := r.IntN(2) == 0
 	if useTLS {
 		srv.TLS = serverTLS()

@@ -64,8 +64,8 @@ type Server struct {
 	// Loops is how many event loops there are, each on a goroutine. 0 means one for each processor
 	// that the program may use: with fewer, a processor that has nothing else to do is woken for each small batch of requests.
 	Loops int
-	// LoopOptions make the loops.
-	LoopOptions []event.Option
+	// LoopConfig is the configuration of each loop. Its Logger is the server's if it is nil. Nil means the defaults.
+	LoopConfig *event.Config
 	// Balance chooses the loop of a new connection where one loop accepts for all; PickLoop, if set, does instead: it gets
 	// the peer and the number of loops, runs on the accepting loop, and returns a number below it.
 	Balance  Balance

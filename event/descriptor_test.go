@@ -17,10 +17,10 @@ import (
 // pollLoop is a loop on poll(2), which only a thread can sleep in.
 func pollLoop(t testing.TB) *event.Loop {
 	t.Helper()
-	return newLoop(t, event.WithBackend(event.BackendPoll), event.WithDriver(event.DriverThread))
+	return newLoop(t, &event.Config{Backend: event.BackendPoll, Driver: event.DriverThread})
 }
 
-// poll finds a closed descriptor by itself: its events end with ErrStale and without a call, and Run returns.
+// poll detects a closed descriptor: its events end with ErrStale and without a call, and Run returns.
 func TestPollEndsEventsOfAClosedDescriptor(t *testing.T) {
 	l := pollLoop(t)
 	a, _, fd, _ := pair(t)
@@ -42,9 +42,9 @@ func TestPollEndsEventsOfAClosedDescriptor(t *testing.T) {
 	wantEqual(t, "the other descriptor of the file is unharmed", fdOf(t, a), fd)
 }
 
-// With every backend, Del of an event whose descriptor was closed says so, and Run does not wait for it.
+// With every backend, Del of an event whose descriptor was closed returns ErrStale, and Run does not wait for it.
 func TestClosedDescriptorDoesNotHoldRun(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, fd, _ := pair(t)
 	n := privateDup(t, fd)
 	e := silent(t, l, n, event.Read|event.Persist)
@@ -58,8 +58,8 @@ func TestClosedDescriptorDoesNotHoldRun(t *testing.T) {
 	run(t, l)
 }
 
-// The same file closed and brought back under its number goes on: the kernel may have kept what it knew of it.
-func TestDescriptorBroughtBackUnderItsNumber(t *testing.T) {
+// If a file is closed and gets its number back, its events continue. The kernel may have kept the registration.
+func TestFileThatGetsItsNumberBack(t *testing.T) {
 	for name, between := range map[string]func(e *event.Event) error{
 		"left alone": func(*event.Event) error { return nil },
 		"Del while closed": func(e *event.Event) error {
@@ -70,7 +70,7 @@ func TestDescriptorBroughtBackUnderItsNumber(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			_, _, fd, peer := pair(t)
 			n := privateDup(t, fd)
 			calls := 0
@@ -97,9 +97,9 @@ func TestDescriptorBroughtBackUnderItsNumber(t *testing.T) {
 }
 
 // Del, Add and Del of a ready descriptor's event in every turn bring no report and no turn beyond the timer's.
-func TestAddAndDelInEveryTurnCostNothingElse(t *testing.T) {
+func TestAddAndDelInEveryTurn(t *testing.T) {
 	const ticks = 100
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, readable(t), event.Read|event.Persist)
 	n := 0
 	ticker, err := l.NewTicker(func(self *event.Event, _ event.Flags) {
@@ -121,9 +121,9 @@ func TestAddAndDelInEveryTurnCostNothingElse(t *testing.T) {
 	}
 }
 
-// An event that is deleted and added again in every turn hears of each readiness that is there, and of no other.
+// An event that is deleted and added again in every turn receives each readiness that holds, and no other.
 func TestReaddInEveryTurnReportsWhatIsThere(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, fd, peer := pair(t)
 	calls := 0
 	e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) { calls++ })
@@ -156,7 +156,7 @@ func openDescriptors(t testing.TB) int {
 // A thousand connections one after the other leave nothing behind: no event, and no descriptor.
 func TestSequentialConnectionsLeakNothing(t *testing.T) {
 	const connections = 1000
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer ln.Close()

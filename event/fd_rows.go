@@ -2,8 +2,8 @@ package event
 
 import "iter"
 
-// rows are the descriptors' rows, by number. They lie in chunks that never move and that exist only where a descriptor was added:
-// ten thousand new connections leave no outgrown copies behind, and a high number costs one chunk.
+// rows holds the rows of descriptors, by number. They are stored in chunks that never move and that exist only where a descriptor was
+// added: growth copies nothing, and a high number takes one chunk.
 type rows struct{ chunks []*rowChunk }
 
 type rowChunk [256]fdEntry
@@ -17,7 +17,7 @@ func (r *rows) at(fd int) *fdEntry {
 	return &r.chunks[i][uint(fd)%uint(len(rowChunk{}))]
 }
 
-// make returns fd's row, and makes it if need be.
+// make returns fd's row and creates it if necessary.
 func (r *rows) make(fd int) *fdEntry {
 	i := fd / len(rowChunk{})
 	if i >= len(r.chunks) {
@@ -29,7 +29,7 @@ func (r *rows) make(fd int) *fdEntry {
 	return &r.chunks[i][fd%len(rowChunk{})]
 }
 
-// all goes through the rows in the order of their descriptors, empty ones included.
+// all iterates over the rows in the order of their descriptors, including empty ones.
 func (r *rows) all() iter.Seq2[int, *fdEntry] {
 	return func(yield func(int, *fdEntry) bool) {
 		for i, chunk := range r.chunks {

@@ -59,7 +59,7 @@ func turns(t testing.TB, l *event.Loop, n int) {
 	}
 }
 
-// pair returns two connected non-blocking sockets with their numbers. Whoever closes one early closes the file.
+// pair returns two connected non-blocking sockets with their numbers. A caller that closes one early closes the file.
 func pair(t testing.TB) (a, b *os.File, fa, fb int) {
 	t.Helper()
 	a, b = socketpair(t)
@@ -89,7 +89,7 @@ func send(t testing.TB, fd int, s string) {
 	}
 }
 
-// receive reads what is there. At the end of the file, or when the peer has reset, err says so.
+// receive reads the available data. At the end of the file, or after a reset by the peer, it returns an error.
 func receive(fd int) (s string, err error) {
 	var all strings.Builder
 	var buf [4096]byte

@@ -12,10 +12,10 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// logTo returns an option that makes the loop write into what it returns besides.
-func logTo() (event.Option, *bytes.Buffer) {
+// logTo returns a logger and the buffer that it writes to.
+func logTo() (*slog.Logger, *bytes.Buffer) {
 	var b bytes.Buffer
-	return event.WithLogger(slog.New(slog.NewTextHandler(&b, nil))), &b
+	return slog.New(slog.NewTextHandler(&b, nil)), &b
 }
 
 func slowFunction(clock *fakeClock) func() {
@@ -27,7 +27,7 @@ func slowFunction(clock *fakeClock) func() {
 func TestSlowCallbackIsNamed(t *testing.T) {
 	clock := newFakeClock()
 	logger, log := logTo()
-	l := newLoop(t, event.WithClock(clock), logger, event.WithSlowCallback(10*time.Millisecond))
+	l := newLoop(t, &event.Config{Clock: clock, Logger: logger, SlowCallback: 10 * time.Millisecond})
 	named := userEvent(t, l, 0, func() { clock.Advance(50 * time.Millisecond) })
 	named.SetName("the slow one")
 	slow := slowFunction(clock)
@@ -89,8 +89,7 @@ func TestPanicOfASlowCallbackIsTimed(t *testing.T) {
 	clock := newFakeClock()
 	logger, log := logTo()
 	panics := 0
-	l := newLoop(t, event.WithClock(clock), logger, event.WithSlowCallback(10*time.Millisecond),
-		event.WithPanicHandler(func(any, []byte) { panics++ }))
+	l := newLoop(t, &event.Config{Clock: clock, Logger: logger, SlowCallback: 10 * time.Millisecond, PanicHandler: func(any, []byte) { panics++ }})
 	must(t, l.Post(func() {
 		clock.Advance(20 * time.Millisecond)
 		panic("slow")
@@ -106,7 +105,7 @@ func TestPanicOfASlowCallbackIsTimed(t *testing.T) {
 // Lag is how late a timeout was seen: its due time against the turn's clock.
 func TestLagIsMeasured(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	e := userEvent(t, l, event.Persist, func() {})
 	must(t, e.Add(10*time.Millisecond))
 	for _, step := range []struct{ pass, lag, longest time.Duration }{
@@ -138,7 +137,7 @@ func TestDriverFallsBackToAThread(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newScriptPoller()
 			p.fd = fd
-			l := newLoop(t, event.WithoutEnv(), event.WithPoller(p.open))
+			l := newLoop(t, &event.Config{IgnoreEnv: true, OpenPoller: p.open})
 			wantEqual(t, "driver", l.Driver(), event.DriverThread)
 			wantEqual(t, "backend", l.Backend(), "script")
 			background(t, l)
@@ -151,7 +150,7 @@ func TestDriverFallsBackToAThread(t *testing.T) {
 
 			p = newScriptPoller()
 			p.fd = fd
-			_, err := event.NewLoop(event.WithPoller(p.open), event.WithDriver(event.DriverPark))
+			_, err := event.NewLoop(&event.Config{OpenPoller: p.open, Driver: event.DriverPark})
 			if err == nil {
 				t.Fatal("parked on a poller that cannot be parked on")
 			}
@@ -161,14 +160,14 @@ func TestDriverFallsBackToAThread(t *testing.T) {
 			wantEqual(t, "poller closed", p.closed, true)
 		})
 	}
-	_, err = event.NewLoop(event.WithBackend(event.BackendPoll), event.WithDriver(event.DriverPark))
+	_, err = event.NewLoop(&event.Config{Backend: event.BackendPoll, Driver: event.DriverPark})
 	wantErr(t, err, event.ErrUnsupported)
 }
 
-// With a poller and a clock of one's own a loop runs step by step, without a socket and without waiting.
+// With a user's poller and clock a loop runs step by step, without a socket and without waiting.
 func TestLoopIsSteppedWithoutSockets(t *testing.T) {
 	p, clock := newScriptPoller(), newFakeClock()
-	l := newLoop(t, event.WithPoller(p.open), event.WithDriver(event.DriverThread), event.WithClock(clock))
+	l := newLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread, Clock: clock})
 	var seen []string
 	conn := eventFor(t, l, 7, event.Read|event.Persist, func(e *event.Event, what event.Flags) {
 		seen = append(seen, what.String())
@@ -206,10 +205,10 @@ func TestLoopIsSteppedWithoutSockets(t *testing.T) {
 	wantEqual(t, "time of the call", await(t, fired, "timer"), due)
 }
 
-// The driver that a sleep with a clock of one's own needs an alarm for works the same on the real backends.
+// With a user's clock a sleep ends at its deadline with every built-in backend.
 func TestSleepFollowsTheLoopsClock(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	fired := make(chan time.Duration)
 	e := userEvent(t, l, event.Persist, func() { fired <- l.Now() })
 	must(t, e.Add(time.Hour))

@@ -22,7 +22,7 @@ func TestEachBackendOfTheSystemWorks(t *testing.T) {
 	}
 	for _, b := range event.Backends() {
 		t.Run(string(b), func(t *testing.T) {
-			l := newLoop(t, event.WithoutEnv(), event.WithBackend(b))
+			l := newLoop(t, &event.Config{IgnoreEnv: true, Backend: b})
 			wantEqual(t, "backend", l.Backend(), b)
 			called := 0
 			e := eventFor(t, l, readable(t), event.Read, func(*event.Event, event.Flags) { called++ })
@@ -36,24 +36,24 @@ func TestEachBackendOfTheSystemWorks(t *testing.T) {
 func TestDefaultBackendIsTheFirst(t *testing.T) {
 	t.Setenv("EVMQ_BACKEND", "poll")
 	t.Setenv("EVMQ_DRIVER", "thread")
-	wantEqual(t, "backend without the environment", newLoop(t, event.WithoutEnv()).Backend(), event.Backends()[0])
+	wantEqual(t, "backend without the environment", newLoop(t, &event.Config{IgnoreEnv: true}).Backend(), event.Backends()[0])
 }
 
-func TestEnvironmentChoosesWhatOptionsLeaveOpen(t *testing.T) {
+func TestEnvironmentChoosesWhatTheConfigLeavesOpen(t *testing.T) {
 	t.Setenv("EVMQ_BACKEND", "poll")
 	t.Setenv("EVMQ_DRIVER", "thread")
-	wantEqual(t, "backend left open", newLoop(t).Backend(), event.BackendPoll)
-	wantEqual(t, "driver left open", newLoop(t).Driver(), event.DriverThread)
+	wantEqual(t, "backend left open", newLoop(t, nil).Backend(), event.BackendPoll)
+	wantEqual(t, "driver left open", newLoop(t, nil).Driver(), event.DriverThread)
 	first := event.Backends()[0]
-	wantEqual(t, "backend by option", newLoop(t, event.WithBackend(first)).Backend(), first)
+	wantEqual(t, "backend by option", newLoop(t, &event.Config{Backend: first}).Backend(), first)
 }
 
 // A loop has each feature that was required of it, or is not made.
 func TestRequiredFeaturesAreThereOrNewLoopFails(t *testing.T) {
 	for _, b := range event.Backends() {
-		has := newLoop(t, event.WithoutEnv(), event.WithBackend(b)).Features()
+		has := newLoop(t, &event.Config{IgnoreEnv: true, Backend: b}).Features()
 		for _, f := range allFeatures {
-			l, err := event.NewLoop(event.WithoutEnv(), event.WithBackend(b), event.WithFeatures(f))
+			l, err := event.NewLoop(&event.Config{IgnoreEnv: true, Backend: b, Features: f})
 			if !has.Has(f) {
 				wantMessage(t, err, event.ErrUnsupported, string(b), f.String())
 				continue
@@ -69,7 +69,7 @@ func TestRequiredFeaturesAreThereOrNewLoopFails(t *testing.T) {
 
 // A persistent reader on a new loop sees everything up to the end of the file, and with its Del Run returns.
 func TestPersistentReadSeesAllUpToTheEnd(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, peer, fd, fp := pair(t)
 	sent := []string{"one", "two", "three"}
 	send(t, fp, sent[0])
@@ -97,7 +97,7 @@ func TestPersistentReadSeesAllUpToTheEnd(t *testing.T) {
 
 // Close removes what is pending and what is active without a call, and leaves the descriptors open.
 func TestCloseRemovesPendingAndActiveEvents(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, fd, peer := pair(t)
 	all := map[string]*event.Event{
 		"read":                silent(t, l, fd, event.Read|event.Persist),
@@ -134,7 +134,7 @@ func TestCloseRemovesPendingAndActiveEvents(t *testing.T) {
 // What has become active and is interrupted by Break is removed by Close too.
 func TestCloseRemovesEventsThatABreakLeftActive(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	first := userEvent(t, l, 0, func() { l.Break() })
 	timer := silent(t, l, -1, 0)
 	ticker := silent(t, l, -1, event.Persist)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestActivationsBeforeTheCallMerge(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var told []event.Flags
 	e := eventFor(t, l, -1, 0, func(_ *event.Event, what event.Flags) { told = append(told, what) })
 	must(t, e.Activate(event.Read))
@@ -22,8 +22,8 @@ func TestActivationsBeforeTheCallMerge(t *testing.T) {
 	wantEqual(t, "pending after the call", e.Pending(), 0)
 }
 
-func TestDelTakesAnActivationBack(t *testing.T) {
-	l := newLoop(t)
+func TestDelCancelsAnActivation(t *testing.T) {
+	l := newLoop(t, nil)
 	e := silent(t, l, -1, 0)
 	must(t, e.Activate(event.Read))
 	must(t, e.Del())
@@ -33,7 +33,7 @@ func TestDelTakesAnActivationBack(t *testing.T) {
 }
 
 func TestCallbackIsGivenItsOwnEvent(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	got := map[*event.Event]*event.Event{}
 	var all []*event.Event
 	for range 3 {
@@ -53,7 +53,7 @@ func TestCallbackIsGivenItsOwnEvent(t *testing.T) {
 // With 1, 2 and 3 priorities, the more urgent are called first, each in the order of activation.
 func TestPrioritiesAreStrict(t *testing.T) {
 	for n := 1; n <= 3; n++ {
-		l := newLoop(t, event.WithPriorities(n))
+		l := newLoop(t, &event.Config{Priorities: n})
 		wantEqual(t, "priorities", l.Priorities(), n)
 		var got, want []int
 		for p := n - 1; p >= 0; p-- {
@@ -73,7 +73,7 @@ func TestPrioritiesAreStrict(t *testing.T) {
 
 // Exit in a callback of the middle priority leaves what is less urgent active for the next Run.
 func TestExitLeavesLessUrgentEventsActive(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(3))
+	l := newLoop(t, &event.Config{Priorities: 3})
 	var got []int
 	for p := range 3 {
 		e := userEvent(t, l, 0, func() {
@@ -95,9 +95,9 @@ func TestExitLeavesLessUrgentEventsActive(t *testing.T) {
 }
 
 // Continue makes the loop see what became ready in the meantime before it calls what else is active.
-func TestContinueLooksAgainBeforeTheRest(t *testing.T) {
+func TestContinuePollsBeforeTheOtherCallbacks(t *testing.T) {
 	for _, continued := range []bool{false, true} {
-		l := newLoop(t, event.WithPriorities(2))
+		l := newLoop(t, &event.Config{Priorities: 2})
 		_, _, fd, peer := pair(t)
 		var got []string
 		read := eventFor(t, l, fd, event.Read, func(*event.Event, event.Flags) { got = append(got, "read") })
@@ -123,8 +123,8 @@ func TestContinueLooksAgainBeforeTheRest(t *testing.T) {
 }
 
 // ActivateFD reaches the events that are added for the descriptor, with what they asked for.
-func TestActivateFDReachesWhoWaitsForIt(t *testing.T) {
-	l := newLoop(t)
+func TestActivateFDActivatesTheEventsOfTheDescriptor(t *testing.T) {
+	l := newLoop(t, nil)
 	fd, other := idle(t), idle(t)
 	told := map[string]event.Flags{}
 	note := func(name string) func(*event.Event, event.Flags) {
@@ -151,9 +151,9 @@ func TestActivateFDReachesWhoWaitsForIt(t *testing.T) {
 	wantEqual(t, "closed", told["closed"], event.Closed)
 }
 
-// Numbers that no event waits for are harmless, however wild, and none is taken for another's.
-func TestActivateFDOfAnUnknownDescriptorIsHarmless(t *testing.T) {
-	l := newLoop(t)
+// ActivateFD and ActivateSignal of a number without an event do nothing, even for invalid numbers.
+func TestActivateFDOfAnUnknownDescriptorDoesNothing(t *testing.T) {
+	l := newLoop(t, nil)
 	fd := idle(t)
 	must(t, silent(t, l, fd, event.Read|event.Persist).Add(event.NoTimeout))
 	for _, n := range []int{-1, math.MinInt, fd + 1, 1 << 20, math.MaxInt32, beyond32(-math.MaxInt32), beyond32(fd), math.MaxInt} {
@@ -162,12 +162,12 @@ func TestActivateFDOfAnUnknownDescriptorIsHarmless(t *testing.T) {
 		}
 	}
 	turns(t, l, 2)
-	wantErr(t, l.ActivateFD(fd, event.Persist), event.ErrFlags)
-	wantMessage(t, l.ActivateFD(fd, event.Signal), event.ErrFlags, "Signal")
+	wantErr(t, l.ActivateFD(fd, event.Persist), event.ErrInvalid)
+	wantMessage(t, l.ActivateFD(fd, event.Signal), event.ErrInvalid, "Signal")
 }
 
-func TestActivateSignalReachesWhoWaitsForIt(t *testing.T) {
-	l := newLoop(t)
+func TestActivateSignalActivatesTheEventsOfTheSignal(t *testing.T) {
+	l := newLoop(t, nil)
 	calls := 0
 	e, err := l.NewSignal(unix.SIGUSR1, func(_ *event.Event, what event.Flags) {
 		calls++

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// The operations on a loop's tables. All run under l.mu and return at once; those that may have to end the loop's sleep
-// claim it, and the unlocking wakes it.
+// The operations on a loop's tables. All run under l.mu and do not block. Those that may have to end the loop's sleep
+// call claim, and unlock then wakes the loop.
 
-// usable says why e cannot be added or activated.
+// usable returns an error if e cannot be added or activated.
 func (l *Loop) usable(e *Event) error {
 	switch {
 	case l.state != loopOpen:
@@ -19,19 +19,19 @@ func (l *Loop) usable(e *Event) error {
 	return nil
 }
 
-// add makes e wait.
+// add adds e to the tables.
 func (l *Loop) add(e *Event, timeout time.Duration) error {
 	if err := l.usable(e); err != nil {
 		return err
 	}
 	deadline := NoTimeout
 	if timeout != NoTimeout {
-		deadline = l.deadline(timeout) // before anything has changed, since a Clock may panic
+		deadline = l.deadline(timeout) // before any change, since a Clock may panic
 	}
 	if e.state&stateAdded == 0 {
 		if e.ofDescriptor() {
 			if err := l.register(e); err != nil {
-				l.claimIfEmpty() // the attempt may have found the descriptor's other events stale
+				l.claimIfEmpty() // the attempt may have ended the descriptor's other events as stale
 				return err
 			}
 			if !l.features.Has(FeatureConcurrent) {
@@ -41,11 +41,11 @@ func (l *Loop) add(e *Event, timeout time.Duration) error {
 		e.state = e.state&^stateStale | stateAdded
 		l.count(e, +1)
 	}
-	l.keepUser(e, timeout)
+	l.trackUser(e, timeout)
 	if timeout == NoTimeout {
 		return nil
 	}
-	l.takeBack(e, Timeout)
+	l.withdraw(e, Timeout)
 	e.interval = timeout
 	l.schedule(e, deadline)
 	return nil
@@ -59,51 +59,51 @@ func (l *Loop) setConditions(e *Event, conditions Flags) error {
 	gained, lost := conditions&^e.conditions, e.conditions&^conditions
 	switch {
 	case e.state&stateStale != 0:
-		return ErrStale // resuming an event that has ended would wait for nothing
+		return ErrStale // resuming a stale event would never fire
 	case gained|lost == 0:
 		return nil
 	case e.state&stateAdded == 0:
 		e.conditions = conditions
 	default:
 		if err := l.reregister(e, conditions); err != nil {
-			l.claimIfEmpty() // the descriptor's events may have turned out stale
+			l.claimIfEmpty() // the descriptor's events may have ended as stale
 			return err
 		}
 		if gained != 0 && !l.features.Has(FeatureConcurrent) {
 			l.claim()
 		}
 	}
-	l.takeBack(e, lost)
+	l.withdraw(e, lost)
 	return nil
 }
 
-// takeBack takes flags out of what an active event will be told, and the event out of the queue if there is nothing else to
-// tell and it was not activated with 0.
-func (l *Loop) takeBack(e *Event, flags Flags) {
+// withdraw removes flags from those that an active event will be called with, and deactivates the event if no flags remain
+// and it was not activated with 0.
+func (l *Loop) withdraw(e *Event, flags Flags) {
 	if e.state&stateActive == 0 || e.what&flags == 0 {
 		return
 	}
 	e.what &^= flags
 	if e.what&readiness == 0 {
-		e.what &^= EdgeTriggered // it tells in what manner a condition was reported
+		e.what &^= EdgeTriggered // it only qualifies a condition
 	}
 	if e.what == 0 && e.state&stateAsked == 0 {
 		l.active.remove(e)
-		e.calls = max(0, e.calls-1) // deliveries of a signal that came before, if its callback runs now, stay owed
+		e.calls = max(0, e.calls-1) // pending calls for earlier deliveries of a signal remain
 	}
 }
 
-// claimIfEmpty ends the sleep of a loop that waits for nothing any more.
+// claimIfEmpty ends the sleep of a loop that has nothing left to wait for.
 func (l *Loop) claimIfEmpty() {
 	if l.added+l.refs == 0 {
 		l.claim()
 	}
 }
 
-// deadline is the clock's reading after d has passed.
+// deadline returns the time at which d will have passed.
 func (l *Loop) deadline(d time.Duration) time.Duration { return later(l.readClock(), d) }
 
-// later is the time d after t, where d is not negative; at most NoTimeout, which is the end of the clock.
+// later returns t + d, or NoTimeout if that overflows. d is not negative.
 func later(t, d time.Duration) time.Duration {
 	if sum := t + d; sum >= t {
 		return sum
@@ -111,7 +111,7 @@ func later(t, d time.Duration) time.Duration {
 	return NoTimeout
 }
 
-// schedule sets e's deadline, and ends the loop's sleep if that would pass it.
+// schedule sets e's deadline, and ends the loop's sleep if the sleep would last longer.
 func (l *Loop) schedule(e *Event, deadline time.Duration) {
 	l.seq++
 	e.deadline, e.seq = deadline, l.seq
@@ -121,7 +121,7 @@ func (l *Loop) schedule(e *Event, deadline time.Duration) {
 	}
 }
 
-// del makes e wait no more and takes back a callback that is not chosen yet.
+// del removes e from all tables and cancels a call that has not begun.
 func (l *Loop) del(e *Event) error {
 	if e.state&stateFinalized != 0 {
 		return nil
@@ -136,7 +136,7 @@ func (l *Loop) del(e *Event) error {
 	return err
 }
 
-// remove takes e out of the tables that wait, but not out of the active queue.
+// remove removes e from all tables except the active queue.
 func (l *Loop) remove(e *Event) (err error) {
 	l.timers.remove(e)
 	e.interval = NoTimeout
@@ -158,10 +158,10 @@ func (l *Loop) remove(e *Event) (err error) {
 	return err
 }
 
-// keepUser remembers the added events that stand in no other table, for Dump and Close.
-func (l *Loop) keepUser(e *Event, timeout time.Duration) {
+// trackUser keeps the set of added events that are in no other table, for Events and Close.
+func (l *Loop) trackUser(e *Event, timeout time.Duration) {
 	switch {
-	case e.fd >= 0: // stands in its descriptor's row, whether it waits for a condition or not, or with its signal
+	case e.fd >= 0: // in its descriptor's row, even without conditions, or with its signal
 	case timeout != NoTimeout:
 		if len(l.users) > 0 {
 			delete(l.users, e)
@@ -171,7 +171,7 @@ func (l *Loop) keepUser(e *Event, timeout time.Duration) {
 	}
 }
 
-// activate puts e into the active queue, or adds to what it will be told.
+// activate puts e into the active queue, or adds what to its flags if it is there.
 func (l *Loop) activate(e *Event, what Flags) {
 	if e.state&stateActive != 0 {
 		e.what |= what
@@ -180,20 +180,20 @@ func (l *Loop) activate(e *Event, what Flags) {
 	}
 	e.what = what
 	if e.kind&Signal != 0 {
-		e.calls++ // its callback may run now and have more calls to come
+		e.calls++ // its callback may be running, with further calls pending
 	}
 	l.active.push(e)
 	l.maxActive = max(l.maxActive, l.active.len)
 	if int(e.priority) < l.level {
-		l.overtaken = true
+		l.moreUrgent = true
 		l.setInterrupt()
 	}
 	l.claim()
 }
 
-// begin removes e from the active queue as its callback is chosen, and returns what to tell it, a timeout that has passed
-// meanwhile included. What does not persist is removed before the callback, and what does is timed again, so that an Add or Del
-// in the callback has the last word. It returns false if there is nothing to tell: the descriptor turned out to have been closed.
+// begin removes e from the active queue to call its callback, and returns the flags of the call, including Timeout if the timeout has
+// passed meanwhile. A non-persistent event is removed, and the timeout of a persistent one is restarted, before the callback, so that an
+// Add or Del in the callback takes effect. It returns false if there is no call, because the descriptor was found closed.
 func (l *Loop) begin(e *Event) (what Flags, ok bool) {
 	if e.heapIndex >= 0 && e.deadline <= l.Now() && e.seq <= l.expired {
 		l.timedOut(e)
@@ -203,7 +203,7 @@ func (l *Loop) begin(e *Event) (what Flags, ok bool) {
 	persists := e.state&stateAdded != 0 && e.kind&Persist != 0
 	next := NoTimeout
 	if persists && e.interval != NoTimeout {
-		next = l.nextDeadline(e) // before anything has changed, since a Clock may panic
+		next = l.nextDeadline(e) // before any change, since a Clock may panic
 	}
 	l.active.remove(e)
 	e.what = 0
@@ -217,13 +217,13 @@ func (l *Loop) begin(e *Event) (what Flags, ok bool) {
 	case e.interval != NoTimeout:
 		l.schedule(e, next)
 	case what&Timeout != 0:
-		l.keepUser(e, NoTimeout) // one of SetTimeout, which nothing renews
+		l.trackUser(e, NoTimeout) // the timeout of SetTimeout is not repeated
 	}
 	return what, true
 }
 
-// nextDeadline counts a persistent event's next timeout from the last one that was due, so that it does not drift, or from now
-// if something else called or the time has passed already: one call catches up, however long the stop was.
+// nextDeadline returns a persistent event's next deadline. It counts from the previous one, so that calls do not drift; or from now if
+// the call has another cause or the next deadline has passed already, so that one call makes up for a long delay.
 func (l *Loop) nextDeadline(e *Event) time.Duration {
 	timedOut := e.what&Timeout != 0 && e.heapIndex < 0
 	if next := later(e.deadline, e.interval); timedOut && next > l.Now() {
@@ -232,7 +232,7 @@ func (l *Loop) nextDeadline(e *Event) time.Duration {
 	return l.deadline(e.interval)
 }
 
-// count keeps the numbers of events that are added.
+// count updates the number of added events.
 func (l *Loop) count(e *Event, n int) {
 	if e.state&stateInternal == 0 {
 		l.added += n

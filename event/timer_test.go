@@ -8,16 +8,16 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// RemoveTimeout leaves the condition pending.
-func TestRemoveTimeoutLeavesTheConditionPending(t *testing.T) {
+// SetTimeout with NoTimeout leaves the condition pending.
+func TestRemovedTimeoutLeavesTheConditionPending(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	_, _, fd, peer := pair(t)
 	var told []event.Flags
 	e := eventFor(t, l, fd, event.Read, func(_ *event.Event, what event.Flags) { told = append(told, what) })
 	must(t, e.Add(10*time.Millisecond))
-	e.RemoveTimeout()
-	e.RemoveTimeout()
+	must(t, e.SetTimeout(event.NoTimeout))
+	must(t, e.SetTimeout(event.NoTimeout))
 	passTime(t, l, clock, time.Hour)
 	wantOrder(t, told)
 	send(t, peer, "x")
@@ -28,11 +28,11 @@ func TestRemoveTimeoutLeavesTheConditionPending(t *testing.T) {
 // A timer whose timeout is removed keeps the loop, as any added event does, and can be given another.
 func TestTimerWithoutItsTimeoutStaysAdded(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	calls := 0
 	e := userEvent(t, l, 0, func() { calls++ })
 	must(t, e.Add(time.Second))
-	e.RemoveTimeout()
+	must(t, e.SetTimeout(event.NoTimeout))
 	passTime(t, l, clock, time.Minute)
 	wantEqual(t, "calls, added", [2]int{calls, l.Stats().Added}, [2]int{0, 1})
 	must(t, e.Add(time.Second))
@@ -43,7 +43,7 @@ func TestTimerWithoutItsTimeoutStaysAdded(t *testing.T) {
 // A ticker runs at its interval until its Del, and Run ends with that.
 func TestTickerRunsUntilItsDel(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var at []time.Duration
 	e, err := l.NewTicker(func(e *event.Event, what event.Flags) {
 		wantEqual(t, "what", what, event.Timeout)
@@ -64,7 +64,7 @@ func TestTickerRunsUntilItsDel(t *testing.T) {
 // An activation half way through the interval moves the calls that follow.
 func TestActivationMovesATicker(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	type call struct {
 		at   time.Duration
 		what event.Flags
@@ -83,7 +83,7 @@ func TestActivationMovesATicker(t *testing.T) {
 // A callback that takes many intervals is followed by one call to catch up and then by the interval, not by a burst.
 func TestTickerWithALongCallbackDoesNotBurst(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var at []time.Duration
 	e, err := l.NewTicker(func(*event.Event, event.Flags) {
 		if at = append(at, clock.Now()/time.Millisecond); len(at) == 1 {
@@ -100,7 +100,7 @@ func TestTickerWithALongCallbackDoesNotBurst(t *testing.T) {
 // By the system's clock a timer is not early, and its lateness is the system's.
 func TestTimerByTheSystemsClock(t *testing.T) {
 	const d = 20 * time.Millisecond
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	began := time.Now()
 	var took time.Duration
 	_, err := l.AfterFunc(d, func() { took = time.Since(began) })
@@ -115,7 +115,7 @@ func TestTimerByTheSystemsClock(t *testing.T) {
 // deadlines and, where these are equal, of Add; those left at Close are not called.
 func TestTimersOfEqualDurationsKeepTheirOrder(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	durations := []time.Duration{time.Second, 2 * time.Second, 2 * time.Second, 3 * time.Second}
 	var got, want []int
 	var all []*event.Event
@@ -155,7 +155,7 @@ func TestTimersOfEqualDurationsKeepTheirOrder(t *testing.T) {
 func TestManyTimersAddedAnewAreEachInTime(t *testing.T) {
 	const timers, calls = 20_000, 60_000
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	rng := rand.New(rand.NewPCG(1, 2))
 	random := func() time.Duration { return time.Duration(rng.IntN(50_000)) * time.Microsecond }
 	due := make([]time.Duration, timers)
@@ -195,7 +195,7 @@ func TestManyTimersAddedAnewAreEachInTime(t *testing.T) {
 // Now is one reading for all callbacks of a turn, and a new one for the next.
 func TestNowIsFreshPerTurnAndConstantInside(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var seen []time.Duration
 	look := func() {
 		seen = append(seen, l.Now()/time.Millisecond)

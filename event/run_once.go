@@ -2,19 +2,19 @@ package event
 
 import "time"
 
-// A pass is what one RunOnce has to call: the events that were active, and the timers that were due, before the callbacks of the
-// first turn that has any.
+// A pass is the set of events that a RunOnce has to call: those that were active, and the timers that were due, before the first turn
+// that calls a callback.
 type pass struct {
 	begun    bool
 	wave     uint32        // events of earlier dispatches belong to it
 	now      time.Duration // timers up to this deadline belong to it,
 	seq      uint64        // and of this very deadline those up to this number
-	active   *Event        // of what is left, the event that would be called next
-	deadline *Event        // of what is left, the timer that would become active next
+	active   *Event        // the next of the remaining events to be called
+	deadline *Event        // the next of the remaining timers to become active
 }
 
-// endedBy reports, after a turn, whether the pass is over: nothing of it is left, or the turn has called nothing of it, since more
-// urgent work kept it from that. So a pass ends, whatever callbacks make active. Under l.mu.
+// endedBy reports, after a turn, whether the pass is over: none of its events remain, or the turn has called none of them because of
+// more urgent work. So a pass ends, whatever the callbacks activate. Under l.mu.
 func (p *pass) endedBy(l *Loop) bool {
 	if !p.begun {
 		if l.called == 0 {
@@ -42,7 +42,7 @@ func (p *pass) nextActive(q *activeQueue) *Event {
 	return nil
 }
 
-// nextTimer returns the most urgent timer of the pass, nil if there is none. Like timers.due, it goes by the keys.
+// nextTimer returns the most urgent timer of the pass, nil if there is none. Like timers.due, it uses the keys.
 func (p *pass) nextTimer(t timers) *Event {
 	last := timer{when: p.now, seq: p.seq}
 	for i := range t {

@@ -10,16 +10,16 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// fdEntry is a descriptor's row: the events that wait for it and what the poller was told. The generation counts the
-// registrations of this number; a report that carries an older one is about a file that has gone. The events of a row agree
-// on EdgeTriggered, also those that wait for no condition now.
+// fdEntry is the row of a descriptor: its events, and the conditions that are registered with the poller. The generation counts the
+// registrations of the number; a report with an older generation is about an earlier registration. The events of a row agree
+// on EdgeTriggered, including those that wait for no condition at present.
 type fdEntry struct {
 	head *Event
 	gen  uint32
 	want Flags // the union over the list; 0 when nothing is registered
 }
 
-// wants is what e adds to its row's want.
+// wants returns the conditions that e contributes to its row.
 func (e *Event) wants() Flags {
 	if e.conditions == 0 {
 		return 0
@@ -27,7 +27,7 @@ func (e *Event) wants() Flags {
 	return e.conditions | e.kind&EdgeTriggered
 }
 
-// union is what the events of the row want.
+// union returns the conditions of all events of the row.
 func (row *fdEntry) union() (want Flags) {
 	for e := row.head; e != nil; e = e.nextPeer {
 		want |= e.wants()
@@ -35,26 +35,26 @@ func (row *fdEntry) union() (want Flags) {
 	return want
 }
 
-// tag is the name that the poller knows a registration by: the descriptor and its generation.
+// tag returns the tag of a registration: the descriptor and its generation.
 func tag(fd int32, gen uint32) uint64 { return uint64(uint32(fd)) | uint64(gen)<<32 }
 
 // entry returns fd's row, nil if it has none.
 func (l *Loop) entry(fd int) *fdEntry { return l.fds.at(fd) }
 
-// register enters e into its descriptor's row and makes the poller report what it wants.
+// register adds e to its descriptor's row and registers its conditions with the poller.
 func (l *Loop) register(e *Event) error {
 	row := l.entry(int(e.fd))
 	if row == nil || row.want == 0 {
 		return l.registerFirst(e)
 	}
 	if l.features.Has(FeatureStale) {
-		// An ADD that succeeds where EEXIST is due tells that the file behind the row was closed and its number
-		// taken by another.
+		// If ADD succeeds where EEXIST is expected, the row's file was closed and another file has taken its
+		// number.
 		err := l.poller.Add(int(e.fd), probe(e.wants()), tag(e.fd, row.gen+1))
 		switch {
 		case err == nil:
 			l.endStale(e.fd, row)
-			return l.registerFirst(e) // which finds what this ADD has registered
+			return l.registerFirst(e) // which handles the registration that this ADD has made
 		case errors.Is(err, unix.EBADF):
 			l.endStale(e.fd, row)
 			return pollerError(err)
@@ -65,7 +65,7 @@ func (l *Loop) register(e *Event) error {
 	if err := row.admits(e); err != nil {
 		return err
 	}
-	if err := l.tell(e.fd, row, row.want|e.wants(), e.wants()&EdgeTriggered != 0); err != nil {
+	if err := l.setWant(e.fd, row, row.want|e.wants(), e.wants()&EdgeTriggered != 0); err != nil {
 		if gone(err) { // closed by another goroutine at this moment
 			l.endStale(e.fd, row)
 			l.dropStale(e.fd)
@@ -76,16 +76,16 @@ func (l *Loop) register(e *Event) error {
 	return nil
 }
 
-// admits refuses an event that differs from the others in EdgeTriggered.
+// admits returns an error for an event that differs from the others in EdgeTriggered.
 func (row *fdEntry) admits(e *Event) error {
 	if row.head != nil && (row.head.kind^e.kind)&EdgeTriggered != 0 {
-		return fmt.Errorf("%w: EdgeTriggered beside level-triggered events", ErrFlags)
+		return invalid("EdgeTriggered differs from the other events of the descriptor")
 	}
 	return nil
 }
 
-// registerFirst enters e into a row of which the poller knows nothing: there is no event, or all wait for no condition. The
-// poller is asked before the table grows, also for an event that wants nothing, so that a wild number costs no memory.
+// registerFirst adds e to a row that is not registered with the poller: it has no event, or all its events wait for no condition. The
+// poller checks the descriptor before the table grows, also for an event without conditions, so that an invalid number takes no memory.
 func (l *Loop) registerFirst(e *Event) error {
 	row := l.entry(int(e.fd))
 	gen := uint32(1)
@@ -96,7 +96,7 @@ func (l *Loop) registerFirst(e *Event) error {
 		}
 	}
 	want := e.wants()
-	if err := l.enroll(e.fd, want, gen); err != nil {
+	if err := l.probeAdd(e.fd, want, gen); err != nil {
 		if row != nil && gone(err) {
 			l.endStale(e.fd, row)
 		}
@@ -110,11 +110,11 @@ func (l *Loop) registerFirst(e *Event) error {
 	return nil
 }
 
-// enroll registers fd, or finds out whether that could be done if nothing is wanted.
-func (l *Loop) enroll(fd int32, want Flags, gen uint32) error {
+// probeAdd registers fd for want. If want is 0, it only checks that fd could be registered.
+func (l *Loop) probeAdd(fd int32, want Flags, gen uint32) error {
 	err := l.poller.Add(int(fd), probe(want), tag(fd, gen))
 	if errors.Is(err, unix.EEXIST) {
-		// The number was closed before Del while a duplicate kept the registration alive, and now the same file is back.
+		// The descriptor was closed before Del while a duplicate kept the registration, and the same file has the number again.
 		err = l.poller.Modify(int(fd), probe(want), tag(fd, gen))
 	}
 	if err == nil && want == 0 {
@@ -123,19 +123,18 @@ func (l *Loop) enroll(fd int32, want Flags, gen uint32) error {
 	return err
 }
 
-// probe is what the poller is asked to report: it cannot be asked for nothing.
-func probe(want Flags) PollerFlags { return PollerFlags(cmp.Or(want, Read)) }
+// probe returns the conditions to register: the poller does not accept an empty set.
+func probe(want Flags) poller.Flags { return poller.Flags(cmp.Or(want, Read)) }
 
-// tell makes the poller report want for a row from now on. With again it does so although that is what it reports already: an
-// edge-triggered condition that holds is then reported once more, for an event that has not been told of it. On an error nothing
-// has changed.
-func (l *Loop) tell(fd int32, row *fdEntry, want Flags, again bool) (err error) {
+// setWant registers want for a row with the poller. With again it does so even if want is registered already: an edge-triggered
+// condition that holds is then reported again, for an event that has not received it. After an error nothing has changed.
+func (l *Loop) setWant(fd int32, row *fdEntry, want Flags, again bool) (err error) {
 	switch {
 	case want == row.want && !again:
 		return nil
 	case row.want == 0:
 		row.gen++
-		err = l.enroll(fd, want, row.gen)
+		err = l.probeAdd(fd, want, row.gen)
 	case want == 0:
 		err = l.poller.Remove(int(fd))
 	default:
@@ -152,7 +151,7 @@ func (l *Loop) reregister(e *Event, conditions Flags) error {
 	row := l.entry(int(e.fd))
 	before := e.conditions
 	e.conditions = conditions
-	err := l.tell(e.fd, row, row.union(), e.kind&EdgeTriggered != 0 && conditions&^before != 0)
+	err := l.setWant(e.fd, row, row.union(), e.kind&EdgeTriggered != 0 && conditions&^before != 0)
 	if err == nil {
 		return nil
 	}
@@ -165,7 +164,7 @@ func (l *Loop) reregister(e *Event, conditions Flags) error {
 	return pollerError(err)
 }
 
-// unregister takes e out of its row and makes the poller forget what no other event wants.
+// unregister removes e from its row and removes from the poller the conditions that no other event of the row waits for.
 func (l *Loop) unregister(e *Event) error {
 	row := l.entry(int(e.fd))
 	for p := &row.head; *p != nil; {
@@ -176,10 +175,10 @@ func (l *Loop) unregister(e *Event) error {
 		p = &(*p).nextPeer
 	}
 	want := row.union()
-	err := l.tell(e.fd, row, want, false)
+	err := l.setWant(e.fd, row, want, false)
 	row.want = want
 	if gone(err) {
-		// MOD that meets ENOENT never turns into ADD: the number belongs to a stranger now.
+		// After ENOENT from MOD there is no ADD: another file may have the number.
 		l.stats.Stale++
 		if row.head == nil {
 			l.noteStale(e.fd)
@@ -209,19 +208,20 @@ func (l *Loop) endStale(fd int32, row *fdEntry) {
 }
 
 func (l *Loop) noteStale(fd int32) {
-	l.note(func() {
+	l.logLater(func() {
 		l.log.Warn("event: descriptor closed before Del; its events have ended", "fd", fd, "backend", l.poller.Name())
 	})
 }
 
-// collect turns the poller's reports into active events. Everything is collected before any callback runs: what a
-// callback deletes or closes cannot be reported afterwards.
-func (l *Loop) collect(ready []Ready) {
+// collectInLoop activates the events of the poller's reports. All reports are collected before any callback runs, so an event that a
+// callback deletes is not called for them.
+func (l *Loop) collectInLoop(ready []poller.Ready) {
+	l.assertInLoop()
 	for _, r := range ready {
 		fd := int32(uint32(r.Tag))
 		row := l.entry(int(fd))
 		if row == nil || row.want == 0 || row.gen != uint32(r.Tag>>32) {
-			l.strayReport(r.Tag)
+			l.lateReport(r.Tag)
 			continue
 		}
 		if r.What&poller.Invalid != 0 {
@@ -238,8 +238,8 @@ func (l *Loop) collect(ready []Ready) {
 	}
 }
 
-// hit returns what of a report concerns e. An error is readable and writable, and for who waits for neither, the peer's
-// end: some event must hear of a level-triggered condition, or the loop would spin.
+// hit returns the conditions of a report that e waits for. An error counts as Read and Write. It counts as Closed for an event that
+// waits for neither: a level-triggered condition must reach some event, or the loop would spin.
 func (l *Loop) hit(e *Event, what Flags) Flags {
 	hit := e.conditions & what
 	if hit == 0 && what&Flags(poller.Error) != 0 {
@@ -248,18 +248,18 @@ func (l *Loop) hit(e *Event, what Flags) Flags {
 	return hit
 }
 
-// dropStale makes a poller that keeps its own list forget a closed descriptor.
+// dropStale removes a closed descriptor from a poller that keeps its own list.
 func (l *Loop) dropStale(fd int32) {
 	if err := l.poller.Remove(int(fd)); err != nil && !gone(err) {
-		l.note(func() { l.log.Warn("event: remove closed descriptor", "fd", fd, "err", err) })
+		l.logLater(func() { l.log.Warn("event: remove closed descriptor", "fd", fd, "err", err) })
 	}
 }
 
-// gone reports whether the kernel's answer says that the file which was registered is no longer behind its number: the number
-// is closed, or belongs to another file.
+// gone reports whether err says that the registered file no longer has its number: the number is closed or belongs to another
+// file.
 func gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EBADF) }
 
-// pollerError adds the sentinel of this package to the kernel's answer.
+// pollerError wraps a system error in the matching error of this package.
 func pollerError(err error) error {
 	var sentinel error
 	switch {

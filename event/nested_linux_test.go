@@ -26,7 +26,7 @@ func nestedEpolls(t *testing.T, n int) (outermost int, ok bool) {
 
 // A chain of pollers that is as deep as the kernel allows is refused by name; a shallow one is watched like any file.
 func TestPollersNestedTooDeepAreRefused(t *testing.T) {
-	l := newLoop(t, event.WithBackend(event.BackendEpoll))
+	l := newLoop(t, &event.Config{Backend: event.BackendEpoll})
 	for n := 1; ; n++ {
 		fd, ok := nestedEpolls(t, n)
 		if !ok {
@@ -49,7 +49,7 @@ func TestDescriptorInTooManyParkedLoopsIsRefused(t *testing.T) {
 	const room = 500
 	fd := idle(t)
 	add := func() error {
-		l := newLoop(t, event.WithBackend(event.BackendEpoll), event.WithDriver(event.DriverPark))
+		l := newLoop(t, &event.Config{Backend: event.BackendEpoll, Driver: event.DriverPark})
 		return silent(t, l, fd, event.Read).Add(event.NoTimeout)
 	}
 	for i := range room {

@@ -34,9 +34,7 @@ func (s *sharedLog) lines(with string) int {
 	return strings.Count(s.b.String(), with)
 }
 
-func (s *sharedLog) option() event.Option {
-	return event.WithLogger(slog.New(slog.NewTextHandler(s, nil)))
-}
+func (s *sharedLog) logger() *slog.Logger { return slog.New(slog.NewTextHandler(s, nil)) }
 
 // goStale has an event of l end because its descriptor was closed before Del.
 func goStale(t testing.TB, l *event.Loop) {
@@ -51,10 +49,10 @@ func goStale(t testing.TB, l *event.Loop) {
 	closeRaw(t, p[:]...)
 }
 
-// staleLoop makes a loop whose backend tells of stale descriptors.
-func staleLoop(t *testing.T, options ...event.Option) *event.Loop {
+// staleLoop makes a loop whose backend detects stale descriptors.
+func staleLoop(t *testing.T, logger *slog.Logger) *event.Loop {
 	t.Helper()
-	l := newLoop(t, options...)
+	l := newLoop(t, &event.Config{Logger: logger})
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend cannot tell")
 	}
@@ -64,7 +62,7 @@ func staleLoop(t *testing.T, options ...event.Option) *event.Loop {
 // A stale descriptor that is found while the loop sleeps is logged at once, without any other work for the loop.
 func TestStaleDescriptorFoundBesideASleepingLoopIsLogged(t *testing.T) {
 	var log sharedLog
-	l := staleLoop(t, log.option())
+	l := staleLoop(t, log.logger())
 	must(t, silent(t, l, -1, 0).Add(time.Hour)) // or the end of the last event would wake the loop
 	background(t, l)
 	for n := range 20 {
@@ -77,16 +75,16 @@ func TestStaleDescriptorFoundBesideASleepingLoopIsLogged(t *testing.T) {
 // The last event of a loop may be found stale: the line is written before Run returns.
 func TestStaleDescriptorThatEndsARunIsLogged(t *testing.T) {
 	var log sharedLog
-	l := staleLoop(t, log.option())
+	l := staleLoop(t, log.logger())
 	goStale(t, l)
 	run(t, l)
 	wantEqual(t, "log lines", log.lines("closed before Del"), 1)
 }
 
-// The lines that wait for a loop that does not run are bounded; the loop says how many it has dropped.
-func TestLinesThatWaitForTheLoopAreBounded(t *testing.T) {
+// The records that wait for a loop that does not run are bounded; the loop logs how many it has dropped.
+func TestPendingLogIsBounded(t *testing.T) {
 	var log sharedLog
-	l := staleLoop(t, log.option())
+	l := staleLoop(t, log.logger())
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -107,7 +105,7 @@ func TestLinesThatWaitForTheLoopAreBounded(t *testing.T) {
 	if written == 0 || written > 1000 {
 		t.Errorf("%d lines of %d", written, n)
 	}
-	wantEqual(t, "lines that say how many were dropped", log.lines("lines="), 1)
+	wantEqual(t, "lines that say how many were dropped", log.lines("records="), 1)
 	wantEqual(t, "stale", l.Stats().Stale, n)
 }
 
@@ -126,12 +124,12 @@ func (f *faultyLog) Write(p []byte) (int, error) {
 }
 
 // A logger that panics, or ends its goroutine, loses the line that it was given and none of the others, nor their number.
-func TestFaultOfALoggerLosesOneLine(t *testing.T) {
+func TestPanicOfALoggerLosesOneRecord(t *testing.T) {
 	for ending, end := range endings {
 		for _, n := range []int{1, 3, 100} {
 			t.Run(fmt.Sprintf("%s, %d lines", ending, n), func(t *testing.T) {
 				var log sharedLog
-				l := staleLoop(t, event.WithLogger(slog.New(slog.NewTextHandler(&faultyLog{&log, end}, nil))))
+				l := staleLoop(t, slog.New(slog.NewTextHandler(&faultyLog{&log, end}, nil)))
 				for range n {
 					goStale(t, l)
 				}
@@ -139,7 +137,7 @@ func TestFaultOfALoggerLosesOneLine(t *testing.T) {
 				turns(t, l, 2)
 				const limit = 64
 				wantEqual(t, "lines", log.lines("closed before Del"), min(n, limit)-1)
-				wantEqual(t, "lines that say how many were dropped", log.lines(fmt.Sprintf("lines=%d", n-limit)), max(0, min(1, n-limit)))
+				wantEqual(t, "lines that say how many were dropped", log.lines(fmt.Sprintf("records=%d", n-limit)), max(0, min(1, n-limit)))
 			})
 		}
 	}

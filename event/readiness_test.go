@@ -14,7 +14,7 @@ import (
 )
 
 func TestOneShotReadSeesData(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd := readable(t)
 	var got []string
 	e := eventFor(t, l, fd, event.Read, func(_ *event.Event, what event.Flags) {
@@ -29,7 +29,7 @@ func TestOneShotReadSeesData(t *testing.T) {
 }
 
 func TestOneShotWriteFiresWhereThereIsRoom(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, fd, peer := pair(t)
 	calls := 0
 	e := eventFor(t, l, fd, event.Write, func(_ *event.Event, what event.Flags) {
@@ -49,9 +49,9 @@ func TestOneShotWriteFiresWhereThereIsRoom(t *testing.T) {
 	wantEqual(t, "calls", calls, 1)
 }
 
-// Several events of one descriptor all hear of one readiness, and each goes its own way.
+// Several events of one descriptor are all called for one readiness, and each keeps its own conditions.
 func TestEventsOfOneDescriptorAreIndependent(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd := readable(t)
 	counts := map[string]int{}
 	count := func(name string, want event.Flags) func(*event.Event, event.Flags) {
@@ -75,7 +75,7 @@ func TestEventsOfOneDescriptorAreIndependent(t *testing.T) {
 
 // A one-shot read is called once although its data stays unread, and again only after another Add.
 func TestOneShotIsCalledOnceThoughDataStays(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	e := eventFor(t, l, readable(t), event.Read, func(*event.Event, event.Flags) { calls++ })
 	must(t, e.Add(event.NoTimeout))
@@ -88,7 +88,7 @@ func TestOneShotIsCalledOnceThoughDataStays(t *testing.T) {
 
 // Two one-shots that are ready in the same turn add each other: both are called, and the one that was added last stays.
 func TestOneShotsThatAddEachOther(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, fa, fb := pair(t)
 	send(t, fa, "x")
 	send(t, fb, "x")
@@ -163,7 +163,7 @@ func TestReadersAndWritersMoveAllData(t *testing.T) {
 	for name, persist := range map[string]event.Flags{"one-shot": 0, "persistent": event.Persist} {
 		for _, ways := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s %d", name, ways), func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				_, _, fa, fb := pair(t)
 				all := []*transfer{{from: fa, to: fb}, {from: fb, to: fa}}[:ways]
 				rng := rand.NewChaCha8([32]byte{byte(ways)})
@@ -200,7 +200,7 @@ func manyPairs(t *testing.T, l *event.Loop, n int, flags event.Flags) (events []
 // However many descriptors are ready at once, none is left out.
 func TestManyReadyDescriptorsAreAllReported(t *testing.T) {
 	for _, n := range []int{70, 700} { // fewer and more than a turn takes from the kernel
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		events, calls := manyPairs(t, l, n, event.Read)
 		for _, e := range events {
 			must(t, e.Add(event.NoTimeout))
@@ -215,7 +215,7 @@ func TestManyReadyDescriptorsAreAllReported(t *testing.T) {
 // What stays ready is reported in every turn, and keeps none that come later from being reported.
 func TestDescriptorsAddedTurnByTurnAreAllReported(t *testing.T) {
 	const n = 70
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	events, calls := manyPairs(t, l, n, event.Read|event.Persist)
 	for i, e := range events {
 		must(t, e.Add(event.NoTimeout))

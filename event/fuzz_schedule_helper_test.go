@@ -21,8 +21,8 @@ import (
 //
 //   - what Post accepts is called exactly once, what it refuses never; the same for Finalize;
 //   - no callback of an event begins after Del on the loop, DelWait or its finalizer, and at most one after Del elsewhere;
-//   - no event hears of a file that it was not added for, whatever its number was before or is afterwards;
-//   - nothing is called after Close, nothing counts as added, active or waiting, and every descriptor is given back.
+//   - no event is called for a file that it was not added for, whichever files have its number before and afterwards;
+//   - nothing is called after Close, nothing counts as added, active or waiting, and every descriptor is released.
 type world struct {
 	t      *testing.T
 	l      *event.Loop
@@ -35,35 +35,35 @@ type world struct {
 
 	numbers sync.Mutex // held while a number is closed and reopened
 	slots   [3]slot
-	users   flock
+	users   eventSet
 	extra   []int // descriptors to be closed in the end
 }
 
-// promise is a function that was accepted and is to be called once.
+// promise is a function that was accepted and must be called once.
 type promise struct {
 	what  string
 	calls atomic.Int32
 }
 
-// file is what stands behind a number.
+// file is the file that has a number.
 type file struct {
 	readable atomic.Bool // something was sent, or its end was
 }
 
-// slot is a number with changing files behind it.
+// slot is a descriptor number that different files have in turn.
 type slot struct {
-	flock
+	eventSet
 	fd, peer int
 	file     *file
 }
 
-// flock is a set of events that are neither deleted nor finalized.
-type flock struct {
+// eventSet is a set of events that are neither deleted nor finalized.
+type eventSet struct {
 	mu    sync.Mutex
 	lives []*life
 }
 
-// life is an event and what is known of it.
+// life is an event with the state that the test expects.
 type life struct {
 	w      *world
 	e      *event.Event
@@ -78,7 +78,7 @@ type life struct {
 	ending bool // the callback does not add or activate the event any more
 }
 
-// violate notes that something does not hold.
+// violate records a violation.
 func (w *world) violate(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -101,7 +101,7 @@ func (w *world) allow(what string, err error, refusals ...error) bool {
 	return false
 }
 
-// hold holds the loop to a promise that it has taken, and to its refusal.
+// expect registers a function that must be called once if err is nil, and never otherwise.
 func (w *world) hold(p *promise, taken bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -124,7 +124,7 @@ func (w *world) post(what string, fn func()) {
 	w.hold(p, w.allow(what, err, event.ErrFull))
 }
 
-// born makes an event for the file behind a number, or for none.
+// newLife makes an event for the file that has a number, or for none.
 func (w *world) born(fd int, flags event.Flags, f *file, then byte) (*life, error) {
 	v := &life{w: w, file: f, then: then % 8}
 	e, err := w.l.NewEvent(fd, flags, v.called)
@@ -152,7 +152,7 @@ func (v *life) called(e *event.Event, what event.Flags) {
 	defer v.mu.Unlock()
 	switch {
 	case v.then == 1 && !v.ending:
-		w.allow("Add in its callback", e.Add(event.NoTimeout), event.ErrFlags, event.ErrBadDescriptor, event.ErrStale) // its number may be closed just now
+		w.allow("Add in its callback", e.Add(event.NoTimeout), event.ErrInvalid, event.ErrBadDescriptor, event.ErrStale) // its number may be closed just now
 	case v.then == 2 && !v.ending:
 		w.allow("Activate in its callback", e.Activate(event.Timeout))
 		v.then = 0 // or it would never end
@@ -167,7 +167,7 @@ func (v *life) called(e *event.Event, what event.Flags) {
 	}
 }
 
-// retire ends what the callback itself does to keep its event alive.
+// retire stops the callback from keeping its event active.
 func (v *life) retire() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -219,8 +219,8 @@ func (w *world) swap(s *slot, duplicate bool) {
 	s.peer, s.file = fds[1], f
 }
 
-// take removes one life, chosen by n, from the flock. Under k.mu.
-func (k *flock) take(n byte) *life {
+// take removes one life, chosen by n, from the set. Under k.mu.
+func (k *eventSet) take(n byte) *life {
 	if len(k.lives) == 0 {
 		return nil
 	}
@@ -244,9 +244,9 @@ func (v *life) del(onLoop bool) {
 	v.gone.Store(true)
 }
 
-// end ends one of the flock's events in one of the ways there are. Nobody who holds k.mu waits for the loop, so that
-// the loop may take it.
-func (k *flock) end(w *world, how, n byte) {
+// end ends one of the events in one of the possible ways. A goroutine that holds k.mu does not wait for the loop, so the loop
+// can lock it.
+func (k *eventSet) end(w *world, how, n byte) {
 	if how%4 == 1 {
 		w.post("Del on the loop", func() { k.endNow(w, 1, n) })
 	} else if v := k.endNow(w, how%4, n); v != nil && how%4 == 2 {
@@ -255,7 +255,7 @@ func (k *flock) end(w *world, how, n byte) {
 	}
 }
 
-func (k *flock) endNow(w *world, how, n byte) *life {
+func (k *eventSet) endNow(w *world, how, n byte) *life {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	v := k.take(n)
@@ -326,8 +326,8 @@ func (w *world) close() {
 
 // settle is the check after Close.
 func (w *world) settle() {
-	if s := w.l.Stats(); s.Added != 0 || s.Active != 0 || s.Waiting != 0 {
-		w.violate("after Close %d added, %d active, %d posts", s.Added, s.Active, s.Waiting)
+	if s := w.l.Stats(); s.Added != 0 || s.Active != 0 || s.PendingPosts != 0 {
+		w.violate("after Close %d added, %d active, %d posts", s.Added, s.Active, s.PendingPosts)
 	}
 	for _, p := range w.owed {
 		if n := p.calls.Load(); n != 1 {
@@ -340,12 +340,12 @@ func (w *world) settle() {
 	slices.Sort(w.extra)
 	for _, fd := range slices.Compact(w.extra) {
 		if err := unix.Close(fd); err != nil {
-			w.violate("descriptor %d was closed by somebody else: %v", fd, err)
+			w.violate("descriptor %d was closed by other code: %v", fd, err)
 		}
 	}
 }
 
-// descriptors counts the open ones, where the system tells.
+// descriptors counts the open descriptors, where the system provides the number.
 func descriptors() int {
 	all, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -354,8 +354,8 @@ func descriptors() int {
 	return len(all)
 }
 
-// within does work on another goroutine, and ends the program with all stacks if it does not come to an end: a schedule
-// that hangs has found a lost wake or a deadlock, and the stacks say which.
+// within does work on another goroutine, and ends the program with all stacks if it does not finish: a schedule that hangs has
+// found a lost wake or a deadlock.
 func within(t *testing.T, what string, work func()) {
 	t.Helper()
 	done := make(chan struct{})

@@ -35,7 +35,7 @@ func TestClosedIsReportedWithoutReading(t *testing.T) {
 	} {
 		for _, h := range hangups {
 			t.Run(h.name+" "+c.flags.String(), func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				_, peer, fd, fp := pair(t)
 				if missing := missingFeatures(l, c.flags); missing != 0 {
 					_, err := l.NewEvent(fd, c.flags, func(*event.Event, event.Flags) {})
@@ -75,7 +75,7 @@ func missingFeatures(l *event.Loop, flags event.Flags) (missing event.Features) 
 
 // The peer's close makes its socket readable; the room that it gives makes a full one writable too.
 func TestPeersCloseIsReadableAndWritable(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, peer, fd, _ := pair(t)
 	fill(t, fd)
 	var got event.Flags
@@ -94,7 +94,7 @@ func TestReaderSeesAllDataBeforeTheEnd(t *testing.T) {
 	const text = "some text before the end of the file"
 	for _, h := range hangups {
 		t.Run(h.name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			_, peer, fd, fp := pair(t)
 			send(t, fp, text)
 			must(t, h.do(peer, fp))
@@ -120,7 +120,7 @@ func TestReaderSeesAllDataBeforeTheEnd(t *testing.T) {
 
 // A writer whose peer goes away is called and learns it from its write.
 func TestWriterLearnsThatItsPeerIsGone(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, peer, fd, fp := pair(t)
 	fill(t, fd)
 	var failed error

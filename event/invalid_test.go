@@ -18,7 +18,7 @@ func nothing(*event.Event, event.Flags) {}
 
 // What makes no sense is refused where it is said, with the reason by errors.Is and the value in the text.
 func TestNewEventRefusesBadInput(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd := idle(t)
 	for _, c := range []struct {
 		name  string
@@ -33,19 +33,19 @@ func TestNewEventRefusesBadInput(t *testing.T) {
 		{"descriptor without a condition", fd, 0, event.ErrBadDescriptor, strconv.Itoa(fd)},
 		{"descriptor with Persist alone", fd, event.Persist, event.ErrBadDescriptor, "Persist"},
 		{"negative number without a condition", -2, 0, event.ErrBadDescriptor, "-2"},
-		{"Signal with Read", int(unix.SIGUSR1), event.Signal | event.Read, event.ErrFlags, "Read|Signal"},
-		{"Signal with Write", int(unix.SIGUSR1), event.Signal | event.Write, event.ErrFlags, "Write|Signal"},
-		{"Signal with Closed", int(unix.SIGUSR1), event.Signal | event.Closed, event.ErrFlags, "Signal|Closed"},
-		{"Signal with EdgeTriggered", int(unix.SIGUSR1), event.Signal | event.EdgeTriggered, event.ErrFlags, "EdgeTriggered"},
-		{"EdgeTriggered without a condition", -1, event.EdgeTriggered, event.ErrFlags, "EdgeTriggered"},
-		{"unknown flag", fd, event.Read | 0x40, event.ErrFlags, "invalid"},
-		{"flag beyond the last", fd, event.Read | 0x8000, event.ErrFlags, "invalid"},
-		{"signal 0", 0, event.Signal, event.ErrSignal, "0"},
-		{"signal -1", -1, event.Signal, event.ErrSignal, "-1"},
-		{"signal 65", 65, event.Signal, event.ErrSignal, "65"},
-		{"signal beyond the kernel's int", beyond32(int(unix.SIGUSR1)), event.Signal, event.ErrSignal, strconv.Itoa(beyond32(int(unix.SIGUSR1)))},
-		{"SIGKILL", int(unix.SIGKILL), event.Signal, event.ErrSignal, "9"},
-		{"SIGSTOP", int(unix.SIGSTOP), event.Signal, event.ErrSignal, strconv.Itoa(int(unix.SIGSTOP))},
+		{"Signal with Read", int(unix.SIGUSR1), event.Signal | event.Read, event.ErrInvalid, "Read|Signal"},
+		{"Signal with Write", int(unix.SIGUSR1), event.Signal | event.Write, event.ErrInvalid, "Write|Signal"},
+		{"Signal with Closed", int(unix.SIGUSR1), event.Signal | event.Closed, event.ErrInvalid, "Signal|Closed"},
+		{"Signal with EdgeTriggered", int(unix.SIGUSR1), event.Signal | event.EdgeTriggered, event.ErrInvalid, "EdgeTriggered"},
+		{"EdgeTriggered without a condition", -1, event.EdgeTriggered, event.ErrInvalid, "EdgeTriggered"},
+		{"unknown flag", fd, event.Read | 0x40, event.ErrInvalid, "invalid"},
+		{"flag beyond the last", fd, event.Read | 0x8000, event.ErrInvalid, "invalid"},
+		{"signal 0", 0, event.Signal, event.ErrInvalid, "0"},
+		{"signal -1", -1, event.Signal, event.ErrInvalid, "-1"},
+		{"signal 65", 65, event.Signal, event.ErrInvalid, "65"},
+		{"signal beyond the kernel's int", beyond32(int(unix.SIGUSR1)), event.Signal, event.ErrInvalid, strconv.Itoa(beyond32(int(unix.SIGUSR1)))},
+		{"SIGKILL", int(unix.SIGKILL), event.Signal, event.ErrInvalid, "9"},
+		{"SIGSTOP", int(unix.SIGSTOP), event.Signal, event.ErrInvalid, strconv.Itoa(int(unix.SIGSTOP))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.fd > math.MaxInt32-2 && math.MaxInt == math.MaxInt32 && c.flags&event.Signal == 0 {
@@ -62,13 +62,13 @@ func TestNewEventRefusesBadInput(t *testing.T) {
 }
 
 func TestNewSignalRefusesWhatIsNoSignal(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	for _, sig := range []os.Signal{nil, otherSignal{}, os.Kill, unix.Signal(0), unix.Signal(-1), unix.Signal(100)} {
 		_, err := l.NewSignal(sig, nothing)
-		wantErr(t, err, event.ErrSignal)
+		wantErr(t, err, event.ErrInvalid)
 	}
 	_, err := l.NewSignal(otherSignal{}, nothing)
-	wantMessage(t, err, event.ErrSignal, "smoke")
+	wantMessage(t, err, event.ErrInvalid, "smoke")
 }
 
 type otherSignal struct{}
@@ -78,7 +78,7 @@ func (otherSignal) Signal()        {}
 
 // A descriptor that is not open is refused by Add, and nothing is left of the attempt.
 func TestAddRefusesClosedDescriptors(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	n := privateDup(t, idle(t))
 	must(t, unix.Close(n))
 	for _, fd := range []int{n, 1 << 20, math.MaxInt32} { // a wild number costs no memory in proportion
@@ -95,7 +95,7 @@ func TestAddRefusesClosedDescriptors(t *testing.T) {
 func TestRegularFileIsRefusedOrReady(t *testing.T) {
 	for _, b := range event.Backends() {
 		t.Run(string(b), func(t *testing.T) {
-			l := newLoop(t, event.WithoutEnv(), event.WithBackend(b))
+			l := newLoop(t, &event.Config{IgnoreEnv: true, Backend: b})
 			f, err := os.Create(filepath.Join(t.TempDir(), "file"))
 			must(t, err)
 			defer f.Close()
@@ -115,35 +115,35 @@ func TestRegularFileIsRefusedOrReady(t *testing.T) {
 }
 
 func TestNegativeTimeoutsAreRefused(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	const d = -3 * time.Second
 	for name, e := range map[string]*event.Event{
 		"timer":      silent(t, l, -1, 0),
 		"descriptor": silent(t, l, readable(t), event.Read),
 		"signal":     silent(t, l, int(unix.SIGUSR1), event.Signal),
 	} {
-		wantMessage(t, e.Add(d), event.ErrTimeout, "-3s")
+		wantMessage(t, e.Add(d), event.ErrInvalid, "-3s")
 		wantEqual(t, name+" is added", e.Added(), false)
 		must(t, e.Add(time.Hour))
-		wantErr(t, e.Add(math.MinInt64), event.ErrTimeout)
+		wantErr(t, e.Add(math.MinInt64), event.ErrInvalid)
 		if left, ok := e.Remaining(); !ok || left <= 0 {
 			t.Errorf("%s: the refusal has changed the timeout to %v, %v", name, left, ok)
 		}
 		must(t, e.Del())
 	}
-	wantMessage(t, l.Exit(d), event.ErrTimeout, "-3s")
+	wantMessage(t, l.Exit(d), event.ErrInvalid, "-3s")
 	_, err := l.Once(readable(t), event.Read, d, func(event.Flags) { t.Error("called") })
-	wantMessage(t, err, event.ErrTimeout, "-3s")
+	wantMessage(t, err, event.ErrInvalid, "-3s")
 	run(t, l)
 	wantEqual(t, "GotExit", l.GotExit(), false)
 }
 
 func TestOnceRefusesSignalsAndPersist(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fn := func(event.Flags) { t.Error("called") }
 	for _, flags := range []event.Flags{event.Persist, event.Read | event.Persist, event.Signal, event.Signal | event.Read} {
 		_, err := l.Once(idle(t), flags, 0, fn)
-		wantMessage(t, err, event.ErrFlags, flags.String())
+		wantMessage(t, err, event.ErrInvalid, flags.String())
 	}
 	_, err := l.Once(-1, event.Read, 0, fn)
 	wantMessage(t, err, event.ErrBadDescriptor, "-1")
@@ -151,20 +151,20 @@ func TestOnceRefusesSignalsAndPersist(t *testing.T) {
 }
 
 func TestActivateRefusesWhatCannotHappen(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, -1, 0)
 	for _, flags := range []event.Flags{event.Persist, event.EdgeTriggered, event.Read | event.Persist, 0x40, 0x4000} {
-		wantMessage(t, e.Activate(flags), event.ErrFlags, flags.String())
+		wantMessage(t, e.Activate(flags), event.ErrInvalid, flags.String())
 	}
 	wantEqual(t, "active", l.Stats().Active, 0)
 }
 
 func TestPrioritiesOutOfRangeAreRefused(t *testing.T) {
 	for _, n := range []int{1, 3, event.MaxPriorities} {
-		l := newLoop(t, event.WithPriorities(n))
+		l := newLoop(t, &event.Config{Priorities: n})
 		e := silent(t, l, -1, 0)
 		for _, p := range []int{-1, math.MinInt, n, n + 256, math.MaxInt} {
-			wantMessage(t, e.SetPriority(p), event.ErrPriority, strconv.Itoa(p), strconv.Itoa(n))
+			wantMessage(t, e.SetPriority(p), event.ErrInvalid, strconv.Itoa(p), strconv.Itoa(n))
 		}
 		wantEqual(t, "priority", e.Priority(), n/2)
 		must(t, e.SetPriority(n-1))
@@ -177,7 +177,7 @@ func TestPrioritiesOutOfRangeAreRefused(t *testing.T) {
 }
 
 func TestMissingCallbacksAreRefused(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, -1, 0)
 	for name, call := range map[string]func() error{
 		"NewEvent":  func() error { _, err := l.NewEvent(idle(t), event.Read, nil); return err },
@@ -192,18 +192,19 @@ func TestMissingCallbacksAreRefused(t *testing.T) {
 		"OnClose":   func() error { _, err := l.OnClose(nil); return err },
 		"Finalize":  func() error { return e.Finalize(nil) },
 	} {
-		t.Run(name, func(t *testing.T) { wantErr(t, call(), event.ErrNilFunc) })
+		t.Run(name, func(t *testing.T) { wantErr(t, call(), event.ErrInvalid) })
 	}
 	must(t, e.Add(event.NoTimeout)) // it is not finalized
 	must(t, e.Del())
 	run(t, l)
 }
 
-// A backend that knows no edges says so; one that does refuses to mix them with levels, whichever comes first.
+// A backend without FeatureEdge returns an error for EdgeTriggered. One with it refuses to mix edge- and level-triggered events
+// of a descriptor, in either order.
 func TestEdgeTriggeredIsRefusedWhereItCannotHold(t *testing.T) {
 	_, err := pollLoop(t).NewEvent(idle(t), event.Read|event.EdgeTriggered, nothing)
 	wantMessage(t, err, event.ErrUnsupported, "EdgeTriggered")
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		_, err := l.NewEvent(idle(t), event.Read|event.EdgeTriggered, nothing)
 		wantErr(t, err, event.ErrUnsupported)
@@ -214,7 +215,7 @@ func TestEdgeTriggeredIsRefusedWhereItCannotHold(t *testing.T) {
 	level := silent(t, l, fd, event.Read)
 	for _, order := range [][2]*event.Event{{edge, level}, {level, edge}} {
 		must(t, order[0].Add(event.NoTimeout))
-		wantMessage(t, order[1].Add(time.Hour), event.ErrFlags, strconv.Itoa(fd), "EdgeTriggered")
+		wantMessage(t, order[1].Add(time.Hour), event.ErrInvalid, strconv.Itoa(fd), "EdgeTriggered")
 		wantEqual(t, "pending", order[1].Pending(), 0)
 		must(t, order[0].Del())
 		must(t, order[1].Add(event.NoTimeout))
@@ -222,9 +223,9 @@ func TestEdgeTriggeredIsRefusedWhereItCannotHold(t *testing.T) {
 	}
 }
 
-// Wherever the loop calls, it is not run again and not closed, there is nothing to wait for, and it goes on.
+// In every kind of callback, running and closing the loop and waiting for it are refused, and the loop continues.
 func TestCallbacksOfAnyKindCannotRunOrCloseTheLoop(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	ctx := context.Background()
 	other := silent(t, l, -1, 0)
 	calls, reason := 0, event.ErrRunning
@@ -257,7 +258,7 @@ func TestCallbacksOfAnyKindCannotRunOrCloseTheLoop(t *testing.T) {
 
 // A second goroutine cannot run a loop that runs already.
 func TestSecondGoroutineCannotRunTheLoop(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	stop := background(t, l)
 	started := make(chan struct{})
 	must(t, l.Post(func() { close(started) }))

@@ -7,8 +7,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// RunOnce ends although a callback makes work for ever: its own event, a timer that is due at once, a post or a signal that comes
-// again, whatever the priority and the budget.
+// RunOnce returns though callbacks activate events again, whatever the priority and the budget.
 func TestRunOnceEndsThoughCallbacksMakeWorkForEver(t *testing.T) {
 	makers := map[string]func(t *testing.T, l *event.Loop, priority int, called func()){
 		"activation": func(t *testing.T, l *event.Loop, priority int, called func()) {
@@ -41,7 +40,7 @@ func TestRunOnceEndsThoughCallbacksMakeWorkForEver(t *testing.T) {
 	for name, make := range makers {
 		t.Run(name, func(t *testing.T) {
 			for _, budget := range []int{1, 3, 0} {
-				l := newLoop(t, event.WithPriorities(3), event.WithBudget(event.Budget{Callbacks: budget}))
+				l := newLoop(t, &event.Config{Priorities: 3, Budget: event.Budget{Callbacks: budget}})
 				calls := 0
 				for i := range 10 {
 					make(t, l, i%3, func() { calls++ })
@@ -61,7 +60,7 @@ func TestRunOnceEndsThoughCallbacksMakeWorkForEver(t *testing.T) {
 // RunOnce calls what was active before its first callback once each, in as many turns as the budget makes of it; what callbacks
 // activate meanwhile is called by the next run.
 func TestRunOnceCallsWhatWasActiveOnce(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(2), event.WithBudget(event.Budget{Callbacks: 2}))
+	l := newLoop(t, &event.Config{Priorities: 2, Budget: event.Budget{Callbacks: 2}})
 	var calls journal
 	var again *event.Event
 	again = calls.urgent(t, l, "again", 1, func() { must(t, again.Activate(0)) })
@@ -80,7 +79,7 @@ func TestRunOnceCallsWhatWasActiveOnce(t *testing.T) {
 // meanwhile.
 func TestRunOnceCallsTheTimersThatWereDueBefore(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock), event.WithPriorities(3), event.WithBudget(event.Budget{Callbacks: 4}))
+	l := newLoop(t, &event.Config{Clock: clock, Priorities: 3, Budget: event.Budget{Callbacks: 4}})
 	calls := [3]int{}
 	for p := range calls {
 		for range 10 {

@@ -12,9 +12,9 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Stats counts an event as one from Add to Del, whatever it waits for, and what is active and Refs beside that.
+// Stats counts an event once from Add to Del, whatever it waits for, and counts active events and Refs separately.
 func TestStatsCountAtEachStep(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd := idle(t)
 	at := func(step string, added, active, refs int) {
 		t.Helper()
@@ -56,8 +56,8 @@ func TestStatsCountAtEachStep(t *testing.T) {
 	run(t, l)
 }
 
-func TestMaximaStandUntilReset(t *testing.T) {
-	l := newLoop(t)
+func TestMaximaRemainUntilReset(t *testing.T) {
+	l := newLoop(t, nil)
 	var all []*event.Event
 	for range 5 {
 		e := userEvent(t, l, 0, func() {})
@@ -81,8 +81,8 @@ func TestMaximaStandUntilReset(t *testing.T) {
 }
 
 // What NewEvent was given can be asked for again.
-func TestEventTellsWhatItWasMadeFrom(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(5))
+func TestEventReturnsWhatItWasMadeWith(t *testing.T) {
+	l := newLoop(t, &event.Config{Priorities: 5})
 	fd := idle(t)
 	kinds := []event.Flags{event.Read, event.Write | event.Persist, event.Read | event.Write, 0, event.Persist}
 	if l.Features().Has(event.FeatureEdge) {
@@ -112,10 +112,10 @@ func TestEventTellsWhatItWasMadeFrom(t *testing.T) {
 	wantEqual(t, "flags of an event made with Timeout", silent(t, l, fd, event.Read|event.Timeout).Flags(), event.Read)
 }
 
-// Pending tells each condition and the timeout, and Remaining how long that still takes.
+// Pending returns each condition and the timeout, and Remaining the time until the timeout.
 func TestPendingAndRemainingArePrecise(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	_, _, fd, peer := pair(t)
 	check := func(step string, e *event.Event, pending event.Flags, left time.Duration) {
 		t.Helper()
@@ -139,7 +139,7 @@ func TestPendingAndRemainingArePrecise(t *testing.T) {
 	check("overdue", e, event.Read|event.Timeout, 0)
 	must(t, e.Add(time.Second))
 	check("added again", e, event.Read|event.Timeout, time.Second)
-	e.RemoveTimeout()
+	must(t, e.SetTimeout(event.NoTimeout))
 	check("without the timeout", e, event.Read, none)
 	send(t, peer, "x")
 	turns(t, l, 1)
@@ -153,7 +153,7 @@ func TestPendingAndRemainingArePrecise(t *testing.T) {
 
 // Events lists what is added or active, each once: descriptors, signals, deadlines, and then the rest.
 func TestEventsListsEachOnce(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	a, b := idle(t), idle(t)
 	if a > b {
 		a, b = b, a
@@ -186,9 +186,9 @@ func TestEventsListsEachOnce(t *testing.T) {
 	wantOrder(t, l.Events())
 }
 
-// Dump has a line for each event, by its name, and for nothing else but the loop.
+// Dump has one line for each event, with its name, and one for the loop.
 func TestDumpShowsEachEvent(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	named := func(name string, e *event.Event) *event.Event {
 		e.SetName(name)
 		return e

@@ -15,16 +15,16 @@ import (
 	"github.com/evmq/evmq/msgqueue"
 )
 
-// However many messages came in one turn, one call in the next is enough, and no turn for nothing follows.
-func TestD11BurstLeavesNothingBehind(t *testing.T) {
+// One call in the next turn delivers all messages of a turn, and no empty turn follows.
+func TestBurstTakesOneCallInTheNextTurn(t *testing.T) {
 	const burst = 200
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var q *msgqueue.Queue[bool]
-	q = newQueue(t, l, 0, func(more bool) {
+	q = newQueue(t, l, func(more bool) {
 		if more {
 			push(t, q, false)
 		}
-	})
+	}, nil)
 	for range burst {
 		push(t, q, true)
 	}
@@ -38,11 +38,11 @@ func TestD11BurstLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// A burst that takes several turns takes no more than it needs, wherever its chunks end.
-func TestD11LongBurstLeavesNothingBehind(t *testing.T) {
+// A burst that needs several turns takes no extra turn, wherever its chunks end.
+func TestLongBurstTakesNoExtraTurns(t *testing.T) {
 	for _, burst := range []int{1, 99, 100, 101, 300, 500, 512, 600, 1000} {
-		l := newLoop(t)
-		q := newQueue(t, l, 0, func(int) {}, msgqueue.WithBudget(100))
+		l := newLoop(t, nil)
+		q := newQueue(t, l, func(int) {}, &msgqueue.Config{Budget: 100})
 		push(t, q, make([]int, burst)...)
 		turns := 0
 		for l.Stats().Active > 0 {
@@ -56,19 +56,20 @@ func TestD11LongBurstLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// Full, closed and "would wait for itself" are told apart, and who wants to can wait for room.
-func TestD12ErrorsAndBackPressure(t *testing.T) {
-	l := newLoop(t)
+// A full queue, a closed queue and a call that would wait for its own loop have different errors, and PushContext waits for
+// room.
+func TestErrorsAreDistinguishable(t *testing.T) {
+	l := newLoop(t, nil)
 	ctx, cancel := soon()
 	defer cancel()
 	var onLoop error
 	var q *msgqueue.Queue[int]
-	q = newQueue(t, l, 2, func(n int) {
+	q = newQueue(t, l, func(n int) {
 		if n == 1 {
 			push(t, q, 3)
 			onLoop = q.PushContext(ctx, 4)
 		}
-	})
+	}, &msgqueue.Config{Bound: 2})
 	push(t, q, 1, 2)
 	wantErr(t, q.Push(5), msgqueue.ErrFull)
 	wantErr(t, q.PushBatch([]int{5}), msgqueue.ErrFull)
@@ -86,13 +87,13 @@ func TestD12ErrorsAndBackPressure(t *testing.T) {
 	wantErr(t, q.PushContext(ctx, 6), msgqueue.ErrClosed)
 }
 
-// The bound is exactly what was asked for, a power of two or not, however large.
-func TestD13Bounds(t *testing.T) {
-	l := newLoop(t)
+// The bound is exactly the configured one, whether a power of two or not, however large.
+func TestBoundIsExactlyTheConfiguredOne(t *testing.T) {
+	l := newLoop(t, nil)
 	for _, bound := range []int{1, 2, 3, 5, 7, 100, 511, 512, 513, 1000, 1023, 1025, 3000} {
 		for range 3 {
 			delivered := 0
-			q := newQueue(t, l, bound, func(int) { delivered++ }, msgqueue.WithBudget(msgqueue.Unbounded))
+			q := newQueue(t, l, func(int) { delivered++ }, &msgqueue.Config{Bound: bound, Budget: msgqueue.Unlimited})
 			for n := range bound {
 				push(t, q, n)
 			}
@@ -105,12 +106,12 @@ func TestD13Bounds(t *testing.T) {
 			q.Close()
 		}
 	}
-	q := newQueue(t, l, 0, func(int) {})
+	q := newQueue(t, l, func(int) {}, nil)
 	if s := q.Stats(); s.Bound != msgqueue.DefaultBound {
 		t.Errorf("bound 0 became %d", s.Bound)
 	}
-	for _, bound := range []int{math.MaxInt32, math.MaxInt/2 + 1, math.MaxInt - 1, msgqueue.Unbounded} {
-		q := newQueue(t, l, bound, func(int) {})
+	for _, bound := range []int{math.MaxInt32, math.MaxInt/2 + 1, math.MaxInt - 1, math.MaxInt} {
+		q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: bound})
 		if s := q.Stats(); s.Bound != bound {
 			t.Errorf("bound %d became %d", bound, s.Bound)
 		}
@@ -122,29 +123,29 @@ func TestD13Bounds(t *testing.T) {
 	}
 }
 
-// A queue that could not be registered with its loop is not made.
-func TestD14FailedRegistrationIsAnError(t *testing.T) {
-	l := newLoop(t)
+// New fails if the queue cannot be registered with its loop.
+func TestFailedRegistrationIsAnError(t *testing.T) {
+	l := newLoop(t, nil)
 	for _, p := range []int{-1, 1, math.MaxInt} {
-		_, err := msgqueue.New(l, 0, func(int) {}, msgqueue.WithPriority(p))
-		wantErr(t, err, event.ErrPriority)
+		_, err := msgqueue.New(l, func(int) {}, &msgqueue.Config{Priority: new(p)})
+		wantErr(t, err, msgqueue.ErrInvalid)
 	}
 	must(t, l.Close())
-	_, err := msgqueue.New(l, 0, func(int) {})
+	_, err := msgqueue.New(l, func(int) {}, nil)
 	wantErr(t, err, msgqueue.ErrClosed)
 	wantErr(t, err, event.ErrClosed)
 }
 
-// Queues come and go on a running loop, from any goroutine.
-func TestD15NewAndCloseAnywhere(t *testing.T) {
-	l := newLoop(t)
+// Queues can be made and closed on any goroutine while the loop runs.
+func TestNewAndCloseOnAnyGoroutine(t *testing.T) {
+	l := newLoop(t, nil)
 	background(t, l)
 	var producers sync.WaitGroup
 	for range 4 {
 		producers.Go(func() {
 			for range 200 {
 				delivered := make(chan int, 1)
-				q, err := msgqueue.New(l, 1, func(n int) { delivered <- n })
+				q, err := msgqueue.New(l, func(n int) { delivered <- n }, &msgqueue.Config{Bound: 1})
 				if err != nil {
 					t.Error(err)
 					return
@@ -165,12 +166,12 @@ func TestD15NewAndCloseAnywhere(t *testing.T) {
 	}
 }
 
-// A callback may use everything of its queue that does not wait.
-func TestD17CallbackMayUseItsQueue(t *testing.T) {
-	l := newLoop(t)
+// The callback may use all methods of its queue that do not wait.
+func TestCallbackMayUseItsQueue(t *testing.T) {
+	l := newLoop(t, nil)
 	var got []int
 	var q *msgqueue.Queue[int]
-	q = newQueue(t, l, 4, func(n int) {
+	q = newQueue(t, l, func(n int) {
 		got = append(got, n)
 		if n > 1 {
 			return
@@ -183,7 +184,7 @@ func TestD17CallbackMayUseItsQueue(t *testing.T) {
 		must(t, q.PushContext(canceled(), 5))
 		wantErr(t, q.Push(6), msgqueue.ErrFull)
 		account(t, q)
-	})
+	}, &msgqueue.Config{Bound: 4})
 	push(t, q, 1, 2)
 	within(t, "two turns", func() { turn(t, l); turn(t, l) })
 	if !slices.Equal(got, []int{1, 2, 3, 4, 5}) {
@@ -191,10 +192,10 @@ func TestD17CallbackMayUseItsQueue(t *testing.T) {
 	}
 }
 
-// What was delivered or handed back is not kept alive, though its neighbours in memory still wait.
-func TestD18DeliveredMessagesAreLetGo(t *testing.T) {
-	l := newLoop(t)
-	q := newQueue(t, l, 0, func(*[64]int) {}, msgqueue.WithBudget(10))
+// Delivered and returned messages are not kept alive while others in the same chunk wait.
+func TestDeliveredMessagesAreNotKeptAlive(t *testing.T) {
+	l := newLoop(t, nil)
+	q := newQueue(t, l, func(*[64]int) {}, &msgqueue.Config{Budget: 10})
 	var watched []weak.Pointer[[64]int]
 	fill := func(n int) {
 		for range n {
@@ -228,10 +229,10 @@ func TestD18DeliveredMessagesAreLetGo(t *testing.T) {
 	runtime.KeepAlive(q)
 }
 
-// The memory of a burst is given back.
-func TestD18BurstIsGivenBack(t *testing.T) {
-	l := newLoop(t)
-	q := newQueue(t, l, msgqueue.Unbounded, func(int) {}, msgqueue.WithBudget(msgqueue.Unbounded))
+// The memory of a burst is released.
+func TestMemoryOfABurstIsReleased(t *testing.T) {
+	l := newLoop(t, nil)
+	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: msgqueue.Unlimited})
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -255,18 +256,18 @@ func TestD18BurstIsGivenBack(t *testing.T) {
 	}
 }
 
-// Nothing that was accepted is dropped: Close hands all of it back, in order, from wherever in the queue it stands.
-func TestD19CloseHandsBackWhatIsLeft(t *testing.T) {
-	l := newLoop(t)
+// Close returns all accepted messages in order, from every part of the queue.
+func TestCloseReturnsTheRemainingMessages(t *testing.T) {
+	l := newLoop(t, nil)
 	for _, size := range []int{0, 1, 10, 511, 512, 513, 2000} {
 		for _, turns := range []int{0, 1, 2} {
 			next := 0
-			q := newQueue(t, l, 4096, func(n int) {
+			q := newQueue(t, l, func(n int) {
 				if n != next {
 					t.Errorf("delivered %d, want %d", n, next)
 				}
 				next++
-			}, msgqueue.WithBudget(300))
+			}, &msgqueue.Config{Bound: 4096, Budget: 300})
 			for n := range size {
 				push(t, q, n)
 			}
@@ -276,22 +277,22 @@ func TestD19CloseHandsBackWhatIsLeft(t *testing.T) {
 			left := q.Close()
 			for i, n := range left {
 				if n != next+i {
-					t.Fatalf("size %d, %d turns: handed back %d at %d, want %d", size, turns, n, i, next+i)
+					t.Fatalf("size %d, %d turns: returned %d at %d, want %d", size, turns, n, i, next+i)
 				}
 			}
 			if next+len(left) != size {
-				t.Errorf("size %d, %d turns: delivered %d, handed back %d", size, turns, next, len(left))
+				t.Errorf("size %d, %d turns: delivered %d, returned %d", size, turns, next, len(left))
 			}
 			account(t, q)
 		}
 	}
 }
 
-// A batch comes in together or not at all, and is delivered together.
-func TestD20Batches(t *testing.T) {
-	l := newLoop(t)
+// A batch is accepted as a whole or not at all, and is delivered together.
+func TestBatchStaysTogether(t *testing.T) {
+	l := newLoop(t, nil)
 	var got []string
-	q := newQueue(t, l, 5, func(s string) { got = append(got, s) })
+	q := newQueue(t, l, func(s string) { got = append(got, s) }, &msgqueue.Config{Bound: 5})
 	must(t, q.PushBatch(nil))
 	if s := q.Stats(); s.Pushed != 0 || l.Stats().Active != 0 {
 		t.Error("an empty batch did something")
@@ -311,15 +312,15 @@ func TestD20Batches(t *testing.T) {
 	}
 }
 
-func TestD20Priority(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(3))
+func TestPriorityOrdersQueues(t *testing.T) {
+	l := newLoop(t, &event.Config{Priorities: 3})
 	var got []string
 	note := func(s string) { got = append(got, s) }
 	for _, p := range []int{2, 0, 1} {
-		q := newQueue(t, l, 0, note, msgqueue.WithPriority(p))
+		q := newQueue(t, l, note, &msgqueue.Config{Priority: new(p)})
 		push(t, q, fmt.Sprint(p), fmt.Sprint(p))
 	}
-	middle := newQueue(t, l, 0, note)
+	middle := newQueue(t, l, note, nil)
 	push(t, middle, "middle")
 	for range 3 {
 		turn(t, l)
