@@ -3,8 +3,8 @@ package memcache
 import (
 	"strconv"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // sumOutcome is what becomes of an incr or decr.

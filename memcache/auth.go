@@ -3,7 +3,7 @@ package memcache
 import (
 	"bytes"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // authenticate takes a text client's first command: a set, of whatever key, whose value is "name password".

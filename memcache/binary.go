@@ -3,8 +3,8 @@ package memcache
 import (
 	"encoding/binary"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // frame serves one frame of the binary protocol.

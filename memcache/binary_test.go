@@ -6,8 +6,8 @@ import (
 	"io"
 	"testing"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 )
 
 // frame builds a request.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/logqueue"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"fmt"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 

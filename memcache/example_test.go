@@ -8,8 +8,8 @@ import (
 	"log"
 	"net"
 
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 

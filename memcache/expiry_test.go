@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 )
 
 // TestExptimesAreRelativeForThirtyDaysAndThenDates, and negative ones have always passed.

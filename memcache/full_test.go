@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 )
 
 // TestAFullCacheEvictsOrRefuses, as it was told to; what has expired makes room in both.

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/internal/memcache/recycled"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/internal/recycled"
 	"github.com/evmq/evmq/server"
 )
 

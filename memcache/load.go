@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/itemfile"
-	"github.com/evmq/evmq/memcache/store"
 )
 
 // Errors of Load.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/logqueue"
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // FuzzSessionsAgainstAModel: whatever a text and a binary client do in turn, with a clock that moves on by nothing, a second or more

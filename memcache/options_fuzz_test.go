@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // configOf chooses a configuration as the program's options make it: -C, -M, -F, -X, -I 1k, -m 2, -B, -S, -Y.

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
 

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/store"
 )
 
 // restarted is a new cache, some seconds later, that has loaded what the old one saves.

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
 

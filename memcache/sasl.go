@@ -3,7 +3,7 @@ package memcache
 import (
 	"bytes"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // binSASL serves the commands of authentication. The one mechanism is PLAIN: identity, name and password with zeros between them.

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/itemfile"
-	"github.com/evmq/evmq/memcache/store"
 )
 
 // Save writes the items to w, for Load: keys, values, flags, expiry times, unique numbers, and whether each was fetched. It also writes a

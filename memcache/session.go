@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
 

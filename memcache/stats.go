@@ -3,8 +3,8 @@ package memcache
 import (
 	"strings"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 

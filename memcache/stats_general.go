@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 

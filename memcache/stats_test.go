@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 )
 
 // stats asks for stats and returns the lines.

@@ -3,9 +3,9 @@ package memcache
 import (
 	"errors"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
 )
 
 // outcome is the result of a request to store.

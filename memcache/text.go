@@ -3,7 +3,7 @@ package memcache
 import (
 	"bytes"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // command serves one line and what belongs to it.

@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // The commands of this file configure parts of memcached that this cache does not have: slabs, LRU lists, the LRU crawler, and storage on disk.

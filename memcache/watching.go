@@ -5,9 +5,9 @@ import (
 	"io"
 	"net"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 

@@ -4,9 +4,9 @@ import (
 	"errors"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 

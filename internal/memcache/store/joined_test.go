@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // TestValuesThatArePartsOfTheOldOneAreCopiedFromIt although pages and blocks are moved to make room for the copy.

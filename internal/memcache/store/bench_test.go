@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // bench is a store with n items of 10-byte keys and 32-byte values.

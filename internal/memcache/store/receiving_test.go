@@ -4,7 +4,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // TestReceivingReportsWhatHasMemoryAndDoesNotWait, until it is stored or freed.

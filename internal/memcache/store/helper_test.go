@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/leaktest"
-	"github.com/evmq/evmq/memcache/internal/recycled"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/recycled"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 func TestMain(m *testing.M) {

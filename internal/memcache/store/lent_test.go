@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/leaktest"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // borrow stores a value and borrows it.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 func TestConfigIsChecked(t *testing.T) {

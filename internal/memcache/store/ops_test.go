@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // What clients ask for is counted in the class of the item's size, a set also where nothing is stored.

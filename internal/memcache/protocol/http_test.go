@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // TestTheFirstLineOfAnHTTPRequestIsRecognized whatever its method is, and no command with a key of that name is taken for one.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // scatter fills a store that evicts nothing with values of a page, and removes every other one. It returns how many pages are free.

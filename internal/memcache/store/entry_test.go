@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 func TestAnEntryIsWhatWasPut(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // resident is how many bytes of memory the process has.

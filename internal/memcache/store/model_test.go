@@ -9,7 +9,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"pgregory.net/rapid"
 )
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // TestALineBecomesARequest.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // FuzzStore does what a program says, four bytes for each step: what, which key, how long. Values must be what was put, the limit and the

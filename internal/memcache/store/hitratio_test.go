@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // evmq is the store as a policy.

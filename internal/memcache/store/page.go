@@ -4,7 +4,7 @@ import (
 	"math/bits"
 	"unsafe"
 
-	"github.com/evmq/evmq/memcache/internal/recycled"
+	"github.com/evmq/evmq/internal/memcache/recycled"
 )
 
 const (

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // Everything may be called from any goroutine: increments are not lost, and large values may be read without a lock.
