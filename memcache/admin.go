@@ -18,11 +18,11 @@ func (w *worker) textTouch() {
 }
 
 // touch gives an item another expiry.
-func (w *worker) touch(key []byte, expires int64) bool {
-	e := w.look(key)
+func (x *executor) touch(key []byte, expires int64) bool {
+	e := x.look(key)
 	defer e.Unlock()
 	if !e.Found() {
-		w.counts.add(touchMisses, 1)
+		x.counts.add(touchMisses, 1)
 		return false
 	}
 	e.Count(store.Touch)
@@ -35,21 +35,20 @@ func (w *worker) touch(key []byte, expires int64) bool {
 
 // textDelete serves delete.
 func (w *worker) textDelete() {
-	found := w.remove(w.req.Key)
-	w.detail.delete(w.req.Key)
-	if !found {
-		w.counts.add(deleteMisses, 1)
+	if w.remove(w.req.Key) {
+		w.unlessQuiet("DELETED")
+	} else {
 		w.unlessQuiet("NOT_FOUND")
-		return
 	}
-	w.unlessQuiet("DELETED")
 }
 
-// remove removes an item for a client, and reports whether there was one.
-func (w *worker) remove(key []byte) (found bool) {
-	e := w.look(key)
+// remove removes an item, and reports whether there was one.
+func (x *executor) remove(key []byte) (found bool) {
+	x.detail.delete(key)
+	e := x.look(key)
 	defer e.Unlock()
 	if !e.Found() {
+		x.counts.add(deleteMisses, 1)
 		return false
 	}
 	e.Count(store.Delete)
@@ -74,24 +73,24 @@ const flushNotAllowed = "CLIENT_ERROR flush_all not allowed"
 // items stored afterwards stay. Otherwise the flush takes effect in the second before that time, as in memcached: items stored until that second
 // ends are not found any more. So with a time of 1, items stored in the rest of the present second are not found. Without unique numbers
 // memcached's flush comes a second later. A date before the start of the cache only cancels a pending flush.
-func (w *worker) flushAll(exptime int64) {
-	now := w.clock.Unix()
+func (x *executor) flushAll(exptime int64) {
+	now := x.clock.Unix()
 	at := now
 	if exptime > 0 {
 		at = expiry(exptime, now)
 	}
 	last := at - 1
-	if w.config.NoCAS {
+	if x.config.NoCAS {
 		last = at
 	}
-	w.flushed.Store(max(0, last-w.began))
+	x.flushed.Store(max(0, last-x.began))
 	switch {
-	case at <= w.began-beforeBegin:
-		w.store.FlushThrough(now - 1)
+	case at <= x.began-beforeBegin:
+		x.store.FlushThrough(now - 1)
 	case at <= now:
-		w.store.FlushAll(now)
+		x.store.FlushAll(now)
 	default:
-		w.store.FlushThrough(last)
+		x.store.FlushThrough(last)
 	}
 }
 

@@ -39,7 +39,8 @@ type Cache struct {
 	tuning     *tuning
 	packets    packets
 	hub        *watch.Hub    // of the watch command
-	evictions  *watch.Buffer // lines from the store, from any goroutine
+	events     *watch.Buffer // lines from the store and from calls of the program
+	called     counters      // of calls of the program
 
 	mu       sync.Mutex
 	opened   uint64 // connections, before the last reset
@@ -81,7 +82,7 @@ func New(c Config) (*Cache, error) {
 		cache.clock = cache.ticker
 	}
 	cache.hub = watch.NewHub(c.WorkerLog, c.WatcherLog)
-	cache.evictions = cache.hub.NewBuffer()
+	cache.events = cache.hub.NewBuffer()
 	var err error
 	cache.store, err = store.New(store.Config{
 		Memory: c.Memory, MaxItem: min(c.MaxItem+itemSlack, store.MaxMaxItem), NoEvict: c.NoEvict, Now: cache.clock.Unix,
@@ -90,8 +91,7 @@ func New(c Config) (*Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: Memory, MaxItem: %w", ErrConfig, err)
 	}
-	cache.packets.worker.Cache = cache
-	cache.packets.worker.events = cache.hub.NewBuffer()
+	cache.packets.worker = cache.newWorker()
 	cache.shortage.progress = map[holds]progress{}
 	cache.began = cache.clock.Unix()
 	cache.packets.last.Store(cache.began)

@@ -104,10 +104,10 @@ func opOfGet(touch bool) store.Op {
 }
 
 // countMiss counts a get for which there is no item.
-func (w *worker) countMiss(touch bool) {
+func (x *executor) countMiss(touch bool) {
 	if touch {
-		w.counts.add(touchMisses, 1)
+		x.counts.add(touchMisses, 1)
 		return
 	}
-	w.counts.add(getMisses, 1)
+	x.counts.add(getMisses, 1)
 }

@@ -27,7 +27,7 @@ func FuzzSessionsAgainstAModel(f *testing.F) {
 		}
 		sessions := map[bool]*session{}
 		for _, speaksBinary := range []bool{false, true} {
-			sessions[speaksBinary] = &session{w: &worker{Cache: c}, known: true}
+			sessions[speaksBinary] = &session{w: c.newWorker(), known: true}
 		}
 		var history []string
 		for len(d.bytes) > 0 {

@@ -30,7 +30,7 @@ func configOf(d *dice, users *Users) Config {
 
 // fill stores items until the cache evicts or refuses.
 func fill(c *Cache) {
-	w := &worker{Cache: c}
+	w := c.newWorker()
 	w.begin(nil)
 	for i := 0; i < 20_000 && c.store.Stats().Evicted == 0; i++ {
 		o := order{op: protocol.OpSet, key: fmt.Appendf(nil, "full%d", i), expires: int64(i%3) * (c.clock.Unix() + 2)}
@@ -92,7 +92,7 @@ func FuzzOptions(f *testing.F) {
 			fill(c)
 		}
 		step := int64(d.roll(8))
-		w := &worker{Cache: c}
+		w := c.newWorker()
 		if raw := d.roll(2) == 1; raw {
 			piece := 1 + int(step)*7
 			hear(t, w, d.bytes, piece)

@@ -29,7 +29,7 @@ func newCache(t testing.TB, c Config) *Cache {
 // talk has a session without a connection hear what is said, in pieces of so many bytes each, the last one again and again. It
 // returns the answers and whether the connection would be closed.
 func talk(c *Cache, said []byte, pieces ...int) (answers []byte, quit bool) {
-	w := &worker{Cache: c}
+	w := c.newWorker()
 	w.begin(nil)
 	s := &session{w: w, known: c.config.Users == nil}
 	all := len(said)
@@ -96,7 +96,7 @@ func hasLongLine(p []byte) bool {
 // TestARequestAllocatesNothing: get with a hit and with a miss, set, incr, touch, delete, mg, and their like in binary.
 func TestARequestAllocatesNothing(t *testing.T) {
 	c := newCache(t, Config{})
-	allocatesNothing(t, &worker{Cache: c, out: make([]byte, 0, outBuffer), events: c.hub.NewBuffer()})
+	allocatesNothing(t, c.newWorker())
 }
 
 // TestARequestThatIsWatchedAllocatesNothing: the same, while a client watches everything.
@@ -106,7 +106,7 @@ func TestARequestThatIsWatchedAllocatesNothing(t *testing.T) {
 	if _, err := c.hub.Add(allTaken{}, watch.Fetchers|watch.Mutations); err != nil {
 		t.Fatal(err)
 	}
-	allocatesNothing(t, &worker{Cache: c, out: make([]byte, 0, outBuffer), events: c.hub.NewBuffer()})
+	allocatesNothing(t, c.newWorker())
 	// While allocations are counted, the hub's goroutine has no processor of its own: some lines find the buffer full.
 	if n := c.hub.Counts(); n.Written == 0 || n.Written+n.Dropped < 1000 {
 		t.Errorf("%+v", n)
@@ -148,7 +148,7 @@ func allocatesNothing(t *testing.T, w *worker) {
 func BenchmarkRequest(b *testing.B) {
 	for _, said := range []string{"get a\r\n", "set a 0 0 32\r\n01234567890123456789012345678901\r\n", "mg a v\r\n"} {
 		b.Run(said[:3], func(b *testing.B) {
-			w := &worker{Cache: newCache(b, Config{}), out: make([]byte, 0, outBuffer)}
+			w := newCache(b, Config{}).newWorker()
 			s := &session{w: w, known: true}
 			w.begin(nil)
 			s.step([]byte("set a 0 0 32\r\n01234567890123456789012345678901\r\n"))

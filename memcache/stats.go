@@ -126,9 +126,10 @@ func (c *Cache) total() sum {
 func (c *Cache) totalLocked() sum {
 	var s sum
 	s.add(&c.retired)
-	s.add(&c.packets.worker.counts)
+	s.add(&c.called)
+	s.add(c.packets.worker.counts)
 	for _, w := range c.loops {
-		s.add(&w.counts)
+		s.add(w.counts)
 	}
 	for i := range s {
 		s[i] -= c.base[i]

@@ -28,9 +28,9 @@ func (c *Cache) Packet(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 	}
 	c.packets.mu.Lock() // the sockets of one server may be on several loops
 	defer c.packets.mu.Unlock()
-	w := &c.packets.worker
+	w := c.packets.worker
 	w.begin(nil)
-	w.packetFD = pc.FD()
+	w.socket = pc.FD()
 	c.packets.last.Store(c.clock.Unix())
 	w.serveDatagram(p[frameHeader:])
 	w.counts.add(bytesRead, uint64(len(p)))
@@ -40,7 +40,7 @@ func (c *Cache) Packet(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 // packets is the worker of all datagrams.
 type packets struct {
 	mu     sync.Mutex
-	worker worker
+	worker *worker
 	last   atomic.Int64 // second of the last datagram. Any goroutine reads it
 }
 
