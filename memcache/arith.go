@@ -52,6 +52,21 @@ func (x *executor) sum(key []byte, up bool, delta uint64) (n uint64, what sumOut
 	return n, what
 }
 
+// maxDigits is the length of the largest number.
+const maxDigits = len("18446744073709551615")
+
+// pad returns a number followed by spaces, n bytes together. It is valid until the next call.
+func (x *executor) pad(number []byte, n int) []byte {
+	value := append(x.padded[:0], number...)
+	for len(value) < n {
+		value = append(value, ' ')
+	}
+	if cap(value) <= maxOut {
+		x.padded = value
+	}
+	return value
+}
+
 // countNoSum counts an incr or decr that has neither found nor created an item.
 func (x *executor) countNoSum(up bool) {
 	if up {
@@ -91,12 +106,13 @@ func (x *executor) arith(e *store.Entry, key int, up bool, delta, cas uint64) (n
 		e.Count(store.Decr)
 	}
 	m.CAS = x.nextCAS()
-	value := strconv.AppendUint(x.padded[:0], n, 10)
-	for len(value) < e.Len() {
+	var digits [maxDigits]byte
+	value := strconv.AppendUint(digits[:0], n, 10)
+	for len(value) < min(e.Len(), maxDigits) {
 		value = append(value, ' ')
 	}
-	if cap(value) <= maxOut {
-		x.padded = value
+	if len(value) < e.Len() {
+		value = x.pad(value, e.Len())
 	}
 	if e.Overwrite(value) {
 		e.SetMeta(m)

@@ -73,7 +73,7 @@ func TestUsersThatMakeNoSenseAreAnError(t *testing.T) {
 // TestAConfigThatMakesNoSenseIsAnError that names the field.
 func TestAConfigThatMakesNoSenseIsAnError(t *testing.T) {
 	for _, c := range []memcache.Config{{Memory: -1}, {MaxItem: -1}, {PerTurn: -1}, {Protocol: 9}, {SASL: true}, {Memory: 1000}, {MaxItem: math.MaxInt}} {
-		if _, err := memcache.New(c); !errors.Is(err, memcache.ErrConfig) {
+		if _, err := memcache.New(c); !errors.Is(err, memcache.ErrInvalid) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}

@@ -312,7 +312,8 @@ func (w *worker) binSum(f *protocol.Frame) (n, cas uint64, what sumOutcome) {
 	if what == noItem && exptime != noCreation {
 		n, what = initial, counted
 		m := store.Meta{Expires: expiry(int64(exptime), w.clock.Unix()), CAS: w.nextCAS()}
-		err := e.Put(m, appendUint(w.padded[:0], n))
+		var digits [maxDigits]byte
+		err := e.Put(m, appendUint(digits[:0], n))
 		w.logCreated(&e, f.Key, err == nil)
 		if err != nil {
 			return 0, 0, noRoom

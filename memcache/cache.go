@@ -54,21 +54,21 @@ type Cache struct {
 	classes  atomic.Pointer[[]store.Class] // at the last reset
 }
 
-// New makes a cache. Errors: ErrConfig.
+// New makes a cache. Errors: ErrInvalid.
 func New(c Config) (*Cache, error) {
 	switch {
 	case c.Memory < 0:
-		return nil, fmt.Errorf("%w: Memory: %d", ErrConfig, c.Memory)
+		return nil, fmt.Errorf("%w: Memory: %d", ErrInvalid, c.Memory)
 	case c.MaxItem < 0 || c.MaxItem > store.MaxMaxItem:
-		return nil, fmt.Errorf("%w: MaxItem: %d", ErrConfig, c.MaxItem)
+		return nil, fmt.Errorf("%w: MaxItem: %d", ErrInvalid, c.MaxItem)
 	case c.PerTurn < 0:
-		return nil, fmt.Errorf("%w: PerTurn: %d", ErrConfig, c.PerTurn)
+		return nil, fmt.Errorf("%w: PerTurn: %d", ErrInvalid, c.PerTurn)
 	case c.WorkerLog < 0 || c.WatcherLog < 0:
-		return nil, fmt.Errorf("%w: WorkerLog, WatcherLog: %d, %d", ErrConfig, c.WorkerLog, c.WatcherLog)
+		return nil, fmt.Errorf("%w: WorkerLog, WatcherLog: %d, %d", ErrInvalid, c.WorkerLog, c.WatcherLog)
 	case c.Protocol > Binary:
-		return nil, fmt.Errorf("%w: Protocol: %d", ErrConfig, c.Protocol)
+		return nil, fmt.Errorf("%w: Protocol: %d", ErrInvalid, c.Protocol)
 	case c.SASL && c.Users == nil:
-		return nil, fmt.Errorf("%w: SASL: no Users", ErrConfig)
+		return nil, fmt.Errorf("%w: SASL: no Users", ErrInvalid)
 	}
 	c.Memory = orInt(c.Memory, DefaultMemory)
 	c.MaxItem = orInt(c.MaxItem, DefaultMaxItem)
@@ -89,7 +89,7 @@ func New(c Config) (*Cache, error) {
 		Evicted: cache.logEviction,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: Memory, MaxItem: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: Memory, MaxItem: %w", ErrInvalid, err)
 	}
 	cache.packets.worker = cache.newWorker()
 	cache.shortage.progress = map[holds]progress{}
@@ -128,9 +128,6 @@ func (c *Cache) Close() error {
 	})
 	return nil
 }
-
-// Store returns the store of the items, for programs that read or store items without a connection.
-func (c *Cache) Store() *store.Store { return c.store }
 
 // Limits of a server that Attach prepares.
 const (

@@ -1,7 +1,6 @@
 package memcache
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -100,9 +99,6 @@ type Clock interface {
 	// Unix is the seconds since 1970. It never goes back.
 	Unix() int64
 }
-
-// ErrConfig is the error of an invalid field of a Config, which its text names.
-var ErrConfig = errors.New("memcache: bad configuration")
 
 // tick is how often the real clock is read.
 const tick = 250 * time.Millisecond

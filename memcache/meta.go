@@ -246,15 +246,15 @@ func (w *worker) metaRemove(r *protocol.Request) (answer string) {
 func (w *worker) metaArith() {
 	r := &w.req
 	f := &r.Meta
-	now := w.clock.Unix()
 	up := f.Mode != 'D' && f.Mode != '-'
 	e := w.look(r.Key)
 	defer e.Unlock()
 	n, what := w.arith(&e, len(r.Key), up, r.Delta, r.CAS)
 	created := false
 	if what == noItem && f.Vivify {
+		var digits [maxDigits]byte
 		n = f.Initial
-		if e.Put(store.Meta{CAS: w.nextCAS()}, appendUint(w.padded[:0], n)) != nil {
+		if e.Put(store.Meta{CAS: w.nextCAS()}, appendUint(digits[:0], n)) != nil {
 			w.line("SERVER_ERROR Out of memory allocating new item")
 			return
 		}
@@ -262,12 +262,12 @@ func (w *worker) metaArith() {
 		what, created = counted, true
 	}
 	switch what {
+	case counted:
+		w.metaSum(&e, n, created)
 	case noNumber:
 		w.line(notNumeric)
-		return
 	case noRoom:
 		w.line(noMemoryAt)
-		return
 	case noItem, otherCAS:
 		if what == noItem {
 			w.countNoSum(up)
@@ -275,8 +275,14 @@ func (w *worker) metaArith() {
 		w.out = append(w.out, [...]string{noItem: "NF", otherCAS: "EX"}[what]...)
 		w.metaEcho(r.Key, f.BinaryKey)
 		w.end()
-		return
 	}
+}
+
+// metaSum answers ma with the number n of an entry, which ma may have created, and changes the expiry time as its flags say.
+func (w *worker) metaSum(e *store.Entry, n uint64, created bool) {
+	r := &w.req
+	f := &r.Meta
+	now := w.clock.Unix()
 	m := e.Meta()
 	if created || f.NewTTL {
 		defer func() { e.SetMeta(m) }() // with the changes of m by the flags
@@ -287,7 +293,8 @@ func (w *worker) metaArith() {
 		}
 		return
 	}
-	number := appendUint(w.padded[:0], n)
+	var digits [maxDigits]byte
+	number := appendUint(digits[:0], n)
 	if f.Value {
 		w.out = append(w.out, "VA "...)
 		w.out = appendUint(w.out, uint64(len(number)))
@@ -303,7 +310,7 @@ func (w *worker) metaArith() {
 				m.Expires = expiry(int64(f.VivifyTTL), now)
 			}
 		case 'c', 't', 'O':
-			w.metaWord(word, r.Key, &m, &e, now)
+			w.metaWord(word, r.Key, &m, e, now)
 		case 'k':
 			w.out = append(w.out, " k"...)
 			w.out = appendKey(w.out, r.Key, f.BinaryKey)

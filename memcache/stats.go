@@ -37,7 +37,7 @@ func (w *worker) textStats() {
 	case "cachedump":
 		w.cachedump(args)
 	default:
-		if !w.statsOf(what, line) {
+		if !w.statsOf(what, w.conn, line) {
 			w.line(string(protocol.Unknown))
 			return
 		}
@@ -45,9 +45,8 @@ func (w *worker) textStats() {
 	}
 }
 
-// statsOf emits the statistics for an argument of stats.
-func (w *worker) statsOf(what string, line emit) (known bool) {
-	c := w.Cache
+// statsOf emits the statistics for an argument of stats. asking is the connection of the request, if it has one.
+func (c *Cache) statsOf(what string, asking *server.Conn, line emit) (known bool) {
 	switch what {
 	case "settings":
 		c.statsSettings(line)
@@ -58,7 +57,7 @@ func (w *worker) statsOf(what string, line emit) (known bool) {
 	case "sizes":
 		c.statsSizes(line)
 	case "conns":
-		c.statsConns(w.conn, line)
+		c.statsConns(asking, line)
 	case "evmq":
 		c.statsOwn(line)
 	case "extstore": // as of a memcached without storage on disk
@@ -109,7 +108,7 @@ func (w *worker) binStats() {
 			w.status(protocol.KeyNotFound)
 			return
 		}
-	case !w.statsOf(what, line):
+	case !w.statsOf(what, w.conn, line):
 		w.status(protocol.KeyNotFound)
 		return
 	}

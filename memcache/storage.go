@@ -33,6 +33,8 @@ type order struct {
 	size  int             // of the value, bytes
 	value []byte          // the value, if come is nil
 	come  *store.Incoming // otherwise begins with the value
+
+	err error // of the store, if it has refused the value
 }
 
 // The store's bits of an item.
@@ -115,6 +117,7 @@ func (x *executor) finish(e *store.Entry, m *store.Meta, o *order) (outcome, uin
 	if err == nil {
 		return stored, m.CAS
 	}
+	o.err = err
 	if o.op == protocol.OpSet && e.Found() {
 		e.Delete()
 	}
