@@ -57,12 +57,12 @@ const maxDigits = len("18446744073709551615")
 
 // pad returns a number followed by spaces, n bytes together. It is valid until the next call.
 func (x *executor) pad(number []byte, n int) []byte {
-	value := append(x.padded[:0], number...)
-	for len(value) < n {
-		value = append(value, ' ')
+	if cap(x.padded) < n || cap(x.padded) > maxOut {
+		x.padded = make([]byte, n)
 	}
-	if cap(value) <= maxOut {
-		x.padded = value
+	value := x.padded[:n]
+	for i := copy(value, number); i < n; i++ {
+		value[i] = ' '
 	}
 	return value
 }

@@ -2,7 +2,6 @@ package memcache_test
 
 import (
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -67,14 +66,5 @@ func TestUsersThatMakeNoSenseAreAnError(t *testing.T) {
 	}
 	if !users.Check([]byte("ann"), []byte("secret")) || users.Check([]byte("ann"), []byte("nonsense")) || users.Check(nil, nil) {
 		t.Error("the users have changed")
-	}
-}
-
-// TestAConfigThatMakesNoSenseIsAnError that names the field.
-func TestAConfigThatMakesNoSenseIsAnError(t *testing.T) {
-	for _, c := range []memcache.Config{{Memory: -1}, {MaxItem: -1}, {PerTurn: -1}, {Protocol: 9}, {SASL: true}, {Memory: 1000}, {MaxItem: math.MaxInt}} {
-		if _, err := memcache.New(c); !errors.Is(err, memcache.ErrInvalid) {
-			t.Errorf("%+v: %v", c, err)
-		}
 	}
 }

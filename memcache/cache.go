@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -54,42 +55,26 @@ type Cache struct {
 	classes  atomic.Pointer[[]store.Class] // at the last reset
 }
 
-// New makes a cache. Errors: ErrInvalid.
+// New makes a cache. The error is ErrInvalid, with the field and its value. Any goroutine.
 func New(c Config) (*Cache, error) {
-	switch {
-	case c.Memory < 0:
-		return nil, fmt.Errorf("%w: Memory: %d", ErrInvalid, c.Memory)
-	case c.MaxItem < 0 || c.MaxItem > store.MaxMaxItem:
-		return nil, fmt.Errorf("%w: MaxItem: %d", ErrInvalid, c.MaxItem)
-	case c.PerTurn < 0:
-		return nil, fmt.Errorf("%w: PerTurn: %d", ErrInvalid, c.PerTurn)
-	case c.WorkerLog < 0 || c.WatcherLog < 0:
-		return nil, fmt.Errorf("%w: WorkerLog, WatcherLog: %d, %d", ErrInvalid, c.WorkerLog, c.WatcherLog)
-	case c.Protocol > Binary:
-		return nil, fmt.Errorf("%w: Protocol: %d", ErrInvalid, c.Protocol)
-	case c.SASL && c.Users == nil:
-		return nil, fmt.Errorf("%w: SASL: no Users", ErrInvalid)
+	c, err := c.resolved()
+	if err != nil {
+		return nil, err
 	}
-	c.Memory = orInt(c.Memory, DefaultMemory)
-	c.MaxItem = orInt(c.MaxItem, DefaultMaxItem)
-	c.PerTurn = orInt(c.PerTurn, DefaultPerTurn)
-	c.WorkerLog = max(orInt(c.WorkerLog, DefaultWorkerLog), leastLog)
-	c.WatcherLog = max(orInt(c.WatcherLog, DefaultWatcherLog), leastLog)
 	cache := &Cache{config: c, clock: c.Clock, tuning: newTuning(c.Settings), loops: map[*event.Loop]*worker{}}
-	cache.verbosity.Store(int32(c.Verbosity))
+	cache.SetVerbosity(c.Verbosity)
 	if c.Clock == nil {
 		cache.ticker = newTicker()
 		cache.clock = cache.ticker
 	}
 	cache.hub = watch.NewHub(c.WorkerLog, c.WatcherLog)
 	cache.events = cache.hub.NewBuffer()
-	var err error
 	cache.store, err = store.New(store.Config{
 		Memory: c.Memory, MaxItem: min(c.MaxItem+itemSlack, store.MaxMaxItem), NoEvict: c.NoEvict, Now: cache.clock.Unix,
 		Evicted: cache.logEviction,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: Memory, MaxItem: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: Config.Memory is %d, Config.MaxItem is %d: %w", ErrInvalid, c.Memory, c.MaxItem, err)
 	}
 	cache.packets.worker = cache.newWorker()
 	cache.shortage.progress = map[holds]progress{}
@@ -103,13 +88,6 @@ func New(c Config) (*Cache, error) {
 		})
 	}
 	return cache, nil
-}
-
-func orInt[T int | int64](n, fallback T) T {
-	if n == 0 {
-		return fallback
-	}
-	return n
 }
 
 // reaped is the number of steps of the search for expired items at each tick.
@@ -150,11 +128,11 @@ func (c *Cache) Attach(s *server.Server) {
 	if s.OnPanic == nil {
 		s.OnPanic = c.clientPanicked
 	}
-	s.MaxInput = orInt(s.MaxInput, attachInput)
-	s.HighWater = orInt(s.HighWater, attachHighWater)
-	s.MaxOutput = orInt(s.MaxOutput, max(s.HighWater, c.config.MaxItem+attachOutput))
-	conns := min(orInt(s.MaxConns, attachConns), attachConns)
-	s.MaxBuffered = orInt(s.MaxBuffered, int64(conns)*int64(c.config.MaxItem+attachBuffered))
+	s.MaxInput = cmp.Or(s.MaxInput, attachInput)
+	s.HighWater = cmp.Or(s.HighWater, attachHighWater)
+	s.MaxOutput = cmp.Or(s.MaxOutput, max(s.HighWater, c.config.MaxItem+attachOutput))
+	conns := min(cmp.Or(s.MaxConns, attachConns), attachConns)
+	s.MaxBuffered = cmp.Or(s.MaxBuffered, int64(conns)*int64(c.config.MaxItem+attachBuffered))
 	c.mu.Lock()
 	c.servers = append(c.servers, s)
 	c.mu.Unlock()

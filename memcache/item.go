@@ -36,7 +36,7 @@ func checkKey(op, key string) error {
 	if n := len(key); n == 0 {
 		return fmt.Errorf("%s: %w: key is empty", op, ErrInvalid)
 	} else if n > MaxKey {
-		return fmt.Errorf("%s: %w: key has %d bytes, more than %d: %.20q...", op, ErrInvalid, n, MaxKey, key)
+		return fmt.Errorf("%s: %w: key has %d bytes, more than %d: it begins with %.20q", op, ErrInvalid, n, MaxKey, key)
 	}
 	for i := range len(key) {
 		switch c := key[i]; {

@@ -30,7 +30,7 @@ func TestTheProgramAndAClientSeeTheSameItems(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		defer u.Cache.Close()
+		defer u.Close()
 		u.client = &session{w: u.newWorker(), known: true}
 		rt.Repeat(map[string]func(*rapid.T){
 			"":          u.compare,

@@ -25,6 +25,12 @@ func configOf(d *dice, users *Users) Config {
 		c.SASL = bits&64 > 0
 	}
 	c.Protocol = Protocol(d.roll(3))
+	switch { // as evcached chooses
+	case c.SASL:
+		c.Protocol = Binary
+	case c.Users != nil:
+		c.Protocol = Text
+	}
 	return c
 }
 

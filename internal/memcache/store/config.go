@@ -19,6 +19,7 @@ const (
 const (
 	MinMemory  = 1 << 20 // for each shard, too
 	MaxShards  = 64
+	MaxMemory  = MaxShards * maxShard
 	MaxMaxItem = 1 << 30
 )
 
@@ -84,8 +85,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Memory < MinMemory {
 		return c, fmt.Errorf("%w: Memory is %d bytes, the least is %d", ErrConfig, c.Memory, MinMemory)
 	}
-	if c.Memory > MaxShards*maxShard {
-		return c, fmt.Errorf("%w: Memory is %d bytes, the most is %d", ErrConfig, c.Memory, MaxShards*maxShard)
+	if c.Memory > MaxMemory {
+		return c, fmt.Errorf("%w: Memory is %d bytes, the most is %d", ErrConfig, c.Memory, MaxMemory)
 	}
 	if c.MaxItem < headSize || c.MaxItem > MaxMaxItem {
 		return c, fmt.Errorf("%w: MaxItem is %d bytes, not from %d to %d", ErrConfig, c.MaxItem, headSize, MaxMaxItem)
