@@ -118,7 +118,7 @@ func (w *worker) textRefresh() {
 		w.line("Error TLS not enabled")
 		return
 	}
-	w.later("Error busy", func() string { // files are read
+	w.later("Error busy", func() string { // it reads files
 		if err := w.config.RefreshCerts(); err != nil {
 			return "Error " + strings.ReplaceAll(err.Error(), "\n", " ")
 		}
@@ -137,7 +137,7 @@ func (w *worker) textMemLimit() {
 	case megabytes > 1_000_000_000:
 		w.unlessQuiet("MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes")
 	default:
-		w.later(memLimitFailed, func() string { // what no longer fits is evicted
+		w.later(memLimitFailed, func() string { // it may have to evict items
 			if err := w.setMemory(int64(megabytes) << 20); err != nil {
 				return memLimitFailed
 			}
@@ -146,8 +146,8 @@ func (w *worker) textMemLimit() {
 	}
 }
 
-// setMemory changes the limit. A lower limit is wanted for the memory of the process, so what the tables of the items that went took of
-// Go's heap is returned to the system as well. It would be otherwise, but only over minutes.
+// setMemory changes the limit. If the limit becomes lower, it also returns the memory of Go's heap that is free now to the system; otherwise this
+// would take minutes.
 func (c *Cache) setMemory(n int64) error {
 	c.resizing.Lock()
 	defer c.resizing.Unlock()
@@ -161,8 +161,8 @@ func (c *Cache) setMemory(n int64) error {
 	return nil
 }
 
-// later answers with what fn returns, on a goroutine of its own since it takes its time. The connection's next commands wait for
-// it. A datagram, and a client that does not read its answers, is refused.
+// later runs fn, which takes long, on a goroutine of its own and answers with its result. The connection's next commands wait for it. The answer
+// to a datagram, and to a client that does not read its answers, is refusal.
 func (w *worker) later(refusal string, fn func() (answer string)) {
 	w.flush()
 	if w.conn == nil || w.full || w.failed {
@@ -170,9 +170,9 @@ func (w *worker) later(refusal string, fn func() (answer string)) {
 		return
 	}
 	quiet := w.req.NoReply
-	w.aside(func(c *server.Conn) {
+	w.runTask(func(c *server.Conn) {
 		if answer := fn(); !quiet {
-			_, _ = c.WriteString(answer + "\r\n") // a connection that is gone needs none
+			_, _ = c.WriteString(answer + "\r\n") // an error means that the connection is closed
 		}
 	})
 }

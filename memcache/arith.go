@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// sumOutcome is what becomes of an incr or decr.
+// sumOutcome is the outcome of an incr or decr.
 type sumOutcome uint8
 
 const (

@@ -25,34 +25,34 @@ type Cache struct {
 	logs   *logqueue.Handler // the queue of log; nil if Config.Logger has its own
 	began  int64
 
-	verbosity  atomic.Int32
-	flushed    atomic.Int64  // second of the last flush_all, counted from when the cache began
-	cutReaders atomic.Uint64 // connections closed because they did not read and the memory of their answers was needed
-	cutWriters atomic.Uint64 // connections closed because they did not send the rest of a value and its memory was needed
-	shortage   shortage
-	kicked     atomic.Uint64  // connections that were idle for too long
-	panics     atomic.Uint64  // panics recovered
-	asides     sync.WaitGroup // goroutines with a long task of a connection
-	dumping    atomic.Bool
-	resizing   sync.Mutex
-	closed     sync.Once
-	detail     prefixes
-	tuning     *tuning
-	packets    packets
-	hub        *watch.Hub    // of the watch command
-	events     *watch.Buffer // lines from the store and from calls of the program
-	called     counters      // of calls of the program
+	verbosity   atomic.Int32
+	flushed     atomic.Int64  // second of the last flush_all, counted from when the cache began
+	slowReaders atomic.Uint64 // connections closed because they did not read and the memory of their answers was needed
+	slowWriters atomic.Uint64 // connections closed because they did not send the rest of a value and its memory was needed
+	shortage    shortage
+	idleClosed  atomic.Uint64  // connections that were idle for too long
+	panics      atomic.Uint64  // panics recovered
+	tasks       sync.WaitGroup // goroutines with a long task of a connection
+	dumping     atomic.Bool
+	resizing    sync.Mutex
+	closed      sync.Once
+	detail      prefixes
+	tuning      *tuning
+	packets     packets
+	hub         *watch.Hub    // of the watch command
+	events      *watch.Buffer // lines from the store and from calls of the program
+	called      counters      // of calls of the program
 
-	mu       sync.Mutex
-	opened   uint64 // connections, before the last reset
-	loops    map[*event.Loop]*worker
-	servers  []*server.Server
-	retired  counters     // of workers whose loop has been closed
-	base     sum          // counts at the last reset
-	unshaken uint64       // TLS handshakes that had failed before the last reset
-	logged   watch.Counts // at the last reset
-	resetAt  atomic.Pointer[store.Stats]
-	classes  atomic.Pointer[[]store.Class] // at the last reset
+	mu               sync.Mutex
+	opened           uint64 // connections, before the last reset
+	loops            map[*event.Loop]*worker
+	servers          []*server.Server
+	retired          counters     // of workers whose loop has been closed
+	base             sum          // counts at the last reset
+	failedHandshakes uint64       // TLS handshakes that had failed before the last reset
+	logged           watch.Counts // at the last reset
+	resetAt          atomic.Pointer[store.Stats]
+	classes          atomic.Pointer[[]store.Class] // at the last reset
 }
 
 // New makes a cache. The error is ErrInvalid, with the field and its value. Any goroutine.
@@ -84,7 +84,7 @@ func New(c Config) (*Cache, error) {
 	if cache.ticker != nil {
 		go cache.ticker.run(tick, func(now time.Time) {
 			cache.isolated("reap", func() { cache.store.Reap(reaped) })
-			cache.isolated("shortage", func() { cache.lookAround(now) })
+			cache.isolated("shortage", func() { cache.recordProgress(now) })
 		})
 	}
 	return cache, nil
@@ -101,7 +101,7 @@ func (c *Cache) Close() error {
 			c.ticker.close()
 		}
 		c.hub.Close()
-		c.asides.Wait()
+		c.tasks.Wait()
 		c.closeLog()
 	})
 	return nil

@@ -106,7 +106,7 @@ func (c *Cache) storeItem(op, key string, o *order, it *Item) error {
 		return fmt.Errorf("%s %q: %w: value of %d bytes", op, key, ErrTooLarge, len(it.Value))
 	}
 	if errors.Is(o.err, store.ErrLent) || errors.Is(o.err, store.ErrReceived) {
-		c.makeWay(nil, o.key, o.size, time.Now(), false)
+		c.closeSlow(nil, o.key, o.size, time.Now(), false)
 	}
 	return fmt.Errorf("%s %q: %w: value of %d bytes", op, key, ErrNoMemory, len(it.Value))
 }

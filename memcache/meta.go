@@ -117,7 +117,7 @@ func (w *worker) metaWord(word, key []byte, m *store.Meta, e *store.Entry, now i
 	w.out = b
 }
 
-// appendTTL appends the seconds that an item has left, -1 for all the time there is.
+// appendTTL appends the number of seconds until an item expires, -1 for never.
 func appendTTL(b []byte, expires, now int64) []byte {
 	if expires == 0 {
 		return append(b, "-1"...)
@@ -134,7 +134,7 @@ func appendKey(b, key []byte, inBase64 bool) []byte {
 	return append(b, " b"...)
 }
 
-// metaEcho answers the flags that have an answer without an item, too.
+// metaEcho appends the flags that are also answered if there is no item.
 func (w *worker) metaEcho(key []byte, inBase64 bool) {
 	for _, word := range w.req.Meta.Words {
 		switch word[0] {
@@ -232,7 +232,7 @@ func (w *worker) metaRemove(r *protocol.Request) (answer string) {
 		if f.NewTTL {
 			m.Expires = expiry(int64(f.TTL), w.clock.Unix())
 		}
-		m.Bits = m.Bits&^bitWon | bitStale // the next one to come wins
+		m.Bits = m.Bits&^bitWon | bitStale // the next client that gets the item fetches it anew
 		m.CAS = w.nextCAS()
 		e.SetMeta(m)
 	default:
@@ -323,7 +323,7 @@ func (w *worker) metaSum(e *store.Entry, n uint64, created bool) {
 	}
 }
 
-// metaDebug serves me: what is known about an item, for people.
+// metaDebug serves me, which shows the metadata of an item.
 func (w *worker) metaDebug() {
 	w.counts.add(cmdMeta, 1) // memcached counts no other meta command
 	key := w.req.Key

@@ -108,7 +108,7 @@ func FuzzOptions(f *testing.F) {
 			var kept []byte
 			for len(d.bytes) > 0 && !w.quit {
 				said, _ := pick(d, textCommand, metaCommand, binCommand)(d, m)
-				if s.speech == undecided || (s.speech == binaryFrames) == (said[0] == protocol.RequestMagic) {
+				if s.protocol == Auto || (s.protocol == Binary) == (said[0] == protocol.RequestMagic) {
 					kept = serve(t, s, append(kept, said...))
 				}
 				clock.now.Add(step % 3)

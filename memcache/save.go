@@ -36,7 +36,7 @@ func (c *Cache) Save(w io.Writer) (items int, err error) {
 	return file.Count(), nil
 }
 
-// copyItem completes the item with it.Key from the store, and copies its value to room. So no lock is held while the item is written.
+// copyItem completes the item with it.Key from the store, and copies its value to room. No lock is held while the item is written.
 func (c *Cache) copyItem(it *itemfile.Item, room []byte) (value []byte, found bool) {
 	e := c.store.Lock(it.Key)
 	defer e.Unlock()

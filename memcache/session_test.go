@@ -131,7 +131,7 @@ func allocatesNothing(t *testing.T, w *worker) {
 		string(binaryGet),
 	} {
 		input := []byte(said)
-		s.speech = undecided
+		s.protocol = Auto
 		allocs := testing.AllocsPerRun(1000, func() {
 			w.begin(nil)
 			if used, whole := s.step(input); used != len(input) || !whole {

@@ -45,7 +45,7 @@ type holding struct {
 	memory int64 // bytes
 }
 
-// passed returns how many bytes have passed in the direction that gives memory back.
+// passed returns the number of bytes transferred in the direction that gives memory back.
 func (h holds) passed() uint64 {
 	if h.sends {
 		return h.conn.Stats().BytesRead
@@ -77,7 +77,7 @@ func (s *session) wait(err error, key []byte, bytes int) *wait {
 		s.since = now
 	}
 	late := now.Sub(s.since) > longestWait
-	if !w.makeWay(c, key, bytes, now, late) && (late || !lent) {
+	if !w.closeSlow(c, key, bytes, now, late) && (late || !lent) {
 		s.since = time.Time{}
 		return nil
 	}
@@ -131,18 +131,18 @@ type holder struct {
 	stalled time.Duration
 }
 
-// makeWay closes connections that have memory of a key's shard, the slowest first, until the given number of bytes is about to be
+// closeSlow closes connections that have memory of a key's shard, the slowest first, until the given number of bytes is about to be
 // returned. It closes only stalled connections, unless late is set: then also others that are to read. It reports whether any connection is
 // being closed.
-func (c *Cache) makeWay(own *server.Conn, key []byte, bytes int, now time.Time, late bool) (closing bool) {
+func (c *Cache) closeSlow(own *server.Conn, key []byte, bytes int, now time.Time, late bool) (closing bool) {
 	slow, closing := c.chooseSlow(own, key, int64(bytes), now, late)
 	for _, h := range slow {
 		why := "it does not read"
 		if h.sends {
 			why = "it does not send the rest of a value"
-			c.cutWriters.Add(1)
+			c.slowWriters.Add(1)
 		} else {
-			c.cutReaders.Add(1)
+			c.slowReaders.Add(1)
 		}
 		if c.verbosity.Load() > 0 {
 			c.log.Warn("memcache: connection closed because "+why+" and its memory is needed", "conn", h.conn.ID(),
@@ -153,7 +153,7 @@ func (c *Cache) makeWay(own *server.Conn, key []byte, bytes int, now time.Time, 
 	return closing
 }
 
-// chooseSlow returns the connections that makeWay closes. closing is true if any connection, including one chosen earlier, is about to return
+// chooseSlow returns the connections that closeSlow closes. closing is true if any connection, including one chosen earlier, is about to return
 // memory. The connection of the request itself is not chosen: a client may send a value before it reads its answers.
 func (c *Cache) chooseSlow(own *server.Conn, key []byte, need int64, now time.Time, late bool) (slow []holder, closing bool) {
 	g := &c.shortage
@@ -207,8 +207,8 @@ func (g *shortage) look(list []holding, now time.Time) {
 	}
 }
 
-// lookAround records the progress of all connections that have memory, and forgets the others.
-func (c *Cache) lookAround(now time.Time) {
+// recordProgress records the progress of all connections that have memory, and forgets the others.
+func (c *Cache) recordProgress(now time.Time) {
 	g := &c.shortage
 	g.mu.Lock()
 	defer g.mu.Unlock()

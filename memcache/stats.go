@@ -143,7 +143,7 @@ func (c *Cache) resetStats() {
 	for i, n := range c.totalLocked() {
 		c.base[i] += n
 	}
-	c.opened, c.unshaken = opened.Opened, opened.FailedHandshakes
+	c.opened, c.failedHandshakes = opened.Opened, opened.FailedHandshakes
 	c.logged = c.hub.Counts()
 	c.mu.Unlock()
 	st, classes := c.store.Stats(), c.sizeClasses()

@@ -73,7 +73,7 @@ func (c *Cache) statsSettings(line emit) {
 		if !ok {
 			value = c.tuning.get(s.Name)
 		}
-		if value != "" { // else it is unknown
+		if value != "" { // otherwise it is unknown
 			line(s.Name, value)
 		}
 	}

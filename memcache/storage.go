@@ -40,11 +40,11 @@ type order struct {
 // The store's bits of an item.
 const (
 	bitStale  = 1 << iota // meta: the value is stale
-	bitWon                // meta: a client was told to fetch it anew
+	bitWon                // meta: a client was asked to fetch the value anew
 	bitBase64             // meta: the key was sent in base64
 )
 
-// put carries out an order. It returns the item's unique number.
+// put executes an order. It returns the item's unique number.
 func (x *executor) put(o *order) (what outcome, cas uint64) {
 	x.detail.set(o.key)
 	e := x.look(o.key)
@@ -101,7 +101,7 @@ func (x *executor) place(e *store.Entry, o *order) (outcome, uint64) {
 	return x.finish(e, &m, o)
 }
 
-// finish stores the value. If a set fails, it removes the old value, as memcached does, so that no client goes on with it.
+// finish stores the value. If a set fails, it removes the old value, as memcached does, so that no client uses it any longer.
 func (x *executor) finish(e *store.Entry, m *store.Meta, o *order) (outcome, uint64) {
 	m.CAS = x.nextCAS()
 	var err error
@@ -155,7 +155,7 @@ func (c *Cache) nextCAS() uint64 {
 	return c.store.NextCAS()
 }
 
-// forget removes the old value of a set that has failed, so that no client goes on with it.
+// forget removes the old value of a set that has failed, so that no client uses it any longer.
 func (x *executor) forget(op protocol.Op, key []byte) {
 	if op != protocol.OpSet && op != protocol.OpMetaSet {
 		return

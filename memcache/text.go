@@ -38,7 +38,7 @@ func (s *session) command(p []byte) (used int, whole bool) {
 		}
 		w.unlessQuiet(string(why))
 		w.unflushed = true
-		s.throwAway(r.Follows)
+		s.discard(r.Follows)
 		return end + 1, true
 	}
 	if r.Op.Stores() {

@@ -69,7 +69,7 @@ type sink struct{ *server.Conn }
 // Pending implements watch.Sink.
 func (s sink) Pending() int { return s.Stats().Output }
 
-// look locks a key for a client's command, and writes a line about the look-up for watchers.
+// look locks a key for a command, and writes a line about the look-up for watchers.
 func (x *executor) look(key []byte) store.Entry {
 	e := x.store.Lock(key)
 	if x.hub.Wants(watch.Fetchers) {

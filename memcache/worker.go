@@ -90,7 +90,7 @@ func (w *worker) flush() {
 	}
 }
 
-// done reports whether the visit is over: the connection has had its share, or cannot be served further.
+// done reports whether the visit is over: the connection has received enough bytes, or cannot be served further.
 func (w *worker) done() bool {
 	return w.sent >= maxOut || w.full || w.failed || w.paused || w.quit
 }

@@ -87,13 +87,13 @@ func TestStandardErrorThatIsNotReadDoesNotDelayTheEnd(t *testing.T) {
 func TestAStopStaysWithinASecondWhateverTheLogTakes(t *testing.T) {
 	p := &program{}
 	now := time.Now()
-	if got := p.patience(now); got != logPatience {
+	if got := p.patience(now); got != logTimeout {
 		t.Errorf("%v before a stop", got)
 	}
 	p.stopAt = now
 	for took := time.Duration(0); took < 3*time.Second; took += 10 * time.Millisecond {
 		got := p.patience(now.Add(took))
-		if took <= stopGrace && took+got > time.Second || got < leastLogPatience || got > stopGrace {
+		if took <= stopGrace && took+got > time.Second || got < minLogTimeout || got > stopGrace {
 			t.Errorf("%v when a stop has taken %v", got, took)
 		}
 	}

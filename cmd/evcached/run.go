@@ -66,7 +66,7 @@ func settle(args []string) (*settings, error) {
 // errTold is the error of a failure whose message has been printed.
 var errTold = errors.New("the message has been printed")
 
-// say prints a line, and waits for that at most logPatience: standard error may be a pipe that is not read.
+// say prints a line, and waits for that at most logTimeout: standard error may be a pipe that is not read.
 func say(w io.Writer, line string) {
 	printed := make(chan struct{})
 	go func() {
@@ -75,6 +75,6 @@ func say(w io.Writer, line string) {
 	}()
 	select {
 	case <-printed:
-	case <-time.After(logPatience):
+	case <-time.After(logTimeout):
 	}
 }

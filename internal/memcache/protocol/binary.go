@@ -53,14 +53,14 @@ const (
 	BinGATKQ      Opcode = 0x24
 )
 
-// loud is the opcode that answers in every case, for each quiet one. BinGet is 0, as what is not quiet has here.
-var loud = [256]Opcode{
+// nonQuiet maps each quiet opcode to the opcode with the same meaning that is always answered. Other opcodes map to 0, which is BinGet.
+var nonQuiet = [256]Opcode{
 	BinGetKQ: BinGetK, BinSetQ: BinSet, BinAddQ: BinAdd, BinReplaceQ: BinReplace, BinDeleteQ: BinDelete,
 	BinIncrementQ: BinIncrement, BinDecrementQ: BinDecrement, BinQuitQ: BinQuit, BinFlushQ: BinFlush, BinAppendQ: BinAppend,
 	BinPrependQ: BinPrepend, BinGATQ: BinGAT, BinGATKQ: BinGATK,
 }
 
-// Status is how a request of the binary protocol ended.
+// Status is the outcome of a request of the binary protocol.
 type Status uint16
 
 // The statuses.
@@ -77,7 +77,7 @@ const (
 	OutOfMemory    Status = 0x82
 )
 
-// String is the body of an answer with this status.
+// String returns the body of an answer with this status.
 func (s Status) String() string {
 	switch s {
 	case Success:
@@ -104,12 +104,12 @@ func (s Status) String() string {
 
 // A Frame is a request of the binary protocol.
 type Frame struct {
-	Opcode Opcode // as it came
-	Loud   Opcode // without its quietness
-	Quiet  bool
-	Opaque uint32
-	CAS    uint64
-	Body   int // length of all that follows the header
+	Opcode  Opcode // as received
+	Command Opcode // the same command without quiet
+	Quiet   bool
+	Opaque  uint32
+	CAS     uint64
+	Body    int // length of what follows the header
 
 	keyLen, extraLen int
 	Extras           []byte
@@ -117,7 +117,7 @@ type Frame struct {
 	Value            []byte
 }
 
-// Header reads a frame's header, of which all is there. ok is false when it is no request.
+// Header parses a frame's header, which p must contain completely. ok is false if it is not a request.
 func Header(p []byte, f *Frame) (ok bool) {
 	if p[0] != RequestMagic {
 		return false
@@ -126,21 +126,21 @@ func Header(p []byte, f *Frame) (ok bool) {
 		Opcode: Opcode(p[1]), keyLen: int(binary.BigEndian.Uint16(p[2:])), extraLen: int(p[4]),
 		Body: int(binary.BigEndian.Uint32(p[8:])), Opaque: binary.BigEndian.Uint32(p[12:]), CAS: binary.BigEndian.Uint64(p[16:]),
 	}
-	f.Loud = f.Opcode
-	if l := loud[f.Opcode]; l != 0 || f.Opcode == BinGetQ {
-		f.Loud, f.Quiet = l, true
+	f.Command = f.Opcode
+	if l := nonQuiet[f.Opcode]; l != 0 || f.Opcode == BinGetQ {
+		f.Command, f.Quiet = l, true
 	}
 	return true
 }
 
-// ValueLen is how long the value will be.
+// ValueLen returns the length of the value in bytes.
 func (f *Frame) ValueLen() int { return f.Body - f.keyLen - f.extraLen }
 
-// Prefix is how many bytes of the body come before the value.
+// Prefix returns the number of bytes of the body before the value.
 func (f *Frame) Prefix() int { return f.keyLen + f.extraLen }
 
-// Check says what is wrong with the lengths of a frame. The connection is to be closed then, except after UnknownCommand of an
-// opcode that nobody knows.
+// Check returns Success, or the error for a frame whose lengths are invalid. The connection must be closed then, except after UnknownCommand
+// for an opcode that is not defined.
 func (f *Frame) Check() Status {
 	if f.keyLen+f.extraLen > f.Body {
 		return UnknownCommand
@@ -150,7 +150,7 @@ func (f *Frame) Check() Status {
 	}
 	key, extras, value := f.keyLen > 0, f.extraLen, f.ValueLen() > 0
 	var ok bool
-	switch f.Loud {
+	switch f.Command {
 	case BinVersion, BinNoop, BinQuit, BinSASLList:
 		ok = !key && extras == 0 && !value
 	case BinFlush:
@@ -176,12 +176,12 @@ func (f *Frame) Check() Status {
 	return Success
 }
 
-// Split shows extras and key in the body, and the value, if it is there.
+// Split sets Extras, Key and, as far as body contains it, Value to parts of body.
 func (f *Frame) Split(body []byte) {
 	f.Extras, f.Key, f.Value = body[:f.extraLen], body[f.extraLen:f.Prefix()], body[f.Prefix():]
 }
 
-// AppendResponse appends the header of an answer to f, extras and key; value more bytes have to follow.
+// AppendResponse appends the header of an answer to f, extras and key. The caller appends the value, of value bytes.
 func AppendResponse(b []byte, f *Frame, status Status, cas uint64, extras, key []byte, value int) []byte {
 	var h [HeaderLen]byte
 	h[0], h[1] = ResponseMagic, byte(f.Opcode)
@@ -196,7 +196,7 @@ func AppendResponse(b []byte, f *Frame, status Status, cas uint64, extras, key [
 	return append(b, key...)
 }
 
-// AppendStatus appends an answer that is only a status and its words.
+// AppendStatus appends an answer that consists of a status and its text.
 func AppendStatus(b []byte, f *Frame, status Status) []byte {
 	words := status.String()
 	b = AppendResponse(b, f, status, 0, nil, nil, len(words))

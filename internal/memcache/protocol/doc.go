@@ -1,10 +1,9 @@
-// Package protocol is memcached's protocols as bytes and values: what a client sends becomes a Request, and what a server
-// answers is appended to a buffer. It knows no store, no clock and no connection.
+// Package protocol parses requests of memcached's protocols and formats answers. It is independent of the store, the clock and connections.
 //
-// The text protocol is lines of words: Text parses one. A storage command is followed by as many bytes as its line says,
-// and CR LF. The meta commands, whose names are two letters, are part of it; their flags are in Request.Meta. The binary
-// protocol is frames with a header of 24 bytes: Header parses it, Check says whether its lengths make sense, Split divides the body.
+// The text protocol consists of lines of words. Text parses a line. After the line of a storage command there is a value, whose length is in the
+// line, and CR LF. The meta commands, whose names have two letters, are a part of the text protocol; Request.Meta has their flags. The binary
+// protocol consists of frames with a header of 24 bytes: Header parses it, Check checks the lengths in it, and Split divides the body.
 //
-// A Request shows parts of the input and has no memory of its own but for a decoded key: it is good as long as the input is.
-// Nothing here allocates.
+// The slices in a Request are parts of the input, except for a decoded key, so a Request is valid as long as its input. No function allocates.
+// The functions may be called from any goroutine, but a Request and a Frame must not be used concurrently.
 package protocol

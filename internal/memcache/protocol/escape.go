@@ -1,6 +1,6 @@
 package protocol
 
-// AppendEscaped appends a key with %XX for every byte but letters, digits and -._~, as memcached writes keys in lists and logs.
+// AppendEscaped appends a key with %XX for every byte except letters, digits and -._~, as memcached writes keys in lists and logs.
 func AppendEscaped(b, key []byte) []byte {
 	const hex = "0123456789ABCDEF"
 	for _, c := range key {

@@ -21,10 +21,10 @@ const (
 
 // Meta are the flags of a meta command.
 type Meta struct {
-	Words     [][]byte // all of them, in the order in which they are answered
+	Words     [][]byte // all flags, in the order in which they are answered
 	Value     bool     // v
-	NoUpdate  bool     // u: the get is no use
-	BinaryKey bool     // b: Request.Key was in base64
+	NoUpdate  bool     // u: the get does not count as a use
+	BinaryKey bool     // b: Request.Key was encoded in base64
 	Stale     bool     // I
 	Vivify    bool     // N, with its time
 	VivifyTTL int32
@@ -36,7 +36,7 @@ type Meta struct {
 	Initial   uint64 // J
 }
 
-// meta reads the line of the meta command whose name is m and letter.
+// meta parses the line of the meta command whose name is m and letter.
 func (r *Request) meta(letter byte, line []byte) Refusal {
 	switch letter {
 	case 'g':
@@ -103,7 +103,7 @@ func (r *Request) debug() Refusal {
 	return None
 }
 
-// metaSet reads ms. Once the size is known, what follows is swallowed whatever is wrong with the flags.
+// metaSet parses ms. If the size is valid and a flag is not, Follows is set, so that the value is discarded.
 func (r *Request) metaSet() Refusal {
 	args := r.Args
 	if len(args) < 3 {
@@ -140,7 +140,7 @@ func (r *Request) opaque() Refusal {
 	return None
 }
 
-// metaFlags reads the flags. A value that is wrong is told after all are read, the last one that has words for it.
+// metaFlags parses the flags. It parses all of them before it returns a refusal: that of the last invalid value that has one of its own.
 func (r *Request) metaFlags(words [][]byte) (why Refusal) {
 	var seen [128]bool
 	m := &r.Meta
@@ -214,7 +214,7 @@ func (r *Request) metaFlags(words [][]byte) (why Refusal) {
 	return None
 }
 
-// decodeKey replaces the key by what it is in base64.
+// decodeKey replaces the key, which is encoded in base64, with the decoded key.
 func (r *Request) decodeKey() bool {
 	n, err := base64.StdEncoding.Decode(r.decoded[:], r.Key)
 	if err != nil || n == 0 {

@@ -1,9 +1,9 @@
 package protocol
 
-// Op is what a request asks for.
+// Op is the command of a request.
 type Op uint8
 
-// The operations. Those of the binary protocol that a text command knows are the same.
+// The commands of the text protocol. The binary protocol uses those that it also has.
 const (
 	OpNone Op = iota
 	OpGet     // the keys are Request.Keys
@@ -24,13 +24,13 @@ const (
 	OpVerbosity
 	OpVersion
 	OpQuit
-	OpShutdown // Args are its words
-	OpStats    // the same
+	OpShutdown // with Args
+	OpStats    // with Args
 	OpMemLimit
-	OpCrawler // lru_crawler; Args
-	OpLRU     // lru; Args
-	OpSlabs   // slabs; Args
-	OpWatch   // watch; Args
+	OpCrawler // lru_crawler, with Args
+	OpLRU     // lru, with Args
+	OpSlabs   // slabs, with Args
+	OpWatch   // watch, with Args
 	OpMetaGet
 	OpMetaSet
 	OpMetaDelete
@@ -38,45 +38,45 @@ const (
 	OpMetaNoop
 	OpMetaDebug
 	OpRefreshCert // refresh_certs
-	OpExtstore    // extstore; Args
+	OpExtstore    // extstore, with Args
 )
 
 // Stores reports whether a value follows the command.
 func (op Op) Stores() bool { return OpSet <= op && op <= OpCas || op == OpMetaSet }
 
 const (
-	// MaxKey is how long a key may be, in bytes.
+	// MaxKey is the maximum length of a key in bytes.
 	MaxKey = 250
-	// MaxOpaque is how long the token of a meta command's flag O may be, with the O.
+	// MaxOpaque is the maximum length in bytes of a meta command's flag O and its token.
 	MaxOpaque = 32
-	// MaxLine is how long a line may grow without an end, if it does not ask for many keys.
+	// MaxLine is the maximum length in bytes of an incomplete line, except for the commands that have any number of keys.
 	MaxLine = 2048
 
 	maxTokens     = 24
 	maxMetaTokens = 20
 )
 
-// A Request is one command. Slices show the input.
+// A Request is one command. Its slices are parts of the input.
 type Request struct {
 	Op      Op
 	NoReply bool
 	Key     []byte
-	Keys    []byte // of a get: words, the first key first
+	Keys    []byte // of a get: the keys, separated by spaces
 	Flags   uint32
-	Exptime int32 // as the client wrote it: relative, absolute or negative
+	Exptime int32 // as in the request: relative, absolute or negative
 	Size    int   // of the value that follows
 	Follows int   // bytes that follow the line and belong to it: the value and CR LF, also after some refusals
 	CAS     uint64
 	Delta   uint64
 	Level   uint32   // verbosity, megabytes
-	Args    [][]byte // the words, the command's name first
+	Args    [][]byte // the words of the line; the first is the name of the command
 	Meta    Meta
 
 	words   [maxTokens][]byte
 	decoded [MaxKey + 2]byte
 }
 
-// NextKey cuts the first word off keys. ok is false when none is left.
+// NextKey returns the first word of keys, and the rest. ok is false if there is none.
 func NextKey(keys []byte) (key, rest []byte, ok bool) {
 	i := 0
 	for i < len(keys) && keys[i] == ' ' {

@@ -2,12 +2,12 @@ package protocol
 
 import "bytes"
 
-// A Refusal is the answer to a line that makes no sense, without its end.
+// A Refusal is the answer to an invalid line, without the end of line.
 type Refusal string
 
 // The refusals of Text.
 const (
-	None       Refusal = "" // the line makes sense
+	None       Refusal = "" // the line is valid
 	Unknown    Refusal = "ERROR"
 	BadFormat  Refusal = "CLIENT_ERROR bad command line format"
 	BadExptime Refusal = "CLIENT_ERROR invalid exptime argument"
@@ -17,7 +17,8 @@ const (
 	HTTP Refusal = "HTTP"
 )
 
-// commands are the names of the text protocol but the meta commands', and how many words they may have, the name included.
+// commands are the commands of the text protocol except the meta commands, with the least and the greatest number of words, including the name.
+// A maximum of 0 is none.
 var commands = map[string]struct {
 	op       Op
 	min, max int
@@ -32,13 +33,13 @@ var commands = map[string]struct {
 	"refresh_certs": {OpRefreshCert, 1, 0}, "extstore": {OpExtstore, 2, 0},
 }
 
-// Text reads a line, without its end, into r. When it is refused and r.Follows is not zero, so many bytes are to be thrown away.
+// Text parses a line, without its end, into r. If it is refused, the r.Follows bytes after the line must be discarded.
 func Text(line []byte, r *Request) Refusal {
 	r.Op, r.NoReply, r.Size, r.Follows = OpNone, false, 0, 0
 	if IsHTTP(line) {
 		return HTTP
 	}
-	if len(line) > 4 && line[0] == 'g' && line[1] == 'e' && line[2] == 't' && line[3] == ' ' { // nearly always
+	if len(line) > 4 && line[0] == 'g' && line[1] == 'e' && line[2] == 't' && line[3] == ' ' { // the most frequent command
 		r.Op = OpGet
 		return r.keys(line[4:])
 	}
@@ -49,7 +50,7 @@ func Text(line []byte, r *Request) Refusal {
 	if len(name) == 2 && name[0] == 'm' {
 		why := r.meta(name[1], line)
 		if why != None {
-			r.NoReply = false // errors are told in any case
+			r.NoReply = false // errors are always sent
 		}
 		return why
 	}
@@ -74,7 +75,7 @@ func Text(line []byte, r *Request) Refusal {
 	return r.arguments(c.max)
 }
 
-// split divides line into words. What is beyond the last place stays together in it.
+// split divides line into words. The last element of r.words takes the rest of a line with more words.
 func (r *Request) split(line []byte) {
 	n := 0
 	for n < len(r.words) {
@@ -92,7 +93,7 @@ func (r *Request) split(line []byte) {
 	r.Args = r.words[:n]
 }
 
-// keys are those of a get. One that is too long spoils them all.
+// keys sets the keys of a get. If one is too long, the whole request is refused.
 func (r *Request) keys(keys []byte) Refusal {
 	r.Keys = keys
 	n := 0
@@ -124,12 +125,12 @@ func (r *Request) getAndTouch(rest []byte) Refusal {
 	return r.keys(rest)
 }
 
-// arguments reads the words of a command of which none may have more than most.
+// arguments parses the words of a command that has at most most words, or any number if most is 0.
 func (r *Request) arguments(most int) Refusal {
 	args := r.Args
 	least := 2
 	if r.Op == OpDelete {
-		least = 3 // the key may be this very word
+		least = 3 // the key may be "noreply"
 	}
 	r.NoReply = most > 0 && len(args) >= least && string(args[len(args)-1]) == "noreply"
 	switch r.Op {
@@ -186,10 +187,10 @@ func (r *Request) storage() Refusal {
 	return None
 }
 
-// maxSize leaves room for CR LF in 31 bits.
+// maxSize is the maximum size of a value in bytes: with CR LF it fits into 31 bits.
 const maxSize = 1<<31 - 1 - 2
 
-// deletion allows a time of 0, which clients used to send.
+// deletion parses delete. It allows a time of 0, which old clients send.
 func (r *Request) deletion() Refusal {
 	args := r.Args
 	if len(args) > 2 {
@@ -215,8 +216,8 @@ func (r *Request) flush() Refusal {
 	return None
 }
 
-// AuthSize reads the line of the set with which a client of the text protocol authenticates: only the length of what follows
-// matters.
+// AuthSize parses the line of the set command with which a client of the text protocol authenticates, and returns the length of the value. The
+// other arguments have no meaning.
 func AuthSize(line []byte) (size int, ok bool) {
 	var words [5][]byte
 	for i := range words {

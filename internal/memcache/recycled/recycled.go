@@ -1,10 +1,10 @@
-// Package recycled is where tests look at memory that the store is about to use again.
+// Package recycled lets tests observe memory that the store is about to use again.
 package recycled
 
-// Look is a test's, set before anything runs. It is called with memory that nobody may look at any more.
+// Look is called with memory that must not be read any more, before it is used again. A test sets it before any other goroutine runs.
 var Look func([]byte)
 
-// Scribble has such memory written over, so that who still looks at it finds something else.
+// Scribble makes Look overwrite the memory, so that code that still reads it finds other bytes.
 func Scribble() {
 	Look = func(p []byte) {
 		for i := range p {

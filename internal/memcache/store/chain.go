@@ -41,7 +41,7 @@ func (s *shard) makePageRoom() bool {
 	if evict && s.paged < s.mostPaged() && s.free > chunkUnits*3/2 && s.drain() {
 		return true
 	}
-	if s.expire(s.patience()) > 0 {
+	if s.expire(s.searchSteps()) > 0 {
 		return true
 	}
 	if !evict {

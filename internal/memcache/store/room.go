@@ -6,7 +6,7 @@ func (s *shard) block(n uint16) ref {
 	if r := s.takeOrAdd(n); r != 0 {
 		return r
 	}
-	for before := s.free; s.expire(s.patience()) > 0; {
+	for before := s.free; s.expire(s.searchSteps()) > 0; {
 		if r := s.takeOrAdd(n); r != 0 {
 			return r
 		}
@@ -41,8 +41,8 @@ func (s *shard) block(n uint16) ref {
 	return s.take(n)
 }
 
-// patience returns the number of steps of a search for expired items. Without eviction only expired items can make room.
-func (s *shard) patience() int {
+// searchSteps returns the number of steps of a search for expired items. Without eviction only expired items can make room.
+func (s *shard) searchSteps() int {
 	if s.noEvict {
 		return 1 << 16
 	}
