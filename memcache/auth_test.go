@@ -16,7 +16,7 @@ func usersFile(t *testing.T, lines string) string {
 	return path
 }
 
-// TestATextClientAuthenticatesFirst by a set, and nothing else is heard before.
+// TestATextClientAuthenticatesFirst by a set. No other command is served before.
 func TestATextClientAuthenticatesFirst(t *testing.T) {
 	path := usersFile(t, "ann:secret\nbob:other\n")
 	users, err := memcache.LoadUsers(path)
@@ -47,8 +47,8 @@ func TestATextClientAuthenticatesFirst(t *testing.T) {
 	c.ask("set x 0 0 7|ann new", "STORED")
 }
 
-// TestUsersThatMakeNoSenseAreAnError, and a reload that fails changes nothing.
-func TestUsersThatMakeNoSenseAreAnError(t *testing.T) {
+// TestInvalidUsersAreAnError checks files of users, and that a reload that fails changes nothing.
+func TestInvalidUsersAreAnError(t *testing.T) {
 	for _, lines := range []string{"", "ann\n", ":x\n", "ann:\n"} {
 		if _, err := memcache.LoadUsers(usersFile(t, lines)); !errors.Is(err, memcache.ErrUsers) {
 			t.Errorf("%q: %v", lines, err)

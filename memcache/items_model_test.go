@@ -46,9 +46,9 @@ func TestTheProgramAndAClientSeeTheSameItems(t *testing.T) {
 				u.flush(0)
 			},
 			"client": func(rt *rapid.T) {
-				said, want := textCommand(&dice{rapid.SliceOfN(rapid.Byte(), 12, 12).Draw(rt, "command")}, u.model)
-				if got := ask(t, u.client, said); got != want {
-					rt.Fatalf("%.100q is answered with %.100q, want %.100q", said, got, want)
+				input, want := textCommand(&dice{rapid.SliceOfN(rapid.Byte(), 12, 12).Draw(rt, "command")}, u.model)
+				if got := ask(t, u.client, input); got != want {
+					rt.Fatalf("%.100q is answered with %.100q, want %.100q", input, got, want)
 				}
 			},
 			"wait": func(t *rapid.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// newCache returns a cache without a server, on a clock that the test moves.
+// newCache returns a cache without a server, on a clock that the test advances.
 func newCache(t testing.TB, c memcache.Config) (*memcache.Cache, *clock) {
 	t.Helper()
 	clock := newClock()
@@ -270,7 +270,7 @@ func TestCallsAllocateNothing(t *testing.T) {
 
 // TestASetClosesStalledReadersWhoseMemoryItNeeds: it does not wait for the memory, so a later one finds it.
 func TestASetClosesStalledReadersWhoseMemoryItNeeds(t *testing.T) {
-	r := newCrowd(t)
+	r := newSmallCache(t)
 	value := memcache.Item{Value: []byte(r.value)}
 	var err error
 	for i := 0; err == nil; i++ {

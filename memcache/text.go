@@ -68,7 +68,7 @@ func (s *session) get(line, keys []byte, end int) (used int, whole bool) {
 	return end, true
 }
 
-// getOn goes on with keys that had to wait.
+// getOn continues with keys that had to wait.
 func (s *session) getOn(p []byte) (used int, whole bool) {
 	end := bytes.IndexByte(p, '\n')
 	keys := upToZero(bytes.TrimSuffix(p[:end], []byte("\r")))

@@ -220,7 +220,7 @@ func TestASignalDuringTheStartEndsItInOrder(t *testing.T) {
 				if took := time.Since(since); err != nil || out.Len() > 0 || took > stopBound {
 					t.Errorf("it ended with %v after %v, and the output is %q", err, took, out.String())
 				}
-			case <-time.After(patience):
+			case <-time.After(testTimeout):
 				t.Fatal("the program did not end")
 			}
 		})

@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
-// TestTheFirstLineOfAnHTTPRequestIsRecognized whatever its method is, and no command with a key of that name is taken for one.
+// TestTheFirstLineOfAnHTTPRequestIsRecognized with any method, and no command with a key of that name is mistaken for one.
 func TestTheFirstLineOfAnHTTPRequestIsRecognized(t *testing.T) {
 	var r protocol.Request
 	for _, method := range []string{"GET", "get", "POST", "Post", "delete", "set", "mg", "version", "X", strings.Repeat("a", 300)} {

@@ -2,8 +2,8 @@ package protocol
 
 import "testing"
 
-// TestNumbersAreReadAsCReadsThem: memcached's own rules come from strtoul, and clients have met them.
-func TestNumbersAreReadAsCReadsThem(t *testing.T) {
+// TestNumbersAreParsedAsInC, because memcached uses strtoul and its relatives.
+func TestNumbersAreParsedAsInC(t *testing.T) {
 	for _, n := range []struct {
 		text  string
 		u64   uint64

@@ -125,7 +125,7 @@ func (r *Request) getAndTouch(rest []byte) Refusal {
 	return r.keys(rest)
 }
 
-// arguments parses the words of a command that has at most most words, or any number if most is 0.
+// arguments parses the words of a command that may have up to a number of words, or any number if most is 0.
 func (r *Request) arguments(most int) Refusal {
 	args := r.Args
 	least := 2

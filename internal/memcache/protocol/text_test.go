@@ -8,8 +8,8 @@ import (
 	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
-// TestALineBecomesARequest.
-func TestALineBecomesARequest(t *testing.T) {
+// TestALineIsParsedIntoARequest compares the fields.
+func TestALineIsParsedIntoARequest(t *testing.T) {
 	var r protocol.Request
 	parse := func(line string) protocol.Refusal { return protocol.Text([]byte(line), &r) }
 	if why := parse("cas key 5 -7 10 99 noreply"); why != "" || r.Op != protocol.OpCas || string(r.Key) != "key" || r.Flags != 5 ||
@@ -48,8 +48,8 @@ func TestALineBecomesARequest(t *testing.T) {
 	}
 }
 
-// TestAnAuthenticationIsASetOfSomeLength that fits into 31 bits.
-func TestAnAuthenticationIsASetOfSomeLength(t *testing.T) {
+// TestTheLineOfALoginIsASetWhoseLengthFitsInto31Bits; all others are refused.
+func TestTheLineOfALoginIsASetWhoseLengthFitsInto31Bits(t *testing.T) {
 	for line, want := range map[string]int{"set x 0 0 10": 10, "set x 0 0 10 noreply": 10, "set x 0 0 2147483645": 2147483645,
 		"set x 0 0 4294967200": -1, "set x 0 0 -1": -1, "get x": -1, "add x 0 0 1": -1, "set x 0 0": -1} {
 		if size, ok := protocol.AuthSize([]byte(line)); ok != (want >= 0) || ok && size != want {
@@ -58,8 +58,8 @@ func TestAnAuthenticationIsASetOfSomeLength(t *testing.T) {
 	}
 }
 
-// TestALineIsReadWithoutGarbage.
-func TestALineIsReadWithoutGarbage(t *testing.T) {
+// TestParsingALineAllocatesNothing, for each kind of command.
+func TestParsingALineAllocatesNothing(t *testing.T) {
 	var r protocol.Request
 	for _, line := range []string{"get key other", "set key 0 0 10", "ms a2V5 3 b T5", "mg key v t", "delete key", "nonsense", "incr key 5 noreply"} {
 		p := []byte(line)
@@ -69,7 +69,7 @@ func TestALineIsReadWithoutGarbage(t *testing.T) {
 	}
 }
 
-// FuzzText: a line is refused, or its request is within the protocol's limits; what it shows is the line's own.
+// FuzzText parses any line. It is refused, or the request is within the limits of the protocol and its slices are parts of the line.
 func FuzzText(f *testing.F) {
 	for _, line := range []string{
 		"get a b c", "gets a", "gat 10 a b", "set k 0 0 5", "cas k 1 2 3 4 noreply", "incr k 5", "touch k 0", "delete k 0 noreply", "flush_all 5 noreply",
@@ -113,7 +113,7 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// FuzzHeader: a frame that passes Check shows its parts within its body.
+// FuzzHeader parses any header. If Check accepts the frame, its parts are within its body.
 func FuzzHeader(f *testing.F) {
 	f.Add([]byte("\x80\x01\x00\x01\x08\x00\x00\x00\x00\x00\x00\x0a\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00\x00\x00kv"))
 	f.Add([]byte("\x80\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00k"))

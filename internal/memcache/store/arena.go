@@ -12,7 +12,7 @@ const (
 	ChunkBytes = chunkBytes
 )
 
-// A ref names a block: the number of its chunk and, in units, its place there. Zero is no block, since there is no chunk 0.
+// A ref identifies a block: the number of its chunk and its offset there in units. Zero is no block, because there is no chunk 0.
 type ref uint32
 
 func (r ref) chunk() uint32 { return uint32(r) >> chunkBits }
@@ -44,12 +44,11 @@ type slot struct {
 	paged bool   // divided into pages
 }
 
-// arena is memory for items. It allocates by segregated fits: free blocks are listed by size, a bitmap tells which lists have
-// any, and a block that is freed joins its free neighbours at once. No size has memory of its own, so none runs short
-// while another has plenty.
+// arena is memory for items. It allocates by segregated fits: there are lists of free blocks by size and a bitmap of the lists that are not empty,
+// and a block that is freed joins its free neighbours at once. Memory is not reserved for sizes.
 type arena struct {
 	slots  []slot // slots[0] stays empty
-	chunks int    // how many there are
+	chunks int    // number of chunks
 	hint   uint32 // no slot before this one is empty; slot 0 aside
 	free   int    // units in free blocks
 	top    uint32 // no slot from here on has a chunk

@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// bench is a store with n items of 10-byte keys and 32-byte values.
+// bench returns a store with n items of 10-byte keys and 32-byte values.
 func bench(tb testing.TB, n int, memory int64) *store.Store {
 	s, _ := open(tb, store.Config{Memory: memory})
 	value := make([]byte, 32)
@@ -37,7 +37,7 @@ func (k *benchKey) of(i uint64) []byte {
 	return k[:]
 }
 
-// million is the benchmarks' number of items.
+// million is the number of items in benchmarks.
 const million = 1 << 20
 
 func BenchmarkGetHit(b *testing.B) {
@@ -55,13 +55,13 @@ func BenchmarkSet(b *testing.B) {
 	parallel(b, func(key *benchKey, random *rand.Rand) { benchSet(b, s, key.of(random.Uint64N(million))) })
 }
 
-// BenchmarkSetEvict stores keys that are not there in a store that is full.
+// BenchmarkSetEvict stores new keys in a full store.
 func BenchmarkSetEvict(b *testing.B) {
 	s := bench(b, million, 64<<20)
 	parallel(b, func(key *benchKey, random *rand.Rand) { benchSet(b, s, key.of(random.Uint64())) })
 }
 
-// BenchmarkMixed is nine gets for a set.
+// BenchmarkMixed runs nine gets for each set.
 func BenchmarkMixed(b *testing.B) {
 	s := bench(b, million, 1<<30)
 	parallel(b, func(key *benchKey, random *rand.Rand) {
@@ -107,7 +107,7 @@ func benchSet(b *testing.B, s *store.Store, key []byte) {
 	e.Unlock()
 }
 
-// BenchmarkBytesPerItem says what an item of a 10-byte key and a 32-byte value takes, all in.
+// BenchmarkBytesPerItem reports the memory of an item with a key of 10 bytes and a value of 32 bytes, tables included.
 func BenchmarkBytesPerItem(b *testing.B) {
 	for b.Loop() {
 		st := bench(b, million, 1<<30).Stats()
@@ -115,8 +115,8 @@ func BenchmarkBytesPerItem(b *testing.B) {
 	}
 }
 
-// TestMillions reports how long gets take from a store with very many items while the collector runs, and what the collector
-// does. It runs if STORE_MILLIONS says how many.
+// TestMillions reports the latencies of gets from a store with very many items while the collector runs, and the times of the collector. It runs
+// if STORE_MILLIONS is set to the number of millions.
 func TestMillions(t *testing.T) {
 	millions, err := strconv.Atoi(os.Getenv("STORE_MILLIONS"))
 	if err != nil {
@@ -154,7 +154,7 @@ func TestMillions(t *testing.T) {
 	t.Logf("gets during %d collections: %s; the longest pause %v", ran, collecting, slices.Max(after.Pause[:min(len(after.Pause), ran)]))
 }
 
-// latencies is how long gets of n items take.
+// latencies returns the times of gets.
 func latencies(s *store.Store, n int) string {
 	random := rand.New(rand.NewPCG(1, 2))
 	took := make([]time.Duration, 2000000)

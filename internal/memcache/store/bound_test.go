@@ -8,8 +8,8 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// No operation takes more steps than its own size asks for, whatever is in the store: here everything is referenced, sizes change all
-// the time, and much has expired.
+// The number of steps of an operation is bounded by the size of its item, whatever is in the store: here all items are referenced, sizes change
+// all the time, and many items have expired.
 func TestWorkIsBoundedByTheItem(t *testing.T) {
 	skipIfRaced(t)
 	s, clock := open(t, store.Config{Memory: 6 << 20, Shards: 1})
@@ -51,8 +51,8 @@ func TestWorkIsBoundedByTheItem(t *testing.T) {
 	t.Logf("at most %d steps, %.3f of the bound", most, worst)
 }
 
-// When every item is referenced, one goes all the same, and soon.
-func TestWorkIsBoundedWhenAllIsReferenced(t *testing.T) {
+// If every item is referenced, one is evicted nevertheless after a bounded number of steps.
+func TestWorkIsBoundedIfAllItemsAreReferenced(t *testing.T) {
 	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 1})
 	n := 0
@@ -71,8 +71,8 @@ func TestWorkIsBoundedWhenAllIsReferenced(t *testing.T) {
 	}
 }
 
-// The index grows with the items, by two buckets at most in an operation, and follows them back.
-func TestTheIndexGrowsByTheBucket(t *testing.T) {
+// The index grows and shrinks with the number of items, by at most two buckets in an operation.
+func TestTheIndexGrowsBucketByBucket(t *testing.T) {
 	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: 64 << 20, Shards: 1})
 	const n = 50000
@@ -141,8 +141,8 @@ func TestSmallItemsAllocateNothing(t *testing.T) {
 	}
 }
 
-// However much has expired at once, a Put frees what it needs and leaves the rest to others.
-func TestWorkIsBoundedWhenAllHasExpired(t *testing.T) {
+// If very many items have expired at once, a Put frees only the memory that it needs.
+func TestWorkIsBoundedIfAllItemsHaveExpired(t *testing.T) {
 	skipIfRaced(t)
 	for _, size := range []int{50, 5000, 100000, 900000} {
 		s, clock := open(t, store.Config{Memory: 8 << 20, Shards: 1})

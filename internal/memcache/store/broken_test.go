@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestAPanicUnderTheLockCostsOneShardsItems, and neither the lock nor the shard: the structure is damaged here as only a fault of the
-// store could, at each kind of operation.
-func TestAPanicUnderTheLockCostsOneShardsItems(t *testing.T) {
+// TestAPanicUnderTheLockDropsOneShardsItems, and the shard continues unlocked. The test damages the structure, as only a fault of the store could,
+// before each kind of operation.
+func TestAPanicUnderTheLockDropsOneShardsItems(t *testing.T) {
 	now := int64(1000)
 	for name, op := range map[string]func(s *Store, e *Entry){
 		"Lock": func(s *Store, e *Entry) {
@@ -102,7 +102,7 @@ func TestAPanicUnderTheLockCostsOneShardsItems(t *testing.T) {
 	}
 }
 
-// TestAClockThatPanicsLeavesNothingLocked.
+// TestAClockThatPanicsLeavesNothingLocked calls all methods afterwards.
 func TestAClockThatPanicsLeavesNothingLocked(t *testing.T) {
 	broken := false
 	s, err := New(Config{Shards: 1, Now: func() int64 {
@@ -132,8 +132,8 @@ func TestAClockThatPanicsLeavesNothingLocked(t *testing.T) {
 	}
 }
 
-// TestWhatIsLentOrComingOutlivesAPanic: it keeps its memory, which is not the new content's, and can be given back.
-func TestWhatIsLentOrComingOutlivesAPanic(t *testing.T) {
+// TestLeasesAndIncomingValuesSurviveAPanic: they keep their memory, which the new content does not use, and can be returned.
+func TestLeasesAndIncomingValuesSurviveAPanic(t *testing.T) {
 	s, err := New(Config{Memory: 4 << 20, Shards: 1, Now: func() int64 { return 1000 }})
 	if err != nil {
 		t.Fatal(err)
@@ -153,14 +153,14 @@ func TestWhatIsLentOrComingOutlivesAPanic(t *testing.T) {
 		}
 		v.Append(value[:20_000])
 	}
-	told := make(chan bool, 1)
-	s.Wait([]byte("key"), sh.returns, func() { told <- true })
+	called := make(chan bool, 1)
+	s.Wait([]byte("key"), sh.returns, func() { called <- true })
 	sh.slots[1].data = nil
 	sh.index.segments = nil
 	if !panics(func() { s.Lock([]byte("key")) }) {
 		t.Error("nothing has panicked")
 	}
-	<-told // a request that waits for memory can ask again
+	<-called // a request that waits for memory can be tried again
 	for i := range 1000 {
 		e := s.Lock(fmt.Append(nil, i))
 		if err := e.Put(Meta{}, bytes.Repeat([]byte("n"), 30_000)); err != nil {
@@ -172,7 +172,7 @@ func TestWhatIsLentOrComingOutlivesAPanic(t *testing.T) {
 		t.Errorf("the %d bytes that are lent have changed", n)
 	}
 	if err := coming.Grow(300_000); !errors.Is(err, ErrNoMemory) {
-		t.Errorf("a value that was coming goes on: %v", err)
+		t.Errorf("a value that was being received continues: %v", err)
 	}
 	e = s.Lock([]byte("late"))
 	if err := e.PutLarge(Meta{}, late, 20_000); err != nil || !bytes.Equal(e.Value(), value[:20_000]) {

@@ -6,8 +6,8 @@ import (
 	"math/bits"
 )
 
-// candidate is a policy that decision 9 compares: S3-FIFO, or greedy dual by size and frequency, which is queues of new and of protected
-// items for each of several sizes. Its ghosts are exact: the last items that were evicted while new, as many as there are items.
+// candidate is a policy that decision 9 compares: S3-FIFO, or greedy dual by size and frequency, with queues of new and of protected items for each
+// of several sizes. Its ghosts are exact: it records as many evicted new items as there are items.
 type candidate struct {
 	exponent  float64 // of the size; 0: sizes do not count
 	share     int     // per cent of the bytes that new items may have; 0: new and protected ones are compared by priority
@@ -67,7 +67,7 @@ func (c *candidate) push(it *candidateItem) {
 	c.bytes[it.kind] += it.size
 }
 
-// next is the item with the least priority at the end of a queue of new or protected items, or nil.
+// next returns the item with the least priority at the end of a queue of new or protected items, or nil.
 func (c *candidate) next(kind int) *candidateItem {
 	var best *candidateItem
 	for _, q := range c.queues[kind] {
@@ -78,7 +78,7 @@ func (c *candidate) next(kind int) *candidateItem {
 	return best
 }
 
-// choose is the item that is evicted next, unless it has been used.
+// choose returns the item that is evicted next, unless it has been used.
 func (c *candidate) choose() *candidateItem {
 	added, protected := c.next(0), c.next(1)
 	switch {

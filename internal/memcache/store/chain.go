@@ -52,7 +52,7 @@ func (s *shard) makePageRoom() bool {
 		return false
 	}
 	if s.reinserts > 0 && !s.hasPages(r) {
-		s.reinsert(r) // its memory would not serve
+		s.reinsert(r) // its memory would not help
 		return true
 	}
 	s.evicted(r)

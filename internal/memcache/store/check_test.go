@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Check walks everything that a store has, and says what does not hold. Nobody else may use the store.
+// Check checks the structure of a store. The error describes the first fault. No other goroutine may use the store.
 func (s *Store) Check() error {
 	total, over := storeBytes, false
 	for i := range s.shards {
@@ -21,7 +21,7 @@ func (s *Store) Check() error {
 	return nil
 }
 
-// Steps returns how many steps operations have taken, and sets the count to zero.
+// Steps returns the number of steps of operations since the last call.
 func (s *Store) Steps() int {
 	n := 0
 	for i := range s.shards {
@@ -31,7 +31,7 @@ func (s *Store) Steps() int {
 	return n
 }
 
-// Chunks is how many chunks there are.
+// Chunks returns the number of chunks.
 func (s *Store) Chunks() int {
 	n := 0
 	for i := range s.shards {
@@ -40,7 +40,7 @@ func (s *Store) Chunks() int {
 	return n
 }
 
-// What the tests must know.
+// Constants for tests.
 const (
 	LargeMin             = largeMin
 	PageBytes            = pageBytes
@@ -115,7 +115,7 @@ func (s *shard) checkBlocks() (map[ref]bool, error) {
 	return items, nil
 }
 
-// checkLists wants every free block that is long enough in its list, once.
+// checkLists checks that each free block that is long enough is in its list once.
 func (s *shard) checkLists() error {
 	units := 0
 	for i, r := range s.lists.first {
@@ -167,7 +167,7 @@ func (s *shard) checkIndex(items map[ref]bool) error {
 	return nil
 }
 
-// checkQueues wants each item in the queue of its kind and class, and the oldest one's priority as its stamp has it.
+// checkQueues checks that each item is in the queue of its kind and class, and that the priority of the oldest one is that of its stamp.
 func (s *shard) checkQueues(items map[ref]bool) error {
 	seen := 0
 	for k := range s.queues {

@@ -2,8 +2,8 @@ package store
 
 import "fmt"
 
-// checkPages walks the extents of the chunks that are divided into pages: each page is in one, the free ones are in their lists, two free
-// neighbours of one size are one, and the sums are right.
+// checkPages checks the extents of the chunks that are divided into pages: each page is in one extent, free extents are in their lists, free buddies
+// are joined, and the sums are right.
 func (s *shard) checkPages() error {
 	var paged, free, mine, gone, held int
 	lent := map[extent]uint32{}
@@ -71,7 +71,7 @@ func (s *shard) checkPages() error {
 	return nil
 }
 
-// checkValues walks the extents of the large values.
+// checkValues checks the extents of large values.
 func (s *shard) checkValues(items map[ref]bool) error {
 	mine := 0
 	for r := range items {

@@ -50,23 +50,23 @@ func (c *Counts) Add(n int64, d *Counts) {
 	}
 }
 
-// Op is what a client has asked of an item and got, or Set. The store only counts it.
+// Op is a successful operation of a client on an item, or Set. The store only counts it.
 type Op uint8
 
 // The kinds of Op.
 const (
-	Set Op = iota // a value was brought, whatever has become of it
+	Set Op = iota // a request to store a value, with any outcome
 	Get
 	Delete
 	Incr
 	Decr
-	CAS    // stored since the unique number was the item's
-	BadCAS // not stored since it was another
+	CAS    // stored, because the unique number was the item's
+	BadCAS // not stored, because it was not
 	Touch
 	NumOps
 )
 
-// classOf is the class of an item's size.
+// classOf returns the class of an item of this size.
 func classOf(size int64) int {
 	if size <= 64 {
 		return 0
@@ -76,7 +76,7 @@ func classOf(size int64) int {
 	return min((e-6)*4+int(n>>(e-2)&3)+1, classCount-1)
 }
 
-// bound is the size of the largest items of a class.
+// bound returns the size of the largest items of a class.
 func bound(class int) int64 {
 	if class == classCount-1 {
 		return 1<<63 - 1
@@ -84,7 +84,7 @@ func bound(class int) int64 {
 	return int64(4+class%4) << (4 + class/4)
 }
 
-// add adds what d counts.
+// add adds the counts of d.
 func (c *Class) add(d *Class) {
 	c.Items += d.Items
 	c.Bytes += d.Bytes

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Defaults of a Config's fields, which a zero stands for.
+// Defaults of the fields of a Config.
 const (
 	DefaultMemory  = 64 << 20
 	DefaultMaxItem = 1 << 20
@@ -53,7 +53,7 @@ type Config struct {
 	// NoEvict makes a full store refuse with ErrNoMemory. Items that have expired still make room.
 	NoEvict bool
 	// Now is the clock, in seconds, from 1 to 2^32-1. It is called in each operation, so it must be cheap, and it must not use the
-	// store. If it goes back, the store's time stands still. Nil means the seconds since 1970, read from
+	// store. If its result decreases, the store uses the highest one. Nil means the seconds since 1970, read from
 	// the system in each operation.
 	Now func() int64
 	// Evicted, if set, is called for each item before it is evicted. It is called with a lock held, so it must be fast and must not use
@@ -71,7 +71,7 @@ type Evicted struct {
 	Value   int    // length of the value, bytes
 }
 
-// withDefaults fills in and checks.
+// withDefaults returns c with defaults in the place of zeros. The error is ErrConfig.
 func (c Config) withDefaults() (Config, error) {
 	if c.Memory == 0 {
 		c.Memory = DefaultMemory
@@ -100,7 +100,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, checkShare(c.Memory, c.Shards)
 }
 
-// checkShare checks what each shard gets of memory.
+// checkShare checks the memory of each shard.
 func checkShare(memory int64, shards int) error {
 	if share := memory / int64(shards); share < MinMemory || share > maxShard {
 		return fmt.Errorf("%w: %d bytes in %d shards are %d each, not from %d to %d", ErrConfig, memory, shards, share, MinMemory, maxShard)
@@ -108,7 +108,7 @@ func checkShare(memory int64, shards int) error {
 	return nil
 }
 
-// choose is as many shards as keep GOMAXPROCS processors out of each other's way, each of them large enough.
+// choose returns the number of shards: enough for GOMAXPROCS processors to rarely wait for each other, but none too small.
 func (c *Config) choose() int {
 	most := c.Memory / max(goodShard, 16*int64(c.MaxItem))
 	n := min(int64(4*runtime.GOMAXPROCS(0)), most, MaxShards)
@@ -116,5 +116,5 @@ func (c *Config) choose() int {
 	return 1 << bits.Len64(uint64(n-1))
 }
 
-// second brings a time into the range that the store counts in.
+// second returns t, limited to the range of the store's clock.
 func second(t int64) uint32 { return uint32(max(1, min(t, math.MaxUint32))) }

@@ -20,7 +20,7 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 }
 
-func TestTheZeroConfigWillDo(t *testing.T) {
+func TestTheZeroConfigIsValid(t *testing.T) {
 	s, err := store.New(store.Config{})
 	must(t, err)
 	must(t, put(s, "key", store.Meta{}, []byte("value")))
@@ -28,8 +28,8 @@ func TestTheZeroConfigWillDo(t *testing.T) {
 	equal(t, "limit", s.Stats().Limit, store.DefaultMemory)
 }
 
-// TestTooMuchMemoryIsCalledThat and not a wrong number of shards, which the caller has not chosen.
-func TestTooMuchMemoryIsCalledThat(t *testing.T) {
+// TestTooMuchMemoryIsReportedAsSuch, and not as a wrong number of shards, which the caller has not chosen.
+func TestTooMuchMemoryIsReportedAsSuch(t *testing.T) {
 	if _, err := store.New(store.Config{Memory: 1 << 50}); err == nil || !strings.Contains(err.Error(), "Memory is 1125899906842624 bytes, the most is") {
 		t.Error(err)
 	}
@@ -58,7 +58,7 @@ func TestShardsAreChosenByMemoryAndProcessors(t *testing.T) {
 	}
 }
 
-// A store without a clock of the test's takes the system's.
+// A store without Config.Now uses the time of the system.
 func TestWithoutNowTheClockIsTheSystems(t *testing.T) {
 	s, err := store.New(store.Config{})
 	must(t, err)

@@ -30,20 +30,20 @@
 // can also be received into pages that become the item's: see [Store.Receive]. If a value cannot be stored because too much is lent or being
 // received, the error is [ErrLent], [ErrReceived] or [ErrNoMemory]. A few chunks are never divided into pages, so that small items can be stored in any case.
 //
-// # What goes
+// # Eviction and expiry
 //
 // When there is no room, expired items are removed first. Then the store evicts by size and frequency: an item that is not used is kept for a
 // time inversely proportional to its size, and longer if it was used before. Each use renews that time. This maximizes the requests that find
 // an item, not the bytes. A scan, which reads many keys once, does not displace items in use, and small items that are no longer used are
 // evicted before larger ones that are. With [Config.NoEvict] the store returns an error instead.
 //
-// An item with Expires e is gone from the very second e on, whether it still takes memory or not. What has been flushed is gone in the same
-// way. Memory comes back when the item is looked up, when room is needed, or when a timer calls [Store.Reap]. An item stored past its
+// An item with Expires e is not found from the second e on, whether or not it still takes memory. The same holds for flushed items. The memory is
+// freed when the item is looked up, when room is needed, or when a timer calls [Store.Reap]. An item stored past its
 // expiry time, or in a second that a flush covers, can be used through its Entry until Unlock, and is not found later.
 //
-// # Work
+// # Cost
 //
-// No operation does more than a bound that depends on the size of its own item. The index grows by one bucket at a time. Making
-// room ends after so many items as have the bytes that are needed, and a number that are reinserted; at most a chunk is moved for a block.
+// The work of each operation is bounded by the size of its item. The index grows by one bucket at a time. Making room evicts items of about as
+// many bytes as are needed and reinserts a bounded number; at most a chunk is moved for a block.
 // FlushAll takes a step for each chunk and each extent. No operation allocates, except those that return a copy.
 package store

@@ -56,7 +56,7 @@ func (e *Entry) Unlock() {
 // Found reports whether there is an item that is neither expired nor flushed.
 func (e *Entry) Found() bool { return e.ref != 0 }
 
-// item is e's, of which there must be one.
+// item returns the item of e, which must have one.
 func (e *Entry) item() *item {
 	if e.ref == 0 {
 		panic("store: entry without an item")

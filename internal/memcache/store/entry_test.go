@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-func TestAnEntryIsWhatWasPut(t *testing.T) {
+func TestAnEntryHasWhatWasPut(t *testing.T) {
 	s, clock := open(t, store.Config{})
 	for _, n := range []int{0, 1, 100, store.LargeMin - 1, store.LargeMin, 500000} {
 		m := store.Meta{Flags: 7, Expires: 2000, CAS: s.NextCAS(), Bits: 0xa5}
@@ -91,7 +91,7 @@ func TestOverwriteKeepsTheRest(t *testing.T) {
 	e.Unlock()
 }
 
-func TestTooLargeLeavesWhatThereWas(t *testing.T) {
+func TestTooLargeLeavesTheOldItem(t *testing.T) {
 	s, _ := open(t, store.Config{MaxItem: 1000})
 	must(t, put(s, "key", store.Meta{}, []byte("old")))
 	if err := put(s, "key", store.Meta{}, make([]byte, 1000-3-store.HeadSize+1)); !errors.Is(err, store.ErrTooLarge) {
@@ -109,7 +109,7 @@ func TestTooLargeLeavesWhatThereWas(t *testing.T) {
 	check(t, s)
 }
 
-// TestABorrowedValueNeverChanges, whatever becomes of the item.
+// TestABorrowedValueNeverChanges when the item is replaced, moved or removed.
 func TestABorrowedValueNeverChanges(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1})
 	want := keyed("first", 3*store.PageBytes)
@@ -129,8 +129,8 @@ func TestABorrowedValueNeverChanges(t *testing.T) {
 	check(t, s)
 }
 
-// TestAValueThatHasComeIsNotCopied, but for its tail; what is behind the bytes to be stored is free again.
-func TestAValueThatHasComeIsNotCopied(t *testing.T) {
+// TestAReceivedValueIsNotCopied, except its tail. The pages after the bytes that are stored are freed.
+func TestAReceivedValueIsNotCopied(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 1})
 	for _, n := range []int{store.LargeMin, 6 * store.PageBytes, 100_000, 500_000, store.LargeMin - 1} {
 		want := keyed("value", n)
@@ -159,7 +159,7 @@ func TestNextCASRises(t *testing.T) {
 	}
 }
 
-// A time that the store cannot count to is never.
+// An expiry time that the store cannot represent is never.
 func TestExpiresPastTheLastSecondIsNever(t *testing.T) {
 	s, clock := open(t, store.Config{})
 	must(t, put(s, "key", store.Meta{Expires: 1 << 32}, nil))
@@ -170,7 +170,7 @@ func TestExpiresPastTheLastSecondIsNever(t *testing.T) {
 	equal(t, "expires", e.Meta().Expires, 0)
 }
 
-// What asks an item that is not there is a mistake in the program.
+// Methods that need an item panic without one, since this is a fault of the program.
 func TestAnEmptyEntryHasNoValue(t *testing.T) {
 	s, _ := open(t, store.Config{})
 	e := s.Lock([]byte("key"))
@@ -184,7 +184,7 @@ func TestAnEmptyEntryHasNoValue(t *testing.T) {
 }
 
 // Keep is a use for eviction and LastAccess, not for Fetched.
-func TestKeepIsNoFetch(t *testing.T) {
+func TestKeepDoesNotCountAsAFetch(t *testing.T) {
 	s, clock := open(t, store.Config{Memory: 2 << 20, Shards: 1})
 	must(t, put(s, "kept", store.Meta{}, []byte("v")))
 	must(t, put(s, "not kept", store.Meta{}, []byte("v")))

@@ -32,7 +32,7 @@ func TestMemoryNeverExceedsTheLimit(t *testing.T) {
 	}
 }
 
-// Memory that items of one size had serves items of any other size as soon as those are used and the old ones are not.
+// Memory of items of one size can be used for items of any other size, as soon as those are used and the old ones are not.
 func TestMemoryServesAnySize(t *testing.T) {
 	skipIfRaced(t)
 	const limit = 8 << 20
@@ -83,8 +83,8 @@ func TestSmallItemsDoNotScatterMemory(t *testing.T) {
 	}
 }
 
-// What is in use stays when many others are stored once.
-func TestAScanDoesNotDisplaceWhatIsUsed(t *testing.T) {
+// Items in use stay when many others are stored once.
+func TestAScanDoesNotDisplaceItemsInUse(t *testing.T) {
 	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 2})
 	const used = 20000 // about two megabytes
@@ -111,8 +111,8 @@ func TestAScanDoesNotDisplaceWhatIsUsed(t *testing.T) {
 	}
 }
 
-// An item that comes back soon after it was evicted is kept longer than new ones.
-func TestWhatComesBackIsKept(t *testing.T) {
+// An item that is stored again soon after it was evicted is kept longer than new ones.
+func TestAnItemThatIsStoredAgainIsKept(t *testing.T) {
 	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1})
 	scanned := 0
@@ -132,7 +132,7 @@ func TestWhatComesBackIsKept(t *testing.T) {
 	equal(t, "found", has(s, "back"), true)
 }
 
-// With NoEvict nothing goes but what has expired.
+// With NoEvict only expired items are removed.
 func TestNoEvictRefuses(t *testing.T) {
 	for _, size := range []int{40, 3000, 20000} {
 		s, clock := open(t, store.Config{Memory: 2 << 20, Shards: 1, NoEvict: true})
@@ -162,7 +162,7 @@ func TestNoEvictRefuses(t *testing.T) {
 }
 
 // A Put that fails leaves the old item, of any kind, as it was.
-func TestNoMemoryLeavesWhatThereWas(t *testing.T) {
+func TestNoMemoryLeavesTheOldItem(t *testing.T) {
 	for _, old := range []int{10, 3000, 20000} {
 		s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1, NoEvict: true, MaxItem: 4 << 20})
 		m := store.Meta{Flags: 3, CAS: 4, Expires: 2000}

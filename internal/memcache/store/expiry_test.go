@@ -38,8 +38,8 @@ func TestExpiryIsToTheSecond(t *testing.T) {
 	}
 }
 
-// Reap finds all that has expired, nothing else, and looks at what has not only when a level of the wheel turns.
-func TestReapFreesExactlyWhatHasExpired(t *testing.T) {
+// Reap frees all expired items and no others. It examines others only when it moves them to a lower level of the wheel.
+func TestReapFreesExactlyTheExpiredItems(t *testing.T) {
 	skipIfRaced(t)
 	s, clock := open(t, store.Config{Memory: 8 << 20, Shards: 2})
 	random := rand.New(rand.NewPCG(5, 5))
@@ -121,7 +121,7 @@ func TestSetMetaMovesExpiry(t *testing.T) {
 
 // An item stored with an expiry that has passed, or given one, can be used until Unlock. The next look-up does not find it and counts it, and Reap
 // frees an item that no look-up has found.
-func TestWhatIsPastItsTimeIsThereUntilUnlock(t *testing.T) {
+func TestAnItemPutWithAPastExpiryExistsUntilUnlock(t *testing.T) {
 	for _, large := range []int{1, store.LargeMin} {
 		for i, expires := range []int64{-1, 1, 999, 1000} {
 			s, _ := open(t, store.Config{})
@@ -156,8 +156,8 @@ func TestWhatIsPastItsTimeIsThereUntilUnlock(t *testing.T) {
 	}
 }
 
-// TestPutOfThePastMakesRoomForItself where the store is full: it is not what makes room.
-func TestPutOfThePastMakesRoomForItself(t *testing.T) {
+// TestAnExpiredItemCanBePutIntoAFullStore: it is not removed itself to make room.
+func TestAnExpiredItemCanBePutIntoAFullStore(t *testing.T) {
 	for _, noEvict := range []bool{false, true} {
 		s, _ := open(t, store.Config{Memory: 2 << 20, MaxItem: 1 << 20, Shards: 1, NoEvict: noEvict})
 		for i := range 40_000 {
@@ -177,7 +177,7 @@ func TestPutOfThePastMakesRoomForItself(t *testing.T) {
 	}
 }
 
-// A clock that goes back does not bring back what is gone.
+// If the clock goes back, expired items do not reappear.
 func TestTimeDoesNotGoBack(t *testing.T) {
 	s, clock := open(t, store.Config{Shards: 1})
 	must(t, put(s, "key", store.Meta{Expires: 1010}, []byte("v")))
@@ -187,8 +187,8 @@ func TestTimeDoesNotGoBack(t *testing.T) {
 	equal(t, "found", has(s, "key"), false)
 }
 
-// What has expired makes room before anything else does.
-func TestExpiredItemsGoFirst(t *testing.T) {
+// Expired items are removed before others are evicted.
+func TestExpiredItemsAreRemovedFirst(t *testing.T) {
 	s, clock := open(t, store.Config{Memory: 4 << 20, Shards: 1})
 	kept := 10000 // about a quarter of the memory
 	for i := range kept {

@@ -22,7 +22,7 @@ func TestFlushAllNow(t *testing.T) {
 	}
 }
 
-// What is stored before the moment is gone from the moment on, and what is stored then stays.
+// Items stored before the time of the flush are not found from then on, and items stored later stay.
 func TestFlushAllLater(t *testing.T) {
 	s, clock := open(t, store.Config{})
 	fill(t, s, "a", 100)
@@ -40,8 +40,8 @@ func TestFlushAllLater(t *testing.T) {
 	check(t, s)
 }
 
-// A flush that nobody has seen happen has happened all the same.
-func TestFlushAllLaterIsNotMissed(t *testing.T) {
+// A flush takes effect even if no operation runs in its second.
+func TestADelayedFlushTakesEffectWithoutOperations(t *testing.T) {
 	s, clock := open(t, store.Config{})
 	fill(t, s, "a", 100)
 	s.FlushAll(1010)
@@ -66,7 +66,7 @@ func TestALaterFlushAllReplacesAnEarlierOne(t *testing.T) {
 	equal(t, "found at the second time", has(s, "a0"), true)
 }
 
-// Flushing does not look at items.
+// A flush does not read the items.
 func TestFlushAllTakesNoStepPerItem(t *testing.T) {
 	s, clock := open(t, store.Config{})
 	fill(t, s, "a", 50000)
@@ -83,8 +83,8 @@ func TestFlushAllTakesNoStepPerItem(t *testing.T) {
 	}
 }
 
-// TestWhatIsStoredInTheLastSecondOfAFlushIsThereUntilUnlock, is found by no later look-up, and is gone with the second.
-func TestWhatIsStoredInTheLastSecondOfAFlushIsThereUntilUnlock(t *testing.T) {
+// TestAnItemStoredInTheLastSecondOfAFlushExistsUntilUnlock, is found by no later look-up, and is freed after the second.
+func TestAnItemStoredInTheLastSecondOfAFlushExistsUntilUnlock(t *testing.T) {
 	for _, delay := range []int64{0, 1, 10} {
 		s, clock := open(t, store.Config{})
 		must(t, put(s, "a", store.Meta{}, []byte("old")))
@@ -119,8 +119,8 @@ func TestWhatIsStoredInTheLastSecondOfAFlushIsThereUntilUnlock(t *testing.T) {
 	}
 }
 
-// TestAFlushThatIsReplacedBringsNothingBack: what was stored in its second was gone already.
-func TestAFlushThatIsReplacedBringsNothingBack(t *testing.T) {
+// TestAReplacedFlushDoesNotBringItemsBack that it has removed in the present second.
+func TestAReplacedFlushDoesNotBringItemsBack(t *testing.T) {
 	for name, flush := range map[string]func(s *store.Store){
 		"at once":       func(s *store.Store) { s.FlushAll(0) },
 		"later":         func(s *store.Store) { s.FlushAll(5000) },
@@ -140,8 +140,8 @@ func TestAFlushThatIsReplacedBringsNothingBack(t *testing.T) {
 	}
 }
 
-// TestALookUpCountsWhatAFlushHasRemoved once for each key, and what no look-up meets counts as reclaimed, fetched or not.
-func TestALookUpCountsWhatAFlushHasRemoved(t *testing.T) {
+// TestALookUpCountsAFlushedItem once for each key. Items that no look-up finds count as reclaimed, fetched or not.
+func TestALookUpCountsAFlushedItem(t *testing.T) {
 	s, clock := open(t, store.Config{})
 	fill(t, s, "a", 100)
 	must(t, put(s, "large", store.Meta{}, make([]byte, 100_000)))
@@ -163,8 +163,8 @@ func TestALookUpCountsWhatAFlushHasRemoved(t *testing.T) {
 	equal(t, "kept", st.Flushed, 0)
 }
 
-// TestWhatWasFlushedMakesRoom for what comes, at once and without a Reap, where eviction is not allowed, too.
-func TestWhatWasFlushedMakesRoom(t *testing.T) {
+// TestMemoryOfFlushedItemsIsAvailable for new items at once, without a Reap, also without eviction.
+func TestMemoryOfFlushedItemsIsAvailable(t *testing.T) {
 	for _, size := range []int{100, 100_000} {
 		s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1, NoEvict: true})
 		most := 0

@@ -4,18 +4,18 @@ import "math/bits"
 
 const (
 	exact   = 128              // sizes below have a list each
-	subBits = 4                // from there on, 16 lists up to twice the size
+	subBits = 4                // above, 16 lists up to twice the size
 	lists   = exact + 7*16 + 1 // the last one is of empty chunks
-	fitting = 4                // blocks that are looked at in a list whose blocks may be too short
+	fitting = 4                // blocks that are examined in a list whose blocks may be too short
 )
 
-// freeLists is the free blocks by size.
+// freeLists are lists of the free blocks, by size.
 type freeLists struct {
 	first [lists]ref
-	some  [(lists + 63) / 64]uint64 // a bit for each list that has any
+	some  [(lists + 63) / 64]uint64 // a bit for each list that is not empty
 }
 
-// listOf is the list for blocks of n units.
+// listOf returns the list for blocks of n units.
 func listOf(n uint16) int {
 	if n < exact {
 		return int(n)
@@ -24,7 +24,7 @@ func listOf(n uint16) int {
 	return exact + (e-7)<<subBits + int(n>>(e-subBits))&(1<<subBits-1)
 }
 
-// from is the first list at i or behind that has a block.
+// from returns the first list from i on that is not empty.
 func (l *freeLists) from(i int) (int, bool) {
 	for w := i / 64; w < len(l.some); w++ {
 		b := l.some[w]
@@ -38,7 +38,7 @@ func (l *freeLists) from(i int) (int, bool) {
 	return 0, false
 }
 
-// find returns a free block of at least n units, or 0. All blocks of the lists behind n's own are long enough; in its own, some may be.
+// find returns a free block of at least n units, or 0. All blocks of the lists after n's are long enough; of n's list, some may be too short.
 func (a *arena) find(n uint16) ref {
 	own := listOf(n)
 	r := a.lists.first[own]
@@ -55,7 +55,7 @@ func (a *arena) find(n uint16) ref {
 	return 0
 }
 
-// list puts the free block r into its list.
+// list adds the free block r to its list.
 func (a *arena) list(r ref) {
 	n := a.tag(r).size
 	if n < minBlock {
@@ -71,7 +71,7 @@ func (a *arena) list(r ref) {
 	a.lists.some[i/64] |= 1 << (i % 64)
 }
 
-// unlist takes the free block r out of its list.
+// unlist removes the free block r from its list.
 func (a *arena) unlist(r ref) {
 	n := a.tag(r).size
 	if n < minBlock {
@@ -91,5 +91,5 @@ func (a *arena) unlist(r ref) {
 	}
 }
 
-// empty is a chunk with nothing in it, or 0.
+// empty returns a chunk that is one free block, or 0.
 func (a *arena) empty() ref { return a.lists.first[lists-1] }

@@ -9,8 +9,8 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// FuzzStore does what a program says, four bytes for each step: what, which key, how long. Values must be what was put, the limit and the
-// structure must hold.
+// FuzzStore executes operations, each encoded in four bytes: the kind, the key, the length. Values must be those that were put, and the limit and the
+// structure must be intact.
 func FuzzStore(f *testing.F) {
 	f.Add([]byte{0, 1, 0, 50, 1, 1, 0, 0, 2, 1, 0, 60, 5, 1, 0, 0})
 	f.Add(bytes.Repeat([]byte{0, 7, 40, 0, 0, 9, 3, 1, 3, 7, 90, 0}, 60))

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	leaktest.Main(m)
 }
 
-// receive has a value come for a key, in pieces of at most n bytes.
+// receive receives a value for a key in pieces of at most n bytes.
 func receive(s *store.Store, key string, value []byte, n int) (*store.Incoming, error) {
 	v := s.Receive([]byte(key), len(value), nil)
 	for len(value) > 0 {
@@ -42,7 +42,7 @@ func receive(s *store.Store, key string, value []byte, n int) (*store.Incoming, 
 	return v, nil
 }
 
-// putLarge stores a value that has come in pieces.
+// putLarge stores a value that was received in pieces.
 func putLarge(s *store.Store, key string, m store.Meta, value []byte) error {
 	v, err := receive(s, key, value, 1+len(value)/3)
 	if err != nil {
@@ -54,7 +54,7 @@ func putLarge(s *store.Store, key string, m store.Meta, value []byte) error {
 	return e.PutLarge(m, v, len(value))
 }
 
-// skipIfRaced is for what runs on one goroutine and takes long.
+// skipIfRaced skips long tests with one goroutine under the race detector.
 func skipIfRaced(t *testing.T) {
 	t.Helper()
 	if leaktest.Raced() {
@@ -62,7 +62,7 @@ func skipIfRaced(t *testing.T) {
 	}
 }
 
-// clock is a clock that tests set.
+// clock is a clock that the test sets.
 type clock struct{ second atomic.Int64 }
 
 func (c *clock) now() int64 { return c.second.Load() }
@@ -91,7 +91,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// equal wants got to be want.
+// equal checks that got equals want.
 func equal[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
 	if got != want {
@@ -99,7 +99,7 @@ func equal[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-// check wants the store's structure to hold.
+// check checks the structure of the store.
 func check(t testing.TB, s *store.Store) {
 	t.Helper()
 	must(t, s.Check())

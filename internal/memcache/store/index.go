@@ -9,9 +9,8 @@ const (
 	segmentSize = segmentLen * bucketBytes
 )
 
-// A bucket is a chain of items. filter has a bit for each of them, by its hash, and perhaps for some that are gone: most look-ups
-// of what is not there end without touching an item. ghosts are what is remembered of the last two items that were evicted
-// before they proved useful: 8 bits of their hashes.
+// A bucket is a chain of items. filter has a bit for the hash of each item, and possibly for removed ones, so most look-ups of absent keys end
+// without reading an item. ghosts are 8 bits of the hashes of the last two items that were evicted from probation.
 type bucket struct {
 	first  ref
 	filter uint16
@@ -67,7 +66,7 @@ func (x *index) insert(a *arena, r ref) {
 	x.items++
 }
 
-// push puts the item r into the bucket.
+// push adds the item r to the bucket.
 func (b *bucket) push(a *arena, r ref) {
 	it := a.item(r)
 	it.next = b.first
@@ -75,7 +74,7 @@ func (b *bucket) push(a *arena, r ref) {
 	b.filter |= mark(it.hash)
 }
 
-// remove takes the item r out. Four buckets follow it when there are too many.
+// remove removes the item r. If there are too many buckets, it joins four of them to others.
 func (x *index) remove(a *arena, r ref) {
 	it := a.item(r)
 	x.replace(a, it.hash, r, it.next)
@@ -87,7 +86,7 @@ func (x *index) remove(a *arena, r ref) {
 	}
 }
 
-// replace puts to where the chain has r, which is not looked at.
+// replace replaces r in its chain with to. It does not read r.
 func (x *index) replace(a *arena, hash uint32, r, to ref) {
 	b := x.bucket(hash)
 	if b.first == r {
@@ -103,13 +102,13 @@ func (x *index) replace(a *arena, hash uint32, r, to ref) {
 	it.next = to
 }
 
-// remember notes that an item of this hash has been evicted unused.
+// remember records that an item with this hash was evicted without having been used.
 func (x *index) remember(hash uint32) {
 	b := x.bucket(hash)
 	b.ghosts[1], b.ghosts[0] = b.ghosts[0], ghost(hash)
 }
 
-// recall says whether the hash is remembered, and forgets it.
+// recall reports whether the hash is recorded, and removes the record.
 func (x *index) recall(hash uint32) bool {
 	b, g := x.bucket(hash), ghost(hash)
 	switch g {
@@ -123,16 +122,16 @@ func (x *index) recall(hash uint32) bool {
 	return true
 }
 
-// ghost is what is remembered of a hash, and mark its bit in a filter: both of bits that do not choose the bucket, unless there are
-// very many. A ghost of 0 is none.
+// ghost returns the record of a hash, which is never 0, and mark its bit in a filter. Both use bits that do not determine the bucket, unless there
+// are very many buckets.
 func ghost(hash uint32) uint8 { return uint8(max(1, hash>>24)) }
 func mark(hash uint32) uint16 { return 1 << (hash >> 20 & 15) }
 
-// full says that another bucket should be there, sparse that there are four times too many.
+// full reports whether a bucket should be added, sparse whether there are more than four times as many as needed.
 func (x *index) full() bool   { return x.items > x.buckets }
 func (x *index) sparse() bool { return x.items < x.buckets/4 && x.buckets > segmentLen }
 
-// needs is the memory that the next bucket needs.
+// needs returns the memory in bytes that another bucket needs.
 func (x *index) needs() int64 {
 	if x.buckets < uint32(len(x.segments))<<segmentBits {
 		return 0
@@ -166,7 +165,7 @@ func (x *index) grow(a *arena) {
 	}
 }
 
-// shrink joins the last bucket to the one that it came from.
+// shrink joins the last bucket to the one from which it was split.
 func (x *index) shrink(a *arena) {
 	x.buckets--
 	n := x.buckets
@@ -186,8 +185,8 @@ func (x *index) shrink(a *arena) {
 	}
 }
 
-// growth is the memory that a table needs more when a pointer is added, and roomy makes it so: append alone does not tell how
-// much it takes.
+// growth returns the number of bytes by which a table grows if a pointer is added to it. roomy makes room for the pointer in this way, because the
+// growth of append is not specified.
 func growth[T any](table []*T) int64 {
 	if len(table) < cap(table) {
 		return 0

@@ -2,7 +2,7 @@ package store
 
 import "testing"
 
-// What is remembered of a hash is found after the bucket was split, and once.
+// The record of an evicted hash is found once after its bucket was split.
 func TestGhostsSurviveTheSplit(t *testing.T) {
 	var a arena
 	var x index

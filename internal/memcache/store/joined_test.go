@@ -44,8 +44,8 @@ func TestValuesThatArePartsOfTheOldOneAreCopiedFromIt(t *testing.T) {
 	}
 }
 
-// TestAnItemThatIsInTheWayOfItsNewValueGoesFirst, but not if the new value has no room all the same, or is made of it.
-func TestAnItemThatIsInTheWayOfItsNewValueGoesFirst(t *testing.T) {
+// TestAnItemIsRemovedFirstIfItsNewValueNeedsItsMemory, but not if there is still no room, or the new value is copied from the old one.
+func TestAnItemIsRemovedFirstIfItsNewValueNeedsItsMemory(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1, MaxItem: 4 << 20})
 	const most = 1_500_000 // two of which there is no room for
 	must(t, put(s, "key", store.Meta{}, varied(1, most)))

@@ -18,10 +18,10 @@ func borrow(t *testing.T, s *store.Store, key string, n int) *store.Lease {
 	return e.Borrow(key)
 }
 
-// giveBack returns all of a lease.
+// giveBack returns all parts of a lease.
 func giveBack(l *store.Lease) { l.Return(len(l.Parts())) }
 
-// TestALentValueCountsUntilItIsReturned although its item is gone, by whatever way, and no longer.
+// TestALentValueCountsUntilItIsReturned, also after its item was removed in any way.
 func TestALentValueCountsUntilItIsReturned(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, s *store.Store){
 		"replaced by a large value": func(t *testing.T, s *store.Store) {
@@ -62,7 +62,7 @@ func TestALentValueCountsUntilItIsReturned(t *testing.T) {
 }
 
 // Items whose pages are lent are evicted last, since their memory would not become free.
-func TestWhatIsLentIsEvictedLast(t *testing.T) {
+func TestLentItemsAreEvictedLast(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1})
 	l := borrow(t, s, "key", 500_000)
 	for i := range 100 {
@@ -77,8 +77,8 @@ func TestWhatIsLentIsEvictedLast(t *testing.T) {
 	check(t, s)
 }
 
-// TestLentValuesLeaveRoomForSmallItems: however much is lent, small items are stored; large ones are when enough is returned, and what is
-// missing is told from what there never can be.
+// TestLentValuesLeaveRoomForSmallItems: small items can always be stored, and large ones when enough has been returned. The error distinguishes memory
+// that is lent from memory that cannot exist.
 func TestLentValuesLeaveRoomForSmallItems(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 4 << 20, MaxItem: 8 << 20, Shards: 1})
 	fill(t, s, "small", 100)
@@ -103,7 +103,7 @@ func TestLentValuesLeaveRoomForSmallItems(t *testing.T) {
 	fill(t, s, "more", 5000)
 	held := s.Leases([]byte("key"), nil)
 	if len(held) != len(lent) || held[0].Holder != "key0" || held[0].Bytes != 6*store.PageBytes {
-		t.Errorf("%d leases, %d are told, the first of %v, %d bytes", len(lent), len(held), held[0].Holder, held[0].Bytes)
+		t.Errorf("%d leases, %d are reported, the first of %v, %d bytes", len(lent), len(held), held[0].Holder, held[0].Bytes)
 	}
 	giveBack(lent[0])
 	giveBack(lent[1])
@@ -115,8 +115,8 @@ func TestLentValuesLeaveRoomForSmallItems(t *testing.T) {
 	check(t, s)
 }
 
-// TestWhatWaitsForMemoryIsCalledWhenSomeIsBack, also if it came back before the wait, and once.
-func TestWhatWaitsForMemoryIsCalledWhenSomeIsBack(t *testing.T) {
+// TestAWaitingFunctionIsCalledWhenMemoryIsReturned, once, also if it was returned before the wait.
+func TestAWaitingFunctionIsCalledWhenMemoryIsReturned(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1})
 	l := borrow(t, s, "key", 1_000_000)
 	for _, early := range []bool{false, true} {
@@ -149,7 +149,7 @@ func TestWhatWaitsForMemoryIsCalledWhenSomeIsBack(t *testing.T) {
 	giveBack(l)
 }
 
-// TestAnAnnouncedValueHasLittleMemory until it comes.
+// TestAnAnnouncedValueHasLittleMemory until its bytes arrive.
 func TestAnAnnouncedValueHasLittleMemory(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 16 << 20, Shards: 1})
 	v := s.Receive([]byte("key"), 1<<20, nil)

@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// resident is how many bytes of memory the process has.
+// resident returns the resident memory of the process in bytes.
 func resident(t *testing.T) int {
 	t.Helper()
 	p, err := os.ReadFile("/proc/self/statm")
@@ -25,7 +25,7 @@ func resident(t *testing.T) int {
 	return pages * os.Getpagesize()
 }
 
-// mapped says whether an address is mapped.
+// mapped reports whether an address is mapped.
 func mapped(t *testing.T, addr uintptr) bool {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")
@@ -42,8 +42,8 @@ func mapped(t *testing.T, addr uintptr) bool {
 	return false
 }
 
-// TestTheMemoryOfAStoreStaysWhileAnythingRefersToIt: the store, a lease or a value that is being received; then it is unmapped.
-func TestTheMemoryOfAStoreStaysWhileAnythingRefersToIt(t *testing.T) {
+// TestTheMemoryOfAStoreIsMappedWhileItIsReferenced by the store, a lease or a value that is being received, and is unmapped then.
+func TestTheMemoryOfAStoreIsMappedWhileItIsReferenced(t *testing.T) {
 	use := func() (*store.Lease, *store.Incoming) {
 		s, _ := open(t, store.Config{Memory: 64 << 20, Shards: 1})
 		v := s.Receive([]byte("key"), 50_000, nil)
@@ -74,8 +74,8 @@ func TestTheMemoryOfAStoreStaysWhileAnythingRefersToIt(t *testing.T) {
 	}
 }
 
-// TestAStoreThatShrinksGivesMemoryBack, and uses it again when it grows.
-func TestAStoreThatShrinksGivesMemoryBack(t *testing.T) {
+// TestAStoreThatShrinksReturnsMemoryToTheSystem, and uses it again when it grows.
+func TestAStoreThatShrinksReturnsMemoryToTheSystem(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 64 << 20, Shards: 2})
 	fill := func() {
 		for i := range 3000 {

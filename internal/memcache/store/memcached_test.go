@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// memcached is the real one.
+// memcached is a connection to a running memcached.
 type memcached struct {
 	c     net.Conn
 	r     *bufio.Reader

@@ -75,7 +75,7 @@ func TestSetMemoryIsChecked(t *testing.T) {
 	equal(t, "limit", s.Stats().Limit, 8<<20)
 }
 
-// A store that was huge can be made tiny: its tables go, too.
+// A very large store can be made very small: its tables shrink, too.
 func TestSetMemoryFromHugeToTiny(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 30 << 30, Shards: 1})
 	fill(t, s, "a", 60000)

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// known is what the model knows of an item.
+// known is an item of the model.
 type known struct {
 	value   []byte
 	meta    store.Meta
@@ -21,7 +21,7 @@ type known struct {
 	fetched bool
 }
 
-// model does what a store must do, but for evicting: items that the store has evicted may be missing, and nothing else.
+// model does what a store must do, except eviction: only items that the store has evicted may be missing.
 type model struct {
 	*store.Store
 	clock          *clock
@@ -36,20 +36,20 @@ type model struct {
 	coming []coming
 }
 
-// lent is a lease and what it has to show.
+// lent is a lease and its expected content.
 type lent struct {
 	*store.Lease
 	want []byte
 }
 
-// coming is a value that has come in part.
+// coming is a value that has been received in part.
 type coming struct {
 	*store.Incoming
 	key  string
 	want []byte
 }
 
-// live drops what is gone by now.
+// live removes expired and flushed items.
 func (m *model) live() {
 	now := m.clock.now()
 	if m.flushAt != 0 && m.flushAt <= now {
@@ -69,20 +69,20 @@ func (m *model) live() {
 	}
 }
 
-// lock locks a key and compares what is there with what should be.
+// lock locks a key and compares the item with the expected one.
 func (m *model) lock(t *rapid.T, key string) (store.Entry, bool) {
 	m.live()
 	e := m.Lock([]byte(key))
 	want, ok := m.items[key]
 	if !e.Found() {
 		if ok && m.noEvict {
-			t.Fatalf("%q is gone from a store that evicts nothing", key)
+			t.Fatalf("%q is missing in a store without eviction", key)
 		}
 		delete(m.items, key)
 		return e, false
 	}
 	if !ok {
-		t.Fatalf("%q is there, and should not be", key)
+		t.Fatalf("%q exists and should not", key)
 	}
 	got := known{e.Value(), e.Meta(), e.LastAccess(), e.Fetched()}
 	if !bytes.Equal(got.value, want.value) || got.meta != want.meta || got.access != want.access || got.fetched != want.fetched {
@@ -114,7 +114,7 @@ func value(t *rapid.T) []byte {
 	return varied(rapid.Uint64Range(0, 1<<20).Draw(t, "seed"), lengths.Draw(t, "length"))
 }
 
-// varied is n bytes of which no part is like another, nor like one of another seed.
+// varied returns n bytes in which no part equals another part, or a part for another seed.
 func varied(seed uint64, n int) []byte {
 	p := make([]byte, 0, n+8)
 	for i := uint64(0); len(p) < n; i++ {
@@ -123,7 +123,7 @@ func varied(seed uint64, n int) []byte {
 	return p[:n]
 }
 
-// meta draws a Meta whose item is gone soon, late, never or at once.
+// meta draws a Meta whose item expires soon, late, never or at once.
 func (m *model) meta(t *rapid.T) store.Meta {
 	now := m.clock.now()
 	expires := rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(now+1, now+100), rapid.Int64Range(now+1, now+100000),
@@ -131,7 +131,7 @@ func (m *model) meta(t *rapid.T) store.Meta {
 	return store.Meta{Flags: rapid.Uint32().Draw(t, "flags"), Expires: expires, CAS: m.NextCAS(), Bits: rapid.Byte().Draw(t, "bits")}
 }
 
-// stored notes what a Put has brought; e is its entry, unless that is unlocked.
+// stored records the result of a Put. e is its entry, unless that is unlocked.
 func (m *model) stored(t *rapid.T, e *store.Entry, key string, meta store.Meta, value []byte, err error) {
 	switch {
 	case err == nil:
@@ -161,7 +161,7 @@ func (m *model) PutLarge(t *rapid.T) {
 	m.stored(t, nil, key, meta, v, putLarge(m.Store, key, meta, v))
 }
 
-// Cut puts parts of what there is.
+// Cut puts parts of the old value.
 func (m *model) Cut(t *rapid.T) {
 	key := keys.Draw(t, "key")
 	e, ok := m.lock(t, key)
@@ -191,7 +191,7 @@ func (m *model) Borrow(t *rapid.T) {
 	}
 }
 
-// Return returns a part of what is lent, or all, which must be what it was.
+// Return returns a part of a lease, or all parts, whose content must be unchanged.
 func (m *model) Return(t *rapid.T) {
 	if len(m.lent) == 0 {
 		return
@@ -212,7 +212,7 @@ func (m *model) Receive(t *rapid.T) {
 	}
 }
 
-// Come brings more of a value, and stores it if that is all.
+// Come receives more of a value, and stores it if it is complete.
 func (m *model) Come(t *rapid.T) {
 	if len(m.coming) == 0 {
 		return
@@ -256,7 +256,7 @@ func (m *model) Append(t *rapid.T) {
 	}
 }
 
-// Burst puts many items of about a size, so that stores are full.
+// Burst puts many items of about one size, to fill the store.
 func (m *model) Burst(t *rapid.T) {
 	random := rand.New(rand.NewPCG(rapid.Uint64Range(0, 1000).Draw(t, "seed"), 0))
 	size := rapid.SampledFrom([]int{10, 100, 1000, store.LargeMin - 1, store.LargeMin * 2, 300000}).Draw(t, "size")
@@ -409,8 +409,8 @@ func must2(t *rapid.T, err error) {
 	}
 }
 
-// A store does what a map would, with expiry, flushes and a limit.
-func TestStoreIsAMap(t *testing.T) {
+// A store behaves like a map with expiry, flushes and a limit.
+func TestAStoreBehavesLikeAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{items: make(map[string]known), clock: &clock{}, noEvict: rapid.IntRange(0, 3).Draw(t, "noEvict") == 3, memory: 3 << 20}
 		m.clock.second.Store(1000)

@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// What clients ask for is counted in the class of the item's size, a set also where nothing is stored.
+// Operations of clients are counted in the class of the item's size, a set also if nothing is stored.
 func TestOpsAreCountedByTheItemsSize(t *testing.T) {
 	s, _ := open(t, store.Config{})
 	for _, n := range []int{1, 1000, store.LargeMin + 500} {
@@ -42,8 +42,8 @@ func TestOpsAreCountedByTheItemsSize(t *testing.T) {
 	}
 }
 
-// What eviction does with items that were used: it moves them, and when all were used, some go all the same.
-func TestEvictionCountsWhatItSpares(t *testing.T) {
+// Eviction moves items that were used to a protected queue, and evicts some of them if all were used.
+func TestEvictionCountsItemsThatItKeeps(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1})
 	fillAndUse := func(use bool) {
 		for i := range 60000 {

@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// scatter fills a store that evicts nothing with values of a page, and removes every other one. It returns how many pages are free.
+// scatter fills a store without eviction with values of one page, and removes every other one. It returns the number of free pages.
 func scatter(t *testing.T, s *store.Store) int {
 	t.Helper()
 	n := 0
@@ -23,8 +23,8 @@ func scatter(t *testing.T, s *store.Store) int {
 	return (n + 1) / 2
 }
 
-// TestALargeValueIsStoredWhereverPagesAreFree: it need not lie in one piece, and nothing is evicted or refused for that.
-func TestALargeValueIsStoredWhereverPagesAreFree(t *testing.T) {
+// TestALargeValueIsStoredInScatteredPages, and no item is evicted or refused for that.
+func TestALargeValueIsStoredInScatteredPages(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 8 << 20, MaxItem: 8 << 20, Shards: 1, NoEvict: true})
 	free := scatter(t, s)
 	want := bytes.Repeat([]byte("0123456789"), free*store.PageBytes/10)
@@ -35,7 +35,7 @@ func TestALargeValueIsStoredWhereverPagesAreFree(t *testing.T) {
 	check(t, s)
 }
 
-// TestScatteredPagesMakeRoomForSmallItems: pages in use are moved together, and whole chunks are free for small items. The values stay.
+// TestScatteredPagesMakeRoomForSmallItems: pages in use are moved together, so that whole chunks become free for small items. The values are unchanged.
 func TestScatteredPagesMakeRoomForSmallItems(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 1, NoEvict: true})
 	free := scatter(t, s)
@@ -57,8 +57,8 @@ func TestScatteredPagesMakeRoomForSmallItems(t *testing.T) {
 	check(t, s)
 }
 
-// TestAValueLiesInFewPieces while there are whole chunks, and rounding costs it nothing but a few bytes.
-func TestAValueLiesInFewPieces(t *testing.T) {
+// TestAValueHasFewPieces if there are free chunks, and its size is rounded up by a few bytes only.
+func TestAValueHasFewPieces(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 64 << 20, MaxItem: 32 << 20, Shards: 1})
 	for _, n := range []int{store.PageBytes, 100_000, 1 << 20, 20 << 20} {
 		must(t, put(s, "key", store.Meta{}, make([]byte, n)))
@@ -74,8 +74,8 @@ func TestAValueLiesInFewPieces(t *testing.T) {
 	}
 }
 
-// TestChunksServeBlocksAndPagesInTurn: a chunk of which all is free has no kind.
-func TestChunksServeBlocksAndPagesInTurn(t *testing.T) {
+// TestAFreeChunkCanBeUsedForBlocksOrPages, whatever it was used for before.
+func TestAFreeChunkCanBeUsedForBlocksOrPages(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 1, NoEvict: true})
 	var most [2]int
 	for round := range 6 {

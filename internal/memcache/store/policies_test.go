@@ -2,12 +2,12 @@ package store_test
 
 import "container/list"
 
-// A policy is a cache that is compared: it says whether it has a key, and has it from then on.
+// A policy is a cache whose hit ratio is compared. A request reports whether it has a key, and stores the key if not.
 type policy interface {
 	request(key uint64, size int) bool
 }
 
-// lru evicts what was not used for longest, and loses nothing by rounding.
+// lru evicts the least recently used item. It has no overhead.
 type lru struct {
 	memory int
 	order  *list.List
@@ -37,10 +37,10 @@ func (l *lru) request(key uint64, size int) bool {
 	return false
 }
 
-// segmented is memcached 1.6 as its defaults have it: slab classes that grow by 1.25 and take pages until there are none,
+// segmented is a model of memcached 1.6 with its defaults: slab classes that grow by 1.25 and take pages until there are none,
 // and in each of them a hot, a warm and a cold queue. An item comes into hot. A second fetch makes it active. Beyond their shares,
 // the ends of hot and warm go to cold, or active ones to (the front of) warm; an active item in cold goes to warm. What is evicted
-// is the end of cold. Its background threads are taken to be done with their work at any time.
+// is the end of cold. The model assumes that its background threads are never behind.
 type segmented struct {
 	page    int // bytes; 1 MB, or a 64th of a memory that is smaller than memcached's default
 	pages   int
@@ -67,7 +67,7 @@ func newSegmented(memory int) *segmented {
 	return &segmented{page, memory / page, make(map[int]*slab), make(map[uint64]*list.Element)}
 }
 
-// chunkFor is the slab class of a size: multiples of 8, from 96 bytes on by 1.25, up to 512 KB.
+// chunkFor returns the slab class of a size: multiples of 8, from 96 bytes on by 1.25, up to 512 KB.
 func chunkFor(size int) int {
 	chunk := 96
 	for chunk < size && chunk < 512<<10 {

@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// Everything may be called from any goroutine: increments are not lost, and large values may be read without a lock.
+// All methods may be called from any goroutine: no increment is lost, and large values may be read without a lock.
 func TestAnyGoroutine(t *testing.T) {
 	s, clock := open(t, store.Config{Memory: 16 << 20, Shards: 4})
 	const goroutines, rounds = 4, 3000
@@ -85,7 +85,7 @@ func TestAnyGoroutine(t *testing.T) {
 }
 
 // FlushAll may be called while others store.
-func TestFlushAllAmongOthers(t *testing.T) {
+func TestFlushAllBesideOtherOperations(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 4})
 	var all sync.WaitGroup
 	for g := range 3 {

@@ -2,10 +2,10 @@ package store
 
 import "sync/atomic"
 
-// receiving is the values that are being received, as far as they have memory of the shard's present content.
+// receiving is the list of values that are being received and have memory of the shard's present content.
 type receiving struct {
 	newest *Incoming
-	out    atomic.Int32 // how many there are; read without the lock, too
+	out    atomic.Int32 // number of values; also read without the lock
 }
 
 func (r *receiving) add(v *Incoming) {

@@ -7,8 +7,8 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// TestReceivingReportsWhatHasMemoryAndDoesNotWait, until it is stored or freed.
-func TestReceivingReportsWhatHasMemoryAndDoesNotWait(t *testing.T) {
+// TestReceivingReportsValuesThatHaveMemoryAndDoNotWait, until they are stored or freed.
+func TestReceivingReportsValuesThatHaveMemoryAndDoNotWait(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1})
 	key := []byte("key")
 	holders := func() (all []any) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// When the pinned item stands between a hole and the rest of the chunk, room is made on its other side.
+// If the pinned item is between a hole and the rest of the chunk, room is made on the other side.
 func TestWidenGoesAroundThePinnedItem(t *testing.T) {
 	for _, atEnd := range []bool{false, true} {
 		s, err := New(Config{Memory: MinMemory, Shards: 1, Now: func() int64 { return 1 }})

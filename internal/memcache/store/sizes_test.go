@@ -18,7 +18,7 @@ func logUniform(low, high int) func(key uint64) int {
 
 func fraction(key uint64) float64 { return float64(mix(key^0x5555)>>11) / (1 << 53) }
 
-// wins wants the store to answer as many requests of the trace as memcached's queues at least, and logs what an LRU does. It returns the
+// wins checks that the store answers at least as many requests of the trace as memcached's queues, and logs the share of an LRU. It returns the
 // shares of the store and of the LRU.
 func wins(t *testing.T, memory int, tr trace) (ours, plain shares) {
 	t.Helper()
@@ -34,8 +34,8 @@ func wins(t *testing.T, memory int, tr trace) (ours, plain shares) {
 	return ours, plain
 }
 
-// However wide the range of the values' sizes is, the store answers as many requests as memcached at least, and as an LRU that wastes
-// nothing. The memory holds a part of the values in each case.
+// For each range of sizes of values, the store answers at least as many requests as memcached, and as an LRU without
+// overhead. The memory holds a part of the values in each case.
 func TestHitRatioIsAtLeastMemcachedForEachRangeOfSizes(t *testing.T) {
 	skipIfRaced(t)
 	for _, c := range []struct{ low, high, megabytes, requests int }{
@@ -51,7 +51,7 @@ func TestHitRatioIsAtLeastMemcachedForEachRangeOfSizes(t *testing.T) {
 	}
 }
 
-// So it is on traces with scans, with a popularity that moves, and on loops, with values from 10 bytes to 500 KB.
+// The same holds for traces with scans, with changing popularity, and with loops, for values from 10 bytes to 500 KB.
 func TestHitRatioIsAtLeastMemcachedForWideSizesThatMove(t *testing.T) {
 	skipIfRaced(t)
 	const keys, requests = 50000, 80000
@@ -73,8 +73,8 @@ func TestHitRatioIsAtLeastMemcachedForWideSizesThatMove(t *testing.T) {
 	loop("loop, mixed sizes", func(key uint64) int { return 10 * sizeOf(key) }, 15000)
 }
 
-// gaveWay is a trace that fills the memory with small items and uses them, and then asks for larger ones only, as many times as share says
-// in ten, and for a few of the small ones.
+// gaveWay runs a trace that fills the memory with small items and uses them, and then requests larger ones, share times of ten, and otherwise a few of
+// the small ones.
 func gaveWay(name string, low, high, larger, requests, share int) trace {
 	const small, before = 200000, 400000
 	return trace{name: name, start: before,
@@ -99,8 +99,8 @@ func gaveWay(name string, low, high, larger, requests, share int) trace {
 		}}
 }
 
-// Small items that are not used any more give way to larger ones, however many they are. They do not when enough of them are used.
-func TestSmallItemsThatAreNotUsedGiveWay(t *testing.T) {
+// Small items that are no longer used are evicted for larger ones, however many they are, unless enough of them are used.
+func TestUnusedSmallItemsAreEvictedForLargeOnes(t *testing.T) {
 	skipIfRaced(t)
 	for _, tr := range []trace{
 		gaveWay("then up to 100 KB", 20000, 100000, 1000, 20000, 10),

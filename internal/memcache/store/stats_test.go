@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// Classes have every item in the class of its size, and their sums are those of Stats.
+// Each item counts in the class of its size, and the sums of the classes are those of Stats.
 func TestClassesAddUp(t *testing.T) {
 	s, clock := open(t, store.Config{Memory: 4 << 20, Shards: 2, MaxItem: 1 << 20})
 	for i := range 20000 {
@@ -87,7 +87,7 @@ func TestOldestAgeIsSinceTheLastUse(t *testing.T) {
 	equal(t, "age", s.Stats().OldestAge, 0)
 }
 
-// A class tells how long the item that it lost last had not been used.
+// EvictedIdle of a class is the time since the last use of the item evicted last.
 func TestEvictedIdleIsOfTheLastOne(t *testing.T) {
 	s, clock := open(t, store.Config{Memory: 2 << 20, Shards: 1})
 	must(t, put(s, "old", store.Meta{Expires: 9000}, make([]byte, 1000)))
@@ -105,7 +105,7 @@ func TestEvictedIdleIsOfTheLastOne(t *testing.T) {
 	t.Error("no class has lost an item of a thousand bytes")
 }
 
-// All ends when it is told to, and may use the store meanwhile.
+// All ends when its function returns false, and the function may use the store.
 func TestAllEndsAndHoldsNoLock(t *testing.T) {
 	s, _ := open(t, store.Config{})
 	fill(t, s, "a", 5000)

@@ -43,7 +43,7 @@ func New(c Config) (*Store, error) {
 	return s, nil
 }
 
-// share is each shard's part of n bytes.
+// share returns each shard's part of n bytes.
 func (s *Store) share(n int64) int64 { return (n - storeBytes) / int64(len(s.shards)) }
 
 // Lock locks the shard of a key and looks the key up. The lock is held until Entry.Unlock; until then the goroutine must not lock another key.

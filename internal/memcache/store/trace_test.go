@@ -6,7 +6,7 @@ import (
 	"sort"
 )
 
-// A trace is a sequence of requests: keys by number. A policy that does not have one stores it, with its size.
+// A trace is a sequence of requests for keys, which are numbers. A policy that does not have a key stores it with its size.
 type trace struct {
 	name   string
 	moving bool // what is popular changes
@@ -35,7 +35,7 @@ func (z *zipf) next() uint64 {
 	return uint64(sort.SearchFloat64s(z.sums, z.random.Float64()*z.sums[len(z.sums)-1]))
 }
 
-// mix scatters the bits of x.
+// mix returns a hash of x.
 func mix(x uint64) uint64 {
 	x ^= x >> 31
 	x *= 0x9e3779b97f4a7c15
@@ -44,7 +44,7 @@ func mix(x uint64) uint64 {
 	return x ^ x>>32
 }
 
-// sizeOf is the length of a key's value: mostly short, a few long, by the key alone.
+// sizeOf returns the length of a key's value, which depends only on the key: mostly short, and a few long.
 func sizeOf(key uint64) int {
 	h := mix(key)
 	within := func(lo, hi uint64) int { return int(lo + h>>32%(hi-lo)) }
@@ -62,7 +62,7 @@ func sizeOf(key uint64) int {
 	}
 }
 
-// zipfian is requests for n keys.
+// zipfian is a trace of requests for n keys.
 func zipfian(n, requests int, s float64) func(request func(uint64)) {
 	return func(request func(uint64)) {
 		z := newZipf(n, s, 1)
@@ -72,7 +72,7 @@ func zipfian(n, requests int, s float64) func(request func(uint64)) {
 	}
 }
 
-// traces are those of decision 5, for every policy that is compared. n is how many keys there are, requests how long each trace is.
+// traces returns the traces of decision 5. n is the number of keys, and requests the length of each trace.
 func traces(n, requests int) []trace {
 	plain := func(name string, s float64) trace {
 		return trace{name: name, size: sizeOf, each: zipfian(n, requests, s)}

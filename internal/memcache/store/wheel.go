@@ -8,18 +8,18 @@ const (
 	slots     = 1 << digitBits
 )
 
-// wheel is the items that expire, by when. A second is written as six digits of base 64. The wheel has a level for each, and an
-// item stands at the level of the highest digit in which its second differs from the wheel's, in the slot of its own digit there: seconds
-// on the lowest level, then minutes, hours, days. When the wheel comes to a slot of a higher level, its items move down.
+// wheel is a hierarchical timer wheel of the items that expire. A second is a number of six digits to the base 64, and the wheel has a level for
+// each digit. An item is on the level of the highest digit in which its second differs from the wheel's, in the slot of its own digit. When the
+// wheel reaches a slot of a higher level, the items in it move to lower levels.
 type wheel struct {
-	second uint32 // everything that expires before it has been freed
+	second uint32 // all items that expire before it have been freed
 	first  [digits][slots]ref
-	some   [digits]uint64 // a bit for each slot that has any
+	some   [digits]uint64 // a bit for each slot that has items
 }
 
 func digit(second uint32, level int) uint32 { return second >> (level * digitBits) & (slots - 1) }
 
-// place is where an item stands that expires at a second, seen from the wheel's.
+// place returns the level and the slot of an item that expires at a second.
 func (w *wheel) place(expires uint32) (level int, slot uint32) {
 	if x := expires ^ w.second; x != 0 {
 		level = (bits.Len32(x) - 1) / digitBits
@@ -27,7 +27,7 @@ func (w *wheel) place(expires uint32) (level int, slot uint32) {
 	return level, digit(expires, level)
 }
 
-// add puts the item r in. It must expire, and not before the wheel's second.
+// add adds the item r. It must expire, and not before the wheel's second.
 func (w *wheel) add(a *arena, r ref) {
 	it := a.item(r)
 	level, slot := w.place(it.expires)
@@ -40,7 +40,7 @@ func (w *wheel) add(a *arena, r ref) {
 	w.some[level] |= 1 << slot
 }
 
-// remove takes the item r out.
+// remove removes the item r.
 func (w *wheel) remove(a *arena, r ref) {
 	it := a.item(r)
 	if it.later != 0 {
@@ -56,7 +56,7 @@ func (w *wheel) remove(a *arena, r ref) {
 	}
 }
 
-// replace tells the neighbours of an item that it is in the block to now, and no longer in r.
+// replace links the neighbours of an item, which has moved from the block r, to the block to.
 func (w *wheel) replace(a *arena, r, to ref) {
 	it := a.item(to)
 	if it.later != 0 {
@@ -70,7 +70,7 @@ func (w *wheel) replace(a *arena, r, to ref) {
 	w.first[level][slot] = to
 }
 
-// find is the slot that begins with r. That is where place says, or, while the wheel is moving a slot's items down, above.
+// find returns the slot whose list begins with r: that of place or, while the items of a slot move down, one on a higher level.
 func (w *wheel) find(r ref, expires uint32) (level int, slot uint32) {
 	level, slot = w.place(expires)
 	for w.first[level][slot] != r {
@@ -80,8 +80,8 @@ func (w *wheel) find(r ref, expires uint32) (level int, slot uint32) {
 	return level, slot
 }
 
-// next returns an item that has expired by now, or 0. Then more says whether it has done a part of the work, moving one item down,
-// and should be called again.
+// next returns an item that has expired by now, or 0. If it is 0 and more is true, next has moved one item to a lower level and must be called
+// again.
 func (w *wheel) next(a *arena, now uint32) (r ref, more bool) {
 	if w.moveDown(a) {
 		return 0, true
@@ -108,8 +108,8 @@ func (w *wheel) next(a *arena, now uint32) (r ref, more bool) {
 	return 0, false
 }
 
-// moveDown moves an item down from a slot that the wheel has come to. This goes before everything else, so the slots that it
-// stands at are empty on all levels but the lowest.
+// moveDown moves one item to a lower level, from a slot that the wheel has reached, and reports whether there was one. It is called first, so the
+// slots at the wheel's second are empty on all levels except the lowest when next continues.
 func (w *wheel) moveDown(a *arena) bool {
 	for level := digits - 1; level > 0; level-- {
 		slot := digit(w.second, level)
