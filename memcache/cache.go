@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A Cache is a store with the state of the protocols. It serves any number of servers. All methods may be called from any goroutine.
+// A Cache is a store of items with the state of the protocols. It serves any number of servers, or none. After Close its clock stands still.
 type Cache struct {
 	config Config
 	store  *store.Store
@@ -120,7 +120,7 @@ const (
 // MaxInput, HighWater, MaxOutput and MaxBuffered that are zero. OnPanic limits the effect of a panic to the client whose request it was: its
 // connection is closed, and the panic is logged and counted as panics in stats evmq. MaxBuffered counts a large value once for each connection
 // that receives it, although all are sent from the store's memory. So it has to be far above the memory in use: otherwise slow readers would
-// cause other connections to be closed.
+// cause other connections to be closed. Any goroutine.
 func (c *Cache) Attach(s *server.Server) {
 	if s.Handler == nil {
 		s.Handler = c.Handler()
@@ -138,5 +138,5 @@ func (c *Cache) Attach(s *server.Server) {
 	c.mu.Unlock()
 }
 
-// SetVerbosity changes what is logged, as the verbosity command does.
+// SetVerbosity changes what is logged, as the verbosity command does: see Config.Verbosity. Any goroutine.
 func (c *Cache) SetVerbosity(level int) { c.verbosity.Store(int32(min(level, 2))) }
