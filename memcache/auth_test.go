@@ -34,7 +34,7 @@ func TestATextClientAuthenticatesFirst(t *testing.T) {
 		{"get x", "END"},
 	} {
 		if a.request == "" {
-			c.expect(a.answer) // to what the wrong length has left
+			c.expect(a.answer) // to the rest after the wrong length
 			continue
 		}
 		c.ask(a.request, a.answer)

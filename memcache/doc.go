@@ -16,5 +16,5 @@
 // own. All requests that have arrived on a connection are handled together, and their answers are written in one call. After Config.PerTurn
 // requests, other connections are served.
 //
-// What a client can observe is the behaviour of memcached 1.6, including the texts of its answers.
+// To a client the cache behaves like memcached 1.6, including the texts of the answers.
 package memcache

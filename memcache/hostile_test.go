@@ -118,7 +118,7 @@ func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 		clients = append(clients, c)
 	}
 	c := r.connect(t)
-	c.ask("set fits 0 0 300000|"+strings.Repeat("f", 300_000), "STORED") // what is announced takes no room from what comes
+	c.ask("set fits 0 0 300000|"+strings.Repeat("f", 300_000), "STORED") // announced values take no room from this one
 	piece := bytes.Repeat([]byte("x"), 1<<20)
 	cut := 0
 	for _, c := range clients {
@@ -135,7 +135,7 @@ func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 	if n, err := strconv.Atoi(c.stats("evmq")["slow_writers_closed"]); err != nil || n < cut {
 		t.Errorf("%d writes failed, and %d connections were closed for their memory; %v", cut, n, err)
 	}
-	// While the server reads, its garbage is counted too; what is held shows in one of the collections.
+	// While the server reads, its garbage is counted, too. The minimum of several collections does not contain it.
 	until(t, func() bool { return heap() <= before+3*memory })
 	c.ask("set small 0 0 1|x|get small", "STORED|VALUE small 0 1|x|END")
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// restarted is a new cache, some seconds later, that has loaded what the old one saves.
+// restarted returns a new cache, some seconds later, that has loaded the saved items.
 func (r *running) restarted(t *testing.T, later int64, c memcache.Config) (*running, memcache.Loaded) {
 	t.Helper()
 	var file bytes.Buffer

@@ -173,8 +173,8 @@ func (c *Cache) chooseSlow(own *server.Conn, key []byte, need int64, now time.Ti
 	return slow, closing
 }
 
-// mayClose returns the connections that may be closed, what is needed beside what those give back that are being closed, and whether there
-// are such. mu must be held.
+// mayClose returns the connections that may be closed, the number of bytes needed beside those of connections that are being closed, and whether
+// there are such connections. mu must be held.
 func (g *shortage) mayClose(own *server.Conn, need int64, now time.Time, late bool) (all []holder, left int64, closing bool) {
 	g.look(g.lists, now)
 	for _, l := range g.lists {

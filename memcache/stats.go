@@ -115,7 +115,7 @@ func (w *worker) binStats() {
 	line("", "")
 }
 
-// total is what all workers have counted since the last reset.
+// total returns the counts of all workers and calls since the last reset.
 func (c *Cache) total() sum {
 	c.mu.Lock()
 	defer c.mu.Unlock()

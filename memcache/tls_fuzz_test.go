@@ -147,7 +147,7 @@ func playBare(nc net.Conn, input []byte) ([]byte, error) {
 	return io.ReadAll(nc)
 }
 
-// tlsFault is what a client sends below TLS.
+// tlsFault is a fault in the bytes that a client sends below TLS.
 type tlsFault int
 
 const (
@@ -208,7 +208,7 @@ func (c *tlsClient) play(nc net.Conn, input []byte) ([]byte, error) {
 	return io.ReadAll(secure)
 }
 
-// cutConn divides what is written.
+// cutConn divides each write into several.
 type cutConn struct {
 	net.Conn
 	sizes *dice

@@ -57,7 +57,7 @@ func TestAWatcherThatDoesNotReadDelaysNoClient(t *testing.T) {
 		t.Errorf("%d bytes wait for a client that does not read, want %d at most", most, 16<<10)
 	}
 	all := make(chan error, 1)
-	go func() { // reads what it was sent, and then the note
+	go func() { // reads the lines that were sent, and then the note
 		for {
 			line, err := slow.r.ReadString('\n')
 			if err != nil || strings.HasPrefix(line, "skipped=") {

@@ -129,7 +129,7 @@ func TestTheVariablesOfPassedSocketsAreNotForChildren(t *testing.T) {
 	}
 }
 
-// TestPassedSocketsThatCannotBeServedAreRefused, by what they are and by what the options say.
+// TestPassedSocketsThatCannotBeServedAreRefused because of their kind or because of the options.
 func TestPassedSocketsThatCannotBeServedAreRefused(t *testing.T) {
 	dir := socketDir(t)
 	users := filepath.Join(dir, "users")

@@ -148,7 +148,7 @@ func TestAStopIsInTimeWhateverClientsDo(t *testing.T) {
 	}
 }
 
-// beginHandshake sends a whole ClientHello, and nothing of what has to follow.
+// beginHandshake sends a complete ClientHello, and nothing after it.
 func beginHandshake(t *testing.T, addr string, config *tls.Config) {
 	t.Helper()
 	c := dial(t, "tcp", addr)

@@ -36,7 +36,7 @@ func (p *evmq) request(key uint64, size int) bool {
 	return false
 }
 
-// shares is what a policy has answered: of the requests, and of the bytes of their values.
+// shares are the parts of the requests, and of the bytes of their values, that a policy has answered.
 type shares struct{ requests, bytes float64 }
 
 func (s shares) String() string { return fmt.Sprintf("%.4f (bytes %.4f)", s.requests, s.bytes) }
@@ -61,7 +61,7 @@ func hits(p policy, tr trace, overhead int) shares {
 	return shares{found / requests, foundBytes / bytes}
 }
 
-// What memcached adds to a value: its head of 48 bytes, the number for cas, and the key of 10 bytes with its zero, a line's end.
+// The bytes that memcached adds to a value: its head of 48 bytes, the number for cas, and the key of 10 bytes with its zero, a line's end.
 const memcachedHead = 48 + 8 + 11 + 2
 
 // On skewed traces of mixed sizes the store answers at least as many requests as memcached's queues would. So it does beside an LRU

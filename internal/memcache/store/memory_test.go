@@ -39,7 +39,7 @@ func TestSetMemoryGrowsAndShrinks(t *testing.T) {
 	}
 }
 
-// Shrinking keeps what eviction would keep.
+// Shrinking keeps the items that eviction would keep.
 func TestSetMemoryEvictsByUse(t *testing.T) {
 	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: 16 << 20, Shards: 1})

@@ -39,8 +39,8 @@ func (l *lru) request(key uint64, size int) bool {
 
 // segmented is a model of memcached 1.6 with its defaults: slab classes that grow by 1.25 and take pages until there are none,
 // and in each of them a hot, a warm and a cold queue. An item comes into hot. A second fetch makes it active. Beyond their shares,
-// the ends of hot and warm go to cold, or active ones to (the front of) warm; an active item in cold goes to warm. What is evicted
-// is the end of cold. The model assumes that its background threads are never behind.
+// the ends of hot and warm go to cold, or active ones to (the front of) warm; an active item in cold goes to warm. The end
+// of cold is evicted. The model assumes that its background threads are never behind.
 type segmented struct {
 	page    int // bytes; 1 MB, or a 64th of a memory that is smaller than memcached's default
 	pages   int

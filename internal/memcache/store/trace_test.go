@@ -9,7 +9,7 @@ import (
 // A trace is a sequence of requests for keys, which are numbers. A policy that does not have a key stores it with its size.
 type trace struct {
 	name   string
-	moving bool // what is popular changes
+	moving bool // the popular keys change
 	size   func(key uint64) int
 	start  int // requests before anything is counted
 	each   func(request func(key uint64))
@@ -107,7 +107,7 @@ func traces(n, requests int) []trace {
 		{name: "zipf 0.99, walking", moving: true, size: sizeOf, each: func(request func(uint64)) {
 			z := newZipf(n, 0.99, 4)
 			for i := range requests {
-				request(z.next() + uint64(i/20)) // what is popular moves on, by a key every twenty requests
+				request(z.next() + uint64(i/20)) // the popular keys change, by one every twenty requests
 			}
 		}},
 	}
