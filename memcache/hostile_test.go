@@ -135,7 +135,7 @@ func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 	if n, err := strconv.Atoi(c.stats("evmq")["slow_writers_closed"]); err != nil || n < cut {
 		t.Errorf("%d writes failed, and %d connections were closed for their memory; %v", cut, n, err)
 	}
-	// While the server reads, its garbage is counted, too. The minimum of several collections does not contain it.
+	// While the server reads, its garbage is counted, too, but not after each collection.
 	until(t, func() bool { return heap() <= before+3*memory })
 	c.ask("set small 0 0 1|x|get small", "STORED|VALUE small 0 1|x|END")
 }

@@ -10,7 +10,7 @@ import (
 
 // An Item is a value of a Cache with what is stored beside it.
 type Item struct {
-	// Value is the value. Get returns a copy, which belongs to the caller.
+	// Value is the value. Get returns a copy, which belongs to the caller. An empty value may be nil.
 	Value []byte
 	// Flags are the program's own bits, for example the format of the value. Clients read and set the same bits.
 	Flags uint32

@@ -268,6 +268,17 @@ func TestCallsAllocateNothing(t *testing.T) {
 	}
 }
 
+// TestNoFlushIsForClients: FlushAll of the program removes the items, and also those of clients that must not flush.
+func TestNoFlushIsForClients(t *testing.T) {
+	r := start(t, memcache.Config{NoFlush: true})
+	c := r.connect(t)
+	c.ask("set k 0 0 1|x|flush_all|get k", "STORED|CLIENT_ERROR flush_all not allowed|VALUE k 0 1|x|END")
+	r.FlushAll()
+	c.ask("get k", "END")
+	must(t, r.Set("k", text("y")))
+	c.ask("get k", "VALUE k 0 1|y|END")
+}
+
 // TestASetClosesStalledReadersWhoseMemoryItNeeds: it does not wait for the memory, so a later one finds it.
 func TestASetClosesStalledReadersWhoseMemoryItNeeds(t *testing.T) {
 	r := newSmallCache(t)

@@ -64,8 +64,8 @@ func hits(p policy, tr trace, overhead int) shares {
 // The bytes that memcached adds to a value: its head of 48 bytes, the number for cas, and the key of 10 bytes with its zero, a line's end.
 const memcachedHead = 48 + 8 + 11 + 2
 
-// On skewed traces of mixed sizes the store answers at least as many requests as memcached's queues would. So it does beside an LRU
-// that wastes nothing, but for where what is popular keeps changing, which is what an LRU is best at.
+// On skewed traces of mixed sizes the store answers at least as many requests as memcached's queues and as an LRU without overhead, except that an
+// LRU may be better where the popular keys change all the time.
 func TestHitRatioIsAtLeastMemcached(t *testing.T) {
 	skipIfRaced(t)
 	const memory = 6 << 20
