@@ -23,6 +23,7 @@ const (
 	stalledAfter = time.Second
 	longestWait  = 3 * time.Second
 	retryAfter   = 250 * time.Millisecond // a waiting request is tried again even if no memory has been returned
+	maxGap       = 2 * tick               // between two observations of a connection: see progress.observe
 )
 
 // shortage is the state of connections that have been lent memory.
@@ -53,11 +54,23 @@ func (h holds) passed() uint64 {
 	return h.conn.Stats().BytesWritten
 }
 
-// progress is the output of a connection so far.
+// progress is the transfer of a connection so far.
 type progress struct {
 	bytes   uint64
-	moved   time.Time // when a change of bytes was last observed
-	closing bool      // the connection is being closed
+	stalled time.Duration // time in which observations have found no change of bytes
+	seen    time.Time     // the last observation
+	closing bool          // the connection is being closed
+}
+
+// observe records the number of bytes transferred by now. The time since the last observation counts as at most maxGap: if observations were not made
+// for longer, the program was paused or had no processor, and so could not transfer anything itself.
+func (p *progress) observe(bytes uint64, now time.Time) {
+	if p.seen.IsZero() || bytes != p.bytes {
+		p.bytes, p.stalled = bytes, 0
+	} else {
+		p.stalled += min(now.Sub(p.seen), maxGap)
+	}
+	p.seen = now
 }
 
 // wait pauses the connection, whose request waits for memory of a key's shard after the store's error. The caller arranges for over to be
@@ -179,7 +192,7 @@ func (g *shortage) mayClose(own *server.Conn, need int64, now time.Time, late bo
 	g.look(g.lists, now)
 	for _, l := range g.lists {
 		p := g.progress[l.holds]
-		stalled := now.Sub(p.moved)
+		stalled := p.stalled
 		switch {
 		case p.closing:
 			need -= l.memory
@@ -199,11 +212,9 @@ func (g *shortage) mayClose(own *server.Conn, need int64, now time.Time, late bo
 // look records which connections that have memory have made progress. mu must be held.
 func (g *shortage) look(list []holding, now time.Time) {
 	for _, l := range list {
-		p, known := g.progress[l.holds]
-		if bytes := l.passed(); !known || bytes != p.bytes {
-			p.bytes, p.moved = bytes, now
-			g.progress[l.holds] = p
-		}
+		p := g.progress[l.holds]
+		p.observe(l.passed(), now)
+		g.progress[l.holds] = p
 	}
 }
 
