@@ -8,8 +8,6 @@ import (
 	"net"
 	"slices"
 	"time"
-
-	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // Protocol is the protocol that clients may use.
@@ -38,11 +36,11 @@ const (
 	DefaultWatcherLog = 256 << 10
 )
 
-// Limits of the fields of a Config.
+// Limits of the fields of a Config, in bytes.
 const (
-	MinMemory        = store.MinMemory
-	MaxMemory  int64 = store.MaxMemory
-	MaxMaxItem       = store.MaxMaxItem
+	MinMemory        = 1 << 20
+	MaxMemory  int64 = 2 << 40
+	MaxMaxItem       = 1 << 30
 )
 
 // Config is the configuration of a Cache. The zero value is the default. New copies it: later changes have no effect.

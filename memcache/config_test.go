@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -48,6 +50,14 @@ func TestTheLimitsOfAConfigAreValid(t *testing.T) {
 		cache, err := memcache.New(c)
 		must(t, err)
 		must(t, cache.Close())
+	}
+}
+
+// TestTheLimitsAreThoseOfTheStoreAndTheProtocol, which enforce them.
+func TestTheLimitsAreThoseOfTheStoreAndTheProtocol(t *testing.T) {
+	got := [...]int64{memcache.MinMemory, memcache.MaxMemory, memcache.MaxMaxItem, memcache.MaxKey}
+	if want := [...]int64{store.MinMemory, store.MaxMemory, store.MaxMaxItem, protocol.MaxKey}; got != want {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 	"unsafe"
-
-	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // An Item is a value of a Cache with what is stored beside it.
@@ -28,7 +26,7 @@ type Item struct {
 }
 
 // MaxKey is the maximum length of a key in bytes.
-const MaxKey = protocol.MaxKey
+const MaxKey = 250
 
 // checkKey returns an ErrInvalid that names the fault of a key, or nil. The rules are those of the text protocol, so that each client can use
 // the keys of the program.
