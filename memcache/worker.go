@@ -4,19 +4,16 @@ import (
 	"errors"
 
 	"github.com/evmq/evmq/event"
-	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
 // A worker is the state that the connections of one loop share while one of them is served. It belongs to the loop.
 type worker struct {
-	*Cache
-	counts    counters
+	executor
 	req       protocol.Request
 	bin       protocol.Frame
-	conn      *server.Conn    // the connection that is served; nil for a datagram
 	out       []byte          // answers not written to the connection yet
 	mark      int             // offset in out of the current request's answer
 	sent      int             // bytes written to the connection during this visit
@@ -26,12 +23,14 @@ type worker struct {
 	quit      bool            // close the connection when its output is flushed
 	bye       bool            // because the client has sent quit
 	unflushed bool            // a command other than a get was served in this visit: watch cannot follow it
-	events    *watch.Buffer   // lines for watchers
-	packetFD  int             // the socket of the datagram that is served
 	coming    *store.Incoming // the value of the frame that is served, if it is in the store's memory
 	tail      []byte          // of the large value that is sent
-	parts     [][]byte        // scratch memory of join
-	padded    []byte          // a number, padded with spaces to the length of the old value
+}
+
+// newWorker returns a worker.
+func (c *Cache) newWorker() *worker {
+	x := executor{Cache: c, counts: new(counters), events: c.hub.NewBuffer()}
+	return &worker{executor: x, out: make([]byte, 0, outBuffer)}
 }
 
 // worker returns the worker of a loop.
@@ -40,7 +39,7 @@ func (c *Cache) worker(loop *event.Loop) *worker {
 	defer c.mu.Unlock()
 	w := c.loops[loop]
 	if w == nil {
-		w = &worker{Cache: c, out: make([]byte, 0, outBuffer), events: c.hub.NewBuffer()}
+		w = c.newWorker()
 		c.loops[loop] = w
 		if _, err := loop.OnClose(func() { c.retire(loop) }); err != nil {
 			c.log.Error("memcache: the counts of a loop are lost when it ends", "err", err)
@@ -55,7 +54,7 @@ func (c *Cache) retire(loop *event.Loop) {
 	defer c.mu.Unlock()
 	if w := c.loops[loop]; w != nil {
 		for i := range w.counts {
-			c.retired[i].Add(w.counts[i].Load())
+			c.retired.add(counter(i), w.counts[i].Load())
 		}
 		delete(c.loops, loop)
 		c.hub.Retire(w.events)
@@ -91,7 +90,7 @@ func (w *worker) flush() {
 	}
 }
 
-// done reports whether the visit is over: the connection has had its share, or cannot be served further.
+// done reports whether the visit is over: the connection has received enough bytes, or cannot be served further.
 func (w *worker) done() bool {
 	return w.sent >= maxOut || w.full || w.failed || w.paused || w.quit
 }
