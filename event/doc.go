@@ -95,6 +95,7 @@
 //     budget. A signal that was ignored before is ignored again afterwards.
 //   - Level- and edge-triggered events of one descriptor are refused always, not only in a debug mode.
 //   - A hang-up or reset is reported as Closed to events that wait for it, besides Read and Write.
+//     HangUp is for these alone.
 //   - Changes are not cached between turns (libevent's changelist): an Add from another goroutine takes effect at once.
 //   - The environment can choose a backend and a driver by name (see [Config].IgnoreEnv); in libevent it disables methods one by one.
 //   - An event with a timeout counts as one added event, not two. [Loop.Events] returns all events at once.

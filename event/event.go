@@ -24,7 +24,7 @@ type Event struct {
 	// The rest belongs to loop.mu. The order leaves no gaps: a loop may have very many events.
 	priority   uint8 // changes only while it is not active; says which heap of loop.timers it is in
 	state      eventState
-	conditions Flags  // of the descriptor: Read, Write and Closed
+	conditions Flags  // of the descriptor: Read, Write, Closed and HangUp
 	what       Flags  // what the next callback will be passed
 	calls      int32  // pending calls of a signal that was delivered several times
 	heapIndex  int32  // in its heap of loop.timers; -1 outside
@@ -55,7 +55,7 @@ const (
 	stateDelivered                        // active for a delivery of its signal; the next delivery is another call
 )
 
-// NewEvent makes an event. The conditions in flags say of which kind it is: of a descriptor with Read, Write or Closed; of a signal with
+// NewEvent makes an event. The conditions in flags say of which kind it is: of a descriptor with Read, Write, Closed or HangUp; of a signal with
 // Signal, where fd is the signal's number; with none of them, a timer or an event for Activate, where fd is -1. Persist and EdgeTriggered
 // may be added. The event waits for nothing until Add. fn is called on the loop with the event and with what has happened. The caller
 // keeps the descriptor and must call Del before closing it.
@@ -209,7 +209,7 @@ func (e *Event) Add(timeout time.Duration) error {
 	return e.opError("add", err)
 }
 
-// SetConditions changes the conditions that an event of a descriptor waits for: any of Read, Write and Closed, or 0 for none. Persist
+// SetConditions changes the conditions that an event of a descriptor waits for: any of Read, Write, Closed and HangUp, or 0 for none. Persist
 // and EdgeTriggered do not change. If the event is not added, the change takes effect with the next Add, else at once: a removed
 // condition that is not delivered yet is cancelled, and an edge-triggered condition that already holds is reported. With 0 the event
 // stays added and its timeout continues, but its descriptor is not polled.
@@ -277,8 +277,8 @@ func (e *Event) DelWait(ctx context.Context) error {
 }
 
 // Activate has the callback called with what, as if it had happened. Until the callback runs, further activations and reports
-// add their flags to the same call. The event need not be added. what is any combination of Timeout, Read, Write, Signal and Closed,
-// or 0. Signal does not count as a delivery of the signal: it shares a call with deliveries. Errors: ErrInvalid, ErrClosed,
+// add their flags to the same call. The event need not be added. what is any combination of Timeout, Read, Write, Signal, Closed
+// and HangUp, or 0. Signal does not count as a delivery of the signal: it shares a call with deliveries. Errors: ErrInvalid, ErrClosed,
 // ErrFinalized. Any goroutine.
 func (e *Event) Activate(what Flags) error {
 	if what&^outcomes != 0 {

@@ -124,7 +124,10 @@ func (l *Loop) probeAdd(fd int32, want Flags, gen uint32) error {
 }
 
 // probe returns the conditions to register: the poller does not accept an empty set.
-func probe(want Flags) poller.Flags { return poller.Flags(cmp.Or(want, Read)) }
+func probe(want Flags) poller.Flags { return pollerWant(cmp.Or(want, Read)) }
+
+// pollerWant returns want as the poller knows it: it reports errors and hang-ups whatever is registered.
+func pollerWant(want Flags) poller.Flags { return poller.Flags(want &^ HangUp) }
 
 // setWant registers want for a row with the poller. With again it does so even if want is registered already: an edge-triggered
 // condition that holds is then reported again, for an event that has not received it. After an error nothing has changed.
@@ -138,7 +141,7 @@ func (l *Loop) setWant(fd int32, row *fdEntry, want Flags, again bool) (err erro
 	case want == 0:
 		err = l.poller.Remove(int(fd))
 	default:
-		err = l.poller.Modify(int(fd), poller.Flags(want), tag(fd, row.gen))
+		err = l.poller.Modify(int(fd), pollerWant(want), tag(fd, row.gen))
 	}
 	if err == nil {
 		row.want = want
@@ -238,10 +241,16 @@ func (l *Loop) collectInLoop(ready []poller.Ready) {
 	}
 }
 
+// hungUp is the report of a poller that both directions have ended.
+const hungUp = Read | Write | Closed
+
 // hit returns the conditions of a report that e waits for. An error counts as Read and Write. It counts as Closed for an event that
 // waits for neither: a level-triggered condition must reach some event, or the loop would spin.
 func (l *Loop) hit(e *Event, what Flags) Flags {
 	hit := e.conditions & what
+	if what&Flags(poller.Error) != 0 || what&hungUp == hungUp {
+		hit |= e.conditions & HangUp
+	}
 	if hit == 0 && what&Flags(poller.Error) != 0 {
 		hit = e.conditions & Closed
 	}

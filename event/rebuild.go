@@ -96,9 +96,9 @@ func (l *Loop) moveRows(next poller.Poller) error {
 			continue
 		}
 		name := tag(int32(fd), row.gen)
-		err := l.poller.Modify(fd, poller.Flags(row.want), name)
+		err := l.poller.Modify(fd, pollerWant(row.want), name)
 		if err == nil {
-			err = next.Add(fd, poller.Flags(row.want), name)
+			err = next.Add(fd, pollerWant(row.want), name)
 		}
 		if gone(err) {
 			l.endStale(int32(fd), row)
