@@ -64,9 +64,9 @@ func (c *Conn) due() (at time.Duration, reason error) {
 	case c.flags&flagDialing != 0:
 		nearer(c.since, 0, ErrDialTimeout)
 	case c.flags&flagHandshake != 0:
-		reason = ErrHandshake
+		reason = errHandshakeTimeout
 		if x := c.ext.proxied; x != nil && !x.done {
-			reason = ErrProxyHeader
+			reason = errProxyTimeout
 		}
 		nearer(c.since, 0, reason)
 	case c.flags&flagClosing != 0:

@@ -109,7 +109,7 @@ func (h *handshakes) evict() {
 			h.oldest.Remove(e)
 			h.running[r.c] = nil
 			h.evicted++
-			r.c.abort(fmt.Errorf("%w: its client took %v while others waited", ErrHandshake, patience))
+			r.c.abort(fmt.Errorf("%w: %w", ErrHandshake, timeoutError(fmt.Sprintf("its client took %v while others waited", patience))))
 		} else {
 			again = min(again, patience-stalled)
 		}
