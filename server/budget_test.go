@@ -181,7 +181,7 @@ func (f placed) Next(data []byte, place int, atEOF bool) (int, []byte, int, erro
 func TestAFramingsPlaceIsKept(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := placed{framing.Lines(0), make(chan int, 100)}
-		d := &server.Dispatcher{Framing: f, Serve: func(w *server.Reply, p []byte) { _, _ = w.Write(append(p, '\n')) }}
+		d := &server.Dispatcher{Framing: f, Serve: func(w server.Reply, p []byte) { _, _ = w.Write(append(p, '\n')) }}
 		s := start(t, r, &server.Server{Handler: d})
 		nc := s.dial(t)
 		for i, part := range []string{"0123456789", "abcdefghij", "klm\nrest", "of it"} {

@@ -58,7 +58,7 @@ func (c *Conn) takeBackCopies() {
 }
 
 // isFirst reports whether all requests before this one are answered. Under c.mu.
-func (r *Reply) isFirst(x *ext) bool { return r.order == 0 || r.order == x.conc.first }
+func (r *replyState) isFirst(x *ext) bool { return r.order == 0 || r.order == x.conc.first }
 
 // endInOrder sends the reply if it is its turn, with those that have waited for it.
 func (in *input) endInOrder() {
@@ -67,8 +67,8 @@ func (in *input) endInOrder() {
 	r.mu.Lock()
 	c.mu.Lock()
 	conc := c.ext.conc
-	r.answered = r.open
-	r.open = false
+	r.answered = r.isOpen()
+	r.end()
 	r.mu.Unlock()
 	conc.early = append(conc.early, in)
 	before := conc.first

@@ -143,7 +143,7 @@ type ext struct {
 	ctx                   context.Context
 	cancel                context.CancelCauseFunc
 	room                  chan struct{} // closed when the output has room; made by who waits
-	floor                 *Reply        // the reply whose bytes are being committed in pieces
+	floor                 *replyState   // the reply whose bytes are being committed in pieces
 	aside                 *outq.Queue   // what was written meanwhile
 	detach                func(net.Conn, []byte, error)
 	fetched               *fetched // of the file at the head of the output, which the kernel cannot send

@@ -15,7 +15,7 @@ type Dispatcher struct {
 	// Framing cuts the stream. Required.
 	Framing framing.Framing
 	// Serve answers a message. It runs on a worker; w and message are its own until it returns. Required.
-	Serve func(w *Reply, message []byte)
+	Serve func(w Reply, message []byte)
 	// Concurrent is how many requests of one connection may be in work at once. Their answers are still sent in the order
 	// of the requests; what is answered early waits. 0 means 1.
 	Concurrent int
@@ -29,7 +29,7 @@ type Dispatcher struct {
 
 // Dispatch makes a Handler that cuts the stream with split and has fn answer each message on a worker. A message may be
 // framing.DefaultMax (64 KB) long; for another limit, and for framings that need no rescan, make a Dispatcher. Any goroutine.
-func Dispatch(split bufio.SplitFunc, fn func(w *Reply, message []byte)) *Dispatcher {
+func Dispatch(split bufio.SplitFunc, fn func(w Reply, message []byte)) *Dispatcher {
 	return &Dispatcher{Framing: framing.Split(split, 0), Serve: fn}
 }
 

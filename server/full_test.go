@@ -22,7 +22,7 @@ func flood(t *testing.T, r rig, srv *server.Server) *flooded {
 	t.Helper()
 	f := &flooded{release: make(chan struct{})}
 	srv.Workers, srv.Queue = 1, 2
-	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 		if string(line) == "block" {
 			<-f.release
 		}
@@ -105,7 +105,7 @@ func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		release := make(chan struct{})
 		s := start(t, r, &server.Server{Workers: 1, Queue: 1, WhenFull: server.Refuse, BusyText: "busy\n",
-			Handler: several(10, func(w *server.Reply, line []byte) {
+			Handler: several(10, func(w server.Reply, line []byte) {
 				<-release
 				_, _ = w.Write(append(line, '\n'))
 			})})

@@ -22,14 +22,10 @@ type input struct {
 	final   bool          // the framing has said that the rest is not to be looked at
 	framed  bool          // Concurrent: buf is the message itself
 	d       *Dispatcher   // who frames, while a worker has it
-	reply   Reply
+	reply   replyState
 }
 
-var inputs = sync.Pool{New: func() any {
-	in := new(input)
-	in.reply.in = in
-	return in
-}}
+var inputs = sync.Pool{New: func() any { return new(input) }}
 
 // maxKept bounds the memory that stays with an input in the pool.
 const maxKept = 16 << 10

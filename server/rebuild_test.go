@@ -27,7 +27,7 @@ func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 	t.Skip(noResetAfterEnd)
 	ends := make(chan error, 10)
 	waits := func(concurrent int) server.Handler {
-		return &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w *server.Reply, _ []byte) {
+		return &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w server.Reply, _ []byte) {
 			<-w.Context().Done()
 			ends <- w.Context().Err()
 		}}
@@ -123,10 +123,9 @@ func TestAnEarlyAnswerIsReadBeforeTheResetThatFollowsIt(t *testing.T) {
 
 // TestAReplyThatIsKeptWritesToNoOtherClient: after its function has returned every write to it is refused with ErrReplyEnded.
 func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {
-	t.Skip("the server does not keep a reply apart from the next request that uses its memory yet")
 	for _, concurrent := range []int{1, 4} {
-		kept := make(chan *server.Reply, 1)
-		d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w *server.Reply, m []byte) {
+		kept := make(chan server.Reply, 1)
+		d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w server.Reply, m []byte) {
 			if string(m) == "secret" {
 				kept <- w
 				return
@@ -168,11 +167,10 @@ func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {
 
 // TestAFileIsSentWhereAReplyWritesIt: between what was written to the reply before and after, and before what others write.
 func TestAFileIsSentWhereAReplyWritesIt(t *testing.T) {
-	t.Skip("the server does not have files in replies yet: SendFile of the connection goes before what a reply has gathered")
 	f := writeFile(t, []byte("FILE!"))
-	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 		_, _ = w.WriteString("header ")
-		_ = w.Conn().SendFile(f, 0, 5, nil)
+		_ = w.SendFile(f, 0, 5, nil)
 		_, _ = w.WriteString(" trailer")
 	})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d})

@@ -109,8 +109,8 @@ func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 // up a quarter of the descriptors that the process may open, besides one for each connection; ErrFull comes above that, too.
 // When SendFile itself fails, done is not called. Any goroutine.
 func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
-	if f == nil || offset < 0 || n < 0 {
-		return fmt.Errorf("send file: %w: offset %d, length %d", ErrConfig, offset, n)
+	if err := checkFile(f, offset, n); err != nil {
+		return err
 	}
 	c.mu.Lock()
 	q, err := c.admitFile()
@@ -118,15 +118,29 @@ func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
 		c.mu.Unlock()
 		return fmt.Errorf("send %d bytes of %s: %w", n, f.Name(), err)
 	}
-	s := c.loop.srv
-	q.AppendFile(&outq.File{F: f, Offset: offset, Remain: n, Done: func(err error) {
+	c.appendFile(q, &outq.File{F: f, Offset: offset, Remain: n, Done: done})
+	c.unlockAndTell()
+	return nil
+}
+
+func checkFile(f *os.File, offset, n int64) error {
+	if f == nil || offset < 0 || n < 0 {
+		return fmt.Errorf("send file: %w: offset %d, length %d", ErrConfig, offset, n)
+	}
+	return nil
+}
+
+// appendFile appends f to q, and counts it until it is done. Under mu.
+func (c *Conn) appendFile(q *outq.Queue, f *outq.File) {
+	s, done := c.loop.srv, f.Done
+	f.Done = func(err error) {
 		s.files.Add(-1)
 		if done != nil {
 			done(err)
 		}
-	}})
-	c.unlockAndTell()
-	return nil
+	}
+	s.files.Add(1)
+	q.AppendFile(f)
 }
 
 // admitFile is admit for a file. Under mu.
@@ -137,11 +151,7 @@ func (c *Conn) admitFile() (*outq.Queue, error) {
 		c.place |= refused
 		return nil, fmt.Errorf("%w: %d files wait, the limit is %d", ErrFull, files, s.maxFiles)
 	}
-	q, err := c.admit(outq.FileCost)
-	if err == nil {
-		s.files.Add(1)
-	}
-	return q, err
+	return c.admit(outq.FileCost)
 }
 
 // files is how many files wait. Under mu.
