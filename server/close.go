@@ -264,6 +264,7 @@ func (c *Conn) tellEnd() {
 	c.mu.Lock()
 	reason, h := c.reasonLocked(), c.handlerLocked()
 	c.mu.Unlock()
+	c.countEnd(reason)
 	if c.flags&flagOpened != 0 {
 		l.srv.totals.closed.Add(1)
 		c.guard(func() { h.Close(c, reason) })

@@ -12,8 +12,8 @@ type concurrency struct {
 
 // overlaps reports whether h handles several requests of a connection at a time.
 func overlaps(h Handler) bool {
-	d, ok := h.(*Dispatcher)
-	return ok && d.Concurrent > 1
+	d, ok := find[dispatching](h)
+	return ok && d.dispatcher().Concurrent > 1
 }
 
 // handOverCopy gives a worker a message of its own, and goes on reading unless as many are in work as may be.

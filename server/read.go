@@ -153,9 +153,9 @@ func (c *Conn) received(p []byte) {
 // and whether it may be given input. Under mu.
 func (c *Conn) visit() (h Handler, ok bool) {
 	c.place |= visited
-	if c.isFresh() {
+	if c.flags&flagBusy == 0 && c.isFresh() { // while it is busy, the worker looks whether the handler is fresh
 		c.loop.place = 0
-		if c.in != nil && c.flags&flagBusy == 0 {
+		if c.in != nil {
 			c.in.place = 0
 		}
 	}
@@ -200,8 +200,7 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 			err = fmt.Errorf("%w: Data returned %d of %d bytes", ErrHandler, n, len(p))
 		}
 		if err != nil {
-			c.dropInput()
-			c.closeWith(err)
+			c.refuseInput(err)
 			return
 		}
 		p = p[n:]
@@ -279,21 +278,24 @@ func (c *Conn) keep(p []byte) {
 	var err error
 	switch {
 	case len(p) > c.maxInput() && c.flags&(holdsInput|flagYielded) == 0:
+		if c.flags&flagWorking != 0 {
+			c.flags |= flagCrowded // the answers to what came before go first; then the handler is asked again
+			return
+		}
 		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())
 	case s.buffered.Load() > s.MaxBuffered:
 		err = fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered)
 	default:
 		return
 	}
-	c.dropInput()
-	c.closeWith(err)
+	c.refuseInput(err)
 }
 
 // maxInput is what may be kept without being consumed.
 func (c *Conn) maxInput() int {
 	n := c.loop.srv.MaxInput
-	if d, ok := c.handler().(*Dispatcher); ok {
-		n = max(n, d.Framing.MaxLen())
+	if h, ok := find[LimitHandler](c.handler()); ok {
+		n = max(n, h.MaxInput())
 	}
 	return n
 }
@@ -322,16 +324,10 @@ func (c *Conn) endOfInput() {
 		c.endHalf()
 		return
 	}
-	h := c.handler()
-	if d, ok := h.(*Dispatcher); ok {
-		last := false
-		c.guard(func() { last = d.atEOF(c) })
-		if last {
-			c.flags &^= flagTold // its last request is on its way; then we come back
-			return
-		}
+	if !c.giveLastData() {
+		return
 	}
-	if h, ok := h.(EOFHandler); ok && c.flags&flagOpened != 0 {
+	if h, ok := find[EOFHandler](c.handler()); ok && c.flags&flagOpened != 0 {
 		c.guard(func() { h.EOF(c) })
 		c.endHalf()
 		return

@@ -60,20 +60,11 @@ func (in *input) first(c *Conn) ([]byte, bool) {
 	return in.next()
 }
 
-// follow sees whether the last request has changed the connection's handler, and reports whether the rest is still for a worker.
+// follow reports whether the rest is still for a worker: not if the last request has changed the connection's handler.
 func (in *input) follow(c *Conn) bool {
 	c.mu.Lock()
-	h, open := c.handlerLocked(), c.state <= connHalf && !c.wishesPause()
-	if c.isFresh() {
-		in.place = 0
-	}
-	c.mu.Unlock()
-	d, ok := h.(*Dispatcher)
-	if !ok || !open || d.Concurrent > 1 {
-		return false
-	}
-	in.d = d
-	return true
+	defer c.mu.Unlock()
+	return c.state <= connHalf && !c.wishesPause() && (c.ext == nil || !c.ext.fresh)
 }
 
 // next takes the next message, passing over bytes that are none.
@@ -82,7 +73,7 @@ func (in *input) next() (message []byte, ok bool) {
 		return in.buf, true
 	}
 	for in.pos < len(in.buf) {
-		n, message, place, err := in.d.Framing.Next(in.rest(), in.place, in.eof)
+		n, message, place, err := in.d.next(in.rest(), in.place, in.eof)
 		in.final = isFinal(err)
 		if err != nil && !in.final || n == 0 && message == nil {
 			in.place = place

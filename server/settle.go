@@ -70,7 +70,7 @@ func (c *Conn) mindMarks(held int) {
 	switch {
 	case held >= s.HighWater && c.flags&(flagChoked|flagDialing|flagHandshake) == 0: // a handshake has to be read
 		c.flags |= flagChoked
-		if h, ok := c.handler().(MarkHandler); ok && c.flags&flagOpened != 0 {
+		if h, ok := find[MarkHandler](c.handler()); ok && c.flags&flagOpened != 0 {
 			c.guard(func() { h.HighWater(c) })
 		}
 	case held <= s.LowWater && c.flags&flagChoked != 0:
@@ -78,7 +78,7 @@ func (c *Conn) mindMarks(held int) {
 		if c.in != nil && c.flags&flagBusy == 0 {
 			c.poke() // what was read before goes first
 		}
-		if h, ok := c.handler().(MarkHandler); ok && c.flags&flagOpened != 0 {
+		if h, ok := find[MarkHandler](c.handler()); ok && c.flags&flagOpened != 0 {
 			c.guard(func() { h.LowWater(c) })
 		}
 	}

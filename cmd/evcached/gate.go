@@ -43,18 +43,8 @@ func (g *gate) Close(c *server.Conn, reason error) {
 	<-g.places
 }
 
-// HighWater and LowWater implement server.MarkHandler, for the cache's handler.
-func (g *gate) HighWater(c *server.Conn) {
-	if h, ok := g.Handler.(server.MarkHandler); ok {
-		h.HighWater(c)
-	}
-}
-
-func (g *gate) LowWater(c *server.Conn) {
-	if h, ok := g.Handler.(server.MarkHandler); ok {
-		h.LowWater(c)
-	}
-}
+// Unwrap lets the server find what else the cache's handler implements.
+func (g *gate) Unwrap() server.Handler { return g.Handler }
 
 // admit lets connections from l in to srv, as far as there is room, until close.
 func (g *gate) admit(srv *server.Server, l net.Listener) {
