@@ -155,7 +155,7 @@ func (c *Conn) tearDown(reason error) {
 	}
 
 	c.mu.Lock()
-	held := c.held()
+	held := c.heldOutput()
 	if c.ext != nil {
 		c.stopFetching()
 	}
@@ -192,7 +192,8 @@ func (c *Conn) tearDown(reason error) {
 		dial.stop()
 		c.dropAttempts(dial)
 	}
-	l.srv.buffered.Add(int64(-held))
+	l.srv.hold(-held)
+	c.leaveServerRoom()
 	if !busy {
 		c.dropInput()
 	}

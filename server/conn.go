@@ -394,8 +394,17 @@ func (c *Conn) ahead() int {
 	return c.out.Mem()
 }
 
-// held is how many bytes of output wait. Under mu.
+// held is how many bytes of output wait, answers that have ended before older ones included. Under mu.
 func (c *Conn) held() int {
+	n := c.heldOutput()
+	if c.ext != nil && c.ext.conc != nil {
+		n += c.ext.conc.held
+	}
+	return n
+}
+
+// heldOutput is how many bytes of output wait to be written. Under mu.
+func (c *Conn) heldOutput() int {
 	n := 0
 	if c.out != nil {
 		n = c.out.Mem()

@@ -21,6 +21,8 @@ var (
 	ErrClosed error = &alsoError{"server: connection is closed", net.ErrClosed}
 	// ErrFull says that the connection, or the whole server, holds as many bytes as its limit allows. Nothing was taken.
 	ErrFull = errors.New("server: buffer is full")
+	// ErrServerFull is the ErrFull of the whole server: it holds MaxBuffered bytes. It matches ErrFull.
+	ErrServerFull error = &alsoError{"server: the server's buffers are full", ErrFull}
 	// ErrAborted is the reason of a connection that Abort closed.
 	ErrAborted = errors.New("server: connection was aborted")
 	// ErrTooLong is the reason of a connection whose peer sent more than MaxInput bytes that the handler did not consume.

@@ -41,7 +41,7 @@ func (c *Conn) leave() (again bool) {
 	if c.ext != nil && c.ext.detach != nil && l.state == connHalf {
 		l.state = connOpen // it takes no output, but nothing is to be closed
 	}
-	if c.out != nil || c.flags&flagTLS != 0 {
+	if c.out != nil || c.flags&(flagTLS|flagWorking) != 0 {
 		l.held = c.held()
 		l.drained = c.out == nil && !c.cipherWaits()
 	}
@@ -133,7 +133,7 @@ func (c *Conn) wroteOut(n int) {
 		l.dones = c.out.Advance(n, l.dones)
 	}
 	c.countWritten(n)
-	l.srv.buffered.Add(int64(c.out.Mem() - held))
+	l.srv.hold(c.out.Mem() - held)
 	if c.ext != nil {
 		c.makeRoom()
 	}

@@ -39,7 +39,7 @@ type EOFHandler interface {
 type MarkHandler interface {
 	Handler
 	HighWater(c *Conn) // the output has come to HighWater bytes or more; the connection is not read from any more
-	LowWater(c *Conn)  // and has fallen to LowWater or less again; also some time after each write that MaxOutput refused
+	LowWater(c *Conn)  // and has fallen to LowWater or less again; also some time after each write that was refused with ErrFull
 }
 
 // A LastDataHandler is a Handler that is given the bytes that are left when the peer has closed its sending half, before EOF is called

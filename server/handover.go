@@ -3,7 +3,6 @@ package server
 import (
 	"bufio"
 	"errors"
-	"fmt"
 
 	"github.com/evmq/evmq/internal/workpool"
 )
@@ -11,7 +10,7 @@ import (
 // overloads says that n more bytes of input are too many for the server.
 func (s *Server) overloads(n int) error {
 	if n > 0 && s.buffered.Load()+int64(n) > s.MaxBuffered {
-		return fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered)
+		return s.overloaded()
 	}
 	return nil
 }
@@ -25,7 +24,7 @@ func (c *Conn) handOverAll(d *Dispatcher, p []byte, eof bool) {
 	}
 	in.pos = len(in.buf) - len(p)
 	in.place, in.eof, in.d = c.loop.place, eof, d
-	c.count(in, len(p))
+	c.count(in, in.memory())
 	c.flags |= flagBusy | flagServed
 	c.loop.handover = append(c.loop.handover, in)
 }
@@ -80,7 +79,7 @@ func (c *Conn) takeBack() {
 		c.dropInput()
 		return
 	}
-	c.count(in, len(in.rest()))
+	c.count(in, in.memory())
 }
 
 // nothingLeft reports whether the request that has come back was all of the input. Under mu.

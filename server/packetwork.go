@@ -24,7 +24,7 @@ func DispatchPackets(fn PacketHandler) PacketHandler {
 }
 
 // Dispatch has fn called on a worker with a copy of p, for handlers that answer some datagrams on the loop. It never waits. Datagrams
-// have half of Queue, so that requests of connections find room beside a flood of them. Errors: ErrFull above that or MaxBuffered, which
+// have half of Queue, so that requests of connections find room beside a flood of them. Errors: ErrFull above that, ErrServerFull above MaxBuffered, which
 // counts the datagram as dropped; ErrClosed; ErrConfig if fn is nil; fn is not called then. Otherwise it is, unless the server's
 // Close or Shutdown's deadline comes before. Any goroutine.
 func (pc *PacketConn) Dispatch(fn PacketHandler, p []byte, from netip.AddrPort) error {
@@ -43,7 +43,7 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 	s.jobs.enter(Unlimited) // before the look at stopped: Shutdown stops, and then waits for what has entered
 	err := ErrClosed
 	if !pc.stopped.Load() {
-		err = ErrFull
+		err = ErrServerFull
 		if s.buffered.Add(int64(len(p))) <= s.MaxBuffered {
 			j := packetJobs.Get().(*packetJob)
 			j.pc, j.fn, j.from = pc, fn, from
@@ -55,7 +55,7 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 			err = ofPool(err)
 			j.recycle()
 		}
-		s.buffered.Add(int64(-len(p)))
+		s.hold(-len(p))
 	}
 	s.jobs.leave()
 	if errors.Is(err, ErrFull) {
@@ -87,7 +87,7 @@ func (j *packetJob) Run() {
 	s, size := j.pc.srv, len(j.p)
 	defer func() {
 		j.recycle()
-		s.buffered.Add(int64(-size))
+		s.hold(-size)
 		s.jobs.leave()
 	}()
 	if s.cutCtx.Err() != nil {

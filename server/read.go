@@ -18,6 +18,7 @@ type input struct {
 	place   int           // of the framing, in the incomplete message at pos
 	began   time.Duration // when that message began
 	counted int           // bytes counted in Server.buffered
+	early   int           // Concurrent: bytes counted in the connection's output
 	eof     bool          // nothing comes after it
 	final   bool          // the framing has said that the rest is not to be looked at
 	framed  bool          // Concurrent: buf is the message itself
@@ -39,6 +40,12 @@ func (c *Conn) newInput() *input {
 
 func (in *input) rest() []byte { return in.buf[in.pos:] }
 
+// inputOverhead is what an input takes up beside its bytes.
+const inputOverhead = 320
+
+// memory is what the input takes up, without its reply.
+func (in *input) memory() int { return cap(in.buf) + inputOverhead }
+
 // dropInput gives the input's memory back.
 func (c *Conn) dropInput() {
 	in := c.in
@@ -59,6 +66,8 @@ func (in *input) recycle() {
 	}
 	in.buf, in.pos, in.place, in.began = in.buf[:0], 0, 0, 0
 	in.eof, in.final, in.framed, in.d = false, false, false, nil
+	in.reply.count(0)
+	in.early = 0
 	in.reply.c, in.reply.buf, in.reply.err, in.reply.order, in.reply.answered = nil, in.reply.buf[:0], nil, 0, false
 	inputs.Put(in)
 }
@@ -66,7 +75,7 @@ func (in *input) recycle() {
 // count makes n the bytes that the input holds, in the server's account.
 func (c *Conn) count(in *input, n int) {
 	if n != in.counted {
-		c.loop.srv.buffered.Add(int64(n - in.counted))
+		c.loop.srv.hold(n - in.counted)
 		in.counted = n
 	}
 }
@@ -273,7 +282,7 @@ func (c *Conn) keep(p []byte) {
 		in.began = c.loop.now()
 		c.armFor(in.began, c.timeouts().Read)
 	}
-	c.count(in, len(p))
+	c.count(in, in.memory())
 	s := c.loop.srv
 	var err error
 	switch {
@@ -284,7 +293,7 @@ func (c *Conn) keep(p []byte) {
 		}
 		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())
 	case s.buffered.Load() > s.MaxBuffered:
-		err = fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered)
+		err = s.overloaded()
 	default:
 		return
 	}

@@ -27,8 +27,8 @@ func (w Reply) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("write %d bytes to a reply: %w", len(p), err)
 	}
 	defer r.mu.Unlock()
-	if len(r.buf)+len(p) <= replyBuffer {
-		r.buf = append(r.buf, p...)
+	if len(r.buf)+len(p) <= replyBuffer && !r.waits {
+		r.gather(p)
 		return len(p), nil
 	}
 	n, err := r.writeLong(p)
@@ -129,6 +129,7 @@ func (w Reply) lock() (*replyState, error) {
 		if w.c.state == connClosed {
 			r.err = w.c.refusal()
 		}
+		r.waits = r.order != 0 && w.c.held() >= w.c.loop.srv.MaxOutput && !r.isFirst(w.c.ext)
 		w.c.mu.Unlock()
 	}
 	if r.err != nil {

@@ -23,6 +23,8 @@ type replyState struct {
 	err      error  // of a Write, Flush and so on; everything after it fails too
 	order    uint64 // Concurrent: the request's place among those of its connection
 	answered bool   // Concurrent: has ended, and waits for those before it
+	counted  int    // bytes of buf counted in Server.buffered
+	waits    bool   // Concurrent: its connection holds MaxOutput, so that it waits for its turn
 	refused  bool   // is BusyText; no worker has answered
 }
 
@@ -33,6 +35,25 @@ func (in *input) beginReply() Reply {
 	defer r.mu.Unlock()
 	r.refused = false
 	return Reply{r.c, in, r.number.Add(1)}
+}
+
+// smallReply is how much of a reply a worker may gather without counting it: no more than it takes to be a worker.
+const smallReply = 2 << 10
+
+// gather adds p to what is gathered. Under mu.
+func (r *replyState) gather(p []byte) {
+	r.buf = append(r.buf, p...)
+	if n := cap(r.buf); n > smallReply && n != r.counted {
+		r.count(n)
+	}
+}
+
+// count makes n the bytes that buf is counted with. Under mu, or when the reply has ended.
+func (r *replyState) count(n int) {
+	if n != r.counted {
+		r.c.loop.srv.hold(n - r.counted)
+		r.counted = n
+	}
 }
 
 // isOpen reports whether the reply has begun and not ended. Under mu.
@@ -75,7 +96,7 @@ func (r *replyState) writeLong(p []byte) (n int, err error) {
 		}
 		n += len(part)
 	}
-	r.buf = append(r.buf, p[n:]...)
+	r.gather(p[n:])
 	return len(p), nil
 }
 
@@ -133,12 +154,12 @@ func (r *replyState) putPiece(p piece) {
 	case p.file != nil:
 		if r.mayHold(outq.FileCost) {
 			c.appendFile(c.output(), p.file)
-			c.loop.srv.buffered.Add(outq.FileCost)
+			c.loop.srv.hold(outq.FileCost)
 		}
 	case p.done != nil:
 		if r.mayHold(len(p.owned) + outq.SegmentCost) {
 			c.output().AppendOwned(p.owned, p.done)
-			c.loop.srv.buffered.Add(int64(len(p.owned) + outq.SegmentCost))
+			c.loop.srv.hold(len(p.owned) + outq.SegmentCost)
 		}
 	}
 }
@@ -147,7 +168,7 @@ func (r *replyState) putPiece(p piece) {
 func (r *replyState) put(p []byte) {
 	if len(p) > 0 && r.mayHold(len(p)) {
 		r.c.output().Append(p)
-		r.c.loop.srv.buffered.Add(int64(len(p)))
+		r.c.loop.srv.hold(len(p))
 	}
 }
 
@@ -156,9 +177,9 @@ func (r *replyState) put(p []byte) {
 func (r *replyState) mayHold(n int) bool {
 	c := r.c
 	s := c.loop.srv
-	if c.state != connClosed && s.buffered.Load() >= s.MaxBuffered && (c.held() > 0 || n > replyBuffer) {
+	if c.state != connClosed && s.isFull() && (c.held() > 0 || n > replyBuffer) {
 		c.state = connClosed
-		c.setReason(fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered))
+		c.setReason(s.overloaded())
 		c.commands |= cmdLook
 	}
 	return c.state != connClosed
@@ -192,6 +213,7 @@ func (r *replyState) commit() bool {
 // finishLocked makes what was gathered the connection's, and lets others write behind it. Under c.mu, and r.mu if the reply is open.
 func (r *replyState) finishLocked() {
 	c := r.c
+	r.count(0)
 	r.put(r.buf)
 	r.buf = r.buf[:0]
 	r.end()

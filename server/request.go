@@ -105,6 +105,7 @@ func (in *input) end() {
 		r.finishLocked()
 	}
 	r.end()
+	r.count(0)
 	r.buf = r.buf[:0]
 	r.mu.Unlock() // before c.mu: from then on the input may be another connection's
 	if c.state == connClosed {

@@ -101,7 +101,7 @@ type Server struct {
 	// than LowWater. 0 means a quarter of MaxOutput, and a quarter of HighWater.
 	HighWater, LowWater int
 	// MaxBuffered is what the whole server may hold: output, input that is kept, and requests at the workers. Above it writes are refused
-	// with ErrFull, and connections that send more, or whose answer is there while they have not taken the last one, or is larger
+	// with ErrServerFull, and connections that send more, or whose answer is there while they have not taken the last one, or is larger
 	// than a few kilobytes, are closed with ErrOverload. A single write may pass it by its own length. 0 means DefaultMaxBuffered.
 	MaxBuffered int64
 
@@ -190,6 +190,7 @@ type Server struct {
 	totals   totals
 	reserve  reserve
 	shaking  handshakes
+	room     roomWaiters
 }
 
 type serverState uint8

@@ -16,7 +16,9 @@ func (c *Conn) settle(again bool) {
 	}
 	s, held, drained, state := l.srv, l.held, l.drained, l.state
 	c.tell(again)
-	if l.refused && c.flags&flagChoked == 0 {
+	if l.refused && c.flags&(flagDialing|flagHandshake) != 0 {
+		c.rememberRefusal()
+	} else if l.refused && c.flags&flagChoked == 0 {
 		c.mindMarks(s.HighWater) // whatever was written since: LowWater follows
 	}
 	c.mindMarks(held)
@@ -54,6 +56,13 @@ func (c *Conn) settle(again bool) {
 	}
 	c.resumeReading()
 	c.arm()
+}
+
+// rememberRefusal keeps a refusal for the handler until it may be told.
+func (c *Conn) rememberRefusal() {
+	c.mu.Lock()
+	c.place |= refused
+	c.mu.Unlock()
 }
 
 // isWished reports whether a wish waits for the loop's next visit: perhaps to go on with input that was held back, or with output

@@ -12,8 +12,9 @@ import (
 // them, close included. A write is accepted whole or refused whole, and never waits. What is accepted ends in exactly one way: it is
 // given to the kernel, or fails with the connection's reason.
 
-// Write copies p to the connection's output. Errors: ErrFull while MaxOutput bytes or more wait (or MaxBuffered in the
-// whole server), ErrClosed; nothing was taken then. Any goroutine.
+// Write copies p to the connection's output. Errors: ErrFull while MaxOutput bytes or more wait, ErrServerFull, which matches ErrFull,
+// while the whole server holds MaxBuffered, ErrClosed; nothing was taken then. A MarkHandler is told by LowWater when there is room
+// again, after either. Any goroutine.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	q, err := c.admit(len(p))
@@ -176,11 +177,12 @@ func (c *Conn) admit(n int) (*outq.Queue, error) {
 		s.totals.full.Add(1)
 		c.place |= refused
 		return nil, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.held(), s.MaxOutput)
-	case s.buffered.Load() >= s.MaxBuffered:
+	case s.isFull():
 		s.totals.full.Add(1)
-		return nil, fmt.Errorf("%w: the server holds %d bytes", ErrFull, s.MaxBuffered)
+		c.awaitServerRoom()
+		return nil, fmt.Errorf("%w: it holds %d bytes", ErrServerFull, s.buffered.Load())
 	}
-	s.buffered.Add(int64(n))
+	s.hold(n)
 	if c.ext != nil && c.ext.floor != nil { // a reply is being sent in pieces; this comes behind it
 		if c.ext.aside == nil {
 			c.ext.aside = outq.Get()
