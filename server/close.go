@@ -141,6 +141,9 @@ func (c *Conn) tearDown(reason error) {
 	l := c.loop
 	c.flags |= flagGone
 	c.stopHandshake()
+	if c.ext != nil && c.ext.proxied != nil {
+		c.dropProxyHeader(c.ext.proxied)
+	}
 	if c.flags&flagIn != 0 {
 		l.count.Add(-1)
 	}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"errors"
+	"net"
 	"testing"
 
 	"github.com/evmq/evmq/server"
@@ -36,10 +37,12 @@ func TestAllThatTheServerRefusedAreToldOfRoom(t *testing.T) {
 		s := start(t, r, &server.Server{MaxBuffered: 500 << 10, Socket: tight(),
 			Handler: markProbe{p, func(*server.Conn) {}, func(c *server.Conn) { offer(low, c) }}})
 		full, nc := p.connect(t, s)
+		var clients []net.Conn
 		wanted := map[*server.Conn]bool{}
 		for range n {
-			c, _ := p.connect(t, s)
+			c, nc := p.connect(t, s)
 			wanted[c] = true
+			clients = append(clients, nc)
 		}
 		gone, goneClient := p.connect(t, s)
 		for refusals := 0; refusals < 20; refusals++ { // in a row: the kernel takes no more
@@ -65,6 +68,7 @@ func TestAllThatTheServerRefusedAreToldOfRoom(t *testing.T) {
 			}
 			delete(wanted, c)
 		}
+		hangUp(clients...)
 		s.shutdown(t)
 		s.drained(t)
 	})
