@@ -158,7 +158,7 @@ func (c *Conn) tearDown(reason error) {
 	}
 
 	c.mu.Lock()
-	held := c.heldOutput()
+	held := c.outputMemory()
 	if c.ext != nil {
 		c.stopFetching()
 	}

@@ -48,8 +48,9 @@
 // # Bounds
 //
 // What is kept for a connection is bounded, in both directions, and so is all that the server keeps together: see MaxInput,
-// MaxOutput, MaxBuffered, MaxConns and Queue of [Server]. Bytes count from when they are accepted to when the kernel has them; a completion
-// counts as 128 bytes and a file as 16 KB beside them, and the files of a server are bounded by a quarter of the process's descriptors besides
+// MaxOutput, MaxBuffered, MaxConns and Queue of [Server]. Bytes count from when they are accepted to when the kernel has them; for
+// MaxOutput a completion counts as 128 bytes and a file as 16 KB beside them, as do answers of a Concurrent [Dispatcher] that wait for older
+// ones. For MaxBuffered all counts with the memory that it takes up, halves of TLS records and of PROXY headers too. The files of a server are bounded by a quarter of the process's descriptors besides
 // one for each connection. At a
 // limit the server stops reading, or says so to the caller, or lets a worker wait with a context; it does not drop
 // anything that it has accepted. A connection whose peer does not read is not read from either (HighWater, LowWater). A reply under way

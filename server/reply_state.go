@@ -146,29 +146,27 @@ func (c *Conn) hasRoomForFile() bool {
 	return s.files.Load() < s.maxFiles || c.out == nil || c.out.Files() == 0
 }
 
-// putPiece is put for all parts of p. Nothing of a part is taken if it ends the connection. Under c.mu; the caller tells the loop.
+// putPiece appends the parts of p to what goes to the kernel. Nothing of a part is taken if it ends the connection. Under c.mu; the
+// caller tells the loop.
 func (r *replyState) putPiece(p piece) {
 	c := r.c
 	r.put(p.copied)
+	before := c.outputMemory()
 	switch {
-	case p.file != nil:
-		if r.mayHold(outq.FileCost) {
-			c.appendFile(c.output(), p.file)
-			c.loop.srv.hold(outq.FileCost)
-		}
-	case p.done != nil:
-		if r.mayHold(len(p.owned) + outq.SegmentCost) {
-			c.output().AppendOwned(p.owned, p.done)
-			c.loop.srv.hold(len(p.owned) + outq.SegmentCost)
-		}
+	case p.file != nil && r.mayHold(outq.FileCost):
+		c.appendFile(c.output(), p.file)
+	case p.file == nil && p.done != nil && r.mayHold(len(p.owned)+outq.SegmentCost):
+		c.output().AppendOwned(p.owned, p.done)
 	}
+	c.countOutput(before)
 }
 
 // put appends p to what goes to the kernel. Under c.mu; the caller tells the loop.
 func (r *replyState) put(p []byte) {
 	if len(p) > 0 && r.mayHold(len(p)) {
+		before := r.c.outputMemory()
 		r.c.output().Append(p)
-		r.c.loop.srv.hold(len(p))
+		r.c.countOutput(before)
 	}
 }
 
@@ -188,9 +186,11 @@ func (r *replyState) mayHold(n int) bool {
 // spliceAside lets out what was written while a reply was sent in pieces. Under mu.
 func (c *Conn) spliceAside() {
 	if x := c.ext; x != nil && x.aside != nil {
+		before := c.outputMemory()
 		c.output().Splice(x.aside)
 		x.aside.Free()
 		x.aside = nil
+		c.countOutput(before)
 	}
 }
 

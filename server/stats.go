@@ -36,7 +36,7 @@ type Stats struct {
 	Requests     uint64 // answered by workers; those that were refused are not
 	Busy         uint64 // requests refused because the workers' queue was full
 	Full         uint64 // writes refused with ErrFull
-	Buffered     int64  // bytes of output and of input that the server holds now
+	Buffered     int64  // bytes of output and of input that the server holds now, as MaxBuffered counts them
 
 	Waiting    int // requests that wait for a worker now
 	MaxWaiting int // the most that ever did

@@ -224,10 +224,7 @@ func (c *Conn) encryptedWritten() error {
 			c.wroteOut(n)
 		}
 	}
-	if c.out != nil && c.out.Empty() {
-		c.out.Free()
-		c.out = nil
-	}
+	c.freeOutput()
 	return nil
 }
 

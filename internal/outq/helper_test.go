@@ -53,13 +53,16 @@ func blocks(q *Queue) map[*block]int {
 // invariants is what holds between any two calls.
 func invariants(t fataler, q *Queue) {
 	t.Helper()
-	var size, cost int64
+	var size, cost, copied int64
 	files := 0
 	first := 0
 	end := make(map[*block]int) // of what has been shown up to here
 	for i := range q.segs {
 		s := &q.segs[i]
 		size += s.len()
+		if s.block != nil {
+			copied += s.len()
+		}
 		if i >= q.head {
 			cost += s.cost()
 		}
@@ -85,6 +88,13 @@ func invariants(t fataler, q *Queue) {
 		}
 	}
 	views := blocks(q)
+	held := 0
+	for b := range views {
+		held += len(b.buf)
+	}
+	if held != q.held || copied != q.copied {
+		t.Fatalf("blocks of %d bytes are held, %d bytes are copies, counted %d and %d", held, copied, q.held, q.copied)
+	}
 	for b, n := range views {
 		if b.views != n || b.w > len(b.buf) {
 			t.Fatalf("a block is shown %d times and counts %d; %d written", n, b.views, b.w)
