@@ -13,25 +13,26 @@ import (
 // A worker is the state that the connections of one loop share while one of them is served. It belongs to the loop.
 type worker struct {
 	*Cache
-	counts    counters
-	req       protocol.Request
-	bin       protocol.Frame
-	conn      *server.Conn    // the connection that is served; nil for a datagram
-	out       []byte          // answers not written to the connection yet
-	mark      int             // offset in out of the current request's answer
-	sent      int             // bytes written to the connection during this visit
-	full      bool            // the connection's output is full: the rest of out waits
-	failed    bool            // a write to the connection has failed
-	paused    bool            // the connection's input is paused
-	quit      bool            // close the connection when its output is flushed
-	bye       bool            // because the client has sent quit
-	unflushed bool            // a command other than a get was served in this visit: watch cannot follow it
-	events    *watch.Buffer   // lines for watchers
-	packetFD  int             // the socket of the datagram that is served
-	coming    *store.Incoming // the value of the frame that is served, if it is in the store's memory
-	tail      []byte          // of the large value that is sent
-	parts     [][]byte        // scratch memory of join
-	padded    []byte          // a number, padded with spaces to the length of the old value
+	counts     counters
+	req        protocol.Request
+	bin        protocol.Frame
+	conn       *server.Conn    // the connection that is served; nil for a datagram
+	out        []byte          // answers not written to the connection yet
+	mark       int             // offset in out of the current request's answer
+	sent       int             // bytes written to the connection during this visit
+	full       bool            // the connection's output is full: the rest of out waits
+	overloaded bool            // because the whole server is full
+	failed     bool            // a write to the connection has failed
+	paused     bool            // the connection's input is paused
+	quit       bool            // close the connection when its output is flushed
+	bye        bool            // because the client has sent quit
+	unflushed  bool            // a command other than a get was served in this visit: watch cannot follow it
+	events     *watch.Buffer   // lines for watchers
+	packetFD   int             // the socket of the datagram that is served
+	coming     *store.Incoming // the value of the frame that is served, if it is in the store's memory
+	tail       []byte          // of the large value that is sent
+	parts      [][]byte        // scratch memory of join
+	padded     []byte          // a number, padded with spaces to the length of the old value
 }
 
 // worker returns the worker of a loop.
@@ -70,6 +71,7 @@ const (
 // begin is called before a connection is served.
 func (w *worker) begin(c *server.Conn) {
 	w.conn, w.out, w.sent = c, w.out[:0], 0
+	w.overloaded = false
 	w.full, w.failed, w.paused, w.quit, w.bye, w.unflushed = false, false, false, false, false, false
 }
 
@@ -80,6 +82,7 @@ func (w *worker) flush() {
 	}
 	n, err := w.conn.Write(w.out)
 	if w.full = errors.Is(err, server.ErrFull); w.full {
+		w.overloaded = errors.Is(err, server.ErrServerFull)
 		return
 	}
 	w.failed = w.failed || err != nil
@@ -136,7 +139,7 @@ func (w *worker) large(l *store.Lease) {
 			err = w.conn.WriteOwned(p, l.Returned())
 		}
 		if w.full || errors.Is(err, server.ErrFull) {
-			w.full = true
+			w.full, w.overloaded = true, w.overloaded || errors.Is(err, server.ErrServerFull)
 			for _, p := range parts[i:] {
 				w.out = append(w.out, p...)
 			}

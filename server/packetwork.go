@@ -44,18 +44,19 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 	err := ErrClosed
 	if !pc.stopped.Load() {
 		err = ErrServerFull
-		if s.buffered.Add(int64(len(p))) <= s.MaxBuffered {
-			j := packetJobs.Get().(*packetJob)
-			j.pc, j.fn, j.from = pc, fn, from
-			j.p = append(j.p[:0], p...)
+		j := packetJobs.Get().(*packetJob)
+		j.pc, j.fn, j.from = pc, fn, from
+		j.p = append(j.p[:0], p...)
+		size := j.memory()
+		if s.buffered.Add(int64(size)) <= s.MaxBuffered {
 			err = s.pool.Offer(j)
 			if err == nil {
 				return nil
 			}
 			err = ofPool(err)
-			j.recycle()
 		}
-		s.hold(-len(p))
+		j.recycle()
+		s.hold(-size)
 	}
 	s.jobs.leave()
 	if errors.Is(err, ErrFull) {
@@ -82,9 +83,15 @@ type packetJob struct {
 
 var packetJobs = sync.Pool{New: func() any { return new(packetJob) }}
 
+// jobOverhead is what a job takes up beside its bytes.
+const jobOverhead = 128
+
+// memory is what the job takes up.
+func (j *packetJob) memory() int { return cap(j.p) + jobOverhead }
+
 // Run calls the handler, on a worker.
 func (j *packetJob) Run() {
-	s, size := j.pc.srv, len(j.p)
+	s, size := j.pc.srv, j.memory()
 	defer func() {
 		j.recycle()
 		s.hold(-size)
