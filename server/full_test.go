@@ -54,7 +54,7 @@ func TestS5AFullQueueStopsReading(t *testing.T) {
 			go func() { errs <- pipelined(nc, strings.Repeat("x", 500)+fmt.Sprint(i), lines) }()
 		}
 		until(t, "everybody", func() bool { return f.Stats().Opened == clients+3 && f.Stats().BytesRead > clients*1000 })
-		if st := f.Stats(); st.MaxWaiting != 2 || st.Buffered > clients*(64<<10)+100 {
+		if st := f.Stats(); st.MaxWaiting != 2 || st.Buffered > clients*2*(72<<10) { // decrypted and not, with their overhead
 			t.Errorf("%d requests waited, %d bytes are held; want 2 and at most what one read takes of each", st.MaxWaiting, st.Buffered)
 		}
 		close(f.release)

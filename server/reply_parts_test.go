@@ -203,16 +203,16 @@ func TestAReplyIsNotHeldUpByAnotherThatWaits(t *testing.T) {
 // TestFilesOfRepliesWaitForRoom: where a connection's SendFile returns ErrFull, a reply waits, but never for files that wait for it.
 func TestFilesOfRepliesWaitForRoom(t *testing.T) {
 	f := writeFile(t, []byte("0123456789"))
-	srv := &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
+	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 		for range 20 {
 			if err := w.SendFile(f, 0, 10, nil); err != nil {
 				t.Error(err)
 			}
 			_ = w.Conn().SendFile(f, 0, 10, nil) // comes behind the reply, or is refused
 		}
-	})}
-	s := start(t, rig{"tcp", false, 1}, srv)
-	server.SetMaxFiles(s.Server, 1)
+	})
+	d.Opened = func(c *server.Conn) { server.SetMaxFiles(c.Server(), 1) }
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d})
 	nc := s.dial(t)
 	send(t, nc, "go\n")
 	expect(t, nc, strings.Repeat("0123456789", 20))
