@@ -319,13 +319,13 @@ func (r *records) add(b []byte) {
 	}
 }
 
-// partial is how many bytes at the end of the stream are of a record that is not complete. One that is larger than a record may be is none:
-// crypto/tls is to see it and say so.
+// partial is how many bytes at the end of the stream are of a record that is not complete. What cannot become a record is none: crypto/tls
+// is to see it and say so.
 func (r *records) partial() int {
 	switch {
 	case r.have < recordHeader:
 		return r.have
-	case r.size > maxRecord+2048:
+	case r.size > maxRecord+2048, r.head[0] < 20, r.head[0] > 24, r.head[1] != 3:
 		return 0
 	}
 	return recordHeader + r.size - r.left
