@@ -141,7 +141,7 @@ func (c *Conn) tearDown(reason error) {
 	l := c.loop
 	c.flags |= flagGone
 	c.stopHandshake()
-	if c.ext != nil && c.ext.proxied != nil {
+	if c.flags&flagSpecial != 0 && c.ext.proxied != nil {
 		c.dropProxyHeader(c.ext.proxied)
 	}
 	if c.flags&flagIn != 0 {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 
@@ -105,5 +106,6 @@ func (c *Conn) countEnd(reason error) {
 	if kind.isNormal() || kind == EndedHandler || !s.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
-	s.Logger.Debug("server: connection closed", "conn", ID{c.gen, int32(c.ev.FD())}, "peer", c.RemoteAddr(), "reason", kind, "err", reason)
+	s.Logger.Debug("server: connection closed", "conn", ID{c.gen, int32(c.ev.FD())}.String(), "peer", fmt.Sprint(c.RemoteAddr()),
+		"reason", kind.String(), "err", reason)
 }

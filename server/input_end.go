@@ -59,7 +59,7 @@ func (c *Conn) giveLastData() bool {
 func (c *Conn) refuseInput(err error) {
 	switch {
 	case errors.Is(err, ErrHandler):
-		c.loop.srv.Logger.Error("server: a handler broke its contract", "conn", c.ID(), "handler", fmt.Sprintf("%T", c.handler()), "err", err)
+		c.loop.srv.Logger.Error("server: a handler broke its contract", "conn", c.ID().String(), "handler", fmt.Sprintf("%T", c.handler()), "err", err)
 	case errors.Is(err, ErrOverload): // the server has no room for an answer either
 	default:
 		if h, ok := find[InputErrorHandler](c.handler()); ok {
