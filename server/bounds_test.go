@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -140,10 +141,9 @@ func TestEarlyAnswersCount(t *testing.T) {
 	}
 }
 
-// TestOutputThatWaitsCountsWithItsOverhead: however it is written, and however little of it each connection has.
-func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
-	f := writeFile(t, noise(100))
-	for name, write := range map[string]func(c *server.Conn) error{
+// writes are ways to write a little, or something that takes up more than its bytes.
+func writes(f *os.File) map[string]func(c *server.Conn) error {
+	return map[string]func(c *server.Conn) error{
 		"a byte":            func(c *server.Conn) error { return second(c.WriteString("x")) },
 		"3 KB":              func(c *server.Conn) error { return second(c.Write(make([]byte, 3<<10))) },
 		"17 KB":             func(c *server.Conn) error { return second(c.Write(make([]byte, 17<<10))) },
@@ -161,7 +161,12 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 			return nil
 		},
 		"files": func(c *server.Conn) error { return c.SendFile(f, 0, 100, func(error) { _ = c.ID() }) },
-	} {
+	}
+}
+
+// TestOutputThatWaitsCountsWithItsOverhead: however it is written, and however little of it each connection has.
+func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
+	for name, write := range writes(writeFile(t, noise(100))) {
 		for _, often := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/often=%v", name, often), func(t *testing.T) {
 				p := newProbe(calls{})
