@@ -112,7 +112,7 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	switch {
 	case s.watcher != nil:
 		return len(p), nil
-	case w.full && c.Stats().Output < c.Server().MaxOutput: // the whole server's output is full, and LowWater is not called when there is room
+	case w.overloaded: // the whole server is full: the answers are not kept as well
 		return n, server.ErrOverload
 	case w.full:
 		s.rest, s.leaving, s.broken = append(s.rest, w.out...), w.quit, !w.bye
@@ -137,8 +137,8 @@ func (s *session) resume(c *server.Conn) bool {
 	n, err := c.Write(s.rest)
 	s.w.counts.add(bytesWritten, uint64(n))
 	if errors.Is(err, server.ErrFull) {
-		if c.Stats().Output < c.Server().MaxOutput {
-			c.Abort() // the whole server's output is full: see Data
+		if errors.Is(err, server.ErrServerFull) {
+			c.Abort() // the whole server is full: see Data
 		}
 		return false
 	}

@@ -18,6 +18,7 @@ type worker struct {
 	mark      int             // offset in out of the current request's answer
 	sent      int             // bytes written to the connection during this visit
 	full      bool            // the connection's output is full: the rest of out waits
+	overloaded bool           // because the whole server is full
 	failed    bool            // a write to the connection has failed
 	paused    bool            // the connection's input is paused
 	quit      bool            // close the connection when its output is flushed
@@ -69,6 +70,7 @@ const (
 // begin is called before a connection is served.
 func (w *worker) begin(c *server.Conn) {
 	w.conn, w.out, w.sent = c, w.out[:0], 0
+	w.overloaded = false
 	w.full, w.failed, w.paused, w.quit, w.bye, w.unflushed = false, false, false, false, false, false
 }
 
@@ -79,6 +81,7 @@ func (w *worker) flush() {
 	}
 	n, err := w.conn.Write(w.out)
 	if w.full = errors.Is(err, server.ErrFull); w.full {
+		w.overloaded = errors.Is(err, server.ErrServerFull)
 		return
 	}
 	w.failed = w.failed || err != nil
@@ -135,7 +138,7 @@ func (w *worker) large(l *store.Lease) {
 			err = w.conn.WriteOwned(p, l.Returned())
 		}
 		if w.full || errors.Is(err, server.ErrFull) {
-			w.full = true
+			w.full, w.overloaded = true, w.overloaded || errors.Is(err, server.ErrServerFull)
 			for _, p := range parts[i:] {
 				w.out = append(w.out, p...)
 			}

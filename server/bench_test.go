@@ -129,7 +129,7 @@ func BenchmarkRequestOnLoop(b *testing.B) {
 }
 
 func BenchmarkRequestOnWorkers(b *testing.B) {
-	benchServer(b, Dispatch(bufio.ScanLines, func(w *Reply, line []byte) {
+	benchServer(b, Dispatch(bufio.ScanLines, func(w Reply, line []byte) {
 		_, _ = w.Write(line)
 		_, _ = w.WriteString("\n")
 	}), 50)

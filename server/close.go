@@ -138,6 +138,9 @@ func (c *Conn) tearDown(reason error) {
 	l := c.loop
 	c.flags |= flagGone
 	c.stopHandshake()
+	if c.flags&flagSpecial != 0 && c.ext.proxied != nil {
+		c.dropProxyHeader(c.ext.proxied)
+	}
 	if c.flags&flagIn != 0 {
 		l.count.Add(-1)
 	}
@@ -152,7 +155,7 @@ func (c *Conn) tearDown(reason error) {
 	}
 
 	c.mu.Lock()
-	held := c.held()
+	held := c.outputMemory()
 	if c.ext != nil {
 		c.stopFetching()
 	}
@@ -189,7 +192,8 @@ func (c *Conn) tearDown(reason error) {
 		dial.stop()
 		c.dropAttempts(dial)
 	}
-	l.srv.buffered.Add(int64(-held))
+	l.srv.hold(-held)
+	c.leaveServerRoom()
 	if !busy {
 		c.dropInput()
 	}
@@ -261,6 +265,7 @@ func (c *Conn) tellEnd() {
 	c.mu.Lock()
 	reason, h := c.reasonLocked(), c.handlerLocked()
 	c.mu.Unlock()
+	c.countEnd(reason)
 	if c.flags&flagOpened != 0 {
 		l.srv.totals.closed.Add(1)
 		c.guard(func() { h.Close(c, reason) })

@@ -132,7 +132,7 @@ func TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead(t *testing.T) {
 	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		answers := &server.Dispatcher{Framing: framing.Lines(0), Opened: p.Open, Closed: p.Close,
-			Serve: func(w *server.Reply, _ []byte) { _, _ = w.Write(make([]byte, 8<<20)) }} // fails in the end
+			Serve: func(w server.Reply, _ []byte) { _, _ = w.Write(make([]byte, 8<<20)) }} // fails in the end
 		for name, h := range map[string]server.Handler{"output": p, "request": answers} {
 			s := start(t, r, &server.Server{Handler: h, CloseTimeout: brief, Socket: tight()})
 			c, nc := p.connect(t, s)
@@ -156,7 +156,7 @@ func TestCloseTimeoutDoesNotCountWhileARequestIsInWork(t *testing.T) {
 			p := newProbe(calls{})
 			release := make(chan struct{})
 			d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Opened: p.Open, Closed: p.Close,
-				Serve: func(w *server.Reply, _ []byte) { <-release; _, _ = w.WriteString("done\n") }}
+				Serve: func(w server.Reply, _ []byte) { <-release; _, _ = w.WriteString("done\n") }}
 			s := start(t, r, &server.Server{Handler: d, CloseTimeout: brief})
 			c, nc := p.connect(t, s)
 			send(t, nc, "work\n")
@@ -193,7 +193,7 @@ func TestDeadlinesRunWhileConcurrentRequestsAreInWork(t *testing.T) {
 			eachAtOnce(t, func(t *testing.T, r rig) {
 				p := newProbe(calls{})
 				d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: 4, Opened: p.Open, Closed: p.Close,
-					Serve: func(w *server.Reply, _ []byte) { <-w.Context().Done() }}
+					Serve: func(w server.Reply, _ []byte) { <-w.Context().Done() }}
 				s := start(t, r, &server.Server{Handler: d, IdleTimeout: brief / 2, Socket: tight(), MaxOutput: 64 << 20, HighWater: 32 << 20})
 				c, nc := p.connect(t, s)
 				c.SetTimeouts(server.Timeouts{Idle: -1})

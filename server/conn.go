@@ -137,7 +137,7 @@ type ext struct {
 	ctx                   context.Context
 	cancel                context.CancelCauseFunc
 	room                  chan struct{} // closed when the output has room; made by who waits
-	floor                 *Reply        // the reply whose bytes are being committed in pieces
+	floor                 *replyState   // the reply whose bytes are being committed in pieces
 	aside                 *outq.Queue   // what was written meanwhile
 	detach                func(net.Conn, []byte, error)
 	fetched               *fetched // of the file at the head of the output, which the kernel cannot send
@@ -380,24 +380,4 @@ func (c *Conn) Stats() ConnStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return ConnStats{BytesRead: c.nread, BytesWritten: c.wrote, Requests: uint64(c.reqs), Output: c.held()}
-}
-
-// ahead is how many bytes of output wait that go before what a reply adds: not those that wait for the reply. Under mu.
-func (c *Conn) ahead() int {
-	if c.out == nil {
-		return 0
-	}
-	return c.out.Mem()
-}
-
-// held is how many bytes of output wait. Under mu.
-func (c *Conn) held() int {
-	n := 0
-	if c.out != nil {
-		n = c.out.Mem()
-	}
-	if c.ext != nil && c.ext.aside != nil {
-		n += c.ext.aside.Mem()
-	}
-	return n
 }

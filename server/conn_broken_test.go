@@ -18,7 +18,7 @@ import (
 func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 	ends := make(chan error, 10)
 	waits := func(concurrent int) server.Handler {
-		return &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w *server.Reply, _ []byte) {
+		return &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w server.Reply, _ []byte) {
 			<-w.Context().Done()
 			ends <- w.Context().Err()
 		}}
@@ -57,7 +57,7 @@ func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 func TestInputThatHasArrivedIsReadAlsoWhenAWriteFails(t *testing.T) {
 	const size = 150_000 // several reads
 	var got atomic.Int64
-	serve := func(w *server.Reply, p []byte) {
+	serve := func(w server.Reply, p []byte) {
 		got.Add(int64(len(p)) + 1)
 		_, _ = w.WriteString("ok\n")
 	}
@@ -105,10 +105,10 @@ func TestInputThatHasArrivedIsReadAlsoWhenAWriteFails(t *testing.T) {
 // TestABrokenConnectionRefusesOutput while what has arrived is still handled: writes and replies fail with ErrClosed and the reason, Context
 // has ended, and what had been accepted is told that it failed.
 func TestABrokenConnectionRefusesOutput(t *testing.T) {
-	started, release := make(chan *server.Reply), make(chan struct{})
+	started, release := make(chan server.Reply), make(chan struct{})
 	results := make(chan error, 4)
 	p := newProbe(calls{})
-	d := &server.Dispatcher{Framing: framing.Lines(0), Opened: p.Open, Closed: p.Close, Serve: func(w *server.Reply, _ []byte) {
+	d := &server.Dispatcher{Framing: framing.Lines(0), Opened: p.Open, Closed: p.Close, Serve: func(w server.Reply, _ []byte) {
 		started <- w
 		<-release
 		_, err := w.Write(make([]byte, 64<<10))
@@ -150,7 +150,7 @@ func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
 			p := newProbe(calls{})
 			release := make(chan struct{})
 			d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Opened: p.Open, Closed: p.Close,
-				Serve: func(*server.Reply, []byte) { <-release }}
+				Serve: func(server.Reply, []byte) { <-release }}
 			s := start(t, r, &server.Server{Handler: d})
 			c, nc := p.connect(t, s)
 			_, err := c.WriteString("this is not read")
@@ -271,7 +271,7 @@ func TestAFileThatIsReadWhenAConnectionBreaksIsTold(t *testing.T) {
 	release, ended := make(chan struct{}), make(chan error, 2)
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines(0), Opened: p.Open, Closed: p.Close,
-		Serve: func(*server.Reply, []byte) { <-release }}})
+		Serve: func(server.Reply, []byte) { <-release }}})
 	c, nc := p.connect(t, s)
 	must(t, c.SendFile(r, 0, 1<<20, func(err error) { ended <- err }))
 	expect(t, nc, "\x00")

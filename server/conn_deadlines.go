@@ -31,7 +31,7 @@ func (d deadline) String() string {
 // reason is why a connection ends whose deadline d has passed.
 func (d deadline) reason() error {
 	return [...]error{
-		dialDeadline: ErrDialTimeout, handshakeDeadline: ErrHandshake, firstRequestDeadline: ErrFirstRequest, readDeadline: ErrReadTimeout,
+		dialDeadline: ErrDialTimeout, handshakeDeadline: errHandshakeTimeout, firstRequestDeadline: ErrFirstRequest, readDeadline: ErrReadTimeout,
 		idleDeadline: ErrIdle, writeDeadline: ErrWriteTimeout, closeDeadline: ErrCloseTimeout, drainDeadline: ErrCloseTimeout,
 	}[d]
 }

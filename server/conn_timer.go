@@ -158,7 +158,7 @@ func (c *Conn) timedOut(d deadline) error {
 	case d == dialDeadline:
 		return c.dialTimedOut()
 	case d == handshakeDeadline && c.ext.proxied != nil && !c.ext.proxied.done:
-		return ErrProxyHeader
+		return errProxyTimeout
 	case c.flags&(flagClosing|flagShut) == flagClosing|flagShut:
 		return nil // all was written, and the peer has had its time to see it
 	}

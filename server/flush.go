@@ -60,7 +60,7 @@ func (c *Conn) leave() (again bool) {
 	if c.ext != nil && c.ext.detach != nil && l.state == connHalf {
 		l.state = connOpen // it takes no output, but nothing is to be closed
 	}
-	if c.out != nil || c.flags&flagTLS != 0 {
+	if c.out != nil || c.flags&(flagTLS|flagWorking) != 0 {
 		l.held = c.held()
 		l.drained = c.out == nil && !c.cipherWaits()
 	}
@@ -87,10 +87,7 @@ func (c *Conn) writeOut() error {
 		if err != nil {
 			return err
 		}
-		if c.out != nil && c.out.Empty() {
-			c.out.Free()
-			c.out = nil
-		}
+		c.freeOutput()
 		if full {
 			if c.flags&flagSlowed == 0 && !c.isFetching() {
 				return c.waitForRoom()
@@ -145,14 +142,14 @@ func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
 // wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu.
 func (c *Conn) wroteOut(n int) {
 	l := c.loop
-	held := c.out.Mem()
+	before := c.out.Footprint()
 	if c.out.File() != nil {
 		l.dones = c.out.AdvanceFile(int64(n), l.dones)
 	} else {
 		l.dones = c.out.Advance(n, l.dones)
 	}
 	c.countWritten(n)
-	l.srv.buffered.Add(int64(c.out.Mem() - held))
+	l.srv.hold(c.out.Footprint() - before)
 	if c.ext != nil {
 		c.makeRoom()
 	}

@@ -244,7 +244,7 @@ func TestARejectedConnectionThatEndsItsGoroutineIsCounted(t *testing.T) {
 
 // TestAWorkerThatEndsItsGoroutineWhileTheServerEnds counts as one that has returned.
 func TestAWorkerThatEndsItsGoroutineWhileTheServerEnds(t *testing.T) {
-	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 		<-w.Context().Done()
 		runtime.Goexit()
 	})

@@ -2,6 +2,7 @@ package server
 
 import (
 	"container/list"
+	"crypto/tls"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -109,7 +110,7 @@ func (h *handshakes) evict() {
 			h.oldest.Remove(e)
 			h.running[r.c] = nil
 			h.evicted++
-			r.c.abort(fmt.Errorf("%w: its client took %v while others waited", ErrHandshake, patience))
+			r.c.abort(fmt.Errorf("%w: %w", ErrHandshake, timeoutError(fmt.Sprintf("its client took %v while others waited", patience))))
 		} else {
 			again = min(again, patience-stalled)
 		}
@@ -170,7 +171,13 @@ func (h *handshakes) next(c *Conn) *Conn {
 
 // shakeHands begins the handshake, on a goroutine of its own if there may be one more, else when one has ended.
 func (c *Conn) shakeHands() {
-	c.ext.tls.started = true
+	t := c.ext.tls
+	t.started = true
+	if t.client {
+		t.conn = tls.Client(t.pipe, t.config)
+	} else {
+		t.conn = tls.Server(t.pipe, t.config)
+	}
 	s := c.loop.srv
 	if s.shaking.enter(c) {
 		go s.shakeAll(c)
@@ -256,4 +263,6 @@ func (c *Conn) stopHandshake() {
 		c.loop.srv.shaking.leave(c)
 	}
 	_ = t.pipe.Close() // never fails
+	c.loop.srv.hold(-t.counted)
+	t.counted = 0
 }

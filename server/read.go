@@ -16,18 +16,15 @@ type input struct {
 	pos     int         // what is before it is consumed
 	place   int         // of the framing, in the incomplete message at pos
 	counted int         // bytes counted in Server.buffered
+	early   int         // Concurrent: bytes counted in the connection's output
 	eof     bool        // nothing comes after it
 	final   bool        // the framing has said that the rest is not to be looked at
 	framed  bool        // Concurrent: buf is the message itself
 	d       *Dispatcher // who frames, while a worker has it
-	reply   Reply
+	reply   replyState
 }
 
-var inputs = sync.Pool{New: func() any {
-	in := new(input)
-	in.reply.in = in
-	return in
-}}
+var inputs = sync.Pool{New: func() any { return new(input) }}
 
 // maxKept bounds the memory that stays with an input in the pool.
 const maxKept = 16 << 10
@@ -40,6 +37,12 @@ func (c *Conn) newInput() *input {
 }
 
 func (in *input) rest() []byte { return in.buf[in.pos:] }
+
+// inputOverhead is what an input takes up beside its bytes.
+const inputOverhead = 320
+
+// memory is what the input takes up, without its reply.
+func (in *input) memory() int { return cap(in.buf) + inputOverhead }
 
 // dropInput gives the input's memory back.
 func (c *Conn) dropInput() {
@@ -62,6 +65,8 @@ func (in *input) recycle() {
 	}
 	in.buf, in.pos, in.place = in.buf[:0], 0, 0
 	in.eof, in.final, in.framed, in.d = false, false, false, nil
+	in.reply.count(0)
+	in.early = 0
 	in.reply.c, in.reply.buf, in.reply.err, in.reply.order, in.reply.answered = nil, in.reply.buf[:0], nil, 0, false
 	inputs.Put(in)
 }
@@ -69,7 +74,7 @@ func (in *input) recycle() {
 // count makes n the bytes that the input holds, in the server's account.
 func (c *Conn) count(in *input, n int) {
 	if n != in.counted {
-		c.loop.srv.buffered.Add(int64(n - in.counted))
+		c.loop.srv.hold(n - in.counted)
 		in.counted = n
 	}
 }
@@ -157,9 +162,9 @@ func (c *Conn) received(p []byte) {
 // and whether it may be given input. Under mu.
 func (c *Conn) visit() (h Handler, ok bool) {
 	c.place |= visited
-	if c.isFresh() {
+	if c.flags&flagBusy == 0 && c.isFresh() { // while it is busy, the worker looks whether the handler is fresh
 		c.loop.place = 0
-		if c.in != nil && c.flags&flagBusy == 0 {
+		if c.in != nil {
 			c.in.place = 0
 		}
 	}
@@ -204,8 +209,7 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 			err = fmt.Errorf("%w: Data returned %d of %d bytes", ErrHandler, n, len(p))
 		}
 		if err != nil {
-			c.dropInput()
-			c.closeWith(err)
+			c.refuseInput(err)
 			return
 		}
 		p = p[n:]
@@ -278,26 +282,29 @@ func (c *Conn) keep(p []byte) {
 		c.deadlines.start(readDeadline, now)
 		c.armAt(c.deadlines.end(readDeadline, now, c.timeouts().Read))
 	}
-	c.count(in, len(p))
+	c.count(in, in.memory())
 	s := c.loop.srv
 	var err error
 	switch {
 	case len(p) > c.maxInput() && c.flags&(holdsInput|flagYielded) == 0:
+		if c.flags&flagWorking != 0 {
+			c.flags |= flagCrowded // the answers to what came before go first; then the handler is asked again
+			return
+		}
 		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())
 	case s.buffered.Load() > s.MaxBuffered:
-		err = fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered)
+		err = s.overloaded()
 	default:
 		return
 	}
-	c.dropInput()
-	c.closeWith(err)
+	c.refuseInput(err)
 }
 
 // maxInput is what may be kept without being consumed.
 func (c *Conn) maxInput() int {
 	n := c.loop.srv.MaxInput
-	if d, ok := c.handler().(*Dispatcher); ok {
-		n = max(n, d.Framing.MaxLen())
+	if h, ok := find[LimitHandler](c.handler()); ok {
+		n = max(n, h.MaxInput())
 	}
 	return n
 }
@@ -332,16 +339,10 @@ func (c *Conn) endOfInput() {
 		c.closeWith(io.EOF)
 		return
 	}
-	h := c.handler()
-	if d, ok := h.(*Dispatcher); ok {
-		last := false
-		c.guard(func() { last = d.atEOF(c) })
-		if last {
-			c.flags &^= flagTold // its last request is on its way; then we come back
-			return
-		}
+	if !c.giveLastData() {
+		return
 	}
-	if h, ok := h.(EOFHandler); ok && c.flags&flagOpened != 0 {
+	if h, ok := find[EOFHandler](c.handler()); ok && c.flags&flagOpened != 0 {
 		c.guard(func() { h.EOF(c) })
 		c.endHalf()
 		return

@@ -14,10 +14,9 @@ import (
 
 // TestAReplyThatIsKeptWritesToNoOtherClient: after its function has returned every write to it is refused with ErrReplyEnded.
 func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {
-	t.Skip("the server does not keep a reply apart from the next request that uses its memory yet")
 	for _, concurrent := range []int{1, 4} {
-		kept := make(chan *server.Reply, 1)
-		d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w *server.Reply, m []byte) {
+		kept := make(chan server.Reply, 1)
+		d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w server.Reply, m []byte) {
 			if string(m) == "secret" {
 				kept <- w
 				return
@@ -59,11 +58,10 @@ func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {
 
 // TestAFileIsSentWhereAReplyWritesIt: between what was written to the reply before and after, and before what others write.
 func TestAFileIsSentWhereAReplyWritesIt(t *testing.T) {
-	t.Skip("the server does not have files in replies yet: SendFile of the connection goes before what a reply has gathered")
 	f := writeFile(t, []byte("FILE!"))
-	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 		_, _ = w.WriteString("header ")
-		_ = w.Conn().SendFile(f, 0, 5, nil)
+		_ = w.SendFile(f, 0, 5, nil)
 		_, _ = w.WriteString(" trailer")
 	})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d})
@@ -74,7 +72,6 @@ func TestAFileIsSentWhereAReplyWritesIt(t *testing.T) {
 
 // TestAWriteRefusedForMaxBufferedIsToldOfRoom: LowWater is called when the server has room again, though the output of the connection never was full.
 func TestAWriteRefusedForMaxBufferedIsToldOfRoom(t *testing.T) {
-	t.Skip("the server does not tell a connection of room in MaxBuffered yet")
 	low := make(chan *server.Conn, 100)
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{MaxBuffered: 200 << 10, Socket: tight(),
@@ -86,7 +83,7 @@ func TestAWriteRefusedForMaxBufferedIsToldOfRoom(t *testing.T) {
 			break
 		}
 	}
-	if _, err := other.WriteString("x"); !errors.Is(err, server.ErrFull) {
+	if _, err := other.WriteString("x"); !errors.Is(err, server.ErrFull) || !errors.Is(err, server.ErrServerFull) {
 		t.Fatalf("a write above MaxBuffered: %v", err)
 	}
 	hangUp(nc)

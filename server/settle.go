@@ -16,7 +16,9 @@ func (c *Conn) settle(again bool) {
 	}
 	s, held, drained, state := l.srv, l.held, l.drained, l.state
 	c.tell(again)
-	if l.refused && c.flags&flagChoked == 0 {
+	if l.refused && c.flags&(flagDialing|flagHandshake) != 0 {
+		c.rememberRefusal()
+	} else if l.refused && c.flags&flagChoked == 0 {
 		c.mindMarks(s.HighWater) // whatever was written since: LowWater follows
 	}
 	c.mindMarks(held)
@@ -56,6 +58,13 @@ func (c *Conn) settle(again bool) {
 	c.arm()
 }
 
+// rememberRefusal keeps a refusal for the handler until it may be told.
+func (c *Conn) rememberRefusal() {
+	c.mu.Lock()
+	c.place |= refused
+	c.mu.Unlock()
+}
+
 // isWished reports whether a wish waits for the loop's next visit: perhaps to go on with input that was held back, or with output
 // that was refused, which LowWater is going to be told of.
 func (c *Conn) isWished() bool {
@@ -70,7 +79,7 @@ func (c *Conn) mindMarks(held int) {
 	switch {
 	case held >= s.HighWater && c.flags&(flagChoked|flagDialing|flagHandshake) == 0: // a handshake has to be read
 		c.flags |= flagChoked
-		if h, ok := c.handler().(MarkHandler); ok && c.flags&flagOpened != 0 {
+		if h, ok := find[MarkHandler](c.handler()); ok && c.flags&flagOpened != 0 {
 			c.guard(func() { h.HighWater(c) })
 		}
 	case held <= s.LowWater && c.flags&flagChoked != 0:
@@ -78,7 +87,7 @@ func (c *Conn) mindMarks(held int) {
 		if c.in != nil && c.flags&flagBusy == 0 {
 			c.poke() // what was read before goes first
 		}
-		if h, ok := c.handler().(MarkHandler); ok && c.flags&flagOpened != 0 {
+		if h, ok := find[MarkHandler](c.handler()); ok && c.flags&flagOpened != 0 {
 			c.guard(func() { h.LowWater(c) })
 		}
 	}

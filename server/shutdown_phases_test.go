@@ -82,7 +82,7 @@ func TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown(t *testi
 		begun, release := make(chan struct{}), make(chan struct{})
 		var backend *server.Conn
 		front := newProbe(calls{})
-		d := &server.Dispatcher{Framing: framing.Lines(0), Opened: front.Open, Closed: front.Close, Serve: func(w *server.Reply, _ []byte) {
+		d := &server.Dispatcher{Framing: framing.Lines(0), Opened: front.Open, Closed: front.Close, Serve: func(w server.Reply, _ []byte) {
 			close(begun)
 			<-release
 			if _, err := backend.WriteString("question\n"); err != nil {
@@ -126,7 +126,7 @@ func TestADialUnderWayGoesOnDuringShutdown(t *testing.T) {
 	must(t, err)
 	defer silent.Close()
 	begun, release := make(chan struct{}), make(chan struct{})
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(*server.Reply, []byte) {
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(server.Reply, []byte) {
 		close(begun)
 		<-release
 	})})

@@ -204,7 +204,7 @@ func TestAReplyThatWaitsForAStuckLoopEndsWithTheServer(t *testing.T) {
 	defer open()
 	failed := make(chan error, 1)
 	d := echoLines()
-	d.Serve = func(w *server.Reply, _ []byte) {
+	d.Serve = func(w server.Reply, _ []byte) {
 		var err error
 		for err == nil {
 			_, err = w.Write(make([]byte, 64<<10))

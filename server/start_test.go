@@ -22,7 +22,7 @@ import (
 
 // TestAConfigurationErrorNamesTheField, starts nothing, and does not keep a corrected server from starting.
 func TestAConfigurationErrorNamesTheField(t *testing.T) {
-	serve := func(*server.Reply, []byte) {}
+	serve := func(server.Reply, []byte) {}
 	var none *server.Dispatcher
 	for name, row := range map[string]func(s *server.Server){
 		"Workers":                func(s *server.Server) { s.Workers = -1 },

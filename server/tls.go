@@ -14,23 +14,20 @@ import (
 // which cannot be interrupted, runs on a goroutine; it begins when the first flight is complete, so that a silent client
 // costs none.
 type tlsState struct {
-	conn      *tls.Conn
+	conn      *tls.Conn   // made when the handshake begins: a client that is silent needs none
+	config    *tls.Config // for conn
 	pipe      *tlsPipe
 	client    bool
 	started   bool          // the handshake runs, or waits for a place. Loop only
 	waits     *list.Element // its place among the handshakes that wait; nil for none. Under their mu
 	notified  bool          // close_notify was sent. Loop only
+	counted   int           // bytes of the pipe counted in Server.buffered. Loop only
 	encrypted int           // bytes of the connection's output whose records are in the pipe. Loop only
 }
 
 // startTLS makes c a TLS connection that has to shake hands first.
 func (c *Conn) startTLS(config *tls.Config, client bool) {
-	t := &tlsState{client: client, pipe: newTLSPipe(c)}
-	if client {
-		t.conn = tls.Client(t.pipe, config)
-	} else {
-		t.conn = tls.Server(t.pipe, config)
-	}
+	t := &tlsState{client: client, config: config, pipe: newTLSPipe(c)}
 	c.mu.Lock()
 	c.extra().tls, c.ext.unopened = t, true
 	c.mu.Unlock()
@@ -74,6 +71,9 @@ func (c *Conn) receivedTLS(p []byte) {
 		return
 	}
 	full := t.pipe.feed(p)
+	if !c.countTLS() {
+		return
+	}
 	if !t.started {
 		complete, err := helloComplete(t.pipe.input())
 		switch {
@@ -139,9 +139,27 @@ func (c *Conn) pumpTLS() {
 		break
 	}
 	t.pipe.keep()
+	if !c.countTLS() {
+		return
+	}
 	c.mu.Lock()
 	c.place |= visited
 	c.flush()
+}
+
+// countTLS counts what the pipe holds of the peer's and for it. If that has grown above what the server may hold, it closes the
+// connection, and reports false.
+func (c *Conn) countTLS() (alive bool) {
+	t, s := c.ext.tls, c.loop.srv
+	n := t.pipe.memory()
+	grown := n - t.counted
+	s.hold(grown)
+	t.counted = n
+	if grown > 0 && s.buffered.Load() > s.MaxBuffered {
+		c.fail(s.overloaded())
+		return false
+	}
+	return true
 }
 
 // cipherWaits reports whether records wait for the kernel. Under mu.
@@ -152,7 +170,11 @@ func (c *Conn) cipherWaits() bool {
 // writeTLS encrypts the output and gives it to the kernel. Under mu, which is released while that happens.
 func (c *Conn) writeTLS() error {
 	err := c.writeRecords()
-	c.ext.tls.pipe.keepOut()
+	t := c.ext.tls
+	t.pipe.keepOut()
+	n := t.pipe.memory() // the records of output that was accepted: nothing is closed for them
+	c.loop.srv.hold(n - t.counted)
+	t.counted = n
 	return err
 }
 
@@ -201,10 +223,7 @@ func (c *Conn) encryptedWritten() error {
 			c.wroteOut(n)
 		}
 	}
-	if c.out != nil && c.out.Empty() {
-		c.out.Free()
-		c.out = nil
-	}
+	c.freeOutput()
 	return nil
 }
 

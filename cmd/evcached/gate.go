@@ -43,19 +43,8 @@ func (g *gate) Close(c *server.Conn, reason error) {
 	<-g.places
 }
 
-// HighWater implements server.MarkHandler for the cache's handler.
-func (g *gate) HighWater(c *server.Conn) {
-	if h, ok := g.Handler.(server.MarkHandler); ok {
-		h.HighWater(c)
-	}
-}
-
-// LowWater implements server.MarkHandler for the cache's handler.
-func (g *gate) LowWater(c *server.Conn) {
-	if h, ok := g.Handler.(server.MarkHandler); ok {
-		h.LowWater(c)
-	}
-}
+// Unwrap lets the server find what else the cache's handler implements.
+func (g *gate) Unwrap() server.Handler { return g.Handler }
 
 // admit accepts connections from l and passes them to srv when there is room, until close.
 func (g *gate) admit(srv *server.Server, l net.Listener) {

@@ -108,43 +108,23 @@ func TestWaitingClientsDoNotDelayTheEnd(t *testing.T) {
 	equal(t, "the status", p.wait(), 0)
 }
 
-// TestTheGateImplementsTheInterfacesOfTheCachesHandler, which a server looks for in a handler.
-func TestTheGateImplementsTheInterfacesOfTheCachesHandler(t *testing.T) {
+// TestTheGateHidesNothingOfTheCachesHandler: a server finds what that implements behind it, and nothing of the gate's in front of it.
+func TestTheGateHidesNothingOfTheCachesHandler(t *testing.T) {
 	c, err := memcache.New(memcache.Config{})
 	must(t, err)
 	defer c.Close()
 	h := c.Handler()
 	g := server.Handler(newGate(h, 1, nil))
-	_, wants := h.(server.EOFHandler)
-	_, has := g.(server.EOFHandler)
-	equal(t, "that the gate wants to know of the end of input", has, wants)
-	_, wants = h.(server.MarkHandler)
-	if _, has = g.(server.MarkHandler); wants && !has {
-		t.Error("the gate keeps the marks to itself")
+	w, ok := g.(interface{ Unwrap() server.Handler })
+	if !ok || w.Unwrap() != h {
+		t.Error("the gate does not say what it wraps")
 	}
+	_, marks := g.(server.MarkHandler)
+	_, eof := g.(server.EOFHandler)
+	equal(t, "what the gate keeps from the cache's handler", [2]bool{marks, eof}, [2]bool{})
 }
 
-// TestTheGateForwardsWaterMarks to a handler that has the methods, and to no other.
-func TestTheGateForwardsWaterMarks(t *testing.T) {
-	var m marks
-	for _, h := range []server.Handler{&m, server.HandlerFunc(nil)} {
-		g := newGate(h, 1, nil)
-		g.HighWater(nil)
-		g.LowWater(nil)
-	}
-	equal(t, "the marks", [2]int{m.high, m.low}, [2]int{1, 1})
-}
-
-// marks counts calls.
-type marks struct {
-	server.HandlerFunc
-	high, low int
-}
-
-func (m *marks) HighWater(*server.Conn) { m.high++ }
-func (m *marks) LowWater(*server.Conn)  { m.low++ }
-
-// TestIdleConnectionsAreClosed tests -o idle_timeout.
+// TestIdleConnectionsAreClosed is -o idle_timeout.
 func TestIdleConnectionsAreClosed(t *testing.T) {
 	p := start(t, "-p", "-1", "-o", "idle_timeout=1")
 	c := dial(t, "tcp", p.addrs[0])

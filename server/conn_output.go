@@ -1,0 +1,51 @@
+package server
+
+// ahead is how many bytes of output wait that go before what a reply adds: not those that wait for the reply. Under mu.
+func (c *Conn) ahead() int {
+	if c.out == nil {
+		return 0
+	}
+	return c.out.Mem()
+}
+
+// outputMemory is what the output takes up. Under mu.
+func (c *Conn) outputMemory() int {
+	n := 0
+	if c.out != nil {
+		n = c.out.Footprint()
+	}
+	if c.ext != nil && c.ext.aside != nil {
+		n += c.ext.aside.Footprint()
+	}
+	return n
+}
+
+// countOutput counts the output's memory, which was before. Under mu.
+func (c *Conn) countOutput(before int) { c.loop.srv.hold(c.outputMemory() - before) }
+
+// freeOutput gives the queue back if it is empty. Under mu.
+func (c *Conn) freeOutput() {
+	if c.out != nil && c.out.Empty() {
+		before := c.outputMemory()
+		c.out.Free()
+		c.out = nil
+		c.countOutput(before)
+	}
+}
+
+// held is how much output waits, as MaxOutput counts it, answers that have ended before older ones included. Under mu.
+func (c *Conn) held() int {
+	n := 0
+	if c.out != nil {
+		n = c.out.Mem()
+	}
+	if x := c.ext; x != nil {
+		if x.aside != nil {
+			n += x.aside.Mem()
+		}
+		if x.conc != nil {
+			n += x.conc.held
+		}
+	}
+	return n
+}
