@@ -208,3 +208,31 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 		}
 	}
 }
+
+// TestRecordsThatWaitCount: output that is encrypted already and that the peer does not take is held twice.
+func TestRecordsThatWaitCount(t *testing.T) {
+	const clients = 100
+	p := newProbe(calls{})
+	a := newAttack(t, rig{"tcp", true, 1}, &server.Server{Handler: p, TLS: sessionless(true), Socket: tight(), MaxBuffered: 4 << 20})
+	var conns []*server.Conn
+	for range clients {
+		nc := a.dialPlain(t)
+		must(t, tls.Client(nc, clientTLS()).Handshake())
+		conns, a.clients = append(conns, await(t, p.opened, "Open")), append(a.clients, nc)
+	}
+	a.before = heap()
+	for refused := 0; refused < 3; refused++ { // rounds in a row in which nothing was taken
+		for _, c := range conns {
+			if _, err := c.Write(make([]byte, 32<<10)); err == nil {
+				refused = 0
+			}
+		}
+		onLoop(t, conns[0], func() {})
+	}
+	a.check(t)
+	for _, nc := range a.clients {
+		reset(t, nc)
+	}
+	until(t, "the end", func() bool { return a.Stats().Conns == 0 })
+	a.drained(t)
+}
