@@ -209,6 +209,20 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 	}
 }
 
+// TestOutputOfADialCountsFromBeforeItSpeaksTLS, and nothing is counted when it has failed.
+func TestOutputOfADialCountsFromBeforeItSpeaksTLS(t *testing.T) {
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
+	for range 5 {
+		h := newCaller()
+		c, err := s.Dial("tcp", s.addr.String(), server.DialOptions{Handler: h, TLS: clientTLS(), Timeout: brief})
+		must(t, err)
+		_, err = c.Write(make([]byte, 100<<10))
+		must(t, err)
+		h.failed(t)
+	}
+	until(t, "an empty account", func() bool { return s.Stats().Buffered == 0 })
+}
+
 // TestRecordsThatWaitCount: output that is encrypted already and that the peer does not take is held twice.
 func TestRecordsThatWaitCount(t *testing.T) {
 	const clients = 100

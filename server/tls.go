@@ -29,7 +29,9 @@ type tlsState struct {
 func (c *Conn) startTLS(config *tls.Config, client bool) {
 	t := &tlsState{client: client, config: config, pipe: newTLSPipe(c)}
 	c.mu.Lock()
+	before := c.outputMemory() // a dial may have been written to
 	c.extra().tls, c.ext.unopened = t, true
+	c.countOutput(before)
 	c.mu.Unlock()
 	c.flags |= flagTLS | flagSpecial | flagHandshake
 }
