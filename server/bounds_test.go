@@ -208,3 +208,45 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 		}
 	}
 }
+
+// TestOutputOfADialCountsFromBeforeItSpeaksTLS, and nothing is counted when it has failed.
+func TestOutputOfADialCountsFromBeforeItSpeaksTLS(t *testing.T) {
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
+	for range 5 {
+		h := newCaller()
+		c, err := s.Dial("tcp", s.addr.String(), server.DialOptions{Handler: h, TLS: clientTLS(), Timeout: brief})
+		must(t, err)
+		_, err = c.Write(make([]byte, 100<<10))
+		must(t, err)
+		h.failed(t)
+	}
+	until(t, "an empty account", func() bool { return s.Stats().Buffered == 0 })
+}
+
+// TestRecordsThatWaitCount: output that is encrypted already and that the peer does not take is held twice.
+func TestRecordsThatWaitCount(t *testing.T) {
+	const clients = 100
+	p := newProbe(calls{})
+	a := newAttack(t, rig{"tcp", true, 1}, &server.Server{Handler: p, TLS: sessionless(true), Socket: tight(), MaxBuffered: 4 << 20})
+	var conns []*server.Conn
+	for range clients {
+		nc := a.dialPlain(t)
+		must(t, tls.Client(nc, clientTLS()).Handshake())
+		conns, a.clients = append(conns, await(t, p.opened, "Open")), append(a.clients, nc)
+	}
+	a.before = heap()
+	for refused := 0; refused < 3; refused++ { // rounds in a row in which nothing was taken
+		for _, c := range conns {
+			if _, err := c.Write(make([]byte, 32<<10)); err == nil {
+				refused = 0
+			}
+		}
+		onLoop(t, conns[0], func() {})
+	}
+	a.check(t)
+	for _, nc := range a.clients {
+		reset(t, nc)
+	}
+	until(t, "the end", func() bool { return a.Stats().Conns == 0 })
+	a.drained(t)
+}

@@ -8,11 +8,14 @@ func (c *Conn) ahead() int {
 	return c.out.Mem()
 }
 
-// outputMemory is what the output takes up. Under mu.
+// outputMemory is what the output takes up, or is going to: with TLS, what is encrypted next is held twice until the kernel has it. Under mu.
 func (c *Conn) outputMemory() int {
 	n := 0
 	if c.out != nil {
 		n = c.out.Footprint()
+		if c.ext != nil && c.ext.tls != nil {
+			n += int(min(c.out.Len(), 2*maxRecord))
+		}
 	}
 	if c.ext != nil && c.ext.aside != nil {
 		n += c.ext.aside.Footprint()

@@ -142,14 +142,14 @@ func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
 // wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu.
 func (c *Conn) wroteOut(n int) {
 	l := c.loop
-	before := c.out.Footprint()
+	before := c.outputMemory()
 	if c.out.File() != nil {
 		l.dones = c.out.AdvanceFile(int64(n), l.dones)
 	} else {
 		l.dones = c.out.Advance(n, l.dones)
 	}
 	c.countWritten(n)
-	l.srv.hold(c.out.Footprint() - before)
+	c.countOutput(before)
 	if c.ext != nil {
 		c.makeRoom()
 	}

@@ -103,7 +103,7 @@ type Server struct {
 	// MaxBuffered is what the whole server may hold: output, input that is kept, and requests at the workers, each with the memory that it
 	// takes up, which for a few bytes of output that wait is 2 KB. Above it writes are refused
 	// with ErrServerFull, and connections that send more, or whose answer is there while they have not taken the last one, or is larger
-	// than a few kilobytes, are closed with ErrOverload. A single write may pass it by its own length and 20 KB. 0 means DefaultMaxBuffered.
+	// than a few kilobytes, are closed with ErrOverload. A single write may pass it by its own length and 20 KB, with TLS twice that. 0 means DefaultMaxBuffered.
 	MaxBuffered int64
 
 	// The deadlines are independent of each other: each runs whatever the others do, and a connection is closed by the one that ends

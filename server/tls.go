@@ -29,7 +29,9 @@ type tlsState struct {
 func (c *Conn) startTLS(config *tls.Config, client bool) {
 	t := &tlsState{client: client, config: config, pipe: newTLSPipe(c)}
 	c.mu.Lock()
+	before := c.outputMemory() // a dial may have been written to
 	c.extra().tls, c.ext.unopened = t, true
+	c.countOutput(before)
 	c.mu.Unlock()
 	c.flags |= flagTLS | flagSpecial | flagHandshake
 }
@@ -151,7 +153,7 @@ func (c *Conn) pumpTLS() {
 // connection, and reports false.
 func (c *Conn) countTLS() (alive bool) {
 	t, s := c.ext.tls, c.loop.srv
-	n := t.pipe.memory()
+	n := t.memory()
 	grown := n - t.counted
 	s.hold(grown)
 	t.counted = n
@@ -160,6 +162,15 @@ func (c *Conn) countTLS() (alive bool) {
 		return false
 	}
 	return true
+}
+
+// memory is what the pipe holds beside the records of the connection's own output, which are counted with that. On the loop.
+func (t *tlsState) memory() int {
+	in, out := t.pipe.memory()
+	if t.encrypted > 0 {
+		out = max(0, out-t.encrypted-recordOverhead)
+	}
+	return in + out
 }
 
 // cipherWaits reports whether records wait for the kernel. Under mu.
@@ -172,7 +183,7 @@ func (c *Conn) writeTLS() error {
 	err := c.writeRecords()
 	t := c.ext.tls
 	t.pipe.keepOut()
-	n := t.pipe.memory() // the records of output that was accepted: nothing is closed for them
+	n := t.memory() // the records of output that was accepted: nothing is closed for them
 	c.loop.srv.hold(n - t.counted)
 	t.counted = n
 	return err

@@ -94,18 +94,17 @@ func (p *tlsPipe) readable() int {
 	return max(0, len(p.in)-p.partial)
 }
 
-// memory is what the pipe takes up. What is the loop's is not counted.
-func (p *tlsPipe) memory() int {
+// memory is what the pipe takes up in each direction. What is the loop's is not counted.
+func (p *tlsPipe) memory() (in, out int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := 0
 	if !p.lent {
-		n += cap(p.in)
+		in = cap(p.in)
 	}
 	if !p.lentOut {
-		n += cap(p.out)
+		out = cap(p.out)
 	}
-	return n
+	return in, out
 }
 
 // Write takes a record from crypto/tls.
