@@ -38,10 +38,9 @@ type Conn struct {
 	peer     sock.Peer
 
 	// Loop only. The order of the fields leaves no holes: a connection is 224 bytes.
-	flags connFlags
-	last  moment        // when a byte moved last
-	in    *input        // what is read and not consumed; while busy, the worker's
-	since time.Duration // while the peer takes no output: since when. Else, while open, when it was opened; before and after, when it is to be closed
+	flags     connFlags
+	deadlines deadlines
+	in        *input // what is read and not consumed; while busy, the worker's
 }
 
 // place is where a connection is as its loop sees it. Under mu.
@@ -52,17 +51,6 @@ const (
 	entered                   // it is in the loop's queue
 	refused                   // a write was refused, and who wrote is to be told when there is room
 )
-
-// moment is a time in units of 2^24 ns, some 17 ms, for what need not be exact. Two are compared within a year of each other.
-type moment uint32
-
-// momentOf rounds up, so that nothing counted from a moment is early.
-func momentOf(t time.Duration) moment { return moment(t>>24) + 1 }
-
-// time is m as it was before now.
-func (m moment) time(now time.Duration) time.Duration {
-	return now&^(1<<24-1) - time.Duration(int32(uint32(now>>24)-uint32(m)))<<24
-}
 
 // connState only grows, under mu.
 type connState uint8
@@ -108,7 +96,6 @@ const (
 	flagDrain                           // is closed when it has nothing to do: Shutdown
 	flagLooked                          // and has read for the last time
 	flagOpened                          // Open was called
-	flagServed                          // the first request was there
 	flagGone                            // its descriptor is closed
 	flagDialing                         // is not connected yet
 	flagHandshake                       // is not ready for the handler yet: TLS or PROXY
@@ -157,7 +144,7 @@ type ext struct {
 	readAt, writeAt       time.Duration     // when what the limits hold back may go on. Loop only
 	readShare, writeShare ratelimit.Share   // of a group's bucket. Loop only
 	timeouts              *Timeouts
-	opened                time.Duration // when the connection was, if its output was held up before its first request. Loop only
+	readyBy               time.Duration // when dialling, a PROXY header and a TLS handshake have to have ended; before the loop knows a connection that is dialled, its timeout. Loop only
 	looks                 int           // reads since the server began to shut down. Loop only
 	into                  []byte        // where the next bytes go: ReadInto. Loop only
 }

@@ -80,7 +80,6 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	if timeout < 0 {
 		timeout = event.NoTimeout
 	}
-	c.since = timeout // from begin on, when it is over: the loop's time is of its last turn
 	d := &dialing{network: network, host: host, port: port, targets: targets, tls: o.TLS}
 	if d.tls != nil && d.tls.ServerName == "" && host != "" {
 		d.tls = d.tls.Clone()
@@ -88,6 +87,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	}
 	d.ctx, d.stop = context.WithTimeoutCause(s.cutCtx, timeout, ErrDialTimeout)
 	c.extra().dial, c.ext.unopened = d, true
+	c.ext.readyBy = timeout // from begin on, when it is over: the loop's time is of its last turn
 	what := cmdOpen
 	if targets != nil {
 		what |= cmdResolved

@@ -38,6 +38,9 @@ func (c *Conn) flush() {
 func (c *Conn) leave() (again bool) {
 	l := c.loop
 	l.held, l.drained, l.state = 0, true, c.state
+	if c.flags&flagWriting == 0 {
+		c.outputMoves()
+	}
 	if c.ext != nil && c.ext.detach != nil && l.state == connHalf {
 		l.state = connOpen // it takes no output, but nothing is to be closed
 	}
@@ -63,7 +66,7 @@ func (c *Conn) writeOut() error {
 		n, full, err := c.writeSome(budget)
 		if n > 0 {
 			budget -= n
-			c.last = momentOf(c.loop.now())
+			c.deadlines.sent(c.loop.now())
 		}
 		if err != nil {
 			return err
@@ -145,6 +148,14 @@ func (c *Conn) countWritten(n int) {
 	c.loop.traffic.written.Add(uint64(n))
 }
 
+// outputMoves ends the deadlines of a peer that output waits for. On the loop.
+func (c *Conn) outputMoves() {
+	c.deadlines.stop(writeDeadline)
+	if c.flags&flagClosing == 0 {
+		c.deadlines.stop(closeDeadline)
+	}
+}
+
 // makeRoom lets those go on who wait for room in the output. Under mu.
 func (c *Conn) makeRoom() {
 	if c.ext.room != nil && c.ahead() < c.loop.srv.MaxOutput {
@@ -155,12 +166,11 @@ func (c *Conn) makeRoom() {
 
 // waitForRoom has the kernel tell when its buffer has room. Under mu.
 func (c *Conn) waitForRoom() error {
+	now := c.loop.now()
 	c.flags |= flagWriting
-	if c.flags&(flagClosing|flagHandshake) == 0 { // which have deadlines of their own
-		if c.flags&flagServed == 0 && c.extra().opened == 0 {
-			c.ext.opened = c.since // for FirstRequestTimeout
-		}
-		c.since = c.loop.now()
+	c.deadlines.startOnce(writeDeadline, now)
+	if c.flags&flagDrain != 0 {
+		c.deadlines.startOnce(closeDeadline, now)
 	}
 	return c.watch()
 }

@@ -5,7 +5,7 @@ import (
 )
 
 // calm are the flags of a connection about which nothing is to be done between two events.
-const calm = flagReading | flagOpened | flagServed | flagIn | flagBusy
+const calm = flagReading | flagOpened | flagIn | flagBusy
 
 // settle draws the consequences of a visit, after its output was written: marks, ends, and whether to read. again says that
 // there is more to do in another turn.
@@ -95,9 +95,7 @@ func (c *Conn) resumeReading() {
 	if c.flags&flagReading != 0 {
 		return
 	}
-	if in := c.in; in != nil && in.began != 0 {
-		in.began = c.loop.now() // what the peer could not send meanwhile is not its fault
-	}
+	c.deadlines.restart(readDeadline, c.loop.now()) // what the peer could not send meanwhile is not its fault
 	c.flags = c.flags&^flagWatching | flagReading
 	if err := c.watch(); err != nil {
 		c.fail(err)

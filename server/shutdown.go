@@ -306,6 +306,9 @@ func (l *loop) drain() {
 	for c := range l.srv.conns.all() {
 		if c.loop == l {
 			c.flags |= flagDrain
+			if c.flags&flagWriting != 0 {
+				c.deadlines.startOnce(closeDeadline, l.now())
+			}
 			c.poke()
 		}
 	}
