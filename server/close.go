@@ -10,8 +10,6 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-const featureClosed = event.FeatureClosed
-
 // poke has the loop come by again.
 func (c *Conn) poke() {
 	c.mu.Lock()

@@ -183,3 +183,20 @@ func TestIdleAndWriteTimeoutRunWhileClosing(t *testing.T) {
 		closedAfter(t, p, since, brief, nil)
 	})
 }
+
+// TestADeadlineRunsWhateverTheOutputDoes: a request that does not end in time ends its connection although output waits for the peer.
+func TestADeadlineRunsWhateverTheOutputDoes(t *testing.T) {
+	p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+		if string(p) == "much\n" {
+			_, err := c.Write(make([]byte, 900<<10))
+			return len(p), err
+		}
+		return 0, nil
+	}})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, ReadTimeout: brief, HighWater: 1 << 20, LowWater: 1, MaxOutput: 1 << 20, Socket: tight()})
+	_, nc := p.connect(t, s)
+	send(t, nc, "much\n")
+	until(t, "output that waits", func() bool { return s.Stats().Buffered > 0 })
+	send(t, nc, "half a request")
+	wantError(t, "Close", await(t, p.closed, "Close"), server.ErrReadTimeout)
+}

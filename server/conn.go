@@ -35,6 +35,7 @@ type Conn struct {
 	commands command
 	state    connState
 	place    place
+	peerEnd  peerState // of the peer, as the loop has seen it. Loop only
 	peer     sock.Peer
 
 	// Loop only. The order of the fields leaves no holes: a connection is 224 bytes.
@@ -58,14 +59,20 @@ type connState uint8
 const (
 	connOpen    connState = iota
 	connHalf              // takes no more output, but goes on reading: CloseWrite
+	connBroken            // the peer takes no more output: what waited has failed; what has arrived is read to its end
 	connClosing           // takes no more output but the replies in hand; is closed when all is flushed
 	connClosed            // takes nothing; its descriptor is closed, or about to be
 )
 
-func (s connState) String() string { return [...]string{"open", "half-closed", "closing", "closed"}[s] }
+func (s connState) String() string {
+	return [...]string{"open", "half-closed", "broken", "closing", "closed"}[s]
+}
+
+// isDead reports whether no output can be written any more, not even that of requests in work.
+func (s connState) isDead() bool { return s == connBroken || s == connClosed }
 
 // command is what a goroutine wants the loop to do. Under mu.
-type command uint16
+type command uint8
 
 const (
 	cmdOpen       command = 1 << iota // begin: a connection from another loop, from Dial or from Adopt
@@ -89,7 +96,6 @@ const (
 	flagPaused                          // PauseRead
 	flagDeaf                            // what is read is thrown away
 	flagReading                         // the event waits for Read
-	flagWatching                        // the event waits for Closed
 	flagWriting                         // the event waits for Write: the kernel's buffer is full
 	flagClosing                         // is closed when all is flushed
 	flagShut                            // our half is closed
@@ -282,7 +288,7 @@ func (c *Conn) Context() context.Context {
 	x := c.extra()
 	if x.ctx == nil {
 		x.ctx, x.cancel = context.WithCancelCause(c.loop.srv.cutCtx)
-		if c.state == connClosed {
+		if c.state.isDead() {
 			x.cancel(c.reasonLocked())
 		}
 	}
@@ -335,7 +341,7 @@ func (c *Conn) handOver(what command) bool {
 
 // refusal says why c takes no more output. Under mu.
 func (c *Conn) refusal() error {
-	if reason := c.reasonLocked(); reason != nil && c.state == connClosed {
+	if reason := c.reasonLocked(); reason != nil && c.state.isDead() {
 		return fmt.Errorf("%w (%w)", ErrClosed, reason)
 	}
 	return ErrClosed

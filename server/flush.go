@@ -14,7 +14,10 @@ import (
 func (c *Conn) flush() {
 	l := c.loop
 	var err error
+	dropped := false
 	switch {
+	case c.state == connBroken:
+		dropped = c.dropOutput()
 	case c.flags&(flagWriting|flagSlowed|flagDialing) != 0:
 	case c.flags&flagTLS != 0:
 		err = c.writeTLS()
@@ -24,9 +27,19 @@ func (c *Conn) flush() {
 	again := c.leave()
 	c.mu.Unlock()
 	if len(l.dones) > 0 {
-		l.report(c, nil)
+		var outcome error
+		if dropped {
+			outcome = c.failure()
+		}
+		l.report(c, outcome)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case isPeerGone(err):
+		c.tell(again)
+		c.breakOff(err)
+		return
+	default:
 		c.tell(again)
 		c.fail(err)
 		return
@@ -39,7 +52,10 @@ func (c *Conn) leave() (again bool) {
 	l := c.loop
 	l.held, l.drained, l.state = 0, true, c.state
 	if c.flags&flagWriting == 0 {
-		c.outputMoves()
+		c.deadlines.stop(writeDeadline)
+		if c.flags&flagClosing == 0 && c.state != connBroken {
+			c.deadlines.stop(closeDeadline)
+		}
 	}
 	if c.ext != nil && c.ext.detach != nil && l.state == connHalf {
 		l.state = connOpen // it takes no output, but nothing is to be closed
@@ -148,14 +164,6 @@ func (c *Conn) countWritten(n int) {
 	c.loop.traffic.written.Add(uint64(n))
 }
 
-// outputMoves ends the deadlines of a peer that output waits for. On the loop.
-func (c *Conn) outputMoves() {
-	c.deadlines.stop(writeDeadline)
-	if c.flags&flagClosing == 0 {
-		c.deadlines.stop(closeDeadline)
-	}
-}
-
 // makeRoom lets those go on who wait for room in the output. Under mu.
 func (c *Conn) makeRoom() {
 	if c.ext.room != nil && c.ahead() < c.loop.srv.MaxOutput {
@@ -196,11 +204,11 @@ func (c *Conn) watch() error {
 	if c.flags&flagReading != 0 {
 		want |= event.Read
 	}
-	if c.flags&flagWatching != 0 {
-		want |= event.Closed
-	}
 	if c.flags&flagWriting != 0 {
-		want |= event.Write
+		want |= event.Write // of which an error and a hang-up are told, too
+	}
+	if w := c.peerEnd.watched(c.loop.ev.Features()); c.flags&flagReading == 0 && (want == 0 || w == event.Closed) {
+		want |= w
 	}
 	return c.ev.SetConditions(want)
 }

@@ -78,8 +78,8 @@ func (c *Conn) count(in *input, n int) {
 func (c *Conn) onReadable(what event.Flags) {
 	switch {
 	case c.flags&flagReading == 0:
-		if what&event.Closed != 0 && c.flags&flagWatching != 0 {
-			c.peerLeft()
+		if what&(event.Closed|event.HangUp) != 0 {
+			c.peerLeft(what)
 		}
 		return
 	case c.flags&holdsRead != 0:
@@ -112,17 +112,18 @@ func (c *Conn) read() {
 // maxLooks is how many reads of a connection a shutdown waits for: 4 MB, which is more than most receive buffers hold.
 const maxLooks = 64
 
-// countLook counts a read during a shutdown, which has to end although a client goes on sending.
+// countLook counts a read of a connection that has to end although its peer goes on sending: during a shutdown, or because it is closed.
 func (c *Conn) countLook() {
-	if c.flags&flagDrain == 0 {
+	if c.flags&(flagDrain|flagClosing) == 0 && c.peerEnd != peerHungUp {
 		return
 	}
 	c.mu.Lock()
 	x := c.extra()
 	c.mu.Unlock()
-	if x.looks++; x.looks >= maxLooks {
+	if x.looks++; x.looks >= maxLooks && c.flags&flagDrain != 0 {
 		c.flags |= flagDeaf
 	}
+	c.countLastRead(x.looks)
 }
 
 // received gives p, the loop's own buffer, to whoever it is for.
@@ -304,7 +305,8 @@ func (c *Conn) maxInput() int {
 // endRead is called when the peer's end was read.
 func (c *Conn) endRead() {
 	c.flags |= flagEOF
-	c.flags &^= flagReading | flagWatching
+	c.flags &^= flagReading
+	c.peerEnd = max(c.peerEnd, peerEnded)
 	if err := c.watch(); err != nil {
 		c.fail(err)
 		return
@@ -336,7 +338,9 @@ func (c *Conn) endOfInput() {
 	}
 	if h, ok := h.(EOFHandler); ok && c.flags&flagOpened != 0 {
 		c.guard(func() { h.EOF(c) })
-		c.endHalf()
+		if !c.endHalf() && c.peerEnd == peerHungUp && c.isBroken() {
+			c.closeWith(io.EOF)
+		}
 		return
 	}
 	c.dropInput()
