@@ -25,7 +25,9 @@ func (c *Conn) begin() (alive bool) {
 		c.flags |= flagIn
 		l.count.Add(1)
 	}
-	c.setFlag(flagDrain, l.srv.draining.Load())
+	if l.srv.drains(c.isOutgoing()) {
+		c.flags |= flagDrain | flagIdle
+	}
 	if l.cut {
 		c.fail(ErrServerClosed)
 		return false
@@ -100,7 +102,12 @@ func (c *Conn) beginClosing() {
 func (c *Conn) finishClosing() (alive bool) {
 	switch {
 	case c.flags&flagShut == 0:
+		atOnce := c.isIdleInShutdown()
 		if !c.shutWrite() {
+			return false
+		}
+		if atOnce && c.flags&flagShut != 0 {
+			c.end(nil)
 			return false
 		}
 	case c.flags&flagEOF != 0:
@@ -249,7 +256,7 @@ func (c *Conn) tellEnd() {
 	}
 	c.flags |= flagBuried
 	l := c.loop
-	defer l.srv.open.leave() // after runtime.Goexit, too
+	defer l.srv.leaveConn(c.isOutgoing()) // after runtime.Goexit, too
 	c.mu.Lock()
 	reason, h := c.reasonLocked(), c.handlerLocked()
 	c.mu.Unlock()

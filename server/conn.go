@@ -100,6 +100,7 @@ const (
 	flagClosing                         // is closed when all is flushed
 	flagShut                            // our half is closed
 	flagDrain                           // is closed when it has nothing to do: Shutdown
+	flagIdle                            // had nothing to do when that began
 	flagLooked                          // and has read for the last time
 	flagOpened                          // Open was called
 	flagGone                            // its descriptor is closed
@@ -142,6 +143,7 @@ type ext struct {
 	fetched               *fetched // of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
 	dial                  *dialing
+	outgoing              bool // Dial has made it, or it was adopted as a client of TLS. Fixed before the loop knows the connection
 	handed                bool // Detach has handed the descriptor out
 	unopened              bool // the handler's Open is still to be called: dialling, TLS or PROXY comes first
 	conc                  *concurrency
@@ -163,7 +165,7 @@ func (c *Conn) extra() *ext {
 	return c.ext
 }
 
-// newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by open.enter.
+// newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by enterConn.
 func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins start) (*Conn, error) {
 	c := &Conn{loop: l, gen: s.ids.Add(1), peer: peer}
 	flags := event.Read | event.Persist

@@ -94,6 +94,9 @@ func (c *Conn) nearestDeadline() (at time.Duration, which deadline) {
 		nearer(c.ext.readyBy, handshakeDeadline)
 	case c.flags&flagDrain != 0 && c.flags&flagShut != 0 && c.flags&flagClosing != 0:
 		nearer(c.deadlines.end(idleDeadline, now, c.loop.srv.DrainTimeout), drainDeadline)
+		if c.flags&flagIdle != 0 {
+			nearer(saturatedAdd(now, unsentLook), noDeadline)
+		}
 	}
 	if c.flags&(flagThrottled|flagSlowed) != 0 {
 		nearer(c.nextRefill(), noDeadline)
@@ -131,6 +134,10 @@ func (c *Conn) onTimeout() (alive bool) {
 		if c.flags&flagGone != 0 {
 			return false
 		}
+	}
+	if ends := flagIdle | flagShut | flagClosing; c.flags&ends == ends && c.isIdleInShutdown() {
+		c.end(nil)
+		return false
 	}
 	at, which := c.nearestDeadline()
 	if at > now || which == noDeadline {
