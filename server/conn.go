@@ -281,9 +281,9 @@ func (c *Conn) isFresh() bool {
 	return true
 }
 
-// Context ends with the connection, and at the latest with Shutdown's deadline or Close. A client that only closes its sending half,
-// as it also does when it leaves, still has its answers coming: a reset ends the connection, or a write that fails. Any
-// goroutine.
+// Context ends with the connection, and at the latest with Shutdown's deadline or Close. It is not ended by a client that closes its
+// sending half, as a client also does when it leaves, since that still has its answers coming. It ends when the client resets the
+// connection or a write fails, although input that has arrived is still handled then. Any goroutine.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()

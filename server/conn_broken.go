@@ -96,6 +96,23 @@ func (c *Conn) breakOff(err error) {
 	c.flush()
 }
 
+// readFailed is called when a read has failed. After a reset the input that was read before is still handled.
+func (c *Conn) readFailed(err error) {
+	if !isPeerGone(err) || c.in == nil && c.flags&(flagMore|inWork) == 0 {
+		c.fail(err)
+		return
+	}
+	c.breakOff(err)
+	switch {
+	case c.flags&flagGone != 0:
+	case c.flags&flagTLS != 0:
+		c.ext.tls.pipe.feedEOF()
+		c.pumpTLS()
+	default:
+		c.endRead()
+	}
+}
+
 // mayHaveInput reports whether a broken connection may have input that the handler is to be given, or has requests in work.
 func (c *Conn) mayHaveInput() bool {
 	c.mu.Lock()

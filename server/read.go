@@ -99,7 +99,7 @@ func (c *Conn) read() {
 	switch {
 	case err != nil:
 		if !wouldBlock(err) {
-			c.fail(err)
+			c.readFailed(err)
 		}
 	case n == 0:
 		c.endRead()
@@ -327,6 +327,11 @@ func (c *Conn) endOfInput() {
 		c.endHalf()
 		return
 	}
+	if c.isBroken() { // then it is no end that the peer has meant
+		c.dropInput()
+		c.closeWith(io.EOF)
+		return
+	}
 	h := c.handler()
 	if d, ok := h.(*Dispatcher); ok {
 		last := false
@@ -338,9 +343,7 @@ func (c *Conn) endOfInput() {
 	}
 	if h, ok := h.(EOFHandler); ok && c.flags&flagOpened != 0 {
 		c.guard(func() { h.EOF(c) })
-		if !c.endHalf() && c.peerEnd == peerHungUp && c.isBroken() {
-			c.closeWith(io.EOF)
-		}
+		c.endHalf()
 		return
 	}
 	c.dropInput()

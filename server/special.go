@@ -51,7 +51,7 @@ func (c *Conn) readSpecial() {
 	n, err := l.srv.calls.Read(c.ev.FD(), buf)
 	if err != nil {
 		if !wouldBlock(err) {
-			c.fail(err)
+			c.readFailed(err)
 		}
 		return
 	}

@@ -75,7 +75,7 @@ func (c *Conn) CloseRead() error {
 }
 
 // PauseRead keeps Data from being called, and stops reading, until ResumeRead. A call that is under way ends first. The
-// peer's half-close is not seen meanwhile; its reset is. Any goroutine.
+// peer's half-close is not seen meanwhile; its reset is, and ends the connection. Any goroutine.
 func (c *Conn) PauseRead() { c.setPaused(true) }
 
 // ResumeRead ends PauseRead. Any goroutine.
