@@ -110,6 +110,7 @@ func (c *Conn) finishClosing() (alive bool) {
 			c.end(nil)
 			return false
 		}
+		c.noteUnsent()
 	case c.flags&flagEOF != 0:
 		c.end(nil)
 		return false

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/internal/sock"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -78,6 +82,47 @@ func transfersSlowly(t *testing.T, name string, c *server.Conn, nc net.Conn, end
 	end(c)
 	if n, err := readSlowly(nc, 64<<10, 50*time.Millisecond); n != size || err != nil {
 		t.Errorf("%s: the client has read %d of %d bytes, %v", name, n, size, err)
+	}
+}
+
+// TestCloseTimeoutDoesNotEndATransferThatTheKernelHas: our half is closed long before the client has read all, and what the client sends
+// meanwhile does not reset the rest.
+func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
+	t.Parallel()
+	const size = 300_000
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, CloseTimeout: time.Second, Socket: server.SocketOptions{WriteBuffer: 2 * size}})
+	small := net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096) })
+	}}
+	nc, err := small.Dial("tcp", s.addr.String())
+	must(t, err)
+	defer nc.Close()
+	must(t, nc.SetDeadline(time.Now().Add(2*patience)))
+	c := await(t, p.opened, "Open")
+	_, err = c.Write(make([]byte, size))
+	must(t, err)
+	until(t, "the kernel to have all", func() bool { return c.Stats().BytesWritten == size })
+	if n, err := sock.Unsent(c.FD()); err != nil || n < size/2 {
+		t.Fatalf("the kernel has sent all but %d bytes at once, %v", n, err)
+	}
+	c.CloseAfterFlush()
+	pieces := 0
+	for total := 0; total < size; pieces++ {
+		time.Sleep(60 * time.Millisecond) // the reader is slow; how slow does not matter
+		n, err := nc.Read(make([]byte, 6000))
+		if err != nil {
+			t.Fatalf("after %d of %d bytes: %v", total, size, err)
+		}
+		total += n
+		if _, err := nc.Write([]byte("x")); err != nil {
+			t.Fatalf("the client could not send after %d of %d bytes: %v", total, size, err)
+		}
+	}
+	expectEOF(t, nc)
+	hangUp(nc)
+	if reason := await(t, p.closed, "Close"); reason != nil {
+		t.Errorf("the reason is %v", reason)
 	}
 }
 

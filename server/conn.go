@@ -153,6 +153,7 @@ type ext struct {
 	readShare, writeShare ratelimit.Share   // of a group's bucket. Loop only
 	timeouts              *Timeouts
 	readyBy               time.Duration // when dialling, a PROXY header and a TLS handshake have to have ended; before the loop knows a connection that is dialled, its timeout. Loop only
+	unsent                int           // bytes that the peer's system had not acknowledged when its progress was last looked at. Loop only
 	looks                 int           // reads since the server began to shut down. Loop only
 	into                  []byte        // where the next bytes go: ReadInto. Loop only
 }

@@ -140,6 +140,10 @@ func (c *Conn) onTimeout() (alive bool) {
 		return false
 	}
 	at, which := c.nearestDeadline()
+	if at <= now && which == closeDeadline && c.hasProgressed() {
+		c.deadlines.start(closeDeadline, now)
+		which = noDeadline
+	}
 	if at > now || which == noDeadline {
 		c.arm()
 		return c.flags&flagGone == 0

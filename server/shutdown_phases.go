@@ -88,7 +88,7 @@ func (c *Conn) drain() {
 
 // hasNothingToDo reports whether the peer has neither begun a request, as far as it was read, nor waits for anything. On the loop.
 func (c *Conn) hasNothingToDo() bool {
-	if c.in != nil || c.flags&(inWork|flagClosing|flagEOF|flagMore|flagYielded|flagHandshake) != 0 {
+	if c.in != nil || c.flags&(inWork|flagClosing|flagMore|flagHandshake|holdsRead) != 0 { // or input may wait in the kernel
 		return false
 	}
 	c.mu.Lock()
