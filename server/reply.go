@@ -98,7 +98,7 @@ func (r *Reply) send(p []byte, hold bool) error {
 	c := r.c
 	for {
 		c.mu.Lock()
-		if c.state == connClosed {
+		if c.state.isDead() {
 			r.err = c.refusal()
 			c.mu.Unlock()
 			return r.err
@@ -138,7 +138,7 @@ func (r *Reply) put(p []byte) {
 	c := r.c
 	s := c.loop.srv
 	switch {
-	case len(p) == 0 || c.state == connClosed:
+	case len(p) == 0 || c.state.isDead():
 	case s.buffered.Load() >= s.MaxBuffered && (c.held() > 0 || len(p) > replyBuffer):
 		c.state = connClosed
 		c.setReason(fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered))

@@ -73,7 +73,6 @@ func (c *Conn) receivedTLS(p []byte) {
 		c.pumpTLS()
 		return
 	}
-	c.last = momentOf(c.loop.now())
 	full := t.pipe.feed(p)
 	if !t.started {
 		complete, err := helloComplete(t.pipe.input())
@@ -169,7 +168,7 @@ func (c *Conn) writeRecords() error {
 		c.mu.Lock()
 		if n > 0 {
 			budget -= n
-			c.last = momentOf(c.loop.now())
+			c.deadlines.sent(c.loop.now())
 			c.spend(n)
 		}
 		switch {
