@@ -155,20 +155,9 @@ func (c *Conn) tearDown(reason error) {
 	}
 
 	c.mu.Lock()
-	held := c.outputMemory()
-	if c.ext != nil {
-		c.stopFetching()
-	}
-	if c.out != nil {
-		l.failOutput(c.out)
-		c.out = nil
-	}
+	c.failOutput()
 	if x := c.ext; x != nil {
 		x.into = nil
-		if x.aside != nil {
-			l.failOutput(x.aside)
-			x.aside = nil
-		}
 		if x.room != nil {
 			close(x.room)
 			x.room = nil
@@ -192,7 +181,6 @@ func (c *Conn) tearDown(reason error) {
 		dial.stop()
 		c.dropAttempts(dial)
 	}
-	l.srv.hold(-held)
 	c.leaveServerRoom()
 	if !busy {
 		c.dropInput()

@@ -127,32 +127,6 @@ func (c *Conn) mayHaveInput() bool {
 	return true
 }
 
-// dropOutput fails all output of a broken connection, and reports whether there was any. Under mu, on the loop.
-func (c *Conn) dropOutput() (dropped bool) {
-	l, held := c.loop, c.held()
-	x := c.ext
-	if x.tls != nil {
-		x.tls.encrypted = 0
-		x.tls.pipe.takeOutput()
-	}
-	c.stopFetching()
-	if f := x.fetched; f != nil && !f.busy && f.owed == nil {
-		x.fetched = nil
-	}
-	if c.out != nil {
-		dropped = true
-		l.failOutput(c.out)
-		c.out = nil
-	}
-	if x.aside != nil {
-		dropped = true
-		l.failOutput(x.aside)
-		x.aside = nil
-	}
-	l.srv.buffered.Add(int64(-held))
-	return dropped
-}
-
 // maxLastReads bounds the reads of a connection whose peer takes no output any more, or that is closed by us: 64 MB, which is more
 // than a receive buffer holds. A peer that sends more is reset.
 const maxLastReads = 1024

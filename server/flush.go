@@ -17,7 +17,7 @@ func (c *Conn) flush() {
 	dropped := false
 	switch {
 	case c.state == connBroken:
-		dropped = c.dropOutput()
+		dropped = c.failOutput()
 	case c.flags&(flagWriting|flagSlowed|flagDialing) != 0:
 	case c.flags&flagTLS != 0:
 		err = c.writeTLS()

@@ -257,12 +257,10 @@ func (c *Conn) stopHandshake() {
 	if c.flags&flagTLS == 0 {
 		return
 	}
-	t := c.ext.tls
 	if c.flags&flagHandshake != 0 {
 		c.loop.srv.totals.failedHandshakes.Add(1)
 		c.loop.srv.shaking.leave(c)
 	}
-	_ = t.pipe.Close() // never fails
-	c.loop.srv.hold(-t.counted)
-	t.counted = 0
+	_ = c.ext.tls.pipe.Close() // never fails
+	c.recountTLS()
 }

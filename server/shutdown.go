@@ -161,10 +161,8 @@ func (s *Server) shutDown(ctx context.Context) error {
 	}
 	s.stopListening(ctx)
 	await(ctx, grace, waited(s.arriving.Wait)) // they are quick, unless PickLoop is not
-	s.drain(ctx, false)
-	if await(ctx, 0, s.incoming.empty()) && await(ctx, 0, s.jobs.empty()) {
-		s.phase.Store(uint32(phaseOutgoing))
-		s.drain(ctx, true)
+	if ctx.Err() == nil {
+		s.drainAll(ctx)
 	}
 	return s.finish(ctx, s.await(ctx))
 }

@@ -51,6 +51,15 @@ func (c *Conn) isOutgoing() bool {
 	return c.ext != nil && c.ext.outgoing
 }
 
+// drainAll lets the connections end that clients have made, and when none of them and no datagram is left, those that the server has made.
+func (s *Server) drainAll(ctx context.Context) {
+	s.drain(ctx, false)
+	if await(ctx, 0, s.incoming.empty()) && await(ctx, 0, s.jobs.empty()) {
+		s.phase.Store(uint32(phaseOutgoing))
+		s.drain(ctx, true)
+	}
+}
+
 // drain lets the connections of one kind end, and waits until each loop has told its own.
 func (s *Server) drain(ctx context.Context, outgoing bool) {
 	told := make(chan struct{}, len(s.loops))

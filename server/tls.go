@@ -152,16 +152,22 @@ func (c *Conn) pumpTLS() {
 // countTLS counts what the pipe holds of the peer's and for it. If that has grown above what the server may hold, it closes the
 // connection, and reports false.
 func (c *Conn) countTLS() (alive bool) {
-	t, s := c.ext.tls, c.loop.srv
-	n := t.memory()
-	grown := n - t.counted
-	s.hold(grown)
-	t.counted = n
-	if grown > 0 && s.buffered.Load() > s.MaxBuffered {
+	s := c.loop.srv
+	if c.recountTLS() > 0 && s.buffered.Load() > s.MaxBuffered {
 		c.fail(s.overloaded())
 		return false
 	}
 	return true
+}
+
+// recountTLS counts what the pipe holds, and reports by how much that has grown. On the loop.
+func (c *Conn) recountTLS() (grown int) {
+	t := c.ext.tls
+	n := t.memory()
+	grown = n - t.counted
+	c.loop.srv.hold(grown)
+	t.counted = n
+	return grown
 }
 
 // memory is what the pipe holds beside the records of the connection's own output, which are counted with that. On the loop.
@@ -181,11 +187,8 @@ func (c *Conn) cipherWaits() bool {
 // writeTLS encrypts the output and gives it to the kernel. Under mu, which is released while that happens.
 func (c *Conn) writeTLS() error {
 	err := c.writeRecords()
-	t := c.ext.tls
-	t.pipe.keepOut()
-	n := t.memory() // the records of output that was accepted: nothing is closed for them
-	c.loop.srv.hold(n - t.counted)
-	t.counted = n
+	c.ext.tls.pipe.keepOut()
+	c.recountTLS() // the records of output that was accepted: nothing is closed for them
 	return err
 }
 
