@@ -12,20 +12,20 @@ import (
 // A worker is the state that the connections of one loop share while one of them is served. It belongs to the loop.
 type worker struct {
 	executor
-	req       protocol.Request
-	bin       protocol.Frame
-	out       []byte          // answers not written to the connection yet
-	mark      int             // offset in out of the current request's answer
-	sent      int             // bytes written to the connection during this visit
-	full      bool            // the connection's output is full: the rest of out waits
-	overloaded bool           // because the whole server is full
-	failed    bool            // a write to the connection has failed
-	paused    bool            // the connection's input is paused
-	quit      bool            // close the connection when its output is flushed
-	bye       bool            // because the client has sent quit
-	unflushed bool            // a command other than a get was served in this visit: watch cannot follow it
-	coming    *store.Incoming // the value of the frame that is served, if it is in the store's memory
-	tail      []byte          // of the large value that is sent
+	req        protocol.Request
+	bin        protocol.Frame
+	out        []byte          // answers not written to the connection yet
+	mark       int             // offset in out of the current request's answer
+	sent       int             // bytes written to the connection during this visit
+	full       bool            // the connection's output is full: the rest of out waits
+	overloaded bool            // because the whole server is full
+	failed     bool            // a write to the connection has failed
+	paused     bool            // the connection's input is paused
+	quit       bool            // close the connection when its output is flushed
+	bye        bool            // because the client has sent quit
+	unflushed  bool            // a command other than a get was served in this visit: watch cannot follow it
+	coming     *store.Incoming // the value of the frame that is served, if it is in the store's memory
+	tail       []byte          // of the large value that is sent
 }
 
 // newWorker returns a worker.
