@@ -90,7 +90,7 @@
 //   - Signals reach every loop that asked, and each delivery that the system did not merge is a call, which counts for the budget. A
 //     signal that was ignored before is ignored afterwards.
 //   - Level- and edge-triggered events of one descriptor are refused, always and not only in a debug mode.
-//   - A hang-up or reset is reported as Closed to who asked for it, besides Read and Write.
+//   - A hang-up or reset is reported as Closed to who asked for it, besides Read and Write. HangUp waits for these alone.
 //   - The set of changes is not cached between turns (libevent's changelist): adding from another goroutine takes effect at once.
 //   - The environment chooses a backend and a driver by name (see [WithoutEnv]); libevent's takes methods away one by one.
 //   - An event with a timeout counts as one added event, not two. [Loop.Events] returns all at once; there is no walk to stop early.

@@ -25,7 +25,7 @@ type Event struct {
 	// The rest belongs to loop.mu. The order leaves no gaps: a loop may have very many events.
 	priority   uint8 // changes only while it is not active; says which heap of loop.timers it is in
 	state      eventState
-	conditions Flags  // of the descriptor: Read, Write and Closed
+	conditions Flags  // of the descriptor: Read, Write, Closed and HangUp
 	what       Flags  // what the next callback will be told
 	calls      int32  // callbacks owed to a signal that came several times
 	heapIndex  int32  // in its heap of loop.timers; -1 outside
@@ -56,7 +56,7 @@ const (
 	stateDelivered                        // active for a delivery of its signal, which the next one does not share a call with
 )
 
-// NewEvent makes an event for a descriptor (Read, Write, Closed), a signal (Signal, with the number as fd), a timer or
+// NewEvent makes an event for a descriptor (Read, Write, Closed, HangUp), a signal (Signal, with the number as fd), a timer or
 // a user's own event (no condition; fd is -1), with Persist and EdgeTriggered as wished. fn is called on the loop with
 // the event and what has happened. The descriptor stays the caller's: Del comes before its close.
 //
@@ -206,7 +206,7 @@ func (e *Event) Add(timeout time.Duration) error {
 	return e.opError("add", err)
 }
 
-// SetConditions changes what an event of a descriptor waits for: any of Read, Write and Closed, or 0 for none; Persist and
+// SetConditions changes what an event of a descriptor waits for: any of Read, Write, Closed and HangUp, or 0 for none; Persist and
 // EdgeTriggered stay as they are. If the event is not added, it counts from the next Add. If it is, it counts at once: a
 // condition that is taken away and not delivered yet is taken back, and an edge-triggered one that holds already
 // is reported. With 0 the event stays added and its timeout goes on, but its descriptor is not looked at.
@@ -286,8 +286,8 @@ func (e *Event) DelWait(ctx context.Context) error {
 }
 
 // Activate makes the callback run with what, as if it had happened; before the callback runs, further activations and
-// reports add their flags to the same call. The event need not be added. What is any of Timeout, Read, Write, Signal and
-// Closed, or 0. Signal is no delivery of the signal: it shares the call of one that waits or comes. Errors: ErrFlags, ErrClosed,
+// reports add their flags to the same call. The event need not be added. What is any of Timeout, Read, Write, Signal,
+// Closed and HangUp, or 0. Signal is no delivery of the signal: it shares the call of one that waits or comes. Errors: ErrFlags, ErrClosed,
 // ErrFinalized. Any goroutine.
 func (e *Event) Activate(what Flags) error {
 	if what&^outcomes != 0 {

@@ -123,8 +123,11 @@ func (l *Loop) enroll(fd int32, want Flags, gen uint32) error {
 	return err
 }
 
-// probe is what the poller is asked to report: it cannot be asked for nothing.
-func probe(want Flags) PollerFlags { return PollerFlags(cmp.Or(want, Read)) }
+// probe is what the poller is asked to report to find out whether it can watch a descriptor of which nothing is wanted.
+func probe(want Flags) PollerFlags { return pollerWant(cmp.Or(want, Read)) }
+
+// pollerWant is want as the poller knows it: it reports errors and hang-ups whatever is wanted.
+func pollerWant(want Flags) PollerFlags { return PollerFlags(want &^ HangUp) }
 
 // tell makes the poller report want for a row from now on. With again it does so although that is what it reports already: an
 // edge-triggered condition that holds is then reported once more, for an event that has not been told of it. On an error nothing
@@ -139,7 +142,7 @@ func (l *Loop) tell(fd int32, row *fdEntry, want Flags, again bool) (err error) 
 	case want == 0:
 		err = l.poller.Remove(int(fd))
 	default:
-		err = l.poller.Modify(int(fd), poller.Flags(want), tag(fd, row.gen))
+		err = l.poller.Modify(int(fd), pollerWant(want), tag(fd, row.gen))
 	}
 	if err == nil {
 		row.want = want
@@ -238,10 +241,16 @@ func (l *Loop) collect(ready []Ready) {
 	}
 }
 
+// hungUp is how a poller reports that both directions have ended.
+const hungUp = Read | Write | Closed
+
 // hit returns what of a report concerns e. An error is readable and writable, and for who waits for neither, the peer's
 // end: some event must hear of a level-triggered condition, or the loop would spin.
 func (l *Loop) hit(e *Event, what Flags) Flags {
 	hit := e.conditions & what
+	if what&Flags(poller.Error) != 0 || what&hungUp == hungUp {
+		hit |= e.conditions & HangUp
+	}
 	if hit == 0 && what&Flags(poller.Error) != 0 {
 		hit = e.conditions & Closed
 	}

@@ -27,10 +27,14 @@ const (
 	EdgeTriggered Flags = 0x20
 	// Closed waits until the peer has closed its sending half or reset the connection, without a read.
 	Closed Flags = 0x80
+	// HangUp waits until the descriptor has an error, as after a reset, or both of its directions have ended; it is silent about data and
+	// about the end of one direction. It is for a connection that is not read from and whose peer may have closed its sending half, of
+	// which Closed would tell in each turn. Every backend has it, and it is reported in each turn while it holds.
+	HangUp Flags = 0x400
 )
 
 const (
-	readiness = Read | Write | Closed
+	readiness = Read | Write | Closed | HangUp
 	outcomes  = Timeout | Signal | readiness
 	allFlags  = outcomes | Persist | EdgeTriggered
 )
@@ -48,7 +52,7 @@ var flagNames = [...]struct {
 	name string
 }{
 	{Timeout, "Timeout"}, {Read, "Read"}, {Write, "Write"}, {Signal, "Signal"},
-	{Persist, "Persist"}, {EdgeTriggered, "EdgeTriggered"}, {Closed, "Closed"},
+	{Persist, "Persist"}, {EdgeTriggered, "EdgeTriggered"}, {Closed, "Closed"}, {HangUp, "HangUp"},
 }
 
 // String lists the flags, separated by "|"; "0" when there are none.

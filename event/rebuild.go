@@ -3,8 +3,6 @@ package event
 import (
 	"errors"
 	"time"
-
-	"github.com/evmq/evmq/internal/poller"
 )
 
 // strayReport meets a report for a registration that the loop has ended. Most are harmless: the descriptor was
@@ -95,9 +93,9 @@ func (l *Loop) moveRows(next Poller) error {
 			continue
 		}
 		name := tag(int32(fd), row.gen)
-		err := l.poller.Modify(fd, poller.Flags(row.want), name)
+		err := l.poller.Modify(fd, pollerWant(row.want), name)
 		if err == nil {
-			err = next.Add(fd, poller.Flags(row.want), name)
+			err = next.Add(fd, pollerWant(row.want), name)
 		}
 		if gone(err) {
 			l.endStale(int32(fd), row)

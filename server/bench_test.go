@@ -101,7 +101,7 @@ func benchServer(b *testing.B, h Handler, conns int) {
 	ready := make(chan struct{})
 	if err := l.ev.Post(func() {
 		for i := range conns {
-			s.open.enter(s.MaxConns)
+			s.enterConn(false)
 			c, err := s.newConn(l, firstFD+i, sock.Peer{}, nil, start{})
 			if err != nil {
 				b.Error(err)

@@ -34,7 +34,8 @@ func (c *Conn) handOverCopy(d *Dispatcher, message []byte) {
 	in.reply.c, in.reply.order = c, order
 	c.count(in, in.memory())
 	x.conc.inflight++
-	c.flags |= flagWorking | flagServed
+	c.flags |= flagWorking
+	c.deadlines.stop(firstRequestDeadline)
 	c.setFlag(flagCrowded, x.conc.inflight >= d.Concurrent)
 	c.loop.handover = append(c.loop.handover, in)
 }
@@ -55,6 +56,7 @@ func (c *Conn) takeBackCopies() {
 		conc.inflight -= ended
 		c.flags &^= flagCrowded
 		c.setFlag(flagWorking, conc.inflight > 0)
+		c.requestEnded()
 	}
 }
 

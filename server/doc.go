@@ -56,6 +56,9 @@
 // anything that it has accepted. A connection whose peer does not read is not read from either (HighWater, LowWater). A reply under way
 // may exceed MaxOutput by what it gathers before the connection takes it, 16 KB.
 //
+// The deadlines are independent of each other. While requests are in work, IdleTimeout and CloseTimeout do not count, ReadTimeout counts
+// for a request that is being read meanwhile, and WriteTimeout always.
+//
 // A peer is cut off by these rules alone: the deadlines IdleTimeout, ReadTimeout, FirstRequestTimeout, WriteTimeout,
 // CloseTimeout, DrainTimeout and HandshakeTimeout; more than MaxInput bytes that the handler does not consume; MaxBuffered; MaxConns; a
 // stream that its framing, TLS or the PROXY protocol does not understand; WhenFull set to CloseConn. [Handler] Close is told the reason.
@@ -77,8 +80,12 @@
 //
 // # The end
 //
+// A peer that resets its connection, or whose connection fails a write, takes no more output: what waits fails, writes are refused with
+// [ErrClosed] and [Conn.Context] ends. What has arrived from it is still given to the handler, within CloseTimeout, and then Close is told the
+// reason. A reset is noticed also behind the end of the peer's stream, and while reading is paused, which ends the connection at once.
+//
 // [Server.Shutdown] stops accepting, answers what has been read or has arrived, connections that the kernel has established included,
-// flushes, closes, and returns when every goroutine and descriptor of the server is gone; or, when its context ends first, aborts what is
+// flushes, closes, those connections last that the server has dialled, and returns when every goroutine and descriptor of the server is gone; or, when its context ends first, aborts what is
 // left and says how many handlers and loops it has not waited for. A handler is told of the end of each connection that it was told the
 // beginning of. The loops are the server's: what ends a loop, as event's Break, is refused on [Conn.Loop] with event.ErrOwned.
 //

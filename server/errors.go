@@ -36,7 +36,8 @@ var (
 	ErrReadTimeout error = timeoutError("server: request did not end in time")
 	// ErrWriteTimeout is the reason of a connection closed by WriteTimeout: the peer took no output.
 	ErrWriteTimeout error = timeoutError("server: peer does not read")
-	// ErrCloseTimeout is the reason of a connection whose output was not flushed by CloseTimeout.
+	// ErrCloseTimeout is the reason of a connection that was being closed, by CloseAfterFlush or Shutdown, and whose peer took no
+	// output for CloseTimeout.
 	ErrCloseTimeout error = timeoutError("server: output was not flushed in time")
 	// ErrOverload is the reason of a connection closed because the server was full: of requests, with CloseConn, or of
 	// buffered bytes.

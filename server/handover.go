@@ -25,7 +25,8 @@ func (c *Conn) handOverAll(d *Dispatcher, p []byte, eof bool) {
 	in.pos = len(in.buf) - len(p)
 	in.place, in.eof, in.d = c.loop.place, eof, d
 	c.count(in, in.memory())
-	c.flags |= flagBusy | flagServed
+	c.flags |= flagBusy
+	c.deadlines.stop(firstRequestDeadline)
 	c.loop.handover = append(c.loop.handover, in)
 }
 
@@ -74,7 +75,9 @@ func (c *Conn) takeBack() {
 	if in.final {
 		c.closeWith(nil)
 	}
-	in.d, in.began = nil, 0
+	in.d = nil
+	c.deadlines.stop(readDeadline)
+	c.requestEnded()
 	if len(in.rest()) == 0 || in.final || c.flags&(flagClosing|flagDeaf) != 0 {
 		c.dropInput()
 		return

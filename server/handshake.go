@@ -242,8 +242,6 @@ func (c *Conn) handshaken() {
 	s.totals.handshakes.Add(1)
 	c.flags &^= flagHandshake | flagStuffed
 	c.flags |= flagMore // what has come behind the handshake
-	c.sinceNow()
-	c.last = momentOf(c.loop.now())
 	c.opened()
 }
 

@@ -129,7 +129,7 @@ func (c *Conn) onReady(what event.Flags) {
 			return
 		}
 	}
-	if what&(event.Read|event.Closed) != 0 {
+	if what&(event.Read|event.Closed|event.HangUp) != 0 {
 		c.onReadable(what)
 	}
 }
@@ -194,6 +194,10 @@ func (c *Conn) obey(commands command) {
 		}
 	}
 	c.setFlag(flagPaused, paused)
+	if state == connBroken && paused && c.timeouts().Close == event.NoTimeout { // or it would stay for ever
+		c.fail(reason)
+		return
+	}
 	c.setFlag(flagDetach, detach)
 	if state == connClosing && c.flags&flagClosing == 0 {
 		c.beginClosing()

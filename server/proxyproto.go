@@ -80,7 +80,6 @@ func (c *Conn) readProxyHeader(x *proxied, p []byte) []byte {
 			c.mu.Unlock()
 			if c.flags&flagTLS == 0 {
 				c.flags &^= flagHandshake
-				c.sinceNow()
 				c.opened()
 			}
 			return rest[:len(rest):len(rest)]

@@ -146,8 +146,9 @@ func (c *Conn) unthrottle() {
 	if x.readAt <= now {
 		c.flags &^= flagThrottled
 	}
-	if x.writeAt <= now {
+	if c.flags&flagSlowed != 0 && x.writeAt <= now {
 		c.flags &^= flagSlowed
+		c.deadlines.restart(closeDeadline, now) // it was not the peer that output waited for
 	}
 	c.mu.Lock()
 	c.place |= visited

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/evmq/evmq/event"
 )
@@ -14,15 +13,14 @@ import (
 // When a request is handed to a worker, the whole input goes with it and comes back afterwards.
 type input struct {
 	buf     []byte
-	pos     int           // what is before it is consumed
-	place   int           // of the framing, in the incomplete message at pos
-	began   time.Duration // when that message began
-	counted int           // bytes counted in Server.buffered
-	early   int           // Concurrent: bytes counted in the connection's output
-	eof     bool          // nothing comes after it
-	final   bool          // the framing has said that the rest is not to be looked at
-	framed  bool          // Concurrent: buf is the message itself
-	d       *Dispatcher   // who frames, while a worker has it
+	pos     int         // what is before it is consumed
+	place   int         // of the framing, in the incomplete message at pos
+	counted int         // bytes counted in Server.buffered
+	early   int         // Concurrent: bytes counted in the connection's output
+	eof     bool        // nothing comes after it
+	final   bool        // the framing has said that the rest is not to be looked at
+	framed  bool        // Concurrent: buf is the message itself
+	d       *Dispatcher // who frames, while a worker has it
 	reply   replyState
 }
 
@@ -53,6 +51,7 @@ func (c *Conn) dropInput() {
 		return
 	}
 	c.in = nil
+	c.deadlines.stop(readDeadline)
 	c.count(in, 0)
 	in.recycle()
 }
@@ -64,7 +63,7 @@ func (in *input) recycle() {
 	if cap(in.reply.buf) > replyBuffer {
 		in.reply.buf = nil
 	}
-	in.buf, in.pos, in.place, in.began = in.buf[:0], 0, 0, 0
+	in.buf, in.pos, in.place = in.buf[:0], 0, 0
 	in.eof, in.final, in.framed, in.d = false, false, false, nil
 	in.reply.count(0)
 	in.early = 0
@@ -84,8 +83,8 @@ func (c *Conn) count(in *input, n int) {
 func (c *Conn) onReadable(what event.Flags) {
 	switch {
 	case c.flags&flagReading == 0:
-		if what&event.Closed != 0 && c.flags&flagWatching != 0 {
-			c.peerLeft()
+		if what&(event.Closed|event.HangUp) != 0 {
+			c.peerLeft(what)
 		}
 		return
 	case c.flags&holdsRead != 0:
@@ -105,7 +104,7 @@ func (c *Conn) read() {
 	switch {
 	case err != nil:
 		if !wouldBlock(err) {
-			c.fail(err)
+			c.readFailed(err)
 		}
 	case n == 0:
 		c.endRead()
@@ -118,22 +117,23 @@ func (c *Conn) read() {
 // maxLooks is how many reads of a connection a shutdown waits for: 4 MB, which is more than most receive buffers hold.
 const maxLooks = 64
 
-// countLook counts a read during a shutdown, which has to end although a client goes on sending.
+// countLook counts a read of a connection that has to end although its peer goes on sending: during a shutdown, or because it is closed.
 func (c *Conn) countLook() {
-	if c.flags&flagDrain == 0 {
+	if c.flags&(flagDrain|flagClosing) == 0 && c.peerEnd != peerHungUp {
 		return
 	}
 	c.mu.Lock()
 	x := c.extra()
 	c.mu.Unlock()
-	if x.looks++; x.looks >= maxLooks {
+	if x.looks++; x.looks >= maxLooks && c.flags&flagDrain != 0 {
 		c.flags |= flagDeaf
 	}
+	c.countLastRead(x.looks)
 }
 
 // received gives p, the loop's own buffer, to whoever it is for.
 func (c *Conn) received(p []byte) {
-	c.last = momentOf(c.loop.now())
+	c.deadlines.received(c.loop.now())
 	if c.flags&(flagClosing|flagDeaf) != 0 {
 		return
 	}
@@ -215,7 +215,7 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 		p = p[n:]
 		if n > 0 {
 			consumed = true
-			c.flags |= flagServed
+			c.deadlines.stop(firstRequestDeadline)
 		}
 		if yields && len(p) > 0 {
 			c.flags |= flagYielded
@@ -236,8 +236,8 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 			ok = ok && c.flags&holdsInput == 0
 		}
 	}
-	if in := c.in; in != nil && consumed {
-		in.began = 0
+	if consumed {
+		c.deadlines.stop(readDeadline)
 	}
 	if c.in != nil || len(p) > 0 {
 		c.keep(p)
@@ -278,9 +278,9 @@ func (c *Conn) keep(p []byte) {
 		in.pos = 0
 	}
 	in.place = c.loop.place
-	if in.began == 0 && c.flags&flagYielded == 0 {
-		in.began = c.loop.now()
-		c.armFor(in.began, c.timeouts().Read)
+	if now := c.loop.now(); c.flags&(flagYielded|flagClosing) == 0 && !c.deadlines.runs(readDeadline) {
+		c.deadlines.start(readDeadline, now)
+		c.armAt(c.deadlines.end(readDeadline, now, c.timeouts().Read))
 	}
 	c.count(in, in.memory())
 	s := c.loop.srv
@@ -312,7 +312,8 @@ func (c *Conn) maxInput() int {
 // endRead is called when the peer's end was read.
 func (c *Conn) endRead() {
 	c.flags |= flagEOF
-	c.flags &^= flagReading | flagWatching
+	c.flags &^= flagReading
+	c.peerEnd = max(c.peerEnd, peerEnded)
 	if err := c.watch(); err != nil {
 		c.fail(err)
 		return
@@ -331,6 +332,11 @@ func (c *Conn) endOfInput() {
 	c.flags |= flagTold
 	if c.flags&(flagDeaf|flagClosing) != 0 {
 		c.endHalf()
+		return
+	}
+	if c.isBroken() { // then it is no end that the peer has meant
+		c.dropInput()
+		c.closeWith(io.EOF)
 		return
 	}
 	if !c.giveLastData() {

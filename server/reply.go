@@ -126,7 +126,7 @@ func (w Reply) lock() (*replyState, error) {
 	}
 	if r.err == nil {
 		w.c.mu.Lock()
-		if w.c.state == connClosed {
+		if w.c.state.isDead() {
 			r.err = w.c.refusal()
 		}
 		r.waits = r.order != 0 && w.c.held() >= w.c.loop.srv.MaxOutput && !r.isFirst(w.c.ext)

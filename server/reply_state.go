@@ -106,14 +106,14 @@ func (r *replyState) send(p piece, hold bool) error {
 	c := r.c
 	for {
 		c.mu.Lock()
-		if c.state == connClosed {
+		if c.state.isDead() {
 			r.err = c.refusal()
 			c.mu.Unlock()
 			return r.err
 		}
 		x := c.extra()
 		if r.isFirst(x) && c.ahead() < c.loop.srv.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
-			if r.putPiece(p); c.state == connClosed {
+			if r.putPiece(p); c.state.isDead() {
 				r.err = c.refusal()
 				c.unlockAndTell()
 				return r.err
@@ -175,12 +175,12 @@ func (r *replyState) put(p []byte) {
 func (r *replyState) mayHold(n int) bool {
 	c := r.c
 	s := c.loop.srv
-	if c.state != connClosed && s.isFull() && (c.held() > 0 || n > replyBuffer) {
+	if !c.state.isDead() && s.isFull() && (c.held() > 0 || n > replyBuffer) {
 		c.state = connClosed
 		c.setReason(s.overloaded())
 		c.commands |= cmdLook
 	}
-	return c.state != connClosed
+	return !c.state.isDead()
 }
 
 // spliceAside lets out what was written while a reply was sent in pieces. Under mu.

@@ -5,7 +5,7 @@ import (
 )
 
 // calm are the flags of a connection about which nothing is to be done between two events.
-const calm = flagReading | flagOpened | flagServed | flagIn | flagBusy
+const calm = flagReading | flagOpened | flagIn | flagBusy
 
 // settle draws the consequences of a visit, after its output was written: marks, ends, and whether to read. again says that
 // there is more to do in another turn.
@@ -50,7 +50,7 @@ func (c *Conn) settle(again bool) {
 			}
 		case c.flags&flagDrain != 0 && c.flags&(flagLooked|flagMore) != flagLooked && c.flags&(holdsRead&^flagLooked) == 0:
 			c.poke() // for a last look at what has come; see goOn
-		case c.flags&flagDrain != 0 && state <= connHalf && (c.flags&flagYielded == 0 || c.flags&holdsInput != 0) && !c.isWished():
+		case c.flags&flagDrain != 0 && state < connClosing && (c.flags&flagYielded == 0 || c.flags&holdsInput != 0) && !c.isWished():
 			c.closeWith(ErrServerClosed)
 		}
 	}
@@ -104,10 +104,8 @@ func (c *Conn) resumeReading() {
 	if c.flags&flagReading != 0 {
 		return
 	}
-	if in := c.in; in != nil && in.began != 0 {
-		in.began = c.loop.now() // what the peer could not send meanwhile is not its fault
-	}
-	c.flags = c.flags&^flagWatching | flagReading
+	c.deadlines.restart(readDeadline, c.loop.now()) // what the peer could not send meanwhile is not its fault
+	c.flags |= flagReading
 	if err := c.watch(); err != nil {
 		c.fail(err)
 		return
@@ -118,20 +116,6 @@ func (c *Conn) resumeReading() {
 // The peer's reset is still watched for.
 func (c *Conn) stopReading() {
 	c.flags &^= flagReading
-	c.setFlag(flagWatching, c.flags&flagEOF == 0 && c.loop.ev.Features().Has(featureClosed))
-	if err := c.watch(); err != nil {
-		c.fail(err)
-	}
-}
-
-// peerLeft is called when the kernel reports the peer's end on a connection that is not read from. A reset ends the
-// connection; a half-close waits in the kernel behind what is not read, and is not watched for any more, or the loop would spin.
-func (c *Conn) peerLeft() {
-	if err := c.loop.srv.calls.SockError(c.ev.FD()); err != nil {
-		c.fail(err)
-		return
-	}
-	c.flags &^= flagWatching
 	if err := c.watch(); err != nil {
 		c.fail(err)
 	}

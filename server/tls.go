@@ -72,7 +72,6 @@ func (c *Conn) receivedTLS(p []byte) {
 		c.pumpTLS()
 		return
 	}
-	c.last = momentOf(c.loop.now())
 	full := t.pipe.feed(p)
 	if !c.countTLS() {
 		return
@@ -202,7 +201,7 @@ func (c *Conn) writeRecords() error {
 		c.mu.Lock()
 		if n > 0 {
 			budget -= n
-			c.last = momentOf(c.loop.now())
+			c.deadlines.sent(c.loop.now())
 			c.spend(n)
 		}
 		switch {
