@@ -111,7 +111,7 @@ func (c *Conn) finishClosing() (alive bool) {
 			return false
 		}
 		c.noteUnsent()
-	case c.flags&flagEOF != 0:
+	case c.flags&flagEOF != 0, c.isIdleInShutdown():
 		c.end(nil)
 		return false
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// The tests of this file hold rules that the server does not keep yet. Each is skipped with what is missing.
+// The tests of this file hold rules that the server once broke, each with the program that showed it.
 
 // TestAReplyThatIsKeptWritesToNoOtherClient: after its function has returned every write to it is refused with ErrReplyEnded.
 func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {

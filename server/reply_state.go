@@ -200,7 +200,7 @@ func (r *replyState) commit() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.mu.Lock()
-	if c.state.isDead() {
+	if c.state == connClosed {
 		c.mu.Unlock()
 		return false
 	}

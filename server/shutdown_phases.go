@@ -102,7 +102,7 @@ func (c *Conn) hasNothingToDo() bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != connOpen || c.held() > 0 || c.cipherWaits() {
+	if c.held() > 0 || c.cipherWaits() || c.state != connOpen && (c.state != connHalf || c.flags&flagShut == 0) {
 		return false
 	}
 	return c.ext == nil || c.ext.tls == nil || len(c.ext.tls.pipe.input()) == 0

@@ -44,6 +44,33 @@ func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
 	})
 }
 
+// TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed: neither the clients of such connections are waited for, nor the peers of those
+// that the server has dialled.
+func TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p, dialled := newProbe(calls{}), newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1, IdleTimeout: -1})
+		c, nc := p.connect(t, s)
+		outside, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		defer outside.Close()
+		backend, err := s.Dial("tcp", outside.Addr().String(), server.DialOptions{Handler: dialled})
+		must(t, err)
+		peer, err := outside.Accept()
+		must(t, err)
+		defer peer.Close()
+		await(t, dialled.opened, "Open")
+		must(t, c.CloseWrite())
+		must(t, backend.CloseWrite())
+		expectEOF(t, nc)
+		expectEOF(t, peer)
+		s.shutdown(t)
+		for _, p := range []*probe{p, dialled} {
+			wantError(t, "Close", await(t, p.closed, "Close"), server.ErrServerClosed)
+		}
+	})
+}
+
 // TestShutdownLosesNoUnsentOutputOfAnIdleConnection: what the kernel holds is read by the client, which then need not close.
 func TestShutdownLosesNoUnsentOutputOfAnIdleConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
