@@ -67,6 +67,22 @@ func TestSignalRaisedBeforeRunIsDelivered(t *testing.T) {
 	}
 }
 
+// A signal that was raised before RunNonblock is delivered once, in that turn or in a later one: os/signal hands it over on a goroutine.
+func TestSignalRaisedBeforeRunNonblockIsDelivered(t *testing.T) {
+	l := newLoop(t)
+	calls := 0
+	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { calls++ })
+	raise(t, syscall.SIGUSR1)
+	until(t, "delivery", func() bool {
+		must(t, l.RunNonblock())
+		return calls > 0
+	})
+	for range 10 {
+		must(t, l.RunNonblock())
+	}
+	wantEqual(t, "calls", calls, 1)
+}
+
 func TestSignalWorksAfterDelAndAdd(t *testing.T) {
 	l := newLoop(t, nil)
 	calls := 0

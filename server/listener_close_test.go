@@ -116,6 +116,54 @@ func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 	}
 }
 
+// TestARestartByReusePortResetsNoEstablishedConnection: when a server ends while its successor listens on the same port, both serve what the kernel
+// has given to them.
+func TestARestartByReusePortResetsNoEstablishedConnection(t *testing.T) {
+	const clients = 40
+	r := rig{"tcp", false, 2}
+	before := start(t, r, &server.Server{Handler: echoLines(), ReusePort: true})
+	ln, err := before.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	after := start(t, r, &server.Server{Handler: echoLines(), ReusePort: true})
+	_, err = after.Listen("tcp", ln.Addr().String())
+	must(t, err)
+	gate := make(chan struct{})
+	for _, l := range loopsOf(t, before) { // busy, so that what the kernel gives to it waits
+		must(t, l.Post(func() { <-gate }))
+	}
+	target := &running{before.Server, r, ln.Addr()}
+	answers := make(chan error, clients)
+	for i := range clients {
+		nc, request := target.dial(t), fmt.Sprintf("request %d\n", i)
+		send(t, nc, request)
+		go func() {
+			line, err := bufio.NewReader(nc).ReadString('\n')
+			if err == nil && line != request {
+				err = fmt.Errorf("answer %q, want %q", line, request)
+			}
+			answers <- err
+			hangUp(nc)
+		}()
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		ended <- before.Shutdown(ctx)
+	}()
+	until(t, "the beginning of the shutdown", func() bool { _, err := before.Listen("tcp", "127.0.0.1:0"); return err != nil })
+	close(gate)
+	for range clients {
+		if err := await(t, answers, "an answer"); err != nil {
+			t.Error(err)
+		}
+	}
+	must(t, await(t, ended, "Shutdown"))
+	if n := after.Stats().Accepted; n == 0 || n >= clients {
+		t.Errorf("the successor has accepted %d of %d connections", n, clients)
+	}
+}
+
 // loopsOf returns the loops of a server that has just begun.
 func loopsOf(t *testing.T, s *running) (loops []*event.Loop) {
 	t.Helper()
