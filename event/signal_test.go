@@ -69,7 +69,7 @@ func TestSignalRaisedBeforeRunIsDelivered(t *testing.T) {
 
 // A signal that was raised before RunNonblock is delivered once, in that turn or in a later one: os/signal hands it over on a goroutine.
 func TestSignalRaisedBeforeRunNonblockIsDelivered(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { calls++ })
 	raise(t, syscall.SIGUSR1)
