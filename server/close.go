@@ -102,18 +102,16 @@ func (c *Conn) beginClosing() {
 func (c *Conn) finishClosing() (alive bool) {
 	switch {
 	case c.flags&flagShut == 0:
-		atOnce := c.isIdleInShutdown()
-		if !c.shutWrite() {
-			return false
-		}
-		if atOnce && c.flags&flagShut != 0 {
-			c.end(nil)
+		idle := c.isIdleInShutdown()
+		if !c.shutWrite() || idle && c.flags&flagShut != 0 && c.endIdle() {
 			return false
 		}
 		c.noteUnsent()
-	case c.flags&flagEOF != 0, c.isIdleInShutdown():
+	case c.flags&flagEOF != 0:
 		c.end(nil)
 		return false
+	case c.isIdleInShutdown():
+		return !c.endIdle()
 	}
 	return true
 }

@@ -135,8 +135,7 @@ func (c *Conn) onTimeout() (alive bool) {
 			return false
 		}
 	}
-	if ends := flagIdle | flagShut | flagClosing; c.flags&ends == ends && c.isIdleInShutdown() {
-		c.end(nil)
+	if ends := flagIdle | flagShut | flagClosing; c.flags&ends == ends && c.isIdleInShutdown() && c.endIdle() {
 		return false
 	}
 	at, which := c.nearestDeadline()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/evmq/evmq/internal/sock"
 )
 
@@ -127,4 +129,19 @@ func (c *Conn) isIdleInShutdown() bool {
 	}
 	n, err := sock.Unsent(c.ev.FD())
 	return n == 0 && err == nil // an error is the close's to tell
+}
+
+// endIdle closes a connection that isIdleInShutdown and whose half is closed, unless something has arrived meanwhile: a close with unread
+// input sends a reset, which a client on a unix socket reads instead of the end of the stream.
+func (c *Conn) endIdle() (ended bool) {
+	fd := c.ev.FD()
+	if c.peer.IsUnix() { // nothing arrives any more between the look and the close
+		_ = c.loop.srv.calls.Shutdown(fd, unix.SHUT_RD) // its error would be the look's, too
+	}
+	if n, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT); err == nil && n > 0 {
+		c.flags &^= flagIdle
+		return false
+	}
+	c.end(nil)
+	return true
 }
