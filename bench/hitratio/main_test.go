@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,8 @@ func hitratio(t *testing.T, args ...string) []string {
 // A signal to the program also ends its server.
 func TestASignalEndsTheServerToo(t *testing.T) {
 	cmd := exec.Command(buildProgram(t), "-evcached", "", "-time", "10m", "-report", "100ms", "-sizes", "100")
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +69,7 @@ func TestASignalEndsTheServerToo(t *testing.T) {
 	r := bufio.NewReader(out)
 	for line := ""; !strings.HasPrefix(line, "# memcached after "); {
 		if line, err = r.ReadString('\n'); err != nil {
-			t.Fatal(errors.Join(err, cmd.Wait()))
+			t.Fatalf("%v\n%s", errors.Join(err, cmd.Wait()), &complaints)
 		}
 	}
 	var children []string

@@ -3,10 +3,12 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -72,14 +74,14 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// await waits until the server answers, at most ten seconds.
+// await waits until the server answers, at most ten seconds. It is an error if another process has the port.
 func (s *server) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for {
 		c, err := net.Dial("tcp", s.addr)
 		if err == nil {
-			return c.Close()
+			return errors.Join(s.identify(c), c.Close())
 		}
 		select {
 		case end := <-s.ended:
@@ -90,6 +92,27 @@ func (s *server) await(ctx context.Context) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// identify asks the server at the other end of c for its process, which must be this server's.
+func (s *server) identify(c net.Conn) error {
+	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "stats\r\n"); err != nil {
+		return err
+	}
+	want := fmt.Sprintf("STAT pid %d", s.cmd.Process.Pid)
+	lines := bufio.NewScanner(c)
+	for lines.Scan() {
+		switch lines.Text() {
+		case want:
+			return nil
+		case "END":
+			return fmt.Errorf("another process answers at %s", s.addr)
+		}
+	}
+	return errors.Join(fmt.Errorf("%s does not answer as a cache", s.addr), lines.Err())
 }
 
 // stop stops the server by SIGTERM, or by SIGKILL after ten seconds. An end by the signal is not an error.
