@@ -5,7 +5,7 @@ package event
 type activeQueue struct {
 	levels []activeLevel
 	len    int
-	wave   uint32 // counts the dispatches, to tell what became active during one from what it found
+	wave   uint32 // counts the dispatches, to tell events that became active during one from those that were active before
 }
 
 type activeLevel struct {

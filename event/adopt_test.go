@@ -27,11 +27,11 @@ func (r *recorder) Handle(_ context.Context, record slog.Record) error {
 	return nil
 }
 
-// A parked loop whose old duplicate cannot be closed has its new poller all the same: the error is logged, and descriptors, timers
-// and wakes of other goroutines reach the loop.
+// If the old duplicate of a parked loop cannot be closed, the new poller is used nevertheless: the error is logged, and
+// descriptors, timers and wakes of other goroutines reach the loop.
 func TestFailedCloseOfTheOldDuplicateDoesNotFailARebuild(t *testing.T) {
 	record := newRecorder()
-	l, err := NewLoop(WithoutEnv(), WithDriver(DriverPark), WithLogger(slog.New(record)))
+	l, err := NewLoop(&Config{IgnoreEnv: true, Driver: DriverPark, Logger: slog.New(record)})
 	if err != nil {
 		t.Skip(err)
 	}

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// alarm is the one timer that ends a loop's sleep at its next deadline. It is armed lazily: an alarm for an earlier
-// time stays, goes off, finds nothing due and costs one empty turn, so that a deadline that keeps moving away does not
-// touch the clock's timers.
+// alarm is the timer that ends a loop's sleep at its next deadline. It is armed lazily: if it is armed for an earlier time it is
+// left so, and costs one empty turn when it fires. A deadline that is postponed again and again therefore does not touch the
+// clock's timers.
 type alarm struct {
 	l     *Loop
 	timer ClockTimer   // nil until the first deadline
@@ -19,8 +19,9 @@ func (a *alarm) init(l *Loop) {
 	a.at.Store(int64(NoTimeout))
 }
 
-// set makes the alarm go off at deadline or earlier. Loop only.
-func (a *alarm) set(deadline time.Duration) {
+// setInLoop makes the alarm fire at deadline or earlier.
+func (a *alarm) setInLoop(deadline time.Duration) {
+	a.l.assertInLoop()
 	if a.at.Load() > int64(deadline) {
 		a.arm(deadline)
 	}
@@ -36,20 +37,20 @@ func (a *alarm) arm(deadline time.Duration) {
 	a.at.Store(int64(deadline))
 	d := max(0, deadline-a.l.clock.Now())
 	if a.timer == nil {
-		a.timer = a.l.clock.AfterFunc(d, a.goOff)
+		a.timer = a.l.clock.AfterFunc(d, a.fired)
 	} else {
 		a.timer.Reset(d)
 	}
 	armed = true
 }
 
-// goOff is a waker like any other, only not counted as one: that time has passed is what it publishes.
-func (a *alarm) goOff() {
-	wakeMonitor() // a timer may end the idleness of the whole process; see parkDriver.lookOnce
+// fired wakes the loop as other goroutines do, but is not counted in Stats.Wakes. What it publishes is that time has passed.
+func (a *alarm) fired() {
+	wakeMonitor() // the timer may be what ends an idle phase of the whole process; see parkDriver.pollOnce
 	a.at.Store(int64(NoTimeout))
 	a.l.mu.Lock()
 	if a.l.asleep {
-		a.l.turnFlag()
+		a.l.clearAsleep()
 	}
 	a.l.unlock()
 }

@@ -4,7 +4,7 @@ package event
 
 import "github.com/evmq/evmq/internal/poller"
 
-// parkByDefault waits until somebody has proven the parked driver on such a machine; WithDriver(DriverPark) tries it.
+// parkByDefault is false until the parked driver has been tested on these systems; Config.Driver can request it.
 const parkByDefault = false
 
 func init() {

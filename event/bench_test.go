@@ -9,12 +9,12 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Each driver in turn, so that one run gives the ratio.
+// benchmarkDrivers runs body with each driver, so that one run gives the ratio.
 func eachDriver(b *testing.B, body func(b *testing.B, l *event.Loop)) {
 	for _, d := range []event.Driver{event.DriverPark, event.DriverThread} {
 		b.Run(string(d), func(b *testing.B) {
 			b.ReportAllocs()
-			body(b, newLoop(b, event.WithDriver(d), event.WithoutEnv()))
+			body(b, newLoop(b, &event.Config{Driver: d, IgnoreEnv: true}))
 		})
 	}
 }
@@ -52,11 +52,11 @@ func BenchmarkHop(b *testing.B) {
 	})
 }
 
-// BenchmarkTimer adds and cancels one timer while a million others are pending: a new one, and one of the million, which
-// nobody has touched for long.
+// BenchmarkTimer adds and cancels one timer while a million others are pending: a new one, and one of the million that has not
+// been used for a long time.
 func BenchmarkTimer(b *testing.B) {
 	const pending = 1_000_000
-	l := newLoop(b)
+	l := newLoop(b, nil)
 	spread := func(i int) time.Duration { return time.Hour + time.Duration(i*7919%pending)*time.Millisecond }
 	timers := make([]*event.Event, pending)
 	for i := range timers {

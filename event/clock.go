@@ -3,7 +3,7 @@ package event
 import "time"
 
 // Clock tells a loop the time and wakes it when some has passed. Both methods may be called from any goroutine. A panic in a
-// method passes to the caller of the loop's method that needed the time, Run included; the loop can go on and be closed.
+// method passes to the caller of the loop's method that needed the time, Run included; the loop can continue and be closed.
 type Clock interface {
 	// Now is the time since some fixed moment, and may be negative. It never goes back. It is called with the loop's lock
 	// held: it must not block, and must not call the loop or its events.
@@ -13,24 +13,24 @@ type Clock interface {
 	AfterFunc(d time.Duration, f func()) ClockTimer
 }
 
-// ClockTimer is one call that a Clock has pending. *time.Timer is one.
+// ClockTimer is a pending call of a Clock. *time.Timer is one.
 type ClockTimer interface {
-	// Reset makes the call happen when d has passed from now, pending or not. A call already under way goes on.
+	// Reset makes the call happen when d has passed from now, pending or not. A call that has begun is not affected.
 	Reset(d time.Duration) bool
 	// Stop cancels a pending call.
 	Stop() bool
 }
 
-// epoch is what the system's clock counts from; the reading of its monotonic part is what matters.
+// epoch is the origin of the system's clock. Only its monotonic reading is used.
 var epoch = time.Now()
 
 type systemClock struct{}
 
-// readClock is the clock's reading. It is called with l.mu held and returns so; a panic of the clock passes with l.mu unlocked. So
-// no function that has deferred the unlocking calls it.
+// readClock returns the clock's reading. It is called with l.mu held and returns with l.mu held, but a panic of the clock passes
+// with l.mu unlocked. So a function that defers the unlocking must not call it.
 func (l *Loop) readClock() time.Duration { return l.lockedClock.Now() }
 
-// unlockingClock is a user's clock, as readClock needs it.
+// unlockingClock is a user's clock whose panic passes with l.mu unlocked.
 type unlockingClock struct {
 	Clock
 	l *Loop

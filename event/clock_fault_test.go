@@ -79,16 +79,14 @@ var clockUses = map[string]func(l *event.Loop, e *event.Event){
 	"Close": func(l *event.Loop, _ *event.Event) { _ = l.Close() },
 }
 
-// Whichever call of a clock panics or ends its goroutine, in whatever the loop is doing, no lock stays held: the loop goes on, and
-// can be closed.
-func TestFaultOfAClockLeavesALoopThatGoesOnAndCloses(t *testing.T) {
+// If any call of a clock panics or ends its goroutine, no lock stays held: the loop can continue and be closed.
+func TestPanicOfAClockLeavesALoopThatContinuesAndCloses(t *testing.T) {
 	for use, do := range clockUses {
 		for ending, end := range endings {
 			for nth := int64(1); nth <= 8; nth++ {
 				t.Run(fmt.Sprintf("%s, %s in call %d", use, ending, nth), func(t *testing.T) {
 					clock := &faultyClock{fakeClock: newFakeClock(), end: end}
-					l := newLoop(t, event.WithClock(clock), event.WithSlowCallback(time.Minute),
-						event.WithBudget(event.Budget{Time: time.Hour}))
+					l := newLoop(t, &event.Config{Clock: clock, SlowCallback: time.Minute, Budget: event.Budget{Time: time.Hour}})
 					ticks := 0
 					e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) { ticks++ })
 					must(t, e.Add(time.Minute))
@@ -121,7 +119,7 @@ func TestFaultOfAClockLeavesALoopThatGoesOnAndCloses(t *testing.T) {
 // A loop whose clock has failed to set the alarm for a sleep sets it for the next.
 func TestAlarmIsSetAfterAFaultOfTheClock(t *testing.T) {
 	clock := &faultyClock{fakeClock: newFakeClock(), end: func() { panic("clock") }}
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	fired := make(chan struct{})
 	_, err := l.AfterFunc(time.Second, func() { close(fired) })
 	must(t, err)
@@ -147,7 +145,7 @@ func TestClockBelowZeroWorksAsAnyOther(t *testing.T) {
 		t.Run(start.String(), func(t *testing.T) {
 			clock := newFakeClock()
 			clock.now = start
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			var told []time.Duration
 			e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) { told = append(told, clock.Now()-start) })
 			must(t, e.Add(10*time.Millisecond))
@@ -175,7 +173,7 @@ func TestFaultOfAClockCostsNoFunctionItsCall(t *testing.T) {
 			for _, closes := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s in call %d, in Close %v", ending, nth, closes), func(t *testing.T) {
 					clock := &faultyClock{fakeClock: newFakeClock(), end: end}
-					l := newLoop(t, event.WithClock(clock), event.WithSlowCallback(time.Minute), event.WithPanicHandler(func(any, []byte) {}))
+					l := newLoop(t, &event.Config{Clock: clock, SlowCallback: time.Minute, PanicHandler: func(any, []byte) {}})
 					posted, finalized := 0, 0
 					must(t, l.Post(func() { posted++ }))
 					must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { finalized++ }))

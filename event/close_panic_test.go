@@ -25,9 +25,9 @@ func apart(t testing.TB, what string, fn func()) {
 	await(t, over, what)
 }
 
-// Whatever function called by Close panics or ends its goroutine, and however many do, all others are called once, in order, and
-// the loop is closed with its descriptors.
-func TestCloseCallsEverythingThoughSomeOfItPanics(t *testing.T) {
+// If functions called by Close panic or end their goroutine, all others are called once, in order, and the loop is closed with
+// its descriptors.
+func TestCloseCallsAllFunctionsThoughSomePanic(t *testing.T) {
 	const n = 5
 	arrange := map[string]func(t *testing.T, l *event.Loop, fn func()){
 		"OnClose": func(t *testing.T, l *event.Loop, fn func()) {
@@ -42,7 +42,7 @@ func TestCloseCallsEverythingThoughSomeOfItPanics(t *testing.T) {
 	for ending, end := range endings {
 		for bad := range n + 1 { // the last says that all are
 			t.Run(ending, func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				called := map[string][]int{}
 				for place, add := range arrange {
 					for i := range n {
@@ -67,7 +67,7 @@ func TestCloseCallsEverythingThoughSomeOfItPanics(t *testing.T) {
 
 // An OnClose watcher that is stopped by one before it is not called, and one that panics is not called again.
 func TestStoppedCloseWatcherIsNotCalledAfterAPanic(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	var second *event.Watcher
 	_, err := l.OnClose(func() {
@@ -83,12 +83,12 @@ func TestStoppedCloseWatcherIsNotCalledAfterAPanic(t *testing.T) {
 	wantEqual(t, "calls", calls, 1)
 }
 
-// Whatever callback of a run panics or ends its goroutine, the loop can be run again and closed, and everything else is called.
-func TestLoopGoesOnAfterACallbackThatDoesNotReturn(t *testing.T) {
+// If a callback of a run panics or ends its goroutine, the loop can be run again and closed, and all other callbacks are called.
+func TestLoopContinuesAfterACallbackThatDoesNotReturn(t *testing.T) {
 	for place, arrange := range inTurns() {
 		for ending, end := range endings {
 			t.Run(place+", "+ending, func(t *testing.T) {
-				s := newStage(t, func() {})
+				s := newStage(t, func() {}, nil)
 				ended, posted, called := false, 0, 0
 				arrange(s, func() {
 					if !ended {
@@ -118,7 +118,7 @@ func TestLoopGoesOnAfterACallbackThatDoesNotReturn(t *testing.T) {
 func TestCloseSurvivesAPanicInEveryPostOfAFullLoop(t *testing.T) {
 	for ending, end := range endings {
 		t.Run(ending, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			called := 0
 			for range event.DefaultPostLimit {
 				must(t, l.Post(func() {

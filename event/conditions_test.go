@@ -2,27 +2,19 @@ package event_test
 
 import (
 	"fmt"
-	"math"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
 )
 
-// A paused event hears nothing of data that waits, and hears of it once it is resumed, however it is triggered.
+// A paused event is not called for waiting data, and is called for it once it is resumed, level- or edge-triggered.
 func TestPausedEventIsReportedOnlyAfterItsResumption(t *testing.T) {
-	for manner, edge := range manners(newLoop(t)) {
+	for manner, edge := range manners(newLoop(t, nil)) {
 		for _, persist := range []event.Flags{0, event.Persist} {
 			t.Run(fmt.Sprintf("%s, %v", manner, persist), func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				_, _, fd, peer := pair(t)
 				var told []event.Flags
 				e := eventFor(t, l, fd, event.Read|persist|edge, func(_ *event.Event, what event.Flags) {
@@ -43,8 +35,8 @@ func TestPausedEventIsReportedOnlyAfterItsResumption(t *testing.T) {
 	}
 }
 
-// The timeout of a paused event goes on, and a one-shot event ends by it.
-func TestTimeoutGoesOnWhilePaused(t *testing.T) {
+// The timeout of a paused event continues, and ends a one-shot event.
+func TestTimeoutContinuesWhilePaused(t *testing.T) {
 	for _, c := range []struct {
 		manner event.Flags
 		told   []event.Flags
@@ -54,7 +46,7 @@ func TestTimeoutGoesOnWhilePaused(t *testing.T) {
 	} {
 		t.Run(c.manner.String(), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			var told []event.Flags
 			e := eventFor(t, l, readable(t), event.Read|c.manner, func(_ *event.Event, what event.Flags) {
 				told = append(told, what)
@@ -65,7 +57,11 @@ func TestTimeoutGoesOnWhilePaused(t *testing.T) {
 			passTime(t, l, clock, 25*time.Millisecond)
 			wantOrder(t, told, c.told...)
 			wantEqual(t, "added", e.Added(), c.manner != 0)
-			e.RemoveTimeout()
+			if err := e.SetTimeout(event.NoTimeout); e.Added() {
+				must(t, err)
+			} else {
+				wantErr(t, err, event.ErrNotAdded)
+			}
 			passTime(t, l, clock, time.Hour)
 			wantOrder(t, told, c.told...)
 			must(t, e.Add(time.Minute))
@@ -88,7 +84,7 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 		return e
 	}
 	t.Run("counted and listed", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		e := paused(t, l)
 		wantEqual(t, "added", l.Stats().Added, 1)
 		wantOrder(t, l.Events(), e)
@@ -101,7 +97,7 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 		}
 	})
 	t.Run("keeps Run going", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		called := 0
 		e := eventFor(t, l, readable(t), event.Read, func(*event.Event, event.Flags) { called++ })
 		must(t, e.Add(event.NoTimeout))
@@ -120,7 +116,7 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 		"Close":    func(e *event.Event) error { return e.Loop().Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			e := paused(t, l)
 			must(t, end(e))
 			wantEqual(t, "added", e.Added(), false)
@@ -129,7 +125,7 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 		})
 	}
 	t.Run("the end of the last ends Run", func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		e := paused(t, l)
 		over := make(chan error, 1)
 		go func() { over <- l.Run(t.Context()) }()
@@ -140,10 +136,10 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 }
 
 // Of two events of one descriptor, a change of one leaves the other alone.
-func TestChangedEventLeavesItsNeighbourAlone(t *testing.T) {
-	for manner, edge := range manners(newLoop(t)) {
+func TestChangeOfAnEventLeavesTheOtherUnchanged(t *testing.T) {
+	for manner, edge := range manners(newLoop(t, nil)) {
 		t.Run(manner, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			_, _, fd, peer := pair(t)
 			var a, b event.Flags
 			first := eventFor(t, l, fd, event.Read|event.Persist|edge, func(_ *event.Event, what event.Flags) { a |= what &^ edge })
@@ -181,9 +177,9 @@ func TestChangedEventLeavesItsNeighbourAlone(t *testing.T) {
 	}
 }
 
-// An edge that a neighbour has heard of is reported again to who waits for it only now.
+// An edge that was reported to one event of a descriptor is reported again to another one that starts to wait for it.
 func TestResumedEdgeIsReportedBesideAnother(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}
@@ -206,7 +202,7 @@ func TestResumedEdgeIsReportedBesideAnother(t *testing.T) {
 func TestSetConditionsInTheOwnCallback(t *testing.T) {
 	for _, persist := range []event.Flags{0, event.Persist} {
 		t.Run(persist.String(), func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			next := []event.Flags{event.Write, event.Read | event.Write, event.Read, 0}
 			var told []event.Flags
 			e := eventFor(t, l, readable(t), event.Read|persist, func(e *event.Event, what event.Flags) {
@@ -224,14 +220,14 @@ func TestSetConditionsInTheOwnCallback(t *testing.T) {
 	}
 }
 
-// A loop that sleeps hears of a condition that another goroutine adds.
+// A condition that another goroutine adds ends the loop's sleep.
 func TestSetConditionsEndsASleep(t *testing.T) {
-	for name, options := range map[string][]event.Option{
+	for name, cfg := range map[string]*event.Config{
 		"environment": nil,
-		"poll":        {event.WithoutEnv(), event.WithBackend(event.BackendPoll)},
+		"poll":        {IgnoreEnv: true, Backend: event.BackendPoll},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, options...)
+			l := newLoop(t, cfg)
 			_, _, fd, peer := pair(t)
 			called := make(chan event.Flags)
 			e := eventFor(t, l, fd, event.Read|event.Persist, func(e *event.Event, what event.Flags) {
@@ -253,9 +249,8 @@ func TestSetConditionsEndsASleep(t *testing.T) {
 	}
 }
 
-// What an active event would be told of a condition is taken back with the condition; what else it is to be told, or that
-// it was asked to be called, stays.
-func TestConditionTakenAwayIsNotDelivered(t *testing.T) {
+// SetConditions cancels the pending flags of a removed condition. Other flags, and an Activate(0), stay pending.
+func TestRemovedConditionIsNotDelivered(t *testing.T) {
 	const none = event.Flags(0xffff)
 	for name, c := range map[string]struct {
 		wait, ask, keep event.Flags // ask is what Activate is given, if not none
@@ -269,9 +264,9 @@ func TestConditionTakenAwayIsNotDelivered(t *testing.T) {
 		"beside a call asked for": {event.Read, 0, 0, 0},
 		"activated with it":       {event.Read, event.Read, 0, none},
 	} {
-		for manner, edge := range manners(newLoop(t)) {
+		for manner, edge := range manners(newLoop(t, nil)) {
 			t.Run(name+", "+manner, func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				told := none
 				e := eventFor(t, l, readable(t), c.wait|event.Persist|edge, func(_ *event.Event, what event.Flags) { told = what })
 				must(t, e.Add(event.NoTimeout))
@@ -295,10 +290,10 @@ func TestConditionTakenAwayIsNotDelivered(t *testing.T) {
 	}
 }
 
-// A call that Activate asked for with nothing to tell is not lost with a timeout that is taken back.
-func TestActivationOutlivesATimeoutTakenBack(t *testing.T) {
+// An Activate(0) stays pending when a timeout is cancelled.
+func TestActivationSurvivesACancelledTimeout(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var told []event.Flags
 	e := eventFor(t, l, -1, 0, func(_ *event.Event, what event.Flags) { told = append(told, what) })
 	first := userEvent(t, l, 0, func() { must(t, e.Add(time.Hour)) })
@@ -307,415 +302,4 @@ func TestActivationOutlivesATimeoutTakenBack(t *testing.T) {
 	clock.Advance(1)
 	turns(t, l, 1)
 	wantOrder(t, told, 0)
-}
-
-// tellPoller notes what it is told. While fail is set it refuses.
-type tellPoller struct {
-	*scriptPoller
-	journal
-	fail  error
-	lacks event.Features
-	under func() // called in Add, where the loop's lock is held
-}
-
-func (p *tellPoller) tell(op string, fd int, want event.PollerFlags) error {
-	p.note(fmt.Sprintf("%s %d %v", op, fd, event.Flags(want)))
-	if p.under != nil {
-		p.under()
-	}
-	return p.fail
-}
-
-func (p *tellPoller) Add(fd int, want event.PollerFlags, tag uint64) error {
-	if err := p.tell("add", fd, want); err != nil {
-		return err
-	}
-	return p.scriptPoller.Add(fd, want, tag)
-}
-
-func (p *tellPoller) Modify(fd int, want event.PollerFlags, tag uint64) error {
-	if err := p.tell("modify", fd, want); err != nil {
-		return err
-	}
-	return p.scriptPoller.Modify(fd, want, tag)
-}
-
-func (p *tellPoller) Remove(fd int) error {
-	if err := p.tell("remove", fd, 0); err != nil {
-		return err
-	}
-	return p.scriptPoller.Remove(fd)
-}
-
-func (p *tellPoller) Features() event.Features { return p.scriptPoller.Features() &^ p.lacks }
-
-func tellLoop(t *testing.T, lacks event.Features, options ...event.Option) (*event.Loop, *tellPoller) {
-	t.Helper()
-	p := &tellPoller{scriptPoller: newScriptPoller(), lacks: lacks}
-	options = append(options, event.WithDriver(event.DriverThread), event.WithPoller(func() (event.Poller, error) { return p, nil }))
-	return newLoop(t, options...), p
-}
-
-// A change is one call to the poller, or none where the events of the descriptor together want what they wanted.
-func TestSetConditionsTellsThePollerOnce(t *testing.T) {
-	l, p := tellLoop(t, 0)
-	a, b := silent(t, l, 7, event.Read|event.Persist), silent(t, l, 7, event.Write|event.Persist)
-	set := func(e *event.Event, conditions event.Flags, calls ...string) {
-		t.Helper()
-		must(t, e.SetConditions(conditions))
-		p.want(t, calls...)
-	}
-	set(a, event.Write)
-	set(a, event.Read)
-	must(t, a.Add(event.NoTimeout))
-	p.want(t, "add 7 Read")
-	set(a, event.Read)
-	set(a, event.Read|event.Closed, "modify 7 Read|Closed")
-	set(a, event.Read, "modify 7 Read")
-	set(a, 0, "remove 7 0")
-	set(a, 0)
-	set(a, event.Write, "add 7 Write")
-	must(t, b.Add(event.NoTimeout))
-	p.want(t)
-	set(a, 0)
-	set(a, event.Read, "modify 7 Read|Write")
-	set(b, event.Read, "modify 7 Read")
-	set(a, 0)
-	must(t, a.Del())
-	p.want(t)
-	set(b, 0, "remove 7 0")
-	must(t, b.Del())
-	p.want(t)
-	set(b, event.Write)
-}
-
-// When the poller refuses, the event waits for what it waited for before.
-func TestRefusedChangeChangesNothing(t *testing.T) {
-	l, p := tellLoop(t, 0)
-	var told []event.Flags
-	e := eventFor(t, l, 7, event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told = append(told, what) })
-	must(t, e.Add(event.NoTimeout))
-	refused := func(conditions event.Flags, fail, want error) {
-		t.Helper()
-		before := e.Pending()
-		p.fail = fail
-		wantErr(t, e.SetConditions(conditions), want)
-		p.fail = nil
-		wantEqual(t, "pending", e.Pending(), before)
-		wantEqual(t, "added", e.Added(), true)
-		must(t, e.Err())
-	}
-	refused(event.Read|event.Write, unix.ENOMEM, unix.ENOMEM)
-	refused(0, unix.ENOMEM, unix.ENOMEM)
-	p.report(7, event.Read)
-	turns(t, l, 1)
-	wantOrder(t, told, event.Read)
-	must(t, e.SetConditions(0))
-	refused(event.Read, unix.EPERM, event.ErrNotPollable)
-	refused(event.Read, unix.ELOOP, event.ErrNested)
-	must(t, e.Del())
-}
-
-func TestSetConditionsIsRefused(t *testing.T) {
-	l := newLoop(t)
-	e := silent(t, l, idle(t), event.Read|event.Persist)
-	must(t, e.Add(event.NoTimeout))
-	for _, flags := range []event.Flags{event.Timeout, event.Signal, event.Persist, event.EdgeTriggered | event.Read, 0x1000} {
-		wantMessage(t, e.SetConditions(flags), event.ErrFlags, flags.String(), fmt.Sprint(e.FD()))
-	}
-	wantEqual(t, "pending", e.Pending(), event.Read)
-	for _, other := range []*event.Event{
-		silent(t, l, -1, 0), silent(t, l, -1, event.Persist), silent(t, l, int(syscall.SIGWINCH), event.Signal),
-	} {
-		wantErr(t, other.SetConditions(event.Read), event.ErrFlags)
-		wantErr(t, other.SetConditions(0), event.ErrFlags)
-	}
-
-	poor, _ := tellLoop(t, event.FeatureClosed)
-	limited := silent(t, poor, 7, event.Read)
-	wantErr(t, limited.SetConditions(event.Closed), event.ErrUnsupported)
-	must(t, limited.Add(event.NoTimeout))
-	wantErr(t, limited.SetConditions(event.Closed|event.Read), event.ErrUnsupported)
-	wantEqual(t, "pending", limited.Pending(), event.Read)
-
-	final := silent(t, l, idle(t), event.Read)
-	must(t, final.Finalize(func(*event.Event) {}))
-	wantErr(t, final.SetConditions(event.Write), event.ErrFinalized)
-	must(t, l.Close())
-	wantErr(t, e.SetConditions(event.Write), event.ErrClosed)
-	wantErr(t, e.SetConditions(event.Read), event.ErrClosed)
-	wantEqual(t, "flags", e.Flags(), event.Read|event.Persist)
-}
-
-// A change that meets a descriptor closed before Del ends the events that wait for it, until the next Add.
-func TestSetConditionsOfAClosedDescriptorSaysStale(t *testing.T) {
-	for name, c := range map[string]struct {
-		wait, change event.Flags
-		reuse        bool
-	}{
-		"more":              {event.Read, event.Read | event.Write, false},
-		"none":              {event.Read, 0, false},
-		"resumed":           {0, event.Read, false},
-		"number used again": {event.Read, event.Write, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
-			if c.reuse && !l.Features().Has(event.FeatureStale) {
-				t.Skip("the backend goes by numbers")
-			}
-			fd, peer := rawPair(t)
-			e := silent(t, l, fd, event.Read|event.Persist)
-			neighbour := silent(t, l, fd, event.Read|event.Persist)
-			for _, e := range []*event.Event{e, neighbour} {
-				must(t, e.Add(time.Hour))
-				must(t, e.SetConditions(c.wait))
-			}
-			if c.change == 0 {
-				must(t, neighbour.SetConditions(0)) // or nothing would change for the poller
-			}
-			closeRaw(t, fd, peer)
-			if c.reuse {
-				peer = reopen(t, fd)
-				send(t, peer, "for another")
-			}
-			wantErr(t, e.SetConditions(c.change), event.ErrStale)
-			for _, e := range []*event.Event{e, neighbour} {
-				wantErr(t, e.Err(), event.ErrStale)
-				wantErr(t, e.SetConditions(c.wait), event.ErrStale)
-				wantEqual(t, "pending", e.Pending(), 0)
-				wantErr(t, e.Del(), event.ErrStale)
-			}
-			if s := l.Stats(); s.Added != 0 || s.Stale != 2 {
-				t.Errorf("%d added, %d stale", s.Added, s.Stale)
-			}
-			turns(t, l, 3)
-			wantEqual(t, "stray reports", l.Stats().Stray, 0)
-			if c.reuse {
-				must(t, e.Add(event.NoTimeout)) // for the number's next file
-				must(t, e.SetConditions(0))
-				must(t, e.Del())
-				closeRaw(t, fd, peer)
-			}
-		})
-	}
-}
-
-// A change that finds the last event stale ends a Run that had nothing else to wait for.
-func TestChangeThatEndsTheLastEventEndsRun(t *testing.T) {
-	l := newLoop(t)
-	fd, peer := rawPair(t)
-	defer closeRaw(t, peer)
-	e := silent(t, l, fd, event.Read|event.Persist)
-	must(t, e.Add(event.NoTimeout))
-	must(t, e.SetConditions(0))
-	over := make(chan error, 1)
-	go func() { over <- l.Run(t.Context()) }()
-	letSleep(t, l)
-	closeRaw(t, fd)
-	wantErr(t, e.SetConditions(event.Read), event.ErrStale)
-	must(t, await(t, over, "end of Run"))
-}
-
-// An event that waits for nothing yet is refused where one that waits is, and joins the others of its descriptor otherwise.
-func TestAddOfAPausedEvent(t *testing.T) {
-	paused := func(t *testing.T, l *event.Loop, fd int, manner event.Flags) *event.Event {
-		t.Helper()
-		e := eventFor(t, l, fd, event.Read|manner, nothing)
-		must(t, e.SetConditions(0))
-		return e
-	}
-	t.Run("bad descriptor", func(t *testing.T) {
-		l := newLoop(t)
-		fd, peer := rawPair(t)
-		closeRaw(t, fd, peer)
-		for _, fd := range []int{fd, math.MaxInt32} {
-			e := paused(t, l, fd, 0)
-			wantErr(t, e.Add(event.NoTimeout), event.ErrBadDescriptor)
-			wantEqual(t, "added", e.Added(), false)
-		}
-	})
-	t.Run("regular file", func(t *testing.T) {
-		l := newLoop(t)
-		f, err := os.Create(filepath.Join(t.TempDir(), "file"))
-		must(t, err)
-		defer f.Close()
-		err = paused(t, l, fdOf(t, f), 0).Add(event.NoTimeout)
-		if l.Features().Has(event.FeatureAnyFile) {
-			must(t, err)
-		} else {
-			wantErr(t, err, event.ErrNotPollable)
-		}
-	})
-	t.Run("alone", func(t *testing.T) {
-		l := newLoop(t)
-		e := paused(t, l, readable(t), event.Persist)
-		must(t, e.Add(event.NoTimeout))
-		turns(t, l, 2)
-		wantEqual(t, "callbacks", l.Stats().Callbacks, 0)
-		must(t, e.SetConditions(event.Read))
-		turns(t, l, 2)
-		wantEqual(t, "callbacks", l.Stats().Callbacks, 2)
-	})
-	t.Run("beside others", func(t *testing.T) {
-		l := newLoop(t)
-		fd := readable(t)
-		for range 2 {
-			must(t, paused(t, l, fd, event.Persist).Add(event.NoTimeout))
-		}
-		reader := eventFor(t, l, fd, event.Read|event.Persist, nothing)
-		must(t, reader.Add(event.NoTimeout))
-		last := paused(t, l, fd, event.Persist)
-		must(t, last.Add(event.NoTimeout))
-		turns(t, l, 1)
-		wantEqual(t, "callbacks", l.Stats().Callbacks, 1)
-		must(t, last.SetConditions(event.Read))
-		turns(t, l, 1)
-		wantEqual(t, "callbacks", l.Stats().Callbacks, 3)
-		must(t, reader.Del())
-		must(t, last.Del())
-		wantEqual(t, "added", l.Stats().Added, 2)
-	})
-	t.Run("finds the others stale", func(t *testing.T) {
-		l := newLoop(t)
-		if !l.Features().Has(event.FeatureStale) {
-			t.Skip("the backend goes by numbers")
-		}
-		fd, peer := rawPair(t)
-		gone := silent(t, l, fd, event.Read|event.Persist)
-		must(t, gone.Add(event.NoTimeout))
-		closeRaw(t, fd, peer)
-		peer = reopen(t, fd)
-		e := paused(t, l, fd, 0)
-		must(t, e.Add(event.NoTimeout))
-		wantErr(t, gone.Err(), event.ErrStale)
-		must(t, e.SetConditions(event.Read))
-		send(t, peer, "x")
-		turns(t, l, 1)
-		wantEqual(t, "added", e.Added(), false)
-		closeRaw(t, fd, peer)
-	})
-	t.Run("beside a closed one", func(t *testing.T) {
-		l := newLoop(t)
-		fd, peer := rawPair(t)
-		gone := paused(t, l, fd, 0)
-		must(t, gone.Add(event.NoTimeout))
-		closeRaw(t, fd, peer)
-		wantErr(t, paused(t, l, fd, 0).Add(event.NoTimeout), event.ErrBadDescriptor)
-		wantErr(t, gone.Err(), event.ErrStale)
-		wantEqual(t, "added", l.Stats().Added, 0)
-	})
-}
-
-// The events of a descriptor agree on EdgeTriggered, also while they are paused.
-func TestPausedEventsAgreeOnTheManner(t *testing.T) {
-	l := newLoop(t)
-	if !l.Features().Has(event.FeatureEdge) {
-		t.Skip("the backend knows no edges")
-	}
-	fd := idle(t)
-	level := silent(t, l, fd, event.Read|event.Persist)
-	edge := silent(t, l, fd, event.Read|event.Persist|event.EdgeTriggered)
-	for _, pair := range [][2]*event.Event{{level, edge}, {edge, level}} {
-		must(t, pair[0].Add(event.NoTimeout))
-		for _, first := range []event.Flags{event.Read, 0} {
-			must(t, pair[0].SetConditions(first))
-			for _, second := range []event.Flags{event.Read, 0} {
-				must(t, pair[1].SetConditions(second))
-				wantErr(t, pair[1].Add(event.NoTimeout), event.ErrFlags)
-			}
-		}
-		must(t, pair[0].Del())
-	}
-}
-
-// A new set of the poller knows nothing of paused events, and nothing is lost by it.
-func TestRebuildKeepsPausedEvents(t *testing.T) {
-	l := newLoop(t)
-	var told []event.Flags
-	e := eventFor(t, l, readable(t), event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told = append(told, what) })
-	must(t, e.Add(event.NoTimeout))
-	must(t, e.SetConditions(0))
-	haunt(t, l, func() { turns(t, l, 1) })
-	turns(t, l, 2)
-	wantOrder(t, told)
-	must(t, e.SetConditions(event.Read))
-	turns(t, l, 1)
-	wantOrder(t, told, event.Read)
-}
-
-// ActivateFD reaches who waits for the condition, and a paused event with a Timeout only.
-func TestActivateFDGoesByTheConditionsOfTheMoment(t *testing.T) {
-	l := newLoop(t)
-	fd := idle(t)
-	var told []event.Flags
-	e := eventFor(t, l, fd, event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told = append(told, what) })
-	must(t, e.Add(event.NoTimeout))
-	must(t, e.SetConditions(0))
-	must(t, l.ActivateFD(fd, event.Read))
-	turns(t, l, 1)
-	wantOrder(t, told)
-	must(t, l.ActivateFD(fd, event.Read|event.Timeout))
-	turns(t, l, 1)
-	must(t, e.SetConditions(event.Read))
-	must(t, l.ActivateFD(fd, event.Read|event.Write))
-	turns(t, l, 1)
-	wantOrder(t, told, event.Timeout, event.Read)
-}
-
-// Changes from other goroutines, while the loop runs: in the end the last one counts.
-func TestSetConditionsRacesTheLoop(t *testing.T) {
-	l := newLoop(t)
-	_, _, fd, peer := pair(t)
-	var calls atomic.Int64
-	e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) { calls.Add(1) })
-	must(t, e.Add(event.NoTimeout))
-	background(t, l)
-	send(t, peer, "x")
-	changes := []event.Flags{event.Read, event.Read | event.Write, event.Write, 0}
-	for i := range tenfold(200) {
-		must(t, e.SetConditions(changes[i%len(changes)]))
-	}
-	must(t, e.SetConditions(0))
-	settle := make(chan struct{})
-	must(t, l.Post(func() { close(settle) })) // a call chosen before is over
-	await(t, settle, "post")
-	before := calls.Load()
-	letSleep(t, l)
-	wantEqual(t, "calls while paused", calls.Load(), before)
-	must(t, e.SetConditions(event.Read))
-	until(t, "call", func() bool { return calls.Load() > before })
-}
-
-// A change allocates nothing.
-func TestSetConditionsAllocatesNothing(t *testing.T) {
-	l := newLoop(t)
-	e := silent(t, l, idle(t), event.Read|event.Persist)
-	must(t, e.Add(time.Hour))
-	n := testing.AllocsPerRun(1000, func() {
-		for _, conditions := range []event.Flags{event.Read | event.Write, event.Write, 0, event.Read, event.Read} {
-			if err := e.SetConditions(conditions); err != nil {
-				t.Fatal(err)
-			}
-		}
-	})
-	wantEqual(t, "allocations", n, 0)
-}
-
-// Now waits for nobody, not even for who holds the loop's lock.
-func TestNowNeedsNoLock(t *testing.T) {
-	clock := newFakeClock()
-	l, p := tellLoop(t, 0, event.WithClock(clock))
-	var read []time.Duration
-	p.under = func() { read = append(read, l.Now()) }
-	e := silent(t, l, 7, event.Read)
-	for range 2 {
-		must(t, e.Add(event.NoTimeout))
-		must(t, e.Del())
-		clock.Advance(time.Second)
-		turns(t, l, 1)
-		clock.Advance(time.Second)
-	}
-	if !slices.Equal(read, []time.Duration{0, 0, time.Second, time.Second}) {
-		t.Errorf("read %v", read)
-	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// While no callback runs, Continue does nothing: the callbacks of the turn that comes are not put off, nor is a Run kept from its end.
+// While no callback runs, Continue does nothing: the callbacks of the next turn are called, and a Run can end.
 func TestContinueOutsideACallbackDoesNothing(t *testing.T) {
 	places := map[string]func(t *testing.T, l *event.Loop){
 		"before the run": func(_ *testing.T, l *event.Loop) { l.Continue() },
@@ -18,7 +18,7 @@ func TestContinueOutsideACallbackDoesNothing(t *testing.T) {
 	}
 	for name, arrange := range places {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			var calls journal
 			arrange(t, l)
 			activateAll(t, calls.user(t, l, "first", nil), calls.user(t, l, "second", nil))

@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// held is an event whose callback tells that it runs, waits to be let go, and then does what again says.
+// held is an event whose callback signals that it runs, waits to be released, and then calls again.
 type held struct {
 	e       *event.Event
 	running chan struct{}
@@ -41,9 +41,9 @@ func addsAgain(t testing.TB) map[string]func(e *event.Event) {
 	}
 }
 
-// A callback that adds or activates its event again does not win against DelWait: when that returns the event is removed, and its
-// callback does not run again.
-func TestDelWaitWinsAgainstACallbackThatAddsItsEventAgain(t *testing.T) {
+// When DelWait returns, the event is removed even if its callback has added or activated it again, and its callback does not run
+// again.
+func TestDelWaitPrevailsOverACallbackThatAddsItsEventAgain(t *testing.T) {
 	for name, again := range addsAgain(t) {
 		for kind, make := range map[string]func(l *event.Loop) (int, event.Flags){
 			"user":            func(*event.Loop) (int, event.Flags) { return -1, 0 },
@@ -53,7 +53,7 @@ func TestDelWaitWinsAgainstACallbackThatAddsItsEventAgain(t *testing.T) {
 			"one-shot signal": func(*event.Loop) (int, event.Flags) { return int(syscall.SIGUSR2), event.Signal },
 		} {
 			t.Run(kind+", "+name, func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				background(t, l)
 				fd, flags := make(l)
 				h := newHeld(t, l, fd, flags, again)
@@ -87,7 +87,7 @@ func newOutcome(fn func() error) chan error {
 
 // A DelWait that has given up removes nothing any more: what the callback adds stays added.
 func TestDelWaitThatHasEndedLeavesTheEventToItsCallback(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	h := newHeld(t, l, -1, 0, func(e *event.Event) { must(t, e.Add(event.NoTimeout)) })
 	must(t, h.e.Activate(0))
@@ -104,7 +104,7 @@ func TestDelWaitThatHasEndedLeavesTheEventToItsCallback(t *testing.T) {
 // The signal of an event that DelWait removed has its former disposition when DelWait returns, although the callback had added
 // the event again.
 func TestDelWaitLetsASignalGoThatItsCallbackAddedAgain(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	h := newHeld(t, l, int(syscall.SIGWINCH), event.Signal, func(e *event.Event) { must(t, e.Add(event.NoTimeout)) })
 	must(t, h.e.Activate(0))
@@ -120,8 +120,8 @@ func TestDelWaitLetsASignalGoThatItsCallbackAddedAgain(t *testing.T) {
 }
 
 // DelWait says that the descriptor was closed, whether its first removal or the one after the callback finds it so.
-func TestDelWaitSaysStaleAfterTheCallback(t *testing.T) {
-	l := newLoop(t)
+func TestDelWaitReturnsStaleAfterTheCallback(t *testing.T) {
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend cannot tell")
 	}
@@ -142,9 +142,9 @@ func TestDelWaitSaysStaleAfterTheCallback(t *testing.T) {
 	}
 }
 
-// Callbacks of two loops that wait for each other's events wait until a context ends; then both loops go on.
+// Callbacks of two loops that wait for each other's events wait until a context ends; then both loops continue.
 func TestTwoLoopsThatDelWaitForEachOtherEndWithTheirContexts(t *testing.T) {
-	a, b := newLoop(t), newLoop(t)
+	a, b := newLoop(t, nil), newLoop(t, nil)
 	background(t, a)
 	background(t, b)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -7,29 +7,29 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// driver is how a loop sleeps. wait, adopt and close belong to the goroutine that runs the loop; claimed and ring by any
-// goroutine that has turned the loop's flag.
+// A driver is the way a loop sleeps. wait, adopt and close are called by the goroutine that runs the loop; announceWake and wake by a
+// goroutine that has cleared the loop's asleep flag.
 type driver interface {
 	name() Driver
 
 	// open makes a poller that this driver can sleep on.
-	open() (Poller, error)
+	open() (poller.Poller, error)
 
-	// adopt makes p the poller from now on. The one before stays open for its owner to close. On an error the one before is still
-	// the poller. Under l.mu, but for the first.
-	adopt(p Poller) error
+	// adopt makes p the poller. The previous one stays open; the caller closes it. After an error the previous one is still the
+	// poller. Under l.mu, except for the first poller.
+	adopt(p poller.Poller) error
 
 	// wait fills ready. With block it sleeps while nothing is ready and the loop has no work, until the loop's next
-	// deadline at the latest; it may return early with nothing.
-	wait(ready []Ready, block bool) (int, error)
+	// deadline at the latest. It may return early without a report.
+	wait(ready []poller.Ready, block bool) (int, error)
 
-	// claimed announces a ring: a waker has turned the flag, and rings once it has unlocked l.mu. Under l.mu.
-	claimed()
+	// announceWake is called when a goroutine has cleared the asleep flag; it calls wake after it has unlocked l.mu. Under l.mu.
+	announceWake()
 
-	// ring ends a sleep, or the next one if none is under way.
-	ring()
+	// wake ends the sleep in progress, or the next one if there is none.
+	wake()
 
-	// close releases what the driver holds, but not the poller. It waits for the rings that were announced.
+	// close releases the driver's resources, but not the poller. It waits for the announced wakes.
 	close() error
 }
 
@@ -40,7 +40,7 @@ func (l *Loop) newDriver(c *config) error {
 		return err
 	}
 	var d driver
-	switch c.driver {
+	switch c.Driver {
 	case DriverPark:
 		d, err = startDriver(newParkDriver(l, open))
 	case DriverThread:
@@ -48,29 +48,29 @@ func (l *Loop) newDriver(c *config) error {
 	case DriverDefault:
 		d, err = l.defaultDriver(c, open)
 	default:
-		err = fmt.Errorf("%w: driver %q", ErrUnsupported, c.driver)
+		err = fmt.Errorf("%w: driver %q", ErrUnsupported, c.Driver)
 	}
 	if err != nil {
 		return err
 	}
 	l.driver = d
-	l.features = l.poller.Features()
-	if !l.features.Has(c.require) {
-		err := fmt.Errorf("%w: backend %s has %v, asked for %v", ErrUnsupported, l.poller.Name(), l.features, c.require)
+	l.features = Features(l.poller.Features())
+	if !l.features.Has(c.Features) {
+		err := fmt.Errorf("%w: backend %s has %v, asked for %v", ErrUnsupported, l.poller.Name(), l.features, c.Features)
 		return errors.Join(err, d.close(), l.poller.Close())
 	}
 	return nil
 }
 
-// defaultDriver parks where parking is proven and works, and falls back to a thread.
-func (l *Loop) defaultDriver(c *config, open func(poller.WakerKind) (Poller, error)) (driver, error) {
-	if parkByDefault && c.backend != BackendPoll {
+// defaultDriver returns the parked driver where it is the default and works, else the thread driver.
+func (l *Loop) defaultDriver(c *config, open openPoller) (driver, error) {
+	if parkByDefault && c.Backend != BackendPoll {
 		d, err := startDriver(newParkDriver(l, open))
 		if err == nil {
 			return d, nil
 		}
-		if c.open == nil {
-			c.logger.Warn("event: parked driver does not work here; the loop takes a thread", "err", err)
+		if c.OpenPoller == nil {
+			c.Logger.Warn("event: parked driver does not work here; the loop takes a thread", "err", err)
 		}
 	}
 	return startDriver(newThreadDriver(l, open, c.waker))

@@ -10,15 +10,15 @@ import (
 
 // threadDriver blocks the loop's own thread in the poller and is woken through the poller's eventfd or socketpair.
 type threadDriver struct {
-	l      *Loop
-	opener func(poller.WakerKind) (Poller, error)
-	waker  poller.WakerKind
-	poller Poller
-	rings  atomic.Int32 // announced and not over
-	alarm  alarm        // only where the clock is not the system's
+	l            *Loop
+	opener       openPoller
+	waker        poller.WakerKind
+	poller       poller.Poller
+	pendingWakes atomic.Int32 // announced and not finished
+	alarm        alarm        // used only with a clock other than the system's
 }
 
-func newThreadDriver(l *Loop, open func(poller.WakerKind) (Poller, error), waker poller.WakerKind) *threadDriver {
+func newThreadDriver(l *Loop, open openPoller, waker poller.WakerKind) *threadDriver {
 	d := &threadDriver{l: l, opener: open, waker: waker}
 	d.alarm.init(l)
 	return d
@@ -28,15 +28,15 @@ func (d *threadDriver) loop() *Loop { return d.l }
 
 func (d *threadDriver) name() Driver { return DriverThread }
 
-func (d *threadDriver) open() (Poller, error) { return d.opener(d.waker) }
+func (d *threadDriver) open() (poller.Poller, error) { return d.opener(d.waker) }
 
-func (d *threadDriver) adopt(p Poller) error {
-	d.awaitRings()
+func (d *threadDriver) adopt(p poller.Poller) error {
+	d.awaitWakes()
 	d.poller = p
 	return nil
 }
 
-func (d *threadDriver) wait(ready []Ready, block bool) (int, error) {
+func (d *threadDriver) wait(ready []poller.Ready, block bool) (int, error) {
 	if !block {
 		return d.poller.Wait(ready, 0)
 	}
@@ -47,8 +47,8 @@ func (d *threadDriver) wait(ready []Ready, block bool) (int, error) {
 	return d.poller.Wait(ready, d.timeout(deadline))
 }
 
-// timeout turns a deadline into the kernel's terms. Another clock's time does not pass while the kernel counts the
-// system's, so there the clock itself must end the sleep.
+// timeout returns the kernel's timeout for a deadline. The kernel measures the system's time, so with another clock it is
+// that clock which must end the sleep.
 func (d *threadDriver) timeout(deadline time.Duration) time.Duration {
 	if deadline == NoTimeout {
 		return -1
@@ -56,29 +56,29 @@ func (d *threadDriver) timeout(deadline time.Duration) time.Duration {
 	if _, ok := d.l.clock.(systemClock); ok {
 		return max(0, deadline-d.l.clock.Now())
 	}
-	d.alarm.set(deadline)
+	d.alarm.setInLoop(deadline)
 	return -1
 }
 
-func (d *threadDriver) claimed() { d.rings.Add(1) }
+func (d *threadDriver) announceWake() { d.pendingWakes.Add(1) }
 
-func (d *threadDriver) ring() {
+func (d *threadDriver) wake() {
 	if err := d.poller.Wake(); err != nil {
-		panic("event: loop cannot be woken: " + err.Error()) // its descriptor was closed or overwritten by somebody else
+		panic("event: loop cannot be woken: " + err.Error()) // other code has closed or replaced its descriptor
 	}
-	d.rings.Add(-1)
+	d.pendingWakes.Add(-1)
 }
 
 func (d *threadDriver) close() error {
-	d.awaitRings()
+	d.awaitWakes()
 	d.alarm.stop()
 	return nil
 }
 
-// awaitRings lets the rings finish that were announced, or one of them could meet a stranger behind the waker's number. The
-// loop is awake, so none is added, and none blocks.
-func (d *threadDriver) awaitRings() {
-	for d.rings.Load() > 0 {
+// awaitWakes waits until the announced wakes have finished. Otherwise one of them could write to another file that has taken the
+// waker's descriptor number. The loop is awake, so no wake is added, and none blocks.
+func (d *threadDriver) awaitWakes() {
+	for d.pendingWakes.Load() > 0 {
 		runtime.Gosched()
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Events returns the events that are added or active, in the order of descriptor, then signal, then deadline, then
-// activation. The loop's own are left out. It is a copy; the events may change as soon as it is made. Any goroutine.
+// activation. The loop's internal events are left out. The slice is the caller's; the events may change at any time. Any goroutine.
 func (l *Loop) Events() []*Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -20,7 +20,7 @@ func (l *Loop) Events() []*Event {
 func (l *Loop) list() []*Event {
 	var all []*Event
 	seen := map[*Event]bool{}
-	enter := func(e *Event) {
+	include := func(e *Event) {
 		if e.state&stateInternal == 0 && !seen[e] {
 			seen[e] = true
 			all = append(all, e)
@@ -28,23 +28,23 @@ func (l *Loop) list() []*Event {
 	}
 	for _, row := range l.fds.all() {
 		for e := row.head; e != nil; e = e.nextPeer {
-			enter(e)
+			include(e)
 		}
 	}
 	for _, n := range sortedSignals(l.signals) {
 		for _, e := range l.signals[n].events {
-			enter(e)
+			include(e)
 		}
 	}
 	for _, e := range l.timers.sorted() {
-		enter(e)
+		include(e)
 	}
 	for e := range l.users {
-		enter(e)
+		include(e)
 	}
 	for _, lv := range l.active.levels {
 		for e := lv.head; e != nil; e = e.nextActive {
-			enter(e)
+			include(e)
 		}
 	}
 	return all
@@ -73,7 +73,7 @@ func (t timers) sorted() []*Event {
 	return all
 }
 
-// Dump writes what the loop knows, a line for each event, for people to read; the form may change. Any goroutine.
+// Dump writes the loop's state to w as text, one line for each event. The format may change. Any goroutine.
 func (l *Loop) Dump(w io.Writer) error {
 	var b strings.Builder
 	backend := l.Backend()
@@ -111,11 +111,11 @@ func (e *Event) dump(b *strings.Builder, now time.Duration) {
 	fmt.Fprintf(b, ", %s\n", e.callbackName())
 }
 
-// ActivateFD activates the events that wait for fd with what of it they asked for, as if the descriptor were ready. Other
-// descriptors, and ones without events, are left alone. Errors: ErrFlags, ErrClosed. Any goroutine.
+// ActivateFD activates the events of fd as if the descriptor were ready for what; each event gets the conditions that it waits for.
+// If fd has no events, ActivateFD does nothing. Errors: ErrInvalid, ErrClosed. Any goroutine.
 func (l *Loop) ActivateFD(fd int, what Flags) error {
 	if what&^(readiness|Timeout) != 0 {
-		return fmt.Errorf("activate descriptor %d: %w: %v", fd, ErrFlags, what)
+		return fmt.Errorf("activate descriptor %d: %w", fd, invalid("conditions %v", what))
 	}
 	l.mu.Lock()
 	err := l.openError("activate descriptor", fd)
@@ -130,9 +130,8 @@ func (l *Loop) ActivateFD(fd int, what Flags) error {
 	return err
 }
 
-// ActivateSignal calls Activate(Signal) of the events that wait for the signal of this number; where there are none, or a signal
-// cannot have this number, it does nothing. Only deliveries of the system are counted: what is activated several times is called
-// once, together with a delivery that waits or comes before the call. Errors: ErrClosed. Any goroutine.
+// ActivateSignal calls Activate(Signal) on the events that wait for signal n. If there are none it does nothing. Only
+// deliveries by the system are counted: several activations are one call, together with deliveries that come before the call. Errors: ErrClosed. Any goroutine.
 func (l *Loop) ActivateSignal(n int) error {
 	l.mu.Lock()
 	err := l.openError("activate signal", n)

@@ -9,16 +9,16 @@ import (
 // edgeLoop makes a loop whose backend knows edges.
 func edgeLoop(t *testing.T) *event.Loop {
 	t.Helper()
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}
 	return l
 }
 
-// An edge-triggered event that begins to wait for what holds already is told, whether or not other events of its descriptor have
-// been told of it, and whichever call makes it wait.
-func TestEdgeThatHoldsIsToldToEachEventThatBeginsToWait(t *testing.T) {
+// An edge-triggered event that starts to wait for a condition that holds is called, whether or not other events of its
+// descriptor have been called for it, and whichever call makes it wait.
+func TestEdgeThatHoldsIsReportedToEachEventThatStartsToWait(t *testing.T) {
 	const flags = event.Read | event.Persist | event.EdgeTriggered
 	begin := map[string]func(t *testing.T, e *event.Event){
 		"Add": func(t *testing.T, e *event.Event) {
@@ -57,8 +57,9 @@ func TestEdgeThatHoldsIsToldToEachEventThatBeginsToWait(t *testing.T) {
 	}
 }
 
-// A one-shot edge-triggered event that is added again in its callback is told of what it left, beside others too.
-func TestOneShotEdgeThatIsAddedAgainIsToldOfTheRest(t *testing.T) {
+// A one-shot edge-triggered event that is added again in its callback is called for remaining data, also if the descriptor has
+// other events.
+func TestOneShotEdgeThatIsAddedAgainIsCalledForRemainingData(t *testing.T) {
 	l := edgeLoop(t)
 	fd := readable(t)
 	must(t, eventFor(t, l, fd, event.Read|event.Persist|event.EdgeTriggered, func(*event.Event, event.Flags) {}).Add(event.NoTimeout))
@@ -73,7 +74,7 @@ func TestOneShotEdgeThatIsAddedAgainIsToldOfTheRest(t *testing.T) {
 	wantEqual(t, "calls", calls, 3)
 }
 
-// An edge that came in a turn whose check watcher panics is told in the next one: the poller reports it only once.
+// An edge reported in a turn whose check watcher panics is delivered in the next turn: the poller reports it only once.
 func TestEdgeOfATurnWhoseCheckWatcherPanicsIsNotLost(t *testing.T) {
 	l := edgeLoop(t)
 	calls := 0

@@ -7,16 +7,15 @@ import (
 	"time"
 )
 
-// An Event is something a loop waits for, with the callback that runs on the loop when it happens. It waits from Add to
-// Del; without Persist it is removed just before its callback is called. An Event that nobody refers to and that is not
-// added is garbage like any other; there is nothing to free. The zero Event is memory for InitEvent and good for nothing
-// else; after that an Event must not be copied.
+// An Event is something that a loop waits for, and the callback that runs on the loop when it happens. The event waits from Add
+// to Del. Without Persist it is removed just before its callback is called. An Event needs no release: the garbage collector frees it when
+// it is not added and no references to it remain. The zero Event can only be passed to InitEvent. An Event must not be copied after that.
 type Event struct {
 	_ noCopy
 
 	loop *Loop
 	fn   func(e *Event, what Flags)
-	name *string // nil for the function's own
+	name *string // nil means the function's name
 
 	// Fixed by InitEvent.
 	fd   int32 // descriptor, or the signal's number; -1 for a timer or a user's event
@@ -25,11 +24,11 @@ type Event struct {
 	// The rest belongs to loop.mu. The order leaves no gaps: a loop may have very many events.
 	priority   uint8 // changes only while it is not active; says which heap of loop.timers it is in
 	state      eventState
-	conditions Flags  // of the descriptor: Read, Write and Closed
-	what       Flags  // what the next callback will be told
-	calls      int32  // callbacks owed to a signal that came several times
+	conditions Flags  // of the descriptor: Read, Write, Closed and HangUp
+	what       Flags  // what the next callback will be passed
+	calls      int32  // pending calls of a signal that was delivered several times
 	heapIndex  int32  // in its heap of loop.timers; -1 outside
-	wave       uint32 // the dispatch that found it active, or during which it became so
+	wave       uint32 // the dispatch during which it became active
 	interval   time.Duration
 	deadline   time.Duration // by loop.clock, while heapIndex >= 0
 	seq        uint64        // order of Add, for equal deadlines
@@ -49,18 +48,19 @@ type eventState uint8
 const (
 	stateAdded     eventState = 1 << iota // between Add and Del, or its one call
 	stateActive                           // in the active queue
-	stateInternal                         // the loop's own: keeps no Run going and is not counted
+	stateInternal                         // internal to the loop: keeps no Run going and is not counted
 	stateFinalized                        // Finalize was called
 	stateStale                            // ended because its descriptor was closed
-	stateAsked                            // active by Activate(0): to be called even if there is nothing to tell
-	stateDelivered                        // active for a delivery of its signal, which the next one does not share a call with
+	stateAsked                            // active by Activate(0): to be called even without flags
+	stateDelivered                        // active for a delivery of its signal; the next delivery is another call
 )
 
-// NewEvent makes an event for a descriptor (Read, Write, Closed), a signal (Signal, with the number as fd), a timer or
-// a user's own event (no condition; fd is -1), with Persist and EdgeTriggered as wished. fn is called on the loop with
-// the event and what has happened. The descriptor stays the caller's: Del comes before its close.
+// NewEvent makes an event. The conditions in flags say of which kind it is: of a descriptor with Read, Write, Closed or HangUp; of a signal with
+// Signal, where fd is the signal's number; with none of them, a timer or an event for Activate, where fd is -1. Persist and EdgeTriggered
+// may be added. The event waits for nothing until Add. fn is called on the loop with the event and with what has happened. The caller
+// keeps the descriptor and must call Del before closing it.
 //
-// Errors: ErrFlags, ErrBadDescriptor, ErrSignal, ErrNilFunc, ErrClosed; ErrUnsupported where the backend cannot do
+// Errors: ErrInvalid, ErrBadDescriptor, ErrClosed; ErrUnsupported if the backend does not support
 // EdgeTriggered or Closed. Any goroutine.
 func (l *Loop) NewEvent(fd int, flags Flags, fn func(e *Event, what Flags)) (*Event, error) {
 	e := new(Event)
@@ -70,10 +70,10 @@ func (l *Loop) NewEvent(fd int, flags Flags, fn func(e *Event, what Flags)) (*Ev
 	return e, nil
 }
 
-// InitEvent is NewEvent in memory of the caller's: an Event that is part of a larger struct needs no allocation of its own.
-// The event is zero, or neither added nor active; then nothing is left of what it was, neither priority nor name. Its callback
-// may be running if it stays with its loop. No method of the event may be called at the same time. Errors: ErrPending, and
-// NewEvent's; the event is as it was then. Any goroutine.
+// InitEvent is NewEvent for an Event that the caller has allocated, for example as part of a larger struct. The event must be zero, or
+// neither added nor active; InitEvent then resets it, its priority and name included. Its callback may be running if the event stays
+// with its loop. Other methods of the event must not be called at the same time. Errors: ErrPending, and those of NewEvent; after an
+// error the event is unchanged. Any goroutine.
 func (l *Loop) InitEvent(e *Event, fd int, flags Flags, fn func(e *Event, what Flags)) error {
 	if err := l.initEvent(e, fd, flags, fn); err != nil {
 		return fmt.Errorf("init event for descriptor %d, %v: %w", fd, flags, err)
@@ -86,7 +86,7 @@ func (l *Loop) initEvent(e *Event, fd int, flags Flags, fn func(*Event, Flags)) 
 		return err
 	}
 	if fn == nil {
-		return ErrNilFunc
+		return errNilFunc
 	}
 	if old := e.loop; old != nil && old != l && !old.forgot(e) {
 		return ErrPending
@@ -103,7 +103,7 @@ func (l *Loop) initEvent(e *Event, fd int, flags Flags, fn func(*Event, Flags)) 
 	return nil
 }
 
-// forgot reports whether l touches e no more.
+// forgot reports whether l no longer uses e.
 func (l *Loop) forgot(e *Event) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,20 +117,20 @@ func (e *Event) init(l *Loop, fd int, flags Flags, fn func(*Event, Flags)) {
 	}
 }
 
-// ofDescriptor reports whether e was made for a descriptor, though it may wait for none of its conditions now.
+// ofDescriptor reports whether e was made for a descriptor. It may wait for no condition at present.
 func (e *Event) ofDescriptor() bool { return e.fd >= 0 && e.kind&Signal == 0 }
 
 func (l *Loop) checkKind(fd int, flags Flags) error {
 	conditions := flags & (readiness | Signal)
 	switch {
 	case flags&^allFlags != 0:
-		return ErrFlags
+		return invalid("flags %v", flags)
 	case flags&Signal != 0 && flags&(readiness|EdgeTriggered) != 0:
-		return ErrFlags
+		return invalid("flags %v: Signal together with flags of a descriptor", flags)
 	case flags&Signal != 0:
 		return checkSignal(fd)
 	case conditions == 0 && flags&EdgeTriggered != 0:
-		return ErrFlags
+		return invalid("flags %v: EdgeTriggered without a condition", flags)
 	case conditions == 0 && fd != -1, conditions != 0 && (fd < 0 || int(int32(fd)) != fd):
 		return ErrBadDescriptor
 	case flags&EdgeTriggered != 0 && !l.features.Has(FeatureEdge), flags&Closed != 0 && !l.features.Has(FeatureClosed):
@@ -139,32 +139,35 @@ func (l *Loop) checkKind(fd int, flags Flags) error {
 	return nil
 }
 
-// NewTimer makes an event that is called once, the time given to Add after it. Any goroutine.
+// NewTimer makes a timer that is not running: each Add starts it, and the callback is called once when the time given to Add has
+// passed. AfterFunc makes a timer that is running. Errors: ErrInvalid, ErrClosed. Any goroutine.
 func (l *Loop) NewTimer(fn func(e *Event, what Flags)) (*Event, error) { return l.NewEvent(-1, 0, fn) }
 
-// NewTicker makes an event that is called again and again at the interval given to Add. The calls do not drift: each is
-// due one interval after the last was due. After a long stop there is one call to catch up, not many. Any goroutine.
+// NewTicker makes a ticker that is not running: Add starts it, and the callback is called at the interval given to Add. The calls do
+// not drift: each is due one interval after the previous one was due. If the loop is late by several intervals, one call makes up
+// for all of them. Errors: ErrInvalid, ErrClosed. Any goroutine.
 func (l *Loop) NewTicker(fn func(e *Event, what Flags)) (*Event, error) {
 	return l.NewEvent(-1, Persist, fn)
 }
 
-// AfterFunc calls fn on the loop when d has passed, and in its next turn if d is 0 or negative, as time.AfterFunc does for a time
-// that has passed. Del of the event that it returns cancels it. Errors: ErrNilFunc, ErrClosed. Any goroutine.
+// AfterFunc calls fn on the loop when d has passed, or in the loop's next turn if d is 0 or negative, like time.AfterFunc. Del of the
+// returned event cancels the call. Errors: ErrInvalid, ErrClosed. Any goroutine.
 func (l *Loop) AfterFunc(d time.Duration, fn func()) (*Event, error) {
 	if fn == nil {
-		return nil, fmt.Errorf("after func: %w", ErrNilFunc)
+		return nil, fmt.Errorf("after func: %w", errNilFunc)
 	}
 	return l.once(-1, 0, max(0, d), func(*Event, Flags) { fn() }, fn)
 }
 
-// Once calls fn once, when fd is ready as flags say or timeout has passed. Flags are conditions of a descriptor, or none
-// with fd -1; with no condition and timeout 0 calls come in the order of Once. Del of the event cancels it. Any goroutine.
+// Once calls fn once, when fd is ready for one of flags or when timeout has passed. Flags are conditions of a descriptor, or 0
+// with fd -1. Calls without a condition and with timeout 0 are made in the order of Once. Del of the returned event cancels the call.
+// Errors: ErrInvalid, and those of NewEvent and Add. Any goroutine.
 func (l *Loop) Once(fd int, flags Flags, timeout time.Duration, fn func(what Flags)) (*Event, error) {
 	if flags&(Signal|Persist) != 0 {
-		return nil, fmt.Errorf("once for descriptor %d, %v: %w", fd, flags, ErrFlags)
+		return nil, fmt.Errorf("once for descriptor %d, %v: %w", fd, flags, invalid("flags %v", flags&(Signal|Persist)))
 	}
 	if fn == nil {
-		return nil, fmt.Errorf("once for descriptor %d, %v: %w", fd, flags, ErrNilFunc)
+		return nil, fmt.Errorf("once for descriptor %d, %v: %w", fd, flags, errNilFunc)
 	}
 	return l.once(fd, flags, timeout, func(_ *Event, what Flags) { fn(what) }, fn)
 }
@@ -184,17 +187,17 @@ func (l *Loop) once(fd int, flags Flags, timeout time.Duration, fn func(*Event, 
 	return &o.e, nil
 }
 
-// Add begins to wait. Without a report after timeout (NoTimeout for none, 0 for the loop's next turn) the callback is
-// told Timeout; a persistent event then waits for the same time again, counted from when this timeout was due, and from
-// the callback if a condition or Activate called it. On an event that is added already, a timeout replaces the former
-// one, and takes back a Timeout that is not delivered yet; NoTimeout keeps it.
+// Add starts to wait. If nothing is reported until timeout has passed, the callback is called with Timeout. The timeout 0 passes in
+// the loop's next turn, and NoTimeout never. A persistent event then waits for the same time again, counted from when this timeout was
+// due, or from the callback if a condition or Activate caused it. If the event is already added, timeout replaces the previous one and
+// cancels a Timeout that is not delivered yet; NoTimeout keeps the previous one.
 //
-// Errors: ErrTimeout, ErrClosed, ErrFinalized, ErrBadDescriptor, ErrNotPollable, ErrNested, ErrFlags where the events of the
-// descriptor differ in EdgeTriggered, ErrStale where the descriptor is closed and its number given to another file during the
-// call; the event is as it was then. Any goroutine.
+// Errors: ErrInvalid for a negative timeout, and if the events of the descriptor differ in EdgeTriggered; ErrClosed, ErrFinalized,
+// ErrBadDescriptor, ErrNotPollable, ErrNested; ErrStale if the descriptor is closed and its number is given to another file during the
+// call. After an error the event is unchanged. Any goroutine.
 func (e *Event) Add(timeout time.Duration) error {
 	if timeout < 0 {
-		return e.opError("add", fmt.Errorf("%w: %v", ErrTimeout, timeout))
+		return e.opError("add", invalid("timeout %v", timeout))
 	}
 	if e.kind&Signal != 0 {
 		return e.addSignal(timeout)
@@ -206,20 +209,22 @@ func (e *Event) Add(timeout time.Duration) error {
 	return e.opError("add", err)
 }
 
-// SetConditions changes what an event of a descriptor waits for: any of Read, Write and Closed, or 0 for none; Persist and
-// EdgeTriggered stay as they are. If the event is not added, it counts from the next Add. If it is, it counts at once: a
-// condition that is taken away and not delivered yet is taken back, and an edge-triggered one that holds already
-// is reported. With 0 the event stays added and its timeout goes on, but its descriptor is not looked at.
+// SetConditions changes the conditions that an event of a descriptor waits for: any of Read, Write, Closed and HangUp, or 0 for none. Persist
+// and EdgeTriggered do not change. If the event is not added, the change takes effect with the next Add, else at once: a removed
+// condition that is not delivered yet is cancelled, and an edge-triggered condition that already holds is reported. With 0 the event
+// stays added and its timeout continues, but its descriptor is not polled.
 //
-// Errors: ErrFlags, also for an event without a descriptor; ErrUnsupported where the backend cannot do Closed; ErrClosed,
-// ErrFinalized, ErrNotPollable, ErrNested; the event is as it was then. ErrStale says that the descriptor was closed before
-// Del and the event has ended, until the next Add. Any goroutine.
+// Errors: ErrInvalid, also for an event without a descriptor; ErrUnsupported if the backend does not support Closed; ErrClosed,
+// ErrFinalized, ErrNotPollable, ErrNested; after these the event is unchanged. ErrStale says that the descriptor was closed before
+// Del and that the event is removed. Any goroutine.
 func (e *Event) SetConditions(conditions Flags) error {
 	l := e.loop
 	var err error
 	switch {
-	case conditions&^readiness != 0, !e.ofDescriptor():
-		err = fmt.Errorf("%w: %v", ErrFlags, conditions)
+	case conditions&^readiness != 0:
+		err = invalid("conditions %v", conditions)
+	case !e.ofDescriptor():
+		err = invalid("conditions %v of an event without a descriptor", conditions)
 	case conditions&Closed != 0 && !l.features.Has(FeatureClosed):
 		err = fmt.Errorf("%w: %v", ErrUnsupported, conditions)
 	default:
@@ -230,23 +235,9 @@ func (e *Event) SetConditions(conditions Flags) error {
 	return e.opError("set conditions of", err)
 }
 
-// RemoveTimeout takes the timeout away, also one that has passed and is not delivered yet, and leaves the rest pending. Any
-// goroutine.
-func (e *Event) RemoveTimeout() {
-	l := e.loop
-	l.mu.Lock()
-	l.timers.remove(e)
-	e.interval = NoTimeout
-	if e.state&stateAdded != 0 {
-		l.takeBack(e, Timeout)
-		l.keepUser(e, NoTimeout)
-	}
-	l.mu.Unlock()
-}
-
-// Del ends the waiting. No callback of the event is chosen after it returns; a call chosen before may still begin on
-// another goroutine, and DelWait excludes that too. On the loop itself Del is exact. Of an event that is not added it does
-// nothing. ErrStale says that the descriptor was closed before Del; the event is removed all the same. Any goroutine.
+// Del removes the event from the loop; Add can add it again. No new call of the callback begins after Del returns, but if Del is called
+// on another goroutine, a call may be about to begin or be running; DelWait waits for it. If the event is not added, Del does nothing.
+// ErrStale says that the descriptor was closed before Del; the event is removed nevertheless. Any goroutine.
 func (e *Event) Del() error {
 	l := e.loop
 	l.mu.Lock()
@@ -258,12 +249,12 @@ func (e *Event) Del() error {
 	return e.opError("del", err)
 }
 
-// DelWait is Del, and waits until a callback of the event that runs has returned; then the event is not added, even if that
-// callback has added it. In the loop's callbacks, the event's own included, there is nothing to wait for, and DelWait is Del. When
-// ctx ends first its cause is returned; the event was removed, and the callback that still runs may add it again.
+// DelWait is Del, and waits until a running callback of the event has returned; then the event is not added, even if that
+// callback has added it. In callbacks of the loop itself there is nothing to wait for, and DelWait is Del. If ctx ends first, DelWait
+// returns its cause; the event was removed, and the running callback may add it again.
 //
-// In a callback of another loop it stops that loop meanwhile. Callbacks of two loops that wait for each other's events wait until
-// a context ends. May block; in a callback of its own loop it does not.
+// A callback of another loop that calls DelWait stops its loop meanwhile. Callbacks of two loops that wait for each other's events
+// wait until a context ends. May block; in a callback of its own loop it does not.
 func (e *Event) DelWait(ctx context.Context) error {
 	l := e.loop
 	l.mu.Lock()
@@ -273,7 +264,7 @@ func (e *Event) DelWait(ctx context.Context) error {
 	if done != nil {
 		select {
 		case <-done:
-			err = cmp.Or(err, e.Err()) // finish has removed it once more
+			err = cmp.Or(err, e.Err()) // finish has removed it again
 		case <-ctx.Done():
 			l.stopAwaiting(done)
 			err = fmt.Errorf("wait for the callback: %w", context.Cause(ctx))
@@ -285,13 +276,13 @@ func (e *Event) DelWait(ctx context.Context) error {
 	return e.opError("del", err)
 }
 
-// Activate makes the callback run with what, as if it had happened; before the callback runs, further activations and
-// reports add their flags to the same call. The event need not be added. What is any of Timeout, Read, Write, Signal and
-// Closed, or 0. Signal is no delivery of the signal: it shares the call of one that waits or comes. Errors: ErrFlags, ErrClosed,
+// Activate has the callback called with what, as if it had happened. Until the callback runs, further activations and reports
+// add their flags to the same call. The event need not be added. what is any combination of Timeout, Read, Write, Signal, Closed
+// and HangUp, or 0. Signal does not count as a delivery of the signal: it shares a call with deliveries. Errors: ErrInvalid, ErrClosed,
 // ErrFinalized. Any goroutine.
 func (e *Event) Activate(what Flags) error {
 	if what&^outcomes != 0 {
-		return e.opError("activate", fmt.Errorf("%w: %v", ErrFlags, what))
+		return e.opError("activate", invalid("flags %v", what))
 	}
 	l := e.loop
 	l.mu.Lock()
@@ -306,13 +297,13 @@ func (e *Event) Activate(what Flags) error {
 	return e.opError("activate", err)
 }
 
-// Finalize removes the event for good and calls fn on the loop when no callback of it runs or can run any more: the
-// place to close its descriptor. Afterwards Add and Activate fail with ErrFinalized and Del does nothing. A
-// loop that closes calls the finalizers that wait. Errors: ErrFinalized, ErrClosed, ErrNilFunc; and ErrStale as Del returns
-// it, where fn is called all the same. Any goroutine.
+// Finalize removes the event permanently and calls fn on the loop when no callback of the event runs or can run any more. fn may
+// close the descriptor. Afterwards Add and Activate fail with ErrFinalized and Del does nothing. Loop.Close calls the finalizers that
+// are pending. Errors: ErrFinalized, ErrClosed, ErrInvalid; and ErrStale as for Del, in which case fn is called nevertheless. Any
+// goroutine.
 func (e *Event) Finalize(fn func(e *Event)) error {
 	if fn == nil {
-		return e.opError("finalize", ErrNilFunc)
+		return e.opError("finalize", errNilFunc)
 	}
 	l := e.loop
 	l.mu.Lock()
@@ -330,8 +321,8 @@ func (e *Event) Finalize(fn func(e *Event)) error {
 	return e.opError("finalize", err)
 }
 
-// Pending returns the conditions that the event waits for, Timeout if a timeout runs, and what an active event's
-// callback will be told. Any goroutine.
+// Pending returns the conditions that the event waits for, Timeout if a timeout is running, and the flags that the callback of an active
+// event will be called with. Any goroutine.
 func (e *Event) Pending() Flags {
 	e.loop.mu.Lock()
 	defer e.loop.mu.Unlock()
@@ -359,7 +350,7 @@ func (e *Event) Added() bool {
 	return e.state&stateAdded != 0
 }
 
-// Remaining returns the time until the timeout, not below 0, and false if none runs. Any goroutine.
+// Remaining returns the time until the timeout, at least 0, and false if no timeout is running. Any goroutine.
 func (e *Event) Remaining() (time.Duration, bool) {
 	e.loop.mu.Lock()
 	now := e.loop.readClock()
@@ -370,7 +361,7 @@ func (e *Event) Remaining() (time.Duration, bool) {
 	return max(0, e.deadline-now), true
 }
 
-// Err is ErrStale from when the loop finds that the event's descriptor was closed before Del until the next Add, else
+// Err returns ErrStale if the loop has found that the event's descriptor was closed before Del, until the next Add; else
 // nil. Any goroutine.
 func (e *Event) Err() error {
 	e.loop.mu.Lock()
@@ -381,14 +372,14 @@ func (e *Event) Err() error {
 	return nil
 }
 
-// SetPriority changes the priority, 0 the most urgent. Errors: ErrPriority, and ErrPending while the event is active.
+// SetPriority sets the priority: 0, the most urgent, to Loop.Priorities()-1. Errors: ErrInvalid, and ErrPending while the event is active.
 // Any goroutine.
 func (e *Event) SetPriority(p int) error {
 	l := e.loop
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p < 0 || p >= len(l.active.levels) {
-		return e.opError("set priority", fmt.Errorf("%w: %d of %d", ErrPriority, p, len(l.active.levels)))
+		return e.opError("set priority", invalid("priority %d of %d", p, len(l.active.levels)))
 	}
 	if e.state&stateActive != 0 {
 		return e.opError("set priority", ErrPending)
@@ -403,17 +394,17 @@ func (e *Event) SetPriority(p int) error {
 	return nil
 }
 
-// SetName gives the event the name that Dump and the slow-callback log show. Any goroutine.
+// SetName sets the name that Dump and the log of slow callbacks show. Any goroutine.
 func (e *Event) SetName(name string) {
 	e.loop.mu.Lock()
 	e.name = &name
 	e.loop.mu.Unlock()
 }
 
-// FD is the descriptor, the signal's number, or -1. Any goroutine.
+// FD returns the descriptor, the signal's number, or -1. Any goroutine.
 func (e *Event) FD() int { return int(e.fd) }
 
-// Flags returns the manner that NewEvent was given, and the conditions, which SetConditions may have changed. Any goroutine.
+// Flags returns the flags given to NewEvent, with the conditions as SetConditions has changed them. Any goroutine.
 func (e *Event) Flags() Flags {
 	e.loop.mu.Lock()
 	defer e.loop.mu.Unlock()
@@ -422,14 +413,14 @@ func (e *Event) Flags() Flags {
 
 func (e *Event) flags() Flags { return e.kind | e.conditions }
 
-// Priority is the event's priority. Any goroutine.
+// Priority returns the event's priority. Any goroutine.
 func (e *Event) Priority() int {
 	e.loop.mu.Lock()
 	defer e.loop.mu.Unlock()
 	return int(e.priority)
 }
 
-// Loop is the loop that the event belongs to. Any goroutine.
+// Loop returns the loop that the event belongs to. Any goroutine.
 func (e *Event) Loop() *Loop { return e.loop }
 
 func (e *Event) opError(op string, err error) error {

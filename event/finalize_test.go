@@ -11,7 +11,7 @@ import (
 )
 
 func TestFinalizeCallsOnlyTheFinalizer(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd := readable(t)
 	e := silent(t, l, fd, event.Read|event.Persist)
 	must(t, e.Add(time.Nanosecond))
@@ -28,7 +28,7 @@ func TestFinalizeCallsOnlyTheFinalizer(t *testing.T) {
 	wantErr(t, e.Finalize(func(*event.Event) {}), event.ErrFinalized)
 	must(t, e.Del())
 	must(t, e.DelWait(t.Context()))
-	e.RemoveTimeout()
+	wantErr(t, e.SetTimeout(event.NoTimeout), event.ErrFinalized)
 	run(t, l) // a finalizer that waits keeps it going
 	wantEqual(t, "calls of the finalizer", calls, 1)
 
@@ -43,7 +43,7 @@ func TestFinalizeCallsOnlyTheFinalizer(t *testing.T) {
 
 // In a callback, an event may finalize itself and another one whose callback is due in the same turn.
 func TestFinalizeInACallback(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var order []string
 	var self, sibling *event.Event
 	self = eventFor(t, l, -1, event.Persist, func(e *event.Event, _ event.Flags) {
@@ -62,7 +62,7 @@ func TestFinalizeInACallback(t *testing.T) {
 }
 
 func TestFinalizerWaitsForTheRunningCallback(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	entered, finish := make(chan struct{}), make(chan struct{})
 	var inside atomic.Bool
 	e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) {
@@ -83,7 +83,7 @@ func TestFinalizerWaitsForTheRunningCallback(t *testing.T) {
 }
 
 func TestFinalizerRunsAtItsEventsPriority(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(3))
+	l := newLoop(t, &event.Config{Priorities: 3})
 	var order []int
 	for _, p := range []int{2, 0, 1} {
 		e := silent(t, l, -1, 0)
@@ -94,9 +94,9 @@ func TestFinalizerRunsAtItsEventsPriority(t *testing.T) {
 	wantOrder(t, order, 0, 1, 2)
 }
 
-// The finalizer is the place to close the descriptor; its number may be taken again in the same breath.
+// A finalizer can close the descriptor, whose number may be used again at once.
 func TestFinalizerMayCloseAndReuseTheDescriptor(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd, peer := rawPair(t)
 	send(t, peer, "x")
 	e := silent(t, l, fd, event.Read|event.Persist)
@@ -116,7 +116,7 @@ func TestFinalizerMayCloseAndReuseTheDescriptor(t *testing.T) {
 }
 
 func TestCloseCallsWaitingFinalizers(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(2))
+	l := newLoop(t, &event.Config{Priorities: 2})
 	var order []string
 	for _, c := range []struct {
 		name     string
@@ -139,7 +139,7 @@ func TestCloseCallsWaitingFinalizers(t *testing.T) {
 
 func TestFinalizerPanicAtCloseIsIsolated(t *testing.T) {
 	panics := 0
-	l := newLoop(t, event.WithPanicHandler(func(any, []byte) { panics++ }))
+	l := newLoop(t, &event.Config{PanicHandler: func(any, []byte) { panics++ }})
 	calls := 0
 	for range 3 {
 		must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) {
@@ -153,16 +153,16 @@ func TestFinalizerPanicAtCloseIsIsolated(t *testing.T) {
 }
 
 func TestFinalizeIsRefused(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, -1, 0)
-	wantErr(t, e.Finalize(nil), event.ErrNilFunc)
+	wantErr(t, e.Finalize(nil), event.ErrInvalid)
 	must(t, l.Close())
 	wantErr(t, e.Finalize(func(*event.Event) { t.Error("called after Close") }), event.ErrClosed)
 }
 
 // From any goroutine, beside callbacks, activations and timeouts, a finalizer runs once and nothing comes after it.
 func TestFinalizeRacesCallbacks(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	for range tenfold(50) {
 		var finalized atomic.Bool
@@ -187,7 +187,7 @@ func TestFinalizeRacesCallbacks(t *testing.T) {
 
 // An event that is finalized, or deleted, or whose one call is over, is garbage: nothing of the loop's holds it.
 func TestEndedEventsAreGarbage(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd := readable(t)
 	var gone atomic.Int32
 	const kinds = 6

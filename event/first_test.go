@@ -8,7 +8,7 @@ import (
 )
 
 func TestTimerFires(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fired := 0
 	e, err := l.NewTimer(func(_ *event.Event, what event.Flags) {
 		fired++

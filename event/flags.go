@@ -10,27 +10,31 @@ import (
 type Flags uint16
 
 const (
-	// Timeout is reported when the time given to Add has passed. It need not be asked for.
+	// Timeout is reported when the time given to Add has passed. It is implied and need not be set.
 	Timeout Flags = 0x01
-	// Read waits until reading would not block: there is data, the end of the file, a new connection or an error.
+	// Read waits until a read would not block: there is data, the end of the file, a new connection or an error.
 	Read Flags = 0x02
-	// Write waits until writing would not block: there is room, or an error.
+	// Write waits until a write would not block: there is buffer space, or an error.
 	Write Flags = 0x04
-	// Signal waits for a signal of the operating system; the descriptor is the signal's number. It goes with Persist
+	// Signal waits for a signal of the operating system; the descriptor is the signal's number. It can be combined with Persist
 	// and timeouts, and with no other condition.
 	Signal Flags = 0x08
 	// Persist keeps an event added after its callback was chosen; without it an event is removed just before.
 	Persist Flags = 0x10
-	// EdgeTriggered reports a change of a descriptor instead of its state: a callback reads or writes until the call would
-	// block, or calls Activate for the rest; it is not told again of what it leaves. A condition that holds already when an event
-	// begins to wait for it is reported, then also to the descriptor's other events. All events of one descriptor agree on it.
+	// EdgeTriggered reports changes of a descriptor instead of its state. A callback must read or write until the call would
+	// block, or call Activate to be called again; remaining data is not reported again. A condition that already holds when an event
+	// starts to wait for it is reported, then also to the descriptor's other events. All events of a descriptor must agree on it.
 	EdgeTriggered Flags = 0x20
 	// Closed waits until the peer has closed its sending half or reset the connection, without a read.
 	Closed Flags = 0x80
+	// HangUp waits until the descriptor has an error, as after a reset, or both of its directions have ended; it is silent about data and
+	// about the end of one direction. It is for a connection that is not read from and whose peer may have closed its sending half, of
+	// which Closed would tell in each turn. Every backend has it, and it is reported in each turn while it holds.
+	HangUp Flags = 0x400
 )
 
 const (
-	readiness = Read | Write | Closed
+	readiness = Read | Write | Closed | HangUp
 	outcomes  = Timeout | Signal | readiness
 	allFlags  = outcomes | Persist | EdgeTriggered
 )
@@ -48,10 +52,10 @@ var flagNames = [...]struct {
 	name string
 }{
 	{Timeout, "Timeout"}, {Read, "Read"}, {Write, "Write"}, {Signal, "Signal"},
-	{Persist, "Persist"}, {EdgeTriggered, "EdgeTriggered"}, {Closed, "Closed"},
+	{Persist, "Persist"}, {EdgeTriggered, "EdgeTriggered"}, {Closed, "Closed"}, {HangUp, "HangUp"},
 }
 
-// String lists the flags, separated by "|"; "0" when there are none.
+// String lists the flags, separated by "|"; "0" if there are none. Any goroutine.
 func (f Flags) String() string {
 	if f == 0 {
 		return "0"

@@ -28,7 +28,7 @@ func TestUrgentTimerIsCalledInTheNextTurnWhateverIsDue(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		t.Run(fmt.Sprintf("priority set late: %v", late), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithPriorities(3), event.WithClock(clock))
+			l := newLoop(t, &event.Config{Priorities: 3, Clock: clock})
 			others, before := 0, -1
 			urgent := userEvent(t, l, 0, func() { before = others })
 			dueTimers(t, l, floodSize, 1, &others)
@@ -53,7 +53,7 @@ func TestUrgentTimerIsCalledInTheNextTurnWhateverIsDue(t *testing.T) {
 func TestUrgentTimerThatComesDuringAFloodIsCalledInTheNextTurn(t *testing.T) {
 	const budget = 16
 	clock := newFakeClock()
-	l := newLoop(t, event.WithPriorities(2), event.WithClock(clock), event.WithBudget(event.Budget{Callbacks: budget}))
+	l := newLoop(t, &event.Config{Priorities: 2, Clock: clock, Budget: event.Budget{Callbacks: budget}})
 	others, before := 0, -1
 	dueTimers(t, l, 100*budget, 1, &others)
 	clock.Advance(1)
@@ -67,10 +67,10 @@ func TestUrgentTimerThatComesDuringAFloodIsCalledInTheNextTurn(t *testing.T) {
 	wantEqual(t, "calls before the urgent timer's", before, 4*budget)
 }
 
-// A priority that the budget exempts has all its due timers called in the next turn, whatever else is due.
+// A priority that the budget exempts has all its due timers called in the next turn, regardless of other due timers.
 func TestExemptTimersAreCalledInTheNextTurnWhateverIsDue(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithPriorities(2), event.WithClock(clock), event.WithBudget(event.Budget{Callbacks: 8, MinPriority: 1}))
+	l := newLoop(t, &event.Config{Priorities: 2, Clock: clock, Budget: event.Budget{Callbacks: 8, MinPriority: 1}})
 	others, exempt := 0, 0
 	dueTimers(t, l, floodSize, 1, &others)
 	dueTimers(t, l, 1000, 0, &exempt)
@@ -82,11 +82,11 @@ func TestExemptTimersAreCalledInTheNextTurnWhateverIsDue(t *testing.T) {
 	wantEqual(t, "other calls", others, 8)
 }
 
-// An Exit that is due ends the run with the turn that finds it so, whatever else is due and however urgent.
+// An Exit ends the run with the turn in which it is due, regardless of other due timers and their priorities.
 func TestExitThatIsDueIsNotDelayedByDueTimers(t *testing.T) {
 	for priority := range 2 {
 		clock := newFakeClock()
-		l := newLoop(t, event.WithPriorities(2), event.WithClock(clock))
+		l := newLoop(t, &event.Config{Priorities: 2, Clock: clock})
 		calls := 0
 		dueTimers(t, l, floodSize, priority, &calls)
 		must(t, l.Exit(time.Nanosecond)) // after all others
@@ -101,11 +101,11 @@ func TestExitThatIsDueIsNotDelayedByDueTimers(t *testing.T) {
 
 // An event that is ready and timed out is called once, with both, and a ticker's next interval counts from the timeout; also when
 // more timers are due than a turn calls.
-func TestReadyAndTimedOutIsToldTogetherWhateverIsDue(t *testing.T) {
+func TestReadyAndTimedOutIsOneCallAmongManyTimers(t *testing.T) {
 	for _, persist := range []event.Flags{0, event.Persist} {
 		t.Run(persist.String(), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			others := 0
 			dueTimers(t, l, 2*event.DefaultCallbacks, 0, &others)
 			var told []event.Flags
@@ -128,7 +128,7 @@ func TestReadyAndTimedOutIsToldTogetherWhateverIsDue(t *testing.T) {
 // What is active and times out before it is called is called once, with both, also if turns pass in between.
 func TestActiveEventThatTimesOutMeanwhileIsCalledOnce(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithPriorities(2), event.WithClock(clock))
+	l := newLoop(t, &event.Config{Priorities: 2, Clock: clock})
 	busy := userEvent(t, l, 0, func() {})
 	must(t, busy.SetPriority(0))
 	var told []event.Flags
@@ -149,7 +149,7 @@ func TestActiveEventThatTimesOutMeanwhileIsCalledOnce(t *testing.T) {
 func TestTurnMakesNoMoreTimersActiveThanItsBudget(t *testing.T) {
 	const budget = 50
 	clock := newFakeClock()
-	l := newLoop(t, event.WithPriorities(4), event.WithClock(clock), event.WithBudget(event.Budget{Callbacks: budget}))
+	l := newLoop(t, &event.Config{Priorities: 4, Clock: clock, Budget: event.Budget{Callbacks: budget}})
 	calls := 0
 	for priority := range 4 {
 		dueTimers(t, l, 10*budget, priority, &calls)
@@ -167,7 +167,7 @@ func TestTurnMakesNoMoreTimersActiveThanItsBudget(t *testing.T) {
 func TestRenewedTimersDoNotDelayWhatIsDue(t *testing.T) {
 	const n = 5000
 	clock := newFakeClock()
-	l := newLoop(t, event.WithPriorities(2), event.WithClock(clock))
+	l := newLoop(t, &event.Config{Priorities: 2, Clock: clock})
 	renewed := make([]*event.Event, n)
 	for i := range renewed {
 		renewed[i] = silent(t, l, -1, event.Persist)
@@ -194,12 +194,12 @@ func TestRenewedTimersDoNotDelayWhatIsDue(t *testing.T) {
 	}
 }
 
-// An urgent descriptor among thousands that are ready is called before most of them: once the loop has met many, it takes them all
-// from the kernel in one turn.
+// An urgent descriptor among thousands of ready ones is called before most of them: once the loop has had many reports, it takes
+// them all in one turn.
 func TestUrgentDescriptorIsCalledWithinTurnsWhateverIsReady(t *testing.T) {
 	const n = 6000
 	p := newScriptPoller()
-	l := newLoop(t, event.WithPriorities(2), event.WithPoller(p.open), event.WithDriver(event.DriverThread))
+	l := newLoop(t, &event.Config{Priorities: 2, OpenPoller: p.open, Driver: event.DriverThread})
 	others, before := 0, -1
 	for fd := range n {
 		e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) { others++ })
@@ -222,7 +222,7 @@ func TestUrgentDescriptorIsCalledWithinTurnsWhateverIsReady(t *testing.T) {
 // RunOnce calls all timers that are due, however many turns that takes, and then returns.
 func TestRunOnceCallsAllTimersThatAreDue(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	calls := 0
 	dueTimers(t, l, floodSize, 0, &calls)
 	must(t, silent(t, l, -1, 0).Add(time.Hour))
@@ -255,7 +255,7 @@ func (t armedTimer) Reset(d time.Duration) bool {
 // A loop does not sleep between the turns that due timers take; before the first it has not looked yet.
 func TestLoopDoesNotSleepWhileTimersAreDue(t *testing.T) {
 	clock := &armedClock{fakeClock: newFakeClock()}
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	calls := 0
 	dueTimers(t, l, floodSize, 0, &calls)
 	clock.Advance(1)

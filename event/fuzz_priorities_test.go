@@ -102,8 +102,7 @@ func TestTimersOfPrioritiesBehaveAsSortedLists(t *testing.T) {
 		levels := rapid.IntRange(1, 4).Draw(rt, "priorities")
 		m := &rankedModel{clock: clock, queue: make([][]*rankedTimer, levels),
 			budget: rapid.IntRange(1, 5).Draw(rt, "budget"), exempt: rapid.IntRange(0, levels-1).Draw(rt, "exempt")}
-		m.l = newLoop(t, event.WithClock(clock), event.WithPriorities(levels),
-			event.WithBudget(event.Budget{Callbacks: m.budget, MinPriority: m.exempt}))
+		m.l = newLoop(t, &event.Config{Clock: clock, Priorities: levels, Budget: event.Budget{Callbacks: m.budget, MinPriority: m.exempt}})
 		defer m.l.Close()
 		times := rapid.Custom(func(rt *rapid.T) time.Duration { return time.Duration(rapid.IntRange(0, 20).Draw(rt, "time")) })
 		pick := func(rt *rapid.T) *rankedTimer {
@@ -150,7 +149,7 @@ func TestTimersOfPrioritiesBehaveAsSortedLists(t *testing.T) {
 	})
 }
 
-// make makes a timer that tells the model when it fires.
+// make makes a timer that records in the model when it fires.
 func (m *rankedModel) make(t *testing.T, rt *rapid.T) {
 	i := len(m.all)
 	timer := &rankedTimer{priority: len(m.queue) / 2}

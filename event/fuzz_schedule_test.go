@@ -37,7 +37,7 @@ var operations = []struct {
 			w.allow("Add", v.e.Add(time.Duration(arg)*10*time.Microsecond))
 		})
 	}},
-	{"remove timeout", func(w *world, arg byte) { w.users.with(arg, func(v *life) { v.e.RemoveTimeout() }) }},
+	{"remove timeout", func(w *world, arg byte) { w.users.with(arg, func(v *life) { _ = v.e.SetTimeout(event.NoTimeout) }) }},
 	{"end user event", func(w *world, arg byte) { w.users.end(w, arg, arg>>2) }},
 	{"watch", (*world).watch},
 	{"end watch", func(w *world, arg byte) { w.slot(arg).end(w, arg>>2, arg>>4) }},
@@ -59,8 +59,8 @@ var operations = []struct {
 		w.allow("ActivateFD", w.l.ActivateFD(w.slot(arg).fd, event.Timeout|event.Write))
 	}},
 	{"Del, close, reopen", func(w *world, arg byte) { w.replace(arg, false) }},
-	{"close, reopen", func(w *world, arg byte) { w.spoil(arg, false) }},
-	{"close, reopen, with a duplicate", func(w *world, arg byte) { w.spoil(arg, true) }},
+	{"close, reopen", func(w *world, arg byte) { w.closeBeforeDel(arg, false) }},
+	{"close, reopen, with a duplicate", func(w *world, arg byte) { w.closeBeforeDel(arg, true) }},
 	{"Break", func(w *world, _ byte) { w.l.Break() }},
 	{"Exit", func(w *world, arg byte) { w.allow("Exit", w.l.Exit(time.Duration(arg)*time.Microsecond)) }},
 	{"Continue", func(w *world, _ byte) { w.l.Continue() }},
@@ -108,8 +108,8 @@ func operationNumber(name string) byte {
 
 func (w *world) slot(n byte) *slot { return &w.slots[int(n)%len(w.slots)] }
 
-// with does something with one of the flock that stays in it.
-func (k *flock) with(n byte, do func(v *life)) {
+// with calls do with one of the events, which stays in the set.
+func (k *eventSet) with(n byte, do func(v *life)) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.lives) > 0 {
@@ -134,7 +134,7 @@ func (w *world) user(arg byte, flags event.Flags) {
 	}
 }
 
-// watch adds an event for what stands behind a number now.
+// watch adds an event for the file that has a number now.
 func (w *world) watch(arg byte) {
 	s := w.slot(arg)
 	s.mu.Lock()
@@ -151,7 +151,7 @@ func (w *world) watch(arg byte) {
 		// It shares the registration of those whose file is gone, and what was reported of that just now.
 		v.broken.Store(slices.ContainsFunc(s.lives, func(other *life) bool { return other.broken.Load() }))
 	}
-	if w.allow("Add", v.e.Add(event.NoTimeout), event.ErrFlags) {
+	if w.allow("Add", v.e.Add(event.NoTimeout), event.ErrInvalid) {
 		s.lives = append(s.lives, v)
 	}
 }
@@ -183,8 +183,8 @@ func (w *world) replace(arg byte, onLoop bool) {
 	w.swap(s, false)
 }
 
-// spoil closes a descriptor before Del.
-func (w *world) spoil(arg byte, duplicate bool) {
+// closeBeforeDel closes a descriptor before Del.
+func (w *world) closeBeforeDel(arg byte, duplicate bool) {
 	s := w.slot(arg)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,14 +212,14 @@ func play(t *testing.T, schedule []byte) {
 	}
 	before := descriptors()
 	head := schedule[0]
-	options := []event.Option{event.WithPostLimit(300)}
+	cfg := &event.Config{PostLimit: 300}
 	if head&headBudget != 0 {
-		options = append(options, event.WithBudget(event.Budget{Callbacks: 2}))
+		cfg.Budget.Callbacks = 2
 	}
 	if head&headIsolate != 0 {
-		options = append(options, event.WithPanicHandler(func(any, []byte) {}))
+		cfg.PanicHandler = func(any, []byte) {}
 	}
-	w := &world{t: t, l: newLoop(t, options...)}
+	w := &world{t: t, l: newLoop(t, cfg)}
 	w.open()
 	var runner, workers sync.WaitGroup
 	runner.Go(func() { w.run(head & headMode >> 2) })
@@ -265,7 +265,7 @@ func (w *world) awaitPost() {
 
 // deleteAll deletes what is left, after which nothing is added but what Once has still to call.
 func (w *world) deleteAll() {
-	for _, k := range []*flock{&w.users, &w.slots[0].flock, &w.slots[1].flock, &w.slots[2].flock} {
+	for _, k := range []*eventSet{&w.users, &w.slots[0].eventSet, &w.slots[1].eventSet, &w.slots[2].eventSet} {
 		for k.endNow(w, 0, 0) != nil {
 		}
 	}
@@ -290,7 +290,7 @@ func schedule(head byte, steps ...step) []byte {
 	return b.Bytes()
 }
 
-// seeds are schedules of the kinds that broke other loops.
+// seeds are schedules of kinds that have caused failures in other event loops.
 func seeds() [][]byte {
 	all := [][]byte{
 		schedule(0, step{"post", 0, 0}),

@@ -71,7 +71,7 @@ func (m *timerModel) expect() (fired []int) {
 func TestTimersBehaveAsASortedList(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		clock := newFakeClock()
-		m := &timerModel{clock: clock, l: newLoop(t, event.WithClock(clock), event.WithBudget(event.Budget{Callbacks: event.Unlimited}))}
+		m := &timerModel{clock: clock, l: newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Callbacks: event.Unlimited}})}
 		defer m.l.Close()
 		durations := rapid.Custom(func(rt *rapid.T) time.Duration {
 			if rapid.Bool().Draw(rt, "short") {
@@ -114,9 +114,13 @@ func TestTimersBehaveAsASortedList(t *testing.T) {
 				must(t, timer.e.Del())
 				timer.added, timer.timed = false, false
 			},
-			"RemoveTimeout": func(rt *rapid.T) {
+			"SetTimeout to none": func(rt *rapid.T) {
 				_, timer := pick(rt)
-				timer.e.RemoveTimeout()
+				if err := timer.e.SetTimeout(event.NoTimeout); timer.added {
+					must(t, err)
+				} else {
+					wantErr(t, err, event.ErrNotAdded)
+				}
 				timer.timed = false
 			},
 			"time passes": func(rt *rapid.T) {
@@ -133,7 +137,7 @@ func TestTimersBehaveAsASortedList(t *testing.T) {
 	})
 }
 
-// make makes a timer that tells the model when it fires.
+// make makes a timer that records in the model when it fires.
 func (m *timerModel) make(t *testing.T, rt *rapid.T, persist bool) *modelTimer {
 	i := len(m.all)
 	timer := &modelTimer{persist: persist}

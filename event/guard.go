@@ -6,10 +6,10 @@ import (
 	"runtime/debug"
 )
 
-// guarded reports whether the options ask for guard.
+// guarded reports whether callbacks are called through guard.
 func (l *Loop) guarded() bool { return l.slow > 0 || l.onPanic != nil }
 
-// call calls a user's function that is no event's.
+// call calls a user's function that is not the callback of an event.
 func (l *Loop) call(fn func()) {
 	if l.guarded() {
 		l.guard(fn, func() string { return funcName(fn) })
@@ -18,8 +18,8 @@ func (l *Loop) call(fn func()) {
 	}
 }
 
-// guard calls fn with what the options ask for: its time taken, its panic caught. name is asked under l.mu, and only if it
-// is needed.
+// guard calls fn, measures its time and recovers its panic, as configured. name is called under l.mu, and only if it is
+// needed.
 func (l *Loop) guard(fn func(), name func() string) {
 	if l.onPanic != nil {
 		defer func() {
@@ -31,7 +31,7 @@ func (l *Loop) guard(fn func(), name func() string) {
 	if l.slow > 0 {
 		timed := false
 		defer func() {
-			if !timed { // the Clock has panicked, which must not cost fn its call
+			if !timed { // the Clock has panicked; fn is called nevertheless
 				fn()
 			}
 		}()
@@ -39,24 +39,24 @@ func (l *Loop) guard(fn func(), name func() string) {
 		timed = true
 		defer func() {
 			took := l.clock.Now() - start
-			who := ""
+			callback := ""
 			l.mu.Lock()
 			if took > l.slow || took > l.stats.LongestCallback {
-				who = name()
+				callback = name()
 			}
 			if took > l.stats.LongestCallback {
-				l.stats.LongestCallback, l.stats.LongestName = took, who
+				l.stats.LongestCallback, l.stats.LongestName = took, callback
 			}
 			l.mu.Unlock()
 			if took > l.slow {
-				l.log.Warn("event: slow callback", "callback", who, "took", took, "threshold", l.slow)
+				l.log.Warn("event: slow callback", "callback", callback, "took", took, "threshold", l.slow)
 			}
 		}()
 	}
 	fn()
 }
 
-// callbackName is the name given by SetName, or that of the function. Under l.mu.
+// callbackName returns the name given by SetName, or that of the function. Under l.mu.
 func (e *Event) callbackName() string {
 	if e.name != nil && *e.name != "" {
 		return *e.name
@@ -64,7 +64,7 @@ func (e *Event) callbackName() string {
 	return funcName(e.fn)
 }
 
-// funcName names a function as stack traces do.
+// funcName returns the name of a function as in stack traces.
 func funcName(fn any) string {
 	if f := runtime.FuncForPC(reflect.ValueOf(fn).Pointer()); f != nil {
 		return f.Name()
@@ -72,9 +72,9 @@ func funcName(fn any) string {
 	return "unknown"
 }
 
-// goroutineID reads the number that stack traces show ("goroutine 18 [running]"), into buf so that nothing is allocated. The
-// runtime offers it nowhere else; net/http's own HTTP/2 checks read it in the same way. It takes about a microsecond, so only
-// calls that run a loop or might wait ask for it.
+// goroutineID returns the number of the calling goroutine that stack traces show ("goroutine 18 [running]"). It uses buf to avoid an
+// allocation. The runtime has no other source for it; net/http's HTTP/2 checks read it in the same way. It takes about a microsecond,
+// so it is used only by calls that run a loop or may have to wait.
 func goroutineID(buf []byte) (id uint64) {
 	const prefix = len("goroutine ")
 	n := runtime.Stack(buf, false)

@@ -20,11 +20,17 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 const patience = 20 * time.Second
 
 // newLoop makes a loop that is closed when the test ends. Backend and driver are the environment's (EVMQ_BACKEND,
-// EVMQ_DRIVER, EVMQ_WAKER) unless the options say otherwise, so that the suite runs for each combination.
-func newLoop(t testing.TB, options ...event.Option) *event.Loop {
+// EVMQ_DRIVER, EVMQ_WAKER) unless cfg says otherwise, so that the suite runs for each combination.
+func newLoop(t testing.TB, cfg *event.Config) *event.Loop {
 	t.Helper()
-	quiet := event.WithLogger(slog.New(slog.DiscardHandler))
-	l, err := event.NewLoop(append([]event.Option{quiet}, options...)...)
+	var c event.Config
+	if cfg != nil {
+		c = *cfg
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	l, err := event.NewLoop(&c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +42,7 @@ func newLoop(t testing.TB, options ...event.Option) *event.Loop {
 	return l
 }
 
-// run runs l until it returns by itself, and fails the test if that takes longer than patience.
+// run runs l until Run returns, and fails the test if that takes longer than patience.
 func run(t testing.TB, l *event.Loop) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

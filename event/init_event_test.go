@@ -18,7 +18,7 @@ type connection struct {
 func (c *connection) called(*event.Event, event.Flags) { c.calls++ }
 
 func TestInitEventMakesAnEventInPlace(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	c := &connection{fd: readable(t)}
 	must(t, l.InitEvent(&c.read, c.fd, event.Read, c.called))
 	must(t, l.InitEvent(&c.idle, -1, 0, c.called))
@@ -33,7 +33,7 @@ func TestInitEventMakesAnEventInPlace(t *testing.T) {
 
 // An event that is embedded costs no allocation beside that of its struct.
 func TestInitEventAllocatesNothing(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	c := &connection{fd: idle(t)}
 	called := c.called
 	n := testing.AllocsPerRun(1000, func() {
@@ -52,7 +52,7 @@ func TestInitEventAllocatesNothing(t *testing.T) {
 
 // Nothing is left of what an event was before.
 func TestInitEventBeginsAnew(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(5))
+	l := newLoop(t, &event.Config{Priorities: 5})
 	fd, peer := rawPair(t)
 	var e event.Event
 	must(t, l.InitEvent(&e, fd, event.Read|event.Persist, nothing))
@@ -79,7 +79,7 @@ func TestInitEventBeginsAnew(t *testing.T) {
 	must(t, l.InitEvent(&e, -1, 0, nothing))
 	must(t, e.Add(0))
 
-	other := newLoop(t)
+	other := newLoop(t, nil)
 	wantErr(t, other.InitEvent(&e, -1, 0, nothing), event.ErrPending)
 	run(t, l)
 	must(t, other.InitEvent(&e, -1, 0, nothing))
@@ -90,7 +90,7 @@ func TestInitEventBeginsAnew(t *testing.T) {
 
 // An event that is added or active is not changed, nor is any by input that NewEvent refuses.
 func TestInitEventIsRefused(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd := idle(t)
 	e := eventFor(t, l, fd, event.Read|event.Persist, nothing)
 	refused := func(step string, target error, loop *event.Loop, fd int, flags event.Flags, fn func(*event.Event, event.Flags)) {
@@ -100,7 +100,7 @@ func TestInitEventIsRefused(t *testing.T) {
 		wantEqual(t, step, [3]any{e.Flags(), e.FD(), e.Pending()}, before)
 		wantEqual(t, step+": loop", e.Loop(), l)
 	}
-	other, closed := newLoop(t), newLoop(t)
+	other, closed := newLoop(t, nil), newLoop(t, nil)
 	must(t, closed.Close())
 	for step, change := range map[string]func() error{
 		"added":           func() error { return e.Add(event.NoTimeout) },
@@ -119,11 +119,11 @@ func TestInitEventIsRefused(t *testing.T) {
 		turns(t, l, 1)
 	}
 	e = eventFor(t, l, fd, event.Read, nothing)
-	refused("bad flags", event.ErrFlags, l, fd, event.Signal|event.Read, nothing)
+	refused("bad flags", event.ErrInvalid, l, fd, event.Signal|event.Read, nothing)
 	refused("no condition", event.ErrBadDescriptor, l, fd, 0, nothing)
 	refused("bad descriptor", event.ErrBadDescriptor, l, -1, event.Read, nothing)
-	refused("no signal", event.ErrSignal, l, 0, event.Signal, nothing)
-	refused("no callback", event.ErrNilFunc, l, fd, event.Read, nil)
+	refused("no signal", event.ErrInvalid, l, 0, event.Signal, nothing)
+	refused("no callback", event.ErrInvalid, l, fd, event.Read, nil)
 	refused("closed loop", event.ErrClosed, closed, fd, event.Read, nothing)
 	wantMessage(t, l.InitEvent(e, -1, event.Read, nothing), event.ErrBadDescriptor, "init event", "-1", "Read")
 	var zero event.Event
@@ -133,10 +133,10 @@ func TestInitEventIsRefused(t *testing.T) {
 
 // A callback may make its own event another one, but only of the same loop: the one that calls is not through with it.
 func TestInitEventInTheOwnCallback(t *testing.T) {
-	variants := map[string][]event.Option{"plain": nil, "guarded": {event.WithSlowCallback(time.Hour)}}
-	for name, options := range variants {
+	variants := map[string]*event.Config{"plain": nil, "guarded": {SlowCallback: time.Hour}}
+	for name, cfg := range variants {
 		t.Run(name, func(t *testing.T) {
-			l, other := newLoop(t, options...), newLoop(t)
+			l, other := newLoop(t, cfg), newLoop(t, nil)
 			fd := readable(t)
 			var calls journal
 			var e event.Event
@@ -160,7 +160,7 @@ func TestInitEventInTheOwnCallback(t *testing.T) {
 
 // While the callback runs, another goroutine may make its event another one.
 func TestInitEventWhileTheCallbackRuns(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	begun, goOn, again := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	var e event.Event
 	must(t, l.InitEvent(&e, -1, 0, func(*event.Event, event.Flags) {

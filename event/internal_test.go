@@ -14,24 +14,24 @@ func TestEventIsSmall(t *testing.T) {
 	}
 }
 
-// mutePoller accepts everything and reports nothing.
-type mutePoller struct{}
+// idlePoller accepts everything and reports nothing.
+type idlePoller struct{}
 
-func (mutePoller) Name() string                             { return "mute" }
-func (mutePoller) Features() Features                       { return FeatureConcurrent }
-func (mutePoller) FD() int                                  { return -1 }
-func (mutePoller) Add(int, PollerFlags, uint64) error       { return nil }
-func (mutePoller) Modify(int, PollerFlags, uint64) error    { return nil }
-func (mutePoller) Remove(int) error                         { return nil }
-func (mutePoller) Wait([]Ready, time.Duration) (int, error) { return 0, nil }
-func (mutePoller) Wake() error                              { return nil }
-func (mutePoller) Close() error                             { return nil }
+func (idlePoller) Name() string                             { return "idle" }
+func (idlePoller) Features() Features                       { return FeatureConcurrent }
+func (idlePoller) FD() int                                  { return -1 }
+func (idlePoller) Add(int, Flags, uint64) error             { return nil }
+func (idlePoller) Modify(int, Flags, uint64) error          { return nil }
+func (idlePoller) Remove(int) error                         { return nil }
+func (idlePoller) Wait([]Ready, time.Duration) (int, error) { return 0, nil }
+func (idlePoller) Wake() error                              { return nil }
+func (idlePoller) Close() error                             { return nil }
 
 // The timers' heap has room for what is in it and little more, copies nothing as it grows, gives memory back as it shrinks, and
 // allocates nothing for a number of timers that goes up and down.
-func TestTimersTakeTheMemoryTheyNeed(t *testing.T) {
+func TestMemoryOfTimersIsBounded(t *testing.T) {
 	const n, chunk = 10000, len(timerChunk{})
-	l, err := NewLoop(WithoutEnv(), WithLogger(slog.New(slog.DiscardHandler)), WithPoller(func() (Poller, error) { return mutePoller{}, nil }))
+	l, err := NewLoop(&Config{IgnoreEnv: true, Logger: slog.New(slog.DiscardHandler), OpenPoller: func() (Poller, error) { return idlePoller{}, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,9 @@ func TestTimersTakeTheMemoryTheyNeed(t *testing.T) {
 		}
 	}
 	for left := n - 1; left >= 0; left-- {
-		events[left].RemoveTimeout()
+		if err := events[left].SetTimeout(NoTimeout); err != nil {
+			t.Fatal(err)
+		}
 		if room() > left+2*chunk {
 			t.Fatalf("room for %d with %d timers left", room(), left)
 		}
@@ -66,7 +68,9 @@ func TestTimersTakeTheMemoryTheyNeed(t *testing.T) {
 			if err := events[held].Add(time.Hour); err != nil {
 				t.Fatal(err)
 			}
-			events[held].RemoveTimeout()
+			if err := events[held].SetTimeout(NoTimeout); err != nil {
+				t.Fatal(err)
+			}
 		}); allocs != 0 {
 			t.Errorf("%v allocations for adding a timer to %d and cancelling it", allocs, held)
 		}

@@ -9,10 +9,10 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Interrupted says in a callback that the turn ends after it, once something more urgent has become active; not for what is equally
-// or less urgent, and not in the next turn.
-func TestInterruptedTellsOfSomethingMoreUrgent(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(3))
+// Interrupted is true in a callback once something more urgent has become active; not for equally or less urgent events, and not
+// in the next turn.
+func TestInterruptedReportsAMoreUrgentEvent(t *testing.T) {
+	l := newLoop(t, &event.Config{Priorities: 3})
 	at := func(priority int, fn func()) *event.Event {
 		e := userEvent(t, l, 0, fn)
 		must(t, e.SetPriority(priority))
@@ -38,11 +38,11 @@ func TestInterruptedTellsOfSomethingMoreUrgent(t *testing.T) {
 	wantOrder(t, said, false)
 }
 
-// Interrupted says so, too, once Budget.Time is spent, except in a priority that the budget exempts.
-func TestInterruptedTellsThatTheTurnsTimeIsSpent(t *testing.T) {
+// Interrupted is true once Budget.Time has passed, except in a priority that the budget exempts.
+func TestInterruptedReportsThatBudgetTimeHasPassed(t *testing.T) {
 	for priority, want := range []bool{false, true} {
 		clock := newFakeClock()
-		l := newLoop(t, event.WithClock(clock), event.WithPriorities(2), event.WithBudget(event.Budget{Time: time.Millisecond, MinPriority: 1}))
+		l := newLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Time: time.Millisecond, MinPriority: 1}})
 		var said []bool
 		e := userEvent(t, l, 0, func() {
 			for range 3 {
@@ -64,7 +64,7 @@ func TestInterruptedTellsThatTheTurnsTimeIsSpent(t *testing.T) {
 // A negative time, as of a moment that has passed, makes AfterFunc call at once, as time.AfterFunc does.
 func TestAfterFuncOfATimeThatHasPassedCallsInTheNextTurn(t *testing.T) {
 	for _, d := range []time.Duration{-1, -time.Hour, -event.NoTimeout, 0} {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		called := 0
 		e, err := l.AfterFunc(d, func() { called++ })
 		must(t, err)
@@ -95,9 +95,9 @@ func (c userContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// No lock of the loop's is held while it calls the methods of Run's context, and one that panics leaves a loop that goes on.
+// The loop calls the methods of Run's context without its lock, and continues after one that panics.
 func TestNoLockIsHeldInMethodsOfRunsContext(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var asked atomic.Int64
 	c := userContext{ctx, func() {

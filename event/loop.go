@@ -7,15 +7,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/evmq/evmq/internal/poller"
 )
 
-// A Loop waits for descriptors, timers, signals and other goroutines, and calls the callbacks of what has happened, one
+// A Loop waits for descriptors, timers, signals and work from other goroutines, and calls the callbacks of what has happened, one
 // after the other, on the goroutine that runs it. See the package comment for the order of a turn.
 type Loop struct {
 	// Fixed by NewLoop.
 	clock        Clock
-	lockedClock  Clock // the same, to be read under mu
-	foreignClock bool  // it is a user's
+	lockedClock  Clock // the clock as it is read under mu
+	foreignClock bool  // clock is a user's
 	log          *slog.Logger
 	driver       driver
 	features     Features
@@ -31,9 +33,9 @@ type Loop struct {
 	state        loopState
 	owned        bool // by an Owner, which alone may run and end the loop
 	asleep       bool // see wake.go, as for the next two
-	ringDue      bool
+	wakeDue      bool
 	sleepsUntil  time.Duration // while asleep, the deadline that ends the sleep; NoTimeout for none
-	poller       Poller
+	poller       poller.Poller
 	active       activeQueue
 	timers       timers
 	seq          uint64 // order of deadlines
@@ -45,31 +47,31 @@ type Loop struct {
 	prepare      watcherList
 	check        watcherList
 	closers      watcherList
-	owner        uint64 // the goroutine that runs the loop; 0 when none does
+	runner       uint64 // the goroutine that runs the loop; 0 when none does
 	mode         runMode
 	idBuf        [64]byte // for goroutineID
 	runs         uint64   // counts the Runs, so that a late cancellation finds its own
-	running      *Event   // whose callback was chosen and has not returned
-	ran          chan struct{}
-	delWaits     int           // DelWaits that wait for running
+	running      *Event   // the event whose callback is running
+	returned     chan struct{}
+	delWaits     int           // number of DelWaits that wait for running
 	level        int           // the priority that is dispatched; 0 also when none is
-	overtaken    bool          // something more urgent than level has become active
+	moreUrgent   bool          // an event more urgent than level has become active
 	timed        bool          // Budget.Time bounds the dispatch of level
-	left         chan struct{} // closed when owner leaves; made by the first that waits for that
-	brk          bool          // Break, until a Run consumes it
-	exit         bool          // Exit, until a Run consumes it
-	again        bool          // Continue
-	canceled     error         // of the Run's context
+	released     chan struct{} // closed when runner releases the loop; nil if no goroutine waits for that
+	breaking     bool          // set by Break, until a Run consumes it
+	exiting      bool          // set by Exit, until a Run consumes it
+	pollAgain    bool          // set by Continue
+	canceled     error         // the cause, when the Run's context has ended
 	gotBreak     bool
 	gotExit      bool
 	refs         int // Ref less Unref
 	added        int // events that are added, internal ones not counted
 	maxAdded     int
 	maxActive    int
-	strays       map[uint64]struct{} // tags of stray reports
+	lateReports  map[uint64]struct{} // tags of reports for removed registrations
 	mustRebuild  bool
-	rebuildFails bool  // and was logged
-	notes        notes // log lines to be written outside the lock
+	rebuildFails bool       // the last rebuild failed, and that was logged
+	pendingLog   pendingLog // log records to be written without the lock
 	stats        Stats
 
 	interrupt atomic.Uint32 // an interruption; written under mu
@@ -77,22 +79,24 @@ type Loop struct {
 	sigMu      sync.Mutex // orders registration with os/signal; taken before mu
 	forwarders sync.WaitGroup
 
-	// A turn's state belongs to the goroutine that runs the loop. It is here and not on that goroutine's stack, so that
-	// a turn can be finished by another goroutine than began it.
-	now     atomic.Int64  // the turn's reading of the clock, for Now; written under mu
-	turnEnd atomic.Int64  // when Budget.Time ends the turn, where interrupt is interruptedInTime
-	slept   bool          // whether the wait before this turn was a sleep; under mu
-	rested  time.Duration // when other goroutines could last run: after a sleep, or in yield
-	meter   meter         // of the time awake; under mu
-	born    time.Duration
-	called  int // callbacks of users in this turn
-	ready   []Ready
+	// The state of a turn is used by the goroutine that runs the loop. It is not on that goroutine's stack, so that
+	// another goroutine can finish the turn.
+	now       atomic.Int64  // the turn's reading of the clock, for Now; written under mu
+	turnEnd   atomic.Int64  // when Budget.Time ends the turn, where interrupt is interruptedInTime
+	slept     bool          // whether the wait before this turn was a sleep; under mu
+	yieldedAt time.Duration // when other goroutines could last run: after a sleep, or in yield
+	meter     meter         // of the time awake; under mu
+	created   time.Duration
+	called    int // callbacks of users in this turn
+	ready     []poller.Ready
+
+	inLoopAssert inLoopAssert
 
 	postEvent *Event
 	exitEvent *Event
 }
 
-// loopState only grows. It changes under mu before the last posts run, so that nothing is accepted after them.
+// loopState only increases. It changes under mu before Close calls the last posts, so that none is accepted after them.
 type loopState uint8
 
 const (
@@ -103,37 +107,33 @@ const (
 
 func (s loopState) String() string { return [...]string{"open", "closing", "closed"}[s] }
 
-// A turn takes readyBatch reports from the poller. With priorities it takes up to maxReadyBatch once there are many: the kernel knows
-// no priorities, and an urgent descriptor among those that are left over would wait for later turns.
+// A turn takes readyBatch reports from the poller. A loop with priorities takes up to maxReadyBatch once there are many: the kernel
+// has no priorities, and an urgent descriptor among the remaining reports would wait for later turns.
 const (
 	readyBatch    = 512
 	maxReadyBatch = 8192
 )
 
-// NewLoop makes a loop. It takes descriptors of the kernel and gives them back at Close; it takes no goroutine.
+// NewLoop makes a loop as cfg says; nil means the defaults. A loop holds descriptors of the kernel until Close. It takes no goroutine.
 //
-// Errors: ErrOption, ErrPriority, ErrUnsupported (a backend or driver that is not here, or the parked driver asked for
-// with poll), or the system's.
-func NewLoop(options ...Option) (*Loop, error) {
-	var c config
-	for _, option := range options {
-		option(&c)
-	}
-	if err := c.check(); err != nil {
+// Errors: ErrInvalid; ErrUnsupported for a backend or driver that is not available here, or DriverPark together with BackendPoll;
+// or the system's. Any goroutine.
+func NewLoop(cfg *Config) (*Loop, error) {
+	c, err := cfg.resolve()
+	if err != nil {
 		return nil, fmt.Errorf("new loop: %w", err)
 	}
-	c.fromEnv()
 	l := &Loop{
-		log: c.logger, budget: c.budget, postLimit: c.postLimit, slow: c.slow, onPanic: c.onPanic,
-		done: make(chan struct{}), ready: make([]Ready, readyBatch), signals: map[int]*signalSource{}, users: map[*Event]struct{}{},
+		log: c.Logger, budget: c.Budget, postLimit: c.PostLimit, slow: c.SlowCallback, onPanic: c.PanicHandler,
+		done: make(chan struct{}), ready: make([]poller.Ready, readyBatch), signals: map[int]*signalSource{}, users: map[*Event]struct{}{},
 	}
-	l.setClock(c.clock)
-	l.born = l.clock.Now()
-	l.now.Store(int64(l.born))
-	l.active.levels, l.timers = make([]activeLevel, c.priorities), make(timers, c.priorities)
-	l.postEvent = l.newInternal(func(*Event, Flags) { l.runPosts() })
-	l.exitEvent = l.newInternal(nil) // expire knows it
-	if err := l.newDriver(&c); err != nil {
+	l.setClock(c.Clock)
+	l.created = l.clock.Now()
+	l.now.Store(int64(l.created))
+	l.active.levels, l.timers = make([]activeLevel, c.Priorities), make(timers, c.Priorities)
+	l.postEvent = l.newInternal(func(*Event, Flags) { l.runPostsInLoop() })
+	l.exitEvent = l.newInternal(nil) // expire handles it
+	if err := l.newDriver(c); err != nil {
 		return nil, fmt.Errorf("new loop: %w", err)
 	}
 	return l, nil
@@ -146,23 +146,23 @@ func (l *Loop) newInternal(fn func(*Event, Flags)) *Event {
 	return e
 }
 
-// Close ends the loop: it refuses everything new with ErrClosed, makes a Run that is under way return ErrClosed after the
-// callback that runs and waits for that, calls the functions that Post had accepted and the finalizers that wait, on the
-// calling goroutine, and releases the loop's descriptors. The events that are left are removed without a call; their
-// descriptors stay open. A function that panics or calls runtime.Goexit keeps half a kilobyte of stack until Close returns: a
-// hundred thousand of them, more than the default of WithPostLimit, are safe. A second Close waits for the first and returns
-// nil. On the loop it does nothing and returns ErrOnLoop: Break there, and Close after Run. On a loop that has an Owner it
-// returns ErrOwned. May block; not in a callback.
+// Close ends the loop. From then on other calls fail with ErrClosed. A Run in progress returns ErrClosed after the running callback, and
+// Close waits for it. Then Close calls, on its own goroutine, the functions that Post has accepted, the functions of OnClose and the pending
+// finalizers, and releases the loop's descriptors. Remaining events are removed without a call; their descriptors stay open.
+//
+// Each function that panics or calls runtime.Goexit keeps half a kilobyte of stack until Close returns: a hundred thousand of them, more
+// than DefaultPostLimit, are safe. A second Close waits for the first and returns nil. On the loop Close does nothing and returns ErrOnLoop:
+// call Break there, and Close after Run. If the loop has an Owner, Close returns ErrOwned. May block; not in a callback.
 func (l *Loop) Close() error { return l.closeAs(anyone) }
 
-// closeAs is Close for c.
+// closeAs is Close on behalf of c.
 func (l *Loop) closeAs(c caller) error {
 	l.mu.Lock()
 	if !l.permits(c) {
 		l.mu.Unlock()
 		return fmt.Errorf("close loop: %w", ErrOwned)
 	}
-	if l.owner != 0 && l.owner == goroutineID(l.idBuf[:]) {
+	if l.runner != 0 && l.runner == goroutineID(l.idBuf[:]) {
 		l.mu.Unlock()
 		return fmt.Errorf("close loop: %w", ErrOnLoop)
 	}
@@ -173,20 +173,20 @@ func (l *Loop) closeAs(c caller) error {
 	}
 	l.state = loopClosing
 	l.setInterrupt()
-	for l.owner != 0 {
-		left := l.leaving()
+	for l.runner != 0 {
+		left := l.awaitRelease()
 		l.claim()
 		l.unlock()
 		<-left
 		l.mu.Lock()
 	}
-	l.owner = goroutineID(l.idBuf[:])
+	l.runner = goroutineID(l.idBuf[:])
 	l.mu.Unlock()
 	return l.release()
 }
 
-// release is Close on the loop's own ground: this goroutine is the loop now, and nothing new is accepted. What users'
-// functions may do to it, panic included, the loop's own things are released.
+// release is the part of Close that runs on the loop's goroutine, which is the caller now. The loop's resources are released even if a
+// user's function panics.
 func (l *Loop) release() (err error) {
 	defer close(l.done)
 	defer l.leave()
@@ -197,12 +197,12 @@ func (l *Loop) release() (err error) {
 	return nil
 }
 
-// tearDown releases what the loop holds. A Clock or a logger that panics keeps nothing from its release.
+// tearDown releases the loop's resources, even if a Clock or a logger panics.
 func (l *Loop) tearDown() (err error) {
 	defer func() {
 		l.mu.Lock()
 		l.state = loopClosed
-		l.flushNotes()
+		l.writeLog()
 		l.mu.Unlock()
 	}()
 	defer func() {
@@ -216,7 +216,7 @@ func (l *Loop) tearDown() (err error) {
 	return l.driver.close()
 }
 
-// removeAll empties the tables, so that nothing of a user's is kept alive by a closed loop.
+// removeAll empties the tables, so that a closed loop keeps no memory of its users alive.
 func (l *Loop) removeAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -257,25 +257,24 @@ func (l *Loop) removeAll() {
 	l.fds, l.added = rows{}, 0
 }
 
-// Done is closed when Close has finished. Any goroutine.
+// Done returns a channel that is closed when Close has finished. Any goroutine.
 func (l *Loop) Done() <-chan struct{} { return l.done }
 
-// OnLoop reports whether it is called on the goroutine that runs the loop now. It takes about a microsecond: for slow
-// paths. Any goroutine.
+// OnLoop reports whether it is called on the goroutine that runs the loop. It takes about a microsecond. Any goroutine.
 func (l *Loop) OnLoop() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.owner != 0 && l.owner == goroutineID(l.idBuf[:])
+	return l.runner != 0 && l.runner == goroutineID(l.idBuf[:])
 }
 
-// Ref keeps Run going as an added event would, and Unref takes one Ref back. They count. Any goroutine.
+// Ref keeps Run going as an added event does, until a call of Unref for each call of Ref. Any goroutine.
 func (l *Loop) Ref() {
 	l.mu.Lock()
 	l.refs++
 	l.mu.Unlock()
 }
 
-// Unref takes a Ref back. Without a Ref it does nothing. Any goroutine.
+// Unref reverts one Ref. Without a Ref it does nothing. Any goroutine.
 func (l *Loop) Unref() {
 	l.mu.Lock()
 	if l.refs > 0 {
@@ -285,12 +284,11 @@ func (l *Loop) Unref() {
 	l.unlock()
 }
 
-// Now is the loop's clock as the turn under way has read it, the same for all callbacks of the turn; when the loop does
-// not run, as the last turn has. Timeouts do not count from it, but from the moment of Add. It costs an atomic load. Any
-// goroutine.
+// Now returns the reading of the loop's clock at the beginning of the current turn, or of the last one if the loop does not run. It is
+// the same for all callbacks of a turn. Timeouts count from Add, not from Now. It costs an atomic load. Any goroutine.
 func (l *Loop) Now() time.Duration { return time.Duration(l.now.Load()) }
 
-// Backend is the name of the poller in use. Any goroutine.
+// Backend returns the name of the poller in use. Any goroutine.
 func (l *Loop) Backend() Backend {
 	l.mu.Lock()
 	p := l.poller
@@ -298,11 +296,11 @@ func (l *Loop) Backend() Backend {
 	return Backend(p.Name())
 }
 
-// Driver is the way the loop sleeps. Any goroutine.
+// Driver returns the way in which the loop sleeps. Any goroutine.
 func (l *Loop) Driver() Driver { return l.driver.name() }
 
-// Features says what the loop's backend can do. Any goroutine.
+// Features returns the features of the loop's backend. Any goroutine.
 func (l *Loop) Features() Features { return l.features }
 
-// Priorities is the number of priorities. Any goroutine.
+// Priorities returns the number of priorities. Any goroutine.
 func (l *Loop) Priorities() int { return len(l.active.levels) }

@@ -2,5 +2,5 @@ package event
 
 import "golang.org/x/sys/unix"
 
-// wakeMonitor makes a system call that the Go scheduler hears of, which wakes the runtime's monitor thread if it sleeps.
+// wakeMonitor makes a system call through the Go scheduler, which wakes the runtime's monitor thread if it sleeps.
 func wakeMonitor() { _, _, _ = unix.Syscall(unix.SYS_GETPID, 0, 0, 0) }

@@ -2,5 +2,5 @@
 
 package event
 
-// wakeMonitor is for the parked driver, which only Linux has by default.
+// wakeMonitor does nothing: only Linux uses the parked driver by default.
 func wakeMonitor() {}

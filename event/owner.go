@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// An Owner is the right to run a loop and to end it. A package that gives its loops to users, for timers and posts beside its own
-// work, keeps the Owner, so that a user cannot stop what the package depends on.
+// An Owner has the exclusive right to run and to end a loop. A package that lets its users add timers and posts to its loops keeps
+// the Owner, so that users cannot stop the loops.
 type Owner struct{ loop *Loop }
 
-// Own makes the caller the loop's owner. From now on Run and its variants, Exit, Break and Close of the loop return ErrOwned and
-// do nothing; the Owner's methods run and close it. Errors: ErrOwned if it has an owner already, ErrRunning, ErrClosed. Any
+// Own returns the Owner of the loop. From then on Run and its variants, Exit, Break and Close of the Loop do nothing and return
+// ErrOwned; the Owner's methods run and close it. Errors: ErrOwned if it has an owner already, ErrRunning, ErrClosed. Any
 // goroutine.
 func (l *Loop) Own() (*Owner, error) {
 	l.mu.Lock()
@@ -21,10 +21,10 @@ func (l *Loop) Own() (*Owner, error) {
 		err = ErrOwned
 	case l.state != loopOpen:
 		err = ErrClosed
-	case l.owner != 0:
+	case l.runner != 0:
 		err = ErrRunning
 	default:
-		l.owned, l.brk, l.exit = true, false, false
+		l.owned, l.breaking, l.exiting = true, false, false
 		l.timers.remove(l.exitEvent)
 		l.setInterrupt()
 		return &Owner{l}, nil
@@ -38,7 +38,7 @@ func (o *Owner) RunForever(ctx context.Context) error { return o.loop.runAs(ctx,
 // Close is Loop.Close. May block; not in a callback.
 func (o *Owner) Close() error { return o.loop.closeAs(theOwner) }
 
-// A caller is the right by which a loop is run or closed.
+// A caller says on whose behalf a loop is run or closed.
 type caller uint8
 
 const (

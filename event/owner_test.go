@@ -11,7 +11,7 @@ import (
 // Only the owner of a loop runs it and ends it: everyone else is refused with ErrOwned, before the loop runs, while it runs and on the
 // loop itself, and what was refused has no effect.
 func TestOnlyTheOwnerRunsAndEndsItsLoop(t *testing.T) {
-	l, err := event.NewLoop()
+	l, err := event.NewLoop(nil)
 	must(t, err)
 	l.Break() // before there is an owner; it has no run to end
 	must(t, l.Exit(0))
@@ -47,7 +47,7 @@ func TestOnlyTheOwnerRunsAndEndsItsLoop(t *testing.T) {
 
 // A loop that runs, or is closed, gets no owner.
 func TestALoopThatRunsGetsNoOwner(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	must(t, l.Post(func() {
 		if _, err := l.Own(); !errors.Is(err, event.ErrRunning) {
 			t.Errorf("while it runs: %v", err)
@@ -62,9 +62,9 @@ func TestALoopThatRunsGetsNoOwner(t *testing.T) {
 
 // A loop that gets an owner while another goroutine begins to run it or to close it is run and closed by its owner alone: either Own
 // fails, or the other call does.
-func TestOwnBesideRunOrCloseLeavesOneOfThem(t *testing.T) {
+func TestOwnDuringRunOrClose(t *testing.T) {
 	for round := range tenfold(200) {
-		l, err := event.NewLoop(event.WithBackend(event.BackendPoll), event.WithDriver(event.DriverThread))
+		l, err := event.NewLoop(&event.Config{Backend: event.BackendPoll, Driver: event.DriverThread})
 		must(t, err)
 		byOther := func() {
 			if _, err := l.Own(); errors.Is(err, event.ErrOwned) {

@@ -47,7 +47,7 @@ func (p *callingPoller) Close() error {
 // A poller's open, Wait, Wake and Close are called without the loop's lock, also when the loop replaces it.
 func TestPollerIsOpenedWaitedForAndClosedWithoutTheLock(t *testing.T) {
 	p := &callingPoller{scriptPoller: newScriptPoller()}
-	l := newLoop(t, event.WithPoller(p.open), event.WithDriver(event.DriverThread))
+	l := newLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread})
 	p.loop.Store(l)
 	over := make(chan struct{})
 	go func() {

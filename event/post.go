@@ -12,7 +12,7 @@ func (q *postQueue) len() int { return len(q.fns) - q.head }
 
 func (q *postQueue) push(fn func()) { q.fns = append(q.fns, fn) }
 
-// pop clears the place of what it returns, and gives a burst's memory back.
+// pop removes and returns the first function. It releases memory after a burst.
 func (q *postQueue) pop() func() {
 	fn := q.fns[q.head]
 	q.fns[q.head] = nil
@@ -30,12 +30,11 @@ func (q *postQueue) pop() func() {
 	return fn
 }
 
-// Post has fn called on the loop, in the order of the Posts. What it accepts is called exactly once: by a Run, or at the
-// latest by Close. Errors: ErrClosed, ErrFull at the limit of WithPostLimit, ErrNilFunc; nothing was taken then. Any
-// goroutine.
+// Post has fn called on the loop. Functions are called in the order of Post, each exactly once: by a Run, or at the latest by Close.
+// Errors: ErrClosed, ErrFull if Config.PostLimit functions wait, ErrInvalid; fn was not accepted then. Any goroutine.
 func (l *Loop) Post(fn func()) error {
 	if fn == nil {
-		return fmt.Errorf("post: %w", ErrNilFunc)
+		return fmt.Errorf("post: %w", errNilFunc)
 	}
 	l.mu.Lock()
 	var err error
@@ -52,9 +51,10 @@ func (l *Loop) Post(fn func()) error {
 	return err
 }
 
-// runPosts calls what was posted before it began, within the turn's budget; the rest goes on next turn.
-func (l *Loop) runPosts() {
-	defer func() { // also when a function panics: the others were accepted
+// runPostsInLoop calls the functions that were posted before it began, within the turn's budget. The remaining ones wait for the next turn.
+func (l *Loop) runPostsInLoop() {
+	l.assertInLoop()
+	defer func() { // also after a panic, since the others were accepted
 		l.mu.Lock()
 		if l.posts.len() > 0 {
 			l.activate(l.postEvent, 0)
@@ -71,7 +71,7 @@ func (l *Loop) runPosts() {
 	l.mu.Unlock()
 }
 
-// drainPosts calls what is left when the loop closes; a panic does not keep the others from their call.
+// drainPosts calls the remaining functions when the loop closes. After a panic it still calls the others.
 func (l *Loop) drainPosts() {
 	over := false
 	defer func() {
@@ -96,8 +96,8 @@ func (l *Loop) callPost(fn func()) {
 	l.mu.Lock()
 }
 
-// drainFinalizers calls the finalizers that wait when the loop closes, the most urgent first, each once; a panic does not keep
-// the others from their call.
+// drainFinalizers calls the pending finalizers when the loop closes, the most urgent first, each once. After a panic it still calls
+// the others.
 func (l *Loop) drainFinalizers() {
 	var due []*Event
 	l.mu.Lock()

@@ -29,7 +29,7 @@ func wantNoAllocation(t *testing.T, rounds int, work func(rounds int)) {
 	}
 }
 
-// The turns of a loop allocate nothing, whatever they call back.
+// The turns of a loop allocate nothing, for every kind of event.
 func TestTurnAllocatesNothing(t *testing.T) {
 	nothing := func(*event.Event, event.Flags) {}
 	cases := map[string]func(t *testing.T, l *event.Loop){
@@ -96,7 +96,7 @@ func TestTurnAllocatesNothing(t *testing.T) {
 	}
 	for name, arrange := range cases {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			arrange(t, l)
 			wantNoAllocation(t, 400, func(rounds int) { turns(t, l, rounds) })
 		})
@@ -105,7 +105,7 @@ func TestTurnAllocatesNothing(t *testing.T) {
 
 // Falling asleep and being woken by another goroutine, or by a timer, allocates nothing either.
 func TestSleepAllocatesNothing(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	ran := make(chan struct{})
 	fn := func() { ran <- struct{}{} }
@@ -137,10 +137,10 @@ func TestSleepAllocatesNothing(t *testing.T) {
 	})
 }
 
-// A burst's memory is given back, so that a loop is not for ever as large as it once was.
+// The memory of a burst is released.
 func TestBurstIsForgotten(t *testing.T) {
 	const n = 50000
-	l := newLoop(t, event.WithPostLimit(event.Unlimited))
+	l := newLoop(t, &event.Config{PostLimit: event.Unlimited})
 	heap := func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats

@@ -13,23 +13,23 @@ import (
 
 // Every method may be called from any goroutine, callbacks included, at any time; the race detector looks on.
 func TestAnyGoroutineMayCallAnything(t *testing.T) {
-	variants := map[string][]event.Option{
+	variants := map[string]*event.Config{
 		"plain": nil,
 		"guarded": {
-			event.WithSlowCallback(1),
-			event.WithPanicHandler(func(any, []byte) {}),
-			event.WithBudget(event.Budget{Callbacks: 5, Time: 1000, MinPriority: 1}),
-			event.WithPostLimit(50),
+			SlowCallback: 1,
+			PanicHandler: func(any, []byte) {},
+			Budget:       event.Budget{Callbacks: 5, Time: 1000, MinPriority: 1},
+			PostLimit:    50,
 		},
 	}
-	for name, options := range variants {
+	for name, cfg := range variants {
 		t.Run(name, func(t *testing.T) {
-			onProcessors(t, func(t *testing.T) { hammer(t, options) }, 1, 2, 4)
+			onProcessors(t, func(t *testing.T) { callMethodsConcurrently(t, cfg) }, 1, 2, 4)
 		})
 	}
 }
 
-func hammer(t *testing.T, options []event.Option) {
+func callMethodsConcurrently(t *testing.T, cfg *event.Config) {
 	var methods []func()
 	var depth atomic.Int32
 	one := func() {
@@ -38,7 +38,7 @@ func hammer(t *testing.T, options []event.Option) {
 		}
 		depth.Add(-1)
 	}
-	s := newStage(t, one, options...)
+	s := newStage(t, one, cfg)
 	for name, call := range s.methods() {
 		methods = append(methods, func() { s.check(name, call()) })
 	}
@@ -83,8 +83,8 @@ func hammer(t *testing.T, options []event.Option) {
 	}
 	all.Wait()
 	runner.Wait()
-	if st := s.l.Stats(); st.Added != 0 || st.Active != 0 || st.Waiting != 0 {
-		t.Errorf("after Close %d added, %d active, %d posts", st.Added, st.Active, st.Waiting)
+	if st := s.l.Stats(); st.Added != 0 || st.Active != 0 || st.PendingPosts != 0 {
+		t.Errorf("after Close %d added, %d active, %d posts", st.Added, st.Active, st.PendingPosts)
 	}
 	for _, e := range s.events {
 		if e.Added() || e.Pending() != 0 {

@@ -106,17 +106,17 @@ func TestNoLockIsHeldInCallbacks(t *testing.T) {
 					other.Go(s.callAll)
 					other.Wait()
 				}
-				options := []event.Option{event.WithPanicHandler(func(v any, _ []byte) {
+				cfg := &event.Config{PanicHandler: func(v any, _ []byte) {
 					if do, ok := v.(func()); ok {
 						do()
 					} else {
 						t.Errorf("panic: %v", v)
 					}
-				})}
+				}}
 				if strings.HasPrefix(name, "logger") {
-					options = append(options, event.WithSlowCallback(1), event.WithLogger(slog.New(callingHandler{do: do})))
+					cfg.SlowCallback, cfg.Logger = 1, slog.New(callingHandler{do: do})
 				}
-				s = newStage(t, func() {}, options...)
+				s = newStage(t, func() {}, cfg)
 				over := make(chan struct{})
 				go func() {
 					defer close(over)
@@ -132,12 +132,11 @@ func TestNoLockIsHeldInCallbacks(t *testing.T) {
 	}
 }
 
-// A panic passes through Run, and the loop goes on as if nothing had happened: what was active or posted before is
-// called by the next Run.
+// A panic passes through Run, and the loop can be run again: what was active or posted before is called then.
 func TestPanicPassesThroughRun(t *testing.T) {
 	for name, arrange := range inTurns() {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, func() {})
+			s := newStage(t, func() {}, nil)
 			l := s.l
 			panicked, called, posted := false, 0, 0
 			must(t, l.Post(func() { posted++ }))
@@ -170,15 +169,15 @@ func TestPanicPassesThroughRun(t *testing.T) {
 	}
 }
 
-// With a panic handler the loop goes on within the same turn; the handler gets the value and the stack of the panic.
+// With a panic handler the loop continues within the same turn; the handler gets the value and the stack of the panic.
 func TestPanicHandlerIsolates(t *testing.T) {
 	for name, arrange := range inTurns() {
 		t.Run(name, func(t *testing.T) {
 			var values []any
 			var stacks []string
-			s := newStage(t, func() {}, event.WithPanicHandler(func(v any, stack []byte) {
+			s := newStage(t, func() {}, &event.Config{PanicHandler: func(v any, stack []byte) {
 				values, stacks = append(values, v), append(stacks, string(stack))
-			}))
+			}})
 			panicked, posted := false, 0
 			arrange(s, func() {
 				if !panicked {
@@ -193,7 +192,7 @@ func TestPanicHandlerIsolates(t *testing.T) {
 				t.Fatalf("the handler got %v", values)
 			}
 			if !strings.Contains(stacks[0], "explode") {
-				t.Errorf("the stack does not show who panicked:\n%s", stacks[0])
+				t.Errorf("the stack does not show the function that panicked:\n%s", stacks[0])
 			}
 		})
 	}
@@ -202,7 +201,7 @@ func TestPanicHandlerIsolates(t *testing.T) {
 func explode(v any) { panic(v) }
 
 func TestPanicInThePanicHandlerPassesThroughRun(t *testing.T) {
-	l := newLoop(t, event.WithPanicHandler(func(any, []byte) { panic("handler") }))
+	l := newLoop(t, &event.Config{PanicHandler: func(any, []byte) { panic("handler") }})
 	must(t, l.Post(func() { panic("post") }))
 	called := false
 	must(t, l.Post(func() { called = true }))
@@ -218,9 +217,9 @@ func TestPanicInThePanicHandlerPassesThroughRun(t *testing.T) {
 	wantEqual(t, "the other post was called", called, true)
 }
 
-// A callback that panics has returned, for who waits for that.
+// A callback that panics counts as returned for DelWait.
 func TestDelWaitReturnsWhenTheCallbackPanics(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	entered := make(chan struct{})
 	var e *event.Event
 	e = userEvent(t, l, event.Persist, func() {
@@ -244,7 +243,7 @@ func TestDelWaitReturnsWhenTheCallbackPanics(t *testing.T) {
 func TestGoexitInACallback(t *testing.T) {
 	for name, arrange := range inTurns() {
 		t.Run(name, func(t *testing.T) {
-			s := newStage(t, func() {})
+			s := newStage(t, func() {}, nil)
 			left, posted := false, 0
 			arrange(s, func() {
 				if !left {
@@ -274,7 +273,7 @@ func TestGoexitInACallback(t *testing.T) {
 func TestCloseReturnsWhenTheCallbackPanics(t *testing.T) {
 	for name, end := range map[string]func(){"panic": func() { panic("callback") }, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			entered := make(chan struct{})
 			must(t, l.Post(func() {
 				close(entered)
@@ -293,9 +292,9 @@ func TestCloseReturnsWhenTheCallbackPanics(t *testing.T) {
 	}
 }
 
-// A Continue that its turn could not honour, because the callback panicked, is forgotten with the run.
+// A Continue before a panic in the same callback does not affect the next run.
 func TestContinueEndsWithItsRun(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	e, err := l.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) {
 		if calls++; calls == 1 {

@@ -12,12 +12,12 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Every accepted Post is called exactly once and no refused one is, whoever posts and whenever the loop closes; a waker
-// that is under way when the loop's descriptors go meets nothing of theirs.
+// Every accepted Post is called exactly once and no refused one is, whichever goroutine posts and whenever the loop closes. A
+// goroutine that is waking the loop while its descriptors are closed uses no other file's descriptor.
 func TestPostRacesClose(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
 		for round := range tenfold(1000) / 3 {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			stop := func() {}
 			if round%4 != 0 { // else no goroutine runs it
 				stop = background(t, l)
@@ -50,11 +50,11 @@ func TestPostRacesClose(t *testing.T) {
 	}, 1, 2, 4)
 }
 
-// Every kind of waker may meet Close.
+// Close during every kind of wake.
 func TestWakersRaceClose(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
 		for range tenfold(30) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			stop := background(t, l)
 			user, timer := userEvent(t, l, 0, func() {}), userEvent(t, l, 0, func() {})
 			must(t, user.Add(event.NoTimeout))
@@ -103,7 +103,7 @@ func TestCloseCallsAcceptedPostsInOrder(t *testing.T) {
 	}
 	for name, before := range cases {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, event.WithBudget(event.Budget{Callbacks: 3}))
+			l := newLoop(t, &event.Config{Budget: event.Budget{Callbacks: 3}})
 			before(t, l)
 			var order []int
 			for i := range 20 {
@@ -124,7 +124,7 @@ func TestCloseCallsAcceptedPostsInOrder(t *testing.T) {
 
 // What a post that Close calls may do: the loop is closed for it, and it is the loop's own goroutine.
 func TestPostCalledByCloseFindsTheLoopClosed(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, -1, 0)
 	called := false
 	must(t, l.Post(func() {
@@ -144,7 +144,7 @@ func TestPostCalledByCloseFindsTheLoopClosed(t *testing.T) {
 // A post that panics while the loop closes takes neither the others' call nor the loop's descriptors with it; the panic
 // is Close's caller's.
 func TestPanicInAPostThatCloseCalls(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	called := 0
 	for i := range 10 {
 		must(t, l.Post(func() {
@@ -171,7 +171,7 @@ func TestPanicInAPostThatCloseCalls(t *testing.T) {
 }
 
 func TestGoexitInAPostThatCloseCalls(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	called := 0
 	for range 3 {
 		must(t, l.Post(func() {
@@ -191,7 +191,7 @@ func TestCloseEndsARunThatSleeps(t *testing.T) {
 		"RunOnce":    func(l *event.Loop) error { l.Ref(); return l.RunOnce(t.Context()) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			over := make(chan error, 1)
 			go func() { over <- loop(l) }()
 			time.Sleep(time.Millisecond)
@@ -203,7 +203,7 @@ func TestCloseEndsARunThatSleeps(t *testing.T) {
 
 // Close waits for the callback that runs and for the goroutine that runs the loop.
 func TestCloseWaitsForTheRunningCallback(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	entered := make(chan struct{})
 	var inside atomic.Bool
 	must(t, l.Post(func() {
@@ -222,7 +222,7 @@ func TestCloseWaitsForTheRunningCallback(t *testing.T) {
 
 func TestCloseFromManyGoroutines(t *testing.T) {
 	for range tenfold(10) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		called := false
 		must(t, l.Post(func() { called = true }))
@@ -247,7 +247,7 @@ func TestCloseFromManyGoroutines(t *testing.T) {
 }
 
 func TestCloseOnTheLoopIsRefused(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	must(t, l.Post(func() { wantErr(t, l.Close(), event.ErrOnLoop) }))
 	calls := 0
 	e := userEvent(t, l, 0, func() {
@@ -260,10 +260,10 @@ func TestCloseOnTheLoopIsRefused(t *testing.T) {
 	must(t, l.Post(func() {})) // it is still open
 }
 
-// Close leaves nothing pending: no callback comes later, whatever was waited for, and the counts are zero.
+// Close leaves nothing pending: no callback comes later, and the gauges are zero.
 func TestNothingRunsAfterClose(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	events := []*event.Event{
 		silent(t, l, readable(t), event.Read|event.Persist),
 		silent(t, l, -1, event.Persist),
@@ -289,14 +289,14 @@ func TestNothingRunsAfterClose(t *testing.T) {
 		must(t, e.DelWait(t.Context()))
 	}
 	wantEqual(t, "events", len(l.Events()), 0)
-	if s := l.Stats(); s.Added != 0 || s.Active != 0 || s.Waiting != 0 {
-		t.Errorf("%d added, %d active, %d posts", s.Added, s.Active, s.Waiting)
+	if s := l.Stats(); s.Added != 0 || s.Active != 0 || s.PendingPosts != 0 {
+		t.Errorf("%d added, %d active, %d posts", s.Added, s.Active, s.PendingPosts)
 	}
 }
 
 // A closed loop refuses all that would give it work, and answers what only asks.
 func TestClosedLoopRefuses(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := silent(t, l, -1, event.Persist)
 	must(t, l.Close())
 	nothing := func() {}
@@ -322,7 +322,7 @@ func TestClosedLoopRefuses(t *testing.T) {
 	l.Ref()
 	l.Unref()
 	l.ResetMax()
-	e.RemoveTimeout()
+	wantErr(t, e.SetTimeout(event.NoTimeout), event.ErrClosed)
 	must(t, e.Del())
 	must(t, e.SetPriority(0))
 	must(t, l.Close())

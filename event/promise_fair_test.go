@@ -11,8 +11,8 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// hogs are callers that always have more to do.
-var hogs = map[string]func(t *testing.T, l *event.Loop){
+// endlessWork lists callers that always have more work.
+var endlessWork = map[string]func(t *testing.T, l *event.Loop){
 	"posts": func(t *testing.T, l *event.Loop) {
 		for range 3 {
 			var fn func()
@@ -23,7 +23,7 @@ var hogs = map[string]func(t *testing.T, l *event.Loop){
 	"posts that double": func(t *testing.T, l *event.Loop) {
 		var fn func()
 		fn = func() {
-			if l.Stats().Waiting < 1000 {
+			if l.Stats().PendingPosts < 1000 {
 				_ = l.Post(fn)
 			}
 			_ = l.Post(fn)
@@ -47,16 +47,16 @@ var hogs = map[string]func(t *testing.T, l *event.Loop){
 	},
 }
 
-// Whoever keeps the loop busy without end, the others have their turn: a descriptor, a timer, a signal, a post and an
-// activation from another goroutine are served all the same.
-func TestEndlessWorkStarvesNobody(t *testing.T) {
-	for name, hog := range hogs {
-		for budget, options := range map[string][]event.Option{
+// If any kind of event keeps the loop busy without end, a descriptor, a timer, a signal, a post and an activation from another
+// goroutine are still called.
+func TestEndlessWorkDelaysNoOtherEvent(t *testing.T) {
+	for name, work := range endlessWork {
+		for budget, cfg := range map[string]*event.Config{
 			"default": nil,
-			"small":   {event.WithBudget(event.Budget{Callbacks: 8})},
+			"small":   {Budget: event.Budget{Callbacks: 8}},
 		} {
 			t.Run(name+", budget "+budget, func(t *testing.T) {
-				l := newLoop(t, options...)
+				l := newLoop(t, cfg)
 				served := make(chan string, 64)
 				fd, peer := idlePair(t)
 				must(t, eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) {
@@ -66,7 +66,7 @@ func TestEndlessWorkStarvesNobody(t *testing.T) {
 				}).Add(event.NoTimeout))
 				newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { served <- "signal" })
 				user := userEvent(t, l, 0, func() { served <- "activation" })
-				hog(t, l)
+				work(t, l)
 				background(t, l)
 				for range 5 {
 					for what, do := range map[string]func(){
@@ -93,7 +93,7 @@ func TestEndlessWorkStarvesNobody(t *testing.T) {
 
 // A loop that others flood with posts is not late for its timers for ever, and no timer is early.
 func TestFloodOfPostsDelaysTimersByTurnsOnly(t *testing.T) {
-	l := newLoop(t, event.WithPostLimit(1000), event.WithBudget(event.Budget{Callbacks: 10}))
+	l := newLoop(t, &event.Config{PostLimit: 1000, Budget: event.Budget{Callbacks: 10}})
 	background(t, l)
 	var over atomic.Bool
 	flooded := make(chan struct{})
@@ -119,16 +119,16 @@ func TestFloodOfPostsDelaysTimersByTurnsOnly(t *testing.T) {
 // The limit of waiting posts is exact: what it accepts it has room for, and it never refuses below.
 func TestPostLimitIsExact(t *testing.T) {
 	const limit = 100
-	l := newLoop(t, event.WithPostLimit(limit))
+	l := newLoop(t, &event.Config{PostLimit: limit})
 	called := 0
 	for range 3 {
 		for range limit {
 			must(t, l.Post(func() { called++ }))
 		}
 		wantErr(t, l.Post(func() { t.Error("a refused post was called") }), event.ErrFull)
-		wantEqual(t, "waiting", l.Stats().Waiting, limit)
+		wantEqual(t, "waiting", l.Stats().PendingPosts, limit)
 		run(t, l)
-		wantEqual(t, "waiting", l.Stats().Waiting, 0)
+		wantEqual(t, "waiting", l.Stats().PendingPosts, 0)
 	}
 	wantEqual(t, "called", called, 3*limit)
 
@@ -143,10 +143,10 @@ func TestPostLimitIsExact(t *testing.T) {
 	wantEqual(t, "called", called, 4*limit)
 }
 
-// An edge is reported once: without new data there is no second report, with new data there is, and who leaves data
-// unread calls Activate for the rest.
+// An edge is reported once: without new data there is no second report, with new data there is, and a callback that leaves data
+// can call Activate to be called again.
 func TestEdgeIsReportedOnce(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}

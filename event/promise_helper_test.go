@@ -83,15 +83,15 @@ func reopen(t testing.TB, fd int) (peer int) {
 type scriptPoller struct {
 	fd int
 
-	mu      sync.Mutex
-	change  *sync.Cond
-	watched map[int]uint64 // tags
-	reports []event.Ready
-	rung    bool
-	held    bool // Wait does not return, woken or not
-	blocked bool // Wait sleeps
-	wakes   int  // calls of Wake
-	closed  bool
+	mu        sync.Mutex
+	change    *sync.Cond
+	watched   map[int]uint64 // tags
+	reports   []event.Ready
+	woken     bool // Wake was called
+	held      bool // Wait does not return, woken or not
+	blocked   bool // Wait sleeps
+	wakeCalls int  // calls of Wake
+	closed    bool
 }
 
 func newScriptPoller() *scriptPoller {
@@ -100,14 +100,14 @@ func newScriptPoller() *scriptPoller {
 	return p
 }
 
-// open is what WithPoller takes.
+// open is a function for Config.OpenPoller.
 func (p *scriptPoller) open() (event.Poller, error) { return p, nil }
 
 // report makes Wait report what for fd.
 func (p *scriptPoller) report(fd int, what event.Flags) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.reports = append(p.reports, event.Ready{Tag: p.watched[fd], What: event.PollerFlags(what)})
+	p.reports = append(p.reports, event.Ready{Tag: p.watched[fd], What: what})
 	p.change.Broadcast()
 }
 
@@ -129,11 +129,11 @@ func (p *scriptPoller) asleep() bool {
 	return p.blocked
 }
 
-// rings is how often Wake was called.
-func (p *scriptPoller) rings() int {
+// wakes returns the number of calls of Wake.
+func (p *scriptPoller) wakes() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wakes
+	return p.wakeCalls
 }
 
 func (p *scriptPoller) Name() string { return "script" }
@@ -144,7 +144,7 @@ func (p *scriptPoller) Features() event.Features {
 
 func (p *scriptPoller) FD() int { return p.fd }
 
-func (p *scriptPoller) Add(fd int, _ event.PollerFlags, tag uint64) error {
+func (p *scriptPoller) Add(fd int, _ event.Flags, tag uint64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.watched[fd]; ok {
@@ -154,7 +154,7 @@ func (p *scriptPoller) Add(fd int, _ event.PollerFlags, tag uint64) error {
 	return nil
 }
 
-func (p *scriptPoller) Modify(fd int, _ event.PollerFlags, tag uint64) error {
+func (p *scriptPoller) Modify(fd int, _ event.Flags, tag uint64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.watched[fd]; !ok {
@@ -174,16 +174,16 @@ func (p *scriptPoller) Remove(fd int) error {
 	return nil
 }
 
-// Wait knows no time: tests that use timers bring a fakeClock, whose calls end the sleep.
+// Wait ignores timeouts other than 0: tests that use timers have a fakeClock, whose calls end the sleep.
 func (p *scriptPoller) Wait(ready []event.Ready, timeout time.Duration) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if timeout != 0 {
 		p.blocked = true
-		for p.held || len(p.reports) == 0 && !p.rung {
+		for p.held || len(p.reports) == 0 && !p.woken {
 			p.change.Wait()
 		}
-		p.blocked, p.rung = false, false
+		p.blocked, p.woken = false, false
 	}
 	n := copy(ready, p.reports)
 	p.reports = slices.Clone(p.reports[n:])
@@ -193,8 +193,8 @@ func (p *scriptPoller) Wait(ready []event.Ready, timeout time.Duration) (int, er
 func (p *scriptPoller) Wake() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wakes++
-	p.rung = true
+	p.wakeCalls++
+	p.woken = true
 	p.change.Broadcast()
 	return nil
 }

@@ -23,7 +23,7 @@ var runs = map[string]func(l *event.Loop, ctx context.Context) error{
 func TestRunWithAnEndedContextReturnsItsCause(t *testing.T) {
 	for name, run := range runs {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			must(t, silent(t, l, readable(t), event.Read).Add(event.NoTimeout))
 			ctx, cancel := context.WithCancelCause(t.Context())
 			cancel(errCause)
@@ -39,7 +39,7 @@ func TestRunWithAnEndedContextReturnsItsCause(t *testing.T) {
 func TestContextEndsARunThatSleeps(t *testing.T) {
 	for name, run := range runs {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			l.Ref()
 			begun := make(chan struct{}, 1)
 			onPrepare(t, l, func() { begun <- struct{}{} })
@@ -59,7 +59,7 @@ func TestContextEndsARunThatSleeps(t *testing.T) {
 func TestContextEndsARunThatIsBusy(t *testing.T) {
 	for name, loop := range runs {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			var order []string
 			first := userEvent(t, l, 0, func() {
@@ -83,16 +83,16 @@ func TestContextEndsARunThatIsBusy(t *testing.T) {
 }
 
 // A cancellation belongs to the run that was given the context, however late it comes.
-func TestLateCancellationLeavesTheNextRunAlone(t *testing.T) {
+func TestLateCancellationDoesNotEndTheNextRun(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		for range tenfold(100) {
 			cancelLate(t, l)
 		}
 	}, 1, 2, 4)
 }
 
-// cancelLate cancels a run while it ends, and goes on to others.
+// cancelLate cancels a run while it ends, and then others.
 func cancelLate(t *testing.T, l *event.Loop) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -110,7 +110,7 @@ func cancelLate(t *testing.T, l *event.Loop) {
 
 // Posts that were accepted before a run is cancelled are called by the next one, or by Close.
 func TestCancelledRunKeepsPosts(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	called := 0
@@ -129,7 +129,7 @@ func TestCancelledRunKeepsPosts(t *testing.T) {
 }
 
 func TestRunIsNotReentrant(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	e := userEvent(t, l, 0, func() {
 		calls++
@@ -147,7 +147,7 @@ func TestRunIsNotReentrant(t *testing.T) {
 
 // One goroutine at a time runs a loop; afterwards any other may.
 func TestRunMovesFromGoroutineToGoroutine(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var inside atomic.Int32
 	done := make(chan int)
 	const each = 200

@@ -10,18 +10,18 @@ import (
 )
 
 // sleepingScript is a loop that sleeps in a scriptPoller on another goroutine.
-func sleepingScript(t *testing.T, options ...event.Option) (*event.Loop, *scriptPoller) {
+func sleepingScript(t *testing.T) (*event.Loop, *scriptPoller) {
 	t.Helper()
 	p := newScriptPoller()
-	l := newLoop(t, append(options, event.WithPoller(p.open), event.WithDriver(event.DriverThread))...)
+	l := newLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread})
 	background(t, l)
 	t.Cleanup(p.release) // before the loop is to end
 	until(t, "sleep", p.asleep)
 	return l, p
 }
 
-// Of a burst that comes while the loop sleeps only the first wakes it, whatever the others are and whoever makes them; a
-// loop that has been woken and has not come to run yet is not woken again.
+// Of a burst while the loop sleeps, only the first call wakes it, whichever goroutines make the calls and of whatever kind they
+// are.
 func TestBurstWakesOnce(t *testing.T) {
 	l, p := sleepingScript(t)
 	p.hold()
@@ -47,7 +47,7 @@ func TestBurstWakesOnce(t *testing.T) {
 	}
 	senders.Wait()
 	after := l.Stats()
-	wantEqual(t, "calls of Wake", p.rings(), 1)
+	wantEqual(t, "calls of Wake", p.wakes(), 1)
 	wantEqual(t, "wakes", after.Wakes-before.Wakes, 1)
 	if after.Coalesced == before.Coalesced {
 		t.Error("nothing was counted as coalesced")
@@ -60,7 +60,7 @@ func TestBurstWakesOnce(t *testing.T) {
 
 // The same on the real thing: a burst that comes in one piece wakes a loop that sleeps once.
 func TestBurstInOnePieceWakesOnce(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	const n = 50
 	fd := idle(t)
 	ran := make(chan struct{}, n)
@@ -91,10 +91,10 @@ func TestBurstInOnePieceWakesOnce(t *testing.T) {
 	t.Error("the loop never slept")
 }
 
-// What the loop does to itself while it is awake wakes nobody.
+// Calls on the loop itself, while it is awake, make no wakes.
 func TestAwakeLoopIsNotWoken(t *testing.T) {
 	l, p := sleepingScript(t)
-	rings := p.rings()
+	wakes := p.wakes()
 	before := l.Stats()
 	done := make(chan struct{})
 	user := userEvent(t, l, 0, func() { close(done) })
@@ -111,13 +111,13 @@ func TestAwakeLoopIsNotWoken(t *testing.T) {
 	}))
 	await(t, done, "last callback")
 	after := l.Stats()
-	wantEqual(t, "calls of Wake", p.rings()-rings, 1)
+	wantEqual(t, "calls of Wake", p.wakes()-wakes, 1)
 	wantEqual(t, "wakes", after.Wakes-before.Wakes, 1)
 }
 
 // A loop that does not run is not woken either, and what came meanwhile is counted as needing no wake.
 func TestLoopThatDoesNotRunIsNotWoken(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	for range 10 {
 		must(t, l.Post(func() {}))
 		must(t, userEvent(t, l, 0, func() {}).Activate(0))
@@ -131,7 +131,7 @@ func TestLoopThatDoesNotRunIsNotWoken(t *testing.T) {
 
 // Timers and descriptors end a sleep by themselves; that is not counted as a wake by another goroutine.
 func TestTimersAndDescriptorsAreNoWakes(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, fd, peer := pair(t)
 	rounds := 0
 	e := eventFor(t, l, fd, event.Read|event.Persist, func(e *event.Event, _ event.Flags) {
@@ -152,7 +152,7 @@ func TestTimersAndDescriptorsAreNoWakes(t *testing.T) {
 // Each wake ends a sleep: there are never more wakes than turns, and every post is either a wake or coalesced.
 func TestWakesAreAccountedFor(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		letSleep(t, l)
 		before := l.Stats()
@@ -201,7 +201,7 @@ func TestLastDelInPrepareEndsRun(t *testing.T) {
 			"RunOnce": func(l *event.Loop) error { return l.RunOnce(t.Context()) },
 		} {
 			t.Run(name+" in "+mode, func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				e := silent(t, l, -1, 0)
 				must(t, e.Add(event.NoTimeout))
 				if name == "Unref" {
@@ -225,7 +225,7 @@ func TestLastDelInPrepareEndsRun(t *testing.T) {
 // The same race from another goroutine, at any moment.
 func TestLastDelRacesSleep(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		for round := range tenfold(300) {
 			e := silent(t, l, -1, 0)
 			must(t, e.Add(event.NoTimeout))
@@ -243,7 +243,7 @@ func TestLastDelRacesSleep(t *testing.T) {
 // Two loops that hand a message to and fro sleep and are woken for each.
 func TestMessagesBetweenLoops(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		a, b := newLoop(t), newLoop(t)
+		a, b := newLoop(t, nil), newLoop(t, nil)
 		background(t, a)
 		background(t, b)
 		left := tenfold(500)
@@ -266,7 +266,7 @@ func TestMessagesBetweenLoops(t *testing.T) {
 // if another is set behind it.
 func TestDeadlineWakesOnlyALoopThatWouldSleepPastIt(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) {})
 	other := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) {})
 	must(t, e.Add(time.Hour))
@@ -279,7 +279,7 @@ func TestDeadlineWakesOnlyALoopThatWouldSleepPastIt(t *testing.T) {
 		must(t, e.Add(time.Hour))       // and back to where the loop sleeps to
 		must(t, other.Add(90*time.Minute))
 		must(t, e.SetTimeout(2*time.Hour))
-		e.RemoveTimeout()
+		must(t, e.SetTimeout(event.NoTimeout))
 		must(t, other.Del())
 	}
 	after := l.Stats()

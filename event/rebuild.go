@@ -7,26 +7,27 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// strayReport meets a report for a registration that the loop has ended. Most are harmless: the descriptor was
-// removed between the poller's look and the loop's. One that comes a second time comes from a registration that DEL
-// cannot reach, kept alive by a duplicate of the closed descriptor; only a new set gets rid of it.
-func (l *Loop) strayReport(tag uint64) {
-	l.stats.Stray++
-	if l.strays == nil {
-		l.strays = map[uint64]struct{}{}
+// lateReport handles a report for a registration that the loop has removed. Most are harmless: the descriptor was
+// removed between the poll and the processing of its result. If one is repeated, DEL cannot remove the registration, because a
+// duplicate of the closed descriptor keeps it; only a new epoll set is without it.
+func (l *Loop) lateReport(tag uint64) {
+	l.stats.LateReports++
+	if l.lateReports == nil {
+		l.lateReports = map[uint64]struct{}{}
 	}
-	if _, again := l.strays[tag]; again || len(l.strays) == maxStrays {
-		l.mustRebuild = true // which also forgets the strays
+	if _, again := l.lateReports[tag]; again || len(l.lateReports) == maxLateReports {
+		l.mustRebuild = true // which also clears lateReports
 	}
-	l.strays[tag] = struct{}{}
+	l.lateReports[tag] = struct{}{}
 }
 
-// maxStrays bounds what is remembered. A rebuild that was needless, once in so many harmless strays, does no harm either.
-const maxStrays = 1024
+// maxLateReports bounds lateReports. An unnecessary rebuild once in so many harmless reports does no damage.
+const maxLateReports = 1024
 
-// tryRebuild goes on with the old set while there is no descriptor for a new one. The stray registration then makes every
-// look return at once; a short nap, when there is nothing else to do, keeps that from becoming a spin.
-func (l *Loop) tryRebuild() {
+// tryRebuildInLoop replaces the poller, and keeps the old one if that fails, for example without a free descriptor. The remaining
+// registration then makes every poll return at once; a short sleep in turns without callbacks prevents a spin.
+func (l *Loop) tryRebuildInLoop() {
+	l.assertInLoop()
 	err := l.rebuild()
 	if err == nil {
 		l.rebuildFails = false
@@ -34,22 +35,22 @@ func (l *Loop) tryRebuild() {
 	}
 	if !l.rebuildFails {
 		l.rebuildFails = true
-		l.note(func() {
-			l.log.Error("event: cannot get rid of a closed descriptor's registration; trying again", "err", err)
+		l.logLater(func() {
+			l.log.Error("event: cannot remove a closed descriptor's registration; trying again", "err", err)
 		})
 	}
 	if l.called == 0 {
 		l.mu.Unlock()
-		time.Sleep(rebuildNap)
+		time.Sleep(rebuildPause)
 		l.mu.Lock()
 	}
 }
 
-const rebuildNap = time.Millisecond
+const rebuildPause = time.Millisecond
 
-// rebuild replaces the poller by a new one that knows only the rows. A row whose descriptor the old set does not know
-// any more is stale: registering its number again would watch a stranger. It is called with l.mu held and returns so; a poller is
-// opened and closed without it.
+// rebuild replaces the poller by a new one with the registrations of the rows. A row whose descriptor is not registered with the old
+// poller any more is stale: registering its number again would watch another file. It is called with l.mu held and returns with l.mu
+// held; pollers are opened and closed without it.
 func (l *Loop) rebuild() error {
 	l.mu.Unlock()
 	next, err := l.driver.open()
@@ -62,13 +63,13 @@ func (l *Loop) rebuild() error {
 		return errors.Join(err, l.closePoller(next))
 	}
 	if err := l.closePoller(old); err != nil {
-		l.note(func() { l.log.Error("event: close replaced poller", "err", err) })
+		l.logLater(func() { l.log.Error("event: close replaced poller", "err", err) })
 	}
 	return nil
 }
 
-// replacePoller makes next the poller, or fails with the old one still in its place. Under l.mu.
-func (l *Loop) replacePoller(next Poller) error {
+// replacePoller makes next the poller. After an error the old one is still the poller. Under l.mu.
+func (l *Loop) replacePoller(next poller.Poller) error {
 	if err := l.moveRows(next); err != nil {
 		return err
 	}
@@ -77,27 +78,27 @@ func (l *Loop) replacePoller(next Poller) error {
 	}
 	l.poller = next
 	l.stats.Rebuilds++
-	l.mustRebuild, l.strays = false, nil
+	l.mustRebuild, l.lateReports = false, nil
 	return nil
 }
 
-// closePoller closes p, of which the tables know no more, without l.mu, and locks it again.
-func (l *Loop) closePoller(p Poller) error {
+// closePoller closes p, which the loop no longer uses. It unlocks l.mu meanwhile.
+func (l *Loop) closePoller(p poller.Poller) error {
 	l.mu.Unlock()
 	err := p.Close()
 	l.mu.Lock()
 	return err
 }
 
-func (l *Loop) moveRows(next Poller) error {
+func (l *Loop) moveRows(next poller.Poller) error {
 	for fd, row := range l.fds.all() {
 		if row.want == 0 {
 			continue
 		}
 		name := tag(int32(fd), row.gen)
-		err := l.poller.Modify(fd, poller.Flags(row.want), name)
+		err := l.poller.Modify(fd, pollerWant(row.want), name)
 		if err == nil {
-			err = next.Add(fd, poller.Flags(row.want), name)
+			err = next.Add(fd, pollerWant(row.want), name)
 		}
 		if gone(err) {
 			l.endStale(int32(fd), row)

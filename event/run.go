@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// runMode is how long a run goes on.
+// runMode says when a run returns.
 type runMode uint8
 
 const (
@@ -18,39 +18,38 @@ const (
 )
 
 // Run runs the loop on the calling goroutine until no event is added, no call is pending and there is no Ref; or until
-// Exit, Break, Close or the end of ctx. It returns nil; ErrClosed if the loop was closed; ctx's cause; or the poller's error.
-// Watchers and functions given to Post do not keep it going, but what Post accepted before is called first. Break and
-// Exit that came before Run are kept, and make it return. Errors at once: ErrRunning, ErrClosed, ErrOwned. May block; not in a
+// Exit, Break, Close or the end of ctx. It returns nil, ErrClosed if the loop was closed, ctx's cause, or the poller's error.
+// Watchers and functions given to Post do not keep it running, but functions that Post has accepted are called first. A Break or
+// Exit before Run is kept and makes Run return. Run fails at once with ErrRunning, ErrClosed or ErrOwned. May block; not in a
 // callback.
 func (l *Loop) Run(ctx context.Context) error { return l.run(ctx, runUntilEmpty) }
 
-// RunForever is Run that goes on when nothing is added: for a loop that other goroutines will give work to. May block; not
+// RunForever is like Run, but continues when no event is added: other goroutines may add events later. May block; not
 // in a callback.
 func (l *Loop) RunForever(ctx context.Context) error { return l.run(ctx, runForever) }
 
-// RunOnce is Run that returns after the first turn in which a user's callback was called, or after the next ones that call what that
-// one had to leave: events that were active and timers that were due before its callbacks, which the budget or their priority
-// held up. It ends whatever callbacks do: what they make active waits for the next run, their own events and messages and posts
-// that the budget has left included, and so does what was left as soon as more urgent work takes a whole turn. A wake alone does
-// not end it. May block; not in a callback.
+// RunOnce is like Run, but returns after the first turn in which a callback was called. If the budget or priorities leave events or
+// due timers of that turn uncalled, it makes further turns to call them, until they are called or more urgent work takes a whole turn.
+// Events that callbacks activate wait for the next run, and so do messages and posts beyond the budget; so RunOnce returns whatever the
+// callbacks do. A wake alone does not make it return. May block; not in a callback.
 func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, runOnce) }
 
-// RunNonblock makes one turn, without waiting, and returns: for a loop inside another loop. It ends and fails as Run does;
-// in a callback it is ErrRunning. Any goroutine.
+// RunNonblock makes one turn without waiting. It serves a loop inside another loop. Its errors are those of Run; in a callback
+// of the loop it returns ErrRunning. Any goroutine.
 func (l *Loop) RunNonblock() error { return l.run(context.Background(), runNonblock) }
 
 func (l *Loop) run(ctx context.Context, mode runMode) error { return l.runAs(ctx, anyone, mode) }
 
-// runAs is run for c.
+// runAs is run on behalf of c.
 func (l *Loop) runAs(ctx context.Context, c caller, mode runMode) error {
 	id, err := l.enter(c, mode)
 	if err != nil {
 		return fmt.Errorf("run loop: %w", err)
 	}
-	defer l.leave()           // also when a callback panics or calls runtime.Goexit
-	var asked context.Context // nil for one that never ends, which is not asked again
+	defer l.leave()            // also when a callback panics or calls runtime.Goexit
+	var ending context.Context // ctx if it can end, else nil
 	if ctx.Done() != nil {
-		asked = ctx
+		ending = ctx
 		defer context.AfterFunc(ctx, func() { l.cancel(id, context.Cause(ctx)) })()
 	}
 	if l.driver.name() == DriverThread {
@@ -58,30 +57,30 @@ func (l *Loop) runAs(ctx context.Context, c caller, mode runMode) error {
 		defer runtime.UnlockOSThread()
 	}
 	l.mu.Lock()
-	err = l.turns(asked, mode) // a panic passes with l.mu unlocked
-	l.flushNotes()
+	err = l.turns(ending, mode) // a panic passes with l.mu unlocked
+	l.writeLog()
 	l.mu.Unlock()
 	return err
 }
 
-// turns makes turn after turn until the run is over. Like turn and over, it is called with l.mu held and returns so.
+// turns makes turns until the run is over. Like turn and over, it is called with l.mu held and returns with l.mu held.
 func (l *Loop) turns(ctx context.Context, mode runMode) error {
 	var once pass
 	for {
 		if over, err := l.over(ctx); over {
 			return err
 		}
-		if err := l.turn(mode != runNonblock && !once.begun); err != nil {
+		if err := l.turnInLoop(mode != runNonblock && !once.begun); err != nil {
 			return fmt.Errorf("run loop: %w", err)
 		}
 		if mode == runNonblock || mode == runOnce && once.endedBy(l) {
-			_, err := l.over(ctx) // a Break or an Exit of this turn is consumed by this run
+			_, err := l.over(ctx) // this run consumes a Break or Exit of this turn
 			return err
 		}
 	}
 }
 
-// enter makes the calling goroutine the loop's.
+// enter makes the calling goroutine the one that runs the loop.
 func (l *Loop) enter(c caller, mode runMode) (id uint64, err error) {
 	l.mu.Lock()
 	now := l.readClock()
@@ -89,12 +88,12 @@ func (l *Loop) enter(c caller, mode runMode) (id uint64, err error) {
 	switch {
 	case !l.permits(c):
 		return 0, ErrOwned
-	case l.state != loopOpen: // first, since a Close under way is the owner too
+	case l.state != loopOpen: // before runner, which Close sets, too
 		return 0, ErrClosed
-	case l.owner != 0:
+	case l.runner != 0:
 		return 0, ErrRunning
 	}
-	l.owner, l.mode = goroutineID(l.idBuf[:]), mode
+	l.runner, l.mode = goroutineID(l.idBuf[:]), mode
 	l.gotBreak, l.gotExit = false, false
 	l.runs++
 	l.now.Store(int64(now))
@@ -102,40 +101,40 @@ func (l *Loop) enter(c caller, mode runMode) (id uint64, err error) {
 	return l.runs, nil
 }
 
-// leave gives the loop up, for the next Run or for Close.
+// leave releases the loop for the next Run or for Close.
 func (l *Loop) leave() {
 	l.mu.Lock()
-	l.owner, l.canceled, l.again, l.asleep, l.slept = 0, nil, false, false, false
+	l.runner, l.canceled, l.pollAgain, l.asleep, l.slept = 0, nil, false, false, false
 	l.endLevel()
 	l.setInterrupt()
 	l.finish()
-	if l.left != nil {
-		close(l.left)
-		l.left = nil
+	if l.released != nil {
+		close(l.released)
+		l.released = nil
 	}
 	l.endMeter() // last, since a Clock may panic
 	l.mu.Unlock()
 }
 
-// leaving is closed when the goroutine that runs the loop gives it up. Under l.mu.
-func (l *Loop) leaving() <-chan struct{} {
-	if l.left == nil {
-		l.left = make(chan struct{})
+// awaitRelease returns a channel that is closed when the goroutine that runs the loop releases it. Under l.mu.
+func (l *Loop) awaitRelease() <-chan struct{} {
+	if l.released == nil {
+		l.released = make(chan struct{})
 	}
-	return l.left
+	return l.released
 }
 
-// over decides, between two turns, whether the run has come to its end, and consumes the Break or Exit that says so. A nil ctx never
+// over reports, between two turns, whether the run is over, and consumes the Break or Exit that ends it. A nil ctx never
 // ends.
 func (l *Loop) over(ctx context.Context) (over bool, err error) {
 	switch {
 	case l.state != loopOpen:
 		return true, fmt.Errorf("run loop: %w", ErrClosed)
-	case l.brk:
-		l.brk, l.gotBreak = false, true
+	case l.breaking:
+		l.breaking, l.gotBreak = false, true
 		l.setInterrupt()
-	case l.exit:
-		l.exit, l.gotExit = false, true
+	case l.exiting:
+		l.exiting, l.gotExit = false, true
 	case l.canceled != nil:
 		return true, l.canceled
 	default:
@@ -147,8 +146,8 @@ func (l *Loop) over(ctx context.Context) (over bool, err error) {
 	return true, nil
 }
 
-// ended is ctx's cause if it has ended, which the run may know before cancel is called. It unlocks l.mu meanwhile, since a context's
-// methods may be a user's.
+// ended returns ctx's cause if ctx has ended, even if cancel is not called yet. It unlocks l.mu meanwhile, since a user may have
+// implemented ctx.
 func (l *Loop) ended(ctx context.Context) (cause error) {
 	l.mu.Unlock()
 	if ctx.Err() != nil {
@@ -158,20 +157,20 @@ func (l *Loop) ended(ctx context.Context) (cause error) {
 	return cause
 }
 
-// empty reports whether the run ends because nothing could call back any more. Under l.mu.
+// empty reports whether the run ends because no callback can become active. Under l.mu.
 func (l *Loop) empty() bool {
-	return l.owner != 0 && (l.mode == runUntilEmpty || l.mode == runOnce) && l.added+l.refs+l.active.len == 0
+	return l.runner != 0 && (l.mode == runUntilEmpty || l.mode == runOnce) && l.added+l.refs+l.active.len == 0
 }
 
 // stopping reports whether the loop has a reason not to sleep other than events. Under l.mu.
 func (l *Loop) stopping() bool {
-	return l.brk || l.exit || l.canceled != nil || l.state != loopOpen
+	return l.breaking || l.exiting || l.canceled != nil || l.state != loopOpen
 }
 
-// cancel ends the run with the given number. A run that is over already, and its successor, are left alone.
+// cancel ends the run with the given number. It does nothing if that run is over.
 func (l *Loop) cancel(run uint64, cause error) {
 	l.mu.Lock()
-	if l.runs == run && l.owner != 0 {
+	if l.runs == run && l.runner != 0 {
 		l.canceled = cause
 		l.setInterrupt()
 		l.claim()
@@ -179,39 +178,39 @@ func (l *Loop) cancel(run uint64, cause error) {
 	l.unlock()
 }
 
-// Break makes Run return after the callback that runs now; what is active stays so for the next Run. Without a Run it is
-// kept for the next one. Errors: ErrOwned. Any goroutine.
+// Break makes Run return after the running callback; active events remain active for the next Run. If no Run is in progress, the
+// next one returns at once. Errors: ErrOwned. Any goroutine.
 func (l *Loop) Break() error {
 	l.mu.Lock()
 	if l.owned {
 		l.mu.Unlock()
 		return fmt.Errorf("break loop: %w", ErrOwned)
 	}
-	l.brk = true
+	l.breaking = true
 	l.setInterrupt()
 	l.claim()
 	l.unlock()
 	return nil
 }
 
-// Exit makes Run return when the time after has passed, at the end of the turn that finds it so; of several, the earliest
-// counts. Without a Run it is kept for the next one, and the time passes all the same. It keeps no Run going.
-// Errors: ErrTimeout, ErrClosed, ErrOwned. Any goroutine.
+// Exit makes Run return at the end of the turn in which the time after has passed. If Exit is called several times, the earliest
+// time applies. If no Run is in progress, the next one returns then, or at once if the time has passed. A pending Exit does not keep a
+// Run going. Errors: ErrInvalid if after is negative, ErrClosed, ErrOwned. Any goroutine.
 func (l *Loop) Exit(after time.Duration) error {
 	l.mu.Lock()
 	var err error
 	switch e := l.exitEvent; {
 	case after < 0:
-		err = fmt.Errorf("exit loop: %w: %v", ErrTimeout, after)
+		err = fmt.Errorf("exit loop: %w", invalid("time %v", after))
 	case l.owned:
 		err = fmt.Errorf("exit loop: %w", ErrOwned)
 	case l.state != loopOpen:
 		err = fmt.Errorf("exit loop: %w", ErrClosed)
 	case after == 0:
-		l.exit = true
+		l.exiting = true
 		l.timers.remove(e)
 		l.claim()
-	case l.exit: // nothing can be earlier than the one that stands
+	case l.exiting: // the pending Exit is not later
 	case e.heapIndex < 0 || e.deadline > l.deadline(after):
 		err = l.add(e, after)
 	}
@@ -219,21 +218,21 @@ func (l *Loop) Exit(after time.Duration) error {
 	return err
 }
 
-// Continue makes the loop look at its descriptors again after the callback that runs now, before it calls what else is
-// active. While no callback of an event or a post runs, as in a watcher, it does nothing: the loop looks before the next one
-// in any case. Any goroutine.
+// Continue makes the loop poll its descriptors again after the running callback, before it calls other active
+// events. While no callback of an event or a post runs, as in a watcher, it does nothing, because the loop polls before the next
+// callback anyway. Any goroutine.
 func (l *Loop) Continue() {
 	l.mu.Lock()
 	if l.running != nil {
-		l.again = true
+		l.pollAgain = true
 		l.setInterrupt()
 	}
 	l.mu.Unlock()
 }
 
-// Interrupted reports whether the turn under way is to end after the callback that runs: by Break, Continue, Close or the end
-// of Run's context, since something more urgent has become active, or since Budget.Time has passed. A callback that does many
-// things in a row asks it in between; it costs an atomic load, and with Budget.Time a reading of the clock. Any goroutine.
+// Interrupted reports whether the turn ends after the running callback: because of Break, Continue, Close or the end
+// of Run's context, because something more urgent has become active, or because Budget.Time has passed. A callback that performs many
+// operations can check it between them. It costs an atomic load, and with Budget.Time a reading of the clock. Any goroutine.
 func (l *Loop) Interrupted() bool {
 	return l.interrupt.Load() != notInterrupted && l.interruptedByNow()
 }
@@ -249,10 +248,10 @@ const (
 	interruptedNow
 )
 
-// setInterrupt keeps what Interrupted reads. Under l.mu, after each change of what it depends on.
+// setInterrupt updates the state that Interrupted reads. Under l.mu, after each change of a field that it reads.
 func (l *Loop) setInterrupt() {
 	switch {
-	case l.brk || l.again || l.overtaken || l.canceled != nil || l.state != loopOpen:
+	case l.breaking || l.pollAgain || l.moreUrgent || l.canceled != nil || l.state != loopOpen:
 		l.interrupt.Store(interruptedNow)
 	case l.timed:
 		l.interrupt.Store(interruptedInTime)
@@ -261,14 +260,14 @@ func (l *Loop) setInterrupt() {
 	}
 }
 
-// GotBreak reports whether the last Run ended by Break. Any goroutine.
+// GotBreak reports whether the latest Run has ended because of Break. The next Run resets it. Any goroutine.
 func (l *Loop) GotBreak() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.gotBreak
 }
 
-// GotExit reports whether the last Run ended by Exit. Any goroutine.
+// GotExit reports whether the latest Run has ended because of Exit. The next Run resets it. Any goroutine.
 func (l *Loop) GotExit() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

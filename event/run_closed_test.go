@@ -2,10 +2,8 @@ package event_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"math"
 	"testing"
 	"time"
 
@@ -14,39 +12,6 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Options that make no sense are refused, each with its value.
-func TestInvalidOptionsAreRefused(t *testing.T) {
-	noPoller := func() (event.Poller, error) { return nil, errors.New("opened") }
-	for _, c := range []struct {
-		name    string
-		options []event.Option
-		err     error
-		says    string
-	}{
-		{"no priorities", []event.Option{event.WithPriorities(-1)}, event.ErrOption, "-1"},
-		{"too many priorities", []event.Option{event.WithPriorities(256)}, event.ErrOption, "256"},
-		{"budget of callbacks", []event.Option{event.WithBudget(event.Budget{Callbacks: -2})}, event.ErrOption, "-2"},
-		{"budget of time", []event.Option{event.WithBudget(event.Budget{Time: -3 * time.Second})}, event.ErrOption, "-3s"},
-		{"budget from a priority below 0", []event.Option{event.WithBudget(event.Budget{MinPriority: -4})}, event.ErrPriority, "-4"},
-		{"budget from a priority too high", []event.Option{event.WithPriorities(5), event.WithBudget(event.Budget{MinPriority: 5})}, event.ErrPriority, "5"},
-		{"post limit", []event.Option{event.WithPostLimit(math.MinInt)}, event.ErrOption, fmt.Sprint(math.MinInt)},
-		{"slow callback", []event.Option{event.WithSlowCallback(-5 * time.Second)}, event.ErrOption, "-5s"},
-		{"backend and poller", []event.Option{event.WithBackend(event.BackendPoll), event.WithPoller(noPoller)}, event.ErrOption, "poll"},
-		{"unknown backend", []event.Option{event.WithBackend("devpoll")}, event.ErrUnsupported, "devpoll"},
-		{"unknown driver", []event.Option{event.WithDriver("horse")}, event.ErrUnsupported, "horse"},
-		{"poll cannot park", []event.Option{event.WithBackend(event.BackendPoll), event.WithDriver(event.DriverPark)}, event.ErrUnsupported, "poll"},
-		{"unknown feature", []event.Option{event.WithFeatures(0x80)}, event.ErrUnsupported, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			l, err := event.NewLoop(c.options...)
-			wantMessage(t, err, c.err, c.says)
-			if l != nil {
-				t.Error("a loop was returned with the error")
-			}
-		})
-	}
-}
-
 // What the environment asks for and the system does not have is refused as an option would be.
 func TestUnknownEnvironmentIsRefused(t *testing.T) {
 	for _, name := range []string{"EVMQ_BACKEND", "EVMQ_DRIVER"} {
@@ -54,30 +19,16 @@ func TestUnknownEnvironmentIsRefused(t *testing.T) {
 			t.Setenv("EVMQ_BACKEND", "")
 			t.Setenv("EVMQ_DRIVER", "")
 			t.Setenv(name, "smoke")
-			_, err := event.NewLoop()
+			_, err := event.NewLoop(nil)
 			wantMessage(t, err, event.ErrUnsupported, "smoke")
-			newLoop(t, event.WithoutEnv())
+			newLoop(t, &event.Config{IgnoreEnv: true})
 		})
 	}
 }
 
-// Zero and nil mean the default, and the largest values are allowed.
-func TestOptionsAtTheirLimits(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(0), event.WithBudget(event.Budget{}), event.WithPostLimit(0), event.WithClock(nil),
-		event.WithPanicHandler(nil), event.WithSlowCallback(0), event.WithPoller(nil), event.WithFeatures(0))
-	wantEqual(t, "priorities", l.Priorities(), 1)
-	must(t, l.Post(func() {}))
-	run(t, l)
-	l = newLoop(t, event.WithPriorities(event.MaxPriorities), event.WithPostLimit(event.Unlimited),
-		event.WithBudget(event.Budget{Callbacks: event.Unlimited, Time: math.MaxInt64, MinPriority: event.MaxPriorities - 1}))
-	wantEqual(t, "priorities", l.Priorities(), event.MaxPriorities)
-	must(t, l.Post(func() {}))
-	run(t, l)
-}
-
 // closedLoop returns a closed loop with events that were added when it was closed.
 func closedLoop(t *testing.T) (l *event.Loop, events []*event.Event) {
-	l = newLoop(t)
+	l = newLoop(t, nil)
 	events = []*event.Event{
 		silent(t, l, readable(t), event.Read|event.Persist),
 		silent(t, l, int(unix.SIGUSR1), event.Signal|event.Persist),
@@ -132,8 +83,8 @@ func TestClosedLoopRefusesEveryCall(t *testing.T) {
 	}
 }
 
-// Every other method of a closed loop and of its events is harmless, and a second Close returns nil.
-func TestClosedLoopIsHarmless(t *testing.T) {
+// Every other method of a closed loop and of its events does nothing, and a second Close returns nil.
+func TestMethodsOfAClosedLoopDoNothing(t *testing.T) {
 	l, events := closedLoop(t)
 	for range 2 {
 		must(t, l.Close())
@@ -146,7 +97,7 @@ func TestClosedLoopIsHarmless(t *testing.T) {
 	l.ResetMax()
 	must(t, l.Dump(io.Discard))
 	s := l.Stats()
-	wantEqual(t, "added, active, waiting", [3]int{s.Added, s.Active, s.Waiting}, [3]int{})
+	wantEqual(t, "added, active, waiting", [3]int{s.Added, s.Active, s.PendingPosts}, [3]int{})
 	wantEqual(t, "events", len(l.Events()), 0)
 	wantEqual(t, "OnLoop, GotBreak, GotExit", [3]bool{l.OnLoop(), l.GotBreak(), l.GotExit()}, [3]bool{})
 	_, _, _, _, _, _ = l.Now(), l.Backend(), l.Driver(), l.Features(), l.Priorities(), l.Interrupted()
@@ -156,7 +107,7 @@ func TestClosedLoopIsHarmless(t *testing.T) {
 		must(t, e.DelWait(context.Background()))
 		must(t, e.Err())
 		must(t, e.SetPriority(0))
-		e.RemoveTimeout()
+		wantErr(t, e.SetTimeout(event.NoTimeout), event.ErrClosed)
 		e.SetName("late")
 		if d, ok := e.Remaining(); ok {
 			t.Errorf("%v remain of a closed loop's timeout", d)
@@ -167,7 +118,7 @@ func TestClosedLoopIsHarmless(t *testing.T) {
 
 // A watcher outlives its loop.
 func TestWatcherStopsAfterClose(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var all []*event.Watcher
 	for _, on := range []func(func()) (*event.Watcher, error){l.OnPrepare, l.OnCheck, l.OnClose} {
 		w, err := on(func() {})
@@ -181,10 +132,10 @@ func TestWatcherStopsAfterClose(t *testing.T) {
 	}
 }
 
-// Close ends a run on another goroutine, which says so; every Close returns nil when the loop is closed.
+// Close makes a Run on another goroutine return ErrClosed. Every Close returns nil when the loop is closed.
 func TestCloseEndsARunOfAnotherGoroutine(t *testing.T) {
 	for range 20 {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		done, closed := make(chan error, 1), make(chan error, 3)
 		started := make(chan struct{})
 		must(t, l.Post(func() { close(started) }))

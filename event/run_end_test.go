@@ -14,7 +14,7 @@ import (
 
 // Break in a timer's callback ends the run before another timer that is due at the same moment.
 func TestBreakComesBeforeATimerOfTheSameMoment(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var got []int
 	for i := range 2 {
 		e := userEvent(t, l, 0, func() {
@@ -36,7 +36,7 @@ func TestBreakComesBeforeATimerOfTheSameMoment(t *testing.T) {
 // Exit ends a sleeping run when its time has come, and later timers stay pending.
 func TestExitEndsRunInTime(t *testing.T) {
 	const d = 20 * time.Millisecond
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	early := userEvent(t, l, 0, func() { calls++ })
 	must(t, early.Add(d/2))
@@ -53,10 +53,10 @@ func TestExitEndsRunInTime(t *testing.T) {
 	wantEqual(t, "the late timer", late.Pending(), event.Timeout)
 }
 
-// Of several Exits the earliest counts, however far away the others are and whoever calls them.
+// Of several Exits the earliest applies, however far away the others are and whichever goroutines call them.
 func TestEarliestOfManyExitsEndsRun(t *testing.T) {
 	for _, others := range []time.Duration{time.Hour, math.MaxInt64 - 1, event.NoTimeout} {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		l.Ref()
 		must(t, l.Exit(others))
 		must(t, l.Exit(5*time.Millisecond))
@@ -81,7 +81,7 @@ func TestExitFromOutsideWakesTheLoop(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 50 {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				must(t, silent(t, l, idle(t), event.Read).Add(event.NoTimeout))
 				done := make(chan error, 1)
 				go func() { done <- l.Run(context.Background()) }()
@@ -94,10 +94,10 @@ func TestExitFromOutsideWakesTheLoop(t *testing.T) {
 	}
 }
 
-// Once calls for a condition, for a timeout and for nothing, each once and with what has happened.
+// Once calls for a condition, for a timeout and without either, each once and with what has happened.
 func TestOnceCallsForWhatHappened(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var got []string
 	note := func(name string) func(event.Flags) {
 		return func(what event.Flags) { got = append(got, name+" "+what.String()) }
@@ -133,7 +133,7 @@ func TestOnceCallsForWhatHappened(t *testing.T) {
 }
 
 func TestDelCancelsOnceAndAfterFunc(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	once, err := l.Once(readable(t), event.Read, 0, func(event.Flags) { t.Error("Once was called after Del") })
 	must(t, err)
 	after, err := l.AfterFunc(0, func() { t.Error("AfterFunc was called after Del") })
@@ -145,7 +145,7 @@ func TestDelCancelsOnceAndAfterFunc(t *testing.T) {
 
 // What Once was given and never called is not called by Close, and a closed loop does not hold on to it.
 func TestCloseReleasesWhatOnceNeverCalled(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var refs []weak.Pointer[[1 << 10]byte]
 	for _, d := range []time.Duration{time.Hour, event.NoTimeout} {
 		refs = append(refs, onceWith(t, l, idle(t), event.Read, d), onceWith(t, l, -1, 0, d))
@@ -173,9 +173,9 @@ func onceWith(t *testing.T, l *event.Loop, fd int, flags event.Flags, d time.Dur
 	return weak.Make(big)
 }
 
-// RunForever goes on while nothing is added, for what other goroutines bring.
+// RunForever continues while nothing is added, so other goroutines can add work.
 func TestRunForeverWaitsForOtherGoroutines(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	done := make(chan error, 1)
 	go func() { done <- l.RunForever(context.Background()) }()
 	called := make(chan string, 1)
@@ -196,9 +196,9 @@ func TestRunForeverWaitsForOtherGoroutines(t *testing.T) {
 	wantEqual(t, "GotBreak", l.GotBreak(), true)
 }
 
-// Ref keeps a Run going that has nothing else to wait for; Refs count, and an Unref too many is harmless.
+// Ref keeps a Run going that has nothing else to wait for. Refs are counted, and an extra Unref does nothing.
 func TestRefKeepsRunGoing(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	l.Unref()
 	l.Ref()
 	l.Ref()
@@ -219,7 +219,7 @@ func TestRefKeepsRunGoing(t *testing.T) {
 
 // RunOnce waits for the first callback and ends with its turn.
 func TestRunOnceEndsWithTheFirstCallback(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	ticker, err := l.NewTicker(func(*event.Event, event.Flags) { calls++ })
 	must(t, err)
@@ -235,7 +235,7 @@ func TestContextEndsRunWithItsCause(t *testing.T) {
 	cause := errors.New("the cause")
 	for name, wait := range map[string]time.Duration{"before": 0, "later": time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			l.Ref()
 			ctx, cancel := context.WithCancelCause(context.Background())
 			if wait == 0 {

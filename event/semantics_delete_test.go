@@ -13,7 +13,7 @@ import (
 
 // An Add of an event that is active but not added registers it: the activation is one call, and data is another.
 func TestAddWhileActiveRegisters(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	a, b := socketpair(t)
 	fd := fdOf(t, a)
 	var told []event.Flags
@@ -37,10 +37,14 @@ func TestAddWhileActiveRegisters(t *testing.T) {
 
 // So it is for an event without a condition: what stays added after the call is among the loop's events.
 func TestUserEventAddedWhileActiveIsListed(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	for name, prepare := range map[string]func(e *event.Event){
-		"Add":           func(e *event.Event) { activateAll(t, e); must(t, e.Add(event.NoTimeout)) },
-		"RemoveTimeout": func(e *event.Event) { must(t, e.Add(time.Hour)); activateAll(t, e); e.RemoveTimeout() },
+		"Add": func(e *event.Event) { activateAll(t, e); must(t, e.Add(event.NoTimeout)) },
+		"SetTimeout": func(e *event.Event) {
+			must(t, e.Add(time.Hour))
+			activateAll(t, e)
+			must(t, e.SetTimeout(event.NoTimeout))
+		},
 	} {
 		e := new(journal).event(t, l, name, -1, event.Persist, nil)
 		prepare(e)
@@ -58,7 +62,7 @@ func TestUserEventAddedWhileActiveIsListed(t *testing.T) {
 // Without Persist an event is removed, with its timeout, before its callback, which may add it again.
 func TestOneShotIsRemovedBeforeItsCallback(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	var told []event.Flags
 	e, err := l.NewEvent(fdOf(t, a), event.Read, func(e *event.Event, what event.Flags) {
@@ -91,7 +95,7 @@ func TestOneShotIsRemovedBeforeItsCallback(t *testing.T) {
 // Of events that are ready in the same turn, one that another's callback deletes is not called.
 func TestDelOnTheLoopIsExact(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	c, d := socketpair(t)
 	for name, ready := range map[string]func(e, f *event.Event){
@@ -131,7 +135,7 @@ type blocked struct {
 }
 
 func newBlocked(t *testing.T) *blocked {
-	c := &blocked{l: newLoop(t)}
+	c := &blocked{l: newLoop(t, nil)}
 	entered, free := make(chan struct{}), make(chan struct{})
 	var err error
 	c.e, err = c.l.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) {
@@ -184,7 +188,7 @@ func TestDelWaitWaitsForNoOtherEvent(t *testing.T) {
 
 // In a callback DelWait has nothing to wait for: of its own event, and of another.
 func TestDelWaitInACallbackReturns(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var calls journal
 	var own, other *event.Event
 	del := func() {
@@ -239,7 +243,7 @@ func TestDelOfTheLastEventEndsRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			end := begin(l)
 			must(t, l.Exit(time.Hour)) // for its alarm, which says that the loop sleeps; it keeps no run going
 			done := make(chan error, 1)
@@ -255,7 +259,7 @@ func TestDelOfTheLastEventEndsRun(t *testing.T) {
 // When the nearest timeout is deleted from another goroutine, the next one is still in time.
 func TestDelOfTheNearestTimeoutKeepsTheNext(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	fired := make(chan time.Duration, 1)
 	_, err := l.AfterFunc(20*ms, func() { fired <- clock.Now() })
 	must(t, err)
@@ -275,7 +279,7 @@ func TestDelOfTheNearestTimeoutKeepsTheNext(t *testing.T) {
 // A nearer timeout that another goroutine adds ends a sleep that was to last longer.
 func TestNearerTimeoutFromOutsideIsInTime(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	far := new(journal).user(t, l, "far", nil)
 	must(t, far.Add(time.Hour))
 	background(t, l)
@@ -290,7 +294,7 @@ func TestNearerTimeoutFromOutsideIsInTime(t *testing.T) {
 
 // The finalizer waits its turn among the callbacks of its priority, also when a callback of the event asks for it.
 func TestFinalizerWaitsItsTurnAmongTheCallbacks(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(3))
+	l := newLoop(t, &event.Config{Priorities: 3})
 	var calls journal
 	var own *event.Event
 	own = calls.urgent(t, l, "own", 1, func() {

@@ -20,7 +20,7 @@ func (j *journal) urgent(t testing.TB, l *event.Loop, name string, priority int,
 
 // Until the callback is called, activations and reports add their flags to one call.
 func TestRepeatedActivateIsOneCall(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	a, b := socketpair(t)
 	fd := fdOf(t, a)
 	var told []event.Flags
@@ -43,7 +43,7 @@ func TestRepeatedActivateIsOneCall(t *testing.T) {
 
 // A signal's activations are one call as well; only the system's own deliveries are counted.
 func TestRepeatedActivateSignalIsOneCall(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var calls journal
 	e := calls.event(t, l, "signal", int(unix.SIGUSR1), event.Signal|event.Persist, nil)
 	must(t, e.Add(event.NoTimeout))
@@ -57,8 +57,8 @@ func TestRepeatedActivateSignalIsOneCall(t *testing.T) {
 }
 
 // An event that activates itself is called once in a turn, and the loop looks at its descriptors in between.
-func TestSelfActivationDoesNotStarveDescriptors(t *testing.T) {
-	l := newLoop(t)
+func TestSelfActivationDoesNotDelayDescriptors(t *testing.T) {
+	l := newLoop(t, nil)
 	a, b := socketpair(t)
 	var calls journal
 	var selfish *event.Event
@@ -87,7 +87,7 @@ func TestActivationInACallbackWaitsForTheNextTurn(t *testing.T) {
 			[]string{"first", "third"}, []string{"second"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			var calls journal
 			var second, other *event.Event
 			first := calls.user(t, l, "first", func() { c.act(second, other) })
@@ -104,7 +104,7 @@ func TestActivationInACallbackWaitsForTheNextTurn(t *testing.T) {
 // A function that a posted function posts, and a timer of 0 that a timer's callback adds, wait for the next turn.
 func TestChainsOfPostsAndTimersGiveWayToDescriptors(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	var calls journal
 	chain := func() {}
@@ -123,8 +123,8 @@ func TestChainsOfPostsAndTimersGiveWayToDescriptors(t *testing.T) {
 }
 
 // The loop looks at its descriptors again before it calls a lower priority: what a callback has made ready comes first.
-func TestLoopLooksAgainBeforeALowerPriority(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(3))
+func TestLoopPollsBeforeALowerPriority(t *testing.T) {
+	l := newLoop(t, &event.Config{Priorities: 3})
 	a, b := socketpair(t)
 	var calls journal
 	ready := calls.event(t, l, "descriptor", fdOf(t, a), event.Read, nil)
@@ -141,7 +141,7 @@ func TestLoopLooksAgainBeforeALowerPriority(t *testing.T) {
 
 // A callback that activates something more urgent is the last of its priority in this turn.
 func TestUrgentActivationEndsTheLevel(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(2))
+	l := newLoop(t, &event.Config{Priorities: 2})
 	var calls journal
 	high := calls.urgent(t, l, "high", 0, nil)
 	low, low2 := calls.urgent(t, l, "low", 1, func() { activateAll(t, high) }), calls.urgent(t, l, "low 2", 1, nil)
@@ -154,7 +154,7 @@ func TestUrgentActivationEndsTheLevel(t *testing.T) {
 
 // That holds among posted functions, too: they are called at the middle priority.
 func TestUrgentActivationInterruptsPosts(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(3))
+	l := newLoop(t, &event.Config{Priorities: 3})
 	var calls journal
 	high := calls.urgent(t, l, "high", 0, nil)
 	must(t, l.Post(func() { calls.note("post"); activateAll(t, high) }))
@@ -165,9 +165,9 @@ func TestUrgentActivationInterruptsPosts(t *testing.T) {
 	calls.want(t, "post", "high", "post 2")
 }
 
-// A turn calls no more than the budget's number; the rest goes on in the next, in order.
+// A turn makes no more calls than the budget allows; the others follow in the next turns, in order.
 func TestBudgetCapsTheCallbacksOfATurn(t *testing.T) {
-	l := newLoop(t, event.WithBudget(event.Budget{Callbacks: 2}))
+	l := newLoop(t, &event.Config{Budget: event.Budget{Callbacks: 2}})
 	var calls journal
 	for _, name := range []string{"1", "2", "3", "4", "5"} {
 		activateAll(t, calls.user(t, l, name, nil))
@@ -181,7 +181,7 @@ func TestBudgetCapsTheCallbacksOfATurn(t *testing.T) {
 // Due timers and posted functions are under the same budget.
 func TestBudgetCapsTimersAndPosts(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock), event.WithBudget(event.Budget{Callbacks: 2}))
+	l := newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Callbacks: 2}})
 	var calls journal
 	for _, name := range []string{"1", "2", "3"} {
 		must(t, calls.user(t, l, name, nil).Add(ms))
@@ -202,7 +202,7 @@ func TestBudgetCapsTimersAndPosts(t *testing.T) {
 
 // The budget holds from MinPriority on; what is more urgent is not counted.
 func TestBudgetExemptsUrgentEvents(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(2), event.WithBudget(event.Budget{Callbacks: 1, MinPriority: 1}))
+	l := newLoop(t, &event.Config{Priorities: 2, Budget: event.Budget{Callbacks: 1, MinPriority: 1}})
 	var calls journal
 	activateAll(t, calls.urgent(t, l, "low", 1, nil), calls.urgent(t, l, "low 2", 1, nil))
 	for _, name := range []string{"1", "2", "3"} {
@@ -214,10 +214,10 @@ func TestBudgetExemptsUrgentEvents(t *testing.T) {
 	}
 }
 
-// An urgent event is exempt whatever makes it active, a timeout as well.
+// An urgent event is exempt whatever activates it, also a timeout.
 func TestBudgetExemptsUrgentTimers(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock), event.WithPriorities(2), event.WithBudget(event.Budget{Callbacks: 1, MinPriority: 1}))
+	l := newLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Callbacks: 1, MinPriority: 1}})
 	var calls journal
 	for _, name := range []string{"1", "2", "3"} {
 		must(t, calls.urgent(t, l, name, 0, nil).Add(ms))
@@ -239,7 +239,7 @@ func TestBudgetTimeEndsATurn(t *testing.T) {
 	} {
 		t.Run(c.budget.String(), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock), event.WithBudget(event.Budget{Time: c.budget}))
+			l := newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Time: c.budget}})
 			var calls journal
 			for _, name := range []string{"1", "2", "3"} {
 				activateAll(t, calls.user(t, l, name, func() { clock.Advance(10 * ms) }))
@@ -252,10 +252,10 @@ func TestBudgetTimeEndsATurn(t *testing.T) {
 	}
 }
 
-// Posted functions spend the budget's time as other callbacks do.
+// Posted functions count for Budget.Time as other callbacks do.
 func TestBudgetTimeHoldsForPosts(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock), event.WithBudget(event.Budget{Time: 15 * ms}))
+	l := newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Time: 15 * ms}})
 	var calls journal
 	for _, name := range []string{"1", "2", "3"} {
 		must(t, l.Post(func() { calls.note(name); clock.Advance(10 * ms) }))
@@ -269,7 +269,7 @@ func TestBudgetTimeHoldsForPosts(t *testing.T) {
 // More urgent events are exempt from the budget's time as well.
 func TestBudgetTimeExemptsUrgentEvents(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock), event.WithPriorities(2), event.WithBudget(event.Budget{Time: ms, MinPriority: 1}))
+	l := newLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Time: ms, MinPriority: 1}})
 	var calls journal
 	for _, name := range []string{"1", "2", "3"} {
 		activateAll(t, calls.urgent(t, l, name, 0, func() { clock.Advance(10 * ms) }))
@@ -280,7 +280,7 @@ func TestBudgetTimeExemptsUrgentEvents(t *testing.T) {
 
 // Continue holds for the turn that it was called in; without a Run it is not kept.
 func TestContinueIsNotKept(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var calls journal
 	l.Continue()
 	activateAll(t, calls.user(t, l, "first", nil), calls.user(t, l, "second", l.Continue), calls.user(t, l, "third", nil), calls.user(t, l, "fourth", nil))

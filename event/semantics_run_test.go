@@ -36,7 +36,7 @@ func TestBreakAndExitBeforeRunAreKept(t *testing.T) {
 			"RunNonblock": func(l *event.Loop, _ context.Context) error { return l.RunNonblock() },
 		} {
 			t.Run(s.name+" before "+name, func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				var calls journal
 				activateAll(t, calls.user(t, l, "event", nil))
 				s.stop(l)
@@ -53,7 +53,7 @@ func TestBreakAndExitBeforeRunAreKept(t *testing.T) {
 
 // A Break and an Exit are two, each for a run of its own.
 func TestBreakDoesNotConsumeExit(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	l.Break()
 	must(t, l.Exit(0))
 	oneTurn(t, l)
@@ -63,8 +63,8 @@ func TestBreakDoesNotConsumeExit(t *testing.T) {
 }
 
 // Break ends the run after the callback that runs; what is active stays so for the next run.
-func TestBreakLeavesTheRestForTheNextRun(t *testing.T) {
-	l := newLoop(t)
+func TestBreakLeavesActiveEventsForTheNextRun(t *testing.T) {
+	l := newLoop(t, nil)
 	var calls journal
 	activateAll(t, calls.user(t, l, "first", func() { l.Break() }), calls.user(t, l, "second", nil), calls.user(t, l, "third", nil))
 	run(t, l)
@@ -76,7 +76,7 @@ func TestBreakLeavesTheRestForTheNextRun(t *testing.T) {
 
 // Break holds among posted functions as among callbacks.
 func TestBreakLeavesThePostsForTheNextRun(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var calls journal
 	must(t, l.Post(func() { calls.note("first"); l.Break() }))
 	must(t, l.Post(func() { calls.note("second") }))
@@ -88,7 +88,7 @@ func TestBreakLeavesThePostsForTheNextRun(t *testing.T) {
 
 // Exit lets the turn finish: what was active with the callback is called, and the rest is left for the next run.
 func TestExitLetsTheTurnFinish(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var calls journal
 	later := calls.user(t, l, "later", nil)
 	first := calls.user(t, l, "first", func() { activateAll(t, later); must(t, l.Exit(0)) })
@@ -100,12 +100,12 @@ func TestExitLetsTheTurnFinish(t *testing.T) {
 	calls.want(t, "later")
 }
 
-// Whatever keeps the most urgent priority busy, Exit ends the run in time.
-func TestExitIsNotStarvedByPriorities(t *testing.T) {
+// If any kind of event keeps the most urgent priority busy, Exit still ends the run in time.
+func TestExitIsNotDelayedByPriorities(t *testing.T) {
 	for _, after := range []time.Duration{0, 10 * ms} {
 		t.Run(after.String(), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock), event.WithPriorities(3))
+			l := newLoop(t, &event.Config{Clock: clock, Priorities: 3})
 			turns := 0
 			var busy *event.Event
 			busy, err := l.NewEvent(-1, 0, func(*event.Event, event.Flags) {
@@ -145,7 +145,7 @@ func TestEarliestExitCounts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			l.Ref()
 			for _, d := range exits {
 				must(t, l.Exit(d))
@@ -163,10 +163,10 @@ func TestEarliestExitCounts(t *testing.T) {
 	}
 }
 
-// An Exit that stands already is the earliest of all.
-func TestLaterExitAddsNothingToOneThatStands(t *testing.T) {
+// After Exit(0) a later Exit has no effect.
+func TestLaterExitDoesNotPostponeAPendingOne(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	must(t, l.Exit(0))
 	must(t, l.Exit(time.Hour))
 	oneTurn(t, l)
@@ -176,10 +176,10 @@ func TestLaterExitAddsNothingToOneThatStands(t *testing.T) {
 	wantGot(t, l, false, false)
 }
 
-// An Exit whose time has come is not put off by one that is asked for in the same turn.
-func TestLaterExitDoesNotPutOffOneThatIsDue(t *testing.T) {
+// An Exit that is due is not postponed by another one in the same turn.
+func TestLaterExitDoesNotPostponeADueOne(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	timer := calls.user(t, l, "timer", func() { must(t, l.Exit(time.Hour)) })
 	must(t, timer.Add(10*ms))
@@ -194,7 +194,7 @@ func TestLaterExitDoesNotPutOffOneThatIsDue(t *testing.T) {
 // The time of an Exit passes without a run, and Exit keeps no run going.
 func TestExitPassesWithoutARun(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	must(t, l.Exit(10*ms))
 	run(t, l)
 	wantGot(t, l, false, false)
@@ -207,7 +207,7 @@ func TestExitPassesWithoutARun(t *testing.T) {
 func TestGotBreakAndGotExitLastUntilTheNextRun(t *testing.T) {
 	for _, s := range stops {
 		t.Run(s.name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			activateAll(t, new(journal).user(t, l, "stop", func() { s.stop(l) }))
 			run(t, l)
 			for range 2 {
@@ -222,7 +222,7 @@ func TestGotBreakAndGotExitLastUntilTheNextRun(t *testing.T) {
 
 // RunNonblock makes one turn, however ready a descriptor stays, and consumes the Break or Exit of that turn.
 func TestRunNonblockMakesOneTurn(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	a, b := socketpair(t)
 	var calls journal
 	ready := calls.event(t, l, "ready", fdOf(t, a), event.Read|event.Persist, func() {
@@ -252,7 +252,7 @@ func TestRunNonblockMakesOneTurn(t *testing.T) {
 
 // RunNonblock does not wait for a descriptor, a timer or another goroutine.
 func TestRunNonblockDoesNotWait(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	a, _ := socketpair(t)
 	var calls journal
 	must(t, calls.event(t, l, "quiet", fdOf(t, a), event.Read, nil).Add(time.Hour))
@@ -264,7 +264,7 @@ func TestRunNonblockDoesNotWait(t *testing.T) {
 // RunOnce sleeps through wakes that bring no callback, and ends with the turn that does.
 func TestRunOnceIsNotEndedByAWakeAlone(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	must(t, calls.user(t, l, "timer", nil).Add(time.Hour))
 	early := calls.user(t, l, "deleted", nil)
@@ -287,7 +287,7 @@ func TestRunOnceIsNotEndedByAWakeAlone(t *testing.T) {
 // RunOnce ends when nothing is left to call: lower priorities have their turns first, and those of the next call wait.
 func TestRunOnceEndsWhenNothingIsLeftToCall(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock), event.WithPriorities(2))
+	l := newLoop(t, &event.Config{Clock: clock, Priorities: 2})
 	var calls journal
 	activateAll(t, calls.urgent(t, l, "low", 1, nil), calls.urgent(t, l, "high", 0, nil))
 	must(t, calls.user(t, l, "timer", nil).Add(time.Hour))
@@ -302,7 +302,7 @@ func TestRunOnceEndsWhenNothingIsLeftToCall(t *testing.T) {
 
 // A loop is run by one goroutine at a time, and not by its own callbacks.
 func TestReentrantRunIsRefused(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	refused := func() {
 		wantErr(t, l.Run(context.Background()), event.ErrRunning)
 		wantErr(t, l.RunForever(context.Background()), event.ErrRunning)

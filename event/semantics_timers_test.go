@@ -23,7 +23,7 @@ func wantRemaining(t testing.TB, e *event.Event, want time.Duration) {
 // A ticker that is called late is due next as if it had been called in time.
 func TestPersistentTimeoutDoesNotDrift(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var at []time.Duration
 	e, err := l.NewTicker(func(*event.Event, event.Flags) { at = append(at, clock.Now()) })
 	must(t, err)
@@ -42,7 +42,7 @@ func TestPersistentTimeoutDoesNotDrift(t *testing.T) {
 // However long the loop stood still, one call catches up, and the next is due a whole interval after it.
 func TestPersistentTimeoutCatchesUpOnce(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	called := 0
 	e, err := l.NewTicker(func(*event.Event, event.Flags) { called++ })
 	must(t, err)
@@ -62,7 +62,7 @@ func TestPersistentTimeoutCountsFromTheCallOfAnotherCause(t *testing.T) {
 	for _, cause := range []event.Flags{event.Read, event.Write, event.Timeout, 0} {
 		t.Run(cause.String(), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			a, b := socketpair(t)
 			fd := fdOf(t, a)
 			var told []event.Flags
@@ -95,7 +95,7 @@ func TestPersistentTimeoutCountsFromTheCallOfAnotherCause(t *testing.T) {
 // have spent is not taken from it.
 func TestPersistentTimeoutIsNotShortenedByTheTurn(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	slow := calls.user(t, l, "slow", func() { clock.Advance(30 * ms) })
 	e := calls.event(t, l, "idle", -1, event.Persist, nil)
@@ -106,7 +106,7 @@ func TestPersistentTimeoutIsNotShortenedByTheTurn(t *testing.T) {
 	wantRemaining(t, e, 10*ms)
 }
 
-// A persistent event is timed again before its callback, so that the callback has the last word.
+// The timeout of a persistent event is restarted before its callback, so changes in the callback take effect.
 func TestRearmPrecedesTheCallback(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -116,11 +116,11 @@ func TestRearmPrecedesTheCallback(t *testing.T) {
 		{"left alone", func(*event.Event) error { return nil }, []time.Duration{10 * ms, 20 * ms, 30 * ms, 40 * ms}},
 		{"Del", (*event.Event).Del, []time.Duration{10 * ms}},
 		{"Add", func(e *event.Event) error { return e.Add(15 * ms) }, []time.Duration{10 * ms, 25 * ms, 40 * ms}},
-		{"RemoveTimeout", func(e *event.Event) error { e.RemoveTimeout(); return nil }, []time.Duration{10 * ms}},
+		{"SetTimeout to none", func(e *event.Event) error { return e.SetTimeout(event.NoTimeout) }, []time.Duration{10 * ms}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			var at []time.Duration
 			e, err := l.NewTicker(func(e *event.Event, _ event.Flags) {
 				if _, ok := e.Remaining(); !ok {
@@ -145,7 +145,7 @@ func TestRearmPrecedesTheCallback(t *testing.T) {
 // On an event that is added already, NoTimeout keeps the timeout as it is.
 func TestAddWithoutTimeoutKeepsTheTimeout(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	a, _ := socketpair(t)
 	var calls journal
 	timer := calls.user(t, l, "timer", nil)
@@ -173,7 +173,7 @@ func TestAddReplacesTheTimeout(t *testing.T) {
 	for _, d := range []time.Duration{3 * ms, 10 * ms} {
 		t.Run(d.String(), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			var calls journal
 			e := calls.event(t, l, "ticker", -1, event.Persist, nil)
 			must(t, e.Add(10*ms))
@@ -192,12 +192,12 @@ func TestAddReplacesTheTimeout(t *testing.T) {
 	}
 }
 
-// A Timeout that has passed but is not delivered yet is taken back by a new timeout, which is one call when it passes.
-func TestAddTakesBackAnUndeliveredTimeout(t *testing.T) {
+// A new timeout cancels a Timeout that has passed and is not delivered yet; there is one call when the new one passes.
+func TestAddCancelsAnUndeliveredTimeout(t *testing.T) {
 	for _, flags := range []event.Flags{0, event.Persist} {
 		t.Run(flags.String(), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			var calls journal
 			var second *event.Event
 			first := calls.user(t, l, "first", func() { must(t, second.Add(5*ms)) })
@@ -217,9 +217,9 @@ func TestAddTakesBackAnUndeliveredTimeout(t *testing.T) {
 }
 
 // So it is in the event's own callback.
-func TestAddInTheCallbackTakesBackItsActivation(t *testing.T) {
+func TestAddInTheCallbackCancelsItsTimeout(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	var e *event.Event
 	e = calls.event(t, l, "event", -1, event.Persist, func() {
@@ -234,10 +234,10 @@ func TestAddInTheCallbackTakesBackItsActivation(t *testing.T) {
 	calls.want(t, "event")
 }
 
-// What is taken back is the Timeout alone: a readiness reported in the same turn is delivered.
-func TestAddTakesBackNothingButTheTimeout(t *testing.T) {
+// Only the Timeout is cancelled: a readiness reported in the same turn is delivered.
+func TestAddCancelsOnlyTheTimeout(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	var second *event.Event
 	first, err := l.NewTimer(func(*event.Event, event.Flags) { must(t, second.Add(5*ms)) })
@@ -258,7 +258,7 @@ func TestAddTakesBackNothingButTheTimeout(t *testing.T) {
 // NoTimeout takes nothing back.
 func TestAddWithoutTimeoutKeepsAnUndeliveredTimeout(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	var second *event.Event
 	first := calls.user(t, l, "first", func() { must(t, second.Add(event.NoTimeout)) })
@@ -270,12 +270,12 @@ func TestAddWithoutTimeoutKeepsAnUndeliveredTimeout(t *testing.T) {
 	calls.want(t, "first", "second")
 }
 
-// A readiness and a timeout of the same turn are one call that is told both.
+// A readiness and a timeout of the same turn are one call with both flags.
 func TestReadinessAndTimeoutOfATurnAreOneCall(t *testing.T) {
 	for _, flags := range []event.Flags{event.Read, event.Read | event.Persist} {
 		t.Run(flags.String(), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			a, b := socketpair(t)
 			fd := fdOf(t, a)
 			var told []event.Flags
@@ -299,7 +299,7 @@ func TestReadinessAndTimeoutOfATurnAreOneCall(t *testing.T) {
 // Descriptors are called before the timers of the same turn.
 func TestDescriptorsComeBeforeTimers(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	var calls journal
 	must(t, calls.user(t, l, "timer", nil).Add(10*ms))
@@ -310,10 +310,10 @@ func TestDescriptorsComeBeforeTimers(t *testing.T) {
 	calls.want(t, "descriptor", "timer")
 }
 
-// A timeout counts from the moment of Add: what the turn has spent before is not taken from it. Now stays the turn's.
+// A timeout counts from the time of Add; the time that the turn has taken before does not shorten it. Now stays the turn's.
 func TestTimeoutCountsFromTheMomentOfAdd(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	timer := calls.user(t, l, "timer", nil)
 	slow := calls.user(t, l, "slow", func() {
@@ -337,7 +337,7 @@ func TestTimeoutCountsFromTheMomentOfAdd(t *testing.T) {
 
 // By the system's clock, too, a timeout may be late but is never early.
 func TestTimeoutIsNeverEarly(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	for d := time.Duration(0); d < 12*ms; d += 173 * time.Microsecond {
 		began := time.Now()
 		_, err := l.AfterFunc(d, func() {
@@ -353,7 +353,7 @@ func TestTimeoutIsNeverEarly(t *testing.T) {
 // Timers that are due at the same moment are called in the order of Add.
 func TestEqualDeadlinesFireInOrderOfAdd(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	var want []string
 	var dropped []*event.Event
@@ -381,7 +381,7 @@ func TestEqualDeadlinesFireInOrderOfAdd(t *testing.T) {
 // A timeout that is replaced takes its place anew, also when the deadline is the same.
 func TestReplacedTimeoutQueuesBehindEqualOnes(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	moved, stays, pulled := calls.user(t, l, "moved", nil), calls.user(t, l, "stays", nil), calls.user(t, l, "pulled", nil)
 	must(t, pulled.Add(50*ms))
@@ -396,7 +396,7 @@ func TestReplacedTimeoutQueuesBehindEqualOnes(t *testing.T) {
 
 // Once without a condition and with timeout 0 comes in the order of Once.
 func TestOnceWithoutConditionKeepsOrder(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var calls journal
 	var want []string
 	for i := range 50 {

@@ -10,7 +10,7 @@ import (
 // A timeout that a prepare watcher adds bounds the sleep of the same turn.
 func TestTimerMadeInPrepareBoundsTheSleep(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	fired := make(chan struct{})
 	timer, err := l.NewTimer(func(*event.Event, event.Flags) { close(fired) })
 	must(t, err)
@@ -29,7 +29,7 @@ func TestTimerMadeInPrepareBoundsTheSleep(t *testing.T) {
 
 // What a prepare watcher activates is called in the same turn, and what it makes ready is seen by the look that follows.
 func TestActivationInPrepareIsCalledInThisTurn(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	a, b := socketpair(t)
 	var calls journal
 	e := calls.user(t, l, "activated", nil)
@@ -43,7 +43,7 @@ func TestActivationInPrepareIsCalledInThisTurn(t *testing.T) {
 // However much comes from outside while the loop wakes up and works, it is woken once.
 func TestBurstCostsOneWake(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	must(t, calls.user(t, l, "timer", nil).Add(time.Hour))
 	called := make(chan struct{})
@@ -69,10 +69,9 @@ func TestBurstCostsOneWake(t *testing.T) {
 	await(t, called, "the last callback")
 }
 
-// Added counts events that wait, each once, whatever it waits for; what is the loop's own is not counted and keeps no
-// run going.
+// Added counts each added event once, whatever it waits for. The loop's internal events are not counted and keep no Run going.
 func TestAddedCountsEventsOnce(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	a, _ := socketpair(t)
 	want := func(added, highest int) {
 		t.Helper()

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// signalSource brings one signal to one loop. os/signal delivers to each channel that asked, so every loop has its own;
-// each signal has a channel to itself, since Stop ends all signals of a channel and adding the others again would
-// leave a gap in which one of them could kill the program.
+// signalSource delivers one signal to one loop. os/signal delivers to each registered channel, so every loop has its own channels.
+// Each signal has its own channel, since signal.Stop ends all signals of a channel; registering the others again would
+// leave a gap in which one of them could end the program.
 type signalSource struct {
 	sig    syscall.Signal
 	ch     chan os.Signal
@@ -18,24 +18,24 @@ type signalSource struct {
 	events []*Event // under loop.mu
 }
 
-// signalBuffer is how many deliveries of one signal may wait for the loop; the kernel merges what comes faster anyway.
+// signalBuffer is the number of deliveries of one signal that may wait for the loop. The kernel merges faster ones anyway.
 const signalBuffer = 64
 
-// NewSignal makes a persistent event for a signal. Its callback is called once for each delivery; deliveries that the
-// system merged count as one. They count for the budget as the calls of different events do, and a timeout is told with the first.
-// Every loop that added one is told. A delivery travels through os/signal and a goroutine of the loop: it ends the sleep of a Run,
-// but a RunNonblock right after the signal was raised may come before it.
+// NewSignal makes a persistent event for a signal, which waits for nothing until Add. Its callback is called once for each delivery;
+// deliveries that the system merges count as one. Each call counts for the budget, and a timeout is reported with the first.
+// A signal is delivered to every event added for it, in every loop. A delivery passes through os/signal and a goroutine of the loop: it
+// ends the sleep of a Run, but a RunNonblock right after the signal was raised may return before it.
 //
-// After the last Del of a signal in the program, the previous disposition is restored: one that was ignored when the first event
-// was added, as SIGHUP under nohup, is ignored again. That takes it from channels that the program has given to signal.Notify
-// meanwhile. Go's runtime uses SIGURG itself, so its events are called for no reason at times.
+// After the last Del of a signal in the program, the previous disposition is restored: if the signal was ignored when the first event
+// was added, like SIGHUP under nohup, it is ignored again. It is then no longer delivered to channels that the program has given to
+// signal.Notify meanwhile. Go's runtime uses SIGURG itself, so events for it are sometimes called without a cause in the program.
 //
-// Errors: ErrSignal for a signal that cannot be caught or that Go never delivers (SIGPROF, and on Linux 32 to 34, which belong to
-// the C library); ErrClosed, ErrNilFunc. Any goroutine.
+// Errors: ErrInvalid for a signal that cannot be caught or that Go never delivers (SIGPROF, and on Linux 32 to 34, which belong to
+// the C library); ErrInvalid for a nil fn; ErrClosed. Any goroutine.
 func (l *Loop) NewSignal(sig os.Signal, fn func(e *Event, what Flags)) (*Event, error) {
 	n, ok := sig.(syscall.Signal)
 	if !ok {
-		return nil, fmt.Errorf("new signal event: %w: %v", ErrSignal, sig)
+		return nil, fmt.Errorf("new signal event: %w", invalid("signal %v", sig))
 	}
 	return l.NewEvent(int(n), Signal|Persist, fn)
 }
@@ -46,13 +46,13 @@ const maxSignal = 64
 func checkSignal(n int) error {
 	switch s := syscall.Signal(n); {
 	case n < 1 || n > maxSignal, s == syscall.SIGKILL, s == syscall.SIGSTOP, s == syscall.SIGPROF, reservedSignal(s):
-		return fmt.Errorf("%w: %d", ErrSignal, n)
+		return invalid("signal %d cannot be caught", n)
 	}
 	return nil
 }
 
-// addSignal is Add for a signal event. Registration is ordered by sigMu, since os/signal has locks of its own, which are
-// not taken under l.mu.
+// addSignal is Add for a signal event. sigMu orders registration, since os/signal has its own locks, which must not be
+// taken under l.mu.
 func (e *Event) addSignal(timeout time.Duration) error {
 	l := e.loop
 	l.sigMu.Lock()
@@ -76,7 +76,7 @@ func (e *Event) addSignal(timeout time.Duration) error {
 	return e.opError("add", err)
 }
 
-// forward is the source's goroutine: a delivery becomes an activation of each event.
+// forward is the source's goroutine. It activates each event of the signal for each delivery.
 func (l *Loop) forward(src *signalSource) {
 	for {
 		select {
@@ -101,7 +101,7 @@ func (src *signalSource) drop(e *Event) {
 	src.events = slices.DeleteFunc(src.events, func(other *Event) bool { return other == e })
 }
 
-// reapSignals lets go of the signals that no event waits for. It returns when the previous disposition is restored.
+// reapSignals unregisters the signals that no event waits for. It returns when their previous dispositions are restored.
 func (l *Loop) reapSignals() {
 	l.sigMu.Lock()
 	defer l.sigMu.Unlock()

@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// dispositions remembers what the signals that loops wait for did before: os/signal gives one that was ignored its default effect
-// when the last channel stops, which for SIGTERM or SIGHUP is the end of the program.
+// dispositions records the earlier dispositions of the signals that loops wait for. When the last channel of an ignored signal stops,
+// os/signal gives the signal its default disposition, which for SIGTERM or SIGHUP ends the program.
 var dispositions struct {
-	mu   sync.Mutex // guards what follows, and makes one step of it and the call of os/signal
+	mu   sync.Mutex // guards used, and is held during the calls of os/signal
 	used map[syscall.Signal]*disposition
 }
 
@@ -19,7 +19,7 @@ type disposition struct {
 	ignored  bool // before the first of them
 }
 
-// startSignal has sig sent to ch.
+// startSignal registers ch for sig.
 func startSignal(ch chan<- os.Signal, sig syscall.Signal) {
 	dispositions.mu.Lock()
 	defer dispositions.mu.Unlock()
@@ -35,7 +35,7 @@ func startSignal(ch chan<- os.Signal, sig syscall.Signal) {
 	signal.Notify(ch, sig)
 }
 
-// stopSignal takes startSignal back. After the last one the signal does what it did before.
+// stopSignal reverts startSignal. The last one restores the signal's disposition.
 func stopSignal(ch chan<- os.Signal, sig syscall.Signal) {
 	dispositions.mu.Lock()
 	defer dispositions.mu.Unlock()
@@ -43,7 +43,7 @@ func stopSignal(ch chan<- os.Signal, sig syscall.Signal) {
 	if d.channels--; d.channels == 0 {
 		delete(dispositions.used, sig)
 		if d.ignored {
-			signal.Ignore(sig) // before Stop, so that there is no moment at which the signal has its default effect
+			signal.Ignore(sig) // before Stop, so that the signal never has its default disposition
 		}
 	}
 	signal.Stop(ch)

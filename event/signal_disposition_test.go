@@ -49,7 +49,7 @@ var signalChildren = map[string]struct {
 		must(t, newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {}).Del())
 	}},
 	"another loop left": {syscall.SIGTERM, true, func(t *testing.T, l *event.Loop) {
-		newSignal(t, newLoop(t), syscall.SIGTERM, func(*event.Event, event.Flags) {})
+		newSignal(t, newLoop(t, nil), syscall.SIGTERM, func(*event.Event, event.Flags) {})
 		must(t, newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {}).Del())
 	}},
 	"ignored since exec": {syscall.SIGHUP, true, func(t *testing.T, l *event.Loop) {
@@ -65,7 +65,7 @@ var signalChildren = map[string]struct {
 	}},
 	"ignored, and two loops": {syscall.SIGTERM, true, func(t *testing.T, l *event.Loop) {
 		signal.Ignore(syscall.SIGTERM)
-		other, told := newLoop(t), 0
+		other, told := newLoop(t, nil), 0
 		a := newSignal(t, other, syscall.SIGTERM, func(*event.Event, event.Flags) {})
 		b := newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) { told++ })
 		must(t, a.Del())
@@ -99,7 +99,7 @@ var signalChildren = map[string]struct {
 func TestSignalDispositionIsRestored(t *testing.T) {
 	if name := os.Getenv("EVMQ_TEST_SIGNAL_CHILD"); name != "" {
 		c := signalChildren[name]
-		c.do(t, newLoop(t))
+		c.do(t, newLoop(t, nil))
 		fmt.Println("raising")
 		must(t, syscall.Kill(os.Getpid(), c.sig))
 		time.Sleep(100 * time.Millisecond) // a deadly signal does not return from the kernel; one for another thread might

@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// owed makes l owe its events of the signal n calls, and waits until it knows of the first.
+// owed delivers n signals to l while it does not run, and waits until it has received the first.
 func owed(t testing.TB, l *event.Loop, sig syscall.Signal, n int) {
 	t.Helper()
 	before := l.Stats()
@@ -18,10 +18,10 @@ func owed(t testing.TB, l *event.Loop, sig syscall.Signal, n int) {
 	until(t, "delivery", func() bool { return l.Stats().Active > before.Active })
 }
 
-// The calls owed to a signal are bounded by the budget as those of many events are.
-func TestOwedSignalCallsHonourTheBudget(t *testing.T) {
+// The budget bounds the calls for several deliveries of a signal, like those of several events.
+func TestSignalCallsCountForTheBudget(t *testing.T) {
 	const n, budget = 40, 3
-	l := newLoop(t, event.WithBudget(event.Budget{Callbacks: budget}))
+	l := newLoop(t, &event.Config{Budget: event.Budget{Callbacks: budget}})
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { calls++ })
 	var other *event.Event
@@ -49,10 +49,10 @@ func TestOwedSignalCallsHonourTheBudget(t *testing.T) {
 	wantEqual(t, "calls", calls, n)
 }
 
-// Something more urgent comes before the next call that a signal is owed.
-func TestUrgentEventComesBetweenOwedSignalCalls(t *testing.T) {
+// A more urgent event is called before the next call for a further delivery of a signal.
+func TestUrgentEventComesBetweenSignalCalls(t *testing.T) {
 	const n = 10
-	l := newLoop(t, event.WithPriorities(2))
+	l := newLoop(t, &event.Config{Priorities: 2})
 	calls, at := 0, -1
 	urgent := userEvent(t, l, 0, func() { at = calls })
 	must(t, urgent.SetPriority(0))
@@ -69,11 +69,11 @@ func TestUrgentEventComesBetweenOwedSignalCalls(t *testing.T) {
 	wantEqual(t, "calls before the urgent one", at, 1)
 }
 
-// A timeout that passes while a signal is owed calls is told once.
-func TestTimeoutIsToldOnceWithOwedSignalCalls(t *testing.T) {
+// A timeout that passes while several calls for a signal are pending is reported once.
+func TestTimeoutIsReportedOnceAmongSignalCalls(t *testing.T) {
 	const n = 10
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	calls, timeouts := 0, 0
 	e := newSignal(t, l, syscall.SIGUSR1, func(_ *event.Event, what event.Flags) {
 		if calls++; what&event.Timeout != 0 {
@@ -91,7 +91,7 @@ func TestTimeoutIsToldOnceWithOwedSignalCalls(t *testing.T) {
 
 // Deliveries that a signal's own callback raises wait for the next turn, also where no budget bounds the turn.
 func TestSignalRaisedInItsCallbackDoesNotProlongTheTurn(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(2), event.WithBudget(event.Budget{MinPriority: 1}))
+	l := newLoop(t, &event.Config{Priorities: 2, Budget: event.Budget{MinPriority: 1}})
 	calls := 0
 	e, err := l.NewSignal(syscall.SIGUSR1, func(*event.Event, event.Flags) {
 		calls++
@@ -109,22 +109,22 @@ func TestSignalRaisedInItsCallbackDoesNotProlongTheTurn(t *testing.T) {
 	}
 }
 
-// A timeout of a signal's event that is activated and taken back while its callback runs leaves the calls owed to the signal.
-func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
+// Cancelling the timeout of a signal's event in its callback leaves the other pending calls for the signal.
+func TestCancellingATimeoutLeavesSignalCalls(t *testing.T) {
 	const n = 3
-	for name, takeBack := range map[string]func(e *event.Event) error{
-		"Add":           func(e *event.Event) error { return e.Add(time.Hour) },
-		"SetTimeout":    func(e *event.Event) error { return e.SetTimeout(time.Hour) },
-		"RemoveTimeout": func(e *event.Event) error { e.RemoveTimeout(); return nil },
+	for name, withdraw := range map[string]func(e *event.Event) error{
+		"Add":                func(e *event.Event) error { return e.Add(time.Hour) },
+		"SetTimeout":         func(e *event.Event) error { return e.SetTimeout(time.Hour) },
+		"SetTimeout to none": func(e *event.Event) error { return e.SetTimeout(event.NoTimeout) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			calls := 0
 			newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, what event.Flags) {
 				wantEqual(t, "told", what, event.Signal)
 				if calls++; calls == 1 {
 					must(t, e.Activate(event.Timeout))
-					must(t, takeBack(e))
+					must(t, withdraw(e))
 				}
 			})
 			owed(t, l, syscall.SIGUSR1, n)
@@ -135,9 +135,9 @@ func TestTakingATimeoutBackLeavesTheOwedSignalCalls(t *testing.T) {
 	}
 }
 
-// An event that stays active since its signal is owed more calls counts for MaxActive.
-func TestMaxActiveCountsAnEventThatIsOwedCalls(t *testing.T) {
-	l := newLoop(t)
+// An event that stays active for further deliveries of its signal counts for MaxActive.
+func TestMaxActiveCountsAnEventWithPendingSignalCalls(t *testing.T) {
+	l := newLoop(t, nil)
 	other := userEvent(t, l, 0, func() {})
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) {
@@ -157,7 +157,7 @@ func TestMaxActiveCountsAnEventThatIsOwedCalls(t *testing.T) {
 func TestActivationOfASignalSharesTheCallOfADelivery(t *testing.T) {
 	for _, first := range []string{"activation", "delivery"} {
 		t.Run(first+" first", func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			calls, others := 0, 0
 			e := newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { calls++ })
 			newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { others++ }) // is told last

@@ -34,7 +34,7 @@ func newSignal(t testing.TB, l *event.Loop, sig syscall.Signal, fn func(e *event
 }
 
 func TestSignalCallsBack(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	e := newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, what event.Flags) {
 		calls++
@@ -54,7 +54,7 @@ func TestSignalCallsBack(t *testing.T) {
 }
 
 func TestSignalRaisedBeforeRunIsDelivered(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
 		calls++
@@ -69,7 +69,7 @@ func TestSignalRaisedBeforeRunIsDelivered(t *testing.T) {
 
 // A signal that was raised before RunNonblock is delivered once, in that turn or in a later one: os/signal hands it over on a goroutine.
 func TestSignalRaisedBeforeRunNonblockIsDelivered(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { calls++ })
 	raise(t, syscall.SIGUSR1)
@@ -84,7 +84,7 @@ func TestSignalRaisedBeforeRunNonblockIsDelivered(t *testing.T) {
 }
 
 func TestSignalWorksAfterDelAndAdd(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	fn := func(e *event.Event, _ event.Flags) {
 		calls++
@@ -106,7 +106,7 @@ func TestSignalWorksAfterDelAndAdd(t *testing.T) {
 }
 
 func TestSignalReachesEveryEvent(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var calls [3]int
 	for i := range calls {
 		newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
@@ -127,7 +127,7 @@ func TestSignalReachesEveryLoop(t *testing.T) {
 	tell := func(i int) func(*event.Event, event.Flags) {
 		return func(*event.Event, event.Flags) { told <- i }
 	}
-	loops := []*event.Loop{newLoop(t), newLoop(t), newLoop(t)}
+	loops := []*event.Loop{newLoop(t, nil), newLoop(t, nil), newLoop(t, nil)}
 	for i, l := range loops {
 		newSignal(t, l, syscall.SIGUSR1, tell(i))
 	}
@@ -152,7 +152,7 @@ func TestSignalReachesEveryLoop(t *testing.T) {
 }
 
 func TestSignalEventTimesOutWithoutSignal(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	told := event.Flags(0)
 	e, err := l.NewEvent(int(syscall.SIGUSR1), event.Signal, func(_ *event.Event, what event.Flags) { told = what })
 	must(t, err)
@@ -164,7 +164,7 @@ func TestSignalEventTimesOutWithoutSignal(t *testing.T) {
 }
 
 func TestSignalRaisedInItsOwnCallbackComesAgain(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
 		if calls++; calls == 5 {
@@ -201,7 +201,7 @@ func TestSignalIsDeliveredAsOftenAsItCame(t *testing.T) {
 	}
 	for _, c := range interruptions {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLoop(t, event.WithPanicHandler(func(any, []byte) {}))
+			l := newLoop(t, &event.Config{PanicHandler: func(any, []byte) {}})
 			var calls atomic.Int32
 			newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) {
 				calls.Add(1)
@@ -225,7 +225,7 @@ func TestSignalIsDeliveredAsOftenAsItCame(t *testing.T) {
 
 // A delivery that comes while the callback runs does not take the place of those that wait.
 func TestSignalDuringItsCallbackIsCounted(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
 		if calls++; calls == 1 {
@@ -248,8 +248,8 @@ func TestSignalDuringItsCallbackIsCounted(t *testing.T) {
 	}
 }
 
-func TestSignalDelInCallbackTakesBackWhatIsOwed(t *testing.T) {
-	l := newLoop(t)
+func TestSignalDelInCallbackCancelsPendingCalls(t *testing.T) {
+	l := newLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
 		calls++
@@ -266,7 +266,7 @@ func TestSignalDelInCallbackTakesBackWhatIsOwed(t *testing.T) {
 }
 
 func TestSignalWithoutPersistIsOneShot(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	e, err := l.NewEvent(int(syscall.SIGUSR1), event.Signal, func(e *event.Event, _ event.Flags) {
 		calls++
@@ -285,8 +285,8 @@ func TestSignalWithoutPersistIsOneShot(t *testing.T) {
 	}
 }
 
-func TestSignalDelLeavesOtherSignalsAlone(t *testing.T) {
-	l := newLoop(t)
+func TestSignalDelDoesNotAffectOtherSignals(t *testing.T) {
+	l := newLoop(t, nil)
 	calls := 0
 	a := newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { t.Error("called after Del") })
 	newSignal(t, l, syscall.SIGUSR2, func(e *event.Event, _ event.Flags) {
@@ -307,7 +307,7 @@ func TestSignalIsSharedWithOsSignal(t *testing.T) {
 	ch := make(chan os.Signal, 8)
 	signal.Notify(ch, syscall.SIGUSR1)
 	defer signal.Stop(ch)
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e := newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) { must(t, e.Del()) })
 	raise(t, syscall.SIGUSR1)
 	await(t, ch, "delivery beside a loop")
@@ -320,20 +320,20 @@ func TestSignalIsSharedWithOsSignal(t *testing.T) {
 }
 
 func TestSignalThatCannotBeCaughtIsRefused(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fn := func(*event.Event, event.Flags) {}
 	for _, n := range []int{-1, 0, int(syscall.SIGKILL), int(syscall.SIGSTOP), 65, 1 << 20} {
 		_, err := l.NewEvent(n, event.Signal, fn)
-		wantErr(t, err, event.ErrSignal)
+		wantErr(t, err, event.ErrInvalid)
 		must(t, l.ActivateSignal(n)) // harmless
 	}
 	_, err := l.NewSignal(notASignal{}, fn)
-	wantErr(t, err, event.ErrSignal)
+	wantErr(t, err, event.ErrInvalid)
 	_, err = l.NewSignal(syscall.SIGUSR1, nil)
-	wantErr(t, err, event.ErrNilFunc)
+	wantErr(t, err, event.ErrInvalid)
 	for _, with := range []event.Flags{event.Read, event.Write, event.Closed, event.EdgeTriggered} {
 		_, err := l.NewEvent(int(syscall.SIGUSR1), event.Signal|with, fn)
-		wantErr(t, err, event.ErrFlags)
+		wantErr(t, err, event.ErrInvalid)
 	}
 }
 
@@ -343,7 +343,7 @@ func (notASignal) String() string { return "not a signal" }
 func (notASignal) Signal()        {}
 
 func TestActivateSignalReachesItsEventsOnly(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, what event.Flags) {
 		calls++
@@ -361,8 +361,8 @@ func TestActivateSignalReachesItsEventsOnly(t *testing.T) {
 	}
 }
 
-// Signals that rain while events come and go on several loops neither kill the program nor block anybody.
-func TestSignalsRainWhileEventsComeAndGo(t *testing.T) {
+// Many signals while events are added and deleted on several loops neither end the program nor block a goroutine.
+func TestManySignalsWhileEventsAreAddedAndDeleted(t *testing.T) {
 	keep := make(chan os.Signal, 1) // or a gap between two events would meet the default disposition
 	signal.Notify(keep, syscall.SIGWINCH)
 	defer signal.Stop(keep)
@@ -380,7 +380,7 @@ func TestSignalsRainWhileEventsComeAndGo(t *testing.T) {
 		}
 	})
 	for range 2 {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		for range 2 {
 			workers.Go(func() {

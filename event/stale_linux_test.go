@@ -4,12 +4,13 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// Without the means for a new set, as when descriptors are scarce, the loop goes on with the old one and tries again.
+// If no descriptor is free for a new epoll set, the loop continues with the old one and tries again.
 func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 	errScarce := errors.New("scarce")
 	var opened, refused atomic.Int32
@@ -18,13 +19,13 @@ func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 			refused.Add(1)
 			return nil, errScarce
 		}
-		return poller.NewEpoll(poller.WakerEventfd)
+		return newKernelPoller(poller.WakerEventfd)
 	}
 	for _, driver := range []event.Driver{event.DriverPark, event.DriverThread} {
 		t.Run(string(driver), func(t *testing.T) {
 			opened.Store(0)
 			refused.Store(0)
-			l := newLoop(t, event.WithPoller(open), event.WithDriver(driver))
+			l := newLoop(t, &event.Config{OpenPoller: open, Driver: driver})
 			_, _, fd, peer := pair(t)
 			read := make(chan string, 1)
 			e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) {
@@ -33,7 +34,7 @@ func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 			})
 			must(t, e.Add(event.NoTimeout))
 			background(t, l)
-			haunt(t, l, func() {})
+			causeRebuild(t, l, func() {})
 			if n := refused.Load(); n != 3 {
 				t.Errorf("refused %d times", n)
 			}
@@ -43,22 +44,54 @@ func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 	}
 }
 
-// meddler closes a descriptor at the worst moment: after the loop has found it registered, before that is changed.
-type meddler struct {
-	event.Poller
-	meddle func()
+// kernelPoller is a built-in poller as a user's Poller.
+type kernelPoller struct {
+	poller.Poller
+	ready []poller.Ready
 }
 
-func (m *meddler) Modify(fd int, want event.PollerFlags, tag uint64) error {
-	if meddle := m.meddle; meddle != nil {
-		m.meddle = nil
-		meddle()
+func newKernelPoller(kind poller.WakerKind) (*kernelPoller, error) {
+	p, err := poller.NewEpoll(kind)
+	return &kernelPoller{Poller: p}, err
+}
+
+func (p *kernelPoller) Features() event.Features { return event.Features(p.Poller.Features()) }
+
+func (p *kernelPoller) Add(fd int, want event.Flags, tag uint64) error {
+	return p.Poller.Add(fd, poller.Flags(want), tag)
+}
+
+func (p *kernelPoller) Modify(fd int, want event.Flags, tag uint64) error {
+	return p.Poller.Modify(fd, poller.Flags(want), tag)
+}
+
+func (p *kernelPoller) Wait(ready []event.Ready, timeout time.Duration) (int, error) {
+	p.ready = make([]poller.Ready, len(ready))
+	n, err := p.Poller.Wait(p.ready, timeout)
+	for i, r := range p.ready[:n] {
+		ready[i] = event.Ready{
+			Tag: r.Tag, What: event.Flags(r.What), Error: r.What&poller.Error != 0, Invalid: r.What&poller.Invalid != 0,
+		}
 	}
-	return m.Poller.Modify(fd, want, tag)
+	return n, err
+}
+
+// closingPoller closes a descriptor between the loop's check that it is registered and the change of its registration.
+type closingPoller struct {
+	*kernelPoller
+	beforeModify func()
+}
+
+func (m *closingPoller) Modify(fd int, want event.Flags, tag uint64) error {
+	if beforeModify := m.beforeModify; beforeModify != nil {
+		m.beforeModify = nil
+		beforeModify()
+	}
+	return m.kernelPoller.Modify(fd, want, tag)
 }
 
 // An Add beside another goroutine's close says that the number is closed, or is another file's now, and ends the
-// descriptor's other events; it watches nobody's file, and the event can be added for the next one.
+// descriptor's other events; it watches no other file, and the event can be added for the next one.
 func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -72,19 +105,19 @@ func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 		{"a duplicate's, closed and reused", true, true, event.ErrStale},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			epoll, err := poller.NewEpoll(poller.WakerEventfd)
+			epoll, err := newKernelPoller(poller.WakerEventfd)
 			must(t, err)
-			m := &meddler{Poller: epoll}
-			l := newLoop(t, event.WithPoller(func() (event.Poller, error) { return m, nil }))
+			m := &closingPoller{kernelPoller: epoll}
+			l := newLoop(t, &event.Config{OpenPoller: func() (event.Poller, error) { return m, nil }})
 			fd, peer := rawPair(t)
 			t.Cleanup(func() { closeRaw(t, peer) })
 			first := silent(t, l, fd, event.Read|event.Persist)
 			must(t, first.Add(event.NoTimeout))
 			if c.paused {
 				must(t, first.SetConditions(0))
-				must(t, epoll.Add(fd, event.PollerFlags(event.Read), 1<<40)) // as a duplicate's file back on its number is known
+				must(t, epoll.Add(fd, event.Read, 1<<40)) // as a duplicate's file back on its number is known
 			}
-			m.meddle = func() {
+			m.beforeModify = func() {
 				closeRaw(t, fd)
 				if c.reused {
 					other := reopen(t, fd)

@@ -33,10 +33,10 @@ func ghost(t *testing.T, l *event.Loop, flags event.Flags, fn func(*event.Event,
 	return e, peer
 }
 
-// A one-shot event is removed before its call; when that shows that the descriptor was closed, the call is withheld and
-// Err says why. It is not owed: added again, the event is called once.
-func TestOneShotThatMeetsAClosedDescriptorSaysStale(t *testing.T) {
-	l := newLoop(t)
+// If the removal of a one-shot event before its call shows that the descriptor was closed, the event is not called and Err
+// returns ErrStale. Added again, the event is called once.
+func TestOneShotOfAClosedDescriptorIsStale(t *testing.T) {
+	l := newLoop(t, nil)
 	calls := 0
 	e, peer := ghost(t, l, event.Read, func(*event.Event, event.Flags) { calls++ })
 	send(t, peer, "x")
@@ -58,7 +58,7 @@ func TestOneShotThatMeetsAClosedDescriptorSaysStale(t *testing.T) {
 
 // An Add that fails because the descriptor is closed may end the events that kept a Run going.
 func TestFailedAddThatEndsTheLastEventsEndsRun(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fd, peer := rawPair(t)
 	defer closeRaw(t, peer)
 	first := silent(t, l, fd, event.Read|event.Persist)
@@ -86,9 +86,9 @@ func TestClosedDescriptorDoesNotSpin(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for manner, edge := range manners(newLoop(t)) {
+			for manner, edge := range manners(newLoop(t, nil)) {
 				t.Run(manner, func(t *testing.T) {
-					l := newLoop(t)
+					l := newLoop(t, nil)
 					fd, peer := rawPair(t)
 					t.Cleanup(func() { closeRaw(t, peer) })
 					e := eventFor(t, l, fd, event.Read|event.Persist|edge, func(*event.Event, event.Flags) {})
@@ -113,8 +113,8 @@ func TestClosedDescriptorDoesNotSpin(t *testing.T) {
 }
 
 // When the same file comes back to its number, the registration that was left behind serves the new event.
-func TestSameFileBackOnItsNumber(t *testing.T) {
-	l := newLoop(t)
+func TestSameFileGetsItsNumberBack(t *testing.T) {
+	l := newLoop(t, nil)
 	a, b := socketpair(t)
 	fd := privateDup(t, fdOf(t, a))
 	gone := silent(t, l, fd, event.Read|event.Persist)
@@ -134,8 +134,9 @@ func TestSameFileBackOnItsNumber(t *testing.T) {
 	wantEqual(t, "rebuilds", l.Stats().Rebuilds, 0)
 }
 
-// haunt makes the loop rebuild its set, stepping it, or leaves that to the goroutine that runs it.
-func haunt(t *testing.T, l *event.Loop, step func()) {
+// causeRebuild makes the loop replace its poller. It makes the loop's turns itself, or leaves them to the goroutine that runs
+// the loop.
+func causeRebuild(t *testing.T, l *event.Loop, step func()) {
 	t.Helper()
 	e, peer := ghost(t, l, event.Read|event.Persist, func(*event.Event, event.Flags) {})
 	wantErr(t, e.Del(), event.ErrStale)
@@ -152,9 +153,9 @@ func haunt(t *testing.T, l *event.Loop, step func()) {
 
 // A new set has every event of the old one, level- and edge-triggered, and loses no edge that came meanwhile.
 func TestRebuildKeepsTheOtherEvents(t *testing.T) {
-	for manner, edge := range manners(newLoop(t)) {
+	for manner, edge := range manners(newLoop(t, nil)) {
 		t.Run(manner, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			const n = 20
 			var peers [n]int
 			var calls [n]int
@@ -188,7 +189,7 @@ func TestRebuildKeepsTheOtherEvents(t *testing.T) {
 			}
 			check()
 			for range 3 {
-				haunt(t, l, func() { turns(t, l, 1) })
+				causeRebuild(t, l, func() { turns(t, l, 1) })
 				check()
 			}
 			// An edge comes just before the set is replaced.
@@ -196,16 +197,16 @@ func TestRebuildKeepsTheOtherEvents(t *testing.T) {
 				send(t, peers[i], "x")
 			}
 			want++
-			haunt(t, l, func() { turns(t, l, 1) })
+			causeRebuild(t, l, func() { turns(t, l, 1) })
 			turns(t, l, 2)
 			check()
 		})
 	}
 }
 
-// What the old set shows to be closed is not entered into the new one, where its number would mean a stranger.
+// A descriptor that the old set shows to be closed is not added to the new one, where its number could mean another file.
 func TestRebuildFindsClosedDescriptors(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend goes by numbers")
 	}
@@ -216,7 +217,7 @@ func TestRebuildFindsClosedDescriptors(t *testing.T) {
 	must(t, b.Add(event.NoTimeout))
 	closeRaw(t, closed, peer, reused, peer2)
 	stranger := reopen(t, reused)
-	haunt(t, l, func() { turns(t, l, 1) })
+	causeRebuild(t, l, func() { turns(t, l, 1) })
 	send(t, stranger, "x")
 	turns(t, l, 3)
 	wantErr(t, a.Err(), event.ErrStale)
@@ -228,7 +229,7 @@ func TestRebuildFindsClosedDescriptors(t *testing.T) {
 // Waking a loop that replaces its set just now neither fails nor is lost, nor does it touch the old set's waker.
 func TestRebuildRacesPosts(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		var posters sync.WaitGroup
 		quit := make(chan struct{})
@@ -255,7 +256,7 @@ func TestRebuildRacesPosts(t *testing.T) {
 			})
 		}
 		for range tenfold(10) {
-			haunt(t, l, func() {})
+			causeRebuild(t, l, func() {})
 		}
 		close(quit)
 		posters.Wait()
@@ -297,9 +298,9 @@ func (r *reuse) next(t *testing.T, flags event.Flags, del bool) error {
 // just before they are closed: no readiness of one reaches the event of the next.
 func TestReadinessStaysWithItsFile(t *testing.T) {
 	for _, del := range []bool{true, false} {
-		for manner, edge := range manners(newLoop(t)) {
+		for manner, edge := range manners(newLoop(t, nil)) {
 			t.Run(fmt.Sprintf("%s, Del %v", manner, del), func(t *testing.T) {
-				probe := newLoop(t)
+				probe := newLoop(t, nil)
 				if del || probe.Features().Has(event.FeatureStale) {
 					reuseInTurns(t, event.Read|event.Persist|edge, del)
 					reuseFromOutside(t, event.Read|event.Persist|edge, del)
@@ -320,7 +321,7 @@ func newReuse(t *testing.T, l *event.Loop, flags event.Flags) *reuse {
 
 // reuseInTurns does it in callbacks and in watchers, several times in each turn.
 func reuseInTurns(t *testing.T, flags event.Flags, del bool) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, _, always, _ := pair(t)
 	var numbers []*reuse
 	for range 3 {
@@ -348,7 +349,7 @@ func reuseInTurns(t *testing.T, flags event.Flags, del bool) {
 
 // reuseFromOutside does it beside a loop that runs on another goroutine.
 func reuseFromOutside(t *testing.T, flags event.Flags, del bool) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	r := newReuse(t, l, flags)
 	stop := background(t, l)
 	for range tenfold(100) {

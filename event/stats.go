@@ -2,7 +2,7 @@ package event
 
 import "time"
 
-// Stats counts what a loop has done since NewLoop.
+// Stats holds the counters and gauges of a loop. Counters only grow.
 type Stats struct {
 	Turns     uint64 // turns of the loop
 	Reports   uint64 // descriptors that the poller reported
@@ -11,31 +11,31 @@ type Stats struct {
 	Timeouts  uint64 // timeouts that passed
 
 	Wakes     uint64 // times that another goroutine ended the loop's sleep
-	Coalesced uint64 // times that something came and no wake was needed: the loop was awake, or being woken
+	Coalesced uint64 // activations and changes that needed no wake: the loop was awake, or being woken
 
 	Awake   time.Duration // time spent in turns, not asleep; see Busy
 	Elapsed time.Duration // time since NewLoop
 
-	Lag    time.Duration // how late the last timeout was seen
-	MaxLag time.Duration // the longest such lag: the loop's reaction time at its worst
+	Lag    time.Duration // how late the last timeout was noticed
+	MaxLag time.Duration // the largest Lag since NewLoop or ResetMax
 
-	LongestCallback time.Duration // with WithSlowCallback only
-	LongestName     string        // and whose it was
+	LongestCallback time.Duration // only with Config.SlowCallback
+	LongestName     string        // the name of that callback
 
-	Stale    uint64 // events that ended because their descriptor was closed before Del
-	Stray    uint64 // reports for registrations that had ended
-	Rebuilds uint64 // times that the poller was replaced to get rid of one that could not be removed
+	Stale       uint64 // events that ended because their descriptor was closed before Del
+	LateReports uint64 // reports for registrations that had been removed
+	Rebuilds    uint64 // times that the poller was replaced because a registration could not be removed
 
-	Added     int // events that are added now
-	MaxAdded  int // the most at a time, since NewLoop or ResetMax
-	Active    int // events whose callback is to be called
-	MaxActive int // the most at a time, since NewLoop or ResetMax
-	Refs      int // Ref less Unref
-	Waiting   int // functions given to Post that wait
+	Added        int // events that are added now
+	MaxAdded     int // the largest value since NewLoop or ResetMax
+	Active       int // events whose callback is to be called
+	MaxActive    int // the largest value since NewLoop or ResetMax
+	Refs         int // Ref less Unref
+	PendingPosts int // functions given to Post that wait
 }
 
-// Busy is the share of the time in which the loop was awake, 0 to 1. Of turns that follow each other within 20 µs one in
-// sixteen is timed and counts for all, so that a loop that hands over a message per microsecond does not pay for it.
+// Busy returns the fraction of Elapsed in which the loop was awake, 0 to 1. If turns follow each other within 20 µs, a random sample
+// of one in sixteen is timed, to save readings of the clock. Any goroutine.
 func (s Stats) Busy() float64 {
 	if s.Elapsed <= 0 {
 		return 0
@@ -43,20 +43,20 @@ func (s Stats) Busy() float64 {
 	return min(1, float64(s.Awake)/float64(s.Elapsed))
 }
 
-// Stats returns the counts of this moment. Any goroutine.
+// Stats returns the current values. Any goroutine.
 func (l *Loop) Stats() Stats {
 	l.mu.Lock()
 	now := l.readClock()
 	defer l.mu.Unlock()
 	s := l.stats
-	s.Elapsed = now - l.born
+	s.Elapsed = now - l.created
 	s.Awake = l.meter.read(now)
 	s.Added, s.MaxAdded, s.Active, s.MaxActive = l.added, l.maxAdded, l.active.len, l.maxActive
-	s.Refs, s.Waiting = l.refs, l.posts.len()
+	s.Refs, s.PendingPosts = l.refs, l.posts.len()
 	return s
 }
 
-// ResetMax begins MaxAdded, MaxActive, MaxLag and LongestCallback anew. Any goroutine.
+// ResetMax resets MaxAdded, MaxActive, MaxLag, LongestCallback and LongestName to the current values. Any goroutine.
 func (l *Loop) ResetMax() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,9 +64,9 @@ func (l *Loop) ResetMax() {
 	l.stats.MaxLag, l.stats.LongestCallback, l.stats.LongestName = 0, 0, ""
 }
 
-// PollTimeout is how long the loop would sleep now if no descriptor became ready: 0 if it would not sleep, since something is
-// active, due timers wait for their turn, or the run is about to end; and false if it would sleep for ever. Any goroutine; meant
-// for OnPrepare, and for a loop that is run by RunNonblock inside another.
+// PollTimeout returns the time for which the loop would sleep now if no descriptor became ready. It is 0 if an event is
+// active, a timer is due, or the run is about to end. It returns false if the loop would sleep without a limit. It serves functions
+// given to OnPrepare, and a loop that is run by RunNonblock inside another loop. Any goroutine.
 func (l *Loop) PollTimeout() (time.Duration, bool) {
 	l.mu.Lock()
 	now := l.readClock()

@@ -17,7 +17,7 @@ import (
 // 100 goroutines each set 100 timers on one loop, one after the other, and wait for each: every timer runs, none early.
 func TestTimersFromManyGoroutines(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		var ran atomic.Int32
 		var all sync.WaitGroup
@@ -57,7 +57,7 @@ func TestManyLoopsAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			l, err := event.NewLoop()
+			l, err := event.NewLoop(nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -83,7 +83,7 @@ func TestManyLoopsAtOnce(t *testing.T) {
 
 var errImpatient = errors.New("impatient")
 
-// sleeper is a loop that sleeps on another goroutine, with an event that waits for nothing and one that waits an hour.
+// sleeper is a loop that sleeps on another goroutine, with an event without a condition and one with a timeout of an hour.
 type sleeper struct {
 	l           *event.Loop
 	user, timer *event.Event
@@ -127,7 +127,7 @@ func TestSleepingLoopIsWokenBy(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			called := make(chan struct{}, 1)
 			call := func(*event.Event, event.Flags) { called <- struct{}{} }
 			s := sleeper{l, eventFor(t, l, -1, event.Persist, call), eventFor(t, l, -1, 0, call)}
@@ -173,7 +173,7 @@ func letSleep(t testing.TB, l *event.Loop) {
 // One post to a sleeping loop, round after round: nothing but the post itself can bring the loop to run it.
 func TestIdleLoopRunsEachPost(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		ran := make(chan struct{})
 		for range tenfold(500) {
@@ -189,7 +189,7 @@ func TestWakesRaceReadiness(t *testing.T) {
 	for name, manner := range manners {
 		t.Run(name, func(t *testing.T) {
 			onProcessors(t, func(t *testing.T) {
-				l := newLoop(t)
+				l := newLoop(t, nil)
 				if manner != 0 && !l.Features().Has(event.FeatureEdge) {
 					_, err := l.NewEvent(idle(t), event.Read|manner, func(*event.Event, event.Flags) {})
 					wantErr(t, err, event.ErrUnsupported)
@@ -234,7 +234,7 @@ func idlePair(t testing.TB) (fd, peer int) {
 }
 
 func TestClockOfTheLoopNeverGoesBack(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	last, rounds := l.Now(), 0
 	var e *event.Event
 	e = userEvent(t, l, event.Persist, func() {
@@ -252,7 +252,7 @@ func TestClockOfTheLoopNeverGoesBack(t *testing.T) {
 }
 
 func TestRemainingNeverExceedsWhatWasAsked(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	for _, d := range []time.Duration{0, 1, time.Millisecond, time.Hour, 24 * 365 * time.Hour} {
 		e := silent(t, l, -1, 0)
 		must(t, e.Add(d))
@@ -268,7 +268,7 @@ func TestRemainingNeverExceedsWhatWasAsked(t *testing.T) {
 
 // DelWait from many goroutines at once: each returns only when no callback of the event runs or can begin.
 func TestDelWaitWaitsForTheRunningCallback(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	for range tenfold(50) {
 		var inside atomic.Bool
@@ -296,7 +296,7 @@ func TestDelWaitWaitsForTheRunningCallback(t *testing.T) {
 }
 
 func TestDelWaitEndsWithItsContext(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	entered, finish := make(chan struct{}), make(chan struct{})
 	e := userEvent(t, l, event.Persist, func() {
 		close(entered)

@@ -1,17 +1,14 @@
 package event
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
-// SetTimeout gives an event that is added a timeout that is reported once and that nothing renews: neither a report nor, for a persistent
-// event, the timeout itself. It replaces the timeout that runs, if any; NoTimeout takes it away. It is for users that keep several
-// deadlines of their own, of which the nearest moves with every report, and look at them when the timeout comes.
-// Errors: ErrTimeout, ErrClosed, ErrFinalized, ErrNotAdded. Any goroutine.
+// SetTimeout sets a timeout that is reported once. It is not restarted, neither by a report nor, for a persistent event, when it has
+// passed. It replaces the current timeout; NoTimeout removes it, and cancels a Timeout that is not delivered yet. Use it when you track
+// several deadlines yourself and want one timer for the nearest.
+// Errors: ErrInvalid, ErrClosed, ErrFinalized, ErrNotAdded. Any goroutine.
 func (e *Event) SetTimeout(timeout time.Duration) error {
 	if timeout < 0 {
-		return e.opError("set timeout of", fmt.Errorf("%w: %v", ErrTimeout, timeout))
+		return e.opError("set timeout of", invalid("timeout %v", timeout))
 	}
 	l := e.loop
 	l.mu.Lock()
@@ -32,12 +29,12 @@ func (l *Loop) setTimeout(e *Event, timeout time.Duration) error {
 	if timeout != NoTimeout {
 		deadline = l.deadline(timeout) // before anything has changed, since a Clock may panic
 	}
-	l.takeBack(e, Timeout)
+	l.withdraw(e, Timeout)
 	e.interval = NoTimeout
 	if timeout == NoTimeout {
 		l.timers.remove(e)
 	}
-	l.keepUser(e, timeout)
+	l.trackUser(e, timeout)
 	if timeout == NoTimeout {
 		return nil
 	}

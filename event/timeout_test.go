@@ -10,7 +10,7 @@ import (
 // TestSetTimeoutIsReportedOnce: nothing renews it, neither the timeout itself nor a report of a condition.
 func TestSetTimeoutIsReportedOnce(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	timeouts, reads := 0, 0
 	buf := make([]byte, 1)
@@ -46,15 +46,15 @@ func TestSetTimeoutIsReportedOnce(t *testing.T) {
 	}
 }
 
-func TestSetTimeoutReplacesAndIsTakenAway(t *testing.T) {
+func TestSetTimeoutReplacesAndRemoves(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	fired := 0
 	e, err := l.NewTicker(func(*event.Event, event.Flags) { fired++ })
 	must(t, err)
 	wantErr(t, e.SetTimeout(time.Second), event.ErrNotAdded)
 	must(t, e.Add(time.Second))
-	wantErr(t, e.SetTimeout(-1), event.ErrTimeout)
+	wantErr(t, e.SetTimeout(-1), event.ErrInvalid)
 	must(t, e.SetTimeout(time.Minute))
 	clock.Advance(2 * time.Second)
 	must(t, l.RunNonblock())
@@ -81,7 +81,7 @@ func TestSetTimeoutReplacesAndIsTakenAway(t *testing.T) {
 
 // TestSetTimeoutWakes: a nearer deadline set by another goroutine ends the loop's sleep.
 func TestSetTimeoutWakes(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	fired := make(chan event.Flags, 1)
 	e, err := l.NewTicker(func(_ *event.Event, what event.Flags) { fired <- what })
 	must(t, err)
@@ -93,9 +93,9 @@ func TestSetTimeoutWakes(t *testing.T) {
 	}
 }
 
-func TestSetTimeoutTakesBackWhatIsNotDelivered(t *testing.T) {
+func TestSetTimeoutCancelsAnUndeliveredTimeout(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	fired := 0
 	var second *event.Event
 	first, err := l.NewTimer(func(*event.Event, event.Flags) { must(t, second.SetTimeout(time.Minute)) })
@@ -112,7 +112,7 @@ func TestSetTimeoutTakesBackWhatIsNotDelivered(t *testing.T) {
 }
 
 func TestSetTimeoutOfAnEndedEvent(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	e, err := l.NewTicker(func(*event.Event, event.Flags) {})
 	must(t, err)
 	must(t, e.Add(time.Hour))
@@ -125,12 +125,12 @@ func TestSetTimeoutOfAnEndedEvent(t *testing.T) {
 	wantErr(t, other.SetTimeout(time.Second), event.ErrClosed)
 }
 
-// RemoveTimeout takes back a timeout that has passed and is not delivered yet, and nothing else that the event is to be told.
-func TestRemoveTimeoutTakesBackATimeoutThatIsNotDelivered(t *testing.T) {
+// SetTimeout with NoTimeout cancels a timeout that has passed and is not delivered yet, and no other flag of the pending call.
+func TestRemovedTimeoutIsNotDelivered(t *testing.T) {
 	for _, kind := range []event.Flags{0, event.Persist} {
 		t.Run(kind.String(), func(t *testing.T) {
 			clock := newFakeClock()
-			l := newLoop(t, event.WithClock(clock))
+			l := newLoop(t, &event.Config{Clock: clock})
 			_, _, fd, peer := pair(t)
 			send(t, peer, "x")
 			told := map[string]event.Flags{}
@@ -142,7 +142,7 @@ func TestRemoveTimeoutTakesBackATimeoutThatIsNotDelivered(t *testing.T) {
 			asked := eventFor(t, l, -1, kind, tell("asked"))
 			first := userEvent(t, l, 0, func() {
 				for _, e := range []*event.Event{timer, reader, asked} {
-					e.RemoveTimeout()
+					must(t, e.SetTimeout(event.NoTimeout))
 				}
 			})
 			must(t, first.Activate(0))
@@ -159,15 +159,4 @@ func TestRemoveTimeoutTakesBackATimeoutThatIsNotDelivered(t *testing.T) {
 			wantEqual(t, "the activated event was told", told["asked"], event.Write)
 		})
 	}
-}
-
-// What Activate has accepted for an event that is not added is told, though RemoveTimeout is called.
-func TestRemoveTimeoutLeavesAnActivationOfAnEventThatIsNotAdded(t *testing.T) {
-	l := newLoop(t)
-	told := event.Flags(0)
-	e := eventFor(t, l, -1, 0, func(_ *event.Event, what event.Flags) { told = what })
-	must(t, e.Activate(event.Timeout))
-	e.RemoveTimeout()
-	oneTurn(t, l)
-	wantEqual(t, "told", told, event.Timeout)
 }

@@ -2,21 +2,21 @@ package event
 
 import "time"
 
-// timers holds the events that have a deadline, a heap for each priority: an urgent timer that is due is found whatever
-// else is due.
+// timers holds the events that have a deadline, in a heap for each priority, so that an urgent timer that is due is found regardless of
+// other due timers.
 type timers []timerHeap
 
-// set gives e the deadline and the sequence number that it holds now.
+// set adds e, or updates its position, with its current deadline and sequence number.
 func (t timers) set(e *Event) { t[e.priority].set(e) }
 
-// remove takes e out; it is no error if it is not in.
+// remove removes e if it is present.
 func (t timers) remove(e *Event) {
 	if e.heapIndex >= 0 {
 		t[e.priority].remove(e)
 	}
 }
 
-// nearest returns the time of the nearest deadline, or one before it; NoTimeout if there is none.
+// nearest returns the nearest deadline, or an earlier time if not all keys are correct; NoTimeout if there is none.
 func (t timers) nearest() time.Duration {
 	nearest := NoTimeout
 	for p := range t {
@@ -33,7 +33,7 @@ func (t timers) nearest() time.Duration {
 	return nearest
 }
 
-// due reports whether a deadline is not after now, or may be: it reads the keys.
+// due reports whether a deadline may have passed by now. It compares the keys, which are lower bounds.
 func (t timers) due(now time.Duration) bool {
 	for p := range t {
 		if h := &t[p]; h.len > 0 && h.at(0).when <= now {
@@ -43,19 +43,19 @@ func (t timers) due(now time.Duration) bool {
 	return false
 }
 
-// timerHeap orders events by deadline and, among equal deadlines, by the order of Add. Four children per node make
-// it half as deep as a binary heap, and the keys are in the heap, so that comparing touches no event. It lies in chunks that
-// never move: growing to a million timers copies nothing, and leaves nothing behind.
+// timerHeap orders events by deadline and, among equal deadlines, by the order of Add. With four children per node
+// it is half as deep as a binary heap, and the keys are in the heap, so that comparisons do not access the events. It is stored in
+// chunks that never move, so that growth copies nothing.
 //
-// A deadline that moves away does not move in the heap: the key stays behind as a lower bound and is corrected when it
-// comes to the top. Idle timeouts, renewed with every request, therefore cost one store.
+// A deadline that is postponed does not move in the heap: its key remains as a lower bound and is corrected when it
+// reaches the top. So an idle timeout that is renewed with every request costs one store.
 type timerHeap struct {
 	chunks []*timerChunk
 	len    int
 }
 
-// maxCorrections bounds how many keys one look corrects. A million connections that were accepted in one second and have been
-// busy since would else stop the loop for a tenth of a second when their first timeouts would have passed.
+// maxCorrections bounds the number of keys that are corrected at a time. Otherwise a million connections that were accepted in one second
+// and have been busy since would stop the loop for a tenth of a second when their first timeouts would have passed.
 const maxCorrections = 1024
 
 type timerChunk [256]timer
@@ -70,12 +70,12 @@ func (t timer) before(u timer) bool {
 	return t.when < u.when || t.when == u.when && t.seq < u.seq
 }
 
-// current reports whether t is the event's deadline of now, and not one that it has moved away from.
+// current reports whether t is the event's current deadline, not an earlier one.
 func (t *timer) current() bool { return t.when == t.e.deadline && t.seq == t.e.seq }
 
 const arity = 4
 
-// at is the place i of the heap.
+// at returns the element i of the heap.
 func (t *timerHeap) at(i int) *timer {
 	return &t.chunks[uint(i)/uint(len(timerChunk{}))][uint(i)%uint(len(timerChunk{}))]
 }
@@ -111,8 +111,8 @@ func (t *timerHeap) remove(e *Event) {
 	}
 }
 
-// first returns the event whose deadline is nearest if it is not after now; else nil. It returns nil, too, if it has no
-// corrections left before it finds one.
+// first returns the event with the nearest deadline if that is not after now, else nil. It also returns nil if no corrections
+// remain before it finds one.
 func (t *timerHeap) first(now time.Duration, corrections *int) *Event {
 	if t.len > 0 && t.correct(now, corrections) {
 		return t.at(0).e
@@ -120,8 +120,8 @@ func (t *timerHeap) first(now time.Duration, corrections *int) *Event {
 	return nil
 }
 
-// correct moves keys that are out of date from the top to their places, until the key at the top is not, is after now, or
-// there are no corrections left. It reports whether the event at the top has a deadline that is not after now.
+// correct moves outdated keys from the top to their positions, until the key at the top is current, is after now, or
+// no corrections remain. It reports whether the event at the top has a deadline that is not after now.
 func (t *timerHeap) correct(now time.Duration, corrections *int) bool {
 	for {
 		switch top := t.at(0); {
@@ -176,7 +176,7 @@ func (t *timerHeap) place(i int, n timer) {
 	n.e.heapIndex = int32(i)
 }
 
-// shrink gives a chunk back when another one is free, too, so that a number of timers that goes up and down allocates nothing.
+// shrink releases a chunk if another one is free, too, so that a number of timers that rises and falls repeatedly allocates nothing.
 func (t *timerHeap) shrink() {
 	if last := len(t.chunks) - 1; last > 0 && t.len <= (last-1)*len(timerChunk{}) {
 		t.chunks[last] = nil

@@ -1,62 +1,72 @@
 package event
 
-// turn is the heart: wait, collect what happened, call back. The package comment explains its order. It is called with
-// l.mu held and returns so; watchers, the wait and callbacks run without it.
-func (l *Loop) turn(block bool) error {
+import (
+	"math"
+
+	"github.com/evmq/evmq/internal/poller"
+)
+
+// turnInLoop makes one turn: it waits, collects what has happened and calls callbacks. The package comment explains the order. It is called with
+// l.mu held and returns with l.mu held; watchers, the wait and callbacks run without it.
+func (l *Loop) turnInLoop(block bool) error {
+	l.assertInLoop()
 	if l.prepare.first != nil {
 		l.watch(&l.prepare)
 	}
 	l.mu.Unlock()
-	l.yield()
+	l.yieldInLoop()
 	n, err := l.driver.wait(l.ready, block)
 	l.mu.Lock()
 	l.awake()
 	if err != nil {
 		return err
 	}
-	l.takeReports(n)
-	l.expire()
-	l.dispatch()
-	l.endTurn()
+	l.takeReportsInLoop(n)
+	l.expireInLoop()
+	l.dispatchInLoop()
+	l.endTurnInLoop()
 	return nil
 }
 
-// takeReports begins the turn, and makes active what the n reports say once the check watchers have been called. Like turn, it is
-// called with l.mu held and returns so.
-func (l *Loop) takeReports(n int) {
+// takeReportsInLoop begins the turn and, after the check watchers, activates the events of the n reports. Like turn, it is
+// called with l.mu held and returns with l.mu held.
+func (l *Loop) takeReportsInLoop(n int) {
+	l.assertInLoop()
 	if l.check.first != nil || l.foreignClock {
-		l.callChecks(n)
+		l.callChecksInLoop(n)
 	} else {
-		l.beginTurn(n)
+		l.beginTurnInLoop(n)
 	}
-	l.collect(l.ready[:n])
+	l.collectInLoop(l.ready[:n])
 	if n > len(l.ready)/2 && len(l.ready) < maxReadyBatch && len(l.active.levels) > 1 {
-		l.ready = make([]Ready, 4*len(l.ready))
+		l.ready = make([]poller.Ready, 4*len(l.ready))
 	}
 }
 
-// callChecks begins a turn in which a user's code runs before the reports are made active. If that panics, it makes them active
-// all the same: the poller reports an edge only once.
-func (l *Loop) callChecks(n int) {
+// callChecksInLoop begins a turn in which a user's code runs before the reports are collected. If that panics, it collects them
+// nevertheless, since the poller reports an edge only once.
+func (l *Loop) callChecksInLoop(n int) {
+	l.assertInLoop()
 	over := false
 	defer func() {
 		if !over { // and l.mu is not held
 			l.mu.Lock()
-			l.collect(l.ready[:n])
+			l.collectInLoop(l.ready[:n])
 			l.mu.Unlock()
 		}
 	}()
-	l.beginTurn(n)
+	l.beginTurnInLoop(n)
 	l.watch(&l.check)
 	over = true
 }
 
-// beginTurn reads the clock, once for the whole turn. Under l.mu.
-func (l *Loop) beginTurn(reports int) {
+// beginTurnInLoop reads the clock, once for the whole turn. Under l.mu.
+func (l *Loop) beginTurnInLoop(reports int) {
+	l.assertInLoop()
 	now := l.readClock()
 	if l.slept {
 		l.slept = false
-		l.rested = now
+		l.yieldedAt = now
 		l.meter.begin(now, now-l.Now())
 	}
 	l.now.Store(int64(now))
@@ -65,18 +75,19 @@ func (l *Loop) beginTurn(reports int) {
 	l.stats.Reports += uint64(reports)
 }
 
-// expire makes the events active whose time has come, the most urgent priority first, as many as the budget allows. It
-// stops where the callbacks of a turn would, so a turn has no more work by it than by its callbacks. Under l.mu.
-func (l *Loop) expire() {
+// expireInLoop activates the events whose deadlines have passed, the most urgent priority first, as many as the budget allows. The budget
+// bounds its work as it bounds the callbacks of a turn. Under l.mu.
+func (l *Loop) expireInLoop() {
+	l.assertInLoop()
 	now := l.Now()
 	l.expired = l.seq
 	if !l.timers.due(now) {
 		return
 	}
-	if e := l.exitEvent; e.heapIndex >= 0 && e.deadline <= now { // not an event among others: nothing delays an Exit
+	if e := l.exitEvent; e.heapIndex >= 0 && e.deadline <= now { // before other events: nothing delays an Exit
 		l.timers.remove(e)
 		e.state &^= stateAdded
-		l.exit = true
+		l.exiting = true
 	}
 	left, corrections := l.budget.Callbacks, maxCorrections
 	for p := range l.timers {
@@ -94,7 +105,7 @@ func (l *Loop) expire() {
 	}
 }
 
-// timedOut takes e's deadline, which has passed, out of the timers. Under l.mu.
+// timedOut removes e's deadline, which has passed, from the timers. Under l.mu.
 func (l *Loop) timedOut(e *Event) {
 	l.timers.remove(e)
 	l.stats.Timeouts++
@@ -102,17 +113,18 @@ func (l *Loop) timedOut(e *Event) {
 	l.stats.MaxLag = max(l.stats.MaxLag, l.stats.Lag)
 }
 
-// dispatch calls back the most urgent priority that has something active, in the order of activation. What becomes active
-// meanwhile waits for the next turn, so that no callback can keep the loop from its descriptors; something more urgent
-// ends this one at once. It is called with l.mu held and returns so; callbacks run without it.
-func (l *Loop) dispatch() {
+// dispatchInLoop calls the active events of the most urgent priority in the order of activation. Events that become active
+// meanwhile wait for the next turn, so that no callback can prevent the loop from polling; a more urgent one
+// ends the dispatch at once. It is called with l.mu held and returns with l.mu held; callbacks run without it.
+func (l *Loop) dispatchInLoop() {
+	l.assertInLoop()
 	level := l.active.urgent()
 	if level == len(l.active.levels) {
 		return
 	}
 	l.active.wave++
 	l.beginLevel(level)
-	left := Unlimited
+	left := math.MaxInt
 	if level >= l.budget.MinPriority {
 		left = l.budget.Callbacks
 	}
@@ -123,7 +135,7 @@ func (l *Loop) dispatch() {
 		}
 		calls := 1
 		if what, ok := l.begin(e); ok {
-			calls = l.invoke(e, what, left)
+			calls = l.invokeInLoop(e, what, left)
 		}
 		if left -= calls; l.turnOver() {
 			break
@@ -132,7 +144,7 @@ func (l *Loop) dispatch() {
 	l.endLevel()
 }
 
-// beginLevel sets what ends the dispatch of a priority early. Under l.mu.
+// beginLevel begins the dispatch of a priority. Under l.mu.
 func (l *Loop) beginLevel(level int) {
 	l.level = level
 	if l.budget.Time > 0 && level >= l.budget.MinPriority {
@@ -142,29 +154,30 @@ func (l *Loop) beginLevel(level int) {
 	}
 }
 
-// endLevel takes back what beginLevel has set. Under l.mu.
+// endLevel ends the dispatch of a priority. Under l.mu.
 func (l *Loop) endLevel() {
 	l.level = 0
-	if l.overtaken || l.timed {
-		l.overtaken, l.timed = false, false
+	if l.moreUrgent || l.timed {
+		l.moreUrgent, l.timed = false, false
 		l.setInterrupt()
 	}
 }
 
-// turnOver reports whether something more urgent than what is dispatched waits, or the turn's time is spent. Under l.mu.
+// turnOver reports whether an event more urgent than the current priority is active, or Budget.Time has passed. Under l.mu.
 func (l *Loop) turnOver() bool {
 	return l.level > 0 && l.active.urgent() < l.level || l.timed && int64(l.readClock()) >= l.turnEnd.Load()
 }
 
-// interrupted reports whether the turn is to end after the callback that has run.
+// interrupted reports whether the turn is to end now, apart from Budget.Time.
 func (l *Loop) interrupted() bool { return l.interrupt.Load() == interruptedNow }
 
-// invoke calls e's callback and returns how often: once, and for a signal once for each delivery that has come before, as the
-// budget allows. The other deliveries stay owed. It unlocks l.mu meanwhile.
-func (l *Loop) invoke(e *Event, what Flags, left int) (calls int) {
+// invokeInLoop calls e's callback and returns the number of calls: one, or for a signal one for each delivery before the first call, as the
+// budget allows. Calls for other deliveries remain pending. It unlocks l.mu meanwhile.
+func (l *Loop) invokeInLoop(e *Event, what Flags, left int) (calls int) {
+	l.assertInLoop()
 	l.running = e
-	internal, signal := e.state&stateInternal != 0, e.kind&Signal != 0 // the callback may make it another event
-	owed := int(e.calls)
+	internal, signal := e.state&stateInternal != 0, e.kind&Signal != 0 // read before the call: the callback may reuse the event
+	pending := int(e.calls)
 	for {
 		e.calls = max(0, e.calls-1)
 		calls++
@@ -175,26 +188,26 @@ func (l *Loop) invoke(e *Event, what Flags, left int) (calls int) {
 		fn := e.fn
 		l.mu.Unlock()
 		if signal {
-			l.reapSignals() // of a one-shot that begin has removed
+			l.reapSignals() // if begin has removed a non-persistent event
 		}
 		if internal || !l.guarded() {
 			fn(e, what)
 		} else {
-			told := what // since what changes, a function that refers to it would keep it in memory
-			l.guard(func() { fn(e, told) }, e.callbackName)
+			flags := what // a closure over what, which changes, would move it to the heap
+			l.guard(func() { fn(e, flags) }, e.callbackName)
 		}
 		l.mu.Lock()
-		if calls >= min(owed, left) || e.calls == 0 || e.state&stateActive != 0 || l.interrupted() || l.turnOver() {
+		if calls >= min(pending, left) || e.calls == 0 || e.state&stateActive != 0 || l.interrupted() || l.turnOver() {
 			break
 		}
-		what = Signal // a timeout is told once
+		what = Signal // a timeout is reported once
 	}
 	l.finish()
 	return calls
 }
 
-// finish ends the callback that was chosen. It removes the event for the DelWaits that wait for this, whatever the callback has
-// done. A signal's calls that were cut short, by the end of the turn or a panic, stay owed. Under l.mu.
+// finish is called when a callback has returned or panicked. If DelWaits wait for it, it removes the event, even if the callback has
+// added it. Remaining calls for a signal, after the end of the turn or a panic, stay pending. Under l.mu.
 func (l *Loop) finish() {
 	e := l.running
 	l.running = nil
@@ -202,7 +215,7 @@ func (l *Loop) finish() {
 		return
 	}
 	if l.delWaits > 0 {
-		_ = l.del(e) // the event keeps ErrStale, which DelWait returns
+		_ = l.del(e) // the event records ErrStale, which DelWait returns
 		l.delWaits = 0
 	}
 	if e.calls > 0 && e.state&stateActive == 0 {
@@ -211,42 +224,43 @@ func (l *Loop) finish() {
 		e.state |= stateDelivered
 		l.maxActive = max(l.maxActive, l.active.len)
 	}
-	if l.ran != nil {
-		close(l.ran)
-		l.ran = nil
+	if l.returned != nil {
+		close(l.returned)
+		l.returned = nil
 	}
 }
 
-// awaitReturn announces a DelWait of e to finish. What it returns is closed when the callback of e that runs now has returned; it
-// is nil if none runs, or on the loop itself. Under l.mu.
+// awaitReturn registers a DelWait of e with finish. It returns a channel that is closed when the running callback of e has returned, or
+// nil if none is running or the caller is on the loop. Under l.mu.
 func (l *Loop) awaitReturn(e *Event) <-chan struct{} {
-	if l.running != e || l.owner == goroutineID(l.idBuf[:]) {
+	if l.running != e || l.runner == goroutineID(l.idBuf[:]) {
 		return nil
 	}
 	l.delWaits++
-	if l.ran == nil {
-		l.ran = make(chan struct{})
+	if l.returned == nil {
+		l.returned = make(chan struct{})
 	}
-	return l.ran
+	return l.returned
 }
 
-// stopAwaiting takes back an awaitReturn.
+// stopAwaiting reverts awaitReturn.
 func (l *Loop) stopAwaiting(done <-chan struct{}) {
 	l.mu.Lock()
-	if l.ran == done { // else finish came first
+	if l.returned == done { // else finish came first
 		l.delWaits--
 	}
 	l.mu.Unlock()
 }
 
-// endTurn does what cannot be done in the middle of a turn. Under l.mu.
-func (l *Loop) endTurn() {
-	if l.again {
-		l.again = false
+// endTurnInLoop does the work that must wait for the end of a turn. Under l.mu.
+func (l *Loop) endTurnInLoop() {
+	l.assertInLoop()
+	if l.pollAgain {
+		l.pollAgain = false
 		l.setInterrupt()
 	}
 	if l.mustRebuild {
-		l.tryRebuild()
+		l.tryRebuildInLoop()
 	}
-	l.flushNotes()
+	l.writeLog()
 }

@@ -2,50 +2,50 @@ package event
 
 import "time"
 
-// The wake protocol. Its steps bear the names that the model in docs/model uses.
+// The wake protocol. Its steps have the same names in the model in docs/model.
 //
-// Whoever has something for the loop publishes it in the tables and then looks at the flag, both under l.mu (claim). Only
-// the one who turns the flag from asleep to awake wakes the loop (ring), after unlocking. The loop, before it sleeps, sets
-// the flag and then looks at the tables, both under l.mu (fallAsleep); back from the wait it turns the flag itself
-// (awake), in the same critical section in which it begins to empty the tables. A ring may come late, when the loop is
-// awake for another reason; it then ends a later sleep at once, which costs one empty turn and nothing else. Nothing
-// relies on a timeout.
+// A goroutine that has work for the loop publishes it in the tables and then checks the asleep flag, both under l.mu (claim). The
+// goroutine that changes the flag from asleep to awake, and no other, wakes the loop after unlocking (wake). Before the loop sleeps, it
+// sets the flag and then checks the tables, both under l.mu (fallAsleep). After the wait it clears the flag itself
+// (awake), in the critical section in which it begins to empty the tables. A wake may come late, when the loop is
+// already awake for another reason; it then ends a later sleep at once, which costs one empty turn. Correctness does not depend on a
+// timeout.
 
-// claim turns the flag from asleep to awake, if it is not so already. The critical section in which it is called then ends
-// in a ring, which unlock sees to. Under l.mu.
+// claim changes the flag from asleep to awake. If the loop was asleep, the unlock at the end of the critical section wakes it.
+// Under l.mu.
 func (l *Loop) claim() {
 	if !l.asleep {
 		l.stats.Coalesced++
 		return
 	}
 	l.stats.Wakes++
-	l.turnFlag()
+	l.clearAsleep()
 }
 
-// turnFlag is claim's second half, for who knows that the loop is asleep.
-func (l *Loop) turnFlag() {
-	l.asleep, l.ringDue = false, true
-	l.driver.claimed()
+// clearAsleep clears the flag and announces the wake. The loop is asleep. Under l.mu.
+func (l *Loop) clearAsleep() {
+	l.asleep, l.wakeDue = false, true
+	l.driver.announceWake()
 }
 
-// unlock unlocks l.mu and rings if the flag was turned meanwhile: never under the lock, into which the woken loop would run.
-// Every critical section that can claim ends here. Those of the loop itself cannot: it is awake.
+// unlock unlocks l.mu and wakes the loop if the critical section has claimed its sleep. It wakes after unlocking, since the woken loop
+// takes the lock. Every critical section that can claim ends with unlock. Those of the running loop cannot claim, as it is awake.
 func (l *Loop) unlock() {
-	ring := l.ringDue
-	l.ringDue = false
+	wake := l.wakeDue
+	l.wakeDue = false
 	l.mu.Unlock()
-	if ring {
-		l.driver.ring()
+	if wake {
+		l.driver.wake()
 	}
 }
 
-// fallAsleep sets the flag and looks for work. It returns false, with the flag unset, if there is some; else the deadline
-// until which the loop may sleep, NoTimeout for ever. A deadline that is set later wakes the loop only if it is before that one.
+// fallAsleep sets the flag and checks for work. If there is work it clears the flag and returns false; else it returns the deadline
+// until which the loop may sleep, NoTimeout for no limit. A deadline that is set later wakes the loop only if it is before that one.
 func (l *Loop) fallAsleep() (deadline time.Duration, asleep bool) {
 	l.mu.Lock()
 	l.asleep = true
 	deadline, mayWait := l.mayWait()
-	if !mayWait || deadline <= l.Now() { // due timers that the turn has left for the next
+	if !mayWait || deadline <= l.Now() { // due timers beyond the last turn's budget
 		l.asleep = false
 		l.mu.Unlock()
 		return 0, false
@@ -59,11 +59,11 @@ func (l *Loop) fallAsleep() (deadline time.Duration, asleep bool) {
 
 // mayWait returns the deadline, NoTimeout for none, until which the loop may wait, and false if it has a reason not to. Under l.mu.
 func (l *Loop) mayWait() (deadline time.Duration, ok bool) {
-	if l.active.len > 0 || l.stopping() || l.empty() || len(l.notes.lines) > 0 {
+	if l.active.len > 0 || l.stopping() || l.empty() || len(l.pendingLog.records) > 0 {
 		return 0, false
 	}
 	return l.timers.nearest(), true
 }
 
-// awake turns the flag back. Under l.mu.
+// awake clears the flag after a sleep. Under l.mu.
 func (l *Loop) awake() { l.asleep = false }

@@ -5,11 +5,11 @@ import (
 	"math"
 )
 
-// A Watcher is called in every turn, or when the loop closes, until Stop. Adding one and Stop take the same short time, however many
-// there are.
+// A Watcher is a function that is called in every turn, or when the loop closes, until Stop. Adding and stopping one take constant
+// time.
 type Watcher struct {
 	loop       *Loop
-	list       *watcherList // where it stands; nil after Stop. Under loop.mu
+	list       *watcherList // the list that contains it; nil after Stop. Under loop.mu
 	prev, next *Watcher     // in list
 	n          uint64       // the order of adding
 	fn         func()
@@ -18,7 +18,7 @@ type Watcher struct {
 // A watcherList holds watchers in the order in which they were added. The links are in the watchers. Under loop.mu.
 type watcherList struct {
 	first, last *Watcher
-	round       *Watcher // the next to be called, while a round is under way
+	round       *Watcher // the next to be called in the current round
 	added       uint64   // watchers so far
 }
 
@@ -56,22 +56,22 @@ func (list *watcherList) removeAll() {
 	}
 }
 
-// OnPrepare has fn called before the loop looks at its descriptors, in the order of OnPrepare. What fn adds or activates
-// counts for that look: PollTimeout says how long the loop would sleep. Errors: ErrClosed, ErrNilFunc. Any goroutine.
+// OnPrepare has fn called in each turn before the loop polls its descriptors. Functions are called in the order of OnPrepare. The poll
+// takes into account events that fn adds or activates; PollTimeout returns how long the loop would sleep. Errors: ErrClosed, ErrInvalid. Any goroutine.
 func (l *Loop) OnPrepare(fn func()) (*Watcher, error) { return l.newWatcher(&l.prepare, fn) }
 
-// OnCheck has fn called after the look and before the callbacks, in the order of OnCheck. Errors: ErrClosed, ErrNilFunc.
+// OnCheck has fn called in each turn after the poll and before the callbacks, in the order of OnCheck. Errors: ErrClosed, ErrInvalid.
 // Any goroutine.
 func (l *Loop) OnCheck(fn func()) (*Watcher, error) { return l.newWatcher(&l.check, fn) }
 
-// OnClose has fn called once by Close, on the goroutine that closes, when nothing new is accepted any more and the functions
-// that Post had accepted have been called: the place to end what was built on the loop. A panic in it passes through Close after
-// the others have been called. Errors: ErrClosed, ErrNilFunc. Any goroutine.
+// OnClose has fn called once by Close, on the goroutine that calls Close, after the loop has stopped accepting work and the functions
+// given to Post have been called. Packages built on the loop use it to end with the loop. A panic in fn passes through Close after
+// the other functions have been called. Errors: ErrClosed, ErrInvalid. Any goroutine.
 func (l *Loop) OnClose(fn func()) (*Watcher, error) { return l.newWatcher(&l.closers, fn) }
 
 func (l *Loop) newWatcher(list *watcherList, fn func()) (*Watcher, error) {
 	if fn == nil {
-		return nil, fmt.Errorf("new watcher: %w", ErrNilFunc)
+		return nil, fmt.Errorf("new watcher: %w", errNilFunc)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -83,8 +83,8 @@ func (l *Loop) newWatcher(list *watcherList, fn func()) (*Watcher, error) {
 	return w, nil
 }
 
-// Stop ends the calls; also in a watcher's own call, and for one whose turn is still to come in this round. A second
-// Stop does nothing. Any goroutine.
+// Stop ends the calls. It takes effect at once, also in the watcher's own call and between the calls of a turn. A second Stop does
+// nothing. Any goroutine.
 func (w *Watcher) Stop() {
 	w.loop.mu.Lock()
 	defer w.loop.mu.Unlock()
@@ -93,7 +93,7 @@ func (w *Watcher) Stop() {
 	}
 }
 
-// callClosers calls the watchers of OnClose, each once; a panic does not keep the others from their call.
+// callClosers calls the watchers of OnClose, each once. After a panic it still calls the others.
 func (l *Loop) callClosers() {
 	l.mu.Lock()
 	l.closers.round = l.closers.first
@@ -109,19 +109,20 @@ func (l *Loop) callRest() {
 		}
 	}()
 	l.mu.Lock()
-	l.goOnWith(&l.closers, math.MaxUint64) // a panic passes with l.mu unlocked
+	l.continueRound(&l.closers, math.MaxUint64) // a panic passes with l.mu unlocked
 	over = true
 	l.mu.Unlock()
 }
 
-// watch makes a round. A watcher that is added in it waits for the next. It is called with l.mu held and returns so.
+// watch calls the watchers of list. One that is added meanwhile waits for the next round. It is called with l.mu held and returns with
+// l.mu held.
 func (l *Loop) watch(list *watcherList) {
 	list.round = list.first
-	l.goOnWith(list, list.added)
+	l.continueRound(list, list.added)
 }
 
-// goOnWith calls what is left of a round, without those that were added after the given number.
-func (l *Loop) goOnWith(list *watcherList, newest uint64) {
+// continueRound calls the remaining watchers of a round, except those added after the given number.
+func (l *Loop) continueRound(list *watcherList, newest uint64) {
 	for list.round != nil && list.round.n <= newest {
 		w := list.round
 		list.round = w.next

@@ -27,7 +27,7 @@ func onCheck(t testing.TB, l *event.Loop, fn func()) *event.Watcher {
 // which it was added, in every turn.
 func TestWatchersAreCalledInOrder(t *testing.T) {
 	p := newScriptPoller()
-	l := newLoop(t, event.WithPoller(p.open), event.WithDriver(event.DriverThread))
+	l := newLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread})
 	var seen []string
 	see := func(what string) func() { return func() { seen = append(seen, what) } }
 	onCheck(t, l, see("check 1"))
@@ -47,7 +47,7 @@ func TestWatchersAreCalledInOrder(t *testing.T) {
 func TestWatcherStopHoldsAtOnce(t *testing.T) {
 	for name, add := range map[string]func(testing.TB, *event.Loop, func()) *event.Watcher{"prepare": onPrepare, "check": onCheck} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			var seen []int
 			var own, later *event.Watcher
 			add(t, l, func() { seen = append(seen, 1) })
@@ -67,7 +67,7 @@ func TestWatcherStopHoldsAtOnce(t *testing.T) {
 }
 
 func TestWatcherAddedInARoundWaitsForTheNext(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	rounds, calls := 0, 0
 	onPrepare(t, l, func() {
 		if rounds++; rounds == 1 {
@@ -82,15 +82,15 @@ func TestWatcherAddedInARoundWaitsForTheNext(t *testing.T) {
 }
 
 func TestWatcherKeepsNoRunGoing(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	onPrepare(t, l, func() {})
 	onCheck(t, l, func() {})
 	run(t, l)
 }
 
-func TestPollTimeoutTellsTheSleep(t *testing.T) {
+func TestPollTimeoutIsTheTimeOfTheSleep(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock))
+	l := newLoop(t, &event.Config{Clock: clock})
 	want := func(what string, d time.Duration, some bool) {
 		t.Helper()
 		if got, ok := l.PollTimeout(); got != d || ok != some {
@@ -140,7 +140,7 @@ func TestPrepareWatcherPreventsTheSleep(t *testing.T) {
 	}
 	for name, do := range cases {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			l.Ref() // or Run would have no reason to sleep
 			e := userEvent(t, l, 0, func() { l.Break() })
 			first := true
@@ -156,7 +156,7 @@ func TestPrepareWatcherPreventsTheSleep(t *testing.T) {
 }
 
 func TestCheckWatcherActivatesForItsOwnTurn(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	calls := 0
 	e := userEvent(t, l, 0, func() { calls++ })
 	onCheck(t, l, func() { must(t, e.Activate(0)) })
@@ -165,11 +165,11 @@ func TestCheckWatcherActivatesForItsOwnTurn(t *testing.T) {
 }
 
 func TestWatcherIsRefused(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	_, err := l.OnPrepare(nil)
-	wantErr(t, err, event.ErrNilFunc)
+	wantErr(t, err, event.ErrInvalid)
 	_, err = l.OnCheck(nil)
-	wantErr(t, err, event.ErrNilFunc)
+	wantErr(t, err, event.ErrInvalid)
 	w := onPrepare(t, l, func() { t.Error("called by Close") })
 	must(t, l.Close())
 	_, err = l.OnPrepare(func() {})
@@ -188,7 +188,7 @@ func TestVeryManyWatchersAreAddedAndStopped(t *testing.T) {
 	}
 	for name, add := range kinds {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			var got []int
 			watchers := make([]*event.Watcher, n)
 			var before, after runtime.MemStats
@@ -216,9 +216,10 @@ func TestVeryManyWatchersAreAddedAndStopped(t *testing.T) {
 	}
 }
 
-// A round goes on behind a watcher that stops itself and its neighbours, and a round that a panic ended begins anew.
-func TestRoundGoesOnWhateverIsStoppedInIt(t *testing.T) {
-	l := newLoop(t)
+// A round continues after a watcher that stops itself and those next to it, and a new round begins after one that a panic has
+// ended.
+func TestRoundContinuesThoughWatchersAreStopped(t *testing.T) {
+	l := newLoop(t, nil)
 	var got []int
 	watchers := make([]*event.Watcher, 6)
 	for i := range watchers {
@@ -243,8 +244,8 @@ func TestRoundGoesOnWhateverIsStoppedInIt(t *testing.T) {
 }
 
 // What a closed loop's watcher refers to is garbage, and so is what a stopped one stood beside.
-func TestStoppedWatcherKeepsNoOtherAlive(t *testing.T) {
-	l := newLoop(t)
+func TestStoppedWatcherKeepsNoMemoryAlive(t *testing.T) {
+	l := newLoop(t, nil)
 	first := onPrepare(t, l, func() {})
 	second := onPrepare(t, l, func() {})
 	gone := weak.Make(onPrepare(t, l, func() {}))
@@ -262,7 +263,7 @@ func TestStoppedWatcherKeepsNoOtherAlive(t *testing.T) {
 // for which nothing is left.
 func TestPollTimeoutIsZeroWhereTheLoopWouldNotSleep(t *testing.T) {
 	clock := newFakeClock()
-	l := newLoop(t, event.WithClock(clock), event.WithBudget(event.Budget{Callbacks: 1}))
+	l := newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Callbacks: 1}})
 	zero := func(what string) {
 		t.Helper()
 		if d, some := l.PollTimeout(); d != 0 || !some {
@@ -280,7 +281,7 @@ func TestPollTimeoutIsZeroWhereTheLoopWouldNotSleep(t *testing.T) {
 	if d, some := l.PollTimeout(); d != time.Hour-time.Second || !some {
 		t.Errorf("without the due timer: %v, %v", d, some)
 	}
-	last := newLoop(t)
+	last := newLoop(t, nil)
 	e := silent(t, last, -1, 0)
 	must(t, e.Add(time.Hour))
 	asked := false

@@ -12,7 +12,7 @@ import (
 // take the processor from the loop after 10 ms each time.
 func TestLoopThatAlwaysHasWorkLetsOthersRun(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	done := make(chan time.Duration, 1)
 	work, err := l.NewEvent(-1, event.Persist, func(e *event.Event, _ event.Flags) {
 		if len(done) == 0 {

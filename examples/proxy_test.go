@@ -168,6 +168,44 @@ func TestProxyHandsOnAReset(t *testing.T) {
 	p.stop()
 }
 
+// TestProxyEndsAPairWhoseOneSideResetsAfterItsEnd: the half-close has been handed on, and neither side says anything any more.
+func TestProxyEndsAPairWhoseOneSideResetsAfterItsEnd(t *testing.T) {
+	b := newBackend(t)
+	p, addr := startProxy(t, b.Addr().String())
+	for _, clientFirst := range []bool{true, false} {
+		c := dial(t, addr)
+		c.send("x")
+		there := b.take()
+		there.expect("x")
+		first, second := c, there
+		if !clientFirst {
+			first, second = there, c
+		}
+		must(t, first.CloseWrite())
+		if _, err := second.in.ReadByte(); !errors.Is(err, io.EOF) {
+			t.Errorf("a half-close arrives as %v", err)
+		}
+		must(t, first.SetLinger(0))
+		must(t, first.Close())
+		for end := time.Now().Add(patience); socketError(t, second.TCPConn) == 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("the other side of a pair that is dead was not reset")
+			}
+		}
+	}
+	p.stop()
+}
+
+// socketError is the error that waits on a socket, 0 for none.
+func socketError(t *testing.T, c *net.TCPConn) (errno int) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	must(t, err)
+	must(t, raw.Control(func(fd uintptr) { errno, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR) }))
+	must(t, err)
+	return errno
+}
+
 // TestProxyDoesNotGrowForWhoDoesNotRead pushes 200 MB through, in both directions at once on two connections, to readers that stop.
 func TestProxyDoesNotGrowForWhoDoesNotRead(t *testing.T) {
 	b := newBackend(t)

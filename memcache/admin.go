@@ -4,7 +4,7 @@ import (
 	"runtime/debug"
 	"strings"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
@@ -18,11 +18,11 @@ func (w *worker) textTouch() {
 }
 
 // touch gives an item another expiry.
-func (w *worker) touch(key []byte, expires int64) bool {
-	e := w.look(key)
+func (x *executor) touch(key []byte, expires int64) bool {
+	e := x.look(key)
 	defer e.Unlock()
 	if !e.Found() {
-		w.counts.add(touchMisses, 1)
+		x.counts.add(touchMisses, 1)
 		return false
 	}
 	e.Count(store.Touch)
@@ -35,21 +35,20 @@ func (w *worker) touch(key []byte, expires int64) bool {
 
 // textDelete serves delete.
 func (w *worker) textDelete() {
-	found := w.remove(w.req.Key)
-	w.detail.delete(w.req.Key)
-	if !found {
-		w.counts.add(deleteMisses, 1)
+	if w.remove(w.req.Key) {
+		w.unlessQuiet("DELETED")
+	} else {
 		w.unlessQuiet("NOT_FOUND")
-		return
 	}
-	w.unlessQuiet("DELETED")
 }
 
-// remove removes an item for a client, and reports whether there was one.
-func (w *worker) remove(key []byte) (found bool) {
-	e := w.look(key)
+// remove removes an item, and reports whether there was one.
+func (x *executor) remove(key []byte) (found bool) {
+	x.detail.delete(key)
+	e := x.look(key)
 	defer e.Unlock()
 	if !e.Found() {
+		x.counts.add(deleteMisses, 1)
 		return false
 	}
 	e.Count(store.Delete)
@@ -74,24 +73,24 @@ const flushNotAllowed = "CLIENT_ERROR flush_all not allowed"
 // items stored afterwards stay. Otherwise the flush takes effect in the second before that time, as in memcached: items stored until that second
 // ends are not found any more. So with a time of 1, items stored in the rest of the present second are not found. Without unique numbers
 // memcached's flush comes a second later. A date before the start of the cache only cancels a pending flush.
-func (w *worker) flushAll(exptime int64) {
-	now := w.clock.Unix()
+func (x *executor) flushAll(exptime int64) {
+	now := x.clock.Unix()
 	at := now
 	if exptime > 0 {
 		at = expiry(exptime, now)
 	}
 	last := at - 1
-	if w.config.NoCAS {
+	if x.config.NoCAS {
 		last = at
 	}
-	w.flushed.Store(max(0, last-w.began))
+	x.flushed.Store(max(0, last-x.began))
 	switch {
-	case at <= w.began-beforeBegin:
-		w.store.FlushThrough(now - 1)
+	case at <= x.began-beforeBegin:
+		x.store.FlushThrough(now - 1)
 	case at <= now:
-		w.store.FlushAll(now)
+		x.store.FlushAll(now)
 	default:
-		w.store.FlushThrough(last)
+		x.store.FlushThrough(last)
 	}
 }
 
@@ -119,7 +118,7 @@ func (w *worker) textRefresh() {
 		w.line("Error TLS not enabled")
 		return
 	}
-	w.later("Error busy", func() string { // files are read
+	w.later("Error busy", func() string { // it reads files
 		if err := w.config.RefreshCerts(); err != nil {
 			return "Error " + strings.ReplaceAll(err.Error(), "\n", " ")
 		}
@@ -138,7 +137,7 @@ func (w *worker) textMemLimit() {
 	case megabytes > 1_000_000_000:
 		w.unlessQuiet("MEMLIMIT_ADJUST_FAILED input value is megabytes not bytes")
 	default:
-		w.later(memLimitFailed, func() string { // what no longer fits is evicted
+		w.later(memLimitFailed, func() string { // it may have to evict items
 			if err := w.setMemory(int64(megabytes) << 20); err != nil {
 				return memLimitFailed
 			}
@@ -147,8 +146,8 @@ func (w *worker) textMemLimit() {
 	}
 }
 
-// setMemory changes the limit. A lower limit is wanted for the memory of the process, so what the tables of the items that went took of
-// Go's heap is returned to the system as well. It would be otherwise, but only over minutes.
+// setMemory changes the limit. If the limit becomes lower, it also returns the memory of Go's heap that is free now to the system; otherwise this
+// would take minutes.
 func (c *Cache) setMemory(n int64) error {
 	c.resizing.Lock()
 	defer c.resizing.Unlock()
@@ -162,8 +161,8 @@ func (c *Cache) setMemory(n int64) error {
 	return nil
 }
 
-// later answers with what fn returns, on a goroutine of its own since it takes its time. The connection's next commands wait for
-// it. A datagram, and a client that does not read its answers, is refused.
+// later runs fn, which takes long, on a goroutine of its own and answers with its result. The connection's next commands wait for it. The answer
+// to a datagram, and to a client that does not read its answers, is refusal.
 func (w *worker) later(refusal string, fn func() (answer string)) {
 	w.flush()
 	if w.conn == nil || w.full || w.failed {
@@ -171,9 +170,9 @@ func (w *worker) later(refusal string, fn func() (answer string)) {
 		return
 	}
 	quiet := w.req.NoReply
-	w.aside(func(c *server.Conn) {
+	w.runTask(func(c *server.Conn) {
 		if answer := fn(); !quiet {
-			_, _ = c.WriteString(answer + "\r\n") // a connection that is gone needs none
+			_, _ = c.WriteString(answer + "\r\n") // an error means that the connection is closed
 		}
 	})
 }

@@ -3,11 +3,11 @@ package memcache
 import (
 	"strconv"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// sumOutcome is what becomes of an incr or decr.
+// sumOutcome is the outcome of an incr or decr.
 type sumOutcome uint8
 
 const (
@@ -26,7 +26,7 @@ const (
 // textArith serves incr and decr.
 func (w *worker) textArith() {
 	r := &w.req
-	n, what := w.sum(r)
+	n, what := w.sum(r.Key, r.Op == protocol.OpIncr, r.Delta)
 	switch what {
 	case counted:
 		if !r.NoReply {
@@ -41,35 +41,50 @@ func (w *worker) textArith() {
 	}
 }
 
-// sum carries out r, an incr or decr.
-func (w *worker) sum(r *protocol.Request) (n uint64, what sumOutcome) {
-	e := w.look(r.Key)
+// sum executes an incr, or a decr if up is false.
+func (x *executor) sum(key []byte, up bool, delta uint64) (n uint64, what sumOutcome) {
+	e := x.look(key)
 	defer e.Unlock()
-	n, what = w.arith(&e, len(r.Key), r.Op == protocol.OpIncr, r.Delta, 0)
+	n, what = x.arith(&e, len(key), up, delta, 0)
 	if what == noItem {
-		w.countNoSum(r.Op == protocol.OpIncr)
+		x.countNoSum(up)
 	}
 	return n, what
 }
 
+// maxDigits is the length of the largest number.
+const maxDigits = len("18446744073709551615")
+
+// pad returns a number followed by spaces, n bytes together. It is valid until the next call.
+func (x *executor) pad(number []byte, n int) []byte {
+	if cap(x.padded) < n || cap(x.padded) > maxOut {
+		x.padded = make([]byte, n)
+	}
+	value := x.padded[:n]
+	for i := copy(value, number); i < n; i++ {
+		value[i] = ' '
+	}
+	return value
+}
+
 // countNoSum counts an incr or decr that has neither found nor created an item.
-func (w *worker) countNoSum(up bool) {
+func (x *executor) countNoSum(up bool) {
 	if up {
-		w.counts.add(incrMisses, 1)
+		x.counts.add(incrMisses, 1)
 	} else {
-		w.counts.add(decrMisses, 1)
+		x.counts.add(decrMisses, 1)
 	}
 }
 
 // arith adds delta to the number of the entry, modulo 2^64, or subtracts it, down to 0. key is the length of the key in bytes. cas 0
 // matches any item. The value keeps its length where possible: spaces follow a shorter number.
-func (w *worker) arith(e *store.Entry, key int, up bool, delta, cas uint64) (n uint64, what sumOutcome) {
+func (x *executor) arith(e *store.Entry, key int, up bool, delta, cas uint64) (n uint64, what sumOutcome) {
 	if !e.Found() {
 		return 0, noItem
 	}
 	m := e.Meta()
 	switch {
-	case e.Len() == 0, w.itemSize(key, m.Flags, e.Len()) > maxNumberItem:
+	case e.Len() == 0, x.itemSize(key, m.Flags, e.Len()) > maxNumberItem:
 		return 0, noNumber
 	case cas != 0 && cas != m.CAS:
 		return 0, otherCAS
@@ -90,13 +105,14 @@ func (w *worker) arith(e *store.Entry, key int, up bool, delta, cas uint64) (n u
 	} else {
 		e.Count(store.Decr)
 	}
-	m.CAS = w.nextCAS()
-	value := strconv.AppendUint(w.padded[:0], n, 10)
-	for len(value) < e.Len() {
+	m.CAS = x.nextCAS()
+	var digits [maxDigits]byte
+	value := strconv.AppendUint(digits[:0], n, 10)
+	for len(value) < min(e.Len(), maxDigits) {
 		value = append(value, ' ')
 	}
-	if cap(value) <= maxOut {
-		w.padded = value
+	if len(value) < e.Len() {
+		value = x.pad(value, e.Len())
 	}
 	if e.Overwrite(value) {
 		e.SetMeta(m)

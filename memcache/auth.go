@@ -3,10 +3,10 @@ package memcache
 import (
 	"bytes"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
-// authenticate takes a text client's first command: a set, of whatever key, whose value is "name password".
+// authenticate serves the first command of a text client: a set, with any key, whose value is "name password".
 func (s *session) authenticate(p []byte) (used int, whole bool) {
 	w := s.w
 	if s.login != nil {

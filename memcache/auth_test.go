@@ -2,7 +2,6 @@ package memcache_test
 
 import (
 	"errors"
-	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,7 +16,7 @@ func usersFile(t *testing.T, lines string) string {
 	return path
 }
 
-// TestATextClientAuthenticatesFirst by a set, and nothing else is heard before.
+// TestATextClientAuthenticatesFirst by a set. No other command is served before.
 func TestATextClientAuthenticatesFirst(t *testing.T) {
 	path := usersFile(t, "ann:secret\nbob:other\n")
 	users, err := memcache.LoadUsers(path)
@@ -35,7 +34,7 @@ func TestATextClientAuthenticatesFirst(t *testing.T) {
 		{"get x", "END"},
 	} {
 		if a.request == "" {
-			c.expect(a.answer) // to what the wrong length has left
+			c.expect(a.answer) // to the rest after the wrong length
 			continue
 		}
 		c.ask(a.request, a.answer)
@@ -48,8 +47,8 @@ func TestATextClientAuthenticatesFirst(t *testing.T) {
 	c.ask("set x 0 0 7|ann new", "STORED")
 }
 
-// TestUsersThatMakeNoSenseAreAnError, and a reload that fails changes nothing.
-func TestUsersThatMakeNoSenseAreAnError(t *testing.T) {
+// TestInvalidUsersAreAnError checks files of users, and that a reload that fails changes nothing.
+func TestInvalidUsersAreAnError(t *testing.T) {
 	for _, lines := range []string{"", "ann\n", ":x\n", "ann:\n"} {
 		if _, err := memcache.LoadUsers(usersFile(t, lines)); !errors.Is(err, memcache.ErrUsers) {
 			t.Errorf("%q: %v", lines, err)
@@ -67,14 +66,5 @@ func TestUsersThatMakeNoSenseAreAnError(t *testing.T) {
 	}
 	if !users.Check([]byte("ann"), []byte("secret")) || users.Check([]byte("ann"), []byte("nonsense")) || users.Check(nil, nil) {
 		t.Error("the users have changed")
-	}
-}
-
-// TestAConfigThatMakesNoSenseIsAnError that names the field.
-func TestAConfigThatMakesNoSenseIsAnError(t *testing.T) {
-	for _, c := range []memcache.Config{{Memory: -1}, {MaxItem: -1}, {PerTurn: -1}, {Protocol: 9}, {SASL: true}, {Memory: 1000}, {MaxItem: math.MaxInt}} {
-		if _, err := memcache.New(c); !errors.Is(err, memcache.ErrConfig) {
-			t.Errorf("%+v: %v", c, err)
-		}
 	}
 }

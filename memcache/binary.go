@@ -3,8 +3,8 @@ package memcache
 import (
 	"encoding/binary"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // frame serves one frame of the binary protocol.
@@ -25,10 +25,10 @@ func (s *session) frame(p []byte) (used int, whole bool) {
 			w.quit = true
 			return len(p), true
 		}
-		s.throwAway(f.Body)
+		s.discard(f.Body)
 		return protocol.HeaderLen, true
 	}
-	if w.config.SASL && !s.known && !beforeLogin(f.Loud) {
+	if w.config.SASL && !s.known && !beforeLogin(f.Command) {
 		w.status(protocol.AuthError)
 		w.quit = true
 		return len(p), true
@@ -65,7 +65,7 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 	f := &w.bin
 	head := protocol.HeaderLen + f.Prefix()
 	f.Split(p[protocol.HeaderLen:head])
-	switch f.Loud {
+	switch f.Command {
 	case protocol.BinSet, protocol.BinAdd, protocol.BinReplace, protocol.BinAppend, protocol.BinPrepend:
 	default:
 		w.status(protocol.Invalid)
@@ -78,12 +78,12 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 	}
 	if !w.fits(len(f.Key), flags, f.ValueLen()) {
 		w.counts.add(storeTooLarge, 1)
-		w.logRefused(opOfFrame(f.Loud), f.Key, tooLarge, f.ValueLen())
-		if f.Loud == protocol.BinSet {
+		w.logRefused(opOfFrame(f.Command), f.Key, tooLarge, f.ValueLen())
+		if f.Command == protocol.BinSet {
 			w.forget(protocol.OpSet, f.Key)
 		}
 		w.status(protocol.TooLarge)
-		s.throwAway(f.ValueLen())
+		s.discard(f.ValueLen())
 		return head, true
 	}
 	if frameJoins(f) && !s.extend(f.Key, f.ValueLen()) {
@@ -95,7 +95,7 @@ func (s *session) largeFrame(p []byte) (used int, whole bool) {
 
 // frameJoins reports whether a frame appends or prepends its value.
 func frameJoins(f *protocol.Frame) bool {
-	return f.Loud == protocol.BinAppend || f.Loud == protocol.BinPrepend
+	return f.Command == protocol.BinAppend || f.Command == protocol.BinPrepend
 }
 
 // lateFrame carries out a frame whose value has been received.
@@ -108,8 +108,8 @@ func (w *worker) lateFrame(v *value) {
 // refuseFrame answers a frame with a value for which there is no room.
 func (w *worker) refuseFrame(v *value) {
 	w.reread(v)
-	w.logRefused(opOfFrame(w.bin.Loud), w.bin.Key, noMemory, w.bin.ValueLen())
-	if w.bin.Loud == protocol.BinSet {
+	w.logRefused(opOfFrame(w.bin.Command), w.bin.Key, noMemory, w.bin.ValueLen())
+	if w.bin.Command == protocol.BinSet {
 		w.forget(protocol.OpSet, w.bin.Key)
 	}
 	w.status(protocol.OutOfMemory)
@@ -133,14 +133,14 @@ func (w *worker) success(cas uint64) {
 // execute carries out the frame in w.bin.
 func (w *worker) execute(s *session) {
 	f := &w.bin
-	switch f.Loud {
+	switch f.Command {
 	case protocol.BinGet, protocol.BinGetK, protocol.BinGAT, protocol.BinGATK, protocol.BinTouch:
 		w.binGet()
 	case protocol.BinSet, protocol.BinAdd, protocol.BinReplace:
 		w.binSet()
 	case protocol.BinAppend, protocol.BinPrepend:
 		op := protocol.OpAppend
-		if f.Loud == protocol.BinPrepend {
+		if f.Command == protocol.BinPrepend {
 			op = protocol.OpPrepend
 		}
 		w.binStored(&order{op: op, key: f.Key, cas: f.CAS})
@@ -169,7 +169,7 @@ func (w *worker) execute(s *session) {
 func (w *worker) binGet() {
 	f := &w.bin
 	var key []byte
-	if f.Loud == protocol.BinGetK || f.Loud == protocol.BinGATK {
+	if f.Command == protocol.BinGetK || f.Command == protocol.BinGATK {
 		key = f.Key
 	}
 	large, found := w.binLook(f, key)
@@ -203,7 +203,7 @@ func (w *worker) binLook(f *protocol.Frame, key []byte) (large *store.Lease, fou
 	}
 	var flags [4]byte
 	binary.BigEndian.PutUint32(flags[:], m.Flags)
-	if f.Loud == protocol.BinTouch {
+	if f.Command == protocol.BinTouch {
 		w.out = protocol.AppendResponse(w.out, f, protocol.Success, m.CAS, flags[:], nil, 0)
 		return nil, true
 	}
@@ -218,7 +218,7 @@ func (w *worker) binSet() {
 		key: f.Key, flags: binary.BigEndian.Uint32(f.Extras), cas: f.CAS,
 		expires: expiry(int64(binary.BigEndian.Uint32(f.Extras[4:])), w.clock.Unix()),
 	}
-	switch f.Loud {
+	switch f.Command {
 	case protocol.BinAdd:
 		o.op = protocol.OpAdd
 	case protocol.BinReplace:
@@ -230,7 +230,7 @@ func (w *worker) binSet() {
 	w.binStored(&o)
 }
 
-// binStored stores, and answers.
+// binStored executes an order to store the frame's value, and answers.
 func (w *worker) binStored(o *order) {
 	o.value, o.come, o.size = w.bin.Value, w.coming, len(w.bin.Value)
 	if o.come != nil {
@@ -308,11 +308,12 @@ func (w *worker) binSum(f *protocol.Frame) (n, cas uint64, what sumOutcome) {
 	exptime := binary.BigEndian.Uint32(f.Extras[16:])
 	e := w.look(f.Key)
 	defer e.Unlock()
-	n, what = w.arith(&e, len(f.Key), f.Loud == protocol.BinIncrement, delta, f.CAS)
+	n, what = w.arith(&e, len(f.Key), f.Command == protocol.BinIncrement, delta, f.CAS)
 	if what == noItem && exptime != noCreation {
 		n, what = initial, counted
 		m := store.Meta{Expires: expiry(int64(exptime), w.clock.Unix()), CAS: w.nextCAS()}
-		err := e.Put(m, appendUint(w.padded[:0], n))
+		var digits [maxDigits]byte
+		err := e.Put(m, appendUint(digits[:0], n))
 		w.logCreated(&e, f.Key, err == nil)
 		if err != nil {
 			return 0, 0, noRoom
@@ -322,7 +323,7 @@ func (w *worker) binSum(f *protocol.Frame) (n, cas uint64, what sumOutcome) {
 	case counted:
 		cas = e.Meta().CAS
 	case noItem:
-		w.countNoSum(f.Loud == protocol.BinIncrement)
+		w.countNoSum(f.Command == protocol.BinIncrement)
 	}
 	return n, cas, what
 }

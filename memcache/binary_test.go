@@ -6,8 +6,8 @@ import (
 	"io"
 	"testing"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 )
 
 // frame builds a request.
@@ -21,7 +21,7 @@ func frame(op protocol.Opcode, cas uint64, extras, key, value string) []byte {
 	return append(b, extras+key+value...)
 }
 
-// reply reads a frame, and shows it.
+// reply reads a frame and formats it.
 func (c *client) reply() (shown string, cas uint64) {
 	c.t.Helper()
 	h := make([]byte, protocol.HeaderLen)
@@ -59,7 +59,7 @@ const (
 	noItemNo  = "\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x0a\xff\xff\xff\xff"
 )
 
-// TestTheBinaryProtocolAnswersAsMemcachedDoes.
+// TestTheBinaryProtocolAnswersAsMemcachedDoes sends frames of each opcode and compares the answers with those of memcached.
 func TestTheBinaryProtocolAnswersAsMemcachedDoes(t *testing.T) {
 	c := start(t, memcache.Config{}).connect(t)
 	c.frame(protocol.BinGet, 0, "", "k", "")
@@ -68,7 +68,7 @@ func TestTheBinaryProtocolAnswersAsMemcachedDoes(t *testing.T) {
 	c.wants(`0xc status 0x1 extras  key "k" value ""`)
 	c.frame(protocol.BinSet, 0, flags7, "k", "hello")
 	cas := c.wants(`0x1 status 0x0 extras  key "" value ""`)
-	c.frame(protocol.BinGetKQ, 0, "", "nobody", "")
+	c.frame(protocol.BinGetKQ, 0, "", "absent", "")
 	c.frame(protocol.BinGetKQ, 0, "", "k", "")
 	if got := c.wants(`0xd status 0x0 extras 00000007 key "k" value "hello"`); got != cas {
 		t.Errorf("cas is %d, was %d", got, cas)
@@ -78,12 +78,12 @@ func TestTheBinaryProtocolAnswersAsMemcachedDoes(t *testing.T) {
 	c.frame(protocol.BinSetQ, cas, flags7, "k", "yes")
 	c.frame(protocol.BinAddQ, 0, flags7, "k", "no")
 	c.wants(`0x12 status 0x2 extras  key "" value "Data exists for key."`)
-	c.frame(protocol.BinReplace, 0, flags7, "nobody", "no")
+	c.frame(protocol.BinReplace, 0, flags7, "absent", "no")
 	c.wants(`0x3 status 0x1 extras  key "" value "Not found"`)
 	c.frame(protocol.BinAppendQ, 0, "", "k", "!")
 	c.frame(protocol.BinPrepend, 0, "", "k", "?")
 	c.wants(`0xf status 0x0 extras  key "" value ""`)
-	c.frame(protocol.BinAppend, 0, "", "nobody", "!")
+	c.frame(protocol.BinAppend, 0, "", "absent", "!")
 	c.wants(`0xe status 0x5 extras  key "" value "Not stored."`)
 	c.frame(protocol.BinGAT, 0, "\x00\x00\x00\x00", "k", "")
 	c.wants(`0x1d status 0x0 extras 00000007 key "" value "?yes!"`)
@@ -118,8 +118,8 @@ func TestTheBinaryProtocolAnswersAsMemcachedDoes(t *testing.T) {
 	c.closed()
 }
 
-// TestFramesThatMakeNoSenseEndTheConnection, after an answer where there is one.
-func TestFramesThatMakeNoSenseEndTheConnection(t *testing.T) {
+// TestInvalidFramesCloseTheConnection, after an answer where memcached sends one.
+func TestInvalidFramesCloseTheConnection(t *testing.T) {
 	r := start(t, memcache.Config{})
 	inconsistent := frame(protocol.BinGet, 0, "", "key", "")
 	inconsistent[3] = 200
@@ -150,8 +150,8 @@ func TestFramesThatMakeNoSenseEndTheConnection(t *testing.T) {
 	c.closed()
 }
 
-// TestLargeFramesComeInPieces.
-func TestLargeFramesComeInPieces(t *testing.T) {
+// TestLargeFramesMayArriveInPieces sends a large value in several writes.
+func TestLargeFramesMayArriveInPieces(t *testing.T) {
 	c := start(t, memcache.Config{}).connect(t)
 	for _, size := range []int{16_000, 17_000, 300_000, 1_000_000} {
 		value := string(make([]byte, size))
@@ -166,7 +166,7 @@ func TestLargeFramesComeInPieces(t *testing.T) {
 	c.wants(`0x0 status 0x1 extras  key "" value "Not found"`)
 }
 
-// TestABinaryClientAuthenticatesBySASL, and may say little before.
+// TestABinaryClientAuthenticatesBySASL, and only a few commands are served before.
 func TestABinaryClientAuthenticatesBySASL(t *testing.T) {
 	users, err := memcache.LoadUsers(usersFile(t, "ann:secret\n"))
 	must(t, err)

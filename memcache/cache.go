@@ -1,6 +1,7 @@
 package memcache
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -9,12 +10,12 @@ import (
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/logqueue"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
-// A Cache is a store with the state of the protocols. It serves any number of servers. All methods may be called from any goroutine.
+// A Cache is a store of items with the state of the protocols. It serves any number of servers, or none. After Close its clock stands still.
 type Cache struct {
 	config Config
 	store  *store.Store
@@ -24,74 +25,58 @@ type Cache struct {
 	logs   *logqueue.Handler // the queue of log; nil if Config.Logger has its own
 	began  int64
 
-	verbosity  atomic.Int32
-	flushed    atomic.Int64  // second of the last flush_all, counted from when the cache began
-	cutReaders atomic.Uint64 // connections closed because they did not read and the memory of their answers was needed
-	cutWriters atomic.Uint64 // connections closed because they did not send the rest of a value and its memory was needed
-	shortage   shortage
-	kicked     atomic.Uint64  // connections that were idle for too long
-	panics     atomic.Uint64  // panics recovered
-	asides     sync.WaitGroup // goroutines with a long task of a connection
-	dumping    atomic.Bool
-	resizing   sync.Mutex
-	closed     sync.Once
-	detail     prefixes
-	tuning     *tuning
-	packets    packets
-	hub        *watch.Hub    // of the watch command
-	evictions  *watch.Buffer // lines from the store, from any goroutine
+	verbosity   atomic.Int32
+	flushed     atomic.Int64  // second of the last flush_all, counted from when the cache began
+	slowReaders atomic.Uint64 // connections closed because they did not read and the memory of their answers was needed
+	slowWriters atomic.Uint64 // connections closed because they did not send the rest of a value and its memory was needed
+	shortage    shortage
+	idleClosed  atomic.Uint64  // connections that were idle for too long
+	panics      atomic.Uint64  // panics recovered
+	tasks       sync.WaitGroup // goroutines with a long task of a connection
+	dumping     atomic.Bool
+	resizing    sync.Mutex
+	closed      sync.Once
+	detail      prefixes
+	tuning      *tuning
+	packets     packets
+	hub         *watch.Hub    // of the watch command
+	events      *watch.Buffer // lines from the store and from calls of the program
+	called      counters      // of calls of the program
 
-	mu       sync.Mutex
-	opened   uint64 // connections, before the last reset
-	loops    map[*event.Loop]*worker
-	servers  []*server.Server
-	retired  counters     // of workers whose loop has been closed
-	base     sum          // counts at the last reset
-	unshaken uint64       // TLS handshakes that had failed before the last reset
-	logged   watch.Counts // at the last reset
-	resetAt  atomic.Pointer[store.Stats]
-	classes  atomic.Pointer[[]store.Class] // at the last reset
+	mu               sync.Mutex
+	opened           uint64 // connections, before the last reset
+	loops            map[*event.Loop]*worker
+	servers          []*server.Server
+	retired          counters     // of workers whose loop has been closed
+	base             sum          // counts at the last reset
+	failedHandshakes uint64       // TLS handshakes that had failed before the last reset
+	logged           watch.Counts // at the last reset
+	resetAt          atomic.Pointer[store.Stats]
+	classes          atomic.Pointer[[]store.Class] // at the last reset
 }
 
-// New makes a cache. Errors: ErrConfig.
+// New makes a cache. The error is ErrInvalid, with the field and its value. Any goroutine.
 func New(c Config) (*Cache, error) {
-	switch {
-	case c.Memory < 0:
-		return nil, fmt.Errorf("%w: Memory: %d", ErrConfig, c.Memory)
-	case c.MaxItem < 0 || c.MaxItem > store.MaxMaxItem:
-		return nil, fmt.Errorf("%w: MaxItem: %d", ErrConfig, c.MaxItem)
-	case c.PerTurn < 0:
-		return nil, fmt.Errorf("%w: PerTurn: %d", ErrConfig, c.PerTurn)
-	case c.WorkerLog < 0 || c.WatcherLog < 0:
-		return nil, fmt.Errorf("%w: WorkerLog, WatcherLog: %d, %d", ErrConfig, c.WorkerLog, c.WatcherLog)
-	case c.Protocol > Binary:
-		return nil, fmt.Errorf("%w: Protocol: %d", ErrConfig, c.Protocol)
-	case c.SASL && c.Users == nil:
-		return nil, fmt.Errorf("%w: SASL: no Users", ErrConfig)
+	c, err := c.resolved()
+	if err != nil {
+		return nil, err
 	}
-	c.Memory = orInt(c.Memory, DefaultMemory)
-	c.MaxItem = orInt(c.MaxItem, DefaultMaxItem)
-	c.PerTurn = orInt(c.PerTurn, DefaultPerTurn)
-	c.WorkerLog = max(orInt(c.WorkerLog, DefaultWorkerLog), leastLog)
-	c.WatcherLog = max(orInt(c.WatcherLog, DefaultWatcherLog), leastLog)
 	cache := &Cache{config: c, clock: c.Clock, tuning: newTuning(c.Settings), loops: map[*event.Loop]*worker{}}
-	cache.verbosity.Store(int32(c.Verbosity))
+	cache.SetVerbosity(c.Verbosity)
 	if c.Clock == nil {
 		cache.ticker = newTicker()
 		cache.clock = cache.ticker
 	}
 	cache.hub = watch.NewHub(c.WorkerLog, c.WatcherLog)
-	cache.evictions = cache.hub.NewBuffer()
-	var err error
+	cache.events = cache.hub.NewBuffer()
 	cache.store, err = store.New(store.Config{
 		Memory: c.Memory, MaxItem: min(c.MaxItem+itemSlack, store.MaxMaxItem), NoEvict: c.NoEvict, Now: cache.clock.Unix,
 		Evicted: cache.logEviction,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: Memory, MaxItem: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: Config.Memory is %d, Config.MaxItem is %d: %w", ErrInvalid, c.Memory, c.MaxItem, err)
 	}
-	cache.packets.worker.Cache = cache
-	cache.packets.worker.events = cache.hub.NewBuffer()
+	cache.packets.worker = cache.newWorker()
 	cache.shortage.progress = map[holds]progress{}
 	cache.began = cache.clock.Unix()
 	cache.packets.last.Store(cache.began)
@@ -99,17 +84,10 @@ func New(c Config) (*Cache, error) {
 	if cache.ticker != nil {
 		go cache.ticker.run(tick, func(now time.Time) {
 			cache.isolated("reap", func() { cache.store.Reap(reaped) })
-			cache.isolated("shortage", func() { cache.lookAround(now) })
+			cache.isolated("shortage", func() { cache.recordProgress(now) })
 		})
 	}
 	return cache, nil
-}
-
-func orInt[T int | int64](n, fallback T) T {
-	if n == 0 {
-		return fallback
-	}
-	return n
 }
 
 // reaped is the number of steps of the search for expired items at each tick.
@@ -123,14 +101,11 @@ func (c *Cache) Close() error {
 			c.ticker.close()
 		}
 		c.hub.Close()
-		c.asides.Wait()
+		c.tasks.Wait()
 		c.closeLog()
 	})
 	return nil
 }
-
-// Store returns the store of the items, for programs that read or store items without a connection.
-func (c *Cache) Store() *store.Store { return c.store }
 
 // Limits of a server that Attach prepares.
 const (
@@ -145,7 +120,7 @@ const (
 // MaxInput, HighWater, MaxOutput and MaxBuffered that are zero. OnPanic limits the effect of a panic to the client whose request it was: its
 // connection is closed, and the panic is logged and counted as panics in stats evmq. MaxBuffered counts a large value once for each connection
 // that receives it, although all are sent from the store's memory. So it has to be far above the memory in use: otherwise slow readers would
-// cause other connections to be closed.
+// cause other connections to be closed. Any goroutine.
 func (c *Cache) Attach(s *server.Server) {
 	if s.Handler == nil {
 		s.Handler = c.Handler()
@@ -153,15 +128,15 @@ func (c *Cache) Attach(s *server.Server) {
 	if s.OnPanic == nil {
 		s.OnPanic = c.clientPanicked
 	}
-	s.MaxInput = orInt(s.MaxInput, attachInput)
-	s.HighWater = orInt(s.HighWater, attachHighWater)
-	s.MaxOutput = orInt(s.MaxOutput, max(s.HighWater, c.config.MaxItem+attachOutput))
-	conns := min(orInt(s.MaxConns, attachConns), attachConns)
-	s.MaxBuffered = orInt(s.MaxBuffered, int64(conns)*int64(c.config.MaxItem+attachBuffered))
+	s.MaxInput = cmp.Or(s.MaxInput, attachInput)
+	s.HighWater = cmp.Or(s.HighWater, attachHighWater)
+	s.MaxOutput = cmp.Or(s.MaxOutput, max(s.HighWater, c.config.MaxItem+attachOutput))
+	conns := min(cmp.Or(s.MaxConns, attachConns), attachConns)
+	s.MaxBuffered = cmp.Or(s.MaxBuffered, int64(conns)*int64(c.config.MaxItem+attachBuffered))
 	c.mu.Lock()
 	c.servers = append(c.servers, s)
 	c.mu.Unlock()
 }
 
-// SetVerbosity changes what is logged, as the verbosity command does.
+// SetVerbosity changes what is logged, as the verbosity command does: see Config.Verbosity. Any goroutine.
 func (c *Cache) SetVerbosity(level int) { c.verbosity.Store(int32(min(level, 2))) }

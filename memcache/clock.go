@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ticker is the real clock. A goroutine reads the system's every tick, so that asking costs a load.
+// ticker is a Clock with the system's time. A goroutine reads the time at each tick, so Unix is only an atomic load.
 type ticker struct {
 	now  atomic.Int64
 	stop chan struct{}
@@ -18,7 +18,7 @@ func newTicker() *ticker {
 	return t
 }
 
-// Unix implements Clock. A system clock that is set back stops it until that has caught up.
+// Unix implements Clock. If the system clock is set back, the result stays the same until the system clock has reached it again.
 func (t *ticker) Unix() int64 { return t.now.Load() }
 
 func (t *ticker) run(every time.Duration, each func(now time.Time)) {
@@ -42,13 +42,13 @@ func (t *ticker) close() {
 }
 
 const (
-	// relative is the longest time that an exptime counts from now; what is above is a date. 30 days, as memcached has it.
+	// relative is the largest exptime that is relative to the present; larger ones are dates. It is 30 days, as in memcached.
 	relative = 60 * 60 * 24 * 30
-	// gone is an expiry that has always passed.
+	// gone is an expiry time that has always passed.
 	gone = 1
 )
 
-// expiry is the second from which an item with a client's exptime is gone, 0 for never.
+// expiry returns the second from which an item with a client's exptime is gone, 0 for never.
 func expiry(exptime, now int64) int64 {
 	switch {
 	case exptime == 0:
@@ -56,7 +56,7 @@ func expiry(exptime, now int64) int64 {
 	case exptime < 0:
 		return gone
 	case exptime > relative:
-		return exptime // a date that has passed is gone at once
+		return exptime // possibly one that has passed
 	}
 	return now + exptime
 }

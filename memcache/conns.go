@@ -111,7 +111,7 @@ func descriptorOf(l net.Listener) int {
 // report returns the report of the session's connection.
 func (s *session) report(c *server.Conn, asking bool, now int64) socketReport {
 	r := socketReport{fd: int(s.fd), addr: "?:<AF 0>", listen: named(c.LocalAddr()), idle: max(0, now-s.last.Load())}
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok { // the client of a unix socket has no address, which memcached 1.6.18 writes in this way
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok { // the client of a unix socket has no address, and memcached 1.6.18 writes an empty one
 		r.addr = named(a)
 	}
 	state := connState(s.state.Load())
@@ -131,7 +131,7 @@ func (c *Cache) statsTLS(line emit) {
 	}
 	conns, _ := c.connections()
 	c.mu.Lock()
-	failed := conns.FailedHandshakes - c.unshaken
+	failed := conns.FailedHandshakes - c.failedHandshakes
 	c.mu.Unlock()
 	if c.tuning.on("ssl_session_cache") {
 		line.number("ssl_new_sessions", c.total()[newSessions])

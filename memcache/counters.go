@@ -2,7 +2,7 @@ package memcache
 
 import "sync/atomic"
 
-// counter is one of the numbers that stats shows. What concerns an item that is there the store counts, by its size: store.Op.
+// counter is an index of counters. Operations on an item that was found are counted by the store, for each size class: see store.Op.
 type counter uint8
 
 const (
@@ -26,12 +26,12 @@ const (
 	numCounters
 )
 
-// counters are the counters of a worker. Only the worker adds to them; any goroutine may read them.
+// counters are counts of requests. Any goroutine.
 type counters [numCounters]atomic.Uint64
 
 func (c *counters) add(which counter, n uint64) { c[which].Add(n) }
 
-// sum is a copy that can be calculated with.
+// sum is a copy of counters, or a sum of them.
 type sum [numCounters]uint64
 
 func (s *sum) add(c *counters) {

@@ -1,16 +1,20 @@
-// Package memcache is a memcached-compatible cache for package server: the protocols of memcached over a store that is bounded in
-// bytes. cmd/evcached is the program; this is what a program that wants such a cache inside itself imports.
+// Package memcache is a memcached-compatible cache: a store whose memory is bounded, the protocols of memcached for package server, and methods
+// for the program that has the cache. cmd/evcached is the same cache as a program of its own.
 //
 //	cache, err := memcache.New(memcache.Config{Memory: 256 << 20})
+//	err = cache.Set("greeting", memcache.Item{Value: []byte("hello"), TTL: time.Minute})
+//	it, err := cache.Get("greeting")
+//
+// The cache needs no server. With one, clients of memcached use the same items over the network:
+//
 //	srv := new(server.Server)
 //	cache.Attach(srv)
 //	err = srv.ListenAndServe("tcp", "127.0.0.1:11211")
 //
-// Every request is handled on its connection's loop: it takes the lock of one shard of the store for as long as a look and a copy
-// last, and waits for nothing else; what takes longer (a list of all keys, another limit of the memory) has a goroutine of its
-// own. All that a connection has sent is handled in one go, and its answers are written in one call; after Config.PerTurn requests
-// the other connections have their turn.
+// A client's requests are handled on the loop of its connection. A request holds the lock of one shard of the store while it looks up and copies
+// an item, and waits for nothing else. Requests that take longer, such as a list of all keys or another memory limit, have a goroutine of their
+// own. All requests that have arrived on a connection are handled together, and their answers are written in one call. After Config.PerTurn
+// requests, other connections are served.
 //
-// Package protocol knows the bytes, package store the data and the clock; this one is what lies between them: what each command
-// means. It is memcached 1.6's meaning, down to its texts, where a client can see it.
+// To a client the cache behaves like memcached 1.6, including the texts of the answers.
 package memcache

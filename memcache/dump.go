@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"fmt"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
@@ -35,7 +35,7 @@ func parseClasses(word []byte) (set classSet, none, ok bool) {
 		if len(part) == 0 {
 			continue
 		}
-		n, isNumber := protocol.SmallNumber(part)
+		n, isNumber := protocol.ParseUint32(part)
 		if !isNumber || n < 1 || n >= slabClasses {
 			return set, false, false
 		}
@@ -56,18 +56,18 @@ func (w *worker) metadump(classes classSet) {
 		w.line("BUSY currently processing crawler request")
 		return
 	}
-	w.aside(func(c *server.Conn) {
+	w.runTask(func(c *server.Conn) {
 		defer w.dumping.Store(false)
 		writeMetadump(c, w.store, &classes)
 	})
 }
 
-// aside has fn run on a goroutine of its own. Until it returns the connection's next commands wait.
-func (w *worker) aside(fn func(c *server.Conn)) {
+// runTask runs fn on a goroutine of its own. Until it returns, the connection's next commands wait.
+func (w *worker) runTask(fn func(c *server.Conn)) {
 	c := w.conn
 	c.PauseRead()
 	w.paused = true
-	w.asides.Go(func() {
+	w.tasks.Go(func() {
 		defer c.ResumeRead()
 		if !w.isolated("command", func() { fn(c) }) {
 			c.Abort()
@@ -152,8 +152,8 @@ func (w *worker) cachedump(args [][]byte) {
 		w.line("CLIENT_ERROR bad command line")
 		return
 	}
-	class, ok := protocol.SmallNumber(args[2])
-	limit, second := protocol.SmallNumber(args[3])
+	class, ok := protocol.ParseUint32(args[2])
+	limit, second := protocol.ParseUint32(args[3])
 	switch {
 	case !ok || !second:
 		w.line(string(protocol.BadFormat))
@@ -167,7 +167,7 @@ func (w *worker) cachedump(args [][]byte) {
 			w.line("SERVER_ERROR out of memory writing stats")
 			return
 		}
-		w.aside(func(c *server.Conn) { writeCachedump(c, w.store, int(class), int(limit)) })
+		w.runTask(func(c *server.Conn) { writeCachedump(c, w.store, int(class), int(limit)) })
 	}
 }
 

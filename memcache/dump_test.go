@@ -24,7 +24,7 @@ func (c *client) list() (lines []string) {
 	}
 }
 
-// classes are the numbers of the classes that stats items shows, with how many items each has.
+// classes returns the numbers of items in stats items, by class.
 func (c *client) classes() map[int]int {
 	c.t.Helper()
 	all := map[int]int{}
@@ -47,7 +47,7 @@ func TestACachedumpListsTheKeysOfOneClass(t *testing.T) {
 		c.ask(fmt.Sprintf("set k%d 0 %d %d|%s", i, i*100, size, strings.Repeat("v", size)), "STORED")
 		expires := 0
 		if i > 0 {
-			expires = noon + i*100
+			expires = startTime + i*100
 		}
 		want[fmt.Sprintf("ITEM k%d [%d b; %d s]", i, size, expires)] = true
 	}
@@ -136,8 +136,8 @@ func TestACachedumpEndsAt2MB(t *testing.T) {
 	}
 }
 
-// TestAMetadumpListsTheClassesAskedFor, and an item's class in it is the one that stats items counts it in.
-func TestAMetadumpListsTheClassesAskedFor(t *testing.T) {
+// TestAMetadumpListsTheRequestedClasses, and an item's class in it is the one that stats items counts it in.
+func TestAMetadumpListsTheRequestedClasses(t *testing.T) {
 	c := start(t, memcache.Config{}).connect(t)
 	for i, size := range []int{1, 300, 5000, 100_000} {
 		c.ask(fmt.Sprintf("set k%d 0 0 %d|%s", i, size, strings.Repeat("v", size)), "STORED")
@@ -182,8 +182,8 @@ func TestAMetadumpListsTheClassesAskedFor(t *testing.T) {
 	}
 }
 
-// TestListsAreRefusedWhereTheyMayNotBe: where the program has said so, and in datagrams.
-func TestListsAreRefusedWhereTheyMayNotBe(t *testing.T) {
+// TestListsCanBeForbidden by Config.NoDump, and are refused in datagrams.
+func TestListsCanBeForbidden(t *testing.T) {
 	c := start(t, memcache.Config{NoDump: true}).connect(t)
 	c.ask("stats cachedump 1 0|stats cachedump|lru_crawler metadump all",
 		"CLIENT_ERROR stats cachedump not allowed|CLIENT_ERROR stats cachedump not allowed|ERROR metadump not allowed")
@@ -193,7 +193,7 @@ func TestListsAreRefusedWhereTheyMayNotBe(t *testing.T) {
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
 	must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	for request, answer := range map[string]string{
 		"stats cachedump 1 0": "CLIENT_ERROR stats cachedump needs a connection\r\n", "lru_crawler metadump all": "ERROR metadump needs a connection\r\n",
 	} {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 )
 
 // TestExptimesAreRelativeForThirtyDaysAndThenDates, and negative ones have always passed.
@@ -44,8 +44,8 @@ func TestExptimesAreRelativeForThirtyDaysAndThenDates(t *testing.T) {
 	}
 }
 
-// TestTouchesMoveTheExpiry: touch, gat, mg T; also to a time that has passed, after the answer.
-func TestTouchesMoveTheExpiry(t *testing.T) {
+// TestTouchesChangeTheExpiryTime: touch, gat and mg T do, also to a time that has passed.
+func TestTouchesChangeTheExpiryTime(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	c.ask("set k 0 10 1|x", "STORED")
@@ -65,8 +65,8 @@ func TestTouchesMoveTheExpiry(t *testing.T) {
 	c.ask("mg k v", "EN")
 }
 
-// TestFlushAllWithATimeWaitsForIt: what is stored until then goes, what comes later stays.
-func TestFlushAllWithATimeWaitsForIt(t *testing.T) {
+// TestADelayedFlushRemovesItemsStoredUntilItsTime, and no items stored later.
+func TestADelayedFlushRemovesItemsStoredUntilItsTime(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	c.ask("set a 0 0 1|x", "STORED")
@@ -90,7 +90,7 @@ func TestFlushAllWithATimeWaitsForIt(t *testing.T) {
 	c.ask("get c", "VALUE c 0 1|x|END")
 }
 
-// TestEveryCommandThatCreatesIsAnsweredInTheSecondOfAFlush, and what it creates is not found.
+// TestEveryCommandThatCreatesIsAnsweredInTheSecondOfAFlush, and the item that it creates is not found.
 func TestEveryCommandThatCreatesIsAnsweredInTheSecondOfAFlush(t *testing.T) {
 	for name, flush := range map[string]func(r *running, c *client){
 		"in one second": func(_ *running, c *client) { c.ask("flush_all 1", "OK") },
@@ -128,8 +128,8 @@ func TestEveryCommandThatCreatesIsAnsweredInTheSecondOfAFlush(t *testing.T) {
 	}
 }
 
-// TestAFlushAtADateThatHasPassedIsOneAtOnce; before the cache began it only cancels an earlier one.
-func TestAFlushAtADateThatHasPassedIsOneAtOnce(t *testing.T) {
+// TestAFlushAtADateThatHasPassedTakesEffectAtOnce. A date before the start of the cache only cancels an earlier flush.
+func TestAFlushAtADateThatHasPassedTakesEffectAtOnce(t *testing.T) {
 	for _, noCAS := range []bool{false, true} {
 		r := start(t, memcache.Config{NoCAS: noCAS})
 		c := r.connect(t)
@@ -155,8 +155,8 @@ func TestWithoutUniqueNumbersADelayedFlushComesASecondLater(t *testing.T) {
 	c.ask("set k 0 0 1|x|get k|flush_all|get k|set k 0 0 1|x|get k", "STORED|VALUE k 0 1|x|END|OK|END|STORED|VALUE k 0 1|x|END")
 }
 
-// TestTheFirstToSeeAStaleItemWins, and the others are told that somebody has.
-func TestTheFirstToSeeAStaleItemWins(t *testing.T) {
+// TestTheFirstClientThatGetsAStaleItemWins, and the other clients are informed.
+func TestTheFirstClientThatGetsAStaleItemWins(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c, other := r.connect(t), r.connect(t)
 	c.ask("mg k N30 s v t", "VA 0 s0 t30 W|")

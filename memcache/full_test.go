@@ -5,11 +5,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 )
 
-// TestAFullCacheEvictsOrRefuses, as it was told to; what has expired makes room in both.
+// TestAFullCacheEvictsOrRefuses, as configured. Expired items are removed in both cases.
 func TestAFullCacheEvictsOrRefuses(t *testing.T) {
 	const memory = 8 << 20
 	value := strings.Repeat("v", 2000)
@@ -36,7 +36,7 @@ func TestAFullCacheEvictsOrRefuses(t *testing.T) {
 			c.ask("get k0", "END")
 			continue
 		}
-		// What a set that is refused was to replace is gone: nobody shall go on with it.
+		// A set that is refused removes the old value, which is out of date.
 		c.ask("get k0", "VALUE k0 0 2000|"+value+"|END")
 		c.ask("set k0 0 0 500000|"+strings.Repeat("w", 500_000), "SERVER_ERROR out of memory storing object")
 		c.ask("get k0", "END")
@@ -51,8 +51,8 @@ func TestAFullCacheEvictsOrRefuses(t *testing.T) {
 	}
 }
 
-// TestACacheThatBeginsAnewIsEmpty, and its clients come back to the same address.
-func TestACacheThatBeginsAnewIsEmpty(t *testing.T) {
+// TestARestartedCacheIsEmpty, and its clients connect to the same address.
+func TestARestartedCacheIsEmpty(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	c.ask("set k 0 0 1|x|gets k", "STORED|VALUE k 0 1 1|x|END")

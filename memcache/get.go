@@ -3,11 +3,11 @@ package memcache
 import (
 	"strconv"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// A look is what get, gets, gat and gats ask for, beside the keys.
+// A look is the parameters of get, gets, gat and gats except the keys.
 type look struct {
 	unique  bool
 	touch   bool
@@ -26,7 +26,7 @@ func (w *worker) lookOf() (l look) {
 	return l
 }
 
-// get serves a request for keys. It returns those that have to wait until the connection has taken what is there.
+// get serves a request for keys. It returns the keys that have to wait until the connection has room for more answers.
 func (w *worker) get(l look, keys []byte) (rest []byte) {
 	for {
 		key, rest, ok := protocol.NextKey(keys)
@@ -35,7 +35,7 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 		}
 		switch {
 		case w.conn == nil && len(w.out) > maxAnswer:
-			return nil // it is not going to be sent
+			return nil // the answer will not be sent
 		case w.conn != nil && (len(w.out) >= maxOut || w.done()):
 			return keys
 		}
@@ -51,7 +51,7 @@ func (w *worker) get(l look, keys []byte) (rest []byte) {
 	return nil
 }
 
-// getOne answers one key, without the end of the answer. It leaves a large value to the caller.
+// getOne appends the answer for one key, without its end. It leaves a large value to the caller.
 func (w *worker) getOne(l look, key []byte) (large *store.Lease, found bool) {
 	e := w.look(key)
 	defer e.Unlock()
@@ -69,7 +69,7 @@ func (w *worker) getOne(l look, key []byte) (large *store.Lease, found bool) {
 	return w.appendItem(key, &e, &m, l.unique), true
 }
 
-// appendItem appends an item as get answers with it, but for a large value and the end.
+// appendItem appends the answer to get for an item, except a large value and the end.
 func (w *worker) appendItem(key []byte, e *store.Entry, m *store.Meta, unique bool) (large *store.Lease) {
 	b := w.out
 	b = append(b, "VALUE "...)
@@ -87,7 +87,7 @@ func (w *worker) appendItem(key []byte, e *store.Entry, m *store.Meta, unique bo
 	return w.value(e)
 }
 
-// appendUint is strconv.AppendUint, quicker for the one digit that most flags have.
+// appendUint is strconv.AppendUint, but faster for numbers of one digit, like most flags.
 func appendUint(b []byte, n uint64) []byte {
 	if n < 10 {
 		return append(b, '0'+byte(n))
@@ -104,10 +104,10 @@ func opOfGet(touch bool) store.Op {
 }
 
 // countMiss counts a get for which there is no item.
-func (w *worker) countMiss(touch bool) {
+func (x *executor) countMiss(touch bool) {
 	if touch {
-		w.counts.add(touchMisses, 1)
+		x.counts.add(touchMisses, 1)
 		return
 	}
-	w.counts.add(getMisses, 1)
+	x.counts.add(getMisses, 1)
 }

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/internal/memcache/recycled"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/internal/recycled"
 	"github.com/evmq/evmq/server"
 )
 
@@ -22,8 +22,8 @@ func TestMain(m *testing.M) {
 	leaktest.Main(m)
 }
 
-// patience is when a test gives up on something that should happen at once. It is no measure of speed.
-const patience = 20 * time.Second
+// testTimeout is the time after which a test fails if something that should happen at once has not happened.
+const testTimeout = 20 * time.Second
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -32,15 +32,15 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// clock is a clock that the test moves.
+// clock is a Clock that the test advances.
 type clock struct{ now atomic.Int64 }
 
-// noon is when tests begin.
-const noon = 1_700_000_000
+// startTime is the time at which tests begin.
+const startTime = 1_700_000_000
 
 func newClock() *clock {
 	c := new(clock)
-	c.now.Store(noon)
+	c.now.Store(startTime)
 	return c
 }
 
@@ -55,7 +55,7 @@ type running struct {
 	addr  string
 }
 
-// start starts a server for a cache with this configuration, on a clock that the test moves.
+// start starts a server for a cache with this configuration, on a clock that the test advances.
 func start(t testing.TB, c memcache.Config) *running {
 	t.Helper()
 	return startOn(t, c, &server.Server{Loops: 2})
@@ -78,7 +78,7 @@ func startOn(t testing.TB, c memcache.Config, srv *server.Server) *running {
 	must(t, err)
 	r.addr = ln.Addr().String()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
 		must(t, r.srv.Shutdown(ctx))
 		must(t, r.Close())
@@ -86,14 +86,14 @@ func startOn(t testing.TB, c memcache.Config, srv *server.Server) *running {
 	return r
 }
 
-// listen has the server listen at an address, too, and clients connect there.
+// listen makes the server also listen on an address, and clients connect to it.
 func (r *running) listen(addr string) error {
 	_, err := r.srv.Listen("tcp", addr)
 	r.addr = addr
 	return err
 }
 
-// client is a connection to it.
+// client is a connection to the server.
 type client struct {
 	net.Conn
 	t *testing.T
@@ -105,7 +105,7 @@ func (r *running) connect(t *testing.T) *client {
 	nc, err := net.Dial("tcp", r.addr)
 	must(t, err)
 	t.Cleanup(func() { nc.Close() })
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	return &client{nc, t, bufio.NewReader(nc)}
 }
 
@@ -127,7 +127,7 @@ func (c *client) expect(lines ...string) {
 	}
 }
 
-// ask sends lines, separated by |, and expects answers, separated likewise; "" is no answer.
+// ask sends lines, separated by |, and expects answers, separated in the same way. "" stands for no answer.
 func (c *client) ask(request, answers string) {
 	c.t.Helper()
 	c.send(strings.Split(request, "|")...)

@@ -14,8 +14,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestALineWithoutAnEndIsTheEnd, except that of a get, which may have any number of keys.
-func TestALineWithoutAnEndIsTheEnd(t *testing.T) {
+// TestALongLineWithoutAnEndClosesTheConnection, except that of a get, which may have any number of keys.
+func TestALongLineWithoutAnEndClosesTheConnection(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	_, err := io.WriteString(c, strings.Repeat("a", 3000))
@@ -30,8 +30,8 @@ func TestALineWithoutAnEndIsTheEnd(t *testing.T) {
 	c.expect("END")
 }
 
-// TestAValueThatIsTooLargeIsThrownAway, the connection goes on, and what was to be replaced is gone.
-func TestAValueThatIsTooLargeIsThrownAway(t *testing.T) {
+// TestAValueThatIsTooLargeIsDiscarded. The connection continues, and the old item is removed.
+func TestAValueThatIsTooLargeIsDiscarded(t *testing.T) {
 	c := start(t, memcache.Config{MaxItem: 100_000}).connect(t)
 	c.ask("set k 0 0 1|x", "STORED")
 	big := strings.Repeat("y", 100_000)
@@ -46,8 +46,8 @@ func TestAValueThatIsTooLargeIsThrownAway(t *testing.T) {
 	c.ask("mg k s", "HD s99900")
 }
 
-// TestLargeValuesComeInPieces of every size, and back whole; a wrong end is told.
-func TestLargeValuesComeInPieces(t *testing.T) {
+// TestLargeValuesMayArriveInPieces of every size, and are answered complete. A wrong end of line is an error.
+func TestLargeValuesMayArriveInPieces(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	for _, size := range []int{16_381, 16_382, 16_383, 32_766, 70_000, 500_000, 1_000_000} {
@@ -77,8 +77,8 @@ func TestLargeValuesComeInPieces(t *testing.T) {
 	}
 }
 
-// TestLargeValuesFollowEachOther without a pause, of all sizes, and with small requests between them: each comes to its own place.
-func TestLargeValuesFollowEachOther(t *testing.T) {
+// TestLargeValuesMayFollowEachOther without a pause, with small requests between them: each is stored under its own key.
+func TestLargeValuesMayFollowEachOther(t *testing.T) {
 	r := start(t, memcache.Config{})
 	var requests strings.Builder
 	var answers []string
@@ -104,8 +104,8 @@ func TestLargeValuesFollowEachOther(t *testing.T) {
 	}
 }
 
-// TestAnnouncedValuesTakeNoMemory before they come, and those that come and do not end are bounded in all: by the store's memory, and by
-// one read and MaxInput for each connection.
+// TestAnnouncedValuesTakeNoMemory before they arrive. The memory of incomplete values is limited by the store's memory, and by one read and MaxInput
+// for each connection.
 func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 	const memory = 16 << 20
 	const input = 64<<10 + server.DefaultMaxInput
@@ -118,7 +118,7 @@ func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 		clients = append(clients, c)
 	}
 	c := r.connect(t)
-	c.ask("set fits 0 0 300000|"+strings.Repeat("f", 300_000), "STORED") // what is announced takes no room from what comes
+	c.ask("set fits 0 0 300000|"+strings.Repeat("f", 300_000), "STORED") // announced values take no room from this one
 	piece := bytes.Repeat([]byte("x"), 1<<20)
 	cut := 0
 	for _, c := range clients {
@@ -135,12 +135,12 @@ func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 	if n, err := strconv.Atoi(c.stats("evmq")["slow_writers_closed"]); err != nil || n < cut {
 		t.Errorf("%d writes failed, and %d connections were closed for their memory; %v", cut, n, err)
 	}
-	// While the server reads, its garbage is counted too; what is held shows in one of the collections.
+	// While the server reads, its garbage is counted, too, but not after each collection.
 	until(t, func() bool { return heap() <= before+3*memory })
 	c.ask("set small 0 0 1|x|get small", "STORED|VALUE small 0 1|x|END")
 }
 
-// heap is what is held. What waits in a pool for its next use is not: the first collection puts it aside, the second takes it.
+// heap returns the number of bytes in use. Two collections free what is in a sync.Pool.
 func heap() uint64 {
 	runtime.GC()
 	runtime.GC()
@@ -177,8 +177,8 @@ func TestASlowReaderOfManyLargeValuesTakesLittleMemory(t *testing.T) {
 	}
 }
 
-// TestRequestsOfOneConnectionTakeTurnsWithOthers after Config.PerTurn of them, as the count of yields shows.
-func TestRequestsOfOneConnectionTakeTurnsWithOthers(t *testing.T) {
+// TestAConnectionYieldsToOthersAfterPerTurnRequests, as the count of yields shows.
+func TestAConnectionYieldsToOthersAfterPerTurnRequests(t *testing.T) {
 	r := start(t, memcache.Config{PerTurn: 3})
 	c := r.connect(t)
 	c.send(strings.TrimSuffix(strings.Repeat("mn\r\n", 5000), "\r\n"))

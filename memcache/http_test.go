@@ -41,7 +41,7 @@ func TestAnHTTPRequestIsClosedAndNothingOfItIsExecuted(t *testing.T) {
 				nc, err := net.Dial(test.network, test.addr)
 				must(t, err)
 				defer nc.Close()
-				must(t, nc.SetDeadline(time.Now().Add(patience)))
+				must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 				_, err = io.WriteString(nc, test.before)
 				must(t, err)
 				got := make([]byte, len(test.answers))
@@ -53,7 +53,7 @@ func TestAnHTTPRequestIsClosedAndNothingOfItIsExecuted(t *testing.T) {
 				for p := test.request; p != ""; {
 					n := min(piece, len(p))
 					if _, err := io.WriteString(nc, p[:n]); err != nil {
-						break // it is closed by now
+						break // it is closed
 					}
 					p = p[n:]
 				}
@@ -71,7 +71,7 @@ func TestAnHTTPRequestIsClosedAndNothingOfItIsExecuted(t *testing.T) {
 	}
 }
 
-// TestAnHTTPRequestInADatagramIsNotExecuted either; what stands before it is.
+// TestAnHTTPRequestInADatagramIsNotExecuted, but the requests before it are.
 func TestAnHTTPRequestInADatagramIsNotExecuted(t *testing.T) {
 	r := start(t, memcache.Config{})
 	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
@@ -79,7 +79,7 @@ func TestAnHTTPRequestInADatagramIsNotExecuted(t *testing.T) {
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
 	must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	for _, method := range []string{"POST", "get"} {
 		_, err = io.WriteString(nc, "\x00\x01\x00\x00\x00\x01\x00\x00version\r\n"+method+forged+getsForged+"\r\n")
 		must(t, err)
@@ -93,7 +93,7 @@ func TestAnHTTPRequestInADatagramIsNotExecuted(t *testing.T) {
 	r.connect(t).ask(getsForged, "END")
 }
 
-// TestAKeyMayBeNamedLikeAVersionOfHTTP where the line is not a request's.
+// TestAKeyMayBeNamedLikeAVersionOfHTTP, in a line that is not a request of HTTP.
 func TestAKeyMayBeNamedLikeAVersionOfHTTP(t *testing.T) {
 	c := start(t, memcache.Config{}).connect(t)
 	c.ask("set HTTP/1.1 0 0 1|x|get HTTP/1.1|get HTTP/1.1 a|mg HTTP/1.1 v|delete HTTP/1.1", "STORED|VALUE HTTP/1.1 0 1|x|END|VALUE HTTP/1.1 0 1|x|END|VA 1|x|DELETED")

@@ -6,12 +6,12 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// TestAnotherMemoryLimitHoldsNobodyUp: while it is being brought about, each loop serves the others, and who has asked for it waits.
-func TestAnotherMemoryLimitHoldsNobodyUp(t *testing.T) {
+// TestAChangeOfTheMemoryLimitDelaysNoOtherClient: meanwhile each loop serves the others, and only the client that has requested the change waits.
+func TestAChangeOfTheMemoryLimitDelaysNoOtherClient(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	others := []*client{r.connect(t), r.connect(t), r.connect(t), r.connect(t)} // some on the same loop
-	e := r.Store().Lock([]byte("key"))                                          // nobody changes this shard now
+	e := r.Store().Lock([]byte("key"))                                          // blocks the change in this shard
 	c.send("cache_memlimit 32", "version")
 	for range 20 {
 		for _, o := range others {
@@ -25,8 +25,8 @@ func TestAnotherMemoryLimitHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// TestAClockThatGoesBackGivesNoHugeAge: an item may have been used in a second that the loop has not seen yet.
-func TestAClockThatGoesBackGivesNoHugeAge(t *testing.T) {
+// TestNoAgeIsNegative, although an item may have been used in a second that the loop has not reached.
+func TestNoAgeIsNegative(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	r.clock.add(5)

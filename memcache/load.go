@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/itemfile"
-	"github.com/evmq/evmq/memcache/store"
 )
 
 // Errors of Load.
@@ -59,7 +59,7 @@ func (c *Cache) load(r io.Reader) (done Loaded, err error) {
 			return done, err
 		case flushed || it.Expires != 0 && it.Expires <= c.clock.Unix():
 			done.Expired++
-		case it.TooLarge || !c.fits(len(it.Key), it.Flags, len(it.Value)) || !c.bring(&it):
+		case it.TooLarge || !c.fits(len(it.Key), it.Flags, len(it.Value)) || !c.storeLoaded(&it):
 			done.Refused++
 		default:
 			done.Items++
@@ -67,8 +67,8 @@ func (c *Cache) load(r io.Reader) (done Loaded, err error) {
 	}
 }
 
-// bring stores an item, and reports whether it succeeded.
-func (c *Cache) bring(it *itemfile.Item) bool {
+// storeLoaded stores an item, and reports whether it succeeded.
+func (c *Cache) storeLoaded(it *itemfile.Item) bool {
 	m := store.Meta{Flags: it.Flags, Expires: it.Expires, CAS: it.CAS, Bits: it.Bits}
 	switch {
 	case c.config.NoCAS:

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/logqueue"
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
 
@@ -15,12 +15,12 @@ import (
 // authenticated. The answer to a request with a large value is not available yet, and an answer with a large value has already been written.
 func (s *session) logRequest(said []byte) {
 	w := s.w
-	if !w.log.Enabled(context.Background(), slog.LevelInfo) { // avoids making a line that would be dropped
+	if !w.log.Enabled(context.Background(), slog.LevelInfo) { // avoids formatting a line that would be dropped
 		return
 	}
 	answer := w.out[min(w.mark, len(w.out)):]
 	var f protocol.Frame
-	if s.speech == binaryFrames {
+	if s.protocol == Binary {
 		if len(said) >= protocol.HeaderLen && protocol.Header(said, &f) {
 			w.log.Info("memcache: request", "conn", w.conn.ID(), "opcode", f.Opcode, "body", f.Body, "answered", len(answer))
 		}
@@ -46,8 +46,8 @@ func (c *Cache) logClosed(conn *server.Conn, reason error) {
 	}
 }
 
-// logPatience is the time for which Close waits for the log to be written.
-const logPatience = time.Second
+// logTimeout is the time for which Close waits for the log to be written.
+const logTimeout = time.Second
 
 // queueLog puts a queue before the user's logger, since loops log and must not wait. A logger with such a queue, like that of evcached, is used
 // directly.
@@ -67,7 +67,7 @@ func (c *Cache) closeLog() {
 	if c.logs == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), logPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), logTimeout)
 	defer cancel()
 	_ = c.logs.Close(ctx) // an output that blocks is abandoned
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// lockedBuffer may be written to from every loop.
+// lockedBuffer is a buffer that loops may write to concurrently.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -29,8 +29,8 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// TestVerbosityLogsWhatIsAskedFor: nothing, what goes wrong, requests and answers.
-func TestVerbosityLogsWhatIsAskedFor(t *testing.T) {
+// TestVerbositySelectsWhatIsLogged: nothing, errors, or also requests and answers.
+func TestVerbositySelectsWhatIsLogged(t *testing.T) {
 	var log lockedBuffer
 	r := start(t, memcache.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	c := r.connect(t)
@@ -48,7 +48,7 @@ func TestVerbosityLogsWhatIsAskedFor(t *testing.T) {
 	until(t, func() bool { return strings.Contains(log.String(), `line="get loud" answer=END`) })
 }
 
-// resetOf has the connection end by a reset.
+// resetOf ends the connection by a reset.
 func resetOf(c *client) error {
 	type lingerer interface{ SetLinger(int) error }
 	if err := c.Conn.(lingerer).SetLinger(0); err != nil {
@@ -60,7 +60,7 @@ func resetOf(c *client) error {
 // until waits for something that should happen at once.
 func until(t *testing.T, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it did not happen")
 		}

@@ -16,8 +16,8 @@ const (
 	wrong           = "CLIENT_ERROR authentication failure"
 )
 
-// logins are what clients say before they have authenticated, and the answers. All end with a set that is right and a get.
-var logins = []struct{ said, answers string }{
+// logins are the input of clients before they have authenticated, and the answers. Each input ends with a valid login and a get.
+var logins = []struct{ input, answers string }{
 	{"set a 0 0 5\r\nhello\r\n", badFormat},
 	{"set a 0 0 0\r\n\r\n", badFormat},
 	{"set a 0 0 4\r\nann \r\n", badFormat},
@@ -42,30 +42,30 @@ var logins = []struct{ said, answers string }{
 	{"set a 0 0 10\nann secret\r\n", "STORED"},
 }
 
-// TestARefusedLoginSwallowsItsValue, of whatever length, so that nothing in it is taken for a command. It is answered once, when all of it has
-// come, whether it comes at once, with commands behind it, or in pieces.
-func TestARefusedLoginSwallowsItsValue(t *testing.T) {
+// TestTheValueOfARefusedLoginIsDiscarded, with any length, so that no part of it is executed as a command. It is answered once, when all of it has
+// arrived, whether it arrives at once, followed by commands, or in pieces.
+func TestTheValueOfARefusedLoginIsDiscarded(t *testing.T) {
 	users, err := memcache.LoadUsers(usersFile(t, "ann:secret\n"))
 	must(t, err)
 	r := start(t, memcache.Config{Users: users})
 	for _, l := range logins {
 		for _, piece := range []int{1 << 20, 7, 1} {
-			if piece == 1 && len(l.said) > 1000 {
+			if piece == 1 && len(l.input) > 1000 {
 				continue
 			}
 			c := r.connect(t)
-			said := l.said
+			input := l.input
 			if l.answers != "STORED" {
-				said += "set z 0 0 10\r\nann secret\r\n"
+				input += "set z 0 0 10\r\nann secret\r\n"
 			}
-			said += "get z\r\n"
+			input += "get z\r\n"
 			go func() { // the server may stop reading until it can answer
-				for len(said) > 0 {
-					n := min(piece, len(said))
-					if _, err := io.WriteString(c, said[:n]); err != nil {
+				for len(input) > 0 {
+					n := min(piece, len(input))
+					if _, err := io.WriteString(c, input[:n]); err != nil {
 						return
 					}
-					said = said[n:]
+					input = input[n:]
 				}
 			}()
 			if l.answers != "STORED" {
@@ -77,8 +77,8 @@ func TestARefusedLoginSwallowsItsValue(t *testing.T) {
 	}
 }
 
-// TestALoginKeepsNoMoreThanItsWords: the longest value there can be, from many clients at once, takes no memory.
-func TestALoginKeepsNoMoreThanItsWords(t *testing.T) {
+// TestALoginKeepsOnlyItsTwoWords: the longest possible value, from many clients at once, takes no memory.
+func TestALoginKeepsOnlyItsTwoWords(t *testing.T) {
 	users, err := memcache.LoadUsers(usersFile(t, "ann:secret\n"))
 	must(t, err)
 	r := start(t, memcache.Config{Users: users})

@@ -3,8 +3,8 @@ package memcache
 import (
 	"encoding/base64"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // metaGet serves mg.
@@ -117,7 +117,7 @@ func (w *worker) metaWord(word, key []byte, m *store.Meta, e *store.Entry, now i
 	w.out = b
 }
 
-// appendTTL appends the seconds that an item has left, -1 for all the time there is.
+// appendTTL appends the number of seconds until an item expires, -1 for never.
 func appendTTL(b []byte, expires, now int64) []byte {
 	if expires == 0 {
 		return append(b, "-1"...)
@@ -134,7 +134,7 @@ func appendKey(b, key []byte, inBase64 bool) []byte {
 	return append(b, " b"...)
 }
 
-// metaEcho answers the flags that have an answer without an item, too.
+// metaEcho appends the flags that are also answered if there is no item.
 func (w *worker) metaEcho(key []byte, inBase64 bool) {
 	for _, word := range w.req.Meta.Words {
 		switch word[0] {
@@ -232,7 +232,7 @@ func (w *worker) metaRemove(r *protocol.Request) (answer string) {
 		if f.NewTTL {
 			m.Expires = expiry(int64(f.TTL), w.clock.Unix())
 		}
-		m.Bits = m.Bits&^bitWon | bitStale // the next one to come wins
+		m.Bits = m.Bits&^bitWon | bitStale // the next client that gets the item fetches it anew
 		m.CAS = w.nextCAS()
 		e.SetMeta(m)
 	default:
@@ -246,15 +246,15 @@ func (w *worker) metaRemove(r *protocol.Request) (answer string) {
 func (w *worker) metaArith() {
 	r := &w.req
 	f := &r.Meta
-	now := w.clock.Unix()
 	up := f.Mode != 'D' && f.Mode != '-'
 	e := w.look(r.Key)
 	defer e.Unlock()
 	n, what := w.arith(&e, len(r.Key), up, r.Delta, r.CAS)
 	created := false
 	if what == noItem && f.Vivify {
+		var digits [maxDigits]byte
 		n = f.Initial
-		if e.Put(store.Meta{CAS: w.nextCAS()}, appendUint(w.padded[:0], n)) != nil {
+		if e.Put(store.Meta{CAS: w.nextCAS()}, appendUint(digits[:0], n)) != nil {
 			w.line("SERVER_ERROR Out of memory allocating new item")
 			return
 		}
@@ -262,12 +262,12 @@ func (w *worker) metaArith() {
 		what, created = counted, true
 	}
 	switch what {
+	case counted:
+		w.metaSum(&e, n, created)
 	case noNumber:
 		w.line(notNumeric)
-		return
 	case noRoom:
 		w.line(noMemoryAt)
-		return
 	case noItem, otherCAS:
 		if what == noItem {
 			w.countNoSum(up)
@@ -275,8 +275,14 @@ func (w *worker) metaArith() {
 		w.out = append(w.out, [...]string{noItem: "NF", otherCAS: "EX"}[what]...)
 		w.metaEcho(r.Key, f.BinaryKey)
 		w.end()
-		return
 	}
+}
+
+// metaSum answers ma with the number n of an entry, which ma may have created, and changes the expiry time as its flags say.
+func (w *worker) metaSum(e *store.Entry, n uint64, created bool) {
+	r := &w.req
+	f := &r.Meta
+	now := w.clock.Unix()
 	m := e.Meta()
 	if created || f.NewTTL {
 		defer func() { e.SetMeta(m) }() // with the changes of m by the flags
@@ -287,7 +293,8 @@ func (w *worker) metaArith() {
 		}
 		return
 	}
-	number := appendUint(w.padded[:0], n)
+	var digits [maxDigits]byte
+	number := appendUint(digits[:0], n)
 	if f.Value {
 		w.out = append(w.out, "VA "...)
 		w.out = appendUint(w.out, uint64(len(number)))
@@ -303,7 +310,7 @@ func (w *worker) metaArith() {
 				m.Expires = expiry(int64(f.VivifyTTL), now)
 			}
 		case 'c', 't', 'O':
-			w.metaWord(word, r.Key, &m, &e, now)
+			w.metaWord(word, r.Key, &m, e, now)
 		case 'k':
 			w.out = append(w.out, " k"...)
 			w.out = appendKey(w.out, r.Key, f.BinaryKey)
@@ -316,7 +323,7 @@ func (w *worker) metaArith() {
 	}
 }
 
-// metaDebug serves me: what is known about an item, for people.
+// metaDebug serves me, which shows the metadata of an item.
 func (w *worker) metaDebug() {
 	w.counts.add(cmdMeta, 1) // memcached counts no other meta command
 	key := w.req.Key

@@ -4,10 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
-// quietOf is the quiet twin of an opcode.
+// quietOf maps opcodes to the quiet ones of the same meaning.
 var quietOf = map[protocol.Opcode]protocol.Opcode{
 	protocol.BinGet: protocol.BinGetQ, protocol.BinGetK: protocol.BinGetKQ, protocol.BinGAT: protocol.BinGATQ, protocol.BinGATK: protocol.BinGATKQ,
 	protocol.BinSet: protocol.BinSetQ, protocol.BinAdd: protocol.BinAddQ, protocol.BinReplace: protocol.BinReplaceQ,
@@ -15,7 +15,7 @@ var quietOf = map[protocol.Opcode]protocol.Opcode{
 	protocol.BinIncrement: protocol.BinIncrementQ, protocol.BinDecrement: protocol.BinDecrementQ, protocol.BinFlush: protocol.BinFlushQ,
 }
 
-// binAnswer is an answer to a frame, without a header if it is none.
+// binAnswer is an answer to a frame, or none.
 type binAnswer struct {
 	status             protocol.Status
 	cas                uint64
@@ -23,7 +23,7 @@ type binAnswer struct {
 	none               bool
 }
 
-// statusOf is what the binary protocol has for the text protocol's words.
+// statusOf returns the status for an answer of the text protocol.
 func statusOf(command, what string) protocol.Status {
 	switch {
 	case what == "STORED", what == "DELETED", what == "OK":
@@ -38,8 +38,8 @@ func statusOf(command, what string) protocol.Status {
 	return protocol.NotStored
 }
 
-// binCommand draws a frame, and what memcached answers.
-func binCommand(d *dice, m *model) (said, want string) {
+// binCommand draws a frame and returns it with the answer of memcached.
+func binCommand(d *dice, m *model) (input, want string) {
 	key := d.key()
 	op := pick(d, protocol.BinSet, protocol.BinAdd, protocol.BinReplace, protocol.BinAppend, protocol.BinPrepend, protocol.BinGet, protocol.BinGetK,
 		protocol.BinGAT, protocol.BinGATK, protocol.BinTouch, protocol.BinDelete, protocol.BinIncrement, protocol.BinDecrement, protocol.BinFlush,
@@ -96,7 +96,7 @@ func binCommand(d *dice, m *model) (said, want string) {
 	return string(frame), a.frame(code)
 }
 
-// frame is the answer as bytes.
+// frame returns the bytes of the answer.
 func (a *binAnswer) frame(code protocol.Opcode) string {
 	b := []byte(binFrame(code, a.extras, a.key, a.value))
 	b[0] = protocol.ResponseMagic

@@ -7,11 +7,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
-// FuzzSessionsAgainstAModel: whatever a text and a binary client do in turn, with a clock that moves on by nothing, a second or more
-// across flushes and expiries, every answer is the model's. The first byte chooses between items with and without unique numbers.
+// FuzzSessionsAgainstAModel executes random commands of a text and a binary client, on a clock that advances past flushes and expiry times, and
+// compares every answer with the model's. The first byte chooses between items with and without unique numbers.
 func FuzzSessionsAgainstAModel(f *testing.F) {
 	for seed := range 60 { // so that each command is in one, with each exptime
 		f.Add(randomProgram(byte(seed), 1500))
@@ -26,8 +26,8 @@ func FuzzSessionsAgainstAModel(f *testing.F) {
 			t.Fatal(err)
 		}
 		sessions := map[bool]*session{}
-		for _, speaksBinary := range []bool{false, true} {
-			sessions[speaksBinary] = &session{w: &worker{Cache: c}, known: true}
+		for _, isBinary := range []bool{false, true} {
+			sessions[isBinary] = &session{w: c.newWorker(), known: true}
 		}
 		var history []string
 		for len(d.bytes) > 0 {
@@ -39,22 +39,22 @@ func FuzzSessionsAgainstAModel(f *testing.F) {
 				}
 			}
 			draw := pick(d, textCommand, metaCommand, binCommand)
-			said, want := draw(d, m)
+			input, want := draw(d, m)
 			if it := m.items["a"]; it != nil && len(it.value) > 500_000 {
-				return // what is too large is another matter
+				return // the model has no limit
 			}
-			got := ask(t, sessions[said[0] == protocol.RequestMagic], said)
-			if history = append(history, short(said)); got != want {
+			got := ask(t, sessions[input[0] == protocol.RequestMagic], input)
+			if history = append(history, short(input)); got != want {
 				t.Fatalf("at second %d, after\n%s\nthe answer is %.300q, want %.300q", m.now-m.began, strings.Join(history, "\n"), got, want)
 			}
 		}
 		if st := c.store.Stats(); st.Coming != 0 || st.Held != 0 {
-			t.Errorf("%d bytes are coming, %d are held", st.Coming, st.Held)
+			t.Errorf("%d bytes are being received, %d are held", st.Coming, st.Held)
 		}
 	})
 }
 
-// randomProgram is n bytes that differ with seed.
+// randomProgram returns n bytes that depend on seed.
 func randomProgram(seed byte, n int) []byte {
 	program := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(program)
@@ -62,26 +62,26 @@ func randomProgram(seed byte, n int) []byte {
 }
 
 // ask passes one command to a session without a connection, and returns the answer.
-func ask(t *testing.T, s *session, said string) string {
+func ask(t *testing.T, s *session, input string) string {
 	w := s.w
 	w.begin(nil)
-	for p := []byte(said); len(p) > 0; {
+	for p := []byte(input); len(p) > 0; {
 		used, whole := s.step(p)
 		if used == 0 && !whole {
-			t.Fatalf("%.100q: more is waited for", said)
+			t.Fatalf("%.100q: more input is expected", input)
 		}
 		p = p[used:]
 	}
 	if w.quit {
-		t.Fatalf("%.100q: the connection would end", said)
+		t.Fatalf("%.100q: the connection would end", input)
 	}
 	return string(w.out)
 }
 
-// short is a command that can be read.
-func short(said string) string {
-	if len(said) > 100 {
-		said = said[:100]
+// short returns the beginning of a command as readable text.
+func short(input string) string {
+	if len(input) > 100 {
+		input = input[:100]
 	}
-	return strings.TrimSpace(string(bytes.ToValidUTF8([]byte(said), []byte("?"))))
+	return strings.TrimSpace(string(bytes.ToValidUTF8([]byte(input), []byte("?"))))
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// metaCommand draws a meta command, and what memcached answers.
-func metaCommand(d *dice, m *model) (said, want string) {
+// metaCommand draws a meta command and returns it with the answer of memcached.
+func metaCommand(d *dice, m *model) (input, want string) {
 	switch key := d.key(); d.roll(5) {
 	case 0:
 		return metaGetModel(d, m, key)
@@ -21,7 +21,7 @@ func metaCommand(d *dice, m *model) (said, want string) {
 	return "mn\r\n", "MN\r\n"
 }
 
-// flagsOf draws some of the flags, each with what it needs behind it.
+// flagsOf draws some of the flags, each with its token.
 func flagsOf(d *dice, all ...string) (some []string) {
 	for _, f := range all {
 		if d.roll(3) == 0 {
@@ -36,7 +36,7 @@ func has(flags []string, f string) bool {
 	return slices.ContainsFunc(flags, func(one string) bool { return strings.HasPrefix(one, f) })
 }
 
-// shown is what the flags of a command that has found it, or stored it, are answered with.
+// shown returns the answer to the flags of a command that has found or stored the item.
 func (m *model) shown(key string, it *modelItem, flags []string, which string) (out string) {
 	for _, f := range flags {
 		if !strings.Contains(which, f[:1]) {
@@ -64,19 +64,19 @@ func (m *model) shown(key string, it *modelItem, flags []string, which string) (
 	return out
 }
 
-func metaGetModel(d *dice, m *model, key string) (said, want string) {
+func metaGetModel(d *dice, m *model, key string) (input, want string) {
 	vivify, ttl, recache := d.exptime(m.now), d.exptime(m.now), int64(pick(d, 5, 30, 1000))
 	flags := flagsOf(d, "s", "c", "k", "Oxyz", "f", "v", "q", fmt.Sprint("N", vivify), fmt.Sprint("T", ttl), fmt.Sprint("R", recache), "t")
-	said = strings.Join(append([]string{"mg " + key}, flags...), " ") + "\r\n"
+	input = strings.Join(append([]string{"mg " + key}, flags...), " ") + "\r\n"
 	it, created := m.find(key), false
 	if it == nil && has(flags, "N") {
 		it, created = m.put(key, "", 0, 0), true
 	}
 	if it == nil {
 		if has(flags, "q") {
-			return said, ""
+			return input, ""
 		}
-		return said, "EN" + m.shown(key, nil, flags, "kO") + "\r\n"
+		return input, "EN" + m.shown(key, nil, flags, "kO") + "\r\n"
 	}
 	want = "HD"
 	if has(flags, "v") {
@@ -111,54 +111,54 @@ func metaGetModel(d *dice, m *model, key string) (said, want string) {
 	if want += "\r\n"; has(flags, "v") {
 		want += it.value + "\r\n"
 	}
-	return said, want
+	return input, want
 }
 
-func metaSetModel(d *dice, m *model, key string) (said, want string) {
+func metaSetModel(d *dice, m *model, key string) (input, want string) {
 	value, ttl := d.value(), int64(0)
 	modes := map[string]string{"": "set", " MS": "set", " ME": "add", " MR": "replace", " MA": "append", " MP": "prepend"}
 	mode := pick(d, "", "", " MS", " ME", " MR", " MA", " MP")
 	command := modes[mode]
 	flags := flagsOf(d, "c", "k", "Oabc", "F7", "q", "I")
-	said = strings.Join(append([]string{fmt.Sprintf("ms %s %d", key, len(value))}, flags...), " ")
+	input = strings.Join(append([]string{fmt.Sprintf("ms %s %d", key, len(value))}, flags...), " ")
 	clientFlags := map[bool]uint32{true: 7}[has(flags, "F")]
 	quiet, stale := has(flags, "q"), has(flags, "I")
 	if d.roll(2) == 0 {
 		ttl = d.exptime(m.now)
-		said += fmt.Sprint(" T", ttl)
+		input += fmt.Sprint(" T", ttl)
 	}
 	cas := uint64(0)
 	if d.roll(3) == 0 {
 		cas = d.ours(m, key)
-		said += fmt.Sprint(" C", cas)
+		input += fmt.Sprint(" C", cas)
 		if command == "set" || command == "replace" {
 			command = "cas"
 		}
 	}
 	what, it := m.store(command, key, value, clientFlags, m.when(ttl), cas, stale)
-	said += mode + "\r\n" + value + "\r\n"
+	input += mode + "\r\n" + value + "\r\n"
 	if what == "STORED" && quiet {
-		return said, ""
+		return input, ""
 	}
 	if it == nil {
-		it = &modelItem{} // whose unique number is told as 0
+		it = &modelItem{} // whose unique number is answered as 0
 	}
 	short := map[string]string{"STORED": "HD", "NOT_STORED": "NS", "EXISTS": "EX", "NOT_FOUND": "NF"}[what]
-	return said, short + m.shown(key, it, flags, "ckO") + "\r\n"
+	return input, short + m.shown(key, it, flags, "ckO") + "\r\n"
 }
 
-func metaDeleteModel(d *dice, m *model, key string) (said, want string) {
+func metaDeleteModel(d *dice, m *model, key string) (input, want string) {
 	flags := flagsOf(d, "k", "Oabc", "q", "I")
-	said = strings.Join(append([]string{"md " + key}, flags...), " ")
+	input = strings.Join(append([]string{"md " + key}, flags...), " ")
 	stale, quiet := has(flags, "I"), has(flags, "q")
 	ttl, hasTTL := d.exptime(m.now), d.roll(2) == 0
 	if hasTTL {
-		said += fmt.Sprint(" T", ttl)
+		input += fmt.Sprint(" T", ttl)
 	}
 	it, what := m.find(key), "HD"
 	cas, hasCAS := d.ours(m, key), d.roll(4) == 0
 	if hasCAS {
-		said += fmt.Sprint(" C", cas)
+		input += fmt.Sprint(" C", cas)
 	}
 	switch {
 	case it == nil:
@@ -173,17 +173,17 @@ func metaDeleteModel(d *dice, m *model, key string) (said, want string) {
 	default:
 		delete(m.items, key)
 	}
-	if said += "\r\n"; what == "HD" && quiet {
-		return said, ""
+	if input += "\r\n"; what == "HD" && quiet {
+		return input, ""
 	}
-	return said, what + m.shown(key, nil, flags, "kO") + "\r\n"
+	return input, what + m.shown(key, nil, flags, "kO") + "\r\n"
 }
 
-func metaArithModel(d *dice, m *model, key string) (said, want string) {
+func metaArithModel(d *dice, m *model, key string) (input, want string) {
 	vivify, ttl, initial, delta := d.exptime(m.now), d.exptime(m.now), uint64(d.roll(20)), uint64(d.roll(50))
 	flags := flagsOf(d, "c", "k", "Oabc", "v", "q", fmt.Sprint("N", vivify), fmt.Sprint("T", ttl), fmt.Sprint("J", initial),
 		fmt.Sprint("D", delta), "MD", "t")
-	said = strings.Join(append([]string{"ma " + key}, flags...), " ")
+	input = strings.Join(append([]string{"ma " + key}, flags...), " ")
 	if !has(flags, "D") {
 		delta = 1
 	}
@@ -193,7 +193,7 @@ func metaArithModel(d *dice, m *model, key string) (said, want string) {
 	cas := uint64(0)
 	if d.roll(4) == 0 {
 		cas = d.ours(m, key)
-		said += fmt.Sprint(" C", cas)
+		input += fmt.Sprint(" C", cas)
 	}
 	n, what := m.sum(key, !has(flags, "MD"), delta, cas)
 	created := false
@@ -201,12 +201,12 @@ func metaArithModel(d *dice, m *model, key string) (said, want string) {
 		n, what, created = initial, "OK", true
 		m.put(key, fmt.Sprint(n), 0, 0)
 	}
-	said += "\r\n"
+	input += "\r\n"
 	switch what {
 	case "NOT_A_NUMBER":
-		return said, notNumeric + "\r\n"
+		return input, notNumeric + "\r\n"
 	case "NOT_FOUND", "EXISTS":
-		return said, map[string]string{"NOT_FOUND": "NF", "EXISTS": "EX"}[what] + m.shown(key, nil, flags, "kO") + "\r\n"
+		return input, map[string]string{"NOT_FOUND": "NF", "EXISTS": "EX"}[what] + m.shown(key, nil, flags, "kO") + "\r\n"
 	}
 	it, number := m.items[key], fmt.Sprint(n)
 	if want = "HD"; has(flags, "v") {
@@ -230,5 +230,5 @@ func metaArithModel(d *dice, m *model, key string) (said, want string) {
 	if has(flags, "q") && !created {
 		want = ""
 	}
-	return said, want
+	return input, want
 }

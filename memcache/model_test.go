@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// modelItem is an item as memcached has it.
+// modelItem is an item of the model.
 type modelItem struct {
 	value      string
 	flags      uint32
@@ -15,9 +15,9 @@ type modelItem struct {
 	stale, won bool
 }
 
-// model does what memcached does with its items, but for three things: what a flush has removed does not come back when another flush is
-// ordered, a flush at once is one at once also without unique numbers, and there is no limit. A flush is two numbers, as in memcached: nothing that was stored in the second oldest or before is found
-// from that second on, and nothing with a unique number below oldestCAS.
+// model does with its items what memcached does, with three exceptions: flushed items do not reappear after another flush, a flush without a time
+// takes effect at once also without unique numbers, and there is no limit. As in memcached a flush is two numbers: no item that was stored in the
+// second oldest or earlier is found from that second on, and no item with a unique number below oldestCAS.
 type model struct {
 	now, began int64
 	items      map[string]*modelItem
@@ -31,7 +31,7 @@ func newModel(now int64, noCAS bool) *model {
 	return &model{now: now, began: now, items: map[string]*modelItem{}, noCAS: noCAS}
 }
 
-// when is the second that an exptime means.
+// when returns the second that an exptime stands for.
 func (m *model) when(exptime int64) int64 {
 	switch {
 	case exptime == 0:
@@ -44,7 +44,7 @@ func (m *model) when(exptime int64) int64 {
 	return m.now + exptime
 }
 
-// find returns the item of a key, if it is to be seen.
+// find returns the item of a key, or nil if there is none that has neither expired nor been flushed.
 func (m *model) find(key string) *modelItem {
 	it := m.items[key]
 	if it == nil {
@@ -60,7 +60,7 @@ func (m *model) find(key string) *modelItem {
 
 func (m *model) flush(exptime int64) {
 	for key := range m.items {
-		m.find(key) // what is gone stays gone
+		m.find(key) // so that flushed items stay removed
 	}
 	at := m.now
 	if exptime > 0 {
@@ -70,9 +70,9 @@ func (m *model) flush(exptime int64) {
 		m.oldest = at
 	}
 	switch {
-	case at-1 <= m.began-62: // memcached's time has not begun
+	case at-1 <= m.began-62: // before memcached's time
 		m.oldest = 0
-	case m.noCAS && at <= m.now: // what memcached loses of the present second, evcached keeps; of the past, it keeps nothing
+	case m.noCAS && at <= m.now: // evcached keeps items that are stored later in this second, unlike memcached
 		m.oldest = 0
 		clear(m.items)
 	case m.oldest <= m.now:
@@ -88,14 +88,14 @@ func (m *model) nextCAS() uint64 {
 	return m.cas
 }
 
-// put makes an item, whatever there was.
+// put stores an item unconditionally.
 func (m *model) put(key, value string, flags uint32, expires int64) *modelItem {
 	it := &modelItem{value: value, flags: flags, expires: expires, stored: m.now, cas: m.nextCAS()}
 	m.items[key] = it
 	return it
 }
 
-// store carries out a request to store, and returns the item that is there then. command is the text protocol's name of it.
+// store executes a request to store, and returns the answer and the item that is stored afterwards. command is its name in the text protocol.
 func (m *model) store(command, key, value string, flags uint32, expires int64, cas uint64, stale bool) (string, *modelItem) {
 	it := m.find(key)
 	switch {
@@ -131,14 +131,14 @@ func (m *model) store(command, key, value string, flags uint32, expires int64, c
 	return "STORED", m.put(key, value, flags, expires)
 }
 
-// number reads a value as a number, which ends at the first space.
+// number parses a value as a number, which ends at the first space.
 func number(value string) (uint64, bool) {
 	digits, _, _ := strings.Cut(value, " ")
 	n, err := strconv.ParseUint(digits, 10, 64)
 	return n, err == nil
 }
 
-// sum carries out an incr or decr, and returns the number and what has become of it.
+// sum executes an incr or decr, and returns the number and the outcome.
 func (m *model) sum(key string, up bool, delta, cas uint64) (n uint64, what string) {
 	it := m.find(key)
 	if it == nil {
@@ -167,7 +167,7 @@ func (m *model) sum(key string, up bool, delta, cas uint64) (n uint64, what stri
 	return n, "OK"
 }
 
-// touch gives an item another expiry.
+// touch changes the expiry time of an item.
 func (m *model) touch(key string, expires int64) *modelItem {
 	it := m.find(key)
 	if it == nil {
@@ -178,7 +178,7 @@ func (m *model) touch(key string, expires int64) *modelItem {
 	return &seen
 }
 
-// remove removes an item. cas 0 stands for whatever there is.
+// remove removes an item. cas 0 matches any item.
 func (m *model) remove(key string, cas uint64) string {
 	it := m.find(key)
 	switch {

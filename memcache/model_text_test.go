@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// A dice reads decisions from bytes; at their end all are 0.
+// A dice takes decisions from bytes. At their end all decisions are 0.
 type dice struct{ bytes []byte }
 
-// roll is a number below n.
+// roll returns a number below n.
 func (d *dice) roll(n int) int {
 	if len(d.bytes) == 0 {
 		return 0
@@ -27,12 +27,12 @@ func (d *dice) value() string {
 		"7"+strings.Repeat(" ", 20_000))
 }
 
-// exptime is one around every edge: none, past, next, soon, the last relative one, dates.
+// exptime draws an exptime: none, past, the next seconds, the largest relative one, dates.
 func (d *dice) exptime(now int64) int64 {
 	return pick(d, 0, -1, 1, 2, 3, 100, 30*24*60*60, now, now+1, now+2, now-10, now-100, 1_000_000_000, 30*24*60*60+1)
 }
 
-// ours is a unique number that may be the item's.
+// ours draws a unique number, which may be the item's.
 func (d *dice) ours(m *model, key string) uint64 {
 	cas := uint64(1)
 	if it := m.items[key]; it != nil {
@@ -41,8 +41,8 @@ func (d *dice) ours(m *model, key string) uint64 {
 	return pick(d, cas, cas-1, cas+1, 999)
 }
 
-// textCommand draws a command of the text protocol, and what memcached answers.
-func textCommand(d *dice, m *model) (said, want string) {
+// textCommand draws a command of the text protocol and returns it with the answer of memcached.
+func textCommand(d *dice, m *model) (input, want string) {
 	key, noreply := d.key(), pick(d, "", "", " noreply")
 	command := pick(d, "set", "add", "replace", "append", "prepend", "cas", "get", "gets", "gat", "gats", "incr", "decr", "touch", "delete",
 		"flush_all")
@@ -50,19 +50,19 @@ func textCommand(d *dice, m *model) (said, want string) {
 	switch command {
 	case "set", "add", "replace", "append", "prepend", "cas":
 		value, flags, exptime := d.value(), uint32(d.roll(2)), d.exptime(m.now)
-		said = fmt.Sprintf("%s %s %d %d %d", command, key, flags, exptime, len(value))
+		input = fmt.Sprintf("%s %s %d %d %d", command, key, flags, exptime, len(value))
 		cas := uint64(0)
 		if command == "cas" {
 			cas = d.ours(m, key)
-			said += fmt.Sprintf(" %d", cas)
+			input += fmt.Sprintf(" %d", cas)
 		}
-		said += noreply + "\r\n" + value
+		input += noreply + "\r\n" + value
 		answer, _ = m.store(command, key, value, flags, m.when(exptime), cas, false)
 	case "get", "gets", "gat", "gats":
 		return textGet(d, m, command, key)
 	case "incr", "decr":
 		delta := pick[uint64](d, 1, 0, 100, 1<<63)
-		said = fmt.Sprintf("%s %s %d%s", command, key, delta, noreply)
+		input = fmt.Sprintf("%s %s %d%s", command, key, delta, noreply)
 		n, what := m.sum(key, command == "incr", delta, 0)
 		switch answer = what; what {
 		case "OK":
@@ -72,35 +72,35 @@ func textCommand(d *dice, m *model) (said, want string) {
 		}
 	case "touch":
 		exptime := d.exptime(m.now)
-		said = fmt.Sprintf("touch %s %d%s", key, exptime, noreply)
+		input = fmt.Sprintf("touch %s %d%s", key, exptime, noreply)
 		if answer = "TOUCHED"; m.touch(key, m.when(exptime)) == nil {
 			answer = "NOT_FOUND"
 		}
 	case "delete":
-		said = "delete " + key + noreply
+		input = "delete " + key + noreply
 		answer = m.remove(key, 0)
 	default:
 		exptime := d.exptime(m.now)
-		said = fmt.Sprintf("flush_all %d%s", exptime, noreply)
+		input = fmt.Sprintf("flush_all %d%s", exptime, noreply)
 		m.flush(exptime)
 		answer = "OK"
 	}
 	if noreply != "" {
-		return said + "\r\n", ""
+		return input + "\r\n", ""
 	}
-	return said + "\r\n", answer + "\r\n"
+	return input + "\r\n", answer + "\r\n"
 }
 
-func textGet(d *dice, m *model, command, key string) (said, want string) {
+func textGet(d *dice, m *model, command, key string) (input, want string) {
 	keys := []string{key, d.key()}
-	said = command
+	input = command
 	exptime := int64(0)
 	if command == "gat" || command == "gats" {
 		exptime = d.exptime(m.now)
-		said += fmt.Sprint(" ", exptime)
+		input += fmt.Sprint(" ", exptime)
 	}
 	for _, key := range keys {
-		said += " " + key
+		input += " " + key
 		it := m.find(key)
 		if it == nil {
 			continue
@@ -114,5 +114,5 @@ func textGet(d *dice, m *model, command, key string) (said, want string) {
 			it.expires = m.when(exptime)
 		}
 	}
-	return said + "\r\n", want + "END\r\n"
+	return input + "\r\n", want + "END\r\n"
 }

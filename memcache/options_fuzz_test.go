@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
-// configOf chooses a configuration as the program's options make it: -C, -M, -F, -X, -I 1k, -m 2, -B, -S, -Y.
+// configOf draws a configuration, as the options of evcached make it: -C, -M, -F, -X, -I 1k, -m 2, -B, -S, -Y.
 func configOf(d *dice, users *Users) Config {
 	c := Config{Memory: 2 << 20}
 	bits := d.roll(256)
@@ -25,12 +25,18 @@ func configOf(d *dice, users *Users) Config {
 		c.SASL = bits&64 > 0
 	}
 	c.Protocol = Protocol(d.roll(3))
+	switch { // as evcached chooses
+	case c.SASL:
+		c.Protocol = Binary
+	case c.Users != nil:
+		c.Protocol = Text
+	}
 	return c
 }
 
 // fill stores items until the cache evicts or refuses.
 func fill(c *Cache) {
-	w := &worker{Cache: c}
+	w := c.newWorker()
 	w.begin(nil)
 	for i := 0; i < 20_000 && c.store.Stats().Evicted == 0; i++ {
 		o := order{op: protocol.OpSet, key: fmt.Appendf(nil, "full%d", i), expires: int64(i%3) * (c.clock.Unix() + 2)}
@@ -54,7 +60,7 @@ func fuzzUsers(t testing.TB) *Users {
 	return users
 }
 
-// wholeSessions returns input that logs in, fills memory, and asks for what the commands of the model do not include.
+// wholeSessions returns input that logs in, fills memory, and contains commands that the model does not have.
 func wholeSessions() []string {
 	return []string{
 		"set a 7 0 1\r\nx\r\nget a b\r\nincr a 1\r\nmg a s v t f c k h l Oabc\r\nlru_crawler metadump all\r\nstats\r\nflush_all 1\r\nma n N0\r\n",
@@ -73,9 +79,9 @@ func FuzzOptions(f *testing.F) {
 	for i := range 128 {
 		f.Add(append([]byte{byte(2 * i), byte(i), 0, byte(i % 8), 0}, randomProgram(byte(i), 300)...))
 	}
-	for _, said := range wholeSessions() {
+	for _, input := range wholeSessions() {
 		for bits := range byte(16) {
-			f.Add(append([]byte{bits * 17, 0, bits % 2, bits, 1}, said...))
+			f.Add(append([]byte{bits * 17, 0, bits % 2, bits, 1}, input...))
 		}
 	}
 	f.Fuzz(func(t *testing.T, program []byte) {
@@ -92,18 +98,18 @@ func FuzzOptions(f *testing.F) {
 			fill(c)
 		}
 		step := int64(d.roll(8))
-		w := &worker{Cache: c}
+		w := c.newWorker()
 		if raw := d.roll(2) == 1; raw {
 			piece := 1 + int(step)*7
-			hear(t, w, d.bytes, piece)
+			receive(t, w, d.bytes, piece)
 		} else {
 			s := &session{w: w, known: true}
 			m := newModel(clock.Unix(), config.NoCAS)
 			var kept []byte
 			for len(d.bytes) > 0 && !w.quit {
-				said, _ := pick(d, textCommand, metaCommand, binCommand)(d, m)
-				if s.speech == undecided || (s.speech == binaryFrames) == (said[0] == protocol.RequestMagic) {
-					kept = serve(t, s, append(kept, said...))
+				input, _ := pick(d, textCommand, metaCommand, binCommand)(d, m)
+				if s.protocol == Auto || (s.protocol == Binary) == (input[0] == protocol.RequestMagic) {
+					kept = serve(t, s, append(kept, input...))
 				}
 				clock.now.Add(step % 3)
 				m.now += step % 3
@@ -112,7 +118,7 @@ func FuzzOptions(f *testing.F) {
 			s.value.dropIfAny()
 		}
 		if st := c.store.Stats(); st.Memory > st.Limit || st.Items < 0 || st.Held != 0 || st.Coming != 0 {
-			t.Errorf("%d bytes of memory, the limit is %d; %d items, %d bytes are held, %d coming", st.Memory, st.Limit, st.Items, st.Held, st.Coming)
+			t.Errorf("%d bytes of memory, the limit is %d; %d items, %d bytes are held, %d are being received", st.Memory, st.Limit, st.Items, st.Held, st.Coming)
 		}
 	})
 }
@@ -124,14 +130,14 @@ func (v *value) dropIfAny() {
 	}
 }
 
-// hear passes the input to a new session in pieces.
-func hear(t *testing.T, w *worker, said []byte, piece int) {
+// receive passes the input to a new session in pieces.
+func receive(t *testing.T, w *worker, input []byte, piece int) {
 	s := &session{w: w, known: w.config.Users == nil}
 	var kept []byte
-	for len(said) > 0 {
-		n := min(piece, len(said))
-		kept = append(kept, said[:n]...)
-		said = said[n:]
+	for len(input) > 0 {
+		n := min(piece, len(input))
+		kept = append(kept, input[:n]...)
+		input = input[n:]
 		if kept = serve(t, s, kept); w.quit {
 			break
 		}
@@ -139,8 +145,8 @@ func hear(t *testing.T, w *worker, said []byte, piece int) {
 	s.value.dropIfAny()
 }
 
-// serve serves what is there as the loop does, and returns what waits for more. Each step must take something, or wait, or end a request whose
-// value is to be thrown away: the next step takes that.
+// serve serves input as the loop does, and returns the rest, which is incomplete. Each step must consume input, or need more, or end a request whose
+// value is discarded by the next step.
 func serve(t *testing.T, s *session, p []byte) (rest []byte) {
 	w := s.w
 	w.begin(nil)

@@ -17,11 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
 
-// trapClock is a clock that panics when it is asked for the time for the left-th time from now.
+// trapClock is a Clock that panics at the left-th call of Unix.
 type trapClock struct{ now, left atomic.Int64 }
 
 func (c *trapClock) Unix() int64 {
@@ -31,7 +31,7 @@ func (c *trapClock) Unix() int64 {
 	return c.now.Load()
 }
 
-// panicLog takes the records of panics.
+// panicLog collects the log records of panics.
 type panicLog struct{ records chan slog.Record }
 
 func (l panicLog) Enabled(context.Context, slog.Level) bool { return true }
@@ -44,8 +44,8 @@ func (l panicLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// house is a cache that listens on every kind of socket, each with one loop.
-type house struct {
+// allSockets is a cache that listens on every kind of socket, each with one loop.
+type allSockets struct {
 	*Cache
 	clock *trapClock
 	log   panicLog
@@ -54,9 +54,9 @@ type house struct {
 
 const giveUp = 20 * time.Second // no measure of speed
 
-func newHouse(t *testing.T, c Config) *house {
+func newHouse(t *testing.T, c Config) *allSockets {
 	t.Helper()
-	h := &house{clock: new(trapClock), log: panicLog{make(chan slog.Record, 100)}}
+	h := &allSockets{clock: new(trapClock), log: panicLog{make(chan slog.Record, 100)}}
 	h.clock.now.Store(1_700_000_000)
 	c.Clock, c.Logger = h.clock, slog.New(h.log)
 	var err error
@@ -118,7 +118,7 @@ func (d datagrams) Read(p []byte) (int, error) {
 }
 
 // open opens a connection.
-func (h *house) open(t *testing.T, door string) net.Conn {
+func (h *allSockets) open(t *testing.T, door string) net.Conn {
 	t.Helper()
 	nc, err := h.dial[door]()
 	if err == nil {
@@ -130,7 +130,7 @@ func (h *house) open(t *testing.T, door string) net.Conn {
 	return nc
 }
 
-// exchange sends a request and reads until the answer ends with end, or the connection does.
+// exchange sends a request and reads until the answer ends with end or the connection ends.
 func exchange(nc net.Conn, request, end string) (answer []byte, err error) {
 	if _, err := io.WriteString(nc, request); err != nil {
 		return nil, err
@@ -203,7 +203,7 @@ func TestAPanicWhileAClientIsServedEndsThatClientAlone(t *testing.T) {
 			if door == "udp" && len(request) > 30_000 {
 				continue // no datagram is so long
 			}
-			for n := int64(1); h.springs(t, door, request, n); n++ {
+			for n := int64(1); h.triggersPanic(t, door, request, n); n++ {
 				panics++
 				answer, err := exchange(neighbour[door], "ms k 1\r\n1\r\nmn\r\n", "MN\r\n")
 				if err != nil || !strings.HasSuffix(string(answer), "HD\r\nMN\r\n") {
@@ -223,8 +223,8 @@ func TestAPanicWhileAClientIsServedEndsThatClientAlone(t *testing.T) {
 	}
 }
 
-// springs sends a request while the clock panics at its n-th call, and reports whether it has panicked.
-func (h *house) springs(t *testing.T, door, request string, n int64) bool {
+// triggersPanic sends a request while the clock panics at its n-th call, and reports whether it has panicked.
+func (h *allSockets) triggersPanic(t *testing.T, door, request string, n int64) bool {
 	t.Helper()
 	nc := h.open(t, door)
 	defer nc.Close()
@@ -234,14 +234,14 @@ func (h *house) springs(t *testing.T, door, request string, n int64) bool {
 		end = string(append([]byte{protocol.ResponseMagic, byte(protocol.BinNoop)}, make([]byte, 22)...))
 	}
 	if door == "udp" {
-		return h.springsDatagram(t, nc, request+last, end, n)
+		return h.triggersPanicInDatagram(t, nc, request+last, end, n)
 	}
 	h.clock.left.Store(n)
 	answer, err := exchange(nc, request+last, end)
 	sprung := h.clock.left.Swap(0) == 0
 	switch {
 	case sprung && (err == nil || isDeadline(err)):
-		t.Fatalf("%s: the connection goes on after a panic in %.40q: %q, %v", door, request, answer, err)
+		t.Fatalf("%s: the connection stays open after a panic in %.40q: %q, %v", door, request, answer, err)
 	case !sprung && err != nil:
 		t.Fatalf("%s: %.40q: %q, %v", door, request, answer, err)
 	case sprung:
@@ -250,8 +250,8 @@ func (h *house) springs(t *testing.T, door, request string, n int64) bool {
 	return sprung
 }
 
-// springsDatagram is springs for a datagram, of which no end is seen.
-func (h *house) springsDatagram(t *testing.T, nc net.Conn, request, end string, n int64) bool {
+// triggersPanicInDatagram is triggersPanic for a datagram, whose end cannot be observed.
+func (h *allSockets) triggersPanicInDatagram(t *testing.T, nc net.Conn, request, end string, n int64) bool {
 	t.Helper()
 	h.clock.left.Store(n)
 	answered := make(chan error, 1)
@@ -279,8 +279,8 @@ func isDeadline(err error) bool {
 	return ok && ne.Timeout()
 }
 
-// checkLog wants a record to tell the panic and where it was.
-func (h *house) checkLog(t *testing.T, r slog.Record) {
+// checkLog checks that a record contains the panic and the place.
+func (h *allSockets) checkLog(t *testing.T, r slog.Record) {
 	t.Helper()
 	attrs := map[string]string{}
 	r.Attrs(func(a slog.Attr) bool {
@@ -292,7 +292,7 @@ func (h *house) checkLog(t *testing.T, r slog.Record) {
 	}
 }
 
-// TestAPanicOfTheProgramsOwnFunctionsEndsTheClient that made the cache call them, on the loop and beside it.
+// TestAPanicOfTheProgramsOwnFunctionsEndsTheClient whose request called them, on the loop and on other goroutines.
 func TestAPanicOfTheProgramsOwnFunctionsEndsTheClient(t *testing.T) {
 	h := newHouse(t, Config{
 		Shutdown:     func(bool) { panic("Shutdown") },
@@ -317,7 +317,7 @@ func TestAPanicOfTheProgramsOwnFunctionsEndsTheClient(t *testing.T) {
 	}
 }
 
-// TestAPanicOnTheClocksGoroutineDoesNotStopTheClock.
+// TestAPanicOnTheClocksGoroutineDoesNotStopTheClock, which continues to advance.
 func TestAPanicOnTheClocksGoroutineDoesNotStopTheClock(t *testing.T) {
 	c := newCache(t, Config{})
 	calls := make(chan int, 3)

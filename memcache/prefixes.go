@@ -9,17 +9,17 @@ import (
 	"sync/atomic"
 )
 
-// prefixes counts requests by what stands before the first colon of their keys: stats detail. It is off until a client turns it on.
+// prefixes counts requests for each prefix of keys, the part before the first colon, for stats detail. It is off until a client turns it on.
 type prefixes struct {
 	on atomic.Bool
 
-	mu   sync.Mutex
+	mu   sync.Mutex // guards seen
 	seen map[string]*prefix
 }
 
 type prefix struct{ gets, hits, sets, deletes uint64 }
 
-// maxPrefixes bounds the table: keys without order could fill the memory. What comes later is not counted.
+// maxPrefixes is the maximum number of prefixes that are counted, because keys with random prefixes could fill the memory.
 const maxPrefixes = 10_000
 
 func (p *prefixes) get(key []byte, hit bool) {

@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// TestCertificatesAreRefreshedOnDemand, where there is something to refresh, and what fails is told.
+// TestCertificatesAreRefreshedOnDemand if Config.RefreshCerts is set. Its error is in the answer.
 func TestCertificatesAreRefreshedOnDemand(t *testing.T) {
 	start(t, memcache.Config{}).connect(t).ask("refresh_certs", "Error TLS not enabled")
 	for answer, err := range map[string]error{"OK": nil, "Error no such file": errors.New("no such\nfile")} {

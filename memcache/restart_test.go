@@ -10,11 +10,11 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/store"
 )
 
-// restarted is a new cache, some seconds later, that has loaded what the old one saves.
+// restarted returns a new cache, some seconds later, that has loaded the saved items.
 func (r *running) restarted(t *testing.T, later int64, c memcache.Config) (*running, memcache.Loaded) {
 	t.Helper()
 	var file bytes.Buffer
@@ -77,8 +77,8 @@ func TestARestartKeepsItems(t *testing.T) {
 	c.ask(fmt.Sprintf("cas small 0 0 1 %d|x|cas small 0 0 1 %d|y", unique, unique), "STORED|EXISTS")
 }
 
-// TestARestartKeepsWhenItemsExpire, be it while the program is away or later.
-func TestARestartKeepsWhenItemsExpire(t *testing.T) {
+// TestARestartKeepsExpiryTimes, whether items expire before the new start or later.
+func TestARestartKeepsExpiryTimes(t *testing.T) {
 	old := start(t, memcache.Config{})
 	old.connect(t).ask("set never 0 0 1|x|set soon 0 10 1|x|set later 0 100 1|x", "STORED|STORED|STORED")
 	r, done := old.restarted(t, 10, memcache.Config{})
@@ -89,8 +89,8 @@ func TestARestartKeepsWhenItemsExpire(t *testing.T) {
 	c.ask("get never later", "VALUE never 0 1|x|END")
 }
 
-// TestARestartKeepsAFlushThatIsYetToCome, be its time while the program is away or later.
-func TestARestartKeepsAFlushThatIsYetToCome(t *testing.T) {
+// TestARestartKeepsAPendingFlush, whether its time is before the new start or later.
+func TestARestartKeepsAPendingFlush(t *testing.T) {
 	for _, away := range []int64{5, 9, 15} {
 		old := start(t, memcache.Config{})
 		old.connect(t).ask("set a 0 0 1|x|flush_all 10", "STORED|OK")
@@ -116,8 +116,8 @@ func TestARestartKeepsAFlushThatIsYetToCome(t *testing.T) {
 	r.connect(t).ask("get a", "VALUE a 0 1|x|END")
 }
 
-// TestUniqueNumbersGoOnAfterARestart: a client's number from before is not given to another value.
-func TestUniqueNumbersGoOnAfterARestart(t *testing.T) {
+// TestUniqueNumbersContinueAfterARestart: a number from before the restart is not given to another value.
+func TestUniqueNumbersContinueAfterARestart(t *testing.T) {
 	old := start(t, memcache.Config{})
 	c := old.connect(t)
 	c.ask("set a 0 0 1|x|set b 0 0 1|x|delete b|gets a", "STORED|STORED|DELETED|VALUE a 0 1 1|x|END")
@@ -131,8 +131,8 @@ func TestUniqueNumbersGoOnAfterARestart(t *testing.T) {
 	with.connect(t).ask("gets a", "VALUE a 0 1 1|x|END")
 }
 
-// TestARestartWithLessRoom leaves out what is too large, evicts, or refuses what does not fit.
-func TestARestartWithLessRoom(t *testing.T) {
+// TestARestartWithLessMemory omits items that are too large, and evicts or refuses items that do not fit.
+func TestARestartWithLessMemory(t *testing.T) {
 	old := start(t, memcache.Config{})
 	c := old.connect(t)
 	c.ask("set large 0 0 500000|"+strings.Repeat("x", 500_000), "STORED")
@@ -152,8 +152,8 @@ func TestARestartWithLessRoom(t *testing.T) {
 	}
 }
 
-// TestWhatIsDamagedIsNotLoaded: the cache is empty after it, and works.
-func TestWhatIsDamagedIsNotLoaded(t *testing.T) {
+// TestDamagedDataIsNotLoaded: the cache is empty afterwards, and works.
+func TestDamagedDataIsNotLoaded(t *testing.T) {
 	old := start(t, memcache.Config{})
 	c := old.connect(t)
 	for i := range 100 {
@@ -190,8 +190,8 @@ func TestWhatIsDamagedIsNotLoaded(t *testing.T) {
 	}
 }
 
-// TestAnErrorOfTheWriterEndsTheSaving.
-func TestAnErrorOfTheWriterEndsTheSaving(t *testing.T) {
+// TestAnErrorOfTheWriterEndsSave, which returns it.
+func TestAnErrorOfTheWriterEndsSave(t *testing.T) {
 	r := start(t, memcache.Config{})
 	r.connect(t).ask("set large 0 0 500000|"+strings.Repeat("x", 500_000), "STORED")
 	read, write := io.Pipe()
@@ -202,8 +202,8 @@ func TestAnErrorOfTheWriterEndsTheSaving(t *testing.T) {
 	}
 }
 
-// TestSavingTakesTheMemoryOfAnItem, and not that of all, which have 40 MB.
-func TestSavingTakesTheMemoryOfAnItem(t *testing.T) {
+// TestSaveNeedsTheMemoryOfOneItem, and not that of all items, which have 40 MB.
+func TestSaveNeedsTheMemoryOfOneItem(t *testing.T) {
 	r := start(t, memcache.Config{})
 	value := make([]byte, 4000)
 	for i := range 10_000 {

@@ -12,14 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
 
-// TestAnswersThatFindNoRoomWaitForIt: whatever the server's limits are, a client that reads gets all of them, in order; also when it has
-// closed its sending half, and when the server is being shut down.
-func TestAnswersThatFindNoRoomWaitForIt(t *testing.T) {
+// TestAnswersWaitForRoomInTheOutput: with any limits of the server, a client that reads receives all answers in order, also after it has closed its
+// sending half, and while the server shuts down.
+func TestAnswersWaitForRoomInTheOutput(t *testing.T) {
 	for _, maxOutput := range []int{4 << 10, 64 << 10, 1 << 20} {
 		for _, end := range []string{"", "half", "shutdown"} {
 			t.Run(fmt.Sprintf("%d %s", maxOutput, end), func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestAnswersThatFindNoRoomWaitForIt(t *testing.T) {
 				nc, err := net.Dial("tcp", ln.Addr().String())
 				must(t, err)
 				defer nc.Close()
-				must(t, nc.SetDeadline(time.Now().Add(patience)))
+				must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 				small, big := strings.Repeat("s", 3000), strings.Repeat("b", 700_000)
 				_, err = fmt.Fprintf(nc, "set s 0 0 3000 noreply\r\n%s\r\nset b 0 0 700000 noreply\r\n%s\r\nget s b s s b\r\nget b\r\nversion\r\n", small, big)
 				must(t, err)
@@ -46,7 +46,7 @@ func TestAnswersThatFindNoRoomWaitForIt(t *testing.T) {
 				case "half":
 					must(t, nc.(*net.TCPConn).CloseWrite())
 				case "shutdown":
-					ctx, cancel := context.WithTimeout(context.Background(), patience)
+					ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 					defer cancel()
 					go func() { down <- srv.Shutdown(ctx) }()
 				}
@@ -65,8 +65,8 @@ func TestAnswersThatFindNoRoomWaitForIt(t *testing.T) {
 	}
 }
 
-// TestADatagramIsNoWeapon: neither the memory nor the answer grows with what a datagram asks for.
-func TestADatagramIsNoWeapon(t *testing.T) {
+// TestTheAnswerToADatagramIsLimited, and so is its memory, whatever the datagram requests.
+func TestTheAnswerToADatagramIsLimited(t *testing.T) {
 	r := start(t, memcache.Config{})
 	r.connect(t).ask("set b 0 0 900000|"+strings.Repeat("b", 900_000), "STORED")
 	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
@@ -74,7 +74,7 @@ func TestADatagramIsNoWeapon(t *testing.T) {
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
 	must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	before := heap()
 	for _, request := range []string{strings.Repeat("mg b v\r\n", 5000), strings.Repeat("get b b b\r\n", 3000), string(frames(2000))} {
 		d := binary.BigEndian.AppendUint64(nil, 0x0001_0000_0001_0000)
@@ -100,14 +100,14 @@ func frames(n int) (b []byte) {
 	return b
 }
 
-// TestAGetMayHaveAnyNumberOfKeys.
+// TestAGetMayHaveAnyNumberOfKeys sends a line of more than a megabyte.
 func TestAGetMayHaveAnyNumberOfKeys(t *testing.T) {
 	c := start(t, memcache.Config{}).connect(t)
-	c.ask("get"+strings.Repeat(" nobody", 150_000), "END")
+	c.ask("get"+strings.Repeat(" absent", 150_000), "END")
 }
 
-// TestSlowReadersOfLargeValuesCutNobodyElseOff, though each is being sent a value.
-func TestSlowReadersOfLargeValuesCutNobodyElseOff(t *testing.T) {
+// TestSlowReadersOfLargeValuesDoNotEndOtherConnections, although each is being sent a value.
+func TestSlowReadersOfLargeValuesDoNotEndOtherConnections(t *testing.T) {
 	r := start(t, memcache.Config{Memory: 200 << 20, MaxItem: 100 << 20})
 	c := r.connect(t)
 	const size = 60_000_000
@@ -116,12 +116,12 @@ func TestSlowReadersOfLargeValuesCutNobodyElseOff(t *testing.T) {
 		r.connect(t).send("get b")
 	}
 	until(t, func() bool { return r.srv.Stats().Buffered > 1<<30 })
-	c.ask("get nobody", "END")
+	c.ask("get absent", "END")
 	r.connect(t).ask("version", "VERSION "+memcache.Version)
 }
 
-// TestThereIsOneDumpAtATime: another is refused until it has ended or its client has gone.
-func TestThereIsOneDumpAtATime(t *testing.T) {
+// TestOnlyOneDumpRunsAtATime: another is refused until the first has ended or its client has closed the connection.
+func TestOnlyOneDumpRunsAtATime(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	var b strings.Builder
@@ -142,8 +142,8 @@ func TestThereIsOneDumpAtATime(t *testing.T) {
 	})
 }
 
-// TestNothingSecretIsLogged: no password, no value.
-func TestNothingSecretIsLogged(t *testing.T) {
+// TestNoPasswordAndNoValueIsLogged at the highest verbosity.
+func TestNoPasswordAndNoValueIsLogged(t *testing.T) {
 	var log lockedBuffer
 	users, err := memcache.LoadUsers(usersFile(t, "ann:PASSWORD\n"))
 	must(t, err)
@@ -158,8 +158,8 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	}
 }
 
-// TestResetsAtOnceCountNothingTwice.
-func TestResetsAtOnceCountNothingTwice(t *testing.T) {
+// TestConcurrentResetsOfStatsCountNothingTwice, and lose nothing.
+func TestConcurrentResetsOfStatsCountNothingTwice(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	c.ask("get a", "END")

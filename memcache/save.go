@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/itemfile"
-	"github.com/evmq/evmq/memcache/store"
 )
 
 // Save writes the items to w, for Load: keys, values, flags, expiry times, unique numbers, and whether each was fetched. It also writes a
@@ -36,7 +36,7 @@ func (c *Cache) Save(w io.Writer) (items int, err error) {
 	return file.Count(), nil
 }
 
-// copyItem completes the item with it.Key from the store, and copies its value to room. So no lock is held while the item is written.
+// copyItem completes the item with it.Key from the store, and copies its value to room. No lock is held while the item is written.
 func (c *Cache) copyItem(it *itemfile.Item, room []byte) (value []byte, found bool) {
 	e := c.store.Lock(it.Key)
 	defer e.Unlock()

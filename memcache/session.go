@@ -7,48 +7,39 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/server"
-)
-
-// speech is what a client speaks.
-type speech uint8
-
-const (
-	undecided speech = iota
-	text
-	binaryFrames
 )
 
 // A session is one connection's state. It belongs to the connection's loop.
 type session struct {
-	w       *worker
-	value   *value    // the large value that is being received
-	since   time.Time // when the request began to wait for memory; zero if it does not wait
-	waits   *wait     // the last wait for memory
-	skip    int       // bytes to discard
-	after   []byte    // the answer to send when they have been discarded: the client does not read it before
-	rest    []byte    // answers that wait for room in the connection's output
-	looking look      // the get in progress
-	getting bool      // more keys of the get in progress follow
-	leaving bool      // close the connection when rest is written
-	scanned int       // bytes of an incomplete line that contain no end of line
-	speech  speech
-	known   bool         // has authenticated, or need not
-	last    atomic.Int64 // second of the last request. Any goroutine reads it
-	login   *login       // with Users, text: the value of the login is being received
-	partial bool         // the beginning of a small value is in the connection's input
-	broken  bool         // closed because the client violates the protocol
-	fd      int32
-	state   atomic.Uint32  // a connState, for stats conns. Any goroutine reads it
-	watcher *watch.Watcher // of the watch command; nil for most
+	w        *worker
+	value    *value       // the large value that is being received
+	since    time.Time    // when the request began to wait for memory; zero if it does not wait
+	waits    *wait        // the last wait for memory
+	skip     int          // bytes to discard
+	after    []byte       // the answer to send when they have been discarded: the client does not read it before
+	rest     []byte       // answers that wait for room in the connection's output
+	looking  look         // the get in progress
+	getting  bool         // more keys of the get in progress follow
+	leaving  bool         // close the connection when rest is written
+	scanned  int          // bytes of an incomplete line that contain no end of line
+	protocol Protocol     // Auto until the first byte has arrived
+	known    bool         // the client has authenticated, or need not
+	last     atomic.Int64 // second of the last request. Any goroutine reads it
+	login    *login       // with Users, text: the value of the login is being received
+	partial  bool         // the beginning of a small value is in the connection's input
+	broken   bool         // closed because the client violates the protocol
+	fd       int32
+	state    atomic.Uint32  // a connState, for stats conns. Any goroutine reads it
+	watcher  *watch.Watcher // of the watch command; nil for most
 }
 
-// handler is the server's side.
+// handler implements the interfaces of package server.
 type handler struct{ *Cache }
 
-// Handler serves connections of a server, or of several.
+// Handler returns the handler for the connections of servers. Any goroutine.
 func (c *Cache) Handler() server.Handler { return handler{c} }
 
 // Open implements server.Handler.
@@ -63,7 +54,7 @@ func (h handler) Open(c *server.Conn) {
 // Close implements server.Handler.
 func (h handler) Close(c *server.Conn, reason error) {
 	if errors.Is(reason, server.ErrIdle) {
-		h.kicked.Add(1)
+		h.idleClosed.Add(1)
 	}
 	if reason != nil && !errors.Is(reason, io.EOF) && !errors.Is(reason, server.ErrServerClosed) {
 		h.logClosed(c, reason)
@@ -121,7 +112,7 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	switch {
 	case s.watcher != nil:
 		return len(p), nil
-	case w.full && c.Stats().Output < c.Server().MaxOutput: // the whole server's output is full, and LowWater is not called when there is room
+	case w.overloaded: // the whole server is full: the answers are not kept as well
 		return n, server.ErrOverload
 	case w.full:
 		s.rest, s.leaving, s.broken = append(s.rest, w.out...), w.quit, !w.bye
@@ -146,8 +137,8 @@ func (s *session) resume(c *server.Conn) bool {
 	n, err := c.Write(s.rest)
 	s.w.counts.add(bytesWritten, uint64(n))
 	if errors.Is(err, server.ErrFull) {
-		if c.Stats().Output < c.Server().MaxOutput {
-			c.Abort() // it is the server that is full: see Data
+		if errors.Is(err, server.ErrServerFull) {
+			c.Abort() // the whole server is full: see Data
 		}
 		return false
 	}
@@ -183,10 +174,10 @@ func (s *session) step(p []byte) (used int, whole bool) {
 			s.after = nil
 		}
 		return used, false
-	case s.speech == undecided && !s.decide(p[0]):
+	case s.protocol == Auto && !s.decide(p[0]):
 		s.w.quit = true
 		return len(p), true
-	case s.speech == binaryFrames:
+	case s.protocol == Binary:
 		return s.frame(p)
 	case !s.known:
 		return s.authenticate(p)
@@ -194,8 +185,8 @@ func (s *session) step(p []byte) (used int, whole bool) {
 	return s.command(p)
 }
 
-// throwAway discards the next n bytes of input. The last answer is sent after them.
-func (s *session) throwAway(n int) {
+// discard discards the next n bytes of input. The last answer is sent after them.
+func (s *session) discard(n int) {
 	if n == 0 {
 		return
 	}
@@ -206,16 +197,16 @@ func (s *session) throwAway(n int) {
 
 // decide determines the protocol from the first byte of the connection. ok is false if the protocol is not allowed.
 func (s *session) decide(first byte) (ok bool) {
-	s.speech = text
+	s.protocol = Text
 	if first == protocol.RequestMagic {
-		s.speech = binaryFrames
+		s.protocol = Binary
 	}
 	c := &s.w.config
 	switch {
 	case c.Protocol == Binary, c.SASL:
-		return s.speech == binaryFrames
+		return s.protocol == Binary
 	case c.Protocol == Text, c.Users != nil: // binary clients authenticate with SASL only
-		s.speech = text
+		s.protocol = Text
 	}
 	return true
 }

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
@@ -23,6 +23,7 @@ const (
 	stalledAfter = time.Second
 	longestWait  = 3 * time.Second
 	retryAfter   = 250 * time.Millisecond // a waiting request is tried again even if no memory has been returned
+	maxGap       = 2 * tick               // between two observations of a connection: see progress.observe
 )
 
 // shortage is the state of connections that have been lent memory.
@@ -45,7 +46,7 @@ type holding struct {
 	memory int64 // bytes
 }
 
-// passed returns how many bytes have passed in the direction that gives memory back.
+// passed returns the number of bytes transferred in the direction that gives memory back.
 func (h holds) passed() uint64 {
 	if h.sends {
 		return h.conn.Stats().BytesRead
@@ -53,11 +54,23 @@ func (h holds) passed() uint64 {
 	return h.conn.Stats().BytesWritten
 }
 
-// progress is the output of a connection so far.
+// progress is the transfer of a connection so far.
 type progress struct {
 	bytes   uint64
-	moved   time.Time // when a change of bytes was last observed
-	closing bool      // the connection is being closed
+	stalled time.Duration // time in which observations have found no change of bytes
+	seen    time.Time     // the last observation
+	closing bool          // the connection is being closed
+}
+
+// observe records the number of bytes transferred by now. The time since the last observation counts as at most maxGap: if observations were not made
+// for longer, the program was paused or had no processor, and so could not transfer anything itself.
+func (p *progress) observe(bytes uint64, now time.Time) {
+	if p.seen.IsZero() || bytes != p.bytes {
+		p.bytes, p.stalled = bytes, 0
+	} else {
+		p.stalled += min(now.Sub(p.seen), maxGap)
+	}
+	p.seen = now
 }
 
 // wait pauses the connection, whose request waits for memory of a key's shard after the store's error. The caller arranges for over to be
@@ -77,7 +90,7 @@ func (s *session) wait(err error, key []byte, bytes int) *wait {
 		s.since = now
 	}
 	late := now.Sub(s.since) > longestWait
-	if !w.makeWay(c, key, bytes, now, late) && (late || !lent) {
+	if !w.closeSlow(c, key, bytes, now, late) && (late || !lent) {
 		s.since = time.Time{}
 		return nil
 	}
@@ -131,18 +144,18 @@ type holder struct {
 	stalled time.Duration
 }
 
-// makeWay closes connections that have memory of a key's shard, the slowest first, until the given number of bytes is about to be
+// closeSlow closes connections that have memory of a key's shard, the slowest first, until the given number of bytes is about to be
 // returned. It closes only stalled connections, unless late is set: then also others that are to read. It reports whether any connection is
 // being closed.
-func (c *Cache) makeWay(own *server.Conn, key []byte, bytes int, now time.Time, late bool) (closing bool) {
+func (c *Cache) closeSlow(own *server.Conn, key []byte, bytes int, now time.Time, late bool) (closing bool) {
 	slow, closing := c.chooseSlow(own, key, int64(bytes), now, late)
 	for _, h := range slow {
 		why := "it does not read"
 		if h.sends {
 			why = "it does not send the rest of a value"
-			c.cutWriters.Add(1)
+			c.slowWriters.Add(1)
 		} else {
-			c.cutReaders.Add(1)
+			c.slowReaders.Add(1)
 		}
 		if c.verbosity.Load() > 0 {
 			c.log.Warn("memcache: connection closed because "+why+" and its memory is needed", "conn", h.conn.ID(),
@@ -153,7 +166,7 @@ func (c *Cache) makeWay(own *server.Conn, key []byte, bytes int, now time.Time, 
 	return closing
 }
 
-// chooseSlow returns the connections that makeWay closes. closing is true if any connection, including one chosen earlier, is about to return
+// chooseSlow returns the connections that closeSlow closes. closing is true if any connection, including one chosen earlier, is about to return
 // memory. The connection of the request itself is not chosen: a client may send a value before it reads its answers.
 func (c *Cache) chooseSlow(own *server.Conn, key []byte, need int64, now time.Time, late bool) (slow []holder, closing bool) {
 	g := &c.shortage
@@ -173,13 +186,13 @@ func (c *Cache) chooseSlow(own *server.Conn, key []byte, need int64, now time.Ti
 	return slow, closing
 }
 
-// mayClose returns the connections that may be closed, what is needed beside what those give back that are being closed, and whether there
-// are such. mu must be held.
+// mayClose returns the connections that may be closed, the number of bytes needed beside those of connections that are being closed, and whether
+// there are such connections. mu must be held.
 func (g *shortage) mayClose(own *server.Conn, need int64, now time.Time, late bool) (all []holder, left int64, closing bool) {
 	g.look(g.lists, now)
 	for _, l := range g.lists {
 		p := g.progress[l.holds]
-		stalled := now.Sub(p.moved)
+		stalled := p.stalled
 		switch {
 		case p.closing:
 			need -= l.memory
@@ -199,16 +212,14 @@ func (g *shortage) mayClose(own *server.Conn, need int64, now time.Time, late bo
 // look records which connections that have memory have made progress. mu must be held.
 func (g *shortage) look(list []holding, now time.Time) {
 	for _, l := range list {
-		p, known := g.progress[l.holds]
-		if bytes := l.passed(); !known || bytes != p.bytes {
-			p.bytes, p.moved = bytes, now
-			g.progress[l.holds] = p
-		}
+		p := g.progress[l.holds]
+		p.observe(l.passed(), now)
+		g.progress[l.holds] = p
 	}
 }
 
-// lookAround records the progress of all connections that have memory, and forgets the others.
-func (c *Cache) lookAround(now time.Time) {
+// recordProgress records the progress of all connections that have memory, and forgets the others.
+func (c *Cache) recordProgress(now time.Time) {
 	g := &c.shortage
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -8,33 +8,33 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
 
-// crowd is a cache with room for some 20 values, of which the kernel holds little for each connection.
-type crowd struct {
+// smallCache is a cache with room for some 20 values. The kernel buffers little for each connection.
+type smallCache struct {
 	*running
 	*client
 	value string
 }
 
-const crowdMemory = 4 << 20
+const smallMemory = 4 << 20
 
-func newCrowd(t *testing.T) *crowd {
-	r := startOn(t, memcache.Config{Memory: crowdMemory, MaxItem: 256 << 10},
+func newSmallCache(t *testing.T) *smallCache {
+	r := startOn(t, memcache.Config{Memory: smallMemory, MaxItem: 256 << 10},
 		&server.Server{Loops: 2, Socket: server.SocketOptions{WriteBuffer: 16 << 10}})
-	return &crowd{r, r.connect(t), strings.Repeat("v", 200_000)}
+	return &smallCache{r, r.connect(t), strings.Repeat("v", 200_000)}
 }
 
 // set stores a value.
-func (r *crowd) set(key string) {
+func (r *smallCache) set(key string) {
 	r.ask(fmt.Sprintf("set %s 0 0 %d|%s", key, len(r.value), r.value), "STORED")
 }
 
 // stall stores a value, and connects a client that requests it and does not read the answer.
-func (r *crowd) stall(t *testing.T, key string) *client {
+func (r *smallCache) stall(t *testing.T, key string) *client {
 	t.Helper()
 	r.set(key)
 	slow := r.connect(t)
@@ -45,16 +45,16 @@ func (r *crowd) stall(t *testing.T, key string) *client {
 	return slow
 }
 
-// Values are stored within the memory limit however much connections that do not read have been lent. No more connections are closed than
+// Values are stored within the memory limit however much memory is lent to connections that do not read. No more connections are closed than
 // necessary.
-func TestConnectionsThatDoNotReadMakeWayForNewValues(t *testing.T) {
-	r := newCrowd(t)
+func TestConnectionsThatDoNotReadAreClosedForNewValues(t *testing.T) {
+	r := newSmallCache(t)
 	r.ask("set small 0 0 1|x", "STORED")
 	var readers []*client
 	for i := range 40 {
 		readers = append(readers, r.stall(t, fmt.Sprint("big", i)))
 		r.ask("get small", "VALUE small 0 1|x|END")
-		if st := r.Store().Stats(); st.Memory > crowdMemory {
+		if st := r.Store().Stats(); st.Memory > smallMemory {
 			t.Fatalf("%d bytes of memory, %d of them lent", st.Memory, st.Lent)
 		}
 	}
@@ -72,9 +72,9 @@ func TestConnectionsThatDoNotReadMakeWayForNewValues(t *testing.T) {
 	r.set("big")
 }
 
-// TestAConnectionThatReadsOutlivesThoseThatDoNot when memory is short.
-func TestAConnectionThatReadsOutlivesThoseThatDoNot(t *testing.T) {
-	r := newCrowd(t)
+// TestAConnectionThatReadsIsNotClosedBeforeOthers when memory is short.
+func TestAConnectionThatReadsIsNotClosedBeforeOthers(t *testing.T) {
+	r := newSmallCache(t)
 	r.set("read")
 	reads := r.connect(t) // before the others, so that its lease is the oldest
 	must(t, reads.Conn.(*net.TCPConn).SetReadBuffer(4096))
@@ -111,7 +111,7 @@ func TestAConnectionThatReadsOutlivesThoseThatDoNot(t *testing.T) {
 }
 
 // begin has a client send a part of a value.
-func (r *crowd) begin(t *testing.T, key string) *client {
+func (r *smallCache) begin(t *testing.T, key string) *client {
 	t.Helper()
 	c := r.connect(t)
 	c.send(fmt.Sprintf("set %s 0 0 %d", key, len(r.value)))
@@ -120,8 +120,8 @@ func (r *crowd) begin(t *testing.T, key string) *client {
 	return c
 }
 
-// storesAtLast sets a key until that is not refused.
-func (r *crowd) storesAtLast(t *testing.T, key string) {
+// setUntilStored sets a key until the value is stored.
+func (r *smallCache) setUntilStored(t *testing.T, key string) {
 	t.Helper()
 	until(t, func() bool {
 		r.send(fmt.Sprintf("set %s 0 0 %d", key, len(r.value)), r.value)
@@ -131,9 +131,9 @@ func (r *crowd) storesAtLast(t *testing.T, key string) {
 	})
 }
 
-// TestAValueThatFindsNoRoomIsRefusedAtOnceIfOthersAreBeingReceived: for values whose clients have just sent something nothing is closed.
-func TestAValueThatFindsNoRoomIsRefusedAtOnceIfOthersAreBeingReceived(t *testing.T) {
-	r := newCrowd(t)
+// TestAValueWithoutRoomIsRefusedAtOnceIfOthersAreBeingReceived: connections that have just sent a part of a value are not closed.
+func TestAValueWithoutRoomIsRefusedAtOnceIfOthersAreBeingReceived(t *testing.T) {
+	r := newSmallCache(t)
 	for i := range 40 {
 		r.begin(t, fmt.Sprint("part", i))
 	}
@@ -144,15 +144,15 @@ func TestAValueThatFindsNoRoomIsRefusedAtOnceIfOthersAreBeingReceived(t *testing
 	}
 }
 
-// TestConnectionsThatDoNotSendTheRestOfAValueMakeWay for values that are whole, and no more of them than are needed.
-func TestConnectionsThatDoNotSendTheRestOfAValueMakeWay(t *testing.T) {
-	r := newCrowd(t)
+// TestConnectionsThatDoNotSendTheRestOfAValueAreClosed if a complete value needs their memory, and no more of them than are needed.
+func TestConnectionsThatDoNotSendTheRestOfAValueAreClosed(t *testing.T) {
+	r := newSmallCache(t)
 	var writers []*client
 	for i := range 40 {
 		writers = append(writers, r.begin(t, fmt.Sprint("part", i)))
 	}
 	until(t, func() bool { return r.stats("")["store_no_memory"] != "0" })
-	r.storesAtLast(t, "new")
+	r.setUntilStored(t, "new")
 	r.set("new")
 	r.ask("get new", fmt.Sprintf("VALUE new 0 %d|%s|END", len(r.value), r.value))
 	own := r.stats("evmq")
@@ -168,9 +168,9 @@ func TestConnectionsThatDoNotSendTheRestOfAValueMakeWay(t *testing.T) {
 	until(t, func() bool { return r.Store().Stats().Coming == 0 })
 }
 
-// TestAConnectionThatSendsOutlivesThoseThatDoNot when memory is short, however slowly it sends.
-func TestAConnectionThatSendsOutlivesThoseThatDoNot(t *testing.T) {
-	r := newCrowd(t)
+// TestAConnectionThatSendsIsNotClosedBeforeOthers when memory is short, however slowly it sends.
+func TestAConnectionThatSendsIsNotClosedBeforeOthers(t *testing.T) {
+	r := newSmallCache(t)
 	slow := r.begin(t, "slow")
 	until(t, func() bool { return r.Store().Stats().Coming > 0 })
 	for i := range 40 {
@@ -194,7 +194,7 @@ func TestAConnectionThatSendsOutlivesThoseThatDoNot(t *testing.T) {
 	}()
 	until(t, func() bool { return r.stats("")["store_no_memory"] != "0" })
 	for i := range 8 {
-		r.storesAtLast(t, fmt.Sprint("new", i))
+		r.setUntilStored(t, fmt.Sprint("new", i))
 	}
 	close(stop)
 	must(t, <-done)
@@ -202,12 +202,12 @@ func TestAConnectionThatSendsOutlivesThoseThatDoNot(t *testing.T) {
 	slow.expect("STORED")
 }
 
-// TestAnAppendWaitsForMemory, in each protocol, whether what is appended is small or large.
+// TestAnAppendWaitsForMemory, in each protocol, whether the appended value is small or large.
 func TestAnAppendWaitsForMemory(t *testing.T) {
-	for name, request := range map[string]func(r *crowd, tail string){
-		"text": func(r *crowd, tail string) { r.ask(fmt.Sprintf("append k 0 0 %d|%s", len(tail), tail), "STORED") },
-		"meta": func(r *crowd, tail string) { r.ask(fmt.Sprintf("ms k %d MA|%s", len(tail), tail), "HD") },
-		"binary": func(r *crowd, tail string) {
+	for name, request := range map[string]func(r *smallCache, tail string){
+		"text": func(r *smallCache, tail string) { r.ask(fmt.Sprintf("append k 0 0 %d|%s", len(tail), tail), "STORED") },
+		"meta": func(r *smallCache, tail string) { r.ask(fmt.Sprintf("ms k %d MA|%s", len(tail), tail), "HD") },
+		"binary": func(r *smallCache, tail string) {
 			b := r.connect(r.t)
 			b.frame(protocol.BinAppend, 0, "", "k", tail)
 			b.wants(`0xe status 0x0 extras  key "" value ""`)
@@ -215,7 +215,7 @@ func TestAnAppendWaitsForMemory(t *testing.T) {
 	} {
 		for _, n := range []int{1, 50_000} {
 			t.Run(fmt.Sprint(name, n), func(t *testing.T) {
-				r := newCrowd(t)
+				r := newSmallCache(t)
 				r.set("k")
 				kept := r.value
 				for i := range 19 {

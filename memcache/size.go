@@ -1,13 +1,12 @@
 package memcache
 
-// memcached counts an item's size with its own overhead, and -I bounds that sum; so that what fits there fits here, and what
-// does not is refused with the same words.
+// Config.MaxItem limits the size that an item has in memcached, including memcached's own overhead. So the same values are refused.
 const (
 	itemHeader = 48
 	itemCAS    = 8
-	// itemSlack is what the store may need beyond that.
+	// itemSlack is the maximum number of bytes by which an item is larger in the store.
 	itemSlack = 128
-	// maxNumberItem is the size above which memcached stores an item in pieces, and then does not take its value for a number.
+	// maxNumberItem is the size above which memcached stores an item in pieces, and does not treat its value as a number.
 	maxNumberItem = 512 << 10
 )
 

@@ -18,9 +18,9 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// TestSoak: clients that set, get, delete and list values of every size in a cache that is too small for them, some slowly, some in
-// the middle of which they reset the connection. What a client gets back is what it has stored last, or nothing. EVMQ_SOAK is how long
-// it goes on (2s), EVMQ_SEED repeats the choices of another run.
+// TestSoak runs clients that set, get, delete and list values of every size in a cache that is too small for them. Some are slow, and some reset their
+// connections. A client gets the value that it has stored last, or none. EVMQ_SOAK is the duration, 2s by default; EVMQ_SEED repeats the choices of
+// another run.
 func TestSoak(t *testing.T) {
 	lasts := 2 * time.Second
 	if v := os.Getenv("EVMQ_SOAK"); v != "" {
@@ -58,7 +58,7 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// soaker is one client: of its keys it alone is the user.
+// soaker is one client. No other client uses its keys.
 type soaker struct {
 	r   *running
 	rng *rand.Rand
@@ -68,10 +68,10 @@ type soaker struct {
 	in  *bufio.Reader
 }
 
-// errGivenUp ends a connection that the client resets itself.
+// errGivenUp is the error of a connection that the client resets.
 var errGivenUp = errors.New("given up")
 
-// connection does some requests on a connection of its own.
+// connection sends some requests on a new connection.
 func (s *soaker) connection() error {
 	nc, err := net.Dial("tcp", s.r.addr)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *soaker) connection() error {
 	}
 	s.nc, s.in = nc.(*net.TCPConn), bufio.NewReader(nc)
 	defer nc.Close()
-	if err := nc.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := nc.SetDeadline(time.Now().Add(testTimeout)); err != nil {
 		return err
 	}
 	for range 1 + s.rng.IntN(30) {
@@ -96,7 +96,7 @@ func (s *soaker) connection() error {
 
 func (s *soaker) key() string { return fmt.Sprintf("c%d-%d", s.id, s.rng.IntN(20)) }
 
-// body is a value that tells whether it is whole.
+// body returns a value from which a reader can see whether it is complete.
 func (s *soaker) body() string {
 	n := s.rng.IntN(100)
 	switch s.rng.IntN(10) {
@@ -126,7 +126,7 @@ func (s *soaker) request() error {
 			return err
 		}
 		return errGivenUp
-	case 6: // answers that nobody reads
+	case 6: // answers that are not read
 		if _, err := io.WriteString(s.nc, strings.Repeat("get "+key+"\r\n", 50)); err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (s *soaker) request() error {
 	return s.get(keys)
 }
 
-// answer sends a request and looks at one line.
+// answer sends a request and reads one line.
 func (s *soaker) answer(request string, ok func(line string) bool) error {
 	if _, err := io.WriteString(s.nc, request); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (s *soaker) set(key string) error {
 	return s.answer(fmt.Sprintf("set %s 0 0 %d\r\n%s\r\n", key, len(body), body), func(line string) bool { return line == "STORED" })
 }
 
-// get asks for keys, and reads the answer, sometimes slowly.
+// get requests keys and reads the answer, sometimes slowly.
 func (s *soaker) get(keys []string) error {
 	if _, err := fmt.Fprintf(s.nc, "get %s\r\n", strings.Join(keys, " ")); err != nil {
 		return err

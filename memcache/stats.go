@@ -3,8 +3,8 @@ package memcache
 import (
 	"strings"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
@@ -37,7 +37,7 @@ func (w *worker) textStats() {
 	case "cachedump":
 		w.cachedump(args)
 	default:
-		if !w.statsOf(what, line) {
+		if !w.statsOf(what, w.conn, line) {
 			w.line(string(protocol.Unknown))
 			return
 		}
@@ -45,9 +45,8 @@ func (w *worker) textStats() {
 	}
 }
 
-// statsOf emits the statistics for an argument of stats.
-func (w *worker) statsOf(what string, line emit) (known bool) {
-	c := w.Cache
+// statsOf emits the statistics for an argument of stats. asking is the connection of the request, if it has one.
+func (c *Cache) statsOf(what string, asking *server.Conn, line emit) (known bool) {
 	switch what {
 	case "settings":
 		c.statsSettings(line)
@@ -58,7 +57,7 @@ func (w *worker) statsOf(what string, line emit) (known bool) {
 	case "sizes":
 		c.statsSizes(line)
 	case "conns":
-		c.statsConns(w.conn, line)
+		c.statsConns(asking, line)
 	case "evmq":
 		c.statsOwn(line)
 	case "extstore": // as of a memcached without storage on disk
@@ -109,14 +108,14 @@ func (w *worker) binStats() {
 			w.status(protocol.KeyNotFound)
 			return
 		}
-	case !w.statsOf(what, line):
+	case !w.statsOf(what, w.conn, line):
 		w.status(protocol.KeyNotFound)
 		return
 	}
 	line("", "")
 }
 
-// total is what all workers have counted since the last reset.
+// total returns the counts of all workers and calls since the last reset.
 func (c *Cache) total() sum {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,9 +125,10 @@ func (c *Cache) total() sum {
 func (c *Cache) totalLocked() sum {
 	var s sum
 	s.add(&c.retired)
-	s.add(&c.packets.worker.counts)
+	s.add(&c.called)
+	s.add(c.packets.worker.counts)
 	for _, w := range c.loops {
-		s.add(&w.counts)
+		s.add(w.counts)
 	}
 	for i := range s {
 		s[i] -= c.base[i]
@@ -143,7 +143,7 @@ func (c *Cache) resetStats() {
 	for i, n := range c.totalLocked() {
 		c.base[i] += n
 	}
-	c.opened, c.unshaken = opened.Opened, opened.FailedHandshakes
+	c.opened, c.failedHandshakes = opened.Opened, opened.FailedHandshakes
 	c.logged = c.hub.Counts()
 	c.mu.Unlock()
 	st, classes := c.store.Stats(), c.sizeClasses()

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 )
 
 // statsItems emits the counts of each size class with items. The store has no LRU segments as in memcached: all items count as cold, the segment

@@ -4,7 +4,7 @@ package memcache
 // lines of stats.
 func (c *Cache) statsOwn(line emit) {
 	line("evmq_version", Release())
-	line.number("slow_readers_closed", c.cutReaders.Load())
-	line.number("slow_writers_closed", c.cutWriters.Load())
+	line.number("slow_readers_closed", c.slowReaders.Load())
+	line.number("slow_writers_closed", c.slowWriters.Load())
 	line.number("panics", c.panics.Load())
 }

@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
@@ -105,7 +105,7 @@ func (c *Cache) statsCommands(line emit, n *sum, st *store.Stats) {
 // statsTraffic emits bytes, limits and the number of loops.
 func (c *Cache) statsTraffic(line emit, n *sum, st *store.Stats, conns server.Stats, loops int) {
 	if c.setting("idle_timeout") > 0 {
-		line.number("idle_kicks", c.kicked.Load())
+		line.number("idle_kicks", c.idleClosed.Load())
 	}
 	line.number("bytes_read", n[bytesRead])
 	line.number("bytes_written", n[bytesWritten])

@@ -34,14 +34,14 @@ type tuning struct {
 	values map[string]string
 }
 
-func newTuning(told []Setting) *tuning {
+func newTuning(given []Setting) *tuning {
 	t := &tuning{values: map[string]string{}}
 	for _, s := range settingNames {
 		if s.Value != "" {
 			t.values[s.Name] = s.Value
 		}
 	}
-	for _, s := range told {
+	for _, s := range given {
 		t.values[s.Name] = s.Value
 	}
 	return t
@@ -73,7 +73,7 @@ func (c *Cache) statsSettings(line emit) {
 		if !ok {
 			value = c.tuning.get(s.Name)
 		}
-		if value != "" { // else it is unknown
+		if value != "" { // otherwise it is unknown
 			line(s.Name, value)
 		}
 	}

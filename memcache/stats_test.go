@@ -7,11 +7,11 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/memcache"
-	"github.com/evmq/evmq/memcache/protocol"
 )
 
-// stats asks for stats and returns the lines.
+// stats sends the stats command and returns the lines of the answer.
 func (c *client) stats(what string) map[string]string {
 	c.t.Helper()
 	c.send(strings.TrimSpace("stats " + what))
@@ -31,8 +31,8 @@ func (c *client) stats(what string) map[string]string {
 	}
 }
 
-// TestStatsCountWhatHappens, over both protocols, from the last reset on.
-func TestStatsCountWhatHappens(t *testing.T) {
+// TestStatsCountCommands of both protocols since the last reset.
+func TestStatsCountCommands(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c, other := r.connect(t), r.connect(t)
 	c.ask("set a 0 0 1|x|set b 0 0 1|x|get a b z|delete a|delete z|set n 0 0 1|1|incr n 1|decr z 1|cas n 0 0 1 1|x|touch n 0|mg n",
@@ -86,9 +86,9 @@ func TestStatsCountWhatHappens(t *testing.T) {
 	}
 }
 
-// TestEachCommandThatMeetsAGoneItemCountsIt once, as expired or as flushed, and each value stored counts in total_items, also one that
-// is past its time. What no command meets is reclaimed. The numbers are memcached 1.6.18's.
-func TestEachCommandThatMeetsAGoneItemCountsIt(t *testing.T) {
+// TestEachCommandThatFindsAnExpiredOrFlushedItemCountsItOnce. Each value stored counts in total_items, also an expired one. Items that no command finds
+// are reclaimed. The numbers are those of memcached 1.6.18.
+func TestEachCommandThatFindsAnExpiredOrFlushedItemCountsItOnce(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	last := c.stats("")
@@ -156,8 +156,8 @@ func TestEachCommandThatMeetsAGoneItemCountsIt(t *testing.T) {
 	delta("get a b", "END", "get_misses +2, reclaimed +2")
 }
 
-// TestStatsOfPartsTellWhatTheyHold: items, slabs, sizes, settings.
-func TestStatsOfPartsTellWhatTheyHold(t *testing.T) {
+// TestStatsHaveGroups: items, slabs, sizes, settings.
+func TestStatsHaveGroups(t *testing.T) {
 	r := start(t, memcache.Config{PerTurn: 9, NoFlush: true, Settings: []memcache.Setting{{"maxconns", "1000"}, {"tcpport", "11211"}}})
 	c := r.connect(t)
 	c.ask("set a 0 0 1|x|flush_all", "STORED|CLIENT_ERROR flush_all not allowed")
@@ -186,7 +186,7 @@ func TestStatsOfPartsTellWhatTheyHold(t *testing.T) {
 	c.ask("stats detail off|get a:1|stats detail dump", "OK|VALUE a:1 0 1|x|END|PREFIX a get 2 hit 1 set 1 del 0|PREFIX b get 0 hit 0 set 0 del 1|END")
 }
 
-// TestPrefixesAreCountedWhileTheyAreListed: no request is lost, and none waits for a list.
+// TestPrefixesAreCountedWhileTheyAreListed: each request is counted, and none waits for a list.
 func TestPrefixesAreCountedWhileTheyAreListed(t *testing.T) {
 	r := start(t, memcache.Config{})
 	asks, lists := r.connect(t), r.connect(t)
@@ -227,7 +227,7 @@ func TestPrefixesAreCountedWhileTheyAreListed(t *testing.T) {
 	}
 }
 
-// TestAllKeysAreListed to one who reads slowly, too; what he asks meanwhile is answered behind the list.
+// TestAllKeysAreListed, also to a client that reads slowly. Its next requests are answered after the list.
 func TestAllKeysAreListed(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
@@ -263,8 +263,8 @@ func TestAllKeysAreListed(t *testing.T) {
 	c.ask("lru_crawler metadump all", "ERROR metadump not allowed")
 }
 
-// TestShutdownIsAskedFor only where it is allowed.
-func TestShutdownIsAskedFor(t *testing.T) {
+// TestShutdownMustBeAllowed by Config.Shutdown.
+func TestShutdownMustBeAllowed(t *testing.T) {
 	var gentle, sharp atomic.Int32
 	r := start(t, memcache.Config{Shutdown: func(graceful bool) {
 		if graceful {

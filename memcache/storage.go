@@ -3,9 +3,9 @@ package memcache
 import (
 	"errors"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
 )
 
 // outcome is the result of a request to store.
@@ -33,29 +33,31 @@ type order struct {
 	size  int             // of the value, bytes
 	value []byte          // the value, if come is nil
 	come  *store.Incoming // otherwise begins with the value
+
+	err error // of the store, if it has refused the value
 }
 
 // The store's bits of an item.
 const (
 	bitStale  = 1 << iota // meta: the value is stale
-	bitWon                // meta: a client was told to fetch it anew
+	bitWon                // meta: a client was asked to fetch the value anew
 	bitBase64             // meta: the key was sent in base64
 )
 
-// put carries out an order. It returns the item's unique number.
-func (w *worker) put(o *order) (what outcome, cas uint64) {
-	w.detail.set(o.key)
-	e := w.look(o.key)
+// put executes an order. It returns the item's unique number.
+func (x *executor) put(o *order) (what outcome, cas uint64) {
+	x.detail.set(o.key)
+	e := x.look(o.key)
 	defer e.Unlock()
-	what, cas = w.place(&e, o)
-	if w.hub.Wants(watch.Mutations) {
-		w.logStore(&e, o, what, o.size)
+	what, cas = x.place(&e, o)
+	if x.hub.Wants(watch.Mutations) {
+		x.logStore(&e, o, what, o.size)
 	}
 	return what, cas
 }
 
 // place is put in the entry of the order's key.
-func (w *worker) place(e *store.Entry, o *order) (outcome, uint64) {
+func (x *executor) place(e *store.Entry, o *order) (outcome, uint64) {
 	e.CountSet(o.size)
 	m := store.Meta{Flags: o.flags, Expires: o.expires}
 	if o.binary {
@@ -64,12 +66,12 @@ func (w *worker) place(e *store.Entry, o *order) (outcome, uint64) {
 	if !e.Found() {
 		switch o.op {
 		case protocol.OpCas:
-			w.counts.add(casMisses, 1)
+			x.counts.add(casMisses, 1)
 			return notFound, 0
 		case protocol.OpReplace, protocol.OpAppend, protocol.OpPrepend:
 			return notStored, 0
 		}
-		return w.finish(e, &m, o)
+		return x.finish(e, &m, o)
 	}
 	old := e.Meta()
 	switch o.op {
@@ -92,21 +94,21 @@ func (w *worker) place(e *store.Entry, o *order) (outcome, uint64) {
 			return exists, 0
 		}
 		m = store.Meta{Flags: old.Flags, Expires: old.Expires}
-		if !w.fits(len(o.key), m.Flags, e.Len()+o.size) {
+		if !x.fits(len(o.key), m.Flags, e.Len()+o.size) {
 			return notStored, 0
 		}
 	}
-	return w.finish(e, &m, o)
+	return x.finish(e, &m, o)
 }
 
-// finish stores the value. If a set fails, it removes the old value, as memcached does, so that no client goes on with it.
-func (w *worker) finish(e *store.Entry, m *store.Meta, o *order) (outcome, uint64) {
-	m.CAS = w.nextCAS()
+// finish stores the value. If a set fails, it removes the old value, as memcached does, so that no client uses it any longer.
+func (x *executor) finish(e *store.Entry, m *store.Meta, o *order) (outcome, uint64) {
+	m.CAS = x.nextCAS()
 	var err error
 	switch {
 	case o.op == protocol.OpAppend, o.op == protocol.OpPrepend:
-		err = e.Put(*m, w.join(e, o)...)
-		clear(w.parts)
+		err = e.Put(*m, x.join(e, o)...)
+		clear(x.parts)
 	case o.come != nil:
 		err = e.PutLarge(*m, o.come, o.size)
 	default:
@@ -115,20 +117,21 @@ func (w *worker) finish(e *store.Entry, m *store.Meta, o *order) (outcome, uint6
 	if err == nil {
 		return stored, m.CAS
 	}
+	o.err = err
 	if o.op == protocol.OpSet && e.Found() {
 		e.Delete()
 	}
 	if errors.Is(err, store.ErrTooLarge) {
-		w.counts.add(storeTooLarge, 1)
+		x.counts.add(storeTooLarge, 1)
 		return tooLarge, 0
 	}
-	w.counts.add(storeNoMemory, 1)
+	x.counts.add(storeNoMemory, 1)
 	return noMemory, 0
 }
 
 // join returns the pieces of the old value with those of the appended or prepended one.
-func (w *worker) join(e *store.Entry, o *order) [][]byte {
-	parts := w.parts[:0]
+func (x *executor) join(e *store.Entry, o *order) [][]byte {
+	parts := x.parts[:0]
 	if o.op == protocol.OpAppend {
 		parts = e.AppendParts(parts)
 	}
@@ -140,7 +143,7 @@ func (w *worker) join(e *store.Entry, o *order) [][]byte {
 	if o.op == protocol.OpPrepend {
 		parts = e.AppendParts(parts)
 	}
-	w.parts = parts
+	x.parts = parts
 	return parts
 }
 
@@ -152,12 +155,12 @@ func (c *Cache) nextCAS() uint64 {
 	return c.store.NextCAS()
 }
 
-// forget removes the old value of a set that has failed, so that no client goes on with it.
-func (w *worker) forget(op protocol.Op, key []byte) {
+// forget removes the old value of a set that has failed, so that no client uses it any longer.
+func (x *executor) forget(op protocol.Op, key []byte) {
 	if op != protocol.OpSet && op != protocol.OpMetaSet {
 		return
 	}
-	e := w.look(key)
+	e := x.look(key)
 	defer e.Unlock()
 	e.Delete()
 }

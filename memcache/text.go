@@ -3,7 +3,7 @@ package memcache
 import (
 	"bytes"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // command serves one line and what belongs to it.
@@ -38,7 +38,7 @@ func (s *session) command(p []byte) (used int, whole bool) {
 		}
 		w.unlessQuiet(string(why))
 		w.unflushed = true
-		s.throwAway(r.Follows)
+		s.discard(r.Follows)
 		return end + 1, true
 	}
 	if r.Op.Stores() {
@@ -68,7 +68,7 @@ func (s *session) get(line, keys []byte, end int) (used int, whole bool) {
 	return end, true
 }
 
-// getOn goes on with keys that had to wait.
+// getOn continues with keys that had to wait.
 func (s *session) getOn(p []byte) (used int, whole bool) {
 	end := bytes.IndexByte(p, '\n')
 	keys := upToZero(bytes.TrimSuffix(p[:end], []byte("\r")))

@@ -7,8 +7,8 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// answers are what the text protocol answers, as memcached 1.6 does: request lines and answer lines, separated by |, in order on
-// one connection. package difftest compares many more with a memcached itself.
+// answers are requests of the text protocol and the answers of memcached 1.6, with lines separated by |, in order on one connection. Package difftest
+// compares many more with a running memcached.
 var answers = []struct{ request, answer string }{
 	{"get a", "END"},
 	{"set a 7 0 1|x", "STORED"},
@@ -18,14 +18,14 @@ var answers = []struct{ request, answer string }{
 	{"get a", "VALUE a 0 1|y|END"},
 	{"set a 1 0 2 noreply|xy", ""},
 	{"add a 0 0 1|z", "NOT_STORED"},
-	{"replace nobody 0 0 1|z", "NOT_STORED"},
-	{"append nobody 0 0 1|z", "NOT_STORED"},
+	{"replace absent 0 0 1|z", "NOT_STORED"},
+	{"append absent 0 0 1|z", "NOT_STORED"},
 	{"append a 9 0 1|z", "STORED"},
 	{"prepend a 9 0 1|w", "STORED"},
 	{"get a", "VALUE a 1 4|wxyz|END"},
 	{"set empty 0 0 0|", "STORED"},
 	{"get empty", "VALUE empty 0 0||END"},
-	{"cas nobody 0 0 1 5|x", "NOT_FOUND"},
+	{"cas absent 0 0 1 5|x", "NOT_FOUND"},
 	{"cas a 0 0 1 99999|x", "EXISTS"},
 	{"delete a", "DELETED"},
 	{"delete a", "NOT_FOUND"},
@@ -41,15 +41,15 @@ var answers = []struct{ request, answer string }{
 	{"get n", "VALUE n 0 20|1                   |END"},
 	{"incr n -1", "CLIENT_ERROR invalid numeric delta argument"},
 	{"incr n 18446744073709551616", "CLIENT_ERROR invalid numeric delta argument"},
-	{"incr nobody 1", "NOT_FOUND"},
+	{"incr absent 1", "NOT_FOUND"},
 	{"set long 0 0 100|5" + strings.Repeat(" ", 99), "STORED"},
 	{"incr long 5", "10"},
 	{"get long", "VALUE long 0 100|10" + strings.Repeat(" ", 98) + "|END"},
 	{"incr empty 1", "CLIENT_ERROR cannot increment or decrement non-numeric value"},
 	{"touch n 0", "TOUCHED"},
-	{"touch nobody 0", "NOT_FOUND"},
+	{"touch absent 0", "NOT_FOUND"},
 	{"touch n x", "CLIENT_ERROR invalid exptime argument"},
-	{"gat 0 empty nobody", "VALUE empty 0 0||END"},
+	{"gat 0 empty absent", "VALUE empty 0 0||END"},
 	{"gat x empty", "CLIENT_ERROR invalid exptime argument"},
 	{"set a 1 0 1|xyz", "CLIENT_ERROR bad data chunk|ERROR"},
 	{"set a -1 0 1|x", "CLIENT_ERROR bad command line format|ERROR"},
@@ -94,7 +94,7 @@ var answers = []struct{ request, answer string }{
 	{"ms a 2 ME|yo", "NS"},
 	{"ms a 2 MA|yo", "HD"},
 	{"ms a 1 MP|-", "HD"},
-	{"ms nobody 1 MR|-", "NS"},
+	{"ms absent 1 MR|-", "NS"},
 	{"mg a v f", "VA 5 f3|-hiyo"},
 	{"ms a 2 MX|hi", "CLIENT_ERROR invalid mode for ms M token"},
 	{"ms a 2 MEE|hi", "CLIENT_ERROR incorrect length for M token"},
@@ -102,7 +102,7 @@ var answers = []struct{ request, answer string }{
 	{"ms a 2 Tx|hi", "CLIENT_ERROR bad token in command line format"},
 	{"ms a 2 b|hi", "CLIENT_ERROR error decoding key"},
 	{"ms a 1 C1|x", "EX"},
-	{"ms nobody 1 C1|x", "NF"},
+	{"ms absent 1 C1|x", "NF"},
 	{"ms a 1 C0 I|x", "EX"},
 	{"ms YWI= 2 b|hi", "HD"},
 	{"mg ab v k", "VA 2 kYWI= b|hi"},
@@ -121,10 +121,10 @@ var answers = []struct{ request, answer string }{
 	{"ma n q", ""},
 	{"ma n C99999", "EX"},
 	{"me", "CLIENT_ERROR bad command line format"},
-	{"me nobody", "EN"},
+	{"me absent", "EN"},
 }
 
-// TestTheTextProtocolAnswersAsMemcachedDoes.
+// TestTheTextProtocolAnswersAsMemcachedDoes sends each request and compares the answer.
 func TestTheTextProtocolAnswersAsMemcachedDoes(t *testing.T) {
 	c := start(t, memcache.Config{}).connect(t)
 	for _, a := range answers {
@@ -134,7 +134,7 @@ func TestTheTextProtocolAnswersAsMemcachedDoes(t *testing.T) {
 	c.closed()
 }
 
-// script is all of them.
+// script returns all requests and all answers.
 func script() (requests, replies string) {
 	var in, out strings.Builder
 	for _, a := range answers {

@@ -20,12 +20,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/server"
 )
 
-// fuzzPatience bounds one session of a fuzz target with a server.
-const fuzzPatience = 20 * time.Second
+// fuzzTimeout limits the time of one session of a fuzz target with a server.
+const fuzzTimeout = 20 * time.Second
 
 // FuzzTLS sends any input over a TLS connection to a server with any options. The input is cut into records of any lengths, and their bytes into
 // writes of any lengths. Nothing panics, each connection ends, nothing remains in memory, and the answers are those of a connection without TLS.
@@ -36,9 +36,9 @@ func FuzzTLS(f *testing.F) {
 	for i := range 64 {
 		f.Add(append([]byte{byte(4 * i), byte(i), 0, byte(i), byte(i / 4), 0}, randomProgram(byte(i), 300)...))
 	}
-	for i, said := range wholeSessions() {
+	for i, input := range wholeSessions() {
 		for bits := range byte(8) {
-			f.Add(append([]byte{bits * 34, byte(i), 0, bits, bits / 2, 1}, said...))
+			f.Add(append([]byte{bits * 34, byte(i), 0, bits, bits / 2, 1}, input...))
 		}
 	}
 	f.Fuzz(func(t *testing.T, program []byte) {
@@ -50,15 +50,15 @@ func FuzzTLS(f *testing.F) {
 			below:  tlsFault(d.roll(int(faults))),
 			sizes:  d,
 		}
-		said := d.stream(config.NoCAS, d.roll(2) == 1)
-		client.sizes = &dice{bytes.Clone(said[:min(len(said), 256)])}
-		secure, evicted := trial(t, config, full, &tls.Config{Certificates: []tls.Certificate{cert}}, client.play, said)
-		if client.below != noFault || full || evicted || differs(said, secure) {
+		input := d.stream(config.NoCAS, d.roll(2) == 1)
+		client.sizes = &dice{bytes.Clone(input[:min(len(input), 256)])}
+		secure, evicted := trial(t, config, full, &tls.Config{Certificates: []tls.Certificate{cert}}, client.play, input)
+		if client.below != noFault || full || evicted || differs(input, secure) {
 			return
 		}
-		bare, _ := trial(t, config, full, nil, playBare, said)
+		bare, _ := trial(t, config, full, nil, playBare, input)
 		short, long := min(string(bare), string(secure)), max(string(bare), string(secure))
-		cut := hasLongLine(said) && strings.HasPrefix(long, short)
+		cut := hasLongLine(input) && strings.HasPrefix(long, short)
 		if short != long && !cut {
 			t.Errorf("the answers over TLS are\n%.2000q\nand without TLS\n%.2000q", secure, bare)
 		}
@@ -66,9 +66,9 @@ func FuzzTLS(f *testing.F) {
 }
 
 // differs reports whether two servers may answer differently: statistics, lists of keys in no particular order, and events.
-func differs(said, answers []byte) bool {
+func differs(input, answers []byte) bool {
 	for _, word := range []string{"dump", "watch", "stats"} {
-		if bytes.Contains(said, []byte(word)) {
+		if bytes.Contains(input, []byte(word)) {
 			return true
 		}
 	}
@@ -83,16 +83,16 @@ func (d *dice) stream(noCAS, raw bool) []byte {
 	var out []byte
 	m := newModel(1_700_000_000, noCAS)
 	for len(d.bytes) > 0 && len(out) < 200_000 {
-		said, _ := pick(d, textCommand, metaCommand, binCommand)(d, m)
-		if len(out) == 0 || (out[0] == protocol.RequestMagic) == (said[0] == protocol.RequestMagic) {
-			out = append(out, said...)
+		input, _ := pick(d, textCommand, metaCommand, binCommand)(d, m)
+		if len(out) == 0 || (out[0] == protocol.RequestMagic) == (input[0] == protocol.RequestMagic) {
+			out = append(out, input...)
 		}
 	}
 	return out
 }
 
 // trial starts a server with a new cache, has play send the input on a connection, and returns the answers, and whether items were evicted.
-func trial(t *testing.T, config Config, full bool, secure *tls.Config, play func(net.Conn, []byte) ([]byte, error), said []byte) (answers []byte, evicted bool) {
+func trial(t *testing.T, config Config, full bool, secure *tls.Config, play func(net.Conn, []byte) ([]byte, error), input []byte) (answers []byte, evicted bool) {
 	clock := new(trapClock)
 	clock.now.Store(1_700_000_000)
 	config.Clock, config.Logger = clock, slog.New(slog.DiscardHandler)
@@ -111,16 +111,16 @@ func trial(t *testing.T, config Config, full bool, secure *tls.Config, play func
 	}
 	nc, err := net.Dial("unix", path)
 	if err == nil {
-		err = nc.SetDeadline(time.Now().Add(fuzzPatience))
+		err = nc.SetDeadline(time.Now().Add(fuzzTimeout))
 	}
 	if err == nil {
-		answers, err = play(nc, said)
+		answers, err = play(nc, input)
 		nc.Close()
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the connection does not end: %v, after %d bytes of answers", err, len(answers))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), fuzzPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), fuzzTimeout)
 	defer cancel()
 	if err := errors.Join(srv.Shutdown(ctx), c.Close()); err != nil {
 		t.Error(err)
@@ -137,17 +137,17 @@ func trial(t *testing.T, config Config, full bool, secure *tls.Config, play func
 }
 
 // playBare sends the input without TLS, and reads all answers.
-func playBare(nc net.Conn, said []byte) ([]byte, error) {
+func playBare(nc net.Conn, input []byte) ([]byte, error) {
 	var sending sync.WaitGroup
 	sending.Go(func() {
-		_, _ = nc.Write(said) // an error is the server's end of the connection, which the reader sees
+		_, _ = nc.Write(input) // an error is the server's end of the connection, which the reader sees
 		_ = nc.(*net.UnixConn).CloseWrite()
 	})
 	defer sending.Wait()
 	return io.ReadAll(nc)
 }
 
-// tlsFault is what a client sends below TLS.
+// tlsFault is a fault in the bytes that a client sends below TLS.
 type tlsFault int
 
 const (
@@ -168,10 +168,10 @@ type tlsClient struct {
 }
 
 // play sends the input and reads all answers.
-func (c *tlsClient) play(nc net.Conn, said []byte) ([]byte, error) {
+func (c *tlsClient) play(nc net.Conn, input []byte) ([]byte, error) {
 	bare := nc.(*net.UnixConn)
 	if c.below == badHello {
-		return playBare(nc, said)
+		return playBare(nc, input)
 	}
 	cut := &cutConn{Conn: nc, sizes: c.sizes, left: -1}
 	if c.below == cutHello {
@@ -183,7 +183,7 @@ func (c *tlsClient) play(nc net.Conn, said []byte) ([]byte, error) {
 	}
 	var sending sync.WaitGroup
 	sending.Go(func() {
-		for left := said; len(left) > 0; {
+		for left := input; len(left) > 0; {
 			n := min(len(left), 1+c.sizes.roll(256))
 			if len(c.sizes.bytes) == 0 {
 				n = len(left)
@@ -197,7 +197,7 @@ func (c *tlsClient) play(nc net.Conn, said []byte) ([]byte, error) {
 		case badRecord:
 			_, _ = bare.Write([]byte("\x17\x03\x03\x00\x20an unencrypted record of 32 bytes"))
 		case plainSecond:
-			_, _ = bare.Write(said)
+			_, _ = bare.Write(input)
 		case noNotify:
 		default:
 			_ = secure.CloseWrite()
@@ -208,7 +208,7 @@ func (c *tlsClient) play(nc net.Conn, said []byte) ([]byte, error) {
 	return io.ReadAll(secure)
 }
 
-// cutConn divides what is written.
+// cutConn divides each write into several.
 type cutConn struct {
 	net.Conn
 	sizes *dice

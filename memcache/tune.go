@@ -4,7 +4,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // The commands of this file configure parts of memcached that this cache does not have: slabs, LRU lists, the LRU crawler, and storage on disk.
@@ -35,8 +35,8 @@ func (w *worker) textSlabs() {
 
 // reassign returns the answer to slabs reassign. The pages of a class are those in stats slabs.
 func (c *Cache) reassign(from, to []byte) string {
-	src, ok := protocol.SmallInteger(from)
-	dst, second := protocol.SmallInteger(to)
+	src, ok := protocol.ParseInt32(from)
+	dst, second := protocol.ParseInt32(to)
 	switch {
 	case !c.tuning.on("slab_reassign"):
 		return "CLIENT_ERROR slab reassignment disabled"
@@ -76,7 +76,7 @@ func (c *Cache) automove(args [][]byte) string {
 		}
 		return c.tuneDecimal("slab_automove_ratio", args[1])
 	}
-	level, ok := protocol.SmallNumber(args[0])
+	level, ok := protocol.ParseUint32(args[0])
 	switch {
 	case !ok:
 		return string(protocol.BadFormat)
@@ -88,7 +88,7 @@ func (c *Cache) automove(args [][]byte) string {
 }
 
 func (c *Cache) tuneDecimal(name string, word []byte) string {
-	n, ok := protocol.Decimal(word)
+	n, ok := protocol.ParseDecimal(word)
 	if !ok {
 		return refuse
 	}
@@ -120,7 +120,7 @@ func (w *worker) textLRU() {
 			answer = "OK"
 		}
 	case what == "temp_ttl":
-		if ttl, ok := protocol.SmallInteger(args[2]); ok {
+		if ttl, ok := protocol.ParseInt32(args[2]); ok {
 			w.tuning.set("temp_lru", yesNo(ttl >= 0))
 			if ttl >= 0 {
 				w.tuning.set("temporary_ttl", strconv.Itoa(int(ttl)))
@@ -133,10 +133,10 @@ func (w *worker) textLRU() {
 
 // tuneLRU returns the answer to lru tune.
 func (c *Cache) tuneLRU(args [][]byte) string {
-	hot, ok1 := protocol.SmallNumber(args[0])
-	warm, ok2 := protocol.SmallNumber(args[1])
-	hotAge, ok3 := protocol.Decimal(args[2])
-	warmAge, ok4 := protocol.Decimal(args[3])
+	hot, ok1 := protocol.ParseUint32(args[0])
+	warm, ok2 := protocol.ParseUint32(args[1])
+	hotAge, ok3 := protocol.ParseDecimal(args[2])
+	warmAge, ok4 := protocol.ParseDecimal(args[3])
 	switch {
 	case !ok1 || !ok2 || !ok3 || !ok4:
 		return refuse
@@ -229,7 +229,7 @@ func (w *worker) textMetadump(classes []byte) {
 
 // tuneCrawler returns the answer to lru_crawler tocrawl and sleep.
 func (c *Cache) tuneCrawler(what string, word []byte) string {
-	n, ok := protocol.SmallNumber(word)
+	n, ok := protocol.ParseUint32(word)
 	switch {
 	case !ok:
 		return string(protocol.BadFormat)
@@ -264,7 +264,7 @@ func (c *Cache) tuneExtstore(args [][]byte) string {
 	if what == "max_frag" {
 		return c.tuneDecimal("ext_max_frag", args[2])
 	}
-	n, ok := protocol.SmallNumber(args[2])
+	n, ok := protocol.ParseUint32(args[2])
 	name := extstoreNumbers[what]
 	switch {
 	case !ok:
@@ -273,7 +273,7 @@ func (c *Cache) tuneExtstore(args [][]byte) string {
 		if len(args) < 4 || n >= slabClasses {
 			return refuse
 		}
-		if _, ok := protocol.SmallNumber(args[3]); !ok {
+		if _, ok := protocol.ParseUint32(args[3]); !ok {
 			return refuse
 		}
 	case what == "drop_unread":

@@ -8,8 +8,8 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// TestSettingsOfWhatIsNotThereAreAcceptedAndShown by stats settings, in the form that memcached gives them.
-func TestSettingsOfWhatIsNotThereAreAcceptedAndShown(t *testing.T) {
+// TestSettingsWithoutEffectAreAcceptedAndShown by stats settings, in the format of memcached.
+func TestSettingsWithoutEffectAreAcceptedAndShown(t *testing.T) {
 	c := start(t, memcache.Config{}).connect(t)
 	for request, shown := range map[string]string{
 		"slabs automove 2":             "slab_automove 2",
@@ -38,8 +38,8 @@ func TestSettingsOfWhatIsNotThereAreAcceptedAndShown(t *testing.T) {
 	}
 }
 
-// TestACrawlerThatIsDisabledIsNotAsked, and its statistics are not there, as in memcached.
-func TestACrawlerThatIsDisabledIsNotAsked(t *testing.T) {
+// TestADisabledCrawlerIsNotUsed, and stats does not have its lines, as in memcached.
+func TestADisabledCrawlerIsNotUsed(t *testing.T) {
 	c := start(t, memcache.Config{}).connect(t)
 	const disabled = "CLIENT_ERROR lru crawler disabled"
 	c.ask("lru_crawler enable|lru_crawler disable|lru_crawler disable", "ERROR failed to start lru crawler thread|OK|OK")
@@ -53,8 +53,8 @@ func TestACrawlerThatIsDisabledIsNotAsked(t *testing.T) {
 	}
 }
 
-// TestASlabIsReassignedWhereThereArePages: the answers follow the pages that stats slabs shows.
-func TestASlabIsReassignedWhereThereArePages(t *testing.T) {
+// TestSlabsReassignDependsOnThePagesInStatsSlabs checks the answers.
+func TestSlabsReassignDependsOnThePagesInStatsSlabs(t *testing.T) {
 	c := start(t, memcache.Config{}).connect(t)
 	c.ask("set small 0 0 1|x|slabs reassign -1 2", "STORED|BADCLASS invalid src or dst class id")
 	const size = 200_000
@@ -92,8 +92,8 @@ func TestASlabIsReassignedWhereThereArePages(t *testing.T) {
 	c.ask("slabs reassign 1 x", "CLIENT_ERROR slab reassignment disabled")
 }
 
-// TestSettingsThatTheProgramTellsAreShownInMemcachedsPlace, and others behind them.
-func TestSettingsThatTheProgramTellsAreShownInMemcachedsPlace(t *testing.T) {
+// TestSettingsOfTheProgramAreShownInMemcachedsOrder, and unknown ones after them.
+func TestSettingsOfTheProgramAreShownInMemcachedsOrder(t *testing.T) {
 	c := start(t, memcache.Config{Settings: []memcache.Setting{{Name: "mine", Value: "5"}, {Name: "maxconns", Value: "7"}, {Name: "lru_maintainer_thread", Value: "no"}}}).connect(t)
 	c.send("stats settings")
 	lines := c.list()

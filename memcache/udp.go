@@ -10,27 +10,28 @@ import (
 )
 
 const (
-	// frameHeader is the length of what every datagram begins with: the client's number of the request, the number of the
-	// datagram in its answer, how many there are, and two bytes of nothing.
+	// frameHeader is the length of the header of every datagram: the client's number of the request, the number of the datagram in the request
+	// or answer, the number of datagrams, and two reserved bytes.
 	frameHeader = 8
-	// maxDatagram is the payload of one answer's datagram, so that none is divided on the way.
+	// maxDatagram is the maximum payload of a datagram of an answer, so that it is not fragmented.
 	maxDatagram = 1400 - frameHeader
-	// maxDatagrams bounds an answer: of more datagrams a client would lose some, and forged addresses could be used for amplification attacks.
+	// maxDatagrams is the maximum number of datagrams of an answer. With more, a client would lose some, and forged addresses could be used for
+	// amplification attacks.
 	maxDatagrams = 64
 	maxAnswer    = maxDatagrams * maxDatagram
 )
 
-// Packet serves a datagram of a server: see server.Server.ListenPacket. A request has to be in one datagram; its answer is in
-// as many as it needs. Datagrams without a request are not answered. Loop only.
+// Packet serves a datagram of a server: see server.Server.ListenPacket. A request must be in one datagram; its answer may have several. A datagram
+// without a request is not answered. p is valid until Packet returns. Loop only.
 func (c *Cache) Packet(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 	if len(p) < frameHeader || binary.BigEndian.Uint16(p[2:]) != 0 || binary.BigEndian.Uint16(p[4:]) != 1 {
 		return
 	}
 	c.packets.mu.Lock() // the sockets of one server may be on several loops
 	defer c.packets.mu.Unlock()
-	w := &c.packets.worker
+	w := c.packets.worker
 	w.begin(nil)
-	w.packetFD = pc.FD()
+	w.socket = pc.FD()
 	c.packets.last.Store(c.clock.Unix())
 	w.serveDatagram(p[frameHeader:])
 	w.counts.add(bytesRead, uint64(len(p)))
@@ -39,12 +40,12 @@ func (c *Cache) Packet(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 
 // packets is the worker of all datagrams.
 type packets struct {
-	mu     sync.Mutex
-	worker worker
+	mu     sync.Mutex // guards worker
+	worker *worker
 	last   atomic.Int64 // second of the last datagram. Any goroutine reads it
 }
 
-// serveDatagram serves all requests of a datagram, which are all there or not at all.
+// serveDatagram serves the requests of a datagram. An incomplete request is ignored.
 func (w *worker) serveDatagram(p []byte) {
 	s := session{w: w, known: w.config.Users == nil}
 	defer func() {
@@ -61,7 +62,7 @@ func (w *worker) serveDatagram(p []byte) {
 	}
 }
 
-// sendDatagrams divides the answer. What the kernel does not take is lost, as datagrams are.
+// sendDatagrams sends the answer in datagrams. If the kernel refuses one, the rest of the answer is dropped.
 func (w *worker) sendDatagrams(pc *server.PacketConn, id []byte, to netip.AddrPort) {
 	if len(w.out) > maxAnswer {
 		w.out = append(w.out[:0], "SERVER_ERROR out of memory writing get response\r\n"...)

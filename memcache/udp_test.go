@@ -26,7 +26,7 @@ func (r *running) connectPackets(t *testing.T) *packetClient {
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
 	must(t, err)
 	t.Cleanup(func() { nc.Close() })
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	return &packetClient{nc, t}
 }
 
@@ -58,8 +58,8 @@ func (c *packetClient) expect(id uint16, want string) {
 	}
 }
 
-// TestDatagramsAreNumbered: an answer is in as many datagrams as it needs, and datagrams without a complete request are not answered.
-func TestDatagramsAreNumbered(t *testing.T) {
+// TestDatagramsOfAnAnswerAreNumbered. Datagrams without a complete request are not answered.
+func TestDatagramsOfAnAnswerAreNumbered(t *testing.T) {
 	r := start(t, memcache.Config{})
 	u := r.connectPackets(t)
 	value := strings.Repeat("v", 20_000)
@@ -79,8 +79,8 @@ func TestDatagramsAreNumbered(t *testing.T) {
 	u.expect(13, "ERROR metadump needs a connection\r\n")
 }
 
-// TestADatagramHasItsRequestsAlone: its requests are answered in one message, up to a quit, and the next datagram begins anew, in either protocol.
-func TestADatagramHasItsRequestsAlone(t *testing.T) {
+// TestRequestsOfADatagramAreAnsweredTogether, up to a quit, in either protocol. Each datagram is independent of others.
+func TestRequestsOfADatagramAreAnsweredTogether(t *testing.T) {
 	u := start(t, memcache.Config{}).connectPackets(t)
 	frame := func(op byte) string { return "\x80" + string(op) + strings.Repeat("\x00", 22) }
 	answer := func(op byte) string { return "\x81" + string(op) + strings.Repeat("\x00", 22) }

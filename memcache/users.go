@@ -12,16 +12,16 @@ import (
 	"sync/atomic"
 )
 
-// Users are names and passwords. Any goroutine may use them.
+// Users are the names and passwords of clients. Any goroutine may call the methods.
 type Users struct {
 	path  string
 	table atomic.Pointer[map[string][sha256.Size]byte]
 }
 
-// ErrUsers says what is wrong with a file of users.
+// ErrUsers means that a file of users is invalid. The text names the file and the line.
 var ErrUsers = errors.New("memcache: bad file of users")
 
-// LoadUsers reads a file with a line "name:password" for each user. Errors: ErrUsers, the system's. May block.
+// LoadUsers reads a file with a line "name:password" for each user. Errors: ErrUsers, and those of the file system. May block; not in a callback.
 func LoadUsers(path string) (*Users, error) {
 	u := &Users{path: path}
 	if err := u.Reload(); err != nil {
@@ -30,8 +30,8 @@ func LoadUsers(path string) (*Users, error) {
 	return u, nil
 }
 
-// Reload reads the file again. When that fails the users stay as they were. Connections that have authenticated stay so. Errors: as
-// of LoadUsers. May block.
+// Reload reads the file again. After an error the users are unchanged. Clients that have authenticated remain authenticated. Errors: as those of
+// LoadUsers. May block; not in a callback.
 func (u *Users) Reload() error {
 	data, err := os.ReadFile(u.path)
 	if err != nil {
@@ -46,7 +46,7 @@ func (u *Users) Reload() error {
 		}
 		name, password, ok := strings.Cut(line, ":")
 		if !ok || name == "" || password == "" {
-			return fmt.Errorf("load users: %w: %s, line %d", ErrUsers, u.path, n) // without what stands there
+			return fmt.Errorf("load users: %w: %s, line %d", ErrUsers, u.path, n) // without the text, which may be a password
 		}
 		table[name] = sha256.Sum256([]byte(password))
 	}
@@ -60,11 +60,12 @@ func (u *Users) Reload() error {
 	return nil
 }
 
-// Check reports whether the password is the name's. It takes the same time however much of it is right.
+// Check reports whether the user of this name has this password. The time that it takes does not depend on how similar the password is. Any
+// goroutine.
 func (u *Users) Check(name, password []byte) bool {
 	var want [sha256.Size]byte
 	known := false
-	if table := u.table.Load(); table != nil { // else nobody was loaded
+	if table := u.table.Load(); table != nil { // otherwise there are no users
 		want, known = (*table)[string(name)]
 	}
 	got := sha256.Sum256(password)

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
@@ -60,7 +60,7 @@ func (s *session) store(line, rest []byte) (n int, whole bool) {
 		w.logRefused(opOfText(r), r.Key, tooLarge, r.Size)
 		w.forget(r.Op, r.Key)
 		w.complain(objectTooBig)
-		s.throwAway(r.Follows)
+		s.discard(r.Follows)
 		return 0, true
 	case r.Follows <= wholeValue && len(rest) < r.Follows:
 		return -1, false
@@ -119,7 +119,7 @@ func (v *value) take(s *session, p []byte) (used int, whole bool) {
 		s.value = nil
 		w.refuseValue(v)
 		v.drop()
-		s.throwAway(left)
+		s.discard(left)
 		return 0, true
 	}
 	s.since = time.Time{}
@@ -137,7 +137,7 @@ func (v *value) take(s *session, p []byte) (used int, whole bool) {
 
 // late carries out the request of a value that is complete.
 func (w *worker) late(s *session, v *value) {
-	if s.speech == binaryFrames {
+	if s.protocol == Binary {
 		w.lateFrame(v)
 		return
 	}

@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// TestVersionIsDigitsAndDots, because clients exist that end on any other.
+// TestVersionIsDigitsAndDots, because some clients fail on any other form.
 func TestVersionIsDigitsAndDots(t *testing.T) {
 	if !regexp.MustCompile(`^[0-9]+\.[0-9]+\.[0-9]+$`).MatchString(Version) {
 		t.Errorf("the version is %q", Version)
 	}
 }
 
-// TestReleaseIsTheModulesVersion in a program of ours and in one that only uses the module.
+// TestReleaseIsTheModulesVersion, in a program of this module and in one of another module.
 func TestReleaseIsTheModulesVersion(t *testing.T) {
 	other := debug.Module{Path: "example.com/user", Version: "v9.0.0"}
 	for _, test := range []struct {

@@ -57,7 +57,7 @@ func TestAWatcherThatDoesNotReadDelaysNoClient(t *testing.T) {
 		t.Errorf("%d bytes wait for a client that does not read, want %d at most", most, 16<<10)
 	}
 	all := make(chan error, 1)
-	go func() { // reads what it was sent, and then the note
+	go func() { // reads the lines that were sent, and then the note
 		for {
 			line, err := slow.r.ReadString('\n')
 			if err != nil || strings.HasPrefix(line, "skipped=") {
@@ -78,8 +78,8 @@ func TestAWatcherThatDoesNotReadDelaysNoClient(t *testing.T) {
 	}
 }
 
-// TestAWatcherThatLeavesIsForgotten, whether it closes its connection or resets it, and also while it is given lines.
-func TestAWatcherThatLeavesIsForgotten(t *testing.T) {
+// TestAWatcherEndsWithItsConnection, whether the client closes or resets it, and also while lines are sent.
+func TestAWatcherEndsWithItsConnection(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	for _, leave := range []func(*client) error{(*client).Close, resetOf} {
@@ -93,8 +93,8 @@ func TestAWatcherThatLeavesIsForgotten(t *testing.T) {
 	}
 }
 
-// TestAWatcherIsNotIdle, however long it is silent and nothing happens.
-func TestAWatcherIsNotIdle(t *testing.T) {
+// TestAWatcherIsNotClosedAsIdle, however long it sends nothing and there are no lines.
+func TestAWatcherIsNotClosedAsIdle(t *testing.T) {
 	cache, err := memcache.New(memcache.Config{})
 	must(t, err)
 	srv := &server.Server{IdleTimeout: time.Second}
@@ -111,8 +111,8 @@ func TestAWatcherIsNotIdle(t *testing.T) {
 	w.lineWith("type=conn_new")
 }
 
-// TestWatchersReadOfAllTransports: a unix socket has no address, IPv6 has no brackets, and datagrams have the number of their socket.
-func TestWatchersReadOfAllTransports(t *testing.T) {
+// TestLinesForWatchersHaveTheTransport: a unix socket has no address, IPv6 has no brackets, and datagrams have the number of their socket.
+func TestLinesForWatchersHaveTheTransport(t *testing.T) {
 	r := start(t, memcache.Config{})
 	w := r.connect(t)
 	w.watch("connevents fetchers")
@@ -148,7 +148,7 @@ func TestWatchersReadOfAllTransports(t *testing.T) {
 	}
 }
 
-// TestADatagramCannotWatch: as by memcached, there is no answer, to what follows in the datagram neither; and the next one is served.
+// TestADatagramCannotWatch: as in memcached, neither the command nor the rest of the datagram is answered. The next datagram is served.
 func TestADatagramCannotWatch(t *testing.T) {
 	r := start(t, memcache.Config{})
 	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
@@ -156,7 +156,7 @@ func TestADatagramCannotWatch(t *testing.T) {
 	u, err := net.Dial("udp", pc.LocalAddr().String())
 	must(t, err)
 	defer u.Close()
-	must(t, u.SetDeadline(time.Now().Add(patience)))
+	must(t, u.SetDeadline(time.Now().Add(testTimeout)))
 	for i, request := range []string{"watch fetchers\r\nmn\r\n", "mn\r\n"} {
 		_, err = fmt.Fprintf(u, "\x00%c\x00\x00\x00\x01\x00\x00%s", i+1, request)
 		must(t, err)
@@ -169,8 +169,8 @@ func TestADatagramCannotWatch(t *testing.T) {
 	}
 }
 
-// TestAnItemWhoseTimeIsOverIsExpired in the first line for watchers, and not_found in the next.
-func TestAnItemWhoseTimeIsOverIsExpired(t *testing.T) {
+// TestAnExpiredItemIsReportedOnce: its first look-up has the status expired, and the next one not_found.
+func TestAnExpiredItemIsReportedOnce(t *testing.T) {
 	r := start(t, memcache.Config{})
 	w, c := r.connect(t), r.connect(t)
 	c.ask("set a 0 5 1|x", "STORED")
@@ -207,8 +207,8 @@ func TestRefusedValuesHaveLines(t *testing.T) {
 	}
 }
 
-// A shutdown does not wait for a watcher that goes on reading.
-func TestTheEndOfTheServerIsTheEndOfWatchers(t *testing.T) {
+// A shutdown does not wait for a watcher that continues to read.
+func TestAShutdownClosesWatchers(t *testing.T) {
 	r := start(t, memcache.Config{})
 	w := r.connect(t)
 	w.watch("connevents")

@@ -5,9 +5,9 @@ import (
 	"io"
 	"net"
 
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
@@ -69,49 +69,49 @@ type sink struct{ *server.Conn }
 // Pending implements watch.Sink.
 func (s sink) Pending() int { return s.Stats().Output }
 
-// look locks a key for a client's command, and writes a line about the look-up for watchers.
-func (w *worker) look(key []byte) store.Entry {
-	e := w.store.Lock(key)
-	if w.hub.Wants(watch.Fetchers) {
-		w.logGet(key, &e)
+// look locks a key for a command, and writes a line about the look-up for watchers.
+func (x *executor) look(key []byte) store.Entry {
+	e := x.store.Lock(key)
+	if x.hub.Wants(watch.Fetchers) {
+		x.logGet(key, &e)
 	}
 	return e
 }
 
 // logGet writes a line about a look-up.
-func (w *worker) logGet(key []byte, e *store.Entry) {
-	g := watch.Get{Key: key, Status: e.Finding().String(), FD: w.descriptor()}
+func (x *executor) logGet(key []byte, e *store.Entry) {
+	g := watch.Get{Key: key, Status: e.Finding().String(), FD: x.descriptor()}
 	if e.Found() {
 		g.Size, g.Class = e.Len(), classNumber(e.Size())
 	}
-	w.events.Get(&g)
+	x.events.Get(&g)
 }
 
 // logStore writes a line about the outcome of a request to store a value of size bytes. e is the key's entry, or nil.
-func (w *worker) logStore(e *store.Entry, o *order, what outcome, size int) {
+func (x *executor) logStore(e *store.Entry, o *order, what outcome, size int) {
 	expires, takes := o.expires, itemHeader+itemCAS+len(o.key)+size
 	if what == stored && e.Found() { // after an append the item is larger than the value of the request
 		expires, size, takes = e.Meta().Expires, e.Len(), e.Size()
 	}
-	w.events.Store(&watch.Store{
-		Key: o.key, Status: what.status(), Command: o.command(), TTL: w.ttl(expires), FD: w.descriptor(), Size: size, Class: classNumber(takes),
+	x.events.Store(&watch.Store{
+		Key: o.key, Status: what.status(), Command: o.command(), TTL: x.ttl(expires), FD: x.descriptor(), Size: size, Class: classNumber(takes),
 	})
 }
 
 // logRefused writes a line about a value that is refused before its key is looked up.
-func (w *worker) logRefused(op protocol.Op, key []byte, what outcome, size int) {
-	if w.hub.Wants(watch.Mutations) {
-		w.logStore(nil, &order{op: op, key: key}, what, size)
+func (x *executor) logRefused(op protocol.Op, key []byte, what outcome, size int) {
+	if x.hub.Wants(watch.Mutations) {
+		x.logStore(nil, &order{op: op, key: key}, what, size)
 	}
 }
 
 // logCreated writes the lines about an item that an increment has created: as in memcached, a second look-up and an add.
-func (w *worker) logCreated(e *store.Entry, key []byte, ok bool) {
-	if w.hub.Wants(watch.Fetchers) {
-		w.events.Get(&watch.Get{Key: key, Status: "not_found", FD: w.descriptor()})
+func (x *executor) logCreated(e *store.Entry, key []byte, ok bool) {
+	if x.hub.Wants(watch.Fetchers) {
+		x.events.Get(&watch.Get{Key: key, Status: "not_found", FD: x.descriptor()})
 	}
-	if ok && w.hub.Wants(watch.Mutations) {
-		w.logStore(e, &order{op: protocol.OpAdd, key: key}, stored, 0)
+	if ok && x.hub.Wants(watch.Mutations) {
+		x.logStore(e, &order{op: protocol.OpAdd, key: key}, stored, 0)
 	}
 }
 
@@ -139,8 +139,8 @@ func opOfFrame(op protocol.Opcode) protocol.Op {
 }
 
 // ttl returns the seconds until expires, 0 for never. For a time that has passed it is 2^32-1, as in memcached.
-func (w *worker) ttl(expires int64) uint32 {
-	now := w.clock.Unix()
+func (x *executor) ttl(expires int64) uint32 {
+	now := x.clock.Unix()
 	switch {
 	case expires == 0:
 		return 0
@@ -150,12 +150,12 @@ func (w *worker) ttl(expires int64) uint32 {
 	return uint32(expires - now)
 }
 
-// descriptor returns the descriptor of the socket that the request came from.
-func (w *worker) descriptor() int {
-	if w.conn != nil {
-		return w.conn.FD()
+// descriptor returns the descriptor of the socket that the request came from, noSocket for a call of the program.
+func (x *executor) descriptor() int {
+	if x.conn != nil {
+		return x.conn.FD()
 	}
-	return w.packetFD
+	return x.socket
 }
 
 // logEviction is the store's Evicted function: it writes a line about the item. It is called with a shard locked.
@@ -167,7 +167,7 @@ func (c *Cache) logEviction(e store.Evicted) {
 	if e.Expires != 0 {
 		ttl = e.Expires - c.clock.Unix()
 	}
-	c.evictions.Eviction(&watch.Eviction{
+	c.events.Eviction(&watch.Eviction{
 		Key: e.Key, Fetched: e.Fetched, TTL: ttl, Idle: e.Idle, Class: classNumber(e.Size), Size: e.Value,
 	})
 }

@@ -4,34 +4,34 @@ import (
 	"errors"
 
 	"github.com/evmq/evmq/event"
-	"github.com/evmq/evmq/memcache/internal/watch"
-	"github.com/evmq/evmq/memcache/protocol"
-	"github.com/evmq/evmq/memcache/store"
+	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/store"
 	"github.com/evmq/evmq/server"
 )
 
 // A worker is the state that the connections of one loop share while one of them is served. It belongs to the loop.
 type worker struct {
-	*Cache
-	counts    counters
-	req       protocol.Request
-	bin       protocol.Frame
-	conn      *server.Conn    // the connection that is served; nil for a datagram
-	out       []byte          // answers not written to the connection yet
-	mark      int             // offset in out of the current request's answer
-	sent      int             // bytes written to the connection during this visit
-	full      bool            // the connection's output is full: the rest of out waits
-	failed    bool            // a write to the connection has failed
-	paused    bool            // the connection's input is paused
-	quit      bool            // close the connection when its output is flushed
-	bye       bool            // because the client has sent quit
-	unflushed bool            // a command other than a get was served in this visit: watch cannot follow it
-	events    *watch.Buffer   // lines for watchers
-	packetFD  int             // the socket of the datagram that is served
-	coming    *store.Incoming // the value of the frame that is served, if it is in the store's memory
-	tail      []byte          // of the large value that is sent
-	parts     [][]byte        // scratch memory of join
-	padded    []byte          // a number, padded with spaces to the length of the old value
+	executor
+	req        protocol.Request
+	bin        protocol.Frame
+	out        []byte          // answers not written to the connection yet
+	mark       int             // offset in out of the current request's answer
+	sent       int             // bytes written to the connection during this visit
+	full       bool            // the connection's output is full: the rest of out waits
+	overloaded bool            // because the whole server is full
+	failed     bool            // a write to the connection has failed
+	paused     bool            // the connection's input is paused
+	quit       bool            // close the connection when its output is flushed
+	bye        bool            // because the client has sent quit
+	unflushed  bool            // a command other than a get was served in this visit: watch cannot follow it
+	coming     *store.Incoming // the value of the frame that is served, if it is in the store's memory
+	tail       []byte          // of the large value that is sent
+}
+
+// newWorker returns a worker.
+func (c *Cache) newWorker() *worker {
+	x := executor{Cache: c, counts: new(counters), events: c.hub.NewBuffer()}
+	return &worker{executor: x, out: make([]byte, 0, outBuffer)}
 }
 
 // worker returns the worker of a loop.
@@ -40,7 +40,7 @@ func (c *Cache) worker(loop *event.Loop) *worker {
 	defer c.mu.Unlock()
 	w := c.loops[loop]
 	if w == nil {
-		w = &worker{Cache: c, out: make([]byte, 0, outBuffer), events: c.hub.NewBuffer()}
+		w = c.newWorker()
 		c.loops[loop] = w
 		if _, err := loop.OnClose(func() { c.retire(loop) }); err != nil {
 			c.log.Error("memcache: the counts of a loop are lost when it ends", "err", err)
@@ -55,7 +55,7 @@ func (c *Cache) retire(loop *event.Loop) {
 	defer c.mu.Unlock()
 	if w := c.loops[loop]; w != nil {
 		for i := range w.counts {
-			c.retired[i].Add(w.counts[i].Load())
+			c.retired.add(counter(i), w.counts[i].Load())
 		}
 		delete(c.loops, loop)
 		c.hub.Retire(w.events)
@@ -70,6 +70,7 @@ const (
 // begin is called before a connection is served.
 func (w *worker) begin(c *server.Conn) {
 	w.conn, w.out, w.sent = c, w.out[:0], 0
+	w.overloaded = false
 	w.full, w.failed, w.paused, w.quit, w.bye, w.unflushed = false, false, false, false, false, false
 }
 
@@ -80,6 +81,7 @@ func (w *worker) flush() {
 	}
 	n, err := w.conn.Write(w.out)
 	if w.full = errors.Is(err, server.ErrFull); w.full {
+		w.overloaded = errors.Is(err, server.ErrServerFull)
 		return
 	}
 	w.failed = w.failed || err != nil
@@ -91,7 +93,7 @@ func (w *worker) flush() {
 	}
 }
 
-// done reports whether the visit is over: the connection has had its share, or cannot be served further.
+// done reports whether the visit is over: the connection has received enough bytes, or cannot be served further.
 func (w *worker) done() bool {
 	return w.sent >= maxOut || w.full || w.failed || w.paused || w.quit
 }
@@ -136,7 +138,7 @@ func (w *worker) large(l *store.Lease) {
 			err = w.conn.WriteOwned(p, l.Returned())
 		}
 		if w.full || errors.Is(err, server.ErrFull) {
-			w.full = true
+			w.full, w.overloaded = true, w.overloaded || errors.Is(err, server.ErrServerFull)
 			for _, p := range parts[i:] {
 				w.out = append(w.out, p...)
 			}

@@ -14,21 +14,21 @@ import (
 // BenchmarkHop is a message from the loop to a worker goroutine and its answer back, one in flight, a timer pending.
 func BenchmarkHop(b *testing.B) {
 	for _, driver := range []event.Driver{event.DriverPark, event.DriverThread} {
-		b.Run(string(driver), func(b *testing.B) { benchmarkHop(b, event.WithDriver(driver)) })
+		b.Run(string(driver), func(b *testing.B) { benchmarkHop(b, driver) })
 	}
 }
 
-func benchmarkHop(b *testing.B, option event.Option) {
-	l := newLoop(b, option)
+func benchmarkHop(b *testing.B, driver event.Driver) {
+	l := newLoop(b, &event.Config{Driver: driver})
 	work := make(chan int, 1)
 	hops := 0
-	q := newQueue(b, l, 0, func(n int) {
+	q := newQueue(b, l, func(n int) {
 		if hops++; hops < b.N {
 			work <- n
 		} else {
 			l.Break()
 		}
-	})
+	}, nil)
 	_, err := l.AfterFunc(time.Hour, func() {})
 	must(b, err)
 	var worker sync.WaitGroup
@@ -54,7 +54,7 @@ var producers = []int{1, 2, 8}
 func BenchmarkPush(b *testing.B) {
 	for _, p := range producers {
 		b.Run(fmt.Sprintf("producers=%d", p), func(b *testing.B) {
-			benchmarkPush(b, p, pushOneByOne)
+			benchmarkPush(b, p, pushOneByOne, event.DriverDefault)
 		})
 	}
 }
@@ -63,7 +63,7 @@ func BenchmarkPush(b *testing.B) {
 func BenchmarkPushThread(b *testing.B) {
 	for _, p := range producers {
 		b.Run(fmt.Sprintf("producers=%d", p), func(b *testing.B) {
-			benchmarkPush(b, p, pushOneByOne, event.WithDriver(event.DriverThread))
+			benchmarkPush(b, p, pushOneByOne, event.DriverThread)
 		})
 	}
 }
@@ -84,16 +84,16 @@ func BenchmarkPushBatch(b *testing.B) {
 					batch = batch[:min(n, len(batch))]
 					_ = q.PushBatch(batch)
 				}
-			})
+			}, event.DriverDefault)
 		})
 	}
 }
 
-func benchmarkPush(b *testing.B, producers int, produce func(q *msgqueue.Queue[int], n int), options ...event.Option) {
-	l := newLoop(b, options...)
+func benchmarkPush(b *testing.B, producers int, produce func(q *msgqueue.Queue[int], n int), driver event.Driver) {
+	l := newLoop(b, &event.Config{Driver: driver})
 	background(b, l)
 	delivered := 0
-	q := newQueue(b, l, msgqueue.Unbounded, func(int) { delivered++ })
+	q := newQueue(b, l, func(int) { delivered++ }, &msgqueue.Config{Bound: msgqueue.Unlimited})
 	b.ReportAllocs()
 	b.ResetTimer()
 	share(b.N, producers, func(n int) { produce(q, n) })

@@ -2,24 +2,24 @@ package msgqueue
 
 import "unsafe"
 
-// A chunk is a stretch of messages. The queue is a chain of them, so that growing copies nothing, and a burst's memory
-// goes back chunk by chunk.
+// A chunk holds consecutive messages. The queue is a chain of chunks, so that growth copies nothing and memory is
+// released chunk by chunk after a burst.
 type chunk[T any] struct {
 	next  *chunk[T]
 	items []T
 }
 
 const (
-	chunkBytes  = 4096           // what a chunk takes; one of larger messages holds one
+	chunkBytes  = 4096           // size of a chunk; a larger message has a chunk of its own
 	maxChunkLen = 512            // messages in a chunk, however small they are
-	spareBytes  = 8 * chunkBytes // what empty chunks take that are kept, if they are more than one
+	spareBytes  = 8 * chunkBytes // total size of the empty chunks that are kept, unless it is one chunk
 )
 
 func chunkLen[T any]() int {
 	return min(max(chunkBytes/messageBytes[T](), 1), maxChunkLen)
 }
 
-// maxSpare is how many empty chunks are kept. One must be: a queue has one in delivery and one that fills.
+// maxSpare is the number of empty chunks that are kept, at least one: a queue in use has one in delivery and one being filled.
 func maxSpare[T any]() int {
 	return max(spareBytes/max(chunkBytes, messageBytes[T]()), 1)
 }
@@ -29,7 +29,7 @@ func messageBytes[T any]() int {
 	return max(1, int(unsafe.Sizeof(zero)))
 }
 
-// spares keeps a few empty chunks, so that a queue in steady use allocates nothing.
+// spares holds empty chunks for reuse, so that a queue in steady use allocates nothing.
 type spares[T any] struct {
 	free *chunk[T]
 	len  int
@@ -45,7 +45,7 @@ func (s *spares[T]) get() *chunk[T] {
 	return c
 }
 
-// put keeps c, whose messages have been cleared, or leaves it to the garbage collector.
+// put keeps c, whose messages have been cleared, unless there are enough.
 func (s *spares[T]) put(c *chunk[T]) {
 	if s.len == maxSpare[T]() {
 		return
@@ -61,7 +61,7 @@ type chain[T any] struct {
 	len         int
 }
 
-// push reports whether m is the only one in.
+// push appends m and reports whether it is the only message.
 func (c *chain[T]) push(m T, s *spares[T]) (first bool) {
 	if c.last == nil || len(c.last.items) == cap(c.last.items) {
 		c.grow(s)
@@ -81,7 +81,7 @@ func (c *chain[T]) grow(s *spares[T]) {
 	c.last = fresh
 }
 
-// shift takes the first chunk out, nil if there is none.
+// shift removes and returns the first chunk, nil if there is none.
 func (c *chain[T]) shift() *chunk[T] {
 	head := c.first
 	if head == nil {

@@ -17,13 +17,13 @@ import (
 func blocked(t *testing.T, l *event.Loop, n int) (q *msgqueue.Queue[int], got *[]int, goOn func()) {
 	began, gate := make(chan struct{}), make(chan struct{})
 	got = new([]int)
-	q = newQueue(t, l, 0, func(m int) {
+	q = newQueue(t, l, func(m int) {
 		if m == 0 {
 			close(began)
 			<-gate
 		}
 		*got = append(*got, m)
-	})
+	}, nil)
 	goOn = sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(goOn)
 	for m := range n + 1 {
@@ -58,13 +58,13 @@ func numbers(from, to int) (ns []int) {
 
 // Close in the middle of a delivery takes what has not begun out of the loop's hands, and does not wait.
 func TestCloseDuringDelivery(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	stop := background(t, l)
 	q, got, goOn := blocked(t, l, 900)
 	var left []int
 	within(t, "Close", func() { left = q.Close() })
 	if !slices.Equal(left, numbers(1, 900)) {
-		t.Errorf("handed back %d messages, from %v", len(left), left[:min(3, len(left))])
+		t.Errorf("returned %d messages, from %v", len(left), left[:min(3, len(left))])
 	}
 	if q.Len() != 0 || len(q.Close()) != 0 {
 		t.Error("a message is left after Close")
@@ -80,18 +80,18 @@ func TestCloseDuringDelivery(t *testing.T) {
 
 // Close from many goroutines during delivery: each message has one outcome.
 func TestCloseRacingClose(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	for range 200 {
 		const messages = 600
 		var delivered, returned atomic.Int64
 		var q *msgqueue.Queue[int]
-		q = newQueue(t, l, 0, func(n int) {
+		q = newQueue(t, l, func(n int) {
 			delivered.Add(1)
 			if n == 300 {
 				returned.Add(int64(len(q.Close())))
 			}
-		})
+		}, nil)
 		must(t, q.PushBatch(numbers(0, messages-1)))
 		var wg sync.WaitGroup
 		for range 3 {
@@ -100,7 +100,7 @@ func TestCloseRacingClose(t *testing.T) {
 		wg.Wait()
 		onLoop(t, l, func() {})
 		if delivered.Load()+returned.Load() != messages {
-			t.Fatalf("delivered %d, handed back %d of %d", delivered.Load(), returned.Load(), messages)
+			t.Fatalf("delivered %d, returned %d of %d", delivered.Load(), returned.Load(), messages)
 		}
 		account(t, q)
 	}
@@ -109,7 +109,7 @@ func TestCloseRacingClose(t *testing.T) {
 // Shutdown refuses what is new, delivers what is in, and waits for the last callback.
 func TestShutdownDeliversFirst(t *testing.T) {
 	for _, n := range []int{0, 1, 10, 511, 512, 1023} { // below, at and above what one turn and one chunk hold
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		q, got, goOn := blocked(t, l, n)
 		type result struct {
@@ -142,9 +142,9 @@ func TestShutdownDeliversFirst(t *testing.T) {
 	}
 }
 
-// While the context lasts nothing is handed back; when it ends, everything that has not begun is.
+// Shutdown returns no messages before its context ends; then it returns all whose delivery has not begun.
 func TestShutdownWhoseContextEnds(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	q, got, goOn := blocked(t, l, 700)
 	cause := errors.New("enough")
@@ -158,7 +158,7 @@ func TestShutdownWhoseContextEnds(t *testing.T) {
 	left, err := q.Shutdown(ctx)
 	wantErr(t, err, cause)
 	if !slices.Equal(left, numbers(1, 700)) {
-		t.Errorf("handed back %d messages of 700", len(left))
+		t.Errorf("returned %d messages of 700", len(left))
 	}
 	goOn()
 	onLoop(t, l, func() {
@@ -170,30 +170,30 @@ func TestShutdownWhoseContextEnds(t *testing.T) {
 
 // All is delivered but the last callback runs on when the context ends: there is nothing to hand back, and the cause.
 func TestShutdownWhoseLastCallbackBlocks(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	q, _, goOn := blocked(t, l, 0)
 	left, err := q.Shutdown(canceled())
 	wantErr(t, err, context.Canceled)
 	if len(left) > 0 {
-		t.Errorf("handed back %v, which is being delivered", left)
+		t.Errorf("returned %v, which is being delivered", left)
 	}
 	goOn()
 }
 
 // The end of the context races the delivery of the rest: nothing is lost and nothing comes twice.
 func TestShutdownContextRacesDelivery(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	for i := range 300 {
 		const messages = 500
 		var delivered atomic.Int64
 		ctx, cancel := context.WithCancel(context.Background())
-		q := newQueue(t, l, 0, func(int) {
+		q := newQueue(t, l, func(int) {
 			if delivered.Add(1) == int64(i) {
 				go cancel()
 			}
-		}, msgqueue.WithBudget(50))
+		}, &msgqueue.Config{Budget: 50})
 		for n := range messages {
 			push(t, q, n)
 		}
@@ -201,10 +201,10 @@ func TestShutdownContextRacesDelivery(t *testing.T) {
 		cancel()
 		onLoop(t, l, func() {})
 		if n := delivered.Load(); int(n)+len(left) != messages {
-			t.Fatalf("delivered %d, handed back %d of %d", n, len(left), messages)
+			t.Fatalf("delivered %d, returned %d of %d", n, len(left), messages)
 		}
 		if len(left) > 0 && err == nil {
-			t.Errorf("%d messages handed back without an error", len(left))
+			t.Errorf("%d messages returned without an error", len(left))
 		}
 		account(t, q)
 	}
@@ -212,7 +212,7 @@ func TestShutdownContextRacesDelivery(t *testing.T) {
 
 // A Close that comes before the end of Shutdown has the rest; Shutdown does not claim that all was delivered.
 func TestCloseDuringShutdown(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	q, got, goOn := blocked(t, l, 5)
 	done := make(chan error, 2)
@@ -220,14 +220,14 @@ func TestCloseDuringShutdown(t *testing.T) {
 		go func() {
 			left, err := q.Shutdown(context.Background())
 			if len(left) > 0 {
-				t.Errorf("Shutdown handed back %v, which Close has", left)
+				t.Errorf("Shutdown returned %v, which Close has", left)
 			}
 			done <- err
 		}()
 	}
 	untilShut(t, q)
 	if left := q.Close(); !slices.Equal(left, numbers(1, 5)) {
-		t.Errorf("handed back %v", left)
+		t.Errorf("returned %v", left)
 	}
 	goOn()
 	for range cap(done) {
@@ -241,12 +241,12 @@ func TestCloseDuringShutdown(t *testing.T) {
 // Shutdown and Close race each other and the delivery: each message has one outcome, and nil from Shutdown means that all
 // were delivered.
 func TestCloseRacingShutdown(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	for i := range 300 {
 		const messages = 400
 		var delivered atomic.Int64
-		q := newQueue(t, l, 0, func(int) { delivered.Add(1) }, msgqueue.WithBudget(10))
+		q := newQueue(t, l, func(int) { delivered.Add(1) }, &msgqueue.Config{Budget: 10})
 		for n := range messages {
 			push(t, q, n)
 		}
@@ -263,17 +263,17 @@ func TestCloseRacingShutdown(t *testing.T) {
 		returned := len(left) + await(t, closed, "Close")
 		onLoop(t, l, func() {})
 		if n := int(delivered.Load()); n+returned != messages || err == nil && n != messages {
-			t.Fatalf("delivered %d, handed back %d of %d, Shutdown said %v", n, returned, messages, err)
+			t.Fatalf("delivered %d, returned %d of %d, Shutdown said %v", n, returned, messages, err)
 		}
 	}
 }
 
 // Shutdown in a callback of the loop, of this queue or another's, would wait for itself: it does nothing and says so.
 func TestShutdownOnTheLoop(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	ctx, cancel := soon()
 	defer cancel()
-	q := newQueue(t, l, 0, func(int) {})
+	q := newQueue(t, l, func(int) {}, nil)
 	push(t, q, 1)
 	must(t, l.Post(func() {
 		_, err := q.Shutdown(ctx)
@@ -289,13 +289,13 @@ func TestShutdownOnTheLoop(t *testing.T) {
 
 // A callback that panics during Shutdown does not hold it up for ever: the rest is delivered by the next run.
 func TestPanicDuringShutdown(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	delivered := 0
-	q := newQueue(t, l, 0, func(n int) {
+	q := newQueue(t, l, func(n int) {
 		if delivered++; n == 2 {
 			panic(n)
 		}
-	})
+	}, nil)
 	push(t, q, 1, 2, 3)
 	done := make(chan error, 1)
 	go func() {

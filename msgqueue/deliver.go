@@ -2,16 +2,17 @@ package msgqueue
 
 import "github.com/evmq/evmq/event"
 
-// deliver is the queue's callback on the loop. It takes the messages out a chunk at a time, so that the producers' lock
-// is taken once for many, and gives them to fn one by one, each claimed so that Close can step in between.
-func (q *Queue[T]) deliver(*event.Event, event.Flags) {
+// deliverInLoop is the queue's callback on the loop. It takes the messages a chunk at a time, to take the producers' lock
+// once for many, and calls fn with each. It claims each message by a compare-and-swap, so that Close can take the remaining ones.
+func (q *Queue[T]) deliverInLoop(*event.Event, event.Flags) {
+	q.assertInLoop()
 	more, last := true, false
 	defer func() {
-		if more { // the budget is used up, or fn has panicked: the rest was accepted all the same
-			q.tell()
+		if more { // the budget is used up, or fn has panicked: other messages remain
+			q.activate()
 		}
 	}()
-	// What comes in while this turn delivers is the next turn's. What is certainly older was counted by take.
+	// Messages that are pushed during this turn wait for the next one. nextBatchInLoop has counted the older ones.
 	left, counted := q.budget, false
 	if begun := q.begun.Load(); begun < int64(len(q.items)) {
 		left, counted = min(left, q.waited-int(begun)), true
@@ -20,10 +21,10 @@ func (q *Queue[T]) deliver(*event.Event, event.Flags) {
 		i := q.begun.Load()
 		if i >= int64(len(q.items)) {
 			if last {
-				more = false // nothing was left when the batch was taken, and who has pushed since has told the loop
+				more = false // no more messages when the batch was taken, and a later Push has activated the event
 				return
 			}
-			if last = q.take(); q.waited == 0 {
+			if last = q.nextBatchInLoop(); q.waited == 0 {
 				more = false
 				return
 			}
@@ -34,32 +35,33 @@ func (q *Queue[T]) deliver(*event.Event, event.Flags) {
 		}
 		if !q.begun.CompareAndSwap(i, i+1) {
 			more = false
-			return // Close has taken the rest
+			return // Close has taken the remaining messages
 		}
 		var zero T
 		m := q.items[i]
-		q.items[i] = zero // the queue must not keep alive what it has given away
+		q.items[i] = zero // a delivered message must not be kept alive
 		if q.waiting.Load() {
-			q.serveWaiters()
+			q.admitOneInLoop()
 		}
 		q.fn(m)
 		if q.loop.Interrupted() {
-			return // by Break or its like; the rest is delivered when the loop goes on
+			return // the remaining messages are delivered in the next turn
 		}
 	}
 	more = q.begun.Load() < int64(q.waited) || !last && q.unfinished()
 }
 
-// unfinished reports whether there is something to take, or a Shutdown that waits to see that there is not.
+// unfinished reports whether messages remain, or a Shutdown waits for the queue to be found empty.
 func (q *Queue[T]) unfinished() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.in.len > 0 || q.state == draining
 }
 
-// take makes the next chunk the batch and counts in waited what there is, 0 if nothing. It reports whether the batch is
-// the last of it; then the next Push finds nothing before it and tells the loop.
-func (q *Queue[T]) take() (last bool) {
+// nextBatchInLoop makes the next chunk the batch and stores the number of messages in waited. It reports whether the batch is
+// the last chunk; then the next Push is the first of a burst and activates the event.
+func (q *Queue[T]) nextBatchInLoop() (last bool) {
+	q.assertInLoop()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.batch != nil {
@@ -77,16 +79,17 @@ func (q *Queue[T]) take() (last bool) {
 	q.items = q.batch.items
 	q.maxLen = max(q.maxLen, q.waited)
 	q.batches++
-	// A Shutdown waits to see the queue found empty, which only another take can do.
+	// A Shutdown waits until another nextBatchInLoop finds the queue empty.
 	return q.in.len == 0 && q.state == open
 }
 
-// serveWaiters lets in one who waits, for the message whose delivery has just begun.
-func (q *Queue[T]) serveWaiters() {
+// admitOneInLoop admits one waiting PushContext, for the message whose delivery has just begun.
+func (q *Queue[T]) admitOneInLoop() {
+	q.assertInLoop()
 	q.mu.Lock()
-	first := q.serve()
+	first := q.admitWaiters()
 	q.mu.Unlock()
 	if first {
-		q.tell()
+		q.activate()
 	}
 }

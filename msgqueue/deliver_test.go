@@ -14,26 +14,24 @@ import (
 	"github.com/evmq/evmq/msgqueue"
 )
 
-func TestBadInput(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(2))
+// New refuses an invalid argument with an error that names it and its value, and leaves nothing on the loop.
+func TestInvalidArgumentIsRefused(t *testing.T) {
+	l := newLoop(t, &event.Config{Priorities: 2})
 	fn := func(int) {}
 	for _, tt := range []struct {
-		name   string
-		bound  int
-		fn     func(int)
-		option msgqueue.Option
-		want   error
+		fn    func(int)
+		cfg   *msgqueue.Config
+		names string
 	}{
-		{"bound below zero", -1, fn, msgqueue.WithBudget(1), msgqueue.ErrBound},
-		{"lowest bound", math.MinInt, fn, msgqueue.WithBudget(1), msgqueue.ErrBound},
-		{"budget below zero", 1, fn, msgqueue.WithBudget(-1), msgqueue.ErrBound},
-		{"no callback", 1, nil, msgqueue.WithBudget(1), msgqueue.ErrNilFunc},
-		{"priority below zero", 1, fn, msgqueue.WithPriority(-1), event.ErrPriority},
-		{"priority too large", 1, fn, msgqueue.WithPriority(2), event.ErrPriority},
+		{nil, nil, "callback"},
+		{nil, &msgqueue.Config{Bound: 1}, "callback"},
+		{fn, &msgqueue.Config{Priority: new(-1)}, "Priority -1"},
+		{fn, &msgqueue.Config{Priority: new(2)}, "Priority 2"},
+		{fn, &msgqueue.Config{Priority: new(math.MaxInt)}, "Priority 9223372036854775807"},
 	} {
-		q, err := msgqueue.New(l, tt.bound, tt.fn, tt.option)
-		if !errors.Is(err, tt.want) || q != nil {
-			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		q, err := msgqueue.New(l, tt.fn, tt.cfg)
+		if !errors.Is(err, msgqueue.ErrInvalid) || !strings.Contains(err.Error(), tt.names) || q != nil {
+			t.Errorf("%v, want %v that names %s", err, msgqueue.ErrInvalid, tt.names)
 		}
 	}
 	if n := l.Stats().Added; n != 0 {
@@ -44,8 +42,8 @@ func TestBadInput(t *testing.T) {
 
 // The loop's dump names the queue for its callback.
 func TestQueueIsNamedInTheDump(t *testing.T) {
-	l := newLoop(t)
-	newQueue(t, l, 0, dumpedCallback)
+	l := newLoop(t, nil)
+	newQueue(t, l, dumpedCallback, nil)
 	var b strings.Builder
 	must(t, l.Dump(&b))
 	if !strings.Contains(b.String(), "msgqueue") || !strings.Contains(b.String(), "dumpedCallback") {
@@ -57,9 +55,9 @@ func dumpedCallback(int) {}
 
 // An open queue keeps Run going, and its Close ends it, also from another goroutine.
 func TestOpenQueueKeepsRunGoing(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	delivered := make(chan int, 1)
-	q := newQueue(t, l, 0, func(n int) { delivered <- n })
+	q := newQueue(t, l, func(n int) { delivered <- n }, nil)
 	ended := make(chan error, 1)
 	go func() { ended <- l.Run(context.Background()) }()
 	for n := range 3 {
@@ -79,10 +77,10 @@ func TestOpenQueueKeepsRunGoing(t *testing.T) {
 func TestFirstInFirstOutForEachProducer(t *testing.T) {
 	type message struct{ producer, n int }
 	const producers, each = 4, 5000
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	next := [producers]int{}
 	var q *msgqueue.Queue[message]
-	q = newQueue(t, l, 7, func(m message) {
+	q = newQueue(t, l, func(m message) {
 		if m.n != next[m.producer] {
 			t.Errorf("producer %d: %d came when %d was due", m.producer, m.n, next[m.producer])
 		}
@@ -90,7 +88,7 @@ func TestFirstInFirstOutForEachProducer(t *testing.T) {
 		if next == [producers]int{each, each, each, each} {
 			q.Close()
 		}
-	})
+	}, &msgqueue.Config{Bound: 7})
 	var wg sync.WaitGroup
 	for p := range producers {
 		wg.Go(func() {
@@ -127,10 +125,10 @@ func TestFirstInFirstOutForEachProducer(t *testing.T) {
 // Messages that the loop has taken out of the producers' reach count until their own delivery begins, and not longer.
 func TestBoundIsExactDuringDelivery(t *testing.T) {
 	for _, bound := range []int{1, 2, 3, 600} {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		delivered := 0
 		var q *msgqueue.Queue[int]
-		q = newQueue(t, l, bound, func(int) {
+		q = newQueue(t, l, func(int) {
 			if delivered++; delivered > bound {
 				return
 			}
@@ -141,7 +139,7 @@ func TestBoundIsExactDuringDelivery(t *testing.T) {
 			push(t, q, 0)
 			wantErr(t, q.Push(0), msgqueue.ErrFull)
 			account(t, q)
-		})
+		}, &msgqueue.Config{Bound: bound})
 		push(t, q, make([]int, bound)...)
 		for delivered < bound {
 			turn(t, l)
@@ -154,10 +152,10 @@ func TestBoundIsExactDuringDelivery(t *testing.T) {
 
 // With a bound of 1 and one message in flight at a time, a Push that follows the beginning of the last delivery succeeds.
 func TestPushThatFindsRoomNeverFails(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	began := make(chan struct{})
-	q := newQueue(t, l, 1, func(int) { began <- struct{}{} })
+	q := newQueue(t, l, func(int) { began <- struct{}{} }, &msgqueue.Config{Bound: 1})
 	for n := range 10_000 {
 		push(t, q, n)
 		await(t, began, "delivery")
@@ -166,15 +164,15 @@ func TestPushThatFindsRoomNeverFails(t *testing.T) {
 
 // One wake for a burst, however long; none while the loop is awake.
 func TestOneWakePerBurst(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	began, goOn := make(chan struct{}), make(chan struct{})
-	q := newQueue(t, l, msgqueue.Unbounded, func(n int) {
+	q := newQueue(t, l, func(n int) {
 		if n == 0 {
 			began <- struct{}{}
 			<-goOn
 		}
-	})
+	}, &msgqueue.Config{Bound: msgqueue.Unlimited})
 	const bursts = 20
 	for range bursts {
 		before := q.Stats().Delivered
@@ -200,16 +198,16 @@ func TestOneWakePerBurst(t *testing.T) {
 }
 
 // A panic passes through Run; its message counts as delivered, and the rest is delivered when the loop is run again.
-func TestPanicLeavesTheRest(t *testing.T) {
+func TestPanicLeavesTheOtherMessages(t *testing.T) {
 	for _, at := range []int{0, 5, 9} { // first, middle, last
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		var got []int
-		q := newQueue(t, l, 0, func(n int) {
+		q := newQueue(t, l, func(n int) {
 			got = append(got, n)
 			if n == at {
 				panic("as the test wishes")
 			}
-		})
+		}, nil)
 		push(t, q, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
 		func() {
 			defer func() {
@@ -231,31 +229,31 @@ func TestPanicLeavesTheRest(t *testing.T) {
 	}
 }
 
-// Or it is handed back, if the loop is not run again.
-func TestPanicThenCloseHandsBackTheRest(t *testing.T) {
-	l := newLoop(t)
-	q := newQueue(t, l, 0, func(n int) { panic(n) })
+// The remaining messages are returned if the loop is not run again.
+func TestPanicThenCloseReturnsTheRemainingMessages(t *testing.T) {
+	l := newLoop(t, nil)
+	q := newQueue(t, l, func(n int) { panic(n) }, nil)
 	push(t, q, 1, 2, 3)
 	func() {
 		defer func() { _ = recover() }()
 		turn(t, l)
 	}()
 	if left := q.Close(); !slices.Equal(left, []int{2, 3}) {
-		t.Errorf("handed back %v, want [2 3]", left)
+		t.Errorf("returned %v, want [2 3]", left)
 	}
 }
 
-// With a panic handler the loop goes on by itself.
-func TestPanicHandlerAndTheRest(t *testing.T) {
+// With a panic handler the loop continues.
+func TestPanicHandlerContinuesWithTheOtherMessages(t *testing.T) {
 	panics := 0
-	l := newLoop(t, event.WithPanicHandler(func(any, []byte) { panics++ }))
+	l := newLoop(t, &event.Config{PanicHandler: func(any, []byte) { panics++ }})
 	var q *msgqueue.Queue[int]
-	q = newQueue(t, l, 0, func(n int) {
+	q = newQueue(t, l, func(n int) {
 		if n == 100 {
 			q.Close()
 		}
 		panic(n)
-	})
+	}, nil)
 	for n := range 101 {
 		push(t, q, n)
 	}
@@ -266,15 +264,15 @@ func TestPanicHandlerAndTheRest(t *testing.T) {
 }
 
 // A callback that ends its goroutine, as t.FailNow does, leaves the rest as a panic does.
-func TestGoexitLeavesTheRest(t *testing.T) {
-	l := newLoop(t)
+func TestGoexitLeavesTheOtherMessages(t *testing.T) {
+	l := newLoop(t, nil)
 	var got []int
-	q := newQueue(t, l, 0, func(n int) {
+	q := newQueue(t, l, func(n int) {
 		got = append(got, n)
 		if n == 1 {
 			runtime.Goexit()
 		}
-	})
+	}, nil)
 	push(t, q, 1, 2)
 	within(t, "end of the goroutine", func() { _ = l.RunNonblock() })
 	turn(t, l)
@@ -285,10 +283,10 @@ func TestGoexitLeavesTheRest(t *testing.T) {
 
 // A nil message is a message like any other.
 func TestAnyValueIsAMessage(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	pointers, empties := 0, 0
-	p := newQueue(t, l, 0, func(*int) { pointers++ })
-	e := newQueue(t, l, 0, func(struct{}) { empties++ })
+	p := newQueue(t, l, func(*int) { pointers++ }, nil)
+	e := newQueue(t, l, func(struct{}) { empties++ }, nil)
 	push(t, p, nil, nil)
 	push(t, e, make([]struct{}, 1000)...)
 	for range 5 {
@@ -301,14 +299,14 @@ func TestAnyValueIsAMessage(t *testing.T) {
 
 // In steady use neither Push, PushBatch, PushContext nor delivery allocates, the loop's sleep and wake included.
 func TestSteadyUseAllocatesNothing(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	done := make(chan struct{}, 1)
-	q := newQueue(t, l, 0, func(n int) {
+	q := newQueue(t, l, func(n int) {
 		if n < 0 {
 			done <- struct{}{}
 		}
-	})
+	}, nil)
 	batch := make([]int, 300)
 	ctx := context.Background()
 	n := testing.AllocsPerRun(200, func() {

@@ -10,7 +10,7 @@ import (
 
 // A worker computes and hands its answers to the loop, which alone uses the map.
 func Example() {
-	loop, err := event.NewLoop()
+	loop, err := event.NewLoop(nil)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -20,12 +20,12 @@ func Example() {
 	type answer struct{ n, square int }
 	squares := map[int]int{} // the loop's: no lock
 	var answers *msgqueue.Queue[answer]
-	answers, err = msgqueue.New(loop, 16, func(a answer) {
+	answers, err = msgqueue.New(loop, func(a answer) {
 		squares[a.n] = a.square
 		if len(squares) == 100 {
 			answers.Close() // and Run has nothing more to wait for
 		}
-	})
+	}, &msgqueue.Config{Bound: 16})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -33,7 +33,7 @@ func Example() {
 	go func() {
 		for n := range 100 {
 			if err := answers.PushContext(context.Background(), answer{n, n * n}); err != nil {
-				fmt.Println(err) // ErrClosed: somebody has closed the queue
+				fmt.Println(err) // ErrClosed: the queue was closed
 				return
 			}
 		}
@@ -45,15 +45,15 @@ func Example() {
 	// Output: 144
 }
 
-// Push never waits; who must not lose a message either asks for a larger bound, waits, or keeps it.
+// Push never waits. A caller that must not lose a message uses a larger bound, waits with PushContext, or keeps the message.
 func ExampleQueue_Push() {
-	loop, err := event.NewLoop()
+	loop, err := event.NewLoop(nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer loop.Close()
-	q, err := msgqueue.New(loop, 2, func(s string) { fmt.Println("delivered", s) })
+	q, err := msgqueue.New(loop, func(s string) { fmt.Println("delivered", s) }, &msgqueue.Config{Bound: 2})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -67,24 +67,24 @@ func ExampleQueue_Push() {
 		fmt.Println(err)
 	}
 	fmt.Println(q.Push("four"))
-	fmt.Println("handed back", q.Close())
+	fmt.Println("returned", q.Close())
 	// Output:
 	// msgqueue: queue is full
 	// delivered one
 	// delivered two
 	// <nil>
-	// handed back [four]
+	// returned [four]
 }
 
 // Shutdown delivers what was accepted before it closes the queue.
 func ExampleQueue_Shutdown() {
-	loop, err := event.NewLoop()
+	loop, err := event.NewLoop(nil)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer loop.Close()
-	q, err := msgqueue.New(loop, 0, func(n int) { fmt.Println(n) })
+	q, err := msgqueue.New(loop, func(n int) { fmt.Println(n) }, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

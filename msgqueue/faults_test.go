@@ -3,6 +3,7 @@ package msgqueue_test
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -26,12 +27,12 @@ import (
 
 // The producer pushes each message while the callback of the one before runs, so that every push finds the queue empty
 // and the loop awake.
-func TestD1ProducerInStepWithTheLoop(t *testing.T) {
+func TestProducerInStepWithTheLoop(t *testing.T) {
 	const rounds = 50_000
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	next, pushed := make(chan int), make(chan struct{})
 	var q *msgqueue.Queue[int]
-	q = newQueue(t, l, 0, func(n int) {
+	q = newQueue(t, l, func(n int) {
 		if n == rounds {
 			q.Close()
 			close(next)
@@ -39,7 +40,7 @@ func TestD1ProducerInStepWithTheLoop(t *testing.T) {
 		}
 		next <- n + 1
 		<-pushed
-	})
+	}, nil)
 	go func() {
 		for n := range next {
 			if err := q.Push(n); err != nil {
@@ -55,7 +56,7 @@ func TestD1ProducerInStepWithTheLoop(t *testing.T) {
 	}
 }
 
-func TestD2CallbackThatPushesToItsOwnQueue(t *testing.T) {
+func TestCallbackThatPushesToItsOwnQueue(t *testing.T) {
 	rounds := 1_000_000
 	if leaktest.Raced() {
 		rounds = 100_000 // one goroutine shows no races
@@ -63,16 +64,16 @@ func TestD2CallbackThatPushesToItsOwnQueue(t *testing.T) {
 	if strconv.IntSize == 32 {
 		rounds = 100_000 // each takes ten times as long
 	}
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var q *msgqueue.Queue[int]
-	q = newQueue(t, l, 1, func(n int) {
+	q = newQueue(t, l, func(n int) {
 		if n == rounds {
 			q.Close()
 		} else if err := q.Push(n + 1); err != nil {
 			t.Errorf("Push(%d): %v", n+1, err)
 			q.Close()
 		}
-	})
+	}, &msgqueue.Config{Bound: 1})
 	push(t, q, 1)
 	run(t, l)
 	if s := account(t, q); s.Delivered != uint64(rounds) {
@@ -83,11 +84,11 @@ func TestD2CallbackThatPushesToItsOwnQueue(t *testing.T) {
 	}
 }
 
-// A wake that the loop refuses neither loses a message nor lets further ones pile up behind it.
-func TestD3WakeThatFails(t *testing.T) {
-	l := newLoop(t)
-	idle := newQueue(t, l, 0, func(int) { t.Error("delivered by a closed loop") })
-	waiting := newQueue(t, l, 1, func(int) { t.Error("delivered by a closed loop") })
+// If the loop refuses an activation, no message is lost and later ones do not accumulate.
+func TestFailedWakeLosesNoMessage(t *testing.T) {
+	l := newLoop(t, nil)
+	idle := newQueue(t, l, func(int) { t.Error("delivered by a closed loop") }, nil)
+	waiting := newQueue(t, l, func(int) { t.Error("delivered by a closed loop") }, &msgqueue.Config{Bound: 1})
 	push(t, waiting, 1)
 	must(t, l.Close())
 	for range 2 {
@@ -98,30 +99,30 @@ func TestD3WakeThatFails(t *testing.T) {
 		t.Errorf("a refused message came back: %v", left)
 	}
 	if left := waiting.Close(); !slices.Equal(left, []int{1}) {
-		t.Errorf("handed back %v, want [1]", left)
+		t.Errorf("returned %v, want [1]", left)
 	}
 	account(t, idle)
 	account(t, waiting)
 }
 
-// The last message is out of the queue and its callback runs: Close does not wait for it and pulls nothing from under it.
-func TestD4CloseWhileTheLastCallbackRuns(t *testing.T) {
-	l := newLoop(t)
+// While the callback of the last message runs, Close does not wait for it, and the callback can finish.
+func TestCloseWhileTheLastCallbackRuns(t *testing.T) {
+	l := newLoop(t, nil)
 	background(t, l)
 	began, goOn, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	var q *msgqueue.Queue[int]
-	q = newQueue(t, l, 0, func(int) {
+	q = newQueue(t, l, func(int) {
 		close(began)
 		<-goOn
 		if n := q.Len(); n != 0 {
 			t.Errorf("Len %d after Close", n)
 		}
 		close(over)
-	})
+	}, nil)
 	push(t, q, 1)
 	await(t, began, "callback")
 	if left := q.Close(); len(left) > 0 {
-		t.Errorf("handed back %v, which is being delivered", left)
+		t.Errorf("returned %v, which is being delivered", left)
 	}
 	wantErr(t, q.Push(2), msgqueue.ErrClosed)
 	close(goOn)
@@ -129,34 +130,34 @@ func TestD4CloseWhileTheLastCallbackRuns(t *testing.T) {
 	account(t, q)
 }
 
-// Close does not need the loop to run, and neither it nor Shutdown sleeps on the loop.
-func TestD5CloseAndShutdownWithoutTheLoop(t *testing.T) {
-	l := newLoop(t)
-	q := newQueue(t, l, 0, func(int) {})
+// Close does not need a running loop, and neither Close nor Shutdown blocks on the loop.
+func TestCloseAndShutdownWithoutARunningLoop(t *testing.T) {
+	l := newLoop(t, nil)
+	q := newQueue(t, l, func(int) {}, nil)
 	push(t, q, 1, 2)
 	if left := q.Close(); !slices.Equal(left, []int{1, 2}) {
-		t.Errorf("Close on a loop that does not run handed back %v", left)
+		t.Errorf("Close on a loop that does not run returned %v", left)
 	}
 
-	q = newQueue(t, l, 0, func(int) {})
+	q = newQueue(t, l, func(int) {}, nil)
 	push(t, q, 3, 4)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	left, err := q.Shutdown(ctx)
 	wantErr(t, err, context.DeadlineExceeded)
 	if !slices.Equal(left, []int{3, 4}) {
-		t.Errorf("Shutdown on a loop that does not run handed back %v", left)
+		t.Errorf("Shutdown on a loop that does not run returned %v", left)
 	}
 
 	patient, cancel := soon()
 	defer cancel()
 	var onLoop error
 	delivered := 0
-	q = newQueue(t, l, 0, func(int) {
+	q = newQueue(t, l, func(int) {
 		if delivered++; delivered == 1 {
 			_, onLoop = q.Shutdown(patient)
 		}
-	})
+	}, nil)
 	push(t, q, 5, 6)
 	turn(t, l)
 	wantErr(t, onLoop, event.ErrOnLoop)
@@ -167,13 +168,13 @@ func TestD5CloseAndShutdownWithoutTheLoop(t *testing.T) {
 	}
 }
 
-// Every push that meets Close is either refused or accepted, and what was accepted is delivered or handed back.
-func TestD6PushDuringAndAfterClose(t *testing.T) {
-	l := newLoop(t)
+// Every push during Close is either refused or accepted, and accepted messages are delivered or returned.
+func TestPushDuringAndAfterClose(t *testing.T) {
+	l := newLoop(t, nil)
 	background(t, l)
 	for range 200 {
 		delivered := 0
-		q := newQueue(t, l, 8, func(int) { delivered++ })
+		q := newQueue(t, l, func(int) { delivered++ }, &msgqueue.Config{Bound: 8})
 		accepted := make(chan int, 3)
 		for range cap(accepted) {
 			go func() {
@@ -192,7 +193,7 @@ func TestD6PushDuringAndAfterClose(t *testing.T) {
 			}()
 		}
 		until(t, "a delivery", func() bool { return q.Stats().Delivered > 0 })
-		handedBack := len(q.Close())
+		returned := len(q.Close())
 		wantErr(t, q.Push(1), msgqueue.ErrClosed)
 		wantErr(t, q.PushBatch([]int{1}), msgqueue.ErrClosed)
 		wantErr(t, q.PushContext(canceled(), 1), msgqueue.ErrClosed)
@@ -201,53 +202,53 @@ func TestD6PushDuringAndAfterClose(t *testing.T) {
 			sum += await(t, accepted, "end of a producer")
 		}
 		must(t, l.Post(func() { accepted <- delivered })) // after the last callback
-		if n := await(t, accepted, "post"); n+handedBack != sum {
-			t.Fatalf("accepted %d, delivered %d, handed back %d", sum, n, handedBack)
+		if n := await(t, accepted, "post"); n+returned != sum {
+			t.Fatalf("accepted %d, delivered %d, returned %d", sum, n, returned)
 		}
 		account(t, q)
 	}
 }
 
-func TestD7CloseInsideTheCallback(t *testing.T) {
-	l := newLoop(t)
+func TestCloseInTheCallback(t *testing.T) {
+	l := newLoop(t, nil)
 	var q *msgqueue.Queue[int]
 	var left []int
-	q = newQueue(t, l, 0, func(n int) {
+	q = newQueue(t, l, func(n int) {
 		if n > 3 {
 			t.Errorf("delivered %d after Close", n)
 		}
 		if n == 3 {
 			left = q.Close()
 			if again := q.Close(); len(again) > 0 {
-				t.Errorf("a second Close handed back %v", again)
+				t.Errorf("a second Close returned %v", again)
 			}
 			wantErr(t, q.Push(9), msgqueue.ErrClosed)
 		}
-	})
+	}, nil)
 	push(t, q, 1, 2, 3, 4, 5)
 	run(t, l) // and it ends, since the queue keeps the loop going no longer
 	if !slices.Equal(left, []int{4, 5}) {
-		t.Errorf("handed back %v, want [4 5]", left)
+		t.Errorf("returned %v, want [4 5]", left)
 	}
 	if s := account(t, q); s.Delivered != 3 || s.Returned != 2 {
 		t.Errorf("stats %+v", s)
 	}
 }
 
-// A turn delivers no more than the budget, and nothing that came after it began; timers get their turn.
-func TestD8BudgetPerTurn(t *testing.T) {
+// A turn delivers no more messages than the budget, and none that came after it began; timers are called in time.
+func TestBudgetPerTurn(t *testing.T) {
 	const waiting = 700 // more than a chunk
-	for _, budget := range []int{1, 3, msgqueue.DefaultBudget, 512, 600, 1000, msgqueue.Unbounded} {
-		l := newLoop(t)
+	for _, budget := range []int{1, 3, msgqueue.DefaultBudget, 512, 600, 1000, math.MaxInt} {
+		l := newLoop(t, nil)
 		now, delivered, timers := 0, 0, 0
 		var q *msgqueue.Queue[int]
-		q = newQueue(t, l, waiting, func(pushed int) {
+		q = newQueue(t, l, func(pushed int) {
 			delivered++
 			if pushed == now {
 				t.Fatalf("budget %d: turn %d delivered what was pushed in it", budget, now)
 			}
 			push(t, q, now) // for ever
-		}, msgqueue.WithBudget(budget))
+		}, &msgqueue.Config{Bound: waiting, Budget: budget})
 		for range waiting {
 			push(t, q, 0)
 		}
@@ -266,14 +267,14 @@ func TestD8BudgetPerTurn(t *testing.T) {
 	}
 }
 
-// Break in a callback ends the run after that message, not after the turn's or when the queue is empty.
-func TestD8BreakInTheCallback(t *testing.T) {
-	l := newLoop(t)
+// Break in a callback ends the run after that message, not at the end of the turn.
+func TestBreakInTheCallback(t *testing.T) {
+	l := newLoop(t, nil)
 	delivered := 0
-	q := newQueue(t, l, 0, func(int) {
+	q := newQueue(t, l, func(int) {
 		delivered++
 		l.Break()
-	})
+	}, nil)
 	push(t, q, 1, 2, 3)
 	run(t, l)
 	if delivered != 1 {
@@ -285,13 +286,13 @@ func TestD8BreakInTheCallback(t *testing.T) {
 	}
 }
 
-// A loop that is busy in a callback holds no producer up.
-func TestD9PushDoesNotWaitForTheLoop(t *testing.T) {
-	l := newLoop(t)
+// A push does not wait while the loop is in a callback.
+func TestPushDoesNotWaitForTheLoop(t *testing.T) {
+	l := newLoop(t, nil)
 	background(t, l)
 	began, goOn := make(chan struct{}), make(chan struct{})
 	once := sync.OnceFunc(func() { close(began); <-goOn })
-	q := newQueue(t, l, msgqueue.Unbounded, func(int) { once() })
+	q := newQueue(t, l, func(int) { once() }, &msgqueue.Config{Bound: msgqueue.Unlimited})
 	push(t, q, 0)
 	await(t, began, "callback")
 	const n = 10_000
@@ -307,11 +308,11 @@ func TestD9PushDoesNotWaitForTheLoop(t *testing.T) {
 	shutdown(t, q)
 }
 
-// An activation for nothing does nothing; the next message is delivered as ever.
-func TestD10ActivationForNothing(t *testing.T) {
-	l := newLoop(t)
+// An activation without messages does nothing, and the next message is delivered.
+func TestActivationWithoutMessages(t *testing.T) {
+	l := newLoop(t, nil)
 	delivered := 0
-	q := newQueue(t, l, 0, func(int) { delivered++ })
+	q := newQueue(t, l, func(int) { delivered++ }, nil)
 	for i := 1; i <= 3; i++ {
 		for _, e := range l.Events() {
 			must(t, e.Activate(event.Read|event.Timeout))
@@ -334,11 +335,11 @@ func descriptors() int {
 	return len(entries)
 }
 
-func TestD16QueueTakesNoDescriptor(t *testing.T) {
-	l := newLoop(t)
+func TestQueueTakesNoDescriptor(t *testing.T) {
+	l := newLoop(t, nil)
 	before := descriptors()
 	for range 100 {
-		q := newQueue(t, l, 0, func(int) {})
+		q := newQueue(t, l, func(int) {}, nil)
 		push(t, q, 1)
 	}
 	turn(t, l)

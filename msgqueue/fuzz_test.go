@@ -16,7 +16,7 @@ func FuzzQueue(f *testing.F) {
 		{0, 0, push, turn}, // bound 1, budget 1
 		{2, 0, push, push, push, push, turn, turn, turn, push},                            // over the bound, one message a turn
 		{3, 7, push | byte(actPush), push | byte(actPushBatch), turn, turn, turn},         // a callback that pushes
-		{1, 3, push, push, wait, wait, turn, cancel | 1, turn},                            // who waits is served, or gives up
+		{1, 3, push, push, wait, wait, turn, cancel | 1, turn},                            // waiting calls are admitted, or their contexts end
 		{4, 1, batch | 4, push | byte(actPanic), push, turn, turn, turn, turn},            // a panic in between
 		{9, 2, batch | 9, turn, closing, push},                                            // Close in the middle
 		{9, 2, batch | 8, push | byte(actClose), batch | 1, turn, turn, turn, turn, turn}, // and inside a callback

@@ -17,12 +17,18 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 // patience is when a test gives up on something that should happen at once. It is no measure of speed.
 const patience = 20 * time.Second
 
-// newLoop makes a loop that is closed when the test ends. Backend and driver are the environment's unless the options
-// say otherwise.
-func newLoop(t testing.TB, options ...event.Option) *event.Loop {
+// newLoop makes a loop that is closed when the test ends. Backend and driver are the environment's unless cfg
+// says otherwise.
+func newLoop(t testing.TB, cfg *event.Config) *event.Loop {
 	t.Helper()
-	quiet := event.WithLogger(slog.New(slog.DiscardHandler))
-	l, err := event.NewLoop(append([]event.Option{quiet}, options...)...)
+	var c event.Config
+	if cfg != nil {
+		c = *cfg
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	l, err := event.NewLoop(&c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,9 +41,9 @@ func newLoop(t testing.TB, options ...event.Option) *event.Loop {
 }
 
 // newQueue makes a queue that is closed when the test ends.
-func newQueue[T any](t testing.TB, l *event.Loop, bound int, fn func(T), options ...msgqueue.Option) *msgqueue.Queue[T] {
+func newQueue[T any](t testing.TB, l *event.Loop, fn func(T), cfg *msgqueue.Config) *msgqueue.Queue[T] {
 	t.Helper()
-	q, err := msgqueue.New(l, bound, fn, options...)
+	q, err := msgqueue.New(l, fn, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +99,7 @@ func background(t testing.TB, l *event.Loop) (stop func()) {
 	return stop
 }
 
-// turn makes one turn of a loop that nobody runs.
+// turn makes one turn of a loop that no goroutine runs.
 func turn(t testing.TB, l *event.Loop) {
 	t.Helper()
 	must(t, l.RunNonblock())

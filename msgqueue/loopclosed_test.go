@@ -12,11 +12,11 @@ import (
 	"github.com/evmq/evmq/msgqueue"
 )
 
-// A loop that is closed first delivers nothing more. What was accepted is handed back, and nothing grows for ever.
+// A loop that is closed first delivers nothing more. What was accepted is returned, and memory does not grow.
 func TestLoopClosedWhileMessagesWait(t *testing.T) {
 	for _, n := range []int{1, 511, 512, 513} {
-		l := newLoop(t)
-		q := newQueue(t, l, msgqueue.Unbounded, func(int) { t.Error("delivered by a closed loop") })
+		l := newLoop(t, nil)
+		q := newQueue(t, l, func(int) { t.Error("delivered by a closed loop") }, &msgqueue.Config{Bound: msgqueue.Unlimited})
 		for m := range n {
 			push(t, q, m)
 		}
@@ -25,16 +25,16 @@ func TestLoopClosedWhileMessagesWait(t *testing.T) {
 		wantErr(t, q.PushBatch([]int{0}), msgqueue.ErrClosed)
 		wantErr(t, q.PushContext(canceled(), 0), msgqueue.ErrClosed)
 		if left := q.Close(); !slices.Equal(left, numbers(0, n-1)) {
-			t.Errorf("handed back %d of %d", len(left), n)
+			t.Errorf("returned %d of %d", len(left), n)
 		}
 		account(t, q)
 	}
 }
 
-// Shutdown on a closed loop hands back what it finds and says why; with nothing left there is nothing to say.
+// Shutdown on a closed loop returns the remaining messages and ErrClosed, or nil if none remain.
 func TestShutdownAfterTheLoop(t *testing.T) {
-	l := newLoop(t)
-	full, empty := newQueue(t, l, 0, func(int) {}), newQueue(t, l, 0, func(int) {})
+	l := newLoop(t, nil)
+	full, empty := newQueue(t, l, func(int) {}, nil), newQueue(t, l, func(int) {}, nil)
 	push(t, full, 1, 2)
 	must(t, l.Close())
 	ctx, cancel := soon()
@@ -42,7 +42,7 @@ func TestShutdownAfterTheLoop(t *testing.T) {
 	left, err := full.Shutdown(ctx)
 	wantErr(t, err, msgqueue.ErrClosed)
 	if !slices.Equal(left, []int{1, 2}) {
-		t.Errorf("handed back %v", left)
+		t.Errorf("returned %v", left)
 	}
 	left, err = empty.Shutdown(ctx)
 	if err != nil || len(left) > 0 {
@@ -52,16 +52,16 @@ func TestShutdownAfterTheLoop(t *testing.T) {
 
 // The loop closes in the middle of a Shutdown: it ends, with what was not delivered.
 func TestLoopClosedDuringShutdown(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	began, goOn := make(chan struct{}), make(chan struct{})
 	delivered := 0
-	q := newQueue(t, l, 0, func(int) {
+	q := newQueue(t, l, func(int) {
 		if delivered++; delivered == 1 {
 			close(began)
 			<-goOn
 		}
-	}, msgqueue.WithBudget(10))
+	}, &msgqueue.Config{Budget: 10})
 	for n := range 100 {
 		push(t, q, n)
 	}
@@ -82,14 +82,14 @@ func TestLoopClosedDuringShutdown(t *testing.T) {
 	must(t, await(t, closed, "Close of the loop"))
 	left := await(t, done, "Shutdown")
 	if !slices.Equal(left, numbers(delivered, 99)) || delivered > 10 {
-		t.Errorf("delivered %d, handed back %d of 100", delivered, len(left))
+		t.Errorf("delivered %d, returned %d of 100", delivered, len(left))
 	}
 }
 
 // The loop closes while producers wait for room: all of them are refused.
 func TestLoopClosedEndsWaits(t *testing.T) {
-	l := newLoop(t)
-	q := newQueue(t, l, 2, func(int) {})
+	l := newLoop(t, nil)
+	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 2})
 	push(t, q, 1, 2)
 	outcomes := waiting(t, context.Background(), q, 3, 4, 5)
 	must(t, l.Close())
@@ -97,14 +97,14 @@ func TestLoopClosedEndsWaits(t *testing.T) {
 		wantErr(t, await(t, outcome, "end of the wait"), msgqueue.ErrClosed)
 	}
 	if left := q.Close(); !slices.Equal(left, []int{1, 2}) {
-		t.Errorf("handed back %v", left)
+		t.Errorf("returned %v", left)
 	}
 }
 
 // The last things that a loop runs when it closes may use a queue; what they push is accepted or refused like the rest.
 func TestPushWhileTheLoopCloses(t *testing.T) {
-	l := newLoop(t)
-	q := newQueue(t, l, 0, func(int) { t.Error("delivered by a closing loop") })
+	l := newLoop(t, nil)
+	q := newQueue(t, l, func(int) { t.Error("delivered by a closing loop") }, nil)
 	accepted := 0
 	must(t, l.Post(func() {
 		for range 3 {
@@ -121,17 +121,17 @@ func TestPushWhileTheLoopCloses(t *testing.T) {
 		t.Errorf("accepted %d after the loop had refused the first", accepted)
 	}
 	if left := q.Close(); len(left) != accepted {
-		t.Errorf("accepted %d, handed back %d", accepted, len(left))
+		t.Errorf("accepted %d, returned %d", accepted, len(left))
 	}
 }
 
-// Pushes of every kind race the loop's Close: what was accepted is delivered or handed back, to the last message.
+// Pushes of every kind race the loop's Close: every accepted message is delivered or returned.
 func TestPushRacesCloseOfTheLoop(t *testing.T) {
 	for range 300 {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		var delivered, accepted atomic.Int64
-		q := newQueue(t, l, 4, func(int) { delivered.Add(1) })
+		q := newQueue(t, l, func(int) { delivered.Add(1) }, &msgqueue.Config{Bound: 4})
 		var wg sync.WaitGroup
 		for _, one := range []func() error{
 			func() error { return q.Push(1) },
@@ -154,7 +154,7 @@ func TestPushRacesCloseOfTheLoop(t *testing.T) {
 		within(t, "end of the producers", wg.Wait)
 		left := q.Close()
 		if delivered.Load()+int64(len(left)) != accepted.Load() {
-			t.Fatalf("accepted %d, delivered %d, handed back %d", accepted.Load(), delivered.Load(), len(left))
+			t.Fatalf("accepted %d, delivered %d, returned %d", accepted.Load(), delivered.Load(), len(left))
 		}
 		account(t, q)
 	}

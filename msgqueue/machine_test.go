@@ -72,12 +72,12 @@ type result struct {
 type planned struct{}
 
 func newMachine(t fataler, bound, budget int) *machine {
-	l, err := event.NewLoop(event.WithLogger(slog.New(slog.DiscardHandler)))
+	l, err := event.NewLoop(&event.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
 	m := &machine{t: t, loop: l, bound: bound, budget: budget}
-	m.q, err = msgqueue.New(l, bound, m.callback, msgqueue.WithBudget(budget))
+	m.q, err = msgqueue.New(l, m.callback, &msgqueue.Config{Bound: bound, Budget: budget})
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -185,14 +185,14 @@ func (m *machine) wait(act action) {
 	w := waiter{m.message(act), cancel, make(chan error, 1)}
 	go func() { w.outcome <- m.q.PushContext(ctx, w.m) }()
 	m.waiters = append(m.waiters, w)
-	for deadline := time.Now().Add(patience); m.q.Stats().Waiting < len(m.waiters); time.Sleep(time.Microsecond) {
+	for deadline := time.Now().Add(patience); m.q.Stats().Waiters < len(m.waiters); time.Sleep(time.Microsecond) {
 		if time.Now().After(deadline) {
 			m.t.Fatalf("PushContext does not wait")
 		}
 	}
 }
 
-// serve lets in who waits.
+// serve admits waiting calls.
 func (m *machine) serve() {
 	for len(m.waiters) > 0 && len(m.in) < m.bound {
 		w := m.waiters[0]
@@ -251,14 +251,14 @@ func (m *machine) turn() {
 	}
 }
 
-func (m *machine) handedBack(left []message) {
+func (m *machine) checkReturned(left []message) {
 	m.t.Helper()
 	if len(left) != len(m.in) {
-		m.t.Fatalf("handed back %v, want %v", left, m.in)
+		m.t.Fatalf("returned %v, want %v", left, m.in)
 	}
 	for i := range left {
 		if left[i] != m.in[i] {
-			m.t.Fatalf("handed back %v, want %v", left, m.in)
+			m.t.Fatalf("returned %v, want %v", left, m.in)
 		}
 	}
 	m.returned += uint64(len(left))
@@ -266,7 +266,7 @@ func (m *machine) handedBack(left []message) {
 }
 
 func (m *machine) close() {
-	m.handedBack(m.q.Close())
+	m.checkReturned(m.q.Close())
 	m.shutDoor()
 }
 
@@ -274,7 +274,7 @@ func (m *machine) close() {
 func (m *machine) shutdownNow() {
 	waited, returned := len(m.in), m.returned
 	left, err := m.q.Shutdown(canceled())
-	m.handedBack(left)
+	m.checkReturned(left)
 	m.shutDoor()
 	switch {
 	case waited == 0 && returned == 0 && err == nil:
@@ -282,7 +282,7 @@ func (m *machine) shutdownNow() {
 	case waited > 0 && errors.Is(err, context.Canceled):
 	case waited > 0 && m.loopClosed && errors.Is(err, msgqueue.ErrClosed):
 	default:
-		m.t.Fatalf("Shutdown with %d messages waiting, %d handed back before: %v", waited, returned, err)
+		m.t.Fatalf("Shutdown with %d messages waiting, %d returned before: %v", waited, returned, err)
 	}
 }
 
@@ -333,9 +333,9 @@ func (m *machine) endShutdown() {
 	}
 	r := receive(m.t, m.pending)
 	m.pending = nil
-	m.handedBack(r.left)
+	m.checkReturned(r.left)
 	if all := m.returned == 0; all && r.err != nil || !all && !errors.Is(r.err, msgqueue.ErrClosed) {
-		m.t.Fatalf("Shutdown: %v, when %d messages in all were handed back", r.err, m.returned)
+		m.t.Fatalf("Shutdown: %v, when %d messages in all were returned", r.err, m.returned)
 	}
 }
 
@@ -346,7 +346,7 @@ func (m *machine) compare() {
 	if s.MaxLen > m.bound || s.Pushed != s.Delivered+s.Returned+uint64(s.Len) {
 		m.t.Fatalf("stats %+v", s)
 	}
-	if s.Len != len(m.in) || s.Waiting != len(m.waiters) || s.Pushed != m.pushed || s.Delivered != m.delivered ||
+	if s.Len != len(m.in) || s.Waiters != len(m.waiters) || s.Pushed != m.pushed || s.Delivered != m.delivered ||
 		s.Returned != m.returned || s.Refused != m.refused || s.Len != m.q.Len() {
 		m.t.Fatalf("stats %+v; model: %d in, %d waiting, %d pushed, %d delivered, %d returned, %d refused",
 			s, len(m.in), len(m.waiters), m.pushed, m.delivered, m.returned, m.refused)
@@ -368,7 +368,7 @@ func (m *machine) end() {
 	m.close()
 	m.compare()
 	if m.pushed != m.delivered+m.returned {
-		m.t.Fatalf("pushed %d, delivered %d, handed back %d", m.pushed, m.delivered, m.returned)
+		m.t.Fatalf("pushed %d, delivered %d, returned %d", m.pushed, m.delivered, m.returned)
 	}
 }
 

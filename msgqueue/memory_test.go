@@ -17,7 +17,7 @@ func kept[T any](t *testing.T, l *event.Loop, burst int) int64 {
 		return int64(m.HeapAlloc)
 	}
 	before := heap()
-	q := newQueue(t, l, msgqueue.Unbounded, func(T) {}, msgqueue.WithBudget(msgqueue.Unbounded))
+	q := newQueue(t, l, func(T) {}, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: msgqueue.Unlimited})
 	var zero T
 	for range burst {
 		must(t, q.Push(zero))
@@ -33,7 +33,7 @@ func kept[T any](t *testing.T, l *event.Loop, burst int) int64 {
 
 // A queue keeps room for two messages, or for 64 KB of them, whatever their size and however many came at once.
 func TestQueueKeepsRoomForTwoMessagesOr64KB(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	for _, burst := range []int{1, 2, 100} {
 		for size, n := range map[int]int64{
 			1 << 20: kept[[1 << 20]byte](t, l, min(burst, 20)), 256 << 10: kept[[256 << 10]byte](t, l, burst), 5000: kept[[5000]byte](t, l, burst),
@@ -48,7 +48,7 @@ func TestQueueKeepsRoomForTwoMessagesOr64KB(t *testing.T) {
 
 // A queue whose messages come one at a time allocates nothing, whatever their size.
 func TestSteadyQueueOfLargeMessagesDoesNotAllocate(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	noAllocs[[100]byte](t, l)
 	noAllocs[[4096]byte](t, l)
 	noAllocs[[5000]byte](t, l)
@@ -57,7 +57,7 @@ func TestSteadyQueueOfLargeMessagesDoesNotAllocate(t *testing.T) {
 
 func noAllocs[T any](t *testing.T, l *event.Loop) {
 	t.Helper()
-	q := newQueue(t, l, 0, func(T) {})
+	q := newQueue(t, l, func(T) {}, nil)
 	m := new(T)
 	if allocs := testing.AllocsPerRun(100, func() {
 		if q.Push(*m) != nil || l.RunNonblock() != nil {

@@ -8,7 +8,7 @@ import (
 )
 
 // Any sequence of calls, also made inside callbacks, has the results that a simple list would have: the bound is exact, the
-// order is that of the pushes, each accepted message is delivered once or handed back, and the counts agree at every step.
+// order is that of the pushes, each accepted message is delivered once or returned, and the counts agree at every step.
 func TestQueueAgreesWithModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		bound := rapid.OneOf(rapid.IntRange(1, 5), rapid.IntRange(300, 700)).Draw(t, "bound")

@@ -8,31 +8,31 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Push puts m into the queue and returns at once: nil when m was accepted, ErrFull or ErrClosed. What one goroutine pushes
-// is delivered in that order. A Push that comes while the loop closes may still be accepted; Close gives it back. Any
+// Push adds m to the queue without waiting. It returns nil if m was accepted, else ErrFull or ErrClosed. The messages of one goroutine
+// are delivered in the order of Push. A Push while the loop closes may still be accepted; Close returns its message. Any
 // goroutine, the callback included.
 func (q *Queue[T]) Push(m T) error {
 	q.mu.Lock()
-	if err := q.room(1); err != nil {
+	if err := q.checkRoom(1); err != nil {
 		return q.refuse(1, err)
 	}
 	first := q.in.push(m, &q.spare)
 	q.pushed++
 	q.mu.Unlock()
 	if first {
-		q.tell()
+		q.activate()
 	}
 	return nil
 }
 
-// PushBatch puts all of ms into the queue, together, or none. The slice stays the caller's. Errors are those of Push;
-// a batch larger than the bound never fits, an empty one always. Any goroutine.
+// PushBatch adds all of ms to the queue, together, or none. The caller keeps the slice. Errors are those of Push.
+// A batch larger than the bound is always refused, and an empty one is always accepted. Any goroutine.
 func (q *Queue[T]) PushBatch(ms []T) error {
 	if len(ms) == 0 {
 		return nil
 	}
 	q.mu.Lock()
-	if err := q.room(len(ms)); err != nil {
+	if err := q.checkRoom(len(ms)); err != nil {
 		return q.refuse(len(ms), err)
 	}
 	first := q.in.len == 0
@@ -42,21 +42,21 @@ func (q *Queue[T]) PushBatch(ms []T) error {
 	q.pushed += uint64(len(ms))
 	q.mu.Unlock()
 	if first {
-		q.tell()
+		q.activate()
 	}
 	return nil
 }
 
-// PushContext is Push that waits while the queue is full, until ctx ends; then it returns ctx's cause, and m was not taken.
-// The calls that wait are served in their order, each as soon as the delivery of a message begins; a Push at that moment may
-// still come before them. ctx bounds the waiting alone: where there is room m is accepted, even if ctx has ended. On the
+// PushContext is like Push, but waits while the queue is full. If ctx ends first, it returns ctx's cause, and m was not accepted.
+// Waiting calls are admitted in order of arrival, one as the delivery of each message begins; a Push at that moment may
+// precede them. ctx only bounds the waiting: if there is room, m is accepted even if ctx has ended. On the
 // queue's own loop, which would wait for itself, a full queue is event.ErrOnLoop. May block; in a callback of its own loop it
 // does not.
 func (q *Queue[T]) PushContext(ctx context.Context, m T) error {
 	q.mu.Lock()
-	err := q.room(1)
+	err := q.checkRoom(1)
 	if err == nil && q.waiters.len > 0 {
-		err = ErrFull // they came first
+		err = ErrFull // the waiting calls come first
 	}
 	first := false
 	if err == nil {
@@ -65,7 +65,7 @@ func (q *Queue[T]) PushContext(ctx context.Context, m T) error {
 	}
 	q.mu.Unlock()
 	if first {
-		q.tell()
+		q.activate()
 	}
 	if !errors.Is(err, ErrFull) {
 		return err
@@ -74,25 +74,25 @@ func (q *Queue[T]) PushContext(ctx context.Context, m T) error {
 		q.mu.Lock()
 		return q.refuse(1, fmt.Errorf("push to a full queue: %w", event.ErrOnLoop))
 	}
-	ended := ctx.Done() // first, since one that panics must not leave m behind
-	w := q.wait(m)
+	ended := ctx.Done() // before addWaiter, since a Done that panics must not leave m there
+	w := q.addWaiter(m)
 	select {
 	case err := <-w.done:
 		return err
 	case <-ended:
-		if q.giveUp(w) {
+		if q.cancelWait(w) {
 			return fmt.Errorf("push to a full queue: %w", context.Cause(ctx))
 		}
-		return <-w.done // served, or refused, in the same moment
+		return <-w.done // admitted or refused at the same time
 	}
 }
 
-// room says whether n more messages may come in. Under mu.
-func (q *Queue[T]) room(n int) error {
+// checkRoom returns an error if n more messages cannot be accepted. Under mu.
+func (q *Queue[T]) checkRoom(n int) error {
 	if q.state != open {
 		return ErrClosed
 	}
-	// The length without begun is an upper bound that spares the producers the loop's cache line.
+	// The length without begun is an upper bound. It avoids reading the loop's cache line.
 	upper := q.in.len
 	if q.batch != nil {
 		upper += len(q.batch.items)
@@ -104,7 +104,7 @@ func (q *Queue[T]) room(n int) error {
 	return ErrFull
 }
 
-// refuse counts n messages that err keeps out, and unlocks mu.
+// refuse counts n messages that are refused with err, and unlocks mu.
 func (q *Queue[T]) refuse(n int, err error) error {
 	if !errors.Is(err, ErrClosed) {
 		q.refused += uint64(n)
@@ -113,10 +113,10 @@ func (q *Queue[T]) refuse(n int, err error) error {
 	return err
 }
 
-// tell has deliver called on the loop. Whoever puts the first message in does it; for those behind it, it is done. A loop that
-// is closing calls nothing any more. Then nothing more comes in, and what is in stays accepted: Close gives it back.
-func (q *Queue[T]) tell() {
+// activate has deliverInLoop called on the loop. The goroutine that adds the first message calls it. If the loop is closing, deliverInLoop is not
+// called any more. The queue then accepts no more messages; Close returns the accepted ones.
+func (q *Queue[T]) activate() {
 	if err := q.wake.Activate(0); err != nil {
-		q.shutDoor()
+		q.refuseAll()
 	}
 }

@@ -18,25 +18,25 @@ func waiting(t *testing.T, ctx context.Context, q *msgqueue.Queue[int], ms ...in
 	t.Helper()
 	for _, m := range ms {
 		outcome := make(chan error, 1)
-		before := q.Stats().Waiting
+		before := q.Stats().Waiters
 		go func() { outcome <- q.PushContext(ctx, m) }()
-		until(t, "waiting for room", func() bool { return q.Stats().Waiting > before })
+		until(t, "waiting for room", func() bool { return q.Stats().Waiters > before })
 		outcomes = append(outcomes, outcome)
 	}
 	return outcomes
 }
 
-// Who waits is served in the order of arrival, as messages begin to be delivered.
+// Waiting calls are admitted in the order of arrival, as the delivery of messages begins.
 func TestPushContextWaitsInOrder(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	var got []int
-	q := newQueue(t, l, 2, func(n int) { got = append(got, n) }, msgqueue.WithBudget(1))
+	q := newQueue(t, l, func(n int) { got = append(got, n) }, &msgqueue.Config{Bound: 2, Budget: 1})
 	push(t, q, 1, 2)
 	outcomes := waiting(t, context.Background(), q, 3, 4, 5)
 	for i, outcome := range outcomes {
 		turn(t, l) // one message: one place
 		must(t, await(t, outcome, "room"))
-		if s := account(t, q); s.Len != 2 || s.Waiting != 2-i {
+		if s := account(t, q); s.Len != 2 || s.Waiters != 2-i {
 			t.Errorf("after %d deliveries: %+v", i+1, s)
 		}
 		wantErr(t, q.Push(9), msgqueue.ErrFull) // the place is taken
@@ -48,16 +48,16 @@ func TestPushContextWaitsInOrder(t *testing.T) {
 		t.Errorf("delivered %v", got)
 	}
 	if s := q.Stats(); s.Refused != 3 {
-		t.Errorf("%d refused, want the 3 Pushes: who has waited and been served was not refused", s.Refused)
+		t.Errorf("%d refused, want the 3 Pushes: a call that has waited and was admitted was not refused", s.Refused)
 	}
 }
 
-// Who gives up leaves the line, whatever the place, and its message is not taken.
+// A call whose context ends leaves the list of waiters at any position, and its message is not accepted.
 func TestPushContextGivesUp(t *testing.T) {
 	for leaver := range 3 {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		var got []int
-		q := newQueue(t, l, 1, func(n int) { got = append(got, n) })
+		q := newQueue(t, l, func(n int) { got = append(got, n) }, &msgqueue.Config{Bound: 1})
 		push(t, q, 100)
 		ctx, cancel := context.WithCancelCause(context.Background())
 		cause := errors.New("enough")
@@ -83,7 +83,7 @@ func TestPushContextGivesUp(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("delivered %v, want %v", got, want)
 		}
-		if s := account(t, q); s.Refused != 1 || s.Waiting != 0 {
+		if s := account(t, q); s.Refused != 1 || s.Waiters != 0 {
 			t.Errorf("stats %+v", s)
 		}
 	}
@@ -91,13 +91,13 @@ func TestPushContextGivesUp(t *testing.T) {
 
 // The end of the context races room: the error says whether the message was taken.
 func TestPushContextCancellationRacesRoom(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	background(t, l)
 	var delivered, accepted, gaveUp atomic.Int64
-	q := newQueue(t, l, 1, func(int) {
+	q := newQueue(t, l, func(int) {
 		delivered.Add(1)
 		runtime.Gosched()
-	})
+	}, &msgqueue.Config{Bound: 1})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -132,8 +132,8 @@ func TestPushContextCancellationRacesRoom(t *testing.T) {
 
 // An ended context does not matter where there is room, and matters at once where there is none.
 func TestPushContextThatHasEnded(t *testing.T) {
-	l := newLoop(t)
-	q := newQueue(t, l, 1, func(int) {})
+	l := newLoop(t, nil)
+	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 1})
 	must(t, q.PushContext(canceled(), 1))
 	wantErr(t, q.PushContext(canceled(), 2), context.Canceled)
 	if s := account(t, q); s.Pushed != 1 || s.Refused != 1 {
@@ -150,12 +150,12 @@ func TestCloseEndsWaits(t *testing.T) {
 			return left
 		},
 	} {
-		l := newLoop(t)
-		q := newQueue(t, l, 1, func(int) {})
+		l := newLoop(t, nil)
+		q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 1})
 		push(t, q, 1)
 		outcomes := waiting(t, context.Background(), q, 2, 3)
 		if left := end(q); !slices.Equal(left, []int{1}) {
-			t.Errorf("%s handed back %v", name, left)
+			t.Errorf("%s returned %v", name, left)
 		}
 		for _, outcome := range outcomes {
 			wantErr(t, await(t, outcome, "end of the wait"), msgqueue.ErrClosed)
@@ -166,10 +166,10 @@ func TestCloseEndsWaits(t *testing.T) {
 
 // On the loop a full queue is an error at once, in callbacks of the queue and of others; with room there is nothing to wait for.
 func TestPushContextOnTheLoop(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	ctx, cancel := soon()
 	defer cancel()
-	q := newQueue(t, l, 1, func(int) {})
+	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 1})
 	must(t, l.Post(func() {
 		if err := q.PushContext(ctx, 1); err != nil {
 			t.Errorf("PushContext with room: %v", err)
@@ -179,25 +179,25 @@ func TestPushContextOnTheLoop(t *testing.T) {
 		}
 	}))
 	within(t, "a turn", func() { turn(t, l) })
-	if s := account(t, q); s.Pushed != 1 || s.Refused != 1 || s.Waiting != 0 {
+	if s := account(t, q); s.Pushed != 1 || s.Refused != 1 || s.Waiters != 0 {
 		t.Errorf("stats %+v", s)
 	}
 }
 
-// Many who wait for a small bound all get through, each in its own order. With a bound of 1 the wait is entered and the
-// last message begun in the same moment, again and again: nobody is left waiting at an empty queue.
+// Many calls that wait for a small bound are all admitted, each goroutine's in its order. With a bound of 1, a call often starts
+// to wait in the same moment as the delivery of the last message begins: none is left waiting at an empty queue.
 func TestPushContextUnderLoad(t *testing.T) {
 	const producers, each = 8, 4000
 	for _, bound := range []int{1, 3} {
-		l := newLoop(t)
+		l := newLoop(t, nil)
 		background(t, l)
 		next := [producers]int{}
-		q := newQueue(t, l, bound, func(m [2]int) {
+		q := newQueue(t, l, func(m [2]int) {
 			if next[m[0]] != m[1] {
 				t.Errorf("producer %d: %d came when %d was due", m[0], m[1], next[m[0]])
 			}
 			next[m[0]]++
-		})
+		}, &msgqueue.Config{Bound: bound})
 		var wg sync.WaitGroup
 		for p := range producers {
 			wg.Go(func() {
@@ -223,10 +223,10 @@ type badContext struct{ context.Context }
 func (badContext) Done() <-chan struct{} { panic("context") }
 
 // A PushContext that ends by a panic of its context has taken nothing.
-func TestPushContextWhoseContextPanicsTakesNothing(t *testing.T) {
-	l := newLoop(t)
+func TestPushContextWhoseContextPanicsAcceptsNothing(t *testing.T) {
+	l := newLoop(t, nil)
 	var got []int
-	q := newQueue(t, l, 1, func(n int) { got = append(got, n) })
+	q := newQueue(t, l, func(n int) { got = append(got, n) }, &msgqueue.Config{Bound: 1})
 	push(t, q, 1)
 	func() {
 		defer func() {
@@ -236,8 +236,8 @@ func TestPushContextWhoseContextPanicsTakesNothing(t *testing.T) {
 		}()
 		_ = q.PushContext(badContext{t.Context()}, 2)
 	}()
-	if s := account(t, q); s.Waiting != 0 {
-		t.Errorf("%d wait", s.Waiting)
+	if s := account(t, q); s.Waiters != 0 {
+		t.Errorf("%d wait", s.Waiters)
 	}
 	for range 3 {
 		turn(t, l)

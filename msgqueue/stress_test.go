@@ -3,6 +3,7 @@ package msgqueue_test
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -17,7 +18,7 @@ import (
 
 // TestStressAccounting has eight producers push in every way while the queue is closed, shut down, or its loop closed, at
 // a random moment, round after round with random bounds and budgets, while its function panics or ends its goroutine at times:
-// what was accepted is what was delivered and handed back, by number and by checksum, each producer's in its order.
+// what was accepted is what was delivered and returned, by number and by checksum, each producer's in its order.
 //
 // It runs a million messages. The environment variable EVMQ_STRESS sets another number: a release is preceded by
 //
@@ -41,7 +42,7 @@ func TestStressAccounting(t *testing.T) {
 		rounds++
 	}
 	took := time.Since(start)
-	t.Logf("seed %d: %d rounds, %d messages accepted, %d delivered, %d handed back, %d refusals, in %v (%v each)", seed, rounds,
+	t.Logf("seed %d: %d rounds, %d messages accepted, %d delivered, %d returned, %d refusals, in %v (%v each)", seed, rounds,
 		sum.accepted, sum.delivered, sum.returned, sum.refused, took.Round(time.Millisecond), took/time.Duration(max(1, sum.accepted)))
 }
 
@@ -56,14 +57,14 @@ func (t *tally) add(o tally) {
 	t.refused += o.refused
 }
 
-// A parcel says whose it is and which.
-type parcel struct {
+// A testMessage says whose it is and which.
+type testMessage struct {
 	producer uint32
 	n        uint64
 }
 
-// mix makes a number of a parcel whose sum over many shows a parcel that is lost, doubled or changed.
-func (p parcel) mix() uint64 {
+// mix makes a number of a testMessage whose sum over many shows a testMessage that is lost, doubled or changed.
+func (p testMessage) mix() uint64 {
 	x := uint64(p.producer)<<56 ^ p.n
 	x ^= x >> 30
 	x *= 0xbf58476d1ce4e5b9
@@ -78,11 +79,11 @@ type stress struct {
 	t      *testing.T
 	random *rand.Rand
 	loop   *event.Loop
-	q      *msgqueue.Queue[parcel]
+	q      *msgqueue.Queue[testMessage]
 	bound  int
 	quota  int // of messages for each producer
 	next   [stressProducers]uint64
-	sum    uint64 // of what was delivered and handed back
+	sum    uint64 // of what was delivered and returned
 	wg     sync.WaitGroup
 
 	mu   sync.Mutex // guards what the producers report
@@ -90,17 +91,17 @@ type stress struct {
 }
 
 func newStress(t *testing.T, random *rand.Rand) *stress {
-	l, err := event.NewLoop() // closed by round, not at the end of the test: there are many
+	l, err := event.NewLoop(nil) // closed by round, not at the end of the test: there are many
 	must(t, err)
 	s := &stress{t: t, random: random, loop: l}
-	bounds := []int{1, 2, 3, 7, 100, 513, 1024, 5000, msgqueue.Unbounded}
+	bounds := []int{1, 2, 3, 7, 100, 513, 1024, 5000, math.MaxInt}
 	s.bound = bounds[random.IntN(len(bounds))]
-	budget := []int{1, 10, 0, 1000, msgqueue.Unbounded}[random.IntN(5)]
+	budget := []int{1, 10, 0, 1000, math.MaxInt}[random.IntN(5)]
 	s.quota = 1 << random.IntN(16)
 	if s.bound < 100 { // each message may cost a wake, and on a thread that is blocked that takes a tenth of a millisecond
 		s.quota = min(s.quota, 1<<11)
 	}
-	s.q, err = msgqueue.New(l, s.bound, func(p parcel) {
+	s.q, err = msgqueue.New(l, func(p testMessage) {
 		s.delivered++
 		s.outcome(p)
 		switch rand.IntN(2000) { // the message is delivered all the same
@@ -109,7 +110,7 @@ func newStress(t *testing.T, random *rand.Rand) *stress {
 		case 1:
 			runtime.Goexit()
 		}
-	}, msgqueue.WithBudget(budget))
+	}, &msgqueue.Config{Bound: s.bound, Budget: budget})
 	must(t, err)
 	return s
 }
@@ -136,8 +137,8 @@ func (s *stress) run(ctx context.Context) error {
 	}
 }
 
-// outcome notes what has become of p. What was delivered comes before what was handed back.
-func (s *stress) outcome(p parcel) {
+// outcome notes what has become of p. What was delivered comes before what was returned.
+func (s *stress) outcome(p testMessage) {
 	if s.next[p.producer] > p.n {
 		s.t.Errorf("producer %d: %d came after %d", p.producer, p.n, s.next[p.producer]-1)
 	}
@@ -154,7 +155,7 @@ func (s *stress) round() {
 		random := rand.New(rand.NewPCG(s.random.Uint64(), uint64(p)))
 		s.wg.Go(func() { s.produce(uint32(p), random) })
 	}
-	var left []parcel
+	var left []testMessage
 	wait := time.Duration(s.random.IntN(3000)) * time.Microsecond
 	kind := s.random.IntN(6)
 	switch kind {
@@ -200,7 +201,7 @@ func (s *stress) round() {
 // again, so that a message accepted in spite of its refusal is seen.
 func (s *stress) produce(producer uint32, random *rand.Rand) {
 	var accepted, refused, sum uint64
-	batch := make([]parcel, 0, 64)
+	batch := make([]testMessage, 0, 64)
 	n := uint64(0)
 	for left := s.quota; left > 0; {
 		batch = batch[:0]
@@ -208,16 +209,16 @@ func (s *stress) produce(producer uint32, random *rand.Rand) {
 		switch k := random.IntN(8); {
 		case k == 0:
 			for range 1 + random.IntN(min(cap(batch), s.bound)) {
-				batch = append(batch, parcel{producer, n})
+				batch = append(batch, testMessage{producer, n})
 				n++
 			}
 			err = s.q.PushBatch(batch)
 		case k < 3:
-			batch = append(batch, parcel{producer, n})
+			batch = append(batch, testMessage{producer, n})
 			n++
 			err = s.pushContext(batch[0], random)
 		default:
-			batch = append(batch, parcel{producer, n})
+			batch = append(batch, testMessage{producer, n})
 			n++
 			err = s.q.Push(batch[0])
 		}
@@ -246,7 +247,7 @@ func (s *stress) produce(producer uint32, random *rand.Rand) {
 }
 
 // pushContext waits, sometimes with a context that ends meanwhile.
-func (s *stress) pushContext(p parcel, random *rand.Rand) error {
+func (s *stress) pushContext(p testMessage, random *rand.Rand) error {
 	if random.IntN(16) > 0 {
 		return s.q.PushContext(context.Background(), p)
 	}
@@ -264,13 +265,13 @@ func (s *stress) pushContext(p parcel, random *rand.Rand) error {
 // check compares the accounts, when nothing runs any more.
 func (s *stress) check() {
 	if s.accepted != s.delivered+s.returned {
-		s.t.Errorf("bound %d: accepted %d, delivered %d, handed back %d", s.bound, s.accepted, s.delivered, s.returned)
+		s.t.Errorf("bound %d: accepted %d, delivered %d, returned %d", s.bound, s.accepted, s.delivered, s.returned)
 	}
 	if s.sum != s.want {
 		s.t.Errorf("bound %d: the checksums differ: a message was lost, doubled or changed", s.bound)
 	}
 	st := account(s.t, s.q)
 	if st.Pushed != s.accepted || st.Delivered != s.delivered || st.Returned != s.returned || st.Refused != s.refused || st.Len != 0 {
-		s.t.Errorf("stats %+v; accepted %d, delivered %d, handed back %d, refused %d", st, s.accepted, s.delivered, s.returned, s.refused)
+		s.t.Errorf("stats %+v; accepted %d, delivered %d, returned %d, refused %d", st, s.accepted, s.delivered, s.returned, s.refused)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // Something more urgent that becomes active comes before the queue's next message, and the rest is delivered afterwards.
 func TestUrgentEventComesBeforeTheNextMessage(t *testing.T) {
-	l := newLoop(t, event.WithPriorities(2))
+	l := newLoop(t, &event.Config{Priorities: 2})
 	delivered, at := 0, -1
 	urgent, err := l.NewEvent(-1, 0, func(*event.Event, event.Flags) { at = delivered })
 	if err != nil {
@@ -22,13 +22,13 @@ func TestUrgentEventComesBeforeTheNextMessage(t *testing.T) {
 	if err := urgent.SetPriority(0); err != nil {
 		t.Fatal(err)
 	}
-	q := newQueue(t, l, 0, func(n int) {
+	q := newQueue(t, l, func(n int) {
 		if delivered++; n == 3 {
 			if err := urgent.Activate(0); err != nil {
 				t.Error(err)
 			}
 		}
-	}, msgqueue.WithPriority(1))
+	}, &msgqueue.Config{Priority: new(1)})
 	for n := range 100 {
 		push(t, q, n+1)
 	}
@@ -55,7 +55,7 @@ func (c *stepClock) AfterFunc(time.Duration, func()) event.ClockTimer {
 }
 
 // The messages of a turn stop when Budget.Time is spent, one at least being delivered; in a priority that the budget exempts they do not.
-func TestMessagesOfATurnHonourBudgetTime(t *testing.T) {
+func TestMessagesOfATurnCountForBudgetTime(t *testing.T) {
 	for _, c := range []struct {
 		priority int
 		step     time.Duration
@@ -64,12 +64,12 @@ func TestMessagesOfATurnHonourBudgetTime(t *testing.T) {
 		{1, time.Millisecond, 10}, {1, 4 * time.Millisecond, 3}, {1, time.Second, 1}, {0, time.Millisecond, 100},
 	} {
 		clock := &stepClock{}
-		l := newLoop(t, event.WithClock(clock), event.WithPriorities(2), event.WithBudget(event.Budget{Time: 10 * time.Millisecond, MinPriority: 1}))
+		l := newLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Time: 10 * time.Millisecond, MinPriority: 1}})
 		delivered := 0
-		q := newQueue(t, l, 0, func(int) {
+		q := newQueue(t, l, func(int) {
 			delivered++
 			clock.now += c.step
-		}, msgqueue.WithPriority(c.priority))
+		}, &msgqueue.Config{Priority: new(c.priority)})
 		for n := range 100 {
 			push(t, q, n)
 		}
@@ -86,11 +86,11 @@ func TestMessagesOfATurnHonourBudgetTime(t *testing.T) {
 // PushContext accepts where there is room, even if its context has ended: the context bounds the waiting. In a full queue it says the
 // context's cause at once.
 func TestPushContextWithAnEndedContextPushesWhereThereIsRoom(t *testing.T) {
-	l := newLoop(t)
+	l := newLoop(t, nil)
 	cause := errors.New("ended")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
-	q := newQueue(t, l, 2, func(int) {})
+	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 2})
 	for n := range 2 {
 		if err := q.PushContext(ctx, n); err != nil {
 			t.Fatalf("with room: %v", err)
@@ -99,7 +99,7 @@ func TestPushContextWithAnEndedContextPushesWhereThereIsRoom(t *testing.T) {
 	if err := q.PushContext(ctx, 2); !errors.Is(err, cause) {
 		t.Fatalf("without room: %v", err)
 	}
-	if s := q.Stats(); s.Pushed != 2 || s.Refused != 1 || s.Waiting != 0 {
+	if s := q.Stats(); s.Pushed != 2 || s.Refused != 1 || s.Waiters != 0 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -108,18 +108,18 @@ func TestPushContextWithAnEndedContextPushesWhereThereIsRoom(t *testing.T) {
 func TestPushContextEndsWhenALoopClosesWithAPanic(t *testing.T) {
 	for name, end := range map[string]func(){"panic": func() { panic("first") }, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t)
+			l := newLoop(t, nil)
 			if _, err := l.OnClose(end); err != nil {
 				t.Fatal(err)
 			}
 			if err := l.Post(end); err != nil {
 				t.Fatal(err)
 			}
-			q := newQueue(t, l, 1, func(int) {})
+			q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 1})
 			push(t, q, 1)
 			over := make(chan error, 1)
 			go func() { over <- q.PushContext(context.Background(), 2) }()
-			until(t, "PushContext waits", func() bool { return q.Stats().Waiting == 1 })
+			until(t, "PushContext waits", func() bool { return q.Stats().Waiters == 1 })
 			go func() {
 				defer func() { _ = recover() }()
 				_ = l.Close()

@@ -1,13 +1,13 @@
 package msgqueue
 
-// A waiter is a PushContext that has found the queue full.
+// A waiter is a call of PushContext that waits for room.
 type waiter[T any] struct {
 	m          T
-	done       chan error // gets the one outcome
+	done       chan error // receives the outcome, once
 	prev, next *waiter[T]
 }
 
-// waiterList is first come, first served.
+// waiterList is a list of waiters in order of arrival.
 type waiterList[T any] struct {
 	first, last *waiter[T]
 	len         int
@@ -24,7 +24,7 @@ func (l *waiterList[T]) push(w *waiter[T]) {
 	l.len++
 }
 
-// remove takes w out, and reports whether it was in.
+// remove removes w and reports whether it was in the list.
 func (l *waiterList[T]) remove(w *waiter[T]) bool {
 	if w.prev == nil && l.first != w {
 		return false
@@ -44,26 +44,27 @@ func (l *waiterList[T]) remove(w *waiter[T]) bool {
 	return true
 }
 
-// wait enters m among those who wait, and serves it at once if there is room meanwhile.
-func (q *Queue[T]) wait(m T) *waiter[T] {
+// addWaiter adds a waiter for m, and admits it at once if there is room by now.
+func (q *Queue[T]) addWaiter(m T) *waiter[T] {
 	w := &waiter[T]{m: m, done: make(chan error, 1)}
 	q.mu.Lock()
 	q.waiters.push(w)
 	if q.state != open {
 		q.refuseWaiters()
 	}
-	// The loop begins a message and then looks at waiting; here it is the other way round. One of the two sees the other.
+	// The loop begins a message and then reads waiting; here waiting is set and then begun is read. At least one of the two sees the
+	// other's change.
 	q.waiting.Store(true)
-	first := q.serve()
+	first := q.admitWaiters()
 	q.mu.Unlock()
 	if first {
-		q.tell()
+		q.activate()
 	}
 	return w
 }
 
-// serve lets in who waits, as far as there is room, and reports whether the loop must be told. Under mu.
-func (q *Queue[T]) serve() (first bool) {
+// admitWaiters accepts the messages of waiters while there is room, and reports whether the event must be activated. Under mu.
+func (q *Queue[T]) admitWaiters() (first bool) {
 	for w := q.waiters.first; w != nil && q.len() < q.bound; w = q.waiters.first {
 		q.waiters.remove(w)
 		first = q.in.push(w.m, &q.spare) || first
@@ -74,8 +75,8 @@ func (q *Queue[T]) serve() (first bool) {
 	return first
 }
 
-// giveUp takes w, whose context has ended, back. It returns false if w has its outcome already.
-func (q *Queue[T]) giveUp(w *waiter[T]) bool {
+// cancelWait removes w, whose context has ended. It returns false if w has its outcome already.
+func (q *Queue[T]) cancelWait(w *waiter[T]) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.waiters.remove(w) {
@@ -86,7 +87,7 @@ func (q *Queue[T]) giveUp(w *waiter[T]) bool {
 	return true
 }
 
-// refuseWaiters ends all waits with ErrClosed. Under mu.
+// refuseWaiters ends all waiting calls with ErrClosed. Under mu.
 func (q *Queue[T]) refuseWaiters() {
 	for w := q.waiters.first; w != nil; w = q.waiters.first {
 		q.waiters.remove(w)

@@ -71,7 +71,7 @@ func isClientGone(err error) bool {
 
 // welcome makes a connection of a descriptor, or refuses it.
 func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
-	if !s.open.enter(s.MaxConns) {
+	if !s.enterConn(false) {
 		a.loop.refuse(fd, a.ln.begins, nil)
 		return
 	}
@@ -123,7 +123,7 @@ func (a *acceptor) handToLoop(l *loop, fd int, peer sock.Peer) {
 
 // abandon closes the descriptor of a connection whose loop is closed, and was never used.
 func (s *Server) abandon(fd int) {
-	s.open.leave()
+	s.leaveConn(false)
 	_ = s.calls.Close(fd)
 }
 

@@ -96,13 +96,13 @@ func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
 			return nil, fmt.Errorf("%w: %T is no stream", ErrUnsupported, nc)
 		}
 	}
-	if !s.open.enter(s.MaxConns) {
+	if !s.enterConn(o.Client) {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
 	}
 	fd, taken := -1, false
 	defer func() {
 		if !taken { // also when PickLoop panics or calls runtime.Goexit
-			s.open.leave()
+			s.leaveConn(o.Client)
 			if fd >= 0 {
 				_ = s.calls.Close(fd) // the caller keeps the connection, and is told why
 			}
@@ -124,6 +124,9 @@ func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
 		return nil, err
 	}
 	c.SetData(o.Data)
+	if o.Client {
+		c.extra().outgoing = true
+	}
 	if !c.handOver(cmdOpen) { // before nc is closed, since an error leaves it to the caller
 		return nil, ErrServerClosed
 	}

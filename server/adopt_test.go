@@ -152,7 +152,7 @@ func TestWhatHasNoDescriptorIsNotAdopted(t *testing.T) {
 func TestDetachWaitsForTheRequestInWork(t *testing.T) {
 	for _, concurrent := range []int{1, 2} {
 		begun, release := make(chan struct{}), make(chan struct{})
-		d := several(concurrent, func(w *server.Reply, line []byte) {
+		d := several(concurrent, func(w server.Reply, line []byte) {
 			begun <- struct{}{}
 			<-release
 			_, _ = w.WriteString("answer\n")

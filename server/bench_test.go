@@ -27,14 +27,14 @@ type benchPoller struct {
 func (p *benchPoller) Name() string             { return "bench" }
 func (p *benchPoller) Features() event.Features { return event.FeatureConcurrent }
 func (p *benchPoller) FD() int                  { return -1 }
-func (p *benchPoller) Add(fd int, _ event.PollerFlags, tag uint64) error {
+func (p *benchPoller) Add(fd int, _ event.Flags, tag uint64) error {
 	p.tags[fd] = tag
 	return nil
 }
-func (p *benchPoller) Modify(int, event.PollerFlags, uint64) error { return nil }
-func (p *benchPoller) Remove(fd int) error                         { p.tags[fd] = 0; return nil }
-func (p *benchPoller) Wake() error                                 { return nil }
-func (p *benchPoller) Close() error                                { return nil }
+func (p *benchPoller) Modify(int, event.Flags, uint64) error { return nil }
+func (p *benchPoller) Remove(fd int) error                   { p.tags[fd] = 0; return nil }
+func (p *benchPoller) Wake() error                           { return nil }
+func (p *benchPoller) Close() error                          { return nil }
 func (p *benchPoller) Wait(ready []event.Ready, _ time.Duration) (n int, err error) {
 	if p.stop.Load() {
 		time.Sleep(time.Millisecond)
@@ -42,7 +42,7 @@ func (p *benchPoller) Wait(ready []event.Ready, _ time.Duration) (n int, err err
 	}
 	for fd, tag := range p.tags {
 		if tag != 0 && !p.calls.inFlight[fd] {
-			ready[n] = event.Ready{Tag: tag, What: event.PollerFlags(event.Read)}
+			ready[n] = event.Ready{Tag: tag, What: event.Read}
 			n++
 		}
 	}
@@ -90,7 +90,7 @@ func benchServer(b *testing.B, h Handler, conns int) {
 	poller.calls = calls
 	s := &Server{
 		Handler: h, Loops: 1, calls: calls, Logger: slog.New(slog.DiscardHandler),
-		LoopOptions: []event.Option{event.WithoutEnv(), event.WithDriver(event.DriverThread), event.WithPoller(func() (event.Poller, error) { return poller, nil })},
+		LoopConfig: &event.Config{IgnoreEnv: true, Driver: event.DriverThread, OpenPoller: func() (event.Poller, error) { return poller, nil }},
 	}
 	if err := s.Start(); err != nil {
 		b.Fatal(err)
@@ -101,7 +101,7 @@ func benchServer(b *testing.B, h Handler, conns int) {
 	ready := make(chan struct{})
 	if err := l.ev.Post(func() {
 		for i := range conns {
-			s.open.enter(s.MaxConns)
+			s.enterConn(false)
 			c, err := s.newConn(l, firstFD+i, sock.Peer{}, nil, start{})
 			if err != nil {
 				b.Error(err)
@@ -129,7 +129,7 @@ func BenchmarkRequestOnLoop(b *testing.B) {
 }
 
 func BenchmarkRequestOnWorkers(b *testing.B) {
-	benchServer(b, Dispatch(bufio.ScanLines, func(w *Reply, line []byte) {
+	benchServer(b, Dispatch(bufio.ScanLines, func(w Reply, line []byte) {
 		_, _ = w.Write(line)
 		_, _ = w.WriteString("\n")
 	}), 50)

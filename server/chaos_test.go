@@ -167,7 +167,7 @@ func (h chaosEOF) LowWater(c *server.Conn)  { h.k.act(c, "low") }
 // dispatcher answers n requests of a connection at once.
 func (k *chaos) dispatcher(n int) *server.Dispatcher {
 	return &server.Dispatcher{Framing: framing.Split(bufio.ScanLines, 64<<10), Concurrent: n, Opened: chaosHandler{k}.Open, Closed: chaosHandler{k}.Close,
-		Serve: func(w *server.Reply, m []byte) {
+		Serve: func(w server.Reply, m []byte) {
 			c := w.Conn()
 			v, _ := k.work.LoadOrStore(c, new(atomic.Int32))
 			cnt := v.(*atomic.Int32)
@@ -297,7 +297,7 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 				t.Errorf("panic: %v\n%s", v, stack)
 			}
 			k.mayExit()
-		}, OnReject: func(*server.Conn, error) { k.mayExit() }, Handler: k.handlers[0], LoopOptions: []event.Option{event.WithPostLimit(1 + r.IntN(100))}}
+		}, OnReject: func(*server.Conn, error) { k.mayExit() }, Handler: k.handlers[0], LoopConfig: &event.Config{PostLimit: 1 + r.IntN(100)}}
 	useTLS := r.IntN(2) == 0
 	if useTLS {
 		srv.TLS = serverTLS()

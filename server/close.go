@@ -4,14 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
 )
-
-const featureClosed = event.FeatureClosed
 
 // poke has the loop come by again.
 func (c *Conn) poke() {
@@ -28,21 +25,22 @@ func (c *Conn) begin() (alive bool) {
 		c.flags |= flagIn
 		l.count.Add(1)
 	}
-	c.setFlag(flagDrain, l.srv.draining.Load())
+	if l.srv.drains(c.isOutgoing()) {
+		c.flags |= flagDrain | flagIdle
+	}
 	if l.cut {
 		c.fail(ErrServerClosed)
 		return false
 	}
 	if c.flags&flagDialing == 0 {
-		c.last, c.since = momentOf(l.now()), l.now()
 		if c.flags&flagHandshake != 0 {
-			c.since = saturatedAdd(c.since, l.srv.HandshakeTimeout)
+			c.ext.readyBy = saturatedAdd(l.now(), l.srv.HandshakeTimeout)
 		}
 		c.flags |= flagReading
 		l.srv.conns.set(c.ev.FD(), c)
 	}
 	if c.flags&flagDialing != 0 {
-		c.since = saturatedAdd(l.now(), c.since)
+		c.ext.readyBy = saturatedAdd(l.now(), c.ext.readyBy)
 		l.dialing[c] = struct{}{}
 		c.startLookUp()
 	}
@@ -60,16 +58,13 @@ func (c *Conn) begin() (alive bool) {
 	return c.flags&flagGone == 0
 }
 
-// sinceNow notes when a connection was opened, unless it is to be closed: then that has its time.
-func (c *Conn) sinceNow() {
-	if c.flags&flagClosing == 0 {
-		c.since = c.loop.now()
-	}
-}
-
 // opened tells the handler of a connection that is ready for it.
 func (c *Conn) opened() {
 	c.flags |= flagOpened
+	c.deadlines.start(idleDeadline, c.loop.now())
+	if c.flags&flagClosing == 0 {
+		c.deadlines.start(firstRequestDeadline, c.loop.now())
+	}
 	c.loop.srv.totals.opened.Add(1)
 	c.mu.Lock()
 	h := c.handlerLocked()
@@ -85,8 +80,9 @@ func (c *Conn) beginClosing() {
 	c.flags &^= flagYielded // what is left is not looked at any more
 	c.flags |= flagClosing
 	c.flags &^= flagLooked // the peer's end is to be seen
-	before := c.since
-	c.since = saturatedAdd(c.loop.now(), c.timeouts().Close)
+	c.deadlines.stop(firstRequestDeadline)
+	c.deadlines.stop(readDeadline)
+	c.deadlines.start(closeDeadline, c.loop.now())
 	if c.flags&flagBusy == 0 {
 		c.dropInput()
 	}
@@ -98,9 +94,7 @@ func (c *Conn) beginClosing() {
 	c.mu.Unlock()
 	if !waits { // nothing to flush
 		c.end(nil)
-		return
 	}
-	c.since = min(c.since, before) // it is still to be there in time
 }
 
 // finishClosing goes on when all is written: our half is closed, and then the peer's is awaited, since a close with unread
@@ -108,15 +102,16 @@ func (c *Conn) beginClosing() {
 func (c *Conn) finishClosing() (alive bool) {
 	switch {
 	case c.flags&flagShut == 0:
-		if !c.shutWrite() {
+		idle := c.isIdleInShutdown()
+		if !c.shutWrite() || idle && c.flags&flagShut != 0 && c.endIdle() {
 			return false
 		}
+		c.noteUnsent()
 	case c.flags&flagEOF != 0:
 		c.end(nil)
 		return false
-	}
-	if c.flags&flagDrain != 0 && c.flags&flagShut != 0 {
-		c.since = min(c.since, saturatedAdd(c.last.time(c.loop.now()), c.loop.srv.DrainTimeout))
+	case c.isIdleInShutdown():
+		return !c.endIdle()
 	}
 	return true
 }
@@ -141,6 +136,9 @@ func (c *Conn) tearDown(reason error) {
 	l := c.loop
 	c.flags |= flagGone
 	c.stopHandshake()
+	if c.flags&flagSpecial != 0 && c.ext.proxied != nil {
+		c.dropProxyHeader(c.ext.proxied)
+	}
 	if c.flags&flagIn != 0 {
 		l.count.Add(-1)
 	}
@@ -155,20 +153,9 @@ func (c *Conn) tearDown(reason error) {
 	}
 
 	c.mu.Lock()
-	held := c.held()
-	if c.ext != nil {
-		c.stopFetching()
-	}
-	if c.out != nil {
-		l.failOutput(c.out)
-		c.out = nil
-	}
+	c.failOutput()
 	if x := c.ext; x != nil {
 		x.into = nil
-		if x.aside != nil {
-			l.failOutput(x.aside)
-			x.aside = nil
-		}
 		if x.room != nil {
 			close(x.room)
 			x.room = nil
@@ -192,7 +179,7 @@ func (c *Conn) tearDown(reason error) {
 		dial.stop()
 		c.dropAttempts(dial)
 	}
-	l.srv.buffered.Add(int64(-held))
+	c.leaveServerRoom()
 	if !busy {
 		c.dropInput()
 	}
@@ -260,10 +247,11 @@ func (c *Conn) tellEnd() {
 	}
 	c.flags |= flagBuried
 	l := c.loop
-	defer l.srv.open.leave() // after runtime.Goexit, too
+	defer l.srv.leaveConn(c.isOutgoing()) // after runtime.Goexit, too
 	c.mu.Lock()
 	reason, h := c.reasonLocked(), c.handlerLocked()
 	c.mu.Unlock()
+	c.countEnd(reason)
 	if c.flags&flagOpened != 0 {
 		l.srv.totals.closed.Add(1)
 		c.guard(func() { h.Close(c, reason) })
@@ -299,11 +287,4 @@ func (l *loop) guard(c *Conn, fn func()) {
 		}
 	}()
 	fn()
-}
-
-func saturatedAdd(t, d time.Duration) time.Duration {
-	if sum := t + d; sum >= t {
-		return sum
-	}
-	return event.NoTimeout
 }

@@ -8,12 +8,13 @@ type concurrency struct {
 	last     uint64   // the order of the newest request; the first is 1
 	first    uint64   // the order of the oldest request that is not answered
 	early    []*input // that have ended before an older one
+	held     int      // bytes that early holds, overhead included
 }
 
 // overlaps reports whether h handles several requests of a connection at a time.
 func overlaps(h Handler) bool {
-	d, ok := h.(*Dispatcher)
-	return ok && d.Concurrent > 1
+	d, ok := find[dispatching](h)
+	return ok && d.dispatcher().Concurrent > 1
 }
 
 // handOverCopy gives a worker a message of its own, and goes on reading unless as many are in work as may be.
@@ -31,9 +32,10 @@ func (c *Conn) handOverCopy(d *Dispatcher, message []byte) {
 	in.buf = append(in.buf[:0], message...)
 	in.d, in.framed = d, true
 	in.reply.c, in.reply.order = c, order
-	c.count(in, len(message))
+	c.count(in, in.memory())
 	x.conc.inflight++
-	c.flags |= flagWorking | flagServed
+	c.flags |= flagWorking
+	c.deadlines.stop(firstRequestDeadline)
 	c.setFlag(flagCrowded, x.conc.inflight >= d.Concurrent)
 	c.loop.handover = append(c.loop.handover, in)
 }
@@ -54,11 +56,12 @@ func (c *Conn) takeBackCopies() {
 		conc.inflight -= ended
 		c.flags &^= flagCrowded
 		c.setFlag(flagWorking, conc.inflight > 0)
+		c.requestEnded()
 	}
 }
 
 // isFirst reports whether all requests before this one are answered. Under c.mu.
-func (r *Reply) isFirst(x *ext) bool { return r.order == 0 || r.order == x.conc.first }
+func (r *replyState) isFirst(x *ext) bool { return r.order == 0 || r.order == x.conc.first }
 
 // endInOrder sends the reply if it is its turn, with those that have waited for it.
 func (in *input) endInOrder() {
@@ -67,17 +70,19 @@ func (in *input) endInOrder() {
 	r.mu.Lock()
 	c.mu.Lock()
 	conc := c.ext.conc
-	r.answered = r.open
-	r.open = false
+	r.answered = r.isOpen()
+	r.end()
 	r.mu.Unlock()
-	conc.early = append(conc.early, in)
 	before := conc.first
+	conc.early = append(conc.early, in)
+	ends := in.reply.order != conc.first && !c.holdEarly(in)
 	for next := conc.takeFirst(); next != nil; next = conc.takeFirst() {
+		conc.held -= next.early
+		c.count(next, 0)
 		if next.reply.answered && c.state != connClosed {
 			next.reply.finishLocked()
 		}
 		conc.ended++
-		c.count(next, 0)
 		next.recycle()
 	}
 	advanced := conc.first != before
@@ -85,9 +90,25 @@ func (in *input) endInOrder() {
 		close(c.ext.room)
 		c.ext.room = nil
 	}
-	tell := advanced && c.mark(cmdDone)
+	tell := advanced && c.mark(cmdDone) || ends && c.mark(cmdLook)
 	c.mu.Unlock()
 	c.tell(tell)
+}
+
+// holdEarly counts a request that has ended before an older one, with its answer, as output that waits. When the whole server holds too
+// much, it ends the connection, and reports false. Under c.mu; the caller tells the loop.
+func (c *Conn) holdEarly(in *input) bool {
+	s := c.loop.srv
+	in.reply.count(0)
+	in.early = in.memory() + cap(in.reply.buf)
+	c.ext.conc.held += in.early
+	c.count(in, in.early)
+	if c.state == connClosed || s.buffered.Load() <= s.MaxBuffered {
+		return true
+	}
+	c.state = connClosed
+	c.setReason(s.overloaded())
+	return false
 }
 
 // takeFirst returns the request whose turn it is, if it has ended.

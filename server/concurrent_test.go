@@ -17,7 +17,7 @@ import (
 )
 
 // several is a Dispatcher of lines that handles n at once.
-func several(n int, serve func(w *server.Reply, line []byte)) *server.Dispatcher {
+func several(n int, serve func(w server.Reply, line []byte)) *server.Dispatcher {
 	return &server.Dispatcher{Framing: framing.Lines(0), Concurrent: n, Serve: serve}
 }
 
@@ -27,7 +27,7 @@ func TestConcurrentHandlesNAtOnce(t *testing.T) {
 		const n, requests = 4, 12
 		var running, most atomic.Int32
 		begun := make(chan chan struct{}, requests)
-		s := start(t, r, &server.Server{Workers: 2 * n, Handler: several(n, func(w *server.Reply, line []byte) {
+		s := start(t, r, &server.Server{Workers: 2 * n, Handler: several(n, func(w server.Reply, line []byte) {
 			most.Store(max(most.Load(), running.Add(1)))
 			release := make(chan struct{})
 			begun <- release
@@ -74,7 +74,7 @@ func TestConcurrentAnswersKeepTheirOrder(t *testing.T) {
 			}
 			return fmt.Sprintf("%d %s\n", i, strings.Repeat("x", size))
 		}
-		s := start(t, r, &server.Server{MaxOutput: 64 << 10, Handler: several(6, func(w *server.Reply, line []byte) {
+		s := start(t, r, &server.Server{MaxOutput: 64 << 10, Handler: several(6, func(w server.Reply, line []byte) {
 			var i int
 			_, _ = fmt.Sscan(string(line), &i)
 			if rand.IntN(4) == 0 {
@@ -125,7 +125,7 @@ func TestAnotherHandlerWaitsForConcurrentRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, r rig) {
 				begun, release := make(chan struct{}, 4), make(chan struct{})
-				s := start(t, r, &server.Server{Loops: 1, Handler: several(4, func(w *server.Reply, line []byte) {
+				s := start(t, r, &server.Server{Loops: 1, Handler: several(4, func(w server.Reply, line []byte) {
 					if string(line) == "switch" {
 						must(t, w.Conn().SetHandler(next))
 					}
@@ -163,7 +163,7 @@ func TestAnotherHandlerWaitsForConcurrentRequests(t *testing.T) {
 func TestConcurrentRequestsEndWithTheirConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, ended := make(chan struct{}, 3), make(chan error, 3)
-		d := several(3, func(w *server.Reply, line []byte) {
+		d := several(3, func(w server.Reply, line []byte) {
 			begun <- struct{}{}
 			if string(line) == "first" {
 				<-w.Context().Done()
@@ -196,7 +196,7 @@ func TestConcurrentRequestsEndWithTheirConnection(t *testing.T) {
 // TestAConcurrentFinalMessageIsTheLast: bufio.ErrFinalToken ends the stream, when all requests before it are answered.
 func TestAConcurrentFinalMessageIsTheLast(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		d := several(4, func(w *server.Reply, line []byte) { _, _ = w.Write(append(line, '\n')) })
+		d := several(4, func(w server.Reply, line []byte) { _, _ = w.Write(append(line, '\n')) })
 		d.Framing = framing.Split(untilQuit, 0)
 		reasons, closed := closings()
 		d.Closed = closed

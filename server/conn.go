@@ -35,13 +35,13 @@ type Conn struct {
 	commands command
 	state    connState
 	place    place
+	peerEnd  peerState // of the peer, as the loop has seen it. Loop only
 	peer     sock.Peer
 
 	// Loop only. The order of the fields leaves no holes: a connection is 224 bytes.
-	flags connFlags
-	last  moment        // when a byte moved last
-	in    *input        // what is read and not consumed; while busy, the worker's
-	since time.Duration // while the peer takes no output: since when. Else, while open, when it was opened; before and after, when it is to be closed
+	flags     connFlags
+	deadlines deadlines
+	in        *input // what is read and not consumed; while busy, the worker's
 }
 
 // place is where a connection is as its loop sees it. Under mu.
@@ -53,31 +53,26 @@ const (
 	refused                   // a write was refused, and who wrote is to be told when there is room
 )
 
-// moment is a time in units of 2^24 ns, some 17 ms, for what need not be exact. Two are compared within a year of each other.
-type moment uint32
-
-// momentOf rounds up, so that nothing counted from a moment is early.
-func momentOf(t time.Duration) moment { return moment(t>>24) + 1 }
-
-// time is m as it was before now.
-func (m moment) time(now time.Duration) time.Duration {
-	return now&^(1<<24-1) - time.Duration(int32(uint32(now>>24)-uint32(m)))<<24
-}
-
 // connState only grows, under mu.
 type connState uint8
 
 const (
 	connOpen    connState = iota
 	connHalf              // takes no more output, but goes on reading: CloseWrite
+	connBroken            // the peer takes no more output: what waited has failed; what has arrived is read to its end
 	connClosing           // takes no more output but the replies in hand; is closed when all is flushed
 	connClosed            // takes nothing; its descriptor is closed, or about to be
 )
 
-func (s connState) String() string { return [...]string{"open", "half-closed", "closing", "closed"}[s] }
+func (s connState) String() string {
+	return [...]string{"open", "half-closed", "broken", "closing", "closed"}[s]
+}
+
+// isDead reports whether no output can be written any more, not even that of requests in work.
+func (s connState) isDead() bool { return s == connBroken || s == connClosed }
 
 // command is what a goroutine wants the loop to do. Under mu.
-type command uint16
+type command uint8
 
 const (
 	cmdOpen       command = 1 << iota // begin: a connection from another loop, from Dial or from Adopt
@@ -101,14 +96,13 @@ const (
 	flagPaused                          // PauseRead
 	flagDeaf                            // what is read is thrown away
 	flagReading                         // the event waits for Read
-	flagWatching                        // the event waits for Closed
 	flagWriting                         // the event waits for Write: the kernel's buffer is full
 	flagClosing                         // is closed when all is flushed
 	flagShut                            // our half is closed
 	flagDrain                           // is closed when it has nothing to do: Shutdown
+	flagIdle                            // had nothing to do when that began
 	flagLooked                          // and has read for the last time
 	flagOpened                          // Open was called
-	flagServed                          // the first request was there
 	flagGone                            // its descriptor is closed
 	flagDialing                         // is not connected yet
 	flagHandshake                       // is not ready for the handler yet: TLS or PROXY
@@ -143,12 +137,13 @@ type ext struct {
 	ctx                   context.Context
 	cancel                context.CancelCauseFunc
 	room                  chan struct{} // closed when the output has room; made by the goroutine that waits
-	floor                 *Reply        // the reply whose bytes are being committed in pieces
+	floor                 *replyState   // the reply whose bytes are being committed in pieces
 	aside                 *outq.Queue   // what was written meanwhile
 	detach                func(net.Conn, []byte, error)
 	fetched               *fetched // of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
 	dial                  *dialing
+	outgoing              bool // Dial has made it, or it was adopted as a client of TLS. Fixed before the loop knows the connection
 	handed                bool // Detach has handed the descriptor out
 	unopened              bool // the handler's Open is still to be called: dialling, TLS or PROXY comes first
 	conc                  *concurrency
@@ -157,7 +152,8 @@ type ext struct {
 	readAt, writeAt       time.Duration     // when what the limits hold back may go on. Loop only
 	readShare, writeShare ratelimit.Share   // of a group's bucket. Loop only
 	timeouts              *Timeouts
-	opened                time.Duration // when the connection was, if its output was held up before its first request. Loop only
+	readyBy               time.Duration // when dialling, a PROXY header and a TLS handshake have to have ended; before the loop knows a connection that is dialled, its timeout. Loop only
+	unsent                int           // bytes that the peer's system had not acknowledged when its progress was last looked at. Loop only
 	looks                 int           // reads since the server began to shut down. Loop only
 	into                  []byte        // where the next bytes go: ReadInto. Loop only
 }
@@ -170,7 +166,7 @@ func (c *Conn) extra() *ext {
 	return c.ext
 }
 
-// newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by open.enter.
+// newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by enterConn.
 func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins start) (*Conn, error) {
 	c := &Conn{loop: l, gen: s.ids.Add(1), peer: peer}
 	flags := event.Read | event.Persist
@@ -286,16 +282,16 @@ func (c *Conn) isFresh() bool {
 	return true
 }
 
-// Context ends with the connection, and at the latest with Shutdown's deadline or Close. A client that only closes its sending half,
-// as it also does when it leaves, still has its answers coming: a reset ends the connection, or a write that fails. Any
-// goroutine.
+// Context ends with the connection, and at the latest with Shutdown's deadline or Close. It is not ended by a client that closes its
+// sending half, as a client also does when it leaves, since that still has its answers coming. It ends when the client resets the
+// connection or a write fails, although input that has arrived is still handled then. Any goroutine.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	x := c.extra()
 	if x.ctx == nil {
 		x.ctx, x.cancel = context.WithCancelCause(c.loop.srv.cutCtx)
-		if c.state == connClosed {
+		if c.state.isDead() {
 			x.cancel(c.reasonLocked())
 		}
 	}
@@ -348,7 +344,7 @@ func (c *Conn) handOver(what command) bool {
 
 // refusal says why c takes no more output. Under mu.
 func (c *Conn) refusal() error {
-	if reason := c.reasonLocked(); reason != nil && c.state == connClosed {
+	if reason := c.reasonLocked(); reason != nil && c.state.isDead() {
 		return fmt.Errorf("%w (%w)", ErrClosed, reason)
 	}
 	return ErrClosed
@@ -384,24 +380,4 @@ func (c *Conn) Stats() ConnStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return ConnStats{BytesRead: c.nread, BytesWritten: c.wrote, Requests: uint64(c.reqs), Output: c.held()}
-}
-
-// ahead is how many bytes of output wait that go before what a reply adds: not those that wait for the reply. Under mu.
-func (c *Conn) ahead() int {
-	if c.out == nil {
-		return 0
-	}
-	return c.out.Mem()
-}
-
-// held is how many bytes of output wait. Under mu.
-func (c *Conn) held() int {
-	n := 0
-	if c.out != nil {
-		n = c.out.Mem()
-	}
-	if c.ext != nil && c.ext.aside != nil {
-		n += c.ext.aside.Mem()
-	}
-	return n
 }

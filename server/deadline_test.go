@@ -59,7 +59,7 @@ func TestARequestInWorkIsNotIdle(t *testing.T) {
 	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		release := make(chan struct{})
-		d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			<-release
 			_, _ = w.WriteString("done\n")
 		})

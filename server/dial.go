@@ -63,12 +63,12 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 		return nil, err
 	}
 	l := s.loopNear(o.Near, sock.Peer{}) // before anything is taken, since PickLoop may panic or call runtime.Goexit
-	if !s.open.enter(s.MaxConns) {
+	if !s.enterConn(true) {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
 	}
 	c, err := s.newConn(l, -1, sock.Peer{}, o.Handler, start{})
 	if err != nil {
-		s.open.leave()
+		s.leaveConn(true)
 		return nil, err
 	}
 	c.SetData(o.Data)
@@ -80,21 +80,21 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	if timeout < 0 {
 		timeout = event.NoTimeout
 	}
-	c.since = timeout // from begin on, when it is over: the loop's time is of its last turn
 	d := &dialing{network: network, host: host, port: port, targets: targets, tls: o.TLS}
 	if d.tls != nil && d.tls.ServerName == "" && host != "" {
 		d.tls = d.tls.Clone()
 		d.tls.ServerName = host
 	}
 	d.ctx, d.stop = context.WithTimeoutCause(s.cutCtx, timeout, ErrDialTimeout)
-	c.extra().dial, c.ext.unopened = d, true
+	c.extra().dial, c.ext.unopened, c.ext.outgoing = d, true, true
+	c.ext.readyBy = timeout // from begin on, when it is over: the loop's time is of its last turn
 	what := cmdOpen
 	if targets != nil {
 		what |= cmdResolved
 	}
 	if !c.handOver(what) {
 		d.stop()
-		s.open.leave()
+		s.leaveConn(true)
 		return nil, ErrServerClosed
 	}
 	return c, nil

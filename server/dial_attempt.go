@@ -266,7 +266,6 @@ func (c *Conn) connected(a *attempt) {
 	c.peer = peer
 	c.mu.Unlock()
 	c.flags = c.flags&^flagDialing | flagReading
-	c.last = momentOf(l.now())
 	if err := c.ev.Add(event.NoTimeout); err != nil {
 		c.flags |= flagDialing // Close is told, though Open was not
 		c.fail(err)
@@ -281,7 +280,6 @@ func (c *Conn) established(d *dialing) {
 		c.startTLS(d.tls, true)
 		c.shakeHands()
 	} else {
-		c.sinceNow()
 		c.opened()
 	}
 	if c.flags&flagGone != 0 {

@@ -32,8 +32,8 @@
 //	  └─────> accepted ──> given to the kernel
 //	                  └──> failed, with the reason: the connection was closed before
 //
-// There is no third outcome, and who asks ([Conn.WriteNotify], [Conn.WriteOwned], [Conn.SendFile], [Broadcast]) is told which it
-// was, once, on the connection's loop. That the kernel has the bytes does not mean that the peer has read them; nobody
+// There is no third outcome, and a caller that asks ([Conn.WriteNotify], [Conn.WriteOwned], [Conn.SendFile], the methods of the same
+// names and [Reply.Notify] of [Reply], [Broadcast]) is told which it was, once, on the connection's loop. That the kernel has the bytes does not mean that the peer has read them; nobody
 // but the peer can say that.
 //
 // # Order
@@ -42,17 +42,22 @@
 // writes from the loop and from anywhere else, closing included: [Conn.CloseAfterFlush] comes behind what was written before it.
 // Requests of one connection are handled one at a time and answered in their order; with [Dispatcher.Concurrent] several are
 // handled at a time and still answered in order. While a worker has a connection's request, its Data is not called. The bytes
-// of a Reply go out together up to [Reply.Flush] or the end of its function; what others write falls between replies.
+// of a Reply, its files and owned slices included, go out together up to [Reply.Flush] or the end of its function; what others write
+// falls between replies. A Reply that is kept longer is refused with [ErrReplyEnded].
 //
 // # Bounds
 //
 // What is kept for a connection is bounded, in both directions, and so is all that the server keeps together: see MaxInput,
-// MaxOutput, MaxBuffered, MaxConns and Queue of [Server]. Bytes count from when they are accepted to when the kernel has them; a completion
-// counts as 128 bytes and a file as 16 KB beside them, and the files of a server are bounded by a quarter of the process's descriptors besides
+// MaxOutput, MaxBuffered, MaxConns and Queue of [Server]. Bytes count from when they are accepted to when the kernel has them; for
+// MaxOutput a completion counts as 128 bytes and a file as 16 KB beside them, as do answers of a Concurrent [Dispatcher] that wait for older
+// ones. For MaxBuffered all counts with the memory that it takes up, halves of TLS records and of PROXY headers too. The files of a server are bounded by a quarter of the process's descriptors besides
 // one for each connection. At a
 // limit the server stops reading, or says so to the caller, or lets a worker wait with a context; it does not drop
 // anything that it has accepted. A connection whose peer does not read is not read from either (HighWater, LowWater). A reply under way
 // may exceed MaxOutput by what it gathers before the connection takes it, 16 KB.
+//
+// The deadlines are independent of each other. While requests are in work, IdleTimeout and CloseTimeout do not count, ReadTimeout counts
+// for a request that is being read meanwhile, and WriteTimeout always.
 //
 // A peer is cut off by these rules alone: the deadlines IdleTimeout, ReadTimeout, FirstRequestTimeout, WriteTimeout,
 // CloseTimeout, DrainTimeout and HandshakeTimeout; more than MaxInput bytes that the handler does not consume; MaxBuffered; MaxConns; a
@@ -75,8 +80,12 @@
 //
 // # The end
 //
+// A peer that resets its connection, or whose connection fails a write, takes no more output: what waits fails, writes are refused with
+// [ErrClosed] and [Conn.Context] ends. What has arrived from it is still given to the handler, within CloseTimeout, and then Close is told the
+// reason. A reset is noticed also behind the end of the peer's stream, and while reading is paused, which ends the connection at once.
+//
 // [Server.Shutdown] stops accepting, answers what has been read or has arrived, connections that the kernel has established included,
-// flushes, closes, and returns when every goroutine and descriptor of the server is gone; or, when its context ends first, aborts what is
+// flushes, closes, those connections last that the server has dialled, and returns when every goroutine and descriptor of the server is gone; or, when its context ends first, aborts what is
 // left and says how many handlers and loops it has not waited for. A handler is told of the end of each connection that it was told the
 // beginning of. The loops are the server's: what ends a loop, as event's Break, is refused on [Conn.Loop] with event.ErrOwned.
 //

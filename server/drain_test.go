@@ -56,12 +56,14 @@ func TestDrainTimeoutDoesNotBoundTheFlush(t *testing.T) {
 	})
 }
 
-// TestNoDrainTimeoutLeavesCloseTimeout as the bound.
+// TestNoDrainTimeoutLeavesCloseTimeout as the bound, for a connection that is not idle.
 func TestNoDrainTimeoutLeavesCloseTimeout(t *testing.T) {
 	for _, drain := range []time.Duration{0, -1} {
-		p := newProbe(calls{})
+		p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
 		s := start(t, rigs()[0], &server.Server{Handler: p, CloseTimeout: brief, DrainTimeout: drain})
-		p.connect(t, s)
+		c, nc := p.connect(t, s)
+		send(t, nc, "half a request")
+		until(t, "input", func() bool { return c.Stats().BytesRead > 0 })
 		since := time.Now()
 		s.shutdown(t)
 		if took := time.Since(since); took < brief {

@@ -3,39 +3,48 @@ package server
 import (
 	"errors"
 	"fmt"
+	"net"
+	"os"
 )
 
 // The errors of this package, to be tested with errors.Is; what is returned names the operation and the value.
 var (
-	// ErrServerClosed says that the server is shut down, or being shut down. Serve and ListenAndServe return it then.
-	ErrServerClosed = errors.New("server: closed")
+	// ErrServerClosed says that the server is shut down, or being shut down. Serve and ListenAndServe return it then. It matches
+	// net.ErrClosed.
+	ErrServerClosed error = &alsoError{"server: closed", net.ErrClosed}
 	// ErrNotStarted says that the server has no loops yet: Start, Serve or ListenAndServe comes first.
 	ErrNotStarted = errors.New("server: not started")
 	// ErrConfig says that a field of the configuration makes no sense. The message names it.
 	ErrConfig = errors.New("server: invalid configuration")
-	// ErrClosed says that the connection is closed, or closing and taking no more output. Nothing was taken.
-	ErrClosed = errors.New("server: connection is closed")
+	// ErrClosed says that the connection is closed, or closing and taking no more output. Nothing was taken. It matches
+	// net.ErrClosed.
+	ErrClosed error = &alsoError{"server: connection is closed", net.ErrClosed}
 	// ErrFull says that the connection, or the whole server, holds as many bytes as its limit allows. Nothing was taken.
 	ErrFull = errors.New("server: buffer is full")
+	// ErrServerFull is the ErrFull of the whole server: it holds MaxBuffered bytes. It matches ErrFull.
+	ErrServerFull error = &alsoError{"server: the server's buffers are full", ErrFull}
 	// ErrAborted is the reason of a connection that Abort closed.
 	ErrAborted = errors.New("server: connection was aborted")
 	// ErrTooLong is the reason of a connection whose peer sent more than MaxInput bytes that the handler did not consume.
 	ErrTooLong = errors.New("server: input is too long")
-	// ErrIdle is the reason of a connection closed by IdleTimeout.
-	ErrIdle = errors.New("server: connection was idle for too long")
+	// ErrIdle is the reason of a connection closed by IdleTimeout. It and the other errors of time limits, down to ErrCloseTimeout and
+	// ErrDialTimeout, are a net.Error whose Timeout is true, and match os.ErrDeadlineExceeded.
+	ErrIdle error = timeoutError("server: connection was idle for too long")
 	// ErrFirstRequest is the reason of a connection closed by FirstRequestTimeout.
-	ErrFirstRequest = errors.New("server: no request came in time")
+	ErrFirstRequest error = timeoutError("server: no request came in time")
 	// ErrReadTimeout is the reason of a connection closed by ReadTimeout: a request that was begun did not end.
-	ErrReadTimeout = errors.New("server: request did not end in time")
+	ErrReadTimeout error = timeoutError("server: request did not end in time")
 	// ErrWriteTimeout is the reason of a connection closed by WriteTimeout: the peer took no output.
-	ErrWriteTimeout = errors.New("server: peer does not read")
-	// ErrCloseTimeout is the reason of a connection whose output was not flushed by CloseTimeout.
-	ErrCloseTimeout = errors.New("server: output was not flushed in time")
+	ErrWriteTimeout error = timeoutError("server: peer does not read")
+	// ErrCloseTimeout is the reason of a connection that was being closed, by CloseAfterFlush or Shutdown, and whose peer took no
+	// output for CloseTimeout.
+	ErrCloseTimeout error = timeoutError("server: output was not flushed in time")
 	// ErrOverload is the reason of a connection closed because the server was full: of requests, with CloseConn, or of
 	// buffered bytes.
 	ErrOverload = errors.New("server: overloaded")
-	// ErrReplyEnded says that the function that the Reply was given to has returned.
-	ErrReplyEnded = errors.New("server: reply has ended")
+	// ErrReplyEnded says that the function that the Reply was given to has returned. It matches net.ErrClosed, as the use of anything
+	// that is closed does, and not ErrClosed, since the connection may be open.
+	ErrReplyEnded error = &alsoError{"server: reply has ended", net.ErrClosed}
 	// ErrHandler says that a handler broke its contract, as by consuming more than it was given.
 	ErrHandler = errors.New("server: handler broke its contract")
 	// ErrYield is no failure: a Handler's Data returns it, with what it has consumed, when the other connections are to have
@@ -46,7 +55,7 @@ var (
 	// ErrUnsupported says that the system, or this kind of connection, cannot do what was asked.
 	ErrUnsupported = errors.New("server: not supported")
 	// ErrDialTimeout is the reason of a dialled connection that was not established in time.
-	ErrDialTimeout = errors.New("server: dial timed out")
+	ErrDialTimeout error = timeoutError("server: dial timed out")
 	// ErrHandshake is the reason of a connection whose TLS handshake failed or did not end in time.
 	ErrHandshake = errors.New("server: TLS handshake failed")
 	// ErrDetached says that the connection was taken out of the server by Detach.
@@ -54,6 +63,31 @@ var (
 	// ErrProxyHeader is the reason of a connection that did not begin with a PROXY header, in time, or with a wrong one.
 	ErrProxyHeader = errors.New("server: invalid PROXY header")
 )
+
+// The reasons of HandshakeTimeout, which are timeouts besides.
+var (
+	errHandshakeTimeout = fmt.Errorf("%w: %w", ErrHandshake, timeoutError("it did not end in time"))
+	errProxyTimeout     = fmt.Errorf("%w: %w", ErrProxyHeader, timeoutError("it did not come in time"))
+)
+
+// An alsoError is an error of this package that also matches another one.
+type alsoError struct {
+	text string
+	also error
+}
+
+func (e *alsoError) Error() string        { return e.text }
+func (e *alsoError) Is(target error) bool { return target == e.also }
+
+// A timeoutError is a net.Error: what was waited for did not happen in time.
+type timeoutError string
+
+func (e timeoutError) Error() string      { return string(e) }
+func (timeoutError) Timeout() bool        { return true }
+func (timeoutError) Temporary() bool      { return true }
+func (timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+var _ net.Error = timeoutError("")
 
 // A ShutdownError says that Shutdown's context ended first: connections were aborted, and handlers and callbacks that did not look at
 // their context still run.

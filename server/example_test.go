@@ -34,7 +34,7 @@ func ask(addr net.Addr, text string) {
 
 // Each line is answered on a worker, which may block. The answers come in the order of the lines.
 func ExampleDispatch() {
-	srv := &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+	srv := &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 		_, _ = fmt.Fprintln(w, strings.ToUpper(string(line))) // fails only when the client is gone
 	})}
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
@@ -53,7 +53,7 @@ func ExampleDispatch() {
 func ExampleDispatcher() {
 	srv := &server.Server{Handler: &server.Dispatcher{
 		Framing: framing.LengthPrefix(2, binary.BigEndian, 1000), // bytes
-		Serve: func(w *server.Reply, message []byte) {
+		Serve: func(w server.Reply, message []byte) {
 			_, _ = fmt.Fprintf(w, "%d bytes. ", len(message))
 		},
 		Malformed: func(c *server.Conn, err error) {
@@ -112,7 +112,7 @@ func (h lines) Close(_ *server.Conn, reason error) { h.done <- reason }
 
 // Dial connects without waiting: the handler's Open is called when the connection is there, and its Close, without Open, if it cannot be.
 func ExampleServer_Dial() {
-	srv := &server.Server{TLS: serverTLS(), Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+	srv := &server.Server{TLS: serverTLS(), Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 		_, _ = fmt.Fprintf(w, "you said %s\n", line)
 	})}
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")

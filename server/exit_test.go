@@ -24,7 +24,7 @@ import (
 // TestAnotherHandlerDoesNotGetARequestTwice: a handler of concurrent requests gives way to one of single requests while two end at once.
 func TestAnotherHandlerDoesNotGetARequestTwice(t *testing.T) {
 	var running atomic.Int32
-	seq := &server.Dispatcher{Framing: framing.Lines(1 << 10), Serve: func(w *server.Reply, line []byte) {
+	seq := &server.Dispatcher{Framing: framing.Lines(1 << 10), Serve: func(w server.Reply, line []byte) {
 		if n := running.Add(1); n > 1 {
 			t.Errorf("%d sequential handlers of one connection", n)
 		}
@@ -39,7 +39,7 @@ func TestAnotherHandlerDoesNotGetARequestTwice(t *testing.T) {
 		_, _ = w.WriteString("\n")
 		running.Add(-1)
 	}}
-	conc := &server.Dispatcher{Framing: framing.Lines(1 << 10), Concurrent: 2, Serve: func(w *server.Reply, line []byte) {
+	conc := &server.Dispatcher{Framing: framing.Lines(1 << 10), Concurrent: 2, Serve: func(w server.Reply, line []byte) {
 		must(t, w.Conn().SetHandler(seq))
 		_, _ = w.Write(line)
 		_, _ = w.WriteString("\n")
@@ -65,7 +65,7 @@ func TestAPanicOfTheFramingAtTheEndIsIsolated(t *testing.T) {
 		return bufio.ScanLines(data, atEOF)
 	}
 	closed := make(chan error, 1)
-	d := server.Dispatch(split, func(w *server.Reply, line []byte) {})
+	d := server.Dispatch(split, func(w server.Reply, line []byte) {})
 	d.Closed = func(c *server.Conn, reason error) { closed <- reason }
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, OnPanic: func(c *server.Conn, v any, stack []byte) { panics <- v }})
 	nc := s.dial(t)

@@ -170,7 +170,9 @@ func (c *Conn) releaseFile() {
 	c.ext.fetched = nil
 	c.mu.Unlock()
 	l.report(c, c.failure())
-	c.bury()
+	if c.flags&flagGone != 0 { // else it is broken, and not at its end
+		c.bury()
+	}
 	l.visiting = nil
 }
 
@@ -198,7 +200,7 @@ func (c *Conn) isFetching() bool { return c.ext != nil && c.ext.fetched != nil &
 // stopFetching interrupts the goroutine that reads a file, where the file's reads can be interrupted, and keeps the file's completion
 // back until then: before, the file is not the user's again. Before the output fails. Under mu.
 func (c *Conn) stopFetching() {
-	if x := c.ext.fetched; x != nil && x.busy {
+	if x := c.ext.fetched; x != nil && x.busy && x.owed == nil {
 		x.owed, x.file.Done = x.file.Done, nil
 		x.halted = x.file.F.SetReadDeadline(time.Unix(1, 0)) == nil // most files that have no deadlines do not keep their readers waiting
 	}

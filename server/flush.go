@@ -14,7 +14,10 @@ import (
 func (c *Conn) flush() {
 	l := c.loop
 	var err error
+	dropped := false
 	switch {
+	case c.state == connBroken:
+		dropped = c.failOutput()
 	case c.flags&(flagWriting|flagSlowed|flagDialing) != 0:
 	case c.flags&flagTLS != 0:
 		err = c.writeTLS()
@@ -24,9 +27,19 @@ func (c *Conn) flush() {
 	again := c.leave()
 	c.mu.Unlock()
 	if len(l.dones) > 0 {
-		l.report(c, nil)
+		var outcome error
+		if dropped {
+			outcome = c.failure()
+		}
+		l.report(c, outcome)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case isPeerGone(err):
+		c.tell(again)
+		c.breakOff(err)
+		return
+	default:
 		c.tell(again)
 		c.fail(err)
 		return
@@ -38,10 +51,16 @@ func (c *Conn) flush() {
 func (c *Conn) leave() (again bool) {
 	l := c.loop
 	l.held, l.drained, l.state = 0, true, c.state
+	if c.flags&flagWriting == 0 {
+		c.deadlines.stop(writeDeadline)
+		if c.flags&flagClosing == 0 && c.state != connBroken {
+			c.deadlines.stop(closeDeadline)
+		}
+	}
 	if c.ext != nil && c.ext.detach != nil && l.state == connHalf {
 		l.state = connOpen // it takes no output, but nothing is to be closed
 	}
-	if c.out != nil || c.flags&flagTLS != 0 {
+	if c.out != nil || c.flags&(flagTLS|flagWorking) != 0 {
 		l.held = c.held()
 		l.drained = c.out == nil && !c.cipherWaits()
 	}
@@ -63,15 +82,12 @@ func (c *Conn) writeOut() error {
 		n, full, err := c.writeSome(budget)
 		if n > 0 {
 			budget -= n
-			c.last = momentOf(c.loop.now())
+			c.deadlines.sent(c.loop.now())
 		}
 		if err != nil {
 			return err
 		}
-		if c.out != nil && c.out.Empty() {
-			c.out.Free()
-			c.out = nil
-		}
+		c.freeOutput()
 		if full {
 			if c.flags&flagSlowed == 0 && !c.isFetching() {
 				return c.waitForRoom()
@@ -126,14 +142,14 @@ func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
 // wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu.
 func (c *Conn) wroteOut(n int) {
 	l := c.loop
-	held := c.out.Mem()
+	before := c.outputMemory()
 	if c.out.File() != nil {
 		l.dones = c.out.AdvanceFile(int64(n), l.dones)
 	} else {
 		l.dones = c.out.Advance(n, l.dones)
 	}
 	c.countWritten(n)
-	l.srv.buffered.Add(int64(c.out.Mem() - held))
+	c.countOutput(before)
 	if c.ext != nil {
 		c.makeRoom()
 	}
@@ -155,12 +171,11 @@ func (c *Conn) makeRoom() {
 
 // waitForRoom has the kernel tell when its buffer has room. Under mu.
 func (c *Conn) waitForRoom() error {
+	now := c.loop.now()
 	c.flags |= flagWriting
-	if c.flags&(flagClosing|flagHandshake) == 0 { // which have deadlines of their own
-		if c.flags&flagServed == 0 && c.extra().opened == 0 {
-			c.ext.opened = c.since // for FirstRequestTimeout
-		}
-		c.since = c.loop.now()
+	c.deadlines.startOnce(writeDeadline, now)
+	if c.flags&flagDrain != 0 {
+		c.deadlines.startOnce(closeDeadline, now)
 	}
 	return c.watch()
 }
@@ -186,11 +201,11 @@ func (c *Conn) watch() error {
 	if c.flags&flagReading != 0 {
 		want |= event.Read
 	}
-	if c.flags&flagWatching != 0 {
-		want |= event.Closed
-	}
 	if c.flags&flagWriting != 0 {
-		want |= event.Write
+		want |= event.Write // of which an error and a hang-up are told, too
+	}
+	if w := c.peerEnd.watched(c.loop.ev.Features()); c.flags&flagReading == 0 && (want == 0 || w == event.Closed) {
+		want |= w
 	}
 	return c.ev.SetConditions(want)
 }

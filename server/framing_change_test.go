@@ -15,11 +15,11 @@ import (
 // mailbox is an SMTP-like dialogue: after the line DATA comes a text that ends with a dot, then lines again.
 func mailbox() *server.Dispatcher {
 	commands := &server.Dispatcher{Framing: framing.Lines(512)}
-	text := &server.Dispatcher{Framing: framing.DotTerminated(1 << 20), Serve: func(w *server.Reply, message []byte) {
+	text := &server.Dispatcher{Framing: framing.DotTerminated(1 << 20), Serve: func(w server.Reply, message []byte) {
 		_, _ = fmt.Fprintf(w, "250 %d bytes\r\n", len(message))
 		_ = w.Conn().SetHandler(commands) // refuses only what is no handler
 	}}
-	commands.Serve = func(w *server.Reply, line []byte) {
+	commands.Serve = func(w server.Reply, line []byte) {
 		switch string(line) {
 		case "DATA":
 			_, _ = w.WriteString("354 go ahead\r\n")
@@ -86,7 +86,7 @@ func TestABadStreamEndsInItsTurn(t *testing.T) {
 		each(t, func(t *testing.T, r rig) {
 			release := make(chan struct{})
 			d := &server.Dispatcher{Framing: framing.Lines(10), Concurrent: concurrent}
-			d.Serve = func(w *server.Reply, line []byte) {
+			d.Serve = func(w server.Reply, line []byte) {
 				<-release
 				_, _ = w.Write(append(line, '\n'))
 			}
@@ -121,7 +121,7 @@ func TestUpgradeToARawHandlerAndBack(t *testing.T) {
 			}
 			return 0, nil
 		}}
-		lines = server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		lines = server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			_, _ = fmt.Fprintf(w, "[%s]", line)
 			if string(line) == "raw" {
 				must(t, w.Conn().SetHandler(raw))
@@ -179,7 +179,7 @@ func TestTheLastLineNeedsNoEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, r rig) {
-				d := server.Dispatch(row.split, func(w *server.Reply, p []byte) { _, _ = fmt.Fprintf(w, "(%s)", p) })
+				d := server.Dispatch(row.split, func(w server.Reply, p []byte) { _, _ = fmt.Fprintf(w, "(%s)", p) })
 				reasons, closed := closings()
 				d.Closed = closed
 				s := start(t, r, &server.Server{Handler: d})

@@ -77,10 +77,10 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 		for name, end := range ends {
 			for _, loops := range []int{1, 2} {
 				t.Run(where+"/"+name+"/"+map[int]string{1: "its own loop", 2: "two loops"}[loops], func(t *testing.T) {
-					recovered := event.WithPanicHandler(func(any, []byte) {})
+					recovered := &event.Config{PanicHandler: func(any, []byte) {}}
 					var called atomic.Int32
 					h := goexitHandler{where, func() { called.Add(1); end() }}
-					s := start(t, rig{"tcp", false, loops}, &server.Server{CloseTimeout: brief, Handler: echoLines(), LoopOptions: []event.Option{recovered}, Socket: tight()})
+					s := start(t, rig{"tcp", false, loops}, &server.Server{CloseTimeout: brief, Handler: echoLines(), LoopConfig: recovered, Socket: tight()})
 					check := bystander(t, s)
 					ln, err := s.ListenHandler("tcp", "127.0.0.1:0", h)
 					must(t, err)
@@ -244,7 +244,7 @@ func TestARejectedConnectionThatEndsItsGoroutineIsCounted(t *testing.T) {
 
 // TestAWorkerThatEndsItsGoroutineWhileTheServerEnds counts as one that has returned.
 func TestAWorkerThatEndsItsGoroutineWhileTheServerEnds(t *testing.T) {
-	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 		<-w.Context().Done()
 		runtime.Goexit()
 	})

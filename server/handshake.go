@@ -2,6 +2,7 @@ package server
 
 import (
 	"container/list"
+	"crypto/tls"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -109,7 +110,7 @@ func (h *handshakes) evict() {
 			h.oldest.Remove(e)
 			h.running[r.c] = nil
 			h.evicted++
-			r.c.abort(fmt.Errorf("%w: its client took %v while others waited", ErrHandshake, patience))
+			r.c.abort(fmt.Errorf("%w: %w", ErrHandshake, timeoutError(fmt.Sprintf("its client took %v while others waited", patience))))
 		} else {
 			again = min(again, patience-stalled)
 		}
@@ -170,7 +171,13 @@ func (h *handshakes) next(c *Conn) *Conn {
 
 // shakeHands begins the handshake, on a goroutine of its own if there may be one more, else when one has ended.
 func (c *Conn) shakeHands() {
-	c.ext.tls.started = true
+	t := c.ext.tls
+	t.started = true
+	if t.client {
+		t.conn = tls.Client(t.pipe, t.config)
+	} else {
+		t.conn = tls.Server(t.pipe, t.config)
+	}
 	s := c.loop.srv
 	if s.shaking.enter(c) {
 		go s.shakeAll(c)
@@ -235,8 +242,6 @@ func (c *Conn) handshaken() {
 	s.totals.handshakes.Add(1)
 	c.flags &^= flagHandshake | flagStuffed
 	c.flags |= flagMore // what has come behind the handshake
-	c.sinceNow()
-	c.last = momentOf(c.loop.now())
 	c.opened()
 }
 
@@ -252,10 +257,10 @@ func (c *Conn) stopHandshake() {
 	if c.flags&flagTLS == 0 {
 		return
 	}
-	t := c.ext.tls
 	if c.flags&flagHandshake != 0 {
 		c.loop.srv.totals.failedHandshakes.Add(1)
 		c.loop.srv.shaking.leave(c)
 	}
-	_ = t.pipe.Close() // never fails
+	_ = c.ext.tls.pipe.Close() // never fails
+	c.recountTLS()
 }

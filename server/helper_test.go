@@ -261,7 +261,7 @@ func echo(c *server.Conn, p []byte) (int, error) { return c.Write(p) }
 
 // echoLines answers each line on a worker with the same line.
 func echoLines() *server.Dispatcher {
-	return server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+	return server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 		_, _ = w.Write(line) // fails only when the client is gone
 		_, _ = w.WriteString("\n")
 	})

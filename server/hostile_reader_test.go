@@ -45,11 +45,11 @@ func TestAClientThatReadsNothingIsHeldToTheLimits(t *testing.T) {
 		},
 	}
 	handlers := map[string]server.Handler{
-		"Reply": server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) { _, _ = w.Write(p) }),
+		"Reply": server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) { _, _ = w.Write(p) }),
 	}
 	for name, write := range ways {
 		handlers[name] = calls{data: func(c *server.Conn, p []byte) (int, error) { return 2, write(c) }}
-		handlers[name+" on a worker"] = server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) { _ = write(w.Conn()) })
+		handlers[name+" on a worker"] = server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) { _ = write(w.Conn()) })
 	}
 	for name, h := range handlers {
 		t.Run(name, func(t *testing.T) {

@@ -19,7 +19,7 @@ func TestPushesDoNotKeepAReplyFromItsRoom(t *testing.T) {
 	var pushed atomic.Int64
 	long := bytes.Repeat([]byte("reply "), limit/2)
 	h := echoLines()
-	h.Serve = func(w *server.Reply, _ []byte) {
+	h.Serve = func(w server.Reply, _ []byte) {
 		c := w.Conn()
 		_, _ = w.Write(long[:limit]) // what fails shows in what comes
 		for pushed.Load() < limit {  // until nothing else fills the output
@@ -52,7 +52,7 @@ func TestAHandlerThatFollowsAConcurrentOneWaits(t *testing.T) {
 			changed, release := make(chan struct{}), make(chan struct{})
 			h := echoLines()
 			h.Concurrent = 4
-			h.Serve = func(w *server.Reply, line []byte) {
+			h.Serve = func(w server.Reply, line []byte) {
 				if string(line) == "slow" {
 					<-release
 				} else {
@@ -86,7 +86,7 @@ func TestHalfClosedClientsGetAllAnswers(t *testing.T) {
 		for name, h := range map[string]server.Handler{
 			"workers": func() server.Handler {
 				d := echoLines()
-				d.Serve = func(w *server.Reply, _ []byte) { _, _ = w.WriteString(answer) }
+				d.Serve = func(w server.Reply, _ []byte) { _, _ = w.WriteString(answer) }
 				return d
 			}(),
 			"loop": server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) {

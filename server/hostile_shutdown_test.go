@@ -111,7 +111,7 @@ func TestRequestsThatWaitForAWorkerEndWithTheServer(t *testing.T) {
 	var closed atomic.Int64
 	started := make(chan struct{}, 10)
 	h := echoLines()
-	h.Serve = func(w *server.Reply, _ []byte) {
+	h.Serve = func(w server.Reply, _ []byte) {
 		started <- struct{}{}
 		<-w.Context().Done()
 	}

@@ -18,7 +18,7 @@ import (
 // sees it otherwise.
 func TestAListenerIsClosedOnItsLoop(t *testing.T) {
 	p := newProbe(calls{})
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, LoopOptions: []event.Option{event.WithPostLimit(1)}})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, LoopConfig: &event.Config{PostLimit: 1}})
 	c, _ := p.connect(t, s)
 	stop := fillPosts(t, c.Loop(), func() {})
 	defer stop()

@@ -64,19 +64,25 @@ const (
 )
 
 func (s *Server) newLoop(index int) (*loop, error) {
-	options := append([]event.Option{event.WithLogger(s.Logger)}, s.LoopOptions...)
-	ev, err := event.NewLoop(options...)
-	if errors.Is(err, event.ErrOption) {
-		return nil, fmt.Errorf("%w: LoopOptions: %w", ErrConfig, err)
+	var cfg event.Config
+	if s.LoopConfig != nil {
+		cfg = *s.LoopConfig
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = s.Logger
+	}
+	ev, err := event.NewLoop(&cfg)
+	if errors.Is(err, event.ErrInvalid) {
+		return nil, fmt.Errorf("%w: LoopConfig: %w", ErrConfig, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("loop %d: %w", index, err)
 	}
 	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*Conn]struct{}{}, refusals: map[*refusal]struct{}{}, ending: map[*Conn]struct{}{}}
 	l.callback = l.ready
-	l.queue, err = msgqueue.New(ev, msgqueue.Unbounded, l.serve, msgqueue.WithBudget(1024))
+	l.queue, err = msgqueue.New(ev, l.serve, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: 1024})
 	if err == nil {
-		l.orders, err = msgqueue.New(ev, msgqueue.Unbounded, func(fn func()) { fn() })
+		l.orders, err = msgqueue.New(ev, func(fn func()) { fn() }, &msgqueue.Config{Bound: msgqueue.Unlimited})
 	}
 	if err == nil {
 		_, err = ev.OnPrepare(l.endTurn)
@@ -129,7 +135,7 @@ func (c *Conn) onReady(what event.Flags) {
 			return
 		}
 	}
-	if what&(event.Read|event.Closed) != 0 {
+	if what&(event.Read|event.Closed|event.HangUp) != 0 {
 		c.onReadable(what)
 	}
 }
@@ -194,6 +200,10 @@ func (c *Conn) obey(commands command) {
 		}
 	}
 	c.setFlag(flagPaused, paused)
+	if state == connBroken && paused && c.timeouts().Close == event.NoTimeout { // or it would stay for ever
+		c.fail(reason)
+		return
+	}
 	c.setFlag(flagDetach, detach)
 	if state == connClosing && c.flags&flagClosing == 0 {
 		c.beginClosing()

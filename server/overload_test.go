@@ -22,8 +22,8 @@ import (
 func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 	const limit = 1 << 20
 	big := bytes.Repeat([]byte("x"), 100<<10)
-	answer := func(w *server.Reply, _ []byte) { _, _ = w.Write(big) } // fails when the client is cut off
-	block := func(w *server.Reply, _ []byte) { <-w.Context().Done() }
+	answer := func(w server.Reply, _ []byte) { _, _ = w.Write(big) } // fails when the client is cut off
+	block := func(w server.Reply, _ []byte) { <-w.Context().Done() }
 	for name, d := range map[string]*server.Dispatcher{
 		"answers":             {Serve: answer},
 		"concurrent answers":  {Serve: answer, Concurrent: 3},
@@ -73,7 +73,7 @@ func TestAnErrorsTextComesBehindTheAnswersBeforeIt(t *testing.T) {
 			reasons, closed := closings()
 			s := start(t, r, &server.Server{Handler: &server.Dispatcher{
 				Framing: framing.LengthPrefix(4, binary.BigEndian, 1000), Concurrent: concurrent,
-				Serve: func(w *server.Reply, _ []byte) {
+				Serve: func(w server.Reply, _ []byte) {
 					time.Sleep(time.Millisecond)
 					_, _ = w.WriteString("answer ")
 				},
@@ -142,7 +142,7 @@ func TestShutdownEndsADialThatShakesHands(t *testing.T) {
 func TestHandlersThatLookAtTheirContextAreNotStuck(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		running := make(chan struct{}, 8)
-		s := start(t, r, &server.Server{Workers: 8, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+		s := start(t, r, &server.Server{Workers: 8, Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 			running <- struct{}{}
 			<-w.Context().Done()
 		})})

@@ -24,7 +24,7 @@ func DispatchPackets(fn PacketHandler) PacketHandler {
 }
 
 // Dispatch has fn called on a worker with a copy of p, for handlers that answer some datagrams on the loop. It never waits. Datagrams
-// have half of Queue, so that requests of connections find room beside a flood of them. Errors: ErrFull above that or MaxBuffered, which
+// have half of Queue, so that requests of connections find room beside a flood of them. Errors: ErrFull above that, ErrServerFull above MaxBuffered, which
 // counts the datagram as dropped; ErrClosed; ErrConfig if fn is nil; fn is not called then. Otherwise it is, unless the server's
 // Close or Shutdown's deadline comes before. Any goroutine.
 func (pc *PacketConn) Dispatch(fn PacketHandler, p []byte, from netip.AddrPort) error {
@@ -43,19 +43,20 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 	s.jobs.enter(Unlimited) // before the look at stopped: Shutdown stops, and then waits for what has entered
 	err := ErrClosed
 	if !pc.stopped.Load() {
-		err = ErrFull
-		if s.buffered.Add(int64(len(p))) <= s.MaxBuffered {
-			j := packetJobs.Get().(*packetJob)
-			j.pc, j.fn, j.from = pc, fn, from
-			j.p = append(j.p[:0], p...)
+		err = ErrServerFull
+		j := packetJobs.Get().(*packetJob)
+		j.pc, j.fn, j.from = pc, fn, from
+		j.p = append(j.p[:0], p...)
+		size := j.memory()
+		if s.buffered.Add(int64(size)) <= s.MaxBuffered {
 			err = s.pool.Offer(j)
 			if err == nil {
 				return nil
 			}
 			err = ofPool(err)
-			j.recycle()
 		}
-		s.buffered.Add(int64(-len(p)))
+		j.recycle()
+		s.hold(-size)
 	}
 	s.jobs.leave()
 	if errors.Is(err, ErrFull) {
@@ -82,12 +83,18 @@ type packetJob struct {
 
 var packetJobs = sync.Pool{New: func() any { return new(packetJob) }}
 
+// jobOverhead is what a job takes up beside its bytes.
+const jobOverhead = 128
+
+// memory is what the job takes up.
+func (j *packetJob) memory() int { return cap(j.p) + jobOverhead }
+
 // Run calls the handler, on a worker.
 func (j *packetJob) Run() {
-	s, size := j.pc.srv, len(j.p)
+	s, size := j.pc.srv, j.memory()
 	defer func() {
 		j.recycle()
-		s.buffered.Add(int64(-size))
+		s.hold(-size)
 		s.jobs.leave()
 	}()
 	if s.cutCtx.Err() != nil {

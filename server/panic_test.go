@@ -23,7 +23,7 @@ func misfortune(where string) server.Handler {
 			panic("panic in " + where)
 		}
 	}
-	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 		_, _ = w.WriteString("half of an answer")
 		if string(line) == "panic" {
 			unlucky("Serve")
@@ -116,7 +116,7 @@ func TestGoexitCostsOneConnection(t *testing.T) {
 	for _, survives := range []bool{false, true} {
 		each(t, func(t *testing.T, r rig) {
 			reasons, closed := closings()
-			d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 				if string(line) == "exit" {
 					runtime.Goexit()
 				}

@@ -232,7 +232,7 @@ func (s *stage) handler(kind int) server.Handler {
 			data: func(c *server.Conn, p []byte) (int, error) { s.call(s.any()); return c.Write(p) },
 		}
 	}
-	d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 		s.call(s.any())
 		_, _ = w.Write(line)
 		if rand.IntN(4) == 0 {

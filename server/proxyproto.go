@@ -15,6 +15,7 @@ const maxProxyHeader = 4 << 10
 // proxied is a connection that begins with a PROXY header.
 type proxied struct {
 	buf    []byte
+	held   int // bytes of buf counted in Server.buffered. Loop only
 	done   bool
 	source net.Addr // what the header says; nil if it says nothing (LOCAL, UNKNOWN)
 }
@@ -49,24 +50,36 @@ func proxyHeaderLen(p []byte) (int, error) {
 	return 0, fmt.Errorf("%w: the connection does not begin with one", ErrProxyHeader)
 }
 
+// dropProxyHeader counts the header's bytes as given back.
+func (c *Conn) dropProxyHeader(x *proxied) {
+	c.loop.srv.hold(-x.held)
+	x.held = 0
+}
+
 // readProxyHeader takes the header from what was read and returns what comes behind it; nil while the header is not complete, or
 // when the connection is closed for it.
 func (c *Conn) readProxyHeader(x *proxied, p []byte) []byte {
 	x.buf = append(x.buf, p...)
+	s := c.loop.srv
+	s.hold(cap(x.buf) - x.held)
+	x.held = cap(x.buf)
 	n, err := proxyHeaderLen(x.buf)
+	if err == nil && (n == 0 || len(x.buf) < n) && s.buffered.Load() > s.MaxBuffered {
+		err = s.overloaded()
+	}
 	if err == nil && n > 0 && len(x.buf) >= n {
 		var h *proxyproto.Header
 		if h, err = proxyproto.Read(bufio.NewReader(bytes.NewReader(x.buf[:n]))); err == nil {
 			rest := x.buf[n:]
 			c.mu.Lock()
 			x.done, x.buf = true, nil
+			c.dropProxyHeader(x)
 			if h.Command.IsProxy() && !h.TransportProtocol.IsUnspec() {
 				x.source = h.SourceAddr
 			}
 			c.mu.Unlock()
 			if c.flags&flagTLS == 0 {
 				c.flags &^= flagHandshake
-				c.sinceNow()
 				c.opened()
 			}
 			return rest[:len(rest):len(rest)]

@@ -18,7 +18,7 @@ type RateLimit struct {
 
 // A Group limits the connections of one or more servers together. A connection that finds the bucket empty is promised an eighth of the
 // burst, and 64 bytes at least, after those that came before it, so each of them proceeds. Servers that share a group must have the
-// same clock: see event.WithClock.
+// same clock: see event.Config.
 type Group struct {
 	read, write *ratelimit.Bucket
 }
@@ -146,8 +146,9 @@ func (c *Conn) unthrottle() {
 	if x.readAt <= now {
 		c.flags &^= flagThrottled
 	}
-	if x.writeAt <= now {
+	if c.flags&flagSlowed != 0 && x.writeAt <= now {
 		c.flags &^= flagSlowed
+		c.deadlines.restart(closeDeadline, now) // it was not the peer that output waited for
 	}
 	c.mu.Lock()
 	c.place |= visited

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/evmq/evmq/event"
 )
@@ -14,22 +13,18 @@ import (
 // When a request is handed to a worker, the whole input goes with it and comes back afterwards.
 type input struct {
 	buf     []byte
-	pos     int           // what is before it is consumed
-	place   int           // of the framing, in the incomplete message at pos
-	began   time.Duration // when that message began
-	counted int           // bytes counted in Server.buffered
-	eof     bool          // nothing comes after it
-	final   bool          // the framing has said that the rest is not to be looked at
-	framed  bool          // Concurrent: buf is the message itself
-	d       *Dispatcher   // who frames, while a worker has it
-	reply   Reply
+	pos     int         // what is before it is consumed
+	place   int         // of the framing, in the incomplete message at pos
+	counted int         // bytes counted in Server.buffered
+	early   int         // Concurrent: bytes counted in the connection's output
+	eof     bool        // nothing comes after it
+	final   bool        // the framing has said that the rest is not to be looked at
+	framed  bool        // Concurrent: buf is the message itself
+	d       *Dispatcher // who frames, while a worker has it
+	reply   replyState
 }
 
-var inputs = sync.Pool{New: func() any {
-	in := new(input)
-	in.reply.in = in
-	return in
-}}
+var inputs = sync.Pool{New: func() any { return new(input) }}
 
 // maxKept bounds the memory that stays with an input in the pool.
 const maxKept = 16 << 10
@@ -43,6 +38,12 @@ func (c *Conn) newInput() *input {
 
 func (in *input) rest() []byte { return in.buf[in.pos:] }
 
+// inputOverhead is what an input takes up beside its bytes.
+const inputOverhead = 320
+
+// memory is what the input takes up, without its reply.
+func (in *input) memory() int { return cap(in.buf) + inputOverhead }
+
 // dropInput gives the input's memory back.
 func (c *Conn) dropInput() {
 	in := c.in
@@ -50,6 +51,7 @@ func (c *Conn) dropInput() {
 		return
 	}
 	c.in = nil
+	c.deadlines.stop(readDeadline)
 	c.count(in, 0)
 	in.recycle()
 }
@@ -61,8 +63,10 @@ func (in *input) recycle() {
 	if cap(in.reply.buf) > replyBuffer {
 		in.reply.buf = nil
 	}
-	in.buf, in.pos, in.place, in.began = in.buf[:0], 0, 0, 0
+	in.buf, in.pos, in.place = in.buf[:0], 0, 0
 	in.eof, in.final, in.framed, in.d = false, false, false, nil
+	in.reply.count(0)
+	in.early = 0
 	in.reply.c, in.reply.buf, in.reply.err, in.reply.order, in.reply.answered = nil, in.reply.buf[:0], nil, 0, false
 	inputs.Put(in)
 }
@@ -70,7 +74,7 @@ func (in *input) recycle() {
 // count makes n the bytes that the input holds, in the server's account.
 func (c *Conn) count(in *input, n int) {
 	if n != in.counted {
-		c.loop.srv.buffered.Add(int64(n - in.counted))
+		c.loop.srv.hold(n - in.counted)
 		in.counted = n
 	}
 }
@@ -79,8 +83,8 @@ func (c *Conn) count(in *input, n int) {
 func (c *Conn) onReadable(what event.Flags) {
 	switch {
 	case c.flags&flagReading == 0:
-		if what&event.Closed != 0 && c.flags&flagWatching != 0 {
-			c.peerLeft()
+		if what&(event.Closed|event.HangUp) != 0 {
+			c.peerLeft(what)
 		}
 		return
 	case c.flags&holdsRead != 0:
@@ -100,7 +104,7 @@ func (c *Conn) read() {
 	switch {
 	case err != nil:
 		if !wouldBlock(err) {
-			c.fail(err)
+			c.readFailed(err)
 		}
 	case n == 0:
 		c.endRead()
@@ -113,22 +117,23 @@ func (c *Conn) read() {
 // maxLooks is how many reads of a connection a shutdown waits for: 4 MB, which is more than most receive buffers hold.
 const maxLooks = 64
 
-// countLook counts a read during a shutdown, which has to end although a client goes on sending.
+// countLook counts a read of a connection that has to end although its peer goes on sending: during a shutdown, or because it is closed.
 func (c *Conn) countLook() {
-	if c.flags&flagDrain == 0 {
+	if c.flags&(flagDrain|flagClosing) == 0 && c.peerEnd != peerHungUp {
 		return
 	}
 	c.mu.Lock()
 	x := c.extra()
 	c.mu.Unlock()
-	if x.looks++; x.looks >= maxLooks {
+	if x.looks++; x.looks >= maxLooks && c.flags&flagDrain != 0 {
 		c.flags |= flagDeaf
 	}
+	c.countLastRead(x.looks)
 }
 
 // received gives p, the loop's own buffer, to whoever it is for.
 func (c *Conn) received(p []byte) {
-	c.last = momentOf(c.loop.now())
+	c.deadlines.received(c.loop.now())
 	if c.flags&(flagClosing|flagDeaf) != 0 {
 		return
 	}
@@ -157,9 +162,9 @@ func (c *Conn) received(p []byte) {
 // and whether it may be given input. Under mu.
 func (c *Conn) visit() (h Handler, ok bool) {
 	c.place |= visited
-	if c.isFresh() {
+	if c.flags&flagBusy == 0 && c.isFresh() { // while it is busy, the worker looks whether the handler is fresh
 		c.loop.place = 0
-		if c.in != nil && c.flags&flagBusy == 0 {
+		if c.in != nil {
 			c.in.place = 0
 		}
 	}
@@ -204,14 +209,13 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 			err = fmt.Errorf("%w: Data returned %d of %d bytes", ErrHandler, n, len(p))
 		}
 		if err != nil {
-			c.dropInput()
-			c.closeWith(err)
+			c.refuseInput(err)
 			return
 		}
 		p = p[n:]
 		if n > 0 {
 			consumed = true
-			c.flags |= flagServed
+			c.deadlines.stop(firstRequestDeadline)
 		}
 		if yields && len(p) > 0 {
 			c.flags |= flagYielded
@@ -232,8 +236,8 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 			ok = ok && c.flags&holdsInput == 0
 		}
 	}
-	if in := c.in; in != nil && consumed {
-		in.began = 0
+	if consumed {
+		c.deadlines.stop(readDeadline)
 	}
 	if c.in != nil || len(p) > 0 {
 		c.keep(p)
@@ -274,30 +278,33 @@ func (c *Conn) keep(p []byte) {
 		in.pos = 0
 	}
 	in.place = c.loop.place
-	if in.began == 0 && c.flags&flagYielded == 0 {
-		in.began = c.loop.now()
-		c.armFor(in.began, c.timeouts().Read)
+	if now := c.loop.now(); c.flags&(flagYielded|flagClosing) == 0 && !c.deadlines.runs(readDeadline) {
+		c.deadlines.start(readDeadline, now)
+		c.armAt(c.deadlines.end(readDeadline, now, c.timeouts().Read))
 	}
-	c.count(in, len(p))
+	c.count(in, in.memory())
 	s := c.loop.srv
 	var err error
 	switch {
 	case len(p) > c.maxInput() && c.flags&(holdsInput|flagYielded) == 0:
+		if c.flags&flagWorking != 0 {
+			c.flags |= flagCrowded // the answers to what came before go first; then the handler is asked again
+			return
+		}
 		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())
 	case s.buffered.Load() > s.MaxBuffered:
-		err = fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered)
+		err = s.overloaded()
 	default:
 		return
 	}
-	c.dropInput()
-	c.closeWith(err)
+	c.refuseInput(err)
 }
 
 // maxInput is what may be kept without being consumed.
 func (c *Conn) maxInput() int {
 	n := c.loop.srv.MaxInput
-	if d, ok := c.handler().(*Dispatcher); ok {
-		n = max(n, d.Framing.MaxLen())
+	if h, ok := find[LimitHandler](c.handler()); ok {
+		n = max(n, h.MaxInput())
 	}
 	return n
 }
@@ -305,7 +312,8 @@ func (c *Conn) maxInput() int {
 // endRead is called when the peer's end was read.
 func (c *Conn) endRead() {
 	c.flags |= flagEOF
-	c.flags &^= flagReading | flagWatching
+	c.flags &^= flagReading
+	c.peerEnd = max(c.peerEnd, peerEnded)
 	if err := c.watch(); err != nil {
 		c.fail(err)
 		return
@@ -326,16 +334,15 @@ func (c *Conn) endOfInput() {
 		c.endHalf()
 		return
 	}
-	h := c.handler()
-	if d, ok := h.(*Dispatcher); ok {
-		last := false
-		c.guard(func() { last = d.atEOF(c) })
-		if last {
-			c.flags &^= flagTold // its last request is on its way; then we come back
-			return
-		}
+	if c.isBroken() { // then it is no end that the peer has meant
+		c.dropInput()
+		c.closeWith(io.EOF)
+		return
 	}
-	if h, ok := h.(EOFHandler); ok && c.flags&flagOpened != 0 {
+	if !c.giveLastData() {
+		return
+	}
+	if h, ok := find[EOFHandler](c.handler()); ok && c.flags&flagOpened != 0 {
 		c.guard(func() { h.EOF(c) })
 		c.endHalf()
 		return

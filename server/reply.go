@@ -3,318 +3,138 @@ package server
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
-	"sync"
-)
+	"os"
 
-// replyBuffer is how much of a reply is gathered before it goes to the connection, and maxBatch how many requests of one
-// connection a worker takes in a row before others come.
-const (
-	replyBuffer = 16 << 10
-	maxBatch    = 64
+	"github.com/evmq/evmq/internal/outq"
 )
 
 // A Reply takes the answer to one request. What is written to it goes out together, before anything that is written to the
-// connection meanwhile, up to Flush or the end of the function that it was given to. It must not be used after that.
+// connection meanwhile, up to Flush or the end of the function that it was given to. After that, every method that writes returns
+// ErrReplyEnded, however long the Reply is kept and whatever the connection does. A Reply is a small value, which may be copied and
+// used from several goroutines; the bytes of each Write are contiguous.
 type Reply struct {
-	in *input
-	c  *Conn
-
-	mu       sync.Mutex
-	open     bool
-	buf      []byte // not yet the connection's
-	err      error  // of a Flush; everything after it fails too
-	order    uint64 // Concurrent: the request's place among those of its connection
-	answered bool   // Concurrent: has ended, and waits for those before it
-	refused  bool   // is BusyText; no worker has answered
+	c      *Conn
+	in     *input // whose state is the reply's as long as it has the reply's number
+	number uint64
 }
 
 // Write adds p to the reply. It waits while the connection's output is full, until Context ends; the error is then the reason of
-// that. Up to 16 KB are gathered before the connection takes them. May block; not in a callback.
-func (r *Reply) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.usable(); err != nil {
+// that. Up to 16 KB are gathered before the connection takes them. Errors: ErrReplyEnded; ErrClosed if the connection has ended. May
+// block; not in a callback.
+func (w Reply) Write(p []byte) (int, error) {
+	r, err := w.lock()
+	if err != nil {
 		return 0, fmt.Errorf("write %d bytes to a reply: %w", len(p), err)
 	}
-	if len(r.buf)+len(p) <= replyBuffer {
-		r.buf = append(r.buf, p...)
+	defer r.mu.Unlock()
+	if len(r.buf)+len(p) <= replyBuffer && !r.waits {
+		r.gather(p)
 		return len(p), nil
 	}
-	return r.writeLong(p)
+	n, err := r.writeLong(p)
+	if err != nil {
+		return n, fmt.Errorf("write %d bytes to a reply: %w", len(p), err)
+	}
+	return n, nil
 }
 
 // WriteString is Write of a string. May block; not in a callback.
-func (r *Reply) WriteString(s string) (int, error) { return r.Write(bytesOf(s)) }
+func (w Reply) WriteString(s string) (int, error) { return w.Write(bytesOf(s)) }
 
-// writeLong gives the connection what is gathered, and p in pieces. Under r.mu.
-func (r *Reply) writeLong(p []byte) (n int, err error) {
-	if err = r.send(r.buf, true); err != nil {
-		return 0, err
+// WriteOwned is Write without a copy: p is the connection's from the call on, must not change, and is the caller's again when release,
+// which may be nil, is called, once, on the connection's loop, with nil or why p was not given to the kernel. It waits as Write does.
+// When WriteOwned itself fails, nothing of p was taken and release is not called. Errors as Write. May block; not in a callback.
+func (w Reply) WriteOwned(p []byte, release func(error)) error {
+	if release == nil {
+		release = func(error) {}
 	}
-	r.buf = r.buf[:0]
-	for len(p)-n > replyBuffer {
-		piece := p[n:min(n+4*replyBuffer, len(p))]
-		if err = r.send(piece, true); err != nil {
-			return n, err
-		}
-		n += len(piece)
+	if err := w.add(piece{owned: p, done: release}); err != nil {
+		return fmt.Errorf("write %d bytes to a reply: %w", len(p), err)
 	}
-	r.buf = append(r.buf, p[n:]...)
-	return len(p), nil
-}
-
-// Flush gives the connection what was written so far. What others write may come behind it, before the rest of the reply. It
-// waits as Write does. May block; not in a callback.
-func (r *Reply) Flush() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.usable(); err != nil {
-		return fmt.Errorf("flush a reply: %w", err)
-	}
-	if err := r.send(r.buf, false); err != nil {
-		return err
-	}
-	r.buf = r.buf[:0]
 	return nil
 }
 
-// Conn is the connection that the request came from. Any goroutine.
-func (r *Reply) Conn() *Conn { return r.c }
+// SendFile adds n bytes of f from offset to the reply, behind what was written to it before. It is as SendFile of Conn, except that it
+// waits where that returns ErrFull. When SendFile itself fails, done is not called. Errors: ErrConfig, else as Write. May block; not in a
+// callback.
+func (w Reply) SendFile(f *os.File, offset, n int64, done func(error)) error {
+	if err := checkFile(f, offset, n); err != nil {
+		return err
+	}
+	if err := w.add(piece{file: &outq.File{F: f, Offset: offset, Remain: n, Done: done}}); err != nil {
+		return fmt.Errorf("send %d bytes of %s: %w", n, f.Name(), err)
+	}
+	return nil
+}
+
+// Notify has done called, once, on the connection's loop, with what becomes of all that was written to the reply before: nil when it
+// is given to the kernel, else why it is not. It waits as Write does, since the connection takes what was gathered first. When Notify
+// itself fails, done is not called. Errors: ErrConfig if done is nil, else as Write. May block; not in a callback.
+func (w Reply) Notify(done func(error)) error {
+	if done == nil {
+		return fmt.Errorf("notify of a reply: %w: nil function", ErrConfig)
+	}
+	if err := w.add(piece{done: done}); err != nil {
+		return fmt.Errorf("notify of a reply: %w", err)
+	}
+	return nil
+}
+
+// Flush gives the connection what was written so far. What others write may come behind it, before the rest of the reply. It
+// waits as Write does. Errors as Write. May block; not in a callback.
+func (w Reply) Flush() error {
+	r, err := w.lock()
+	if err == nil {
+		defer r.mu.Unlock()
+		err = r.sendGathered(piece{}, false)
+	}
+	if err != nil {
+		return fmt.Errorf("flush a reply: %w", err)
+	}
+	return nil
+}
+
+// Conn is the connection that the request came from, also when the reply has ended. Any goroutine.
+func (w Reply) Conn() *Conn { return w.c }
 
 // Context is the connection's: it ends with it, and at the latest with Shutdown's deadline. Any goroutine.
-func (r *Reply) Context() context.Context { return r.c.Context() }
+func (w Reply) Context() context.Context { return w.c.Context() }
 
-func (r *Reply) usable() error {
-	if !r.open {
-		return ErrReplyEnded
+// add gives the connection what is gathered, with p behind it.
+func (w Reply) add(p piece) error {
+	r, err := w.lock()
+	if err != nil {
+		return err
 	}
-	return r.err
-}
-
-// send waits for room and appends p to the output. With hold, what others write from now on waits for the rest of the
-// reply. Under r.mu, not c.mu.
-func (r *Reply) send(p []byte, hold bool) error {
-	c := r.c
-	for {
-		c.mu.Lock()
-		if c.state == connClosed {
-			r.err = c.refusal()
-			c.mu.Unlock()
-			return r.err
-		}
-		x := c.extra()
-		if r.isFirst(x) && c.ahead() < c.loop.srv.MaxOutput {
-			if r.put(p); c.state == connClosed {
-				r.err = c.refusal()
-				c.unlockAndTell()
-				return r.err
-			}
-			if x.floor = nil; hold {
-				x.floor = r
-			} else {
-				c.spliceAside()
-			}
-			c.unlockAndTell()
-			return nil
-		}
-		if x.room == nil {
-			x.room = make(chan struct{})
-		}
-		room := x.room
-		c.mu.Unlock()
-		select {
-		case <-room: // is closed with the connection, too
-		case <-c.loop.srv.cutCtx.Done(): // which the loop may not come to see
-			r.err = fmt.Errorf("%w (%w)", ErrClosed, ErrServerClosed)
-			return r.err
-		}
-	}
-}
-
-// put appends p to what goes to the kernel. When the whole server holds too much, it ends the connection instead, but for a small
-// answer to a peer that has taken all before. Under c.mu; who calls tells the loop.
-func (r *Reply) put(p []byte) {
-	c := r.c
-	s := c.loop.srv
-	switch {
-	case len(p) == 0 || c.state == connClosed:
-	case s.buffered.Load() >= s.MaxBuffered && (c.held() > 0 || len(p) > replyBuffer):
-		c.state = connClosed
-		c.setReason(fmt.Errorf("%w: %d bytes are buffered", ErrOverload, s.MaxBuffered))
-		c.commands |= cmdLook
-	default:
-		c.output().Append(p)
-		s.buffered.Add(int64(len(p)))
-	}
-}
-
-// spliceAside lets out what was written while a reply was sent in pieces. Under mu.
-func (c *Conn) spliceAside() {
-	if x := c.ext; x != nil && x.aside != nil {
-		c.output().Splice(x.aside)
-		x.aside.Free()
-		x.aside = nil
-	}
-}
-
-// Run answers the requests of an input, one after the other, on a worker.
-func (in *input) Run() {
-	c := in.reply.c
-	survives := c.loop.srv.OnPanic != nil
-	normal := false
-	defer func() {
-		if normal {
-			return
-		}
-		v := recover()
-		if v != nil && !survives {
-			panic(v)
-		}
-		defer func() { // OnPanic may call runtime.Goexit
-			c.abort(ErrPanic)
-			in.end()
-		}()
-		if v != nil {
-			c.loop.srv.OnPanic(c, v, debug.Stack())
-		}
-	}()
-	in.runAll(c)
-	normal = true
-}
-
-func (in *input) runAll(c *Conn) {
-	message, ok := in.first(c)
-	for served := 1; ok; served++ {
-		in.reply.open, in.reply.refused = true, false
-		in.d.Serve(&in.reply, message)
-		if len(in.rest()) == 0 || in.final || served == maxBatch || in.reply.order != 0 {
-			break
-		}
-		if !in.follow(c) {
-			break
-		}
-		pos, place := in.pos, in.place
-		if message, ok = in.next(); ok && !in.reply.commit() {
-			in.pos, in.place, in.final = pos, place, false // the loop goes on with it when there is room
-			break
-		}
-	}
-	in.end()
-}
-
-// first returns the request, unless the connection is gone meanwhile.
-func (in *input) first(c *Conn) ([]byte, bool) {
-	c.mu.Lock()
-	gone := c.state == connClosed
-	c.mu.Unlock()
-	if gone {
-		return nil, false
-	}
-	return in.next()
-}
-
-// follow sees whether the last request has changed the connection's handler, and reports whether the rest is still for a worker.
-func (in *input) follow(c *Conn) bool {
-	c.mu.Lock()
-	h, open := c.handlerLocked(), c.state <= connHalf && !c.wishesPause()
-	if c.isFresh() {
-		in.place = 0
-	}
-	c.mu.Unlock()
-	d, ok := h.(*Dispatcher)
-	if !ok || !open || d.Concurrent > 1 {
-		return false
-	}
-	in.d = d
-	return true
-}
-
-// next takes the next message, passing over bytes that are none.
-func (in *input) next() (message []byte, ok bool) {
-	if in.framed {
-		return in.buf, true
-	}
-	for in.pos < len(in.buf) {
-		n, message, place, err := in.d.Framing.Next(in.rest(), in.place, in.eof)
-		in.final = isFinal(err)
-		if err != nil && !in.final || n == 0 && message == nil {
-			in.place = place
-			return nil, false // incomplete or wrong: the loop will see the same
-		}
-		in.pos += n
-		in.place = place
-		if message != nil {
-			return message, true
-		}
-		if in.final {
-			return nil, false
-		}
-	}
-	return nil, false
-}
-
-// commit gives the reply to the connection when another request of it follows at once. It reports whether to go on.
-func (r *Reply) commit() bool {
-	c := r.c
-	r.mu.Lock()
 	defer r.mu.Unlock()
-	c.mu.Lock()
-	if c.state == connClosed {
-		c.mu.Unlock()
-		return false
-	}
-	r.finishLocked()
-	goOn := c.held() < c.loop.srv.HighWater
-	c.unlockAndTell()
-	return goOn
+	return r.sendGathered(p, true)
 }
 
-// finishLocked makes what was gathered the connection's, and lets others write behind it. Under r.mu and c.mu.
-func (r *Reply) finishLocked() {
-	c := r.c
-	r.put(r.buf)
-	r.buf = r.buf[:0]
-	r.open = false
-	if !r.refused {
-		c.reqs++
-		c.loop.traffic.requests.Add(1)
+// lock locks the reply's state, unless that is another reply's meanwhile, or the connection has ended.
+func (w Reply) lock() (*replyState, error) {
+	if w.in == nil { // the zero Reply
+		return nil, ErrReplyEnded
 	}
-	if x := c.ext; x != nil && x.floor == r {
-		x.floor = nil
-		c.spliceAside()
-	}
-}
-
-// end gives the input back to the loop, with the last reply.
-func (in *input) end() {
-	r := &in.reply
-	c := r.c
-	if r.order != 0 {
-		in.endInOrder()
-		return
+	r := &w.in.reply
+	if r.number.Load() != w.number { // before the lock, which another reply may hold for long
+		return nil, ErrReplyEnded
 	}
 	r.mu.Lock()
-	c.mu.Lock()
-	if r.open && c.state != connClosed {
-		r.finishLocked()
+	if r.number.Load() != w.number {
+		r.mu.Unlock()
+		return nil, ErrReplyEnded
 	}
-	r.open, r.buf = false, r.buf[:0]
-	r.mu.Unlock() // before c.mu: from then on the input may be another connection's
-	if c.state == connClosed {
-		c.count(in, 0) // here, since the loop may be gone, too
+	if r.err == nil {
+		w.c.mu.Lock()
+		if w.c.state.isDead() {
+			r.err = w.c.refusal()
+		}
+		r.waits = r.order != 0 && w.c.held() >= w.c.loop.srv.MaxOutput && !r.isFirst(w.c.ext)
+		w.c.mu.Unlock()
 	}
-	tell := c.mark(cmdDone)
-	c.mu.Unlock()
-	c.tell(tell)
-}
-
-// refuse answers the first request with BusyText, on the loop.
-func (in *input) refuse() {
-	c := in.reply.c
-	if _, ok := in.first(c); ok {
-		in.reply.open, in.reply.refused = true, true
-		in.reply.buf = append(in.reply.buf, c.loop.srv.BusyText...)
+	if r.err != nil {
+		r.mu.Unlock()
+		return nil, r.err
 	}
-	in.end()
+	return r, nil
 }

@@ -45,7 +45,7 @@ func TestPushesFallBetweenReplies(t *testing.T) {
 	for _, size := range []int{10, 20 << 10, 300 << 10} {
 		each(t, func(t *testing.T, r rig) {
 			const replies, pushes = 8, 200
-			s := start(t, r, &server.Server{MaxOutput: 128 << 10, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+			s := start(t, r, &server.Server{MaxOutput: 128 << 10, Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 				body := replyBody(size)
 				for piece := max(1, size/7); len(body) > 0; body = body[min(len(body), piece):] {
 					if _, err := w.WriteString(body[:min(len(body), piece)]); err != nil {
@@ -100,7 +100,7 @@ func TestPushesFallBetweenReplies(t *testing.T) {
 func TestFlushLetsPushesIn(t *testing.T) {
 	for _, size := range []int{10, 100 << 10} {
 		each(t, func(t *testing.T, r rig) {
-			s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+			s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 				big := strings.Repeat("x", size)
 				push := func(p string) {
 					if _, err := w.Conn().WriteString(p); err != nil {

@@ -18,7 +18,7 @@ import (
 
 // endless answers a line with bytes until a write fails, and tells with what.
 func endless(failed chan<- error) *server.Dispatcher {
-	return server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+	return server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 		for piece := make([]byte, 10<<10); ; {
 			if n, err := w.Write(piece); err != nil {
 				failed <- err
@@ -36,7 +36,7 @@ func TestAReplyWaitsForRoom(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit, size = 64 << 10, 20 << 20
 		data := bytes.Repeat([]byte("0123456789abcdef"), size/16)
-		s := start(t, r, &server.Server{MaxOutput: limit, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		s := start(t, r, &server.Server{MaxOutput: limit, Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			if n, err := w.Write(data); n != size || err != nil {
 				t.Errorf("Write: %d, %v", n, err)
 			}
@@ -113,7 +113,7 @@ func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
 func TestAReplyFromSeveralGoroutines(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const writers, lines = 4, 300
-		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 			var all sync.WaitGroup
 			for i := range writers {
 				all.Go(func() {
@@ -153,8 +153,8 @@ func TestAReplyFromSeveralGoroutines(t *testing.T) {
 // TestAReplyEndsWithItsFunction.
 func TestAReplyEndsWithItsFunction(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		replies := make(chan *server.Reply, 1)
-		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+		replies := make(chan server.Reply, 1)
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 			_, _ = w.WriteString("done\n")
 			replies <- w
 		})})
@@ -175,7 +175,7 @@ func TestAReplyEndsWithItsFunction(t *testing.T) {
 func TestContextEndsWithTheConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, causes := make(chan struct{}), make(chan error)
-		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, _ []byte) {
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 			begun <- struct{}{}
 			<-w.Context().Done()
 			causes <- context.Cause(w.Context())

@@ -19,7 +19,7 @@ func TestHugeLengthsTakeNoMemory(t *testing.T) {
 		for _, prefix := range []string{"\xff\xff\xff\xff\xff\xff\xff\xff", "\x80\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x01\x00\x01"} {
 			reasons, closed := closings()
 			s := start(t, r, &server.Server{Handler: &server.Dispatcher{Framing: framing.LengthPrefix(8, binary.BigEndian, 0),
-				Serve: func(*server.Reply, []byte) { t.Error("there is no message") }, Closed: closed}})
+				Serve: func(server.Reply, []byte) { t.Error("there is no message") }, Closed: closed}})
 			nc := s.dial(t)
 			send(t, nc, prefix+"x")
 			expectEOF(t, nc)
@@ -38,7 +38,7 @@ func TestAResetInTheMiddleOfAnything(t *testing.T) {
 		file := sparseFile(t, 32<<20)
 		release := make(chan struct{})
 		var p *probe
-		d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			if string(line) == "wait" {
 				<-release
 			}

@@ -120,7 +120,7 @@ func TestS22EveryRefusalIsTold(t *testing.T) {
 // TestS23CountersAreReadFromAnywhere while everything moves: for the race detector. When all is still, they fit together.
 func TestS23CountersAreReadFromAnywhere(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			_, _ = w.Write(append(line, '\n'))
 		})})
 		var readers, clients sync.WaitGroup

@@ -64,8 +64,8 @@ type Server struct {
 	// Loops is how many event loops there are, each on a goroutine. 0 means one for each processor
 	// that the program may use: with fewer, a processor that has nothing else to do is woken for each small batch of requests.
 	Loops int
-	// LoopOptions make the loops.
-	LoopOptions []event.Option
+	// LoopConfig is the configuration of each loop. Its Logger is the server's if it is nil. Nil means the defaults.
+	LoopConfig *event.Config
 	// Balance chooses the loop of a new connection where one loop accepts for all; PickLoop, if set, does instead: it gets
 	// the peer and the number of loops, runs on the accepting loop, and returns a number below it.
 	Balance  Balance
@@ -100,26 +100,33 @@ type Server struct {
 	// HighWater and LowWater: a connection that holds HighWater bytes of output is not read from until it holds no more
 	// than LowWater. 0 means a quarter of MaxOutput, and a quarter of HighWater.
 	HighWater, LowWater int
-	// MaxBuffered is what the whole server may hold: output, input that is kept, and requests at the workers. Above it writes are refused
-	// with ErrFull, and connections that send more, or whose answer is there while they have not taken the last one, or is larger
-	// than a few kilobytes, are closed with ErrOverload. A single write may pass it by its own length. 0 means DefaultMaxBuffered.
+	// MaxBuffered is what the whole server may hold: output, input that is kept, and requests at the workers, each with the memory that it
+	// takes up, which for a few bytes of output that wait is 2 KB. Above it writes are refused
+	// with ErrServerFull, and connections that send more, or whose answer is there while they have not taken the last one, or is larger
+	// than a few kilobytes, are closed with ErrOverload. A single write may pass it by its own length and 20 KB, with TLS twice that. 0 means DefaultMaxBuffered.
 	MaxBuffered int64
+
+	// The deadlines are independent of each other: each runs whatever the others do, and a connection is closed by the one that ends
+	// first.
 
 	// IdleTimeout closes a connection on which no byte has moved for so long and no request is in work. 0 means
 	// DefaultIdleTimeout.
 	IdleTimeout time.Duration
 	// ReadTimeout closes a connection whose request was begun and is not complete after so long, however slowly bytes still
-	// come. 0 means none.
+	// come. It does not count while the server itself does not read: while reading is paused, the output is above HighWater, or as many
+	// requests are in work as may be. 0 means none.
 	ReadTimeout time.Duration
 	// FirstRequestTimeout closes a connection whose first request is not there so long after it was opened. 0 means none.
 	FirstRequestTimeout time.Duration
-	// WriteTimeout closes a connection whose peer has taken none of the waiting output for so long. 0 means
-	// DefaultWriteTimeout.
+	// WriteTimeout closes a connection whose peer has taken none of the waiting output for so long, also while requests are in work.
+	// 0 means DefaultWriteTimeout.
 	WriteTimeout time.Duration
-	// CloseTimeout is how long CloseAfterFlush may take to flush and to see the peer's end. 0 means DefaultCloseTimeout.
+	// CloseTimeout closes a connection that is being closed, by CloseAfterFlush or Shutdown, when the peer has done nothing towards that
+	// for so long: it has taken no output, and has not closed its half after the last output. A transfer that progresses is not ended
+	// by it, nor does it count while a request is in work and no output waits for the peer. 0 means DefaultCloseTimeout.
 	CloseTimeout time.Duration
-	// DrainTimeout bounds, during Shutdown, how long a connection whose output is flushed waits for its peer to close. It counts from
-	// the last byte that moved, so a connection that was silent for so long is closed at once. 0 means none: CloseTimeout alone bounds it.
+	// DrainTimeout bounds, during Shutdown, how long a connection that was not idle and whose output is flushed waits for its peer to
+	// close. It counts from the last byte that moved. 0 means none: CloseTimeout alone bounds it.
 	DrainTimeout time.Duration
 
 	// TLS makes the server speak TLS on every listener. The configuration is the standard library's: certificates and their
@@ -175,14 +182,15 @@ type Server struct {
 	pool      *workpool.Pool
 	done      chan struct{}  // closed when the server is down
 	down      sync.WaitGroup // the goroutines that run the loops
-	arriving  sync.WaitGroup // calls that bring a connection; none begins once the server is draining
+	arriving  sync.WaitGroup // calls that bring a connection; none begins once a shutdown has begun
 
-	draining atomic.Bool // the state is past running; for the loops
+	phase    atomic.Uint32 // a shutdownPhase; for the loops
 	conns    table
 	ids      atomic.Uint64
 	next     atomic.Uint32 // round robin
 	buffered atomic.Int64  // bytes accepted for output and kept as input
 	open     openCount
+	incoming openCount    // those of open that the server did not dial
 	aborted  atomic.Int64 // connections that were open when Shutdown's context ended
 	files    atomic.Int64 // that wait to be sent, of all connections
 	attempts atomic.Int64 // to connect that are under way, besides one for each Dial
@@ -190,6 +198,7 @@ type Server struct {
 	totals   totals
 	reserve  reserve
 	shaking  handshakes
+	room     roomWaiters
 }
 
 type serverState uint8

@@ -5,7 +5,7 @@ import (
 )
 
 // calm are the flags of a connection about which nothing is to be done between two events.
-const calm = flagReading | flagOpened | flagServed | flagIn | flagBusy
+const calm = flagReading | flagOpened | flagIn | flagBusy
 
 // settle draws the consequences of a visit, after its output was written: marks, ends, and whether to read. again says that
 // there is more to do in another turn.
@@ -16,7 +16,9 @@ func (c *Conn) settle(again bool) {
 	}
 	s, held, drained, state := l.srv, l.held, l.drained, l.state
 	c.tell(again)
-	if l.refused && c.flags&flagChoked == 0 {
+	if l.refused && c.flags&(flagDialing|flagHandshake) != 0 {
+		c.rememberRefusal()
+	} else if l.refused && c.flags&flagChoked == 0 {
 		c.mindMarks(s.HighWater) // whatever was written since: LowWater follows
 	}
 	c.mindMarks(held)
@@ -48,12 +50,19 @@ func (c *Conn) settle(again bool) {
 			}
 		case c.flags&flagDrain != 0 && c.flags&(flagLooked|flagMore) != flagLooked && c.flags&(holdsRead&^flagLooked) == 0:
 			c.poke() // for a last look at what has come; see goOn
-		case c.flags&flagDrain != 0 && state <= connHalf && (c.flags&flagYielded == 0 || c.flags&holdsInput != 0) && !c.isWished():
+		case c.flags&flagDrain != 0 && state < connClosing && (c.flags&flagYielded == 0 || c.flags&holdsInput != 0) && !c.isWished():
 			c.closeWith(ErrServerClosed)
 		}
 	}
 	c.resumeReading()
 	c.arm()
+}
+
+// rememberRefusal keeps a refusal for the handler until it may be told.
+func (c *Conn) rememberRefusal() {
+	c.mu.Lock()
+	c.place |= refused
+	c.mu.Unlock()
 }
 
 // isWished reports whether a wish waits for the loop's next visit: perhaps to go on with input that was held back, or with output
@@ -70,7 +79,7 @@ func (c *Conn) mindMarks(held int) {
 	switch {
 	case held >= s.HighWater && c.flags&(flagChoked|flagDialing|flagHandshake) == 0: // a handshake has to be read
 		c.flags |= flagChoked
-		if h, ok := c.handler().(MarkHandler); ok && c.flags&flagOpened != 0 {
+		if h, ok := find[MarkHandler](c.handler()); ok && c.flags&flagOpened != 0 {
 			c.guard(func() { h.HighWater(c) })
 		}
 	case held <= s.LowWater && c.flags&flagChoked != 0:
@@ -78,7 +87,7 @@ func (c *Conn) mindMarks(held int) {
 		if c.in != nil && c.flags&flagBusy == 0 {
 			c.poke() // what was read before goes first
 		}
-		if h, ok := c.handler().(MarkHandler); ok && c.flags&flagOpened != 0 {
+		if h, ok := find[MarkHandler](c.handler()); ok && c.flags&flagOpened != 0 {
 			c.guard(func() { h.LowWater(c) })
 		}
 	}
@@ -95,10 +104,8 @@ func (c *Conn) resumeReading() {
 	if c.flags&flagReading != 0 {
 		return
 	}
-	if in := c.in; in != nil && in.began != 0 {
-		in.began = c.loop.now() // what the peer could not send meanwhile is not its fault
-	}
-	c.flags = c.flags&^flagWatching | flagReading
+	c.deadlines.restart(readDeadline, c.loop.now()) // what the peer could not send meanwhile is not its fault
+	c.flags |= flagReading
 	if err := c.watch(); err != nil {
 		c.fail(err)
 		return
@@ -109,20 +116,6 @@ func (c *Conn) resumeReading() {
 // The peer's reset is still watched for.
 func (c *Conn) stopReading() {
 	c.flags &^= flagReading
-	c.setFlag(flagWatching, c.flags&flagEOF == 0 && c.loop.ev.Features().Has(featureClosed))
-	if err := c.watch(); err != nil {
-		c.fail(err)
-	}
-}
-
-// peerLeft is called when the kernel reports the peer's end on a connection that is not read from. A reset ends the
-// connection; a half-close waits in the kernel behind what is not read, and is not watched for any more, or the loop would spin.
-func (c *Conn) peerLeft() {
-	if err := c.loop.srv.calls.SockError(c.ev.FD()); err != nil {
-		c.fail(err)
-		return
-	}
-	c.flags &^= flagWatching
 	if err := c.watch(); err != nil {
 		c.fail(err)
 	}

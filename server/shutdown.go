@@ -9,8 +9,10 @@ import (
 )
 
 // Shutdown ends the server in order: it stops accepting, after the connections that the kernel has established already, lets the
-// requests in work and those already read end, flushes, closes the connections (with ErrServerClosed; one whose client does not close
-// in turn is waited for until DrainTimeout or CloseTimeout) and returns when every goroutine and descriptor of the server is gone. When ctx ends
+// requests in work and those already read end, flushes, and closes the connections, with ErrServerClosed. An idle connection, without
+// unsent output, is closed at once; one that was answered during the shutdown and whose client does not close in turn is waited for
+// until DrainTimeout or CloseTimeout. Connections that were dialled, or adopted as clients of TLS, go on until no other connection is left, since
+// requests may need them, and are ended then in the same way. Shutdown returns when every goroutine and descriptor of the server is gone. When ctx ends
 // first, it aborts the connections that are left, and returns a *ShutdownError with ctx's cause and the numbers of handlers and loops
 // that it has not waited for; what they hold is released when they end. Whatever callbacks do, it returns when two seconds have passed
 // after ctx's end in which no connection has ended.
@@ -77,7 +79,7 @@ func (s *Server) shutDownFirst(ctx context.Context) (first bool, err error) {
 	defer stopWaiting(nil)
 	s.stopWaiting = stopWaiting
 	s.state = serverDraining
-	s.draining.Store(true)
+	s.phase.Store(uint32(phaseRequests))
 	s.mu.Unlock()
 
 	// On a goroutine of its own, which a callback that never returns may hold up for ever, but not the caller.
@@ -159,11 +161,9 @@ func (s *Server) shutDown(ctx context.Context) error {
 	}
 	s.stopListening(ctx)
 	await(ctx, grace, waited(s.arriving.Wait)) // they are quick, unless PickLoop is not
-	drained := make(chan struct{}, len(s.loops))
-	for _, l := range s.loops {
-		l.doFully(l.drain, func() { drained <- struct{}{} })
+	if ctx.Err() == nil {
+		s.drainAll(ctx)
 	}
-	awaitAll(ctx, 0, drained, len(s.loops)) // or a connection that comes in just now would not be counted
 	return s.finish(ctx, s.await(ctx))
 }
 
@@ -299,19 +299,6 @@ func (s *Server) closePackets() (err error) {
 		err = errors.Join(err, pc.Close())
 	}
 	return err
-}
-
-// drain lets the loop's connections end.
-func (l *loop) drain() {
-	for c := range l.srv.conns.all() {
-		if c.loop == l {
-			c.flags |= flagDrain
-			c.poke()
-		}
-	}
-	for c := range l.dialing {
-		c.closeWith(ErrServerClosed)
-	}
 }
 
 // abortAll ends the loop's connections now. Their handlers are told even if a request is still in work.

@@ -49,7 +49,7 @@ func TestShutdownNeedsNoRoomAmongThePosts(t *testing.T) {
 	for _, limit := range []int{1, 100, 5000} {
 		for _, gently := range []bool{true, false} {
 			p := newProbe(calls{})
-			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, CloseTimeout: brief, LoopOptions: []event.Option{event.WithPostLimit(limit)}})
+			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, CloseTimeout: brief, LoopConfig: &event.Config{PostLimit: limit}})
 			c, _ := p.connect(t, s)
 			stop := fillPosts(t, c.Loop(), func() { time.Sleep(time.Microsecond) })
 			defer stop()
@@ -204,7 +204,7 @@ func TestAReplyThatWaitsForAStuckLoopEndsWithTheServer(t *testing.T) {
 	defer open()
 	failed := make(chan error, 1)
 	d := echoLines()
-	d.Serve = func(w *server.Reply, _ []byte) {
+	d.Serve = func(w server.Reply, _ []byte) {
 		var err error
 		for err == nil {
 			_, err = w.Write(make([]byte, 64<<10))

@@ -59,7 +59,7 @@ func TestS11ShutdownEndsIdleConnections(t *testing.T) {
 func TestShutdownAnswersWhatWasSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}, 1), make(chan struct{})
-		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			if string(line) == "wait" {
 				begun <- struct{}{}
 				<-release
@@ -88,7 +88,7 @@ func TestShutdownAnswersWhatWasSent(t *testing.T) {
 func TestS8AStuckHandlerDoesNotHoldShutdown(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}, 2), make(chan struct{})
-		d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			begun <- struct{}{}
 			<-release
 		})
@@ -123,7 +123,7 @@ func TestS8AStuckHandlerDoesNotHoldShutdown(t *testing.T) {
 func TestShutdownEndsAtItsDeadline(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun := make(chan struct{})
-		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			close(begun)
 			<-w.Context().Done()
 		})})
@@ -142,7 +142,7 @@ func TestS11ShutdownUnderLoad(t *testing.T) {
 	body := strings.Repeat("x", 500)
 	each(t, func(t *testing.T, r rig) {
 		for round := range 5 {
-			d := server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+			d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 				_, _ = fmt.Fprintf(w, "%s %s\n", line, body)
 			})
 			d.Concurrent = round % 3
@@ -203,7 +203,7 @@ func TestS11ShutdownUnderLoad(t *testing.T) {
 func TestShutdownMayBeCalledAgain(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}), make(chan struct{})
-		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			close(begun)
 			<-release
 			_, _ = w.WriteString("done\n")

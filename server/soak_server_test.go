@@ -123,7 +123,7 @@ func (l *link) begin(f frame, concurrent int) error {
 }
 
 // serve answers a request on a worker.
-func (s *soak) serve(w *server.Reply, message []byte, concurrent int) {
+func (s *soak) serve(w server.Reply, message []byte, concurrent int) {
 	c := w.Conn()
 	l, req, err := s.request(c, message)
 	if err == nil {

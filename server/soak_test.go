@@ -169,7 +169,7 @@ func (s *soak) start(dir string) {
 	s.onLoop, s.onWorkers = &soakHandler{s}, s.dispatcher(1)
 	s.srv = &server.Server{
 		Loops: 2, Workers: 4, Queue: 6, MaxOutput: frameMax, MaxInput: 2 * frameMax, CloseTimeout: soakPatience,
-		Logger: slog.New(slog.DiscardHandler), LoopOptions: []event.Option{event.WithPostLimit(100)},
+		Logger: slog.New(slog.DiscardHandler), LoopConfig: &event.Config{PostLimit: 100},
 	}
 	if s.tls {
 		s.srv.TLS = serverTLS()
@@ -190,7 +190,7 @@ func (s *soak) start(dir string) {
 func (s *soak) dispatcher(concurrent int) *server.Dispatcher {
 	return &server.Dispatcher{
 		Framing: framing.LengthPrefix(4, binary.BigEndian, frameMax), Concurrent: concurrent,
-		Serve:  func(w *server.Reply, message []byte) { s.serve(w, message, concurrent) },
+		Serve:  func(w server.Reply, message []byte) { s.serve(w, message, concurrent) },
 		Opened: s.open, Closed: s.close,
 	}
 }

@@ -51,7 +51,7 @@ func (c *Conn) readSpecial() {
 	n, err := l.srv.calls.Read(c.ev.FD(), buf)
 	if err != nil {
 		if !wouldBlock(err) {
-			c.fail(err)
+			c.readFailed(err)
 		}
 		return
 	}
@@ -95,6 +95,7 @@ func (c *Conn) specialEOF(x *ext) {
 			c.fail(ErrHandshake)
 			return
 		}
+		c.peerEnd = max(c.peerEnd, peerEnded)
 		c.flags &^= flagReading // until the handshake has ended, and what came before the end is read
 		c.flags |= flagStuffed
 		if err := c.watch(); err != nil {

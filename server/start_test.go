@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,7 +22,7 @@ import (
 
 // TestAConfigurationErrorNamesTheField, starts nothing, and does not keep a corrected server from starting.
 func TestAConfigurationErrorNamesTheField(t *testing.T) {
-	serve := func(*server.Reply, []byte) {}
+	serve := func(server.Reply, []byte) {}
 	var none *server.Dispatcher
 	for name, row := range map[string]func(s *server.Server){
 		"Workers":                func(s *server.Server) { s.Workers = -1 },
@@ -216,15 +217,18 @@ func TestS24SignalsAreLeftAlone(t *testing.T) {
 	})
 }
 
-// TestLoopOptionsReachTheLoops, as an option that cannot be.
-func TestLoopOptionsReachTheLoops(t *testing.T) {
-	s := &server.Server{Handler: echoLines(), Loops: 3, LoopOptions: []event.Option{event.WithPriorities(-1)}}
+// The loops are made as LoopConfig says, so an invalid one is an error of Start that names it. The server does not write to it.
+func TestLoopConfigReachesTheLoops(t *testing.T) {
+	s := &server.Server{Handler: echoLines(), Loops: 3, LoopConfig: &event.Config{Priorities: -1}}
 	err := s.Start()
-	wantError(t, "Start with -1 priorities", err, server.ErrConfig, event.ErrOption)
-	if err != nil && !strings.Contains(err.Error(), "LoopOptions") {
-		t.Errorf("%v does not name LoopOptions", err)
+	wantError(t, "Start with -1 priorities", err, server.ErrConfig, event.ErrInvalid)
+	if err != nil && !strings.Contains(err.Error(), "LoopConfig") {
+		t.Errorf("%v does not name LoopConfig", err)
 	}
-	s.LoopOptions = nil
+	s.LoopConfig = &event.Config{}
 	must(t, s.Start())
 	must(t, s.Close())
+	if !reflect.DeepEqual(*s.LoopConfig, event.Config{}) {
+		t.Errorf("the server has written to LoopConfig: %+v", *s.LoopConfig)
+	}
 }

@@ -14,6 +14,8 @@ type totals struct {
 	refused, busy, acceptErrors, pauses atomic.Uint64
 	full                                atomic.Uint64
 	handshakes, failedHandshakes        atomic.Uint64
+	ended                               [numCloseReasons]atomic.Uint64
+	hidden                              atomic.Bool // a warning was logged: see checkReachable
 }
 
 // traffic is what the connections of a loop have moved since it began, those that are closed included. Its loop counts bytes, workers
@@ -22,18 +24,19 @@ type traffic struct{ read, written, requests atomic.Uint64 }
 
 // Stats counts what has happened to a server. Unless a comment says "now", a count only grows.
 type Stats struct {
-	Conns    int    // connections that are open now, or whose requests are still in work
-	Opened   uint64 // calls of Handler.Open
-	Closed   uint64 // calls of Handler.Close
-	Accepted uint64 // connections accepted by listeners, those that were refused included
-	Refused  uint64 // connections above MaxConns, or refused for want of descriptors
+	Conns    int     // connections that are open now, or whose requests are still in work
+	Opened   uint64  // calls of Handler.Open
+	Closed   uint64  // calls of Handler.Close
+	Ended    Endings // connections that have ended, by reason; those that never were opened are among them
+	Accepted uint64  // connections accepted by listeners, those that were refused included
+	Refused  uint64  // connections above MaxConns, or refused for want of descriptors
 
 	BytesRead    uint64 // given to handlers, decrypted
 	BytesWritten uint64 // given to the kernel, before encryption
 	Requests     uint64 // answered by workers; those that were refused are not
 	Busy         uint64 // requests refused because the workers' queue was full
 	Full         uint64 // writes refused with ErrFull
-	Buffered     int64  // bytes of output and of input that the server holds now
+	Buffered     int64  // bytes of output and of input that the server holds now, as MaxBuffered counts them
 
 	Waiting    int // requests that wait for a worker now
 	MaxWaiting int // the most that ever did
@@ -63,6 +66,9 @@ func (s *Server) Stats() Stats {
 		Accepted: t.accepted.Load(), Buffered: s.buffered.Load(),
 		Handshakes: t.handshakes.Load(), FailedHandshakes: t.failedHandshakes.Load(),
 		AcceptErrors: t.acceptErrors.Load(), Pauses: t.pauses.Load(), Full: t.full.Load(),
+	}
+	for i := range t.ended {
+		st.Ended[i] = t.ended[i].Load()
 	}
 	s.mu.Lock()
 	pool, loops := s.pool, s.loops

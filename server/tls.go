@@ -14,25 +14,24 @@ import (
 // which cannot be interrupted, runs on a goroutine; it begins when the first flight is complete, so that a silent client
 // costs none.
 type tlsState struct {
-	conn      *tls.Conn
+	conn      *tls.Conn   // made when the handshake begins: a client that is silent needs none
+	config    *tls.Config // for conn
 	pipe      *tlsPipe
 	client    bool
 	started   bool          // the handshake runs, or waits for a place. Loop only
 	waits     *list.Element // its place among the handshakes that wait; nil for none. Under their mu
 	notified  bool          // close_notify was sent. Loop only
+	counted   int           // bytes of the pipe counted in Server.buffered. Loop only
 	encrypted int           // bytes of the connection's output whose records are in the pipe. Loop only
 }
 
 // startTLS makes c a TLS connection that has to shake hands first.
 func (c *Conn) startTLS(config *tls.Config, client bool) {
-	t := &tlsState{client: client, pipe: newTLSPipe(c)}
-	if client {
-		t.conn = tls.Client(t.pipe, config)
-	} else {
-		t.conn = tls.Server(t.pipe, config)
-	}
+	t := &tlsState{client: client, config: config, pipe: newTLSPipe(c)}
 	c.mu.Lock()
+	before := c.outputMemory() // a dial may have been written to
 	c.extra().tls, c.ext.unopened = t, true
+	c.countOutput(before)
 	c.mu.Unlock()
 	c.flags |= flagTLS | flagSpecial | flagHandshake
 }
@@ -73,8 +72,10 @@ func (c *Conn) receivedTLS(p []byte) {
 		c.pumpTLS()
 		return
 	}
-	c.last = momentOf(c.loop.now())
 	full := t.pipe.feed(p)
+	if !c.countTLS() {
+		return
+	}
 	if !t.started {
 		complete, err := helloComplete(t.pipe.input())
 		switch {
@@ -140,9 +141,42 @@ func (c *Conn) pumpTLS() {
 		break
 	}
 	t.pipe.keep()
+	if !c.countTLS() {
+		return
+	}
 	c.mu.Lock()
 	c.place |= visited
 	c.flush()
+}
+
+// countTLS counts what the pipe holds of the peer's and for it. If that has grown above what the server may hold, it closes the
+// connection, and reports false.
+func (c *Conn) countTLS() (alive bool) {
+	s := c.loop.srv
+	if c.recountTLS() > 0 && s.buffered.Load() > s.MaxBuffered {
+		c.fail(s.overloaded())
+		return false
+	}
+	return true
+}
+
+// recountTLS counts what the pipe holds, and reports by how much that has grown. On the loop.
+func (c *Conn) recountTLS() (grown int) {
+	t := c.ext.tls
+	n := t.memory()
+	grown = n - t.counted
+	c.loop.srv.hold(grown)
+	t.counted = n
+	return grown
+}
+
+// memory is what the pipe holds beside the records of the connection's own output, which are counted with that. On the loop.
+func (t *tlsState) memory() int {
+	in, out := t.pipe.memory()
+	if t.encrypted > 0 {
+		out = max(0, out-t.encrypted-recordOverhead)
+	}
+	return in + out
 }
 
 // cipherWaits reports whether records wait for the kernel. Under mu.
@@ -154,6 +188,7 @@ func (c *Conn) cipherWaits() bool {
 func (c *Conn) writeTLS() error {
 	err := c.writeRecords()
 	c.ext.tls.pipe.keepOut()
+	c.recountTLS() // the records of output that was accepted: nothing is closed for them
 	return err
 }
 
@@ -169,7 +204,7 @@ func (c *Conn) writeRecords() error {
 		c.mu.Lock()
 		if n > 0 {
 			budget -= n
-			c.last = momentOf(c.loop.now())
+			c.deadlines.sent(c.loop.now())
 			c.spend(n)
 		}
 		switch {
@@ -202,10 +237,7 @@ func (c *Conn) encryptedWritten() error {
 			c.wroteOut(n)
 		}
 	}
-	if c.out != nil && c.out.Empty() {
-		c.out.Free()
-		c.out = nil
-	}
+	c.freeOutput()
 	return nil
 }
 

@@ -20,6 +20,8 @@ type tlsPipe struct {
 	mu      sync.Mutex
 	more    sync.Cond // in has grown, or closed
 	in      []byte
+	partial int  // bytes at the end of in that are of a record that is not complete: they wait here, where they are counted
+	used    bool // in has been read from, so that it holds more memory than it shows
 	out     []byte
 	shaking bool // the handshake has not ended
 	closed  bool
@@ -53,7 +55,7 @@ func newTLSPipe(c *Conn) *tlsPipe {
 func (p *tlsPipe) Read(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.in) == 0 {
+	for p.readable() == 0 {
 		switch {
 		case p.closed:
 			return 0, net.ErrClosed
@@ -78,9 +80,31 @@ func (p *tlsPipe) Read(b []byte) (int, error) {
 		p.waited += time.Since(p.since)
 		p.since = time.Time{}
 	}
-	n := copy(b, p.in)
-	p.in = p.in[n:]
+	n := copy(b, p.in[:p.readable()])
+	p.in, p.used = p.in[n:], true
 	return n, nil
+}
+
+// readable is how many bytes crypto/tls may read: whole records, since it would reserve memory for the largest record when it has seen the
+// beginning of one. At the end of the stream, it may read the rest. Under mu.
+func (p *tlsPipe) readable() int {
+	if p.eof {
+		return len(p.in)
+	}
+	return max(0, len(p.in)-p.partial)
+}
+
+// memory is what the pipe takes up in each direction. What is the loop's is not counted.
+func (p *tlsPipe) memory() (in, out int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.lent {
+		in = cap(p.in)
+	}
+	if !p.lentOut {
+		out = cap(p.out)
+	}
+	return in, out
 }
 
 // Write takes a record from crypto/tls.
@@ -106,7 +130,7 @@ func (p *tlsPipe) Write(b []byte) (int, error) {
 func (p *tlsPipe) Close() error {
 	p.mu.Lock()
 	p.closed = true
-	p.in, p.out = nil, nil
+	p.in, p.out, p.partial = nil, nil, 0
 	p.mu.Unlock()
 	p.more.Broadcast()
 	return nil
@@ -117,6 +141,7 @@ func (p *tlsPipe) feed(b []byte) (full bool) {
 	p.records.add(b)
 	p.mu.Lock()
 	p.in = append(p.in, b...)
+	p.partial = p.records.partial()
 	full = len(p.in) > maxHandshakeInput
 	p.full = full
 	p.mu.Unlock()
@@ -150,6 +175,7 @@ func (p *tlsPipe) lend(b []byte) {
 	p.records.add(b)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.partial = p.records.partial()
 	if len(p.in) > 0 {
 		p.in = append(p.in, b...)
 		return
@@ -164,10 +190,10 @@ func (p *tlsPipe) keep() {
 	switch {
 	case len(p.in) == 0:
 		p.in = nil
-	case p.lent:
+	case p.lent || p.used:
 		p.in = append([]byte(nil), p.in...)
 	}
-	p.lent = false
+	p.lent, p.used = false, false
 }
 
 // lendOut gives the next records room, the loop's, if none wait already. keepOut follows.
@@ -265,6 +291,7 @@ func (p *tlsPipe) flush(calls sock.Calls, fd, limit int) (n int, all bool, err e
 type records struct {
 	head  [recordHeader]byte
 	have  int // bytes of head
+	size  int // of the record whose head that is
 	left  int // bytes of the record that are still to come
 	whole int // records that are complete and perhaps not yet decrypted
 }
@@ -279,7 +306,8 @@ func (r *records) add(b []byte) {
 			if r.have += n; r.have < recordHeader {
 				return
 			}
-			r.left = int(r.head[3])<<8 | int(r.head[4])
+			r.size = int(r.head[3])<<8 | int(r.head[4])
+			r.left = r.size
 		}
 		n := min(r.left, len(b))
 		b = b[n:]
@@ -288,6 +316,18 @@ func (r *records) add(b []byte) {
 			r.whole++
 		}
 	}
+}
+
+// partial is how many bytes at the end of the stream are of a record that is not complete. What cannot become a record is none: crypto/tls
+// is to see it and say so.
+func (r *records) partial() int {
+	switch {
+	case r.have < recordHeader:
+		return r.have
+	case r.size > maxRecord+2048, r.head[0] < 20, r.head[0] > 24, r.head[1] != 3:
+		return 0
+	}
+	return recordHeader + r.size - r.left
 }
 
 // decrypted notes that at least one record was, and reports whether there is certainly nothing more, not even the beginning of one.

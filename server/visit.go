@@ -1,7 +1,5 @@
 package server
 
-import "github.com/evmq/evmq/internal/outq"
-
 // A visit is what a loop does with one connection without a break: it reads, calls the handler, writes, reports. Only callbacks of this
 // connection run in it. A callback may cut it short, by runtime.Goexit or by a panic that an option of the loops recovers from. Then
 // loop.visiting still names the connection when the loop goes on, and mend ends it.
@@ -52,10 +50,4 @@ func (l *loop) report(c *Conn, outcome error) {
 	if l.dones = l.dones[:0]; cap(l.dones) > maxDones {
 		l.dones = nil
 	}
-}
-
-// failOutput takes all output of q, and adds the completions in it to those that are to be called. Under the connection's mu.
-func (l *loop) failOutput(q *outq.Queue) {
-	l.dones = q.Fail(l.dones)
-	q.Free()
 }

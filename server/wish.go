@@ -6,8 +6,8 @@ import "fmt"
 // carried out by its loop.
 
 // CloseAfterFlush closes the connection in order: it takes no more output from now on, finishes the requests that workers have
-// and sends their replies, flushes, closes our half, and reads until the peer has closed its half, so that what was sent arrives.
-// All this takes CloseTimeout at most. Its reason is nil. Any goroutine.
+// and sends their replies, flushes, closes our half, and reads until the peer has closed its half, so that what was sent arrives. What
+// is read is discarded. A peer that does nothing for CloseTimeout ends the wait: see there. The reason is nil. Any goroutine.
 func (c *Conn) CloseAfterFlush() { c.closeWith(nil) }
 
 // closeWith is CloseAfterFlush with a reason.
@@ -75,7 +75,7 @@ func (c *Conn) CloseRead() error {
 }
 
 // PauseRead keeps Data from being called, and stops reading, until ResumeRead. A call that is under way ends first. The
-// peer's half-close is not seen meanwhile; its reset is. Any goroutine.
+// peer's half-close is not seen meanwhile; its reset is, and ends the connection. Any goroutine.
 func (c *Conn) PauseRead() { c.setPaused(true) }
 
 // ResumeRead ends PauseRead. Any goroutine.

@@ -22,7 +22,7 @@ func TestS6AnswersKeepTheOrderOfRequests(t *testing.T) {
 			var together atomic.Int32 // requests of a connection that were in work while another was
 			s := start(t, r, &server.Server{Handler: &server.Dispatcher{
 				Framing: framing.Lines(0), Opened: func(c *server.Conn) { c.SetData(new(atomic.Int32)) },
-				Serve: func(w *server.Reply, line []byte) {
+				Serve: func(w server.Reply, line []byte) {
 					at := w.Conn().Data().(*atomic.Int32)
 					if at.Add(1) != 1 {
 						together.Add(1)
@@ -70,7 +70,7 @@ func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
 			}
 			return echo(c, p)
 		}}
-		s := start(t, r, &server.Server{Loops: 1, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		s := start(t, r, &server.Server{Loops: 1, Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			if string(line) != "upgrade" {
 				_, _ = w.Write(append(line, '\n'))
 				return
@@ -105,7 +105,7 @@ func TestABlockedHandlerHoldsNobodyBack(t *testing.T) {
 			defer runtime.GOMAXPROCS(before)
 			each(t, func(t *testing.T, r rig) {
 				release := make(chan struct{})
-				s := start(t, r, &server.Server{Workers: 2, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+				s := start(t, r, &server.Server{Workers: 2, Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 					if string(line) == "block" {
 						<-release
 					}
@@ -141,7 +141,7 @@ func TestAsManyHandlersRunAsThereAreWorkers(t *testing.T) {
 		const workers, clients = 4, 9
 		begun, release := make(chan struct{}, clients), make(chan struct{})
 		var running, most atomic.Int32
-		s := start(t, r, &server.Server{Workers: workers, Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		s := start(t, r, &server.Server{Workers: workers, Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			if n := running.Add(1); n > most.Load() {
 				most.Store(n)
 			}

@@ -12,16 +12,18 @@ import (
 // them, close included. A write is accepted whole or refused whole, and never waits. What is accepted ends in exactly one way: it is
 // given to the kernel, or fails with the connection's reason.
 
-// Write copies p to the connection's output. Errors: ErrFull while MaxOutput bytes or more wait (or MaxBuffered in the
-// whole server), ErrClosed; nothing was taken then. Any goroutine.
+// Write copies p to the connection's output. Errors: ErrFull while MaxOutput bytes or more wait, ErrServerFull, which matches ErrFull,
+// while the whole server holds MaxBuffered, ErrClosed; nothing was taken then. A MarkHandler is told by LowWater when there is room
+// again, after either. Any goroutine.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
-	q, err := c.admit(len(p))
+	q, before, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
 		return 0, fmt.Errorf("write %d bytes: %w", len(p), err)
 	}
 	q.Append(p)
+	c.countOutput(before)
 	c.unlockAndTell()
 	return len(p), nil
 }
@@ -29,12 +31,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 // WriteString is Write of a string. Any goroutine.
 func (c *Conn) WriteString(s string) (int, error) {
 	c.mu.Lock()
-	q, err := c.admit(len(s))
+	q, before, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
 		return 0, fmt.Errorf("write %d bytes: %w", len(s), err)
 	}
 	q.Append(bytesOf(s))
+	c.countOutput(before)
 	c.unlockAndTell()
 	return len(s), nil
 }
@@ -46,7 +49,7 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 		n += len(p)
 	}
 	c.mu.Lock()
-	q, err := c.admit(n)
+	q, before, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
 		return 0, fmt.Errorf("write %d bytes: %w", n, err)
@@ -54,6 +57,7 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 	for _, p := range bufs {
 		q.Append(p)
 	}
+	c.countOutput(before)
 	c.unlockAndTell()
 	return int64(n), nil
 }
@@ -62,11 +66,7 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 // to the kernel, else why it is not. When WriteNotify itself fails, done is not called. Any goroutine.
 func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 	c.mu.Lock()
-	cost := len(p)
-	if done != nil {
-		cost += outq.SegmentCost
-	}
-	q, err := c.admit(cost)
+	q, before, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
 		return fmt.Errorf("write %d bytes: %w", len(p), err)
@@ -75,6 +75,7 @@ func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 	if done != nil {
 		q.Notify(done)
 	}
+	c.countOutput(before)
 	c.unlockAndTell()
 	return nil
 }
@@ -84,7 +85,7 @@ func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 // itself fails, nothing was taken and release is not called. Any goroutine.
 func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 	c.mu.Lock()
-	q, err := c.admit(len(p) + outq.SegmentCost)
+	q, before, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
 		return fmt.Errorf("write %d bytes: %w", len(p), err)
@@ -93,6 +94,7 @@ func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 		release = func(error) {}
 	}
 	q.AppendOwned(p, release)
+	c.countOutput(before)
 	c.unlockAndTell()
 	return nil
 }
@@ -109,39 +111,50 @@ func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 // up a quarter of the descriptors that the process may open, besides one for each connection; ErrFull comes above that, too.
 // When SendFile itself fails, done is not called. Any goroutine.
 func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
-	if f == nil || offset < 0 || n < 0 {
-		return fmt.Errorf("send file: %w: offset %d, length %d", ErrConfig, offset, n)
+	if err := checkFile(f, offset, n); err != nil {
+		return err
 	}
 	c.mu.Lock()
-	q, err := c.admitFile()
+	q, before, err := c.admitFile()
 	if err != nil {
 		c.mu.Unlock()
 		return fmt.Errorf("send %d bytes of %s: %w", n, f.Name(), err)
 	}
-	s := c.loop.srv
-	q.AppendFile(&outq.File{F: f, Offset: offset, Remain: n, Done: func(err error) {
-		s.files.Add(-1)
-		if done != nil {
-			done(err)
-		}
-	}})
+	c.appendFile(q, &outq.File{F: f, Offset: offset, Remain: n, Done: done})
+	c.countOutput(before)
 	c.unlockAndTell()
 	return nil
 }
 
+func checkFile(f *os.File, offset, n int64) error {
+	if f == nil || offset < 0 || n < 0 {
+		return fmt.Errorf("send file: %w: offset %d, length %d", ErrConfig, offset, n)
+	}
+	return nil
+}
+
+// appendFile appends f to q, and counts it until it is done. Under mu.
+func (c *Conn) appendFile(q *outq.Queue, f *outq.File) {
+	s, done := c.loop.srv, f.Done
+	f.Done = func(err error) {
+		s.files.Add(-1)
+		if done != nil {
+			done(err)
+		}
+	}
+	s.files.Add(1)
+	q.AppendFile(f)
+}
+
 // admitFile is admit for a file. Under mu.
-func (c *Conn) admitFile() (*outq.Queue, error) {
+func (c *Conn) admitFile() (q *outq.Queue, before int, err error) {
 	s := c.loop.srv
 	if files := s.files.Load(); files >= s.maxFiles && c.files() > 0 && c.state == connOpen {
 		s.totals.full.Add(1)
 		c.place |= refused
-		return nil, fmt.Errorf("%w: %d files wait, the limit is %d", ErrFull, files, s.maxFiles)
+		return nil, 0, fmt.Errorf("%w: %d files wait, the limit is %d", ErrFull, files, s.maxFiles)
 	}
-	q, err := c.admit(outq.FileCost)
-	if err == nil {
-		s.files.Add(1)
-	}
-	return q, err
+	return c.admit()
 }
 
 // files is how many files wait. Under mu.
@@ -156,28 +169,29 @@ func (c *Conn) files() int {
 	return n
 }
 
-// admit accepts n bytes, overhead included, or says why not, and returns where they go. Under mu.
-func (c *Conn) admit(n int) (*outq.Queue, error) {
+// admit accepts a write, or says why not. It returns where the write goes, and what countOutput is to be given behind it. Under mu.
+func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 	s := c.loop.srv
 	switch {
 	case c.state != connOpen:
-		return nil, c.refusal()
+		return nil, 0, c.refusal()
 	case c.held() >= s.MaxOutput:
 		s.totals.full.Add(1)
 		c.place |= refused
-		return nil, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.held(), s.MaxOutput)
-	case s.buffered.Load() >= s.MaxBuffered:
+		return nil, 0, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.held(), s.MaxOutput)
+	case s.isFull():
 		s.totals.full.Add(1)
-		return nil, fmt.Errorf("%w: the server holds %d bytes", ErrFull, s.MaxBuffered)
+		c.awaitServerRoom()
+		return nil, 0, fmt.Errorf("%w: it holds %d bytes", ErrServerFull, s.buffered.Load())
 	}
-	s.buffered.Add(int64(n))
+	before = c.outputMemory()
 	if c.ext != nil && c.ext.floor != nil { // a reply is being sent in pieces; this comes behind it
 		if c.ext.aside == nil {
 			c.ext.aside = outq.Get()
 		}
-		return c.ext.aside, nil
+		return c.ext.aside, before, nil
 	}
-	return c.output(), nil
+	return c.output(), before, nil
 }
 
 // output is the queue that goes to the kernel. Under mu.

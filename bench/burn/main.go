@@ -133,7 +133,7 @@ func serve(burning int) error {
 var enough atomic.Bool
 
 // burn says that it has begun, and computes.
-func burn(w *server.Reply, _ []byte) {
+func burn(w server.Reply, _ []byte) {
 	if _, err := w.Write([]byte{'b'}); err != nil || w.Flush() != nil {
 		return
 	}

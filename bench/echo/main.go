@@ -70,7 +70,7 @@ func startProfile(name string) (stop func() error, err error) {
 }
 
 func run(addr string, backend event.Backend, driver event.Driver) error {
-	loop, err := event.NewLoop(event.WithBackend(backend), event.WithDriver(driver))
+	loop, err := event.NewLoop(&event.Config{Backend: backend, Driver: driver})
 	if err != nil {
 		return err
 	}

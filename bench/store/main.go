@@ -1,5 +1,5 @@
-// Store compares memcache/store with other caches for Go: what a small item costs in memory, what a collection costs when there are many,
-// how long a get and a set take, and how many requests of some traces they answer with the same memory.
+// Store compares the store of package memcache with other caches for Go: what a small item costs in memory, what a collection costs when
+// there are many, how long a get and a set take, and how many requests of some traces they answer with the same memory.
 //
 //	go run ./store -items 1000000 -memory 64 -requests 2000000
 package main

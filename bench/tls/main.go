@@ -153,7 +153,7 @@ func serve(kind string) error {
 	}
 	srv := &server.Server{TLS: config, Handler: server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { return c.Write(p) })}
 	if kind == "workers" {
-		srv.Handler = server.Dispatch(everything, func(w *server.Reply, p []byte) {
+		srv.Handler = server.Dispatch(everything, func(w server.Reply, p []byte) {
 			_, _ = w.Write(p) // fails only when the client is gone
 		})
 	}

@@ -59,7 +59,7 @@ func TestPassedSocketsAreServedInsteadOfOwnOnes(t *testing.T) {
 	files := []*os.File{fileOf(t, secure), fileOf(t, bare), fileOf(t, local), fileOf(t, datagrams)}
 	p := startCommand(t, passing(t, "tcp:notls:local:", files, "-v", "-Z", "-o", "ssl_chain_cert="+chain, "-p", "1", "-l", "203.0.113.1"))
 	for _, name := range []string{"port", "listen"} {
-		if want := "--" + name + " is ignored: the service manager has passed the sockets"; !strings.Contains(p.said(), want) {
+		if want := "--" + name + " is ignored: the service manager has passed the sockets"; !strings.Contains(p.output(), want) {
 			t.Errorf("the output does not have %q", want)
 		}
 	}
@@ -68,8 +68,8 @@ func TestPassedSocketsAreServedInsteadOfOwnOnes(t *testing.T) {
 	if _, err := askByTLS(t, secure.Addr().String(), config); err != nil {
 		t.Errorf("over TLS: %v", err)
 	}
-	talkOnce(t, "tcp", bare.Addr().String(), askVersion, isVersion)
-	talkOnce(t, "unix", local.Addr().String(), askVersion, isVersion)
+	askOnce(t, "tcp", bare.Addr().String(), askVersion, isVersion)
+	askOnce(t, "unix", local.Addr().String(), askVersion, isVersion)
 	c := dial(t, "tcp", bare.Addr().String())
 	equal(t, "the port in stats settings", c.setting("tcpport"), strconv.Itoa(secure.Addr().(*net.TCPAddr).Port))
 	equal(t, "the unix socket in stats settings", c.setting("domain_socket"), local.Addr().String())
@@ -84,7 +84,7 @@ func TestPassedSocketsAreServedInsteadOfOwnOnes(t *testing.T) {
 func TestARestartOnPassedSocketsRefusesNoClient(t *testing.T) {
 	l := listenOn(t, "tcp", "127.0.0.1:0")
 	p := startCommand(t, passing(t, "", []*os.File{fileOf(t, l)}, "-v"))
-	talkOnce(t, "tcp", l.Addr().String(), askVersion, isVersion)
+	askOnce(t, "tcp", l.Addr().String(), askVersion, isVersion)
 	p.end()
 	between := dial(t, "tcp", l.Addr().String())
 	p = startCommand(t, passing(t, "", []*os.File{fileOf(t, l)}, "-v"))
@@ -102,7 +102,7 @@ func TestSocketsOfAnotherProcessAreNotTaken(t *testing.T) {
 	if p.addrs[0] == l.Addr().String() {
 		t.Errorf("it listens on %s", p.addrs[0])
 	}
-	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
+	askOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
 	p.end()
 }
 
@@ -129,7 +129,7 @@ func TestTheVariablesOfPassedSocketsAreNotForChildren(t *testing.T) {
 	}
 }
 
-// TestPassedSocketsThatCannotBeServedAreRefused, by what they are and by what the options say.
+// TestPassedSocketsThatCannotBeServedAreRefused because of their kind or because of the options.
 func TestPassedSocketsThatCannotBeServedAreRefused(t *testing.T) {
 	dir := socketDir(t)
 	users := filepath.Join(dir, "users")
@@ -178,7 +178,7 @@ func TestTheServiceManagerIsNotifiedOfTheState(t *testing.T) {
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
 	must(t, err)
 	defer manager.Close()
-	must(t, manager.SetDeadline(time.Now().Add(patience)))
+	must(t, manager.SetDeadline(time.Now().Add(testTimeout)))
 	state := func() string {
 		got := make([]byte, 100)
 		n, err := manager.Read(got)
@@ -197,6 +197,6 @@ func TestTheServiceManagerIsNotifiedOfTheState(t *testing.T) {
 	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+name+".gone") // an error does not prevent it from serving
 	p = startCommand(t, cmd)
 	p.line("notify the service manager of READY=1")
-	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
+	askOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
 	p.end()
 }

@@ -11,7 +11,7 @@ import (
 // check checks the combination of options, and sets defaults that depend on other options. given reports whether a long name was given.
 func (s *settings) check(given func(name string) bool) error {
 	if given("udp-port") && s.udpPort != 0 && !given("port") {
-		s.port = s.udpPort // as memcached has it
+		s.port = s.udpPort // as in memcached
 	}
 	if len(s.passed) > 0 {
 		if s.daemon {
@@ -38,7 +38,7 @@ func (s *settings) check(given func(name string) bool) error {
 		}
 	}
 	if len(s.passed) == 0 && s.socket == "" && s.port == 0 && s.udpPort == 0 {
-		return usage("there is nothing to listen on: -p 0, no -U and no -s")
+		return usage("no socket to listen on: -p 0 without -U and -s")
 	}
 	return nil
 }
@@ -57,9 +57,9 @@ func (s *settings) checkUsers() error {
 	case c.SASL && s.authFile == "":
 		return usage("-S needs -Y: a file of users")
 	case c.SASL && c.Protocol == memcache.Text:
-		return usage("-S is of the binary protocol, and -B ascii allows the other alone")
+		return usage("-S needs the binary protocol, and -B ascii allows only the text protocol")
 	case s.authFile != "" && !c.SASL && c.Protocol == memcache.Binary:
-		return usage("-B binary with -Y needs -S, or nobody could authenticate")
+		return usage("-B binary with -Y needs -S, because no client could authenticate otherwise")
 	case s.authFile != "" && s.udpPort != 0:
 		return usage("-Y cannot protect UDP: -U 0")
 	case s.authFile != "" && !c.SASL:
@@ -82,7 +82,7 @@ func (s *settings) checkTLS() error {
 	case t.chain == "":
 		return usage("-Z needs a certificate: -o ssl_chain_cert=file")
 	case t.verify != tls.NoClientCert && t.ca == "":
-		return usage("-o ssl_verify_mode=%s needs the certificates of who signs the clients': -o ssl_ca_cert=file", t.mode)
+		return usage("-o ssl_verify_mode=%s needs the certificates of the clients' authorities: -o ssl_ca_cert=file", t.mode)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// setCiphers is the value of ssl_ciphers. OpenSSL's language of lists (HIGH:!aNULL) is not spoken.
+// setCiphers parses the value of ssl_ciphers, a list of names. OpenSSL's other expressions, such as HIGH:!aNULL, are not supported.
 func setCiphers(s *settings, value string) error {
 	known := slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites())
 	known = slices.DeleteFunc(known, func(c *tls.CipherSuite) bool { return c.SupportedVersions[0] == tls.VersionTLS13 })
@@ -24,8 +24,8 @@ func setCiphers(s *settings, value string) error {
 	return nil
 }
 
-// opensslName is what OpenSSL calls a cipher suite of TLS 1.2 or before: ECDHE-RSA-AES128-GCM-SHA256 is
-// TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256. An exchange of keys by RSA has no name, nor has CBC, nor the hash behind POLY1305.
+// opensslName returns OpenSSL's name of a cipher suite of TLS 1.2 or earlier: ECDHE-RSA-AES128-GCM-SHA256 for
+// TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256. OpenSSL's names omit a key exchange by RSA, CBC, and the hash after POLY1305.
 func opensslName(name string) string {
 	name = strings.TrimPrefix(name, "TLS_")
 	name = strings.TrimPrefix(name, "RSA_WITH_")

@@ -12,9 +12,9 @@ import (
 	"syscall"
 )
 
-// A Go program cannot fork, since the child would have one of its threads. So -d starts the program again, in a session of its own, and
-// waits for what it reports: through a pipe come the lines that a foreground server prints while it starts, and then, if it
-// listens, a byte that no line has. A pipe that ends without that is a server that has not come up.
+// A Go program cannot fork, because the child would have only one of its threads. So -d starts the program again, in a new session, and reads its
+// reports from a pipe: the lines that a foreground server prints while it starts and then, when it listens, a byte that no line contains. If the
+// pipe ends without this byte, the start has failed.
 const (
 	daemonEnv  = "EVCACHED_DAEMON" // marks the process as the child
 	reportFD   = 3                 // the pipe, in the child
@@ -22,7 +22,8 @@ const (
 	rootFolder = "/"
 )
 
-// detach starts the child, and returns when it listens, or with the status that it ended with. What it printed is on stderr then.
+// detach starts the child and waits until it listens or has ended. It copies the lines of the child to stderr. If the child has ended, the error
+// has its exit status.
 func detach(s *settings, stderr io.Writer) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -38,18 +39,18 @@ func detach(s *settings, stderr io.Writer) error {
 	cmd.Env = append(os.Environ(), daemonEnv+"=1")
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if s.config.Verbosity > 0 { // otherwise it has nothing to log
+	if s.config.Verbosity > 0 { // otherwise it does not log
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	}
-	if err := errors.Join(cmd.Start(), theirs.Close()); err != nil { // ours is closed: the pipe ends with the child
+	if err := errors.Join(cmd.Start(), theirs.Close()); err != nil { // the child has the only copy left: the pipe ends when it exits
 		return system("-d: %w", err)
 	}
-	said, err := io.ReadAll(report)
+	lines, err := io.ReadAll(report)
 	if err != nil {
-		return system("-d: hear from the new process: %w", err)
+		return system("-d: read from the new process: %w", err)
 	}
-	said, up := bytes.CutSuffix(said, []byte{listens})
-	if _, err := stderr.Write(said); err != nil {
+	lines, up := bytes.CutSuffix(lines, []byte{listens})
+	if _, err := stderr.Write(lines); err != nil {
 		return system("-d: %w", err)
 	}
 	if up {
@@ -58,25 +59,25 @@ func detach(s *settings, stderr io.Writer) error {
 	return ended(cmd.Wait())
 }
 
-// ended is the failure of a child that did not come up. A status of its own came with a message, which has been printed.
+// ended returns the failure for a child that has ended before it listened. A child that exits by itself has printed a message.
 func ended(err error) error {
 	if err == nil {
 		return system("-d: the new process was stopped before it listened")
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
-		return &failure{exit.ExitCode(), errTold}
+		return &failure{exit.ExitCode(), errPrinted}
 	}
 	return system("-d: the new process ended before it listened: %w", err)
 }
 
-// reporter is the child's end of the pipe: its standard error until it listens.
+// reporter is the child's end of the pipe, which is its standard error until it listens.
 type reporter struct {
-	mu   sync.Mutex
-	pipe *os.File // nil from then on
+	mu   sync.Mutex // guards pipe
+	pipe *os.File   // nil when it listens
 }
 
-// inherit is the reporter of a process that detach has started, nil in any other.
+// inherit returns the reporter of a process that detach has started, or nil in any other.
 func inherit() *reporter {
 	if os.Getenv(daemonEnv) == "" {
 		return nil
@@ -86,7 +87,7 @@ func inherit() *reporter {
 	return &reporter{pipe: os.NewFile(reportFD, "report")}
 }
 
-// Write gives p to the parent; once that is gone, to standard error.
+// Write writes p to the pipe or, after ready, to standard error.
 func (r *reporter) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +108,7 @@ func (r *reporter) ready() error {
 	err = errors.Join(err, r.pipe.Close())
 	r.pipe = nil
 	if err != nil {
-		return system("-d: tell the parent: %w", err)
+		return system("-d: report to the parent process: %w", err)
 	}
 	return nil
 }

@@ -13,8 +13,7 @@ import (
 	"strings"
 )
 
-// endpoint is an address of -l: host, host:port, [host]:port, with notls: before it or not. An IPv6 address without a port needs no
-// brackets.
+// endpoint is an address of -l: host, host:port or [host]:port, optionally after "notls:". An IPv6 address without a port needs no brackets.
 type endpoint struct {
 	host string // "" for all addresses
 	port int    // if own
@@ -27,7 +26,7 @@ func parseEndpoint(text string) (e endpoint, err error) {
 	e.bare = bare
 	rest = strings.TrimSpace(rest)
 	e.host = rest
-	if _, err := netip.ParseAddr(rest); err != nil { // there may be a port behind it
+	if _, err := netip.ParseAddr(rest); err != nil { // it may end with a port
 		if inside, ok := strings.CutPrefix(rest, "["); ok && strings.HasSuffix(inside, "]") {
 			e.host = strings.TrimSuffix(inside, "]")
 		} else if strings.Contains(rest, ":") {
@@ -43,14 +42,14 @@ func parseEndpoint(text string) (e endpoint, err error) {
 	}
 	switch e.host {
 	case "":
-		return e, fmt.Errorf("-l %s: there is no address; * is all", text)
+		return e, fmt.Errorf("-l %s: the address is empty; * stands for all", text)
 	case "*":
 		e.host = ""
 	}
 	return e, nil
 }
 
-// at is the port to listen on: the address's own one, or the one of -p or -U.
+// at returns the port to listen on: that of the address, or otherwise that of -p or -U.
 func (e endpoint) at(port int) int {
 	switch {
 	case e.own:
@@ -61,7 +60,7 @@ func (e endpoint) at(port int) int {
 	return port
 }
 
-// hosts are the addresses behind the endpoint's name, as package net takes them.
+// hosts returns the addresses of the endpoint's name, in the form of package net.
 func (e endpoint) hosts(ctx context.Context) ([]string, error) {
 	if _, err := netip.ParseAddr(e.host); err == nil || e.host == "" {
 		return []string{e.host}, nil

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestAddressesAreTakenApart has every form of -l that memcached knows.
-func TestAddressesAreTakenApart(t *testing.T) {
+// TestAddressesAreParsed in every form of -l that memcached accepts.
+func TestAddressesAreParsed(t *testing.T) {
 	for text, want := range map[string]endpoint{
 		"127.0.0.1":           {host: "127.0.0.1"},
 		"127.0.0.1:12000":     {host: "127.0.0.1", port: 12000, own: true},
@@ -34,15 +34,15 @@ func TestAddressesAreTakenApart(t *testing.T) {
 	}
 }
 
-// TestAPortOfItsOwnComesFirst is memcached's rule, for TCP and UDP alike.
-func TestAPortOfItsOwnComesFirst(t *testing.T) {
+// TestAPortInTheAddressTakesPrecedence over -p and -U, as in memcached.
+func TestAPortInTheAddressTakesPrecedence(t *testing.T) {
 	equal(t, "the port", endpoint{}.at(12000), 12000)
 	equal(t, "the port", endpoint{}.at(-1), 0)
 	equal(t, "the port", endpoint{port: 12001, own: true}.at(12000), 12001)
 	equal(t, "the port", endpoint{own: true}.at(12000), 0)
 }
 
-// TestANameStandsForItsAddresses looks up the only name that there is everywhere.
+// TestANameStandsForItsAddresses looks up localhost.
 func TestANameStandsForItsAddresses(t *testing.T) {
 	got, err := endpoint{host: "localhost"}.hosts(context.Background())
 	must(t, err)

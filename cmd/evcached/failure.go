@@ -7,12 +7,12 @@ import (
 	"fmt"
 )
 
-// The statuses that the program ends with are memcached's, and most of those sysexits.h's.
+// The exit statuses of the program are those of memcached, most of which are from sysexits.h.
 const (
-	statusIllegal = 1  // an option that there is not, a value that it cannot have
-	statusUsage   = 64 // options that make no sense together
-	statusNoUser  = 67 // nobody of that name
-	statusSystem  = 71 // the system refused
+	statusIllegal = 1  // an unknown option, or an invalid value
+	statusUsage   = 64 // options that cannot be combined
+	statusNoUser  = 67 // an unknown user
+	statusSystem  = 71 // an error of the system
 )
 
 // failure is an error that ends the program with a status.
@@ -24,7 +24,7 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// illegal is a failure with the status of a wrong option; usage, noUser and system go with the others.
+// illegal returns a failure with statusIllegal; usage, noUser and system return failures with the other statuses.
 func illegal(format string, args ...any) error { return fail(statusIllegal, format, args...) }
 func usage(format string, args ...any) error   { return fail(statusUsage, format, args...) }
 func noUser(format string, args ...any) error  { return fail(statusNoUser, format, args...) }
@@ -34,7 +34,7 @@ func fail(status int, format string, args ...any) error {
 	return &failure{status, fmt.Errorf(format, args...)}
 }
 
-// status is what err ends the program with.
+// status returns the exit status for err.
 func status(err error) int {
 	var f *failure
 	switch {

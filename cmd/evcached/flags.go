@@ -14,11 +14,11 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// What ends the reading of a command line at once, as they do for memcached: what stands behind is not looked at.
+// Errors for options that end the parsing of a command line at once, as in memcached: the rest of the line is ignored.
 var (
-	errHelp    = errors.New("help is asked for")
-	errVersion = errors.New("the version is asked for")
-	errLicense = errors.New("the license is asked for")
+	errHelp    = errors.New("help was requested")
+	errVersion = errors.New("the version was requested")
+	errLicense = errors.New("the license was requested")
 )
 
 // parse parses a command line. passed are the sockets from a service manager. The error is one of the three above, or a failure.
@@ -43,7 +43,7 @@ func parse(args []string, passed []*os.File) (*settings, error) {
 	return s, nil
 }
 
-// explain gives what pflag says a status, and its own words where it names no option.
+// explain returns a failure for an error of pflag.
 func explain(err error) error {
 	for _, end := range []error{errHelp, errVersion, errLicense} {
 		if errors.Is(err, end) {
@@ -61,7 +61,7 @@ func explain(err error) error {
 	return fail(status(err), "%w", err)
 }
 
-// flags are memcached's options: its letters, its long names, and whether they take an argument.
+// flags defines memcached's options, with its letters and long names.
 func (s *settings) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("evcached", pflag.ContinueOnError)
 	f.SortFlags = false
@@ -85,11 +85,11 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.BoolVarP(&c.NoFlush, "disable-flush-all", "F", false, "refuse flush_all")
 	f.BoolVarP(&c.NoDump, "disable-dumping", "X", false, "refuse the commands that list keys")
 	f.BoolVarP(&c.NoWatch, "disable-watch", "W", false, "refuse the watch command")
-	f.FuncP("protocol", "B", "`protocol` to speak: ascii, binary or auto (default auto)", protocol(&c.Protocol))
+	f.FuncP("protocol", "B", "`protocol` of clients: ascii, binary or auto (default auto)", protocol(&c.Protocol))
 
-	f.FuncP("auth-file", "Y", "`file` of user:password lines: who may use the cache", path(&s.authFile))
+	f.FuncP("auth-file", "Y", "`file` of user:password lines for authentication", path(&s.authFile))
 	f.BoolVarP(&c.SASL, "enable-sasl", "S", false, "binary clients authenticate, by SASL, as one of -Y's users")
-	f.BoolVarP(&s.tls.on, "enable-ssl", "Z", false, "speak TLS; see -o ssl_chain_cert")
+	f.BoolVarP(&s.tls.on, "enable-ssl", "Z", false, "use TLS; see -o ssl_chain_cert")
 	f.BoolVarP(&s.shutdown, "enable-shutdown", "A", false, "allow the shutdown command")
 
 	f.BoolVarP(&s.daemon, "daemon", "d", false, "detach from the terminal, once it listens")
@@ -145,7 +145,7 @@ func (s *settings) ignored(f *pflag.FlagSet) {
 	}
 }
 
-// completer allows a long name to be cut short where only one begins like that, as getopt does.
+// completer allows a long name to be abbreviated to an unambiguous prefix, as getopt does.
 func completer(f *pflag.FlagSet) func(*pflag.FlagSet, string) pflag.NormalizedName {
 	var names []string
 	f.VisitAll(func(o *pflag.Flag) { names = append(names, o.Name) })
@@ -166,17 +166,17 @@ func completer(f *pflag.FlagSet) func(*pflag.FlagSet, string) pflag.NormalizedNa
 	}
 }
 
-// addListen takes one more -l.
+// addListen adds the addresses of another -l.
 func (s *settings) addListen(value string) error {
 	s.listen = append(s.listen, strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ';' })...)
 	return nil
 }
 
-// path is the value of an option that names a file. A daemon goes to another directory, and a reload may come late.
+// path is the value of an option that names a file. It is made absolute, because a daemon changes its directory before files are read again.
 func path(to *string) func(string) error {
 	return func(value string) (err error) {
 		if value == "" {
-			return errors.New("it names no file")
+			return errors.New("the name of the file is empty")
 		}
 		*to, err = filepath.Abs(value)
 		return err

@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/memcache"
 )
 
-// TestCommandLinesAreReadAsMemcachedDoes compares settings with the defaults, changed as the row says.
-func TestCommandLinesAreReadAsMemcachedDoes(t *testing.T) {
+// TestCommandLinesAreParsedAsByMemcached compares the settings with the defaults, changed by a function.
+func TestCommandLinesAreParsedAsByMemcached(t *testing.T) {
 	here, err := filepath.Abs("x")
 	must(t, err)
 	for _, row := range []struct {
@@ -87,8 +87,8 @@ func TestCommandLinesAreReadAsMemcachedDoes(t *testing.T) {
 	}
 }
 
-// TestDefaultsAreThoseThatAreDocumented writes them down once more.
-func TestDefaultsAreThoseThatAreDocumented(t *testing.T) {
+// TestDefaultsAreThoseOfTheDocumentation compares each with its documented value.
+func TestDefaultsAreThoseOfTheDocumentation(t *testing.T) {
 	s := defaults()
 	equal(t, "the port", s.port, 11211)
 	equal(t, "the UDP port", s.udpPort, 0)
@@ -102,8 +102,8 @@ func TestDefaultsAreThoseThatAreDocumented(t *testing.T) {
 	equal(t, "the least version of TLS", s.tls.minVersion, tls.VersionTLS12)
 }
 
-// TestWhatMeansNothingHereIsAcceptedWithOneWarning gives each such option, as memcached takes it, twice.
-func TestWhatMeansNothingHereIsAcceptedWithOneWarning(t *testing.T) {
+// TestOptionsWithoutEffectAreAcceptedWithOneWarning passes each such option twice, in the form that memcached accepts.
+func TestOptionsWithoutEffectAreAcceptedWithOneWarning(t *testing.T) {
 	rows := map[string][]string{
 		"-f (--slab-growth-factor) is ignored: there are no slabs":                  {"-f", "1.25", "-f1.1"},
 		"-n (--slab-min-size) is ignored: there are no slabs":                       {"-n48", "--slab-min-size=3"},
@@ -137,8 +137,8 @@ func TestWhatMeansNothingHereIsAcceptedWithOneWarning(t *testing.T) {
 	}
 }
 
-// TestOptionsAreMemcachedsOwn compares names, letters and arguments with what memcached 1.6.18 has.
-func TestOptionsAreMemcachedsOwn(t *testing.T) {
+// TestOptionsAreThoseOfMemcached compares names, letters and arguments with those of memcached 1.6.18.
+func TestOptionsAreThoseOfMemcached(t *testing.T) {
 	flags := defaults().flags()
 	const letters = "a:AZp:s:U:m:Mc:khiVrvdl:u:P:f:n:t:D:LR:Cb:B:I:SFXWY:e:o:N:" // as getopt(3) writes it
 	for i := 0; i < len(letters); i++ {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// FuzzCommandLine: every command line is refused with a status, or has settings that the program can work with.
+// FuzzCommandLine parses any command line. It is refused with a status, or has settings with which the program can run.
 func FuzzCommandLine(f *testing.F) {
 	for _, line := range []string{
 		"-p 11211 -U 0 -c 1024 -t 4 -m 64 -I 1m", "-l 127.0.0.1,[::1]:12000 -l * -vvv", "-s /tmp/s -a 0700 -d -P /tmp/p -u nobody",
@@ -35,7 +35,7 @@ func FuzzCommandLine(f *testing.F) {
 		case c.MaxItem < leastItem || int64(c.MaxItem) > c.Memory/2:
 			t.Errorf("%q: items of %d bytes in %d", line, c.MaxItem, c.Memory)
 		case s.authFile != "" && s.udpPort != 0, c.SASL && s.authFile == "":
-			t.Errorf("%q: somebody goes round authentication", line)
+			t.Errorf("%q: clients can bypass authentication", line)
 		case s.tls.on && s.tls.chain == "":
 			t.Errorf("%q: no certificate", line)
 		}

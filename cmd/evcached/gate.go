@@ -13,59 +13,49 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// gate is no_maxconns_fast: who comes above -c waits until a connection ends, one in the gate and the others in the kernel's queue. A
-// server that accepts for itself would turn them away.
+// gate implements no_maxconns_fast: a connection above -c waits until another one ends. One such connection waits in the gate and the others in the
+// kernel's queue. A server that accepts by itself would refuse them.
 type gate struct {
 	server.Handler
-	places  chan struct{} // one for each connection that is in
-	closed  chan struct{}
-	log     *slog.Logger
-	waits   atomic.Uint64 // how often somebody had to wait for a place,
-	waited  atomic.Int64  // and for how long
-	waiting sync.WaitGroup
-	once    sync.Once
-	doors   []net.Listener
+	places    chan struct{} // one for each connection
+	closed    chan struct{}
+	log       *slog.Logger
+	waits     atomic.Uint64 // number of connections that had to wait for a place,
+	waited    atomic.Int64  // and the total time
+	waiting   sync.WaitGroup
+	once      sync.Once
+	listeners []net.Listener
 }
 
 func newGate(h server.Handler, places int, log *slog.Logger) *gate {
 	return &gate{Handler: h, places: make(chan struct{}, places), closed: make(chan struct{}), log: log}
 }
 
-// guard makes the gate count srv's connections, instead of srv.
+// guard makes the gate, and not srv, limit the number of connections.
 func (g *gate) guard(srv *server.Server) {
 	srv.MaxConns = server.Unlimited
 	srv.OnReject = func(*server.Conn, error) { <-g.places }
 }
 
-// Close implements server.Handler: a place is free.
+// Close implements server.Handler: it frees a place.
 func (g *gate) Close(c *server.Conn, reason error) {
 	g.Handler.Close(c, reason)
 	<-g.places
 }
 
-// HighWater and LowWater implement server.MarkHandler, for the cache's handler.
-func (g *gate) HighWater(c *server.Conn) {
-	if h, ok := g.Handler.(server.MarkHandler); ok {
-		h.HighWater(c)
-	}
-}
+// Unwrap lets the server find what else the cache's handler implements.
+func (g *gate) Unwrap() server.Handler { return g.Handler }
 
-func (g *gate) LowWater(c *server.Conn) {
-	if h, ok := g.Handler.(server.MarkHandler); ok {
-		h.LowWater(c)
-	}
-}
-
-// admit lets connections from l in to srv, as far as there is room, until close.
+// admit accepts connections from l and passes them to srv when there is room, until close.
 func (g *gate) admit(srv *server.Server, l net.Listener) {
-	g.doors = append(g.doors, l)
+	g.listeners = append(g.listeners, l)
 	g.waiting.Go(func() {
 		for {
 			nc, err := l.Accept()
 			switch {
 			case errors.Is(err, net.ErrClosed):
 				return
-			case err != nil: // out of descriptors, or a client that is gone already
+			case err != nil: // out of descriptors, or the client has closed the connection
 				g.log.Warn("accept", "address", l.Addr().String(), "err", err)
 				if !g.rest(100 * time.Millisecond) {
 					return
@@ -80,12 +70,12 @@ func (g *gate) admit(srv *server.Server, l net.Listener) {
 // enter waits for a place for nc, and reports whether the gate is still open.
 func (g *gate) enter(srv *server.Server, nc net.Conn) bool {
 	if !g.take() {
-		_ = nc.Close() // it was never served
+		_ = nc.Close() // it was not served
 		return false
 	}
 	if _, err := srv.AdoptWith(nc, server.AdoptOptions{Accepted: true}); err != nil {
 		<-g.places
-		_ = nc.Close() // the error before is the one to tell
+		_ = nc.Close() // the error of AdoptWith is reported
 		if !errors.Is(err, server.ErrServerClosed) {
 			g.log.Warn("accept", "err", err)
 		}
@@ -93,7 +83,7 @@ func (g *gate) enter(srv *server.Server, nc net.Conn) bool {
 	return true
 }
 
-// take takes a place, when there is one, and reports whether the gate is still open.
+// take waits for a place, and reports whether the gate is still open.
 func (g *gate) take() bool {
 	select {
 	case g.places <- struct{}{}:
@@ -111,12 +101,12 @@ func (g *gate) take() bool {
 	}
 }
 
-// counts is memcache.Config's Waits. With several listeners the time is that of all of them.
+// counts implements memcache.Config.Waits. The time is the sum for all listeners.
 func (g *gate) counts() (times uint64, total time.Duration) {
 	return g.waits.Load(), time.Duration(g.waited.Load())
 }
 
-// rest waits a while, and reports whether the gate is still open.
+// rest waits for d, and reports whether the gate is still open.
 func (g *gate) rest(d time.Duration) bool {
 	select {
 	case <-time.After(d):
@@ -126,12 +116,12 @@ func (g *gate) rest(d time.Duration) bool {
 	}
 }
 
-// close lets nobody in any more.
+// close ends admit.
 func (g *gate) close() {
 	g.once.Do(func() {
 		close(g.closed)
-		for _, l := range g.doors {
-			_ = l.Close() // it has no descriptor but this, and no output
+		for _, l := range g.listeners {
+			_ = l.Close() // it has no other descriptor and no output, so nothing can be lost
 		}
 		g.waiting.Wait()
 	})

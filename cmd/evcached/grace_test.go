@@ -148,7 +148,7 @@ func TestAStopIsInTimeWhateverClientsDo(t *testing.T) {
 	}
 }
 
-// beginHandshake sends a whole ClientHello, and nothing of what has to follow.
+// beginHandshake sends a complete ClientHello, and nothing after it.
 func beginHandshake(t *testing.T, addr string, config *tls.Config) {
 	t.Helper()
 	c := dial(t, "tcp", addr)
@@ -220,7 +220,7 @@ func TestASignalDuringTheStartEndsItInOrder(t *testing.T) {
 				if took := time.Since(since); err != nil || out.Len() > 0 || took > stopBound {
 					t.Errorf("it ended with %v after %v, and the output is %q", err, took, out.String())
 				}
-			case <-time.After(patience):
+			case <-time.After(testTimeout):
 				t.Fatal("the program did not end")
 			}
 		})

@@ -19,7 +19,7 @@ import (
 	"github.com/evmq/evmq/internal/leaktest"
 )
 
-// asProgram makes the test's binary the program itself, with the race detector where the test has it.
+// asProgram makes the test's binary run as the program, with the race detector if the test has it.
 const asProgram = "EVCACHED_TEST_IS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -29,10 +29,10 @@ func TestMain(m *testing.M) {
 	leaktest.Main(m)
 }
 
-// patience is when a test gives up on something that should happen at once. It is no measure of speed.
-const patience = time.Minute
+// testTimeout is the time after which a test fails if something that should happen at once has not happened.
+const testTimeout = time.Minute
 
-// running is a server that runs.
+// running is a running server.
 type running struct {
 	t      testing.TB
 	cmd    *exec.Cmd
@@ -43,7 +43,7 @@ type running struct {
 	stderr bytes.Buffer
 }
 
-// command is the program with arguments.
+// command returns a command that runs the program with arguments.
 func command(args ...string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
 	// The race detector would have each process linger for a second, for its other threads.
@@ -51,7 +51,7 @@ func command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start runs the program, and waits until it listens. It is killed when the test ends and it has not ended.
+// start runs the program, and waits until it listens. If it is still running when the test ends, it is killed.
 func start(t testing.TB, args ...string) *running {
 	t.Helper()
 	return startCommand(t, command(append([]string{"-v"}, args...)...))
@@ -69,7 +69,7 @@ func startCommand(t testing.TB, cmd *exec.Cmd) *running {
 		_ = p.cmd.Process.Kill() // says that it has ended, mostly
 		reader.Wait()
 		if t.Failed() {
-			t.Logf("standard error of %q:\n%s", cmd.Args, p.said())
+			t.Logf("standard error of %q:\n%s", cmd.Args, p.output())
 		}
 	})
 	for {
@@ -96,8 +96,8 @@ func (p *running) read(out io.Reader) {
 	close(p.lines)
 }
 
-// said is all of its standard error so far.
-func (p *running) said() string {
+// output returns what the program has written to standard error.
+func (p *running) output() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.stderr.String()
@@ -106,12 +106,12 @@ func (p *running) said() string {
 // line returns the next line of standard error that contains part.
 func (p *running) line(part string) string {
 	p.t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(testTimeout)
 	for {
 		select {
 		case line, ok := <-p.lines:
 			if !ok {
-				p.t.Fatalf("the program ended and never said %q; it said:\n%s", part, p.said())
+				p.t.Fatalf("the program ended and never said %q; it said:\n%s", part, p.output())
 			}
 			if strings.Contains(line, part) {
 				return line
@@ -127,19 +127,19 @@ func (p *running) signal(sig syscall.Signal) {
 	must(p.t, p.cmd.Process.Signal(sig))
 }
 
-// wait waits for the end, and returns the status.
+// wait waits for the end of the program, and returns its status.
 func (p *running) wait() int {
 	p.t.Helper()
 	select {
 	case <-p.ended:
 		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		p.t.Fatal("the program did not end")
 		return 0
 	}
 }
 
-// end stops it in order.
+// end stops the program with SIGTERM and checks the status.
 func (p *running) end() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
@@ -157,19 +157,19 @@ type client struct {
 
 func dial(t testing.TB, network, addr string) *client {
 	t.Helper()
-	nc, err := net.DialTimeout(network, addr, patience)
+	nc, err := net.DialTimeout(network, addr, testTimeout)
 	must(t, err)
 	return talk(t, nc)
 }
 
 func talk(t testing.TB, nc net.Conn) *client {
 	t.Helper()
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	t.Cleanup(func() { nc.Close() })
 	return &client{t, nc, bufio.NewReader(nc)}
 }
 
-// ask sends text and wants exactly the answer.
+// ask sends text and checks that the answer is exactly the given one.
 func (c *client) ask(text, want string) {
 	c.t.Helper()
 	_, err := io.WriteString(c, text)
@@ -180,19 +180,19 @@ func (c *client) ask(text, want string) {
 	}
 }
 
-// stat is one of the statistics, "" if there is none of that name.
+// stat returns one of the statistics, "" if there is none of this name.
 func (c *client) stat(name string) (value string) {
 	c.t.Helper()
 	return c.named("stats\r\n", name)
 }
 
-// setting is stat for stats settings.
+// setting is like stat for stats settings.
 func (c *client) setting(name string) (value string) {
 	c.t.Helper()
 	return c.named("stats settings\r\n", name)
 }
 
-// named is the value of a name in the answer to a stats command.
+// named returns the value of a name in the answer to a stats command.
 func (c *client) named(command, name string) (value string) {
 	c.t.Helper()
 	_, err := io.WriteString(c, command)
@@ -209,7 +209,7 @@ func (c *client) named(command, name string) (value string) {
 	}
 }
 
-// expectEnd wants the end of the stream behind want.
+// expectEnd checks that the stream ends after want.
 func (c *client) expectEnd(want string) {
 	c.t.Helper()
 	if got, err := io.ReadAll(c.in); err != nil || string(got) != want {
@@ -231,10 +231,10 @@ func equal[T comparable](t testing.TB, what string, got, want T) {
 	}
 }
 
-// eventually waits for what happens in its own time.
+// eventually waits until a condition holds.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	for tries := time.Now().Add(patience); !happened(); time.Sleep(time.Millisecond) {
+	for tries := time.Now().Add(testTimeout); !happened(); time.Sleep(time.Millisecond) {
 		if time.Now().After(tries) {
 			t.Fatalf("never: %s", what)
 		}

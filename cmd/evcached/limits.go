@@ -11,15 +11,15 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// Descriptors that are no connections: those of the program and the listeners, and of each loop.
+// Numbers of descriptors that are not connections: those of the program and its listeners, and those of each loop.
 const (
 	spareFiles    = 128
 	filesOfALoop  = 8
 	serversAtMost = 2
 )
 
-// raiseFiles lets the process open as many descriptors as the connections need, where it may. Room for the connections alone will
-// do: a server without descriptors refuses, and goes on.
+// raiseFiles raises the limit of descriptors to the number that the connections and the program need. It is an error only if there are not enough
+// for the connections: a server without free descriptors refuses connections and continues.
 func raiseFiles(conns, loops int) error {
 	have, err := sock.OpenFiles()
 	if err != nil {
@@ -38,7 +38,7 @@ func raiseFiles(conns, loops int) error {
 		err = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
 	}
 	if err != nil && have < uint64(conns) {
-		return system("-c %d: the process may open %d files, and more is not allowed: %w; start it as root, or ask for fewer connections",
+		return system("-c %d: the process may open %d files, and the limit cannot be raised: %w; start it as root, or choose fewer connections",
 			conns, have, err)
 	}
 	return nil

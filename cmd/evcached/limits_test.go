@@ -21,8 +21,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWhoComesAboveTheLimitIsToldSo is maxconns_fast, and the limit is exact.
-func TestWhoComesAboveTheLimitIsToldSo(t *testing.T) {
+// TestAConnectionAboveTheLimitIsRefusedWithAMessage tests maxconns_fast. The limit is exact.
+func TestAConnectionAboveTheLimitIsRefusedWithAMessage(t *testing.T) {
 	p := start(t, "-p", "-1", "-c", "3")
 	var in []*client
 	for range 3 {
@@ -46,8 +46,8 @@ func TestWhoComesAboveTheLimitIsToldSo(t *testing.T) {
 	p.end()
 }
 
-// TestTheLargestItemSizeServes: -I at its upper end is a cache as any other.
-func TestTheLargestItemSizeServes(t *testing.T) {
+// TestTheLargestItemSizeIsServed stores a value with the largest -I.
+func TestTheLargestItemSizeIsServed(t *testing.T) {
 	p := start(t, "-p", "-1", "-m", "2048", "-I", "1024m")
 	c := dial(t, "tcp", p.addrs[0])
 	value := strings.Repeat("0123456789abcdef", 3<<16) // above the size that is the limit otherwise
@@ -58,8 +58,8 @@ func TestTheLargestItemSizeServes(t *testing.T) {
 	p.end()
 }
 
-// TestWhoComesAboveTheLimitWaits is no_maxconns_fast: nobody is turned away.
-func TestWhoComesAboveTheLimitWaits(t *testing.T) {
+// TestAConnectionAboveTheLimitWaits tests no_maxconns_fast: no connection is refused.
+func TestAConnectionAboveTheLimitWaits(t *testing.T) {
 	p := start(t, "-p", "-1", "-c", "2", "-o", "no_maxconns_fast", "-l", "127.0.0.1,127.0.0.1:0")
 	var in, out []*client
 	for i := range 2 {
@@ -77,8 +77,8 @@ func TestWhoComesAboveTheLimitWaits(t *testing.T) {
 	if n, err := out[0].Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) { // a server that serves it would mostly be caught
 		t.Fatalf("one above the limit reads %d bytes, %v", n, err)
 	}
-	must(t, out[0].SetReadDeadline(time.Now().Add(patience)))
-	eventually(t, "those who wait are counted", func() bool { return in[0].stat("listen_disabled_num") != "0" })
+	must(t, out[0].SetReadDeadline(time.Now().Add(testTimeout)))
+	eventually(t, "waiting connections are counted", func() bool { return in[0].stat("listen_disabled_num") != "0" })
 	in[0].ask(askVersion, isVersion)
 	in[0].Close()
 	in[1].Close()
@@ -95,8 +95,8 @@ func TestWhoComesAboveTheLimitWaits(t *testing.T) {
 	p.end()
 }
 
-// TestWaitingClientsDoNotHoldUpTheEnd shuts down with the house full.
-func TestWaitingClientsDoNotHoldUpTheEnd(t *testing.T) {
+// TestWaitingClientsDoNotDelayTheEnd stops the program while connections wait for a place.
+func TestWaitingClientsDoNotDelayTheEnd(t *testing.T) {
 	p := start(t, "-p", "-1", "-c", "1", "-o", "no_maxconns_fast")
 	in := dial(t, "tcp", p.addrs[0])
 	in.ask(askVersion, isVersion)
@@ -108,41 +108,21 @@ func TestWaitingClientsDoNotHoldUpTheEnd(t *testing.T) {
 	equal(t, "the status", p.wait(), 0)
 }
 
-// TestTheGateIsWhatTheCachesHandlerIs: it stands in for that, and a server asks a handler what more it is than one.
-func TestTheGateIsWhatTheCachesHandlerIs(t *testing.T) {
+// TestTheGateHidesNothingOfTheCachesHandler: a server finds what that implements behind it, and nothing of the gate's in front of it.
+func TestTheGateHidesNothingOfTheCachesHandler(t *testing.T) {
 	c, err := memcache.New(memcache.Config{})
 	must(t, err)
 	defer c.Close()
 	h := c.Handler()
 	g := server.Handler(newGate(h, 1, nil))
-	_, wants := h.(server.EOFHandler)
-	_, has := g.(server.EOFHandler)
-	equal(t, "that the gate wants to know of the end of input", has, wants)
-	_, wants = h.(server.MarkHandler)
-	if _, has = g.(server.MarkHandler); wants && !has {
-		t.Error("the gate keeps the marks to itself")
+	w, ok := g.(interface{ Unwrap() server.Handler })
+	if !ok || w.Unwrap() != h {
+		t.Error("the gate does not say what it wraps")
 	}
+	_, marks := g.(server.MarkHandler)
+	_, eof := g.(server.EOFHandler)
+	equal(t, "what the gate keeps from the cache's handler", [2]bool{marks, eof}, [2]bool{})
 }
-
-// TestTheGatePassesTheMarksOn to a handler that wants them, and not to one that does not.
-func TestTheGatePassesTheMarksOn(t *testing.T) {
-	var m marks
-	for _, h := range []server.Handler{&m, server.HandlerFunc(nil)} {
-		g := newGate(h, 1, nil)
-		g.HighWater(nil)
-		g.LowWater(nil)
-	}
-	equal(t, "the marks", [2]int{m.high, m.low}, [2]int{1, 1})
-}
-
-// marks counts.
-type marks struct {
-	server.HandlerFunc
-	high, low int
-}
-
-func (m *marks) HighWater(*server.Conn) { m.high++ }
-func (m *marks) LowWater(*server.Conn)  { m.low++ }
 
 // TestIdleConnectionsAreClosed is -o idle_timeout.
 func TestIdleConnectionsAreClosed(t *testing.T) {
@@ -158,8 +138,8 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	p.end()
 }
 
-// TestServersAreAsTheSettingsHaveThem: a server's own default would close idle connections, and memcached does not.
-func TestServersAreAsTheSettingsHaveThem(t *testing.T) {
+// TestServersAreConfiguredByTheSettings: idle connections are not closed by default, unlike a server's own default.
+func TestServersAreConfiguredByTheSettings(t *testing.T) {
 	c, err := memcache.New(memcache.Config{})
 	must(t, err)
 	defer c.Close()
@@ -168,14 +148,14 @@ func TestServersAreAsTheSettingsHaveThem(t *testing.T) {
 	srv := (&program{settings: s, cache: c}).newServer(c.Handler())
 	equal(t, "MaxConns", srv.MaxConns, 7)
 	equal(t, "Loops", srv.Loops, 3)
-	equal(t, "that nobody is too idle", srv.IdleTimeout < 0, true)
+	equal(t, "that there is no idle timeout", srv.IdleTimeout < 0, true)
 	s.idle = time.Hour
 	srv = (&program{settings: s, cache: c}).newServer(c.Handler())
 	equal(t, "IdleTimeout", srv.IdleTimeout, time.Hour)
 }
 
-// TestFewerLoopsThanProcessorsUseNoMore unless GOMAXPROCS says otherwise; more loops change nothing.
-func TestFewerLoopsThanProcessorsUseNoMore(t *testing.T) {
+// TestFewerLoopsLimitTheProcessors unless GOMAXPROCS is set. More loops have no effect on it.
+func TestFewerLoopsLimitTheProcessors(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	t.Setenv("GOMAXPROCS", "4")
 	limitProcessors(2)
@@ -187,8 +167,8 @@ func TestFewerLoopsThanProcessorsUseNoMore(t *testing.T) {
 	equal(t, "GOMAXPROCS with 2 loops", runtime.GOMAXPROCS(0), 2)
 }
 
-// TestStatsSettingsSaysWhatTheCommandLineSaid is for who looks at a server from outside.
-func TestStatsSettingsSaysWhatTheCommandLineSaid(t *testing.T) {
+// TestStatsSettingsShowsTheCommandLine to a client.
+func TestStatsSettingsShowsTheCommandLine(t *testing.T) {
 	p := start(t, "-p", "-1", "-t", "1", "-c", "77", "-o", "idle_timeout=99", "-m", "100")
 	c := dial(t, "tcp", p.addrs[0])
 	_, err := io.WriteString(c, "stats settings\r\n")
@@ -207,11 +187,11 @@ func TestStatsSettingsSaysWhatTheCommandLineSaid(t *testing.T) {
 	}
 	c.Close()
 	p.signal(syscall.SIGHUP) // with nothing to read again
-	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
+	askOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
 	p.end()
 }
 
-// withFiles is the program where no more than so many files may be open.
+// withFiles returns the program with a limit of open files.
 func withFiles(files string, args ...string) *exec.Cmd {
 	cmd := command()
 	cmd.Args = append([]string{"sh", "-c", "ulimit -n " + files + ` && exec "$@"`, "sh", cmd.Path, "-v"}, args...)
@@ -219,7 +199,7 @@ func withFiles(files string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// TestTheLimitOfOpenFilesIsRaisedOrAnError starts with fewer than the connections need; who may is given more.
+// TestTheLimitOfOpenFilesIsRaisedOrAnError starts with fewer than the connections need. Only root may raise the limit.
 func TestTheLimitOfOpenFilesIsRaisedOrAnError(t *testing.T) {
 	if exec.Command("/bin/sh", "-c", "ulimit -n 200 && ulimit -n 500").Run() == nil {
 		p := startCommand(t, withFiles("200", "-p", "-1", "-c", "300"))
@@ -234,19 +214,19 @@ func TestTheLimitOfOpenFilesIsRaisedOrAnError(t *testing.T) {
 	cmd := withFiles("200", "-p", "-1", "-c", "300")
 	out, _ := cmd.CombinedOutput() // the status says it
 	equal(t, "the status", cmd.ProcessState.ExitCode(), statusSystem)
-	if want := "evcached: -c 300: the process may open 200 files, and more is not allowed: "; !strings.HasPrefix(string(out), want) {
+	if want := "evcached: -c 300: the process may open 200 files, and the limit cannot be raised: "; !strings.HasPrefix(string(out), want) {
 		t.Errorf("the output is %q, want %q", out, want)
 	}
 }
 
-// TestRoomForTheConnectionsAloneWillDo has fewer files than it would like, and no right to more.
-func TestRoomForTheConnectionsAloneWillDo(t *testing.T) {
+// TestEnoughFilesForTheConnectionsSuffice, if the limit cannot be raised further.
+func TestEnoughFilesForTheConnectionsSuffice(t *testing.T) {
 	p := startCommand(t, withFiles("200", "-p", "-1", "-c", "150"))
-	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
+	askOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
 	p.end()
 }
 
-// TestAuthenticationFileIsReadAgain is -Y, and SIGHUP.
+// TestAuthenticationFileIsReadAgain tests -Y and SIGHUP.
 func TestAuthenticationFileIsReadAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "users")
 	must(t, os.WriteFile(file, []byte("ann:secret\n"), 0o600))
@@ -280,7 +260,7 @@ func TestAuthenticationFileIsReadAgain(t *testing.T) {
 	equal(t, "the status", p.wait(), 0)
 }
 
-// TestShutdownCommandEndsTheProgram is -A; without it the command is refused.
+// TestShutdownCommandEndsTheProgram tests -A. Without it the command is refused.
 func TestShutdownCommandEndsTheProgram(t *testing.T) {
 	p := start(t, "-p", "-1")
 	c := dial(t, "tcp", p.addrs[0])
@@ -297,6 +277,6 @@ func TestShutdownCommandEndsTheProgram(t *testing.T) {
 	equal(t, "the status", p.wait(), 0)
 	if nc, err := net.Dial("tcp", p.addrs[0]); err == nil {
 		nc.Close()
-		t.Error("somebody still listens")
+		t.Error("a socket is still open")
 	}
 }

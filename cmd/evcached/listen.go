@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sockets are what the program listens on, before a server has them.
+// sockets are the open sockets before servers use them.
 type sockets struct {
 	streams []net.Listener // with TLS, if -Z is on
 	bare    []net.Listener // without
@@ -37,7 +37,7 @@ func (s *settings) portsNeedRoot() bool {
 	return slices.ContainsFunc(ports, func(port int) bool { return 0 < port && port < 1024 })
 }
 
-// close closes those that no server has closed yet.
+// close closes the sockets that no server has closed.
 func (k *sockets) close() (err error) {
 	var all []io.Closer
 	for _, l := range slices.Concat(k.streams, k.bare) {
@@ -81,7 +81,7 @@ func (k *sockets) open(ctx context.Context, s *settings) error {
 	return nil
 }
 
-// bind opens the sockets of one endpoint. Of a name's several addresses, those that this machine does not have are left out.
+// bind opens the sockets of one endpoint. If a name has several addresses, it ignores those that this machine does not have.
 func (k *sockets) bind(ctx context.Context, s *settings, e endpoint) error {
 	hosts, err := e.hosts(ctx)
 	if err != nil {
@@ -130,7 +130,7 @@ func (k *sockets) bindHost(s *settings, e endpoint, host string) error {
 	return nil
 }
 
-// listenStream is net.Listen with a backlog. Multipath TCP, which package net would use, is not for a cache beside its clients.
+// listenStream is net.Listen with a backlog. It does not use multipath TCP, unlike package net, since a cache is near its clients.
 func listenStream(network, address string, backlog int) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTheBacklogIsTheKernels asks it for that of a listening socket.
-func TestTheBacklogIsTheKernels(t *testing.T) {
+// TestTheBacklogIsPassedToTheKernel compares it with the one of a listening socket.
+func TestTheBacklogIsPassedToTheKernel(t *testing.T) {
 	l, err := listenStream("tcp", "127.0.0.1:0", 7)
 	must(t, err)
 	defer l.Close()

@@ -21,7 +21,7 @@ const (
 	isVersion  = "VERSION " + memcache.Version + "\r\n"
 )
 
-// refused runs a command line that is to fail, and returns what it says.
+// refused runs a command line that must fail with a status, and returns its output.
 func refused(t *testing.T, status int, args ...string) string {
 	t.Helper()
 	cmd := command(args...)
@@ -32,15 +32,15 @@ func refused(t *testing.T, status int, args ...string) string {
 	return string(out)
 }
 
-// talkOnce is a client that asks, wants the answer, and leaves.
-func talkOnce(t *testing.T, network, addr, text, want string) {
+// askOnce connects, sends a request, checks the answer, and disconnects.
+func askOnce(t *testing.T, network, addr, text, want string) {
 	t.Helper()
 	c := dial(t, network, addr)
 	defer c.Close()
 	c.ask(text, want)
 }
 
-// socketDir is a directory whose name is short enough for sockets in it.
+// socketDir returns a directory whose name is short enough for unix sockets in it.
 func socketDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "evcached")
@@ -49,7 +49,7 @@ func socketDir(t *testing.T) string {
 	return dir
 }
 
-// TestWithoutOptionsItServesLoopback is what go run ./cmd/evcached does.
+// TestWithoutOptionsItServesLoopback tests the default address.
 func TestWithoutOptionsItServesLoopback(t *testing.T) {
 	const addr = "127.0.0.1:11211"
 	l, err := net.Listen("tcp", addr)
@@ -59,11 +59,11 @@ func TestWithoutOptionsItServesLoopback(t *testing.T) {
 	must(t, l.Close())
 	p := start(t)
 	equal(t, "what it listens on", fmt.Sprint(p.addrs), "["+addr+"]")
-	talkOnce(t, "tcp", addr, askVersion+"set a 0 0 1\r\nb\r\nget a\r\n", isVersion+"STORED\r\nVALUE a 0 1\r\nb\r\nEND\r\n")
+	askOnce(t, "tcp", addr, askVersion+"set a 0 0 1\r\nb\r\nget a\r\n", isVersion+"STORED\r\nVALUE a 0 1\r\nb\r\nEND\r\n")
 	p.end()
 }
 
-// TestItListensOnEveryAddress has several, with ports of their own and without, and one cache behind them.
+// TestItListensOnEveryAddress of several, with and without ports. All serve the same cache.
 func TestItListensOnEveryAddress(t *testing.T) {
 	p := start(t, "-p", "-1", "-l", "127.0.0.1,127.0.0.1:0", "-l", "localhost:0")
 	if len(p.addrs) < 3 {
@@ -78,7 +78,7 @@ func TestItListensOnEveryAddress(t *testing.T) {
 	p.end()
 }
 
-// TestABusyPortIsAnError names it, and why.
+// TestABusyPortIsAnError that names the address and the reason.
 func TestABusyPortIsAnError(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -88,22 +88,22 @@ func TestABusyPortIsAnError(t *testing.T) {
 	equal(t, "what it says", refused(t, statusSystem, "-l", "127.0.0.1:0,"+addr), want)
 }
 
-// TestUDPIsServedWhenItIsAskedFor sends one datagram: a request's number, which of how many, how many, nothing.
-func TestUDPIsServedWhenItIsAskedFor(t *testing.T) {
+// TestUDPIsServedWithOptionU sends a datagram: the number of the request, that of the datagram, the number of datagrams, and two reserved bytes.
+func TestUDPIsServedWithOptionU(t *testing.T) {
 	p := start(t, "-p", "-1", "-U", "-1")
 	equal(t, "the number of sockets", len(p.addrs), 2)
 	askUDP(t, p.addrs[1])
 	p.end()
 }
 
-// askUDP sends a request until there is an answer.
+// askUDP sends a request repeatedly until there is an answer.
 func askUDP(t *testing.T, addr string) {
 	t.Helper()
 	nc, err := net.Dial("udp", addr)
 	must(t, err)
 	defer nc.Close()
 	got := make([]byte, 1500)
-	for tries := time.Now().Add(patience); ; { // datagrams may be lost
+	for tries := time.Now().Add(testTimeout); ; { // datagrams may be lost
 		_, err = nc.Write([]byte("\x12\x34\x00\x00\x00\x01\x00\x00version\r\n"))
 		must(t, err)
 		must(t, nc.SetReadDeadline(time.Now().Add(time.Second)))
@@ -118,15 +118,15 @@ func askUDP(t *testing.T, addr string) {
 	}
 }
 
-// TestAUnixSocketHasItsModeAndGoesWithTheProgram looks at the file.
-func TestAUnixSocketHasItsModeAndGoesWithTheProgram(t *testing.T) {
+// TestAUnixSocketHasItsModeAndIsRemovedAtTheEnd checks the file.
+func TestAUnixSocketHasItsModeAndIsRemovedAtTheEnd(t *testing.T) {
 	for mode, args := range map[fs.FileMode][]string{0o700: nil, 0o660: {"-a", "0660"}, 0o777: {"-a777"}} {
 		file := filepath.Join(socketDir(t), "s")
 		p := start(t, append(args, "-s", file)...)
 		info, err := os.Stat(file)
 		must(t, err)
 		equal(t, "the socket's mode", info.Mode(), mode|fs.ModeSocket)
-		talkOnce(t, "unix", file, askVersion, isVersion)
+		askOnce(t, "unix", file, askVersion, isVersion)
 		p.end()
 		if _, err := os.Stat(file); !os.IsNotExist(err) {
 			t.Errorf("the socket is left behind: %v", err)
@@ -134,34 +134,34 @@ func TestAUnixSocketHasItsModeAndGoesWithTheProgram(t *testing.T) {
 	}
 }
 
-// TestAStaleSocketIsReplacedAndNothingElse has a socket that nobody listens on, one that somebody does, and a file.
-func TestAStaleSocketIsReplacedAndNothingElse(t *testing.T) {
+// TestOnlyAStaleSocketIsReplaced, and neither a socket on which a process listens, nor a file.
+func TestOnlyAStaleSocketIsReplaced(t *testing.T) {
 	file := filepath.Join(socketDir(t), "s")
 	p := start(t, "-s", file)
 	want := "evcached: -s " + file + ": another process listens on it\n"
 	equal(t, "the error of the second process", refused(t, statusSystem, "-s", file), want)
-	talkOnce(t, "unix", file, askVersion, isVersion)
+	askOnce(t, "unix", file, askVersion, isVersion)
 	p.signal(syscall.SIGKILL)
 	p.wait()
 	if _, err := os.Stat(file); err != nil {
 		t.Fatalf("nothing stale is there: %v", err)
 	}
 	p = start(t, "-s", file)
-	talkOnce(t, "unix", file, askVersion, isVersion)
+	askOnce(t, "unix", file, askVersion, isVersion)
 	p.end()
 
 	must(t, os.WriteFile(file, []byte("precious"), 0o600))
-	want = "evcached: -s " + file + ": there is a file of that name, which is no socket\n"
+	want = "evcached: -s " + file + ": a file of this name exists and is not a socket\n"
 	equal(t, "what it says of a file", refused(t, statusSystem, "-s", file), want)
 	kept, err := os.ReadFile(file)
 	must(t, err)
 	equal(t, "the file", string(kept), "precious")
 }
 
-// TestUserIsWhoOwnsTheSocketAndRuns is about -u, for root.
-func TestUserIsWhoOwnsTheSocketAndRuns(t *testing.T) {
+// TestTheSocketBelongsToTheUser of -u, and the process runs as that user. It needs root.
+func TestTheSocketBelongsToTheUser(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root can become somebody else")
+		t.Skip("only root can change its user")
 	}
 	const nobody = 65534
 	dir := socketDir(t)
@@ -185,10 +185,10 @@ func TestUserIsWhoOwnsTheSocketAndRuns(t *testing.T) {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 	want := "evcached: -u no-such-user: user: unknown user no-such-user\n"
-	equal(t, "what it says of nobody", refused(t, statusNoUser, "-u", "no-such-user", "-s", file), want)
+	equal(t, "the message about an unknown user", refused(t, statusNoUser, "-u", "no-such-user", "-s", file), want)
 }
 
-// TestVersionIsMemcachedsAndOurs holds the second word, which programs compare with memcached's releases.
-func TestVersionIsMemcachedsAndOurs(t *testing.T) {
+// TestVersionHasBothReleases: the second word, which programs compare with releases of memcached, is 1.6.18.
+func TestVersionHasBothReleases(t *testing.T) {
 	equal(t, "what -V says", version(), "evcached 1.6.18 (evmq "+memcache.Release()+")")
 }

@@ -55,7 +55,7 @@ func TestStandardErrorThatIsNotReadDelaysNoClient(t *testing.T) {
 	other := dial(t, "unix", c.RemoteAddr().String())
 	flood(other)
 	lines := bufio.NewScanner(pipe)
-	must(t, pipe.SetReadDeadline(time.Now().Add(patience)))
+	must(t, pipe.SetReadDeadline(time.Now().Add(testTimeout)))
 	logged, skipped := 0, 0
 	for skipped == 0 && lines.Scan() {
 		if _, n, found := strings.Cut(lines.Text(), `msg="log: lines skipped" lines=`); found {
@@ -87,13 +87,13 @@ func TestStandardErrorThatIsNotReadDoesNotDelayTheEnd(t *testing.T) {
 func TestAStopStaysWithinASecondWhateverTheLogTakes(t *testing.T) {
 	p := &program{}
 	now := time.Now()
-	if got := p.patience(now); got != logPatience {
+	if got := p.logTime(now); got != logTimeout {
 		t.Errorf("%v before a stop", got)
 	}
 	p.stopAt = now
 	for took := time.Duration(0); took < 3*time.Second; took += 10 * time.Millisecond {
-		got := p.patience(now.Add(took))
-		if took <= stopGrace && took+got > time.Second || got < leastLogPatience || got > stopGrace {
+		got := p.logTime(now.Add(took))
+		if took <= stopGrace && took+got > time.Second || got < minLogTimeout || got > stopGrace {
 			t.Errorf("%v when a stop has taken %v", got, took)
 		}
 	}
@@ -107,7 +107,7 @@ func TestAFloodOfRequestsIsLoggedAtABoundedRate(t *testing.T) {
 	flood(c)
 	line := p.line("lines skipped")
 	most := 1000 * (2 + int(time.Since(begun)/time.Second)) // a burst, and the rate
-	if logged := strings.Count(p.said(), "get k"); logged > most+1000 {
+	if logged := strings.Count(p.output(), "get k"); logged > most+1000 {
 		t.Errorf("%d lines in %v; then %q", logged, time.Since(begun), line)
 	}
 	p.end()

@@ -28,7 +28,7 @@ func TestItemsSurviveAGracefulStopAlone(t *testing.T) {
 			p := start(t, args...)
 			large := strings.Repeat("x", 700_000)
 			text := "set a 5 0 1\r\nx\r\nset soon 0 1 1\r\nx\r\nset large 0 0 700000\r\n" + large + "\r\n"
-			talkOnce(t, "tcp", p.addrs[0], text, "STORED\r\nSTORED\r\nSTORED\r\n")
+			askOnce(t, "tcp", p.addrs[0], text, "STORED\r\nSTORED\r\nSTORED\r\n")
 			way.stop(p, p.addrs[0])
 			equal(t, "the status", p.wait(), 0)
 			graceful := way.name == "SIGUSR1" || way.name == "shutdown graceful"
@@ -43,9 +43,9 @@ func TestItemsSurviveAGracefulStopAlone(t *testing.T) {
 			p = start(t, args...)
 			if graceful {
 				p.signal(syscall.SIGHUP) // whatever else happens
-				talkOnce(t, "tcp", p.addrs[0], "get a large\r\n", "VALUE a 5 1\r\nx\r\nVALUE large 0 700000\r\n"+large+"\r\nEND\r\n")
+				askOnce(t, "tcp", p.addrs[0], "get a large\r\n", "VALUE a 5 1\r\nx\r\nVALUE large 0 700000\r\n"+large+"\r\nEND\r\n")
 			} else {
-				talkOnce(t, "tcp", p.addrs[0], "get a large\r\n", "END\r\n")
+				askOnce(t, "tcp", p.addrs[0], "get a large\r\n", "END\r\n")
 			}
 			wantFiles(t, filepath.Dir(file), "items.tmp")
 			p.end()
@@ -71,7 +71,7 @@ func saved(t *testing.T) (file string, text []byte) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "items")
 	p := start(t, "-p", "-1", "-e", file)
-	talkOnce(t, "tcp", p.addrs[0], "set a 0 0 1\r\nx\r\n", "STORED\r\n")
+	askOnce(t, "tcp", p.addrs[0], "set a 0 0 1\r\nx\r\n", "STORED\r\n")
 	p.signal(syscall.SIGUSR1)
 	equal(t, "the status", p.wait(), 0)
 	text, err := os.ReadFile(file)
@@ -89,11 +89,11 @@ const (
 func TestItemsAreLoadedOnce(t *testing.T) {
 	file, _ := saved(t)
 	p := start(t, "-p", "-1", "-e", file)
-	talkOnce(t, "tcp", p.addrs[0], askA+"set a 0 0 1\r\ny\r\n", isA+"STORED\r\n")
+	askOnce(t, "tcp", p.addrs[0], askA+"set a 0 0 1\r\ny\r\n", isA+"STORED\r\n")
 	must(t, p.cmd.Process.Kill())
 	p.wait()
 	p = start(t, "-p", "-1", "-e", file)
-	talkOnce(t, "tcp", p.addrs[0], askA, isNoA)
+	askOnce(t, "tcp", p.addrs[0], askA, isNoA)
 	p.end()
 }
 
@@ -109,7 +109,7 @@ func TestAStartThatFailsLeavesTheItems(t *testing.T) {
 		t.Errorf("the output is %q", got)
 	}
 	p := start(t, "-p", "-1", "-e", file)
-	talkOnce(t, "tcp", p.addrs[0], askA, isA)
+	askOnce(t, "tcp", p.addrs[0], askA, isA)
 	p.end()
 }
 
@@ -132,10 +132,10 @@ func TestAFileThatCannotBeLoadedIsAWarning(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "items")
 			must(t, os.WriteFile(file, row.text, 0o600))
 			p := start(t, "-p", "-1", "-e", file)
-			if said := p.said(); !strings.Contains(said, "level=WARN msg=\"starting with an empty cache\"") || !strings.Contains(said, row.reason) {
+			if said := p.output(); !strings.Contains(said, "level=WARN msg=\"starting with an empty cache\"") || !strings.Contains(said, row.reason) {
 				t.Errorf("the output is %q, want %q", said, row.reason)
 			}
-			talkOnce(t, "tcp", p.addrs[0], askA, isNoA)
+			askOnce(t, "tcp", p.addrs[0], askA, isNoA)
 			p.end()
 			wantFiles(t, filepath.Dir(file), row.left...)
 			left, err := os.ReadFile(filepath.Join(filepath.Dir(file), row.left[0]))
@@ -151,7 +151,7 @@ func TestAFileServesOneProcess(t *testing.T) {
 	p := start(t, "-p", "-1", "-e", file)
 	want := "evcached: -e " + file + ": " + errUsed.Error() + "\n"
 	equal(t, "the error of the second process", refused(t, statusSystem, "-p", "-1", "-e", file), want)
-	talkOnce(t, "tcp", p.addrs[0], askA, isA)
+	askOnce(t, "tcp", p.addrs[0], askA, isA)
 	p.signal(syscall.SIGUSR1)
 	equal(t, "the status", p.wait(), 0)
 	wantFiles(t, filepath.Dir(file), "items")
@@ -230,14 +230,14 @@ func TestAPartThatWasLeftBehindIsUsedAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "items")
 	must(t, os.WriteFile(file+partSuffix, bytes.Repeat([]byte("old"), 100_000), 0o644))
 	p := start(t, "-p", "-1", "-e", file)
-	talkOnce(t, "tcp", p.addrs[0], "set a 0 0 1\r\nx\r\n", "STORED\r\n")
+	askOnce(t, "tcp", p.addrs[0], "set a 0 0 1\r\nx\r\n", "STORED\r\n")
 	p.signal(syscall.SIGUSR1)
 	equal(t, "the status", p.wait(), 0)
 	info, err := os.Stat(file)
 	must(t, err)
 	equal(t, "the file's mode", info.Mode(), 0o600)
 	p = start(t, "-p", "-1", "-e", file)
-	talkOnce(t, "tcp", p.addrs[0], askA, isA)
+	askOnce(t, "tcp", p.addrs[0], askA, isA)
 	p.end()
 }
 
@@ -252,7 +252,7 @@ func TestTheItemsAreTheUsers(t *testing.T) {
 	file := filepath.Join(dir, "items")
 	for i, answer := range []string{isNoA, isA} {
 		p := start(t, "-p", "-1", "-u", "nobody", "-e", file)
-		talkOnce(t, "tcp", p.addrs[0], askA+"set a 0 0 1\r\nx\r\n", answer+"STORED\r\n")
+		askOnce(t, "tcp", p.addrs[0], askA+"set a 0 0 1\r\nx\r\n", answer+"STORED\r\n")
 		p.signal(syscall.SIGUSR1)
 		equal(t, "the status", p.wait(), 0)
 		info, err := os.Stat(file)
@@ -265,8 +265,8 @@ func TestTheItemsAreTheUsers(t *testing.T) {
 	must(t, os.Chmod(file, fs.FileMode(0o644)))
 	p := start(t, "-p", "-1", "-u", "nobody", "-e", file)
 	p.end()
-	if !strings.Contains(p.said(), errOwner.Error()) {
-		t.Errorf("the output is %q", p.said())
+	if !strings.Contains(p.output(), errOwner.Error()) {
+		t.Errorf("the output is %q", p.output())
 	}
 	wantFiles(t, dir, "items.refused")
 }

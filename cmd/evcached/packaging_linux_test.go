@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// instructions are those of the Dockerfile's last stage by their names, and the RUN instructions of all.
+// instructions returns the instructions of the Dockerfile's last stage by name, and the RUN instructions of all stages.
 func instructions(t *testing.T) (last map[string]string, runs []string) {
 	t.Helper()
 	text, err := os.ReadFile("Dockerfile")
@@ -56,12 +56,12 @@ func TestTheImageBuildsFromTheModuleCache(t *testing.T) {
 	must(t, json.Unmarshal([]byte(last["CMD"]), &args))
 	equal(t, "the program of the image", strings.Join(entry, " "), "/evcached")
 	p := startCommand(t, exec.Command(program, append(args, "-v", "-p", "-1")...))
-	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
+	askOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
 	equal(t, "the image's signal", last["STOPSIGNAL"], "SIGTERM")
 	p.end()
 }
 
-// isStatic wants a program that needs no other file.
+// isStatic checks that the program needs no other file.
 func isStatic(t *testing.T, program string) {
 	t.Helper()
 	file, err := elf.Open(program)
@@ -79,8 +79,8 @@ func isStatic(t *testing.T, program string) {
 	}
 }
 
-// TestTheImageIsTheProgramAlone without root.
-func TestTheImageIsTheProgramAlone(t *testing.T) {
+// TestTheImageContainsOnlyTheProgram, and it does not run as root.
+func TestTheImageContainsOnlyTheProgram(t *testing.T) {
 	last, _ := instructions(t)
 	for name, want := range map[string]string{
 		"FROM": "scratch", "COPY": "--from=build /evcached /evcached", "USER": "65532:65532", "EXPOSE": "11211",
@@ -89,8 +89,8 @@ func TestTheImageIsTheProgramAlone(t *testing.T) {
 	}
 }
 
-// TestTheUnitsAreWhatSystemdUnderstands has systemd-analyze verify the units. The options in the service must be accepted without warnings.
-func TestTheUnitsAreWhatSystemdUnderstands(t *testing.T) {
+// TestTheUnitsAreValid runs systemd-analyze verify. The options in the service must be accepted without warnings.
+func TestTheUnitsAreValid(t *testing.T) {
 	service, err := os.ReadFile(filepath.Join("systemd", "evcached.service"))
 	must(t, err)
 	options := regexp.MustCompile(`"EVCACHED_OPTIONS=([^"]*)"`).FindSubmatch(service)

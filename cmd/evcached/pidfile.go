@@ -9,7 +9,7 @@ import (
 	"os"
 )
 
-// writePID writes the process's number to the file of -P. It is there whole or not at all.
+// writePID writes the process's number to the file of -P. The file is replaced atomically.
 func writePID(file string) error {
 	if file == "" {
 		return nil
@@ -24,7 +24,7 @@ func writePID(file string) error {
 	return nil
 }
 
-// removePID removes it, unless it is gone or somebody else's by now.
+// removePID removes the file, unless it has been removed or replaced by another process.
 func removePID(file string) error {
 	if file == "" {
 		return nil
@@ -39,5 +39,5 @@ func removePID(file string) error {
 	return nil
 }
 
-// line is what the file holds.
+// line returns the content of the file.
 func line() string { return fmt.Sprintln(os.Getpid()) }

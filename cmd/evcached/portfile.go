@@ -16,7 +16,8 @@ import (
 const portFileEnv = "MEMCACHED_PORT_FILENAME"
 
 // writePorts writes a line for each TCP socket, and then for each UDP socket, to the file of portFileEnv. A regular file is replaced atomically, and
-// remains when the program ends. What is no regular file, as a device or a pipe, is written to: root could replace /dev/null. Without the variable, or with a unix socket, nothing is written.
+// remains when the program ends. A device or a pipe is written to and not replaced: root could
+// replace /dev/null. Without the variable, or with a unix socket, nothing is written.
 func writePorts(k *sockets) error {
 	file := os.Getenv(portFileEnv)
 	if file == "" || len(k.order) == 0 {

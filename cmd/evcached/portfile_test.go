@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// withPorts is a command that writes its ports to a file.
+// withPorts returns a command that writes its ports to a file.
 func withPorts(t *testing.T, file string, args ...string) *running {
 	t.Helper()
 	cmd := command(append([]string{"-v"}, args...)...)
@@ -20,8 +20,8 @@ func withPorts(t *testing.T, file string, args ...string) *running {
 	return startCommand(t, cmd)
 }
 
-// TestPortsAreWrittenToTheFileThatTheEnvironmentNames, TCP first, in memcached's form, in place of what was there.
-func TestPortsAreWrittenToTheFileThatTheEnvironmentNames(t *testing.T) {
+// TestPortsAreWrittenToTheFileInTheEnvironment, TCP first, in the format of memcached. The former content is replaced.
+func TestPortsAreWrittenToTheFileInTheEnvironment(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ports")
 	must(t, os.WriteFile(file, []byte("old\n"), 0o600))
@@ -44,15 +44,15 @@ func TestPortsAreWrittenToTheFileThatTheEnvironmentNames(t *testing.T) {
 // TestAPortFileThatCannotBeWrittenIsReported, and the server runs.
 func TestAPortFileThatCannotBeWrittenIsReported(t *testing.T) {
 	p := withPorts(t, filepath.Join(t.TempDir(), "none", "ports"), "-p", "-1")
-	if !strings.Contains(p.said(), "none/ports.lck: no such file or directory") {
-		t.Errorf("the output is %q", p.said())
+	if !strings.Contains(p.output(), "none/ports.lck: no such file or directory") {
+		t.Errorf("the output is %q", p.output())
 	}
-	talkOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
+	askOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
 	p.end()
 }
 
-// TestAPortFileThatIsNoRegularFileIsWrittenToAndStays: a pipe here. A device would be lost if it were replaced.
-func TestAPortFileThatIsNoRegularFileIsWrittenToAndStays(t *testing.T) {
+// TestAPortFileThatIsNotARegularFileIsNotReplaced but written to: here a pipe. A device would be lost if it were replaced.
+func TestAPortFileThatIsNotARegularFileIsNotReplaced(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ports")
 	must(t, syscall.Mkfifo(file, 0o600))
@@ -72,7 +72,7 @@ func TestAPortFileThatIsNoRegularFileIsWrittenToAndStays(t *testing.T) {
 	p.end()
 }
 
-// TestAUnixSocketHasNoPortFile.
+// TestAUnixSocketHasNoPortFile checks that none is written.
 func TestAUnixSocketHasNoPortFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "ports")
 	p := withPorts(t, file, "-s", filepath.Join(socketDir(t), "s"))
@@ -82,7 +82,7 @@ func TestAUnixSocketHasNoPortFile(t *testing.T) {
 	p.end()
 }
 
-// TestOnlyInternetAddressesHaveAPortLine tells the families apart.
+// TestOnlyInternetAddressesHaveAPortLine, with the family of the address.
 func TestOnlyInternetAddressesHaveAPortLine(t *testing.T) {
 	for addr, want := range map[net.Addr]string{
 		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5}:        "TCP INET: 5\n",

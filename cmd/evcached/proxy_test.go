@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// proxyConfig is the one that docs/evcached.md shows, with other addresses.
+// proxyConfig is the configuration in docs/evcached.md with other addresses.
 func proxyConfig(t *testing.T, listen string, servers []string) string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/evcached.md")
@@ -67,7 +67,7 @@ func startProxy(t *testing.T, servers []string) (addr string) {
 		}
 	})
 	eventually(t, "the proxy listens", func() bool {
-		nc, err := net.DialTimeout("tcp", addr, patience)
+		nc, err := net.DialTimeout("tcp", addr, testTimeout)
 		if err == nil {
 			nc.Close()
 		}
@@ -76,7 +76,7 @@ func startProxy(t *testing.T, servers []string) (addr string) {
 	return addr
 }
 
-// TestThreeServersBehindAProxyAreOneCache spreads keys by the configuration that the documentation shows, and goes on with two.
+// TestThreeServersBehindAProxyAreOneCache distributes keys by the configuration in the documentation, and continues with two servers.
 func TestThreeServersBehindAProxyAreOneCache(t *testing.T) {
 	var caches []*running
 	var addrs []string
@@ -135,7 +135,7 @@ func TestThreeServersBehindAProxyAreOneCache(t *testing.T) {
 	again := dial(t, "tcp", c.RemoteAddr().String())
 	for i := range keys { // the proxy fails twice before it leaves the dead one out
 		store := fmt.Sprintf("set key-%d 0 0 3\r\nnew\r\n", i)
-		for tries := time.Now().Add(patience); ; {
+		for tries := time.Now().Add(testTimeout); ; {
 			_, err := io.WriteString(again, store)
 			must(t, err)
 			line, err := again.in.ReadString('\n')

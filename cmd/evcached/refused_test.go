@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// TestWrongCommandLinesAreRefused has our words, and the status that memcached 1.6.18 was seen to end with, where it does not go on with a
-// value that it could not read.
+// TestWrongCommandLinesAreRefused with a message of evcached and the exit status of memcached 1.6.18, except where memcached continues with a value
+// that it could not parse.
 func TestWrongCommandLinesAreRefused(t *testing.T) {
 	for _, row := range []struct {
 		line   string
@@ -31,7 +31,7 @@ func TestWrongCommandLinesAreRefused(t *testing.T) {
 		{"-p x", 64, `invalid argument "x" for "-p, --port" flag: must be a number from -1 to 65535`},
 		{"-p 65536", 64, `must be a number from -1 to 65535`},
 		{"-U x", 64, `invalid argument "x" for "-U, --udp-port" flag`},
-		{"-p 0", 64, "there is nothing to listen on: -p 0, no -U and no -s"},
+		{"-p 0", 64, "no socket to listen on: -p 0 without -U and -s"},
 		{"-m 0", 64, `"-m, --memory-limit" flag: must be a number from 1 to`},
 		{"-m 1.5", 64, `"-m, --memory-limit" flag: must be a number from 1 to`},
 		{"-m 1", 64, "items of 1048576 bytes (-I) are more than half of the memory, 1 megabytes (-m)"},
@@ -48,10 +48,10 @@ func TestWrongCommandLinesAreRefused(t *testing.T) {
 		{"-b 0", 1, `"-b, --listen-backlog" flag: must be a number from 1 to`},
 		{"-a 8", 1, `invalid argument "8" for "-a, --unix-mask" flag: must be an octal number from 0 to 777`},
 		{"-a 1000", 1, "must be an octal number from 0 to 777"},
-		{"--unix-socket=", 1, "it names no file"},
+		{"--unix-socket=", 1, "the name of the file is empty"},
 		{"-B udp", 64, `invalid argument "udp" for "-B, --protocol" flag: must be auto, binary or ascii`},
 		{"-S", 64, "-S needs -Y: a file of users"},
-		{"-S -Y x -B ascii", 64, "-S is of the binary protocol, and -B ascii allows the other alone"},
+		{"-S -Y x -B ascii", 64, "-S needs the binary protocol, and -B ascii allows only the text protocol"},
 		{"-Y x -B binary", 64, "-B binary with -Y needs -S"},
 		{"-Y x -U 12000", 64, "-Y cannot protect UDP"},
 		{"-S -Y x -U 12000", 64, "-Y cannot protect UDP"},
@@ -59,7 +59,7 @@ func TestWrongCommandLinesAreRefused(t *testing.T) {
 		{"-Z", 64, "-Z needs a certificate: -o ssl_chain_cert=file"},
 		{"-Z -p 0 -U 12000", 64, "-Z needs a TCP port"},
 		{"-Z -o ssl_chain_cert=/does/not/exist", 64, "certificate /does/not/exist, key /does/not/exist: open /does/not/exist"},
-		{"-Z -o ssl_chain_cert=x,ssl_verify_mode=2", 64, "-o ssl_verify_mode=2 needs the certificates of who signs the clients': -o ssl_ca_cert=file"},
+		{"-Z -o ssl_chain_cert=x,ssl_verify_mode=2", 64, "-o ssl_verify_mode=2 needs the certificates of the clients' authorities: -o ssl_ca_cert=file"},
 		{"-o bogus", 1, `invalid argument "bogus" for "-o, --extended" flag: there is no option bogus`},
 		{"-o modern,bogus=3", 1, "there is no option bogus"},
 		{"-o idle_timeout", 1, "idle_timeout needs an argument: idle_timeout=seconds"},
@@ -71,12 +71,12 @@ func TestWrongCommandLinesAreRefused(t *testing.T) {
 		{"-o ssl_min_version=4", 1, "ssl_min_version=4: must be a number from 0 to 3"},
 		{"-o ssl_keyformat=DER", 1, "ssl_keyformat=DER: keys are read in PEM format only"},
 		{"-o ssl_ciphers=HIGH:!aNULL", 1, `there is no cipher suite "HIGH"`},
-		{"-o ssl_ciphers=TLS_AES_128_GCM_SHA256", 1, "there is no cipher suite"}, // of TLS 1.3, where nobody chooses
+		{"-o ssl_ciphers=TLS_AES_128_GCM_SHA256", 1, "there is no cipher suite"}, // of TLS 1.3, where suites cannot be chosen
 		{"-l notls:127.0.0.1", 71, "-l notls:127.0.0.1: notls: needs -Z"},
 		{"-l 127.0.0.1:x", 71, "-l 127.0.0.1:x: the port must be a number from 0 to 65535"},
 		{"-l 127.0.0.1:99999", 71, "-l 127.0.0.1:99999: the port must be a number from 0 to 65535"},
 		{"-l [::1", 71, "-l [::1: address [::1: "},
-		{"-l :12000", 71, "-l :12000: there is no address; * is all"},
+		{"-l :12000", 71, "-l :12000: the address is empty; * stands for all"},
 		{"-l 203.0.113.1 -p -1", 71, "listen tcp 203.0.113.1:0: bind: "},
 		{"-l no..such", 71, "-l no..such: lookup no..such: no such host"},
 		{"-s /does/not/exist/s", 71, "-s /does/not/exist/s: listen unix /does/not/exist/s: bind: no such file or directory"},
@@ -95,8 +95,8 @@ func TestWrongCommandLinesAreRefused(t *testing.T) {
 	}
 }
 
-// TestHelpVersionAndLicenseEndTheReading are what the program prints and ends with 0, whatever stands behind.
-func TestHelpVersionAndLicenseEndTheReading(t *testing.T) {
+// TestHelpVersionAndLicenseEndTheParsing: the program prints the text and ends with status 0, whatever follows on the command line.
+func TestHelpVersionAndLicenseEndTheParsing(t *testing.T) {
 	full, err := os.ReadFile("../../LICENSE")
 	must(t, err)
 	for _, row := range []struct {

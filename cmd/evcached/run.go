@@ -28,7 +28,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		err = serve(s, stderr, child.ready)
 	default:
 		for _, text := range s.warnings {
-			say(stderr, "evcached: warning: "+text)
+			printLine(stderr, "evcached: warning: "+text)
 		}
 		if s.daemon {
 			err = detach(s, stderr)
@@ -36,8 +36,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 			err = serve(s, stderr, func() error { return nil })
 		}
 	}
-	if err != nil && !errors.Is(err, errTold) {
-		say(stderr, "evcached: "+err.Error())
+	if err != nil && !errors.Is(err, errPrinted) {
+		printLine(stderr, "evcached: "+err.Error())
 	}
 	return status(err)
 }
@@ -63,11 +63,11 @@ func settle(args []string) (*settings, error) {
 	return s, nil
 }
 
-// errTold is the error of a failure whose message has been printed.
-var errTold = errors.New("the message has been printed")
+// errPrinted is the error of a failure whose message has been printed.
+var errPrinted = errors.New("the message has been printed")
 
-// say prints a line, and waits for that at most logPatience: standard error may be a pipe that is not read.
-func say(w io.Writer, line string) {
+// printLine prints a line, and waits for this at most logTimeout: standard error may be a pipe that is not read.
+func printLine(w io.Writer, line string) {
 	printed := make(chan struct{})
 	go func() {
 		defer close(printed)
@@ -75,6 +75,6 @@ func say(w io.Writer, line string) {
 	}()
 	select {
 	case <-printed:
-	case <-time.After(logPatience):
+	case <-time.After(logTimeout):
 	}
 }

@@ -80,24 +80,24 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 	return errors.Join(err, p.end())
 }
 
-// logPatience is the time for which the program waits for log lines to be written to standard error. A stop that has used most
-// of its time waits for leastLogPatience.
+// logTimeout is the time for which the program waits for log lines to be written to standard error. A stop that has used most
+// of its time waits for minLogTimeout.
 const (
-	logPatience      = time.Second
-	leastLogPatience = 50 * time.Millisecond
+	logTimeout    = time.Second
+	minLogTimeout = 50 * time.Millisecond
 )
 
-// patience is how long the log may take at a moment, so that a stop stays within its time.
-func (p *program) patience(now time.Time) time.Duration {
+// logTime returns the time for which to wait for the log at a moment, so that a stop stays within its time.
+func (p *program) logTime(now time.Time) time.Duration {
 	if p.stopAt.IsZero() {
-		return logPatience
+		return logTimeout
 	}
-	return max(leastLogPatience, stopGrace-now.Sub(p.stopAt))
+	return max(minLogTimeout, stopGrace-now.Sub(p.stopAt))
 }
 
-// logged waits, by Flush or Close, until the log is written, but at most logPatience: standard error may be a pipe that is not read.
+// logged waits, by Flush or Close, until the log is written, but at most logTimeout: standard error may be a pipe that is not read.
 func (p *program) logged(wait func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(context.Background(), p.patience(time.Now()))
+	ctx, cancel := context.WithTimeout(context.Background(), p.logTime(time.Now()))
 	defer cancel()
 	_ = wait(ctx) // an error could be reported nowhere else
 }

@@ -18,13 +18,12 @@ import (
 	"time"
 )
 
-// TestEndLosesNoAnswer ends the program under load: an answer that has begun is whole, and one connection's answers end where its
-// requests were not read any more.
-func TestEndLosesNoAnswer(t *testing.T) {
+// TestAStopLosesNoAnswer stops the program under load: each answer that has begun is complete, and all requests that were read are answered.
+func TestAStopLosesNoAnswer(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1} {
 		p := start(t, "-p", "-1")
 		value := strings.Repeat("x", 100_000)
-		talkOnce(t, "tcp", p.addrs[0], "set big 0 0 100000\r\n"+value+"\r\n", "STORED\r\n")
+		askOnce(t, "tcp", p.addrs[0], "set big 0 0 100000\r\n"+value+"\r\n", "STORED\r\n")
 		var clients sync.WaitGroup
 		var answers atomic.Int64
 		for i := range 8 {
@@ -41,7 +40,7 @@ func TestEndLosesNoAnswer(t *testing.T) {
 	}
 }
 
-// askUntilTheEnd sends requests, eight at a time, and wants whole answers until the connection ends between two of them.
+// askUntilTheEnd sends requests, eight at a time, and checks that each answer is complete until the connection ends between two answers.
 func askUntilTheEnd(t *testing.T, addr, request, want string, answers *atomic.Int64) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -49,7 +48,7 @@ func askUntilTheEnd(t *testing.T, addr, request, want string, answers *atomic.In
 		return
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(patience))
+	_ = nc.SetDeadline(time.Now().Add(testTimeout))
 	in, got := bufio.NewReader(nc), make([]byte, len(want))
 	batch := strings.Repeat(request, 8)
 	for {
@@ -74,7 +73,7 @@ func askUntilTheEnd(t *testing.T, addr, request, want string, answers *atomic.In
 	}
 }
 
-// TestASecondSignalEndsTheStopAtOnce has a client that does not read its answers, and so would be given the time of a stop.
+// TestASecondSignalEndsTheStopAtOnce, although a client does not read its answers.
 func TestASecondSignalEndsTheStopAtOnce(t *testing.T) {
 	p := start(t, "-p", "-1")
 	c := dial(t, "tcp", p.addrs[0])
@@ -96,13 +95,13 @@ func TestASecondSignalEndsTheStopAtOnce(t *testing.T) {
 		}
 	})
 	equal(t, "the status", p.wait(), 0)
-	if want := errSecondSignal.Error(); !strings.Contains(p.said(), want) {
-		t.Errorf("the output is %q, want %q", p.said(), want)
+	if want := errSecondSignal.Error(); !strings.Contains(p.output(), want) {
+		t.Errorf("the output is %q, want %q", p.output(), want)
 	}
 }
 
-// TestTheProcessesNumberIsInItsFileWhileItRuns is -P.
-func TestTheProcessesNumberIsInItsFileWhileItRuns(t *testing.T) {
+// TestThePIDFileExistsWhileTheProgramRuns tests -P.
+func TestThePIDFileExistsWhileTheProgramRuns(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	must(t, os.WriteFile(file, []byte("1\n"), 0o600)) // of one that was killed
 	p := start(t, "-p", "-1", "-P", file)
@@ -122,7 +121,7 @@ func TestTheProcessesNumberIsInItsFileWhileItRuns(t *testing.T) {
 	equal(t, "the successor's file", string(text), "1\n")
 }
 
-// TestADaemonListensWhenItsParentReturns is -d.
+// TestADaemonListensWhenItsParentReturns tests -d.
 func TestADaemonListensWhenItsParentReturns(t *testing.T) {
 	dir := socketDir(t)
 	file, pidFile := filepath.Join(dir, "s"), filepath.Join(dir, "pid")
@@ -159,8 +158,8 @@ func TestADaemonListensWhenItsParentReturns(t *testing.T) {
 	})
 }
 
-// TestADaemonThatCannotListenSaysSoThroughItsParent has the parent's status and output.
-func TestADaemonThatCannotListenSaysSoThroughItsParent(t *testing.T) {
+// TestTheParentReportsADaemonThatCannotListen by its status and output.
+func TestTheParentReportsADaemonThatCannotListen(t *testing.T) {
 	want := "evcached: listen tcp 203.0.113.1:0: bind: "
 	if got := refused(t, statusSystem, "-d", "-l", "203.0.113.1:0"); !strings.HasPrefix(got, want) || strings.Count(got, "\n") != 1 {
 		t.Errorf("the output is %q, want %q", got, want)

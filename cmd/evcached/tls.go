@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// certificates is TLS as the options have it, with files that can be read anew. Connections that are open keep what they began
-// with.
+// certificates is the configuration of TLS from the options, with files that can be read again. Open connections keep the certificate with which
+// they began.
 type certificates struct {
 	settings tlsSettings
 	current  atomic.Pointer[tls.Config]
@@ -45,7 +45,7 @@ func (c *certificates) Reload() error {
 		}
 		config.ClientCAs = x509.NewCertPool()
 		if !config.ClientCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("certificates of clients' authorities: there is none in %s", t.ca)
+			return fmt.Errorf("certificates of clients' authorities: %s contains none", t.ca)
 		}
 	}
 	now := time.Now()
@@ -57,13 +57,13 @@ func (c *certificates) Reload() error {
 // readAt returns the time when the files in use were read.
 func (c *certificates) readAt() time.Time { return *c.read.Load() }
 
-// base is what does not come from files.
+// base returns the part of the configuration that does not depend on files.
 func (c *certificates) base() *tls.Config {
 	t := &c.settings
 	return &tls.Config{MinVersion: t.minVersion, CipherSuites: t.ciphers, ClientAuth: t.verify, SessionTicketsDisabled: !t.resume}
 }
 
-// server is the configuration for a server. The keys of session tickets are its own, and so outlive a Reload.
+// server returns the configuration for a server. It has its own keys for session tickets, which remain valid after a Reload.
 func (c *certificates) server() *tls.Config {
 	config := c.base()
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current.Load(), nil }

@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// writeCertificate makes a certificate for localhost, signed by itself, and writes it and its key to a file each.
+// writeCertificate writes a self-signed certificate for localhost and its key to files.
 func writeCertificate(t *testing.T, chain, key string) tls.Certificate {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -46,7 +46,7 @@ func writeCertificate(t *testing.T, chain, key string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }
 
-// trusting is a client's configuration that trusts one certificate.
+// trusting returns a client's configuration that trusts one certificate.
 func trusting(t *testing.T, cert tls.Certificate) *tls.Config {
 	t.Helper()
 	leaf, err := x509.ParseCertificate(cert.Certificate[0])
@@ -56,15 +56,15 @@ func trusting(t *testing.T, cert tls.Certificate) *tls.Config {
 	return &tls.Config{RootCAs: pool, ServerName: "localhost"}
 }
 
-// askByTLS says whether a client with this configuration gets an answer, and over which connection.
+// askByTLS reports whether a client with this configuration receives an answer, and the state of its connection.
 func askByTLS(t *testing.T, addr string, config *tls.Config) (tls.ConnectionState, error) {
 	t.Helper()
-	nc, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", addr, config)
+	nc, err := tls.DialWithDialer(&net.Dialer{Timeout: testTimeout}, "tcp", addr, config)
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	if _, err = nc.Write([]byte(askVersion)); err != nil {
 		return tls.ConnectionState{}, err
 	}
@@ -76,7 +76,7 @@ func askByTLS(t *testing.T, addr string, config *tls.Config) (tls.ConnectionStat
 	return nc.ConnectionState(), err
 }
 
-// TestCertificatesAreReadAgain is -Z, and SIGHUP; a notls: address speaks without.
+// TestCertificatesAreReadAgain tests -Z and SIGHUP. An address with notls: has no TLS.
 func TestCertificatesAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	chain, key := filepath.Join(dir, "chain"), filepath.Join(dir, "key")
@@ -86,7 +86,7 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	if _, err := askByTLS(t, secure, old); err != nil {
 		t.Fatal(err)
 	}
-	talkOnce(t, "tcp", bare, askVersion, isVersion)
+	askOnce(t, "tcp", bare, askVersion, isVersion)
 	open, err := tls.Dial("tcp", secure, old)
 	must(t, err)
 	before := talk(t, open)
@@ -117,8 +117,8 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	p.end()
 }
 
-// TestAFailedHandshakeLeavesItsPlace to the next one, where those above the limit wait.
-func TestAFailedHandshakeLeavesItsPlace(t *testing.T) {
+// TestAFailedHandshakeFreesItsPlace for the next connection, if connections above the limit wait.
+func TestAFailedHandshakeFreesItsPlace(t *testing.T) {
 	chain := filepath.Join(t.TempDir(), "chain")
 	config := trusting(t, writeCertificate(t, chain, chain))
 	p := start(t, "-p", "-1", "-Z", "-c", "1", "-o", "no_maxconns_fast,ssl_chain_cert="+chain)
@@ -135,8 +135,8 @@ func TestAFailedHandshakeLeavesItsPlace(t *testing.T) {
 	p.end()
 }
 
-// TestClientsCertificatesAreAskedFor is ssl_verify_mode, with certificate and key in one file.
-func TestClientsCertificatesAreAskedFor(t *testing.T) {
+// TestClientsCertificatesAreRequested tests ssl_verify_mode, with certificate and key in one file.
+func TestClientsCertificatesAreRequested(t *testing.T) {
 	dir := t.TempDir()
 	chain, ca := filepath.Join(dir, "chain"), filepath.Join(dir, "ca")
 	anonymous := trusting(t, writeCertificate(t, chain, chain))
@@ -160,8 +160,8 @@ func TestClientsCertificatesAreAskedFor(t *testing.T) {
 	}
 }
 
-// TestTLSIsAsTheOptionsHaveIt looks at what a handshake has come to.
-func TestTLSIsAsTheOptionsHaveIt(t *testing.T) {
+// TestTLSIsConfiguredByTheOptions checks the result of a handshake.
+func TestTLSIsConfiguredByTheOptions(t *testing.T) {
 	chain := filepath.Join(t.TempDir(), "chain")
 	client := trusting(t, writeCertificate(t, chain, chain))
 	ask := func(options string, change func(c *tls.Config)) (first, second tls.ConnectionState, err error) {
@@ -183,20 +183,20 @@ func TestTLSIsAsTheOptionsHaveIt(t *testing.T) {
 	must(t, err)
 	equal(t, "that a session is resumed with ssl_session_cache", state.DidResume, true)
 	if _, _, err = ask("", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 }); err == nil {
-		t.Error("TLS 1.1 is spoken")
+		t.Error("TLS 1.1 is accepted")
 	}
 	state, _, err = ask(",ssl_min_version=1", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 })
 	must(t, err)
 	equal(t, "the version with ssl_min_version=1", state.Version, tls.VersionTLS11)
 	if _, _, err = ask(",ssl_min_version=3", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }); err == nil {
-		t.Error("TLS 1.2 is spoken with ssl_min_version=3")
+		t.Error("TLS 1.2 is accepted with ssl_min_version=3")
 	}
 	state, _, err = ask(",ssl_ciphers=ECDHE-ECDSA-CHACHA20-POLY1305", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })
 	must(t, err)
 	equal(t, "the cipher suite", state.CipherSuite, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256)
 }
 
-// TestCertificatesThatCannotBeReadAreAnError names the file, and why.
+// TestCertificatesThatCannotBeReadAreAnError that names the file and the reason.
 func TestCertificatesThatCannotBeReadAreAnError(t *testing.T) {
 	dir := t.TempDir()
 	chain, junk := filepath.Join(dir, "chain"), filepath.Join(dir, "junk")
@@ -205,7 +205,7 @@ func TestCertificatesThatCannotBeReadAreAnError(t *testing.T) {
 	for options, want := range map[string]string{
 		"ssl_chain_cert=" + junk:                                             "evcached: -Z: certificate " + junk + ", key " + junk + ": tls: failed to find any PEM data",
 		"ssl_chain_cert=" + chain + ",ssl_key=" + dir:                        "evcached: -Z: certificate " + chain + ", key " + dir + ": read " + dir,
-		"ssl_verify_mode=2,ssl_chain_cert=" + chain + ",ssl_ca_cert=" + junk: "evcached: -Z: certificates of clients' authorities: there is none in " + junk,
+		"ssl_verify_mode=2,ssl_chain_cert=" + chain + ",ssl_ca_cert=" + junk: "evcached: -Z: certificates of clients' authorities: " + junk + " contains none",
 	} {
 		if got := refused(t, statusUsage, "-Z", "-p", "-1", "-o", options); !strings.HasPrefix(got, want) {
 			t.Errorf("-o %s: it says %q, want %q", options, got, want)

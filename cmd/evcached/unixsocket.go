@@ -21,7 +21,7 @@ func (k *sockets) openUnix(s *settings) error {
 	if err := removeStale(s.socket); err != nil {
 		return system("-s %s: %w", s.socket, err)
 	}
-	// The mode has to hold from the first moment on. Nothing else makes files meanwhile.
+	// The file must never have another mode. No other goroutine creates files at this time.
 	mask := unix.Umask(int(fs.ModePerm &^ s.socketMode))
 	l, err := listenStream("unix", s.socket, s.backlog)
 	unix.Umask(mask)
@@ -41,14 +41,14 @@ func removeStale(file string) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return errors.New("there is a file of that name, which is no socket")
+		return errors.New("a file of this name exists and is not a socket")
 	}
 	c, err := net.Dial("unix", file)
 	switch {
 	case err == nil:
 		return errors.Join(errors.New("another process listens on it"), c.Close())
 	case !errors.Is(err, unix.ECONNREFUSED):
-		return fmt.Errorf("whether another process listens on it cannot be known: %w", err)
+		return fmt.Errorf("cannot determine whether another process listens on it: %w", err)
 	}
 	return os.Remove(file)
 }

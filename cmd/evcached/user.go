@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// become makes root the user of -u, with that user's groups. There is no way back. It does nothing without a name, and for who is
-// not root.
+// become changes the user of the process from root to that of -u, with its groups, irrevocably. It does nothing without a name, or if the process is
+// not run by root.
 func (s *settings) become() error {
 	if s.user == "" || os.Geteuid() != 0 {
 		return nil
@@ -35,7 +35,7 @@ func (s *settings) become() error {
 	return nil
 }
 
-// numbers are the user's, as the kernel knows them.
+// numbers returns the user's numbers.
 func numbers(u *user.User) (uid, gid int, groups []int, err error) {
 	if uid, err = strconv.Atoi(u.Uid); err != nil {
 		return 0, 0, nil, err

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// number is the value of an option that is a whole number of some range. What it cannot be ends the program with status.
+// number is the value of an option that is a whole number within a range. For another value the program exits with status.
 func number(to *int, least, most, status int) func(string) error {
 	return func(value string) error {
 		n, err := strconv.Atoi(value)
@@ -34,13 +34,13 @@ func megabytes(to *int64) func(string) error {
 	}
 }
 
-// The bounds of -I.
+// The range of -I.
 const (
 	leastItem = 1 << 10
 	mostItem  = 1 << 30
 )
 
-// itemSize is the value of -I: bytes, or with k or m behind.
+// itemSize is the value of -I: a number of bytes, or of units k or m.
 func itemSize(to *int) func(string) error {
 	return func(value string) error {
 		digits, shift := value, 0

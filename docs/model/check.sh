@@ -77,9 +77,9 @@ thread, lock-free, 3 producers, rebuild|ok|-DSPLIT -DTHREAD -DN=3 -DSOURCE=1 -DR
 park, every run ends|ends|-DSOURCE=1 -DREBUILD
 park, deadline, every run ends|ends|-DN=1 -DTIMER -DMOVES=1
 thread, every run ends|ends|-DTHREAD -DSOURCE=2 -DREBUILD
-witness: late ring, park|meets|-DSOURCE=1 -DWITNESS=1
-witness: late ring, thread|meets|-DTHREAD -DSOURCE=1 -DWITNESS=1
-witness: ring on a closed file|meets|-DSOURCE=1 -DREBUILD -DWITNESS=2
+witness: late wake, park|meets|-DSOURCE=1 -DWITNESS=1
+witness: late wake, thread|meets|-DTHREAD -DSOURCE=1 -DWITNESS=1
+witness: wake on a closed file|meets|-DSOURCE=1 -DREBUILD -DWITNESS=2
 witness: readiness taken back|meets|-DSOURCE=1 -DWITNESS=3
 witness: alarm that was kept|meets|-DN=1 -DTIMER -DWITNESS=4
 mutant NORECHECK, park|fails|-DNORECHECK

@@ -5,7 +5,7 @@
  * Variants (-D):
  *   THREAD      the thread driver; else the parked one
  *   N, M        N producers of M messages each
- *   SOURCE=n    a descriptor becomes readable n times; without it nothing but rings ends a sleep, and no ring is late
+ *   SOURCE=n    a descriptor becomes readable n times; without it nothing but wakes ends a sleep, and no wake is late
  *   POLLERS=n   so many threads at once bring readiness from the runtime's epoll set
  *   TIMER       another goroutine sets the loop's deadline, MOVES times; the alarm
  *   KERNEL      with THREAD and TIMER: the kernel's own timeout in place of the alarm
@@ -40,18 +40,18 @@ bool asleep;        /* l.asleep */
 byte posts;         /* published and not delivered: l.active and l.posts */
 bool closing;       /* l.state, standing for every reason to stop: Break, Exit, a cancelled context, the last event gone */
 bool owned = true;  /* l.owner: the loop's goroutine is in Run */
-byte rings;         /* claimed and not rung; the thread driver counts them itself, for the parked one they are the model's */
+byte wakes;         /* claimed and not finished; the thread driver counts them, too, for the parked one only the model does */
 
 /* What the properties need to know; nothing of the protocol reads these. */
 bool inTurn = true; /* from awake, when the emptying begins, until the flag is set again */
-bool claimed;       /* somebody has claimed the sleep under way */
+bool claimed;       /* a waker has claimed the current sleep */
 bool news;          /* ... and published something that is not in posts: a deadline, or that time has passed */
 
 #define WORK (posts > 0 || closing)
 
 #if defined(NORECHECK)          /* mutant: fallAsleep does not look at the tables */
 #define FOUND false
-#elif defined(NOSTOP)           /* mutant: fallAsleep looks for messages and forgets the reasons to stop */
+#elif defined(NOSTOP)           /* mutant: fallAsleep looks at messages and not at the reasons to stop */
 #define FOUND (posts > 0)
 #else
 #define FOUND WORK
@@ -70,8 +70,8 @@ byte till;          /* l.sleepsUntil: the deadline that the loop sleeps to; 0 fo
 byte at;            /* alarm.at */
 bool armed;         /* alarm.timer: the clock's timer is pending ... */
 byte when;          /* ... for this time */
-byte off;           /* it has gone off and goOff has not come to its claim */
-bool busy;          /* the first of the processes that run goOff */
+byte off;           /* its timer has fired, and the function fired has not reached its claim */
+bool busy;          /* the first of the processes that run fired */
 #endif
 
 /* ---- a descriptor in the poller: level-triggered, data is what can be read ---- */
@@ -93,7 +93,7 @@ byte data;
 
 #ifdef THREAD
 byte poller;        /* d.poller */
-bool open[F] = true; /* its wake descriptor is open; afterwards the number may be a stranger's */
+bool open[F] = true; /* its wake descriptor is open; afterwards another file may have the number */
 bool bell[F];       /* the eventfd's counter is not zero, or a byte is in the socketpair */
 bool blocked;       /* the thread is in epoll_wait or poll, with a timeout other than 0 */
 #ifdef TIMER
@@ -118,7 +118,7 @@ bool locked[F];     /* pd.lock */
 bool shut[F];       /* the file is closed to new users: fdMutex */
 byte refs[F];       /* users that the file's Close waits for */
 bool gone[F];       /* the descriptor is closed and the pollDesc freed */
-bool parked;        /* the goroutine is parked and nobody has made it runnable yet */
+bool parked;        /* the goroutine is parked and not runnable */
 bool fresh[F];      /* for the properties: a deadline was set that has ended no Read yet */
 #ifdef SOURCE
 bool edge[F];       /* the runtime's epoll set has the file on its ready list */
@@ -134,7 +134,7 @@ bool stands;        /* what the wakers believe of the deadline */
 #endif
 #endif
 
-/* ---- a wake is lost when the loop sleeps, nobody is about to ring, and there is something to do. A timeout or a
+/* ---- a wake is lost when the loop sleeps, no waker is about to wake it, and there is something to do. A timeout or a
  * descriptor that will end the sleep by chance is no excuse. ---- */
 
 #ifdef TIMER
@@ -162,7 +162,7 @@ bool stands;        /* what the wakers believe of the deadline */
 #endif
 #endif
 
-#define LOST (SLEEPS && rings == 0 && (!asleep || WORK || OVERSLEPT || UNSEEN))
+#define LOST (SLEEPS && wakes == 0 && (!asleep || WORK || OVERSLEPT || UNSEEN))
 
 bool wakeLost;
 
@@ -170,7 +170,7 @@ active proctype monitor() {
 end:	atomic { LOST -> wakeLost = true; assert(!wakeLost) }
 }
 
-/* ---- claim: under l.mu. Only who turns the flag rings. ---- */
+/* ---- claim: under l.mu. Only the waker that changes the flag wakes. ---- */
 
 inline claim(won) {
 	if
@@ -178,7 +178,7 @@ inline claim(won) {
 		assert(!inTurn);	/* no wake for a loop that is awake */
 		assert(!claimed);	/* one wake for each sleep */
 		claimed = true;
-#ifndef KEEPFLAG		/* mutant: the waker rings without turning the flag */
+#ifndef KEEPFLAG		/* mutant: the waker wakes without changing the flag */
 		asleep = false;
 #endif
 		announce();
@@ -195,10 +195,10 @@ inline noteNews(won) {
 	fi
 }
 
-/* driver.claimed. In the lock-free form a waker announces itself before it looks at the flag, and withdraws if it was awake. */
+/* driver.announceWake. In the lock-free form a waker announces itself before it looks at the flag, and withdraws if it was awake. */
 inline announce() {
 #ifndef SPLIT
-	rings++
+	wakes++
 #else
 	skip
 #endif
@@ -206,7 +206,7 @@ inline announce() {
 
 inline announceEarly() {
 #ifdef SPLIT
-	rings++
+	wakes++
 #else
 	skip
 #endif
@@ -215,7 +215,7 @@ inline announceEarly() {
 inline withdraw(won) {
 #ifdef SPLIT
 	if
-	:: !won -> rings--
+	:: !won -> wakes--
 	:: else
 	fi
 #else
@@ -223,18 +223,18 @@ inline withdraw(won) {
 #endif
 }
 
-/* ---- ring: after l.mu was unlocked ---- */
+/* ---- wake: after l.mu was unlocked ---- */
 
 #ifdef THREAD
 
-inline ring(won) {
+inline wake(won) {
 	if
 	:: won ->
 #ifdef REBUILD
 		f = poller;
 #endif
-		atomic { assert(open[f]); bell[f] = true };	/* Poller.Wake; never a stranger's descriptor */
-		atomic { rings--; won = false; f = 0 }
+		atomic { assert(open[f]); bell[f] = true };	/* Poller.Wake; never the descriptor of another file */
+		atomic { wakes--; won = false; f = 0 }
 	:: else
 	fi
 }
@@ -267,12 +267,12 @@ inline stopTimer() {
 
 /* SetReadDeadline: incref, then runtime_pollSetDeadline under pd.lock: rd and publishInfo, netpollunblock, unlock; then
  * goready and decref. */
-inline ring(won) {
+inline wake(won) {
 	if
 	:: won ->
 #ifdef WAKERKNOWS	/* mutant: a waker remembers that the deadline stands, and does not set it again */
 		if
-		:: stands -> rings--; won = false
+		:: stands -> wakes--; won = false
 		:: else
 		fi;
 #endif
@@ -282,7 +282,7 @@ inline ring(won) {
 		atomic {
 			if
 			:: won && !shut[f] -> refs[f]++
-			:: won && shut[f] -> rings--; won = false; f = 0; assert(WITNESS != 2)	/* the file is closing: no harm */
+			:: won && shut[f] -> wakes--; won = false; f = 0; assert(WITNESS != 2)	/* the file is closing: no harm */
 			:: else
 			fi
 		}
@@ -299,9 +299,9 @@ inline ring(won) {
 		atomic { unblock(f, NIL); locked[f] = false };
 #ifdef WAKERKNOWS
 		atomic { goready(); refs[f]-- };
-		atomic { stands = true; rings--; won = false; f = 0 }
+		atomic { stands = true; wakes--; won = false; f = 0 }
 #else
-		atomic { goready(); refs[f]--; rings--; won = false; f = 0 }
+		atomic { goready(); refs[f]--; wakes--; won = false; f = 0 }
 #endif
 	:: else
 	fi
@@ -309,7 +309,7 @@ inline ring(won) {
 
 #endif
 
-/* ---- publish, claim, ring: Post, Activate, Break and their like ---- */
+/* ---- publish, claim, wake: Post, Activate, Break and their like ---- */
 
 #ifdef THREAD
 #define RINGER byte f; bool won
@@ -342,7 +342,7 @@ active [N] proctype producer() {
 #endif
 		};
 #endif
-		ring(won);
+		wake(won);
 refused:	skip
 	:: else -> break
 	od
@@ -391,7 +391,7 @@ active proctype adder() {
 		f = file;
 		atomic { !locked[f] -> if :: due != 0 -> rd[f] = FUTURE; fresh[f] = false; rt = true; rtwhen = due :: else fi };
 #else
-		ring(won);
+		wake(won);
 #endif
 refused:	skip
 	:: else -> break
@@ -411,8 +411,8 @@ end:	do
 #endif
 
 #ifndef KERNEL
-/* goOff: what it publishes is that time has passed. */
-inline goOff() {
+/* fired: what it publishes is that time has passed. */
+inline fired() {
 #ifdef ALARMLATE	/* mutant: the alarm says that it is not set any more after its claim, not before */
 	atomic { announceEarly(); claim(won); noteNews(won); withdraw(won); off-- };
 	at = 0;
@@ -423,7 +423,7 @@ inline goOff() {
 		assert(WITNESS != 4 || !won || due <= now)	/* witness: an alarm that was kept goes off before the deadline */
 	};
 #endif
-	ring(won)
+	wake(won)
 }
 
 inline elapse(may) {
@@ -434,7 +434,7 @@ active proctype alarm() {
 	RINGER;
 end:	do
 	:: atomic { elapse(true); busy = true };
-	   goOff();
+	   fired();
 	   busy = false
 	od
 }
@@ -444,7 +444,7 @@ active proctype alarm2() {
 	RINGER;
 end:	do
 	:: atomic { elapse(busy) };
-	   goOff()
+	   fired()
 	od
 }
 #endif
@@ -569,7 +569,7 @@ inline nearest() {
 inline expired() {
 	atomic {
 		rd[file] == PAST -> ended = true;
-		assert(fresh[file]);	/* a ring ends one Read at most: late, it costs one empty turn */
+		assert(fresh[file]);	/* a wake ends one Read at most: late, it costs one empty turn */
 		fresh[file] = false
 	}
 }
@@ -602,7 +602,7 @@ active proctype loop() {
 #endif
 #endif
 			if
-			:: TIMEOUT -> n = READABLE	/* timeout 0, again a mere look */
+			:: TIMEOUT -> n = READABLE	/* timeout 0, a poll without waiting */
 			:: else ->
 				blocked = true;
 end:				atomic { (bell[poller] || READABLE || TIMEOUT) -> ended = bell[poller]; n = READABLE; blocked = false };
@@ -701,9 +701,9 @@ returned:	/* reset: only Read's error says that a deadline stands */
 #endif
 			atomic {
 #ifndef SPLIT
-				assert(!slept || !claimed || WORK || news);	/* who wakes in time has published before: a turn is empty only by a late ring */
+				assert(!slept || !claimed || WORK || news);	/* a waker in time has published before, so a turn is empty only by a late wake */
 #endif
-				assert(WITNESS != 1 || !ended || claimed || WORK || n);	/* witness: a turn that is empty by a late ring */
+				assert(WITNESS != 1 || !ended || claimed || WORK || n);	/* witness: a turn that is empty by a late wake */
 				left = posts; ended = false;
 				slept = false; claimed = false; news = false;
 #ifdef TIMER
@@ -734,8 +734,8 @@ returned:	/* reset: only Read's error says that a deadline stands */
 #ifdef THREAD
 		if
 		:: poller == 0 ->
-#ifndef ADOPTEARLY	/* mutant: the poller is replaced while a ring is announced */
-			rings == 0;
+#ifndef ADOPTEARLY	/* mutant: the poller is replaced while a wake is announced */
+			wakes == 0;
 #endif
 			atomic { open[1] = true; poller = 1 };
 			open[0] = false
@@ -773,7 +773,7 @@ active proctype closer() {
 		atomic { closing = true; announceEarly() };
 		atomic { claim(won); withdraw(won) }
 	};
-	ring(won);
+	wake(won);
 	!owned;			/* <-left: this goroutine is the loop now */
 	do			/* drainPosts */
 	:: posts > 0 -> posts--
@@ -781,8 +781,8 @@ active proctype closer() {
 	od;
 	/* driver.close, Poller.Close */
 #ifdef THREAD
-#ifndef CLOSEEARLY	/* mutant: the wake descriptor is closed while a ring is announced */
-	rings == 0;
+#ifndef CLOSEEARLY	/* mutant: the wake descriptor is closed while a wake is announced */
+	wakes == 0;
 #endif
 #endif
 #ifdef TIMER

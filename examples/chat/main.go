@@ -85,7 +85,7 @@ func (r *room) closed(c *server.Conn, reason error) {
 }
 
 // line answers a line of a client, on a worker. What it writes to w comes to that client alone. A client's lines come one at a time.
-func (r *room) line(w *server.Reply, line []byte) {
+func (r *room) line(w server.Reply, line []byte) {
 	if answer := r.answer(w.Conn(), strings.Map(printable, string(line))); answer != "" {
 		_, _ = w.WriteString("* " + answer + "\n")
 	}

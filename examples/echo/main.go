@@ -87,9 +87,9 @@ func handler(mode, framing string, burn time.Duration) (server.Handler, error) {
 			return n, nil
 		}), nil
 	case "workers raw":
-		return server.Dispatch(everything, func(w *server.Reply, p []byte) { answer(w, p, burn) }), nil
+		return server.Dispatch(everything, func(w server.Reply, p []byte) { answer(w, p, burn) }), nil
 	case "workers line":
-		return server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+		return server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			answer(w, line, burn)
 			answer(w, []byte("\n"), 0)
 		}), nil
@@ -98,7 +98,7 @@ func handler(mode, framing string, burn time.Duration) (server.Handler, error) {
 }
 
 // answer runs on a worker. A write fails only when the client is gone, and then there is nobody to tell.
-func answer(w *server.Reply, p []byte, burn time.Duration) {
+func answer(w server.Reply, p []byte, burn time.Duration) {
 	if burn > 0 && strings.TrimSpace(string(p)) == "burn" {
 		spin(burn)
 	}

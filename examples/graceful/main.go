@@ -56,7 +56,7 @@ func main() {
 		log.Fatal(err)
 	}
 	var answered atomic.Uint64
-	srv := &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, line []byte) {
+	srv := &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 		time.Sleep(*work)
 		_, _ = w.Write(append(bytes.ToUpper(line), '\n')) // fails only when the client is gone
 		answered.Add(1)

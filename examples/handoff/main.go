@@ -33,10 +33,10 @@ type conn struct {
 // A conn is in one place at a time, so there is always room in the channel to the workers and in the queue back. They carry
 // the conn itself and not its descriptor: that is a number, and by the time of the answer it might be another client's.
 var (
-	loop    = must(event.NewLoop())
+	loop    = must(event.NewLoop(nil))
 	conns   = map[*conn]bool{}
 	jobs    = make(chan *conn, maxConns)
-	answers = must(msgqueue.New(loop, maxConns, func(c *conn) { c.busy = false; write(c) })) // the loop calls this
+	answers = must(msgqueue.New(loop, func(c *conn) { c.busy = false; write(c) }, &msgqueue.Config{Bound: maxConns})) // the loop calls this
 	buf     [maxLine]byte
 )
 

@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	srv := server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w *server.Reply, name []byte) {
+	srv := server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, name []byte) {
 		_, _ = w.WriteString("hello " + string(name) + "\n") // on a worker: it may block
 	})}
 	log.Fatal(srv.ListenAndServe("tcp", "127.0.0.1:7000"))

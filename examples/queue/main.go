@@ -16,15 +16,15 @@ const producers, each = 4, 10000
 type message struct{ from, number int }
 
 func main() {
-	loop := must(event.NewLoop())
+	loop := must(event.NewLoop(nil))
 
 	var next [producers]int // the loop's own
-	queue := must(msgqueue.New(loop, 64, func(m message) {
+	queue := must(msgqueue.New(loop, func(m message) {
 		if m.number != next[m.from] {
 			log.Fatalf("producer %d: message %d in place of %d", m.from, m.number, next[m.from])
 		}
 		next[m.from]++
-	}))
+	}, &msgqueue.Config{Bound: 64}))
 
 	var wg sync.WaitGroup
 	for p := range producers {

@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	loop := must(event.NewLoop())
+	loop := must(event.NewLoop(nil))
 
 	// A program that gets a hangup reads its configuration again. No lock is needed: no other callback runs meanwhile.
 	loads := 0

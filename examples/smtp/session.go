@@ -26,7 +26,7 @@ type session struct {
 	rcpts []string
 }
 
-func (s *sink) command(w *server.Reply, line []byte) {
+func (s *sink) command(w server.Reply, line []byte) {
 	c := w.Conn()
 	_, _ = w.WriteString(s.answer(c, c.Data().(*session), string(line)) + "\r\n")
 }
@@ -112,7 +112,7 @@ func path(text, keyword string) (address string, params []string, ok bool) {
 }
 
 // message takes a message, and commands are next. It writes to a disk, which blocks, and a worker may.
-func (s *sink) message(w *server.Reply, stuffed []byte) {
+func (s *sink) message(w server.Reply, stuffed []byte) {
 	has := w.Conn().Data().(*session)
 	text := framing.Unstuff(nil, stuffed)
 	answer := "250 taken"

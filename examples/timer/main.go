@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	loop := must(event.NewLoop())
+	loop := must(event.NewLoop(nil))
 
 	// Once, after a while.
 	must(loop.AfterFunc(10*time.Millisecond, func() { fmt.Println("once") }))

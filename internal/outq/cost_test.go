@@ -40,3 +40,34 @@ func TestSegmentsAndFilesCountWithTheirOverhead(t *testing.T) {
 	q.Fail(nil)
 	want(0, 0)
 }
+
+// TestTheFootprintIsTheMemoryThatIsHeld, and not the bytes that wait: a few bytes hold a block, until the last of them has gone.
+func TestTheFootprintIsTheMemoryThatIsHeld(t *testing.T) {
+	q := Get()
+	defer q.Free()
+	q.segs = nil // the pool may have kept some
+	base := q.Footprint()
+	if base < smallBlock || base > 2*smallBlock {
+		t.Errorf("an empty queue has a footprint of %d bytes", base)
+	}
+	want := func(what string, least, most int) {
+		t.Helper()
+		if n := q.Footprint() - base - cap(q.segs)*segmentSize; n < least || n > most {
+			t.Errorf("%s: the footprint is %d bytes above an empty queue's, want %d to %d", what, n, least, most)
+		}
+	}
+	q.Append(make([]byte, smallBlock))
+	want("what fits into the first block", 0, 0)
+	q.Append([]byte("x"))
+	want("a byte more", largeBlock, largeBlock)
+	q.Advance(smallBlock, nil)
+	want("when the first block is empty", largeBlock, largeBlock)
+	q.AppendOwned(make([]byte, 1000), func(error) {})
+	want("an owned slice", largeBlock+1000, largeBlock+1000+SegmentCost)
+	q.AppendFile(&File{Remain: 1 << 40})
+	want("a file", largeBlock+1000+FileCost, largeBlock+1000+FileCost+2*SegmentCost)
+	q.Advance(1, nil)
+	want("without the copy", 1000+FileCost, 1000+FileCost+2*SegmentCost)
+	q.Fail(nil)
+	want("when all has failed", 0, 0)
+}

@@ -69,6 +69,9 @@ func (q *Queue) advanceSegments(n int, dones []Done) []Done {
 		}
 		k := min(n, len(s.data))
 		s.data = s.data[k:]
+		if s.block != nil {
+			q.copied -= int64(k)
+		}
 		n -= k
 		if len(s.data) > 0 {
 			break
@@ -132,7 +135,7 @@ func (q *Queue) DropFile(dones []Done) (*File, []Done) {
 
 // Fail empties q and appends all completions to dones.
 func (q *Queue) Fail(dones []Done) []Done {
-	q.r, q.f, q.first.w, q.size, q.file = 0, 0, 0, 0, 0
+	q.r, q.f, q.first.w, q.size, q.file, q.copied = 0, 0, 0, 0, 0, 0
 	for q.head < len(q.segs) {
 		dones = q.pop(dones)
 	}

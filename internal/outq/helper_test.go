@@ -50,10 +50,22 @@ func blocks(q *Queue) map[*block]int {
 	return views
 }
 
+// checkMemory compares what the blocks take up, and the copies in them, with what q has counted.
+func checkMemory(t fataler, q *Queue, views map[*block]int, copied int64) {
+	t.Helper()
+	held := 0
+	for b := range views {
+		held += len(b.buf)
+	}
+	if held != q.held || copied != q.copied {
+		t.Fatalf("blocks of %d bytes are held, %d bytes are copies, counted %d and %d", held, copied, q.held, q.copied)
+	}
+}
+
 // invariants is what holds between any two calls.
 func invariants(t fataler, q *Queue) {
 	t.Helper()
-	var size, cost int64
+	var size, cost, copied int64
 	files := 0
 	first := 0
 	end := make(map[*block]int) // of what has been shown up to here
@@ -69,6 +81,7 @@ func invariants(t fataler, q *Queue) {
 		if s.block == nil {
 			continue
 		}
+		copied += s.len()
 		if s.block == &q.first {
 			first++
 		}
@@ -85,6 +98,7 @@ func invariants(t fataler, q *Queue) {
 		}
 	}
 	views := blocks(q)
+	checkMemory(t, q, views, copied)
 	for b, n := range views {
 		if b.views != n || b.w > len(b.buf) {
 			t.Fatalf("a block is shown %d times and counts %d; %d written", n, b.views, b.w)

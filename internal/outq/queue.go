@@ -15,13 +15,15 @@ type Queue struct {
 	first block
 	r, f  int
 
-	last  *block // the block with room that was taken last, shown by some segment; nil stands for first
-	segs  []segment
-	head  int   // segs[:head] have been taken out. 0 if that would be all
-	size  int64 // bytes that wait in the segments
-	file  int64 // and how many of them are of files
-	cost  int64 // of the segments, beside their bytes
-	files int   // segments of files
+	last   *block // the block with room that was taken last, shown by some segment; nil stands for first
+	segs   []segment
+	head   int   // segs[:head] have been taken out. 0 if that would be all
+	size   int64 // bytes that wait in the segments
+	file   int64 // and how many of them are of files
+	copied int64 // and how many of them are copies, in blocks
+	held   int   // bytes of the blocks but the first
+	cost   int64 // of the segments, beside their bytes
+	files  int   // segments of files
 }
 
 // A Done is a completion: the queue's owner calls it with nil when everything before it has been written, or with the reason
@@ -57,6 +59,24 @@ func (q *Queue) Len() int64 { return int64(q.f-q.r) + q.size }
 // Mem is what the queue takes up: Len without the bytes of files, which take no memory, and with SegmentCost for each slice of the
 // user's and each completion, and FileCost for each file.
 func (q *Queue) Mem() int { return int(q.Len() - q.file + q.cost) }
+
+// What a queue takes up beside its bytes.
+const (
+	queueSize   = 256 // the queue itself
+	segmentSize = 48  // each place in the list of segments
+	closureSize = 64  // a completion, which is some function's closure
+)
+
+// Footprint is the memory that the queue takes up: the blocks that it holds, however few bytes wait in them, the user's slices, and what
+// segments, completions and files need. A queue that waits to be freed has one, too.
+func (q *Queue) Footprint() int {
+	n := q.held + int(q.size-q.file-q.copied) + cap(q.segs)*segmentSize + q.files*FileCost
+	n += int(q.cost-int64(q.files)*FileCost) / SegmentCost * closureSize
+	if q.first.buf != nil {
+		n += queueSize + smallBlock
+	}
+	return n
+}
 
 // Files is how many files wait.
 func (q *Queue) Files() int { return q.files }
@@ -105,6 +125,7 @@ func (q *Queue) grow(n int) *block {
 		pool = &smallBlocks
 	}
 	q.last = pool.Get().(*block)
+	q.held += len(q.last.buf)
 	return q.last
 }
 
@@ -124,6 +145,7 @@ func (q *Queue) put(b *block, p []byte) {
 		if s := &q.segs[n-1]; s.block == b && cap(s.data)-len(s.data) == len(b.buf)-start {
 			s.data = s.data[:len(s.data)+len(p)]
 			q.size += int64(len(p))
+			q.copied += int64(len(p))
 			return
 		}
 	}
@@ -177,6 +199,8 @@ func (q *Queue) Splice(other *Queue) {
 	if b := other.last; b != nil && b.room() > q.tail().room() {
 		q.last = b
 	}
+	q.held += other.held
 	other.last, other.first.w, other.size, other.file, other.cost, other.files, other.head = nil, 0, 0, 0, 0, 0, len(other.segs)
+	other.copied, other.held = 0, 0
 	other.tidy()
 }

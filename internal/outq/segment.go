@@ -42,6 +42,9 @@ const keepSegments = 96
 func (q *Queue) push(s segment) {
 	q.size += s.len()
 	q.cost += s.cost()
+	if s.block != nil {
+		q.copied += s.len()
+	}
 	if s.file != nil {
 		q.file += s.file.Remain
 		q.files++
@@ -88,6 +91,7 @@ func (q *Queue) unview(b *block) {
 	if b == q.last {
 		q.last = nil
 	}
+	q.held -= len(b.buf)
 	b.free()
 }
 

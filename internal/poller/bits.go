@@ -4,7 +4,7 @@ package poller
 
 import "golang.org/x/sys/unix"
 
-// The conditions as poll(2) writes them; epoll took over the values.
+// The conditions as bits of poll(2). epoll has the same values.
 
 var bitTable = [...]struct {
 	flag Flags
@@ -24,8 +24,8 @@ func toBits(want Flags) (bits uint32) {
 	return bits
 }
 
-// fromBits widens a hang-up to everything that it makes possible: reads see the end, writes fail, the peer is gone.
-// An error is both readable and writable, so that whoever waits for either makes the call that says which.
+// fromBits translates reported bits. A hang-up counts as Read, Write and Closed: reads return the end of file, writes fail, and the peer
+// has closed. An error counts as Read and Write, so that a caller that waits for either makes the call that returns the error.
 func fromBits(bits uint32) (what Flags) {
 	if bits&unix.POLLIN != 0 {
 		what |= Read

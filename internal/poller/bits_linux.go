@@ -7,7 +7,7 @@ const (
 	pollFeatures = FeatureClosed | FeatureAnyFile
 )
 
-// That epoll's bits are poll's is checked here, when it is compiled: an index other than 0 is out of range.
+// These declarations check at compile time that epoll has poll's bits: an index other than 0 is out of range.
 var (
 	_ = [1]struct{}{}[unix.EPOLLIN-unix.POLLIN]
 	_ = [1]struct{}{}[unix.EPOLLOUT-unix.POLLOUT]

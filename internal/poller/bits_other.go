@@ -2,8 +2,8 @@
 
 package poller
 
-// FreeBSD has POLLRDHUP since its release 13.1, under a number that x/sys states for all; older kernels would ignore it
-// in silence, so it is not used.
+// FreeBSD has POLLRDHUP since release 13.1, but x/sys defines it for all releases, and older kernels ignore it without an
+// error. So it is not used.
 const (
 	pollRDHUP    = 0
 	pollFeatures = FeatureAnyFile

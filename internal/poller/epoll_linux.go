@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	maxEvents = 8192 // bounds one epoll_wait, and with it the work between two looks at the inbox
-	maxRaw    = 512  // and one that goes past the scheduler
+	maxEvents = 8192 // limit of one epoll_wait, and so of the work in one turn
+	maxRaw    = 512  // limit of one raw epoll_wait
 )
 
 type epoll struct {
@@ -74,8 +74,8 @@ func (p *epoll) Wait(ready []Ready, timeout time.Duration) (int, error) {
 	return p.fill(ready, n, timeout)
 }
 
-// LookAloud is Wait with timeout 0, through the scheduler.
-func (p *epoll) LookAloud(ready []Ready) (int, error) {
+// PollSyscall implements SyscallPoller.
+func (p *epoll) PollSyscall(ready []Ready) (int, error) {
 	if len(p.buf) < min(len(ready), maxEvents) {
 		p.buf = make([]unix.EpollEvent, min(len(ready), maxEvents))
 	}
@@ -94,7 +94,7 @@ func (p *epoll) fill(ready []Ready, n int, timeout time.Duration) (int, error) {
 		if tag := epollTag(ev); tag != wakeTag {
 			ready[filled] = Ready{Tag: tag, What: fromBits(ev.Events)}
 			filled++
-		} else if timeout != 0 { // a look leaves the wake for the Wait that sleeps
+		} else if timeout != 0 { // timeout 0 leaves the wake for the next Wait that sleeps
 			if err := p.waker.drain(); err != nil {
 				return filled, err
 			}
@@ -107,7 +107,7 @@ func (p *epoll) Wake() error {
 	if p.waker == nil {
 		return nil
 	}
-	return p.waker.ring()
+	return p.waker.wake()
 }
 
 func (p *epoll) Close() error {
@@ -120,8 +120,9 @@ func (p *epoll) Close() error {
 	return err
 }
 
-// wait asks the kernel. A look with timeout 0 cannot block and is over in a fraction of a microsecond, so it goes
-// past the Go scheduler; a wait that may block, or has much to bring, must not, or it would keep a processor from the other goroutines.
+// wait calls epoll_wait. With timeout 0 it cannot block and takes a fraction of a microsecond, so it is a raw system
+// call, without the Go scheduler. A wait that may block or returns many reports must not be raw, or it would keep a processor from other
+// goroutines.
 func (p *epoll) wait(buf []unix.EpollEvent, timeout time.Duration) (int, error) {
 	if timeout != 0 || len(buf) > maxRaw {
 		n, err := unix.EpollWait(p.fd, buf, milliseconds(timeout))
@@ -130,7 +131,7 @@ func (p *epoll) wait(buf []unix.EpollEvent, timeout time.Duration) (int, error) 
 		}
 		return max(n, 0), nil
 	}
-	n, _, errno := unix.RawSyscall6(sysEpollLook, uintptr(p.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
+	n, _, errno := unix.RawSyscall6(sysEpollWait, uintptr(p.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
 	if errno != 0 {
 		if errno == unix.EINTR {
 			return 0, nil

@@ -19,7 +19,7 @@ func FuzzSet(f *testing.F) {
 	f.Add([]byte{a, 0x10, l, 0, w, 0, l, 0, l, 0, r, 0, l, 0})                                     // one pipe, written and drained
 	f.Add([]byte{a, 0x10, a, 0x10, m, 0x21, d, 0x01, m, 0x00, l, 0, d, 0, d, 0, a, 0x30, l, 0})    // errors change nothing
 	f.Add([]byte{a, 0x21, a, 0x23, a, 0x25, a, 0x27, s, 0, s, 0, d, 0x23, s, 0, s, 0})             // more ready than fit
-	f.Add([]byte{a, 0x00, a, 0x01, h, 0x01, l, 0, a, 0x22, a, 0x23, h, 0x02, l, 0, m, 0x10, l, 0}) // hang-ups nobody wants
+	f.Add([]byte{a, 0x00, a, 0x01, h, 0x01, l, 0, a, 0x22, a, 0x23, h, 0x02, l, 0, m, 0x10, l, 0}) // hang-ups without a condition
 	f.Add([]byte{a, 0x70, w, 0, m, 0x60, l, 0, h, 0x01, l, 0, r, 0, l, 0, d, 0, l, 0})             // data before the end
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		m := newModel(t)
@@ -127,7 +127,7 @@ func (m *model) step(op, arg byte) {
 	}
 }
 
-// change asks both pollers, and expects success or the same refusal.
+// change makes a change in both pollers, and expects success or the same error.
 func (m *model) change(op byte, e *end, want poller.Flags) {
 	var refusal error
 	switch {
@@ -157,7 +157,7 @@ func (m *model) change(op byte, e *end, want poller.Flags) {
 	}
 }
 
-// holds is what the kernel ought to say of an end.
+// holds returns the conditions that the kernel should report for an end.
 func (m *model) holds(at int) (what poller.Flags) {
 	e := &m.ends[at]
 	if !e.watched {

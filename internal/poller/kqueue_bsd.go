@@ -13,19 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxEvents bounds one kevent, and with it the work between two looks at the inbox.
+// maxEvents is the limit of one kevent, and so of the work in one turn.
 const maxEvents = 8192
 
 type kqueue struct {
 	fd    int
 	waker waker           // nil without one
-	buf   []unix.Kevent_t // Wait's own
+	buf   []unix.Kevent_t // used by Wait only
 
-	// mu is held while the kernel's filters are changed, so that a report never meets a table without its registration;
-	// it is not held while Wait sleeps.
+	// mu guards the following fields. It is held while the kernel's filters are changed, so that the table contains the registration of
+	// every report. It is not held while Wait sleeps.
 	mu    sync.Mutex
-	table []watch // by descriptor; the kernel's filters do not say what exists
-	mark  uint16  // of the registration made last
+	table []watch // by descriptor; the kernel's filters cannot be listed
+	mark  uint16  // of the latest registration
 	round uint64  // counts Waits
 }
 
@@ -106,7 +106,7 @@ func (p *kqueue) Modify(fd int, want Flags, tag uint64) error {
 		return err
 	}
 	p.mark++
-	w.want, w.tag, w.mark, w.loud = want, tag, p.mark, false
+	w.want, w.tag, w.mark, w.reporting = want, tag, p.mark, false
 	return p.arm(fd, w)
 }
 
@@ -154,7 +154,7 @@ func (p *kqueue) Wait(ready []Ready, timeout time.Duration) (int, error) {
 			continue
 		}
 		what := w.what(ev)
-		if err := p.settle(fd, w, ev, what); err != nil {
+		if err := p.rearm(fd, w, ev, what); err != nil {
 			return filled, err
 		}
 		switch {
@@ -174,7 +174,7 @@ func (p *kqueue) Wake() error {
 	if p.waker == nil {
 		return nil
 	}
-	return p.waker.ring()
+	return p.waker.wake()
 }
 
 func (p *kqueue) Close() error {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// userEvent wakes through the kqueue itself, which costs no descriptor. EV_CLEAR takes the wake together with its report.
+// userEvent wakes through the kqueue itself, without another descriptor. EV_CLEAR clears the wake with its report.
 type userEvent int
 
 func newUserEvent(kq int) (waker, error) {
@@ -19,7 +19,7 @@ func newUserEvent(kq int) (waker, error) {
 
 func (u userEvent) fd() int { return -1 }
 
-func (u userEvent) ring() error { return u.change(0, unix.NOTE_TRIGGER) }
+func (u userEvent) wake() error { return u.change(0, unix.NOTE_TRIGGER) }
 
 func (u userEvent) drain() error { return nil }
 
@@ -39,7 +39,7 @@ func (p *kqueue) isWake(ev *unix.Kevent_t) bool {
 	return ev.Filter == unix.EVFILT_USER || p.waker != nil && int(ev.Ident) == p.waker.fd()
 }
 
-// woken takes the wake, or puts it back where a look with timeout 0 met it: it is for a Wait that sleeps.
+// woken consumes the wake. With timeout 0 it restores the wake for the next Wait that sleeps.
 func (p *kqueue) woken(timeout time.Duration) error {
 	if timeout != 0 {
 		return p.waker.drain()
@@ -47,5 +47,5 @@ func (p *kqueue) woken(timeout time.Duration) error {
 	if p.waker.fd() >= 0 {
 		return nil // the socketpair's bytes are still there
 	}
-	return p.waker.ring()
+	return p.waker.wake()
 }

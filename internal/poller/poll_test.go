@@ -13,7 +13,7 @@ import (
 
 func TestPoll(t *testing.T) { pollertest.Run(t, poller.NewPoll) }
 
-// The contract lets a backend be silent about a descriptor that was closed behind its back; poll(2) is not.
+// The contract allows a backend to report nothing for a descriptor that was closed before Remove; poll(2) reports it.
 func TestPollReportsAClosedDescriptor(t *testing.T) {
 	p, err := poller.NewPoll(poller.WakerNone)
 	if err != nil {
@@ -25,7 +25,7 @@ func TestPollReportsAClosedDescriptor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pipe[1])
-	behind, err := unix.FcntlInt(uintptr(pipe[0]), unix.F_DUPFD_CLOEXEC, 600) // out of the way of what others open
+	behind, err := unix.FcntlInt(uintptr(pipe[0]), unix.F_DUPFD_CLOEXEC, 600) // above the numbers that other code opens
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,15 +14,15 @@ type poll struct {
 	waker waker // nil without one
 
 	mu      sync.Mutex
-	set     []unix.PollFd // what is watched; set[0] is the waker's, with fd -1, which the kernel skips, without one
-	tags    []uint64      // beside set
-	index   []int32       // by descriptor: its place in set, 0 where it is not watched
-	changed bool          // view is not a copy of set any more
+	set     []unix.PollFd // the registered descriptors; set[0] is the waker, or fd -1, which the kernel skips
+	tags    []uint64      // the tags of set
+	index   []int32       // by descriptor: its index in set, 0 if it is not registered
+	changed bool          // view is not a current copy of set
 
-	// Wait's own: the kernel reads and writes view while others change set.
+	// Used by Wait only: the kernel reads and writes view while other goroutines change set.
 	view     []unix.PollFd
 	viewTags []uint64
-	next     int // where in view the next scan begins
+	next     int // the index in view at which the next scan begins
 }
 
 // NewPoll makes a set for poll(2).
@@ -31,11 +31,11 @@ func NewPoll(kind WakerKind) (Poller, error) {
 	if err != nil {
 		return nil, err
 	}
-	near := unix.PollFd{Fd: -1}
+	first := unix.PollFd{Fd: -1}
 	if w != nil {
-		near = unix.PollFd{Fd: int32(w.fd()), Events: unix.POLLIN}
+		first = unix.PollFd{Fd: int32(w.fd()), Events: unix.POLLIN}
 	}
-	return &poll{waker: w, set: []unix.PollFd{near}, tags: []uint64{wakeTag}, changed: true}, nil
+	return &poll{waker: w, set: []unix.PollFd{first}, tags: []uint64{wakeTag}, changed: true}, nil
 }
 
 func (p *poll) Name() string { return "poll" }
@@ -102,12 +102,12 @@ func (p *poll) Remove(fd int) error {
 	p.index[fd] = 0
 	p.set, p.tags = p.set[:last], p.tags[:last]
 	p.changed = true
-	return err // EBADF is said although the entry is gone: nobody else would ever take it out
+	return err // EBADF is returned although the entry is removed, since no later call would remove it
 }
 
 func (p *poll) Wait(ready []Ready, timeout time.Duration) (int, error) {
 	p.refresh()
-	// Never past the Go scheduler, not even for a look: the kernel's work grows with the set.
+	// Never a raw system call, even with timeout 0: the kernel's work grows with the set.
 	found, err := unix.Poll(p.view, milliseconds(timeout))
 	if err == unix.EINTR || found == 0 && err == nil {
 		return 0, nil
@@ -130,7 +130,7 @@ func (p *poll) Wake() error {
 	if p.waker == nil {
 		return nil
 	}
-	return p.waker.ring()
+	return p.waker.wake()
 }
 
 func (p *poll) Close() error {
@@ -140,7 +140,7 @@ func (p *poll) Close() error {
 	return p.waker.close()
 }
 
-// place is where fd stands in set, or 0.
+// place returns the index of fd in set, or 0.
 func (p *poll) place(fd int) int {
 	if fd < 0 || fd >= len(p.index) {
 		return 0
@@ -159,8 +159,8 @@ func (p *poll) refresh() {
 	}
 }
 
-// collect reports what is set in view, in a circle that begins behind the last one reported: with a short buffer the
-// first of the set would otherwise keep the rest from being seen.
+// collect reports the ready descriptors of view. It scans circularly from behind the last reported one, so that with a short buffer
+// all of them are reported eventually.
 func (p *poll) collect(ready []Ready, found int) (filled int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -186,7 +186,7 @@ func (p *poll) collect(ready []Ready, found int) (filled int) {
 	return filled
 }
 
-// holds reports whether the entry of view is still watched under the same tag.
+// holds reports whether the entry of view is still registered with the same tag.
 func (p *poll) holds(at int) bool {
 	now := p.place(int(p.view[at].Fd))
 	return now != 0 && p.tags[now] == p.viewTags[at]

@@ -22,7 +22,7 @@ func pollView(t *testing.T, n int) (*poll, []int) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { w.close() })
-		if err := w.ring(); err != nil {
+		if err := w.wake(); err != nil {
 			t.Fatal(err)
 		}
 		if err := p.Add(w.fd(), Read, uint64(w.fd())); err != nil {
@@ -33,7 +33,7 @@ func pollView(t *testing.T, n int) (*poll, []int) {
 	return p, fds
 }
 
-func TestPollKeepsBackWhatChangedInTheMeantime(t *testing.T) {
+func TestPollDropsReportsOfChangedRegistrations(t *testing.T) {
 	p, fds := pollView(t, 4)
 	p.refresh()
 	found, err := unix.Poll(p.view, 0)

@@ -1,8 +1,8 @@
-// Package poller is the kernel's side of an event loop: epoll, poll(2) and kqueue behind one contract.
+// Package poller provides the kernel facilities of an event loop, epoll, poll(2) and kqueue, behind one interface.
 //
-// The contract stands at [Poller]; the backends repeat none of it. Each backend's file translates flags and calls the
-// kernel, with the same methods in the same order; policy (what a stale registration means, when to rebuild,
-// how the loop sleeps) lives in package event. One conformance suite, in package pollertest, runs against all of them.
+// [Poller] documents the contract; the backends do not repeat it. The file of each backend translates flags and calls the
+// kernel, with the same methods in the same order. Policy (stale registrations, replacing a poller,
+// how the loop sleeps) is in package event. The conformance suite in package pollertest runs against all backends.
 package poller
 
 import (
@@ -10,34 +10,34 @@ import (
 	"time"
 )
 
-// Flags is a set of conditions of a descriptor. The values are those of event.Flags, so that a set passes from one
-// package to the other unchanged; event checks the equality when it is compiled.
+// Flags is a set of conditions of a descriptor. The values are those of event.Flags, so that they can be converted;
+// package event checks their equality at compile time.
 type Flags uint16
 
 const (
 	Read    Flags = 0x02  // readable, or at end of file
 	Write   Flags = 0x04  // writable
-	Edge    Flags = 0x20  // wanted only: report changes, not states
+	Edge    Flags = 0x20  // registered only: report changes, not states
 	Closed  Flags = 0x80  // the peer closed its sending half or reset the connection
-	Error   Flags = 0x100 // reported only: the kernel flags an error, wanted or not
-	Invalid Flags = 0x200 // reported only: the descriptor is not open any more
+	Error   Flags = 0x100 // reported only: an error, registered or not
+	Invalid Flags = 0x200 // reported only: the descriptor is not open
 )
 
-// Ready is one descriptor's report: the tag it was registered under and what holds for it.
+// Ready is the report of one descriptor: the tag of its registration and the conditions that hold.
 type Ready struct {
 	Tag  uint64
 	What Flags
 }
 
-// Features says what a backend can do. See the constants.
+// Features is a set of properties of a backend.
 type Features uint8
 
 const (
-	FeatureEdge       Features = 1 << iota // Edge is honoured
+	FeatureEdge       Features = 1 << iota // Edge is supported
 	FeatureClosed                          // Closed is reported without reading
 	FeatureConcurrent                      // Add and Modify take effect in a Wait that is already blocked
-	FeatureStale                           // a descriptor closed and reopened behind the poller's back is told from the old one
-	FeatureAnyFile                         // regular files are accepted; they are always ready
+	FeatureStale                           // a number that was closed and opened again is distinguished from the registered descriptor
+	FeatureAnyFile                         // regular files are accepted and always ready
 )
 
 // Has reports whether all of want are among f.
@@ -55,69 +55,69 @@ func (f Features) String() string {
 	return strings.Join(set, "|")
 }
 
-// MaxWait bounds what Wait sleeps at a stretch; a longer or an endless timeout is slept in pieces by the caller or
-// without a bound by the kernel, never cut to nothing. It keeps milliseconds inside a C int.
+// MaxWait is the longest time that Wait sleeps with a timeout. A longer timeout ends early, and the caller waits again. It keeps the
+// number of milliseconds within a C int.
 const MaxWait = 24 * time.Hour
 
-// Louder is a Poller whose Wait with timeout 0 goes past the Go scheduler, and that can make the same look in a way which the
-// scheduler hears of.
-type Louder interface {
-	LookAloud(ready []Ready) (int, error)
+// SyscallPoller is implemented by a Poller whose Wait with timeout 0 makes a raw system call, without the Go scheduler. PollSyscall is
+// Wait with timeout 0 through a system call that the scheduler takes part in.
+type SyscallPoller interface {
+	PollSyscall(ready []Ready) (int, error)
 }
 
 // Poller watches descriptors.
 //
-// Threads: Add, Modify and Remove are called by any goroutine, one at a time, also while Wait runs; Wait is called by
-// one goroutine at a time; Wake by any, at any time before Close; Close by the last user, when nothing else runs.
-// The tags are the caller's; a poller only hands them back. ^uint64(0) is reserved for the poller's own use.
+// Concurrency: Add, Modify and Remove are called on any goroutine, one at a time, also while Wait runs. Wait is called on
+// one goroutine at a time. Wake is called on any goroutine at any time before Close. No other call runs during or after Close, except
+// of Name and FD. The caller chooses the tags; ^uint64(0) is reserved for the poller.
 type Poller interface {
-	// Name is the backend's name in lower case: "epoll".
+	// Name returns the backend's name in lower case, for example "epoll".
 	Name() string
 
-	// Features says what this backend can do.
+	// Features returns the properties of this backend.
 	Features() Features
 
-	// FD is a descriptor that is readable while Wait would return something, fit for another poller to watch; -1
-	// where there is none. It belongs to the poller.
+	// FD returns a descriptor that is readable while Wait would return a report, for use with another poller, or -1 if
+	// there is none. It belongs to the poller.
 	FD() int
 
-	// Add begins to watch fd for want (Read, Write, Closed, with Edge for changes only; level-triggered otherwise)
-	// and reports it under tag. Errors and hang-ups are reported whatever is wanted. It fails with unix.EEXIST where fd
-	// is watched already (nothing is changed then), unix.EBADF where fd is not open, unix.EPERM where the kernel
-	// cannot watch this kind of file, unix.ELOOP or unix.EINVAL where fd is a poller nested too deep,
-	// unix.EOPNOTSUPP where want holds Edge or Closed and the feature is missing, unix.EINVAL where tag is reserved.
+	// Add registers fd for want (Read, Write, Closed, with Edge for changes only; level-triggered otherwise)
+	// with tag. Errors and hang-ups are always reported. It fails with unix.EEXIST if fd
+	// is registered already (nothing is changed then), unix.EBADF if fd is not open, unix.EPERM if the kernel
+	// cannot poll this kind of file, unix.ELOOP or unix.EINVAL if fd is a poller nested too deeply,
+	// unix.EOPNOTSUPP if want contains Edge or Closed and the feature is missing, unix.EINVAL if tag is reserved.
 	Add(fd int, want Flags, tag uint64) error
 
-	// Modify replaces want and tag of a watched descriptor. A level-triggered condition that holds is reported
-	// again; so is an edge-triggered one. It fails with unix.ENOENT where this open file is not watched under fd,
-	// with unix.EBADF where fd is not open, and as Add does for want and tag. Without FeatureStale a number that was
-	// closed and opened again counts as the same file: Add says EEXIST, Modify succeeds for the new file.
+	// Modify replaces want and tag of a registered descriptor. A condition that holds is reported again, whether level-triggered
+	// or edge-triggered. It fails with unix.ENOENT if this open file is not registered under fd,
+	// with unix.EBADF if fd is not open, and as Add does for want and tag. Without FeatureStale a number that was
+	// closed and opened again counts as the same file: Add returns EEXIST, and Modify succeeds for the new file.
 	Modify(fd int, want Flags, tag uint64) error
 
-	// Remove ends the watching of fd; it fails with unix.ENOENT and unix.EBADF as Modify does. Where fd is not open,
-	// its registration is gone all the same, unless the kernel keeps it for a duplicate (FeatureStale). What a Wait
-	// has reported before may still be in its caller's hands.
+	// Remove removes the registration of fd. It fails with unix.ENOENT and unix.EBADF as Modify does. If fd is not open,
+	// its registration is removed nevertheless, unless the kernel keeps it for a duplicate (FeatureStale). The caller of Wait may
+	// still have an earlier report of it.
 	Remove(fd int) error
 
-	// Wait fills ready, which has room for at least one, with reports, at most one per registration, and says how
-	// many. With more to report than fit, the next Wait goes on with the others, so that none starves. It returns
-	// when there is a report, when Wake was called, when timeout has passed (0: at once; below 0: never) or, with no
-	// report, early for no reason (a signal came). It never returns before timeout without one of these. A pending
-	// Wake ends a Wait once.
+	// Wait fills ready, whose length is at least one, with reports, at most one per registration, and returns their
+	// number. If there are more reports than fit, the next Wait continues with the others, so that each descriptor is reported
+	// eventually. It returns when there is a report, when Wake was called, when timeout has passed (0: at once; negative: never) or,
+	// without a report, when a signal has interrupted it. It does not return before timeout otherwise. A pending
+	// Wake ends one Wait.
 	Wait(ready []Ready, timeout time.Duration) (int, error)
 
-	// Wake ends a Wait that runs, or else the next one with a timeout other than 0; a Wait with timeout 0 returns
-	// anyway and leaves it pending, FD readable with it. Wakes before the Wait returns are one wake. It never blocks.
+	// Wake ends the running Wait, or else the next one with a timeout other than 0. A Wait with timeout 0 returns
+	// anyway and leaves the wake pending, with FD readable. Several calls before the Wait returns count as one. It never blocks.
 	Wake() error
 
-	// Close releases the poller's own descriptors and none of its users'.
+	// Close closes the poller's own descriptors, not the registered ones.
 	Close() error
 }
 
-// wakeTag is the tag of a poller's own waker.
+// wakeTag is the tag of a poller's waker.
 const wakeTag = ^uint64(0)
 
-// milliseconds rounds up, so that a wait never ends early, and cuts at MaxWait.
+// milliseconds converts timeout, rounding up so that a wait never ends early, and limits it to MaxWait.
 func milliseconds(timeout time.Duration) int {
 	if timeout < 0 {
 		return -1

@@ -15,15 +15,15 @@ type WakerKind string
 
 const (
 	WakerDefault    WakerKind = ""           // eventfd where the kernel has it, else a socketpair
-	WakerNone       WakerKind = "none"       // Wake does nothing: for a loop that sleeps elsewhere
+	WakerNone       WakerKind = "none"       // Wake does nothing: for a loop that does not sleep in Wait
 	WakerEventfd    WakerKind = "eventfd"    // Linux
 	WakerSocketpair WakerKind = "socketpair" // any unix
 )
 
-// waker makes a descriptor readable from any goroutine. ring never blocks, and rings before the next drain are one.
+// waker makes a descriptor readable, on any goroutine. wake never blocks; several wakes before the next drain count as one.
 type waker interface {
 	fd() int
-	ring() error
+	wake() error
 	drain() error
 	close() error
 }
@@ -40,15 +40,15 @@ func newWaker(kind WakerKind) (waker, error) {
 	return nil, fmt.Errorf("poller: unknown waker %q", kind)
 }
 
-// socketpair wakes as the 2006 queue did, with one byte; unlike there both ends are non-blocking, so a full buffer,
-// which means that a wake is pending anyway, cannot stop the caller.
+// socketpair wakes with one byte. Both ends are non-blocking: if the buffer is full, a wake is pending anyway, and the caller does not
+// block.
 type socketpair struct {
-	near, far int
-	buf       [64]byte // drain's
+	readEnd, writeEnd int
+	buf               [64]byte // used by drain
 }
 
 func newSocketpair() (waker, error) {
-	syscall.ForkLock.RLock() // no child between making the pair and marking it, where one call cannot do both
+	syscall.ForkLock.RLock() // no fork between the creation of the pair and CloseOnExec; not every system has a call for both
 	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {
 		unix.CloseOnExec(p[0])
@@ -58,7 +58,7 @@ func newSocketpair() (waker, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
-	s := &socketpair{near: p[0], far: p[1]}
+	s := &socketpair{readEnd: p[0], writeEnd: p[1]}
 	for _, fd := range p {
 		if err := unix.SetNonblock(fd, true); err != nil {
 			return nil, joinClose(os.NewSyscallError("fcntl", err), s)
@@ -67,25 +67,25 @@ func newSocketpair() (waker, error) {
 	return s, nil
 }
 
-func (s *socketpair) fd() int { return s.near }
+func (s *socketpair) fd() int { return s.readEnd }
 
-func (s *socketpair) ring() error { return ringFD(s.far, token[:1]) }
+func (s *socketpair) wake() error { return wakeFD(s.writeEnd, token[:1]) }
 
-func (s *socketpair) drain() error { return drainFD(s.near, s.buf[:]) }
+func (s *socketpair) drain() error { return drainFD(s.readEnd, s.buf[:]) }
 
 func (s *socketpair) close() error {
-	err := unix.Close(s.near)
-	if e := unix.Close(s.far); err == nil {
+	err := unix.Close(s.readEnd)
+	if e := unix.Close(s.writeEnd); err == nil {
 		err = e
 	}
 	return os.NewSyscallError("close", err)
 }
 
-// token is what wakers write: any byte to a socket; to an eventfd a number in the machine's order, any but zero.
+// token is what wakers write: one byte to a socket, or eight bytes to an eventfd, a nonzero number in either byte order.
 var token = [8]byte{1, 0, 0, 0, 0, 0, 0, 1}
 
-// ringFD writes. A full buffer or counter is as good as a write: a wake is pending.
-func ringFD(fd int, token []byte) error {
+// wakeFD writes. If the buffer or counter is full, a wake is pending already.
+func wakeFD(fd int, token []byte) error {
 	for {
 		_, err := unix.Write(fd, token)
 		switch err {
@@ -98,8 +98,8 @@ func ringFD(fd int, token []byte) error {
 	}
 }
 
-// drainFD reads until nothing is left, so that a level-triggered watch falls silent. Its buffer is its caller's: under
-// the race detector a local one would be allocated, and what Wait allocates is tested there, too.
+// drainFD reads all data, so that fd is no longer readable. The caller provides the buffer, because under
+// the race detector a local one would be allocated, and tests check there, too, that Wait does not allocate.
 func drainFD(fd int, buf []byte) error {
 	for {
 		n, err := unix.Read(fd, buf)
@@ -121,7 +121,7 @@ func joinClose(err error, w interface{ close() error }) error {
 	return err
 }
 
-// closer lets a method be closed by joinClose.
+// closer adapts a function to joinClose.
 type closer func() error
 
 func (c closer) close() error { return c() }

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// eventfd is a counter in the kernel: eight bytes in, readable while it is not zero.
+// eventfd is a counter in the kernel that is readable while it is not zero.
 type eventfd struct {
 	number int
-	buf    [16]byte // drain's; longer than what comes, so that one read shows that it was all
+	buf    [16]byte // used by drain; longer than a result, so that one read is known to be complete
 }
 
 func newPlatformWaker(WakerKind) (waker, error) {
@@ -22,7 +22,7 @@ func newPlatformWaker(WakerKind) (waker, error) {
 
 func (e *eventfd) fd() int { return e.number }
 
-func (e *eventfd) ring() error { return ringFD(e.number, token[:]) }
+func (e *eventfd) wake() error { return wakeFD(e.number, token[:]) }
 
 func (e *eventfd) drain() error { return drainFD(e.number, e.buf[:]) }
 

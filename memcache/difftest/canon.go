@@ -7,31 +7,31 @@ import (
 	"strings"
 )
 
-// chosen is where the unique numbers begin that scripts choose: the servers' own are below.
+// chosen is the least unique number that a script chooses. The numbers that servers choose are lower.
 const chosen = 1_000_000_000
 
-// Marks of an answer that no bytes stand for.
+// Marks in answers without corresponding bytes.
 const (
 	Closed  = "{closed}"  // the server has closed the connection
 	Missing = "{missing}" // nothing more came, though something should
 )
 
-// Canon puts answers into the form in which they can be compared: lines, quoted as by [Quote], with marks for what is not
-// determined. It remembers the unique numbers of one server from one answer to the next.
+// Canon converts answers to a canonical form for comparison: lines, quoted as by [Quote], with marks for parts that are not determined. It keeps
+// the unique numbers of one server from one answer to the next.
 type Canon struct {
 	names  map[string]string // by number
 	values map[string]string // by name
 }
 
-// never is what me says of an item that does not expire. The time until one expires has a minus too.
+// never is the time in the answer to me for an item that does not expire. The time until an item expires is negative, too.
 const never = "exp=-1"
 
-// NewCanon returns one that has seen nothing.
+// NewCanon returns a Canon without unique numbers.
 func NewCanon() *Canon {
 	return &Canon{names: map[string]string{}, values: map[string]string{}}
 }
 
-// resolve is the number behind a mark.
+// resolve returns the number that a mark stands for.
 func (c *Canon) resolve(mark string) (string, error) {
 	value, ok := c.values[mark]
 	if !ok {
@@ -40,7 +40,7 @@ func (c *Canon) resolve(mark string) (string, error) {
 	return value, nil
 }
 
-// cas is the mark of a unique number.
+// cas returns the mark of a unique number.
 func (c *Canon) cas(number string) string {
 	n, err := strconv.ParseUint(number, 10, 64)
 	if err != nil || n == 0 || n >= chosen {
@@ -54,7 +54,7 @@ func (c *Canon) cas(number string) string {
 	return "{" + name + "}"
 }
 
-// Lines is the canonical form of an answer, text or binary.
+// Lines returns the canonical form of an answer of either protocol.
 func (c *Canon) Lines(answer []byte, isBinary bool) []string {
 	if isBinary {
 		return c.frames(answer)
@@ -62,7 +62,7 @@ func (c *Canon) Lines(answer []byte, isBinary bool) []string {
 	return c.text(answer)
 }
 
-// count is how many lines or frames an answer has so far.
+// count returns the number of lines or frames of an answer.
 func count(answer []byte, isBinary bool) (n int) {
 	if !isBinary {
 		return bytes.Count(answer, []byte("\n"))
@@ -110,7 +110,7 @@ func (c *Canon) text(answer []byte) (lines []string) {
 	return lines
 }
 
-// cutLine cuts p behind its first line end.
+// cutLine divides p after its first end of line.
 func cutLine(p []byte) (line, rest []byte) {
 	if i := bytes.IndexByte(p, '\n'); i >= 0 {
 		return p[:i+1], p[i+1:]
@@ -118,7 +118,7 @@ func cutLine(p []byte) (line, rest []byte) {
 	return p, nil
 }
 
-// line is the canonical form of a line that is no value, and the number of bytes of the value behind it.
+// line returns the canonical form of a line that is not a value, and the number of bytes of the value after it.
 func (c *Canon) line(line []byte) (canonical string, value int) {
 	if dumped, ok := strings.CutSuffix(string(line), "\n"); ok && strings.HasPrefix(dumped, "key=") {
 		return c.dumped(strings.Split(dumped, " ")), 0
@@ -162,7 +162,7 @@ func (c *Canon) line(line []byte) (canonical string, value int) {
 	return canonical, value
 }
 
-// dumped is the canonical form of an item in a dump, whose lines have no \r. Its times are of the clock on the wall.
+// dumped returns the canonical form of an item in a dump, whose lines have no \r. Its times are times of day.
 func (c *Canon) dumped(words []string) string {
 	for i, word := range words {
 		name, value, _ := strings.Cut(word, "=")
@@ -177,7 +177,7 @@ func (c *Canon) dumped(words []string) string {
 
 func quoteWords(words []string) string { return Quote([]byte(strings.Join(words, " "))) }
 
-// flag is the canonical form of what a meta answer returns for a flag, or says of an item for debugging.
+// flag returns the canonical form of a flag in a meta answer, or of a field in the answer to me.
 func (c *Canon) flag(word string) string {
 	for _, prefix := range []string{"c", "cas="} {
 		if n, ok := strings.CutPrefix(word, prefix); ok && isNumber(n) {

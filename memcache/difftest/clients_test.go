@@ -12,14 +12,14 @@ import (
 	binary "github.com/couchbase/gomemcached/client"
 )
 
-// eachServer runs a test against memcached, which shows that the test is right, and against evcached.
+// eachServer runs a test with memcached, to show that the test is correct, and with evcached.
 func eachServer(t *testing.T, test func(t *testing.T, d *daemon)) {
 	t.Helper()
 	t.Run("memcached", func(t *testing.T) { test(t, startMemcached(t)) })
 	t.Run("evcached", func(t *testing.T) { test(t, startEvcached(t)) })
 }
 
-// want fails the test unless the error is the one that it has to be.
+// want fails the test unless the error is the expected one.
 func want(t testing.TB, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -27,7 +27,7 @@ func want(t testing.TB, err, want error) {
 	}
 }
 
-// equal fails the test unless what came is what has to come.
+// equal fails the test unless the value is the expected one.
 func equal[T comparable](t testing.TB, got, want T) {
 	t.Helper()
 	if got != want {
@@ -35,7 +35,7 @@ func equal[T comparable](t testing.TB, got, want T) {
 	}
 }
 
-// TestGomemcache makes the usual calls of the text protocol's most used client.
+// TestGomemcache makes the usual calls of the most widely used client of the text protocol.
 func TestGomemcache(t *testing.T) {
 	t.Parallel()
 	eachServer(t, func(t *testing.T, d *daemon) {

@@ -20,14 +20,14 @@ import (
 	"time"
 )
 
-// endpoint is how the clients of a server connect.
+// endpoint is an address of a server for its clients.
 type endpoint struct {
 	*daemon
 	network string
 	dial    func() (net.Conn, error)
 }
 
-// endpoints are a memcached and an evcached that listen at an endpoint of a kind.
+// endpoints starts a memcached and an evcached that listen on an endpoint of a kind.
 func endpoints(t *testing.T, kind string) (all [2]endpoint) {
 	t.Helper()
 	ours, err := evcached()
@@ -59,7 +59,7 @@ func endpoints(t *testing.T, kind string) (all [2]endpoint) {
 			}
 			return net.Dial(e.network, e.addr)
 		}
-		for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) {
 			nc, err := e.dial()
 			if err == nil {
 				must(t, nc.Close())
@@ -110,7 +110,7 @@ func TestConnectionsAreReportedAlike(t *testing.T) {
 	}
 }
 
-// report brings connections into their states and returns what stats conns says of each socket, without numbers, in order.
+// report creates connections in all states and returns the lines of stats conns about each socket, without numbers, in order.
 func (e *endpoint) report(t *testing.T, kind string) []string {
 	t.Helper()
 	names := map[string]string{}
@@ -135,7 +135,7 @@ func (e *endpoint) report(t *testing.T, kind string) []string {
 	asks := e.connect(t)
 	names["tcp:"+asks.LocalAddr().String()] = "asks"
 	var last []string
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); ; time.Sleep(10 * time.Millisecond) {
 		last = sockets(t, asks, names)
 		if settled(strings.Join(last, "\n")) || time.Now().After(deadline) {
 			return last
@@ -143,8 +143,8 @@ func (e *endpoint) report(t *testing.T, kind string) []string {
 	}
 }
 
-// settled reports whether all requests have come, and the server has left the states that it passes through while it serves one. Only the
-// connection that asks is in such a state.
+// settled reports whether all requests have arrived and the server has left the states in which it serves one. Only the connection of the stats
+// command is in such a state.
 func settled(report string) bool {
 	for _, passing := range []string{"conn_mwrite", "conn_new_cmd", "conn_waiting", "conn_write"} {
 		if strings.Contains(report, passing) {
@@ -162,10 +162,10 @@ func (e *endpoint) connect(t *testing.T) net.Conn {
 	return nc
 }
 
-// sockets are what stats conns says of each socket, with names for addresses. memcached reports a socket for datagrams once for each thread.
+// sockets returns the lines of stats conns about each socket, with names for addresses. memcached reports a socket for datagrams once for each thread.
 func sockets(t *testing.T, nc net.Conn, names map[string]string) (all []string) {
 	t.Helper()
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	_, err := io.WriteString(nc, "stats conns\r\n")
 	must(t, err)
 	by := map[string]string{}
@@ -203,8 +203,8 @@ func sockets(t *testing.T, nc net.Conn, names map[string]string) (all []string) 
 	})
 }
 
-// TestFailedHandshakesAreCounted, and the age of the certificates is told, by memcached's names; without TLS neither is. memcached counts only
-// failures that it sees when it accepts, so which of these it counts is left to chance.
+// TestFailedHandshakesAreCounted, and stats has the age of the certificates, with the names of memcached. Without TLS it has neither. memcached counts
+// only failures during accept, so it depends on chance which of these it counts.
 func TestFailedHandshakesAreCounted(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints(t, "tls") {
@@ -250,7 +250,7 @@ func (e *endpoint) untilStat(t *testing.T, name, want string) {
 	t.Helper()
 	nc := e.connect(t)
 	defer nc.Close()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) {
 		have := statsOver(t, nc)[name]
 		if have == want {
 			return
@@ -261,7 +261,7 @@ func (e *endpoint) untilStat(t *testing.T, name, want string) {
 	}
 }
 
-// statsOver asks for the general statistics over a connection.
+// statsOver requests the general statistics over a connection.
 func statsOver(t *testing.T, nc net.Conn) map[string]string {
 	t.Helper()
 	say(t, nc, "stats\r\n", "")

@@ -15,7 +15,7 @@ var notCompared = regexp.MustCompile(`^(pid|uptime|time|libevent|pointer_size|ru
 	`response_obj_.*|read_buf_.*|reserved_fds|bytes|bytes_read|bytes_written|threads|conn_yields|hash_.*|lru_.*|log_.*|lrutail_reflocked|moves_.*|` +
 	`crawler_.*|slab_global_page_pool|direct_reclaims)$`)
 
-// binaryRequests are frames with each operation that is counted, on keys that are there and keys that are not.
+// binaryRequests are frames with each operation that is counted, on keys with and without items.
 func binaryRequests() []byte {
 	var out []byte
 	add := func(op byte, key string, extras []byte, value string, cas uint64) {
@@ -50,7 +50,7 @@ func binaryRequests() []byte {
 }
 
 // TestCountersCountWhatMemcachedCounts sends the same requests to both servers and compares all counters. Each string has a connection of its
-// own: while an answer with its value waits, memcached replaces an item that is incremented, and counts it again.
+// own: while an answer with its value is pending, memcached replaces an item that is incremented, and counts it again.
 func TestCountersCountWhatMemcachedCounts(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 2_000_000)

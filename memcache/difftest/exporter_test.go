@@ -35,7 +35,7 @@ var slabLabel = regexp.MustCompile(`slab="\d+"`)
 // scrape returns the metrics of a server, with their labels, by name; the number of a class is N.
 func scrape(t *testing.T, exporter *daemon, d *daemon) map[string]string {
 	t.Helper()
-	c := &http.Client{Timeout: patience}
+	c := &http.Client{Timeout: testTimeout}
 	defer c.CloseIdleConnections()
 	answer, err := c.Get("http://" + exporter.addr + "/scrape?target=" + url.QueryEscape(d.addr))
 	must(t, err)
@@ -52,8 +52,8 @@ func scrape(t *testing.T, exporter *daemon, d *daemon) map[string]string {
 	return metrics
 }
 
-// TestPrometheusExporterHasTheMetricsThatItHasOfMemcached: the names and labels are the same, and no scrape fails.
-func TestPrometheusExporterHasTheMetricsThatItHasOfMemcached(t *testing.T) {
+// TestPrometheusExporterHasTheSameMetricsForBoth: the names and labels are the same, and no scrape fails.
+func TestPrometheusExporterHasTheSameMetricsForBoth(t *testing.T) {
 	t.Parallel()
 	path := buildExporter(t)
 	// With its own way of starting, since startMemcached turns the thread off that some metrics are about.

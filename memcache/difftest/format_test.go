@@ -11,7 +11,7 @@ import (
 
 func noMarks(mark string) (string, error) { return "", errors.New(mark) }
 
-// FuzzQuote shows that what is quoted is read back.
+// FuzzQuote checks that Unquote reverses Quote.
 func FuzzQuote(f *testing.F) {
 	f.Add([]byte("get k\r\n"))
 	f.Add([]byte("\x00\xff{}\\(x*3) "))
@@ -30,7 +30,7 @@ func FuzzQuote(f *testing.F) {
 	})
 }
 
-// FuzzUnquote shows that no text breaks the reader, and that a marker is never mistaken for bytes.
+// FuzzUnquote checks that no text makes Unquote panic, and that a mark is never mistaken for bytes.
 func FuzzUnquote(f *testing.F) {
 	f.Add(`\(x*10)\x0a\r\n`)
 	f.Add(`{cas1}`)
@@ -47,7 +47,7 @@ func FuzzUnquote(f *testing.F) {
 	})
 }
 
-// FuzzFrame shows that a frame that is decoded is the frame that was sent.
+// FuzzFrame checks that a decoded frame equals the frame that was sent.
 func FuzzFrame(f *testing.F) {
 	f.Add([]byte("\x81\x00\x00\x01\x04\x00\x00\x00\x00\x00\x00\x06\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x01kv"))
 	f.Add([]byte("\x81\x00\x00\xff\x04\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\x05v"))
@@ -81,8 +81,8 @@ b> get key=k opaque=7
 < get status=1 opaque=7 value=Not found
 `
 
-// TestScriptIsReadAndWritten holds what a script's lines mean.
-func TestScriptIsReadAndWritten(t *testing.T) {
+// TestAScriptIsParsedAndFormatted checks the meaning of each kind of line.
+func TestAScriptIsParsedAndFormatted(t *testing.T) {
 	s, err := difftest.Parse(example)
 	must(t, err)
 	equal(t, s.Text(), example)
@@ -102,7 +102,7 @@ func TestScriptIsReadAndWritten(t *testing.T) {
 	equal(t, string(sent), "set k 0 0 1\r\na\r\n")
 }
 
-// TestBadScriptsAreRefused names what is wrong.
+// TestBadScriptsAreRefused with an error that names the fault.
 func TestBadScriptsAreRefused(t *testing.T) {
 	for text, message := range map[string]string{
 		"> get k":                  "line 1",
@@ -119,8 +119,8 @@ func TestBadScriptsAreRefused(t *testing.T) {
 	}
 }
 
-// TestCanonMarksWhatIsNotDetermined holds the rules of package difftest's comment, and that they touch nothing else.
-func TestCanonMarksWhatIsNotDetermined(t *testing.T) {
+// TestCanonMarksOnlyWhatIsNotDetermined checks the rules in the comment of package difftest.
+func TestCanonMarksOnlyWhatIsNotDetermined(t *testing.T) {
 	tests := []struct{ name, answer, want string }{
 		{"unique numbers by order", "VALUE a 0 1 77\r\nx\r\nVALUE b 0 1 12\r\ny\r\nVALUE a 0 1 77\r\nx\r\nEND\r\n", "VALUE a 0 1 {cas1}|x|VALUE b 0 1 {cas2}|y|VALUE a 0 1 {cas1}|x|END"},
 		{"unique numbers of meta answers", "VA 1 c5 s1\r\nx\r\nHD c5 c6 c0\r\n", "VA 1 c{cas1} s1|x|HD c{cas1} c{cas2} c0"},
@@ -139,8 +139,8 @@ func TestCanonMarksWhatIsNotDetermined(t *testing.T) {
 	}
 }
 
-// TestMatchIsExactButForTimes holds what counts as the same.
-func TestMatchIsExactButForTimes(t *testing.T) {
+// TestMatchIsExactExceptForTimes compares pairs of answers.
+func TestMatchIsExactExceptForTimes(t *testing.T) {
 	for _, test := range []struct {
 		want, got string
 		same      bool
@@ -164,8 +164,8 @@ func TestMatchIsExactButForTimes(t *testing.T) {
 	}
 }
 
-// TestShrinkLeavesWhatMatters shows that of a long script only the commands are left without which it would not differ.
-func TestShrinkLeavesWhatMatters(t *testing.T) {
+// TestShrinkKeepsOnlyNecessaryCommands: without any of them the answers would not differ.
+func TestShrinkKeepsOnlyNecessaryCommands(t *testing.T) {
 	g := difftest.NewGenerator(3)
 	var script []difftest.Piece
 	for range 20 {
@@ -182,8 +182,8 @@ func TestShrinkLeavesWhatMatters(t *testing.T) {
 	equal(t, difftest.Format(left), "on P1\n> one\non P2\n> two\n")
 }
 
-// TestSameSeedWritesTheSameScripts is what repeating a run rests on.
-func TestSameSeedWritesTheSameScripts(t *testing.T) {
+// TestTheSameSeedGeneratesTheSameScripts, so that a run can be repeated.
+func TestTheSameSeedGeneratesTheSameScripts(t *testing.T) {
 	write := func(seed uint64) (text string) {
 		g := difftest.NewGenerator(seed)
 		for range 50 {

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// ErrFrame says that the text of a frame cannot be read.
+// ErrFrame means that the text of a frame is invalid.
 var ErrFrame = errors.New("difftest: bad frame")
 
 // headerSize is the length of every frame's header.
 const headerSize = 24
 
-// Magic numbers of the binary protocol: which way a frame goes.
+// Magic numbers of the binary protocol, for the directions of frames.
 const (
 	RequestMagic  = 0x80
 	ResponseMagic = 0x81
@@ -29,7 +29,7 @@ var ops = []string{
 	"prependq", "verbosity", "touch", "gat", "gatq", "op1f", "saslmechs", "saslauth", "saslstep", "gatk", "gatkq",
 }
 
-// opName is an operation's name, or op and its number.
+// opName returns an operation's name, or op and its number.
 func opName(op byte) string {
 	if int(op) < len(ops) {
 		return ops[op]
@@ -37,8 +37,7 @@ func opName(op byte) string {
 	return fmt.Sprintf("op%02x", op)
 }
 
-// A Frame is a request or a response of the binary protocol. The lengths are those of Key, Extras and Value, unless Lengths says
-// something that is not so.
+// A Frame is a request or a response of the binary protocol. The lengths are those of Key, Extras and Value, unless Lengths has other ones.
 type Frame struct {
 	Magic, Op          byte
 	Type               byte
@@ -134,8 +133,8 @@ func (f Frame) Append(p []byte) []byte {
 	return slices.Concat(p, f.Extras, f.Key, f.Value)
 }
 
-// DecodeFrame takes a frame from the beginning of p. It returns no bytes taken when it is not all there. A frame whose lengths
-// contradict each other has all of its body as its value, and Lengths says what they were.
+// DecodeFrame decodes a frame at the beginning of p, and returns its length, or 0 if it is incomplete. If its lengths contradict each other, its whole
+// body is the value, and Lengths has the lengths.
 func DecodeFrame(p []byte) (f Frame, taken int) {
 	if len(p) < headerSize {
 		return f, 0
@@ -158,7 +157,7 @@ func DecodeFrame(p []byte) (f Frame, taken int) {
 	return f, taken
 }
 
-// describe is the text of a response; what is zero or empty is left out. cas is the text of its unique number.
+// describe returns the text of a response without fields that are zero or empty. cas is the text of its unique number.
 func (f Frame) describe(cas string) string {
 	var b strings.Builder
 	b.WriteString(opName(f.Op))
@@ -194,7 +193,7 @@ func (f Frame) describe(cas string) string {
 	return b.String()
 }
 
-// parseHex reads bytes in hexadecimal, with spaces between them as one likes.
+// parseHex parses bytes in hexadecimal. There may be spaces between them.
 func parseHex(s string) ([]byte, error) {
 	p, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
 	if err != nil {

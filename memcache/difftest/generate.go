@@ -9,26 +9,25 @@ import (
 	"strings"
 )
 
-// A Piece is what a generated client sends on a connection of its own without waiting, and then it ends its sending half.
+// A Piece is the input of a generated client, which sends it on a new connection without waiting and then closes its sending half.
 type Piece struct {
 	Binary   bool
 	Commands [][]Line // each is a request with its value, if it has one
 }
 
-// closes reports whether the piece's last command makes the server close.
+// closes reports whether the last command of the piece makes the server close the connection.
 func (p Piece) closes() bool {
 	last := p.Commands[len(p.Commands)-1]
 	return slices.Contains(closing, last[0].Text) && (p.Binary || last[0].Text == closing[0])
 }
 
-// A Generator writes scripts of random commands over a few keys: most are right, some are slightly broken. The same seed writes
-// the same scripts.
+// A Generator generates scripts of random commands for a few keys. Most are valid, and some have a small fault. The scripts depend only on the seed.
 type Generator struct{ r *rand.Rand }
 
-// NewGenerator begins at the seed.
+// NewGenerator returns a Generator with a seed.
 func NewGenerator(seed uint64) *Generator { return &Generator{rand.New(rand.NewPCG(seed, 0x6576))} }
 
-// Script is the next script: a few pieces, the later of which know the unique numbers that the earlier have brought.
+// Script returns the next script: a few pieces, in which the later ones may use unique numbers from answers to the earlier ones.
 func (g *Generator) Script() []Piece {
 	pieces := make([]Piece, 1+g.r.IntN(5))
 	for i := range pieces {
@@ -49,13 +48,13 @@ func (g *Generator) Script() []Piece {
 	return pieces
 }
 
-// one is true once in n times.
+// one returns true once in n times on average.
 func (g *Generator) one(n int) bool { return g.r.IntN(n) == 0 }
 
-// pick is one of the texts; one that is there more often is picked more often.
+// pick returns one of the texts at random.
 func (g *Generator) pick(texts ...string) string { return texts[g.r.IntN(len(texts))] }
 
-// Run plays the script to the server at addr and returns the answers to each piece.
+// Run runs the script on the server at addr and returns the answers to each piece.
 func Run(addr string, script []Piece) ([][]string, error) {
 	canon := NewCanon()
 	answers := make([][]string, len(script))
@@ -87,14 +86,13 @@ func Run(addr string, script []Piece) ([][]string, error) {
 	return answers, nil
 }
 
-// filler is behind every piece of text, for a value that is too short: memcached drops the answers that wait when its client ends
-// within a value.
+// filler follows every piece of text, in case a value is too short: memcached drops pending answers when its client ends within a value.
 var filler = strings.Repeat("mn\r\n", 2)
 
 // recent stands in a generated line for the unique number that was seen first most recently.
 const recent = "{recent}"
 
-// recent is the number as it is written: the one that has been seen last, if one has.
+// recent returns the text of the most recent number, if there is one.
 func (c *Canon) recent() string {
 	if len(c.names) == 0 {
 		return strconv.Itoa(chosen + 1)
@@ -102,10 +100,10 @@ func (c *Canon) recent() string {
 	return fmt.Sprintf("{cas%d}", len(c.names))
 }
 
-// ErrDiffer says that two servers have answered a script differently.
+// ErrDiffer means that two servers have answered a script differently.
 var ErrDiffer = errors.New("difftest: the servers differ")
 
-// Compare plays the script to both servers, which have been emptied. The error is an ErrDiffer, or what went wrong.
+// Compare runs the script on both servers, which must be empty. The error is ErrDiffer, or another error that occurred.
 func Compare(reference, other string, script []Piece) error {
 	want, err := Run(reference, script)
 	if err != nil {
@@ -142,7 +140,7 @@ func Shrink(script []Piece, differ func([]Piece) bool) []Piece {
 	return script
 }
 
-// without is the script without a piece, or, unless j is -1, without a command of it.
+// without returns the script without a piece or, unless j is -1, without one command of it.
 func without(script []Piece, i, j int) []Piece {
 	var fewer []Piece
 	for n, piece := range script {
@@ -158,7 +156,7 @@ func without(script []Piece, i, j int) []Piece {
 	return fewer
 }
 
-// Format is the script in the form of a script file, in which a piece is a connection.
+// Format returns the script in the format of a script file. Each piece is a connection.
 func Format(script []Piece) string {
 	var b strings.Builder
 	for i, piece := range script {

@@ -2,21 +2,21 @@ package difftest
 
 import "fmt"
 
-// binary is a command of the binary protocol.
+// binary returns a command of the binary protocol.
 func (c commander) binary() []Line {
 	return []Line{{Bin, c.frame()}}
 }
 
-// closing are requests after which the server closes the connection: the first one of the text protocol too.
+// closing are requests after which the server closes the connection. The first one is also for the text protocol.
 var closing = []string{
 	"quit", "quitq", "get key=a extras=00000000", "set key=a value=a", "get", "noop value=x", "touch key=a", "delete extras=00000000 key=a",
 	"noop key=a", "set extras=0000000000000000 value=a", "get key=a bodylen=0",
 }
 
-// initial is what counting begins with: 13.
+// initial is the initial number of a counter: 13.
 const initial = "000000000000000d"
 
-// frame is the text of a frame.
+// frame returns the text of a frame.
 func (c commander) frame() string {
 	opaque := c.pick("", "", " opaque=1", " opaque=ffffffff")
 	cas := c.pick("", "", "", "", " cas={recent}", " cas=1000000001")

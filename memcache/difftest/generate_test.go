@@ -11,19 +11,19 @@ import (
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
-// TestGeneratedScripts plays the same random scripts to both servers. EVMQ_SEED repeats a run, EVMQ_SCRIPTS is how many there are.
+// TestGeneratedScripts runs the same random scripts on both servers. EVMQ_SEED repeats a run, and EVMQ_SCRIPTS is the number of scripts.
 func TestGeneratedScripts(t *testing.T) {
 	t.Parallel()
 	compare(t, startMemcached(t), startEvcached(t), number(t, "EVMQ_SCRIPTS", 250))
 }
 
-// TestGeneratedScriptsAgainstItself shows that what memcached answers is determined: two of them agree.
+// TestGeneratedScriptsAgainstItself checks that the answers of memcached are determined: two memcacheds agree.
 func TestGeneratedScriptsAgainstItself(t *testing.T) {
 	t.Parallel()
 	compare(t, startMemcached(t), startMemcached(t), number(t, "EVMQ_SCRIPTS", 100))
 }
 
-// number is what the environment has for the name, or else otherwise.
+// number returns the number in an environment variable, or otherwise.
 func number(t *testing.T, name string, otherwise uint64) uint64 {
 	t.Helper()
 	text, ok := os.LookupEnv(name)
@@ -35,7 +35,7 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
-// compare plays n scripts to both servers.
+// compare runs n scripts on both servers.
 func compare(t *testing.T, reference, other *daemon, n uint64) {
 	t.Helper()
 	seed := number(t, "EVMQ_SEED", rand.Uint64()>>32)
@@ -44,7 +44,7 @@ func compare(t *testing.T, reference, other *daemon, n uint64) {
 	}
 }
 
-// firstDifference describes where the servers differ first, with the smallest script that shows it, or is empty.
+// firstDifference describes the first difference between the servers, with the smallest script that shows it. It is empty if there is none.
 func firstDifference(t *testing.T, reference, other *daemon, seed, n uint64) string {
 	t.Helper()
 	g := difftest.NewGenerator(seed)

@@ -12,7 +12,7 @@ type commander struct {
 	counts bool // where others read, it counts: a piece does not do both
 }
 
-// Keys: some hold words, some numbers, and each has a name in base64 too.
+// The keys. Some have words as values and some numbers, and each is also written in base64.
 var (
 	wordKeys   = []string{"a", "b", "c"}
 	numberKeys = []string{"n", "m"}
@@ -26,7 +26,7 @@ func (c commander) anyKey() string {
 	return c.pick(wordKeys...)
 }
 
-// value is a value for the key.
+// value returns a value for the key.
 func (c commander) value(key string) string {
 	if slices.Contains(numberKeys, key) {
 		return c.pick("0", "1", "9", "10", "99", "100", "18446744073709551615", "18446744073709551616", "x", " 12", "007", `5\x20`,
@@ -35,7 +35,7 @@ func (c commander) value(key string) string {
 	return c.pick("", "v", "hello", `a\r\nb`, `\x00\xff`, "two words", `\(x*300)`, `\(yes\n*2500)`, `END\r\n`)
 }
 
-// length is how long a quoted value is.
+// length returns the length of a quoted value.
 func length(value string) int {
 	p, err := Unquote(value, nothingToResolve)
 	if err != nil {
@@ -51,7 +51,7 @@ func lines(texts ...string) (all []Line) {
 	return all
 }
 
-// What commands are given, mostly right; a flag that is here twice comes more often, and two of a kind are an error.
+// Arguments of commands, mostly valid. A flag that is listed twice is used more often; in a command, two flags of a kind are an error.
 var (
 	flagsOfGet    = strings.Fields("v f v s v t k c h l q u O1 Oabc O1234567890123456789012345678901 T0 T100 N70 N0 R50 R85 R500 Z Tx S1")
 	flagsOfSet    = strings.Fields("F7 F0 T100 T0 T-1 c k q O3 I MS ME MA MP MR MX C{recent} C1000000001 Fx N70 S1 b1 E5")
@@ -67,7 +67,7 @@ var (
 	}
 )
 
-// text is a command of the text protocol.
+// text returns a command of the text protocol.
 func (c commander) text() []Line {
 	switch c.r.IntN(16) {
 	case 0, 1, 2:
@@ -101,7 +101,7 @@ func (c commander) text() []Line {
 
 func (c commander) noreply() string { return c.pick("", "", "", " noreply") }
 
-// keys are one or a few.
+// keys returns one key or a few.
 func (c commander) keys() string {
 	keys := []string{c.anyKey()}
 	for c.one(2) {
@@ -110,7 +110,7 @@ func (c commander) keys() string {
 	return strings.Join(keys, " ")
 }
 
-// textStore is a command with a value; now and then its length is wrong.
+// textStore returns a command with a value, sometimes with a wrong length.
 func (c commander) textStore() []Line {
 	key := c.anyKey()
 	value := c.value(key)
@@ -136,7 +136,7 @@ func (c commander) metaStore() []Line {
 	return lines(fmt.Sprintf("ms %s %d%s", c.metaKey(key), n, c.flags(flagsOfSet)), value)
 }
 
-// metaKey is the key, or now and then what it is in base64. Whether that is how it is read is up to flags.
+// metaKey returns the key, sometimes in base64. Whether the server decodes it depends on the flags.
 func (c commander) metaKey(key string) string {
 	switch c.r.IntN(16) {
 	case 0, 1:
@@ -147,7 +147,7 @@ func (c commander) metaKey(key string) string {
 	return key
 }
 
-// flags are a few of them; b, which reads the key otherwise, comes seldom.
+// flags returns a few flags, and rarely b, which changes the meaning of the key.
 func (c commander) flags(from []string) string {
 	var b strings.Builder
 	for range c.r.IntN(5) {

@@ -10,17 +10,16 @@ import (
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
-// body is what a forged request brings behind its first line, and a request whose answer shows that the connection is open.
+// body is the rest of a forged request after its first line, and a request whose answer shows that the connection is open.
 const body = "Host: cache\r\n\r\nset forged 0 0 4\r\nevil\r\ncache_memlimit 1\r\n"
 
-// closes sends a line and body and reports what came until the answer to the last request, and whether the server closed the connection
-// instead.
+// closes sends a line and body. It returns the answers up to that to the last request, and whether the server has closed the connection instead.
 func closes(t *testing.T, d *daemon, line string) (answer string, closed bool) {
 	t.Helper()
 	nc, err := net.Dial("tcp", d.addr)
 	must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	_, err = io.WriteString(nc, line+"\r\n"+body)
 	must(t, err)
 	p := make([]byte, 64<<10)
@@ -37,7 +36,7 @@ func closes(t *testing.T, d *daemon, line string) (answer string, closed bool) {
 	return answer, false
 }
 
-// TestHTTPIsClosedWhereverMemcachedClosesIt and at each line of three words or more that ends in HTTP/1.x, too. All other lines are
+// TestHTTPIsClosedWhereverMemcachedClosesIt, and at each line of three words or more that ends in HTTP/1.x, too. All other lines are
 // answered as memcached answers them.
 func TestHTTPIsClosedWhereverMemcachedClosesIt(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// request is what a client asks for.
+// request is a request of a client.
 type request struct {
 	command string // gets, set, add, cas, incr or delete
 	key     string
@@ -22,22 +22,22 @@ type request struct {
 	token   uint64 // of cas
 }
 
-// answer is what it is told.
+// answer is the answer to a request.
 type answer struct {
 	word  string // STORED and its like, or VALUE and NUMBER
 	value string // of gets and incr
 	token uint64 // of gets
 }
 
-// item is the state of a key. Of its unique number one knows only what a gets has shown.
+// item is the state of a key. Its unique number is known only if a gets has returned it.
 type item struct {
 	there bool
 	value string
-	token uint64 // 0: nobody has seen it yet
+	token uint64 // 0: no client has seen it
 	last  uint64 // the greatest one that anybody has seen of this key's
 }
 
-// model is the cache as one client alone would see it.
+// model is the sequential specification of the cache.
 var model = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		keys := map[string][]porcupine.Operation{}
@@ -58,7 +58,7 @@ var model = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%v -> %v", input, output) },
 }
 
-// step reports whether the answer is right in the state, and which state is next.
+// step reports whether an answer is correct in a state, and returns the next state.
 func step(is item, r request, a answer) (bool, item) {
 	next := item{there: true, value: r.value, last: is.last}
 	switch r.command {
@@ -80,7 +80,7 @@ func step(is item, r request, a answer) (bool, item) {
 		switch {
 		case !is.there:
 			return a.word == "NOT_FOUND", is
-		case is.token != r.token: // who has the token has seen it, and so would the state
+		case is.token != r.token: // a client that has the token has received it, so the state would have it, too
 			return a.word == "EXISTS", is
 		}
 		return a.word == "STORED", next
@@ -100,8 +100,8 @@ func step(is item, r request, a answer) (bool, item) {
 	return false, is
 }
 
-// TestConcurrentClientsAreLinearizable lets clients fight over few keys and checks that what each was told fits one order of all that
-// was done. EVMQ_OPERATIONS is how many there are for each client.
+// TestConcurrentClientsAreLinearizable runs clients that use a few keys concurrently, and checks that all answers are consistent with one order of
+// the operations. EVMQ_OPERATIONS is the number of operations of each client.
 func TestConcurrentClientsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	eachServer(t, func(t *testing.T, d *daemon) {
@@ -119,7 +119,7 @@ func check(t *testing.T, history []porcupine.Operation) {
 	}
 }
 
-// fight lets clients do random things to the same keys at the same time, and returns what they have asked and were told.
+// fight runs clients that execute random operations on the same keys concurrently, and returns the requests and answers.
 func fight(t *testing.T, d *daemon, seed uint64, clients, operations int) []porcupine.Operation {
 	t.Helper()
 	histories := make([][]porcupine.Operation, clients)
@@ -218,8 +218,8 @@ func ask(nc net.Conn, in *bufio.Reader, q request) (a answer, err error) {
 	return a, err
 }
 
-// TestCheckerSeesWhatIsWrong shows that a history that no order explains is not accepted.
-func TestCheckerSeesWhatIsWrong(t *testing.T) {
+// TestTheCheckerRejectsWrongHistories, which no order explains.
+func TestTheCheckerRejectsWrongHistories(t *testing.T) {
 	// Each runs by itself, from 2i to 2i+1, unless it is together: then all run from 0 to 99.
 	op := func(command, value string, token uint64, word, got string, gotToken uint64) porcupine.Operation {
 		return porcupine.Operation{Input: request{command, "k", value, token}, Output: answer{word, got, gotToken}}
@@ -233,7 +233,7 @@ func TestCheckerSeesWhatIsWrong(t *testing.T) {
 	}{
 		{"nothing wrong", false, true, []porcupine.Operation{set, op("gets", "", 0, "VALUE", "1", 7), op("cas", "2", 7, "STORED", "", 0), op("incr", "", 0, "NUMBER", "3", 0), op("delete", "", 0, "DELETED", "", 0), op("gets", "", 0, "END", "", 0)}},
 		{"an old value", false, false, []porcupine.Operation{set, op("set", "2", 0, "STORED", "", 0), op("gets", "", 0, "VALUE", "1", 7)}},
-		{"a value of nobody's", true, false, []porcupine.Operation{set, op("gets", "", 0, "VALUE", "2", 7)}},
+		{"a value that was not stored", true, false, []porcupine.Operation{set, op("gets", "", 0, "VALUE", "2", 7)}},
 		{"an increment lost", true, false, []porcupine.Operation{op("set", "0", 0, "STORED", "", 0), op("incr", "", 0, "NUMBER", "1", 0), op("incr", "", 0, "NUMBER", "1", 0)}},
 		{"two win by one token", false, false, []porcupine.Operation{set, op("gets", "", 0, "VALUE", "1", 7), op("cas", "2", 7, "STORED", "", 0), op("cas", "3", 7, "STORED", "", 0)}},
 		{"the number stays when the value changes", false, false, []porcupine.Operation{set, op("gets", "", 0, "VALUE", "1", 7), op("set", "2", 0, "STORED", "", 0), op("gets", "", 0, "VALUE", "2", 7)}},

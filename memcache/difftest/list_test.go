@@ -12,8 +12,8 @@ import (
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
-// listed fills a server with items of many classes and returns what each class's cachedump and metadump list, and how many items stats
-// items counts in it.
+// listed fills a server with items of many classes. It returns the lists of cachedump and metadump for each class, and the number of its items in
+// stats items.
 func listed(t *testing.T, d *daemon) (lines []string, perClass map[int][3]int) {
 	t.Helper()
 	ask := func(request string) []string {
@@ -70,7 +70,7 @@ func TestCachedumpListsWhatMemcachedLists(t *testing.T) {
 	}
 }
 
-// TestMemcdumpListsAllKeys runs libmemcached's program for that, which asks for one class after another.
+// TestMemcdumpListsAllKeys runs the program memcdump of libmemcached, which requests one class after another.
 func TestMemcdumpListsAllKeys(t *testing.T) {
 	t.Parallel()
 	path := program(t, "memcdump")
@@ -95,8 +95,8 @@ func TestMemcdumpListsAllKeys(t *testing.T) {
 	})
 }
 
-// TestVersionIsMemcacheds over both protocols, byte for byte: there are clients that end on any other.
-func TestVersionIsMemcacheds(t *testing.T) {
+// TestVersionIsThatOfMemcached over both protocols, byte for byte: some clients fail on any other.
+func TestVersionIsThatOfMemcached(t *testing.T) {
 	t.Parallel()
 	reference, ours := startMemcached(t), startEvcached(t)
 	for _, request := range []string{"version\r\n", string(difftest.Frame{Magic: difftest.RequestMagic, Op: 0x0b}.Append(nil))} {
@@ -108,8 +108,8 @@ func TestVersionIsMemcacheds(t *testing.T) {
 	}
 }
 
-// TestSecondWordOfTheProgramsVersionIsMemcacheds, which scripts take for the release.
-func TestSecondWordOfTheProgramsVersionIsMemcacheds(t *testing.T) {
+// TestTheSecondWordOfOptionVIsMemcachedsRelease, for scripts that parse it.
+func TestTheSecondWordOfOptionVIsMemcachedsRelease(t *testing.T) {
 	t.Parallel()
 	path, err := evcached()
 	must(t, err)

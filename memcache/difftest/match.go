@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Match compares two answers in canonical form. It returns "" when they are the same, and otherwise where they differ.
+// Match compares two answers in canonical form. It returns "" if they are the same, and otherwise a description of the difference.
 func Match(want, got []string) string {
 	for i := range max(len(want), len(got)) {
 		switch {
@@ -21,7 +21,7 @@ func Match(want, got []string) string {
 	return ""
 }
 
-// abridge keeps a report readable.
+// abridge shortens a long text in the middle.
 func abridge(line string) string {
 	const most = 600
 	if len(line) > most {

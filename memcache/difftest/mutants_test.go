@@ -12,8 +12,7 @@ import (
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
-// mutants are servers that differ from memcached in one thing: what change makes of each piece of its answers. The script is one that
-// must see it.
+// mutants are servers that differ from memcached in one respect: change modifies each piece of its answers. The script is one that must detect it.
 var mutants = []struct {
 	name, script string
 	change       func([]byte) []byte
@@ -41,7 +40,7 @@ func rewriting(pattern, with string) func([]byte) []byte {
 	return func(p []byte) []byte { return re.ReplaceAll(p, []byte(with)) }
 }
 
-// mutate runs a server that passes on what d answers, changed.
+// mutate runs a server that forwards modified answers of d.
 func mutate(t *testing.T, d *daemon, change func([]byte) []byte) *daemon {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,7 +62,7 @@ func mutate(t *testing.T, d *daemon, change func([]byte) []byte) *daemon {
 	return &daemon{name: "mutant", addr: ln.Addr().String(), cmd: d.cmd}
 }
 
-// between passes on what comes from either side, until both have ended.
+// between forwards bytes in both directions until both sides have ended.
 func between(client net.Conn, addr string, change func([]byte) []byte) {
 	defer client.Close()
 	server, err := net.Dial("tcp", addr)
@@ -87,8 +86,8 @@ func between(client net.Conn, addr string, change func([]byte) []byte) {
 	up.Wait()
 }
 
-// TestScriptsCatchMutants shows that a server that differs is seen.
-func TestScriptsCatchMutants(t *testing.T) {
+// TestScriptsDetectMutants checks that a script detects each server that differs.
+func TestScriptsDetectMutants(t *testing.T) {
 	t.Parallel()
 	d := startMemcached(t)
 	all := scripts(t)
@@ -106,7 +105,7 @@ func TestScriptsCatchMutants(t *testing.T) {
 	}
 }
 
-// stepwiseUnless is stepwise, unless the group has to wait for something that comes late or never.
+// stepwiseUnless is stepwise, except for groups that wait for something late or absent.
 func stepwiseUnless(t *testing.T, d *daemon, g difftest.Group) string {
 	for _, step := range g.Steps {
 		if step.Conn != "" || len(step.Want) == 0 {
@@ -119,8 +118,8 @@ func stepwiseUnless(t *testing.T, d *daemon, g difftest.Group) string {
 	return stepwise(t, d, g)
 }
 
-// TestGeneratorCatchesMutants shows that a few hundred random scripts see what differs, and that little is left of the script.
-func TestGeneratorCatchesMutants(t *testing.T) {
+// TestTheGeneratorDetectsMutants by a few hundred random scripts, and Shrink makes the script short.
+func TestTheGeneratorDetectsMutants(t *testing.T) {
 	t.Parallel()
 	d := startMemcached(t)
 	for _, m := range mutants {

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// frameSize is the length of the header that each datagram has: request, sequence number, number of datagrams, and two bytes that are
-// kept free.
+// frameSize is the length of the header of a datagram: the number of the request, that of the datagram, the number of datagrams, and two reserved
+// bytes.
 const frameSize = 8
 
-// ErrPacket says that the text of a datagram cannot be read.
+// ErrPacket means that the text of a datagram is invalid.
 var ErrPacket = errors.New("difftest: bad datagram")
 
 // parsePacket reads a datagram's text: the four numbers of its header in hexadecimal and a quoted line, or raw and all of it in
@@ -36,7 +36,7 @@ func parsePacket(text string) ([]byte, error) {
 	return append(header, line...), err
 }
 
-// describePacket is the text of a datagram that has come.
+// describePacket returns the text of a received datagram.
 func describePacket(p []byte) string {
 	if len(p) < frameSize {
 		return fmt.Sprintf("raw %x", p)
@@ -49,12 +49,12 @@ func describePacket(p []byte) string {
 	return fmt.Sprintf("%04x %04x %04x %04x %s", number(0), number(2), number(4), number(6), payload)
 }
 
-// packets is Step for datagrams: each line is one, and so is each line of the answer.
+// packets is Step for datagrams: each line is a datagram, and so is each line of the answer.
 func (p *Player) packets(s Step, record bool) ([]string, error) {
 	c, ok := p.packetConns[s.Conn]
 	if !ok {
 		var err error
-		if c, err = net.DialTimeout("udp", p.addr, patience); err != nil {
+		if c, err = net.DialTimeout("udp", p.addr, answerTimeout); err != nil {
 			return nil, err
 		}
 		p.packetConns[s.Conn] = c
@@ -82,9 +82,9 @@ func (p *Player) packets(s Step, record bool) ([]string, error) {
 	return lines, nil
 }
 
-// receive is the next datagram, in the form of a script.
+// receive returns the next datagram in the form of a script.
 func receive(c net.Conn, record bool) (string, error) {
-	wait := patience
+	wait := answerTimeout
 	if record {
 		wait = quiet
 	}
@@ -96,7 +96,7 @@ func receive(c net.Conn, record bool) (string, error) {
 	return describePacket(buffer[:n]), err
 }
 
-// endPackets asks for something whose answer is known, and returns what comes before it. The server answers in order.
+// endPackets sends a request whose answer is known, and returns the answers before it. The server answers in order.
 func endPackets(c net.Conn) (extra []string, err error) {
 	request, err := parsePacket("fffe 0000 0001 0000 mn")
 	if err == nil {

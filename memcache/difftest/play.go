@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// patience is how long an answer may take that is known to come. It is no measure of speed: a server that is late fails.
-const patience = 10 * time.Second
+// answerTimeout is the time after which an expected answer is an error.
+const answerTimeout = 10 * time.Second
 
-// quiet is how long nothing must come for an answer to count as complete where it is not known yet.
+// quiet is the time without input after which an unknown answer is taken as complete.
 const quiet = 60 * time.Millisecond
 
-// A Player plays a group step by step to one server, as its clients would.
+// A Player executes the steps of a group on one server.
 type Player struct {
 	addr  string
 	canon *Canon
@@ -32,13 +32,13 @@ type client struct {
 	closed bool // by the server
 }
 
-// NewPlayer plays to the server at addr, over TCP, and over UDP what are datagrams.
+// NewPlayer returns a Player for the server at addr, which uses TCP and, for datagrams, UDP.
 func NewPlayer(addr string) *Player {
 	return &Player{addr: addr, canon: NewCanon(), conns: map[string]*client{}, packetConns: map[string]net.Conn{}}
 }
 
-// Step sends what the step sends and returns the answer: as much as the step wants, and what has come with it. With record the
-// answer is what comes until nothing comes for a while.
+// Step sends the lines of the step and returns the answer: as much as the step expects, and everything received with it. With record, the answer is
+// everything that is received until there is no input for some time.
 func (p *Player) Step(s Step, record bool) ([]string, error) {
 	time.Sleep(s.Wait) // the script asks for it, where a second has to pass for memcached
 	if s.Send[0].Kind == Packet {
@@ -76,11 +76,11 @@ func (p *Player) Step(s Step, record bool) ([]string, error) {
 	return lines, nil
 }
 
-// client is the step's connection. The first step of a connection opens it.
+// client returns the step's connection. The first step of a connection opens it.
 func (p *Player) client(s Step) (*client, error) {
 	c, ok := p.conns[s.Conn]
 	if !ok {
-		nc, err := net.DialTimeout("tcp", p.addr, patience)
+		nc, err := net.DialTimeout("tcp", p.addr, answerTimeout)
 		if err != nil {
 			return nil, err
 		}
@@ -90,8 +90,7 @@ func (p *Player) client(s Step) (*client, error) {
 	return c, nil
 }
 
-// End closes the sending half of each connection and wants its end, with nothing before it. It returns what came all the
-// same.
+// End closes the sending half of each connection and expects its end. It returns everything that is received before.
 func (p *Player) End() (extra []string, err error) {
 	for _, c := range p.conns {
 		if !c.closed {
@@ -112,7 +111,7 @@ func (p *Player) End() (extra []string, err error) {
 func finish(nc net.Conn) ([]byte, error) {
 	err := isClosed(nc.(*net.TCPConn).CloseWrite())
 	if err == nil {
-		err = nc.SetReadDeadline(time.Now().Add(patience))
+		err = nc.SetReadDeadline(time.Now().Add(answerTimeout))
 	}
 	if err != nil {
 		return nil, err
@@ -121,14 +120,14 @@ func finish(nc net.Conn) ([]byte, error) {
 	return rest, isClosed(err)
 }
 
-// read reads until as much has come as want says. What comes with it belongs to it, so that too much is seen.
+// read reads until it has as much as want. Everything received with it is a part of the result, so that surplus bytes are detected.
 func (c *client) read(want []string) (answer []byte, err error) {
 	toClose := len(want) > 0 && want[len(want)-1] == Closed
 	lines := len(want)
 	if toClose {
 		lines--
 	}
-	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
 		return nil, err
 	}
 	buffer := make([]byte, 64<<10)
@@ -151,7 +150,7 @@ func (c *client) read(want []string) (answer []byte, err error) {
 	return answer, nil
 }
 
-// readAll reads until nothing comes for a while.
+// readAll reads until there is no input for some time.
 func (c *client) readAll() (answer []byte, err error) {
 	buffer := make([]byte, 64<<10)
 	for !c.closed {
@@ -171,8 +170,7 @@ func (c *client) readAll() (answer []byte, err error) {
 	return answer, nil
 }
 
-// isClosed drops the errors that say that the server has closed the connection: with an end, or, when there was more to read for
-// it, with a reset.
+// isClosed returns nil for errors that mean that the server has closed the connection: an end or, if the server had unread input, a reset.
 func isClosed(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ENOTCONN) {
 		return nil
@@ -180,13 +178,13 @@ func isClosed(err error) error {
 	return err
 }
 
-// ErrSilent says that a server has neither answered all nor closed the connection, long after its client has sent all and ended.
+// ErrSilent means that a server has neither sent all answers nor closed the connection, long after its client has closed the sending half.
 var ErrSilent = errors.New("difftest: the server is silent")
 
-// Stream plays what a client sends without waiting for anything: out in pieces of the size given, and then the end of the sending half.
-// It returns all that came. The error is an ErrSilent, or what went wrong.
+// Stream sends input in pieces of a given size without waiting for answers, and closes the sending half. It returns all answers. The error is
+// ErrSilent, or another error that occurred.
 func Stream(addr string, out []byte, piece int) ([]byte, error) {
-	nc, err := net.DialTimeout("tcp", addr, patience)
+	nc, err := net.DialTimeout("tcp", addr, answerTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +201,7 @@ func Stream(addr string, out []byte, piece int) ([]byte, error) {
 		sent <- isClosed(nc.(*net.TCPConn).CloseWrite())
 	}()
 	var answer []byte
-	if err = nc.SetDeadline(time.Now().Add(2 * patience)); err == nil {
+	if err = nc.SetDeadline(time.Now().Add(2 * answerTimeout)); err == nil {
 		answer, err = io.ReadAll(nc)
 	}
 	if err = isClosed(err); err != nil {

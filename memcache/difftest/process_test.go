@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// TestPortsAreWrittenAsMemcachedWritesThem to the file of MEMCACHED_PORT_FILENAME, for ports that the system chooses.
-func TestPortsAreWrittenAsMemcachedWritesThem(t *testing.T) {
+// TestPortsAreWrittenAsByMemcached to the file of MEMCACHED_PORT_FILENAME, for ports that the system chooses.
+func TestPortsAreWrittenAsByMemcached(t *testing.T) {
 	t.Parallel()
 	path, err := evcached()
 	must(t, err)
@@ -31,7 +31,7 @@ func TestPortsAreWrittenAsMemcachedWritesThem(t *testing.T) {
 		cmd.Env = append(os.Environ(), "MEMCACHED_PORT_FILENAME="+file)
 		d := launchCommand(t, "", cmd)
 		text := "old\n"
-		for deadline := time.Now().Add(patience); text == "old\n" && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(testTimeout); text == "old\n" && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 			p, err := os.ReadFile(file)
 			must(t, err)
 			text = string(p)
@@ -49,7 +49,7 @@ func TestPortsAreWrittenAsMemcachedWritesThem(t *testing.T) {
 	equal(t, files[1], files[0])
 }
 
-// TestSignalsEndTheServerWithStatus0: a signal ends the server with status 0, whatever its clients do.
+// TestSignalsEndTheServerWithStatus0, whatever its clients do.
 func TestSignalsEndTheServerWithStatus0(t *testing.T) {
 	t.Parallel()
 	clients := map[string]func(*testing.T, net.Conn){
@@ -65,7 +65,7 @@ func TestSignalsEndTheServerWithStatus0(t *testing.T) {
 					nc, err := net.Dial("tcp", d.addr)
 					must(t, err)
 					defer nc.Close()
-					must(t, nc.SetDeadline(time.Now().Add(patience)))
+					must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 					client(t, nc)
 					endsWith0(t, d, sig)
 				})
@@ -84,7 +84,7 @@ func endsWith0(t *testing.T, d *daemon, sig syscall.Signal) {
 	select {
 	case <-d.ended:
 		equal(t, d.cmd.ProcessState.ExitCode(), 0)
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Error("the process is still running")
 	}
 }

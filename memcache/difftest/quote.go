@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// ErrQuote says that a quoted text cannot be read.
+// ErrQuote means that a quoted text is invalid.
 var ErrQuote = errors.New("difftest: bad quoting")
 
-// longRun is how many equal bytes are written as \(x*24).
+// longRun is the least number of equal bytes that are written as \(x*24).
 const longRun = 24
 
-// Quote makes bytes readable: what is printable stands for itself; \r, \n, \t, \\, \{, \} and \x00 for the others; \(x*250) is a
+// Quote makes bytes readable. Printable characters stand for themselves; \r, \n, \t, \\, \{, \} and \x00 for the others; \(x*250) is a
 // byte that comes 250 times. A space at the end is \x20, so that it can be seen.
 func Quote(p []byte) string {
 	var b strings.Builder
@@ -58,7 +58,7 @@ func quoteByte(c byte) string {
 	return string(c)
 }
 
-// Unquote is Quote's reverse. A mark in braces is replaced by what resolve has for it.
+// Unquote is the reverse of Quote. A mark in braces is replaced by the result of resolve.
 func Unquote(s string, resolve func(mark string) (string, error)) ([]byte, error) {
 	var p []byte
 	for s != "" {
@@ -85,7 +85,7 @@ func Unquote(s string, resolve func(mark string) (string, error)) ([]byte, error
 	return p, nil
 }
 
-// unquoteEscape appends what the escape at the beginning of s stands for.
+// unquoteEscape appends the bytes for the escape sequence at the beginning of s.
 func unquoteEscape(p []byte, s string) ([]byte, string, error) {
 	bad := func() ([]byte, string, error) { return nil, "", fmt.Errorf("%w: %q", ErrQuote, s) }
 	if len(s) < 2 {
@@ -132,7 +132,7 @@ func nothingToResolve(mark string) (string, error) {
 	return "", fmt.Errorf("%w: {%s} may not stand here", ErrQuote, mark)
 }
 
-// quoteLine is a line of an answer: \r\n at its end is not shown, another end is.
+// quoteLine quotes a line of an answer, without \r\n at its end. Another end is quoted.
 func quoteLine(p []byte) string {
 	switch {
 	case bytes.HasSuffix(p, []byte("\r\n")):
@@ -143,7 +143,7 @@ func quoteLine(p []byte) string {
 	return Quote(p) + `\c`
 }
 
-// unquoteLine is quoteLine's reverse.
+// unquoteLine is the reverse of quoteLine.
 func unquoteLine(s string, resolve func(mark string) (string, error)) ([]byte, error) {
 	if text, ok := strings.CutSuffix(s, `\c`); ok {
 		return Unquote(text, resolve)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ErrScript says that a script cannot be read; the text names its line.
+// ErrScript means that a script is invalid. The text has the number of the line.
 var ErrScript = errors.New("difftest: bad script")
 
 // A Script is a file of groups for a pair of servers.
@@ -27,7 +27,7 @@ type Group struct {
 	Steps    []Step
 }
 
-// A Step is something that is sent on a connection, and the answer to it.
+// A Step is input that is sent on a connection, and the answer to it.
 type Step struct {
 	Line int           // in the file, from 1
 	Conn string        // the connection's name
@@ -44,10 +44,10 @@ type Line struct {
 	Text string
 }
 
-// nothing is the line of a script that stands for an answer that is none.
+// nothing is the line of a script for an empty answer.
 const nothing = "<"
 
-// Kind is how a Line's text is to be read.
+// Kind is the form of a Line's text.
 type Kind uint8
 
 const (
@@ -57,7 +57,7 @@ const (
 	Packet             // a datagram
 )
 
-// Parse reads a script. The error is an ErrScript.
+// Parse parses a script. The error is ErrScript.
 func Parse(text string) (*Script, error) {
 	s := &Script{lines: strings.Split(strings.TrimSuffix(text, "\n"), "\n")}
 	p := parser{script: s}
@@ -141,7 +141,7 @@ func (p *parser) send(g *Group, n int, l Line) {
 	last.Send, last.last = append(last.Send, l), n
 }
 
-// Text is the script with the answers that its steps have now. All else is as it was read.
+// Text returns the script with the present answers of its steps. Everything else is as it was parsed.
 func (s *Script) Text() string {
 	want := map[int][]string{}
 	for _, g := range s.Groups {
@@ -166,7 +166,7 @@ func (s *Script) Text() string {
 	return b.String()
 }
 
-// Bytes are what the step sends. Marks are replaced by what canon has seen behind them.
+// Bytes returns the input of the step. Marks are replaced with the numbers that canon has for them.
 func (s Step) Bytes(canon *Canon) ([]byte, error) {
 	var p []byte
 	for _, l := range s.Send {
@@ -193,11 +193,11 @@ func (s Step) Bytes(canon *Canon) ([]byte, error) {
 	return p, nil
 }
 
-// Binary reports whether the connection that begins with the step speaks the binary protocol.
+// Binary reports whether the connection that begins with the step uses the binary protocol.
 func (s Step) Binary() bool { return s.Send[0].Kind != Text }
 
-// OnePiece reports whether all that a group sends can be sent at once: on one connection, not as datagrams, without pauses, and with
-// nothing that an earlier answer has brought.
+// OnePiece reports whether all input of a group can be sent at once: on one connection, not as datagrams, without pauses, and without numbers from
+// earlier answers.
 func (g Group) OnePiece() bool {
 	if g.Stepwise {
 		return false

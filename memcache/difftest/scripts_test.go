@@ -39,7 +39,7 @@ func scripts(t *testing.T) map[string]*difftest.Script {
 	return all
 }
 
-// TestScriptsMemcached holds the records to the server they are of.
+// TestScriptsMemcached compares the recorded answers with those of memcached.
 func TestScriptsMemcached(t *testing.T) {
 	t.Parallel()
 	memcached(t)
@@ -54,7 +54,7 @@ func TestScriptsMemcached(t *testing.T) {
 	}
 }
 
-// TestScriptsEvcached holds evcached to the records.
+// TestScriptsEvcached compares the recorded answers with those of evcached.
 func TestScriptsEvcached(t *testing.T) {
 	t.Parallel()
 	for name, s := range scripts(t) {
@@ -65,7 +65,7 @@ func TestScriptsEvcached(t *testing.T) {
 	}
 }
 
-// record replaces the script's answers by those of the server.
+// record replaces the script's answers with those of the server.
 func record(t *testing.T, d *daemon, name string, s *difftest.Script) {
 	t.Helper()
 	for g := range s.Groups {
@@ -89,7 +89,7 @@ func record(t *testing.T, d *daemon, name string, s *difftest.Script) {
 	must(t, os.WriteFile(filepath.Join("testdata/scripts", name+".txt"), []byte(s.Text()), 0o644))
 }
 
-// replay plays every group: step by step; and all at once and byte by byte, if it may.
+// replay runs every group step by step and, if possible, also at once and byte by byte.
 func replay(t *testing.T, d *daemon, s *difftest.Script) {
 	t.Helper()
 	for _, g := range s.Groups {
@@ -101,7 +101,7 @@ func replay(t *testing.T, d *daemon, s *difftest.Script) {
 	}
 }
 
-// play plays a group in each way that it may be, and returns the differences.
+// play runs a group in each possible way, and returns the differences.
 func play(t *testing.T, d *daemon, g difftest.Group) (diffs []string) {
 	t.Helper()
 	var diff string
@@ -118,11 +118,11 @@ func play(t *testing.T, d *daemon, g difftest.Group) (diffs []string) {
 	return append(diffs, streamed(t, d, g)...)
 }
 
-// tries is how often a group that is to be played within a second is begun.
+// tries is the maximum number of attempts to run a group within one second.
 const tries = 100
 
-// inOneSecond calls fn; for a group that is to be played within one second, until the server's clock shows the same second before fn and
-// after it. No difference is overlooked: what fn found when a second ended meanwhile is of another state.
+// inOneSecond calls fn. For a group that must run within one second, it repeats this until the server's clock shows the same second before and after
+// fn. No difference is overlooked, because the result of fn in two seconds is that of another state.
 func inOneSecond(t *testing.T, d *daemon, g difftest.Group, fn func()) {
 	t.Helper()
 	for range tries {
@@ -137,13 +137,13 @@ func inOneSecond(t *testing.T, d *daemon, g difftest.Group, fn func()) {
 	t.Fatalf("%s: %q was never played within a second", d.name, g.Name)
 }
 
-// second is the time that the server tells.
+// second returns the server's time.
 func (d *daemon) second(t *testing.T) string {
 	t.Helper()
 	nc, err := net.Dial("tcp", d.addr)
 	must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	_, err = io.WriteString(nc, "stats\r\n")
 	must(t, err)
 	for lines := bufio.NewScanner(nc); lines.Scan(); {
@@ -155,7 +155,7 @@ func (d *daemon) second(t *testing.T) string {
 	return ""
 }
 
-// stepwise plays a group as its clients would, and returns the first difference.
+// stepwise runs a group step by step, and returns the first difference.
 func stepwise(t *testing.T, d *daemon, g difftest.Group) (diff string) {
 	t.Helper()
 	player := difftest.NewPlayer(d.addr)
@@ -175,11 +175,10 @@ func stepwise(t *testing.T, d *daemon, g difftest.Group) (diff string) {
 	return diff
 }
 
-// mostSplit is up to how many bytes a group is sent byte by byte.
+// mostSplit is the maximum number of bytes of a group that is sent byte by byte.
 const mostSplit = 16 << 10
 
-// streamed sends the whole group at once, and then again byte by byte. Then each boundary between two bytes is one where a read may
-// end. It returns the differences.
+// streamed sends the whole group at once, and then again byte by byte, so that a read may end between any two bytes. It returns the differences.
 func streamed(t *testing.T, d *daemon, g difftest.Group) (diffs []string) {
 	t.Helper()
 	var out []byte
@@ -209,7 +208,7 @@ func streamed(t *testing.T, d *daemon, g difftest.Group) (diffs []string) {
 	return diffs
 }
 
-// flush empties the server, unless its arguments keep a plain flush_all from doing so. Then the script's groups do not depend on it.
+// flush empties the server, unless its arguments keep a plain flush_all from doing so. The groups of such a script do not depend on it.
 func flush(t *testing.T, d *daemon) {
 	t.Helper()
 	if slices.ContainsFunc(d.cmd.Args, func(arg string) bool { return arg == "-F" || arg == "-Y" || arg == "-B" || arg == "-C" }) {
@@ -224,7 +223,7 @@ func flush(t *testing.T, d *daemon) {
 			d.flusher = nil
 		})
 	}
-	must(t, d.flusher.SetDeadline(time.Now().Add(patience)))
+	must(t, d.flusher.SetDeadline(time.Now().Add(testTimeout)))
 	_, err := io.WriteString(d.flusher, "flush_all\r\n")
 	must(t, err)
 	answer := make([]byte, len("OK\r\n"))

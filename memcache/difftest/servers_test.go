@@ -24,11 +24,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// binaries is where the programs are built.
+// binaries is the directory of the programs that the tests build.
 var binaries string
 
 func TestMain(m *testing.M) {
-	// What runs at once waits for the servers' clocks rather than for a processor.
+	// Parallel tests wait for the servers' clocks rather than for a processor.
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
@@ -45,16 +45,16 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// patience is when a test gives up on something that should happen at once. It is no measure of speed.
-const patience = 20 * time.Second
+// testTimeout is the time after which a test fails if something that should happen at once has not happened.
+const testTimeout = 20 * time.Second
 
 // version is the memcached that the scripts were recorded with.
 const version = "1.6.18"
 
-// foreign reports whether programs of others have to be there: EVMQ_FOREIGN=1 says so. Otherwise their tests are skipped.
+// foreign reports whether tests that need other programs must fail without them, because EVMQ_FOREIGN is 1. Otherwise they are skipped.
 func foreign() bool { return os.Getenv("EVMQ_FOREIGN") == "1" }
 
-// program finds a program of others, or skips the test.
+// program returns the path of another program, or skips the test.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -69,7 +69,7 @@ func program(t testing.TB, name string) string {
 	return ""
 }
 
-// memcached is the path of the program that decides, or skips the test.
+// memcached returns the path of memcached, or skips the test.
 func memcached(t testing.TB) string {
 	t.Helper()
 	path := program(t, "memcached")
@@ -84,7 +84,7 @@ func memcached(t testing.TB) string {
 	return path
 }
 
-// evcached builds ours, with the race detector where the tests themselves have it.
+// evcached builds evcached, with the race detector if the tests have it.
 var evcached = sync.OnceValues(func() (path string, err error) {
 	path = filepath.Join(binaries, "evcached")
 	args := []string{"build", "-buildvcs=false", "-o", path}
@@ -99,7 +99,7 @@ var evcached = sync.OnceValues(func() (path string, err error) {
 	return path, nil
 })
 
-// A daemon is a server that runs.
+// A daemon is a running server.
 type daemon struct {
 	name, addr string
 	cmd        *exec.Cmd
@@ -108,14 +108,14 @@ type daemon struct {
 	flusher    net.Conn      // flush's, if it has been called
 }
 
-// startMemcached starts the server that decides, or skips the test. It is killed when the test ends. Its thread that moves items
-// about is off: while it holds one, decr replaces it and does not fill it up with spaces.
+// startMemcached starts memcached, or skips the test. It is killed when the test ends. Its thread that moves items is disabled: while it holds an item,
+// decr replaces the item instead of padding it with spaces.
 func startMemcached(t testing.TB, args ...string) *daemon {
 	t.Helper()
 	return start(t, memcached(t), append([]string{"-o", "no_lru_maintainer"}, args...)...)
 }
 
-// startEvcached starts ours. It is killed when the test ends.
+// startEvcached starts evcached. It is killed when the test ends.
 func startEvcached(t testing.TB, args ...string) *daemon {
 	t.Helper()
 	path, err := evcached()
@@ -139,7 +139,7 @@ func start(t testing.TB, path string, args ...string) *daemon {
 		if d.waits() {
 			return d
 		}
-		if attempt == 3 { // somebody else may have taken the port meanwhile
+		if attempt == 3 { // another process may have taken the port meanwhile
 			t.Fatalf("%s %s did not start:\n%s", path, strings.Join(all, " "), &d.output)
 		}
 	}
@@ -151,7 +151,7 @@ func launch(t testing.TB, addr, path string, args ...string) *daemon {
 	return launchCommand(t, addr, exec.Command(path, args...))
 }
 
-// launchCommand is launch for a command that has an environment of its own.
+// launchCommand is launch for a command with another environment.
 func launchCommand(t testing.TB, addr string, cmd *exec.Cmd) *daemon {
 	t.Helper()
 	d := &daemon{name: filepath.Base(cmd.Path), addr: addr, cmd: cmd, ended: make(chan struct{})}
@@ -176,18 +176,18 @@ func (d *daemon) kill() {
 	<-d.ended
 }
 
-// abort ends the program so that it says what its goroutines do.
+// abort ends the program so that it prints its goroutines.
 func (d *daemon) abort() {
 	_ = d.cmd.Process.Signal(syscall.SIGQUIT) // says that it has ended, perhaps
 	select {
 	case <-d.ended:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 	}
 }
 
 // waits waits until the server accepts a connection, and reports whether it does.
 func (d *daemon) waits() bool {
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(testTimeout); time.Now().Before(deadline); {
 		nc, err := net.Dial("tcp", d.addr)
 		if err == nil {
 			return nc.Close() == nil
@@ -204,7 +204,7 @@ func (d *daemon) waits() bool {
 // given are the ports that tests have got.
 var given sync.Map
 
-// freePort is a port of the loopback interface that nobody listens at, and that no other test gets. It is below those that the
+// freePort returns a port of the loopback interface that is not in use, and that no other test gets. It is below those that the
 // system gives to clients.
 func freePort(t testing.TB) string {
 	t.Helper()

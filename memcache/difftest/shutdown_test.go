@@ -19,7 +19,7 @@ func TestShutdownCommandEndsTheServer(t *testing.T) {
 				if code := d.cmd.ProcessState.ExitCode(); code != 0 {
 					t.Errorf("%s: %s: exit status %d", d.name, command, code)
 				}
-			case <-time.After(patience):
+			case <-time.After(testTimeout):
 				t.Errorf("%s: %s: it goes on", d.name, command)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
-// counted is what both servers do before they are asked what they have counted.
+// counted are the requests that both servers execute before their statistics are compared.
 const counted = "set a 0 0 1\r\n1\r\nset b 0 0 5\r\nhello\r\nget a b missing\r\ngets a\r\nincr a 1\r\nincr missing 1\r\ndecr a 1\r\ndecr missing 1\r\n" +
 	"cas a 0 0 1 1000000001\r\n1\r\ncas missing 0 0 1 1000000001\r\n1\r\ntouch a 0\r\ntouch missing 0\r\ngat 0 b\r\ndelete missing\r\n" +
 	"add c 0 0 1\r\n1\r\nadd c 0 0 1\r\n1\r\ndelete c\r\nmg a v\r\nmg missing v\r\nms d 1\r\n1\r\nmd d\r\nma a\r\nma missing\r\nmn\r\n"
@@ -43,7 +43,7 @@ var reports = []struct{ command, equal string }{
 	{"stats conns", ""},
 }
 
-// TestStatistics holds what must be counted alike.
+// TestStatistics compares the statistics that must be equal.
 func TestStatistics(t *testing.T) {
 	t.Parallel()
 	servers := []*daemon{startMemcached(t), startEvcached(t)}
@@ -67,10 +67,10 @@ func TestStatistics(t *testing.T) {
 // ours are the statistics that memcached does not have.
 var ours = map[string]string{"evmq_version": "the release of this module; version is memcached's"}
 
-// preparation is what two servers are started with and told before their statistics are compared.
+// preparation is the arguments of two servers, and the requests that they receive before their statistics are compared.
 type preparation struct {
 	args     string
-	auth     string // what a client sends to authenticate; it is answered with a line
+	auth     string // the input by which a client authenticates; it is answered with a line
 	commands string
 	until    string // the setting and its value that show that the commands have had their effect
 }
@@ -88,7 +88,7 @@ var preparations = map[string]preparation{
 	"users":              {args: "-Y testdata/users.txt", auth: "set u 0 0 10\r\nann secret\r\n"},
 }
 
-// start starts a server and sends it what the preparation says, and the requests to be counted.
+// start starts a server and sends it the requests of the preparation, and those to be counted.
 func (p *preparation) start(t *testing.T, path string) *daemon {
 	t.Helper()
 	d := start(t, path, strings.Fields(p.args)...)
@@ -96,7 +96,7 @@ func (p *preparation) start(t *testing.T, path string) *daemon {
 	_, err := difftest.Stream(d.addr, out, len(out))
 	must(t, err)
 	name, value, wait := strings.Cut(p.until, " ")
-	for deadline := time.Now().Add(patience); wait; { // memcached's thread takes its time
+	for deadline := time.Now().Add(testTimeout); wait; { // memcached's thread takes its time
 		settings, _ := statisticsAs(t, d, p.auth, "stats settings")
 		if wait = settings[name] != value; wait && time.Now().After(deadline) {
 			t.Fatalf("%s: %s is %q, and not %q", d.name, name, settings[name], value)
@@ -105,7 +105,7 @@ func (p *preparation) start(t *testing.T, path string) *daemon {
 	return d
 }
 
-// TestStatisticsHaveMemcachedsNamesAndKinds set by set, in its order, whatever options and commands make it leave out or add.
+// TestStatisticsHaveMemcachedsNamesAndKinds in each group, in its order, with the options and commands by which memcached omits or adds some.
 func TestStatisticsHaveMemcachedsNamesAndKinds(t *testing.T) {
 	t.Parallel()
 	for name, p := range preparations {
@@ -148,7 +148,7 @@ var kinds = []struct {
 	{"a word", regexp.MustCompile(`.`)},
 }
 
-// kind is what a monitor takes a value for.
+// kind is the type of a value, as a monitoring program may determine it.
 func kind(value string) string {
 	for _, k := range kinds {
 		if k.matches.MatchString(value) {
@@ -160,7 +160,7 @@ func kind(value string) string {
 
 var leadingNumber = regexp.MustCompile(`(^|:)\d+:`)
 
-// statistics are what a report says, by name, and the names in their order; the number of a class or a connection is N, and the sum over
+// statistics are the values of a report by name, and the names in their order; the number of a class or a connection is N, and the sum over
 // the classes is told.
 func statistics(t *testing.T, d *daemon, command string) (have map[string]string, names []string) {
 	t.Helper()

@@ -15,7 +15,7 @@ import (
 
 var verdict = regexp.MustCompile(`(?m)^(.+?)\s*\[(pass|FAIL)\]`)
 
-// capabilities starts libmemcached's protocol test against a server. The function waits for it and returns what it says of each of its
+// capabilities starts libmemcached's protocol test with a server. The function waits for it and returns the result of each of its
 // cases.
 func capabilities(t *testing.T, d *daemon) func() map[string]string {
 	t.Helper()
@@ -35,7 +35,7 @@ func capabilities(t *testing.T, d *daemon) func() map[string]string {
 	}
 }
 
-// TestMemccapable holds evcached to what libmemcached's own test finds in memcached. Some of its cases ask for what memcached 1.6 does not
+// TestMemccapable compares the results of libmemcached's test for evcached and memcached. Some of its cases require what memcached 1.6 does not
 // do any more: those do not count.
 func TestMemccapable(t *testing.T) {
 	t.Parallel()
@@ -97,7 +97,7 @@ const proxyConfig = `pool:
    - %s:1
 `
 
-// TestTwemproxySpreadsOverThree runs three evcacheds behind twemproxy: what is stored is spread over them and comes back, and when one is
+// TestTwemproxySpreadsOverThree runs three evcacheds behind twemproxy: items are distributed over them and found again, and when one is
 // killed the others go on and take over its keys.
 func TestTwemproxySpreadsOverThree(t *testing.T) {
 	t.Parallel()

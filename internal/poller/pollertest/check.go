@@ -13,10 +13,10 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// patience is how long a step may block before the watchdog calls it stuck.
+// patience is the time after which the watchdog fails a step that blocks.
 const patience = 10 * time.Second
 
-// check is what a case works with: a poller, descriptors that are closed in the end, and expectations.
+// check is the environment of a case: a poller, descriptors that are closed at the end, and expectations.
 type check struct {
 	t     *testing.T
 	rule  string
@@ -72,7 +72,7 @@ func (c *check) remove(fd int) {
 	c.must("Remove", c.p.Remove(fd))
 }
 
-// within fails the test where step does not end in time. The step runs beside the test and must not fail it itself.
+// within fails the test if step does not end in time. The step runs on another goroutine and must not fail the test itself.
 func (c *check) within(what string, step func()) {
 	c.t.Helper()
 	done := make(chan struct{})
@@ -90,7 +90,7 @@ func (c *check) ends(what string, done <-chan struct{}) {
 	select {
 	case <-done:
 	case <-watchdog.C:
-		c.p = nil // still in use by what is stuck
+		c.p = nil // still in use by the blocked step
 		c.fatalf("%s: stuck for %v", what, patience)
 	}
 }
@@ -135,7 +135,7 @@ func (c *check) expect(tag uint64, what poller.Flags) poller.Flags {
 	return ready[0].What
 }
 
-// silence looks and wants to see nothing.
+// silence polls and expects no report.
 func (c *check) silence(when string) {
 	c.t.Helper()
 	if ready := c.wait(0, 16); len(ready) > 0 {
@@ -143,8 +143,8 @@ func (c *check) silence(when string) {
 	}
 }
 
-// lasts wants Wait to sleep for all of timeout. A Wait may end early for no reason, so that it is early once proves
-// nothing; that it is early three times does.
+// lasts expects Wait to sleep for all of timeout. A Wait may end early without a report, so a single early end is accepted;
+// three in a row fail the test.
 func (c *check) lasts(when string, timeout time.Duration) {
 	c.t.Helper()
 	var slept []time.Duration

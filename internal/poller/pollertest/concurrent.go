@@ -68,7 +68,7 @@ var concurrentRules = []rule{
 	},
 }
 
-// duringWait makes change while a Wait may be blocked, and wants the report of tag.
+// duringWait calls change while a Wait may be blocked, and expects the report of tag.
 func (c *check) duringWait(tag uint64, change func()) {
 	c.t.Helper()
 	begun, done := make(chan struct{}), make(chan struct{})

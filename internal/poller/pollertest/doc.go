@@ -1,6 +1,6 @@
-// Package pollertest holds every poller to the contract that stands at poller.Poller.
+// Package pollertest checks that a poller fulfils the contract documented at poller.Poller.
 //
-// A case is named for the rule it holds and carries the rule as a sentence, which a failure quotes. Cases look through the
-// contract only: a poller's features decide what is asserted, its name never does. None relies on a sleep; a step that
-// may block ends by itself or is failed by a watchdog.
+// Each case is named for the rule that it checks and contains the rule as a sentence, which a failure quotes. Cases depend on the
+// contract only: the poller's features, and never its name, decide what is asserted. No case relies on a sleep. A watchdog fails a step
+// that blocks for too long.
 package pollertest

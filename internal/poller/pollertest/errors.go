@@ -91,7 +91,7 @@ var errorRules = []rule{
 		check: func(c *check) {
 			r, _ := c.pipe()
 			c.refused("Add", c.p.Add(r, read, ^uint64(0)), unix.EINVAL)
-			c.add(r, read, 1) // nothing was taken
+			c.add(r, read, 1) // the number is not registered
 		},
 	},
 	{
@@ -103,7 +103,7 @@ var errorRules = []rule{
 			c.add(behind, read, 1)
 			c.write(w)
 			c.expect(1, read)
-			c.close(behind, r) // both, for a kernel that goes by the open file
+			c.close(behind, r) // both, for a kernel that registers the open file
 			for _, got := range c.wait(0, 16) {
 				if got != (poller.Ready{Tag: 1, What: poller.Invalid}) {
 					c.fatalf("got report %x", got)
@@ -146,7 +146,7 @@ func reopenedBehind(c *check) {
 		c.silence("nothing was written")
 		if duplicated {
 			c.write(oldWriter)
-			for _, got := range c.wait(0, 16) { // the kernel may go by the open file, and that is still there
+			for _, got := range c.wait(0, 16) { // the kernel may have registered the open file, which still exists
 				if got.Tag != 1 {
 					c.fatalf("the old file was reported as the new one: %x", got)
 				}

@@ -42,7 +42,7 @@ func (c *check) pair() (a, b int) {
 	return c.own(p[0]), c.own(p[1])
 }
 
-// tcp makes two connected sockets of the loopback interface: what a reset looks like is TCP's own affair.
+// tcp makes two connected sockets of the loopback interface: only TCP has resets.
 func (c *check) tcp() (a, b int) {
 	c.t.Helper()
 	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -71,7 +71,7 @@ func (c *check) file() int {
 	return fd
 }
 
-// high duplicates fd to a number of at least from, out of the way of what others open.
+// high duplicates fd to a number of at least from, above the numbers that other code opens.
 func (c *check) high(fd, from int) int {
 	c.t.Helper()
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, from)
@@ -108,7 +108,7 @@ func drain(fd int) error {
 	}
 }
 
-// fill writes until there is no room.
+// fill writes until the buffer is full.
 func (c *check) fill(fd int) {
 	c.t.Helper()
 	buf := make([]byte, 4096)

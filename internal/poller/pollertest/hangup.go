@@ -35,7 +35,7 @@ var hangupRules = []rule{
 			c.expect(1, closed)
 			c.expect(1, closed)
 			c.modify(a, 0, 1)
-			c.silence("nobody asks whether the peer sends")
+			c.silence("the end of the peer's sending half is not requested")
 		},
 	},
 	{

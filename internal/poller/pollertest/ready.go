@@ -184,7 +184,7 @@ var readyRules = []rule{
 	},
 }
 
-// exactly wants one Wait to report Read for the tags of left, and nothing else.
+// exactly expects one Wait to report Read for the tags of left, and nothing else.
 func (c *check) exactly(left map[uint64]bool) {
 	c.t.Helper()
 	ready := c.wait(0, 16)

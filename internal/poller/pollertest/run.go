@@ -16,11 +16,11 @@ type Opener = func(kind poller.WakerKind) (poller.Poller, error)
 type rule struct {
 	name  string
 	says  string
-	needs poller.Features // the case is passed over without them
+	needs poller.Features // the case is skipped without them
 	check func(c *check)
 }
 
-// Run holds the pollers that open makes to the contract: all rules with the default waker, those about waking with every
+// Run checks the contract with the pollers that open makes: all rules with the default waker, those about waking with every
 // waker of the platform.
 func Run(t *testing.T, open Opener) {
 	kinds := []poller.WakerKind{poller.WakerDefault, poller.WakerSocketpair}

@@ -80,7 +80,7 @@ var waitRules = []rule{
 func readinessEndsALongWait(c *check) {
 	r, w := c.pipe()
 	c.add(r, read, 1)
-	// The third is nothing but a millisecond where it is cut to 32 bits.
+	// The third would be a millisecond if it were truncated to 32 bits.
 	for _, timeout := range []time.Duration{-1, time.Hour, (1<<32 + 1) * time.Millisecond, 1<<63 - 1} {
 		time.AfterFunc(10*time.Millisecond, func() {
 			if err := writeByte(w); err != nil {
@@ -88,7 +88,7 @@ func readinessEndsALongWait(c *check) {
 			}
 		})
 		var ready []poller.Ready
-		for range 5 { // it may be early for no reason, but not time and again
+		for range 5 { // it may end early without a report, but not repeatedly
 			if ready = c.wait(timeout, 4); len(ready) > 0 {
 				break
 			}

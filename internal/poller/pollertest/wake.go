@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// short is a timeout that a leftover wake would cut.
+// short is a timeout that a pending wake would end early.
 const short = 5 * time.Millisecond
 
 var wakeRules = []rule{
@@ -29,14 +29,14 @@ var wakeRules = []rule{
 					n, err = c.p.Wait(make([]poller.Ready, 4), -1)
 				}()
 				<-begun
-				runtime.Gosched() // most often it blocks by now; where it does not, the rule holds as well
+				runtime.Gosched() // it usually blocks by now; the rule holds in any case
 				c.must("Wake", c.p.Wake())
 				c.ends("Wait", done)
 				c.must("Wait", err)
 				if n != 0 {
 					c.fatalf("Wait reported %d, want none", n)
 				}
-				c.settle()
+				c.consumeWake()
 			}
 		},
 	},
@@ -85,7 +85,7 @@ var wakeRules = []rule{
 			c.add(r, read, 1)
 			c.must("Wake", c.p.Wake())
 			c.write(w)
-			for range 4 { // the waker may use up the room of a Wait
+			for range 4 { // the waker may take a place in ready
 				if len(c.wait(0, 1)) == 1 {
 					return
 				}
@@ -100,8 +100,8 @@ var wakeRules = []rule{
 	},
 }
 
-// settle takes a wake that came after its Wait had ended for no reason.
-func (c *check) settle() {
+// consumeWake consumes a wake that came after its Wait had ended early.
+func (c *check) consumeWake() {
 	c.t.Helper()
 	c.must("Wake", c.p.Wake())
 	c.wait(-1, 4)

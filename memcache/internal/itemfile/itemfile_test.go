@@ -19,7 +19,7 @@ const limit = 1 << 20
 
 var header = itemfile.Header{Saved: 1_700_000_000, Flush: 1_700_000_100, CAS: 1 << 40}
 
-// samples are items of every shape.
+// samples returns items with all kinds of fields.
 func samples() []itemfile.Item {
 	return []itemfile.Item{
 		{Key: []byte("a"), Value: []byte{}, CAS: 1},
@@ -50,7 +50,7 @@ func write(t testing.TB, h itemfile.Header, items ...itemfile.Item) []byte {
 	return out.Bytes()
 }
 
-// read reads all that there is.
+// read reads all items.
 func read(in io.Reader) (items []itemfile.Item, h itemfile.Header, err error) {
 	r, err := itemfile.NewReader(in, limit)
 	if err != nil {
@@ -69,8 +69,8 @@ func read(in io.Reader) (items []itemfile.Item, h itemfile.Header, err error) {
 	}
 }
 
-// TestWhatIsWrittenIsRead with every field.
-func TestWhatIsWrittenIsRead(t *testing.T) {
+// TestItemsAreReadAsWritten, with every field.
+func TestItemsAreReadAsWritten(t *testing.T) {
 	for n := range len(samples()) + 1 {
 		want := samples()[:n]
 		got, h, err := read(bytes.NewReader(write(t, header, want...)))
@@ -80,8 +80,8 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	}
 }
 
-// TestAValueAboveTheLimitIsLeftOut, and those behind it are read.
-func TestAValueAboveTheLimitIsLeftOut(t *testing.T) {
+// TestAValueAboveTheLimitIsOmitted, and the next items are read.
+func TestAValueAboveTheLimitIsOmitted(t *testing.T) {
 	file := write(t, header, itemfile.Item{Key: []byte("huge"), Value: make([]byte, limit+1)}, itemfile.Item{Key: []byte("b"), Value: []byte("c")})
 	got, _, err := read(bytes.NewReader(file))
 	must(t, err)
@@ -90,8 +90,8 @@ func TestAValueAboveTheLimitIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestACutFileIsDamaged wherever it is cut, and so is one with a byte too many.
-func TestACutFileIsDamaged(t *testing.T) {
+// TestATruncatedFileIsDamaged at any length, and so is a file with another byte.
+func TestATruncatedFileIsDamaged(t *testing.T) {
 	file := write(t, header, samples()[:3]...)
 	for n := range file {
 		_, _, err := read(bytes.NewReader(file[:n]))
@@ -104,8 +104,8 @@ func TestACutFileIsDamaged(t *testing.T) {
 	}
 }
 
-// TestAChangedBitIsNoticed wherever it is.
-func TestAChangedBitIsNoticed(t *testing.T) {
+// TestAChangedBitIsDetected at any place.
+func TestAChangedBitIsDetected(t *testing.T) {
 	file := write(t, header, samples()[:3]...)
 	for i := range file {
 		for bit := range 8 {
@@ -118,7 +118,7 @@ func TestAChangedBitIsNoticed(t *testing.T) {
 	}
 }
 
-// TestOtherFilesAreRefused with their reason.
+// TestOtherFilesAreRefused with an error for the reason.
 func TestOtherFilesAreRefused(t *testing.T) {
 	newer := write(t, header)
 	binary.LittleEndian.PutUint32(newer[8:], itemfile.Version+1)
@@ -135,8 +135,8 @@ func TestOtherFilesAreRefused(t *testing.T) {
 	}
 }
 
-// TestALengthAloneGetsNoMemory: a head with a right checksum tells of a value of 1 GB, and the file ends behind it.
-func TestALengthAloneGetsNoMemory(t *testing.T) {
+// TestALengthWithoutBytesAllocatesNoMemory: a head with a valid checksum announces a value of 1 GB, and the file ends after it.
+func TestALengthWithoutBytesAllocatesNoMemory(t *testing.T) {
 	file := write(t, header, itemfile.Item{Key: []byte("a"), Value: []byte("b")})
 	head := file[44 : 44+36]
 	binary.LittleEndian.PutUint32(head[8:], 1<<30)
@@ -154,7 +154,7 @@ func TestALengthAloneGetsNoMemory(t *testing.T) {
 	}
 }
 
-// endless is a file of so many items of 1 KB, made as it is read.
+// endless is a file of many items of 1 KB, which are generated while it is read.
 func endless(items int) io.Reader {
 	r, w := io.Pipe()
 	go func() {
@@ -189,7 +189,7 @@ func TestTheMemoryDoesNotGrowWithTheFile(t *testing.T) {
 	}
 }
 
-// failing is a reader and a writer that fails after so many bytes.
+// failing is a reader and a writer that fails after a number of bytes.
 type failing struct {
 	data []byte
 	left int
@@ -214,8 +214,8 @@ func (f *failing) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestErrorsOfTheDiskAreNotDamage: the file may be all right.
-func TestErrorsOfTheDiskAreNotDamage(t *testing.T) {
+// TestErrorsOfTheDiskAreNotErrDamaged, because the file may be intact.
+func TestErrorsOfTheDiskAreNotErrDamaged(t *testing.T) {
 	file := write(t, header, samples()...)
 	for _, left := range []int{0, 20, 50, 100, 1000, len(file) - 1, len(file)} {
 		if _, _, err := read(&failing{file, left}); !errors.Is(err, errDisk) || errors.Is(err, itemfile.ErrDamaged) {
@@ -236,7 +236,7 @@ func TestErrorsOfTheDiskAreNotDamage(t *testing.T) {
 	}
 }
 
-// TestItemsThatTheFormatCannotHoldAreErrors, and the file goes on without them.
+// TestItemsThatTheFormatCannotHoldAreErrors, and the file continues without them.
 func TestItemsThatTheFormatCannotHoldAreErrors(t *testing.T) {
 	var out bytes.Buffer
 	w, err := itemfile.NewWriter(&out, header)
@@ -262,7 +262,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte("evmqitem"), true)
 	f.Fuzz(func(t *testing.T, file []byte, mend bool) {
 		if mend { // or hardly any file would have a right checksum
-			mendSums(file)
+			fixSums(file)
 		}
 		items, h, err := read(bytes.NewReader(file))
 		if err != nil {
@@ -281,8 +281,8 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// mendSums writes the right checksums, as far as the lengths are followed.
-func mendSums(file []byte) {
+// fixSums writes correct checksums as far as the lengths are valid.
+func fixSums(file []byte) {
 	sum := func(b []byte) { // over all but the last four bytes, which it writes
 		n := len(b) - 4
 		binary.LittleEndian.PutUint32(b[n:], crc32.Checksum(b[:n], crc32.MakeTable(crc32.Castagnoli)))

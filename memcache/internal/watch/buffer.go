@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/evmq/evmq/memcache/protocol"
+	"github.com/evmq/evmq/internal/memcache/protocol"
 )
 
 // A Buffer holds the lines of one source. Any goroutine may write to it. A write never waits for a watcher: lines that do not fit are dropped

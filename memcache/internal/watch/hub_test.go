@@ -16,10 +16,10 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// patience is when a test gives up on something that should happen at once. It is no measure of speed.
-const patience = 20 * time.Second
+// testTimeout is the time after which a test fails if something that should happen at once has not happened.
+const testTimeout = 20 * time.Second
 
-// client is a Sink that takes what the test lets it take.
+// client is a Sink whose results the test determines.
 type client struct {
 	mu      sync.Mutex
 	text    strings.Builder
@@ -57,7 +57,7 @@ func (c *client) set(pending int, refusal error) {
 	c.pending, c.refusal = pending, refusal
 }
 
-// lines are those that have come.
+// lines returns the lines received.
 func (c *client) lines() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -67,7 +67,7 @@ func (c *client) lines() []string {
 // until waits until the last line contains part.
 func (c *client) until(t *testing.T, part string) []string {
 	t.Helper()
-	for deadline := time.After(patience); ; {
+	for deadline := time.After(testTimeout); ; {
 		if all := c.lines(); len(all) > 0 && strings.Contains(all[len(all)-1], part) {
 			return all
 		}
@@ -92,8 +92,8 @@ func get(b *watch.Buffer, key string) {
 	b.Get(&watch.Get{Key: []byte(key), Status: "found", Class: 1, FD: 7, Size: 5})
 }
 
-// TestEachWatcherReadsWhatItHasAskedFor, and nothing of the time before it came or after it left.
-func TestEachWatcherReadsWhatItHasAskedFor(t *testing.T) {
+// TestEachWatcherReceivesTheRequestedEvents, and none from before it was added or after it was removed.
+func TestEachWatcherReceivesTheRequestedEvents(t *testing.T) {
 	h := watch.NewHub(4096, 4096)
 	defer h.Close()
 	b := h.NewBuffer()
@@ -121,8 +121,8 @@ func TestEachWatcherReadsWhatItHasAskedFor(t *testing.T) {
 	}
 }
 
-// TestLinesOfManySourcesComeInTheOrderOfTheirNumbers, and each once.
-func TestLinesOfManySourcesComeInTheOrderOfTheirNumbers(t *testing.T) {
+// TestLinesOfManySourcesAreSentInTheOrderOfTheirNumbers, each once.
+func TestLinesOfManySourcesAreSentInTheOrderOfTheirNumbers(t *testing.T) {
 	const sources, lines = 4, 30
 	h := watch.NewHub(64<<10, 1<<20)
 	defer h.Close()
@@ -154,8 +154,8 @@ func TestLinesOfManySourcesComeInTheOrderOfTheirNumbers(t *testing.T) {
 	}
 }
 
-// TestAWatcherThatDoesNotReadIsNotGivenMore: it misses lines, is told how many before the next one, and holds no others up.
-func TestAWatcherThatDoesNotReadIsNotGivenMore(t *testing.T) {
+// TestAWatcherThatDoesNotReadSkipsLines, receives their number before the next line, and delays no other watcher.
+func TestAWatcherThatDoesNotReadSkipsLines(t *testing.T) {
 	h := watch.NewHub(1<<20, 2048)
 	defer h.Close()
 	b := h.NewBuffer()
@@ -188,7 +188,7 @@ func TestAWatcherThatDoesNotReadIsNotGivenMore(t *testing.T) {
 	}
 }
 
-// TestABatchIsNeverLongerThanAWatchersRoom, the note about skipped lines included.
+// TestABatchIsNeverLongerThanAWatchersRoom, including the note about skipped lines.
 func TestABatchIsNeverLongerThanAWatchersRoom(t *testing.T) {
 	const room = 1000
 	h := watch.NewHub(1<<20, room)
@@ -221,7 +221,7 @@ func TestABufferThatIsFullDropsLines(t *testing.T) {
 	}
 }
 
-// TestTooManyWatchersAreRefused, and all after Close.
+// TestTooManyWatchersAreRefused, and every watcher after Close.
 func TestTooManyWatchersAreRefused(t *testing.T) {
 	h := watch.NewHub(4096, 4096)
 	for range watch.MaxWatchers {
@@ -237,7 +237,7 @@ func TestTooManyWatchersAreRefused(t *testing.T) {
 	}
 }
 
-// TestALineAllocatesNothing, with a client that watches, and delivering does not either.
+// TestALineAllocatesNothing, neither when it is written nor when it is delivered.
 func TestALineAllocatesNothing(t *testing.T) {
 	if leaktest.Raced() {
 		t.Skip("the race detector allocates")
@@ -263,7 +263,7 @@ func TestALineAllocatesNothing(t *testing.T) {
 	}
 }
 
-// silent is a Sink that takes everything and keeps nothing.
+// silent is a Sink that accepts and ignores all lines.
 type silent struct{}
 
 func (silent) Pending() int                { return 0 }

@@ -17,12 +17,12 @@ type Watcher struct {
 	limit  int    // bytes that may be pending
 	after  uint64 // the number of the last line before the watcher was added
 
-	room    int    // maximum length of the batch
-	batch   []byte // lines to be written together
-	lines   uint64 // number of lines in batch
-	told    uint64 // skipped lines reported in batch
-	skipped uint64 // lines skipped since the last line in batch
-	missed  uint64 // lines skipped since begin
+	room     int    // maximum length of the batch
+	batch    []byte // lines to be written together
+	lines    uint64 // number of lines in batch
+	reported uint64 // skipped lines reported in batch
+	skipped  uint64 // lines skipped since the last line in batch
+	missed   uint64 // lines skipped since begin
 }
 
 // skipNote exceeds the length of the line about skipped lines.
@@ -31,7 +31,7 @@ const skipNote = len("skipped=\n") + 20
 // begin begins a batch.
 func (w *Watcher) begin() {
 	w.room = w.limit - w.sink.Pending()
-	w.batch, w.lines, w.told, w.missed = w.batch[:0], 0, 0, 0
+	w.batch, w.lines, w.reported, w.missed = w.batch[:0], 0, 0, 0
 }
 
 // add adds a line to the batch, after a line with the number of lines skipped before it. A line that does not fit is skipped.
@@ -45,7 +45,7 @@ func (w *Watcher) add(line []byte) {
 		w.batch = append(w.batch, "skipped="...)
 		w.batch = strconv.AppendUint(w.batch, w.skipped, 10)
 		w.batch = append(w.batch, '\n')
-		w.told += w.skipped
+		w.reported += w.skipped
 		w.skipped = 0
 	}
 	w.batch = append(w.batch, line...)
@@ -58,7 +58,7 @@ func (w *Watcher) flush() (sent, skipped uint64) {
 		if _, err := w.sink.Write(w.batch); err == nil {
 			sent = w.lines
 		} else { // reported before the next line that is sent
-			w.skipped += w.told + w.lines
+			w.skipped += w.reported + w.lines
 			w.missed += w.lines
 		}
 	}

@@ -1,0 +1,252 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// attack is a server under an attack on its memory, and its clients.
+type attack struct {
+	*running
+	limit   int64
+	before  int64
+	clients []net.Conn
+}
+
+// newAttack starts srv with a small MaxBuffered.
+func newAttack(t *testing.T, r rig, srv *server.Server) *attack {
+	t.Helper()
+	if srv.MaxBuffered == 0 {
+		srv.MaxBuffered = 8 << 20
+	}
+	s := start(t, r, srv)
+	return &attack{running: s, limit: srv.MaxBuffered, before: heap()}
+}
+
+// check wants the heap bounded by the server's limit and a little for each connection, when the server has done what it can.
+func (a *attack) check(t *testing.T) {
+	t.Helper()
+	st := a.Stats()
+	most := a.limit*3/2 + int64(st.Conns)<<10 + 1<<20 // and a MB for the test itself
+	held := heap() - a.before
+	t.Logf("%d KB are held, %d KB counted, with %d connections; the bound is %d KB", held>>10, st.Buffered>>10, st.Conns, most>>10)
+	if held > most {
+		t.Errorf("%d KB are held; the limit is %d KB, %d KB are counted, %d connections", held>>10, a.limit>>10, st.Buffered>>10, st.Conns)
+	}
+}
+
+// TestInputBeforeARequestCounts: the halves of PROXY headers, of TLS hellos, of records and of requests, of clients that say no more.
+func TestInputBeforeARequestCounts(t *testing.T) {
+	record := append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 16<<10)...)
+	hello := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0}, make([]byte, 16<<10)...)
+	proxy := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x0f\x00"), make([]byte, 3000)...)
+	for name, row := range map[string]struct {
+		tls, shake, proxy bool
+		say               []byte
+	}{
+		"hello": {tls: true, say: hello[:15<<10]}, "a byte of a hello": {tls: true, say: hello[:1]},
+		"record": {tls: true, shake: true, say: record[:15<<10]}, "the head of a record": {tls: true, shake: true, say: record[:6]},
+		"proxy": {proxy: true, say: proxy}, "request": {say: record[:10<<10]}, "a byte": {say: record[:1]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
+			a := newAttack(t, rig{"tcp", row.tls, 1}, &server.Server{Handler: p, ProxyProtocol: row.proxy, TLS: sessionless(row.tls), HandshakeTimeout: patience, MaxBuffered: 2 << 20})
+			const clients = 1000
+			for range clients {
+				nc := a.dialPlain(t)
+				if row.shake {
+					must(t, tls.Client(nc, clientTLS()).Handshake())
+				}
+				a.clients = append(a.clients, nc)
+			}
+			if row.shake { // what crypto/tls needs for a connection is not the attack's
+				until(t, "the handshakes", func() bool { return a.Stats().Opened == clients })
+				a.before = heap()
+			}
+			for _, nc := range a.clients {
+				_, _ = nc.Write(row.say) // the server may have closed the connection
+			}
+			until(t, "the input", func() bool { return a.Stats().Accepted == clients })
+			held := a.Stats().Buffered
+			until(t, "rest", func() bool { // twice the same
+				time.Sleep(50 * time.Millisecond)
+				before := held
+				held = a.Stats().Buffered
+				return held == before
+			})
+			a.check(t)
+			for _, nc := range a.clients {
+				reset(t, nc)
+			}
+			until(t, "the end", func() bool { return a.Stats().Conns == 0 })
+			a.drained(t)
+		})
+	}
+}
+
+// sessionless is a configuration without tickets, so that a connection costs the same each time; nil without TLS.
+func sessionless(on bool) *tls.Config {
+	if !on {
+		return nil
+	}
+	config := serverTLS()
+	config.SessionTicketsDisabled = true
+	return config
+}
+
+// TestEarlyAnswersCount: answers that wait for an older one are output that the server holds.
+func TestEarlyAnswersCount(t *testing.T) {
+	for _, size := range []int{1, 3 << 10, 16 << 10} {
+		t.Run(fmt.Sprint("size=", size), func(t *testing.T) {
+			const clients, each = 100, 64
+			release := make(chan struct{})
+			answer := strings.Repeat("x", size)
+			d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: each, Serve: func(w server.Reply, m []byte) {
+				if string(m) == "wait" {
+					select {
+					case <-release:
+					case <-w.Context().Done():
+					}
+					return
+				}
+				_, _ = w.WriteString(answer)
+			}}
+			a := newAttack(t, rig{"tcp", false, 1}, &server.Server{Handler: d, CloseTimeout: brief, Workers: clients + 8, Queue: server.Unlimited})
+			for range clients {
+				nc := a.dial(t)
+				send(t, nc, "wait\n"+strings.Repeat("x\n", each-1))
+				a.clients = append(a.clients, nc)
+			}
+			until(t, "the answers", func() bool {
+				st := a.Stats()
+				return st.Waiting == 0 && int64(st.Running) == int64(st.Conns) && st.BytesRead > 0 && st.Opened == clients
+			})
+			a.check(t)
+			close(release)
+			for _, nc := range a.clients {
+				reset(t, nc)
+			}
+			until(t, "the end", func() bool { return a.Stats().Conns == 0 })
+			a.drained(t)
+		})
+	}
+}
+
+// writes are ways to write a little, or something that takes up more than its bytes.
+func writes(f *os.File) map[string]func(c *server.Conn) error {
+	return map[string]func(c *server.Conn) error{
+		"a byte":            func(c *server.Conn) error { return second(c.WriteString("x")) },
+		"3 KB":              func(c *server.Conn) error { return second(c.Write(make([]byte, 3<<10))) },
+		"17 KB":             func(c *server.Conn) error { return second(c.Write(make([]byte, 17<<10))) },
+		"nothing, owned":    func(c *server.Conn) error { return c.WriteOwned(nil, func(error) { _ = c.ID() }) },
+		"32 bytes, owned":   func(c *server.Conn) error { return c.WriteOwned(make([]byte, 32), func(error) { _ = c.ID() }) },
+		"nothing, notified": func(c *server.Conn) error { return c.WriteNotify(nil, func(error) { _ = c.ID() }) },
+		"a byte, notified":  func(c *server.Conn) error { return c.WriteNotify([]byte("x"), func(error) { _ = c.ID() }) },
+		"copies and owned": func(c *server.Conn) error {
+			return errors.Join(second(c.WriteString("x")), c.WriteOwned([]byte("y"), nil))
+		},
+		"broadcasts": func(c *server.Conn) error {
+			for _, r := range server.Broadcast([]*server.Conn{c}, []byte("hi"), func(c *server.Conn, _ error) { _ = c.ID() }) {
+				return r.Err
+			}
+			return nil
+		},
+		"files": func(c *server.Conn) error { return c.SendFile(f, 0, 100, func(error) { _ = c.ID() }) },
+	}
+}
+
+// TestOutputThatWaitsCountsWithItsOverhead: however it is written, and however little of it each connection has.
+func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
+	for name, write := range writes(writeFile(t, noise(100))) {
+		for _, often := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/often=%v", name, often), func(t *testing.T) {
+				p := newProbe(calls{})
+				a := newAttack(t, rig{"tcp", false, 1}, &server.Server{Handler: p, WriteLimit: server.RateLimit{BytesPerSecond: 1, Burst: 64}, MaxOutput: server.Unlimited, HighWater: server.Unlimited})
+				server.SetMaxFiles(a.Server, 1<<30)
+				clients, times := 1500, 1
+				if often {
+					clients, times = 20, 1<<30
+				}
+				var conns []*server.Conn
+				for range clients {
+					c, nc := p.connect(t, a.running)
+					conns, a.clients = append(conns, c), append(a.clients, nc)
+				}
+				a.before = heap()
+				for _, c := range conns {
+					_, err := c.Write(make([]byte, 64)) // the burst
+					must(t, err)
+				}
+				for _, nc := range a.clients {
+					expect(t, nc, strings.Repeat("\x00", 64))
+				}
+				for range times {
+					var err error
+					for _, c := range conns {
+						err = write(c)
+					}
+					if err != nil {
+						break
+					}
+				}
+				a.check(t)
+				for _, c := range conns {
+					c.Abort()
+				}
+				until(t, "the end", func() bool { return a.Stats().Conns == 0 })
+				a.drained(t)
+			})
+		}
+	}
+}
+
+// TestOutputOfADialCountsFromBeforeItSpeaksTLS, and nothing is counted when it has failed.
+func TestOutputOfADialCountsFromBeforeItSpeaksTLS(t *testing.T) {
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
+	for range 5 {
+		h := newCaller()
+		c, err := s.Dial("tcp", s.addr.String(), server.DialOptions{Handler: h, TLS: clientTLS(), Timeout: brief})
+		must(t, err)
+		_, err = c.Write(make([]byte, 100<<10))
+		must(t, err)
+		h.failed(t)
+	}
+	until(t, "an empty account", func() bool { return s.Stats().Buffered == 0 })
+}
+
+// TestRecordsThatWaitCount: output that is encrypted already and that the peer does not take is held twice.
+func TestRecordsThatWaitCount(t *testing.T) {
+	const clients = 100
+	p := newProbe(calls{})
+	a := newAttack(t, rig{"tcp", true, 1}, &server.Server{Handler: p, TLS: sessionless(true), Socket: tight(), MaxBuffered: 4 << 20})
+	var conns []*server.Conn
+	for range clients {
+		nc := a.dialPlain(t)
+		must(t, tls.Client(nc, clientTLS()).Handshake())
+		conns, a.clients = append(conns, await(t, p.opened, "Open")), append(a.clients, nc)
+	}
+	a.before = heap()
+	for refused := 0; refused < 3; refused++ { // rounds in a row in which nothing was taken
+		for _, c := range conns {
+			if _, err := c.Write(make([]byte, 32<<10)); err == nil {
+				refused = 0
+			}
+		}
+		onLoop(t, conns[0], func() {})
+	}
+	a.check(t)
+	for _, nc := range a.clients {
+		reset(t, nc)
+	}
+	until(t, "the end", func() bool { return a.Stats().Conns == 0 })
+	a.drained(t)
+}

@@ -1,0 +1,111 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"golang.org/x/sys/unix"
+)
+
+// A CloseReason is the kind of an error that Handler.Close is told, to count connections by. See Stats.
+type CloseReason uint8
+
+// The kinds, each with the error it stands for.
+const (
+	EndedInOrder      CloseReason = iota // nil: CloseAfterFlush
+	EndedByPeer                          // io.EOF
+	EndedByShutdown                      // ErrServerClosed
+	EndedByAbort                         // ErrAborted
+	EndedByDetach                        // ErrDetached
+	EndedByReset                         // the system's ECONNRESET or EPIPE
+	EndedIdle                            // ErrIdle
+	EndedFirstRequest                    // ErrFirstRequest
+	EndedReadTimeout                     // ErrReadTimeout
+	EndedWriteTimeout                    // ErrWriteTimeout
+	EndedCloseTimeout                    // ErrCloseTimeout
+	EndedDialTimeout                     // ErrDialTimeout
+	EndedTooLong                         // ErrTooLong
+	EndedOverload                        // ErrOverload
+	EndedHandshake                       // ErrHandshake
+	EndedProxyHeader                     // ErrProxyHeader
+	EndedHandler                         // ErrHandler
+	EndedPanic                           // ErrPanic
+	EndedOther                           // any other: the system's, a framing's, a handler's own
+	numCloseReasons
+)
+
+// closeReasons are the kinds' names and errors. An error is of the first kind that it matches.
+var closeReasons = [numCloseReasons]struct {
+	name string
+	err  error
+}{
+	EndedInOrder:      {"in order", nil},
+	EndedByPeer:       {"by the peer", io.EOF},
+	EndedByShutdown:   {"by shutdown", ErrServerClosed},
+	EndedByAbort:      {"by abort", ErrAborted},
+	EndedByDetach:     {"by detach", ErrDetached},
+	EndedByReset:      {"by a reset", unix.ECONNRESET},
+	EndedIdle:         {"idle", ErrIdle},
+	EndedFirstRequest: {"first request timeout", ErrFirstRequest},
+	EndedReadTimeout:  {"read timeout", ErrReadTimeout},
+	EndedWriteTimeout: {"write timeout", ErrWriteTimeout},
+	EndedCloseTimeout: {"close timeout", ErrCloseTimeout},
+	EndedDialTimeout:  {"dial timeout", ErrDialTimeout},
+	EndedTooLong:      {"input too long", ErrTooLong},
+	EndedOverload:     {"overload", ErrOverload},
+	EndedHandshake:    {"TLS handshake", ErrHandshake},
+	EndedProxyHeader:  {"PROXY header", ErrProxyHeader},
+	EndedHandler:      {"handler contract", ErrHandler},
+	EndedPanic:        {"panic", ErrPanic},
+	EndedOther:        {"other", nil},
+}
+
+// String is a form to print. Any goroutine.
+func (r CloseReason) String() string {
+	if r >= numCloseReasons {
+		return "unknown"
+	}
+	return closeReasons[r].name
+}
+
+// Endings counts connections that have ended, by CloseReason, which is the index.
+type Endings [numCloseReasons]uint64
+
+// ReasonOf is the kind of an error that Handler.Close or OnReject is told. Any goroutine.
+func ReasonOf(err error) CloseReason {
+	if err == nil {
+		return EndedInOrder
+	}
+	for kind := EndedIdle; kind < EndedOther; kind++ { // before what these may have as their cause
+		if errors.Is(err, closeReasons[kind].err) {
+			return kind
+		}
+	}
+	for kind := EndedByPeer; kind < EndedIdle; kind++ {
+		if errors.Is(err, closeReasons[kind].err) {
+			return kind
+		}
+	}
+	if errors.Is(err, unix.EPIPE) {
+		return EndedByReset
+	}
+	return EndedOther
+}
+
+// isNormal reports whether connections end so when nothing goes wrong.
+func (r CloseReason) isNormal() bool { return r <= EndedByShutdown || r == EndedByDetach }
+
+// countEnd counts a connection that has ended, and logs at Debug what is not normal. Broken contracts have been logged before.
+func (c *Conn) countEnd(reason error) {
+	s := c.loop.srv
+	kind := ReasonOf(reason)
+	s.totals.ended[kind].Add(1)
+	if kind.isNormal() || kind == EndedHandler || !s.Logger.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	s.Logger.Debug("server: connection closed", "conn", ID{c.gen, int32(c.ev.FD())}.String(), "peer", fmt.Sprint(c.RemoteAddr()),
+		"reason", kind.String(), "err", reason)
+}

@@ -1,0 +1,91 @@
+package server
+
+import "github.com/evmq/evmq/internal/outq"
+
+// ahead is how many bytes of output wait that go before what a reply adds: not those that wait for the reply. Under mu.
+func (c *Conn) ahead() int {
+	if c.out == nil {
+		return 0
+	}
+	return c.out.Mem()
+}
+
+// outputMemory is what the output takes up, or is going to: with TLS, what is encrypted next is held twice until the kernel has it. Under mu.
+func (c *Conn) outputMemory() int {
+	n := 0
+	if c.out != nil {
+		n = c.out.Footprint()
+		if c.ext != nil && c.ext.tls != nil {
+			n += int(min(c.out.Len(), 2*maxRecord))
+		}
+	}
+	if c.ext != nil && c.ext.aside != nil {
+		n += c.ext.aside.Footprint()
+	}
+	return n
+}
+
+// countOutput counts the output's memory, which was before. Under mu.
+func (c *Conn) countOutput(before int) { c.loop.srv.hold(c.outputMemory() - before) }
+
+// freeOutput gives the queue back if it is empty. Under mu.
+func (c *Conn) freeOutput() {
+	if c.out != nil && c.out.Empty() {
+		before := c.outputMemory()
+		c.out.Free()
+		c.out = nil
+		c.countOutput(before)
+	}
+}
+
+// failOutput fails all output that waits, also behind a reply, and reports whether there was any. Its completions are added to those that
+// the loop is to call. No other function takes output away that the kernel has not. Under mu, on the loop.
+func (c *Conn) failOutput() (failed bool) {
+	before := c.outputMemory()
+	x := c.ext
+	if x != nil {
+		c.stopFetching()
+		if f := x.fetched; f != nil && !f.busy && f.owed == nil {
+			x.fetched = nil
+		}
+		if x.tls != nil {
+			x.tls.encrypted = 0
+			x.tls.pipe.takeOutput()
+			c.recountTLS()
+		}
+	}
+	failed = c.failQueue(&c.out)
+	if x != nil && c.failQueue(&x.aside) {
+		failed = true
+	}
+	c.countOutput(before)
+	return failed
+}
+
+// failQueue is failOutput for one queue.
+func (c *Conn) failQueue(q **outq.Queue) (failed bool) {
+	if *q == nil {
+		return false
+	}
+	c.loop.dones = (*q).Fail(c.loop.dones)
+	(*q).Free()
+	*q = nil
+	return true
+}
+
+// held is how much output waits, as MaxOutput counts it, answers that have ended before older ones included. Under mu.
+func (c *Conn) held() int {
+	n := 0
+	if c.out != nil {
+		n = c.out.Mem()
+	}
+	if x := c.ext; x != nil {
+		if x.aside != nil {
+			n += x.aside.Mem()
+		}
+		if x.conc != nil {
+			n += x.conc.held
+		}
+	}
+	return n
+}

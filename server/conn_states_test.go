@@ -1,0 +1,66 @@
+package server
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/evmq/evmq/event"
+)
+
+// TestWhatIsWatchedWhileAConnectionIsNotRead: each report changes the state to one that does not wait for it again, so that nothing is
+// reported in turn after turn.
+func TestWhatIsWatchedWhileAConnectionIsNotRead(t *testing.T) {
+	for _, test := range []struct {
+		state peerState
+		can   event.Features
+		want  event.Flags
+	}{
+		{peerSends, event.FeatureClosed, event.Closed},
+		{peerSends, 0, event.HangUp},
+		{peerEnded, event.FeatureClosed, event.HangUp},
+		{peerEnded, 0, event.HangUp},
+		{peerHungUp, event.FeatureClosed, 0},
+		{peerHungUp, 0, 0},
+	} {
+		if got := test.state.watched(test.can); got != test.want {
+			t.Errorf("%v, features %q: %v is watched, want %v", test.state, test.can, got, test.want)
+		}
+	}
+}
+
+// TestStatesHaveNames that differ.
+func TestStatesHaveNames(t *testing.T) {
+	for _, names := range [][]fmt.Stringer{
+		{connOpen, connHalf, connBroken, connClosing, connClosed},
+		{peerSends, peerEnded, peerHungUp},
+		{phaseNone, phaseRequests, phaseOutgoing},
+	} {
+		seen := map[string]bool{}
+		for _, s := range names {
+			if seen[s.String()] || s.String() == "" {
+				t.Errorf("%T %d is named %q", s, s, s.String())
+			}
+			seen[s.String()] = true
+		}
+	}
+}
+
+// TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed, not even that of requests in work; in the other states it does.
+func TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed(t *testing.T) {
+	for s, want := range map[connState]bool{connOpen: false, connHalf: false, connBroken: true, connClosing: false, connClosed: true} {
+		if s.isDead() != want {
+			t.Errorf("%v: isDead is %v", s, !want)
+		}
+	}
+}
+
+// TestConnectionsEndInTheirPhase of a shutdown: those that clients have made before those that the server has made.
+func TestConnectionsEndInTheirPhase(t *testing.T) {
+	for phase, want := range map[shutdownPhase][2]bool{phaseNone: {false, false}, phaseRequests: {true, false}, phaseOutgoing: {true, true}} {
+		s := new(Server)
+		s.phase.Store(uint32(phase))
+		if got := [2]bool{s.drains(false), s.drains(true)}; got != want {
+			t.Errorf("%v: incoming and outgoing connections end: %v, want %v", phase, got, want)
+		}
+	}
+}

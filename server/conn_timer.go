@@ -1,0 +1,165 @@
+package server
+
+import (
+	"time"
+
+	"github.com/evmq/evmq/event"
+)
+
+// Timeouts are the deadlines of one connection; see the Server's fields of these names. 0 means the server's, a negative
+// duration none.
+type Timeouts struct {
+	Idle, Read, FirstRequest, Write, Close time.Duration
+}
+
+// SetTimeouts gives the connection deadlines of its own. Those that run already, while it is being closed too, count from when they
+// began. Any goroutine.
+func (c *Conn) SetTimeouts(t Timeouts) {
+	c.mu.Lock()
+	c.extra().timeouts = c.loop.srv.timeoutsFrom(t)
+	tell := c.mark(cmdLook)
+	c.mu.Unlock()
+	c.tell(tell)
+}
+
+// timeoutsFrom fills in what t leaves open. None is event.NoTimeout.
+func (s *Server) timeoutsFrom(t Timeouts) *Timeouts {
+	or := func(d, fallback time.Duration) time.Duration {
+		if d == 0 {
+			d = fallback
+		}
+		if d < 0 {
+			return event.NoTimeout
+		}
+		return d
+	}
+	return &Timeouts{
+		Idle: or(t.Idle, s.limits.Idle), Read: or(t.Read, s.limits.Read), FirstRequest: or(t.FirstRequest, s.limits.FirstRequest),
+		Write: or(t.Write, s.limits.Write), Close: or(t.Close, s.limits.Close),
+	}
+}
+
+// timeouts are the connection's own deadlines, or the server's.
+func (c *Conn) timeouts() *Timeouts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ext != nil && c.ext.timeouts != nil {
+		return c.ext.timeouts
+	}
+	return &c.loop.srv.limits
+}
+
+// heldDeadlines are the deadlines whose time is not the peer's now. With requests in work the read deadline runs if more requests are
+// read meanwhile, as with Concurrent, and the write deadline always.
+func (c *Conn) heldDeadlines() (held deadlineSet) {
+	if c.flags&inWork != 0 {
+		held |= setOf(idleDeadline)
+		if c.flags&flagWriting == 0 { // else the requests may wait for the peer
+			held |= setOf(closeDeadline)
+		}
+	}
+	if c.flags&holdsInput != 0 { // the rest of a request may wait in the kernel
+		held |= setOf(readDeadline)
+	}
+	if c.flags&flagSlowed != 0 {
+		held |= setOf(writeDeadline, closeDeadline)
+	}
+	if c.flags&(flagDialing|flagHandshake) != 0 {
+		held |= setOf(idleDeadline)
+	}
+	return held
+}
+
+// requestEnded makes the close deadline count from now, since it is held while requests are in work.
+func (c *Conn) requestEnded() {
+	if c.flags&flagWriting == 0 {
+		c.deadlines.restart(closeDeadline, c.loop.now())
+	}
+}
+
+// nearestDeadline returns the deadline of the connection that ends first, and when. A deadline that a byte moves away is not moved in
+// the timer: the timer goes off, finds another one due, and is set again.
+func (c *Conn) nearestDeadline() (at time.Duration, which deadline) {
+	now := c.loop.now()
+	at, which = c.deadlines.nearest(now, c.timeouts(), c.heldDeadlines())
+	nearer := func(end time.Duration, d deadline) {
+		if end < at {
+			at, which = end, d
+		}
+	}
+	switch {
+	case c.flags&flagDialing != 0:
+		nearer(c.ext.readyBy, dialDeadline)
+	case c.flags&flagHandshake != 0:
+		nearer(c.ext.readyBy, handshakeDeadline)
+	case c.flags&flagDrain != 0 && c.flags&flagShut != 0 && c.flags&flagClosing != 0:
+		nearer(c.deadlines.end(idleDeadline, now, c.loop.srv.DrainTimeout), drainDeadline)
+		if c.flags&flagIdle != 0 {
+			nearer(saturatedAdd(now, unsentLook), noDeadline)
+		}
+	}
+	if c.flags&(flagThrottled|flagSlowed) != 0 {
+		nearer(c.nextRefill(), noDeadline)
+	}
+	return at, which
+}
+
+// arm sees to it that the timer goes off when the next deadline is over, or earlier.
+func (c *Conn) arm() {
+	if c.flags&flagGone != 0 {
+		return
+	}
+	at, _ := c.nearestDeadline()
+	c.armAt(at)
+}
+
+func (c *Conn) armAt(at time.Duration) {
+	if at == event.NoTimeout {
+		return
+	}
+	left, ok := c.ev.Remaining()
+	if ok && c.loop.now()+left <= at || !ok && c.ev.Pending()&event.Timeout != 0 { // it has gone off, and would be taken back
+		return
+	}
+	if err := c.ev.SetTimeout(max(0, at-c.loop.now())); err != nil {
+		c.fail(err)
+	}
+}
+
+// onTimeout ends the connection if a deadline is over, and sets the timer for the next one otherwise.
+func (c *Conn) onTimeout() (alive bool) {
+	now := c.loop.now()
+	if c.flags&(flagThrottled|flagSlowed) != 0 && c.nextRefill() <= now {
+		c.unthrottle()
+		if c.flags&flagGone != 0 {
+			return false
+		}
+	}
+	if ends := flagIdle | flagShut | flagClosing; c.flags&ends == ends && c.isIdleInShutdown() && c.endIdle() {
+		return false
+	}
+	at, which := c.nearestDeadline()
+	if at <= now && which == closeDeadline && c.hasProgressed() {
+		c.deadlines.start(closeDeadline, now)
+		which = noDeadline
+	}
+	if at > now || which == noDeadline {
+		c.arm()
+		return c.flags&flagGone == 0
+	}
+	c.fail(c.timedOut(which))
+	return false
+}
+
+// timedOut is the reason of a connection whose deadline d is over.
+func (c *Conn) timedOut(d deadline) error {
+	switch {
+	case d == dialDeadline:
+		return c.dialTimedOut()
+	case d == handshakeDeadline && c.ext.proxied != nil && !c.ext.proxied.done:
+		return errProxyTimeout
+	case c.flags&(flagClosing|flagShut) == flagClosing|flagShut:
+		return nil // all was written, and the peer has had its time to see it
+	}
+	return d.reason()
+}

@@ -1,0 +1,61 @@
+package server_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestErrorsMatchThoseOfTheStandardLibrary: what is closed is net.ErrClosed, and a time limit is a timeout, also when wrapped.
+func TestErrorsMatchThoseOfTheStandardLibrary(t *testing.T) {
+	closed := []error{server.ErrClosed, server.ErrServerClosed, server.ErrReplyEnded}
+	timeouts := []error{
+		server.ErrIdle, server.ErrFirstRequest, server.ErrReadTimeout, server.ErrWriteTimeout, server.ErrCloseTimeout, server.ErrDialTimeout,
+	}
+	others := []error{
+		server.ErrNotStarted, server.ErrConfig, server.ErrFull, server.ErrAborted, server.ErrTooLong, server.ErrOverload,
+		server.ErrHandler, server.ErrYield, server.ErrPanic, server.ErrUnsupported, server.ErrHandshake, server.ErrDetached, server.ErrProxyHeader,
+	}
+	check := func(errs []error, isClosed, isTimeout bool) {
+		for _, sentinel := range errs {
+			for _, err := range []error{sentinel, fmt.Errorf("write 3 bytes: %w", sentinel)} {
+				var ne net.Error
+				timeout := errors.As(err, &ne) && ne.Timeout()
+				if errors.Is(err, net.ErrClosed) != isClosed || timeout != isTimeout || errors.Is(err, os.ErrDeadlineExceeded) != isTimeout {
+					t.Errorf("%v: net.ErrClosed %v, Timeout %v, os.ErrDeadlineExceeded %v; want %v, %v, %v",
+						err, errors.Is(err, net.ErrClosed), timeout, errors.Is(err, os.ErrDeadlineExceeded), isClosed, isTimeout, isTimeout)
+				}
+				if !errors.Is(err, sentinel) {
+					t.Errorf("%v does not match its sentinel", err)
+				}
+			}
+		}
+	}
+	check(closed, true, false)
+	check(timeouts, false, true)
+	check(others, false, false)
+	if errors.Is(server.ErrReplyEnded, server.ErrClosed) || errors.Is(server.ErrClosed, server.ErrServerClosed) {
+		t.Error("errors of this package match each other")
+	}
+}
+
+// TestAHandshakeThatDoesNotEndInTimeIsATimeout, of TLS and of a PROXY header.
+func TestAHandshakeThatDoesNotEndInTimeIsATimeout(t *testing.T) {
+	for name, want := range map[string]error{"tls": server.ErrHandshake, "proxy": server.ErrProxyHeader} {
+		t.Run(name, func(t *testing.T) {
+			rejected := make(chan error, 1)
+			s := start(t, rig{"tcp", name == "tls", 1}, &server.Server{
+				Handler: calls{}, ProxyProtocol: name == "proxy", HandshakeTimeout: brief,
+				OnReject: func(_ *server.Conn, err error) { rejected <- err },
+			})
+			s.dialPlain(t)
+			err := await(t, rejected, "OnReject")
+			wantError(t, "OnReject", err, want)
+			wantError(t, "OnReject", err, os.ErrDeadlineExceeded)
+		})
+	}
+}

@@ -1,0 +1,81 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+)
+
+// giveLastData gives the handler what is left when the peer's end was read. It reports whether the end itself is to be handled now:
+// not while a last request is in work, nor when the connection is paused or closed.
+func (c *Conn) giveLastData() bool {
+	for c.in != nil && c.flags&(holdsInput|flagOpened) == flagOpened {
+		c.mu.Lock()
+		if c.isFresh() {
+			c.in.place = 0
+		}
+		h, ok := find[LastDataHandler](c.handlerLocked())
+		paused := c.isPaused()
+		c.mu.Unlock()
+		if paused {
+			c.flags &^= flagTold
+			return false
+		}
+		if !ok {
+			break
+		}
+		p := c.in.rest()
+		c.loop.place = c.in.place
+		var n int
+		var err error
+		c.guard(func() { n, err = h.LastData(c, p) })
+		switch {
+		case c.flags&flagBusy != 0:
+			c.flags &^= flagTold // the last request is on its way; then the loop comes back
+			return false
+		case err == nil && (n < 0 || n > len(p)):
+			err = fmt.Errorf("%w: LastData returned %d of %d bytes", ErrHandler, n, len(p))
+		}
+		if err != nil {
+			c.refuseInput(err)
+			c.endHalf()
+			return false
+		}
+		c.in.pos, c.in.place = c.in.pos+n, c.loop.place
+		if n == 0 {
+			break
+		}
+		if len(c.in.rest()) == 0 {
+			c.dropInput()
+		}
+	}
+	if c.flags&inWork != 0 {
+		c.flags &^= flagTold
+		return false
+	}
+	return true
+}
+
+// refuseInput closes the connection for input that its handler cannot have, after the handler has been asked for a last answer.
+func (c *Conn) refuseInput(err error) {
+	switch {
+	case errors.Is(err, ErrHandler):
+		c.loop.srv.Logger.Error("server: a handler broke its contract", "conn", c.ID().String(), "handler", fmt.Sprintf("%T", c.handler()), "err", err)
+	case errors.Is(err, ErrOverload): // the server has no room for an answer either
+	default:
+		if h, ok := find[InputErrorHandler](c.handler()); ok {
+			c.guard(func() { h.InputError(c, err) })
+		}
+	}
+	c.dropInput()
+	c.closeWith(err)
+}
+
+// checkReachable warns, once for a server, if the connection's handler hides d, whose methods it calls: then the framing's limit,
+// Malformed, the last message and the marks are lost.
+func (c *Conn) checkReachable(d *Dispatcher) {
+	h := c.handler()
+	if x, ok := find[dispatching](h); ok && x.dispatcher() == d || c.loop.srv.totals.hidden.Swap(true) {
+		return
+	}
+	c.loop.srv.Logger.Warn("server: a handler hides the Dispatcher that it calls; it needs a method Unwrap() server.Handler", "handler", fmt.Sprintf("%T", h))
+}

@@ -1,0 +1,90 @@
+package server
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// roomWaiters are the connections of which a write was refused because the whole server holds too much. They are told when it holds less.
+type roomWaiters struct {
+	n     atomic.Int32 // of conns; for those that make room, without the lock
+	mu    sync.Mutex   // guards conns. Locked after a connection's
+	conns map[*Conn]struct{}
+}
+
+// hold counts n more bytes as held by the server, or fewer if n is negative.
+func (s *Server) hold(n int) {
+	if n == 0 {
+		return
+	}
+	if now := s.buffered.Add(int64(n)); n < 0 && now < s.MaxBuffered && s.room.n.Load() > 0 {
+		s.tellOfRoom()
+	}
+}
+
+// isFull reports whether the server holds as much as it may.
+func (s *Server) isFull() bool { return s.buffered.Load() >= s.MaxBuffered }
+
+// awaitServerRoom has c's LowWater called when the server holds less than MaxBuffered. Under c.mu.
+func (c *Conn) awaitServerRoom() {
+	s := c.loop.srv
+	s.room.mu.Lock()
+	if s.room.conns == nil {
+		s.room.conns = map[*Conn]struct{}{}
+	}
+	s.room.conns[c] = struct{}{}
+	s.room.n.Store(int32(len(s.room.conns)))
+	s.room.mu.Unlock()
+	if !s.isFull() { // there was room before c was entered
+		s.tellOfRoom()
+	}
+}
+
+// leaveServerRoom takes c out of those that wait: it is closed.
+func (c *Conn) leaveServerRoom() {
+	s := c.loop.srv
+	if s.room.n.Load() == 0 {
+		return
+	}
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	delete(s.room.conns, c)
+	s.room.n.Store(int32(len(s.room.conns)))
+}
+
+// tellOfRoom has the loops of those that wait tell them. Any goroutine, with any connection's lock.
+func (s *Server) tellOfRoom() {
+	s.room.mu.Lock()
+	told := s.room.conns
+	s.room.conns = nil
+	s.room.n.Store(0)
+	s.room.mu.Unlock()
+	byLoop := map[*loop][]*Conn{}
+	for c := range told {
+		byLoop[c.loop] = append(byLoop[c.loop], c)
+	}
+	for l, conns := range byLoop {
+		l.do(func() { // a loop that is closed tells nobody, and has no connection
+			for _, c := range conns {
+				c.serverHasRoom()
+			}
+		})
+	}
+}
+
+// serverHasRoom brings a visit that ends with LowWater. On the loop.
+func (c *Conn) serverHasRoom() {
+	c.mu.Lock()
+	if c.state == connClosed {
+		c.mu.Unlock()
+		return
+	}
+	c.place |= refused
+	c.unlockAndTell()
+}
+
+// overloaded is the reason of a connection that is closed because the server holds too much.
+func (s *Server) overloaded() error {
+	return fmt.Errorf("%w: %d bytes are buffered, the limit is %d", ErrOverload, s.buffered.Load(), s.MaxBuffered)
+}

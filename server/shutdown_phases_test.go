@@ -1,0 +1,183 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// TestShutdownClosesIdleConnectionsAtOnce: clients that stay, as those of a pool, are not waited for, though CloseTimeout would not end the
+// wait. They read the end of the stream.
+func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		d := echoLines()
+		reasons, closed := closings()
+		d.Closed = closed
+		s := start(t, r, &server.Server{Handler: d, CloseTimeout: -1, IdleTimeout: -1})
+		var clients []net.Conn
+		for i := range 20 {
+			nc := s.dial(t)
+			if i > 0 { // one has not sent anything
+				must(t, pipelined(nc, "hello", 1))
+			}
+			clients = append(clients, nc)
+		}
+		until(t, "all connections", func() bool { return s.Stats().Conns == len(clients) })
+		if r.tls {
+			must(t, clients[0].(*tls.Conn).Handshake())
+		}
+		s.shutdown(t)
+		for _, nc := range clients {
+			expectEOF(t, nc)
+		}
+		for range clients {
+			if reason := await(t, reasons, "Close"); reason != server.ErrServerClosed {
+				t.Errorf("Close was told %v", reason)
+			}
+		}
+	})
+}
+
+// TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed: neither the clients of such connections are waited for, nor the peers of those
+// that the server has dialled.
+func TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p, dialled := newProbe(calls{}), newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1, IdleTimeout: -1})
+		c, nc := p.connect(t, s)
+		outside, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		defer outside.Close()
+		backend, err := s.Dial("tcp", outside.Addr().String(), server.DialOptions{Handler: dialled})
+		must(t, err)
+		peer, err := outside.Accept()
+		must(t, err)
+		defer peer.Close()
+		await(t, dialled.opened, "Open")
+		must(t, c.CloseWrite())
+		must(t, backend.CloseWrite())
+		expectEOF(t, nc)
+		expectEOF(t, peer)
+		s.shutdown(t)
+		for _, p := range []*probe{p, dialled} {
+			wantError(t, "Close", await(t, p.closed, "Close"), server.ErrServerClosed)
+		}
+	})
+}
+
+// TestShutdownLosesNoUnsentOutputOfAnIdleConnection: what the kernel holds is read by the client, which then need not close.
+func TestShutdownLosesNoUnsentOutputOfAnIdleConnection(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{})
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1})
+		c, nc := p.connect(t, s)
+		want := noise(32 << 10)
+		_, err := c.Write(want)
+		must(t, err)
+		until(t, "the kernel to have all", func() bool { return c.Stats().BytesWritten == uint64(len(want)) })
+		done := make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		got, err := io.ReadAll(nc)
+		must(t, err)
+		if string(got) != string(want) {
+			t.Errorf("the client has read %d of %d bytes", len(got), len(want))
+		}
+		must(t, await(t, done, "Shutdown's end"))
+	})
+}
+
+// dialEcho makes s connect to an echo server outside of it.
+func dialEcho(t *testing.T, s *running, h server.Handler) *server.Conn {
+	t.Helper()
+	outside := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
+	c, err := s.Dial("tcp", outside.addr.String(), server.DialOptions{Handler: h})
+	must(t, err)
+	return c
+}
+
+// TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown, and end after them.
+func TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		answers := make(chan string, 1)
+		client := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) { answers <- string(p); return len(p), nil }})
+		begun, release := make(chan struct{}), make(chan struct{})
+		var backend *server.Conn
+		front := newProbe(calls{})
+		d := &server.Dispatcher{Framing: framing.Lines(0), Opened: front.Open, Closed: front.Close, Serve: func(w server.Reply, _ []byte) {
+			close(begun)
+			<-release
+			if _, err := backend.WriteString("question\n"); err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = w.WriteString(<-answers)
+		}}
+		s := start(t, r, &server.Server{Handler: d})
+		backend = dialEcho(t, s, client)
+		await(t, client.opened, "Open")
+		_, nc := front.connect(t, s)
+		send(t, nc, "go\n")
+		await(t, begun, "the request")
+		idle := s.dial(t)
+		if r.tls {
+			must(t, idle.(*tls.Conn).Handshake())
+		}
+		await(t, front.opened, "Open of an idle connection")
+		done := make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		wantError(t, "Close of the idle connection", await(t, front.closed, "Close"), server.ErrServerClosed) // so the shutdown has begun
+		if len(client.closed) > 0 {
+			t.Errorf("the connection that was dialled has ended: %v", <-client.closed)
+		}
+		close(release)
+		line, err := bufio.NewReader(nc).ReadString('\n')
+		must(t, err)
+		if line != "question\n" {
+			t.Errorf("the client has read %q", line)
+		}
+		hangUp(nc, idle)
+		must(t, await(t, done, "Shutdown's end"))
+		wantError(t, "Close", await(t, client.closed, "Close"), server.ErrServerClosed)
+	})
+}
+
+// TestADialUnderWayGoesOnDuringShutdown while requests are in hand, and new ones are refused.
+func TestADialUnderWayGoesOnDuringShutdown(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	begun, release := make(chan struct{}), make(chan struct{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(server.Reply, []byte) {
+		close(begun)
+		<-release
+	})})
+	nc := s.dial(t)
+	send(t, nc, "go\n")
+	await(t, begun, "the request")
+	idle := s.dial(t)
+	until(t, "the connections", func() bool { return s.Stats().Conns == 2 })
+	h := newCaller()
+	_, err = s.Dial("tcp", silent.Addr().String(), server.DialOptions{Handler: h, TLS: clientTLS()})
+	must(t, err)
+	peer, err := silent.Accept()
+	must(t, err)
+	defer peer.Close()
+	done := make(chan error, 1)
+	go func() { done <- s.Shutdown(context.Background()) }()
+	expectEOF(t, idle) // so the shutdown has begun
+	_, err = s.Dial("tcp", silent.Addr().String(), server.DialOptions{Handler: h})
+	wantError(t, "Dial", err, server.ErrServerClosed)
+	if _, err := io.ReadFull(peer, make([]byte, 5)); err != nil {
+		t.Errorf("the client's handshake has not gone on: %v", err)
+	}
+	close(release)
+	hangUp(nc)
+	must(t, await(t, done, "Shutdown's end"))
+	h.failed(t, server.ErrServerClosed)
+}
