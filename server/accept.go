@@ -17,7 +17,7 @@ const (
 
 // accept takes as many connections as the turn's budget allows; the kernel reports the rest again.
 func (a *acceptor) accept(*event.Event, event.Flags) {
-	for range a.loop.srv.AcceptBudget {
+	for range a.loop.srv.cfg.AcceptBudget {
 		if a.closed || !a.acceptOne() {
 			return
 		}
@@ -75,9 +75,9 @@ func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 		a.loop.refuse(fd, a.ln.begins, nil)
 		return
 	}
-	if network := a.ln.addr.Network(); a.perConn || a.earlier || s.socket().PerConn(network) {
-		if err := s.socket().ApplyConn(network, fd); err != nil {
-			s.Logger.Warn("server: options of an accepted connection", "addr", a.ln.addr.String(), "err", err)
+	if network := a.ln.addr.Network(); a.perConn || a.earlier || s.cfg.socket().PerConn(network) {
+		if err := s.cfg.socket().ApplyConn(network, fd); err != nil {
+			s.cfg.Logger.Warn("server: options of an accepted connection", "addr", a.ln.addr.String(), "err", err)
 		}
 	}
 	if !a.balance || len(s.loops) == 1 {
@@ -128,7 +128,7 @@ func (s *Server) abandon(fd int) {
 }
 
 // newConn makes a connection of a descriptor. When it cannot, because the loop is being closed, it closes that and returns nil.
-func (a *acceptor) newConn(l *loop, fd int, peer sock.Peer) *Conn {
+func (a *acceptor) newConn(l *loop, fd int, peer sock.Peer) *loopConn {
 	s := l.srv
 	c, err := s.newConn(l, fd, peer, a.ln.handler, a.ln.begins)
 	if err != nil {
@@ -142,12 +142,12 @@ func (a *acceptor) newConn(l *loop, fd int, peer sock.Peer) *Conn {
 func (s *Server) pick(peer sock.Peer) *loop {
 	n := len(s.loops)
 	switch {
-	case s.PickLoop != nil:
+	case s.cfg.PickLoop != nil:
 		if i := s.askPick(peer); i >= 0 && i < n {
 			return s.loops[i]
 		}
-		s.Logger.Error("server: PickLoop returned no loop's number", "loops", n)
-	case s.Balance == LeastConns:
+		s.cfg.Logger.Error("server: PickLoop returned no loop's number", "loops", n)
+	case s.cfg.Balance == LeastConns:
 		least := s.loops[0]
 		for _, l := range s.loops[1:] {
 			if l.count.Load() < least.count.Load() {
@@ -155,7 +155,7 @@ func (s *Server) pick(peer sock.Peer) *loop {
 			}
 		}
 		return least
-	case s.Balance == SourceHash:
+	case s.cfg.Balance == SourceHash:
 		return s.loops[peer.Hash()%uint64(n)]
 	}
 	return s.loops[int(s.next.Add(1)-1)%n]
@@ -164,7 +164,7 @@ func (s *Server) pick(peer sock.Peer) *loop {
 // askPick calls PickLoop. One that panics, where that is survived, has chosen no loop.
 func (s *Server) askPick(peer sock.Peer) int {
 	i, addr := -1, peer.Addr(s.network(peer))
-	if s.OnPanic == nil {
+	if s.cfg.OnPanic == nil {
 		return s.PickLoop(addr, len(s.loops))
 	}
 	s.loops[0].guard(nil, func() { i = s.PickLoop(addr, len(s.loops)) })
@@ -176,15 +176,15 @@ func (a *acceptor) rest(err error) {
 	s := a.loop.srv
 	a.backoff = min(maxBackoff, max(minBackoff, 2*a.backoff))
 	if a.backoff == minBackoff { // once for each shortage
-		s.Logger.Warn("server: accept", "addr", a.ln.addr.String(), "err", err)
+		s.cfg.Logger.Warn("server: accept", "addr", a.ln.addr.String(), "err", err)
 	}
 	s.totals.pauses.Add(1)
 	if err := a.e.Del(); err != nil {
-		s.Logger.Error("server: pause listener", "addr", a.ln.addr.String(), "err", err)
+		s.cfg.Logger.Error("server: pause listener", "addr", a.ln.addr.String(), "err", err)
 	}
 	retry, err := a.loop.ev.AfterFunc(a.backoff, a.goOn)
 	if err != nil && !errors.Is(err, event.ErrClosed) {
-		s.Logger.Error("server: pause listener", "addr", a.ln.addr.String(), "err", err)
+		s.cfg.Logger.Error("server: pause listener", "addr", a.ln.addr.String(), "err", err)
 	}
 	a.retry = retry
 }
@@ -211,7 +211,7 @@ func (a *acceptor) close() {
 		_ = a.e.Del() // the loop may be closed, or the event never added
 	}
 	if err := unix.Close(a.fd); err != nil {
-		a.loop.srv.Logger.Warn("server: close listener", "addr", a.ln.addr.String(), "err", err)
+		a.loop.srv.cfg.Logger.Warn("server: close listener", "addr", a.ln.addr.String(), "err", err)
 	}
 }
 

@@ -110,7 +110,7 @@ func (b *blockingAccept) pause(message string, err error) bool {
 func (b *blockingAccept) log(message string, err error) {
 	if now := time.Now(); b.logged.IsZero() || now.Sub(b.logged) >= time.Second {
 		b.logged = now
-		b.ln.srv.Logger.Warn(message, "addr", b.ln.addr.String(), "err", err)
+		b.ln.srv.cfg.Logger.Warn(message, "addr", b.ln.addr.String(), "err", err)
 	}
 }
 
@@ -163,7 +163,7 @@ func (s *Server) applySocket(nc net.Conn) error {
 	if err != nil {
 		return err
 	}
-	if e := raw.Control(func(fd uintptr) { err = s.socket().ApplyConn(nc.RemoteAddr().Network(), int(fd)) }); e != nil {
+	if e := raw.Control(func(fd uintptr) { err = s.cfg.socket().ApplyConn(nc.RemoteAddr().Network(), int(fd)) }); e != nil {
 		return e
 	}
 	return err

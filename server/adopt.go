@@ -73,9 +73,9 @@ func (o AdoptOptions) start(s *Server) (start, error) {
 	case o.TLS != nil && !hasCertificate(o.TLS):
 		return start{}, fmt.Errorf("%w: TLS has no certificate", ErrConfig)
 	case config == nil && o.Accepted:
-		config = s.TLS
+		config = s.cfg.TLS
 	}
-	return start{proxy: o.Accepted && s.ProxyProtocol, tls: config, client: o.Client}, nil
+	return start{proxy: o.Accepted && s.cfg.ProxyProtocol, tls: config, client: o.Client}, nil
 }
 
 func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
@@ -97,7 +97,7 @@ func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
 		}
 	}
 	if !s.enterConn(o.Client) {
-		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
+		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.cfg.MaxConns)
 	}
 	fd, taken := -1, false
 	defer func() {
@@ -116,7 +116,7 @@ func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
 	if errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.EINVAL) { // it is reset already, as Linux and BSD have it: a read says so
 		peer, err = peerOf(nc.RemoteAddr()), nil
 	}
-	var c *Conn
+	var c *loopConn
 	if err == nil {
 		c, err = s.newConn(s.loopNear(o.Near, peer), fd, peer, o.Handler, begins)
 	}
@@ -132,9 +132,9 @@ func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
 	}
 	taken = true
 	if err := nc.Close(); err != nil {
-		s.Logger.Warn("server: close adopted connection", "err", err)
+		s.cfg.Logger.Warn("server: close adopted connection", "err", err)
 	}
-	return c, nil
+	return &c.Conn, nil
 }
 
 // loopNear is the loop of near if that is set, else the one that the server chooses for peer.
@@ -187,7 +187,7 @@ func (s *Server) canServe(h Handler) error {
 		return err
 	}
 	if h == nil {
-		h = s.Handler
+		h = s.cfg.Handler
 	}
 	if h == nil {
 		return fmt.Errorf("%w: Handler is nil", ErrConfig)
@@ -234,7 +234,7 @@ func (c *Conn) takeDetach() func(net.Conn, []byte, error) {
 }
 
 // detachNow hands the descriptor out. On the loop, when nothing waits.
-func (c *Conn) detachNow() {
+func (c *loopConn) detachNow() {
 	var rest []byte
 	if c.in != nil {
 		rest = slices.Clone(c.in.rest())

@@ -19,7 +19,7 @@ func (c *Conn) poke() {
 }
 
 // begin makes the loop watch a new connection and tells the handler. It is called on the connection's loop.
-func (c *Conn) begin() (alive bool) {
+func (c *loopConn) begin() (alive bool) {
 	l := c.loop
 	if c.flags&flagIn == 0 { // who chose this loop has counted it, mostly
 		c.flags |= flagIn
@@ -34,7 +34,7 @@ func (c *Conn) begin() (alive bool) {
 	}
 	if c.flags&flagDialing == 0 {
 		if c.flags&flagHandshake != 0 {
-			c.ext.readyBy = saturatedAdd(l.now(), l.srv.HandshakeTimeout)
+			c.ext.readyBy = saturatedAdd(l.now(), l.srv.cfg.HandshakeTimeout)
 		}
 		c.flags |= flagReading
 		l.srv.conns.set(c.ev.FD(), c)
@@ -59,7 +59,7 @@ func (c *Conn) begin() (alive bool) {
 }
 
 // opened tells the handler of a connection that is ready for it.
-func (c *Conn) opened() {
+func (c *loopConn) opened() {
 	c.flags |= flagOpened
 	c.deadlines.start(idleDeadline, c.loop.now())
 	if c.flags&flagClosing == 0 {
@@ -72,11 +72,11 @@ func (c *Conn) opened() {
 		c.ext.unopened = false
 	}
 	c.mu.Unlock()
-	c.guard(func() { h.Open(c) })
+	c.guard(func() { h.Open(&c.Conn) })
 }
 
 // beginClosing is the loop's part of CloseAfterFlush: from now on only output matters.
-func (c *Conn) beginClosing() {
+func (c *loopConn) beginClosing() {
 	c.flags &^= flagYielded // what is left is not looked at any more
 	c.flags |= flagClosing
 	c.flags &^= flagLooked // the peer's end is to be seen
@@ -99,7 +99,7 @@ func (c *Conn) beginClosing() {
 
 // finishClosing goes on when all is written: our half is closed, and then the peer's is awaited, since a close with unread
 // input would make the kernel send a reset, which may overtake what was written.
-func (c *Conn) finishClosing() (alive bool) {
+func (c *loopConn) finishClosing() (alive bool) {
 	switch {
 	case c.flags&flagShut == 0:
 		idle := c.isIdleInShutdown()
@@ -117,10 +117,10 @@ func (c *Conn) finishClosing() (alive bool) {
 }
 
 // end closes the connection now, in good order.
-func (c *Conn) end(reason error) { c.tearDown(reason) }
+func (c *loopConn) end(reason error) { c.tearDown(reason) }
 
 // fail closes the connection now, for a reason that is nobody's wish.
-func (c *Conn) fail(err error) {
+func (c *loopConn) fail(err error) {
 	c.mu.Lock()
 	c.setReason(err)
 	c.mu.Unlock()
@@ -129,7 +129,7 @@ func (c *Conn) fail(err error) {
 
 // tearDown takes the connection out of the loop and closes its descriptor. What was accepted and is not written fails with
 // the reason; the handler is told as soon as no request is in work.
-func (c *Conn) tearDown(reason error) {
+func (c *loopConn) tearDown(reason error) {
 	if c.flags&flagGone != 0 {
 		return
 	}
@@ -194,7 +194,7 @@ func (c *Conn) tearDown(reason error) {
 }
 
 // depart ends the loop's visit to a connection that is gone.
-func (c *Conn) depart() {
+func (c *loopConn) depart() {
 	c.mu.Lock()
 	c.place &^= visited
 	tell := c.commands != 0 && c.mark(0) // as a worker that has finished meanwhile
@@ -204,7 +204,7 @@ func (c *Conn) depart() {
 }
 
 // closeFD closes the descriptor, if there is one.
-func (c *Conn) closeFD(reset bool) {
+func (c *loopConn) closeFD(reset bool) {
 	l := c.loop
 	_ = c.ev.Del() // it may be what failed
 	fd := c.ev.FD()
@@ -218,7 +218,7 @@ func (c *Conn) closeFD(reset bool) {
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	if err := l.srv.calls.Close(fd); err != nil {
-		l.srv.Logger.Warn("server: close connection", "fd", fd, "err", err)
+		l.srv.cfg.Logger.Warn("server: close connection", "fd", fd, "err", err)
 	}
 }
 
@@ -230,7 +230,7 @@ func orClosed(err error) error {
 }
 
 // bury tells the handler of the end, when no request is in work and no file is read any more.
-func (c *Conn) bury() {
+func (c *loopConn) bury() {
 	if c.flags&inWork != 0 || c.owesFile() && !c.loop.cut {
 		c.loop.ending[c] = struct{}{}
 		return
@@ -241,7 +241,7 @@ func (c *Conn) bury() {
 }
 
 // tellEnd tells the handler of the end, once.
-func (c *Conn) tellEnd() {
+func (c *loopConn) tellEnd() {
 	if c.flags&flagBuried != 0 {
 		return
 	}
@@ -254,17 +254,17 @@ func (c *Conn) tellEnd() {
 	c.countEnd(reason)
 	if c.flags&flagOpened != 0 {
 		l.srv.totals.closed.Add(1)
-		c.guard(func() { h.Close(c, reason) })
+		c.guard(func() { h.Close(&c.Conn, reason) })
 	} else if c.flags&flagDialing != 0 || c.isClient() {
-		c.guard(func() { h.Close(c, reason) }) // Dial promises it
-	} else if f := l.srv.OnReject; f != nil {
-		c.guard(func() { f(c, reason) })
+		c.guard(func() { h.Close(&c.Conn, reason) }) // Dial promises it
+	} else if f := l.srv.cfg.OnReject; f != nil {
+		c.guard(func() { f(&c.Conn, reason) })
 	}
 }
 
 // guard calls the user's fn, and isolates its panic where the server is to survive that.
 func (c *Conn) guard(fn func()) {
-	if c.loop.srv.OnPanic == nil {
+	if c.loop.srv.cfg.OnPanic == nil {
 		fn()
 		return
 	}

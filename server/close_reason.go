@@ -99,13 +99,13 @@ func ReasonOf(err error) CloseReason {
 func (r CloseReason) isNormal() bool { return r <= EndedByShutdown || r == EndedByDetach }
 
 // countEnd counts a connection that has ended, and logs at Debug what is not normal. Broken contracts have been logged before.
-func (c *Conn) countEnd(reason error) {
+func (c *loopConn) countEnd(reason error) {
 	s := c.loop.srv
 	kind := ReasonOf(reason)
 	s.totals.ended[kind].Add(1)
-	if kind.isNormal() || kind == EndedHandler || !s.Logger.Enabled(context.Background(), slog.LevelDebug) {
+	if kind.isNormal() || kind == EndedHandler || !s.cfg.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
-	s.Logger.Debug("server: connection closed", "conn", ID{c.gen, int32(c.ev.FD())}.String(), "peer", fmt.Sprint(c.RemoteAddr()),
+	s.cfg.Logger.Debug("server: connection closed", "conn", ID{c.gen, int32(c.ev.FD())}.String(), "peer", fmt.Sprint(c.RemoteAddr()),
 		"reason", kind.String(), "err", reason)
 }

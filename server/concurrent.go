@@ -18,7 +18,7 @@ func overlaps(h Handler) bool {
 }
 
 // handOverCopy gives a worker a message of its own, and goes on reading unless as many are in work as may be.
-func (c *Conn) handOverCopy(d *Dispatcher, message []byte) {
+func (c *loopConn) handOverCopy(d *Dispatcher, message []byte) {
 	c.mu.Lock()
 	x := c.extra()
 	if x.conc == nil {
@@ -31,7 +31,7 @@ func (c *Conn) handOverCopy(d *Dispatcher, message []byte) {
 	in := inputs.Get().(*input)
 	in.buf = append(in.buf[:0], message...)
 	in.d, in.framed = d, true
-	in.reply.c, in.reply.order = c, order
+	in.reply.c, in.reply.order = &c.Conn, order
 	c.count(in, in.memory())
 	x.conc.inflight++
 	c.flags |= flagWorking
@@ -41,7 +41,7 @@ func (c *Conn) handOverCopy(d *Dispatcher, message []byte) {
 }
 
 // takeBackCopies is takeBack for requests that had their input to themselves.
-func (c *Conn) takeBackCopies() {
+func (c *loopConn) takeBackCopies() {
 	c.mu.Lock()
 	var conc *concurrency
 	ended := 0
@@ -103,7 +103,7 @@ func (c *Conn) holdEarly(in *input) bool {
 	in.early = in.memory() + cap(in.reply.buf)
 	c.ext.conc.held += in.early
 	c.count(in, in.early)
-	if c.state == connClosed || s.buffered.Load() <= s.MaxBuffered {
+	if c.state == connClosed || s.buffered.Load() <= s.cfg.MaxBuffered {
 		return true
 	}
 	c.state = connClosed

@@ -20,7 +20,6 @@ import (
 // output and wishes in it under its lock and tells the loop. A Conn is never used again for another connection, so a handle
 // that outlives its connection is harmless: its methods say ErrClosed.
 type Conn struct {
-	ev   event.Event // its place on the loop; embedded, so that a connection is one piece of memory. First: see connOf
 	loop *loop
 	gen  uint64
 
@@ -35,13 +34,18 @@ type Conn struct {
 	commands command
 	state    connState
 	place    place
-	peerEnd  peerState // of the peer, as the loop has seen it. Loop only
+	peerEnd  peerState // of the peer, as the loop has seen it. Loop only; here it takes up no memory
 	peer     sock.Peer
+}
 
-	// Loop only. The order of the fields leaves no holes: a connection is 224 bytes.
-	flags     connFlags
-	deadlines deadlines
+// A loopConn is a connection as its loop has it: the Conn that users know, and what only the loop's goroutine may touch. Its methods are
+// called on the loop, without the lock unless they say otherwise.
+type loopConn struct {
+	ev event.Event // of the descriptor, and the timer. First: see connOf
+	Conn
 	in        *input // what is read and not consumed; while busy, the worker's
+	deadlines deadlines
+	flags     connFlags
 }
 
 // place is where a connection is as its loop sees it. Under mu.
@@ -167,8 +171,8 @@ func (c *Conn) extra() *ext {
 }
 
 // newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by enterConn.
-func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins start) (*Conn, error) {
-	c := &Conn{loop: l, gen: s.ids.Add(1), peer: peer}
+func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins start) (*loopConn, error) {
+	c := &loopConn{Conn: Conn{loop: l, gen: s.ids.Add(1), peer: peer}}
 	flags := event.Read | event.Persist
 	if fd < 0 {
 		flags = event.Persist
@@ -203,14 +207,14 @@ func (c *Conn) ID() ID {
 	if c.isUnopened() {
 		return ID{}
 	}
-	return ID{c.gen, int32(c.ev.FD())}
+	return ID{c.gen, int32(c.descriptor())}
 }
 
 // Conn finds an open connection by its name; nil when it is closed. A descriptor's next connection has another name. Any
 // goroutine.
 func (s *Server) Conn(id ID) *Conn {
 	if c := s.conns.get(int(id.fd)); c != nil && c.gen == id.gen {
-		return c
+		return &c.Conn
 	}
 	return nil
 }
@@ -270,7 +274,7 @@ func (c *Conn) handlerLocked() Handler {
 	if c.ext != nil && c.ext.handler != nil {
 		return c.ext.handler
 	}
-	return c.loop.srv.Handler
+	return c.loop.srv.cfg.Handler
 }
 
 // isFresh says, once, that the handler is a new one, whose framing begins at the beginning. Under mu.
@@ -329,7 +333,7 @@ func (c *Conn) mark(what command) (tell bool) {
 // and has no bound: it holds a connection once.
 func (c *Conn) tell(tell bool) {
 	if tell {
-		_ = c.loop.queue.Push(c)
+		_ = c.loop.queue.Push(c.loopPart())
 	}
 }
 
@@ -339,7 +343,7 @@ func (c *Conn) handOver(what command) bool {
 	c.mu.Lock()
 	c.mark(what)
 	c.mu.Unlock()
-	return c.loop.queue.Push(c) == nil
+	return c.loop.queue.Push(c.loopPart()) == nil
 }
 
 // refusal says why c takes no more output. Under mu.
@@ -381,3 +385,6 @@ func (c *Conn) Stats() ConnStats {
 	defer c.mu.Unlock()
 	return ConnStats{BytesRead: c.nread, BytesWritten: c.wrote, Requests: uint64(c.reqs), Output: c.held()}
 }
+
+// descriptor is the number of c's descriptor; -1 while there is none. Under mu, as long as the connection is open.
+func (c *Conn) descriptor() int { return c.loopPart().ev.FD() }

@@ -34,7 +34,7 @@ func (p peerState) watched(can event.Features) event.Flags {
 
 // peerLeft is called when the kernel reports the peer's end on a connection that is not read from. A reset breaks the connection. A
 // half-close waits in the kernel behind what is not read, and only a reset after it is watched for from then on.
-func (c *Conn) peerLeft(what event.Flags) {
+func (c *loopConn) peerLeft(what event.Flags) {
 	if err := c.loop.srv.calls.SockError(c.ev.FD()); err != nil {
 		c.breakOff(err)
 		return
@@ -63,7 +63,7 @@ func isPeerGone(err error) bool {
 // breakOff is called when the peer takes no more output: it has reset the connection, or a write has failed. Output that waits
 // fails, writes are refused, and Context ends. What has arrived is still read to its end and given to the handler, for CloseTimeout at
 // most; then the connection is closed with err.
-func (c *Conn) breakOff(err error) {
+func (c *loopConn) breakOff(err error) {
 	if c.isBroken() {
 		return
 	}
@@ -97,7 +97,7 @@ func (c *Conn) breakOff(err error) {
 }
 
 // readFailed is called when a read has failed. After a reset the input that was read before is still handled.
-func (c *Conn) readFailed(err error) {
+func (c *loopConn) readFailed(err error) {
 	if !isPeerGone(err) || c.in == nil && c.flags&(flagMore|inWork) == 0 {
 		c.fail(err)
 		return
@@ -114,7 +114,7 @@ func (c *Conn) readFailed(err error) {
 }
 
 // mayHaveInput reports whether a broken connection may have input that the handler is to be given, or has requests in work.
-func (c *Conn) mayHaveInput() bool {
+func (c *loopConn) mayHaveInput() bool {
 	c.mu.Lock()
 	waits := c.wishesPause() || c.state >= connClosing
 	c.mu.Unlock()
@@ -132,7 +132,7 @@ func (c *Conn) mayHaveInput() bool {
 const maxLastReads = 1024
 
 // countLastRead counts a read of such a connection, and ends it at the bound.
-func (c *Conn) countLastRead(reads int) {
+func (c *loopConn) countLastRead(reads int) {
 	if reads < maxLastReads || c.flags&flagGone != 0 {
 		return
 	}

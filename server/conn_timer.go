@@ -16,14 +16,14 @@ type Timeouts struct {
 // began. Any goroutine.
 func (c *Conn) SetTimeouts(t Timeouts) {
 	c.mu.Lock()
-	c.extra().timeouts = c.loop.srv.timeoutsFrom(t)
+	c.extra().timeouts = c.loop.srv.cfg.timeoutsFrom(t)
 	tell := c.mark(cmdLook)
 	c.mu.Unlock()
 	c.tell(tell)
 }
 
 // timeoutsFrom fills in what t leaves open. None is event.NoTimeout.
-func (s *Server) timeoutsFrom(t Timeouts) *Timeouts {
+func (cfg *config) timeoutsFrom(t Timeouts) *Timeouts {
 	or := func(d, fallback time.Duration) time.Duration {
 		if d == 0 {
 			d = fallback
@@ -34,8 +34,8 @@ func (s *Server) timeoutsFrom(t Timeouts) *Timeouts {
 		return d
 	}
 	return &Timeouts{
-		Idle: or(t.Idle, s.limits.Idle), Read: or(t.Read, s.limits.Read), FirstRequest: or(t.FirstRequest, s.limits.FirstRequest),
-		Write: or(t.Write, s.limits.Write), Close: or(t.Close, s.limits.Close),
+		Idle: or(t.Idle, cfg.timeouts.Idle), Read: or(t.Read, cfg.timeouts.Read), FirstRequest: or(t.FirstRequest, cfg.timeouts.FirstRequest),
+		Write: or(t.Write, cfg.timeouts.Write), Close: or(t.Close, cfg.timeouts.Close),
 	}
 }
 
@@ -46,12 +46,12 @@ func (c *Conn) timeouts() *Timeouts {
 	if c.ext != nil && c.ext.timeouts != nil {
 		return c.ext.timeouts
 	}
-	return &c.loop.srv.limits
+	return &c.loop.srv.cfg.timeouts
 }
 
 // heldDeadlines are the deadlines whose time is not the peer's now. With requests in work the read deadline runs if more requests are
 // read meanwhile, as with Concurrent, and the write deadline always.
-func (c *Conn) heldDeadlines() (held deadlineSet) {
+func (c *loopConn) heldDeadlines() (held deadlineSet) {
 	if c.flags&inWork != 0 {
 		held |= setOf(idleDeadline)
 		if c.flags&flagWriting == 0 { // else the requests may wait for the peer
@@ -71,7 +71,7 @@ func (c *Conn) heldDeadlines() (held deadlineSet) {
 }
 
 // requestEnded makes the close deadline count from now, since it is held while requests are in work.
-func (c *Conn) requestEnded() {
+func (c *loopConn) requestEnded() {
 	if c.flags&flagWriting == 0 {
 		c.deadlines.restart(closeDeadline, c.loop.now())
 	}
@@ -79,7 +79,7 @@ func (c *Conn) requestEnded() {
 
 // nearestDeadline returns the deadline of the connection that ends first, and when. A deadline that a byte moves away is not moved in
 // the timer: the timer goes off, finds another one due, and is set again.
-func (c *Conn) nearestDeadline() (at time.Duration, which deadline) {
+func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 	now := c.loop.now()
 	at, which = c.deadlines.nearest(now, c.timeouts(), c.heldDeadlines())
 	nearer := func(end time.Duration, d deadline) {
@@ -93,7 +93,7 @@ func (c *Conn) nearestDeadline() (at time.Duration, which deadline) {
 	case c.flags&flagHandshake != 0:
 		nearer(c.ext.readyBy, handshakeDeadline)
 	case c.flags&flagDrain != 0 && c.flags&flagShut != 0 && c.flags&flagClosing != 0:
-		nearer(c.deadlines.end(idleDeadline, now, c.loop.srv.DrainTimeout), drainDeadline)
+		nearer(c.deadlines.end(idleDeadline, now, c.loop.srv.cfg.DrainTimeout), drainDeadline)
 		if c.flags&flagIdle != 0 {
 			nearer(saturatedAdd(now, unsentLook), noDeadline)
 		}
@@ -105,7 +105,7 @@ func (c *Conn) nearestDeadline() (at time.Duration, which deadline) {
 }
 
 // arm sees to it that the timer goes off when the next deadline is over, or earlier.
-func (c *Conn) arm() {
+func (c *loopConn) arm() {
 	if c.flags&flagGone != 0 {
 		return
 	}
@@ -113,7 +113,7 @@ func (c *Conn) arm() {
 	c.armAt(at)
 }
 
-func (c *Conn) armAt(at time.Duration) {
+func (c *loopConn) armAt(at time.Duration) {
 	if at == event.NoTimeout {
 		return
 	}
@@ -127,7 +127,7 @@ func (c *Conn) armAt(at time.Duration) {
 }
 
 // onTimeout ends the connection if a deadline is over, and sets the timer for the next one otherwise.
-func (c *Conn) onTimeout() (alive bool) {
+func (c *loopConn) onTimeout() (alive bool) {
 	now := c.loop.now()
 	if c.flags&(flagThrottled|flagSlowed) != 0 && c.nextRefill() <= now {
 		c.unthrottle()
@@ -152,7 +152,7 @@ func (c *Conn) onTimeout() (alive bool) {
 }
 
 // timedOut is the reason of a connection whose deadline d is over.
-func (c *Conn) timedOut(d deadline) error {
+func (c *loopConn) timedOut(d deadline) error {
 	switch {
 	case d == dialDeadline:
 		return c.dialTimedOut()

@@ -9,7 +9,7 @@ import "github.com/evmq/evmq/internal/sock"
 const maxUnwatched = 64 << 10
 
 // noteUnsent notes, when our half is closed, how much output is on its way, if that is much. On the loop.
-func (c *Conn) noteUnsent() {
+func (c *loopConn) noteUnsent() {
 	if c.flags&flagShut == 0 {
 		return
 	}
@@ -25,7 +25,7 @@ func (c *Conn) noteUnsent() {
 
 // hasProgressed reports whether the peer's system has taken some of the output that was on its way, since that was last asked. On the
 // loop.
-func (c *Conn) hasProgressed() bool {
+func (c *loopConn) hasProgressed() bool {
 	if c.flags&flagShut == 0 {
 		return false
 	}

@@ -64,7 +64,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 	}
 	l := s.loopNear(o.Near, sock.Peer{}) // before anything is taken, since PickLoop may panic or call runtime.Goexit
 	if !s.enterConn(true) {
-		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.MaxConns)
+		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.cfg.MaxConns)
 	}
 	c, err := s.newConn(l, -1, sock.Peer{}, o.Handler, start{})
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 		s.leaveConn(true)
 		return nil, ErrServerClosed
 	}
-	return c, nil
+	return &c.Conn, nil
 }
 
 // checkDial checks what does not depend on the address.

@@ -43,7 +43,7 @@ type dialing struct {
 
 // attempt is a socket that is connecting.
 type attempt struct {
-	c       *Conn
+	c       *loopConn
 	d       *dialing
 	target  unix.Sockaddr
 	repeats int
@@ -52,7 +52,7 @@ type attempt struct {
 }
 
 // connect starts the next attempt. The connection fails when there is none and none is under way. On the loop.
-func (c *Conn) connect() {
+func (c *loopConn) connect() {
 	c.mu.Lock()
 	d := c.ext.dial
 	c.mu.Unlock()
@@ -85,11 +85,11 @@ func (c *Conn) connect() {
 // together may take up as many descriptors as files that wait to be sent.
 func (s *Server) mayAttempt(d *dialing) bool {
 	n := len(d.attempts)
-	return n == 0 || n == maxAttempts || s.attempts.Load() < s.maxFiles
+	return n == 0 || n == maxAttempts || s.attempts.Load() < s.cfg.maxFiles
 }
 
 // connectLater starts the next attempt after attemptDelay.
-func (c *Conn) connectLater(d *dialing) {
+func (c *loopConn) connectLater(d *dialing) {
 	next, err := c.loop.ev.AfterFunc(attemptDelay, func() {
 		if c.flags&(flagDialing|flagGone) == flagDialing {
 			c.loop.enter(c)
@@ -98,7 +98,7 @@ func (c *Conn) connectLater(d *dialing) {
 		}
 	})
 	if err != nil && !errors.Is(err, event.ErrClosed) {
-		c.loop.srv.Logger.Error("server: delay an attempt to connect", "err", err)
+		c.loop.srv.cfg.Logger.Error("server: delay an attempt to connect", "err", err)
 	}
 	d.next = next
 }
@@ -110,7 +110,7 @@ func (a *attempt) start() error {
 	if err != nil {
 		return err
 	}
-	if err = s.socket().ApplyConn(a.d.network, fd); err == nil {
+	if err = s.cfg.socket().ApplyConn(a.d.network, fd); err == nil {
 		if err = s.calls.Connect(fd, a.target); errors.Is(err, unix.EINPROGRESS) {
 			err = nil
 		}
@@ -234,13 +234,13 @@ func (c *Conn) dropAttempts(d *dialing) {
 	d.stopNext()
 	for len(d.attempts) > 0 {
 		if err := d.attempts[0].drop(); err != nil {
-			c.loop.srv.Logger.Warn("server: close an attempt to connect", "err", err)
+			c.loop.srv.cfg.Logger.Warn("server: close an attempt to connect", "err", err)
 		}
 	}
 }
 
 // connected makes the socket of a, which is connected, the connection's.
-func (c *Conn) connected(a *attempt) {
+func (c *loopConn) connected(a *attempt) {
 	l, fd, d := c.loop, a.fd, a.d
 	_ = a.e.Del() // the event of the connection takes its place
 	a.take()
@@ -275,7 +275,7 @@ func (c *Conn) connected(a *attempt) {
 }
 
 // established goes on with the handshake, or with the handler.
-func (c *Conn) established(d *dialing) {
+func (c *loopConn) established(d *dialing) {
 	if d.tls != nil {
 		c.startTLS(d.tls, true)
 		c.shakeHands()

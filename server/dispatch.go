@@ -71,7 +71,8 @@ func (d *Dispatcher) Close(c *Conn, reason error) {
 }
 
 // Data looks for a message and hands it, with all that follows it, to the workers. Loop only.
-func (d *Dispatcher) Data(c *Conn, p []byte) (int, error) {
+func (d *Dispatcher) Data(conn *Conn, p []byte) (int, error) {
+	c := conn.loopPart()
 	l := c.loop
 	n, message, place, err := d.next(p, l.place, false)
 	switch final := isFinal(err); {
@@ -119,7 +120,8 @@ func (d *Dispatcher) next(p []byte, place int, eof bool) (n int, message []byte,
 }
 
 // LastData looks for a last message, which the peer's end has completed. Loop only.
-func (d *Dispatcher) LastData(c *Conn, p []byte) (int, error) {
+func (d *Dispatcher) LastData(conn *Conn, p []byte) (int, error) {
+	c := conn.loopPart()
 	l := c.loop
 	n, message, place, err := d.next(p, l.place, true)
 	switch final := isFinal(err); {

@@ -16,7 +16,7 @@ func (r *Records) InOne() bool  { return r.r.have > 0 }
 
 // SetMaxFiles sets how many files may wait to be sent beside the first of each connection, and how many attempts to connect may be
 // under way besides one for each Dial. Before there are any.
-func SetMaxFiles(s *Server, n int64) { s.maxFiles = n }
+func SetMaxFiles(s *Server, n int64) { s.cfg.maxFiles = n }
 
 // Attempts is how many attempts to connect are under way, besides one for each Dial.
 func Attempts(s *Server) int64 { return s.attempts.Load() }

@@ -29,7 +29,7 @@ const fetchSize = outq.FileCost
 
 // sendFile sends a piece of f, which is at the head of the output. It may touch a disk, so it goes through the scheduler. Under mu,
 // released meanwhile.
-func (c *Conn) sendFile(f *outq.File, limit int) (n int, full bool, err error) {
+func (c *loopConn) sendFile(f *outq.File, limit int) (n int, full bool, err error) {
 	if c.ext != nil && c.ext.fetched != nil {
 		return c.sendFetched(f, limit)
 	}
@@ -58,7 +58,7 @@ func (c *Conn) sendFile(f *outq.File, limit int) (n int, full bool, err error) {
 	return n, false, nil
 }
 
-func (c *Conn) callSendFile(f *outq.File, offset *int64, want int) (n int, err error) {
+func (c *loopConn) callSendFile(f *outq.File, offset *int64, want int) (n int, err error) {
 	raw, err := f.F.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -70,7 +70,7 @@ func (c *Conn) callSendFile(f *outq.File, offset *int64, want int) (n int, err e
 }
 
 // sendFetched is sendFile for a file that a goroutine reads. Under mu, released meanwhile.
-func (c *Conn) sendFetched(f *outq.File, limit int) (n int, full bool, err error) {
+func (c *loopConn) sendFetched(f *outq.File, limit int) (n int, full bool, err error) {
 	p, err := c.takeFetched(f, limit)
 	if err != nil || p == nil {
 		return 0, true, err
@@ -91,7 +91,7 @@ func (c *Conn) sendFetched(f *outq.File, limit int) (n int, full bool, err error
 
 // takeFetched returns what was read of f, at most limit bytes. While nothing was it returns nil; the loop is told when there is
 // something. Under mu, on the loop.
-func (c *Conn) takeFetched(f *outq.File, limit int) ([]byte, error) {
+func (c *loopConn) takeFetched(f *outq.File, limit int) ([]byte, error) {
 	x := c.ext.fetched
 	switch {
 	case x.busy:
@@ -118,7 +118,7 @@ func (c *Conn) wroteFetched(n int) {
 }
 
 // fetch has a goroutine read the next piece of f. Under mu, on the loop.
-func (c *Conn) fetch(f *outq.File) {
+func (c *loopConn) fetch(f *outq.File) {
 	x := c.extra().fetched
 	if x == nil {
 		x = &fetched{file: f}
@@ -130,7 +130,7 @@ func (c *Conn) fetch(f *outq.File) {
 }
 
 // readFile reads into p, and tells the loop. It may wait for a pipe; the end of the connection ends that.
-func (c *Conn) readFile(x *fetched, p []byte, offset int64) {
+func (c *loopConn) readFile(x *fetched, p []byte, offset int64) {
 	f := x.file.F
 	c.mu.Lock()
 	stream := x.stream
@@ -162,7 +162,7 @@ func (c *Conn) readFile(x *fetched, p []byte, offset int64) {
 }
 
 // releaseFile gives the file back that was read when the connection ended. On the loop.
-func (c *Conn) releaseFile() {
+func (c *loopConn) releaseFile() {
 	l := c.loop
 	l.enter(c)
 	c.mu.Lock()

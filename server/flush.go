@@ -11,7 +11,7 @@ import (
 
 // flush writes what waits, within the turn's budget, and leaves: who has output or a wish from then on tells the loop. It is
 // called with c.mu held and c.place visited, and returns without the lock; what was accepted and is written now is reported to who asked.
-func (c *Conn) flush() {
+func (c *loopConn) flush() {
 	l := c.loop
 	var err error
 	dropped := false
@@ -48,7 +48,7 @@ func (c *Conn) flush() {
 }
 
 // leave ends the loop's visit, and notes what settle is to know. Under mu.
-func (c *Conn) leave() (again bool) {
+func (c *loopConn) leave() (again bool) {
 	l := c.loop
 	l.held, l.drained, l.state = 0, true, c.state
 	if c.flags&flagWriting == 0 {
@@ -77,7 +77,7 @@ func (c *Conn) leave() (again bool) {
 }
 
 // writeOut gives the kernel as much as it takes. Under mu, which is released while the kernel works.
-func (c *Conn) writeOut() error {
+func (c *loopConn) writeOut() error {
 	for budget := writeBudget; c.out != nil && budget > 0; {
 		n, full, err := c.writeSome(budget)
 		if n > 0 {
@@ -100,7 +100,7 @@ func (c *Conn) writeOut() error {
 
 // writeSome makes one system call, to which at most sock.MaxRaw of what there is may be given. full says that the kernel took less.
 // Under mu, released meanwhile.
-func (c *Conn) writeSome(limit int) (n int, full bool, err error) {
+func (c *loopConn) writeSome(limit int) (n int, full bool, err error) {
 	l := c.loop
 	if c.ext != nil {
 		if limit = c.writeAllowance(limit); limit == 0 {
@@ -163,14 +163,14 @@ func (c *Conn) countWritten(n int) {
 
 // makeRoom lets those go on who wait for room in the output. Under mu.
 func (c *Conn) makeRoom() {
-	if c.ext.room != nil && c.ahead() < c.loop.srv.MaxOutput {
+	if c.ext.room != nil && c.ahead() < c.loop.srv.cfg.MaxOutput {
 		close(c.ext.room)
 		c.ext.room = nil
 	}
 }
 
 // waitForRoom has the kernel tell when its buffer has room. Under mu.
-func (c *Conn) waitForRoom() error {
+func (c *loopConn) waitForRoom() error {
 	now := c.loop.now()
 	c.flags |= flagWriting
 	c.deadlines.startOnce(writeDeadline, now)
@@ -182,7 +182,7 @@ func (c *Conn) waitForRoom() error {
 
 // onWritable writes on. Only when the kernel tells of room again and nothing has waited for it is it asked to stop: most output
 // that meets a full buffer meets it again.
-func (c *Conn) onWritable() {
+func (c *loopConn) onWritable() {
 	if c.flags&flagWriting == 0 {
 		if err := c.watch(); err != nil {
 			c.fail(err)
@@ -196,7 +196,7 @@ func (c *Conn) onWritable() {
 }
 
 // watch makes the event wait for what the flags say.
-func (c *Conn) watch() error {
+func (c *loopConn) watch() error {
 	var want event.Flags
 	if c.flags&flagReading != 0 {
 		want |= event.Read

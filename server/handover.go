@@ -9,14 +9,14 @@ import (
 
 // overloads says that n more bytes of input are too many for the server.
 func (s *Server) overloads(n int) error {
-	if n > 0 && s.buffered.Load()+int64(n) > s.MaxBuffered {
+	if n > 0 && s.buffered.Load()+int64(n) > s.cfg.MaxBuffered {
 		return s.overloaded()
 	}
 	return nil
 }
 
 // handOverAll gives a worker p, which is all that is not consumed and begins with a whole message.
-func (c *Conn) handOverAll(d *Dispatcher, p []byte, eof bool) {
+func (c *loopConn) handOverAll(d *Dispatcher, p []byte, eof bool) {
 	in := c.in
 	if in == nil {
 		in = c.newInput()
@@ -38,7 +38,7 @@ func (l *loop) handOver(ins []*input) {
 	}
 	for _, in := range ins[taken:] {
 		c := in.reply.c
-		switch l.srv.WhenFull {
+		switch l.srv.cfg.WhenFull {
 		case StopReading:
 			l.backlog = append(l.backlog, in)
 		case Refuse:
@@ -65,7 +65,7 @@ func (l *loop) feed() {
 }
 
 // takeBack is the loop's part of the end of a request: the input is the loop's again.
-func (c *Conn) takeBack() {
+func (c *loopConn) takeBack() {
 	if c.flags&flagBusy == 0 {
 		c.takeBackCopies()
 		return
@@ -86,7 +86,7 @@ func (c *Conn) takeBack() {
 }
 
 // nothingLeft reports whether the request that has come back was all of the input. Under mu.
-func (c *Conn) nothingLeft() bool {
+func (c *loopConn) nothingLeft() bool {
 	return c.flags&(flagBusy|flagMore) == flagBusy && len(c.in.rest()) == 0 && !c.in.final
 }
 

@@ -185,7 +185,7 @@ func (c *Conn) shakeHands() {
 }
 
 // isShaking reports whether a handshake has begun, with a whole ClientHello; there may be none to come. On the loop.
-func (c *Conn) isShaking() bool { return c.flags&flagTLS != 0 && c.ext.tls.started }
+func (c *loopConn) isShaking() bool { return c.flags&flagTLS != 0 && c.ext.tls.started }
 
 // shakeAll shakes hands with c and then with those who wait.
 func (s *Server) shakeAll(c *Conn) {
@@ -216,7 +216,7 @@ func (s *Server) shake(c *Conn) {
 			return
 		}
 		if v := recover(); v != nil {
-			if s.OnPanic == nil {
+			if s.cfg.OnPanic == nil {
 				panic(v)
 			}
 			s.OnPanic(c, v, debug.Stack()) // which may call runtime.Goexit
@@ -228,7 +228,7 @@ func (s *Server) shake(c *Conn) {
 }
 
 // handshaken goes on after the handshake.
-func (c *Conn) handshaken() {
+func (c *loopConn) handshaken() {
 	if c.flags&(flagGone|flagHandshake) != flagHandshake {
 		return
 	}
@@ -246,20 +246,20 @@ func (c *Conn) handshaken() {
 }
 
 // writeAlert gives the kernel what a failed handshake leaves: the alert that says why. Whether it takes it does not matter.
-func (c *Conn) writeAlert() {
+func (c *loopConn) writeAlert() {
 	if p := c.ext.tls.pipe.takeOutput(); len(p) > 0 {
 		_, _ = c.loop.srv.calls.Write(c.ev.FD(), p)
 	}
 }
 
 // stopHandshake lets a handshake that runs fail, when its connection is closed.
-func (c *Conn) stopHandshake() {
+func (c *loopConn) stopHandshake() {
 	if c.flags&flagTLS == 0 {
 		return
 	}
 	if c.flags&flagHandshake != 0 {
 		c.loop.srv.totals.failedHandshakes.Add(1)
-		c.loop.srv.shaking.leave(c)
+		c.loop.srv.shaking.leave(&c.Conn)
 	}
 	_ = c.ext.tls.pipe.Close() // never fails
 	c.recountTLS()

@@ -7,7 +7,7 @@ import (
 
 // giveLastData gives the handler what is left when the peer's end was read. It reports whether the end itself is to be handled now:
 // not while a last request is in work, nor when the connection is paused or closed.
-func (c *Conn) giveLastData() bool {
+func (c *loopConn) giveLastData() bool {
 	for c.in != nil && c.flags&(holdsInput|flagOpened) == flagOpened {
 		c.mu.Lock()
 		if c.isFresh() {
@@ -27,7 +27,7 @@ func (c *Conn) giveLastData() bool {
 		c.loop.place = c.in.place
 		var n int
 		var err error
-		c.guard(func() { n, err = h.LastData(c, p) })
+		c.guard(func() { n, err = h.LastData(&c.Conn, p) })
 		switch {
 		case c.flags&flagBusy != 0:
 			c.flags &^= flagTold // the last request is on its way; then the loop comes back
@@ -56,14 +56,14 @@ func (c *Conn) giveLastData() bool {
 }
 
 // refuseInput closes the connection for input that its handler cannot have, after the handler has been asked for a last answer.
-func (c *Conn) refuseInput(err error) {
+func (c *loopConn) refuseInput(err error) {
 	switch {
 	case errors.Is(err, ErrHandler):
-		c.loop.srv.Logger.Error("server: a handler broke its contract", "conn", c.ID().String(), "handler", fmt.Sprintf("%T", c.handler()), "err", err)
+		c.loop.srv.cfg.Logger.Error("server: a handler broke its contract", "conn", c.ID().String(), "handler", fmt.Sprintf("%T", c.handler()), "err", err)
 	case errors.Is(err, ErrOverload): // the server has no room for an answer either
 	default:
 		if h, ok := find[InputErrorHandler](c.handler()); ok {
-			c.guard(func() { h.InputError(c, err) })
+			c.guard(func() { h.InputError(&c.Conn, err) })
 		}
 	}
 	c.dropInput()
@@ -77,5 +77,5 @@ func (c *Conn) checkReachable(d *Dispatcher) {
 	if x, ok := find[dispatching](h); ok && x.dispatcher() == d || c.loop.srv.totals.hidden.Swap(true) {
 		return
 	}
-	c.loop.srv.Logger.Warn("server: a handler hides the Dispatcher that it calls; it needs a method Unwrap() server.Handler", "handler", fmt.Sprintf("%T", h))
+	c.loop.srv.cfg.Logger.Warn("server: a handler hides the Dispatcher that it calls; it needs a method Unwrap() server.Handler", "handler", fmt.Sprintf("%T", h))
 }

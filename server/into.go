@@ -6,7 +6,9 @@ package server
 // what has come as ever. It lies in p if &data[0] == &p[0]; where something else was kept or the handler may have no
 // input just now, it lies elsewhere, and has to be copied after all. p is the connection's until Data or Close is called next. An
 // empty p takes the wish back. Loop only.
-func (c *Conn) ReadInto(p []byte) {
+func (c *Conn) ReadInto(p []byte) { c.loopPart().readInto(p) }
+
+func (c *loopConn) readInto(p []byte) {
 	if c.flags&flagSpecial == 0 {
 		if len(p) == 0 {
 			return
@@ -21,7 +23,7 @@ func (c *Conn) ReadInto(p []byte) {
 
 // readPlace is where the next bytes for the handler are read: buf, the loop's own, unless the handler has said otherwise. The
 // connection is special.
-func (c *Conn) readPlace(buf []byte) []byte {
+func (c *loopConn) readPlace(buf []byte) []byte {
 	if into := c.ext.into; len(into) > 0 && c.in == nil {
 		return into[:min(len(into), len(buf))]
 	}

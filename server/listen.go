@@ -108,9 +108,9 @@ func (s *Server) listen(ctx context.Context, network, address string, o *ListenO
 	if err := o.check(network); err != nil {
 		return nil, err
 	}
-	options := *s.socket()
+	options := *s.cfg.socket()
 	loops := s.loops[:1]
-	if s.ReusePort && network != "unix" {
+	if s.cfg.ReusePort && network != "unix" {
 		options.ReusePort = true
 		loops = s.loops
 	}
@@ -190,7 +190,7 @@ func (s *Server) addListener(l net.Listener, o *ListenOptions) (*Listener, error
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrUnsupported, err)
 		} else { // what the listener has, its connections inherit, where they do
-			err = s.socket().ApplyConn(l.Addr().Network(), fd)
+			err = s.cfg.socket().ApplyConn(l.Addr().Network(), fd)
 		}
 		if err != nil {
 			return nil, errors.Join(err, unix.Close(fd))
@@ -209,7 +209,7 @@ func (s *Server) begin(h Handler) error {
 		return err
 	}
 	if h == nil {
-		h = s.Handler
+		h = s.cfg.Handler
 	}
 	if h == nil {
 		return fmt.Errorf("%w: Handler is nil", ErrConfig)
@@ -296,7 +296,7 @@ func (ln *Listener) stopWith(reason error) {
 		}
 		if ln.original != nil {
 			if err := ln.original.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-				s.Logger.Warn("server: close listener", "addr", ln.addr.String(), "err", err)
+				s.cfg.Logger.Warn("server: close listener", "addr", ln.addr.String(), "err", err)
 			}
 		}
 	})
@@ -312,7 +312,7 @@ func (ln *Listener) closeFile() {
 		return
 	}
 	if err := ln.file.Remove(); err != nil {
-		ln.srv.Logger.Warn("server: remove socket", "addr", ln.addr.String(), "err", err)
+		ln.srv.cfg.Logger.Warn("server: remove socket", "addr", ln.addr.String(), "err", err)
 	}
 }
 

@@ -67,7 +67,7 @@ func (o *ListenOptions) start(s *Server) start {
 // openListener opens a listening descriptor. On Linux the file of a unix socket is made with no more permissions than Mode has, and then gets
 // those that the umask has removed.
 func (s *Server) openListener(ctx context.Context, network, address string, o *ListenOptions, options *sock.Options) (int, net.Addr, error) {
-	lc := s.ListenConfig
+	lc := s.cfg.ListenConfig
 	if o.Mode != 0 && runtime.GOOS == "linux" { // bind takes the mode of the descriptor
 		users := lc.Control
 		lc.Control = func(network, address string, c syscall.RawConn) error {

@@ -21,10 +21,10 @@ type loop struct {
 	srv     *Server
 	index   int
 	ev      *event.Loop
-	owner   *event.Owner           // runs and closes ev, which users know by Conn.Loop
-	queue   *msgqueue.Queue[*Conn] // connections with output or a command, each once. Any goroutine
-	count   atomic.Int32           // its connections. Any goroutine
-	traffic traffic                // of its connections. Any goroutine
+	owner   *event.Owner               // runs and closes ev, which users know by Conn.Loop
+	queue   *msgqueue.Queue[*loopConn] // connections with output or a command, each once. Any goroutine
+	count   atomic.Int32               // its connections. Any goroutine
+	traffic traffic                    // of its connections. Any goroutine
 
 	// orders are functions of the server's for the loop to call. They are few, and not bounded as posts are: a shutdown must not
 	// depend on the room that users' posts leave. Any goroutine.
@@ -34,7 +34,7 @@ type loop struct {
 	plain      []byte    // what TLS has decrypted, or is to encrypt
 	cipher     []byte    // room for the records of one visit
 	place      int       // of the framing in what Data was given
-	visiting   *Conn     // the connection of the visit under way, or cut short; see visit.go
+	visiting   *loopConn // the connection of the visit under way, or cut short; see visit.go
 	held       int       // of the connection that was flushed last: its output,
 	drained    bool      // whether all is written,
 	refused    bool      // whether a write was refused meanwhile
@@ -46,11 +46,11 @@ type loop struct {
 	handover   []*input                        // requests of this turn
 	backlog    []*input                        // requests that wait for room in the workers' queue
 	fed        *event.Event                    // activated by the workers when there is room again
-	dialing    map[*Conn]struct{}              // Dial: those that are not connected
-	ending     map[*Conn]struct{}              // closed, with a request still in work
+	dialing    map[*loopConn]struct{}          // Dial: those that are not connected
+	ending     map[*loopConn]struct{}          // closed, with a request still in work
 	refusals   map[*refusal]struct{}           // clients that are being told to go
 	cut        bool                            // everything is aborted: Shutdown's deadline
-	left       []*Conn                         // when the loop is being closed: connections to be ended,
+	left       []*loopConn                     // when the loop is being closed: connections to be ended,
 	leftOrders []func()                        // and what was still to be done
 	callback   func(*event.Event, event.Flags) // ready, bound once
 }
@@ -65,11 +65,11 @@ const (
 
 func (s *Server) newLoop(index int) (*loop, error) {
 	var cfg event.Config
-	if s.LoopConfig != nil {
-		cfg = *s.LoopConfig
+	if s.cfg.LoopConfig != nil {
+		cfg = *s.cfg.LoopConfig
 	}
 	if cfg.Logger == nil {
-		cfg.Logger = s.Logger
+		cfg.Logger = s.cfg.Logger
 	}
 	ev, err := event.NewLoop(&cfg)
 	if errors.Is(err, event.ErrInvalid) {
@@ -78,7 +78,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	if err != nil {
 		return nil, fmt.Errorf("loop %d: %w", index, err)
 	}
-	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*Conn]struct{}{}, refusals: map[*refusal]struct{}{}, ending: map[*Conn]struct{}{}}
+	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*loopConn]struct{}{}, refusals: map[*refusal]struct{}{}, ending: map[*loopConn]struct{}{}}
 	l.callback = l.ready
 	l.queue, err = msgqueue.New(ev, l.serve, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: 1024})
 	if err == nil {
@@ -122,7 +122,7 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 }
 
 // onReady handles what the kernel and the timer report of c.
-func (c *Conn) onReady(what event.Flags) {
+func (c *loopConn) onReady(what event.Flags) {
 	if what&event.Timeout != 0 && !c.onTimeout() {
 		return
 	}
@@ -141,13 +141,13 @@ func (c *Conn) onReady(what event.Flags) {
 }
 
 // serve is the queue's callback: c has output, or commands.
-func (l *loop) serve(c *Conn) {
+func (l *loop) serve(c *loopConn) {
 	l.enter(c)
 	c.serve()
 	l.visiting = nil
 }
 
-func (c *Conn) serve() {
+func (c *loopConn) serve() {
 	c.mu.Lock()
 	commands := c.commands
 	c.commands, c.place = 0, c.place&refused|visited
@@ -164,7 +164,7 @@ func (c *Conn) serve() {
 }
 
 // obey carries out commands, in the order in which it makes sense, and lets the connection go on.
-func (c *Conn) obey(commands command) {
+func (c *loopConn) obey(commands command) {
 	if commands&cmdOpen != 0 && !c.begin() {
 		return
 	}
@@ -215,7 +215,7 @@ func (c *Conn) obey(commands command) {
 	c.arm() // a wish may have brought a deadline nearer
 }
 
-func (c *Conn) setFlag(flag connFlags, on bool) {
+func (c *loopConn) setFlag(flag connFlags, on bool) {
 	if on {
 		c.flags |= flag
 	} else {
@@ -224,7 +224,7 @@ func (c *Conn) setFlag(flag connFlags, on bool) {
 }
 
 // goOn processes what input is left, writes, and leaves.
-func (c *Conn) goOn() {
+func (c *loopConn) goOn() {
 	if c.flags&holdsInput == 0 {
 		c.flags &^= flagYielded
 	}

@@ -39,4 +39,4 @@ type SocketOptions struct {
 }
 
 // socket are the options as the room below has them.
-func (s *Server) socket() *sock.Options { return (*sock.Options)(&s.Socket) }
+func (cfg *config) socket() *sock.Options { return (*sock.Options)(&cfg.Socket) }

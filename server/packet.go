@@ -80,10 +80,10 @@ func (s *Server) listenPacket(network, address string, h PacketHandler) (*Packet
 	if !isDatagram(network) {
 		return nil, fmt.Errorf("%w: network %q; it is one of udp, udp4 and udp6", ErrConfig, network)
 	}
-	o := *s.socket()
+	o := *s.cfg.socket()
 	o.DeferAccept, o.FastOpen = 0, 0 // the listeners'
 	loops := []*loop{s.nextLoop()}
-	if s.ReusePort {
+	if s.cfg.ReusePort {
 		o.ReusePort = true
 		loops = s.loops
 	}
@@ -92,7 +92,7 @@ func (s *Server) listenPacket(network, address string, h PacketHandler) (*Packet
 	}
 	pc := s.newPacketConn(h)
 	for _, l := range loops {
-		fd, addr, _, err := sock.ListenPacket(context.Background(), &s.ListenConfig, network, address, &o)
+		fd, addr, _, err := sock.ListenPacket(context.Background(), &s.cfg.ListenConfig, network, address, &o)
 		if err == nil {
 			err = pc.add(l, fd)
 		}
@@ -137,7 +137,7 @@ func (s *Server) addPacketConn(nc net.PacketConn, h PacketHandler) (*PacketConn,
 		err = fmt.Errorf("%w: network %s", ErrUnsupported, network)
 	}
 	if err == nil {
-		err = s.socket().ApplyConn(network, fd)
+		err = s.cfg.socket().ApplyConn(network, fd)
 	}
 	if err != nil {
 		return nil, errors.Join(err, pc.Close())
@@ -146,7 +146,7 @@ func (s *Server) addPacketConn(nc net.PacketConn, h PacketHandler) (*PacketConn,
 		return nil, err
 	}
 	if err := nc.Close(); err != nil {
-		s.Logger.Warn("server: close added packet connection", "addr", pc.addr.String(), "err", err)
+		s.cfg.Logger.Warn("server: close added packet connection", "addr", pc.addr.String(), "err", err)
 	}
 	return pc, nil
 }

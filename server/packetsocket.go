@@ -207,7 +207,7 @@ func (k *packetSocket) deliver(pc *PacketConn, p []byte, from sock.Peer) {
 
 // call calls the user's h, and isolates its panic where the server is to survive that.
 func (pc *PacketConn) call(h PacketHandler, p []byte, from netip.AddrPort) {
-	if pc.srv.OnPanic == nil {
+	if pc.srv.cfg.OnPanic == nil {
 		h(pc, p, from)
 		return
 	}
@@ -219,7 +219,7 @@ func (k *packetSocket) rest(why error) {
 	k.backoff = min(maxBackoff, max(minBackoff, 2*k.backoff))
 	s := k.pc.srv
 	if k.backoff == minBackoff { // once for each trouble
-		s.Logger.Warn("server: receive", "addr", k.pc.addr.String(), "err", why)
+		s.cfg.Logger.Warn("server: receive", "addr", k.pc.addr.String(), "err", why)
 	}
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -227,7 +227,7 @@ func (k *packetSocket) rest(why error) {
 		return
 	}
 	if err := errors.Join(k.e.SetConditions(0), k.e.SetTimeout(k.backoff)); err != nil && !errors.Is(err, event.ErrClosed) {
-		s.Logger.Error("server: pause receiving", "addr", k.pc.addr.String(), "err", err)
+		s.cfg.Logger.Error("server: pause receiving", "addr", k.pc.addr.String(), "err", err)
 	}
 }
 

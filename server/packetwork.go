@@ -48,7 +48,7 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 		j.pc, j.fn, j.from = pc, fn, from
 		j.p = append(j.p[:0], p...)
 		size := j.memory()
-		if s.buffered.Add(int64(size)) <= s.MaxBuffered {
+		if s.buffered.Add(int64(size)) <= s.cfg.MaxBuffered {
 			err = s.pool.Offer(j)
 			if err == nil {
 				return nil

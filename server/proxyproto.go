@@ -58,13 +58,13 @@ func (c *Conn) dropProxyHeader(x *proxied) {
 
 // readProxyHeader takes the header from what was read and returns what comes behind it; nil while the header is not complete, or
 // when the connection is closed for it.
-func (c *Conn) readProxyHeader(x *proxied, p []byte) []byte {
+func (c *loopConn) readProxyHeader(x *proxied, p []byte) []byte {
 	x.buf = append(x.buf, p...)
 	s := c.loop.srv
 	s.hold(cap(x.buf) - x.held)
 	x.held = cap(x.buf)
 	n, err := proxyHeaderLen(x.buf)
-	if err == nil && (n == 0 || len(x.buf) < n) && s.buffered.Load() > s.MaxBuffered {
+	if err == nil && (n == 0 || len(x.buf) < n) && s.buffered.Load() > s.cfg.MaxBuffered {
 		err = s.overloaded()
 	}
 	if err == nil && n > 0 && len(x.buf) >= n {

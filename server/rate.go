@@ -49,15 +49,15 @@ func (r RateLimit) check(name string) error {
 // bucket makes the bucket, nil for no limit.
 func (r RateLimit) bucket() *ratelimit.Bucket { return ratelimit.New(r.BytesPerSecond, r.Burst) }
 
-func (s *Server) checkRates() error {
-	if err := s.ReadLimit.check("ReadLimit"); err != nil {
+func (cfg *config) checkRates() error {
+	if err := cfg.ReadLimit.check("ReadLimit"); err != nil {
 		return err
 	}
-	return s.WriteLimit.check("WriteLimit")
+	return cfg.WriteLimit.check("WriteLimit")
 }
 
-func (s *Server) limited() bool {
-	return s.ReadLimit.BytesPerSecond > 0 || s.WriteLimit.BytesPerSecond > 0 || s.Group != nil
+func (cfg *config) limited() bool {
+	return cfg.ReadLimit.BytesPerSecond > 0 || cfg.WriteLimit.BytesPerSecond > 0 || cfg.Group != nil
 }
 
 // allowance asks both buckets, the connection's and the group's.
@@ -71,9 +71,9 @@ func (c *Conn) allowance(own, group *ratelimit.Bucket, want int, share *ratelimi
 }
 
 // readAllowance is how much may be read now. If that is nothing, reading stops until some may be. On the loop.
-func (c *Conn) readAllowance(want int) int {
+func (c *loopConn) readAllowance(want int) int {
 	x := c.ext
-	own, group := x.readRate, c.loop.srv.Group.reads()
+	own, group := x.readRate, c.loop.srv.cfg.Group.reads()
 	if own == nil && group == nil {
 		return want
 	}
@@ -88,9 +88,9 @@ func (c *Conn) readAllowance(want int) int {
 }
 
 // writeAllowance is readAllowance for output. Under mu, on the loop.
-func (c *Conn) writeAllowance(want int) int {
+func (c *loopConn) writeAllowance(want int) int {
 	x := c.ext
-	own, group := x.writeRate, c.loop.srv.Group.writes()
+	own, group := x.writeRate, c.loop.srv.cfg.Group.writes()
 	if own == nil && group == nil {
 		return want
 	}
@@ -105,13 +105,13 @@ func (c *Conn) writeAllowance(want int) int {
 
 func (c *Conn) spendRead(n int) {
 	c.ext.readRate.Take(c.loop.now(), n)
-	c.loop.srv.Group.reads().TakeShare(c.loop.now(), n, &c.ext.readShare)
+	c.loop.srv.cfg.Group.reads().TakeShare(c.loop.now(), n, &c.ext.readShare)
 }
 
 // spend counts n bytes of output. Under mu.
 func (c *Conn) spend(n int) {
 	c.ext.writeRate.Take(c.loop.now(), n)
-	c.loop.srv.Group.writes().TakeShare(c.loop.now(), n, &c.ext.writeShare)
+	c.loop.srv.cfg.Group.writes().TakeShare(c.loop.now(), n, &c.ext.writeShare)
 }
 
 func (g *Group) reads() *ratelimit.Bucket {
@@ -129,7 +129,7 @@ func (g *Group) writes() *ratelimit.Bucket {
 }
 
 // nextRefill is the time at which reads or writes that the rate limits have stopped may continue.
-func (c *Conn) nextRefill() time.Duration {
+func (c *loopConn) nextRefill() time.Duration {
 	x := c.ext
 	switch {
 	case c.flags&flagThrottled == 0:
@@ -141,7 +141,7 @@ func (c *Conn) nextRefill() time.Duration {
 }
 
 // unthrottle ends the throttling of reads or writes whose time has come.
-func (c *Conn) unthrottle() {
+func (c *loopConn) unthrottle() {
 	x, now := c.ext, c.loop.now()
 	if x.readAt <= now {
 		c.flags &^= flagThrottled

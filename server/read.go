@@ -29,9 +29,9 @@ var inputs = sync.Pool{New: func() any { return new(input) }}
 // maxKept bounds the memory that stays with an input in the pool.
 const maxKept = 16 << 10
 
-func (c *Conn) newInput() *input {
+func (c *loopConn) newInput() *input {
 	in := inputs.Get().(*input)
-	in.reply.c = c
+	in.reply.c = &c.Conn
 	c.in = in
 	return in
 }
@@ -45,7 +45,7 @@ const inputOverhead = 320
 func (in *input) memory() int { return cap(in.buf) + inputOverhead }
 
 // dropInput gives the input's memory back.
-func (c *Conn) dropInput() {
+func (c *loopConn) dropInput() {
 	in := c.in
 	if in == nil {
 		return
@@ -80,7 +80,7 @@ func (c *Conn) count(in *input, n int) {
 }
 
 // onReadable reads, if it is time to. What is left comes in the next turn, after the other connections.
-func (c *Conn) onReadable(what event.Flags) {
+func (c *loopConn) onReadable(what event.Flags) {
 	switch {
 	case c.flags&flagReading == 0:
 		if what&(event.Closed|event.HangUp) != 0 {
@@ -95,7 +95,7 @@ func (c *Conn) onReadable(what event.Flags) {
 }
 
 // read reads once.
-func (c *Conn) read() {
+func (c *loopConn) read() {
 	if c.flags&flagSpecial != 0 {
 		c.readSpecial()
 		return
@@ -118,7 +118,7 @@ func (c *Conn) read() {
 const maxLooks = 64
 
 // countLook counts a read of a connection that has to end although its peer goes on sending: during a shutdown, or because it is closed.
-func (c *Conn) countLook() {
+func (c *loopConn) countLook() {
 	if c.flags&(flagDrain|flagClosing) == 0 && c.peerEnd != peerHungUp {
 		return
 	}
@@ -132,7 +132,7 @@ func (c *Conn) countLook() {
 }
 
 // received gives p, the loop's own buffer, to whoever it is for.
-func (c *Conn) received(p []byte) {
+func (c *loopConn) received(p []byte) {
 	c.deadlines.received(c.loop.now())
 	if c.flags&(flagClosing|flagDeaf) != 0 {
 		return
@@ -160,7 +160,7 @@ func (c *Conn) received(p []byte) {
 
 // visit begins a visit of the loop: until flush ends it, nobody need tell the loop of output and wishes. It returns the handler,
 // and whether it may be given input. Under mu.
-func (c *Conn) visit() (h Handler, ok bool) {
+func (c *loopConn) visit() (h Handler, ok bool) {
 	c.place |= visited
 	if c.flags&flagBusy == 0 && c.isFresh() { // while it is busy, the worker looks whether the handler is fresh
 		c.loop.place = 0
@@ -179,7 +179,7 @@ func (c *Conn) visit() (h Handler, ok bool) {
 }
 
 // isPaused reports whether PauseRead was called last. A handshake goes on all the same. Under mu, on the loop.
-func (c *Conn) isPaused() bool {
+func (c *loopConn) isPaused() bool {
 	return c.wishesPause() && c.state < connClosing && c.flags&(flagDialing|flagHandshake) == 0
 }
 
@@ -188,7 +188,7 @@ func (c *Conn) wishesPause() bool { return c.ext != nil && (c.ext.paused || c.ex
 
 // process gives p, what is not consumed, to h until it wants more than there is, if ok says that it may have it. p is the loop's
 // buffer or c.in's.
-func (c *Conn) process(p []byte, h Handler, ok bool) {
+func (c *loopConn) process(p []byte, h Handler, ok bool) {
 	l := c.loop
 	l.place = 0
 	if c.in != nil {
@@ -245,24 +245,24 @@ func (c *Conn) process(p []byte, h Handler, ok bool) {
 }
 
 // callData calls the handler, which has to say again where what comes next is read.
-func (c *Conn) callData(h Handler, p []byte) (n int, err error) {
+func (c *loopConn) callData(h Handler, p []byte) (n int, err error) {
 	if c.flags&flagSpecial != 0 {
 		c.ext.into = nil
 	}
-	if c.loop.srv.OnPanic == nil {
-		return h.Data(c, p)
+	if c.loop.srv.cfg.OnPanic == nil {
+		return h.Data(&c.Conn, p)
 	}
 	return c.guardData(h, p)
 }
 
 // guardData is guard for Data. It calls Data directly, since a closure would cost every message.
-func (c *Conn) guardData(h Handler, p []byte) (n int, err error) {
+func (c *loopConn) guardData(h Handler, p []byte) (n int, err error) {
 	defer c.survive()
-	return h.Data(c, p)
+	return h.Data(&c.Conn, p)
 }
 
 // keep keeps p, the end of c.in or of what was read, until more comes. It closes a connection that wants too much.
-func (c *Conn) keep(p []byte) {
+func (c *loopConn) keep(p []byte) {
 	in := c.in
 	if len(p) == 0 {
 		c.dropInput()
@@ -292,7 +292,7 @@ func (c *Conn) keep(p []byte) {
 			return
 		}
 		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())
-	case s.buffered.Load() > s.MaxBuffered:
+	case s.buffered.Load() > s.cfg.MaxBuffered:
 		err = s.overloaded()
 	default:
 		return
@@ -302,7 +302,7 @@ func (c *Conn) keep(p []byte) {
 
 // maxInput is what may be kept without being consumed.
 func (c *Conn) maxInput() int {
-	n := c.loop.srv.MaxInput
+	n := c.loop.srv.cfg.MaxInput
 	if h, ok := find[LimitHandler](c.handler()); ok {
 		n = max(n, h.MaxInput())
 	}
@@ -310,7 +310,7 @@ func (c *Conn) maxInput() int {
 }
 
 // endRead is called when the peer's end was read.
-func (c *Conn) endRead() {
+func (c *loopConn) endRead() {
 	c.flags |= flagEOF
 	c.flags &^= flagReading
 	c.peerEnd = max(c.peerEnd, peerEnded)
@@ -328,7 +328,7 @@ func (c *Conn) endRead() {
 }
 
 // endOfInput follows when all that came before the peer's end was given to the handler.
-func (c *Conn) endOfInput() {
+func (c *loopConn) endOfInput() {
 	c.flags |= flagTold
 	if c.flags&(flagDeaf|flagClosing) != 0 {
 		c.endHalf()
@@ -343,7 +343,7 @@ func (c *Conn) endOfInput() {
 		return
 	}
 	if h, ok := find[EOFHandler](c.handler()); ok && c.flags&flagOpened != 0 {
-		c.guard(func() { h.EOF(c) })
+		c.guard(func() { h.EOF(&c.Conn) })
 		c.endHalf()
 		return
 	}
@@ -354,7 +354,7 @@ func (c *Conn) endOfInput() {
 }
 
 // endHalf closes the connection if its second half has ended after ours.
-func (c *Conn) endHalf() (ended bool) {
+func (c *loopConn) endHalf() (ended bool) {
 	if c.flags&(flagShut|flagClosing) != flagShut {
 		return false
 	}

@@ -37,7 +37,7 @@ func (l *loop) refuse(fd int, begins start, done func()) {
 		_ = s.calls.Close(fd)
 		return
 	}
-	text := []byte(s.BusyText)
+	text := []byte(s.cfg.BusyText)
 	if begins.tls != nil {
 		text = alertInternalError
 	}
@@ -76,7 +76,7 @@ func (r *refusal) close() {
 	delete(r.l.refusals, r)
 	_ = r.e.Del() // it may not be added, and the loop may be closed
 	if err := r.l.srv.calls.Close(r.fd); err != nil {
-		r.l.srv.Logger.Warn("server: close refused connection", "err", err)
+		r.l.srv.cfg.Logger.Warn("server: close refused connection", "err", err)
 	}
 	if r.done != nil {
 		r.done()
@@ -112,7 +112,7 @@ func (a *acceptor) refuseWithReserve() {
 	}
 	reopen := func() {
 		if err := s.reserve.open(); err != nil {
-			s.Logger.Warn("server: reserve descriptor", "err", err)
+			s.cfg.Logger.Warn("server: reserve descriptor", "err", err)
 		}
 	}
 	fd, _, err := s.calls.Accept(a.fd)

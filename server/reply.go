@@ -129,7 +129,7 @@ func (w Reply) lock() (*replyState, error) {
 		if w.c.state.isDead() {
 			r.err = w.c.refusal()
 		}
-		r.waits = r.order != 0 && w.c.held() >= w.c.loop.srv.MaxOutput && !r.isFirst(w.c.ext)
+		r.waits = r.order != 0 && w.c.held() >= w.c.loop.srv.cfg.MaxOutput && !r.isFirst(w.c.ext)
 		w.c.mu.Unlock()
 	}
 	if r.err != nil {

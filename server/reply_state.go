@@ -112,7 +112,7 @@ func (r *replyState) send(p piece, hold bool) error {
 			return r.err
 		}
 		x := c.extra()
-		if r.isFirst(x) && c.ahead() < c.loop.srv.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
+		if r.isFirst(x) && c.ahead() < c.loop.srv.cfg.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
 			if r.putPiece(p); c.state.isDead() {
 				r.err = c.refusal()
 				c.unlockAndTell()
@@ -143,7 +143,7 @@ func (r *replyState) send(p piece, hold bool) error {
 // hasRoomForFile reports whether one more file may wait. Files that wait behind the reply do not count: they wait for its end. Under mu.
 func (c *Conn) hasRoomForFile() bool {
 	s := c.loop.srv
-	return s.files.Load() < s.maxFiles || c.out == nil || c.out.Files() == 0
+	return s.files.Load() < s.cfg.maxFiles || c.out == nil || c.out.Files() == 0
 }
 
 // putPiece appends the parts of p to what goes to the kernel. Nothing of a part is taken if it ends the connection. Under c.mu; the
@@ -205,7 +205,7 @@ func (r *replyState) commit() bool {
 		return false
 	}
 	r.finishLocked()
-	goOn := c.held() < c.loop.srv.HighWater
+	goOn := c.held() < c.loop.srv.cfg.HighWater
 	c.unlockAndTell()
 	return goOn
 }

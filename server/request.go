@@ -8,7 +8,7 @@ const maxBatch = 64
 // Run answers the requests of an input, one after the other, on a worker.
 func (in *input) Run() {
 	c := in.reply.c
-	survives := c.loop.srv.OnPanic != nil
+	survives := c.loop.srv.cfg.OnPanic != nil
 	normal := false
 	defer func() {
 		if normal {
@@ -122,7 +122,7 @@ func (in *input) refuse() {
 	if _, ok := in.first(c); ok {
 		in.beginReply()
 		in.reply.refused = true
-		in.reply.buf = append(in.reply.buf, c.loop.srv.BusyText...)
+		in.reply.buf = append(in.reply.buf, c.loop.srv.cfg.BusyText...)
 	}
 	in.end()
 }

@@ -18,13 +18,13 @@ func (s *Server) hold(n int) {
 	if n == 0 {
 		return
 	}
-	if now := s.buffered.Add(int64(n)); n < 0 && now < s.MaxBuffered && s.room.n.Load() > 0 {
+	if now := s.buffered.Add(int64(n)); n < 0 && now < s.cfg.MaxBuffered && s.room.n.Load() > 0 {
 		s.tellOfRoom()
 	}
 }
 
 // isFull reports whether the server holds as much as it may.
-func (s *Server) isFull() bool { return s.buffered.Load() >= s.MaxBuffered }
+func (s *Server) isFull() bool { return s.buffered.Load() >= s.cfg.MaxBuffered }
 
 // awaitServerRoom has c's LowWater called when the server holds less than MaxBuffered. Under c.mu.
 func (c *Conn) awaitServerRoom() {
@@ -86,5 +86,5 @@ func (c *Conn) serverHasRoom() {
 
 // overloaded is the reason of a connection that is closed because the server holds too much.
 func (s *Server) overloaded() error {
-	return fmt.Errorf("%w: %d bytes are buffered, the limit is %d", ErrOverload, s.buffered.Load(), s.MaxBuffered)
+	return fmt.Errorf("%w: %d bytes are buffered, the limit is %d", ErrOverload, s.buffered.Load(), s.cfg.MaxBuffered)
 }

@@ -175,14 +175,12 @@ type Server struct {
 	outcome     error                   // of Shutdown, when done is closed
 
 	// Fixed by Start.
-	loopCount int
-	maxFiles  int64    // that may wait to be sent beside the first of each connection, and bound of attempts
-	limits    Timeouts // with event.NoTimeout for none
-	loops     []*loop
-	pool      *workpool.Pool
-	done      chan struct{}  // closed when the server is down
-	down      sync.WaitGroup // the goroutines that run the loops
-	arriving  sync.WaitGroup // calls that bring a connection; none begins once a shutdown has begun
+	cfg      *config
+	loops    []*loop
+	pool     *workpool.Pool
+	done     chan struct{}  // closed when the server is down
+	down     sync.WaitGroup // the goroutines that run the loops
+	arriving sync.WaitGroup // calls that bring a connection; none begins once a shutdown has begun
 
 	phase    atomic.Uint32 // a shutdownPhase; for the loops
 	conns    table

@@ -9,7 +9,7 @@ const calm = flagReading | flagOpened | flagIn | flagBusy
 
 // settle draws the consequences of a visit, after its output was written: marks, ends, and whether to read. again says that
 // there is more to do in another turn.
-func (c *Conn) settle(again bool) {
+func (c *loopConn) settle(again bool) {
 	l := c.loop
 	if !again && l.drained && !l.refused && l.state == connOpen && c.flags&^calm == 0 && c.flags&flagReading != 0 {
 		return
@@ -19,7 +19,7 @@ func (c *Conn) settle(again bool) {
 	if l.refused && c.flags&(flagDialing|flagHandshake) != 0 {
 		c.rememberRefusal()
 	} else if l.refused && c.flags&flagChoked == 0 {
-		c.mindMarks(s.HighWater) // whatever was written since: LowWater follows
+		c.mindMarks(s.cfg.HighWater) // whatever was written since: LowWater follows
 	}
 	c.mindMarks(held)
 	if c.flags&flagEOF != 0 && c.flags&(flagTold|inWork|flagPaused|flagChoked|flagHandshake) == 0 && !c.isWished() {
@@ -74,27 +74,27 @@ func (c *Conn) isWished() bool {
 }
 
 // mindMarks stops reading at the high-water mark and goes on at the low one, and tells a handler that wants to know.
-func (c *Conn) mindMarks(held int) {
+func (c *loopConn) mindMarks(held int) {
 	s := c.loop.srv
 	switch {
-	case held >= s.HighWater && c.flags&(flagChoked|flagDialing|flagHandshake) == 0: // a handshake has to be read
+	case held >= s.cfg.HighWater && c.flags&(flagChoked|flagDialing|flagHandshake) == 0: // a handshake has to be read
 		c.flags |= flagChoked
 		if h, ok := find[MarkHandler](c.handler()); ok && c.flags&flagOpened != 0 {
-			c.guard(func() { h.HighWater(c) })
+			c.guard(func() { h.HighWater(&c.Conn) })
 		}
-	case held <= s.LowWater && c.flags&flagChoked != 0:
+	case held <= s.cfg.LowWater && c.flags&flagChoked != 0:
 		c.flags &^= flagChoked
 		if c.in != nil && c.flags&flagBusy == 0 {
 			c.poke() // what was read before goes first
 		}
 		if h, ok := find[MarkHandler](c.handler()); ok && c.flags&flagOpened != 0 {
-			c.guard(func() { h.LowWater(c) })
+			c.guard(func() { h.LowWater(&c.Conn) })
 		}
 	}
 }
 
 // resumeReading makes the kernel report input again if it is wanted and was not.
-func (c *Conn) resumeReading() {
+func (c *loopConn) resumeReading() {
 	if c.flags&holdsRead != 0 {
 		return
 	}
@@ -114,7 +114,7 @@ func (c *Conn) resumeReading() {
 
 // stopReading is called when the kernel reports what is not wanted now. Only here does a pause reach the kernel; most end before.
 // The peer's reset is still watched for.
-func (c *Conn) stopReading() {
+func (c *loopConn) stopReading() {
 	c.flags &^= flagReading
 	if err := c.watch(); err != nil {
 		c.fail(err)
@@ -122,7 +122,7 @@ func (c *Conn) stopReading() {
 }
 
 // shutWrite closes our half.
-func (c *Conn) shutWrite() (alive bool) {
+func (c *loopConn) shutWrite() (alive bool) {
 	if !c.closeTLS() {
 		return c.flags&flagGone == 0 // its last record waits for room
 	}

@@ -303,7 +303,7 @@ func (s *Server) closePackets() (err error) {
 
 // abortAll ends the loop's connections now. Their handlers are told even if a request is still in work.
 func (l *loop) abortAll() {
-	abort := func(c *Conn) {
+	abort := func(c *loopConn) {
 		l.enter(c)
 		c.fail(ErrServerClosed)
 		l.visiting = nil

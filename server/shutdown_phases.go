@@ -29,7 +29,7 @@ func (s *Server) drains(outgoing bool) bool {
 
 // enterConn counts one more connection, unless there are MaxConns.
 func (s *Server) enterConn(outgoing bool) bool {
-	if !s.open.enter(s.MaxConns) {
+	if !s.open.enter(s.cfg.MaxConns) {
 		return false
 	}
 	if !outgoing {
@@ -86,7 +86,7 @@ func (l *loop) drain(outgoing bool) {
 }
 
 // drain lets the connection end when it has nothing to do any more.
-func (c *Conn) drain() {
+func (c *loopConn) drain() {
 	if c.flags&flagDrain == 0 && c.hasNothingToDo() {
 		c.flags |= flagIdle
 	}
@@ -98,7 +98,7 @@ func (c *Conn) drain() {
 }
 
 // hasNothingToDo reports whether the peer has neither begun a request, as far as it was read, nor waits for anything. On the loop.
-func (c *Conn) hasNothingToDo() bool {
+func (c *loopConn) hasNothingToDo() bool {
 	if c.in != nil || c.flags&(inWork|flagClosing|flagMore|flagHandshake|holdsRead) != 0 { // or input may wait in the kernel
 		return false
 	}
@@ -116,7 +116,7 @@ const unsentLook = 50 * time.Millisecond
 // isIdleInShutdown reports whether the connection had nothing to do when a shutdown began, has sent nothing since, and its peer's system
 // has all output. Then nothing is lost when it is closed without waiting for the peer's end: a reset could only overtake output. On the
 // loop.
-func (c *Conn) isIdleInShutdown() bool {
+func (c *loopConn) isIdleInShutdown() bool {
 	if c.flags&flagIdle == 0 {
 		return false
 	}
@@ -133,7 +133,7 @@ func (c *Conn) isIdleInShutdown() bool {
 
 // endIdle closes a connection that isIdleInShutdown and whose half is closed, unless something has arrived meanwhile: a close with unread
 // input sends a reset, which a client on a unix socket reads instead of the end of the stream.
-func (c *Conn) endIdle() (ended bool) {
+func (c *loopConn) endIdle() (ended bool) {
 	fd := c.ev.FD()
 	if c.peer.IsUnix() { // nothing arrives any more between the look and the close
 		_ = c.loop.srv.calls.Shutdown(fd, unix.SHUT_RD) // its error would be the look's, too

@@ -13,7 +13,7 @@ func (c *Conn) FD() int {
 	if c.ext != nil && c.ext.dial != nil {
 		return -1
 	}
-	return c.ev.FD()
+	return c.descriptor()
 }
 
 // FD returns the number of the listener's descriptor, the first one with ReusePort, and -1 if it has none. It is for logs and

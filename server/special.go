@@ -15,19 +15,19 @@ type start struct {
 }
 
 // accepted is what the connections of a listener without options begin with.
-func (s *Server) accepted() start { return start{proxy: s.ProxyProtocol, tls: s.TLS} }
+func (s *Server) accepted() start { return start{proxy: s.cfg.ProxyProtocol, tls: s.cfg.TLS} }
 
 // prepare gives a new connection what it begins with, and the server's rate limits. Before its loop knows it.
-func (c *Conn) prepare(begins start) {
+func (c *loopConn) prepare(begins start) {
 	s := c.loop.srv
 	if begins.proxy {
 		c.extra().proxied = new(proxied)
 		c.extra().unopened = true
 		c.flags |= flagSpecial | flagHandshake
 	}
-	if s.limited() {
+	if s.cfg.limited() {
 		x := c.extra()
-		x.readRate, x.writeRate = s.ReadLimit.bucket(), s.WriteLimit.bucket()
+		x.readRate, x.writeRate = s.cfg.ReadLimit.bucket(), s.cfg.WriteLimit.bucket()
 		c.flags |= flagSpecial
 	}
 	if begins.tls != nil {
@@ -38,7 +38,7 @@ func (c *Conn) prepare(begins start) {
 // readSpecial reads a connection whose bytes do not go straight to the loop's buffer and then to the handler: they begin with a
 // PROXY header, are encrypted, are limited in their rate, or are to lie elsewhere. Such a connection has its ext, since it began or
 // since the loop made it, so that the loop may look for it without the lock.
-func (c *Conn) readSpecial() {
+func (c *loopConn) readSpecial() {
 	l := c.loop
 	buf := l.buf
 	if c.flags&(flagTLS|flagHandshake) == 0 {
@@ -81,7 +81,7 @@ func (c *Conn) readSpecial() {
 }
 
 // specialEOF is endRead for such a connection.
-func (c *Conn) specialEOF(x *ext) {
+func (c *loopConn) specialEOF(x *ext) {
 	switch {
 	case x.proxied != nil && !x.proxied.done:
 		c.fail(ErrProxyHeader)
@@ -107,7 +107,7 @@ func (c *Conn) specialEOF(x *ext) {
 }
 
 // isClient reports whether the connection was made by Dial. Under no lock; on the loop.
-func (c *Conn) isClient() bool {
+func (c *loopConn) isClient() bool {
 	return c.flags&flagTLS != 0 && c.ext.tls.client
 }
 
@@ -115,15 +115,15 @@ func (c *Conn) isClient() bool {
 func (c *Conn) LocalAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == connClosed || c.ext != nil && (c.ext.dial != nil || c.ext.handed) || c.ev.FD() < 0 {
+	if c.state == connClosed || c.ext != nil && (c.ext.dial != nil || c.ext.handed) || c.descriptor() < 0 {
 		return nil
 	}
-	p, err := sock.LocalPeer(c.ev.FD())
+	p, err := sock.LocalPeer(c.descriptor())
 	if err != nil {
 		return nil
 	}
 	if p.IsUnix() {
-		return &net.UnixAddr{Name: sock.UnixName(c.ev.FD()), Net: "unix"}
+		return &net.UnixAddr{Name: sock.UnixName(c.descriptor()), Net: "unix"}
 	}
 	return p.Addr(c.loop.srv.network(p))
 }

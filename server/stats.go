@@ -94,7 +94,7 @@ func (s *Server) Conns() iter.Seq[*Conn] {
 			c.mu.Lock()
 			unopened := c.isUnopened()
 			c.mu.Unlock()
-			if !unopened && !yield(c) {
+			if !unopened && !yield(&c.Conn) {
 				return
 			}
 		}

@@ -13,9 +13,9 @@ type table struct {
 	chunks atomic.Pointer[[]*tableChunk]
 }
 
-type tableChunk [512]atomic.Pointer[Conn]
+type tableChunk [512]atomic.Pointer[loopConn]
 
-func (t *table) get(fd int) *Conn {
+func (t *table) get(fd int) *loopConn {
 	chunks := t.chunks.Load()
 	if i := fd / len(tableChunk{}); chunks != nil && fd >= 0 && i < len(*chunks) {
 		return (*chunks)[i][fd%len(tableChunk{})].Load()
@@ -24,7 +24,7 @@ func (t *table) get(fd int) *Conn {
 }
 
 // set puts c into the place of fd; nil empties it.
-func (t *table) set(fd int, c *Conn) {
+func (t *table) set(fd int, c *loopConn) {
 	i := fd / len(tableChunk{})
 	if chunks := t.chunks.Load(); chunks == nil || i >= len(*chunks) {
 		t.grow(i + 1)
@@ -46,8 +46,8 @@ func (t *table) grow(n int) {
 }
 
 // all goes through the connections that are in the table as it comes by.
-func (t *table) all() iter.Seq[*Conn] {
-	return func(yield func(*Conn) bool) {
+func (t *table) all() iter.Seq[*loopConn] {
+	return func(yield func(*loopConn) bool) {
 		chunks := t.chunks.Load()
 		if chunks == nil {
 			return

@@ -26,8 +26,8 @@ type tlsState struct {
 }
 
 // startTLS makes c a TLS connection that has to shake hands first.
-func (c *Conn) startTLS(config *tls.Config, client bool) {
-	t := &tlsState{client: client, config: config, pipe: newTLSPipe(c)}
+func (c *loopConn) startTLS(config *tls.Config, client bool) {
+	t := &tlsState{client: client, config: config, pipe: newTLSPipe(&c.Conn)}
 	c.mu.Lock()
 	before := c.outputMemory() // a dial may have been written to
 	c.extra().tls, c.ext.unopened = t, true
@@ -65,7 +65,7 @@ func (c *Conn) TLS() (tls.ConnectionState, bool) {
 }
 
 // receivedTLS gives TLS what came from the socket.
-func (c *Conn) receivedTLS(p []byte) {
+func (c *loopConn) receivedTLS(p []byte) {
 	t := c.ext.tls
 	if c.flags&flagHandshake == 0 {
 		t.pipe.lend(p)
@@ -95,7 +95,7 @@ func (c *Conn) receivedTLS(p []byte) {
 }
 
 // pumpTLS gives the handler what can be decrypted, within the turn's budget.
-func (c *Conn) pumpTLS() {
+func (c *loopConn) pumpTLS() {
 	l := c.loop
 	t := c.ext.tls
 	c.flags &^= flagMore
@@ -151,9 +151,9 @@ func (c *Conn) pumpTLS() {
 
 // countTLS counts what the pipe holds of the peer's and for it. If that has grown above what the server may hold, it closes the
 // connection, and reports false.
-func (c *Conn) countTLS() (alive bool) {
+func (c *loopConn) countTLS() (alive bool) {
 	s := c.loop.srv
-	if c.recountTLS() > 0 && s.buffered.Load() > s.MaxBuffered {
+	if c.recountTLS() > 0 && s.buffered.Load() > s.cfg.MaxBuffered {
 		c.fail(s.overloaded())
 		return false
 	}
@@ -185,14 +185,14 @@ func (c *Conn) cipherWaits() bool {
 }
 
 // writeTLS encrypts the output and gives it to the kernel. Under mu, which is released while that happens.
-func (c *Conn) writeTLS() error {
+func (c *loopConn) writeTLS() error {
 	err := c.writeRecords()
 	c.ext.tls.pipe.keepOut()
 	c.recountTLS() // the records of output that was accepted: nothing is closed for them
 	return err
 }
 
-func (c *Conn) writeRecords() error {
+func (c *loopConn) writeRecords() error {
 	t := c.ext.tls
 	for budget := writeBudget; budget > 0 && (c.out != nil || c.cipherWaits()); {
 		limit := c.writeAllowance(budget)
@@ -252,7 +252,7 @@ const maxRecord = 16 << 10
 const recordOverhead = 2 << 10
 
 // encrypt makes records of the next output. Under mu, released meanwhile.
-func (c *Conn) encrypt() error {
+func (c *loopConn) encrypt() error {
 	l := c.loop
 	t := c.ext.tls
 	if l.plain == nil {
@@ -279,7 +279,7 @@ func (c *Conn) encrypt() error {
 }
 
 // nextPlain returns the next output to be encrypted. Under mu, released meanwhile.
-func (c *Conn) nextPlain() ([]byte, error) {
+func (c *loopConn) nextPlain() ([]byte, error) {
 	l := c.loop
 	f := c.out.File()
 	if f == nil {
@@ -310,7 +310,7 @@ func (c *Conn) nextPlain() ([]byte, error) {
 }
 
 // closeTLS says close_notify, and reports whether the kernel has it.
-func (c *Conn) closeTLS() (said bool) {
+func (c *loopConn) closeTLS() (said bool) {
 	if c.flags&flagTLS == 0 {
 		return true
 	}

@@ -9,9 +9,14 @@ import (
 // bytesOf lends the bytes of s, which are only read.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// connOf is the connection that e, whose callback is the loop's ready, is a part of: without a look into the table, which costs
+// connOf returns the connection that e, whose callback is the loop's ready, is a part of: without a look into the table, which costs
 // a cache miss.
-func connOf(e *event.Event) *Conn { return (*Conn)(unsafe.Pointer(e)) }
+func connOf(e *event.Event) *loopConn { return (*loopConn)(unsafe.Pointer(e)) }
 
-// A Conn's event is its first field, or this does not compile.
-var _ [0]struct{} = [unsafe.Offsetof(Conn{}.ev)]struct{}{}
+// loopPart is the part of c that belongs to its loop. Each Conn is a part of one.
+func (c *Conn) loopPart() *loopConn {
+	return (*loopConn)(unsafe.Add(unsafe.Pointer(c), -int(unsafe.Offsetof(loopConn{}.Conn))))
+}
+
+// The event is the first field, or this does not compile.
+var _ [0]struct{} = [unsafe.Offsetof(loopConn{}.ev)]struct{}{}

@@ -5,7 +5,7 @@ package server
 // loop.visiting still names the connection when the loop goes on, and mend ends it.
 
 // enter begins a visit to c. It ends with visiting set to nil.
-func (l *loop) enter(c *Conn) {
+func (l *loop) enter(c *loopConn) {
 	if l.visiting != nil {
 		l.mend()
 	}
@@ -34,13 +34,13 @@ const maxDones = 1 << 10
 
 // report calls the completions in l.dones, which are of writes to c, with what has become of these. When a callback cuts it
 // short, the next call goes on behind it.
-func (l *loop) report(c *Conn, outcome error) {
+func (l *loop) report(c *loopConn, outcome error) {
 	l.outcome = outcome
 	for l.reported < len(l.dones) {
 		done := l.dones[l.reported]
 		l.dones[l.reported] = nil
 		l.reported++
-		if l.srv.OnPanic == nil {
+		if l.srv.cfg.OnPanic == nil {
 			done(outcome)
 		} else {
 			c.guard(func() { done(outcome) })

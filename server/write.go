@@ -149,10 +149,10 @@ func (c *Conn) appendFile(q *outq.Queue, f *outq.File) {
 // admitFile is admit for a file. Under mu.
 func (c *Conn) admitFile() (q *outq.Queue, before int, err error) {
 	s := c.loop.srv
-	if files := s.files.Load(); files >= s.maxFiles && c.files() > 0 && c.state == connOpen {
+	if files := s.files.Load(); files >= s.cfg.maxFiles && c.files() > 0 && c.state == connOpen {
 		s.totals.full.Add(1)
 		c.place |= refused
-		return nil, 0, fmt.Errorf("%w: %d files wait, the limit is %d", ErrFull, files, s.maxFiles)
+		return nil, 0, fmt.Errorf("%w: %d files wait, the limit is %d", ErrFull, files, s.cfg.maxFiles)
 	}
 	return c.admit()
 }
@@ -175,10 +175,10 @@ func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 	switch {
 	case c.state != connOpen:
 		return nil, 0, c.refusal()
-	case c.held() >= s.MaxOutput:
+	case c.held() >= s.cfg.MaxOutput:
 		s.totals.full.Add(1)
 		c.place |= refused
-		return nil, 0, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.held(), s.MaxOutput)
+		return nil, 0, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.held(), s.cfg.MaxOutput)
 	case s.isFull():
 		s.totals.full.Add(1)
 		c.awaitServerRoom()
