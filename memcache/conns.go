@@ -73,7 +73,7 @@ func (c *Cache) statsConns(asking *server.Conn, line emit) {
 			all = append(all, socketReport{fd: pc.FD(), udp: true, addr: named(pc.LocalAddr()), state: stateRead.String(), idle: now - c.packets.last.Load()})
 		}
 		for conn := range srv.Conns() {
-			if s, ok := conn.Data().(*session); ok {
+			if s, ok := conn.Value().(*session); ok {
 				all = append(all, s.report(conn, conn == asking, now))
 			}
 		}

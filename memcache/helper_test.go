@@ -58,7 +58,7 @@ type running struct {
 // start starts a server for a cache with this configuration, on a clock that the test advances.
 func start(t testing.TB, c memcache.Config) *running {
 	t.Helper()
-	return startOn(t, c, &server.Server{Loops: 2})
+	return startOn(t, c, &server.Server{NumLoops: 2})
 }
 
 // startOn is start with a server that has not been started.

@@ -67,8 +67,8 @@ func newHouse(t *testing.T, c Config) *allSockets {
 	lender.StartTLS()
 	certs := lender.TLS.Certificates
 	lender.Close()
-	plain := &server.Server{Loops: 1, Logger: c.Logger}
-	secure := &server.Server{Loops: 1, Logger: c.Logger, TLS: &tls.Config{Certificates: certs}}
+	plain := &server.Server{NumLoops: 1, Logger: c.Logger}
+	secure := &server.Server{NumLoops: 1, Logger: c.Logger, TLS: &tls.Config{Certificates: certs}}
 	h.Attach(plain)
 	h.Attach(secure)
 	listen := func(s *server.Server, network, addr string) string {

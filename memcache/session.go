@@ -46,7 +46,7 @@ func (c *Cache) Handler() server.Handler { return handler{c} }
 func (h handler) Open(c *server.Conn) {
 	s := &session{w: h.worker(c.Loop()), known: h.config.Users == nil, fd: int32(c.FD())}
 	s.last.Store(h.clock.Unix())
-	c.SetData(s)
+	c.SetValue(s)
 	s.countSession(c)
 	s.opened(c)
 }
@@ -59,7 +59,7 @@ func (h handler) Close(c *server.Conn, reason error) {
 	if reason != nil && !errors.Is(reason, io.EOF) && !errors.Is(reason, server.ErrServerClosed) {
 		h.logClosed(c, reason)
 	}
-	s, ok := c.Data().(*session)
+	s, ok := c.Value().(*session)
 	if !ok {
 		return
 	}
@@ -76,7 +76,7 @@ func (h handler) Close(c *server.Conn, reason error) {
 
 // Data implements server.Handler: it serves the requests in p, up to the budget.
 func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
-	s := c.Data().(*session)
+	s := c.Value().(*session)
 	if s.watcher != nil {
 		return len(p), nil
 	}
@@ -118,7 +118,7 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 		s.rest, s.leaving, s.broken = append(s.rest, w.out...), w.quit, !w.bye
 	case w.quit:
 		s.broken = !w.bye
-		c.CloseAfterFlush()
+		c.Close()
 		return len(p), nil
 	case n < len(p) && (left == 0 || w.sent >= maxOut):
 		w.counts.add(connYields, 1)
@@ -144,7 +144,7 @@ func (s *session) resume(c *server.Conn) bool {
 	}
 	s.rest = nil
 	if s.leaving {
-		c.CloseAfterFlush()
+		c.Close()
 	}
 	return err == nil && !s.leaving
 }
@@ -154,7 +154,7 @@ func (h handler) HighWater(*server.Conn) {}
 
 // LowWater implements server.MarkHandler: it writes the answers that waited for room.
 func (h handler) LowWater(c *server.Conn) {
-	if s, ok := c.Data().(*session); ok {
+	if s, ok := c.Value().(*session); ok {
 		s.resume(c)
 	}
 }

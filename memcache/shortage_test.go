@@ -24,7 +24,7 @@ const smallMemory = 4 << 20
 
 func newSmallCache(t *testing.T) *smallCache {
 	r := startOn(t, memcache.Config{Memory: smallMemory, MaxItem: 256 << 10},
-		&server.Server{Loops: 2, Socket: server.SocketOptions{WriteBuffer: 16 << 10}})
+		&server.Server{NumLoops: 2, Socket: server.SocketOptions{WriteBuffer: 16 << 10}})
 	return &smallCache{r, r.connect(t), strings.Repeat("v", 200_000)}
 }
 

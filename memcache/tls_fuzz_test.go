@@ -103,7 +103,7 @@ func trial(t *testing.T, config Config, full bool, secure *tls.Config, play func
 	if full {
 		fill(c)
 	}
-	srv := &server.Server{Loops: 1, TLS: secure, Logger: config.Logger}
+	srv := &server.Server{NumLoops: 1, TLS: secure, Logger: config.Logger}
 	c.Attach(srv)
 	path := filepath.Join(t.TempDir(), "socket") // ports would be used up
 	if _, err := srv.Listen("unix", path); err != nil {

@@ -36,7 +36,7 @@ func (w *worker) textWatch() {
 // watch turns the connection into a watcher. The answer is written before the watcher is added, so it precedes all lines.
 func (w *worker) watch(events watch.Events) {
 	const failed = "WATCHER_FAILED failed to add log watcher"
-	s, ok := w.conn.Data().(*session)
+	s, ok := w.conn.Value().(*session)
 	if !ok || w.full || w.failed {
 		w.line(failed)
 		return

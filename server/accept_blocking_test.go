@@ -165,7 +165,7 @@ func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 		want error
 		text string
 	}{
-		{nil, server.ErrConfig, "nil"},
+		{nil, server.ErrInvalid, "nil"},
 		{tls.NewListener(tcp, serverTLS()), server.ErrUnsupported, "Server.TLS"},
 		{packets, server.ErrUnsupported, "no stream"},
 	} {
@@ -232,14 +232,14 @@ func TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall(t *testing.T) {
 		"udp": "ListenPacket", "udp4": "ListenPacket", "udp6": "ListenPacket", "tcp5": "tcp", "": "tcp", "unixpacket": "unix", "unixgram": "unix",
 	} {
 		_, err := s.Listen(network, "127.0.0.1:0")
-		wantError(t, "Listen "+network, err, server.ErrConfig)
+		wantError(t, "Listen "+network, err, server.ErrInvalid)
 		if err == nil || !strings.Contains(err.Error(), call) {
 			t.Errorf("Listen %s: %v does not name %s", network, err, call)
 		}
 	}
 	for network, call := range map[string]string{"tcp": "Listen", "tcp4": "Listen", "tcp6": "Listen", "unix": "Listen", "udp5": "udp", "": "udp"} {
 		_, err := s.ListenPacket(network, "127.0.0.1:0", echoPacket)
-		wantError(t, "ListenPacket "+network, err, server.ErrConfig)
+		wantError(t, "ListenPacket "+network, err, server.ErrInvalid)
 		if err == nil || !strings.Contains(err.Error(), "use "+call) && !strings.Contains(err.Error(), call) {
 			t.Errorf("ListenPacket %s: %v does not name %s", network, err, call)
 		}

@@ -305,7 +305,7 @@ func TestARefusedClientIsSentNothingByDefault(t *testing.T) {
 // A refused request has an answer in its turn, so Refuse needs a BusyText.
 func TestRefuseNeedsABusyText(t *testing.T) {
 	s := &server.Server{WhenFull: server.Refuse, Handler: echoLines()}
-	if err := s.Start(); !errors.Is(err, server.ErrConfig) || !strings.Contains(err.Error(), "BusyText") {
+	if err := s.Start(); !errors.Is(err, server.ErrInvalid) || !strings.Contains(err.Error(), "BusyText") {
 		t.Errorf("Start returns %v", err)
 	}
 }

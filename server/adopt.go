@@ -18,8 +18,8 @@ import (
 type AdoptOptions struct {
 	// Handler serves the connection; nil means the server's Handler.
 	Handler Handler
-	// Data is what Conn.Data returns.
-	Data any
+	// Value is what Conn.Value returns.
+	Value any
 	// Near, if set, is a connection of the same server: the adopted one is put on its loop.
 	Near *Conn
 	// Accepted serves the connection like one that a listener of the server has accepted: it begins with a PROXY header if
@@ -40,11 +40,11 @@ func (s *Server) Adopt(nc net.Conn, h Handler) (*Conn, error) {
 
 // AdoptWith makes nc the server's: a stream connection of package net, or of another that has SyscallConn. The descriptor is duplicated
 // and nc is closed, so that the Go runtime's poller does not watch it as well; bytes that have been read from it already are not
-// seen. Errors: ErrConfig, ErrUnsupported, ErrOverload at MaxConns, ErrNotStarted, ErrServerClosed; nc is the caller's then. Any
+// seen. Errors: ErrInvalid, ErrUnsupported, ErrOverload at MaxConns, ErrNotStarted, ErrServerClosed; nc is the caller's then. Any
 // goroutine.
 func (s *Server) AdoptWith(nc net.Conn, o AdoptOptions) (*Conn, error) {
 	if nc == nil {
-		return nil, fmt.Errorf("adopt connection: %w: it is nil", ErrConfig)
+		return nil, fmt.Errorf("adopt connection: %w: it is nil", ErrInvalid)
 	}
 	c, err := s.adopt(nc, o)
 	if err != nil {
@@ -61,17 +61,17 @@ func (o AdoptOptions) start(s *Server) (start, error) {
 	config := o.TLS
 	switch {
 	case o.Near != nil && o.Near.loop.srv != s:
-		return start{}, fmt.Errorf("%w: Near is a connection of another server", ErrConfig)
+		return start{}, fmt.Errorf("%w: Near is a connection of another server", ErrInvalid)
 	case o.Client && o.TLS == nil:
-		return start{}, fmt.Errorf("%w: Client is set and TLS is nil", ErrConfig)
+		return start{}, fmt.Errorf("%w: Client is set and TLS is nil", ErrInvalid)
 	case o.Client && o.Accepted:
-		return start{}, fmt.Errorf("%w: Client and Accepted are both set", ErrConfig)
+		return start{}, fmt.Errorf("%w: Client and Accepted are both set", ErrInvalid)
 	case o.Client:
 		if err := checkClientTLS(o.TLS); err != nil {
 			return start{}, err
 		}
 	case o.TLS != nil && !hasCertificate(o.TLS):
-		return start{}, fmt.Errorf("%w: TLS has no certificate", ErrConfig)
+		return start{}, fmt.Errorf("%w: TLS has no certificate", ErrInvalid)
 	case config == nil && o.Accepted:
 		config = s.cfg.TLS
 	}
@@ -123,7 +123,7 @@ func (s *Server) adopt(nc net.Conn, o AdoptOptions) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.SetData(o.Data)
+	c.SetValue(o.Value)
 	if o.Client {
 		c.extra().outgoing = true
 	}
@@ -190,7 +190,7 @@ func (s *Server) canServe(h Handler) error {
 		h = s.cfg.Handler
 	}
 	if h == nil {
-		return fmt.Errorf("%w: Handler is nil", ErrConfig)
+		return fmt.Errorf("%w: Handler is nil", ErrInvalid)
 	}
 	return checkHandler(h)
 }
@@ -204,7 +204,7 @@ func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 	var err error
 	switch {
 	case fn == nil:
-		err = fmt.Errorf("%w: nil function", ErrConfig)
+		err = fmt.Errorf("%w: nil function", ErrInvalid)
 	case c.state != connOpen:
 		err = c.refusal()
 	case c.ext != nil && (c.ext.tls != nil || c.ext.dial != nil && c.ext.dial.tls != nil):

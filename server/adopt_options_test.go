@@ -43,7 +43,7 @@ func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
 			s := start(t, rigs()[0], srv)
 			ours, theirs := pair(t)
 			must(t, theirs.SetDeadline(time.Now().Add(patience)))
-			row.options.Data = "mine"
+			row.options.Value = "mine"
 			c, err := s.AdoptWith(ours, row.options)
 			must(t, err)
 			if row.header {
@@ -57,8 +57,8 @@ func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
 			}
 			send(t, theirs, "hello")
 			expect(t, theirs, "hello")
-			if got := await(t, h.opened, "Open"); got != c || c.Data() != "mine" {
-				t.Errorf("Open has %p with %v, want %p", got, c.Data(), c)
+			if got := await(t, h.opened, "Open"); got != c || c.Value() != "mine" {
+				t.Errorf("Open has %p with %v, want %p", got, c.Value(), c)
 			}
 			if _, ok := c.TLS(); ok != (row.client || row.server) {
 				t.Errorf("it speaks TLS: %v", ok)
@@ -87,12 +87,12 @@ func TestAdoptOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		"Client that renegotiates": {Client: true, TLS: freely},
 	} {
 		_, err := s.AdoptWith(ours, o)
-		wantError(t, name, err, server.ErrConfig)
+		wantError(t, name, err, server.ErrInvalid)
 	}
 	_, err := s.AdoptWith(nil, server.AdoptOptions{})
-	wantError(t, "nil", err, server.ErrConfig)
+	wantError(t, "nil", err, server.ErrInvalid)
 	_, err = s.Adopt(nil, nil)
-	wantError(t, "nil", err, server.ErrConfig)
+	wantError(t, "nil", err, server.ErrInvalid)
 	send(t, ours, "still mine")
 	expect(t, theirs, "still mine")
 	first, err := s.Adopt(ours, nil)

@@ -89,7 +89,7 @@ func benchServer(b *testing.B, h Handler, conns int) {
 	calls := &benchCalls{request: append(make([]byte, 63), '\n'), inFlight: make([]bool, conns+firstFD), poller: poller, done: make(chan struct{})}
 	poller.calls = calls
 	s := &Server{
-		Handler: h, Loops: 1, calls: calls, Logger: slog.New(slog.DiscardHandler),
+		Handler: h, NumLoops: 1, calls: calls, Logger: slog.New(slog.DiscardHandler),
 		LoopConfig: &event.Config{IgnoreEnv: true, Driver: event.DriverThread, OpenPoller: func() (event.Poller, error) { return poller, nil }},
 	}
 	if err := s.Start(); err != nil {

@@ -23,7 +23,7 @@ func (k *chaos) act(c *server.Conn, where string) {
 	case 0:
 		c.CloseWrite()
 	case 1:
-		c.CloseAfterFlush()
+		c.Close()
 	case 2:
 		if r.IntN(3) == 0 {
 			c.Abort()

@@ -160,7 +160,7 @@ func (h chaosHandler) Close(c *server.Conn, reason error) {
 // chaosEOF goes on at the peer's end, and hears of the marks.
 type chaosEOF struct{ chaosHandler }
 
-func (h chaosEOF) EOF(c *server.Conn)       { h.k.act(c, "eof"); c.CloseAfterFlush() }
+func (h chaosEOF) EOF(c *server.Conn)       { h.k.act(c, "eof"); c.Close() }
 func (h chaosEOF) HighWater(c *server.Conn) { h.k.act(c, "high") }
 func (h chaosEOF) LowWater(c *server.Conn)  { h.k.act(c, "low") }
 
@@ -289,7 +289,7 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 	k := &chaos{t: t, seed: seed, peer: peer}
 	r := k.r()
 	k.handlers = []server.Handler{chaosHandler{k}, chaosEOF{chaosHandler{k}}, k.dispatcher(1), k.dispatcher(1), k.dispatcher(2), k.dispatcher(4)}
-	srv := &server.Server{Loops: 1 + r.IntN(2), Workers: 1 + r.IntN(4), Queue: 1 + r.IntN(8), WhenFull: server.FullPolicy(r.IntN(3)), BusyText: "busy\n",
+	srv := &server.Server{NumLoops: 1 + r.IntN(2), Workers: 1 + r.IntN(4), Queue: 1 + r.IntN(8), WhenFull: server.FullPolicy(r.IntN(3)), BusyText: "busy\n",
 		MaxOutput: 1 << (12 + r.IntN(8)), MaxInput: 64 << 10, CloseTimeout: time.Duration(50+r.IntN(300)) * time.Millisecond,
 		IdleTimeout: time.Duration(50+r.IntN(500)) * time.Millisecond, HandshakeTimeout: 300 * time.Millisecond, MaxHandshakes: 1 + r.IntN(4), WriteTimeout: 300 * time.Millisecond,
 		Logger: slog.New(slog.DiscardHandler), OnPanic: func(c *server.Conn, v any, stack []byte) {

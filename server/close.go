@@ -75,7 +75,7 @@ func (c *loopConn) opened() {
 	c.guard(func() { h.Open(&c.Conn) })
 }
 
-// beginClosing is the loop's part of CloseAfterFlush: from now on only output matters.
+// beginClosing is the loop's part of Close: from now on only output matters.
 func (c *loopConn) beginClosing() {
 	c.flags &^= flagYielded // what is left is not looked at any more
 	c.flags |= flagClosing

@@ -15,7 +15,7 @@ type CloseReason uint8
 
 // The kinds, each with the error it stands for.
 const (
-	EndedInOrder      CloseReason = iota // nil: CloseAfterFlush
+	EndedInOrder      CloseReason = iota // nil: Close
 	EndedByPeer                          // io.EOF
 	EndedByShutdown                      // ErrServerClosed
 	EndedByAbort                         // ErrAborted
@@ -106,6 +106,6 @@ func (c *loopConn) countEnd(reason error) {
 	if kind.isNormal() || kind == EndedHandler || !s.cfg.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
-	s.cfg.Logger.Debug("server: connection closed", "conn", ID{c.gen, int32(c.ev.FD())}.String(), "peer", fmt.Sprint(c.RemoteAddr()),
+	s.cfg.Logger.Debug("server: connection closed", "conn", ConnID{c.gen, int32(c.ev.FD())}.String(), "peer", fmt.Sprint(c.RemoteAddr()),
 		"reason", kind.String(), "err", reason)
 }

@@ -20,7 +20,7 @@ func TestCloseAfterFlushDeliversToASlowReader(t *testing.T) {
 		c, nc := p.connect(t, s)
 		_, err := c.Write(data)
 		must(t, err)
-		c.CloseAfterFlush()
+		c.Close()
 		buf := make([]byte, 256<<10)
 		var got []byte
 		for {
@@ -71,7 +71,7 @@ func TestCloseReadsToThePeersEnd(t *testing.T) {
 		until(t, "input", func() bool { return c.Stats().BytesRead > 0 })
 		_, err := c.Write(data)
 		must(t, err)
-		c.CloseAfterFlush()
+		c.Close()
 		got, err := io.ReadAll(nc)
 		if err != nil || string(got) != string(data) {
 			t.Fatalf("%d of %d bytes came, %v", len(got), len(data), err)
@@ -92,7 +92,7 @@ func TestAbortResetsTheConnection(t *testing.T) {
 		for _, before := range []func(c *server.Conn){
 			func(*server.Conn) {},
 			func(c *server.Conn) { fill(t, c, 10_000) },
-			func(c *server.Conn) { fill(t, c, 10_000); c.CloseAfterFlush() },
+			func(c *server.Conn) { fill(t, c, 10_000); c.Close() },
 			func(c *server.Conn) { c.PauseRead() },
 		} {
 			c, nc := p.connect(t, s)
@@ -199,7 +199,7 @@ func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
 		if n := heard.Load(); n != 1 {
 			t.Errorf("Data was called %d times, want once, before CloseRead", n)
 		}
-		c.CloseAfterFlush()
+		c.Close()
 		expectEOF(t, nc)
 		if reason := await(t, p.closed, "Close"); reason != nil {
 			t.Errorf("the reason is %v", reason)
@@ -220,7 +220,7 @@ func TestBothHalvesClosedIsTheEnd(t *testing.T) {
 		for i, steps := range [][]func(*server.Conn, net.Conn){
 			{closeOurs, closeTheirs}, {closeTheirs, closeOurs},
 			{deafen, closeOurs, closeTheirs}, {deafen, closeTheirs, closeOurs}, {closeOurs, deafen, closeTheirs},
-			{closeOurs, closeTheirs, func(c *server.Conn, _ net.Conn) { c.CloseAfterFlush() }},
+			{closeOurs, closeTheirs, func(c *server.Conn, _ net.Conn) { c.Close() }},
 		} {
 			c, nc := p.connect(t, s)
 			for _, step := range steps {

@@ -23,7 +23,7 @@ func TestSetTimeoutsTakesEffectWhileClosing(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1})
 		since := time.Now()
 		c, nc := p.connect(t, s)
-		c.CloseAfterFlush()
+		c.Close()
 		expectEOF(t, nc) // the server waits for the client's end now
 		c.SetTimeouts(server.Timeouts{Close: brief})
 		closedAfter(t, p, since, brief, nil)
@@ -31,7 +31,7 @@ func TestSetTimeoutsTakesEffectWhileClosing(t *testing.T) {
 		c, nc = p.connect(t, s)
 		c.SetTimeouts(server.Timeouts{Close: 2 * time.Second})
 		since = time.Now()
-		c.CloseAfterFlush()
+		c.Close()
 		expectEOF(t, nc)
 		c.SetTimeouts(server.Timeouts{Close: 4 * time.Second})
 		closedAfter(t, p, since, 4*time.Second, nil)
@@ -59,10 +59,10 @@ func TestCloseTimeoutDoesNotEndATransferThatProgresses(t *testing.T) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: time.Second, MaxOutput: 16 << 20, HighWater: 16 << 20, Socket: tight()})
 		c, nc := p.connect(t, s)
-		transfersSlowly(t, "CloseAfterFlush", c, nc, (*server.Conn).CloseAfterFlush)
+		transfersSlowly(t, "Close", c, nc, (*server.Conn).Close)
 		hangUp(nc)
 		if reason := await(t, p.closed, "Close"); reason != nil {
-			t.Errorf("CloseAfterFlush: the reason is %v", reason)
+			t.Errorf("Close: the reason is %v", reason)
 		}
 		c, nc = p.connect(t, s)
 		done := make(chan error, 1)
@@ -106,7 +106,7 @@ func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
 	if n, err := sock.Unsent(c.FD()); err != nil || n < size/2 {
 		t.Fatalf("the kernel has sent all but %d bytes at once, %v", n, err)
 	}
-	c.CloseAfterFlush()
+	c.Close()
 	pieces := 0
 	for total := 0; total < size; pieces++ {
 		time.Sleep(60 * time.Millisecond) // the reader is slow; how slow does not matter
@@ -161,7 +161,7 @@ func TestCloseTimeoutDoesNotCountWhileARequestIsInWork(t *testing.T) {
 			c, nc := p.connect(t, s)
 			send(t, nc, "work\n")
 			until(t, "the request", func() bool { return s.Stats().Running == 1 })
-			c.CloseAfterFlush()
+			c.Close()
 			time.Sleep(3 * brief) // it has to be ended for nothing
 			if len(p.closed) > 0 {
 				t.Fatalf("closed: %v", <-p.closed)
@@ -218,11 +218,11 @@ func TestIdleAndWriteTimeoutRunWhileClosing(t *testing.T) {
 		must(t, c.WriteNotify(make([]byte, 8<<20), nil))
 		since := time.Now()
 		c.SetTimeouts(server.Timeouts{Write: brief})
-		c.CloseAfterFlush()
+		c.Close()
 		closedAfter(t, p, since, brief, server.ErrWriteTimeout)
 		c, nc := p.connect(t, s)
 		since = time.Now()
-		c.CloseAfterFlush()
+		c.Close()
 		expectEOF(t, nc)
 		c.SetTimeouts(server.Timeouts{Idle: brief})
 		closedAfter(t, p, since, brief, nil)

@@ -125,7 +125,7 @@ func TestAnotherHandlerWaitsForConcurrentRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, r rig) {
 				begun, release := make(chan struct{}, 4), make(chan struct{})
-				s := start(t, r, &server.Server{Loops: 1, Handler: several(4, func(w server.Reply, line []byte) {
+				s := start(t, r, &server.Server{NumLoops: 1, Handler: several(4, func(w server.Reply, line []byte) {
 					if string(line) == "switch" {
 						must(t, w.Conn().SetHandler(next))
 					}

@@ -32,7 +32,7 @@ func TestRaiseProcs(t *testing.T) {
 // TestANilHandlerFuncIsNoHandler.
 func TestANilHandlerFuncIsNoHandler(t *testing.T) {
 	s := &server.Server{Handler: server.HandlerFunc(nil)}
-	wantError(t, "Start", s.Start(), server.ErrConfig)
+	wantError(t, "Start", s.Start(), server.ErrInvalid)
 	_ = s.Close()
 }
 
@@ -55,7 +55,7 @@ func TestWrongSocketOptionsAreNamed(t *testing.T) {
 		} {
 			s := &server.Server{Handler: calls{}, Socket: o, Logger: slog.New(slog.DiscardHandler)}
 			err := begin(s)
-			wantError(t, way+" with a wrong "+name, err, server.ErrConfig)
+			wantError(t, way+" with a wrong "+name, err, server.ErrInvalid)
 			if err != nil && !strings.Contains(err.Error(), "Socket") || err != nil && !strings.Contains(err.Error(), name) {
 				t.Errorf("%s: %v does not name Socket and %s", way, err, name)
 			}

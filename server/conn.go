@@ -26,7 +26,7 @@ type Conn struct {
 	mu    sync.Mutex          // held for a few instructions, or for copying what is written; never in a call
 	out   *outq.Queue         // what waits to be written; nil when nothing does
 	ext   *ext                // what few connections have; nil for most
-	data  atomic.Pointer[any] // of SetData; also read without the lock
+	value atomic.Pointer[any] // of SetValue; also read without the lock
 	nread uint64              // bytes read, counted when they are given to the handler
 	wrote uint64              // bytes given to the kernel
 	reqs  uint32              // requests answered by workers
@@ -190,29 +190,29 @@ func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins star
 	return c, nil
 }
 
-// An ID names a connection among all that a server ever had. The zero ID is no connection's.
-type ID struct {
+// A ConnID names a connection among all that a server ever had. The zero ConnID is no connection's.
+type ConnID struct {
 	gen uint64
 	fd  int32
 }
 
 // String is a form to print. Any goroutine.
-func (id ID) String() string { return fmt.Sprintf("%d.%d", id.gen, id.fd) }
+func (id ConnID) String() string { return fmt.Sprintf("%d.%d", id.gen, id.fd) }
 
-// ID is the connection's name; Server.Conn finds it again. It is the zero ID before Open is called, also while TLS shakes hands. Any
+// ID is the connection's name; Server.Conn finds it again. It is the zero ConnID before Open is called, also while TLS shakes hands. Any
 // goroutine.
-func (c *Conn) ID() ID {
+func (c *Conn) ID() ConnID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.isUnopened() {
-		return ID{}
+		return ConnID{}
 	}
-	return ID{c.gen, int32(c.descriptor())}
+	return ConnID{c.gen, int32(c.descriptor())}
 }
 
 // Conn finds an open connection by its name; nil when it is closed. A descriptor's next connection has another name. Any
 // goroutine.
-func (s *Server) Conn(id ID) *Conn {
+func (s *Server) Conn(id ConnID) *Conn {
 	if c := s.conns.get(int(id.fd)); c != nil && c.gen == id.gen {
 		return &c.Conn
 	}
@@ -228,18 +228,18 @@ func (c *Conn) Server() *Server { return c.loop.srv }
 // Loop is the loop that the connection belongs to: for timers beside it. The server alone runs and ends it. Any goroutine.
 func (c *Conn) Loop() *event.Loop { return c.loop.ev }
 
-// SetData keeps v with the connection; Data returns it. Any goroutine.
-func (c *Conn) SetData(v any) {
+// SetValue keeps v with the connection; Value returns it. Any goroutine.
+func (c *Conn) SetValue(v any) {
 	if v == nil {
-		c.data.Store(nil)
+		c.value.Store(nil)
 		return
 	}
-	c.data.Store(&v)
+	c.value.Store(&v)
 }
 
-// Data returns what SetData kept, nil before. Any goroutine.
-func (c *Conn) Data() any {
-	if v := c.data.Load(); v != nil {
+// Value returns what SetValue kept, nil before. Any goroutine.
+func (c *Conn) Value() any {
+	if v := c.value.Load(); v != nil {
 		return *v
 	}
 	return nil
@@ -249,7 +249,7 @@ func (c *Conn) Data() any {
 // on a worker it takes effect with the next message, before the request has ended. h's Open is not called. Any goroutine.
 func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
-		return fmt.Errorf("set handler: %w: nil", ErrConfig)
+		return fmt.Errorf("set handler: %w: nil", ErrInvalid)
 	}
 	if err := checkHandler(h); err != nil {
 		return fmt.Errorf("set handler: %w", err)

@@ -181,7 +181,7 @@ func TestAClientThatIsAnsweredEarlySeesTheAnswer(t *testing.T) {
 		early := map[string]func(c *server.Conn, p []byte) (int, error){
 			"closes": func(c *server.Conn, p []byte) (int, error) {
 				_, err := c.WriteString(answer)
-				c.CloseAfterFlush()
+				c.Close()
 				return len(p), err
 			},
 			"fails": func(c *server.Conn, _ []byte) (int, error) {
@@ -209,7 +209,7 @@ func TestAClientThatIsAnsweredEarlySeesTheAnswer(t *testing.T) {
 // TestAClientThatSendsWithoutEndIsCutOffAfterTheClose at a bound of bytes, whatever CloseTimeout is.
 func TestAClientThatSendsWithoutEndIsCutOffAfterTheClose(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		p := newProbe(calls{open: func(c *server.Conn) { c.CloseAfterFlush() }})
+		p := newProbe(calls{open: func(c *server.Conn) { c.Close() }})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1})
 		nc := s.dial(t)
 		piece := make([]byte, 64<<10)

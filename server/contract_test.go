@@ -86,7 +86,7 @@ func TestAbnormalClosesAreLoggedAtDebug(t *testing.T) {
 		says string
 	}{
 		{func(c *server.Conn) { c.Abort() }, server.ErrAborted.Error()},
-		{func(c *server.Conn) { c.CloseAfterFlush() }, ""},
+		{func(c *server.Conn) { c.Close() }, ""},
 	} {
 		log := &logged{level: slog.LevelDebug}
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { row.end(c); return len(p), nil }})
@@ -109,7 +109,7 @@ func TestEndingsAreCountedByReason(t *testing.T) {
 	p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 		switch string(p) {
 		case "close":
-			c.CloseAfterFlush()
+			c.Close()
 		case "abort":
 			c.Abort()
 		case "fail":

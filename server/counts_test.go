@@ -194,7 +194,7 @@ func TestUnlimitedLimitsNothing(t *testing.T) {
 				one := &server.Server{Queue: srv.Queue, MaxInput: srv.MaxInput, MaxOutput: srv.MaxOutput, MaxConns: srv.MaxConns, AcceptBudget: srv.AcceptBudget,
 					MaxHandshakes: srv.MaxHandshakes, MaxBuffered: srv.MaxBuffered, IdleTimeout: srv.IdleTimeout, ReadTimeout: srv.ReadTimeout,
 					WriteTimeout: srv.WriteTimeout, CloseTimeout: srv.CloseTimeout, FirstRequestTimeout: srv.FirstRequestTimeout,
-					HandshakeTimeout: srv.HandshakeTimeout, Handler: echoLines(), Loops: 1}
+					HandshakeTimeout: srv.HandshakeTimeout, Handler: echoLines(), NumLoops: 1}
 				s := start(t, r, one)
 				nc := s.dial(t)
 				must(t, pipelined(nc, strings.Repeat("x", 1000), 100))
@@ -204,7 +204,7 @@ func TestUnlimitedLimitsNothing(t *testing.T) {
 		})
 	}
 	srv := &server.Server{Workers: server.Unlimited, Handler: calls{}}
-	wantError(t, "Workers", srv.Start(), server.ErrConfig)
+	wantError(t, "Workers", srv.Start(), server.ErrInvalid)
 }
 
 // TestAnUnlimitedQueueKeepsEveryRequest of a burst, in order.

@@ -205,14 +205,14 @@ func TestCloseTimeoutEndsWaiting(t *testing.T) {
 		_, err := c.Write(make([]byte, 8<<20))
 		must(t, err)
 		since := time.Now()
-		c.CloseAfterFlush()
+		c.Close()
 		closedAfter(t, p, since, brief, server.ErrCloseTimeout)
 
 		c, nc := p.connect(t, s)
 		_, err = c.WriteString("bye")
 		must(t, err)
 		since = time.Now()
-		c.CloseAfterFlush()
+		c.Close()
 		expect(t, nc, "bye")
 		expectEOF(t, nc)
 		if reason := await(t, p.closed, "Close"); reason != nil || time.Since(since) < brief {
@@ -242,7 +242,7 @@ func TestNegativeTimeoutsAreNone(t *testing.T) {
 		_, err := c.Write(make([]byte, 200_000))
 		must(t, err)
 		time.Sleep(3 * brief)
-		c.CloseAfterFlush()
+		c.Close()
 		time.Sleep(3 * brief)
 		if len(p.closed) > 0 {
 			t.Fatalf("closed: %v", <-p.closed)

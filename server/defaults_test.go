@@ -27,8 +27,8 @@ func TestEveryLimitIsOnByDefault(t *testing.T) {
 			t.Errorf("%s is %d, want %d", name, v[0], v[1])
 		}
 	}
-	if s.MaxConns < 1 || s.MaxConns == Unlimited || s.Loops < 1 {
-		t.Errorf("MaxConns %d, Loops %d", s.MaxConns, s.Loops)
+	if s.MaxConns < 1 || s.MaxConns == Unlimited || s.NumLoops < 1 {
+		t.Errorf("MaxConns %d, Loops %d", s.MaxConns, s.NumLoops)
 	}
 	if n := unsafe.Sizeof(loopConn{}); n > 224 && unsafe.Sizeof(uintptr(0)) == 8 {
 		t.Errorf("a connection is %d bytes, its comment says 224", n)

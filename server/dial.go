@@ -22,13 +22,13 @@ type DialOptions struct {
 	// Timeout bounds looking up, connecting and shaking hands together. 0 means DefaultDialTimeout, less than 0 none.
 	Timeout time.Duration
 	// TLS, if set, makes the connection speak TLS. ServerName is taken from the address if it is empty. Renegotiation is not
-	// supported: a value other than tls.RenegotiateNever is ErrConfig.
+	// supported: a value other than tls.RenegotiateNever is ErrInvalid.
 	TLS *tls.Config
 	// Near, if set, is a connection of the same server: the new one is put on its loop, so that their handlers never run at the same
 	// time.
 	Near *Conn
-	// Data is what Conn.Data returns.
-	Data any
+	// Value is what Conn.Value returns.
+	Value any
 }
 
 // DefaultDialTimeout is DialOptions.Timeout's default.
@@ -40,8 +40,8 @@ const DefaultDialTimeout = 30 * time.Second
 // RFC 8305: the next one at once when an attempt fails, and after 250 ms while it is still under way; the first connection that
 // is established is used. At most 8 attempts are under way at once, and the next address takes the place of the oldest; the
 // attempts of all connections of a server, besides one for each, may take up a quarter of the descriptors that the process may
-// open. An address without a host, as ":80", is this machine. The connection's ID is the zero ID until Open.
-// Networks are tcp, tcp4, tcp6 and unix. Errors: ErrConfig, ErrNotStarted, ErrServerClosed, ErrOverload at MaxConns. Any goroutine.
+// open. An address without a host, as ":80", is this machine. The connection's ID is the zero ConnID until Open.
+// Networks are tcp, tcp4, tcp6 and unix. Errors: ErrInvalid, ErrNotStarted, ErrServerClosed, ErrOverload at MaxConns. Any goroutine.
 func (s *Server) Dial(network, address string, o DialOptions) (*Conn, error) {
 	c, err := s.dial(network, address, o)
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 		s.leaveConn(true)
 		return nil, err
 	}
-	c.SetData(o.Data)
+	c.SetValue(o.Value)
 	c.flags |= flagDialing
 	timeout := o.Timeout
 	if timeout == 0 {
@@ -104,9 +104,9 @@ func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
 func (s *Server) checkDial(network string, o DialOptions) error {
 	switch {
 	case !isStream(network):
-		return fmt.Errorf("%w: network %q; it is one of tcp, tcp4, tcp6 and unix", ErrConfig, network)
+		return fmt.Errorf("%w: network %q; it is one of tcp, tcp4, tcp6 and unix", ErrInvalid, network)
 	case o.Near != nil && o.Near.loop.srv != s:
-		return fmt.Errorf("%w: Near is a connection of another server", ErrConfig)
+		return fmt.Errorf("%w: Near is a connection of another server", ErrInvalid)
 	case o.TLS != nil:
 		return checkClientTLS(o.TLS)
 	}
@@ -119,14 +119,14 @@ func literal(network, address string) (targets []unix.Sockaddr, host, port strin
 		return []unix.Sockaddr{&unix.SockaddrUnix{Name: address}}, "", "", nil
 	}
 	if host, port, err = net.SplitHostPort(address); err != nil {
-		return nil, "", "", fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, "", "", fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	ap, err := netip.ParseAddrPort(address)
 	switch sa := sock.Sockaddr(network, ap); {
 	case err != nil: // a name, to be looked up
 		return nil, host, port, errName
 	case sa == nil:
-		return nil, "", "", fmt.Errorf("%w: %s is no address of %s", ErrConfig, address, network)
+		return nil, "", "", fmt.Errorf("%w: %s is no address of %s", ErrInvalid, address, network)
 	default:
 		return []unix.Sockaddr{sa}, host, port, nil
 	}
@@ -169,7 +169,7 @@ func (c *Conn) lookUp(d *dialing) {
 		}
 	}
 	if err == nil && len(targets) == 0 {
-		err = fmt.Errorf("%w: %s has no address of %s", ErrConfig, host, d.network)
+		err = fmt.Errorf("%w: %s has no address of %s", ErrInvalid, host, d.network)
 	}
 	if cause := context.Cause(ctx); err != nil && cause != nil { // seen here before the loop has seen it
 		err = fmt.Errorf("%w: %w", cause, err)

@@ -235,7 +235,7 @@ func TestADialThatCannotBeServedIsRefusedAtTheCall(t *testing.T) {
 		"renegotiation, named": {"tcp4", server.DialOptions{TLS: freely}},
 	} {
 		_, err := s.Dial(row.network, other.addr.String(), row.options)
-		wantError(t, name, err, server.ErrConfig)
+		wantError(t, name, err, server.ErrInvalid)
 	}
 	if a, b := s.Stats(), other.Stats(); a.Conns != 0 || a.Loops[0].Conns != 0 || b.Conns != 1 || b.Loops[0].Conns != 1 {
 		t.Errorf("connections %d, %d on the loop; %d, %d", a.Conns, a.Loops[0].Conns, b.Conns, b.Loops[0].Conns)
@@ -259,7 +259,7 @@ func TestAConnectionIsKnownFromOpenOn(t *testing.T) {
 	must(t, err)
 	s.dialPlain(t)
 	until(t, "the accepted connection", func() bool { return s.Stats().Loops[0].Conns == 2 })
-	if c.ID() != (server.ID{}) || s.Conn(c.ID()) != nil {
+	if c.ID() != (server.ConnID{}) || s.Conn(c.ID()) != nil {
 		t.Errorf("before Open its ID is %v, by which %v is found", c.ID(), s.Conn(c.ID()))
 	}
 	for c := range s.Conns() {
@@ -270,7 +270,7 @@ func TestAConnectionIsKnownFromOpenOn(t *testing.T) {
 	c, err = s.Dial("tcp", s.addr.String(), dialOptions(s.rig, h))
 	must(t, err)
 	await(t, h.opened, "Open")
-	if c.ID() == (server.ID{}) || s.Conn(c.ID()) != c {
+	if c.ID() == (server.ConnID{}) || s.Conn(c.ID()) != c {
 		t.Errorf("after Open its ID is %v, by which %v is found", c.ID(), s.Conn(c.ID()))
 	}
 	found := false

@@ -27,7 +27,7 @@ func TestADialledConnectionHasTheDeadlinesOfOthers(t *testing.T) {
 			defer ln.Close()
 			closed := make(chan error, 1)
 			srv := test.srv
-			srv.Loops, srv.Handler = 1, calls{close: func(_ *server.Conn, reason error) { closed <- reason }}
+			srv.NumLoops, srv.Handler = 1, calls{close: func(_ *server.Conn, reason error) { closed <- reason }}
 			must(t, srv.Start())
 			defer srv.Close()
 			_, err = srv.Dial("tcp", ln.Addr().String(), server.DialOptions{})

@@ -65,7 +65,7 @@ func TestMuchOutputBeforeAHandshakeDoesNotStopIt(t *testing.T) {
 	case err := <-p.closed:
 		t.Fatal("closed without Open: ", err)
 	}
-	c.CloseAfterFlush()
+	c.Close()
 	if n := await(t, got, "all"); n != 300<<10 {
 		t.Errorf("%d bytes", n)
 	}
@@ -196,7 +196,7 @@ func TestWhatWasWrittenBeforeACloseDuringADialIsSent(t *testing.T) {
 			must(t, err)
 			told := make(chan error, 1)
 			must(t, c.WriteNotify([]byte("message"), func(err error) { told <- err }))
-			c.CloseAfterFlush()
+			c.Close()
 			reason := await(t, p.closed, "Close")
 			if err := <-told; reason == nil && err != nil {
 				t.Errorf("closed with nil, which says that all was flushed, and the write: %v", err)

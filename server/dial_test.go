@@ -63,7 +63,7 @@ func (h *caller) untouched(t *testing.T) {
 
 // dialOptions make a client of the rig.
 func dialOptions(r rig, h server.Handler) server.DialOptions {
-	o := server.DialOptions{Handler: h, Data: "mine"}
+	o := server.DialOptions{Handler: h, Value: "mine"}
 	if r.tls {
 		o.TLS = clientTLS()
 	}
@@ -82,8 +82,8 @@ func TestS20DialledOutputWaitsForTheConnection(t *testing.T) {
 				_, err = c.WriteString(line)
 				must(t, err)
 			}
-			if got := await(t, h.opened, "Open"); got != c || c.Data() != "mine" || c.ID() == (server.ID{}) || s.Conn(c.ID()) != c {
-				t.Errorf("Open has %v, with %v and the name %v", got, c.Data(), c.ID())
+			if got := await(t, h.opened, "Open"); got != c || c.Value() != "mine" || c.ID() == (server.ConnID{}) || s.Conn(c.ID()) != c {
+				t.Errorf("Open has %v, with %v and the name %v", got, c.Value(), c.ID())
 			}
 			_, err = c.WriteString("three\n")
 			must(t, err)
@@ -95,7 +95,7 @@ func TestS20DialledOutputWaitsForTheConnection(t *testing.T) {
 			if addr := c.RemoteAddr(); addr.Network() != s.addr.Network() || r.network == "tcp" && addr.String() != s.addr.String() {
 				t.Errorf("the peer is %s %s, want %s %s", addr.Network(), addr, s.addr.Network(), s.addr)
 			}
-			c.CloseAfterFlush()
+			c.Close()
 			if reason := await(t, h.closed, "Close"); reason != nil {
 				t.Errorf("Close was told %v", reason)
 			}
@@ -144,7 +144,7 @@ func TestADialThatFailsIsTold(t *testing.T) {
 		}
 		for _, row := range [][2]string{{"udp", "127.0.0.1:1"}, {"tcp4", "[::1]:1"}, {"tcp6", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}} {
 			_, err := s.Dial(row[0], row[1], server.DialOptions{})
-			wantError(t, "Dial "+row[0]+" "+row[1], err, server.ErrConfig)
+			wantError(t, "Dial "+row[0]+" "+row[1], err, server.ErrInvalid)
 		}
 		s.shutdown(t)
 		_, err = s.Dial("tcp", gone.Addr().String(), server.DialOptions{})
@@ -237,7 +237,7 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 		h = newCaller()
 		c, err = s.Dial("tcp", address, dialOptions(r, h))
 		must(t, err)
-		c.CloseAfterFlush() // there is nobody to flush to
+		c.Close() // there is nobody to flush to
 		reason := await(t, h.closed, "Close")
 		if reason != nil {
 			t.Errorf("Close was told %v", reason)
@@ -305,19 +305,19 @@ func TestS20ATunnelKeepsNothingBack(t *testing.T) {
 				data: func(c *server.Conn, p []byte) (int, error) { return other(c).Write(p) },
 				close: func(c *server.Conn, _ error) {
 					loose.Add(-1)
-					other(c).CloseAfterFlush()
+					other(c).Close()
 				},
 			}
 		}
-		peer := func(c *server.Conn) *server.Conn { return c.Data().(*server.Conn) }
+		peer := func(c *server.Conn) *server.Conn { return c.Value().(*server.Conn) }
 		front := forward(peer)
 		front.open = func(c *server.Conn) {
 			loose.Add(2)
 			o := dialOptions(r, forward(peer))
-			o.Near, o.Data = c, c
+			o.Near, o.Value = c, c
 			upstream, err := c.Server().Dial(back.addr.Network(), back.addr.String(), o)
 			must(t, err)
-			c.SetData(upstream)
+			c.SetValue(upstream)
 		}
 		s := start(t, r, &server.Server{Handler: front})
 		for range 10 {
@@ -336,7 +336,7 @@ func TestS20ATunnelKeepsNothingBack(t *testing.T) {
 // TestDialAboveMaxConnsIsRefused at the call.
 func TestDialAboveMaxConnsIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		s := &server.Server{Handler: calls{}, MaxConns: 1, Loops: r.loops, Logger: slog.New(slog.DiscardHandler)}
+		s := &server.Server{Handler: calls{}, MaxConns: 1, NumLoops: r.loops, Logger: slog.New(slog.DiscardHandler)}
 		must(t, s.Start())
 		defer s.Close()
 		ln, err := net.Listen("tcp", "127.0.0.1:0")

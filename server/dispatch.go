@@ -37,20 +37,20 @@ func Dispatch(split bufio.SplitFunc, fn func(w Reply, message []byte)) *Dispatch
 	return &Dispatcher{Framing: framing.Split(split, 0), Serve: fn}
 }
 
-// Check refuses what a Dispatcher cannot work with. Errors: ErrConfig. Any goroutine.
+// Check refuses what a Dispatcher cannot work with. Errors: ErrInvalid. Any goroutine.
 func (d *Dispatcher) Check() error {
 	switch {
 	case d == nil:
-		return fmt.Errorf("%w: Handler is a nil Dispatcher", ErrConfig)
+		return fmt.Errorf("%w: Handler is a nil Dispatcher", ErrInvalid)
 	case d.Framing == nil:
-		return fmt.Errorf("%w: Dispatcher.Framing is nil", ErrConfig)
+		return fmt.Errorf("%w: Dispatcher.Framing is nil", ErrInvalid)
 	case d.Serve == nil:
-		return fmt.Errorf("%w: Dispatcher.Serve is nil", ErrConfig)
+		return fmt.Errorf("%w: Dispatcher.Serve is nil", ErrInvalid)
 	case d.Concurrent < 0:
-		return fmt.Errorf("%w: Dispatcher.Concurrent is %d", ErrConfig, d.Concurrent)
+		return fmt.Errorf("%w: Dispatcher.Concurrent is %d", ErrInvalid, d.Concurrent)
 	}
 	if err := framing.Check(d.Framing); err != nil {
-		return fmt.Errorf("%w: Dispatcher.Framing: %w", ErrConfig, err)
+		return fmt.Errorf("%w: Dispatcher.Framing: %w", ErrInvalid, err)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@
 // # Order
 //
 // A write appends to its connection's output under that connection's lock, whoever calls, and so there is one order over the
-// writes from the loop and from anywhere else, closing included: [Conn.CloseAfterFlush] comes behind what was written before it.
+// writes from the loop and from anywhere else, closing included: [Conn.Close] comes behind what was written before it.
 // Requests of one connection are handled one at a time and answered in their order; with [Dispatcher.Concurrent] several are
 // handled at a time and still answered in order. While a worker has a connection's request, its Data is not called. The bytes
 // of a Reply, its files and owned slices included, go out together up to [Reply.Flush] or the end of its function; what others write

@@ -20,7 +20,7 @@ func TestDrainTimeoutBoundsTheWaitForPeersThatStay(t *testing.T) {
 		since := time.Now()
 		_, err := closing.WriteString("bye")
 		must(t, err)
-		closing.CloseAfterFlush()
+		closing.Close()
 		expect(t, nc, "bye")
 		expectEOF(t, nc)
 		s.shutdown(t)

@@ -14,8 +14,8 @@ var (
 	ErrServerClosed error = &alsoError{"server: closed", net.ErrClosed}
 	// ErrNotStarted says that the server has no loops yet: Start, Serve or ListenAndServe comes first.
 	ErrNotStarted = errors.New("server: not started")
-	// ErrConfig says that a field of the configuration makes no sense. The message names it.
-	ErrConfig = errors.New("server: invalid configuration")
+	// ErrInvalid says that a field of the configuration makes no sense. The message names it.
+	ErrInvalid = errors.New("server: invalid configuration")
 	// ErrClosed says that the connection is closed, or closing and taking no more output. Nothing was taken. It matches
 	// net.ErrClosed.
 	ErrClosed error = &alsoError{"server: connection is closed", net.ErrClosed}
@@ -36,7 +36,7 @@ var (
 	ErrReadTimeout error = timeoutError("server: request did not end in time")
 	// ErrWriteTimeout is the reason of a connection closed by WriteTimeout: the peer took no output.
 	ErrWriteTimeout error = timeoutError("server: peer does not read")
-	// ErrCloseTimeout is the reason of a connection that was being closed, by CloseAfterFlush or Shutdown, and whose peer took no
+	// ErrCloseTimeout is the reason of a connection that was being closed, by Close or Shutdown, and whose peer took no
 	// output for CloseTimeout.
 	ErrCloseTimeout error = timeoutError("server: output was not flushed in time")
 	// ErrOverload is the reason of a connection closed because the server was full: of requests, with CloseConn, or of

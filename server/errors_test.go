@@ -17,7 +17,7 @@ func TestErrorsMatchThoseOfTheStandardLibrary(t *testing.T) {
 		server.ErrIdle, server.ErrFirstRequest, server.ErrReadTimeout, server.ErrWriteTimeout, server.ErrCloseTimeout, server.ErrDialTimeout,
 	}
 	others := []error{
-		server.ErrNotStarted, server.ErrConfig, server.ErrFull, server.ErrAborted, server.ErrTooLong, server.ErrOverload,
+		server.ErrNotStarted, server.ErrInvalid, server.ErrFull, server.ErrAborted, server.ErrTooLong, server.ErrOverload,
 		server.ErrHandler, server.ErrYield, server.ErrPanic, server.ErrUnsupported, server.ErrHandshake, server.ErrDetached, server.ErrProxyHeader,
 	}
 	check := func(errs []error, isClosed, isTimeout bool) {

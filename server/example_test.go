@@ -103,7 +103,7 @@ func (h lines) Data(c *server.Conn, p []byte) (int, error) {
 	n, line, err := bufio.ScanLines(p, false)
 	if line != nil {
 		fmt.Printf("%s\n", line)
-		c.CloseAfterFlush()
+		c.Close()
 	}
 	return n, err
 }

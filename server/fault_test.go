@@ -155,7 +155,7 @@ func TestEachWriteUnderFaultsHasOneOutcome(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				c.CloseAfterFlush()
+				c.Close()
 			}}
 			srv := &server.Server{Handler: h}
 			srv.SetCalls(socktest.Random(200+seed, &sock.Kernel{}, socktest.Rates{Again: 0.1, Interrupted: 0.1, Short: 0.2, Reset: 0.002, Pipe: 0.002}))

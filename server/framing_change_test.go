@@ -26,7 +26,7 @@ func mailbox() *server.Dispatcher {
 			_ = w.Conn().SetHandler(text)
 		case "QUIT":
 			_, _ = w.WriteString("221 bye\r\n")
-			w.Conn().CloseAfterFlush()
+			w.Conn().Close()
 		default:
 			_, _ = fmt.Fprintf(w, "250 %s\r\n", line)
 		}
@@ -154,8 +154,8 @@ func TestSetHandlerFromAnotherGoroutine(t *testing.T) {
 		}
 		expect(t, nc, "no end")
 		for c := range s.Conns() {
-			wantError(t, "SetHandler(nil)", c.SetHandler(nil), server.ErrConfig)
-			wantError(t, "SetHandler", c.SetHandler(&server.Dispatcher{}), server.ErrConfig)
+			wantError(t, "SetHandler(nil)", c.SetHandler(nil), server.ErrInvalid)
+			wantError(t, "SetHandler", c.SetHandler(&server.Dispatcher{}), server.ErrInvalid)
 		}
 		hangUp(nc)
 		s.shutdown(t)

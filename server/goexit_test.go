@@ -57,14 +57,14 @@ func (h goexitHandler) Data(c *server.Conn, p []byte) (int, error) {
 	case "Detach":
 		return len(p), c.Detach(func(nc net.Conn, _ []byte, _ error) { _ = nc.Close(); h.at("Detach") })
 	case "Close":
-		c.CloseAfterFlush()
+		c.Close()
 	case "done of an abort":
 		_ = c.SendFile(os.Stdin, 0, 1, func(error) { h.at("done of an abort") })
 		c.Abort()
 	}
 	return len(p), nil
 }
-func (h goexitHandler) EOF(c *server.Conn)        { h.at("EOF"); c.CloseAfterFlush() }
+func (h goexitHandler) EOF(c *server.Conn)        { h.at("EOF"); c.Close() }
 func (h goexitHandler) HighWater(*server.Conn)    { h.at("HighWater") }
 func (h goexitHandler) LowWater(*server.Conn)     { h.at("LowWater") }
 func (h goexitHandler) Close(*server.Conn, error) { h.at("Close") }

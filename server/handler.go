@@ -21,7 +21,7 @@ type Handler interface {
 
 	// Close is called once, last, without Open before it if Dial could not connect: when the connection's descriptor is closed, no
 	// request of it is in work and no file of it is read any more, or when Shutdown's context has ended and these are not waited for. The reason is nil
-	// after CloseAfterFlush and all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed after a Shutdown
+	// after Close and all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed after a Shutdown
 	// that left nothing undone, else what went wrong: one of this package's errors, or the system's.
 	Close(c *Conn, reason error)
 }
@@ -107,7 +107,7 @@ func checkHandler(h Handler) error {
 		}
 		h = unwrap(h)
 	}
-	return fmt.Errorf("%w: Unwrap of handler %T goes on after %d handlers", ErrConfig, h, maxWrapped)
+	return fmt.Errorf("%w: Unwrap of handler %T goes on after %d handlers", ErrInvalid, h, maxWrapped)
 }
 
 // HandlerFunc is a Handler that has only Data.
@@ -119,10 +119,10 @@ func (f HandlerFunc) Open(*Conn) {}
 // Data calls f. Loop only.
 func (f HandlerFunc) Data(c *Conn, p []byte) (int, error) { return f(c, p) }
 
-// Check refuses a nil function. Errors: ErrConfig. Any goroutine.
+// Check refuses a nil function. Errors: ErrInvalid. Any goroutine.
 func (f HandlerFunc) Check() error {
 	if f == nil {
-		return fmt.Errorf("%w: Handler is a nil HandlerFunc", ErrConfig)
+		return fmt.Errorf("%w: Handler is a nil HandlerFunc", ErrInvalid)
 	}
 	return nil
 }

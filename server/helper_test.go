@@ -86,8 +86,8 @@ type running struct {
 // start starts srv in the rig. It is closed when the test ends, unless the test did so.
 func start(t testing.TB, r rig, srv *server.Server) *running {
 	t.Helper()
-	if srv.Loops == 0 {
-		srv.Loops = r.loops
+	if srv.NumLoops == 0 {
+		srv.NumLoops = r.loops
 	}
 	if srv.Logger == nil {
 		srv.Logger = slog.New(slog.DiscardHandler)

@@ -179,7 +179,7 @@ func TestOneClientsManyBytesDoNotStarveAnother(t *testing.T) {
 			}
 			return c.Write(p)
 		}
-		s := start(t, r, &server.Server{Handler: p, Loops: 1})
+		s := start(t, r, &server.Server{Handler: p, NumLoops: 1})
 		for range 3 {
 			_, nc := p.connect(t, s)
 			go func() {

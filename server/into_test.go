@@ -25,10 +25,10 @@ type body struct {
 	want int
 }
 
-func (b *bodies) Open(c *server.Conn) { c.SetData(&body{want: -1}) }
+func (b *bodies) Open(c *server.Conn) { c.SetValue(&body{want: -1}) }
 
 func (b *bodies) Data(c *server.Conn, p []byte) (n int, err error) {
-	v := c.Data().(*body)
+	v := c.Value().(*body)
 	for n < len(p) {
 		if v.want < 0 {
 			if len(p)-n < 4 {
@@ -99,7 +99,7 @@ func TestReadIntoBringsEachByteToItsPlace(t *testing.T) {
 		} {
 			for _, limit := range []server.RateLimit{{}, {BytesPerSecond: 1 << 30, Burst: 100_000}} {
 				h := &bodies{piece: piece}
-				s := start(t, r, &server.Server{Loops: 1, Handler: h, ReadLimit: limit})
+				s := start(t, r, &server.Server{NumLoops: 1, Handler: h, ReadLimit: limit})
 				nc := s.dial(t)
 				var messages [][]byte
 				for _, n := range []int{300_000, 1, 0, 10, 65_536, 100, 65_536 + 1, 131_072, 16_380, 7, 50_000} {

@@ -78,7 +78,7 @@ type acceptor struct {
 	finished int // connections that finish has accepted, or tried to
 }
 
-// Listen opens a listening socket and begins to accept from it. It starts the server if need be. Errors: ErrConfig, ErrServerClosed, the
+// Listen opens a listening socket and begins to accept from it. It starts the server if need be. Errors: ErrInvalid, ErrServerClosed, the
 // system's. A name in the address is looked up before it returns. May block; not in a callback.
 func (s *Server) Listen(network, address string) (*Listener, error) {
 	return s.ListenWith(context.Background(), network, address, ListenOptions{})
@@ -115,7 +115,7 @@ func (s *Server) listen(ctx context.Context, network, address string, o *ListenO
 		loops = s.loops
 	}
 	if err := options.Check(network); err != nil {
-		return nil, fmt.Errorf("%w: Socket: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: Socket: %w", ErrInvalid, err)
 	}
 	ln := s.newListener(o)
 	for _, l := range loops {
@@ -150,11 +150,11 @@ func (s *Server) AddListener(l net.Listener) (*Listener, error) {
 }
 
 // AddListenerWith is ListenWith for a listener that is open already and belongs to the server from now on; see Serve. After an error it still
-// belongs to the caller. Errors: ErrConfig, ErrUnsupported, as for a listener of package tls, ErrServerClosed, the system's. Any
+// belongs to the caller. Errors: ErrInvalid, ErrUnsupported, as for a listener of package tls, ErrServerClosed, the system's. Any
 // goroutine.
 func (s *Server) AddListenerWith(l net.Listener, o ListenOptions) (*Listener, error) {
 	if l == nil {
-		return nil, fmt.Errorf("serve listener: %w: it is nil", ErrConfig)
+		return nil, fmt.Errorf("serve listener: %w: it is nil", ErrInvalid)
 	}
 	ln, err := s.addListener(l, &o)
 	if err != nil {
@@ -174,7 +174,7 @@ func (s *Server) addListener(l net.Listener, o *ListenOptions) (*Listener, error
 		return nil, err
 	}
 	if o.Mode != 0 {
-		return nil, fmt.Errorf("%w: Mode is %v, and the socket is bound already", ErrConfig, o.Mode)
+		return nil, fmt.Errorf("%w: Mode is %v, and the socket is bound already", ErrInvalid, o.Mode)
 	}
 	if reflect.TypeOf(l) == tlsListener {
 		return nil, fmt.Errorf("%w: a listener of package tls; set Server.TLS, and give the listener beneath it", ErrUnsupported)
@@ -212,7 +212,7 @@ func (s *Server) begin(h Handler) error {
 		h = s.cfg.Handler
 	}
 	if h == nil {
-		return fmt.Errorf("%w: Handler is nil", ErrConfig)
+		return fmt.Errorf("%w: Handler is nil", ErrInvalid)
 	}
 	return checkHandler(h)
 }
@@ -319,9 +319,9 @@ func (ln *Listener) closeFile() {
 // unknownNetwork is the error of Listen for a network that it does not serve.
 func unknownNetwork(network string) error {
 	if isDatagram(network) {
-		return fmt.Errorf("%w: network %q has no connections; use ListenPacket", ErrConfig, network)
+		return fmt.Errorf("%w: network %q has no connections; use ListenPacket", ErrInvalid, network)
 	}
-	return fmt.Errorf("%w: network %q; it is one of tcp, tcp4, tcp6 and unix", ErrConfig, network)
+	return fmt.Errorf("%w: network %q; it is one of tcp, tcp4, tcp6 and unix", ErrInvalid, network)
 }
 
 // count counts a connection that was accepted: for the listener, and for the server, whose count outlives it.

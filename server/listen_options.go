@@ -23,11 +23,11 @@ type ListenOptions struct {
 	Handler Handler
 	// TLS makes the listener's connections speak TLS with this configuration. Nil means Server.TLS.
 	TLS *tls.Config
-	// Plain makes connections speak no TLS although Server.TLS is set. It is ErrConfig beside TLS.
+	// Plain makes connections speak no TLS although Server.TLS is set. It is ErrInvalid beside TLS.
 	Plain bool
 	// ProxyProtocol makes connections begin with a PROXY header, as Server.ProxyProtocol does for those of all listeners.
 	ProxyProtocol bool
-	// NoProxyProtocol makes connections begin without a PROXY header although Server.ProxyProtocol is set. It is ErrConfig beside ProxyProtocol.
+	// NoProxyProtocol makes connections begin without a PROXY header although Server.ProxyProtocol is set. It is ErrInvalid beside ProxyProtocol.
 	NoProxyProtocol bool
 	// Mode is the permission bits of the file of a unix socket, whatever the umask is. On Linux the file has more permissions at no time. 0 means
 	// 0777 less the umask, as with package net; other networks have no mode.
@@ -38,15 +38,15 @@ type ListenOptions struct {
 func (o *ListenOptions) check(network string) error {
 	switch {
 	case o.TLS != nil && o.Plain:
-		return fmt.Errorf("%w: TLS and Plain are set", ErrConfig)
+		return fmt.Errorf("%w: TLS and Plain are set", ErrInvalid)
 	case o.TLS != nil && !hasCertificate(o.TLS):
-		return fmt.Errorf("%w: TLS has no certificate", ErrConfig)
+		return fmt.Errorf("%w: TLS has no certificate", ErrInvalid)
 	case o.ProxyProtocol && o.NoProxyProtocol:
-		return fmt.Errorf("%w: ProxyProtocol and NoProxyProtocol are set", ErrConfig)
+		return fmt.Errorf("%w: ProxyProtocol and NoProxyProtocol are set", ErrInvalid)
 	case o.Mode&^fs.ModePerm != 0:
-		return fmt.Errorf("%w: Mode is %v, not permission bits", ErrConfig, o.Mode)
+		return fmt.Errorf("%w: Mode is %v, not permission bits", ErrInvalid, o.Mode)
 	case o.Mode != 0 && network != "unix":
-		return fmt.Errorf("%w: Mode is %v, and a socket of network %q has no file", ErrConfig, o.Mode, network)
+		return fmt.Errorf("%w: Mode is %v, and a socket of network %q has no file", ErrInvalid, o.Mode, network)
 	}
 	return nil
 }

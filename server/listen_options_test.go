@@ -72,7 +72,7 @@ func TestAListenerThatIsAddedHasOptions(t *testing.T) {
 	expect(t, nc, "hello")
 }
 
-// Options that contradict each other are ErrConfig, and the error names them.
+// Options that contradict each other are ErrInvalid, and the error names them.
 func TestListenOptionsAreChecked(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}})
 	for field, o := range map[string]server.ListenOptions{
@@ -81,12 +81,12 @@ func TestListenOptionsAreChecked(t *testing.T) {
 		"Mode":            {Mode: 0o600},
 	} {
 		_, err := s.ListenWith(t.Context(), "tcp", "127.0.0.1:0", o)
-		if !errors.Is(err, server.ErrConfig) || !strings.Contains(err.Error(), field) {
+		if !errors.Is(err, server.ErrInvalid) || !strings.Contains(err.Error(), field) {
 			t.Errorf("with %+v ListenWith returns %v", o, err)
 		}
 	}
 	_, err := s.ListenWith(t.Context(), "unix", filepath.Join(t.TempDir(), "s"), server.ListenOptions{Mode: fs.ModeDir | 0o700})
-	wantError(t, "a mode with more than permissions", err, server.ErrConfig)
+	wantError(t, "a mode with more than permissions", err, server.ErrInvalid)
 }
 
 // A context that has ended ends the look-up of a name.

@@ -178,7 +178,7 @@ func loopsOf(t *testing.T, s *running) (loops []*event.Loop) {
 			}
 		}
 		hangUp(nc)
-		return len(loops) == s.Loops
+		return len(loops) == s.NumLoops
 	})
 	return loops
 }
@@ -201,11 +201,11 @@ func TestAUnixListenersEndLeavesItsSuccessorsPath(t *testing.T) {
 		for _, successor := range []bool{true, false} {
 			t.Run(fmt.Sprint(name, " with a successor ", successor), func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "s")
-				old := &server.Server{Loops: 1, Handler: calls{}}
+				old := &server.Server{NumLoops: 1, Handler: calls{}}
 				open(t, old, path)
 				if successor {
 					must(t, os.Remove(path))
-					fresh := &server.Server{Loops: 1, Handler: calls{}}
+					fresh := &server.Server{NumLoops: 1, Handler: calls{}}
 					open(t, fresh, path)
 					defer fresh.Close()
 				}

@@ -73,7 +73,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	}
 	ev, err := event.NewLoop(&cfg)
 	if errors.Is(err, event.ErrInvalid) {
-		return nil, fmt.Errorf("%w: LoopConfig: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: LoopConfig: %w", ErrInvalid, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("loop %d: %w", index, err)

@@ -234,7 +234,7 @@ func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
 			var got bytes.Buffer
 			p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { return got.Write(p) }})
 			ended := make(chan string, 1)
-			s := start(t, r, &server.Server{Handler: eofProbe{p, func(c *server.Conn) { ended <- got.String(); c.CloseAfterFlush() }}})
+			s := start(t, r, &server.Server{Handler: eofProbe{p, func(c *server.Conn) { ended <- got.String(); c.Close() }}})
 			c, nc := p.connect(t, s)
 			c.PauseRead()
 			onLoop(t, c, func() {})
@@ -301,7 +301,7 @@ func TestLowWaterFollowsEveryRefusal(t *testing.T) {
 				}
 				rest = rest[n:]
 			}
-			c.CloseAfterFlush()
+			c.Close()
 		}
 		p := markProbe{probe: newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { write(c); return len(p), nil }}),
 			high: func(*server.Conn) {}, low: write}

@@ -10,7 +10,7 @@ import (
 // SocketOptions are options of a server's sockets. The zero value is what the standard library does: no-delay on, keep-alive after
 // 15 s of silence, every 15 s, 9 times, and the system's buffers. What is about TCP connections (Delay, KeepAlive, NoKeepAlive,
 // LingerSeconds, UserTimeout) is ignored on other networks; what a listener would have to do otherwise is refused there.
-// Options marked Linux are errors elsewhere: ErrConfig, which names the field.
+// Options marked Linux are errors elsewhere: ErrInvalid, which names the field.
 type SocketOptions struct {
 	Delay bool // leave Nagle's algorithm on: small writes wait for the acknowledgement of the one before
 

@@ -58,7 +58,7 @@ func TestOneOrderOverWritesFromEverywhere(t *testing.T) {
 		go func() { read <- inOrder(t, nc) }()
 		all.Wait()
 		until(t, "all lines of Data", func() bool { return c.Stats().BytesRead == 2 })
-		c.CloseAfterFlush()
+		c.Close()
 		if _, err := c.WriteString("late\n"); err == nil {
 			t.Error("a write behind the close was accepted")
 		}
@@ -111,7 +111,7 @@ func TestWhatIsWrittenBeforeACloseIsSent(t *testing.T) {
 				}
 				accepted <- n
 			}()
-			go c.CloseAfterFlush()
+			go c.Close()
 			got := inOrder(t, nc)["line"]
 			if want := await(t, accepted, "the refusal"); got != want {
 				t.Fatalf("%d lines were accepted before the close, and %d came", want, got)
@@ -155,7 +155,7 @@ func TestBroadcastsOfOneGoroutineKeepTheirOrder(t *testing.T) {
 		}
 		all.Wait()
 		for _, c := range conns {
-			c.CloseAfterFlush()
+			c.Close()
 		}
 		for i, nc := range ends {
 			if got := inOrder(t, nc); got["b0"] != 2*n || got["b1"] != 2*n || got["b2"] != 2*n {
@@ -186,7 +186,7 @@ func TestPartialWritesLoseNothing(t *testing.T) {
 			must(t, err)
 			rest = rest[n:]
 		}
-		c.CloseAfterFlush()
+		c.Close()
 		got, err := io.ReadAll(nc)
 		if err != nil || string(got) != string(data) {
 			t.Fatalf("%d of %d bytes came, %v; equal: %v", len(got), len(data), err, string(got) == string(data))

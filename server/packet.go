@@ -60,7 +60,7 @@ type PacketStats struct {
 // ListenPacket opens a UDP socket and gives h what comes in there. The networks are udp, udp4 and udp6. It starts the
 // server if need be; a Handler for connections is not needed. With ReusePort every loop has a socket, else the sockets of
 // a server take turns on its loops. Of the Server's fields, Socket and ListenConfig count, OnPanic (with a nil Conn), and Workers, Queue and
-// MaxBuffered for what is dispatched. Errors: ErrConfig, ErrServerClosed, the system's. A name in the address is looked up
+// MaxBuffered for what is dispatched. Errors: ErrInvalid, ErrServerClosed, the system's. A name in the address is looked up
 // before it returns. May block; not in a callback.
 func (s *Server) ListenPacket(network, address string, h PacketHandler) (*PacketConn, error) {
 	pc, err := s.listenPacket(network, address, h)
@@ -75,10 +75,10 @@ func (s *Server) listenPacket(network, address string, h PacketHandler) (*Packet
 		return nil, err
 	}
 	if isStream(network) {
-		return nil, fmt.Errorf("%w: network %q has no datagrams; use Listen", ErrConfig, network)
+		return nil, fmt.Errorf("%w: network %q has no datagrams; use Listen", ErrInvalid, network)
 	}
 	if !isDatagram(network) {
-		return nil, fmt.Errorf("%w: network %q; it is one of udp, udp4 and udp6", ErrConfig, network)
+		return nil, fmt.Errorf("%w: network %q; it is one of udp, udp4 and udp6", ErrInvalid, network)
 	}
 	o := *s.cfg.socket()
 	o.DeferAccept, o.FastOpen = 0, 0 // the listeners'
@@ -88,7 +88,7 @@ func (s *Server) listenPacket(network, address string, h PacketHandler) (*Packet
 		loops = s.loops
 	}
 	if err := o.Check(network); err != nil {
-		return nil, fmt.Errorf("%w: Socket: %w", ErrConfig, err)
+		return nil, fmt.Errorf("%w: Socket: %w", ErrInvalid, err)
 	}
 	pc := s.newPacketConn(h)
 	for _, l := range loops {
@@ -106,7 +106,7 @@ func (s *Server) listenPacket(network, address string, h PacketHandler) (*Packet
 
 // AddPacketConn is ListenPacket for a UDP socket of package net, or of another that has SyscallConn, which may be connected.
 // The descriptor is duplicated and nc is closed, so that the Go runtime's poller does not watch it as well; on an error nc is still the
-// caller's. Errors: ErrConfig, ErrUnsupported, ErrServerClosed, the system's. Any goroutine.
+// caller's. Errors: ErrInvalid, ErrUnsupported, ErrServerClosed, the system's. Any goroutine.
 func (s *Server) AddPacketConn(nc net.PacketConn, h PacketHandler) (*PacketConn, error) {
 	pc, err := s.addPacketConn(nc, h)
 	if err != nil {
@@ -154,7 +154,7 @@ func (s *Server) addPacketConn(nc net.PacketConn, h PacketHandler) (*PacketConn,
 // beginPackets starts the server for h.
 func (s *Server) beginPackets(h PacketHandler) error {
 	if h == nil {
-		return fmt.Errorf("%w: PacketHandler is nil", ErrConfig)
+		return fmt.Errorf("%w: PacketHandler is nil", ErrInvalid)
 	}
 	return s.Start()
 }

@@ -21,7 +21,7 @@ import (
 // faultyPackets is a server with one socket, of which decide makes calls fail, and a client of it.
 func faultyPackets(t *testing.T, s *Server, decide func(socktest.Call) socktest.Fault, h PacketHandler) (*PacketConn, net.Conn) {
 	t.Helper()
-	s.Loops = 1
+	s.NumLoops = 1
 	s.calls = socktest.New(&sock.Kernel{}, decide)
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
@@ -251,7 +251,7 @@ func (k *slowSend) Close(fd int) error {
 // TestADescriptorIsNotClosedUnderASender: its number could be a stranger's before the sender uses it.
 func TestADescriptorIsNotClosedUnderASender(t *testing.T) {
 	kernel := &slowSend{entered: make(chan struct{}), gate: make(chan struct{})}
-	s := &Server{Loops: 1, calls: kernel, Logger: slog.New(slog.DiscardHandler)}
+	s := &Server{NumLoops: 1, calls: kernel, Logger: slog.New(slog.DiscardHandler)}
 	defer s.Close()
 	pc, err := s.ListenPacket("udp4", "127.0.0.1:0", func(*PacketConn, []byte, netip.AddrPort) {})
 	if err != nil {
@@ -282,7 +282,7 @@ func TestADescriptorIsNotClosedUnderASender(t *testing.T) {
 // TestSocketsAreSpreadOverTheLoops: one on each with ReusePort, else by turns.
 func TestSocketsAreSpreadOverTheLoops(t *testing.T) {
 	for _, reuse := range []bool{false, true} {
-		s := &Server{Loops: 3, ReusePort: reuse, Logger: slog.New(slog.DiscardHandler)}
+		s := &Server{NumLoops: 3, ReusePort: reuse, Logger: slog.New(slog.DiscardHandler)}
 		used := map[int]int{}
 		for range 3 {
 			pc, err := s.ListenPacket("udp4", "127.0.0.1:0", func(*PacketConn, []byte, netip.AddrPort) {})

@@ -16,17 +16,17 @@ import (
 func ignorePacket(*server.PacketConn, []byte, netip.AddrPort) {}
 
 func TestAPacketSocketIsCheckedWhenItIsOpened(t *testing.T) {
-	srv := &server.Server{Loops: 1} // without a Handler for connections, of which there are none
+	srv := &server.Server{NumLoops: 1} // without a Handler for connections, of which there are none
 	defer srv.Close()
 	for _, c := range []struct {
 		network, address string
 		h                server.PacketHandler
 		want             error
 	}{
-		{"udp", "127.0.0.1:0", nil, server.ErrConfig},
-		{"udp", "127.0.0.1:0", server.DispatchPackets(nil), server.ErrConfig},
-		{"tcp", "127.0.0.1:0", ignorePacket, server.ErrConfig},
-		{"unixgram", "x", ignorePacket, server.ErrConfig},
+		{"udp", "127.0.0.1:0", nil, server.ErrInvalid},
+		{"udp", "127.0.0.1:0", server.DispatchPackets(nil), server.ErrInvalid},
+		{"tcp", "127.0.0.1:0", ignorePacket, server.ErrInvalid},
+		{"unixgram", "x", ignorePacket, server.ErrInvalid},
 		{"udp4", "[::1]:0", ignorePacket, &net.AddrError{}},
 	} {
 		pc, err := srv.ListenPacket(c.network, c.address, c.h)
@@ -188,7 +188,7 @@ func TestNothingIsSentAfterClose(t *testing.T) {
 }
 
 func TestShutdownClosesPacketSockets(t *testing.T) {
-	s := packetServer(t, &server.Server{Loops: 2, ReusePort: true})
+	s := packetServer(t, &server.Server{NumLoops: 2, ReusePort: true})
 	pc := s.listenPacket(t, echoPacket)
 	nc := dialPacket(t, pc.LocalAddr().String())
 	send(t, nc, "x")
@@ -209,7 +209,7 @@ func TestShutdownClosesPacketSockets(t *testing.T) {
 
 // TestAPacketSocketMayRaceWithShutdown: many are closed in the two ways at once, while others are opened.
 func TestAPacketSocketMayRaceWithShutdown(t *testing.T) {
-	s := packetServer(t, &server.Server{Loops: 2})
+	s := packetServer(t, &server.Server{NumLoops: 2})
 	var all sync.WaitGroup
 	begin := make(chan struct{})
 	for range 20 {

@@ -53,7 +53,7 @@ func TestAnAnswerComesFromTheAddressThatWasAskedAt(t *testing.T) {
 		must(t, err)
 		for name, h := range handlers {
 			for _, added := range []bool{false, true} {
-				s := packetServer(t, &server.Server{Loops: 2, ReusePort: !added})
+				s := packetServer(t, &server.Server{NumLoops: 2, ReusePort: !added})
 				var pc *server.PacketConn
 				if added {
 					inner, err := net.ListenPacket(network, address)

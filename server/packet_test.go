@@ -23,7 +23,7 @@ func packetServer(t testing.TB, srv *server.Server) *running {
 	if srv.Handler == nil {
 		srv.Handler = server.HandlerFunc(echo)
 	}
-	return start(t, rig{"tcp", false, max(1, srv.Loops)}, srv)
+	return start(t, rig{"tcp", false, max(1, srv.NumLoops)}, srv)
 }
 
 // listenPacket opens a socket on loopback.
@@ -139,7 +139,7 @@ func TestAnswersToDatagramsComeFromAnyGoroutine(t *testing.T) {
 }
 
 func TestEachSocketHasItsHandler(t *testing.T) {
-	s := packetServer(t, &server.Server{Loops: 2})
+	s := packetServer(t, &server.Server{NumLoops: 2})
 	var clients []*net.UDPConn
 	for i := range 3 {
 		pc := s.listenPacket(t, func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
@@ -163,7 +163,7 @@ func (w writerTo) Write(p []byte) (int, error) { return w.pc.WriteTo(p, w.to) }
 
 // TestEveryLoopReceivesWithReusePort needs the kernel to give each of two sockets at least one of 64 clients.
 func TestEveryLoopReceivesWithReusePort(t *testing.T) {
-	s := packetServer(t, &server.Server{Loops: 2, ReusePort: true})
+	s := packetServer(t, &server.Server{NumLoops: 2, ReusePort: true})
 	gate := make(chan struct{})
 	var inside atomic.Int32
 	pc := s.listenPacket(t, func(pc *server.PacketConn, p []byte, from netip.AddrPort) {

@@ -12,7 +12,7 @@ import (
 func TestDatagramsAreHandledOnWorkers(t *testing.T) {
 	const clients = 3
 	meet := make(chan struct{})
-	s := packetServer(t, &server.Server{Loops: 1, Workers: clients})
+	s := packetServer(t, &server.Server{NumLoops: 1, Workers: clients})
 	pc := s.listenPacket(t, server.DispatchPackets(func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 		select { // each waits for another one, which it could not on the loop
 		case meet <- struct{}{}:
@@ -97,7 +97,7 @@ func TestDispatchedDatagramsCountAsBuffered(t *testing.T) {
 	}
 	close(gate)
 	until(t, "the end of all handlers", func() bool { return s.Stats().Buffered == 0 })
-	if err := pc.Dispatch(nil, nil, netip.AddrPort{}); !errors.Is(err, server.ErrConfig) {
+	if err := pc.Dispatch(nil, nil, netip.AddrPort{}); !errors.Is(err, server.ErrInvalid) {
 		t.Errorf("without a handler: %v", err)
 	}
 }

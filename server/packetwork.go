@@ -25,10 +25,10 @@ func DispatchPackets(fn PacketHandler) PacketHandler {
 
 // Dispatch has fn called on a worker with a copy of p, for handlers that answer some datagrams on the loop. It never waits. Datagrams
 // have half of Queue, so that requests of connections find room beside a flood of them. Errors: ErrFull above that, ErrServerFull above MaxBuffered, which
-// counts the datagram as dropped; ErrClosed; ErrConfig if fn is nil; fn is not called then. Otherwise it is, unless the server's
+// counts the datagram as dropped; ErrClosed; ErrInvalid if fn is nil; fn is not called then. Otherwise it is, unless the server's
 // Close or Shutdown's deadline comes before. Any goroutine.
 func (pc *PacketConn) Dispatch(fn PacketHandler, p []byte, from netip.AddrPort) error {
-	err := fmt.Errorf("%w: PacketHandler is nil", ErrConfig)
+	err := fmt.Errorf("%w: PacketHandler is nil", ErrInvalid)
 	if fn != nil {
 		err = pc.dispatch(fn, p, from)
 	}

@@ -50,7 +50,7 @@ func misfortune(where string) server.Handler {
 			}
 			_, err := c.Write(p)
 			if where == "Close" {
-				c.CloseAfterFlush()
+				c.Close()
 			}
 			return len(p), err
 		},
@@ -69,7 +69,7 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 					stack string
 				}
 				fates := make(chan fate, 10)
-				s := start(t, r, &server.Server{Workers: 1, Loops: 1, CloseTimeout: 10 * time.Millisecond, Handler: echoLines(),
+				s := start(t, r, &server.Server{Workers: 1, NumLoops: 1, CloseTimeout: 10 * time.Millisecond, Handler: echoLines(),
 					OnPanic: func(c *server.Conn, v any, stack []byte) { fates <- fate{c, v, string(stack)} }})
 				ln, err := s.ListenHandler("tcp", "127.0.0.1:0", misfortune(where))
 				must(t, err)

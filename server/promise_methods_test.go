@@ -61,12 +61,12 @@ func (s *stage) done(error) { s.told.Add(1) }
 // methods are all that may be called from any goroutine, on a connection chosen at random.
 func (s *stage) methods() map[string]func(c *server.Conn) error {
 	return map[string]func(c *server.Conn) error{
-		"Conn.Abort":           func(c *server.Conn) error { c.Abort(); return nil },
-		"Conn.CloseAfterFlush": func(c *server.Conn) error { c.CloseAfterFlush(); return nil },
-		"Conn.CloseRead":       func(c *server.Conn) error { return c.CloseRead() },
-		"Conn.CloseWrite":      func(c *server.Conn) error { return c.CloseWrite() },
-		"Conn.Context":         func(c *server.Conn) error { return c.Context().Err() },
-		"Conn.Data":            func(c *server.Conn) error { c.Data(); return nil },
+		"Conn.Abort":      func(c *server.Conn) error { c.Abort(); return nil },
+		"Conn.Close":      func(c *server.Conn) error { c.Close(); return nil },
+		"Conn.CloseRead":  func(c *server.Conn) error { return c.CloseRead() },
+		"Conn.CloseWrite": func(c *server.Conn) error { return c.CloseWrite() },
+		"Conn.Context":    func(c *server.Conn) error { return c.Context().Err() },
+		"Conn.Data":       func(c *server.Conn) error { c.Value(); return nil },
 		"Conn.Detach": func(c *server.Conn) error {
 			return c.Detach(func(nc net.Conn, _ []byte, err error) {
 				if err == nil {
@@ -84,7 +84,7 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 		"Conn.ResumeRead": func(c *server.Conn) error { c.ResumeRead(); return nil },
 		"Conn.SendFile":   func(c *server.Conn) error { return s.outcome(c.SendFile(s.file, 10, 100, s.done)) },
 		"Conn.Server":     func(c *server.Conn) error { c.Server().Stats(); return nil },
-		"Conn.SetData":    func(c *server.Conn) error { c.SetData(1); return nil },
+		"Conn.SetData":    func(c *server.Conn) error { c.SetValue(1); return nil },
 		"Conn.SetHandler": func(c *server.Conn) error { return c.SetHandler(s.handler(rand.IntN(3))) },
 		"Conn.SetTimeouts": func(c *server.Conn) error {
 			c.SetTimeouts(server.Timeouts{Idle: time.Duration(rand.IntN(50)) * time.Millisecond})

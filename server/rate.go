@@ -23,7 +23,7 @@ type Group struct {
 	read, write *ratelimit.Bucket
 }
 
-// NewGroup makes a group with limits for reading and writing. Errors: ErrConfig. Any goroutine.
+// NewGroup makes a group with limits for reading and writing. Errors: ErrInvalid. Any goroutine.
 func NewGroup(read, write RateLimit) (*Group, error) {
 	if err := read.check("Group read"); err != nil {
 		return nil, fmt.Errorf("new group: %w", err)
@@ -37,11 +37,11 @@ func NewGroup(read, write RateLimit) (*Group, error) {
 func (r RateLimit) check(name string) error {
 	switch {
 	case !(r.BytesPerSecond >= 0) || r.BytesPerSecond > 1e15: // NaN too
-		return fmt.Errorf("%w: %s is %v bytes per second", ErrConfig, name, r.BytesPerSecond)
+		return fmt.Errorf("%w: %s is %v bytes per second", ErrInvalid, name, r.BytesPerSecond)
 	case r.Burst < 0 || r.Burst > 0 && r.Burst < ratelimit.MinBurst:
-		return fmt.Errorf("%w: %s has a burst of %d bytes, the least is %d", ErrConfig, name, r.Burst, ratelimit.MinBurst)
+		return fmt.Errorf("%w: %s has a burst of %d bytes, the least is %d", ErrInvalid, name, r.Burst, ratelimit.MinBurst)
 	case r.Burst > 0 && r.BytesPerSecond == 0:
-		return fmt.Errorf("%w: %s has a burst and no rate", ErrConfig, name)
+		return fmt.Errorf("%w: %s has a burst and no rate", ErrInvalid, name)
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func TestWriteLimitPacesEachConnection(t *testing.T) {
 			since := time.Now()
 			_, err := c.Write(make([]byte, rateBytes))
 			must(t, err)
-			c.CloseAfterFlush()
+			c.Close()
 			all.Go(func() {
 				if n, err := io.Copy(io.Discard, nc); n != rateBytes || err != nil {
 					t.Errorf("%d of %d bytes came, %v", n, rateBytes, err)
@@ -125,14 +125,14 @@ func TestRatesThatMakeNoSenseAreRefused(t *testing.T) {
 	nan /= nan
 	for _, l := range []server.RateLimit{{BytesPerSecond: -1}, {BytesPerSecond: nan}, {BytesPerSecond: 1e16},
 		{BytesPerSecond: 1, Burst: 63}, {BytesPerSecond: 1, Burst: -1}, {Burst: 100}} {
-		if _, err := server.NewGroup(l, server.RateLimit{}); !errors.Is(err, server.ErrConfig) {
+		if _, err := server.NewGroup(l, server.RateLimit{}); !errors.Is(err, server.ErrInvalid) {
 			t.Errorf("NewGroup for reading with %+v: %v", l, err)
 		}
-		if _, err := server.NewGroup(server.RateLimit{}, l); !errors.Is(err, server.ErrConfig) {
+		if _, err := server.NewGroup(server.RateLimit{}, l); !errors.Is(err, server.ErrInvalid) {
 			t.Errorf("NewGroup for writing with %+v: %v", l, err)
 		}
 		for _, s := range []*server.Server{{ReadLimit: l}, {WriteLimit: l}} {
-			if err := s.Start(); !errors.Is(err, server.ErrConfig) {
+			if err := s.Start(); !errors.Is(err, server.ErrInvalid) {
 				t.Errorf("Start with %+v: %v", l, err)
 			}
 		}

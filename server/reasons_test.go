@@ -21,7 +21,7 @@ func TestCloseIsToldTheReason(t *testing.T) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			switch string(p) {
 			case "close":
-				c.CloseAfterFlush()
+				c.Close()
 			case "abort":
 				c.Abort()
 			case "fail":
@@ -42,7 +42,7 @@ func TestCloseIsToldTheReason(t *testing.T) {
 			do   func(nc net.Conn)
 			want error
 		}{
-			{"CloseAfterFlush", say("close"), nil},
+			{"Close", say("close"), nil},
 			{"Abort", say("abort"), server.ErrAborted},
 			{"an error of Data", say("fail"), own},
 			{"too much consumed", say("greedy"), server.ErrHandler},
@@ -160,10 +160,10 @@ func TestDataIsGivenWhatItDidNotConsume(t *testing.T) {
 // TestOpenIsFirstAndCloseLast, each once, whatever is called where: everything that ends a connection, in every callback, twice.
 func TestOpenIsFirstAndCloseLast(t *testing.T) {
 	ways := map[string]func(c *server.Conn){
-		"CloseAfterFlush": (*server.Conn).CloseAfterFlush,
-		"Abort":           (*server.Conn).Abort,
-		"CloseWrite":      func(c *server.Conn) { _ = c.CloseWrite() }, // the second time it is closed already
-		"both":            func(c *server.Conn) { c.CloseAfterFlush(); c.Abort() },
+		"Close":      (*server.Conn).Close,
+		"Abort":      (*server.Conn).Abort,
+		"CloseWrite": func(c *server.Conn) { _ = c.CloseWrite() }, // the second time it is closed already
+		"both":       func(c *server.Conn) { c.Close(); c.Abort() },
 	}
 	places := []string{"Open", "Data", "EOF", "HighWater", "done", "release", "Close"}
 	each(t, func(t *testing.T, r rig) {
@@ -190,7 +190,7 @@ func TestOpenIsFirstAndCloseLast(t *testing.T) {
 					},
 					close: func(c *server.Conn, _ error) { visit(c, "Close") },
 				})
-				h := allProbe{markProbe{p, func(c *server.Conn) { visit(c, "HighWater") }, func(*server.Conn) {}}, func(c *server.Conn) { visit(c, "EOF"); c.CloseAfterFlush() }}
+				h := allProbe{markProbe{p, func(c *server.Conn) { visit(c, "HighWater") }, func(*server.Conn) {}}, func(c *server.Conn) { visit(c, "EOF"); c.Close() }}
 				s := start(t, r, &server.Server{Handler: h, CloseTimeout: brief})
 				go hello(s)
 				await(t, p.closed, fmt.Sprintf("%s in %s: Close", how, place))

@@ -55,7 +55,7 @@ func (w Reply) WriteOwned(p []byte, release func(error)) error {
 }
 
 // SendFile adds n bytes of f from offset to the reply, behind what was written to it before. It is as SendFile of Conn, except that it
-// waits where that returns ErrFull. When SendFile itself fails, done is not called. Errors: ErrConfig, else as Write. May block; not in a
+// waits where that returns ErrFull. When SendFile itself fails, done is not called. Errors: ErrInvalid, else as Write. May block; not in a
 // callback.
 func (w Reply) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	if err := checkFile(f, offset, n); err != nil {
@@ -69,10 +69,10 @@ func (w Reply) SendFile(f *os.File, offset, n int64, done func(error)) error {
 
 // Notify has done called, once, on the connection's loop, with what becomes of all that was written to the reply before: nil when it
 // is given to the kernel, else why it is not. It waits as Write does, since the connection takes what was gathered first. When Notify
-// itself fails, done is not called. Errors: ErrConfig if done is nil, else as Write. May block; not in a callback.
+// itself fails, done is not called. Errors: ErrInvalid if done is nil, else as Write. May block; not in a callback.
 func (w Reply) Notify(done func(error)) error {
 	if done == nil {
-		return fmt.Errorf("notify of a reply: %w: nil function", ErrConfig)
+		return fmt.Errorf("notify of a reply: %w: nil function", ErrInvalid)
 	}
 	if err := w.add(piece{done: done}); err != nil {
 		return fmt.Errorf("notify of a reply: %w", err)

@@ -62,7 +62,7 @@ func TestAResetInTheMiddleOfAnything(t *testing.T) {
 			},
 			"a close": func(c *server.Conn, _ net.Conn, done func(error)) error {
 				err := c.WriteNotify(make([]byte, 8<<20), done)
-				c.CloseAfterFlush()
+				c.Close()
 				return err
 			},
 			"a half-close": func(c *server.Conn, _ net.Conn, done func(error)) error {

@@ -141,7 +141,7 @@ func TestS23CountersAreReadFromAnywhere(t *testing.T) {
 						c.RemoteAddr()
 						c.LocalAddr()
 						c.TLS()
-						if s.Conn(c.ID()) == nil && c.ID() == (server.ID{}) {
+						if s.Conn(c.ID()) == nil && c.ID() == (server.ConnID{}) {
 							t.Error("an accepted connection has no name")
 						}
 					}

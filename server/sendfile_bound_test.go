@@ -149,7 +149,7 @@ func TestFilesThatTheKernelDoesNotSendAreCopied(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		content := noise(300_000)
 		p := newProbe(calls{data: echo})
-		s := start(t, r, &server.Server{Handler: p, Loops: 1, Socket: tight()})
+		s := start(t, r, &server.Server{Handler: p, NumLoops: 1, Socket: tight()})
 		c, nc := p.connect(t, s)
 		_, other := p.connect(t, s)
 		pr, pw, err := os.Pipe()

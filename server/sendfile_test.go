@@ -119,7 +119,7 @@ func TestAFileThatIsClosedFails(t *testing.T) {
 		await(t, p.closed, "Close")
 		send(t, onc, "still")
 		expect(t, onc, "still")
-		other.CloseAfterFlush()
+		other.Close()
 	})
 }
 
@@ -131,8 +131,8 @@ func TestSendFileRefusesNonsense(t *testing.T) {
 	f := writeFile(t, nil)
 	never := func(error) { t.Error("what was refused had an outcome") }
 	for _, err := range []error{c.SendFile(nil, 0, 0, never), c.SendFile(f, -1, 0, never), c.SendFile(f, 0, -1, never)} {
-		if !errors.Is(err, server.ErrConfig) {
-			t.Errorf("%v, want ErrConfig", err)
+		if !errors.Is(err, server.ErrInvalid) {
+			t.Errorf("%v, want ErrInvalid", err)
 		}
 	}
 }

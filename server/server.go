@@ -54,16 +54,16 @@ const (
 )
 
 // A Server has loops, which do the network, and workers, which run what blocks. Its fields are set before Start (or Serve, or
-// ListenAndServe) and not changed afterwards. Zero values are replaced by defaults; what makes no sense is ErrConfig from
+// ListenAndServe) and not changed afterwards. Zero values are replaced by defaults; what makes no sense is ErrInvalid from
 // the start call. A negative duration means none.
 type Server struct {
 	// Handler serves the connections: Dispatch makes one that runs on workers. Required, unless every Listener and every
 	// Dial brings its own.
 	Handler Handler
 
-	// Loops is how many event loops there are, each on a goroutine. 0 means one for each processor
+	// NumLoops is how many event loops there are, each on a goroutine. 0 means one for each processor
 	// that the program may use: with fewer, a processor that has nothing else to do is woken for each small batch of requests.
-	Loops int
+	NumLoops int
 	// LoopConfig is the configuration of each loop. Its Logger is the server's if it is nil. Nil means the defaults.
 	LoopConfig *event.Config
 	// Balance chooses the loop of a new connection where one loop accepts for all; PickLoop, if set, does instead: it gets
@@ -82,7 +82,7 @@ type Server struct {
 	WhenFull FullPolicy
 	// BusyText is sent to a client whose connection is refused, before the connection is closed, and in answer to a request that Refuse
 	// refuses. A client that speaks TLS gets an alert instead when its connection is refused. "" sends nothing, since the server does not
-	// know the protocol; with Refuse it is ErrConfig.
+	// know the protocol; with Refuse it is ErrInvalid.
 	BusyText string
 
 	// MaxConns bounds the open connections of the server. 0 means what the process's limit of descriptors allows, less a
@@ -121,7 +121,7 @@ type Server struct {
 	// WriteTimeout closes a connection whose peer has taken none of the waiting output for so long, also while requests are in work.
 	// 0 means DefaultWriteTimeout.
 	WriteTimeout time.Duration
-	// CloseTimeout closes a connection that is being closed, by CloseAfterFlush or Shutdown, when the peer has done nothing towards that
+	// CloseTimeout closes a connection that is being closed, by Close or Shutdown, when the peer has done nothing towards that
 	// for so long: it has taken no output, and has not closed its half after the last output. A transfer that progresses is not ended
 	// by it, nor does it count while a request is in work and no output waits for the peer. 0 means DefaultCloseTimeout.
 	CloseTimeout time.Duration

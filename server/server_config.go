@@ -16,7 +16,7 @@ import (
 // not read after Start. See there for the meaning of each.
 type config struct {
 	Handler                                     Handler
-	Loops                                       int
+	NumLoops                                    int
 	LoopConfig                                  *event.Config
 	Balance                                     Balance
 	PickLoop                                    func(peer net.Addr, loops int) int
@@ -43,10 +43,10 @@ type config struct {
 	maxFiles int64    // files that may wait to be sent beside the first of each connection, and the limit of attempts to connect
 }
 
-// resolve returns the configuration with its defaults. Errors: ErrConfig, which names the field; the system's.
+// resolve returns the configuration with its defaults. Errors: ErrInvalid, which names the field; the system's.
 func (s *Server) resolve() (*config, error) {
 	cfg := &config{
-		Handler: s.Handler, Loops: s.Loops, LoopConfig: s.LoopConfig, Balance: s.Balance, PickLoop: s.PickLoop, ReusePort: s.ReusePort,
+		Handler: s.Handler, NumLoops: s.NumLoops, LoopConfig: s.LoopConfig, Balance: s.Balance, PickLoop: s.PickLoop, ReusePort: s.ReusePort,
 		Workers: s.Workers, Queue: s.Queue, WhenFull: s.WhenFull, BusyText: s.BusyText,
 		MaxConns: s.MaxConns, AcceptBudget: s.AcceptBudget, MaxInput: s.MaxInput, MaxOutput: s.MaxOutput,
 		HighWater: s.HighWater, LowWater: s.LowWater, MaxBuffered: s.MaxBuffered,
@@ -92,20 +92,20 @@ func (cfg *config) resolveNumbers() error {
 		{"MaxInput", &cfg.MaxInput, DefaultMaxInput},
 		{"MaxOutput", &cfg.MaxOutput, DefaultMaxOutput},
 		{"MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes},
-		{"Loops", &cfg.Loops, min(runtime.GOMAXPROCS(0), runtime.NumCPU())},
+		{"NumLoops", &cfg.NumLoops, min(runtime.GOMAXPROCS(0), runtime.NumCPU())},
 		{"HighWater", &cfg.HighWater, 0},
 		{"LowWater", &cfg.LowWater, 0},
 		{"MaxConns", &cfg.MaxConns, 0},
 	} {
 		if *f.value < 0 {
-			return fmt.Errorf("%w: %s is %d", ErrConfig, f.name, *f.value)
+			return fmt.Errorf("%w: %s is %d", ErrInvalid, f.name, *f.value)
 		}
 		if *f.value == 0 {
 			*f.value = f.fallback
 		}
 	}
 	if cfg.MaxBuffered < 0 {
-		return fmt.Errorf("%w: MaxBuffered is %d", ErrConfig, cfg.MaxBuffered)
+		return fmt.Errorf("%w: MaxBuffered is %d", ErrInvalid, cfg.MaxBuffered)
 	}
 	if cfg.MaxBuffered == 0 {
 		cfg.MaxBuffered = DefaultMaxBuffered
@@ -123,9 +123,9 @@ func (cfg *config) resolveMarks() error {
 	}
 	switch {
 	case cfg.LowWater >= cfg.HighWater:
-		return fmt.Errorf("%w: LowWater is %d, not below HighWater, %d", ErrConfig, cfg.LowWater, cfg.HighWater)
+		return fmt.Errorf("%w: LowWater is %d, not below HighWater, %d", ErrInvalid, cfg.LowWater, cfg.HighWater)
 	case cfg.HighWater > cfg.MaxOutput:
-		return fmt.Errorf("%w: HighWater is %d, above MaxOutput, %d", ErrConfig, cfg.HighWater, cfg.MaxOutput)
+		return fmt.Errorf("%w: HighWater is %d, above MaxOutput, %d", ErrInvalid, cfg.HighWater, cfg.MaxOutput)
 	}
 	return nil
 }
@@ -136,22 +136,22 @@ const maxWorkers = 1 << 20
 func (cfg *config) checkChoices() error {
 	switch {
 	case cfg.Workers > maxWorkers:
-		return fmt.Errorf("%w: Workers is %d, above %d", ErrConfig, cfg.Workers, maxWorkers)
+		return fmt.Errorf("%w: Workers is %d, above %d", ErrInvalid, cfg.Workers, maxWorkers)
 	case cfg.Balance > SourceHash:
-		return fmt.Errorf("%w: Balance is %d", ErrConfig, cfg.Balance)
+		return fmt.Errorf("%w: Balance is %d", ErrInvalid, cfg.Balance)
 	case cfg.WhenFull > CloseConn:
-		return fmt.Errorf("%w: WhenFull is %d", ErrConfig, cfg.WhenFull)
+		return fmt.Errorf("%w: WhenFull is %d", ErrInvalid, cfg.WhenFull)
 	case cfg.WhenFull == Refuse && cfg.BusyText == "":
-		return fmt.Errorf("%w: WhenFull is Refuse, and BusyText is empty", ErrConfig)
+		return fmt.Errorf("%w: WhenFull is Refuse, and BusyText is empty", ErrInvalid)
 	case cfg.TLS != nil && !hasCertificate(cfg.TLS):
-		return fmt.Errorf("%w: TLS has no certificate", ErrConfig)
+		return fmt.Errorf("%w: TLS has no certificate", ErrInvalid)
 	}
 	return nil
 }
 
 func (cfg *config) checkSocket() error {
 	if err := cfg.socket().Check("tcp"); err != nil { // which has all options
-		return fmt.Errorf("%w: Socket: %w", ErrConfig, err)
+		return fmt.Errorf("%w: Socket: %w", ErrInvalid, err)
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func (cfg *config) resolveConns() error {
 		cfg.MaxConns = most
 	case cfg.MaxConns == Unlimited:
 	case cfg.MaxConns > room:
-		return fmt.Errorf("%w: MaxConns is %d, and the process may open %d descriptors", ErrConfig, cfg.MaxConns, room)
+		return fmt.Errorf("%w: MaxConns is %d, and the process may open %d descriptors", ErrInvalid, cfg.MaxConns, room)
 	}
 	return nil
 }

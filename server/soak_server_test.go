@@ -59,7 +59,7 @@ func (s *soak) close(c *server.Conn, reason error) {
 	} else if !s.stopping.Load() && !isGone(reason) { // else it may have been dialled in vain, or been reset at once
 		s.fail("Close without Open: %v", reason)
 	}
-	l, ok := c.Data().(*link)
+	l, ok := c.Value().(*link)
 	if !ok {
 		return
 	}
@@ -100,7 +100,7 @@ func (s *soak) request(c *server.Conn, message []byte) (*link, frame, error) {
 		return nil, f, fmt.Errorf("%v came as a request", f)
 	}
 	if l.conn.CompareAndSwap(nil, c) {
-		c.SetData(l)
+		c.SetValue(l)
 		s.liveMu.Lock()
 		s.live = append(s.live, l)
 		s.liveMu.Unlock()
@@ -167,7 +167,7 @@ func (s *soak) serve(w server.Reply, message []byte, concurrent int) {
 	write(answer.append(nil))
 }
 
-// act does what a request asks for besides an answer, on a worker or on the loop. All writes that come before CloseAfterFlush on
+// act does what a request asks for besides an answer, on a worker or on the loop. All writes that come before Close on
 // the loop arrive; on a worker, the reply in hand does.
 func (s *soak) act(c *server.Conn, l *link, req frame) {
 	switch req.kind {
@@ -177,7 +177,7 @@ func (s *soak) act(c *server.Conn, l *link, req frame) {
 		c.PauseRead()
 		go c.ResumeRead()
 	case kindBye:
-		c.CloseAfterFlush()
+		c.Close()
 	case kindHalf:
 		if err := c.CloseWrite(); err != nil && !errors.Is(err, server.ErrClosed) {
 			s.fail("%v: CloseWrite: %v", l, err)

@@ -168,7 +168,7 @@ func (s *soak) rng(i int) *rand.Rand { return rand.New(rand.NewPCG(s.seed, uint6
 func (s *soak) start(dir string) {
 	s.onLoop, s.onWorkers = &soakHandler{s}, s.dispatcher(1)
 	s.srv = &server.Server{
-		Loops: 2, Workers: 4, Queue: 6, MaxOutput: frameMax, MaxInput: 2 * frameMax, CloseTimeout: soakPatience,
+		NumLoops: 2, Workers: 4, Queue: 6, MaxOutput: frameMax, MaxInput: 2 * frameMax, CloseTimeout: soakPatience,
 		Logger: slog.New(slog.DiscardHandler), LoopConfig: &event.Config{PostLimit: 100},
 	}
 	if s.tls {

@@ -85,7 +85,7 @@ func callStale(s *server.Server, c *server.Conn) {
 	c.SetTimeouts(server.Timeouts{Idle: 1})
 	_ = c.Detach(func(net.Conn, []byte, error) {})
 	c.Abort()
-	c.CloseAfterFlush()
+	c.Close()
 	server.Broadcast([]*server.Conn{c, c}, []byte("STALE"), nil)
 	if other := s.Conn(c.ID()); other != nil {
 		other.Abort()
@@ -100,7 +100,7 @@ func TestEveryAcceptedWriteHasOneOutcome(t *testing.T) {
 	var accepted, told, twice atomic.Int64
 	ends := []func(c *server.Conn, nc net.Conn){
 		func(c *server.Conn, _ net.Conn) { c.Abort() },
-		func(c *server.Conn, _ net.Conn) { c.CloseAfterFlush() },
+		func(c *server.Conn, _ net.Conn) { c.Close() },
 		func(_ *server.Conn, nc net.Conn) { reset(t, nc) },
 		func(c *server.Conn, _ net.Conn) { _ = c.CloseWrite() },
 		func(c *server.Conn, _ net.Conn) {

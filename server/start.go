@@ -12,7 +12,7 @@ import (
 )
 
 // Start checks the configuration and makes the loops and the workers. Serve and ListenAndServe do it too; call it to Listen, Dial
-// or Adopt without them. A second Start does nothing. Errors: ErrConfig, which names the field; ErrServerClosed; the
+// or Adopt without them. A second Start does nothing. Errors: ErrInvalid, which names the field; ErrServerClosed; the
 // system's. Any goroutine.
 func (s *Server) Start() error {
 	s.mu.Lock()
@@ -41,7 +41,7 @@ func (s *Server) Start() error {
 
 // start makes the loops and the workers. Under mu.
 func (s *Server) start() error {
-	for i := range s.cfg.Loops {
+	for i := range s.cfg.NumLoops {
 		l, err := s.newLoop(i)
 		if err != nil {
 			for _, l := range s.loops {

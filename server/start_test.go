@@ -27,7 +27,7 @@ func TestAConfigurationErrorNamesTheField(t *testing.T) {
 	for name, row := range map[string]func(s *server.Server){
 		"Workers":                func(s *server.Server) { s.Workers = -1 },
 		"Queue":                  func(s *server.Server) { s.Queue = -1 },
-		"Loops":                  func(s *server.Server) { s.Loops = -2 },
+		"NumLoops":               func(s *server.Server) { s.NumLoops = -2 },
 		"AcceptBudget":           func(s *server.Server) { s.AcceptBudget = -1 },
 		"MaxInput":               func(s *server.Server) { s.MaxInput = -1 },
 		"MaxOutput":              func(s *server.Server) { s.MaxOutput = -1 },
@@ -58,7 +58,7 @@ func TestAConfigurationErrorNamesTheField(t *testing.T) {
 			s := &server.Server{Handler: echoLines()}
 			row(s)
 			err := s.ListenAndServe("tcp", "127.0.0.1:0")
-			wantError(t, "ListenAndServe", err, server.ErrConfig)
+			wantError(t, "ListenAndServe", err, server.ErrInvalid)
 			if err != nil && !strings.Contains(err.Error(), name) {
 				t.Errorf("%q does not name %s", err, name)
 			}
@@ -72,19 +72,19 @@ func TestS12AFailedStartIsTold(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer busy.Close()
-	s := &server.Server{Handler: echoLines(), Loops: -1, Logger: slog.New(slog.DiscardHandler)}
-	wantError(t, "Start", s.Start(), server.ErrConfig)
+	s := &server.Server{Handler: echoLines(), NumLoops: -1, Logger: slog.New(slog.DiscardHandler)}
+	wantError(t, "Start", s.Start(), server.ErrInvalid)
 	_, err = s.Dial("tcp", busy.Addr().String(), server.DialOptions{})
 	wantError(t, "Dial before Start", err, server.ErrNotStarted)
-	s.Loops = 2
+	s.NumLoops = 2
 	for _, row := range []struct {
 		network, address string
 		want             error
 	}{
 		{"tcp", busy.Addr().String(), syscall.EADDRINUSE},
-		{"udp", "127.0.0.1:0", server.ErrConfig},
-		{"tcp5", "127.0.0.1:0", server.ErrConfig},
-		{"", "127.0.0.1:0", server.ErrConfig},
+		{"udp", "127.0.0.1:0", server.ErrInvalid},
+		{"tcp5", "127.0.0.1:0", server.ErrInvalid},
+		{"", "127.0.0.1:0", server.ErrInvalid},
 		{"unix", filepath.Join(t.TempDir(), strings.Repeat("x", 200)), syscall.EINVAL},
 		{"unix", filepath.Join(t.TempDir(), "none", "s"), os.ErrNotExist},
 		{"tcp6", "127.0.0.1:0", nil},
@@ -161,7 +161,7 @@ func TestS21TwoServersShareNothing(t *testing.T) {
 func TestStartAndShutdownManyTimes(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for i := range 100 {
-			s := &server.Server{Handler: echoLines(), Loops: r.loops, Logger: slog.New(slog.DiscardHandler)}
+			s := &server.Server{Handler: echoLines(), NumLoops: r.loops, Logger: slog.New(slog.DiscardHandler)}
 			must(t, s.Start())
 			must(t, s.Start())
 			if i%2 == 0 {
@@ -180,7 +180,7 @@ func TestStartAndShutdownManyTimes(t *testing.T) {
 // TestStartMayRaceWithShutdown: each call says what has become of it.
 func TestStartMayRaceWithShutdown(t *testing.T) {
 	for range 50 {
-		s := &server.Server{Handler: echoLines(), Loops: 2, Logger: slog.New(slog.DiscardHandler)}
+		s := &server.Server{Handler: echoLines(), NumLoops: 2, Logger: slog.New(slog.DiscardHandler)}
 		var all sync.WaitGroup
 		for range 2 {
 			all.Go(func() {
@@ -219,9 +219,9 @@ func TestS24SignalsAreLeftAlone(t *testing.T) {
 
 // The loops are made as LoopConfig says, so an invalid one is an error of Start that names it. The server does not write to it.
 func TestLoopConfigReachesTheLoops(t *testing.T) {
-	s := &server.Server{Handler: echoLines(), Loops: 3, LoopConfig: &event.Config{Priorities: -1}}
+	s := &server.Server{Handler: echoLines(), NumLoops: 3, LoopConfig: &event.Config{Priorities: -1}}
 	err := s.Start()
-	wantError(t, "Start with -1 priorities", err, server.ErrConfig, event.ErrInvalid)
+	wantError(t, "Start with -1 priorities", err, server.ErrInvalid, event.ErrInvalid)
 	if err != nil && !strings.Contains(err.Error(), "LoopConfig") {
 		t.Errorf("%v does not name LoopConfig", err)
 	}

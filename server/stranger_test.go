@@ -22,11 +22,11 @@ func TestS1StaleHandleNeverReachesAnotherClient(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var handles stale
 		p := newProbe(calls{
-			open: func(c *server.Conn) { c.SetData(fmt.Sprintf("<%v>", c.ID())) },
+			open: func(c *server.Conn) { c.SetValue(fmt.Sprintf("<%v>", c.ID())) },
 			data: func(c *server.Conn, p []byte) (int, error) {
 				handles.add(c)
 				for range p { // a byte is a question: who am I?
-					if _, err := c.WriteString(c.Data().(string)); err != nil {
+					if _, err := c.WriteString(c.Value().(string)); err != nil {
 						return 0, err
 					}
 				}
@@ -134,7 +134,7 @@ func (h *stale) pester(t testing.TB, s *running, stop chan struct{}) {
 		}
 		c.PauseRead()
 		c.Abort()
-		c.CloseAfterFlush()
+		c.Close()
 		c.SetTimeouts(server.Timeouts{Idle: time.Nanosecond})
 		if found := s.Conn(c.ID()); found != nil && found != c { // its loop may not have come by yet
 			t.Errorf("the ID of a connection that has ended finds %v", found.ID())
@@ -170,7 +170,7 @@ func TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNobody(t *testing.T) {
 			if rest := strings.ReplaceAll(string(got), mine, ""); !strings.HasPrefix(mine, rest) {
 				t.Fatalf("connection %d read %q besides its own", i, rest)
 			}
-			next.CloseAfterFlush()
+			next.Close()
 			expectEOF(t, onc)
 			_ = nc.Close()
 			_ = onc.Close()
@@ -183,8 +183,8 @@ func TestAnIDFindsItsConnectionAndNoOther(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p})
-		seen := map[server.ID]bool{{}: true}
-		if s.Conn(server.ID{}) != nil {
+		seen := map[server.ConnID]bool{{}: true}
+		if s.Conn(server.ConnID{}) != nil {
 			t.Error("the zero ID finds a connection")
 		}
 		for range 50 {

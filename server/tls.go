@@ -39,7 +39,7 @@ func (c *loopConn) startTLS(config *tls.Config, client bool) {
 // checkClientTLS refuses what a client's configuration cannot have here.
 func checkClientTLS(config *tls.Config) error {
 	if config.Renegotiation != tls.RenegotiateNever {
-		return fmt.Errorf("%w: TLS.Renegotiation is %d; renegotiation is not supported", ErrConfig, config.Renegotiation)
+		return fmt.Errorf("%w: TLS.Renegotiation is %d; renegotiation is not supported", ErrInvalid, config.Renegotiation)
 	}
 	return nil
 }

@@ -156,7 +156,7 @@ func TestCloseNotifyIsSaid(t *testing.T) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: patience}) // to take three megabytes, on a machine that may be busy
 		for how, end := range map[string]func(c *server.Conn, nc net.Conn){
-			"CloseAfterFlush":  func(c *server.Conn, _ net.Conn) { c.CloseAfterFlush() },
+			"Close":            func(c *server.Conn, _ net.Conn) { c.Close() },
 			"CloseWrite":       func(c *server.Conn, _ net.Conn) { _ = c.CloseWrite() },
 			"the client's end": func(_ *server.Conn, nc net.Conn) { closeWrite(t, nc) },
 		} {

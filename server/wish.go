@@ -5,18 +5,32 @@ import "fmt"
 // What any goroutine may wish of a connection. Each wish is left under the connection's lock, in one order with its writes, and
 // carried out by its loop.
 
-// CloseAfterFlush closes the connection in order: it takes no more output from now on, finishes the requests that workers have
-// and sends their replies, flushes, closes our half, and reads until the peer has closed its half, so that what was sent arrives. What
-// is read is discarded. A peer that does nothing for CloseTimeout ends the wait: see there. The reason is nil. Any goroutine.
-func (c *Conn) CloseAfterFlush() { c.closeWith(nil) }
+// Close closes the connection in order: it takes no more output from now on, finishes the requests that workers have and sends their
+// replies, flushes, closes our half, and reads until the peer has closed its half, so that what was sent arrives. What is read is
+// discarded. It does not wait for any of that. CloseTimeout bounds how long a peer may do nothing towards it. The handler's Close is called with
+// a nil reason. Errors: ErrClosed if the connection is closed or being closed already, which needs no handling. Any goroutine.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	if c.state >= connClosing {
+		err := c.refusal()
+		c.mu.Unlock()
+		return fmt.Errorf("close: %w", err)
+	}
+	c.closeAndUnlock(nil)
+	return nil
+}
 
-// closeWith is CloseAfterFlush with a reason.
+// closeWith is Close with a reason. It does nothing if the connection is closed or being closed.
 func (c *Conn) closeWith(reason error) {
 	c.mu.Lock()
 	if c.state >= connClosing {
 		c.mu.Unlock()
 		return
 	}
+	c.closeAndUnlock(reason)
+}
+
+func (c *Conn) closeAndUnlock(reason error) {
 	c.state = connClosing
 	c.setReason(reason)
 	tell := c.mark(cmdLook)

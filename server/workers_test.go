@@ -21,9 +21,9 @@ func TestS6AnswersKeepTheOrderOfRequests(t *testing.T) {
 		each(t, func(t *testing.T, r rig) {
 			var together atomic.Int32 // requests of a connection that were in work while another was
 			s := start(t, r, &server.Server{Handler: &server.Dispatcher{
-				Framing: framing.Lines(0), Opened: func(c *server.Conn) { c.SetData(new(atomic.Int32)) },
+				Framing: framing.Lines(0), Opened: func(c *server.Conn) { c.SetValue(new(atomic.Int32)) },
 				Serve: func(w server.Reply, line []byte) {
-					at := w.Conn().Data().(*atomic.Int32)
+					at := w.Conn().Value().(*atomic.Int32)
 					if at.Add(1) != 1 {
 						together.Add(1)
 					}
@@ -70,7 +70,7 @@ func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
 			}
 			return echo(c, p)
 		}}
-		s := start(t, r, &server.Server{Loops: 1, Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
+		s := start(t, r, &server.Server{NumLoops: 1, Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			if string(line) != "upgrade" {
 				_, _ = w.Write(append(line, '\n'))
 				return

@@ -90,7 +90,7 @@ func TestAWrapperKeepsTheLastMessageAndTheEnd(t *testing.T) {
 		d2 := *d
 		d2.OnEOF = func(c *server.Conn) {
 			_, _ = c.WriteString("bye")
-			c.CloseAfterFlush()
+			c.Close()
 		}
 		s = start(t, rig{"tcp", false, 1}, &server.Server{Handler: wrap(&d2)})
 		nc = s.dial(t)
@@ -128,7 +128,7 @@ type overriding struct{ wrapper }
 
 func (overriding) EOF(c *server.Conn) {
 	_, _ = c.WriteString("wrapper's end")
-	c.CloseAfterFlush()
+	c.Close()
 }
 
 func (overriding) InputError(c *server.Conn, _ error) { _, _ = c.WriteString("wrapper's error") }
@@ -163,11 +163,11 @@ func TestAHandlerThatCannotWorkIsRefused(t *testing.T) {
 		"embedded nil": embedded{}, "a chain without end": &ring{},
 	} {
 		srv := &server.Server{Handler: h}
-		wantError(t, name+": Start", srv.Start(), server.ErrConfig)
+		wantError(t, name+": Start", srv.Start(), server.ErrInvalid)
 		set := make(chan error, 1)
 		p := newProbe(calls{open: func(c *server.Conn) { set <- c.SetHandler(h) }})
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 		s.dial(t)
-		wantError(t, name+": SetHandler", await(t, set, "Open"), server.ErrConfig)
+		wantError(t, name+": SetHandler", await(t, set, "Open"), server.ErrInvalid)
 	}
 }

@@ -128,7 +128,7 @@ func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
 
 func checkFile(f *os.File, offset, n int64) error {
 	if f == nil || offset < 0 || n < 0 {
-		return fmt.Errorf("send file: %w: offset %d, length %d", ErrConfig, offset, n)
+		return fmt.Errorf("send file: %w: offset %d, length %d", ErrInvalid, offset, n)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func TestWritesAfterTheEndSayErrClosed(t *testing.T) {
 		}
 		check()
 		c.Abort()
-		c.CloseAfterFlush()
+		c.Close()
 		c.PauseRead()
 		c.ResumeRead()
 		c.SetTimeouts(server.Timeouts{Idle: 1})

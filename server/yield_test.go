@@ -130,7 +130,7 @@ func TestAYieldIsNoHoldOnWhatElseIsWished(t *testing.T) {
 			"pause":      func(c *server.Conn) { c.PauseRead(); go c.ResumeRead() },
 			"closeWrite": func(c *server.Conn) { _ = c.CloseWrite() },
 			"closeRead":  func(c *server.Conn) { _ = c.CloseRead(); _ = c.CloseWrite() },
-			"flush":      func(c *server.Conn) { c.CloseAfterFlush() },
+			"flush":      func(c *server.Conn) { c.Close() },
 			"abort":      func(c *server.Conn) { c.Abort() },
 		}
 		for name, wish := range wishes {

@@ -112,7 +112,7 @@ func measure(burning, rate int, length time.Duration, procs string) (waits []tim
 }
 
 func serve(burning int) error {
-	srv := &server.Server{Workers: burning, Loops: 1,
+	srv := &server.Server{Workers: burning, NumLoops: 1,
 		Handler: server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { return c.Write(p) })}
 	ln, err := srv.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

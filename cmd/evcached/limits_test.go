@@ -147,7 +147,7 @@ func TestServersAreConfiguredByTheSettings(t *testing.T) {
 	must(t, err)
 	srv := (&program{settings: s, cache: c}).newServer(c.Handler())
 	equal(t, "MaxConns", srv.MaxConns, 7)
-	equal(t, "Loops", srv.Loops, 3)
+	equal(t, "Loops", srv.NumLoops, 3)
 	equal(t, "that there is no idle timeout", srv.IdleTimeout < 0, true)
 	s.idle = time.Hour
 	srv = (&program{settings: s, cache: c}).newServer(c.Handler())

@@ -223,7 +223,7 @@ func (p *program) newServer(h server.Handler) *server.Server {
 		idle = -1 // none
 	}
 	srv := &server.Server{
-		Handler: h, Loops: p.loops, Workers: 1, MaxConns: p.conns, BusyText: tooMany,
+		Handler: h, NumLoops: p.loops, Workers: 1, MaxConns: p.conns, BusyText: tooMany,
 		IdleTimeout: idle, CloseTimeout: closeTimeout, DrainTimeout: drainTimeout, Logger: p.log,
 	}
 	if p.gate != nil {

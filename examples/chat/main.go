@@ -102,7 +102,7 @@ func printable(c rune) rune {
 func (r *room) answer(c *server.Conn, text string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	name, _ := c.Data().(string)
+	name, _ := c.Value().(string)
 	command, rest, _ := strings.Cut(text, " ")
 	switch {
 	case len(text) > maxLine:
@@ -120,7 +120,7 @@ func (r *room) answer(c *server.Conn, text string) string {
 		return "told " + to
 	case command == "/quit":
 		r.leave(c, "has left")
-		c.CloseAfterFlush() // this answer still goes out
+		c.Close() // this answer still goes out
 		return "bye"
 	case strings.HasPrefix(text, "/"):
 		return "/msg NAME TEXT, /who, /quit"
@@ -137,15 +137,15 @@ func (r *room) join(c *server.Conn, name string) (problem string) {
 	if r.members[name] != nil {
 		return "somebody has this name; another one?"
 	}
-	c.SetData(name)
+	c.SetValue(name)
 	r.members[name] = c
 	r.tellAll("* " + name + " has come")
 	return ""
 }
 
 func (r *room) leave(c *server.Conn, how string) {
-	if name, _ := c.Data().(string); name != "" {
-		c.SetData(nil)
+	if name, _ := c.Value().(string); name != "" {
+		c.SetValue(nil)
 		delete(r.members, name)
 		r.tellAll("* " + name + " " + how)
 	}

@@ -35,7 +35,7 @@ const maxDelay = time.Minute
 
 // A job is what a client has asked for, and what the client is called.
 type job struct {
-	client server.ID
+	client server.ConnID
 	text   string
 }
 
@@ -137,17 +137,17 @@ func (d *dispatcher) order(c *server.Conn, line string) (problem string) {
 		if err != nil || wait < 0 || wait > maxDelay {
 			return "after 50ms TEXT, at most " + maxDelay.String()
 		}
-		if c.Data() != nil {
+		if c.Value() != nil {
 			return "one timer at a time"
 		}
 		timer, err := c.Loop().AfterFunc(wait, func() { // on the loop, as all of c's own callbacks
-			c.SetData(nil)
+			c.SetValue(nil)
 			d.say(c.ID(), text)
 		})
 		if err != nil {
 			return err.Error()
 		}
-		c.SetData(timer)
+		c.SetValue(timer)
 	case "job":
 		select {
 		case d.jobs <- job{c.ID(), rest}:
@@ -161,7 +161,7 @@ func (d *dispatcher) order(c *server.Conn, line string) (problem string) {
 }
 
 // say gives an answer to whoever has the name, from any goroutine. It never waits.
-func (d *dispatcher) say(client server.ID, text string) {
+func (d *dispatcher) say(client server.ConnID, text string) {
 	c := d.srv.Conn(client)
 	if c == nil {
 		d.late.Add(1)

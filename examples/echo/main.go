@@ -35,7 +35,7 @@ func main() {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
 
-	srv := &server.Server{Loops: *loops, Workers: *workers}
+	srv := &server.Server{NumLoops: *loops, Workers: *workers}
 	var err error
 	if srv.Handler, err = handler(*mode, *framing, *burn); err != nil {
 		log.Fatal(err)

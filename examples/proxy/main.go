@@ -67,14 +67,14 @@ func main() {
 // Open begins to connect. The client waits meanwhile, its bytes in the kernel: nothing is read that could not be handed on.
 func (f frontend) Open(client *server.Conn) {
 	client.PauseRead()
-	o := server.DialOptions{Handler: side{}, Near: client, Data: client}
+	o := server.DialOptions{Handler: side{}, Near: client, Value: client}
 	backend, err := client.Server().Dial("tcp", f.backend, o)
 	if err != nil {
 		log.Print(err) // what Dial says at once: too many connections, or the server is being shut down
 		client.Abort()
 		return
 	}
-	client.SetData(backend)
+	client.SetValue(backend)
 }
 
 // Open is called when the backend is connected. If it cannot be, Close is.
@@ -102,6 +102,6 @@ func (side) Close(c *server.Conn, reason error) {
 }
 
 func other(c *server.Conn) *server.Conn {
-	peer, _ := c.Data().(*server.Conn)
+	peer, _ := c.Value().(*server.Conn)
 	return peer
 }

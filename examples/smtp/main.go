@@ -43,7 +43,7 @@ func main() {
 		Framing: framing.Lines(maxLine),
 		Serve:   s.command,
 		Opened: func(c *server.Conn) {
-			c.SetData(new(session))
+			c.SetValue(new(session))
 			_, _ = c.WriteString("220 sink ready\r\n") // a write fails only when the client is gone
 		},
 		Malformed: func(c *server.Conn, _ error) { _, _ = c.WriteString("500 line too long\r\n") },

@@ -28,7 +28,7 @@ type session struct {
 
 func (s *sink) command(w server.Reply, line []byte) {
 	c := w.Conn()
-	_, _ = w.WriteString(s.answer(c, c.Data().(*session), string(line)) + "\r\n")
+	_, _ = w.WriteString(s.answer(c, c.Value().(*session), string(line)) + "\r\n")
 }
 
 func (s *sink) answer(c *server.Conn, has *session, line string) string {
@@ -40,7 +40,7 @@ func (s *sink) answer(c *server.Conn, has *session, line string) string {
 	case verb == "NOOP":
 		return "250 ok"
 	case verb == "QUIT":
-		c.CloseAfterFlush() // this answer still goes out
+		c.Close() // this answer still goes out
 		return "221 bye"
 	case verb == "RSET":
 		has.from, has.rcpts = nil, nil
@@ -113,7 +113,7 @@ func path(text, keyword string) (address string, params []string, ok bool) {
 
 // message takes a message, and commands are next. It writes to a disk, which blocks, and a worker may.
 func (s *sink) message(w server.Reply, stuffed []byte) {
-	has := w.Conn().Data().(*session)
+	has := w.Conn().Value().(*session)
 	text := framing.Unstuff(nil, stuffed)
 	answer := "250 taken"
 	if bare(text) {

@@ -29,8 +29,8 @@ const (
 )
 
 var (
-	// ErrConfig is the error of an invalid field of a Config, which its text names, and of an invalid limit for SetMemory.
-	ErrConfig = errors.New("store: bad configuration")
+	// ErrInvalid is the error of an invalid field of a Config, which its text names, and of an invalid limit for SetMemory.
+	ErrInvalid = errors.New("store: bad configuration")
 	// ErrTooLarge is the error for an item longer than MaxItem, or with a key of more than 255 bytes.
 	ErrTooLarge = errors.New("store: item too large")
 	// ErrNoMemory is the error for an item for which no room can be made: eviction is disabled, or the item does not fit into the memory.
@@ -71,7 +71,7 @@ type Evicted struct {
 	Value   int    // length of the value, bytes
 }
 
-// withDefaults returns c with defaults in the place of zeros. The error is ErrConfig.
+// withDefaults returns c with defaults in the place of zeros. The error is ErrInvalid.
 func (c Config) withDefaults() (Config, error) {
 	if c.Memory == 0 {
 		c.Memory = DefaultMemory
@@ -83,19 +83,19 @@ func (c Config) withDefaults() (Config, error) {
 		c.Now = func() int64 { return time.Now().Unix() }
 	}
 	if c.Memory < MinMemory {
-		return c, fmt.Errorf("%w: Memory is %d bytes, the least is %d", ErrConfig, c.Memory, MinMemory)
+		return c, fmt.Errorf("%w: Memory is %d bytes, the least is %d", ErrInvalid, c.Memory, MinMemory)
 	}
 	if c.Memory > MaxMemory {
-		return c, fmt.Errorf("%w: Memory is %d bytes, the most is %d", ErrConfig, c.Memory, MaxMemory)
+		return c, fmt.Errorf("%w: Memory is %d bytes, the most is %d", ErrInvalid, c.Memory, MaxMemory)
 	}
 	if c.MaxItem < headSize || c.MaxItem > MaxMaxItem {
-		return c, fmt.Errorf("%w: MaxItem is %d bytes, not from %d to %d", ErrConfig, c.MaxItem, headSize, MaxMaxItem)
+		return c, fmt.Errorf("%w: MaxItem is %d bytes, not from %d to %d", ErrInvalid, c.MaxItem, headSize, MaxMaxItem)
 	}
 	if c.Shards == 0 {
 		c.Shards = c.choose()
 	}
 	if c.Shards < 1 || c.Shards > MaxShards || c.Shards&(c.Shards-1) != 0 {
-		return c, fmt.Errorf("%w: Shards is %d, not a power of two up to %d", ErrConfig, c.Shards, MaxShards)
+		return c, fmt.Errorf("%w: Shards is %d, not a power of two up to %d", ErrInvalid, c.Shards, MaxShards)
 	}
 	return c, checkShare(c.Memory, c.Shards)
 }
@@ -103,7 +103,7 @@ func (c Config) withDefaults() (Config, error) {
 // checkShare checks the memory of each shard.
 func checkShare(memory int64, shards int) error {
 	if share := memory / int64(shards); share < MinMemory || share > maxShard {
-		return fmt.Errorf("%w: %d bytes in %d shards are %d each, not from %d to %d", ErrConfig, memory, shards, share, MinMemory, maxShard)
+		return fmt.Errorf("%w: %d bytes in %d shards are %d each, not from %d to %d", ErrInvalid, memory, shards, share, MinMemory, maxShard)
 	}
 	return nil
 }

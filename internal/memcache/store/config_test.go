@@ -14,8 +14,8 @@ func TestConfigIsChecked(t *testing.T) {
 		{Memory: -1}, {Memory: store.MinMemory - 1}, {MaxItem: -1}, {MaxItem: 1}, {MaxItem: store.MaxMaxItem + 1},
 		{Shards: -1}, {Shards: 3}, {Shards: 2 * store.MaxShards}, {Memory: 2 * store.MinMemory, Shards: 4}, {Memory: 1 << 50},
 	} {
-		if s, err := store.New(c); !errors.Is(err, store.ErrConfig) || s != nil {
-			t.Errorf("New(%+v) returns %v, want ErrConfig", c, err)
+		if s, err := store.New(c); !errors.Is(err, store.ErrInvalid) || s != nil {
+			t.Errorf("New(%+v) returns %v, want ErrInvalid", c, err)
 		}
 	}
 }

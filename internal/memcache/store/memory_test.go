@@ -68,7 +68,7 @@ func TestSetMemoryEvictsByUse(t *testing.T) {
 func TestSetMemoryIsChecked(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 2})
 	for _, n := range []int64{-1, 0, 2*store.MinMemory - 1, 1 << 50} {
-		if err := s.SetMemory(n); !errors.Is(err, store.ErrConfig) {
+		if err := s.SetMemory(n); !errors.Is(err, store.ErrInvalid) {
 			t.Errorf("SetMemory(%d) returns %v", n, err)
 		}
 	}

@@ -22,7 +22,7 @@ type Store struct {
 
 const storeBytes = int64(unsafe.Sizeof(Store{}))
 
-// New makes a store. The error is ErrConfig.
+// New makes a store. The error is ErrInvalid.
 func New(c Config) (*Store, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *Store) Reap(n int) int {
 
 // SetMemory changes Config.Memory to n bytes. To reach a lower limit it evicts items, even with NoEvict, and holds each shard's lock for short
 // times only. Pages that are held keep the store above the limit until they are returned. A lower limit may lower the size up to which items
-// can be stored. The error is ErrConfig: each shard needs MinMemory. Any goroutine.
+// can be stored. The error is ErrInvalid: each shard needs MinMemory. Any goroutine.
 func (s *Store) SetMemory(n int64) error {
 	if err := checkShare(n, len(s.shards)); err != nil {
 		return err
