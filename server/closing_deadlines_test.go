@@ -59,7 +59,7 @@ func TestCloseTimeoutDoesNotEndATransferThatProgresses(t *testing.T) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: time.Second, MaxOutput: 16 << 20, HighWater: 16 << 20, Socket: tight()})
 		c, nc := p.connect(t, s)
-		transfersSlowly(t, "Close", c, nc, (*server.Conn).Close)
+		transfersSlowly(t, "Close", c, nc, func(c *server.Conn) { c.Close() })
 		hangUp(nc)
 		if reason := await(t, p.closed, "Close"); reason != nil {
 			t.Errorf("Close: the reason is %v", reason)

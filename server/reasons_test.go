@@ -160,7 +160,7 @@ func TestDataIsGivenWhatItDidNotConsume(t *testing.T) {
 // TestOpenIsFirstAndCloseLast, each once, whatever is called where: everything that ends a connection, in every callback, twice.
 func TestOpenIsFirstAndCloseLast(t *testing.T) {
 	ways := map[string]func(c *server.Conn){
-		"Close":      (*server.Conn).Close,
+		"Close":      func(c *server.Conn) { c.Close() },
 		"Abort":      (*server.Conn).Abort,
 		"CloseWrite": func(c *server.Conn) { _ = c.CloseWrite() }, // the second time it is closed already
 		"both":       func(c *server.Conn) { c.Close(); c.Abort() },
