@@ -302,9 +302,9 @@ func TestARefusedClientIsSentNothingByDefault(t *testing.T) {
 	s.shutdown(t)
 }
 
-// A refused request has an answer in its turn, so Refuse needs a BusyText.
+// A refused request has an answer in its turn, so FullRefuse needs a BusyText.
 func TestRefuseNeedsABusyText(t *testing.T) {
-	s := &server.Server{WhenFull: server.Refuse, Handler: echoLines()}
+	s := &server.Server{WhenFull: server.FullRefuse, Handler: echoLines()}
 	if err := s.Start(); !errors.Is(err, server.ErrInvalid) || !strings.Contains(err.Error(), "BusyText") {
 		t.Errorf("Start returns %v", err)
 	}

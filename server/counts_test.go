@@ -95,7 +95,7 @@ func TestRefusedRequestsAreNotAnswered(t *testing.T) {
 			<-block
 			_, _ = w.WriteString("answer\n")
 		}}
-		s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 1, Queue: 1, WhenFull: server.Refuse, BusyText: "busy\n", Handler: d})
+		s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 1, Queue: 1, WhenFull: server.FullRefuse, BusyText: "busy\n", Handler: d})
 		var clients []net.Conn
 		for i := range 7 {
 			nc := s.dial(t)

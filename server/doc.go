@@ -61,7 +61,7 @@
 //
 // A peer is cut off by these rules alone: the deadlines IdleTimeout, ReadTimeout, FirstRequestTimeout, WriteTimeout,
 // CloseTimeout, DrainTimeout and HandshakeTimeout; more than MaxInput bytes that the handler does not consume; MaxBuffered; MaxConns; a
-// stream that its framing, TLS or the PROXY protocol does not understand; WhenFull set to CloseConn. [Handler] Close is told the reason.
+// stream that its framing, TLS or the PROXY protocol does not understand; WhenFull set to FullCloseConn. [Handler] Close is told the reason.
 //
 // # The workers
 //

@@ -39,7 +39,7 @@ var (
 	// ErrCloseTimeout is the reason of a connection that was being closed, by Close or Shutdown, and whose peer took no
 	// output for CloseTimeout.
 	ErrCloseTimeout error = timeoutError("server: output was not flushed in time")
-	// ErrOverload is the reason of a connection closed because the server was full: of requests, with CloseConn, or of
+	// ErrOverload is the reason of a connection closed because the server was full: of requests, with FullCloseConn, or of
 	// buffered bytes.
 	ErrOverload = errors.New("server: overloaded")
 	// ErrReplyEnded says that the function that the Reply was given to has returned. It matches net.ErrClosed, as the use of anything

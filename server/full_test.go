@@ -77,7 +77,7 @@ func TestS5AFullQueueStopsReading(t *testing.T) {
 // TestS5AFullQueueRefuses: who finds the queue full is told so, in the turn of his request, and goes on.
 func TestS5AFullQueueRefuses(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		f := flood(t, r, &server.Server{WhenFull: server.Refuse, BusyText: "busy\n"})
+		f := flood(t, r, &server.Server{WhenFull: server.FullRefuse, BusyText: "busy\n"})
 		for range 3 {
 			nc := f.dial(t)
 			send(t, nc, "one\ntwo\n")
@@ -104,7 +104,7 @@ func TestS5AFullQueueRefuses(t *testing.T) {
 func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		release := make(chan struct{})
-		s := start(t, r, &server.Server{Workers: 1, Queue: 1, WhenFull: server.Refuse, BusyText: "busy\n",
+		s := start(t, r, &server.Server{Workers: 1, Queue: 1, WhenFull: server.FullRefuse, BusyText: "busy\n",
 			Handler: several(10, func(w server.Reply, line []byte) {
 				<-release
 				_, _ = w.Write(append(line, '\n'))
@@ -126,7 +126,7 @@ func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
 // TestAFullQueueCloses: the connection whose request finds it full is closed with ErrOverload; the others go on.
 func TestAFullQueueCloses(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		f := flood(t, r, &server.Server{WhenFull: server.CloseConn})
+		f := flood(t, r, &server.Server{WhenFull: server.FullCloseConn})
 		nc := f.dial(t)
 		send(t, nc, "one\n")
 		if n, err := nc.Read(make([]byte, 1)); err == nil {

@@ -39,12 +39,12 @@ func (l *loop) handOver(ins []*input) {
 	for _, in := range ins[taken:] {
 		c := in.reply.c
 		switch l.srv.cfg.WhenFull {
-		case StopReading:
+		case FullStopReading:
 			l.backlog = append(l.backlog, in)
-		case Refuse:
+		case FullRefuse:
 			l.srv.totals.busy.Add(1)
 			in.refuse()
-		case CloseConn:
+		case FullCloseConn:
 			l.srv.totals.busy.Add(1)
 			c.abort(ErrOverload)
 			in.end()

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"math"
 	"net"
@@ -48,10 +49,23 @@ type FullPolicy uint8
 
 // The policies.
 const (
-	StopReading FullPolicy = iota // it waits, and its connection is not read from; nothing is refused
-	Refuse                        // it is answered with BusyText, which must be set, in its turn
-	CloseConn                     // its connection is closed, with ErrOverload
+	FullStopReading FullPolicy = iota // it waits, and its connection is not read from; nothing is refused
+	FullRefuse                        // it is answered with BusyText, which must be set, in its turn
+	FullCloseConn                     // its connection is closed, with ErrOverload
 )
+
+// String is the policy's name. Any goroutine.
+func (p FullPolicy) String() string {
+	switch p {
+	case FullStopReading:
+		return "stop reading"
+	case FullRefuse:
+		return "refuse"
+	case FullCloseConn:
+		return "close connection"
+	}
+	return fmt.Sprintf("FullPolicy(%d)", uint8(p))
+}
 
 // A Server has loops, which do the network, and workers, which run what blocks. Its fields are set before Start (or Serve, or
 // ListenAndServe) and not changed afterwards. Zero values are replaced by defaults; what makes no sense is ErrInvalid from
@@ -80,9 +94,9 @@ type Server struct {
 	Queue int
 	// WhenFull is what becomes of the request that finds Queue full.
 	WhenFull FullPolicy
-	// BusyText is sent to a client whose connection is refused, before the connection is closed, and in answer to a request that Refuse
+	// BusyText is sent to a client whose connection is refused, before the connection is closed, and in answer to a request that FullRefuse
 	// refuses. A client that speaks TLS gets an alert instead when its connection is refused. "" sends nothing, since the server does not
-	// know the protocol; with Refuse it is ErrInvalid.
+	// know the protocol; with FullRefuse it is ErrInvalid.
 	BusyText string
 
 	// MaxConns bounds the open connections of the server. 0 means what the process's limit of descriptors allows, less a

@@ -139,10 +139,10 @@ func (cfg *config) checkChoices() error {
 		return fmt.Errorf("%w: Workers is %d, above %d", ErrInvalid, cfg.Workers, maxWorkers)
 	case cfg.Balance > SourceHash:
 		return fmt.Errorf("%w: Balance is %d", ErrInvalid, cfg.Balance)
-	case cfg.WhenFull > CloseConn:
+	case cfg.WhenFull > FullCloseConn:
 		return fmt.Errorf("%w: WhenFull is %d", ErrInvalid, cfg.WhenFull)
-	case cfg.WhenFull == Refuse && cfg.BusyText == "":
-		return fmt.Errorf("%w: WhenFull is Refuse, and BusyText is empty", ErrInvalid)
+	case cfg.WhenFull == FullRefuse && cfg.BusyText == "":
+		return fmt.Errorf("%w: WhenFull is FullRefuse, and BusyText is empty", ErrInvalid)
 	case cfg.TLS != nil && !hasCertificate(cfg.TLS):
 		return fmt.Errorf("%w: TLS has no certificate", ErrInvalid)
 	}

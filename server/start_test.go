@@ -40,7 +40,7 @@ func TestAConfigurationErrorNamesTheField(t *testing.T) {
 		"LowWater is 20":         func(s *server.Server) { s.LowWater, s.HighWater = 20, 20 },
 		"HighWater is 2000":      func(s *server.Server) { s.HighWater, s.MaxOutput = 2000, 1000 },
 		"Balance":                func(s *server.Server) { s.Balance = server.SourceHash + 1 },
-		"WhenFull":               func(s *server.Server) { s.WhenFull = server.CloseConn + 1 },
+		"WhenFull":               func(s *server.Server) { s.WhenFull = server.FullCloseConn + 1 },
 		"TLS":                    func(s *server.Server) { s.TLS = &tls.Config{} },
 		"ReadLimit":              func(s *server.Server) { s.ReadLimit.BytesPerSecond = math.NaN() },
 		"WriteLimit":             func(s *server.Server) { s.WriteLimit.BytesPerSecond = -1 },
