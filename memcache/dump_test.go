@@ -2,6 +2,7 @@ package memcache_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/server"
 )
 
 // list reads lines up to END.
@@ -188,7 +190,7 @@ func TestListsCanBeForbidden(t *testing.T) {
 	c.ask("stats cachedump 1 0|stats cachedump|lru_crawler metadump all",
 		"CLIENT_ERROR stats cachedump not allowed|CLIENT_ERROR stats cachedump not allowed|ERROR metadump not allowed")
 	r := start(t, memcache.Config{})
-	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
+	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
 	must(t, err)
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
 	must(t, err)

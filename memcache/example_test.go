@@ -22,7 +22,7 @@ func Example() {
 	}
 	srv := new(server.Server)
 	cache.Attach(srv)
-	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	if err != nil {
 		log.Fatal(err)
 	}

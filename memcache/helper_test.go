@@ -74,7 +74,7 @@ func startOn(t testing.TB, c memcache.Config, srv *server.Server) *running {
 	must(t, err)
 	r.srv, srv.Logger = srv, c.Logger
 	r.Attach(r.srv)
-	ln, err := r.srv.Listen("tcp", "127.0.0.1:0")
+	ln, err := r.srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	must(t, err)
 	r.addr = ln.Addr().String()
 	t.Cleanup(func() {
@@ -88,7 +88,7 @@ func startOn(t testing.TB, c memcache.Config, srv *server.Server) *running {
 
 // listen makes the server also listen on an address, and clients connect to it.
 func (r *running) listen(addr string) error {
-	_, err := r.srv.Listen("tcp", addr)
+	_, err := r.srv.Listen(context.Background(), "tcp", addr, nil)
 	r.addr = addr
 	return err
 }

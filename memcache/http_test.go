@@ -1,6 +1,7 @@
 package memcache_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/server"
 )
 
 const (
@@ -24,7 +26,7 @@ func TestAnHTTPRequestIsClosedAndNothingOfItIsExecuted(t *testing.T) {
 	must(t, err)
 	open, locked := start(t, memcache.Config{}), start(t, memcache.Config{Users: users})
 	socket := filepath.Join(t.TempDir(), "socket")
-	_, err = open.srv.Listen("unix", socket)
+	_, err = open.srv.Listen(context.Background(), "unix", socket, nil)
 	must(t, err)
 	for _, test := range []struct{ name, network, addr, before, answers, request string }{
 		{"a browser's", "tcp", open.addr, "", "", "POST" + forged},
@@ -74,7 +76,7 @@ func TestAnHTTPRequestIsClosedAndNothingOfItIsExecuted(t *testing.T) {
 // TestAnHTTPRequestInADatagramIsNotExecuted, but the requests before it are.
 func TestAnHTTPRequestInADatagramIsNotExecuted(t *testing.T) {
 	r := start(t, memcache.Config{})
-	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
+	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
 	must(t, err)
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
 	must(t, err)

@@ -72,7 +72,7 @@ func newHouse(t *testing.T, c Config) *allSockets {
 	h.Attach(plain)
 	h.Attach(secure)
 	listen := func(s *server.Server, network, addr string) string {
-		ln, err := s.Listen(network, addr)
+		ln, err := s.Listen(context.Background(), network, addr, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func newHouse(t *testing.T, c Config) *allSockets {
 	tcp := listen(plain, "tcp", "127.0.0.1:0")
 	path := listen(plain, "unix", filepath.Join(t.TempDir(), "s"))
 	safe := listen(secure, "tcp", "127.0.0.1:0")
-	pc, err := plain.ListenPacket("udp", "127.0.0.1:0", h.Packet)
+	pc, err := plain.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: h.Packet})
 	if err != nil {
 		t.Fatal(err)
 	}

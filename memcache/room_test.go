@@ -27,7 +27,7 @@ func TestAnswersWaitForRoomInTheOutput(t *testing.T) {
 				must(t, err)
 				srv := &server.Server{MaxOutput: maxOutput, HighWater: maxOutput / 4, Logger: slog.New(slog.DiscardHandler)}
 				cache.Attach(srv)
-				ln, err := srv.Listen("tcp", "127.0.0.1:0")
+				ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 				must(t, err)
 				nc, err := net.Dial("tcp", ln.Addr().String())
 				must(t, err)
@@ -69,7 +69,7 @@ func TestAnswersWaitForRoomInTheOutput(t *testing.T) {
 func TestTheAnswerToADatagramIsLimited(t *testing.T) {
 	r := start(t, memcache.Config{})
 	r.connect(t).ask("set b 0 0 900000|"+strings.Repeat("b", 900_000), "STORED")
-	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
+	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
 	must(t, err)
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
 	must(t, err)

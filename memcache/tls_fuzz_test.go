@@ -106,7 +106,7 @@ func trial(t *testing.T, config Config, full bool, secure *tls.Config, play func
 	srv := &server.Server{NumLoops: 1, TLS: secure, Logger: config.Logger}
 	c.Attach(srv)
 	path := filepath.Join(t.TempDir(), "socket") // ports would be used up
-	if _, err := srv.Listen("unix", path); err != nil {
+	if _, err := srv.Listen(context.Background(), "unix", path, nil); err != nil {
 		t.Fatal(err)
 	}
 	nc, err := net.Dial("unix", path)

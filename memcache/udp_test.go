@@ -1,6 +1,7 @@
 package memcache_test
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/memcache"
+	"github.com/evmq/evmq/server"
 )
 
 // packetClient is a client that sends datagrams.
@@ -20,7 +22,7 @@ type packetClient struct {
 // connectPackets opens a UDP socket of the server, and a client of it.
 func (r *running) connectPackets(t *testing.T) *packetClient {
 	t.Helper()
-	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
+	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
 	must(t, err)
 	t.Cleanup(func() { must(t, pc.Close()) })
 	nc, err := net.Dial("udp", pc.LocalAddr().String())

@@ -2,6 +2,7 @@ package memcache_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -99,7 +100,7 @@ func TestAWatcherIsNotClosedAsIdle(t *testing.T) {
 	must(t, err)
 	srv := &server.Server{IdleTimeout: time.Second}
 	cache.Attach(srv)
-	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	must(t, err)
 	r := &running{Cache: cache, srv: srv, addr: ln.Addr().String()}
 	t.Cleanup(func() { must(t, srv.Close()); must(t, cache.Close()) })
@@ -117,9 +118,9 @@ func TestLinesForWatchersHaveTheTransport(t *testing.T) {
 	w := r.connect(t)
 	w.watch("connevents fetchers")
 	path := filepath.Join(t.TempDir(), "s")
-	_, err := r.srv.Listen("unix", path)
+	_, err := r.srv.Listen(context.Background(), "unix", path, nil)
 	must(t, err)
-	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
+	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
 	must(t, err)
 	nc, err := net.Dial("unix", path)
 	must(t, err)
@@ -130,7 +131,7 @@ func TestLinesForWatchersHaveTheTransport(t *testing.T) {
 	if line := w.lineWith("conn_close"); !strings.Contains(line, " rip=unix rport=0 transport=local reason=normal cfd=") {
 		t.Error(line)
 	}
-	if ln, err := r.srv.Listen("tcp", "[::1]:0"); err == nil { // where there is IPv6
+	if ln, err := r.srv.Listen(context.Background(), "tcp", "[::1]:0", nil); err == nil { // where there is IPv6
 		nc, err := net.Dial("tcp", ln.Addr().String())
 		must(t, err)
 		defer nc.Close()
@@ -151,7 +152,7 @@ func TestLinesForWatchersHaveTheTransport(t *testing.T) {
 // TestADatagramCannotWatch: as in memcached, neither the command nor the rest of the datagram is answered. The next datagram is served.
 func TestADatagramCannotWatch(t *testing.T) {
 	r := start(t, memcache.Config{})
-	pc, err := r.srv.ListenPacket("udp", "127.0.0.1:0", r.Packet)
+	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
 	must(t, err)
 	u, err := net.Dial("udp", pc.LocalAddr().String())
 	must(t, err)

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -66,7 +67,7 @@ func TestAListenerWithoutADescriptorRefusesAsOthersDo(t *testing.T) {
 		s := start(t, rigs()[0], srv)
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
-		_, err = s.AddListener(hidden{Listener: inner})
+		_, err = s.AddListener(hidden{Listener: inner}, nil)
 		must(t, err)
 		behind := &running{s.Server, rig{"tcp", withTLS, 1}, inner.Addr()}
 		first := behind.dial(t)
@@ -140,7 +141,7 @@ func TestAPauseOfAcceptEndsWithTheListener(t *testing.T) {
 		s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
-		ln, err := s.AddListener(hidden{inner, func() error { return syscall.EMFILE }})
+		ln, err := s.AddListener(hidden{inner, func() error { return syscall.EMFILE }}, nil)
 		must(t, err)
 		until(t, "a pause", func() bool { return s.Stats().Pauses > 0 })
 		if end == "listener" {
@@ -170,7 +171,7 @@ func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 		{packets, server.ErrUnsupported, "no stream"},
 	} {
 		for _, serve := range []func() error{
-			func() error { _, err := s.AddListener(row.l); return err },
+			func() error { _, err := s.AddListener(row.l, nil); return err },
 			func() error { return s.Serve(row.l) },
 		} {
 			err := serve()
@@ -231,14 +232,14 @@ func TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall(t *testing.T) {
 	for network, call := range map[string]string{
 		"udp": "ListenPacket", "udp4": "ListenPacket", "udp6": "ListenPacket", "tcp5": "tcp", "": "tcp", "unixpacket": "unix", "unixgram": "unix",
 	} {
-		_, err := s.Listen(network, "127.0.0.1:0")
+		_, err := s.Listen(context.Background(), network, "127.0.0.1:0", nil)
 		wantError(t, "Listen "+network, err, server.ErrInvalid)
 		if err == nil || !strings.Contains(err.Error(), call) {
 			t.Errorf("Listen %s: %v does not name %s", network, err, call)
 		}
 	}
 	for network, call := range map[string]string{"tcp": "Listen", "tcp4": "Listen", "tcp6": "Listen", "unix": "Listen", "udp5": "udp", "": "udp"} {
-		_, err := s.ListenPacket(network, "127.0.0.1:0", echoPacket)
+		_, err := s.ListenPacket(context.Background(), network, "127.0.0.1:0", &server.PacketConfig{Handler: echoPacket})
 		wantError(t, "ListenPacket "+network, err, server.ErrInvalid)
 		if err == nil || !strings.Contains(err.Error(), "use "+call) && !strings.Contains(err.Error(), call) {
 			t.Errorf("ListenPacket %s: %v does not name %s", network, err, call)

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,12 +27,12 @@ func TestSeveralListenersServeOneServer(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		path := filepath.Join(t.TempDir(), "second")
 		s := start(t, r, &server.Server{Handler: echoLines()})
-		tcp, err := s.Listen("tcp", "localhost:0")
+		tcp, err := s.Listen(context.Background(), "tcp", "localhost:0", nil)
 		must(t, err)
-		unix, err := s.ListenHandler("unix", path, calls{data: func(c *server.Conn, p []byte) (int, error) {
+		unix, err := s.Listen(context.Background(), "unix", path, &server.ListenerConfig{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
 			_, err := c.Write(append([]byte("raw "), p...))
 			return len(p), err
-		}})
+		}}})
 		must(t, err)
 		first, second, third := s.dial(t), s.client(t, tcp), s.client(t, unix)
 		must(t, pipelined(first, "one", 3))
@@ -224,7 +225,7 @@ func TestAListenerMayBeClosedInACallback(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var ln atomic.Pointer[server.Listener]
 		s := start(t, r, &server.Server{Handler: calls{open: func(c *server.Conn) { must(t, ln.Load().Close()) }, data: echo}})
-		extra, err := s.Listen("tcp", "127.0.0.1:0")
+		extra, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 		must(t, err)
 		ln.Store(extra)
 		nc := s.client(t, extra)
@@ -262,7 +263,7 @@ func TestManyClientsComeAndGo(t *testing.T) {
 func TestAClosedListenerLeavesItsAddress(t *testing.T) {
 	for _, reuse := range []bool{false, true} {
 		s := start(t, rig{"tcp", false, 3}, &server.Server{Handler: echoLines(), ReusePort: reuse})
-		ln, err := s.Listen("tcp", "127.0.0.1:0")
+		ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 		must(t, err)
 		for range 50 {
 			must(t, ln.Close())
@@ -270,7 +271,7 @@ func TestAClosedListenerLeavesItsAddress(t *testing.T) {
 			again, err := net.Listen("tcp", ln.Addr().String())
 			must(t, err)
 			must(t, again.Close())
-			ln, err = s.Listen("tcp", ln.Addr().String())
+			ln, err = s.Listen(context.Background(), "tcp", ln.Addr().String(), nil)
 			must(t, err)
 		}
 	}
@@ -282,7 +283,7 @@ func TestAListenerWithoutADescriptorThatIsClosedEndsWell(t *testing.T) {
 	for range 50 {
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
-		ln, err := s.AddListener(struct{ net.Listener }{inner})
+		ln, err := s.AddListener(struct{ net.Listener }{inner}, nil)
 		must(t, err)
 		must(t, ln.Close())
 		must(t, ln.Wait())

@@ -15,24 +15,24 @@ func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
 	for _, row := range []struct {
 		name       string
 		tls, proxy bool // of the server
-		options    server.AdoptOptions
+		options    server.ConnConfig
 		header     bool // the peer sends one
 		client     bool // the peer speaks TLS as the client
 		server     bool // the peer speaks TLS as the server
 	}{
 		{name: "plain server"},
-		{name: "plain server, accepted", options: server.AdoptOptions{Accepted: true}},
+		{name: "plain server, accepted", options: server.ConnConfig{Accepted: true}},
 		{name: "plain on a TLS server", tls: true},
 		{name: "plain on a PROXY server", proxy: true},
 		{name: "plain on a server with both", tls: true, proxy: true},
-		{name: "accepted on a TLS server", tls: true, options: server.AdoptOptions{Accepted: true}, client: true},
-		{name: "accepted on a PROXY server", proxy: true, options: server.AdoptOptions{Accepted: true}, header: true},
-		{name: "accepted on a server with both", tls: true, proxy: true, options: server.AdoptOptions{Accepted: true}, header: true, client: true},
-		{name: "TLS on a plain server", options: server.AdoptOptions{TLS: serverTLS()}, client: true},
-		{name: "TLS on a PROXY server", proxy: true, options: server.AdoptOptions{TLS: serverTLS()}, client: true},
-		{name: "TLS of its own, accepted", proxy: true, options: server.AdoptOptions{TLS: serverTLS(), Accepted: true}, header: true, client: true},
-		{name: "client of TLS on a plain server", options: server.AdoptOptions{TLS: clientTLS(), Client: true}, server: true},
-		{name: "client of TLS on a server with both", tls: true, proxy: true, options: server.AdoptOptions{TLS: clientTLS(), Client: true}, server: true},
+		{name: "accepted on a TLS server", tls: true, options: server.ConnConfig{Accepted: true}, client: true},
+		{name: "accepted on a PROXY server", proxy: true, options: server.ConnConfig{Accepted: true}, header: true},
+		{name: "accepted on a server with both", tls: true, proxy: true, options: server.ConnConfig{Accepted: true}, header: true, client: true},
+		{name: "TLS on a plain server", options: server.ConnConfig{TLS: serverTLS()}, client: true},
+		{name: "TLS on a PROXY server", proxy: true, options: server.ConnConfig{TLS: serverTLS()}, client: true},
+		{name: "TLS of its own, accepted", proxy: true, options: server.ConnConfig{TLS: serverTLS(), Accepted: true}, header: true, client: true},
+		{name: "client of TLS on a plain server", options: server.ConnConfig{TLS: clientTLS(), Client: true}, server: true},
+		{name: "client of TLS on a server with both", tls: true, proxy: true, options: server.ConnConfig{TLS: clientTLS(), Client: true}, server: true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			h := newProbe(calls{data: echo})
@@ -44,7 +44,7 @@ func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
 			ours, theirs := pair(t)
 			must(t, theirs.SetDeadline(time.Now().Add(patience)))
 			row.options.Value = "mine"
-			c, err := s.AdoptWith(ours, row.options)
+			c, err := s.AddConn(ours, &row.options)
 			must(t, err)
 			if row.header {
 				send(t, theirs, header)
@@ -79,27 +79,27 @@ func TestAdoptOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	freely := clientTLS()
 	freely.Renegotiation = tls.RenegotiateFreelyAsClient
 	ours, theirs := pair(t)
-	for name, o := range map[string]server.AdoptOptions{
+	for name, o := range map[string]server.ConnConfig{
 		"Near of another server":   {Near: near},
 		"Client without TLS":       {Client: true},
 		"Client and Accepted":      {Client: true, Accepted: true, TLS: clientTLS()},
 		"TLS without certificate":  {TLS: &tls.Config{}},
 		"Client that renegotiates": {Client: true, TLS: freely},
 	} {
-		_, err := s.AdoptWith(ours, o)
+		_, err := s.AddConn(ours, &o)
 		wantError(t, name, err, server.ErrInvalid)
 	}
-	_, err := s.AdoptWith(nil, server.AdoptOptions{})
+	_, err := s.AddConn(nil, nil)
 	wantError(t, "nil", err, server.ErrInvalid)
-	_, err = s.Adopt(nil, nil)
+	_, err = s.AddConn(nil, nil)
 	wantError(t, "nil", err, server.ErrInvalid)
 	send(t, ours, "still mine")
 	expect(t, theirs, "still mine")
-	first, err := s.Adopt(ours, nil)
+	first, err := s.AddConn(ours, nil)
 	must(t, err)
 	for range 4 {
 		ours, _ := pair(t)
-		c, err := s.AdoptWith(ours, server.AdoptOptions{Near: first})
+		c, err := s.AddConn(ours, &server.ConnConfig{Near: first})
 		must(t, err)
 		if c.Loop() != first.Loop() {
 			t.Error("the connection is not on the loop of Near")
@@ -112,7 +112,7 @@ func TestAnAdoptedClientWhoseHandshakeFailsIsClosed(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: calls{}, OnReject: func(_ *server.Conn, reason error) { t.Errorf("OnReject: %v", reason) }})
 	ours, theirs := pair(t)
 	h := newCaller()
-	_, err := s.AdoptWith(ours, server.AdoptOptions{Handler: h, TLS: clientTLS(), Client: true})
+	_, err := s.AddConn(ours, &server.ConnConfig{Handler: h, TLS: clientTLS(), Client: true})
 	must(t, err)
 	send(t, theirs, "220 this is no TLS\r\n")
 	h.failed(t, server.ErrHandshake)
@@ -124,6 +124,6 @@ func TestATLSConnectionIsNotAdopted(t *testing.T) {
 	ours, _ := pair(t)
 	defer ours.Close()
 	var nc net.Conn = tls.Client(ours, clientTLS())
-	_, err := s.Adopt(nc, nil)
-	wantError(t, "Adopt", err, server.ErrUnsupported)
+	_, err := s.AddConn(nc, nil)
+	wantError(t, "AddConn", err, server.ErrUnsupported)
 }

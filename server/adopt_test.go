@@ -53,7 +53,7 @@ func TestS4AdoptAndDetachGoAround(t *testing.T) {
 			ours, theirs := pair(t)
 			send(t, theirs, "before\n")
 			for range 5 {
-				c, err := s.Adopt(ours, nil)
+				c, err := s.AddConn(ours, nil)
 				must(t, err)
 				if _, err := ours.Write([]byte("x")); err == nil {
 					t.Error("an adopted connection can still be written to")
@@ -116,7 +116,7 @@ func TestAdoptedDescriptorsDoNotBlock(t *testing.T) {
 	must(t, err)
 	f.Fd() // makes the description blocking, for ours as well
 	must(t, f.Close())
-	c, err := s.Adopt(ours, nil)
+	c, err := s.AddConn(ours, nil)
 	must(t, err)
 	must(t, pipelined(theirs, "adopted", 10))
 	nonBlocking(t, c)
@@ -130,18 +130,18 @@ func TestWhatHasNoDescriptorIsNotAdopted(t *testing.T) {
 		one, two := net.Pipe()
 		defer one.Close()
 		defer two.Close()
-		_, err := s.Adopt(one, nil)
-		wantError(t, "Adopt of a pipe", err, server.ErrUnsupported)
+		_, err := s.AddConn(one, nil)
+		wantError(t, "AddConn of a pipe", err, server.ErrUnsupported)
 		udp, err := net.Dial("udp", "127.0.0.1:9")
 		must(t, err)
 		defer udp.Close()
-		_, err = s.Adopt(udp, nil)
-		wantError(t, "Adopt of a UDP socket", err, server.ErrUnsupported)
+		_, err = s.AddConn(udp, nil)
+		wantError(t, "AddConn of a UDP socket", err, server.ErrUnsupported)
 
 		must(t, pipelined(s.dial(t), "the only one", 1))
 		ours, theirs := pair(t)
-		_, err = s.Adopt(ours, nil)
-		wantError(t, "Adopt above MaxConns", err, server.ErrOverload)
+		_, err = s.AddConn(ours, nil)
+		wantError(t, "AddConn above MaxConns", err, server.ErrOverload)
 		send(t, ours, "still mine")
 		expect(t, theirs, "still mine")
 		must(t, ours.Close())
@@ -159,7 +159,7 @@ func TestDetachWaitsForTheRequestInWork(t *testing.T) {
 		})
 		s := start(t, rigs()[0], &server.Server{Handler: d})
 		ours, theirs := pair(t)
-		c, err := s.Adopt(ours, nil)
+		c, err := s.AddConn(ours, nil)
 		must(t, err)
 		send(t, theirs, "request\n")
 		await(t, begun, "the request")
@@ -221,7 +221,7 @@ func TestAnAdoptedFileIsNoSocket(t *testing.T) {
 	one, two := net.Pipe()
 	defer one.Close()
 	defer two.Close()
-	if _, err := s.Adopt(disguised{one, f}, nil); err == nil {
+	if _, err := s.AddConn(disguised{one, f}, nil); err == nil {
 		t.Error("a file was adopted as a connection")
 	}
 	if st := s.Stats(); st.Conns != 0 {
@@ -248,7 +248,7 @@ func TestAnAdoptedConnectionThatWasResetOpensAndEnds(t *testing.T) {
 	must(t, err)
 	must(t, rc.Control(func(fd uintptr) { err = awaitReset(int(fd)) }))
 	must(t, err)
-	_, err = s.Adopt(ours, nil)
+	_, err = s.AddConn(ours, nil)
 	must(t, err)
 	if got := await(t, h.opened, "Open").RemoteAddr().String(); got != addr {
 		t.Errorf("the peer is %s, want %s", got, addr)

@@ -9,7 +9,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestNearChoosesTheLoopInPlaceOfPickLoop for Dial and for AdoptWith: PickLoop is not called.
+// TestNearChoosesTheLoopInPlaceOfPickLoop for Dial and for AddConn: PickLoop is not called.
 func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 	p := newProbe(calls{})
 	var mu sync.Mutex
@@ -29,9 +29,9 @@ func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 		before := picks
 		mu.Unlock()
 		ours, _ := pair(t)
-		adopted, err := s.AdoptWith(ours, server.AdoptOptions{Near: near})
+		adopted, err := s.AddConn(ours, &server.ConnConfig{Near: near})
 		must(t, err)
-		dialled, err := s.Dial(s.addr.Network(), s.addr.String(), server.DialOptions{Near: near})
+		dialled, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), &server.DialConfig{Near: near})
 		must(t, err)
 		for range 3 { // the accepted end of the dialled connection, too
 			await(t, p.opened, "Open")
@@ -47,7 +47,7 @@ func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 	}
 }
 
-// TestWhatAPickLoopKeepsPastTheShutdownIsRefused: Dial and AdoptWith return ErrServerClosed when PickLoop returns after the end of
+// TestWhatAPickLoopKeepsPastTheShutdownIsRefused: Dial and AddConn return ErrServerClosed when PickLoop returns after the end of
 // Shutdown's context, and take nothing.
 func TestWhatAPickLoopKeepsPastTheShutdownIsRefused(t *testing.T) {
 	before := takeStock().descriptors
@@ -60,10 +60,10 @@ func TestWhatAPickLoopKeepsPastTheShutdownIsRefused(t *testing.T) {
 	}})
 	ours, theirs := pair(t)
 	ways := map[string]func() error{
-		"AdoptWith":         func() error { _, err := s.AdoptWith(ours, server.AdoptOptions{}); return err },
-		"Dial":              func() error { _, err := s.Dial("tcp", "127.0.0.1:1", server.DialOptions{}); return err },
-		"Dial with a name":  func() error { _, err := s.Dial("tcp", "localhost:1", server.DialOptions{}); return err },
-		"Dial, unix socket": func() error { _, err := s.Dial("unix", "/nothing/here", server.DialOptions{}); return err },
+		"AddConn":         func() error { _, err := s.AddConn(ours, nil); return err },
+		"Dial":              func() error { _, err := s.Dial(context.Background(), "tcp", "127.0.0.1:1", nil); return err },
+		"Dial with a name":  func() error { _, err := s.Dial(context.Background(), "tcp", "localhost:1", nil); return err },
+		"Dial, unix socket": func() error { _, err := s.Dial(context.Background(), "unix", "/nothing/here", nil); return err },
 	}
 	outcomes := map[string]chan error{}
 	for name, come := range ways {
@@ -109,7 +109,7 @@ func TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
 	gated := gatedConn{ours.(*net.TCPConn), make(chan struct{}), make(chan struct{})}
 	adopted := make(chan error, 1)
 	go func() {
-		_, err := s.AdoptWith(gated, server.AdoptOptions{})
+		_, err := s.AddConn(gated, nil)
 		adopted <- err
 	}()
 	await(t, gated.called, "Close of the adopted connection")
@@ -117,7 +117,7 @@ func TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
 	must(t, s.Close())
 	wantError(t, "Close", await(t, p.closed, "Close"), server.ErrServerClosed)
 	close(gated.gate)
-	must(t, await(t, adopted, "the end of AdoptWith"))
+	must(t, await(t, adopted, "the end of AddConn"))
 	expectEOF(t, theirs)
 	hangUp(theirs)
 	until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -214,7 +215,7 @@ func TestOutputOfADialCountsFromBeforeItSpeaksTLS(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
 	for range 5 {
 		h := newCaller()
-		c, err := s.Dial("tcp", s.addr.String(), server.DialOptions{Handler: h, TLS: clientTLS(), Timeout: brief})
+		c, err := s.Dial(context.Background(), "tcp", s.addr.String(), &server.DialConfig{Handler: h, TLS: clientTLS(), Timeout: brief})
 		must(t, err)
 		_, err = c.Write(make([]byte, 100<<10))
 		must(t, err)

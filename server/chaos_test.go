@@ -90,7 +90,7 @@ func echoPeer(t *testing.T) string {
 
 // dial connects to the peer, or to nobody.
 func (k *chaos) dial(r *rand.Rand, near *server.Conn) {
-	o := server.DialOptions{Handler: k.handlers[r.IntN(len(k.handlers))], Timeout: time.Duration(1+r.IntN(300)) * time.Millisecond}
+	o := server.DialConfig{Handler: k.handlers[r.IntN(len(k.handlers))], Timeout: time.Duration(1+r.IntN(300)) * time.Millisecond}
 	if r.IntN(2) == 0 {
 		o.TLS = clientTLS()
 	}
@@ -104,7 +104,7 @@ func (k *chaos) dial(r *rand.Rand, near *server.Conn) {
 	} else if r.IntN(4) == 0 {
 		addr = "127.0.0.1:1"
 	}
-	c, err := k.srv.Dial("tcp", addr, o)
+	c, err := k.srv.Dial(context.Background(), "tcp", addr, &o)
 	if err == nil {
 		k.dialled.Add(1)
 		for range r.IntN(4) {
@@ -318,7 +318,7 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 	k.srv = srv
 	var addrs []net.Addr
 	for _, h := range k.handlers {
-		ln, err := srv.ListenHandler("tcp", "127.0.0.1:0", h)
+		ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: h})
 		must(t, err)
 		addrs = append(addrs, ln.Addr())
 	}

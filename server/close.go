@@ -71,7 +71,11 @@ func (c *loopConn) opened() {
 	if c.ext != nil {
 		c.ext.unopened = false
 	}
+	stopContext := c.takeStopContext()
 	c.mu.Unlock()
+	if stopContext != nil {
+		stopContext()
+	}
 	c.guard(func() { h.Open(&c.Conn) })
 }
 
@@ -173,8 +177,12 @@ func (c *loopConn) tearDown(reason error) {
 	if c.ext != nil {
 		dial = c.ext.dial
 	}
+	stopContext := c.takeStopContext()
 	busy := c.flags&flagBusy != 0
 	c.mu.Unlock()
+	if stopContext != nil {
+		stopContext()
+	}
 	if dial != nil {
 		dial.stop()
 		c.dropAttempts(dial)

@@ -49,7 +49,7 @@ func TestWrongSocketOptionsAreNamed(t *testing.T) {
 				l, err := net.Listen("tcp", "127.0.0.1:0")
 				must(t, err)
 				defer l.Close()
-				_, err = s.AddListener(l)
+				_, err = s.AddListener(l, nil)
 				return err
 			},
 		} {

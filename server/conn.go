@@ -79,7 +79,7 @@ func (s connState) isDead() bool { return s == connBroken || s == connClosed }
 type command uint8
 
 const (
-	cmdOpen       command = 1 << iota // begin: a connection from another loop, from Dial or from Adopt
+	cmdOpen       command = 1 << iota // begin: a connection from another loop, from Dial or from AddConn
 	cmdDone                           // the worker has given the input back
 	cmdLook                           // look at what has changed: state, pauses
 	cmdShutRead                       // stop reading for good
@@ -147,9 +147,10 @@ type ext struct {
 	fetched               *fetched // of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
 	dial                  *dialing
-	outgoing              bool // Dial has made it, or it was adopted as a client of TLS. Fixed before the loop knows the connection
-	handed                bool // Detach has handed the descriptor out
-	unopened              bool // the handler's Open is still to be called: dialling, TLS or PROXY comes first
+	stopContext           func() bool // ends the effect of Dial's context; nil if it has none
+	outgoing              bool        // Dial has made it, or it was adopted as a client of TLS. Fixed before the loop knows the connection
+	handed                bool        // Detach has handed the descriptor out
+	unopened              bool        // the handler's Open is still to be called: dialling, TLS or PROXY comes first
 	conc                  *concurrency
 	proxied               *proxied
 	readRate, writeRate   *ratelimit.Bucket // nil for no limit of its own
@@ -178,10 +179,7 @@ func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins star
 		flags = event.Persist
 	}
 	if err := l.ev.InitEvent(&c.ev, fd, flags, l.callback); err != nil {
-		if errors.Is(err, event.ErrClosed) {
-			err = fmt.Errorf("%w: %w", ErrServerClosed, err)
-		}
-		return nil, err
+		return nil, l.closedError(err)
 	}
 	if h != nil {
 		c.extra().handler = h

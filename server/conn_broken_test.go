@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -245,7 +246,7 @@ func TestAnEarlyAnswerIsReadBeforeTheResetThatFollowsIt(t *testing.T) {
 	var got strings.Builder
 	p := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) { return got.Write(p) }})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, MaxOutput: 16 << 20})
-	c, err := s.Dial("tcp", peer.Addr().String(), server.DialOptions{})
+	c, err := s.Dial(context.Background(), "tcp", peer.Addr().String(), nil)
 	must(t, err)
 	_, err = c.Write(make([]byte, 8<<20))
 	must(t, err)

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -76,7 +77,7 @@ func TestCountersNeverGoBack(t *testing.T) {
 // TestAClosedListenersConnectionsStayCounted by the server.
 func TestAClosedListenersConnectionsStayCounted(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
-	ln, err := s.Listen("tcp", "127.0.0.1:0")
+	ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	must(t, err)
 	nc := (&running{s.Server, s.rig, ln.Addr()}).dial(t)
 	must(t, pipelined(nc, "hello", 1))
@@ -137,7 +138,7 @@ func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
 					h = server.DispatchPackets(h)
 				}
 				s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines(), CloseTimeout: brief})
-				pc, err := s.ListenPacket("udp", "127.0.0.1:0", h)
+				pc, err := s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: h})
 				must(t, err)
 				nc := s.dial(t)
 				must(t, pipelined(nc, "hello", 1))
@@ -158,7 +159,7 @@ func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
 						_ = s.Close()
 					}
 				}()
-				until(t, "the beginning of the end", func() bool { _, err := s.Listen("tcp", "127.0.0.1:0"); return err != nil })
+				until(t, "the beginning of the end", func() bool { _, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil); return err != nil })
 				close(gate)
 				await(t, ended, "the end of the server")
 				until(t, "the end of the handlers", func() bool { return s.Stats().Running == 0 })

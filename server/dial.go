@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,105 +16,173 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// DialOptions are how Dial connects. The zero value will do.
-type DialOptions struct {
-	// Handler serves the connection; nil means the server's Handler.
+// DialConfig says how Dial connects. The zero value of each field is its default.
+type DialConfig struct {
+	// Handler serves the connection. Nil means Server.Handler.
 	Handler Handler
-	// Timeout bounds looking up, connecting and shaking hands together. 0 means DefaultDialTimeout, less than 0 none.
+	// Timeout bounds the lookup of a name, connecting and the TLS handshake together. 0 means DefaultDialTimeout; a negative value means no
+	// limit.
 	Timeout time.Duration
-	// TLS, if set, makes the connection speak TLS. ServerName is taken from the address if it is empty. Renegotiation is not
-	// supported: a value other than tls.RenegotiateNever is ErrInvalid.
+	// TLS, if not nil, makes the connection use TLS, as its client. If ServerName is empty, it is taken from the address. Renegotiation is
+	// not supported: a value other than tls.RenegotiateNever is ErrInvalid.
 	TLS *tls.Config
-	// Near, if set, is a connection of the same server: the new one is put on its loop, so that their handlers never run at the same
-	// time.
+	// Resolver looks up the names of hosts and services. Nil means net.DefaultResolver.
+	Resolver *net.Resolver
+	// Near, if not nil, is a connection of the same server. The new connection is put on the loop of Near, so that their handlers never run
+	// at the same time. Nil means that the server chooses the loop.
 	Near *Conn
-	// Value is what Conn.Value returns.
+	// Value is what Conn.Value returns until SetValue is called.
 	Value any
 }
 
-// DefaultDialTimeout is DialOptions.Timeout's default.
+// DefaultDialTimeout is the default of DialConfig.Timeout.
 const DefaultDialTimeout = 30 * time.Second
 
-// Dial begins to connect, without waiting: the handler's Open is called when the connection is there, and its Close, with the
-// reason, when it could not be made; Open has not been called then. Meanwhile output may be written, which is sent when the
-// connection is there. Names are looked up on a goroutine. The addresses of a name are tried in turn, IPv6 and IPv4 alternately as in
-// RFC 8305: the next one at once when an attempt fails, and after 250 ms while it is still under way; the first connection that
-// is established is used. At most 8 attempts are under way at once, and the next address takes the place of the oldest; the
-// attempts of all connections of a server, besides one for each, may take up a quarter of the descriptors that the process may
-// open. An address without a host, as ":80", is this machine. The connection's ID is the zero ConnID until Open.
-// Networks are tcp, tcp4, tcp6 and unix. Errors: ErrInvalid, ErrNotStarted, ErrServerClosed, ErrOverload at MaxConns. Any goroutine.
-func (s *Server) Dial(network, address string, o DialOptions) (*Conn, error) {
-	c, err := s.dial(network, address, o)
+// Dial begins to connect to an address and returns without waiting. The networks are "tcp", "tcp4", "tcp6" and "unix"; the form of
+// the address is that of net.Dial. cfg says how to connect; nil means the defaults. cfg is copied and not written to.
+//
+// The handler's Open is called when the connection is established, TLS handshake included. If that fails, the handler's Close is called
+// with the reason, and Open is not called. Output that is written meanwhile is sent after Open. Conn.ID is the zero ConnID until Open.
+//
+// The end of ctx before Open ends the connection. The reason wraps the cause of ctx and ErrDialTimeout if ctx had a deadline that has
+// passed, else ErrAborted. After Open, ctx has no effect.
+//
+// Names are looked up on a goroutine. The addresses of a name are tried in turn, IPv6 and IPv4 alternately as in RFC 8305: the next
+// one when an attempt fails, or when it has been under way for 250 ms. The first connection that is established is used. At most 8
+// attempts of a Dial are under way at once; the next address then replaces the oldest attempt. Besides one for each Dial, all
+// attempts of a server together may use a quarter of the descriptors that the process may open. An address without a host, as ":80",
+// means this machine.
+//
+// Errors: ErrInvalid; ErrNotStarted; ErrServerClosed; ErrLoopClosed; ErrOverload at MaxConns; ErrDialTimeout or ErrAborted with the cause of
+// ctx if it has ended already. Any goroutine.
+func (s *Server) Dial(ctx context.Context, network, address string, cfg *DialConfig) (*Conn, error) {
+	c, err := s.dial(ctx, network, address, valueOf(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("dial %s %s: %w", network, address, err)
 	}
 	return c, nil
 }
 
-func (s *Server) dial(network, address string, o DialOptions) (*Conn, error) {
-	if err := s.arrive(o.Handler); err != nil {
+func (s *Server) dial(ctx context.Context, network, address string, cfg DialConfig) (*Conn, error) {
+	if err := s.arrive(cfg.Handler); err != nil {
 		return nil, err
 	}
 	defer s.arriving.Done()
-	if err := s.checkDial(network, o); err != nil {
+	if err := s.checkDial(network, &cfg); err != nil {
 		return nil, err
 	}
-	targets, host, port, err := literal(network, address)
-	if err != nil && !errors.Is(err, errName) {
+	d, err := s.newDialing(network, address, &cfg)
+	if err != nil {
 		return nil, err
 	}
-	l := s.loopNear(o.Near, sock.Peer{}) // before anything is taken, since PickLoop may panic or call runtime.Goexit
+	if ctx.Err() != nil {
+		return nil, dialEnded(ctx)
+	}
+	l := s.loopNear(cfg.Near, sock.Peer{}) // before anything is counted, since PickLoop may panic or call runtime.Goexit
 	if !s.enterConn(true) {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.cfg.MaxConns)
 	}
-	c, err := s.newConn(l, -1, sock.Peer{}, o.Handler, start{})
+	c, err := s.newConn(l, -1, sock.Peer{}, cfg.Handler, start{})
 	if err != nil {
 		s.leaveConn(true)
 		return nil, err
 	}
-	c.SetValue(o.Value)
+	c.SetValue(cfg.Value)
 	c.flags |= flagDialing
-	timeout := o.Timeout
-	if timeout == 0 {
-		timeout = DefaultDialTimeout
-	}
+	timeout := cmp.Or(cfg.Timeout, DefaultDialTimeout)
 	if timeout < 0 {
 		timeout = event.NoTimeout
 	}
-	d := &dialing{network: network, host: host, port: port, targets: targets, tls: o.TLS}
+	d.ctx, d.stop = context.WithTimeoutCause(s.cutCtx, timeout, ErrDialTimeout)
+	c.extra().dial, c.ext.unopened, c.ext.outgoing = d, true, true
+	c.ext.readyBy = timeout // until begin makes it a time: the loop's time now is that of its last turn
+	commands := cmdOpen
+	if d.targets != nil {
+		commands |= cmdResolved
+	}
+	if !c.handOver(commands) {
+		d.stop()
+		s.leaveConn(true)
+		return nil, l.closedError(event.ErrClosed)
+	}
+	c.endWith(ctx)
+	return &c.Conn, nil
+}
+
+// newDialing returns what a connection to the address needs until it is established.
+func (s *Server) newDialing(network, address string, cfg *DialConfig) (*dialing, error) {
+	targets, host, port, err := literal(network, address)
+	if err != nil && !errors.Is(err, errName) {
+		return nil, err
+	}
+	d := &dialing{network: network, host: host, port: port, targets: targets, tls: cfg.TLS, resolver: cmp.Or(cfg.Resolver, net.DefaultResolver)}
 	if d.tls != nil && d.tls.ServerName == "" && host != "" {
 		d.tls = d.tls.Clone()
 		d.tls.ServerName = host
 	}
-	d.ctx, d.stop = context.WithTimeoutCause(s.cutCtx, timeout, ErrDialTimeout)
-	c.extra().dial, c.ext.unopened, c.ext.outgoing = d, true, true
-	c.ext.readyBy = timeout // from begin on, when it is over: the loop's time is of its last turn
-	what := cmdOpen
-	if targets != nil {
-		what |= cmdResolved
+	return d, nil
+}
+
+// endWith ends the connection when ctx ends before Open.
+func (c *Conn) endWith(ctx context.Context) {
+	if ctx.Done() == nil {
+		return
 	}
-	if !c.handOver(what) {
-		d.stop()
-		s.leaveConn(true)
-		return nil, ErrServerClosed
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		if !c.isUnopened() || c.state == connClosed {
+			c.mu.Unlock()
+			return
+		}
+		c.state = connClosed
+		c.setReason(dialEnded(ctx))
+		tell := c.mark(cmdLook)
+		c.mu.Unlock()
+		c.tell(tell)
+	})
+	c.mu.Lock()
+	waits := c.isUnopened() && c.state != connClosed
+	if waits {
+		c.ext.stopContext = stop
 	}
-	return &c.Conn, nil
+	c.mu.Unlock()
+	if !waits {
+		stop()
+	}
+}
+
+// dialEnded returns the reason of a connection whose Dial's context, ctx, has ended before Open.
+func dialEnded(ctx context.Context) error {
+	kind := ErrAborted
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		kind = ErrDialTimeout
+	}
+	return fmt.Errorf("%w: %w", kind, context.Cause(ctx))
+}
+
+// takeStopContext returns the function that ends the effect of Dial's context, and nil if there is none. Under mu; the function is to be
+// called without it.
+func (c *Conn) takeStopContext() (stop func() bool) {
+	if c.ext != nil {
+		stop, c.ext.stopContext = c.ext.stopContext, nil
+	}
+	return stop
 }
 
 // checkDial checks what does not depend on the address.
-func (s *Server) checkDial(network string, o DialOptions) error {
+func (s *Server) checkDial(network string, cfg *DialConfig) error {
 	switch {
 	case !isStream(network):
-		return fmt.Errorf("%w: network %q; it is one of tcp, tcp4, tcp6 and unix", ErrInvalid, network)
-	case o.Near != nil && o.Near.loop.srv != s:
-		return fmt.Errorf("%w: Near is a connection of another server", ErrInvalid)
-	case o.TLS != nil:
-		return checkClientTLS(o.TLS)
+		return fmt.Errorf("%w: network %q is none of tcp, tcp4, tcp6 and unix", ErrInvalid, network)
+	case cfg.Near != nil && cfg.Near.loop.srv != s:
+		return fmt.Errorf("%w: DialConfig.Near is a connection of another server", ErrInvalid)
+	case cfg.TLS != nil:
+		return checkClientTLS(cfg.TLS)
 	}
 	return nil
 }
 
-// literal returns the address if it needs no looking up, else its host and port.
+// literal returns the address if it needs no lookup, else errName with its host and port.
 func literal(network, address string) (targets []unix.Sockaddr, host, port string, err error) {
 	if network == "unix" {
 		return []unix.Sockaddr{&unix.SockaddrUnix{Name: address}}, "", "", nil
@@ -123,60 +192,14 @@ func literal(network, address string) (targets []unix.Sockaddr, host, port strin
 	}
 	ap, err := netip.ParseAddrPort(address)
 	switch sa := sock.Sockaddr(network, ap); {
-	case err != nil: // a name, to be looked up
+	case err != nil: // a name
 		return nil, host, port, errName
 	case sa == nil:
-		return nil, "", "", fmt.Errorf("%w: %s is no address of %s", ErrInvalid, address, network)
+		return nil, "", "", fmt.Errorf("%w: %s is not an address of %s", ErrInvalid, address, network)
 	default:
 		return []unix.Sockaddr{sa}, host, port, nil
 	}
 }
 
-// errName is literal's answer to an address that has to be looked up.
-var errName = errors.New("no literal address")
-
-// startLookUp has a goroutine look the address up, if it is a name. On the loop, whose goroutine a shutdown waits for: it waits for the
-// look-up, too.
-func (c *Conn) startLookUp() {
-	c.mu.Lock()
-	d := c.ext.dial
-	c.mu.Unlock()
-	if d.targets == nil {
-		c.loop.srv.down.Go(func() { c.lookUp(d) })
-	}
-}
-
-// lookUp finds the addresses of a name, and gives them to the loop.
-func (c *Conn) lookUp(d *dialing) {
-	var targets []unix.Sockaddr
-	ctx, host, port := d.ctx, d.host, d.port
-	n, err := net.DefaultResolver.LookupPort(ctx, d.network, port)
-	if err == nil {
-		family := "ip" + d.network[len("tcp"):]
-		var addrs []netip.Addr
-		switch {
-		case host == "" && d.network == "tcp6":
-			addrs = []netip.Addr{netip.IPv6Loopback()}
-		case host == "":
-			addrs = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}
-		default:
-			addrs, err = net.DefaultResolver.LookupNetIP(ctx, family, host)
-		}
-		for _, a := range addrs {
-			if sa := sock.Sockaddr(d.network, netip.AddrPortFrom(a, uint16(n))); sa != nil {
-				targets = append(targets, sa)
-			}
-		}
-	}
-	if err == nil && len(targets) == 0 {
-		err = fmt.Errorf("%w: %s has no address of %s", ErrInvalid, host, d.network)
-	}
-	if cause := context.Cause(ctx); err != nil && cause != nil { // seen here before the loop has seen it
-		err = fmt.Errorf("%w: %w", cause, err)
-	}
-	c.mu.Lock()
-	d.targets, d.err = sock.AlternateFamilies(targets), err
-	tell := c.mark(cmdResolved)
-	c.mu.Unlock()
-	c.tell(tell)
-}
+// errName says that an address has to be looked up.
+var errName = errors.New("not a literal address")

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -32,6 +33,7 @@ type dialing struct {
 	network  string
 	host     string // to be looked up,
 	port     string // unless targets is set
+	resolver *net.Resolver
 	ctx      context.Context
 	stop     context.CancelFunc // ends the look-up
 	targets  []unix.Sockaddr    // not yet tried

@@ -100,7 +100,7 @@ func TestASilentAddressDoesNotUseUpTheTimeOfTheOthers(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
 	h := newCaller()
 	before := openFiles(t)
-	_, err = s.Dial("tcp", fmt.Sprintf("three.example.test.:%d", port), server.DialOptions{Handler: h, Timeout: patience / 2})
+	_, err = s.Dial(context.Background(), "tcp", fmt.Sprintf("three.example.test.:%d", port), &server.DialConfig{Handler: h, Timeout: patience / 2})
 	must(t, err)
 	select {
 	case c := <-h.opened:
@@ -138,7 +138,7 @@ func TestADialThatFailsTellsOfEachAddress(t *testing.T) {
 	resolveTo(t, netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3"))
 	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
 	h := newCaller()
-	_, err = s.Dial("tcp4", fmt.Sprintf("two.example.test.:%d", port), server.DialOptions{Handler: h})
+	_, err = s.Dial(context.Background(), "tcp4", fmt.Sprintf("two.example.test.:%d", port), &server.DialConfig{Handler: h})
 	must(t, err)
 	reason := await(t, h.closed, "Close")
 	wantError(t, "Close", reason, syscall.ECONNREFUSED)
@@ -177,7 +177,7 @@ func TestAConnectionToItselfIsNotOpened(t *testing.T) {
 			srv.SetCalls(&selfish{times: times})
 			s := start(t, rig{"tcp", false, 1}, srv)
 			h := newCaller()
-			_, err = s.Dial("tcp", gone.Addr().String(), server.DialOptions{Handler: h})
+			_, err = s.Dial(context.Background(), "tcp", gone.Addr().String(), &server.DialConfig{Handler: h})
 			must(t, err)
 			h.failed(t, syscall.ECONNREFUSED)
 			must(t, s.Close())
@@ -192,14 +192,14 @@ func TestAConnectionToItselfIsNotOpened(t *testing.T) {
 func TestAnAddressWithoutAHostIsThisMachine(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	for network, host := range map[string]string{"tcp": "127.0.0.1", "tcp4": "127.0.0.1", "tcp6": "::1"} {
-		ln, err := s.Listen(network, net.JoinHostPort(host, "0"))
+		ln, err := s.Listen(context.Background(), network, net.JoinHostPort(host, "0"), nil)
 		if err != nil {
 			t.Logf("without %s: %v", network, err)
 			continue
 		}
 		port := ln.Addr().(*net.TCPAddr).Port
 		h := newCaller()
-		c, err := s.Dial(network, ":"+strconv.Itoa(port), server.DialOptions{Handler: h})
+		c, err := s.Dial(context.Background(), network, ":"+strconv.Itoa(port), &server.DialConfig{Handler: h})
 		must(t, err)
 		select {
 		case <-h.opened:
@@ -224,17 +224,17 @@ func TestADialThatCannotBeServedIsRefusedAtTheCall(t *testing.T) {
 	once.Renegotiation = tls.RenegotiateOnceAsClient
 	for name, row := range map[string]struct {
 		network string
-		options server.DialOptions
+		options server.DialConfig
 	}{
-		"network tcp5":         {"tcp5", server.DialOptions{}},
-		"network unixpacket":   {"unixpacket", server.DialOptions{}},
-		"network empty":        {"", server.DialOptions{}},
-		"Near":                 {"tcp", server.DialOptions{Near: theirs}},
-		"renegotiation":        {"tcp", server.DialOptions{TLS: freely}},
-		"renegotiation, once":  {"tcp", server.DialOptions{TLS: once}},
-		"renegotiation, named": {"tcp4", server.DialOptions{TLS: freely}},
+		"network tcp5":         {"tcp5", server.DialConfig{}},
+		"network unixpacket":   {"unixpacket", server.DialConfig{}},
+		"network empty":        {"", server.DialConfig{}},
+		"Near":                 {"tcp", server.DialConfig{Near: theirs}},
+		"renegotiation":        {"tcp", server.DialConfig{TLS: freely}},
+		"renegotiation, once":  {"tcp", server.DialConfig{TLS: once}},
+		"renegotiation, named": {"tcp4", server.DialConfig{TLS: freely}},
 	} {
-		_, err := s.Dial(row.network, other.addr.String(), row.options)
+		_, err := s.Dial(context.Background(), row.network, other.addr.String(), &row.options)
 		wantError(t, name, err, server.ErrInvalid)
 	}
 	if a, b := s.Stats(), other.Stats(); a.Conns != 0 || a.Loops[0].Conns != 0 || b.Conns != 1 || b.Loops[0].Conns != 1 {
@@ -250,7 +250,7 @@ func TestAConnectionIsKnownFromOpenOn(t *testing.T) {
 	must(t, err)
 	defer silent.Close()
 	h := newCaller()
-	c, err := s.Dial("tcp", silent.Addr().String(), dialOptions(s.rig, h))
+	c, err := s.Dial(context.Background(), "tcp", silent.Addr().String(), dialConfig(s.rig, h))
 	must(t, err)
 	nc, err := silent.Accept()
 	must(t, err)
@@ -267,7 +267,7 @@ func TestAConnectionIsKnownFromOpenOn(t *testing.T) {
 	}
 
 	h = newCaller()
-	c, err = s.Dial("tcp", s.addr.String(), dialOptions(s.rig, h))
+	c, err = s.Dial(context.Background(), "tcp", s.addr.String(), dialConfig(s.rig, h))
 	must(t, err)
 	await(t, h.opened, "Open")
 	if c.ID() == (server.ConnID{}) || s.Conn(c.ID()) != c {

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -68,7 +69,7 @@ func TestTheAttemptsOfADialAreBounded(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, srv)
 	before := openFiles(t)
 	h := newCaller()
-	_, err := s.Dial("tcp", address, server.DialOptions{Handler: h})
+	_, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h})
 	must(t, err)
 	select {
 	case <-h.opened:
@@ -98,7 +99,7 @@ func TestTheAttemptsOfAllDialsAreBounded(t *testing.T) {
 	server.SetMaxFiles(s.Server, more)
 	h := newCaller()
 	for range dials {
-		_, err := s.Dial("tcp", address, server.DialOptions{Handler: h})
+		_, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h})
 		must(t, err)
 	}
 	for range dials {
@@ -132,7 +133,7 @@ func TestAnAttemptThatMadeRoomIsToldOf(t *testing.T) {
 		addrs[i] = netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)})
 	}
 	resolveTo(t, addrs...) // without the one that answers
-	_, err = s.Dial("tcp", "silent.example.test.:"+port, server.DialOptions{Handler: h, Timeout: 4 * time.Second})
+	_, err = s.Dial(context.Background(), "tcp", "silent.example.test.:"+port, &server.DialConfig{Handler: h, Timeout: 4 * time.Second})
 	must(t, err)
 	h.failed(t, server.ErrDialTimeout, syscall.ETIMEDOUT)
 }

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"testing"
@@ -30,7 +31,7 @@ func TestADialledConnectionHasTheDeadlinesOfOthers(t *testing.T) {
 			srv.NumLoops, srv.Handler = 1, calls{close: func(_ *server.Conn, reason error) { closed <- reason }}
 			must(t, srv.Start())
 			defer srv.Close()
-			_, err = srv.Dial("tcp", ln.Addr().String(), server.DialOptions{})
+			_, err = srv.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
 			must(t, err)
 			if reason := await(t, closed, "the end of the connection"); !errors.Is(reason, test.want) {
 				t.Errorf("Close was told %v, want %v", reason, test.want)

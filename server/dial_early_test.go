@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -19,7 +20,7 @@ func TestADetachDuringADialWaitsForIt(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
 	for _, host := range []string{"127.0.0.1", "localhost"} {
-		c, err := s.Dial("tcp", net.JoinHostPort(host, port), server.DialOptions{})
+		c, err := s.Dial(context.Background(), "tcp", net.JoinHostPort(host, port), nil)
 		must(t, err)
 		got := make(chan error, 1)
 		must(t, c.Detach(func(nc net.Conn, rest []byte, err error) {
@@ -56,7 +57,7 @@ func TestMuchOutputBeforeAHandshakeDoesNotStopIt(t *testing.T) {
 	}()
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
-	c, err := s.Dial("tcp", ln.Addr().String(), server.DialOptions{TLS: clientTLS()})
+	c, err := s.Dial(context.Background(), "tcp", ln.Addr().String(), &server.DialConfig{TLS: clientTLS()})
 	must(t, err)
 	_, err = c.Write(noise(300 << 10))
 	must(t, err)
@@ -89,7 +90,7 @@ func TestAPauseDuringAHandshakeDoesNotStopIt(t *testing.T) {
 	}()
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
-	c, err := s.Dial("tcp", ln.Addr().String(), server.DialOptions{TLS: clientTLS()})
+	c, err := s.Dial(context.Background(), "tcp", ln.Addr().String(), &server.DialConfig{TLS: clientTLS()})
 	must(t, err)
 	c.PauseRead()
 	select {
@@ -122,7 +123,7 @@ func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
 			}()
 			p := newProbe(calls{})
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
-			o := server.DialOptions{}
+			o := server.DialConfig{}
 			if kind == "tls" {
 				o.TLS = clientTLS()
 			}
@@ -131,7 +132,7 @@ func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
 			if kind == "name" {
 				host = "localhost"
 			}
-			c, err := s.Dial("tcp", net.JoinHostPort(host, port), o)
+			c, err := s.Dial(context.Background(), "tcp", net.JoinHostPort(host, port), &o)
 			must(t, err)
 			must(t, c.CloseWrite())
 			select {
@@ -154,7 +155,7 @@ func TestLocalAddrDuringADial(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	for range 20 {
-		c, err := s.Dial("tcp", ln.Addr().String(), server.DialOptions{})
+		c, err := s.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
 		must(t, err)
 		for len(p.opened) == 0 {
 			_ = c.LocalAddr()
@@ -186,13 +187,13 @@ func TestWhatWasWrittenBeforeACloseDuringADialIsSent(t *testing.T) {
 			}()
 			p := newProbe(calls{})
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
-			o := server.DialOptions{}
+			o := server.DialConfig{}
 			if kind == "tls" {
 				o.TLS = clientTLS()
 			}
 			_, port, _ := net.SplitHostPort(ln.Addr().String())
 			host := map[bool]string{true: "localhost", false: "127.0.0.1"}[kind == "name"]
-			c, err := s.Dial("tcp", net.JoinHostPort(host, port), o)
+			c, err := s.Dial(context.Background(), "tcp", net.JoinHostPort(host, port), &o)
 			must(t, err)
 			told := make(chan error, 1)
 			must(t, c.WriteNotify([]byte("message"), func(err error) { told <- err }))

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -61,9 +62,9 @@ func (h *caller) untouched(t *testing.T) {
 	}
 }
 
-// dialOptions make a client of the rig.
-func dialOptions(r rig, h server.Handler) server.DialOptions {
-	o := server.DialOptions{Handler: h, Value: "mine"}
+// dialConfig makes a client of the rig.
+func dialConfig(r rig, h server.Handler) *server.DialConfig {
+	o := &server.DialConfig{Handler: h, Value: "mine"}
 	if r.tls {
 		o.TLS = clientTLS()
 	}
@@ -76,7 +77,7 @@ func TestS20DialledOutputWaitsForTheConnection(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		for range 10 {
 			h := newCaller()
-			c, err := s.Dial(s.addr.Network(), s.addr.String(), dialOptions(r, h))
+			c, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), dialConfig(r, h))
 			must(t, err)
 			for _, line := range []string{"one\n", "two\n"} {
 				_, err = c.WriteString(line)
@@ -128,7 +129,7 @@ func TestADialThatFailsIsTold(t *testing.T) {
 			{"tcp", "127.0.0.1:no-such-service", nil},
 		} {
 			h := newCaller()
-			c, err := s.Dial(row.network, row.address, dialOptions(r, h))
+			c, err := s.Dial(context.Background(), row.network, row.address, dialConfig(r, h))
 			must(t, err)
 			done := make(chan error, 1)
 			if err := c.WriteNotify([]byte("hello"), func(err error) { done <- err }); err != nil {
@@ -143,11 +144,11 @@ func TestADialThatFailsIsTold(t *testing.T) {
 			wantError(t, "the write", await(t, done, "the write's outcome"), server.ErrClosed)
 		}
 		for _, row := range [][2]string{{"udp", "127.0.0.1:1"}, {"tcp4", "[::1]:1"}, {"tcp6", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}} {
-			_, err := s.Dial(row[0], row[1], server.DialOptions{})
+			_, err := s.Dial(context.Background(), row[0], row[1], nil)
 			wantError(t, "Dial "+row[0]+" "+row[1], err, server.ErrInvalid)
 		}
 		s.shutdown(t)
-		_, err = s.Dial("tcp", gone.Addr().String(), server.DialOptions{})
+		_, err = s.Dial(context.Background(), "tcp", gone.Addr().String(), nil)
 		wantError(t, "Dial", err, server.ErrServerClosed)
 		if st := s.Stats(); st.Conns != 0 || st.Buffered != 0 || st.Opened != 0 {
 			t.Errorf("%+v", st)
@@ -160,7 +161,7 @@ func TestOfSeveralAddressesOneIsTriedAfterTheOther(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		for _, host := range []string{"127.0.0.1", "[::1]"} {
-			ln, err := s.Listen("tcp", host+":0")
+			ln, err := s.Listen(context.Background(), "tcp", host+":0", nil)
 			if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
 				continue // a machine without IPv6
 			}
@@ -174,7 +175,7 @@ func TestOfSeveralAddressesOneIsTriedAfterTheOther(t *testing.T) {
 				reachable = reachable || net.JoinHostPort(a, port) == ln.Addr().String()
 			}
 			h := newCaller()
-			c, err := s.Dial("tcp", "localhost:"+port, dialOptions(r, h))
+			c, err := s.Dial(context.Background(), "tcp", "localhost:"+port, dialConfig(r, h))
 			must(t, err)
 			if !reachable {
 				h.failed(t, syscall.ECONNREFUSED)
@@ -218,10 +219,10 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		h := newCaller()
-		o := dialOptions(r, h)
+		o := dialConfig(r, h)
 		o.Timeout = 20 * time.Millisecond
 		begun := time.Now()
-		_, err := s.Dial("tcp", address, o)
+		_, err := s.Dial(context.Background(), "tcp", address, o)
 		must(t, err)
 		h.failed(t, server.ErrDialTimeout)
 		if d := time.Since(begun); d < o.Timeout {
@@ -229,13 +230,13 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 		}
 
 		h = newCaller()
-		c, err := s.Dial("tcp", address, dialOptions(r, h))
+		c, err := s.Dial(context.Background(), "tcp", address, dialConfig(r, h))
 		must(t, err)
 		c.Abort()
 		h.failed(t, server.ErrAborted)
 
 		h = newCaller()
-		c, err = s.Dial("tcp", address, dialOptions(r, h))
+		c, err = s.Dial(context.Background(), "tcp", address, dialConfig(r, h))
 		must(t, err)
 		c.Close() // there is nobody to flush to
 		reason := await(t, h.closed, "Close")
@@ -245,7 +246,7 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 		h.untouched(t)
 
 		h = newCaller()
-		_, err = s.Dial("tcp", address, dialOptions(r, h))
+		_, err = s.Dial(context.Background(), "tcp", address, dialConfig(r, h))
 		must(t, err)
 		s.shutdown(t)
 		h.failed(t, server.ErrServerClosed)
@@ -255,19 +256,19 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 // TestATLSDialToWhatSpeaksNoTLSFails by a handshake that fails, or does not end in time.
 func TestATLSDialToWhatSpeaksNoTLSFails(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
-	plain, err := s.ListenHandler("tcp", "127.0.0.1:0", calls{open: func(c *server.Conn) { _, _ = c.WriteString("220 hello, who are you?\r\n") }})
+	plain, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: calls{open: func(c *server.Conn) { _, _ = c.WriteString("220 hello, who are you?\r\n") }}})
 	must(t, err)
 	h := newCaller()
-	_, err = s.Dial("tcp", plain.Addr().String(), dialOptions(rig{tls: true}, h))
+	_, err = s.Dial(context.Background(), "tcp", plain.Addr().String(), dialConfig(rig{tls: true}, h))
 	must(t, err)
 	h.failed(t, server.ErrHandshake)
 
-	silent, err := s.ListenHandler("tcp", "127.0.0.1:0", calls{})
+	silent, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: calls{}})
 	must(t, err)
 	h = newCaller()
-	o := dialOptions(rig{tls: true}, h)
+	o := dialConfig(rig{tls: true}, h)
 	o.Timeout = 20 * time.Millisecond
-	_, err = s.Dial("tcp", silent.Addr().String(), o)
+	_, err = s.Dial(context.Background(), "tcp", silent.Addr().String(), o)
 	must(t, err)
 	h.failed(t)
 }
@@ -277,12 +278,12 @@ func TestNearPutsADialOnTheSameLoop(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		near := newCaller()
-		first, err := s.Dial(s.addr.Network(), s.addr.String(), dialOptions(r, near))
+		first, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), dialConfig(r, near))
 		must(t, err)
 		for range 2 * r.loops {
-			o := dialOptions(r, near)
+			o := dialConfig(r, near)
 			o.Near = first
-			c, err := s.Dial(s.addr.Network(), s.addr.String(), o)
+			c, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), o)
 			must(t, err)
 			if c.Loop() != first.Loop() {
 				t.Error("the connection is on another loop")
@@ -313,9 +314,9 @@ func TestS20ATunnelKeepsNothingBack(t *testing.T) {
 		front := forward(peer)
 		front.open = func(c *server.Conn) {
 			loose.Add(2)
-			o := dialOptions(r, forward(peer))
+			o := dialConfig(r, forward(peer))
 			o.Near, o.Value = c, c
-			upstream, err := c.Server().Dial(back.addr.Network(), back.addr.String(), o)
+			upstream, err := c.Server().Dial(context.Background(), back.addr.Network(), back.addr.String(), o)
 			must(t, err)
 			c.SetValue(upstream)
 		}
@@ -342,9 +343,9 @@ func TestDialAboveMaxConnsIsRefused(t *testing.T) {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
 		defer ln.Close()
-		_, err = s.Dial("tcp", ln.Addr().String(), server.DialOptions{})
+		_, err = s.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
 		must(t, err)
-		_, err = s.Dial("tcp", ln.Addr().String(), server.DialOptions{})
+		_, err = s.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
 		wantError(t, "Dial", err, server.ErrOverload)
 	})
 }
@@ -357,7 +358,7 @@ func TestADialsTimeCountsFromItsCall(t *testing.T) {
 	time.Sleep(300 * time.Millisecond) // the loop sleeps, too
 	h := newCaller()
 	begun := time.Now()
-	_, err := s.Dial("tcp", address, server.DialOptions{Handler: h, Timeout: 200 * time.Millisecond})
+	_, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h, Timeout: 200 * time.Millisecond})
 	must(t, err)
 	h.failed(t, server.ErrDialTimeout)
 	if d := time.Since(begun); d < 200*time.Millisecond {
@@ -402,7 +403,7 @@ func TestADialledConnectionThatIsResetAtOnceOpensAndIsReset(t *testing.T) {
 	srv.SetCalls(&resetting{peer: peer})
 	s := start(t, rig{"tcp", false, 1}, srv)
 	h := newCaller()
-	_, err = s.Dial("tcp", peer.Addr().String(), server.DialOptions{Handler: h})
+	_, err = s.Dial(context.Background(), "tcp", peer.Addr().String(), &server.DialConfig{Handler: h})
 	must(t, err)
 	c := await(t, h.opened, "Open")
 	if got := c.RemoteAddr().String(); got != peer.Addr().String() {

@@ -12,6 +12,9 @@ var (
 	// ErrServerClosed says that the server is shut down, or being shut down. Serve and ListenAndServe return it then. It matches
 	// net.ErrClosed.
 	ErrServerClosed error = &alsoError{"server: closed", net.ErrClosed}
+	// ErrLoopClosed says that a loop of the server was closed by the program that runs it; see Server.UseLoops. It is the reason of the
+	// connections of that loop. It matches net.ErrClosed.
+	ErrLoopClosed error = &alsoError{"server: loop is closed", net.ErrClosed}
 	// ErrNotStarted says that the server has no loops yet: Start, Serve or ListenAndServe comes first.
 	ErrNotStarted = errors.New("server: not started")
 	// ErrInvalid says that a field of the configuration makes no sense. The message names it.

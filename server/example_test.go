@@ -37,7 +37,7 @@ func ExampleDispatch() {
 	srv := &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 		_, _ = fmt.Fprintln(w, strings.ToUpper(string(line))) // fails only when the client is gone
 	})}
-	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func ExampleDispatcher() {
 		},
 		Concurrent: 4, // and still answered in order
 	}}
-	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func ExampleHandlerFunc() {
 		_, err := fmt.Fprintf(c, "%s-", p[:3]) // must not block, and does not
 		return 3, err
 	})}
-	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -115,12 +115,12 @@ func ExampleServer_Dial() {
 	srv := &server.Server{TLS: serverTLS(), Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 		_, _ = fmt.Fprintf(w, "you said %s\n", line)
 	})}
-	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	h := lines{make(chan error)}
-	if _, err := srv.Dial("tcp", ln.Addr().String(), server.DialOptions{Handler: h, TLS: &tls.Config{RootCAs: clientTLS().RootCAs}}); err != nil {
+	if _, err := srv.Dial(context.Background(), "tcp", ln.Addr().String(), &server.DialConfig{Handler: h, TLS: &tls.Config{RootCAs: clientTLS().RootCAs}}); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("closed:", <-h.done)

@@ -37,8 +37,8 @@ func TestAnAdoptedConnectionWhoseCloseEndsItsGoroutineIsServed(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = s.Adopt(exitingConn{nc}, nil)
-		t.Error("Adopt has returned")
+		_, _ = s.AddConn(exitingConn{nc}, nil)
+		t.Error("AddConn has returned")
 	}()
 	await(t, done, "the end of the goroutine")
 	send(t, client, "hello")

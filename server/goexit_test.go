@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -82,7 +83,7 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 					h := goexitHandler{where, func() { called.Add(1); end() }}
 					s := start(t, rig{"tcp", false, loops}, &server.Server{CloseTimeout: brief, Handler: echoLines(), LoopConfig: recovered, Socket: tight()})
 					check := bystander(t, s)
-					ln, err := s.ListenHandler("tcp", "127.0.0.1:0", h)
+					ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: h})
 					must(t, err)
 					for range 3 {
 						before := called.Load()
@@ -110,12 +111,12 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 // TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection, and the socket goes on.
 func TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: echoLines()})
-	pc, err := s.ListenPacket("udp", "127.0.0.1:0", func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
+	pc, err := s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 		if string(p) == "exit" {
 			runtime.Goexit()
 		}
 		echoPacket(pc, p, from)
-	})
+	}})
 	must(t, err)
 	check := bystander(t, s)
 	u := dialPacket(t, pc.LocalAddr().String())
@@ -182,7 +183,7 @@ func TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall(t *testing.T) {
 	}
 }
 
-// TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop: the connection comes to one all the same, and its descriptor is not lost. Adopt and Dial, which call it
+// TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop: the connection comes to one all the same, and its descriptor is not lost. AddConn and Dial, which call it
 // on their caller's goroutine, leave nothing behind.
 func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
 	before := takeStock().descriptors
@@ -202,10 +203,10 @@ func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
 			nc, err := net.Dial("tcp", peer.Addr().String())
 			if err == nil {
 				defer nc.Close()
-				_, _ = s.Adopt(nc, nil)
+				_, _ = s.AddConn(nc, nil)
 			}
 		},
-		func() { _, _ = s.Dial("tcp", peer.Addr().String(), server.DialOptions{}) },
+		func() { _, _ = s.Dial(context.Background(), "tcp", peer.Addr().String(), nil) },
 	} {
 		ended := make(chan struct{})
 		go func() {

@@ -99,7 +99,7 @@ func start(t testing.TB, r rig, srv *server.Server) *running {
 	if r.network == "unix" {
 		address = filepath.Join(t.TempDir(), "s")
 	}
-	ln, err := srv.Listen(r.network, address)
+	ln, err := srv.Listen(context.Background(), r.network, address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

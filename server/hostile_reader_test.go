@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"context"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -54,7 +55,7 @@ func TestAClientThatReadsNothingIsHeldToTheLimits(t *testing.T) {
 	for name, h := range handlers {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h, MaxOutput: maxOutput, Socket: tight(), CloseTimeout: brief})
-			ln, err := s.ListenHandler("tcp", "127.0.0.1:0", echoLines())
+			ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: echoLines()})
 			must(t, err)
 			other := (&running{s.Server, s.rig, ln.Addr()}).dial(t)
 			nc := s.dial(t)

@@ -56,17 +56,17 @@ func TestWhatComesInDuringShutdownIsClosed(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if _, err = s.Adopt(nc, h); err != nil {
+			if _, err = s.AddConn(nc, &server.ConnConfig{Handler: h}); err != nil {
 				nc.Close()
 			}
 			return err
 		},
 		"dial": func(s *running, h server.Handler) error {
-			_, err := s.Dial("tcp", outside.Addr().String(), server.DialOptions{Handler: calls{}})
+			_, err := s.Dial(context.Background(), "tcp", outside.Addr().String(), &server.DialConfig{Handler: calls{}})
 			return err
 		},
 		"listen": func(s *running, h server.Handler) error {
-			ln, err := s.Listen("tcp", "127.0.0.1:0")
+			ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 			if err == nil {
 				err = ln.Close()
 			}

@@ -17,9 +17,9 @@ import (
 )
 
 // listenWith opens a listener of a server with options.
-func listenWith(t *testing.T, s *running, o server.ListenOptions) *server.Listener {
+func listenWith(t *testing.T, s *running, o server.ListenerConfig) *server.Listener {
 	t.Helper()
-	ln, err := s.ListenWith(t.Context(), "tcp", "127.0.0.1:0", o)
+	ln, err := s.Listen(t.Context(), "tcp", "127.0.0.1:0", &o)
 	must(t, err)
 	return ln
 }
@@ -33,9 +33,9 @@ func TestEachListenerBeginsAsItsOptionsSay(t *testing.T) {
 			_, err := c.WriteString("own: " + string(p))
 			return len(p), err
 		}}
-		plain := listenWith(t, s, server.ListenOptions{Plain: true, Handler: own})
-		encrypted := listenWith(t, s, server.ListenOptions{TLS: serverTLS()})
-		proxied := listenWith(t, s, server.ListenOptions{Plain: true, ProxyProtocol: true})
+		plain := listenWith(t, s, server.ListenerConfig{Plain: true, Handler: own})
+		encrypted := listenWith(t, s, server.ListenerConfig{TLS: serverTLS()})
+		proxied := listenWith(t, s, server.ListenerConfig{Plain: true, ProxyProtocol: true})
 
 		nc := (&running{s.Server, rig{"tcp", false, 2}, plain.Addr()}).dial(t)
 		send(t, nc, "hello")
@@ -54,7 +54,7 @@ func TestEachListenerBeginsAsItsOptionsSay(t *testing.T) {
 // A listener with NoProxyProtocol takes connections without a header although the server wants one.
 func TestAListenerMayDoWithoutThePROXYHeader(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}, ProxyProtocol: true})
-	ln := listenWith(t, s, server.ListenOptions{NoProxyProtocol: true})
+	ln := listenWith(t, s, server.ListenerConfig{NoProxyProtocol: true})
 	nc := (&running{s.Server, rig{"tcp", false, 1}, ln.Addr()}).dial(t)
 	send(t, nc, "hello")
 	expect(t, nc, "hello")
@@ -65,7 +65,7 @@ func TestAListenerThatIsAddedHasOptions(t *testing.T) {
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{data: echo}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	ln, err := s.AddListenerWith(l, server.ListenOptions{Plain: true})
+	ln, err := s.AddListener(l, &server.ListenerConfig{Plain: true})
 	must(t, err)
 	nc := (&running{s.Server, rig{"tcp", false, 1}, ln.Addr()}).dial(t)
 	send(t, nc, "hello")
@@ -75,17 +75,17 @@ func TestAListenerThatIsAddedHasOptions(t *testing.T) {
 // Options that contradict each other are ErrInvalid, and the error names them.
 func TestListenOptionsAreChecked(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}})
-	for field, o := range map[string]server.ListenOptions{
+	for field, o := range map[string]server.ListenerConfig{
 		"Plain":           {TLS: serverTLS(), Plain: true},
 		"NoProxyProtocol": {ProxyProtocol: true, NoProxyProtocol: true},
 		"Mode":            {Mode: 0o600},
 	} {
-		_, err := s.ListenWith(t.Context(), "tcp", "127.0.0.1:0", o)
+		_, err := s.Listen(t.Context(), "tcp", "127.0.0.1:0", &o)
 		if !errors.Is(err, server.ErrInvalid) || !strings.Contains(err.Error(), field) {
-			t.Errorf("with %+v ListenWith returns %v", o, err)
+			t.Errorf("with %+v Listen returns %v", o, err)
 		}
 	}
-	_, err := s.ListenWith(t.Context(), "unix", filepath.Join(t.TempDir(), "s"), server.ListenOptions{Mode: fs.ModeDir | 0o700})
+	_, err := s.Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "s"), &server.ListenerConfig{Mode: fs.ModeDir | 0o700})
 	wantError(t, "a mode with more than permissions", err, server.ErrInvalid)
 }
 
@@ -94,8 +94,8 @@ func TestListenEndsWithItsContext(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.ListenWith(ctx, "tcp", "localhost:0", server.ListenOptions{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("ListenWith returns %v", err)
+	if _, err := s.Listen(ctx, "tcp", "localhost:0", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("Listen returns %v", err)
 	}
 }
 
@@ -119,7 +119,7 @@ func TestModeIsThatOfTheSocketsFile(t *testing.T) {
 			controls = 0
 			seen := permissions(path)
 			old := syscall.Umask(mask)
-			ln, err := s.ListenWith(t.Context(), "unix", path, server.ListenOptions{Mode: mode})
+			ln, err := s.Listen(t.Context(), "unix", path, &server.ListenerConfig{Mode: mode})
 			syscall.Umask(old)
 			must(t, err)
 			info, err := os.Stat(path)

@@ -23,7 +23,7 @@ func TestAListenerIsClosedOnItsLoop(t *testing.T) {
 	stop := fillPosts(t, c.Loop(), func() {})
 	defer stop()
 	for range 100 {
-		ln, err := s.ListenHandler("tcp", "127.0.0.1:0", calls{})
+		ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: calls{}})
 		must(t, err)
 		var clients sync.WaitGroup
 		for range 2 {
@@ -69,7 +69,7 @@ func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 					if r.network == "unix" {
 						address = filepath.Join(t.TempDir(), "other")
 					}
-					ln, err := s.Listen(r.network, address)
+					ln, err := s.Listen(context.Background(), r.network, address, nil)
 					must(t, err)
 					target := &running{s.Server, r, ln.Addr()}
 					gate := make(chan struct{})
@@ -101,7 +101,7 @@ func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 					ended := make(chan error, 1)
 					go func() { ended <- end(s, ln) }()
 					if name == "Shutdown" {
-						until(t, "the beginning of the shutdown", func() bool { _, err := s.Listen("tcp", "127.0.0.1:0"); return err != nil })
+						until(t, "the beginning of the shutdown", func() bool { _, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil); return err != nil })
 					}
 					close(gate)
 					for range clients {
@@ -122,10 +122,10 @@ func TestARestartByReusePortResetsNoEstablishedConnection(t *testing.T) {
 	const clients = 40
 	r := rig{"tcp", false, 2}
 	before := start(t, r, &server.Server{Handler: echoLines(), ReusePort: true})
-	ln, err := before.Listen("tcp", "127.0.0.1:0")
+	ln, err := before.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	must(t, err)
 	after := start(t, r, &server.Server{Handler: echoLines(), ReusePort: true})
-	_, err = after.Listen("tcp", ln.Addr().String())
+	_, err = after.Listen(context.Background(), "tcp", ln.Addr().String(), nil)
 	must(t, err)
 	gate := make(chan struct{})
 	for _, l := range loopsOf(t, before) { // busy, so that what the kernel gives to it waits
@@ -151,7 +151,10 @@ func TestARestartByReusePortResetsNoEstablishedConnection(t *testing.T) {
 		defer cancel()
 		ended <- before.Shutdown(ctx)
 	}()
-	until(t, "the beginning of the shutdown", func() bool { _, err := before.Listen("tcp", "127.0.0.1:0"); return err != nil })
+	until(t, "the beginning of the shutdown", func() bool {
+		_, err := before.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
+		return err != nil
+	})
 	close(gate)
 	for range clients {
 		if err := await(t, answers, "an answer"); err != nil {
@@ -188,13 +191,13 @@ func loopsOf(t *testing.T, s *running) (loops []*event.Loop) {
 func TestAUnixListenersEndLeavesItsSuccessorsPath(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T, s *server.Server, path string){
 		"Listen": func(t *testing.T, s *server.Server, path string) {
-			_, err := s.Listen("unix", path)
+			_, err := s.Listen(context.Background(), "unix", path, nil)
 			must(t, err)
 		},
 		"AddListener": func(t *testing.T, s *server.Server, path string) {
 			l, err := net.Listen("unix", path)
 			must(t, err)
-			_, err = s.AddListener(l)
+			_, err = s.AddListener(l, nil)
 			must(t, err)
 		},
 	} {

@@ -36,7 +36,7 @@ func TestAUserTimeoutIsSetWhateverTheListener(t *testing.T) {
 	} {
 		p := newProbe(calls{data: echo})
 		s := start(t, rigs()[0], &server.Server{Handler: p, Socket: server.SocketOptions{UserTimeout: want * time.Millisecond}})
-		ln, err := s.AddListener(l)
+		ln, err := s.AddListener(l, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -61,7 +61,7 @@ func TestAClientOfMultipathTCPIsServed(t *testing.T) {
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	for _, wrapped := range []net.Listener{l, hidden{Listener: l}} {
-		ln, err := s.AddListener(wrapped)
+		ln, err := s.AddListener(wrapped, nil)
 		must(t, err)
 		var d net.Dialer
 		d.SetMultipathTCP(true)

@@ -51,7 +51,7 @@ func TestEveryNetworkListens(t *testing.T) {
 		asked := ""
 		s := &server.Server{Handler: echoLines(), Logger: slog.New(slog.DiscardHandler)}
 		s.ListenConfig.Control = func(network, _ string, _ syscall.RawConn) error { asked = network; return nil }
-		ln, err := s.Listen(row[0], row[1])
+		ln, err := s.Listen(context.Background(), row[0], row[1], nil)
 		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
 			must(t, s.Close())
 			continue // a machine without IPv6
@@ -70,7 +70,7 @@ func TestEveryNetworkListens(t *testing.T) {
 			t.Errorf("Control was asked about %q on %s", asked, row[0])
 		}
 		h := newCaller()
-		_, err = s.Dial(row[0], ln.Addr().String(), server.DialOptions{Handler: h})
+		_, err = s.Dial(context.Background(), row[0], ln.Addr().String(), &server.DialConfig{Handler: h})
 		must(t, err)
 		await(t, h.opened, "Open")
 		must(t, s.Shutdown(context.Background()))
@@ -90,13 +90,13 @@ func TestNamesAreResolvedOffTheLoop(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		late, aborted, last := newCaller(), newCaller(), newCaller()
-		o := dialOptions(r, late)
+		o := dialConfig(r, late)
 		o.Timeout = 300 * time.Millisecond
-		_, err := s.Dial("tcp", fmt.Sprintf("late-%s.example:80", r), o)
+		_, err := s.Dial(context.Background(), "tcp", fmt.Sprintf("late-%s.example:80", r), o)
 		must(t, err)
-		c, err := s.Dial("tcp", fmt.Sprintf("aborted-%s.example:80", r), dialOptions(r, aborted))
+		c, err := s.Dial(context.Background(), "tcp", fmt.Sprintf("aborted-%s.example:80", r), dialConfig(r, aborted))
 		must(t, err)
-		_, err = s.Dial("tcp", fmt.Sprintf("last-%s.example:80", r), dialOptions(r, last))
+		_, err = s.Dial(context.Background(), "tcp", fmt.Sprintf("last-%s.example:80", r), dialConfig(r, last))
 		must(t, err)
 		await(t, asked, "the look-up")
 		must(t, pipelined(s.dial(t), "meanwhile", 3))

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -39,7 +40,7 @@ func TestSocketOptionsReachEveryConnection(t *testing.T) {
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
-		ln, err := s.AddListener(wrap(l))
+		ln, err := s.AddListener(wrap(l), nil)
 		must(t, err)
 		s.client(t, ln)
 		if got := options(await(t, p.opened, "Open")); got != want {
@@ -47,7 +48,7 @@ func TestSocketOptionsReachEveryConnection(t *testing.T) {
 		}
 	}
 	h := newCaller()
-	c, err := s.Dial("tcp", s.addr.String(), server.DialOptions{Handler: h})
+	c, err := s.Dial(context.Background(), "tcp", s.addr.String(), &server.DialConfig{Handler: h})
 	must(t, err)
 	await(t, h.opened, "Open")
 	if got := options(c); got != want {
@@ -84,7 +85,7 @@ func TestConnectionsFromBeforeTheListenerWasAddedHaveTheOptions(t *testing.T) {
 			must(t, err)
 			defer nc.Close()
 		}
-		ln, err := s.AddListener(l)
+		ln, err := s.AddListener(l, nil)
 		must(t, err)
 		for i := range early {
 			if got := options(await(t, p.opened, "Open")); got != want {

@@ -126,7 +126,7 @@ func TestShutdownEndsADialThatShakesHands(t *testing.T) {
 	defer silent.Close()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
 	h := newCaller()
-	_, err = s.Dial("tcp", silent.Addr().String(), server.DialOptions{Handler: h, TLS: clientTLS(), Timeout: -1})
+	_, err = s.Dial(context.Background(), "tcp", silent.Addr().String(), &server.DialConfig{Handler: h, TLS: clientTLS(), Timeout: -1})
 	must(t, err)
 	nc, err := silent.Accept()
 	must(t, err)

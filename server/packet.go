@@ -57,31 +57,52 @@ type PacketStats struct {
 	Errors        uint64 // reads and other writes that failed, as with an ICMP error about an earlier datagram
 }
 
-// ListenPacket opens a UDP socket and gives h what comes in there. The networks are udp, udp4 and udp6. It starts the
-// server if need be; a Handler for connections is not needed. With ReusePort every loop has a socket, else the sockets of
-// a server take turns on its loops. Of the Server's fields, Socket and ListenConfig count, OnPanic (with a nil Conn), and Workers, Queue and
-// MaxBuffered for what is dispatched. Errors: ErrInvalid, ErrServerClosed, the system's. A name in the address is looked up
-// before it returns. May block; not in a callback.
-func (s *Server) ListenPacket(network, address string, h PacketHandler) (*PacketConn, error) {
-	pc, err := s.listenPacket(network, address, h)
+// PacketConfig says how the datagrams of a socket are served. The zero value of each field means as the server's fields say.
+type PacketConfig struct {
+	// Handler serves the datagrams. Nil means Server.PacketHandler.
+	Handler PacketHandler
+}
+
+// ListenPacket opens a UDP socket and serves the datagrams that it receives. It starts the server if it has not been started. The
+// networks are "udp", "udp4" and "udp6"; the form of the address is that of net.ListenPacket. cfg says how the datagrams are served; nil
+// means as the server's fields say. cfg is copied and not written to.
+//
+// With Server.ReusePort each loop has a socket; otherwise the sockets of a server are distributed over its loops in turn. Of the other
+// fields of the Server these apply: Socket, ListenConfig, OnPanic (with a nil Conn), and Workers, Queue and MaxBuffered for datagrams that
+// are dispatched.
+//
+// ctx bounds the lookup of a name in the address. When ListenPacket has returned, the end of ctx has no effect on the socket.
+//
+// Errors: ErrInvalid, ErrServerClosed, ErrLoopClosed; the cause of ctx if it has ended; the errors of package net and of the system. May
+// block; not in a callback.
+func (s *Server) ListenPacket(ctx context.Context, network, address string, cfg *PacketConfig) (*PacketConn, error) {
+	err := s.Start()
+	var pc *PacketConn
+	if err == nil {
+		pc, err = s.listenPacket(ctx, network, address, valueOf(cfg))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s %s: %w", network, address, err)
 	}
 	return pc, nil
 }
 
-func (s *Server) listenPacket(network, address string, h PacketHandler) (*PacketConn, error) {
-	if err := s.beginPackets(h); err != nil {
-		return nil, err
-	}
+func (s *Server) listenPacket(ctx context.Context, network, address string, cfg PacketConfig) (*PacketConn, error) {
 	if isStream(network) {
 		return nil, fmt.Errorf("%w: network %q has no datagrams; use Listen", ErrInvalid, network)
 	}
 	if !isDatagram(network) {
-		return nil, fmt.Errorf("%w: network %q; it is one of udp, udp4 and udp6", ErrInvalid, network)
+		return nil, fmt.Errorf("%w: network %q is none of udp, udp4 and udp6", ErrInvalid, network)
+	}
+	pc, err := s.newPacketConn(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
 	o := *s.cfg.socket()
-	o.DeferAccept, o.FastOpen = 0, 0 // the listeners'
+	o.DeferAccept, o.FastOpen = 0, 0 // options of listeners
 	loops := []*loop{s.nextLoop()}
 	if s.cfg.ReusePort {
 		o.ReusePort = true
@@ -90,44 +111,58 @@ func (s *Server) listenPacket(network, address string, h PacketHandler) (*Packet
 	if err := o.Check(network); err != nil {
 		return nil, fmt.Errorf("%w: Socket: %w", ErrInvalid, err)
 	}
-	pc := s.newPacketConn(h)
 	for _, l := range loops {
-		fd, addr, _, err := sock.ListenPacket(context.Background(), &s.cfg.ListenConfig, network, address, &o)
+		fd, addr, _, err := sock.ListenPacket(ctx, &s.cfg.ListenConfig, network, address, &o)
 		if err == nil {
 			err = pc.add(l, fd)
 		}
 		if err != nil {
 			return nil, errors.Join(err, pc.Close())
 		}
-		pc.addr, address = addr, addr.String() // the others take the port that the first was given
+		pc.addr, address = addr, addr.String() // the other sockets use the port that the first one was given
 	}
-	return pc, pc.open()
+	if err := pc.open(); err != nil {
+		return nil, err
+	}
+	return pc, nil
 }
 
-// AddPacketConn is ListenPacket for a UDP socket of package net, or of another that has SyscallConn, which may be connected.
-// The descriptor is duplicated and nc is closed, so that the Go runtime's poller does not watch it as well; on an error nc is still the
-// caller's. Errors: ErrInvalid, ErrUnsupported, ErrServerClosed, the system's. Any goroutine.
-func (s *Server) AddPacketConn(nc net.PacketConn, h PacketHandler) (*PacketConn, error) {
-	pc, err := s.addPacketConn(nc, h)
+// AddPacketConn serves the datagrams of nc, a UDP socket of package net or another one that has a descriptor (a method SyscallConn),
+// which may be connected. It starts the server if it has not been started. cfg says how the datagrams are served; nil means as the
+// server's fields say. cfg is copied and not written to.
+//
+// The descriptor is duplicated and nc is closed, so that the Go runtime's poller does not watch it as well. After an error nc still
+// belongs to the caller.
+//
+// Errors: ErrInvalid, ErrUnsupported, ErrServerClosed, ErrLoopClosed, the system's. Any goroutine.
+func (s *Server) AddPacketConn(nc net.PacketConn, cfg *PacketConfig) (*PacketConn, error) {
+	if nc == nil {
+		return nil, fmt.Errorf("add packet connection: %w: connection is nil", ErrInvalid)
+	}
+	err := s.Start()
+	var pc *PacketConn
+	if err == nil {
+		pc, err = s.addPacketConn(nc, valueOf(cfg))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("add packet connection on %v: %w", nc.LocalAddr(), err)
 	}
 	return pc, nil
 }
 
-func (s *Server) addPacketConn(nc net.PacketConn, h PacketHandler) (*PacketConn, error) {
-	if err := s.beginPackets(h); err != nil {
-		return nil, err
-	}
+func (s *Server) addPacketConn(nc net.PacketConn, cfg PacketConfig) (*PacketConn, error) {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return nil, fmt.Errorf("%w: %T has no descriptor", ErrUnsupported, nc)
+	}
+	pc, err := s.newPacketConn(cfg)
+	if err != nil {
+		return nil, err
 	}
 	fd, err := sock.DupConn(sc)
 	if err != nil {
 		return nil, err
 	}
-	pc := s.newPacketConn(h)
 	pc.addr = nc.LocalAddr()
 	if err := pc.add(s.nextLoop(), fd); err != nil {
 		return nil, err
@@ -151,23 +186,20 @@ func (s *Server) addPacketConn(nc net.PacketConn, h PacketHandler) (*PacketConn,
 	return pc, nil
 }
 
-// beginPackets starts the server for h.
-func (s *Server) beginPackets(h PacketHandler) error {
+// newPacketConn makes a PacketConn without sockets.
+func (s *Server) newPacketConn(cfg PacketConfig) (*PacketConn, error) {
+	h := cfg.Handler
 	if h == nil {
-		return fmt.Errorf("%w: PacketHandler is nil", ErrInvalid)
+		h = s.cfg.PacketHandler
 	}
-	return s.Start()
-}
-
-func (s *Server) newPacketConn(h PacketHandler) *PacketConn {
+	if h == nil {
+		return nil, fmt.Errorf("%w: PacketHandler is nil", ErrInvalid)
+	}
 	pc := &PacketConn{endpoint: &endpoint{srv: s, handler: h}}
 	pc.main = pc
 	pc.ctx, pc.cancel = context.WithCancelCause(s.cutCtx)
-	return pc
+	return pc, nil
 }
-
-// nextLoop lets the loops take turns.
-func (s *Server) nextLoop() *loop { return s.loops[int(s.next.Add(1)-1)%len(s.loops)] }
 
 // add makes fd one of pc's, or closes it.
 func (pc *PacketConn) add(l *loop, fd int) error {
@@ -181,10 +213,7 @@ func (pc *PacketConn) add(l *loop, fd int) error {
 	if err == nil {
 		err = l.ev.InitEvent(&k.e, fd, event.Read|event.Persist, k.ready)
 	}
-	if errors.Is(err, event.ErrClosed) {
-		err = ErrServerClosed
-	}
-	if err != nil {
+	if err = l.closedError(err); err != nil {
 		return errors.Join(err, pc.srv.calls.Close(fd))
 	}
 	pc.sockets = append(pc.sockets, k)

@@ -26,7 +26,7 @@ func faultyPackets(t *testing.T, s *Server, decide func(socktest.Call) socktest.
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
 	}
-	pc, err := s.ListenPacket("udp4", "127.0.0.1:0", h)
+	pc, err := s.ListenPacket(context.Background(), "udp4", "127.0.0.1:0", &PacketConfig{Handler: h})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestADescriptorIsNotClosedUnderASender(t *testing.T) {
 	kernel := &slowSend{entered: make(chan struct{}), gate: make(chan struct{})}
 	s := &Server{NumLoops: 1, calls: kernel, Logger: slog.New(slog.DiscardHandler)}
 	defer s.Close()
-	pc, err := s.ListenPacket("udp4", "127.0.0.1:0", func(*PacketConn, []byte, netip.AddrPort) {})
+	pc, err := s.ListenPacket(context.Background(), "udp4", "127.0.0.1:0", &PacketConfig{Handler: func(*PacketConn, []byte, netip.AddrPort) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestSocketsAreSpreadOverTheLoops(t *testing.T) {
 		s := &Server{NumLoops: 3, ReusePort: reuse, Logger: slog.New(slog.DiscardHandler)}
 		used := map[int]int{}
 		for range 3 {
-			pc, err := s.ListenPacket("udp4", "127.0.0.1:0", func(*PacketConn, []byte, netip.AddrPort) {})
+			pc, err := s.ListenPacket(context.Background(), "udp4", "127.0.0.1:0", &PacketConfig{Handler: func(*PacketConn, []byte, netip.AddrPort) {}})
 			if err != nil {
 				t.Fatal(err)
 			}

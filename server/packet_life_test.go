@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -29,18 +30,18 @@ func TestAPacketSocketIsCheckedWhenItIsOpened(t *testing.T) {
 		{"unixgram", "x", ignorePacket, server.ErrInvalid},
 		{"udp4", "[::1]:0", ignorePacket, &net.AddrError{}},
 	} {
-		pc, err := srv.ListenPacket(c.network, c.address, c.h)
+		pc, err := srv.ListenPacket(context.Background(), c.network, c.address, &server.PacketConfig{Handler: c.h})
 		if addrErr := (*net.AddrError)(nil); pc != nil || !errors.Is(err, c.want) && !errors.As(err, &addrErr) {
 			t.Errorf("%s %s: %v, %v; want %v", c.network, c.address, pc, err, c.want)
 		}
 	}
-	pc, err := srv.ListenPacket("udp4", "127.0.0.1:0", ignorePacket)
+	pc, err := srv.ListenPacket(context.Background(), "udp4", "127.0.0.1:0", &server.PacketConfig{Handler: ignorePacket})
 	must(t, err)
-	if _, err := srv.ListenPacket("udp4", pc.LocalAddr().String(), ignorePacket); !errors.Is(err, unix.EADDRINUSE) {
+	if _, err := srv.ListenPacket(context.Background(), "udp4", pc.LocalAddr().String(), &server.PacketConfig{Handler: ignorePacket}); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("the same address again: %v", err)
 	}
 	must(t, srv.Close())
-	if _, err := srv.ListenPacket("udp", "127.0.0.1:0", ignorePacket); !errors.Is(err, server.ErrServerClosed) {
+	if _, err := srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: ignorePacket}); !errors.Is(err, server.ErrServerClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -51,7 +52,7 @@ func TestAnAddedSocketKeepsWhatWaitsInIt(t *testing.T) {
 	client := dialPacket(t, nc.LocalAddr().String())
 	send(t, client, "early")
 	s := packetServer(t, &server.Server{})
-	pc, err := s.AddPacketConn(nc, echoPacket)
+	pc, err := s.AddPacketConn(nc, &server.PacketConfig{Handler: echoPacket})
 	must(t, err)
 	expectPacket(t, client, "early")
 	if _, err := nc.WriteTo(nil, client.LocalAddr()); !errors.Is(err, net.ErrClosed) {
@@ -70,9 +71,9 @@ func TestAConnectedSocketOutlivesItsPeer(t *testing.T) {
 	must(t, peer.Close())
 	got := make(chan string, 1)
 	s := packetServer(t, &server.Server{})
-	pc, err := s.AddPacketConn(dialPacket(t, addr.String()), func(_ *server.PacketConn, p []byte, _ netip.AddrPort) {
+	pc, err := s.AddPacketConn(dialPacket(t, addr.String()), &server.PacketConfig{Handler: func(_ *server.PacketConn, p []byte, _ netip.AddrPort) {
 		got <- string(p)
-	})
+	}})
 	must(t, err)
 	until(t, "an ICMP error", func() bool {
 		_, _ = pc.WriteTo([]byte("anybody?"), netip.AddrPort{}) // now and then it is told of the error, instead of the loop
@@ -101,10 +102,10 @@ func TestWhatIsNoUDPSocketStaysTheCallers(t *testing.T) {
 	nc, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	must(t, err)
 	defer nc.Close()
-	if _, err := s.AddPacketConn(nc, ignorePacket); !errors.Is(err, server.ErrUnsupported) {
+	if _, err := s.AddPacketConn(nc, &server.PacketConfig{Handler: ignorePacket}); !errors.Is(err, server.ErrUnsupported) {
 		t.Errorf("unixgram: %v", err)
 	}
-	if _, err := s.AddPacketConn(struct{ net.PacketConn }{nc}, ignorePacket); !errors.Is(err, server.ErrUnsupported) {
+	if _, err := s.AddPacketConn(struct{ net.PacketConn }{nc}, &server.PacketConfig{Handler: ignorePacket}); !errors.Is(err, server.ErrUnsupported) {
 		t.Errorf("without a descriptor: %v", err)
 	}
 	if _, err := nc.WriteTo([]byte("x"), nc.LocalAddr()); err != nil {
@@ -122,7 +123,7 @@ func TestAHandlerMayCloseItsSocket(t *testing.T) {
 	}
 	closed := make(chan error, 5)
 	s := packetServer(t, &server.Server{})
-	pc, err := s.AddPacketConn(nc, func(pc *server.PacketConn, _ []byte, _ netip.AddrPort) { closed <- pc.Close() })
+	pc, err := s.AddPacketConn(nc, &server.PacketConfig{Handler: func(pc *server.PacketConn, _ []byte, _ netip.AddrPort) { closed <- pc.Close() }})
 	must(t, err)
 	if err := await(t, closed, "the first datagram"); err != nil {
 		t.Errorf("Close: %v", err)
@@ -222,7 +223,7 @@ func TestAPacketSocketMayRaceWithShutdown(t *testing.T) {
 		})
 		all.Go(func() {
 			<-begin
-			if _, err := s.ListenPacket("udp4", "127.0.0.1:0", echoPacket); err != nil && !errors.Is(err, server.ErrServerClosed) {
+			if _, err := s.ListenPacket(context.Background(), "udp4", "127.0.0.1:0", &server.PacketConfig{Handler: echoPacket}); err != nil && !errors.Is(err, server.ErrServerClosed) {
 				t.Errorf("ListenPacket: %v", err)
 			}
 		})

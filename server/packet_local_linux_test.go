@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -58,10 +59,10 @@ func TestAnAnswerComesFromTheAddressThatWasAskedAt(t *testing.T) {
 				if added {
 					inner, err := net.ListenPacket(network, address)
 					must(t, err)
-					pc, err = s.AddPacketConn(inner, h)
+					pc, err = s.AddPacketConn(inner, &server.PacketConfig{Handler: h})
 					must(t, err)
 				} else {
-					pc, err = s.ListenPacket(network, address, h)
+					pc, err = s.ListenPacket(context.Background(), network, address, &server.PacketConfig{Handler: h})
 					must(t, err)
 				}
 				_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
@@ -83,7 +84,7 @@ func TestAnAnswerComesFromTheAddressThatWasAskedAt(t *testing.T) {
 func TestAHandlersPacketConnIsTheSameSocket(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	got := make(chan *server.PacketConn, 1)
-	pc, err := s.ListenPacket("udp4", "0.0.0.0:0", func(pc *server.PacketConn, _ []byte, _ netip.AddrPort) { got <- pc })
+	pc, err := s.ListenPacket(context.Background(), "udp4", "0.0.0.0:0", &server.PacketConfig{Handler: func(pc *server.PacketConn, _ []byte, _ netip.AddrPort) { got <- pc }})
 	must(t, err)
 	_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
 	if want := "0.0.0.0:" + port; pc.Local().String() != want {
@@ -125,7 +126,7 @@ func TestWriteFromSendsFromTheAddressThatIsGiven(t *testing.T) {
 		var network, address string
 		_, err := fmt.Sscanf(listen, "%s %s", &network, &address)
 		must(t, err)
-		pc, err := s.ListenPacket(network, address, echoPacket)
+		pc, err := s.ListenPacket(context.Background(), network, address, &server.PacketConfig{Handler: echoPacket})
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 			continue // a machine without IPv6
 		}
@@ -158,7 +159,7 @@ func TestWriteFromSendsFromTheAddressThatIsGiven(t *testing.T) {
 // TestMoreLocalAddressesThanAreKeptAreAnsweredFrom: a whole network may be this machine's, as that of loopback is.
 func TestMoreLocalAddressesThanAreKeptAreAnsweredFrom(t *testing.T) {
 	s := packetServer(t, &server.Server{})
-	pc, err := s.ListenPacket("udp4", "0.0.0.0:0", echoPacket)
+	pc, err := s.ListenPacket(context.Background(), "udp4", "0.0.0.0:0", &server.PacketConfig{Handler: echoPacket})
 	must(t, err)
 	port := pc.Local().Port()
 	for i := range 1100 {
@@ -189,7 +190,7 @@ func TestDatagramsDoNotAllocateWhateverTheSocket(t *testing.T) {
 			_, err := fmt.Sscanf(where, "%s %s", &network, &address)
 			must(t, err)
 			s := packetServer(t, row.srv)
-			pc, err := s.ListenPacket(network, address, row.h)
+			pc, err := s.ListenPacket(context.Background(), network, address, &server.PacketConfig{Handler: row.h})
 			must(t, err)
 			_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
 			var clients []net.Conn
@@ -220,7 +221,7 @@ func TestDatagramsDoNotAllocateWhateverTheSocket(t *testing.T) {
 
 func BenchmarkPacketEchoOnAWildcard(b *testing.B) {
 	s := packetServer(b, &server.Server{})
-	pc, err := s.ListenPacket("udp4", "0.0.0.0:0", echoPacket)
+	pc, err := s.ListenPacket(context.Background(), "udp4", "0.0.0.0:0", &server.PacketConfig{Handler: echoPacket})
 	must(b, err)
 	_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
 	nc := dialPacket(b, "127.0.0.1:"+port)

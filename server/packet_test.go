@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -29,7 +30,7 @@ func packetServer(t testing.TB, srv *server.Server) *running {
 // listenPacket opens a socket on loopback.
 func (s *running) listenPacket(t testing.TB, h server.PacketHandler) *server.PacketConn {
 	t.Helper()
-	pc, err := s.ListenPacket("udp", "127.0.0.1:0", h)
+	pc, err := s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: h})
 	must(t, err)
 	return pc
 }
@@ -79,10 +80,10 @@ func TestADatagramIsAnsweredOnTheLoop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var from atomic.Value
 			s := packetServer(t, &server.Server{})
-			pc, err := s.ListenPacket(route[0], route[1], func(pc *server.PacketConn, p []byte, a netip.AddrPort) {
+			pc, err := s.ListenPacket(context.Background(), route[0], route[1], &server.PacketConfig{Handler: func(pc *server.PacketConn, p []byte, a netip.AddrPort) {
 				from.Store(a)
 				echoPacket(pc, p, a)
-			})
+			}})
 			must(t, err)
 			_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
 			nc := dialPacket(t, net.JoinHostPort(route[2], port))

@@ -71,7 +71,7 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 				fates := make(chan fate, 10)
 				s := start(t, r, &server.Server{Workers: 1, NumLoops: 1, CloseTimeout: 10 * time.Millisecond, Handler: echoLines(),
 					OnPanic: func(c *server.Conn, v any, stack []byte) { fates <- fate{c, v, string(stack)} }})
-				ln, err := s.ListenHandler("tcp", "127.0.0.1:0", misfortune(where))
+				ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: misfortune(where)})
 				must(t, err)
 				other := s.dial(t)
 				for range 3 {

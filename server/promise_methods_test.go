@@ -66,7 +66,7 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 		"Conn.CloseRead":  func(c *server.Conn) error { return c.CloseRead() },
 		"Conn.CloseWrite": func(c *server.Conn) error { return c.CloseWrite() },
 		"Conn.Context":    func(c *server.Conn) error { return c.Context().Err() },
-		"Conn.Data":       func(c *server.Conn) error { c.Value(); return nil },
+		"Conn.Value":      func(c *server.Conn) error { c.Value(); return nil },
 		"Conn.Detach": func(c *server.Conn) error {
 			return c.Detach(func(nc net.Conn, _ []byte, err error) {
 				if err == nil {
@@ -84,7 +84,7 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 		"Conn.ResumeRead": func(c *server.Conn) error { c.ResumeRead(); return nil },
 		"Conn.SendFile":   func(c *server.Conn) error { return s.outcome(c.SendFile(s.file, 10, 100, s.done)) },
 		"Conn.Server":     func(c *server.Conn) error { c.Server().Stats(); return nil },
-		"Conn.SetData":    func(c *server.Conn) error { c.SetValue(1); return nil },
+		"Conn.SetValue":   func(c *server.Conn) error { c.SetValue(1); return nil },
 		"Conn.SetHandler": func(c *server.Conn) error { return c.SetHandler(s.handler(rand.IntN(3))) },
 		"Conn.SetTimeouts": func(c *server.Conn) error {
 			c.SetTimeouts(server.Timeouts{Idle: time.Duration(rand.IntN(50)) * time.Millisecond})
@@ -128,18 +128,7 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 			if err != nil {
 				return err
 			}
-			ln, err := s.AddListener(inner)
-			if err != nil {
-				return errors.Join(err, inner.Close())
-			}
-			return ln.Close()
-		},
-		"Server.AddListenerWith": func(*server.Conn) error {
-			inner, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			ln, err := s.AddListenerWith(inner, server.ListenOptions{Plain: true})
+			ln, err := s.AddListener(inner, nil)
 			if err != nil {
 				return errors.Join(err, inner.Close())
 			}
@@ -150,28 +139,18 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 			if err != nil {
 				return err
 			}
-			pc, err := s.AddPacketConn(inner, func(*server.PacketConn, []byte, netip.AddrPort) {})
+			pc, err := s.AddPacketConn(inner, &server.PacketConfig{Handler: func(*server.PacketConn, []byte, netip.AddrPort) {}})
 			if err != nil {
 				return errors.Join(err, inner.Close())
 			}
 			return pc.Close()
 		},
-		"Server.Adopt": func(*server.Conn) error {
+		"Server.AddConn": func(*server.Conn) error {
 			nc, err := net.Dial(s.addr.Network(), s.addr.String())
 			if err != nil {
 				return err
 			}
-			if _, err = s.Adopt(nc, calls{}); err != nil {
-				return errors.Join(err, nc.Close())
-			}
-			return nil
-		},
-		"Server.AdoptWith": func(*server.Conn) error {
-			nc, err := net.Dial(s.addr.Network(), s.addr.String())
-			if err != nil {
-				return err
-			}
-			if _, err = s.AdoptWith(nc, server.AdoptOptions{Handler: calls{}}); err != nil {
+			if _, err = s.AddConn(nc, &server.ConnConfig{Handler: calls{}}); err != nil {
 				return errors.Join(err, nc.Close())
 			}
 			return nil
@@ -179,7 +158,7 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 		"Server.Conn":  func(c *server.Conn) error { s.Conn(c.ID()); return nil },
 		"Server.Conns": func(*server.Conn) error { _ = slices.Collect(s.Conns()); return nil },
 		"Server.Dial": func(c *server.Conn) error {
-			_, err := s.Dial(s.addr.Network(), s.addr.String(), server.DialOptions{Near: c, Handler: calls{}, Timeout: time.Second})
+			_, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), &server.DialConfig{Near: c, Handler: calls{}, Timeout: time.Second})
 			return err
 		},
 		"Server.Start":       func(*server.Conn) error { return s.Start() },
@@ -198,12 +177,8 @@ func (s *stage) waiting() map[string]func() error {
 		return errors.Join(ln.Close(), ln.Wait())
 	}
 	return map[string]func() error{
-		"Listener.Wait":        func() error { return s.listener.Wait() },
-		"Server.Listen":        func() error { return open(s.Listen("tcp", "127.0.0.1:0")) },
-		"Server.ListenHandler": func() error { return open(s.ListenHandler("tcp", "127.0.0.1:0", calls{})) },
-		"Server.ListenWith": func() error {
-			return open(s.ListenWith(context.Background(), "tcp", "127.0.0.1:0", server.ListenOptions{Handler: calls{}}))
-		},
+		"Listener.Wait":         func() error { return s.listener.Wait() },
+		"Server.Listen":         func() error { return open(s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)) },
 		"Server.ListenAndServe": func() error { return s.ListenAndServe("tcp", "127.0.0.1:0") },
 		"Server.Serve": func() error {
 			inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -213,7 +188,7 @@ func (s *stage) waiting() map[string]func() error {
 			return s.Serve(inner)
 		},
 		"Server.ListenPacket": func() error {
-			pc, err := s.ListenPacket("udp", "127.0.0.1:0", func(*server.PacketConn, []byte, netip.AddrPort) {})
+			pc, err := s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: func(*server.PacketConn, []byte, netip.AddrPort) {}})
 			if err != nil {
 				return err
 			}
@@ -277,12 +252,12 @@ func TestAnyMethodFromAnywhere(t *testing.T) {
 		srv := &server.Server{CloseTimeout: 20 * time.Millisecond, WriteTimeout: time.Second, Workers: 3, HighWater: 10_000}
 		srv.Handler = calls{open: func(c *server.Conn) { s.met(c); _ = c.SetHandler(s.handler(rand.IntN(3))) }}
 		s.running = start(t, r, srv)
-		s.listener, err = s.Listen("tcp", "127.0.0.1:0")
+		s.listener, err = s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 		must(t, err)
-		s.packets, err = s.ListenPacket("udp", "127.0.0.1:0", func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
+		s.packets, err = s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 			<-s.ready
 			s.call(s.any())
-		})
+		}})
 		must(t, err)
 		close(s.ready)
 		nc := s.dial(t)

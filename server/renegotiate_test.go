@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -113,7 +114,7 @@ func TestAServerThatAsksForRenegotiationIsLeft(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
 	check := bystander(t, s)
 	h := newCaller()
-	c, err := s.Dial("tcp", address, server.DialOptions{Handler: h, TLS: clientTLS()})
+	c, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h, TLS: clientTLS()})
 	must(t, err)
 	await(t, h.opened, "Open")
 	_, err = c.WriteString("from the client\n")

@@ -74,6 +74,9 @@ type Server struct {
 	// Handler serves the connections: Dispatch makes one that runs on workers. Required, unless every Listener and every
 	// Dial brings its own.
 	Handler Handler
+	// PacketHandler serves the datagrams of sockets whose PacketConfig has no handler: DispatchPackets makes one that runs on workers.
+	// Required, unless every PacketConfig has a Handler or there are none.
+	PacketHandler PacketHandler
 
 	// NumLoops is how many event loops there are, each on a goroutine. 0 means one for each processor
 	// that the program may use: with fewer, a processor that has nothing else to do is woken for each small batch of requests.

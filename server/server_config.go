@@ -16,6 +16,7 @@ import (
 // not read after Start. See there for the meaning of each.
 type config struct {
 	Handler                                     Handler
+	PacketHandler                               PacketHandler
 	NumLoops                                    int
 	LoopConfig                                  *event.Config
 	Balance                                     Balance
@@ -46,7 +47,7 @@ type config struct {
 // resolve returns the configuration with its defaults. Errors: ErrInvalid, which names the field; the system's.
 func (s *Server) resolve() (*config, error) {
 	cfg := &config{
-		Handler: s.Handler, NumLoops: s.NumLoops, LoopConfig: s.LoopConfig, Balance: s.Balance, PickLoop: s.PickLoop, ReusePort: s.ReusePort,
+		Handler: s.Handler, PacketHandler: s.PacketHandler, NumLoops: s.NumLoops, LoopConfig: s.LoopConfig, Balance: s.Balance, PickLoop: s.PickLoop, ReusePort: s.ReusePort,
 		Workers: s.Workers, Queue: s.Queue, WhenFull: s.WhenFull, BusyText: s.BusyText,
 		MaxConns: s.MaxConns, AcceptBudget: s.AcceptBudget, MaxInput: s.MaxInput, MaxOutput: s.MaxOutput,
 		HighWater: s.HighWater, LowWater: s.LowWater, MaxBuffered: s.MaxBuffered,

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"time"
+
+	"github.com/evmq/evmq/event"
 )
 
 // Shutdown ends the server in order: it stops accepting, after the connections that the kernel has established already, lets the
@@ -148,7 +150,7 @@ func (s *Server) offLoops() error {
 	s.mu.Unlock()
 	for _, l := range loops {
 		if l.ev.OnLoop() {
-			return errOnLoop
+			return event.ErrOnLoop
 		}
 	}
 	return nil

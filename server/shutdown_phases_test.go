@@ -54,7 +54,7 @@ func TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed(t *testing.T) {
 		outside, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
 		defer outside.Close()
-		backend, err := s.Dial("tcp", outside.Addr().String(), server.DialOptions{Handler: dialled})
+		backend, err := s.Dial(context.Background(), "tcp", outside.Addr().String(), &server.DialConfig{Handler: dialled})
 		must(t, err)
 		peer, err := outside.Accept()
 		must(t, err)
@@ -96,7 +96,7 @@ func TestShutdownLosesNoUnsentOutputOfAnIdleConnection(t *testing.T) {
 func dialEcho(t *testing.T, s *running, h server.Handler) *server.Conn {
 	t.Helper()
 	outside := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
-	c, err := s.Dial("tcp", outside.addr.String(), server.DialOptions{Handler: h})
+	c, err := s.Dial(context.Background(), "tcp", outside.addr.String(), &server.DialConfig{Handler: h})
 	must(t, err)
 	return c
 }
@@ -163,7 +163,7 @@ func TestADialUnderWayGoesOnDuringShutdown(t *testing.T) {
 	idle := s.dial(t)
 	until(t, "the connections", func() bool { return s.Stats().Conns == 2 })
 	h := newCaller()
-	_, err = s.Dial("tcp", silent.Addr().String(), server.DialOptions{Handler: h, TLS: clientTLS()})
+	_, err = s.Dial(context.Background(), "tcp", silent.Addr().String(), &server.DialConfig{Handler: h, TLS: clientTLS()})
 	must(t, err)
 	peer, err := silent.Accept()
 	must(t, err)
@@ -171,7 +171,7 @@ func TestADialUnderWayGoesOnDuringShutdown(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
 	expectEOF(t, idle) // so the shutdown has begun
-	_, err = s.Dial("tcp", silent.Addr().String(), server.DialOptions{Handler: h})
+	_, err = s.Dial(context.Background(), "tcp", silent.Addr().String(), &server.DialConfig{Handler: h})
 	wantError(t, "Dial", err, server.ErrServerClosed)
 	if _, err := io.ReadFull(peer, make([]byte, 5)); err != nil {
 		t.Errorf("the client's handshake has not gone on: %v", err)

@@ -85,7 +85,7 @@ func TestCallbacksRunOnTheLoopToTheEnd(t *testing.T) {
 			}
 		}})
 		s = start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
-		_, err := s.Dial("tcp", ln.Addr().String(), server.DialOptions{})
+		_, err := s.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
 		must(t, err)
 		done := make(chan error, 1)
 		go func() { done <- s.Close() }()
@@ -117,13 +117,13 @@ func TestWhatHasNotArrivedEndsOnTheLoop(t *testing.T) {
 	must(t, c.Loop().Post(func() { <-gate }))
 	nowhere := filepath.Join(t.TempDir(), "nowhere")
 	for range 5000 {
-		_, err := s.Dial("unix", nowhere, server.DialOptions{})
+		_, err := s.Dial(context.Background(), "unix", nowhere, nil)
 		must(t, err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Close() }()
 	for {
-		if _, err := s.Dial("unix", nowhere, server.DialOptions{}); errors.Is(err, server.ErrServerClosed) {
+		if _, err := s.Dial(context.Background(), "unix", nowhere, nil); errors.Is(err, server.ErrServerClosed) {
 			break
 		}
 	}
@@ -188,7 +188,7 @@ func TestShutdownWaitsForABlockingAccept(t *testing.T) {
 	must(t, err)
 	l := &slowListener{Listener: ln}
 	srv := &server.Server{Handler: newProbe(calls{})}
-	_, err = srv.AddListener(struct{ net.Listener }{l})
+	_, err = srv.AddListener(struct{ net.Listener }{l}, nil)
 	must(t, err)
 	must(t, srv.Shutdown(context.Background()))
 	if !l.left.Load() {

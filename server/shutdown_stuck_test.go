@@ -161,7 +161,7 @@ func TestShutdownReturnsBesideAListenerThatDoesNot(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	l := gatedListener{gate: make(chan struct{})}
-	_, err := s.AddListener(l)
+	_, err := s.AddListener(l, nil)
 	must(t, err)
 	p.connect(t, s)
 	ctx, cancel := context.WithTimeout(context.Background(), brief)

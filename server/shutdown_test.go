@@ -279,7 +279,7 @@ func TestShutdownEndsWhatIsHalfClosedDuringIt(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
 		until(t, "the shutdown", func() bool {
-			_, err := s.Dial(s.addr.Network(), s.addr.String(), server.DialOptions{})
+			_, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), nil)
 			return errors.Is(err, server.ErrServerClosed)
 		})
 		if n, err := io.Copy(io.Discard, nc); n != size || err != nil {
@@ -345,7 +345,7 @@ func TestShutdownFinishesAHandshake(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
 	until(t, "the shutdown", func() bool {
-		_, err := s.Dial("tcp", s.addr.String(), server.DialOptions{})
+		_, err := s.Dial(context.Background(), "tcp", s.addr.String(), nil)
 		return errors.Is(err, server.ErrServerClosed)
 	})
 	close(release)

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
@@ -103,7 +104,7 @@ func (s *soak) client(rng *rand.Rand) {
 	}
 }
 
-// connect comes through a door, or by Adopt, or by the server's Dial.
+// connect comes through a door, or by AddConn, or by the server's Dial.
 func (c *soakClient) connect(d door, way int) (err error) {
 	switch way {
 	case 0:
@@ -129,12 +130,12 @@ func (c *soakClient) beDialled(d door) error {
 		return err
 	}
 	defer ln.Close()
-	o := server.DialOptions{Handler: d.handler, Timeout: soakPatience}
+	o := server.DialConfig{Handler: d.handler, Timeout: soakPatience}
 	secret := c.tls || c.rng.IntN(3) == 0
 	if secret {
 		o.TLS = clientTLS()
 	}
-	if _, err = c.srv.Dial("tcp", ln.Addr().String(), o); err != nil {
+	if _, err = c.srv.Dial(context.Background(), "tcp", ln.Addr().String(), &o); err != nil {
 		return err
 	}
 	for limit := time.Now().Add(soakPatience); c.raw == nil; { // a server that is shut down dials nobody
@@ -165,7 +166,7 @@ func (c *soakClient) beAdopted(d door) error {
 	if err != nil {
 		return errors.Join(err, c.raw.Close())
 	}
-	if _, err = c.srv.AdoptWith(theirs, server.AdoptOptions{Handler: d.handler, Accepted: true}); err != nil {
+	if _, err = c.srv.AddConn(theirs, &server.ConnConfig{Handler: d.handler, Accepted: true}); err != nil {
 		return errors.Join(err, theirs.Close(), c.raw.Close())
 	}
 	return nil

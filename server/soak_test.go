@@ -175,7 +175,7 @@ func (s *soak) start(dir string) {
 		s.srv.TLS = serverTLS()
 	}
 	listen := func(network, address string, h server.Handler, concurrent bool) {
-		ln, err := s.srv.ListenHandler(network, address, h)
+		ln, err := s.srv.Listen(context.Background(), network, address, &server.ListenerConfig{Handler: h})
 		must(s.t, err)
 		s.doors = append(s.doors, door{fmt.Sprintf("%s %T", network, h), ln.Addr(), h, concurrent})
 	}

@@ -16,15 +16,6 @@ func (c *Conn) FD() int {
 	return c.descriptor()
 }
 
-// FD returns the number of the listener's descriptor, the first one with ReusePort, and -1 if it has none. It is for logs and
-// reports, as Conn.FD. Any goroutine.
-func (ln *Listener) FD() int {
-	if len(ln.accepts) == 0 {
-		return -1
-	}
-	return ln.accepts[0].fd
-}
-
 // FD returns the number of the socket's descriptor, the first one with ReusePort. It is for logs and reports, as Conn.FD. Any
 // goroutine.
 func (pc *PacketConn) FD() int {

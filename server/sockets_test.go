@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"net"
 	"net/netip"
 	"testing"
@@ -24,9 +25,9 @@ func TestTheLocalAddressOfAUnixConnectionIsItsListeners(t *testing.T) {
 func TestOpenSocketsAreListed(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
-	ln, err := s.Listen("tcp", "127.0.0.1:0")
+	ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	must(t, err)
-	pc, err := s.ListenPacket("udp", "127.0.0.1:0", func(*server.PacketConn, []byte, netip.AddrPort) {})
+	pc, err := s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: func(*server.PacketConn, []byte, netip.AddrPort) {}})
 	must(t, err)
 	nc, err := net.Dial("tcp", ln.Addr().String())
 	must(t, err)

@@ -12,7 +12,7 @@ import (
 )
 
 // Start checks the configuration and makes the loops and the workers. Serve and ListenAndServe do it too; call it to Listen, Dial
-// or Adopt without them. A second Start does nothing. Errors: ErrInvalid, which names the field; ErrServerClosed; the
+// or AddConn without them. A second Start does nothing. Errors: ErrInvalid, which names the field; ErrServerClosed; the
 // system's. Any goroutine.
 func (s *Server) Start() error {
 	s.mu.Lock()

@@ -74,7 +74,7 @@ func TestS12AFailedStartIsTold(t *testing.T) {
 	defer busy.Close()
 	s := &server.Server{Handler: echoLines(), NumLoops: -1, Logger: slog.New(slog.DiscardHandler)}
 	wantError(t, "Start", s.Start(), server.ErrInvalid)
-	_, err = s.Dial("tcp", busy.Addr().String(), server.DialOptions{})
+	_, err = s.Dial(context.Background(), "tcp", busy.Addr().String(), nil)
 	wantError(t, "Dial before Start", err, server.ErrNotStarted)
 	s.NumLoops = 2
 	for _, row := range []struct {
@@ -91,14 +91,14 @@ func TestS12AFailedStartIsTold(t *testing.T) {
 		{"tcp", "127.0.0.1:99999", nil},
 		{"tcp", "no port", nil},
 	} {
-		_, err := s.Listen(row.network, row.address)
+		_, err := s.Listen(context.Background(), row.network, row.address, nil)
 		if err == nil {
 			t.Errorf("Listen on %s %s succeeds", row.network, row.address)
 		} else if row.want != nil {
 			wantError(t, "Listen on "+row.network+" "+row.address, err, row.want)
 		}
 	}
-	ln, err := s.Listen("tcp", "127.0.0.1:0")
+	ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	must(t, err)
 	nc, err := net.Dial("tcp", ln.Addr().String())
 	must(t, err)
@@ -165,7 +165,7 @@ func TestStartAndShutdownManyTimes(t *testing.T) {
 			must(t, s.Start())
 			must(t, s.Start())
 			if i%2 == 0 {
-				_, err := s.Listen("tcp", "127.0.0.1:0")
+				_, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 				must(t, err)
 			}
 			if i%3 == 0 {

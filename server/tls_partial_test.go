@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"testing"
@@ -30,7 +31,7 @@ func TestWhatIsNoTLSIsRefusedAtItsFirstBytes(t *testing.T) {
 			_, _ = io.ReadAll(nc)
 		}()
 		h := newCaller()
-		_, err = s.Dial("tcp", peer.Addr().String(), server.DialOptions{Handler: h, TLS: clientTLS(), Timeout: patience})
+		_, err = s.Dial(context.Background(), "tcp", peer.Addr().String(), &server.DialConfig{Handler: h, TLS: clientTLS(), Timeout: patience})
 		must(t, err)
 		h.failed(t, server.ErrHandshake)
 	}

@@ -114,11 +114,11 @@ func measure(burning, rate int, length time.Duration, procs string) (waits []tim
 func serve(burning int) error {
 	srv := &server.Server{Workers: burning, NumLoops: 1,
 		Handler: server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { return c.Write(p) })}
-	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	if err != nil {
 		return err
 	}
-	hot, err := srv.ListenHandler("tcp", "127.0.0.1:0", server.Dispatch(bufio.ScanLines, burn))
+	hot, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: server.Dispatch(bufio.ScanLines, burn)})
 	if err != nil {
 		return errors.Join(err, srv.Close())
 	}

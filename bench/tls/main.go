@@ -8,6 +8,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"flag"
@@ -157,7 +158,7 @@ func serve(kind string) error {
 			_, _ = w.Write(p) // fails only when the client is gone
 		})
 	}
-	ln, err := srv.Listen("tcp", "127.0.0.1:0")
+	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	if err != nil {
 		return err
 	}

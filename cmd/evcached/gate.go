@@ -73,9 +73,9 @@ func (g *gate) enter(srv *server.Server, nc net.Conn) bool {
 		_ = nc.Close() // it was not served
 		return false
 	}
-	if _, err := srv.AdoptWith(nc, server.AdoptOptions{Accepted: true}); err != nil {
+	if _, err := srv.AddConn(nc, &server.ConnConfig{Accepted: true}); err != nil {
 		<-g.places
-		_ = nc.Close() // the error of AdoptWith is reported
+		_ = nc.Close() // the error of AddConn is reported
 		if !errors.Is(err, server.ErrServerClosed) {
 			g.log.Warn("accept", "err", err)
 		}

@@ -242,7 +242,7 @@ func (p *program) listenOn(srv *server.Server, listeners []net.Listener) error {
 	for _, l := range listeners {
 		if p.gate != nil {
 			p.gate.admit(srv, l)
-		} else if _, err := srv.AddListener(l); err != nil {
+		} else if _, err := srv.AddListener(l, nil); err != nil {
 			return err
 		}
 		p.tell("listening", "network", l.Addr().Network(), "address", l.Addr().String(), "tls", srv.TLS != nil)
@@ -253,7 +253,7 @@ func (p *program) listenOn(srv *server.Server, listeners []net.Listener) error {
 // receiveOn makes srv receive datagrams.
 func (p *program) receiveOn(srv *server.Server) error {
 	for _, nc := range p.sockets.packets {
-		pc, err := srv.AddPacketConn(nc, p.cache.Packet)
+		pc, err := srv.AddPacketConn(nc, &server.PacketConfig{Handler: p.cache.Packet})
 		if err != nil {
 			return err
 		}

@@ -58,7 +58,7 @@ func main() {
 	chat.Closed = r.closed
 	srv := &server.Server{Handler: chat, MaxOutput: *buffer,
 		ReadLimit: server.RateLimit{BytesPerSecond: *rate}} // who pastes a book must not fill the others' buffers
-	ln, err := srv.Listen("tcp", *addr)
+	ln, err := srv.Listen(context.Background(), "tcp", *addr, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -107,7 +107,7 @@ func (d *dispatcher) accept(l net.Listener) {
 }
 
 func (d *dispatcher) adopt(nc net.Conn) {
-	if _, err := d.srv.AdoptWith(nc, server.AdoptOptions{Accepted: true}); err != nil { // then it is still ours
+	if _, err := d.srv.AddConn(nc, &server.ConnConfig{Accepted: true}); err != nil { // then it is still ours
 		_ = nc.Close()
 		if !errors.Is(err, syscall.ENOTCONN) { // a client that has left already is nothing special
 			log.Print(err)

@@ -53,7 +53,7 @@ func main() {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, address = "unix", path
 	}
-	ln, err := srv.Listen(network, address)
+	ln, err := srv.Listen(context.Background(), network, address, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

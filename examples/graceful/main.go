@@ -61,7 +61,7 @@ func main() {
 		_, _ = w.Write(append(bytes.ToUpper(line), '\n')) // fails only when the client is gone
 		answered.Add(1)
 	})}
-	if _, err := srv.AddListener(l); err != nil {
+	if _, err := srv.AddListener(l, nil); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("process", os.Getpid(), "listening on", l.Addr())

@@ -48,7 +48,7 @@ func main() {
 		LowWater:  64 << 10,
 		MaxOutput: 4 << 20, // is not reached: the other one is read from once or twice more, 64 KB at most each time
 	}
-	ln, err := srv.Listen("tcp", *addr)
+	ln, err := srv.Listen(context.Background(), "tcp", *addr, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -67,8 +67,8 @@ func main() {
 // Open begins to connect. The client waits meanwhile, its bytes in the kernel: nothing is read that could not be handed on.
 func (f frontend) Open(client *server.Conn) {
 	client.PauseRead()
-	o := server.DialOptions{Handler: side{}, Near: client, Value: client}
-	backend, err := client.Server().Dial("tcp", f.backend, o)
+	o := server.DialConfig{Handler: side{}, Near: client, Value: client}
+	backend, err := client.Server().Dial(context.Background(), "tcp", f.backend, &o)
 	if err != nil {
 		log.Print(err) // what Dial says at once: too many connections, or the server is being shut down
 		client.Abort()

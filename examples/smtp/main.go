@@ -58,7 +58,7 @@ func main() {
 		},
 	}
 	srv := &server.Server{Handler: s.commands, IdleTimeout: 5 * time.Minute, MaxBuffered: 256 << 20}
-	ln, err := srv.Listen("tcp", *addr)
+	ln, err := srv.Listen(context.Background(), "tcp", *addr, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func (b *blockingAccept) take(nc net.Conn) error {
 	ln, s := b.ln, b.ln.srv
 	err := s.applySocket(nc)
 	if err == nil {
-		_, err = s.adopt(nc, AdoptOptions{Handler: ln.handler, Accepted: true})
+		_, err = s.addConn(nc, ConnConfig{Handler: ln.handler, Accepted: true})
 	}
 	if err == nil {
 		b.took, b.backoff = true, 0
@@ -79,10 +79,10 @@ func (b *blockingAccept) take(nc net.Conn) error {
 	case errors.Is(err, ErrUnsupported) && !b.took:
 		return fmt.Errorf("accept from %v: %w", ln.addr, err)
 	case isShortage(err):
-		b.pause("server: adopt accepted connection", err)
+		b.pause("server: add accepted connection", err)
 	default:
 		s.totals.acceptErrors.Add(1)
-		b.log("server: adopt accepted connection", err)
+		b.log("server: add accepted connection", err)
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func (s *Server) refuseConn(nc net.Conn, begins start) {
 	}
 }
 
-// applySocket gives an accepted connection the server's options. One without a descriptor is left for Adopt to refuse.
+// applySocket gives an accepted connection the server's options. One without a descriptor is refused by addConn.
 func (s *Server) applySocket(nc net.Conn) error {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {

@@ -1,0 +1,91 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// ListenerConfig says how the connections of a listener are served, where that differs from the server. The zero value of each field
+// means as the server's fields say.
+type ListenerConfig struct {
+	// Handler serves the connections. Nil means Server.Handler.
+	Handler Handler
+	// TLS makes the listener's connections use TLS with this configuration. Nil means Server.TLS.
+	TLS *tls.Config
+	// Plain makes the connections use no TLS although Server.TLS is set. Together with TLS it is ErrInvalid.
+	Plain bool
+	// ProxyProtocol makes the connections begin with a PROXY header, as Server.ProxyProtocol does for all listeners.
+	ProxyProtocol bool
+	// NoProxyProtocol makes the connections begin without a PROXY header although Server.ProxyProtocol is set. Together with ProxyProtocol
+	// it is ErrInvalid.
+	NoProxyProtocol bool
+	// Mode is the permission bits of the file of a unix socket, whatever the umask is. On Linux the file never has more permissions. 0
+	// means 0777 without the umask's bits, as in package net. With another network or with AddListener a Mode is ErrInvalid.
+	Mode fs.FileMode
+}
+
+// check checks the configuration for a network.
+func (cfg *ListenerConfig) check(network string) error {
+	switch {
+	case cfg.TLS != nil && cfg.Plain:
+		return fmt.Errorf("%w: ListenerConfig.TLS and Plain are both set", ErrInvalid)
+	case cfg.TLS != nil && !hasCertificate(cfg.TLS):
+		return fmt.Errorf("%w: ListenerConfig.TLS has no certificate", ErrInvalid)
+	case cfg.ProxyProtocol && cfg.NoProxyProtocol:
+		return fmt.Errorf("%w: ListenerConfig.ProxyProtocol and NoProxyProtocol are both set", ErrInvalid)
+	case cfg.Mode&^fs.ModePerm != 0:
+		return fmt.Errorf("%w: ListenerConfig.Mode is %v, not permission bits", ErrInvalid, cfg.Mode)
+	case cfg.Mode != 0 && network != "unix":
+		return fmt.Errorf("%w: ListenerConfig.Mode is %v, and a socket of network %q has no file", ErrInvalid, cfg.Mode, network)
+	}
+	return nil
+}
+
+// start returns what the listener's connections begin with.
+func (cfg *ListenerConfig) start(s *Server) start {
+	begins := s.accepted()
+	if cfg.TLS != nil {
+		begins.tls = cfg.TLS
+	}
+	if cfg.Plain {
+		begins.tls = nil
+	}
+	begins.proxy = (begins.proxy || cfg.ProxyProtocol) && !cfg.NoProxyProtocol
+	return begins
+}
+
+// openListener opens a listening descriptor. On Linux the file of a unix socket is created with the permissions of Mode that the umask
+// allows, and is given the others afterwards.
+func (s *Server) openListener(ctx context.Context, network, address string, cfg *ListenerConfig, options *sock.Options) (int, net.Addr, error) {
+	lc := s.cfg.ListenConfig
+	if cfg.Mode != 0 && runtime.GOOS == "linux" { // bind gives the file the mode of the descriptor
+		users := lc.Control
+		lc.Control = func(network, address string, c syscall.RawConn) error {
+			var failed error
+			err := c.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), uint32(cfg.Mode)) })
+			if err = errors.Join(err, failed); err != nil || users == nil {
+				return err
+			}
+			return users(network, address, c)
+		}
+	}
+	fd, addr, unlink, err := sock.Listen(ctx, &lc, network, address, options)
+	if err != nil || cfg.Mode == 0 || unlink == "" {
+		return fd, addr, err
+	}
+	if err := os.Chmod(unlink, cfg.Mode); err != nil {
+		return -1, nil, errors.Join(err, os.Remove(unlink), unix.Close(fd))
+	}
+	return fd, addr, nil
+}
