@@ -60,7 +60,7 @@ func TestWhatAPickLoopKeepsPastTheShutdownIsRefused(t *testing.T) {
 	}})
 	ours, theirs := pair(t)
 	ways := map[string]func() error{
-		"AddConn":         func() error { _, err := s.AddConn(ours, nil); return err },
+		"AddConn":           func() error { _, err := s.AddConn(ours, nil); return err },
 		"Dial":              func() error { _, err := s.Dial(context.Background(), "tcp", "127.0.0.1:1", nil); return err },
 		"Dial with a name":  func() error { _, err := s.Dial(context.Background(), "tcp", "localhost:1", nil); return err },
 		"Dial, unix socket": func() error { _, err := s.Dial(context.Background(), "unix", "/nothing/here", nil); return err },
