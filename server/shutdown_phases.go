@@ -97,13 +97,18 @@ func (c *loopConn) drain() {
 	c.poke()
 }
 
-// hasNothingToDo reports whether the peer has neither begun a request, as far as it was read, nor waits for anything. On the loop.
+// hasNothingToDo reports whether the peer has neither begun a request, as far as it was read, nor waits for anything. The peer of a
+// connection that is not open yet has asked for nothing; what it sends behind its handshake is seen later. On the loop.
 func (c *loopConn) hasNothingToDo() bool {
-	if c.in != nil || c.flags&(inWork|flagClosing|flagMore|flagHandshake|holdsRead) != 0 { // or input may wait in the kernel
+	handshake := c.flags&(flagHandshake|flagClosing) == flagHandshake
+	if !handshake && (c.in != nil || c.flags&(inWork|flagClosing|flagMore|flagHandshake|holdsRead) != 0) { // or input may wait in the kernel
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if handshake {
+		return c.held() == 0
+	}
 	if c.held() > 0 || c.cipherWaits() || c.state != connOpen && (c.state != connHalf || c.flags&flagShut == 0) {
 		return false
 	}

@@ -67,12 +67,15 @@ func (c *loopConn) readSpecial() {
 			return
 		}
 	}
-	defer c.countLook()
 	switch {
 	case c.flags&flagTLS != 0:
 		c.receivedTLS(p)
+		if c.flags&flagHandshake == 0 || c.flags&flagClosing != 0 { // a handshake is no request, and has a deadline
+			c.countLook()
+		}
 	case len(p) > 0:
 		c.received(p)
+		c.countLook()
 	default:
 		c.mu.Lock()
 		c.place |= visited

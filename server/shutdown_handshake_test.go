@@ -1,0 +1,47 @@
+package server_test
+
+import (
+	"crypto/tls"
+	"net"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
+
+// TestAConnectionWhoseHandshakeEndsDuringShutdownIsIdle: its client has asked for nothing, and is not waited for, whether the handshake has
+// begun before the shutdown or meanwhile.
+func TestAConnectionWhoseHandshakeEndsDuringShutdownIsIdle(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		entered, gate := make(chan struct{}, 10), make(chan struct{})
+		config := serverTLS()
+		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			entered <- struct{}{}
+			<-gate
+			return nil, nil
+		}
+		p := newProbe(calls{data: echo})
+		s := start(t, r, &server.Server{Handler: p, TLS: config, CloseTimeout: -1, IdleTimeout: -1})
+		clients, shaken := []net.Conn{s.dial(t), s.dial(t)}, make(chan error, 2)
+		for _, nc := range clients {
+			go func() { shaken <- nc.(*tls.Conn).Handshake() }()
+			await(t, entered, "the handshake")
+		}
+		bystander := s.dialPlain(t)
+		until(t, "the connections", func() bool { return s.Stats().Conns == 3 })
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.shutdown(t)
+		}()
+		expectEOF(t, bystander) // so the shutdown has begun
+		close(gate)
+		for range clients {
+			must(t, await(t, shaken, "the handshake's end"))
+		}
+		await(t, done, "Shutdown's end")
+		for _, nc := range clients {
+			expectEOF(t, nc)
+			wantError(t, "Close", await(t, p.closed, "Close"), server.ErrServerClosed)
+		}
+	})
+}
