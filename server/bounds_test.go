@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
@@ -77,13 +76,7 @@ func TestInputBeforeARequestCounts(t *testing.T) {
 				_, _ = nc.Write(row.say) // the server may have closed the connection
 			}
 			until(t, "the input", func() bool { return a.Stats().Accepted == clients })
-			held := a.Stats().Buffered
-			until(t, "rest", func() bool { // twice the same
-				time.Sleep(50 * time.Millisecond)
-				before := held
-				held = a.Stats().Buffered
-				return held == before
-			})
+			a.awaitRest(t)
 			a.check(t)
 			for _, nc := range a.clients {
 				reset(t, nc)

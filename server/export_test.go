@@ -1,8 +1,17 @@
 package server
 
 import (
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/sock"
 )
+
+// EventLoops are the server's loops. After Start.
+func (s *Server) EventLoops() (all []*event.Loop) {
+	for _, l := range s.loops {
+		all = append(all, l.ev)
+	}
+	return all
+}
 
 // SetCalls makes s call c instead of the kernel. Before Start.
 func (s *Server) SetCalls(c sock.Calls) { s.calls = c }

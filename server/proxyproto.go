@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"slices"
 
 	proxyproto "github.com/pires/go-proxyproto"
 )
@@ -50,44 +51,65 @@ func proxyHeaderLen(p []byte) (int, error) {
 	return 0, fmt.Errorf("%w: the connection does not begin with one", ErrProxyHeader)
 }
 
-// dropProxyHeader counts the header's bytes as given back.
+// dropProxyHeader gives back the memory of a header that was not complete.
 func (c *Conn) dropProxyHeader(x *proxied) {
+	x.buf = nil
 	c.loop.srv.hold(-x.held)
 	x.held = 0
 }
 
-// readProxyHeader takes the header from what was read and returns what comes behind it; nil while the header is not complete, or
-// when the connection is closed for it.
-func (c *loopConn) readProxyHeader(x *proxied, p []byte) []byte {
-	x.buf = append(x.buf, p...)
-	s := c.loop.srv
-	s.hold(cap(x.buf) - x.held)
-	x.held = cap(x.buf)
-	n, err := proxyHeaderLen(x.buf)
-	if err == nil && (n == 0 || len(x.buf) < n) && s.buffered.Load() > s.cfg.MaxBuffered {
-		err = s.overloaded()
+// readProxyHeader takes the header from p, what was read, and returns what comes behind it, which is not nil; nil while the header is
+// not complete, or when the connection is closed for it.
+func (c *loopConn) readProxyHeader(x *proxied, p []byte) (rest []byte) {
+	if len(x.buf) > 0 {
+		p = append(x.buf, p...) // which keepProxyHeader counts if it stays
 	}
-	if err == nil && n > 0 && len(x.buf) >= n {
-		var h *proxyproto.Header
-		if h, err = proxyproto.Read(bufio.NewReader(bytes.NewReader(x.buf[:n]))); err == nil {
-			rest := x.buf[n:]
-			c.mu.Lock()
-			x.done, x.buf = true, nil
-			c.dropProxyHeader(x)
-			if h.Command.IsProxy() && !h.TransportProtocol.IsUnspec() {
-				x.source = h.SourceAddr
-			}
-			c.mu.Unlock()
-			if c.flags&flagTLS == 0 {
-				c.flags &^= flagHandshake
-				c.opened()
-			}
-			return rest[:len(rest):len(rest)]
+	n, err := proxyHeaderLen(p)
+	switch {
+	case err == nil && (n == 0 || len(p) < n):
+		err = c.keepProxyHeader(x, p)
+	case err == nil:
+		if err = c.parseProxyHeader(x, p[:n]); err == nil {
+			rest = p[n:len(p):len(p)]
 		}
-		err = fmt.Errorf("%w: %w", ErrProxyHeader, err)
 	}
 	if err != nil {
 		c.fail(err)
+	}
+	return rest
+}
+
+// keepProxyHeader keeps p, which is not complete, until more comes, unless the server has no room for it.
+func (c *loopConn) keepProxyHeader(x *proxied, p []byte) error {
+	s := c.loop.srv
+	if err := s.overloads(len(p) - x.held); err != nil {
+		return err
+	}
+	if len(x.buf) == 0 {
+		p = slices.Clone(p) // of the loop's buffer
+	}
+	x.buf = p
+	s.hold(cap(x.buf) - x.held)
+	x.held = cap(x.buf)
+	return nil
+}
+
+// parseProxyHeader notes what a complete header says. Without TLS the connection is open then.
+func (c *loopConn) parseProxyHeader(x *proxied, header []byte) error {
+	h, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(header)))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrProxyHeader, err)
+	}
+	c.mu.Lock()
+	x.done = true
+	c.dropProxyHeader(x)
+	if h.Command.IsProxy() && !h.TransportProtocol.IsUnspec() {
+		x.source = h.SourceAddr
+	}
+	c.mu.Unlock()
+	if c.flags&flagTLS == 0 {
+		c.flags &^= flagHandshake
+		c.opened()
 	}
 	return nil
 }

@@ -72,6 +72,10 @@ func (c *loopConn) receivedTLS(p []byte) {
 		c.pumpTLS()
 		return
 	}
+	if err := c.loop.srv.overloads(len(p)); err != nil { // before it is copied
+		c.fail(err)
+		return
+	}
 	full := t.pipe.feed(p)
 	if !c.countTLS() {
 		return
@@ -113,6 +117,9 @@ func (c *loopConn) pumpTLS() {
 		if n > 0 {
 			empty = n < len(plain) && t.pipe.records.decrypted() // else the record may have more
 			budget -= n
+			if c.flags&flagDrain != 0 {
+				c.flags &^= flagIdle // also if it came with the end of the handshake
+			}
 			c.received(plain[:n])
 			if c.flags&flagGone != 0 {
 				return
@@ -139,6 +146,10 @@ func (c *loopConn) pumpTLS() {
 			return
 		}
 		break
+	}
+	if err := c.loop.srv.overloads(t.pipe.toCopy()); err != nil {
+		c.fail(err)
+		return
 	}
 	t.pipe.keep()
 	if !c.countTLS() {

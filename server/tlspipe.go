@@ -183,6 +183,16 @@ func (p *tlsPipe) lend(b []byte) {
 	p.in, p.lent = b, true
 }
 
+// toCopy is how many bytes of the loop's buffer keep would copy.
+func (p *tlsPipe) toCopy() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.lent {
+		return 0
+	}
+	return len(p.in)
+}
+
 // keep copies what is left of the loop's buffer, before the loop reads into it again.
 func (p *tlsPipe) keep() {
 	p.mu.Lock()

@@ -1,0 +1,21 @@
+package server_test
+
+import "testing"
+
+// awaitRest waits until the loops have handled all that the kernel has for them: a few turns, in each of which they look for more, have
+// followed each other without a callback.
+func (s *running) awaitRest(t testing.TB) {
+	t.Helper()
+	const turns = 4
+	for _, l := range s.EventLoops() {
+		for quiet, before := 0, uint64(0); quiet < turns; {
+			now := make(chan uint64, 1)
+			must(t, l.Post(func() { now <- l.Stats().Callbacks }))
+			if n := await(t, now, "a Post"); n == before {
+				quiet++
+			} else {
+				quiet, before = 0, n
+			}
+		}
+	}
+}
