@@ -6,7 +6,7 @@ import (
 )
 
 // EventLoops are the server's loops. After Start.
-func (s *Server) EventLoops() (all []*event.Loop) {
+func EventLoops(s *Server) (all []*event.Loop) {
 	for _, l := range s.loops {
 		all = append(all, l.ev)
 	}

@@ -1,13 +1,17 @@
 package server_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
 
 // awaitRest waits until the loops have handled all that the kernel has for them: a few turns, in each of which they look for more, have
 // followed each other without a callback.
 func (s *running) awaitRest(t testing.TB) {
 	t.Helper()
 	const turns = 4
-	for _, l := range s.EventLoops() {
+	for _, l := range server.EventLoops(s.Server) {
 		for quiet, before := 0, uint64(0); quiet < turns; {
 			now := make(chan uint64, 1)
 			must(t, l.Post(func() { now <- l.Stats().Callbacks }))
