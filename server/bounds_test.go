@@ -104,7 +104,7 @@ func TestEarlyAnswersCount(t *testing.T) {
 			const clients, each = 100, 64
 			release := make(chan struct{})
 			answer := strings.Repeat("x", size)
-			d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: each, Serve: func(w server.Reply, m []byte) {
+			d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: each, Serve: func(w server.Reply, m []byte) {
 				if string(m) == "wait" {
 					select {
 					case <-release:

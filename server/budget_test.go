@@ -170,17 +170,17 @@ type placed struct {
 	places chan int
 }
 
-func (f placed) Next(data []byte, place int, atEOF bool) (int, []byte, int, error) {
+func (f placed) Next(data []byte, cursor int, atEOF bool) (framing.Result, error) {
 	if len(data) > 0 {
-		offer(f.places, place)
+		offer(f.places, cursor)
 	}
-	return f.Framing.Next(data, place, atEOF)
+	return f.Framing.Next(data, cursor, atEOF)
 }
 
 // TestAFramingsPlaceIsKept from one read to the next, so that a long message is not scanned anew with each.
 func TestAFramingsPlaceIsKept(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		f := placed{framing.Lines(0), make(chan int, 100)}
+		f := placed{framing.Lines{}, make(chan int, 100)}
 		d := &server.Dispatcher{Framing: f, Serve: func(w server.Reply, p []byte) { _, _ = w.Write(append(p, '\n')) }}
 		s := start(t, r, &server.Server{Handler: d})
 		nc := s.dial(t)

@@ -166,7 +166,7 @@ func (h chaosEOF) LowWater(c *server.Conn)  { h.k.act(c, "low") }
 
 // dispatcher answers n requests of a connection at once.
 func (k *chaos) dispatcher(n int) *server.Dispatcher {
-	return &server.Dispatcher{Framing: framing.Split(bufio.ScanLines, 64<<10), Concurrent: n, Opened: chaosHandler{k}.Open, Closed: chaosHandler{k}.Close,
+	return &server.Dispatcher{Framing: framing.Split{Func: bufio.ScanLines, Max: 64 << 10}, Concurrent: n, Opened: chaosHandler{k}.Open, Closed: chaosHandler{k}.Close,
 		Serve: func(w server.Reply, m []byte) {
 			c := w.Conn()
 			v, _ := k.work.LoadOrStore(c, new(atomic.Int32))

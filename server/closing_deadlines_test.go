@@ -131,7 +131,7 @@ func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
 func TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead(t *testing.T) {
 	eachAtOnce(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		answers := &server.Dispatcher{Framing: framing.Lines(0), Opened: p.Open, Closed: p.Close,
+		answers := &server.Dispatcher{Framing: framing.Lines{}, Opened: p.Open, Closed: p.Close,
 			Serve: func(w server.Reply, _ []byte) { _, _ = w.Write(make([]byte, 8<<20)) }} // fails in the end
 		for name, h := range map[string]server.Handler{"output": p, "request": answers} {
 			s := start(t, r, &server.Server{Handler: h, CloseTimeout: brief, Socket: tight()})
@@ -155,7 +155,7 @@ func TestCloseTimeoutDoesNotCountWhileARequestIsInWork(t *testing.T) {
 		for _, concurrent := range []int{1, 4} {
 			p := newProbe(calls{})
 			release := make(chan struct{})
-			d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Opened: p.Open, Closed: p.Close,
+			d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Opened: p.Open, Closed: p.Close,
 				Serve: func(w server.Reply, _ []byte) { <-release; _, _ = w.WriteString("done\n") }}
 			s := start(t, r, &server.Server{Handler: d, CloseTimeout: brief})
 			c, nc := p.connect(t, s)
@@ -192,7 +192,7 @@ func TestDeadlinesRunWhileConcurrentRequestsAreInWork(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			eachAtOnce(t, func(t *testing.T, r rig) {
 				p := newProbe(calls{})
-				d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: 4, Opened: p.Open, Closed: p.Close,
+				d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: 4, Opened: p.Open, Closed: p.Close,
 					Serve: func(w server.Reply, _ []byte) { <-w.Context().Done() }}
 				s := start(t, r, &server.Server{Handler: d, IdleTimeout: brief / 2, Socket: tight(), MaxOutput: 64 << 20, HighWater: 32 << 20})
 				c, nc := p.connect(t, s)

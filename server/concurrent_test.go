@@ -18,7 +18,7 @@ import (
 
 // several is a Dispatcher of lines that handles n at once.
 func several(n int, serve func(w server.Reply, line []byte)) *server.Dispatcher {
-	return &server.Dispatcher{Framing: framing.Lines(0), Concurrent: n, Serve: serve}
+	return &server.Dispatcher{Framing: framing.Lines{}, Concurrent: n, Serve: serve}
 }
 
 // TestConcurrentHandlesNAtOnce: as many as were asked for and never more, the last answered first, and yet in order.
@@ -197,7 +197,7 @@ func TestConcurrentRequestsEndWithTheirConnection(t *testing.T) {
 func TestAConcurrentFinalMessageIsTheLast(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d := several(4, func(w server.Reply, line []byte) { _, _ = w.Write(append(line, '\n')) })
-		d.Framing = framing.Split(untilQuit, 0)
+		d.Framing = framing.Split{Func: untilQuit}
 		reasons, closed := closings()
 		d.Closed = closed
 		s := start(t, r, &server.Server{Handler: d})

@@ -141,8 +141,8 @@ type ext struct {
 	ctx                   context.Context
 	cancel                context.CancelCauseFunc
 	room                  chan struct{} // closed when the output has room; made by the goroutine that waits
-	floor                 *replyState   // the reply whose bytes are being committed in pieces
-	aside                 *outq.Queue   // what was written meanwhile
+	exclusive             bool          // a reply is sent in pieces: what others write is deferred
+	deferred              *outq.Queue   // what was written meanwhile
 	detach                func(net.Conn, []byte, error)
 	fetched               *fetched // of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
@@ -261,8 +261,8 @@ func (c *Conn) SetHandler(h Handler) error {
 	return nil
 }
 
-// handler is who serves the connection now. Any goroutine.
-func (c *Conn) handler() Handler {
+// Handler is the connection's handler: that of the last SetHandler, else that which the connection began with. Any goroutine.
+func (c *Conn) Handler() Handler {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.handlerLocked()

@@ -19,7 +19,7 @@ import (
 func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 	ends := make(chan error, 10)
 	waits := func(concurrent int) server.Handler {
-		return &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w server.Reply, _ []byte) {
+		return &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, _ []byte) {
 			<-w.Context().Done()
 			ends <- w.Context().Err()
 		}}
@@ -63,7 +63,7 @@ func TestInputThatHasArrivedIsReadAlsoWhenAWriteFails(t *testing.T) {
 		_, _ = w.WriteString("ok\n")
 	}
 	lines := func(p *probe, concurrent int) server.Handler {
-		return &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Opened: p.Open, Closed: p.Close, Serve: serve}
+		return &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Opened: p.Open, Closed: p.Close, Serve: serve}
 	}
 	p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 		got.Add(int64(len(p)))
@@ -109,7 +109,7 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 	started, release := make(chan server.Reply), make(chan struct{})
 	results := make(chan error, 4)
 	p := newProbe(calls{})
-	d := &server.Dispatcher{Framing: framing.Lines(0), Opened: p.Open, Closed: p.Close, Serve: func(w server.Reply, _ []byte) {
+	d := &server.Dispatcher{Framing: framing.Lines{}, Opened: p.Open, Closed: p.Close, Serve: func(w server.Reply, _ []byte) {
 		started <- w
 		<-release
 		_, err := w.Write(make([]byte, 64<<10))
@@ -151,7 +151,7 @@ func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
 		for _, concurrent := range []int{1, 4} {
 			p := newProbe(calls{})
 			release := make(chan struct{})
-			d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Opened: p.Open, Closed: p.Close,
+			d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Opened: p.Open, Closed: p.Close,
 				Serve: func(server.Reply, []byte) { <-release }}
 			s := start(t, r, &server.Server{Handler: d})
 			c, nc := p.connect(t, s)
@@ -272,7 +272,7 @@ func TestAFileThatIsReadWhenAConnectionBreaksIsTold(t *testing.T) {
 	must(t, err)
 	release, ended := make(chan struct{}), make(chan error, 2)
 	p := newProbe(calls{})
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines(0), Opened: p.Open, Closed: p.Close,
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines{}, Opened: p.Open, Closed: p.Close,
 		Serve: func(server.Reply, []byte) { <-release }}})
 	c, nc := p.connect(t, s)
 	must(t, c.SendFile(r, 0, 1<<20, func(err error) { ended <- err }))

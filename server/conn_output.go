@@ -19,8 +19,8 @@ func (c *Conn) outputMemory() int {
 			n += int(min(c.out.Len(), 2*maxRecord))
 		}
 	}
-	if c.ext != nil && c.ext.aside != nil {
-		n += c.ext.aside.Footprint()
+	if c.ext != nil && c.ext.deferred != nil {
+		n += c.ext.deferred.Footprint()
 	}
 	return n
 }
@@ -55,7 +55,7 @@ func (c *Conn) failOutput() (failed bool) {
 		}
 	}
 	failed = c.failQueue(&c.out)
-	if x != nil && c.failQueue(&x.aside) {
+	if x != nil && c.failQueue(&x.deferred) {
 		failed = true
 	}
 	c.countOutput(before)
@@ -80,8 +80,8 @@ func (c *Conn) held() int {
 		n = c.out.Mem()
 	}
 	if x := c.ext; x != nil {
-		if x.aside != nil {
-			n += x.aside.Mem()
+		if x.deferred != nil {
+			n += x.deferred.Mem()
 		}
 		if x.conc != nil {
 			n += x.conc.held

@@ -41,8 +41,8 @@ func (l *logged) logger() *slog.Logger {
 type greedyFraming struct{}
 
 func (greedyFraming) MaxLen() int { return 100 }
-func (greedyFraming) Next(data []byte, _ int, _ bool) (int, []byte, int, error) {
-	return len(data) + 1, data, 0, nil
+func (greedyFraming) Next(data []byte, _ int, _ bool) (framing.Result, error) {
+	return framing.Result{Message: data, Advance: len(data) + 1}, nil
 }
 
 // greedyAtEnd consumes more than it was given when the stream ends.
@@ -171,8 +171,8 @@ func TestEveryCloseReasonHasAName(t *testing.T) {
 // limitless says that it needs little, and consumes nothing.
 type limitless struct{}
 
-func (limitless) MaxLen() int                                      { return 10 }
-func (limitless) Next([]byte, int, bool) (int, []byte, int, error) { return 0, nil, 0, nil }
+func (limitless) MaxLen() int                                    { return 10 }
+func (limitless) Next([]byte, int, bool) (framing.Result, error) { return framing.Result{}, nil }
 
 // answering is a handler that answers input that is too long.
 type answering struct{ calls }
@@ -203,7 +203,7 @@ func TestTheErrorOfInputIsAnsweredBehindTheRequestsInWork(t *testing.T) {
 		<-release
 		_, _ = w.Write(append(m, '\n'))
 	})
-	d.Framing = oneLine{framing.Lines(0)}
+	d.Framing = oneLine{framing.Lines{}}
 	d.Malformed = func(c *server.Conn, _ error) { _, _ = c.WriteString("error") }
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, MaxInput: 100})
 	nc := s.dial(t)

@@ -17,7 +17,7 @@ import (
 func TestCountersNeverGoBack(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		started, release := make(chan bool, 1), make(chan bool)
-		d := &server.Dispatcher{Framing: framing.Lines(0), Serve: func(w server.Reply, m []byte) {
+		d := &server.Dispatcher{Framing: framing.Lines{}, Serve: func(w server.Reply, m []byte) {
 			if string(m) == "slow" {
 				started <- true
 				<-release
@@ -92,7 +92,7 @@ func TestAClosedListenersConnectionsStayCounted(t *testing.T) {
 func TestRefusedRequestsAreNotAnswered(t *testing.T) {
 	for _, concurrent := range []int{1, 4} {
 		block := make(chan bool)
-		d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w server.Reply, m []byte) {
+		d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, m []byte) {
 			<-block
 			_, _ = w.WriteString("answer\n")
 		}}
@@ -212,7 +212,7 @@ func TestUnlimitedLimitsNothing(t *testing.T) {
 func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 	release := make(chan bool)
 	var served atomic.Int64
-	d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: 5000, Serve: func(w server.Reply, m []byte) {
+	d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: 5000, Serve: func(w server.Reply, m []byte) {
 		<-release
 		served.Add(1)
 		_, _ = w.Write(append(m, '\n'))

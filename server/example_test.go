@@ -52,7 +52,7 @@ func ExampleDispatch() {
 // stream makes no sense.
 func ExampleDispatcher() {
 	srv := &server.Server{Handler: &server.Dispatcher{
-		Framing: framing.LengthPrefix(2, binary.BigEndian, 1000), // bytes
+		Framing: framing.LengthPrefix{Size: 2, Order: binary.BigEndian, Max: 1000}, // bytes
 		Serve: func(w server.Reply, message []byte) {
 			_, _ = fmt.Fprintf(w, "%d bytes. ", len(message))
 		},

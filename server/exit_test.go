@@ -24,7 +24,7 @@ import (
 // TestAnotherHandlerDoesNotGetARequestTwice: a handler of concurrent requests gives way to one of single requests while two end at once.
 func TestAnotherHandlerDoesNotGetARequestTwice(t *testing.T) {
 	var running atomic.Int32
-	seq := &server.Dispatcher{Framing: framing.Lines(1 << 10), Serve: func(w server.Reply, line []byte) {
+	seq := &server.Dispatcher{Framing: framing.Lines{Max: 1 << 10}, Serve: func(w server.Reply, line []byte) {
 		if n := running.Add(1); n > 1 {
 			t.Errorf("%d sequential handlers of one connection", n)
 		}
@@ -39,7 +39,7 @@ func TestAnotherHandlerDoesNotGetARequestTwice(t *testing.T) {
 		_, _ = w.WriteString("\n")
 		running.Add(-1)
 	}}
-	conc := &server.Dispatcher{Framing: framing.Lines(1 << 10), Concurrent: 2, Serve: func(w server.Reply, line []byte) {
+	conc := &server.Dispatcher{Framing: framing.Lines{Max: 1 << 10}, Concurrent: 2, Serve: func(w server.Reply, line []byte) {
 		must(t, w.Conn().SetHandler(seq))
 		_, _ = w.Write(line)
 		_, _ = w.WriteString("\n")

@@ -14,8 +14,8 @@ import (
 
 // mailbox is an SMTP-like dialogue: after the line DATA comes a text that ends with a dot, then lines again.
 func mailbox() *server.Dispatcher {
-	commands := &server.Dispatcher{Framing: framing.Lines(512)}
-	text := &server.Dispatcher{Framing: framing.DotTerminated(1 << 20), Serve: func(w server.Reply, message []byte) {
+	commands := &server.Dispatcher{Framing: framing.Lines{Max: 512}}
+	text := &server.Dispatcher{Framing: framing.DotTerminated{Max: 1 << 20}, Serve: func(w server.Reply, message []byte) {
 		_, _ = fmt.Fprintf(w, "250 %d bytes\r\n", len(message))
 		_ = w.Conn().SetHandler(commands) // refuses only what is no handler
 	}}
@@ -85,7 +85,7 @@ func TestABadStreamEndsInItsTurn(t *testing.T) {
 	for _, concurrent := range []int{1, 3} {
 		each(t, func(t *testing.T, r rig) {
 			release := make(chan struct{})
-			d := &server.Dispatcher{Framing: framing.Lines(10), Concurrent: concurrent}
+			d := &server.Dispatcher{Framing: framing.Lines{Max: 10}, Concurrent: concurrent}
 			d.Serve = func(w server.Reply, line []byte) {
 				<-release
 				_, _ = w.Write(append(line, '\n'))

@@ -83,8 +83,9 @@ func unwrap(h Handler) Handler {
 	return nil
 }
 
-// find returns the first handler of h's chain that is a T.
-func find[T any](h Handler) (t T, ok bool) {
+// FindHandler returns the first Handler of h's chain that is a T, as errors.As does for errors: h, what it wraps, and so on. T is an interface
+// like EOFHandler, or the type of a Handler. Any goroutine.
+func FindHandler[T any](h Handler) (t T, ok bool) {
 	for range maxWrapped {
 		if t, ok = h.(T); ok || h == nil {
 			break

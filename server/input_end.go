@@ -11,10 +11,11 @@ func (c *loopConn) giveLastData() bool {
 	for c.in != nil && c.flags&(holdsInput|flagOpened) == flagOpened {
 		c.mu.Lock()
 		if c.isFresh() {
-			c.in.place = 0
+			c.in.cursor = 0
+			c.hold(0)
 		}
-		h, ok := find[LastDataHandler](c.handlerLocked())
-		paused := c.isPaused()
+		h, ok := FindHandler[LastDataHandler](c.handlerLocked())
+		paused := c.isPaused() || c.flags&flagCrowded != 0
 		c.mu.Unlock()
 		if paused {
 			c.flags &^= flagTold
@@ -24,7 +25,7 @@ func (c *loopConn) giveLastData() bool {
 			break
 		}
 		p := c.in.rest()
-		c.loop.place = c.in.place
+		c.loop.cursor = c.in.cursor
 		var n int
 		var err error
 		c.guard(func() { n, err = h.LastData(&c.Conn, p) })
@@ -40,7 +41,7 @@ func (c *loopConn) giveLastData() bool {
 			c.endHalf()
 			return false
 		}
-		c.in.pos, c.in.place = c.in.pos+n, c.loop.place
+		c.in.pos, c.in.cursor = c.in.pos+n, c.loop.cursor
 		if n == 0 {
 			break
 		}
@@ -59,23 +60,13 @@ func (c *loopConn) giveLastData() bool {
 func (c *loopConn) refuseInput(err error) {
 	switch {
 	case errors.Is(err, ErrHandler):
-		c.loop.srv.cfg.Logger.Error("server: a handler broke its contract", "conn", c.ID().String(), "handler", fmt.Sprintf("%T", c.handler()), "err", err)
+		c.loop.srv.cfg.Logger.Error("server: a handler broke its contract", "conn", c.ID().String(), "handler", fmt.Sprintf("%T", c.Handler()), "err", err)
 	case errors.Is(err, ErrOverload): // the server has no room for an answer either
 	default:
-		if h, ok := find[InputErrorHandler](c.handler()); ok {
+		if h, ok := FindHandler[InputErrorHandler](c.Handler()); ok {
 			c.guard(func() { h.InputError(&c.Conn, err) })
 		}
 	}
 	c.dropInput()
 	c.closeWith(err)
-}
-
-// checkReachable warns, once for a server, if the connection's handler hides d, whose methods it calls: then the framing's limit,
-// Malformed, the last message and the marks are lost.
-func (c *Conn) checkReachable(d *Dispatcher) {
-	h := c.handler()
-	if x, ok := find[dispatching](h); ok && x.dispatcher() == d || c.loop.srv.totals.hidden.Swap(true) {
-		return
-	}
-	c.loop.srv.cfg.Logger.Warn("server: a handler hides the Dispatcher that it calls; it needs a method Unwrap() server.Handler", "handler", fmt.Sprintf("%T", h))
 }

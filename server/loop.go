@@ -33,7 +33,7 @@ type loop struct {
 	buf        []byte    // what is read, borrowed to Data
 	plain      []byte    // what TLS has decrypted, or is to encrypt
 	cipher     []byte    // room for the records of one visit
-	place      int       // of the framing in what Data was given
+	cursor     int       // of the framing in what Data was given; see Executor
 	visiting   *loopConn // the connection of the visit under way, or cut short; see visit.go
 	held       int       // of the connection that was flushed last: its output,
 	drained    bool      // whether all is written,

@@ -32,7 +32,7 @@ func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			reasons, closed := closings()
-			d.Framing, d.Closed = framing.Lines(0), closed
+			d.Framing, d.Closed = framing.Lines{}, closed
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, MaxBuffered: limit, Socket: tight()})
 			for range 100 {
 				nc := s.dial(t)
@@ -72,7 +72,7 @@ func TestAnErrorsTextComesBehindTheAnswersBeforeIt(t *testing.T) {
 		for _, concurrent := range []int{0, 4} {
 			reasons, closed := closings()
 			s := start(t, r, &server.Server{Handler: &server.Dispatcher{
-				Framing: framing.LengthPrefix(4, binary.BigEndian, 1000), Concurrent: concurrent,
+				Framing: framing.LengthPrefix{Size: 4, Order: binary.BigEndian, Max: 1000}, Concurrent: concurrent,
 				Serve: func(w server.Reply, _ []byte) {
 					time.Sleep(time.Millisecond)
 					_, _ = w.WriteString("answer ")

@@ -4,80 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/evmq/evmq/event"
 )
-
-// input is what a connection has sent and its handler has not consumed. Most connections have none most of the time.
-// When a request is handed to a worker, the whole input goes with it and comes back afterwards.
-type input struct {
-	buf     []byte
-	pos     int         // what is before it is consumed
-	place   int         // of the framing, in the incomplete message at pos
-	counted int         // bytes counted in Server.buffered
-	early   int         // Concurrent: bytes counted in the connection's output
-	eof     bool        // nothing comes after it
-	final   bool        // the framing has said that the rest is not to be looked at
-	framed  bool        // Concurrent: buf is the message itself
-	d       *Dispatcher // who frames, while a worker has it
-	reply   replyState
-}
-
-var inputs = sync.Pool{New: func() any { return new(input) }}
-
-// maxKept bounds the memory that stays with an input in the pool.
-const maxKept = 16 << 10
-
-func (c *loopConn) newInput() *input {
-	in := inputs.Get().(*input)
-	in.reply.c = &c.Conn
-	c.in = in
-	return in
-}
-
-func (in *input) rest() []byte { return in.buf[in.pos:] }
-
-// inputOverhead is what an input takes up beside its bytes.
-const inputOverhead = 320
-
-// memory is what the input takes up, without its reply.
-func (in *input) memory() int { return cap(in.buf) + inputOverhead }
-
-// dropInput gives the input's memory back.
-func (c *loopConn) dropInput() {
-	in := c.in
-	if in == nil {
-		return
-	}
-	c.in = nil
-	c.deadlines.stop(readDeadline)
-	c.count(in, 0)
-	in.recycle()
-}
-
-func (in *input) recycle() {
-	if cap(in.buf) > maxKept {
-		in.buf = nil
-	}
-	if cap(in.reply.buf) > replyBuffer {
-		in.reply.buf = nil
-	}
-	in.buf, in.pos, in.place = in.buf[:0], 0, 0
-	in.eof, in.final, in.framed, in.d = false, false, false, nil
-	in.reply.count(0)
-	in.early = 0
-	in.reply.c, in.reply.buf, in.reply.err, in.reply.order, in.reply.answered = nil, in.reply.buf[:0], nil, 0, false
-	inputs.Put(in)
-}
-
-// count makes n the bytes that the input holds, in the server's account.
-func (c *Conn) count(in *input, n int) {
-	if n != in.counted {
-		c.loop.srv.hold(n - in.counted)
-		in.counted = n
-	}
-}
 
 // onReadable reads, if it is time to. What is left comes in the next turn, after the other connections.
 func (c *loopConn) onReadable(what event.Flags) {
@@ -163,18 +92,16 @@ func (c *loopConn) received(p []byte) {
 func (c *loopConn) visit() (h Handler, ok bool) {
 	c.place |= visited
 	if c.flags&flagBusy == 0 && c.isFresh() { // while it is busy, the worker looks whether the handler is fresh
-		c.loop.place = 0
+		c.loop.cursor = 0
 		if c.in != nil {
-			c.in.place = 0
+			c.in.cursor = 0
 		}
+		c.hold(0)
 	}
 	if c.isPaused() {
 		c.flags |= flagPaused
 	}
 	h = c.handlerLocked()
-	if c.flags&flagWorking != 0 && !overlaps(h) {
-		c.flags |= flagCrowded // a handler that was chosen meanwhile waits for the requests in work
-	}
 	return h, c.state < connClosing && c.flags&(flagPaused|flagCrowded) == 0
 }
 
@@ -190,9 +117,9 @@ func (c *Conn) wishesPause() bool { return c.ext != nil && (c.ext.paused || c.ex
 // buffer or c.in's.
 func (c *loopConn) process(p []byte, h Handler, ok bool) {
 	l := c.loop
-	l.place = 0
+	l.cursor = 0
 	if c.in != nil {
-		l.place = c.in.place
+		l.cursor = c.in.cursor
 	}
 	consumed := false
 	for ok && len(p) > 0 {
@@ -277,7 +204,7 @@ func (c *loopConn) keep(p []byte) {
 		in.buf = in.buf[:copy(in.buf, in.buf[in.pos:])]
 		in.pos = 0
 	}
-	in.place = c.loop.place
+	in.cursor = c.loop.cursor
 	if now := c.loop.now(); c.flags&(flagYielded|flagClosing) == 0 && !c.deadlines.runs(readDeadline) {
 		c.deadlines.start(readDeadline, now)
 		c.armAt(c.deadlines.end(readDeadline, now, c.timeouts().Read))
@@ -288,7 +215,7 @@ func (c *loopConn) keep(p []byte) {
 	switch {
 	case len(p) > c.maxInput() && c.flags&(holdsInput|flagYielded) == 0:
 		if c.flags&flagWorking != 0 {
-			c.flags |= flagCrowded // the answers to what came before go first; then the handler is asked again
+			c.hold(0) // the answers to what came before are sent first; then the handler is asked again
 			return
 		}
 		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())
@@ -303,7 +230,7 @@ func (c *loopConn) keep(p []byte) {
 // maxInput is what may be kept without being consumed.
 func (c *Conn) maxInput() int {
 	n := c.loop.srv.cfg.MaxInput
-	if h, ok := find[LimitHandler](c.handler()); ok {
+	if h, ok := FindHandler[LimitHandler](c.Handler()); ok {
 		n = max(n, h.MaxInput())
 	}
 	return n
@@ -342,7 +269,7 @@ func (c *loopConn) endOfInput() {
 	if !c.giveLastData() {
 		return
 	}
-	if h, ok := find[EOFHandler](c.handler()); ok && c.flags&flagOpened != 0 {
+	if h, ok := FindHandler[EOFHandler](c.Handler()); ok && c.flags&flagOpened != 0 {
 		c.guard(func() { h.EOF(&c.Conn) })
 		c.endHalf()
 		return

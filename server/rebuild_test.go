@@ -16,7 +16,7 @@ import (
 func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {
 	for _, concurrent := range []int{1, 4} {
 		kept := make(chan server.Reply, 1)
-		d := &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w server.Reply, m []byte) {
+		d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, m []byte) {
 			if string(m) == "secret" {
 				kept <- w
 				return

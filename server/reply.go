@@ -27,7 +27,7 @@ func (w Reply) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("write %d bytes to a reply: %w", len(p), err)
 	}
 	defer r.mu.Unlock()
-	if len(r.buf)+len(p) <= replyBuffer && !r.waits {
+	if len(r.buf)+len(p) <= replyBuffer && !r.overfull {
 		r.gather(p)
 		return len(p), nil
 	}
@@ -129,7 +129,7 @@ func (w Reply) lock() (*replyState, error) {
 		if w.c.state.isDead() {
 			r.err = w.c.refusal()
 		}
-		r.waits = r.order != 0 && w.c.held() >= w.c.loop.srv.cfg.MaxOutput && !r.isFirst(w.c.ext)
+		r.overfull = r.order != 0 && w.c.held() >= w.c.loop.srv.cfg.MaxOutput && !r.isFirst(w.c.ext)
 		w.c.mu.Unlock()
 	}
 	if r.err != nil {

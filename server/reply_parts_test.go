@@ -25,7 +25,7 @@ func TestThePartsOfAReplyStayTogether(t *testing.T) {
 				long := strings.Repeat("F", 100<<10)
 				f := writeFile(t, []byte(long))
 				var told outcomes
-				s := start(t, r, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w server.Reply, m []byte) {
+				s := start(t, r, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, m []byte) {
 					n := string(m)
 					_, err := fmt.Fprintf(w, "R%s ", n)
 					_, pushErr := w.Conn().WriteString("<push>")
@@ -85,7 +85,7 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 				return err == nil
 			}
 			opened, requests := make(chan *server.Conn, 100), make(chan *server.Conn, 100)
-			s := start(t, r, &server.Server{MaxOutput: 64 << 10, Socket: tight(), Handler: &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Opened: func(c *server.Conn) { opened <- c }, Serve: func(w server.Reply, m []byte) {
+			s := start(t, r, &server.Server{MaxOutput: 64 << 10, Socket: tight(), Handler: &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Opened: func(c *server.Conn) { opened <- c }, Serve: func(w server.Reply, m []byte) {
 				offer(requests, w.Conn())
 				for i := 0; ; i++ {
 					id := fmt.Sprint(w.Conn().ID(), string(m), i)
@@ -133,7 +133,7 @@ func TestAReplyOfADeadConnectionSaysSo(t *testing.T) {
 	f := writeFile(t, []byte("x"))
 	errs := make(chan error, 5)
 	for _, concurrent := range []int{1, 4} {
-		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines(0), Concurrent: concurrent, Serve: func(w server.Reply, _ []byte) {
+		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, _ []byte) {
 			w.Conn().Abort()
 			_, err := w.WriteString("x")
 			errs <- err

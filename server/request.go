@@ -1,12 +1,15 @@
 package server
 
-import "runtime/debug"
+import (
+	"runtime/debug"
+)
 
-// maxBatch is how many requests of one connection a worker takes in a row before others come.
+// maxBatch is how many requests of one connection a worker takes in a row before it takes another connection's.
 const maxBatch = 64
 
 // Run answers the requests of an input, one after the other, on a worker.
 func (in *input) Run() {
+	in.become(inputInWork)
 	c := in.reply.c
 	survives := c.loop.srv.cfg.OnPanic != nil
 	normal := false
@@ -26,69 +29,65 @@ func (in *input) Run() {
 			c.loop.srv.OnPanic(c, v, debug.Stack())
 		}
 	}()
-	in.runAll(c)
+	in.serveAll(c)
 	normal = true
 }
 
-func (in *input) runAll(c *Conn) {
-	message, ok := in.first(c)
-	for served := 1; ok; served++ {
-		in.d.Serve(in.beginReply(), message)
-		if len(in.rest()) == 0 || in.final || served == maxBatch || in.reply.order != 0 {
+// serveAll has the messages answered, the replies committed and the last one left to end.
+func (in *input) serveAll(c *Conn) {
+	message := in.takeFirst(c)
+	for served := 1; message != nil; served++ {
+		in.request.handler.ServeRequest(in.beginReply(), message)
+		if in.request.framing == nil || len(in.rest()) == 0 || in.request.final || served == maxBatch || !in.mayGoOn(c) {
 			break
 		}
-		if !in.follow(c) {
-			break
-		}
-		pos, place := in.pos, in.place
-		if message, ok = in.next(); ok && !in.reply.commit() {
-			in.pos, in.place, in.final = pos, place, false // the loop goes on with it when there is room
+		if message = in.next(); message != nil && !in.reply.commit() {
 			break
 		}
 	}
 	in.end()
 }
 
-// first returns the request, unless the connection is gone meanwhile.
-func (in *input) first(c *Conn) ([]byte, bool) {
+// takeFirst returns the request that the loop has found, nil if the connection is gone meanwhile.
+func (in *input) takeFirst(c *Conn) []byte {
 	c.mu.Lock()
 	gone := c.state == connClosed
 	c.mu.Unlock()
+	message := in.request.first
+	in.request.first = nil
 	if gone {
-		return nil, false
+		return nil
 	}
-	return in.next()
+	return message
 }
 
-// follow reports whether the rest is still for a worker: not if the last request has changed the connection's handler.
-func (in *input) follow(c *Conn) bool {
+// mayGoOn reports whether the worker takes another message of the rest: not if the last request has changed the connection's handler or
+// paused it, or when its output is above HighWater.
+func (in *input) mayGoOn(c *Conn) bool {
+	r := &in.reply
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state <= connHalf && !c.wishesPause() && (c.ext == nil || !c.ext.fresh)
+	return c.state <= connHalf && !c.wishesPause() && (c.ext == nil || !c.ext.fresh) && c.held()+len(r.buf) < c.loop.srv.cfg.HighWater
 }
 
-// next takes the next message, passing over bytes that are none.
-func (in *input) next() (message []byte, ok bool) {
-	if in.framed {
-		return in.buf, true
-	}
+// next takes the next message, skipping bytes that are none. It returns nil if the rest is for the loop: no message is complete, or
+// the framing does not understand it. The framing gives the loop the same result.
+func (in *input) next() (message []byte) {
 	for in.pos < len(in.buf) {
-		n, message, place, err := in.d.next(in.rest(), in.place, in.eof)
-		in.final = isFinal(err)
-		if err != nil && !in.final || n == 0 && message == nil {
-			in.place = place
-			return nil, false // incomplete or wrong: the loop will see the same
+		rest := in.rest()
+		found, err := in.request.framing.Next(rest, in.cursor, in.request.atEOF)
+		if err != nil || found.Advance < 0 || found.Advance > len(rest) {
+			return nil
 		}
-		in.pos += n
-		in.place = place
-		if message != nil {
-			return message, true
-		}
-		if in.final {
-			return nil, false
+		in.pos += found.Advance
+		in.cursor, in.request.final = found.Cursor, found.Final
+		if found.Message != nil || found.Final || found.Advance == 0 {
+			return found.Message
 		}
 	}
-	return nil, false
+	return nil
 }
 
 // end gives the input back to the loop, with the last reply.
@@ -102,11 +101,12 @@ func (in *input) end() {
 	r.mu.Lock()
 	c.mu.Lock()
 	if r.isOpen() && c.state != connClosed {
-		r.finishLocked()
+		r.commitLocked()
 	}
-	r.end()
+	r.end(replyEnded)
 	r.count(0)
 	r.buf = r.buf[:0]
+	in.become(inputWithLoop)
 	r.mu.Unlock() // before c.mu: from then on the input may be another connection's
 	if c.state == connClosed {
 		c.count(in, 0) // here, since the loop may be gone, too
@@ -118,8 +118,9 @@ func (in *input) end() {
 
 // refuse answers the first request with BusyText, on the loop.
 func (in *input) refuse() {
+	in.become(inputInWork)
 	c := in.reply.c
-	if _, ok := in.first(c); ok {
+	if in.takeFirst(c) != nil {
 		in.beginReply()
 		in.reply.refused = true
 		in.reply.buf = append(in.reply.buf, c.loop.srv.cfg.BusyText...)

@@ -18,7 +18,7 @@ func TestHugeLengthsTakeNoMemory(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for _, prefix := range []string{"\xff\xff\xff\xff\xff\xff\xff\xff", "\x80\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x01\x00\x01"} {
 			reasons, closed := closings()
-			s := start(t, r, &server.Server{Handler: &server.Dispatcher{Framing: framing.LengthPrefix(8, binary.BigEndian, 0),
+			s := start(t, r, &server.Server{Handler: &server.Dispatcher{Framing: framing.LengthPrefix{Size: 8, Order: binary.BigEndian},
 				Serve: func(server.Reply, []byte) { t.Error("there is no message") }, Closed: closed}})
 			nc := s.dial(t)
 			send(t, nc, prefix+"x")

@@ -79,7 +79,7 @@ func (c *loopConn) mindMarks(held int) {
 	switch {
 	case held >= s.cfg.HighWater && c.flags&(flagChoked|flagDialing|flagHandshake) == 0: // a handshake has to be read
 		c.flags |= flagChoked
-		if h, ok := find[MarkHandler](c.handler()); ok && c.flags&flagOpened != 0 {
+		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && c.flags&flagOpened != 0 {
 			c.guard(func() { h.HighWater(&c.Conn) })
 		}
 	case held <= s.cfg.LowWater && c.flags&flagChoked != 0:
@@ -87,7 +87,7 @@ func (c *loopConn) mindMarks(held int) {
 		if c.in != nil && c.flags&flagBusy == 0 {
 			c.poke() // what was read before goes first
 		}
-		if h, ok := find[MarkHandler](c.handler()); ok && c.flags&flagOpened != 0 {
+		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && c.flags&flagOpened != 0 {
 			c.guard(func() { h.LowWater(&c.Conn) })
 		}
 	}

@@ -109,7 +109,7 @@ func TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown(t *testi
 		begun, release := make(chan struct{}), make(chan struct{})
 		var backend *server.Conn
 		front := newProbe(calls{})
-		d := &server.Dispatcher{Framing: framing.Lines(0), Opened: front.Open, Closed: front.Close, Serve: func(w server.Reply, _ []byte) {
+		d := &server.Dispatcher{Framing: framing.Lines{}, Opened: front.Open, Closed: front.Close, Serve: func(w server.Reply, _ []byte) {
 			close(begun)
 			<-release
 			if _, err := backend.WriteString("question\n"); err != nil {

@@ -189,7 +189,7 @@ func (s *soak) start(dir string) {
 
 func (s *soak) dispatcher(concurrent int) *server.Dispatcher {
 	return &server.Dispatcher{
-		Framing: framing.LengthPrefix(4, binary.BigEndian, frameMax), Concurrent: concurrent,
+		Framing: framing.LengthPrefix{Size: 4, Order: binary.BigEndian, Max: frameMax}, Concurrent: concurrent,
 		Serve:  func(w server.Reply, message []byte) { s.serve(w, message, concurrent) },
 		Opened: s.open, Closed: s.close,
 	}

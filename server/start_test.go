@@ -48,11 +48,11 @@ func TestAConfigurationErrorNamesTheField(t *testing.T) {
 		"Handler is nil":         func(s *server.Server) { s.Handler = nil },
 		"nil Dispatcher":         func(s *server.Server) { s.Handler = none },
 		"Dispatcher.Framing":     func(s *server.Server) { s.Handler = &server.Dispatcher{Serve: serve} },
-		"Dispatcher.Serve":       func(s *server.Server) { s.Handler = &server.Dispatcher{Framing: framing.Lines(0)} },
+		"Dispatcher.Serve":       func(s *server.Server) { s.Handler = &server.Dispatcher{Framing: framing.Lines{}} },
 		"Dispatcher.Concurrent": func(s *server.Server) {
-			s.Handler = &server.Dispatcher{Framing: framing.Lines(0), Serve: serve, Concurrent: -1}
+			s.Handler = &server.Dispatcher{Framing: framing.Lines{}, Serve: serve, Concurrent: -1}
 		},
-		"-1 bytes": func(s *server.Server) { s.Handler = &server.Dispatcher{Framing: framing.Lines(-1), Serve: serve} },
+		"-1 bytes": func(s *server.Server) { s.Handler = &server.Dispatcher{Framing: framing.Lines{Max: -1}, Serve: serve} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &server.Server{Handler: echoLines()}

@@ -15,7 +15,6 @@ type totals struct {
 	full                                atomic.Uint64
 	handshakes, failedHandshakes        atomic.Uint64
 	ended                               [numCloseReasons]atomic.Uint64
-	hidden                              atomic.Bool // a warning was logged: see checkReachable
 }
 
 // traffic is what the connections of a loop have moved since it began, those that are closed included. Its loop counts bytes, workers

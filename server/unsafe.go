@@ -9,6 +9,12 @@ import (
 // bytesOf lends the bytes of s, which are only read.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
+// offsetIn returns where sub lies in p, and whether it does.
+func offsetIn(p, sub []byte) (at int, ok bool) {
+	offset := uintptr(unsafe.Pointer(unsafe.SliceData(sub))) - uintptr(unsafe.Pointer(unsafe.SliceData(p)))
+	return int(offset), offset <= uintptr(len(p)) && uintptr(len(sub)) <= uintptr(len(p))-offset
+}
+
 // connOf returns the connection that e, whose callback is the loop's ready, is a part of: without a look into the table, which costs
 // a cache miss.
 func connOf(e *event.Event) *loopConn { return (*loopConn)(unsafe.Pointer(e)) }

@@ -20,6 +20,19 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// CloseWithError is Close with a reason, which the handler's Close is called with. A reason of nil is that of Close. Errors: as Close. Any
+// goroutine.
+func (c *Conn) CloseWithError(reason error) error {
+	c.mu.Lock()
+	if c.state >= connClosing {
+		err := c.refusal()
+		c.mu.Unlock()
+		return fmt.Errorf("close: %w", err)
+	}
+	c.closeAndUnlock(reason)
+	return nil
+}
+
 // closeWith is Close with a reason. It does nothing if the connection is closed or being closed.
 func (c *Conn) closeWith(reason error) {
 	c.mu.Lock()

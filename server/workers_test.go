@@ -21,7 +21,7 @@ func TestS6AnswersKeepTheOrderOfRequests(t *testing.T) {
 		each(t, func(t *testing.T, r rig) {
 			var together atomic.Int32 // requests of a connection that were in work while another was
 			s := start(t, r, &server.Server{Handler: &server.Dispatcher{
-				Framing: framing.Lines(0), Opened: func(c *server.Conn) { c.SetValue(new(atomic.Int32)) },
+				Framing: framing.Lines{}, Opened: func(c *server.Conn) { c.SetValue(new(atomic.Int32)) },
 				Serve: func(w server.Reply, line []byte) {
 					at := w.Conn().Value().(*atomic.Int32)
 					if at.Add(1) != 1 {

@@ -51,7 +51,7 @@ func eachWrapping(t *testing.T, test func(t *testing.T, d *server.Dispatcher, wr
 // TestAWrapperKeepsTheFramingsLimit, which is larger than MaxInput, and several messages in one piece.
 func TestAWrapperKeepsTheFramingsLimit(t *testing.T) {
 	eachWrapping(t, func(t *testing.T, d *server.Dispatcher, wrap func(*server.Dispatcher) server.Handler) {
-		d.Framing = framing.Split(bufio.ScanLines, 1<<20)
+		d.Framing = framing.Split{Func: bufio.ScanLines, Max: 1 << 20}
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: wrap(d), MaxInput: 1000})
 		nc := s.dial(t)
 		text := "short\n" + strings.Repeat("x", 300<<10) + "\nshort\n"
@@ -63,7 +63,7 @@ func TestAWrapperKeepsTheFramingsLimit(t *testing.T) {
 // TestAWrapperKeepsMalformed: the connection takes a last answer, behind those to what came before.
 func TestAWrapperKeepsMalformed(t *testing.T) {
 	eachWrapping(t, func(t *testing.T, d *server.Dispatcher, wrap func(*server.Dispatcher) server.Handler) {
-		d.Framing = framing.Split(bufio.ScanLines, 100)
+		d.Framing = framing.Split{Func: bufio.ScanLines, Max: 100}
 		d.Malformed = func(c *server.Conn, err error) { _, _ = c.WriteString("ERROR " + errors.Unwrap(err).Error()) }
 		reasons, closed := closings()
 		d.Closed = closed
@@ -137,7 +137,7 @@ func (overriding) MaxInput() int                      { return 1 << 20 }
 // TestAWrapperReplacesWhatItImplements, and only that.
 func TestAWrapperReplacesWhatItImplements(t *testing.T) {
 	d := echoLines()
-	d.Framing = framing.Split(bufio.ScanLines, 100)
+	d.Framing = framing.Split{Func: bufio.ScanLines, Max: 100}
 	d.Malformed = func(*server.Conn, error) { t.Error("Malformed was called") }
 	d.OnEOF = func(*server.Conn) { t.Error("OnEOF was called") }
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: overriding{wrapper{d}}})

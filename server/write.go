@@ -163,8 +163,8 @@ func (c *Conn) files() int {
 	if c.out != nil {
 		n = c.out.Files()
 	}
-	if c.ext != nil && c.ext.aside != nil {
-		n += c.ext.aside.Files()
+	if c.ext != nil && c.ext.deferred != nil {
+		n += c.ext.deferred.Files()
 	}
 	return n
 }
@@ -185,11 +185,11 @@ func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 		return nil, 0, fmt.Errorf("%w: it holds %d bytes", ErrServerFull, s.buffered.Load())
 	}
 	before = c.outputMemory()
-	if c.ext != nil && c.ext.floor != nil { // a reply is being sent in pieces; this comes behind it
-		if c.ext.aside == nil {
-			c.ext.aside = outq.Get()
+	if c.ext != nil && c.ext.exclusive { // a reply is being sent in pieces; this comes behind it
+		if c.ext.deferred == nil {
+			c.ext.deferred = outq.Get()
 		}
-		return c.ext.aside, before, nil
+		return c.ext.deferred, before, nil
 	}
 	return c.output(), before, nil
 }

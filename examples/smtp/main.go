@@ -40,7 +40,7 @@ func main() {
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
 
 	s.commands = &server.Dispatcher{
-		Framing: framing.Lines(maxLine),
+		Framing: framing.Lines{Max: maxLine},
 		Serve:   s.command,
 		Opened: func(c *server.Conn) {
 			c.SetValue(new(session))
@@ -49,7 +49,7 @@ func main() {
 		Malformed: func(c *server.Conn, _ error) { _, _ = c.WriteString("500 line too long\r\n") },
 	}
 	s.mail = &server.Dispatcher{
-		Framing: framing.DotTerminated(s.limit),
+		Framing: framing.DotTerminated{Max: s.limit},
 		Serve:   s.message,
 		Malformed: func(c *server.Conn, err error) {
 			if errors.Is(err, framing.ErrTooLong) {

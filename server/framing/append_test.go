@@ -23,10 +23,10 @@ func TestAppend(t *testing.T) {
 					continue
 				}
 				wantErr(t, err, nil)
-				one(t, framing.LengthPrefix(size, order, 0), sent, payload)
+				one(t, framing.LengthPrefix{Size: size, Order: order}, sent, payload)
 			}
 		}
-		one(t, framing.Varint(0), framing.AppendVarint([]byte("before"), payload), payload)
+		one(t, framing.Varint{}, framing.AppendVarint([]byte("before"), payload), payload)
 	}
 }
 

@@ -2,44 +2,55 @@ package framing
 
 import "bytes"
 
-// Delimiter ends a message with delim, which is not part of it: one byte or more, copied. What is left without one at the end of the
-// stream is io.ErrUnexpectedEOF. No message is longer than limit bytes, the delimiter not counted; 0 means DefaultMax.
-// Any goroutine.
-func Delimiter(delim []byte, limit int) Framing {
-	if len(delim) == 0 || len(delim) > LargestMax/2 {
-		return badValue("delimiter", "delimiter of %d bytes", len(delim))
-	}
-	return limited("delimiter", limit, func(limit int) Framing { return &delimiter{bytes.Clone(delim), limit} })
+// Delimiter ends a message with a delimiter, which is not part of it. What is left without one at the end of the stream is
+// io.ErrUnexpectedEOF.
+type Delimiter struct {
+	// Delim is the delimiter, one byte or more. It must not be changed while the Framing is in use. Required.
+	Delim []byte
+	// Max is the length of the longest message in bytes, the delimiter not counted. 0 means DefaultMax; LargestMax is the most. A negative
+	// value is ErrInvalid.
+	Max int
 }
 
-type delimiter struct {
-	delim []byte
-	limit int
+// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+func (f Delimiter) Check() error {
+	if f.invalidDelim() {
+		return invalid("delimiter", "delimiter of %d bytes", len(f.Delim))
+	}
+	return checkMax("delimiter", f.Max)
 }
 
-func (f *delimiter) MaxLen() int { return f.limit + len(f.delim) }
+func (f Delimiter) invalidDelim() bool { return len(f.Delim) == 0 || len(f.Delim) > LargestMax/2 }
 
-func (f *delimiter) Next(data []byte, place int, atEOF bool) (n int, message []byte, next int, err error) {
-	window := data[:min(len(data), f.MaxLen())]
-	if i := bytes.Index(window[place:], f.delim); i >= 0 {
-		i += place
-		return i + len(f.delim), data[:i:i], 0, nil
+// MaxLen is Max and the length of the delimiter. Any goroutine.
+func (f Delimiter) MaxLen() int { return limit(f.Max) + len(f.Delim) }
+
+// Next implements Framing. Any goroutine.
+func (f Delimiter) Next(data []byte, cursor int, atEOF bool) (Result, error) {
+	most := limit(f.Max)
+	if most == 0 || f.invalidDelim() {
+		return Result{}, f.Check()
 	}
-	if !f.canFit(data) {
-		return 0, nil, 0, tooLong("delimiter", f.limit)
+	window := data[:min(len(data), most+len(f.Delim))]
+	if i := bytes.Index(window[cursor:], f.Delim); i >= 0 {
+		i += cursor
+		return Result{Message: data[:i:i], Advance: i + len(f.Delim)}, nil
 	}
-	// What data end with may be the delimiter's beginning.
-	return incomplete("delimiter", data, max(0, len(data)-len(f.delim)+1), atEOF)
+	if !f.canFit(data, most) {
+		return Result{}, tooLong("delimiter", most)
+	}
+	// The end of data may be the delimiter's beginning.
+	return incomplete("delimiter", data, max(0, len(data)-len(f.Delim)+1), atEOF)
 }
 
 // canFit reports whether data, without a delimiter, can go on so that their message is not too long: those beyond the limit have to
 // be the beginning of a delimiter.
-func (f *delimiter) canFit(data []byte) bool {
-	if len(data) <= f.limit {
+func (f Delimiter) canFit(data []byte, most int) bool {
+	if len(data) <= most {
 		return true
 	}
-	for begun := min(len(data), len(f.delim)-1); len(data)-begun <= f.limit; begun-- {
-		if bytes.HasSuffix(data, f.delim[:begun]) {
+	for begun := min(len(data), len(f.Delim)-1); len(data)-begun <= most; begun-- {
+		if bytes.HasSuffix(data, f.Delim[:begun]) {
 			return true
 		}
 	}

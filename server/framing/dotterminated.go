@@ -5,17 +5,17 @@ import "bytes"
 // DotTerminated ends a message with a line that is a single dot, as SMTP's DATA does: with CRLF . CRLF, of which the first CRLF is
 // the end of the message's last line and part of it. A message without lines is the line with the dot alone.
 //
-// Only CRLF ends a line. A bare CR or LF is a byte like any other, so that LF . LF, or what else mail servers have taken for the
-// end, smuggles nothing past this one. But such bytes are in the message then: do not hand it on to others as it is, before you
+// Only CRLF ends a line. A bare CR or LF is a byte like any other, so that LF . LF, and other sequences that mail servers have taken for the
+// end, end nothing here. But such bytes are in the message then: do not hand it on to others as it is, before you
 // have refused or replaced them.
 //
-// The message is as it was sent; [Unstuff] takes away the dots that were put before others. It is no longer than limit bytes in that
-// form; 0 means DefaultMax. A message without its end at the end of the stream is io.ErrUnexpectedEOF. Any goroutine.
-func DotTerminated(limit int) Framing {
-	return limited("dot-terminated", limit, func(limit int) Framing { return &dotTerminated{limit} })
+// The message is as it was sent; [Unstuff] removes the dots that were put before others. A message without its end at the end of the
+// stream is io.ErrUnexpectedEOF.
+type DotTerminated struct {
+	// Max is the length of the longest message in bytes, in the form in which it was sent, without the line with the dot. 0 means DefaultMax;
+	// LargestMax is the most. A negative value is ErrInvalid.
+	Max int
 }
-
-type dotTerminated struct{ limit int }
 
 var (
 	crlf    = []byte("\r\n")
@@ -23,19 +23,28 @@ var (
 	dotEnd  = []byte("\r\n.\r\n")
 )
 
-func (f *dotTerminated) MaxLen() int { return f.limit + len(dotLine) }
+// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+func (f DotTerminated) Check() error { return checkMax("dot-terminated", f.Max) }
 
-func (f *dotTerminated) Next(data []byte, place int, atEOF bool) (n int, message []byte, next int, err error) {
+// MaxLen is Max and the length of the line with the dot. Any goroutine.
+func (f DotTerminated) MaxLen() int { return limit(f.Max) + len(dotLine) }
+
+// Next implements Framing. Any goroutine.
+func (f DotTerminated) Next(data []byte, cursor int, atEOF bool) (Result, error) {
+	most := limit(f.Max)
+	if most == 0 {
+		return Result{}, f.Check()
+	}
 	if bytes.HasPrefix(data, dotLine) {
-		return len(dotLine), data[:0:0], 0, nil
+		return Result{Message: data[:0:0], Advance: len(dotLine)}, nil
 	}
-	window := data[:min(len(data), f.MaxLen())]
-	if i := bytes.Index(window[place:], dotEnd); i >= 0 {
-		i += place + len(crlf)
-		return i + len(dotLine), data[:i:i], 0, nil
+	window := data[:min(len(data), most+len(dotLine))]
+	if i := bytes.Index(window[cursor:], dotEnd); i >= 0 {
+		i += cursor + len(crlf)
+		return Result{Message: data[:i:i], Advance: i + len(dotLine)}, nil
 	}
-	if shortest(data) > f.limit {
-		return 0, nil, 0, tooLong("dot-terminated", f.limit)
+	if shortest(data) > most {
+		return Result{}, tooLong("dot-terminated", most)
 	}
 	return incomplete("dot-terminated", data, max(0, len(data)-len(dotEnd)+1), atEOF)
 }

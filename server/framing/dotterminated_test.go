@@ -29,7 +29,7 @@ func TestStuffing(t *testing.T) {
 
 // What AppendDotTerminated writes, DotTerminated finds as one message, and Unstuff makes the same again, in place, too.
 func TestStuffAndUnstuff(t *testing.T) {
-	f := framing.DotTerminated(0)
+	f := framing.DotTerminated{}
 	rapid.Check(t, func(t *rapid.T) {
 		msg := []byte(rapid.StringOf(rapid.SampledFrom([]rune("a\r\n.."))).Draw(t, "msg"))
 		checkStuffing(t, f, msg)

@@ -13,26 +13,26 @@ import (
 
 // Lines, from reads that do not keep to them.
 func Example() {
-	f := framing.Lines(100)
+	f := framing.Lines{Max: 100}
 	if err := framing.Check(f); err != nil {
 		fmt.Println(err)
 		return
 	}
 	var data []byte
-	place := 0
+	cursor := 0
 	for _, read := range []string{"HELO a.exa", "mple\r", "\nQUIT\r\nrest"} {
 		data = append(data, read...)
 		for {
-			n, message, next, err := f.Next(data, place, false)
-			data, place = data[n:], next
-			if message != nil {
-				fmt.Printf("%q\n", message)
-			}
+			r, err := f.Next(data, cursor, false)
 			if err != nil {
 				fmt.Println(err)
 				return
 			}
-			if n == 0 && message == nil {
+			data, cursor = data[r.Advance:], r.Cursor
+			if r.Message != nil {
+				fmt.Printf("%q\n", r.Message)
+			}
+			if r.Advance == 0 && r.Message == nil {
 				break
 			}
 		}
@@ -46,10 +46,10 @@ func Example() {
 
 // A message that is too long is an error before it is there.
 func ExampleLengthPrefix() {
-	f := framing.LengthPrefix(4, binary.BigEndian, 1000)
-	_, message, _, err := f.Next([]byte("\x00\x00\x00\x02hi"), 0, false)
-	fmt.Printf("%q %v\n", message, err)
-	_, _, _, err = f.Next([]byte("\x00\x00\x40\x00"), 0, false)
+	f := framing.LengthPrefix{Size: 4, Order: binary.BigEndian, Max: 1000}
+	r, err := f.Next([]byte("\x00\x00\x00\x02hi"), 0, false)
+	fmt.Printf("%q %v\n", r.Message, err)
+	_, err = f.Next([]byte("\x00\x00\x40\x00"), 0, false)
 	fmt.Println(err, errors.Is(err, framing.ErrTooLong))
 	// Output:
 	// "hi" <nil>
@@ -58,8 +58,8 @@ func ExampleLengthPrefix() {
 
 // A stream that ends in the middle of a message was cut off.
 func ExampleDelimiter() {
-	f := framing.Delimiter([]byte("\x00"), 0)
-	_, _, _, err := f.Next([]byte("half a mess"), 0, true)
+	f := framing.Delimiter{Delim: []byte("\x00")}
+	_, err := f.Next([]byte("half a mess"), 0, true)
 	fmt.Println(err, errors.Is(err, io.ErrUnexpectedEOF))
 	// Output: delimiter: unexpected EOF: 11 bytes of a message true
 }
@@ -68,8 +68,8 @@ func ExampleDelimiter() {
 func ExampleDotTerminated() {
 	sent := framing.AppendDotTerminated(nil, []byte("Subject: x\r\n\r\n.profile is attached\r\n"))
 	fmt.Printf("%q\n", sent)
-	_, message, _, err := framing.DotTerminated(0).Next(sent, 0, false)
-	fmt.Printf("%q %v\n", framing.Unstuff(nil, message), err)
+	r, err := framing.DotTerminated{}.Next(sent, 0, false)
+	fmt.Printf("%q %v\n", framing.Unstuff(nil, r.Message), err)
 	// Output:
 	// "Subject: x\r\n\r\n..profile is attached\r\n.\r\n"
 	// "Subject: x\r\n\r\n.profile is attached\r\n" <nil>
@@ -77,12 +77,12 @@ func ExampleDotTerminated() {
 
 // Any bufio.SplitFunc will do.
 func ExampleSplit() {
-	f := framing.Split(bufio.ScanWords, 0)
+	f := framing.Split{Func: bufio.ScanWords}
 	data := []byte("  two words")
 	for len(data) > 0 {
-		n, message, _, err := f.Next(data, 0, true)
-		fmt.Printf("%q %v\n", message, err)
-		data = data[n:]
+		r, err := f.Next(data, 0, true)
+		fmt.Printf("%q %v\n", r.Message, err)
+		data = data[r.Advance:]
 	}
 	// Output:
 	// "two" <nil>

@@ -1,21 +1,29 @@
 package framing
 
-// Fixed makes every n bytes a message; n is 1 to LargestMax. Fewer at the end of the stream are io.ErrUnexpectedEOF.
-// Any goroutine.
-func Fixed(n int) Framing {
-	if n < 1 || n > LargestMax {
-		return badValue("fixed", "messages of %d bytes", n)
-	}
-	return &fixed{n}
+// Fixed makes every Size bytes a message. Fewer at the end of the stream are io.ErrUnexpectedEOF.
+type Fixed struct {
+	// Size is the length of a message in bytes, 1 to LargestMax. Required.
+	Size int
 }
 
-type fixed struct{ len int }
+// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+func (f Fixed) Check() error {
+	if f.Size < 1 || f.Size > LargestMax {
+		return invalid("fixed", "messages of %d bytes", f.Size)
+	}
+	return nil
+}
 
-func (f *fixed) MaxLen() int { return f.len }
+// MaxLen is Size. Any goroutine.
+func (f Fixed) MaxLen() int { return f.Size }
 
-func (f *fixed) Next(data []byte, _ int, atEOF bool) (n int, message []byte, next int, err error) {
-	if len(data) < f.len {
+// Next implements Framing. Any goroutine.
+func (f Fixed) Next(data []byte, _ int, atEOF bool) (Result, error) {
+	if f.Size < 1 || f.Size > LargestMax {
+		return Result{}, f.Check()
+	}
+	if len(data) < f.Size {
 		return incomplete("fixed", data, 0, atEOF)
 	}
-	return f.len, data[:f.len:f.len], 0, nil
+	return Result{Message: data[:f.Size:f.Size], Advance: f.Size}, nil
 }

@@ -12,7 +12,7 @@ var (
 	ErrTooLong = errors.New("framing: message is too long")
 	// ErrMalformed says that the stream does not follow the framing's rule.
 	ErrMalformed = errors.New("framing: malformed stream")
-	// ErrInvalid says that a framing was made with a value that makes no sense.
+	// ErrInvalid says that a field of a framing has an invalid value.
 	ErrInvalid = errors.New("framing: invalid value")
 )
 
@@ -24,26 +24,39 @@ const (
 )
 
 // A Framing finds the first message in data. It has no state, and all its methods may be called by any goroutine, at the same
-// time. One that is not from this package and can be wrong has a method Check() error for [Check].
+// time. A Framing from outside this package that can be invalid has a method Check() error for [Check].
 type Framing interface {
-	// Next looks for the first message at the start of data, which stays the caller's. At first place is 0; after that it is what the
-	// call before returned, with the n bytes that it took away and, perhaps, more appended. atEOF says that nothing more will be.
-	// Any other place is the caller's mistake, and may panic.
-	//
-	// A message that is complete is returned, and is not nil even when it is empty; it is a slice of data. n is how many bytes
-	// of data are done with: the message and what is around it. Without a message, n > 0 says that these bytes are to be skipped.
-	// With n == 0, no message and no error, the message is incomplete, or, atEOF and data empty, there is none.
+	// Next looks for the first message at the start of data, which stays the caller's. cursor is 0 at first; later it is the Cursor of the
+	// call before, with its Advance bytes removed from data and, perhaps, more bytes appended. atEOF says that no more bytes will be
+	// appended. With any other cursor Next may panic.
 	//
 	// An error ends the stream: ErrTooLong, ErrMalformed, io.ErrUnexpectedEOF for a message that is incomplete at the end, or
-	// ErrInvalid. Nothing comes with it, except with bufio.ErrFinalToken, which is a good end; see Split.
-	Next(data []byte, place int, atEOF bool) (n int, message []byte, next int, err error)
+	// ErrInvalid. The Result is the zero Result then. Any goroutine.
+	Next(data []byte, cursor int, atEOF bool) (Result, error)
 
-	// MaxLen is how many bytes Next needs at most: with so many in data it takes some, or returns a message or an error. So the
-	// buffer for an incomplete message need never be larger.
+	// MaxLen is how many bytes Next needs at most: with so many in data it removes some, or returns a message or an error. So the
+	// buffer for an incomplete message need never be larger. Any goroutine.
 	MaxLen() int
 }
 
-// Check reports what is wrong with f: ErrInvalid, with the value. Any goroutine.
+// A Result is what Next has found.
+//
+// With a Message, Advance is the length of the message with what surrounds it. Without one, Advance > 0 says that these bytes are to be
+// skipped. With neither, and Final false, the message is incomplete, or, at the end of the stream with data empty, there is none.
+type Result struct {
+	// Message is nil if no message is complete; an empty message is not nil. It is a slice of data, and valid as long as data is; see
+	// Split for an exception.
+	Message []byte
+	// Advance is how many bytes at the start of data the caller removes before the next call.
+	Advance int
+	// Cursor is handed to the next call, so that it does not examine again what this one has examined.
+	Cursor int
+	// Final says that the stream ends here by the framing's rule: Message, if there is one, is the last, and what follows is not looked
+	// at. See Split.
+	Final bool
+}
+
+// Check reports what is wrong with f. Errors: ErrInvalid, with the value. Any goroutine.
 func Check(f Framing) error {
 	if f == nil {
 		return fmt.Errorf("%w: nil Framing", ErrInvalid)
@@ -59,52 +72,49 @@ func Check(f Framing) error {
 	return nil
 }
 
-// invalid is what a constructor makes of a bad value, so that the others need not look for it.
-type invalid struct{ err error }
-
-func (f invalid) Check() error { return f.err }
-
-func (f invalid) MaxLen() int { return 1 }
-
-func (f invalid) Next([]byte, int, bool) (n int, message []byte, next int, err error) {
-	return 0, nil, 0, f.err
-}
-
-func badValue(name, format string, args ...any) Framing {
-	return invalid{fmt.Errorf("%s: %w: %s", name, ErrInvalid, fmt.Sprintf(format, args...))}
-}
-
-// limited makes a framing with a maximum, if it can be one.
-func limited(name string, limit int, framing func(limit int) Framing) Framing {
+// limit is the maximum that the field Max stands for: 0 if it is invalid.
+func limit(maximum int) int {
 	switch {
-	case limit == 0:
-		return framing(DefaultMax)
-	case limit < 0 || limit > LargestMax:
-		return badValue(name, "maximum of %d bytes", limit)
+	case maximum == 0:
+		return DefaultMax
+	case maximum < 0 || maximum > LargestMax:
+		return 0
 	}
-	return framing(limit)
+	return maximum
+}
+
+// checkMax reports what is wrong with the field Max.
+func checkMax(name string, maximum int) error {
+	if limit(maximum) == 0 {
+		return invalid(name, "maximum of %d bytes", maximum)
+	}
+	return nil
+}
+
+func invalid(name, format string, args ...any) error {
+	return fmt.Errorf("%s: %w: %s", name, ErrInvalid, fmt.Sprintf(format, args...))
 }
 
 func tooLong(name string, limit int) error {
 	return fmt.Errorf("%s: %w: more than %d bytes", name, ErrTooLong, limit)
 }
 
-// incomplete is the answer as long as a message's end is missing.
-func incomplete(name string, data []byte, next int, atEOF bool) (int, []byte, int, error) {
+// incomplete is the result as long as a message's end is missing.
+func incomplete(name string, data []byte, cursor int, atEOF bool) (Result, error) {
 	if atEOF && len(data) > 0 {
-		return 0, nil, 0, fmt.Errorf("%s: %w: %d bytes of a message", name, io.ErrUnexpectedEOF, len(data))
+		return Result{}, fmt.Errorf("%s: %w: %d bytes of a message", name, io.ErrUnexpectedEOF, len(data))
 	}
-	return 0, nil, next, nil
+	return Result{Cursor: cursor}, nil
 }
 
-// measured cuts out a message whose length has been read from the header before it.
-func measured(name string, data []byte, header int, length uint64, limit int, atEOF bool) (int, []byte, int, error) {
+// measured returns a message whose length has been read from the header before it.
+func measured(name string, data []byte, header int, length uint64, limit int, atEOF bool) (Result, error) {
 	if length > uint64(limit) {
-		return 0, nil, 0, fmt.Errorf("%s: %w: %d bytes, at most %d", name, ErrTooLong, length, limit)
+		return Result{}, fmt.Errorf("%s: %w: %d bytes, at most %d", name, ErrTooLong, length, limit)
 	}
 	n := header + int(length)
 	if len(data) < n {
 		return incomplete(name, data, 0, atEOF)
 	}
-	return n, data[header:n:n], 0, nil
+	return Result{Message: data[header:n:n], Advance: n}, nil
 }

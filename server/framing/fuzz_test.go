@@ -77,7 +77,7 @@ func (s *stream) scanned(data []byte, split bufio.SplitFunc) {
 func FuzzLines(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte, limit uint16, sizes uint64) {
-		s := eachWay(t, framing.Lines(int(limit)), false, data, sizes)
+		s := eachWay(t, framing.Lines{Max: int(limit)}, false, data, sizes)
 		s.scanned(data, bufio.ScanLines)
 	})
 }
@@ -90,7 +90,7 @@ func FuzzDelimiter(f *testing.F) {
 		if len(delim) == 0 || len(delim) > 100 {
 			return
 		}
-		s := eachWay(t, framing.Delimiter(delim, int(limit)), false, data, sizes)
+		s := eachWay(t, framing.Delimiter{Delim: delim, Max: int(limit)}, false, data, sizes)
 		s.wrote(data, func(dst, m []byte) []byte { return append(append(dst, m...), delim...) })
 		for _, m := range s.messages {
 			if strings.Contains(m, string(delim)) {
@@ -106,7 +106,7 @@ func FuzzDelimiter(f *testing.F) {
 func FuzzFixed(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte, n uint16, sizes uint64) {
-		s := eachWay(t, framing.Fixed(1+int(n)), false, data, sizes)
+		s := eachWay(t, framing.Fixed{Size: 1 + int(n)}, false, data, sizes)
 		s.wrote(data, func(dst, m []byte) []byte { return append(dst, m...) })
 		if (s.err != nil) != (len(data)%(1+int(n)) != 0) {
 			t.Fatalf("%v after %d bytes", s.err, len(data))
@@ -119,7 +119,7 @@ func FuzzLengthPrefix(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, limit uint16, sizes uint64) {
 		size := 1 << (sizes % 4)
 		order := []binary.ByteOrder{big, little}[sizes/4%2]
-		s := eachWay(t, framing.LengthPrefix(size, order, int(limit)), false, data, sizes)
+		s := eachWay(t, framing.LengthPrefix{Size: size, Order: order, Max: int(limit)}, false, data, sizes)
 		s.wrote(data, func(dst, m []byte) []byte {
 			dst, err := framing.AppendLengthPrefix(dst, m, size, order)
 			if err != nil {
@@ -133,7 +133,7 @@ func FuzzLengthPrefix(f *testing.F) {
 func FuzzVarint(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte, limit uint16, sizes uint64) {
-		s := eachWay(t, framing.Varint(int(limit)), false, data, sizes)
+		s := eachWay(t, framing.Varint{Max: int(limit)}, false, data, sizes)
 		s.wrote(data, framing.AppendVarint)
 	})
 }
@@ -141,14 +141,14 @@ func FuzzVarint(f *testing.F) {
 func FuzzDotTerminated(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte, limit uint16, sizes uint64) {
-		s := eachWay(t, framing.DotTerminated(int(limit)), false, data, sizes)
+		s := eachWay(t, framing.DotTerminated{Max: int(limit)}, false, data, sizes)
 		s.wrote(data, func(dst, m []byte) []byte { return append(append(dst, m...), ".\r\n"...) })
 		for _, m := range s.messages {
 			if m != "" && !strings.HasSuffix(m, "\r\n") || strings.Contains("\r\n"+m, "\r\n.\r\n") {
 				t.Fatalf("message %q", m)
 			}
 		}
-		checkStuffing(t, framing.DotTerminated(1<<16), data)
+		checkStuffing(t, framing.DotTerminated{Max: 1 << 16}, data)
 	})
 }
 
@@ -160,12 +160,12 @@ func FuzzSplit(f *testing.F) {
 		kinds := []bufio.SplitFunc{bufio.ScanLines, bufio.ScanWords, bufio.ScanBytes, bufio.ScanRunes}
 		if i := int(sizes % 5); i < len(kinds) {
 			atLeast := 4 // a rune has room
-			s := eachWay(t, framing.Split(kinds[i], atLeast+int(limit)), true, data, sizes)
+			s := eachWay(t, framing.Split{Func: kinds[i], Max: atLeast + int(limit)}, true, data, sizes)
 			s.scanned(data, kinds[i])
 			return
 		}
-		s := cut(t, framing.Split(obey, int(limit)), true, false, piecewise(data, sizes)...)
-		for _, good := range []error{nil, framing.ErrMalformed, framing.ErrTooLong, io.ErrUnexpectedEOF, bufio.ErrFinalToken} {
+		s := cut(t, framing.Split{Func: obey, Max: int(limit)}, true, false, piecewise(data, sizes)...)
+		for _, good := range []error{nil, framing.ErrMalformed, framing.ErrTooLong, io.ErrUnexpectedEOF} {
 			if errors.Is(s.err, good) {
 				return
 			}

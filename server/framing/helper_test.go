@@ -27,10 +27,11 @@ type stream struct {
 	f        framing.Framing
 	foreign  bool // messages need not be in the data
 	data     []byte
-	place    int
+	cursor   int
 	messages []string
 	taken    int
 	err      error
+	final    bool
 }
 
 // feed appends piece, whose end is that of the stream if atEOF, and takes what there is.
@@ -38,8 +39,9 @@ func (s *stream) feed(piece []byte, atEOF bool) {
 	s.t.Helper()
 	// A new array each time: nothing may depend on the old one, and nothing is behind the data.
 	s.data = slices.Concat(s.data, piece)
-	for idle := 0; s.err == nil; {
-		n, message, next, err := s.f.Next(s.data, s.place, atEOF)
+	for idle := 0; s.err == nil && !s.final; {
+		r, err := s.f.Next(s.data, s.cursor, atEOF)
+		n, message, next := r.Advance, r.Message, r.Cursor
 		switch {
 		case n < 0 || n > len(s.data):
 			s.t.Fatalf("takes %d of %d bytes", n, len(s.data))
@@ -48,18 +50,18 @@ func (s *stream) feed(piece []byte, atEOF bool) {
 		case message != nil && !s.foreign && !inside(message, s.data[:n]):
 			s.t.Fatalf("message %q is not in %q", message, s.data[:n])
 		case next < 0 || next > 100 && next > len(s.data)-n:
-			s.t.Fatalf("place is %d after %d bytes", next, len(s.data)-n)
-		case err != nil && !errors.Is(err, bufio.ErrFinalToken) && (n != 0 || message != nil):
+			s.t.Fatalf("cursor is %d after %d bytes", next, len(s.data)-n)
+		case err != nil && (n != 0 || message != nil || next != 0 || r.Final):
 			s.t.Fatalf("%d bytes and message %q with %v", n, message, err)
-		case err == nil && n == 0 && message == nil && len(s.data) >= s.f.MaxLen():
+		case err == nil && !r.Final && n == 0 && message == nil && len(s.data) >= s.f.MaxLen():
 			s.t.Fatalf("undecided with %d bytes, MaxLen is %d", len(s.data), s.f.MaxLen())
-		case err == nil && n == 0 && message == nil && atEOF && len(s.data) > 0:
+		case err == nil && !r.Final && n == 0 && message == nil && atEOF && len(s.data) > 0:
 			s.t.Fatalf("nothing is said of the rest %q", s.data)
 		}
 		if message != nil {
 			s.messages = append(s.messages, string(message))
 		}
-		s.data, s.place, s.err = s.data[n:], next, err
+		s.data, s.cursor, s.err, s.final = s.data[n:], next, err, r.Final
 		s.taken += n
 		if n > 0 {
 			idle = 0
@@ -94,7 +96,7 @@ func cut(t failer, f framing.Framing, foreign, endsLater bool, pieces ...[]byte)
 // sameAs compares with what another way of cutting the same stream came to.
 func (s *stream) sameAs(o *stream) {
 	s.t.Helper()
-	if !slices.Equal(s.messages, o.messages) || s.taken != o.taken || text(s.err) != text(o.err) {
+	if !slices.Equal(s.messages, o.messages) || s.taken != o.taken || text(s.err) != text(o.err) || s.final != o.final {
 		s.t.Fatalf("in pieces: %q, %d bytes, %v\nat once: %q, %d bytes, %v",
 			s.messages, s.taken, s.err, o.messages, o.taken, o.err)
 	}
@@ -133,61 +135,61 @@ var (
 )
 
 var samples = []sample{
-	{"lines", framing.Lines(3), "abc\nde\r\n\n\r\nf\rg\nabc\r\n", []string{"abc", "de", "", "", "f\rg", "abc"}, nil, false},
-	{"one \\r is dropped", framing.Lines(9), "a\r\r\n\r\r\n", []string{"a\r", "\r"}, nil, false},
-	{"the last line needs no end", framing.Lines(3), "a\nabc", []string{"a", "abc"}, nil, false},
-	{"nor its \\n", framing.Lines(3), "abc\r", []string{"abc"}, nil, false},
-	{"a lone \\r at the end", framing.Lines(3), "a\n\r", []string{"a", ""}, nil, false},
-	{"a line too long", framing.Lines(3), "a\nabcd\nb\n", []string{"a"}, framing.ErrTooLong, false},
-	{"by a \\r", framing.Lines(3), "abc\r\r\n", nil, framing.ErrTooLong, false},
-	{"no lines", framing.Lines(0), "", nil, nil, false},
+	{"lines", framing.Lines{Max: 3}, "abc\nde\r\n\n\r\nf\rg\nabc\r\n", []string{"abc", "de", "", "", "f\rg", "abc"}, nil, false},
+	{"one \\r is dropped", framing.Lines{Max: 9}, "a\r\r\n\r\r\n", []string{"a\r", "\r"}, nil, false},
+	{"the last line needs no end", framing.Lines{Max: 3}, "a\nabc", []string{"a", "abc"}, nil, false},
+	{"nor its \\n", framing.Lines{Max: 3}, "abc\r", []string{"abc"}, nil, false},
+	{"a lone \\r at the end", framing.Lines{Max: 3}, "a\n\r", []string{"a", ""}, nil, false},
+	{"a line too long", framing.Lines{Max: 3}, "a\nabcd\nb\n", []string{"a"}, framing.ErrTooLong, false},
+	{"by a \\r", framing.Lines{Max: 3}, "abc\r\r\n", nil, framing.ErrTooLong, false},
+	{"no lines", framing.Lines{}, "", nil, nil, false},
 
-	{"delimiter", framing.Delimiter([]byte("--"), 3), "abc----a---b--", []string{"abc", "", "a", "-b"}, nil, false},
-	{"one byte", framing.Delimiter([]byte{0}, 0), "a\x00\x00b\x00", []string{"a", "", "b"}, nil, false},
-	{"its beginning repeats", framing.Delimiter([]byte("aab"), 4), "aaaabaabcaab", []string{"aa", "", "c"}, nil, false},
-	{"no delimiter at the end", framing.Delimiter([]byte("--"), 3), "a--b-", []string{"a"}, io.ErrUnexpectedEOF, false},
-	{"a message too long", framing.Delimiter([]byte("--"), 3), "abc--abcd--", []string{"abc"}, framing.ErrTooLong, false},
-	{"with a piece of a delimiter", framing.Delimiter([]byte("--"), 3), "abc-d--", nil, framing.ErrTooLong, false},
+	{"delimiter", framing.Delimiter{Delim: []byte("--"), Max: 3}, "abc----a---b--", []string{"abc", "", "a", "-b"}, nil, false},
+	{"one byte", framing.Delimiter{Delim: []byte{0}}, "a\x00\x00b\x00", []string{"a", "", "b"}, nil, false},
+	{"its beginning repeats", framing.Delimiter{Delim: []byte("aab"), Max: 4}, "aaaabaabcaab", []string{"aa", "", "c"}, nil, false},
+	{"no delimiter at the end", framing.Delimiter{Delim: []byte("--"), Max: 3}, "a--b-", []string{"a"}, io.ErrUnexpectedEOF, false},
+	{"a message too long", framing.Delimiter{Delim: []byte("--"), Max: 3}, "abc--abcd--", []string{"abc"}, framing.ErrTooLong, false},
+	{"with a piece of a delimiter", framing.Delimiter{Delim: []byte("--"), Max: 3}, "abc-d--", nil, framing.ErrTooLong, false},
 
-	{"fixed", framing.Fixed(3), "abc\n\x00def", []string{"abc", "\n\x00d"}, io.ErrUnexpectedEOF, false},
-	{"a single byte", framing.Fixed(1), "ab", []string{"a", "b"}, nil, false},
+	{"fixed", framing.Fixed{Size: 3}, "abc\n\x00def", []string{"abc", "\n\x00d"}, io.ErrUnexpectedEOF, false},
+	{"a single byte", framing.Fixed{Size: 1}, "ab", []string{"a", "b"}, nil, false},
 
-	{"1 byte", framing.LengthPrefix(1, nil, 0), "\x03abc\x00\x01d", []string{"abc", "", "d"}, nil, false},
-	{"2 bytes", framing.LengthPrefix(2, big, 3), "\x00\x03abc\x00\x00\x00\x01d", []string{"abc", "", "d"}, nil, false},
-	{"2 little", framing.LengthPrefix(2, little, 3), "\x03\x00abc\x00\x00", []string{"abc", ""}, nil, false},
-	{"4 bytes", framing.LengthPrefix(4, big, 3), "\x00\x00\x00\x03abc", []string{"abc"}, nil, false},
-	{"4 little", framing.LengthPrefix(4, little, 3), "\x03\x00\x00\x00abc", []string{"abc"}, nil, false},
-	{"8 bytes", framing.LengthPrefix(8, big, 3), "\x00\x00\x00\x00\x00\x00\x00\x03abc", []string{"abc"}, nil, false},
-	{"8 little", framing.LengthPrefix(8, little, 3), "\x03\x00\x00\x00\x00\x00\x00\x00abc", []string{"abc"}, nil, false},
-	{"a length too large", framing.LengthPrefix(2, big, 3), "\x00\x03abc\x00\x04abcd", []string{"abc"}, framing.ErrTooLong, false},
-	{"with all bits", framing.LengthPrefix(8, big, 0), "\xff\xff\xff\xff\xff\xff\xff\xff", nil, framing.ErrTooLong, false},
-	{"with the top bit", framing.LengthPrefix(8, little, 0), "\x01\x00\x00\x00\x00\x00\x00\x80a", nil, framing.ErrTooLong, false},
-	{"more than 32 bits", framing.LengthPrefix(8, big, 3), "\x00\x00\x00\x01\x00\x00\x00\x01a", nil, framing.ErrTooLong, false},
-	{"half a length", framing.LengthPrefix(4, big, 3), "\x00\x00", nil, io.ErrUnexpectedEOF, false},
-	{"half a message", framing.LengthPrefix(2, big, 3), "\x00\x03ab", nil, io.ErrUnexpectedEOF, false},
+	{"1 byte", framing.LengthPrefix{Size: 1}, "\x03abc\x00\x01d", []string{"abc", "", "d"}, nil, false},
+	{"2 bytes", framing.LengthPrefix{Size: 2, Order: big, Max: 3}, "\x00\x03abc\x00\x00\x00\x01d", []string{"abc", "", "d"}, nil, false},
+	{"2 little", framing.LengthPrefix{Size: 2, Order: little, Max: 3}, "\x03\x00abc\x00\x00", []string{"abc", ""}, nil, false},
+	{"4 bytes", framing.LengthPrefix{Size: 4, Order: big, Max: 3}, "\x00\x00\x00\x03abc", []string{"abc"}, nil, false},
+	{"4 little", framing.LengthPrefix{Size: 4, Order: little, Max: 3}, "\x03\x00\x00\x00abc", []string{"abc"}, nil, false},
+	{"8 bytes", framing.LengthPrefix{Size: 8, Order: big, Max: 3}, "\x00\x00\x00\x00\x00\x00\x00\x03abc", []string{"abc"}, nil, false},
+	{"8 little", framing.LengthPrefix{Size: 8, Order: little, Max: 3}, "\x03\x00\x00\x00\x00\x00\x00\x00abc", []string{"abc"}, nil, false},
+	{"a length too large", framing.LengthPrefix{Size: 2, Order: big, Max: 3}, "\x00\x03abc\x00\x04abcd", []string{"abc"}, framing.ErrTooLong, false},
+	{"with all bits", framing.LengthPrefix{Size: 8, Order: big}, "\xff\xff\xff\xff\xff\xff\xff\xff", nil, framing.ErrTooLong, false},
+	{"with the top bit", framing.LengthPrefix{Size: 8, Order: little}, "\x01\x00\x00\x00\x00\x00\x00\x80a", nil, framing.ErrTooLong, false},
+	{"more than 32 bits", framing.LengthPrefix{Size: 8, Order: big, Max: 3}, "\x00\x00\x00\x01\x00\x00\x00\x01a", nil, framing.ErrTooLong, false},
+	{"half a length", framing.LengthPrefix{Size: 4, Order: big, Max: 3}, "\x00\x00", nil, io.ErrUnexpectedEOF, false},
+	{"half a message", framing.LengthPrefix{Size: 2, Order: big, Max: 3}, "\x00\x03ab", nil, io.ErrUnexpectedEOF, false},
 
-	{"varint", framing.Varint(3), "\x03abc\x00\x01d", []string{"abc", "", "d"}, nil, false},
-	{"of 2 bytes", framing.Varint(128), "\x80\x01" + string(make([]byte, 128)), []string{string(make([]byte, 128))}, nil, false},
-	{"too large", framing.Varint(128), "\x81\x01a", nil, framing.ErrTooLong, false},
-	{"the largest", framing.Varint(0), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a", nil, framing.ErrTooLong, false},
-	{"beyond", framing.Varint(0), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02a", nil, framing.ErrMalformed, false},
-	{"without end", framing.Varint(0), "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", nil, framing.ErrMalformed, false},
-	{"longer than it needs", framing.Varint(0), "\x01a\x81\x00a", []string{"a"}, framing.ErrMalformed, false},
-	{"half a varint", framing.Varint(0), "\x81", nil, io.ErrUnexpectedEOF, false},
-	{"a varint's half message", framing.Varint(0), "\x02a", nil, io.ErrUnexpectedEOF, false},
+	{"varint", framing.Varint{Max: 3}, "\x03abc\x00\x01d", []string{"abc", "", "d"}, nil, false},
+	{"of 2 bytes", framing.Varint{Max: 128}, "\x80\x01" + string(make([]byte, 128)), []string{string(make([]byte, 128))}, nil, false},
+	{"too large", framing.Varint{Max: 128}, "\x81\x01a", nil, framing.ErrTooLong, false},
+	{"the largest", framing.Varint{}, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01a", nil, framing.ErrTooLong, false},
+	{"beyond", framing.Varint{}, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02a", nil, framing.ErrMalformed, false},
+	{"without end", framing.Varint{}, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", nil, framing.ErrMalformed, false},
+	{"longer than it needs", framing.Varint{}, "\x01a\x81\x00a", []string{"a"}, framing.ErrMalformed, false},
+	{"half a varint", framing.Varint{}, "\x81", nil, io.ErrUnexpectedEOF, false},
+	{"a varint's half message", framing.Varint{}, "\x02a", nil, io.ErrUnexpectedEOF, false},
 
-	{"dot", framing.DotTerminated(0), "a\r\n..b\r\n.\r\n.\r\nc\r\n.\r\n", []string{"a\r\n..b\r\n", "", "c\r\n"}, nil, false},
-	{"an empty line", framing.DotTerminated(2), "\r\n.\r\n", []string{"\r\n"}, nil, false},
-	{"a bare LF ends no line", framing.DotTerminated(0), "\n.\r\na\n.\r\n\r\n.\n\r\n.\r\n", []string{"\n.\r\na\n.\r\n\r\n.\n\r\n"}, nil, false},
-	{"nor does a bare CR", framing.DotTerminated(0), "\r.\r\r\n.\r\r\n\r\n.\r\n", []string{"\r.\r\r\n.\r\r\n\r\n"}, nil, false},
-	{"text too long", framing.DotTerminated(4), "ab\r\n.\r\nabc\r\n.\r\n", []string{"ab\r\n"}, framing.ErrTooLong, false},
-	{"no dot", framing.DotTerminated(0), ".\r\na\r\n.", []string{""}, io.ErrUnexpectedEOF, false},
+	{"dot", framing.DotTerminated{}, "a\r\n..b\r\n.\r\n.\r\nc\r\n.\r\n", []string{"a\r\n..b\r\n", "", "c\r\n"}, nil, false},
+	{"an empty line", framing.DotTerminated{Max: 2}, "\r\n.\r\n", []string{"\r\n"}, nil, false},
+	{"a bare LF ends no line", framing.DotTerminated{}, "\n.\r\na\n.\r\n\r\n.\n\r\n.\r\n", []string{"\n.\r\na\n.\r\n\r\n.\n\r\n"}, nil, false},
+	{"nor does a bare CR", framing.DotTerminated{}, "\r.\r\r\n.\r\r\n\r\n.\r\n", []string{"\r.\r\r\n.\r\r\n\r\n"}, nil, false},
+	{"text too long", framing.DotTerminated{Max: 4}, "ab\r\n.\r\nabc\r\n.\r\n", []string{"ab\r\n"}, framing.ErrTooLong, false},
+	{"no dot", framing.DotTerminated{}, ".\r\na\r\n.", []string{""}, io.ErrUnexpectedEOF, false},
 
-	{"split in lines", framing.Split(bufio.ScanLines, 4), "abc\nd\r\n\nabcd", []string{"abc", "d", "", "abcd"}, nil, false},
-	{"in words", framing.Split(bufio.ScanWords, 4), "  a bcd           ef  ", []string{"a", "bcd", "ef"}, nil, false},
-	{"in runes", framing.Split(bufio.ScanRunes, 4), "aö\xff€", []string{"a", "ö", "\ufffd", "€"}, nil, true},
-	{"a word too long", framing.Split(bufio.ScanWords, 4), "abc abcde ", []string{"abc"}, framing.ErrTooLong, false},
-	{"a rest", framing.Split(scanSemicolons, 0), "a;b;c", []string{"a", "b"}, io.ErrUnexpectedEOF, false},
+	{"split in lines", framing.Split{Func: bufio.ScanLines, Max: 4}, "abc\nd\r\n\nabcd", []string{"abc", "d", "", "abcd"}, nil, false},
+	{"in words", framing.Split{Func: bufio.ScanWords, Max: 4}, "  a bcd           ef  ", []string{"a", "bcd", "ef"}, nil, false},
+	{"in runes", framing.Split{Func: bufio.ScanRunes, Max: 4}, "aö\xff€", []string{"a", "ö", "\ufffd", "€"}, nil, true},
+	{"a word too long", framing.Split{Func: bufio.ScanWords, Max: 4}, "abc abcde ", []string{"abc"}, framing.ErrTooLong, false},
+	{"a rest", framing.Split{Func: scanSemicolons}, "a;b;c", []string{"a", "b"}, io.ErrUnexpectedEOF, false},
 }
 
 // scanSemicolons leaves what has no semicolon behind it.

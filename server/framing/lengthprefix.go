@@ -5,42 +5,60 @@ import (
 	"fmt"
 )
 
-// LengthPrefix begins a message with its length, in size bytes, 1, 2, 4 or 8, of the given order: binary.BigEndian or
-// binary.LittleEndian. The length is unsigned and counts neither itself nor anything but the message. No message is longer than
-// limit bytes, which the length says before they come; 0 means DefaultMax. Any goroutine.
-func LengthPrefix(size int, order binary.ByteOrder, limit int) Framing {
-	if err := checkPrefix(size, order); err != nil {
-		return invalid{err}
+// LengthPrefix begins a message with its length, which is unsigned and counts neither itself nor anything but the message. A length
+// above Max is ErrTooLong before the message has come.
+type LengthPrefix struct {
+	// Size is the size of the length in bytes: 1, 2, 4 or 8. Required.
+	Size int
+	// Order is the byte order of the length, binary.BigEndian or binary.LittleEndian. Required if Size is more than 1.
+	Order binary.ByteOrder
+	// Max is the length of the longest message in bytes. 0 means DefaultMax; LargestMax is the most. A negative value is ErrInvalid. A
+	// maximum that Size bytes cannot express has no effect.
+	Max int
+}
+
+// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+func (f LengthPrefix) Check() error {
+	if err := checkPrefix(f.Size, f.Order); err != nil {
+		return err
 	}
-	return limited("length prefix", limit, func(limit int) Framing {
-		return &lengthPrefix{order, size, int(min(uint64(limit), largest(size)))}
-	})
+	return checkMax("length prefix", f.Max)
 }
 
-type lengthPrefix struct {
-	order binary.ByteOrder
-	size  int
-	limit int
+// MaxLen is Size and the longest message. Any goroutine.
+func (f LengthPrefix) MaxLen() int { return f.Size + f.limit() }
+
+// limit is the longest message: 0 if a field is invalid.
+func (f LengthPrefix) limit() int {
+	switch f.Size {
+	case 1, 2, 4, 8:
+	default:
+		return 0
+	}
+	return int(min(uint64(limit(f.Max)), largest(f.Size)))
 }
 
-func (f *lengthPrefix) MaxLen() int { return f.size + f.limit }
-
-func (f *lengthPrefix) Next(data []byte, _ int, atEOF bool) (n int, message []byte, next int, err error) {
-	if len(data) < f.size {
+// Next implements Framing. Any goroutine.
+func (f LengthPrefix) Next(data []byte, _ int, atEOF bool) (Result, error) {
+	most := f.limit()
+	if most == 0 || f.Order == nil && f.Size > 1 {
+		return Result{}, f.Check()
+	}
+	if len(data) < f.Size {
 		return incomplete("length prefix", data, 0, atEOF)
 	}
 	var length uint64
-	switch f.size {
+	switch f.Size {
 	case 1:
 		length = uint64(data[0])
 	case 2:
-		length = uint64(f.order.Uint16(data))
+		length = uint64(f.Order.Uint16(data))
 	case 4:
-		length = uint64(f.order.Uint32(data))
+		length = uint64(f.Order.Uint32(data))
 	default:
-		length = f.order.Uint64(data)
+		length = f.Order.Uint64(data)
 	}
-	return measured("length prefix", data, f.size, length, f.limit, atEOF)
+	return measured("length prefix", data, f.Size, length, most, atEOF)
 }
 
 // AppendLengthPrefix appends to dst the length of payload, in size bytes of the given order, and payload. A payload whose

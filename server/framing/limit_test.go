@@ -16,14 +16,14 @@ func TestMaximumIsExact(t *testing.T) {
 			framing framing.Framing
 			write   func(message []byte) []byte
 		}{
-			"\\n":       {framing.Lines(limit), func(m []byte) []byte { return append(m, '\n') }},
-			"\\r\\n":    {framing.Lines(limit), func(m []byte) []byte { return append(m, "\r\n"...) }},
-			"delimiter": {framing.Delimiter([]byte("<>"), limit), func(m []byte) []byte { return append(m, "<>"...) }},
-			"prefix":    {framing.LengthPrefix(4, little, limit), func(m []byte) []byte { return prefixed(t, m, 4) }},
-			"varint":    {framing.Varint(limit), func(m []byte) []byte { return framing.AppendVarint(nil, m) }},
-			"dot":       {framing.DotTerminated(limit + 2), func(m []byte) []byte { return framing.AppendDotTerminated(nil, m) }},
-			"split":     {framing.Split(bufio.ScanLines, limit+1), func(m []byte) []byte { return append(m, '\n') }},
-			"split end": {framing.Split(bufio.ScanLines, limit), func(m []byte) []byte { return m }},
+			"\\n":       {framing.Lines{Max: limit}, func(m []byte) []byte { return append(m, '\n') }},
+			"\\r\\n":    {framing.Lines{Max: limit}, func(m []byte) []byte { return append(m, "\r\n"...) }},
+			"delimiter": {framing.Delimiter{Delim: []byte("<>"), Max: limit}, func(m []byte) []byte { return append(m, "<>"...) }},
+			"prefix":    {framing.LengthPrefix{Size: 4, Order: little, Max: limit}, func(m []byte) []byte { return prefixed(t, m, 4) }},
+			"varint":    {framing.Varint{Max: limit}, func(m []byte) []byte { return framing.AppendVarint(nil, m) }},
+			"dot":       {framing.DotTerminated{Max: limit + 2}, func(m []byte) []byte { return framing.AppendDotTerminated(nil, m) }},
+			"split":     {framing.Split{Func: bufio.ScanLines, Max: limit + 1}, func(m []byte) []byte { return append(m, '\n') }},
+			"split end": {framing.Split{Func: bufio.ScanLines, Max: limit}, func(m []byte) []byte { return m }},
 		} {
 			for over := range 2 {
 				m := bytes.Repeat([]byte("a"), limit+over)
@@ -47,37 +47,41 @@ func prefixed(t *testing.T, m []byte, size int) []byte {
 }
 
 // Without a length ErrTooLong is said with the first byte that leaves no way to a message, and not before: so it is for all short
-// streams, from the place of one byte less and from the beginning. MaxLen is what the longest needs.
+// streams, from the cursor of one byte less and from the beginning. MaxLen is what the longest needs.
 func TestTooLongIsSaidAtOnce(t *testing.T) {
 	delimiter := func(delim string) func(int) framing.Framing {
-		return func(limit int) framing.Framing { return framing.Delimiter([]byte(delim), limit) }
+		return func(limit int) framing.Framing { return framing.Delimiter{Delim: []byte(delim), Max: limit} }
 	}
+	lines := func(limit int) framing.Framing { return framing.Lines{Max: limit} }
+	dot := func(limit int) framing.Framing { return framing.DotTerminated{Max: limit} }
 	for _, c := range []struct {
 		name, alphabet string
 		framing        func(limit int) framing.Framing
 		limit          int
 	}{
-		{"lines", "a\r\n", framing.Lines, 3},
+		{"lines", "a\r\n", lines, 3},
 		{"delimiter a", "ab", delimiter("a"), 4},
 		{"delimiter aa", "ab", delimiter("aa"), 4},
 		{"delimiter aab", "abc", delimiter("aab"), 3},
 		{"delimiter abab", "ab", delimiter("abab"), 4},
 		{"delimiter longer than the maximum", "ab", delimiter("aabaa"), 1},
-		{"dot 2", "a\r\n.", framing.DotTerminated, 2},
-		{"dot 3", "a\r\n.", framing.DotTerminated, 3},
-		{"dot 4", "a\r\n.", framing.DotTerminated, 4},
+		{"dot 2", "a\r\n.", dot, 2},
+		{"dot 3", "a\r\n.", dot, 3},
+		{"dot 4", "a\r\n.", dot, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, roomy := c.framing(c.limit), c.framing(1000)
 			longest := 0
 			// hopeful reports whether data are a message, or can become one, that is not too long, and expects f to know.
-			var hopeful func(data []byte, place int) bool
-			hopeful = func(data []byte, place int) bool {
-				n, message, next, err := f.Next(data, place, false)
-				if whole, _, _, e := f.Next(data, 0, false); whole != n || text(e) != text(err) {
-					t.Fatalf("%q: %d, %v from its place, %d, %v from the beginning", data, n, err, whole, e)
+			var hopeful func(data []byte, cursor int) bool
+			hopeful = func(data []byte, cursor int) bool {
+				r, err := f.Next(data, cursor, false)
+				n, message, next := r.Advance, r.Message, r.Cursor
+				if whole, e := f.Next(data, 0, false); whole.Advance != n || text(e) != text(err) {
+					t.Fatalf("%q: %d, %v from its cursor, %d, %v from the beginning", data, n, err, whole.Advance, e)
 				}
-				_, complete, _, _ := roomy.Next(data, 0, false)
+				answer, _ := roomy.Next(data, 0, false)
+				complete := answer.Message
 				hope := complete != nil && len(complete) <= c.limit
 				if complete == nil && len(data) < f.MaxLen() {
 					for _, b := range []byte(c.alphabet) {
@@ -103,16 +107,16 @@ func TestTooLongIsSaidAtOnce(t *testing.T) {
 // A length that is too large is refused when it is there, before a byte of the message.
 func TestLengthIsJudgedAtOnce(t *testing.T) {
 	for header, f := range map[string]framing.Framing{
-		"\x04":                             framing.LengthPrefix(1, nil, 3),
-		"\x00\x04":                         framing.LengthPrefix(2, big, 3),
-		"\x04\x00\x00\x00":                 framing.LengthPrefix(4, little, 3),
-		"\x80\x00\x00\x00\x00\x00\x00\x00": framing.LengthPrefix(8, big, 3),
-		"\x84\x01":                         framing.Varint(131),
+		"\x04":                             framing.LengthPrefix{Size: 1, Max: 3},
+		"\x00\x04":                         framing.LengthPrefix{Size: 2, Order: big, Max: 3},
+		"\x04\x00\x00\x00":                 framing.LengthPrefix{Size: 4, Order: little, Max: 3},
+		"\x80\x00\x00\x00\x00\x00\x00\x00": framing.LengthPrefix{Size: 8, Order: big, Max: 3},
+		"\x84\x01":                         framing.Varint{Max: 131},
 	} {
-		if _, _, _, err := f.Next([]byte(header[:len(header)-1]), 0, false); err != nil {
+		if _, err := f.Next([]byte(header[:len(header)-1]), 0, false); err != nil {
 			t.Errorf("%q: %v", header, err)
 		}
-		_, _, _, err := f.Next([]byte(header), 0, false)
+		_, err := f.Next([]byte(header), 0, false)
 		wantErr(t, err, framing.ErrTooLong)
 	}
 }
@@ -124,21 +128,21 @@ func TestMaxLen(t *testing.T) {
 		framing framing.Framing
 		want    int
 	}{
-		{framing.Lines(10), 12},
-		{framing.Lines(0), k64 + 2},
-		{framing.Delimiter([]byte("abc"), 10), 13},
-		{framing.Delimiter([]byte("abc"), 0), k64 + 3},
-		{framing.Fixed(10), 10},
-		{framing.LengthPrefix(1, nil, 0), 256},
-		{framing.LengthPrefix(2, big, 10), 12},
-		{framing.LengthPrefix(2, big, 0), k64 + 1},
-		{framing.LengthPrefix(4, big, 0), k64 + 4},
-		{framing.LengthPrefix(8, big, framing.LargestMax), framing.LargestMax + 8},
-		{framing.Varint(3), 10},
-		{framing.Varint(127), 128},
-		{framing.Varint(128), 130},
-		{framing.DotTerminated(10), 13},
-		{framing.Split(bufio.ScanWords, 10), 11},
+		{framing.Lines{Max: 10}, 12},
+		{framing.Lines{}, k64 + 2},
+		{framing.Delimiter{Delim: []byte("abc"), Max: 10}, 13},
+		{framing.Delimiter{Delim: []byte("abc")}, k64 + 3},
+		{framing.Fixed{Size: 10}, 10},
+		{framing.LengthPrefix{Size: 1}, 256},
+		{framing.LengthPrefix{Size: 2, Order: big, Max: 10}, 12},
+		{framing.LengthPrefix{Size: 2, Order: big}, k64 + 1},
+		{framing.LengthPrefix{Size: 4, Order: big}, k64 + 4},
+		{framing.LengthPrefix{Size: 8, Order: big, Max: framing.LargestMax}, framing.LargestMax + 8},
+		{framing.Varint{Max: 3}, 10},
+		{framing.Varint{Max: 127}, 128},
+		{framing.Varint{Max: 128}, 130},
+		{framing.DotTerminated{Max: 10}, 13},
+		{framing.Split{Func: bufio.ScanWords, Max: 10}, 11},
 	} {
 		if got := c.framing.MaxLen(); got != c.want {
 			t.Errorf("%T: MaxLen %d, want %d", c.framing, got, c.want)
@@ -153,14 +157,14 @@ func TestErrorsName(t *testing.T) {
 		stream  string
 		want    []string
 	}{
-		{framing.Lines(3), "abcd", []string{"lines", "3 bytes"}},
-		{framing.Delimiter([]byte("--"), 3), "abcd", []string{"delimiter", "3 bytes"}},
-		{framing.Fixed(3), "ab", []string{"fixed", "2 bytes"}},
-		{framing.LengthPrefix(1, nil, 3), "\x99", []string{"length prefix", "153 bytes", "at most 3"}},
-		{framing.Varint(3), "\x09", []string{"varint", "9 bytes", "at most 3"}},
-		{framing.Varint(3), "\x83\x00", []string{"varint", "length 3 in 2 bytes"}},
-		{framing.DotTerminated(3), "abcd", []string{"dot-terminated", "3 bytes"}},
-		{framing.Split(bufio.ScanWords, 3), "abcd", []string{"split", "3 bytes"}},
+		{framing.Lines{Max: 3}, "abcd", []string{"lines", "3 bytes"}},
+		{framing.Delimiter{Delim: []byte("--"), Max: 3}, "abcd", []string{"delimiter", "3 bytes"}},
+		{framing.Fixed{Size: 3}, "ab", []string{"fixed", "2 bytes"}},
+		{framing.LengthPrefix{Size: 1, Max: 3}, "\x99", []string{"length prefix", "153 bytes", "at most 3"}},
+		{framing.Varint{Max: 3}, "\x09", []string{"varint", "9 bytes", "at most 3"}},
+		{framing.Varint{Max: 3}, "\x83\x00", []string{"varint", "length 3 in 2 bytes"}},
+		{framing.DotTerminated{Max: 3}, "abcd", []string{"dot-terminated", "3 bytes"}},
+		{framing.Split{Func: bufio.ScanWords, Max: 3}, "abcd", []string{"split", "3 bytes"}},
 	} {
 		err := cut(t, c.framing, false, false, []byte(c.stream)).err
 		for _, want := range c.want {

@@ -3,33 +3,41 @@ package framing
 import "bytes"
 
 // Lines ends a message with \n, and drops one \r before it, as bufio.ScanLines does. At the end of the stream what is left is
-// a message, too. No line is longer than limit bytes, its end not counted; 0 means DefaultMax. Any goroutine.
-func Lines(limit int) Framing {
-	return limited("lines", limit, func(limit int) Framing { return &lines{limit} })
+// a message, too.
+type Lines struct {
+	// Max is the length of the longest line in bytes, its end not counted. 0 means DefaultMax; LargestMax is the most. A negative value is
+	// ErrInvalid.
+	Max int
 }
 
-type lines struct{ limit int }
+// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+func (f Lines) Check() error { return checkMax("lines", f.Max) }
 
-// MaxLen counts \r\n, too.
-func (f *lines) MaxLen() int { return f.limit + 2 }
+// MaxLen is Max and the length of \r\n. Any goroutine.
+func (f Lines) MaxLen() int { return limit(f.Max) + 2 }
 
-func (f *lines) Next(data []byte, place int, atEOF bool) (n int, message []byte, next int, err error) {
-	line := data
-	window := data[:min(len(data), f.MaxLen())]
-	if i := bytes.IndexByte(window[place:], '\n'); i >= 0 {
-		line, n = data[:place+i], place+i+1
+// Next implements Framing. Any goroutine.
+func (f Lines) Next(data []byte, cursor int, atEOF bool) (Result, error) {
+	most := limit(f.Max)
+	if most == 0 {
+		return Result{}, f.Check()
+	}
+	line, n := data, 0
+	window := data[:min(len(data), most+2)]
+	if i := bytes.IndexByte(window[cursor:], '\n'); i >= 0 {
+		line, n = data[:cursor+i], cursor+i+1
 	} else if atEOF {
 		n = len(data)
 	}
 	// Of an incomplete line, too, a last \r may not belong to the message.
 	line = bytes.TrimSuffix(line, cr)
-	if len(line) > f.limit {
-		return 0, nil, 0, tooLong("lines", f.limit)
+	if len(line) > most {
+		return Result{}, tooLong("lines", most)
 	}
 	if n == 0 {
-		return 0, nil, len(data), nil
+		return Result{Cursor: len(data)}, nil
 	}
-	return n, line[:len(line):len(line)], 0, nil
+	return Result{Message: line[:len(line):len(line)], Advance: n}, nil
 }
 
 var cr = []byte("\r")

@@ -8,65 +8,73 @@ import (
 	"slices"
 )
 
-// Split lets a bufio.SplitFunc find the messages, its tokens. It is called as bufio.Scanner calls it, with these differences:
+// Split finds messages with a bufio.SplitFunc, whose tokens they are. The function is called as bufio.Scanner calls it, with these
+// differences:
 //
-//   - All connections call the same function, so it may not keep anything between calls. One that does needs a Framing for each.
-//   - It is shown limit bytes at most, the token and what is around it; 0 means DefaultMax. If it takes nothing of so many although
-//     there are more, that is ErrTooLong.
-//   - If it takes nothing at the end of the stream and something is left, that is io.ErrUnexpectedEOF. It says that the
-//     rest is nothing by skipping it.
-//   - What bufio.Scanner panics at, more than 100 tokens in a row that take nothing, is ErrMalformed.
+//   - All connections call the same function, so it may not keep anything between calls. A function that does needs a Framing for each.
+//   - It is given Max bytes at most, the token and what surrounds it. If it advances over none of so many although there are more, that is
+//     ErrTooLong.
+//   - If it advances over none at the end of the stream and bytes are left, that is io.ErrUnexpectedEOF. A function that ignores such bytes
+//     advances over them.
+//   - More than 100 tokens in a row without an advance, at which bufio.Scanner panics, are ErrMalformed.
 //
 // An advance that is negative or too large is ErrMalformed and bufio.ErrNegativeAdvance or bufio.ErrAdvanceTooFar, and an error of
-// the function's is that and ErrMalformed. bufio.ErrFinalToken is returned as it is, with the token, if there is one, and the
-// advance, as far as there are data: it was the last message, and what comes after it is not this framing's.
+// the function is that error and ErrMalformed. bufio.ErrFinalToken is no error: Final of the Result is true, with the token, if there is
+// one, and the advance, as far as there are data. What comes after it does not belong to this framing.
 //
-// The function knows no place: it is called again whenever more has come, and looks through an incomplete message from its beginning
-// each time. A message is what the function returns, which may be no part of the data, as with bufio.ScanRunes: then
-// do not change it. Any goroutine.
-func Split(split bufio.SplitFunc, limit int) Framing {
-	if split == nil {
-		return badValue("split", "nil SplitFunc")
+// The function has no cursor: it is called again whenever more bytes have come, and examines an incomplete message from its beginning
+// each time. A message is what the function returns, which may be no part of the data, as with bufio.ScanRunes. It must not be changed
+// then, and is valid as the function says.
+type Split struct {
+	// Func finds the messages. Required.
+	Func bufio.SplitFunc
+	// Max is how many bytes the function is given at most. 0 means DefaultMax; LargestMax is the most. A negative value is ErrInvalid.
+	Max int
+}
+
+// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+func (f Split) Check() error {
+	if f.Func == nil {
+		return invalid("split", "nil SplitFunc")
 	}
-	return limited("split", limit, func(limit int) Framing { return &splitter{split, limit} })
+	return checkMax("split", f.Max)
 }
 
-type splitter struct {
-	split bufio.SplitFunc
-	limit int
-}
+const maxEmptyTokens = 100 // in a row, without an advance
 
-const maxIdle = 100 // tokens in a row that take nothing
+// MaxLen is one more than the function is given, because a token that ends with the stream may have them all. Any goroutine.
+func (f Split) MaxLen() int { return limit(f.Max) + 1 }
 
-// MaxLen is one more than the function is shown, because a token that ends with the stream may have them all.
-func (f *splitter) MaxLen() int { return f.limit + 1 }
-
-// Next uses place to count the tokens that took nothing.
-func (f *splitter) Next(data []byte, place int, atEOF bool) (n int, message []byte, next int, err error) {
+// Next implements Framing. The cursor counts the tokens without an advance. Any goroutine.
+func (f Split) Next(data []byte, cursor int, atEOF bool) (Result, error) {
+	most := limit(f.Max)
+	if most == 0 || f.Func == nil {
+		return Result{}, f.Check()
+	}
 	if len(data) == 0 && !atEOF {
-		return 0, nil, 0, nil // a SplitFunc does not expect that
+		return Result{}, nil // a SplitFunc does not expect that
 	}
-	shown := min(len(data), f.limit)
-	all := shown == len(data)
-	n, message, err = f.split(data[:shown:shown], atEOF && all)
-	message = slices.Clip(message)
+	given := min(len(data), most)
+	all := given == len(data)
+	n, token, err := f.Func(data[:given:given], atEOF && all)
+	token = slices.Clip(token)
 	switch {
 	case errors.Is(err, bufio.ErrFinalToken):
-		return min(max(0, n), shown), message, 0, err
+		return Result{Message: token, Advance: min(max(0, n), given), Final: true}, nil
 	case err != nil:
-		return 0, nil, 0, fmt.Errorf("split: %w: %w", ErrMalformed, err)
+		return Result{}, fmt.Errorf("split: %w: %w", ErrMalformed, err)
 	case n < 0:
-		return 0, nil, 0, fmt.Errorf("split: %w: %w: %d", ErrMalformed, bufio.ErrNegativeAdvance, n)
-	case n > shown:
-		return 0, nil, 0, fmt.Errorf("split: %w: %w: %d of %d bytes", ErrMalformed, bufio.ErrAdvanceTooFar, n, shown)
+		return Result{}, fmt.Errorf("split: %w: %w: %d", ErrMalformed, bufio.ErrNegativeAdvance, n)
+	case n > given:
+		return Result{}, fmt.Errorf("split: %w: %w: %d of %d bytes", ErrMalformed, bufio.ErrAdvanceTooFar, n, given)
 	case n > 0:
-		return n, message, 0, nil
-	case message != nil && place >= maxIdle:
-		return 0, nil, 0, fmt.Errorf("split: %w: more than %d tokens: %w", ErrMalformed, maxIdle, io.ErrNoProgress)
-	case message != nil:
-		return 0, message, place + 1, nil
+		return Result{Message: token, Advance: n}, nil
+	case token != nil && cursor >= maxEmptyTokens:
+		return Result{}, fmt.Errorf("split: %w: more than %d tokens: %w", ErrMalformed, maxEmptyTokens, io.ErrNoProgress)
+	case token != nil:
+		return Result{Message: token, Cursor: cursor + 1}, nil
 	case !all:
-		return 0, nil, 0, tooLong("split", f.limit)
+		return Result{}, tooLong("split", most)
 	}
 	return incomplete("split", data, 0, atEOF)
 }

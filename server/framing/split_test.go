@@ -22,7 +22,7 @@ func TestBadSplitFuncs(t *testing.T) {
 		{io.ErrNoProgress, func([]byte, bool) (int, []byte, error) { return 0, []byte{}, nil }},
 		{own, func(data []byte, _ bool) (int, []byte, error) { return len(data), data, own }},
 	} {
-		got := cut(t, framing.Split(c.split, 0), true, false, []byte("abc"))
+		got := cut(t, framing.Split{Func: c.split}, true, false, []byte("abc"))
 		wantErr(t, got.err, framing.ErrMalformed)
 		wantErr(t, got.err, c.want)
 		if got.taken != 0 {
@@ -38,7 +38,7 @@ func TestTokensThatTakeNothing(t *testing.T) {
 		want   error
 	}{{100, nil}, {101, framing.ErrMalformed}} {
 		left := c.tokens
-		f := framing.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		f := framing.Split{Func: func(data []byte, atEOF bool) (int, []byte, error) {
 			if left--; left >= 0 {
 				return 0, []byte("x"), nil
 			}
@@ -47,7 +47,7 @@ func TestTokensThatTakeNothing(t *testing.T) {
 			}
 			left = 0
 			return 0, nil, nil
-		}, 0)
+		}}
 		got := cut(t, f, true, false, []byte("ab"))
 		wantErr(t, got.err, c.want)
 		want := 100
@@ -75,16 +75,16 @@ func TestFinalToken(t *testing.T) {
 		{-1, nil, []string{"a"}, 2}, // bufio.Scanner does not look at it
 		{1000, nil, []string{"a"}, 11},
 	} {
-		f := framing.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		f := framing.Split{Func: func(data []byte, atEOF bool) (int, []byte, error) {
 			if i := slices.Index(data, ';'); i > 0 {
 				return i + 1, data[:i], nil
 			} else if i < 0 {
 				return 0, nil, nil
 			}
 			return c.advance, c.token, bufio.ErrFinalToken
-		}, 0)
+		}}
 		got := cut(t, f, true, false, []byte("a;;stoprest"))
-		if got.err != bufio.ErrFinalToken || !slices.Equal(got.messages, c.want) || got.taken != c.taken {
+		if got.err != nil || !got.final || !slices.Equal(got.messages, c.want) || got.taken != c.taken {
 			t.Errorf("%d, %q: messages %q, %d bytes, %v", c.advance, c.token, got.messages, got.taken, got.err)
 		}
 	}
@@ -94,13 +94,13 @@ func TestFinalToken(t *testing.T) {
 func TestWhatASplitFuncSees(t *testing.T) {
 	const limit = 5
 	ended := false
-	f := framing.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+	f := framing.Split{Func: func(data []byte, atEOF bool) (int, []byte, error) {
 		if len(data) == 0 && !atEOF || len(data) > limit || cap(data) > len(data) || ended && len(data) > 0 {
 			t.Errorf("%q of %d, atEOF %v, ended %v", data, cap(data), atEOF, ended)
 		}
 		ended = ended || atEOF
 		return len(data), nil, nil
-	}, limit)
+	}, Max: limit}
 	for _, endsLater := range []bool{false, true} {
 		ended = false
 		if got := cut(t, f, false, endsLater, []byte("abcdefghijklmno"), nil); got.taken != 15 || !ended {
@@ -111,12 +111,12 @@ func TestWhatASplitFuncSees(t *testing.T) {
 
 // At the end of the stream a SplitFunc may have something to say without data.
 func TestTokenAfterTheData(t *testing.T) {
-	f := framing.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+	f := framing.Split{Func: func(data []byte, atEOF bool) (int, []byte, error) {
 		if atEOF {
 			return 0, append([]byte(nil), "end:"+string(data)...), bufio.ErrFinalToken
 		}
 		return scanSemicolons(data, atEOF)
-	}, 0)
+	}}
 	for stream, want := range map[string][]string{"": {"end:"}, "a;": {"a", "end:"}, "a;b": {"a", "end:b"}} {
 		if got := cut(t, f, true, true, []byte(stream)); !slices.Equal(got.messages, want) {
 			t.Errorf("%q: %q", stream, got.messages)

@@ -6,32 +6,41 @@ import (
 )
 
 // Varint begins a message with its length as an unsigned varint, that of encoding/binary and of protocol buffers. A varint of more
-// than 64 bits is ErrMalformed, and so is one with more bytes than its value needs, so that a message has one form. No
-// message is longer than limit bytes, which the length says before they come; 0 means DefaultMax. Any goroutine.
-func Varint(limit int) Framing {
-	return limited("varint", limit, func(limit int) Framing { return &varint{limit} })
+// than 64 bits is ErrMalformed, and so is one with more bytes than its value needs, so that a message has one form. A length above Max
+// is ErrTooLong before the message has come.
+type Varint struct {
+	// Max is the length of the longest message in bytes. 0 means DefaultMax; LargestMax is the most. A negative value is ErrInvalid.
+	Max int
 }
 
-type varint struct{ limit int }
+// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+func (f Varint) Check() error { return checkMax("varint", f.Max) }
 
-// MaxLen leaves room for the longest varint, since it is read before it is judged.
-func (f *varint) MaxLen() int {
+// MaxLen is Max and the length of its varint, and at least the length of the longest varint, which is read before it is judged. Any
+// goroutine.
+func (f Varint) MaxLen() int {
 	var header [binary.MaxVarintLen64]byte
-	return max(len(header), binary.PutUvarint(header[:], uint64(f.limit))+f.limit)
+	most := limit(f.Max)
+	return max(len(header), binary.PutUvarint(header[:], uint64(most))+most)
 }
 
-func (f *varint) Next(data []byte, _ int, atEOF bool) (n int, message []byte, next int, err error) {
+// Next implements Framing. Any goroutine.
+func (f Varint) Next(data []byte, _ int, atEOF bool) (Result, error) {
+	most := limit(f.Max)
+	if most == 0 {
+		return Result{}, f.Check()
+	}
 	prefix := data[:min(len(data), binary.MaxVarintLen64)]
 	length, header := binary.Uvarint(prefix)
 	switch {
 	case header < 0 || header == 0 && len(prefix) == binary.MaxVarintLen64:
-		return 0, nil, 0, fmt.Errorf("varint: %w: length % x of more than 64 bits", ErrMalformed, prefix)
+		return Result{}, fmt.Errorf("varint: %w: length % x of more than 64 bits", ErrMalformed, prefix)
 	case header == 0:
 		return incomplete("varint", data, 0, atEOF)
 	case header > 1 && data[header-1] == 0:
-		return 0, nil, 0, fmt.Errorf("varint: %w: length %d in %d bytes", ErrMalformed, length, header)
+		return Result{}, fmt.Errorf("varint: %w: length %d in %d bytes", ErrMalformed, length, header)
 	}
-	return measured("varint", data, header, length, f.limit, atEOF)
+	return measured("varint", data, header, length, most, atEOF)
 }
 
 // AppendVarint appends to dst the length of payload as an unsigned varint, and payload. Any goroutine.

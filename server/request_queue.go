@@ -1,13 +1,11 @@
 package server
 
 import (
-	"bufio"
-	"errors"
-
 	"github.com/evmq/evmq/internal/workpool"
+	"github.com/evmq/evmq/server/framing"
 )
 
-// overloads says that n more bytes of input are too many for the server.
+// overloads returns an error if n more bytes of input are too many for the server.
 func (s *Server) overloads(n int) error {
 	if n > 0 && s.buffered.Load()+int64(n) > s.cfg.MaxBuffered {
 		return s.overloaded()
@@ -15,22 +13,35 @@ func (s *Server) overloads(n int) error {
 	return nil
 }
 
-// handOverAll gives a worker p, which is all that is not consumed and begins with a whole message.
-func (c *loopConn) handOverAll(d *Dispatcher, p []byte, eof bool) {
+// queueInput queues p, which is all that is not consumed, for a worker. first was found at its start, and is consumed.
+func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, first framing.Result) {
+	message := first.Message
 	in := c.in
 	if in == nil {
 		in = c.newInput()
 		in.buf = append(in.buf[:0], p...)
+		if at, ok := offsetIn(p, message); ok { // else it is the framing's own
+			end := at + len(message)
+			message = in.buf[at:end:end]
+		}
 	}
-	in.pos = len(in.buf) - len(p)
-	in.place, in.eof, in.d = c.loop.place, eof, d
+	in.request.handler, in.request.framing, in.request.first = h, f, message
+	in.request.atEOF, in.request.final = c.flags&flagTold != 0, first.Final
+	in.pos = len(in.buf) - len(p) + first.Advance
+	in.cursor = first.Cursor
 	c.count(in, in.memory())
 	c.flags |= flagBusy
+	c.queueRequest(in)
+}
+
+// queueRequest queues a request for the end of the turn.
+func (c *loopConn) queueRequest(in *input) {
+	in.become(inputQueued)
 	c.deadlines.stop(firstRequestDeadline)
 	c.loop.handover = append(c.loop.handover, in)
 }
 
-// handOver gives requests to the workers, those that came first before the others.
+// handOver gives requests to the workers. The requests of earlier turns come first.
 func (l *loop) handOver(ins []*input) {
 	taken := 0
 	if len(l.backlog) == 0 {
@@ -55,7 +66,7 @@ func (l *loop) handOver(ins []*input) {
 // HasRoom is called by a worker when there is room for the backlog.
 func (l *loop) HasRoom() { _ = l.fed.Activate(0) } // a loop that is closed needs nothing
 
-// feed hands over what waited for room.
+// feed hands over the backlog, as far as there is room.
 func (l *loop) feed() {
 	n := workpool.Submit(l.srv.pool, l.backlog, l)
 	clear(l.backlog[:n])
@@ -64,21 +75,22 @@ func (l *loop) feed() {
 	}
 }
 
-// takeBack is the loop's part of the end of a request: the input is the loop's again.
+// takeBack is the loop's part of the end of a request: the input belongs to the loop again.
 func (c *loopConn) takeBack() {
 	if c.flags&flagBusy == 0 {
-		c.takeBackCopies()
+		c.takeBackMessages()
 		return
 	}
 	c.flags &^= flagBusy
 	in := c.in
-	if in.final {
+	final := in.request.final
+	if final {
 		c.closeWith(nil)
 	}
-	in.d = nil
+	in.request = request{}
 	c.deadlines.stop(readDeadline)
 	c.requestEnded()
-	if len(in.rest()) == 0 || in.final || c.flags&(flagClosing|flagDeaf) != 0 {
+	if len(in.rest()) == 0 || final || c.flags&(flagClosing|flagDeaf) != 0 {
 		c.dropInput()
 		return
 	}
@@ -87,8 +99,5 @@ func (c *loopConn) takeBack() {
 
 // nothingLeft reports whether the request that has come back was all of the input. Under mu.
 func (c *loopConn) nothingLeft() bool {
-	return c.flags&(flagBusy|flagMore) == flagBusy && len(c.in.rest()) == 0 && !c.in.final
+	return c.flags&(flagBusy|flagMore) == flagBusy && len(c.in.rest()) == 0 && !c.in.request.final
 }
-
-// isFinal reports whether err says that the message it came with is the last one.
-func isFinal(err error) bool { return errors.Is(err, bufio.ErrFinalToken) }

@@ -15,45 +15,46 @@ func TestNothingIsScannedTwice(t *testing.T) {
 		name, end string
 		framing   framing.Framing
 	}{
-		{"lines", "\n", framing.Lines(limit)},
-		{"delimiter of 1 byte", "|", framing.Delimiter([]byte("|"), limit)},
-		{"delimiter of 7 bytes", "the end", framing.Delimiter([]byte("the end"), limit)},
-		{"dot", "\r\n.\r\n", framing.DotTerminated(limit)},
+		{"lines", "\n", framing.Lines{Max: limit}},
+		{"delimiter of 1 byte", "|", framing.Delimiter{Delim: []byte("|"), Max: limit}},
+		{"delimiter of 7 bytes", "the end", framing.Delimiter{Delim: []byte("the end"), Max: limit}},
+		{"dot", "\r\n.\r\n", framing.DotTerminated{Max: limit}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data := append(bytes.Repeat([]byte("a"), size), c.end...)
-			place := 0
+			cursor := 0
 			for i := range data {
-				n, _, next, err := c.framing.Next(data[:i+1], place, false)
+				r, err := c.framing.Next(data[:i+1], cursor, false)
+				n, next := r.Advance, r.Cursor
 				if err != nil {
 					t.Fatal(err)
 				}
 				if i == len(data)-1 {
 					if n != len(data) {
-						t.Errorf("took %d bytes of %d, from place %d", n, len(data), place)
+						t.Errorf("took %d bytes of %d, from cursor %d", n, len(data), cursor)
 					}
 					return
 				}
-				if n != 0 || next < place || next < i+1-(len(c.end)-1) {
-					t.Fatalf("after %d bytes took %d, place %d after %d", i+1, n, next, place)
+				if n != 0 || next < cursor || next < i+1-(len(c.end)-1) {
+					t.Fatalf("after %d bytes took %d, cursor %d after %d", i+1, n, next, cursor)
 				}
-				for ; place < next; place++ {
-					data[place] = c.end[place%len(c.end)]
+				for ; cursor < next; cursor++ {
+					data[cursor] = c.end[cursor%len(c.end)]
 				}
 			}
 		})
 	}
 }
 
-// A place that stops short of the data holds the beginning of an end that has come apart.
+// A cursor that stops short of the data holds the beginning of an end that has come apart.
 func TestEndInTwoPieces(t *testing.T) {
 	for _, c := range []struct {
 		end     string
 		framing framing.Framing
 	}{
-		{"\r\n", framing.Lines(0)},
-		{"abcabd", framing.Delimiter([]byte("abcabd"), 0)},
-		{"\r\n.\r\n", framing.DotTerminated(0)},
+		{"\r\n", framing.Lines{}},
+		{"abcabd", framing.Delimiter{Delim: []byte("abcabd")}},
+		{"\r\n.\r\n", framing.DotTerminated{}},
 	} {
 		for at := range len(c.end) {
 			for _, before := range []string{"", "x", "abc", "\r", "\r\n.", "xxxxxxxxxx"} {

@@ -1,24 +1,22 @@
 package server
 
 // concurrency is what a connection needs whose requests are handled several at a time: their order, in which the answers
-// are sent, whichever is ready first. All but inflight is under the connection's lock.
+// are sent, whichever ends first. All but inWork and holdAbove are guarded by the connection's lock.
 type concurrency struct {
-	inflight int      // requests in work. Loop only
-	ended    int      // requests that have ended since the loop looked
-	last     uint64   // the order of the newest request; the first is 1
-	first    uint64   // the order of the oldest request that is not answered
-	early    []*input // that have ended before an older one
-	held     int      // bytes that early holds, overhead included
+	inWork    int      // requests in work. Loop only
+	holdAbove int      // with flagCrowded: no input for the handler while more requests are in work. Loop only
+	ended     int      // requests that have ended since the loop looked
+	last      uint64   // the order of the newest request; the first is 1
+	first     uint64   // the order of the oldest request that is not answered
+	early     []*input // that have ended before an older one
+	held      int      // bytes that early holds, overhead included
 }
 
-// overlaps reports whether h handles several requests of a connection at a time.
-func overlaps(h Handler) bool {
-	d, ok := find[dispatching](h)
-	return ok && d.dispatcher().Concurrent > 1
-}
+// noMessage is an empty message that is not nil.
+var noMessage = []byte{}
 
-// handOverCopy gives a worker a message of its own, and goes on reading unless as many are in work as may be.
-func (c *loopConn) handOverCopy(d *Dispatcher, message []byte) {
+// queueMessage queues a copy of a message for a worker.
+func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 	c.mu.Lock()
 	x := c.extra()
 	if x.conc == nil {
@@ -30,18 +28,32 @@ func (c *loopConn) handOverCopy(d *Dispatcher, message []byte) {
 
 	in := inputs.Get().(*input)
 	in.buf = append(in.buf[:0], message...)
-	in.d, in.framed = d, true
+	in.request.handler, in.request.first = h, in.buf
+	if in.buf == nil {
+		in.request.first = noMessage
+	}
 	in.reply.c, in.reply.order = &c.Conn, order
 	c.count(in, in.memory())
-	x.conc.inflight++
+	x.conc.inWork++
 	c.flags |= flagWorking
-	c.deadlines.stop(firstRequestDeadline)
-	c.setFlag(flagCrowded, x.conc.inflight >= d.Concurrent)
-	c.loop.handover = append(c.loop.handover, in)
+	c.queueRequest(in)
 }
 
-// takeBackCopies is takeBack for requests that had their input to themselves.
-func (c *loopConn) takeBackCopies() {
+// hold keeps input from the handler while more than most requests are in work. There is one.
+func (c *loopConn) hold(most int) {
+	if c.flags&flagWorking == 0 {
+		return
+	}
+	conc := c.ext.conc
+	if c.flags&flagCrowded != 0 {
+		most = min(most, conc.holdAbove)
+	}
+	conc.holdAbove = most
+	c.flags |= flagCrowded
+}
+
+// takeBackMessages is takeBack for requests that have a copy of their message.
+func (c *loopConn) takeBackMessages() {
 	c.mu.Lock()
 	var conc *concurrency
 	ended := 0
@@ -52,41 +64,47 @@ func (c *loopConn) takeBackCopies() {
 		}
 	}
 	c.mu.Unlock()
-	if ended > 0 {
-		conc.inflight -= ended
-		c.flags &^= flagCrowded
-		c.setFlag(flagWorking, conc.inflight > 0)
-		c.requestEnded()
+	if ended == 0 {
+		return
 	}
+	conc.inWork -= ended
+	if conc.inWork <= conc.holdAbove {
+		c.flags &^= flagCrowded
+	}
+	c.setFlag(flagWorking, conc.inWork > 0)
+	c.requestEnded()
 }
 
 // isFirst reports whether all requests before this one are answered. Under c.mu.
 func (r *replyState) isFirst(x *ext) bool { return r.order == 0 || r.order == x.conc.first }
 
-// endInOrder sends the reply if it is its turn, with those that have waited for it.
+// endInOrder ends the reply. When all older requests are answered, it is sent, with those that have waited for it.
 func (in *input) endInOrder() {
 	r := &in.reply
 	c := r.c
 	r.mu.Lock()
 	c.mu.Lock()
 	conc := c.ext.conc
-	r.answered = r.isOpen()
-	r.end()
+	if r.isOpen() {
+		r.end(replyWaits)
+	}
+	in.become(inputAnswered)
 	r.mu.Unlock()
 	before := conc.first
 	conc.early = append(conc.early, in)
-	ends := in.reply.order != conc.first && !c.holdEarly(in)
+	ends := r.order != conc.first && !c.holdEarly(in)
 	for next := conc.takeFirst(); next != nil; next = conc.takeFirst() {
 		conc.held -= next.early
 		c.count(next, 0)
-		if next.reply.answered && c.state != connClosed {
-			next.reply.finishLocked()
+		if next.reply.phase == replyWaits && c.state != connClosed {
+			next.reply.commitLocked()
 		}
 		conc.ended++
+		next.become(inputWithLoop)
 		next.recycle()
 	}
 	advanced := conc.first != before
-	if advanced && c.ext.room != nil { // who waits to be the first may be it
+	if advanced && c.ext.room != nil { // a reply that waits to be the first may be it
 		close(c.ext.room)
 		c.ext.room = nil
 	}
@@ -111,7 +129,7 @@ func (c *Conn) holdEarly(in *input) bool {
 	return false
 }
 
-// takeFirst returns the request whose turn it is, if it has ended.
+// takeFirst returns the request that is the next to be answered, if it has ended.
 func (conc *concurrency) takeFirst() *input {
 	for i, in := range conc.early {
 		if in.reply.order == conc.first {

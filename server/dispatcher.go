@@ -4,19 +4,22 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
+	"sync/atomic"
 
 	"github.com/evmq/evmq/server/framing"
 )
 
 // A Dispatcher is a Handler that cuts the stream into messages and has a function answer each on a worker, where it may
-// block. The requests of one connection are handled one at a time and answered in order, unless Concurrent says otherwise.
+// block. The requests of one connection are handled one at a time and answered in order, unless Concurrent says otherwise. It is built
+// on [Executor].
 type Dispatcher struct {
 	// Framing cuts the stream. Required.
 	Framing framing.Framing
 	// Serve answers a message. It runs on a worker; w and message are its own until it returns. Required.
 	Serve func(w Reply, message []byte)
 	// Concurrent is how many requests of one connection may be in work at once. Their answers are still sent in the order
-	// of the requests; what is answered early waits. 0 means 1.
+	// of the requests; an answer that ends early waits. 0 means 1; a negative value is ErrInvalid.
 	Concurrent int
 	// Opened and Closed, if set, are the Handler's Open and Close, on the loop.
 	Opened func(c *Conn)
@@ -29,15 +32,17 @@ type Dispatcher struct {
 	OnEOF func(c *Conn)
 	// OnHighWater and OnLowWater, if set, are the MarkHandler's HighWater and LowWater, on the loop.
 	OnHighWater, OnLowWater func(c *Conn)
+
+	warned uint32 // 1 after the warning that the Dispatcher is hidden; atomic
 }
 
 // Dispatch makes a Handler that cuts the stream with split and has fn answer each message on a worker. A message may be
 // framing.DefaultMax (64 KB) long; for another limit, and for framings that need no rescan, make a Dispatcher. Any goroutine.
 func Dispatch(split bufio.SplitFunc, fn func(w Reply, message []byte)) *Dispatcher {
-	return &Dispatcher{Framing: framing.Split(split, 0), Serve: fn}
+	return &Dispatcher{Framing: framing.Split{Func: split}, Serve: fn}
 }
 
-// Check refuses what a Dispatcher cannot work with. Errors: ErrInvalid. Any goroutine.
+// Check reports fields with which a Dispatcher cannot work. Errors: ErrInvalid. Any goroutine.
 func (d *Dispatcher) Check() error {
 	switch {
 	case d == nil:
@@ -55,12 +60,28 @@ func (d *Dispatcher) Check() error {
 	return nil
 }
 
+// ServeRequest calls Serve. It makes a Dispatcher a RequestHandler. May block; not in a callback.
+func (d *Dispatcher) ServeRequest(w Reply, message []byte) { d.Serve(w, message) }
+
 // Open calls Opened. Loop only.
 func (d *Dispatcher) Open(c *Conn) {
-	c.checkReachable(d)
+	d.warnIfHidden(c)
 	if d.Opened != nil {
 		d.Opened(c)
 	}
+}
+
+// warnIfHidden logs a warning, once, if the connection's handler calls d and does not show it to the server: then the framing's limit,
+// Malformed, the last message and the marks are lost.
+func (d *Dispatcher) warnIfHidden(c *Conn) {
+	if _, ok := FindHandler[RequestHandler](c.Handler()); ok || atomic.SwapUint32(&d.warned, 1) != 0 {
+		return
+	}
+	log := c.Server().Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	log.Warn("server: a handler hides the Dispatcher that it calls; it needs a method Unwrap() server.Handler", "handler", fmt.Sprintf("%T", c.Handler()))
 }
 
 // Close calls Closed. Loop only.
@@ -70,78 +91,49 @@ func (d *Dispatcher) Close(c *Conn, reason error) {
 	}
 }
 
-// Data looks for a message and hands it, with all that follows it, to the workers. Loop only.
-func (d *Dispatcher) Data(conn *Conn, p []byte) (int, error) {
-	c := conn.loopPart()
-	l := c.loop
-	n, message, place, err := d.next(p, l.place, false)
-	switch final := isFinal(err); {
-	case err != nil && !final && c.flags&flagWorking != 0:
-		c.flags |= flagCrowded // the answers to what came before go first; then we come back
-		l.place = 0
-		return 0, nil
-	case err != nil && !final:
-		return 0, err
-	case message == nil && final:
-		c.closeWith(nil)
-		return len(p), nil
-	case message == nil: // incomplete, or bytes to skip
-		l.place = place
-		return n, nil
-	case d.Concurrent > 1:
-		if err := l.srv.overloads(len(message)); err != nil {
-			return 0, err
-		}
-		c.handOverCopy(d, message)
-		l.place = place
-		if final {
-			c.closeWith(nil)
-		}
-		return n, nil
+// Data finds a message and hands it over, with all that follows it unless Concurrent is more than 1. Loop only.
+func (d *Dispatcher) Data(c *Conn, p []byte) (int, error) {
+	n, final, err := d.handOver(c, p, false)
+	if err == nil && final {
+		_ = c.Close() // an error says that it is closed already
 	}
-	n = len(p)
-	if c.in != nil {
-		n -= c.in.counted
-	}
-	if err := l.srv.overloads(n); err != nil {
-		return 0, err
-	}
-	c.handOverAll(d, p, false)
-	return len(p), nil
+	return n, err
 }
 
-// next looks for the next message in p. Errors: the framing's, and ErrHandler if it breaks its contract.
-func (d *Dispatcher) next(p []byte, place int, eof bool) (n int, message []byte, after int, err error) {
-	n, message, after, err = d.Framing.Next(p, place, eof)
-	if n < 0 || n > len(p) {
-		return 0, nil, 0, fmt.Errorf("%w: Framing took %d of %d bytes", ErrHandler, n, len(p))
-	}
-	return n, message, after, err
+// LastData is Data for the end of the stream, which may complete a message. Loop only.
+func (d *Dispatcher) LastData(c *Conn, p []byte) (int, error) {
+	n, _, err := d.handOver(c, p, true)
+	return n, err
 }
 
-// LastData looks for a last message, which the peer's end has completed. Loop only.
-func (d *Dispatcher) LastData(conn *Conn, p []byte) (int, error) {
-	c := conn.loopPart()
-	l := c.loop
-	n, message, place, err := d.next(p, l.place, true)
-	switch final := isFinal(err); {
-	case err != nil && !final:
-		return 0, err
-	case message == nil && final:
-		return len(p), nil
-	case message == nil:
-		l.place = place
-		return n, nil
-	case d.Concurrent > 1:
-		c.handOverCopy(d, message)
-		l.place = place
-		if final {
-			n = len(p)
-		}
-		return n, nil
+// handOver finds the first message of p and hands it over. It returns the result of Data, and whether the framing has ended the stream.
+func (d *Dispatcher) handOver(c *Conn, p []byte, atEOF bool) (n int, final bool, err error) {
+	x := c.Executor()
+	found, err := d.Framing.Next(p, x.Cursor(), atEOF)
+	if err == nil && (found.Advance < 0 || found.Advance > len(p)) {
+		err = fmt.Errorf("%w: Framing took %d of %d bytes", ErrHandler, found.Advance, len(p))
 	}
-	c.handOverAll(d, p, true)
-	return len(p), nil
+	switch {
+	case err != nil && x.InWork() > 0: // the answers to the messages before it are sent first; then it is found again
+		x.SetCursor(0)
+		x.Hold(0)
+		return 0, false, nil
+	case err != nil:
+		return 0, false, err
+	case found.Message == nil: // incomplete, or bytes to skip
+	case d.Concurrent <= 1:
+		return len(p), false, x.ServeInput(d, d.Framing, p, found)
+	default:
+		if err := x.Serve(d, found.Message); err != nil {
+			return 0, false, err
+		}
+		x.Hold(d.Concurrent - 1)
+	}
+	x.SetCursor(found.Cursor)
+	if found.Final {
+		return len(p), true, nil
+	}
+	return found.Advance, false, nil
 }
 
 // EOF calls OnEOF, or closes the connection with io.EOF. Loop only.
@@ -150,7 +142,7 @@ func (d *Dispatcher) EOF(c *Conn) {
 		d.OnEOF(c)
 		return
 	}
-	c.closeWith(io.EOF)
+	_ = c.CloseWithError(io.EOF) // an error says that it is closed already
 }
 
 // HighWater calls OnHighWater. Loop only.
@@ -174,10 +166,5 @@ func (d *Dispatcher) InputError(c *Conn, err error) {
 	}
 }
 
-// MaxInput is what the framing needs. Any goroutine.
+// MaxInput is MaxLen of the framing. Any goroutine.
 func (d *Dispatcher) MaxInput() int { return d.Framing.MaxLen() }
-
-// A dispatching handler is a Dispatcher, or has one's methods.
-type dispatching interface{ dispatcher() *Dispatcher }
-
-func (d *Dispatcher) dispatcher() *Dispatcher { return d }

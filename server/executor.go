@@ -1,0 +1,110 @@
+package server
+
+import (
+	"fmt"
+
+	"github.com/evmq/evmq/server/framing"
+)
+
+// A RequestHandler answers requests that an [Executor] was given.
+type RequestHandler interface {
+	// ServeRequest answers one request. message and w are its own until it returns. It may block. It is never called in a callback of the
+	// loop; it must not depend on which goroutine calls it, nor on which requests of other connections run meanwhile.
+	ServeRequest(w Reply, message []byte)
+}
+
+// An Executor hands requests of one connection to the server's workers, where they may block, and has their answers sent in the order
+// of the requests. A Handler uses it in Data and LastData. [Dispatcher] is a Handler that is built on it, and on nothing that is not
+// exported.
+//
+// There are two ways to hand over requests, which are not mixed while requests are in work:
+//
+//   - ServeInput hands over all of the connection's input, from a request on. Its requests are handled one at a time. Data is not called
+//     until the input comes back.
+//   - Serve hands over a copy of one message. Data may hand over more while it is in work, so several requests of the connection are
+//     handled concurrently.
+//
+// An answer is sent when all older requests of the connection are answered; an answer that ends earlier is kept, and counts as output.
+// When the server's queue is full, Server.WhenFull applies. The connection's end waits for the requests in work.
+//
+// After SetHandler, the new handler is called when no request of the connection is in work any more.
+//
+// All methods are loop only. They do not allocate.
+type Executor struct{ c *loopConn }
+
+// Executor returns the connection's Executor. Loop only.
+func (c *Conn) Executor() Executor { return Executor{c.loopPart()} }
+
+// Serve hands over a copy of message, for h to answer. Errors: ErrOverload if the server would hold more than MaxBuffered bytes, ErrClosed,
+// ErrHandler if ServeInput is under way; nothing was taken then. The error is meant to be returned from Data, which closes the connection with
+// it. Loop only.
+func (x Executor) Serve(h RequestHandler, message []byte) error {
+	c := x.c
+	switch {
+	case c.flags&(flagGone|flagClosing) != 0:
+		return ErrClosed
+	case h == nil || c.flags&flagBusy != 0:
+		return fmt.Errorf("%w: Executor.Serve: RequestHandler is %T, input in work: %v", ErrHandler, h, c.flags&flagBusy != 0)
+	}
+	if err := c.loop.srv.overloads(len(message)); err != nil {
+		return err
+	}
+	c.queueMessage(h, message)
+	return nil
+}
+
+// ServeInput hands over input, which is what Data or LastData was given or a tail of it. first is what f.Next has found at its start: a
+// Message, which h answers first. Then f finds the messages that follow, for h to answer one after the other, until no message is
+// complete, the connection's handler is changed, reading is paused, the output is above HighWater, or 64 are answered; what is left is given to Data or
+// LastData again. If a Result is Final, the connection is closed as by Close when the message is answered.
+//
+// The result of the call of Data or LastData in which ServeInput was successful is ignored. Errors: as Serve; ErrHandler also if requests
+// are in work or first is not a result for input. Loop only.
+func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, first framing.Result) error {
+	c := x.c
+	switch held := c.in; {
+	case c.flags&(flagGone|flagClosing) != 0:
+		return ErrClosed
+	case h == nil || f == nil || x.InWork() > 0:
+		return fmt.Errorf("%w: Executor.ServeInput: RequestHandler is %T, Framing is %T, %d requests in work", ErrHandler, h, f, x.InWork())
+	case first.Message == nil || first.Advance < 0 || first.Advance > len(input) || held != nil && len(input) > len(held.rest()):
+		return fmt.Errorf("%w: Executor.ServeInput: message of %d bytes, advance of %d of %d", ErrHandler, len(first.Message), first.Advance, len(input))
+	}
+	more := len(input)
+	if c.in != nil {
+		more -= c.in.counted
+	}
+	if err := c.loop.srv.overloads(more); err != nil {
+		return err
+	}
+	c.queueInput(h, f, input, first)
+	return nil
+}
+
+// InWork is how many requests of the connection were handed over and have not ended, those that wait for a worker included. Input that
+// ServeInput has handed over counts as one. Loop only.
+func (x Executor) InWork() int {
+	if x.c.flags&flagBusy != 0 {
+		return 1
+	}
+	if x.c.flags&flagWorking != 0 {
+		return x.c.ext.conc.inWork
+	}
+	return 0
+}
+
+// Hold keeps Data and LastData from being called, and the connection from being read, while more than most requests of it are in work. It
+// holds until no more than most are, then a handler that wants it calls it again. With 0, the answers to all requests that
+// were handed over come first. Loop only.
+func (x Executor) Hold(most int) {
+	if x.InWork() > max(most, 0) {
+		x.c.hold(max(most, 0))
+	}
+}
+
+// Cursor is the number that SetCursor has set, for the input that Data or LastData is given: 0 for input that begins anew, and for a new
+// handler. A handler uses it as the cursor of framing.Framing. Loop only.
+func (x Executor) Cursor() int { return x.c.loop.cursor }
+
+// SetCursor keeps n with the input that the call of Data or LastData under way leaves. Loop only.
+func (x Executor) SetCursor(n int) { x.c.loop.cursor = n }

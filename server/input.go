@@ -1,0 +1,115 @@
+package server
+
+import (
+	"sync"
+
+	"github.com/evmq/evmq/server/framing"
+)
+
+// input is what a connection has sent and its handler has not consumed. Most connections have none most of the time.
+// When requests are handed over, an input carries them to a worker: the connection's own, which comes back afterwards, or one
+// that holds a copy of one message.
+//
+// It belongs to one goroutine at a time, which state names. It passes from the loop to a worker through the workers' queue, and back
+// under the connection's lock, with cmdDone.
+type input struct {
+	buf     []byte
+	pos     int // what is before it is consumed
+	cursor  int // of the framing, in the incomplete message at pos
+	counted int // bytes counted in Server.buffered
+	early   int // Concurrent: bytes counted in the connection's output while the answer waits for older ones
+	state   inputState
+	request request // while it is handed over; else zero
+	reply   replyState
+}
+
+// request is what a worker needs besides the bytes.
+type request struct {
+	handler RequestHandler
+	framing framing.Framing // finds the messages after first; nil if there is only first
+	first   []byte          // the message that the loop has found; nil when it was taken
+	atEOF   bool            // nothing comes after the input
+	final   bool            // the framing has ended the stream: the rest is ignored
+}
+
+// inputState is the owner of an input.
+type inputState uint8
+
+const (
+	inputWithLoop inputState = iota // the loop, or none while the input is unused
+	inputQueued                     // none: it was handed over, and waits for the end of the turn or for a worker
+	inputInWork                     // a worker
+	inputAnswered                   // none: Concurrent, its answer waits for older ones
+)
+
+var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInWork: "in work", inputAnswered: "answered"}
+
+// String is the state's name.
+func (s inputState) String() string { return inputStates[s] }
+
+// inputNext are the states that may follow each state, as bits.
+var inputNext = [...]uint8{
+	inputWithLoop: 1 << inputQueued,
+	inputQueued:   1<<inputInWork | 1<<inputWithLoop | 1<<inputAnswered, // the latter if no worker is to have it
+	inputInWork:   1<<inputWithLoop | 1<<inputAnswered,
+	inputAnswered: 1 << inputWithLoop,
+}
+
+// become changes the state. By the goroutine that owns the input.
+func (in *input) become(next inputState) {
+	if inputNext[in.state]&(1<<next) == 0 {
+		panic("server: input: from " + in.state.String() + " to " + next.String())
+	}
+	in.state = next
+}
+
+var inputs = sync.Pool{New: func() any { return new(input) }}
+
+// maxKept bounds the memory that stays with an input in the pool.
+const maxKept = 16 << 10
+
+func (c *loopConn) newInput() *input {
+	in := inputs.Get().(*input)
+	in.reply.c = &c.Conn
+	c.in = in
+	return in
+}
+
+func (in *input) rest() []byte { return in.buf[in.pos:] }
+
+// inputOverhead is what an input takes up beside its bytes.
+const inputOverhead = 384
+
+// memory is what the input takes up, without its reply.
+func (in *input) memory() int { return cap(in.buf) + inputOverhead }
+
+// dropInput gives the input's memory back.
+func (c *loopConn) dropInput() {
+	in := c.in
+	if in == nil {
+		return
+	}
+	c.in = nil
+	c.deadlines.stop(readDeadline)
+	c.count(in, 0)
+	in.recycle()
+}
+
+// recycle makes the input another connection's.
+func (in *input) recycle() {
+	if cap(in.buf) > maxKept {
+		in.buf = nil
+	}
+	in.buf, in.pos, in.cursor, in.early = in.buf[:0], 0, 0, 0
+	in.request = request{}
+	in.reply.reset()
+	inputs.Put(in)
+}
+
+// count makes n the bytes that the input holds, in the server's account.
+func (c *Conn) count(in *input, n int) {
+	if n != in.counted {
+		c.loop.srv.hold(n - in.counted)
+		in.counted = n
+	}
+}

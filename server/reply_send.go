@@ -1,0 +1,173 @@
+package server
+
+import (
+	"fmt"
+
+	"github.com/evmq/evmq/internal/outq"
+)
+
+// A piece is what is added to the output in one go. The parts come in the order of the fields; those that are nil are left out.
+type piece struct {
+	copied []byte
+	owned  []byte // with done as its release
+	file   *outq.File
+	done   outq.Done
+}
+
+// sendGathered is send of what is gathered, with p behind it. Under r.mu.
+func (r *replyState) sendGathered(p piece, hold bool) error {
+	p.copied = r.buf
+	if err := r.send(p, hold); err != nil {
+		return err
+	}
+	r.buf = r.buf[:0]
+	return nil
+}
+
+// writeLong gives the connection what is gathered, and p in pieces. Under r.mu.
+func (r *replyState) writeLong(p []byte) (n int, err error) {
+	if err = r.sendGathered(piece{}, true); err != nil {
+		return 0, err
+	}
+	for len(p)-n > replyBuffer {
+		part := p[n:min(n+4*replyBuffer, len(p))]
+		if err = r.send(piece{copied: part}, true); err != nil {
+			return n, err
+		}
+		n += len(part)
+	}
+	r.gather(p[n:])
+	return len(p), nil
+}
+
+// send waits for room and appends p to the output. With hold, what others write from now on waits for the rest of the
+// reply. Under r.mu, not c.mu.
+func (r *replyState) send(p piece, hold bool) error {
+	c := r.c
+	for {
+		c.mu.Lock()
+		if c.state.isDead() {
+			r.err = c.refusal()
+			c.mu.Unlock()
+			return r.err
+		}
+		x := c.extra()
+		if r.isFirst(x) && c.ahead() < c.loop.srv.cfg.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
+			if r.putPiece(p); c.state.isDead() {
+				r.err = c.refusal()
+				c.unlockAndTell()
+				return r.err
+			}
+			if hold {
+				r.become(replyInPieces)
+				x.exclusive = true
+			} else {
+				r.become(replyOpen)
+				c.releaseDeferred()
+			}
+			c.unlockAndTell()
+			return nil
+		}
+		if x.room == nil {
+			x.room = make(chan struct{})
+		}
+		room := x.room
+		c.mu.Unlock()
+		select {
+		case <-room: // is closed with the connection, too
+		case <-c.loop.srv.cutCtx.Done(): // which the loop may not come to see
+			r.err = fmt.Errorf("%w (%w)", ErrClosed, ErrServerClosed)
+			return r.err
+		}
+	}
+}
+
+// hasRoomForFile reports whether one more file may wait. Files that wait behind the reply do not count: they wait for its end. Under mu.
+func (c *Conn) hasRoomForFile() bool {
+	s := c.loop.srv
+	return s.files.Load() < s.cfg.maxFiles || c.out == nil || c.out.Files() == 0
+}
+
+// putPiece appends the parts of p to what goes to the kernel. Nothing of a part is taken if it ends the connection. Under c.mu; the
+// caller tells the loop.
+func (r *replyState) putPiece(p piece) {
+	c := r.c
+	r.put(p.copied)
+	before := c.outputMemory()
+	switch {
+	case p.file != nil && r.mayHold(outq.FileCost):
+		c.appendFile(c.output(), p.file)
+	case p.file == nil && p.done != nil && r.mayHold(len(p.owned)+outq.SegmentCost):
+		c.output().AppendOwned(p.owned, p.done)
+	}
+	c.countOutput(before)
+}
+
+// put appends p to what goes to the kernel. Under c.mu; the caller tells the loop.
+func (r *replyState) put(p []byte) {
+	if len(p) > 0 && r.mayHold(len(p)) {
+		before := r.c.outputMemory()
+		r.c.output().Append(p)
+		r.c.countOutput(before)
+	}
+}
+
+// mayHold reports whether the output takes n more bytes, overhead included. When the whole server holds too much, it ends the connection
+// instead, but for a small answer to a peer that has taken all before. Under c.mu; the caller tells the loop.
+func (r *replyState) mayHold(n int) bool {
+	c := r.c
+	s := c.loop.srv
+	if !c.state.isDead() && s.isFull() && (c.held() > 0 || n > replyBuffer) {
+		c.state = connClosed
+		c.setReason(s.overloaded())
+		c.commands |= cmdLook
+	}
+	return !c.state.isDead()
+}
+
+// releaseDeferred lets out what was written while a reply was sent in pieces. Under mu.
+func (c *Conn) releaseDeferred() {
+	x := c.ext
+	if x == nil {
+		return
+	}
+	x.exclusive = false
+	if x.deferred != nil {
+		before := c.outputMemory()
+		c.output().Splice(x.deferred)
+		x.deferred.Free()
+		x.deferred = nil
+		c.countOutput(before)
+	}
+}
+
+// commit gives the reply to the connection when another request of it follows at once. It reports whether the connection is still
+// there.
+func (r *replyState) commit() bool {
+	c := r.c
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.mu.Lock()
+	if c.state == connClosed {
+		c.mu.Unlock()
+		return false
+	}
+	r.commitLocked()
+	c.unlockAndTell()
+	return true
+}
+
+// commitLocked makes what was gathered the connection's, ends the reply, and lets others write behind it. Under c.mu, and r.mu if the reply
+// is open.
+func (r *replyState) commitLocked() {
+	c := r.c
+	r.count(0)
+	r.put(r.buf)
+	r.buf = r.buf[:0]
+	if !r.refused {
+		c.reqs++
+		c.loop.traffic.requests.Add(1)
+	}
+	c.releaseDeferred()
+	r.end(replyEnded)
+}
