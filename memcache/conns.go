@@ -118,7 +118,7 @@ func (s *session) report(c *server.Conn, asking bool, now int64) socketReport {
 	switch r.state = state.String(); {
 	case asking:
 		r.state = "conn_parse_cmd"
-	case state != stateWatch && c.Stats().Output > 0:
+	case state != stateWatch && c.Stats().BufferedBytes > 0:
 		r.state = "conn_mwrite"
 	}
 	return r

@@ -127,7 +127,7 @@ func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 		}
 	}
 	until(t, func() bool {
-		if held := r.srv.Stats().Buffered; held > int64(len(clients)+1)*input {
+		if held := r.srv.Stats().BufferedBytes; held > int64(len(clients)+1)*input {
 			t.Errorf("%d MB of input are held for %d connections", held>>20, len(clients)+1)
 		}
 		return c.stats("")["store_no_memory"] != "0"

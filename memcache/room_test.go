@@ -115,7 +115,7 @@ func TestSlowReadersOfLargeValuesDoNotEndOtherConnections(t *testing.T) {
 	for range 30 { // 1.8 GB, of which there is one
 		r.connect(t).send("get b")
 	}
-	until(t, func() bool { return r.srv.Stats().Buffered > 1<<30 })
+	until(t, func() bool { return r.srv.Stats().BufferedBytes > 1<<30 })
 	c.ask("get absent", "END")
 	r.connect(t).ask("version", "VERSION "+memcache.Version)
 }

@@ -50,7 +50,7 @@ func TestSoak(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	until(t, func() bool { return r.srv.Stats().Conns == 0 && r.srv.Stats().Buffered == 0 })
+	until(t, func() bool { return r.srv.Stats().OpenConns == 0 && r.srv.Stats().BufferedBytes == 0 })
 	c := r.connect(t)
 	c.ask("flush_all", "OK")
 	if st := r.Store().Stats(); st.Items != 0 || st.Memory > st.Limit {

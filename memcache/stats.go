@@ -200,7 +200,7 @@ func (c *Cache) connections() (s server.Stats, loops int) {
 	defer c.mu.Unlock()
 	for _, srv := range c.servers {
 		st := srv.Stats()
-		s.Conns += st.Conns
+		s.OpenConns += st.OpenConns
 		s.Opened += st.Opened
 		s.Refused += st.Refused
 		s.Pauses += st.Pauses

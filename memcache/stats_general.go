@@ -53,7 +53,7 @@ func (c *Cache) statsProcess(line emit) {
 // statsConnections emits statistics about connections and their buffers.
 func (c *Cache) statsConnections(line emit, conns server.Stats) {
 	line.number("max_connections", uint64(c.setting("maxconns")))
-	line.number("curr_connections", uint64(conns.Conns))
+	line.number("curr_connections", uint64(conns.OpenConns))
 	c.mu.Lock()
 	total := conns.Opened - c.opened
 	c.mu.Unlock()
@@ -61,7 +61,7 @@ func (c *Cache) statsConnections(line emit, conns server.Stats) {
 	if c.tuning.get("maxconns_fast") != "no" {
 		line.number("rejected_connections", conns.Refused)
 	}
-	line.number("connection_structures", uint64(conns.Conns))
+	line.number("connection_structures", uint64(conns.OpenConns))
 	line.zeros("response_obj_oom", "response_obj_count", "response_obj_bytes", "read_buf_count", "read_buf_bytes", "read_buf_bytes_free",
 		"read_buf_oom", "reserved_fds")
 }
@@ -111,7 +111,7 @@ func (c *Cache) statsTraffic(line emit, n *sum, st *store.Stats, conns server.St
 	line.number("bytes_written", n[bytesWritten])
 	line.number("limit_maxbytes", uint64(st.Limit))
 	accepting := uint64(1)
-	if most := c.setting("maxconns"); most > 0 && conns.Conns >= most {
+	if most := c.setting("maxconns"); most > 0 && conns.OpenConns >= most {
 		accepting = 0
 	}
 	line.number("accepting_conns", accepting)

@@ -130,7 +130,7 @@ func trial(t *testing.T, config Config, full bool, secure *tls.Config, play func
 	if st.Memory > st.Limit || st.Items < 0 || st.Held != 0 || st.Coming != 0 {
 		t.Errorf("%d bytes of memory, the limit is %d; %d items, %d bytes are held, %d coming", st.Memory, st.Limit, st.Items, st.Held, st.Coming)
 	}
-	if n := srv.Stats().Buffered; n != 0 || c.panics.Load() != 0 {
+	if n := srv.Stats().BufferedBytes; n != 0 || c.panics.Load() != 0 {
 		t.Errorf("%d bytes are buffered; %d panics", n, c.panics.Load())
 	}
 	return answers, st.Evicted > 0

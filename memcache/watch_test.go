@@ -52,7 +52,7 @@ func TestAWatcherThatDoesNotReadDelaysNoClient(t *testing.T) {
 	}
 	var most int
 	for conn := range r.srv.Conns() {
-		most = max(most, conn.Stats().Output)
+		most = max(most, conn.Stats().BufferedBytes)
 	}
 	if most == 0 || most > 16<<10 {
 		t.Errorf("%d bytes wait for a client that does not read, want %d at most", most, 16<<10)

@@ -67,7 +67,7 @@ const tooManyWatchers = "WATCHER_TOO_MANY log watcher limit reached"
 type sink struct{ *server.Conn }
 
 // Pending implements watch.Sink.
-func (s sink) Pending() int { return s.Stats().Output }
+func (s sink) Pending() int { return s.Stats().BufferedBytes }
 
 // look locks a key for a command, and writes a line about the look-up for watchers.
 func (x *executor) look(key []byte) store.Entry {

@@ -81,8 +81,8 @@ func TestAListenerWithoutADescriptorRefusesAsOthersDo(t *testing.T) {
 		until(t, "the count of refusals", func() bool { return s.Stats().Refused == 5 })
 		send(t, first, "still served")
 		expect(t, first, "still served")
-		if st := s.Stats(); st.Conns != 1 || st.AcceptErrors != 0 || log.String() != "" {
-			t.Errorf("%d connections, %d errors, and the log says %q", st.Conns, st.AcceptErrors, log.String())
+		if st := s.Stats(); st.OpenConns != 1 || st.AcceptErrors != 0 || log.String() != "" {
+			t.Errorf("%d connections, %d errors, and the log says %q", st.OpenConns, st.AcceptErrors, log.String())
 		}
 		must(t, s.Close())
 	}

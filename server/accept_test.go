@@ -103,9 +103,9 @@ func TestEveryLoopGetsConnections(t *testing.T) {
 		want func(conns []int) bool
 	}{
 		"round robin": {&server.Server{}, func(n []int) bool { return n[0] == 20 && n[1] == 20 && n[2] == 20 }},
-		"least":       {&server.Server{Balance: server.LeastConns}, func(n []int) bool { return n[0] == 20 && n[1] == 20 && n[2] == 20 }},
+		"least":       {&server.Server{Balance: server.BalanceLeastConns}, func(n []int) bool { return n[0] == 20 && n[1] == 20 && n[2] == 20 }},
 		"reuse port":  {&server.Server{ReusePort: true}, func(n []int) bool { return n[0] > 0 && n[1] > 0 && n[2] > 0 }},
-		"source hash": {&server.Server{Balance: server.SourceHash}, func(n []int) bool {
+		"source hash": {&server.Server{Balance: server.BalanceSourceHash}, func(n []int) bool {
 			return n[0] == clients || n[1] == clients || n[2] == clients // they all come from one address
 		}},
 		"pick": {&server.Server{PickLoop: func(peer net.Addr, n int) int {
@@ -127,7 +127,7 @@ func TestEveryLoopGetsConnections(t *testing.T) {
 			}
 			var counts []int
 			for _, l := range s.Stats().Loops {
-				counts = append(counts, l.Conns)
+				counts = append(counts, l.OpenConns)
 			}
 			if !row.want(counts) {
 				t.Errorf("the loops have %v connections", counts)
@@ -135,8 +135,8 @@ func TestEveryLoopGetsConnections(t *testing.T) {
 			hangUp(all...)
 			s.shutdown(t)
 			for i, l := range s.Stats().Loops {
-				if l.Conns != 0 {
-					t.Errorf("loop %d still counts %d connections", i, l.Conns)
+				if l.OpenConns != 0 {
+					t.Errorf("loop %d still counts %d connections", i, l.OpenConns)
 				}
 			}
 		})
@@ -164,7 +164,7 @@ func TestS3TheRefusalIsRead(t *testing.T) {
 		}
 		must(t, pipelined(first, "first", 1))
 		hangUp(second)
-		until(t, "a free place", func() bool { return s.Stats().Conns == 1 })
+		until(t, "a free place", func() bool { return s.Stats().OpenConns == 1 })
 		third := s.dial(t)
 		must(t, pipelined(third, "third", 1))
 		hangUp(first, third)
@@ -253,7 +253,7 @@ func TestManyClientsComeAndGo(t *testing.T) {
 		}
 		all.Wait()
 		s.shutdown(t)
-		if st := s.Stats(); st.Opened != 240 || st.Closed != 240 || st.Buffered != 0 || st.Conns != 0 {
+		if st := s.Stats(); st.Opened != 240 || st.Closed != 240 || st.BufferedBytes != 0 || st.OpenConns != 0 {
 			t.Errorf("%+v", st)
 		}
 	})

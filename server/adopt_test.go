@@ -82,7 +82,7 @@ func TestS4AdoptAndDetachGoAround(t *testing.T) {
 			must(t, ours.Close())
 			expectEnd(theirs)
 			s.shutdown(t)
-			if st := s.Stats(); st.Opened != 5 || st.Closed != 5 || st.Buffered != 0 {
+			if st := s.Stats(); st.Opened != 5 || st.Closed != 5 || st.BufferedBytes != 0 {
 				t.Errorf("%+v", st)
 			}
 		})
@@ -224,8 +224,8 @@ func TestAnAdoptedFileIsNoSocket(t *testing.T) {
 	if _, err := s.AddConn(disguised{one, f}, nil); err == nil {
 		t.Error("a file was adopted as a connection")
 	}
-	if st := s.Stats(); st.Conns != 0 {
-		t.Errorf("%d connections are counted", st.Conns)
+	if st := s.Stats(); st.OpenConns != 0 {
+		t.Errorf("%d connections are counted", st.OpenConns)
 	}
 }
 

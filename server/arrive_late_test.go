@@ -83,7 +83,7 @@ func TestWhatAPickLoopKeepsPastTheShutdownIsRefused(t *testing.T) {
 	expect(t, theirs, "still the caller's")
 	hangUp(ours, theirs)
 	until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
-	if st := s.Stats(); st.Conns != 0 || len(p.closed) > 0 {
+	if st := s.Stats(); st.OpenConns != 0 || len(p.closed) > 0 {
 		t.Errorf("Close was called %d times, %+v", len(p.closed), st)
 	}
 }
@@ -121,7 +121,7 @@ func TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
 	expectEOF(t, theirs)
 	hangUp(theirs)
 	until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
-	if st := s.Stats(); st.Conns != 0 || st.Opened != st.Closed {
+	if st := s.Stats(); st.OpenConns != 0 || st.Opened != st.Closed {
 		t.Errorf("%+v", st)
 	}
 }

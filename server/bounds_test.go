@@ -36,11 +36,11 @@ func newAttack(t *testing.T, r rig, srv *server.Server) *attack {
 func (a *attack) check(t *testing.T) {
 	t.Helper()
 	st := a.Stats()
-	most := a.limit*3/2 + int64(st.Conns)<<10 + 1<<20 // and a MB for the test itself
+	most := a.limit*3/2 + int64(st.OpenConns)<<10 + 1<<20 // and a MB for the test itself
 	held := heap() - a.before
-	t.Logf("%d KB are held, %d KB counted, with %d connections; the bound is %d KB", held>>10, st.Buffered>>10, st.Conns, most>>10)
+	t.Logf("%d KB are held, %d KB counted, with %d connections; the bound is %d KB", held>>10, st.BufferedBytes>>10, st.OpenConns, most>>10)
 	if held > most {
-		t.Errorf("%d KB are held; the limit is %d KB, %d KB are counted, %d connections", held>>10, a.limit>>10, st.Buffered>>10, st.Conns)
+		t.Errorf("%d KB are held; the limit is %d KB, %d KB are counted, %d connections", held>>10, a.limit>>10, st.BufferedBytes>>10, st.OpenConns)
 	}
 }
 
@@ -81,7 +81,7 @@ func TestInputBeforeARequestCounts(t *testing.T) {
 			for _, nc := range a.clients {
 				reset(t, nc)
 			}
-			until(t, "the end", func() bool { return a.Stats().Conns == 0 })
+			until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
 			a.drained(t)
 		})
 	}
@@ -122,14 +122,14 @@ func TestEarlyAnswersCount(t *testing.T) {
 			}
 			until(t, "the answers", func() bool {
 				st := a.Stats()
-				return st.Waiting == 0 && int64(st.Running) == int64(st.Conns) && st.BytesRead > 0 && st.Opened == clients
+				return st.QueuedRequests == 0 && int64(st.RunningRequests) == int64(st.OpenConns) && st.BytesRead > 0 && st.Opened == clients
 			})
 			a.check(t)
 			close(release)
 			for _, nc := range a.clients {
 				reset(t, nc)
 			}
-			until(t, "the end", func() bool { return a.Stats().Conns == 0 })
+			until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
 			a.drained(t)
 		})
 	}
@@ -196,7 +196,7 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 				for _, c := range conns {
 					c.Abort()
 				}
-				until(t, "the end", func() bool { return a.Stats().Conns == 0 })
+				until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
 				a.drained(t)
 			})
 		}
@@ -214,7 +214,7 @@ func TestOutputOfADialCountsFromBeforeItSpeaksTLS(t *testing.T) {
 		must(t, err)
 		h.failed(t)
 	}
-	until(t, "an empty account", func() bool { return s.Stats().Buffered == 0 })
+	until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 }
 
 // TestRecordsThatWaitCount: output that is encrypted already and that the peer does not take is held twice.
@@ -241,6 +241,6 @@ func TestRecordsThatWaitCount(t *testing.T) {
 	for _, nc := range a.clients {
 		reset(t, nc)
 	}
-	until(t, "the end", func() bool { return a.Stats().Conns == 0 })
+	until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
 	a.drained(t)
 }

@@ -5,17 +5,25 @@ import (
 	"slices"
 )
 
-// A Refusal is a connection that did not take a broadcast, and why.
-type Refusal struct {
+// A BroadcastError says that a connection did not accept a broadcast, and why.
+type BroadcastError struct {
 	Conn *Conn
-	Err  error
+	Err  error // as Conn.Write returns it
 }
 
-// Broadcast writes p to all of conns, copying it once for all. Each connection accepts or refuses it as it would a Write; those
-// that refuse are returned. done, if not nil, is called once for each of the others, on that connection's loop, with nil when
-// p was given to the kernel, or with why it was not. The order of other writes and broadcasts from the same goroutine is kept
-// on each connection. Any goroutine.
-func Broadcast(conns []*Conn, p []byte, done func(c *Conn, err error)) (refused []Refusal) {
+// Error returns a text that names the connection and the reason. Any goroutine.
+func (e BroadcastError) Error() string { return fmt.Sprintf("broadcast to %s: %v", e.Conn.ID(), e.Err) }
+
+// Unwrap returns the reason, so that errors.Is and errors.As find it. Any goroutine.
+func (e BroadcastError) Unwrap() error { return e.Err }
+
+// Broadcast writes p to each of conns. It copies p once, whatever the number of connections. Each connection accepts or refuses it as it
+// would accept or refuse a Write; the result has an error for each connection that refused, in the order of conns, and is nil if there is
+// none.
+//
+// done, if not nil, is called once for each of the other connections, on the connection's loop: with nil when p was given to the kernel,
+// or with the reason why it was not. On each connection the order of the writes and broadcasts of one goroutine is kept. Any goroutine.
+func Broadcast(conns []*Conn, p []byte, done func(c *Conn, err error)) (refused []BroadcastError) {
 	p = slices.Clone(p)
 	for _, c := range conns {
 		var release func(error)
@@ -23,7 +31,7 @@ func Broadcast(conns []*Conn, p []byte, done func(c *Conn, err error)) (refused 
 			release = func(err error) { done(c, err) }
 		}
 		if err := c.WriteOwned(p, release); err != nil {
-			refused = append(refused, Refusal{c, fmt.Errorf("broadcast to %s: %w", c.ID(), err)})
+			refused = append(refused, BroadcastError{c, err})
 		}
 	}
 	return refused

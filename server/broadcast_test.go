@@ -114,7 +114,7 @@ func TestABroadcastIsOneBlock(t *testing.T) {
 	}
 	held := int64(0)
 	for _, c := range conns {
-		held += int64(c.Stats().Output)
+		held += int64(c.Stats().BufferedBytes)
 	}
 	if held < 5*size {
 		t.Errorf("the connections hold %d bytes; with so few the comparison says nothing", held)

@@ -191,7 +191,7 @@ func TestAFramingsPlaceIsKept(t *testing.T) {
 			}
 			if i == 2 {
 				expect(t, nc, "0123456789abcdefghijklm\n")
-				until(t, "the end of the request", func() bool { return s.Stats().Running == 0 })
+				until(t, "the end of the request", func() bool { return s.Stats().RunningRequests == 0 })
 				for c := range s.Conns() {
 					for range 3 { // turns, in which the loop finds the rest of the line
 						onLoop(t, c, func() {})

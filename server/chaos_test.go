@@ -386,12 +386,12 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 	if errors.As(err, &late) && late.Handlers > 0 || what == 2 { // nobody has waited for the handlers that still ran
 		until(t, "the last handlers' end", func() bool {
 			st := srv.Stats()
-			return st.Running == 0 && st.Buffered == 0 && st.Conns == 0 && k.pending.Load() == 0
+			return st.RunningRequests == 0 && st.BufferedBytes == 0 && st.OpenConns == 0 && k.pending.Load() == 0
 		})
 	}
 	st := srv.Stats()
 	st.Loops = nil
-	if st.Buffered != 0 || st.Conns != 0 || st.Opened != uint64(k.opens.Load()) || st.Opened != st.Closed || k.pending.Load() != 0 {
+	if st.BufferedBytes != 0 || st.OpenConns != 0 || st.Opened != uint64(k.opens.Load()) || st.Opened != st.Closed || k.pending.Load() != 0 {
 		t.Errorf("seed %d way %d (%v): opens %d closes %d failed dials %d pending %d %+v", seed, what, err, k.opens.Load(), k.closes.Load(), k.failedDials.Load(), k.pending.Load(), st)
 	}
 	for c, v := range k.open.Range {

@@ -141,7 +141,7 @@ func TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead(t *testing.T) {
 			} else {
 				send(t, nc, "go\n")
 			}
-			until(t, "output that waits", func() bool { return c.Stats().BytesWritten > 0 && c.Stats().Output > 0 })
+			until(t, "output that waits", func() bool { return c.Stats().BytesWritten > 0 && c.Stats().BufferedBytes > 0 })
 			since := time.Now()
 			s.shutdown(t)
 			closedAfter(t, p, since, brief, server.ErrCloseTimeout)
@@ -160,7 +160,7 @@ func TestCloseTimeoutDoesNotCountWhileARequestIsInWork(t *testing.T) {
 			s := start(t, r, &server.Server{Handler: d, CloseTimeout: brief})
 			c, nc := p.connect(t, s)
 			send(t, nc, "work\n")
-			until(t, "the request", func() bool { return s.Stats().Running == 1 })
+			until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
 			c.Close()
 			time.Sleep(3 * brief) // it has to be ended for nothing
 			if len(p.closed) > 0 {
@@ -198,7 +198,7 @@ func TestDeadlinesRunWhileConcurrentRequestsAreInWork(t *testing.T) {
 				c, nc := p.connect(t, s)
 				c.SetTimeouts(server.Timeouts{Idle: -1})
 				send(t, nc, "work\n")
-				until(t, "the request", func() bool { return s.Stats().Running == 1 })
+				until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
 				since := time.Now()
 				c.SetTimeouts(server.Timeouts{Read: test.read, Write: test.write})
 				must(t, c.WriteNotify(make([]byte, 8<<20), nil))
@@ -241,7 +241,7 @@ func TestADeadlineRunsWhateverTheOutputDoes(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, ReadTimeout: brief, HighWater: 1 << 20, LowWater: 1, MaxOutput: 1 << 20, Socket: tight()})
 	_, nc := p.connect(t, s)
 	send(t, nc, "much\n")
-	until(t, "output that waits", func() bool { return s.Stats().Buffered > 0 })
+	until(t, "output that waits", func() bool { return s.Stats().BufferedBytes > 0 })
 	send(t, nc, "half a request")
 	wantError(t, "Close", await(t, p.closed, "Close"), server.ErrReadTimeout)
 }

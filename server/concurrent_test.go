@@ -57,8 +57,8 @@ func TestConcurrentHandlesNAtOnce(t *testing.T) {
 		closeWrite(t, nc)
 		expectEOF(t, nc)
 		s.shutdown(t)
-		if st := s.Stats(); st.Requests != requests || st.Buffered != 0 {
-			t.Errorf("%d requests answered, %d bytes buffered", st.Requests, st.Buffered)
+		if st := s.Stats(); st.Requests != requests || st.BufferedBytes != 0 {
+			t.Errorf("%d requests answered, %d bytes buffered", st.Requests, st.BufferedBytes)
 		}
 	})
 }
@@ -109,8 +109,8 @@ func TestConcurrentAnswersKeepTheirOrder(t *testing.T) {
 			t.Fatalf("%d bytes came, %v; want %d", len(got), err, want.Len())
 		}
 		s.shutdown(t)
-		if st := s.Stats(); st.Requests != requests || st.Buffered != 0 {
-			t.Errorf("%d requests answered, %d bytes buffered", st.Requests, st.Buffered)
+		if st := s.Stats(); st.Requests != requests || st.BufferedBytes != 0 {
+			t.Errorf("%d requests answered, %d bytes buffered", st.Requests, st.BufferedBytes)
 		}
 	})
 }
@@ -187,8 +187,8 @@ func TestConcurrentRequestsEndWithTheirConnection(t *testing.T) {
 		}
 		wantError(t, "Close", await(t, reasons, "Close"), server.ErrAborted)
 		s.shutdown(t)
-		if st := s.Stats(); st.Buffered != 0 || st.Conns != 0 {
-			t.Errorf("%d bytes buffered, %d connections", st.Buffered, st.Conns)
+		if st := s.Stats(); st.BufferedBytes != 0 || st.OpenConns != 0 {
+			t.Errorf("%d bytes buffered, %d connections", st.BufferedBytes, st.OpenConns)
 		}
 	})
 }

@@ -371,17 +371,17 @@ func (c *Conn) setReason(reason error) {
 
 // ConnStats counts what has happened on a connection.
 type ConnStats struct {
-	BytesRead    uint64 // given to the handler, decrypted
-	BytesWritten uint64 // given to the kernel, before encryption
-	Requests     uint64 // answered by workers; those that were refused are not
-	Output       int    // bytes of output that wait
+	BytesRead     uint64 // given to the handler, decrypted
+	BytesWritten  uint64 // given to the kernel, before encryption
+	Requests      uint64 // answered by workers; those that were refused are not
+	BufferedBytes int    // output that waits for the kernel
 }
 
 // Stats returns the counts of this moment. Any goroutine.
 func (c *Conn) Stats() ConnStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return ConnStats{BytesRead: c.nread, BytesWritten: c.wrote, Requests: uint64(c.reqs), Output: c.held()}
+	return ConnStats{BytesRead: c.nread, BytesWritten: c.wrote, Requests: uint64(c.reqs), BufferedBytes: c.held()}
 }
 
 // descriptor is the number of c's descriptor; -1 while there is none. Under mu, as long as the connection is open.

@@ -119,9 +119,9 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 	c, nc := p.connect(t, s)
 	send(t, nc, "first\nsecond\n")
 	await(t, started, "the first request")
-	requests := s.Stats().Buffered // the memory of the requests
+	requests := s.Stats().BufferedBytes // the memory of the requests
 	must(t, c.WriteNotify(make([]byte, 8<<20), func(err error) { results <- err }))
-	until(t, "output that waits", func() bool { return c.Stats().BytesWritten > 0 && c.Stats().Output > 0 })
+	until(t, "output that waits", func() bool { return c.Stats().BytesWritten > 0 && c.Stats().BufferedBytes > 0 })
 	reset(t, nc)
 	wantError(t, "output that waited", await(t, results, "its outcome"), server.ErrClosed)
 	<-c.Context().Done()
@@ -130,7 +130,7 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 	if !isGone(err) {
 		t.Errorf("a write: %v, without the reason", err)
 	}
-	if n := s.Stats().Buffered; n != requests {
+	if n := s.Stats().BufferedBytes; n != requests {
 		t.Errorf("%d bytes are counted, of which the requests take %d", n, requests)
 	}
 	release <- struct{}{}
@@ -158,7 +158,7 @@ func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
 			_, err := c.WriteString("this is not read")
 			must(t, err)
 			send(t, nc, "work\n")
-			until(t, "the request", func() bool { return s.Stats().Running == 1 })
+			until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
 			closeWrite(t, nc)
 			isIdle(t, s)
 			if len(p.closed) > 0 {
@@ -278,7 +278,7 @@ func TestAFileThatIsReadWhenAConnectionBreaksIsTold(t *testing.T) {
 	must(t, c.SendFile(r, 0, 1<<20, func(err error) { ended <- err }))
 	expect(t, nc, "\x00")
 	send(t, nc, "work\n")
-	until(t, "the request", func() bool { return s.Stats().Running == 1 })
+	until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
 	reset(t, nc)
 	<-c.Context().Done()
 	for range 3 {

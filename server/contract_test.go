@@ -68,7 +68,7 @@ func TestABrokenContractIsLoggedAsAnError(t *testing.T) {
 			closeWrite(t, nc)
 			expectEOF(t, nc)
 			hangUp(nc)
-			until(t, "the end", func() bool { return s.Stats().Conns == 0 })
+			until(t, "the end", func() bool { return s.Stats().OpenConns == 0 })
 			if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "broke its contract") {
 				t.Errorf("the log has %q", text)
 			}

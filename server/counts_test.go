@@ -64,7 +64,7 @@ func TestCountersNeverGoBack(t *testing.T) {
 		close(release)
 		until(t, "the end of the handler", func() bool {
 			grown("when the handler ends")
-			return s.Stats().Conns == 0
+			return s.Stats().OpenConns == 0
 		})
 		if last.Requests != 10 || last.BytesRead != 25 || last.BytesWritten != 30 || last.Accepted != 1 {
 			t.Errorf("%+v; want 10 requests, 25 bytes read, 30 written, 1 connection", last)
@@ -105,7 +105,10 @@ func TestRefusedRequestsAreNotAnswered(t *testing.T) {
 			if i >= 2 {
 				expect(t, nc, "busy\n")
 			} else { // one runs, one waits
-				until(t, "its place", func() bool { st := s.Stats(); return st.Running+st.Waiting == i+1 && (i > 0 || st.Running == 1) })
+				until(t, "its place", func() bool {
+					st := s.Stats()
+					return st.RunningRequests+st.QueuedRequests == i+1 && (i > 0 || st.RunningRequests == 1)
+				})
 			}
 		}
 		if st := s.Stats(); st.Requests != 0 || st.Busy != 5 {
@@ -162,7 +165,7 @@ func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
 				until(t, "the beginning of the end", func() bool { _, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil); return err != nil })
 				close(gate)
 				await(t, ended, "the end of the server")
-				until(t, "the end of the handlers", func() bool { return s.Stats().Running == 0 })
+				until(t, "the end of the handlers", func() bool { return s.Stats().RunningRequests == 0 })
 				st := pc.Stats()
 				if st.Received != handled.Load()+st.Dropped {
 					t.Errorf("%d received, %d handled, %d dropped", st.Received, handled.Load(), st.Dropped)
@@ -224,7 +227,7 @@ func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 		fmt.Fprintf(&want, "request %d\n", i)
 	}
 	send(t, nc, want.String())
-	until(t, "the burst to wait", func() bool { return s.Stats().Waiting == 4998 })
+	until(t, "the burst to wait", func() bool { return s.Stats().QueuedRequests == 4998 })
 	close(release)
 	expect(t, nc, want.String())
 	if served.Load() != 5000 {

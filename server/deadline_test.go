@@ -69,7 +69,7 @@ func TestARequestInWorkIsNotIdle(t *testing.T) {
 		if _, err := io.WriteString(nc, "work\n"); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "the request", func() bool { return s.Stats().Running == 1 })
+		until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
 		c.SetTimeouts(server.Timeouts{Idle: brief, FirstRequest: brief, Read: brief})
 		time.Sleep(3 * brief)
 		close(release)

@@ -237,8 +237,8 @@ func TestADialThatCannotBeServedIsRefusedAtTheCall(t *testing.T) {
 		_, err := s.Dial(context.Background(), row.network, other.addr.String(), &row.options)
 		wantError(t, name, err, server.ErrInvalid)
 	}
-	if a, b := s.Stats(), other.Stats(); a.Conns != 0 || a.Loops[0].Conns != 0 || b.Conns != 1 || b.Loops[0].Conns != 1 {
-		t.Errorf("connections %d, %d on the loop; %d, %d", a.Conns, a.Loops[0].Conns, b.Conns, b.Loops[0].Conns)
+	if a, b := s.Stats(), other.Stats(); a.OpenConns != 0 || a.Loops[0].OpenConns != 0 || b.OpenConns != 1 || b.Loops[0].OpenConns != 1 {
+		t.Errorf("connections %d, %d on the loop; %d, %d", a.OpenConns, a.Loops[0].OpenConns, b.OpenConns, b.Loops[0].OpenConns)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestAConnectionIsKnownFromOpenOn(t *testing.T) {
 	_, err = nc.Read(make([]byte, 1)) // its hello: the handshake has begun
 	must(t, err)
 	s.dialPlain(t)
-	until(t, "the accepted connection", func() bool { return s.Stats().Loops[0].Conns == 2 })
+	until(t, "the accepted connection", func() bool { return s.Stats().Loops[0].OpenConns == 2 })
 	if c.ID() != (server.ConnID{}) || s.Conn(c.ID()) != nil {
 		t.Errorf("before Open its ID is %v, by which %v is found", c.ID(), s.Conn(c.ID()))
 	}

@@ -103,7 +103,7 @@ func TestS20DialledOutputWaitsForTheConnection(t *testing.T) {
 			h.untouched(t)
 		}
 		s.shutdown(t)
-		if st := s.Stats(); st.Opened != 20 || st.Closed != 20 || st.Buffered != 0 {
+		if st := s.Stats(); st.Opened != 20 || st.Closed != 20 || st.BufferedBytes != 0 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -150,7 +150,7 @@ func TestADialThatFailsIsTold(t *testing.T) {
 		s.shutdown(t)
 		_, err = s.Dial(context.Background(), "tcp", gone.Addr().String(), nil)
 		wantError(t, "Dial", err, server.ErrServerClosed)
-		if st := s.Stats(); st.Conns != 0 || st.Buffered != 0 || st.Opened != 0 {
+		if st := s.Stats(); st.OpenConns != 0 || st.BufferedBytes != 0 || st.Opened != 0 {
 			t.Errorf("%+v", st)
 		}
 	})

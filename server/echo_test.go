@@ -25,7 +25,7 @@ func TestEchoOnTheLoop(t *testing.T) {
 		closeWrite(t, nc)
 		expectEOF(t, nc)
 		s.shutdown(t)
-		if st := s.Stats(); st.Opened != 1 || st.Closed != 1 || st.BytesRead != st.BytesWritten || st.Buffered != 0 {
+		if st := s.Stats(); st.Opened != 1 || st.Closed != 1 || st.BytesRead != st.BytesWritten || st.BufferedBytes != 0 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -48,7 +48,7 @@ func TestEchoOnWorkers(t *testing.T) {
 			t.Fatalf("%d bytes came back of %d, %v", len(got), all.Len(), err)
 		}
 		s.shutdown(t)
-		if st := s.Stats(); st.Requests != 2000 || st.Buffered != 0 || st.Opened != 1 || st.Closed != 1 {
+		if st := s.Stats(); st.Requests != 2000 || st.BufferedBytes != 0 || st.Opened != 1 || st.Closed != 1 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -71,8 +71,8 @@ func TestMuchDataArrives(t *testing.T) {
 			t.Fatalf("%d of %d bytes came back, %v; equal to where it ends: %v", len(got), len(data), err, bytes.HasPrefix(data, got))
 		}
 		s.shutdown(t)
-		if st := s.Stats(); st.Buffered != 0 {
-			t.Errorf("%d bytes are still counted as buffered", st.Buffered)
+		if st := s.Stats(); st.BufferedBytes != 0 {
+			t.Errorf("%d bytes are still counted as buffered", st.BufferedBytes)
 		}
 	})
 }

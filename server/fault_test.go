@@ -71,7 +71,7 @@ func TestFaultsThatPassLoseNothing(t *testing.T) {
 					}
 					all.Wait()
 					s.shutdown(t)
-					if st := s.Stats(); st.Opened != st.Closed || st.Opened == 0 || st.Buffered != 0 || st.Conns != 0 {
+					if st := s.Stats(); st.Opened != st.Closed || st.Opened == 0 || st.BufferedBytes != 0 || st.OpenConns != 0 {
 						t.Errorf("seed %d: %+v", seed, st)
 					}
 					if faulty.Injected() == 0 {
@@ -108,7 +108,7 @@ func TestFaultsThatEndAConnectionEndItAlone(t *testing.T) {
 					}
 					all.Wait()
 					s.shutdown(t)
-					if st := s.Stats(); st.Opened != st.Closed || st.Buffered != 0 || st.Conns != 0 || st.Running+st.Waiting != 0 {
+					if st := s.Stats(); st.Opened != st.Closed || st.BufferedBytes != 0 || st.OpenConns != 0 || st.RunningRequests+st.QueuedRequests != 0 {
 						t.Errorf("seed %d: %+v", seed, st)
 					}
 					if faulty.Injected() == 0 {
@@ -171,7 +171,7 @@ func TestEachWriteUnderFaultsHasOneOutcome(t *testing.T) {
 					t.Errorf("seed %d: write %d has %d outcomes", seed, n, outcomes[n])
 				}
 			}
-			if st := s.Stats(); st.Buffered != 0 || st.Opened != st.Closed {
+			if st := s.Stats(); st.BufferedBytes != 0 || st.Opened != st.Closed {
 				t.Errorf("seed %d: %+v", seed, st)
 			}
 		}

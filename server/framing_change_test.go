@@ -95,7 +95,7 @@ func TestABadStreamEndsInItsTurn(t *testing.T) {
 			s := start(t, r, &server.Server{Handler: d})
 			nc := s.dial(t)
 			send(t, nc, "one\ntwo\n"+strings.Repeat("x", 50)+"\nfour\n")
-			until(t, "a request in work", func() bool { return s.Stats().Running > 0 })
+			until(t, "a request in work", func() bool { return s.Stats().RunningRequests > 0 })
 			close(release)
 			expect(t, nc, "one\ntwo\n")
 			expectEOF(t, nc)

@@ -34,7 +34,7 @@ func flood(t *testing.T, r rig, srv *server.Server) *flooded {
 	for i := range 3 {
 		nc := f.dial(t)
 		send(t, nc, "block\n")
-		until(t, "a full queue", func() bool { st := f.Stats(); return st.Running == 1 && st.Waiting == i })
+		until(t, "a full queue", func() bool { st := f.Stats(); return st.RunningRequests == 1 && st.QueuedRequests == i })
 		f.blocked = append(f.blocked, nc)
 	}
 	return f
@@ -54,8 +54,8 @@ func TestS5AFullQueueStopsReading(t *testing.T) {
 			go func() { errs <- pipelined(nc, strings.Repeat("x", 500)+fmt.Sprint(i), lines) }()
 		}
 		until(t, "everybody", func() bool { return f.Stats().Opened == clients+3 && f.Stats().BytesRead > clients*1000 })
-		if st := f.Stats(); st.MaxWaiting != 2 || st.Buffered > clients*2*(72<<10) { // decrypted and not, with their overhead
-			t.Errorf("%d requests waited, %d bytes are held; want 2 and at most what one read takes of each", st.MaxWaiting, st.Buffered)
+		if st := f.Stats(); st.MaxQueuedRequests != 2 || st.BufferedBytes > clients*2*(72<<10) { // decrypted and not, with their overhead
+			t.Errorf("%d requests waited, %d bytes are held; want 2 and at most what one read takes of each", st.MaxQueuedRequests, st.BufferedBytes)
 		}
 		close(f.release)
 		for range clients {
@@ -68,7 +68,7 @@ func TestS5AFullQueueStopsReading(t *testing.T) {
 		}
 		hangUp(append(ncs, f.blocked...)...)
 		f.shutdown(t)
-		if st := f.Stats(); st.Busy != 0 || st.MaxWaiting != 2 || st.Buffered != 0 || st.Requests != clients*lines+3 {
+		if st := f.Stats(); st.Busy != 0 || st.MaxQueuedRequests != 2 || st.BufferedBytes != 0 || st.Requests != clients*lines+3 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -84,8 +84,8 @@ func TestS5AFullQueueRefuses(t *testing.T) {
 			expect(t, nc, "busy\nbusy\n")
 			f.blocked = append(f.blocked, nc)
 		}
-		if st := f.Stats(); st.Busy != 6 || st.MaxWaiting != 2 {
-			t.Errorf("%d requests were refused and %d waited, want 6 and 2", st.Busy, st.MaxWaiting)
+		if st := f.Stats(); st.Busy != 6 || st.MaxQueuedRequests != 2 {
+			t.Errorf("%d requests were refused and %d waited, want 6 and 2", st.Busy, st.MaxQueuedRequests)
 		}
 		close(f.release)
 		for _, nc := range f.blocked[:3] {
@@ -111,7 +111,7 @@ func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
 			})})
 		nc := s.dial(t)
 		send(t, nc, "a\n")
-		until(t, "a request in work", func() bool { return s.Stats().Running == 1 })
+		until(t, "a request in work", func() bool { return s.Stats().RunningRequests == 1 })
 		send(t, nc, "b\nc\nd\n")
 		until(t, "two refusals", func() bool { return s.Stats().Busy == 2 })
 		close(release)
@@ -139,7 +139,7 @@ func TestAFullQueueCloses(t *testing.T) {
 		}
 		hangUp(f.blocked...)
 		f.shutdown(t)
-		if st := f.Stats(); st.Busy != 1 || st.Buffered != 0 || st.Opened != st.Closed {
+		if st := f.Stats(); st.Busy != 1 || st.BufferedBytes != 0 || st.Opened != st.Closed {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -165,6 +165,6 @@ func TestWhatWaitsForRoomEndsWithTheServer(t *testing.T) {
 		if st := f.Stats(); st.Opened != 7 || st.Closed != 7 {
 			t.Errorf("%d connections were opened and %d closed", st.Opened, st.Closed)
 		}
-		until(t, "an empty account", func() bool { return f.Stats().Buffered == 0 })
+		until(t, "an empty account", func() bool { return f.Stats().BufferedBytes == 0 })
 	})
 }

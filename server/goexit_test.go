@@ -97,9 +97,9 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 						until(t, where, func() bool { return called.Load() > before })
 						check()
 					}
-					until(t, "the end of the connections", func() bool { return s.Stats().Conns == 1 })
+					until(t, "the end of the connections", func() bool { return s.Stats().OpenConns == 1 })
 					s.shutdown(t)
-					if st := s.Stats(); st.Opened != st.Closed || st.Buffered != 0 {
+					if st := s.Stats(); st.Opened != st.Closed || st.BufferedBytes != 0 {
 						t.Errorf("%+v", st)
 					}
 				})
@@ -217,7 +217,7 @@ func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
 	}
 	must(t, peer.Close())
 	s.shutdown(t)
-	if st := s.Stats(); st.Conns != 0 || st.Opened != st.Closed {
+	if st := s.Stats(); st.OpenConns != 0 || st.Opened != st.Closed {
 		t.Errorf("%+v", st)
 	}
 	if after := takeStock().descriptors; after > before {
@@ -251,7 +251,7 @@ func TestAWorkerThatEndsItsGoroutineWhileTheServerEnds(t *testing.T) {
 	})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: d})
 	send(t, s.dial(t), "x\n")
-	until(t, "the handler", func() bool { return s.Stats().Running == 1 })
+	until(t, "the handler", func() bool { return s.Stats().RunningRequests == 1 })
 	must(t, s.Close())
-	until(t, "no trace of it", func() bool { st := s.Stats(); return st.Running == 0 && st.Conns == 0 })
+	until(t, "no trace of it", func() bool { st := s.Stats(); return st.RunningRequests == 0 && st.OpenConns == 0 })
 }

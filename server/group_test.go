@@ -22,10 +22,10 @@ func TestAGroupIsSharedOut(t *testing.T) {
 				if way == "write" {
 					read, write = write, read
 				}
-				g, err := server.NewGroup(read, write)
+				g, err := server.NewRateGroup(read, write)
 				must(t, err)
 				p := newProbe(calls{})
-				s := start(t, r, &server.Server{Handler: p, Group: g, MaxOutput: 8 << 20, HighWater: 8 << 20})
+				s := start(t, r, &server.Server{Handler: p, RateGroup: g, MaxOutput: 8 << 20, HighWater: 8 << 20})
 				var conns []*server.Conn
 				for range clients {
 					c, nc := p.connect(t, s)

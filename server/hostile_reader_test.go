@@ -63,7 +63,7 @@ func TestAClientThatReadsNothingIsHeldToTheLimits(t *testing.T) {
 			_, _ = nc.Write([]byte(strings.Repeat("g\n", 100_000))) // which may find the server's input full
 			for range 50 {
 				must(t, pipelined(other, "still served", 1))
-				if n := s.Stats().Buffered; n > maxOutput+2*answer+128<<10 { // and its input, twice
+				if n := s.Stats().BufferedBytes; n > maxOutput+2*answer+128<<10 { // and its input, twice
 					t.Fatalf("%d bytes are kept for a client that reads nothing", n)
 				}
 				if n := files.Load(); n > maxOutput/(16<<10) {
@@ -73,7 +73,7 @@ func TestAClientThatReadsNothingIsHeldToTheLimits(t *testing.T) {
 			hangUp(nc)
 			hangUp(other)
 			s.shutdown(t)
-			if st := s.Stats(); st.Buffered != 0 || files.Load() != 0 {
+			if st := s.Stats(); st.BufferedBytes != 0 || files.Load() != 0 {
 				t.Errorf("%d files, %+v", files.Load(), st)
 			}
 		})

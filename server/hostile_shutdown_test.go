@@ -22,9 +22,9 @@ func (l *ledger) Data(_ *server.Conn, p []byte) (int, error) { return len(p), ni
 func (l *ledger) Close(c *server.Conn, reason error)         { l.closed.Add(1) }
 func (l *ledger) balance(t *testing.T, srv *server.Server) {
 	t.Helper()
-	if st := srv.Stats(); l.opened.Load() != l.closed.Load() || st.Conns != 0 || st.Buffered != 0 {
+	if st := srv.Stats(); l.opened.Load() != l.closed.Load() || st.OpenConns != 0 || st.BufferedBytes != 0 {
 		t.Fatalf("after Shutdown Open was called %d times, Close %d times; %d connections, %d bytes buffered",
-			l.opened.Load(), l.closed.Load(), st.Conns, st.Buffered)
+			l.opened.Load(), l.closed.Load(), st.OpenConns, st.BufferedBytes)
 	}
 }
 
@@ -131,7 +131,7 @@ func TestRequestsThatWaitForAWorkerEndWithTheServer(t *testing.T) {
 	if !errors.As(err, &late) {
 		t.Fatal(err)
 	}
-	if st := s.Stats(); late.Handlers == 0 && (closed.Load() != 6 || st.Conns != 0 || st.Buffered != 0) {
+	if st := s.Stats(); late.Handlers == 0 && (closed.Load() != 6 || st.OpenConns != 0 || st.BufferedBytes != 0) {
 		t.Errorf("%d of 6 calls of Close, %v, %+v", closed.Load(), err, st)
 	}
 	if n := closed.Load(); n < 5 { // all but the one that was in work

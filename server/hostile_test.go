@@ -65,7 +65,7 @@ func TestHostileClientsAreNobodyElsesTrouble(t *testing.T) {
 						t.Errorf("client %d read %q, %v; want %q; the server closed it for %v", i, got, err, line, context.Cause(conns[i].Context()))
 						return
 					}
-					if n := s.Stats().Buffered; n > limit+64<<10 {
+					if n := s.Stats().BufferedBytes; n > limit+64<<10 {
 						t.Errorf("%d bytes are buffered, the limit is %d", n, limit)
 					}
 				}

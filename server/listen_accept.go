@@ -147,7 +147,7 @@ func (s *Server) pick(peer sock.Peer) *loop {
 			return s.loops[i]
 		}
 		s.cfg.Logger.Error("server: PickLoop returned no loop's number", "loops", n)
-	case s.cfg.Balance == LeastConns:
+	case s.cfg.Balance == BalanceLeastConns:
 		least := s.loops[0]
 		for _, l := range s.loops[1:] {
 			if l.count.Load() < least.count.Load() {
@@ -155,7 +155,7 @@ func (s *Server) pick(peer sock.Peer) *loop {
 			}
 		}
 		return least
-	case s.cfg.Balance == SourceHash:
+	case s.cfg.Balance == BalanceSourceHash:
 		return s.loops[peer.Hash()%uint64(n)]
 	}
 	return s.loops[int(s.next.Add(1)-1)%n]

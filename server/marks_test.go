@@ -37,8 +37,8 @@ func TestWaterMarksAreToldInTurns(t *testing.T) {
 			return len(p), nil
 		}})
 		h := markProbe{p,
-			func(c *server.Conn) { choked.Store(true); highs.Add(1); tell("high", c.Stats().Output < high) },
-			func(c *server.Conn) { choked.Store(false); lows.Add(1); tell("low", c.Stats().Output > low) }}
+			func(c *server.Conn) { choked.Store(true); highs.Add(1); tell("high", c.Stats().BufferedBytes < high) },
+			func(c *server.Conn) { choked.Store(false); lows.Add(1); tell("low", c.Stats().BufferedBytes > low) }}
 		s := start(t, r, &server.Server{Handler: h, HighWater: high, LowWater: low, Socket: tight()})
 		c, nc := p.connect(t, s)
 		for i := range int32(3) {
@@ -131,7 +131,7 @@ func TestS9SlowReaderTakesBoundedMemory(t *testing.T) {
 		}
 		isIdle(t, s) // nothing more is read
 		const least, most = server.DefaultMaxOutput / 16, server.DefaultMaxOutput/4 + 5*(64<<10)
-		if n := s.Stats().Buffered; n <= least || n > most {
+		if n := s.Stats().BufferedBytes; n <= least || n > most {
 			t.Errorf("%d bytes are buffered for a client that does not read; want more than %d, no more than %d", n, least, most)
 		}
 		if len(p.closed) > 0 {

@@ -18,7 +18,7 @@ import (
 // TestSourceHashIsOfThePeersAddress: one address, one loop, whatever the port; several addresses, several loops.
 func TestSourceHashIsOfThePeersAddress(t *testing.T) {
 	p := newProbe(calls{})
-	s := start(t, rig{"tcp", false, 3}, &server.Server{Balance: server.SourceHash, Handler: p})
+	s := start(t, rig{"tcp", false, 3}, &server.Server{Balance: server.BalanceSourceHash, Handler: p})
 	used := map[any]bool{}
 	for host := range 24 {
 		var first *server.Conn

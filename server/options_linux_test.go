@@ -121,7 +121,7 @@ func TestAnIdleConnectionIsSmall(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		until(t, "all", func() bool { st := s.Stats(); return st.Conns == len(fds) && st.BytesRead == uint64(5*len(fds)) })
+		until(t, "all", func() bool { st := s.Stats(); return st.OpenConns == len(fds) && st.BytesRead == uint64(5*len(fds)) })
 	}
 	connect(10)
 	before := heap()

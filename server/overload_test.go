@@ -40,7 +40,7 @@ func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 			}
 			peak, still := int64(0), 0
 			for last := int64(0); peak == 0 || still < 300; time.Sleep(time.Millisecond) { // until nothing moves any more
-				n := s.Stats().Buffered
+				n := s.Stats().BufferedBytes
 				if still++; n != last {
 					still = 0
 				}
@@ -50,7 +50,7 @@ func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 				t.Errorf("the server holds %d bytes, the limit is %d", peak, limit)
 			}
 			must(t, s.Close())
-			if n := s.Stats().Buffered; n != 0 {
+			if n := s.Stats().BufferedBytes; n != 0 {
 				t.Errorf("%d bytes are left", n)
 			}
 			cut := 0
@@ -112,7 +112,7 @@ func TestSilentHandshakesGiveWay(t *testing.T) {
 	for range 3 * most {
 		go func() { _ = tls.Client(mute{s.dialPlain(t), closed}, clientTLS()).Handshake() }()
 	}
-	until(t, "the connections", func() bool { return s.Stats().Conns == 3*most })
+	until(t, "the connections", func() bool { return s.Stats().OpenConns == 3*most })
 	nc := s.dial(t)
 	must(t, pipelined(nc, "hello", 2))
 	wantError(t, "OnReject", await(t, rejected, "OnReject"), server.ErrHandshake)

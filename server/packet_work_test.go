@@ -30,7 +30,7 @@ func TestDatagramsAreHandledOnWorkers(t *testing.T) {
 		expectPacket(t, b, "of b")
 	}
 	s.shutdown(t)
-	if st := s.Stats(); st.Buffered != 0 || st.Waiting != 0 || st.Running != 0 {
+	if st := s.Stats(); st.BufferedBytes != 0 || st.QueuedRequests != 0 || st.RunningRequests != 0 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -68,7 +68,7 @@ func TestDatagramsLeaveHalfOfTheQueue(t *testing.T) {
 	}
 	nc := s.dial(t)
 	send(t, nc, "line\n")
-	until(t, "a request beside the datagrams", func() bool { return s.Stats().Waiting == 3 })
+	until(t, "a request beside the datagrams", func() bool { return s.Stats().QueuedRequests == 3 })
 	close(gate)
 	expect(t, nc, "line\n")
 	for _, want := range []string{"a", "b"} { // what they were when they were dispatched
@@ -92,11 +92,11 @@ func TestDispatchedDatagramsCountAsBuffered(t *testing.T) {
 		}
 		accepted++
 	}
-	if n, least := s.Stats().Buffered, int64(accepted)*600; n > 100<<10 || n < least || accepted < 50 {
+	if n, least := s.Stats().BufferedBytes, int64(accepted)*600; n > 100<<10 || n < least || accepted < 50 {
 		t.Errorf("%d bytes are buffered with %d datagrams of 600 bytes", n, accepted)
 	}
 	close(gate)
-	until(t, "the end of all handlers", func() bool { return s.Stats().Buffered == 0 })
+	until(t, "the end of all handlers", func() bool { return s.Stats().BufferedBytes == 0 })
 	if err := pc.Dispatch(nil, nil, netip.AddrPort{}); !errors.Is(err, server.ErrInvalid) {
 		t.Errorf("without a handler: %v", err)
 	}
@@ -135,7 +135,7 @@ func TestCloseDropsDatagramsThatWait(t *testing.T) {
 	if late := (*server.ShutdownError)(nil); err != nil && !errors.As(err, &late) { // the handler may still be on its way out
 		t.Errorf("Close: %v", err)
 	}
-	until(t, "the dropping", func() bool { return pc.Stats().Dropped == 2 && s.Stats().Buffered == 0 })
+	until(t, "the dropping", func() bool { return pc.Stats().Dropped == 2 && s.Stats().BufferedBytes == 0 })
 }
 
 func TestAStuckDatagramIsReportedByShutdown(t *testing.T) {

@@ -103,7 +103,7 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 				}
 				hangUp(other)
 				s.shutdown(t)
-				if st := s.Stats(); st.Opened != st.Closed || st.Conns != 0 || st.Buffered != 0 || st.Running != 0 {
+				if st := s.Stats(); st.Opened != st.Closed || st.OpenConns != 0 || st.BufferedBytes != 0 || st.RunningRequests != 0 {
 					t.Errorf("%+v", st)
 				}
 			})

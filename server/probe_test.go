@@ -193,9 +193,9 @@ func isIdle(t testing.TB, s *running) {
 // drained checks that a server that is down has given back all it counted, and has closed what it opened.
 func (s *running) drained(t testing.TB) {
 	t.Helper()
-	if st := s.Stats(); st.Buffered != 0 || st.Opened != st.Closed || st.Conns != 0 {
+	if st := s.Stats(); st.BufferedBytes != 0 || st.Opened != st.Closed || st.OpenConns != 0 {
 		t.Errorf("%d bytes are counted as buffered, %d connections of %d opened and %d closed; want 0, 0",
-			st.Buffered, st.Conns, st.Opened, st.Closed)
+			st.BufferedBytes, st.OpenConns, st.Opened, st.Closed)
 	}
 }
 

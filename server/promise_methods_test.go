@@ -278,7 +278,7 @@ func TestAnyMethodFromAnywhere(t *testing.T) {
 		} else {
 			accepted += n
 		}
-		if st := s.Stats(); st.Opened != st.Closed || st.Buffered != 0 || st.Conns != 0 || st.Running+st.Waiting != 0 {
+		if st := s.Stats(); st.Opened != st.Closed || st.BufferedBytes != 0 || st.OpenConns != 0 || st.RunningRequests+st.QueuedRequests != 0 {
 			t.Errorf("%+v", st)
 		}
 	})

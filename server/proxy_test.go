@@ -122,7 +122,7 @@ func TestAWrongProxyHeaderEndsTheConnection(t *testing.T) {
 				wantError(t, "OnReject", await(t, rejected, "OnReject"), server.ErrProxyHeader)
 				hangUp(nc)
 				s.shutdown(t)
-				if st := s.Stats(); len(rejected) != 0 || st.Conns != 0 || st.Opened != 0 || st.Buffered != 0 {
+				if st := s.Stats(); len(rejected) != 0 || st.OpenConns != 0 || st.Opened != 0 || st.BufferedBytes != 0 {
 					t.Errorf("%d more rejections, %+v", len(rejected), st)
 				}
 			})

@@ -16,22 +16,22 @@ type RateLimit struct {
 	Burst          int     // bytes, 64 at least
 }
 
-// A Group limits the connections of one or more servers together. A connection that finds the bucket empty is promised an eighth of the
+// A RateGroup limits the connections of one or more servers together. A connection that finds the bucket empty is promised an eighth of the
 // burst, and 64 bytes at least, after those that came before it, so each of them proceeds. Servers that share a group must have the
 // same clock: see event.Config.
-type Group struct {
+type RateGroup struct {
 	read, write *ratelimit.Bucket
 }
 
-// NewGroup makes a group with limits for reading and writing. Errors: ErrInvalid. Any goroutine.
-func NewGroup(read, write RateLimit) (*Group, error) {
-	if err := read.check("Group read"); err != nil {
-		return nil, fmt.Errorf("new group: %w", err)
+// NewRateGroup makes a group with limits for reading and writing. Errors: ErrInvalid. Any goroutine.
+func NewRateGroup(read, write RateLimit) (*RateGroup, error) {
+	if err := read.check("read limit"); err != nil {
+		return nil, fmt.Errorf("new rate group: %w", err)
 	}
-	if err := write.check("Group write"); err != nil {
-		return nil, fmt.Errorf("new group: %w", err)
+	if err := write.check("write limit"); err != nil {
+		return nil, fmt.Errorf("new rate group: %w", err)
 	}
-	return &Group{read.bucket(), write.bucket()}, nil
+	return &RateGroup{read.bucket(), write.bucket()}, nil
 }
 
 func (r RateLimit) check(name string) error {
@@ -57,7 +57,7 @@ func (cfg *config) checkRates() error {
 }
 
 func (cfg *config) limited() bool {
-	return cfg.ReadLimit.BytesPerSecond > 0 || cfg.WriteLimit.BytesPerSecond > 0 || cfg.Group != nil
+	return cfg.ReadLimit.BytesPerSecond > 0 || cfg.WriteLimit.BytesPerSecond > 0 || cfg.RateGroup != nil
 }
 
 // allowance asks both buckets, the connection's and the group's.
@@ -73,7 +73,7 @@ func (c *Conn) allowance(own, group *ratelimit.Bucket, want int, share *ratelimi
 // readAllowance is how much may be read now. If that is nothing, reading stops until some may be. On the loop.
 func (c *loopConn) readAllowance(want int) int {
 	x := c.ext
-	own, group := x.readRate, c.loop.srv.cfg.Group.reads()
+	own, group := x.readRate, c.loop.srv.cfg.RateGroup.reads()
 	if own == nil && group == nil {
 		return want
 	}
@@ -90,7 +90,7 @@ func (c *loopConn) readAllowance(want int) int {
 // writeAllowance is readAllowance for output. Under mu, on the loop.
 func (c *loopConn) writeAllowance(want int) int {
 	x := c.ext
-	own, group := x.writeRate, c.loop.srv.cfg.Group.writes()
+	own, group := x.writeRate, c.loop.srv.cfg.RateGroup.writes()
 	if own == nil && group == nil {
 		return want
 	}
@@ -105,23 +105,23 @@ func (c *loopConn) writeAllowance(want int) int {
 
 func (c *Conn) spendRead(n int) {
 	c.ext.readRate.Take(c.loop.now(), n)
-	c.loop.srv.cfg.Group.reads().TakeShare(c.loop.now(), n, &c.ext.readShare)
+	c.loop.srv.cfg.RateGroup.reads().TakeShare(c.loop.now(), n, &c.ext.readShare)
 }
 
 // spend counts n bytes of output. Under mu.
 func (c *Conn) spend(n int) {
 	c.ext.writeRate.Take(c.loop.now(), n)
-	c.loop.srv.cfg.Group.writes().TakeShare(c.loop.now(), n, &c.ext.writeShare)
+	c.loop.srv.cfg.RateGroup.writes().TakeShare(c.loop.now(), n, &c.ext.writeShare)
 }
 
-func (g *Group) reads() *ratelimit.Bucket {
+func (g *RateGroup) reads() *ratelimit.Bucket {
 	if g == nil {
 		return nil
 	}
 	return g.read
 }
 
-func (g *Group) writes() *ratelimit.Bucket {
+func (g *RateGroup) writes() *ratelimit.Bucket {
 	if g == nil {
 		return nil
 	}

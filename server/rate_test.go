@@ -94,10 +94,10 @@ func TestAGroupIsLimitedTogether(t *testing.T) {
 			if way == "write" {
 				read, write = write, read
 			}
-			g, err := server.NewGroup(read, write)
+			g, err := server.NewRateGroup(read, write)
 			must(t, err)
 			p := newProbe(calls{data: echo})
-			s := start(t, r, &server.Server{Handler: p, Group: g})
+			s := start(t, r, &server.Server{Handler: p, RateGroup: g})
 			var ends []net.Conn
 			for range clients {
 				_, nc := p.connect(t, s)
@@ -125,11 +125,11 @@ func TestRatesThatMakeNoSenseAreRefused(t *testing.T) {
 	nan /= nan
 	for _, l := range []server.RateLimit{{BytesPerSecond: -1}, {BytesPerSecond: nan}, {BytesPerSecond: 1e16},
 		{BytesPerSecond: 1, Burst: 63}, {BytesPerSecond: 1, Burst: -1}, {Burst: 100}} {
-		if _, err := server.NewGroup(l, server.RateLimit{}); !errors.Is(err, server.ErrInvalid) {
-			t.Errorf("NewGroup for reading with %+v: %v", l, err)
+		if _, err := server.NewRateGroup(l, server.RateLimit{}); !errors.Is(err, server.ErrInvalid) {
+			t.Errorf("NewRateGroup for reading with %+v: %v", l, err)
 		}
-		if _, err := server.NewGroup(server.RateLimit{}, l); !errors.Is(err, server.ErrInvalid) {
-			t.Errorf("NewGroup for writing with %+v: %v", l, err)
+		if _, err := server.NewRateGroup(server.RateLimit{}, l); !errors.Is(err, server.ErrInvalid) {
+			t.Errorf("NewRateGroup for writing with %+v: %v", l, err)
 		}
 		for _, s := range []*server.Server{{ReadLimit: l}, {WriteLimit: l}} {
 			if err := s.Start(); !errors.Is(err, server.ErrInvalid) {

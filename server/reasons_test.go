@@ -102,7 +102,7 @@ func TestAMaxInputMayBeReachedAndNotPassed(t *testing.T) {
 			if len(p.closed) > 0 {
 				t.Fatalf("closed at the limit: %v", <-p.closed)
 			}
-			if n := s.Stats().Buffered; n < limit || n > 2*limit+1<<10 { // with their overhead
+			if n := s.Stats().BufferedBytes; n < limit || n > 2*limit+1<<10 { // with their overhead
 				t.Errorf("%d bytes are counted, %d are kept", n, limit)
 			}
 			send(t, nc, "!")
@@ -110,7 +110,7 @@ func TestAMaxInputMayBeReachedAndNotPassed(t *testing.T) {
 			if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrTooLong) {
 				t.Errorf("the reason is %v", reason)
 			}
-			until(t, "an empty account", func() bool { return s.Stats().Buffered == 0 })
+			until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 		}
 	})
 }

@@ -115,7 +115,7 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 					c.Abort()
 				}
 			}
-			until(t, "the end of the connections", func() bool { return s.Stats().Conns == 0 })
+			until(t, "the end of the connections", func() bool { return s.Stats().OpenConns == 0 })
 			s.shutdown(t)
 			mu.Lock()
 			told.check(t, accepted)
@@ -194,7 +194,7 @@ func TestAReplyIsNotHeldUpByAnotherThatWaits(t *testing.T) {
 	nc := s.dial(t)
 	send(t, nc, "first\nlong\n")
 	w := await(t, kept, "the first request")
-	until(t, "a full output", func() bool { return w.Conn().Stats().Output >= 64<<10 })
+	until(t, "a full output", func() bool { return w.Conn().Stats().BufferedBytes >= 64<<10 })
 	_, err := w.WriteString("late")
 	wantError(t, "Write", err, server.ErrReplyEnded)
 	hangUp(nc)

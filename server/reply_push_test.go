@@ -66,11 +66,11 @@ func TestPushesFallBetweenReplies(t *testing.T) {
 			for i := range 2 {
 				pushers.Go(func() {
 					for n := 0; n < pushes/2; {
-						var refused []server.Refusal
+						var refused []server.BroadcastError
 						if i == 0 {
 							_, err := conn.WriteString("<push>")
 							if err != nil {
-								refused = []server.Refusal{{Conn: conn, Err: err}}
+								refused = []server.BroadcastError{{Conn: conn, Err: err}}
 							}
 						} else {
 							refused = server.Broadcast([]*server.Conn{conn}, []byte("<push>"), nil)
@@ -89,8 +89,8 @@ func TestPushesFallBetweenReplies(t *testing.T) {
 			hangUp(nc)
 			pushers.Wait()
 			s.shutdown(t)
-			if st := s.Stats(); st.Buffered != 0 {
-				t.Errorf("%d bytes are still counted as buffered", st.Buffered)
+			if st := s.Stats(); st.BufferedBytes != 0 {
+				t.Errorf("%d bytes are still counted as buffered", st.BufferedBytes)
 			}
 		})
 	}

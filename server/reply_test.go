@@ -49,7 +49,7 @@ func TestAReplyWaitsForRoom(t *testing.T) {
 				t.Fatal(err)
 			}
 			// A piece of 64 KB and the memory of its blocks may lie on top of the limit.
-			if held := s.Stats().Buffered; held > limit+(64<<10)+(16<<10) {
+			if held := s.Stats().BufferedBytes; held > limit+(64<<10)+(16<<10) {
 				t.Fatalf("%d bytes are held, the limit is %d", held, limit)
 			}
 		}
@@ -92,7 +92,7 @@ func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
 				nc := s.dial(t)
 				send(t, nc, "go\n")
 				c := await(t, conns, "Open")
-				until(t, "a full output", func() bool { return c.Stats().Output >= server.DefaultMaxOutput })
+				until(t, "a full output", func() bool { return c.Stats().BufferedBytes >= server.DefaultMaxOutput })
 				row.end(s, nc, c)
 				err := await(t, failed, "the end of the write")
 				wantError(t, "Write", err, server.ErrClosed)
@@ -103,7 +103,7 @@ func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
 				}
 				hangUp(nc)
 				s.shutdown(t)
-				until(t, "an empty account", func() bool { return s.Stats().Buffered == 0 })
+				until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 			})
 		})
 	}
@@ -188,7 +188,7 @@ func TestContextEndsWithTheConnection(t *testing.T) {
 		}
 		wantError(t, "the cause", await(t, causes, "the context's end"), server.ErrAborted)
 
-		until(t, "the connection's end", func() bool { return s.Stats().Conns == 0 })
+		until(t, "the connection's end", func() bool { return s.Stats().OpenConns == 0 })
 		nc = s.dial(t)
 		send(t, nc, "go\n")
 		await(t, begun, "the request")

@@ -133,7 +133,7 @@ func TestS23CountersAreReadFromAnywhere(t *testing.T) {
 						return
 					default:
 					}
-					if st := s.Stats(); st.Closed > st.Opened || st.Conns < 0 || st.Running > server.DefaultWorkers {
+					if st := s.Stats(); st.Closed > st.Opened || st.OpenConns < 0 || st.RunningRequests > server.DefaultWorkers {
 						t.Errorf("%+v", st)
 					}
 					for c := range s.Conns() {
@@ -163,7 +163,7 @@ func TestS23CountersAreReadFromAnywhere(t *testing.T) {
 		close(over)
 		readers.Wait()
 		s.shutdown(t)
-		if st := s.Stats(); st.Requests != 1600 || st.Opened != 80 || st.Closed != 80 || st.BytesRead != st.BytesWritten || st.Buffered != 0 {
+		if st := s.Stats(); st.Requests != 1600 || st.Opened != 80 || st.Closed != 80 || st.BytesRead != st.BytesWritten || st.BufferedBytes != 0 {
 			t.Errorf("%+v", st)
 		}
 	})

@@ -56,7 +56,7 @@ func TestAClientThatReadsNoFilesIsNotReadFrom(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if n := s.Stats().Buffered; n < 16*16<<10 {
+		if n := s.Stats().BufferedBytes; n < 16*16<<10 {
 			t.Errorf("16 files count as %d bytes", n)
 		}
 		hangUp(nc)
@@ -95,7 +95,7 @@ func TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull(t *testing.T) {
 	}
 	await(t, low, "LowWater")
 	until(t, "every outcome", func() bool { return told.Load() == int64(sent) })
-	if st := s.Stats(); st.Buffered != 0 || st.Full != 1 {
+	if st := s.Stats(); st.BufferedBytes != 0 || st.Full != 1 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -141,7 +141,7 @@ func TestCompletionsCountWithTheirOverhead(t *testing.T) {
 			t.Errorf("%d completions of nothing were taken", n)
 		}
 	})
-	until(t, "an empty account", func() bool { return s.Stats().Buffered == 0 })
+	until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 }
 
 // TestFilesThatTheKernelDoesNotSendAreCopied: pipes, also ones that have to be waited for, and files of /proc, among other writes and files.

@@ -87,7 +87,7 @@ func TestAReadThatCannotBeInterruptedEndsBeforeDone(t *testing.T) {
 		}
 	})
 	nc := s.dialPlain(t) // another connection of the loop; when it is served, the loop has seen the reset
-	until(t, "the end of the first connection's output", func() bool { return s.Stats().Buffered == 0 })
+	until(t, "the end of the first connection's output", func() bool { return s.Stats().BufferedBytes == 0 })
 	mu.Lock()
 	written = true
 	_, err = w.Write([]byte("y"))

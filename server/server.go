@@ -39,9 +39,9 @@ type Balance uint8
 
 // The ways to choose.
 const (
-	RoundRobin Balance = iota // one loop after the other
-	LeastConns                // the loop that has the fewest connections
-	SourceHash                // the same loop for the same peer address
+	BalanceRoundRobin Balance = iota // one loop after the other
+	BalanceLeastConns                // the loop that has the fewest connections
+	BalanceSourceHash                // the same loop for the same peer address
 )
 
 // A FullPolicy is what becomes of a request that finds the workers' queue full.
@@ -159,10 +159,10 @@ type Server struct {
 	// ProxyProtocol makes every connection begin with a PROXY header of version 1 or 2; its address becomes RemoteAddr.
 	ProxyProtocol bool
 
-	// ReadLimit and WriteLimit are token buckets of bytes for each connection; see also Group. The zero value is no limit.
+	// ReadLimit and WriteLimit are token buckets of bytes for each connection; see also RateGroup. The zero value is no limit.
 	ReadLimit, WriteLimit RateLimit
-	// Group, if set, limits the connections of the server together.
-	Group *Group
+	// RateGroup, if not nil, limits the connections of the server together, and those of other servers with the same group.
+	RateGroup *RateGroup
 
 	// Socket are the options of the server's sockets: listening, accepted, dialled and for datagrams. A connection that is adopted
 	// keeps its own.

@@ -33,7 +33,7 @@ type config struct {
 	MaxHandshakes                               int
 	ProxyProtocol                               bool
 	ReadLimit, WriteLimit                       RateLimit
-	Group                                       *Group
+	RateGroup                                   *RateGroup
 	Socket                                      SocketOptions
 	ListenConfig                                net.ListenConfig
 	OnReject                                    func(c *Conn, reason error)
@@ -52,7 +52,7 @@ func (s *Server) resolve() (*config, error) {
 		MaxConns: s.MaxConns, AcceptBudget: s.AcceptBudget, MaxInput: s.MaxInput, MaxOutput: s.MaxOutput,
 		HighWater: s.HighWater, LowWater: s.LowWater, MaxBuffered: s.MaxBuffered,
 		DrainTimeout: s.DrainTimeout, HandshakeTimeout: s.HandshakeTimeout, TLS: s.TLS, MaxHandshakes: s.MaxHandshakes,
-		ProxyProtocol: s.ProxyProtocol, ReadLimit: s.ReadLimit, WriteLimit: s.WriteLimit, Group: s.Group,
+		ProxyProtocol: s.ProxyProtocol, ReadLimit: s.ReadLimit, WriteLimit: s.WriteLimit, RateGroup: s.RateGroup,
 		Socket: s.Socket, ListenConfig: s.ListenConfig, OnReject: s.OnReject, OnPanic: s.OnPanic, Logger: s.Logger,
 	}
 	if err := cfg.resolveNumbers(); err != nil {
@@ -138,7 +138,7 @@ func (cfg *config) checkChoices() error {
 	switch {
 	case cfg.Workers > maxWorkers:
 		return fmt.Errorf("%w: Workers is %d, above %d", ErrInvalid, cfg.Workers, maxWorkers)
-	case cfg.Balance > SourceHash:
+	case cfg.Balance > BalanceSourceHash:
 		return fmt.Errorf("%w: Balance is %d", ErrInvalid, cfg.Balance)
 	case cfg.WhenFull > FullCloseConn:
 		return fmt.Errorf("%w: WhenFull is %d", ErrInvalid, cfg.WhenFull)

@@ -28,7 +28,7 @@ func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
 			}
 			clients = append(clients, nc)
 		}
-		until(t, "all connections", func() bool { return s.Stats().Conns == len(clients) })
+		until(t, "all connections", func() bool { return s.Stats().OpenConns == len(clients) })
 		if r.tls {
 			must(t, clients[0].(*tls.Conn).Handshake())
 		}
@@ -161,7 +161,7 @@ func TestADialUnderWayGoesOnDuringShutdown(t *testing.T) {
 	send(t, nc, "go\n")
 	await(t, begun, "the request")
 	idle := s.dial(t)
-	until(t, "the connections", func() bool { return s.Stats().Conns == 2 })
+	until(t, "the connections", func() bool { return s.Stats().OpenConns == 2 })
 	h := newCaller()
 	_, err = s.Dial(context.Background(), "tcp", silent.Addr().String(), &server.DialConfig{Handler: h, TLS: clientTLS()})
 	must(t, err)

@@ -110,7 +110,7 @@ func TestShutdownReturnsBesideACallbackThatDoesNot(t *testing.T) {
 				}
 				return len(p), nil
 			}})
-			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, Balance: server.RoundRobin})
+			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, Balance: server.BalanceRoundRobin})
 			var clients []net.Conn
 			for range 4 {
 				_, nc := p.connect(t, s)
@@ -139,7 +139,7 @@ func TestShutdownReturnsBesideACallbackThatDoesNot(t *testing.T) {
 				_ = nc.Close()
 			}
 			until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
-			if st := s.Stats(); st.Conns != 0 || st.Opened != st.Closed {
+			if st := s.Stats(); st.OpenConns != 0 || st.Opened != st.Closed {
 				t.Errorf("%+v", st)
 			}
 		})
@@ -216,7 +216,7 @@ func TestAReplyThatWaitsForAStuckLoopEndsWithTheServer(t *testing.T) {
 	var c *server.Conn
 	until(t, "a full output", func() bool {
 		for c = range s.Conns() {
-			return c.Stats().Output >= 64<<10
+			return c.Stats().BufferedBytes >= 64<<10
 		}
 		return false
 	})

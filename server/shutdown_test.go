@@ -78,7 +78,7 @@ func TestShutdownAnswersWhatWasSent(t *testing.T) {
 		expectEOF(t, nc)
 		hangUp(nc)
 		must(t, await(t, done, "Shutdown's end"))
-		if st := s.Stats(); st.Requests != 5 || st.Buffered != 0 || st.Conns != 0 {
+		if st := s.Stats(); st.Requests != 5 || st.BufferedBytes != 0 || st.OpenConns != 0 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -192,7 +192,7 @@ func TestS11ShutdownUnderLoad(t *testing.T) {
 			}
 			s.shutdown(t)
 			clients.Wait()
-			if st := s.Stats(); st.Buffered != 0 || st.Conns != 0 || st.Opened != st.Closed || st.Running+st.Waiting != 0 {
+			if st := s.Stats(); st.BufferedBytes != 0 || st.OpenConns != 0 || st.Opened != st.Closed || st.RunningRequests+st.QueuedRequests != 0 {
 				t.Errorf("%+v", st)
 			}
 		}
@@ -274,7 +274,7 @@ func TestShutdownEndsWhatIsHalfClosedDuringIt(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p, HighWater: high, LowWater: high / 2, Socket: tight()})
 		c, nc := p.connect(t, s)
 		must(t, c.WriteNotify(make([]byte, size), nil))
-		until(t, "the high mark", func() bool { return c.Stats().Output >= high })
+		until(t, "the high mark", func() bool { return c.Stats().BufferedBytes >= high })
 		send(t, nc, "bye") // is not read below the high mark
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
@@ -311,7 +311,7 @@ func TestShutdownEndsWhatHasNotBegun(t *testing.T) {
 		s := start(t, rig{"tcp", !srv.ProxyProtocol, 1}, srv)
 		nc := s.dialPlain(t)
 		send(t, nc, begun)
-		until(t, "the connection", func() bool { return s.Stats().Conns == 1 })
+		until(t, "the connection", func() bool { return s.Stats().OpenConns == 1 })
 		isIdle(t, s)
 		turns := s.Stats().Loops[0].Loop.Turns
 		s.shutdown(t)
@@ -334,7 +334,7 @@ func TestShutdownFinishesAHandshake(t *testing.T) {
 		return len(p), nil
 	}}})
 	first, second := s.dial(t), s.dialPlain(t)
-	until(t, "the connections", func() bool { return s.Stats().Conns == 2 })
+	until(t, "the connections", func() bool { return s.Stats().OpenConns == 2 })
 	send(t, first, "x")
 	await(t, begun, "the loop's callback")
 	hello := make(chan struct{}, 1)

@@ -27,7 +27,7 @@ func (s *soak) isDown() bool {
 	case <-s.failed:
 		return true
 	default:
-		return s.stopping.Load() && s.srv.Stats().Conns == 0
+		return s.stopping.Load() && s.srv.Stats().OpenConns == 0
 	}
 }
 

@@ -153,7 +153,7 @@ func soakFor(t *testing.T, length time.Duration, seed uint64, tls bool) {
 	s.account()
 	st := s.srv.Stats()
 	t.Logf("%d sessions, %d ended in good order; %d answers, %d pushes arrived; most requests that waited %d",
-		s.sessions.Load(), s.orders.Load(), s.answers.Load(), s.pushes.Load(), st.MaxWaiting)
+		s.sessions.Load(), s.orders.Load(), s.answers.Load(), s.pushes.Load(), st.MaxQueuedRequests)
 	s.srv = nil
 	if s.failure != "" {
 		t.Fatalf("EVMQ_SEED=%d: %s", seed, s.failure)
@@ -218,9 +218,9 @@ func (s *soak) account() {
 	switch {
 	case s.opened.Load() != s.closed.Load():
 		s.fail("Open was called %d times, Close %d times", s.opened.Load(), s.closed.Load())
-	case st.Opened != st.Closed || st.Opened != uint64(s.opened.Load()) || st.Conns != 0:
+	case st.Opened != st.Closed || st.Opened != uint64(s.opened.Load()) || st.OpenConns != 0:
 		s.fail("%d and %d calls of Open and Close, and %+v", s.opened.Load(), s.closed.Load(), st)
-	case st.Buffered != 0 || st.Waiting != 0 || st.Running != 0:
+	case st.BufferedBytes != 0 || st.QueuedRequests != 0 || st.RunningRequests != 0:
 		s.fail("something is left in the server: %+v", st)
 	case s.answers.Load() == 0 || s.pushes.Load() == 0:
 		s.fail("nothing arrived")

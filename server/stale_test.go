@@ -60,7 +60,7 @@ func TestMethodsOfAClosedConnReachNoOther(t *testing.T) {
 	close(stop)
 	callers.Wait()
 	s.shutdown(t)
-	if st := s.Stats(); st.Opened != st.Closed || st.Conns != 0 || st.Buffered != 0 {
+	if st := s.Stats(); st.Opened != st.Closed || st.OpenConns != 0 || st.BufferedBytes != 0 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -139,7 +139,7 @@ func TestEveryAcceptedWriteHasOneOutcome(t *testing.T) {
 		_ = nc.Close()
 	}
 	s.shutdown(t)
-	if st := s.Stats(); accepted.Load() != told.Load() || twice.Load() != 0 || st.Buffered != 0 || st.Opened != st.Closed || server.WaitingFiles(s.Server) != 0 {
+	if st := s.Stats(); accepted.Load() != told.Load() || twice.Load() != 0 || st.BufferedBytes != 0 || st.Opened != st.Closed || server.WaitingFiles(s.Server) != 0 {
 		t.Errorf("%d accepted, %d told, %d of them twice; %d files; %+v", accepted.Load(), told.Load(), twice.Load(), server.WaitingFiles(s.Server), st)
 	}
 }

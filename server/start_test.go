@@ -39,7 +39,7 @@ func TestAConfigurationErrorNamesTheField(t *testing.T) {
 		"LowWater":               func(s *server.Server) { s.LowWater = -1 },
 		"LowWater is 20":         func(s *server.Server) { s.LowWater, s.HighWater = 20, 20 },
 		"HighWater is 2000":      func(s *server.Server) { s.HighWater, s.MaxOutput = 2000, 1000 },
-		"Balance":                func(s *server.Server) { s.Balance = server.SourceHash + 1 },
+		"Balance":                func(s *server.Server) { s.Balance = server.BalanceSourceHash + 1 },
 		"WhenFull":               func(s *server.Server) { s.WhenFull = server.FullCloseConn + 1 },
 		"TLS":                    func(s *server.Server) { s.TLS = &tls.Config{} },
 		"ReadLimit":              func(s *server.Server) { s.ReadLimit.BytesPerSecond = math.NaN() },
@@ -151,8 +151,8 @@ func TestS21TwoServersShareNothing(t *testing.T) {
 		one.shutdown(t)
 		must(t, pipelined(second, "two", 10))
 		must(t, pipelined(two.dial(t), "two", 10))
-		if one, two := one.Stats(), two.Stats(); one.Opened != 1 || two.Opened != 2 || two.Conns != 2 || one.Conns != 0 {
-			t.Errorf("opened %d and %d, open %d and %d", one.Opened, two.Opened, one.Conns, two.Conns)
+		if one, two := one.Stats(), two.Stats(); one.Opened != 1 || two.Opened != 2 || two.OpenConns != 2 || one.OpenConns != 0 {
+			t.Errorf("opened %d and %d, open %d and %d", one.Opened, two.Opened, one.OpenConns, two.OpenConns)
 		}
 	})
 }

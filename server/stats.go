@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// totals are what a server counts besides its connections' own counts.
+// totals are the counters of a server that no connection or loop has.
 type totals struct {
 	opened, closed                      atomic.Uint64
 	accepted                            atomic.Uint64
@@ -17,52 +17,53 @@ type totals struct {
 	ended                               [numCloseReasons]atomic.Uint64
 }
 
-// traffic is what the connections of a loop have moved since it began, those that are closed included. Its loop counts bytes, workers
-// count requests.
+// traffic counts what the connections of a loop have moved, including closed ones. The loop counts bytes, workers count requests.
 type traffic struct{ read, written, requests atomic.Uint64 }
 
-// Stats counts what has happened to a server. Unless a comment says "now", a count only grows.
+// Stats has the counters and gauges of a server. Counters only grow, also when what they count has ended. The gauges are OpenConns,
+// BufferedBytes, QueuedRequests and RunningRequests, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
 type Stats struct {
-	Conns    int     // connections that are open now, or whose requests are still in work
-	Opened   uint64  // calls of Handler.Open
-	Closed   uint64  // calls of Handler.Close
-	Ended    Endings // connections that have ended, by reason; those that never were opened are among them
-	Accepted uint64  // connections accepted by listeners, those that were refused included
-	Refused  uint64  // connections above MaxConns, or refused for want of descriptors
+	OpenConns int     // connections that are open, or whose requests are in work
+	Opened    uint64  // calls of Handler.Open
+	Closed    uint64  // calls of Handler.Close after Open
+	Ended     Endings // connections that have ended, by reason, including those that ended before Open
+	Accepted  uint64  // connections accepted by listeners, including those that were refused
+	Refused   uint64  // connections refused because of MaxConns or because descriptors were short
 
-	BytesRead    uint64 // given to handlers, decrypted
-	BytesWritten uint64 // given to the kernel, before encryption
-	Requests     uint64 // answered by workers; those that were refused are not
-	Busy         uint64 // requests refused because the workers' queue was full
-	Full         uint64 // writes refused with ErrFull
-	Buffered     int64  // bytes of output and of input that the server holds now, as MaxBuffered counts them
+	BytesRead     uint64 // given to handlers, decrypted
+	BytesWritten  uint64 // given to the kernel, before encryption
+	Requests      uint64 // requests answered by workers, without those that were refused
+	Busy          uint64 // requests refused because the workers' queue was full
+	Full          uint64 // writes refused with ErrFull
+	BufferedBytes int64  // output and input that the server holds, as MaxBuffered counts it
 
-	Waiting    int // requests that wait for a worker now
-	MaxWaiting int // the most that ever did
-	Running    int // handlers that run on workers now
+	QueuedRequests    int // requests that wait for a worker
+	MaxQueuedRequests int // the largest QueuedRequests so far
+	RunningRequests   int // handlers that run on workers
 
 	Handshakes       uint64 // TLS handshakes that were completed
-	FailedHandshakes uint64
+	FailedHandshakes uint64 // TLS handshakes that failed or did not end in time
 
 	AcceptErrors uint64 // accepts that failed
-	Pauses       uint64 // times that a listener rested because descriptors or memory were short
+	Pauses       uint64 // times that a listener paused because descriptors or memory were short
 
-	Loops []LoopStats
+	Loops []LoopStats // of each loop, in the order of Server.Loops
 }
 
-// LoopStats counts what has happened on one loop.
+// LoopStats has the counters and gauges of one loop of a server.
 type LoopStats struct {
-	Conns int         // its connections now
-	Loop  event.Stats // of the loop itself: turns, wakes, lag, busy time
-	Queue int         // connections in its queue now
+	OpenConns   int         // connections of the loop
+	QueuedConns int         // connections that wait in the loop's queue, with output or a command
+	Loop        event.Stats // of the event loop itself: turns, wakes, lag, busy time
 }
 
-// Stats returns the counts of this moment. Any goroutine.
+// Stats returns the current counters and gauges. Each is read by itself, so they may be of slightly different moments. Before Start all
+// are zero. Any goroutine.
 func (s *Server) Stats() Stats {
 	t := &s.totals
 	st := Stats{
-		Conns: s.open.len(), Opened: t.opened.Load(), Closed: t.closed.Load(), Refused: t.refused.Load(), Busy: t.busy.Load(),
-		Accepted: t.accepted.Load(), Buffered: s.buffered.Load(),
+		OpenConns: s.open.len(), Opened: t.opened.Load(), Closed: t.closed.Load(), Refused: t.refused.Load(), Busy: t.busy.Load(),
+		Accepted: t.accepted.Load(), BufferedBytes: s.buffered.Load(),
 		Handshakes: t.handshakes.Load(), FailedHandshakes: t.failedHandshakes.Load(),
 		AcceptErrors: t.acceptErrors.Load(), Pauses: t.pauses.Load(), Full: t.full.Load(),
 	}
@@ -74,19 +75,19 @@ func (s *Server) Stats() Stats {
 	s.mu.Unlock()
 	if pool != nil {
 		n := pool.Counts()
-		st.Waiting, st.MaxWaiting, st.Running = n.Waiting, n.MaxWaiting, n.Running
+		st.QueuedRequests, st.MaxQueuedRequests, st.RunningRequests = n.Waiting, n.MaxWaiting, n.Running
 	}
 	for _, l := range loops {
 		st.BytesRead += l.traffic.read.Load()
 		st.BytesWritten += l.traffic.written.Load()
 		st.Requests += l.traffic.requests.Load()
-		st.Loops = append(st.Loops, LoopStats{Conns: int(l.count.Load()), Loop: l.ev.Stats(), Queue: l.queue.Len()})
+		st.Loops = append(st.Loops, LoopStats{OpenConns: int(l.count.Load()), QueuedConns: l.queue.Len(), Loop: l.ev.Stats()})
 	}
 	return st
 }
 
-// Conns goes through the connections that are open as it comes by. Those whose Open is still to be called, as during a TLS
-// handshake, are left out. Any goroutine.
+// Conns returns an iterator over the open connections. Connections that begin or end meanwhile may be left out or included. Those whose
+// Open has not been called, for example during a TLS handshake, are left out. Any goroutine.
 func (s *Server) Conns() iter.Seq[*Conn] {
 	return func(yield func(*Conn) bool) {
 		for c := range s.conns.all() {

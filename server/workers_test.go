@@ -52,8 +52,8 @@ func TestS6AnswersKeepTheOrderOfRequests(t *testing.T) {
 			if n := together.Load(); n != 0 {
 				t.Errorf("%d requests were begun while another of their connection was in work", n)
 			}
-			if st := s.Stats(); st.Requests != uint64(6*depth) || st.Buffered != 0 {
-				t.Errorf("%d requests answered, %d bytes buffered; want %d, 0", st.Requests, st.Buffered, 6*depth)
+			if st := s.Stats(); st.Requests != uint64(6*depth) || st.BufferedBytes != 0 {
+				t.Errorf("%d requests answered, %d bytes buffered; want %d, 0", st.Requests, st.BufferedBytes, 6*depth)
 			}
 		})
 	}
@@ -159,8 +159,8 @@ func TestAsManyHandlersRunAsThereAreWorkers(t *testing.T) {
 		for range workers {
 			await(t, begun, "a handler's begin")
 		}
-		if st := s.Stats(); st.Running != workers {
-			t.Errorf("%d handlers run, want %d", st.Running, workers)
+		if st := s.Stats(); st.RunningRequests != workers {
+			t.Errorf("%d handlers run, want %d", st.RunningRequests, workers)
 		}
 		close(release)
 		for _, nc := range clientsOf {
@@ -171,8 +171,8 @@ func TestAsManyHandlersRunAsThereAreWorkers(t *testing.T) {
 		if most.Load() != workers {
 			t.Errorf("%d handlers ran at once, want %d", most.Load(), workers)
 		}
-		if st := s.Stats(); st.Running != 0 || st.Waiting != 0 {
-			t.Errorf("after the shutdown %d handlers run and %d requests wait", st.Running, st.Waiting)
+		if st := s.Stats(); st.RunningRequests != 0 || st.QueuedRequests != 0 {
+			t.Errorf("after the shutdown %d handlers run and %d requests wait", st.RunningRequests, st.QueuedRequests)
 		}
 	})
 }

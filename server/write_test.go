@@ -42,8 +42,8 @@ func TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits(t *testing.T) {
 					t.Errorf("%s: %v, want ErrFull", what, err)
 				}
 			}
-			if st := c.Stats(); st.Output != accepted {
-				t.Errorf("%d bytes of output wait, %d were accepted", st.Output, accepted)
+			if st := c.Stats(); st.BufferedBytes != accepted {
+				t.Errorf("%d bytes of output wait, %d were accepted", st.BufferedBytes, accepted)
 			}
 		})
 		if n, err := io.CopyN(io.Discard, nc, int64(accepted)); err != nil {
@@ -82,11 +82,11 @@ func TestMaxBufferedBoundsTheWholeServer(t *testing.T) {
 			}
 		}
 		for _, c := range conns {
-			if n := c.Stats().Output; n >= server.DefaultMaxOutput {
+			if n := c.Stats().BufferedBytes; n >= server.DefaultMaxOutput {
 				t.Errorf("a connection holds %d bytes, which is its own limit", n)
 			}
 		}
-		if n := s.Stats().Buffered; n > limit+2*(piece+20<<10) { // what the last write takes, with TLS
+		if n := s.Stats().BufferedBytes; n > limit+2*(piece+20<<10) { // what the last write takes, with TLS
 			t.Errorf("the server holds %d bytes, the limit is %d", n, limit)
 		}
 		for _, c := range conns[:4] {
@@ -137,7 +137,7 @@ func TestWritesAfterTheEndSayErrClosed(t *testing.T) {
 		if s.Conn(c.ID()) != nil {
 			t.Error("a closed connection is found by its ID")
 		}
-		if c.LocalAddr() != nil || c.RemoteAddr() == nil || c.Context().Err() == nil || c.Stats().Output != 0 {
+		if c.LocalAddr() != nil || c.RemoteAddr() == nil || c.Context().Err() == nil || c.Stats().BufferedBytes != 0 {
 			t.Errorf("a closed connection: local address %v, remote %v, context %v, %+v", c.LocalAddr(), c.RemoteAddr(), c.Context().Err(), c.Stats())
 		}
 		if _, err := nc.Read(make([]byte, 1)); err == nil {
