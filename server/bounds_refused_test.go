@@ -22,7 +22,7 @@ func TestInputThatIsRefusedIsNotCopied(t *testing.T) {
 			for range clients {
 				a.clients = append(a.clients, a.dialPlain(t))
 			}
-			until(t, "the connections", func() bool { return a.Stats().Conns == clients })
+			until(t, "the connections", func() bool { return a.Stats().OpenConns == clients })
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			for _, nc := range a.clients {

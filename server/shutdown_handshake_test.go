@@ -27,7 +27,7 @@ func TestAConnectionWhoseHandshakeEndsDuringShutdownIsIdle(t *testing.T) {
 			await(t, entered, "the handshake")
 		}
 		bystander := s.dialPlain(t)
-		until(t, "the connections", func() bool { return s.Stats().Conns == 3 })
+		until(t, "the connections", func() bool { return s.Stats().OpenConns == 3 })
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
