@@ -160,6 +160,7 @@ func (c *loopConn) tearDown(reason error) {
 	c.failOutput()
 	if x := c.ext; x != nil {
 		x.into = nil
+		c.stopTimers()
 		if x.room != nil {
 			close(x.room)
 			x.room = nil

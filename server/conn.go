@@ -144,6 +144,7 @@ type ext struct {
 	exclusive             bool          // a reply is sent in pieces: what others write is deferred
 	deferred              *outq.Queue   // what was written meanwhile
 	detach                func(net.Conn, []byte, error)
+	timers                *ConnTimer // that run; see AfterFunc
 	fetched               *fetched // of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
 	dial                  *dialing

@@ -61,6 +61,14 @@ func (s *stage) done(error) { s.told.Add(1) }
 // methods are all that may be called from any goroutine, on a connection chosen at random.
 func (s *stage) methods() map[string]func(c *server.Conn) error {
 	return map[string]func(c *server.Conn) error{
+		"Conn.AfterFunc": func(c *server.Conn) error {
+			timer := c.AfterFunc(time.Millisecond, func() { c.Stats() })
+			timer.Reset(time.Duration(rand.IntN(2)) * time.Millisecond)
+			if rand.IntN(2) == 0 {
+				timer.Stop()
+			}
+			return nil
+		},
 		"Conn.Abort":          func(c *server.Conn) error { c.Abort(); return nil },
 		"Conn.Close":          func(c *server.Conn) error { c.Close(); return nil },
 		"Conn.CloseWithError": func(c *server.Conn) error { return c.CloseWithError(errors.New("a reason")) },

@@ -1,0 +1,113 @@
+package server
+
+import (
+	"time"
+
+	"github.com/evmq/evmq/event"
+)
+
+// A ConnTimer is a timer of a connection, made by Conn.AfterFunc. It ends with the connection. The zero ConnTimer must not be used.
+type ConnTimer struct {
+	ev event.Event
+	c  *Conn
+	fn func()
+
+	// Under the connection's mu.
+	running    bool       // between the start and the call, the stop or the connection's end
+	prev, next *ConnTimer // of the connection's timers that run
+}
+
+// AfterFunc calls fn once on the connection's loop when d has passed on the loop's clock, at the loop's next turn if d is not positive. The
+// timer is stopped when the connection ends: fn is not called after Abort, after the descriptor is closed for whatever reason, or after
+// Handler.Close, and a timer that is made or reset then does not run. A connection that is being closed in order still has its timers. A
+// running timer delays neither the end of a connection nor a shutdown. fn must not block, as a Handler's methods must not; a panic in it is
+// treated as one of theirs. AfterFunc allocates the timer, about 250 bytes; Stop and Reset allocate nothing. It panics if fn is nil. Any
+// goroutine.
+func (c *Conn) AfterFunc(d time.Duration, fn func()) *ConnTimer {
+	if fn == nil {
+		panic("server: AfterFunc of a nil function")
+	}
+	t := &ConnTimer{c: c, fn: fn}
+	if err := c.loop.ev.InitEvent(&t.ev, -1, 0, t.expired); err != nil { // the loop is closed, and so is the connection
+		t.fn = nil
+		return t
+	}
+	t.Reset(d)
+	return t
+}
+
+// Stop stops the timer. It reports whether it did: false if fn was called or is being called, if the timer was stopped before, or if the
+// connection has ended. It does not wait for a call that runs. On the loop, fn is never called after Stop. Any goroutine.
+func (t *ConnTimer) Stop() bool {
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
+	return t.stopLocked()
+}
+
+// Reset makes the timer call fn when d has passed from now on, whether it runs or not. It reports whether it ran. After the connection's
+// end it does nothing and reports false. Any goroutine.
+func (t *ConnTimer) Reset(d time.Duration) bool {
+	c := t.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ran := t.stopLocked()
+	if c.state == connClosed || t.fn == nil || t.ev.Add(max(0, d)) != nil {
+		return ran
+	}
+	x := c.extra()
+	t.running, t.next = true, x.timers
+	if t.next != nil {
+		t.next.prev = t
+	}
+	x.timers = t
+	return ran
+}
+
+// stopLocked is Stop under the connection's mu.
+func (t *ConnTimer) stopLocked() bool {
+	if !t.unlink() {
+		return false
+	}
+	_ = t.ev.Del() // fails if the loop is closed, which then calls nothing
+	return true
+}
+
+// unlink takes the timer out of those of its connection that run, and reports whether it was one. Under the connection's mu.
+func (t *ConnTimer) unlink() bool {
+	if !t.running {
+		return false
+	}
+	t.running = false
+	if t.prev != nil {
+		t.prev.next = t.next
+	} else {
+		t.c.ext.timers = t.next
+	}
+	if t.next != nil {
+		t.next.prev = t.prev
+	}
+	t.prev, t.next = nil, nil
+	return true
+}
+
+// expired is the callback of the timer's event. Its call may have begun when another goroutine stops or resets the timer.
+func (t *ConnTimer) expired(*event.Event, event.Flags) {
+	c := t.c
+	c.mu.Lock()
+	_, again := t.ev.Remaining()
+	calls := !again && c.state != connClosed && t.unlink()
+	c.mu.Unlock()
+	if !calls {
+		return
+	}
+	c.loop.enter(c.loopPart())
+	c.guard(t.fn)
+	c.loop.visiting = nil
+}
+
+// stopTimers stops all timers of a connection that ends. Under mu, on the loop.
+func (c *Conn) stopTimers() {
+	for c.ext.timers != nil {
+		c.ext.timers.stopLocked()
+	}
+}
