@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
@@ -191,7 +190,7 @@ func TestATimersFunctionMayWriteAndClose(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p})
 		c, nc := p.connect(t, s)
 		c.AfterFunc(0, func() {
-			_, err := c.WriteString(fmt.Sprint("the time is over\n"))
+			_, err := c.WriteString("the time is over\n")
 			if err = errors.Join(err, c.Close()); err != nil {
 				t.Error(err)
 			}
