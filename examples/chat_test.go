@@ -13,9 +13,9 @@ func join(t *testing.T, addr, name string, others ...*client) *client {
 	t.Helper()
 	c := dial(t, addr)
 	c.send(name + "\n")
-	c.expectLines("* your name?", "* "+name+" has come")
+	c.expectLines("* your name?", "* "+name+" has joined")
 	for _, o := range others {
-		o.expectLines("* " + name + " has come")
+		o.expectLines("* " + name + " has joined")
 	}
 	return c
 }
@@ -30,10 +30,10 @@ func TestChatTellsEverybodyAndWhispersToOne(t *testing.T) {
 	for _, c := range all {
 		c.expectLines("ann: hello")
 		if c == bob {
-			c.expectLines("ann whispers: only you")
+			c.expectLines("ann (private): only you")
 		}
 		if c == ann {
-			c.expectLines("* told bob", "* here: ann bob eve", `* nobody is called "nobody"`, "* /msg NAME TEXT, /who, /quit")
+			c.expectLines("* sent to bob", "* here: ann bob eve", `* there is no member "nobody"`, "* /msg NAME TEXT, /who, /quit")
 		}
 		c.expectLines("ann: last[2J")
 	}
@@ -43,7 +43,7 @@ func TestChatTellsEverybodyAndWhispersToOne(t *testing.T) {
 	eve.Close()
 	bob.expectLines("* ann has left", "* eve has left")
 	// 6 joinings are heard, 7 lines of ann's and 3 ends of members; or eve is not there any more for the first of them.
-	if got := p.stop(bob); got != "16 lines heard, 0 lost" && got != "15 lines heard, 0 lost" && got != "15 lines heard, 1 lost" {
+	if got := p.stop(bob); got != "16 lines sent, 0 lost" && got != "15 lines sent, 0 lost" && got != "15 lines sent, 1 lost" {
 		t.Errorf("stopped with %s", got)
 	}
 }
@@ -53,9 +53,9 @@ func TestChatWantsAGoodNameThatNobodyHas(t *testing.T) {
 	join(t, addr, "ann")
 	c := dial(t, addr)
 	c.send("\nann\nwith blank\n" + strings.Repeat("x", 21) + "\nann2\n/who\n" + strings.Repeat("x", 1001) + "\n")
-	rule := "* a name is 1 to 20 of A-Z a-z 0-9 _ -; another one?"
-	c.expectLines("* your name?", rule, "* somebody has this name; another one?", rule, rule, "* ann2 has come", "* here: ann ann2",
-		"* that is too long, 1000 bytes are the most")
+	rule := "* a name has 1 to 20 characters of A-Z a-z 0-9 _ -; try another one"
+	c.expectLines("* your name?", rule, "* this name is in use; try another one", rule, rule, "* ann2 has joined", "* here: ann ann2",
+		"* this line is too long; the limit is 1000 bytes")
 	p.stop(c)
 }
 
@@ -98,7 +98,7 @@ func TestChatHasOneOrderForAll(t *testing.T) {
 			t.Errorf("of m%d %d lines were heard in their order", i, n)
 		}
 	}
-	if got, want := p.stop(), "lines heard, 0 lost"; !strings.HasSuffix(got, want) {
+	if got, want := p.stop(), "lines sent, 0 lost"; !strings.HasSuffix(got, want) {
 		t.Errorf("stopped with %s", got)
 	}
 }
@@ -111,10 +111,10 @@ func TestChatDropsWhoDoesNotRead(t *testing.T) {
 	slow := dialSlowly(t, addr)
 	slow.send("slow\n")
 	for _, c := range []*client{ann, bob} {
-		c.expectLines("* slow has come")
+		c.expectLines("* slow has joined")
 	}
 	text := strings.Repeat("x", 990)
-	dropped := "* slow was dropped: it does not read"
+	dropped := "* slow was disconnected: it does not read"
 	const most = 100_000 // lines, far more than all buffers hold
 	for said := 1; ; said++ {
 		ann.send(text + "\n")
@@ -128,9 +128,9 @@ func TestChatDropsWhoDoesNotRead(t *testing.T) {
 		}
 	}
 	bob.send("/msg ann goodbye\n")
-	for ann.readLine() != "bob whispers: goodbye" {
+	for ann.readLine() != "bob (private): goodbye" {
 	}
-	for bob.readLine() != "* told ann" {
+	for bob.readLine() != "* sent to ann" {
 	}
 	p.stop(ann, bob)
 }

@@ -63,9 +63,9 @@ func TestSMTPTakesConversationsSentAtOnce(t *testing.T) {
 		"MAIL FROM:<>\r\nRCPT TO:<c@d>\r\nDATA\r\n.\r\n" + // empty, and a bounce
 		"QUIT\r\nMAIL FROM:<never@read>\r\n"
 	answers := []string{"220 sink ready", "250 sink",
-		"250 ok", "250 ok", "354 end with a line of a single dot", "250 taken",
+		"250 ok", "250 ok", "354 end with a line of a single dot", "250 accepted",
 		"250 ok", "250 ok", "250 ok", "250 ok", "503 MAIL first",
-		"250 ok", "250 ok", "354 end with a line of a single dot", "250 taken",
+		"250 ok", "250 ok", "354 end with a line of a single dot", "250 accepted",
 		"221 bye"}
 	want := map[string]bool{
 		"X-From: <a@b>\r\nX-To: <c@d>\r\n.stuffed\r\nQUIT\r\n..\r\n": true,
@@ -113,7 +113,7 @@ func TestS19SMTPRefusesMessagesAboveTheLimit(t *testing.T) {
 	c.expectLines("250 ok", "250 ok", "354 end with a line of a single dot")
 	line := strings.Repeat("x", 98) + "\r\n"
 	c.send(strings.Repeat(line, 100) + ".\r\n") // exactly so many
-	c.expectLines("250 taken")
+	c.expectLines("250 accepted")
 	err := smtp.SendMail(addr, nil, "a@b", []string{"c@d"}, []byte(strings.Repeat(line, 50_000)))
 	if e, ok := err.(*textproto.Error); !ok || e.Code != 552 || e.Msg != "message too large" {
 		t.Errorf("5 MB are refused with %v", err)
@@ -147,7 +147,7 @@ func TestSMTPSaysWhatIsWrong(t *testing.T) {
 		{"NOOP " + strings.Repeat("x", 505), "250 ok"},
 		{"RCPT TO:<c@d>", "250 ok"},
 		{"DATA", "354 end with a line of a single dot"},
-		{"smuggled\n.\nMAIL FROM:<x@y>\r\n.", "550 a line ends with CR and LF"},
+		{"smuggled\n.\nMAIL FROM:<x@y>\r\n.", "550 lines must end with CR and LF"},
 		{"DATA", "503 MAIL first"},
 	} {
 		c.send(x[0] + "\r\n")

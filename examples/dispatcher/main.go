@@ -1,16 +1,18 @@
-// Dispatcher is a server that accepts nothing itself: connections are brought to it, from wherever they come, and answers too.
+// Dispatcher is a server without listeners of its own. The program accepts or dials its connections, and other goroutines compute its
+// answers.
 //
-//	go run ./examples/dispatcher -addr 127.0.0.1:7000    # then: nc 127.0.0.1 7000
+//	go run ./examples/dispatcher -addr 127.0.0.1:7000
+//	go run ./examples/connect 127.0.0.1:7000    # in another terminal; then type a command
 //
-// Three things are shown. A connection of package net is adopted, whether it was accepted (-addr) or dialled (-call): from then on a loop
-// has it, and no goroutine waits for it. A timer runs on a connection's own loop. And an answer comes from a goroutine that knows
-// nothing of connections but a name, the ID, which it may keep as long as it likes: a name whose connection is gone finds nothing, and never
-// the stranger that has its descriptor now.
+// It shows three things. The server adopts a connection of package net, whether it was accepted (-addr) or dialled (-call): from then on
+// a loop serves it, and no goroutine waits for it. A timer runs on the loop of its connection. An answer comes from a goroutine that has
+// only the connection's ID, which it may keep for any time: the ID of a connection that has ended finds no connection, and never
+// another one that has the same descriptor.
 //
-// A client that closes its sending half has left: it is closed, and hears no more.
+// When a client closes its sending half, its connection is closed and it receives no more answers.
 //
-//	after 50ms TEXT    says TEXT later, by a timer
-//	job TEXT           says TEXT when the work is done, which happens elsewhere; -work is how long it takes
+//	after 50ms TEXT    answers TEXT later, by a timer
+//	job TEXT           answers TEXT when a goroutine has done the work; -work is the time that this takes
 package main
 
 import (
@@ -33,7 +35,7 @@ import (
 
 const maxDelay = time.Minute
 
-// A job is what a client has asked for, and what the client is called.
+// A job is a request of a client, with the ID of the client's connection.
 type job struct {
 	client server.ConnID
 	text   string
@@ -42,13 +44,13 @@ type job struct {
 type dispatcher struct {
 	srv        *server.Server
 	jobs       chan job
-	said, late atomic.Uint64 // answers that a connection took, and those whose connection was gone
+	sent, late atomic.Uint64 // answers that a connection accepted, and those whose connection had ended
 }
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:7000", "address to accept connections on")
-	call := flag.String("call", "", "address to connect to at the beginning, and to serve whoever is there")
-	work := flag.Duration("work", 10*time.Millisecond, "how long a job takes")
+	call := flag.String("call", "", "address to connect to at the start; the peer is served as a client")
+	work := flag.Duration("work", 10*time.Millisecond, "time that a job takes")
 	flag.Parse()
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
@@ -58,11 +60,11 @@ func main() {
 	if err := d.srv.Start(); err != nil {
 		log.Fatal(err)
 	}
-	for range 4 { // stands for a message broker, a device, another service's callbacks
+	for range 4 { // stands for a message broker, a device, or the callbacks of another service
 		go func() {
 			for j := range d.jobs {
 				time.Sleep(*work)
-				d.say(j.client, j.text)
+				d.answer(j.client, j.text)
 			}
 		}()
 	}
@@ -87,17 +89,17 @@ func main() {
 	if err := d.srv.Shutdown(deadline); err != nil {
 		log.Print(err)
 	}
-	fmt.Println("stopped:", d.said.Load(), "answers,", d.late.Load(), "late")
+	fmt.Println("stopped:", d.sent.Load(), "answers,", d.late.Load(), "late")
 }
 
-// accept is any loop that gets connections; another one might take them from a TLS terminator, or from systemd.
+// accept stands for any source of connections, such as a TLS terminator or systemd.
 func (d *dispatcher) accept(l net.Listener) {
 	for {
 		nc, err := l.Accept()
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			return
-		case err != nil: // no descriptor is free, mostly
+		case err != nil: // usually no descriptor is free
 			log.Print(err)
 			time.Sleep(100 * time.Millisecond)
 		default:
@@ -107,15 +109,15 @@ func (d *dispatcher) accept(l net.Listener) {
 }
 
 func (d *dispatcher) adopt(nc net.Conn) {
-	if _, err := d.srv.AddConn(nc, &server.ConnConfig{Accepted: true}); err != nil { // then it is still ours
+	if _, err := d.srv.AddConn(nc, &server.ConnConfig{Accepted: true}); err != nil { // then nc is still owned by the caller
 		_ = nc.Close()
-		if !errors.Is(err, syscall.ENOTCONN) { // a client that has left already is nothing special
+		if !errors.Is(err, syscall.ENOTCONN) { // the client has disconnected already, which is not logged
 			log.Print(err)
 		}
 	}
 }
 
-// data takes a line, on the connection's loop, where it must not wait.
+// data reads a line. It runs on the connection's loop and must not block.
 func (d *dispatcher) data(c *server.Conn, p []byte) (int, error) {
 	n, line, err := bufio.ScanLines(p, false)
 	if line == nil || err != nil {
@@ -127,7 +129,7 @@ func (d *dispatcher) data(c *server.Conn, p []byte) (int, error) {
 	return n, err
 }
 
-// order begins what a line asks for, or says why not.
+// order starts what a line requests, or returns the reason why it cannot.
 func (d *dispatcher) order(c *server.Conn, line string) (problem string) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {
@@ -140,9 +142,9 @@ func (d *dispatcher) order(c *server.Conn, line string) (problem string) {
 		if c.Value() != nil {
 			return "one timer at a time"
 		}
-		timer, err := c.Loop().AfterFunc(wait, func() { // on the loop, as all of c's own callbacks
+		timer, err := c.Loop().AfterFunc(wait, func() { // runs on the loop, as all callbacks of c do
 			c.SetValue(nil)
-			d.say(c.ID(), text)
+			d.answer(c.ID(), text)
 		})
 		if err != nil {
 			return err.Error()
@@ -160,16 +162,16 @@ func (d *dispatcher) order(c *server.Conn, line string) (problem string) {
 	return ""
 }
 
-// say gives an answer to whoever has the name, from any goroutine. It never waits.
-func (d *dispatcher) say(client server.ConnID, text string) {
+// answer sends an answer to the connection with the ID. Any goroutine may call it. It does not block.
+func (d *dispatcher) answer(client server.ConnID, text string) {
 	c := d.srv.Conn(client)
 	if c == nil {
 		d.late.Add(1)
 		return
 	}
-	if _, err := c.WriteString(text + "\n"); err != nil { // it is going just now, or does not read
+	if _, err := c.WriteString(text + "\n"); err != nil { // the connection is being closed, or the client does not read
 		d.late.Add(1)
 		return
 	}
-	d.said.Add(1)
+	d.sent.Add(1)
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// selfSigned makes a certificate that is good for a demonstration.
+// selfSigned returns a configuration with a self-signed certificate, for demonstrations only.
 func selfSigned() (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -1,8 +1,10 @@
-// Echo sends back what it is sent, on the loops or through the workers, as bytes or as lines, in plain or over TLS:
+// Echo sends back what it receives, on the loops or through the workers, as bytes or as lines, with or without TLS:
 //
-//	go run ./examples/echo -addr 127.0.0.1:7000 -mode workers -framing line    # then: nc 127.0.0.1 7000
+//	go run ./examples/echo -addr 127.0.0.1:7000 -mode workers -framing line
+//	go run ./examples/connect 127.0.0.1:7000    # in another terminal; then type a line
 //
-// The two modes are the two ways to write a server. On the loop there is no hop and nothing may block; on a worker anything may.
+// The two modes are the two ways to write a server. A handler on the loop answers without a change of goroutine and must not block. A
+// handler on a worker may block.
 package main
 
 import (
@@ -25,12 +27,12 @@ import (
 func main() {
 	addr := flag.String("addr", "127.0.0.1:7000", "address to listen on, or unix:PATH")
 	mode := flag.String("mode", "loop", "where requests are answered: loop or workers")
-	framing := flag.String("framing", "raw", "what a request is: raw (whatever has come) or line")
-	loops := flag.Int("loops", 0, "number of loops; 0 for the library's choice")
-	workers := flag.Int("workers", 0, "number of workers; 0 for the library's choice")
-	secure := flag.Bool("tls", false, "speak TLS, with a certificate made on the spot")
+	framing := flag.String("framing", "raw", "what a request is: raw (all bytes that have arrived) or line")
+	loops := flag.Int("loops", 0, "number of loops; 0 for the library's default")
+	workers := flag.Int("workers", 0, "number of workers; 0 for the library's default")
+	secure := flag.Bool("tls", false, "use TLS, with a self-signed certificate that is made at the start")
 	burn := flag.Duration("burn", 0, "with -mode workers: processor time that a request consisting of \"burn\" takes")
-	procs := flag.Int("procs", 0, "raise GOMAXPROCS by so many, for handlers that burn processor time")
+	procs := flag.Int("procs", 0, "add this number to GOMAXPROCS, for handlers that use much processor time")
 	flag.Parse()
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
@@ -70,7 +72,7 @@ func main() {
 	fmt.Println("stopped:", st.Opened, "connections,", st.BytesRead, "bytes in,", st.BytesWritten, "out")
 }
 
-// handler makes the server's handler. Each of the four is all that an echo server needs.
+// handler returns the server's handler. Each of the four is a complete echo server.
 func handler(mode, framing string, burn time.Duration) (server.Handler, error) {
 	switch mode + " " + framing {
 	case "loop raw":
@@ -94,10 +96,10 @@ func handler(mode, framing string, burn time.Duration) (server.Handler, error) {
 			answer(w, []byte("\n"), 0)
 		}), nil
 	}
-	return nil, fmt.Errorf("no such server: -mode %s -framing %s", mode, framing)
+	return nil, fmt.Errorf("unknown server: -mode %s -framing %s", mode, framing)
 }
 
-// answer runs on a worker. A write fails only when the client is gone, and then there is nobody to tell.
+// answer runs on a worker. A write with ErrClosed means that the connection has ended, which is not logged.
 func answer(w server.Reply, p []byte, burn time.Duration) {
 	if burn > 0 && strings.TrimSpace(string(p)) == "burn" {
 		spin(burn)
@@ -107,10 +109,10 @@ func answer(w server.Reply, p []byte, burn time.Duration) {
 	}
 }
 
-// everything is a framing for which a message is whatever has come.
+// everything is a framing whose message is all bytes that have arrived.
 func everything(data []byte, _ bool) (int, []byte, error) { return len(data), data, nil }
 
-// spin computes for d, as a stand-in for work that does.
+// spin computes for d. It stands for a handler that uses processor time.
 func spin(d time.Duration) {
 	x := 1.0
 	for end := time.Now().Add(d); time.Now().Before(end); {

@@ -1,19 +1,19 @@
-// Graceful answers lines, and is replaced by a new process of itself without anybody noticing: kill -HUP reloads it, kill -TERM ends it.
+// Graceful answers lines, and can be replaced by a new process without interruption: kill -HUP replaces it, kill -TERM ends it.
 //
 //	go run ./examples/graceful -addr 127.0.0.1:7000
 //
-// What is promised:
+// It guarantees:
 //
-//   - The listening socket is never closed while it is reloaded. The new process inherits it; who connects is accepted by one of the two.
-//     (Two sockets on one port, by SO_REUSEPORT, would not do: closing one resets the connections in its queue.)
-//   - A line is either answered whole, or not begun. What has been read as a whole line is answered and the answer flushed before
-//     the connection is closed; a line that comes after the server has decided to close is thrown away.
-//   - So a client whose connection ends where an answer might begin knows that this line, and those behind it, did nothing; it connects
-//     again and sends them again.
-//   - The old process goes on until the new one says that it accepts. If that fails, the old one stays.
+//   - The listening socket is not closed during the replacement. The new process inherits it, and one of the two processes accepts
+//     each connection. (Two sockets on one port, by SO_REUSEPORT, would not suffice: closing one resets the connections in its queue.)
+//   - A line is answered completely or not processed. The answer to each complete line that was read is flushed before the
+//     connection is closed. A line that arrives after the server has begun to close the connection is discarded.
+//   - So if a connection ends where an answer would begin, the client knows that this line and the lines after it were not processed.
+//     It can connect again and send them again.
+//   - The old process serves until the new one reports that it accepts connections. If the new one fails, the old one continues.
 //
-// Two things are not promised: an answer to a client that does not read within -drain, and, after kill -TERM, to one whose connection has
-// not been accepted.
+// Two things are not guaranteed: an answer to a client that does not read within -drain, and, after kill -TERM, an answer on a
+// connection that has not been accepted.
 package main
 
 import (
@@ -36,7 +36,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The descriptors of a process that takes over, behind those for input, output and errors, and the variable that says they are there.
+// The descriptors that a new process inherits, after standard input, output and error, and the environment variable that announces them.
 const (
 	listenerFD = 3
 	readyFD    = 4 // a pipe, to be written to
@@ -44,11 +44,11 @@ const (
 )
 
 func main() {
-	signals := make(chan os.Signal, 8) // before all else: a signal that comes early must not kill the process
+	signals := make(chan os.Signal, 8) // first of all, so that an early signal does not kill the process
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM)
 	addr := flag.String("addr", "127.0.0.1:7000", "address to listen on")
-	work := flag.Duration("work", 0, "how long a worker takes for a line")
-	drain := flag.Duration("drain", 10*time.Second, "how long clients have to take their answers at the end")
+	work := flag.Duration("work", 0, "time that a worker takes for a line")
+	drain := flag.Duration("drain", 10*time.Second, "time that clients have at the end to read their answers")
 	flag.Parse()
 
 	l, err := listen(*addr)
@@ -65,15 +65,15 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println("process", os.Getpid(), "listening on", l.Addr())
-	if err := sayReady(); err != nil {
-		log.Print(err) // the old process has ended meanwhile; so much the better that this one runs
+	if err := reportReady(); err != nil {
+		log.Print(err) // the old process has ended in the meantime; this one serves
 	}
 
 	for sig := range signals {
 		if sig == syscall.SIGHUP {
 			if err := replace(l); err != nil {
 				log.Print(err)
-				continue // it goes on as if nothing had been
+				continue // this process keeps serving
 			}
 		}
 		break
@@ -86,7 +86,7 @@ func main() {
 	fmt.Println("process", os.Getpid(), "stopped:", answered.Load(), "answers")
 }
 
-// listen opens a socket, or takes over the old process's.
+// listen opens a listening socket, or takes over that of the old process.
 func listen(addr string) (*net.TCPListener, error) {
 	var l net.Listener
 	var err error
@@ -104,8 +104,8 @@ func listen(addr string) (*net.TCPListener, error) {
 	return l.(*net.TCPListener), nil
 }
 
-// sayReady tells the old process, if there is one, that it can go.
-func sayReady() error {
+// reportReady reports to the old process, if there is one, that this one accepts connections.
+func reportReady() error {
 	if os.Getenv(inherits) == "" {
 		return nil
 	}
@@ -114,7 +114,7 @@ func sayReady() error {
 	return errors.Join(err, pipe.Close())
 }
 
-// replace starts this program anew with the same arguments, and waits until that process accepts connections.
+// replace starts this program again with the same arguments, and waits until the new process accepts connections.
 func replace(l *net.TCPListener) error {
 	listener, err := duplicate(l)
 	if err != nil {
@@ -134,19 +134,19 @@ func replace(l *net.TCPListener) error {
 	cmd.Env = append(os.Environ(), inherits+"=1")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{listener, theirs}
-	if err = errors.Join(cmd.Start(), theirs.Close()); err != nil { // ours is closed: what is read ends with the new process
+	if err = errors.Join(cmd.Start(), theirs.Close()); err != nil { // closed here, so that the read below ends with the new process
 		return err
 	}
 	_ = ready.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := ready.Read(make([]byte, 1)); err != nil {
-		_ = cmd.Process.Kill() // if it lives, it does not do what it should
+		_ = cmd.Process.Kill() // it may still be running
 		return fmt.Errorf("the new process is not ready: %w; %w", err, cmd.Wait())
 	}
 	return cmd.Process.Release()
 }
 
-// duplicate makes a second descriptor of the socket. TCPListener.File would do, but makes the socket wait when it is passed on: the
-// mode is the socket's, and so the loop would be stuck in accept, in both processes.
+// duplicate makes a second descriptor of the socket. A file of TCPListener.File becomes blocking when it is passed to a process. The mode
+// belongs to the socket and not to the descriptor, so the loops of both processes would block in accept.
 func duplicate(l *net.TCPListener) (*os.File, error) {
 	raw, err := l.SyscallConn()
 	if err != nil {

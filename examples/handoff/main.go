@@ -1,8 +1,8 @@
-// Handoff answers each line with the same line: one goroutine, the loop, does all input and output, workers do what takes
-// time, and answers come back to the loop through a queue. Try -workers 4 -delay 20ms and several clients.
+// Handoff answers each line with the same line. One goroutine, the loop, does all input and output, workers do the work that takes
+// time, and a queue carries the answers back to the loop. Try -workers 4 -delay 20ms and several clients.
 //
-// A loop asks the kernel which descriptors are ready, calls a function for each, and asks again. No such function may
-// wait, or all clients would wait with it. In return they need no lock: all but the workers below runs on the loop.
+// A loop asks the kernel which descriptors are ready, calls a function for each, and repeats this. These functions must not block,
+// because all clients would wait. In return they need no lock: everything below except the workers runs on the loop.
 package main
 
 import (
@@ -22,16 +22,16 @@ import (
 
 const maxConns, maxLine = 10000, 64 << 10 // a longer line ends the connection
 
-// A conn is a client. It waits for a line, then for a worker, then until the client has taken the answer. So answers stay
-// in order, and who does not read is not read from for long. It is never closed while a worker has its line.
+// A conn is a client. It waits for a line, then for a worker, then until the client has read the answer. So answers are in
+// order, and the loop soon stops reading from a client that does not read. A conn is never closed while a worker has its line.
 type conn struct {
 	readable  *event.Event
-	in, line  []byte // read and not handed over; what a worker has, and after that the rest of the answer
-	busy, eof bool   // a worker has line, and the loop keeps off it; nothing more will be read
+	in, line  []byte // input that no worker has; the line that a worker has, and then the unsent part of the answer
+	busy, eof bool   // a worker has line, and the loop must not use it; no more input will be read
 }
 
-// A conn is in one place at a time, so there is always room in the channel to the workers and in the queue back. They carry
-// the conn itself and not its descriptor: that is a number, and by the time of the answer it might be another client's.
+// A conn is in the channel or in the queue at most once, so there is always room in both. They carry the conn and not its
+// descriptor, which is a number that may belong to another client by the time of the answer.
 var (
 	loop    = must(event.NewLoop(nil))
 	conns   = map[*conn]bool{}
@@ -42,8 +42,8 @@ var (
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:7000", "address to listen on")
-	workers := flag.Int("workers", 4, "how many lines are worked on at a time")
-	delay := flag.Duration("delay", 0, "how long a worker takes for a line")
+	workers := flag.Int("workers", 4, "number of lines that are processed at a time")
+	delay := flag.Duration("delay", 0, "time that a worker takes for a line")
 	flag.Parse()
 	for range max(*workers, 1) {
 		go func() {
@@ -64,13 +64,13 @@ func main() {
 		check(must(loop.NewSignal(sig, func(*event.Event, event.Flags) { check(loop.Exit(0)) })).Add(event.NoTimeout))
 	}
 	fmt.Println("listening on", l.Addr())
-	check(loop.Run(context.Background())) // until a signal; then main has the loop to itself, and finishes what was begun
+	check(loop.Run(context.Background())) // until a signal; then main alone uses the loop, and finishes the lines that were begun
 	check(listener.Finalize(func(*event.Event) { check(l.Close()) }))
 	for c := range conns {
 		c.eof = true
 		advance(c)
 	}
-	check(loop.Exit(10 * time.Second)) // it takes no longer than this; a second signal ends it at once
+	check(loop.Exit(10 * time.Second)) // the limit for this; a second signal ends it at once
 	for len(conns) > 0 && loop.RunOnce(context.Background()) == nil && !loop.GotExit() {
 	}
 	fmt.Println("stopped:", len(conns), "connections cut,", len(answers.Close()), "answers lost")
@@ -80,8 +80,8 @@ func main() {
 func accept(listener *event.Event, _ event.Flags) {
 	fd, _, err := unix.Accept(listener.FD())
 	switch {
-	case err == unix.EAGAIN: // the client has left
-	case err != nil: // no descriptor is free: look away for a while, or the loop would call again and again
+	case err == unix.EAGAIN: // the client has closed the connection already
+	case err != nil: // no descriptor is free: stop accepting for a while, since the listener stays ready
 		check(listener.Del())
 		must(loop.AfterFunc(100*time.Millisecond, func() { _ = listener.Add(event.NoTimeout) }))
 	case len(conns) == maxConns:
@@ -99,12 +99,12 @@ func accept(listener *event.Event, _ event.Flags) {
 func read(c *conn) {
 	if n, err := unix.Read(c.readable.FD(), buf[:maxLine-len(c.in)]); err != unix.EAGAIN {
 		c.in = append(c.in, buf[:max(n, 0)]...)
-		c.eof = n <= 0 // perhaps the client has closed one half only, and still reads
+		c.eof = n <= 0 // the client may have closed its sending half only, and still reads
 		advance(c)
 	}
 }
 
-// advance does what c is ready for: hands a line over, or closes; and reads on, or pauses.
+// advance takes the next step for c: it passes a line to the workers, or closes c; then it continues or pauses reading.
 func advance(c *conn) {
 	if !c.busy && len(c.line) == 0 {
 		if end := bytes.IndexByte(c.in, '\n') + 1; end > 0 {
@@ -127,7 +127,7 @@ func advance(c *conn) {
 func write(c *conn) {
 	n, err := unix.Write(c.readable.FD(), c.line)
 	if err != nil && err != unix.EAGAIN {
-		c.in, c.line, c.eof = nil, nil, true // nobody is there any more
+		c.in, c.line, c.eof = nil, nil, true // the client is gone
 	}
 	if c.line = c.line[max(n, 0):]; len(c.line) > 0 { // the client reads slowly, and the kernel's buffer is full
 		must(loop.Once(c.readable.FD(), event.Write, event.NoTimeout, func(event.Flags) { write(c) }))

@@ -1,8 +1,10 @@
-// Hello is a whole server: each line is answered on a worker, in order, whatever the client does and however slow it is.
+// Hello is a complete server. A worker answers each line, and each client receives its answers in order. A slow client does not delay the
+// others.
 //
-//	go run ./examples/hello    # then: nc 127.0.0.1 7000
+//	go run ./examples/hello
+//	go run ./examples/connect 127.0.0.1:7000    # in another terminal; then type a name
 //
-// What follows is also the first listing of the README.
+// The code below is also the first listing of the README.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Queue shows how goroutines hand messages to a loop: what only the loop touches needs no lock.
+// Queue shows how goroutines pass messages to a loop. Data that only the loop uses needs no lock.
 package main
 
 import (
@@ -18,7 +18,7 @@ type message struct{ from, number int }
 func main() {
 	loop := must(event.NewLoop(nil))
 
-	var next [producers]int // the loop's own
+	var next [producers]int // only the loop uses it
 	queue := must(msgqueue.New(loop, func(m message) {
 		if m.number != next[m.from] {
 			log.Fatalf("producer %d: message %d in place of %d", m.from, m.number, next[m.from])
@@ -30,7 +30,7 @@ func main() {
 	for p := range producers {
 		wg.Go(func() {
 			for n := range each {
-				// Push would say msgqueue.ErrFull when 64 messages wait; this waits until there is room.
+				// Push would return msgqueue.ErrFull while 64 messages wait. PushContext waits until there is room.
 				check(queue.PushContext(context.Background(), message{p, n}))
 			}
 		})
@@ -38,10 +38,10 @@ func main() {
 	left := make(chan []message, 1)
 	go func() {
 		wg.Wait()
-		left <- must(queue.Shutdown(context.Background())) // refuses new ones and delivers the rest
+		left <- must(queue.Shutdown(context.Background())) // refuses new messages and delivers the rest
 	}()
 
-	check(loop.Run(context.Background())) // an open queue keeps it going
+	check(loop.Run(context.Background())) // Run does not return while the queue is open
 	fmt.Println("in order:", next, "longest:", queue.Stats().MaxLen, "left:", len(<-left))
 	check(loop.Close())
 }

@@ -1,5 +1,5 @@
-// Signal shows that signals are events like any others: their callbacks run on the loop, one after the other, and may do
-// what any callback may.
+// Signal shows events for signals. Their callbacks run on the loop, one after the other, and may do everything that any other callback
+// may do.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 func main() {
 	loop := must(event.NewLoop(nil))
 
-	// A program that gets a hangup reads its configuration again. No lock is needed: no other callback runs meanwhile.
+	// SIGHUP makes the program read its configuration again. No lock is needed, because no other callback runs at the same time.
 	loads := 0
 	hangup := must(loop.NewSignal(syscall.SIGHUP, func(*event.Event, event.Flags) {
 		loads++
@@ -23,7 +23,7 @@ func main() {
 	}))
 	check(hangup.Add(event.NoTimeout))
 
-	// Whoever asks the program to stop makes Run return, after this turn's callbacks.
+	// SIGINT and SIGTERM make Run return after the callbacks of the turn.
 	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		stop := must(loop.NewSignal(sig, func(*event.Event, event.Flags) {
 			fmt.Println("stopping on", sig)
@@ -34,7 +34,7 @@ func main() {
 
 	fmt.Println("process", os.Getpid(), "waits for signals")
 	check(loop.Run(context.Background()))
-	check(loop.Close()) // gives the signals back: from now on they do again what the system does by default
+	check(loop.Close()) // restores the default actions of the signals
 	fmt.Println("done")
 }
 

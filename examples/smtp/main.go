@@ -1,10 +1,10 @@
-// Smtp is a sink for mail: it takes every message, says so, and keeps it as a file, or just counts it. For tests of programs that send mail.
+// Smtp is a sink for mail, for tests of programs that send mail. It accepts every message, and stores it as a file or only counts it.
 //
 //	go run ./examples/smtp -addr 127.0.0.1:2525 -dir /tmp/mail
 //
-// The protocol has two framings. Commands are lines; after DATA comes a message that ends with a line of a single dot, and then
-// commands again. So there are two Dispatchers, and SetHandler changes between them; it holds from the next byte on, even when a client
-// has sent everything at once and the whole conversation is already in the buffer.
+// The protocol has two framings. Commands are lines. After DATA follows a message that ends with a line of a single dot, and then
+// commands follow again. So there are two Dispatchers, and SetHandler changes between them. The change applies from the next byte on,
+// even if a client has sent everything at once and all of it is in the buffer.
 package main
 
 import (
@@ -33,7 +33,7 @@ type sink struct {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:2525", "address to listen on")
 	s := &sink{}
-	flag.StringVar(&s.dir, "dir", "", "directory to keep messages in; without it they are counted only")
+	flag.StringVar(&s.dir, "dir", "", "directory for the messages; without it they are only counted")
 	flag.IntVar(&s.limit, "limit", 10<<20, "largest message, in bytes")
 	flag.Parse()
 	stop := make(chan os.Signal, 1)

@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	maxCommand = 510     // as the protocol says; a longer one is answered with 500,
-	maxLine    = 4 << 10 // and from here on it is not read to its end
+	maxCommand = 510     // the protocol's limit; a longer command is answered with 500
+	maxLine    = 4 << 10 // a longer line closes the connection
 	maxRcpts   = 100
 )
 
-// A session is what a client has said so far. One worker at a time has it.
+// A session is the state of a client's dialogue. One worker at a time uses it.
 type session struct {
 	hello bool
 	from  *string // nil before MAIL; empty for a bounce
@@ -40,7 +40,7 @@ func (s *sink) answer(c *server.Conn, has *session, line string) string {
 	case verb == "NOOP":
 		return "250 ok"
 	case verb == "QUIT":
-		c.Close() // this answer still goes out
+		c.Close() // this answer is still sent
 		return "221 bye"
 	case verb == "RSET":
 		has.from, has.rcpts = nil, nil
@@ -64,7 +64,7 @@ func (s *sink) answer(c *server.Conn, has *session, line string) string {
 	case len(has.rcpts) == 0:
 		return "503 RCPT first"
 	}
-	if err := c.SetHandler(s.mail); err != nil { // says that the handler makes no sense, which main would have said before
+	if err := c.SetHandler(s.mail); err != nil { // only for an invalid handler
 		return "451 " + err.Error()
 	}
 	return "354 end with a line of a single dot"
@@ -101,7 +101,7 @@ func rcptTo(has *session, rest string) string {
 	return "250 ok"
 }
 
-// path takes "FROM:<address> PARAMETERS" apart.
+// path parses "FROM:<address> PARAMETERS".
 func path(text, keyword string) (address string, params []string, ok bool) {
 	if len(text) < len(keyword) || !strings.EqualFold(text[:len(keyword)], keyword) {
 		return "", nil, false
@@ -111,23 +111,23 @@ func path(text, keyword string) (address string, params []string, ok bool) {
 	return address, strings.Fields(rest), ok && closed
 }
 
-// message takes a message, and commands are next. It writes to a disk, which blocks, and a worker may.
+// message stores a message; commands follow it. It runs on a worker, because writing to a disk blocks.
 func (s *sink) message(w server.Reply, stuffed []byte) {
 	has := w.Conn().Value().(*session)
 	text := framing.Unstuff(nil, stuffed)
-	answer := "250 taken"
+	answer := "250 accepted"
 	if bare(text) {
-		answer = "550 a line ends with CR and LF" // or what two servers take for the end of a message may differ
+		answer = "550 lines must end with CR and LF" // otherwise two servers may find the end of the message at different places
 	} else if err := s.keep(has, text); err != nil {
 		log.Print(err)
-		answer = "452 it cannot be kept"
+		answer = "452 the message cannot be stored"
 	}
 	has.from, has.rcpts = nil, nil
-	_ = w.Conn().SetHandler(s.commands) // main has made sure that it makes sense
+	_ = w.Conn().SetHandler(s.commands) // fails only for an invalid handler
 	_, _ = w.WriteString(answer + "\r\n")
 }
 
-// bare reports whether a CR or an LF is alone.
+// bare reports whether text has a CR or an LF that is not part of CR LF.
 func bare(text []byte) bool {
 	ends := bytes.Count(text, []byte("\r\n"))
 	return bytes.Count(text, []byte("\r")) != ends || bytes.Count(text, []byte("\n")) != ends

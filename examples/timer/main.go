@@ -1,4 +1,4 @@
-// Timer shows the four things that are done with time on a loop.
+// Timer shows the four uses of time on a loop: a one-shot timer, a cancelled timer, an idle timeout and a ticker.
 package main
 
 import (
@@ -13,17 +13,17 @@ import (
 func main() {
 	loop := must(event.NewLoop(nil))
 
-	// Once, after a while.
+	// One call, after 10 ms.
 	must(loop.AfterFunc(10*time.Millisecond, func() { fmt.Println("once") }))
 
-	// A timer that is cancelled never calls.
-	cancelled := must(loop.AfterFunc(20*time.Millisecond, func() { fmt.Println("cancelled: nobody sees this") }))
+	// The function of a timer that is cancelled is not called.
+	cancelled := must(loop.AfterFunc(20*time.Millisecond, func() { fmt.Println("cancelled: not printed") }))
 	check(cancelled.Del())
 
-	// An idle timeout: each Add puts it off again, so it passes when nothing has happened for that long.
+	// An idle timeout: each Add starts it again, so the callback is called when there was no Add for 200 ms.
 	idle := must(loop.NewTimer(func(*event.Event, event.Flags) { fmt.Println("idle") }))
 
-	// Again and again, without drift: each tick is due one interval after the last was due.
+	// A ticker without drift: each tick is due one interval after the previous one was due.
 	ticks := 0
 	ticker := must(loop.NewTicker(func(ticker *event.Event, _ event.Flags) {
 		ticks++
@@ -35,7 +35,7 @@ func main() {
 	}))
 	check(ticker.Add(50 * time.Millisecond))
 
-	check(loop.Run(context.Background())) // returns when nothing is left to wait for
+	check(loop.Run(context.Background())) // returns when no event is left
 	fmt.Println("done")
 	check(loop.Close())
 }
