@@ -1,28 +1,26 @@
-// Package evmq is a system of event loops and message queues for network servers.
+// Package evmq documents the module: event loops and message queues for network servers.
 //
 // In 2006 Andrew Danforth's event_msgqueue made libevent usable from many threads: other threads put a message into a
-// queue, one byte through a socketpair woke the loop, and the loop's own thread drained the queue. spserver and memcached
-// built their servers on that idea. evmq is the idea in Go: network I/O on the loops, blocking work on goroutines, and
-// answers that travel back through a queue in which nothing is lost.
+// queue, one byte through a socketpair wakes the loop, and the loop's own thread drains the queue. spserver and memcached
+// are built on the same idea. evmq brings it to Go: one goroutine per loop does the network I/O, worker goroutines run the
+// handlers that block, and a queue carries the answers back. No accepted message is lost.
 //
 //	            kernel            one goroutine per loop                          worker goroutines
 //	socket ──> poller.Wait ──> event.Loop: one turn ──> Conn reads ──> framing ──> workers ──> handler
 //	   ^                              ^                                                           │
-//	   │                              └── wake ◄── msgqueue.Queue ◄── Conn.Write, from anywhere ◄─┘
+//	   │                              └── wake ◄── msgqueue.Queue ◄── Conn.Write, any goroutine ◄─┘
 //	   └────── one write per turn ◄──── Conn flushes
 //
-// The rooms, from the ground up; imports only go down:
+// The packages, in an order in which each imports only packages before it:
 //
-//   - [github.com/evmq/evmq/event]: the loop. Events for descriptors, timers, signals and users, with libevent's powers, safe
-//     to use from any goroutine.
-//   - [github.com/evmq/evmq/msgqueue]: Queue[T], which brings messages from any goroutine to a callback on a loop. It is
-//     built on event's public face alone, as the original was on libevent's.
-//   - [github.com/evmq/evmq/server]: servers on both. Listeners, connections, framing, workers, limits, deadlines, TLS, shutdown;
-//     the framings themselves are in [github.com/evmq/evmq/server/framing].
-//   - [github.com/evmq/evmq/memcache]: a memcached-compatible cache, as a library; protocol and store are packages below it, and
-//     cmd/evcached is the program.
-//   - examples: one small program for each idea; handoff is the scenario that the queue was invented for.
+//   - [github.com/evmq/evmq/event]: the event loop, with events for descriptors, timers, signals and user events. It has the features of
+//     libevent, and any goroutine may use it.
+//   - [github.com/evmq/evmq/msgqueue]: Queue[T], which carries messages from any goroutine to a callback on a loop. It uses only the
+//     exported API of event.
+//   - [github.com/evmq/evmq/server/framing]: the end of a message in a stream: lines, delimiters, lengths.
+//   - [github.com/evmq/evmq/server]: servers on event loops, with listeners, connections, workers, limits, deadlines, TLS and shutdown.
+//   - [github.com/evmq/evmq/memcache]: a cache with memcached's protocols, as a library. The program is cmd/evcached.
+//   - examples: one small program for each idea. handoff shows the use for which event_msgqueue was written.
 //
-// What is internal (the backends for epoll, poll(2) and kqueue, socket calls, output buffers) is nobody's promise. This package
-// itself is only the map.
+// The internal packages, among them the backends for epoll, poll(2) and kqueue, have no stable API. This package contains no code.
 package evmq
