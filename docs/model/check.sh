@@ -4,8 +4,8 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 
-# run NAME WANT FLAGS: one search, one line. WANT is ok (holds), ends (no run goes on for ever, either), fails (a
-# mutant) or meets (a witness: the search comes to the place).
+# run NAME WANT FLAGS makes one search and prints one line. WANT is ok (the model holds), ends (it holds, and every run ends), fails (a
+# mutant) or meets (a witness: the search reaches the situation).
 run() {
 	dir=$(mktemp -d "$WAKE_TMP/run.XXXXXX") && cd "$dir" || exit 1
 	cflags=-DSAFETY pflags=
@@ -60,7 +60,7 @@ export WAKE_TMP
 trap 'rm -rf "$WAKE_TMP"' EXIT
 trap 'exit 130' INT TERM
 
-# name | what is wanted | flags
+# name | expected result | flags
 grep -i -- "${1-}" >"$WAKE_TMP/list" <<'LIST'
 park, deadline, descriptor|ok|-DN=1 -DSOURCE=1 -DTIMER -DMOVES=1
 thread, kernel's timeout, rebuild|ok|-DTHREAD -DSOURCE=1 -DTIMER -DKERNEL -DREBUILD -DMOVES=1
@@ -80,8 +80,8 @@ thread, every run ends|ends|-DTHREAD -DSOURCE=2 -DREBUILD
 witness: late wake, park|meets|-DSOURCE=1 -DWITNESS=1
 witness: late wake, thread|meets|-DTHREAD -DSOURCE=1 -DWITNESS=1
 witness: wake on a closed file|meets|-DSOURCE=1 -DREBUILD -DWITNESS=2
-witness: readiness taken back|meets|-DSOURCE=1 -DWITNESS=3
-witness: alarm that was kept|meets|-DN=1 -DTIMER -DWITNESS=4
+witness: readiness withdrawn|meets|-DSOURCE=1 -DWITNESS=3
+witness: alarm before the deadline|meets|-DN=1 -DTIMER -DWITNESS=4
 mutant NORECHECK, park|fails|-DNORECHECK
 mutant NORECHECK, thread|fails|-DTHREAD -DNORECHECK
 mutant NOSTOP|fails|-DNOSTOP
@@ -108,11 +108,11 @@ mutant TILLKEPT, thread|fails|-DN=1 -DTHREAD -DSOURCE=1 -DTIMER -DTILLKEPT
 LIST
 
 if [ ! -s "$WAKE_TMP/list" ]; then
-	echo "check.sh: no run is called ${1-}" >&2
+	echo "check.sh: the name of no run contains ${1-}" >&2
 	exit 2
 fi
 
-# As many at once as there are processors, up to four: the largest search takes half a gigabyte.
+# The number of searches at once is the number of processors, up to four: the largest search takes half a gigabyte.
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 [ "$jobs" -gt 4 ] && jobs=4
 tr '|\n' '\0\0' <"$WAKE_TMP/list" | xargs -0 -n 3 -P "$jobs" sh "$0" --run

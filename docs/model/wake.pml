@@ -1,20 +1,20 @@
 /*
- * The wake protocol of package event, and as much of the Go runtime's poller and of the kernel as it stands on.
- * README.md says which step is which function; check.sh runs every variant and every mutant.
+ * The wake protocol of package event, and the parts of the Go runtime's poller and of the kernel on which it depends.
+ * README.md lists the function for each step; check.sh runs every variant and every mutant.
  *
  * Variants (-D):
- *   THREAD      the thread driver; else the parked one
+ *   THREAD      the thread driver; without it the parked driver
  *   N, M        N producers of M messages each
- *   SOURCE=n    a descriptor becomes readable n times; without it nothing but wakes ends a sleep, and no wake is late
- *   POLLERS=n   so many threads at once bring readiness from the runtime's epoll set
+ *   SOURCE=n    a descriptor becomes readable n times; without it only wakes end a sleep, and no wake is late
+ *   POLLERS=n   n threads at once take readiness from the runtime's epoll set
  *   TIMER       another goroutine sets the loop's deadline, MOVES times; the alarm
- *   KERNEL      with THREAD and TIMER: the kernel's own timeout in place of the alarm
+ *   KERNEL      with THREAD and TIMER: the kernel's timeout instead of the alarm
  *   REBUILD     the poller may be replaced once
- *   SPLIT       the lock-free form: no critical section joins two steps, so that the order of the steps alone must do
+ *   SPLIT       the lock-free form: no critical section joins two steps, so only the order of the steps is left
  * The loop may be closed at any time, or never.
  *
- * Mutants (-D) break one rule each, and witnesses (-DWITNESS=n) fail where something worth checking happens, to show that it
- * does happen; both are marked where they stand.
+ * Each mutant (-D) breaks one rule. A witness (-DWITNESS=n) fails when a certain situation is reached, which shows that the search
+ * includes it. Comments mark both.
  */
 
 #ifndef N
@@ -38,14 +38,14 @@
 
 bool asleep;        /* l.asleep */
 byte posts;         /* published and not delivered: l.active and l.posts */
-bool closing;       /* l.state, standing for every reason to stop: Break, Exit, a cancelled context, the last event gone */
+bool closing;       /* l.state; it represents every reason to stop: Break, Exit, a cancelled context, no event left */
 bool owned = true;  /* l.owner: the loop's goroutine is in Run */
-byte wakes;         /* claimed and not finished; the thread driver counts them, too, for the parked one only the model does */
+byte wakes;         /* claimed and not finished; the thread driver counts them, too; for the parked driver only the model does */
 
-/* What the properties need to know; nothing of the protocol reads these. */
-bool inTurn = true; /* from awake, when the emptying begins, until the flag is set again */
+/* Variables for the properties. The protocol does not read them. */
+bool inTurn = true; /* from awake, when the loop begins to empty its tables, until the flag is set again */
 bool claimed;       /* a waker has claimed the current sleep */
-bool news;          /* ... and published something that is not in posts: a deadline, or that time has passed */
+bool otherWork;     /* ... and has published something that is not in posts: a deadline, or that time has passed */
 
 #define WORK (posts > 0 || closing)
 
@@ -65,16 +65,16 @@ bool news;          /* ... and published something that is not in posts: a deadl
 #define MOVES 2
 #endif
 byte now;
-byte due;           /* l.timers' first deadline; 0 when there is none */
-byte till;          /* l.sleepsUntil: the deadline that the loop sleeps to; 0 for ever */
+byte due;           /* l.timers' first deadline; 0 if there is none */
+byte till;          /* l.sleepsUntil: the deadline to which the loop sleeps; 0 without a deadline */
 byte at;            /* alarm.at */
 bool armed;         /* alarm.timer: the clock's timer is pending ... */
 byte when;          /* ... for this time */
-byte off;           /* its timer has fired, and the function fired has not reached its claim */
-bool busy;          /* the first of the processes that run fired */
+byte off;           /* the number of expired timers whose function fired has not reached its claim */
+bool busy;          /* the first process that runs fired is running it */
 #endif
 
-/* ---- a descriptor in the poller: level-triggered, data is what can be read ---- */
+/* ---- a descriptor in the poller: level-triggered; data is the number of readable bytes ---- */
 
 #ifdef SOURCE
 byte data;
@@ -83,7 +83,7 @@ byte data;
 #define READABLE false
 #endif
 
-/* ---- below the drivers: 0 is the first file or poller, 1 what a rebuild puts in its place ---- */
+/* ---- below the drivers: 0 is the first file or poller, 1 the one that a rebuild installs ---- */
 
 #ifdef REBUILD
 #define F 2
@@ -122,20 +122,20 @@ bool parked;        /* the goroutine is parked and not runnable */
 bool fresh[F];      /* for the properties: a deadline was set that has ended no Read yet */
 #ifdef SOURCE
 bool edge[F];       /* the runtime's epoll set has the file on its ready list */
-byte caught[F];     /* netpoll has taken it from there and netpollready has not said so yet */
-#define SEEN (edge[file] || caught[file] > 0)
+byte taken[F];      /* netpoll has taken it from the list, and netpollready has not been called yet */
+#define SEEN (edge[file] || taken[file] > 0)
 #endif
 #ifdef SETSFUTURE
 bool rt;            /* pd.rt, the runtime's timer of a read deadline in the future: pd.rrun */
 byte rtwhen;
 #endif
 #ifdef WAKERKNOWS
-bool stands;        /* what the wakers believe of the deadline */
+bool isSet;         /* the wakers' record of the deadline */
 #endif
 #endif
 
-/* ---- a wake is lost when the loop sleeps, no waker is about to wake it, and there is something to do. A timeout or a
- * descriptor that will end the sleep by chance is no excuse. ---- */
+/* ---- a wake is lost when the loop sleeps, no waker is about to wake it, and there is work. This holds even if a timeout or a
+ * descriptor would end the sleep later. ---- */
 
 #ifdef TIMER
 #if defined(KERNEL)
@@ -188,14 +188,14 @@ inline claim(won) {
 	fi
 }
 
-inline noteNews(won) {
+inline noteOther(won) {
 	if
-	:: won -> news = true
+	:: won -> otherWork = true
 	:: else
 	fi
 }
 
-/* driver.announceWake. In the lock-free form a waker announces itself before it looks at the flag, and withdraws if it was awake. */
+/* driver.announceWake. In the lock-free form a waker announces its wake before it reads the flag, and withdraws it if the loop was awake. */
 inline announce() {
 #ifndef SPLIT
 	wakes++
@@ -241,7 +241,7 @@ inline wake(won) {
 
 #else
 
-/* netpollunblock; of a goroutine that has not committed its park yet there is none to make runnable. */
+/* netpollunblock; a goroutine that has not committed its park yet need not be made runnable. */
 inline unblock(i, new) {
 	if
 	:: rg[i] == G -> rg[i] = new; woke = true
@@ -270,9 +270,9 @@ inline stopTimer() {
 inline wake(won) {
 	if
 	:: won ->
-#ifdef WAKERKNOWS	/* mutant: a waker remembers that the deadline stands, and does not set it again */
+#ifdef WAKERKNOWS	/* mutant: a waker remembers that the deadline is set, and does not set it again */
 		if
-		:: stands -> wakes--; won = false
+		:: isSet -> wakes--; won = false
 		:: else
 		fi;
 #endif
@@ -282,7 +282,7 @@ inline wake(won) {
 		atomic {
 			if
 			:: won && !shut[f] -> refs[f]++
-			:: won && shut[f] -> wakes--; won = false; f = 0; assert(WITNESS != 2)	/* the file is closing: no harm */
+			:: won && shut[f] -> wakes--; won = false; f = 0; assert(WITNESS != 2)	/* the file is being closed: the wake has no effect */
 			:: else
 			fi
 		}
@@ -292,14 +292,14 @@ inline wake(won) {
 	:: won ->
 		atomic {
 			!locked[f] -> locked[f] = true;
-			assert(!gone[f]);	/* never a pollDesc that another file may have */
+			assert(!gone[f]);	/* never a pollDesc that may belong to another file */
 			rd[f] = PAST; fresh[f] = true;
 			stopTimer()
 		};
 		atomic { unblock(f, NIL); locked[f] = false };
 #ifdef WAKERKNOWS
 		atomic { goready(); refs[f]-- };
-		atomic { stands = true; wakes--; won = false; f = 0 }
+		atomic { isSet = true; wakes--; won = false; f = 0 }
 #else
 		atomic { goready(); refs[f]--; wakes--; won = false; f = 0 }
 #endif
@@ -309,21 +309,21 @@ inline wake(won) {
 
 #endif
 
-/* ---- publish, claim, wake: Post, Activate, Break and their like ---- */
+/* ---- publish, claim, wake: Post, Activate, Break and similar methods ---- */
 
 #ifdef THREAD
-#define RINGER byte f; bool won
+#define WAKER byte f; bool won
 #else
-#define RINGER byte f; bool won, woke
+#define WAKER byte f; bool won, woke
 #endif
 
 active [N] proctype producer() {
-	RINGER;
+	WAKER;
 	byte sent;
 
 	do
 	:: sent < M ->
-#ifdef CLAIMFIRST	/* mutant: the flag is looked at before the message is published */
+#ifdef CLAIMFIRST	/* mutant: the flag is read before the message is published */
 		atomic { announceEarly(); claim(won); withdraw(won) };
 		atomic { if :: closing :: else -> posts++ fi; sent++ };
 #else
@@ -359,10 +359,10 @@ active proctype clock() {
 	od
 }
 
-/* Add from another goroutine, and again. Only a deadline before the one that the loop sleeps to wakes it; one that moves away leaves
- * the alarm to go off early. */
+/* Add from another goroutine, several times. Only a deadline before the one to which the loop sleeps wakes it. After a deadline is moved to
+ * a later time, the alarm goes off early. */
 active proctype adder() {
-	RINGER;
+	WAKER;
 	byte moves;
 
 	do
@@ -380,7 +380,7 @@ active proctype adder() {
 #ifndef SETSFUTURE
 			atomic {
 				if
-				:: till == 0 || due < till -> claim(won); noteNews(won)
+				:: till == 0 || due < till -> claim(won); noteOther(won)
 				:: else
 				fi;
 				withdraw(won)
@@ -401,7 +401,7 @@ refused:	skip
 #ifdef SETSFUTURE
 /* netpollReadDeadline: the runtime's timer. */
 active proctype readDeadline() {
-	RINGER;
+	WAKER;
 end:	do
 	:: atomic { rt && now >= rtwhen && !locked[file] -> rt = false; off++; locked[file] = true; rd[file] = PAST; fresh[file] = true };
 	   atomic { unblock(file, NIL); locked[file] = false; off-- };
@@ -411,15 +411,15 @@ end:	do
 #endif
 
 #ifndef KERNEL
-/* fired: what it publishes is that time has passed. */
+/* fired publishes that time has passed. */
 inline fired() {
-#ifdef ALARMLATE	/* mutant: the alarm says that it is not set any more after its claim, not before */
-	atomic { announceEarly(); claim(won); noteNews(won); withdraw(won); off-- };
+#ifdef ALARMLATE	/* mutant: the alarm clears at after its claim, not before */
+	atomic { announceEarly(); claim(won); noteOther(won); withdraw(won); off-- };
 	at = 0;
 #else
 	at = 0;
 	atomic {
-		announceEarly(); claim(won); noteNews(won); withdraw(won); off--;
+		announceEarly(); claim(won); noteOther(won); withdraw(won); off--;
 		assert(WITNESS != 4 || !won || due <= now)	/* witness: an alarm that was kept goes off before the deadline */
 	};
 #endif
@@ -431,7 +431,7 @@ inline elapse(may) {
 }
 
 active proctype alarm() {
-	RINGER;
+	WAKER;
 end:	do
 	:: atomic { elapse(true); busy = true };
 	   fired();
@@ -439,9 +439,9 @@ end:	do
 	od
 }
 
-/* Two may be under way at once. They are alike: the second goes when the first is busy. */
+/* Two calls may run at once. They are equal: the second process runs when the first is busy. */
 active proctype alarm2() {
-	RINGER;
+	WAKER;
 end:	do
 	:: atomic { elapse(busy) };
 	   fired()
@@ -469,7 +469,7 @@ inline set() {
 
 #endif
 
-/* ---- the descriptor becomes readable, and the runtime hears of it ---- */
+/* ---- the descriptor becomes readable, and the runtime is notified ---- */
 
 #ifdef SOURCE
 
@@ -493,15 +493,15 @@ active proctype source() {
 
 #ifndef THREAD
 /* The runtime's epoll set is edge-triggered: it reports the inner set once, if it is readable when the report is taken. */
-inline hear(i) {
-	atomic { edge[i] -> edge[i] = false; if :: data > 0 -> caught[i]++ :: else -> goto end fi };
+inline reportReady(i) {
+	atomic { edge[i] -> edge[i] = false; if :: data > 0 -> taken[i]++ :: else -> goto end fi };
 	atomic {		/* netpollready */
 		if
 		:: gone[i]	/* fdseq has changed */
 		:: !gone[i] && rg[i] == NIL -> rg[i] = READY
 		:: else -> unblock(i, READY)
 		fi;
-		caught[i]--
+		taken[i]--
 	};
 	goready()
 }
@@ -513,9 +513,9 @@ inline hear(i) {
 active [POLLERS] proctype netpoll() {
 	bool woke;
 end:	do
-	:: hear(0)
+	:: reportReady(0)
 #ifdef REBUILD
-	:: hear(1)
+	:: reportReady(1)
 #endif
 	od
 }
@@ -532,14 +532,14 @@ inline forget(i) {
 #endif
 }
 
-/* fallAsleep: set the flag, look at the tables. */
+/* fallAsleep: set the flag, then read the tables. */
 inline fallAsleep() {
 	CRITICAL {
-#ifdef LOOKFIRST	/* mutant: the tables are looked at before the flag is set */
+#ifdef LOOKFIRST	/* mutant: the tables are read before the flag is set */
 		atomic { found = FOUND };
-		atomic { asleep = true; inTurn = false; claimed = false; news = false };
+		atomic { asleep = true; inTurn = false; claimed = false; otherWork = false };
 #else
-		atomic { asleep = true; inTurn = false; claimed = false; news = false };
+		atomic { asleep = true; inTurn = false; claimed = false; otherWork = false };
 		atomic { found = FOUND };
 #endif
 		atomic {
@@ -554,7 +554,7 @@ inline fallAsleep() {
 inline nearest() {
 #ifdef TIMER
 	deadline = due;
-#ifdef TILLKEPT		/* mutant: a sleep without a deadline leaves that of the one before */
+#ifdef TILLKEPT		/* mutant: a sleep without a deadline keeps the deadline of the previous sleep */
 	till = (due == 0 -> till : due)
 #else
 	till = due
@@ -569,7 +569,7 @@ inline nearest() {
 inline expired() {
 	atomic {
 		rd[file] == PAST -> ended = true;
-		assert(fresh[file]);	/* a wake ends one Read at most: late, it costs one empty turn */
+		assert(fresh[file]);	/* a wake ends one Read at most; a late one causes one empty turn */
 		fresh[file] = false
 	}
 }
@@ -582,7 +582,7 @@ active proctype loop() {
 	byte deadline;
 #endif
 #ifdef LOOPKNOWS
-	bool turned;
+	bool mustReset;
 #endif
 
 	do
@@ -593,7 +593,7 @@ active proctype loop() {
 		/* driver.wait */
 		fallAsleep();
 		if
-		:: !slept -> n = READABLE	/* Poller.Wait with timeout 0: leaves a wake where it is */
+		:: !slept -> n = READABLE	/* Poller.Wait with timeout 0 does not consume a wake */
 		:: else ->
 #ifdef TIMER
 			set();
@@ -616,15 +616,15 @@ end:				atomic { (bell[poller] || READABLE || TIMEOUT) -> ended = bell[poller]; 
 		until = 0;
 #endif
 #else
-		/* driver.wait: RawConn.Read. prepareRead, which is pollReset: the deadline, and the readiness is forgotten. */
+		/* driver.wait: RawConn.Read. prepareRead, which is pollReset: it checks the deadline and clears the readiness. */
 		if
 		:: expired(); goto returned
 		:: else
 		fi;
 		rg[file] = NIL;
 
-look:		/* pollOrSleep: look, fallAsleep, set */
-#ifdef NOLOOK		/* mutant: the function does not poll when it is called first */
+look:		/* pollOrSleep: poll, fallAsleep, set */
+#ifdef NOLOOK		/* mutant: the function does not poll at its first call */
 		if :: slept -> n = READABLE :: else fi;
 #else
 		n = READABLE;
@@ -656,7 +656,7 @@ block:		/* netpollblock */
 		:: atomic { rg[file] == NIL -> rg[file] = WAIT }
 		fi;
 		if
-		:: rd[file] == PAST		/* set since: do not park */
+		:: rd[file] == PAST		/* set in the meantime: do not park */
 		:: else ->			/* park: gopark, netpollblockcommit */
 			atomic {
 				if
@@ -672,40 +672,40 @@ end:			!parked
 		fi;
 		if
 		:: expired()
-		:: else -> goto block	/* the deadline was moved before the goroutine ran: parks again */
+		:: else -> goto block	/* the deadline was moved before the goroutine ran: it parks again */
 		fi;
 
-returned:	/* reset: only Read's error says that a deadline stands */
-#ifdef LOOPKNOWS	/* mutant: the loop resets when it knows, by the flag, that a waker set the deadline */
-		turned = slept && !asleep;
+returned:	/* reset: only the error of Read shows that a deadline is set */
+#ifdef LOOPKNOWS	/* mutant: the loop resets the deadline if the flag shows that a waker has set it */
+		mustReset = slept && !asleep;
 		if
-		:: turned -> turned = false;
+		:: mustReset -> mustReset = false;
 #else
 		if
 		:: ended ->
 #endif
 			atomic { !locked[file] -> rd[file] = NONE; stopTimer() }
 #ifdef WAKERKNOWS
-			; stands = false
+			; isSet = false
 #endif
 		:: else
 		fi;
 #endif
 
-		/* turn: awake, in the critical section in which the emptying begins */
+		/* turn: awake, in the critical section in which the loop begins to empty its tables */
 		CRITICAL {
-#ifdef AWAKELATE	/* mutant: the flag is turned back only after the tables were emptied */
+#ifdef AWAKELATE	/* mutant: the flag is reset only after the tables were emptied */
 			atomic { inTurn = true };
 #else
 			atomic { asleep = false; inTurn = true };
 #endif
 			atomic {
 #ifndef SPLIT
-				assert(!slept || !claimed || WORK || news);	/* a waker in time has published before, so a turn is empty only by a late wake */
+				assert(!slept || !claimed || WORK || otherWork);	/* a waker has published before its wake, so only a late wake causes an empty turn */
 #endif
-				assert(WITNESS != 1 || !ended || claimed || WORK || n);	/* witness: a turn that is empty by a late wake */
+				assert(WITNESS != 1 || !ended || claimed || WORK || n);	/* witness: a turn that is empty because of a late wake */
 				left = posts; ended = false;
-				slept = false; claimed = false; news = false;
+				slept = false; claimed = false; otherWork = false;
 #ifdef TIMER
 				deadline = 0;
 				if
@@ -730,7 +730,7 @@ returned:	/* reset: only Read's error says that a deadline stands */
 #endif
 
 #ifdef REBUILD
-		/* endTurn: adopt, and the old one is closed */
+		/* endTurn: adopt, and the old poller is closed */
 #ifdef THREAD
 		if
 		:: poller == 0 ->
@@ -763,7 +763,7 @@ returned:	/* reset: only Read's error says that a deadline stands */
 /* ---- Close, from another goroutine, or never ---- */
 
 active proctype closer() {
-	RINGER;
+	WAKER;
 
 	if
 	:: true -> goto stays	/* never */
@@ -774,7 +774,7 @@ active proctype closer() {
 		atomic { claim(won); withdraw(won) }
 	};
 	wake(won);
-	!owned;			/* <-left: this goroutine is the loop now */
+	!owned;			/* <-left: this goroutine runs the loop's functions now */
 	do			/* drainPosts */
 	:: posts > 0 -> posts--
 	:: else -> break
@@ -794,6 +794,6 @@ active proctype closer() {
 	shut[file] = true;
 	atomic { refs[file] == 0 -> gone[file] = true; rg[file] = NIL; rd[file] = NONE; fresh[file] = false; forget(file) };
 #endif
-	assert(posts == 0);	/* whatever was accepted has run */
+	assert(posts == 0);	/* all accepted functions have run */
 stays:	skip
 }
