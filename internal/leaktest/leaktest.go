@@ -1,4 +1,4 @@
-// Package leaktest fails a package's tests when they leave a goroutine or a descriptor behind.
+// Package leaktest fails the tests of a package if goroutines or descriptors are left after they have run.
 package leaktest
 
 import (
@@ -11,7 +11,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs the tests, calls the functions in after, and then compares. It is what TestMain calls. It does not return.
+// Main runs the tests, calls the functions in after, and then looks for goroutines and descriptors that are left. TestMain calls it. It does not
+// return.
 func Main(m *testing.M, after ...func()) {
 	before := descriptors()
 	code := m.Run()
@@ -31,7 +32,7 @@ func Main(m *testing.M, after ...func()) {
 	os.Exit(code)
 }
 
-// leftDescriptors waits a while for the ones that a goroutine is closing just now.
+// leftDescriptors returns the descriptors that were not open before. It waits for some time for those that a goroutine is closing.
 func leftDescriptors(before map[string]string) []string {
 	var left []string
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -48,13 +49,13 @@ func leftDescriptors(before map[string]string) []string {
 }
 
 // ours reports whether the file belongs to the Go runtime, which opens its own poller and random source once and keeps
-// them, or to the testing package. The runtime's first poller cannot be told from a leaked one by its name, so
-// descriptors opens it before it counts.
+// them, or to the testing package. The runtime's poller has the same name as a leaked one, so descriptors makes the runtime open it
+// before the first count.
 func ours(file string) bool {
 	return file == "/dev/urandom" || strings.HasSuffix(file, "/testlog.txt")
 }
 
-// descriptors lists what is open, by number, on systems that can say so.
+// descriptors returns the open files by number, on systems that list them.
 func descriptors() map[string]string {
 	r, w, err := os.Pipe() // makes the runtime open its poller
 	if err == nil {

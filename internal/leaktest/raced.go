@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Raced says whether the race detector is built in: a test of what one goroutine does, or of memory, may leave it out then.
+// Raced reports whether the race detector is built in. Tests of a single goroutine or of memory use may be skipped then.
 func Raced() bool {
 	info, _ := debug.ReadBuildInfo()
 	return slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})

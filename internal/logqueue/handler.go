@@ -1,5 +1,5 @@
-// Package logqueue provides a slog.Handler that never blocks its caller: records pass through a bounded queue to one goroutine, which alone
-// calls the next handler. Records above a rate, and records that find the queue full because the output blocks, are dropped and counted. A
+// Package logqueue provides a slog.Handler that never blocks its caller. Records pass through a bounded queue to one goroutine, which
+// calls the next handler. Records above a rate, and records for which the queue has no room because the output blocks, are dropped and counted. A
 // later record reports their number.
 package logqueue
 

@@ -3,16 +3,16 @@ package outq
 import "sync"
 
 const (
-	smallBlock = 2 << 10  // an answer's worth; what a queue from Get has
-	largeBlock = 16 << 10 // few enough slices for writev, and soon given back
+	smallBlock = 2 << 10  // enough for most answers; the block of a queue from Get
+	largeBlock = 16 << 10 // large enough for few slices in a writev, and small enough to be freed soon
 )
 
-// A block is memory for copies. It is written from front to back, once. Segments show parts of it: several, if what is not
-// copied stands between them, so that many small copies share a block.
+// A block is memory for copies. It is filled once, from the start to the end. Several segments may refer to parts of it, if bytes that are not
+// copied are between them. So many small copies share a block.
 type block struct {
 	buf   []byte
 	w     int // buf[:w] has been written
-	views int // segments that show a part
+	views int // segments that refer to a part
 }
 
 var (
@@ -22,7 +22,7 @@ var (
 
 func (b *block) room() int { return len(b.buf) - b.w }
 
-// free gives b, which nobody looks at any more, back to its pool.
+// free returns b, which is no longer used, to its pool.
 func (b *block) free() {
 	b.w = 0
 	if len(b.buf) == smallBlock {

@@ -1,7 +1,7 @@
 package outq
 
-// Peek appends the slices at the head to bufs: at most limit bytes, and as many slices as bufs has capacity for. It does not go
-// past a file, and none of the slices is empty. They may be read without the lock until Advance takes them out.
+// Peek appends the slices at the head to bufs: at most limit bytes, and at most as many slices as bufs has capacity for. It stops before
+// a file, and none of the slices is empty. They may be read without the lock until Advance removes them.
 func (q *Queue) Peek(bufs [][]byte, limit int) [][]byte {
 	if q.r < q.f && limit > 0 && len(bufs) < cap(bufs) {
 		p := q.first.buf[q.r:q.f:q.f]
@@ -31,8 +31,8 @@ func (q *Queue) peekSegments(bufs [][]byte, limit int) [][]byte {
 	return bufs
 }
 
-// Advance takes n bytes out, which have been written, and appends the completions that are due then to dones. It panics if there
-// are not so many bytes before the end or the next file.
+// Advance removes n bytes, which have been written, and appends the completions that are due then to dones. It panics if there
+// are fewer bytes before the end or the next file.
 func (q *Queue) Advance(n int, dones []Done) []Done {
 	if len(q.segs) > 0 {
 		return q.advanceSegments(n, dones)
@@ -85,7 +85,7 @@ func (q *Queue) advanceSegments(n int, dones []Done) []Done {
 	return dones
 }
 
-// File returns the file at the head, of which at least a byte waits. It is nil if bytes are at the head, or nothing is.
+// File returns the file at the head, of which at least a byte waits. It is nil if bytes are at the head, or the queue is empty.
 func (q *Queue) File() *File {
 	if q.r < q.f {
 		return nil
@@ -98,7 +98,7 @@ func (q *Queue) File() *File {
 	return nil
 }
 
-// AdvanceFile takes n bytes out of the file at the head, which have been sent, and appends the completions that are due then to
+// AdvanceFile removes n bytes of the file at the head, which have been sent, and appends the completions that are due then to
 // dones. It panics if no file is at the head or fewer of its bytes wait.
 func (q *Queue) AdvanceFile(n int64, dones []Done) []Done {
 	f := q.File()
@@ -112,9 +112,9 @@ func (q *Queue) AdvanceFile(n int64, dones []Done) []Done {
 	return q.advanceSegments(0, dones)
 }
 
-// DropFile takes the file at the head out, with what remains of it: it was shorter than had been said, or cannot be read. The
-// completions before it are appended to dones; its own is the caller's, who knows the reason, and those behind it stay. It
-// returns nil if no file is at the head.
+// DropFile removes the file at the head with its remaining bytes, because it is shorter than announced or cannot be read. The
+// completions before it are appended to dones. The caller, which knows the reason, calls the completion of the file itself. Later completions
+// stay in the queue. DropFile returns nil if no file is at the head.
 func (q *Queue) DropFile(dones []Done) (*File, []Done) {
 	f := q.File()
 	if f == nil {

@@ -1,14 +1,14 @@
 package outq
 
-// A segment is a stretch of the queue: bytes, or a part of a file, or nothing; and the completion behind it.
+// A segment is a part of the queue: bytes, or a part of a file, or no bytes; and the completion after it.
 type segment struct {
-	data  []byte // what waits of it
-	block *block // where data lies; nil if it is the user's
+	data  []byte // the bytes that wait
+	block *block // the memory of data; nil if it is the user's
 	file  *File
 	done  Done // not for a file, which has its own
 }
 
-// len is what waits of the segment.
+// len returns the number of bytes of the segment that wait.
 func (s *segment) len() int64 {
 	if s.file != nil {
 		return s.file.Remain
@@ -16,15 +16,15 @@ func (s *segment) len() int64 {
 	return int64(len(s.data))
 }
 
-// What a segment takes up beside its bytes.
+// The memory of a segment besides its bytes.
 const (
-	// SegmentCost is for the segment itself and a completion, which is some function's closure.
+	// SegmentCost is the cost of the segment itself and a completion, which is usually a closure.
 	SegmentCost = 128
-	// FileCost is for a file: a descriptor, of which a process has few, and room to copy a piece where the kernel cannot send it.
+	// FileCost is the cost of a file: a descriptor, of which a process has few, and memory to copy a part if the kernel cannot send the file.
 	FileCost = 16 << 10
 )
 
-// cost is what the segment takes up beside its bytes. Many copies share a block, which costs nothing here.
+// cost returns the memory of the segment besides its bytes. Copies share blocks and have no cost of their own.
 func (s *segment) cost() int64 {
 	switch {
 	case s.file != nil:
@@ -35,10 +35,10 @@ func (s *segment) cost() int64 {
 	return 0
 }
 
-// keepSegments is for how many segments an empty queue keeps room: 4.5 KB, enough for a megabyte in large blocks.
+// keepSegments is the number of segments for which an empty queue keeps memory: 4.5 KB, enough for a megabyte in large blocks.
 const keepSegments = 96
 
-// push puts s behind everything.
+// push appends s.
 func (q *Queue) push(s segment) {
 	q.size += s.len()
 	q.cost += s.cost()
@@ -50,7 +50,7 @@ func (q *Queue) push(s segment) {
 		q.files++
 	}
 	if len(q.segs) == cap(q.segs) && q.head > len(q.segs)/2 {
-		// Most are gone. At least as many pushes as are moved have passed since the last time.
+		// Most segments have been removed. The number of segments that are moved is at most the number of pushes since the last move.
 		n := copy(q.segs, q.segs[q.head:])
 		clear(q.segs[n:])
 		q.segs, q.head = q.segs[:n], 0
@@ -58,7 +58,7 @@ func (q *Queue) push(s segment) {
 	q.segs = append(q.segs, s)
 }
 
-// pop takes the first segment out, of which nothing waits or nothing will be sent.
+// pop removes the first segment, whose bytes have been removed or will not be sent.
 func (q *Queue) pop(dones []Done) []Done {
 	s := &q.segs[q.head]
 	done := s.done
@@ -71,21 +71,21 @@ func (q *Queue) pop(dones []Done) []Done {
 		dones = append(dones, done)
 	}
 	if s.block != nil {
-		q.unview(s.block)
+		q.release(s.block)
 	}
 	*s = segment{}
 	q.head++
 	return dones
 }
 
-// unview says that a segment less shows b. With the last one b is given up, even if it has room: a few bytes that may come are
-// no reason to keep it.
-func (q *Queue) unview(b *block) {
+// release removes the reference of a segment to b. After the last one b is freed even if it has room, so that memory is not kept for bytes
+// that may be added later.
+func (q *Queue) release(b *block) {
 	if b.views--; b.views > 0 {
 		return
 	}
 	if b == &q.first {
-		b.w = 0 // the bytes before the segments have gone before
+		b.w = 0 // the bytes before the segments were removed earlier
 		return
 	}
 	if b == q.last {
@@ -95,7 +95,7 @@ func (q *Queue) unview(b *block) {
 	b.free()
 }
 
-// tidy follows pops: it gives up a list of segments that has become too large for what is in it.
+// tidy is called after pops. It replaces a list of segments that has become much larger than its content.
 func (q *Queue) tidy() {
 	live := len(q.segs) - q.head
 	switch {
@@ -104,7 +104,7 @@ func (q *Queue) tidy() {
 	case live == 0:
 		q.segs, q.head = q.segs[:0], 0
 	case cap(q.segs) > keepSegments && live < cap(q.segs)/8:
-		// Half full then, so that the next time is many pushes or pops away.
+		// The new list is half full, so that many pushes or pops follow before the next change.
 		segs := make([]segment, live, max(2*live, keepSegments))
 		copy(segs, q.segs[q.head:])
 		q.segs, q.head = segs, 0

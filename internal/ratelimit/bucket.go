@@ -1,8 +1,9 @@
-// Package ratelimit limits rates of bytes by token buckets, for goroutines that do not wait but ask again at a time that they are told.
+// Package ratelimit limits rates of bytes with token buckets. Its methods do not block: they return the time at which the caller should ask
+// again.
 //
-// A [Bucket] may be used by one connection, or shared by many. Connections that share one use a [Share] each: a connection that finds too
-// little is promised a share at a later time, and those that come afterwards are promised theirs behind it. So each of them
-// proceeds.
+// A [Bucket] may be used by one connection, or shared by many. Each connection that shares a bucket has a [Share]. If the bucket has too few
+// tokens, the connection reserves some for a later time, and connections that ask after it reserve theirs for times after that. So each of
+// them makes progress.
 package ratelimit
 
 import (
@@ -12,17 +13,18 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// MinBurst is the least burst, and the least that passes at once while more is wanted: with less, most of the work would be system calls.
+// MinBurst is the smallest burst in bytes, and the smallest number of bytes that pass at once if more are wanted. With less, system calls would take
+// most of the time.
 const MinBurst = 64
 
-// Bucket is a token bucket. A nil Bucket is no limit. Its methods may be called from any goroutine. The times that they take and return are
-// durations since any moment, the same for all goroutines.
+// Bucket is a token bucket. A nil Bucket does not limit. Its methods may be called from any goroutine. The times that they take and return are
+// durations since a fixed time, which is the same for all goroutines.
 type Bucket struct {
 	limiter *rate.Limiter
-	latest  atomic.Int64 // the latest time that a goroutine has come with
+	latest  atomic.Int64 // the latest time that was given to a method
 }
 
-// New makes a bucket, which is full. bytesPerSecond 0 is no limit: the bucket is nil. burst 0 is what comes in a tenth of a second.
+// New returns a bucket, which is full. If bytesPerSecond is 0, the bucket is nil and does not limit. burst 0 means the bytes of a tenth of a second.
 func New(bytesPerSecond float64, burst int) *Bucket {
 	if bytesPerSecond == 0 {
 		return nil
@@ -33,7 +35,7 @@ func New(bytesPerSecond float64, burst int) *Bucket {
 	return &Bucket{limiter: rate.NewLimiter(rate.Limit(bytesPerSecond), burst)}
 }
 
-// Allow returns how many of want bytes may pass now; if that is none, at is the time at which some may.
+// Allow returns the number of bytes, at most want, that may pass now. If it is 0, at is the time at which some may pass.
 func (b *Bucket) Allow(now time.Duration, want int) (n int, at time.Duration) {
 	if b == nil || want == 0 {
 		return want, 0
@@ -47,7 +49,7 @@ func (b *Bucket) Allow(now time.Duration, want int) (n int, at time.Duration) {
 	return 0, now + time.Duration((least-tokens)/float64(b.limiter.Limit())*float64(time.Second)) + 1
 }
 
-// Take counts n bytes that have passed. Several goroutines may together take more than was allowed to each; then the next wait is longer.
+// Take counts n bytes that have passed. Several goroutines together may take more than Allow has returned to each; then the next wait is longer.
 func (b *Bucket) Take(now time.Duration, n int) {
 	for b != nil && n > 0 {
 		k := min(n, b.limiter.Burst())
@@ -56,14 +58,14 @@ func (b *Bucket) Take(now time.Duration, n int) {
 	}
 }
 
-// A Share is the part of a shared bucket that a connection has been promised. It belongs to the goroutine that uses it with the bucket.
+// A Share is the part of a shared bucket that is reserved for a connection. One goroutine at a time may use it.
 type Share struct {
-	n  int           // bytes that were taken out of the bucket for the connection,
-	at time.Duration // which may use them from this time on
+	n  int           // bytes that were taken out of the bucket for the connection
+	at time.Duration // the time from which the connection may use them
 }
 
-// AllowShare is Allow for a bucket that is shared. If there is too little, s is promised a share. Those that come meanwhile do not get it, since it
-// was taken out of the bucket.
+// AllowShare is Allow for a bucket that is shared. If the bucket has too few tokens, some are reserved in s. Other connections do not get them, since
+// they have been taken out of the bucket.
 func (b *Bucket) AllowShare(now time.Duration, want int, s *Share) (n int, at time.Duration) {
 	if b == nil || want == 0 {
 		return want, 0
@@ -73,7 +75,7 @@ func (b *Bucket) AllowShare(now time.Duration, want int, s *Share) (n int, at ti
 			return n, 0
 		}
 		s.n = b.least(want)
-		latest := b.clock(now) // not now: a goroutine whose clock is behind would have its share earlier by the difference
+		latest := b.clock(now) // not now: a goroutine whose clock is behind would get its share earlier by the difference
 		when := instant(latest)
 		s.at = latest + b.limiter.ReserveN(when, s.n).DelayFrom(when) + 1
 	}
@@ -90,7 +92,8 @@ func (b *Bucket) TakeShare(now time.Duration, n int, s *Share) {
 	b.Take(now, n-promised)
 }
 
-// least is the least number of bytes that pass at once if so many are wanted. With less, a goroutine would be woken thousands of times a second.
+// least returns the smallest number of bytes that pass at once if want bytes are wanted. With less, a goroutine would be woken thousands of times a
+// second.
 func (b *Bucket) least(want int) int { return min(want, max(MinBurst, b.limiter.Burst()/8)) }
 
 // clock returns the latest time of all goroutines, one of which is at now. It never goes back: otherwise the time by which a goroutine is
@@ -107,5 +110,5 @@ func (b *Bucket) clock(now time.Duration) time.Duration {
 	}
 }
 
-// instant is a time in the form that the limiter wants.
+// instant converts a time to the type that the limiter uses.
 func instant(t time.Duration) time.Time { return time.Unix(0, int64(t)) }

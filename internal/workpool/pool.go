@@ -1,6 +1,6 @@
 // Package workpool runs jobs on a bounded number of goroutines, the workers, from a bounded queue.
 //
-// The main cost of handing over a job is waking a goroutine, so a burst of jobs wakes two workers and not one for each job: a worker takes
+// The main cost of passing a job to a worker is waking a goroutine, so a burst of jobs wakes two workers and not one for each job: a worker takes
 // one job at a time, and while jobs are left, at most one other worker, the standby, is kept runnable. If the job returns at once, the
 // worker takes the next one itself. If it blocks, the scheduler runs the standby, which takes the next job and wakes a standby
 // of its own. So no job waits behind one that blocks while a worker is idle, and no timer is needed.
@@ -33,7 +33,7 @@ type Pool struct {
 	head    int
 	len     int
 	maxLen  int
-	running int       // jobs that run
+	running int       // number of jobs that run
 	idle    []*worker // the one that slept last is woken first
 	standby bool      // a worker was woken and has not taken a job yet
 	waiters []Waiter
@@ -63,8 +63,8 @@ func New(workers, bound int) *Pool {
 
 func newWorker() *worker { return &worker{make(chan struct{}, 1)} }
 
-// Submit takes as many of the jobs as there is room for, and returns their number. If that is not all of them, w is told when there is
-// room.
+// Submit takes as many of the jobs as there is room for, and returns their number. If it is not the number of all jobs, w.HasRoom is called when
+// there is room.
 func Submit[J Job](p *Pool, jobs []J, w Waiter) (taken int) {
 	p.mu.Lock()
 	for _, j := range jobs {
@@ -174,7 +174,7 @@ func (p *Pool) work(w *worker, ran bool) {
 	}
 }
 
-// take returns the next job, the waiters to tell that there is room, and the worker to wake. If there is no job, w is idle. woken reports whether w
+// take returns the next job, the waiters to notify that there is room, and the worker to wake. If there is no job, w is idle. woken reports whether w
 // was the standby, and ran whether it has run a job since the last call.
 func (p *Pool) take(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker) {
 	p.mu.Lock()
@@ -230,11 +230,11 @@ func (p *Pool) Wait() { p.workers.Wait() }
 // Counts is the state of a pool.
 type Counts struct {
 	Waiting    int // jobs in the queue
-	MaxWaiting int // the most that were ever in the queue
+	MaxWaiting int // the largest Waiting so far
 	Running    int // jobs that run
 }
 
-// Counts returns the present state.
+// Counts returns the current state.
 func (p *Pool) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
