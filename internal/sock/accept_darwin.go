@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// accept and socket hold the lock so that no child is forked between making a descriptor and marking it; darwin has no
+// accept and socket hold the lock so that no child is forked between making a descriptor and setting close-on-exec; darwin has no
 // single call for both.
 
 func accept(fd int) (int, unix.Sockaddr, error) {
@@ -35,11 +35,11 @@ func socket(domain, kind int) (int, error) {
 	return fd, unblock(fd)
 }
 
-// unblock closes fd when it fails.
+// unblock makes fd non-blocking. If it fails, it closes fd.
 func unblock(fd int) error {
 	err := unix.SetNonblock(fd, true)
 	if err != nil {
-		_ = unix.Close(fd) // the first error is the one to tell
+		_ = unix.Close(fd) // the first error is returned
 	}
 	return err
 }

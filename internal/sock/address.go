@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sockaddr returns the address as the kernel has it. It is nil if ap is not an address of the network, which is tcp, tcp4 or tcp6, or is in a zone
+// Sockaddr returns the address in the kernel's form. It is nil if ap is not an address of the network, which is tcp, tcp4 or tcp6, or is in a zone
 // that this machine does not have.
 func Sockaddr(network string, ap netip.AddrPort) unix.Sockaddr {
 	if !ap.IsValid() {
@@ -70,8 +70,8 @@ func AlternateFamilies(targets []unix.Sockaddr) []unix.Sockaddr {
 	return append(mixed, other[min(len(first), len(other)):]...)
 }
 
-// ToItself reports whether a TCP socket is connected to itself, as happens when the system chooses the port that is dialled and no socket listens
-// on it.
+// ToItself reports whether a TCP socket is connected to itself. This happens if no socket listens on the dialled port and the system chooses the same
+// port for the socket.
 func ToItself(fd int) bool {
 	local, err := LocalPeer(fd)
 	if err != nil || local.IsUnix() {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DupConn duplicates the descriptor of a listener or connection of package net; c stays as it was, and both are of one
+// DupConn duplicates the descriptor of a listener or connection of package net. c does not change, and both descriptors refer to the same
 // socket. The duplicate is close-on-exec.
 func DupConn(c syscall.Conn) (fd int, err error) {
 	raw, err := c.SyscallConn()
@@ -21,14 +21,14 @@ func DupConn(c syscall.Conn) (fd int, err error) {
 	}
 	fd = -1
 	var failed error
-	// File().Fd() would make the socket blocking, for c as well: the mode is the socket's, not the descriptor's.
+	// File().Fd() would make the socket blocking, also for c: the mode belongs to the socket and not to the descriptor.
 	if err := raw.Control(func(of uintptr) { fd, failed = dup(of) }); err != nil {
 		return -1, fmt.Errorf("sock: duplicating a descriptor: %w", err)
 	}
 	return fd, failed
 }
 
-// dup numbers above 2, whatever the process has closed. The mode is only ever set to non-blocking, never back.
+// dup makes a duplicate with a number above 2, even if the process has closed lower ones. It makes the socket non-blocking.
 func dup(of uintptr) (int, error) {
 	fd, err := unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
@@ -39,14 +39,14 @@ func dup(of uintptr) (int, error) {
 		err = unix.SetNonblock(fd, true)
 	}
 	if err != nil {
-		_ = unix.Close(fd) // the first error is the one to tell
+		_ = unix.Close(fd) // the first error is returned
 		return -1, os.NewSyscallError("fcntl", err)
 	}
 	return fd, nil
 }
 
-// FileConn makes a connection of package net of fd, and takes it over: fd is closed, whether it succeeds or not. As on
-// every TCP connection of that package, no-delay and its keep-alive are on then.
+// FileConn makes a connection of package net from fd. It closes fd, whether it succeeds or not. As on
+// every TCP connection of that package, no-delay and its keep-alive are enabled.
 func FileConn(fd int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "")
 	if f == nil {
@@ -59,7 +59,7 @@ func FileConn(fd int) (net.Conn, error) {
 	return c, err
 }
 
-// socketFile is the file of a unix socket's address; an abstract one and one without name have none.
+// socketFile returns the file of a unix socket's address, "" for an abstract address and one without name.
 func socketFile(addr net.Addr) string {
 	u, ok := addr.(*net.UnixAddr)
 	if !ok || u.Name == "" || u.Name[0] == '@' {
@@ -68,7 +68,7 @@ func socketFile(addr net.Addr) string {
 	return u.Name
 }
 
-// remove is for a socket whose opening failed, of which that error is the one to tell.
+// remove removes the file of a socket that could not be opened. Its own error is ignored, since the caller returns the first one.
 func remove(file string) {
 	if file != "" {
 		_ = os.Remove(file)

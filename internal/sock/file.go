@@ -8,14 +8,13 @@ import (
 	"path/filepath"
 )
 
-// A File is the file of a unix socket that is bound, as it was found when the socket was. The zero File is none, as of a TCP socket.
+// A File is the file of a bound unix socket, as it was after the bind. The zero File means that there is none, as for a TCP socket.
 type File struct {
 	path string
 	info os.FileInfo
 }
 
-// FileOf returns the file of a unix socket that was just bound to addr; the zero File if it has none. Where it cannot be found,
-// nothing will be removed.
+// FileOf returns the file of a unix socket that was just bound to addr, or the zero File if it has none or the file is not found.
 func FileOf(addr net.Addr) File {
 	name := socketFile(addr)
 	if name == "" {
@@ -32,9 +31,9 @@ func FileOf(addr net.Addr) File {
 	return File{path, info}
 }
 
-// InPlace reports whether the path still leads to this file, and not to that of another socket, as of a successor that has removed
-// the path and bound its own. The system gives a file's number to no other while a socket that is bound to it is open, so that
-// InPlace and Remove come before the socket's close.
+// InPlace reports whether the path still refers to this file, and not to the file of another socket, such as a successor that has removed
+// the path and bound its own socket. The system does not reuse the number of a file while a socket that is bound to it is open, so
+// InPlace and Remove must be called before the socket is closed.
 func (f File) InPlace() bool {
 	if f.path == "" {
 		return false

@@ -28,7 +28,7 @@ func (*Kernel) Write(fd int, p []byte) (int, error) {
 	}
 }
 
-// Writev cuts the buffer that reaches beyond MaxRaw, in the caller's list, until it returns.
+// Writev shortens the buffer that reaches beyond MaxRaw, in the caller's list, until it returns.
 func (k *Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	bufs = bufs[:min(len(bufs), MaxVec)]
 	room := MaxRaw
@@ -79,8 +79,8 @@ func (*Kernel) RecvFrom(fd int, p []byte) (n int, from Peer, err error) {
 	}
 }
 
-// SendFile moves offset itself, and tells bytes sent before an error as bytes sent; the next call meets the error again.
-// A count of 0 would mean the whole file here.
+// SendFile changes offset itself. If an error follows bytes that were sent, it returns their number, and the next call returns the error.
+// For the system call, a count of 0 means the whole file.
 func (*Kernel) SendFile(out, in int, offset *int64, n int) (int, error) {
 	if n <= 0 {
 		return 0, nil
@@ -88,7 +88,7 @@ func (*Kernel) SendFile(out, in int, offset *int64, n int) (int, error) {
 	for {
 		sent, err := unix.Sendfile(out, in, offset, n)
 		switch {
-		case sent > 0 && (err == nil || err == unix.EAGAIN || err == unix.EINTR): // after others the count means nothing
+		case sent > 0 && (err == nil || err == unix.EAGAIN || err == unix.EINTR): // after other errors the count is not valid
 			*offset += int64(sent)
 			return sent, nil
 		case err != unix.EINTR:

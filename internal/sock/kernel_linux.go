@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Errno becomes an error without garbage: the runtime keeps the values below 256 boxed, and all of Linux's are.
+// The conversion of an Errno to an error does not allocate, since the runtime has preallocated values below 256, and all errors of Linux are.
 
-// Reads and writes are the calls that only sockets have: they leave out what read and write do for every kind of file, some
-// five per cent of a small request. They go by package syscall, whose calls the compiler reaches without a change of convention.
+// Reads and writes use recvfrom and sendto, which only sockets have and which omit the work of read and write for other kinds of files, some
+// five per cent of a small request. They use package syscall, whose functions have the calling convention of Go.
 
 // Read implements Calls.
 func (*Kernel) Read(fd int, p []byte) (int, error) {
@@ -44,7 +44,7 @@ func (*Kernel) Write(fd int, p []byte) (int, error) {
 	}
 }
 
-// Writev cuts the buffer that reaches beyond MaxRaw.
+// Writev shortens the buffer that reaches beyond MaxRaw.
 func (*Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	var vec [MaxVec]unix.Iovec
 	used, room, flags := 0, MaxRaw, uintptr(unix.MSG_NOSIGNAL)
@@ -65,7 +65,7 @@ func (*Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	for {
 		n, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), flags)
 		if errno == 0 {
-			runtime.KeepAlive(bufs) // only msg, which the compiler cannot see being read, points to them by now
+			runtime.KeepAlive(bufs) // only msg refers to them, and the compiler does not know that the kernel reads msg
 			return int(n), nil
 		}
 		if errno != unix.EINTR {
@@ -75,7 +75,7 @@ func (*Kernel) Writev(fd int, bufs [][]byte) (int, error) {
 	}
 }
 
-// Accept is bounded, since listeners do not block either. On 386 accept4 has its own number since Linux 4.3.
+// Accept is a raw system call, since it does not block. On 386 accept4 has a number of its own since Linux 4.3.
 func (*Kernel) Accept(fd int) (nfd int, peer Peer, err error) {
 	var rsa unix.RawSockaddrAny
 	for {
@@ -121,7 +121,7 @@ func (*Kernel) SendFile(out, in int, offset *int64, n int) (int, error) {
 	}
 }
 
-// peerOfRaw decodes what the kernel wrote, without the garbage of a unix.Sockaddr.
+// peerOfRaw decodes an address that the kernel has written. Unlike a unix.Sockaddr it is not allocated.
 func peerOfRaw(rsa *unix.RawSockaddrAny) Peer {
 	switch rsa.Addr.Family {
 	case unix.AF_INET:
@@ -134,7 +134,7 @@ func peerOfRaw(rsa *unix.RawSockaddrAny) Peer {
 	return Peer{family: uint8(rsa.Addr.Family)}
 }
 
-// hostOrder reads a port that lies in memory in the network's order.
+// hostOrder returns a port that is in memory in network byte order.
 func hostOrder(port uint16) uint16 {
 	b := (*[2]byte)(unsafe.Pointer(&port))
 	return uint16(b[0])<<8 | uint16(b[1])

@@ -4,13 +4,13 @@ package sock
 
 import "golang.org/x/sys/unix"
 
-// A write to a socket whose peer is gone raises SIGPIPE as well, unless MSG_NOSIGNAL says not to. The runtime ignores it (only
-// os.File raises it again, for descriptors 1 and 2), so that calls which have no place for it need none.
+// A write to a socket whose peer is gone also raises SIGPIPE, unless MSG_NOSIGNAL is set. The runtime ignores the signal (only
+// os.File raises it again, for descriptors 1 and 2), so calls without that flag do not need it.
 
 // Shutdown implements Calls.
 func (*Kernel) Shutdown(fd, how int) error { return unix.Shutdown(fd, how) }
 
-// Close does not try again: Linux has closed the descriptor when it says EINTR, and another thread may have its number.
+// Close is not repeated after EINTR: Linux has closed the descriptor then, and another file may have its number.
 func (*Kernel) Close(fd int) error {
 	err := unix.Close(fd)
 	if err == unix.EINTR {
@@ -19,7 +19,7 @@ func (*Kernel) Close(fd int) error {
 	return err
 }
 
-// Connect does not try again: an interrupted connect goes on by itself, and a second one would say EALREADY.
+// Connect is not repeated after EINTR: an interrupted connect continues, and a second one would return EALREADY.
 func (*Kernel) Connect(fd int, sa unix.Sockaddr) error {
 	err := unix.Connect(fd, sa)
 	if err == unix.EINTR {

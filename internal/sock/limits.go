@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenFiles is how many descriptors the process may have. Go raises this soft limit to the hard one when it starts.
+// OpenFiles returns the number of descriptors that the process may have. Go raises this soft limit to the hard limit when a program starts.
 func OpenFiles() (soft uint64, err error) {
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
@@ -17,16 +17,16 @@ func OpenFiles() (soft uint64, err error) {
 	return uint64(lim.Cur), nil //nolint:unconvert // it is an int64 on FreeBSD
 }
 
-// Reserve is a descriptor kept for the time when there are no more: released, it lets a server accept the connection that
-// would stay in the queue and keep the listener readable for ever, and close it. The zero Reserve holds none. One
-// goroutine at a time.
+// Reserve is a descriptor that is kept for the case that no descriptor is free. When it is released, a server can accept the connection that
+// would otherwise stay in the queue and keep the listener readable, and close it. The zero Reserve holds none. One
+// goroutine at a time may use it.
 type Reserve struct {
 	fd   int
 	held bool
 }
 
-// Open takes a descriptor, where r holds none. With none left in the process it fails with unix.EMFILE, in the system
-// with unix.ENFILE.
+// Open opens a descriptor if r holds none. It fails with unix.EMFILE if the process has no free descriptor, and with unix.ENFILE if the
+// system has none.
 func (r *Reserve) Open() error {
 	if r.held {
 		return nil
@@ -47,7 +47,7 @@ func (r *Reserve) Open() error {
 // Held reports whether r holds a descriptor.
 func (r *Reserve) Held() bool { return r.held }
 
-// Release gives the descriptor up, where r holds one. Open takes another.
+// Release closes the descriptor if r holds one. Open opens another.
 func (r *Reserve) Release() error {
 	if !r.held {
 		return nil

@@ -10,13 +10,13 @@ import (
 	"syscall"
 )
 
-// Listen opens a listener as net.ListenConfig does, with its names of hosts, services and sockets, and takes it out of
-// the standard library: fd is the caller's and nobody else watches it. network is tcp, tcp4, tcp6 or unix. unlink, where
-// it is not empty, is the file of a unix socket, for the caller to remove when it closes fd.
+// Listen opens a listener as net.ListenConfig does, with its names of hosts, services and sockets, and returns a descriptor that the Go
+// runtime does not watch. The caller owns fd. network is tcp, tcp4, tcp6 or unix. If unlink is not empty, it is the file of a unix socket, which
+// the caller removes when it closes fd.
 //
-// ctx bounds the look-up of a name. lc and o may be nil. The Control function of lc is called after o was applied, so that it has the last word. lc's
-// keep-alive does not count, o's does, nor does Multipath TCP, which package net uses by default: many kernels know few
-// of the options on its sockets. May block, for names.
+// ctx bounds the look-up of a name. lc and o may be nil. The Control function of lc is called after o was applied, so that it can change the options.
+// The keep-alive of lc is ignored in favour of o's. Multipath TCP, which package net uses by default, is not used, because many kernels support few
+// options on its sockets. May block, for names.
 func Listen(ctx context.Context, lc *net.ListenConfig, network, address string, o *Options) (fd int, addr net.Addr, unlink string, err error) {
 	lc, err = prepare(lc, network, streams, o)
 	if err != nil {
@@ -47,7 +47,7 @@ func ListenPacket(ctx context.Context, lc *net.ListenConfig, network, address st
 	return fd, c.LocalAddr(), unlink, err
 }
 
-// prepare is a ListenConfig that applies o, then what lc's Control applies.
+// prepare returns a ListenConfig that applies o and then calls lc's Control.
 func prepare(lc *net.ListenConfig, network string, known []string, o *Options) (*net.ListenConfig, error) {
 	if err := checkNetwork(network, known...); err != nil {
 		return nil, err
@@ -83,13 +83,13 @@ type source interface {
 	io.Closer
 }
 
-// takeOut closes s and leaves a duplicate. Closing takes s out of the runtime's poller; were it left open, both would
-// be woken for each connection.
+// takeOut duplicates the descriptor of s and closes s. The close removes s from the runtime's poller, which would otherwise
+// be woken for each connection, too.
 func takeOut(s source, addr net.Addr) (fd int, unlink string, err error) {
 	unlink = socketFile(addr)
 	fd, err = DupConn(s)
 	if e := s.Close(); e != nil && err == nil {
-		_ = kernel.Close(fd) // the first error is the one to tell
+		_ = kernel.Close(fd) // the first error is returned
 		err = e
 	}
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The networks, by what is made of them.
+// The networks of streams and of datagrams.
 var (
 	streams   = []string{"tcp", "tcp4", "tcp6", "unix"}
 	datagrams = []string{"udp", "udp4", "udp6", "unixgram"}
@@ -31,13 +31,13 @@ func checkNetwork(network string, known ...string) error {
 	return fmt.Errorf("sock: %w; it is one of %v", net.UnknownNetworkError(network), known)
 }
 
-// Network is what fd is: "tcp", "udp", "unix" or "unixgram".
+// Network returns the network of fd: "tcp", "udp", "unix" or "unixgram".
 func Network(fd int) (string, error) {
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
 		return "", os.NewSyscallError("getsockopt", err)
 	}
-	sa, err := unix.Getsockname(fd) // SO_DOMAIN is not everywhere
+	sa, err := unix.Getsockname(fd) // not every system has SO_DOMAIN
 	if err != nil {
 		return "", os.NewSyscallError("getsockname", err)
 	}
@@ -56,19 +56,19 @@ func Network(fd int) (string, error) {
 	return "", fmt.Errorf("sock: descriptor %d is a socket of type %d and address %T: %w", fd, kind, sa, unix.EPROTONOSUPPORT)
 }
 
-// CheckStream refuses a socket that is no stream, as one of network unixpacket. Errors wrap unix.EPROTONOSUPPORT.
+// CheckStream returns an error for a socket that is not a stream, such as one of network unixpacket. Errors wrap unix.EPROTONOSUPPORT.
 func CheckStream(fd int) error {
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
 		return os.NewSyscallError("getsockopt", err)
 	}
 	if kind != unix.SOCK_STREAM {
-		return fmt.Errorf("sock: a socket of type %d is no stream: %w", kind, unix.EPROTONOSUPPORT)
+		return fmt.Errorf("sock: a socket of type %d is not a stream: %w", kind, unix.EPROTONOSUPPORT)
 	}
 	return nil
 }
 
-// Socket makes a stream socket to connect to sa with.
+// Socket makes a stream socket that can be connected to sa.
 func Socket(network string, sa unix.Sockaddr) (fd int, err error) {
 	if err := checkNetwork(network, streams...); err != nil {
 		return -1, err

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options of sockets. The zero value is what the standard library does: no-delay on, keep-alive after 15 s of silence,
-// every 15 s, 9 times, and the system's buffers. What is about TCP connections (Delay, KeepAlive, NoKeepAlive,
-// LingerSeconds, UserTimeout) is ignored on other networks; what a listener would have to do otherwise is refused there.
+// Options are options of sockets. The zero value is the default of the standard library: no-delay on, keep-alive after 15 s without traffic,
+// every 15 s, 9 times, and the system's buffer sizes. The options of TCP connections (Delay, KeepAlive, NoKeepAlive,
+// LingerSeconds, UserTimeout) are ignored on other networks. Options of listeners that a network does not have are errors.
 type Options struct {
 	Delay bool // leave Nagle's algorithm on: small writes wait for the acknowledgement of the one before
 
@@ -49,9 +49,9 @@ const (
 	maxDevice    = 15
 )
 
-// Check refuses a field that network or this system does not have, or a value that no system has, by name. network is
-// tcp, tcp4, tcp6, udp, udp4, udp6, unix or unixgram. Errors wrap unix.EINVAL, or unix.EOPNOTSUPP where the value is
-// good elsewhere.
+// Check returns an error for a field that the network or this system does not support, and for an invalid value. The error names the field. network is
+// tcp, tcp4, tcp6, udp, udp4, udp6, unix or unixgram. Errors wrap unix.EINVAL, or unix.EOPNOTSUPP if the value is
+// valid on another network or system.
 func (o *Options) Check(network string) error {
 	if err := checkNetwork(network, slices.Concat(streams, datagrams)...); err != nil {
 		return err
@@ -62,8 +62,8 @@ func (o *Options) Check(network string) error {
 	for _, f := range []struct {
 		field   string
 		value   any
-		set, ok bool // ok: network has it
-		linux   bool // only Linux has it
+		set, ok bool // ok: the network supports it
+		linux   bool // only Linux supports it
 	}{
 		{"UserTimeout", o.UserTimeout, o.UserTimeout != 0, true, true},
 		{"DeferAccept", o.DeferAccept, o.DeferAccept != 0, isTCP(network), true},
@@ -107,14 +107,14 @@ func (o *Options) checkValues() error {
 	return nil
 }
 
-// PerConn reports whether ApplyConn has something to do for a connection that was accepted from a listener to which o
+// PerConn reports whether ApplyConn is needed for a connection that was accepted from a listener to which o
 // was applied.
 func (o *Options) PerConn(network string) bool {
 	switch {
 	case isTCP(network):
 		return !InheritsOptions
 	case isUnix(network):
-		return o.ReadBuffer != 0 || o.WriteBuffer != 0 // made anew by connect, on every system
+		return o.ReadBuffer != 0 || o.WriteBuffer != 0 // connect makes a new socket for the listener's side, on every system
 	}
 	return false
 }

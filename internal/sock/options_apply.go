@@ -17,7 +17,7 @@ const (
 	defaultProbes   = 9
 )
 
-// setter sets options until one fails, and says which.
+// setter sets options until one fails. Its error names the option.
 type setter struct {
 	fd  int
 	err error
@@ -38,8 +38,8 @@ func (s *setter) done(field string, value any, err error) {
 	}
 }
 
-// ApplyListener sets what a socket needs before it is bound, and what connections inherit. Datagram sockets count as
-// listeners. What Check refuses is not looked at again.
+// ApplyListener sets the options that a socket needs before it is bound, and those that connections inherit. Datagram sockets count as
+// listeners. It does not repeat the checks of Check.
 func (o *Options) ApplyListener(network string, fd int) error {
 	s := setter{fd: fd}
 	if o.ReusePort {
@@ -52,16 +52,16 @@ func (o *Options) ApplyListener(network string, fd int) error {
 	if s.err != nil {
 		return s.err
 	}
-	return o.ApplyConn(network, fd) // the size of a buffer counts before the handshake
+	return o.ApplyConn(network, fd) // the size of a buffer is used in the TCP handshake
 }
 
 func unsupported(err error) bool {
 	return errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EOPNOTSUPP)
 }
 
-// ApplyConn sets the options of a connection. Where PerConn says no, an accepted one has them already. Those that the system does
-// not know on sockets of Multipath TCP are left out there; a connection that such a listener accepts from a client without
-// Multipath TCP has them all when ApplyConn is called for it.
+// ApplyConn sets the options of a connection. If PerConn is false, an accepted connection has them already. Options that the system does
+// not support on sockets of Multipath TCP are omitted there. On a connection that such a listener accepts from a client without
+// Multipath TCP, ApplyConn sets all of them.
 func (o *Options) ApplyConn(network string, fd int) error {
 	s := setter{fd: fd}
 	if o.ReadBuffer != 0 {
@@ -99,7 +99,7 @@ func (o *Options) applyTCP(s *setter) {
 	o.applyLinuxTCP(s)
 }
 
-// seconds rounds up: the kernel counts in seconds, and 0 is refused.
+// seconds rounds up, since the kernel refuses 0.
 func seconds(d, byDefault time.Duration) int {
 	if d == 0 {
 		d = byDefault

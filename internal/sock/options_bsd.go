@@ -4,7 +4,7 @@
 
 package sock
 
-// InheritsOptions says that a TCP connection has its listener's options when it is accepted. Here it is not promised.
+// InheritsOptions reports whether a TCP connection has its listener's options when it is accepted. These systems do not guarantee it.
 const InheritsOptions = false
 
 const onLinux = false

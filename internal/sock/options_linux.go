@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// InheritsOptions says that a TCP connection has its listener's options when it is accepted.
+	// InheritsOptions reports whether a TCP connection has its listener's options when it is accepted.
 	InheritsOptions = true
 
 	onLinux   = true

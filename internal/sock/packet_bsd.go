@@ -6,11 +6,11 @@ package sock
 
 import "golang.org/x/sys/unix"
 
-// HasPacketInfo says that a socket can tell to which of its addresses a datagram was sent, and send from one of them. Here it is not
-// implemented.
+// HasPacketInfo reports whether a socket can report to which of its addresses a datagram was sent, and send from one of them. It is not
+// implemented on these systems.
 const HasPacketInfo = false
 
-// ReceivePacketInfo makes RecvMsg tell the local address, where HasPacketInfo.
+// ReceivePacketInfo makes RecvMsg return the local address if HasPacketInfo is true.
 func ReceivePacketInfo(int, bool) error { return nil }
 
 // RecvMsg implements Calls.

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HasPacketInfo says that a socket can tell to which of its addresses a datagram was sent, and send from one of them.
+// HasPacketInfo reports whether a socket can report to which of its addresses a datagram was sent, and send from one of them.
 const HasPacketInfo = true
 
-// ReceivePacketInfo makes RecvMsg on fd, a socket for datagrams, tell the local address. A socket of IPv6 (v6) is told of IPv4 by
-// both options: that of IPv6 has the address of the header, which is not one to answer from when it is a broadcast's.
+// ReceivePacketInfo makes RecvMsg on fd, a socket for datagrams, return the local address. On an IPv6 socket (v6) both options report a datagram of
+// IPv4. The one of IPv6 has the destination of the IP header, which cannot be used as a source address if it is a broadcast address.
 func ReceivePacketInfo(fd int, v6 bool) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1); err != nil {
 		return err
@@ -29,7 +29,7 @@ var (
 	infoSpace6 = unix.CmsgSpace(unix.SizeofInet6Pktinfo)
 )
 
-// control has room for the control messages of a datagram, aligned for their headers.
+// control is a buffer for the control messages of a datagram, aligned for their headers.
 type control struct {
 	_ [0]uint64
 	b [96]byte
@@ -47,7 +47,7 @@ func (*Kernel) RecvMsg(fd int, p []byte) (n int, from, local Peer, err error) {
 		msg.SetIovlen(1)
 		msg.SetControllen(len(oob.b))
 		n, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&msg)), 0)
-		runtime.KeepAlive(p) // only msg, which the compiler cannot see being read, points to it by now
+		runtime.KeepAlive(p) // only msg refers to it, and the compiler does not know that the kernel reads msg
 		if errno == 0 {
 			from = peerOfRaw(&rsa)
 			return int(n), from, localOf(oob.b[:msg.Controllen], from.IsIPv6()), nil
@@ -58,8 +58,8 @@ func (*Kernel) RecvMsg(fd int, p []byte) (n int, from, local Peer, err error) {
 	}
 }
 
-// localOf is the address that control messages tell of, as a socket of the sender's family sends from it; the zero Peer where there is
-// none, or where it is a multicast group. Its zone is set where the address is link-local.
+// localOf returns the address in control messages, in the form that a socket of the sender's family uses. It returns the zero Peer if there is
+// none, or if it is a multicast group. The zone is set if the address is link-local.
 func localOf(oob []byte, v6 bool) (local Peer) {
 	for len(oob) >= unix.SizeofCmsghdr {
 		head := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
@@ -75,7 +75,7 @@ func localOf(oob []byte, v6 bool) (local Peer) {
 			if v6 {
 				local.family = unix.AF_INET6
 			}
-			return local // it goes before what the other option has for IPv4
+			return local // for IPv4 it is preferred to the address of the other option
 		case head.Level == unix.IPPROTO_IPV6 && head.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
 			info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
 			local = peer6(info.Addr, 0, 0)
@@ -127,7 +127,7 @@ func (*Kernel) SendMsg(fd int, p []byte, to, local Peer) error {
 	}
 }
 
-// putInfo writes the control message that says to send from p, and returns its size; 0 for the zero Peer.
+// putInfo writes the control message for sending from p, and returns its size; 0 for the zero Peer.
 func (p Peer) putInfo(oob *control) (size int) {
 	head := (*unix.Cmsghdr)(unsafe.Pointer(&oob.b[0]))
 	data := unsafe.Pointer(&oob.b[unix.CmsgLen(0)])
@@ -146,5 +146,5 @@ func (p Peer) putInfo(oob *control) (size int) {
 	return 0
 }
 
-// networkOrder is hostOrder's reverse, which is the same.
+// networkOrder is the inverse of hostOrder, which is the same function.
 func networkOrder(port uint16) uint16 { return hostOrder(port) }

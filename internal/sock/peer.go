@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Peer is an address in 24 bytes without pointers: of IP with its port and zone, or of a unix socket, without its name.
-// It is comparable. An IPv4 address that came through an IPv6 socket shows as IPv4, but is not equal to the other one:
-// an answer has to go back by the same family. The zero value is no address.
+// Peer is an address in 24 bytes without pointers: an IP address with port and zone, or the address of a unix socket without its name.
+// It is comparable. An IPv4 address from an IPv6 socket is shown as IPv4, but is not equal to the same address from an IPv4 socket,
+// since an answer must be sent with the same family. The zero value means no address.
 type Peer struct {
 	ip     [16]byte // IPv4 as ::ffff:a.b.c.d
 	zone   uint32
 	port   uint16
-	family uint8 // AF_INET, AF_INET6, AF_UNIX; all systems' values fit
+	family uint8 // AF_INET, AF_INET6, AF_UNIX; the values of all systems fit
 }
 
 func peer4(ip [4]byte, port uint16) Peer {
@@ -32,7 +32,7 @@ func peer6(ip [16]byte, port uint16, zone uint32) Peer {
 	return Peer{ip: ip, zone: zone, port: port, family: unix.AF_INET6}
 }
 
-// PeerOf is sa in short; the zero Peer for nil and for other families.
+// PeerOf converts sa. It returns the zero Peer for nil and for other families.
 func PeerOf(sa unix.Sockaddr) Peer {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
@@ -45,13 +45,13 @@ func PeerOf(sa unix.Sockaddr) Peer {
 	return Peer{}
 }
 
-// LocalPeer is the address that fd is bound to.
+// LocalPeer returns the address to which fd is bound.
 func LocalPeer(fd int) (Peer, error) {
 	sa, err := unix.Getsockname(fd)
 	return PeerOf(sa), err
 }
 
-// UnixName returns the path that a unix socket is bound to, or "". An accepted socket has the path of its listener.
+// UnixName returns the path to which a unix socket is bound, or "". An accepted socket has the path of its listener.
 func UnixName(fd int) string {
 	sa, err := unix.Getsockname(fd)
 	if u, ok := sa.(*unix.SockaddrUnix); ok && err == nil {
@@ -60,17 +60,17 @@ func UnixName(fd int) string {
 	return ""
 }
 
-// RemotePeer is the address that fd is connected to, or unix.ENOTCONN.
+// RemotePeer returns the address to which fd is connected. The error is unix.ENOTCONN if it is not connected.
 func RemotePeer(fd int) (Peer, error) {
 	sa, err := unix.Getpeername(fd)
 	return PeerOf(sa), err
 }
 
-// IsUnix reports whether p is of a unix socket.
+// IsUnix reports whether p is the address of a unix socket.
 func (p Peer) IsUnix() bool { return p.family == unix.AF_UNIX }
 
-// AddrPort is the address of an IP peer, the zero value for others. An IPv4-mapped address is IPv4, as in package net. A
-// zone is looked up by its number in the system's list of interfaces, which is slow; only link-local peers have one.
+// AddrPort returns the address of an IP peer, and the zero value for others. An IPv4-mapped address is IPv4, as in package net. A
+// zone is looked up by its number in the system's list of interfaces, which is slow; only link-local peers have a zone.
 func (p Peer) AddrPort() netip.AddrPort {
 	if p.family != unix.AF_INET && p.family != unix.AF_INET6 {
 		return netip.AddrPort{}
@@ -86,11 +86,11 @@ func zoneName(zone uint32) string {
 	if i, err := net.InterfaceByIndex(int(zone)); err == nil {
 		return i.Name
 	}
-	return strconv.FormatUint(uint64(zone), 10) // the interface is gone; net says it so, too
+	return strconv.FormatUint(uint64(zone), 10) // the interface no longer exists; package net does the same
 }
 
-// Addr is the address as package net has it: a TCPAddr, a UDPAddr or, without its name, a UnixAddr; nil for the zero
-// Peer. network is any that Check of Options knows. It allocates.
+// Addr returns the address as a type of package net: a TCPAddr, a UDPAddr or a UnixAddr without name; nil for the zero
+// Peer. network is any network that Options.Check knows. Addr allocates.
 func (p Peer) Addr(network string) net.Addr {
 	switch {
 	case p.family == unix.AF_UNIX:
@@ -105,20 +105,20 @@ func (p Peer) Addr(network string) net.Addr {
 
 var hashSeed = maphash.MakeSeed()
 
-// Hash is of the IP address alone, the same for IPv4 however it came, and for all unix peers. It is another one in each
-// process, so that nobody outside can choose addresses that meet.
+// Hash returns a hash of the IP address alone. It is the same for an IPv4 address from sockets of both families, and for all unix peers. It
+// differs between processes, so that clients cannot choose addresses with the same hash.
 func (p Peer) Hash() uint64 { return maphash.Bytes(hashSeed, p.ip[:]) }
 
-// Sockaddr is the address for Connect and SendTo, nil for peers other than IP. It allocates.
+// Sockaddr returns the address for Connect and SendTo, nil for peers other than IP. It allocates.
 func (p Peer) Sockaddr() unix.Sockaddr { return p.SockaddrIn(new(Sockaddrs)) }
 
-// Sockaddrs has room for one address.
+// Sockaddrs is memory for one address.
 type Sockaddrs struct {
 	v4 unix.SockaddrInet4
 	v6 unix.SockaddrInet6
 }
 
-// SockaddrIn is Sockaddr without garbage: what it returns lies in s, until s is used again.
+// SockaddrIn is Sockaddr without an allocation. The result is in s and valid until s is used again.
 func (p Peer) SockaddrIn(s *Sockaddrs) unix.Sockaddr {
 	switch p.family {
 	case unix.AF_INET:

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// PeerAt is to as a socket of IPv6 (v6) or of IPv4 sends to it: the first needs an IPv4 address mapped, the second takes a
-// mapped one as what it is. A zone is an interface's number or its name, which the system is asked for. Errors wrap
-// unix.EINVAL for no address, and unix.EAFNOSUPPORT for an IPv6 address where the socket is of IPv4.
+// PeerAt converts to for sending from an IPv6 socket (v6) or an IPv4 socket. An IPv6 socket needs an IPv4 address mapped; for an IPv4 socket a
+// mapped address is converted to IPv4. A zone is the number of an interface or its name, which is looked up. Errors wrap
+// unix.EINVAL for an invalid address, and unix.EAFNOSUPPORT for an IPv6 address with an IPv4 socket.
 func PeerAt(to netip.AddrPort, v6 bool) (Peer, error) {
 	ip := to.Addr()
 	switch {
@@ -41,7 +41,7 @@ func zoneNumber(zone string) (uint32, error) {
 	return uint32(i.Index), nil
 }
 
-// Numbered is AddrPort with the number of a zone in place of its name, so that nothing is looked up.
+// Numbered is AddrPort with the number of a zone instead of its name, so that no look-up is needed.
 func (p Peer) Numbered() netip.AddrPort {
 	zone := p.zone
 	p.zone = 0
@@ -57,11 +57,11 @@ func (p Peer) IsWildcard() bool {
 	return (p.family == unix.AF_INET || p.family == unix.AF_INET6) && netip.AddrFrom16(p.ip).Unmap().IsUnspecified()
 }
 
-// WithPort is p with another port.
+// WithPort returns p with another port.
 func (p Peer) WithPort(port uint16) Peer {
 	p.port = port
 	return p
 }
 
-// IsIPv6 reports whether p is of IPv6, an IPv4 address that came through an IPv6 socket included.
+// IsIPv6 reports whether p is an IPv6 address or an IPv4 address from an IPv6 socket.
 func (p Peer) IsIPv6() bool { return p.family == unix.AF_INET6 }

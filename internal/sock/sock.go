@@ -1,15 +1,15 @@
 //go:build linux || darwin || freebsd
 
-// Package sock is what a server asks of sockets: the system calls of its hot paths, the options of its listeners and
-// connections, and descriptors taken out of the standard library and given back to it.
+// Package sock provides the socket operations of a server: the system calls of its hot paths, the options of its listeners and
+// connections, and the exchange of descriptors with the standard library.
 //
-// Every descriptor is non-blocking, close-on-exec, above 2, and watched by the caller's own poller, never by the
-// runtime's. The calls stand behind [Calls], so that a test can make them fail; package socktest does. Policy (what to do
-// when a call says EAGAIN or EMFILE, when to close) is the server's.
+// Every descriptor is non-blocking, close-on-exec and above 2, and is watched by the caller's own poller, never by the
+// runtime's. The calls are methods of the interface [Calls], so that a test can make them fail; package socktest does. Policy, such as the
+// reaction to EAGAIN or EMFILE and the time of a close, belongs to the server.
 //
-// On Linux the calls that are bounded go past the Go scheduler: for a call of about a microsecond, telling it costs a
-// good part of the call, and a loop that is retaken in the middle of a read costs more. The bound is [MaxRaw] bytes
-// copied on a descriptor that does not block. Calls that may sleep or touch a disk are told.
+// On Linux, calls whose time is bounded are raw system calls, without the Go scheduler: notifying it takes a considerable part of a call of about a
+// microsecond, and it takes longer if the scheduler takes the processor away during a read. The bound is [MaxRaw] bytes,
+// copied on a descriptor that does not block. Calls that may sleep or access a disk notify the scheduler.
 package sock
 
 import "golang.org/x/sys/unix"
@@ -75,7 +75,7 @@ type Calls interface {
 	RecvMsg(fd int, p []byte) (n int, from, local Peer, err error)
 }
 
-// Kernel makes the calls. Its methods are a pointer's, since they are reached through an interface.
+// Kernel makes the system calls. Its methods have pointer receivers, since they are called through an interface.
 type Kernel struct{}
 
 var kernel Kernel

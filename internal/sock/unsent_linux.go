@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Unsent is how many bytes of a stream the peer's system has not acknowledged: a segment that ends the stream counts as one. Of a unix
-// socket it is what the peer has not read, with overhead.
+// Unsent returns the number of bytes of a stream that the peer's system has not acknowledged. A segment that ends the stream counts as one byte. For
+// a unix socket it returns the memory of the bytes that the peer has not read.
 func Unsent(fd int) (int, error) {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
 	return n, os.NewSyscallError("ioctl SIOCOUTQ", err)

@@ -42,7 +42,7 @@ func (f *Faulty) Writev(fd int, bufs [][]byte) (int, error) {
 	return f.inner.Writev(fd, bufs)
 }
 
-// head is the first limit bytes, in a new list.
+// head returns a new list with the first limit bytes.
 func head(bufs [][]byte, limit int) [][]byte {
 	var cut [][]byte
 	for _, b := range bufs {
@@ -81,7 +81,7 @@ func (f *Faulty) Shutdown(fd, how int) error {
 	return f.inner.Shutdown(fd, how)
 }
 
-// Close implements sock.Calls. The descriptor is closed whatever is injected.
+// Close implements sock.Calls. It closes the descriptor also if it returns an injected error.
 func (f *Faulty) Close(fd int) error {
 	_, fault := f.fault(Close, fd, 0)
 	if err := f.inner.Close(fd); err != nil {

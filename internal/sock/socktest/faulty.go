@@ -1,10 +1,10 @@
 //go:build linux || darwin || freebsd
 
-// Package socktest makes the system calls of package sock fail where and as a test wants.
+// Package socktest makes system calls of package sock fail, as a test determines.
 //
-// A fault is told to the server instead of, or before, what the kernel would have said; it costs the kernel nothing: the
-// bytes and the connections are still there. A server that waits for a change of readiness (an edge-triggered watch)
-// will wait in vain after an EAGAIN that the kernel knows nothing of; a level-triggered one asks again.
+// The server receives a fault instead of the kernel's result, or before it. The kernel's state does not change: the
+// bytes and the connections are still there. So after an injected EAGAIN an edge-triggered registration is not
+// reported again, while a level-triggered one is.
 package socktest
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// Name is a call's, as the method of sock.Calls is called.
+// Name is the name of a method of sock.Calls.
 type Name string
 
 const (
@@ -37,8 +37,8 @@ const (
 // Call is one call that is about to be made.
 type Call struct {
 	Name   Name
-	FD     int    // SendFile's is the socket
-	Number uint64 // counts this call on this descriptor number, from 1; a number used again goes on counting
+	FD     int    // for SendFile, the socket
+	Number uint64 // counts this call on this descriptor number, from 1; the count continues when the number is used again
 }
 
 // Fault is what happens to a call. The zero Fault is nothing.
@@ -51,14 +51,14 @@ type Fault struct {
 	Limit int
 }
 
-// Counts are of one name of call.
+// Counts are the numbers of faults in the calls of one name.
 type Counts struct {
 	Calls  uint64
 	Errors uint64 // that were injected
 	Shorts uint64 // calls that were cut
 }
 
-// Faulty makes the calls of inner, with the faults that decide tells. Any goroutine.
+// Faulty makes the calls of inner, with the faults that decide returns. Any goroutine.
 type Faulty struct {
 	inner  sock.Calls
 	decide func(Call) Fault
@@ -70,12 +70,12 @@ type Faulty struct {
 
 var _ sock.Calls = (*Faulty)(nil)
 
-// New wraps inner. decide is called by the goroutines that make calls, by one at a time; it must make none itself.
+// New wraps inner. decide is called on the goroutines that make calls, by one at a time. It must not make calls itself.
 func New(inner sock.Calls, decide func(Call) Fault) *Faulty {
 	return &Faulty{inner: inner, decide: decide, numbers: map[Call]uint64{}, counts: map[Name]*Counts{}}
 }
 
-// Counts says what was called under name, and injected.
+// Counts returns the counts for the calls of name.
 func (f *Faulty) Counts(name Name) Counts {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,7 +85,7 @@ func (f *Faulty) Counts(name Name) Counts {
 	return Counts{}
 }
 
-// Injected is the number of faults of all calls.
+// Injected returns the number of faults of all calls.
 func (f *Faulty) Injected() (n uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,7 +95,7 @@ func (f *Faulty) Injected() (n uint64) {
 	return n
 }
 
-// fault decides one call on size bytes: how many to move, and the error to return instead, or nil.
+// fault decides about one call on size bytes. It returns the number of bytes to transfer, and the error to return instead, or nil.
 func (f *Faulty) fault(name Name, fd, size int) (limit int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

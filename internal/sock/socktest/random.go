@@ -10,10 +10,11 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// Rates are how often a call meets each fault, between 0 and 1. Those of one call are added; what is above 1 never happens.
+// Rates are the probabilities of each fault, between 0 and 1. The probabilities of the faults of one call are added; faults beyond a sum of 1 do not
+// occur.
 type Rates struct {
 	Again       float64 // EAGAIN: Read, Write, Writev, SendFile, Accept, SendTo, RecvFrom, SendMsg, RecvMsg
-	Interrupted float64 // EINTR, on the same
+	Interrupted float64 // EINTR, for the same calls
 	Short       float64 // a few bytes only: Read, Write, Writev, SendFile
 	Reset       float64 // ECONNRESET: Read, Write, Writev, SendFile
 	Pipe        float64 // EPIPE: Write, Writev, SendFile
@@ -21,8 +22,8 @@ type Rates struct {
 	Aborted     float64 // ECONNABORTED: Accept
 }
 
-// Random injects faults at rates. What happens to the n-th call of a name on a descriptor number depends on seed and
-// these three alone, however the goroutines take turns.
+// Random injects faults at rates. The fault of the n-th call of a name on a descriptor number depends only on seed and
+// these three, and not on the order of the goroutines.
 func Random(seed uint64, inner sock.Calls, rates Rates) *Faulty {
 	return New(inner, func(c Call) Fault { return rates.fault(c, newDice(seed, c)) })
 }
@@ -67,7 +68,7 @@ func (r Rates) fault(c Call, d dice) Fault {
 	return Fault{}
 }
 
-// dice are the numbers of one call: SplitMix64, which is good from any start.
+// dice are the random numbers of one call, from SplitMix64, which may start with any value.
 type dice struct{ state uint64 }
 
 func newDice(seed uint64, c Call) dice {
@@ -88,5 +89,5 @@ func (d *dice) next() uint64 {
 	return z ^ z>>31
 }
 
-// chance is in [0, 1).
+// chance returns a number in [0, 1).
 func (d *dice) chance() float64 { return float64(d.next()>>11) / (1 << 53) }
