@@ -16,36 +16,36 @@ import (
 // every 15 s, 9 times, and the system's buffer sizes. The options of TCP connections (Delay, KeepAlive, NoKeepAlive,
 // LingerSeconds, UserTimeout) are ignored on other networks. Options of listeners that a network does not have are errors.
 type Options struct {
-	Delay bool // leave Nagle's algorithm on: small writes wait for the acknowledgement of the one before
+	Delay bool // do not disable Nagle's algorithm: small writes wait for the acknowledgement of earlier ones
 
-	// KeepAlive has the times of keep-alive: 0 is the default above, negative the system's. Enable is not looked at,
+	// KeepAlive has the times of keep-alive: 0 means the default above, a negative value the system's default. Enable is ignored,
 	// except that it contradicts NoKeepAlive.
 	KeepAlive   net.KeepAliveConfig
 	NoKeepAlive bool
 
-	ReadBuffer, WriteBuffer int // the kernel's, in bytes, 0: the system's; Linux doubles them, all systems have a limit
+	ReadBuffer, WriteBuffer int // sizes of the kernel's buffers in bytes; 0: the system's default. Linux doubles them; all systems have a limit
 
-	// LingerSeconds is what close does with bytes not yet sent: 0, the system goes on sending them; more, close waits
-	// for them, and with it the goroutine or loop, on a non-blocking socket, too; negative, they are thrown away and
+	// LingerSeconds determines the effect of close on bytes that are not sent. 0: the system continues to send them. Above 0: close waits
+	// for them, up to this time, and blocks the goroutine or loop, also on a non-blocking socket. Negative: they are discarded and
 	// the connection is reset.
 	LingerSeconds int
 
-	UserTimeout time.Duration // the connection fails when sent bytes are not acknowledged for so long (Linux)
+	UserTimeout time.Duration // the connection fails when sent bytes are not acknowledged for this time (Linux)
 
-	// Of listeners, and sockets for datagrams.
+	// Options of listeners and of sockets for datagrams.
 
-	DeferAccept time.Duration // TCP: a connection is accepted when its first bytes are here, or after so long (Linux)
-	FastOpen    int           // TCP: how many connections may wait that brought bytes in their first packet (Linux)
-	Device      string        // only what comes through this interface; may need a privilege (Linux)
-	ReusePort   bool          // several sockets may have the address, and the kernel spreads over them; not of unix sockets
-	IPv6Only    bool          // an IPv6 wildcard does not take IPv4 as well; IPv6 sockets only
+	DeferAccept time.Duration // TCP: a connection is accepted when its first bytes have arrived, or after this time (Linux)
+	FastOpen    int           // TCP: the number of connections with bytes in their first packet that may wait (Linux)
+	Device      string        // only traffic of this interface; may need a privilege (Linux)
+	ReusePort   bool          // several sockets may have the address, and the kernel distributes over them; not for unix sockets
+	IPv6Only    bool          // an IPv6 wildcard does not include IPv4; IPv6 sockets only
 }
 
-// The bounds of Linux; other systems' are not narrower.
+// The limits of Linux; those of other systems are not lower.
 const (
 	maxKeepAlive = 32767 * time.Second
 	maxProbes    = 127
-	maxSeconds   = 1 << 16 // a time that is longer is a mistake of units
+	maxSeconds   = 1 << 16 // a longer time is probably in the wrong unit
 	maxDevice    = 15
 )
 

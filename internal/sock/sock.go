@@ -15,63 +15,63 @@ package sock
 import "golang.org/x/sys/unix"
 
 const (
-	// MaxRaw is the most bytes that one Read, Write or Writev moves; they cut what is longer. A write that cuts tells Linux that
-	// more comes at once, or the end of the piece would go in a packet of its own. With 64 KB instead of 256 a value of 250 KB
-	// costs a fifth more processor time; see docs/measurements.md.
+	// MaxRaw is the largest number of bytes that one Read, Write or Writev transfers. If a write is cut, Linux is notified that
+	// more bytes follow (MSG_MORE), or the end of the part would be sent in a packet of its own. With 64 KB instead of 256 KB a value of 250 KB
+	// takes a fifth more processor time; see docs/measurements.md.
 	MaxRaw = 256 << 10
 
-	// MaxVec is the most buffers that one Writev takes; the others are left for the next.
+	// MaxVec is the largest number of buffers that one Writev writes. The caller writes the others with the next call.
 	MaxVec = 16
 )
 
-// Calls are the system calls of a server. A call is made again when a signal interrupts it. An error is a bare unix.Errno,
-// comparable with ==; a count beside one is 0, a descriptor -1. On Linux no
-// call allocates. Any goroutine may call; that bytes stay in order is the caller's care.
+// Calls are the system calls of a server. A call that a signal has interrupted is repeated. An error is a unix.Errno that is not wrapped and can be
+// compared with ==. With an error a count is 0 and a descriptor -1. On Linux no
+// call allocates. Any goroutine may call the methods; the caller is responsible for the order of bytes.
 type Calls interface {
-	// Read reads at most MaxRaw bytes. 0 is the end of the stream, where p is not empty. Nothing to read is unix.EAGAIN.
+	// Read reads at most MaxRaw bytes. 0 means the end of the stream if p is not empty. If there are no bytes, the error is unix.EAGAIN.
 	Read(fd int, p []byte) (int, error)
 
-	// Write writes at most MaxRaw bytes, and may write fewer. No room is unix.EAGAIN, a gone peer unix.EPIPE or
-	// unix.ECONNRESET.
+	// Write writes at most MaxRaw bytes, and may write fewer. The error is unix.EAGAIN if there is no room, and unix.EPIPE or
+	// unix.ECONNRESET if the peer is gone.
 	Write(fd int, p []byte) (int, error)
 
 	// Writev writes as Write does, at most MaxRaw bytes from the first MaxVec of bufs.
 	Writev(fd int, bufs [][]byte) (int, error)
 
-	// Accept takes one connection, non-blocking and close-on-exec. unix.EAGAIN: none waits. unix.ECONNABORTED: one
-	// went away. unix.EMFILE, unix.ENFILE: out of descriptors, and the connection still waits (see Reserve).
+	// Accept accepts one connection, non-blocking and close-on-exec. unix.EAGAIN: none waits. unix.ECONNABORTED: a client has
+	// disconnected. unix.EMFILE, unix.ENFILE: no descriptor is free, and the connection still waits (see Reserve).
 	Accept(fd int) (nfd int, peer Peer, err error)
 
-	// SendFile sends at most n bytes of the file in, from offset, which it moves on. 0 is the end of the file, where n
+	// SendFile sends at most n bytes of the file in, from offset, which it increases. 0 means the end of the file if n
 	// is not 0. It may wait for a disk.
 	SendFile(out, in int, offset *int64, n int) (int, error)
 
 	// Shutdown ends one direction or both: unix.SHUT_RD, SHUT_WR, SHUT_RDWR.
 	Shutdown(fd, how int) error
 
-	// Close closes fd; whatever it says, fd is closed. Where the socket lingers, it waits as long.
+	// Close closes fd, also if it returns an error. If LingerSeconds is set, it may wait.
 	Close(fd int) error
 
-	// Connect begins to connect. unix.EINPROGRESS: fd becomes writable when it is done, and SockError says how it
-	// went. A unix socket connects at once or says unix.EAGAIN, where the listener's queue is full.
+	// Connect starts to connect. After unix.EINPROGRESS fd becomes writable when the attempt has ended, and SockError returns its
+	// error. A unix socket connects at once, or fails with unix.EAGAIN if the listener's queue is full.
 	Connect(fd int, sa unix.Sockaddr) error
 
-	// SockError takes the socket's pending error, nil without one.
+	// SockError returns and clears the socket's pending error, nil if there is none.
 	SockError(fd int) error
 
-	// SendTo sends one datagram, whole or not at all; sa nil: to the connected peer.
+	// SendTo sends one datagram, completely or not at all. With a nil sa it is sent to the connected peer.
 	SendTo(fd int, p []byte, sa unix.Sockaddr) error
 
-	// RecvFrom takes one datagram. What does not fit in p, or is beyond MaxRaw, is lost; no datagram of IP is longer.
-	// from is the zero Peer where the sender has no name.
+	// RecvFrom receives one datagram. Bytes that do not fit in p, or are beyond MaxRaw, are lost; no IP datagram is that long.
+	// from is the zero Peer if the sender has no name.
 	RecvFrom(fd int, p []byte) (n int, from Peer, err error)
 
-	// SendMsg is SendTo with a Peer, the zero Peer for the connected one, and from the local address local, whose port does not
-	// count; the zero Peer leaves it to the system. unix.EINVAL or unix.ENETUNREACH: local is no address of this machine.
+	// SendMsg is SendTo with a Peer, where the zero Peer means the connected one, and with the source address local, whose port is
+	// ignored. With the zero Peer the system chooses the source address. unix.EINVAL or unix.ENETUNREACH: local is not an address of this machine.
 	SendMsg(fd int, p []byte, to, local Peer) error
 
-	// RecvMsg is RecvFrom, and tells to which address of this machine the datagram was sent, where ReceivePacketInfo was called:
-	// without a port, and the zero Peer where it is not to be sent from, as a multicast group.
+	// RecvMsg is RecvFrom, and also returns the address to which the datagram was sent, if ReceivePacketInfo was called. The
+	// address has no port. It is the zero Peer if it cannot be a source address, as a multicast group.
 	RecvMsg(fd int, p []byte) (n int, from, local Peer, err error)
 }
 

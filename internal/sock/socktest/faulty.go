@@ -41,13 +41,13 @@ type Call struct {
 	Number uint64 // counts this call on this descriptor number, from 1; the count continues when the number is used again
 }
 
-// Fault is what happens to a call. The zero Fault is nothing.
+// Fault is a change of a call's result. The zero Fault changes nothing.
 type Fault struct {
-	// Err is returned instead of making the call. Close is made all the same: a descriptor that stayed open would be
-	// the test's leak, not the server's.
+	// Err is returned, and the call is not made. Close is made nevertheless, since otherwise the descriptor would be leaked by
+	// the test and not by the server.
 	Err unix.Errno
 
-	// Limit, above 0, is the most bytes that Read, Write, Writev or SendFile moves.
+	// Limit, if it is above 0, is the largest number of bytes that Read, Write, Writev or SendFile transfers.
 	Limit int
 }
 
