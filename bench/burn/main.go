@@ -1,7 +1,7 @@
 //go:build linux
 
-// Burn measures how long a request on a loop waits while handlers on workers compute: so many handlers burn processor time as
-// there are workers, and a client sends a fixed number of requests a second to a handler on the loop.
+// Burn measures how long a request on a loop waits while handlers on workers compute. A handler on each worker uses processor time
+// continuously, and a client sends a fixed number of requests a second to a handler on the loop.
 //
 //	go run ./burn -burning 2 -rate 500 -time 5s -procs 2,3,4,10
 package main
@@ -27,11 +27,11 @@ import (
 )
 
 func main() {
-	burning := flag.Int("burning", 2, "workers, all of which compute")
+	burning := flag.Int("burning", 2, "number of workers, all of which compute")
 	rate := flag.Int("rate", 500, "requests a second")
-	length := flag.Duration("time", 5*time.Second, "how long a run takes")
+	length := flag.Duration("time", 5*time.Second, "duration of a run")
 	procs := flag.String("procs", "2,3,4,10", "values of GOMAXPROCS")
-	isServer := flag.Bool("serve", false, "be the server (for the program's own use)")
+	isServer := flag.Bool("serve", false, "run as the server (used by the program itself)")
 	flag.Parse()
 	var err error
 	if *isServer {
@@ -57,7 +57,7 @@ func run(burning, rate int, length time.Duration, procs []string) error {
 	return nil
 }
 
-// measure is how long each answer took. Requests are sent when they are due, whether or not answers have come.
+// measure returns the time until each answer. Requests are sent when they are due, also if earlier answers have not arrived.
 func measure(burning, rate int, length time.Duration, procs string) (waits []time.Duration, err error) {
 	c, err := child.Start(nil, []string{"GOMAXPROCS=" + procs}, "-serve", "-burning", strconv.Itoa(burning))
 	if err != nil {
@@ -73,7 +73,7 @@ func measure(burning, rate int, length time.Duration, procs string) (waits []tim
 		if _, err := nc.Write([]byte("burn\n")); err != nil {
 			return nil, err
 		}
-		if _, err := io.ReadFull(nc, make([]byte, 1)); err != nil { // it burns
+		if _, err := io.ReadFull(nc, make([]byte, 1)); err != nil { // after the byte the handler computes
 			return nil, err
 		}
 	}
@@ -85,7 +85,7 @@ func measure(burning, rate int, length time.Duration, procs string) (waits []tim
 	n := int(length.Seconds() * float64(rate))
 	due := func(i int) time.Duration { return time.Duration(i) * time.Second / time.Duration(rate) }
 	start := time.Now()
-	sentAt := make([]atomic.Int64, n) // since start; a sleep is late by up to a millisecond, which is not the server's fault
+	sentAt := make([]atomic.Int64, n) // since start; measured, since a sleep is late by up to a millisecond
 	sent := make(chan error, 1)
 	go func() {
 		for i := range n {
@@ -132,7 +132,7 @@ func serve(burning int) error {
 // enough ends the computing.
 var enough atomic.Bool
 
-// burn says that it has begun, and computes.
+// burn reports that it has started, and computes.
 func burn(w server.Reply, _ []byte) {
 	if _, err := w.Write([]byte{'b'}); err != nil || w.Flush() != nil {
 		return

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Echo is a raw echo server on package event alone, the least that a loop can cost: one loop, one level-triggered
-// event per connection, one read and one write per readiness, straight from and to the socket.
+// Echo is an echo server that uses package event alone and shows the minimum cost of a loop: one loop, one level-triggered
+// event per connection, one read and one write per readiness, directly from and to the socket.
 package main
 
 import (
@@ -22,8 +22,8 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// readSize is the most that a read takes. So much the kernel copies in a few microseconds, and the calls can be raw:
-// the scheduler does not hear of them, and need not.
+// readSize is the largest number of bytes of a read. The kernel copies them in a few microseconds, so the calls can be raw system calls,
+// without the scheduler.
 const readSize = 64 << 10
 
 type server struct {
@@ -35,7 +35,7 @@ type conn struct {
 	s               *server
 	fd              int
 	readable, roomy *event.Event
-	rest            []byte // read and not written; empty but for a peer that reads slowly
+	rest            []byte // read and not written; empty unless the peer reads slowly
 }
 
 func main() {
@@ -135,7 +135,7 @@ func (s *server) accept(listener *event.Event, _ event.Flags) {
 	}
 }
 
-// pause looks away from the listener for a while when descriptors are short, since the loop would call in vain.
+// pause stops accepting for a while when no descriptor is free, since the listener would stay ready.
 func (s *server) pause(listener *event.Event, err error) {
 	log.Printf("accept: %v", err)
 	if err := listener.Del(); err != nil {
@@ -174,7 +174,7 @@ func (c *conn) read(*event.Event, event.Flags) {
 	}
 }
 
-// write writes p, and keeps what the kernel has no room for until it has; meanwhile nothing is read.
+// write writes p. It keeps bytes for which the kernel has no room until there is room, and reads nothing in the meantime.
 func (c *conn) write(p []byte) {
 	n, err := rawWrite(c.fd, p)
 	switch {
@@ -224,7 +224,7 @@ func (c *conn) flush(*event.Event, event.Flags) {
 }
 
 func (c *conn) close() {
-	_ = c.readable.Del() // it may be the reason why we are here
+	_ = c.readable.Del() // its error may be the reason for the close
 	if c.roomy != nil {
 		_ = c.roomy.Del()
 	}

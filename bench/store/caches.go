@@ -14,18 +14,18 @@ import (
 	"github.com/evmq/evmq/internal/memcache/store"
 )
 
-// A cache is what is compared. get counts as a use.
+// A cache is a cache to compare. get counts as a use.
 type cache interface {
 	get(key []byte) bool
 	set(key, value []byte) error
 	close() error
 }
 
-// A library makes caches that hold so many bytes, of items to which the library adds so many each.
+// A library makes caches with a limit in bytes. overhead is the number of bytes that the library adds to each item.
 type library struct {
 	name string
 	open func(memory, overhead int) (cache, error)
-	full bool // takes all its memory at once
+	full bool // allocates all its memory at the start
 }
 
 var libraries = []library{
@@ -61,11 +61,11 @@ func (c storeCache) set(key, value []byte) error {
 
 func (c storeCache) close() error { return nil }
 
-// memory is all that the store has taken, most of it outside Go's heap.
+// memory returns the memory of the store, most of which is outside Go's heap.
 func (c storeCache) memory() int64 { return c.s.Stats().Memory }
 
-// otterCache counts weights, to which what an item really costs has been added. Its keys are strings and its values slices that
-// the caller gives away, as a protocol that reads into a buffer must make them.
+// otterCache uses weights that include the real cost of an item. Its keys are strings, and its values are slices that belong to the
+// cache, so a protocol that reads into a buffer has to copy both.
 type otterCache struct {
 	c *otter.Cache[string, []byte]
 }
@@ -111,7 +111,7 @@ func (c ristrettoCache) get(key []byte) bool {
 	return ok
 }
 
-// set waits from time to time, since the library drops what it cannot take at once.
+// set waits from time to time, since the library drops values that it cannot store at once.
 func (c ristrettoCache) set(key, value []byte) error {
 	if !c.c.SetWithTTL(string(key), append([]byte(nil), value...), int64(len(key)+len(value)+c.overhead), 24*time.Hour) {
 		c.c.Wait()
@@ -133,7 +133,7 @@ func (c freeCache) get(key []byte) bool {
 	return err == nil
 }
 
-// set does without what is longer than a thousandth of the cache.
+// set ignores values that are longer than a thousandth of the cache.
 func (c freeCache) set(key, value []byte) error {
 	if err := c.c.Set(key, value, 24*3600); !errors.Is(err, freecache.ErrLargeEntry) {
 		return err

@@ -1,5 +1,5 @@
-// Store compares the store of package memcache with other caches for Go: what a small item costs in memory, what a collection costs when
-// there are many, how long a get and a set take, and how many requests of some traces they answer with the same memory.
+// Store compares the store of package memcache with other caches for Go: the memory of a small item, the time of a garbage collection with
+// many items, the times of a get and a set, and the hit ratios of some traces with the same memory.
 //
 //	go run ./store -items 1000000 -memory 64 -requests 2000000
 package main
@@ -19,11 +19,11 @@ import (
 )
 
 func main() {
-	items := flag.Int("items", 1000000, "small items, of a key of 10 bytes and a value of 32")
+	items := flag.Int("items", 1000000, "number of small items, with a key of 10 bytes and a value of 32")
 	memory := flag.Int("memory", 64, "megabytes for the traces")
 	keys := flag.Int("keys", 1000000, "keys of the traces")
 	requests := flag.Int("requests", 2000000, "length of the traces")
-	only := flag.String("only", "", "libraries, by name and comma; all if empty")
+	only := flag.String("only", "", "names of libraries, separated by commas; all if empty")
 	flag.Parse()
 	if err := run(*items, *memory<<20, *keys, *requests, *only); err != nil {
 		log.Fatal(err)
@@ -59,11 +59,11 @@ func run(items, memory, keys, requests int, only string) error {
 
 const payload = 10 + 32
 
-// cost is what a library costs with many small items.
+// cost is the cost of a library with many small items.
 type cost struct {
-	bytes          float64       // per item, all in
+	bytes          float64       // per item, with all overhead
 	collection     time.Duration // processor time of one
-	hit, miss, set float64       // nanoseconds of processor time, that of what works behind included
+	hit, miss, set float64       // nanoseconds of processor time, background goroutines included
 }
 
 // measure fills a cache with small items and uses it on one goroutine.
@@ -121,7 +121,7 @@ func measure(l library, items int) (cost, error) {
 	return co, errors.Join(err, c.close())
 }
 
-// heap is the bytes that are live.
+// heap returns the number of live bytes in Go's heap.
 func heap() int64 {
 	runtime.GC()
 	debug.FreeOSMemory()
@@ -130,7 +130,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// processor is the processor time that the program has used.
+// processor returns the processor time that the program has used.
 func processor() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -139,7 +139,7 @@ func processor() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// answered is the share of a trace's requests that a cache of so much memory answers.
+// answered returns the hit ratio of a trace with a cache of the given memory.
 func answered(l library, tr trace, memory, overhead, keys, requests int) (float64, error) {
 	c, err := l.open(memory, overhead)
 	if err != nil {

@@ -79,7 +79,7 @@ func mix(x uint64) uint64 {
 	return x ^ x>>32
 }
 
-// sizeOf is the length of a key's value: mostly short, a few long.
+// sizeOf returns the length of a key's value: most are short, a few are long.
 func sizeOf(key uint64) int {
 	h := mix(key)
 	within := func(lo, hi uint64) int { return int(lo + h>>32%(hi-lo)) }

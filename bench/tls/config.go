@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// config has a certificate made on the spot.
+// config returns a configuration with a new self-signed certificate.
 func config() (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -1,10 +1,10 @@
 //go:build linux
 
-// Tls measures what TLS costs a server: an echo server of package server beside one of net and crypto/tls, in turn, with the
-// same certificate, the same client and one core each. What is quoted is the ratio of their processor times.
+// Tls measures the processor time of TLS in a server. It runs an echo server of package server and one of net and crypto/tls alternately, with the
+// same certificate, the same client and one core each, and prints the ratio of their processor times.
 //
-//	go run ./tls -conns 50 -seconds 3 -repeats 7            # per request of 64 bytes on standing connections
-//	go run ./tls -handshakes -conns 50 -seconds 3           # per connection: handshake, one request, close
+//	go run ./tls -conns 50 -time 3s -repeats 7       # per request of 64 bytes on open connections
+//	go run ./tls -handshakes -conns 50 -time 3s      # per connection: handshake, one request, close
 package main
 
 import (
@@ -40,10 +40,10 @@ func main() {
 	flag.IntVar(&p.conns, "conns", 50, "connections at a time")
 	flag.IntVar(&p.length, "length", 64, "bytes of a request and of its answer")
 	flag.BoolVar(&p.handshakes, "handshakes", false, "a new connection for each request")
-	flag.DurationVar(&p.time, "time", 3*time.Second, "how long a run takes")
+	flag.DurationVar(&p.time, "time", 3*time.Second, "duration of a run")
 	flag.IntVar(&p.cpu, "client", 1, "core of the client; the server has core 0")
 	repeats := flag.Int("repeats", 5, "runs of each server")
-	kind := flag.String("serve", "", "be the server: evmq, workers or net (for the program's own use)")
+	kind := flag.String("serve", "", "run as the server evmq, workers or net (used by the program itself)")
 	flag.Parse()
 	var err error
 	if *kind != "" {
@@ -85,7 +85,7 @@ func compare(p plan, repeats int) error {
 	return nil
 }
 
-// measure is the server's processor time per request in microseconds.
+// measure returns the server's processor time per request in microseconds.
 func measure(kind string, p plan) (cpu float64, err error) {
 	c, err := child.Start([]int{0}, []string{"GOMAXPROCS=1"}, "-serve", kind)
 	if err != nil {
@@ -106,7 +106,7 @@ func measure(kind string, p plan) (cpu float64, err error) {
 			}
 		})
 	}
-	time.Sleep(p.time / 4) // until all are connected and warm
+	time.Sleep(p.time / 4) // until all clients are connected and the first requests were served
 	before, err := c.CPU()
 	if err != nil {
 		return 0, err
@@ -124,9 +124,9 @@ func measure(kind string, p plan) (cpu float64, err error) {
 	return float64((after - before).Nanoseconds()) / 1000 / float64(count), err
 }
 
-// converse is one connection's life.
+// converse opens a connection and sends requests on it until stop is set.
 func converse(addr string, p plan, n *atomic.Int64, stop *atomic.Bool) error {
-	nc, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}) // loopback, and not what is measured
+	nc, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true}) // the verification is not measured
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func serve(kind string) error {
 	return errors.Join(child.Serve(ln.Addr().String()), srv.Close())
 }
 
-// everything is a framing for which a message is whatever has come.
+// everything is a framing whose message is all bytes that have arrived.
 func everything(data []byte, _ bool) (int, []byte, error) { return len(data), data, nil }
 
 func serveNet(config *tls.Config) error {

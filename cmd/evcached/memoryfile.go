@@ -124,11 +124,11 @@ func (f *memoryFile) load(ctx context.Context, p *program) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, fs.ErrNotExist):
-		p.tell("no items to load", "file", f.path)
+		p.logInfo("no items to load", "file", f.path)
 		return nil
 	case err == nil:
 		f.found = foundItems
-		p.tell("loaded", "items", done.Items, "expired", done.Expired, "refused", done.Refused, "file", f.path)
+		p.logInfo("loaded", "items", done.Items, "expired", done.Expired, "refused", done.Refused, "file", f.path)
 		return nil
 	case errors.Is(err, memcache.ErrForeign):
 		f.found = foundForeign
@@ -181,7 +181,7 @@ func (f *memoryFile) save(ctx context.Context, p *program) error {
 	if err != nil {
 		return system("-e %s: the items are lost: %w", f.path, err)
 	}
-	p.tell("saved", "items", items, "file", f.path)
+	p.logInfo("saved", "items", items, "file", f.path)
 	return syncFolder(filepath.Dir(f.path))
 }
 

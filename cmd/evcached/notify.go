@@ -25,8 +25,8 @@ const (
 	stateStopping = "STOPPING=1"
 )
 
-// tell sends a state.
-func (n notifier) tell(state string) error {
+// send sends a state.
+func (n notifier) send(state string) error {
 	if n == "" {
 		return nil
 	}

@@ -68,7 +68,7 @@ func serve(s *settings, stderr io.Writer, ready func() error) error {
 	if err == nil {
 		p.logged(p.logs.Flush) // so that a daemon's parent prints it
 		if err = ready(); err == nil {
-			p.tell("ready", "process", os.Getpid())
+			p.logInfo("ready", "process", os.Getpid())
 			if p.items != nil {
 				p.items.owed = false
 			}
@@ -245,7 +245,7 @@ func (p *program) listenOn(srv *server.Server, listeners []net.Listener) error {
 		} else if _, err := srv.AddListener(l, nil); err != nil {
 			return err
 		}
-		p.tell("listening", "network", l.Addr().Network(), "address", l.Addr().String(), "tls", srv.TLS != nil)
+		p.logInfo("listening", "network", l.Addr().Network(), "address", l.Addr().String(), "tls", srv.TLS != nil)
 	}
 	return nil
 }
@@ -257,20 +257,20 @@ func (p *program) receiveOn(srv *server.Server) error {
 		if err != nil {
 			return err
 		}
-		p.tell("listening", "network", "udp", "address", pc.LocalAddr().String(), "tls", false)
+		p.logInfo("listening", "network", "udp", "address", pc.LocalAddr().String(), "tls", false)
 	}
 	return nil
 }
 
 // announce notifies the service manager of a state. An error is only logged, since clients are not affected.
 func (p *program) announce(state string) {
-	if err := p.notify.tell(state); err != nil {
+	if err := p.notify.send(state); err != nil {
 		p.log.Warn("cannot notify the service manager", "err", err)
 	}
 }
 
-// tell logs a line if -v is given.
-func (p *program) tell(text string, args ...any) {
+// logInfo logs a line if -v is given.
+func (p *program) logInfo(text string, args ...any) {
 	if p.config.Verbosity > 0 {
 		p.log.Info(text, args...)
 	}
@@ -282,7 +282,7 @@ func (p *program) reload() {
 		if err := r.Reload(); err != nil {
 			p.log.Error("reload failed, the former content stays in force", "err", err)
 		} else {
-			p.tell("reloaded", "what", fmt.Sprintf("%T", r))
+			p.logInfo("reloaded", "what", fmt.Sprintf("%T", r))
 		}
 	}
 }

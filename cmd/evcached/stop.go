@@ -109,7 +109,7 @@ func (p *program) untilStopped() error {
 // stop shuts the servers down. Answers are flushed to clients that read, until stopGrace is over or a second signal comes. If the end is graceful,
 // it then saves the items without a time limit; a second signal cancels that, and the items are lost.
 func (p *program) stop(e ending) error {
-	p.tell("stopping", "why", e.why)
+	p.logInfo("stopping", "why", e.why)
 	p.announce(stateStopping)
 	ctx, cut := context.WithCancelCause(context.Background())
 	defer cut(nil)
@@ -169,7 +169,7 @@ func (p *program) exceptCuts(err error) error {
 		return errors.Join(rest...)
 	case *server.ShutdownError:
 		if err.Handlers == 0 {
-			p.tell("cut connections off before all their answers were sent", "connections", err.Conns, "why", err.Cause.Error())
+			p.logInfo("cut connections off before all their answers were sent", "connections", err.Conns, "why", err.Cause.Error())
 			return nil
 		}
 	}
@@ -205,7 +205,7 @@ func (p *program) closeCache() error {
 	case err := <-closed:
 		return err
 	case <-time.After(cacheGrace):
-		p.tell("ended while a command was still running")
+		p.logInfo("ended while a command was still running")
 		return nil
 	}
 }

@@ -35,7 +35,7 @@ var suboptions = []suboption{
 	{"ssl_keyformat", "PEM", "the only format", setKeyFormat},
 	{"no_modern", "", "no_maxconns_fast, and answers to commands about slabs and LRU as if these were disabled", setNoModern},
 	{"temporary_ttl", "seconds", "shown by stats settings as after lru temp_ttl, without effect", setTemporary},
-	{"track_sizes", "", "stats sizes shows sizes from the start", func(s *settings, _ string) error { s.turn("track_sizes", "yes"); return nil }},
+	{"track_sizes", "", "stats sizes shows sizes from the start", func(s *settings, _ string) error { s.setSwitch("track_sizes", "yes"); return nil }},
 	{"ssl_session_cache", "", "let clients resume sessions", func(s *settings, _ string) error { s.tls.resume = true; return nil }},
 }
 
@@ -66,8 +66,8 @@ var switches = map[string][]memcache.Setting{
 	"no_lru_maintainer": {{Name: "lru_maintainer_thread", Value: "no"}, {Name: "lru_segmented", Value: "no"}},
 }
 
-// turn sets the value of a name in stats settings. The last value of a name counts.
-func (s *settings) turn(name, value string) {
+// setSwitch sets the value of a name in stats settings. The last value of a name counts.
+func (s *settings) setSwitch(name, value string) {
 	s.switches = append(s.switches, memcache.Setting{Name: name, Value: value})
 }
 
@@ -101,7 +101,7 @@ func (s *settings) suboption(part string) error {
 		if slices.Contains(names, name) {
 			s.warn("-o %s is ignored: %s", name, why)
 			for _, o := range switches[name] {
-				s.turn(o.Name, o.Value)
+				s.setSwitch(o.Name, o.Value)
 			}
 			return nil
 		}
@@ -131,8 +131,8 @@ func setTemporary(s *settings, value string) error {
 	if err := number(&seconds, 0, math.MaxInt32, statusIllegal)(value); err != nil {
 		return err
 	}
-	s.turn("temp_lru", "yes")
-	s.turn("temporary_ttl", strconv.Itoa(seconds))
+	s.setSwitch("temp_lru", "yes")
+	s.setSwitch("temporary_ttl", strconv.Itoa(seconds))
 	return nil
 }
 

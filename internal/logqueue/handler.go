@@ -184,14 +184,14 @@ func (q *queue) run() {
 			armed = true
 		case <-timer.C:
 			armed = false
-			q.tell()
+			q.logSkipped()
 		case <-q.stop:
 			for {
 				select {
 				case e := <-q.entries:
 					e.write()
 				default:
-					q.tell()
+					q.logSkipped()
 					return
 				}
 			}
@@ -208,8 +208,8 @@ func (e *entry) write() {
 	_ = e.next.Handle(context.Background(), e.record) // see above
 }
 
-// tell logs the number of records dropped since the last call.
-func (q *queue) tell() {
+// logSkipped logs the number of records dropped since the last call.
+func (q *queue) logSkipped() {
 	n := q.skipped.Swap(0)
 	if n == 0 || !q.own.Enabled(context.Background(), slog.LevelWarn) {
 		return

@@ -53,7 +53,7 @@ func (p *poll) Add(fd int, want Flags, tag uint64) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.place(fd) != 0 {
+	if p.indexOf(fd) != 0 {
 		return os.NewSyscallError("poll add", unix.EEXIST)
 	}
 	if more := fd + 1 - len(p.index); more > 0 {
@@ -75,7 +75,7 @@ func (p *poll) Modify(fd int, want Flags, tag uint64) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := p.place(fd)
+	at := p.indexOf(fd)
 	if at == 0 {
 		return os.NewSyscallError("poll modify", unix.ENOENT)
 	}
@@ -89,7 +89,7 @@ func (p *poll) Remove(fd int) error {
 	err := checkOpen(fd)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := p.place(fd)
+	at := p.indexOf(fd)
 	if at == 0 {
 		if err == nil {
 			err = os.NewSyscallError("poll remove", unix.ENOENT)
@@ -140,8 +140,8 @@ func (p *poll) Close() error {
 	return p.waker.close()
 }
 
-// place returns the index of fd in set, or 0.
-func (p *poll) place(fd int) int {
+// indexOf returns the index of fd in set, or 0.
+func (p *poll) indexOf(fd int) int {
 	if fd < 0 || fd >= len(p.index) {
 		return 0
 	}
@@ -188,6 +188,6 @@ func (p *poll) collect(ready []Ready, found int) (filled int) {
 
 // holds reports whether the entry of view is still registered with the same tag.
 func (p *poll) holds(at int) bool {
-	now := p.place(int(p.view[at].Fd))
+	now := p.indexOf(int(p.view[at].Fd))
 	return now != 0 && p.tags[now] == p.viewTags[at]
 }

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package child runs the same program again as the server under test, so that a benchmark can tell what the server costs from
-// what its client costs: another process, on a core of its own.
+// Package child runs the same program again as the server under test. The server is a process on a core of its own, so that a benchmark can
+// measure it separately from its client.
 package child
 
 import (
@@ -26,8 +26,8 @@ type Child struct {
 	addr []string
 }
 
-// Start runs this program with args and env on the cores in cpus, or all if there are none, and waits for the line with which it
-// says where it listens.
+// Start runs this program with args and env on the cores in cpus, or on all if cpus is empty, and waits for the line with the addresses on which
+// it listens.
 func Start(cpus []int, env []string, args ...string) (*Child, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -44,7 +44,7 @@ func Start(cpus []int, env []string, args ...string) (*Child, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A process starts on its parent's cores, and its threads on its own.
+	// A process starts on the cores of its parent's thread, and so do its threads.
 	restore, err := Pin(cpus...)
 	if err != nil {
 		return nil, err
@@ -56,15 +56,15 @@ func Start(cpus []int, env []string, args ...string) (*Child, error) {
 	c := &Child{cmd: cmd, in: in}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if c.addr = strings.Fields(line); err != nil || len(c.addr) == 0 {
-		return nil, errors.Join(fmt.Errorf("server %v says %q, not where it listens: %w", args, line, err), c.Stop())
+		return nil, errors.Join(fmt.Errorf("server %v printed %q instead of its addresses: %w", args, line, err), c.Stop())
 	}
 	return c, nil
 }
 
-// Addr is the server's i-th address.
+// Addr returns the server's i-th address.
 func (c *Child) Addr(i int) string { return c.addr[i] }
 
-// Pin restricts the calling thread, which the caller has locked, to cpus; restore undoes it.
+// Pin restricts the calling thread, which the caller must have locked, to cpus. restore restores the previous cores.
 func Pin(cpus ...int) (restore func() error, err error) {
 	if len(cpus) == 0 {
 		return func() error { return nil }, nil
@@ -82,7 +82,7 @@ func Pin(cpus ...int) (restore func() error, err error) {
 	return func() error { return unix.SchedSetaffinity(0, &old) }, nil
 }
 
-// CPU is the processor time that the server has used, user and system, in steps of 10 ms.
+// CPU returns the processor time that the server has used, user and system, in steps of 10 ms.
 func (c *Child) CPU() (time.Duration, error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
 	if err != nil {
@@ -98,10 +98,10 @@ func (c *Child) CPU() (time.Duration, error) {
 	return time.Duration(user+sys) * 10 * time.Millisecond, err
 }
 
-// Stop ends the server, which does so at the end of its input.
+// Stop closes the server's input, which ends the server, and waits for its end.
 func (c *Child) Stop() error { return errors.Join(c.in.Close(), c.cmd.Wait()) }
 
-// Serve is the server's side: it says where it listens and returns when it is to stop.
+// Serve is called by the server. It prints the addresses on which the server listens, and returns when the server should stop.
 func Serve(addrs ...string) error {
 	if _, err := fmt.Println(strings.Join(addrs, " ")); err != nil {
 		return err
