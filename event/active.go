@@ -5,7 +5,7 @@ package event
 type activeQueue struct {
 	levels []activeLevel
 	len    int
-	wave   uint32 // counts the dispatches, to tell events that became active during one from those that were active before
+	wave   uint32 // counts the dispatches; it distinguishes events that became active during one from those that were active before
 }
 
 type activeLevel struct {

@@ -2,10 +2,10 @@ package event
 
 import "time"
 
-// Clock tells a loop the time and wakes it when some has passed. Both methods may be called from any goroutine. A panic in a
+// Clock provides a loop with the time, and wakes it when a time has passed. Both methods may be called from any goroutine. A panic in a
 // method passes to the caller of the loop's method that needed the time, Run included; the loop can continue and be closed.
 type Clock interface {
-	// Now is the time since some fixed moment, and may be negative. It never goes back. It is called with the loop's lock
+	// Now returns the time since a fixed point in time, which may be negative. It never goes back. It is called with the loop's lock
 	// held: it must not block, and must not call the loop or its events.
 	Now() time.Duration
 	// AfterFunc calls f once, from a goroutine of the clock's choice, when d has passed, never earlier and never from

@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// An Item is a value of a Cache with what is stored beside it.
+// An Item is a value of a Cache with its metadata.
 type Item struct {
 	// Value is the value. Get returns a copy, which belongs to the caller. An empty value may be nil.
 	Value []byte

@@ -97,7 +97,7 @@ func (s *settings) flags() *pflag.FlagSet {
 	f.FuncP("memory-file", "e", "`file` that keeps the items over a restart: written after SIGUSR1 and shutdown graceful,\n"+
 		"read and removed at the start", path(&s.memoryFile))
 	f.StringVarP(&s.user, "user", "u", "", "become this `user`, when started by root")
-	f.CountVarP(&c.Verbosity, "verbose", "v", "``say where it listens and what goes wrong; -vv, requests and answers too")
+	f.CountVarP(&c.Verbosity, "verbose", "v", "``log addresses and failures; -vv, also requests and answers")
 	f.FuncP("extended", "o", "`options`, by commas; see below", s.suboptions)
 	for _, end := range []struct {
 		name, letter, text string

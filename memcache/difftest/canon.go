@@ -13,7 +13,7 @@ const chosen = 1_000_000_000
 // Marks in answers without corresponding bytes.
 const (
 	Closed  = "{closed}"  // the server has closed the connection
-	Missing = "{missing}" // nothing more came, though something should
+	Missing = "{missing}" // an expected answer has not arrived
 )
 
 // Canon converts answers to a canonical form for comparison: lines, quoted as by [Quote], with marks for parts that are not determined. It keeps

@@ -11,9 +11,9 @@ func Match(want, got []string) string {
 	for i := range max(len(want), len(got)) {
 		switch {
 		case i >= len(want):
-			return fmt.Sprintf("line %d: got  %s\n\twhich is too much", i+1, abridge(got[i]))
+			return fmt.Sprintf("line %d: got  %s\n\tafter the end of the expected answer", i+1, abridge(got[i]))
 		case i >= len(got):
-			return fmt.Sprintf("line %d: want %s\n\tand nothing came", i+1, abridge(want[i]))
+			return fmt.Sprintf("line %d: want %s\n\tgot nothing", i+1, abridge(want[i]))
 		case !matchLine(want[i], got[i]):
 			return fmt.Sprintf("line %d: want %s\n\tgot          %s", i+1, abridge(want[i]), abridge(got[i]))
 		}

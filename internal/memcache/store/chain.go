@@ -139,13 +139,13 @@ func (s *shard) hold(e extent) {
 func (s *shard) unhold(e extent) {
 	for e != 0 {
 		next := s.table[e].next
-		s.letGo(e)
+		s.releaseHold(e)
 		e = next
 	}
 }
 
-// letGo releases one hold of an extent. A loose extent without holds is freed.
-func (s *shard) letGo(e extent) {
+// releaseHold releases one hold of an extent. A loose extent without holds is freed.
+func (s *shard) releaseHold(e extent) {
 	t := &s.table[e]
 	if t.lent--; t.lent > 0 {
 		return
@@ -165,7 +165,7 @@ func (s *shard) trimExtents(exts []extent, n int) []extent {
 		case n >= size:
 			n -= size
 		case n == 0:
-			s.letGo(e)
+			s.releaseHold(e)
 			exts = append(exts[:i], exts[i+1:]...)
 			i--
 		default:

@@ -1,6 +1,6 @@
 package store
 
-// Meta is what the store keeps with a value.
+// Meta is the data that the store keeps with a value.
 type Meta struct {
 	Flags   uint32 // the client's
 	Expires int64  // the second from which the item is gone; 0: never, and so if it is past 2^32-1

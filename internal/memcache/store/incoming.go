@@ -49,7 +49,7 @@ func (v *Incoming) Held() int { return v.room }
 // if there may be memory when leases have been returned, or ErrReceived if there may be when other values are complete or freed: see Wait.
 func (v *Incoming) Grow(n int) error {
 	if v.size+n > v.need {
-		panic("store: more comes than was announced")
+		panic("store: more bytes than were announced to Receive")
 	}
 	if v.size+n <= v.room {
 		return nil
@@ -201,7 +201,7 @@ func (v *Incoming) Free() {
 			if v.generation == s.generation {
 				s.receiving.remove(v)
 				for _, e := range v.exts {
-					s.letGo(e)
+					s.releaseHold(e)
 				}
 			}
 			s.returns++

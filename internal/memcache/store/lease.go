@@ -143,7 +143,7 @@ func (s *shard) endLease(l *Lease) {
 		if t := &s.table[e]; t.lent == 1 && t.use == loose {
 			s.gone -= 1 << t.order
 		}
-		s.letGo(e)
+		s.releaseHold(e)
 	}
 	s.leases.remove(l)
 }

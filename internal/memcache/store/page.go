@@ -51,7 +51,7 @@ type pages struct {
 	free  int // pages in the lists
 	paged int // chunks that are divided into pages
 	held  int // pages held by leases and Incomings
-	gone  int // pages held by leases whose items have been removed
+	gone  int // pages held by leases, whose items have been removed
 	mine  int // pages of items
 }
 

@@ -92,7 +92,7 @@ func (s *shard) inflate(priority uint64) {
 	}
 }
 
-// spare moves r to the front of its class's queue of proven items. A use since eviction met it last raises its frequency.
+// reinsert moves r to the front of the protected queue of its class. A use since eviction last examined r raises its frequency.
 func (s *shard) reinsert(r ref) {
 	s.steps++
 	s.reinserts--

@@ -18,7 +18,7 @@ func (e *Entry) putLarge(m *Meta, n int, v *Incoming, values [][]byte) error {
 	r := s.block(blockFor(len(e.key), inlineFor(n)))
 	if r == 0 {
 		for _, x := range exts {
-			s.letGo(x)
+			s.releaseHold(x)
 		}
 		return noRoom(n)
 	}

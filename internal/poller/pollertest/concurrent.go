@@ -13,7 +13,7 @@ import (
 var concurrentRules = []rule{
 	{
 		name: "AddReachesABlockedWait",
-		says: "what Add and Modify ask for is seen by a Wait that is blocked: at once with FeatureConcurrent, else after Wake",
+		says: "Add and Modify take effect in a Wait that is blocked: at once with FeatureConcurrent, otherwise after Wake",
 		check: func(c *check) {
 			r, w := c.pipe()
 			c.write(w)
@@ -32,7 +32,7 @@ var concurrentRules = []rule{
 	},
 	{
 		name: "ChangesRaceWithWait",
-		says: "Add, Modify and Remove may be called while Wait runs, and Wait reports only what was asked for",
+		says: "Add, Modify and Remove may be called while Wait runs, and Wait reports only registered conditions",
 		check: func(c *check) {
 			r, w := c.pipe()
 			c.write(w)

@@ -36,7 +36,7 @@ var errorRules = []rule{
 	},
 	{
 		name: "ClosedIsEBADF",
-		says: "a number that is not open fails with EBADF",
+		says: "a call with a number that is not open fails with EBADF",
 		check: func(c *check) {
 			r, _ := c.pipe()
 			gone := c.high(r, 600)
@@ -50,7 +50,7 @@ var errorRules = []rule{
 	},
 	{
 		name: "RegularFileIsEPERMOrAlwaysReady",
-		says: "a regular file is refused with EPERM, or with FeatureAnyFile always ready",
+		says: "a regular file is refused with EPERM; with FeatureAnyFile it is accepted and always ready",
 		check: func(c *check) {
 			fd := c.file()
 			err := c.p.Add(fd, read|write, 1)
@@ -69,7 +69,7 @@ var errorRules = []rule{
 	},
 	{
 		name: "MissingFeaturesAreRefused",
-		says: "Edge and Closed fail with EOPNOTSUPP where the feature is missing, and never silently mean something else",
+		says: "Edge and Closed fail with EOPNOTSUPP if the feature is missing, and are never ignored",
 		check: func(c *check) {
 			a, _ := c.pair()
 			for flag, feature := range map[poller.Flags]poller.Features{edge: poller.FeatureEdge, closed: poller.FeatureClosed} {
@@ -87,7 +87,7 @@ var errorRules = []rule{
 	},
 	{
 		name: "ReservedTagIsEINVAL",
-		says: "the tag that a poller keeps for itself is refused",
+		says: "the tag that is reserved for the poller is refused",
 		check: func(c *check) {
 			r, _ := c.pipe()
 			c.refused("Add", c.p.Add(r, read, ^uint64(0)), unix.EINVAL)
@@ -96,7 +96,7 @@ var errorRules = []rule{
 	},
 	{
 		name: "ClosedBehindIsGone",
-		says: "a descriptor that was closed without Remove is reported as nothing but Invalid; Remove says EBADF and it is gone",
+		says: "a descriptor that was closed without Remove is reported only as Invalid; Remove fails with EBADF and removes it",
 		check: func(c *check) {
 			r, w := c.pipe()
 			behind := c.high(r, 600)
@@ -116,8 +116,8 @@ var errorRules = []rule{
 	},
 	{
 		name: "ReopenedBehind",
-		says: "with FeatureStale a number that means another file now is told from the old one: Modify fails with ENOENT, " +
-			"Add succeeds; without it, Remove and Add make it new",
+		says: "with FeatureStale a number that belongs to another file now is distinguished from the old one: Modify fails with ENOENT, " +
+			"Add succeeds; without it, Remove and Add register the new file",
 		check: reopenedBehind,
 	},
 }

@@ -11,7 +11,7 @@ import (
 var hangupRules = []rule{
 	{
 		name:  "HalfCloseIsClosedAndReadable",
-		says:  "when the peer has closed its sending half, Closed is reported, and Read since a read sees the end",
+		says:  "when the peer has closed its sending half, Closed is reported, and also Read, since a read returns the end of the stream",
 		needs: poller.FeatureClosed,
 		check: func(c *check) {
 			a, b := c.pair()
@@ -24,7 +24,7 @@ var hangupRules = []rule{
 	},
 	{
 		name:  "ClosedNeedsNoRead",
-		says:  "Closed alone is silent about data and reports, again and again, that the peer has closed",
+		says:  "a registration for Closed alone does not report data, and reports in each Wait that the peer has closed",
 		needs: poller.FeatureClosed,
 		check: func(c *check) {
 			a, b := c.pair()
@@ -50,7 +50,7 @@ var hangupRules = []rule{
 	},
 	{
 		name: "HangUpIsReportedUnasked",
-		says: "that a pipe has lost its writer is reported whatever is wanted, as readable and closed",
+		says: "the close of a pipe's writing end is reported for every registration, as readable and closed",
 		check: func(c *check) {
 			for i, want := range []poller.Flags{0, write, read} {
 				r, w := c.pipe()
@@ -64,7 +64,7 @@ var hangupRules = []rule{
 	},
 	{
 		name: "BrokenPipeIsReportedUnasked",
-		says: "that a pipe has lost its reader is reported as an error whatever is wanted",
+		says: "the close of a pipe's reading end is reported for every registration, as an error",
 		check: func(c *check) {
 			for i, want := range []poller.Flags{0, write} {
 				r, w := c.pipe()
@@ -77,7 +77,7 @@ var hangupRules = []rule{
 	},
 	{
 		name: "ResetIsReportedUnasked",
-		says: "a reset is reported whatever is wanted: readable, writable and closed, or an error",
+		says: "a reset is reported for every registration: as readable, writable and closed, or as an error",
 		check: func(c *check) {
 			for i, want := range []poller.Flags{read, read | write, 0} {
 				a, b := c.tcp()

@@ -13,7 +13,7 @@ import (
 var ownRules = []rule{
 	{
 		name: "CloseReleasesItsOwnDescriptorsOnly",
-		says: "Close releases every descriptor of the poller and none of its users'",
+		says: "Close closes every descriptor of the poller and none of the registered descriptors",
 		check: func(c *check) {
 			r, w := c.pipe()
 			before := descriptors()
@@ -32,7 +32,7 @@ var ownRules = []rule{
 	},
 	{
 		name: "FailedOpenLeavesNothing",
-		says: "an open that fails leaves no descriptor behind",
+		says: "an open that fails leaves no descriptor open",
 		check: func(c *check) {
 			before := descriptors()
 			if _, err := c.open("no such waker"); err == nil {

@@ -18,7 +18,7 @@ const (
 var readyRules = []rule{
 	{
 		name: "LevelRepeatsUntilDrained",
-		says: "a level-triggered condition is reported by every Wait while it holds, and by none after",
+		says: "a level-triggered condition is reported by every Wait while it holds, and by none afterwards",
 		check: func(c *check) {
 			r, w := c.pipe()
 			c.add(r, read, 1)
@@ -35,7 +35,7 @@ var readyRules = []rule{
 	},
 	{
 		name: "WriteIsReportedWhileThereIsRoom",
-		says: "Write is reported while there is room and not when the buffer is full",
+		says: "Write is reported while there is room, and not while the buffer is full",
 		check: func(c *check) {
 			r, w := c.pipe()
 			c.add(w, write, 1)
@@ -60,7 +60,7 @@ var readyRules = []rule{
 	},
 	{
 		name:  "EdgeReportsAChangeOnce",
-		says:  "an edge-triggered condition is reported once when it begins to hold, and again when Modify asks",
+		says:  "an edge-triggered condition is reported once when it begins to hold, and again after Modify",
 		needs: poller.FeatureEdge,
 		check: func(c *check) {
 			r, w := c.pipe()
@@ -91,7 +91,7 @@ var readyRules = []rule{
 	},
 	{
 		name:  "EdgeTurnsLevelByModify",
-		says:  "Modify replaces how a condition is reported",
+		says:  "Modify replaces the trigger mode of a registration",
 		needs: poller.FeatureEdge,
 		check: func(c *check) {
 			r, w := c.pipe()
@@ -126,7 +126,7 @@ var readyRules = []rule{
 	},
 	{
 		name: "RemoveSilences",
-		says: "a removed descriptor is reported no longer, and its neighbours are",
+		says: "a removed descriptor is no longer reported, and the other descriptors are",
 		check: func(c *check) {
 			var fds [5]int
 			for i := range fds {
@@ -147,7 +147,7 @@ var readyRules = []rule{
 	},
 	{
 		name: "TagsAreHandedBackUntouched",
-		says: "all 64 bits of a tag are the caller's",
+		says: "all 64 bits of a tag are available to the caller",
 		check: func(c *check) {
 			r, w := c.pipe()
 			c.write(w)
@@ -162,7 +162,7 @@ var readyRules = []rule{
 	},
 	{
 		name: "RoomMayChange",
-		says: "a Wait fills no more than the room it was given, which may be another each time",
+		says: "a Wait fills at most the slice that it was given, whose length may differ from call to call",
 		check: func(c *check) {
 			r, w := c.pipe()
 			c.write(w)
@@ -179,7 +179,7 @@ var readyRules = []rule{
 	},
 	{
 		name:  "NobodyStarves",
-		says:  "with more ready descriptors than a Wait has room for, all are reported within two rounds of the set",
+		says:  "if more descriptors are ready than a Wait has room for, all are reported within two passes over the set",
 		check: nobodyStarves,
 	},
 }

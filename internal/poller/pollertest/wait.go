@@ -12,7 +12,7 @@ import (
 var waitRules = []rule{
 	{
 		name: "ALookReturnsAtOnce",
-		says: "Wait with timeout 0 returns at once, with nothing where nothing is ready",
+		says: "Wait with timeout 0 returns at once, without a report if no descriptor is ready",
 		check: func(c *check) {
 			r, _ := c.pipe()
 			c.silence("nothing is watched")
@@ -24,7 +24,7 @@ var waitRules = []rule{
 	},
 	{
 		name: "TimeoutIsNotEarly",
-		says: "Wait does not end before its timeout; parts of a millisecond count",
+		says: "Wait does not end before its timeout; fractions of a millisecond are not cut off",
 		check: func(c *check) {
 			r, _ := c.pipe()
 			c.add(r, read, 1)
@@ -35,12 +35,12 @@ var waitRules = []rule{
 	},
 	{
 		name:  "ReadinessEndsALongWait",
-		says:  "a Wait without end, or with one far away, returns when there is a report, and not long before",
+		says:  "a Wait without a timeout, or with a long one, returns when there is a report, and not long before",
 		check: readinessEndsALongWait,
 	},
 	{
 		name: "DescriptorOfThePollerIsReadableWithAReport",
-		says: "FD is readable while Wait would return something; -1 where there is none",
+		says: "FD is readable while Wait would return a report; it is -1 if there is no such descriptor",
 		check: func(c *check) {
 			if c.p.FD() < 0 {
 				return
@@ -72,7 +72,7 @@ var waitRules = []rule{
 	},
 	{
 		name:  "WaitDoesNotAllocate",
-		says:  "once its buffers have grown, Wait allocates nothing",
+		says:  "Wait does not allocate after its buffers have grown",
 		check: waitDoesNotAllocate,
 	},
 }

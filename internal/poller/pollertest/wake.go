@@ -42,7 +42,7 @@ var wakeRules = []rule{
 	},
 	{
 		name: "WakeBeforeWaitEndsTheNextOnce",
-		says: "a Wake that finds no Wait ends the next one, and only that one",
+		says: "a Wake while no Wait runs ends the next Wait, and only that one",
 		check: func(c *check) {
 			c.must("Wake", c.p.Wake())
 			c.wait(-1, 4)
@@ -51,7 +51,7 @@ var wakeRules = []rule{
 	},
 	{
 		name: "ALookLeavesTheWake",
-		says: "Wait with timeout 0 leaves a wake for the Wait that sleeps",
+		says: "Wait with timeout 0 leaves a wake pending for the next Wait that sleeps",
 		check: func(c *check) {
 			c.must("Wake", c.p.Wake())
 			for range 3 {
@@ -63,7 +63,7 @@ var wakeRules = []rule{
 	},
 	{
 		name: "ManyWakesAreOneAndNeverBlock",
-		says: "Wake never blocks, however many are pending, and all of them end one Wait",
+		says: "Wake never blocks, for any number of pending wakes, and all of them end one Wait",
 		check: func(c *check) {
 			c.within("100 000 wakes without a Wait", func() {
 				for range 100_000 {
@@ -79,7 +79,7 @@ var wakeRules = []rule{
 	},
 	{
 		name: "WakeHidesNoReport",
-		says: "a pending wake keeps no descriptor from being reported, with room for one report as well",
+		says: "a pending wake does not prevent a report, also if there is room for only one",
 		check: func(c *check) {
 			r, w := c.pipe()
 			c.add(r, read, 1)
@@ -95,7 +95,7 @@ var wakeRules = []rule{
 	},
 	{
 		name:  "NoWakeIsLost",
-		says:  "what a goroutine publishes before its Wake is seen by the waiter, however many race",
+		says:  "the waiter sees what a goroutine has published before its Wake, for any number of goroutines",
 		check: noWakeIsLost,
 	},
 }
@@ -159,7 +159,7 @@ func noWakeIsLost(c *check) {
 var noWakerRules = []rule{
 	{
 		name: "WakeDoesNothing",
-		says: "without a waker Wake does nothing, and Wait works as ever",
+		says: "without a waker, Wake has no effect, and Wait works as usual",
 		check: func(c *check) {
 			r, w := c.pipe()
 			c.must("Wake", c.p.Wake())

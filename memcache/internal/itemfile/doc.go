@@ -44,7 +44,7 @@ var (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Header is the data of a file beside its items.
+// Header is the data of a file besides its items.
 type Header struct {
 	Saved int64  // seconds since 1970
 	Flush int64  // last second that a pending flush_all covers; 0 for none

@@ -121,7 +121,7 @@ func (f *Reader) readBody(key int, value int64, leaveOut bool) (sum uint32, err 
 // end returns io.EOF if the number of items is right and nothing follows.
 func (f *Reader) end(count uint64) error {
 	if count != f.count {
-		return f.damaged(fmt.Sprintf("the end tells of %d items", count))
+		return f.damaged(fmt.Sprintf("the end states %d items", count))
 	}
 	switch _, err := f.in.ReadByte(); {
 	case err == nil:
