@@ -25,7 +25,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A side is the handler of both connections of a pair. It forwards the input of one to the other, which is the value of Conn.Data. Near
+// A side is the handler of both connections of a pair. It forwards the input of one to the other, which Conn.Value returns. Near
 // has put both on one loop, so two methods never run at the same time for a pair.
 type side struct{}
 
