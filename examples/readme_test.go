@@ -11,7 +11,9 @@ import (
 func readmeListing(t *testing.T, heading string) string {
 	t.Helper()
 	readme, err := os.ReadFile("../README.md")
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	_, part, found := strings.Cut(string(readme), "\n## "+heading+"\n")
 	if !found {
 		t.Fatalf("the README has no heading %q", heading)
@@ -46,7 +48,9 @@ func TestReadmeListingOfTheQueueRuns(t *testing.T) {
 // TestReadmeCommandsNameProgramsAndFiles compares the paths in the README's commands and links with the repository.
 func TestReadmeCommandsNameProgramsAndFiles(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
-	must(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
 	paths := regexp.MustCompile(`go run \./([\w/]+)|\]\(([\w./-]+)(?:#[\w-]+)?\)`).FindAllStringSubmatch(string(readme), -1)
 	if len(paths) < 10 {
 		t.Fatalf("found only %d paths", len(paths))
