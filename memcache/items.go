@@ -72,7 +72,7 @@ func (c *Cache) Add(key string, it Item) error {
 // old item is still there; ErrInvalid for the key, and if it.CAS is 0. Any goroutine.
 func (c *Cache) CompareAndSwap(key string, it Item) error {
 	if it.CAS == 0 {
-		return fmt.Errorf("compare and swap: %w: CAS is 0, which is no item's unique number", ErrInvalid)
+		return fmt.Errorf("compare and swap: %w: CAS is 0, which is not the unique number of an item", ErrInvalid)
 	}
 	return c.storeItem("compare and swap", key, &order{op: protocol.OpCas, cas: it.CAS}, &it)
 }

@@ -121,7 +121,7 @@ func parseSizes(text, spread string) (sizes, error) {
 	low, err := strconv.Atoi(first)
 	high, err2 := strconv.Atoi(last)
 	if err != nil || err2 != nil || low < 1 || high < low || high > maxValue {
-		return sizes{}, fmt.Errorf("-sizes: %q is no size or range from 1 to %d", text, maxValue)
+		return sizes{}, fmt.Errorf("-sizes: %q is not a size or a range from 1 to %d", text, maxValue)
 	}
 	if spread != "log" && spread != "uniform" {
 		return sizes{}, fmt.Errorf("-spread: %q is neither log nor uniform", spread)

@@ -38,7 +38,7 @@ func (q *Queue) Advance(n int, dones []Done) []Done {
 		return q.advanceSegments(n, dones)
 	}
 	if uint(n) > uint(q.f-q.r) {
-		panic("outq: Advance by more than waits")
+		panic("outq: Advance beyond the bytes that wait")
 	}
 	if q.r += n; q.r == q.f {
 		q.r, q.f, q.first.w = 0, 0, 0
@@ -48,7 +48,7 @@ func (q *Queue) Advance(n int, dones []Done) []Done {
 
 func (q *Queue) advanceSegments(n int, dones []Done) []Done {
 	if n < 0 {
-		panic("outq: Advance by less than nothing")
+		panic("outq: Advance by a negative number")
 	}
 	if q.r < q.f {
 		k := min(n, q.f-q.r)
@@ -79,7 +79,7 @@ func (q *Queue) advanceSegments(n int, dones []Done) []Done {
 		dones = q.pop(dones)
 	}
 	if n > 0 {
-		panic("outq: Advance by more than waits")
+		panic("outq: Advance beyond the bytes that wait")
 	}
 	q.tidy()
 	return dones
@@ -103,7 +103,7 @@ func (q *Queue) File() *File {
 func (q *Queue) AdvanceFile(n int64, dones []Done) []Done {
 	f := q.File()
 	if f == nil || n < 0 || n > f.Remain {
-		panic("outq: AdvanceFile by more than waits")
+		panic("outq: AdvanceFile beyond the bytes that wait")
 	}
 	f.Offset += n
 	f.Remain -= n

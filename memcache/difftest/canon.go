@@ -35,7 +35,7 @@ func NewCanon() *Canon {
 func (c *Canon) resolve(mark string) (string, error) {
 	value, ok := c.values[mark]
 	if !ok {
-		return "", fmt.Errorf("%w: no answer has brought {%s} yet", ErrQuote, mark)
+		return "", fmt.Errorf("%w: {%s} has not occurred in an answer", ErrQuote, mark)
 	}
 	return value, nil
 }

@@ -59,7 +59,7 @@ func ParseFrame(text string, resolve func(mark string) (string, error)) (Frame, 
 	} else if n, err := strconv.ParseUint(strings.TrimPrefix(name, "op"), 16, 8); err == nil {
 		f.Op = byte(n)
 	} else {
-		return f, fmt.Errorf("%w: %q is no operation", ErrFrame, name)
+		return f, fmt.Errorf("%w: %q is not an operation", ErrFrame, name)
 	}
 	for rest != "" {
 		var field string

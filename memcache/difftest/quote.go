@@ -129,7 +129,7 @@ func unquoteEscape(p []byte, s string) ([]byte, string, error) {
 }
 
 func nothingToResolve(mark string) (string, error) {
-	return "", fmt.Errorf("%w: {%s} may not stand here", ErrQuote, mark)
+	return "", fmt.Errorf("%w: {%s} is not allowed here", ErrQuote, mark)
 }
 
 // quoteLine quotes a line of an answer, without \r\n at its end. Another end is quoted.

@@ -118,7 +118,7 @@ func (p *parser) line(n int, line string) error {
 		p.send(g, n, Line{Packet, rest})
 	case "<":
 		if len(g.Steps) == 0 {
-			return errors.New("an answer to nothing")
+			return errors.New("an answer without a request")
 		}
 		last := &g.Steps[len(g.Steps)-1]
 		if line != nothing {
@@ -126,7 +126,7 @@ func (p *parser) line(n int, line string) error {
 		}
 		p.answers = true
 	default:
-		return fmt.Errorf("%q is no word of a script", word)
+		return fmt.Errorf("unknown word %q", word)
 	}
 	return nil
 }
