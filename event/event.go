@@ -22,7 +22,7 @@ type Event struct {
 	kind Flags // Signal, Persist and EdgeTriggered
 
 	// The rest belongs to loop.mu. The order leaves no gaps: a loop may have very many events.
-	priority   uint8 // changes only while it is not active; says which heap of loop.timers it is in
+	priority   uint8 // changes only while it is not active; determines its heap in loop.timers
 	state      eventState
 	conditions Flags  // of the descriptor: Read, Write, Closed and HangUp
 	what       Flags  // what the next callback will be passed

@@ -6,7 +6,7 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// Flags says what an event waits for, how it waits, and what has happened to it. The values are libevent's.
+// Flags are conditions that an event waits for, options of the wait, and the conditions that have occurred. The values are libevent's.
 type Flags uint16
 
 const (
@@ -27,9 +27,9 @@ const (
 	EdgeTriggered Flags = 0x20
 	// Closed waits until the peer has closed its sending half or reset the connection, without a read.
 	Closed Flags = 0x80
-	// HangUp waits until the descriptor has an error, as after a reset, or both of its directions have ended; it is silent about data and
-	// about the end of one direction. It is for a connection that is not read from and whose peer may have closed its sending half, of
-	// which Closed would tell in each turn. Every backend has it, and it is reported in each turn while it holds.
+	// HangUp waits until the descriptor has an error, as after a reset, or both of its directions have ended. It does not report data or
+	// the end of one direction. It is for a connection that is not read from and whose peer may have closed its sending half, which
+	// Closed would report in each turn. Every backend supports it, and it is reported in each turn while it holds.
 	HangUp Flags = 0x400
 )
 

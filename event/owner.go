@@ -38,7 +38,7 @@ func (o *Owner) RunForever(ctx context.Context) error { return o.loop.runAs(ctx,
 // Close is Loop.Close. May block; not in a callback.
 func (o *Owner) Close() error { return o.loop.closeAs(theOwner) }
 
-// A caller says on whose behalf a loop is run or closed.
+// A caller is the party on whose behalf a loop is run or closed: any caller, or the owner.
 type caller uint8
 
 const (

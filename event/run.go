@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// runMode says when a run returns.
+// runMode determines when a run returns.
 type runMode uint8
 
 const (

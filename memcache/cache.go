@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A Cache is a store of items with the state of the protocols. It serves any number of servers, or none. After Close its clock stands still.
+// A Cache is a store of items with the state of the protocols. It serves any number of servers, or none. After Close its clock no longer advances.
 type Cache struct {
 	config Config
 	store  *store.Store

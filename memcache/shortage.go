@@ -34,7 +34,7 @@ type shortage struct {
 	asked    []store.Holding // for reuse
 }
 
-// holds is a connection, and what it has of the store's memory: a value that it sends, or values that it is to read.
+// holds is a connection with memory of the store: for a value that it sends, or for values that it is to read.
 type holds struct {
 	conn  *server.Conn
 	sends bool
@@ -46,7 +46,7 @@ type holding struct {
 	memory int64 // bytes
 }
 
-// passed returns the number of bytes transferred in the direction that gives memory back.
+// passed returns the number of bytes transferred in the direction that frees memory.
 func (h holds) passed() uint64 {
 	if h.sends {
 		return h.conn.Stats().BytesRead
@@ -137,7 +137,7 @@ func (p *wait) end() {
 	p.timer.Stop()
 }
 
-// holder is a connection that may be closed, and how much memory that gives back.
+// holder is a connection that may be closed, and the amount of memory that this frees.
 type holder struct {
 	holds
 	bytes   int64
