@@ -2,7 +2,7 @@
 
 package event
 
-// inLoopAssert is empty; race builds have a buffer.
+// inLoopAssert is empty; race builds have a state.
 type inLoopAssert struct{}
 
 // assertInLoop does nothing; in race builds it checks the goroutine.

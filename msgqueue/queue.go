@@ -35,7 +35,8 @@ type Queue[T any] struct {
 	batches  uint64
 	maxLen   int
 
-	_ [64]byte // the fields that the loop writes for each message
+	_            [64]byte // the fields that the loop writes for each message
+	inLoopAssert inLoopAssert
 	// begun is the number of messages of the batch whose delivery has begun, or batchTaken. The loop claims one message
 	// after the other without mu; Close claims all remaining ones.
 	begun   atomic.Int64
