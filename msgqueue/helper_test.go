@@ -14,7 +14,8 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
-// patience is when a test gives up on something that should happen at once. It is no measure of speed.
+// patience is when a test gives up on something that should happen at once. It is no measure of speed: what it limits takes less than
+// a hundredth of it on an idle machine, also with the race detector. A test that does more work divides it into portions.
 const patience = 20 * time.Second
 
 // newLoop makes a loop that is closed when the test ends. Backend and driver are the environment's unless cfg

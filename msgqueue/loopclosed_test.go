@@ -3,6 +3,7 @@ package msgqueue_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -145,6 +146,8 @@ func TestPushRacesCloseOfTheLoop(t *testing.T) {
 						accepted.Add(1)
 					case errors.Is(err, msgqueue.ErrClosed):
 						return
+					default: // full
+						runtime.Gosched() // or the producers would take turns of 10 ms with the loop on one processor
 					}
 				}
 			})

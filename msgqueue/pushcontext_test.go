@@ -91,6 +91,14 @@ func TestPushContextGivesUp(t *testing.T) {
 
 // The end of the context races room: the error says whether the message was taken.
 func TestPushContextCancellationRacesRoom(t *testing.T) {
+	for range 20 {
+		raceCancellations(t, 150)
+	}
+}
+
+// raceCancellations has four goroutines make the given number of calls each.
+func raceCancellations(t *testing.T, calls int) {
+	t.Helper()
 	l := newLoop(t, nil)
 	background(t, l)
 	var delivered, accepted, gaveUp atomic.Int64
@@ -101,7 +109,7 @@ func TestPushContextCancellationRacesRoom(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			for i := range 3000 {
+			for i := range calls {
 				ctx, cancel := context.WithCancel(context.Background())
 				wg.Go(func() {
 					for range i % 20 {
@@ -187,10 +195,11 @@ func TestPushContextOnTheLoop(t *testing.T) {
 // Many calls that wait for a small bound are all admitted, each goroutine's in its order. With a bound of 1, a call often starts
 // to wait in the same moment as the delivery of the last message begins: none is left waiting at an empty queue.
 func TestPushContextUnderLoad(t *testing.T) {
-	const producers, each = 8, 4000
-	for _, bound := range []int{1, 3} {
+	const producers, each = 8, 200
+	for round := range 40 {
+		bound := 1 + 2*(round%2)
 		l := newLoop(t, nil)
-		background(t, l)
+		stop := background(t, l)
 		next := [producers]int{}
 		q := newQueue(t, l, func(m [2]int) {
 			if next[m[0]] != m[1] {
@@ -214,6 +223,7 @@ func TestPushContextUnderLoad(t *testing.T) {
 		if s := account(t, q); s.Delivered != producers*each || s.MaxLen > bound {
 			t.Errorf("stats %+v", s)
 		}
+		stop()
 	}
 }
 

@@ -2,12 +2,12 @@
 package sample
 
 const (
-	first = 10_000 // calls that are all chosen: more than a usual test makes
+	first = 1000 // calls that are all chosen
 	// Afterwards one call of every is chosen. It is a prime, so that it does not always choose the same call of a loop that makes several.
 	every = 61
 )
 
-// A Sampler chooses the first ten thousand calls and then one of 61, so that a check that takes microseconds does not dominate a
+// A Sampler chooses the first thousand calls and then one of 61, so that a check that takes microseconds does not dominate a
 // program that makes millions of calls. The zero value is ready for use. It has no lock: where the calls must come from one goroutine,
 // the race detector reports a call from another one that is not ordered with them, chosen or not.
 type Sampler struct{ calls uint64 }
