@@ -97,7 +97,7 @@ func newStress(t *testing.T, random *rand.Rand) *stress {
 	bounds := []int{1, 2, 3, 7, 100, 513, 1024, 5000, math.MaxInt}
 	s.bound = bounds[random.IntN(len(bounds))]
 	budget := []int{1, 10, 0, 1000, math.MaxInt}[random.IntN(5)]
-	s.quota = 1 << random.IntN(13)
+	s.quota = 1 << random.IntN(12)
 	if s.bound < 100 { // each message may cost a wake, and on a thread that is blocked that takes a tenth of a millisecond
 		s.quota = min(s.quota, 1<<8)
 	}

@@ -110,9 +110,17 @@ func (c *check) consumeWake() {
 // noWakeIsLost has goroutines publish, wake and wait to be seen, so that one lost wake stops the test. One of them
 // makes a descriptor ready in place of a wake.
 func noWakeIsLost(c *check) {
-	const senders, each = 8, 2500
 	r, w := c.pipe()
 	c.add(r, read, 1)
+	for range 25 { // portions, since the watchdog's time is for work that takes some milliseconds
+		raceWakes(c, r, w, 100)
+	}
+}
+
+// raceWakes has eight goroutines publish and wake, each the given number of times. The pipe from w to r is registered.
+func raceWakes(c *check, r, w, each int) {
+	const senders = 8
+	p := c.p // the steps use it also after the watchdog has given up
 	var posted [senders]atomic.Bool
 	var seen [senders]chan struct{}
 	for i := range seen {
@@ -123,11 +131,11 @@ func noWakeIsLost(c *check) {
 		all.Go(func() {
 			for range each {
 				posted[i].Store(true)
-				rouse := c.p.Wake
+				wake := p.Wake
 				if i == 0 {
-					rouse = func() error { return writeByte(w) }
+					wake = func() error { return writeByte(w) }
 				}
-				if err := rouse(); err != nil {
+				if err := wake(); err != nil {
 					c.t.Errorf("Wake: %v", err)
 				}
 				<-seen[i]
@@ -137,7 +145,7 @@ func noWakeIsLost(c *check) {
 	c.within("the waiter", func() {
 		ready := make([]poller.Ready, 4)
 		for got := 0; got < senders*each; {
-			n, err := c.p.Wait(ready, -1)
+			n, err := p.Wait(ready, -1)
 			if n > 0 && err == nil {
 				err = drain(r)
 			}
