@@ -3,6 +3,7 @@ package msgqueue_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -27,7 +28,7 @@ func TestInvalidArgumentIsRefused(t *testing.T) {
 		{nil, &msgqueue.Config{Bound: 1}, "callback"},
 		{fn, &msgqueue.Config{Priority: new(-1)}, "Priority -1"},
 		{fn, &msgqueue.Config{Priority: new(2)}, "Priority 2"},
-		{fn, &msgqueue.Config{Priority: new(math.MaxInt)}, "Priority 9223372036854775807"},
+		{fn, &msgqueue.Config{Priority: new(math.MaxInt)}, fmt.Sprint("Priority ", math.MaxInt)},
 	} {
 		q, err := msgqueue.New(l, tt.fn, tt.cfg)
 		if !errors.Is(err, msgqueue.ErrInvalid) || !strings.Contains(err.Error(), tt.names) || q != nil {
