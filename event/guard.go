@@ -73,8 +73,8 @@ func funcName(fn any) string {
 }
 
 // goroutineID returns the number of the calling goroutine that stack traces show ("goroutine 18 [running]"). It uses buf to avoid an
-// allocation. The runtime has no other source for it; net/http's HTTP/2 checks read it in the same way. It takes about a microsecond,
-// so it is used only by calls that run a loop or may have to wait.
+// allocation. The runtime has no other source for it; net/http's HTTP/2 checks read it in the same way. It formats the whole
+// stack, which takes about a microsecond and longer if the stack is deep, so it is used only by calls that run a loop or may have to wait.
 func goroutineID(buf []byte) (id uint64) {
 	const prefix = len("goroutine ")
 	n := runtime.Stack(buf, false)

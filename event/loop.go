@@ -260,7 +260,8 @@ func (l *Loop) removeAll() {
 // Done returns a channel that is closed when Close has finished. Any goroutine.
 func (l *Loop) Done() <-chan struct{} { return l.done }
 
-// OnLoop reports whether it is called on the goroutine that runs the loop. It takes about a microsecond. Any goroutine.
+// OnLoop reports whether it is called on the goroutine that runs the loop. It takes about a microsecond, and longer with a deep
+// stack. Any goroutine.
 func (l *Loop) OnLoop() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
