@@ -1,0 +1,227 @@
+package tlsio
+
+import (
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// MaxHandshakeInput is how many bytes a Pipe holds during a handshake before Feed reports that it is full.
+const MaxHandshakeInput = 64 << 10
+
+// An Owner is the connection that a Pipe serves.
+type Owner interface {
+	// Changed is called on the handshake's goroutine, without a lock of the Pipe, when there are new records for the peer, or when a full
+	// Pipe takes input again. The owner makes its loop look.
+	Changed()
+	// Now is the time since any moment, the same for all calls. It measures how long a handshake waits.
+	Now() time.Duration
+
+	LocalAddr() net.Addr
+	RemoteAddr() net.Addr
+}
+
+// A Pipe is the net.Conn beneath a tls.Conn. It has three users, one after the other:
+//
+//   - During the handshake, the handshake's goroutine calls Read and Write through the tls.Conn. Read waits until the loop has called Feed,
+//     FeedEOF or Close. Write gathers records, and tells the owner. The loop calls Feed with what it has read, and Flush. Finish ends this.
+//   - Then only the loop uses the tls.Conn. Nothing waits: Read returns ErrWouldBlock when it has given out all whole records, and Write
+//     gathers records for Flush. The loop calls Lend with its own buffer before it reads from the tls.Conn, and Keep before it uses that
+//     buffer for something else; LendOut and KeepOut do the same for records. Close ends this.
+//   - Detach hands the Pipe out: whoever has the tls.Conn then uses the net.Conn given to Detach, after the input that the Pipe still holds.
+//
+// In a handshake Read gives crypto/tls whole records only, since crypto/tls reserves memory for the largest record when it has seen the
+// beginning of one; the rest waits in the Pipe, whose Memory the loop counts.
+//
+// The loop calls the methods that a comment does not give to other goroutines.
+type Pipe struct {
+	owner   Owner
+	records Records // of what has come. Loop only
+	lent    bool    // in is the loop's buffer. Loop only
+	lentOut bool    // out is the loop's buffer. Loop only
+
+	mu      sync.Mutex // guards what follows; not held in calls of the owner, of the detached connection, and in waits
+	more    sync.Cond  // in has grown, or state or eof has changed
+	state   state
+	in      []byte // what has come and was not read
+	partial int    // bytes at the end of in that belong to a record that is not complete
+	used    bool   // in was read from, so that it takes up more memory than its length
+	out     []byte // records for the peer
+	eof     bool   // nothing comes after in
+	full    bool   // Feed has reported so, and Read has not asked for more since
+	ended   bool   // the handshake has ended
+	err     error  // of the handshake
+	stalls  bool   // Read waits for the peer
+	since   time.Duration
+	waited  time.Duration // all waits before, together
+	nc      net.Conn      // of Detach
+}
+
+// state says who uses the Pipe.
+type state uint8
+
+const (
+	stateHandshake   state = iota // the handshake's goroutine and the loop
+	stateFailed                   // the loop, for the alert of a handshake that has failed
+	stateEstablished              // the loop
+	stateDetached                 // the owner of the net.Conn that Detach has handed out
+	stateClosed                   // nobody
+)
+
+// String is the state's name.
+func (s state) String() string {
+	return [...]string{"handshake", "failed", "established", "detached", "closed"}[s]
+}
+
+// ErrWouldBlock is what Read returns after the handshake when no whole record is left. It is a temporary net.Error and no timeout:
+// crypto/tls keeps its state after the one, and remembers the other for ever.
+var ErrWouldBlock net.Error = wouldBlockError{}
+
+type wouldBlockError struct{}
+
+func (wouldBlockError) Error() string   { return "tlsio: no more bytes now" }
+func (wouldBlockError) Timeout() bool   { return false }
+func (wouldBlockError) Temporary() bool { return true }
+
+// New returns a Pipe whose handshake has not ended.
+func New(owner Owner) *Pipe {
+	p := &Pipe{owner: owner}
+	p.more.L = &p.mu
+	return p
+}
+
+// Read gives crypto/tls what has come. The goroutine of the state's user.
+func (p *Pipe) Read(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.readable() == 0 {
+		switch {
+		case p.state == stateDetached:
+			p.in = nil
+			p.mu.Unlock()
+			n, err := p.nc.Read(b)
+			p.mu.Lock()
+			return n, err
+		case p.state == stateClosed:
+			return 0, net.ErrClosed
+		case p.eof:
+			return 0, io.EOF
+		case p.state != stateHandshake:
+			return 0, ErrWouldBlock
+		}
+		p.wait()
+	}
+	if p.stalls {
+		p.waited += p.owner.Now() - p.since
+		p.stalls = false
+	}
+	n := copy(b, p.in[:p.readable()])
+	p.in, p.used = p.in[n:], true
+	return n, nil
+}
+
+// wait waits for input, after it has told the owner that there is room. Under mu, which is released meanwhile.
+func (p *Pipe) wait() {
+	if p.full {
+		p.full = false
+		p.mu.Unlock()
+		p.owner.Changed()
+		p.mu.Lock()
+		return
+	}
+	if !p.stalls {
+		p.stalls, p.since = true, p.owner.Now()
+	}
+	p.more.Wait()
+}
+
+// readable is how many bytes crypto/tls may read: at the end of the stream and after Detach all, else whole records. Under mu.
+func (p *Pipe) readable() int {
+	if p.eof || p.state == stateDetached {
+		return len(p.in)
+	}
+	return max(0, len(p.in)-p.partial)
+}
+
+// Write takes records from crypto/tls. The goroutine of the state's user.
+func (p *Pipe) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	switch p.state {
+	case stateClosed:
+		p.mu.Unlock()
+		return 0, net.ErrClosed
+	case stateDetached:
+		p.mu.Unlock()
+		return p.nc.Write(b)
+	}
+	p.out = append(p.out, b...)
+	tell := p.state == stateHandshake
+	p.mu.Unlock()
+	if tell {
+		p.owner.Changed()
+	}
+	return len(b), nil
+}
+
+// Close drops what the Pipe holds. A handshake that still runs fails with net.ErrClosed. After Detach it closes the net.Conn. Any goroutine.
+func (p *Pipe) Close() error {
+	p.mu.Lock()
+	if p.state == stateDetached {
+		p.mu.Unlock()
+		return p.nc.Close()
+	}
+	p.state = stateClosed
+	p.in, p.out, p.partial = nil, nil, 0
+	p.mu.Unlock()
+	p.more.Broadcast()
+	return nil
+}
+
+// LocalAddr is the owner's address, after Detach that of the net.Conn. Any goroutine.
+func (p *Pipe) LocalAddr() net.Addr {
+	if nc := p.detached(); nc != nil {
+		return nc.LocalAddr()
+	}
+	return p.owner.LocalAddr()
+}
+
+// RemoteAddr is the owner's peer, after Detach that of the net.Conn. Any goroutine.
+func (p *Pipe) RemoteAddr() net.Addr {
+	if nc := p.detached(); nc != nil {
+		return nc.RemoteAddr()
+	}
+	return p.owner.RemoteAddr()
+}
+
+// SetDeadline does nothing before Detach: the loop has its own deadlines, and crypto/tls sets one when it sends close_notify. Afterwards it
+// is the net.Conn's. Any goroutine.
+func (p *Pipe) SetDeadline(t time.Time) error {
+	if nc := p.detached(); nc != nil {
+		return nc.SetDeadline(t)
+	}
+	return nil
+}
+
+// SetReadDeadline is like SetDeadline. Any goroutine.
+func (p *Pipe) SetReadDeadline(t time.Time) error {
+	if nc := p.detached(); nc != nil {
+		return nc.SetReadDeadline(t)
+	}
+	return nil
+}
+
+// SetWriteDeadline is like SetDeadline. Any goroutine.
+func (p *Pipe) SetWriteDeadline(t time.Time) error {
+	if nc := p.detached(); nc != nil {
+		return nc.SetWriteDeadline(t)
+	}
+	return nil
+}
+
+// detached is the net.Conn of Detach, nil before.
+func (p *Pipe) detached() net.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.nc
+}
