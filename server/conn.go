@@ -145,7 +145,7 @@ type ext struct {
 	deferred              *outq.Queue   // what was written meanwhile
 	detach                func(net.Conn, []byte, error)
 	timers                *ConnTimer // that run; see AfterFunc
-	fetched               *fetched // of the file at the head of the output, which the kernel cannot send
+	fetched               *fetched   // of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
 	dial                  *dialing
 	stopContext           func() bool // ends the effect of Dial's context; nil if it has none

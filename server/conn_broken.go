@@ -106,7 +106,7 @@ func (c *loopConn) readFailed(err error) {
 	switch {
 	case c.flags&flagGone != 0:
 	case c.flags&flagTLS != 0:
-		c.ext.tls.pipe.feedEOF()
+		c.ext.tls.pipe.FeedEOF()
 		c.pumpTLS()
 	default:
 		c.endRead()

@@ -1,6 +1,9 @@
 package server
 
-import "github.com/evmq/evmq/internal/outq"
+import (
+	"github.com/evmq/evmq/internal/outq"
+	"github.com/evmq/evmq/internal/tlsio"
+)
 
 // ahead is how many bytes of output wait that go before what a reply adds: not those that wait for the reply. Under mu.
 func (c *Conn) ahead() int {
@@ -16,7 +19,7 @@ func (c *Conn) outputMemory() int {
 	if c.out != nil {
 		n = c.out.Footprint()
 		if c.ext != nil && c.ext.tls != nil {
-			n += int(min(c.out.Len(), 2*maxRecord))
+			n += int(min(c.out.Len(), 2*tlsio.MaxRecord))
 		}
 	}
 	if c.ext != nil && c.ext.deferred != nil {
@@ -50,7 +53,7 @@ func (c *Conn) failOutput() (failed bool) {
 		}
 		if x.tls != nil {
 			x.tls.encrypted = 0
-			x.tls.pipe.takeOutput()
+			x.tls.pipe.TakeOutput()
 			c.recountTLS()
 		}
 	}

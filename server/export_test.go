@@ -16,13 +16,6 @@ func EventLoops(s *Server) (all []*event.Loop) {
 // SetCalls makes s call c instead of the kernel. Before Start.
 func (s *Server) SetCalls(c sock.Calls) { s.calls = c }
 
-// Records counts TLS records: Add takes bytes, Whole is how many are complete, InOne whether another has begun.
-type Records struct{ r records }
-
-func (r *Records) Add(b []byte) { r.r.add(b) }
-func (r *Records) Whole() int   { return r.r.whole }
-func (r *Records) InOne() bool  { return r.r.have > 0 }
-
 // SetMaxFiles sets how many files may wait to be sent beside the first of each connection, and how many attempts to connect may be
 // under way besides one for each Dial. Before there are any.
 func SetMaxFiles(s *Server, n int64) { s.cfg.maxFiles = n }

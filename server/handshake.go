@@ -105,7 +105,7 @@ func (h *handshakes) evict() {
 			again = min(again, patience-age)
 			break
 		}
-		stalled := r.c.ext.tls.pipe.stalled()
+		stalled := r.c.ext.tls.pipe.Stalled()
 		if stalled >= patience {
 			h.oldest.Remove(e)
 			h.running[r.c] = nil
@@ -205,7 +205,7 @@ func (s *Server) shake(c *Conn) {
 		}
 	}()
 	defer func() {
-		t.pipe.finish(err)
+		t.pipe.Finish(err)
 		c.mu.Lock()
 		tell := c.mark(cmdHandshaken)
 		c.mu.Unlock()
@@ -234,7 +234,7 @@ func (c *loopConn) handshaken() {
 	}
 	t := c.ext.tls
 	s := c.loop.srv
-	if err := t.pipe.result(); err != nil {
+	if err := t.pipe.Err(); err != nil {
 		c.writeAlert()
 		c.fail(fmt.Errorf("%w: %w", ErrHandshake, err))
 		return
@@ -247,7 +247,7 @@ func (c *loopConn) handshaken() {
 
 // writeAlert gives the kernel what a failed handshake leaves: the alert that says why. Whether it takes it does not matter.
 func (c *loopConn) writeAlert() {
-	if p := c.ext.tls.pipe.takeOutput(); len(p) > 0 {
+	if p := c.ext.tls.pipe.TakeOutput(); len(p) > 0 {
 		_, _ = c.loop.srv.calls.Write(c.ev.FD(), p)
 	}
 }

@@ -177,7 +177,7 @@ func (c *loopConn) obey(commands command) {
 	if commands&cmdDone != 0 {
 		c.takeBack()
 	}
-	if c.flags&(flagStuffed|flagHandshake|flagGone) == flagStuffed|flagHandshake && c.ext.tls.pipe.hungry() {
+	if c.flags&(flagStuffed|flagHandshake|flagGone) == flagStuffed|flagHandshake && c.ext.tls.pipe.TakesInput() {
 		c.flags &^= flagStuffed
 	}
 	c.mu.Lock()

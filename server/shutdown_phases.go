@@ -112,7 +112,7 @@ func (c *loopConn) hasNothingToDo() bool {
 	if c.held() > 0 || c.cipherWaits() || c.state != connOpen && (c.state != connHalf || c.flags&flagShut == 0) {
 		return false
 	}
-	return c.ext == nil || c.ext.tls == nil || len(c.ext.tls.pipe.input()) == 0
+	return c.ext == nil || c.ext.tls == nil || !c.ext.tls.pipe.HasInput()
 }
 
 // unsentLook is the time between two looks at an idle connection whose peer's system has not acknowledged all output in a shutdown.

@@ -89,7 +89,7 @@ func (c *loopConn) specialEOF(x *ext) {
 	case x.proxied != nil && !x.proxied.done:
 		c.fail(ErrProxyHeader)
 	case c.flags&flagTLS != 0:
-		x.tls.pipe.feedEOF()
+		x.tls.pipe.FeedEOF()
 		if c.flags&flagHandshake == 0 {
 			c.pumpTLS()
 			return

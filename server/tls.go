@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+	"time"
+
+	"github.com/evmq/evmq/internal/tlsio"
 )
 
 // tlsState is a connection that speaks TLS, by the standard library's implementation over a pipe that never blocks: what came
@@ -16,7 +19,7 @@ import (
 type tlsState struct {
 	conn      *tls.Conn   // made when the handshake begins: a client that is silent needs none
 	config    *tls.Config // for conn
-	pipe      *tlsPipe
+	pipe      *tlsio.Pipe
 	client    bool
 	started   bool          // the handshake runs, or waits for a place. Loop only
 	waits     *list.Element // its place among the handshakes that wait; nil for none. Under their mu
@@ -25,9 +28,20 @@ type tlsState struct {
 	encrypted int           // bytes of the connection's output whose records are in the pipe. Loop only
 }
 
+// pipeOwner is a connection as its pipe sees it.
+type pipeOwner struct{ *Conn }
+
+// Changed makes the loop look. Any goroutine.
+func (o pipeOwner) Changed() { o.poke() }
+
+// Now is the time since the program began, or nearly so.
+func (o pipeOwner) Now() time.Duration { return time.Since(programStart) }
+
+var programStart = time.Now()
+
 // startTLS makes c a TLS connection that has to shake hands first.
 func (c *loopConn) startTLS(config *tls.Config, client bool) {
-	t := &tlsState{client: client, config: config, pipe: newTLSPipe(&c.Conn)}
+	t := &tlsState{client: client, config: config, pipe: tlsio.New(pipeOwner{&c.Conn})}
 	c.mu.Lock()
 	before := c.outputMemory() // a dial may have been written to
 	c.extra().tls, c.ext.unopened = t, true
@@ -58,7 +72,7 @@ func (c *Conn) TLS() (tls.ConnectionState, bool) {
 		t = c.ext.tls
 	}
 	c.mu.Unlock()
-	if t == nil || !t.pipe.ready() {
+	if t == nil || !t.pipe.Succeeded() {
 		return tls.ConnectionState{}, false
 	}
 	return t.conn.ConnectionState(), true
@@ -68,7 +82,7 @@ func (c *Conn) TLS() (tls.ConnectionState, bool) {
 func (c *loopConn) receivedTLS(p []byte) {
 	t := c.ext.tls
 	if c.flags&flagHandshake == 0 {
-		t.pipe.lend(p)
+		t.pipe.Lend(p)
 		c.pumpTLS()
 		return
 	}
@@ -76,12 +90,12 @@ func (c *loopConn) receivedTLS(p []byte) {
 		c.fail(err)
 		return
 	}
-	full := t.pipe.feed(p)
+	full := t.pipe.Feed(p)
 	if !c.countTLS() {
 		return
 	}
 	if !t.started {
-		complete, err := helloComplete(t.pipe.input())
+		complete, err := t.pipe.HelloComplete()
 		switch {
 		case err != nil:
 			c.fail(fmt.Errorf("%w: %w", ErrHandshake, err))
@@ -94,7 +108,7 @@ func (c *loopConn) receivedTLS(p []byte) {
 	case full && t.started: // a hasty client's requests; the rest waits in the kernel
 		c.flags |= flagStuffed
 	case full:
-		c.fail(fmt.Errorf("%w: more than %d bytes before it ended", ErrHandshake, maxHandshakeInput))
+		c.fail(fmt.Errorf("%w: more than %d bytes before it ended", ErrHandshake, tlsio.MaxHandshakeInput))
 	}
 }
 
@@ -115,7 +129,7 @@ func (c *loopConn) pumpTLS() {
 		n, err := t.conn.Read(plain) // at most one record
 		empty := false
 		if n > 0 {
-			empty = n < len(plain) && t.pipe.records.decrypted() // else the record may have more
+			empty = n < len(plain) && t.pipe.Decrypted() // else the record may have more
 			budget -= n
 			if c.flags&flagDrain != 0 {
 				c.flags &^= flagIdle // also if it came with the end of the handshake
@@ -125,19 +139,19 @@ func (c *loopConn) pumpTLS() {
 				return
 			}
 		}
-		if c.flags&flagWriting != 0 && t.pipe.waiting() > maxCipherWaits {
-			t.pipe.keep()
-			c.fail(fmt.Errorf("%w: %d bytes of answers to key updates wait", ErrOverload, t.pipe.waiting()))
+		if c.flags&flagWriting != 0 && t.pipe.Output() > maxCipherWaits {
+			t.pipe.Keep()
+			c.fail(fmt.Errorf("%w: %d bytes of answers to key updates wait", ErrOverload, t.pipe.Output()))
 			return
 		}
 		switch {
 		case err == nil && empty:
 		case err == nil:
 			continue
-		case errors.Is(err, errWouldBlock):
-			t.pipe.records.whole = 0
+		case errors.Is(err, tlsio.ErrWouldBlock):
+			t.pipe.AllDecrypted()
 		case errors.Is(err, io.EOF):
-			t.pipe.keep()
+			t.pipe.Keep()
 			c.endRead()
 			return
 		default:
@@ -147,11 +161,11 @@ func (c *loopConn) pumpTLS() {
 		}
 		break
 	}
-	if err := c.loop.srv.overloads(t.pipe.toCopy()); err != nil {
+	if err := c.loop.srv.overloads(t.pipe.Uncopied()); err != nil {
 		c.fail(err)
 		return
 	}
-	t.pipe.keep()
+	t.pipe.Keep()
 	if !c.countTLS() {
 		return
 	}
@@ -183,7 +197,7 @@ func (c *Conn) recountTLS() (grown int) {
 
 // memory is what the pipe holds beside the records of the connection's own output, which are counted with that. On the loop.
 func (t *tlsState) memory() int {
-	in, out := t.pipe.memory()
+	in, out := t.pipe.Memory()
 	if t.encrypted > 0 {
 		out = max(0, out-t.encrypted-recordOverhead)
 	}
@@ -192,13 +206,13 @@ func (t *tlsState) memory() int {
 
 // cipherWaits reports whether records wait for the kernel. Under mu.
 func (c *Conn) cipherWaits() bool {
-	return c.ext != nil && c.ext.tls != nil && c.ext.tls.pipe.waits()
+	return c.ext != nil && c.ext.tls != nil && c.ext.tls.pipe.Output() > 0
 }
 
 // writeTLS encrypts the output and gives it to the kernel. Under mu, which is released while that happens.
 func (c *loopConn) writeTLS() error {
 	err := c.writeRecords()
-	c.ext.tls.pipe.keepOut()
+	c.ext.tls.pipe.KeepOut()
 	c.recountTLS() // the records of output that was accepted: nothing is closed for them
 	return err
 }
@@ -211,7 +225,7 @@ func (c *loopConn) writeRecords() error {
 			return nil
 		}
 		c.mu.Unlock()
-		n, all, err := t.pipe.flush(c.loop.srv.calls, c.ev.FD(), limit)
+		n, all, err := t.pipe.Flush(c.loop.srv.calls, c.ev.FD(), limit)
 		c.mu.Lock()
 		if n > 0 {
 			budget -= n
@@ -256,10 +270,7 @@ func (c *Conn) encryptedWritten() error {
 // which nobody else knows.
 const maxCipherWaits = 64 << 10
 
-// maxRecord is the most plain text that one record holds.
-const maxRecord = 16 << 10
-
-// recordOverhead is what the records of 2*maxRecord bytes add to them. crypto/tls begins with records that fit a segment.
+// recordOverhead is what the records of 2*tlsio.MaxRecord bytes add to them. crypto/tls begins with records that fit a segment.
 const recordOverhead = 2 << 10
 
 // encrypt makes records of the next output. Under mu, released meanwhile.
@@ -270,7 +281,7 @@ func (c *loopConn) encrypt() error {
 		l.plain = make([]byte, readSize)
 	}
 	if l.cipher == nil {
-		l.cipher = make([]byte, 2*maxRecord+recordOverhead)
+		l.cipher = make([]byte, 2*tlsio.MaxRecord+recordOverhead)
 	}
 	p, err := c.nextPlain()
 	if err != nil || c.isFetching() {
@@ -278,7 +289,7 @@ func (c *loopConn) encrypt() error {
 	}
 	c.mu.Unlock()
 	if len(p) > 0 {
-		t.pipe.lendOut(l.cipher)
+		t.pipe.LendOut(l.cipher)
 		_, err = t.conn.Write(p)
 	}
 	c.mu.Lock()
@@ -295,16 +306,16 @@ func (c *loopConn) nextPlain() ([]byte, error) {
 	f := c.out.File()
 	if f == nil {
 		p := l.plain[:0]
-		for _, b := range c.out.Peek(l.iov[:0], 2*maxRecord) {
+		for _, b := range c.out.Peek(l.iov[:0], 2*tlsio.MaxRecord) {
 			p = append(p, b...)
 		}
 		clear(l.iov[:])
 		return p, nil
 	}
 	if c.ext.fetched != nil {
-		return c.takeFetched(f, maxRecord)
+		return c.takeFetched(f, tlsio.MaxRecord)
 	}
-	p, offset := l.plain[:min(f.Remain, maxRecord)], f.Offset
+	p, offset := l.plain[:min(f.Remain, tlsio.MaxRecord)], f.Offset
 	c.mu.Unlock()
 	n, err := f.F.ReadAt(p, offset)
 	c.mu.Lock()
@@ -332,7 +343,7 @@ func (c *loopConn) closeTLS() (said bool) {
 			return true // its state is broken; the connection will be closed all the same
 		}
 	}
-	_, all, err := t.pipe.flush(c.loop.srv.calls, c.ev.FD(), readSize)
+	_, all, err := t.pipe.Flush(c.loop.srv.calls, c.ev.FD(), readSize)
 	if err != nil || all {
 		return true
 	}
@@ -341,40 +352,3 @@ func (c *loopConn) closeTLS() (said bool) {
 	c.mu.Unlock()
 	return err != nil
 }
-
-// helloComplete reports whether p, what a client has sent, holds a whole ClientHello, or cannot become one.
-func helloComplete(p []byte) (bool, error) {
-	have := 0 // bytes of the handshake message
-	need := 4 // its header, to begin with
-	var head [4]byte
-	for len(p) >= 5 {
-		n := int(p[3])<<8 | int(p[4])
-		if p[0] != 22 || p[1] != 3 || n == 0 || n > maxRecord+2048 {
-			return false, errNotTLS
-		}
-		body := p[5:min(len(p), 5+n)]
-		if have < 4 {
-			copy(head[have:], body)
-		}
-		have += len(body)
-		if have >= 4 {
-			if head[0] != 1 {
-				return false, errNotTLS
-			}
-			need = 4 + int(head[1])<<16 + int(head[2])<<8 + int(head[3])
-		}
-		if have >= need && have >= 4 {
-			return true, nil
-		}
-		if len(p) < 5+n {
-			break
-		}
-		p = p[5+n:]
-	}
-	if len(p) > 0 && have == 0 && p[0] != 22 {
-		return false, errNotTLS
-	}
-	return false, nil
-}
-
-var errNotTLS = errors.New("the client does not speak TLS")
