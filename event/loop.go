@@ -264,9 +264,18 @@ func (l *Loop) Done() <-chan struct{} { return l.done }
 // stack. Any goroutine.
 func (l *Loop) OnLoop() bool {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.runner != 0 && l.runner == goroutineID(l.idBuf[:])
+	runner := l.runner
+	l.mu.Unlock()
+	if runner == 0 {
+		return false
+	}
+	// Without the lock, which would delay the loop: only the loop's goroutine itself could change the answer.
+	buf := idBufs.Get().(*[64]byte)
+	defer idBufs.Put(buf)
+	return runner == goroutineID(buf[:])
 }
+
+var idBufs = sync.Pool{New: func() any { return new([64]byte) }}
 
 // Ref keeps Run going as an added event does, until a call of Unref for each call of Ref. Any goroutine.
 func (l *Loop) Ref() {
