@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -29,7 +30,7 @@ func (c *loopConn) begin() (alive bool) {
 		c.flags |= flagDrain | flagIdle
 	}
 	if l.cut {
-		c.fail(ErrServerClosed)
+		c.fail(cmp.Or(l.endReason, ErrServerClosed))
 		return false
 	}
 	if c.flags&flagDialing == 0 {

@@ -33,6 +33,7 @@ const (
 	EndedProxyHeader                     // ErrProxyHeader
 	EndedHandler                         // ErrHandler
 	EndedPanic                           // ErrPanic
+	EndedByLoop                          // ErrLoopClosed
 	EndedOther                           // any other: the system's, a framing's, a handler's own
 	numCloseReasons
 )
@@ -60,6 +61,7 @@ var closeReasons = [numCloseReasons]struct {
 	EndedProxyHeader:  {"PROXY header", ErrProxyHeader},
 	EndedHandler:      {"handler contract", ErrHandler},
 	EndedPanic:        {"panic", ErrPanic},
+	EndedByLoop:       {"loop closed", ErrLoopClosed},
 	EndedOther:        {"other", nil},
 }
 

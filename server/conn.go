@@ -224,7 +224,7 @@ func (c *Conn) isUnopened() bool { return c.ext != nil && c.ext.unopened }
 // Server is the server that the connection belongs to. Any goroutine.
 func (c *Conn) Server() *Server { return c.loop.srv }
 
-// Loop is the loop that the connection belongs to: for timers beside it. The server alone runs and ends it. Any goroutine.
+// Loop returns the loop that the connection belongs to; see Server.Loops. Any goroutine.
 func (c *Conn) Loop() *event.Loop { return c.loop.ev }
 
 // SetValue keeps v with the connection; Value returns it. Any goroutine.
@@ -328,11 +328,14 @@ func (c *Conn) mark(what command) (tell bool) {
 	return tell
 }
 
-// tell puts c into its loop's queue, at most once until the loop has come by. The queue is open as long as a connection is,
-// and has no bound: it holds a connection once.
+// tell puts c into its loop's queue, at most once until the loop has come by. The queue has no bound: it holds a connection once. When the
+// loop has ended, c is served as lateWork says.
 func (c *Conn) tell(tell bool) {
 	if tell {
-		_ = c.loop.queue.Push(c.loopPart())
+		p := c.loopPart()
+		if c.loop.queue.Push(p) != nil { // the loop has ended
+			c.loop.doLate(func() { c.loop.serve(p) })
+		}
 	}
 }
 

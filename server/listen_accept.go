@@ -148,26 +148,28 @@ func (s *Server) pick(peer sock.Peer) *loop {
 		}
 		s.cfg.Logger.Error("server: PickLoop returned no loop's number", "loops", n)
 	case s.cfg.Balance == BalanceLeastConns:
-		least := s.loops[0]
-		for _, l := range s.loops[1:] {
-			if l.count.Load() < least.count.Load() {
+		least := s.listenerLoop()
+		for _, l := range s.loops {
+			if l.count.Load() < least.count.Load() && !l.ended.Load() {
 				least = l
 			}
 		}
 		return least
 	case s.cfg.Balance == BalanceSourceHash:
-		return s.loops[peer.Hash()%uint64(n)]
+		if l := s.loops[peer.Hash()%uint64(n)]; !l.ended.Load() {
+			return l
+		}
 	}
-	return s.loops[int(s.next.Add(1)-1)%n]
+	return s.nextLoop()
 }
 
 // askPick calls PickLoop. One that panics, where that is survived, has chosen no loop.
 func (s *Server) askPick(peer sock.Peer) int {
 	i, addr := -1, peer.Addr(s.network(peer))
 	if s.cfg.OnPanic == nil {
-		return s.PickLoop(addr, len(s.loops))
+		return s.cfg.PickLoop(addr, len(s.loops))
 	}
-	s.loops[0].guard(nil, func() { i = s.PickLoop(addr, len(s.loops)) })
+	s.loops[0].guard(nil, func() { i = s.cfg.PickLoop(addr, len(s.loops)) })
 	return i
 }
 

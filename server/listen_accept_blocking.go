@@ -76,6 +76,8 @@ func (b *blockingAccept) take(nc net.Conn) error {
 	_ = nc.Close() // the error before is the one to tell
 	switch {
 	case errors.Is(err, ErrServerClosed): // the listener is closed next
+	case errors.Is(err, ErrLoopClosed): // and there is no other loop
+		return fmt.Errorf("accept from %v: %w", ln.addr, err)
 	case errors.Is(err, ErrUnsupported) && !b.took:
 		return fmt.Errorf("accept from %v: %w", ln.addr, err)
 	case isShortage(err):

@@ -1,8 +1,8 @@
 package server
 
 import (
-	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +21,7 @@ type loop struct {
 	srv     *Server
 	index   int
 	ev      *event.Loop
-	owner   *event.Owner               // runs and closes ev, which users know by Conn.Loop
+	owner   *event.Owner               // runs and closes ev; nil if the program does, with UseLoops
 	queue   *msgqueue.Queue[*loopConn] // connections with output or a command, each once. Any goroutine
 	count   atomic.Int32               // its connections. Any goroutine
 	traffic traffic                    // of its connections. Any goroutine
@@ -52,6 +52,12 @@ type loop struct {
 	cut        bool                            // everything is aborted: Shutdown's deadline
 	left       []*loopConn                     // when the loop is being closed: connections to be ended,
 	leftOrders []func()                        // and what was still to be done
+	watchers   []*event.Watcher                // of ev
+	endReason  error                           // of the connections, when the loop has ended; see loop_end.go
+	ended      atomic.Bool                     // the same. Any goroutine
+	late       lateWork                        // Any goroutine
+	goneOnce   sync.Once                       // closes gone
+	gone       chan struct{}                   // closed when the loop has ended and everything of it. Any goroutine
 	callback   func(*event.Event, event.Flags) // ready, bound once
 }
 
@@ -64,41 +70,39 @@ const (
 )
 
 func (s *Server) newLoop(index int) (*loop, error) {
-	var cfg event.Config
-	if s.cfg.LoopConfig != nil {
-		cfg = *s.cfg.LoopConfig
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = s.cfg.Logger
-	}
-	ev, err := event.NewLoop(&cfg)
-	if errors.Is(err, event.ErrInvalid) {
-		return nil, fmt.Errorf("%w: LoopConfig: %w", ErrInvalid, err)
-	}
+	ev, err := s.newEventLoop(index)
 	if err != nil {
-		return nil, fmt.Errorf("loop %d: %w", index, err)
+		return nil, err
 	}
-	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*loopConn]struct{}{}, refusals: map[*refusal]struct{}{}, ending: map[*loopConn]struct{}{}}
+	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*loopConn]struct{}{}, refusals: map[*refusal]struct{}{},
+		ending: map[*loopConn]struct{}{}, gone: make(chan struct{}), late: lateWork{busy: true}}
 	l.callback = l.ready
 	l.queue, err = msgqueue.New(ev, l.serve, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: 1024})
 	if err == nil {
 		l.orders, err = msgqueue.New(ev, func(fn func()) { fn() }, &msgqueue.Config{Bound: msgqueue.Unlimited})
 	}
-	if err == nil {
-		_, err = ev.OnPrepare(l.endTurn)
+	watch := func(on func(func()) (*event.Watcher, error), fn func()) {
+		if err == nil {
+			var w *event.Watcher
+			if w, err = on(fn); err == nil {
+				l.watchers = append(l.watchers, w)
+			}
+		}
 	}
-	if err == nil {
-		_, err = ev.OnClose(l.end)
-	}
+	watch(ev.OnPrepare, l.endTurn)
+	watch(ev.OnClose, l.closedByOwner)
 	if err == nil {
 		l.fed, err = ev.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) { l.feed() })
 	}
-	if err == nil {
+	if err == nil && len(s.cfg.UseLoops) == 0 {
 		l.owner, err = ev.Own()
 	}
 	if err != nil {
-		_ = ev.Close() // nothing runs on it yet; err says what went wrong
-		return nil, fmt.Errorf("loop %d: %w", index, err)
+		_ = l.discard() // nothing runs on it yet; err says what went wrong
+		if len(s.cfg.UseLoops) == 0 {
+			_ = ev.Close()
+		}
+		return nil, fmt.Errorf("loop %d: %w", index, l.closedError(err))
 	}
 	return l, nil
 }

@@ -297,7 +297,10 @@ func (pc *PacketConn) sendFrom(p []byte, local sock.Peer, to netip.AddrPort) (in
 
 // Close closes the socket: its address is free when Close returns. A call of the handler that runs on another goroutine goes on,
 // and what was dispatched is still handled, but writes are refused with ErrClosed. Any goroutine.
-func (pc *PacketConn) Close() error {
+func (pc *PacketConn) Close() error { return pc.closeWith(ErrClosed) }
+
+// closeWith is Close with the cause of the context's end.
+func (pc *PacketConn) closeWith(reason error) error {
 	pc.stop()
 	s := pc.srv
 	s.mu.Lock()
@@ -307,7 +310,7 @@ func (pc *PacketConn) Close() error {
 	for _, k := range pc.sockets {
 		err = errors.Join(err, k.close())
 	}
-	pc.cancel(ErrClosed)
+	pc.cancel(reason)
 	if err != nil {
 		return fmt.Errorf("close packet connection on %v: %w", pc.addr, err)
 	}

@@ -174,6 +174,8 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 		"Server.Start":       func(*server.Conn) error { return s.Start() },
 		"Server.Listeners":   func(*server.Conn) error { s.Listeners(); return nil },
 		"Server.PacketConns": func(*server.Conn) error { s.PacketConns(); return nil },
+		"Server.Loop":        func(*server.Conn) error { s.Loop(0); return nil },
+		"Server.Loops":       func(*server.Conn) error { s.Loops(); return nil },
 		"Server.Stats":       func(*server.Conn) error { s.Stats(); return nil },
 	}
 }

@@ -32,6 +32,10 @@ func (l *loop) refuse(fd int, begins start, done func()) {
 	s := l.srv
 	defer s.totals.refused.Add(1) // not before, or who sees the count could still find the descriptor open
 	r := &refusal{l: l, fd: fd, done: done}
+	if l.ended.Load() { // the program may still run the loop
+		_ = s.calls.Close(fd)
+		return
+	}
 	err := l.ev.InitEvent(&r.e, fd, event.Read|event.Persist, r.read)
 	if err != nil { // the loop is being closed
 		_ = s.calls.Close(fd)

@@ -83,6 +83,12 @@ type Server struct {
 	NumLoops int
 	// LoopConfig is the configuration of each loop. Its Logger is the server's if it is nil. Nil means the defaults.
 	LoopConfig *event.Config
+	// UseLoops, if not empty, are loops of the program that the server uses in place of its own; several servers may share them. The server
+	// neither runs nor closes them. Shutdown and Close remove everything of the server from them and leave them usable; for that the loops have
+	// to run, and a Shutdown waits for a loop that does not run until its context ends. If the program closes a loop while the server runs,
+	// the connections, listeners and sockets of that loop end with ErrLoopClosed. The functions of a Dispatcher always run on workers.
+	// NumLoops must be 0 or the number of these loops, and LoopConfig nil.
+	UseLoops []*event.Loop
 	// Balance chooses the loop of a new connection where one loop accepts for all; PickLoop, if set, does instead: it gets
 	// the peer and the number of loops, runs on the accepting loop, and returns a number below it.
 	Balance  Balance
@@ -200,6 +206,7 @@ type Server struct {
 	arriving sync.WaitGroup // calls that bring a connection; none begins once a shutdown has begun
 
 	phase    atomic.Uint32 // a shutdownPhase; for the loops
+	ending   atomic.Bool   // a shutdown has begun; as state
 	conns    table
 	ids      atomic.Uint64
 	next     atomic.Uint32 // round robin
@@ -226,52 +233,3 @@ const (
 )
 
 func (s serverState) String() string { return [...]string{"new", "running", "draining", "closed"}[s] }
-
-// openCount counts open connections and lets Shutdown wait until there are none.
-type openCount struct {
-	mu   sync.Mutex
-	n    int
-	zero chan struct{} // made by the goroutine that waits; closed at 0
-}
-
-// enter counts one more, unless limit is reached.
-func (o *openCount) enter(limit int) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.n >= limit {
-		return false
-	}
-	o.n++
-	return true
-}
-
-func (o *openCount) leave() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.n--
-	if o.n == 0 && o.zero != nil {
-		close(o.zero)
-		o.zero = nil
-	}
-}
-
-func (o *openCount) len() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.n
-}
-
-// empty is closed when there is none.
-func (o *openCount) empty() <-chan struct{} {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.n == 0 {
-		c := make(chan struct{})
-		close(c)
-		return c
-	}
-	if o.zero == nil {
-		o.zero = make(chan struct{})
-	}
-	return o.zero
-}

@@ -19,6 +19,7 @@ type config struct {
 	PacketHandler                               PacketHandler
 	NumLoops                                    int
 	LoopConfig                                  *event.Config
+	UseLoops                                    []*event.Loop
 	Balance                                     Balance
 	PickLoop                                    func(peer net.Addr, loops int) int
 	ReusePort                                   bool
@@ -47,13 +48,16 @@ type config struct {
 // resolve returns the configuration with its defaults. Errors: ErrInvalid, which names the field; the system's.
 func (s *Server) resolve() (*config, error) {
 	cfg := &config{
-		Handler: s.Handler, PacketHandler: s.PacketHandler, NumLoops: s.NumLoops, LoopConfig: s.LoopConfig, Balance: s.Balance, PickLoop: s.PickLoop, ReusePort: s.ReusePort,
+		Handler: s.Handler, PacketHandler: s.PacketHandler, NumLoops: s.NumLoops, LoopConfig: s.LoopConfig, UseLoops: s.UseLoops, Balance: s.Balance, PickLoop: s.PickLoop, ReusePort: s.ReusePort,
 		Workers: s.Workers, Queue: s.Queue, WhenFull: s.WhenFull, BusyText: s.BusyText,
 		MaxConns: s.MaxConns, AcceptBudget: s.AcceptBudget, MaxInput: s.MaxInput, MaxOutput: s.MaxOutput,
 		HighWater: s.HighWater, LowWater: s.LowWater, MaxBuffered: s.MaxBuffered,
 		DrainTimeout: s.DrainTimeout, HandshakeTimeout: s.HandshakeTimeout, TLS: s.TLS, MaxHandshakes: s.MaxHandshakes,
 		ProxyProtocol: s.ProxyProtocol, ReadLimit: s.ReadLimit, WriteLimit: s.WriteLimit, RateGroup: s.RateGroup,
 		Socket: s.Socket, ListenConfig: s.ListenConfig, OnReject: s.OnReject, OnPanic: s.OnPanic, Logger: s.Logger,
+	}
+	if err := cfg.checkLoops(); err != nil {
+		return nil, err
 	}
 	if err := cfg.resolveNumbers(); err != nil {
 		return nil, err

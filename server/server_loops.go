@@ -3,20 +3,128 @@ package server
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/evmq/evmq/event"
 )
 
-// nextLoop returns the loops in turn.
-func (s *Server) nextLoop() *loop { return s.loops[int(s.next.Add(1)-1)%len(s.loops)] }
-
-// listenerLoop returns the loop that accepts for a listener that has one socket.
-func (s *Server) listenerLoop() *loop { return s.loops[0] }
-
-// closedError returns err, and ErrServerClosed in place of an error that says that the loop is closed.
-func (l *loop) closedError(err error) error {
-	if errors.Is(err, event.ErrClosed) {
-		return fmt.Errorf("%w: %w", ErrServerClosed, err)
+// Loops returns the event loops of the server, in the order of their numbers. Before Start it returns nil. The slice is the caller's.
+// Users may add timers, posts and events to the loops. Unless the loops are those of UseLoops, the server alone runs and ends them: a
+// call of Run, Break, Exit or Close is refused with event.ErrOwned. Any goroutine.
+func (s *Server) Loops() []*event.Loop {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var loops []*event.Loop
+	for _, l := range s.loops {
+		loops = append(loops, l.ev)
 	}
+	return loops
+}
+
+// Loop returns the event loop with the number i, counted from 0. It returns nil before Start, and if there is no such loop. See Loops.
+// Any goroutine.
+func (s *Server) Loop(i int) *event.Loop {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i < 0 || i >= len(s.loops) {
+		return nil
+	}
+	return s.loops[i].ev
+}
+
+// checkLoops checks UseLoops and makes it a private copy.
+func (cfg *config) checkLoops() error {
+	if len(cfg.UseLoops) == 0 {
+		return nil
+	}
+	switch {
+	case cfg.NumLoops != 0 && cfg.NumLoops != len(cfg.UseLoops):
+		return fmt.Errorf("%w: NumLoops is %d, and UseLoops has %d loops", ErrInvalid, cfg.NumLoops, len(cfg.UseLoops))
+	case cfg.LoopConfig != nil:
+		return fmt.Errorf("%w: LoopConfig is set, and so is UseLoops", ErrInvalid)
+	}
+	for i, ev := range cfg.UseLoops {
+		if ev == nil {
+			return fmt.Errorf("%w: UseLoops[%d] is nil", ErrInvalid, i)
+		}
+		if first := slices.Index(cfg.UseLoops, ev); first != i {
+			return fmt.Errorf("%w: UseLoops[%d] is the same loop as UseLoops[%d]", ErrInvalid, i, first)
+		}
+	}
+	cfg.UseLoops = slices.Clone(cfg.UseLoops)
+	cfg.NumLoops = len(cfg.UseLoops)
+	return nil
+}
+
+// makeLoops makes all loops. If it fails, it leaves none.
+func (s *Server) makeLoops() error {
+	for i := range s.cfg.NumLoops {
+		l, err := s.newLoop(i)
+		if err != nil {
+			return errors.Join(err, s.discardLoops())
+		}
+		s.loops = append(s.loops, l)
+	}
+	return nil
+}
+
+// discardLoops closes loops that were not run, or leaves those of UseLoops.
+func (s *Server) discardLoops() (err error) {
+	for _, l := range s.loops {
+		err = errors.Join(err, l.discard())
+	}
+	s.loops = nil
 	return err
+}
+
+// newEventLoop makes the event loop with this number, or takes that of UseLoops.
+func (s *Server) newEventLoop(index int) (*event.Loop, error) {
+	if len(s.cfg.UseLoops) > 0 {
+		return s.cfg.UseLoops[index], nil
+	}
+	cfg := valueOf(s.cfg.LoopConfig)
+	if cfg.Logger == nil {
+		cfg.Logger = s.cfg.Logger
+	}
+	ev, err := event.NewLoop(&cfg)
+	if errors.Is(err, event.ErrInvalid) {
+		return nil, fmt.Errorf("%w: LoopConfig: %w", ErrInvalid, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("loop %d: %w", index, err)
+	}
+	return ev, nil
+}
+
+// nextLoop returns the loops in turn, without those that have ended.
+func (s *Server) nextLoop() *loop {
+	n := len(s.loops)
+	first := int(s.next.Add(1)-1) % n
+	for i := range n {
+		if l := s.loops[(first+i)%n]; !l.ended.Load() {
+			return l
+		}
+	}
+	return s.loops[first] // all have ended, and its methods fail
+}
+
+// listenerLoop returns the loop that accepts for a listener with one socket.
+func (s *Server) listenerLoop() *loop {
+	for _, l := range s.loops {
+		if !l.ended.Load() {
+			return l
+		}
+	}
+	return s.loops[0]
+}
+
+// closedError returns the error of this package for event.ErrClosed of the loop, and any other error as it is.
+func (l *loop) closedError(err error) error {
+	if !errors.Is(err, event.ErrClosed) {
+		return err
+	}
+	if l.owner == nil && !l.srv.ending.Load() {
+		return fmt.Errorf("%w: %w", ErrLoopClosed, err)
+	}
+	return fmt.Errorf("%w: %w", ErrServerClosed, err)
 }

@@ -81,6 +81,7 @@ func (s *Server) shutDownFirst(ctx context.Context) (first bool, err error) {
 	defer stopWaiting(nil)
 	s.stopWaiting = stopWaiting
 	s.state = serverDraining
+	s.ending.Store(true)
 	s.phase.Store(uint32(phaseRequests))
 	s.mu.Unlock()
 
@@ -135,7 +136,7 @@ func (s *Server) unfinished(ctx context.Context) error {
 	late.Handlers = s.pool.Counts().Running + s.shaking.len()
 	for _, l := range s.loops {
 		select {
-		case <-l.ev.Done():
+		case <-l.gone:
 		default:
 			late.Loops++
 		}
@@ -280,18 +281,6 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	return errors.Join(late, err)
 }
 
-// close closes the loop, and what its connections have left, and brings the outcome to closed.
-func (l *loop) close(closed chan<- error) {
-	var err error
-	defer func() { closed <- err }() // also when a function that was posted to the loop calls runtime.Goexit
-	defer func() {
-		for r := range l.refusals {
-			r.close()
-		}
-	}()
-	err = l.owner.Close()
-}
-
 // closePackets closes the packet sockets, which were kept for the last answers.
 func (s *Server) closePackets() (err error) {
 	s.mu.Lock()
@@ -305,9 +294,19 @@ func (s *Server) closePackets() (err error) {
 
 // abortAll ends the loop's connections now. Their handlers are told even if a request is still in work.
 func (l *loop) abortAll() {
+	l.abortConns(ErrServerClosed)
+	for c := range l.ending {
+		l.enter(c)
+		c.tellEnd() // the shutdown does not wait for its requests
+		l.visiting = nil
+	}
+}
+
+// abortConns ends the loop's connections now. The handlers of those with a request in work are told when that has ended.
+func (l *loop) abortConns(reason error) {
 	abort := func(c *loopConn) {
 		l.enter(c)
-		c.fail(ErrServerClosed)
+		c.fail(reason)
 		l.visiting = nil
 	}
 	for c := range l.srv.conns.all() {
@@ -323,9 +322,4 @@ func (l *loop) abortAll() {
 		in.end() // no worker will
 	}
 	l.backlog, l.handover = nil, nil
-	for c := range l.ending {
-		l.enter(c)
-		c.tellEnd() // no one waits for its requests any more
-		l.visiting = nil
-	}
 }

@@ -11,9 +11,12 @@ import (
 	"github.com/evmq/evmq/internal/workpool"
 )
 
-// Start checks the configuration and makes the loops and the workers. Serve and ListenAndServe do it too; call it to Listen, Dial
-// or AddConn without them. A second Start does nothing. Errors: ErrInvalid, which names the field; ErrServerClosed; the
-// system's. Any goroutine.
+// Start checks the configuration and starts the loops and the workers. Serve, ListenAndServe, Listen, AddListener, ListenPacket and
+// AddPacketConn call it; a program calls it to use Dial, AddConn or Loops before these. Once the server runs, a further Start does
+// nothing and returns nil. After an error the fields may be changed and Start called again.
+//
+// Errors: ErrInvalid, with a text that names the field; ErrLoopClosed if a loop of UseLoops is closed; ErrServerClosed after Shutdown or
+// Close; the system's. Any goroutine.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -22,42 +25,34 @@ func (s *Server) Start() error {
 	case serverRunning:
 		return nil
 	default:
-		return ErrServerClosed
+		return fmt.Errorf("start server: %w", ErrServerClosed)
 	}
-	cfg, err := s.resolve()
-	if err != nil {
+	if err := s.prepare(); err != nil {
 		return fmt.Errorf("start server: %w", err)
 	}
-	s.cfg = cfg
-	if s.calls == nil {
-		s.calls = &sock.Kernel{}
-	}
-	if err := s.start(); err != nil {
-		return fmt.Errorf("start server: %w", err)
+	for _, l := range s.loops {
+		if l.owner != nil {
+			s.down.Add(1)
+			go l.run()
+		}
 	}
 	s.state = serverRunning
 	return nil
 }
 
-// start makes the loops and the workers. Under mu.
-func (s *Server) start() error {
-	for i := range s.cfg.NumLoops {
-		l, err := s.newLoop(i)
-		if err != nil {
-			for _, l := range s.loops {
-				err = errors.Join(err, l.owner.Close())
-			}
-			s.loops = nil
-			return err
-		}
-		s.loops = append(s.loops, l)
-	}
-	if err := s.reserve.open(); err != nil {
-		for _, l := range s.loops {
-			err = errors.Join(err, l.owner.Close())
-		}
-		s.loops = nil
+// prepare resolves the configuration and makes what the server needs to run. Under mu.
+func (s *Server) prepare() (err error) {
+	if s.cfg, err = s.resolve(); err != nil {
 		return err
+	}
+	if s.calls == nil {
+		s.calls = &sock.Kernel{}
+	}
+	if err = s.makeLoops(); err != nil {
+		return err
+	}
+	if err = s.reserve.open(); err != nil {
+		return errors.Join(err, s.discardLoops())
 	}
 	s.cutCtx, s.cut = context.WithCancelCause(context.Background())
 	s.done = make(chan struct{})
@@ -65,10 +60,6 @@ func (s *Server) start() error {
 	s.packets = map[*PacketConn]struct{}{}
 	s.shaking.limit, s.shaking.running = s.cfg.MaxHandshakes, map[*Conn]*list.Element{}
 	s.pool = workpool.New(s.cfg.Workers, s.cfg.Queue)
-	for _, l := range s.loops {
-		s.down.Add(1)
-		go l.run()
-	}
 	return nil
 }
 
@@ -83,17 +74,17 @@ func (l *loop) run() {
 			l.srv.down.Done()
 			return
 		}
-		go l.run() // a callback has called runtime.Goexit; the next turn begins with mending what that has cut short
+		go l.run() // a callback has called runtime.Goexit; the next visit ends the connection that it was for
 	}()
 	err := l.owner.RunForever(context.Background())
 	over = true
 	if err != nil && !errors.Is(err, event.ErrClosed) {
-		// The poller has failed, which it does not do. What depends on this loop cannot go on.
+		// The poller has failed, which is not expected. Nothing that depends on this loop can go on.
 		panic(fmt.Sprintf("server: loop %d: %v", l.index, err))
 	}
 }
 
-// running says whether the server takes something new.
+// running returns nil if the server accepts new work, else ErrNotStarted or ErrServerClosed.
 func (s *Server) running() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,0 +1,184 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/evmq/evmq/event"
+)
+
+// A loop ends in one of three ways. The server closes a loop of its own when it is shut down. A loop of UseLoops is left by the server
+// then, and goes on without it. Or the program closes a loop of UseLoops while the server runs.
+
+// lateWork is what comes when the loop has ended, such as the end of a request on a worker. There is no goroutine of the loop any more: each
+// function runs on the goroutine that brings it, or on one that runs another of them at that time, so that they run one after the other.
+type lateWork struct {
+	mu      sync.Mutex // guards the fields; not held while a function runs
+	busy    bool       // the loop has not ended, or a goroutine runs the functions
+	waiting []func()
+}
+
+// discard ends a loop that has not been used.
+func (l *loop) discard() error {
+	if l.owner != nil {
+		return l.owner.Close()
+	}
+	if l.queue != nil {
+		l.queue.Close()
+	}
+	if l.orders != nil {
+		l.orders.Close()
+	}
+	for _, w := range l.watchers {
+		w.Stop()
+	}
+	return nil
+}
+
+// close ends the loop for the server, waits for that, and sends the outcome to closed.
+func (l *loop) close(closed chan<- error) {
+	var err error
+	defer func() { // also when a function that was posted to the loop calls runtime.Goexit
+		<-l.gone
+		closed <- err
+	}()
+	if l.owner == nil {
+		l.doFully(l.leave, func() {})
+	} else {
+		err = l.owner.Close()
+	}
+}
+
+// leave ends a loop of UseLoops for the server. On the loop.
+func (l *loop) leave() { l.end(ErrServerClosed) }
+
+// closedByOwner is the loop's OnClose function: the server, or the program with UseLoops, closes the loop.
+func (l *loop) closedByOwner() {
+	if l.owner == nil {
+		l.end(fmt.Errorf("%w: %w", ErrLoopClosed, event.ErrClosed))
+	} else {
+		l.end(ErrServerClosed)
+	}
+}
+
+// end ends everything of the server on the loop, the first time that it is called. On the loop, or on the goroutine that closes it.
+func (l *loop) end(reason error) {
+	if l.endReason != nil {
+		return
+	}
+	l.endReason = reason
+	l.ended.Store(true)
+	l.leftOrders = l.orders.Close()
+	l.left = append(l.left, l.queue.Close()...)
+	_ = l.fed.Del() // the loop may be closed
+	for _, w := range l.watchers {
+		w.Stop()
+	}
+	l.endRest()
+}
+
+// endRest does what was still to be done, and ends what the server has on the loop. If a callback calls runtime.Goexit, it goes on
+// where it was.
+func (l *loop) endRest() {
+	complete := false
+	defer func() {
+		if !complete {
+			l.endRest()
+		}
+	}()
+	l.runLeft()
+	if errors.Is(l.endReason, ErrLoopClosed) {
+		l.endSockets()
+	}
+	l.abortConns(l.endReason)
+	for r := range l.refusals {
+		r.close()
+	}
+	complete = true
+	l.runLate()
+}
+
+// runLeft carries out the orders and commands that have not been carried out.
+func (l *loop) runLeft() {
+	if l.visiting != nil {
+		l.mend()
+	}
+	for len(l.leftOrders) > 0 {
+		fn := l.leftOrders[0]
+		l.leftOrders = l.leftOrders[1:]
+		fn()
+	}
+	l.cut = true
+	for len(l.left) > 0 {
+		c := l.left[0]
+		l.left = l.left[1:]
+		c.mu.Lock()
+		commands := c.commands
+		c.commands, c.place = 0, visited
+		c.mu.Unlock()
+		l.enter(c)
+		c.obey(commands)
+		l.visiting = nil
+	}
+}
+
+// endSockets ends the listeners and the sockets for datagrams that the loop serves.
+func (l *loop) endSockets() {
+	for _, ln := range l.srv.Listeners() {
+		for _, a := range ln.accepts {
+			if a.loop == l {
+				ln.stopWith(fmt.Errorf("listener on %v: %w", ln.addr, l.endReason))
+			}
+		}
+	}
+	for _, pc := range l.srv.PacketConns() {
+		for _, k := range pc.sockets {
+			if k.loop != l {
+				continue
+			}
+			if err := pc.closeWith(l.endReason); err != nil {
+				l.srv.cfg.Logger.Warn("server: close packet connection", "addr", pc.addr.String(), "err", err)
+			}
+		}
+	}
+}
+
+// doLate runs fn when the loop has ended, as lateWork says. Any goroutine.
+func (l *loop) doLate(fn func()) {
+	w := &l.late
+	w.mu.Lock()
+	w.waiting = append(w.waiting, fn)
+	busy := w.busy
+	w.busy = true
+	w.mu.Unlock()
+	if !busy {
+		l.runLate()
+	}
+}
+
+// runLate runs the functions of lateWork. The caller has set busy.
+func (l *loop) runLate() {
+	complete := false
+	defer func() {
+		if !complete { // a callback has called runtime.Goexit or panicked
+			l.runLate()
+		}
+	}()
+	w := &l.late
+	for {
+		l.runLeft()
+		w.mu.Lock()
+		if len(w.waiting) == 0 {
+			w.busy, w.waiting = false, nil
+			w.mu.Unlock()
+			break
+		}
+		fn := w.waiting[0]
+		w.waiting = w.waiting[1:]
+		w.mu.Unlock()
+		fn()
+	}
+	complete = true
+	l.goneOnce.Do(func() { close(l.gone) })
+}

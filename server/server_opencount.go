@@ -1,0 +1,52 @@
+package server
+
+import "sync"
+
+// An openCount counts what is open, such as connections, and lets Shutdown wait until there is none.
+type openCount struct {
+	mu   sync.Mutex
+	n    int
+	zero chan struct{} // made by a goroutine that waits; closed when n becomes 0
+}
+
+// enter adds one and returns true, unless limit is reached.
+func (o *openCount) enter(limit int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.n >= limit {
+		return false
+	}
+	o.n++
+	return true
+}
+
+func (o *openCount) leave() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.n--
+	if o.n == 0 && o.zero != nil {
+		close(o.zero)
+		o.zero = nil
+	}
+}
+
+func (o *openCount) len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.n
+}
+
+// empty returns a channel that is closed when there is none.
+func (o *openCount) empty() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.n == 0 {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	if o.zero == nil {
+		o.zero = make(chan struct{})
+	}
+	return o.zero
+}
