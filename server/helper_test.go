@@ -99,6 +99,7 @@ func start(t testing.TB, r rig, srv *server.Server) *running {
 	if r.network == "unix" {
 		address = filepath.Join(t.TempDir(), "s")
 	}
+	srv.Handler = chosen(srv.Handler)
 	ln, err := srv.Listen(context.Background(), r.network, address, nil)
 	if err != nil {
 		t.Fatal(err)

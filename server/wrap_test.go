@@ -26,6 +26,7 @@ var wrappings = map[string]func(d *server.Dispatcher) server.Handler{
 	"Unwrap twice":    func(d *server.Dispatcher) server.Handler { return wrapper{&wrapper{d}} },
 	"embedding":       func(d *server.Dispatcher) server.Handler { return embedded{d} },
 	"both":            func(d *server.Dispatcher) server.Handler { return wrapper{embedded{d}} },
+	"a user's":        func(d *server.Dispatcher) server.Handler { return wrapper{userDispatcher{d}} },
 	"a HandlerFunc's": func(d *server.Dispatcher) server.Handler { return firstData{wrapper{d}} },
 }
 

@@ -1,0 +1,252 @@
+package server_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// The tests of this file run with our Dispatcher and with one that a user has written.
+
+// eachDispatcherAndConcurrency runs test with each implementation, for one request of a connection at a time and for several.
+func eachDispatcherAndConcurrency(t *testing.T, test func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler)) {
+	eachDispatcher(t, func(t *testing.T, handler func(d *server.Dispatcher) server.Handler) {
+		for _, concurrent := range []int{1, 4} {
+			t.Run(fmt.Sprint("concurrent=", concurrent), func(t *testing.T) { test(t, concurrent, handler) })
+		}
+	})
+}
+
+// TestADispatcherKeepsTheOrderAndTheLimit: answers come in the order of the requests, and as many requests of a connection are in work at
+// once as may be.
+func TestADispatcherKeepsTheOrderAndTheLimit(t *testing.T) {
+	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
+		const requests = 300
+		var running, most atomic.Int32
+		d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, line []byte) {
+			if n := running.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			runtime.Gosched()
+			running.Add(-1)
+			_, _ = w.Write(append(line, '\n'))
+		}}
+		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
+		nc := s.dial(t)
+		must(t, pipelined(nc, "request", requests))
+		if n := most.Load(); n > int32(concurrent) {
+			t.Errorf("%d requests were in work at once, the limit is %d", n, concurrent)
+		}
+		hangUp(nc)
+		s.shutdown(t)
+		if st := s.Stats(); st.Requests != requests || st.Buffered != 0 {
+			t.Errorf("%d requests answered, %d bytes buffered; want %d, 0", st.Requests, st.Buffered, requests)
+		}
+	})
+}
+
+// TestADispatcherReportsABadStreamInItsTurn, behind the answers to the requests before it, and closes the connection with the error.
+func TestADispatcherReportsABadStreamInItsTurn(t *testing.T) {
+	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
+		for _, atEOF := range []bool{false, true} {
+			release := make(chan struct{})
+			reasons, closed := closings()
+			d := &server.Dispatcher{Framing: framing.Delimiter{Delim: []byte("|"), Max: 10}, Concurrent: concurrent, Closed: closed,
+				Serve:     func(w server.Reply, m []byte) { <-release; _, _ = w.Write(m) },
+				Malformed: func(c *server.Conn, _ error) { _, _ = c.WriteString(" error") }}
+			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
+			nc := s.dial(t)
+			want := framing.ErrTooLong
+			if send(t, nc, "a|b|"); atEOF {
+				want = io.ErrUnexpectedEOF
+				send(t, nc, "half")
+				closeWrite(t, nc)
+			} else {
+				send(t, nc, strings.Repeat("x", 20))
+			}
+			until(t, "the request", func() bool { return s.Stats().Running > 0 })
+			close(release)
+			expect(t, nc, "ab error")
+			expectEOF(t, nc)
+			hangUp(nc)
+			wantError(t, "Close", await(t, reasons, "Close"), want)
+		}
+	})
+}
+
+// TestADispatcherFramesEachRequestOnce, also requests that come in one piece.
+func TestADispatcherFramesEachRequestOnce(t *testing.T) {
+	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
+		const requests = 1000
+		var found atomic.Int32
+		split := func(data []byte, atEOF bool) (int, []byte, error) {
+			n, line, err := bufio.ScanLines(data, atEOF)
+			if line != nil {
+				found.Add(1)
+			}
+			return n, line, err
+		}
+		d := server.Dispatch(split, func(w server.Reply, line []byte) { _, _ = w.Write(append(line, '\n')) })
+		d.Concurrent = concurrent
+		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
+		must(t, pipelined(s.dial(t), "request", requests))
+		if n := found.Load(); n != requests {
+			t.Errorf("%d requests were found %d times", requests, n)
+		}
+	})
+}
+
+// TestADispatcherTakesMessagesThatAreNoPartOfTheInput, the first of a batch too.
+func TestADispatcherTakesMessagesThatAreNoPartOfTheInput(t *testing.T) {
+	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
+		upper := func(data []byte, atEOF bool) (int, []byte, error) {
+			n, line, err := bufio.ScanLines(data, atEOF)
+			if line != nil {
+				line = []byte("<" + strings.ToUpper(string(line)) + ">")
+			}
+			return n, line, err
+		}
+		d := server.Dispatch(upper, func(w server.Reply, m []byte) { _, _ = w.Write(m) })
+		d.Concurrent = concurrent
+		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
+		nc := s.dial(t)
+		send(t, nc, "a\n\nb")
+		expect(t, nc, "<A><>")
+		send(t, nc, "c\nd\ne")
+		closeWrite(t, nc)
+		expect(t, nc, "<BC><D><E>")
+		expectEOF(t, nc)
+	})
+}
+
+// TestAnotherDispatcherTakesOver what comes behind the request that has chosen it, whoever wrote either.
+func TestAnotherDispatcherTakesOver(t *testing.T) {
+	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
+		for name, next := range dispatchers {
+			t.Run("to "+name, func(t *testing.T) {
+				fixed := next(&server.Dispatcher{Framing: framing.Fixed{Size: 3}, Concurrent: 5 - concurrent, Serve: func(w server.Reply, m []byte) {
+					_, _ = fmt.Fprintf(w, "(%s)", m)
+				}})
+				begun, release := make(chan struct{}, 1), make(chan struct{})
+				d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, line []byte) {
+					must(t, w.Conn().SetHandler(fixed))
+					begun <- struct{}{}
+					<-release
+					_, _ = fmt.Fprintf(w, "[%s]", line)
+				}}
+				s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
+				nc := s.dial(t)
+				send(t, nc, "switch\n")
+				await(t, begun, "the request")
+				send(t, nc, "ab\ncde")
+				close(release)
+				expect(t, nc, "[switch](ab\n)(cde)")
+				closeWrite(t, nc)
+				expectEOF(t, nc)
+			})
+		}
+	})
+}
+
+// TestAnEndOfTheHandlersGoroutineEndsItsConnection alone: a panic with OnPanic, and runtime.Goexit, before, between and after writes.
+func TestAnEndOfTheHandlersGoroutineEndsItsConnection(t *testing.T) {
+	flush := func(w server.Reply) { _ = w.Flush() }
+	write := func(w server.Reply) { _, _ = w.WriteString("x") }
+	long := func(w server.Reply) { _, _ = w.Write(make([]byte, 100<<10)) }
+	stops := map[string]func(){"panic": func() { panic("of the test") }, "Goexit": runtime.Goexit}
+	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
+		for name, stop := range stops {
+			for i, before := range []func(w server.Reply){func(server.Reply) {}, write, flush, long} {
+				reasons, closed := closings()
+				d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Closed: closed, Serve: func(w server.Reply, line []byte) {
+					if string(line) == "stop" {
+						before(w)
+						stop()
+					}
+					_, _ = w.Write(append(line, '\n'))
+				}}
+				s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 2, Handler: handler(d), OnPanic: func(*server.Conn, any, []byte) {}})
+				other, nc := s.dial(t), s.dial(t)
+				must(t, pipelined(other, "before", 3))
+				send(t, nc, "a\nstop\nb\nc\n")
+				if reason := await(t, reasons, "Close"); !errors.Is(reason, server.ErrPanic) {
+					t.Errorf("%s %d: the reason is %v", name, i, reason)
+				}
+				for range 5 { // the workers are complete
+					must(t, pipelined(other, "after", 3))
+				}
+				hangUp(other, nc)
+				s.shutdown(t)
+				s.drained(t)
+			}
+		}
+	})
+}
+
+// TestShutdownWithRequestsInEachState: queued behind a full queue, in work, answered before an older one. All are answered.
+func TestShutdownWithRequestsInEachState(t *testing.T) {
+	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
+		begun, release := make(chan struct{}, 10), make(chan struct{})
+		d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, line []byte) {
+			if string(line) == "first" {
+				begun <- struct{}{}
+				<-release
+			}
+			_, _ = w.Write(append(line, '\n'))
+		}}
+		s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 2, Queue: 1, Handler: handler(d)})
+		one, two, three := s.dial(t), s.dial(t), s.dial(t)
+		send(t, one, "first\nsecond\nthird\n")
+		await(t, begun, "the first request")
+		send(t, two, "first\nsecond\n")
+		await(t, begun, "another request")
+		send(t, three, "waits\n")
+		until(t, "the input", func() bool { return s.Stats().BytesRead == 19+13+6 })
+		ended := make(chan error, 1)
+		go func() { ended <- s.Shutdown(context.Background()) }()
+		until(t, "the shutdown's begin", func() bool { return errors.Is(s.Start(), server.ErrServerClosed) })
+		close(release)
+		expect(t, one, "first\nsecond\nthird\n")
+		expect(t, two, "first\nsecond\n")
+		expect(t, three, "waits\n")
+		hangUp(one, two, three)
+		must(t, await(t, ended, "Shutdown's end"))
+		s.drained(t)
+	})
+}
+
+// TestARequestDoesNotAllocate, whoever wrote the Dispatcher.
+func TestARequestDoesNotAllocate(t *testing.T) {
+	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
+		d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, line []byte) {
+			_, _ = w.Write(line)
+			_, _ = w.WriteString("\n")
+		}}
+		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
+		nc := s.dial(t)
+		p := []byte("one\ntwo\nthree\n")
+		trip := func() {
+			if _, err := nc.Write(p); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(nc, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 100 {
+			trip()
+		}
+		if n := testing.AllocsPerRun(1000, trip); n != 0 {
+			t.Errorf("%v allocations for three requests", n)
+		}
+	})
+}

@@ -1,0 +1,119 @@
+package server_test
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+)
+
+// userDispatcher does what a server.Dispatcher with the same fields does, by exported API only: it shows that a Dispatcher has no
+// privilege. It uses the fields of settings and none of its methods.
+type userDispatcher struct{ settings *server.Dispatcher }
+
+func (d userDispatcher) ServeRequest(w server.Reply, message []byte) { d.settings.Serve(w, message) }
+
+func (d userDispatcher) Open(c *server.Conn) {
+	if d.settings.Opened != nil {
+		d.settings.Opened(c)
+	}
+}
+
+func (d userDispatcher) Close(c *server.Conn, reason error) {
+	if d.settings.Closed != nil {
+		d.settings.Closed(c, reason)
+	}
+}
+
+func (d userDispatcher) Data(c *server.Conn, p []byte) (int, error) { return d.take(c, p, false) }
+
+func (d userDispatcher) LastData(c *server.Conn, p []byte) (int, error) { return d.take(c, p, true) }
+
+// take hands over the first message of p, or all of p from that message on.
+func (d userDispatcher) take(c *server.Conn, p []byte, atEOF bool) (int, error) {
+	exec := c.Executor()
+	found, err := d.settings.Framing.Next(p, exec.Cursor(), atEOF)
+	if err == nil && found.Advance > len(p) {
+		err = fmt.Errorf("%w: advance of %d bytes", server.ErrHandler, found.Advance)
+	}
+	if err != nil {
+		if exec.InWork() == 0 {
+			return 0, err
+		}
+		exec.SetCursor(0)
+		exec.Hold(0)
+		return 0, nil
+	}
+	if found.Message != nil {
+		if d.settings.Concurrent <= 1 {
+			return 0, exec.ServeInput(d, d.settings.Framing, p, found)
+		}
+		if err = exec.Serve(d, found.Message); err != nil {
+			return 0, err
+		}
+		exec.Hold(d.settings.Concurrent - 1)
+	}
+	exec.SetCursor(found.Cursor)
+	if found.Final {
+		if !atEOF {
+			_ = c.Close()
+		}
+		return len(p), nil
+	}
+	return found.Advance, nil
+}
+
+func (d userDispatcher) EOF(c *server.Conn) {
+	if d.settings.OnEOF != nil {
+		d.settings.OnEOF(c)
+	} else {
+		_ = c.CloseWithError(io.EOF)
+	}
+}
+
+func (d userDispatcher) HighWater(c *server.Conn) {
+	if d.settings.OnHighWater != nil {
+		d.settings.OnHighWater(c)
+	}
+}
+
+func (d userDispatcher) LowWater(c *server.Conn) {
+	if d.settings.OnLowWater != nil {
+		d.settings.OnLowWater(c)
+	}
+}
+
+func (d userDispatcher) InputError(c *server.Conn, err error) {
+	if d.settings.Malformed != nil {
+		d.settings.Malformed(c, err)
+	}
+}
+
+func (d userDispatcher) MaxInput() int { return d.settings.Framing.MaxLen() }
+
+func (d userDispatcher) Check() error { return d.settings.Check() } // what is wrong with the settings
+
+// dispatchers are the implementations that the tests of a Dispatcher run with.
+var dispatchers = map[string]func(d *server.Dispatcher) server.Handler{
+	"Dispatcher": func(d *server.Dispatcher) server.Handler { return d },
+	"a user's":   func(d *server.Dispatcher) server.Handler { return userDispatcher{d} },
+}
+
+// eachDispatcher runs test with each implementation.
+func eachDispatcher(t *testing.T, test func(t *testing.T, handler func(d *server.Dispatcher) server.Handler)) {
+	t.Helper()
+	for name, handler := range dispatchers {
+		t.Run(name, func(t *testing.T) { test(t, handler) })
+	}
+}
+
+// chosen is the handler that a test's server has: h, or, with EVMQ_DISPATCHER=user, a user's Dispatcher in the place of ours. So all the
+// tests can be run with either.
+func chosen(h server.Handler) server.Handler {
+	if d, ok := h.(*server.Dispatcher); ok && d != nil && os.Getenv("EVMQ_DISPATCHER") == "user" {
+		return userDispatcher{d}
+	}
+	return h
+}

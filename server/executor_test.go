@@ -1,0 +1,174 @@
+package server_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// answers is a RequestHandler that is a function.
+type answers func(w server.Reply, message []byte)
+
+func (f answers) ServeRequest(w server.Reply, message []byte) { f(w, message) }
+
+// inBrackets answers a message with itself.
+var inBrackets = answers(func(w server.Reply, m []byte) { _, _ = fmt.Fprintf(w, "[%s]", m) })
+
+// TestServeInputTakesATailOfTheInput: what is before it is the handler's own, as a command that changes the framing.
+func TestServeInputTakesATailOfTheInput(t *testing.T) {
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
+		tail := bytes.TrimLeft(p, " ")
+		found, err := framing.Lines{}.Next(tail, 0, false)
+		if err != nil || found.Message == nil {
+			return len(p) - len(tail), err
+		}
+		return 0, c.Executor().ServeInput(inBrackets, framing.Lines{}, tail, found)
+	}}})
+	nc := s.dial(t)
+	send(t, nc, "   a\nb\n  c")
+	expect(t, nc, "[a][b]")
+	send(t, nc, "d\n e\n")
+	expect(t, nc, "[cd][ e]") // the worker left the incomplete line to the handler
+}
+
+// TestAHandlerMayAnswerSomeRequestsItself, on the loop, in order with those that are in work.
+func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
+	release := make(chan struct{})
+	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = fmt.Fprintf(w, "[%s]", m) })
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
+		exec := c.Executor()
+		found, err := framing.Lines{}.Next(p, exec.Cursor(), false)
+		switch {
+		case err != nil || found.Message == nil:
+			exec.SetCursor(found.Cursor)
+			return found.Advance, err
+		case found.Message[0] == 's':
+			err = exec.Serve(slow, found.Message)
+		case exec.InWork() > 0:
+			exec.Hold(0)
+			exec.SetCursor(0)
+			return 0, nil
+		default:
+			_, err = fmt.Fprintf(c, "(%s)", found.Message)
+		}
+		exec.SetCursor(0)
+		return found.Advance, err
+	}}})
+	nc := s.dial(t)
+	send(t, nc, "quick\nslow\nslower\nquick\nslow\nquick\n")
+	expect(t, nc, "(quick)")
+	until(t, "two requests", func() bool { return s.Stats().Running == 2 })
+	close(release)
+	expect(t, nc, "[slow][slower](quick)[slow](quick)")
+}
+
+// TestAnExecutorRefusesWhatItCannotDo, with an error that names it, and takes nothing.
+func TestAnExecutorRefusesWhatItCannotDo(t *testing.T) {
+	lines := framing.Lines{}
+	good := func(p []byte) framing.Result { return framing.Result{Message: p[:1], Advance: 2} }
+	for name, use := range map[string]func(exec server.Executor, p []byte) error{
+		"nil handler":   func(exec server.Executor, p []byte) error { return exec.Serve(nil, p) },
+		"nil for input": func(exec server.Executor, p []byte) error { return exec.ServeInput(nil, lines, p, good(p)) },
+		"nil framing":   func(exec server.Executor, p []byte) error { return exec.ServeInput(inBrackets, nil, p, good(p)) },
+		"no message": func(exec server.Executor, p []byte) error {
+			return exec.ServeInput(inBrackets, lines, p, framing.Result{})
+		},
+		"too far": func(exec server.Executor, p []byte) error {
+			return exec.ServeInput(inBrackets, lines, p, framing.Result{Message: p, Advance: 100})
+		},
+		"backwards": func(exec server.Executor, p []byte) error {
+			return exec.ServeInput(inBrackets, lines, p, framing.Result{Message: p, Advance: -1})
+		},
+		"beside messages": func(exec server.Executor, p []byte) error {
+			return errors.Join(exec.Serve(inBrackets, p), exec.ServeInput(inBrackets, lines, p, good(p)))
+		},
+		"beside input": func(exec server.Executor, p []byte) error {
+			return errors.Join(exec.ServeInput(inBrackets, lines, p, good(p)), exec.Serve(inBrackets, p))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			results := make(chan error, 10)
+			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
+				results <- use(c.Executor(), p)
+				return len(p), nil
+			}}})
+			send(t, s.dial(t), "a\n")
+			wantError(t, name, await(t, results, "the call"), server.ErrHandler)
+			s.shutdown(t)
+			s.drained(t)
+		})
+	}
+}
+
+// TestAnExecutorOfAClosedConnectionTakesNothing.
+func TestAnExecutorOfAClosedConnectionTakesNothing(t *testing.T) {
+	results := make(chan error, 2)
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{close: func(c *server.Conn, _ error) {
+		results <- c.Executor().Serve(inBrackets, nil)
+		results <- c.Executor().ServeInput(inBrackets, framing.Lines{}, []byte("a\n"), framing.Result{Message: []byte("a"), Advance: 2})
+	}}})
+	hangUp(s.dial(t))
+	for range 2 {
+		wantError(t, "the call", await(t, results, "Close"), server.ErrClosed)
+	}
+}
+
+// TestAnExecutorRefusesMoreThanMaxBuffered with the server's error, which ends the connection.
+func TestAnExecutorRefusesMoreThanMaxBuffered(t *testing.T) {
+	for name, use := range map[string]func(exec server.Executor, p []byte) error{
+		"message": func(exec server.Executor, p []byte) error { return exec.Serve(inBrackets, p) },
+		"input": func(exec server.Executor, p []byte) error {
+			return exec.ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p[:1], Advance: 2})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			reasons, closed := closings()
+			s := start(t, rig{"tcp", false, 1}, &server.Server{MaxBuffered: 1000, Handler: calls{close: closed, data: func(c *server.Conn, p []byte) (int, error) {
+				return len(p), use(c.Executor(), p)
+			}}})
+			send(t, s.dial(t), "a\n"+string(make([]byte, 5000)))
+			wantError(t, "Close", await(t, reasons, "Close"), server.ErrOverload)
+			s.drained(t)
+		})
+	}
+}
+
+// TestInWorkAndHold count what was handed over, and hold the handler until as few are in work as it says.
+func TestInWorkAndHold(t *testing.T) {
+	release := make(chan struct{})
+	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = w.Write(m) })
+	inWork := make(chan int, 20)
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
+		exec := c.Executor()
+		exec.Hold(0) // none is in work, or Data would not be called: it holds nothing
+		inWork <- exec.InWork()
+		for i := range p {
+			if err := exec.Serve(slow, p[i:i+1]); err != nil {
+				return i, err
+			}
+			exec.Hold(2)
+		}
+		inWork <- exec.InWork()
+		exec.Hold(5) // a weaker hold does not end a stronger one
+		exec.Hold(0)
+		return len(p), nil
+	}}})
+	nc := s.dial(t)
+	send(t, nc, "abcd")
+	if before, after := await(t, inWork, "Data"), await(t, inWork, "Data"); before != 0 || after != 4 {
+		t.Errorf("%d requests in work, then %d; want 0, 4", before, after)
+	}
+	send(t, nc, "efgh")
+	for range 3 {
+		release <- struct{}{}
+	}
+	close(release)
+	expect(t, nc, "abcdefgh")
+	if n := await(t, inWork, "Data"); n != 0 {
+		t.Errorf("Data was called with %d requests in work, although it holds until there is none", n)
+	}
+}
