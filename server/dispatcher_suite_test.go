@@ -48,8 +48,8 @@ func TestADispatcherKeepsTheOrderAndTheLimit(t *testing.T) {
 		}
 		hangUp(nc)
 		s.shutdown(t)
-		if st := s.Stats(); st.Requests != requests || st.Buffered != 0 {
-			t.Errorf("%d requests answered, %d bytes buffered; want %d, 0", st.Requests, st.Buffered, requests)
+		if st := s.Stats(); st.Requests != requests || st.BufferedBytes != 0 {
+			t.Errorf("%d requests answered, %d bytes buffered; want %d, 0", st.Requests, st.BufferedBytes, requests)
 		}
 	})
 }
@@ -73,7 +73,7 @@ func TestADispatcherReportsABadStreamInItsTurn(t *testing.T) {
 			} else {
 				send(t, nc, strings.Repeat("x", 20))
 			}
-			until(t, "the request", func() bool { return s.Stats().Running > 0 })
+			until(t, "the request", func() bool { return s.Stats().RunningRequests > 0 })
 			close(release)
 			expect(t, nc, "ab error")
 			expectEOF(t, nc)

@@ -61,7 +61,7 @@ func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 	nc := s.dial(t)
 	send(t, nc, "quick\nslow\nslower\nquick\nslow\nquick\n")
 	expect(t, nc, "(quick)")
-	until(t, "two requests", func() bool { return s.Stats().Running == 2 })
+	until(t, "two requests", func() bool { return s.Stats().RunningRequests == 2 })
 	close(release)
 	expect(t, nc, "[slow][slower](quick)[slow](quick)")
 }
