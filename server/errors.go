@@ -50,8 +50,9 @@ var (
 	ErrReplyEnded error = &alsoError{"server: reply has ended", net.ErrClosed}
 	// ErrHandler says that a handler broke its contract, as by consuming more than it was given.
 	ErrHandler = errors.New("server: handler broke its contract")
-	// ErrYield is no failure: a Handler's Data returns it, with what it has consumed, when the other connections are to have
-	// their turn before it is given the rest.
+	// ErrYield is not used for failures. A Handler's Data returns it, as a function for fs.WalkDir returns fs.SkipDir, to be given the bytes
+	// that it has not consumed in the next turn, after the other connections. It has no effect if Data has consumed nothing; then the bytes
+	// come again when there are more.
 	ErrYield = errors.New("server: handler yields")
 	// ErrPanic is the reason of a connection that was isolated because its handler panicked. See Server.OnPanic.
 	ErrPanic = errors.New("server: handler panicked")

@@ -2,74 +2,81 @@ package server
 
 import "fmt"
 
-// A Handler is what a server does with its connections. All methods run on the connection's loop, one at a time, and must
-// not block: all connections of the loop would wait. What blocks goes to the workers; see Dispatch.
+// A Handler serves the connections of a server. All methods run on the connection's loop, one at a time, and must
+// not block: all connections of the loop would wait. Work that blocks is passed to the workers; see Dispatch and Executor.
 //
 // A Handler may have more than these methods: those of EOFHandler, MarkHandler, LastDataHandler, LimitHandler, InputErrorHandler and
 // CheckHandler. A Handler that wraps another one has a method Unwrap() Handler that returns it: the server takes each of these
-// interfaces from the first Handler of the chain that has it. So a wrapper replaces what it implements, and loses nothing else.
+// interfaces from the first Handler of the chain that has it. So a wrapper replaces the interfaces that it implements, and keeps all others. See
+// FindHandler.
 type Handler interface {
-	// Open is called once, before anything else. The connection may be written to.
+	// Open is called once, before any other method. The connection may be written to. Loop only.
 	Open(c *Conn)
-
-	// Data is called with the bytes that have come and are not consumed yet, and returns how many of them it consumes. The
-	// rest is kept and comes again: at once if Data consumed something, so that a handler may take one message at a
-	// time, else when there is more. p is borrowed until Data returns; see Conn.ReadInto for bytes that are to stay. With ErrYield,
-	// if it has consumed something, the rest comes in the next turn, after the other connections; any other error closes the
-	// connection once its output is flushed, and is the reason that Close is told. Nothing more than MaxInput is kept.
+	// Data is called with the bytes that have arrived and are not consumed yet, and returns how many of them it consumes. The
+	// rest is kept and given to Data again: at once if Data has consumed something, so that a handler may take one message at a
+	// time, else when more bytes have arrived. At most MaxInput bytes are kept. p is valid until Data returns; see Conn.ReadInto for bytes
+	// that the handler keeps.
+	//
+	// Data may return ErrYield to let the other connections take their turn first. Any other error closes the connection once its output is
+	// flushed, and is the reason that Close is called with. Loop only.
 	Data(c *Conn, p []byte) (n int, err error)
-
-	// Close is called once, last, without Open before it if Dial could not connect: when the connection's descriptor is closed, no
-	// request of it is in work and no file of it is read any more, or when Shutdown's context has ended and these are not waited for. The reason is nil
-	// after Close and all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed after a Shutdown
-	// that left nothing undone, else what went wrong: one of this package's errors, or the system's.
+	// Close is called once, after all other methods: when the connection's descriptor is closed, no
+	// request of it is in work and no file of it is read any more, or when Shutdown's context has ended and these are not waited for. If
+	// Dial could not connect, it is called without Open. The reason is nil
+	// after Conn.Close when all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed after a Shutdown
+	// that left nothing undone, else the error that ended the connection: one of this package's errors, the system's, or the one that Data
+	// or CloseWithError was given. Loop only.
 	Close(c *Conn, reason error)
 }
 
-// An EOFHandler is a Handler that wants to go on when the peer has closed its sending half. Without it the connection is
+// An EOFHandler is a Handler that goes on when the peer has closed its sending half. Without EOF the connection is
 // closed then, when its requests are answered and its output is flushed.
 type EOFHandler interface {
 	Handler
-	// EOF is called once, on the loop, when everything the peer sent has been given to Data. The connection stays open
-	// for output until it is closed here.
+	// EOF is called once, when everything that the peer has sent was given to Data. The connection stays open
+	// for output until the handler closes it. Loop only.
 	EOF(c *Conn)
 }
 
-// A MarkHandler is a Handler that wants to know when a connection's output crosses the water marks, on the loop.
+// A MarkHandler is a Handler that is called when a connection's output crosses the water marks.
 type MarkHandler interface {
 	Handler
-	HighWater(c *Conn) // the output has come to HighWater bytes or more; the connection is not read from any more
-	LowWater(c *Conn)  // and has fallen to LowWater or less again; also some time after each write that was refused with ErrFull
+	// HighWater is called when the output has reached Server.HighWater bytes. The connection is not read from then on. Loop only.
+	HighWater(c *Conn)
+	// LowWater is called when the output has fallen to Server.LowWater or less after that, and some time after each write that was refused
+	// with ErrFull or ErrServerFull. Loop only.
+	LowWater(c *Conn)
 }
 
 // A LastDataHandler is a Handler that is given the bytes that are left when the peer has closed its sending half, before EOF is called
-// or the connection is closed. Without it they are dropped.
+// or the connection is closed. Without LastData they are dropped.
 type LastDataHandler interface {
 	Handler
-	// LastData is Data with the knowledge that nothing comes after p. It is called again with the rest as long as it consumes some of it;
-	// what it does not consume then is dropped when the connection is closed. Loop only.
+	// LastData is Data for the end of the stream: no bytes come after p. It is called again with the rest as long as it consumes some of it.
+	// Bytes that it does not consume are dropped when the connection is closed. Loop only.
 	LastData(c *Conn, p []byte) (n int, err error)
 }
 
-// A LimitHandler is a Handler that needs more input kept than MaxInput of the Server: a message that is longer, for instance.
+// A LimitHandler is a Handler that needs more input kept than MaxInput of the Server, as for messages that are longer.
 type LimitHandler interface {
 	Handler
 	// MaxInput is how many bytes the handler may leave unconsumed; the larger one of this and the server's MaxInput counts. Any goroutine.
 	MaxInput() int
 }
 
-// An InputErrorHandler is a Handler that answers input that it cannot have or does not understand.
+// An InputErrorHandler is a Handler that answers invalid input.
 type InputErrorHandler interface {
 	Handler
-	// InputError is called before a connection is closed because Data or LastData returned err, or with ErrTooLong because more than
+	// InputError is called before a connection is closed because Data or LastData has returned err, or with ErrTooLong because more than
 	// MaxInput bytes are not consumed. The connection takes a last write. It is not called for ErrYield, ErrHandler and ErrOverload. Loop only.
 	InputError(c *Conn, err error)
 }
 
-// A CheckHandler is a Handler that can be wrong. The calls that give it to a server or a connection fail with its error.
+// A CheckHandler is a Handler that can be invalid. The calls that give it to a server or a connection fail with its error.
 type CheckHandler interface {
 	Handler
-	Check() error // Any goroutine.
+	// Check returns what is wrong, or nil. Any goroutine.
+	Check() error
 }
 
 // maxWrapped is how many handlers a chain of Unwrap may have. A chain that is longer is taken for one that has no end.

@@ -203,6 +203,9 @@ func (c *loopConn) obey(commands command) {
 			c.dropInput()
 		}
 	}
+	if c.flags&flagPaused != 0 && !paused {
+		c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not go on while reading was paused
+	}
 	c.setFlag(flagPaused, paused)
 	if state == connBroken && paused && c.timeouts().Close == event.NoTimeout { // or it would stay for ever
 		c.fail(reason)

@@ -8,19 +8,20 @@ import (
 	"github.com/evmq/evmq/internal/outq"
 )
 
-// A Reply takes the answer to one request. What is written to it goes out together, before anything that is written to the
-// connection meanwhile, up to Flush or the end of the function that it was given to. After that, every method that writes returns
-// ErrReplyEnded, however long the Reply is kept and whatever the connection does. A Reply is a small value, which may be copied and
-// used from several goroutines; the bytes of each Write are contiguous.
+// A Reply takes the answer to one request. What is written to it up to Flush, or to the end of the function that it was given to, is sent
+// without a gap: bytes that are written to the connection meanwhile are sent before or after it. When the function has returned, every
+// method that writes returns ErrReplyEnded, also while a later request of the connection is in work. A Reply is a small value, which may be
+// copied and used from several goroutines; the bytes of each Write are contiguous. The zero Reply has ended.
 type Reply struct {
 	c      *Conn
 	in     *input // whose state is the reply's as long as it has the reply's number
 	number uint64
 }
 
-// Write adds p to the reply. It waits while the connection's output is full, until Context ends; the error is then the reason of
-// that. Up to 16 KB are gathered before the connection takes them. Errors: ErrReplyEnded; ErrClosed if the connection has ended. May
-// block; not in a callback.
+// Write copies p to the reply. Up to 16 KB are gathered before they become output of the connection. For more, Write waits while the
+// connection holds MaxOutput bytes or more, and, with concurrent requests, while older ones are not answered. It returns the number of bytes
+// that were copied. Errors: ErrReplyEnded; ErrClosed, with the reason, if the connection takes no more output, also when that ends
+// a wait. After an error, all methods that write return it. May block; not in a callback.
 func (w Reply) Write(p []byte) (int, error) {
 	r, err := w.lock()
 	if err != nil {
@@ -41,9 +42,9 @@ func (w Reply) Write(p []byte) (int, error) {
 // WriteString is Write of a string. May block; not in a callback.
 func (w Reply) WriteString(s string) (int, error) { return w.Write(bytesOf(s)) }
 
-// WriteOwned is Write without a copy: p is the connection's from the call on, must not change, and is the caller's again when release,
-// which may be nil, is called, once, on the connection's loop, with nil or why p was not given to the kernel. It waits as Write does.
-// When WriteOwned itself fails, nothing of p was taken and release is not called. Errors as Write. May block; not in a callback.
+// WriteOwned is Write without a copy: p belongs to the connection from the call on, and must not be changed. It belongs to the caller again
+// when release, which may be nil, is called, once, on the connection's loop, with nil or the reason why p was not given to the kernel. It
+// waits as Write does. When WriteOwned fails, nothing of p was taken and release is not called. Errors: as Write. May block; not in a callback.
 func (w Reply) WriteOwned(p []byte, release func(error)) error {
 	if release == nil {
 		release = func(error) {}
@@ -54,8 +55,8 @@ func (w Reply) WriteOwned(p []byte, release func(error)) error {
 	return nil
 }
 
-// SendFile adds n bytes of f from offset to the reply, behind what was written to it before. It is as SendFile of Conn, except that it
-// waits where that returns ErrFull. When SendFile itself fails, done is not called. Errors: ErrInvalid, else as Write. May block; not in a
+// SendFile adds n bytes of f from offset to the reply, behind what was written to it before. It is like Conn.SendFile, except that it
+// waits where that returns ErrFull. When SendFile fails, done is not called. Errors: ErrInvalid, else as Write. May block; not in a
 // callback.
 func (w Reply) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	if err := checkFile(f, offset, n); err != nil {
@@ -67,9 +68,9 @@ func (w Reply) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	return nil
 }
 
-// Notify has done called, once, on the connection's loop, with what becomes of all that was written to the reply before: nil when it
-// is given to the kernel, else why it is not. It waits as Write does, since the connection takes what was gathered first. When Notify
-// itself fails, done is not called. Errors: ErrInvalid if done is nil, else as Write. May block; not in a callback.
+// Notify makes the loop call done once: with nil when all that was written to the reply before is given to the kernel, or with the reason
+// why it is not. It waits as Write does, since what was gathered becomes output first. When Notify
+// fails, done is not called. Errors: ErrInvalid if done is nil, else as Write. May block; not in a callback.
 func (w Reply) Notify(done func(error)) error {
 	if done == nil {
 		return fmt.Errorf("notify of a reply: %w: nil function", ErrInvalid)
@@ -80,8 +81,8 @@ func (w Reply) Notify(done func(error)) error {
 	return nil
 }
 
-// Flush gives the connection what was written so far. What others write may come behind it, before the rest of the reply. It
-// waits as Write does. Errors as Write. May block; not in a callback.
+// Flush makes what was written so far output of the connection. What is written to the connection from then on may be sent before the rest of
+// the reply. It waits as Write does. Errors: as Write. May block; not in a callback.
 func (w Reply) Flush() error {
 	r, err := w.lock()
 	if err == nil {
@@ -94,13 +95,14 @@ func (w Reply) Flush() error {
 	return nil
 }
 
-// Conn is the connection that the request came from, also when the reply has ended. Any goroutine.
+// Conn is the connection that the request came from, also when the reply has ended; nil for the zero Reply. Any goroutine.
 func (w Reply) Conn() *Conn { return w.c }
 
-// Context is the connection's: it ends with it, and at the latest with Shutdown's deadline. Any goroutine.
+// Context is the connection's context: it ends with the connection, and at the latest when the context of Shutdown ends. See Conn.Context. It
+// must not be called on the zero Reply. Any goroutine.
 func (w Reply) Context() context.Context { return w.c.Context() }
 
-// add gives the connection what is gathered, with p behind it.
+// add makes what is gathered, with p behind it, output of the connection.
 func (w Reply) add(p piece) error {
 	r, err := w.lock()
 	if err != nil {
@@ -110,7 +112,8 @@ func (w Reply) add(p piece) error {
 	return r.sendGathered(p, true)
 }
 
-// lock locks the reply's state, unless that is another reply's meanwhile, or the connection has ended.
+// lock locks the reply's state. It fails if the reply has ended, so that the state is that of another reply, or if the connection takes no more
+// output.
 func (w Reply) lock() (*replyState, error) {
 	if w.in == nil { // the zero Reply
 		return nil, ErrReplyEnded

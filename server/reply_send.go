@@ -24,7 +24,7 @@ func (r *replyState) sendGathered(p piece, hold bool) error {
 	return nil
 }
 
-// writeLong gives the connection what is gathered, and p in pieces. Under r.mu.
+// writeLong makes what is gathered output of the connection, and p, in pieces, up to a rest that is gathered. Under r.mu.
 func (r *replyState) writeLong(p []byte) (n int, err error) {
 	if err = r.sendGathered(piece{}, true); err != nil {
 		return 0, err
@@ -40,7 +40,7 @@ func (r *replyState) writeLong(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// send waits for room and appends p to the output. With hold, what others write from now on waits for the rest of the
+// send waits for room and appends p to the output. With hold, what is written to the connection from now on waits for the rest of the
 // reply. Under r.mu, not c.mu.
 func (r *replyState) send(p piece, hold bool) error {
 	c := r.c
@@ -74,8 +74,8 @@ func (r *replyState) send(p piece, hold bool) error {
 		room := x.room
 		c.mu.Unlock()
 		select {
-		case <-room: // is closed with the connection, too
-		case <-c.loop.srv.cutCtx.Done(): // which the loop may not come to see
+		case <-room: // closed when the connection ends, too
+		case <-c.loop.srv.cutCtx.Done(): // the loop may be held up, and not close room
 			r.err = fmt.Errorf("%w (%w)", ErrClosed, ErrServerClosed)
 			return r.err
 		}
@@ -113,7 +113,7 @@ func (r *replyState) put(p []byte) {
 }
 
 // mayHold reports whether the output takes n more bytes, overhead included. When the whole server holds too much, it ends the connection
-// instead, but for a small answer to a peer that has taken all before. Under c.mu; the caller tells the loop.
+// instead, except for a small answer to a peer that has taken all output before. Under c.mu; the caller tells the loop.
 func (r *replyState) mayHold(n int) bool {
 	c := r.c
 	s := c.loop.srv
@@ -125,7 +125,7 @@ func (r *replyState) mayHold(n int) bool {
 	return !c.state.isDead()
 }
 
-// releaseDeferred lets out what was written while a reply was sent in pieces. Under mu.
+// releaseDeferred appends to the output what was written while a reply was sent in pieces. Under mu.
 func (c *Conn) releaseDeferred() {
 	x := c.ext
 	if x == nil {
@@ -141,8 +141,7 @@ func (c *Conn) releaseDeferred() {
 	}
 }
 
-// commit gives the reply to the connection when another request of it follows at once. It reports whether the connection is still
-// there.
+// commit ends the reply when another request of the connection follows at once. It reports whether the connection is still open.
 func (r *replyState) commit() bool {
 	c := r.c
 	r.mu.Lock()
@@ -157,8 +156,8 @@ func (r *replyState) commit() bool {
 	return true
 }
 
-// commitLocked makes what was gathered the connection's, ends the reply, and lets others write behind it. Under c.mu, and r.mu if the reply
-// is open.
+// commitLocked makes what was gathered output of the connection, and ends the reply, so that what others write follows. Under c.mu, and
+// r.mu if the reply is open.
 func (r *replyState) commitLocked() {
 	c := r.c
 	r.count(0)

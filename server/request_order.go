@@ -68,8 +68,9 @@ func (c *loopConn) takeBackMessages() {
 		return
 	}
 	conc.inWork -= ended
-	if conc.inWork <= conc.holdAbove {
+	if c.flags&flagCrowded != 0 && conc.inWork <= conc.holdAbove {
 		c.flags &^= flagCrowded
+		c.deadlines.restart(readDeadline, c.loop.now())
 	}
 	c.setFlag(flagWorking, conc.inWork > 0)
 	c.requestEnded()

@@ -84,6 +84,7 @@ func (c *loopConn) mindMarks(held int) {
 		}
 	case held <= s.cfg.LowWater && c.flags&flagChoked != 0:
 		c.flags &^= flagChoked
+		c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not go on meanwhile
 		if c.in != nil && c.flags&flagBusy == 0 {
 			c.poke() // what was read before goes first
 		}

@@ -42,7 +42,7 @@ func (c *loopConn) readSpecial() {
 	l := c.loop
 	buf := l.buf
 	if c.flags&(flagTLS|flagHandshake) == 0 {
-		buf = c.readPlace(buf)
+		buf = c.readBuffer(buf)
 	}
 	buf = buf[:c.readAllowance(len(buf))]
 	if len(buf) == 0 {

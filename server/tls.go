@@ -125,7 +125,7 @@ func (c *loopConn) pumpTLS() {
 			c.flags |= flagMore
 			break
 		}
-		plain := c.readPlace(l.plain)
+		plain := c.readBuffer(l.plain)
 		n, err := t.conn.Read(plain) // at most one record
 		empty := false
 		if n > 0 {

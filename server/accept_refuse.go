@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	maxRefusals   = 64          // clients that are being told of their refusal at a time, on a loop
-	refusalLinger = time.Second // how long one may take to read it
+	maxRefusals   = 64          // refusals under way at a time, on a loop; a client above that is closed without waiting for it
+	refusalLinger = time.Second // how long a client may take to read its refusal
 )
 
-// alertInternalError is the TLS record that ends a connection before its handshake, in plain as it has to be then.
+// alertInternalError is the TLS record that ends a connection before its handshake. It is not encrypted: there is no key yet.
 var alertInternalError = []byte{21, 3, 1, 0, 2, 2, 80}
 
-// refusal is a connection that was accepted to be told that it is not. It is closed when the client has seen that, since a
-// close with unread input would make the kernel take the text back.
+// refusal is a connection that was accepted only to send it BusyText. It is closed when the client has closed its half, since a close with
+// unread input would make the kernel send a reset, which discards the text.
 type refusal struct {
 	l    *loop
 	fd   int
@@ -27,10 +27,10 @@ type refusal struct {
 	done func()
 }
 
-// refuse tells the client behind fd to go, and closes fd. done, if not nil, is called when it is closed.
+// refuse sends BusyText on fd, and closes fd. done, if not nil, is called when it is closed.
 func (l *loop) refuse(fd int, begins start, done func()) {
 	s := l.srv
-	defer s.totals.refused.Add(1) // not before, or who sees the count could still find the descriptor open
+	defer s.totals.refused.Add(1) // after the close: then a descriptor that was counted is closed
 	r := &refusal{l: l, fd: fd, done: done}
 	if l.ended.Load() { // the program may still run the loop
 		_ = s.calls.Close(fd)
@@ -87,8 +87,8 @@ func (r *refusal) close() {
 	}
 }
 
-// reserve is a descriptor that is kept so that there is one to refuse with when the process has no other. The listeners of all
-// loops share it.
+// reserve is a descriptor that is kept for refusing a client when the process has no other descriptor. The listeners of all loops share
+// it.
 type reserve struct {
 	mu sync.Mutex
 	fd sock.Reserve
@@ -100,19 +100,19 @@ func (r *reserve) open() error {
 	return r.fd.Open()
 }
 
-// release gives the descriptor up, and reports whether there was one.
+// release closes the descriptor, and reports whether there was one.
 func (r *reserve) release() (had bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.fd.Held(), r.fd.Release()
 }
 
-// refuseWithReserve tells one client, which the process has no descriptor for, by means of the one in reserve. It comes back when
-// that client is gone; until then the others wait in the kernel's queue.
+// refuseWithReserve refuses one client, which the process has no descriptor for, with the one in reserve. The reserve is opened again when
+// that client's connection is closed; until then other clients wait in the kernel's queue.
 func (a *acceptor) refuseWithReserve() {
 	s := a.loop.srv
 	if had, err := s.reserve.release(); !had || err != nil {
-		return // it is with the client before
+		return // it is in use for the client before
 	}
 	reopen := func() {
 		if err := s.reserve.open(); err != nil {
