@@ -1,33 +1,15 @@
 package server_test
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
-
-// TestRaiseProcs raises, unless the environment says how many there are to be.
-func TestRaiseProcs(t *testing.T) {
-	before := runtime.GOMAXPROCS(0)
-	defer runtime.GOMAXPROCS(before)
-	t.Setenv("GOMAXPROCS", fmt.Sprint(before))
-	if n := server.RaiseProcs(3); n != before || runtime.GOMAXPROCS(0) != before {
-		t.Errorf("against the environment: %d, was %d", n, before)
-	}
-	t.Setenv("GOMAXPROCS", "")
-	for _, row := range [][2]int{{0, before}, {-1, before}, {3, before + 3}} {
-		if n := server.RaiseProcs(row[0]); n != row[1] || runtime.GOMAXPROCS(0) != n {
-			t.Errorf("RaiseProcs(%d): %d and %d, want %d", row[0], n, runtime.GOMAXPROCS(0), row[1])
-		}
-	}
-}
 
 // TestANilHandlerFuncIsNoHandler.
 func TestANilHandlerFuncIsNoHandler(t *testing.T) {

@@ -178,7 +178,7 @@ func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
 	}
 }
 
-// TestUnlimitedLimitsNothing, for every field that it may be given to; Workers is no limit and refuses it.
+// A negative value means no limit in every field that limits something. Workers is a count and refuses it.
 func TestUnlimitedLimitsNothing(t *testing.T) {
 	const forever = 1<<63 - 1
 	for name, srv := range map[string]*server.Server{

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"testing"
 	"time"
 	"unsafe"
@@ -27,7 +28,7 @@ func TestEveryLimitIsOnByDefault(t *testing.T) {
 			t.Errorf("%s is %d, want %d", name, v[0], v[1])
 		}
 	}
-	if s.MaxConns < 1 || s.MaxConns == Unlimited || s.NumLoops < 1 {
+	if s.MaxConns < 1 || s.MaxConns == math.MaxInt || s.NumLoops < 1 {
 		t.Errorf("MaxConns %d, Loops %d", s.MaxConns, s.NumLoops)
 	}
 	if n := unsafe.Sizeof(loopConn{}); n > 224 && unsafe.Sizeof(uintptr(0)) == 8 {

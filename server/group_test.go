@@ -58,7 +58,7 @@ func TestAGroupIsSharedOut(t *testing.T) {
 
 // TestALargeBurstIsNoOverflow.
 func TestALargeBurstIsNoOverflow(t *testing.T) {
-	for _, l := range []server.RateLimit{{BytesPerSecond: 1, Burst: server.Unlimited}, {BytesPerSecond: 1e15, Burst: math.MaxInt}, {BytesPerSecond: 1e15}, {BytesPerSecond: 1e-300}} {
+	for _, l := range []server.RateLimit{{BytesPerSecond: 1, Burst: math.MaxInt}, {BytesPerSecond: 1e15, Burst: math.MaxInt}, {BytesPerSecond: 1e15}, {BytesPerSecond: 1e-300}} {
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}, ReadLimit: l, WriteLimit: l})
 		nc := s.dial(t)
 		send(t, nc, "hello")

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"sync"
 
@@ -40,7 +41,7 @@ func (pc *PacketConn) Dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 
 func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) error {
 	s := pc.srv
-	s.jobs.enter(Unlimited) // before the look at stopped: Shutdown stops, and then waits for what has entered
+	s.jobs.enter(math.MaxInt) // before the look at stopped: Shutdown stops, and then waits for what has entered
 	err := ErrClosed
 	if !pc.stopped.Load() {
 		err = ErrServerFull

@@ -3,9 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
-	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -16,183 +14,169 @@ import (
 	"github.com/evmq/evmq/internal/workpool"
 )
 
-// Defaults of a Server's fields, which a zero stands for.
+// The defaults of the fields of a Server.
 const (
-	DefaultWorkers          = 8
-	DefaultQueue            = 1024
-	DefaultMaxInput         = 64 << 10
-	DefaultMaxOutput        = 1 << 20
-	DefaultMaxBuffered      = 1 << 30
-	DefaultIdleTimeout      = 10 * time.Minute
-	DefaultWriteTimeout     = 10 * time.Minute
-	DefaultCloseTimeout     = 5 * time.Second
-	DefaultAcceptBudget     = 64
-	DefaultMaxHandshakes    = 256
-	DefaultHandshakeTimeout = 10 * time.Second
+	DefaultWorkers          = 8                // Workers
+	DefaultQueue            = 1024             // Queue, in connections
+	DefaultMaxInput         = 64 << 10         // MaxInput, in bytes
+	DefaultMaxOutput        = 1 << 20          // MaxOutput, in bytes
+	DefaultMaxBuffered      = 1 << 30          // MaxBuffered, in bytes
+	DefaultIdleTimeout      = 10 * time.Minute // IdleTimeout
+	DefaultWriteTimeout     = 10 * time.Minute // WriteTimeout
+	DefaultCloseTimeout     = 5 * time.Second  // CloseTimeout
+	DefaultAcceptBudget     = 64               // AcceptBudget, in connections
+	DefaultMaxHandshakes    = 256              // MaxHandshakes
+	DefaultHandshakeTimeout = 10 * time.Second // HandshakeTimeout
 )
 
-// Unlimited takes the limit away from a field that limits.
-const Unlimited = math.MaxInt
+// Unlimited is a value for the fields of a Server that limit something: any negative value means no limit.
+const Unlimited = -1
 
-// A Balance chooses the loop of a new connection. See Server.Balance.
-type Balance uint8
-
-// The ways to choose.
-const (
-	BalanceRoundRobin Balance = iota // one loop after the other
-	BalanceLeastConns                // the loop that has the fewest connections
-	BalanceSourceHash                // the same loop for the same peer address
-)
-
-// A FullPolicy is what becomes of a request that finds the workers' queue full.
-type FullPolicy uint8
-
-// The policies.
-const (
-	FullStopReading FullPolicy = iota // it waits, and its connection is not read from; nothing is refused
-	FullRefuse                        // it is answered with BusyText, which must be set, in its turn
-	FullCloseConn                     // its connection is closed, with ErrOverload
-)
-
-// String is the policy's name. Any goroutine.
-func (p FullPolicy) String() string {
-	switch p {
-	case FullStopReading:
-		return "stop reading"
-	case FullRefuse:
-		return "refuse"
-	case FullCloseConn:
-		return "close connection"
-	}
-	return fmt.Sprintf("FullPolicy(%d)", uint8(p))
-}
-
-// A Server has loops, which do the network, and workers, which run what blocks. Its fields are set before Start (or Serve, or
-// ListenAndServe) and not changed afterwards. Zero values are replaced by defaults; what makes no sense is ErrInvalid from
-// the start call. A negative duration means none.
+// A Server serves connections and datagrams. It has event loops, which do the network's work, and workers, which run handlers that may
+// block.
+//
+// The fields are set before Start, or before the first call that starts the server, and are not changed afterwards. The server copies them
+// and does not write to them. The zero value of each field is its default. In a field that limits something a negative value means no
+// limit, in a duration none, and in a count or a size that is no limit it is an error. A field that makes no sense makes Start fail with
+// ErrInvalid and a text that names the field.
 type Server struct {
-	// Handler serves the connections: Dispatch makes one that runs on workers. Required, unless every Listener and every
-	// Dial brings its own.
+	// Handler serves the connections: Dispatch makes one that runs on workers. It is required, unless every ListenerConfig, DialConfig and
+	// ConnConfig has a Handler.
 	Handler Handler
-	// PacketHandler serves the datagrams of sockets whose PacketConfig has no handler: DispatchPackets makes one that runs on workers.
-	// Required, unless every PacketConfig has a Handler or there are none.
+	// PacketHandler serves the datagrams: DispatchPackets makes one that runs on workers. It is required for ListenPacket and AddPacketConn,
+	// unless every PacketConfig has a Handler.
 	PacketHandler PacketHandler
 
-	// NumLoops is how many event loops there are, each on a goroutine. 0 means one for each processor
-	// that the program may use: with fewer, a processor that has nothing else to do is woken for each small batch of requests.
+	// NumLoops is the number of event loops, each of which runs on a goroutine. 0 means the number of processors that the program may use
+	// (GOMAXPROCS, and at most the processors of the machine). Fewer loops usually cost more, because each small batch of requests must
+	// wake an idle processor. A negative value is an error.
 	NumLoops int
-	// LoopConfig is the configuration of each loop. Its Logger is the server's if it is nil. Nil means the defaults.
+	// LoopConfig is the configuration of each loop. If its Logger is nil, it is the server's. Nil means the defaults.
 	LoopConfig *event.Config
-	// UseLoops, if not empty, are loops of the program that the server uses in place of its own; several servers may share them. The server
-	// neither runs nor closes them. Shutdown and Close remove everything of the server from them and leave them usable; for that the loops have
-	// to run, and a Shutdown waits for a loop that does not run until its context ends. If the program closes a loop while the server runs,
-	// the connections, listeners and sockets of that loop end with ErrLoopClosed. The functions of a Dispatcher always run on workers.
-	// NumLoops must be 0 or the number of these loops, and LoopConfig nil.
+	// UseLoops, if not empty, are loops of the program that the server uses in place of its own. Several servers may share them. The server
+	// neither runs nor closes them. Shutdown and Close remove everything of the server from them and leave them usable. For that the loops
+	// must run: a loop that does not run holds Shutdown up until its context ends, and is left when it runs again or is closed. If the
+	// program closes a loop while the server runs, the connections, listeners and sockets of that loop end with ErrLoopClosed, and the
+	// server goes on with the other loops. The functions of Dispatch always run on workers. NumLoops must be 0 or the number of these loops,
+	// and LoopConfig nil.
 	UseLoops []*event.Loop
-	// Balance chooses the loop of a new connection where one loop accepts for all; PickLoop, if set, does instead: it gets
-	// the peer and the number of loops, runs on the accepting loop, and returns a number below it.
-	Balance  Balance
+	// Balance is the way to choose the loop of a new connection, unless each loop accepts for itself because of ReusePort.
+	Balance Balance
+	// PickLoop, if not nil, chooses the loop instead of Balance. It is called with the address of the peer and the number of loops, and
+	// returns the number of a loop, counted from 0. It is called on the loop that has accepted the connection, or by Dial or AddConn. It must not
+	// block.
 	PickLoop func(peer net.Addr, loops int) int
-	// ReusePort opens a listening socket for every loop, by SO_REUSEPORT, so that each accepts for itself. Not for Serve and unix
-	// sockets, which have one.
+	// ReusePort opens a listening socket, or one for datagrams, for each loop with SO_REUSEPORT, so that each loop accepts for itself. It does
+	// not apply to unix sockets and to what is added.
 	ReusePort bool
 
-	// Workers is how many goroutines run requests, 1048576 at most; a request that waits has no goroutine. 0 means DefaultWorkers.
+	// Workers is the number of goroutines that run requests, at most 1048576. 0 means DefaultWorkers; a negative value is an error. A request
+	// that waits for a worker needs no goroutine.
 	Workers int
-	// Queue bounds how many connections' requests wait for a worker, over the whole server. 0 means DefaultQueue, Unlimited no bound.
+	// Queue limits the number of connections whose requests wait for a worker. 0 means DefaultQueue; a negative value means no limit.
 	Queue int
-	// WhenFull is what becomes of the request that finds Queue full.
+	// WhenFull is what happens to a request that finds Queue full.
 	WhenFull FullPolicy
-	// BusyText is sent to a client whose connection is refused, before the connection is closed, and in answer to a request that FullRefuse
-	// refuses. A client that speaks TLS gets an alert instead when its connection is refused. "" sends nothing, since the server does not
-	// know the protocol; with FullRefuse it is ErrInvalid.
+	// BusyText is sent to a client whose connection is refused, before the connection is closed, and as the answer to a request that
+	// FullRefuse refuses. A client that uses TLS gets an alert instead when its connection is refused. "" sends nothing, since the server
+	// does not know the protocol; with FullRefuse it is an error.
 	BusyText string
 
-	// MaxConns bounds the open connections of the server. 0 means what the process's limit of descriptors allows, less a
-	// reserve of a sixteenth (16 at least, 256 at most); more than that is an error. A connection above it is sent BusyText and closed.
+	// MaxConns limits the number of open connections. 0 means the process's limit of descriptors less a sixteenth of it (at least 16 and
+	// at most 256); a negative value means no limit; a value above the limit of descriptors is an error. A connection above MaxConns is sent
+	// BusyText and closed.
 	MaxConns int
-	// AcceptBudget bounds the connections that one listener accepts in a turn. 0 means DefaultAcceptBudget.
+	// AcceptBudget limits the number of connections that a listener accepts in a turn of its loop. 0 means DefaultAcceptBudget; a
+	// negative value means no limit.
 	AcceptBudget int
 
-	// MaxInput bounds what is kept for a connection and not consumed. 0 means DefaultMaxInput; a Dispatcher's framing may raise
-	// it to its own limit.
+	// MaxInput limits the bytes of a connection that were read and that the handler has not consumed. A connection that exceeds it is closed
+	// with ErrTooLong. A LimitHandler, such as a Dispatcher whose framing has a larger limit, raises it. 0 means DefaultMaxInput; a
+	// negative value means no limit.
 	MaxInput int
-	// MaxOutput is how much output a connection may hold for Write to be accepted. A completion counts as 128 bytes and a file as 16 KB.
-	// 0 means DefaultMaxOutput.
+	// MaxOutput limits the output that waits on a connection; above it writes fail with ErrFull. A completion counts as 128 bytes and
+	// a file as 16 KB. 0 means DefaultMaxOutput; a negative value means no limit.
 	MaxOutput int
-	// HighWater and LowWater: a connection that holds HighWater bytes of output is not read from until it holds no more
-	// than LowWater. 0 means a quarter of MaxOutput, and a quarter of HighWater.
-	HighWater, LowWater int
-	// MaxBuffered is what the whole server may hold: output, input that is kept, and requests at the workers, each with the memory that it
-	// takes up, which for a few bytes of output that wait is 2 KB. Above it writes are refused
-	// with ErrServerFull, and connections that send more, or whose answer is there while they have not taken the last one, or is larger
-	// than a few kilobytes, are closed with ErrOverload. A single write may pass it by its own length and 20 KB, with TLS twice that. 0 means DefaultMaxBuffered.
+	// HighWater is the number of waiting bytes of output at which a connection is no longer read from. 0 means a quarter of MaxOutput; a
+	// negative value means MaxOutput; a value above MaxOutput is an error.
+	HighWater int
+	// LowWater is the number of waiting bytes at which reading goes on. 0 means a quarter of HighWater; a negative value, or one that is
+	// not below HighWater, is an error.
+	LowWater int
+	// MaxBuffered limits the memory that the whole server holds for output, for input that is not consumed, and for requests that wait or are in
+	// work. All is counted with its overhead: a few bytes of output that wait count as 2 KB. Above the limit writes fail with
+	// ErrServerFull. A connection is closed with ErrOverload if it sends more input then, or if an answer becomes ready for it that is larger
+	// than a few kilobytes or comes while it has not taken the answer before. A single write may exceed the limit by its own length and 20 KB,
+	// with TLS by twice that. 0 means DefaultMaxBuffered; a negative value means no limit.
 	MaxBuffered int64
 
-	// The deadlines are independent of each other: each runs whatever the others do, and a connection is closed by the one that ends
-	// first.
+	// The deadlines are independent of each other: each runs whatever the others do, and the first one that ends closes the connection. In
+	// each of them a negative value means none.
 
-	// IdleTimeout closes a connection on which no byte has moved for so long and no request is in work. 0 means
+	// IdleTimeout closes a connection with ErrIdle when no byte has moved for that time and no request is in work. 0 means
 	// DefaultIdleTimeout.
 	IdleTimeout time.Duration
-	// ReadTimeout closes a connection whose request was begun and is not complete after so long, however slowly bytes still
-	// come. It does not count while the server itself does not read: while reading is paused, the output is above HighWater, or as many
-	// requests are in work as may be. 0 means none.
+	// ReadTimeout closes a connection with ErrReadTimeout when a request has begun and is not complete after that time, even if bytes arrive
+	// meanwhile. It does not count while the server does not read: while reading is paused, while the output is above HighWater, and
+	// while as many requests are in work as the handler permits. 0 means none.
 	ReadTimeout time.Duration
-	// FirstRequestTimeout closes a connection whose first request is not there so long after it was opened. 0 means none.
+	// FirstRequestTimeout closes a connection with ErrFirstRequest when its first request is not complete that time after Open. 0 means none.
 	FirstRequestTimeout time.Duration
-	// WriteTimeout closes a connection whose peer has taken none of the waiting output for so long, also while requests are in work.
-	// 0 means DefaultWriteTimeout.
+	// WriteTimeout closes a connection with ErrWriteTimeout when its peer has taken none of the waiting output for that time, also while
+	// requests are in work. 0 means DefaultWriteTimeout.
 	WriteTimeout time.Duration
-	// CloseTimeout closes a connection that is being closed, by Close or Shutdown, when the peer has done nothing towards that
-	// for so long: it has taken no output, and has not closed its half after the last output. A transfer that progresses is not ended
-	// by it, nor does it count while a request is in work and no output waits for the peer. 0 means DefaultCloseTimeout.
+	// CloseTimeout closes a connection that is being closed, by Conn.Close or Shutdown, with ErrCloseTimeout when the peer has done nothing
+	// towards that for that time: it has taken no output, and has not closed its half after the last output. A transfer that progresses
+	// is not ended by it. It does not count while a request is in work and no output waits. 0 means DefaultCloseTimeout.
 	CloseTimeout time.Duration
-	// DrainTimeout bounds, during Shutdown, how long a connection that was not idle and whose output is flushed waits for its peer to
-	// close. It counts from the last byte that moved. 0 means none: CloseTimeout alone bounds it.
+	// DrainTimeout bounds the time for which a Shutdown waits for the peer of a connection to close its half, if the connection was not idle
+	// and its output is flushed. It counts from the last byte that moved. 0 means none: CloseTimeout alone applies.
 	DrainTimeout time.Duration
 
-	// TLS makes the server speak TLS on every listener. The configuration is the standard library's: certificates and their
-	// reload (GetCertificate, GetConfigForClient), client certificates, ALPN, session tickets.
+	// TLS, if not nil, makes all listeners use TLS. The certificates and their renewal (GetCertificate, GetConfigForClient), client
+	// certificates, ALPN and session tickets are those of package crypto/tls.
 	TLS *tls.Config
-	// HandshakeTimeout bounds a PROXY header and a TLS handshake together, from accept on. 0 means DefaultHandshakeTimeout.
+	// HandshakeTimeout bounds the time from accept to the end of a PROXY header and a TLS handshake together. 0 means
+	// DefaultHandshakeTimeout; a negative value means none.
 	HandshakeTimeout time.Duration
-	// MaxHandshakes bounds how many TLS handshakes run at once, each on a goroutine from when its ClientHello is complete;
-	// others wait. While one waits, the oldest handshake that has waited for its client for a second, all its waits together, is closed
-	// with ErrHandshake, however often bytes still come; when many wait, after down to half a second. 0 means DefaultMaxHandshakes.
+	// MaxHandshakes limits the number of TLS handshakes that run at the same time, each on a goroutine from when its ClientHello is complete. The
+	// others wait. While one waits, the oldest handshake that has waited for its client for a second in total is closed with
+	// ErrHandshake, even if bytes arrive meanwhile; if many wait, that time falls to half a second. 0 means DefaultMaxHandshakes; a negative
+	// value means no limit.
 	MaxHandshakes int
 
-	// ProxyProtocol makes every connection begin with a PROXY header of version 1 or 2; its address becomes RemoteAddr.
+	// ProxyProtocol makes the connections of all listeners begin with a PROXY header of version 1 or 2. Its address becomes
+	// Conn.RemoteAddr.
 	ProxyProtocol bool
 
-	// ReadLimit and WriteLimit are token buckets of bytes for each connection; see also RateGroup. The zero value is no limit.
+	// ReadLimit and WriteLimit limit the rates of each connection. See also RateGroup. The zero value means no limit.
 	ReadLimit, WriteLimit RateLimit
-	// RateGroup, if not nil, limits the connections of the server together, and those of other servers with the same group.
+	// RateGroup, if not nil, limits the rates of all connections together, with those of other servers that have the same group.
 	RateGroup *RateGroup
 
-	// Socket are the options of the server's sockets: listening, accepted, dialled and for datagrams. A connection that is adopted
-	// keeps its own.
+	// Socket has the options of the sockets that the server opens, accepts from or accepts. A connection given to AddConn keeps its own.
 	Socket SocketOptions
-	// ListenConfig opens the sockets of Listen and ListenAndServe; its Control comes before ours.
+	// ListenConfig opens the sockets of Listen, ListenAndServe and ListenPacket. Its Control function is called after Socket was applied.
 	ListenConfig net.ListenConfig
 
-	// OnReject, if set, is told on the loop of an accepted connection that ended before Open: by a failed TLS handshake, a wrong
-	// PROXY header, or the end of its time for them. The handler never hears of it.
+	// OnReject, if not nil, is called on the loop for an accepted connection that ends before Open, because of a failed TLS handshake, an
+	// invalid PROXY header, or the deadline for them. No method of the handler is called for it.
 	OnReject func(c *Conn, reason error)
 
-	// OnPanic, if set, is told of a callback's panic, on the goroutine where it happened; then the connection is aborted, with
-	// ErrPanic, and the server goes on. Without it a panic ends the program. Where there is no connection, as with a datagram, c is nil.
+	// OnPanic, if not nil, is called when a callback panics, on the goroutine where it happened. The connection is then aborted with
+	// ErrPanic, and the server goes on. c is nil if the callback belongs to no connection, as a PacketHandler. If OnPanic is nil, a
+	// panic ends the program.
 	OnPanic func(c *Conn, v any, stack []byte)
-	// Logger takes what no caller can be told. Nil means slog.Default().
+	// Logger logs what no call can return. Nil means slog.Default().
 	Logger *slog.Logger
 
-	calls sock.Calls // the kernel's, except in tests
+	calls sock.Calls // the system calls; tests replace them
 
 	mu          sync.Mutex // guards the next lines
 	state       serverState
 	listeners   map[*Listener]struct{}
 	packets     map[*PacketConn]struct{}
-	cutCtx      context.Context // ends at shutdown's deadline, with everything that still runs
+	cutCtx      context.Context // ends when a shutdown's context ends, and all that still runs with it
 	cut         context.CancelCauseFunc
 	stopWaiting context.CancelCauseFunc // ends the waiting of a Shutdown; set by it
 	outcome     error                   // of Shutdown, when done is closed

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"runtime"
 	"time"
@@ -12,8 +13,8 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// config is a Server's fields as Start has found them, with the defaults filled in. The fields of the Server itself are not written to, and
-// not read after Start. See there for the meaning of each.
+// A config has the fields of a Server as Start has found them, with the defaults filled in; a limit that is none is the largest integer. The
+// fields of the Server are not written to, and not read after Start. See Server for the meaning of each.
 type config struct {
 	Handler                                     Handler
 	PacketHandler                               PacketHandler
@@ -84,44 +85,49 @@ func (s *Server) resolve() (*config, error) {
 	return cfg, nil
 }
 
-// resolveNumbers checks the limits and fills in those that do not depend on others.
+// resolveNumbers checks the numbers and fills in the defaults that do not depend on other fields.
 func (cfg *config) resolveNumbers() error {
 	for _, f := range []struct {
 		name     string
 		value    *int
 		fallback int
+		limits   bool // a negative value means no limit
 	}{
-		{"Workers", &cfg.Workers, DefaultWorkers},
-		{"Queue", &cfg.Queue, DefaultQueue},
-		{"AcceptBudget", &cfg.AcceptBudget, DefaultAcceptBudget},
-		{"MaxInput", &cfg.MaxInput, DefaultMaxInput},
-		{"MaxOutput", &cfg.MaxOutput, DefaultMaxOutput},
-		{"MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes},
-		{"NumLoops", &cfg.NumLoops, min(runtime.GOMAXPROCS(0), runtime.NumCPU())},
-		{"HighWater", &cfg.HighWater, 0},
-		{"LowWater", &cfg.LowWater, 0},
-		{"MaxConns", &cfg.MaxConns, 0},
+		{"Workers", &cfg.Workers, DefaultWorkers, false},
+		{"NumLoops", &cfg.NumLoops, min(runtime.GOMAXPROCS(0), runtime.NumCPU()), false},
+		{"LowWater", &cfg.LowWater, 0, false},
+		{"Queue", &cfg.Queue, DefaultQueue, true},
+		{"AcceptBudget", &cfg.AcceptBudget, DefaultAcceptBudget, true},
+		{"MaxInput", &cfg.MaxInput, DefaultMaxInput, true},
+		{"MaxOutput", &cfg.MaxOutput, DefaultMaxOutput, true},
+		{"MaxHandshakes", &cfg.MaxHandshakes, DefaultMaxHandshakes, true},
+		{"MaxConns", &cfg.MaxConns, 0, true},
 	} {
-		if *f.value < 0 {
+		switch {
+		case *f.value == 0:
+			*f.value = f.fallback
+		case *f.value < 0 && f.limits:
+			*f.value = math.MaxInt
+		case *f.value < 0:
 			return fmt.Errorf("%w: %s is %d", ErrInvalid, f.name, *f.value)
 		}
-		if *f.value == 0 {
-			*f.value = f.fallback
-		}
 	}
-	if cfg.MaxBuffered < 0 {
-		return fmt.Errorf("%w: MaxBuffered is %d", ErrInvalid, cfg.MaxBuffered)
-	}
-	if cfg.MaxBuffered == 0 {
+	switch {
+	case cfg.MaxBuffered == 0:
 		cfg.MaxBuffered = DefaultMaxBuffered
+	case cfg.MaxBuffered < 0:
+		cfg.MaxBuffered = math.MaxInt64
 	}
 	return nil
 }
 
-// resolveMarks fills in the marks, which depend on MaxOutput.
+// resolveMarks fills in HighWater and LowWater, which depend on MaxOutput.
 func (cfg *config) resolveMarks() error {
-	if cfg.HighWater == 0 {
+	switch {
+	case cfg.HighWater == 0:
 		cfg.HighWater = max(1, cfg.MaxOutput/4)
+	case cfg.HighWater < 0:
+		cfg.HighWater = cfg.MaxOutput
 	}
 	if cfg.LowWater == 0 {
 		cfg.LowWater = cfg.HighWater / 4
@@ -135,7 +141,7 @@ func (cfg *config) resolveMarks() error {
 	return nil
 }
 
-// maxWorkers bounds Workers: they are goroutines and not a limit, so that Unlimited makes no sense.
+// maxWorkers bounds Workers, which is a number of goroutines and not a limit.
 const maxWorkers = 1 << 20
 
 func (cfg *config) checkChoices() error {
@@ -155,7 +161,7 @@ func (cfg *config) checkChoices() error {
 }
 
 func (cfg *config) checkSocket() error {
-	if err := cfg.socket().Check("tcp"); err != nil { // which has all options
+	if err := cfg.socket().Check("tcp"); err != nil { // TCP has all options
 		return fmt.Errorf("%w: Socket: %w", ErrInvalid, err)
 	}
 	return nil
@@ -173,7 +179,7 @@ func (cfg *config) resolveConns() error {
 	switch {
 	case cfg.MaxConns == 0:
 		cfg.MaxConns = most
-	case cfg.MaxConns == Unlimited:
+	case cfg.MaxConns == math.MaxInt: // no limit
 	case cfg.MaxConns > room:
 		return fmt.Errorf("%w: MaxConns is %d, and the process may open %d descriptors", ErrInvalid, cfg.MaxConns, room)
 	}
@@ -182,7 +188,7 @@ func (cfg *config) resolveConns() error {
 
 func (cfg *config) checkHandler() error {
 	if cfg.Handler == nil {
-		return nil // perhaps each listener brings one; listening without any is an error
+		return nil // each ListenerConfig may have one
 	}
 	return checkHandler(cfg.Handler)
 }

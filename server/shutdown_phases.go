@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,7 @@ func (s *Server) enterConn(outgoing bool) bool {
 		return false
 	}
 	if !outgoing {
-		s.incoming.enter(Unlimited)
+		s.incoming.enter(math.MaxInt)
 	}
 	return true
 }

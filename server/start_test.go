@@ -26,16 +26,8 @@ func TestAConfigurationErrorNamesTheField(t *testing.T) {
 	var none *server.Dispatcher
 	for name, row := range map[string]func(s *server.Server){
 		"Workers":                func(s *server.Server) { s.Workers = -1 },
-		"Queue":                  func(s *server.Server) { s.Queue = -1 },
 		"NumLoops":               func(s *server.Server) { s.NumLoops = -2 },
-		"AcceptBudget":           func(s *server.Server) { s.AcceptBudget = -1 },
-		"MaxInput":               func(s *server.Server) { s.MaxInput = -1 },
-		"MaxOutput":              func(s *server.Server) { s.MaxOutput = -1 },
-		"MaxBuffered":            func(s *server.Server) { s.MaxBuffered = -1 },
-		"MaxHandshakes":          func(s *server.Server) { s.MaxHandshakes = -1 },
-		"MaxConns":               func(s *server.Server) { s.MaxConns = -1 },
 		"MaxConns is 2000000000": func(s *server.Server) { s.MaxConns = 2_000_000_000 },
-		"HighWater":              func(s *server.Server) { s.HighWater = -1 },
 		"LowWater":               func(s *server.Server) { s.LowWater = -1 },
 		"LowWater is 20":         func(s *server.Server) { s.LowWater, s.HighWater = 20, 20 },
 		"HighWater is 2000":      func(s *server.Server) { s.HighWater, s.MaxOutput = 2000, 1000 },

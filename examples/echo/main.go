@@ -17,6 +17,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -47,8 +48,8 @@ func main() {
 			log.Fatal(err)
 		}
 	}
-	if *procs > 0 {
-		server.RaiseProcs(*procs)
+	if *procs > 0 && os.Getenv("GOMAXPROCS") == "" { // an explicit value in the environment applies
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + *procs)
 	}
 
 	network, address := "tcp", *addr
