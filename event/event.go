@@ -235,6 +235,10 @@ func (e *Event) SetConditions(conditions Flags) error {
 	return e.opError("set conditions of", err)
 }
 
+// Conditions returns the conditions of an event of a descriptor, as NewEvent, InitEvent or SetConditions has set them last. It takes no lock,
+// so another goroutine must not call SetConditions or InitEvent at the same time; Flags has no such condition. Loop only.
+func (e *Event) Conditions() Flags { return e.conditions }
+
 // Del removes the event from the loop; Add can add it again. No new call of the callback begins after Del returns, but if Del is called
 // on another goroutine, a call may be about to begin or be running; DelWait waits for it. If the event is not added, Del does nothing.
 // ErrStale says that the descriptor was closed before Del; the event is removed nevertheless. Any goroutine.

@@ -203,7 +203,7 @@ func TestEveryMethodIsCalled(t *testing.T) {
 		typ := reflect.TypeOf(of)
 		for m := range typ.Methods() {
 			name := strings.TrimPrefix(typ.Elem().String(), "event.") + "." + m.Name
-			if methods[name] == nil {
+			if methods[name] == nil && name != "Event.Conditions" { // which is for the loop only
 				t.Errorf("%s is missing", name)
 			}
 		}

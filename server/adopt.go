@@ -58,7 +58,6 @@ func (c *loopConn) detachNow() {
 	c.mu.Unlock()
 	_ = c.ev.Del() // before the descriptor is somebody else's
 	c.loop.srv.conns.set(c.ev.FD(), nil)
-	c.flags |= flagHanded
 	nc, err := sock.FileConn(c.ev.FD())
 	c.guard(func() { fn(nc, rest, err) })
 	c.fail(ErrDetached)

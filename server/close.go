@@ -22,25 +22,20 @@ func (c *Conn) poke() {
 // begin makes the loop watch a new connection and tells the handler. It is called on the connection's loop.
 func (c *loopConn) begin() (alive bool) {
 	l := c.loop
-	if c.flags&flagIn == 0 { // who chose this loop has counted it, mostly
-		c.flags |= flagIn
-		l.count.Add(1)
-	}
 	if l.srv.drains(c.isOutgoing()) {
-		c.flags |= flagDrain | flagIdle
+		c.draining = c.draining.begin(true)
 	}
 	if l.cut {
 		c.fail(cmp.Or(l.endReason, ErrServerClosed))
 		return false
 	}
-	if c.flags&flagDialing == 0 {
-		if c.flags&flagHandshake != 0 {
+	if c.life != lifeDialing {
+		if c.life == lifeHandshake {
 			c.ext.readyBy = saturatedAdd(l.now(), l.srv.cfg.HandshakeTimeout)
 		}
-		c.flags |= flagReading
 		l.srv.conns.set(c.ev.FD(), c)
 	}
-	if c.flags&flagDialing != 0 {
+	if c.life == lifeDialing {
 		c.ext.readyBy = saturatedAdd(l.now(), c.ext.readyBy)
 		l.dialing[c] = struct{}{}
 		c.startLookUp()
@@ -50,25 +45,22 @@ func (c *loopConn) begin() (alive bool) {
 		return false
 	}
 	switch {
-	case c.flags&(flagDialing|flagHandshake) == 0:
+	case c.life == lifeNew:
 		c.opened()
 	case c.isClient():
 		c.shakeHands()
 	}
 	c.arm()
-	return c.flags&flagGone == 0
+	return !c.life.isGone()
 }
 
 // opened tells the handler of a connection that is ready for it.
 func (c *loopConn) opened() {
-	c.flags |= flagOpened
+	c.life = c.life.to(lifeOpen)
 	c.deadlines.start(idleDeadline, c.loop.now())
-	if c.flags&flagClosing == 0 {
-		c.deadlines.start(firstRequestDeadline, c.loop.now())
-	}
 	c.loop.srv.totals.opened.Add(1)
 	c.mu.Lock()
-	h := c.handlerLocked()
+	h, closing := c.handlerLocked(), c.state == connClosing
 	if c.ext != nil {
 		c.ext.unopened = false
 	}
@@ -77,28 +69,34 @@ func (c *loopConn) opened() {
 	if stopContext != nil {
 		stopContext()
 	}
+	if closing { // Close was called before
+		c.beginClosing()
+	} else {
+		c.deadlines.start(firstRequestDeadline, c.loop.now())
+	}
 	c.guard(func() { h.Open(&c.Conn) })
 }
 
-// beginClosing is the loop's part of Close: from now on only output matters.
+// beginClosing is the loop's part of Close: from now on only output matters. A connection that is still to be opened is closed at once
+// if there is nothing to flush, else when it is open.
 func (c *loopConn) beginClosing() {
-	c.flags &^= flagYielded // what is left is not looked at any more
-	c.flags |= flagClosing
-	c.flags &^= flagLooked // the peer's end is to be seen
+	if c.life.isConnecting() {
+		c.deadlines.startOnce(closeDeadline, c.loop.now())
+		c.mu.Lock()
+		waits := c.out != nil
+		c.mu.Unlock()
+		if !waits {
+			c.end(nil)
+		}
+		return
+	}
+	c.life = c.life.closing()
+	c.holds.remove(holdYield | holdLastRead) // what is left is not given to the handler; the peer's end is to be seen
 	c.deadlines.stop(firstRequestDeadline)
 	c.deadlines.stop(readDeadline)
 	c.deadlines.start(closeDeadline, c.loop.now())
-	if c.flags&flagBusy == 0 {
+	if !c.holds.has(holdWorker) {
 		c.dropInput()
-	}
-	if c.flags&(flagDialing|flagHandshake) == 0 {
-		return
-	}
-	c.mu.Lock()
-	waits := c.out != nil
-	c.mu.Unlock()
-	if !waits { // nothing to flush
-		c.end(nil)
 	}
 }
 
@@ -106,13 +104,13 @@ func (c *loopConn) beginClosing() {
 // input would make the kernel send a reset, which may overtake what was written.
 func (c *loopConn) finishClosing() (alive bool) {
 	switch {
-	case c.flags&flagShut == 0:
+	case c.life == lifeFlushing:
 		idle := c.isIdleInShutdown()
-		if !c.shutWrite() || idle && c.flags&flagShut != 0 && c.endIdle() {
+		if !c.shutWrite() || idle && c.life == lifeLingering && c.endIdle() {
 			return false
 		}
 		c.noteUnsent()
-	case c.flags&flagEOF != 0:
+	case c.peerHalf.isEndRead():
 		c.end(nil)
 		return false
 	case c.isIdleInShutdown():
@@ -135,25 +133,24 @@ func (c *loopConn) fail(err error) {
 // tearDown takes the connection out of the loop and closes its descriptor. What was accepted and is not written fails with
 // the reason; the handler is told as soon as no request is in work.
 func (c *loopConn) tearDown(reason error) {
-	if c.flags&flagGone != 0 {
+	if c.life.isGone() {
 		return
 	}
 	l := c.loop
-	c.flags |= flagGone
 	c.stopHandshake()
-	if c.flags&flagSpecial != 0 && c.ext.proxied != nil {
+	c.life = c.life.gone()
+	if c.layers.has(layerProxy) {
 		c.dropProxyHeader(c.ext.proxied)
 	}
-	if c.flags&flagIn != 0 {
-		l.count.Add(-1)
-	}
+	l.count.Add(-1)
 
 	c.mu.Lock()
 	c.state = connClosed // before the descriptor is another's, lest LocalAddr ask it
 	c.setReason(reason)
 	reason = c.reasonLocked()
+	handed := c.ext != nil && c.ext.handed
 	c.mu.Unlock()
-	if c.flags&flagHanded == 0 {
+	if !handed {
 		c.closeFD(errors.Is(reason, ErrAborted))
 	}
 
@@ -180,7 +177,7 @@ func (c *loopConn) tearDown(reason error) {
 		dial = c.ext.dial
 	}
 	stopContext := c.takeStopContext()
-	busy := c.flags&flagBusy != 0
+	busy := c.holds.has(holdWorker)
 	c.mu.Unlock()
 	if stopContext != nil {
 		stopContext()
@@ -241,7 +238,7 @@ func orClosed(err error) error {
 
 // bury tells the handler of the end, when no request is in work and no file is read any more.
 func (c *loopConn) bury() {
-	if c.flags&inWork != 0 || c.owesFile() && !c.loop.cut {
+	if c.inWork() || c.owesFile() && !c.loop.cut {
 		c.loop.ending[c] = struct{}{}
 		return
 	}
@@ -252,20 +249,21 @@ func (c *loopConn) bury() {
 
 // tellEnd tells the handler of the end, once.
 func (c *loopConn) tellEnd() {
-	if c.flags&flagBuried != 0 {
+	if c.life == lifeReleased {
 		return
 	}
-	c.flags |= flagBuried
+	opened := c.life == lifeClosed
+	c.life = c.life.to(lifeReleased)
 	l := c.loop
 	defer l.srv.leaveConn(c.isOutgoing()) // after runtime.Goexit, too
 	c.mu.Lock()
 	reason, h := c.reasonLocked(), c.handlerLocked()
 	c.mu.Unlock()
 	c.countEnd(reason)
-	if c.flags&flagOpened != 0 {
+	if opened {
 		l.srv.totals.closed.Add(1)
 		c.guard(func() { h.Close(&c.Conn, reason) })
-	} else if c.flags&flagDialing != 0 || c.isClient() {
+	} else if c.isOutgoing() {
 		c.guard(func() { h.Close(&c.Conn, reason) }) // Dial promises it
 	} else if f := l.srv.cfg.OnReject; f != nil {
 		c.guard(func() { f(&c.Conn, reason) })

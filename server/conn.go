@@ -34,7 +34,8 @@ type Conn struct {
 	commands command
 	state    connState
 	place    place
-	peerEnd  peerState // of the peer, as the loop has seen it. Loop only; here it takes up no memory
+	peerHalf peerHalf // Loop only, as draining; here they take up no memory
+	draining drainState
 	peer     sock.Peer
 }
 
@@ -45,7 +46,10 @@ type loopConn struct {
 	Conn
 	in        *input // what is read and not consumed; while busy, the worker's
 	deadlines deadlines
-	flags     connFlags
+	life      lifecycle
+	holds     holds
+	writing   writeState
+	layers    layers
 }
 
 // place is where a connection is as its loop sees it. Under mu.
@@ -86,51 +90,6 @@ const (
 	cmdHandshaken                     // the TLS handshake has ended
 	cmdResolved                       // Dial: the addresses are known
 )
-
-// connFlags are the loop's own.
-type connFlags uint32
-
-const (
-	flagBusy      connFlags = 1 << iota // a worker has the input, or is to have it; Data is not called
-	flagWorking                         // Concurrent: requests are in work
-	flagCrowded                         // Concurrent: as many as may be
-	flagEOF                             // the peer's end was read
-	flagTold                            // and the handler knows
-	flagChoked                          // the output is above the high-water mark
-	flagPaused                          // PauseRead
-	flagDeaf                            // what is read is thrown away
-	flagReading                         // the event waits for Read
-	flagWriting                         // the event waits for Write: the kernel's buffer is full
-	flagClosing                         // is closed when all is flushed
-	flagShut                            // our half is closed
-	flagDrain                           // is closed when it has nothing to do: Shutdown
-	flagIdle                            // had nothing to do when that began
-	flagLooked                          // and has read for the last time
-	flagOpened                          // Open was called
-	flagGone                            // its descriptor is closed
-	flagDialing                         // is not connected yet
-	flagHandshake                       // is not ready for the handler yet: TLS or PROXY
-	flagThrottled                       // the rate limit holds reading back until the alarm
-	flagSlowed                          // the rate limit holds writing back until the alarm
-	flagTLS                             // speaks TLS
-	flagStuffed                         // TLS: has all input for its handshake
-	flagMore                            // and bytes are there that the kernel will not report
-	flagIn                              // counted among its loop's connections
-	flagSpecial                         // is read in another way: TLS, PROXY, rate limits, ReadInto
-	flagDetach                          // Detach: the descriptor is handed out when nothing waits
-	flagHanded                          // and it has been
-	flagBuried                          // the handler was told of the end
-	flagYielded                         // the handler wants what is left in the next turn
-)
-
-// holdsInput are the reasons not to give input to the handler.
-const holdsInput = flagBusy | flagCrowded | flagPaused | flagChoked | flagClosing | flagDialing | flagHandshake | flagGone
-
-// inWork are the signs that a request is in work.
-const inWork = flagBusy | flagWorking
-
-// holdsRead are the reasons not to read.
-const holdsRead = flagBusy | flagCrowded | flagPaused | flagChoked | flagEOF | flagDialing | flagStuffed | flagThrottled | flagLooked | flagYielded | flagGone
 
 // ext is what only some connections have: a handler of their own, TLS, limits, a context, callers that wait for room.
 type ext struct {
@@ -182,6 +141,7 @@ func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins star
 	if err := l.ev.InitEvent(&c.ev, fd, flags, l.callback); err != nil {
 		return nil, l.closedError(err)
 	}
+	l.count.Add(1)
 	if h != nil {
 		c.extra().handler = h
 	}
@@ -345,7 +305,11 @@ func (c *Conn) handOver(what command) bool {
 	c.mu.Lock()
 	c.mark(what)
 	c.mu.Unlock()
-	return c.loop.queue.Push(c.loopPart()) == nil
+	if c.loop.queue.Push(c.loopPart()) != nil {
+		c.loop.count.Add(-1)
+		return false
+	}
+	return true
 }
 
 // refusal says why c takes no more output. Under mu.

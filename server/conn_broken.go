@@ -8,30 +8,6 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// peerState is what the kernel has told of the peer's end. It only grows. Loop only.
-type peerState uint8
-
-const (
-	peerSends  peerState = iota // the peer may send more
-	peerEnded                   // the peer has closed its sending half; it may still reset the connection
-	peerHungUp                  // nothing more is to be learned without a read or a write
-)
-
-// String is the state's name.
-func (p peerState) String() string { return [...]string{"sends", "ended", "hung up"}[p] }
-
-// watched is what a connection that is not read from waits for. Neither condition is reported again and again after the loop has
-// heard of it, since the state has changed then.
-func (p peerState) watched(can event.Features) event.Flags {
-	switch {
-	case p == peerHungUp:
-		return 0
-	case p == peerSends && can.Has(event.FeatureClosed):
-		return event.Closed
-	}
-	return event.HangUp
-}
-
 // peerLeft is called when the kernel reports the peer's end on a connection that is not read from. A reset breaks the connection. A
 // half-close waits in the kernel behind what is not read, and only a reset after it is watched for from then on.
 func (c *loopConn) peerLeft(what event.Flags) {
@@ -39,9 +15,9 @@ func (c *loopConn) peerLeft(what event.Flags) {
 		c.breakOff(err)
 		return
 	}
-	c.peerEnd = peerEnded
+	c.peerHalf = c.peerHalf.reach(peerEnded)
 	if what&event.HangUp != 0 {
-		c.peerEnd = peerHungUp
+		c.peerHalf = c.peerHalf.reach(peerHungUp)
 	}
 	if err := c.watch(); err != nil {
 		c.fail(err)
@@ -84,8 +60,8 @@ func (c *loopConn) breakOff(err error) {
 		x.cancel(x.reason)
 	}
 	c.mu.Unlock()
-	c.peerEnd = peerHungUp
-	c.flags &^= flagWriting | flagSlowed
+	c.peerHalf = c.peerHalf.reach(peerEnded | peerHungUp)
+	c.writing = writeIdle
 	c.deadlines.start(closeDeadline, c.loop.now())
 	if err := c.watch(); err != nil {
 		c.fail(err)
@@ -98,14 +74,14 @@ func (c *loopConn) breakOff(err error) {
 
 // readFailed is called when a read has failed. After a reset the input that was read before is still handled.
 func (c *loopConn) readFailed(err error) {
-	if !isPeerGone(err) || c.in == nil && c.flags&(flagMore|inWork) == 0 {
+	if !isPeerGone(err) || c.in == nil && !c.hasMoreTLS() && !c.inWork() {
 		c.fail(err)
 		return
 	}
 	c.breakOff(err)
 	switch {
-	case c.flags&flagGone != 0:
-	case c.flags&flagTLS != 0:
+	case c.life.isGone():
+	case c.layers.has(layerTLS):
 		c.ext.tls.pipe.FeedEOF()
 		c.pumpTLS()
 	default:
@@ -119,10 +95,10 @@ func (c *loopConn) mayHaveInput() bool {
 	waits := c.wishesPause() || c.state >= connClosing
 	c.mu.Unlock()
 	switch {
-	case waits, c.flags&(flagDialing|flagHandshake|flagClosing|flagDeaf|flagTold|flagDetach|flagPaused) != 0:
+	case waits, !c.life.takesInput(), c.peerHalf.isDiscarded(), c.peerHalf.isEndTold(), c.holds.has(holdPause):
 		return false
-	case c.flags&flagEOF != 0:
-		return c.in != nil || c.flags&inWork != 0
+	case c.peerHalf.isEndRead():
+		return c.in != nil || c.inWork()
 	}
 	return true
 }
@@ -133,10 +109,10 @@ const maxLastReads = 1024
 
 // countLastRead counts a read of such a connection, and ends it at the bound.
 func (c *loopConn) countLastRead(reads int) {
-	if reads < maxLastReads || c.flags&flagGone != 0 {
+	if reads < maxLastReads || c.life.isGone() {
 		return
 	}
-	if c.flags&flagClosing == 0 || c.flags&flagShut != 0 {
+	if c.life != lifeFlushing {
 		c.end(nil)
 	}
 }

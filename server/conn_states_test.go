@@ -11,16 +11,18 @@ import (
 // reported in turn after turn.
 func TestWhatIsWatchedWhileAConnectionIsNotRead(t *testing.T) {
 	for _, test := range []struct {
-		state peerState
+		state peerHalf
 		can   event.Features
 		want  event.Flags
 	}{
 		{peerSends, event.FeatureClosed, event.Closed},
+		{peerSends | peerDiscarded, event.FeatureClosed, event.Closed},
 		{peerSends, 0, event.HangUp},
 		{peerEnded, event.FeatureClosed, event.HangUp},
 		{peerEnded, 0, event.HangUp},
-		{peerHungUp, event.FeatureClosed, 0},
-		{peerHungUp, 0, 0},
+		{peerEndTold, event.FeatureClosed, event.HangUp},
+		{peerEnded | peerHungUp, event.FeatureClosed, 0},
+		{peerEnded | peerHungUp, 0, 0},
 	} {
 		if got := test.state.watched(test.can); got != test.want {
 			t.Errorf("%v, features %q: %v is watched, want %v", test.state, test.can, got, test.want)
@@ -32,7 +34,12 @@ func TestWhatIsWatchedWhileAConnectionIsNotRead(t *testing.T) {
 func TestStatesHaveNames(t *testing.T) {
 	for _, names := range [][]fmt.Stringer{
 		{connOpen, connHalf, connBroken, connClosing, connClosed},
-		{peerSends, peerEnded, peerHungUp},
+		{peerSends, peerEnded, peerEndRead, peerEndTold, peerDiscarded, peerHungUp, peerEnded | peerDiscarded | peerHungUp},
+		{lifeNew, lifeDialing, lifeHandshake, lifeOpen, lifeHalfClosed, lifeFlushing, lifeLingering, lifeClosed, lifeRejected, lifeReleased},
+		{holdWorker, holdRequests, holdLimit, holdPause, holdOutput, holdYield, holdRate, holdLastRead, holdWorker | holdPause},
+		{writeIdle, writeBlocked, writeThrottled},
+		{drainNone, drainIdle, drainBusy},
+		{layerProxy, layerRate, layerTLS, layerInto, layerTLS | layerRate},
 		{phaseNone, phaseRequests, phaseOutgoing},
 	} {
 		seen := map[string]bool{}

@@ -52,19 +52,19 @@ func (c *Conn) timeouts() *Timeouts {
 // heldDeadlines are the deadlines whose time is not the peer's now. With requests in work the read deadline runs if more requests are
 // read meanwhile, as with Concurrent, and the write deadline always.
 func (c *loopConn) heldDeadlines() (held deadlineSet) {
-	if c.flags&inWork != 0 {
+	if c.inWork() {
 		held |= setOf(idleDeadline)
-		if c.flags&flagWriting == 0 { // else the requests may wait for the peer
+		if c.writing != writeBlocked { // else the requests may wait for the peer
 			held |= setOf(closeDeadline)
 		}
 	}
-	if c.flags&holdsInput != 0 { // the rest of a request may wait in the kernel
+	if !c.mayGiveInput() { // the rest of a request may wait in the kernel
 		held |= setOf(readDeadline)
 	}
-	if c.flags&flagSlowed != 0 {
+	if c.writing == writeThrottled {
 		held |= setOf(writeDeadline, closeDeadline)
 	}
-	if c.flags&(flagDialing|flagHandshake) != 0 {
+	if c.life.isConnecting() {
 		held |= setOf(idleDeadline)
 	}
 	return held
@@ -72,7 +72,7 @@ func (c *loopConn) heldDeadlines() (held deadlineSet) {
 
 // requestEnded makes the close deadline count from now, since it is held while requests are in work.
 func (c *loopConn) requestEnded() {
-	if c.flags&flagWriting == 0 {
+	if c.writing != writeBlocked {
 		c.deadlines.restart(closeDeadline, c.loop.now())
 	}
 }
@@ -88,17 +88,17 @@ func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 		}
 	}
 	switch {
-	case c.flags&flagDialing != 0:
+	case c.life == lifeDialing:
 		nearer(c.ext.readyBy, dialDeadline)
-	case c.flags&flagHandshake != 0:
+	case c.life == lifeHandshake:
 		nearer(c.ext.readyBy, handshakeDeadline)
-	case c.flags&flagDrain != 0 && c.flags&flagShut != 0 && c.flags&flagClosing != 0:
+	case c.draining.isDraining() && c.life == lifeLingering:
 		nearer(c.deadlines.end(idleDeadline, now, c.loop.srv.cfg.DrainTimeout), drainDeadline)
-		if c.flags&flagIdle != 0 {
+		if c.draining == drainIdle {
 			nearer(saturatedAdd(now, unsentLook), noDeadline)
 		}
 	}
-	if c.flags&(flagThrottled|flagSlowed) != 0 {
+	if c.isThrottled() {
 		nearer(c.nextRefill(), noDeadline)
 	}
 	return at, which
@@ -106,7 +106,7 @@ func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 
 // arm sees to it that the timer goes off when the next deadline is over, or earlier.
 func (c *loopConn) arm() {
-	if c.flags&flagGone != 0 {
+	if c.life.isGone() {
 		return
 	}
 	at, _ := c.nearestDeadline()
@@ -129,13 +129,13 @@ func (c *loopConn) armAt(at time.Duration) {
 // onTimeout ends the connection if a deadline is over, and sets the timer for the next one otherwise.
 func (c *loopConn) onTimeout() (alive bool) {
 	now := c.loop.now()
-	if c.flags&(flagThrottled|flagSlowed) != 0 && c.nextRefill() <= now {
+	if c.isThrottled() && c.nextRefill() <= now {
 		c.unthrottle()
-		if c.flags&flagGone != 0 {
+		if c.life.isGone() {
 			return false
 		}
 	}
-	if ends := flagIdle | flagShut | flagClosing; c.flags&ends == ends && c.isIdleInShutdown() && c.endIdle() {
+	if c.life == lifeLingering && c.isIdleInShutdown() && c.endIdle() {
 		return false
 	}
 	at, which := c.nearestDeadline()
@@ -145,7 +145,7 @@ func (c *loopConn) onTimeout() (alive bool) {
 	}
 	if at > now || which == noDeadline {
 		c.arm()
-		return c.flags&flagGone == 0
+		return !c.life.isGone()
 	}
 	c.fail(c.timedOut(which))
 	return false
@@ -158,7 +158,7 @@ func (c *loopConn) timedOut(d deadline) error {
 		return c.dialTimedOut()
 	case d == handshakeDeadline && c.ext.proxied != nil && !c.ext.proxied.done:
 		return errProxyTimeout
-	case c.flags&(flagClosing|flagShut) == flagClosing|flagShut:
+	case c.life == lifeLingering:
 		return nil // all was written, and the peer has had its time to see it
 	}
 	return d.reason()

@@ -10,7 +10,7 @@ const maxUnwatched = 64 << 10
 
 // noteUnsent notes, when our half is closed, how much output is on its way, if that is much. On the loop.
 func (c *loopConn) noteUnsent() {
-	if c.flags&flagShut == 0 {
+	if !c.life.isShut() {
 		return
 	}
 	c.mu.Lock()
@@ -26,7 +26,7 @@ func (c *loopConn) noteUnsent() {
 // hasProgressed reports whether the peer's system has taken some of the output that was on its way, since that was last asked. On the
 // loop.
 func (c *loopConn) hasProgressed() bool {
-	if c.flags&flagShut == 0 {
+	if !c.life.isShut() {
 		return false
 	}
 	c.mu.Lock()

@@ -88,7 +88,7 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 		return nil, err
 	}
 	c.SetValue(cfg.Value)
-	c.flags |= flagDialing
+	c.life = c.life.to(lifeDialing)
 	timeout := cmp.Or(cfg.Timeout, DefaultDialTimeout)
 	if timeout < 0 {
 		timeout = event.NoTimeout

@@ -93,7 +93,7 @@ func (s *Server) mayAttempt(d *dialing) bool {
 // connectLater starts the next attempt after attemptDelay.
 func (c *loopConn) connectLater(d *dialing) {
 	next, err := c.loop.ev.AfterFunc(attemptDelay, func() {
-		if c.flags&(flagDialing|flagGone) == flagDialing {
+		if c.life == lifeDialing {
 			c.loop.enter(c)
 			c.connect()
 			c.loop.visiting = nil
@@ -156,7 +156,7 @@ func (c *Conn) dialTimedOut() error {
 // ready is the callback of an attempt's event: it has succeeded or failed.
 func (a *attempt) ready(*event.Event, event.Flags) {
 	c := a.c
-	if a.fd < 0 || c.flags&(flagDialing|flagGone) != flagDialing {
+	if a.fd < 0 || c.life != lifeDialing {
 		return
 	}
 	c.loop.enter(c)
@@ -267,9 +267,7 @@ func (c *loopConn) connected(a *attempt) {
 	c.place |= visited
 	c.peer = peer
 	c.mu.Unlock()
-	c.flags = c.flags&^flagDialing | flagReading
 	if err := c.ev.Add(event.NoTimeout); err != nil {
-		c.flags |= flagDialing // Close is told, though Open was not
 		c.fail(err)
 		return
 	}
@@ -284,7 +282,7 @@ func (c *loopConn) established(d *dialing) {
 	} else {
 		c.opened()
 	}
-	if c.flags&flagGone != 0 {
+	if c.life.isGone() {
 		return
 	}
 	c.mu.Lock()

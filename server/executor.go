@@ -41,10 +41,10 @@ func (c *Conn) Executor() Executor { return Executor{c.loopPart()} }
 func (x Executor) Serve(h RequestHandler, message []byte) error {
 	c := x.c
 	switch {
-	case c.flags&(flagGone|flagClosing) != 0:
+	case c.life.isGone() || c.life.isClosing():
 		return ErrClosed
-	case h == nil || c.flags&flagBusy != 0:
-		return fmt.Errorf("%w: Executor.Serve: RequestHandler is %T, input in work: %v", ErrHandler, h, c.flags&flagBusy != 0)
+	case h == nil || c.holds.has(holdWorker):
+		return fmt.Errorf("%w: Executor.Serve: RequestHandler is %T, input in work: %v", ErrHandler, h, c.holds.has(holdWorker))
 	}
 	if err := c.loop.srv.overloads(len(message)); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (x Executor) Serve(h RequestHandler, message []byte) error {
 func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, first framing.Result) error {
 	c := x.c
 	switch held := c.in; {
-	case c.flags&(flagGone|flagClosing) != 0:
+	case c.life.isGone() || c.life.isClosing():
 		return ErrClosed
 	case h == nil || f == nil || x.InWork() > 0:
 		return fmt.Errorf("%w: Executor.ServeInput: RequestHandler is %T, Framing is %T, %d requests in work", ErrHandler, h, f, x.InWork())
@@ -84,10 +84,10 @@ func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, 
 // InWork is how many requests of the connection were handed over and have not ended, those that wait for a worker included. Input that
 // ServeInput has handed over counts as one. Loop only.
 func (x Executor) InWork() int {
-	if x.c.flags&flagBusy != 0 {
+	if x.c.holds.has(holdWorker) {
 		return 1
 	}
-	if x.c.flags&flagWorking != 0 {
+	if x.c.holds.has(holdRequests) {
 		return x.c.ext.conc.inWork
 	}
 	return 0

@@ -170,7 +170,7 @@ func (c *loopConn) releaseFile() {
 	c.ext.fetched = nil
 	c.mu.Unlock()
 	l.report(c, c.failure())
-	if c.flags&flagGone != 0 { // else it is broken, and not at its end
+	if c.life.isGone() { // else it is broken, and not at its end
 		c.bury()
 	}
 	l.visiting = nil

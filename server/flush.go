@@ -18,10 +18,10 @@ func (c *loopConn) flush() {
 	switch {
 	case c.state == connBroken:
 		dropped = c.failOutput()
-	case c.flags&(flagWriting|flagSlowed|flagDialing) != 0:
-	case c.flags&flagTLS != 0:
+	case c.writing != writeIdle || c.life == lifeDialing:
+	case c.layers.has(layerTLS):
 		err = c.writeTLS()
-	case c.out != nil && c.flags&flagHandshake == 0:
+	case c.out != nil && c.life != lifeHandshake:
 		err = c.writeOut()
 	}
 	again := c.leave()
@@ -51,23 +51,23 @@ func (c *loopConn) flush() {
 func (c *loopConn) leave() (again bool) {
 	l := c.loop
 	l.held, l.drained, l.state = 0, true, c.state
-	if c.flags&flagWriting == 0 {
+	if c.writing != writeBlocked {
 		c.deadlines.stop(writeDeadline)
-		if c.flags&flagClosing == 0 && c.state != connBroken {
+		if c.state <= connHalf {
 			c.deadlines.stop(closeDeadline)
 		}
 	}
 	if c.ext != nil && c.ext.detach != nil && l.state == connHalf {
 		l.state = connOpen // it takes no output, but nothing is to be closed
 	}
-	if c.out != nil || c.flags&(flagTLS|flagWorking) != 0 {
+	if c.out != nil || c.layers.has(layerTLS) || c.holds.has(holdRequests) {
 		l.held = c.held()
 		l.drained = c.out == nil && !c.cipherWaits()
 	}
 	if c.isPaused() {
-		c.flags |= flagPaused // before the wish is obeyed, or reading would go on until then
+		c.holds.add(holdPause) // before the wish is obeyed, or reading would go on until then
 	}
-	again = c.commands != 0 || c.out != nil && c.flags&(flagWriting|flagSlowed|flagDialing|flagHandshake) == 0 && !c.isFetching()
+	again = c.commands != 0 || c.out != nil && c.writing == writeIdle && !c.life.isConnecting() && !c.isFetching()
 	l.refused = c.place&refused != 0
 	c.place &^= visited | refused
 	if again = again && c.place == 0; again {
@@ -89,7 +89,7 @@ func (c *loopConn) writeOut() error {
 		}
 		c.freeOutput()
 		if full {
-			if c.flags&flagSlowed == 0 && !c.isFetching() {
+			if c.writing != writeThrottled && !c.isFetching() {
 				return c.waitForRoom()
 			}
 			return nil
@@ -172,9 +172,9 @@ func (c *Conn) makeRoom() {
 // waitForRoom has the kernel tell when its buffer has room. Under mu.
 func (c *loopConn) waitForRoom() error {
 	now := c.loop.now()
-	c.flags |= flagWriting
+	c.writing = c.writing.to(writeBlocked)
 	c.deadlines.startOnce(writeDeadline, now)
-	if c.flags&flagDrain != 0 {
+	if c.draining.isDraining() {
 		c.deadlines.startOnce(closeDeadline, now)
 	}
 	return c.watch()
@@ -183,28 +183,34 @@ func (c *loopConn) waitForRoom() error {
 // onWritable writes on. Only when the kernel tells of room again and nothing has waited for it is it asked to stop: most output
 // that meets a full buffer meets it again.
 func (c *loopConn) onWritable() {
-	if c.flags&flagWriting == 0 {
+	if c.writing != writeBlocked {
 		if err := c.watch(); err != nil {
 			c.fail(err)
 		}
 		return
 	}
-	c.flags &^= flagWriting
+	c.writing = writeIdle
 	c.mu.Lock()
 	c.place |= visited
 	c.flush()
 }
 
-// watch makes the event wait for what the flags say.
-func (c *loopConn) watch() error {
+// isReading reports whether the event waits for Read.
+func (c *loopConn) isReading() bool { return c.ev.Conditions()&event.Read != 0 }
+
+// watch makes the event wait for what the states say, and for input if it does already.
+func (c *loopConn) watch() error { return c.watchRead(c.isReading()) }
+
+// watchRead is watch that begins to wait for input, or ends it.
+func (c *loopConn) watchRead(read bool) error {
 	var want event.Flags
-	if c.flags&flagReading != 0 {
+	if read {
 		want |= event.Read
 	}
-	if c.flags&flagWriting != 0 {
-		want |= event.Write // of which an error and a hang-up are told, too
+	if c.writing == writeBlocked {
+		want |= event.Write // which reports an error and a hang-up, too
 	}
-	if w := c.peerEnd.watched(c.loop.ev.Features()); c.flags&flagReading == 0 && (want == 0 || w == event.Closed) {
+	if w := c.peerHalf.watched(c.loop.ev.Features()); !read && (want == 0 || w == event.Closed) {
 		want |= w
 	}
 	return c.ev.SetConditions(want)

@@ -185,7 +185,7 @@ func (c *Conn) shakeHands() {
 }
 
 // isShaking reports whether a handshake has begun, with a whole ClientHello; there may be none to come. On the loop.
-func (c *loopConn) isShaking() bool { return c.flags&flagTLS != 0 && c.ext.tls.started }
+func (c *loopConn) isShaking() bool { return c.layers.has(layerTLS) && c.ext.tls.started }
 
 // shakeAll shakes hands with c and then with those who wait.
 func (s *Server) shakeAll(c *Conn) {
@@ -229,7 +229,7 @@ func (s *Server) shake(c *Conn) {
 
 // handshaken goes on after the handshake.
 func (c *loopConn) handshaken() {
-	if c.flags&(flagGone|flagHandshake) != flagHandshake {
+	if c.life != lifeHandshake {
 		return
 	}
 	t := c.ext.tls
@@ -240,8 +240,8 @@ func (c *loopConn) handshaken() {
 		return
 	}
 	s.totals.handshakes.Add(1)
-	c.flags &^= flagHandshake | flagStuffed
-	c.flags |= flagMore // what has come behind the handshake
+	t.inputFull = false
+	t.more = true // what has come behind the handshake
 	c.opened()
 }
 
@@ -254,10 +254,10 @@ func (c *loopConn) writeAlert() {
 
 // stopHandshake lets a handshake that runs fail, when its connection is closed.
 func (c *loopConn) stopHandshake() {
-	if c.flags&flagTLS == 0 {
+	if !c.layers.has(layerTLS) {
 		return
 	}
-	if c.flags&flagHandshake != 0 {
+	if c.life == lifeHandshake {
 		c.loop.srv.totals.failedHandshakes.Add(1)
 		c.loop.srv.shaking.leave(&c.Conn)
 	}

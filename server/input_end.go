@@ -8,17 +8,17 @@ import (
 // giveLastData gives the handler what is left when the peer's end was read. It reports whether the end itself is to be handled now:
 // not while a last request is in work, nor when the connection is paused or closed.
 func (c *loopConn) giveLastData() bool {
-	for c.in != nil && c.flags&(holdsInput|flagOpened) == flagOpened {
+	for c.in != nil && c.mayGiveInput() {
 		c.mu.Lock()
 		if c.isFresh() {
 			c.in.cursor = 0
 			c.hold(0)
 		}
 		h, ok := FindHandler[LastDataHandler](c.handlerLocked())
-		paused := c.isPaused() || c.flags&flagCrowded != 0
+		paused := c.isPaused() || c.holds.has(holdLimit)
 		c.mu.Unlock()
 		if paused {
-			c.flags &^= flagTold
+			c.peerHalf = c.peerHalf.untold()
 			return false
 		}
 		if !ok {
@@ -30,8 +30,8 @@ func (c *loopConn) giveLastData() bool {
 		var err error
 		c.guard(func() { n, err = h.LastData(&c.Conn, p) })
 		switch {
-		case c.flags&flagBusy != 0:
-			c.flags &^= flagTold // the last request is on its way; then the loop comes back
+		case c.holds.has(holdWorker):
+			c.peerHalf = c.peerHalf.untold() // the last request is on its way; then the loop comes back
 			return false
 		case err == nil && (n < 0 || n > len(p)):
 			err = fmt.Errorf("%w: LastData returned %d of %d bytes", ErrHandler, n, len(p))
@@ -49,8 +49,8 @@ func (c *loopConn) giveLastData() bool {
 			c.dropInput()
 		}
 	}
-	if c.flags&inWork != 0 {
-		c.flags &^= flagTold
+	if c.inWork() {
+		c.peerHalf = c.peerHalf.untold()
 		return false
 	}
 	return true

@@ -113,10 +113,7 @@ func (a *acceptor) handToLoop(l *loop, fd int, peer sock.Peer) {
 	if c == nil {
 		return
 	}
-	c.flags |= flagIn
-	l.count.Add(1)
 	if !c.handOver(cmdOpen) {
-		l.count.Add(-1)
 		l.srv.abandon(fd)
 	}
 }

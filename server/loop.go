@@ -113,11 +113,11 @@ func (l *loop) now() time.Duration { return l.ev.Now() }
 // ready is the callback of every connection's event.
 func (l *loop) ready(e *event.Event, what event.Flags) {
 	c := connOf(e)
-	if c.flags&flagGone != 0 {
+	if c.life.isGone() {
 		return
 	}
 	l.enter(c)
-	if what == event.Read && c.flags&flagDialing == 0 { // most of the time
+	if what == event.Read && c.life != lifeDialing { // most of the time
 		c.onReadable(what)
 	} else {
 		c.onReady(what)
@@ -130,12 +130,12 @@ func (c *loopConn) onReady(what event.Flags) {
 	if what&event.Timeout != 0 && !c.onTimeout() {
 		return
 	}
-	if c.flags&flagDialing != 0 { // its attempts have events of their own
+	if c.life == lifeDialing { // its attempts have events of their own
 		return
 	}
 	if what&event.Write != 0 {
 		c.onWritable()
-		if c.flags&flagGone != 0 {
+		if c.life.isGone() {
 			return
 		}
 	}
@@ -172,7 +172,7 @@ func (c *loopConn) obey(commands command) {
 	if commands&cmdOpen != 0 && !c.begin() {
 		return
 	}
-	if commands&cmdResolved != 0 && c.flags&(flagDialing|flagGone) == flagDialing {
+	if commands&cmdResolved != 0 && c.life == lifeDialing {
 		c.connect()
 	}
 	if commands&cmdHandshaken != 0 {
@@ -181,15 +181,14 @@ func (c *loopConn) obey(commands command) {
 	if commands&cmdDone != 0 {
 		c.takeBack()
 	}
-	if c.flags&(flagStuffed|flagHandshake|flagGone) == flagStuffed|flagHandshake && c.ext.tls.pipe.TakesInput() {
-		c.flags &^= flagStuffed
+	if c.isHandshakeFull() && c.ext.tls.pipe.TakesInput() {
+		c.ext.tls.inputFull = false
 	}
 	c.mu.Lock()
 	state, reason := c.state, c.reasonLocked()
 	paused := c.isPaused()
-	detach := c.ext != nil && c.ext.detach != nil
 	c.mu.Unlock()
-	if c.flags&flagGone != 0 {
+	if c.life.isGone() {
 		c.depart()
 		return
 	}
@@ -198,23 +197,22 @@ func (c *loopConn) obey(commands command) {
 		return
 	}
 	if commands&cmdShutRead != 0 {
-		c.flags |= flagDeaf
-		if c.flags&flagBusy == 0 {
+		c.peerHalf = c.peerHalf.reach(peerDiscarded)
+		if !c.holds.has(holdWorker) {
 			c.dropInput()
 		}
 	}
-	if c.flags&flagPaused != 0 && !paused {
+	if c.holds.has(holdPause) && !paused {
 		c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not go on while reading was paused
 	}
-	c.setFlag(flagPaused, paused)
+	c.holds.set(holdPause, paused)
 	if state == connBroken && paused && c.timeouts().Close == event.NoTimeout { // or it would stay for ever
 		c.fail(reason)
 		return
 	}
-	c.setFlag(flagDetach, detach)
-	if state == connClosing && c.flags&flagClosing == 0 {
+	if state == connClosing && !c.life.isClosing() {
 		c.beginClosing()
-		if c.flags&flagGone != 0 {
+		if c.life.isGone() {
 			return
 		}
 	}
@@ -222,39 +220,31 @@ func (c *loopConn) obey(commands command) {
 	c.arm() // a wish may have brought a deadline nearer
 }
 
-func (c *loopConn) setFlag(flag connFlags, on bool) {
-	if on {
-		c.flags |= flag
-	} else {
-		c.flags &^= flag
-	}
-}
-
 // goOn processes what input is left, writes, and leaves.
 func (c *loopConn) goOn() {
-	if c.flags&holdsInput == 0 {
-		c.flags &^= flagYielded
+	if c.mayGiveInput() {
+		c.holds.remove(holdYield)
 	}
-	if c.in != nil && c.flags&holdsInput == 0 {
+	if c.in != nil && c.mayGiveInput() {
 		c.mu.Lock()
 		h, ok := c.visit()
 		c.mu.Unlock()
 		c.process(c.in.rest(), h, ok)
-		if c.flags&flagGone != 0 {
+		if c.life.isGone() {
 			return
 		}
 	}
 	switch {
-	case c.flags&flagMore != 0 && c.flags&(holdsRead&^flagLooked|flagHandshake) == 0:
+	case c.hasMoreTLS() && c.mayReadBut(holdLastRead) && c.life != lifeHandshake:
 		c.pumpTLS()
 		return
-	case c.flags&(flagDrain|flagClosing|flagHandshake) == flagDrain && c.flags&holdsRead == 0:
+	case c.draining.isDraining() && c.life.takesInput() && c.mayRead():
 		c.read() // what came before the shutdown is still answered; more is not read, or a busy client would keep us
-		c.flags |= flagLooked
-	case c.flags&(flagDrain|flagClosing|flagHandshake) == flagDrain|flagHandshake && c.flags&holdsRead == 0 && !c.isShaking():
+		c.holds.add(holdLastRead)
+	case c.draining.isDraining() && c.life == lifeHandshake && c.mayRead() && !c.isShaking():
 		c.read() // a whole ClientHello is still answered
 	}
-	if c.flags&flagGone != 0 {
+	if c.life.isGone() {
 		return
 	}
 	c.mu.Lock()

@@ -107,8 +107,7 @@ func (c *loopConn) parseProxyHeader(x *proxied, header []byte) error {
 		x.source = h.SourceAddr
 	}
 	c.mu.Unlock()
-	if c.flags&flagTLS == 0 {
-		c.flags &^= flagHandshake
+	if !c.layers.has(layerTLS) {
 		c.opened()
 	}
 	return nil

@@ -79,7 +79,7 @@ func (c *loopConn) readAllowance(want int) int {
 	}
 	n, at := c.allowance(own, group, want, &x.readShare)
 	if n == 0 {
-		c.flags |= flagThrottled
+		c.holds.add(holdRate)
 		x.readAt = at
 		c.stopReading()
 		c.armAt(at)
@@ -96,7 +96,7 @@ func (c *loopConn) writeAllowance(want int) int {
 	}
 	n, at := c.allowance(own, group, min(want, sock.MaxRaw), &x.writeShare)
 	if n == 0 {
-		c.flags |= flagSlowed
+		c.writing = c.writing.to(writeThrottled)
 		x.writeAt = at
 		c.armAt(at)
 	}
@@ -132,22 +132,25 @@ func (g *RateGroup) writes() *ratelimit.Bucket {
 func (c *loopConn) nextRefill() time.Duration {
 	x := c.ext
 	switch {
-	case c.flags&flagThrottled == 0:
+	case !c.holds.has(holdRate):
 		return x.writeAt
-	case c.flags&flagSlowed == 0:
+	case c.writing != writeThrottled:
 		return x.readAt
 	}
 	return min(x.readAt, x.writeAt)
 }
 
+// isThrottled reports whether the rate limits hold reading or writing.
+func (c *loopConn) isThrottled() bool { return c.holds.has(holdRate) || c.writing == writeThrottled }
+
 // unthrottle ends the throttling of reads or writes whose time has come.
 func (c *loopConn) unthrottle() {
 	x, now := c.ext, c.loop.now()
 	if x.readAt <= now {
-		c.flags &^= flagThrottled
+		c.holds.remove(holdRate)
 	}
-	if c.flags&flagSlowed != 0 && x.writeAt <= now {
-		c.flags &^= flagSlowed
+	if c.writing == writeThrottled && x.writeAt <= now {
+		c.writing = writeIdle
 		c.deadlines.restart(closeDeadline, now) // it was not the peer that output waited for
 	}
 	c.mu.Lock()

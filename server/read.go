@@ -11,12 +11,12 @@ import (
 // onReadable reads, if it is time to. What is left comes in the next turn, after the other connections.
 func (c *loopConn) onReadable(what event.Flags) {
 	switch {
-	case c.flags&flagReading == 0:
+	case !c.isReading():
 		if what&(event.Closed|event.HangUp) != 0 {
 			c.peerLeft(what)
 		}
 		return
-	case c.flags&holdsRead != 0:
+	case !c.mayRead():
 		c.stopReading()
 		return
 	}
@@ -25,7 +25,7 @@ func (c *loopConn) onReadable(what event.Flags) {
 
 // read reads once.
 func (c *loopConn) read() {
-	if c.flags&flagSpecial != 0 {
+	if c.layers != 0 {
 		c.readSpecial()
 		return
 	}
@@ -48,14 +48,14 @@ const maxLooks = 64
 
 // countLook counts a read of a connection that has to end although its peer goes on sending: during a shutdown, or because it is closed.
 func (c *loopConn) countLook() {
-	if c.flags&(flagDrain|flagClosing) == 0 && c.peerEnd != peerHungUp {
+	if !c.draining.isDraining() && !c.life.isClosing() && !c.peerHalf.isHungUp() {
 		return
 	}
 	c.mu.Lock()
 	x := c.extra()
 	c.mu.Unlock()
-	if x.looks++; x.looks >= maxLooks && c.flags&flagDrain != 0 {
-		c.flags |= flagDeaf
+	if x.looks++; x.looks >= maxLooks && c.draining.isDraining() {
+		c.peerHalf = c.peerHalf.reach(peerDiscarded)
 	}
 	c.countLastRead(x.looks)
 }
@@ -63,7 +63,7 @@ func (c *loopConn) countLook() {
 // received gives p, the loop's own buffer, to whoever it is for.
 func (c *loopConn) received(p []byte) {
 	c.deadlines.received(c.loop.now())
-	if c.flags&(flagClosing|flagDeaf) != 0 {
+	if c.life.isClosing() || c.peerHalf.isDiscarded() {
 		return
 	}
 	c.mu.Lock()
@@ -71,13 +71,13 @@ func (c *loopConn) received(p []byte) {
 	c.loop.traffic.read.Add(uint64(len(p)))
 	h, ok := c.visit()
 	c.mu.Unlock()
-	if in := c.in; in != nil && c.flags&flagBusy == 0 {
+	if in := c.in; in != nil && !c.holds.has(holdWorker) {
 		in.buf = append(in.buf, p...)
 		p = in.rest()
 	}
-	if c.flags&holdsInput == 0 {
+	if c.mayGiveInput() {
 		c.process(p, h, ok)
-		if c.flags&flagGone != 0 {
+		if c.life.isGone() {
 			return
 		}
 	} else {
@@ -91,7 +91,7 @@ func (c *loopConn) received(p []byte) {
 // and whether it may be given input. Under mu.
 func (c *loopConn) visit() (h Handler, ok bool) {
 	c.place |= visited
-	if c.flags&flagBusy == 0 && c.isFresh() { // while it is busy, the worker looks whether the handler is fresh
+	if !c.holds.has(holdWorker) && c.isFresh() { // while it is busy, the worker looks whether the handler is fresh
 		c.loop.cursor = 0
 		if c.in != nil {
 			c.in.cursor = 0
@@ -99,15 +99,15 @@ func (c *loopConn) visit() (h Handler, ok bool) {
 		c.hold(0)
 	}
 	if c.isPaused() {
-		c.flags |= flagPaused
+		c.holds.add(holdPause)
 	}
 	h = c.handlerLocked()
-	return h, c.state < connClosing && c.flags&(flagPaused|flagCrowded) == 0
+	return h, c.state < connClosing && !c.holds.has(holdPause|holdLimit)
 }
 
 // isPaused reports whether PauseRead was called last. A handshake goes on all the same. Under mu, on the loop.
 func (c *loopConn) isPaused() bool {
-	return c.wishesPause() && c.state < connClosing && c.flags&(flagDialing|flagHandshake) == 0
+	return c.wishesPause() && c.state < connClosing && !c.life.isConnecting()
 }
 
 // wishesPause reports whether nothing is to be given to the handler, for PauseRead or Detach. Under mu.
@@ -124,7 +124,7 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 	consumed := false
 	for ok && len(p) > 0 {
 		n, err := c.callData(h, p)
-		if c.flags&(flagBusy|flagGone) != 0 {
+		if c.holds.has(holdWorker) || c.life.isGone() {
 			return // a worker is to have all of it
 		}
 		yields := false
@@ -145,13 +145,13 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 			c.deadlines.stop(firstRequestDeadline)
 		}
 		if yields && len(p) > 0 {
-			c.flags |= flagYielded
+			c.holds.add(holdYield)
 			c.poke()
 		}
-		if n == 0 || c.flags&flagYielded != 0 {
+		if n == 0 || c.holds.has(holdYield) {
 			break
 		}
-		if c.flags&holdsInput != 0 {
+		if !c.mayGiveInput() {
 			break
 		}
 		if len(p) > 0 {
@@ -160,7 +160,7 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 			held := c.held()
 			c.mu.Unlock()
 			c.mindMarks(held) // or what answers one message at a time would be given more than its output has room for
-			ok = ok && c.flags&holdsInput == 0
+			ok = ok && c.mayGiveInput()
 		}
 	}
 	if consumed {
@@ -173,7 +173,7 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 
 // callData calls the handler, which has to say again where what comes next is read.
 func (c *loopConn) callData(h Handler, p []byte) (n int, err error) {
-	if c.flags&flagSpecial != 0 {
+	if c.layers != 0 {
 		c.ext.into = nil
 	}
 	if c.loop.srv.cfg.OnPanic == nil {
@@ -205,7 +205,7 @@ func (c *loopConn) keep(p []byte) {
 		in.pos = 0
 	}
 	in.cursor = c.loop.cursor
-	if now := c.loop.now(); c.flags&(flagYielded|flagClosing) == 0 && !c.deadlines.runs(readDeadline) {
+	if now := c.loop.now(); !c.holds.has(holdYield) && !c.life.isClosing() && !c.deadlines.runs(readDeadline) {
 		c.deadlines.start(readDeadline, now)
 		c.armAt(c.deadlines.end(readDeadline, now, c.timeouts().Read))
 	}
@@ -213,8 +213,8 @@ func (c *loopConn) keep(p []byte) {
 	s := c.loop.srv
 	var err error
 	switch {
-	case len(p) > c.maxInput() && c.flags&(holdsInput|flagYielded) == 0:
-		if c.flags&flagWorking != 0 {
+	case len(p) > c.maxInput() && c.mayGiveInput() && !c.holds.has(holdYield):
+		if c.holds.has(holdRequests) {
 			c.hold(0) // the answers to what came before are sent first; then the handler is asked again
 			return
 		}
@@ -238,14 +238,12 @@ func (c *Conn) maxInput() int {
 
 // endRead is called when the peer's end was read.
 func (c *loopConn) endRead() {
-	c.flags |= flagEOF
-	c.flags &^= flagReading
-	c.peerEnd = max(c.peerEnd, peerEnded)
-	if err := c.watch(); err != nil {
+	c.peerHalf = c.peerHalf.reach(peerEndRead)
+	if err := c.watchRead(false); err != nil {
 		c.fail(err)
 		return
 	}
-	if c.flags&flagClosing != 0 && c.flags&flagShut != 0 {
+	if c.life == lifeLingering {
 		c.end(nil) // this is what was waited for
 		return
 	}
@@ -256,8 +254,8 @@ func (c *loopConn) endRead() {
 
 // endOfInput follows when all that came before the peer's end was given to the handler.
 func (c *loopConn) endOfInput() {
-	c.flags |= flagTold
-	if c.flags&(flagDeaf|flagClosing) != 0 {
+	c.peerHalf = c.peerHalf.reach(peerEndTold)
+	if c.peerHalf.isDiscarded() || c.life.isClosing() {
 		c.endHalf()
 		return
 	}
@@ -269,7 +267,7 @@ func (c *loopConn) endOfInput() {
 	if !c.giveLastData() {
 		return
 	}
-	if h, ok := FindHandler[EOFHandler](c.Handler()); ok && c.flags&flagOpened != 0 {
+	if h, ok := FindHandler[EOFHandler](c.Handler()); ok && !c.life.isConnecting() {
 		c.guard(func() { h.EOF(&c.Conn) })
 		c.endHalf()
 		return
@@ -282,7 +280,7 @@ func (c *loopConn) endOfInput() {
 
 // endHalf closes the connection if its second half has ended after ours.
 func (c *loopConn) endHalf() (ended bool) {
-	if c.flags&(flagShut|flagClosing) != flagShut {
+	if c.life != lifeHalfClosed {
 		return false
 	}
 	c.end(io.EOF)

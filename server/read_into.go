@@ -9,14 +9,14 @@ package server
 func (c *Conn) ReadInto(p []byte) { c.loopPart().readInto(p) }
 
 func (c *loopConn) readInto(p []byte) {
-	if c.flags&flagSpecial == 0 {
+	if c.layers == 0 {
 		if len(p) == 0 {
 			return
 		}
 		c.mu.Lock()
 		c.extra()
 		c.mu.Unlock()
-		c.flags |= flagSpecial
+		c.layers.add(layerInto)
 	}
 	c.ext.into = p
 }

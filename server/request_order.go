@@ -4,7 +4,7 @@ package server
 // are sent, whichever ends first. All but inWork and holdAbove are guarded by the connection's lock.
 type concurrency struct {
 	inWork    int      // requests in work. Loop only
-	holdAbove int      // with flagCrowded: no input for the handler while more requests are in work. Loop only
+	holdAbove int      // with holdLimit: no input for the handler while more requests are in work. Loop only
 	ended     int      // requests that have ended since the loop looked
 	last      uint64   // the order of the newest request; the first is 1
 	first     uint64   // the order of the oldest request that is not answered
@@ -35,21 +35,21 @@ func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 	in.reply.c, in.reply.order = &c.Conn, order
 	c.count(in, in.memory())
 	x.conc.inWork++
-	c.flags |= flagWorking
+	c.holds.add(holdRequests)
 	c.queueRequest(in)
 }
 
 // hold keeps input from the handler while more than most requests are in work. There is one.
 func (c *loopConn) hold(most int) {
-	if c.flags&flagWorking == 0 {
+	if !c.holds.has(holdRequests) {
 		return
 	}
 	conc := c.ext.conc
-	if c.flags&flagCrowded != 0 {
+	if c.holds.has(holdLimit) {
 		most = min(most, conc.holdAbove)
 	}
 	conc.holdAbove = most
-	c.flags |= flagCrowded
+	c.holds.add(holdLimit)
 }
 
 // takeBackMessages is takeBack for requests that have a copy of their message.
@@ -68,11 +68,11 @@ func (c *loopConn) takeBackMessages() {
 		return
 	}
 	conc.inWork -= ended
-	if c.flags&flagCrowded != 0 && conc.inWork <= conc.holdAbove {
-		c.flags &^= flagCrowded
+	if c.holds.has(holdLimit) && conc.inWork <= conc.holdAbove {
+		c.holds.remove(holdLimit)
 		c.deadlines.restart(readDeadline, c.loop.now())
 	}
-	c.setFlag(flagWorking, conc.inWork > 0)
+	c.holds.set(holdRequests, conc.inWork > 0)
 	c.requestEnded()
 }
 

@@ -26,11 +26,11 @@ func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, fir
 		}
 	}
 	in.request.handler, in.request.framing, in.request.first = h, f, message
-	in.request.atEOF, in.request.final = c.flags&flagTold != 0, first.Final
+	in.request.atEOF, in.request.final = c.peerHalf.isEndTold(), first.Final
 	in.pos = len(in.buf) - len(p) + first.Advance
 	in.cursor = first.Cursor
 	c.count(in, in.memory())
-	c.flags |= flagBusy
+	c.holds.add(holdWorker)
 	c.queueRequest(in)
 }
 
@@ -77,11 +77,11 @@ func (l *loop) feed() {
 
 // takeBack is the loop's part of the end of a request: the input belongs to the loop again.
 func (c *loopConn) takeBack() {
-	if c.flags&flagBusy == 0 {
+	if !c.holds.has(holdWorker) {
 		c.takeBackMessages()
 		return
 	}
-	c.flags &^= flagBusy
+	c.holds.remove(holdWorker)
 	in := c.in
 	final := in.request.final
 	if final {
@@ -90,7 +90,7 @@ func (c *loopConn) takeBack() {
 	in.request = request{}
 	c.deadlines.stop(readDeadline)
 	c.requestEnded()
-	if len(in.rest()) == 0 || final || c.flags&(flagClosing|flagDeaf) != 0 {
+	if len(in.rest()) == 0 || final || c.life.isClosing() || c.peerHalf.isDiscarded() {
 		c.dropInput()
 		return
 	}
@@ -99,5 +99,5 @@ func (c *loopConn) takeBack() {
 
 // nothingLeft reports whether the request that has come back was all of the input. Under mu.
 func (c *loopConn) nothingLeft() bool {
-	return c.flags&(flagBusy|flagMore) == flagBusy && len(c.in.rest()) == 0 && !c.in.request.final
+	return c.holds.has(holdWorker) && !c.hasMoreTLS() && len(c.in.rest()) == 0 && !c.in.request.final
 }

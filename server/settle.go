@@ -4,58 +4,67 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// calm are the flags of a connection about which nothing is to be done between two events.
-const calm = flagReading | flagOpened | flagIn | flagBusy
-
 // settle draws the consequences of a visit, after its output was written: marks, ends, and whether to read. again says that
 // there is more to do in another turn.
 func (c *loopConn) settle(again bool) {
 	l := c.loop
-	if !again && l.drained && !l.refused && l.state == connOpen && c.flags&^calm == 0 && c.flags&flagReading != 0 {
+	if !again && l.drained && !l.refused && l.state == connOpen && c.isUndisturbed() && c.isReading() {
 		return
 	}
 	s, held, drained, state := l.srv, l.held, l.drained, l.state
 	c.tell(again)
-	if l.refused && c.flags&(flagDialing|flagHandshake) != 0 {
+	if l.refused && c.life.isConnecting() {
 		c.rememberRefusal()
-	} else if l.refused && c.flags&flagChoked == 0 {
+	} else if l.refused && !c.holds.has(holdOutput) {
 		c.mindMarks(s.cfg.HighWater) // whatever was written since: LowWater follows
 	}
 	c.mindMarks(held)
-	if c.flags&flagEOF != 0 && c.flags&(flagTold|inWork|flagPaused|flagChoked|flagHandshake) == 0 && !c.isWished() {
+	if c.peerHalf.isEndRead() && !c.peerHalf.isEndTold() && !c.holds.has(holdsEnd|holdPause|holdOutput) && c.life != lifeHandshake && !c.isWished() {
 		c.endOfInput()
-		if c.flags&flagGone != 0 {
+		if c.life.isGone() {
 			return
 		}
 	}
-	if drained && c.flags&inWork == 0 {
+	if drained && !c.inWork() {
 		switch {
-		case c.flags&(flagDialing|flagHandshake) != 0: // there is nothing yet to shut or to hand out; what is wished waits
-			if c.flags&flagDrain != 0 && (!c.isShaking() || c.isClient()) { // else the handshake's end, or its deadline, goes on
+		case c.life.isConnecting(): // there is nothing yet to shut or to hand out; what is wished waits
+			if c.draining.isDraining() && (!c.isShaking() || c.isClient()) { // else the handshake's end, or its deadline, goes on
 				c.closeWith(ErrServerClosed)
 			}
-		case c.flags&flagDetach != 0:
+		case c.isDetaching():
 			c.detachNow()
 			return
-		case c.flags&flagClosing != 0:
+		case c.life.isClosing():
 			if !c.finishClosing() {
 				return
 			}
-		case state == connHalf && c.flags&flagShut == 0:
+		case state == connHalf && !c.life.isShut():
 			if !c.shutWrite() {
 				return
 			}
-			if c.flags&flagDrain != 0 {
+			if c.draining.isDraining() {
 				c.poke() // nothing may be read any more, so that no event would bring the visit that ends it
 			}
-		case c.flags&flagDrain != 0 && c.flags&(flagLooked|flagMore) != flagLooked && c.flags&(holdsRead&^flagLooked) == 0:
+		case c.draining.isDraining() && (!c.holds.has(holdLastRead) || c.hasMoreTLS()) && c.mayReadBut(holdLastRead):
 			c.poke() // for a last look at what has come; see goOn
-		case c.flags&flagDrain != 0 && state < connClosing && (c.flags&flagYielded == 0 || c.flags&holdsInput != 0) && !c.isWished():
+		case c.draining.isDraining() && state < connClosing && (!c.holds.has(holdYield) || !c.mayGiveInput()) && !c.isWished():
 			c.closeWith(ErrServerClosed)
 		}
 	}
 	c.resumeReading()
 	c.arm()
+}
+
+// isUndisturbed reports whether nothing is to be done about the connection between two events.
+func (c *loopConn) isUndisturbed() bool {
+	return c.life == lifeOpen && c.holds&^holdWorker == 0 && c.writing == writeIdle && c.layers == 0 && c.peerHalf == peerSends && c.draining == drainNone
+}
+
+// isDetaching reports whether Detach has been called and the descriptor is still to be handed out.
+func (c *Conn) isDetaching() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ext != nil && c.ext.detach != nil
 }
 
 // rememberRefusal keeps a refusal for the handler until it may be told.
@@ -77,18 +86,18 @@ func (c *Conn) isWished() bool {
 func (c *loopConn) mindMarks(held int) {
 	s := c.loop.srv
 	switch {
-	case held >= s.cfg.HighWater && c.flags&(flagChoked|flagDialing|flagHandshake) == 0: // a handshake has to be read
-		c.flags |= flagChoked
-		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && c.flags&flagOpened != 0 {
+	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.life.isConnecting(): // a handshake has to be read
+		c.holds.add(holdOutput)
+		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isConnecting() {
 			c.guard(func() { h.HighWater(&c.Conn) })
 		}
-	case held <= s.cfg.LowWater && c.flags&flagChoked != 0:
-		c.flags &^= flagChoked
+	case held <= s.cfg.LowWater && c.holds.has(holdOutput):
+		c.holds.remove(holdOutput)
 		c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not go on meanwhile
-		if c.in != nil && c.flags&flagBusy == 0 {
+		if c.in != nil && !c.holds.has(holdWorker) {
 			c.poke() // what was read before goes first
 		}
-		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && c.flags&flagOpened != 0 {
+		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isConnecting() {
 			c.guard(func() { h.LowWater(&c.Conn) })
 		}
 	}
@@ -96,18 +105,17 @@ func (c *loopConn) mindMarks(held int) {
 
 // resumeReading makes the kernel report input again if it is wanted and was not.
 func (c *loopConn) resumeReading() {
-	if c.flags&holdsRead != 0 {
+	if !c.mayRead() {
 		return
 	}
-	if c.flags&flagMore != 0 {
+	if c.hasMoreTLS() {
 		c.poke() // what TLS has decrypted goes first; see goOn
 	}
-	if c.flags&flagReading != 0 {
+	if c.isReading() {
 		return
 	}
 	c.deadlines.restart(readDeadline, c.loop.now()) // what the peer could not send meanwhile is not its fault
-	c.flags |= flagReading
-	if err := c.watch(); err != nil {
+	if err := c.watchRead(true); err != nil {
 		c.fail(err)
 		return
 	}
@@ -116,8 +124,7 @@ func (c *loopConn) resumeReading() {
 // stopReading is called when the kernel reports what is not wanted now. Only here does a pause reach the kernel; most end before.
 // The peer's reset is still watched for.
 func (c *loopConn) stopReading() {
-	c.flags &^= flagReading
-	if err := c.watch(); err != nil {
+	if err := c.watchRead(false); err != nil {
 		c.fail(err)
 	}
 }
@@ -125,10 +132,10 @@ func (c *loopConn) stopReading() {
 // shutWrite closes our half.
 func (c *loopConn) shutWrite() (alive bool) {
 	if !c.closeTLS() {
-		return c.flags&flagGone == 0 // its last record waits for room
+		return !c.life.isGone() // its last record waits for room
 	}
-	c.flags |= flagShut
-	if c.flags&(flagEOF|flagYielded) == flagEOF {
+	c.life = c.life.shut()
+	if c.peerHalf.isEndRead() && !c.holds.has(holdYield) {
 		c.end(nil)
 		return false
 	}

@@ -88,11 +88,8 @@ func (l *loop) drain(outgoing bool) {
 
 // drain lets the connection end when it has nothing to do any more.
 func (c *loopConn) drain() {
-	if c.flags&flagDrain == 0 && c.hasNothingToDo() {
-		c.flags |= flagIdle
-	}
-	c.flags |= flagDrain
-	if c.flags&flagWriting != 0 {
+	c.draining = c.draining.begin(!c.draining.isDraining() && c.hasNothingToDo())
+	if c.writing == writeBlocked {
 		c.deadlines.startOnce(closeDeadline, c.loop.now())
 	}
 	c.poke()
@@ -101,8 +98,8 @@ func (c *loopConn) drain() {
 // hasNothingToDo reports whether the peer has neither begun a request, as far as it was read, nor waits for anything. The peer of a
 // connection that is not open yet has asked for nothing; what it sends behind its handshake is seen later. On the loop.
 func (c *loopConn) hasNothingToDo() bool {
-	handshake := c.flags&(flagHandshake|flagClosing) == flagHandshake
-	if !handshake && (c.in != nil || c.flags&(inWork|flagClosing|flagMore|flagHandshake|holdsRead) != 0) { // or input may wait in the kernel
+	handshake := c.life == lifeHandshake
+	if !handshake && (c.in != nil || c.inWork() || !c.life.takesInput() || c.hasMoreTLS() || !c.mayRead()) { // or input may wait in the kernel
 		return false
 	}
 	c.mu.Lock()
@@ -110,7 +107,7 @@ func (c *loopConn) hasNothingToDo() bool {
 	if handshake {
 		return c.held() == 0
 	}
-	if c.held() > 0 || c.cipherWaits() || c.state != connOpen && (c.state != connHalf || c.flags&flagShut == 0) {
+	if c.held() > 0 || c.cipherWaits() || c.state != connOpen && (c.state != connHalf || !c.life.isShut()) {
 		return false
 	}
 	return c.ext == nil || c.ext.tls == nil || !c.ext.tls.pipe.HasInput()
@@ -123,14 +120,14 @@ const unsentLook = 50 * time.Millisecond
 // has all output. Then nothing is lost when it is closed without waiting for the peer's end: a reset could only overtake output. On the
 // loop.
 func (c *loopConn) isIdleInShutdown() bool {
-	if c.flags&flagIdle == 0 {
+	if c.draining != drainIdle {
 		return false
 	}
 	c.mu.Lock()
 	looked := c.ext != nil && c.ext.looks > 0
 	c.mu.Unlock()
 	if looked {
-		c.flags &^= flagIdle
+		c.draining = c.draining.busy()
 		return false
 	}
 	n, err := sock.Unsent(c.ev.FD())
@@ -145,7 +142,7 @@ func (c *loopConn) endIdle() (ended bool) {
 		_ = c.loop.srv.calls.Shutdown(fd, unix.SHUT_RD) // its error would be the look's, too
 	}
 	if n, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT); err == nil && n > 0 {
-		c.flags &^= flagIdle
+		c.draining = c.draining.busy()
 		return false
 	}
 	c.end(nil)

@@ -23,12 +23,13 @@ func (c *loopConn) prepare(begins start) {
 	if begins.proxy {
 		c.extra().proxied = new(proxied)
 		c.extra().unopened = true
-		c.flags |= flagSpecial | flagHandshake
+		c.layers.add(layerProxy)
+		c.life = c.life.to(lifeHandshake)
 	}
 	if s.cfg.limited() {
 		x := c.extra()
 		x.readRate, x.writeRate = s.cfg.ReadLimit.bucket(), s.cfg.WriteLimit.bucket()
-		c.flags |= flagSpecial
+		c.layers.add(layerRate)
 	}
 	if begins.tls != nil {
 		c.startTLS(begins.tls, begins.client)
@@ -41,7 +42,7 @@ func (c *loopConn) prepare(begins start) {
 func (c *loopConn) readSpecial() {
 	l := c.loop
 	buf := l.buf
-	if c.flags&(flagTLS|flagHandshake) == 0 {
+	if !c.layers.has(layerTLS) && c.life != lifeHandshake {
 		buf = c.readBuffer(buf)
 	}
 	buf = buf[:c.readAllowance(len(buf))]
@@ -68,9 +69,9 @@ func (c *loopConn) readSpecial() {
 		}
 	}
 	switch {
-	case c.flags&flagTLS != 0:
+	case c.layers.has(layerTLS):
 		c.receivedTLS(p)
-		if c.flags&flagHandshake == 0 || c.flags&flagClosing != 0 { // a handshake is no request, and has a deadline
+		if c.life != lifeHandshake || c.life.isClosing() { // a handshake is no request, and has a deadline
 			c.countLook()
 		}
 	case len(p) > 0:
@@ -88,9 +89,9 @@ func (c *loopConn) specialEOF(x *ext) {
 	switch {
 	case x.proxied != nil && !x.proxied.done:
 		c.fail(ErrProxyHeader)
-	case c.flags&flagTLS != 0:
+	case c.layers.has(layerTLS):
 		x.tls.pipe.FeedEOF()
-		if c.flags&flagHandshake == 0 {
+		if c.life != lifeHandshake {
 			c.pumpTLS()
 			return
 		}
@@ -98,10 +99,9 @@ func (c *loopConn) specialEOF(x *ext) {
 			c.fail(ErrHandshake)
 			return
 		}
-		c.peerEnd = max(c.peerEnd, peerEnded)
-		c.flags &^= flagReading // until the handshake has ended, and what came before the end is read
-		c.flags |= flagStuffed
-		if err := c.watch(); err != nil {
+		c.peerHalf = c.peerHalf.reach(peerEnded)
+		x.tls.inputFull = true // until the handshake has ended, and what came before the end is read
+		if err := c.watchRead(false); err != nil {
 			c.fail(err)
 		}
 	default:
@@ -111,7 +111,7 @@ func (c *loopConn) specialEOF(x *ext) {
 
 // isClient reports whether the connection was made by Dial. Under no lock; on the loop.
 func (c *loopConn) isClient() bool {
-	return c.flags&flagTLS != 0 && c.ext.tls.client
+	return c.layers.has(layerTLS) && c.ext.tls.client
 }
 
 // LocalAddr is the connection's own address; nil when it is closed or detached. Any goroutine.

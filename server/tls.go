@@ -25,6 +25,8 @@ type tlsState struct {
 	waits     *list.Element // its place among the handshakes that wait; nil for none. Under their mu
 	notified  bool          // close_notify was sent. Loop only
 	counted   int           // bytes of the pipe counted in Server.buffered. Loop only
+	inputFull bool          // has all input that the handshake takes. Loop only
+	more      bool          // input waits that the kernel does not report: decrypted, or to be. Loop only
 	encrypted int           // bytes of the connection's output whose records are in the pipe. Loop only
 }
 
@@ -47,7 +49,18 @@ func (c *loopConn) startTLS(config *tls.Config, client bool) {
 	c.extra().tls, c.ext.unopened = t, true
 	c.countOutput(before)
 	c.mu.Unlock()
-	c.flags |= flagTLS | flagSpecial | flagHandshake
+	c.layers.add(layerTLS)
+	if c.life != lifeHandshake { // it may be, for a PROXY header
+		c.life = c.life.to(lifeHandshake)
+	}
+}
+
+// hasMoreTLS reports whether input waits in TLS that the kernel does not report. Without the lock, on the loop.
+func (c *loopConn) hasMoreTLS() bool { return c.layers.has(layerTLS) && c.ext.tls.more }
+
+// isHandshakeFull reports whether the handshake takes no more input for now.
+func (c *loopConn) isHandshakeFull() bool {
+	return c.life == lifeHandshake && c.layers.has(layerTLS) && c.ext.tls.inputFull
 }
 
 // checkClientTLS refuses what a client's configuration cannot have here.
@@ -81,7 +94,7 @@ func (c *Conn) TLS() (tls.ConnectionState, bool) {
 // receivedTLS gives TLS what came from the socket.
 func (c *loopConn) receivedTLS(p []byte) {
 	t := c.ext.tls
-	if c.flags&flagHandshake == 0 {
+	if c.life != lifeHandshake {
 		t.pipe.Lend(p)
 		c.pumpTLS()
 		return
@@ -106,7 +119,7 @@ func (c *loopConn) receivedTLS(p []byte) {
 	}
 	switch {
 	case full && t.started: // a hasty client's requests; the rest waits in the kernel
-		c.flags |= flagStuffed
+		t.inputFull = true
 	case full:
 		c.fail(fmt.Errorf("%w: more than %d bytes before it ended", ErrHandshake, tlsio.MaxHandshakeInput))
 	}
@@ -116,13 +129,13 @@ func (c *loopConn) receivedTLS(p []byte) {
 func (c *loopConn) pumpTLS() {
 	l := c.loop
 	t := c.ext.tls
-	c.flags &^= flagMore
+	t.more = false
 	if l.plain == nil {
 		l.plain = make([]byte, readSize)
 	}
 	for budget := readSize; ; {
-		if c.flags&(holdsRead&^(flagEOF|flagLooked)) != 0 || budget <= 0 {
-			c.flags |= flagMore
+		if c.holds.has(holdsRead&^holdLastRead) || c.life.isGone() || budget <= 0 {
+			t.more = true
 			break
 		}
 		plain := c.readBuffer(l.plain)
@@ -131,15 +144,15 @@ func (c *loopConn) pumpTLS() {
 		if n > 0 {
 			empty = n < len(plain) && t.pipe.Decrypted() // else the record may have more
 			budget -= n
-			if c.flags&flagDrain != 0 {
-				c.flags &^= flagIdle // also if it came with the end of the handshake
+			if c.draining.isDraining() {
+				c.draining = c.draining.busy() // also if it came with the end of the handshake
 			}
 			c.received(plain[:n])
-			if c.flags&flagGone != 0 {
+			if c.life.isGone() {
 				return
 			}
 		}
-		if c.flags&flagWriting != 0 && t.pipe.Output() > maxCipherWaits {
+		if c.writing == writeBlocked && t.pipe.Output() > maxCipherWaits {
 			t.pipe.Keep()
 			c.fail(fmt.Errorf("%w: %d bytes of answers to key updates wait", ErrOverload, t.pipe.Output()))
 			return
@@ -240,7 +253,7 @@ func (c *loopConn) writeRecords() error {
 		case !all:
 			continue
 		}
-		if err := c.encryptedWritten(); err != nil || c.out == nil || c.flags&flagHandshake != 0 {
+		if err := c.encryptedWritten(); err != nil || c.out == nil || c.life == lifeHandshake {
 			return err
 		}
 		if err := c.encrypt(); err != nil || c.isFetching() {
@@ -333,11 +346,11 @@ func (c *loopConn) nextPlain() ([]byte, error) {
 
 // closeTLS says close_notify, and reports whether the kernel has it.
 func (c *loopConn) closeTLS() (said bool) {
-	if c.flags&flagTLS == 0 {
+	if !c.layers.has(layerTLS) {
 		return true
 	}
 	t := c.ext.tls
-	if !t.notified && c.flags&flagHandshake == 0 {
+	if !t.notified && c.life != lifeHandshake {
 		t.notified = true
 		if err := t.conn.CloseWrite(); err != nil {
 			return true // its state is broken; the connection will be closed all the same

@@ -83,7 +83,7 @@ func localOf(oob []byte, v6 bool) (local Peer) {
 			case ip.IsMulticast():
 				local = Peer{}
 			case ip.IsLinkLocalUnicast():
-				local.zone = info.Ifindex
+				local.setZone(info.Ifindex)
 			}
 		}
 		oob = oob[min(len(oob), (size+unix.SizeofPtr-1)&^(unix.SizeofPtr-1)):]
@@ -105,10 +105,10 @@ func (*Kernel) SendMsg(fd int, p []byte, to, local Peer) error {
 	msg.SetIovlen(1)
 	switch to.family {
 	case unix.AF_INET:
-		name.v4 = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: networkOrder(to.port), Addr: [4]byte(to.ip[12:])}
+		name.v4 = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: networkOrder(to.portNumber()), Addr: [4]byte(to.ip[12:])}
 		msg.Name, msg.Namelen = (*byte)(unsafe.Pointer(&name.v4)), unix.SizeofSockaddrInet4
 	case unix.AF_INET6:
-		name.v6 = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: networkOrder(to.port), Addr: to.ip, Scope_id: to.zone}
+		name.v6 = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: networkOrder(to.portNumber()), Addr: to.ip, Scope_id: to.zoneID()}
 		msg.Name, msg.Namelen = (*byte)(unsafe.Pointer(&name.v6)), unix.SizeofSockaddrInet6
 	}
 	if size := local.putInfo(&oob); size > 0 {
@@ -140,7 +140,7 @@ func (p Peer) putInfo(oob *control) (size int) {
 	case unix.AF_INET6:
 		head.Level, head.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
 		head.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
-		*(*unix.Inet6Pktinfo)(data) = unix.Inet6Pktinfo{Addr: p.ip, Ifindex: p.zone}
+		*(*unix.Inet6Pktinfo)(data) = unix.Inet6Pktinfo{Addr: p.ip, Ifindex: p.zoneID()}
 		return infoSpace6
 	}
 	return 0

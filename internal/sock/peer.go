@@ -3,6 +3,7 @@
 package sock
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"net"
 	"net/netip"
@@ -11,25 +12,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Peer is an address in 24 bytes without pointers: an IP address with port and zone, or the address of a unix socket without its name.
+// Peer is an address in 23 bytes without pointers or alignment: an IP address with port and zone, or the address of a unix socket without its name.
 // It is comparable. An IPv4 address from an IPv6 socket is shown as IPv4, but is not equal to the same address from an IPv4 socket,
 // since an answer must be sent with the same family. The zero value means no address.
 type Peer struct {
 	ip     [16]byte // IPv4 as ::ffff:a.b.c.d
-	zone   uint32
-	port   uint16
+	zone   [4]byte  // big endian, as is the port: a struct that ends with a Peer has room for one more byte
+	port   [2]byte
 	family uint8 // AF_INET, AF_INET6, AF_UNIX; the values of all systems fit
 }
 
 func peer4(ip [4]byte, port uint16) Peer {
-	p := Peer{port: port, family: unix.AF_INET}
+	p := Peer{family: unix.AF_INET}
+	p.setPort(port)
 	p.ip[10], p.ip[11] = 0xff, 0xff
 	copy(p.ip[12:], ip[:])
 	return p
 }
 
 func peer6(ip [16]byte, port uint16, zone uint32) Peer {
-	return Peer{ip: ip, zone: zone, port: port, family: unix.AF_INET6}
+	p := Peer{ip: ip, family: unix.AF_INET6}
+	p.setZone(zone)
+	p.setPort(port)
+	return p
 }
 
 // PeerOf converts sa. It returns the zero Peer for nil and for other families.
@@ -76,11 +81,19 @@ func (p Peer) AddrPort() netip.AddrPort {
 		return netip.AddrPort{}
 	}
 	ip := netip.AddrFrom16(p.ip).Unmap()
-	if p.zone != 0 && ip.Is6() {
-		ip = ip.WithZone(zoneName(p.zone))
+	if zone := p.zoneID(); zone != 0 && ip.Is6() {
+		ip = ip.WithZone(zoneName(zone))
 	}
-	return netip.AddrPortFrom(ip, p.port)
+	return netip.AddrPortFrom(ip, p.portNumber())
 }
+
+func (p Peer) zoneID() uint32 { return binary.BigEndian.Uint32(p.zone[:]) }
+
+func (p Peer) portNumber() uint16 { return binary.BigEndian.Uint16(p.port[:]) }
+
+func (p *Peer) setZone(zone uint32) { binary.BigEndian.PutUint32(p.zone[:], zone) }
+
+func (p *Peer) setPort(port uint16) { binary.BigEndian.PutUint16(p.port[:], port) }
 
 func zoneName(zone uint32) string {
 	if i, err := net.InterfaceByIndex(int(zone)); err == nil {
@@ -122,11 +135,11 @@ type Sockaddrs struct {
 func (p Peer) SockaddrIn(s *Sockaddrs) unix.Sockaddr {
 	switch p.family {
 	case unix.AF_INET:
-		s.v4.Port = int(p.port)
+		s.v4.Port = int(p.portNumber())
 		copy(s.v4.Addr[:], p.ip[12:])
 		return &s.v4
 	case unix.AF_INET6:
-		s.v6.Port, s.v6.ZoneId, s.v6.Addr = int(p.port), p.zone, p.ip
+		s.v6.Port, s.v6.ZoneId, s.v6.Addr = int(p.portNumber()), p.zoneID(), p.ip
 		return &s.v6
 	}
 	return nil

@@ -43,8 +43,8 @@ func zoneNumber(zone string) (uint32, error) {
 
 // Numbered is AddrPort with the number of a zone instead of its name, so that no look-up is needed.
 func (p Peer) Numbered() netip.AddrPort {
-	zone := p.zone
-	p.zone = 0
+	zone := p.zoneID()
+	p.setZone(0)
 	to := p.AddrPort()
 	if zone == 0 || !to.Addr().Is6() {
 		return to
@@ -59,7 +59,7 @@ func (p Peer) IsWildcard() bool {
 
 // WithPort returns p with another port.
 func (p Peer) WithPort(port uint16) Peer {
-	p.port = port
+	p.setPort(port)
 	return p
 }
 

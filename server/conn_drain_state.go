@@ -1,0 +1,35 @@
+package server
+
+// drainState is what Shutdown wants of a connection. Loop only.
+type drainState uint8
+
+const (
+	drainNone drainState = iota // the server runs
+	drainIdle                   // the connection ends at once: it had nothing to do when the shutdown began, and has done nothing since
+	drainBusy                   // the connection ends when it has nothing to do any more
+)
+
+// String is the state's name.
+func (d drainState) String() string { return [...]string{"none", "idle", "busy"}[d] }
+
+// isDraining reports whether the connection has to end.
+func (d drainState) isDraining() bool { return d != drainNone }
+
+// begin returns the state when a shutdown begins, or has begun, with whether the connection has nothing to do.
+func (d drainState) begin(idle bool) drainState {
+	switch {
+	case d != drainNone:
+		return d
+	case idle:
+		return drainIdle
+	}
+	return drainBusy
+}
+
+// busy returns the state of a draining connection that has had something to do.
+func (d drainState) busy() drainState {
+	if d == drainIdle {
+		return drainBusy
+	}
+	return d
+}

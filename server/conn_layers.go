@@ -1,0 +1,33 @@
+package server
+
+import "strings"
+
+// layers is the set of what lies between a connection's socket and its handler. A connection with any of them has its ext, since it
+// began or since the loop made it, so that the loop may look for it without the lock. Loop only.
+type layers uint8
+
+const (
+	layerProxy layers = 1 << iota // a PROXY header at the beginning
+	layerRate                     // rate limits
+	layerTLS                      // TLS
+	layerInto                     // ReadInto has been used
+)
+
+var layerNames = [...]string{"PROXY", "rate", "TLS", "into"}
+
+// String lists the layers.
+func (s layers) String() string {
+	var names []string
+	for i, name := range layerNames {
+		if s>>i&1 != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, "|")
+}
+
+// has reports whether one of these layers is in the set.
+func (s layers) has(one layers) bool { return s&one != 0 }
+
+// add adds a layer.
+func (s *layers) add(one layers) { *s |= one }

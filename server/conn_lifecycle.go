@@ -1,0 +1,84 @@
+package server
+
+// lifecycle is how far the loop has come with a connection. It only grows, in the steps that lifecycleSteps allows. What other goroutines
+// have requested is connState; the loop reaches it later. Loop only.
+type lifecycle uint8
+
+const (
+	lifeNew        lifecycle = iota // the loop has not begun it
+	lifeDialing                     // is not connected yet
+	lifeHandshake                   // is connected, and reads a PROXY header or shakes hands with TLS
+	lifeOpen                        // Open was called
+	lifeHalfClosed                  // CloseWrite: our half is closed, the peer's is still read
+	lifeFlushing                    // Close: output is written, input is discarded
+	lifeLingering                   // Close: our half is closed, the peer's end is waited for
+	lifeClosed                      // the descriptor is closed; Close of the handler is called when no request is in work
+	lifeRejected                    // the descriptor is closed, and Open was not called
+	lifeReleased                    // the handler was told of the end
+)
+
+// String is the state's name.
+func (l lifecycle) String() string {
+	return [...]string{"new", "dialing", "handshake", "open", "half-closed", "flushing", "lingering", "closed", "rejected", "released"}[l]
+}
+
+// lifecycleSteps are the states that may follow each, as bits.
+var lifecycleSteps = [...]uint16{
+	lifeNew:        1<<lifeDialing | 1<<lifeHandshake | 1<<lifeOpen | 1<<lifeRejected,
+	lifeDialing:    1<<lifeHandshake | 1<<lifeOpen | 1<<lifeRejected,
+	lifeHandshake:  1<<lifeOpen | 1<<lifeRejected,
+	lifeOpen:       1<<lifeHalfClosed | 1<<lifeFlushing | 1<<lifeClosed,
+	lifeHalfClosed: 1<<lifeLingering | 1<<lifeClosed,
+	lifeFlushing:   1<<lifeLingering | 1<<lifeClosed,
+	lifeLingering:  1 << lifeClosed,
+	lifeClosed:     1 << lifeReleased,
+	lifeRejected:   1 << lifeReleased,
+	lifeReleased:   0,
+}
+
+// to returns next, which must be allowed to follow l.
+func (l lifecycle) to(next lifecycle) lifecycle {
+	if lifecycleSteps[l]>>next&1 == 0 {
+		panic("server: connection lifecycle: " + l.String() + " to " + next.String())
+	}
+	return next
+}
+
+// isConnecting reports whether the handler's Open is still to come.
+func (l lifecycle) isConnecting() bool { return l <= lifeHandshake }
+
+// takesInput reports whether input is given to the handler.
+func (l lifecycle) takesInput() bool { return l == lifeOpen || l == lifeHalfClosed }
+
+// isClosing reports whether Close is being carried out.
+func (l lifecycle) isClosing() bool { return l == lifeFlushing || l == lifeLingering }
+
+// isShut reports whether our half is closed and the descriptor is not.
+func (l lifecycle) isShut() bool { return l == lifeHalfClosed || l == lifeLingering }
+
+// isGone reports whether the descriptor is closed.
+func (l lifecycle) isGone() bool { return l >= lifeClosed }
+
+// closing is the state that follows when Close is carried out.
+func (l lifecycle) closing() lifecycle {
+	if l == lifeHalfClosed {
+		return l.to(lifeLingering)
+	}
+	return l.to(lifeFlushing)
+}
+
+// shut is the state that follows when our half is closed.
+func (l lifecycle) shut() lifecycle {
+	if l == lifeFlushing {
+		return l.to(lifeLingering)
+	}
+	return l.to(lifeHalfClosed)
+}
+
+// gone is the state that follows when the descriptor is closed.
+func (l lifecycle) gone() lifecycle {
+	if l.isConnecting() {
+		return l.to(lifeRejected)
+	}
+	return l.to(lifeClosed)
+}

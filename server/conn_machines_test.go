@@ -1,0 +1,178 @@
+package server
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestTheLifecycleTakesOnlyItsSteps: every other step panics and says from which state to which.
+func TestTheLifecycleTakesOnlyItsSteps(t *testing.T) {
+	allowed := map[lifecycle][]lifecycle{
+		lifeNew:        {lifeDialing, lifeHandshake, lifeOpen, lifeRejected},
+		lifeDialing:    {lifeHandshake, lifeOpen, lifeRejected},
+		lifeHandshake:  {lifeOpen, lifeRejected},
+		lifeOpen:       {lifeHalfClosed, lifeFlushing, lifeClosed},
+		lifeHalfClosed: {lifeLingering, lifeClosed},
+		lifeFlushing:   {lifeLingering, lifeClosed},
+		lifeLingering:  {lifeClosed},
+		lifeClosed:     {lifeReleased},
+		lifeRejected:   {lifeReleased},
+	}
+	for from := lifeNew; from <= lifeReleased; from++ {
+		may := map[lifecycle]bool{}
+		for _, to := range allowed[from] {
+			may[to] = true
+		}
+		for to := lifeNew; to <= lifeReleased; to++ {
+			want := ""
+			if !may[to] {
+				want = fmt.Sprintf("server: connection lifecycle: %v to %v", from, to)
+			}
+			if got := panicText(func() { from.to(to) }); got != want {
+				t.Errorf("%v to %v: panic %q, want %q", from, to, got, want)
+			}
+		}
+	}
+}
+
+// TestTheLifecycleSaysWhatMayBeDone in each state.
+func TestTheLifecycleSaysWhatMayBeDone(t *testing.T) {
+	for _, test := range []struct {
+		state                                       lifecycle
+		connecting, takesInput, closing, shut, gone bool
+	}{
+		{lifeNew, true, false, false, false, false},
+		{lifeDialing, true, false, false, false, false},
+		{lifeHandshake, true, false, false, false, false},
+		{lifeOpen, false, true, false, false, false},
+		{lifeHalfClosed, false, true, false, true, false},
+		{lifeFlushing, false, false, true, false, false},
+		{lifeLingering, false, false, true, true, false},
+		{lifeClosed, false, false, false, false, true},
+		{lifeRejected, false, false, false, false, true},
+		{lifeReleased, false, false, false, false, true},
+	} {
+		s := test.state
+		got := [...]bool{s.isConnecting(), s.takesInput(), s.isClosing(), s.isShut(), s.isGone()}
+		if want := [...]bool{test.connecting, test.takesInput, test.closing, test.shut, test.gone}; got != want {
+			t.Errorf("%v: connecting, takes input, closing, shut, gone: %v, want %v", s, got, want)
+		}
+	}
+}
+
+// TestTheLifecycleClosesOneHalfAfterTheOther, in either order.
+func TestTheLifecycleClosesOneHalfAfterTheOther(t *testing.T) {
+	if got := lifeOpen.closing().shut(); got != lifeLingering {
+		t.Errorf("Close: %v", got)
+	}
+	if got := lifeOpen.shut().closing(); got != lifeLingering {
+		t.Errorf("CloseWrite and Close: %v", got)
+	}
+	for from, want := range map[lifecycle]lifecycle{lifeNew: lifeRejected, lifeDialing: lifeRejected, lifeHandshake: lifeRejected, lifeOpen: lifeClosed,
+		lifeHalfClosed: lifeClosed, lifeFlushing: lifeClosed, lifeLingering: lifeClosed} {
+		if got := from.gone(); got != want {
+			t.Errorf("%v: %v after the descriptor is closed, want %v", from, got, want)
+		}
+	}
+}
+
+// TestEachHoldHoldsWhatItsCommentSays.
+func TestEachHoldHoldsWhatItsCommentSays(t *testing.T) {
+	for h, want := range map[holds][3]bool{ // reading, input, an end in order
+		holdWorker: {true, true, true}, holdRequests: {false, false, true}, holdLimit: {true, true, false}, holdPause: {true, true, false},
+		holdOutput: {true, true, false}, holdYield: {true, false, false}, holdRate: {true, false, false}, holdLastRead: {true, false, false},
+	} {
+		c := &loopConn{life: lifeOpen}
+		if !c.mayRead() || !c.mayGiveInput() || c.inWork() {
+			t.Fatal("an open connection is held by nothing")
+		}
+		c.holds.add(h)
+		if got := [3]bool{!c.mayRead(), !c.mayGiveInput(), c.inWork()}; got != want {
+			t.Errorf("%v holds reading, input, the end: %v, want %v", h, got, want)
+		}
+		c.holds.remove(h)
+		if c.holds.has(h) || !c.mayRead() {
+			t.Errorf("%v stays", h)
+		}
+	}
+}
+
+// TestReadingDependsOnTheLifecycleAndThePeer besides the holds.
+func TestReadingDependsOnTheLifecycleAndThePeer(t *testing.T) {
+	for l := lifeNew; l <= lifeReleased; l++ {
+		c := &loopConn{life: l}
+		if want := l != lifeDialing && !l.isGone(); c.mayRead() != want {
+			t.Errorf("%v: may read: %v", l, !want)
+		}
+	}
+	for p, want := range map[peerHalf]bool{peerSends: true, peerEnded: true, peerEndRead: false, peerEndTold: false, peerEnded | peerHungUp: true, peerDiscarded: true} {
+		c := &loopConn{life: lifeOpen}
+		c.peerHalf = p
+		if c.mayRead() != want {
+			t.Errorf("%v: may read: %v", p, !want)
+		}
+	}
+}
+
+// TestWritingIsHeldInOneWay at a time.
+func TestWritingIsHeldInOneWay(t *testing.T) {
+	for from := writeIdle; from <= writeThrottled; from++ {
+		for to := writeIdle; to <= writeThrottled; to++ {
+			refused := from != to && from != writeIdle && to != writeIdle
+			if got := panicText(func() { from.to(to) }); (got != "") != refused || refused && !strings.HasPrefix(got, "server: writing: ") {
+				t.Errorf("%v to %v: panic %q", from, to, got)
+			}
+		}
+	}
+}
+
+// TestThePeersHalfOnlyGrows, but for an end that is told once more.
+func TestThePeersHalfOnlyGrows(t *testing.T) {
+	for _, test := range []struct{ from, next, want peerHalf }{
+		{peerSends, peerEnded, peerEnded},
+		{peerEnded, peerSends, peerEnded},
+		{peerEndRead, peerEnded, peerEndRead},
+		{peerEndRead, peerEndTold, peerEndTold},
+		{peerEndTold, peerEndRead, peerEndTold},
+		{peerSends, peerDiscarded, peerSends | peerDiscarded},
+		{peerEnded | peerDiscarded, peerEndRead, peerEndRead | peerDiscarded},
+		{peerEndTold, peerEnded | peerHungUp, peerEndTold | peerHungUp},
+	} {
+		if got := test.from.reach(test.next); got != test.want {
+			t.Errorf("%v reaches %v: %v, want %v", test.from, test.next, got, test.want)
+		}
+	}
+	for from, want := range map[peerHalf]peerHalf{peerEndTold | peerHungUp: peerEndRead | peerHungUp, peerEndRead: peerEndRead, peerSends: peerSends} {
+		if got := from.untold(); got != want {
+			t.Errorf("%v, not told: %v, want %v", from, got, want)
+		}
+	}
+}
+
+// TestADrainingConnectionIsIdleUntilItHasSomethingToDo, and never again.
+func TestADrainingConnectionIsIdleUntilItHasSomethingToDo(t *testing.T) {
+	for _, test := range []struct{ from, idle, busy, worked drainState }{
+		{drainNone, drainIdle, drainBusy, drainNone},
+		{drainIdle, drainIdle, drainIdle, drainBusy},
+		{drainBusy, drainBusy, drainBusy, drainBusy},
+	} {
+		if got := [3]drainState{test.from.begin(true), test.from.begin(false), test.from.busy()}; got != [3]drainState{test.idle, test.busy, test.worked} {
+			t.Errorf("%v: %v", test.from, got)
+		}
+		if test.from.isDraining() != (test.from != drainNone) {
+			t.Errorf("%v: draining: %v", test.from, test.from.isDraining())
+		}
+	}
+}
+
+// panicText is what fn panics with; "" if it does not.
+func panicText(fn func()) (text string) {
+	defer func() {
+		if v := recover(); v != nil {
+			text = fmt.Sprint(v)
+		}
+	}()
+	fn()
+	return ""
+}
