@@ -50,7 +50,7 @@ func (a *alarm) fired() {
 	a.at.Store(int64(NoTimeout))
 	a.l.mu.Lock()
 	if a.l.asleep {
-		a.l.clearAsleep()
+		a.l.announceWake()
 	}
 	a.l.unlock()
 }

@@ -13,7 +13,7 @@ type Clock interface {
 	AfterFunc(d time.Duration, f func()) ClockTimer
 }
 
-// ClockTimer is a pending call of a Clock. *time.Timer is one.
+// ClockTimer is a pending call of a Clock. *time.Timer is one. The loop ignores the results of Reset and Stop.
 type ClockTimer interface {
 	// Reset makes the call happen when d has passed from now, pending or not. A call that has begun is not affected.
 	Reset(d time.Duration) bool
@@ -28,7 +28,7 @@ type systemClock struct{}
 
 // readClock returns the clock's reading. It is called with l.mu held and returns with l.mu held, but a panic of the clock passes
 // with l.mu unlocked. So a function that defers the unlocking must not call it.
-func (l *Loop) readClock() time.Duration { return l.lockedClock.Now() }
+func (l *Loop) readClock() time.Duration { return l.clockUnderMu.Now() }
 
 // unlockingClock is a user's clock whose panic passes with l.mu unlocked.
 type unlockingClock struct {
@@ -48,11 +48,11 @@ func (c unlockingClock) Now() time.Duration {
 	return now
 }
 
-// setClock sets the loop's clock.
+// setClock sets the loop's clock. Only a user's clock may panic, so only that is read through an unlockingClock.
 func (l *Loop) setClock(c Clock) {
-	l.clock, l.lockedClock = c, c
+	l.clock, l.clockUnderMu = c, c
 	if _, ok := c.(systemClock); !ok {
-		l.foreignClock, l.lockedClock = true, unlockingClock{c, l}
+		l.userClock, l.clockUnderMu = true, unlockingClock{c, l}
 	}
 }
 

@@ -42,11 +42,13 @@ const (
 	DriverThread Driver = "thread"
 )
 
-// Budget bounds what a turn dispatches before the loop polls its descriptors again. At least one callback runs in
-// each turn, and a turn runs no callback that became active while it ran. The remaining ones run in the next turn.
+// Budget bounds what a turn dispatches before the loop polls its descriptors again. If an event is active, at least one
+// callback runs in each turn; events that become active meanwhile wait for the next turn, and so do the active events beyond
+// the budget.
 type Budget struct {
-	// Callbacks is the largest number of callbacks in a turn. It also bounds the timers that a turn makes active and the functions
-	// given to Post that it calls. Each delivery of a signal counts. 0 means DefaultCallbacks; a negative value means no limit.
+	// Callbacks is the largest number of callbacks of events in a turn; each delivery of a signal counts. The same limit
+	// applies separately to the timers that a turn makes active, and to the functions of Post that it calls. 0 means
+	// DefaultCallbacks; a negative value means no limit.
 	Callbacks int
 	// Time ends a turn after the callback in which it is exceeded. 0 or a negative value means no limit. A limit costs one reading
 	// of the clock for each callback and for each call of Interrupted. A msgqueue.Queue checks it after each message.
@@ -88,9 +90,10 @@ type Config struct {
 	// PostLimit is the largest number of functions given to Post that may wait. 0 means DefaultPostLimit; a negative value means no
 	// limit.
 	PostLimit int
-	// Logger receives what cannot be returned to a caller: stale descriptors, slow callbacks, a driver that is not available. It is
-	// called on the loop and must not block. A sleeping loop wakes up to log. At most 64 records wait for a loop that does not run;
-	// then one record states how many more there were. Nil means slog.Default().
+	// Logger receives what cannot be returned to a caller: stale descriptors, slow callbacks, a driver that is not available.
+	// It is called by NewLoop, on the loop, and by Close on the goroutine that calls Close, and must not block. A sleeping loop
+	// wakes up to log. At most 64 records wait for a loop that does not run; then one record states how many more there were.
+	// Nil means slog.Default().
 	Logger *slog.Logger
 	// SlowCallback is the time that a callback may take before it is logged by name. It also enables Stats.LongestCallback. It costs
 	// two readings of the clock, about 50 ns, for each callback. 0 or a negative value disables it.

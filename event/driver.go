@@ -29,7 +29,7 @@ type driver interface {
 	// wake ends the sleep in progress, or the next one if there is none.
 	wake()
 
-	// close releases the driver's resources, but not the poller. It waits for the announced wakes.
+	// close releases the driver's resources, but not the poller. After close no wake uses a descriptor of the driver.
 	close() error
 }
 

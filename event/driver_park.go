@@ -22,25 +22,26 @@ import (
 //   - The read deadline is either in the past (set to wake the loop) or none (set by the loop). A parked Read whose deadline
 //     is changed to a time in the future, however near, parks again: such a deadline loses wakes.
 //   - The deadline is reset before the asleep flag is set. A later reset could remove a wake.
-//   - Read's error and the flag are independent of each other: only the error says that a deadline is set, and then it
-//     is reset. A deadline that is set later ends the next Read, whatever the flag was before.
+//   - Only Read's error says whether a wake has set the deadline, and then the loop resets it. The asleep flag does not say so: a
+//     goroutine clears the flag first and sets the deadline later. A deadline that is set after Read has returned ends the next Read,
+//     whatever the flag is then.
 //   - Read may report the deadline before it calls the function; then nothing was polled. Whenever Read calls the function, it
 //     must poll, because the runtime has discarded the readiness that it knew of.
 type parkDriver struct {
 	l          *Loop
 	opener     openPoller
 	poller     poller.Poller
-	file       atomic.Pointer[os.File] // the poller's descriptor, duplicated; goroutines that wake the loop read it
+	file       atomic.Pointer[os.File] // with a duplicate of the poller's descriptor; goroutines that wake the loop load the pointer
 	conn       syscall.RawConn
-	viaSyscall poller.SyscallPoller // the poller, if it has a second way to poll
+	viaSyscall poller.SyscallPoller // poller, if it implements this interface; else nil
 	pollFunc   func(uintptr) bool   // d.pollOrSleep, bound once: a method value would be allocated in each wait
 	alarm      alarm
 
-	// Used by wait and by pollOrSleep, which runs inside wait on the loop's goroutine.
-	ready []poller.Ready
-	n     int
-	err   error
-	slept bool
+	// The state of the current wait, in which RawConn.Read calls pollOrSleep on the loop's goroutine.
+	ready []poller.Ready // for reports
+	n     int            // number of reports
+	err   error          // of the last poll
+	slept bool           // fallAsleep has set the asleep flag
 }
 
 func newParkDriver(l *Loop, open openPoller) *parkDriver {

@@ -26,8 +26,8 @@ func (l *Loop) list() []*Event {
 			all = append(all, e)
 		}
 	}
-	for _, row := range l.fds.all() {
-		for e := row.head; e != nil; e = e.nextPeer {
+	for _, desc := range l.descriptors.all() {
+		for e := desc.head; e != nil; e = e.nextPeer {
 			include(e)
 		}
 	}
@@ -39,11 +39,11 @@ func (l *Loop) list() []*Event {
 	for _, e := range l.timers.sorted() {
 		include(e)
 	}
-	for e := range l.users {
+	for e := range l.untimed {
 		include(e)
 	}
-	for _, lv := range l.active.levels {
-		for e := lv.head; e != nil; e = e.nextActive {
+	for _, list := range l.active.lists {
+		for e := list.head; e != nil; e = e.nextActive {
 			include(e)
 		}
 	}
@@ -119,8 +119,8 @@ func (l *Loop) ActivateFD(fd int, what Flags) error {
 	}
 	l.mu.Lock()
 	err := l.openError("activate descriptor", fd)
-	if row := l.entry(fd); err == nil && row != nil {
-		for e := row.head; e != nil; e = e.nextPeer {
+	if desc := l.descriptor(fd); err == nil && desc != nil {
+		for e := desc.head; e != nil; e = e.nextPeer {
 			if hit := what & (e.conditions | Timeout); hit != 0 {
 				l.activate(e, hit)
 			}

@@ -20,7 +20,8 @@ var (
 	ErrRunning = errors.New("event: loop is running already")
 	// ErrOnLoop reports that the call was made on the goroutine of the loop for which it would wait. The call did nothing.
 	ErrOnLoop = errors.New("event: call would wait for its own loop")
-	// ErrBadDescriptor reports that a descriptor is negative or not open.
+	// ErrBadDescriptor reports that a descriptor is not open, or does not fit the flags: with conditions of a descriptor it is
+	// negative or above 2³¹-1, or without conditions it is not -1.
 	ErrBadDescriptor = errors.New("event: bad descriptor")
 	// ErrNotPollable reports that the backend cannot watch this kind of file, as epoll cannot watch a regular file.
 	ErrNotPollable = errors.New("event: descriptor cannot be polled")

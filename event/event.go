@@ -24,14 +24,14 @@ type Event struct {
 	// The rest belongs to loop.mu. The order leaves no gaps: a loop may have very many events.
 	priority   uint8 // changes only while it is not active; determines its heap in loop.timers
 	state      eventState
-	conditions Flags  // of the descriptor: Read, Write, Closed and HangUp
-	what       Flags  // what the next callback will be passed
-	calls      int32  // pending calls of a signal that was delivered several times
-	heapIndex  int32  // in its heap of loop.timers; -1 outside
-	wave       uint32 // the dispatch during which it became active
-	interval   time.Duration
-	deadline   time.Duration // by loop.clock, while heapIndex >= 0
-	seq        uint64        // order of Add, for equal deadlines
+	conditions Flags         // of the descriptor: Read, Write, Closed and HangUp
+	what       Flags         // what the next callback will be passed
+	calls      int32         // of a signal: calls that are due, one for each delivery
+	heapIndex  int32         // position in its heap of loop.timers; -1 if it has no deadline
+	dispatch   uint32        // number of dispatches begun when it became active
+	interval   time.Duration // of a persistent event's timeout; NoTimeout for none
+	deadline   time.Duration // by loop.clock; if heapIndex is -1, the last one, from which nextDeadline counts
+	seq        uint64        // number of the deadline, from loop.seq; it orders equal deadlines
 	nextPeer   *Event        // the next event of the same descriptor
 
 	prevActive, nextActive *Event
@@ -46,18 +46,19 @@ func (*noCopy) Unlock() {}
 type eventState uint8
 
 const (
-	stateAdded     eventState = 1 << iota // between Add and Del, or its one call
+	stateAdded     eventState = 1 << iota // see Added
 	stateActive                           // in the active queue
 	stateInternal                         // internal to the loop: keeps no Run going and is not counted
 	stateFinalized                        // Finalize was called
 	stateStale                            // ended because its descriptor was closed
 	stateAsked                            // active by Activate(0): to be called even without flags
-	stateDelivered                        // active for a delivery of its signal; the next delivery is another call
+	stateDelivered                        // active because its signal was delivered; further deliveries increase calls
 )
 
-// NewEvent makes an event. The conditions in flags say of which kind it is: of a descriptor with Read, Write, Closed or HangUp; of a signal with
-// Signal, where fd is the signal's number; with none of them, a timer or an event for Activate, where fd is -1. Persist and EdgeTriggered
-// may be added. The event waits for nothing until Add. fn is called on the loop with the event and with what has happened. The caller
+// NewEvent makes an event. flags determine its kind: any of Read, Write, Closed and HangUp for the descriptor fd; Signal for
+// the signal with the number fd; none of these for a timer, or for an event that is called only by Activate, where fd is -1.
+// Persist may be added to each of them, and EdgeTriggered to the conditions of a descriptor. The event waits for nothing until
+// Add, which also checks whether fd is open. fn is called on the loop with the event and with what has happened. The caller
 // keeps the descriptor and must call Del before closing it.
 //
 // Errors: ErrInvalid, ErrBadDescriptor, ErrClosed; ErrUnsupported if the backend does not support
@@ -70,10 +71,10 @@ func (l *Loop) NewEvent(fd int, flags Flags, fn func(e *Event, what Flags)) (*Ev
 	return e, nil
 }
 
-// InitEvent is NewEvent for an Event that the caller has allocated, for example as part of a larger struct. The event must be zero, or
-// neither added nor active; InitEvent then resets it, its priority and name included. Its callback may be running if the event stays
-// with its loop. Other methods of the event must not be called at the same time. Errors: ErrPending, and those of NewEvent; after an
-// error the event is unchanged. Any goroutine.
+// InitEvent is NewEvent for an Event that the caller has allocated, for example as part of a larger struct. The event must be
+// zero, or neither added nor active. An event that was used before is reset, including its priority and its name; while its
+// callback runs, InitEvent can reset it for the same loop only. Other methods of the event must not be called at the same time.
+// Errors: ErrPending, and those of NewEvent; after an error the event is unchanged. Any goroutine.
 func (l *Loop) InitEvent(e *Event, fd int, flags Flags, fn func(e *Event, what Flags)) error {
 	if err := l.initEvent(e, fd, flags, fn); err != nil {
 		return fmt.Errorf("init event for descriptor %d, %v: %w", fd, flags, err)
@@ -113,7 +114,7 @@ func (l *Loop) forgot(e *Event) bool {
 func (e *Event) init(l *Loop, fd int, flags Flags, fn func(*Event, Flags)) {
 	*e = Event{
 		loop: l, fn: fn, fd: int32(fd), kind: flags &^ (Timeout | readiness), conditions: flags & readiness,
-		priority: uint8(len(l.active.levels) / 2), heapIndex: -1, interval: NoTimeout,
+		priority: uint8(len(l.active.lists) / 2), heapIndex: -1, interval: NoTimeout,
 	}
 }
 
@@ -143,9 +144,9 @@ func (l *Loop) checkKind(fd int, flags Flags) error {
 // passed. AfterFunc makes a timer that is running. Errors: ErrInvalid, ErrClosed. Any goroutine.
 func (l *Loop) NewTimer(fn func(e *Event, what Flags)) (*Event, error) { return l.NewEvent(-1, 0, fn) }
 
-// NewTicker makes a ticker that is not running: Add starts it, and the callback is called at the interval given to Add. The calls do
-// not drift: each is due one interval after the previous one was due. If the loop is late by several intervals, one call makes up
-// for all of them. Errors: ErrInvalid, ErrClosed. Any goroutine.
+// NewTicker makes a ticker that is not running: Add starts it, and the callback is called at the interval given to Add. Each
+// call is due one interval after the previous one was due, so delays do not accumulate. If that time has passed as well, one
+// call makes up for all missed ones, and the next is due one interval after it. Errors: ErrInvalid, ErrClosed. Any goroutine.
 func (l *Loop) NewTicker(fn func(e *Event, what Flags)) (*Event, error) {
 	return l.NewEvent(-1, Persist, fn)
 }
@@ -187,10 +188,11 @@ func (l *Loop) once(fd int, flags Flags, timeout time.Duration, fn func(*Event, 
 	return &o.e, nil
 }
 
-// Add starts to wait. If nothing is reported until timeout has passed, the callback is called with Timeout. The timeout 0 passes in
-// the loop's next turn, and NoTimeout never. A persistent event then waits for the same time again, counted from when this timeout was
-// due, or from the callback if a condition or Activate caused it. If the event is already added, timeout replaces the previous one and
-// cancels a Timeout that is not delivered yet; NoTimeout keeps the previous one.
+// Add starts to wait. If nothing is reported until timeout has passed, the callback is called with Timeout. The timeout 0
+// passes in the loop's next turn, and NoTimeout never. A persistent event then waits for the same time again. It counts from
+// when this timeout was due; or from the call, if that time has passed as well or a condition or Activate caused the call. If
+// the event is already added, timeout replaces the previous one and cancels a Timeout that is not delivered yet; NoTimeout
+// keeps the previous one.
 //
 // Errors: ErrInvalid for a negative timeout, and if the events of the descriptor differ in EdgeTriggered; ErrClosed, ErrFinalized,
 // ErrBadDescriptor, ErrNotPollable, ErrNested; ErrStale if the descriptor is closed and its number is given to another file during the
@@ -211,8 +213,8 @@ func (e *Event) Add(timeout time.Duration) error {
 
 // SetConditions changes the conditions that an event of a descriptor waits for: any of Read, Write, Closed and HangUp, or 0 for none. Persist
 // and EdgeTriggered do not change. If the event is not added, the change takes effect with the next Add, else at once: a removed
-// condition that is not delivered yet is cancelled, and an edge-triggered condition that already holds is reported. With 0 the event
-// stays added and its timeout continues, but its descriptor is not polled.
+// condition that is not delivered yet is cancelled, and an edge-triggered condition that already holds is reported. An event that waits for no
+// condition stays added, and its timeout continues, but the loop does not poll the descriptor for it.
 //
 // Errors: ErrInvalid, also for an event without a descriptor; ErrUnsupported if the backend does not support Closed; ErrClosed,
 // ErrFinalized, ErrNotPollable, ErrNested; after these the event is unchanged. ErrStale says that the descriptor was closed before
@@ -239,9 +241,10 @@ func (e *Event) SetConditions(conditions Flags) error {
 // so another goroutine must not call SetConditions or InitEvent at the same time; Flags has no such condition. Loop only.
 func (e *Event) Conditions() Flags { return e.conditions }
 
-// Del removes the event from the loop; Add can add it again. No new call of the callback begins after Del returns, but if Del is called
-// on another goroutine, a call may be about to begin or be running; DelWait waits for it. If the event is not added, Del does nothing.
-// ErrStale says that the descriptor was closed before Del; the event is removed nevertheless. Any goroutine.
+// Del removes the event from the loop and cancels calls that the loop has not taken from its queue; Add can add the event
+// again. If Del is called on another goroutine, one call that the loop has already taken may begin or still run after Del
+// returns; DelWait waits for it. If the event is not added, Del only cancels a call by Activate. ErrStale says that the
+// descriptor was closed before Del; the event is removed nevertheless. Any goroutine.
 func (e *Event) Del() error {
 	l := e.loop
 	l.mu.Lock()
@@ -254,8 +257,8 @@ func (e *Event) Del() error {
 }
 
 // DelWait is Del, and waits until a running callback of the event has returned; then the event is not added, even if that
-// callback has added it. In callbacks of the loop itself there is nothing to wait for, and DelWait is Del. If ctx ends first, DelWait
-// returns its cause; the event was removed, and the running callback may add it again.
+// callback has added it. In callbacks of the loop itself there is nothing to wait for, and DelWait is Del. If ctx ends first,
+// DelWait returns an error that wraps context.Cause(ctx); the event was removed, and the running callback may add it again.
 //
 // A callback of another loop that calls DelWait stops its loop meanwhile. Callbacks of two loops that wait for each other's events
 // wait until a context ends. May block; in a callback of its own loop it does not.
@@ -263,12 +266,12 @@ func (e *Event) DelWait(ctx context.Context) error {
 	l := e.loop
 	l.mu.Lock()
 	err := l.del(e)
-	done := l.awaitReturn(e) // in the same critical section: the callback may add the event as soon as it is removed
+	done := l.returnedChan(e) // in the same critical section: the callback may add the event as soon as it is removed
 	l.unlock()
 	if done != nil {
 		select {
 		case <-done:
-			err = cmp.Or(err, e.Err()) // finish has removed it again
+			err = cmp.Or(err, e.Err()) // finish has removed the event once more
 		case <-ctx.Done():
 			l.stopAwaiting(done)
 			err = fmt.Errorf("wait for the callback: %w", context.Cause(ctx))
@@ -280,10 +283,10 @@ func (e *Event) DelWait(ctx context.Context) error {
 	return e.opError("del", err)
 }
 
-// Activate has the callback called with what, as if it had happened. Until the callback runs, further activations and reports
-// add their flags to the same call. The event need not be added. what is any combination of Timeout, Read, Write, Signal, Closed
-// and HangUp, or 0. Signal does not count as a delivery of the signal: it shares a call with deliveries. Errors: ErrInvalid, ErrClosed,
-// ErrFinalized. Any goroutine.
+// Activate makes the loop call the callback with what, as if it had happened. Until that call begins, further activations and
+// reports add their flags to it. The event need not be added. what is any combination of Timeout, Read, Write, Signal, Closed
+// and HangUp, or 0. Activate with Signal is not a delivery of the signal: it shares its call with a delivery that comes before
+// that call begins. Errors: ErrInvalid, ErrClosed, ErrFinalized. Any goroutine.
 func (e *Event) Activate(what Flags) error {
 	if what&^outcomes != 0 {
 		return e.opError("activate", invalid("flags %v", what))
@@ -347,7 +350,8 @@ func (e *Event) pending() Flags {
 	return what
 }
 
-// Added reports whether the event is between Add and Del. Any goroutine.
+// Added reports whether the event is added: after Add, until Del, Finalize or Loop.Close, until its call begins if it has no
+// Persist, or until the loop finds its descriptor closed. Any goroutine.
 func (e *Event) Added() bool {
 	e.loop.mu.Lock()
 	defer e.loop.mu.Unlock()
@@ -382,8 +386,8 @@ func (e *Event) SetPriority(p int) error {
 	l := e.loop
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p < 0 || p >= len(l.active.levels) {
-		return e.opError("set priority", invalid("priority %d of %d", p, len(l.active.levels)))
+	if p < 0 || p >= len(l.active.lists) {
+		return e.opError("set priority", invalid("priority %d of %d", p, len(l.active.lists)))
 	}
 	if e.state&stateActive != 0 {
 		return e.opError("set priority", ErrPending)
@@ -398,7 +402,7 @@ func (e *Event) SetPriority(p int) error {
 	return nil
 }
 
-// SetName sets the name that Dump and the log of slow callbacks show. Any goroutine.
+// SetName sets the name that Dump and the log of slow callbacks show. An empty name restores that of the function. Any goroutine.
 func (e *Event) SetName(name string) {
 	e.loop.mu.Lock()
 	e.name = &name

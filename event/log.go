@@ -17,7 +17,7 @@ func (l *Loop) logLater(record func()) {
 		return
 	}
 	l.pendingLog.records = append(l.pendingLog.records, record)
-	l.claim()
+	l.wakeOnUnlock()
 }
 
 // writeLog writes the records. If the logger panics, its record is not written again, and the following ones wait for the next run.

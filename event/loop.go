@@ -14,10 +14,13 @@ import (
 // A Loop waits for descriptors, timers, signals and work from other goroutines, and calls the callbacks of what has happened, one
 // after the other, on the goroutine that runs it. See the package comment for the order of a turn.
 type Loop struct {
+	// Methods whose names end in InLoop are called only by the goroutine that runs the loop. Race builds check this.
+
 	// Fixed by NewLoop.
 	clock        Clock
-	lockedClock  Clock // the clock as it is read under mu
-	foreignClock bool  // clock is a user's
+	clockUnderMu Clock // for readClock: clock, or an unlockingClock if clock is a user's
+	userClock    bool  // clock is Config.Clock
+	created      time.Duration
 	log          *slog.Logger
 	driver       driver
 	features     Features
@@ -27,37 +30,38 @@ type Loop struct {
 	onPanic      func(v any, stack []byte)
 	done         chan struct{} // closed when the loop is
 
-	// mu guards the tables: everything below down to the next heading. It is held for table work only, never across a
-	// callback or a system call that can wait. sigMu is taken before it; a user's lock is never taken under it.
+	// mu guards the fields from state to stats, and slept and meter. It is held for table work only, never during a callback or
+	// a system call that can wait. Locks are taken in this order: sigMu, mu, a lock of a user's Clock or Poller. Their methods
+	// must not call the loop.
 	mu           sync.Mutex
 	state        loopState
-	owned        bool // by an Owner, which alone may run and end the loop
-	asleep       bool // see wake.go, as for the next two
-	wakeDue      bool
+	owned        bool          // by an Owner, which alone may run and end the loop
+	asleep       bool          // the loop sleeps and has not been woken: see wake.go
+	wakeDue      bool          // the unlock that ends this critical section wakes the loop
 	sleepsUntil  time.Duration // while asleep, the deadline that ends the sleep; NoTimeout for none
 	poller       poller.Poller
 	active       activeQueue
 	timers       timers
-	seq          uint64 // order of deadlines
-	expired      uint64 // seq when the turn looked for deadlines that have passed
-	fds          rows
+	seq          uint64 // number of deadlines set so far
+	expired      uint64 // seq when this turn activated the events that are due; a larger number was set later
+	descriptors  descriptors
 	signals      map[int]*signalSource
-	users        map[*Event]struct{} // added with neither a condition nor a timeout
+	untimed      map[*Event]struct{} // the added events that are in no other table: they have no descriptor, signal or timeout
 	posts        postQueue
 	prepare      watcherList
 	check        watcherList
 	closers      watcherList
 	runner       uint64 // the goroutine that runs the loop; 0 when none does
 	mode         runMode
-	idBuf        [64]byte // for goroutineID
-	runs         uint64   // counts the Runs, so that a late cancellation finds its own
-	running      *Event   // the event whose callback is running
-	returned     chan struct{}
+	idBuf        [64]byte      // for goroutineID
+	runs         uint64        // Runs begun so far; the number of the current one, by which cancel recognizes it
+	running      *Event        // the event whose callback is running
+	returned     chan struct{} // closed by finish after the callback of running; nil if no DelWait waits for it
 	delWaits     int           // number of DelWaits that wait for running
-	level        int           // the priority that is dispatched; 0 also when none is
-	moreUrgent   bool          // an event more urgent than level has become active
-	timed        bool          // Budget.Time bounds the dispatch of level
-	released     chan struct{} // closed when runner releases the loop; nil if no goroutine waits for that
+	priority     int           // the priority that is dispatched; 0 also when none is
+	moreUrgent   bool          // an event more urgent than priority has become active
+	timed        bool          // Budget.Time bounds the dispatch of priority
+	runnerLeft   chan struct{} // closed when the goroutine that runs the loop leaves it; nil if no Close waits for that
 	breaking     bool          // set by Break, until a Run consumes it
 	exiting      bool          // set by Exit, until a Run consumes it
 	pollAgain    bool          // set by Continue
@@ -74,20 +78,19 @@ type Loop struct {
 	pendingLog   pendingLog // log records to be written without the lock
 	stats        Stats
 
-	interrupt atomic.Uint32 // an interruption; written under mu
+	interrupt atomic.Uint32 // notInterrupted, interruptedInTime or interruptedNow; written under mu
 
 	sigMu      sync.Mutex // orders registration with os/signal; taken before mu
 	forwarders sync.WaitGroup
 
-	// The state of a turn is used by the goroutine that runs the loop. It is not on that goroutine's stack, so that
-	// another goroutine can finish the turn.
-	now       atomic.Int64  // the turn's reading of the clock, for Now; written under mu
-	turnEnd   atomic.Int64  // when Budget.Time ends the turn, where interrupt is interruptedInTime
-	slept     bool          // whether the wait before this turn was a sleep; under mu
-	yieldedAt time.Duration // when other goroutines could last run: after a sleep, or in yield
-	meter     meter         // of the time awake; under mu
-	created   time.Duration
-	called    int // callbacks of users in this turn
+	// The state of the current turn. Only the goroutine that runs the loop writes it. Now and Interrupted read the atomic
+	// fields on any goroutine.
+	now       atomic.Int64  // the clock as it was read after the last poll; written under mu
+	turnEnd   atomic.Int64  // the time at which Budget.Time ends the dispatch, if interrupt is interruptedInTime
+	slept     bool          // the wait before this turn was a sleep
+	yieldedAt time.Duration // value of Now when other goroutines could last run: after a sleep, or in yieldInLoop
+	meter     meter         // of the time awake
+	called    int           // callbacks of users and functions of Post in this turn
 	ready     []poller.Ready
 
 	inLoopAssert inLoopAssert
@@ -114,7 +117,8 @@ const (
 	maxReadyBatch = 8192
 )
 
-// NewLoop makes a loop as cfg says; nil means the defaults. A loop holds descriptors of the kernel until Close. It takes no goroutine.
+// NewLoop makes a loop as cfg says; nil means the defaults. A loop holds descriptors of the kernel until Close. NewLoop starts
+// no goroutine. Later the loop has one for each signal that an event waits for.
 //
 // Errors: ErrInvalid; ErrUnsupported for a backend or driver that is not available here, or DriverPark together with BackendPoll;
 // or the system's. Any goroutine.
@@ -125,14 +129,14 @@ func NewLoop(cfg *Config) (*Loop, error) {
 	}
 	l := &Loop{
 		log: c.Logger, budget: c.Budget, postLimit: c.PostLimit, slow: c.SlowCallback, onPanic: c.PanicHandler,
-		done: make(chan struct{}), ready: make([]poller.Ready, readyBatch), signals: map[int]*signalSource{}, users: map[*Event]struct{}{},
+		done: make(chan struct{}), ready: make([]poller.Ready, readyBatch), signals: map[int]*signalSource{}, untimed: map[*Event]struct{}{},
 	}
 	l.setClock(c.Clock)
 	l.created = l.clock.Now()
 	l.now.Store(int64(l.created))
-	l.active.levels, l.timers = make([]activeLevel, c.Priorities), make(timers, c.Priorities)
+	l.active.lists, l.timers = make([]activeList, c.Priorities), make(timers, c.Priorities)
 	l.postEvent = l.newInternal(func(*Event, Flags) { l.runPostsInLoop() })
-	l.exitEvent = l.newInternal(nil) // expire handles it
+	l.exitEvent = l.newInternal(nil) // expireInLoop handles it
 	if err := l.newDriver(c); err != nil {
 		return nil, fmt.Errorf("new loop: %w", err)
 	}
@@ -146,13 +150,18 @@ func (l *Loop) newInternal(fn func(*Event, Flags)) *Event {
 	return e
 }
 
-// Close ends the loop. From then on other calls fail with ErrClosed. A Run in progress returns ErrClosed after the running callback, and
-// Close waits for it. Then Close calls, on its own goroutine, the functions that Post has accepted, the functions of OnClose and the pending
-// finalizers, and releases the loop's descriptors. Remaining events are removed without a call; their descriptors stay open.
+// Close ends the loop. From then on calls that add, change, activate, post, register or run return ErrClosed. A Run in progress
+// returns ErrClosed after the running callback, and Close waits until it has returned. Then Close calls, on its own goroutine,
+// the functions that Post has accepted, the functions of OnClose and the pending finalizers, and releases the loop's
+// descriptors. Remaining events are removed without a call; their descriptors stay open.
 //
-// Each function that panics or calls runtime.Goexit keeps half a kilobyte of stack until Close returns: a hundred thousand of them, more
-// than DefaultPostLimit, are safe. A second Close waits for the first and returns nil. On the loop Close does nothing and returns ErrOnLoop:
-// call Break there, and Close after Run. If the loop has an Owner, Close returns ErrOwned. May block; not in a callback.
+// If one of these functions calls runtime.Goexit, or panics without a Config.PanicHandler, Close calls the others nevertheless,
+// in a deferred call; the panic then passes through Close. Until Close returns, each such function takes about half a kilobyte
+// of its goroutine's stack: there is room for a hundred thousand of them, more than DefaultPostLimit.
+//
+// A second Close waits for the first and returns nil. On the loop Close does nothing and returns ErrOnLoop: call Break there,
+// and Close after Run. If the loop has an Owner, Close does nothing and returns ErrOwned. Other errors are those of closing the
+// poller's descriptors; the loop is closed nevertheless. May block; not in a callback.
 func (l *Loop) Close() error { return l.closeAs(anyone) }
 
 // closeAs is Close on behalf of c.
@@ -172,22 +181,22 @@ func (l *Loop) closeAs(c caller) error {
 		return nil
 	}
 	l.state = loopClosing
-	l.setInterrupt()
+	l.updateInterrupt()
 	for l.runner != 0 {
-		left := l.awaitRelease()
-		l.claim()
+		left := l.runnerLeftChan()
+		l.wakeOnUnlock()
 		l.unlock()
 		<-left
 		l.mu.Lock()
 	}
 	l.runner = goroutineID(l.idBuf[:])
 	l.mu.Unlock()
-	return l.release()
+	return l.finishClose()
 }
 
-// release is the part of Close that runs on the loop's goroutine, which is the caller now. The loop's resources are released even if a
-// user's function panics.
-func (l *Loop) release() (err error) {
+// finishClose is the rest of Close, after the goroutine that ran the loop has left it: the calling goroutine runs the loop now.
+// It releases the loop's resources even if a user's function panics.
+func (l *Loop) finishClose() (err error) {
 	defer close(l.done)
 	defer l.leave()
 	defer func() { err = l.tearDown() }()
@@ -220,8 +229,8 @@ func (l *Loop) tearDown() (err error) {
 func (l *Loop) removeAll() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, row := range l.fds.all() {
-		for e := row.head; e != nil; {
+	for _, desc := range l.descriptors.all() {
+		for e := desc.head; e != nil; {
 			next := e.nextPeer
 			e.nextPeer = nil
 			e.state &^= stateAdded
@@ -241,20 +250,20 @@ func (l *Loop) removeAll() {
 		}
 		src.events = nil
 	}
-	for i := range l.active.levels {
-		for e := l.active.levels[i].head; e != nil; e = l.active.levels[i].head {
+	for i := range l.active.lists {
+		for e := l.active.lists[i].head; e != nil; e = l.active.lists[i].head {
 			l.active.remove(e)
 			e.what, e.state = 0, e.state&^stateAdded
 		}
 	}
-	for e := range l.users {
+	for e := range l.untimed {
 		e.state &^= stateAdded
 	}
-	clear(l.users)
+	clear(l.untimed)
 	for _, list := range []*watcherList{&l.prepare, &l.check, &l.closers} {
 		list.removeAll()
 	}
-	l.fds, l.added = rows{}, 0
+	l.descriptors, l.added = descriptors{}, 0
 }
 
 // Done returns a channel that is closed when Close has finished. Any goroutine.
@@ -289,13 +298,14 @@ func (l *Loop) Unref() {
 	l.mu.Lock()
 	if l.refs > 0 {
 		l.refs--
-		l.claimIfEmpty()
+		l.wakeOnUnlockIfEmpty()
 	}
 	l.unlock()
 }
 
-// Now returns the reading of the loop's clock at the beginning of the current turn, or of the last one if the loop does not run. It is
-// the same for all callbacks of a turn. Timeouts count from Add, not from Now. It costs an atomic load. Any goroutine.
+// Now returns the loop's clock as it was read after the last poll, or when Run began if the loop has not polled since; before
+// the first Run, as NewLoop has read it. All callbacks of a turn get the same value; functions of OnPrepare get that of the
+// turn before. Timeouts count from Add, not from Now. It costs an atomic load. Any goroutine.
 func (l *Loop) Now() time.Duration { return time.Duration(l.now.Load()) }
 
 // Backend returns the name of the poller in use. Any goroutine.
@@ -313,4 +323,4 @@ func (l *Loop) Driver() Driver { return l.driver.name() }
 func (l *Loop) Features() Features { return l.features }
 
 // Priorities returns the number of priorities. Any goroutine.
-func (l *Loop) Priorities() int { return len(l.active.levels) }
+func (l *Loop) Priorities() int { return len(l.active.lists) }

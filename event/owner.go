@@ -26,7 +26,7 @@ func (l *Loop) Own() (*Owner, error) {
 	default:
 		l.owned, l.breaking, l.exiting = true, false, false
 		l.timers.remove(l.exitEvent)
-		l.setInterrupt()
+		l.updateInterrupt()
 		return &Owner{l}, nil
 	}
 	return nil, fmt.Errorf("own loop: %w", err)

@@ -64,7 +64,7 @@ func (l *Loop) runPostsInLoop() {
 	l.mu.Lock()
 	for left := min(l.posts.len(), l.budget.Callbacks); left > 0 && !l.interrupted(); left-- {
 		l.callPost(l.posts.pop())
-		if l.turnOver() {
+		if l.timeExceeded() {
 			break
 		}
 	}
@@ -101,8 +101,8 @@ func (l *Loop) callPost(fn func()) {
 func (l *Loop) drainFinalizers() {
 	var due []*Event
 	l.mu.Lock()
-	for _, lv := range l.active.levels {
-		for e := lv.head; e != nil; e = e.nextActive {
+	for _, list := range l.active.lists {
+		for e := list.head; e != nil; e = e.nextActive {
 			if e.state&stateFinalized != 0 {
 				due = append(due, e)
 			}

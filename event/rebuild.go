@@ -48,7 +48,7 @@ func (l *Loop) tryRebuildInLoop() {
 
 const rebuildPause = time.Millisecond
 
-// rebuild replaces the poller by a new one with the registrations of the rows. A row whose descriptor is not registered with the old
+// rebuild replaces the poller by a new one with the registrations of the descriptors. A descriptor that is not registered with the old
 // poller any more is stale: registering its number again would watch another file. It is called with l.mu held and returns with l.mu
 // held; pollers are opened and closed without it.
 func (l *Loop) rebuild() error {
@@ -70,7 +70,7 @@ func (l *Loop) rebuild() error {
 
 // replacePoller makes next the poller. After an error the old one is still the poller. Under l.mu.
 func (l *Loop) replacePoller(next poller.Poller) error {
-	if err := l.moveRows(next); err != nil {
+	if err := l.moveDescriptors(next); err != nil {
 		return err
 	}
 	if err := l.driver.adopt(next); err != nil {
@@ -90,18 +90,18 @@ func (l *Loop) closePoller(p poller.Poller) error {
 	return err
 }
 
-func (l *Loop) moveRows(next poller.Poller) error {
-	for fd, row := range l.fds.all() {
-		if row.want == 0 {
+func (l *Loop) moveDescriptors(next poller.Poller) error {
+	for fd, desc := range l.descriptors.all() {
+		if desc.want == 0 {
 			continue
 		}
-		name := tag(int32(fd), row.gen)
-		err := l.poller.Modify(fd, pollerWant(row.want), name)
+		name := tag(int32(fd), desc.gen)
+		err := l.poller.Modify(fd, pollerWant(desc.want), name)
 		if err == nil {
-			err = next.Add(fd, pollerWant(row.want), name)
+			err = next.Add(fd, pollerWant(desc.want), name)
 		}
 		if gone(err) {
-			l.endStale(int32(fd), row)
+			l.endStale(int32(fd), desc)
 		} else if err != nil {
 			return pollerError(err)
 		}

@@ -63,7 +63,7 @@ func (l *Loop) runAs(ctx context.Context, c caller, mode runMode) error {
 	return err
 }
 
-// turns makes turns until the run is over. Like turn and over, it is called with l.mu held and returns with l.mu held.
+// turns makes turns until the run is over. It is called with l.mu held and returns with l.mu held, as are turnInLoop and over.
 func (l *Loop) turns(ctx context.Context, mode runMode) error {
 	var once pass
 	for {
@@ -101,27 +101,27 @@ func (l *Loop) enter(c caller, mode runMode) (id uint64, err error) {
 	return l.runs, nil
 }
 
-// leave releases the loop for the next Run or for Close.
+// leave ends what enter began: no goroutine runs the loop, and another Run or Close may begin.
 func (l *Loop) leave() {
 	l.mu.Lock()
 	l.runner, l.canceled, l.pollAgain, l.asleep, l.slept = 0, nil, false, false, false
-	l.endLevel()
-	l.setInterrupt()
+	l.endDispatch()
+	l.updateInterrupt()
 	l.finish()
-	if l.released != nil {
-		close(l.released)
-		l.released = nil
+	if l.runnerLeft != nil {
+		close(l.runnerLeft)
+		l.runnerLeft = nil
 	}
 	l.endMeter() // last, since a Clock may panic
 	l.mu.Unlock()
 }
 
-// awaitRelease returns a channel that is closed when the goroutine that runs the loop releases it. Under l.mu.
-func (l *Loop) awaitRelease() <-chan struct{} {
-	if l.released == nil {
-		l.released = make(chan struct{})
+// runnerLeftChan returns a channel that is closed when the goroutine that runs the loop leaves it. Under l.mu.
+func (l *Loop) runnerLeftChan() <-chan struct{} {
+	if l.runnerLeft == nil {
+		l.runnerLeft = make(chan struct{})
 	}
-	return l.released
+	return l.runnerLeft
 }
 
 // over reports, between two turns, whether the run is over, and consumes the Break or Exit that ends it. A nil ctx never
@@ -132,7 +132,7 @@ func (l *Loop) over(ctx context.Context) (over bool, err error) {
 		return true, fmt.Errorf("run loop: %w", ErrClosed)
 	case l.breaking:
 		l.breaking, l.gotBreak = false, true
-		l.setInterrupt()
+		l.updateInterrupt()
 	case l.exiting:
 		l.exiting, l.gotExit = false, true
 	case l.canceled != nil:
@@ -172,8 +172,8 @@ func (l *Loop) cancel(run uint64, cause error) {
 	l.mu.Lock()
 	if l.runs == run && l.runner != 0 {
 		l.canceled = cause
-		l.setInterrupt()
-		l.claim()
+		l.updateInterrupt()
+		l.wakeOnUnlock()
 	}
 	l.unlock()
 }
@@ -187,14 +187,14 @@ func (l *Loop) Break() error {
 		return fmt.Errorf("break loop: %w", ErrOwned)
 	}
 	l.breaking = true
-	l.setInterrupt()
-	l.claim()
+	l.updateInterrupt()
+	l.wakeOnUnlock()
 	l.unlock()
 	return nil
 }
 
-// Exit makes Run return at the end of the turn in which the time after has passed. If Exit is called several times, the earliest
-// time applies. If no Run is in progress, the next one returns then, or at once if the time has passed. A pending Exit does not keep a
+// Exit makes Run return at the end of the turn in which the loop finds that the duration after has passed since the call of Exit. After
+// several calls the earliest time applies. If no Run is in progress, the next one returns then, or at once if the duration has passed. A pending Exit does not keep a
 // Run going. Errors: ErrInvalid if after is negative, ErrClosed, ErrOwned. Any goroutine.
 func (l *Loop) Exit(after time.Duration) error {
 	l.mu.Lock()
@@ -209,7 +209,7 @@ func (l *Loop) Exit(after time.Duration) error {
 	case after == 0:
 		l.exiting = true
 		l.timers.remove(e)
-		l.claim()
+		l.wakeOnUnlock()
 	case l.exiting: // the pending Exit is not later
 	case e.heapIndex < 0 || e.deadline > l.deadline(after):
 		err = l.add(e, after)
@@ -225,7 +225,7 @@ func (l *Loop) Continue() {
 	l.mu.Lock()
 	if l.running != nil {
 		l.pollAgain = true
-		l.setInterrupt()
+		l.updateInterrupt()
 	}
 	l.mu.Unlock()
 }
@@ -237,19 +237,20 @@ func (l *Loop) Interrupted() bool {
 	return l.interrupt.Load() != notInterrupted && l.interruptedByNow()
 }
 
+// interruptedByNow is Interrupted if there may be an interruption.
 func (l *Loop) interruptedByNow() bool {
 	return l.interrupted() || int64(l.clock.Now()) >= l.turnEnd.Load()
 }
 
-// What ends a turn early.
+// The values of Loop.interrupt: whether the turn ends early.
 const (
 	notInterrupted    uint32 = iota
-	interruptedInTime        // when turnEnd comes
+	interruptedInTime        // at the time turnEnd
 	interruptedNow
 )
 
-// setInterrupt updates the state that Interrupted reads. Under l.mu, after each change of a field that it reads.
-func (l *Loop) setInterrupt() {
+// updateInterrupt sets l.interrupt. It is called under l.mu after each change of a field that it reads.
+func (l *Loop) updateInterrupt() {
 	switch {
 	case l.breaking || l.pollAgain || l.moreUrgent || l.canceled != nil || l.state != loopOpen:
 		l.interrupt.Store(interruptedNow)

@@ -6,7 +6,7 @@ import "time"
 // that calls a callback.
 type pass struct {
 	begun    bool
-	wave     uint32        // events of earlier dispatches belong to it
+	dispatch uint32        // events of earlier dispatches belong to it
 	now      time.Duration // timers up to this deadline belong to it,
 	seq      uint64        // and of this very deadline those up to this number
 	active   *Event        // the next of the remaining events to be called
@@ -20,11 +20,11 @@ func (p *pass) endedBy(l *Loop) bool {
 		if l.called == 0 {
 			return false
 		}
-		*p = pass{begun: true, wave: l.active.wave, now: l.Now(), seq: l.expired}
+		*p = pass{begun: true, dispatch: l.active.dispatches, now: l.Now(), seq: l.expired}
 	}
 	deadline := p.nextTimer(l.timers)
 	if p.deadline != nil && deadline != p.deadline {
-		p.wave = l.active.wave // timers of the pass became active in this turn
+		p.dispatch = l.active.dispatches // timers of the pass became active in this turn
 	}
 	active := p.nextActive(&l.active)
 	over := (active == nil || active == p.active) && (deadline == nil || deadline == p.deadline)
@@ -34,8 +34,8 @@ func (p *pass) endedBy(l *Loop) bool {
 
 // nextActive returns the most urgent active event of the pass, nil if there is none.
 func (p *pass) nextActive(q *activeQueue) *Event {
-	for i := range q.levels {
-		if e := q.levels[i].head; e != nil && int32(e.wave-p.wave) < 0 {
+	for i := range q.lists {
+		if e := q.lists[i].head; e != nil && int32(e.dispatch-p.dispatch) < 0 {
 			return e
 		}
 	}

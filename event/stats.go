@@ -11,7 +11,7 @@ type Stats struct {
 	Timeouts  uint64 // timeouts that passed
 
 	Wakes     uint64 // times that another goroutine ended the loop's sleep
-	Coalesced uint64 // activations and changes that needed no wake: the loop was awake, or being woken
+	Coalesced uint64 // activations and changes, also by the loop itself, made while it was awake or being woken
 
 	Awake   time.Duration // time spent in turns, not asleep; see Busy
 	Elapsed time.Duration // time since NewLoop
@@ -56,7 +56,8 @@ func (l *Loop) Stats() Stats {
 	return s
 }
 
-// ResetMax resets MaxAdded, MaxActive, MaxLag, LongestCallback and LongestName to the current values. Any goroutine.
+// ResetMax sets MaxAdded and MaxActive to the current values of Added and Active, MaxLag and LongestCallback to 0, and
+// LongestName to "". Any goroutine.
 func (l *Loop) ResetMax() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

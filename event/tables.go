@@ -6,7 +6,7 @@ import (
 )
 
 // The operations on a loop's tables. All run under l.mu and do not block. Those that may have to end the loop's sleep
-// call claim, and unlock then wakes the loop.
+// call wakeOnUnlock.
 
 // usable returns an error if e cannot be added or activated.
 func (l *Loop) usable(e *Event) error {
@@ -31,17 +31,17 @@ func (l *Loop) add(e *Event, timeout time.Duration) error {
 	if e.state&stateAdded == 0 {
 		if e.ofDescriptor() {
 			if err := l.register(e); err != nil {
-				l.claimIfEmpty() // the attempt may have ended the descriptor's other events as stale
+				l.wakeOnUnlockIfEmpty() // the attempt may have ended the descriptor's other events as stale
 				return err
 			}
 			if !l.features.Has(FeatureConcurrent) {
-				l.claim()
+				l.wakeOnUnlock()
 			}
 		}
 		e.state = e.state&^stateStale | stateAdded
 		l.count(e, +1)
 	}
-	l.trackUser(e, timeout)
+	l.trackUntimed(e, timeout)
 	if timeout == NoTimeout {
 		return nil
 	}
@@ -66,11 +66,11 @@ func (l *Loop) setConditions(e *Event, conditions Flags) error {
 		e.conditions = conditions
 	default:
 		if err := l.reregister(e, conditions); err != nil {
-			l.claimIfEmpty() // the descriptor's events may have ended as stale
+			l.wakeOnUnlockIfEmpty() // the descriptor's events may have ended as stale
 			return err
 		}
 		if gained != 0 && !l.features.Has(FeatureConcurrent) {
-			l.claim()
+			l.wakeOnUnlock()
 		}
 	}
 	l.withdraw(e, lost)
@@ -93,10 +93,10 @@ func (l *Loop) withdraw(e *Event, flags Flags) {
 	}
 }
 
-// claimIfEmpty ends the sleep of a loop that has nothing left to wait for.
-func (l *Loop) claimIfEmpty() {
+// wakeOnUnlockIfEmpty wakes a loop that has nothing left to wait for, so that its Run returns.
+func (l *Loop) wakeOnUnlockIfEmpty() {
 	if l.added+l.refs == 0 {
-		l.claim()
+		l.wakeOnUnlock()
 	}
 }
 
@@ -117,7 +117,7 @@ func (l *Loop) schedule(e *Event, deadline time.Duration) {
 	e.deadline, e.seq = deadline, l.seq
 	l.timers.set(e)
 	if l.asleep && deadline < l.sleepsUntil {
-		l.claim()
+		l.wakeOnUnlock()
 	}
 }
 
@@ -132,7 +132,7 @@ func (l *Loop) del(e *Event) error {
 		return ErrStale
 	}
 	err := l.remove(e)
-	l.claimIfEmpty()
+	l.wakeOnUnlockIfEmpty()
 	return err
 }
 
@@ -152,22 +152,22 @@ func (l *Loop) remove(e *Event) (err error) {
 		}
 	case e.kind&Signal != 0:
 		l.signals[int(e.fd)].drop(e)
-	case len(l.users) > 0:
-		delete(l.users, e)
+	case len(l.untimed) > 0:
+		delete(l.untimed, e)
 	}
 	return err
 }
 
-// trackUser keeps the set of added events that are in no other table, for Events and Close.
-func (l *Loop) trackUser(e *Event, timeout time.Duration) {
+// trackUntimed keeps the set of added events that are in no other table, for Events and Close.
+func (l *Loop) trackUntimed(e *Event, timeout time.Duration) {
 	switch {
-	case e.fd >= 0: // in its descriptor's row, even without conditions, or with its signal
+	case e.fd >= 0: // it is with its descriptor, even without conditions, or with its signal
 	case timeout != NoTimeout:
-		if len(l.users) > 0 {
-			delete(l.users, e)
+		if len(l.untimed) > 0 {
+			delete(l.untimed, e)
 		}
 	case e.heapIndex < 0:
-		l.users[e] = struct{}{}
+		l.untimed[e] = struct{}{}
 	}
 }
 
@@ -184,19 +184,16 @@ func (l *Loop) activate(e *Event, what Flags) {
 	}
 	l.active.push(e)
 	l.maxActive = max(l.maxActive, l.active.len)
-	if int(e.priority) < l.level {
-		l.moreUrgent = true
-		l.setInterrupt()
-	}
-	l.claim()
+	l.noteUrgent(e.priority)
+	l.wakeOnUnlock()
 }
 
-// begin removes e from the active queue to call its callback, and returns the flags of the call, including Timeout if the timeout has
+// dequeue removes e from the active queue to call its callback, and returns the flags of the call, including Timeout if the timeout has
 // passed meanwhile. A non-persistent event is removed, and the timeout of a persistent one is restarted, before the callback, so that an
 // Add or Del in the callback takes effect. It returns false if there is no call, because the descriptor was found closed.
-func (l *Loop) begin(e *Event) (what Flags, ok bool) {
+func (l *Loop) dequeue(e *Event) (what Flags, ok bool) {
 	if e.heapIndex >= 0 && e.deadline <= l.Now() && e.seq <= l.expired {
-		l.timedOut(e)
+		l.removeExpired(e)
 		e.what |= Timeout
 	}
 	what = e.what
@@ -217,13 +214,14 @@ func (l *Loop) begin(e *Event) (what Flags, ok bool) {
 	case e.interval != NoTimeout:
 		l.schedule(e, next)
 	case what&Timeout != 0:
-		l.trackUser(e, NoTimeout) // the timeout of SetTimeout is not repeated
+		l.trackUntimed(e, NoTimeout) // the timeout of SetTimeout is not repeated
 	}
 	return what, true
 }
 
-// nextDeadline returns a persistent event's next deadline. It counts from the previous one, so that calls do not drift; or from now if
-// the call has another cause or the next deadline has passed already, so that one call makes up for a long delay.
+// nextDeadline returns a persistent event's next deadline. It counts from the previous one, so that delays do not accumulate;
+// or from now if the call has another cause or the next deadline has passed already, so that one call makes up for a long
+// delay.
 func (l *Loop) nextDeadline(e *Event) time.Duration {
 	timedOut := e.what&Timeout != 0 && e.heapIndex < 0
 	if next := later(e.deadline, e.interval); timedOut && next > l.Now() {

@@ -34,7 +34,7 @@ func (l *Loop) setTimeout(e *Event, timeout time.Duration) error {
 	if timeout == NoTimeout {
 		l.timers.remove(e)
 	}
-	l.trackUser(e, timeout)
+	l.trackUntimed(e, timeout)
 	if timeout == NoTimeout {
 		return nil
 	}

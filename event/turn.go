@@ -11,13 +11,13 @@ import (
 func (l *Loop) turnInLoop(block bool) error {
 	l.assertInLoop()
 	if l.prepare.first != nil {
-		l.watch(&l.prepare)
+		l.callWatchers(&l.prepare)
 	}
 	l.mu.Unlock()
 	l.yieldInLoop()
 	n, err := l.driver.wait(l.ready, block)
 	l.mu.Lock()
-	l.awake()
+	l.clearAsleepInLoop()
 	if err != nil {
 		return err
 	}
@@ -28,23 +28,23 @@ func (l *Loop) turnInLoop(block bool) error {
 	return nil
 }
 
-// takeReportsInLoop begins the turn and, after the check watchers, activates the events of the n reports. Like turn, it is
-// called with l.mu held and returns with l.mu held.
+// takeReportsInLoop reads the time of the turn, calls the functions of OnCheck, and activates the events of the n reports. It
+// is called with l.mu held and returns with l.mu held; the functions run without it.
 func (l *Loop) takeReportsInLoop(n int) {
 	l.assertInLoop()
-	if l.check.first != nil || l.foreignClock {
+	if l.check.first != nil || l.userClock {
 		l.callChecksInLoop(n)
 	} else {
-		l.beginTurnInLoop(n)
+		l.readTurnTimeInLoop(n)
 	}
 	l.collectInLoop(l.ready[:n])
-	if n > len(l.ready)/2 && len(l.ready) < maxReadyBatch && len(l.active.levels) > 1 {
+	if n > len(l.ready)/2 && len(l.ready) < maxReadyBatch && len(l.active.lists) > 1 {
 		l.ready = make([]poller.Ready, 4*len(l.ready))
 	}
 }
 
-// callChecksInLoop begins a turn in which a user's code runs before the reports are collected. If that panics, it collects them
-// nevertheless, since the poller reports an edge only once.
+// callChecksInLoop reads the time of the turn and calls the functions of OnCheck. If a function or a user's clock panics, it
+// collects the n reports nevertheless, since the poller reports an edge only once.
 func (l *Loop) callChecksInLoop(n int) {
 	l.assertInLoop()
 	over := false
@@ -55,13 +55,13 @@ func (l *Loop) callChecksInLoop(n int) {
 			l.mu.Unlock()
 		}
 	}()
-	l.beginTurnInLoop(n)
-	l.watch(&l.check)
+	l.readTurnTimeInLoop(n)
+	l.callWatchers(&l.check)
 	over = true
 }
 
-// beginTurnInLoop reads the clock, once for the whole turn. Under l.mu.
-func (l *Loop) beginTurnInLoop(reports int) {
+// readTurnTimeInLoop reads the clock, once for the whole turn, and counts the turn and its reports. Under l.mu.
+func (l *Loop) readTurnTimeInLoop(reports int) {
 	l.assertInLoop()
 	now := l.readClock()
 	if l.slept {
@@ -75,8 +75,9 @@ func (l *Loop) beginTurnInLoop(reports int) {
 	l.stats.Reports += uint64(reports)
 }
 
-// expireInLoop activates the events whose deadlines have passed, the most urgent priority first, as many as the budget allows. The budget
-// bounds its work as it bounds the callbacks of a turn. Under l.mu.
+// expireInLoop activates the events whose deadlines have passed, the most urgent priority first. Of the priorities that the
+// budget applies to, it activates at most Budget.Callbacks events; the next turn activates more. So the time that a turn takes
+// does not grow with the number of events that are due. Under l.mu.
 func (l *Loop) expireInLoop() {
 	l.assertInLoop()
 	now := l.Now()
@@ -96,7 +97,7 @@ func (l *Loop) expireInLoop() {
 			if e == nil {
 				break
 			}
-			l.timedOut(e)
+			l.removeExpired(e)
 			l.activate(e, Timeout)
 			if p >= l.budget.MinPriority {
 				left--
@@ -105,8 +106,8 @@ func (l *Loop) expireInLoop() {
 	}
 }
 
-// timedOut removes e's deadline, which has passed, from the timers. Under l.mu.
-func (l *Loop) timedOut(e *Event) {
+// removeExpired removes e's deadline, which has passed, from the timers. Under l.mu.
+func (l *Loop) removeExpired(e *Event) {
 	l.timers.remove(e)
 	l.stats.Timeouts++
 	l.stats.Lag = l.Now() - e.deadline
@@ -114,65 +115,75 @@ func (l *Loop) timedOut(e *Event) {
 }
 
 // dispatchInLoop calls the active events of the most urgent priority in the order of activation. Events that become active
-// meanwhile wait for the next turn, so that no callback can prevent the loop from polling; a more urgent one
-// ends the dispatch at once. It is called with l.mu held and returns with l.mu held; callbacks run without it.
+// meanwhile wait for the next turn, so that no callback can prevent the loop from polling; one of a more urgent priority also
+// ends the dispatch after the running callback. It is called with l.mu held and returns with l.mu held; callbacks run without
+// it.
 func (l *Loop) dispatchInLoop() {
 	l.assertInLoop()
-	level := l.active.urgent()
-	if level == len(l.active.levels) {
+	priority := l.active.urgent()
+	if priority == len(l.active.lists) {
 		return
 	}
-	l.active.wave++
-	l.beginLevel(level)
+	l.active.dispatches++
+	l.beginDispatch(priority)
 	left := math.MaxInt
-	if level >= l.budget.MinPriority {
+	if priority >= l.budget.MinPriority {
 		left = l.budget.Callbacks
 	}
 	for left > 0 && !l.interrupted() {
-		e := l.active.levels[level].head
-		if e == nil || e.wave == l.active.wave {
+		e := l.active.lists[priority].head
+		if e == nil || e.dispatch == l.active.dispatches {
 			break
 		}
 		calls := 1
-		if what, ok := l.begin(e); ok {
+		if what, ok := l.dequeue(e); ok {
 			calls = l.invokeInLoop(e, what, left)
 		}
-		if left -= calls; l.turnOver() {
+		if left -= calls; l.timeExceeded() {
 			break
 		}
 	}
-	l.endLevel()
+	l.endDispatch()
 }
 
-// beginLevel begins the dispatch of a priority. Under l.mu.
-func (l *Loop) beginLevel(level int) {
-	l.level = level
-	if l.budget.Time > 0 && level >= l.budget.MinPriority {
+// beginDispatch sets the priority that is dispatched and the time at which Budget.Time ends the dispatch. Under l.mu.
+func (l *Loop) beginDispatch(priority int) {
+	l.priority = priority
+	if l.budget.Time > 0 && priority >= l.budget.MinPriority {
 		l.turnEnd.Store(int64(later(l.Now(), l.budget.Time)))
 		l.timed = true
-		l.setInterrupt()
+		l.updateInterrupt()
 	}
 }
 
-// endLevel ends the dispatch of a priority. Under l.mu.
-func (l *Loop) endLevel() {
-	l.level = 0
+// endDispatch reverts beginDispatch, and also the interruption by a more urgent event. Under l.mu.
+func (l *Loop) endDispatch() {
+	l.priority = 0
 	if l.moreUrgent || l.timed {
 		l.moreUrgent, l.timed = false, false
-		l.setInterrupt()
+		l.updateInterrupt()
 	}
 }
 
-// turnOver reports whether an event more urgent than the current priority is active, or Budget.Time has passed. Under l.mu.
-func (l *Loop) turnOver() bool {
-	return l.level > 0 && l.active.urgent() < l.level || l.timed && int64(l.readClock()) >= l.turnEnd.Load()
+// timeExceeded reports whether Budget.Time has passed since the dispatch began. Under l.mu.
+func (l *Loop) timeExceeded() bool {
+	return l.timed && int64(l.readClock()) >= l.turnEnd.Load()
 }
 
-// interrupted reports whether the turn is to end now, apart from Budget.Time.
+// interrupted reports whether the turn ends now because of Break, Continue, Close, a canceled Run or a more urgent event.
 func (l *Loop) interrupted() bool { return l.interrupt.Load() == interruptedNow }
 
-// invokeInLoop calls e's callback and returns the number of calls: one, or for a signal one for each delivery before the first call, as the
-// budget allows. Calls for other deliveries remain pending. It unlocks l.mu meanwhile.
+// noteUrgent records that an event of the given priority has become active, and interrupts the dispatch if it is more urgent. Under l.mu.
+func (l *Loop) noteUrgent(priority uint8) {
+	if int(priority) < l.priority {
+		l.moreUrgent = true
+		l.updateInterrupt()
+	}
+}
+
+// invokeInLoop calls e's callback and returns the number of calls. It is one; for a signal, one for each delivery before the
+// first call, but at most left calls and none after an interruption. Further calls that are due stay pending. It is called with
+// l.mu held and returns with l.mu held; callbacks run without it.
 func (l *Loop) invokeInLoop(e *Event, what Flags, left int) (calls int) {
 	l.assertInLoop()
 	l.running = e
@@ -188,7 +199,7 @@ func (l *Loop) invokeInLoop(e *Event, what Flags, left int) (calls int) {
 		fn := e.fn
 		l.mu.Unlock()
 		if signal {
-			l.reapSignals() // if begin has removed a non-persistent event
+			l.reapSignals() // if dequeue has removed a non-persistent event
 		}
 		if internal || !l.guarded() {
 			fn(e, what)
@@ -197,7 +208,7 @@ func (l *Loop) invokeInLoop(e *Event, what Flags, left int) (calls int) {
 			l.guard(func() { fn(e, flags) }, e.callbackName)
 		}
 		l.mu.Lock()
-		if calls >= min(pending, left) || e.calls == 0 || e.state&stateActive != 0 || l.interrupted() || l.turnOver() {
+		if calls >= min(pending, left) || e.calls == 0 || e.state&stateActive != 0 || l.interrupted() || l.timeExceeded() {
 			break
 		}
 		what = Signal // a timeout is reported once
@@ -206,8 +217,9 @@ func (l *Loop) invokeInLoop(e *Event, what Flags, left int) (calls int) {
 	return calls
 }
 
-// finish is called when a callback has returned or panicked. If DelWaits wait for it, it removes the event, even if the callback has
-// added it. Remaining calls for a signal, after the end of the turn or a panic, stay pending. Under l.mu.
+// finish is called when the calls of the running event have ended: by return, or by leave after a panic or runtime.Goexit. If
+// DelWaits wait for that, it removes the event, even if the callback has added it, and notifies them. If further calls for a
+// signal are due, it makes the event active again. Under l.mu.
 func (l *Loop) finish() {
 	e := l.running
 	l.running = nil
@@ -223,6 +235,7 @@ func (l *Loop) finish() {
 		l.active.push(e)
 		e.state |= stateDelivered
 		l.maxActive = max(l.maxActive, l.active.len)
+		l.noteUrgent(e.priority) // the callback may have changed it
 	}
 	if l.returned != nil {
 		close(l.returned)
@@ -230,9 +243,9 @@ func (l *Loop) finish() {
 	}
 }
 
-// awaitReturn registers a DelWait of e with finish. It returns a channel that is closed when the running callback of e has returned, or
-// nil if none is running or the caller is on the loop. Under l.mu.
-func (l *Loop) awaitReturn(e *Event) <-chan struct{} {
+// returnedChan registers a DelWait of e, for which finish then removes e. It returns a channel that is closed when the running
+// callback of e has returned, or nil if none is running or the caller is on the loop. Under l.mu.
+func (l *Loop) returnedChan(e *Event) <-chan struct{} {
 	if l.running != e || l.runner == goroutineID(l.idBuf[:]) {
 		return nil
 	}
@@ -243,7 +256,7 @@ func (l *Loop) awaitReturn(e *Event) <-chan struct{} {
 	return l.returned
 }
 
-// stopAwaiting reverts awaitReturn.
+// stopAwaiting reverts returnedChan.
 func (l *Loop) stopAwaiting(done <-chan struct{}) {
 	l.mu.Lock()
 	if l.returned == done { // else finish came first
@@ -252,12 +265,13 @@ func (l *Loop) stopAwaiting(done <-chan struct{}) {
 	l.mu.Unlock()
 }
 
-// endTurnInLoop does the work that must wait for the end of a turn. Under l.mu.
+// endTurnInLoop is called after the callbacks of a turn. It ends a Continue, replaces the poller if a registration cannot be
+// removed from it, and writes the log records that were made while l.mu was held. Under l.mu.
 func (l *Loop) endTurnInLoop() {
 	l.assertInLoop()
 	if l.pollAgain {
 		l.pollAgain = false
-		l.setInterrupt()
+		l.updateInterrupt()
 	}
 	if l.mustRebuild {
 		l.tryRebuildInLoop()

@@ -2,34 +2,35 @@ package event
 
 import "time"
 
-// The wake protocol. Its steps have the same names in the model in docs/model.
+// The wake protocol. The README of docs/model lists the functions for each step of the model.
 //
-// A goroutine that has work for the loop publishes it in the tables and then checks the asleep flag, both under l.mu (claim). The
-// goroutine that changes the flag from asleep to awake, and no other, wakes the loop after unlocking (wake). Before the loop sleeps, it
-// sets the flag and then checks the tables, both under l.mu (fallAsleep). After the wait it clears the flag itself
-// (awake), in the critical section in which it begins to empty the tables. A wake may come late, when the loop is
-// already awake for another reason; it then ends a later sleep at once, which costs one empty turn. Correctness does not depend on a
-// timeout.
+// A goroutine that has work for the loop publishes it in the tables and then checks the asleep flag, both under l.mu
+// (wakeOnUnlock). The goroutine that changes the flag from asleep to awake, and no other, wakes the loop after unlocking
+// (unlock). Before the loop sleeps, it sets the flag and then checks the tables, both under l.mu (fallAsleep). After the wait
+// it clears the flag itself (clearAsleepInLoop), in the critical section in which it begins to empty the tables. A wake may
+// come late, when the loop is already awake for another reason; it then ends a later sleep at once, which costs one empty turn.
+// Correctness does not depend on a timeout.
 
-// claim changes the flag from asleep to awake. If the loop was asleep, the unlock at the end of the critical section wakes it.
-// Under l.mu.
-func (l *Loop) claim() {
+// wakeOnUnlock makes the unlock at the end of the critical section wake the loop if it sleeps, by changing the flag from asleep
+// to awake. Under l.mu.
+func (l *Loop) wakeOnUnlock() {
 	if !l.asleep {
 		l.stats.Coalesced++
 		return
 	}
 	l.stats.Wakes++
-	l.clearAsleep()
+	l.announceWake()
 }
 
-// clearAsleep clears the flag and announces the wake. The loop is asleep. Under l.mu.
-func (l *Loop) clearAsleep() {
+// announceWake is wakeOnUnlock for a loop that is asleep, without counting. Under l.mu.
+func (l *Loop) announceWake() {
 	l.asleep, l.wakeDue = false, true
 	l.driver.announceWake()
 }
 
-// unlock unlocks l.mu and wakes the loop if the critical section has claimed its sleep. It wakes after unlocking, since the woken loop
-// takes the lock. Every critical section that can claim ends with unlock. Those of the running loop cannot claim, as it is awake.
+// unlock unlocks l.mu and then wakes the loop if wakeOnUnlock was called and the loop was asleep. It wakes after unlocking,
+// since the woken loop takes the lock. Every critical section that can call wakeOnUnlock ends with unlock, except those of the
+// goroutine that runs the loop, which is awake.
 func (l *Loop) unlock() {
 	wake := l.wakeDue
 	l.wakeDue = false
@@ -65,5 +66,8 @@ func (l *Loop) mayWait() (deadline time.Duration, ok bool) {
 	return l.timers.nearest(), true
 }
 
-// awake clears the flag after a sleep. Under l.mu.
-func (l *Loop) awake() { l.asleep = false }
+// clearAsleepInLoop clears the flag after a sleep. Under l.mu.
+func (l *Loop) clearAsleepInLoop() {
+	l.assertInLoop()
+	l.asleep = false
+}

@@ -114,9 +114,9 @@ func (l *Loop) callRest() {
 	l.mu.Unlock()
 }
 
-// watch calls the watchers of list. One that is added meanwhile waits for the next round. It is called with l.mu held and returns with
+// callWatchers calls the watchers of list. One that is added meanwhile waits for the next round. It is called with l.mu held and returns with
 // l.mu held.
-func (l *Loop) watch(list *watcherList) {
+func (l *Loop) callWatchers(list *watcherList) {
 	list.round = list.first
 	l.continueRound(list, list.added)
 }

@@ -10,16 +10,16 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// fdEntry is the row of a descriptor: its events, and the conditions that are registered with the poller. The generation counts the
-// registrations of the number; a report with an older generation is about an earlier registration. The events of a row agree
+// A descriptor is what the loop stores for a file descriptor: its events, and the conditions that are registered with the poller. The generation counts the
+// registrations of the number; a report with an older generation is about an earlier registration. The events of a descriptor agree
 // on EdgeTriggered, including those that wait for no condition at present.
-type fdEntry struct {
-	head *Event
-	gen  uint32
-	want Flags // the union over the list; 0 when nothing is registered
+type descriptor struct {
+	head *Event // of the list of its events
+	gen  uint32 // the generation
+	want Flags  // the union over the list; 0 when nothing is registered
 }
 
-// wants returns the conditions that e contributes to its row.
+// wants returns the conditions that e contributes to its descriptor.
 func (e *Event) wants() Flags {
 	if e.conditions == 0 {
 		return 0
@@ -27,9 +27,9 @@ func (e *Event) wants() Flags {
 	return e.conditions | e.kind&EdgeTriggered
 }
 
-// union returns the conditions of all events of the row.
-func (row *fdEntry) union() (want Flags) {
-	for e := row.head; e != nil; e = e.nextPeer {
+// union returns the conditions of all events of the descriptor.
+func (desc *descriptor) union() (want Flags) {
+	for e := desc.head; e != nil; e = e.nextPeer {
 		want |= e.wants()
 	}
 	return want
@@ -38,75 +38,75 @@ func (row *fdEntry) union() (want Flags) {
 // tag returns the tag of a registration: the descriptor and its generation.
 func tag(fd int32, gen uint32) uint64 { return uint64(uint32(fd)) | uint64(gen)<<32 }
 
-// entry returns fd's row, nil if it has none.
-func (l *Loop) entry(fd int) *fdEntry { return l.fds.at(fd) }
+// descriptor returns the descriptor fd, nil if no event was added for it.
+func (l *Loop) descriptor(fd int) *descriptor { return l.descriptors.at(fd) }
 
-// register adds e to its descriptor's row and registers its conditions with the poller.
+// register adds e to its descriptor and registers its conditions with the poller.
 func (l *Loop) register(e *Event) error {
-	row := l.entry(int(e.fd))
-	if row == nil || row.want == 0 {
+	desc := l.descriptor(int(e.fd))
+	if desc == nil || desc.want == 0 {
 		return l.registerFirst(e)
 	}
 	if l.features.Has(FeatureStale) {
-		// If ADD succeeds where EEXIST is expected, the row's file was closed and another file has taken its
+		// If ADD succeeds where EEXIST is expected, the descriptor's file was closed and another file has taken its
 		// number.
-		err := l.poller.Add(int(e.fd), probe(e.wants()), tag(e.fd, row.gen+1))
+		err := l.poller.Add(int(e.fd), probe(e.wants()), tag(e.fd, desc.gen+1))
 		switch {
 		case err == nil:
-			l.endStale(e.fd, row)
+			l.endStale(e.fd, desc)
 			return l.registerFirst(e) // which handles the registration that this ADD has made
 		case errors.Is(err, unix.EBADF):
-			l.endStale(e.fd, row)
+			l.endStale(e.fd, desc)
 			return pollerError(err)
 		case !errors.Is(err, unix.EEXIST):
 			return pollerError(err)
 		}
 	}
-	if err := row.admits(e); err != nil {
+	if err := desc.admits(e); err != nil {
 		return err
 	}
-	if err := l.setWant(e.fd, row, row.want|e.wants(), e.wants()&EdgeTriggered != 0); err != nil {
+	if err := l.setWant(e.fd, desc, desc.want|e.wants(), e.wants()&EdgeTriggered != 0); err != nil {
 		if gone(err) { // closed by another goroutine at this moment
-			l.endStale(e.fd, row)
+			l.endStale(e.fd, desc)
 			l.dropStale(e.fd)
 		}
 		return pollerError(err)
 	}
-	e.nextPeer, row.head = row.head, e
+	e.nextPeer, desc.head = desc.head, e
 	return nil
 }
 
 // admits returns an error for an event that differs from the others in EdgeTriggered.
-func (row *fdEntry) admits(e *Event) error {
-	if row.head != nil && (row.head.kind^e.kind)&EdgeTriggered != 0 {
+func (desc *descriptor) admits(e *Event) error {
+	if desc.head != nil && (desc.head.kind^e.kind)&EdgeTriggered != 0 {
 		return invalid("EdgeTriggered differs from the other events of the descriptor")
 	}
 	return nil
 }
 
-// registerFirst adds e to a row that is not registered with the poller: it has no event, or all its events wait for no condition. The
+// registerFirst adds e to a descriptor that is not registered with the poller: it has no event, or all its events wait for no condition. The
 // poller checks the descriptor before the table grows, also for an event without conditions, so that an invalid number takes no memory.
 func (l *Loop) registerFirst(e *Event) error {
-	row := l.entry(int(e.fd))
+	desc := l.descriptor(int(e.fd))
 	gen := uint32(1)
-	if row != nil {
-		gen = row.gen + 1
-		if err := row.admits(e); err != nil {
+	if desc != nil {
+		gen = desc.gen + 1
+		if err := desc.admits(e); err != nil {
 			return err
 		}
 	}
 	want := e.wants()
 	if err := l.probeAdd(e.fd, want, gen); err != nil {
-		if row != nil && gone(err) {
-			l.endStale(e.fd, row)
+		if desc != nil && gone(err) {
+			l.endStale(e.fd, desc)
 		}
 		return pollerError(err)
 	}
-	if row == nil {
-		row = l.fds.make(int(e.fd))
+	if desc == nil {
+		desc = l.descriptors.make(int(e.fd))
 	}
-	e.nextPeer = row.head
-	*row = fdEntry{head: e, gen: gen, want: want}
+	e.nextPeer = desc.head
+	*desc = descriptor{head: e, gen: gen, want: want}
 	return nil
 }
 
@@ -129,77 +129,77 @@ func probe(want Flags) poller.Flags { return pollerWant(cmp.Or(want, Read)) }
 // pollerWant returns want as the poller knows it: it reports errors and hang-ups whatever is registered.
 func pollerWant(want Flags) poller.Flags { return poller.Flags(want &^ HangUp) }
 
-// setWant registers want for a row with the poller. With again it does so even if want is registered already: an edge-triggered
+// setWant registers want for a descriptor with the poller. With again it does so even if want is registered already: an edge-triggered
 // condition that holds is then reported again, for an event that has not received it. After an error nothing has changed.
-func (l *Loop) setWant(fd int32, row *fdEntry, want Flags, again bool) (err error) {
+func (l *Loop) setWant(fd int32, desc *descriptor, want Flags, again bool) (err error) {
 	switch {
-	case want == row.want && !again:
+	case want == desc.want && !again:
 		return nil
-	case row.want == 0:
-		row.gen++
-		err = l.probeAdd(fd, want, row.gen)
+	case desc.want == 0:
+		desc.gen++
+		err = l.probeAdd(fd, want, desc.gen)
 	case want == 0:
 		err = l.poller.Remove(int(fd))
 	default:
-		err = l.poller.Modify(int(fd), pollerWant(want), tag(fd, row.gen))
+		err = l.poller.Modify(int(fd), pollerWant(want), tag(fd, desc.gen))
 	}
 	if err == nil {
-		row.want = want
+		desc.want = want
 	}
 	return err
 }
 
 // reregister changes what an added event waits for.
 func (l *Loop) reregister(e *Event, conditions Flags) error {
-	row := l.entry(int(e.fd))
+	desc := l.descriptor(int(e.fd))
 	before := e.conditions
 	e.conditions = conditions
-	err := l.setWant(e.fd, row, row.union(), e.kind&EdgeTriggered != 0 && conditions&^before != 0)
+	err := l.setWant(e.fd, desc, desc.union(), e.kind&EdgeTriggered != 0 && conditions&^before != 0)
 	if err == nil {
 		return nil
 	}
 	e.conditions = before
 	if gone(err) {
-		l.endStale(e.fd, row)
+		l.endStale(e.fd, desc)
 		l.dropStale(e.fd)
 		return ErrStale
 	}
 	return pollerError(err)
 }
 
-// unregister removes e from its row and removes from the poller the conditions that no other event of the row waits for.
+// unregister removes e from its descriptor and removes from the poller the conditions that no other event of the descriptor waits for.
 func (l *Loop) unregister(e *Event) error {
-	row := l.entry(int(e.fd))
-	for p := &row.head; *p != nil; {
+	desc := l.descriptor(int(e.fd))
+	for p := &desc.head; *p != nil; {
 		if *p == e {
 			*p, e.nextPeer = e.nextPeer, nil
 			break
 		}
 		p = &(*p).nextPeer
 	}
-	want := row.union()
-	err := l.setWant(e.fd, row, want, false)
-	row.want = want
+	want := desc.union()
+	err := l.setWant(e.fd, desc, want, false)
+	desc.want = want
 	if gone(err) {
 		// After ENOENT from MOD there is no ADD: another file may have the number.
 		l.stats.Stale++
-		if row.head == nil {
+		if desc.head == nil {
 			l.noteStale(e.fd)
 		}
-		l.endStale(e.fd, row)
+		l.endStale(e.fd, desc)
 		return ErrStale
 	}
 	return pollerError(err)
 }
 
-// endStale ends all events of a row whose descriptor was closed before Del.
-func (l *Loop) endStale(fd int32, row *fdEntry) {
-	if row.head != nil {
+// endStale ends all events of a descriptor that was closed before Del.
+func (l *Loop) endStale(fd int32, desc *descriptor) {
+	if desc.head != nil {
 		l.noteStale(fd)
 	}
-	for row.head != nil {
-		e := row.head
-		row.head, e.nextPeer = e.nextPeer, nil
+	for desc.head != nil {
+		e := desc.head
+		desc.head, e.nextPeer = e.nextPeer, nil
 		l.active.remove(e)
 		l.timers.remove(e)
 		e.what, e.calls, e.interval = 0, 0, NoTimeout
@@ -207,7 +207,7 @@ func (l *Loop) endStale(fd int32, row *fdEntry) {
 		l.count(e, -1)
 		l.stats.Stale++
 	}
-	row.want = 0
+	desc.want = 0
 }
 
 func (l *Loop) noteStale(fd int32) {
@@ -222,18 +222,18 @@ func (l *Loop) collectInLoop(ready []poller.Ready) {
 	l.assertInLoop()
 	for _, r := range ready {
 		fd := int32(uint32(r.Tag))
-		row := l.entry(int(fd))
-		if row == nil || row.want == 0 || row.gen != uint32(r.Tag>>32) {
+		desc := l.descriptor(int(fd))
+		if desc == nil || desc.want == 0 || desc.gen != uint32(r.Tag>>32) {
 			l.lateReport(r.Tag)
 			continue
 		}
 		if r.What&poller.Invalid != 0 {
-			l.endStale(fd, row)
+			l.endStale(fd, desc)
 			l.dropStale(fd)
 			continue
 		}
 		what := Flags(r.What)
-		for e := row.head; e != nil; e = e.nextPeer {
+		for e := desc.head; e != nil; e = e.nextPeer {
 			if hit := l.hit(e, what); hit != 0 {
 				l.activate(e, hit|e.kind&EdgeTriggered)
 			}
