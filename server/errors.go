@@ -7,71 +7,77 @@ import (
 	"os"
 )
 
-// The errors of this package, to be tested with errors.Is; what is returned names the operation and the value.
+// The errors of this package. Test for them with errors.Is: returned errors add the operation and the value. Those that are described as the
+// reason of a connection are what Handler.Close is called with.
 var (
-	// ErrServerClosed says that the server is shut down, or being shut down. Serve and ListenAndServe return it then. It matches
-	// net.ErrClosed.
-	ErrServerClosed error = &alsoError{"server: closed", net.ErrClosed}
-	// ErrLoopClosed says that a loop of the server was closed by the program that runs it; see Server.UseLoops. It is the reason of the
-	// connections of that loop. It matches net.ErrClosed.
-	ErrLoopClosed error = &alsoError{"server: loop is closed", net.ErrClosed}
-	// ErrNotStarted says that the server has no loops yet: Start, Serve or ListenAndServe comes first.
+	// ErrInvalid reports a wrong argument or field of a configuration. The text names it and its value.
+	ErrInvalid = errors.New("server: invalid argument or configuration")
+	// ErrNotStarted reports that the server has no loops yet: Start has to be called first.
 	ErrNotStarted = errors.New("server: not started")
-	// ErrInvalid says that a field of the configuration makes no sense. The message names it.
-	ErrInvalid = errors.New("server: invalid configuration")
-	// ErrClosed says that the connection is closed, or closing and taking no more output. Nothing was taken. It matches
+	// ErrUnsupported reports that the system, or this kind of connection or listener, cannot do what was asked.
+	ErrUnsupported = errors.New("server: not supported")
+
+	// ErrServerClosed reports that the server is shut down or being shut down. It is the result of Serve and ListenAndServe then, and the
+	// reason of the connections that the shutdown closes. It matches net.ErrClosed.
+	ErrServerClosed error = &alsoError{"server: closed", net.ErrClosed}
+	// ErrLoopClosed reports that the program has closed a loop of Server.UseLoops. It is the reason of the connections of that loop. It
+	// matches net.ErrClosed.
+	ErrLoopClosed error = &alsoError{"server: loop is closed", net.ErrClosed}
+	// ErrClosed reports that the connection is closed, or is being closed and accepts no more output. Nothing was accepted. It matches
 	// net.ErrClosed.
 	ErrClosed error = &alsoError{"server: connection is closed", net.ErrClosed}
-	// ErrFull says that the connection, or the whole server, holds as many bytes as its limit allows. Nothing was taken.
-	ErrFull = errors.New("server: buffer is full")
-	// ErrServerFull is the ErrFull of the whole server: it holds MaxBuffered bytes. It matches ErrFull.
-	ErrServerFull error = &alsoError{"server: the server's buffers are full", ErrFull}
-	// ErrAborted is the reason of a connection that Abort closed.
-	ErrAborted = errors.New("server: connection was aborted")
-	// ErrTooLong is the reason of a connection whose peer sent more than MaxInput bytes that the handler did not consume.
-	ErrTooLong = errors.New("server: input is too long")
-	// ErrIdle is the reason of a connection closed by IdleTimeout. It and the other errors of time limits, down to ErrCloseTimeout and
-	// ErrDialTimeout, are a net.Error whose Timeout is true, and match os.ErrDeadlineExceeded.
-	ErrIdle error = timeoutError("server: connection was idle for too long")
-	// ErrFirstRequest is the reason of a connection closed by FirstRequestTimeout.
-	ErrFirstRequest error = timeoutError("server: no request came in time")
-	// ErrReadTimeout is the reason of a connection closed by ReadTimeout: a request that was begun did not end.
-	ErrReadTimeout error = timeoutError("server: request did not end in time")
-	// ErrWriteTimeout is the reason of a connection closed by WriteTimeout: the peer took no output.
-	ErrWriteTimeout error = timeoutError("server: peer does not read")
-	// ErrCloseTimeout is the reason of a connection that was being closed, by Close or Shutdown, and whose peer took no
-	// output for CloseTimeout.
-	ErrCloseTimeout error = timeoutError("server: output was not flushed in time")
-	// ErrOverload is the reason of a connection closed because the server was full: of requests, with FullCloseConn, or of
-	// buffered bytes.
-	ErrOverload = errors.New("server: overloaded")
-	// ErrReplyEnded says that the function that the Reply was given to has returned. It matches net.ErrClosed, as the use of anything
-	// that is closed does, and not ErrClosed, since the connection may be open.
+	// ErrReplyEnded reports that the function that the Reply was given to has returned. It matches net.ErrClosed, and not ErrClosed, since
+	// the connection may be open.
 	ErrReplyEnded error = &alsoError{"server: reply has ended", net.ErrClosed}
-	// ErrHandler says that a handler broke its contract, as by consuming more than it was given.
+
+	// ErrFull reports that the connection or the server holds as many bytes, or the workers' queue as many datagrams, as its limit permits.
+	// Nothing was accepted.
+	ErrFull = errors.New("server: buffer is full")
+	// ErrServerFull reports that the server holds MaxBuffered bytes. Nothing was accepted. It matches ErrFull.
+	ErrServerFull error = &alsoError{"server: the server's buffers are full", ErrFull}
+	// ErrOverload is the reason of a connection that was closed because the workers' queue was full, with FullCloseConn, or because of
+	// MaxBuffered. At MaxConns it is the error of Dial and AddConn.
+	ErrOverload = errors.New("server: overloaded")
+
+	// ErrIdle is the reason of a connection that IdleTimeout has closed. It and the next five errors are net.Errors whose Timeout method
+	// returns true, and match os.ErrDeadlineExceeded.
+	ErrIdle error = timeoutError("server: connection was idle for too long")
+	// ErrFirstRequest is the reason of a connection that FirstRequestTimeout has closed.
+	ErrFirstRequest error = timeoutError("server: no request arrived in time")
+	// ErrReadTimeout is the reason of a connection that ReadTimeout has closed: a request had begun and was not complete in time.
+	ErrReadTimeout error = timeoutError("server: request was not complete in time")
+	// ErrWriteTimeout is the reason of a connection that WriteTimeout has closed: the peer took no output.
+	ErrWriteTimeout error = timeoutError("server: peer does not read")
+	// ErrCloseTimeout is the reason of a connection that CloseTimeout or DrainTimeout has closed while it was being closed.
+	ErrCloseTimeout error = timeoutError("server: connection was not closed in time")
+	// ErrDialTimeout is the reason of a connection that Dial did not establish within DialConfig.Timeout or the deadline of its context.
+	ErrDialTimeout error = timeoutError("server: dial timed out")
+
+	// ErrAborted is the reason of a connection that Abort has closed, or whose Dial's context was cancelled before Open.
+	ErrAborted = errors.New("server: connection was aborted")
+	// ErrDetached is the reason of a connection that Detach has taken out of the server.
+	ErrDetached = errors.New("server: connection was detached")
+	// ErrTooLong is the reason of a connection whose handler did not consume more than MaxInput bytes.
+	ErrTooLong = errors.New("server: input is too long")
+	// ErrHandshake is the reason of a connection whose TLS handshake failed or was not complete in time.
+	ErrHandshake = errors.New("server: TLS handshake failed")
+	// ErrProxyHeader is the reason of a connection that did not begin with a valid PROXY header in time.
+	ErrProxyHeader = errors.New("server: invalid PROXY header")
+	// ErrHandler is the reason of a connection whose handler broke its contract, for example by consuming more than it was given.
 	ErrHandler = errors.New("server: handler broke its contract")
+	// ErrPanic is the reason of a connection one of whose callbacks panicked or called runtime.Goexit. See Server.OnPanic.
+	ErrPanic = errors.New("server: handler panicked")
+
 	// ErrYield is not used for failures. A Handler's Data returns it, as a function for fs.WalkDir returns fs.SkipDir, to be given the bytes
 	// that it has not consumed in the next turn, after the other connections. It has no effect if Data has consumed nothing; then the bytes
 	// come again when there are more.
 	ErrYield = errors.New("server: handler yields")
-	// ErrPanic is the reason of a connection that was isolated because its handler panicked. See Server.OnPanic.
-	ErrPanic = errors.New("server: handler panicked")
-	// ErrUnsupported says that the system, or this kind of connection, cannot do what was asked.
-	ErrUnsupported = errors.New("server: not supported")
-	// ErrDialTimeout is the reason of a dialled connection that was not established in time.
-	ErrDialTimeout error = timeoutError("server: dial timed out")
-	// ErrHandshake is the reason of a connection whose TLS handshake failed or did not end in time.
-	ErrHandshake = errors.New("server: TLS handshake failed")
-	// ErrDetached says that the connection was taken out of the server by Detach.
-	ErrDetached = errors.New("server: connection was detached")
-	// ErrProxyHeader is the reason of a connection that did not begin with a PROXY header, in time, or with a wrong one.
-	ErrProxyHeader = errors.New("server: invalid PROXY header")
 )
 
-// The reasons of HandshakeTimeout, which are timeouts besides.
+// The reasons of HandshakeTimeout, which are timeouts, too.
 var (
-	errHandshakeTimeout = fmt.Errorf("%w: %w", ErrHandshake, timeoutError("it did not end in time"))
-	errProxyTimeout     = fmt.Errorf("%w: %w", ErrProxyHeader, timeoutError("it did not come in time"))
+	errHandshakeTimeout = fmt.Errorf("%w: %w", ErrHandshake, timeoutError("it was not complete in time"))
+	errProxyTimeout     = fmt.Errorf("%w: %w", ErrProxyHeader, timeoutError("it was not complete in time"))
 )
 
 // An alsoError is an error of this package that also matches another one.
@@ -83,7 +89,7 @@ type alsoError struct {
 func (e *alsoError) Error() string        { return e.text }
 func (e *alsoError) Is(target error) bool { return target == e.also }
 
-// A timeoutError is a net.Error: what was waited for did not happen in time.
+// A timeoutError is a net.Error for a deadline that has passed.
 type timeoutError string
 
 func (e timeoutError) Error() string      { return string(e) }
@@ -93,23 +99,23 @@ func (timeoutError) Is(target error) bool { return target == os.ErrDeadlineExcee
 
 var _ net.Error = timeoutError("")
 
-// A ShutdownError says that Shutdown's context ended first: connections were aborted, and handlers and callbacks that did not look at
-// their context still run.
+// A ShutdownError reports that the context of a Shutdown ended first: connections were aborted, or handlers and callbacks that did not
+// watch their context still run.
 type ShutdownError struct {
-	Handlers int   // calls of handlers on workers, and TLS handshakes, that had not returned
-	Loops    int   // loops that a callback, or what was posted to them, held up; their connections are aborted when they go on
+	Handlers int   // handlers on workers, and TLS handshakes, that had not returned
+	Loops    int   // loops held up by a callback, and loops of UseLoops that did not run; their connections are aborted when they go on
 	Conns    int   // connections that were aborted
-	Cause    error // of the context
+	Cause    error // the cause of the context
 }
 
-// Error has all of it. Any goroutine.
+// Error returns a text with the cause and the numbers. Any goroutine.
 func (e *ShutdownError) Error() string {
 	text := fmt.Sprintf("server: shutdown: %v: %d connections aborted, %d handlers still running", e.Cause, e.Conns, e.Handlers)
 	if e.Loops > 0 {
-		text += fmt.Sprintf(", %d loops held up by a callback", e.Loops)
+		text += fmt.Sprintf(", %d loops did not go on", e.Loops)
 	}
 	return text
 }
 
-// Unwrap is the context's cause. Any goroutine.
+// Unwrap returns the cause of the context. Any goroutine.
 func (e *ShutdownError) Unwrap() error { return e.Cause }
