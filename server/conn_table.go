@@ -6,10 +6,10 @@ import (
 	"sync/atomic"
 )
 
-// table finds a connection by its descriptor. It is made of chunks that never move, so that reading takes no lock and ten
-// thousand new connections leave no outgrown copies behind. Only the loop that owns a descriptor changes its place.
+// A table finds a connection by its descriptor. It consists of chunks that never move, so that reading needs no lock and growth leaves no
+// copies behind. Only the loop that owns a descriptor changes the entry of the descriptor.
 type table struct {
-	mu     sync.Mutex // to add a chunk
+	mu     sync.Mutex // held to add a chunk
 	chunks atomic.Pointer[[]*tableChunk]
 }
 
@@ -23,7 +23,7 @@ func (t *table) get(fd int) *loopConn {
 	return nil
 }
 
-// set puts c into the place of fd; nil empties it.
+// set makes c the entry of fd; nil removes it.
 func (t *table) set(fd int, c *loopConn) {
 	i := fd / len(tableChunk{})
 	if chunks := t.chunks.Load(); chunks == nil || i >= len(*chunks) {
@@ -45,7 +45,7 @@ func (t *table) grow(n int) {
 	t.chunks.Store(&all)
 }
 
-// all goes through the connections that are in the table as it comes by.
+// all returns an iterator over the connections in the table. Those that are added or removed meanwhile may be included or not.
 func (t *table) all() iter.Seq[*loopConn] {
 	return func(yield func(*loopConn) bool) {
 		chunks := t.chunks.Load()

@@ -15,35 +15,35 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// attemptDelay is how long an attempt to connect has the time to itself: the Connection Attempt Delay of RFC 8305, section 5.
+// attemptDelay is the time after which the next address is tried as well: the Connection Attempt Delay of RFC 8305, section 5.
 const attemptDelay = 250 * time.Millisecond
 
-// maxAttempts bounds the attempts of one Dial that are under way at once: each has a descriptor. The next address takes the place of the
-// oldest attempt, which has had two seconds by then: time for the kernel to send its first packet a second time.
+// maxAttempts limits the attempts of one Dial that are under way at once, each of which has a descriptor. The next address then replaces
+// the oldest attempt, which has had two seconds: time for the kernel to send its first packet a second time.
 const maxAttempts = 8
 
-// errNoAnswer is why an attempt was given up for the next.
+// errNoAnswer is the error of an attempt that was replaced by the next one.
 var errNoAnswer = fmt.Errorf("no answer while %d other addresses were tried: %w", maxAttempts-1, unix.ETIMEDOUT)
 
-// maxRepeats bounds how often an address is tried again after a connection to itself.
+// maxRepeats limits how often an address is tried again after the socket was connected to itself.
 const maxRepeats = 2
 
-// dialing is what a connection needs until it is connected. Loop only, once the look-up has ended.
+// dialing is what a connection needs until it is connected. It belongs to the loop, once the lookup has ended.
 type dialing struct {
 	network  string
 	host     string // to be looked up,
 	port     string // unless targets is set
 	resolver *net.Resolver
 	ctx      context.Context
-	stop     context.CancelFunc // ends the look-up
+	stop     context.CancelFunc // ends the lookup
 	targets  []unix.Sockaddr    // not yet tried
 	attempts []*attempt         // under way, the oldest first; see maxAttempts
 	next     *event.Event       // starts the next attempt
-	err      error              // of the look-up, or of the attempts that have failed
+	err      error              // of the lookup, or of the attempts that have failed
 	tls      *tls.Config
 }
 
-// attempt is a socket that is connecting.
+// An attempt is a socket that is connecting.
 type attempt struct {
 	c       *loopConn
 	d       *dialing
@@ -53,7 +53,7 @@ type attempt struct {
 	e       event.Event
 }
 
-// connect starts the next attempt. The connection fails when there is none and none is under way. On the loop.
+// connect starts the next attempt. The connection fails if no address is left and no attempt is under way. On the loop.
 func (c *loopConn) connect() {
 	c.mu.Lock()
 	d := c.ext.dial
@@ -83,8 +83,8 @@ func (c *loopConn) connect() {
 	}
 }
 
-// mayAttempt reports whether another attempt of d may begin. The first counts as its connection; the others of all connections
-// together may take up as many descriptors as files that wait to be sent.
+// mayAttempt reports whether another attempt of d may begin. The first one counts as its connection; the others of all connections
+// together may use as many descriptors as files that wait to be sent may.
 func (s *Server) mayAttempt(d *dialing) bool {
 	n := len(d.attempts)
 	return n == 0 || n == maxAttempts || s.attempts.Load() < s.cfg.maxFiles
@@ -134,7 +134,7 @@ func (a *attempt) start() error {
 	return nil
 }
 
-// failed notes why an attempt has failed.
+// failed adds the error of an attempt.
 func (a *attempt) failed(err error) {
 	err = fmt.Errorf("connect to %s: %w", sock.AddressName(a.target), err)
 	if a.d.err != nil {
@@ -143,7 +143,7 @@ func (a *attempt) failed(err error) {
 	a.d.err = err
 }
 
-// dialTimedOut is the reason of a dial whose time is over, with why the attempts before have failed.
+// dialTimedOut returns the reason of a dial whose time has passed, with the errors of its attempts.
 func (c *Conn) dialTimedOut() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,7 +164,7 @@ func (a *attempt) ready(*event.Event, event.Flags) {
 	c.loop.visiting = nil
 }
 
-// finish learns how the attempt has ended, and goes on.
+// finish gets the result of the attempt and continues with it.
 func (a *attempt) finish() {
 	c := a.c
 	err := c.loop.srv.calls.SockError(a.fd)
@@ -182,7 +182,7 @@ func (a *attempt) finish() {
 	c.connect()
 }
 
-// giveUp ends an attempt that is under way, for this reason.
+// giveUp ends an attempt that is under way, with an error.
 func (a *attempt) giveUp(err error) {
 	if e := a.drop(); e != nil {
 		err = errors.Join(err, e)
@@ -190,10 +190,9 @@ func (a *attempt) giveUp(err error) {
 	a.failed(err)
 }
 
-// repeat tries the same address again, with another port of ours. The socket is reset, so that the port is not taken for the time of
-// TIME_WAIT.
+// repeat tries the same address again, from another port. The socket is reset, so that its port does not stay in TIME_WAIT.
 func (a *attempt) repeat() error {
-	_ = unix.SetsockoptLinger(a.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // without it, the port is taken for longer
+	_ = unix.SetsockoptLinger(a.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // its error only means that the port stays in use for longer
 	if err := a.drop(); err != nil {
 		return err
 	}
@@ -215,7 +214,7 @@ func (a *attempt) drop() error {
 	return a.c.loop.srv.calls.Close(fd)
 }
 
-// take makes the descriptor the caller's.
+// take removes the attempt; its descriptor is the caller's.
 func (a *attempt) take() {
 	a.fd = -1
 	a.d.attempts = slices.DeleteFunc(a.d.attempts, func(b *attempt) bool { return a == b })
@@ -241,7 +240,7 @@ func (c *Conn) dropAttempts(d *dialing) {
 	}
 }
 
-// connected makes the socket of a, which is connected, the connection's.
+// connected makes the connected socket of a the connection's.
 func (c *loopConn) connected(a *attempt) {
 	l, fd, d := c.loop, a.fd, a.d
 	_ = a.e.Del() // the event of the connection takes its place
@@ -259,7 +258,7 @@ func (c *loopConn) connected(a *attempt) {
 	l.srv.conns.set(fd, c)
 	d.stop()
 	peer, err := sock.RemotePeer(fd)
-	if err != nil { // it was there and is reset already: Open is called, and a read says so
+	if err != nil { // it was connected and has been reset: Open is called, and a read returns the error
 		peer = sock.PeerOf(a.target)
 	}
 	c.mu.Lock()
@@ -274,7 +273,7 @@ func (c *loopConn) connected(a *attempt) {
 	c.established(d)
 }
 
-// established goes on with the handshake, or with the handler.
+// established continues with the handshake or with the handler.
 func (c *loopConn) established(d *dialing) {
 	if d.tls != nil {
 		c.startTLS(d.tls, true)

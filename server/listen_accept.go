@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	minBackoff = 5 * time.Millisecond // how long a listener rests when descriptors are short; doubled each time
+	minBackoff = 5 * time.Millisecond // the first pause of a listener when descriptors are short; each next one is twice as long
 	maxBackoff = time.Second
 )
 
-// accept takes as many connections as the turn's budget allows; the kernel reports the rest again.
+// accept accepts as many connections as the turn's budget permits; the kernel reports the rest again.
 func (a *acceptor) accept(*event.Event, event.Flags) {
 	for range a.loop.srv.cfg.AcceptBudget {
 		if a.closed || !a.acceptOne() {
@@ -24,7 +24,7 @@ func (a *acceptor) accept(*event.Event, event.Flags) {
 	}
 }
 
-// acceptOne takes one connection, and reports whether there may be more.
+// acceptOne accepts one connection. It reports whether there may be more.
 func (a *acceptor) acceptOne() bool {
 	s := a.loop.srv
 	fd, peer, err := s.calls.Accept(a.fd)
@@ -35,7 +35,7 @@ func (a *acceptor) acceptOne() bool {
 		return true
 	case wouldBlock(err):
 		a.earlier = false
-		a.backoff = 0 // only now, or a shortage in which one client goes and one comes would be told of for each
+		a.backoff = 0 // only now, so that a shortage in which clients come and go is logged once
 		return false
 	case isClientGone(err):
 		s.totals.acceptErrors.Add(1)
@@ -45,16 +45,16 @@ func (a *acceptor) acceptOne() bool {
 	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
 		a.refuseWithReserve()
 	}
-	a.rest(err)
+	a.pause(err)
 	return false
 }
 
-// maxBacklog is the longest queue of connections that Linux keeps by default for a listener that asks for the longest, several
-// times over. It bounds what finish accepts, so that a flood of new clients cannot keep a listener from its end.
+// maxBacklog limits the connections that finish accepts, so that a flood of new clients cannot prevent the end of a listener. It is several
+// times the longest queue that Linux keeps by default.
 const maxBacklog = 1 << 16
 
-// finish accepts what the kernel has already established, whose clients have no reason to expect anything but an answer, and closes the
-// descriptor: its end resets what is still in the queue. Between the last accept and the close the kernel may establish one more.
+// finish accepts the connections that the kernel has already established, since closing the descriptor resets them, and closes it.
+// Between the last accept and the close the kernel may establish one more.
 func (a *acceptor) finish() {
 	for ; a.known && a.finished < maxBacklog && !a.closed && a.loop.srv.cutCtx.Err() == nil; a.finished++ {
 		if !a.acceptOne() {
@@ -64,12 +64,12 @@ func (a *acceptor) finish() {
 	a.close()
 }
 
-// isClientGone reports whether an accept has failed because the client has left, or a filter of the system's refuses it.
+// isClientGone reports whether an accept has failed because the client has disconnected, or because a filter of the system refuses it.
 func isClientGone(err error) bool {
 	return errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM)
 }
 
-// welcome makes a connection of a descriptor, or refuses it.
+// welcome makes an accepted descriptor a connection, or refuses it.
 func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 	if !s.enterConn(false) {
 		a.loop.refuse(fd, a.ln.begins, nil)
@@ -86,7 +86,7 @@ func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 	}
 	var l *loop
 	defer func() {
-		if l == nil { // PickLoop has called runtime.Goexit, or panicked: it has chosen no loop
+		if l == nil { // PickLoop has called runtime.Goexit or panicked
 			a.handToLoop(s.nextLoop(), fd, peer)
 		}
 	}()
@@ -94,7 +94,7 @@ func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
 	s.install(a, l, fd, peer)
 }
 
-// install begins the connection here, or on another loop.
+// install begins the connection on l.
 func (s *Server) install(a *acceptor, l *loop, fd int, peer sock.Peer) {
 	if l != a.loop {
 		a.handToLoop(l, fd, peer)
@@ -118,13 +118,13 @@ func (a *acceptor) handToLoop(l *loop, fd int, peer sock.Peer) {
 	}
 }
 
-// abandon closes the descriptor of a connection whose loop is closed, and was never used.
+// abandon closes the descriptor of a connection that could not begin because its loop is closed.
 func (s *Server) abandon(fd int) {
 	s.leaveConn(false)
 	_ = s.calls.Close(fd)
 }
 
-// newConn makes a connection of a descriptor. When it cannot, because the loop is being closed, it closes that and returns nil.
+// newConn makes a connection with a descriptor. If the loop is closed, it closes the descriptor and returns nil.
 func (a *acceptor) newConn(l *loop, fd int, peer sock.Peer) *loopConn {
 	s := l.srv
 	c, err := s.newConn(l, fd, peer, a.ln.handler, a.ln.begins)
@@ -160,7 +160,7 @@ func (s *Server) pick(peer sock.Peer) *loop {
 	return s.nextLoop()
 }
 
-// askPick calls PickLoop. One that panics, where that is survived, has chosen no loop.
+// askPick calls PickLoop. It returns -1 if PickLoop panics and OnPanic is set.
 func (s *Server) askPick(peer sock.Peer) int {
 	i, addr := -1, peer.Addr(s.network(peer))
 	if s.cfg.OnPanic == nil {
@@ -170,34 +170,35 @@ func (s *Server) askPick(peer sock.Peer) int {
 	return i
 }
 
-// rest looks away from a listener for a while, since the loop would call again and again.
-func (a *acceptor) rest(err error) {
+// pause stops accepting for a while, since the kernel would report the descriptor in each turn.
+func (a *acceptor) pause(err error) {
 	s := a.loop.srv
 	a.backoff = min(maxBackoff, max(minBackoff, 2*a.backoff))
-	if a.backoff == minBackoff { // once for each shortage
+	if a.backoff == minBackoff { // once in a shortage
 		s.cfg.Logger.Warn("server: accept", "addr", a.ln.addr.String(), "err", err)
 	}
 	s.totals.pauses.Add(1)
 	if err := a.e.Del(); err != nil {
 		s.cfg.Logger.Error("server: pause listener", "addr", a.ln.addr.String(), "err", err)
 	}
-	retry, err := a.loop.ev.AfterFunc(a.backoff, a.goOn)
+	retry, err := a.loop.ev.AfterFunc(a.backoff, a.resume)
 	if err != nil && !errors.Is(err, event.ErrClosed) {
 		s.cfg.Logger.Error("server: pause listener", "addr", a.ln.addr.String(), "err", err)
 	}
 	a.retry = retry
 }
 
-func (a *acceptor) goOn() {
+// resume ends a pause.
+func (a *acceptor) resume() {
 	if a.closed {
 		return
 	}
-	if err := a.e.Add(event.NoTimeout); err != nil { // as when memory is short: try again later
-		a.rest(err)
+	if err := a.e.Add(event.NoTimeout); err != nil { // for example because memory is short
+		a.pause(err)
 	}
 }
 
-// close closes the descriptor. On the loop, or when that is closed.
+// close closes the descriptor. On the loop, or when the loop is closed.
 func (a *acceptor) close() {
 	if a.closed {
 		return
@@ -214,7 +215,7 @@ func (a *acceptor) close() {
 	}
 }
 
-// network is the name of what a peer is connected by.
+// network returns the network of a peer.
 func (s *Server) network(p sock.Peer) string {
 	if p.AddrPort().IsValid() {
 		return "tcp"

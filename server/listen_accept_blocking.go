@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// blockingAccept is the state of the goroutine that accepts from a listener without a descriptor. The goroutine's own.
+// A blockingAccept is the state of the goroutine that accepts from a listener without a descriptor. Only that goroutine uses it.
 type blockingAccept struct {
 	ln      *Listener
 	took    bool          // a connection was taken
@@ -20,7 +20,7 @@ type blockingAccept struct {
 	logged  time.Time     // when a failure was last logged
 }
 
-// errAcceptExit is the reason of a listener's end when a method of it, or of its connections, has called runtime.Goexit.
+// errAcceptExit is the result of Wait when a method of the listener, or of its connections, has called runtime.Goexit.
 var errAcceptExit = errors.New("server: the listener's Accept called runtime.Goexit")
 
 // acceptBlocking accepts from a listener without a descriptor until it fails or is closed.
@@ -73,7 +73,7 @@ func (b *blockingAccept) take(nc net.Conn) error {
 		s.refuseConn(nc, b.ln.begins)
 		return nil
 	}
-	_ = nc.Close() // the error before is the one to tell
+	_ = nc.Close() // the error before counts
 	switch {
 	case errors.Is(err, ErrServerClosed): // the listener is closed next
 	case errors.Is(err, ErrLoopClosed): // and there is no other loop
@@ -108,7 +108,7 @@ func (b *blockingAccept) pause(message string, err error) bool {
 	}
 }
 
-// log logs a failure, at most one a second: clients can cause them.
+// log logs a failure, at most one in a second, because clients can cause failures.
 func (b *blockingAccept) log(message string, err error) {
 	if now := time.Now(); b.logged.IsZero() || now.Sub(b.logged) >= time.Second {
 		b.logged = now
@@ -116,7 +116,7 @@ func (b *blockingAccept) log(message string, err error) {
 	}
 }
 
-// isTemporary reports whether Accept may succeed later, by the method that the errors of package net have for it.
+// isTemporary reports whether Accept may succeed later. The errors of package net have a method for that.
 func isTemporary(err error) bool {
 	var t interface{ Temporary() bool }
 	if errors.Is(err, net.ErrClosed) {
@@ -143,7 +143,7 @@ func (s *Server) refuseConn(nc net.Conn, begins start) {
 			fd = dup
 		}
 	}
-	_ = nc.Close() // fd is a duplicate; without one there is nothing to tell the client with
+	_ = nc.Close() // fd is a duplicate
 	if fd < 0 {
 		s.totals.refused.Add(1)
 		return
@@ -155,7 +155,7 @@ func (s *Server) refuseConn(nc net.Conn, begins start) {
 	}
 }
 
-// applySocket gives an accepted connection the server's options. One without a descriptor is refused by addConn.
+// applySocket gives an accepted connection the server's options. A connection without a descriptor is refused by addConn.
 func (s *Server) applySocket(nc net.Conn) error {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {

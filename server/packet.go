@@ -9,36 +9,35 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// A PacketHandler is told of a datagram and who has sent it. p may be empty, and is borrowed until the function returns. As
-// the handler of a socket it runs on a loop, one at a time, or one on each loop with ReusePort, and must not block; what blocks goes
-// to the workers, see DispatchPackets. The zone of an IPv6 address is the interface's number.
+// A PacketHandler is called with a datagram and its sender. p may be empty, and is valid until the function returns. As the handler of a
+// socket it is called on the socket's loop, or on each loop with ReusePort, and must not block; DispatchPackets makes one that runs on
+// workers. The zone of an IPv6 address is the number of the interface.
 type PacketHandler func(pc *PacketConn, p []byte, from netip.AddrPort)
 
-// A PacketConn is a UDP socket of a server's. It has no peers and keeps nothing: a datagram is given to the handler or to the
-// kernel, or dropped and counted. What the kernel drops before, because its buffer is full, is counted by the kernel alone.
+// A PacketConn is a UDP socket of a server. Nothing is kept: a datagram that arrives is given to the handler, and one that is sent is given
+// to the kernel; otherwise it is discarded and counted. Datagrams that the kernel discards, because its buffer is full, are counted by
+// the kernel alone.
 //
-// A socket that is bound to no particular address of this machine, as ":53", receives at all of them. Its handler is given a
-// PacketConn of its own for each of them, whose WriteTo answers from the address that the datagram was sent to, from any goroutine
-// and at any time; Local tells that address. All of them are one socket: its Close, Stats and so on are shared. On systems other than
-// Linux, and by the PacketConn that ListenPacket returns, the system chooses the address that is sent from.
+// A socket that is bound to no particular address of this machine, as ":53", receives at all of them. On Linux its handler is
+// given a PacketConn for each of them. WriteTo of that PacketConn sends from the address that the datagram was sent to, from any goroutine
+// and at any time; Local returns that address. All these PacketConns are one socket and share Close, Stats and the rest. On other
+// systems, and with the PacketConn that ListenPacket returns, the system chooses the address to send from.
 type PacketConn struct {
 	*endpoint
-	local sock.Peer // what is sent from; the zero Peer: the system's choice
+	local sock.Peer // the address to send from; the zero Peer leaves it to the system
 }
 
 // endpoint is what the PacketConns of one socket share.
 type endpoint struct {
-	main    *PacketConn // the one that ListenPacket has returned
+	main    *PacketConn // the one that ListenPacket or AddPacketConn has returned
 	srv     *Server
 	handler PacketHandler
 	addr    net.Addr
-	sockets []*packetSocket // one, or one for each loop, all of one address
+	sockets []*packetSocket // one, or one for each loop, all with the same address
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
 	stopped atomic.Bool // nothing is received any more
@@ -46,15 +45,15 @@ type endpoint struct {
 	received, sent, bytesReceived, bytesSent, full, dropped, errors atomic.Uint64
 }
 
-// PacketStats counts what has happened on a PacketConn.
+// PacketStats has the counters of a PacketConn. They only grow.
 type PacketStats struct {
 	Received      uint64 // datagrams given to the handler
 	Sent          uint64 // datagrams given to the kernel
-	BytesReceived uint64
-	BytesSent     uint64
-	Full          uint64 // writes that found the kernel's buffer full
-	Dropped       uint64 // datagrams for which the workers had no room, or no time before the socket was closed or the server was cut off
-	Errors        uint64 // reads and other writes that failed, as with an ICMP error about an earlier datagram
+	BytesReceived uint64 // bytes in the datagrams that were received
+	BytesSent     uint64 // bytes in the datagrams that were sent
+	Full          uint64 // writes refused because the kernel's buffer was full
+	Dropped       uint64 // datagrams discarded because the workers had no room, or because the socket or the server ended first
+	Errors        uint64 // reads and other writes that failed, for example with an ICMP error about an earlier datagram
 }
 
 // PacketConfig says how the datagrams of a socket are served. The zero value of each field means as the server's fields say.
@@ -201,7 +200,7 @@ func (s *Server) newPacketConn(cfg PacketConfig) (*PacketConn, error) {
 	return pc, nil
 }
 
-// add makes fd one of pc's, or closes it.
+// add makes fd a socket of pc. If it fails, it closes fd.
 func (pc *PacketConn) add(l *loop, fd int) error {
 	k := &packetSocket{pc: pc, loop: l, fd: fd}
 	local, err := sock.LocalPeer(fd)
@@ -220,7 +219,7 @@ func (pc *PacketConn) add(l *loop, fd int) error {
 	return nil
 }
 
-// open makes pc known, to the server first, so that a shutdown finds it. It closes pc when it fails.
+// open adds pc to the server and then its sockets to their loops, so that a shutdown finds it. If it fails, it closes pc.
 func (pc *PacketConn) open() error {
 	s := pc.srv
 	s.mu.Lock()
@@ -240,66 +239,11 @@ func (pc *PacketConn) open() error {
 	return nil
 }
 
-// WriteTo sends p as one datagram, at once and whole; it never waits. It is sent from the address that Local has; see PacketConn. The
-// zero address is the peer of a connected socket. An
-// IPv6 address may have a zone, an interface's number or name; a name is looked up. Errors: ErrFull when the kernel's
-// buffer is full, ErrClosed, or the system's, as when p is too large for a datagram, or an ICMP error came about an earlier one; nothing
-// was taken then, and nobody tries again. That the kernel has a datagram does not mean that it arrives. Any goroutine.
-func (pc *PacketConn) WriteTo(p []byte, to netip.AddrPort) (int, error) {
-	n, err := pc.sendFrom(p, pc.local, to)
-	if err != nil {
-		return 0, fmt.Errorf("write %d bytes to %v: %w", len(p), to, err)
-	}
-	return n, nil
-}
-
-// WriteFrom is WriteTo from an address of this machine that the caller chooses; the zero Addr leaves that to the system. An address
-// that is not this machine's is an error of the system's, one of another family than the socket's unix.EAFNOSUPPORT. Errors:
-// those of WriteTo; ErrUnsupported on systems other than Linux. Any goroutine.
-func (pc *PacketConn) WriteFrom(p []byte, from netip.Addr, to netip.AddrPort) (int, error) {
-	var local sock.Peer
-	var err error
-	if from.IsValid() {
-		local, err = sock.PeerAt(netip.AddrPortFrom(from, 0), pc.sockets[0].v6)
-		if err == nil && !sock.HasPacketInfo {
-			err = ErrUnsupported
-		}
-		if err != nil {
-			pc.errors.Add(1)
-		}
-	}
-	n := 0
-	if err == nil {
-		n, err = pc.sendFrom(p, local, to)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("write %d bytes from %v to %v: %w", len(p), from, to, err)
-	}
-	return n, nil
-}
-
-func (pc *PacketConn) sendFrom(p []byte, local sock.Peer, to netip.AddrPort) (int, error) {
-	// Datagrams to one peer stay on one socket, and so in their order.
-	err := pc.sockets[int(to.Port())%len(pc.sockets)].send(p, local, to)
-	switch {
-	case err == nil:
-		pc.sent.Add(1)
-		pc.bytesSent.Add(uint64(len(p)))
-		return len(p), nil
-	case wouldBlock(err) || errors.Is(err, unix.ENOBUFS):
-		pc.full.Add(1)
-		err = ErrFull
-	case !errors.Is(err, ErrClosed):
-		pc.errors.Add(1)
-	}
-	return 0, err
-}
-
-// Close closes the socket: its address is free when Close returns. A call of the handler that runs on another goroutine goes on,
-// and what was dispatched is still handled, but writes are refused with ErrClosed. Any goroutine.
+// Close closes the socket. Its address is free when Close returns. A call of the handler on another goroutine goes on, and datagrams that
+// were dispatched are still handled, but writes fail with ErrClosed. Errors: the system's. A second Close returns nil. Any goroutine.
 func (pc *PacketConn) Close() error { return pc.closeWith(ErrClosed) }
 
-// closeWith is Close with the cause of the context's end.
+// closeWith is Close with the cause of the end of Context.
 func (pc *PacketConn) closeWith(reason error) error {
 	pc.stop()
 	s := pc.srv
@@ -317,7 +261,7 @@ func (pc *PacketConn) closeWith(reason error) error {
 	return nil
 }
 
-// finish gives the handler the datagrams that have arrived, on the loops, then ends the receiving, and calls done: Shutdown.
+// finish is for Shutdown: it gives the datagrams that have arrived to the handler, on the loops, ends the receiving, and calls done.
 func (pc *PacketConn) finish(done func()) {
 	var open atomic.Int32
 	open.Store(int32(len(pc.sockets)))
@@ -331,7 +275,7 @@ func (pc *PacketConn) finish(done func()) {
 	}
 }
 
-// stop ends the receiving. Answers still go out.
+// stop ends the receiving. Answers can still be sent.
 func (pc *PacketConn) stop() {
 	pc.stopped.Store(true)
 	for _, k := range pc.sockets {
@@ -339,11 +283,11 @@ func (pc *PacketConn) stop() {
 	}
 }
 
-// LocalAddr is the address that the socket is bound to, also when it is closed. Any goroutine.
+// LocalAddr returns the address that the socket is bound to, also after Close. Any goroutine.
 func (pc *PacketConn) LocalAddr() net.Addr { return pc.addr }
 
-// Local is the address of this machine that WriteTo sends from: the one that the datagram was sent to, if the PacketConn is a
-// handler's. Else it is what the socket is bound to, and if that is no particular address, the system chooses. Any goroutine.
+// Local returns the address that WriteTo sends from. If the PacketConn was given to a handler, it is the address that the datagram was
+// sent to; otherwise it is the address that the socket is bound to, and if that is no particular one, the system chooses. Any goroutine.
 func (pc *PacketConn) Local() netip.AddrPort {
 	if pc.local == (sock.Peer{}) {
 		return pc.sockets[0].bound.Numbered()
@@ -351,13 +295,22 @@ func (pc *PacketConn) Local() netip.AddrPort {
 	return pc.local.Numbered()
 }
 
-// Server is the server that the socket belongs to. Any goroutine.
+// FD returns the number of the socket's descriptor, of the first one with ReusePort. It is meant for logs and reports, as Conn.FD is. Any
+// goroutine.
+func (pc *PacketConn) FD() int {
+	if len(pc.sockets) == 0 {
+		return -1
+	}
+	return pc.sockets[0].fd
+}
+
+// Server returns the server that the socket belongs to. Any goroutine.
 func (pc *PacketConn) Server() *Server { return pc.srv }
 
-// Context ends when the socket is closed, and at the latest with Shutdown's deadline. Any goroutine.
+// Context returns a context that ends when the socket is closed, and at the latest when the context of a Shutdown ends. Any goroutine.
 func (pc *PacketConn) Context() context.Context { return pc.ctx }
 
-// Stats returns the counts of this moment. Any goroutine.
+// Stats returns the current counters. Any goroutine.
 func (pc *PacketConn) Stats() PacketStats {
 	return PacketStats{
 		Received: pc.received.Load(), BytesReceived: pc.bytesReceived.Load(), Sent: pc.sent.Load(), BytesSent: pc.bytesSent.Load(),

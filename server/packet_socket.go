@@ -12,8 +12,8 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// packetBudget is how many datagrams a socket receives in a turn, writeBudget how many bytes about; the rest comes next turn, after
-// the others.
+// packetBudget limits the datagrams that a socket receives in a turn; writeBudget limits their bytes, approximately. The rest is received
+// in the next turn, after the other sockets.
 const packetBudget = 64
 
 // packetSocket is a descriptor of a PacketConn, on a loop.
@@ -27,14 +27,14 @@ type packetSocket struct {
 	views map[sock.Peer]*PacketConn // by local address, if it is bound to no particular one; else nil. Loop only
 	last  *PacketConn               // the view that was used last. Loop only
 
-	// Who uses the descriptor holds mu for reading, for one call that does not wait; who closes it holds it for writing. So nothing is
-	// sent to a stranger that has got its number.
+	// mu is held for reading during a system call on the descriptor, which does not wait, and for writing to change state and to close the
+	// descriptor. So no call uses the number after another file has got it.
 	mu    sync.RWMutex
 	fd    int
 	state packetState
 
 	// Loop only.
-	barren    int // reads in succession that have brought nothing
+	failures  int // reads in succession that have brought no datagram
 	finishing int // reads of finish
 	backoff   time.Duration
 }
@@ -77,7 +77,7 @@ func (k *packetSocket) close() error {
 	return k.pc.srv.calls.Close(k.fd)
 }
 
-// sockaddrs are lent for a call of the kernel's, which they would be garbage of.
+// sockaddrs has the addresses that system calls get, so that a call allocates none.
 var sockaddrs = sync.Pool{New: func() any { return new(sock.Sockaddrs) }}
 
 func (k *packetSocket) send(p []byte, local sock.Peer, to netip.AddrPort) error {
@@ -144,35 +144,35 @@ func (k *packetSocket) view(local sock.Peer) *PacketConn {
 // ready is the callback of the socket's event.
 func (k *packetSocket) ready(_ *event.Event, what event.Flags) {
 	if what&event.Timeout != 0 {
-		k.goOn()
+		k.resume()
 	}
 	if what&event.Read != 0 {
 		k.read()
 	}
 }
 
-// read receives as many datagrams as the turn's budget allows; the kernel reports the rest again. An error is about one earlier
-// datagram, and reading it takes it away. Where that is not so, the kernel would report it for ever: the socket rests.
+// read receives as many datagrams as the turn's budget permits; the kernel reports the rest again. An error is about an earlier
+// datagram, and reading it removes it. An error that stays would be reported in each turn; then the socket pauses.
 func (k *packetSocket) read() {
 	buf, room := k.loop.buf, writeBudget
 	for i := 0; i < packetBudget && room > 0; i++ {
 		n, from, local, err := k.receive(buf)
 		switch {
 		case err == nil:
-			k.barren, k.backoff = 0, 0
+			k.failures, k.backoff = 0, 0
 			room -= n
 			k.deliver(k.view(local), buf[:n], from)
 			continue
 		case wouldBlock(err) && i > 0:
-			k.barren, k.backoff = 0, 0
+			k.failures, k.backoff = 0, 0
 			return
 		case errors.Is(err, ErrClosed):
 			return
 		case !wouldBlock(err):
 			k.pc.errors.Add(1)
 		}
-		if k.barren++; k.barren >= packetBudget {
-			k.rest(err)
+		if k.failures++; k.failures >= packetBudget {
+			k.pause(err)
 			return
 		}
 		if wouldBlock(err) {
@@ -205,7 +205,7 @@ func (k *packetSocket) deliver(pc *PacketConn, p []byte, from sock.Peer) {
 	pc.call(pc.handler, p, from.Numbered())
 }
 
-// call calls the user's h, and isolates its panic where the server is to survive that.
+// call calls the user's h. With OnPanic it catches a panic.
 func (pc *PacketConn) call(h PacketHandler, p []byte, from netip.AddrPort) {
 	if pc.srv.cfg.OnPanic == nil {
 		h(pc, p, from)
@@ -214,11 +214,11 @@ func (pc *PacketConn) call(h PacketHandler, p []byte, from netip.AddrPort) {
 	pc.sockets[0].loop.guard(nil, func() { h(pc, p, from) })
 }
 
-// rest looks away from the socket for a while.
-func (k *packetSocket) rest(why error) {
+// pause stops receiving for a while.
+func (k *packetSocket) pause(why error) {
 	k.backoff = min(maxBackoff, max(minBackoff, 2*k.backoff))
 	s := k.pc.srv
-	if k.backoff == minBackoff { // once for each trouble
+	if k.backoff == minBackoff { // once for each series of errors
 		s.cfg.Logger.Warn("server: receive", "addr", k.pc.addr.String(), "err", why)
 	}
 	k.mu.RLock()
@@ -231,8 +231,8 @@ func (k *packetSocket) rest(why error) {
 	}
 }
 
-// goOn ends the rest.
-func (k *packetSocket) goOn() {
+// resume ends a pause.
+func (k *packetSocket) resume() {
 	k.mu.RLock()
 	err := error(nil)
 	if k.state == packetOpen {
@@ -240,6 +240,6 @@ func (k *packetSocket) goOn() {
 	}
 	k.mu.RUnlock()
 	if err != nil { // as when memory is short: try again later
-		k.rest(err)
+		k.pause(err)
 	}
 }

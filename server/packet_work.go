@@ -10,24 +10,26 @@ import (
 	"github.com/evmq/evmq/internal/workpool"
 )
 
-// DispatchPackets makes a handler that has fn handle each datagram on a worker, where it may block; several at a time, so that
-// they may overtake each other. A datagram that finds no room, or comes when the socket is closed, is dropped and counted; see Dispatch.
-// Any goroutine.
+// DispatchPackets returns a handler that calls fn for each datagram on a worker, where it may block. Several datagrams are handled at a
+// time, in no order. A datagram for which there is no room, or that arrives when the socket is closed, is discarded and counted;
+// see PacketConn.Dispatch. If fn is nil, so is the handler. Any goroutine.
 func DispatchPackets(fn PacketHandler) PacketHandler {
 	if fn == nil {
-		return nil // is found where the handler is used
+		return nil // the call that uses the handler fails
 	}
 	return func(pc *PacketConn, p []byte, from netip.AddrPort) {
 		if errors.Is(pc.dispatch(fn, p, from), ErrClosed) {
-			pc.dropped.Add(1) // it was received before, and no one else is told of its end
+			pc.dropped.Add(1) // it was received before the socket was closed
 		}
 	}
 }
 
-// Dispatch has fn called on a worker with a copy of p, for handlers that answer some datagrams on the loop. It never waits. Datagrams
-// have half of Queue, so that requests of connections find room beside a flood of them. Errors: ErrFull above that, ErrServerFull above MaxBuffered, which
-// counts the datagram as dropped; ErrClosed; ErrInvalid if fn is nil; fn is not called then. Otherwise it is, unless the server's
-// Close or Shutdown's deadline comes before. Any goroutine.
+// Dispatch has fn called on a worker with a copy of p. It is for handlers that answer some datagrams on the loop. It never waits.
+// Datagrams may use half of Server.Queue, so that a flood of them leaves room for the requests of connections.
+//
+// Errors: ErrFull above that half, and ErrServerFull above MaxBuffered, both of which count the datagram as dropped; ErrClosed; ErrInvalid
+// if fn is nil. After an error fn is not called. After success it is called, unless the server's Close, or the end of the context of a
+// Shutdown, comes first. Any goroutine.
 func (pc *PacketConn) Dispatch(fn PacketHandler, p []byte, from netip.AddrPort) error {
 	err := fmt.Errorf("%w: PacketHandler is nil", ErrInvalid)
 	if fn != nil {
@@ -41,7 +43,7 @@ func (pc *PacketConn) Dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 
 func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) error {
 	s := pc.srv
-	s.jobs.enter(math.MaxInt) // before the look at stopped: Shutdown stops, and then waits for what has entered
+	s.jobs.enter(math.MaxInt) // before stopped is read: Shutdown sets it, and then waits for what has entered
 	err := ErrClosed
 	if !pc.stopped.Load() {
 		err = ErrServerFull
@@ -66,7 +68,7 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 	return err
 }
 
-// ofPool returns the server's error for one of the pool.
+// ofPool returns the error of this package for one of the pool.
 func ofPool(err error) error {
 	if errors.Is(err, workpool.ErrFull) {
 		return ErrFull
@@ -84,10 +86,10 @@ type packetJob struct {
 
 var packetJobs = sync.Pool{New: func() any { return new(packetJob) }}
 
-// jobOverhead is what a job takes up beside its bytes.
+// jobOverhead is the memory of a job without its bytes.
 const jobOverhead = 128
 
-// memory is what the job takes up.
+// memory returns the memory of the job.
 func (j *packetJob) memory() int { return cap(j.p) + jobOverhead }
 
 // Run calls the handler, on a worker.

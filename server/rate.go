@@ -1,64 +1,11 @@
 package server
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/evmq/evmq/internal/ratelimit"
 	"github.com/evmq/evmq/internal/sock"
 )
-
-// A RateLimit is a token bucket of bytes: so many a second on the average, and at most Burst at once. The zero value is no
-// limit. Burst 0 means what comes in a tenth of a second, 64 bytes at least. A connection that has used up its allowance goes on
-// when an eighth of the burst, and 64 bytes at least, have come in again.
-type RateLimit struct {
-	BytesPerSecond float64 // at most 1e15; 0 for no limit
-	Burst          int     // bytes, 64 at least
-}
-
-// A RateGroup limits the connections of one or more servers together. A connection that finds the bucket empty is promised an eighth of the
-// burst, and 64 bytes at least, after those that came before it, so each of them proceeds. Servers that share a group must have the
-// same clock: see event.Config.
-type RateGroup struct {
-	read, write *ratelimit.Bucket
-}
-
-// NewRateGroup makes a group with limits for reading and writing. Errors: ErrInvalid. Any goroutine.
-func NewRateGroup(read, write RateLimit) (*RateGroup, error) {
-	if err := read.check("read limit"); err != nil {
-		return nil, fmt.Errorf("new rate group: %w", err)
-	}
-	if err := write.check("write limit"); err != nil {
-		return nil, fmt.Errorf("new rate group: %w", err)
-	}
-	return &RateGroup{read.bucket(), write.bucket()}, nil
-}
-
-func (r RateLimit) check(name string) error {
-	switch {
-	case !(r.BytesPerSecond >= 0) || r.BytesPerSecond > 1e15: // NaN too
-		return fmt.Errorf("%w: %s is %v bytes per second", ErrInvalid, name, r.BytesPerSecond)
-	case r.Burst < 0 || r.Burst > 0 && r.Burst < ratelimit.MinBurst:
-		return fmt.Errorf("%w: %s has a burst of %d bytes, the least is %d", ErrInvalid, name, r.Burst, ratelimit.MinBurst)
-	case r.Burst > 0 && r.BytesPerSecond == 0:
-		return fmt.Errorf("%w: %s has a burst and no rate", ErrInvalid, name)
-	}
-	return nil
-}
-
-// bucket makes the bucket, nil for no limit.
-func (r RateLimit) bucket() *ratelimit.Bucket { return ratelimit.New(r.BytesPerSecond, r.Burst) }
-
-func (cfg *config) checkRates() error {
-	if err := cfg.ReadLimit.check("ReadLimit"); err != nil {
-		return err
-	}
-	return cfg.WriteLimit.check("WriteLimit")
-}
-
-func (cfg *config) limited() bool {
-	return cfg.ReadLimit.BytesPerSecond > 0 || cfg.WriteLimit.BytesPerSecond > 0 || cfg.RateGroup != nil
-}
 
 // allowance asks both buckets, the connection's and the group's.
 func (c *Conn) allowance(own, group *ratelimit.Bucket, want int, share *ratelimit.Share) (n int, at time.Duration) {
