@@ -12,33 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options are options of sockets. The zero value is the default of the standard library: no-delay on, keep-alive after 15 s without traffic,
-// every 15 s, 9 times, and the system's buffer sizes. The options of TCP connections (Delay, KeepAlive, NoKeepAlive,
-// LingerSeconds, UserTimeout) are ignored on other networks. Options of listeners that a network does not have are errors.
+// Options are options of sockets. Their meaning is documented at server.SocketOptions, which has the same fields in the same order so that it
+// can be converted. The documentation of an internal type would not be shown to users.
 type Options struct {
-	Delay bool // do not disable Nagle's algorithm: small writes wait for the acknowledgement of earlier ones
-
-	// KeepAlive has the times of keep-alive: 0 means the default above, a negative value the system's default. Enable is ignored,
-	// except that it contradicts NoKeepAlive.
-	KeepAlive   net.KeepAliveConfig
-	NoKeepAlive bool
-
-	ReadBuffer, WriteBuffer int // sizes of the kernel's buffers in bytes; 0: the system's default. Linux doubles them; all systems have a limit
-
-	// LingerSeconds determines the effect of close on bytes that are not sent. 0: the system continues to send them. Above 0: close waits
-	// for them, up to this time, and blocks the goroutine or loop, also on a non-blocking socket. Negative: they are discarded and
-	// the connection is reset.
-	LingerSeconds int
-
-	UserTimeout time.Duration // the connection fails when sent bytes are not acknowledged for this time (Linux)
-
-	// Options of listeners and of sockets for datagrams.
-
-	DeferAccept time.Duration // TCP: a connection is accepted when its first bytes have arrived, or after this time (Linux)
-	FastOpen    int           // TCP: the number of connections with bytes in their first packet that may wait (Linux)
-	Device      string        // only traffic of this interface; may need a privilege (Linux)
-	ReusePort   bool          // several sockets may have the address, and the kernel distributes over them; not for unix sockets
-	IPv6Only    bool          // an IPv6 wildcard does not include IPv4; IPv6 sockets only
+	Delay                   bool
+	KeepAlive               net.KeepAliveConfig
+	NoKeepAlive             bool
+	ReadBuffer, WriteBuffer int
+	LingerSeconds           int
+	UserTimeout             time.Duration
+	DeferAccept             time.Duration
+	FastOpen                int
+	Device                  string
+	ReusePort               bool
+	IPv6Only                bool
 }
 
 // The limits of Linux; those of other systems are not lower.
