@@ -168,7 +168,7 @@ func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 	}{
 		{nil, server.ErrInvalid, "nil"},
 		{tls.NewListener(tcp, serverTLS()), server.ErrUnsupported, "Server.TLS"},
-		{packets, server.ErrUnsupported, "no stream"},
+		{packets, server.ErrUnsupported, "not a stream"},
 	} {
 		for _, serve := range []func() error{
 			func() error { _, err := s.AddListener(row.l, nil); return err },

@@ -30,9 +30,9 @@ func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 	c.state = connHalf
 	c.extra().detach = fn
 	c.ext.paused = true
-	tell := c.mark(cmdLook)
+	queue := c.mark(cmdLook)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 	return nil
 }
 

@@ -11,12 +11,12 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// poke has the loop come by again.
-func (c *Conn) poke() {
+// requeue has the loop come by again.
+func (c *Conn) requeue() {
 	c.mu.Lock()
-	tell := c.mark(cmdLook)
+	queue := c.mark(cmdLook)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 }
 
 // begin makes the loop watch a new connection and tells the handler. It is called on the connection's loop.
@@ -197,17 +197,17 @@ func (c *loopConn) tearDown(reason error) {
 		c.guard(func() { detach(nil, nil, fmt.Errorf("detach: %w (%w)", ErrClosed, orClosed(reason))) })
 	}
 	l.report(c, l.outcome)
-	c.depart()
+	c.leaveGone()
 }
 
-// depart ends the loop's visit to a connection that is gone.
-func (c *loopConn) depart() {
+// leaveGone ends the loop's visit to a connection that is gone.
+func (c *loopConn) leaveGone() {
 	c.mu.Lock()
-	c.place &^= visited
-	tell := c.commands != 0 && c.mark(0) // as a worker that has finished meanwhile
+	c.sched &^= schedRunning
+	queue := c.commands != 0 && c.mark(0) // as a worker that has finished meanwhile
 	c.mu.Unlock()
-	c.tell(tell)
-	c.bury()
+	c.enqueue(queue)
+	c.notifyWhenIdle()
 }
 
 // closeFD closes the descriptor, if there is one.
@@ -236,19 +236,19 @@ func orClosed(err error) error {
 	return err
 }
 
-// bury tells the handler of the end, when no request is in work and no file is read any more.
-func (c *loopConn) bury() {
+// notifyWhenIdle tells the handler of the end, when no request is in work and no file is read any more.
+func (c *loopConn) notifyWhenIdle() {
 	if c.inWork() || c.owesFile() && !c.loop.cut {
 		c.loop.ending[c] = struct{}{}
 		return
 	}
 	delete(c.loop.ending, c)
 	c.dropInput()
-	c.tellEnd()
+	c.notifyClosed()
 }
 
-// tellEnd tells the handler of the end, once.
-func (c *loopConn) tellEnd() {
+// notifyClosed tells the handler of the end, once.
+func (c *loopConn) notifyClosed() {
 	if c.life == lifeReleased {
 		return
 	}

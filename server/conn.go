@@ -33,7 +33,7 @@ type Conn struct {
 
 	commands command
 	state    connState
-	place    place
+	sched    schedState
 	peerHalf peerHalf // Loop only, as draining; here they take up no memory
 	draining drainState
 	peer     sock.Peer
@@ -52,14 +52,20 @@ type loopConn struct {
 	layers    layers
 }
 
-// place is where a connection is as its loop sees it. Under mu.
-type place uint8
+// schedState is where a connection is between its loop and the goroutines that use it, with one mark. Under mu.
+type schedState uint8
 
 const (
-	visited place = 1 << iota // the loop is with it, and looks for output and wishes before it leaves
-	entered                   // it is in the loop's queue
-	refused                   // a write was refused, and who wrote is to be told when there is room
+	schedRunning schedState = 1 << iota // the loop is with it, and looks for output and commands before it leaves
+	schedQueued                         // it is in the loop's queue
+	schedRefused                        // a write was refused, and the handler is to be told when there is room
 )
+
+// String lists the marks.
+func (s schedState) String() string {
+	names := [...]string{"idle", "running", "queued", "running|queued", "refused", "running|refused", "queued|refused", "running|queued|refused"}
+	return names[s]
+}
 
 // connState only grows, under mu.
 type connState uint8
@@ -216,9 +222,9 @@ func (c *Conn) SetHandler(h Handler) error {
 	c.mu.Lock()
 	x := c.extra()
 	x.handler, x.fresh = h, true
-	tell := c.mark(cmdLook)
+	queue := c.mark(cmdLook)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 	return nil
 }
 
@@ -278,20 +284,20 @@ func (c *Conn) PeerAddr() net.Addr {
 	return c.peer.Addr(c.loop.srv.network(c.peer))
 }
 
-// mark adds commands for the loop, and reports whether it has to be told. Under mu.
-func (c *Conn) mark(what command) (tell bool) {
+// mark adds commands for the loop, and reports whether the connection is to be put into the loop's queue by enqueue. Under mu.
+func (c *Conn) mark(what command) (queue bool) {
 	c.commands |= what
-	tell = c.place&(visited|entered) == 0
-	if tell {
-		c.place |= entered
+	queue = c.sched&(schedRunning|schedQueued) == 0
+	if queue {
+		c.sched |= schedQueued
 	}
-	return tell
+	return queue
 }
 
-// tell puts c into its loop's queue, at most once until the loop has come by. The queue has no bound: it holds a connection once. When the
+// enqueue puts c into its loop's queue if that is needed, at most once until the loop serves it. The queue has no bound: it holds a connection once. When the
 // loop has ended, c is served as lateWork says.
-func (c *Conn) tell(tell bool) {
-	if tell {
+func (c *Conn) enqueue(needed bool) {
+	if needed {
 		p := c.loopPart()
 		if c.loop.queue.Push(p) != nil { // the loop has ended
 			c.loop.doLate(func() { c.loop.serve(p) })

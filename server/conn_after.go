@@ -102,7 +102,7 @@ func (t *ConnTimer) expired(*event.Event, event.Flags) {
 	}
 	c.loop.enter(c.loopPart())
 	c.guard(t.fn)
-	c.loop.visiting = nil
+	c.loop.current = nil
 }
 
 // stopTimers stops all timers of a connection that ends. Under mu, on the loop.

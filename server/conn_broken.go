@@ -67,8 +67,6 @@ func (c *loopConn) breakOff(err error) {
 		c.fail(err)
 		return
 	}
-	c.mu.Lock()
-	c.place |= visited
 	c.flush()
 }
 

@@ -166,6 +166,45 @@ func TestADrainingConnectionIsIdleUntilItHasSomethingToDo(t *testing.T) {
 	}
 }
 
+// TestTheLoopEndsItsWorkOnAConnectionOnce: afterwards the connection is queued if commands or output wait, and only then.
+func TestTheLoopEndsItsWorkOnAConnectionOnce(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		sched    schedState
+		commands command
+		want     schedState
+		again    bool
+		refused  bool
+	}{
+		{"nothing waits", schedRunning, 0, 0, false, false},
+		{"a command waits", schedRunning, cmdLook, schedQueued, true, false},
+		{"is queued already", schedRunning | schedQueued, cmdLook, schedQueued, false, false},
+		{"a write was refused", schedRunning | schedRefused, 0, 0, false, true},
+	} {
+		c := &loopConn{life: lifeOpen}
+		c.sched, c.commands = test.sched, test.commands
+		var r flushResult
+		c.leave(&r)
+		if c.sched != test.want || r.again != test.again || r.refused != test.refused || !r.drained || r.state != connOpen {
+			t.Errorf("%s: %v, result %+v", test.name, c.sched, r)
+		}
+	}
+}
+
+// TestACommandQueuesAConnectionOnce, and not while the loop is with it.
+func TestACommandQueuesAConnectionOnce(t *testing.T) {
+	c := &loopConn{}
+	for i, want := range []bool{true, false} {
+		if got := c.mark(cmdLook); got != want {
+			t.Errorf("command %d is queued: %v", i, got)
+		}
+	}
+	c.sched = schedRunning
+	if c.mark(cmdDone) || c.commands != cmdLook|cmdDone {
+		t.Errorf("the loop looks itself: %v, %v", c.sched, c.commands)
+	}
+}
+
 // panicText is what fn panics with; "" if it does not.
 func panicText(fn func()) (text string) {
 	defer func() {

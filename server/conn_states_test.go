@@ -37,6 +37,7 @@ func TestStatesHaveNames(t *testing.T) {
 		{peerSends, peerEnded, peerEndRead, peerEndTold, peerDiscarded, peerHungUp, peerEnded | peerDiscarded | peerHungUp},
 		{lifeNew, lifeDialing, lifeHandshake, lifeOpen, lifeHalfClosed, lifeFlushing, lifeLingering, lifeClosed, lifeRejected, lifeReleased},
 		{holdWorker, holdRequests, holdLimit, holdPause, holdOutput, holdYield, holdRate, holdLastRead, holdWorker | holdPause},
+		{schedState(0), schedRunning, schedQueued, schedRunning | schedQueued, schedRefused, schedRunning | schedQueued | schedRefused},
 		{writeIdle, writeBlocked, writeThrottled},
 		{drainNone, drainIdle, drainBusy},
 		{layerProxy, layerRate, layerTLS, layerInto, layerTLS | layerRate},

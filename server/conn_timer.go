@@ -17,9 +17,9 @@ type Timeouts struct {
 func (c *Conn) SetTimeouts(t Timeouts) {
 	c.mu.Lock()
 	c.extra().timeouts = c.loop.srv.cfg.timeoutsFrom(t)
-	tell := c.mark(cmdLook)
+	queue := c.mark(cmdLook)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 }
 
 // timeoutsFrom fills in what t leaves open. None is event.NoTimeout.

@@ -136,9 +136,9 @@ func (c *Conn) endWith(ctx context.Context) {
 		}
 		c.state = connClosed
 		c.setReason(dialEnded(ctx))
-		tell := c.mark(cmdLook)
+		queue := c.mark(cmdLook)
 		c.mu.Unlock()
-		c.tell(tell)
+		c.enqueue(queue)
 	})
 	c.mu.Lock()
 	waits := c.isUnopened() && c.state != connClosed

@@ -96,7 +96,7 @@ func (c *loopConn) connectLater(d *dialing) {
 		if c.life == lifeDialing {
 			c.loop.enter(c)
 			c.connect()
-			c.loop.visiting = nil
+			c.loop.current = nil
 		}
 	})
 	if err != nil && !errors.Is(err, event.ErrClosed) {
@@ -161,7 +161,7 @@ func (a *attempt) ready(*event.Event, event.Flags) {
 	}
 	c.loop.enter(c)
 	a.finish()
-	c.loop.visiting = nil
+	c.loop.current = nil
 }
 
 // finish gets the result of the attempt and continues with it.
@@ -263,7 +263,7 @@ func (c *loopConn) connected(a *attempt) {
 	}
 	c.mu.Lock()
 	c.ext.dial = nil
-	c.place |= visited
+	c.sched |= schedRunning
 	c.peer = peer
 	c.mu.Unlock()
 	if err := c.ev.Add(event.NoTimeout); err != nil {
@@ -284,7 +284,6 @@ func (c *loopConn) established(d *dialing) {
 	if c.life.isGone() {
 		return
 	}
-	c.mu.Lock()
 	c.flush()
 	c.arm() // the event is new, and has no alarm yet
 }

@@ -50,7 +50,7 @@ func (c *Conn) lookUp(d *dialing) {
 	}
 	c.mu.Lock()
 	d.targets, d.err = sock.AlternateFamilies(targets), err
-	tell := c.mark(cmdResolved)
+	queue := c.mark(cmdResolved)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 }

@@ -150,12 +150,12 @@ func (c *loopConn) readFile(x *fetched, p []byte, offset int64) {
 	c.mu.Lock()
 	x.busy, x.buf, x.err, x.stream = false, p[:n], err, stream
 	halted, owed := x.halted, x.owed
-	tell := c.mark(cmdLook)
+	queue := c.mark(cmdLook)
 	c.mu.Unlock()
 	if halted { // also when the read had ended before
 		_ = f.SetReadDeadline(time.Time{}) // the user may have closed it
 	}
-	c.tell(tell)
+	c.enqueue(queue)
 	if owed != nil && !c.loop.do(c.releaseFile) { // nothing runs on the loop any more
 		c.guard(func() { owed(c.failure()) })
 	}
@@ -171,9 +171,9 @@ func (c *loopConn) releaseFile() {
 	c.mu.Unlock()
 	l.report(c, c.failure())
 	if c.life.isGone() { // else it is broken, and not at its end
-		c.bury()
+		c.notifyWhenIdle()
 	}
-	l.visiting = nil
+	l.current = nil
 }
 
 // failure is what is told of output that the connection's end has kept from being written.

@@ -9,71 +9,90 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// flush writes what waits, within the turn's budget, and leaves: who has output or a wish from then on tells the loop. It is
-// called with c.mu held and c.place visited, and returns without the lock; what was accepted and is written now is reported to who asked.
+// flushResult is the state of a connection when its output was written as far as possible.
+type flushResult struct {
+	held      int       // bytes of output that wait
+	state     connState // what was requested until then
+	drained   bool      // no output waits, TLS included
+	refused   bool      // a write was refused, and the handler is to be told when there is room
+	detaching bool      // Detach was called
+	failed    bool      // output has failed, since the connection is broken
+	again     bool      // there is more to do in another turn; the connection is to be put into the loop's queue
+	err       error     // of a write
+}
+
+// flush writes what waits, within the turn's budget, calls the completions of what was accepted and is written now, and applies the
+// transitions that follow. It ends the loop's work on the connection: a goroutine that writes or adds a command from then on queues it.
 func (c *loopConn) flush() {
-	l := c.loop
-	var err error
-	dropped := false
+	c.mu.Lock()
+	r := c.flushLocked()
+	c.mu.Unlock()
+	c.flushed(r)
+}
+
+// flushLocked is the part of flush under mu, which is released while the kernel works.
+func (c *loopConn) flushLocked() flushResult {
+	c.sched |= schedRunning
+	r := flushResult{}
 	switch {
 	case c.state == connBroken:
-		dropped = c.failOutput()
+		r.failed = c.failOutput()
 	case c.writing != writeIdle || c.life == lifeDialing:
 	case c.layers.has(layerTLS):
-		err = c.writeTLS()
+		r.err = c.writeTLS()
 	case c.out != nil && c.life != lifeHandshake:
-		err = c.writeOut()
+		r.err = c.writeOut()
 	}
-	again := c.leave()
-	c.mu.Unlock()
+	c.leave(&r)
+	return r
+}
+
+// flushed is the part of flush without the lock.
+func (c *loopConn) flushed(r flushResult) {
+	l := c.loop
 	if len(l.dones) > 0 {
 		var outcome error
-		if dropped {
+		if r.failed {
 			outcome = c.failure()
 		}
 		l.report(c, outcome)
 	}
+	c.enqueue(r.again)
 	switch {
-	case err == nil:
-	case isPeerGone(err):
-		c.tell(again)
-		c.breakOff(err)
-		return
+	case r.err == nil:
+		c.applyTransitions(r)
+	case isPeerGone(r.err):
+		c.breakOff(r.err)
 	default:
-		c.tell(again)
-		c.fail(err)
-		return
+		c.fail(r.err)
 	}
-	c.settle(again)
 }
 
-// leave ends the loop's visit, and notes what settle is to know. Under mu.
-func (c *loopConn) leave() (again bool) {
-	l := c.loop
-	l.held, l.drained, l.state = 0, true, c.state
+// leave ends the loop's work on the connection and completes the result. Under mu.
+func (c *loopConn) leave(r *flushResult) {
 	if c.writing != writeBlocked {
 		c.deadlines.stop(writeDeadline)
 		if c.state <= connHalf {
 			c.deadlines.stop(closeDeadline)
 		}
 	}
-	if c.ext != nil && c.ext.detach != nil && l.state == connHalf {
-		l.state = connOpen // it takes no output, but nothing is to be closed
+	r.state, r.drained = c.state, true
+	if r.detaching = c.ext != nil && c.ext.detach != nil; r.detaching && r.state == connHalf {
+		r.state = connOpen // it takes no output, but nothing is to be closed
 	}
 	if c.out != nil || c.layers.has(layerTLS) || c.holds.has(holdRequests) {
-		l.held = c.held()
-		l.drained = c.out == nil && !c.cipherWaits()
+		r.held = c.held()
+		r.drained = c.out == nil && !c.cipherWaits()
 	}
 	if c.isPaused() {
-		c.holds.add(holdPause) // before the wish is obeyed, or reading would go on until then
+		c.holds.add(holdPause) // before the command is applied, or reading would go on until then
 	}
-	again = c.commands != 0 || c.out != nil && c.writing == writeIdle && !c.life.isConnecting() && !c.isFetching()
-	l.refused = c.place&refused != 0
-	c.place &^= visited | refused
-	if again = again && c.place == 0; again {
-		c.place = entered
+	more := c.out != nil && c.writing == writeIdle && !c.life.isConnecting() && !c.isFetching()
+	r.refused = c.sched&schedRefused != 0
+	c.sched &^= schedRunning | schedRefused
+	if r.again = (more || c.commands != 0) && c.sched == 0; r.again {
+		c.sched = schedQueued
 	}
-	return again
 }
 
 // writeOut gives the kernel as much as it takes. Under mu, which is released while the kernel works.
@@ -190,8 +209,6 @@ func (c *loopConn) onWritable() {
 		return
 	}
 	c.writing = writeIdle
-	c.mu.Lock()
-	c.place |= visited
 	c.flush()
 }
 

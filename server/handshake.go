@@ -207,9 +207,9 @@ func (s *Server) shake(c *Conn) {
 	defer func() {
 		t.pipe.Finish(err)
 		c.mu.Lock()
-		tell := c.mark(cmdHandshaken)
+		queue := c.mark(cmdHandshaken)
 		c.mu.Unlock()
-		c.tell(tell)
+		c.enqueue(queue)
 	}()
 	defer func() {
 		if returns {

@@ -103,7 +103,7 @@ func (s *Server) install(a *acceptor, l *loop, fd int, peer sock.Peer) {
 	if c := a.newConn(l, fd, peer); c != nil {
 		l.enter(c)
 		c.begin()
-		l.visiting = nil
+		l.current = nil
 	}
 }
 

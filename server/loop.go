@@ -34,11 +34,7 @@ type loop struct {
 	plain      []byte    // what TLS has decrypted, or is to encrypt
 	cipher     []byte    // room for the records of one visit
 	cursor     int       // of the framing in what Data was given; see Executor
-	visiting   *loopConn // the connection of the visit under way, or cut short; see visit.go
-	held       int       // of the connection that was flushed last: its output,
-	drained    bool      // whether all is written,
-	refused    bool      // whether a write was refused meanwhile
-	state      connState // and its state
+	current    *loopConn // the connection of the visit under way, or cut short; see visit.go
 	iov        [maxVectors][]byte
 	dones      []outq.Done                     // completions to be called,
 	reported   int                             // how many of them have been,
@@ -122,7 +118,7 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 	} else {
 		c.onReady(what)
 	}
-	l.visiting = nil
+	l.current = nil
 }
 
 // onReady handles what the kernel and the timer report of c.
@@ -148,27 +144,29 @@ func (c *loopConn) onReady(what event.Flags) {
 func (l *loop) serve(c *loopConn) {
 	l.enter(c)
 	c.serve()
-	l.visiting = nil
+	l.current = nil
 }
 
 func (c *loopConn) serve() {
 	c.mu.Lock()
 	commands := c.commands
-	c.commands, c.place = 0, c.place&refused|visited
+	c.commands, c.sched = 0, c.sched&schedRefused|schedRunning
 	if c.state != connClosed && (commands == 0 || commands == cmdDone && c.nothingLeft()) {
 		// Nearly always: output, perhaps with a worker that has finished its request. One lock for all of it.
 		if commands == cmdDone {
 			c.takeBack()
 		}
-		c.flush()
+		r := c.flushLocked()
+		c.mu.Unlock()
+		c.flushed(r)
 		return
 	}
 	c.mu.Unlock()
-	c.obey(commands)
+	c.applyCommands(commands)
 }
 
-// obey carries out commands, in the order in which it makes sense, and lets the connection go on.
-func (c *loopConn) obey(commands command) {
+// applyCommands carries out commands, in the order in which it makes sense, and lets the connection go on.
+func (c *loopConn) applyCommands(commands command) {
 	if commands&cmdOpen != 0 && !c.begin() {
 		return
 	}
@@ -189,7 +187,7 @@ func (c *loopConn) obey(commands command) {
 	paused := c.isPaused()
 	c.mu.Unlock()
 	if c.life.isGone() {
-		c.depart()
+		c.leaveGone()
 		return
 	}
 	if state == connClosed {
@@ -216,18 +214,18 @@ func (c *loopConn) obey(commands command) {
 			return
 		}
 	}
-	c.goOn()
+	c.advance()
 	c.arm() // a wish may have brought a deadline nearer
 }
 
 // goOn processes what input is left, writes, and leaves.
-func (c *loopConn) goOn() {
+func (c *loopConn) advance() {
 	if c.mayGiveInput() {
 		c.holds.remove(holdYield)
 	}
 	if c.in != nil && c.mayGiveInput() {
 		c.mu.Lock()
-		h, ok := c.visit()
+		h, ok := c.inputHandler()
 		c.mu.Unlock()
 		c.process(c.in.rest(), h, ok)
 		if c.life.isGone() {
@@ -247,16 +245,14 @@ func (c *loopConn) goOn() {
 	if c.life.isGone() {
 		return
 	}
-	c.mu.Lock()
-	c.place |= visited
 	c.flush()
 }
 
 // endTurn hands the turn's requests to the workers. It is called before the loop waits, and when it goes on after a callback has
 // called runtime.Goexit.
 func (l *loop) endTurn() {
-	if l.visiting != nil {
-		l.mend()
+	if l.current != nil {
+		l.abortCurrent()
 	}
 	if len(l.handover) == 0 {
 		return

@@ -101,8 +101,8 @@ func (l *loop) endRest() {
 
 // runLeft carries out the orders and commands that have not been carried out.
 func (l *loop) runLeft() {
-	if l.visiting != nil {
-		l.mend()
+	if l.current != nil {
+		l.abortCurrent()
 	}
 	for len(l.leftOrders) > 0 {
 		fn := l.leftOrders[0]
@@ -115,11 +115,11 @@ func (l *loop) runLeft() {
 		l.left = l.left[1:]
 		c.mu.Lock()
 		commands := c.commands
-		c.commands, c.place = 0, visited
+		c.commands, c.sched = 0, schedRunning
 		c.mu.Unlock()
 		l.enter(c)
-		c.obey(commands)
-		l.visiting = nil
+		c.applyCommands(commands)
+		l.current = nil
 	}
 }
 

@@ -100,7 +100,5 @@ func (c *loopConn) unthrottle() {
 		c.writing = writeIdle
 		c.deadlines.restart(closeDeadline, now) // it was not the peer that output waited for
 	}
-	c.mu.Lock()
-	c.place |= visited
 	c.flush()
 }

@@ -69,7 +69,7 @@ func (c *loopConn) received(p []byte) {
 	c.mu.Lock()
 	c.nread += uint64(len(p))
 	c.loop.traffic.read.Add(uint64(len(p)))
-	h, ok := c.visit()
+	h, ok := c.inputHandler()
 	c.mu.Unlock()
 	if in := c.in; in != nil && !c.holds.has(holdWorker) {
 		in.buf = append(in.buf, p...)
@@ -83,14 +83,13 @@ func (c *loopConn) received(p []byte) {
 	} else {
 		c.keep(p)
 	}
-	c.mu.Lock()
 	c.flush()
 }
 
-// visit begins a visit of the loop: until flush ends it, nobody need tell the loop of output and wishes. It returns the handler,
-// and whether it may be given input. Under mu.
-func (c *loopConn) visit() (h Handler, ok bool) {
-	c.place |= visited
+// inputHandler returns the handler and whether it may be given input. Until flush, output and commands need not be queued for the loop: it
+// looks for them itself. Under mu.
+func (c *loopConn) inputHandler() (h Handler, ok bool) {
+	c.sched |= schedRunning
 	if !c.holds.has(holdWorker) && c.isFresh() { // while it is busy, the worker looks whether the handler is fresh
 		c.loop.cursor = 0
 		if c.in != nil {
@@ -146,7 +145,7 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 		}
 		if yields && len(p) > 0 {
 			c.holds.add(holdYield)
-			c.poke()
+			c.requeue()
 		}
 		if n == 0 || c.holds.has(holdYield) {
 			break
@@ -156,10 +155,10 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 		}
 		if len(p) > 0 {
 			c.mu.Lock()
-			h, ok = c.visit()
+			h, ok = c.inputHandler()
 			held := c.held()
 			c.mu.Unlock()
-			c.mindMarks(held) // or what answers one message at a time would be given more than its output has room for
+			c.applyWaterMarks(held) // or what answers one message at a time would be given more than its output has room for
 			ok = ok && c.mayGiveInput()
 		}
 	}
@@ -247,8 +246,6 @@ func (c *loopConn) endRead() {
 		c.end(nil) // this is what was waited for
 		return
 	}
-	c.mu.Lock()
-	c.place |= visited
 	c.flush()
 }
 

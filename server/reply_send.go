@@ -55,7 +55,7 @@ func (r *replyState) send(p piece, hold bool) error {
 		if r.isFirst(x) && c.ahead() < c.loop.srv.cfg.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
 			if r.putPiece(p); c.state.isDead() {
 				r.err = c.refusal()
-				c.unlockAndTell()
+				c.unlockAndQueue()
 				return r.err
 			}
 			if hold {
@@ -65,7 +65,7 @@ func (r *replyState) send(p piece, hold bool) error {
 				r.become(replyOpen)
 				c.releaseDeferred()
 			}
-			c.unlockAndTell()
+			c.unlockAndQueue()
 			return nil
 		}
 		if x.room == nil {
@@ -152,7 +152,7 @@ func (r *replyState) commit() bool {
 		return false
 	}
 	r.commitLocked()
-	c.unlockAndTell()
+	c.unlockAndQueue()
 	return true
 }
 

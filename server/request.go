@@ -111,9 +111,9 @@ func (in *input) end() {
 	if c.state == connClosed {
 		c.count(in, 0) // here, since the loop may be gone, too
 	}
-	tell := c.mark(cmdDone)
+	queue := c.mark(cmdDone)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 }
 
 // refuse answers the first request with BusyText, on the loop.

@@ -109,9 +109,9 @@ func (in *input) endInOrder() {
 		close(c.ext.room)
 		c.ext.room = nil
 	}
-	tell := advanced && c.mark(cmdDone) || ends && c.mark(cmdLook)
+	queue := advanced && c.mark(cmdDone) || ends && c.mark(cmdLook)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 }
 
 // holdEarly counts a request that has ended before an older one, with its answer, as output that waits. When the whole server holds too

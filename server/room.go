@@ -80,8 +80,8 @@ func (c *Conn) serverHasRoom() {
 		c.mu.Unlock()
 		return
 	}
-	c.place |= refused
-	c.unlockAndTell()
+	c.sched |= schedRefused
+	c.unlockAndQueue()
 }
 
 // overloaded is the reason of a connection that is closed because the server holds too much.

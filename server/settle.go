@@ -4,55 +4,56 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// settle draws the consequences of a visit, after its output was written: marks, ends, and whether to read. again says that
-// there is more to do in another turn.
-func (c *loopConn) settle(again bool) {
-	l := c.loop
-	if !again && l.drained && !l.refused && l.state == connOpen && c.isUndisturbed() && c.isReading() {
+// applyTransitions does what follows when the output of a connection was written as far as possible: it applies the water marks, goes on
+// with an end or a close that was requested, and resumes reading.
+func (c *loopConn) applyTransitions(r flushResult) {
+	if !r.again && r.drained && !r.refused && r.state == connOpen && c.isUndisturbed() && c.isReading() {
 		return
 	}
-	s, held, drained, state := l.srv, l.held, l.drained, l.state
-	c.tell(again)
-	if l.refused && c.life.isConnecting() {
-		c.rememberRefusal()
-	} else if l.refused && !c.holds.has(holdOutput) {
-		c.mindMarks(s.cfg.HighWater) // whatever was written since: LowWater follows
+	if r.refused && c.life.isConnecting() {
+		c.keepRefusal()
+	} else if r.refused && !c.holds.has(holdOutput) {
+		c.applyWaterMarks(c.loop.srv.cfg.HighWater) // whatever was written since: LowWater follows
 	}
-	c.mindMarks(held)
-	if c.peerHalf.isEndRead() && !c.peerHalf.isEndTold() && !c.holds.has(holdsEnd|holdPause|holdOutput) && c.life != lifeHandshake && !c.isWished() {
+	c.applyWaterMarks(r.held)
+	if c.peerHalf.isEndRead() && !c.peerHalf.isEndTold() && !c.holds.has(holdsEnd|holdPause|holdOutput) && c.life != lifeHandshake && !c.hasCommands() {
 		c.endOfInput()
 		if c.life.isGone() {
 			return
 		}
 	}
-	if drained && !c.inWork() {
-		switch {
-		case c.life.isConnecting(): // there is nothing yet to shut or to hand out; what is wished waits
-			if c.draining.isDraining() && (!c.isShaking() || c.isClient()) { // else the handshake's end, or its deadline, goes on
-				c.closeWith(ErrServerClosed)
-			}
-		case c.isDetaching():
-			c.detachNow()
-			return
-		case c.life.isClosing():
-			if !c.finishClosing() {
-				return
-			}
-		case state == connHalf && !c.life.isShut():
-			if !c.shutWrite() {
-				return
-			}
-			if c.draining.isDraining() {
-				c.poke() // nothing may be read any more, so that no event would bring the visit that ends it
-			}
-		case c.draining.isDraining() && (!c.holds.has(holdLastRead) || c.hasMoreTLS()) && c.mayReadBut(holdLastRead):
-			c.poke() // for a last look at what has come; see goOn
-		case c.draining.isDraining() && state < connClosing && (!c.holds.has(holdYield) || !c.mayGiveInput()) && !c.isWished():
-			c.closeWith(ErrServerClosed)
-		}
+	if r.drained && !c.inWork() && !c.whenDrained(r) {
+		return
 	}
 	c.resumeReading()
 	c.arm()
+}
+
+// whenDrained goes on with what waits until no output is left and no request is in work. It reports whether the connection stays.
+func (c *loopConn) whenDrained(r flushResult) (alive bool) {
+	switch {
+	case c.life.isConnecting(): // there is nothing yet to shut or to hand out; requests wait
+		if c.draining.isDraining() && (!c.isShaking() || c.isClient()) { // else the handshake's end, or its deadline, follows
+			c.closeWith(ErrServerClosed)
+		}
+	case r.detaching:
+		c.detachNow()
+		return false
+	case c.life.isClosing():
+		return c.finishClosing()
+	case r.state == connHalf && !c.life.isShut():
+		if !c.shutWrite() {
+			return false
+		}
+		if c.draining.isDraining() {
+			c.requeue() // nothing may be read any more, so that no event would end the connection
+		}
+	case c.draining.isDraining() && (!c.holds.has(holdLastRead) || c.hasMoreTLS()) && c.mayReadBut(holdLastRead):
+		c.requeue() // for the last read; see advance
+	case c.draining.isDraining() && r.state < connClosing && (!c.holds.has(holdYield) || !c.mayGiveInput()) && !c.hasCommands():
+		c.closeWith(ErrServerClosed)
+	}
+	return true
 }
 
 // isUndisturbed reports whether nothing is to be done about the connection between two events.
@@ -60,30 +61,23 @@ func (c *loopConn) isUndisturbed() bool {
 	return c.life == lifeOpen && c.holds&^holdWorker == 0 && c.writing == writeIdle && c.layers == 0 && c.peerHalf == peerSends && c.draining == drainNone
 }
 
-// isDetaching reports whether Detach has been called and the descriptor is still to be handed out.
-func (c *Conn) isDetaching() bool {
+// keepRefusal keeps the mark of a refused write until the handler may be told of room.
+func (c *Conn) keepRefusal() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ext != nil && c.ext.detach != nil
-}
-
-// rememberRefusal keeps a refusal for the handler until it may be told.
-func (c *Conn) rememberRefusal() {
-	c.mu.Lock()
-	c.place |= refused
+	c.sched |= schedRefused
 	c.mu.Unlock()
 }
 
-// isWished reports whether a wish waits for the loop's next visit: perhaps to go on with input that was held back, or with output
-// that was refused, which LowWater is going to be told of.
-func (c *Conn) isWished() bool {
+// hasCommands reports whether commands wait for the loop, perhaps to go on with input that was held, or a refused write, which is followed
+// by LowWater.
+func (c *Conn) hasCommands() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.commands != 0 || c.place&refused != 0
+	return c.commands != 0 || c.sched&schedRefused != 0
 }
 
-// mindMarks stops reading at the high-water mark and goes on at the low one, and tells a handler that wants to know.
-func (c *loopConn) mindMarks(held int) {
+// applyWaterMarks stops reading at the high-water mark and goes on at the low one, and tells a handler that wants to know.
+func (c *loopConn) applyWaterMarks(held int) {
 	s := c.loop.srv
 	switch {
 	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.life.isConnecting(): // a handshake has to be read
@@ -95,7 +89,7 @@ func (c *loopConn) mindMarks(held int) {
 		c.holds.remove(holdOutput)
 		c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not go on meanwhile
 		if c.in != nil && !c.holds.has(holdWorker) {
-			c.poke() // what was read before goes first
+			c.requeue() // what was read before goes first
 		}
 		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isConnecting() {
 			c.guard(func() { h.LowWater(&c.Conn) })
@@ -109,7 +103,7 @@ func (c *loopConn) resumeReading() {
 		return
 	}
 	if c.hasMoreTLS() {
-		c.poke() // what TLS has decrypted goes first; see goOn
+		c.requeue() // what TLS has decrypted goes first; see goOn
 	}
 	if c.isReading() {
 		return

@@ -297,8 +297,8 @@ func (l *loop) abortAll() {
 	l.abortConns(ErrServerClosed)
 	for c := range l.ending {
 		l.enter(c)
-		c.tellEnd() // the shutdown does not wait for its requests
-		l.visiting = nil
+		c.notifyClosed() // the shutdown does not wait for its requests
+		l.current = nil
 	}
 }
 
@@ -307,7 +307,7 @@ func (l *loop) abortConns(reason error) {
 	abort := func(c *loopConn) {
 		l.enter(c)
 		c.fail(reason)
-		l.visiting = nil
+		l.current = nil
 	}
 	for c := range l.srv.conns.all() {
 		if c.loop == l {

@@ -92,7 +92,7 @@ func (c *loopConn) drain() {
 	if c.writing == writeBlocked {
 		c.deadlines.startOnce(closeDeadline, c.loop.now())
 	}
-	c.poke()
+	c.requeue()
 }
 
 // hasNothingToDo reports whether the peer has neither begun a request, as far as it was read, nor waits for anything. The peer of a

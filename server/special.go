@@ -78,8 +78,6 @@ func (c *loopConn) readSpecial() {
 		c.received(p)
 		c.countLook()
 	default:
-		c.mu.Lock()
-		c.place |= visited
 		c.flush()
 	}
 }

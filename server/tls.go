@@ -34,7 +34,7 @@ type tlsState struct {
 type pipeOwner struct{ *Conn }
 
 // Changed makes the loop look. Any goroutine.
-func (o pipeOwner) Changed() { o.poke() }
+func (o pipeOwner) Changed() { o.requeue() }
 
 // Now is the time since the program began, or nearly so.
 func (o pipeOwner) Now() time.Duration { return time.Since(programStart) }
@@ -182,8 +182,6 @@ func (c *loopConn) pumpTLS() {
 	if !c.countTLS() {
 		return
 	}
-	c.mu.Lock()
-	c.place |= visited
 	c.flush()
 }
 

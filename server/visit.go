@@ -2,31 +2,31 @@ package server
 
 // A visit is what a loop does with one connection without a break: it reads, calls the handler, writes, reports. Only callbacks of this
 // connection run in it. A callback may cut it short, by runtime.Goexit or by a panic that an option of the loops recovers from. Then
-// loop.visiting still names the connection when the loop goes on, and mend ends it.
+// loop.current still names the connection when the loop goes on, and mend ends it.
 
 // enter begins a visit to c. It ends with visiting set to nil.
 func (l *loop) enter(c *loopConn) {
-	if l.visiting != nil {
-		l.mend()
+	if l.current != nil {
+		l.abortCurrent()
 	}
-	l.visiting = c
+	l.current = c
 }
 
-// mend ends the visit that a callback has cut short: the connection whose callback that was is aborted with ErrPanic, and the
+// abortCurrent ends the visit that a callback has cut short: the connection whose callback that was is aborted with ErrPanic, and the
 // callers that wait for the outcome of a write are told. A callback may cut mend short too; then it is called again.
-func (l *loop) mend() {
-	c := l.visiting
+func (l *loop) abortCurrent() {
+	c := l.current
 	c.mu.Lock()
 	c.state = connClosed
 	c.setReason(ErrPanic)
 	c.commands |= cmdLook
-	c.place = c.place&refused | entered
+	c.sched = c.sched&schedRefused | schedQueued
 	c.mu.Unlock()
 	if l.queue.Push(c) != nil { // the loop is being closed
 		l.left = append(l.left, c)
 	}
 	l.report(c, l.outcome)
-	l.visiting = nil
+	l.current = nil
 }
 
 // maxDones bounds the memory for completions that stays with a loop.

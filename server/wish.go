@@ -46,9 +46,9 @@ func (c *Conn) closeWith(reason error) {
 func (c *Conn) closeAndUnlock(reason error) {
 	c.state = connClosing
 	c.setReason(reason)
-	tell := c.mark(cmdLook)
+	queue := c.mark(cmdLook)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 }
 
 // Abort closes the connection at once, with a reset where the system can; what is not written fails with ErrAborted. Any
@@ -64,9 +64,9 @@ func (c *Conn) abort(reason error) {
 	}
 	c.state = connClosed
 	c.setReason(reason)
-	tell := c.mark(cmdLook)
+	queue := c.mark(cmdLook)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 }
 
 // CloseWrite closes our half when everything written so far is flushed; the peer reads the end of the stream, and may go on
@@ -80,9 +80,9 @@ func (c *Conn) CloseWrite() error {
 		return fmt.Errorf("close write: %w", err)
 	}
 	c.state = connHalf
-	tell := c.mark(cmdLook)
+	queue := c.mark(cmdLook)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 	return nil
 }
 
@@ -95,9 +95,9 @@ func (c *Conn) CloseRead() error {
 		c.mu.Unlock()
 		return fmt.Errorf("close read: %w", err)
 	}
-	tell := c.mark(cmdShutRead)
+	queue := c.mark(cmdShutRead)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 	return nil
 }
 
@@ -115,7 +115,7 @@ func (c *Conn) setPaused(paused bool) {
 		return
 	}
 	c.extra().paused = paused
-	tell := c.mark(cmdLook)
+	queue := c.mark(cmdLook)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 }

@@ -24,7 +24,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	q.Append(p)
 	c.countOutput(before)
-	c.unlockAndTell()
+	c.unlockAndQueue()
 	return len(p), nil
 }
 
@@ -38,7 +38,7 @@ func (c *Conn) WriteString(s string) (int, error) {
 	}
 	q.Append(bytesOf(s))
 	c.countOutput(before)
-	c.unlockAndTell()
+	c.unlockAndQueue()
 	return len(s), nil
 }
 
@@ -58,7 +58,7 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 		q.Append(p)
 	}
 	c.countOutput(before)
-	c.unlockAndTell()
+	c.unlockAndQueue()
 	return int64(n), nil
 }
 
@@ -76,7 +76,7 @@ func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 		q.Notify(done)
 	}
 	c.countOutput(before)
-	c.unlockAndTell()
+	c.unlockAndQueue()
 	return nil
 }
 
@@ -95,7 +95,7 @@ func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 	}
 	q.AppendOwned(p, release)
 	c.countOutput(before)
-	c.unlockAndTell()
+	c.unlockAndQueue()
 	return nil
 }
 
@@ -122,7 +122,7 @@ func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	}
 	c.appendFile(q, &outq.File{F: f, Offset: offset, Remain: n, Done: done})
 	c.countOutput(before)
-	c.unlockAndTell()
+	c.unlockAndQueue()
 	return nil
 }
 
@@ -151,7 +151,7 @@ func (c *Conn) admitFile() (q *outq.Queue, before int, err error) {
 	s := c.loop.srv
 	if files := s.files.Load(); files >= s.cfg.maxFiles && c.files() > 0 && c.state == connOpen {
 		s.totals.full.Add(1)
-		c.place |= refused
+		c.sched |= schedRefused
 		return nil, 0, fmt.Errorf("%w: %d files wait, the limit is %d", ErrFull, files, s.cfg.maxFiles)
 	}
 	return c.admit()
@@ -177,7 +177,7 @@ func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 		return nil, 0, c.refusal()
 	case c.held() >= s.cfg.MaxOutput:
 		s.totals.full.Add(1)
-		c.place |= refused
+		c.sched |= schedRefused
 		return nil, 0, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.held(), s.cfg.MaxOutput)
 	case s.isFull():
 		s.totals.full.Add(1)
@@ -202,10 +202,10 @@ func (c *Conn) output() *outq.Queue {
 	return c.out
 }
 
-func (c *Conn) unlockAndTell() {
-	tell := c.mark(0)
+func (c *Conn) unlockAndQueue() {
+	queue := c.mark(0)
 	c.mu.Unlock()
-	c.tell(tell)
+	c.enqueue(queue)
 }
 
 var _ io.StringWriter = (*Conn)(nil)
