@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -10,8 +11,10 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/netip"
 	"strings"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -130,4 +133,85 @@ func ExampleServer_Dial() {
 	// Output:
 	// you said hello
 	// closed: <nil>
+}
+
+// A listener can have a handler of its own, and TLS although the others have none.
+func ExampleServer_Listen() {
+	greet := server.Dispatch(bufio.ScanLines, func(w server.Reply, name []byte) { _, _ = fmt.Fprintf(w, "hello %s\n", name) })
+	part := server.Dispatch(bufio.ScanLines, func(w server.Reply, name []byte) { _, _ = fmt.Fprintf(w, "goodbye %s\n", name) })
+	srv := &server.Server{Handler: greet}
+	ctx := context.Background() // bounds lookups of names
+	first, err := srv.Listen(ctx, "tcp", "127.0.0.1:0", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	second, err := srv.Listen(ctx, "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: part})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ask(first.Addr(), "Ann\n")
+	ask(second.Addr(), "Ann\n")
+	if err := srv.Shutdown(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(first.Wait())
+	// Output:
+	// "hello Ann\n"
+	// "goodbye Ann\n"
+	// server: closed
+}
+
+// A socket for datagrams needs no handler for connections. Any goroutine may send from it.
+func ExampleServer_ListenPacket() {
+	srv := &server.Server{PacketHandler: server.DispatchPackets(func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
+		_, _ = pc.WriteTo(bytes.ToUpper(p), from) // what the kernel has no room for is discarded, as datagrams may be
+	})}
+	pc, err := srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	client, err := net.Dial("udp", pc.LocalAddr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	answer := make([]byte, 100)
+	n := 0
+	if _, err = io.WriteString(client, "datagram"); err == nil {
+		n, err = client.Read(answer)
+	}
+	if err = errors.Join(err, client.Close(), srv.Shutdown(context.Background())); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s\n", answer[:n])
+	// Output: DATAGRAM
+}
+
+// A program that runs a loop of its own has servers use it. The loop goes on when the server has ended.
+func ExampleServer_useLoops() {
+	loop, err := event.NewLoop(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := &server.Server{
+		UseLoops: []*event.Loop{loop},
+		Handler: server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { // on the goroutine that runs the loop
+			_, err := fmt.Fprintf(c, "%d bytes", len(p))
+			return len(p), err
+		}),
+	}
+	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		ask(ln.Addr(), "hello")
+		if err := srv.Shutdown(context.Background()); err != nil {
+			log.Fatal(err)
+		}
+	}()
+	err = loop.Run(context.Background()) // returns when nothing is left to wait for
+	if err = errors.Join(err, loop.Close()); err != nil {
+		log.Fatal(err)
+	}
+	// Output: "5 bytes"
 }
