@@ -89,3 +89,22 @@ func goroutineID(buf []byte) (id uint64) {
 	}
 	return id
 }
+
+// idBufs holds buffers for goroutineID on any goroutine. It is not a sync.Pool, which allocates in race builds even in steady use.
+var idBufs = make(chan *[64]byte, 16)
+
+func takeIDBuf() *[64]byte {
+	select {
+	case buf := <-idBufs:
+		return buf
+	default:
+		return new([64]byte)
+	}
+}
+
+func returnIDBuf(buf *[64]byte) {
+	select {
+	case idBufs <- buf:
+	default: // more calls at once than usual
+	}
+}

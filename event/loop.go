@@ -279,12 +279,10 @@ func (l *Loop) OnLoop() bool {
 		return false
 	}
 	// Without the lock, which would delay the loop: only the loop's goroutine itself could change the answer.
-	buf := idBufs.Get().(*[64]byte)
-	defer idBufs.Put(buf)
+	buf := takeIDBuf()
+	defer returnIDBuf(buf)
 	return runner == goroutineID(buf[:])
 }
-
-var idBufs = sync.Pool{New: func() any { return new([64]byte) }}
 
 // Ref keeps Run going as an added event does, until a call of Unref for each call of Ref. Any goroutine.
 func (l *Loop) Ref() {
