@@ -22,7 +22,7 @@ var (
 // before.
 type Job interface{ Run() }
 
-// A Waiter has jobs for which there was no room. HasRoom is called once, on a worker, when half of the queue is free. It must not block.
+// A Waiter has jobs for which there was no room. HasRoom is called on a worker, and must not block: see Submit.
 type Waiter interface{ HasRoom() }
 
 // Pool is a queue and its workers. Its methods may be called from any goroutine.
@@ -63,10 +63,14 @@ func New(workers, bound int) *Pool {
 
 func newWorker() *worker { return &worker{make(chan struct{}, 1)} }
 
-// Submit takes as many of the jobs as there is room for, and returns their number. If it is not the number of all jobs, w.HasRoom is called when
-// there is room.
+// Submit adds as many of the jobs as fit and returns their number; the slice stays the caller's. If it is less than len(jobs),
+// w.HasRoom is called once, when at most half of the queue is in use. After Close Submit adds no job and does not call w.
 func Submit[J Job](p *Pool, jobs []J, w Waiter) (taken int) {
 	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return 0
+	}
 	for _, j := range jobs {
 		if p.len == p.bound {
 			break
@@ -84,8 +88,8 @@ func Submit[J Job](p *Pool, jobs []J, w Waiter) (taken int) {
 	return taken
 }
 
-// Offer takes a job while less than half of the queue is used, so that a flood of such jobs leaves room for those of Submit. Errors: ErrFull,
-// ErrClosed.
+// Offer adds a job while less than half of the queue is in use, so that a flood of such jobs leaves room for those of Submit.
+// Errors: ErrFull, ErrClosed.
 func (p *Pool) Offer(j Job) error {
 	p.mu.Lock()
 	switch {
@@ -143,7 +147,8 @@ func (w *worker) wakeUp() {
 	}
 }
 
-// work is the function of a worker's goroutine. ran reports whether the worker has run a job before.
+// work is the function of a worker's goroutine. ran reports whether a job of this worker has ended that take has not subtracted from running
+// yet.
 func (p *Pool) work(w *worker, ran bool) {
 	over := false
 	defer func() {
@@ -174,8 +179,8 @@ func (p *Pool) work(w *worker, ran bool) {
 	}
 }
 
-// take returns the next job, the waiters to notify that there is room, and the worker to wake. If there is no job, w is idle. woken reports whether w
-// was the standby, and ran whether it has run a job since the last call.
+// take returns the next job, the waiters to notify that there is room, and the worker to wake. If there is no job, w becomes
+// idle. woken reports whether w was the standby. ran reports whether a job of w has ended, which take subtracts from running.
 func (p *Pool) take(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -164,6 +164,16 @@ func TestCloseRunsWhatIsInTheQueue(t *testing.T) {
 	}
 }
 
+// A closed pool adds no job, which no worker would run, and does not promise room.
+func TestSubmitAfterCloseAddsNothing(t *testing.T) {
+	p := New(1, 1)
+	p.Close()
+	if n := Submit(p, make([]number, 2), new(roomWaiter)); n != 0 || len(p.waiters) != 0 || p.Counts().Waiting != 0 {
+		t.Errorf("a closed pool took %d jobs, %d waiters, and has the counts %+v", n, len(p.waiters), p.Counts())
+	}
+	p.Wait()
+}
+
 // Jobs of a steady flow, and what they wake, need no memory.
 func TestAJobNeedsNoMemory(t *testing.T) {
 	p := New(2, 64)
