@@ -15,7 +15,7 @@ func (q *Queue[T]) Close() []T {
 	left := q.takeAll()
 	q.mu.Unlock()
 	// Del lets the loop's Run end. Its error would only say that the loop is closed.
-	_ = q.wake.Del()
+	_ = q.event.Del()
 	q.onClose.Stop()
 	return left
 }
@@ -23,6 +23,7 @@ func (q *Queue[T]) Close() []T {
 // takeAll closes the queue and removes the remaining messages, those of the batch included. Under mu.
 func (q *Queue[T]) takeAll() (left []T) {
 	q.advance(closed)
+	q.maxLen = max(q.maxLen, q.len())
 	begun := q.begun.Swap(batchTaken)
 	if q.batch != nil && begun < int64(len(q.batch.items)) {
 		rest := q.batch.items[begun:]
@@ -56,7 +57,7 @@ func (q *Queue[T]) Shutdown(ctx context.Context) ([]T, error) {
 		}
 	}
 	if err == nil {
-		err = q.wake.DelWait(ctx) // the last callback may still run
+		err = q.event.DelWait(ctx) // the last callback may still run
 	}
 	left := q.Close()
 	if err == nil && q.Stats().Returned > 0 {
@@ -68,17 +69,17 @@ func (q *Queue[T]) Shutdown(ctx context.Context) ([]T, error) {
 	return left, err
 }
 
-// drain stops accepting messages and reports whether any remain. If so, drained is closed when the last message has
-// been delivered.
+// drain stops accepting messages and reports whether any remain. If so, drained is closed when none
+// remains.
 func (q *Queue[T]) drain() bool {
 	q.mu.Lock()
 	q.advance(draining)
-	waiting := q.len() > 0
+	remain := q.len() > 0
 	q.mu.Unlock()
-	if waiting {
+	if remain {
 		q.activate() // so that deliverInLoop is called again after the last message and finds the queue empty
 	}
-	return waiting
+	return remain
 }
 
 // advance sets the state to at least s and refuses the waiting calls of PushContext. Under mu.

@@ -3,7 +3,7 @@ package msgqueue
 import "github.com/evmq/evmq/event"
 
 // deliverInLoop is the queue's callback on the loop. It takes the messages a chunk at a time, to take the producers' lock
-// once for many, and calls fn with each. It claims each message by a compare-and-swap, so that Close can take the remaining ones.
+// once for many, and calls fn with each. It takes each message by CompareAndSwap, so that Close can take the remaining ones.
 func (q *Queue[T]) deliverInLoop(*event.Event, event.Flags) {
 	q.assertInLoop()
 	more, last := true, false
@@ -15,7 +15,7 @@ func (q *Queue[T]) deliverInLoop(*event.Event, event.Flags) {
 	// Messages that are pushed during this turn wait for the next one. nextBatchInLoop has counted the older ones.
 	left, counted := q.budget, false
 	if begun := q.begun.Load(); begun < int64(len(q.items)) {
-		left, counted = min(left, q.waited-int(begun)), true
+		left, counted = min(left, q.lenAtBatch-int(begun)), true
 	}
 	for ; left > 0; left-- {
 		i := q.begun.Load()
@@ -24,12 +24,12 @@ func (q *Queue[T]) deliverInLoop(*event.Event, event.Flags) {
 				more = false // no more messages when the batch was taken, and a later Push has activated the event
 				return
 			}
-			if last = q.nextBatchInLoop(); q.waited == 0 {
+			if last = q.nextBatchInLoop(); q.lenAtBatch == 0 {
 				more = false
 				return
 			}
 			if !counted {
-				left, counted = min(left, q.waited), true
+				left, counted = min(left, q.lenAtBatch), true
 			}
 			i = 0
 		}
@@ -40,7 +40,7 @@ func (q *Queue[T]) deliverInLoop(*event.Event, event.Flags) {
 		var zero T
 		m := q.items[i]
 		q.items[i] = zero // a delivered message must not be kept alive
-		if q.waiting.Load() {
+		if q.hasWaiters.Load() {
 			q.admitOneInLoop()
 		}
 		q.fn(m)
@@ -48,7 +48,7 @@ func (q *Queue[T]) deliverInLoop(*event.Event, event.Flags) {
 			return // the remaining messages are delivered in the next turn
 		}
 	}
-	more = q.begun.Load() < int64(q.waited) || !last && q.unfinished()
+	more = q.begun.Load() < int64(q.lenAtBatch) || !last && q.unfinished()
 }
 
 // unfinished reports whether messages remain, or a Shutdown waits for the queue to be found empty.
@@ -58,7 +58,7 @@ func (q *Queue[T]) unfinished() bool {
 	return q.in.len > 0 || q.state == draining
 }
 
-// nextBatchInLoop makes the next chunk the batch and stores the number of messages in waited. It reports whether the batch is
+// nextBatchInLoop makes the next chunk the batch and stores the length of the queue in lenAtBatch. It reports whether the batch is
 // the last chunk; then the next Push is the first of a burst and activates the event.
 func (q *Queue[T]) nextBatchInLoop() (last bool) {
 	q.assertInLoop()
@@ -67,7 +67,7 @@ func (q *Queue[T]) nextBatchInLoop() (last bool) {
 	if q.batch != nil {
 		q.spare.put(q.batch)
 	}
-	q.waited = q.in.len
+	q.lenAtBatch = q.in.len
 	q.begun.Store(0)
 	if q.batch = q.in.shift(); q.batch == nil { // as after Close
 		q.items = nil
@@ -77,7 +77,7 @@ func (q *Queue[T]) nextBatchInLoop() (last bool) {
 		return true
 	}
 	q.items = q.batch.items
-	q.maxLen = max(q.maxLen, q.waited)
+	q.maxLen = max(q.maxLen, q.lenAtBatch)
 	q.batches++
 	// A Shutdown waits until another nextBatchInLoop finds the queue empty.
 	return q.in.len == 0 && q.state == open

@@ -116,7 +116,7 @@ func (q *Queue[T]) refuse(n int, err error) error {
 // activate has deliverInLoop called on the loop. The goroutine that adds the first message calls it. If the loop is closing, deliverInLoop is not
 // called any more. The queue then accepts no more messages; Close returns the accepted ones.
 func (q *Queue[T]) activate() {
-	if err := q.wake.Activate(0); err != nil {
+	if err := q.event.Activate(0); err != nil {
 		q.refuseAll()
 	}
 }

@@ -14,8 +14,8 @@ import (
 // A Queue carries messages from any goroutine to a callback on its loop.
 type Queue[T any] struct {
 	loop    *event.Loop
-	wake    *event.Event   // the queue's event: added while the queue is open, active while messages wait
-	onClose *event.Watcher // refuses messages from the close of the loop on
+	event   *event.Event   // calls deliverInLoop; added until Close, which keeps Run going
+	onClose *event.Watcher // calls refuseAll when the loop closes
 	fn      func(T)
 	bound   int
 	budget  int
@@ -24,11 +24,11 @@ type Queue[T any] struct {
 	mu sync.Mutex
 	// mu guards the following fields. It is held for a few instructions, or for the copying of a batch, and never during a call.
 	state    state
-	in       chain[T]  // accepted and not yet in batch; if not empty, the loop has been notified
+	in       chain[T]  // accepted and not yet in batch; if not empty, event is active or the goroutine that added the first message will activate it
 	batch    *chunk[T] // the messages that the loop delivers now
-	spare    spares[T]
+	spare    spares[T] // chunks for reuse
 	waiters  waiterList[T]
-	drained  chan struct{} // closed when all messages are delivered and no more are accepted
+	drained  chan struct{} // closed when the queue accepts no more messages and has none: they were delivered, or returned by Close
 	pushed   uint64
 	refused  uint64
 	returned uint64
@@ -37,15 +37,17 @@ type Queue[T any] struct {
 
 	_            [64]byte // the fields that the loop writes for each message
 	inLoopAssert inLoopAssert
-	// begun is the number of messages of the batch whose delivery has begun, or batchTaken. The loop claims one message
-	// after the other without mu; Close claims all remaining ones.
-	begun   atomic.Int64
-	waiting atomic.Bool // whether waiters is not empty
-	items   []T         // the batch's messages. Loop only
-	waited  int         // number of messages, these included, when the batch was taken. Loop only
+	// begun is the number of messages of the batch whose delivery has begun, or batchTaken. The loop increases it by
+	// CompareAndSwap, without mu, before it delivers a message; Close sets it to batchTaken and so takes the remaining
+	// messages.
+	begun      atomic.Int64
+	hasWaiters atomic.Bool // waiters is not empty
+	items      []T         // the batch's messages. Loop only
+	lenAtBatch int         // Len when the batch was taken, including its messages. Loop only
 }
 
-// batchTaken in begun is larger than any index, so that the loop's next claim fails.
+// batchTaken is larger than any index. With it in begun, the loop finds no message left in the batch, and a CompareAndSwap that
+// is in progress fails.
 const batchTaken = math.MaxInt64
 
 // state only increases.
@@ -72,16 +74,16 @@ func New[T any](loop *event.Loop, fn func(T), cfg *Config) (*Queue[T], error) {
 		return nil, fmt.Errorf("new queue: %w", invalid("Priority %d of %d", *c.Priority, loop.Priorities()))
 	}
 	q := &Queue[T]{loop: loop, fn: fn, bound: c.Bound, budget: c.Budget, drained: make(chan struct{})}
-	wake, err := loop.NewEvent(-1, event.Persist, q.deliverInLoop)
+	e, err := loop.NewEvent(-1, event.Persist, q.deliverInLoop)
 	if err == nil && c.Priority != nil {
-		err = wake.SetPriority(*c.Priority)
+		err = e.SetPriority(*c.Priority)
 	}
 	if err == nil {
-		wake.SetName("msgqueue " + runtime.FuncForPC(reflect.ValueOf(fn).Pointer()).Name())
-		err = wake.Add(event.NoTimeout)
+		e.SetName("msgqueue " + runtime.FuncForPC(reflect.ValueOf(fn).Pointer()).Name())
+		err = e.Add(event.NoTimeout)
 	}
 	if err == nil {
-		q.wake = wake
+		q.event = e
 		q.onClose, err = loop.OnClose(q.refuseAll)
 	}
 	if err != nil {
@@ -94,11 +96,11 @@ func New[T any](loop *event.Loop, fn func(T), cfg *Config) (*Queue[T], error) {
 type Stats struct {
 	Len       int    // messages accepted whose delivery has not begun
 	Bound     int    // the largest Len allowed; math.MaxInt if there is no limit
-	MaxLen    int    // the largest Len seen when the loop took a batch or a Push was refused
+	MaxLen    int    // the largest Len when the loop took a batch, a Push was refused, Stats was called or the queue was closed
 	Pushed    uint64 // messages accepted
 	Delivered uint64 // messages whose delivery has begun
 	Returned  uint64 // messages returned by Close or Shutdown
-	Refused   uint64 // messages not accepted because the queue was full; with PushContext, until the context ended
+	Refused   uint64 // messages refused because the queue was full; of PushContext, because its context ended meanwhile or it was called on the loop
 	Batches   uint64 // times that the loop took a batch of messages
 	Waiters   int    // PushContext calls that wait for room
 }
@@ -124,8 +126,9 @@ func (q *Queue[T]) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := q.len()
+	q.maxLen = max(q.maxLen, n)
 	return Stats{
-		Len: n, Bound: q.bound, MaxLen: max(q.maxLen, n), Pushed: q.pushed, Delivered: q.pushed - q.returned - uint64(n),
+		Len: n, Bound: q.bound, MaxLen: q.maxLen, Pushed: q.pushed, Delivered: q.pushed - q.returned - uint64(n),
 		Returned: q.returned, Refused: q.refused, Batches: q.batches, Waiters: q.waiters.len,
 	}
 }

@@ -52,9 +52,9 @@ func (q *Queue[T]) addWaiter(m T) *waiter[T] {
 	if q.state != open {
 		q.refuseWaiters()
 	}
-	// The loop begins a message and then reads waiting; here waiting is set and then begun is read. At least one of the two sees the
+	// The loop increases begun and then reads hasWaiters; here hasWaiters is set and then begun is read. At least one of the two sees the
 	// other's change.
-	q.waiting.Store(true)
+	q.hasWaiters.Store(true)
 	first := q.admitWaiters()
 	q.mu.Unlock()
 	if first {
@@ -71,7 +71,7 @@ func (q *Queue[T]) admitWaiters() (first bool) {
 		q.pushed++
 		w.done <- nil
 	}
-	q.waiting.Store(q.waiters.len > 0)
+	q.hasWaiters.Store(q.waiters.len > 0)
 	return first
 }
 
@@ -82,7 +82,7 @@ func (q *Queue[T]) cancelWait(w *waiter[T]) bool {
 	if !q.waiters.remove(w) {
 		return false
 	}
-	q.waiting.Store(q.waiters.len > 0)
+	q.hasWaiters.Store(q.waiters.len > 0)
 	q.refused++
 	return true
 }
@@ -93,5 +93,5 @@ func (q *Queue[T]) refuseWaiters() {
 		q.waiters.remove(w)
 		w.done <- ErrClosed
 	}
-	q.waiting.Store(false)
+	q.hasWaiters.Store(false)
 }
