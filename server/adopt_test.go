@@ -183,7 +183,7 @@ func TestDetachWaitsForTheRequestInWork(t *testing.T) {
 	}
 }
 
-// TestADetachThatCannotBeIsTold: with TLS at the call; when the connection ends first, by the function.
+// TestADetachThatCannotBeIsTold by the function, when the connection ends first.
 func TestADetachThatCannotBeIsTold(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		reasons, closed := closings()
@@ -191,10 +191,6 @@ func TestADetachThatCannotBeIsTold(t *testing.T) {
 		nc := s.dial(t)
 		must(t, pipelined(nc, "hello", 1))
 		for c := range s.Conns() {
-			if r.tls {
-				wantError(t, "Detach", c.Detach(func(net.Conn, []byte, error) { t.Error("called") }), server.ErrUnsupported)
-				continue
-			}
 			_, err := c.Write(make([]byte, 20<<20)) // more than the client's kernel takes
 			must(t, err)
 			got := make(chan detached, 1)

@@ -82,12 +82,7 @@ func (c *loopConn) opened() {
 func (c *loopConn) beginClosing() {
 	if c.life.isConnecting() {
 		c.deadlines.startOnce(closeDeadline, c.loop.now())
-		c.mu.Lock()
-		waits := c.out != nil
-		c.mu.Unlock()
-		if !waits {
-			c.end(nil)
-		}
+		c.endWithoutOutput()
 		return
 	}
 	c.life = c.life.closing()
@@ -97,6 +92,19 @@ func (c *loopConn) beginClosing() {
 	c.deadlines.start(closeDeadline, c.loop.now())
 	if !c.holds.has(holdWorker) {
 		c.dropInput()
+	}
+	if c.handshake().isUnderWay() { // of StartTLS
+		c.endWithoutOutput()
+	}
+}
+
+// endWithoutOutput closes a connection that is closed while it connects, if nothing waits to be sent.
+func (c *loopConn) endWithoutOutput() {
+	c.mu.Lock()
+	waits := c.out != nil
+	c.mu.Unlock()
+	if !waits {
+		c.end(nil)
 	}
 }
 
@@ -171,7 +179,7 @@ func (c *loopConn) tearDown(reason error) {
 			}
 		}
 	}
-	detach := c.takeDetach()
+	detach, upgraded := c.takeDetach(), c.takeUpgradeEnd()
 	var dial *dialing
 	if c.ext != nil {
 		dial = c.ext.dial
@@ -195,6 +203,9 @@ func (c *loopConn) tearDown(reason error) {
 	}
 	if detach != nil {
 		c.guard(func() { detach(nil, nil, fmt.Errorf("detach: %w (%w)", ErrClosed, orClosed(reason))) })
+	}
+	if upgraded != nil {
+		upgraded(&c.Conn, fmt.Errorf("start TLS: %w", orClosed(reason)))
 	}
 	l.report(c, l.outcome)
 	c.leaveGone()

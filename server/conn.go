@@ -109,8 +109,10 @@ type ext struct {
 	exclusive             bool          // a reply is sent in pieces: what others write is deferred
 	deferred              *outq.Queue   // what was written meanwhile
 	detach                func(net.Conn, []byte, error)
-	timers                *ConnTimer // that run; see AfterFunc
-	fetched               *fetched   // of the file at the head of the output, which the kernel cannot send
+	upgrade               *upgrade    // StartTLS
+	behind                *outq.Queue // what was written after StartTLS: it is to be encrypted
+	timers                *ConnTimer  // that run; see AfterFunc
+	fetched               *fetched    // of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
 	dial                  *dialing
 	stopContext           func() bool // ends the effect of Dial's context; nil if it has none
@@ -119,6 +121,7 @@ type ext struct {
 	unopened              bool        // the handler's Open is still to be called: dialling, TLS or PROXY comes first
 	conc                  *concurrency
 	proxied               *proxied
+	handshake             handshakeState    // Loop only; see loopConn.handshake
 	readRate, writeRate   *ratelimit.Bucket // nil for no limit of its own
 	readAt, writeAt       time.Duration     // when what the limits hold back may go on. Loop only
 	readShare, writeShare ratelimit.Share   // of a group's bucket. Loop only

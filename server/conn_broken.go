@@ -93,7 +93,7 @@ func (c *loopConn) mayHaveInput() bool {
 	waits := c.wishesPause() || c.state >= connClosing
 	c.mu.Unlock()
 	switch {
-	case waits, !c.life.takesInput(), c.peerHalf.isDiscarded(), c.peerHalf.isEndTold(), c.holds.has(holdPause):
+	case waits, !c.life.takesInput(), c.handshake().isUnderWay(), c.peerHalf.isDiscarded(), c.peerHalf.isEndTold(), c.holds.has(holdPause):
 		return false
 	case c.peerHalf.isEndRead():
 		return c.in != nil || c.inWork()

@@ -60,7 +60,7 @@ func (c *loopConn) mayRead() bool { return c.mayReadBut(0) }
 
 // mayReadBut is mayRead for a caller that passes over some reasons.
 func (c *loopConn) mayReadBut(ignored holds) bool {
-	return c.holds&holdsRead&^ignored == 0 && !c.peerHalf.isEndRead() && c.life != lifeDialing && !c.life.isGone() && !c.isHandshakeFull()
+	return c.holds&holdsRead&^ignored == 0 && !c.peerHalf.isEndRead() && c.life != lifeDialing && !c.life.isGone() && c.handshake() != handshakeFull
 }
 
 // mayGiveInput reports whether nothing holds input from the handler.

@@ -25,6 +25,9 @@ func (c *Conn) outputMemory() int {
 	if c.ext != nil && c.ext.deferred != nil {
 		n += c.ext.deferred.Footprint()
 	}
+	if c.ext != nil && c.ext.behind != nil {
+		n += c.ext.behind.Footprint()
+	}
 	return n
 }
 
@@ -58,8 +61,9 @@ func (c *Conn) failOutput() (failed bool) {
 		}
 	}
 	failed = c.failQueue(&c.out)
-	if x != nil && c.failQueue(&x.deferred) {
-		failed = true
+	if x != nil {
+		deferred, behind := c.failQueue(&x.deferred), c.failQueue(&x.behind)
+		failed = failed || deferred || behind
 	}
 	c.countOutput(before)
 	return failed
@@ -85,6 +89,9 @@ func (c *Conn) held() int {
 	if x := c.ext; x != nil {
 		if x.deferred != nil {
 			n += x.deferred.Mem()
+		}
+		if x.behind != nil {
+			n += x.behind.Mem()
 		}
 		if x.conc != nil {
 			n += x.conc.held

@@ -64,7 +64,7 @@ func (c *loopConn) heldDeadlines() (held deadlineSet) {
 	if c.writing == writeThrottled {
 		held |= setOf(writeDeadline, closeDeadline)
 	}
-	if c.life.isConnecting() {
+	if c.isConnecting() {
 		held |= setOf(idleDeadline)
 	}
 	return held
@@ -90,7 +90,7 @@ func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 	switch {
 	case c.life == lifeDialing:
 		nearer(c.ext.readyBy, dialDeadline)
-	case c.life == lifeHandshake:
+	case c.handshake().isUnderWay():
 		nearer(c.ext.readyBy, handshakeDeadline)
 	case c.draining.isDraining() && c.life == lifeLingering:
 		nearer(c.deadlines.end(idleDeadline, now, c.loop.srv.cfg.DrainTimeout), drainDeadline)
@@ -156,7 +156,7 @@ func (c *loopConn) timedOut(d deadline) error {
 	switch {
 	case d == dialDeadline:
 		return c.dialTimedOut()
-	case d == handshakeDeadline && c.ext.proxied != nil && !c.ext.proxied.done:
+	case d == handshakeDeadline && c.handshake() == handshakeProxy:
 		return errProxyTimeout
 	case c.life == lifeLingering:
 		return nil // all was written, and the peer has had its time to see it

@@ -276,7 +276,7 @@ func (c *loopConn) connected(a *attempt) {
 // established continues with the handshake or with the handler.
 func (c *loopConn) established(d *dialing) {
 	if d.tls != nil {
-		c.startTLS(d.tls, true)
+		c.beginWithTLS(d.tls, true)
 		c.shakeHands()
 	} else {
 		c.opened()

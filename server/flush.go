@@ -16,6 +16,7 @@ type flushResult struct {
 	drained   bool      // no output waits, TLS included
 	refused   bool      // a write was refused, and the handler is to be told when there is room
 	detaching bool      // Detach was called
+	upgrading bool      // StartTLS was called
 	failed    bool      // output has failed, since the connection is broken
 	again     bool      // there is more to do in another turn; the connection is to be put into the loop's queue
 	err       error     // of a write
@@ -80,6 +81,7 @@ func (c *loopConn) leave(r *flushResult) {
 	if r.detaching = c.ext != nil && c.ext.detach != nil; r.detaching && r.state == connHalf {
 		r.state = connOpen // it takes no output, but nothing is to be closed
 	}
+	r.upgrading = c.ext != nil && c.ext.upgrade != nil
 	if c.out != nil || c.layers.has(layerTLS) || c.holds.has(holdRequests) {
 		r.held = c.held()
 		r.drained = c.out == nil && !c.cipherWaits()
@@ -87,7 +89,7 @@ func (c *loopConn) leave(r *flushResult) {
 	if c.isPaused() {
 		c.holds.add(holdPause) // before the command is applied, or reading would go on until then
 	}
-	more := c.out != nil && c.writing == writeIdle && !c.life.isConnecting() && !c.isFetching()
+	more := c.out != nil && c.writing == writeIdle && !c.isConnecting() && !c.isFetching()
 	r.refused = c.sched&schedRefused != 0
 	c.sched &^= schedRunning | schedRefused
 	if r.again = (more || c.commands != 0) && c.sched == 0; r.again {

@@ -170,22 +170,19 @@ func (h *handshakes) next(c *Conn) *Conn {
 }
 
 // shakeHands begins the handshake, on a goroutine of its own if there may be one more, else when one has ended.
-func (c *Conn) shakeHands() {
+func (c *loopConn) shakeHands() {
 	t := c.ext.tls
-	t.started = true
+	c.setHandshake(handshakeRuns)
 	if t.client {
 		t.conn = tls.Client(t.pipe, t.config)
 	} else {
 		t.conn = tls.Server(t.pipe, t.config)
 	}
 	s := c.loop.srv
-	if s.shaking.enter(c) {
-		go s.shakeAll(c)
+	if s.shaking.enter(&c.Conn) {
+		go s.shakeAll(&c.Conn)
 	}
 }
-
-// isShaking reports whether a handshake has begun, with a whole ClientHello; there may be none to come. On the loop.
-func (c *loopConn) isShaking() bool { return c.layers.has(layerTLS) && c.ext.tls.started }
 
 // shakeAll shakes hands with c and then with those who wait.
 func (s *Server) shakeAll(c *Conn) {
@@ -229,7 +226,7 @@ func (s *Server) shake(c *Conn) {
 
 // handshaken goes on after the handshake.
 func (c *loopConn) handshaken() {
-	if c.life != lifeHandshake {
+	if c.life.isGone() || !c.handshake().isBegun() {
 		return
 	}
 	t := c.ext.tls
@@ -240,8 +237,16 @@ func (c *loopConn) handshaken() {
 		return
 	}
 	s.totals.handshakes.Add(1)
-	t.inputFull = false
+	c.setHandshake(handshakeDone)
 	t.more = true // what has come behind the handshake
+	if t.upgraded {
+		c.deadlines.start(idleDeadline, c.loop.now())
+		c.mu.Lock()
+		end := c.takeUpgradeEnd()
+		c.mu.Unlock()
+		end(&c.Conn, nil)
+		return
+	}
 	c.opened()
 }
 
@@ -257,10 +262,15 @@ func (c *loopConn) stopHandshake() {
 	if !c.layers.has(layerTLS) {
 		return
 	}
-	if c.life == lifeHandshake {
+	c.mu.Lock()
+	handed := c.ext.handed
+	c.mu.Unlock()
+	if c.handshake().isUnderWay() {
 		c.loop.srv.totals.failedHandshakes.Add(1)
 		c.loop.srv.shaking.leave(&c.Conn)
 	}
-	_ = c.ext.tls.pipe.Close() // never fails
+	if !handed {
+		_ = c.ext.tls.pipe.Close() // never fails
+	}
 	c.recountTLS()
 }

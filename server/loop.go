@@ -179,8 +179,8 @@ func (c *loopConn) applyCommands(commands command) {
 	if commands&cmdDone != 0 {
 		c.takeBack()
 	}
-	if c.isHandshakeFull() && c.ext.tls.pipe.TakesInput() {
-		c.ext.tls.inputFull = false
+	if c.handshake() == handshakeFull && !c.life.isGone() && c.ext.tls.pipe.TakesInput() {
+		c.setHandshake(handshakeRuns)
 	}
 	c.mu.Lock()
 	state, reason := c.state, c.reasonLocked()
@@ -233,13 +233,13 @@ func (c *loopConn) advance() {
 		}
 	}
 	switch {
-	case c.hasMoreTLS() && c.mayReadBut(holdLastRead) && c.life != lifeHandshake:
+	case c.hasMoreTLS() && c.mayReadBut(holdLastRead) && !c.handshake().isUnderWay():
 		c.pumpTLS()
 		return
-	case c.draining.isDraining() && c.life.takesInput() && c.mayRead():
+	case c.draining.isDraining() && c.life.takesInput() && c.mayRead() && !c.handshake().isUnderWay():
 		c.read() // what came before the shutdown is still answered; more is not read, or a busy client would keep us
 		c.holds.add(holdLastRead)
-	case c.draining.isDraining() && c.life == lifeHandshake && c.mayRead() && !c.isShaking():
+	case c.draining.isDraining() && c.handshake().isUnderWay() && c.mayRead() && !c.handshake().isBegun():
 		c.read() // a whole ClientHello is still answered
 	}
 	if c.life.isGone() {

@@ -94,6 +94,10 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 		"Conn.ResumeRead": func(c *server.Conn) error { c.ResumeRead(); return nil },
 		"Conn.SendFile":   func(c *server.Conn) error { return s.outcome(c.SendFile(s.file, 10, 100, s.done)) },
 		"Conn.Server":     func(c *server.Conn) error { c.Server().Stats(); return nil },
+		"Conn.StartTLS": func(c *server.Conn) error {
+			_ = c.StartTLS(&tls.Config{}, nil) // has no certificate
+			return nil
+		},
 		"Conn.SetValue":   func(c *server.Conn) error { c.SetValue(1); return nil },
 		"Conn.SetHandler": func(c *server.Conn) error { return c.SetHandler(s.handler(rand.IntN(3))) },
 		"Conn.SetTimeouts": func(c *server.Conn) error {

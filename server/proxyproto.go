@@ -16,8 +16,7 @@ const maxProxyHeader = 4 << 10
 // proxied is a connection that begins with a PROXY header.
 type proxied struct {
 	buf    []byte
-	held   int // bytes of buf counted in Server.buffered. Loop only
-	done   bool
+	held   int      // bytes of buf counted in Server.buffered. Loop only
 	source net.Addr // what the header says; nil if it says nothing (LOCAL, UNKNOWN)
 }
 
@@ -101,13 +100,15 @@ func (c *loopConn) parseProxyHeader(x *proxied, header []byte) error {
 		return fmt.Errorf("%w: %w", ErrProxyHeader, err)
 	}
 	c.mu.Lock()
-	x.done = true
 	c.dropProxyHeader(x)
 	if h.Command.IsProxy() && !h.TransportProtocol.IsUnspec() {
 		x.source = h.SourceAddr
 	}
 	c.mu.Unlock()
-	if !c.layers.has(layerTLS) {
+	if c.layers.has(layerTLS) {
+		c.setHandshake(handshakeHello)
+	} else {
+		c.setHandshake(handshakeDone)
 		c.opened()
 	}
 	return nil

@@ -10,13 +10,13 @@ func (c *loopConn) applyTransitions(r flushResult) {
 	if !r.again && r.drained && !r.refused && r.state == connOpen && c.isUndisturbed() && c.isReading() {
 		return
 	}
-	if r.refused && c.life.isConnecting() {
+	if r.refused && c.isConnecting() {
 		c.keepRefusal()
 	} else if r.refused && !c.holds.has(holdOutput) {
 		c.applyWaterMarks(c.loop.srv.cfg.HighWater) // whatever was written since: LowWater follows
 	}
 	c.applyWaterMarks(r.held)
-	if c.peerHalf.isEndRead() && !c.peerHalf.isEndTold() && !c.holds.has(holdsEnd|holdPause|holdOutput) && c.life != lifeHandshake && !c.hasCommands() {
+	if c.peerHalf.isEndRead() && !c.peerHalf.isEndTold() && !c.holds.has(holdsEnd|holdPause|holdOutput) && !c.isConnecting() && !c.hasCommands() {
 		c.endOfInput()
 		if c.life.isGone() {
 			return
@@ -32,10 +32,13 @@ func (c *loopConn) applyTransitions(r flushResult) {
 // whenDrained goes on with what waits until no output is left and no request is in work. It reports whether the connection stays.
 func (c *loopConn) whenDrained(r flushResult) (alive bool) {
 	switch {
-	case c.life.isConnecting(): // there is nothing yet to shut or to hand out; requests wait
-		if c.draining.isDraining() && (!c.isShaking() || c.isClient()) { // else the handshake's end, or its deadline, follows
+	case c.isConnecting(): // there is nothing yet to shut or to hand out; requests wait
+		if c.draining.isDraining() && (!c.handshake().isBegun() || c.isClient()) { // else the handshake's end, or its deadline, follows
 			c.closeWith(ErrServerClosed)
 		}
+	case r.upgrading:
+		c.beginUpgrade()
+		return !c.life.isGone()
 	case r.detaching:
 		c.detachNow()
 		return false
@@ -80,7 +83,7 @@ func (c *Conn) hasCommands() bool {
 func (c *loopConn) applyWaterMarks(held int) {
 	s := c.loop.srv
 	switch {
-	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.life.isConnecting(): // a handshake has to be read
+	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.isConnecting(): // a handshake has to be read
 		c.holds.add(holdOutput)
 		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isConnecting() {
 			c.guard(func() { h.HighWater(&c.Conn) })

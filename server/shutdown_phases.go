@@ -98,7 +98,7 @@ func (c *loopConn) drain() {
 // hasNothingToDo reports whether the peer has neither begun a request, as far as it was read, nor waits for anything. The peer of a
 // connection that is not open yet has asked for nothing; what it sends behind its handshake is seen later. On the loop.
 func (c *loopConn) hasNothingToDo() bool {
-	handshake := c.life == lifeHandshake
+	handshake := c.handshake().isUnderWay() && !c.life.isClosing()
 	if !handshake && (c.in != nil || c.inWork() || !c.life.takesInput() || c.hasMoreTLS() || !c.mayRead()) { // or input may wait in the kernel
 		return false
 	}

@@ -24,6 +24,7 @@ func (c *loopConn) prepare(begins start) {
 		c.extra().proxied = new(proxied)
 		c.extra().unopened = true
 		c.layers.add(layerProxy)
+		c.setHandshake(handshakeProxy)
 		c.life = c.life.to(lifeHandshake)
 	}
 	if s.cfg.limited() {
@@ -32,7 +33,7 @@ func (c *loopConn) prepare(begins start) {
 		c.layers.add(layerRate)
 	}
 	if begins.tls != nil {
-		c.startTLS(begins.tls, begins.client)
+		c.beginWithTLS(begins.tls, begins.client)
 	}
 }
 
@@ -63,7 +64,7 @@ func (c *loopConn) readSpecial() {
 	}
 	c.spendRead(n)
 	p := buf[:n]
-	if x.proxied != nil && !x.proxied.done {
+	if c.handshake() == handshakeProxy {
 		if p = c.readProxyHeader(x.proxied, p); p == nil {
 			return
 		}
@@ -71,7 +72,7 @@ func (c *loopConn) readSpecial() {
 	switch {
 	case c.layers.has(layerTLS):
 		c.receivedTLS(p)
-		if c.life != lifeHandshake || c.life.isClosing() { // a handshake is no request, and has a deadline
+		if !c.handshake().isUnderWay() || c.life.isClosing() { // a handshake is no request, and has a deadline
 			c.countLook()
 		}
 	case len(p) > 0:
@@ -85,20 +86,20 @@ func (c *loopConn) readSpecial() {
 // specialEOF is endRead for such a connection.
 func (c *loopConn) specialEOF(x *ext) {
 	switch {
-	case x.proxied != nil && !x.proxied.done:
+	case c.handshake() == handshakeProxy:
 		c.fail(ErrProxyHeader)
 	case c.layers.has(layerTLS):
 		x.tls.pipe.FeedEOF()
-		if c.life != lifeHandshake {
+		if !c.handshake().isUnderWay() {
 			c.pumpTLS()
 			return
 		}
-		if !x.tls.started {
+		if !c.handshake().isBegun() {
 			c.fail(ErrHandshake)
 			return
 		}
 		c.peerHalf = c.peerHalf.reach(peerEnded)
-		x.tls.inputFull = true // until the handshake has ended, and what came before the end is read
+		c.setHandshake(handshakeFull) // until it has ended, and what came before the end is read
 		if err := c.watchRead(false); err != nil {
 			c.fail(err)
 		}

@@ -21,13 +21,13 @@ type tlsState struct {
 	config    *tls.Config // for conn
 	pipe      *tlsio.Pipe
 	client    bool
-	started   bool          // the handshake runs, or waits for a place. Loop only
-	waits     *list.Element // its place among the handshakes that wait; nil for none. Under their mu
-	notified  bool          // close_notify was sent. Loop only
-	counted   int           // bytes of the pipe counted in Server.buffered. Loop only
-	inputFull bool          // has all input that the handshake takes. Loop only
-	more      bool          // input waits that the kernel does not report: decrypted, or to be. Loop only
-	encrypted int           // bytes of the connection's output whose records are in the pipe. Loop only
+	upgraded  bool               // by StartTLS: Open was called before. Loop only
+	done      func(*Conn, error) // of StartTLS; nil when it was called
+	waits     *list.Element      // its place among the handshakes that wait; nil for none. Under their mu
+	notified  bool               // close_notify was sent. Loop only
+	counted   int                // bytes of the pipe counted in Server.buffered. Loop only
+	more      bool               // input waits that the kernel does not report: decrypted, or to be. Loop only
+	encrypted int                // bytes of the connection's output whose records are in the pipe. Loop only
 }
 
 // pipeOwner is a connection as its pipe sees it.
@@ -41,27 +41,28 @@ func (o pipeOwner) Now() time.Duration { return time.Since(programStart) }
 
 var programStart = time.Now()
 
-// startTLS makes c a TLS connection that has to shake hands first.
-func (c *loopConn) startTLS(config *tls.Config, client bool) {
-	t := &tlsState{client: client, config: config, pipe: tlsio.New(pipeOwner{&c.Conn})}
+func newTLSState(c *Conn, config *tls.Config, client bool) *tlsState {
+	return &tlsState{client: client, config: config, pipe: tlsio.New(pipeOwner{c})}
+}
+
+// beginWithTLS makes c a TLS connection that has to shake hands first.
+func (c *loopConn) beginWithTLS(config *tls.Config, client bool) {
+	t := newTLSState(&c.Conn, config, client)
 	c.mu.Lock()
 	before := c.outputMemory() // a dial may have been written to
 	c.extra().tls, c.ext.unopened = t, true
 	c.countOutput(before)
 	c.mu.Unlock()
 	c.layers.add(layerTLS)
-	if c.life != lifeHandshake { // it may be, for a PROXY header
-		c.life = c.life.to(lifeHandshake)
+	if c.handshake() == handshakeProxy { // which comes first
+		return
 	}
+	c.setHandshake(handshakeHello)
+	c.life = c.life.to(lifeHandshake)
 }
 
 // hasMoreTLS reports whether input waits in TLS that the kernel does not report. Without the lock, on the loop.
 func (c *loopConn) hasMoreTLS() bool { return c.layers.has(layerTLS) && c.ext.tls.more }
-
-// isHandshakeFull reports whether the handshake takes no more input for now.
-func (c *loopConn) isHandshakeFull() bool {
-	return c.life == lifeHandshake && c.layers.has(layerTLS) && c.ext.tls.inputFull
-}
 
 // checkClientTLS refuses what a client's configuration cannot have here.
 func checkClientTLS(config *tls.Config) error {
@@ -94,7 +95,7 @@ func (c *Conn) TLS() (tls.ConnectionState, bool) {
 // receivedTLS gives TLS what came from the socket.
 func (c *loopConn) receivedTLS(p []byte) {
 	t := c.ext.tls
-	if c.life != lifeHandshake {
+	if !c.handshake().isUnderWay() {
 		t.pipe.Lend(p)
 		c.pumpTLS()
 		return
@@ -107,7 +108,7 @@ func (c *loopConn) receivedTLS(p []byte) {
 	if !c.countTLS() {
 		return
 	}
-	if !t.started {
+	if c.handshake() == handshakeHello {
 		complete, err := t.pipe.HelloComplete()
 		switch {
 		case err != nil:
@@ -118,8 +119,8 @@ func (c *loopConn) receivedTLS(p []byte) {
 		}
 	}
 	switch {
-	case full && t.started: // a hasty client's requests; the rest waits in the kernel
-		t.inputFull = true
+	case full && c.handshake() == handshakeRuns: // a client that does not wait; the rest of its requests stays in the kernel
+		c.setHandshake(handshakeFull)
 	case full:
 		c.fail(fmt.Errorf("%w: more than %d bytes before it ended", ErrHandshake, tlsio.MaxHandshakeInput))
 	}
@@ -251,7 +252,7 @@ func (c *loopConn) writeRecords() error {
 		case !all:
 			continue
 		}
-		if err := c.encryptedWritten(); err != nil || c.out == nil || c.life == lifeHandshake {
+		if err := c.encryptedWritten(); err != nil || c.out == nil || c.handshake().isUnderWay() {
 			return err
 		}
 		if err := c.encrypt(); err != nil || c.isFetching() {
@@ -348,7 +349,7 @@ func (c *loopConn) closeTLS() (said bool) {
 		return true
 	}
 	t := c.ext.tls
-	if !t.notified && c.life != lifeHandshake {
+	if !t.notified && !c.handshake().isUnderWay() {
 		t.notified = true
 		if err := t.conn.CloseWrite(); err != nil {
 			return true // its state is broken; the connection will be closed all the same

@@ -166,6 +166,9 @@ func (c *Conn) files() int {
 	if c.ext != nil && c.ext.deferred != nil {
 		n += c.ext.deferred.Files()
 	}
+	if c.ext != nil && c.ext.behind != nil {
+		n += c.ext.behind.Files()
+	}
 	return n
 }
 
@@ -185,6 +188,12 @@ func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 		return nil, 0, fmt.Errorf("%w: it holds %d bytes", ErrServerFull, s.buffered.Load())
 	}
 	before = c.outputMemory()
+	if c.ext != nil && c.ext.upgrade != nil { // this is to be encrypted
+		if c.ext.behind == nil {
+			c.ext.behind = outq.Get()
+		}
+		return c.ext.behind, before, nil
+	}
 	if c.ext != nil && c.ext.exclusive { // a reply is being sent in pieces; this comes behind it
 		if c.ext.deferred == nil {
 			c.ext.deferred = outq.Get()

@@ -1,0 +1,450 @@
+package server_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// starter is a handler of lines that begins TLS at the line STARTTLS, and answers every other line with it.
+type starter struct {
+	*probe
+	config server.StartTLSConfig
+	ended  chan error // what Done was told
+}
+
+func newStarter() *starter {
+	s := &starter{probe: newProbe(calls{}), ended: make(chan error, 100)}
+	s.config.Done = func(c *server.Conn, err error) {
+		if !c.Loop().OnLoop() {
+			err = errors.New("Done was not called on the loop")
+		}
+		offer(s.ended, err)
+	}
+	return s
+}
+
+func (s *starter) Data(c *server.Conn, p []byte) (int, error) {
+	line, _, ok := strings.Cut(string(p), "\n")
+	if !ok {
+		return 0, nil
+	}
+	if line != "STARTTLS" {
+		_, err := c.WriteString(line + "\n")
+		return len(line) + 1, err
+	}
+	if _, err := c.WriteString("ready\n"); err != nil {
+		return 0, err
+	}
+	if err := c.StartTLS(serverTLS(), &s.config); err != nil {
+		return 0, err
+	}
+	_, err := c.WriteString("encrypted\n")
+	return len("STARTTLS\n"), err
+}
+
+// dispatcher is the same on workers.
+func (s *starter) dispatcher(t testing.TB, concurrent int) *server.Dispatcher {
+	return &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Opened: s.Open, Closed: s.Close, Serve: func(w server.Reply, line []byte) {
+		if string(line) != "STARTTLS" {
+			_, _ = w.WriteString(string(line) + "\n")
+			return
+		}
+		_, _ = w.WriteString("rea")
+		if err := w.Conn().StartTLS(serverTLS(), &s.config); err != nil {
+			t.Error(err)
+		}
+		if _, err := w.Conn().WriteString("encrypted\n"); err != nil {
+			t.Error(err)
+		}
+		_, _ = w.WriteString("dy\n")
+	}}
+}
+
+// plainRigs runs a test in the rigs without TLS.
+func plainRigs(t *testing.T, test func(t *testing.T, r rig)) {
+	each(t, func(t *testing.T, r rig) {
+		if !r.tls {
+			test(t, r)
+		}
+	})
+}
+
+// upgradeClient says STARTTLS on nc, which is answered in clear, and shakes hands.
+func upgradeClient(t testing.TB, nc net.Conn) *tls.Conn {
+	t.Helper()
+	send(t, nc, "STARTTLS\n")
+	expect(t, nc, "ready\n")
+	tc := tls.Client(nc, clientTLS())
+	must(t, tc.Handshake())
+	return tc
+}
+
+// TestStartTLSEncryptsWhatIsWrittenAfterIt, and sends what was written before in clear, by a handler on the loop and on workers. The
+// connection goes on as the same, and its handler is not opened again.
+func TestStartTLSEncryptsWhatIsWrittenAfterIt(t *testing.T) {
+	for name, handler := range map[string]func(t *testing.T, s *starter) server.Handler{
+		"on the loop": func(_ *testing.T, s *starter) server.Handler { return s },
+		"on a worker": func(t *testing.T, s *starter) server.Handler { return s.dispatcher(t, 0) },
+		"concurrent":  func(t *testing.T, s *starter) server.Handler { return s.dispatcher(t, 8) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			plainRigs(t, func(t *testing.T, r rig) {
+				h := newStarter()
+				s := start(t, r, &server.Server{Handler: handler(t, h)})
+				c, nc := h.connect(t, s)
+				if _, ok := c.TLS(); ok {
+					t.Error("it speaks TLS already")
+				}
+				id := c.ID()
+				send(t, nc, "clear\n")
+				expect(t, nc, "clear\n")
+				tc := upgradeClient(t, nc)
+				must(t, await(t, h.ended, "Done"))
+				expect(t, tc, "encrypted\n")
+				send(t, tc, "one\ntwo\n")
+				expect(t, tc, "one\ntwo\n")
+				if state, ok := c.TLS(); !ok || state.Version != tls.VersionTLS13 || c.ID() != id {
+					t.Errorf("TLS is %v, version %x; the name is %v, before %v", ok, state.Version, c.ID(), id)
+				}
+				if st := s.Stats(); st.Handshakes != 1 || st.FailedHandshakes != 0 || st.Opened != 1 {
+					t.Errorf("%d handshakes, %d failed, %d opened", st.Handshakes, st.FailedHandshakes, st.Opened)
+				}
+				wantError(t, "a second StartTLS", c.StartTLS(serverTLS(), nil), server.ErrInvalid)
+				must(t, tc.CloseWrite())
+				expectEOF(t, tc)
+				hangUp(tc)
+				wantError(t, "Close", await(t, h.closed, "Close"), io.EOF)
+				s.shutdown(t)
+				s.drained(t)
+			})
+		})
+	}
+}
+
+// TestInputBehindTheCommandInClearIsRefused: an attacker may have put it there (CVE-2011-0411). It reaches the handler neither before nor
+// after the handshake, whether it is a command or a hello, in the same packet or later.
+func TestInputBehindTheCommandInClearIsRefused(t *testing.T) {
+	for _, behind := range []string{"evil\n", "e", string(clientHello(t))} {
+		plainRigs(t, func(t *testing.T, r rig) {
+			h := newStarter()
+			s := start(t, r, &server.Server{Handler: h})
+			_, nc := h.connect(t, s)
+			send(t, nc, "STARTTLS\n"+behind)
+			wantError(t, "Done", await(t, h.ended, "Done"), server.ErrHandshake)
+			wantError(t, "Close", await(t, h.closed, "Close"), server.ErrHandshake)
+			if st := s.Stats(); st.FailedHandshakes != 1 || st.Ended[server.EndedHandshake] != 1 {
+				t.Errorf("%d handshakes have failed, %d connections ended for it", st.FailedHandshakes, st.Ended[server.EndedHandshake])
+			}
+			all, _ := io.ReadAll(nc) // a close with unread input is a reset
+			if strings.Contains(string(all), "evil") {
+				t.Errorf("the client has read %q", all)
+			}
+		})
+	}
+	plainRigs(t, func(t *testing.T, r rig) {
+		h := newStarter()
+		s := start(t, r, &server.Server{Handler: h})
+		_, nc := h.connect(t, s)
+		send(t, nc, "STARTTLS\n")
+		expect(t, nc, "ready\n")
+		send(t, nc, "evil\n") // no packet behind it is a request either
+		wantError(t, "Done", await(t, h.ended, "Done"), server.ErrHandshake)
+		wantError(t, "Close", await(t, h.closed, "Close"), server.ErrHandshake)
+	})
+}
+
+// TestAHelloMayFollowAtOnce where the protocol has it so: behind a command, and as the first bytes of a connection.
+func TestAHelloMayFollowAtOnce(t *testing.T) {
+	plainRigs(t, func(t *testing.T, r rig) {
+		h := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			if _, ok := c.TLS(); ok {
+				return c.Write(p)
+			}
+			n := 0
+			if p[0] != 22 {
+				if n = strings.Index(string(p), "\n") + 1; n == 0 {
+					return 0, nil
+				}
+			}
+			return n, c.StartTLS(serverTLS(), &server.StartTLSConfig{HelloFollows: true})
+		}})
+		s := start(t, r, &server.Server{Handler: h})
+		for _, command := range []string{"", "STARTTLS\n"} {
+			_, nc := h.connect(t, s)
+			tc := tls.Client(&prefixed{nc, command}, clientTLS())
+			send(t, tc, "hello")
+			expect(t, tc, "hello")
+			hangUp(tc)
+		}
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+// prefixed is a client that sends something before its first bytes, together with them.
+type prefixed struct {
+	net.Conn
+	prefix string
+}
+
+func (p *prefixed) Write(b []byte) (int, error) {
+	n := len(p.prefix)
+	k, err := p.Conn.Write(append([]byte(p.prefix), b...))
+	p.prefix = ""
+	return max(0, k-n), err
+}
+
+// TestAClientStartsTLSOnAConnectionThatItHasDialled.
+func TestAClientStartsTLSOnAConnectionThatItHasDialled(t *testing.T) {
+	plainRigs(t, func(t *testing.T, r rig) {
+		h := newStarter()
+		s := start(t, r, &server.Server{Handler: h})
+		got, done := make(chan string, 100), make(chan error, 1)
+		var c *server.Conn
+		client := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			n := 0
+			for line := range strings.Lines(string(p)) {
+				if !strings.HasSuffix(line, "\n") {
+					break
+				}
+				n += len(line)
+				got <- line
+				if line == "ready\n" {
+					return n, c.StartTLS(clientTLS(), &server.StartTLSConfig{Client: true, Done: func(_ *server.Conn, err error) { done <- err }})
+				}
+			}
+			return n, nil
+		}})
+		c, err := s.Dial(t.Context(), s.addr.Network(), s.addr.String(), &server.DialConfig{Handler: client})
+		must(t, err)
+		wantError(t, "StartTLS", c.StartTLS(&tls.Config{}, &server.StartTLSConfig{Client: true}), server.ErrInvalid)
+		_, err = c.WriteString("STARTTLS\n")
+		must(t, err)
+		if line := await(t, got, "the answer"); line != "ready\n" {
+			t.Errorf("the answer is %q", line)
+		}
+		must(t, await(t, done, "Done"))
+		must(t, await(t, h.ended, "the server's Done"))
+		if line := await(t, got, "the first encrypted line"); line != "encrypted\n" {
+			t.Errorf("the line is %q", line)
+		}
+		_, err = c.WriteString("hello\n")
+		must(t, err)
+		if line := await(t, got, "the echo"); line != "hello\n" {
+			t.Errorf("the line is %q", line)
+		}
+		if state, ok := c.TLS(); !ok || state.ServerName != "localhost" {
+			t.Errorf("TLS is %v, %q", ok, state.ServerName)
+		}
+		must(t, c.Close())
+		wantError(t, "Close", await(t, client.closed, "Close"), nil)
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+// TestStartTLSRefusesWhatItCannotDo with ErrInvalid or ErrClosed, and changes nothing.
+func TestStartTLSRefusesWhatItCannotDo(t *testing.T) {
+	h := newStarter()
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
+	c, nc := h.connect(t, s)
+	renegotiating := clientTLS()
+	renegotiating.Renegotiation = tls.RenegotiateOnceAsClient
+	called := func(*server.Conn, error) { t.Error("Done was called") }
+	for name, row := range map[string]struct {
+		config *tls.Config
+		cfg    server.StartTLSConfig
+	}{
+		"nil":                 {nil, server.StartTLSConfig{}},
+		"no certificate":      {&tls.Config{}, server.StartTLSConfig{}},
+		"no name":             {&tls.Config{}, server.StartTLSConfig{Client: true}},
+		"renegotiation":       {renegotiating, server.StartTLSConfig{Client: true}},
+		"a hello to a client": {clientTLS(), server.StartTLSConfig{Client: true, HelloFollows: true}},
+	} {
+		row.cfg.Done = called
+		wantError(t, name, c.StartTLS(row.config, &row.cfg), server.ErrInvalid)
+	}
+	send(t, nc, "hello\n")
+	expect(t, nc, "hello\n")
+	dialling, err := s.Dial(t.Context(), "tcp", s.addr.String(), &server.DialConfig{Handler: calls{}, TLS: clientTLS()})
+	must(t, err)
+	wantError(t, "before Open", dialling.StartTLS(clientTLS(), &server.StartTLSConfig{Client: true, Done: called}), server.ErrInvalid)
+	must(t, c.Close())
+	wantError(t, "after Close", c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: called}), server.ErrClosed)
+}
+
+// TestStartTLSEndsInOneWay whatever ends the connection meanwhile: Done is told once, before Close, and writes behind it have their outcome.
+func TestStartTLSEndsInOneWay(t *testing.T) {
+	for name, row := range map[string]struct {
+		end  func(t *testing.T, s *running, c *server.Conn, nc net.Conn)
+		want error
+	}{
+		"the peer":    {func(_ *testing.T, _ *running, _ *server.Conn, nc net.Conn) { hangUp(nc) }, server.ErrHandshake},
+		"Abort":       {func(_ *testing.T, _ *running, c *server.Conn, _ net.Conn) { c.Abort() }, server.ErrAborted},
+		"its time":    {func(*testing.T, *running, *server.Conn, net.Conn) {}, server.ErrHandshake},
+		"server's":    {func(t *testing.T, s *running, _ *server.Conn, _ net.Conn) { must(t, s.Close()) }, server.ErrServerClosed},
+		"no hello":    {func(t *testing.T, _ *running, _ *server.Conn, nc net.Conn) { send(t, nc, "GET / HTTP/1.1\r\n") }, server.ErrHandshake},
+		"half":        {func(t *testing.T, _ *running, _ *server.Conn, nc net.Conn) { send(t, nc, "\x16\x03\x01"); hangUp(nc) }, server.ErrHandshake},
+		"bad version": {func(t *testing.T, _ *running, _ *server.Conn, nc net.Conn) { shakeWith(nc, tls.VersionTLS10) }, server.ErrHandshake},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plainRigs(t, func(t *testing.T, r rig) {
+				var closed atomic.Bool
+				p := newProbe(calls{data: echo, close: func(*server.Conn, error) { closed.Store(true) }})
+				timeout := patience
+				if name == "its time" {
+					timeout = brief
+				}
+				s := start(t, r, &server.Server{Handler: p, HandshakeTimeout: timeout})
+				c, nc := p.connect(t, s)
+				done, written := make(chan error, 2), make(chan error, 2)
+				must(t, c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: func(_ *server.Conn, err error) {
+					if closed.Load() {
+						t.Error("Done was called after Close")
+					}
+					done <- err
+				}}))
+				must(t, c.WriteNotify([]byte("encrypted"), func(err error) { written <- err }))
+				onLoop(t, c, func() {})
+				row.end(t, s, c, nc)
+				err := await(t, done, "Done")
+				wantError(t, "Done", err, row.want)
+				wantError(t, "Close", await(t, p.closed, "Close"), row.want)
+				wantError(t, "the write", await(t, written, "the write's outcome"), row.want)
+				if len(done) > 0 || len(written) > 0 {
+					t.Error("an outcome was told twice")
+				}
+				until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
+			})
+		})
+	}
+}
+
+// shakeWith is a client's handshake with one version, whatever comes of it.
+func shakeWith(nc net.Conn, version uint16) {
+	config := clientTLS()
+	config.MinVersion, config.MaxVersion = version, version
+	_ = tls.Client(nc, config).Handshake()
+}
+
+// TestCloseEndsAStartTLSThatHasNothingToSend, and sends what is to be sent first, encrypted.
+func TestCloseEndsAStartTLSThatHasNothingToSend(t *testing.T) {
+	plainRigs(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{data: echo})
+		s := start(t, r, &server.Server{Handler: p})
+		for _, waits := range []bool{false, true} {
+			c, nc := p.connect(t, s)
+			done := make(chan error, 1)
+			_, err := c.WriteString("ready\n")
+			must(t, err)
+			must(t, c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: func(_ *server.Conn, err error) { done <- err }}))
+			if waits {
+				_, err = c.WriteString("encrypted")
+				must(t, err)
+			}
+			must(t, c.Close())
+			expect(t, nc, "ready\n")
+			if waits {
+				tc := tls.Client(nc, clientTLS())
+				expect(t, tc, "encrypted")
+				expectEOF(t, tc)
+				must(t, await(t, done, "Done"))
+			} else {
+				expectEOF(t, nc)
+				wantError(t, "Done", await(t, done, "Done"), server.ErrClosed)
+			}
+			hangUp(nc)
+			wantError(t, "Close", await(t, p.closed, "Close"), nil)
+		}
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
+
+// TestStartTLSTakesAHelloByteByByte, and its limits apply: many at once wait for MaxHandshakes.
+func TestStartTLSTakesAHelloByteByByte(t *testing.T) {
+	plainRigs(t, func(t *testing.T, r rig) {
+		h := newStarter()
+		s := start(t, r, &server.Server{Handler: h, MaxHandshakes: 1})
+		const clients = 8
+		ended := make(chan error, clients)
+		for range clients {
+			nc := s.dial(t)
+			send(t, nc, "STARTTLS\n")
+			expect(t, nc, "ready\n")
+			go func() {
+				tc := tls.Client(slow{nc}, clientTLS())
+				_, err := io.WriteString(tc, "hello\n")
+				for sc := bufio.NewScanner(tc); err == nil && sc.Scan() && sc.Text() != "hello"; {
+				}
+				ended <- err
+			}()
+		}
+		for range clients {
+			must(t, await(t, ended, "a client's end"))
+			must(t, await(t, h.ended, "Done"))
+		}
+	})
+}
+
+// slow is a client that sends each byte by itself.
+type slow struct{ net.Conn }
+
+func (s slow) Write(p []byte) (int, error) {
+	for i := range p {
+		if _, err := s.Conn.Write(p[i : i+1]); err != nil {
+			return i, err
+		}
+	}
+	return len(p), nil
+}
+
+// TestShutdownDuringStartTLS ends a connection whose hello has not come at once, and lets a handshake that runs end.
+func TestShutdownDuringStartTLS(t *testing.T) {
+	plainRigs(t, func(t *testing.T, r rig) {
+		entered, gate := make(chan struct{}, 10), make(chan struct{})
+		config := serverTLS()
+		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			entered <- struct{}{}
+			<-gate
+			return nil, nil
+		}
+		done := make(chan error, 2)
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
+			_, err := c.WriteString("ready\n")
+			return len(p), errors.Join(err, c.StartTLS(config, &server.StartTLSConfig{Done: func(_ *server.Conn, err error) { done <- err }}))
+		}})
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1, IdleTimeout: -1})
+		_, silent := p.connect(t, s)
+		_, shaking := p.connect(t, s)
+		for _, nc := range []net.Conn{silent, shaking} {
+			send(t, nc, "STARTTLS\n")
+			expect(t, nc, "ready\n")
+		}
+		tc, shaken := tls.Client(shaking, clientTLS()), make(chan error, 1)
+		go func() { shaken <- tc.Handshake() }()
+		await(t, entered, "the handshake")
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.shutdown(t)
+		}()
+		expectEOF(t, silent)
+		wantError(t, "Done", await(t, done, "Done"), server.ErrServerClosed)
+		close(gate)
+		must(t, await(t, shaken, "the handshake's end"))
+		must(t, await(t, done, "Done"))
+		expectEOF(t, tc)
+		await(t, ended, "Shutdown's end")
+		s.drained(t)
+	})
+}
