@@ -40,10 +40,11 @@ func (c *Conn) Executor() Executor { return Executor{c.loopPart()} }
 // it. Loop only.
 func (x Executor) Serve(h RequestHandler, message []byte) error {
 	c := x.c
-	switch {
-	case c.life.isGone() || c.life.isClosing():
+	if c.life.isGone() || c.life.isClosing() {
 		return ErrClosed
-	case h == nil || c.holds.has(holdWorker):
+	}
+	c.loop.assertInLoop("Executor.Serve")
+	if h == nil || c.holds.has(holdWorker) {
 		return fmt.Errorf("%w: Executor.Serve: RequestHandler is %T, input in work: %v", ErrHandler, h, c.holds.has(holdWorker))
 	}
 	if err := c.loop.srv.overloads(len(message)); err != nil {
@@ -62,9 +63,11 @@ func (x Executor) Serve(h RequestHandler, message []byte) error {
 // are in work or first is not a result for input. Loop only.
 func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, first framing.Result) error {
 	c := x.c
-	switch held := c.in; {
-	case c.life.isGone() || c.life.isClosing():
+	if c.life.isGone() || c.life.isClosing() {
 		return ErrClosed
+	}
+	c.loop.assertInLoop("Executor.ServeInput")
+	switch held := c.in; {
 	case h == nil || f == nil || x.InWork() > 0:
 		return fmt.Errorf("%w: Executor.ServeInput: RequestHandler is %T, Framing is %T, %d requests in work", ErrHandler, h, f, x.InWork())
 	case first.Message == nil || first.Advance < 0 || first.Advance > len(input) || held != nil && len(input) > len(held.rest()):

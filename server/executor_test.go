@@ -130,8 +130,11 @@ func TestAnExecutorRefusesMoreThanMaxBuffered(t *testing.T) {
 			s := start(t, rig{"tcp", false, 1}, &server.Server{MaxBuffered: 1000, Handler: calls{close: closed, data: func(c *server.Conn, p []byte) (int, error) {
 				return len(p), use(c.Executor(), p)
 			}}})
-			send(t, s.dial(t), "a\n"+string(make([]byte, 5000)))
+			nc := s.dial(t)
+			send(t, nc, "a\n"+string(make([]byte, 5000)))
+			closeWrite(t, nc)
 			wantError(t, "Close", await(t, reasons, "Close"), server.ErrOverload)
+			s.shutdown(t)
 			s.drained(t)
 		})
 	}
@@ -170,5 +173,37 @@ func TestInWorkAndHold(t *testing.T) {
 	expect(t, nc, "abcdefgh")
 	if n := await(t, inWork, "Data"); n != 0 {
 		t.Errorf("Data was called with %d requests in work, although it holds until there is none", n)
+	}
+}
+
+// TestAnExecutorPanicsOnAnotherGoroutine, in race builds.
+func TestAnExecutorPanicsOnAnotherGoroutine(t *testing.T) {
+	panics := make(chan any, 2)
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
+		exec := c.Executor()
+		for _, use := range []func() error{
+			func() error { return exec.Serve(inBrackets, p) },
+			func() error {
+				return exec.ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p, Advance: len(p)})
+			},
+		} {
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				defer func() { panics <- recover() }()
+				_ = use()
+			}()
+			<-ended
+		}
+		return len(p), nil
+	}}})
+	if !server.AssertsLoop {
+		t.Skip("only race builds check the goroutine")
+	}
+	send(t, s.dial(t), "a")
+	for range 2 {
+		if await(t, panics, "the call") == nil {
+			t.Error("a call on another goroutine did not panic")
+		}
 	}
 }

@@ -1,0 +1,70 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// hybrid is a Handler that answers most lines on the loop, and hands those that take long to the workers.
+type hybrid struct{ lines framing.Lines }
+
+func (h hybrid) Open(*server.Conn)         {}
+func (h hybrid) Close(*server.Conn, error) {}
+
+func (h hybrid) Data(c *server.Conn, p []byte) (int, error) {
+	exec := c.Executor()
+	found, err := h.lines.Next(p, exec.Cursor(), false)
+	switch {
+	case err != nil:
+		return 0, err
+	case found.Message == nil:
+	case string(found.Message) == "report":
+		err = exec.Serve(h, found.Message)
+		exec.Hold(3) // four reports of a connection at a time
+	case exec.InWork() > 0: // the answers to what came before are sent first
+		exec.Hold(0)
+		exec.SetCursor(0)
+		return 0, nil
+	default:
+		_, err = fmt.Fprintf(c, "%s\n", found.Message)
+	}
+	exec.SetCursor(found.Cursor)
+	return found.Advance, err
+}
+
+// ServeRequest may block.
+func (h hybrid) ServeRequest(w server.Reply, message []byte) {
+	_, _ = fmt.Fprintf(w, "%s: done\n", message) // fails only when the client is gone
+}
+
+// A handler that answers quick requests itself and has others answered by workers, all in the order of the requests.
+func ExampleExecutor() {
+	srv := &server.Server{Handler: hybrid{}}
+	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer srv.Close()
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	fmt.Fprint(client, "ping\nreport\nping\n")
+	answers := make([]byte, len("ping\nreport: done\nping\n"))
+	if _, err = io.ReadFull(client, answers); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Printf("%s", answers)
+	// Output:
+	// ping
+	// report: done
+	// ping
+}
