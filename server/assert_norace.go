@@ -2,5 +2,11 @@
 
 package server
 
-// assertsLoop is true in race builds.
+// assertsLoop says that assertInLoop does nothing.
 const assertsLoop = false
+
+// loopAssert is empty; race builds have a state.
+type loopAssert struct{}
+
+// assertInLoop does nothing; in race builds it checks the goroutine.
+func (l *loop) assertInLoop(string) { _ = l.loopAssert }

@@ -2,5 +2,18 @@
 
 package server
 
-// assertsLoop makes methods that are loop only check the goroutine.
+import "github.com/evmq/evmq/internal/sample"
+
+// assertsLoop says that assertInLoop checks.
 const assertsLoop = true
+
+// loopAssert is the state of assertInLoop.
+type loopAssert struct{ calls sample.Sampler }
+
+// assertInLoop panics if the caller is not on the loop's goroutine. It examines a sample of the calls, since a check takes longer than the
+// work of most. The loop must not be closed.
+func (l *loop) assertInLoop(method string) {
+	if l.loopAssert.calls.Next() && !l.ev.OnLoop() {
+		panic("server: " + method + " was called on another goroutine than the loop's")
+	}
+}

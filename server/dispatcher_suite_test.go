@@ -226,6 +226,9 @@ func TestShutdownWithRequestsInEachState(t *testing.T) {
 
 // TestARequestDoesNotAllocate, whoever wrote the Dispatcher.
 func TestARequestDoesNotAllocate(t *testing.T) {
+	if server.AssertsLoop {
+		t.Skip("in race builds sync.Pool loses objects at random")
+	}
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, line []byte) {
 			_, _ = w.Write(line)
@@ -245,8 +248,8 @@ func TestARequestDoesNotAllocate(t *testing.T) {
 		for range 100 {
 			trip()
 		}
-		if n := testing.AllocsPerRun(1000, trip); n != 0 {
-			t.Errorf("%v allocations for three requests", n)
+		if n := allocations(trip); n != 0 {
+			t.Errorf("%.1f allocations for three requests", n)
 		}
 	})
 }

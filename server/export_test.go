@@ -33,5 +33,5 @@ func WaitingHandshakes(s *Server) int {
 // WaitingFiles is how many files wait to be sent.
 func WaitingFiles(s *Server) int64 { return s.files.Load() }
 
-// AssertsLoop reports whether methods that are loop only check the goroutine.
+// AssertsLoop reports whether this is a race build, in which methods that are loop only check the goroutine.
 const AssertsLoop = assertsLoop

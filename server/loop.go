@@ -55,6 +55,7 @@ type loop struct {
 	goneOnce   sync.Once                       // closes gone
 	gone       chan struct{}                   // closed when the loop has ended and everything of it. Any goroutine
 	callback   func(*event.Event, event.Flags) // ready, bound once
+	loopAssert
 }
 
 const (
