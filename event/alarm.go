@@ -46,7 +46,7 @@ func (a *alarm) arm(deadline time.Duration) {
 
 // fired wakes the loop as other goroutines do, but is not counted in Stats.Wakes. What it publishes is that time has passed.
 func (a *alarm) fired() {
-	wakeMonitor() // the timer may be what ends an idle phase of the whole process; see parkDriver.pollOnce
+	wakeMonitor() // the timer may be what ends an idle phase of the whole process; see parkDriver.pollOrSleep
 	a.at.Store(int64(NoTimeout))
 	a.l.mu.Lock()
 	if a.l.asleep {

@@ -34,6 +34,7 @@
 //     active. Events that become active meanwhile wait for the next turn. If one of them is more urgent, the turn ends. Less urgent
 //     events wait until a turn finds no more urgent ones. [Budget] bounds the number of calls in a turn. A callback that performs many
 //     operations can call [Loop.Interrupted] between them to find out whether the turn should end.
+//  6. The watchers of [Loop.OnTurnEnd] are called.
 //
 // Functions given to [Loop.Post] are called in step 5, at the loop's middle priority.
 //

@@ -109,8 +109,17 @@ func (d *parkDriver) wait(ready []poller.Ready, block bool) (int, error) {
 
 // pollOrSleep is called by RawConn.Read at first and after each readiness; true ends the Read, false parks. A second call
 // that finds nothing ready, because the readiness was withdrawn, ends in an empty turn.
+//
+// The first poll after readiness ended a sleep is a system call that the Go scheduler takes part in. When all processors are idle, the
+// runtime's monitor thread sleeps, and only such a system call wakes it. Without the monitor, goroutines that compute are not preempted
+// and the network is not polled for goroutines that wait, so a burst of computation after an idle phase would stop every parked loop until
+// it ends. A loop that is woken by another goroutine does not need it, because something has woken that goroutine.
 func (d *parkDriver) pollOrSleep(uintptr) (done bool) {
-	d.pollOnce()
+	if d.slept && d.viaSyscall != nil {
+		d.n, d.err = d.viaSyscall.PollSyscall(d.ready)
+	} else {
+		d.n, d.err = d.poller.Wait(d.ready, 0)
+	}
 	if d.n > 0 || d.err != nil || d.slept {
 		return true
 	}
@@ -120,18 +129,6 @@ func (d *parkDriver) pollOrSleep(uintptr) (done bool) {
 		d.alarm.setInLoop(deadline)
 	}
 	return !asleep
-}
-
-// pollOnce polls without waiting. The first poll after readiness ended a sleep is a system call that the Go scheduler takes part in. When
-// all processors are idle, the runtime's monitor thread sleeps, and only such a system call wakes it. Without the monitor, goroutines that
-// compute are not preempted and the network is not polled for goroutines that wait, so a burst of computation after an idle phase would stop
-// every parked loop until it ends. A loop that is woken by another goroutine does not need it, because something has woken that goroutine.
-func (d *parkDriver) pollOnce() {
-	if d.slept && d.viaSyscall != nil {
-		d.n, d.err = d.viaSyscall.PollSyscall(d.ready)
-	} else {
-		d.n, d.err = d.poller.Wait(d.ready, 0)
-	}
 }
 
 // past is a deadline in the past. It has a monotonic reading, so the runtime need not read the wall clock.

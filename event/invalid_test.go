@@ -189,6 +189,7 @@ func TestMissingCallbacksAreRefused(t *testing.T) {
 		"Post":      func() error { return l.Post(nil) },
 		"OnPrepare": func() error { _, err := l.OnPrepare(nil); return err },
 		"OnCheck":   func() error { _, err := l.OnCheck(nil); return err },
+		"OnTurnEnd": func() error { _, err := l.OnTurnEnd(nil); return err },
 		"OnClose":   func() error { _, err := l.OnClose(nil); return err },
 		"Finalize":  func() error { return e.Finalize(nil) },
 	} {
@@ -240,7 +241,7 @@ func TestCallbacksOfAnyKindCannotRunOrCloseTheLoop(t *testing.T) {
 	user := userEvent(t, l, 0, check)
 	must(t, user.Activate(0))
 	must(t, l.Post(check))
-	for _, on := range []func(func()) (*event.Watcher, error){l.OnPrepare, l.OnCheck} {
+	for _, on := range []func(func()) (*event.Watcher, error){l.OnPrepare, l.OnCheck, l.OnTurnEnd} {
 		_, err := on(check)
 		must(t, err)
 	}
@@ -248,12 +249,12 @@ func TestCallbacksOfAnyKindCannotRunOrCloseTheLoop(t *testing.T) {
 	must(t, err)
 	must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { check() }))
 	turns(t, l, 1)
-	wantEqual(t, "calls", calls, 5)
+	wantEqual(t, "calls", calls, 6)
 	must(t, l.Post(check)) // called by Close, as OnClose's and the finalizer
 	must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { check() }))
 	reason = event.ErrClosed
 	must(t, l.Close())
-	wantEqual(t, "calls", calls, 8)
+	wantEqual(t, "calls", calls, 9)
 }
 
 // A second goroutine cannot run a loop that runs already.

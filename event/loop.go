@@ -49,6 +49,8 @@ type Loop struct {
 	untimed      map[*Event]struct{} // the added events that are in no other table: they have no descriptor, signal or timeout
 	posts        postQueue
 	prepare      watcherList
+	enders       watcherList // of OnTurnEnd
+	turnOpen     bool        // a turn has begun, and the functions of OnTurnEnd were not all called
 	check        watcherList
 	closers      watcherList
 	runner       uint64 // the goroutine that runs the loop; 0 when none does
@@ -260,7 +262,7 @@ func (l *Loop) removeAll() {
 		e.state &^= stateAdded
 	}
 	clear(l.untimed)
-	for _, list := range []*watcherList{&l.prepare, &l.check, &l.closers} {
+	for _, list := range []*watcherList{&l.prepare, &l.check, &l.enders, &l.closers} {
 		list.removeAll()
 	}
 	l.descriptors, l.added = descriptors{}, 0

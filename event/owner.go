@@ -33,7 +33,7 @@ func (l *Loop) Own() (*Owner, error) {
 }
 
 // RunForever is Loop.RunForever. May block; not in a callback.
-func (o *Owner) RunForever(ctx context.Context) error { return o.loop.runAs(ctx, theOwner, runForever) }
+func (o *Owner) RunForever(ctx context.Context) error { return o.loop.run(ctx, theOwner, runForever) }
 
 // Close is Loop.Close. May block; not in a callback.
 func (o *Owner) Close() error { return o.loop.closeAs(theOwner) }

@@ -50,6 +50,7 @@ var places = map[string]func(s *stage, do func()){
 	"finalizer": func(s *stage, do func()) { must(s.t, s.fresh().Finalize(func(*event.Event) { do() })) },
 	"prepare":   func(s *stage, do func()) { onPrepare(s.t, s.l, do) },
 	"check":     func(s *stage, do func()) { onCheck(s.t, s.l, do) },
+	"turn end":  func(s *stage, do func()) { onTurnEnd(s.t, s.l, do) },
 	"close watcher": func(s *stage, do func()) {
 		_, err := s.l.OnClose(do)
 		must(s.t, err)

@@ -108,6 +108,7 @@ func (s *stage) methods() map[string]func() error {
 		"Loop.NewTimer":    func() error { return s.made(l.NewTimer(told)) },
 		"Loop.Now":         func() error { l.Now(); return nil },
 		"Loop.OnCheck":     func() error { return s.watched(l.OnCheck(touch)) },
+		"Loop.OnTurnEnd":   func() error { return s.watched(l.OnTurnEnd(touch)) },
 		"Loop.OnClose":     func() error { return s.watched(l.OnClose(touch)) },
 		"Loop.OnLoop":      func() error { l.OnLoop(); return nil },
 		"Loop.OnPrepare":   func() error { return s.watched(l.OnPrepare(touch)) },

@@ -22,26 +22,24 @@ const (
 // Watchers and functions given to Post do not keep it running, but functions that Post has accepted are called first. A Break or
 // Exit before Run is kept and makes Run return. Run fails at once with ErrRunning, ErrClosed or ErrOwned. May block; not in a
 // callback.
-func (l *Loop) Run(ctx context.Context) error { return l.run(ctx, runUntilEmpty) }
+func (l *Loop) Run(ctx context.Context) error { return l.run(ctx, anyone, runUntilEmpty) }
 
 // RunForever is like Run, but continues when no event is added: other goroutines may add events later. May block; not
 // in a callback.
-func (l *Loop) RunForever(ctx context.Context) error { return l.run(ctx, runForever) }
+func (l *Loop) RunForever(ctx context.Context) error { return l.run(ctx, anyone, runForever) }
 
 // RunOnce is like Run, but returns after the first turn in which a callback was called. If the budget or priorities leave events or
 // due timers of that turn uncalled, it makes further turns to call them, until they are called or more urgent work takes a whole turn.
 // Events that callbacks activate wait for the next run, and so do messages and posts beyond the budget; so RunOnce returns whatever the
 // callbacks do. A wake alone does not make it return. May block; not in a callback.
-func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, runOnce) }
+func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, anyone, runOnce) }
 
 // RunNonblock makes one turn without waiting. It serves a loop inside another loop. Its errors are those of Run; in a callback
 // of the loop it returns ErrRunning. Any goroutine.
-func (l *Loop) RunNonblock() error { return l.run(context.Background(), runNonblock) }
+func (l *Loop) RunNonblock() error { return l.run(context.Background(), anyone, runNonblock) }
 
-func (l *Loop) run(ctx context.Context, mode runMode) error { return l.runAs(ctx, anyone, mode) }
-
-// runAs is run on behalf of c.
-func (l *Loop) runAs(ctx context.Context, c caller, mode runMode) error {
+// run runs the loop on behalf of c.
+func (l *Loop) run(ctx context.Context, c caller, mode runMode) error {
 	id, err := l.enter(c, mode)
 	if err != nil {
 		return fmt.Errorf("run loop: %w", err)

@@ -64,6 +64,7 @@ func TestClosedLoopRefusesEveryCall(t *testing.T) {
 		"Once":           func() error { _, err := l.Once(-1, 0, 0, func(event.Flags) { never() }); return err },
 		"OnPrepare":      func() error { _, err := l.OnPrepare(never); return err },
 		"OnCheck":        func() error { _, err := l.OnCheck(never); return err },
+		"OnTurnEnd":      func() error { _, err := l.OnTurnEnd(never); return err },
 		"OnClose":        func() error { _, err := l.OnClose(never); return err },
 		"ActivateFD":     func() error { return l.ActivateFD(events[0].FD(), event.Read) },
 		"ActivateSignal": func() error { return l.ActivateSignal(int(unix.SIGUSR1)) },
@@ -120,7 +121,7 @@ func TestMethodsOfAClosedLoopDoNothing(t *testing.T) {
 func TestWatcherStopsAfterClose(t *testing.T) {
 	l := newLoop(t, nil)
 	var all []*event.Watcher
-	for _, on := range []func(func()) (*event.Watcher, error){l.OnPrepare, l.OnCheck, l.OnClose} {
+	for _, on := range []func(func()) (*event.Watcher, error){l.OnPrepare, l.OnCheck, l.OnTurnEnd, l.OnClose} {
 		w, err := on(func() {})
 		must(t, err)
 		all = append(all, w)

@@ -98,7 +98,7 @@ func flood(l *event.Loop) {
 			_ = l.Post(func() { runtime.Goexit() })
 		}
 	}
-	for _, add := range []func(func()) (*event.Watcher, error){l.OnPrepare, l.OnCheck, l.OnClose} {
+	for _, add := range []func(func()) (*event.Watcher, error){l.OnPrepare, l.OnCheck, l.OnTurnEnd, l.OnClose} {
 		if w, err := add(bad); err == nil && rand.IntN(2) == 0 {
 			w.Stop()
 		}

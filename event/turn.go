@@ -10,6 +10,9 @@ import (
 // l.mu held and returns with l.mu held; watchers, the wait and callbacks run without it.
 func (l *Loop) turnInLoop(block bool) error {
 	l.assertInLoop()
+	if l.turnOpen { // a callback has cut the last turn short
+		l.endTurnInLoop()
+	}
 	if l.prepare.first != nil {
 		l.callWatchers(&l.prepare)
 	}
@@ -21,6 +24,7 @@ func (l *Loop) turnInLoop(block bool) error {
 	if err != nil {
 		return err
 	}
+	l.turnOpen = true
 	l.takeReportsInLoop(n)
 	l.expireInLoop()
 	l.dispatchInLoop()
@@ -265,10 +269,14 @@ func (l *Loop) stopAwaiting(done <-chan struct{}) {
 	l.mu.Unlock()
 }
 
-// endTurnInLoop is called after the callbacks of a turn. It ends a Continue, replaces the poller if a registration cannot be
-// removed from it, and writes the log records that were made while l.mu was held. Under l.mu.
+// endTurnInLoop does the work that must wait for the end of a turn. It is called with l.mu held and returns with l.mu held; the functions
+// of OnTurnEnd run without it.
 func (l *Loop) endTurnInLoop() {
 	l.assertInLoop()
+	if l.enders.first != nil {
+		l.callWatchers(&l.enders)
+	}
+	l.turnOpen = false
 	if l.pollAgain {
 		l.pollAgain = false
 		l.updateInterrupt()

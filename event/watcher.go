@@ -64,6 +64,11 @@ func (l *Loop) OnPrepare(fn func()) (*Watcher, error) { return l.newWatcher(&l.p
 // Any goroutine.
 func (l *Loop) OnCheck(fn func()) (*Watcher, error) { return l.newWatcher(&l.check, fn) }
 
+// OnTurnEnd has fn called at the end of each turn, after its callbacks, in the order of OnTurnEnd. It is for work that the callbacks of a
+// turn collect. What fn activates is called in the next turn, and what it adds applies to the next poll. If a callback cuts a turn short by a
+// panic or runtime.Goexit, fn is called before the next turn; Close does not call it. Errors: ErrClosed, ErrInvalid. Any goroutine.
+func (l *Loop) OnTurnEnd(fn func()) (*Watcher, error) { return l.newWatcher(&l.enders, fn) }
+
 // OnClose has fn called once by Close, on the goroutine that calls Close, after the loop has stopped accepting work and the functions
 // given to Post have been called. Packages built on the loop use it to end with the loop. A panic in fn passes through Close after
 // the other functions have been called. Errors: ErrClosed, ErrInvalid. Any goroutine.

@@ -45,7 +45,7 @@ func TestWatchersAreCalledInOrder(t *testing.T) {
 }
 
 func TestWatcherStopHoldsAtOnce(t *testing.T) {
-	for name, add := range map[string]func(testing.TB, *event.Loop, func()) *event.Watcher{"prepare": onPrepare, "check": onCheck} {
+	for name, add := range map[string]func(testing.TB, *event.Loop, func()) *event.Watcher{"prepare": onPrepare, "check": onCheck, "turn end": onTurnEnd} {
 		t.Run(name, func(t *testing.T) {
 			l := newLoop(t, nil)
 			var seen []int
@@ -184,7 +184,7 @@ func TestWatcherIsRefused(t *testing.T) {
 func TestVeryManyWatchersAreAddedAndStopped(t *testing.T) {
 	const n, each = 10_000, 1000 // watchers, and bytes for each
 	kinds := map[string]func(*event.Loop, func()) (*event.Watcher, error){
-		"OnPrepare": (*event.Loop).OnPrepare, "OnCheck": (*event.Loop).OnCheck, "OnClose": (*event.Loop).OnClose,
+		"OnPrepare": (*event.Loop).OnPrepare, "OnCheck": (*event.Loop).OnCheck, "OnTurnEnd": (*event.Loop).OnTurnEnd, "OnClose": (*event.Loop).OnClose,
 	}
 	for name, add := range kinds {
 		t.Run(name, func(t *testing.T) {

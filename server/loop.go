@@ -86,7 +86,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 			}
 		}
 	}
-	watch(ev.OnPrepare, l.endTurn)
+	watch(ev.OnTurnEnd, l.endTurn)
 	watch(ev.OnClose, l.closedByOwner)
 	if err == nil {
 		l.fed, err = ev.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) { l.feed() })
@@ -249,8 +249,8 @@ func (c *loopConn) advance() {
 	c.flush()
 }
 
-// endTurn hands the turn's requests to the workers. It is called before the loop waits, and when it goes on after a callback has
-// called runtime.Goexit.
+// endTurn hands the requests of a turn to the workers at its end. If a callback has cut the turn short by runtime.Goexit, it is called
+// before the next turn.
 func (l *loop) endTurn() {
 	if l.current != nil {
 		l.abortCurrent()

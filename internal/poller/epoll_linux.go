@@ -63,27 +63,44 @@ func (p *epoll) Remove(fd int) error {
 	return p.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0)
 }
 
+// Wait implements Poller. With timeout 0 and a short buffer epoll_wait cannot block and takes a fraction of a microsecond, so it is a raw
+// system call, without the Go scheduler. A wait that may block or returns many reports must not be raw, or it would keep a processor from
+// other goroutines.
 func (p *epoll) Wait(ready []Ready, timeout time.Duration) (int, error) {
+	buf := p.buffer(ready)
+	if timeout != 0 || len(buf) > maxRaw {
+		return p.waitInScheduler(ready, buf, timeout)
+	}
+	n, _, errno := unix.RawSyscall6(sysEpollWait, uintptr(p.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
+	switch errno {
+	case 0:
+		return p.fill(ready, int(n), 0)
+	case unix.EINTR:
+		return 0, nil
+	}
+	return 0, os.NewSyscallError("epoll_wait", errno)
+}
+
+// buffer returns room for as many reports as ready takes.
+func (p *epoll) buffer(ready []Ready) []unix.EpollEvent {
 	if len(p.buf) < min(len(ready), maxEvents) {
 		p.buf = make([]unix.EpollEvent, min(len(ready), maxEvents))
 	}
-	n, err := p.wait(p.buf[:min(len(ready), len(p.buf))], timeout)
-	if err != nil {
-		return 0, err
+	return p.buf[:min(len(ready), len(p.buf))]
+}
+
+// waitInScheduler waits in a system call that the Go scheduler takes part in.
+func (p *epoll) waitInScheduler(ready []Ready, buf []unix.EpollEvent, timeout time.Duration) (int, error) {
+	n, err := unix.EpollWait(p.fd, buf, milliseconds(timeout))
+	if err != nil && err != unix.EINTR {
+		return 0, os.NewSyscallError("epoll_wait", err)
 	}
-	return p.fill(ready, n, timeout)
+	return p.fill(ready, max(n, 0), timeout)
 }
 
 // PollSyscall implements SyscallPoller.
 func (p *epoll) PollSyscall(ready []Ready) (int, error) {
-	if len(p.buf) < min(len(ready), maxEvents) {
-		p.buf = make([]unix.EpollEvent, min(len(ready), maxEvents))
-	}
-	n, err := unix.EpollWait(p.fd, p.buf[:min(len(ready), len(p.buf))], 0)
-	if err != nil && err != unix.EINTR {
-		return 0, os.NewSyscallError("epoll_wait", err)
-	}
-	return p.fill(ready, max(n, 0), 0)
+	return p.waitInScheduler(ready, p.buffer(ready), 0)
 }
 
 // fill translates the first n reports.
@@ -118,27 +135,6 @@ func (p *epoll) Close() error {
 		}
 	}
 	return err
-}
-
-// wait calls epoll_wait. With timeout 0 it cannot block and takes a fraction of a microsecond, so it is a raw system
-// call, without the Go scheduler. A wait that may block or returns many reports must not be raw, or it would keep a processor from other
-// goroutines.
-func (p *epoll) wait(buf []unix.EpollEvent, timeout time.Duration) (int, error) {
-	if timeout != 0 || len(buf) > maxRaw {
-		n, err := unix.EpollWait(p.fd, buf, milliseconds(timeout))
-		if err != nil && err != unix.EINTR {
-			return 0, os.NewSyscallError("epoll_wait", err)
-		}
-		return max(n, 0), nil
-	}
-	n, _, errno := unix.RawSyscall6(sysEpollWait, uintptr(p.fd), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
-	if errno != 0 {
-		if errno == unix.EINTR {
-			return 0, nil
-		}
-		return 0, os.NewSyscallError("epoll_wait", errno)
-	}
-	return int(n), nil
 }
 
 func (p *epoll) ctl(op, fd int, want Flags, tag uint64) error {
