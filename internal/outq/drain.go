@@ -3,8 +3,8 @@ package outq
 // Peek appends the slices at the head to bufs: at most limit bytes, and at most as many slices as bufs has capacity for. It stops before
 // a file, and none of the slices is empty. They may be read without the lock until Advance removes them.
 func (q *Queue) Peek(bufs [][]byte, limit int) [][]byte {
-	if q.r < q.f && limit > 0 && len(bufs) < cap(bufs) {
-		p := q.first.buf[q.r:q.f:q.f]
+	if q.start < q.end && limit > 0 && len(bufs) < cap(bufs) {
+		p := q.first.buf[q.start:q.end:q.end]
 		if len(p) > limit {
 			p = p[:limit:limit]
 		}
@@ -18,7 +18,7 @@ func (q *Queue) Peek(bufs [][]byte, limit int) [][]byte {
 }
 
 func (q *Queue) peekSegments(bufs [][]byte, limit int) [][]byte {
-	for i := q.head; i < len(q.segs) && limit > 0 && len(bufs) < cap(bufs); i++ {
+	for i := q.removed; i < len(q.segs) && limit > 0 && len(bufs) < cap(bufs); i++ {
 		s := &q.segs[i]
 		if s.file != nil && s.file.Remain > 0 {
 			break
@@ -37,11 +37,11 @@ func (q *Queue) Advance(n int, dones []Done) []Done {
 	if len(q.segs) > 0 {
 		return q.advanceSegments(n, dones)
 	}
-	if uint(n) > uint(q.f-q.r) {
+	if uint(n) > uint(q.end-q.start) {
 		panic("outq: Advance beyond the bytes that wait")
 	}
-	if q.r += n; q.r == q.f {
-		q.r, q.f, q.first.w = 0, 0, 0
+	if q.start += n; q.start == q.end {
+		q.start, q.end, q.first.w = 0, 0, 0
 	}
 	return dones
 }
@@ -50,20 +50,20 @@ func (q *Queue) advanceSegments(n int, dones []Done) []Done {
 	if n < 0 {
 		panic("outq: Advance by a negative number")
 	}
-	if q.r < q.f {
-		k := min(n, q.f-q.r)
+	if q.start < q.end {
+		k := min(n, q.end-q.start)
 		n -= k
-		if q.r += k; q.r < q.f {
+		if q.start += k; q.start < q.end {
 			return dones
 		}
-		q.r, q.f = 0, 0
+		q.start, q.end = 0, 0
 		if q.first.views == 0 {
 			q.first.w = 0
 		}
 	}
 	q.size -= int64(n)
-	for q.head < len(q.segs) {
-		s := &q.segs[q.head]
+	for q.removed < len(q.segs) {
+		s := &q.segs[q.removed]
 		if s.file != nil && s.file.Remain > 0 {
 			break
 		}
@@ -87,10 +87,10 @@ func (q *Queue) advanceSegments(n int, dones []Done) []Done {
 
 // File returns the file at the head, of which at least a byte waits. It is nil if bytes are at the head, or the queue is empty.
 func (q *Queue) File() *File {
-	if q.r < q.f {
+	if q.start < q.end {
 		return nil
 	}
-	for i := q.head; i < len(q.segs); i++ {
+	for i := q.removed; i < len(q.segs); i++ {
 		if s := &q.segs[i]; s.len() > 0 {
 			return s.file
 		}
@@ -108,7 +108,7 @@ func (q *Queue) AdvanceFile(n int64, dones []Done) []Done {
 	f.Offset += n
 	f.Remain -= n
 	q.size -= n
-	q.file -= n
+	q.fileBytes -= n
 	return q.advanceSegments(0, dones)
 }
 
@@ -120,23 +120,23 @@ func (q *Queue) DropFile(dones []Done) (*File, []Done) {
 	if f == nil {
 		return nil, dones
 	}
-	for q.segs[q.head].len() == 0 {
+	for q.segs[q.removed].len() == 0 {
 		dones = q.pop(dones)
 	}
 	q.size -= f.Remain
-	q.file -= f.Remain
+	q.fileBytes -= f.Remain
 	q.cost -= FileCost
 	q.files--
-	q.segs[q.head] = segment{}
-	q.head++
+	q.segs[q.removed] = segment{}
+	q.removed++
 	q.tidy()
 	return f, dones
 }
 
 // Fail empties q and appends all completions to dones.
 func (q *Queue) Fail(dones []Done) []Done {
-	q.r, q.f, q.first.w, q.size, q.file, q.copied = 0, 0, 0, 0, 0, 0
-	for q.head < len(q.segs) {
+	q.start, q.end, q.first.w, q.size, q.fileBytes, q.copied = 0, 0, 0, 0, 0, 0
+	for q.removed < len(q.segs) {
 		dones = q.pop(dones)
 	}
 	q.tidy()

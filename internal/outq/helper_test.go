@@ -57,8 +57,8 @@ func checkMemory(t fataler, q *Queue, views map[*block]int, copied int64) {
 	for b := range views {
 		held += len(b.buf)
 	}
-	if held != q.held || copied != q.copied {
-		t.Fatalf("blocks of %d bytes are held, %d bytes are copies, counted %d and %d", held, copied, q.held, q.copied)
+	if held != q.blockBytes || copied != q.copied {
+		t.Fatalf("blocks of %d bytes are held, %d bytes are copies, counted %d and %d", held, copied, q.blockBytes, q.copied)
 	}
 }
 
@@ -72,7 +72,7 @@ func invariants(t fataler, q *Queue) {
 	for i := range q.segs {
 		s := &q.segs[i]
 		size += s.len()
-		if i >= q.head {
+		if i >= q.removed {
 			cost += s.cost()
 		}
 		if s.file != nil {
@@ -93,8 +93,8 @@ func invariants(t fataler, q *Queue) {
 		end[s.block] = stop
 	}
 	for i, s := range q.segs[:cap(q.segs)] {
-		if (i < q.head || i >= len(q.segs)) && (s.data != nil || s.block != nil || s.file != nil || s.done != nil) {
-			t.Fatalf("segment %d of [%d:%d] is not in the queue and refers to something", i, q.head, len(q.segs))
+		if (i < q.removed || i >= len(q.segs)) && (s.data != nil || s.block != nil || s.file != nil || s.done != nil) {
+			t.Fatalf("segment %d of [%d:%d] is not in the queue and refers to something", i, q.removed, len(q.segs))
 		}
 	}
 	views := blocks(q)
@@ -113,14 +113,14 @@ func invariants(t fataler, q *Queue) {
 		t.Fatalf("the first block is shown %d times and counts %d", first, q.first.views)
 	case q.last != nil && views[q.last] == 0:
 		t.Fatalf("the last block is not shown")
-	case q.r > q.f || q.f > q.first.w || q.r == q.f && q.r != 0:
-		t.Fatalf("head of the queue is [%d:%d] of %d", q.r, q.f, q.first.w)
-	case q.f == 0 && first == 0 && q.first.w != 0:
+	case q.start > q.end || q.end > q.first.w || q.start == q.end && q.start != 0:
+		t.Fatalf("head of the queue is [%d:%d] of %d", q.start, q.end, q.first.w)
+	case q.end == 0 && first == 0 && q.first.w != 0:
 		t.Fatalf("%d bytes of the first block are lost", q.first.w)
-	case len(q.segs) == 0 && q.first.w != q.f || len(q.segs) > 0 && q.head == len(q.segs):
-		t.Fatalf("segments [%d:%d]; the first block is written up to %d, shown up to %d", q.head, len(q.segs), q.first.w, q.f)
+	case len(q.segs) == 0 && q.first.w != q.end || len(q.segs) > 0 && q.removed == len(q.segs):
+		t.Fatalf("segments [%d:%d]; the first block is written up to %d, shown up to %d", q.removed, len(q.segs), q.first.w, q.end)
 	}
-	if live := len(q.segs) - q.head; cap(q.segs) > max(2*keepSegments, 8*live+8) {
+	if live := len(q.segs) - q.removed; cap(q.segs) > max(2*keepSegments, 8*live+8) {
 		t.Fatalf("room for %d segments, for %d", cap(q.segs), live)
 	}
 }

@@ -9,28 +9,29 @@ import (
 // A Queue holds bytes that wait to be written. The zero value is an empty queue that takes its memory from the pools as bytes are added;
 // a queue from Get is faster. A queue must not be copied.
 type Queue struct {
-	// first is the block of a queue from Get; in other queues it has no memory. first.buf[r:f] is the head of the queue, before
-	// all segments. Without segments f equals first.w, and both are increased when bytes are added. r and f are 0 if
-	// no bytes wait between them.
-	first block
-	r, f  int
+	// first is the block of a queue from Get; in other queues it has no memory. The bytes first.buf[start:end] wait before all
+	// segments. Without segments end equals first.w, and both are increased when bytes are added. start and end are 0 if no
+	// bytes wait between them.
+	first      block
+	start, end int
 
-	last   *block // the latest block that has room, to which a segment refers; nil means first
-	segs   []segment
-	head   int   // segs[:head] have been removed; 0 if the list would be empty
-	size   int64 // bytes that wait in the segments
-	file   int64 // those of them that are in files
-	copied int64 // those of them that are copies, in blocks
-	held   int   // size of all blocks except first
-	cost   int64 // of the segments, without their bytes
-	files  int   // segments of files
+	last       *block // the latest block that has room, to which a segment refers; nil means first
+	segs       []segment
+	removed    int   // segs[:removed] have been removed; 0 if segs is empty
+	size       int64 // bytes that wait in the segments
+	fileBytes  int64 // those of them that are in files
+	copied     int64 // those of them that are copies, in blocks
+	blockBytes int   // size of all blocks except first, the bytes in them and the room
+	cost       int64 // sum of the segments' cost
+	files      int   // segments of files
 }
 
 // A Done is a completion: the queue's owner calls it with nil when all bytes before it have been written, or with the reason
 // why they have not.
 type Done func(error)
 
-// A File is a part of a file. The queue owns it from AppendFile on. The caller of Queue.File sends it and must not change it.
+// A File is a part of a file. From AppendFile on only the queue changes the struct; the caller of Queue.File sends the bytes.
+// The queue does not close F; Done may.
 type File struct {
 	F      *os.File
 	Offset int64 // of the first byte that waits
@@ -54,11 +55,11 @@ func (q *Queue) Free() {
 }
 
 // Len returns the number of bytes that wait, those of files included.
-func (q *Queue) Len() int64 { return int64(q.f-q.r) + q.size }
+func (q *Queue) Len() int64 { return int64(q.end-q.start) + q.size }
 
-// Mem returns Len without the bytes of files, which take no memory, plus SegmentCost for each slice of the
-// user and each completion, and FileCost for each file.
-func (q *Queue) Mem() int { return int(q.Len() - q.file + q.cost) }
+// Mem returns the number of bytes that wait in memory, plus SegmentCost for each AppendOwned or Notify and FileCost for each
+// file. This size depends only on what was appended, and is for the limits of a connection's output.
+func (q *Queue) Mem() int { return int(q.Len() - q.fileBytes + q.cost) }
 
 // The memory of a queue besides its bytes.
 const (
@@ -67,10 +68,11 @@ const (
 	closureSize = 64  // a completion, which is usually a closure
 )
 
-// Footprint returns the memory of the queue: the blocks that it holds, regardless of the bytes that wait in them, the user's slices, and the memory of
-// segments, completions and files. It also counts the memory of an empty queue.
+// Footprint returns an estimate of the memory that is allocated for the queue, for a limit on the memory of all queues: the
+// queue, its blocks, regardless of the bytes that wait in them, the user's slices, and the list of segments, completions and
+// files.
 func (q *Queue) Footprint() int {
-	n := q.held + int(q.size-q.file-q.copied) + cap(q.segs)*segmentSize + q.files*FileCost
+	n := q.blockBytes + int(q.size-q.fileBytes-q.copied) + cap(q.segs)*segmentSize + q.files*FileCost
 	n += int(q.cost-int64(q.files)*FileCost) / SegmentCost * closureSize
 	if q.first.buf != nil {
 		n += queueSize + smallBlock
@@ -82,13 +84,13 @@ func (q *Queue) Footprint() int {
 func (q *Queue) Files() int { return q.files }
 
 // Empty reports whether neither bytes nor completions wait.
-func (q *Queue) Empty() bool { return q.r == q.f && len(q.segs) == 0 }
+func (q *Queue) Empty() bool { return q.start == q.end && len(q.segs) == 0 }
 
 // Append appends a copy of p.
 func (q *Queue) Append(p []byte) {
 	if len(q.segs) == 0 && len(p) <= q.first.room() {
 		q.first.w += copy(q.first.buf[q.first.w:], p)
-		q.f = q.first.w
+		q.end = q.first.w
 		return
 	}
 	q.appendMore(p)
@@ -125,7 +127,7 @@ func (q *Queue) grow(n int) *block {
 		pool = &smallBlocks
 	}
 	q.last = pool.Get().(*block)
-	q.held += len(q.last.buf)
+	q.blockBytes += len(q.last.buf)
 	return q.last
 }
 
@@ -137,7 +139,7 @@ func (q *Queue) put(b *block, p []byte) {
 	start := b.w
 	b.w += copy(b.buf[start:], p)
 	if b == &q.first && len(q.segs) == 0 {
-		q.f = b.w
+		q.end = b.w
 		return
 	}
 	if n := len(q.segs); n > 0 {
@@ -153,8 +155,9 @@ func (q *Queue) put(b *block, p []byte) {
 	q.push(segment{data: b.buf[start:b.w], block: b})
 }
 
-// AppendOwned appends p without a copy. p must not change until a method has returned done, which may be nil. p may be empty, and may be in
-// other queues, too.
+// AppendOwned appends p without a copy. The queue refers to p until all its bytes are removed; the caller must not change p
+// before. Then done, if it is not nil, is returned by the method that removes them. p may be empty, and may be in other queues,
+// too.
 func (q *Queue) AppendOwned(p []byte, done Done) {
 	if len(p) > 0 || done != nil {
 		q.push(segment{data: p, done: done})
@@ -172,20 +175,21 @@ func (q *Queue) AppendFile(f *File) {
 	q.push(segment{file: f})
 }
 
-// Splice moves the content of other to the end of q. Small copies may be copied again.
+// Splice moves the bytes, files and completions of other to the end of q and leaves other empty. It may copy small slices that
+// other has copied already.
 func (q *Queue) Splice(other *Queue) {
 	if q == other {
 		panic("outq: Splice of a queue into itself")
 	}
-	if other.r < other.f {
-		q.Append(other.first.buf[other.r:other.f])
-		other.r, other.f = 0, 0
+	if other.start < other.end {
+		q.Append(other.first.buf[other.start:other.end])
+		other.start, other.end = 0, 0
 	}
 	if len(other.segs) == 0 {
 		other.first.w = 0
 		return
 	}
-	for i := other.head; i < len(other.segs); i++ {
+	for i := other.removed; i < len(other.segs); i++ {
 		s := &other.segs[i]
 		if s.block != nil && (s.block == &other.first || len(s.data) <= min(q.tail().room(), smallBlock)) {
 			q.Append(s.data)
@@ -199,8 +203,8 @@ func (q *Queue) Splice(other *Queue) {
 	if b := other.last; b != nil && b.room() > q.tail().room() {
 		q.last = b
 	}
-	q.held += other.held
-	other.last, other.first.w, other.size, other.file, other.cost, other.files, other.head = nil, 0, 0, 0, 0, 0, len(other.segs)
-	other.copied, other.held = 0, 0
+	q.blockBytes += other.blockBytes
+	other.last, other.first.w, other.size, other.fileBytes, other.cost, other.files, other.removed = nil, 0, 0, 0, 0, 0, len(other.segs)
+	other.copied, other.blockBytes = 0, 0
 	other.tidy()
 }

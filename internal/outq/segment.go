@@ -46,21 +46,21 @@ func (q *Queue) push(s segment) {
 		q.copied += s.len()
 	}
 	if s.file != nil {
-		q.file += s.file.Remain
+		q.fileBytes += s.file.Remain
 		q.files++
 	}
-	if len(q.segs) == cap(q.segs) && q.head > len(q.segs)/2 {
+	if len(q.segs) == cap(q.segs) && q.removed > len(q.segs)/2 {
 		// Most segments have been removed. The number of segments that are moved is at most the number of pushes since the last move.
-		n := copy(q.segs, q.segs[q.head:])
+		n := copy(q.segs, q.segs[q.removed:])
 		clear(q.segs[n:])
-		q.segs, q.head = q.segs[:n], 0
+		q.segs, q.removed = q.segs[:n], 0
 	}
 	q.segs = append(q.segs, s)
 }
 
 // pop removes the first segment, whose bytes have been removed or will not be sent.
 func (q *Queue) pop(dones []Done) []Done {
-	s := &q.segs[q.head]
+	s := &q.segs[q.removed]
 	done := s.done
 	q.cost -= s.cost()
 	if s.file != nil {
@@ -74,7 +74,7 @@ func (q *Queue) pop(dones []Done) []Done {
 		q.release(s.block)
 	}
 	*s = segment{}
-	q.head++
+	q.removed++
 	return dones
 }
 
@@ -91,22 +91,22 @@ func (q *Queue) release(b *block) {
 	if b == q.last {
 		q.last = nil
 	}
-	q.held -= len(b.buf)
+	q.blockBytes -= len(b.buf)
 	b.free()
 }
 
 // tidy is called after pops. It replaces a list of segments that has become much larger than its content.
 func (q *Queue) tidy() {
-	live := len(q.segs) - q.head
+	live := len(q.segs) - q.removed
 	switch {
 	case live == 0 && cap(q.segs) > keepSegments:
-		q.segs, q.head = nil, 0
+		q.segs, q.removed = nil, 0
 	case live == 0:
-		q.segs, q.head = q.segs[:0], 0
+		q.segs, q.removed = q.segs[:0], 0
 	case cap(q.segs) > keepSegments && live < cap(q.segs)/8:
 		// The new list is half full, so that many pushes or pops follow before the next change.
 		segs := make([]segment, live, max(2*live, keepSegments))
-		copy(segs, q.segs[q.head:])
-		q.segs, q.head = segs, 0
+		copy(segs, q.segs[q.removed:])
+		q.segs, q.removed = segs, 0
 	}
 }

@@ -17,10 +17,10 @@ type Flags uint16
 const (
 	Read    Flags = 0x02  // readable, or at end of file
 	Write   Flags = 0x04  // writable
-	Edge    Flags = 0x20  // registered only: report changes, not states
+	Edge    Flags = 0x20  // in registrations only: report changes, not states
 	Closed  Flags = 0x80  // the peer closed its sending half or reset the connection
-	Error   Flags = 0x100 // reported only: an error, registered or not
-	Invalid Flags = 0x200 // reported only: the descriptor is not open
+	Error   Flags = 0x100 // in reports only: an error, whatever is registered
+	Invalid Flags = 0x200 // in reports only: the descriptor is not open
 )
 
 // Ready is the report of one descriptor: the tag of its registration and the conditions that hold.
@@ -59,8 +59,8 @@ func (f Features) String() string {
 // number of milliseconds within a C int.
 const MaxWait = 24 * time.Hour
 
-// SyscallPoller is implemented by a Poller whose Wait with timeout 0 makes a raw system call, without the Go scheduler. PollSyscall is
-// Wait with timeout 0 through a system call that the scheduler takes part in.
+// SyscallPoller is implemented by a Poller whose Wait with timeout 0 may make a raw system call, which bypasses the Go
+// scheduler. PollSyscall is the same Wait, but always through the scheduler.
 type SyscallPoller interface {
 	PollSyscall(ready []Ready) (int, error)
 }
@@ -99,15 +99,16 @@ type Poller interface {
 	// still have an earlier report of it.
 	Remove(fd int) error
 
-	// Wait fills ready, whose length is at least one, with reports, at most one per registration, and returns their
-	// number. If there are more reports than fit, the next Wait continues with the others, so that each descriptor is reported
-	// eventually. It returns when there is a report, when Wake was called, when timeout has passed (0: at once; negative: never) or,
-	// without a report, when a signal has interrupted it. It does not return before timeout otherwise. A pending
-	// Wake ends one Wait.
+	// Wait fills ready, whose length is at least one, with reports, at most one per registration, and returns their number. If
+	// there are more reports than fit, the next Wait continues with the others, so that each descriptor is reported eventually.
+	// It returns when there is a report, when Wake was called, or when timeout has passed (0: at once; negative: never). It may
+	// also return without a report when a signal has interrupted it, or after MaxWait, but otherwise not before timeout. A
+	// pending Wake ends one Wait.
 	Wait(ready []Ready, timeout time.Duration) (int, error)
 
-	// Wake ends the running Wait, or else the next one with a timeout other than 0. A Wait with timeout 0 returns
-	// anyway and leaves the wake pending, with FD readable. Several calls before the Wait returns count as one. It never blocks.
+	// Wake ends the running Wait, or else the next one with a timeout other than 0. A Wait with timeout 0 returns anyway and
+	// leaves the wake pending, with FD readable. Several calls before the Wait returns count as one. It never blocks. A poller
+	// that was opened with WakerNone ignores it.
 	Wake() error
 
 	// Close closes the poller's own descriptors, not the registered ones.
