@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A Cache is a store of items with the state of the protocols. It serves any number of servers, or none. After Close its clock no longer advances.
+// A Cache is a store of items with the state of the protocols. It serves any number of servers, or none. After Close its own clock no longer advances.
 type Cache struct {
 	config Config
 	store  *store.Store
@@ -23,39 +23,40 @@ type Cache struct {
 	ticker *ticker // nil with Config.Clock
 	log    *slog.Logger
 	logs   *logqueue.Handler // the queue of log; nil if Config.Logger has its own
-	began  int64
+	began  int64             // second of New, by clock
 
 	verbosity   atomic.Int32
-	flushed     atomic.Int64  // second of the last flush_all, counted from when the cache began
+	flushed     atomic.Int64  // the last second whose items the latest flush_all removes, counted from began; 0 for none
 	slowReaders atomic.Uint64 // connections closed because they did not read and the memory of their answers was needed
 	slowWriters atomic.Uint64 // connections closed because they did not send the rest of a value and its memory was needed
 	shortage    shortage
 	idleClosed  atomic.Uint64  // connections that were idle for too long
 	panics      atomic.Uint64  // panics recovered
 	tasks       sync.WaitGroup // goroutines with a long task of a connection
-	dumping     atomic.Bool
-	resizing    sync.Mutex
+	dumping     atomic.Bool    // an lru_crawler metadump runs; only one may
+	resizing    sync.Mutex     // held during a change of the memory limit, so that there is one at a time
 	closed      sync.Once
-	detail      prefixes
+	detail      prefixes // requests by the prefix of their keys, for stats detail
 	tuning      *tuning
 	packets     packets
-	hub         *watch.Hub    // of the watch command
-	events      *watch.Buffer // lines from the store and from calls of the program
-	called      counters      // of calls of the program
+	hub         *watch.Hub                    // of the watch command
+	events      *watch.Buffer                 // lines from the store and from calls of the program
+	callCounts  counters                      // of calls of the program, which no worker serves
+	resetAt     atomic.Pointer[store.Stats]   // the store's counts at the last reset
+	classes     atomic.Pointer[[]store.Class] // at the last reset
 
-	mu               sync.Mutex
-	opened           uint64 // connections, before the last reset
+	mu               sync.Mutex // guards the fields below
+	opened           uint64     // connections, before the last reset
 	loops            map[*event.Loop]*worker
-	servers          []*server.Server
-	retired          counters     // of workers whose loop has been closed
-	base             sum          // counts at the last reset
-	failedHandshakes uint64       // TLS handshakes that had failed before the last reset
-	logged           watch.Counts // at the last reset
-	resetAt          atomic.Pointer[store.Stats]
-	classes          atomic.Pointer[[]store.Class] // at the last reset
+	servers          []*server.Server // given to Attach
+	retired          counters         // of workers whose loop has been closed
+	base             sum              // counts at the last reset
+	failedHandshakes uint64           // TLS handshakes that had failed before the last reset
+	watchCounts      watch.Counts     // at the last reset
 }
 
-// New makes a cache. The error is ErrInvalid, with the field and its value. Any goroutine.
+// New makes a cache. Without Config.Clock it starts a goroutine, so the cache must be closed. The error is ErrInvalid, with the
+// field and its value. Any goroutine.
 func New(c Config) (*Cache, error) {
 	c, err := c.resolved()
 	if err != nil {
@@ -83,18 +84,19 @@ func New(c Config) (*Cache, error) {
 	cache.queueLog(c.Logger)
 	if cache.ticker != nil {
 		go cache.ticker.run(tick, func(now time.Time) {
-			cache.isolated("reap", func() { cache.store.Reap(reaped) })
+			cache.isolated("reap", func() { cache.store.Reap(reapSteps) })
 			cache.isolated("shortage", func() { cache.recordProgress(now) })
 		})
 	}
 	return cache, nil
 }
 
-// reaped is the number of steps of the search for expired items at each tick.
-const reaped = 20_000
+// reapSteps is the number of steps of the search for expired items at each tick.
+const reapSteps = 20_000
 
-// Close stops the clock, closes watchers, and waits for the tasks of connections and for the log. Servers that use the cache must be shut down
-// before. The error is nil. May block; not in a callback.
+// Close stops the cache's goroutines and ends the watch commands. It waits for the tasks of connections, and for at most a
+// second until the log is written. Servers that use the cache must be shut down before. The error is nil.
+// May block; not in a callback.
 func (c *Cache) Close() error {
 	c.closed.Do(func() {
 		if c.ticker != nil {
@@ -116,11 +118,11 @@ const (
 	attachConns     = 20_000    // maximum number of connections that MaxBuffered takes into account
 )
 
-// Attach prepares a server, before it is started, and includes its connections in stats. It sets those of the fields Handler, OnPanic,
-// MaxInput, HighWater, MaxOutput and MaxBuffered that are zero. OnPanic limits the effect of a panic to the client whose request it was: its
-// connection is closed, and the panic is logged and counted as panics in stats evmq. MaxBuffered counts a large value once for each connection
-// that receives it, although all are sent from the store's memory. So it has to be far above the memory in use: otherwise slow readers would
-// cause other connections to be closed. Any goroutine.
+// Attach prepares a server, before it is started, and includes its connections in stats. No other goroutine may use s meanwhile. It sets those
+// of the fields Handler, OnPanic, MaxInput, HighWater, MaxOutput and MaxBuffered that are zero. OnPanic limits the effect of a panic to the
+// client whose request it was: its connection is closed, and the panic is logged and counted as panics in stats evmq. MaxBuffered counts a large
+// value once for each connection that receives it, although all are sent from the store's memory. So it has to be far above the memory in use:
+// otherwise slow readers would cause other connections to be closed. Any goroutine.
 func (c *Cache) Attach(s *server.Server) {
 	if s.Handler == nil {
 		s.Handler = c.Handler()

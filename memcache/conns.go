@@ -140,8 +140,8 @@ func (c *Cache) statsTLS(line emit) {
 	line("time_since_server_cert_refresh", strconv.FormatInt(int64(time.Since(c.config.CertsRead())/time.Second), 10))
 }
 
-// countSession counts a TLS session that does not resume an earlier one.
-func (s *session) countSession(c *server.Conn) {
+// countTLSSession counts a TLS session that does not resume an earlier one.
+func (s *session) countTLSSession(c *server.Conn) {
 	if s.w.config.CertsRead == nil { // there is no TLS
 		return
 	}

@@ -22,5 +22,5 @@ const noSocket = -1
 
 // caller returns the executor of a call of the program.
 func (c *Cache) caller() executor {
-	return executor{Cache: c, counts: &c.called, events: c.events, socket: noSocket}
+	return executor{Cache: c, counts: &c.callCounts, events: c.events, socket: noSocket}
 }

@@ -14,26 +14,26 @@ import (
 
 // A session is one connection's state. It belongs to the connection's loop.
 type session struct {
-	w        *worker
-	value    *value       // the large value that is being received
-	since    time.Time    // when the request began to wait for memory; zero if it does not wait
-	waits    *wait        // the last wait for memory
-	skip     int          // bytes to discard
-	after    []byte       // the answer to send when they have been discarded: the client does not read it before
-	rest     []byte       // answers that wait for room in the connection's output
-	looking  look         // the get in progress
-	getting  bool         // more keys of the get in progress follow
-	leaving  bool         // close the connection when rest is written
-	scanned  int          // bytes of an incomplete line that contain no end of line
-	protocol Protocol     // Auto until the first byte has arrived
-	known    bool         // the client has authenticated, or need not
-	last     atomic.Int64 // second of the last request. Any goroutine reads it
-	login    *login       // with Users, text: the value of the login is being received
-	partial  bool         // the beginning of a small value is in the connection's input
-	broken   bool         // closed because the client violates the protocol
-	fd       int32
-	state    atomic.Uint32  // a connState, for stats conns. Any goroutine reads it
-	watcher  *watch.Watcher // of the watch command; nil for most
+	w                *worker
+	value            *value       // the large value that is being received
+	waitingSince     time.Time    // when the request began to wait for memory; zero if it does not wait
+	lastWait         *wait        // the last wait for memory; nil if there was none
+	skip             int          // bytes of input to discard
+	afterSkip        []byte       // the answer to send after them: the client does not read it before
+	unsent           []byte       // answers for which the connection's output has no room
+	getLook          look         // the parameters of the get in progress
+	moreKeys         bool         // the input begins with further keys of the get in progress
+	closeAfterUnsent bool         // close the connection when unsent is written
+	scanned          int          // bytes at the beginning of the input that contain no end of line
+	protocol         Protocol     // Auto until the first byte has arrived
+	known            bool         // the client has authenticated, or need not
+	last             atomic.Int64 // second of the last request. Any goroutine reads it
+	login            *login       // with Users, text: the value of the login is being received
+	partial          bool         // a command and its value stay in the input: the rest of the value, or memory, is missing
+	broken           bool         // the cache closes the connection because of the client's input; false after quit
+	fd               int32
+	state            atomic.Uint32  // a connState, for stats conns. Any goroutine reads it
+	watcher          *watch.Watcher // of the watch command; nil for most
 }
 
 // handler implements the interfaces of package server.
@@ -47,8 +47,8 @@ func (h handler) Open(c *server.Conn) {
 	s := &session{w: h.worker(c.Loop()), known: h.config.Users == nil, fd: int32(c.FD())}
 	s.last.Store(h.clock.Unix())
 	c.SetValue(s)
-	s.countSession(c)
-	s.opened(c)
+	s.countTLSSession(c)
+	s.logOpened(c)
 }
 
 // Close implements server.Handler.
@@ -66,11 +66,11 @@ func (h handler) Close(c *server.Conn, reason error) {
 	if s.watcher != nil {
 		h.hub.Remove(s.watcher)
 	}
-	if s.closed(c, reason); s.value != nil {
+	if s.logClosedToWatchers(c, reason); s.value != nil {
 		s.value.drop()
 	}
-	if s.waits != nil {
-		s.waits.end()
+	if s.lastWait != nil {
+		s.lastWait.end()
 	}
 }
 
@@ -90,7 +90,7 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	}
 	left := h.config.PerTurn
 	for n < len(p) && left > 0 && !w.done() && s.watcher == nil {
-		command := s.known && s.value == nil && s.skip == 0 && !s.getting
+		command := s.known && s.value == nil && s.skip == 0 && !s.moreKeys
 		used, whole := s.step(p[n:])
 		if used == 0 && !whole {
 			break
@@ -115,7 +115,7 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 	case w.overloaded: // the whole server is full: the answers are not kept as well
 		return n, server.ErrOverload
 	case w.full:
-		s.rest, s.leaving, s.broken = append(s.rest, w.out...), w.quit, !w.bye
+		s.unsent, s.closeAfterUnsent, s.broken = append(s.unsent, w.out...), w.quit, w.quit && !w.bye
 	case w.quit:
 		s.broken = !w.bye
 		c.Close()
@@ -131,10 +131,10 @@ func (h handler) Data(c *server.Conn, p []byte) (n int, err error) {
 
 // resume writes the answers that waited for room, and reports whether the session can continue.
 func (s *session) resume(c *server.Conn) bool {
-	if len(s.rest) == 0 {
+	if len(s.unsent) == 0 {
 		return true
 	}
-	n, err := c.Write(s.rest)
+	n, err := c.Write(s.unsent)
 	s.w.counts.add(bytesWritten, uint64(n))
 	if errors.Is(err, server.ErrFull) {
 		if errors.Is(err, server.ErrServerFull) {
@@ -142,11 +142,11 @@ func (s *session) resume(c *server.Conn) bool {
 		}
 		return false
 	}
-	s.rest = nil
-	if s.leaving {
+	s.unsent = nil
+	if s.closeAfterUnsent {
 		c.Close()
 	}
-	return err == nil && !s.leaving
+	return err == nil && !s.closeAfterUnsent
 }
 
 // HighWater implements server.MarkHandler.
@@ -159,19 +159,19 @@ func (h handler) LowWater(c *server.Conn) {
 	}
 }
 
-// step serves one request, or consumes a part of one. If used is 0 and whole is false, it needs more input.
+// step serves one request, or consumes a part of one. If used is 0 and whole is false, it needs more input or waits for memory.
 func (s *session) step(p []byte) (used int, whole bool) {
 	s.w.mark = len(s.w.out)
 	switch {
-	case s.getting:
+	case s.moreKeys:
 		return s.getOn(p)
 	case s.value != nil:
 		return s.value.take(s, p)
 	case s.skip > 0:
 		used = min(s.skip, len(p))
 		if s.skip -= used; s.skip == 0 {
-			s.w.out = append(s.w.out, s.after...)
-			s.after = nil
+			s.w.out = append(s.w.out, s.afterSkip...)
+			s.afterSkip = nil
 		}
 		return used, false
 	case s.protocol == Auto && !s.decide(p[0]):
@@ -191,7 +191,7 @@ func (s *session) discard(n int) {
 		return
 	}
 	w := s.w
-	s.skip, s.after = n, bytes.Clone(w.out[w.mark:])
+	s.skip, s.afterSkip = n, bytes.Clone(w.out[w.mark:])
 	w.out = w.out[:w.mark]
 }
 

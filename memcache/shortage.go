@@ -86,26 +86,26 @@ func (s *session) wait(err error, key []byte, bytes int) *wait {
 		return nil // a datagram cannot wait
 	}
 	now := time.Now()
-	if s.since.IsZero() {
-		s.since = now
+	if s.waitingSince.IsZero() {
+		s.waitingSince = now
 	}
-	late := now.Sub(s.since) > longestWait
+	late := now.Sub(s.waitingSince) > longestWait
 	if !w.closeSlow(c, key, bytes, now, late) && (late || !lent) {
-		s.since = time.Time{}
+		s.waitingSince = time.Time{}
 		return nil
 	}
 	c.PauseRead()
 	w.paused = true
-	s.waits = &wait{conn: c}
-	s.waits.timer = time.AfterFunc(retryAfter, s.waits.over)
-	return s.waits
+	s.lastWait = &wait{conn: c}
+	s.lastWait.timer = time.AfterFunc(retryAfter, s.lastWait.over)
+	return s.lastWait
 }
 
 // extend reports whether the request may append or prepend n bytes to the value of a key now. If not, the request waits.
 func (s *session) extend(key []byte, n int) bool {
 	returns, err := s.w.store.Extend(key, n)
 	if err == nil {
-		s.since = time.Time{}
+		s.waitingSince = time.Time{}
 		return true
 	}
 	p := s.wait(err, key, n)

@@ -125,7 +125,7 @@ func (c *Cache) total() sum {
 func (c *Cache) totalLocked() sum {
 	var s sum
 	s.add(&c.retired)
-	s.add(&c.called)
+	s.add(&c.callCounts)
 	s.add(c.packets.worker.counts)
 	for _, w := range c.loops {
 		s.add(w.counts)
@@ -144,7 +144,7 @@ func (c *Cache) resetStats() {
 		c.base[i] += n
 	}
 	c.opened, c.failedHandshakes = opened.Opened, opened.FailedHandshakes
-	c.logged = c.hub.Counts()
+	c.watchCounts = c.hub.Counts()
 	c.mu.Unlock()
 	st, classes := c.store.Stats(), c.sizeClasses()
 	c.resetAt.Store(&st)

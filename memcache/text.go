@@ -50,7 +50,7 @@ func (s *session) command(p []byte) (used int, whole bool) {
 	}
 	switch r.Op {
 	case protocol.OpGet, protocol.OpGets, protocol.OpGat, protocol.OpGats:
-		s.looking = w.lookOf()
+		s.getLook = w.lookOf()
 		return s.get(line, r.Keys, end+1)
 	}
 	w.simple()
@@ -60,9 +60,9 @@ func (s *session) command(p []byte) (used int, whole bool) {
 
 // get serves a request for keys, the rest of a line. If some keys have to wait, they remain as the beginning of the line.
 func (s *session) get(line, keys []byte, end int) (used int, whole bool) {
-	rest := s.w.get(s.looking, keys)
-	s.getting = len(rest) > 0
-	if s.getting {
+	rest := s.w.get(s.getLook, keys)
+	s.moreKeys = len(rest) > 0
+	if s.moreKeys {
 		return len(line) - len(rest), false
 	}
 	return end, true

@@ -201,7 +201,7 @@ func (w *worker) crawl(classes []byte) string {
 	case none:
 		return nothingToCrawl
 	}
-	w.counts.add(crawlerReclaimed, uint64(w.store.Reap(reaped)))
+	w.counts.add(crawlerReclaimed, uint64(w.store.Reap(reapSteps)))
 	return "OK"
 }
 

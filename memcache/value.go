@@ -122,7 +122,7 @@ func (v *value) take(s *session, p []byte) (used int, whole bool) {
 		s.discard(left)
 		return 0, true
 	}
-	s.since = time.Time{}
+	s.waitingSince = time.Time{}
 	v.got.Append(p)
 	if v.got.Len() < v.need {
 		return len(p), false

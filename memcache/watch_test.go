@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,30 @@ func TestAWatcherEndsWithItsConnection(t *testing.T) {
 		for c.stats("")["log_watchers"] != "0" {
 			c.ask("get a", "END")
 		}
+	}
+}
+
+// TestTheProgramClosesAConnectionNormally, as its watchers see it, also after answers have waited for room in the output.
+func TestTheProgramClosesAConnectionNormally(t *testing.T) {
+	r := startOn(t, memcache.Config{}, &server.Server{MaxOutput: 4 << 10, HighWater: 1 << 10})
+	value := strings.Repeat("v", 700_000)
+	c := r.connect(t)
+	c.ask(fmt.Sprintf("set k 0 0 %d|%s", len(value), value), "STORED")
+	c.send("get k k k", "version")
+	for range 3 {
+		c.expect(fmt.Sprintf("VALUE k 0 %d", len(value)), value)
+	}
+	c.expect("END", "VERSION "+memcache.Version)
+	served := slices.Collect(r.srv.Conns())
+	w := r.connect(t)
+	w.watch("connevents")
+	for _, conn := range served {
+		conn.Close()
+	}
+	c.closed()
+	must(t, c.Close())
+	if line := w.lineWith("conn_close"); !strings.Contains(line, " reason=normal ") {
+		t.Error(line)
 	}
 }
 

@@ -172,16 +172,16 @@ func (c *Cache) logEviction(e store.Evicted) {
 	})
 }
 
-// opened writes a line about a new connection.
-func (s *session) opened(c *server.Conn) {
+// logOpened writes a line for watchers about a new connection.
+func (s *session) logOpened(c *server.Conn) {
 	if s.w.hub.Wants(watch.Connections) {
 		p := s.peer(c)
 		s.w.events.Opened(&p)
 	}
 }
 
-// closed writes a line about a connection that has ended.
-func (s *session) closed(c *server.Conn, reason error) {
+// logClosedToWatchers writes a line for watchers about a connection that has ended.
+func (s *session) logClosedToWatchers(c *server.Conn, reason error) {
 	if !s.w.hub.Wants(watch.Connections) {
 		return
 	}
@@ -203,7 +203,7 @@ func (s *session) closed(c *server.Conn, reason error) {
 func (c *Cache) statsLog(line emit) {
 	n := c.hub.Counts()
 	c.mu.Lock()
-	before := c.logged
+	before := c.watchCounts
 	c.mu.Unlock()
 	line.number("log_worker_dropped", n.Dropped-before.Dropped)
 	line.number("log_worker_written", n.Written-before.Written)
