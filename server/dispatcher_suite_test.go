@@ -253,3 +253,70 @@ func TestARequestDoesNotAllocate(t *testing.T) {
 		}
 	})
 }
+
+// TestAFullQueueRefusesOrCloses as WhenFull says: a refused request is answered with BusyText in its turn, and counted with its connection's
+// others.
+func TestAFullQueueRefusesOrCloses(t *testing.T) {
+	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
+		for _, policy := range []server.FullPolicy{server.FullRefuse, server.FullCloseConn} {
+			release, begun := make(chan struct{}), make(chan struct{}, 10)
+			reasons, closed := closings()
+			d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Closed: closed, Serve: func(w server.Reply, line []byte) {
+				begun <- struct{}{}
+				<-release
+				_, _ = w.Write(append(line, '\n'))
+			}}
+			s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 1, Queue: 1, WhenFull: policy, BusyText: "busy\n", Handler: handler(d)})
+			one, two, three := s.dial(t), s.dial(t), s.dial(t)
+			send(t, one, "one\n")
+			await(t, begun, "the first request")
+			send(t, two, "two\n")
+			until(t, "the second request", func() bool { return s.Stats().QueuedRequests == 1 })
+			if send(t, three, "a\nb\nc\n"); policy == server.FullRefuse {
+				expect(t, three, "busy\nbusy\nbusy\n")
+			} else {
+				wantError(t, "Close", await(t, reasons, "Close"), server.ErrOverload)
+			}
+			close(release)
+			expect(t, one, "one\n")
+			expect(t, two, "two\n")
+			if policy == server.FullRefuse {
+				send(t, three, "d\n")
+				expect(t, three, "d\n")
+			}
+			hangUp(one, two, three)
+			s.shutdown(t)
+			s.drained(t)
+		}
+	})
+}
+
+// TestAnswersThatWaitEndWithTheirConnection: those that have ended before an older one, whose function still runs when the connection is
+// aborted. Their memory is used again for other connections.
+func TestAnswersThatWaitEndWithTheirConnection(t *testing.T) {
+	eachDispatcher(t, func(t *testing.T, handler func(d *server.Dispatcher) server.Handler) {
+		begun, release := make(chan *server.Conn, 1), make(chan struct{})
+		var ended atomic.Int32
+		d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: 4, Serve: func(w server.Reply, line []byte) {
+			if string(line) == "first" {
+				begun <- w.Conn()
+				<-release
+			}
+			_, _ = w.Write(append(line, '\n'))
+			ended.Add(1)
+		}}
+		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
+		nc := s.dial(t)
+		send(t, nc, "first\na\nb\nc\n")
+		c := await(t, begun, "the first request")
+		until(t, "the others' ends", func() bool { return ended.Load() == 3 })
+		c.Abort()
+		other := s.dial(t)
+		must(t, pipelined(other, "other", 50))
+		close(release)
+		must(t, pipelined(other, "other", 50))
+		hangUp(nc, other)
+		s.shutdown(t)
+		s.drained(t)
+	})
+}
