@@ -65,10 +65,10 @@ func (w *worker) metadump(classes classSet) {
 // runTask runs fn on a goroutine of its own. Until it returns, the connection's next commands wait.
 func (w *worker) runTask(fn func(c *server.Conn)) {
 	c := w.conn
-	c.PauseRead()
+	c.PauseRead(pauseForDump)
 	w.paused = true
 	w.tasks.Go(func() {
-		defer c.ResumeRead()
+		defer c.ResumeRead(pauseForDump)
 		if !w.isolated("command", func() { fn(c) }) {
 			c.Abort()
 		}

@@ -94,7 +94,7 @@ func (s *session) wait(err error, key []byte, bytes int) *wait {
 		s.waitingSince = time.Time{}
 		return nil
 	}
-	c.PauseRead()
+	c.PauseRead(pauseForMemory)
 	w.paused = true
 	s.lastWait = &wait{conn: c}
 	s.lastWait.timer = time.AfterFunc(retryAfter, s.lastWait.over)
@@ -116,6 +116,14 @@ func (s *session) extend(key []byte, n int) bool {
 	return false
 }
 
+// pauseOwner is the owner of a pause of reading.
+type pauseOwner string
+
+const (
+	pauseForMemory pauseOwner = "memory"
+	pauseForDump   pauseOwner = "dump"
+)
+
 // A wait is a pause of a connection whose request waits for memory. Only the first of the events that end it resumes the connection:
 // later the connection may be paused for another reason.
 type wait struct {
@@ -127,7 +135,7 @@ type wait struct {
 // over resumes the connection, whose request is tried again then. Any goroutine.
 func (p *wait) over() {
 	if p.ended.CompareAndSwap(false, true) {
-		p.conn.ResumeRead()
+		p.conn.ResumeRead(pauseForMemory)
 	}
 }
 

@@ -58,14 +58,14 @@ func TestReadsHaveABudget(t *testing.T) {
 		}
 		s := start(t, r, &server.Server{Handler: p})
 		c, nc := p.connect(t, s)
-		c.PauseRead()
+		c.PauseRead(nil)
 		onLoop(t, c, func() {})
 		go func() {
 			_, _ = nc.Write(make([]byte, 8<<20))
 			_ = nc.(halfCloser).CloseWrite()
 		}()
 		time.Sleep(50 * time.Millisecond) // so that much waits; if it does not yet, the test only sees less
-		c.ResumeRead()
+		c.ResumeRead(nil)
 		await(t, p.closed, "Close")
 		if all != 8<<20 {
 			t.Errorf("%d bytes came", all)

@@ -38,11 +38,11 @@ func (k *chaos) act(c *server.Conn, where string) {
 			k.mayExit()
 		}))
 	case 4, 5:
-		c.PauseRead()
+		c.PauseRead(nil)
 		if r.IntN(2) == 0 {
-			k.away.Go(c.ResumeRead)
+			k.away.Go(func() { c.ResumeRead(nil) })
 		} else {
-			time.AfterFunc(time.Duration(r.IntN(20))*time.Millisecond, c.ResumeRead)
+			time.AfterFunc(time.Duration(r.IntN(20))*time.Millisecond, func() { c.ResumeRead(nil) })
 		}
 	case 6, 7, 8:
 		c.SetHandler(k.handlers[r.IntN(len(k.handlers))])

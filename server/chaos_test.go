@@ -135,8 +135,8 @@ func (h chaosHandler) Data(c *server.Conn, p []byte) (int, error) {
 		return 0, nil
 	}
 	if _, err := c.Write(p[:i+1]); errors.Is(err, server.ErrFull) {
-		c.PauseRead()
-		time.AfterFunc(2*time.Millisecond, c.ResumeRead)
+		c.PauseRead(nil)
+		time.AfterFunc(2*time.Millisecond, func() { c.ResumeRead(nil) })
 		return 0, nil
 	}
 	h.k.act(c, "data")

@@ -93,7 +93,7 @@ func TestAbortResetsTheConnection(t *testing.T) {
 			func(*server.Conn) {},
 			func(c *server.Conn) { fill(t, c, 10_000) },
 			func(c *server.Conn) { fill(t, c, 10_000); c.Close() },
-			func(c *server.Conn) { c.PauseRead() },
+			func(c *server.Conn) { c.PauseRead(nil) },
 		} {
 			c, nc := p.connect(t, s)
 			before(c)

@@ -100,8 +100,8 @@ const (
 // ext is what only some connections have: a handler of their own, TLS, limits, a context, callers that wait for room.
 type ext struct {
 	handler               Handler
-	fresh                 bool // handler has not framed anything yet
-	paused                bool // PauseRead
+	fresh                 bool  // handler has not framed anything yet
+	pauses                []any // the owners of PauseRead
 	reason                error
 	ctx                   context.Context
 	cancel                context.CancelCauseFunc

@@ -26,7 +26,7 @@ func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 	}
 	closing := calls{close: func(_ *server.Conn, reason error) { ends <- reason }}
 	paused := closing
-	paused.open = (*server.Conn).PauseRead
+	paused.open = func(c *server.Conn) { c.PauseRead(nil) }
 	for name, h := range map[string]server.Handler{
 		"paused":             paused,
 		"half open":          eofProbe{&probe{closing, make(chan *server.Conn, 1), make(chan error, 1)}, func(*server.Conn) {}},

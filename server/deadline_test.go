@@ -168,11 +168,11 @@ func TestAPauseIsNotThePeersDelay(t *testing.T) {
 		c, nc := p.connect(t, s)
 		send(t, nc, "be")
 		until(t, "input", func() bool { return c.Stats().BytesRead == 2 })
-		c.PauseRead()
+		c.PauseRead(nil)
 		onLoop(t, c, func() {})
 		send(t, nc, "gin") // which makes the pause reach the kernel
 		time.Sleep(2200 * time.Millisecond)
-		c.ResumeRead()
+		c.ResumeRead(nil)
 		time.Sleep(brief)
 		send(t, nc, "\n")
 		expect(t, nc, "begin\n")

@@ -32,7 +32,6 @@ func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 	}
 	c.state = connHalf
 	c.extra().detach = fn
-	c.ext.paused = true
 	queue := c.mark(cmdLook)
 	c.mu.Unlock()
 	c.enqueue(queue)

@@ -23,7 +23,7 @@ func TestNothingIsReadAfterDetach(t *testing.T) {
 	}})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, Socket: tight(), MaxOutput: 16 << 20, HighWater: 15 << 20, LowWater: 14 << 20})
 	c, nc := p.connect(t, s)
-	c.PauseRead()
+	c.PauseRead(nil)
 	_, err := c.Write(make([]byte, 8<<20))
 	must(t, err)
 	detaching.Store(true)
@@ -38,7 +38,7 @@ func TestNothingIsReadAfterDetach(t *testing.T) {
 		}
 		got <- rest
 	}))
-	c.ResumeRead()
+	c.ResumeRead(nil)
 	send(t, nc, "hello")
 	time.Sleep(50 * time.Millisecond) // a loop that reads although it must not has done so by then
 	io.CopyN(io.Discard, nc, 8<<20)

@@ -92,7 +92,7 @@ func TestAPauseDuringAHandshakeDoesNotStopIt(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	c, err := s.Dial(context.Background(), "tcp", ln.Addr().String(), &server.DialConfig{TLS: clientTLS()})
 	must(t, err)
-	c.PauseRead()
+	c.PauseRead(nil)
 	select {
 	case <-p.opened:
 	case err := <-p.closed:

@@ -120,8 +120,8 @@ func TestReadTimeoutDoesNotCountWhileReadingIsPaused(t *testing.T) {
 		pause, resume func(t *testing.T, c *server.Conn, nc net.Conn)
 	}{
 		"PauseRead": {
-			func(_ *testing.T, c *server.Conn, _ net.Conn) { c.PauseRead() },
-			func(_ *testing.T, c *server.Conn, _ net.Conn) { c.ResumeRead() },
+			func(_ *testing.T, c *server.Conn, _ net.Conn) { c.PauseRead(nil) },
+			func(_ *testing.T, c *server.Conn, _ net.Conn) { c.ResumeRead(nil) },
 		},
 		"HighWater": {
 			func(t *testing.T, c *server.Conn, _ net.Conn) { must(t, c.WriteNotify(make([]byte, 8<<20), nil)) },

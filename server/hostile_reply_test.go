@@ -91,9 +91,9 @@ func TestHalfClosedClientsGetAllAnswers(t *testing.T) {
 			}(),
 			"loop": server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) {
 				if i := bytes.IndexByte(p, '\n'); i >= 0 {
-					c.PauseRead()
+					c.PauseRead(nil)
 					_, err := c.WriteString(answer)
-					go c.ResumeRead()
+					go c.ResumeRead(nil)
 					return i + 1, err
 				}
 				return 0, nil

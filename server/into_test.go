@@ -181,7 +181,7 @@ func TestReadIntoOfAPausedConnection(t *testing.T) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			data <- &p[0] == &place[0] && string(p) == "body"
 			c.ReadInto(place)
-			c.PauseRead()
+			c.PauseRead(nil)
 			return len(p), nil
 		}})
 		s := start(t, r, &server.Server{Handler: p})
@@ -193,7 +193,7 @@ func TestReadIntoOfAPausedConnection(t *testing.T) {
 		for range 3 {
 			send(t, nc, "body")
 			onLoop(t, c, func() {})
-			c.ResumeRead()
+			c.ResumeRead(nil)
 			if !await(t, data, "Data") {
 				t.Error("the body is not in its place")
 			}

@@ -178,14 +178,14 @@ func TestPauseReadHoldsAllInputBack(t *testing.T) {
 			got.Add(1)
 			if p[0] == 'p' { // pauses after this byte, with more behind it
 				paused.Store(true)
-				c.PauseRead()
+				c.PauseRead(nil)
 			}
 			return 1, nil
 		}
 		s := start(t, r, &server.Server{Handler: p})
 		c, nc := p.connect(t, s)
 		want := int64(0)
-		for i, resume := range []func(){c.ResumeRead, func() { go c.ResumeRead() }, func() { onLoop(t, c, c.ResumeRead) }} {
+		for i, resume := range []func(){func() { c.ResumeRead(nil) }, func() { go c.ResumeRead(nil) }, func() { onLoop(t, c, func() { c.ResumeRead(nil) }) }} {
 			send(t, nc, "xxpxx")
 			until(t, "the pause", paused.Load)
 			send(t, nc, "xx") // which the kernel reports, and keeps
@@ -198,7 +198,7 @@ func TestPauseReadHoldsAllInputBack(t *testing.T) {
 			want += 4
 			until(t, "the rest", func() bool { return got.Load() == want })
 		}
-		onLoop(t, c, func() { c.PauseRead(); c.ResumeRead() })
+		onLoop(t, c, func() { c.PauseRead(nil); c.ResumeRead(nil) })
 		send(t, nc, "x")
 		until(t, "input after both", func() bool { return got.Load() == want+1 })
 	})
@@ -210,7 +210,7 @@ func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
 		if r.network == "unix" {
 			return // which has no reset
 		}
-		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { c.PauseRead(); return len(p), nil }})
+		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { c.PauseRead(nil); return len(p), nil }})
 		s := start(t, r, &server.Server{Handler: p})
 		for range 3 {
 			c, nc := p.connect(t, s)
@@ -236,7 +236,7 @@ func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
 			ended := make(chan string, 1)
 			s := start(t, r, &server.Server{Handler: eofProbe{p, func(c *server.Conn) { ended <- got.String(); c.Close() }}})
 			c, nc := p.connect(t, s)
-			c.PauseRead()
+			c.PauseRead(nil)
 			onLoop(t, c, func() {})
 			send(t, nc, late)
 			closeWrite(t, nc)
@@ -247,7 +247,7 @@ func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
 			_, err := c.WriteString("still open")
 			must(t, err)
 			expect(t, nc, "still open")
-			c.ResumeRead()
+			c.ResumeRead(nil)
 			if all := await(t, ended, "EOF"); all != late {
 				t.Errorf("%q came before the end, %q was sent", all, late)
 			}

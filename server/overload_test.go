@@ -166,8 +166,8 @@ func TestAnAlarmThatHasGoneOffIsNotSetAgain(t *testing.T) {
 	_, err := c.Write(make([]byte, 4<<20)) // the client does not read
 	must(t, err)
 	for end := time.Now().Add(patience); time.Now().Before(end); {
-		c.PauseRead() // visits the connection
-		c.ResumeRead()
+		c.PauseRead(nil) // visits the connection
+		c.ResumeRead(nil)
 		select {
 		case reason := <-p.closed:
 			wantError(t, "Close", reason, server.ErrWriteTimeout)

@@ -104,14 +104,14 @@ func (c *loopConn) inputHandler() (h Handler, ok bool) {
 	return h, c.state < connClosing && !c.holds.has(holdPause|holdLimit)
 }
 
-// isPaused reports whether PauseRead was called last. A handshake goes on all the same. Under mu, on the loop.
+// isPaused reports whether reading is to pause. A handshake goes on all the same. Under mu, on the loop.
 func (c *loopConn) isPaused() bool {
 	return c.wishesPause() && c.state < connClosing && !c.isConnecting()
 }
 
 // wishesPause reports whether nothing is to be given to the handler, for PauseRead, Detach or StartTLS. Under mu.
 func (c *Conn) wishesPause() bool {
-	return c.ext != nil && (c.ext.paused || c.ext.detach != nil || c.ext.upgrade != nil)
+	return c.ext != nil && (len(c.ext.pauses) > 0 || c.ext.detach != nil || c.ext.upgrade != nil)
 }
 
 // process gives p, what is not consumed, to h until it wants more than there is, if ok says that it may have it. p is the loop's

@@ -57,7 +57,7 @@ func TestAResetInTheMiddleOfAnything(t *testing.T) {
 			},
 			"a file": func(c *server.Conn, _ net.Conn, done func(error)) error { return c.SendFile(file, 0, 32<<20, done) },
 			"a pause": func(c *server.Conn, _ net.Conn, done func(error)) error {
-				c.PauseRead()
+				c.PauseRead(nil)
 				return c.WriteNotify(make([]byte, 8<<20), done)
 			},
 			"a close": func(c *server.Conn, _ net.Conn, done func(error)) error {

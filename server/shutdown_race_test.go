@@ -56,8 +56,8 @@ func TestHandlesMayBeUsedWhileTheServerEnds(t *testing.T) {
 					case <-stop:
 						return
 					default:
-						c.PauseRead()
-						c.ResumeRead()
+						c.PauseRead(nil)
+						c.ResumeRead(nil)
 					}
 				}
 			})

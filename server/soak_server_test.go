@@ -174,8 +174,8 @@ func (s *soak) act(c *server.Conn, l *link, req frame) {
 	case kindPush:
 		s.pushFrom(l, soakPushers, rand.New(rand.NewPCG(uint64(req.sum), 1)))
 	case kindPause:
-		c.PauseRead()
-		go c.ResumeRead()
+		c.PauseRead(nil)
+		go c.ResumeRead(nil)
 	case kindBye:
 		c.Close()
 	case kindHalf:
@@ -222,8 +222,8 @@ func (h *soakHandler) Data(c *server.Conn, p []byte) (int, error) {
 	}
 	switch err := h.answer(c, l, req); {
 	case errors.Is(err, server.ErrFull): // comes again when there is room, perhaps
-		c.PauseRead()
-		if _, err := c.Loop().AfterFunc(time.Millisecond, c.ResumeRead); err != nil && !s.stopping.Load() {
+		c.PauseRead(nil)
+		if _, err := c.Loop().AfterFunc(time.Millisecond, func() { c.ResumeRead(nil) }); err != nil && !s.stopping.Load() {
 			s.fail("%v: AfterFunc: %v", l, err)
 		}
 		return 0, nil

@@ -132,7 +132,7 @@ func (h *stale) pester(t testing.TB, s *running, stop chan struct{}) {
 				t.Errorf("%s of a connection that has ended was accepted", what)
 			}
 		}
-		c.PauseRead()
+		c.PauseRead(nil)
 		c.Abort()
 		c.Close()
 		c.SetTimeouts(server.Timeouts{Idle: time.Nanosecond})

@@ -100,22 +100,3 @@ func (c *Conn) CloseRead() error {
 	c.enqueue(queue)
 	return nil
 }
-
-// PauseRead keeps Data from being called, and stops reading, until ResumeRead. A call that is under way ends first. The
-// peer's half-close is not seen meanwhile; its reset is, and ends the connection. Any goroutine.
-func (c *Conn) PauseRead() { c.setPaused(true) }
-
-// ResumeRead ends PauseRead. Any goroutine.
-func (c *Conn) ResumeRead() { c.setPaused(false) }
-
-func (c *Conn) setPaused(paused bool) {
-	c.mu.Lock()
-	if c.ext == nil && !paused {
-		c.mu.Unlock()
-		return
-	}
-	c.extra().paused = paused
-	queue := c.mark(cmdLook)
-	c.mu.Unlock()
-	c.enqueue(queue)
-}

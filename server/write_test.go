@@ -130,8 +130,8 @@ func TestWritesAfterTheEndSayErrClosed(t *testing.T) {
 		check()
 		c.Abort()
 		c.Close()
-		c.PauseRead()
-		c.ResumeRead()
+		c.PauseRead(nil)
+		c.ResumeRead(nil)
 		c.SetTimeouts(server.Timeouts{Idle: 1})
 		must(t, c.SetHandler(p))
 		if s.Conn(c.ID()) != nil {

@@ -127,7 +127,7 @@ func TestAYieldIsNoHoldOnWhatElseIsWished(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		lines := numbered(500)
 		wishes := map[string]func(c *server.Conn){
-			"pause":      func(c *server.Conn) { c.PauseRead(); go c.ResumeRead() },
+			"pause":      func(c *server.Conn) { c.PauseRead(nil); go c.ResumeRead(nil) },
 			"closeWrite": func(c *server.Conn) { _ = c.CloseWrite() },
 			"closeRead":  func(c *server.Conn) { _ = c.CloseRead(); _ = c.CloseWrite() },
 			"flush":      func(c *server.Conn) { c.Close() },

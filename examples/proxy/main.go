@@ -64,9 +64,17 @@ func main() {
 	fmt.Println("stopped:", st.Opened, "connections,", st.BytesRead, "bytes in,", st.BytesWritten, "out")
 }
 
+// pause is an owner of PauseRead: each reason to pause ends on its own.
+type pause int
+
+const (
+	untilConnected pause = iota // the backend is not connected yet
+	untilWritten                // the other connection holds much output
+)
+
 // Open starts to connect. Until the backend is connected, nothing is read from the client, and its bytes stay in the kernel.
 func (f frontend) Open(client *server.Conn) {
-	client.PauseRead()
+	client.PauseRead(untilConnected)
 	o := server.DialConfig{Handler: side{}, Near: client, Value: client}
 	backend, err := client.Server().Dial(context.Background(), "tcp", f.backend, &o)
 	if err != nil {
@@ -78,16 +86,16 @@ func (f frontend) Open(client *server.Conn) {
 }
 
 // Open is called when the backend is connected. If the connection fails, Close is called instead.
-func (side) Open(backend *server.Conn) { other(backend).ResumeRead() }
+func (side) Open(backend *server.Conn) { other(backend).ResumeRead(untilConnected) }
 
 // Data forwards p. The error of a closed connection closes this one, too.
 func (side) Data(c *server.Conn, p []byte) (int, error) { return other(c).Write(p) }
 
 // HighWater is called when c holds much output, which is the input of the other connection.
-func (side) HighWater(c *server.Conn) { other(c).PauseRead() }
+func (side) HighWater(c *server.Conn) { other(c).PauseRead(untilWritten) }
 
 // LowWater is called after each HighWater, unless c is closed.
-func (side) LowWater(c *server.Conn) { other(c).ResumeRead() }
+func (side) LowWater(c *server.Conn) { other(c).ResumeRead(untilWritten) }
 
 // EOF forwards the half-close. A connection is closed when both halves are closed.
 func (side) EOF(c *server.Conn) { _ = other(c).CloseWrite() } // the other connection may be closed already

@@ -1,0 +1,51 @@
+package server
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+)
+
+// PauseRead keeps Data from being called, and stops reading, until ResumeRead is called with the same owner. Several owners, such as a
+// middleware and the application, pause independently of each other: reading goes on when each owner that has paused has resumed. A second
+// PauseRead of an owner does nothing. An owner is any value that == can compare, nil included, else the call panics; a package uses a value
+// of a type of its own. A call of Data that is under way ends first. The end of the peer's half is not noticed meanwhile; a reset is, and ends the connection. A
+// connection that is being closed does not pause. Any goroutine.
+func (c *Conn) PauseRead(owner any) {
+	checkOwner(owner)
+	c.mu.Lock()
+	x := c.extra()
+	if slices.Contains(x.pauses, owner) {
+		c.mu.Unlock()
+		return
+	}
+	x.pauses = append(x.pauses, owner)
+	c.unlockAndPost(cmdLook)
+}
+
+// ResumeRead ends the PauseRead of the same owner. Without one it does nothing. Any goroutine.
+func (c *Conn) ResumeRead(owner any) {
+	checkOwner(owner)
+	c.mu.Lock()
+	if c.ext == nil || !slices.Contains(c.ext.pauses, owner) {
+		c.mu.Unlock()
+		return
+	}
+	i := slices.Index(c.ext.pauses, owner)
+	c.ext.pauses = slices.Delete(c.ext.pauses, i, i+1)
+	c.unlockAndPost(cmdLook)
+}
+
+// checkOwner panics if owner cannot be compared. With the lock held it would be too late.
+func checkOwner(owner any) {
+	if owner != nil && !reflect.ValueOf(owner).Comparable() {
+		panic(fmt.Sprintf("server: the owner of a pause is a %T, which cannot be compared", owner))
+	}
+}
+
+// unlockAndPost adds a command, unlocks mu and queues the connection if that is needed.
+func (c *Conn) unlockAndPost(what command) {
+	queue := c.mark(what)
+	c.mu.Unlock()
+	c.enqueue(queue)
+}
