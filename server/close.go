@@ -132,6 +132,7 @@ func (c *loopConn) end(reason error) { c.tearDown(reason) }
 
 // fail closes the connection now, for a reason that is nobody's wish.
 func (c *loopConn) fail(err error) {
+	err = c.loop.closedError(err)
 	c.mu.Lock()
 	c.setReason(err)
 	c.mu.Unlock()

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"time"
 
 	"github.com/evmq/evmq/event"
@@ -121,7 +122,8 @@ func (c *loopConn) armAt(at time.Duration) {
 	if ok && c.loop.now()+left <= at || !ok && c.ev.Pending()&event.Timeout != 0 { // it has gone off, and would be taken back
 		return
 	}
-	if err := c.ev.SetTimeout(max(0, at-c.loop.now())); err != nil {
+	err := c.ev.SetTimeout(max(0, at-c.loop.now()))
+	if err != nil && !errors.Is(err, event.ErrClosed) { // the end of a loop ends its connections
 		c.fail(err)
 	}
 }

@@ -118,6 +118,9 @@ func (l *loop) runLeft() {
 		c.commands, c.sched = 0, schedRunning
 		c.mu.Unlock()
 		l.enter(c)
+		if commands&cmdOpen == 0 { // else it fails when it begins, because cut is set
+			c.fail(l.endReason)
+		}
 		c.applyCommands(commands)
 		l.current = nil
 	}

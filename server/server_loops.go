@@ -120,7 +120,7 @@ func (s *Server) listenerLoop() *loop {
 
 // closedError returns the error of this package for event.ErrClosed of the loop, and any other error as it is.
 func (l *loop) closedError(err error) error {
-	if !errors.Is(err, event.ErrClosed) {
+	if !errors.Is(err, event.ErrClosed) || errors.Is(err, ErrLoopClosed) || errors.Is(err, ErrServerClosed) {
 		return err
 	}
 	if l.owner == nil && !l.srv.ending.Load() {

@@ -1,0 +1,118 @@
+package server_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"testing"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/server"
+)
+
+// A loop that the program closes ends its connections whatever their state is: each handler is told, each write has an outcome, and
+// nothing is left.
+func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
+	big := writeFile(t, make([]byte, 8<<20))
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	asked := make(chan string, 1)
+	outcomes := make(chan error, 10)
+	outcome := func(err error) { outcomes <- err }
+	for name, row := range map[string]struct {
+		socket   server.SocketOptions
+		limit    server.RateLimit
+		accepted func(t *testing.T, s *server.Server, c *server.Conn) int // what is done with a connection; the outcomes that follow
+		dial     *server.DialConfig
+		address  string
+	}{
+		"idle": {accepted: func(*testing.T, *server.Server, *server.Conn) int { return 0 }},
+		"a write waits": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
+			must(t, c.WriteNotify(make([]byte, 900<<10), outcome))
+			must(t, c.WriteNotify([]byte("last"), outcome))
+			return 2
+		}, socket: tight()},
+		"a file waits": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
+			must(t, c.SendFile(big, 0, 8<<20, outcome))
+			return 1
+		}, socket: tight()},
+		"paused": {accepted: func(_ *testing.T, _ *server.Server, c *server.Conn) int { c.PauseRead(); return 0 }},
+		"closing": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
+			must(t, c.WriteNotify(make([]byte, 900<<10), outcome))
+			must(t, c.Close())
+			return 1
+		}, socket: tight()},
+		"limited": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
+			must(t, c.WriteNotify(make([]byte, 900<<10), outcome))
+			return 1
+		}, limit: server.RateLimit{BytesPerSecond: 100}},
+		"detaching": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
+			must(t, c.WriteNotify(make([]byte, 900<<10), outcome))
+			must(t, c.Detach(func(nc net.Conn, _ []byte, err error) {
+				if nc != nil {
+					nc.Close()
+				}
+				outcome(err)
+			}))
+			return 2
+		}, socket: tight()},
+		"lookup":           {dial: &server.DialConfig{Resolver: unanswered(asked)}, address: "name.example.:80"},
+		"client handshake": {dial: &server.DialConfig{TLS: clientTLS()}, address: silent.Addr().String()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			loops := programLoops(t, 1, event.DriverDefault)
+			p := newProbe(calls{})
+			srv := &server.Server{Handler: p, UseLoops: loops, Socket: row.socket, WriteLimit: row.limit}
+			s := start(t, rig{"tcp", false, 0}, srv)
+			want := 0
+			if row.dial != nil {
+				cfg := *row.dial
+				cfg.Handler = p
+				_, err := s.Dial(context.Background(), "tcp", row.address, &cfg)
+				must(t, err)
+			} else {
+				c, _ := p.connect(t, s)
+				want = row.accepted(t, srv, c)
+			}
+			must(t, loops[0].Close())
+			if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrLoopClosed) {
+				t.Errorf("the reason is %v", reason)
+			}
+			for range want {
+				if err := await(t, outcomes, "an outcome"); err == nil {
+					t.Log("an outcome is nil") // the kernel had room
+				}
+			}
+			s.shutdown(t)
+			if st := s.Stats(); st.OpenConns != 0 || st.BufferedBytes != 0 {
+				t.Errorf("%d connections and %d bytes are left", st.OpenConns, st.BufferedBytes)
+			}
+			if n := server.WaitingFiles(srv); n != 0 {
+				t.Errorf("%d files are left", n)
+			}
+		})
+	}
+	must(t, os.Remove(big.Name()))
+}
+
+// An accepted connection whose PROXY header or TLS handshake is under way when its loop is closed is rejected.
+func TestALoopThatIsClosedRejectsWhatHasNotBegun(t *testing.T) {
+	for name, cfg := range map[string]*server.ListenerConfig{"PROXY header": {ProxyProtocol: true}, "TLS handshake": {TLS: serverTLS()}} {
+		t.Run(name, func(t *testing.T) {
+			loops := programLoops(t, 1, event.DriverDefault)
+			rejected := make(chan error, 1)
+			s := start(t, rig{"tcp", false, 0}, &server.Server{Handler: calls{}, UseLoops: loops, OnReject: func(_ *server.Conn, reason error) { rejected <- reason }})
+			ln, err := s.Listen(t.Context(), "tcp", "127.0.0.1:0", cfg)
+			must(t, err)
+			nc, err := net.Dial("tcp", ln.Addr().String())
+			must(t, err)
+			defer nc.Close()
+			until(t, "the connection", func() bool { return s.Stats().OpenConns == 1 })
+			must(t, loops[0].Close())
+			wantError(t, "the reason", await(t, rejected, "OnReject"), server.ErrLoopClosed)
+			s.shutdown(t)
+		})
+	}
+}
