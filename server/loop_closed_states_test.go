@@ -38,7 +38,7 @@ func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
 			must(t, c.SendFile(big, 0, 8<<20, outcome))
 			return 1
 		}, socket: tight()},
-		"paused": {accepted: func(_ *testing.T, _ *server.Server, c *server.Conn) int { c.PauseRead(); return 0 }},
+		"paused": {accepted: func(_ *testing.T, _ *server.Server, c *server.Conn) int { c.PauseRead(nil); return 0 }},
 		"closing": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
 			must(t, c.WriteNotify(make([]byte, 900<<10), outcome))
 			must(t, c.Close())
