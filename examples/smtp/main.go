@@ -5,10 +5,14 @@
 // The protocol has two framings. Commands are lines. After DATA follows a message that ends with a line of a single dot, and then
 // commands follow again. So there are two Dispatchers, and SetHandler changes between them. The change applies from the next byte on,
 // even if a client has sent everything at once and all of it is in the buffer.
+//
+// With -cert and -key the sink offers STARTTLS. StartTLS is called before the answer to the command is complete: the answer of a request in
+// work is sent in clear, and what a client has sent behind the command in clear closes the connection.
 package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -27,6 +31,7 @@ type sink struct {
 	dir            string
 	limit          int // of a message, in bytes
 	commands, mail *server.Dispatcher
+	tls            *tls.Config // of STARTTLS; nil if it is not offered
 	messages       atomic.Int64
 }
 
@@ -35,7 +40,16 @@ func main() {
 	s := &sink{}
 	flag.StringVar(&s.dir, "dir", "", "directory for the messages; without it they are only counted")
 	flag.IntVar(&s.limit, "limit", 10<<20, "largest message, in bytes")
+	cert := flag.String("cert", "", "file of the certificate for STARTTLS, in PEM; without it STARTTLS is not offered")
+	key := flag.String("key", "", "file of the certificate's private key, in PEM")
 	flag.Parse()
+	if *cert != "" {
+		pair, err := tls.LoadX509KeyPair(*cert, *key)
+		if err != nil {
+			log.Fatal(err)
+		}
+		s.tls = &tls.Config{Certificates: []tls.Certificate{pair}}
+	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
 

@@ -50,7 +50,9 @@ func (s *sink) answer(c *server.Conn, has *session, line string) string {
 		if verb == "HELO" {
 			return "250 sink"
 		}
-		return fmt.Sprintf("250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE %d", s.limit)
+		return s.extensions(c)
+	case verb == "STARTTLS" && s.tls != nil:
+		return s.startTLS(c, has, rest)
 	case verb != "MAIL" && verb != "RCPT" && verb != "DATA":
 		return "500 unknown command"
 	case !has.hello:
@@ -68,6 +70,30 @@ func (s *sink) answer(c *server.Conn, has *session, line string) string {
 		return "451 " + err.Error()
 	}
 	return "354 end with a line of a single dot"
+}
+
+// extensions is the answer to EHLO.
+func (s *sink) extensions(c *server.Conn) string {
+	offer := ""
+	if _, encrypted := c.TLS(); s.tls != nil && !encrypted {
+		offer = "250-STARTTLS\r\n"
+	}
+	return fmt.Sprintf("250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n%s250 SIZE %d", offer, s.limit)
+}
+
+// startTLS begins TLS behind this answer. What the client has said before does not count any more (RFC 3207, section 4.2).
+func (s *sink) startTLS(c *server.Conn, has *session, rest string) string {
+	if rest != "" {
+		return "501 STARTTLS has no parameters"
+	}
+	if _, encrypted := c.TLS(); encrypted {
+		return "503 the connection is encrypted already"
+	}
+	if err := c.StartTLS(s.tls, nil); err != nil {
+		return "454 " + err.Error()
+	}
+	*has = session{}
+	return "220 ready to start TLS"
 }
 
 func (s *sink) mailFrom(has *session, rest string) string {
