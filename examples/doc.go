@@ -10,7 +10,7 @@
 //   - hello: the smallest one
 //   - echo: the two ways to answer, on a loop and on workers, each with bytes and with lines, with and without TLS
 //   - chat: broadcasts, and members that do not read and do not delay the others
-//   - smtp: a protocol with two framings, which change within the stream
+//   - smtp: a protocol with two framings, which change within the stream, and with STARTTLS
 //   - proxy: pairs of connections that pause each other
 //   - dispatcher: connections that are accepted or dialled outside the server, timers, and answers from other goroutines
 //   - graceful: a program that is replaced by a new process without losing an answer
