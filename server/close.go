@@ -48,7 +48,7 @@ func (c *loopConn) begin() (alive bool) {
 	case c.life == lifeNew:
 		c.opened()
 	case c.isClient():
-		c.shakeHands()
+		c.startHandshake()
 	}
 	c.arm()
 	return !c.life.isGone()

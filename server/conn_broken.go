@@ -81,7 +81,7 @@ func (c *loopConn) readFailed(err error) {
 	case c.life.isGone():
 	case c.layers.has(layerTLS):
 		c.ext.tls.pipe.FeedEOF()
-		c.pumpTLS()
+		c.decrypt()
 	default:
 		c.endRead()
 	}

@@ -277,7 +277,7 @@ func (c *loopConn) connected(a *attempt) {
 func (c *loopConn) established(d *dialing) {
 	if d.tls != nil {
 		c.beginWithTLS(d.tls, true)
-		c.shakeHands()
+		c.startHandshake()
 	} else {
 		c.opened()
 	}

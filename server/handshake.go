@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// handshakes bounds the goroutines that shake hands, and queues the others, first in, first out. While one waits, the oldest of those
-// that run is ended once it has waited for its client for long enough, or clients that send their ClientHello and then little
-// or nothing could keep all others out until HandshakeTimeout.
+// handshakes bounds the goroutines of TLS handshakes. Handshakes above the limit wait in a queue, first in, first out. While one waits, the
+// oldest running handshake is ended when it has waited for its client for long enough. Otherwise clients that send a ClientHello and then
+// little or nothing could use all places until HandshakeTimeout.
 type handshakes struct {
 	mu      sync.Mutex // guards all but limit
 	limit   int
@@ -30,7 +30,7 @@ type runningHandshake struct {
 	began time.Time
 }
 
-// ended is closed when none runs.
+// ended returns a channel that is closed when no handshake runs.
 func (h *handshakes) ended() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -43,27 +43,27 @@ func (h *handshakes) ended() <-chan struct{} {
 	return zero
 }
 
-// len is how many run.
+// len returns the number of running handshakes.
 func (h *handshakes) len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.running)
 }
 
-// handshakePatience is how long a handshake may wait for its client, all its waits together, while others wait for a place: many round trips, so that a client that is only far away is
-// not cut off when many connect at once. When more wait than run, it is shorter, down to half.
+// handshakePatience is how long a handshake may wait for its client, all its waits together, while others wait for a place. It is many round
+// trips, so that a distant client is not rejected when many connect at once. When more wait than run, it is shorter, down to half.
 const handshakePatience = time.Second
 
-// shortestLook is the least time between two looks at the handshakes that run.
+// shortestLook is the least time between two checks of the running handshakes.
 const shortestLook = 10 * time.Millisecond
 
-// patience is how long a handshake may wait for its client now. Under mu.
+// patience returns how long a handshake may wait for its client at present. Under mu.
 func (h *handshakes) patience() time.Duration {
 	shorter := time.Duration(float64(handshakePatience) * float64(h.limit) / float64(h.limit+h.waiting.Len()))
 	return max(handshakePatience/2, shorter)
 }
 
-// enter reports whether c's handshake may run now; otherwise it waits.
+// enter reports whether c's handshake may run now. If it may not, it waits for a place.
 func (h *handshakes) enter(c *Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,7 +76,7 @@ func (h *handshakes) enter(c *Conn) bool {
 	return false
 }
 
-// leave takes c, which is closed, out of those that wait for a place.
+// leave removes c, which is closed, from the queue.
 func (h *handshakes) leave(c *Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -86,7 +86,7 @@ func (h *handshakes) leave(c *Conn) {
 	}
 }
 
-// begin notes that c's handshake runs. Under mu.
+// begin records that c's handshake runs. Under mu.
 func (h *handshakes) begin(c *Conn) {
 	h.running[c] = nil
 	if !c.ext.tls.client {
@@ -94,8 +94,8 @@ func (h *handshakes) begin(c *Conn) {
 	}
 }
 
-// evict ends handshakes that have had their time, the oldest first, as many as there are others that wait, and sees to it that it
-// is called again while one waits. What the server itself takes for a handshake does not count. Under mu.
+// evict ends handshakes whose time is over, the oldest first, at most as many as wait for a place. It starts the timer that calls it again
+// while one waits. The time that the server itself computes does not count. Under mu.
 func (h *handshakes) evict() {
 	now, patience := time.Now(), h.patience()
 	again := patience
@@ -126,7 +126,7 @@ func (h *handshakes) evict() {
 	}
 }
 
-// look is evict while one waits, called by the watch.
+// look calls evict if a handshake waits. It is the timer's function.
 func (h *handshakes) look() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,7 +135,7 @@ func (h *handshakes) look() {
 	}
 }
 
-// stop ends the watch.
+// stop stops the timer.
 func (h *handshakes) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -145,7 +145,7 @@ func (h *handshakes) stop() {
 	}
 }
 
-// next returns the next one that waits when c's has ended, nil when the goroutine is to end.
+// next records the end of c's handshake and returns the connection whose handshake gets its place, nil if none waits.
 func (h *handshakes) next(c *Conn) *Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -169,8 +169,8 @@ func (h *handshakes) next(c *Conn) *Conn {
 	return c
 }
 
-// shakeHands begins the handshake, on a goroutine of its own if there may be one more, else when one has ended.
-func (c *loopConn) shakeHands() {
+// startHandshake starts the TLS handshake on a goroutine of its own, or queues it if the limit is reached.
+func (c *loopConn) startHandshake() {
 	t := c.ext.tls
 	c.setHandshake(handshakeRuns)
 	if t.client {
@@ -180,25 +180,25 @@ func (c *loopConn) shakeHands() {
 	}
 	s := c.loop.srv
 	if s.shaking.enter(&c.Conn) {
-		go s.shakeAll(&c.Conn)
+		go s.runHandshakes(&c.Conn)
 	}
 }
 
-// shakeAll shakes hands with c and then with those who wait.
-func (s *Server) shakeAll(c *Conn) {
+// runHandshakes runs the handshake of c and then those of the queue.
+func (s *Server) runHandshakes(c *Conn) {
 	for ; c != nil; c = s.shaking.next(c) {
-		s.shake(c)
+		s.runHandshake(c)
 	}
 }
 
-// shake shakes hands with c. The user's functions in the tls.Config may panic or call runtime.Goexit, as a handler may.
-func (s *Server) shake(c *Conn) {
+// runHandshake runs the handshake of c. The user's functions in the tls.Config may panic or call runtime.Goexit, as a handler may.
+func (s *Server) runHandshake(c *Conn) {
 	t := c.ext.tls
 	err := ErrPanic
 	returns := false
 	defer func() {
 		if !returns { // this goroutine ends
-			go s.shakeAll(s.shaking.next(c))
+			go s.runHandshakes(s.shaking.next(c))
 		}
 	}()
 	defer func() {
@@ -224,8 +224,8 @@ func (s *Server) shake(c *Conn) {
 	returns = true
 }
 
-// handshaken goes on after the handshake.
-func (c *loopConn) handshaken() {
+// handshakeEnded opens the connection after its handshake, or ends it. On the loop.
+func (c *loopConn) handshakeEnded() {
 	if c.life.isGone() || !c.handshake().isBegun() {
 		return
 	}
@@ -250,14 +250,14 @@ func (c *loopConn) handshaken() {
 	c.opened()
 }
 
-// writeAlert gives the kernel what a failed handshake leaves: the alert that says why. Whether it takes it does not matter.
+// writeAlert writes the alert of a failed handshake, which tells the peer the reason. Its error is ignored, since the connection ends.
 func (c *loopConn) writeAlert() {
 	if p := c.ext.tls.pipe.TakeOutput(); len(p) > 0 {
 		_, _ = c.loop.srv.calls.Write(c.ev.FD(), p)
 	}
 }
 
-// stopHandshake lets a handshake that runs fail, when its connection is closed.
+// stopHandshake ends the handshake of a connection that is being closed.
 func (c *loopConn) stopHandshake() {
 	if !c.layers.has(layerTLS) {
 		return

@@ -175,7 +175,7 @@ func (c *loopConn) applyCommands(commands command) {
 		c.connect()
 	}
 	if commands&cmdHandshaken != 0 {
-		c.handshaken()
+		c.handshakeEnded()
 	}
 	if commands&cmdDone != 0 {
 		c.takeBack()
@@ -235,7 +235,7 @@ func (c *loopConn) advance() {
 	}
 	switch {
 	case c.hasMoreTLS() && c.mayReadBut(holdLastRead) && !c.handshake().isUnderWay():
-		c.pumpTLS()
+		c.decrypt()
 		return
 	case c.draining.isDraining() && c.life.takesInput() && c.mayRead() && !c.handshake().isUnderWay():
 		c.read() // what came before the shutdown is still answered; more is not read, or a busy client would keep us

@@ -91,7 +91,7 @@ func (c *loopConn) specialEOF(x *ext) {
 	case c.layers.has(layerTLS):
 		x.tls.pipe.FeedEOF()
 		if !c.handshake().isUnderWay() {
-			c.pumpTLS()
+			c.decrypt()
 			return
 		}
 		if !c.handshake().isBegun() {

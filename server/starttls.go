@@ -134,7 +134,7 @@ func (c *loopConn) beginUpgrade() {
 		c.receivedTLS(in.rest())
 		c.dropInput()
 	} else if u.Client {
-		c.shakeHands()
+		c.startHandshake()
 	}
 }
 

@@ -97,7 +97,7 @@ func (c *loopConn) receivedTLS(p []byte) {
 	t := c.ext.tls
 	if !c.handshake().isUnderWay() {
 		t.pipe.Lend(p)
-		c.pumpTLS()
+		c.decrypt()
 		return
 	}
 	if err := c.loop.srv.overloads(len(p)); err != nil { // before it is copied
@@ -115,7 +115,7 @@ func (c *loopConn) receivedTLS(p []byte) {
 			c.fail(fmt.Errorf("%w: %w", ErrHandshake, err))
 			return
 		case complete:
-			c.shakeHands()
+			c.startHandshake()
 		}
 	}
 	switch {
@@ -126,8 +126,8 @@ func (c *loopConn) receivedTLS(p []byte) {
 	}
 }
 
-// pumpTLS gives the handler what can be decrypted, within the turn's budget.
-func (c *loopConn) pumpTLS() {
+// decrypt gives the handler what can be decrypted, within the budget of a turn.
+func (c *loopConn) decrypt() {
 	l := c.loop
 	t := c.ext.tls
 	t.more = false
@@ -278,8 +278,8 @@ func (c *Conn) encryptedWritten() error {
 	return nil
 }
 
-// maxCipherWaits bounds the records that wait for the kernel: those of one visit, and what TLS itself answers, as to key updates, of
-// which nobody else knows.
+// maxCipherWaits bounds the records that wait for the kernel: those of one visit, and the answers of TLS itself, as to key
+// updates, which nothing else counts.
 const maxCipherWaits = 64 << 10
 
 // recordOverhead is what the records of 2*tlsio.MaxRecord bytes add to them. crypto/tls begins with records that fit a segment.

@@ -29,7 +29,7 @@ type Owner interface {
 //   - Then only the loop uses the tls.Conn. Nothing waits: Read returns ErrWouldBlock when it has given out all whole records, and Write
 //     gathers records for Flush. The loop calls Lend with its own buffer before it reads from the tls.Conn, and Keep before it uses that
 //     buffer for something else; LendOut and KeepOut do the same for records. Close ends this.
-//   - Detach hands the Pipe out: whoever has the tls.Conn then uses the net.Conn given to Detach, after the input that the Pipe still holds.
+//   - Detach hands the Pipe out: the owner of the tls.Conn then uses the net.Conn given to Detach, after the input that the Pipe still holds.
 //
 // In a handshake Read gives crypto/tls whole records only, since crypto/tls reserves memory for the largest record when it has seen the
 // beginning of one; the rest waits in the Pipe, whose Memory the loop counts.
@@ -66,7 +66,7 @@ const (
 	stateFailed                   // the loop, for the alert of a handshake that has failed
 	stateEstablished              // the loop
 	stateDetached                 // the owner of the net.Conn that Detach has handed out
-	stateClosed                   // nobody
+	stateClosed                   // none
 )
 
 // String is the state's name.
