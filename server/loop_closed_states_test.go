@@ -11,45 +11,41 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A loop that the program closes ends its connections whatever their state is: each handler is told, each write has an outcome, and
-// nothing is left.
-func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
-	big := writeFile(t, make([]byte, 8<<20))
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer silent.Close()
-	asked := make(chan string, 1)
-	outcomes := make(chan error, 10)
-	outcome := func(err error) { outcomes <- err }
-	for name, row := range map[string]struct {
-		socket   server.SocketOptions
-		limit    server.RateLimit
-		accepted func(t *testing.T, s *server.Server, c *server.Conn) int // what is done with a connection; the outcomes that follow
-		dial     *server.DialConfig
-		address  string
-	}{
-		"idle": {accepted: func(*testing.T, *server.Server, *server.Conn) int { return 0 }},
-		"a write waits": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
-			must(t, c.WriteNotify(make([]byte, 900<<10), outcome))
+// A connectionState says how to bring a connection into a state.
+type connectionState struct {
+	socket   server.SocketOptions
+	limit    server.RateLimit
+	accepted func(t *testing.T, c *server.Conn, outcome func(error)) int // for accepted connections; returns the number of outcomes
+	dial     *server.DialConfig                                          // for dialled ones
+	address  string
+}
+
+// connectionStates returns states of accepted connections, by name. big is a file of 8 MB.
+func connectionStates(big *os.File) map[string]connectionState {
+	much := make([]byte, 900<<10) // more than the kernel has room for
+	return map[string]connectionState{
+		"idle": {accepted: func(*testing.T, *server.Conn, func(error)) int { return 0 }},
+		"a write waits": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
+			must(t, c.WriteNotify(much, outcome))
 			must(t, c.WriteNotify([]byte("last"), outcome))
 			return 2
 		}, socket: tight()},
-		"a file waits": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
+		"a file waits": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
 			must(t, c.SendFile(big, 0, 8<<20, outcome))
 			return 1
 		}, socket: tight()},
-		"paused": {accepted: func(_ *testing.T, _ *server.Server, c *server.Conn) int { c.PauseRead(nil); return 0 }},
-		"closing": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
-			must(t, c.WriteNotify(make([]byte, 900<<10), outcome))
+		"paused": {accepted: func(_ *testing.T, c *server.Conn, _ func(error)) int { c.PauseRead(nil); return 0 }},
+		"closing": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
+			must(t, c.WriteNotify(much, outcome))
 			must(t, c.Close())
 			return 1
 		}, socket: tight()},
-		"limited": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
-			must(t, c.WriteNotify(make([]byte, 900<<10), outcome))
+		"limited": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
+			must(t, c.WriteNotify(much, outcome))
 			return 1
 		}, limit: server.RateLimit{BytesPerSecond: 100}},
-		"detaching": {accepted: func(t *testing.T, _ *server.Server, c *server.Conn) int {
-			must(t, c.WriteNotify(make([]byte, 900<<10), outcome))
+		"detaching": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
+			must(t, c.WriteNotify(much, outcome))
 			must(t, c.Detach(func(nc net.Conn, _ []byte, err error) {
 				if nc != nil {
 					nc.Close()
@@ -58,9 +54,22 @@ func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
 			}))
 			return 2
 		}, socket: tight()},
-		"lookup":           {dial: &server.DialConfig{Resolver: unanswered(asked)}, address: "name.example.:80"},
-		"client handshake": {dial: &server.DialConfig{TLS: clientTLS()}, address: silent.Addr().String()},
-	} {
+	}
+}
+
+// A loop that the program closes ends its connections whatever their state is: each handler is told, each write has an outcome, and
+// nothing is left.
+func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer silent.Close()
+	outcomes := make(chan error, 10)
+	outcome := func(err error) { outcomes <- err }
+	big := writeFile(t, make([]byte, 8<<20))
+	states := connectionStates(big)
+	states["lookup"] = connectionState{dial: &server.DialConfig{Resolver: unanswered(nil)}, address: "name.example.:80"}
+	states["client handshake"] = connectionState{dial: &server.DialConfig{TLS: clientTLS()}, address: silent.Addr().String()}
+	for name, row := range states {
 		t.Run(name, func(t *testing.T) {
 			loops := programLoops(t, 1, event.DriverDefault)
 			p := newProbe(calls{})
@@ -74,7 +83,7 @@ func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
 				must(t, err)
 			} else {
 				c, _ := p.connect(t, s)
-				want = row.accepted(t, srv, c)
+				want = row.accepted(t, c, outcome)
 			}
 			must(t, loops[0].Close())
 			if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrLoopClosed) {

@@ -195,11 +195,11 @@ func TestALoopThatTheProgramClosesEndsWhatItServes(t *testing.T) {
 		}
 	}
 	ln := s.Listeners()[0]
-	var sockets []*server.PacketConn
-	for range 2 {
-		pc, err := s.ListenPacket(t.Context(), "udp", "127.0.0.1:0", nil)
+	sockets := make([]*server.PacketConn, 2)
+	for i := range sockets {
+		var err error
+		sockets[i], err = s.ListenPacket(t.Context(), "udp", "127.0.0.1:0", nil)
 		must(t, err)
-		sockets = append(sockets, pc)
 	}
 	must(t, loops[0].Close())
 	for range onFirst {
@@ -208,7 +208,7 @@ func TestALoopThatTheProgramClosesEndsWhatItServes(t *testing.T) {
 		}
 	}
 	if n := s.Stats().Ended[server.EndedByLoop]; n != uint64(len(onFirst)) {
-		t.Errorf("%d connections are counted as ended by their loop, want %d", n, len(onFirst))
+		t.Errorf("%d of %d connections are counted as ended by their loop", n, len(onFirst))
 	}
 	wantError(t, "Wait", ln.Wait(), server.ErrLoopClosed)
 	ended := 0
@@ -221,8 +221,7 @@ func TestALoopThatTheProgramClosesEndsWhatItServes(t *testing.T) {
 		t.Errorf("%d of 2 sockets ended with their loop", ended)
 	}
 	for _, nc := range kept {
-		send(t, nc, "x")
-		expect(t, nc, "x")
+		must(t, pipelined(nc, "x", 1))
 	}
 	again, err := s.Listen(t.Context(), "tcp", "127.0.0.1:0", nil)
 	must(t, err)
