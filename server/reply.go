@@ -27,12 +27,13 @@ func (w Reply) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("write %d bytes to a reply: %w", len(p), err)
 	}
-	defer r.mu.Unlock()
 	if len(r.buf)+len(p) <= replyBuffer && !r.overfull {
 		r.gather(p)
+		r.mu.Unlock()
 		return len(p), nil
 	}
 	n, err := r.writeLong(p)
+	r.mu.Unlock()
 	if err != nil {
 		return n, fmt.Errorf("write %d bytes to a reply: %w", len(p), err)
 	}
@@ -132,7 +133,9 @@ func (w Reply) lock() (*replyState, error) {
 		if w.c.state.isDead() {
 			r.err = w.c.refusal()
 		}
-		r.overfull = r.order != 0 && w.c.held() >= w.c.loop.srv.cfg.MaxOutput && !r.isFirst(w.c.ext)
+		if r.order != 0 {
+			r.overfull = w.c.held() >= w.c.loop.srv.cfg.MaxOutput && !r.isFirst(w.c.ext)
+		}
 		w.c.mu.Unlock()
 	}
 	if r.err != nil {

@@ -62,12 +62,9 @@ func (r *replyState) become(next replyPhase) {
 // beginReply begins the reply to the next request of in.
 func (in *input) beginReply() Reply {
 	r := &in.reply
-	r.mu.Lock() // a Reply that was kept may look
-	r.become(replyOpen)
-	r.refused = false
-	n := r.number.Load()
-	r.mu.Unlock()
-	return Reply{r.c, in, n}
+	r.become(replyOpen) // without mu: no Reply has this number yet, and those with another one look at nothing but the number
+	r.refused, r.overfull = false, false
+	return Reply{r.c, in, r.number.Load()}
 }
 
 // isOpen reports whether the function of the reply runs. Under mu.
