@@ -35,13 +35,30 @@ func (a *alarm) arm(deadline time.Duration) {
 		}
 	}()
 	a.at.Store(int64(deadline))
-	d := max(0, deadline-a.l.clock.Now())
+	for now := a.l.clock.Now(); ; {
+		a.startTimer(max(0, deadline-now))
+		if !a.l.userClock {
+			break
+		}
+		later := a.l.clock.Now()
+		if later-now < maxArming {
+			break
+		}
+		now = later
+	}
+	armed = true
+}
+
+// maxArming is how much time may pass on a user's clock while the alarm is armed. If more passes, as when a test advances its clock, the
+// alarm would be late by that much, and is armed again.
+const maxArming = time.Millisecond
+
+func (a *alarm) startTimer(d time.Duration) {
 	if a.timer == nil {
 		a.timer = a.l.clock.AfterFunc(d, a.fired)
 	} else {
 		a.timer.Reset(d)
 	}
-	armed = true
 }
 
 // fired wakes the loop as other goroutines do, but is not counted in Stats.Wakes. What it publishes is that time has passed.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // allFeatures are the features that a backend may have.
@@ -22,13 +23,13 @@ func TestEachBackendOfTheSystemWorks(t *testing.T) {
 	}
 	for _, b := range event.Backends() {
 		t.Run(string(b), func(t *testing.T) {
-			l := newLoop(t, &event.Config{IgnoreEnv: true, Backend: b})
-			wantEqual(t, "backend", l.Backend(), b)
+			l := testkit.NewLoop(t, &event.Config{IgnoreEnv: true, Backend: b})
+			testkit.WantEqual(t, "backend", l.Backend(), b)
 			called := 0
 			e := eventFor(t, l, readable(t), event.Read, func(*event.Event, event.Flags) { called++ })
-			must(t, e.Add(event.NoTimeout))
-			run(t, l)
-			wantEqual(t, "calls", called, 1)
+			testkit.Must(t, e.Add(event.NoTimeout))
+			testkit.Run(t, l)
+			testkit.WantEqual(t, "calls", called, 1)
 		})
 	}
 }
@@ -36,40 +37,40 @@ func TestEachBackendOfTheSystemWorks(t *testing.T) {
 func TestDefaultBackendIsTheFirst(t *testing.T) {
 	t.Setenv("EVMQ_BACKEND", "poll")
 	t.Setenv("EVMQ_DRIVER", "thread")
-	wantEqual(t, "backend without the environment", newLoop(t, &event.Config{IgnoreEnv: true}).Backend(), event.Backends()[0])
+	testkit.WantEqual(t, "backend without the environment", testkit.NewLoop(t, &event.Config{IgnoreEnv: true}).Backend(), event.Backends()[0])
 }
 
 func TestEnvironmentChoosesWhatTheConfigLeavesOpen(t *testing.T) {
 	t.Setenv("EVMQ_BACKEND", "poll")
 	t.Setenv("EVMQ_DRIVER", "thread")
-	wantEqual(t, "backend left open", newLoop(t, nil).Backend(), event.BackendPoll)
-	wantEqual(t, "driver left open", newLoop(t, nil).Driver(), event.DriverThread)
+	testkit.WantEqual(t, "backend left open", testkit.NewLoop(t, nil).Backend(), event.BackendPoll)
+	testkit.WantEqual(t, "driver left open", testkit.NewLoop(t, nil).Driver(), event.DriverThread)
 	first := event.Backends()[0]
-	wantEqual(t, "backend by option", newLoop(t, &event.Config{Backend: first}).Backend(), first)
+	testkit.WantEqual(t, "backend by option", testkit.NewLoop(t, &event.Config{Backend: first}).Backend(), first)
 }
 
 // A loop has each feature that was required of it, or is not made.
 func TestRequiredFeaturesAreThereOrNewLoopFails(t *testing.T) {
 	for _, b := range event.Backends() {
-		has := newLoop(t, &event.Config{IgnoreEnv: true, Backend: b}).Features()
+		has := testkit.NewLoop(t, &event.Config{IgnoreEnv: true, Backend: b}).Features()
 		for _, f := range allFeatures {
 			l, err := event.NewLoop(&event.Config{IgnoreEnv: true, Backend: b, Features: f})
 			if !has.Has(f) {
 				wantMessage(t, err, event.ErrUnsupported, string(b), f.String())
 				continue
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			if !l.Features().Has(f) {
 				t.Errorf("%s was made for %v and has %v", b, f, l.Features())
 			}
-			must(t, l.Close())
+			testkit.Must(t, l.Close())
 		}
 	}
 }
 
 // A persistent reader on a new loop sees everything up to the end of the file, and with its Del Run returns.
 func TestPersistentReadSeesAllUpToTheEnd(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	_, peer, fd, fp := pair(t)
 	sent := []string{"one", "two", "three"}
 	send(t, fp, sent[0])
@@ -77,27 +78,27 @@ func TestPersistentReadSeesAllUpToTheEnd(t *testing.T) {
 	calls := 0
 	e := eventFor(t, l, fd, event.Read|event.Persist, func(e *event.Event, what event.Flags) {
 		calls++
-		wantEqual(t, "what", what, event.Read)
+		testkit.WantEqual(t, "what", what, event.Read)
 		s, err := receive(fd)
 		got += s
 		switch {
 		case errors.Is(err, io.EOF):
-			must(t, e.Del())
+			testkit.Must(t, e.Del())
 		case calls < len(sent):
 			send(t, fp, sent[calls])
 		default:
 			peer.Close()
 		}
 	})
-	must(t, e.Add(event.NoTimeout))
-	run(t, l)
-	wantEqual(t, "data", got, "onetwothree")
-	wantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{})
+	testkit.Must(t, e.Add(event.NoTimeout))
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "data", got, "onetwothree")
+	testkit.WantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{})
 }
 
 // Close removes what is pending and what is active without a call, and leaves the descriptors open.
 func TestCloseRemovesPendingAndActiveEvents(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	_, _, fd, peer := pair(t)
 	all := map[string]*event.Event{
 		"read":                silent(t, l, fd, event.Read|event.Persist),
@@ -115,11 +116,11 @@ func TestCloseRemovesPendingAndActiveEvents(t *testing.T) {
 		if !ok {
 			d = event.NoTimeout
 		}
-		must(t, e.Add(d))
+		testkit.Must(t, e.Add(d))
 	}
-	must(t, all["active read"].Activate(event.Read))
-	must(t, all["active user"].Activate(event.Write))
-	must(t, l.Close())
+	testkit.Must(t, all["active read"].Activate(event.Read))
+	testkit.Must(t, all["active user"].Activate(event.Write))
+	testkit.Must(t, l.Close())
 	for name, e := range all {
 		if e.Added() || e.Pending() != 0 {
 			t.Errorf("%s: added %v, pending %v after Close", name, e.Added(), e.Pending())
@@ -133,18 +134,18 @@ func TestCloseRemovesPendingAndActiveEvents(t *testing.T) {
 
 // What has become active and is interrupted by Break is removed by Close too.
 func TestCloseRemovesEventsThatABreakLeftActive(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	first := userEvent(t, l, 0, func() { l.Break() })
 	timer := silent(t, l, -1, 0)
 	ticker := silent(t, l, -1, event.Persist)
-	must(t, first.Add(0))
-	must(t, timer.Add(time.Second))
-	must(t, ticker.Add(time.Second))
+	testkit.Must(t, first.Add(0))
+	testkit.Must(t, timer.Add(time.Second))
+	testkit.Must(t, ticker.Add(time.Second))
 	clock.Advance(time.Second)
-	run(t, l)
-	wantEqual(t, "active after Break", l.Stats().Active, 2)
-	must(t, l.Close())
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "active after Break", l.Stats().Active, 2)
+	testkit.Must(t, l.Close())
 	for name, e := range map[string]*event.Event{"timer": timer, "ticker": ticker} {
 		if e.Added() || e.Pending() != 0 {
 			t.Errorf("%s: added %v, pending %v after Close", name, e.Added(), e.Pending())

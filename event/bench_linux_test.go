@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // BenchmarkTurn calls back the events of descriptors that are always readable; the figure is per callback.
@@ -18,21 +19,21 @@ func BenchmarkTurn(b *testing.B) {
 				calls := 0
 				for range ready {
 					fd, err := unix.Eventfd(1, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-					must(b, err)
+					testkit.Must(b, err)
 					e, err := l.NewEvent(fd, event.Read|event.Persist, func(*event.Event, event.Flags) {
 						if calls++; calls >= b.N {
 							l.Break()
 						}
 					})
-					must(b, err)
-					must(b, e.Add(event.NoTimeout))
+					testkit.Must(b, err)
+					testkit.Must(b, e.Add(event.NoTimeout))
 					b.Cleanup(func() {
-						must(b, e.Del())
-						must(b, unix.Close(fd))
+						testkit.Must(b, e.Del())
+						testkit.Must(b, unix.Close(fd))
 					})
 				}
 				b.ResetTimer()
-				must(b, l.Run(context.Background()))
+				testkit.Must(b, l.Run(context.Background()))
 				b.StopTimer()
 			})
 		})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // benchmarkDrivers runs body with each driver, so that one run gives the ratio.
@@ -14,7 +15,7 @@ func eachDriver(b *testing.B, body func(b *testing.B, l *event.Loop)) {
 	for _, d := range []event.Driver{event.DriverPark, event.DriverThread} {
 		b.Run(string(d), func(b *testing.B) {
 			b.ReportAllocs()
-			body(b, newLoop(b, &event.Config{Driver: d, IgnoreEnv: true}))
+			body(b, testkit.NewLoop(b, &event.Config{Driver: d, IgnoreEnv: true}))
 		})
 	}
 }
@@ -31,10 +32,10 @@ func BenchmarkHop(b *testing.B) {
 				l.Break()
 			}
 		})
-		must(b, err)
-		must(b, e.Add(event.NoTimeout))
+		testkit.Must(b, err)
+		testkit.Must(b, e.Add(event.NoTimeout))
 		_, err = l.AfterFunc(time.Hour, func() {})
-		must(b, err)
+		testkit.Must(b, err)
 		go func() {
 			defer close(ended)
 			for range work {
@@ -45,7 +46,7 @@ func BenchmarkHop(b *testing.B) {
 		}()
 		b.ResetTimer()
 		work <- struct{}{}
-		must(b, l.Run(context.Background()))
+		testkit.Must(b, l.Run(context.Background()))
 		b.StopTimer()
 		close(work)
 		<-ended
@@ -56,17 +57,17 @@ func BenchmarkHop(b *testing.B) {
 // been used for a long time.
 func BenchmarkTimer(b *testing.B) {
 	const pending = 1_000_000
-	l := newLoop(b, nil)
+	l := testkit.NewLoop(b, nil)
 	spread := func(i int) time.Duration { return time.Hour + time.Duration(i*7919%pending)*time.Millisecond }
 	timers := make([]*event.Event, pending)
 	for i := range timers {
 		var err error
 		timers[i], err = l.NewTimer(func(*event.Event, event.Flags) {})
-		must(b, err)
-		must(b, timers[i].Add(spread(i)))
+		testkit.Must(b, err)
+		testkit.Must(b, timers[i].Add(spread(i)))
 	}
 	fresh, err := l.NewTimer(func(*event.Event, event.Flags) {})
-	must(b, err)
+	testkit.Must(b, err)
 	b.Run("add and cancel", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := range b.N {
@@ -96,7 +97,7 @@ func BenchmarkTimer(b *testing.B) {
 // BenchmarkPost is a function posted by another goroutine and called, with the loop at work meanwhile.
 func BenchmarkPost(b *testing.B) {
 	eachDriver(b, func(b *testing.B, l *event.Loop) {
-		background(b, l)
+		testkit.Background(b, l)
 		called, over := 0, make(chan struct{})
 		fn := func() {
 			if called++; called == b.N {

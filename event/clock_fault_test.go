@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // faultyClock is a clock of which one call ends as end does: that which finds left at 1.
 type faultyClock struct {
-	*fakeClock
+	*testkit.Clock
 	left atomic.Int64
 	end  func()
 }
@@ -27,12 +28,12 @@ func (c *faultyClock) fault() {
 
 func (c *faultyClock) Now() time.Duration {
 	c.fault()
-	return c.fakeClock.Now()
+	return c.Clock.Now()
 }
 
 func (c *faultyClock) AfterFunc(d time.Duration, f func()) event.ClockTimer {
 	c.fault()
-	return faultyTimer{c.fakeClock.AfterFunc(d, f), c}
+	return faultyTimer{c.Clock.AfterFunc(d, f), c}
 }
 
 type faultyTimer struct {
@@ -85,31 +86,31 @@ func TestPanicOfAClockLeavesALoopThatContinuesAndCloses(t *testing.T) {
 		for ending, end := range endings {
 			for nth := int64(1); nth <= 8; nth++ {
 				t.Run(fmt.Sprintf("%s, %s in call %d", use, ending, nth), func(t *testing.T) {
-					clock := &faultyClock{fakeClock: newFakeClock(), end: end}
-					l := newLoop(t, &event.Config{Clock: clock, SlowCallback: time.Minute, Budget: event.Budget{Time: time.Hour}})
+					clock := &faultyClock{Clock: testkit.NewClock(), end: end}
+					l := testkit.NewLoop(t, &event.Config{Clock: clock, SlowCallback: time.Minute, Budget: event.Budget{Time: time.Hour}})
 					ticks := 0
 					e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) { ticks++ })
-					must(t, e.Add(time.Minute))
+					testkit.Must(t, e.Add(time.Minute))
 					clock.left.Store(nth)
 					apart(t, use, func() { do(l, e) })
 					clock.left.Store(0)
 					if use == "Close" {
-						await(t, l.Done(), "Done")
+						testkit.Await(t, l.Done(), "Done")
 						return
 					}
 					apart(t, "work after the fault", func() {
 						called := false
-						must(t, e.Add(time.Second))
-						must(t, l.Post(func() { called = true }))
+						testkit.Must(t, e.Add(time.Second))
+						testkit.Must(t, l.Post(func() { called = true }))
 						before := ticks
 						clock.Advance(time.Second)
-						must(t, l.RunNonblock())
-						must(t, l.RunNonblock())
-						wantEqual(t, "the post was called", called, true)
-						wantEqual(t, "ticks", ticks-before, 1)
-						must(t, l.Close())
+						testkit.Must(t, l.RunNonblock())
+						testkit.Must(t, l.RunNonblock())
+						testkit.WantEqual(t, "the post was called", called, true)
+						testkit.WantEqual(t, "ticks", ticks-before, 1)
+						testkit.Must(t, l.Close())
 					})
-					await(t, l.Done(), "Done")
+					testkit.Await(t, l.Done(), "Done")
 				})
 			}
 		}
@@ -118,11 +119,11 @@ func TestPanicOfAClockLeavesALoopThatContinuesAndCloses(t *testing.T) {
 
 // A loop whose clock has failed to set the alarm for a sleep sets it for the next.
 func TestAlarmIsSetAfterAFaultOfTheClock(t *testing.T) {
-	clock := &faultyClock{fakeClock: newFakeClock(), end: func() { panic("clock") }}
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := &faultyClock{Clock: testkit.NewClock(), end: func() { panic("clock") }}
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	fired := make(chan struct{})
 	_, err := l.AfterFunc(time.Second, func() { close(fired) })
-	must(t, err)
+	testkit.Must(t, err)
 	// Until a fault of AfterFunc was among them; the loop must not believe that an alarm is set.
 	for nth := int64(1); nth <= 8; nth++ {
 		clock.left.Store(nth)
@@ -133,34 +134,33 @@ func TestAlarmIsSetAfterAFaultOfTheClock(t *testing.T) {
 		})
 	}
 	clock.left.Store(0)
-	background(t, l)
-	clock.awaitAlarm(t, time.Second)
+	testkit.Background(t, l)
+	clock.AwaitTimer(t, time.Second)
 	clock.Advance(time.Second)
-	await(t, fired, "timer")
+	testkit.Await(t, fired, "timer")
 }
 
 // A clock may begin below zero, even as low as there is.
 func TestClockBelowZeroWorksAsAnyOther(t *testing.T) {
 	for _, start := range []time.Duration{-time.Second, -45 * time.Millisecond, -time.Hour, math.MinInt64} {
 		t.Run(start.String(), func(t *testing.T) {
-			clock := newFakeClock()
-			clock.now = start
-			l := newLoop(t, &event.Config{Clock: clock})
+			clock := testkit.NewClockAt(start)
+			l := testkit.NewLoop(t, &event.Config{Clock: clock})
 			var told []time.Duration
 			e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) { told = append(told, clock.Now()-start) })
-			must(t, e.Add(10*time.Millisecond))
-			wantEqual(t, "the loop's time", l.Now(), start)
+			testkit.Must(t, e.Add(10*time.Millisecond))
+			testkit.WantEqual(t, "the loop's time", l.Now(), start)
 			passTime(t, l, clock, 35*time.Millisecond)
 			wantOrder(t, told, 10*time.Millisecond, 20*time.Millisecond, 30*time.Millisecond)
-			must(t, e.Del())
-			must(t, silent(t, l, -1, 0).Add(event.NoTimeout-1)) // as good as none
+			testkit.Must(t, e.Del())
+			testkit.Must(t, silent(t, l, -1, 0).Add(event.NoTimeout-1)) // as good as none
 			fired := make(chan struct{})
-			background(t, l)
+			testkit.Background(t, l)
 			_, err := l.AfterFunc(10*time.Millisecond, func() { close(fired) }) // while the loop sleeps, at 0 for one of the starts
-			must(t, err)
-			clock.awaitAlarm(t, start+45*time.Millisecond)
+			testkit.Must(t, err)
+			clock.AwaitTimer(t, start+45*time.Millisecond)
 			clock.Advance(10 * time.Millisecond)
-			await(t, fired, "timer")
+			testkit.Await(t, fired, "timer")
 		})
 	}
 }
@@ -172,12 +172,12 @@ func TestFaultOfAClockCostsNoFunctionItsCall(t *testing.T) {
 		for nth := int64(1); nth <= 12; nth++ {
 			for _, closes := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s in call %d, in Close %v", ending, nth, closes), func(t *testing.T) {
-					clock := &faultyClock{fakeClock: newFakeClock(), end: end}
-					l := newLoop(t, &event.Config{Clock: clock, SlowCallback: time.Minute, PanicHandler: func(any, []byte) {}})
+					clock := &faultyClock{Clock: testkit.NewClock(), end: end}
+					l := testkit.NewLoop(t, &event.Config{Clock: clock, SlowCallback: time.Minute, PanicHandler: func(any, []byte) {}})
 					posted, finalized := 0, 0
-					must(t, l.Post(func() { posted++ }))
-					must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { finalized++ }))
-					must(t, l.Post(func() { posted++ }))
+					testkit.Must(t, l.Post(func() { posted++ }))
+					testkit.Must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { finalized++ }))
+					testkit.Must(t, l.Post(func() { posted++ }))
 					clock.left.Store(nth)
 					for range 3 {
 						apart(t, "use of the clock", func() {
@@ -189,7 +189,7 @@ func TestFaultOfAClockCostsNoFunctionItsCall(t *testing.T) {
 						})
 					}
 					clock.left.Store(0)
-					wantEqual(t, "posts and finalizers called", [2]int{posted, finalized}, [2]int{2, 1})
+					testkit.WantEqual(t, "posts and finalizers called", [2]int{posted, finalized}, [2]int{2, 1})
 				})
 			}
 		}

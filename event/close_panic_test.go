@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // endings are the ways in which a callback does not return.
@@ -22,7 +23,7 @@ func apart(t testing.TB, what string, fn func()) {
 		defer func() { _ = recover() }()
 		fn()
 	}()
-	await(t, over, what)
+	testkit.Await(t, over, what)
 }
 
 // If functions called by Close panic or end their goroutine, all others are called once, in order, and the loop is closed with
@@ -32,17 +33,17 @@ func TestCloseCallsAllFunctionsThoughSomePanic(t *testing.T) {
 	arrange := map[string]func(t *testing.T, l *event.Loop, fn func()){
 		"OnClose": func(t *testing.T, l *event.Loop, fn func()) {
 			_, err := l.OnClose(fn)
-			must(t, err)
+			testkit.Must(t, err)
 		},
-		"Post": func(t *testing.T, l *event.Loop, fn func()) { must(t, l.Post(fn)) },
+		"Post": func(t *testing.T, l *event.Loop, fn func()) { testkit.Must(t, l.Post(fn)) },
 		"Finalize": func(t *testing.T, l *event.Loop, fn func()) {
-			must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { fn() }))
+			testkit.Must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { fn() }))
 		},
 	}
 	for ending, end := range endings {
 		for bad := range n + 1 { // the last says that all are
 			t.Run(ending, func(t *testing.T) {
-				l := newLoop(t, nil)
+				l := testkit.NewLoop(t, nil)
 				called := map[string][]int{}
 				for place, add := range arrange {
 					for i := range n {
@@ -55,11 +56,11 @@ func TestCloseCallsAllFunctionsThoughSomePanic(t *testing.T) {
 					}
 				}
 				apart(t, "Close", func() { _ = l.Close() })
-				await(t, l.Done(), "Done")
+				testkit.Await(t, l.Done(), "Done")
 				for place := range arrange {
 					wantOrder(t, called[place], 0, 1, 2, 3, 4)
 				}
-				wantErr(t, l.Post(func() {}), event.ErrClosed)
+				testkit.WantErr(t, l.Post(func() {}), event.ErrClosed)
 			})
 		}
 	}
@@ -67,7 +68,7 @@ func TestCloseCallsAllFunctionsThoughSomePanic(t *testing.T) {
 
 // An OnClose watcher that is stopped by one before it is not called, and one that panics is not called again.
 func TestStoppedCloseWatcherIsNotCalledAfterAPanic(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	var second *event.Watcher
 	_, err := l.OnClose(func() {
@@ -75,12 +76,12 @@ func TestStoppedCloseWatcherIsNotCalledAfterAPanic(t *testing.T) {
 		second.Stop()
 		panic("first")
 	})
-	must(t, err)
+	testkit.Must(t, err)
 	second, err = l.OnClose(func() { t.Error("a stopped watcher was called") })
-	must(t, err)
-	panics(t, func() { must(t, l.Close()) })
-	await(t, l.Done(), "Done")
-	wantEqual(t, "calls", calls, 1)
+	testkit.Must(t, err)
+	panics(t, func() { testkit.Must(t, l.Close()) })
+	testkit.Await(t, l.Done(), "Done")
+	testkit.WantEqual(t, "calls", calls, 1)
 }
 
 // If a callback of a run panics or ends its goroutine, the loop can be run again and closed, and all other callbacks are called.
@@ -96,19 +97,19 @@ func TestLoopContinuesAfterACallbackThatDoesNotReturn(t *testing.T) {
 						end()
 					}
 				})
-				must(t, s.l.Post(func() { posted++ }))
+				testkit.Must(t, s.l.Post(func() { posted++ }))
 				e := userEvent(t, s.l, 0, func() { called++ })
-				must(t, e.Activate(0))
+				testkit.Must(t, e.Activate(0))
 				apart(t, "Run", func() { _ = s.l.RunNonblock() })
 				for range 3 {
 					s.check("RunNonblock", s.l.RunNonblock())
 				}
-				wantEqual(t, "the place was reached", ended, true)
-				wantEqual(t, "posts", posted, 1)
-				wantEqual(t, "calls", called, 1)
+				testkit.WantEqual(t, "the place was reached", ended, true)
+				testkit.WantEqual(t, "posts", posted, 1)
+				testkit.WantEqual(t, "calls", called, 1)
 				closed := make(chan error, 1)
 				go func() { closed <- s.l.Close() }()
-				must(t, await(t, closed, "Close"))
+				testkit.Must(t, testkit.Await(t, closed, "Close"))
 			})
 		}
 	}
@@ -118,18 +119,18 @@ func TestLoopContinuesAfterACallbackThatDoesNotReturn(t *testing.T) {
 func TestCloseSurvivesAPanicInEveryPostOfAFullLoop(t *testing.T) {
 	for ending, end := range endings {
 		t.Run(ending, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			called := 0
 			for range event.DefaultPostLimit {
-				must(t, l.Post(func() {
+				testkit.Must(t, l.Post(func() {
 					called++
 					end()
 				}))
 			}
-			wantErr(t, l.Post(func() {}), event.ErrFull)
+			testkit.WantErr(t, l.Post(func() {}), event.ErrFull)
 			apart(t, "Close", func() { _ = l.Close() })
-			await(t, l.Done(), "Done")
-			wantEqual(t, "calls", called, event.DefaultPostLimit)
+			testkit.Await(t, l.Done(), "Done")
+			testkit.WantEqual(t, "calls", called, event.DefaultPostLimit)
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // recordingPoller records its calls. While fail is set it returns an error.
@@ -55,7 +56,7 @@ func recordingLoop(t *testing.T, lacks event.Features, clock event.Clock) (*even
 	t.Helper()
 	p := &recordingPoller{scriptPoller: newScriptPoller(), lacks: lacks}
 	open := func() (event.Poller, error) { return p, nil }
-	return newLoop(t, &event.Config{Clock: clock, Driver: event.DriverThread, OpenPoller: open}), p
+	return testkit.NewLoop(t, &event.Config{Clock: clock, Driver: event.DriverThread, OpenPoller: open}), p
 }
 
 // A change is one call to the poller, or none where the events of the descriptor together want what they wanted.
@@ -64,12 +65,12 @@ func TestSetConditionsCallsThePollerOnce(t *testing.T) {
 	a, b := silent(t, l, 7, event.Read|event.Persist), silent(t, l, 7, event.Write|event.Persist)
 	set := func(e *event.Event, conditions event.Flags, calls ...string) {
 		t.Helper()
-		must(t, e.SetConditions(conditions))
+		testkit.Must(t, e.SetConditions(conditions))
 		p.want(t, calls...)
 	}
 	set(a, event.Write)
 	set(a, event.Read)
-	must(t, a.Add(event.NoTimeout))
+	testkit.Must(t, a.Add(event.NoTimeout))
 	p.want(t, "add 7 Read")
 	set(a, event.Read)
 	set(a, event.Read|event.Closed, "modify 7 Read|Closed")
@@ -77,16 +78,16 @@ func TestSetConditionsCallsThePollerOnce(t *testing.T) {
 	set(a, 0, "remove 7 0")
 	set(a, 0)
 	set(a, event.Write, "add 7 Write")
-	must(t, b.Add(event.NoTimeout))
+	testkit.Must(t, b.Add(event.NoTimeout))
 	p.want(t)
 	set(a, 0)
 	set(a, event.Read, "modify 7 Read|Write")
 	set(b, event.Read, "modify 7 Read")
 	set(a, 0)
-	must(t, a.Del())
+	testkit.Must(t, a.Del())
 	p.want(t)
 	set(b, 0, "remove 7 0")
-	must(t, b.Del())
+	testkit.Must(t, b.Del())
 	p.want(t)
 	set(b, event.Write)
 }
@@ -96,57 +97,57 @@ func TestRefusedChangeChangesNothing(t *testing.T) {
 	l, p := recordingLoop(t, 0, nil)
 	var told []event.Flags
 	e := eventFor(t, l, 7, event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told = append(told, what) })
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	refused := func(conditions event.Flags, fail, want error) {
 		t.Helper()
 		before := e.Pending()
 		p.fail = fail
-		wantErr(t, e.SetConditions(conditions), want)
+		testkit.WantErr(t, e.SetConditions(conditions), want)
 		p.fail = nil
-		wantEqual(t, "pending", e.Pending(), before)
-		wantEqual(t, "added", e.Added(), true)
-		must(t, e.Err())
+		testkit.WantEqual(t, "pending", e.Pending(), before)
+		testkit.WantEqual(t, "added", e.Added(), true)
+		testkit.Must(t, e.Err())
 	}
 	refused(event.Read|event.Write, unix.ENOMEM, unix.ENOMEM)
 	refused(0, unix.ENOMEM, unix.ENOMEM)
 	p.report(7, event.Read)
 	turns(t, l, 1)
 	wantOrder(t, told, event.Read)
-	must(t, e.SetConditions(0))
+	testkit.Must(t, e.SetConditions(0))
 	refused(event.Read, unix.EPERM, event.ErrNotPollable)
 	refused(event.Read, unix.ELOOP, event.ErrNested)
-	must(t, e.Del())
+	testkit.Must(t, e.Del())
 }
 
 func TestSetConditionsIsRefused(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	e := silent(t, l, idle(t), event.Read|event.Persist)
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	for _, flags := range []event.Flags{event.Timeout, event.Signal, event.Persist, event.EdgeTriggered | event.Read, 0x1000} {
 		wantMessage(t, e.SetConditions(flags), event.ErrInvalid, flags.String(), fmt.Sprint(e.FD()))
 	}
-	wantEqual(t, "pending", e.Pending(), event.Read)
+	testkit.WantEqual(t, "pending", e.Pending(), event.Read)
 	for _, other := range []*event.Event{
 		silent(t, l, -1, 0), silent(t, l, -1, event.Persist), silent(t, l, int(syscall.SIGWINCH), event.Signal),
 	} {
-		wantErr(t, other.SetConditions(event.Read), event.ErrInvalid)
-		wantErr(t, other.SetConditions(0), event.ErrInvalid)
+		testkit.WantErr(t, other.SetConditions(event.Read), event.ErrInvalid)
+		testkit.WantErr(t, other.SetConditions(0), event.ErrInvalid)
 	}
 
 	poor, _ := recordingLoop(t, event.FeatureClosed, nil)
 	limited := silent(t, poor, 7, event.Read)
-	wantErr(t, limited.SetConditions(event.Closed), event.ErrUnsupported)
-	must(t, limited.Add(event.NoTimeout))
-	wantErr(t, limited.SetConditions(event.Closed|event.Read), event.ErrUnsupported)
-	wantEqual(t, "pending", limited.Pending(), event.Read)
+	testkit.WantErr(t, limited.SetConditions(event.Closed), event.ErrUnsupported)
+	testkit.Must(t, limited.Add(event.NoTimeout))
+	testkit.WantErr(t, limited.SetConditions(event.Closed|event.Read), event.ErrUnsupported)
+	testkit.WantEqual(t, "pending", limited.Pending(), event.Read)
 
 	final := silent(t, l, idle(t), event.Read)
-	must(t, final.Finalize(func(*event.Event) {}))
-	wantErr(t, final.SetConditions(event.Write), event.ErrFinalized)
-	must(t, l.Close())
-	wantErr(t, e.SetConditions(event.Write), event.ErrClosed)
-	wantErr(t, e.SetConditions(event.Read), event.ErrClosed)
-	wantEqual(t, "flags", e.Flags(), event.Read|event.Persist)
+	testkit.Must(t, final.Finalize(func(*event.Event) {}))
+	testkit.WantErr(t, final.SetConditions(event.Write), event.ErrFinalized)
+	testkit.Must(t, l.Close())
+	testkit.WantErr(t, e.SetConditions(event.Write), event.ErrClosed)
+	testkit.WantErr(t, e.SetConditions(event.Read), event.ErrClosed)
+	testkit.WantEqual(t, "flags", e.Flags(), event.Read|event.Persist)
 }
 
 // If SetConditions finds that the descriptor was closed before Del, its events end until the next Add.
@@ -161,7 +162,7 @@ func TestSetConditionsOfAClosedDescriptorReturnsStale(t *testing.T) {
 		"number used again": {event.Read, event.Write, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			if c.reuse && !l.Features().Has(event.FeatureStale) {
 				t.Skip("the backend goes by numbers")
 			}
@@ -169,33 +170,33 @@ func TestSetConditionsOfAClosedDescriptorReturnsStale(t *testing.T) {
 			e := silent(t, l, fd, event.Read|event.Persist)
 			neighbour := silent(t, l, fd, event.Read|event.Persist)
 			for _, e := range []*event.Event{e, neighbour} {
-				must(t, e.Add(time.Hour))
-				must(t, e.SetConditions(c.wait))
+				testkit.Must(t, e.Add(time.Hour))
+				testkit.Must(t, e.SetConditions(c.wait))
 			}
 			if c.change == 0 {
-				must(t, neighbour.SetConditions(0)) // or nothing would change for the poller
+				testkit.Must(t, neighbour.SetConditions(0)) // or nothing would change for the poller
 			}
 			closeRaw(t, fd, peer)
 			if c.reuse {
 				peer = reopen(t, fd)
 				send(t, peer, "for another")
 			}
-			wantErr(t, e.SetConditions(c.change), event.ErrStale)
+			testkit.WantErr(t, e.SetConditions(c.change), event.ErrStale)
 			for _, e := range []*event.Event{e, neighbour} {
-				wantErr(t, e.Err(), event.ErrStale)
-				wantErr(t, e.SetConditions(c.wait), event.ErrStale)
-				wantEqual(t, "pending", e.Pending(), 0)
-				wantErr(t, e.Del(), event.ErrStale)
+				testkit.WantErr(t, e.Err(), event.ErrStale)
+				testkit.WantErr(t, e.SetConditions(c.wait), event.ErrStale)
+				testkit.WantEqual(t, "pending", e.Pending(), 0)
+				testkit.WantErr(t, e.Del(), event.ErrStale)
 			}
 			if s := l.Stats(); s.Added != 0 || s.Stale != 2 {
 				t.Errorf("%d added, %d stale", s.Added, s.Stale)
 			}
 			turns(t, l, 3)
-			wantEqual(t, "late reports", l.Stats().LateReports, 0)
+			testkit.WantEqual(t, "late reports", l.Stats().LateReports, 0)
 			if c.reuse {
-				must(t, e.Add(event.NoTimeout)) // for the number's next file
-				must(t, e.SetConditions(0))
-				must(t, e.Del())
+				testkit.Must(t, e.Add(event.NoTimeout)) // for the number's next file
+				testkit.Must(t, e.SetConditions(0))
+				testkit.Must(t, e.Del())
 				closeRaw(t, fd, peer)
 			}
 		})
@@ -204,16 +205,16 @@ func TestSetConditionsOfAClosedDescriptorReturnsStale(t *testing.T) {
 
 // A change that finds the last event stale ends a Run that had nothing else to wait for.
 func TestChangeThatEndsTheLastEventEndsRun(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	fd, peer := rawPair(t)
 	defer closeRaw(t, peer)
 	e := silent(t, l, fd, event.Read|event.Persist)
-	must(t, e.Add(event.NoTimeout))
-	must(t, e.SetConditions(0))
+	testkit.Must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.SetConditions(0))
 	over := make(chan error, 1)
 	go func() { over <- l.Run(t.Context()) }()
 	letSleep(t, l)
 	closeRaw(t, fd)
-	wantErr(t, e.SetConditions(event.Read), event.ErrStale)
-	must(t, await(t, over, "end of Run"))
+	testkit.WantErr(t, e.SetConditions(event.Read), event.ErrStale)
+	testkit.Must(t, testkit.Await(t, over, "end of Run"))
 }

@@ -7,29 +7,30 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // A paused event is not called for waiting data, and is called for it once it is resumed, level- or edge-triggered.
 func TestPausedEventIsReportedOnlyAfterItsResumption(t *testing.T) {
-	for manner, edge := range manners(newLoop(t, nil)) {
+	for manner, edge := range manners(testkit.NewLoop(t, nil)) {
 		for _, persist := range []event.Flags{0, event.Persist} {
 			t.Run(fmt.Sprintf("%s, %v", manner, persist), func(t *testing.T) {
-				l := newLoop(t, nil)
+				l := testkit.NewLoop(t, nil)
 				_, _, fd, peer := pair(t)
 				var told []event.Flags
 				e := eventFor(t, l, fd, event.Read|persist|edge, func(_ *event.Event, what event.Flags) {
 					told = append(told, what)
 				})
-				must(t, e.Add(event.NoTimeout))
-				must(t, e.SetConditions(0))
+				testkit.Must(t, e.Add(event.NoTimeout))
+				testkit.Must(t, e.SetConditions(0))
 				send(t, peer, "x")
 				turns(t, l, 3)
 				wantOrder(t, told)
-				wantEqual(t, "added", e.Added(), true)
-				must(t, e.SetConditions(event.Read))
+				testkit.WantEqual(t, "added", e.Added(), true)
+				testkit.Must(t, e.SetConditions(event.Read))
 				turns(t, l, 1)
 				wantOrder(t, told, event.Read|edge)
-				wantEqual(t, "added afterwards", e.Added(), persist != 0)
+				testkit.WantEqual(t, "added afterwards", e.Added(), persist != 0)
 			})
 		}
 	}
@@ -45,30 +46,30 @@ func TestTimeoutContinuesWhilePaused(t *testing.T) {
 		{0, []event.Flags{event.Timeout}},
 	} {
 		t.Run(c.manner.String(), func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock})
 			var told []event.Flags
 			e := eventFor(t, l, readable(t), event.Read|c.manner, func(_ *event.Event, what event.Flags) {
 				told = append(told, what)
 			})
-			must(t, e.Add(10*time.Millisecond))
-			must(t, e.SetConditions(0))
-			wantEqual(t, "pending", e.Pending(), event.Timeout)
+			testkit.Must(t, e.Add(10*time.Millisecond))
+			testkit.Must(t, e.SetConditions(0))
+			testkit.WantEqual(t, "pending", e.Pending(), event.Timeout)
 			passTime(t, l, clock, 25*time.Millisecond)
 			wantOrder(t, told, c.told...)
-			wantEqual(t, "added", e.Added(), c.manner != 0)
+			testkit.WantEqual(t, "added", e.Added(), c.manner != 0)
 			if err := e.SetTimeout(event.NoTimeout); e.Added() {
-				must(t, err)
+				testkit.Must(t, err)
 			} else {
-				wantErr(t, err, event.ErrNotAdded)
+				testkit.WantErr(t, err, event.ErrNotAdded)
 			}
 			passTime(t, l, clock, time.Hour)
 			wantOrder(t, told, c.told...)
-			must(t, e.Add(time.Minute))
+			testkit.Must(t, e.Add(time.Minute))
 			passTime(t, l, clock, time.Minute)
 			wantOrder(t, told, append(c.told, event.Timeout)...)
-			must(t, e.Del())
-			wantEqual(t, "added after Del", l.Stats().Added, 0)
+			testkit.Must(t, e.Del())
+			testkit.WantEqual(t, "added after Del", l.Stats().Added, 0)
 		})
 	}
 }
@@ -79,35 +80,35 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 	paused := func(t *testing.T, l *event.Loop) *event.Event {
 		t.Helper()
 		e := silent(t, l, readable(t), event.Read|event.Persist)
-		must(t, e.Add(event.NoTimeout))
-		must(t, e.SetConditions(0))
+		testkit.Must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, e.SetConditions(0))
 		return e
 	}
 	t.Run("counted and listed", func(t *testing.T) {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		e := paused(t, l)
-		wantEqual(t, "added", l.Stats().Added, 1)
+		testkit.WantEqual(t, "added", l.Stats().Added, 1)
 		wantOrder(t, l.Events(), e)
-		wantEqual(t, "pending", e.Pending(), 0)
-		wantEqual(t, "flags", e.Flags(), event.Persist)
+		testkit.WantEqual(t, "pending", e.Pending(), 0)
+		testkit.WantEqual(t, "flags", e.Flags(), event.Persist)
 		var b strings.Builder
-		must(t, l.Dump(&b))
+		testkit.Must(t, l.Dump(&b))
 		if want := fmt.Sprintf("fd %d [Persist]", e.FD()); !strings.Contains(b.String(), want) {
 			t.Errorf("Dump does not say %q:\n%s", want, b.String())
 		}
 	})
 	t.Run("keeps Run going", func(t *testing.T) {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		called := 0
 		e := eventFor(t, l, readable(t), event.Read, func(*event.Event, event.Flags) { called++ })
-		must(t, e.Add(event.NoTimeout))
-		must(t, e.SetConditions(0))
+		testkit.Must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, e.SetConditions(0))
 		over := make(chan error, 1)
 		go func() { over <- l.Run(t.Context()) }()
 		letSleep(t, l)
-		must(t, e.SetConditions(event.Read))
-		must(t, await(t, over, "end of Run"))
-		wantEqual(t, "calls", called, 1)
+		testkit.Must(t, e.SetConditions(event.Read))
+		testkit.Must(t, testkit.Await(t, over, "end of Run"))
+		testkit.WantEqual(t, "calls", called, 1)
 	})
 	for name, end := range map[string]func(e *event.Event) error{
 		"Del":      func(e *event.Event) error { return e.Del() },
@@ -116,36 +117,36 @@ func TestPausedEventIsAddedLikeAnyOther(t *testing.T) {
 		"Close":    func(e *event.Event) error { return e.Loop().Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			e := paused(t, l)
-			must(t, end(e))
-			wantEqual(t, "added", e.Added(), false)
-			wantEqual(t, "added events", l.Stats().Added, 0)
-			wantEqual(t, "events of a closed or empty loop", len(l.Events()), l.Stats().Active)
+			testkit.Must(t, end(e))
+			testkit.WantEqual(t, "added", e.Added(), false)
+			testkit.WantEqual(t, "added events", l.Stats().Added, 0)
+			testkit.WantEqual(t, "events of a closed or empty loop", len(l.Events()), l.Stats().Active)
 		})
 	}
 	t.Run("the end of the last ends Run", func(t *testing.T) {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		e := paused(t, l)
 		over := make(chan error, 1)
 		go func() { over <- l.Run(t.Context()) }()
 		letSleep(t, l)
-		must(t, e.Del())
-		must(t, await(t, over, "end of Run"))
+		testkit.Must(t, e.Del())
+		testkit.Must(t, testkit.Await(t, over, "end of Run"))
 	})
 }
 
 // Of two events of one descriptor, a change of one leaves the other alone.
 func TestChangeOfAnEventLeavesTheOtherUnchanged(t *testing.T) {
-	for manner, edge := range manners(newLoop(t, nil)) {
+	for manner, edge := range manners(testkit.NewLoop(t, nil)) {
 		t.Run(manner, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			_, _, fd, peer := pair(t)
 			var a, b event.Flags
 			first := eventFor(t, l, fd, event.Read|event.Persist|edge, func(_ *event.Event, what event.Flags) { a |= what &^ edge })
 			second := eventFor(t, l, fd, event.Write|event.Persist|edge, func(_ *event.Event, what event.Flags) { b |= what &^ edge })
-			must(t, first.Add(event.NoTimeout))
-			must(t, second.Add(event.NoTimeout))
+			testkit.Must(t, first.Add(event.NoTimeout))
+			testkit.Must(t, second.Add(event.NoTimeout))
 			// Each change is followed by news, which an edge-triggered event needs to be told anything.
 			at := func(step string, wantA, wantB event.Flags) {
 				t.Helper()
@@ -157,21 +158,21 @@ func TestChangeOfAnEventLeavesTheOtherUnchanged(t *testing.T) {
 				}
 			}
 			at("as they were added", event.Read, event.Write)
-			must(t, second.SetConditions(0))
+			testkit.Must(t, second.SetConditions(0))
 			at("second paused", event.Read, 0)
-			must(t, second.SetConditions(event.Read))
+			testkit.Must(t, second.SetConditions(event.Read))
 			at("second reads", event.Read, event.Read)
-			must(t, first.SetConditions(0))
+			testkit.Must(t, first.SetConditions(0))
 			at("first paused", 0, event.Read)
-			must(t, second.SetConditions(0))
+			testkit.Must(t, second.SetConditions(0))
 			at("both paused", 0, 0)
-			must(t, first.SetConditions(event.Read))
+			testkit.Must(t, first.SetConditions(event.Read))
 			at("first resumed", event.Read, 0)
-			must(t, first.Del())
+			testkit.Must(t, first.Del())
 			at("first deleted", 0, 0)
-			must(t, second.SetConditions(event.Read|event.Write))
+			testkit.Must(t, second.SetConditions(event.Read|event.Write))
 			at("second resumed", 0, event.Read|event.Write)
-			must(t, second.Del())
+			testkit.Must(t, second.Del())
 			at("both deleted", 0, 0)
 		})
 	}
@@ -179,43 +180,43 @@ func TestChangeOfAnEventLeavesTheOtherUnchanged(t *testing.T) {
 
 // An edge that was reported to one event of a descriptor is reported again to another one that starts to wait for it.
 func TestResumedEdgeIsReportedBesideAnother(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}
 	_, _, fd, peer := pair(t)
 	const manner = event.Persist | event.EdgeTriggered
-	must(t, eventFor(t, l, fd, event.Read|manner, nothing).Add(event.NoTimeout))
+	testkit.Must(t, eventFor(t, l, fd, event.Read|manner, nothing).Add(event.NoTimeout))
 	told := event.Flags(0)
 	e := eventFor(t, l, fd, event.Read|manner, func(_ *event.Event, what event.Flags) { told |= what })
-	must(t, e.Add(event.NoTimeout))
-	must(t, e.SetConditions(0))
+	testkit.Must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.SetConditions(0))
 	send(t, peer, "x")
 	turns(t, l, 3)
-	wantEqual(t, "told while paused", told, 0)
-	must(t, e.SetConditions(event.Read))
+	testkit.WantEqual(t, "told while paused", told, 0)
+	testkit.Must(t, e.SetConditions(event.Read))
 	turns(t, l, 1)
-	wantEqual(t, "told", told, event.Read|event.EdgeTriggered)
+	testkit.WantEqual(t, "told", told, event.Read|event.EdgeTriggered)
 }
 
 // In an event's own callback a change counts for the next turn, and for the next Add of a one-shot event.
 func TestSetConditionsInTheOwnCallback(t *testing.T) {
 	for _, persist := range []event.Flags{0, event.Persist} {
 		t.Run(persist.String(), func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			next := []event.Flags{event.Write, event.Read | event.Write, event.Read, 0}
 			var told []event.Flags
 			e := eventFor(t, l, readable(t), event.Read|persist, func(e *event.Event, what event.Flags) {
 				told = append(told, what)
-				must(t, e.SetConditions(next[0]))
+				testkit.Must(t, e.SetConditions(next[0]))
 				next = next[1:]
-				must(t, e.Add(event.NoTimeout))
+				testkit.Must(t, e.Add(event.NoTimeout))
 			})
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 			turns(t, l, 6)
 			wantOrder(t, told, event.Read, event.Write, event.Read|event.Write, event.Read)
-			wantEqual(t, "added", e.Added(), true)
-			wantEqual(t, "pending", e.Pending(), 0)
+			testkit.WantEqual(t, "added", e.Added(), true)
+			testkit.WantEqual(t, "pending", e.Pending(), 0)
 		})
 	}
 }
@@ -227,23 +228,23 @@ func TestSetConditionsEndsASleep(t *testing.T) {
 		"poll":        {IgnoreEnv: true, Backend: event.BackendPoll},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, cfg)
+			l := testkit.NewLoop(t, cfg)
 			_, _, fd, peer := pair(t)
 			called := make(chan event.Flags)
 			e := eventFor(t, l, fd, event.Read|event.Persist, func(e *event.Event, what event.Flags) {
 				_, err := receive(fd)
-				must(t, err)
-				must(t, e.SetConditions(0))
+				testkit.Must(t, err)
+				testkit.Must(t, e.SetConditions(0))
 				called <- what
 			})
-			must(t, e.Add(event.NoTimeout))
-			must(t, e.SetConditions(0))
-			background(t, l)
+			testkit.Must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.SetConditions(0))
+			testkit.Background(t, l)
 			for range 20 {
 				letSleep(t, l)
 				send(t, peer, "x")
-				must(t, e.SetConditions(event.Read))
-				wantEqual(t, "told", await(t, called, "call"), event.Read)
+				testkit.Must(t, e.SetConditions(event.Read))
+				testkit.WantEqual(t, "told", testkit.Await(t, called, "call"), event.Read)
 			}
 		})
 	}
@@ -264,27 +265,27 @@ func TestRemovedConditionIsNotDelivered(t *testing.T) {
 		"beside a call asked for": {event.Read, 0, 0, 0},
 		"activated with it":       {event.Read, event.Read, 0, none},
 	} {
-		for manner, edge := range manners(newLoop(t, nil)) {
+		for manner, edge := range manners(testkit.NewLoop(t, nil)) {
 			t.Run(name+", "+manner, func(t *testing.T) {
-				l := newLoop(t, nil)
+				l := testkit.NewLoop(t, nil)
 				told := none
 				e := eventFor(t, l, readable(t), c.wait|event.Persist|edge, func(_ *event.Event, what event.Flags) { told = what })
-				must(t, e.Add(event.NoTimeout))
+				testkit.Must(t, e.Add(event.NoTimeout))
 				first := userEvent(t, l, 0, func() {
-					wantEqual(t, "pending before", e.Pending()&c.wait, c.wait)
-					must(t, e.SetConditions(c.keep))
-					wantEqual(t, "pending afterwards", e.Pending()&(event.Read|event.Write), c.keep)
+					testkit.WantEqual(t, "pending before", e.Pending()&c.wait, c.wait)
+					testkit.Must(t, e.SetConditions(c.keep))
+					testkit.WantEqual(t, "pending afterwards", e.Pending()&(event.Read|event.Write), c.keep)
 				})
-				must(t, first.Activate(0))
+				testkit.Must(t, first.Activate(0))
 				if c.ask != none {
-					must(t, e.Activate(c.ask))
+					testkit.Must(t, e.Activate(c.ask))
 				}
 				turns(t, l, 1)
 				want := c.told
 				if want != none && want&c.keep != 0 {
 					want |= edge
 				}
-				wantEqual(t, "told", told, want)
+				testkit.WantEqual(t, "told", told, want)
 			})
 		}
 	}
@@ -292,13 +293,13 @@ func TestRemovedConditionIsNotDelivered(t *testing.T) {
 
 // An Activate(0) stays pending when a timeout is cancelled.
 func TestActivationSurvivesACancelledTimeout(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var told []event.Flags
 	e := eventFor(t, l, -1, 0, func(_ *event.Event, what event.Flags) { told = append(told, what) })
-	first := userEvent(t, l, 0, func() { must(t, e.Add(time.Hour)) })
+	first := userEvent(t, l, 0, func() { testkit.Must(t, e.Add(time.Hour)) })
 	activateAll(t, first, e)
-	must(t, e.Add(1))
+	testkit.Must(t, e.Add(1))
 	clock.Advance(1)
 	turns(t, l, 1)
 	wantOrder(t, told, 0)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // NewLoop refuses an invalid field with an error that names the field and its value.
@@ -34,7 +35,7 @@ func TestInvalidConfigIsRefused(t *testing.T) {
 		for _, name := range c.names {
 			wantMessage(t, err, c.err, name)
 		}
-		wantErr(t, err, c.err)
+		testkit.WantErr(t, err, c.err)
 		if l != nil {
 			t.Error("a loop was returned with the error")
 		}
@@ -55,23 +56,23 @@ func TestConfigDefaultsAndLimits(t *testing.T) {
 			Callbacks: math.MaxInt, Time: math.MaxInt64, MinPriority: event.MaxPriorities - 1,
 		}}, event.MaxPriorities},
 	} {
-		l := newLoop(t, c.cfg)
-		wantEqual(t, "priorities", l.Priorities(), c.priorities)
-		must(t, l.Post(func() {}))
-		run(t, l)
-		wantEqual(t, "slow callbacks timed", l.Stats().LongestCallback, 0)
+		l := testkit.NewLoop(t, c.cfg)
+		testkit.WantEqual(t, "priorities", l.Priorities(), c.priorities)
+		testkit.Must(t, l.Post(func() {}))
+		testkit.Run(t, l)
+		testkit.WantEqual(t, "slow callbacks timed", l.Stats().LongestCallback, 0)
 	}
 }
 
 // A negative PostLimit accepts more posts than the default limit, and a negative budget calls them in one turn.
 func TestNegativeLimitIsNoLimit(t *testing.T) {
-	l := newLoop(t, &event.Config{PostLimit: event.Unlimited, Budget: event.Budget{Callbacks: event.Unlimited}})
+	l := testkit.NewLoop(t, &event.Config{PostLimit: event.Unlimited, Budget: event.Budget{Callbacks: event.Unlimited}})
 	called := 0
 	for range event.DefaultPostLimit + 1 {
-		must(t, l.Post(func() { called++ }))
+		testkit.Must(t, l.Post(func() { called++ }))
 	}
 	oneTurn(t, l)
-	wantEqual(t, "posts called in one turn", called, event.DefaultPostLimit+1)
+	testkit.WantEqual(t, "posts called in one turn", called, event.DefaultPostLimit+1)
 }
 
 // NewLoop and the loop never write to the user's Config, and later changes of it do not reach the loop.
@@ -79,21 +80,21 @@ func TestConfigIsNotWrittenTo(t *testing.T) {
 	cfg := event.Config{PostLimit: 1, IgnoreEnv: true}
 	before := cfg
 	l, err := event.NewLoop(&cfg)
-	must(t, err)
+	testkit.Must(t, err)
 	defer l.Close()
 	if !reflect.DeepEqual(cfg, before) {
 		t.Errorf("NewLoop made the Config %+v, it was %+v", cfg, before)
 	}
 	cfg.PostLimit = 2
-	must(t, l.Post(func() {}))
-	wantErr(t, l.Post(func() {}), event.ErrFull)
+	testkit.Must(t, l.Post(func() {}))
+	testkit.WantErr(t, l.Post(func() {}), event.ErrFull)
 }
 
 // ErrClosed matches net.ErrClosed, and no other error of the standard library that means closed.
 func TestErrClosedMatchesNetErrClosed(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	e := silent(t, l, -1, 0)
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	_, newEvent := l.NewEvent(-1, 0, func(*event.Event, event.Flags) {})
 	for op, err := range map[string]error{
 		"Run": l.Run(t.Context()), "Post": l.Post(func() {}), "Exit": l.Exit(0), "Add": e.Add(0), "Activate": e.Activate(0), "NewEvent": newEvent,
@@ -109,10 +110,10 @@ func TestErrClosedMatchesNetErrClosed(t *testing.T) {
 
 // A wrong argument is ErrInvalid, and the text names the argument and its value.
 func TestInvalidArgumentIsNamed(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 3})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 3})
 	nop := func(*event.Event, event.Flags) {}
 	e, reader := silent(t, l, -1, 0), silent(t, l, readable(t), event.Read)
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	newEvent := func(fd int, flags event.Flags, fn func(*event.Event, event.Flags)) error {
 		_, err := l.NewEvent(fd, flags, fn)
 		return err
@@ -152,12 +153,12 @@ func TestInvalidArgumentIsNamed(t *testing.T) {
 
 // An error that comes from the system matches an error of this package and can be unwrapped to the system's number.
 func TestSystemErrorsUnwrapToErrno(t *testing.T) {
-	l := newLoop(t, &event.Config{IgnoreEnv: true})
+	l := testkit.NewLoop(t, &event.Config{IgnoreEnv: true})
 	closed := privateDup(t, readable(t))
 	e := silent(t, l, closed, event.Read)
 	closeRaw(t, closed)
 	err := e.Add(event.NoTimeout)
-	wantErr(t, err, event.ErrBadDescriptor)
+	testkit.WantErr(t, err, event.ErrBadDescriptor)
 	var errno syscall.Errno
 	if !errors.As(err, &errno) || errno != syscall.EBADF {
 		t.Errorf("%v unwraps to %v, want %v", err, errno, syscall.EBADF)

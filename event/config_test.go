@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // logTo returns a logger and the buffer that it writes to.
@@ -18,23 +19,23 @@ func logTo() (*slog.Logger, *bytes.Buffer) {
 	return slog.New(slog.NewTextHandler(&b, nil)), &b
 }
 
-func slowFunction(clock *fakeClock) func() {
+func slowFunction(clock *testkit.Clock) func() {
 	return func() { clock.Advance(20 * time.Millisecond) }
 }
 
 // The slow callback is named to the logger: by its own name, or by its function; each function that Post was given for
 // itself, and not the batch.
 func TestSlowCallbackIsNamed(t *testing.T) {
-	clock := newFakeClock()
+	clock := testkit.NewClock()
 	logger, log := logTo()
-	l := newLoop(t, &event.Config{Clock: clock, Logger: logger, SlowCallback: 10 * time.Millisecond})
+	l := testkit.NewLoop(t, &event.Config{Clock: clock, Logger: logger, SlowCallback: 10 * time.Millisecond})
 	named := userEvent(t, l, 0, func() { clock.Advance(50 * time.Millisecond) })
 	named.SetName("the slow one")
 	slow := slowFunction(clock)
 	call := func(fn func()) string {
 		t.Helper()
 		log.Reset()
-		must(t, l.Post(fn))
+		testkit.Must(t, l.Post(fn))
 		turns(t, l, 2)
 		return log.String()
 	}
@@ -47,7 +48,7 @@ func TestSlowCallbackIsNamed(t *testing.T) {
 	wantLongest(t, l, 20*time.Millisecond, "slowFunction")
 
 	log.Reset()
-	must(t, named.Activate(0))
+	testkit.Must(t, named.Activate(0))
 	turns(t, l, 1)
 	if got := log.String(); !strings.Contains(got, "the slow one") || !strings.Contains(got, "50ms") {
 		t.Errorf("logged: %s", got)
@@ -60,7 +61,7 @@ func TestSlowCallbackIsNamed(t *testing.T) {
 	l.ResetMax()
 	wantLongest(t, l, 0, "")
 	for range 5 {
-		must(t, l.Post(slow))
+		testkit.Must(t, l.Post(slow))
 	}
 	turns(t, l, 1)
 	wantLongest(t, l, 20*time.Millisecond, "slowFunction")
@@ -68,7 +69,7 @@ func TestSlowCallbackIsNamed(t *testing.T) {
 	l.ResetMax()
 	log.Reset()
 	_, err := l.AfterFunc(0, slow)
-	must(t, err)
+	testkit.Must(t, err)
 	w := onPrepare(t, l, slow)
 	turns(t, l, 1)
 	w.Stop()
@@ -86,17 +87,17 @@ func wantLongest(t *testing.T, l *event.Loop, d time.Duration, name string) {
 }
 
 func TestPanicOfASlowCallbackIsTimed(t *testing.T) {
-	clock := newFakeClock()
+	clock := testkit.NewClock()
 	logger, log := logTo()
 	panics := 0
-	l := newLoop(t, &event.Config{Clock: clock, Logger: logger, SlowCallback: 10 * time.Millisecond, PanicHandler: func(any, []byte) { panics++ }})
-	must(t, l.Post(func() {
+	l := testkit.NewLoop(t, &event.Config{Clock: clock, Logger: logger, SlowCallback: 10 * time.Millisecond, PanicHandler: func(any, []byte) { panics++ }})
+	testkit.Must(t, l.Post(func() {
 		clock.Advance(20 * time.Millisecond)
 		panic("slow")
 	}))
 	turns(t, l, 1)
-	wantEqual(t, "panics", panics, 1)
-	wantEqual(t, "longest", l.Stats().LongestCallback, 20*time.Millisecond)
+	testkit.WantEqual(t, "panics", panics, 1)
+	testkit.WantEqual(t, "longest", l.Stats().LongestCallback, 20*time.Millisecond)
 	if !strings.Contains(log.String(), "20ms") {
 		t.Errorf("logged: %s", log)
 	}
@@ -104,10 +105,10 @@ func TestPanicOfASlowCallbackIsTimed(t *testing.T) {
 
 // Lag is how late a timeout was seen: its due time against the turn's clock.
 func TestLagIsMeasured(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	e := userEvent(t, l, event.Persist, func() {})
-	must(t, e.Add(10*time.Millisecond))
+	testkit.Must(t, e.Add(10*time.Millisecond))
 	for _, step := range []struct{ pass, lag, longest time.Duration }{
 		{10 * time.Millisecond, 0, 0},
 		{13 * time.Millisecond, 3 * time.Millisecond, 3 * time.Millisecond}, // due at 20
@@ -122,14 +123,14 @@ func TestLagIsMeasured(t *testing.T) {
 		}
 	}
 	l.ResetMax()
-	wantEqual(t, "longest lag", l.Stats().MaxLag, 0)
-	wantEqual(t, "timeouts", l.Stats().Timeouts, 4)
+	testkit.WantEqual(t, "longest lag", l.Stats().MaxLag, 0)
+	testkit.WantEqual(t, "timeouts", l.Stats().Timeouts, 4)
 }
 
 // A poller that a loop cannot park on: it has no descriptor, or one that the runtime cannot watch.
 func TestDriverFallsBackToAThread(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "regular"))
-	must(t, err)
+	testkit.Must(t, err)
 	defer file.Close()
 	closed, peer := rawPair(t)
 	closeRaw(t, closed, peer)
@@ -137,16 +138,16 @@ func TestDriverFallsBackToAThread(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newScriptPoller()
 			p.fd = fd
-			l := newLoop(t, &event.Config{IgnoreEnv: true, OpenPoller: p.open})
-			wantEqual(t, "driver", l.Driver(), event.DriverThread)
-			wantEqual(t, "backend", l.Backend(), "script")
-			background(t, l)
-			until(t, "sleep", p.asleep)
+			l := testkit.NewLoop(t, &event.Config{IgnoreEnv: true, OpenPoller: p.open})
+			testkit.WantEqual(t, "driver", l.Driver(), event.DriverThread)
+			testkit.WantEqual(t, "backend", l.Backend(), "script")
+			testkit.Background(t, l)
+			testkit.Until(t, "sleep", p.asleep)
 			ran := make(chan struct{})
-			must(t, l.Post(func() { close(ran) }))
-			await(t, ran, "post")
-			must(t, l.Close())
-			wantEqual(t, "poller closed", p.closed, true)
+			testkit.Must(t, l.Post(func() { close(ran) }))
+			testkit.Await(t, ran, "post")
+			testkit.Must(t, l.Close())
+			testkit.WantEqual(t, "poller closed", p.closed, true)
 
 			p = newScriptPoller()
 			p.fd = fd
@@ -155,27 +156,27 @@ func TestDriverFallsBackToAThread(t *testing.T) {
 				t.Fatal("parked on a poller that cannot be parked on")
 			}
 			if name != "closed" { // that is the system's own error
-				wantErr(t, err, event.ErrUnsupported)
+				testkit.WantErr(t, err, event.ErrUnsupported)
 			}
-			wantEqual(t, "poller closed", p.closed, true)
+			testkit.WantEqual(t, "poller closed", p.closed, true)
 		})
 	}
 	_, err = event.NewLoop(&event.Config{Backend: event.BackendPoll, Driver: event.DriverPark})
-	wantErr(t, err, event.ErrUnsupported)
+	testkit.WantErr(t, err, event.ErrUnsupported)
 }
 
 // With a user's poller and clock a loop runs step by step, without a socket and without waiting.
 func TestLoopIsSteppedWithoutSockets(t *testing.T) {
-	p, clock := newScriptPoller(), newFakeClock()
-	l := newLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread, Clock: clock})
+	p, clock := newScriptPoller(), testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread, Clock: clock})
 	var seen []string
 	conn := eventFor(t, l, 7, event.Read|event.Persist, func(e *event.Event, what event.Flags) {
 		seen = append(seen, what.String())
 		if what&event.Timeout != 0 {
-			must(t, e.Del())
+			testkit.Must(t, e.Del())
 		}
 	})
-	must(t, conn.Add(time.Minute))
+	testkit.Must(t, conn.Add(time.Minute))
 	step := func(pass time.Duration, want ...string) {
 		t.Helper()
 		clock.Advance(pass)
@@ -192,32 +193,32 @@ func TestLoopIsSteppedWithoutSockets(t *testing.T) {
 	step(59 * time.Second)
 	step(time.Second, "Timeout")
 	step(time.Hour)
-	wantEqual(t, "added", l.Stats().Added, 0)
+	testkit.WantEqual(t, "added", l.Stats().Added, 0)
 
 	// A sleep ends when the clock is moved.
 	fired := make(chan time.Duration, 1)
 	_, err := l.AfterFunc(time.Hour, func() { fired <- l.Now() })
-	must(t, err)
+	testkit.Must(t, err)
 	due := clock.Now() + time.Hour
-	background(t, l)
-	clock.awaitAlarm(t, due)
+	testkit.Background(t, l)
+	clock.AwaitTimer(t, due)
 	clock.Advance(time.Hour)
-	wantEqual(t, "time of the call", await(t, fired, "timer"), due)
+	testkit.WantEqual(t, "time of the call", testkit.Await(t, fired, "timer"), due)
 }
 
 // With a user's clock a sleep ends at its deadline with every built-in backend.
 func TestSleepFollowsTheLoopsClock(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	fired := make(chan time.Duration)
 	e := userEvent(t, l, event.Persist, func() { fired <- l.Now() })
-	must(t, e.Add(time.Hour))
-	background(t, l)
+	testkit.Must(t, e.Add(time.Hour))
+	testkit.Background(t, l)
 	for i := range 5 {
 		due := time.Duration(i+1) * time.Hour
-		clock.awaitAlarm(t, due)
+		clock.AwaitTimer(t, due)
 		clock.Advance(time.Hour)
-		wantEqual(t, "time of the call", await(t, fired, "ticker"), due)
+		testkit.WantEqual(t, "time of the call", testkit.Await(t, fired, "ticker"), due)
 	}
-	must(t, e.Del())
+	testkit.Must(t, e.Del())
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // While no callback runs, Continue does nothing: the callbacks of the next turn are called, and a Run can end.
@@ -18,13 +19,13 @@ func TestContinueOutsideACallbackDoesNothing(t *testing.T) {
 	}
 	for name, arrange := range places {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			var calls journal
 			arrange(t, l)
 			activateAll(t, calls.user(t, l, "first", nil), calls.user(t, l, "second", nil))
 			oneTurn(t, l)
 			calls.want(t, "first", "second")
-			wantEqual(t, "interrupted", l.Interrupted(), false)
+			testkit.WantEqual(t, "interrupted", l.Interrupted(), false)
 		})
 	}
 }

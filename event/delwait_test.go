@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // held is an event whose callback signals that it runs, waits to be released, and then calls again.
@@ -33,11 +34,11 @@ func newHeld(t testing.TB, l *event.Loop, fd int, flags event.Flags, again func(
 func addsAgain(t testing.TB) map[string]func(e *event.Event) {
 	return map[string]func(e *event.Event){
 		"nothing":      func(*event.Event) {},
-		"Add":          func(e *event.Event) { must(t, e.Add(event.NoTimeout)) },
-		"Add(0)":       func(e *event.Event) { must(t, e.Add(0)) },
-		"Activate":     func(e *event.Event) { must(t, e.Activate(0)) },
-		"both":         func(e *event.Event) { must(t, e.Add(0)); must(t, e.Activate(event.Read)) },
-		"Del, and Add": func(e *event.Event) { must(t, e.Del()); must(t, e.Add(time.Nanosecond)) },
+		"Add":          func(e *event.Event) { testkit.Must(t, e.Add(event.NoTimeout)) },
+		"Add(0)":       func(e *event.Event) { testkit.Must(t, e.Add(0)) },
+		"Activate":     func(e *event.Event) { testkit.Must(t, e.Activate(0)) },
+		"both":         func(e *event.Event) { testkit.Must(t, e.Add(0)); testkit.Must(t, e.Activate(event.Read)) },
+		"Del, and Add": func(e *event.Event) { testkit.Must(t, e.Del()); testkit.Must(t, e.Add(time.Nanosecond)) },
 	}
 }
 
@@ -53,27 +54,27 @@ func TestDelWaitPrevailsOverACallbackThatAddsItsEventAgain(t *testing.T) {
 			"one-shot signal": func(*event.Loop) (int, event.Flags) { return int(syscall.SIGUSR2), event.Signal },
 		} {
 			t.Run(kind+", "+name, func(t *testing.T) {
-				l := newLoop(t, nil)
-				background(t, l)
+				l := testkit.NewLoop(t, nil)
+				testkit.Background(t, l)
 				fd, flags := make(l)
 				h := newHeld(t, l, fd, flags, again)
-				must(t, h.e.Add(event.NoTimeout))
-				must(t, h.e.Activate(0))
-				await(t, h.running, "callback")
+				testkit.Must(t, h.e.Add(event.NoTimeout))
+				testkit.Must(t, h.e.Activate(0))
+				testkit.Await(t, h.running, "callback")
 				var over [2]chan error
 				for i := range over { // both see the same callback return
 					over[i] = newOutcome(func() error { return h.e.DelWait(t.Context()) })
 				}
-				until(t, "Del", func() bool { return !h.e.Added() })
+				testkit.Until(t, "Del", func() bool { return !h.e.Added() })
 				time.Sleep(time.Millisecond) // makes it likely that both wait; the rule holds without
 				close(h.letGo)
 				for _, ch := range over {
-					must(t, await(t, ch, "end of DelWait"))
+					testkit.Must(t, testkit.Await(t, ch, "end of DelWait"))
 				}
-				wantEqual(t, "added", h.e.Added(), false)
-				wantEqual(t, "pending", h.e.Pending(), 0)
+				testkit.WantEqual(t, "added", h.e.Added(), false)
+				testkit.WantEqual(t, "pending", h.e.Pending(), 0)
 				letSleep(t, l)
-				wantEqual(t, "calls afterwards", len(h.running), 0)
+				testkit.WantEqual(t, "calls afterwards", len(h.running), 0)
 			})
 		}
 	}
@@ -87,66 +88,66 @@ func newOutcome(fn func() error) chan error {
 
 // A DelWait that has given up removes nothing any more: what the callback adds stays added.
 func TestDelWaitThatHasEndedLeavesTheEventToItsCallback(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
-	h := newHeld(t, l, -1, 0, func(e *event.Event) { must(t, e.Add(event.NoTimeout)) })
-	must(t, h.e.Activate(0))
-	await(t, h.running, "callback")
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
+	h := newHeld(t, l, -1, 0, func(e *event.Event) { testkit.Must(t, e.Add(event.NoTimeout)) })
+	testkit.Must(t, h.e.Activate(0))
+	testkit.Await(t, h.running, "callback")
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	wantErr(t, h.e.DelWait(ended), context.Canceled)
+	testkit.WantErr(t, h.e.DelWait(ended), context.Canceled)
 	close(h.letGo)
-	until(t, "Add by the callback", h.e.Added)
-	must(t, h.e.DelWait(t.Context()))
-	wantEqual(t, "added", h.e.Added(), false)
+	testkit.Until(t, "Add by the callback", h.e.Added)
+	testkit.Must(t, h.e.DelWait(t.Context()))
+	testkit.WantEqual(t, "added", h.e.Added(), false)
 }
 
 // The signal of an event that DelWait removed has its former disposition when DelWait returns, although the callback had added
 // the event again.
 func TestDelWaitLetsASignalGoThatItsCallbackAddedAgain(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
-	h := newHeld(t, l, int(syscall.SIGWINCH), event.Signal, func(e *event.Event) { must(t, e.Add(event.NoTimeout)) })
-	must(t, h.e.Activate(0))
-	await(t, h.running, "callback")
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
+	h := newHeld(t, l, int(syscall.SIGWINCH), event.Signal, func(e *event.Event) { testkit.Must(t, e.Add(event.NoTimeout)) })
+	testkit.Must(t, h.e.Activate(0))
+	testkit.Await(t, h.running, "callback")
 	over := newOutcome(func() error { return h.e.DelWait(t.Context()) })
 	time.Sleep(time.Millisecond) // makes it likely that DelWait waits already; the rule holds without
 	close(h.letGo)
-	must(t, await(t, over, "end of DelWait"))
+	testkit.Must(t, testkit.Await(t, over, "end of DelWait"))
 	raise(t, syscall.SIGWINCH)
 	letSleep(t, l)
-	wantEqual(t, "calls", len(h.running), 0)
-	wantEqual(t, "added events", l.Stats().Added, 0)
+	testkit.WantEqual(t, "calls", len(h.running), 0)
+	testkit.WantEqual(t, "added events", l.Stats().Added, 0)
 }
 
 // DelWait says that the descriptor was closed, whether its first removal or the one after the callback finds it so.
 func TestDelWaitReturnsStaleAfterTheCallback(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend cannot tell")
 	}
-	background(t, l)
+	testkit.Background(t, l)
 	_, _, file, _ := pair(t)
 	fd := privateDup(t, file)
 	h := newHeld(t, l, fd, event.Write, func(e *event.Event) {
-		must(t, e.Add(event.NoTimeout))
-		must(t, unix.Close(fd))
+		testkit.Must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, unix.Close(fd))
 	})
-	must(t, h.e.Add(event.NoTimeout))
-	await(t, h.running, "callback")
+	testkit.Must(t, h.e.Add(event.NoTimeout))
+	testkit.Await(t, h.running, "callback")
 	over := newOutcome(func() error { return h.e.DelWait(t.Context()) })
 	time.Sleep(time.Millisecond) // makes it likely that DelWait waits already; the rule holds without
 	close(h.letGo)
-	if err := await(t, over, "end of DelWait"); err != nil { // nil where the callback was over before
-		wantErr(t, err, event.ErrStale)
+	if err := testkit.Await(t, over, "end of DelWait"); err != nil { // nil where the callback was over before
+		testkit.WantErr(t, err, event.ErrStale)
 	}
 }
 
 // Callbacks of two loops that wait for each other's events wait until a context ends; then both loops continue.
 func TestTwoLoopsThatDelWaitForEachOtherEndWithTheirContexts(t *testing.T) {
-	a, b := newLoop(t, nil), newLoop(t, nil)
-	background(t, a)
-	background(t, b)
+	a, b := testkit.NewLoop(t, nil), testkit.NewLoop(t, nil)
+	testkit.Background(t, a)
+	testkit.Background(t, b)
 	ctx, cancel := context.WithCancel(context.Background())
 	var x, y *event.Event
 	both, results := make(chan struct{}), make(chan error, 2)
@@ -161,10 +162,10 @@ func TestTwoLoopsThatDelWaitForEachOtherEndWithTheirContexts(t *testing.T) {
 		<-both
 		results <- x.DelWait(ctx)
 	})
-	must(t, x.Activate(0))
-	must(t, y.Activate(0))
-	await(t, meet, "first callback")
-	await(t, meet, "second callback")
+	testkit.Must(t, x.Activate(0))
+	testkit.Must(t, y.Activate(0))
+	testkit.Await(t, meet, "first callback")
+	testkit.Await(t, meet, "second callback")
 	close(both)
 	select {
 	case err := <-results:
@@ -174,8 +175,8 @@ func TestTwoLoopsThatDelWaitForEachOtherEndWithTheirContexts(t *testing.T) {
 	cancel()
 	failed := 0
 	for range 2 {
-		if err := await(t, results, "end of DelWait"); err != nil {
-			wantErr(t, err, context.Canceled)
+		if err := testkit.Await(t, results, "end of DelWait"); err != nil {
+			testkit.WantErr(t, err, context.Canceled)
 			failed++
 		}
 	}

@@ -4,12 +4,13 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // edgeLoop makes a loop whose backend knows edges.
 func edgeLoop(t *testing.T) *event.Loop {
 	t.Helper()
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}
@@ -22,19 +23,19 @@ func TestEdgeThatHoldsIsReportedToEachEventThatStartsToWait(t *testing.T) {
 	const flags = event.Read | event.Persist | event.EdgeTriggered
 	begin := map[string]func(t *testing.T, e *event.Event){
 		"Add": func(t *testing.T, e *event.Event) {
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 		},
 		"Del and Add": func(t *testing.T, e *event.Event) {
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 			oneTurn(t, e.Loop())
-			must(t, e.Del())
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Del())
+			testkit.Must(t, e.Add(event.NoTimeout))
 		},
 		"SetConditions": func(t *testing.T, e *event.Event) {
-			must(t, e.SetConditions(0))
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.SetConditions(0))
+			testkit.Must(t, e.Add(event.NoTimeout))
 			oneTurn(t, e.Loop())
-			must(t, e.SetConditions(event.Read))
+			testkit.Must(t, e.SetConditions(event.Read))
 		},
 	}
 	for name, begin := range begin {
@@ -43,7 +44,7 @@ func TestEdgeThatHoldsIsReportedToEachEventThatStartsToWait(t *testing.T) {
 				l := edgeLoop(t)
 				fd := readable(t)
 				for range others {
-					must(t, eventFor(t, l, fd, flags, func(*event.Event, event.Flags) {}).Add(event.NoTimeout))
+					testkit.Must(t, eventFor(t, l, fd, flags, func(*event.Event, event.Flags) {}).Add(event.NoTimeout))
 				}
 				turns(t, l, 2)
 				var told []event.Flags
@@ -62,16 +63,16 @@ func TestEdgeThatHoldsIsReportedToEachEventThatStartsToWait(t *testing.T) {
 func TestOneShotEdgeThatIsAddedAgainIsCalledForRemainingData(t *testing.T) {
 	l := edgeLoop(t)
 	fd := readable(t)
-	must(t, eventFor(t, l, fd, event.Read|event.Persist|event.EdgeTriggered, func(*event.Event, event.Flags) {}).Add(event.NoTimeout))
+	testkit.Must(t, eventFor(t, l, fd, event.Read|event.Persist|event.EdgeTriggered, func(*event.Event, event.Flags) {}).Add(event.NoTimeout))
 	calls := 0
 	e := eventFor(t, l, fd, event.Read|event.EdgeTriggered, func(e *event.Event, _ event.Flags) {
 		if calls++; calls < 3 {
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 		}
 	})
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	turns(t, l, 5)
-	wantEqual(t, "calls", calls, 3)
+	testkit.WantEqual(t, "calls", calls, 3)
 }
 
 // An edge reported in a turn whose check watcher panics is delivered in the next turn: the poller reports it only once.
@@ -79,12 +80,12 @@ func TestEdgeOfATurnWhoseCheckWatcherPanicsIsNotLost(t *testing.T) {
 	l := edgeLoop(t)
 	calls := 0
 	e := eventFor(t, l, readable(t), event.Read|event.Persist|event.EdgeTriggered, func(*event.Event, event.Flags) { calls++ })
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	w := onCheck(t, l, func() { panic("check") })
-	panics(t, func() { must(t, l.RunNonblock()) })
+	panics(t, func() { testkit.Must(t, l.RunNonblock()) })
 	w.Stop()
 	turns(t, l, 2)
-	wantEqual(t, "calls", calls, 1)
+	testkit.WantEqual(t, "calls", calls, 1)
 }
 
 // panics fails the test unless fn does.

@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // passTime lets d pass on the clock of a loop that no goroutine runs: the loop makes its turns at its deadlines, each exactly
 // in time. What is due at the end is called; a callback that itself lets time pass may leave more for the next time.
-func passTime(t testing.TB, l *event.Loop, clock *fakeClock, d time.Duration) {
+func passTime(t testing.TB, l *event.Loop, clock *testkit.Clock, d time.Duration) {
 	t.Helper()
 	for end := clock.Now() + d; ; oneTurn(t, l) {
 		if next, ok := l.PollTimeout(); ok && clock.Now()+next <= end {
@@ -33,7 +34,7 @@ func passTime(t testing.TB, l *event.Loop, clock *fakeClock, d time.Duration) {
 func eventFor(t testing.TB, l *event.Loop, fd int, flags event.Flags, fn func(*event.Event, event.Flags)) *event.Event {
 	t.Helper()
 	e, err := l.NewEvent(fd, flags, fn)
-	must(t, err)
+	testkit.Must(t, err)
 	return e
 }
 
@@ -117,7 +118,7 @@ func fill(t testing.TB, fd int) (n int) {
 		if errors.Is(err, unix.EAGAIN) {
 			return n
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		n += m
 	}
 }
@@ -127,14 +128,14 @@ func fill(t testing.TB, fd int) (n int) {
 func privateDup(t testing.TB, fd int) int {
 	t.Helper()
 	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3000)
-	must(t, err)
+	testkit.Must(t, err)
 	return n
 }
 
 // wantMessage fails the test unless err is target and its text holds each of the parts.
 func wantMessage(t testing.TB, err, target error, parts ...string) {
 	t.Helper()
-	wantErr(t, err, target)
+	testkit.WantErr(t, err, target)
 	for _, part := range parts {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the error %q does not say %q", err, part)
@@ -149,13 +150,6 @@ func beyond32(n int) int {
 		return math.MaxInt32 - 1
 	}
 	return int(int64(1)<<32 + int64(n))
-}
-
-func wantEqual[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Fatalf("%s: got %v, want %v", what, got, want)
-	}
 }
 
 func wantOrder[T comparable](t testing.TB, got []T, want ...T) {

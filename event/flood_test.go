@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // floodSize is more than the callbacks of many turns.
@@ -17,8 +18,8 @@ func dueTimers(t testing.TB, l *event.Loop, n, priority int, calls *int) {
 	t.Helper()
 	for range n {
 		e := userEvent(t, l, 0, func() { *calls++ })
-		must(t, e.SetPriority(priority))
-		must(t, e.Add(0))
+		testkit.Must(t, e.SetPriority(priority))
+		testkit.Must(t, e.Add(0))
 	}
 }
 
@@ -27,24 +28,24 @@ func dueTimers(t testing.TB, l *event.Loop, n, priority int, calls *int) {
 func TestUrgentTimerIsCalledInTheNextTurnWhateverIsDue(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		t.Run(fmt.Sprintf("priority set late: %v", late), func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Priorities: 3, Clock: clock})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Priorities: 3, Clock: clock})
 			others, before := 0, -1
 			urgent := userEvent(t, l, 0, func() { before = others })
 			dueTimers(t, l, floodSize, 1, &others)
 			dueTimers(t, l, floodSize, 2, &others)
 			if !late {
-				must(t, urgent.SetPriority(0))
+				testkit.Must(t, urgent.SetPriority(0))
 			}
-			must(t, urgent.Add(time.Nanosecond)) // after all others
+			testkit.Must(t, urgent.Add(time.Nanosecond)) // after all others
 			if late {
-				must(t, urgent.SetPriority(0))
+				testkit.Must(t, urgent.SetPriority(0))
 			}
 			clock.Advance(time.Nanosecond)
 			oneTurn(t, l)
-			wantEqual(t, "calls before the urgent timer's", before, 0)
-			run(t, l)
-			wantEqual(t, "calls", others, 2*floodSize)
+			testkit.WantEqual(t, "calls before the urgent timer's", before, 0)
+			testkit.Run(t, l)
+			testkit.WantEqual(t, "calls", others, 2*floodSize)
 		})
 	}
 }
@@ -52,50 +53,50 @@ func TestUrgentTimerIsCalledInTheNextTurnWhateverIsDue(t *testing.T) {
 // An urgent timer that becomes due while a flood is being called comes in the next turn, too.
 func TestUrgentTimerThatComesDuringAFloodIsCalledInTheNextTurn(t *testing.T) {
 	const budget = 16
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Priorities: 2, Clock: clock, Budget: event.Budget{Callbacks: budget}})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Priorities: 2, Clock: clock, Budget: event.Budget{Callbacks: budget}})
 	others, before := 0, -1
 	dueTimers(t, l, 100*budget, 1, &others)
 	clock.Advance(1)
 	turns(t, l, 3)
 	urgent := userEvent(t, l, 0, func() { before = others })
-	must(t, urgent.SetPriority(0))
-	must(t, urgent.Add(time.Second))
+	testkit.Must(t, urgent.SetPriority(0))
+	testkit.Must(t, urgent.Add(time.Second))
 	turns(t, l, 1)
 	clock.Advance(time.Second)
 	turns(t, l, 1)
-	wantEqual(t, "calls before the urgent timer's", before, 4*budget)
+	testkit.WantEqual(t, "calls before the urgent timer's", before, 4*budget)
 }
 
 // A priority that the budget exempts has all its due timers called in the next turn, regardless of other due timers.
 func TestExemptTimersAreCalledInTheNextTurnWhateverIsDue(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Priorities: 2, Clock: clock, Budget: event.Budget{Callbacks: 8, MinPriority: 1}})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Priorities: 2, Clock: clock, Budget: event.Budget{Callbacks: 8, MinPriority: 1}})
 	others, exempt := 0, 0
 	dueTimers(t, l, floodSize, 1, &others)
 	dueTimers(t, l, 1000, 0, &exempt)
 	clock.Advance(1)
 	oneTurn(t, l)
-	wantEqual(t, "exempt calls", exempt, 1000)
-	wantEqual(t, "other calls", others, 0)
+	testkit.WantEqual(t, "exempt calls", exempt, 1000)
+	testkit.WantEqual(t, "other calls", others, 0)
 	oneTurn(t, l)
-	wantEqual(t, "other calls", others, 8)
+	testkit.WantEqual(t, "other calls", others, 8)
 }
 
 // An Exit ends the run with the turn in which it is due, regardless of other due timers and their priorities.
 func TestExitThatIsDueIsNotDelayedByDueTimers(t *testing.T) {
 	for priority := range 2 {
-		clock := newFakeClock()
-		l := newLoop(t, &event.Config{Priorities: 2, Clock: clock})
+		clock := testkit.NewClock()
+		l := testkit.NewLoop(t, &event.Config{Priorities: 2, Clock: clock})
 		calls := 0
 		dueTimers(t, l, floodSize, priority, &calls)
-		must(t, l.Exit(time.Nanosecond)) // after all others
+		testkit.Must(t, l.Exit(time.Nanosecond)) // after all others
 		clock.Advance(1)
 		before := l.Stats().Turns
-		must(t, l.RunForever(inPatience(t)))
-		wantEqual(t, "turns", l.Stats().Turns-before, 1)
-		wantEqual(t, "GotExit", l.GotExit(), true)
-		wantEqual(t, "calls", calls, event.DefaultCallbacks)
+		testkit.Must(t, l.RunForever(inPatience(t)))
+		testkit.WantEqual(t, "turns", l.Stats().Turns-before, 1)
+		testkit.WantEqual(t, "GotExit", l.GotExit(), true)
+		testkit.WantEqual(t, "calls", calls, event.DefaultCallbacks)
 	}
 }
 
@@ -104,43 +105,43 @@ func TestExitThatIsDueIsNotDelayedByDueTimers(t *testing.T) {
 func TestReadyAndTimedOutIsOneCallAmongManyTimers(t *testing.T) {
 	for _, persist := range []event.Flags{0, event.Persist} {
 		t.Run(persist.String(), func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock})
 			others := 0
 			dueTimers(t, l, 2*event.DefaultCallbacks, 0, &others)
 			var told []event.Flags
 			e := eventFor(t, l, readable(t), event.Read|persist, func(_ *event.Event, what event.Flags) { told = append(told, what) })
-			must(t, e.Add(10*time.Millisecond))
+			testkit.Must(t, e.Add(10*time.Millisecond))
 			clock.Advance(12 * time.Millisecond)
 			oneTurn(t, l)
 			wantOrder(t, told, event.Read|event.Timeout)
 			if left, ok := e.Remaining(); ok != (persist != 0) || ok && left != 8*time.Millisecond {
 				t.Errorf("%v until the next timeout, %v", left, ok)
 			}
-			must(t, e.Del())
-			run(t, l)
-			wantEqual(t, "timers called", others, 2*event.DefaultCallbacks)
-			wantEqual(t, "calls", len(told), 1)
+			testkit.Must(t, e.Del())
+			testkit.Run(t, l)
+			testkit.WantEqual(t, "timers called", others, 2*event.DefaultCallbacks)
+			testkit.WantEqual(t, "calls", len(told), 1)
 		})
 	}
 }
 
 // What is active and times out before it is called is called once, with both, also if turns pass in between.
 func TestActiveEventThatTimesOutMeanwhileIsCalledOnce(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Priorities: 2, Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Priorities: 2, Clock: clock})
 	busy := userEvent(t, l, 0, func() {})
-	must(t, busy.SetPriority(0))
+	testkit.Must(t, busy.SetPriority(0))
 	var told []event.Flags
 	e := eventFor(t, l, -1, 0, func(_ *event.Event, what event.Flags) { told = append(told, what) })
-	must(t, e.Add(time.Second))
-	must(t, e.Activate(event.Read))
+	testkit.Must(t, e.Add(time.Second))
+	testkit.Must(t, e.Activate(event.Read))
 	for range 3 {
-		must(t, busy.Activate(0))
+		testkit.Must(t, busy.Activate(0))
 		oneTurn(t, l)
 	}
 	clock.Advance(time.Second)
-	must(t, busy.Activate(0))
+	testkit.Must(t, busy.Activate(0))
 	turns(t, l, 3)
 	wantOrder(t, told, event.Read|event.Timeout)
 }
@@ -148,8 +149,8 @@ func TestActiveEventThatTimesOutMeanwhileIsCalledOnce(t *testing.T) {
 // A turn makes no more timers active than it may call, so that what it finds costs no more than what it does.
 func TestTurnMakesNoMoreTimersActiveThanItsBudget(t *testing.T) {
 	const budget = 50
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Priorities: 4, Clock: clock, Budget: event.Budget{Callbacks: budget}})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Priorities: 4, Clock: clock, Budget: event.Budget{Callbacks: budget}})
 	calls := 0
 	for priority := range 4 {
 		dueTimers(t, l, 10*budget, priority, &calls)
@@ -158,36 +159,36 @@ func TestTurnMakesNoMoreTimersActiveThanItsBudget(t *testing.T) {
 	for turn := range 40 {
 		before := l.Stats()
 		oneTurn(t, l)
-		wantEqual(t, "timeouts of a turn", l.Stats().Timeouts-before.Timeouts, budget)
-		wantEqual(t, "calls", calls, (turn+1)*budget)
+		testkit.WantEqual(t, "timeouts of a turn", l.Stats().Timeouts-before.Timeouts, budget)
+		testkit.WantEqual(t, "calls", calls, (turn+1)*budget)
 	}
 }
 
 // Timers that were renewed over and over do not fire, nor delay what is due, when their first deadlines pass together.
 func TestRenewedTimersDoNotDelayWhatIsDue(t *testing.T) {
 	const n = 5000
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Priorities: 2, Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Priorities: 2, Clock: clock})
 	renewed := make([]*event.Event, n)
 	for i := range renewed {
 		renewed[i] = silent(t, l, -1, event.Persist)
-		must(t, renewed[i].Add(time.Minute))
+		testkit.Must(t, renewed[i].Add(time.Minute))
 	}
 	clock.Advance(30 * time.Second)
 	for _, e := range renewed {
-		must(t, e.Add(time.Minute))
+		testkit.Must(t, e.Add(time.Minute))
 	}
 	fired := 0
 	same := userEvent(t, l, 0, func() { fired++ })
 	urgent := userEvent(t, l, 0, func() { fired++ })
-	must(t, urgent.SetPriority(0))
-	must(t, same.Add(45*time.Second))
-	must(t, urgent.Add(45*time.Second))
+	testkit.Must(t, urgent.SetPriority(0))
+	testkit.Must(t, same.Add(45*time.Second))
+	testkit.Must(t, urgent.Add(45*time.Second))
 	clock.Advance(45 * time.Second)
 	oneTurn(t, l)
-	wantEqual(t, "called", fired, 1)
+	testkit.WantEqual(t, "called", fired, 1)
 	turns(t, l, n/1000+1)
-	wantEqual(t, "called", fired, 2)
+	testkit.WantEqual(t, "called", fired, 2)
 	passTime(t, l, clock, 14*time.Second)
 	if d, ok := l.PollTimeout(); d != time.Second || !ok {
 		t.Errorf("the loop would sleep for %v, %v", d, ok)
@@ -199,47 +200,47 @@ func TestRenewedTimersDoNotDelayWhatIsDue(t *testing.T) {
 func TestUrgentDescriptorIsCalledWithinTurnsWhateverIsReady(t *testing.T) {
 	const n = 6000
 	p := newScriptPoller()
-	l := newLoop(t, &event.Config{Priorities: 2, OpenPoller: p.open, Driver: event.DriverThread})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 2, OpenPoller: p.open, Driver: event.DriverThread})
 	others, before := 0, -1
 	for fd := range n {
 		e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) { others++ })
-		must(t, e.SetPriority(1))
-		must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, e.SetPriority(1))
+		testkit.Must(t, e.Add(event.NoTimeout))
 		p.report(fd, event.Read)
 	}
 	urgent := eventFor(t, l, n, event.Read, func(*event.Event, event.Flags) { before = others })
-	must(t, urgent.SetPriority(0))
-	must(t, urgent.Add(event.NoTimeout))
+	testkit.Must(t, urgent.SetPriority(0))
+	testkit.Must(t, urgent.Add(event.NoTimeout))
 	p.report(n, event.Read) // the last
 	turns(t, l, 3)
 	if before < 0 || before > 2*event.DefaultCallbacks {
 		t.Errorf("the urgent descriptor was called after %d others", before)
 	}
 	turns(t, l, n/event.DefaultCallbacks+1)
-	wantEqual(t, "calls", others, n)
+	testkit.WantEqual(t, "calls", others, n)
 }
 
 // RunOnce calls all timers that are due, however many turns that takes, and then returns.
 func TestRunOnceCallsAllTimersThatAreDue(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	calls := 0
 	dueTimers(t, l, floodSize, 0, &calls)
-	must(t, silent(t, l, -1, 0).Add(time.Hour))
+	testkit.Must(t, silent(t, l, -1, 0).Add(time.Hour))
 	clock.Advance(1)
-	must(t, l.RunOnce(inPatience(t)))
-	wantEqual(t, "calls", calls, floodSize)
+	testkit.Must(t, l.RunOnce(inPatience(t)))
+	testkit.WantEqual(t, "calls", calls, floodSize)
 }
 
 // armedClock counts how often a loop has set its alarm.
 type armedClock struct {
-	*fakeClock
+	*testkit.Clock
 	armed atomic.Int64
 }
 
 func (c *armedClock) AfterFunc(d time.Duration, f func()) event.ClockTimer {
 	c.armed.Add(1)
-	return armedTimer{c.fakeClock.AfterFunc(d, f), c}
+	return armedTimer{c.Clock.AfterFunc(d, f), c}
 }
 
 type armedTimer struct {
@@ -254,13 +255,13 @@ func (t armedTimer) Reset(d time.Duration) bool {
 
 // A loop does not sleep between the turns that due timers take; before the first it has not looked yet.
 func TestLoopDoesNotSleepWhileTimersAreDue(t *testing.T) {
-	clock := &armedClock{fakeClock: newFakeClock()}
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := &armedClock{Clock: testkit.NewClock()}
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	calls := 0
 	dueTimers(t, l, floodSize, 0, &calls)
 	clock.Advance(1)
-	run(t, l)
-	wantEqual(t, "calls", calls, floodSize)
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "calls", calls, floodSize)
 	if n := clock.armed.Load(); n > 1 {
 		t.Errorf("the loop fell asleep %d times", n)
 	}

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // rankedTimer is what a timer of some priority should do.
@@ -20,7 +21,7 @@ type rankedTimer struct {
 
 // rankedModel is a loop with timers of several priorities and a budget, beside sorted lists that do the same.
 type rankedModel struct {
-	clock  *fakeClock
+	clock  *testkit.Clock
 	l      *event.Loop
 	budget int
 	exempt int // priorities that the budget exempts
@@ -98,11 +99,11 @@ func (m *rankedModel) turn() (fired []int) {
 // order behave as sorted lists would.
 func TestTimersOfPrioritiesBehaveAsSortedLists(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		clock := newFakeClock()
+		clock := testkit.NewClock()
 		levels := rapid.IntRange(1, 4).Draw(rt, "priorities")
 		m := &rankedModel{clock: clock, queue: make([][]*rankedTimer, levels),
 			budget: rapid.IntRange(1, 5).Draw(rt, "budget"), exempt: rapid.IntRange(0, levels-1).Draw(rt, "exempt")}
-		m.l = newLoop(t, &event.Config{Clock: clock, Priorities: levels, Budget: event.Budget{Callbacks: m.budget, MinPriority: m.exempt}})
+		m.l = testkit.NewLoop(t, &event.Config{Clock: clock, Priorities: levels, Budget: event.Budget{Callbacks: m.budget, MinPriority: m.exempt}})
 		defer m.l.Close()
 		times := rapid.Custom(func(rt *rapid.T) time.Duration { return time.Duration(rapid.IntRange(0, 20).Draw(rt, "time")) })
 		pick := func(rt *rapid.T) *rankedTimer {
@@ -115,23 +116,23 @@ func TestTimersOfPrioritiesBehaveAsSortedLists(t *testing.T) {
 			"new": func(rt *rapid.T) { m.make(t, rt) },
 			"Add": func(rt *rapid.T) {
 				timer, d := pick(rt), times.Draw(rt, "timeout")
-				must(t, timer.e.Add(d))
+				testkit.Must(t, timer.e.Add(d))
 				m.withdraw(timer)
 				timer.added, timer.interval = true, d
 				m.set(timer, clock.Now()+d)
 			},
 			"Del": func(rt *rapid.T) {
 				timer := pick(rt)
-				must(t, timer.e.Del())
+				testkit.Must(t, timer.e.Del())
 				m.withdraw(timer)
 				timer.added, timer.timed = false, false
 			},
 			"SetPriority": func(rt *rapid.T) {
 				timer, p := pick(rt), rapid.IntRange(0, levels-1).Draw(rt, "priority")
 				if err := timer.e.SetPriority(p); timer.active {
-					wantErr(t, err, event.ErrPending)
+					testkit.WantErr(t, err, event.ErrPending)
 				} else {
-					must(t, err)
+					testkit.Must(t, err)
 					timer.priority = p
 				}
 			},
@@ -139,7 +140,7 @@ func TestTimersOfPrioritiesBehaveAsSortedLists(t *testing.T) {
 				clock.Advance(times.Draw(rt, "passed"))
 				m.fired = nil
 				want := m.turn()
-				must(t, m.l.RunNonblock())
+				testkit.Must(t, m.l.RunNonblock())
 				if !slices.Equal(m.fired, want) {
 					rt.Fatalf("at %v fired %v, want %v", clock.Now(), m.fired, want)
 				}

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -352,21 +351,4 @@ func descriptors() int {
 		return 0
 	}
 	return len(all)
-}
-
-// within does work on another goroutine, and ends the program with all stacks if it does not finish: a schedule that hangs has
-// found a lost wake or a deadlock.
-func within(t *testing.T, what string, work func()) {
-	t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		work()
-	}()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		stacks := make([]byte, 1<<20)
-		t.Fatalf("%s hangs\n%s", what, stacks[:runtime.Stack(stacks, true)])
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // operations are the steps of a schedule. The corpus refers to them by number: new ones go to the end.
@@ -219,7 +220,7 @@ func play(t *testing.T, schedule []byte) {
 	if head&headIsolate != 0 {
 		cfg.PanicHandler = func(any, []byte) {}
 	}
-	w := &world{t: t, l: newLoop(t, cfg)}
+	w := &world{t: t, l: testkit.NewLoop(t, cfg)}
 	w.open()
 	var runner, workers sync.WaitGroup
 	runner.Go(func() { w.run(head & headMode >> 2) })
@@ -234,17 +235,17 @@ func play(t *testing.T, schedule []byte) {
 		})
 	}
 	if head&headCloseEarly != 0 {
-		within(t, "Close", w.close)
+		testkit.Within(t, "Close", w.close)
 	}
-	within(t, "the schedule", workers.Wait)
+	testkit.Within(t, "the schedule", workers.Wait)
 	if head&headCloseEarly == 0 {
-		within(t, "the last post", w.awaitPost)
+		testkit.Within(t, "the last post", w.awaitPost)
 		if head&headDeleteAll != 0 {
-			within(t, "the last Once", w.deleteAll)
+			testkit.Within(t, "the last Once", w.deleteAll)
 		}
-		within(t, "Close", w.close)
+		testkit.Within(t, "Close", w.close)
 	}
-	within(t, "the runner", runner.Wait)
+	testkit.Within(t, "the runner", runner.Wait)
 	w.settle()
 	if w.trouble == nil && descriptors() > before {
 		w.violate("%d descriptors before, %d after", before, descriptors())

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // modelTimer is what a timer event should do: fire when its deadline comes, in the order of deadlines and, among equal
@@ -24,7 +25,7 @@ type modelTimer struct {
 
 // timerModel is a loop with timers beside a sorted list that does the same.
 type timerModel struct {
-	clock *fakeClock
+	clock *testkit.Clock
 	l     *event.Loop
 	all   []*modelTimer
 	order int
@@ -70,8 +71,8 @@ func (m *timerModel) expect() (fired []int) {
 // Timers that are added, moved, deleted and left to fire in any order behave as a sorted list would.
 func TestTimersBehaveAsASortedList(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		clock := newFakeClock()
-		m := &timerModel{clock: clock, l: newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Callbacks: event.Unlimited}})}
+		clock := testkit.NewClock()
+		m := &timerModel{clock: clock, l: testkit.NewLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Callbacks: event.Unlimited}})}
 		defer m.l.Close()
 		durations := rapid.Custom(func(rt *rapid.T) time.Duration {
 			if rapid.Bool().Draw(rt, "short") {
@@ -90,36 +91,28 @@ func TestTimersBehaveAsASortedList(t *testing.T) {
 			"new": func(rt *rapid.T) { m.make(t, rt, rapid.Bool().Draw(rt, "persist")) },
 			"burst": func(rt *rapid.T) {
 				for range 64 {
-					timer := m.make(t, rt, false)
-					d := durations.Draw(rt, "timeout")
-					must(t, timer.e.Add(d))
-					timer.added, timer.interval = true, d
-					m.set(timer, clock.Now()+d)
+					m.add(t, m.make(t, rt, false), durations.Draw(rt, "timeout"))
 				}
 			},
 			"Add": func(rt *rapid.T) {
 				_, timer := pick(rt)
-				d := durations.Draw(rt, "timeout")
-				must(t, timer.e.Add(d))
-				timer.added, timer.interval = true, d
-				m.set(timer, clock.Now()+d)
+				m.add(t, timer, durations.Draw(rt, "timeout"))
 			},
 			"Add without timeout": func(rt *rapid.T) {
 				_, timer := pick(rt)
-				must(t, timer.e.Add(event.NoTimeout))
+				testkit.Must(t, timer.e.Add(event.NoTimeout))
 				timer.added = true
 			},
 			"Del": func(rt *rapid.T) {
 				_, timer := pick(rt)
-				must(t, timer.e.Del())
-				timer.added, timer.timed = false, false
+				m.del(t, timer)
 			},
 			"SetTimeout to none": func(rt *rapid.T) {
 				_, timer := pick(rt)
 				if err := timer.e.SetTimeout(event.NoTimeout); timer.added {
-					must(t, err)
+					testkit.Must(t, err)
 				} else {
-					wantErr(t, err, event.ErrNotAdded)
+					testkit.WantErr(t, err, event.ErrNotAdded)
 				}
 				timer.timed = false
 			},
@@ -127,7 +120,7 @@ func TestTimersBehaveAsASortedList(t *testing.T) {
 				clock.Advance(durations.Draw(rt, "time"))
 				m.fired = nil
 				want := m.expect()
-				must(t, m.l.RunNonblock())
+				testkit.Must(t, m.l.RunNonblock())
 				if !slices.Equal(m.fired, want) {
 					rt.Fatalf("at %v fired %v, want %v", clock.Now(), m.fired, want)
 				}
@@ -135,6 +128,14 @@ func TestTimersBehaveAsASortedList(t *testing.T) {
 			"": func(rt *rapid.T) { m.compare(rt) },
 		})
 	})
+}
+
+// add adds a timer with the timeout d.
+func (m *timerModel) add(t *testing.T, timer *modelTimer, d time.Duration) {
+	t.Helper()
+	testkit.Must(t, timer.e.Add(d))
+	timer.added, timer.interval = true, d
+	m.set(timer, m.clock.Now()+d)
 }
 
 // make makes a timer that records in the model when it fires.
@@ -181,4 +182,11 @@ func (m *timerModel) compare(rt *rapid.T) {
 	if n := m.l.Stats().Added; n != added {
 		rt.Fatalf("%d added, want %d", n, added)
 	}
+}
+
+// del deletes a timer.
+func (m *timerModel) del(t *testing.T, timer *modelTimer) {
+	t.Helper()
+	testkit.Must(t, timer.e.Del())
+	timer.added, timer.timed = false, false
 }

@@ -6,49 +6,50 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // TestHangUpWaitsForTheEndOfBothDirections: it is silent about data and a half-close, and then told in each turn.
 func TestHangUpWaitsForTheEndOfBothDirections(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	_, peer, fd, fp := pair(t)
 	calls := 0
 	e := eventFor(t, l, fd, event.HangUp|event.Persist, func(_ *event.Event, what event.Flags) {
 		calls++
-		wantEqual(t, "what", what, event.HangUp)
+		testkit.WantEqual(t, "what", what, event.HangUp)
 	})
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	send(t, fp, "unread")
-	must(t, unix.Shutdown(fp, unix.SHUT_WR))
+	testkit.Must(t, unix.Shutdown(fp, unix.SHUT_WR))
 	turns(t, l, 5)
-	wantEqual(t, "calls before", calls, 0)
-	must(t, peer.Close())
+	testkit.WantEqual(t, "calls before", calls, 0)
+	testkit.Must(t, peer.Close())
 	turns(t, l, 5)
 	if l.Backend() == "kqueue" {
 		return // where the end of both directions of a socket shows in a read or a write
 	}
-	wantEqual(t, "calls", calls, 5)
-	must(t, e.SetConditions(0))
+	testkit.WantEqual(t, "calls", calls, 5)
+	testkit.Must(t, e.SetConditions(0))
 	turns(t, l, 5)
-	wantEqual(t, "calls when nothing is waited for", calls, 5)
+	testkit.WantEqual(t, "calls when nothing is waited for", calls, 5)
 }
 
-// TestHangUpIsToldOfAResetAfterTheEnd of the peer's stream.
-func TestHangUpIsToldOfAResetAfterTheEnd(t *testing.T) {
+// TestHangUpIsReportedForAResetAfterTheEnd of the peer's stream.
+func TestHangUpIsReportedForAResetAfterTheEnd(t *testing.T) {
 	for _, flags := range []event.Flags{event.HangUp, event.HangUp | event.Read} {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		_, peer, fd, fp := pair(t)
 		var told event.Flags
 		e := eventFor(t, l, fd, flags, func(_ *event.Event, what event.Flags) { told = what })
-		must(t, e.SetConditions(event.HangUp))
-		must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, e.SetConditions(event.HangUp))
+		testkit.Must(t, e.Add(event.NoTimeout))
 		send(t, fd, "the peer does not read this")
-		must(t, unix.Shutdown(fp, unix.SHUT_WR))
+		testkit.Must(t, unix.Shutdown(fp, unix.SHUT_WR))
 		turns(t, l, 3)
-		wantEqual(t, "told before", told, 0)
-		must(t, peer.Close()) // with unread input: a reset
+		testkit.WantEqual(t, "told before", told, 0)
+		testkit.Must(t, peer.Close()) // with unread input: a reset
 		turns(t, l, 3)
-		wantEqual(t, "told", told, event.HangUp)
-		wantEqual(t, "added", e.Added(), false)
+		testkit.WantEqual(t, "told", told, event.HangUp)
+		testkit.WantEqual(t, "added", e.Added(), false)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // hangups are the two ways in which a peer ends what it sends.
@@ -35,29 +36,29 @@ func TestClosedIsReportedWithoutReading(t *testing.T) {
 	} {
 		for _, h := range hangups {
 			t.Run(h.name+" "+c.flags.String(), func(t *testing.T) {
-				l := newLoop(t, nil)
+				l := testkit.NewLoop(t, nil)
 				_, peer, fd, fp := pair(t)
 				if missing := missingFeatures(l, c.flags); missing != 0 {
 					_, err := l.NewEvent(fd, c.flags, func(*event.Event, event.Flags) {})
-					wantErr(t, err, event.ErrUnsupported)
+					testkit.WantErr(t, err, event.ErrUnsupported)
 					return
 				}
 				calls := 0
 				e := eventFor(t, l, fd, c.flags, func(_ *event.Event, what event.Flags) {
 					calls++
-					wantEqual(t, "what", what, c.flags&^event.Persist)
+					testkit.WantEqual(t, "what", what, c.flags&^event.Persist)
 				})
-				must(t, e.Add(event.NoTimeout))
+				testkit.Must(t, e.Add(event.NoTimeout))
 				send(t, fp, "unread")
 				turns(t, l, 3)
-				wantEqual(t, "calls before", calls, 0)
-				must(t, h.do(peer, fp))
+				testkit.WantEqual(t, "calls before", calls, 0)
+				testkit.Must(t, h.do(peer, fp))
 				turns(t, l, 5)
-				wantEqual(t, "calls", calls, c.calls)
-				wantEqual(t, "added", e.Added(), c.flags&event.Persist != 0)
+				testkit.WantEqual(t, "calls", calls, c.calls)
+				testkit.WantEqual(t, "added", e.Added(), c.flags&event.Persist != 0)
 				s, err := receive(fd)
-				wantEqual(t, "data", s, "unread")
-				wantErr(t, err, io.EOF)
+				testkit.WantEqual(t, "data", s, "unread")
+				testkit.WantErr(t, err, io.EOF)
 			})
 		}
 	}
@@ -75,18 +76,18 @@ func missingFeatures(l *event.Loop, flags event.Flags) (missing event.Features) 
 
 // The peer's close makes its socket readable; the room that it gives makes a full one writable too.
 func TestPeersCloseIsReadableAndWritable(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	_, peer, fd, _ := pair(t)
 	fill(t, fd)
 	var got event.Flags
 	see := func(_ *event.Event, what event.Flags) { got |= what }
-	must(t, eventFor(t, l, fd, event.Read, see).Add(event.NoTimeout))
-	must(t, eventFor(t, l, fd, event.Write, see).Add(event.NoTimeout))
+	testkit.Must(t, eventFor(t, l, fd, event.Read, see).Add(event.NoTimeout))
+	testkit.Must(t, eventFor(t, l, fd, event.Write, see).Add(event.NoTimeout))
 	turns(t, l, 3)
-	wantEqual(t, "told before", got, 0)
-	must(t, peer.Close())
-	run(t, l)
-	wantEqual(t, "told", got, event.Read|event.Write)
+	testkit.WantEqual(t, "told before", got, 0)
+	testkit.Must(t, peer.Close())
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "told", got, event.Read|event.Write)
 }
 
 // A reader sees all data before the end of the file, and then the end.
@@ -94,44 +95,44 @@ func TestReaderSeesAllDataBeforeTheEnd(t *testing.T) {
 	const text = "some text before the end of the file"
 	for _, h := range hangups {
 		t.Run(h.name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			_, peer, fd, fp := pair(t)
 			send(t, fp, text)
-			must(t, h.do(peer, fp))
+			testkit.Must(t, h.do(peer, fp))
 			var got strings.Builder
 			reads := 0
 			e := eventFor(t, l, fd, event.Read|event.Persist, func(e *event.Event, _ event.Flags) {
 				reads++
 				var buf [10]byte
 				n, err := unix.Read(fd, buf[:])
-				must(t, err)
+				testkit.Must(t, err)
 				got.Write(buf[:n])
 				if n == 0 {
-					must(t, e.Del())
+					testkit.Must(t, e.Del())
 				}
 			})
-			must(t, e.Add(event.NoTimeout))
-			run(t, l)
-			wantEqual(t, "data", got.String(), text)
-			wantEqual(t, "reads", reads, (len(text)+9)/10+1)
+			testkit.Must(t, e.Add(event.NoTimeout))
+			testkit.Run(t, l)
+			testkit.WantEqual(t, "data", got.String(), text)
+			testkit.WantEqual(t, "reads", reads, (len(text)+9)/10+1)
 		})
 	}
 }
 
 // A writer whose peer goes away is called and learns it from its write.
 func TestWriterLearnsThatItsPeerIsGone(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	_, peer, fd, fp := pair(t)
 	fill(t, fd)
 	var failed error
 	e := eventFor(t, l, fd, event.Write|event.Persist, func(e *event.Event, _ event.Flags) {
 		if _, failed = unix.Write(fd, []byte("x")); failed != nil && !errors.Is(failed, unix.EAGAIN) {
-			must(t, e.Del())
+			testkit.Must(t, e.Del())
 		}
 	})
-	must(t, e.Add(event.NoTimeout))
-	reader := eventFor(t, l, fp, event.Read, func(*event.Event, event.Flags) { must(t, peer.Close()) })
-	must(t, reader.Add(event.NoTimeout))
-	run(t, l)
-	wantErr(t, failed, unix.EPIPE)
+	testkit.Must(t, e.Add(event.NoTimeout))
+	reader := eventFor(t, l, fp, event.Read, func(*event.Event, event.Flags) { testkit.Must(t, peer.Close()) })
+	testkit.Must(t, reader.Add(event.NoTimeout))
+	testkit.Run(t, l)
+	testkit.WantErr(t, failed, unix.EPIPE)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // connection is a user's struct with its events in it.
@@ -18,22 +19,22 @@ type connection struct {
 func (c *connection) called(*event.Event, event.Flags) { c.calls++ }
 
 func TestInitEventMakesAnEventInPlace(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	c := &connection{fd: readable(t)}
-	must(t, l.InitEvent(&c.read, c.fd, event.Read, c.called))
-	must(t, l.InitEvent(&c.idle, -1, 0, c.called))
-	must(t, c.read.Add(event.NoTimeout))
-	must(t, c.idle.Add(0))
-	run(t, l)
-	wantEqual(t, "calls", c.calls, 2)
-	wantEqual(t, "loop", c.read.Loop(), l)
-	wantEqual(t, "descriptor", c.read.FD(), c.fd)
-	wantEqual(t, "flags", c.read.Flags(), event.Read)
+	testkit.Must(t, l.InitEvent(&c.read, c.fd, event.Read, c.called))
+	testkit.Must(t, l.InitEvent(&c.idle, -1, 0, c.called))
+	testkit.Must(t, c.read.Add(event.NoTimeout))
+	testkit.Must(t, c.idle.Add(0))
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "calls", c.calls, 2)
+	testkit.WantEqual(t, "loop", c.read.Loop(), l)
+	testkit.WantEqual(t, "descriptor", c.read.FD(), c.fd)
+	testkit.WantEqual(t, "flags", c.read.Flags(), event.Read)
 }
 
 // An event that is embedded costs no allocation beside that of its struct.
 func TestInitEventAllocatesNothing(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	c := &connection{fd: idle(t)}
 	called := c.called
 	n := testing.AllocsPerRun(1000, func() {
@@ -47,61 +48,61 @@ func TestInitEventAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	wantEqual(t, "allocations", n, 0)
+	testkit.WantEqual(t, "allocations", n, 0)
 }
 
 // Nothing is left of what an event was before.
 func TestInitEventBeginsAnew(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 5})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 5})
 	fd, peer := rawPair(t)
 	var e event.Event
-	must(t, l.InitEvent(&e, fd, event.Read|event.Persist, nothing))
-	must(t, e.SetPriority(4))
+	testkit.Must(t, l.InitEvent(&e, fd, event.Read|event.Persist, nothing))
+	testkit.Must(t, e.SetPriority(4))
 	e.SetName("old")
-	must(t, e.Add(time.Hour))
+	testkit.Must(t, e.Add(time.Hour))
 	closeRaw(t, fd, peer)
-	wantErr(t, e.SetConditions(0), event.ErrStale)
-	wantErr(t, e.Err(), event.ErrStale)
+	testkit.WantErr(t, e.SetConditions(0), event.ErrStale)
+	testkit.WantErr(t, e.Err(), event.ErrStale)
 
 	called := 0
-	must(t, l.InitEvent(&e, -1, 0, func(*event.Event, event.Flags) { called++ }))
-	wantEqual(t, "priority", e.Priority(), 2)
-	wantEqual(t, "flags", e.Flags(), 0)
-	wantEqual(t, "descriptor", e.FD(), -1)
-	must(t, e.Err())
-	must(t, e.Add(0))
-	run(t, l)
-	wantEqual(t, "calls", called, 1)
+	testkit.Must(t, l.InitEvent(&e, -1, 0, func(*event.Event, event.Flags) { called++ }))
+	testkit.WantEqual(t, "priority", e.Priority(), 2)
+	testkit.WantEqual(t, "flags", e.Flags(), 0)
+	testkit.WantEqual(t, "descriptor", e.FD(), -1)
+	testkit.Must(t, e.Err())
+	testkit.Must(t, e.Add(0))
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "calls", called, 1)
 
-	must(t, e.Finalize(func(*event.Event) {}))
+	testkit.Must(t, e.Finalize(func(*event.Event) {}))
 	turns(t, l, 1)
-	wantErr(t, e.Add(0), event.ErrFinalized)
-	must(t, l.InitEvent(&e, -1, 0, nothing))
-	must(t, e.Add(0))
+	testkit.WantErr(t, e.Add(0), event.ErrFinalized)
+	testkit.Must(t, l.InitEvent(&e, -1, 0, nothing))
+	testkit.Must(t, e.Add(0))
 
-	other := newLoop(t, nil)
-	wantErr(t, other.InitEvent(&e, -1, 0, nothing), event.ErrPending)
-	run(t, l)
-	must(t, other.InitEvent(&e, -1, 0, nothing))
-	wantEqual(t, "loop", e.Loop(), other)
-	must(t, e.Add(0))
-	wantEqual(t, "added on the other loop", other.Stats().Added, 1)
+	other := testkit.NewLoop(t, nil)
+	testkit.WantErr(t, other.InitEvent(&e, -1, 0, nothing), event.ErrPending)
+	testkit.Run(t, l)
+	testkit.Must(t, other.InitEvent(&e, -1, 0, nothing))
+	testkit.WantEqual(t, "loop", e.Loop(), other)
+	testkit.Must(t, e.Add(0))
+	testkit.WantEqual(t, "added on the other loop", other.Stats().Added, 1)
 }
 
 // An event that is added or active is not changed, nor is any by input that NewEvent refuses.
 func TestInitEventIsRefused(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	fd := idle(t)
 	e := eventFor(t, l, fd, event.Read|event.Persist, nothing)
 	refused := func(step string, target error, loop *event.Loop, fd int, flags event.Flags, fn func(*event.Event, event.Flags)) {
 		t.Helper()
 		before := [3]any{e.Flags(), e.FD(), e.Pending()}
-		wantErr(t, loop.InitEvent(e, fd, flags, fn), target)
-		wantEqual(t, step, [3]any{e.Flags(), e.FD(), e.Pending()}, before)
-		wantEqual(t, step+": loop", e.Loop(), l)
+		testkit.WantErr(t, loop.InitEvent(e, fd, flags, fn), target)
+		testkit.WantEqual(t, step, [3]any{e.Flags(), e.FD(), e.Pending()}, before)
+		testkit.WantEqual(t, step+": loop", e.Loop(), l)
 	}
-	other, closed := newLoop(t, nil), newLoop(t, nil)
-	must(t, closed.Close())
+	other, closed := testkit.NewLoop(t, nil), testkit.NewLoop(t, nil)
+	testkit.Must(t, closed.Close())
 	for step, change := range map[string]func() error{
 		"added":           func() error { return e.Add(event.NoTimeout) },
 		"paused":          func() error { return e.SetConditions(0) },
@@ -110,9 +111,9 @@ func TestInitEventIsRefused(t *testing.T) {
 	} {
 		e = eventFor(t, l, fd, event.Read|event.Persist, nothing)
 		if step == "paused" {
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 		}
-		must(t, change())
+		testkit.Must(t, change())
 		refused(step, event.ErrPending, l, -1, 0, nothing)
 		refused(step, event.ErrPending, other, -1, 0, nothing)
 		_ = e.Del()
@@ -127,8 +128,8 @@ func TestInitEventIsRefused(t *testing.T) {
 	refused("closed loop", event.ErrClosed, closed, fd, event.Read, nothing)
 	wantMessage(t, l.InitEvent(e, -1, event.Read, nothing), event.ErrBadDescriptor, "init event", "-1", "Read")
 	var zero event.Event
-	wantErr(t, closed.InitEvent(&zero, fd, event.Read, nothing), event.ErrClosed)
-	must(t, l.InitEvent(&zero, fd, event.Read, nothing))
+	testkit.WantErr(t, closed.InitEvent(&zero, fd, event.Read, nothing), event.ErrClosed)
+	testkit.Must(t, l.InitEvent(&zero, fd, event.Read, nothing))
 }
 
 // A callback may make its own event another one, but only of the same loop: the one that calls is not through with it.
@@ -136,42 +137,42 @@ func TestInitEventInTheOwnCallback(t *testing.T) {
 	variants := map[string]*event.Config{"plain": nil, "guarded": {SlowCallback: time.Hour}}
 	for name, cfg := range variants {
 		t.Run(name, func(t *testing.T) {
-			l, other := newLoop(t, cfg), newLoop(t, nil)
+			l, other := testkit.NewLoop(t, cfg), testkit.NewLoop(t, nil)
 			fd := readable(t)
 			var calls journal
 			var e event.Event
-			must(t, l.InitEvent(&e, -1, 0, func(e *event.Event, _ event.Flags) {
+			testkit.Must(t, l.InitEvent(&e, -1, 0, func(e *event.Event, _ event.Flags) {
 				calls.note("timer")
-				wantErr(t, other.InitEvent(e, -1, 0, nothing), event.ErrPending)
-				must(t, l.InitEvent(e, fd, event.Read, func(e *event.Event, what event.Flags) {
+				testkit.WantErr(t, other.InitEvent(e, -1, 0, nothing), event.ErrPending)
+				testkit.Must(t, l.InitEvent(e, fd, event.Read, func(e *event.Event, what event.Flags) {
 					calls.note(what.String())
-					must(t, l.InitEvent(e, -1, 0, func(*event.Event, event.Flags) { calls.note("user") }))
-					must(t, e.Activate(0))
+					testkit.Must(t, l.InitEvent(e, -1, 0, func(*event.Event, event.Flags) { calls.note("user") }))
+					testkit.Must(t, e.Activate(0))
 				}))
-				must(t, e.Add(event.NoTimeout))
+				testkit.Must(t, e.Add(event.NoTimeout))
 			}))
-			must(t, e.Add(0))
-			run(t, l)
+			testkit.Must(t, e.Add(0))
+			testkit.Run(t, l)
 			calls.want(t, "timer", "Read", "user")
-			must(t, other.InitEvent(&e, -1, 0, nothing))
+			testkit.Must(t, other.InitEvent(&e, -1, 0, nothing))
 		})
 	}
 }
 
 // While the callback runs, another goroutine may make its event another one.
 func TestInitEventWhileTheCallbackRuns(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	begun, goOn, again := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	var e event.Event
-	must(t, l.InitEvent(&e, -1, 0, func(*event.Event, event.Flags) {
+	testkit.Must(t, l.InitEvent(&e, -1, 0, func(*event.Event, event.Flags) {
 		close(begun)
 		<-goOn
 	}))
-	background(t, l)
-	must(t, e.Add(0))
-	await(t, begun, "call")
-	must(t, l.InitEvent(&e, -1, event.Persist, func(*event.Event, event.Flags) { close(again) }))
-	must(t, e.Activate(0))
+	testkit.Background(t, l)
+	testkit.Must(t, e.Add(0))
+	testkit.Await(t, begun, "call")
+	testkit.Must(t, l.InitEvent(&e, -1, event.Persist, func(*event.Event, event.Flags) { close(again) }))
+	testkit.Must(t, e.Activate(0))
 	close(goOn)
-	await(t, again, "call of the new event")
+	testkit.Await(t, again, "call of the new event")
 }

@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func nothing(*event.Event, event.Flags) {}
 
 // What makes no sense is refused where it is said, with the reason by errors.Is and the value in the text.
 func TestNewEventRefusesBadInput(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	fd := idle(t)
 	for _, c := range []struct {
 		name  string
@@ -58,14 +59,14 @@ func TestNewEventRefusesBadInput(t *testing.T) {
 			}
 		})
 	}
-	wantEqual(t, "added", l.Stats().Added, 0)
+	testkit.WantEqual(t, "added", l.Stats().Added, 0)
 }
 
 func TestNewSignalRefusesWhatIsNoSignal(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	for _, sig := range []os.Signal{nil, otherSignal{}, os.Kill, unix.Signal(0), unix.Signal(-1), unix.Signal(100)} {
 		_, err := l.NewSignal(sig, nothing)
-		wantErr(t, err, event.ErrInvalid)
+		testkit.WantErr(t, err, event.ErrInvalid)
 	}
 	_, err := l.NewSignal(otherSignal{}, nothing)
 	wantMessage(t, err, event.ErrInvalid, "smoke")
@@ -78,44 +79,44 @@ func (otherSignal) Signal()        {}
 
 // A descriptor that is not open is refused by Add, and nothing is left of the attempt.
 func TestAddRefusesClosedDescriptors(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	n := privateDup(t, idle(t))
-	must(t, unix.Close(n))
+	testkit.Must(t, unix.Close(n))
 	for _, fd := range []int{n, 1 << 20, math.MaxInt32} { // a wild number costs no memory in proportion
 		e := silent(t, l, fd, event.Read|event.Persist)
 		wantMessage(t, e.Add(time.Hour), event.ErrBadDescriptor, strconv.Itoa(fd))
-		wantEqual(t, "pending", e.Pending(), 0)
-		must(t, e.Del())
+		testkit.WantEqual(t, "pending", e.Pending(), 0)
+		testkit.Must(t, e.Del())
 	}
-	wantEqual(t, "added", l.Stats().Added, 0)
-	run(t, l)
+	testkit.WantEqual(t, "added", l.Stats().Added, 0)
+	testkit.Run(t, l)
 }
 
 // A regular file is refused by a backend that cannot watch it, and always ready for one that can.
 func TestRegularFileIsRefusedOrReady(t *testing.T) {
 	for _, b := range event.Backends() {
 		t.Run(string(b), func(t *testing.T) {
-			l := newLoop(t, &event.Config{IgnoreEnv: true, Backend: b})
+			l := testkit.NewLoop(t, &event.Config{IgnoreEnv: true, Backend: b})
 			f, err := os.Create(filepath.Join(t.TempDir(), "file"))
-			must(t, err)
+			testkit.Must(t, err)
 			defer f.Close()
 			fd := fdOf(t, f)
 			var got event.Flags
 			e := eventFor(t, l, fd, event.Read|event.Write, func(_ *event.Event, what event.Flags) { got = what })
 			if !l.Features().Has(event.FeatureAnyFile) {
 				wantMessage(t, e.Add(event.NoTimeout), event.ErrNotPollable, strconv.Itoa(fd))
-				wantEqual(t, "added", l.Stats().Added, 0)
+				testkit.WantEqual(t, "added", l.Stats().Added, 0)
 				return
 			}
-			must(t, e.Add(event.NoTimeout))
-			run(t, l)
-			wantEqual(t, "told", got, event.Read|event.Write)
+			testkit.Must(t, e.Add(event.NoTimeout))
+			testkit.Run(t, l)
+			testkit.WantEqual(t, "told", got, event.Read|event.Write)
 		})
 	}
 }
 
 func TestNegativeTimeoutsAreRefused(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	const d = -3 * time.Second
 	for name, e := range map[string]*event.Event{
 		"timer":      silent(t, l, -1, 0),
@@ -123,23 +124,23 @@ func TestNegativeTimeoutsAreRefused(t *testing.T) {
 		"signal":     silent(t, l, int(unix.SIGUSR1), event.Signal),
 	} {
 		wantMessage(t, e.Add(d), event.ErrInvalid, "-3s")
-		wantEqual(t, name+" is added", e.Added(), false)
-		must(t, e.Add(time.Hour))
-		wantErr(t, e.Add(math.MinInt64), event.ErrInvalid)
+		testkit.WantEqual(t, name+" is added", e.Added(), false)
+		testkit.Must(t, e.Add(time.Hour))
+		testkit.WantErr(t, e.Add(math.MinInt64), event.ErrInvalid)
 		if left, ok := e.Remaining(); !ok || left <= 0 {
 			t.Errorf("%s: the refusal has changed the timeout to %v, %v", name, left, ok)
 		}
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 	}
 	wantMessage(t, l.Exit(d), event.ErrInvalid, "-3s")
 	_, err := l.Once(readable(t), event.Read, d, func(event.Flags) { t.Error("called") })
 	wantMessage(t, err, event.ErrInvalid, "-3s")
-	run(t, l)
-	wantEqual(t, "GotExit", l.GotExit(), false)
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "GotExit", l.GotExit(), false)
 }
 
 func TestOnceRefusesSignalsAndPersist(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	fn := func(event.Flags) { t.Error("called") }
 	for _, flags := range []event.Flags{event.Persist, event.Read | event.Persist, event.Signal, event.Signal | event.Read} {
 		_, err := l.Once(idle(t), flags, 0, fn)
@@ -147,37 +148,37 @@ func TestOnceRefusesSignalsAndPersist(t *testing.T) {
 	}
 	_, err := l.Once(-1, event.Read, 0, fn)
 	wantMessage(t, err, event.ErrBadDescriptor, "-1")
-	run(t, l)
+	testkit.Run(t, l)
 }
 
 func TestActivateRefusesWhatCannotHappen(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	e := silent(t, l, -1, 0)
 	for _, flags := range []event.Flags{event.Persist, event.EdgeTriggered, event.Read | event.Persist, 0x40, 0x4000} {
 		wantMessage(t, e.Activate(flags), event.ErrInvalid, flags.String())
 	}
-	wantEqual(t, "active", l.Stats().Active, 0)
+	testkit.WantEqual(t, "active", l.Stats().Active, 0)
 }
 
 func TestPrioritiesOutOfRangeAreRefused(t *testing.T) {
 	for _, n := range []int{1, 3, event.MaxPriorities} {
-		l := newLoop(t, &event.Config{Priorities: n})
+		l := testkit.NewLoop(t, &event.Config{Priorities: n})
 		e := silent(t, l, -1, 0)
 		for _, p := range []int{-1, math.MinInt, n, n + 256, math.MaxInt} {
 			wantMessage(t, e.SetPriority(p), event.ErrInvalid, strconv.Itoa(p), strconv.Itoa(n))
 		}
-		wantEqual(t, "priority", e.Priority(), n/2)
-		must(t, e.SetPriority(n-1))
-		must(t, e.SetPriority(0))
-		must(t, e.Activate(0))
-		wantErr(t, e.SetPriority(n-1), event.ErrPending)
-		must(t, e.Del())
-		must(t, e.SetPriority(n-1))
+		testkit.WantEqual(t, "priority", e.Priority(), n/2)
+		testkit.Must(t, e.SetPriority(n-1))
+		testkit.Must(t, e.SetPriority(0))
+		testkit.Must(t, e.Activate(0))
+		testkit.WantErr(t, e.SetPriority(n-1), event.ErrPending)
+		testkit.Must(t, e.Del())
+		testkit.Must(t, e.SetPriority(n-1))
 	}
 }
 
 func TestMissingCallbacksAreRefused(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	e := silent(t, l, -1, 0)
 	for name, call := range map[string]func() error{
 		"NewEvent":  func() error { _, err := l.NewEvent(idle(t), event.Read, nil); return err },
@@ -193,11 +194,11 @@ func TestMissingCallbacksAreRefused(t *testing.T) {
 		"OnClose":   func() error { _, err := l.OnClose(nil); return err },
 		"Finalize":  func() error { return e.Finalize(nil) },
 	} {
-		t.Run(name, func(t *testing.T) { wantErr(t, call(), event.ErrInvalid) })
+		t.Run(name, func(t *testing.T) { testkit.WantErr(t, call(), event.ErrInvalid) })
 	}
-	must(t, e.Add(event.NoTimeout)) // it is not finalized
-	must(t, e.Del())
-	run(t, l)
+	testkit.Must(t, e.Add(event.NoTimeout)) // it is not finalized
+	testkit.Must(t, e.Del())
+	testkit.Run(t, l)
 }
 
 // A backend without FeatureEdge returns an error for EdgeTriggered. One with it refuses to mix edge- and level-triggered events
@@ -205,69 +206,69 @@ func TestMissingCallbacksAreRefused(t *testing.T) {
 func TestEdgeTriggeredIsRefusedWhereItCannotHold(t *testing.T) {
 	_, err := pollLoop(t).NewEvent(idle(t), event.Read|event.EdgeTriggered, nothing)
 	wantMessage(t, err, event.ErrUnsupported, "EdgeTriggered")
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		_, err := l.NewEvent(idle(t), event.Read|event.EdgeTriggered, nothing)
-		wantErr(t, err, event.ErrUnsupported)
+		testkit.WantErr(t, err, event.ErrUnsupported)
 		return
 	}
 	fd := idle(t)
 	edge := silent(t, l, fd, event.Read|event.EdgeTriggered)
 	level := silent(t, l, fd, event.Read)
 	for _, order := range [][2]*event.Event{{edge, level}, {level, edge}} {
-		must(t, order[0].Add(event.NoTimeout))
+		testkit.Must(t, order[0].Add(event.NoTimeout))
 		wantMessage(t, order[1].Add(time.Hour), event.ErrInvalid, strconv.Itoa(fd), "EdgeTriggered")
-		wantEqual(t, "pending", order[1].Pending(), 0)
-		must(t, order[0].Del())
-		must(t, order[1].Add(event.NoTimeout))
-		must(t, order[1].Del())
+		testkit.WantEqual(t, "pending", order[1].Pending(), 0)
+		testkit.Must(t, order[0].Del())
+		testkit.Must(t, order[1].Add(event.NoTimeout))
+		testkit.Must(t, order[1].Del())
 	}
 }
 
 // In every kind of callback, running and closing the loop and waiting for it are refused, and the loop continues.
 func TestCallbacksOfAnyKindCannotRunOrCloseTheLoop(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	ctx := context.Background()
 	other := silent(t, l, -1, 0)
 	calls, reason := 0, event.ErrRunning
 	check := func() {
 		calls++
 		for _, err := range []error{l.Run(ctx), l.RunForever(ctx), l.RunOnce(ctx), l.RunNonblock()} {
-			wantErr(t, err, reason)
+			testkit.WantErr(t, err, reason)
 		}
-		wantErr(t, l.Close(), event.ErrOnLoop)
-		must(t, other.DelWait(ctx))
+		testkit.WantErr(t, l.Close(), event.ErrOnLoop)
+		testkit.Must(t, other.DelWait(ctx))
 	}
 	user := userEvent(t, l, 0, check)
-	must(t, user.Activate(0))
-	must(t, l.Post(check))
+	testkit.Must(t, user.Activate(0))
+	testkit.Must(t, l.Post(check))
 	for _, on := range []func(func()) (*event.Watcher, error){l.OnPrepare, l.OnCheck, l.OnTurnEnd} {
 		_, err := on(check)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	_, err := l.OnClose(check)
-	must(t, err)
-	must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { check() }))
+	testkit.Must(t, err)
+	testkit.Must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { check() }))
 	turns(t, l, 1)
-	wantEqual(t, "calls", calls, 6)
-	must(t, l.Post(check)) // called by Close, as OnClose's and the finalizer
-	must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { check() }))
+	testkit.WantEqual(t, "calls", calls, 6)
+	testkit.Must(t, l.Post(check)) // called by Close, as OnClose's and the finalizer
+	testkit.Must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { check() }))
 	reason = event.ErrClosed
-	must(t, l.Close())
-	wantEqual(t, "calls", calls, 9)
+	testkit.Must(t, l.Close())
+	testkit.WantEqual(t, "calls", calls, 9)
 }
 
 // A second goroutine cannot run a loop that runs already.
 func TestSecondGoroutineCannotRunTheLoop(t *testing.T) {
-	l := newLoop(t, nil)
-	stop := background(t, l)
+	l := testkit.NewLoop(t, nil)
+	stop := testkit.Background(t, l)
 	started := make(chan struct{})
-	must(t, l.Post(func() { close(started) }))
-	await(t, started, "the run")
+	testkit.Must(t, l.Post(func() { close(started) }))
+	testkit.Await(t, started, "the run")
 	for range 10 {
-		wantErr(t, l.Run(context.Background()), event.ErrRunning)
-		wantErr(t, l.RunNonblock(), event.ErrRunning)
+		testkit.WantErr(t, l.Run(context.Background()), event.ErrRunning)
+		testkit.WantErr(t, l.RunNonblock(), event.ErrRunning)
 	}
 	stop()
-	must(t, l.RunNonblock())
+	testkit.Must(t, l.RunNonblock())
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // sharedLog is a log that any goroutine may read.
@@ -40,19 +41,19 @@ func (s *sharedLog) logger() *slog.Logger { return slog.New(slog.NewTextHandler(
 func goStale(t testing.TB, l *event.Loop) {
 	t.Helper()
 	var p [2]int
-	must(t, unix.Pipe(p[:]))
+	testkit.Must(t, unix.Pipe(p[:]))
 	fd := privateDup(t, p[0])
 	e := eventFor(t, l, fd, event.Read, func(*event.Event, event.Flags) {})
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	closeRaw(t, fd)
-	wantErr(t, e.Del(), event.ErrStale)
+	testkit.WantErr(t, e.Del(), event.ErrStale)
 	closeRaw(t, p[:]...)
 }
 
 // staleLoop makes a loop whose backend detects stale descriptors.
 func staleLoop(t *testing.T, logger *slog.Logger) *event.Loop {
 	t.Helper()
-	l := newLoop(t, &event.Config{Logger: logger})
+	l := testkit.NewLoop(t, &event.Config{Logger: logger})
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend cannot tell")
 	}
@@ -63,12 +64,12 @@ func staleLoop(t *testing.T, logger *slog.Logger) *event.Loop {
 func TestStaleDescriptorFoundBesideASleepingLoopIsLogged(t *testing.T) {
 	var log sharedLog
 	l := staleLoop(t, log.logger())
-	must(t, silent(t, l, -1, 0).Add(time.Hour)) // or the end of the last event would wake the loop
-	background(t, l)
+	testkit.Must(t, silent(t, l, -1, 0).Add(time.Hour)) // or the end of the last event would wake the loop
+	testkit.Background(t, l)
 	for n := range 20 {
 		letSleep(t, l)
 		goStale(t, l)
-		until(t, "log line", func() bool { return log.lines("closed before Del") == n+1 })
+		testkit.Until(t, "log line", func() bool { return log.lines("closed before Del") == n+1 })
 	}
 }
 
@@ -77,8 +78,8 @@ func TestStaleDescriptorThatEndsARunIsLogged(t *testing.T) {
 	var log sharedLog
 	l := staleLoop(t, log.logger())
 	goStale(t, l)
-	run(t, l)
-	wantEqual(t, "log lines", log.lines("closed before Del"), 1)
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "log lines", log.lines("closed before Del"), 1)
 }
 
 // The records that wait for a loop that does not run are bounded; the loop logs how many it has dropped.
@@ -105,8 +106,8 @@ func TestPendingLogIsBounded(t *testing.T) {
 	if written == 0 || written > 1000 {
 		t.Errorf("%d lines of %d", written, n)
 	}
-	wantEqual(t, "lines that say how many were dropped", log.lines("records="), 1)
-	wantEqual(t, "stale", l.Stats().Stale, n)
+	testkit.WantEqual(t, "lines that say how many were dropped", log.lines("records="), 1)
+	testkit.WantEqual(t, "stale", l.Stats().Stale, n)
 }
 
 // faultyLog is a log of which the first line ends as end does.
@@ -136,8 +137,8 @@ func TestPanicOfALoggerLosesOneRecord(t *testing.T) {
 				apart(t, "the faulty line", func() { _ = l.RunNonblock() })
 				turns(t, l, 2)
 				const limit = 64
-				wantEqual(t, "lines", log.lines("closed before Del"), min(n, limit)-1)
-				wantEqual(t, "lines that say how many were dropped", log.lines(fmt.Sprintf("records=%d", n-limit)), max(0, min(1, n-limit)))
+				testkit.WantEqual(t, "lines", log.lines("closed before Del"), min(n, limit)-1)
+				testkit.WantEqual(t, "lines that say how many were dropped", log.lines(fmt.Sprintf("records=%d", n-limit)), max(0, min(1, n-limit)))
 			})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // nestedEpolls returns epoll sets, each of which watches the one before, the first a socket.
@@ -14,7 +15,7 @@ func nestedEpolls(t *testing.T, n int) (outermost int, ok bool) {
 	inner := idle(t)
 	for range n {
 		fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-		must(t, err)
+		testkit.Must(t, err)
 		t.Cleanup(func() { unix.Close(fd) })
 		if err := unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, inner, &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
 			return 0, false
@@ -26,7 +27,7 @@ func nestedEpolls(t *testing.T, n int) (outermost int, ok bool) {
 
 // A chain of pollers that is as deep as the kernel allows is refused by name; a shallow one is watched like any file.
 func TestPollersNestedTooDeepAreRefused(t *testing.T) {
-	l := newLoop(t, &event.Config{Backend: event.BackendEpoll})
+	l := testkit.NewLoop(t, &event.Config{Backend: event.BackendEpoll})
 	for n := 1; ; n++ {
 		fd, ok := nestedEpolls(t, n)
 		if !ok {
@@ -40,7 +41,7 @@ func TestPollersNestedTooDeepAreRefused(t *testing.T) {
 			wantMessage(t, err, event.ErrNested, strconv.Itoa(fd))
 			return
 		}
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 	}
 }
 
@@ -49,7 +50,7 @@ func TestDescriptorInTooManyParkedLoopsIsRefused(t *testing.T) {
 	const room = 500
 	fd := idle(t)
 	add := func() error {
-		l := newLoop(t, &event.Config{Backend: event.BackendEpoll, Driver: event.DriverPark})
+		l := testkit.NewLoop(t, &event.Config{Backend: event.BackendEpoll, Driver: event.DriverPark})
 		return silent(t, l, fd, event.Read).Add(event.NoTimeout)
 	}
 	for i := range room {

@@ -6,17 +6,18 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // Only the owner of a loop runs it and ends it: everyone else is refused with ErrOwned, before the loop runs, while it runs and on the
 // loop itself, and what was refused has no effect.
 func TestOnlyTheOwnerRunsAndEndsItsLoop(t *testing.T) {
 	l, err := event.NewLoop(nil)
-	must(t, err)
+	testkit.Must(t, err)
 	l.Break() // before there is an owner; it has no run to end
-	must(t, l.Exit(0))
+	testkit.Must(t, l.Exit(0))
 	owner, err := l.Own()
-	must(t, err)
+	testkit.Must(t, err)
 	refused := func(when string) {
 		t.Helper()
 		_, again := l.Own()
@@ -34,27 +35,27 @@ func TestOnlyTheOwnerRunsAndEndsItsLoop(t *testing.T) {
 	go func() { done <- owner.RunForever(inPatience(t)) }()
 	for range 3 { // the run goes on
 		turn := make(chan struct{})
-		must(t, l.Post(func() { refused("on the loop"); close(turn) }))
-		await(t, turn, "a post")
+		testkit.Must(t, l.Post(func() { refused("on the loop"); close(turn) }))
+		testkit.Await(t, turn, "a post")
 		refused("beside the run")
 	}
-	must(t, owner.Close())
-	if err := await(t, done, "the run's end"); !errors.Is(err, event.ErrClosed) {
+	testkit.Must(t, owner.Close())
+	if err := testkit.Await(t, done, "the run's end"); !errors.Is(err, event.ErrClosed) {
 		t.Errorf("the run ended with %v", err)
 	}
-	must(t, owner.Close()) // as of a loop without an owner
+	testkit.Must(t, owner.Close()) // as of a loop without an owner
 }
 
 // A loop that runs, or is closed, gets no owner.
 func TestALoopThatRunsGetsNoOwner(t *testing.T) {
-	l := newLoop(t, nil)
-	must(t, l.Post(func() {
+	l := testkit.NewLoop(t, nil)
+	testkit.Must(t, l.Post(func() {
 		if _, err := l.Own(); !errors.Is(err, event.ErrRunning) {
 			t.Errorf("while it runs: %v", err)
 		}
 	}))
 	oneTurn(t, l)
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	if _, err := l.Own(); !errors.Is(err, event.ErrClosed) {
 		t.Errorf("when it is closed: %v", err)
 	}
@@ -65,16 +66,16 @@ func TestALoopThatRunsGetsNoOwner(t *testing.T) {
 func TestOwnDuringRunOrClose(t *testing.T) {
 	for round := range tenfold(200) {
 		l, err := event.NewLoop(&event.Config{Backend: event.BackendPoll, Driver: event.DriverThread})
-		must(t, err)
+		testkit.Must(t, err)
 		byOther := func() {
 			if _, err := l.Own(); errors.Is(err, event.ErrOwned) {
 				t.Error("a loop that has an owner was run or closed by another")
 			}
 		}
 		_, err = l.OnPrepare(byOther)
-		must(t, err)
+		testkit.Must(t, err)
 		closing, err := l.OnClose(byOther)
-		must(t, err)
+		testkit.Must(t, err)
 		var both sync.WaitGroup
 		var owner *event.Owner
 		start := make(chan struct{})
@@ -97,9 +98,9 @@ func TestOwnDuringRunOrClose(t *testing.T) {
 		both.Wait()
 		closing.Stop()
 		if owner != nil {
-			must(t, owner.Close())
+			testkit.Must(t, owner.Close())
 		} else {
-			must(t, l.Close())
+			testkit.Must(t, l.Close())
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // callingPoller calls the loop's methods in those of its own that may do so.
@@ -47,7 +48,7 @@ func (p *callingPoller) Close() error {
 // A poller's open, Wait, Wake and Close are called without the loop's lock, also when the loop replaces it.
 func TestPollerIsOpenedWaitedForAndClosedWithoutTheLock(t *testing.T) {
 	p := &callingPoller{scriptPoller: newScriptPoller()}
-	l := newLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread})
+	l := testkit.NewLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread})
 	p.loop.Store(l)
 	over := make(chan struct{})
 	go func() {
@@ -59,16 +60,16 @@ func TestPollerIsOpenedWaitedForAndClosedWithoutTheLock(t *testing.T) {
 			}
 		}
 	}()
-	await(t, over, "the end of two turns")
-	wantEqual(t, "rebuilds", l.Stats().Rebuilds, 1)
-	stop := background(t, l)
-	until(t, "sleep", p.asleep)
+	testkit.Await(t, over, "the end of two turns")
+	testkit.WantEqual(t, "rebuilds", l.Stats().Rebuilds, 1)
+	stop := testkit.Background(t, l)
+	testkit.Until(t, "sleep", p.asleep)
 	called := make(chan struct{})
-	must(t, l.Post(func() { close(called) }))
-	await(t, called, "post")
+	testkit.Must(t, l.Post(func() { close(called) }))
+	testkit.Await(t, called, "post")
 	stop()
 	go l.Close()
-	await(t, l.Done(), "end of Close")
+	testkit.Await(t, l.Done(), "end of Close")
 	for method, name := range []string{"open", "Wait", "Wake", "Close"} {
 		if p.calls[method].Load() == 0 {
 			t.Errorf("%s was not called", name)

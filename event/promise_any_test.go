@@ -83,6 +83,12 @@ func callMethodsConcurrently(t *testing.T, cfg *event.Config) {
 	}
 	all.Wait()
 	runner.Wait()
+	s.checkClosed(t)
+}
+
+// checkClosed checks that nothing is left after Close.
+func (s *stage) checkClosed(t *testing.T) {
+	t.Helper()
 	if st := s.l.Stats(); st.Added != 0 || st.Active != 0 || st.PendingPosts != 0 {
 		t.Errorf("after Close %d added, %d active, %d posts", st.Added, st.Active, st.PendingPosts)
 	}

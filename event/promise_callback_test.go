@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // callingHandler is a log handler that does something with each record.
@@ -32,34 +33,34 @@ func (h callingHandler) Handle(context.Context, slog.Record) error {
 // called.
 var places = map[string]func(s *stage, do func()){
 	"event": func(s *stage, do func()) {
-		must(s.t, userEvent(s.t, s.l, 0, do).Activate(0))
+		testkit.Must(s.t, userEvent(s.t, s.l, 0, do).Activate(0))
 	},
 	"timer": func(s *stage, do func()) {
 		_, err := s.l.AfterFunc(0, do)
-		must(s.t, err)
+		testkit.Must(s.t, err)
 	},
 	"signal": func(s *stage, do func()) {
 		newSignal(s.t, s.l, syscall.SIGUSR1, func(*event.Event, event.Flags) { do() })
-		must(s.t, s.l.ActivateSignal(int(syscall.SIGUSR1)))
+		testkit.Must(s.t, s.l.ActivateSignal(int(syscall.SIGUSR1)))
 	},
 	"descriptor": func(s *stage, do func()) {
 		_, err := s.l.Once(s.fd, event.Write, event.NoTimeout, func(event.Flags) { do() })
-		must(s.t, err)
+		testkit.Must(s.t, err)
 	},
-	"post":      func(s *stage, do func()) { must(s.t, s.l.Post(do)) },
-	"finalizer": func(s *stage, do func()) { must(s.t, s.fresh().Finalize(func(*event.Event) { do() })) },
+	"post":      func(s *stage, do func()) { testkit.Must(s.t, s.l.Post(do)) },
+	"finalizer": func(s *stage, do func()) { testkit.Must(s.t, s.fresh().Finalize(func(*event.Event) { do() })) },
 	"prepare":   func(s *stage, do func()) { onPrepare(s.t, s.l, do) },
 	"check":     func(s *stage, do func()) { onCheck(s.t, s.l, do) },
 	"turn end":  func(s *stage, do func()) { onTurnEnd(s.t, s.l, do) },
 	"close watcher": func(s *stage, do func()) {
 		_, err := s.l.OnClose(do)
-		must(s.t, err)
+		testkit.Must(s.t, err)
 	},
 	"panic handler": func(s *stage, do func()) {
-		must(s.t, s.l.Post(func() { panic(do) }))
+		testkit.Must(s.t, s.l.Post(func() { panic(do) }))
 	},
 	"logger of a slow callback": func(s *stage, _ func()) {
-		must(s.t, s.l.Post(func() { runtime.Gosched() }))
+		testkit.Must(s.t, s.l.Post(func() { runtime.Gosched() }))
 	},
 	"logger of a stale descriptor": func(s *stage, _ func()) {
 		e, _ := ghost(s.t, s.l, event.Read|event.Persist, func(*event.Event, event.Flags) {})
@@ -89,7 +90,7 @@ func TestNoLockIsHeldInCallbacks(t *testing.T) {
 					s.check("RunNonblock", s.l.RunNonblock())
 				}
 			},
-			"Close": func(s *stage) { must(s.t, s.l.Close()) },
+			"Close": func(s *stage) { testkit.Must(s.t, s.l.Close()) },
 		} {
 			if ending == "Close" && !slices.Contains(calledByClose, name) || ending == "turn" && name == "close watcher" {
 				continue
@@ -124,7 +125,7 @@ func TestNoLockIsHeldInCallbacks(t *testing.T) {
 					arrange(s, do)
 					finish(s)
 				}()
-				await(t, over, "end of the "+ending)
+				testkit.Await(t, over, "end of the "+ending)
 				if calls == 0 && (name != "logger of a stale descriptor" || s.l.Features().Has(event.FeatureStale)) {
 					t.Error("the place was not reached")
 				}
@@ -140,16 +141,16 @@ func TestPanicPassesThroughRun(t *testing.T) {
 			s := newStage(t, func() {}, nil)
 			l := s.l
 			panicked, called, posted := false, 0, 0
-			must(t, l.Post(func() { posted++ }))
-			must(t, userEvent(t, l, 0, func() { called++ }).Activate(0))
+			testkit.Must(t, l.Post(func() { posted++ }))
+			testkit.Must(t, userEvent(t, l, 0, func() { called++ }).Activate(0))
 			arrange(s, func() {
 				if !panicked {
 					panicked = true
 					panic("callback of " + name)
 				}
 			})
-			must(t, l.Post(func() { posted++ }))
-			must(t, userEvent(t, l, 0, func() { called++ }).Activate(0))
+			testkit.Must(t, l.Post(func() { posted++ }))
+			testkit.Must(t, userEvent(t, l, 0, func() { called++ }).Activate(0))
 			passed := any(nil)
 			for range 3 {
 				func() {
@@ -158,14 +159,14 @@ func TestPanicPassesThroughRun(t *testing.T) {
 							passed = v
 						}
 					}()
-					must(t, l.RunNonblock())
+					testkit.Must(t, l.RunNonblock())
 				}()
 			}
-			wantEqual(t, "panic that passed", passed, any("callback of "+name))
-			wantEqual(t, "posts called", posted, 2)
-			wantEqual(t, "events called", called, 2)
-			wantEqual(t, "on the loop", l.OnLoop(), false)
-			must(t, l.RunNonblock())
+			testkit.WantEqual(t, "panic that passed", passed, any("callback of "+name))
+			testkit.WantEqual(t, "posts called", posted, 2)
+			testkit.WantEqual(t, "events called", called, 2)
+			testkit.WantEqual(t, "on the loop", l.OnLoop(), false)
+			testkit.Must(t, l.RunNonblock())
 		})
 	}
 }
@@ -186,9 +187,9 @@ func TestPanicHandlerIsolates(t *testing.T) {
 					explode(name)
 				}
 			})
-			must(t, s.l.Post(func() { posted++ }))
+			testkit.Must(t, s.l.Post(func() { posted++ }))
 			turns(t, s.l, 3)
-			wantEqual(t, "posts called", posted, 1)
+			testkit.WantEqual(t, "posts called", posted, 1)
 			if len(values) != 1 || values[0] != any(name) {
 				t.Fatalf("the handler got %v", values)
 			}
@@ -202,10 +203,10 @@ func TestPanicHandlerIsolates(t *testing.T) {
 func explode(v any) { panic(v) }
 
 func TestPanicInThePanicHandlerPassesThroughRun(t *testing.T) {
-	l := newLoop(t, &event.Config{PanicHandler: func(any, []byte) { panic("handler") }})
-	must(t, l.Post(func() { panic("post") }))
+	l := testkit.NewLoop(t, &event.Config{PanicHandler: func(any, []byte) { panic("handler") }})
+	testkit.Must(t, l.Post(func() { panic("post") }))
 	called := false
-	must(t, l.Post(func() { called = true }))
+	testkit.Must(t, l.Post(func() { called = true }))
 	func() {
 		defer func() {
 			if v := recover(); v != any("handler") {
@@ -214,30 +215,30 @@ func TestPanicInThePanicHandlerPassesThroughRun(t *testing.T) {
 		}()
 		_ = l.Run(t.Context())
 	}()
-	run(t, l)
-	wantEqual(t, "the other post was called", called, true)
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "the other post was called", called, true)
 }
 
 // A callback that panics counts as returned for DelWait.
 func TestDelWaitReturnsWhenTheCallbackPanics(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	entered := make(chan struct{})
 	var e *event.Event
 	e = userEvent(t, l, event.Persist, func() {
 		close(entered)
-		until(t, "Del", func() bool { return !e.Added() })
+		testkit.Until(t, "Del", func() bool { return !e.Added() })
 		panic("callback")
 	})
-	must(t, e.Add(event.NoTimeout))
-	must(t, e.Activate(0))
+	testkit.Must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Activate(0))
 	over := make(chan error, 1)
 	go func() {
 		defer func() { _ = recover() }()
 		_ = l.Run(t.Context())
 	}()
-	await(t, entered, "callback")
+	testkit.Await(t, entered, "callback")
 	go func() { over <- e.DelWait(t.Context()) }()
-	must(t, await(t, over, "end of DelWait"))
+	testkit.Must(t, testkit.Await(t, over, "end of DelWait"))
 }
 
 // runtime.Goexit in a callback, as t.FailNow calls it, ends the goroutine and leaves the loop fit for another.
@@ -252,7 +253,7 @@ func TestGoexitInACallback(t *testing.T) {
 					runtime.Goexit()
 				}
 			})
-			must(t, s.l.Post(func() { posted++ }))
+			testkit.Must(t, s.l.Post(func() { posted++ }))
 			over := make(chan struct{})
 			go func() {
 				defer close(over)
@@ -263,9 +264,9 @@ func TestGoexitInACallback(t *testing.T) {
 				}
 				t.Error("Goexit did not end the goroutine")
 			}()
-			await(t, over, "end of the goroutine")
+			testkit.Await(t, over, "end of the goroutine")
 			turns(t, s.l, 3)
-			wantEqual(t, "posts called", posted, 1)
+			testkit.WantEqual(t, "posts called", posted, 1)
 		})
 	}
 }
@@ -274,28 +275,28 @@ func TestGoexitInACallback(t *testing.T) {
 func TestCloseReturnsWhenTheCallbackPanics(t *testing.T) {
 	for name, end := range map[string]func(){"panic": func() { panic("callback") }, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			entered := make(chan struct{})
-			must(t, l.Post(func() {
+			testkit.Must(t, l.Post(func() {
 				close(entered)
-				until(t, "Close", func() bool { return errors.Is(l.Post(func() {}), event.ErrClosed) })
+				testkit.Until(t, "Close", func() bool { return errors.Is(l.Post(func() {}), event.ErrClosed) })
 				end()
 			}))
 			go func() {
 				defer func() { _ = recover() }()
 				_ = l.Run(t.Context())
 			}()
-			await(t, entered, "callback")
+			testkit.Await(t, entered, "callback")
 			closed := make(chan error, 1)
 			go func() { closed <- l.Close() }()
-			must(t, await(t, closed, "end of Close"))
+			testkit.Must(t, testkit.Await(t, closed, "end of Close"))
 		})
 	}
 }
 
 // A Continue before a panic in the same callback does not affect the next run.
 func TestContinueEndsWithItsRun(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	e, err := l.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) {
 		if calls++; calls == 1 {
@@ -303,17 +304,17 @@ func TestContinueEndsWithItsRun(t *testing.T) {
 			panic("on purpose")
 		}
 	})
-	must(t, err)
-	must(t, e.Activate(0))
+	testkit.Must(t, err)
+	testkit.Must(t, e.Activate(0))
 	func() {
 		defer func() { _ = recover() }()
-		run(t, l)
+		testkit.Run(t, l)
 	}()
 	if l.Interrupted() {
 		t.Error("still interrupted after the run")
 	}
-	must(t, e.Activate(0))
-	run(t, l)
+	testkit.Must(t, e.Activate(0))
+	testkit.Run(t, l)
 	if calls != 2 {
 		t.Errorf("%d calls, want the second one in the second run", calls)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // Every accepted Post is called exactly once and no refused one is, whichever goroutine posts and whenever the loop closes. A
@@ -17,10 +18,10 @@ import (
 func TestPostRacesClose(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
 		for round := range tenfold(1000) / 3 {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			stop := func() {}
 			if round%4 != 0 { // else no goroutine runs it
-				stop = background(t, l)
+				stop = testkit.Background(t, l)
 			}
 			var accepted, called atomic.Int32
 			var posters sync.WaitGroup
@@ -42,10 +43,10 @@ func TestPostRacesClose(t *testing.T) {
 			if round%2 == 0 {
 				runtime.Gosched()
 			}
-			must(t, l.Close())
+			testkit.Must(t, l.Close())
 			posters.Wait()
 			stop()
-			wantEqual(t, "posts called", called.Load(), accepted.Load())
+			testkit.WantEqual(t, "posts called", called.Load(), accepted.Load())
 		}
 	}, 1, 2, 4)
 }
@@ -54,10 +55,10 @@ func TestPostRacesClose(t *testing.T) {
 func TestWakersRaceClose(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
 		for range tenfold(30) {
-			l := newLoop(t, nil)
-			stop := background(t, l)
+			l := testkit.NewLoop(t, nil)
+			stop := testkit.Background(t, l)
 			user, timer := userEvent(t, l, 0, func() {}), userEvent(t, l, 0, func() {})
-			must(t, user.Add(event.NoTimeout))
+			testkit.Must(t, user.Add(event.NoTimeout))
 			wakers := []func() error{
 				func() error { return user.Activate(0) },
 				func() error { return timer.Add(time.Microsecond) },
@@ -90,33 +91,33 @@ func TestCloseCallsAcceptedPostsInOrder(t *testing.T) {
 	cases := map[string]func(t *testing.T, l *event.Loop){
 		"never run": func(*testing.T, *event.Loop) {},
 		"after a Run": func(t *testing.T, l *event.Loop) {
-			run(t, l)
+			testkit.Run(t, l)
 		},
 		"after Break": func(t *testing.T, l *event.Loop) {
-			must(t, l.Post(func() { l.Break() }))
-			run(t, l)
+			testkit.Must(t, l.Post(func() { l.Break() }))
+			testkit.Run(t, l)
 		},
 		"while it runs": func(t *testing.T, l *event.Loop) {
-			background(t, l)
+			testkit.Background(t, l)
 			letSleep(t, l)
 		},
 	}
 	for name, before := range cases {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, &event.Config{Budget: event.Budget{Callbacks: 3}})
+			l := testkit.NewLoop(t, &event.Config{Budget: event.Budget{Callbacks: 3}})
 			before(t, l)
 			var order []int
 			for i := range 20 {
-				must(t, l.Post(func() {
+				testkit.Must(t, l.Post(func() {
 					if order = append(order, i); !l.OnLoop() {
 						t.Error("called off the loop")
 					}
 				}))
 			}
-			must(t, l.Close())
-			wantEqual(t, "posts called", len(order), 20)
+			testkit.Must(t, l.Close())
+			testkit.WantEqual(t, "posts called", len(order), 20)
 			for i, got := range order {
-				wantEqual(t, "order", got, i)
+				testkit.WantEqual(t, "order", got, i)
 			}
 		})
 	}
@@ -124,30 +125,30 @@ func TestCloseCallsAcceptedPostsInOrder(t *testing.T) {
 
 // What a post that Close calls may do: the loop is closed for it, and it is the loop's own goroutine.
 func TestPostCalledByCloseFindsTheLoopClosed(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	e := silent(t, l, -1, 0)
 	called := false
-	must(t, l.Post(func() {
+	testkit.Must(t, l.Post(func() {
 		called = true
-		wantErr(t, l.Post(func() { t.Error("refused post was called") }), event.ErrClosed)
-		wantErr(t, e.Activate(0), event.ErrClosed)
-		wantErr(t, e.Add(0), event.ErrClosed)
-		wantErr(t, l.Close(), event.ErrOnLoop)
-		wantErr(t, l.Run(t.Context()), event.ErrClosed)
-		wantEqual(t, "on the loop", l.OnLoop(), true)
-		must(t, e.DelWait(t.Context()))
+		testkit.WantErr(t, l.Post(func() { t.Error("refused post was called") }), event.ErrClosed)
+		testkit.WantErr(t, e.Activate(0), event.ErrClosed)
+		testkit.WantErr(t, e.Add(0), event.ErrClosed)
+		testkit.WantErr(t, l.Close(), event.ErrOnLoop)
+		testkit.WantErr(t, l.Run(t.Context()), event.ErrClosed)
+		testkit.WantEqual(t, "on the loop", l.OnLoop(), true)
+		testkit.Must(t, e.DelWait(t.Context()))
 	}))
-	must(t, l.Close())
-	wantEqual(t, "called", called, true)
+	testkit.Must(t, l.Close())
+	testkit.WantEqual(t, "called", called, true)
 }
 
 // A post that panics while the loop closes takes neither the others' call nor the loop's descriptors with it; the panic
 // is Close's caller's.
 func TestPanicInAPostThatCloseCalls(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	called := 0
 	for i := range 10 {
-		must(t, l.Post(func() {
+		testkit.Must(t, l.Post(func() {
 			called++
 			if i%3 == 0 {
 				panic(fmt.Sprint("post ", i))
@@ -155,7 +156,7 @@ func TestPanicInAPostThatCloseCalls(t *testing.T) {
 		}))
 	}
 	finalized := false
-	must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { finalized = true }))
+	testkit.Must(t, silent(t, l, -1, 0).Finalize(func(*event.Event) { finalized = true }))
 	func() {
 		defer func() {
 			if recover() == nil {
@@ -164,24 +165,24 @@ func TestPanicInAPostThatCloseCalls(t *testing.T) {
 		}()
 		l.Close()
 	}()
-	await(t, l.Done(), "end of Close")
-	wantEqual(t, "posts called", called, 10)
-	wantEqual(t, "finalized", finalized, true)
-	wantErr(t, l.Run(t.Context()), event.ErrClosed)
+	testkit.Await(t, l.Done(), "end of Close")
+	testkit.WantEqual(t, "posts called", called, 10)
+	testkit.WantEqual(t, "finalized", finalized, true)
+	testkit.WantErr(t, l.Run(t.Context()), event.ErrClosed)
 }
 
 func TestGoexitInAPostThatCloseCalls(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	called := 0
 	for range 3 {
-		must(t, l.Post(func() {
+		testkit.Must(t, l.Post(func() {
 			called++
 			runtime.Goexit()
 		}))
 	}
 	go l.Close()
-	await(t, l.Done(), "end of Close")
-	wantEqual(t, "posts called", called, 3)
+	testkit.Await(t, l.Done(), "end of Close")
+	testkit.WantEqual(t, "posts called", called, 3)
 }
 
 func TestCloseEndsARunThatSleeps(t *testing.T) {
@@ -191,22 +192,22 @@ func TestCloseEndsARunThatSleeps(t *testing.T) {
 		"RunOnce":    func(l *event.Loop) error { l.Ref(); return l.RunOnce(t.Context()) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			over := make(chan error, 1)
 			go func() { over <- loop(l) }()
 			time.Sleep(time.Millisecond)
-			must(t, l.Close())
-			wantErr(t, await(t, over, "end of "+name), event.ErrClosed)
+			testkit.Must(t, l.Close())
+			testkit.WantErr(t, testkit.Await(t, over, "end of "+name), event.ErrClosed)
 		})
 	}
 }
 
 // Close waits for the callback that runs and for the goroutine that runs the loop.
 func TestCloseWaitsForTheRunningCallback(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	entered := make(chan struct{})
 	var inside atomic.Bool
-	must(t, l.Post(func() {
+	testkit.Must(t, l.Post(func() {
 		inside.Store(true)
 		close(entered)
 		for range 100 {
@@ -214,18 +215,18 @@ func TestCloseWaitsForTheRunningCallback(t *testing.T) {
 		}
 		inside.Store(false)
 	}))
-	background(t, l)
-	await(t, entered, "callback")
-	must(t, l.Close())
-	wantEqual(t, "callback still runs", inside.Load(), false)
+	testkit.Background(t, l)
+	testkit.Await(t, entered, "callback")
+	testkit.Must(t, l.Close())
+	testkit.WantEqual(t, "callback still runs", inside.Load(), false)
 }
 
 func TestCloseFromManyGoroutines(t *testing.T) {
 	for range tenfold(10) {
-		l := newLoop(t, nil)
-		background(t, l)
+		l := testkit.NewLoop(t, nil)
+		testkit.Background(t, l)
 		called := false
-		must(t, l.Post(func() { called = true }))
+		testkit.Must(t, l.Post(func() { called = true }))
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
@@ -247,23 +248,23 @@ func TestCloseFromManyGoroutines(t *testing.T) {
 }
 
 func TestCloseOnTheLoopIsRefused(t *testing.T) {
-	l := newLoop(t, nil)
-	must(t, l.Post(func() { wantErr(t, l.Close(), event.ErrOnLoop) }))
+	l := testkit.NewLoop(t, nil)
+	testkit.Must(t, l.Post(func() { testkit.WantErr(t, l.Close(), event.ErrOnLoop) }))
 	calls := 0
 	e := userEvent(t, l, 0, func() {
 		calls++
-		wantErr(t, l.Close(), event.ErrOnLoop)
+		testkit.WantErr(t, l.Close(), event.ErrOnLoop)
 	})
-	must(t, e.Activate(0))
-	run(t, l)
-	wantEqual(t, "calls", calls, 1)
-	must(t, l.Post(func() {})) // it is still open
+	testkit.Must(t, e.Activate(0))
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "calls", calls, 1)
+	testkit.Must(t, l.Post(func() {})) // it is still open
 }
 
 // Close leaves nothing pending: no callback comes later, and the gauges are zero.
 func TestNothingRunsAfterClose(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	events := []*event.Event{
 		silent(t, l, readable(t), event.Read|event.Persist),
 		silent(t, l, -1, event.Persist),
@@ -271,24 +272,24 @@ func TestNothingRunsAfterClose(t *testing.T) {
 		silent(t, l, -1, 0),
 		silent(t, l, idle(t), event.Read),
 	}
-	must(t, events[0].Add(time.Second))
-	must(t, events[1].Add(time.Second))
-	must(t, events[2].Activate(event.Read))
-	must(t, events[3].Add(event.NoTimeout))
-	must(t, events[4].Add(event.NoTimeout))
+	testkit.Must(t, events[0].Add(time.Second))
+	testkit.Must(t, events[1].Add(time.Second))
+	testkit.Must(t, events[2].Activate(event.Read))
+	testkit.Must(t, events[3].Add(event.NoTimeout))
+	testkit.Must(t, events[4].Add(event.NoTimeout))
 	onPrepare(t, l, func() { t.Error("prepare watcher called") })
 	onCheck(t, l, func() { t.Error("check watcher called") })
-	must(t, l.Exit(time.Second))
-	must(t, l.Close())
+	testkit.Must(t, l.Exit(time.Second))
+	testkit.Must(t, l.Close())
 	clock.Advance(time.Hour)
 	for i, e := range events {
 		if e.Added() || e.Pending() != 0 {
 			t.Errorf("event %d is still added: %v, %v", i, e.Added(), e.Pending())
 		}
-		must(t, e.Del())
-		must(t, e.DelWait(t.Context()))
+		testkit.Must(t, e.Del())
+		testkit.Must(t, e.DelWait(t.Context()))
 	}
-	wantEqual(t, "events", len(l.Events()), 0)
+	testkit.WantEqual(t, "events", len(l.Events()), 0)
 	if s := l.Stats(); s.Added != 0 || s.Active != 0 || s.PendingPosts != 0 {
 		t.Errorf("%d added, %d active, %d posts", s.Added, s.Active, s.PendingPosts)
 	}
@@ -296,9 +297,9 @@ func TestNothingRunsAfterClose(t *testing.T) {
 
 // A closed loop refuses all that would give it work, and answers what only asks.
 func TestClosedLoopRefuses(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	e := silent(t, l, -1, event.Persist)
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	nothing := func() {}
 	told := func(*event.Event, event.Flags) {}
 	refusals := map[string]error{
@@ -322,9 +323,9 @@ func TestClosedLoopRefuses(t *testing.T) {
 	l.Ref()
 	l.Unref()
 	l.ResetMax()
-	wantErr(t, e.SetTimeout(event.NoTimeout), event.ErrClosed)
-	must(t, e.Del())
-	must(t, e.SetPriority(0))
-	must(t, l.Close())
-	wantEqual(t, "on the loop", l.OnLoop(), false)
+	testkit.WantErr(t, e.SetTimeout(event.NoTimeout), event.ErrClosed)
+	testkit.Must(t, e.Del())
+	testkit.Must(t, e.SetPriority(0))
+	testkit.Must(t, l.Close())
+	testkit.WantEqual(t, "on the loop", l.OnLoop(), false)
 }

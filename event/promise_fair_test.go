@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // endlessWork lists callers that always have more work.
@@ -17,7 +18,7 @@ var endlessWork = map[string]func(t *testing.T, l *event.Loop){
 		for range 3 {
 			var fn func()
 			fn = func() { _ = l.Post(fn) } // refused when the loop closes
-			must(t, l.Post(fn))
+			testkit.Must(t, l.Post(fn))
 		}
 	},
 	"posts that double": func(t *testing.T, l *event.Loop) {
@@ -28,21 +29,21 @@ var endlessWork = map[string]func(t *testing.T, l *event.Loop){
 			}
 			_ = l.Post(fn)
 		}
-		must(t, l.Post(fn))
+		testkit.Must(t, l.Post(fn))
 	},
 	"activations": func(t *testing.T, l *event.Loop) {
-		e := eventFor(t, l, -1, 0, func(e *event.Event, _ event.Flags) { must(t, e.Activate(0)) })
-		must(t, e.Activate(0))
+		e := eventFor(t, l, -1, 0, func(e *event.Event, _ event.Flags) { testkit.Must(t, e.Activate(0)) })
+		testkit.Must(t, e.Activate(0))
 	},
 	"timers": func(t *testing.T, l *event.Loop) {
 		for range 2000 {
-			e := eventFor(t, l, -1, 0, func(e *event.Event, _ event.Flags) { must(t, e.Add(0)) })
-			must(t, e.Add(0))
+			e := eventFor(t, l, -1, 0, func(e *event.Event, _ event.Flags) { testkit.Must(t, e.Add(0)) })
+			testkit.Must(t, e.Add(0))
 		}
 	},
 	"descriptors": func(t *testing.T, l *event.Loop) {
 		for range 50 {
-			must(t, eventFor(t, l, readable(t), event.Read|event.Persist, func(*event.Event, event.Flags) {}).Add(event.NoTimeout))
+			testkit.Must(t, eventFor(t, l, readable(t), event.Read|event.Persist, func(*event.Event, event.Flags) {}).Add(event.NoTimeout))
 		}
 	},
 }
@@ -56,10 +57,10 @@ func TestEndlessWorkDelaysNoOtherEvent(t *testing.T) {
 			"small":   {Budget: event.Budget{Callbacks: 8}},
 		} {
 			t.Run(name+", budget "+budget, func(t *testing.T) {
-				l := newLoop(t, cfg)
+				l := testkit.NewLoop(t, cfg)
 				served := make(chan string, 64)
 				fd, peer := idlePair(t)
-				must(t, eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) {
+				testkit.Must(t, eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) {
 					var b [1]byte
 					_, _ = unix.Read(fd, b[:])
 					served <- "descriptor"
@@ -67,25 +68,25 @@ func TestEndlessWorkDelaysNoOtherEvent(t *testing.T) {
 				newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { served <- "signal" })
 				user := userEvent(t, l, 0, func() { served <- "activation" })
 				work(t, l)
-				background(t, l)
+				testkit.Background(t, l)
 				for range 5 {
 					for what, do := range map[string]func(){
 						"descriptor": func() { send(t, peer, "x") },
 						"signal":     func() { raise(t, syscall.SIGUSR1) },
-						"activation": func() { must(t, user.Activate(0)) },
-						"post":       func() { must(t, l.Post(func() { served <- "post" })) },
+						"activation": func() { testkit.Must(t, user.Activate(0)) },
+						"post":       func() { testkit.Must(t, l.Post(func() { served <- "post" })) },
 						"timer": func() {
 							_, err := l.AfterFunc(time.Millisecond, func() { served <- "timer" })
-							must(t, err)
+							testkit.Must(t, err)
 						},
 					} {
 						do()
-						wantEqual(t, "served", await(t, served, what), what)
+						testkit.WantEqual(t, "served", testkit.Await(t, served, what), what)
 					}
 				}
 				stopped := make(chan struct{})
 				go func() { l.Break(); close(stopped) }()
-				await(t, stopped, "Break")
+				testkit.Await(t, stopped, "Break")
 			})
 		}
 	}
@@ -93,8 +94,8 @@ func TestEndlessWorkDelaysNoOtherEvent(t *testing.T) {
 
 // A loop that others flood with posts is not late for its timers for ever, and no timer is early.
 func TestFloodOfPostsDelaysTimersByTurnsOnly(t *testing.T) {
-	l := newLoop(t, &event.Config{PostLimit: 1000, Budget: event.Budget{Callbacks: 10}})
-	background(t, l)
+	l := testkit.NewLoop(t, &event.Config{PostLimit: 1000, Budget: event.Budget{Callbacks: 10}})
+	testkit.Background(t, l)
 	var over atomic.Bool
 	flooded := make(chan struct{})
 	go func() {
@@ -107,46 +108,46 @@ func TestFloodOfPostsDelaysTimersByTurnsOnly(t *testing.T) {
 	for range 20 {
 		begun := time.Now()
 		_, err := l.AfterFunc(time.Millisecond, func() { fired <- time.Now() })
-		must(t, err)
-		if at := await(t, fired, "timer"); at.Sub(begun) < time.Millisecond {
+		testkit.Must(t, err)
+		if at := testkit.Await(t, fired, "timer"); at.Sub(begun) < time.Millisecond {
 			t.Errorf("a timer of 1ms ran after %v", at.Sub(begun))
 		}
 	}
 	over.Store(true)
-	await(t, flooded, "end of the flood")
+	testkit.Await(t, flooded, "end of the flood")
 }
 
 // The limit of waiting posts is exact: what it accepts it has room for, and it never refuses below.
 func TestPostLimitIsExact(t *testing.T) {
 	const limit = 100
-	l := newLoop(t, &event.Config{PostLimit: limit})
+	l := testkit.NewLoop(t, &event.Config{PostLimit: limit})
 	called := 0
 	for range 3 {
 		for range limit {
-			must(t, l.Post(func() { called++ }))
+			testkit.Must(t, l.Post(func() { called++ }))
 		}
-		wantErr(t, l.Post(func() { t.Error("a refused post was called") }), event.ErrFull)
-		wantEqual(t, "waiting", l.Stats().PendingPosts, limit)
-		run(t, l)
-		wantEqual(t, "waiting", l.Stats().PendingPosts, 0)
+		testkit.WantErr(t, l.Post(func() { t.Error("a refused post was called") }), event.ErrFull)
+		testkit.WantEqual(t, "waiting", l.Stats().PendingPosts, limit)
+		testkit.Run(t, l)
+		testkit.WantEqual(t, "waiting", l.Stats().PendingPosts, 0)
 	}
-	wantEqual(t, "called", called, 3*limit)
+	testkit.WantEqual(t, "called", called, 3*limit)
 
 	// A post that is being called does not count any more.
-	must(t, l.Post(func() {
+	testkit.Must(t, l.Post(func() {
 		for range limit {
-			must(t, l.Post(func() { called++ }))
+			testkit.Must(t, l.Post(func() { called++ }))
 		}
-		wantErr(t, l.Post(func() {}), event.ErrFull)
+		testkit.WantErr(t, l.Post(func() {}), event.ErrFull)
 	}))
-	run(t, l)
-	wantEqual(t, "called", called, 4*limit)
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "called", called, 4*limit)
 }
 
 // An edge is reported once: without new data there is no second report, with new data there is, and a callback that leaves data
 // can call Activate to be called again.
 func TestEdgeIsReportedOnce(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}
@@ -157,17 +158,17 @@ func TestEdgeIsReportedOnce(t *testing.T) {
 		calls++
 		told = what
 	})
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	send(t, peer, "x")
 	turns(t, l, 3)
-	wantEqual(t, "calls", calls, 1)
-	wantEqual(t, "told", told, event.Read|event.EdgeTriggered)
+	testkit.WantEqual(t, "calls", calls, 1)
+	testkit.WantEqual(t, "told", told, event.Read|event.EdgeTriggered)
 	send(t, peer, "y")
 	turns(t, l, 3)
-	wantEqual(t, "calls after new data", calls, 2)
-	must(t, e.Activate(event.Read))
+	testkit.WantEqual(t, "calls after new data", calls, 2)
+	testkit.Must(t, e.Activate(event.Read))
 	turns(t, l, 3)
-	wantEqual(t, "calls after Activate", calls, 3)
+	testkit.WantEqual(t, "calls after Activate", calls, 3)
 	if s, err := receive(fd); s != "xy" || err != nil {
 		t.Errorf("read %q, %v", s, err)
 	}

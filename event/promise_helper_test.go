@@ -12,17 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
-
-// until waits for something that another goroutine brings about, or fails the test.
-func until(t testing.TB, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(20 * time.Microsecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen within %v", what, patience)
-		}
-	}
-}
 
 // onProcessors runs a test for several numbers of processors.
 func onProcessors(t *testing.T, test func(t *testing.T), numbers ...int) {
@@ -47,10 +38,10 @@ func tenfold(rounds int) int {
 func rawPair(t testing.TB) (fd, peer int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	for _, fd := range fds {
 		unix.CloseOnExec(fd)
-		must(t, unix.SetNonblock(fd, true))
+		testkit.Must(t, unix.SetNonblock(fd, true))
 	}
 	fd = privateDup(t, fds[0])
 	closeRaw(t, fds[0])
@@ -61,7 +52,7 @@ func rawPair(t testing.TB) (fd, peer int) {
 func closeRaw(t testing.TB, fds ...int) {
 	t.Helper()
 	for _, fd := range fds {
-		must(t, unix.Close(fd))
+		testkit.Must(t, unix.Close(fd))
 	}
 }
 
@@ -71,8 +62,8 @@ func reopen(t testing.TB, fd int) (peer int) {
 	other, peer := rawPair(t)
 	if other != fd { // else the number was the lowest free one
 		n, err := unix.FcntlInt(uintptr(other), unix.F_DUPFD_CLOEXEC, fd)
-		must(t, err)
-		wantEqual(t, "number of the reopened descriptor", n, fd)
+		testkit.Must(t, err)
+		testkit.WantEqual(t, "number of the reopened descriptor", n, fd)
 		closeRaw(t, other)
 	}
 	return peer
@@ -174,7 +165,7 @@ func (p *scriptPoller) Remove(fd int) error {
 	return nil
 }
 
-// Wait ignores timeouts other than 0: tests that use timers have a fakeClock, whose calls end the sleep.
+// Wait ignores timeouts other than 0: tests that use timers have a testkit.Clock, whose calls end the sleep.
 func (p *scriptPoller) Wait(ready []event.Ready, timeout time.Duration) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

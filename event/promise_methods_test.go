@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // stage is a loop with one event of each kind, on which the tests of the promises call everything there is.
@@ -36,7 +38,7 @@ func newStage(t *testing.T, do func(), cfg *event.Config) *stage {
 		c = *cfg
 	}
 	c.Priorities = 3
-	s := &stage{t: t, l: newLoop(t, &c), ended: ctx}
+	s := &stage{t: t, l: testkit.NewLoop(t, &c), ended: ctx}
 	call := func(*event.Event, event.Flags) { do() }
 	_, _, s.fd, _ = pair(t)
 	s.events = []*event.Event{
@@ -79,6 +81,13 @@ func (s *stage) made(e *event.Event, err error) error {
 
 // methods is every exported method of the package, each with a call that is safe to make at any time.
 func (s *stage) methods() map[string]func() error {
+	all := s.loopMethods()
+	maps.Copy(all, s.eventMethods())
+	return all
+}
+
+// loopMethods are the methods of a Loop and of its Watchers.
+func (s *stage) loopMethods() map[string]func() error {
 	l, touch := s.l, func() { s.touched.Add(1) }
 	told := func(*event.Event, event.Flags) { touch() }
 	return map[string]func() error{
@@ -129,6 +138,14 @@ func (s *stage) methods() map[string]func() error {
 		"Loop.Stats":       func() error { l.Stats().Busy(); return nil },
 		"Loop.Unref":       func() error { l.Ref(); l.Unref(); l.Unref(); return nil },
 
+		"Watcher.Stop": func() error { return s.watched(l.OnPrepare(touch)) },
+	}
+}
+
+// eventMethods are the methods of an Event.
+func (s *stage) eventMethods() map[string]func() error {
+	touch := func() { s.touched.Add(1) }
+	return map[string]func() error{
 		"Event.Activate":      func() error { return s.any().Activate(event.Timeout) },
 		"Event.Add":           func() error { return s.any().Add(time.Duration(rand.IntN(1000)) * time.Microsecond) },
 		"Event.Added":         func() error { s.any().Added(); return nil },
@@ -146,8 +163,6 @@ func (s *stage) methods() map[string]func() error {
 		"Event.SetTimeout":    func() error { return s.any().SetTimeout(time.Duration(rand.IntN(1e6))) },
 		"Event.SetName":       func() error { s.any().SetName("hammered"); return nil },
 		"Event.SetPriority":   func() error { return s.any().SetPriority(rand.IntN(3)) },
-
-		"Watcher.Stop": func() error { return s.watched(l.OnPrepare(touch)) },
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 var errCause = errors.New("the cause")
@@ -23,15 +24,15 @@ var runs = map[string]func(l *event.Loop, ctx context.Context) error{
 func TestRunWithAnEndedContextReturnsItsCause(t *testing.T) {
 	for name, run := range runs {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
-			must(t, silent(t, l, readable(t), event.Read).Add(event.NoTimeout))
+			l := testkit.NewLoop(t, nil)
+			testkit.Must(t, silent(t, l, readable(t), event.Read).Add(event.NoTimeout))
 			ctx, cancel := context.WithCancelCause(t.Context())
 			cancel(errCause)
-			wantErr(t, run(l, ctx), errCause)
+			testkit.WantErr(t, run(l, ctx), errCause)
 			ctx, end := context.WithDeadline(t.Context(), time.Unix(0, 0))
 			defer end()
-			wantErr(t, run(l, ctx), context.DeadlineExceeded)
-			wantEqual(t, "turns", l.Stats().Turns, uint64(0))
+			testkit.WantErr(t, run(l, ctx), context.DeadlineExceeded)
+			testkit.WantEqual(t, "turns", l.Stats().Turns, uint64(0))
 		})
 	}
 }
@@ -39,7 +40,7 @@ func TestRunWithAnEndedContextReturnsItsCause(t *testing.T) {
 func TestContextEndsARunThatSleeps(t *testing.T) {
 	for name, run := range runs {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			l.Ref()
 			begun := make(chan struct{}, 1)
 			onPrepare(t, l, func() { begun <- struct{}{} })
@@ -47,9 +48,9 @@ func TestContextEndsARunThatSleeps(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				over := make(chan error, 1)
 				go func() { over <- run(l, ctx) }()
-				await(t, begun, "the run")
+				testkit.Await(t, begun, "the run")
 				cancel(errCause)
-				wantErr(t, await(t, over, "end of "+name), errCause)
+				testkit.WantErr(t, testkit.Await(t, over, "end of "+name), errCause)
 			}
 		})
 	}
@@ -59,22 +60,22 @@ func TestContextEndsARunThatSleeps(t *testing.T) {
 func TestContextEndsARunThatIsBusy(t *testing.T) {
 	for name, loop := range runs {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			var order []string
 			first := userEvent(t, l, 0, func() {
 				order = append(order, "first")
 				cancel(errCause)
-				until(t, "the loop to know", func() bool {
+				testkit.Until(t, "the loop to know", func() bool {
 					d, ok := l.PollTimeout()
 					return ok && d == 0
 				})
 			})
 			second := userEvent(t, l, 0, func() { order = append(order, "second") })
-			must(t, first.Activate(0))
-			must(t, second.Activate(0))
-			wantErr(t, loop(l, ctx), errCause)
-			run(t, l)
+			testkit.Must(t, first.Activate(0))
+			testkit.Must(t, second.Activate(0))
+			testkit.WantErr(t, loop(l, ctx), errCause)
+			testkit.Run(t, l)
 			if len(order) != 2 || order[0] != "first" {
 				t.Errorf("order %q", order)
 			}
@@ -85,7 +86,7 @@ func TestContextEndsARunThatIsBusy(t *testing.T) {
 // A cancellation belongs to the run that was given the context, however late it comes.
 func TestLateCancellationDoesNotEndTheNextRun(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		for range tenfold(100) {
 			cancelLate(t, l)
 		}
@@ -96,40 +97,40 @@ func TestLateCancellationDoesNotEndTheNextRun(t *testing.T) {
 func cancelLate(t *testing.T, l *event.Loop) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	must(t, l.Post(func() { go cancel() }))
+	testkit.Must(t, l.Post(func() { go cancel() }))
 	if err := l.RunOnce(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	calls := 0
 	for range 3 {
-		must(t, userEvent(t, l, 0, func() { calls++; runtime.Gosched() }).Activate(0))
-		run(t, l)
+		testkit.Must(t, userEvent(t, l, 0, func() { calls++; runtime.Gosched() }).Activate(0))
+		testkit.Run(t, l)
 	}
-	wantEqual(t, "calls in runs without that context", calls, 3)
+	testkit.WantEqual(t, "calls in runs without that context", calls, 3)
 }
 
 // Posts that were accepted before a run is cancelled are called by the next one, or by Close.
 func TestCancelledRunKeepsPosts(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	called := 0
 	for i := range 10 {
-		must(t, l.Post(func() {
+		testkit.Must(t, l.Post(func() {
 			called++
 			if i == 3 {
 				cancel()
-				until(t, "the loop to know", func() bool { return ctx.Err() != nil })
+				testkit.Until(t, "the loop to know", func() bool { return ctx.Err() != nil })
 			}
 		}))
 	}
 	_ = l.RunForever(ctx)
-	must(t, l.Close())
-	wantEqual(t, "posts called", called, 10)
+	testkit.Must(t, l.Close())
+	testkit.WantEqual(t, "posts called", called, 10)
 }
 
 func TestRunIsNotReentrant(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	e := userEvent(t, l, 0, func() {
 		calls++
@@ -138,16 +139,16 @@ func TestRunIsNotReentrant(t *testing.T) {
 				t.Errorf("%s in a callback: %v", name, err)
 			}
 		}
-		wantErr(t, l.RunNonblock(), event.ErrRunning)
+		testkit.WantErr(t, l.RunNonblock(), event.ErrRunning)
 	})
-	must(t, e.Activate(0))
-	run(t, l)
-	wantEqual(t, "calls", calls, 1)
+	testkit.Must(t, e.Activate(0))
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "calls", calls, 1)
 }
 
 // One goroutine at a time runs a loop; afterwards any other may.
 func TestRunMovesFromGoroutineToGoroutine(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var inside atomic.Int32
 	done := make(chan int)
 	const each = 200
@@ -173,11 +174,11 @@ func TestRunMovesFromGoroutineToGoroutine(t *testing.T) {
 			t.Error("two callbacks at a time")
 		}
 		inside.Add(-1)
-		must(t, e.Activate(0))
+		testkit.Must(t, e.Activate(0))
 	})
-	must(t, e.Activate(0))
+	testkit.Must(t, e.Activate(0))
 	for range 3 {
-		wantEqual(t, "turns", await(t, done, "turns of a goroutine"), each)
+		testkit.WantEqual(t, "turns", testkit.Await(t, done, "turns of a goroutine"), each)
 	}
-	must(t, e.Del())
+	testkit.Must(t, e.Del())
 }

@@ -7,16 +7,17 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // sleepingScript is a loop that sleeps in a scriptPoller on another goroutine.
 func sleepingScript(t *testing.T) (*event.Loop, *scriptPoller) {
 	t.Helper()
 	p := newScriptPoller()
-	l := newLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread})
-	background(t, l)
+	l := testkit.NewLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread})
+	testkit.Background(t, l)
 	t.Cleanup(p.release) // before the loop is to end
-	until(t, "sleep", p.asleep)
+	testkit.Until(t, "sleep", p.asleep)
 	return l, p
 }
 
@@ -35,47 +36,47 @@ func TestBurstWakesOnce(t *testing.T) {
 			for i := range n {
 				switch i % 3 {
 				case 0:
-					must(t, l.Post(ran.Done))
+					testkit.Must(t, l.Post(ran.Done))
 				case 1:
-					must(t, userEvent(t, l, 0, ran.Done).Activate(0))
+					testkit.Must(t, userEvent(t, l, 0, ran.Done).Activate(0))
 				case 2:
 					_, err := l.AfterFunc(0, ran.Done)
-					must(t, err)
+					testkit.Must(t, err)
 				}
 			}
 		})
 	}
 	senders.Wait()
 	after := l.Stats()
-	wantEqual(t, "calls of Wake", p.wakes(), 1)
-	wantEqual(t, "wakes", after.Wakes-before.Wakes, 1)
+	testkit.WantEqual(t, "calls of Wake", p.wakes(), 1)
+	testkit.WantEqual(t, "wakes", after.Wakes-before.Wakes, 1)
 	if after.Coalesced == before.Coalesced {
 		t.Error("nothing was counted as coalesced")
 	}
 	p.release()
 	over := make(chan struct{})
 	go func() { ran.Wait(); close(over) }()
-	await(t, over, "the last of the burst")
+	testkit.Await(t, over, "the last of the burst")
 }
 
 // The same on the real thing: a burst that comes in one piece wakes a loop that sleeps once.
 func TestBurstInOnePieceWakesOnce(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	const n = 50
 	fd := idle(t)
 	ran := make(chan struct{}, n)
 	for range n {
 		e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) { ran <- struct{}{} })
-		must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, e.Add(event.NoTimeout))
 	}
-	background(t, l)
+	testkit.Background(t, l)
 	slept := 0
 	for range 200 {
 		letSleep(t, l)
 		before := l.Stats()
-		must(t, l.ActivateFD(fd, event.Read))
+		testkit.Must(t, l.ActivateFD(fd, event.Read))
 		for range n {
-			await(t, ran, "callback")
+			testkit.Await(t, ran, "callback")
 		}
 		after := l.Stats()
 		switch wakes := after.Wakes - before.Wakes; wakes {
@@ -98,62 +99,62 @@ func TestAwakeLoopIsNotWoken(t *testing.T) {
 	before := l.Stats()
 	done := make(chan struct{})
 	user := userEvent(t, l, 0, func() { close(done) })
-	must(t, l.Post(func() { // one wake for this one
+	testkit.Must(t, l.Post(func() { // one wake for this one
 		for range 50 {
-			must(t, userEvent(t, l, 0, func() {}).Activate(0))
-			must(t, l.Post(func() {}))
-			must(t, silent(t, l, -1, 0).Add(time.Hour))
+			testkit.Must(t, userEvent(t, l, 0, func() {}).Activate(0))
+			testkit.Must(t, l.Post(func() {}))
+			testkit.Must(t, silent(t, l, -1, 0).Add(time.Hour))
 			l.Ref()
 			l.Unref()
 			l.Continue()
 		}
-		must(t, l.Post(func() { must(t, l.Post(func() { must(t, user.Activate(0)) })) }))
+		testkit.Must(t, l.Post(func() { testkit.Must(t, l.Post(func() { testkit.Must(t, user.Activate(0)) })) }))
 	}))
-	await(t, done, "last callback")
+	testkit.Await(t, done, "last callback")
 	after := l.Stats()
-	wantEqual(t, "calls of Wake", p.wakes()-wakes, 1)
-	wantEqual(t, "wakes", after.Wakes-before.Wakes, 1)
+	testkit.WantEqual(t, "calls of Wake", p.wakes()-wakes, 1)
+	testkit.WantEqual(t, "wakes", after.Wakes-before.Wakes, 1)
 }
 
 // A loop that does not run is not woken either, and what came meanwhile is counted as needing no wake.
 func TestLoopThatDoesNotRunIsNotWoken(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	for range 10 {
-		must(t, l.Post(func() {}))
-		must(t, userEvent(t, l, 0, func() {}).Activate(0))
+		testkit.Must(t, l.Post(func() {}))
+		testkit.Must(t, userEvent(t, l, 0, func() {}).Activate(0))
 	}
 	s := l.Stats()
-	wantEqual(t, "wakes", s.Wakes, 0)
-	wantEqual(t, "coalesced", s.Coalesced, 20)
-	run(t, l)
-	wantEqual(t, "wakes", l.Stats().Wakes, 0)
+	testkit.WantEqual(t, "wakes", s.Wakes, 0)
+	testkit.WantEqual(t, "coalesced", s.Coalesced, 20)
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "wakes", l.Stats().Wakes, 0)
 }
 
 // Timers and descriptors end a sleep by themselves; that is not counted as a wake by another goroutine.
 func TestTimersAndDescriptorsAreNoWakes(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	_, _, fd, peer := pair(t)
 	rounds := 0
 	e := eventFor(t, l, fd, event.Read|event.Persist, func(e *event.Event, _ event.Flags) {
 		_, _ = receive(fd)
 		if rounds++; rounds == 20 {
-			must(t, e.Del())
+			testkit.Must(t, e.Del())
 			return
 		}
 		_, err := l.AfterFunc(100*time.Microsecond, func() { send(t, peer, "x") })
-		must(t, err)
+		testkit.Must(t, err)
 	})
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	send(t, peer, "x")
-	run(t, l)
-	wantEqual(t, "wakes", l.Stats().Wakes, 0)
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "wakes", l.Stats().Wakes, 0)
 }
 
 // Each wake ends a sleep: there are never more wakes than turns, and every post is either a wake or coalesced.
 func TestWakesAreAccountedFor(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t, nil)
-		background(t, l)
+		l := testkit.NewLoop(t, nil)
+		testkit.Background(t, l)
 		letSleep(t, l)
 		before := l.Stats()
 		const each = 500
@@ -162,7 +163,7 @@ func TestWakesAreAccountedFor(t *testing.T) {
 		for range 4 {
 			senders.Go(func() {
 				for i := range each {
-					must(t, l.Post(ran.Done))
+					testkit.Must(t, l.Post(ran.Done))
 					if i%10 == 0 {
 						runtime.Gosched()
 					}
@@ -172,7 +173,7 @@ func TestWakesAreAccountedFor(t *testing.T) {
 		senders.Wait()
 		over := make(chan struct{})
 		go func() { ran.Wait(); close(over) }()
-		await(t, over, "last post")
+		testkit.Await(t, over, "last post")
 		after := l.Stats()
 		wakes, coalesced := after.Wakes-before.Wakes, after.Coalesced-before.Coalesced
 		if n := after.Turns - before.Turns; wakes > n+1 {
@@ -181,17 +182,17 @@ func TestWakesAreAccountedFor(t *testing.T) {
 		if wakes+coalesced < 4*each {
 			t.Errorf("%d wakes and %d coalesced for %d posts", wakes, coalesced, 4*each)
 		}
-		wantEqual(t, "posts", after.Posts-before.Posts, 4*each)
+		testkit.WantEqual(t, "posts", after.Posts-before.Posts, 4*each)
 	}, 1, 2, 4)
 }
 
 // When the last thing to wait for goes while the loop is about to sleep, Run ends and does not sleep for ever.
 func TestLastDelInPrepareEndsRun(t *testing.T) {
 	cases := map[string]func(t *testing.T, l *event.Loop, e *event.Event){
-		"Del":      func(t *testing.T, _ *event.Loop, e *event.Event) { must(t, e.Del()) },
-		"Finalize": func(t *testing.T, _ *event.Loop, e *event.Event) { must(t, e.Finalize(func(*event.Event) {})) },
+		"Del":      func(t *testing.T, _ *event.Loop, e *event.Event) { testkit.Must(t, e.Del()) },
+		"Finalize": func(t *testing.T, _ *event.Loop, e *event.Event) { testkit.Must(t, e.Finalize(func(*event.Event) {})) },
 		"Unref": func(t *testing.T, l *event.Loop, e *event.Event) {
-			must(t, e.Del())
+			testkit.Must(t, e.Del())
 			l.Unref()
 		},
 	}
@@ -201,9 +202,9 @@ func TestLastDelInPrepareEndsRun(t *testing.T) {
 			"RunOnce": func(l *event.Loop) error { return l.RunOnce(t.Context()) },
 		} {
 			t.Run(name+" in "+mode, func(t *testing.T) {
-				l := newLoop(t, nil)
+				l := testkit.NewLoop(t, nil)
 				e := silent(t, l, -1, 0)
-				must(t, e.Add(event.NoTimeout))
+				testkit.Must(t, e.Add(event.NoTimeout))
 				if name == "Unref" {
 					l.Ref()
 				}
@@ -216,7 +217,7 @@ func TestLastDelInPrepareEndsRun(t *testing.T) {
 				})
 				over := make(chan error, 1)
 				go func() { over <- loop(l) }()
-				must(t, await(t, over, "end of "+mode))
+				testkit.Must(t, testkit.Await(t, over, "end of "+mode))
 			})
 		}
 	}
@@ -225,17 +226,17 @@ func TestLastDelInPrepareEndsRun(t *testing.T) {
 // The same race from another goroutine, at any moment.
 func TestLastDelRacesSleep(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		for round := range tenfold(300) {
 			e := silent(t, l, -1, 0)
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 			over := make(chan error, 1)
 			go func() { over <- l.Run(t.Context()) }()
 			for range round % 8 {
 				runtime.Gosched()
 			}
-			must(t, e.Del())
-			must(t, await(t, over, "end of Run"))
+			testkit.Must(t, e.Del())
+			testkit.Must(t, testkit.Await(t, over, "end of Run"))
 		}
 	}, 1, 2, 4)
 }
@@ -243,49 +244,49 @@ func TestLastDelRacesSleep(t *testing.T) {
 // Two loops that hand a message to and fro sleep and are woken for each.
 func TestMessagesBetweenLoops(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		a, b := newLoop(t, nil), newLoop(t, nil)
-		background(t, a)
-		background(t, b)
+		a, b := testkit.NewLoop(t, nil), testkit.NewLoop(t, nil)
+		testkit.Background(t, a)
+		testkit.Background(t, b)
 		left := tenfold(500)
 		done := make(chan struct{})
 		var there, back func()
-		there = func() { must(t, b.Post(back)) }
+		there = func() { testkit.Must(t, b.Post(back)) }
 		back = func() {
 			if left--; left == 0 {
 				close(done)
 				return
 			}
-			must(t, a.Post(there))
+			testkit.Must(t, a.Post(there))
 		}
-		must(t, a.Post(there))
-		await(t, done, "the last message")
+		testkit.Must(t, a.Post(there))
+		testkit.Await(t, done, "the last message")
 	}, 1, 2, 4)
 }
 
 // A sleeping loop is woken for a deadline only if that is before the one that it sleeps to: not if the nearest moves away, and not
 // if another is set behind it.
 func TestDeadlineWakesOnlyALoopThatWouldSleepPastIt(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	e := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) {})
 	other := eventFor(t, l, -1, event.Persist, func(*event.Event, event.Flags) {})
-	must(t, e.Add(time.Hour))
-	background(t, l)
-	clock.awaitAlarm(t, time.Hour)
+	testkit.Must(t, e.Add(time.Hour))
+	testkit.Background(t, l)
+	clock.AwaitTimer(t, time.Hour)
 	before := l.Stats()
 	for range 10 {
-		must(t, e.Add(2*time.Hour))     // the nearest moves away
-		must(t, other.Add(3*time.Hour)) // behind it
-		must(t, e.Add(time.Hour))       // and back to where the loop sleeps to
-		must(t, other.Add(90*time.Minute))
-		must(t, e.SetTimeout(2*time.Hour))
-		must(t, e.SetTimeout(event.NoTimeout))
-		must(t, other.Del())
+		testkit.Must(t, e.Add(2*time.Hour))     // the nearest moves away
+		testkit.Must(t, other.Add(3*time.Hour)) // behind it
+		testkit.Must(t, e.Add(time.Hour))       // and back to where the loop sleeps to
+		testkit.Must(t, other.Add(90*time.Minute))
+		testkit.Must(t, e.SetTimeout(2*time.Hour))
+		testkit.Must(t, e.SetTimeout(event.NoTimeout))
+		testkit.Must(t, other.Del())
 	}
 	after := l.Stats()
-	wantEqual(t, "wakes", after.Wakes-before.Wakes, 0)
-	wantEqual(t, "turns", after.Turns-before.Turns, 0)
-	must(t, e.Add(time.Minute))
-	wantEqual(t, "wakes for a nearer one", l.Stats().Wakes-before.Wakes, 1)
-	clock.awaitAlarm(t, time.Minute)
+	testkit.WantEqual(t, "wakes", after.Wakes-before.Wakes, 0)
+	testkit.WantEqual(t, "turns", after.Turns-before.Turns, 0)
+	testkit.Must(t, e.Add(time.Minute))
+	testkit.WantEqual(t, "wakes for a nearer one", l.Stats().Wakes-before.Wakes, 1)
+	clock.AwaitTimer(t, time.Minute)
 }

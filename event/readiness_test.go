@@ -11,53 +11,54 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestOneShotReadSeesData(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	fd := readable(t)
 	var got []string
 	e := eventFor(t, l, fd, event.Read, func(_ *event.Event, what event.Flags) {
-		wantEqual(t, "what", what, event.Read)
+		testkit.WantEqual(t, "what", what, event.Read)
 		s, err := receive(fd)
-		must(t, err)
+		testkit.Must(t, err)
 		got = append(got, s)
 	})
-	must(t, e.Add(event.NoTimeout))
-	run(t, l)
+	testkit.Must(t, e.Add(event.NoTimeout))
+	testkit.Run(t, l)
 	wantOrder(t, got, "data")
 }
 
 func TestOneShotWriteFiresWhereThereIsRoom(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	_, _, fd, peer := pair(t)
 	calls := 0
 	e := eventFor(t, l, fd, event.Write, func(_ *event.Event, what event.Flags) {
 		calls++
-		wantEqual(t, "what", what, event.Write)
+		testkit.WantEqual(t, "what", what, event.Write)
 	})
 	n := fill(t, fd)
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	turns(t, l, 3)
-	wantEqual(t, "calls on a full socket", calls, 0)
+	testkit.WantEqual(t, "calls on a full socket", calls, 0)
 	for left := n; left > 0; {
 		s, err := receive(peer)
-		must(t, err)
+		testkit.Must(t, err)
 		left -= len(s)
 	}
-	run(t, l)
-	wantEqual(t, "calls", calls, 1)
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "calls", calls, 1)
 }
 
 // Several events of one descriptor are all called for one readiness, and each keeps its own conditions.
 func TestEventsOfOneDescriptorAreIndependent(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	fd := readable(t)
 	counts := map[string]int{}
 	count := func(name string, want event.Flags) func(*event.Event, event.Flags) {
 		return func(_ *event.Event, what event.Flags) {
 			counts[name]++
-			wantEqual(t, name+": what", what, want)
+			testkit.WantEqual(t, name+": what", what, want)
 		}
 	}
 	once := eventFor(t, l, fd, event.Read, count("once", event.Read))
@@ -65,30 +66,30 @@ func TestEventsOfOneDescriptorAreIndependent(t *testing.T) {
 	write := eventFor(t, l, fd, event.Write, count("write", event.Write))
 	both := eventFor(t, l, fd, event.Read|event.Write|event.Persist, count("both", event.Read|event.Write))
 	for _, e := range []*event.Event{once, always, write, both} {
-		must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, e.Add(event.NoTimeout))
 	}
 	turns(t, l, 3)
-	must(t, both.Del())
+	testkit.Must(t, both.Del())
 	turns(t, l, 2)
-	wantEqual(t, "once, always, write, both", [4]int{counts["once"], counts["always"], counts["write"], counts["both"]}, [4]int{1, 5, 1, 3})
+	testkit.WantEqual(t, "once, always, write, both", [4]int{counts["once"], counts["always"], counts["write"], counts["both"]}, [4]int{1, 5, 1, 3})
 }
 
 // A one-shot read is called once although its data stays unread, and again only after another Add.
 func TestOneShotIsCalledOnceThoughDataStays(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	e := eventFor(t, l, readable(t), event.Read, func(*event.Event, event.Flags) { calls++ })
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	turns(t, l, 5)
-	wantEqual(t, "calls", calls, 1)
-	must(t, e.Add(event.NoTimeout))
+	testkit.WantEqual(t, "calls", calls, 1)
+	testkit.Must(t, e.Add(event.NoTimeout))
 	turns(t, l, 5)
-	wantEqual(t, "calls after another Add", calls, 2)
+	testkit.WantEqual(t, "calls after another Add", calls, 2)
 }
 
 // Two one-shots that are ready in the same turn add each other: both are called, and the one that was added last stays.
 func TestOneShotsThatAddEachOther(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	_, _, fa, fb := pair(t)
 	send(t, fa, "x")
 	send(t, fb, "x")
@@ -98,19 +99,19 @@ func TestOneShotsThatAddEachOther(t *testing.T) {
 		return func(e *event.Event, _ event.Flags) {
 			calls++
 			_, err := receive(e.FD())
-			must(t, err)
+			testkit.Must(t, err)
 			last = *other
-			must(t, last.Add(event.NoTimeout))
+			testkit.Must(t, last.Add(event.NoTimeout))
 		}
 	}
 	a = eventFor(t, l, fa, event.Read, adds(&b))
 	b = eventFor(t, l, fb, event.Read, adds(&a))
-	must(t, a.Add(event.NoTimeout))
-	must(t, b.Add(event.NoTimeout))
-	must(t, l.RunOnce(context.Background()))
-	wantEqual(t, "calls", calls, 2)
+	testkit.Must(t, a.Add(event.NoTimeout))
+	testkit.Must(t, b.Add(event.NoTimeout))
+	testkit.Must(t, l.RunOnce(context.Background()))
+	testkit.WantEqual(t, "calls", calls, 2)
 	for name, e := range map[string]*event.Event{"a": a, "b": b} {
-		wantEqual(t, name+" is pending", e.Pending() == event.Read, e == last)
+		testkit.WantEqual(t, name+" is pending", e.Pending() == event.Read, e == last)
 	}
 }
 
@@ -125,8 +126,8 @@ type transfer struct {
 }
 
 func (x *transfer) start(l *event.Loop) {
-	must(x.t, eventFor(x.t, l, x.from, event.Write|x.persist, x.write).Add(event.NoTimeout))
-	must(x.t, eventFor(x.t, l, x.to, event.Read|x.persist, x.read).Add(event.NoTimeout))
+	testkit.Must(x.t, eventFor(x.t, l, x.from, event.Write|x.persist, x.write).Add(event.NoTimeout))
+	testkit.Must(x.t, eventFor(x.t, l, x.to, event.Read|x.persist, x.read).Add(event.NoTimeout))
 }
 
 func (x *transfer) write(e *event.Event, _ event.Flags) {
@@ -152,9 +153,9 @@ func (x *transfer) read(e *event.Event, _ event.Flags) {
 func (x *transfer) again(e *event.Event, done int) {
 	switch {
 	case done == len(x.data) && x.persist != 0:
-		must(x.t, e.Del())
+		testkit.Must(x.t, e.Del())
 	case done < len(x.data) && x.persist == 0:
-		must(x.t, e.Add(event.NoTimeout))
+		testkit.Must(x.t, e.Add(event.NoTimeout))
 	}
 }
 
@@ -163,17 +164,17 @@ func TestReadersAndWritersMoveAllData(t *testing.T) {
 	for name, persist := range map[string]event.Flags{"one-shot": 0, "persistent": event.Persist} {
 		for _, ways := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s %d", name, ways), func(t *testing.T) {
-				l := newLoop(t, nil)
+				l := testkit.NewLoop(t, nil)
 				_, _, fa, fb := pair(t)
 				all := []*transfer{{from: fa, to: fb}, {from: fb, to: fa}}[:ways]
 				rng := rand.NewChaCha8([32]byte{byte(ways)})
 				for _, x := range all {
 					x.t, x.persist, x.data = t, persist, make([]byte, 600_000)
 					_, err := rng.Read(x.data)
-					must(t, err)
+					testkit.Must(t, err)
 					x.start(l)
 				}
-				run(t, l)
+				testkit.Run(t, l)
 				for i, x := range all {
 					if !bytes.Equal(x.got, x.data) {
 						t.Errorf("way %d: %d bytes arrived of %d, or other ones", i, len(x.got), len(x.data))
@@ -191,7 +192,7 @@ func manyPairs(t *testing.T, l *event.Loop, n int, flags event.Flags) (events []
 		fd := readable(t)
 		events = append(events, eventFor(t, l, fd, flags, func(_ *event.Event, what event.Flags) {
 			calls[i]++
-			wantEqual(t, "what", what, event.Read)
+			testkit.WantEqual(t, "what", what, event.Read)
 		}))
 	}
 	return events, calls
@@ -200,14 +201,14 @@ func manyPairs(t *testing.T, l *event.Loop, n int, flags event.Flags) (events []
 // However many descriptors are ready at once, none is left out.
 func TestManyReadyDescriptorsAreAllReported(t *testing.T) {
 	for _, n := range []int{70, 700} { // fewer and more than a turn takes from the kernel
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		events, calls := manyPairs(t, l, n, event.Read)
 		for _, e := range events {
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 		}
-		run(t, l)
+		testkit.Run(t, l)
 		for i, c := range calls {
-			wantEqual(t, fmt.Sprintf("calls of event %d of %d", i, n), c, 1)
+			testkit.WantEqual(t, fmt.Sprintf("calls of event %d of %d", i, n), c, 1)
 		}
 	}
 }
@@ -215,13 +216,13 @@ func TestManyReadyDescriptorsAreAllReported(t *testing.T) {
 // What stays ready is reported in every turn, and keeps none that come later from being reported.
 func TestDescriptorsAddedTurnByTurnAreAllReported(t *testing.T) {
 	const n = 70
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	events, calls := manyPairs(t, l, n, event.Read|event.Persist)
 	for i, e := range events {
-		must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, e.Add(event.NoTimeout))
 		turns(t, l, 1)
 		for j, c := range calls {
-			wantEqual(t, fmt.Sprintf("calls of event %d after %d turns", j, i+1), c, max(0, i+1-j))
+			testkit.WantEqual(t, fmt.Sprintf("calls of event %d after %d turns", j, i+1), c, max(0, i+1-j))
 		}
 	}
 }

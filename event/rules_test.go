@@ -7,17 +7,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // Each method of event and msgqueue whose name ends in InLoop begins with the assertion that it runs on the loop.
 func TestInLoopMethodsAssertIt(t *testing.T) {
 	for _, dir := range []string{".", "../msgqueue"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-		must(t, err)
+		testkit.Must(t, err)
 		found := 0
 		for _, file := range files {
 			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
-			must(t, err)
+			testkit.Must(t, err)
 			for _, decl := range f.Decls {
 				fn, ok := decl.(*ast.FuncDecl)
 				if !ok || fn.Recv == nil || fn.Name.Name == "assertInLoop" || !strings.HasSuffix(fn.Name.Name, "InLoop") {
@@ -53,14 +55,14 @@ func callsAssertInLoop(s ast.Stmt) bool {
 func TestExportedCommentsNameTheGoroutine(t *testing.T) {
 	for _, dir := range []string{".", "../msgqueue"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
-		must(t, err)
+		testkit.Must(t, err)
 		checked := 0
 		for _, file := range files {
 			if strings.HasSuffix(file, "_test.go") {
 				continue
 			}
 			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments|parser.SkipObjectResolution)
-			must(t, err)
+			testkit.Must(t, err)
 			for _, decl := range f.Decls {
 				fn, ok := decl.(*ast.FuncDecl)
 				if !ok || !fn.Name.IsExported() || fn.Recv != nil && !exportedReceiver(fn.Recv.List[0].Type) {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // What the environment asks for and the system does not have is refused as an option would be.
@@ -21,14 +22,14 @@ func TestUnknownEnvironmentIsRefused(t *testing.T) {
 			t.Setenv(name, "smoke")
 			_, err := event.NewLoop(nil)
 			wantMessage(t, err, event.ErrUnsupported, "smoke")
-			newLoop(t, &event.Config{IgnoreEnv: true})
+			testkit.NewLoop(t, &event.Config{IgnoreEnv: true})
 		})
 	}
 }
 
 // closedLoop returns a closed loop with events that were added when it was closed.
 func closedLoop(t *testing.T) (l *event.Loop, events []*event.Event) {
-	l = newLoop(t, nil)
+	l = testkit.NewLoop(t, nil)
 	events = []*event.Event{
 		silent(t, l, readable(t), event.Read|event.Persist),
 		silent(t, l, int(unix.SIGUSR1), event.Signal|event.Persist),
@@ -36,10 +37,10 @@ func closedLoop(t *testing.T) (l *event.Loop, events []*event.Event) {
 		silent(t, l, -1, 0),
 	}
 	for _, e := range events[:3] {
-		must(t, e.Add(time.Hour))
+		testkit.Must(t, e.Add(time.Hour))
 	}
-	must(t, events[3].Add(event.NoTimeout))
-	must(t, l.Close())
+	testkit.Must(t, events[3].Add(event.NoTimeout))
+	testkit.Must(t, l.Close())
 	return l, events
 }
 
@@ -77,10 +78,10 @@ func TestClosedLoopRefusesEveryCall(t *testing.T) {
 		calls[name+"Finalize"] = func() error { return e.Finalize(func(*event.Event) { never() }) }
 	}
 	for name, call := range calls {
-		t.Run(name, func(t *testing.T) { wantErr(t, call(), event.ErrClosed) })
+		t.Run(name, func(t *testing.T) { testkit.WantErr(t, call(), event.ErrClosed) })
 	}
 	for i, e := range events {
-		wantEqual(t, fmt.Sprintf("event %d: added, pending", i), fmt.Sprint(e.Added(), e.Pending()), "false 0")
+		testkit.WantEqual(t, fmt.Sprintf("event %d: added, pending", i), fmt.Sprint(e.Added(), e.Pending()), "false 0")
 	}
 }
 
@@ -88,45 +89,45 @@ func TestClosedLoopRefusesEveryCall(t *testing.T) {
 func TestMethodsOfAClosedLoopDoNothing(t *testing.T) {
 	l, events := closedLoop(t)
 	for range 2 {
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 	}
-	await(t, l.Done(), "Done")
+	testkit.Await(t, l.Done(), "Done")
 	l.Break()
 	l.Continue()
 	l.Ref()
 	l.Unref()
 	l.ResetMax()
-	must(t, l.Dump(io.Discard))
+	testkit.Must(t, l.Dump(io.Discard))
 	s := l.Stats()
-	wantEqual(t, "added, active, waiting", [3]int{s.Added, s.Active, s.PendingPosts}, [3]int{})
-	wantEqual(t, "events", len(l.Events()), 0)
-	wantEqual(t, "OnLoop, GotBreak, GotExit", [3]bool{l.OnLoop(), l.GotBreak(), l.GotExit()}, [3]bool{})
+	testkit.WantEqual(t, "added, active, waiting", [3]int{s.Added, s.Active, s.PendingPosts}, [3]int{})
+	testkit.WantEqual(t, "events", len(l.Events()), 0)
+	testkit.WantEqual(t, "OnLoop, GotBreak, GotExit", [3]bool{l.OnLoop(), l.GotBreak(), l.GotExit()}, [3]bool{})
 	_, _, _, _, _, _ = l.Now(), l.Backend(), l.Driver(), l.Features(), l.Priorities(), l.Interrupted()
 	l.PollTimeout()
 	for _, e := range events {
-		must(t, e.Del())
-		must(t, e.DelWait(context.Background()))
-		must(t, e.Err())
-		must(t, e.SetPriority(0))
-		wantErr(t, e.SetTimeout(event.NoTimeout), event.ErrClosed)
+		testkit.Must(t, e.Del())
+		testkit.Must(t, e.DelWait(context.Background()))
+		testkit.Must(t, e.Err())
+		testkit.Must(t, e.SetPriority(0))
+		testkit.WantErr(t, e.SetTimeout(event.NoTimeout), event.ErrClosed)
 		e.SetName("late")
 		if d, ok := e.Remaining(); ok {
 			t.Errorf("%v remain of a closed loop's timeout", d)
 		}
-		wantEqual(t, "loop", e.Loop(), l)
+		testkit.WantEqual(t, "loop", e.Loop(), l)
 	}
 }
 
 // A watcher outlives its loop.
 func TestWatcherStopsAfterClose(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var all []*event.Watcher
 	for _, on := range []func(func()) (*event.Watcher, error){l.OnPrepare, l.OnCheck, l.OnTurnEnd, l.OnClose} {
 		w, err := on(func() {})
-		must(t, err)
+		testkit.Must(t, err)
 		all = append(all, w)
 	}
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	for _, w := range all {
 		w.Stop()
 		w.Stop()
@@ -136,12 +137,12 @@ func TestWatcherStopsAfterClose(t *testing.T) {
 // Close makes a Run on another goroutine return ErrClosed. Every Close returns nil when the loop is closed.
 func TestCloseEndsARunOfAnotherGoroutine(t *testing.T) {
 	for range 20 {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		done, closed := make(chan error, 1), make(chan error, 3)
 		started := make(chan struct{})
-		must(t, l.Post(func() { close(started) }))
+		testkit.Must(t, l.Post(func() { close(started) }))
 		go func() { done <- l.RunForever(context.Background()) }()
-		await(t, started, "the run")
+		testkit.Await(t, started, "the run")
 		for range cap(closed) {
 			go func() {
 				err := l.Close()
@@ -153,9 +154,9 @@ func TestCloseEndsARunOfAnotherGoroutine(t *testing.T) {
 				closed <- err
 			}()
 		}
-		wantErr(t, await(t, done, "the end of the run"), event.ErrClosed)
+		testkit.WantErr(t, testkit.Await(t, done, "the end of the run"), event.ErrClosed)
 		for range cap(closed) {
-			must(t, await(t, closed, "Close"))
+			testkit.Must(t, testkit.Await(t, closed, "Close"))
 		}
 	}
 }

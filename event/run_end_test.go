@@ -10,11 +10,12 @@ import (
 	"weak"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // Break in a timer's callback ends the run before another timer that is due at the same moment.
 func TestBreakComesBeforeATimerOfTheSameMoment(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var got []int
 	for i := range 2 {
 		e := userEvent(t, l, 0, func() {
@@ -23,44 +24,44 @@ func TestBreakComesBeforeATimerOfTheSameMoment(t *testing.T) {
 				l.Break()
 			}
 		})
-		must(t, e.Add(0))
+		testkit.Must(t, e.Add(0))
 	}
-	run(t, l)
+	testkit.Run(t, l)
 	wantOrder(t, got, 0)
-	wantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{true, false})
-	run(t, l)
+	testkit.WantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{true, false})
+	testkit.Run(t, l)
 	wantOrder(t, got, 0, 1)
-	wantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{})
+	testkit.WantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{})
 }
 
 // Exit ends a sleeping run when its time has come, and later timers stay pending.
 func TestExitEndsRunInTime(t *testing.T) {
 	const d = 20 * time.Millisecond
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	early := userEvent(t, l, 0, func() { calls++ })
-	must(t, early.Add(d/2))
+	testkit.Must(t, early.Add(d/2))
 	late := silent(t, l, -1, 0)
-	must(t, late.Add(time.Hour))
+	testkit.Must(t, late.Add(time.Hour))
 	began := time.Now()
-	must(t, l.Exit(d))
-	run(t, l)
+	testkit.Must(t, l.Exit(d))
+	testkit.Run(t, l)
 	if took := time.Since(began); took < d {
 		t.Errorf("Exit of %v ended the run after %v", d, took)
 	}
-	wantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{false, true})
-	wantEqual(t, "calls", calls, 1)
-	wantEqual(t, "the late timer", late.Pending(), event.Timeout)
+	testkit.WantEqual(t, "GotBreak, GotExit", [2]bool{l.GotBreak(), l.GotExit()}, [2]bool{false, true})
+	testkit.WantEqual(t, "calls", calls, 1)
+	testkit.WantEqual(t, "the late timer", late.Pending(), event.Timeout)
 }
 
 // Of several Exits the earliest applies, however far away the others are and whichever goroutines call them.
 func TestEarliestOfManyExitsEndsRun(t *testing.T) {
 	for _, others := range []time.Duration{time.Hour, math.MaxInt64 - 1, event.NoTimeout} {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		l.Ref()
-		must(t, l.Exit(others))
-		must(t, l.Exit(5*time.Millisecond))
-		must(t, l.Exit(others))
+		testkit.Must(t, l.Exit(others))
+		testkit.Must(t, l.Exit(5*time.Millisecond))
+		testkit.Must(t, l.Exit(others))
 		go func() {
 			for range 10 {
 				if err := l.Exit(others); err != nil && !errors.Is(err, event.ErrClosed) {
@@ -68,8 +69,8 @@ func TestEarliestOfManyExitsEndsRun(t *testing.T) {
 				}
 			}
 		}()
-		run(t, l)
-		wantEqual(t, "GotExit", l.GotExit(), true)
+		testkit.Run(t, l)
+		testkit.WantEqual(t, "GotExit", l.GotExit(), true)
 	}
 }
 
@@ -81,14 +82,14 @@ func TestExitFromOutsideWakesTheLoop(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 50 {
-				l := newLoop(t, nil)
-				must(t, silent(t, l, idle(t), event.Read).Add(event.NoTimeout))
+				l := testkit.NewLoop(t, nil)
+				testkit.Must(t, silent(t, l, idle(t), event.Read).Add(event.NoTimeout))
 				done := make(chan error, 1)
 				go func() { done <- l.Run(context.Background()) }()
 				runtime.Gosched()
-				must(t, stop(l))
-				must(t, await(t, done, "the end of Run"))
-				wantEqual(t, "GotBreak or GotExit", l.GotBreak() || l.GotExit(), true)
+				testkit.Must(t, stop(l))
+				testkit.Must(t, testkit.Await(t, done, "the end of Run"))
+				testkit.WantEqual(t, "GotBreak or GotExit", l.GotBreak() || l.GotExit(), true)
 			}
 		})
 	}
@@ -96,8 +97,8 @@ func TestExitFromOutsideWakesTheLoop(t *testing.T) {
 
 // Once calls for a condition, for a timeout and without either, each once and with what has happened.
 func TestOnceCallsForWhatHappened(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var got []string
 	note := func(name string) func(event.Flags) {
 		return func(what event.Flags) { got = append(got, name+" "+what.String()) }
@@ -117,9 +118,9 @@ func TestOnceCallsForWhatHappened(t *testing.T) {
 		{"second", -1, event.Timeout, 0},
 	} {
 		_, err := l.Once(c.fd, c.flags, c.timeout, note(c.name))
-		must(t, err)
+		testkit.Must(t, err)
 	}
-	wantEqual(t, "added", l.Stats().Added, 6)
+	testkit.WantEqual(t, "added", l.Stats().Added, 6)
 	turns(t, l, 1)
 	// The descriptor's two come in no promised order.
 	if len(got) == 4 && got[0] == "data or timeout Read" {
@@ -128,29 +129,29 @@ func TestOnceCallsForWhatHappened(t *testing.T) {
 	wantOrder(t, got, "data Read", "data or timeout Read", "first Timeout", "second Timeout")
 	passTime(t, l, clock, time.Minute)
 	wantOrder(t, got[4:], "timeout Timeout", "late Timeout")
-	wantEqual(t, "added", l.Stats().Added, 0)
-	run(t, l)
+	testkit.WantEqual(t, "added", l.Stats().Added, 0)
+	testkit.Run(t, l)
 }
 
 func TestDelCancelsOnceAndAfterFunc(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	once, err := l.Once(readable(t), event.Read, 0, func(event.Flags) { t.Error("Once was called after Del") })
-	must(t, err)
+	testkit.Must(t, err)
 	after, err := l.AfterFunc(0, func() { t.Error("AfterFunc was called after Del") })
-	must(t, err)
-	must(t, once.Del())
-	must(t, after.Del())
-	run(t, l)
+	testkit.Must(t, err)
+	testkit.Must(t, once.Del())
+	testkit.Must(t, after.Del())
+	testkit.Run(t, l)
 }
 
 // What Once was given and never called is not called by Close, and a closed loop does not hold on to it.
 func TestCloseReleasesWhatOnceNeverCalled(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var refs []weak.Pointer[[1 << 10]byte]
 	for _, d := range []time.Duration{time.Hour, event.NoTimeout} {
 		refs = append(refs, onceWith(t, l, idle(t), event.Read, d), onceWith(t, l, -1, 0, d))
 	}
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	for i, ref := range refs {
 		for range 10 {
 			if ref.Value() == nil {
@@ -169,36 +170,36 @@ func TestCloseReleasesWhatOnceNeverCalled(t *testing.T) {
 func onceWith(t *testing.T, l *event.Loop, fd int, flags event.Flags, d time.Duration) weak.Pointer[[1 << 10]byte] {
 	big := new([1 << 10]byte)
 	_, err := l.Once(fd, flags, d, func(event.Flags) { t.Errorf("called with %d", big[0]) })
-	must(t, err)
+	testkit.Must(t, err)
 	return weak.Make(big)
 }
 
 // RunForever continues while nothing is added, so other goroutines can add work.
 func TestRunForeverWaitsForOtherGoroutines(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	done := make(chan error, 1)
 	go func() { done <- l.RunForever(context.Background()) }()
 	called := make(chan string, 1)
 	user := userEvent(t, l, 0, func() { called <- "activated" })
 	for range 20 {
-		must(t, user.Activate(0))
-		wantEqual(t, "called", await(t, called, "an activation"), "activated")
+		testkit.Must(t, user.Activate(0))
+		testkit.WantEqual(t, "called", testkit.Await(t, called, "an activation"), "activated")
 		_, err := l.AfterFunc(0, func() { called <- "timer" })
-		must(t, err)
-		wantEqual(t, "called", await(t, called, "a timer"), "timer")
+		testkit.Must(t, err)
+		testkit.WantEqual(t, "called", testkit.Await(t, called, "a timer"), "timer")
 		_, err = l.Once(readable(t), event.Read, event.NoTimeout, func(event.Flags) { called <- "data" })
-		must(t, err)
-		wantEqual(t, "called", await(t, called, "data"), "data")
+		testkit.Must(t, err)
+		testkit.WantEqual(t, "called", testkit.Await(t, called, "data"), "data")
 	}
-	wantEqual(t, "added", l.Stats().Added, 0)
+	testkit.WantEqual(t, "added", l.Stats().Added, 0)
 	l.Break()
-	must(t, await(t, done, "the end of RunForever"))
-	wantEqual(t, "GotBreak", l.GotBreak(), true)
+	testkit.Must(t, testkit.Await(t, done, "the end of RunForever"))
+	testkit.WantEqual(t, "GotBreak", l.GotBreak(), true)
 }
 
 // Ref keeps a Run going that has nothing else to wait for. Refs are counted, and an extra Unref does nothing.
 func TestRefKeepsRunGoing(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	l.Unref()
 	l.Ref()
 	l.Ref()
@@ -206,27 +207,27 @@ func TestRefKeepsRunGoing(t *testing.T) {
 	go func() { done <- l.Run(context.Background()) }()
 	ping := make(chan struct{})
 	for range 3 {
-		must(t, l.Post(func() { ping <- struct{}{} }))
-		await(t, ping, "a posted function")
+		testkit.Must(t, l.Post(func() { ping <- struct{}{} }))
+		testkit.Await(t, ping, "a posted function")
 	}
 	l.Unref()
-	must(t, l.Post(func() { ping <- struct{}{} }))
-	await(t, ping, "a posted function after the first Unref")
+	testkit.Must(t, l.Post(func() { ping <- struct{}{} }))
+	testkit.Await(t, ping, "a posted function after the first Unref")
 	l.Unref()
-	must(t, await(t, done, "the end of Run"))
-	run(t, l)
+	testkit.Must(t, testkit.Await(t, done, "the end of Run"))
+	testkit.Run(t, l)
 }
 
 // RunOnce waits for the first callback and ends with its turn.
 func TestRunOnceEndsWithTheFirstCallback(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	ticker, err := l.NewTicker(func(*event.Event, event.Flags) { calls++ })
-	must(t, err)
-	must(t, ticker.Add(time.Millisecond))
+	testkit.Must(t, err)
+	testkit.Must(t, ticker.Add(time.Millisecond))
 	for i := range 3 {
-		must(t, l.RunOnce(context.Background()))
-		wantEqual(t, "calls", calls, i+1)
+		testkit.Must(t, l.RunOnce(context.Background()))
+		testkit.WantEqual(t, "calls", calls, i+1)
 	}
 }
 
@@ -235,7 +236,7 @@ func TestContextEndsRunWithItsCause(t *testing.T) {
 	cause := errors.New("the cause")
 	for name, wait := range map[string]time.Duration{"before": 0, "later": time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			l.Ref()
 			ctx, cancel := context.WithCancelCause(context.Background())
 			if wait == 0 {
@@ -243,9 +244,9 @@ func TestContextEndsRunWithItsCause(t *testing.T) {
 			} else {
 				time.AfterFunc(wait, func() { cancel(cause) })
 			}
-			wantErr(t, l.Run(ctx), cause)
+			testkit.WantErr(t, l.Run(ctx), cause)
 			l.Unref()
-			run(t, l) // the next run has nothing to do with it
+			testkit.Run(t, l) // the next run has nothing to do with it
 		})
 	}
 }

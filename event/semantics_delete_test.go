@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // An Add of an event that is active but not added registers it: the activation is one call, and data is another.
 func TestAddWhileActiveRegisters(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, b := socketpair(t)
 	fd := fdOf(t, a)
 	var told []event.Flags
@@ -21,9 +22,9 @@ func TestAddWhileActiveRegisters(t *testing.T) {
 		told = append(told, what)
 		readAll(fd)
 	})
-	must(t, err)
-	must(t, e.Activate(event.Write))
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, err)
+	testkit.Must(t, e.Activate(event.Write))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	if got := e.Pending(); got != event.Read|event.Write || !e.Added() {
 		t.Errorf("pending %v, added %v; want Read|Write, true", got, e.Added())
 	}
@@ -37,13 +38,13 @@ func TestAddWhileActiveRegisters(t *testing.T) {
 
 // So it is for an event without a condition: what stays added after the call is among the loop's events.
 func TestUserEventAddedWhileActiveIsListed(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	for name, prepare := range map[string]func(e *event.Event){
-		"Add": func(e *event.Event) { activateAll(t, e); must(t, e.Add(event.NoTimeout)) },
+		"Add": func(e *event.Event) { activateAll(t, e); testkit.Must(t, e.Add(event.NoTimeout)) },
 		"SetTimeout": func(e *event.Event) {
-			must(t, e.Add(time.Hour))
+			testkit.Must(t, e.Add(time.Hour))
 			activateAll(t, e)
-			must(t, e.SetTimeout(event.NoTimeout))
+			testkit.Must(t, e.SetTimeout(event.NoTimeout))
 		},
 	} {
 		e := new(journal).event(t, l, name, -1, event.Persist, nil)
@@ -52,7 +53,7 @@ func TestUserEventAddedWhileActiveIsListed(t *testing.T) {
 		if !e.Added() || !slices.Contains(l.Events(), e) {
 			t.Errorf("%s: added %v, listed %v; want both", name, e.Added(), slices.Contains(l.Events(), e))
 		}
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 		if slices.Contains(l.Events(), e) {
 			t.Errorf("%s: listed after Del", name)
 		}
@@ -61,8 +62,8 @@ func TestUserEventAddedWhileActiveIsListed(t *testing.T) {
 
 // Without Persist an event is removed, with its timeout, before its callback, which may add it again.
 func TestOneShotIsRemovedBeforeItsCallback(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	var told []event.Flags
 	e, err := l.NewEvent(fdOf(t, a), event.Read, func(e *event.Event, what event.Flags) {
@@ -70,11 +71,11 @@ func TestOneShotIsRemovedBeforeItsCallback(t *testing.T) {
 			t.Errorf("in the callback: added %v, pending %v, timed %v", e.Added(), e.Pending(), timed)
 		}
 		if told = append(told, what); len(told) == 2 {
-			must(t, e.Add(10*ms))
+			testkit.Must(t, e.Add(10*ms))
 		}
 	})
-	must(t, err)
-	must(t, e.Add(10*ms))
+	testkit.Must(t, err)
+	testkit.Must(t, e.Add(10*ms))
 	makeReadable(t, b)
 	for range 3 {
 		oneTurn(t, l)
@@ -83,7 +84,7 @@ func TestOneShotIsRemovedBeforeItsCallback(t *testing.T) {
 	if !slices.Equal(told, []event.Flags{event.Read}) {
 		t.Fatalf("told %v, want Read once", told)
 	}
-	must(t, e.Add(event.NoTimeout)) // still readable: a second call, which adds it again, and a third
+	testkit.Must(t, e.Add(event.NoTimeout)) // still readable: a second call, which adds it again, and a third
 	oneTurn(t, l)
 	oneTurn(t, l)
 	oneTurn(t, l)
@@ -94,32 +95,32 @@ func TestOneShotIsRemovedBeforeItsCallback(t *testing.T) {
 
 // Of events that are ready in the same turn, one that another's callback deletes is not called.
 func TestDelOnTheLoopIsExact(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	c, d := socketpair(t)
 	for name, ready := range map[string]func(e, f *event.Event){
 		"descriptors": func(e, f *event.Event) {
-			must(t, e.Add(event.NoTimeout))
-			must(t, f.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, f.Add(event.NoTimeout))
 			makeReadable(t, b)
 			makeReadable(t, d)
 		},
-		"timers":      func(e, f *event.Event) { must(t, e.Add(ms)); must(t, f.Add(ms)); clock.Advance(ms) },
+		"timers":      func(e, f *event.Event) { testkit.Must(t, e.Add(ms)); testkit.Must(t, f.Add(ms)); clock.Advance(ms) },
 		"activations": func(e, f *event.Event) { activateAll(t, e, f) },
-		"mixed":       func(e, f *event.Event) { must(t, e.Add(ms)); activateAll(t, f); clock.Advance(ms) },
+		"mixed":       func(e, f *event.Event) { testkit.Must(t, e.Add(ms)); activateAll(t, f); clock.Advance(ms) },
 	} {
 		for _, flags := range []event.Flags{event.Read, event.Read | event.Persist} {
 			var calls journal
 			var events [2]*event.Event
-			events[0] = calls.event(t, l, "one of them", fdOf(t, a), flags, func() { must(t, events[1].Del()) })
-			events[1] = calls.event(t, l, "one of them", fdOf(t, c), flags, func() { must(t, events[0].Del()) })
+			events[0] = calls.event(t, l, "one of them", fdOf(t, a), flags, func() { testkit.Must(t, events[1].Del()) })
+			events[1] = calls.event(t, l, "one of them", fdOf(t, c), flags, func() { testkit.Must(t, events[0].Del()) })
 			ready(events[0], events[1])
 			t.Log(name, flags)
 			oneTurn(t, l)
 			calls.want(t, "one of them")
-			must(t, events[0].Del())
-			must(t, events[1].Del())
+			testkit.Must(t, events[0].Del())
+			testkit.Must(t, events[1].Del())
 			oneTurn(t, l)
 			calls.want(t)
 		}
@@ -135,7 +136,7 @@ type blocked struct {
 }
 
 func newBlocked(t *testing.T) *blocked {
-	c := &blocked{l: newLoop(t, nil)}
+	c := &blocked{l: testkit.NewLoop(t, nil)}
 	entered, free := make(chan struct{}), make(chan struct{})
 	var err error
 	c.e, err = c.l.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) {
@@ -143,13 +144,13 @@ func newBlocked(t *testing.T) *blocked {
 		<-free
 		c.returned.Store(true)
 	})
-	must(t, err)
-	must(t, c.e.Add(event.NoTimeout))
+	testkit.Must(t, err)
+	testkit.Must(t, c.e.Add(event.NoTimeout))
 	c.release = sync.OnceFunc(func() { close(free) })
-	background(t, c.l)
+	testkit.Background(t, c.l)
 	t.Cleanup(c.release) // before the loop is stopped
 	activateAll(t, c.e)
-	await(t, entered, "the callback")
+	testkit.Await(t, entered, "the callback")
 	return c
 }
 
@@ -158,7 +159,7 @@ func TestDelWaitWaitsForTheCallback(t *testing.T) {
 	c := newBlocked(t)
 	ended, end := context.WithCancel(context.Background())
 	end()
-	wantErr(t, c.e.DelWait(ended), context.Canceled)
+	testkit.WantErr(t, c.e.DelWait(ended), context.Canceled)
 	if c.e.Added() {
 		t.Error("still added after DelWait")
 	}
@@ -171,16 +172,16 @@ func TestDelWaitWaitsForTheCallback(t *testing.T) {
 		waited <- err
 	}()
 	c.release()
-	must(t, await(t, waited, "the end of DelWait"))
-	must(t, c.e.DelWait(ended)) // no callback runs: nothing to wait for
+	testkit.Must(t, testkit.Await(t, waited, "the end of DelWait"))
+	testkit.Must(t, c.e.DelWait(ended)) // no callback runs: nothing to wait for
 }
 
 // Another event's callback is not waited for.
 func TestDelWaitWaitsForNoOtherEvent(t *testing.T) {
 	c := newBlocked(t)
 	other := new(journal).user(t, c.l, "other", nil)
-	must(t, other.Add(event.NoTimeout))
-	must(t, other.DelWait(context.Background()))
+	testkit.Must(t, other.Add(event.NoTimeout))
+	testkit.Must(t, other.DelWait(context.Background()))
 	if c.returned.Load() {
 		t.Error("the callback is over")
 	}
@@ -188,28 +189,28 @@ func TestDelWaitWaitsForNoOtherEvent(t *testing.T) {
 
 // In a callback DelWait has nothing to wait for: of its own event, and of another.
 func TestDelWaitInACallbackReturns(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var calls journal
 	var own, other *event.Event
 	del := func() {
-		must(t, own.DelWait(context.Background()))
-		must(t, other.DelWait(context.Background()))
+		testkit.Must(t, own.DelWait(context.Background()))
+		testkit.Must(t, other.DelWait(context.Background()))
 	}
 	own, other = calls.user(t, l, "own", del), calls.user(t, l, "other", nil)
 	activateAll(t, own, other)
-	run(t, l)
+	testkit.Run(t, l)
 	calls.want(t, "own")
 }
 
 // Del waits for nothing, so that it may be called with a lock that the callback needs.
 func TestDelDoesNotWaitForTheCallback(t *testing.T) {
 	c := newBlocked(t)
-	must(t, c.e.Del())
+	testkit.Must(t, c.e.Del())
 	if c.returned.Load() {
 		t.Error("the callback is over")
 	}
 	activateAll(t, c.e) // an event that is deleted while its callback runs is as good as any other
-	must(t, c.e.Del())
+	testkit.Must(t, c.e.Del())
 }
 
 // The Del of the last event, from another goroutine, ends a Run that sleeps; so does the last Unref.
@@ -217,23 +218,23 @@ func TestDelOfTheLastEventEndsRun(t *testing.T) {
 	for name, begin := range map[string]func(l *event.Loop) (end func() error){
 		"timer": func(l *event.Loop) func() error {
 			e := new(journal).user(t, l, "timer", nil)
-			must(t, e.Add(2*time.Hour))
+			testkit.Must(t, e.Add(2*time.Hour))
 			return e.Del
 		},
 		"descriptor": func(l *event.Loop) func() error {
 			a, _ := socketpair(t)
 			e := new(journal).event(t, l, "descriptor", fdOf(t, a), event.Read, nil)
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 			return e.Del
 		},
 		"user": func(l *event.Loop) func() error {
 			e := new(journal).user(t, l, "user", nil)
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 			return func() error { return e.DelWait(context.Background()) }
 		},
 		"Finalize": func(l *event.Loop) func() error {
 			e := new(journal).user(t, l, "finalized", nil)
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 			return func() error { return e.Finalize(func(*event.Event) {}) }
 		},
 		"Ref": func(l *event.Loop) func() error {
@@ -242,15 +243,15 @@ func TestDelOfTheLastEventEndsRun(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock})
 			end := begin(l)
-			must(t, l.Exit(time.Hour)) // for its alarm, which says that the loop sleeps; it keeps no run going
+			testkit.Must(t, l.Exit(time.Hour)) // for its alarm, which says that the loop sleeps; it keeps no run going
 			done := make(chan error, 1)
 			go func() { done <- l.Run(inPatience(t)) }()
-			clock.awaitAlarm(t, time.Hour)
-			must(t, end())
-			must(t, await(t, done, "the end of Run"))
+			clock.AwaitTimer(t, time.Hour)
+			testkit.Must(t, end())
+			testkit.Must(t, testkit.Await(t, done, "the end of Run"))
 			wantGot(t, l, false, false)
 		})
 	}
@@ -258,52 +259,52 @@ func TestDelOfTheLastEventEndsRun(t *testing.T) {
 
 // When the nearest timeout is deleted from another goroutine, the next one is still in time.
 func TestDelOfTheNearestTimeoutKeepsTheNext(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	fired := make(chan time.Duration, 1)
 	_, err := l.AfterFunc(20*ms, func() { fired <- clock.Now() })
-	must(t, err)
+	testkit.Must(t, err)
 	near := new(journal).user(t, l, "near", func() { t.Error("called after Del") })
-	must(t, near.Add(10*ms))
-	background(t, l)
-	clock.awaitAlarm(t, 10*ms)
-	must(t, near.Del())
+	testkit.Must(t, near.Add(10*ms))
+	testkit.Background(t, l)
+	clock.AwaitTimer(t, 10*ms)
+	testkit.Must(t, near.Del())
 	clock.Advance(10 * ms)
-	clock.awaitAlarm(t, 20*ms)
+	clock.AwaitTimer(t, 20*ms)
 	clock.Advance(10 * ms)
-	if at := await(t, fired, "the second timeout"); at != 20*ms {
+	if at := testkit.Await(t, fired, "the second timeout"); at != 20*ms {
 		t.Errorf("called at %v, want 20ms", at)
 	}
 }
 
 // A nearer timeout that another goroutine adds ends a sleep that was to last longer.
 func TestNearerTimeoutFromOutsideIsInTime(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	far := new(journal).user(t, l, "far", nil)
-	must(t, far.Add(time.Hour))
-	background(t, l)
-	clock.awaitAlarm(t, time.Hour)
+	testkit.Must(t, far.Add(time.Hour))
+	testkit.Background(t, l)
+	clock.AwaitTimer(t, time.Hour)
 	fired := make(chan struct{})
 	_, err := l.AfterFunc(ms, func() { close(fired) })
-	must(t, err)
-	clock.awaitAlarm(t, ms)
+	testkit.Must(t, err)
+	clock.AwaitTimer(t, ms)
 	clock.Advance(ms)
-	await(t, fired, "the nearer timeout")
+	testkit.Await(t, fired, "the nearer timeout")
 }
 
 // The finalizer waits its turn among the callbacks of its priority, also when a callback of the event asks for it.
 func TestFinalizerWaitsItsTurnAmongTheCallbacks(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 3})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 3})
 	var calls journal
 	var own *event.Event
 	own = calls.urgent(t, l, "own", 1, func() {
-		must(t, own.Finalize(func(*event.Event) { calls.note("own finalizer") }))
+		testkit.Must(t, own.Finalize(func(*event.Event) { calls.note("own finalizer") }))
 		calls.note("own returns")
 	})
 	low := calls.urgent(t, l, "low", 2, nil)
-	must(t, low.Finalize(func(*event.Event) { calls.note("low finalizer") }))
+	testkit.Must(t, low.Finalize(func(*event.Event) { calls.note("low finalizer") }))
 	activateAll(t, own, calls.urgent(t, l, "high", 0, nil), calls.urgent(t, l, "middle", 1, nil))
-	run(t, l)
+	testkit.Run(t, l)
 	calls.want(t, "high", "own", "own returns", "middle", "own finalizer", "low finalizer")
 }

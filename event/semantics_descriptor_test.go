@@ -9,16 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // reportedOnce adds an event for fd and returns the flags of its call in one turn, 0 if it is not called.
 func reportedOnce(t testing.TB, l *event.Loop, fd int, flags event.Flags) (told event.Flags) {
 	t.Helper()
 	e, err := l.NewEvent(fd, flags, func(_ *event.Event, what event.Flags) { told |= what })
-	must(t, err)
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, err)
+	testkit.Must(t, e.Add(event.NoTimeout))
 	oneTurn(t, l)
-	must(t, e.Del())
+	testkit.Must(t, e.Del())
 	return told
 }
 
@@ -26,7 +27,7 @@ func reportedOnce(t testing.TB, l *event.Loop, fd int, flags event.Flags) (told 
 func pipeEnds(t testing.TB) (r, w *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { r.Close(); w.Close() })
 	return r, w
 }
@@ -39,19 +40,19 @@ func TestErrorAndHangupAreReportedToEveryWaitingEvent(t *testing.T) {
 		told map[event.Flags]event.Flags // by what the event waits for
 	}{
 		"a pipe without a writer": {
-			func(t *testing.T) int { r, w := pipeEnds(t); must(t, w.Close()); return fdOf(t, r) },
+			func(t *testing.T) int { r, w := pipeEnds(t); testkit.Must(t, w.Close()); return fdOf(t, r) },
 			map[event.Flags]event.Flags{read: read},
 		},
 		"a pipe without a reader": {
-			func(t *testing.T) int { r, w := pipeEnds(t); must(t, r.Close()); return fdOf(t, w) },
+			func(t *testing.T) int { r, w := pipeEnds(t); testkit.Must(t, r.Close()); return fdOf(t, w) },
 			map[event.Flags]event.Flags{read: read, write: write, read | write: read | write, closed: closed},
 		},
 		"a socket that is not connected": {
 			func(t *testing.T) int {
 				fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-				must(t, err)
+				testkit.Must(t, err)
 				unix.CloseOnExec(fd)
-				must(t, unix.SetNonblock(fd, true))
+				testkit.Must(t, unix.SetNonblock(fd, true))
 				t.Cleanup(func() { unix.Close(fd) })
 				return fd
 			},
@@ -60,7 +61,7 @@ func TestErrorAndHangupAreReportedToEveryWaitingEvent(t *testing.T) {
 		"a peer that sends no more": {
 			func(t *testing.T) int {
 				a, b := socketpair(t)
-				must(t, unix.Shutdown(fdOf(t, b), unix.SHUT_WR))
+				testkit.Must(t, unix.Shutdown(fdOf(t, b), unix.SHUT_WR))
 				return fdOf(t, a)
 			},
 			map[event.Flags]event.Flags{read: read, write: write, closed: closed, read | closed: read | closed},
@@ -71,7 +72,7 @@ func TestErrorAndHangupAreReportedToEveryWaitingEvent(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			fd := c.open(t)
 			for flags, want := range c.told {
 				if told := reportedOnce(t, l, fd, flags); told != want {
@@ -86,21 +87,21 @@ func TestErrorAndHangupAreReportedToEveryWaitingEvent(t *testing.T) {
 func TestResetIsReportedAsClosed(t *testing.T) {
 	for _, flags := range []event.Flags{event.Closed, event.Closed | event.Persist, event.Closed | event.Read} {
 		t.Run(flags.String(), func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			fd, reset := resettable(t)
 			var told event.Flags
 			e, err := l.NewEvent(fd, flags, func(e *event.Event, what event.Flags) {
 				told = what
-				must(t, e.Del())
+				testkit.Must(t, e.Del())
 			})
-			must(t, err)
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, err)
+			testkit.Must(t, e.Add(event.NoTimeout))
 			oneTurn(t, l)
 			if told != 0 {
 				t.Fatalf("told %v before the reset", told)
 			}
 			reset()
-			run(t, l)
+			testkit.Run(t, l)
 			if want := flags &^ event.Persist; told != want {
 				t.Errorf("told %v, want %v", told, want)
 			}
@@ -112,37 +113,37 @@ func TestResetIsReportedAsClosed(t *testing.T) {
 func resettable(t testing.TB) (fd int, reset func()) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer ln.Close()
 	c, err := net.Dial("tcp", ln.Addr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	defer c.Close() // the test keeps a duplicate
 	peer, err := ln.Accept()
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { peer.Close() })
 	f, err := c.(*net.TCPConn).File()
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { f.Close() })
 	return fdOf(t, f), func() {
-		must(t, peer.(*net.TCPConn).SetLinger(0))
-		must(t, peer.Close())
+		testkit.Must(t, peer.(*net.TCPConn).SetLinger(0))
+		testkit.Must(t, peer.Close())
 	}
 }
 
 // After Del and close, the next file with the number can be watched.
 func TestDelBeforeCloseFreesTheNumber(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, b := socketpair(t)
 	c, d := socketpair(t)
 	fd := privateCopy(t, a)
 	var calls journal
 	for round := range 3 {
 		first := calls.event(t, l, "first", fd, event.Read|event.Persist, nil)
-		must(t, first.Add(event.NoTimeout))
-		must(t, first.Del())
+		testkit.Must(t, first.Add(event.NoTimeout))
+		testkit.Must(t, first.Del())
 		reopenAs(t, fd, c)
 		second := calls.event(t, l, fmt.Sprint("second ", round), fd, event.Read, func() { readAll(fd) })
-		must(t, second.Add(event.NoTimeout))
+		testkit.Must(t, second.Add(event.NoTimeout))
 		makeReadable(t, b)
 		oneTurn(t, l)
 		calls.want(t)
@@ -160,15 +161,15 @@ func TestDelBeforeCloseFreesTheNumber(t *testing.T) {
 // A descriptor that was closed before Del does not keep the number's next file from being watched; where the backend
 // can tell the two apart, the former event ends and says why.
 func TestNumberThatWasClosedBeforeDelIsWatchedAnew(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, _ := socketpair(t)
 	c, d := socketpair(t)
 	fd := privateCopy(t, a)
 	told := map[string]event.Flags{}
 	watch := func(name string) *event.Event {
 		e, err := l.NewEvent(fd, event.Read, func(_ *event.Event, what event.Flags) { told[name] = what })
-		must(t, err)
-		must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, err)
+		testkit.Must(t, e.Add(event.NoTimeout))
 		return e
 	}
 	first := watch("first")
@@ -180,7 +181,7 @@ func TestNumberThatWasClosedBeforeDelIsWatchedAnew(t *testing.T) {
 		t.Errorf("the second event was told %v, want Read", told["second"])
 	}
 	if l.Features().Has(event.FeatureStale) {
-		wantErr(t, first.Err(), event.ErrStale)
+		testkit.WantErr(t, first.Err(), event.ErrStale)
 		if first.Added() || told["first"] != 0 || l.Stats().Stale != 1 {
 			t.Errorf("first: added %v, told %v; %d stale events, want 1", first.Added(), told["first"], l.Stats().Stale)
 		}
@@ -189,34 +190,34 @@ func TestNumberThatWasClosedBeforeDelIsWatchedAnew(t *testing.T) {
 
 // Del says that the descriptor was closed before; the event is removed, and may be added again for the number's next file.
 func TestDelAfterCloseReturnsStale(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, b := socketpair(t)
 	fd := privateCopy(t, a)
 	told := event.Flags(0)
 	e, err := l.NewEvent(fd, event.Read|event.Persist, func(_ *event.Event, what event.Flags) { told |= what })
-	must(t, err)
-	must(t, e.Add(event.NoTimeout))
-	must(t, unix.Close(fd))
-	wantErr(t, e.Del(), event.ErrStale)
-	wantErr(t, e.Err(), event.ErrStale)
+	testkit.Must(t, err)
+	testkit.Must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, unix.Close(fd))
+	testkit.WantErr(t, e.Del(), event.ErrStale)
+	testkit.WantErr(t, e.Err(), event.ErrStale)
 	if e.Added() || l.Stats().Added != 0 {
 		t.Errorf("added %v, %d in all", e.Added(), l.Stats().Added)
 	}
-	wantErr(t, e.Add(event.NoTimeout), event.ErrBadDescriptor)
+	testkit.WantErr(t, e.Add(event.NoTimeout), event.ErrBadDescriptor)
 	reopenAs(t, fd, a)
-	must(t, e.Add(event.NoTimeout))
-	must(t, e.Err())
+	testkit.Must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Err())
 	makeReadable(t, b)
 	oneTurn(t, l)
 	if told != event.Read {
 		t.Errorf("told %v, want Read", told)
 	}
-	must(t, e.Del())
+	testkit.Must(t, e.Del())
 }
 
 // An event that ended while it was active is called once when it is added again and ready.
 func TestStaleEventIsNotCalledForEarlierReadiness(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend goes by numbers")
 	}
@@ -225,32 +226,34 @@ func TestStaleEventIsNotCalledForEarlierReadiness(t *testing.T) {
 	fd := privateCopy(t, a)
 	var calls journal
 	e := calls.event(t, l, "event", fd, event.Read|event.Persist, func() { readAll(fd) })
-	must(t, e.Add(event.NoTimeout))
-	must(t, e.Activate(event.Read))
+	testkit.Must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Activate(event.Read))
 	reopenAs(t, fd, c)
 	finder := calls.event(t, l, "finder", fd, event.Closed, nil)
-	must(t, finder.Add(event.NoTimeout))
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, finder.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	oneTurn(t, l)
 	calls.want(t)
 	makeReadable(t, d)
 	oneTurn(t, l)
 	calls.want(t, "event")
-	must(t, e.Del())
+	testkit.Must(t, e.Del())
 }
 
 // If a change of conditions finds that the file is closed, another file that has its number is not watched instead.
 func TestChangeDoesNotWatchAnotherFile(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, l *event.Loop, reader, writer *event.Event){
-		"less": func(t *testing.T, _ *event.Loop, _, writer *event.Event) { wantErr(t, writer.Del(), event.ErrStale) },
+		"less": func(t *testing.T, _ *event.Loop, _, writer *event.Event) {
+			testkit.WantErr(t, writer.Del(), event.ErrStale)
+		},
 		"more": func(t *testing.T, l *event.Loop, reader, _ *event.Event) {
 			third, err := l.NewEvent(reader.FD(), event.Closed, func(*event.Event, event.Flags) {})
-			must(t, err)
-			must(t, third.Add(event.NoTimeout)) // this one is for the other file
+			testkit.Must(t, err)
+			testkit.Must(t, third.Add(event.NoTimeout)) // this one is for the other file
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			if !l.Features().Has(event.FeatureStale) {
 				t.Skip("the backend goes by numbers")
 			}
@@ -260,15 +263,15 @@ func TestChangeDoesNotWatchAnotherFile(t *testing.T) {
 			var calls journal
 			reader := calls.event(t, l, "reader", fd, event.Read|event.Persist, nil)
 			writer := calls.event(t, l, "writer", fd, event.Write|event.Persist, nil)
-			must(t, reader.Add(event.NoTimeout))
-			must(t, writer.Add(event.NoTimeout))
+			testkit.Must(t, reader.Add(event.NoTimeout))
+			testkit.Must(t, writer.Add(event.NoTimeout))
 			reopenAs(t, fd, c)
 			change(t, l, reader, writer)
 			makeReadable(t, d)
 			oneTurn(t, l)
 			calls.want(t)
-			wantErr(t, reader.Err(), event.ErrStale)
-			wantErr(t, writer.Err(), event.ErrStale)
+			testkit.WantErr(t, reader.Err(), event.ErrStale)
+			testkit.WantErr(t, writer.Err(), event.ErrStale)
 		})
 	}
 }
@@ -276,21 +279,21 @@ func TestChangeDoesNotWatchAnotherFile(t *testing.T) {
 // Of two descriptors that are ready in the same turn, the one whose callback comes first closes the other and gives its
 // number to a third file: the report for the closed one does not reach the third's event.
 func TestReportIsNotInheritedInsideATurn(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	quiet, peer := socketpair(t)
 	var calls journal
 	var fds [2]int
 	var events [2]*event.Event
 	takeOver := func(other int) {
-		must(t, events[other].Del())
+		testkit.Must(t, events[other].Del())
 		reopenAs(t, fds[other], quiet)
-		must(t, calls.event(t, l, "heir", fds[other], event.Read, nil).Add(event.NoTimeout))
+		testkit.Must(t, calls.event(t, l, "heir", fds[other], event.Read, nil).Add(event.NoTimeout))
 	}
 	for i := range fds {
 		a, b := socketpair(t)
 		fds[i] = privateCopy(t, a)
 		events[i] = calls.event(t, l, "one of two", fds[i], event.Read, func() { takeOver(1 - i) })
-		must(t, events[i].Add(event.NoTimeout))
+		testkit.Must(t, events[i].Add(event.NoTimeout))
 		makeReadable(t, b)
 	}
 	oneTurn(t, l)
@@ -303,22 +306,22 @@ func TestReportIsNotInheritedInsideATurn(t *testing.T) {
 
 // That holds between the loop's look and its tables, too: there, another goroutine may do the same.
 func TestReportIsNotInheritedBetweenPollAndTurn(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, b := socketpair(t)
 	quiet, peer := socketpair(t)
 	fd := privateCopy(t, a)
 	var calls journal
 	e := calls.event(t, l, "closed", fd, event.Read, nil)
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	makeReadable(t, b)
 	var w *event.Watcher
 	w, err := l.OnCheck(func() {
 		w.Stop()
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 		reopenAs(t, fd, quiet)
-		must(t, calls.event(t, l, "heir", fd, event.Read, nil).Add(event.NoTimeout))
+		testkit.Must(t, calls.event(t, l, "heir", fd, event.Read, nil).Add(event.NoTimeout))
 	})
-	must(t, err)
+	testkit.Must(t, err)
 	oneTurn(t, l)
 	oneTurn(t, l)
 	calls.want(t)
@@ -334,19 +337,19 @@ func TestReportIsNotInheritedBetweenPollAndTurn(t *testing.T) {
 func TestAddBetweenPollAndTurnLosesNoReadiness(t *testing.T) {
 	for _, flags := range []event.Flags{event.Read, event.Read | event.EdgeTriggered} {
 		t.Run(flags.String(), func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			if flags&event.EdgeTriggered != 0 && !l.Features().Has(event.FeatureEdge) {
 				t.Skip("the backend knows no edges")
 			}
 			a, b := socketpair(t)
 			var calls journal
 			e := calls.event(t, l, "event", fdOf(t, a), flags, nil)
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Add(event.NoTimeout))
 			makeReadable(t, b)
 			var w *event.Watcher
-			w, err := l.OnCheck(func() { w.Stop(); must(t, e.Del()); must(t, e.Add(event.NoTimeout)) })
-			must(t, err)
-			run(t, l)
+			w, err := l.OnCheck(func() { w.Stop(); testkit.Must(t, e.Del()); testkit.Must(t, e.Add(event.NoTimeout)) })
+			testkit.Must(t, err)
+			testkit.Run(t, l)
 			calls.want(t, "event")
 		})
 	}

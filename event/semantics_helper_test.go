@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // journal is what was called, in order. One goroutine at a time.
@@ -34,7 +35,7 @@ func (j *journal) event(t testing.TB, l *event.Loop, name string, fd int, flags 
 			also()
 		}
 	})
-	must(t, err)
+	testkit.Must(t, err)
 	return e
 }
 
@@ -47,12 +48,12 @@ func (j *journal) user(t testing.TB, l *event.Loop, name string, also func()) *e
 // oneTurn makes l do what can be done without waiting, once.
 func oneTurn(t testing.TB, l *event.Loop) {
 	t.Helper()
-	must(t, l.RunNonblock())
+	testkit.Must(t, l.RunNonblock())
 }
 
 // inPatience returns a context that ends when a run should have ended long since, so that a failing test does not hang.
 func inPatience(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -61,7 +62,7 @@ func inPatience(t testing.TB) context.Context {
 func activateAll(t testing.TB, events ...*event.Event) {
 	t.Helper()
 	for _, e := range events {
-		must(t, e.Activate(0))
+		testkit.Must(t, e.Activate(0))
 	}
 }
 
@@ -72,7 +73,7 @@ const privateFD = 1000
 func privateCopy(t testing.TB, f *os.File) int {
 	t.Helper()
 	fd, err := unix.FcntlInt(uintptr(fdOf(t, f)), unix.F_DUPFD_CLOEXEC, privateFD)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd
 }
@@ -81,7 +82,7 @@ func privateCopy(t testing.TB, f *os.File) int {
 func makeReadable(t testing.TB, f *os.File) {
 	t.Helper()
 	_, err := f.Write([]byte{'x'})
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 // readAll reads what fd has.

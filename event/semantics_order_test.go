@@ -8,19 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // urgent makes a user's event of the given priority.
 func (j *journal) urgent(t testing.TB, l *event.Loop, name string, priority int, also func()) *event.Event {
 	t.Helper()
 	e := j.user(t, l, name, also)
-	must(t, e.SetPriority(priority))
+	testkit.Must(t, e.SetPriority(priority))
 	return e
 }
 
 // Until the callback is called, activations and reports add their flags to one call.
 func TestRepeatedActivateIsOneCall(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, b := socketpair(t)
 	fd := fdOf(t, a)
 	var told []event.Flags
@@ -28,11 +29,11 @@ func TestRepeatedActivateIsOneCall(t *testing.T) {
 		told = append(told, what)
 		readAll(fd)
 	})
-	must(t, err)
-	must(t, e.Add(event.NoTimeout))
-	must(t, e.Activate(event.Write))
-	must(t, e.Activate(0))
-	must(t, e.Activate(event.Timeout))
+	testkit.Must(t, err)
+	testkit.Must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Activate(event.Write))
+	testkit.Must(t, e.Activate(0))
+	testkit.Must(t, e.Activate(event.Timeout))
 	makeReadable(t, b)
 	oneTurn(t, l)
 	oneTurn(t, l)
@@ -43,13 +44,13 @@ func TestRepeatedActivateIsOneCall(t *testing.T) {
 
 // A signal's activations are one call as well; only the system's own deliveries are counted.
 func TestRepeatedActivateSignalIsOneCall(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var calls journal
 	e := calls.event(t, l, "signal", int(unix.SIGUSR1), event.Signal|event.Persist, nil)
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	for range 3 {
-		must(t, l.ActivateSignal(e.FD()))
-		must(t, e.Activate(event.Signal))
+		testkit.Must(t, l.ActivateSignal(e.FD()))
+		testkit.Must(t, e.Activate(event.Signal))
 	}
 	oneTurn(t, l)
 	oneTurn(t, l)
@@ -58,12 +59,12 @@ func TestRepeatedActivateSignalIsOneCall(t *testing.T) {
 
 // An event that activates itself is called once in a turn, and the loop looks at its descriptors in between.
 func TestSelfActivationDoesNotDelayDescriptors(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, b := socketpair(t)
 	var calls journal
 	var selfish *event.Event
 	selfish = calls.user(t, l, "selfish", func() { activateAll(t, selfish) })
-	must(t, calls.event(t, l, "descriptor", fdOf(t, a), event.Read, nil).Add(event.NoTimeout))
+	testkit.Must(t, calls.event(t, l, "descriptor", fdOf(t, a), event.Read, nil).Add(event.NoTimeout))
 	activateAll(t, selfish)
 	oneTurn(t, l)
 	calls.want(t, "selfish")
@@ -81,13 +82,13 @@ func TestActivationInACallbackWaitsForTheNextTurn(t *testing.T) {
 	}{
 		{"another", func(_, other *event.Event) { activateAll(t, other) },
 			[]string{"first", "second", "third"}, []string{"other"}},
-		{"another in the place of a deleted one", func(second, other *event.Event) { must(t, second.Del()); activateAll(t, other) },
+		{"another in the place of a deleted one", func(second, other *event.Event) { testkit.Must(t, second.Del()); activateAll(t, other) },
 			[]string{"first", "third"}, []string{"other"}},
-		{"the deleted one itself", func(second, _ *event.Event) { must(t, second.Del()); activateAll(t, second) },
+		{"the deleted one itself", func(second, _ *event.Event) { testkit.Must(t, second.Del()); activateAll(t, second) },
 			[]string{"first", "third"}, []string{"second"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			var calls journal
 			var second, other *event.Event
 			first := calls.user(t, l, "first", func() { c.act(second, other) })
@@ -103,18 +104,18 @@ func TestActivationInACallbackWaitsForTheNextTurn(t *testing.T) {
 
 // A function that a posted function posts, and a timer of 0 that a timer's callback adds, wait for the next turn.
 func TestChainsOfPostsAndTimersGiveWayToDescriptors(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	var calls journal
 	chain := func() {}
-	chain = func() { calls.note("post"); must(t, l.Post(func() { chain() })) }
-	must(t, l.Post(func() { chain() }))
+	chain = func() { calls.note("post"); testkit.Must(t, l.Post(func() { chain() })) }
+	testkit.Must(t, l.Post(func() { chain() }))
 	defer func() { chain = func() {} }()
 	var timer *event.Event
-	timer = calls.user(t, l, "timer", func() { must(t, timer.Add(0)) })
-	must(t, timer.Add(0))
-	must(t, calls.event(t, l, "descriptor", fdOf(t, a), event.Read, nil).Add(event.NoTimeout))
+	timer = calls.user(t, l, "timer", func() { testkit.Must(t, timer.Add(0)) })
+	testkit.Must(t, timer.Add(0))
+	testkit.Must(t, calls.event(t, l, "descriptor", fdOf(t, a), event.Read, nil).Add(event.NoTimeout))
 	oneTurn(t, l)
 	calls.want(t, "post", "timer")
 	makeReadable(t, b)
@@ -124,12 +125,12 @@ func TestChainsOfPostsAndTimersGiveWayToDescriptors(t *testing.T) {
 
 // The loop looks at its descriptors again before it calls a lower priority: what a callback has made ready comes first.
 func TestLoopPollsBeforeALowerPriority(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 3})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 3})
 	a, b := socketpair(t)
 	var calls journal
 	ready := calls.event(t, l, "descriptor", fdOf(t, a), event.Read, nil)
-	must(t, ready.SetPriority(0))
-	must(t, ready.Add(event.NoTimeout))
+	testkit.Must(t, ready.SetPriority(0))
+	testkit.Must(t, ready.Add(event.NoTimeout))
 	low, middle := calls.urgent(t, l, "low", 2, nil), calls.urgent(t, l, "middle", 1, nil)
 	high, high2 := calls.urgent(t, l, "high", 0, func() { makeReadable(t, b) }), calls.urgent(t, l, "high 2", 0, nil)
 	activateAll(t, low, middle, high, high2)
@@ -141,7 +142,7 @@ func TestLoopPollsBeforeALowerPriority(t *testing.T) {
 
 // A callback that activates something more urgent is the last of its priority in this turn.
 func TestUrgentActivationEndsTheLevel(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 2})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 2})
 	var calls journal
 	high := calls.urgent(t, l, "high", 0, nil)
 	low, low2 := calls.urgent(t, l, "low", 1, func() { activateAll(t, high) }), calls.urgent(t, l, "low 2", 1, nil)
@@ -154,11 +155,11 @@ func TestUrgentActivationEndsTheLevel(t *testing.T) {
 
 // That holds among posted functions, too: they are called at the middle priority.
 func TestUrgentActivationInterruptsPosts(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 3})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 3})
 	var calls journal
 	high := calls.urgent(t, l, "high", 0, nil)
-	must(t, l.Post(func() { calls.note("post"); activateAll(t, high) }))
-	must(t, l.Post(func() { calls.note("post 2") }))
+	testkit.Must(t, l.Post(func() { calls.note("post"); activateAll(t, high) }))
+	testkit.Must(t, l.Post(func() { calls.note("post 2") }))
 	for range 4 {
 		oneTurn(t, l)
 	}
@@ -167,7 +168,7 @@ func TestUrgentActivationInterruptsPosts(t *testing.T) {
 
 // A turn makes no more calls than the budget allows; the others follow in the next turns, in order.
 func TestBudgetCapsTheCallbacksOfATurn(t *testing.T) {
-	l := newLoop(t, &event.Config{Budget: event.Budget{Callbacks: 2}})
+	l := testkit.NewLoop(t, &event.Config{Budget: event.Budget{Callbacks: 2}})
 	var calls journal
 	for _, name := range []string{"1", "2", "3", "4", "5"} {
 		activateAll(t, calls.user(t, l, name, nil))
@@ -180,11 +181,11 @@ func TestBudgetCapsTheCallbacksOfATurn(t *testing.T) {
 
 // Due timers and posted functions are under the same budget.
 func TestBudgetCapsTimersAndPosts(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Callbacks: 2}})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Callbacks: 2}})
 	var calls journal
 	for _, name := range []string{"1", "2", "3"} {
-		must(t, calls.user(t, l, name, nil).Add(ms))
+		testkit.Must(t, calls.user(t, l, name, nil).Add(ms))
 	}
 	clock.Advance(ms)
 	for _, turn := range [][]string{{"1", "2"}, {"3"}, nil} {
@@ -192,7 +193,7 @@ func TestBudgetCapsTimersAndPosts(t *testing.T) {
 		calls.want(t, turn...)
 	}
 	for _, name := range []string{"1", "2", "3"} {
-		must(t, l.Post(func() { calls.note(name) }))
+		testkit.Must(t, l.Post(func() { calls.note(name) }))
 	}
 	for _, turn := range [][]string{{"1", "2"}, {"3"}, nil} {
 		oneTurn(t, l)
@@ -202,7 +203,7 @@ func TestBudgetCapsTimersAndPosts(t *testing.T) {
 
 // The budget holds from MinPriority on; what is more urgent is not counted.
 func TestBudgetExemptsUrgentEvents(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 2, Budget: event.Budget{Callbacks: 1, MinPriority: 1}})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 2, Budget: event.Budget{Callbacks: 1, MinPriority: 1}})
 	var calls journal
 	activateAll(t, calls.urgent(t, l, "low", 1, nil), calls.urgent(t, l, "low 2", 1, nil))
 	for _, name := range []string{"1", "2", "3"} {
@@ -216,11 +217,11 @@ func TestBudgetExemptsUrgentEvents(t *testing.T) {
 
 // An urgent event is exempt whatever activates it, also a timeout.
 func TestBudgetExemptsUrgentTimers(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Callbacks: 1, MinPriority: 1}})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Callbacks: 1, MinPriority: 1}})
 	var calls journal
 	for _, name := range []string{"1", "2", "3"} {
-		must(t, calls.urgent(t, l, name, 0, nil).Add(ms))
+		testkit.Must(t, calls.urgent(t, l, name, 0, nil).Add(ms))
 	}
 	clock.Advance(ms)
 	oneTurn(t, l)
@@ -238,8 +239,8 @@ func TestBudgetTimeEndsATurn(t *testing.T) {
 		{time.Hour, [][]string{{"1", "2", "3"}, nil}},
 	} {
 		t.Run(c.budget.String(), func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Time: c.budget}})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Time: c.budget}})
 			var calls journal
 			for _, name := range []string{"1", "2", "3"} {
 				activateAll(t, calls.user(t, l, name, func() { clock.Advance(10 * ms) }))
@@ -254,11 +255,11 @@ func TestBudgetTimeEndsATurn(t *testing.T) {
 
 // Posted functions count for Budget.Time as other callbacks do.
 func TestBudgetTimeHoldsForPosts(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Time: 15 * ms}})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Time: 15 * ms}})
 	var calls journal
 	for _, name := range []string{"1", "2", "3"} {
-		must(t, l.Post(func() { calls.note(name); clock.Advance(10 * ms) }))
+		testkit.Must(t, l.Post(func() { calls.note(name); clock.Advance(10 * ms) }))
 	}
 	for _, turn := range [][]string{{"1", "2"}, {"3"}, nil} {
 		oneTurn(t, l)
@@ -268,8 +269,8 @@ func TestBudgetTimeHoldsForPosts(t *testing.T) {
 
 // More urgent events are exempt from the budget's time as well.
 func TestBudgetTimeExemptsUrgentEvents(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Time: ms, MinPriority: 1}})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Time: ms, MinPriority: 1}})
 	var calls journal
 	for _, name := range []string{"1", "2", "3"} {
 		activateAll(t, calls.urgent(t, l, name, 0, func() { clock.Advance(10 * ms) }))
@@ -280,7 +281,7 @@ func TestBudgetTimeExemptsUrgentEvents(t *testing.T) {
 
 // Continue holds for the turn that it was called in; without a Run it is not kept.
 func TestContinueIsNotKept(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var calls journal
 	l.Continue()
 	activateAll(t, calls.user(t, l, "first", nil), calls.user(t, l, "second", l.Continue), calls.user(t, l, "third", nil), calls.user(t, l, "fourth", nil))

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // A registration that a duplicate of the closed descriptor keeps continues to report: the loop removes it and
@@ -15,12 +16,12 @@ import (
 func TestDuplicateOfAClosedDescriptorDoesNotSpin(t *testing.T) {
 	for _, n := range []int{1, 2, 1200} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			a, b := socketpair(t)
 			live := fdOf(t, a)
 			var calls journal
 			reader := calls.event(t, l, "live", live, event.Read|event.Persist, func() { readAll(live) })
-			must(t, reader.Add(event.NoTimeout))
+			testkit.Must(t, reader.Add(event.NoTimeout))
 			leaveRegistrations(t, l, n)
 			for range 20 + n/50 {
 				oneTurn(t, l)
@@ -40,7 +41,7 @@ func TestDuplicateOfAClosedDescriptorDoesNotSpin(t *testing.T) {
 			makeReadable(t, b)
 			oneTurn(t, l)
 			calls.want(t, "live")
-			must(t, reader.Del())
+			testkit.Must(t, reader.Del())
 		})
 	}
 }
@@ -57,47 +58,47 @@ func leaveRegistrations(t *testing.T, l *event.Loop, n int) {
 		}
 		fd := privateCopy(t, a)
 		e, err := l.NewEvent(fd, event.Read|event.Persist, func(*event.Event, event.Flags) { t.Error("called after Del") })
-		must(t, err)
-		must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, err)
+		testkit.Must(t, e.Add(event.NoTimeout))
 		ghosts = append(ghosts, e)
 	}
 	for _, e := range ghosts {
-		must(t, unix.Close(e.FD()))
-		wantErr(t, e.Del(), event.ErrStale)
+		testkit.Must(t, unix.Close(e.FD()))
+		testkit.WantErr(t, e.Del(), event.ErrStale)
 	}
 }
 
 // A loop that has replaced its poller sleeps and is woken as before.
 func TestLoopIsWokenAfterARebuild(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	leaveRegistrations(t, l, 1)
 	for range 20 {
 		oneTurn(t, l)
 	}
-	background(t, l)
+	testkit.Background(t, l)
 	for range 100 {
 		called := make(chan struct{})
-		must(t, l.Post(func() { close(called) }))
-		await(t, called, "a posted function")
+		testkit.Must(t, l.Post(func() { close(called) }))
+		testkit.Await(t, called, "a posted function")
 	}
 }
 
 // Edge- and level-triggered events of one descriptor exclude each other, whichever is first; the first is unharmed.
 func TestEdgeAndLevelDoNotMix(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, b := socketpair(t)
 	fd := fdOf(t, a)
 	if !l.Features().Has(event.FeatureEdge) {
 		_, err := l.NewEvent(fd, event.Read|event.EdgeTriggered, func(*event.Event, event.Flags) {})
-		wantErr(t, err, event.ErrUnsupported)
+		testkit.WantErr(t, err, event.ErrUnsupported)
 		return
 	}
 	for _, edge := range []event.Flags{0, event.EdgeTriggered} {
 		var calls journal
 		first := calls.event(t, l, "first", fd, event.Read|edge, func() { readAll(fd) })
 		second := calls.event(t, l, "second", fd, event.Write|edge^event.EdgeTriggered, nil)
-		must(t, first.Add(event.NoTimeout))
-		wantErr(t, second.Add(event.NoTimeout), event.ErrInvalid)
+		testkit.Must(t, first.Add(event.NoTimeout))
+		testkit.WantErr(t, second.Add(event.NoTimeout), event.ErrInvalid)
 		if second.Added() {
 			t.Error("the second is added")
 		}
@@ -109,7 +110,7 @@ func TestEdgeAndLevelDoNotMix(t *testing.T) {
 
 // Del of one edge-triggered event leaves the descriptor's others edge-triggered.
 func TestDelOfOneEdgeEventKeepsTheOthersEdge(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	if !l.Features().Has(event.FeatureEdge) {
 		t.Skip("the backend knows no edges")
 	}
@@ -118,9 +119,9 @@ func TestDelOfOneEdgeEventKeepsTheOthersEdge(t *testing.T) {
 	const manner = event.Persist | event.EdgeTriggered
 	var calls journal
 	reader, writer := calls.event(t, l, "reader", fd, event.Read|manner, nil), calls.event(t, l, "writer", fd, event.Write|manner, nil)
-	must(t, reader.Add(event.NoTimeout))
-	must(t, writer.Add(event.NoTimeout))
-	must(t, writer.Del())
+	testkit.Must(t, reader.Add(event.NoTimeout))
+	testkit.Must(t, writer.Add(event.NoTimeout))
+	testkit.Must(t, writer.Del())
 	oneTurn(t, l)
 	for range 2 {
 		makeReadable(t, b)
@@ -129,5 +130,5 @@ func TestDelOfOneEdgeEventKeepsTheOthersEdge(t *testing.T) {
 		oneTurn(t, l) // still readable, which is no change
 		calls.want(t)
 	}
-	must(t, reader.Del())
+	testkit.Must(t, reader.Del())
 }

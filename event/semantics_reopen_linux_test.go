@@ -5,10 +5,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // reopenAs closes fd and opens f's file under its number, in one step.
 func reopenAs(t testing.TB, fd int, f *os.File) {
 	t.Helper()
-	must(t, unix.Dup3(fdOf(t, f), fd, unix.O_CLOEXEC))
+	testkit.Must(t, unix.Dup3(fdOf(t, f), fd, unix.O_CLOEXEC))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // wantGot compares how l says that its last run ended.
@@ -36,14 +37,14 @@ func TestBreakAndExitBeforeRunAreKept(t *testing.T) {
 			"RunNonblock": func(l *event.Loop, _ context.Context) error { return l.RunNonblock() },
 		} {
 			t.Run(s.name+" before "+name, func(t *testing.T) {
-				l := newLoop(t, nil)
+				l := testkit.NewLoop(t, nil)
 				var calls journal
 				activateAll(t, calls.user(t, l, "event", nil))
 				s.stop(l)
-				must(t, runs(l, inPatience(t)))
+				testkit.Must(t, runs(l, inPatience(t)))
 				calls.want(t)
 				wantGot(t, l, s.brk, s.exit)
-				run(t, l)
+				testkit.Run(t, l)
 				calls.want(t, "event")
 				wantGot(t, l, false, false)
 			})
@@ -53,9 +54,9 @@ func TestBreakAndExitBeforeRunAreKept(t *testing.T) {
 
 // A Break and an Exit are two, each for a run of its own.
 func TestBreakDoesNotConsumeExit(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	l.Break()
-	must(t, l.Exit(0))
+	testkit.Must(t, l.Exit(0))
 	oneTurn(t, l)
 	wantGot(t, l, true, false)
 	oneTurn(t, l)
@@ -64,39 +65,39 @@ func TestBreakDoesNotConsumeExit(t *testing.T) {
 
 // Break ends the run after the callback that runs; what is active stays so for the next run.
 func TestBreakLeavesActiveEventsForTheNextRun(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var calls journal
 	activateAll(t, calls.user(t, l, "first", func() { l.Break() }), calls.user(t, l, "second", nil), calls.user(t, l, "third", nil))
-	run(t, l)
+	testkit.Run(t, l)
 	calls.want(t, "first")
 	wantGot(t, l, true, false)
-	run(t, l)
+	testkit.Run(t, l)
 	calls.want(t, "second", "third")
 }
 
 // Break holds among posted functions as among callbacks.
 func TestBreakLeavesThePostsForTheNextRun(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var calls journal
-	must(t, l.Post(func() { calls.note("first"); l.Break() }))
-	must(t, l.Post(func() { calls.note("second") }))
-	run(t, l)
+	testkit.Must(t, l.Post(func() { calls.note("first"); l.Break() }))
+	testkit.Must(t, l.Post(func() { calls.note("second") }))
+	testkit.Run(t, l)
 	calls.want(t, "first")
-	run(t, l)
+	testkit.Run(t, l)
 	calls.want(t, "second")
 }
 
 // Exit lets the turn finish: what was active with the callback is called, and the rest is left for the next run.
 func TestExitLetsTheTurnFinish(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var calls journal
 	later := calls.user(t, l, "later", nil)
-	first := calls.user(t, l, "first", func() { activateAll(t, later); must(t, l.Exit(0)) })
+	first := calls.user(t, l, "first", func() { activateAll(t, later); testkit.Must(t, l.Exit(0)) })
 	activateAll(t, first, calls.user(t, l, "second", nil))
-	run(t, l)
+	testkit.Run(t, l)
 	calls.want(t, "first", "second")
 	wantGot(t, l, false, true)
-	run(t, l)
+	testkit.Run(t, l)
 	calls.want(t, "later")
 }
 
@@ -104,8 +105,8 @@ func TestExitLetsTheTurnFinish(t *testing.T) {
 func TestExitIsNotDelayedByPriorities(t *testing.T) {
 	for _, after := range []time.Duration{0, 10 * ms} {
 		t.Run(after.String(), func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock, Priorities: 3})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock, Priorities: 3})
 			turns := 0
 			var busy *event.Event
 			busy, err := l.NewEvent(-1, 0, func(*event.Event, event.Flags) {
@@ -115,18 +116,18 @@ func TestExitIsNotDelayedByPriorities(t *testing.T) {
 				clock.Advance(ms)
 				activateAll(t, busy)
 			})
-			must(t, err)
-			must(t, busy.SetPriority(0))
+			testkit.Must(t, err)
+			testkit.Must(t, busy.SetPriority(0))
 			first := true
 			_, err = l.OnPrepare(func() {
 				if first {
 					first = false
-					must(t, l.Exit(after))
+					testkit.Must(t, l.Exit(after))
 				}
 			})
-			must(t, err)
+			testkit.Must(t, err)
 			activateAll(t, busy)
-			run(t, l)
+			testkit.Run(t, l)
 			wantGot(t, l, false, true)
 			// Each turn takes a millisecond and reads the clock at its beginning.
 			if want := int(after/ms) + 1; turns != want {
@@ -144,17 +145,17 @@ func TestEarliestExitCounts(t *testing.T) {
 		"one after another": {20 * ms, 10 * ms, 15 * ms},
 	} {
 		t.Run(name, func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock})
 			l.Ref()
 			for _, d := range exits {
-				must(t, l.Exit(d))
+				testkit.Must(t, l.Exit(d))
 			}
 			clock.Advance(10*ms - 1)
 			oneTurn(t, l)
 			wantGot(t, l, false, false)
 			clock.Advance(1)
-			run(t, l)
+			testkit.Run(t, l)
 			wantGot(t, l, false, true)
 			clock.Advance(2 * time.Hour)
 			oneTurn(t, l)
@@ -165,10 +166,10 @@ func TestEarliestExitCounts(t *testing.T) {
 
 // After Exit(0) a later Exit has no effect.
 func TestLaterExitDoesNotPostponeAPendingOne(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
-	must(t, l.Exit(0))
-	must(t, l.Exit(time.Hour))
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
+	testkit.Must(t, l.Exit(0))
+	testkit.Must(t, l.Exit(time.Hour))
 	oneTurn(t, l)
 	wantGot(t, l, false, true)
 	clock.Advance(2 * time.Hour)
@@ -178,12 +179,12 @@ func TestLaterExitDoesNotPostponeAPendingOne(t *testing.T) {
 
 // An Exit that is due is not postponed by another one in the same turn.
 func TestLaterExitDoesNotPostponeADueOne(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var calls journal
-	timer := calls.user(t, l, "timer", func() { must(t, l.Exit(time.Hour)) })
-	must(t, timer.Add(10*ms))
-	must(t, l.Exit(10*ms))
+	timer := calls.user(t, l, "timer", func() { testkit.Must(t, l.Exit(time.Hour)) })
+	testkit.Must(t, timer.Add(10*ms))
+	testkit.Must(t, l.Exit(10*ms))
 	l.Ref()
 	clock.Advance(10 * ms)
 	oneTurn(t, l)
@@ -193,13 +194,13 @@ func TestLaterExitDoesNotPostponeADueOne(t *testing.T) {
 
 // The time of an Exit passes without a run, and Exit keeps no run going.
 func TestExitPassesWithoutARun(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
-	must(t, l.Exit(10*ms))
-	run(t, l)
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
+	testkit.Must(t, l.Exit(10*ms))
+	testkit.Run(t, l)
 	wantGot(t, l, false, false)
 	clock.Advance(10 * ms)
-	must(t, l.RunForever(inPatience(t)))
+	testkit.Must(t, l.RunForever(inPatience(t)))
 	wantGot(t, l, false, true)
 }
 
@@ -207,14 +208,14 @@ func TestExitPassesWithoutARun(t *testing.T) {
 func TestGotBreakAndGotExitLastUntilTheNextRun(t *testing.T) {
 	for _, s := range stops {
 		t.Run(s.name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			activateAll(t, new(journal).user(t, l, "stop", func() { s.stop(l) }))
-			run(t, l)
+			testkit.Run(t, l)
 			for range 2 {
 				wantGot(t, l, s.brk, s.exit)
 			}
 			activateAll(t, new(journal).user(t, l, "look", func() { wantGot(t, l, false, false) }))
-			run(t, l)
+			testkit.Run(t, l)
 			wantGot(t, l, false, false)
 		})
 	}
@@ -222,7 +223,7 @@ func TestGotBreakAndGotExitLastUntilTheNextRun(t *testing.T) {
 
 // RunNonblock makes one turn, however ready a descriptor stays, and consumes the Break or Exit of that turn.
 func TestRunNonblockMakesOneTurn(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, b := socketpair(t)
 	var calls journal
 	ready := calls.event(t, l, "ready", fdOf(t, a), event.Read|event.Persist, func() {
@@ -230,7 +231,7 @@ func TestRunNonblockMakesOneTurn(t *testing.T) {
 			l.Break()
 		}
 	})
-	must(t, ready.Add(event.NoTimeout))
+	testkit.Must(t, ready.Add(event.NoTimeout))
 	makeReadable(t, b)
 	before := l.Stats().Turns
 	for range 3 {
@@ -240,7 +241,7 @@ func TestRunNonblockMakesOneTurn(t *testing.T) {
 	if turns := l.Stats().Turns - before; turns != 3 {
 		t.Errorf("%d turns, want 3", turns)
 	}
-	must(t, ready.Del())
+	testkit.Must(t, ready.Del())
 	for _, s := range stops {
 		activateAll(t, calls.user(t, l, s.name, func() { s.stop(l) }))
 		oneTurn(t, l)
@@ -252,10 +253,10 @@ func TestRunNonblockMakesOneTurn(t *testing.T) {
 
 // RunNonblock does not wait for a descriptor, a timer or another goroutine.
 func TestRunNonblockDoesNotWait(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, _ := socketpair(t)
 	var calls journal
-	must(t, calls.event(t, l, "quiet", fdOf(t, a), event.Read, nil).Add(time.Hour))
+	testkit.Must(t, calls.event(t, l, "quiet", fdOf(t, a), event.Read, nil).Add(time.Hour))
 	l.Ref()
 	oneTurn(t, l)
 	calls.want(t)
@@ -263,62 +264,62 @@ func TestRunNonblockDoesNotWait(t *testing.T) {
 
 // RunOnce sleeps through wakes that bring no callback, and ends with the turn that does.
 func TestRunOnceIsNotEndedByAWakeAlone(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var calls journal
-	must(t, calls.user(t, l, "timer", nil).Add(time.Hour))
+	testkit.Must(t, calls.user(t, l, "timer", nil).Add(time.Hour))
 	early := calls.user(t, l, "deleted", nil)
 	done := make(chan error, 1)
 	go func() { done <- l.RunOnce(context.Background()) }()
-	clock.awaitAlarm(t, time.Hour)
+	clock.AwaitTimer(t, time.Hour)
 	for range 3 {
 		now := clock.Now()
-		must(t, early.Add(ms)) // the nearest timeout: a wake
-		clock.awaitAlarm(t, now+ms)
-		must(t, early.Del())
+		testkit.Must(t, early.Add(ms)) // the nearest timeout: a wake
+		clock.AwaitTimer(t, now+ms)
+		testkit.Must(t, early.Del())
 		clock.Advance(ms) // the alarm of a timeout that is gone: another
-		clock.awaitAlarm(t, time.Hour)
+		clock.AwaitTimer(t, time.Hour)
 	}
 	clock.Advance(time.Hour)
-	must(t, await(t, done, "the end of RunOnce"))
+	testkit.Must(t, testkit.Await(t, done, "the end of RunOnce"))
 	calls.want(t, "timer")
 }
 
 // RunOnce ends when nothing is left to call: lower priorities have their turns first, and those of the next call wait.
 func TestRunOnceEndsWhenNothingIsLeftToCall(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock, Priorities: 2})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock, Priorities: 2})
 	var calls journal
 	activateAll(t, calls.urgent(t, l, "low", 1, nil), calls.urgent(t, l, "high", 0, nil))
-	must(t, calls.user(t, l, "timer", nil).Add(time.Hour))
-	must(t, l.RunOnce(inPatience(t)))
+	testkit.Must(t, calls.user(t, l, "timer", nil).Add(time.Hour))
+	testkit.Must(t, l.RunOnce(inPatience(t)))
 	calls.want(t, "high", "low")
 	clock.Advance(time.Hour)
-	must(t, l.RunOnce(inPatience(t)))
+	testkit.Must(t, l.RunOnce(inPatience(t)))
 	calls.want(t, "timer")
-	must(t, l.RunOnce(inPatience(t))) // nothing is added any more
+	testkit.Must(t, l.RunOnce(inPatience(t))) // nothing is added any more
 	calls.want(t)
 }
 
 // A loop is run by one goroutine at a time, and not by its own callbacks.
 func TestReentrantRunIsRefused(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	refused := func() {
-		wantErr(t, l.Run(context.Background()), event.ErrRunning)
-		wantErr(t, l.RunForever(context.Background()), event.ErrRunning)
-		wantErr(t, l.RunOnce(context.Background()), event.ErrRunning)
-		wantErr(t, l.RunNonblock(), event.ErrRunning)
+		testkit.WantErr(t, l.Run(context.Background()), event.ErrRunning)
+		testkit.WantErr(t, l.RunForever(context.Background()), event.ErrRunning)
+		testkit.WantErr(t, l.RunOnce(context.Background()), event.ErrRunning)
+		testkit.WantErr(t, l.RunNonblock(), event.ErrRunning)
 	}
 	called := false
 	activateAll(t, new(journal).user(t, l, "inside", func() {
 		called = true
 		refused()
-		wantErr(t, l.Close(), event.ErrOnLoop)
+		testkit.WantErr(t, l.Close(), event.ErrOnLoop)
 		other := make(chan error)
 		go func() { other <- l.RunNonblock() }()
-		wantErr(t, <-other, event.ErrRunning)
+		testkit.WantErr(t, <-other, event.ErrRunning)
 	}))
-	run(t, l)
+	testkit.Run(t, l)
 	if !called {
 		t.Error("the loop did not run")
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 const ms = time.Millisecond
@@ -22,12 +23,12 @@ func wantRemaining(t testing.TB, e *event.Event, want time.Duration) {
 
 // A ticker that is called late is due next as if it had been called in time.
 func TestPersistentTimeoutDoesNotDrift(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var at []time.Duration
 	e, err := l.NewTicker(func(*event.Event, event.Flags) { at = append(at, clock.Now()) })
-	must(t, err)
-	must(t, e.Add(10*ms))
+	testkit.Must(t, err)
+	testkit.Must(t, e.Add(10*ms))
 	for range 5 {
 		clock.Advance(7 * ms)
 		oneTurn(t, l)
@@ -41,12 +42,12 @@ func TestPersistentTimeoutDoesNotDrift(t *testing.T) {
 
 // However long the loop stood still, one call catches up, and the next is due a whole interval after it.
 func TestPersistentTimeoutCatchesUpOnce(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	called := 0
 	e, err := l.NewTicker(func(*event.Event, event.Flags) { called++ })
-	must(t, err)
-	must(t, e.Add(10*ms))
+	testkit.Must(t, err)
+	testkit.Must(t, e.Add(10*ms))
 	clock.Advance(55 * ms)
 	for range 3 {
 		oneTurn(t, l)
@@ -61,8 +62,8 @@ func TestPersistentTimeoutCatchesUpOnce(t *testing.T) {
 func TestPersistentTimeoutCountsFromTheCallOfAnotherCause(t *testing.T) {
 	for _, cause := range []event.Flags{event.Read, event.Write, event.Timeout, 0} {
 		t.Run(cause.String(), func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock})
 			a, b := socketpair(t)
 			fd := fdOf(t, a)
 			var told []event.Flags
@@ -70,13 +71,13 @@ func TestPersistentTimeoutCountsFromTheCallOfAnotherCause(t *testing.T) {
 				told = append(told, what)
 				readAll(fd)
 			})
-			must(t, err)
-			must(t, e.Add(10*ms))
+			testkit.Must(t, err)
+			testkit.Must(t, e.Add(10*ms))
 			clock.Advance(4 * ms)
 			if cause == event.Read {
 				makeReadable(t, b)
 			} else {
-				must(t, e.Activate(cause))
+				testkit.Must(t, e.Activate(cause))
 			}
 			oneTurn(t, l)
 			wantRemaining(t, e, 10*ms)
@@ -94,12 +95,12 @@ func TestPersistentTimeoutCountsFromTheCallOfAnotherCause(t *testing.T) {
 // The interval counts from the event's own call and not from the turn's beginning: what other callbacks of the turn
 // have spent is not taken from it.
 func TestPersistentTimeoutIsNotShortenedByTheTurn(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	slow := calls.user(t, l, "slow", func() { clock.Advance(30 * ms) })
 	e := calls.event(t, l, "idle", -1, event.Persist, nil)
-	must(t, e.Add(10*ms))
+	testkit.Must(t, e.Add(10*ms))
 	activateAll(t, slow, e)
 	oneTurn(t, l)
 	calls.want(t, "slow", "idle")
@@ -119,18 +120,18 @@ func TestRearmPrecedesTheCallback(t *testing.T) {
 		{"SetTimeout to none", func(e *event.Event) error { return e.SetTimeout(event.NoTimeout) }, []time.Duration{10 * ms}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock})
 			var at []time.Duration
 			e, err := l.NewTicker(func(e *event.Event, _ event.Flags) {
 				if _, ok := e.Remaining(); !ok {
 					t.Error("not timed again when the callback begins")
 				}
 				at = append(at, clock.Now())
-				must(t, c.act(e))
+				testkit.Must(t, c.act(e))
 			})
-			must(t, err)
-			must(t, e.Add(10*ms))
+			testkit.Must(t, err)
+			testkit.Must(t, e.Add(10*ms))
 			for range 40 {
 				clock.Advance(ms)
 				oneTurn(t, l)
@@ -144,8 +145,8 @@ func TestRearmPrecedesTheCallback(t *testing.T) {
 
 // On an event that is added already, NoTimeout keeps the timeout as it is.
 func TestAddWithoutTimeoutKeepsTheTimeout(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	a, _ := socketpair(t)
 	var calls journal
 	timer := calls.user(t, l, "timer", nil)
@@ -153,11 +154,11 @@ func TestAddWithoutTimeoutKeepsTheTimeout(t *testing.T) {
 	idle := calls.event(t, l, "idle", fdOf(t, a), event.Read|event.Persist, nil)
 	events := []*event.Event{timer, ticker, idle}
 	for _, e := range events {
-		must(t, e.Add(10*ms))
+		testkit.Must(t, e.Add(10*ms))
 	}
 	clock.Advance(6 * ms)
 	for _, e := range events {
-		must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, e.Add(event.NoTimeout))
 		wantRemaining(t, e, 4*ms)
 	}
 	clock.Advance(4 * ms)
@@ -172,13 +173,13 @@ func TestAddWithoutTimeoutKeepsTheTimeout(t *testing.T) {
 func TestAddReplacesTheTimeout(t *testing.T) {
 	for _, d := range []time.Duration{3 * ms, 10 * ms} {
 		t.Run(d.String(), func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock})
 			var calls journal
 			e := calls.event(t, l, "ticker", -1, event.Persist, nil)
-			must(t, e.Add(10*ms))
+			testkit.Must(t, e.Add(10*ms))
 			clock.Advance(6 * ms)
-			must(t, e.Add(d))
+			testkit.Must(t, e.Add(d))
 			wantRemaining(t, e, d)
 			for range 2 { // the interval is replaced too
 				clock.Advance(d - 1)
@@ -196,14 +197,14 @@ func TestAddReplacesTheTimeout(t *testing.T) {
 func TestAddCancelsAnUndeliveredTimeout(t *testing.T) {
 	for _, flags := range []event.Flags{0, event.Persist} {
 		t.Run(flags.String(), func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock})
 			var calls journal
 			var second *event.Event
-			first := calls.user(t, l, "first", func() { must(t, second.Add(5*ms)) })
+			first := calls.user(t, l, "first", func() { testkit.Must(t, second.Add(5*ms)) })
 			second = calls.event(t, l, "second", -1, flags, nil)
-			must(t, first.Add(10*ms))
-			must(t, second.Add(10*ms))
+			testkit.Must(t, first.Add(10*ms))
+			testkit.Must(t, second.Add(10*ms))
 			clock.Advance(10 * ms)
 			oneTurn(t, l)
 			oneTurn(t, l)
@@ -218,14 +219,14 @@ func TestAddCancelsAnUndeliveredTimeout(t *testing.T) {
 
 // So it is in the event's own callback.
 func TestAddInTheCallbackCancelsItsTimeout(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	var e *event.Event
 	e = calls.event(t, l, "event", -1, event.Persist, func() {
 		if len(calls) == 1 {
-			must(t, e.Activate(event.Timeout))
-			must(t, e.Add(time.Hour))
+			testkit.Must(t, e.Activate(event.Timeout))
+			testkit.Must(t, e.Add(time.Hour))
 		}
 	})
 	activateAll(t, e)
@@ -236,17 +237,17 @@ func TestAddInTheCallbackCancelsItsTimeout(t *testing.T) {
 
 // Only the Timeout is cancelled: a readiness reported in the same turn is delivered.
 func TestAddCancelsOnlyTheTimeout(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	var second *event.Event
-	first, err := l.NewTimer(func(*event.Event, event.Flags) { must(t, second.Add(5*ms)) })
-	must(t, err)
+	first, err := l.NewTimer(func(*event.Event, event.Flags) { testkit.Must(t, second.Add(5*ms)) })
+	testkit.Must(t, err)
 	var told []event.Flags
 	second, err = l.NewEvent(fdOf(t, a), event.Read, func(_ *event.Event, what event.Flags) { told = append(told, what) })
-	must(t, err)
-	must(t, second.Add(10*ms))
-	must(t, first.Activate(0)) // before the readiness, and so the first to be called
+	testkit.Must(t, err)
+	testkit.Must(t, second.Add(10*ms))
+	testkit.Must(t, first.Activate(0)) // before the readiness, and so the first to be called
 	makeReadable(t, b)
 	clock.Advance(10 * ms)
 	oneTurn(t, l)
@@ -257,14 +258,14 @@ func TestAddCancelsOnlyTheTimeout(t *testing.T) {
 
 // NoTimeout takes nothing back.
 func TestAddWithoutTimeoutKeepsAnUndeliveredTimeout(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	var second *event.Event
-	first := calls.user(t, l, "first", func() { must(t, second.Add(event.NoTimeout)) })
+	first := calls.user(t, l, "first", func() { testkit.Must(t, second.Add(event.NoTimeout)) })
 	second = calls.user(t, l, "second", nil)
-	must(t, first.Add(10*ms))
-	must(t, second.Add(10*ms))
+	testkit.Must(t, first.Add(10*ms))
+	testkit.Must(t, second.Add(10*ms))
 	clock.Advance(10 * ms)
 	oneTurn(t, l)
 	calls.want(t, "first", "second")
@@ -274,8 +275,8 @@ func TestAddWithoutTimeoutKeepsAnUndeliveredTimeout(t *testing.T) {
 func TestReadinessAndTimeoutOfATurnAreOneCall(t *testing.T) {
 	for _, flags := range []event.Flags{event.Read, event.Read | event.Persist} {
 		t.Run(flags.String(), func(t *testing.T) {
-			clock := newFakeClock()
-			l := newLoop(t, &event.Config{Clock: clock})
+			clock := testkit.NewClock()
+			l := testkit.NewLoop(t, &event.Config{Clock: clock})
 			a, b := socketpair(t)
 			fd := fdOf(t, a)
 			var told []event.Flags
@@ -283,8 +284,8 @@ func TestReadinessAndTimeoutOfATurnAreOneCall(t *testing.T) {
 				told = append(told, what)
 				readAll(fd)
 			})
-			must(t, err)
-			must(t, e.Add(10*ms))
+			testkit.Must(t, err)
+			testkit.Must(t, e.Add(10*ms))
 			makeReadable(t, b)
 			clock.Advance(10 * ms)
 			oneTurn(t, l)
@@ -298,12 +299,12 @@ func TestReadinessAndTimeoutOfATurnAreOneCall(t *testing.T) {
 
 // Descriptors are called before the timers of the same turn.
 func TestDescriptorsComeBeforeTimers(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	a, b := socketpair(t)
 	var calls journal
-	must(t, calls.user(t, l, "timer", nil).Add(10*ms))
-	must(t, calls.event(t, l, "descriptor", fdOf(t, a), event.Read, nil).Add(event.NoTimeout))
+	testkit.Must(t, calls.user(t, l, "timer", nil).Add(10*ms))
+	testkit.Must(t, calls.event(t, l, "descriptor", fdOf(t, a), event.Read, nil).Add(event.NoTimeout))
 	clock.Advance(10 * ms)
 	makeReadable(t, b)
 	oneTurn(t, l)
@@ -312,8 +313,8 @@ func TestDescriptorsComeBeforeTimers(t *testing.T) {
 
 // A timeout counts from the time of Add; the time that the turn has taken before does not shorten it. Now stays the turn's.
 func TestTimeoutCountsFromTheMomentOfAdd(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	timer := calls.user(t, l, "timer", nil)
 	slow := calls.user(t, l, "slow", func() {
@@ -322,7 +323,7 @@ func TestTimeoutCountsFromTheMomentOfAdd(t *testing.T) {
 		if l.Now() != began {
 			t.Errorf("Now went from %v to %v inside a turn", began, l.Now())
 		}
-		must(t, timer.Add(10*ms))
+		testkit.Must(t, timer.Add(10*ms))
 		wantRemaining(t, timer, 10*ms)
 	})
 	activateAll(t, slow)
@@ -337,7 +338,7 @@ func TestTimeoutCountsFromTheMomentOfAdd(t *testing.T) {
 
 // By the system's clock, too, a timeout may be late but is never early.
 func TestTimeoutIsNeverEarly(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	for d := time.Duration(0); d < 12*ms; d += 173 * time.Microsecond {
 		began := time.Now()
 		_, err := l.AfterFunc(d, func() {
@@ -345,22 +346,22 @@ func TestTimeoutIsNeverEarly(t *testing.T) {
 				t.Errorf("a timeout of %v came after %v", d, took)
 			}
 		})
-		must(t, err)
+		testkit.Must(t, err)
 	}
-	run(t, l)
+	testkit.Run(t, l)
 }
 
 // Timers that are due at the same moment are called in the order of Add.
 func TestEqualDeadlinesFireInOrderOfAdd(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	var want []string
 	var dropped []*event.Event
 	for i := range 300 {
 		name := fmt.Sprint(i)
 		e := calls.user(t, l, name, nil)
-		must(t, e.Add(30*ms-clock.Now()))
+		testkit.Must(t, e.Add(30*ms-clock.Now()))
 		if rand.IntN(3) == 0 {
 			dropped = append(dropped, e)
 		} else {
@@ -372,7 +373,7 @@ func TestEqualDeadlinesFireInOrderOfAdd(t *testing.T) {
 	}
 	rand.Shuffle(len(dropped), func(i, j int) { dropped[i], dropped[j] = dropped[j], dropped[i] })
 	for _, e := range dropped {
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 	}
 	oneTurn(t, l)
 	calls.want(t, want...)
@@ -380,15 +381,15 @@ func TestEqualDeadlinesFireInOrderOfAdd(t *testing.T) {
 
 // A timeout that is replaced takes its place anew, also when the deadline is the same.
 func TestReplacedTimeoutQueuesBehindEqualOnes(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var calls journal
 	moved, stays, pulled := calls.user(t, l, "moved", nil), calls.user(t, l, "stays", nil), calls.user(t, l, "pulled", nil)
-	must(t, pulled.Add(50*ms))
-	must(t, moved.Add(10*ms))
-	must(t, stays.Add(20*ms))
-	must(t, moved.Add(20*ms))
-	must(t, pulled.Add(20*ms))
+	testkit.Must(t, pulled.Add(50*ms))
+	testkit.Must(t, moved.Add(10*ms))
+	testkit.Must(t, stays.Add(20*ms))
+	testkit.Must(t, moved.Add(20*ms))
+	testkit.Must(t, pulled.Add(20*ms))
 	clock.Advance(20 * ms)
 	oneTurn(t, l)
 	calls.want(t, "stays", "moved", "pulled")
@@ -396,15 +397,15 @@ func TestReplacedTimeoutQueuesBehindEqualOnes(t *testing.T) {
 
 // Once without a condition and with timeout 0 comes in the order of Once.
 func TestOnceWithoutConditionKeepsOrder(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var calls journal
 	var want []string
 	for i := range 50 {
 		name := fmt.Sprint(i)
 		want = append(want, name)
 		_, err := l.Once(-1, 0, 0, func(event.Flags) { calls.note(name) })
-		must(t, err)
+		testkit.Must(t, err)
 	}
-	run(t, l)
+	testkit.Run(t, l)
 	calls.want(t, want...)
 }

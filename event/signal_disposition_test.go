@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // signalChildren are run in a process of their own; each prints what it has reached and then raises its signal.
@@ -19,79 +20,79 @@ var signalChildren = map[string]struct {
 	do   func(t *testing.T, l *event.Loop)
 }{
 	"last Del": {syscall.SIGTERM, false, func(t *testing.T, l *event.Loop) {
-		a := newSignal(t, l, syscall.SIGTERM, func(e *event.Event, _ event.Flags) { must(t, e.Del()) })
+		a := newSignal(t, l, syscall.SIGTERM, func(e *event.Event, _ event.Flags) { testkit.Must(t, e.Del()) })
 		raise(t, syscall.SIGTERM)
-		run(t, l)
-		must(t, a.Del())
+		testkit.Run(t, l)
+		testkit.Must(t, a.Del())
 	}},
 	"one-shot": {syscall.SIGTERM, false, func(t *testing.T, l *event.Loop) {
 		e, err := l.NewEvent(int(syscall.SIGTERM), event.Signal, func(*event.Event, event.Flags) {})
-		must(t, err)
-		must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, err)
+		testkit.Must(t, e.Add(event.NoTimeout))
 		raise(t, syscall.SIGTERM)
-		run(t, l)
+		testkit.Run(t, l)
 	}},
 	"timeout of a one-shot": {syscall.SIGTERM, false, func(t *testing.T, l *event.Loop) {
 		e, err := l.NewEvent(int(syscall.SIGTERM), event.Signal, func(*event.Event, event.Flags) {})
-		must(t, err)
-		must(t, e.Add(time.Microsecond))
-		run(t, l)
+		testkit.Must(t, err)
+		testkit.Must(t, e.Add(time.Microsecond))
+		testkit.Run(t, l)
 	}},
 	"Finalize": {syscall.SIGTERM, false, func(t *testing.T, l *event.Loop) {
-		must(t, newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {}).Finalize(func(*event.Event) {}))
+		testkit.Must(t, newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {}).Finalize(func(*event.Event) {}))
 	}},
 	"Close": {syscall.SIGTERM, false, func(t *testing.T, l *event.Loop) {
 		newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {})
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 	}},
 	"another event left": {syscall.SIGTERM, true, func(t *testing.T, l *event.Loop) {
 		newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {})
-		must(t, newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {}).Del())
+		testkit.Must(t, newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {}).Del())
 	}},
 	"another loop left": {syscall.SIGTERM, true, func(t *testing.T, l *event.Loop) {
-		newSignal(t, newLoop(t, nil), syscall.SIGTERM, func(*event.Event, event.Flags) {})
-		must(t, newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {}).Del())
+		newSignal(t, testkit.NewLoop(t, nil), syscall.SIGTERM, func(*event.Event, event.Flags) {})
+		testkit.Must(t, newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {}).Del())
 	}},
 	"ignored since exec": {syscall.SIGHUP, true, func(t *testing.T, l *event.Loop) {
-		must(t, newSignal(t, l, syscall.SIGHUP, func(*event.Event, event.Flags) {}).Del())
+		testkit.Must(t, newSignal(t, l, syscall.SIGHUP, func(*event.Event, event.Flags) {}).Del())
 	}},
 	"SIGTERM ignored by the program": {syscall.SIGTERM, true, func(t *testing.T, l *event.Loop) {
 		signal.Ignore(syscall.SIGTERM)
 		told := 0
 		e := newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) { told++ })
-		must(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
-		until(t, "call", func() bool { oneTurn(t, l); return told == 1 })
-		must(t, e.Del())
+		testkit.Must(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
+		testkit.Until(t, "call", func() bool { oneTurn(t, l); return told == 1 })
+		testkit.Must(t, e.Del())
 	}},
 	"ignored, and two loops": {syscall.SIGTERM, true, func(t *testing.T, l *event.Loop) {
 		signal.Ignore(syscall.SIGTERM)
-		other, told := newLoop(t, nil), 0
+		other, told := testkit.NewLoop(t, nil), 0
 		a := newSignal(t, other, syscall.SIGTERM, func(*event.Event, event.Flags) {})
 		b := newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) { told++ })
-		must(t, a.Del())
-		must(t, syscall.Kill(os.Getpid(), syscall.SIGTERM)) // the loop that is left is told
-		until(t, "call", func() bool { oneTurn(t, l); return told == 1 })
-		must(t, b.Del())
+		testkit.Must(t, a.Del())
+		testkit.Must(t, syscall.Kill(os.Getpid(), syscall.SIGTERM)) // the loop that is left is told
+		testkit.Until(t, "call", func() bool { oneTurn(t, l); return told == 1 })
+		testkit.Must(t, b.Del())
 	}},
 	"ignored, added again and again": {syscall.SIGTERM, true, func(t *testing.T, l *event.Loop) {
 		signal.Ignore(syscall.SIGTERM)
 		e := newSignal(t, l, syscall.SIGTERM, func(*event.Event, event.Flags) {})
 		for range 3 {
-			must(t, e.Del())
-			must(t, e.Add(event.NoTimeout))
+			testkit.Must(t, e.Del())
+			testkit.Must(t, e.Add(event.NoTimeout))
 		}
-		must(t, l.Close())
+		testkit.Must(t, l.Close())
 	}},
 	"told under nohup": {syscall.SIGHUP, true, func(t *testing.T, l *event.Loop) {
 		told := 0
 		e := newSignal(t, l, syscall.SIGHUP, func(*event.Event, event.Flags) { told++ })
-		must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
-		until(t, "call", func() bool { oneTurn(t, l); return told == 1 })
-		must(t, e.Del())
+		testkit.Must(t, syscall.Kill(os.Getpid(), syscall.SIGHUP))
+		testkit.Until(t, "call", func() bool { oneTurn(t, l); return told == 1 })
+		testkit.Must(t, e.Del())
 	}},
 	"SIGINT ignored by the program": {syscall.SIGINT, true, func(t *testing.T, l *event.Loop) {
 		signal.Ignore(syscall.SIGINT)
-		must(t, newSignal(t, l, syscall.SIGINT, func(*event.Event, event.Flags) {}).Del())
+		testkit.Must(t, newSignal(t, l, syscall.SIGINT, func(*event.Event, event.Flags) {}).Del())
 	}},
 }
 
@@ -99,9 +100,9 @@ var signalChildren = map[string]struct {
 func TestSignalDispositionIsRestored(t *testing.T) {
 	if name := os.Getenv("EVMQ_TEST_SIGNAL_CHILD"); name != "" {
 		c := signalChildren[name]
-		c.do(t, newLoop(t, nil))
+		c.do(t, testkit.NewLoop(t, nil))
 		fmt.Println("raising")
-		must(t, syscall.Kill(os.Getpid(), c.sig))
+		testkit.Must(t, syscall.Kill(os.Getpid(), c.sig))
 		time.Sleep(100 * time.Millisecond) // a deadly signal does not return from the kernel; one for another thread might
 		os.Exit(7)
 	}

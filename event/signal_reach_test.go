@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // Each signal that NewSignal accepts is delivered, and each that it refuses cannot be delivered to a program. Each is sent to a
@@ -17,15 +18,15 @@ import (
 func TestEverySignalIsDeliveredOrRefused(t *testing.T) {
 	const told, refused = 7, 8
 	if n, err := strconv.Atoi(os.Getenv("EVMQ_TEST_SIGNAL")); err == nil {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		e, err := l.NewSignal(syscall.Signal(n), func(e *event.Event, _ event.Flags) { os.Exit(told) })
 		if err != nil {
-			wantErr(t, err, event.ErrInvalid)
+			testkit.WantErr(t, err, event.ErrInvalid)
 			os.Exit(refused)
 		}
-		must(t, e.Add(event.NoTimeout))
-		must(t, syscall.Kill(os.Getpid(), syscall.Signal(n)))
-		run(t, l)
+		testkit.Must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, syscall.Kill(os.Getpid(), syscall.Signal(n)))
+		testkit.Run(t, l)
 		t.Fatal("Run ended")
 	}
 	mayRefuse := map[syscall.Signal]bool{syscall.SIGKILL: true, syscall.SIGSTOP: true, syscall.SIGPROF: true, 32: true, 33: true, 34: true}

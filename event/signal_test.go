@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // raise sends sig to this process and returns when every channel that os/signal serves has it.
@@ -19,8 +20,8 @@ func raise(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, sig)
-	must(t, syscall.Kill(os.Getpid(), sig))
-	await(t, ch, "delivery of "+sig.String())
+	testkit.Must(t, syscall.Kill(os.Getpid(), sig))
+	testkit.Await(t, ch, "delivery of "+sig.String())
 	signal.Stop(ch) // takes os/signal's lock, so that a delivery under way is over
 }
 
@@ -28,40 +29,40 @@ func raise(t testing.TB, sig syscall.Signal) {
 func newSignal(t testing.TB, l *event.Loop, sig syscall.Signal, fn func(e *event.Event, what event.Flags)) *event.Event {
 	t.Helper()
 	e, err := l.NewSignal(sig, fn)
-	must(t, err)
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, err)
+	testkit.Must(t, e.Add(event.NoTimeout))
 	return e
 }
 
 func TestSignalCallsBack(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	e := newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, what event.Flags) {
 		calls++
 		if what != event.Signal || e.FD() != int(syscall.SIGUSR1) || !l.OnLoop() {
 			t.Errorf("told %v by an event of signal %d, on the loop: %v", what, e.FD(), l.OnLoop())
 		}
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 	})
 	if got := e.Pending(); got != event.Signal {
 		t.Errorf("waits for %v", got)
 	}
-	must(t, l.Post(func() { raise(t, syscall.SIGUSR1) }))
-	run(t, l)
+	testkit.Must(t, l.Post(func() { raise(t, syscall.SIGUSR1) }))
+	testkit.Run(t, l)
 	if calls != 1 {
 		t.Fatalf("%d calls", calls)
 	}
 }
 
 func TestSignalRaisedBeforeRunIsDelivered(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
 		calls++
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 	})
 	raise(t, syscall.SIGUSR1)
-	run(t, l)
+	testkit.Run(t, l)
 	if calls != 1 {
 		t.Fatalf("%d calls", calls)
 	}
@@ -69,53 +70,53 @@ func TestSignalRaisedBeforeRunIsDelivered(t *testing.T) {
 
 // A signal that was raised before RunNonblock is delivered once, in that turn or in a later one: os/signal hands it over on a goroutine.
 func TestSignalRaisedBeforeRunNonblockIsDelivered(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { calls++ })
 	raise(t, syscall.SIGUSR1)
-	until(t, "delivery", func() bool {
-		must(t, l.RunNonblock())
+	testkit.Until(t, "delivery", func() bool {
+		testkit.Must(t, l.RunNonblock())
 		return calls > 0
 	})
 	for range 10 {
-		must(t, l.RunNonblock())
+		testkit.Must(t, l.RunNonblock())
 	}
-	wantEqual(t, "calls", calls, 1)
+	testkit.WantEqual(t, "calls", calls, 1)
 }
 
 func TestSignalWorksAfterDelAndAdd(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	fn := func(e *event.Event, _ event.Flags) {
 		calls++
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 	}
 	a, b := newSignal(t, l, syscall.SIGUSR1, fn), newSignal(t, l, syscall.SIGUSR2, fn)
 	for range 3 {
-		must(t, a.Del())
-		must(t, b.Del())
-		must(t, b.Add(event.NoTimeout))
-		must(t, a.Add(event.NoTimeout))
+		testkit.Must(t, a.Del())
+		testkit.Must(t, b.Del())
+		testkit.Must(t, b.Add(event.NoTimeout))
+		testkit.Must(t, a.Add(event.NoTimeout))
 	}
 	raise(t, syscall.SIGUSR1)
 	raise(t, syscall.SIGUSR2)
-	run(t, l)
+	testkit.Run(t, l)
 	if calls != 2 {
 		t.Fatalf("%d calls", calls)
 	}
 }
 
 func TestSignalReachesEveryEvent(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var calls [3]int
 	for i := range calls {
 		newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
 			calls[i]++
-			must(t, e.Del())
+			testkit.Must(t, e.Del())
 		})
 	}
 	raise(t, syscall.SIGUSR1)
-	run(t, l)
+	testkit.Run(t, l)
 	if calls != [3]int{1, 1, 1} {
 		t.Fatalf("calls %v", calls)
 	}
@@ -127,54 +128,54 @@ func TestSignalReachesEveryLoop(t *testing.T) {
 	tell := func(i int) func(*event.Event, event.Flags) {
 		return func(*event.Event, event.Flags) { told <- i }
 	}
-	loops := []*event.Loop{newLoop(t, nil), newLoop(t, nil), newLoop(t, nil)}
+	loops := []*event.Loop{testkit.NewLoop(t, nil), testkit.NewLoop(t, nil), testkit.NewLoop(t, nil)}
 	for i, l := range loops {
 		newSignal(t, l, syscall.SIGUSR1, tell(i))
 	}
-	background(t, loops[0])
-	background(t, loops[1])
+	testkit.Background(t, loops[0])
+	testkit.Background(t, loops[1])
 	raise(t, syscall.SIGUSR1)
-	if a, b := await(t, told, "call"), await(t, told, "second call"); a+b != 1 {
+	if a, b := testkit.Await(t, told, "call"), testkit.Await(t, told, "second call"); a+b != 1 {
 		t.Fatalf("loops %d and %d were told", a, b)
 	}
-	stop := background(t, loops[2])
-	if i := await(t, told, "call in the loop that began late"); i != 2 {
+	stop := testkit.Background(t, loops[2])
+	if i := testkit.Await(t, told, "call in the loop that began late"); i != 2 {
 		t.Fatalf("loop %d was told", i)
 	}
 	stop()
 
 	// One loop's Del leaves the others alone.
-	must(t, loops[0].Close())
+	testkit.Must(t, loops[0].Close())
 	raise(t, syscall.SIGUSR1)
-	if i := await(t, told, "call after another loop's end"); i != 1 {
+	if i := testkit.Await(t, told, "call after another loop's end"); i != 1 {
 		t.Fatalf("loop %d was told", i)
 	}
 }
 
 func TestSignalEventTimesOutWithoutSignal(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	told := event.Flags(0)
 	e, err := l.NewEvent(int(syscall.SIGUSR1), event.Signal, func(_ *event.Event, what event.Flags) { told = what })
-	must(t, err)
-	must(t, e.Add(10*time.Microsecond))
-	run(t, l)
+	testkit.Must(t, err)
+	testkit.Must(t, e.Add(10*time.Microsecond))
+	testkit.Run(t, l)
 	if told != event.Timeout {
 		t.Fatalf("told %v", told)
 	}
 }
 
 func TestSignalRaisedInItsOwnCallbackComesAgain(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
 		if calls++; calls == 5 {
-			must(t, e.Del())
+			testkit.Must(t, e.Del())
 			return
 		}
 		raise(t, syscall.SIGUSR1)
 	})
 	raise(t, syscall.SIGUSR1)
-	run(t, l)
+	testkit.Run(t, l)
 	if calls != 5 {
 		t.Fatalf("%d calls", calls)
 	}
@@ -201,7 +202,7 @@ func TestSignalIsDeliveredAsOftenAsItCame(t *testing.T) {
 	}
 	for _, c := range interruptions {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLoop(t, &event.Config{PanicHandler: func(any, []byte) {}})
+			l := testkit.NewLoop(t, &event.Config{PanicHandler: func(any, []byte) {}})
 			var calls atomic.Int32
 			newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) {
 				calls.Add(1)
@@ -211,8 +212,8 @@ func TestSignalIsDeliveredAsOftenAsItCame(t *testing.T) {
 				raise(t, syscall.SIGUSR1)
 			}
 			settle()
-			until(t, "every delivery", func() bool {
-				must(t, l.RunNonblock())
+			testkit.Until(t, "every delivery", func() bool {
+				testkit.Must(t, l.RunNonblock())
 				return calls.Load() >= times
 			})
 			turns(t, l, 3)
@@ -225,12 +226,12 @@ func TestSignalIsDeliveredAsOftenAsItCame(t *testing.T) {
 
 // A delivery that comes while the callback runs does not take the place of those that wait.
 func TestSignalDuringItsCallbackIsCounted(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
 		if calls++; calls == 1 {
 			raise(t, syscall.SIGUSR1)
-			until(t, "activation", func() bool { return e.Pending()&event.Signal != 0 })
+			testkit.Until(t, "activation", func() bool { return e.Pending()&event.Signal != 0 })
 			settle()
 		}
 	})
@@ -238,8 +239,8 @@ func TestSignalDuringItsCallbackIsCounted(t *testing.T) {
 		raise(t, syscall.SIGUSR1)
 	}
 	settle()
-	until(t, "every delivery", func() bool {
-		must(t, l.RunNonblock())
+	testkit.Until(t, "every delivery", func() bool {
+		testkit.Must(t, l.RunNonblock())
 		return calls >= 4
 	})
 	turns(t, l, 3)
@@ -249,16 +250,16 @@ func TestSignalDuringItsCallbackIsCounted(t *testing.T) {
 }
 
 func TestSignalDelInCallbackCancelsPendingCalls(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) {
 		calls++
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 	})
 	raise(t, syscall.SIGUSR1)
 	raise(t, syscall.SIGUSR1)
 	settle()
-	run(t, l)
+	testkit.Run(t, l)
 	turns(t, l, 3)
 	if calls != 1 {
 		t.Fatalf("%d calls", calls)
@@ -266,7 +267,7 @@ func TestSignalDelInCallbackCancelsPendingCalls(t *testing.T) {
 }
 
 func TestSignalWithoutPersistIsOneShot(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	e, err := l.NewEvent(int(syscall.SIGUSR1), event.Signal, func(e *event.Event, _ event.Flags) {
 		calls++
@@ -274,11 +275,11 @@ func TestSignalWithoutPersistIsOneShot(t *testing.T) {
 			t.Error("still added in its callback")
 		}
 	})
-	must(t, err)
+	testkit.Must(t, err)
 	for range 2 {
-		must(t, e.Add(event.NoTimeout))
+		testkit.Must(t, e.Add(event.NoTimeout))
 		raise(t, syscall.SIGUSR1)
-		run(t, l)
+		testkit.Run(t, l)
 	}
 	if calls != 2 {
 		t.Fatalf("%d calls", calls)
@@ -286,17 +287,17 @@ func TestSignalWithoutPersistIsOneShot(t *testing.T) {
 }
 
 func TestSignalDelDoesNotAffectOtherSignals(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	a := newSignal(t, l, syscall.SIGUSR1, func(*event.Event, event.Flags) { t.Error("called after Del") })
 	newSignal(t, l, syscall.SIGUSR2, func(e *event.Event, _ event.Flags) {
 		calls++
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 	})
-	must(t, a.Del())
+	testkit.Must(t, a.Del())
 	raise(t, syscall.SIGUSR1)
 	raise(t, syscall.SIGUSR2)
-	run(t, l)
+	testkit.Run(t, l)
 	if calls != 1 {
 		t.Fatalf("%d calls", calls)
 	}
@@ -307,33 +308,33 @@ func TestSignalIsSharedWithOsSignal(t *testing.T) {
 	ch := make(chan os.Signal, 8)
 	signal.Notify(ch, syscall.SIGUSR1)
 	defer signal.Stop(ch)
-	l := newLoop(t, nil)
-	e := newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) { must(t, e.Del()) })
+	l := testkit.NewLoop(t, nil)
+	e := newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, _ event.Flags) { testkit.Must(t, e.Del()) })
 	raise(t, syscall.SIGUSR1)
-	await(t, ch, "delivery beside a loop")
-	run(t, l)
+	testkit.Await(t, ch, "delivery beside a loop")
+	testkit.Run(t, l)
 	if e.Added() {
 		t.Error("still added")
 	}
 	raise(t, syscall.SIGUSR1)
-	await(t, ch, "delivery after a loop's Del")
+	testkit.Await(t, ch, "delivery after a loop's Del")
 }
 
 func TestSignalThatCannotBeCaughtIsRefused(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	fn := func(*event.Event, event.Flags) {}
 	for _, n := range []int{-1, 0, int(syscall.SIGKILL), int(syscall.SIGSTOP), 65, 1 << 20} {
 		_, err := l.NewEvent(n, event.Signal, fn)
-		wantErr(t, err, event.ErrInvalid)
-		must(t, l.ActivateSignal(n)) // harmless
+		testkit.WantErr(t, err, event.ErrInvalid)
+		testkit.Must(t, l.ActivateSignal(n)) // harmless
 	}
 	_, err := l.NewSignal(notASignal{}, fn)
-	wantErr(t, err, event.ErrInvalid)
+	testkit.WantErr(t, err, event.ErrInvalid)
 	_, err = l.NewSignal(syscall.SIGUSR1, nil)
-	wantErr(t, err, event.ErrInvalid)
+	testkit.WantErr(t, err, event.ErrInvalid)
 	for _, with := range []event.Flags{event.Read, event.Write, event.Closed, event.EdgeTriggered} {
 		_, err := l.NewEvent(int(syscall.SIGUSR1), event.Signal|with, fn)
-		wantErr(t, err, event.ErrInvalid)
+		testkit.WantErr(t, err, event.ErrInvalid)
 	}
 }
 
@@ -343,19 +344,19 @@ func (notASignal) String() string { return "not a signal" }
 func (notASignal) Signal()        {}
 
 func TestActivateSignalReachesItsEventsOnly(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	newSignal(t, l, syscall.SIGUSR1, func(e *event.Event, what event.Flags) {
 		calls++
 		if what != event.Signal {
 			t.Errorf("told %v", what)
 		}
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 	})
 	other := newSignal(t, l, syscall.SIGUSR2, func(*event.Event, event.Flags) { t.Error("wrong signal") })
-	must(t, l.ActivateSignal(int(syscall.SIGUSR1)))
+	testkit.Must(t, l.ActivateSignal(int(syscall.SIGUSR1)))
 	turns(t, l, 2)
-	must(t, other.Del())
+	testkit.Must(t, other.Del())
 	if calls != 1 {
 		t.Fatalf("%d calls", calls)
 	}
@@ -380,8 +381,8 @@ func TestManySignalsWhileEventsAreAddedAndDeleted(t *testing.T) {
 		}
 	})
 	for range 2 {
-		l := newLoop(t, nil)
-		background(t, l)
+		l := testkit.NewLoop(t, nil)
+		testkit.Background(t, l)
 		for range 2 {
 			workers.Go(func() {
 				for range tenfold(20) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/poller"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // If no descriptor is free for a new epoll set, the loop continues with the old one and tries again.
@@ -25,21 +26,21 @@ func TestLoopSurvivesARebuildThatFails(t *testing.T) {
 		t.Run(string(driver), func(t *testing.T) {
 			opened.Store(0)
 			refused.Store(0)
-			l := newLoop(t, &event.Config{OpenPoller: open, Driver: driver})
+			l := testkit.NewLoop(t, &event.Config{OpenPoller: open, Driver: driver})
 			_, _, fd, peer := pair(t)
 			read := make(chan string, 1)
 			e := eventFor(t, l, fd, event.Read|event.Persist, func(*event.Event, event.Flags) {
 				s, _ := receive(fd)
 				read <- s
 			})
-			must(t, e.Add(event.NoTimeout))
-			background(t, l)
+			testkit.Must(t, e.Add(event.NoTimeout))
+			testkit.Background(t, l)
 			causeRebuild(t, l, func() {})
 			if n := refused.Load(); n != 3 {
 				t.Errorf("refused %d times", n)
 			}
 			send(t, peer, "x")
-			wantEqual(t, "read", await(t, read, "readiness"), "x")
+			testkit.WantEqual(t, "read", testkit.Await(t, read, "readiness"), "x")
 		})
 	}
 }
@@ -106,16 +107,16 @@ func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			epoll, err := newKernelPoller(poller.WakerEventfd)
-			must(t, err)
+			testkit.Must(t, err)
 			m := &closingPoller{kernelPoller: epoll}
-			l := newLoop(t, &event.Config{OpenPoller: func() (event.Poller, error) { return m, nil }})
+			l := testkit.NewLoop(t, &event.Config{OpenPoller: func() (event.Poller, error) { return m, nil }})
 			fd, peer := rawPair(t)
 			t.Cleanup(func() { closeRaw(t, peer) })
 			first := silent(t, l, fd, event.Read|event.Persist)
-			must(t, first.Add(event.NoTimeout))
+			testkit.Must(t, first.Add(event.NoTimeout))
 			if c.paused {
-				must(t, first.SetConditions(0))
-				must(t, epoll.Add(fd, event.Read, 1<<40)) // as a duplicate's file back on its number is known
+				testkit.Must(t, first.SetConditions(0))
+				testkit.Must(t, epoll.Add(fd, event.Read, 1<<40)) // as a duplicate's file back on its number is known
 			}
 			m.beforeModify = func() {
 				closeRaw(t, fd)
@@ -125,15 +126,15 @@ func TestAddBesideACloseRefusesAndEndsTheOthers(t *testing.T) {
 				}
 			}
 			second := silent(t, l, fd, event.Write)
-			wantErr(t, second.Add(event.NoTimeout), c.err)
-			wantEqual(t, "added", second.Added(), false)
-			wantErr(t, second.Err(), nil)
-			wantErr(t, first.Err(), event.ErrStale)
-			wantErr(t, first.Del(), event.ErrStale)
-			wantEqual(t, "events added", l.Stats().Added, 0)
+			testkit.WantErr(t, second.Add(event.NoTimeout), c.err)
+			testkit.WantEqual(t, "added", second.Added(), false)
+			testkit.WantErr(t, second.Err(), nil)
+			testkit.WantErr(t, first.Err(), event.ErrStale)
+			testkit.WantErr(t, first.Del(), event.ErrStale)
+			testkit.WantEqual(t, "events added", l.Stats().Added, 0)
 			if c.reused {
-				must(t, second.Add(event.NoTimeout))
-				must(t, second.Del())
+				testkit.Must(t, second.Add(event.NoTimeout))
+				testkit.Must(t, second.Del())
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // manners are the ways to watch a descriptor that l's backend knows.
@@ -28,7 +29,7 @@ func ghost(t *testing.T, l *event.Loop, flags event.Flags, fn func(*event.Event,
 	_, _, duplicate, peer := pair(t)
 	fd := privateDup(t, duplicate)
 	e = eventFor(t, l, fd, flags, fn)
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	closeRaw(t, fd)
 	return e, peer
 }
@@ -36,40 +37,40 @@ func ghost(t *testing.T, l *event.Loop, flags event.Flags, fn func(*event.Event,
 // If the removal of a one-shot event before its call shows that the descriptor was closed, the event is not called and Err
 // returns ErrStale. Added again, the event is called once.
 func TestOneShotOfAClosedDescriptorIsStale(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	e, peer := ghost(t, l, event.Read, func(*event.Event, event.Flags) { calls++ })
 	send(t, peer, "x")
 	turns(t, l, 3)
-	wantEqual(t, "calls for a closed descriptor", calls, 0)
-	wantEqual(t, "added", e.Added(), false)
-	wantErr(t, e.Err(), event.ErrStale)
-	wantErr(t, e.Del(), event.ErrStale)
+	testkit.WantEqual(t, "calls for a closed descriptor", calls, 0)
+	testkit.WantEqual(t, "added", e.Added(), false)
+	testkit.WantErr(t, e.Err(), event.ErrStale)
+	testkit.WantErr(t, e.Del(), event.ErrStale)
 	if s := l.Stats(); s.Stale != 1 || s.Added != 0 {
 		t.Errorf("%d stale events, %d added", s.Stale, s.Added)
 	}
 	other := reopen(t, e.FD())
 	send(t, other, "x")
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	turns(t, l, 3)
-	wantEqual(t, "calls for the number's next file", calls, 1)
+	testkit.WantEqual(t, "calls for the number's next file", calls, 1)
 	closeRaw(t, e.FD(), other)
 }
 
 // An Add that fails because the descriptor is closed may end the events that kept a Run going.
 func TestFailedAddThatEndsTheLastEventsEndsRun(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	fd, peer := rawPair(t)
 	defer closeRaw(t, peer)
 	first := silent(t, l, fd, event.Read|event.Persist)
-	must(t, first.Add(event.NoTimeout))
+	testkit.Must(t, first.Add(event.NoTimeout))
 	second := silent(t, l, fd, event.Write)
 	over := make(chan error, 1)
 	go func() { over <- l.Run(t.Context()) }()
 	letSleep(t, l)
 	closeRaw(t, fd)
-	wantErr(t, second.Add(event.NoTimeout), event.ErrBadDescriptor)
-	must(t, await(t, over, "end of Run"))
+	testkit.WantErr(t, second.Add(event.NoTimeout), event.ErrBadDescriptor)
+	testkit.Must(t, testkit.Await(t, over, "end of Run"))
 }
 
 // However a descriptor is closed behind its event's back, a loop that sleeps is not set spinning.
@@ -81,19 +82,19 @@ func TestClosedDescriptorDoesNotSpin(t *testing.T) {
 			peer := reopen(t, e.FD())
 			t.Cleanup(func() { closeRaw(t, e.FD(), peer) })
 			next := silent(t, e.Loop(), e.FD(), event.Read|event.Persist)
-			must(t, next.Add(event.NoTimeout))
-			t.Cleanup(func() { must(t, next.Del()) })
+			testkit.Must(t, next.Add(event.NoTimeout))
+			t.Cleanup(func() { testkit.Must(t, next.Del()) })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for manner, edge := range manners(newLoop(t, nil)) {
+			for manner, edge := range manners(testkit.NewLoop(t, nil)) {
 				t.Run(manner, func(t *testing.T) {
-					l := newLoop(t, nil)
+					l := testkit.NewLoop(t, nil)
 					fd, peer := rawPair(t)
 					t.Cleanup(func() { closeRaw(t, peer) })
 					e := eventFor(t, l, fd, event.Read|event.Persist|edge, func(*event.Event, event.Flags) {})
-					must(t, e.Add(event.NoTimeout))
-					background(t, l)
+					testkit.Must(t, e.Add(event.NoTimeout))
+					testkit.Background(t, l)
 					letSleep(t, l)
 					closeRaw(t, fd)
 					tidy(t, e)
@@ -104,7 +105,7 @@ func TestClosedDescriptorDoesNotSpin(t *testing.T) {
 						t.Errorf("%d turns with nothing to do", n)
 					}
 					if name == "forgotten" && !l.Features().Has(event.FeatureStale) {
-						wantErr(t, e.Err(), event.ErrStale) // poll looks at each descriptor
+						testkit.WantErr(t, e.Err(), event.ErrStale) // poll looks at each descriptor
 					}
 				})
 			}
@@ -114,24 +115,24 @@ func TestClosedDescriptorDoesNotSpin(t *testing.T) {
 
 // When the same file comes back to its number, the registration that was left behind serves the new event.
 func TestSameFileGetsItsNumberBack(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	a, b := socketpair(t)
 	fd := privateDup(t, fdOf(t, a))
 	gone := silent(t, l, fd, event.Read|event.Persist)
-	must(t, gone.Add(event.NoTimeout))
+	testkit.Must(t, gone.Add(event.NoTimeout))
 	closeRaw(t, fd)
-	wantErr(t, gone.Del(), event.ErrStale)
+	testkit.WantErr(t, gone.Del(), event.ErrStale)
 	n, err := unix.FcntlInt(uintptr(fdOf(t, a)), unix.F_DUPFD_CLOEXEC, fd)
-	must(t, err)
-	wantEqual(t, "number", n, fd)
+	testkit.Must(t, err)
+	testkit.WantEqual(t, "number", n, fd)
 	told := event.Flags(0)
 	e := eventFor(t, l, fd, event.Read, func(_ *event.Event, what event.Flags) { told = what })
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	send(t, fdOf(t, b), "x")
-	run(t, l)
-	wantEqual(t, "told", told, event.Read)
+	testkit.Run(t, l)
+	testkit.WantEqual(t, "told", told, event.Read)
 	closeRaw(t, fd)
-	wantEqual(t, "rebuilds", l.Stats().Rebuilds, 0)
+	testkit.WantEqual(t, "rebuilds", l.Stats().Rebuilds, 0)
 }
 
 // causeRebuild makes the loop replace its poller. It makes the loop's turns itself, or leaves them to the goroutine that runs
@@ -139,13 +140,13 @@ func TestSameFileGetsItsNumberBack(t *testing.T) {
 func causeRebuild(t *testing.T, l *event.Loop, step func()) {
 	t.Helper()
 	e, peer := ghost(t, l, event.Read|event.Persist, func(*event.Event, event.Flags) {})
-	wantErr(t, e.Del(), event.ErrStale)
+	testkit.WantErr(t, e.Del(), event.ErrStale)
 	if !l.Features().Has(event.FeatureStale) {
 		return // the backend goes by numbers and keeps no ghosts
 	}
 	rebuilds := l.Stats().Rebuilds
 	send(t, peer, "x")
-	until(t, "a new set", func() bool {
+	testkit.Until(t, "a new set", func() bool {
 		step()
 		return l.Stats().Rebuilds > rebuilds
 	})
@@ -153,9 +154,9 @@ func causeRebuild(t *testing.T, l *event.Loop, step func()) {
 
 // A new set has every event of the old one, level- and edge-triggered, and loses no edge that came meanwhile.
 func TestRebuildKeepsTheOtherEvents(t *testing.T) {
-	for manner, edge := range manners(newLoop(t, nil)) {
+	for manner, edge := range manners(testkit.NewLoop(t, nil)) {
 		t.Run(manner, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			const n = 20
 			var peers [n]int
 			var calls [n]int
@@ -167,10 +168,10 @@ func TestRebuildKeepsTheOtherEvents(t *testing.T) {
 						calls[i]++
 					}
 				})
-				must(t, e.Add(event.NoTimeout))
+				testkit.Must(t, e.Add(event.NoTimeout))
 				writer := eventFor(t, l, fd, event.Closed|event.Persist|edge, func(*event.Event, event.Flags) {})
 				if l.Features().Has(event.FeatureClosed) {
-					must(t, writer.Add(event.NoTimeout))
+					testkit.Must(t, writer.Add(event.NoTimeout))
 				}
 			}
 			want := 0
@@ -206,31 +207,31 @@ func TestRebuildKeepsTheOtherEvents(t *testing.T) {
 
 // A descriptor that the old set shows to be closed is not added to the new one, where its number could mean another file.
 func TestRebuildFindsClosedDescriptors(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	if !l.Features().Has(event.FeatureStale) {
 		t.Skip("the backend goes by numbers")
 	}
 	closed, peer := rawPair(t)
 	reused, peer2 := rawPair(t)
 	a, b := silent(t, l, closed, event.Read), silent(t, l, reused, event.Read|event.Persist)
-	must(t, a.Add(event.NoTimeout))
-	must(t, b.Add(event.NoTimeout))
+	testkit.Must(t, a.Add(event.NoTimeout))
+	testkit.Must(t, b.Add(event.NoTimeout))
 	closeRaw(t, closed, peer, reused, peer2)
 	stranger := reopen(t, reused)
 	causeRebuild(t, l, func() { turns(t, l, 1) })
 	send(t, stranger, "x")
 	turns(t, l, 3)
-	wantErr(t, a.Err(), event.ErrStale)
-	wantErr(t, b.Err(), event.ErrStale)
-	wantEqual(t, "added", l.Stats().Added, 0)
+	testkit.WantErr(t, a.Err(), event.ErrStale)
+	testkit.WantErr(t, b.Err(), event.ErrStale)
+	testkit.WantEqual(t, "added", l.Stats().Added, 0)
 	closeRaw(t, reused, stranger)
 }
 
 // Waking a loop that replaces its set just now neither fails nor is lost, nor does it touch the old set's waker.
 func TestRebuildRacesPosts(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t, nil)
-		background(t, l)
+		l := testkit.NewLoop(t, nil)
+		testkit.Background(t, l)
 		var posters sync.WaitGroup
 		quit := make(chan struct{})
 		for range 3 {
@@ -248,7 +249,7 @@ func TestRebuildRacesPosts(t *testing.T) {
 					}
 					select {
 					case <-ran:
-					case <-time.After(patience):
+					case <-time.After(testkit.Patience):
 						t.Error("a post was lost")
 						return
 					}
@@ -298,9 +299,9 @@ func (r *reuse) next(t *testing.T, flags event.Flags, del bool) error {
 // just before they are closed: no readiness of one reaches the event of the next.
 func TestReadinessStaysWithItsFile(t *testing.T) {
 	for _, del := range []bool{true, false} {
-		for manner, edge := range manners(newLoop(t, nil)) {
+		for manner, edge := range manners(testkit.NewLoop(t, nil)) {
 			t.Run(fmt.Sprintf("%s, Del %v", manner, del), func(t *testing.T) {
-				probe := newLoop(t, nil)
+				probe := testkit.NewLoop(t, nil)
 				if del || probe.Features().Has(event.FeatureStale) {
 					reuseInTurns(t, event.Read|event.Persist|edge, del)
 					reuseFromOutside(t, event.Read|event.Persist|edge, del)
@@ -315,13 +316,13 @@ func newReuse(t *testing.T, l *event.Loop, flags event.Flags) *reuse {
 	r := &reuse{l: l, silent: &atomic.Bool{}}
 	r.fd, r.peer = rawPair(t)
 	r.e = eventFor(t, l, r.fd, flags, func(*event.Event, event.Flags) {})
-	must(t, r.e.Add(event.NoTimeout))
+	testkit.Must(t, r.e.Add(event.NoTimeout))
 	return r
 }
 
 // reuseInTurns does it in callbacks and in watchers, several times in each turn.
 func reuseInTurns(t *testing.T, flags event.Flags, del bool) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	_, _, always, _ := pair(t)
 	var numbers []*reuse
 	for range 3 {
@@ -332,32 +333,32 @@ func reuseInTurns(t *testing.T, flags event.Flags, del bool) {
 			for range 2 {
 				r.silent.Store(false)
 				send(t, r.peer, "x")
-				must(t, r.next(t, flags, del))
+				testkit.Must(t, r.next(t, flags, del))
 			}
 		}
 	}
 	busy := eventFor(t, l, always, event.Write|event.Persist, func(*event.Event, event.Flags) { swap() })
-	must(t, busy.Add(event.NoTimeout))
+	testkit.Must(t, busy.Add(event.NoTimeout))
 	onCheck(t, l, swap)
 	onPrepare(t, l, swap)
 	turns(t, l, tenfold(20))
 	for _, r := range numbers {
-		must(t, r.e.Del())
+		testkit.Must(t, r.e.Del())
 		closeRaw(t, r.fd, r.peer)
 	}
 }
 
 // reuseFromOutside does it beside a loop that runs on another goroutine.
 func reuseFromOutside(t *testing.T, flags event.Flags, del bool) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	r := newReuse(t, l, flags)
-	stop := background(t, l)
+	stop := testkit.Background(t, l)
 	for range tenfold(100) {
 		r.silent.Store(false)
 		send(t, r.peer, "x")
-		must(t, r.next(t, flags, del))
+		testkit.Must(t, r.next(t, flags, del))
 	}
 	stop()
-	must(t, r.e.Del())
+	testkit.Must(t, r.e.Del())
 	closeRaw(t, r.fd, r.peer)
 }

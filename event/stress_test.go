@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // misbehave is a callback that does one of the things that callbacks should not do, or may do.
@@ -111,9 +112,9 @@ func flood(l *event.Loop) {
 // Whatever callbacks do, however they end, and whatever other goroutines do meanwhile, no call hangs, DelWait returns when the
 // callback has, and the loop can be closed.
 func TestNoCallHangsWhateverCallbacksDo(t *testing.T) {
-	other := newSignal(t, newLoop(t, nil), syscall.SIGUSR1, func(*event.Event, event.Flags) {}) // so that the signal never ends the test
+	other := newSignal(t, testkit.NewLoop(t, nil), syscall.SIGUSR1, func(*event.Event, event.Flags) {}) // so that the signal never ends the test
 	for range tenfold(10) {
-		l := newLoop(t, &event.Config{Priorities: 3, PostLimit: stressPosts, Budget: event.Budget{Callbacks: 4, Time: time.Millisecond, MinPriority: 1}})
+		l := testkit.NewLoop(t, &event.Config{Priorities: 3, PostLimit: stressPosts, Budget: event.Budget{Callbacks: 4, Time: time.Millisecond, MinPriority: 1}})
 		fd := idle(t)
 		var stop atomic.Bool
 		var runner, users sync.WaitGroup
@@ -143,9 +144,9 @@ func TestNoCallHangsWhateverCallbacksDo(t *testing.T) {
 			flood(l) // Close meets posts at their limit
 			close(over)
 		}()
-		await(t, over, "end of the callers")
+		testkit.Await(t, over, "end of the callers")
 		apart(t, "Close", func() { _ = l.Close() })
-		await(t, l.Done(), "Done")
+		testkit.Await(t, l.Done(), "Done")
 	}
-	must(t, other.Del())
+	testkit.Must(t, other.Del())
 }

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // 100 goroutines each set 100 timers on one loop, one after the other, and wait for each: every timer runs, none early.
 func TestTimersFromManyGoroutines(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t, nil)
-		background(t, l)
+		l := testkit.NewLoop(t, nil)
+		testkit.Background(t, l)
 		var ran atomic.Int32
 		var all sync.WaitGroup
 		for seed := range uint64(100) {
@@ -47,9 +48,9 @@ func TestTimersFromManyGoroutines(t *testing.T) {
 		}
 		over := make(chan struct{})
 		go func() { all.Wait(); close(over) }()
-		await(t, over, "the last timer")
-		wantEqual(t, "timers", ran.Load(), 10000)
-		wantEqual(t, "added", l.Stats().Added, 0)
+		testkit.Await(t, over, "the last timer")
+		testkit.WantEqual(t, "timers", ran.Load(), 10000)
+		testkit.WantEqual(t, "added", l.Stats().Added, 0)
 	}, 1, 2, 4)
 }
 
@@ -63,7 +64,7 @@ func TestManyLoopsAtOnce(t *testing.T) {
 				return
 			}
 			calls := 0
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 			defer cancel()
 			for range 20 {
 				if _, err := l.AfterFunc(time.Microsecond, func() { calls++ }); err != nil {
@@ -96,52 +97,54 @@ func TestSleepingLoopIsWokenBy(t *testing.T) {
 		do   func(t *testing.T, s sleeper)
 		ends bool // Run, and not only the sleep
 	}{
-		"Activate":      {func(t *testing.T, s sleeper) { must(t, s.user.Activate(0)) }, false},
-		"Add of nearer": {func(t *testing.T, s sleeper) { must(t, s.timer.Add(time.Millisecond)) }, false},
+		"Activate":      {func(t *testing.T, s sleeper) { testkit.Must(t, s.user.Activate(0)) }, false},
+		"Add of nearer": {func(t *testing.T, s sleeper) { testkit.Must(t, s.timer.Add(time.Millisecond)) }, false},
 		"AfterFunc":     {func(t *testing.T, s sleeper) { s.l.AfterFunc(0, func() { s.user.Activate(0) }) }, false},
-		"Post":          {func(t *testing.T, s sleeper) { must(t, s.l.Post(func() { s.user.Activate(0) })) }, false},
+		"Post":          {func(t *testing.T, s sleeper) { testkit.Must(t, s.l.Post(func() { s.user.Activate(0) })) }, false},
 		"ActivateFD": {func(t *testing.T, s sleeper) {
 			s.activateOf(t, idle(t), event.Read|event.Persist, func(n int) error { return s.l.ActivateFD(n, event.Read) })
 		}, false},
 		"ActivateSignal": {func(t *testing.T, s sleeper) {
 			s.activateOf(t, int(syscall.SIGWINCH), event.Signal|event.Persist, s.l.ActivateSignal)
 		}, false},
-		"Finalize":   {func(t *testing.T, s sleeper) { must(t, s.user.Finalize(func(*event.Event) { s.timer.Activate(0) })) }, false},
+		"Finalize": {func(t *testing.T, s sleeper) {
+			testkit.Must(t, s.user.Finalize(func(*event.Event) { s.timer.Activate(0) }))
+		}, false},
 		"Break":      {func(_ *testing.T, s sleeper) { s.l.Break() }, true},
-		"Exit":       {func(t *testing.T, s sleeper) { must(t, s.l.Exit(0)) }, true},
-		"later Exit": {func(t *testing.T, s sleeper) { must(t, s.l.Exit(time.Millisecond)) }, true},
+		"Exit":       {func(t *testing.T, s sleeper) { testkit.Must(t, s.l.Exit(0)) }, true},
+		"later Exit": {func(t *testing.T, s sleeper) { testkit.Must(t, s.l.Exit(time.Millisecond)) }, true},
 		"last Del": {func(t *testing.T, s sleeper) {
-			must(t, s.user.Del())
-			must(t, s.timer.Del())
+			testkit.Must(t, s.user.Del())
+			testkit.Must(t, s.timer.Del())
 		}, true},
 		"last Finalize": {func(t *testing.T, s sleeper) {
-			must(t, s.timer.Del())
-			must(t, s.user.Finalize(func(*event.Event) {}))
+			testkit.Must(t, s.timer.Del())
+			testkit.Must(t, s.user.Finalize(func(*event.Event) {}))
 		}, true},
 		"last Unref": {func(t *testing.T, s sleeper) {
 			s.l.Ref()
-			must(t, s.user.Del())
-			must(t, s.timer.Del())
+			testkit.Must(t, s.user.Del())
+			testkit.Must(t, s.timer.Del())
 			s.l.Unref()
 		}, true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			called := make(chan struct{}, 1)
 			call := func(*event.Event, event.Flags) { called <- struct{}{} }
 			s := sleeper{l, eventFor(t, l, -1, event.Persist, call), eventFor(t, l, -1, 0, call)}
-			must(t, s.user.Add(event.NoTimeout))
-			must(t, s.timer.Add(time.Hour))
+			testkit.Must(t, s.user.Add(event.NoTimeout))
+			testkit.Must(t, s.timer.Add(time.Hour))
 			over := make(chan error, 1)
 			go func() { over <- l.Run(t.Context()) }()
 			letSleep(t, l)
 			c.do(t, s)
 			if !c.ends {
-				await(t, called, "callback")
+				testkit.Await(t, called, "callback")
 				l.Break()
 			}
-			must(t, await(t, over, "end of Run"))
+			testkit.Must(t, testkit.Await(t, over, "end of Run"))
 		})
 	}
 }
@@ -150,20 +153,20 @@ func TestSleepingLoopIsWokenBy(t *testing.T) {
 func (s sleeper) activateOf(t *testing.T, fd int, flags event.Flags, activate func(n int) error) {
 	t.Helper()
 	e := eventFor(t, s.l, fd, flags, func(e *event.Event, _ event.Flags) {
-		must(t, e.Del())
-		must(t, s.user.Activate(0))
+		testkit.Must(t, e.Del())
+		testkit.Must(t, s.user.Activate(0))
 	})
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	letSleep(t, s.l)
-	must(t, activate(fd))
+	testkit.Must(t, activate(fd))
 }
 
 // letSleep waits until the loop, run by another goroutine, has had every opportunity to fall asleep.
 func letSleep(t testing.TB, l *event.Loop) {
 	t.Helper()
 	passed := make(chan struct{})
-	must(t, l.Post(func() { close(passed) }))
-	await(t, passed, "post")
+	testkit.Must(t, l.Post(func() { close(passed) }))
+	testkit.Await(t, passed, "post")
 	for range 50 {
 		runtime.Gosched()
 	}
@@ -173,12 +176,12 @@ func letSleep(t testing.TB, l *event.Loop) {
 // One post to a sleeping loop, round after round: nothing but the post itself can bring the loop to run it.
 func TestIdleLoopRunsEachPost(t *testing.T) {
 	onProcessors(t, func(t *testing.T) {
-		l := newLoop(t, nil)
-		background(t, l)
+		l := testkit.NewLoop(t, nil)
+		testkit.Background(t, l)
 		ran := make(chan struct{})
 		for range tenfold(500) {
-			must(t, l.Post(func() { ran <- struct{}{} }))
-			await(t, ran, "post")
+			testkit.Must(t, l.Post(func() { ran <- struct{}{} }))
+			testkit.Await(t, ran, "post")
 		}
 	}, 1, 2, 4)
 }
@@ -189,10 +192,10 @@ func TestWakesRaceReadiness(t *testing.T) {
 	for name, manner := range manners {
 		t.Run(name, func(t *testing.T) {
 			onProcessors(t, func(t *testing.T) {
-				l := newLoop(t, nil)
+				l := testkit.NewLoop(t, nil)
 				if manner != 0 && !l.Features().Has(event.FeatureEdge) {
 					_, err := l.NewEvent(idle(t), event.Read|manner, func(*event.Event, event.Flags) {})
-					wantErr(t, err, event.ErrUnsupported)
+					testkit.WantErr(t, err, event.ErrUnsupported)
 					return
 				}
 				fd, peer := idlePair(t)
@@ -201,22 +204,22 @@ func TestWakesRaceReadiness(t *testing.T) {
 					s, _ := receive(fd)
 					read <- len(s)
 				})
-				must(t, e.Add(event.NoTimeout))
-				background(t, l)
+				testkit.Must(t, e.Add(event.NoTimeout))
+				testkit.Background(t, l)
 				var both sync.WaitGroup
 				both.Go(func() {
 					for range tenfold(300) {
 						send(t, peer, "x")
 						for got := 0; got < 1; {
-							got += await(t, read, "readiness")
+							got += testkit.Await(t, read, "readiness")
 						}
 					}
 				})
 				both.Go(func() {
 					ran := make(chan struct{})
 					for range tenfold(300) {
-						must(t, l.Post(func() { close(ran) }))
-						await(t, ran, "post")
+						testkit.Must(t, l.Post(func() { close(ran) }))
+						testkit.Await(t, ran, "post")
 						ran = make(chan struct{})
 					}
 				})
@@ -234,7 +237,7 @@ func idlePair(t testing.TB) (fd, peer int) {
 }
 
 func TestClockOfTheLoopNeverGoesBack(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	last, rounds := l.Now(), 0
 	var e *event.Event
 	e = userEvent(t, l, event.Persist, func() {
@@ -244,22 +247,22 @@ func TestClockOfTheLoopNeverGoesBack(t *testing.T) {
 		}
 		last = now
 		if rounds++; rounds < 1000 {
-			must(t, e.Activate(0))
+			testkit.Must(t, e.Activate(0))
 		}
 	})
-	must(t, e.Activate(0))
-	run(t, l)
+	testkit.Must(t, e.Activate(0))
+	testkit.Run(t, l)
 }
 
 func TestRemainingNeverExceedsWhatWasAsked(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	for _, d := range []time.Duration{0, 1, time.Millisecond, time.Hour, 24 * 365 * time.Hour} {
 		e := silent(t, l, -1, 0)
-		must(t, e.Add(d))
+		testkit.Must(t, e.Add(d))
 		if left, ok := e.Remaining(); !ok || left > d || left < 0 {
 			t.Errorf("of %v remain %v, %v", d, left, ok)
 		}
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 		if left, ok := e.Remaining(); ok {
 			t.Errorf("after Del remain %v", left)
 		}
@@ -268,8 +271,8 @@ func TestRemainingNeverExceedsWhatWasAsked(t *testing.T) {
 
 // DelWait from many goroutines at once: each returns only when no callback of the event runs or can begin.
 func TestDelWaitWaitsForTheRunningCallback(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	for range tenfold(50) {
 		var inside atomic.Bool
 		entered := make(chan struct{})
@@ -281,8 +284,8 @@ func TestDelWaitWaitsForTheRunningCallback(t *testing.T) {
 			}
 			inside.Store(false)
 		})
-		must(t, e.Activate(0))
-		await(t, entered, "callback")
+		testkit.Must(t, e.Activate(0))
+		testkit.Await(t, entered, "callback")
 		var all sync.WaitGroup
 		for range 3 {
 			all.Go(func() {
@@ -296,20 +299,20 @@ func TestDelWaitWaitsForTheRunningCallback(t *testing.T) {
 }
 
 func TestDelWaitEndsWithItsContext(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	entered, finish := make(chan struct{}), make(chan struct{})
 	e := userEvent(t, l, event.Persist, func() {
 		close(entered)
 		<-finish
 	})
-	must(t, e.Add(event.NoTimeout))
-	must(t, e.Activate(0))
-	background(t, l)
-	await(t, entered, "callback")
+	testkit.Must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Activate(0))
+	testkit.Background(t, l)
+	testkit.Await(t, entered, "callback")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errImpatient)
-	wantErr(t, e.DelWait(ctx), errImpatient)
-	wantEqual(t, "added", e.Added(), false)
+	testkit.WantErr(t, e.DelWait(ctx), errImpatient)
+	testkit.WantEqual(t, "added", e.Added(), false)
 	close(finish)
-	must(t, e.DelWait(t.Context()))
+	testkit.Must(t, e.DelWait(t.Context()))
 }

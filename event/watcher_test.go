@@ -7,19 +7,20 @@ import (
 	"weak"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func onPrepare(t testing.TB, l *event.Loop, fn func()) *event.Watcher {
 	t.Helper()
 	w, err := l.OnPrepare(fn)
-	must(t, err)
+	testkit.Must(t, err)
 	return w
 }
 
 func onCheck(t testing.TB, l *event.Loop, fn func()) *event.Watcher {
 	t.Helper()
 	w, err := l.OnCheck(fn)
-	must(t, err)
+	testkit.Must(t, err)
 	return w
 }
 
@@ -27,7 +28,7 @@ func onCheck(t testing.TB, l *event.Loop, fn func()) *event.Watcher {
 // which it was added, in every turn.
 func TestWatchersAreCalledInOrder(t *testing.T) {
 	p := newScriptPoller()
-	l := newLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread})
+	l := testkit.NewLoop(t, &event.Config{OpenPoller: p.open, Driver: event.DriverThread})
 	var seen []string
 	see := func(what string) func() { return func() { seen = append(seen, what) } }
 	onCheck(t, l, see("check 1"))
@@ -38,7 +39,7 @@ func TestWatchersAreCalledInOrder(t *testing.T) {
 	})
 	onCheck(t, l, see("check 2"))
 	e := eventFor(t, l, 5, event.Read|event.Persist, func(*event.Event, event.Flags) { see("callback")() })
-	must(t, e.Add(event.NoTimeout))
+	testkit.Must(t, e.Add(event.NoTimeout))
 	turns(t, l, 2)
 	turn := []string{"prepare 1", "prepare 2", "check 1", "check 2", "callback"}
 	wantOrder(t, seen, append(turn, turn...)...)
@@ -47,7 +48,7 @@ func TestWatchersAreCalledInOrder(t *testing.T) {
 func TestWatcherStopHoldsAtOnce(t *testing.T) {
 	for name, add := range map[string]func(testing.TB, *event.Loop, func()) *event.Watcher{"prepare": onPrepare, "check": onCheck, "turn end": onTurnEnd} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			var seen []int
 			var own, later *event.Watcher
 			add(t, l, func() { seen = append(seen, 1) })
@@ -67,7 +68,7 @@ func TestWatcherStopHoldsAtOnce(t *testing.T) {
 }
 
 func TestWatcherAddedInARoundWaitsForTheNext(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	rounds, calls := 0, 0
 	onPrepare(t, l, func() {
 		if rounds++; rounds == 1 {
@@ -76,21 +77,21 @@ func TestWatcherAddedInARoundWaitsForTheNext(t *testing.T) {
 		}
 	})
 	turns(t, l, 1)
-	wantEqual(t, "calls in the first turn, whose check is still to come", calls, 10)
+	testkit.WantEqual(t, "calls in the first turn, whose check is still to come", calls, 10)
 	turns(t, l, 1)
-	wantEqual(t, "calls after the second turn", calls, 21)
+	testkit.WantEqual(t, "calls after the second turn", calls, 21)
 }
 
 func TestWatcherKeepsNoRunGoing(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	onPrepare(t, l, func() {})
 	onCheck(t, l, func() {})
-	run(t, l)
+	testkit.Run(t, l)
 }
 
 func TestPollTimeoutIsTheTimeOfTheSleep(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	want := func(what string, d time.Duration, some bool) {
 		t.Helper()
 		if got, ok := l.PollTimeout(); got != d || ok != some {
@@ -98,49 +99,51 @@ func TestPollTimeoutIsTheTimeOfTheSleep(t *testing.T) {
 		}
 	}
 	later, err := l.NewTimer(func(*event.Event, event.Flags) {})
-	must(t, err)
+	testkit.Must(t, err)
 	soon, err := l.NewTimer(func(*event.Event, event.Flags) {})
-	must(t, err)
+	testkit.Must(t, err)
 	now := userEvent(t, l, 0, func() {})
 	rounds := 0
 	onPrepare(t, l, func() {
 		rounds++
 		want("nothing added", 0, false)
-		must(t, later.Add(2*time.Hour))
+		testkit.Must(t, later.Add(2*time.Hour))
 		want("one timer", 2*time.Hour, true)
-		must(t, soon.Add(time.Hour))
+		testkit.Must(t, soon.Add(time.Hour))
 		want("two timers", time.Hour, true)
 		clock.Advance(time.Minute)
 		want("a minute later", 59*time.Minute, true)
 		clock.Advance(time.Hour)
 		want("overdue", 0, true)
-		must(t, soon.Del())
+		testkit.Must(t, soon.Del())
 		want("the nearest deleted", 59*time.Minute, true)
-		must(t, now.Activate(0))
+		testkit.Must(t, now.Activate(0))
 		want("active", 0, true)
-		must(t, now.Del())
-		must(t, later.Del())
+		testkit.Must(t, now.Del())
+		testkit.Must(t, later.Del())
 		want("all deleted", 0, false)
 		l.Break()
 		want("Break", 0, true)
 	})
-	must(t, l.RunForever(t.Context()))
-	wantEqual(t, "rounds", rounds, 1)
+	testkit.Must(t, l.RunForever(t.Context()))
+	testkit.WantEqual(t, "rounds", rounds, 1)
 }
 
 // What a prepare watcher adds or activates counts for the sleep that follows it.
 func TestPrepareWatcherPreventsTheSleep(t *testing.T) {
 	cases := map[string]func(t *testing.T, l *event.Loop, e *event.Event){
-		"timer":      func(t *testing.T, _ *event.Loop, e *event.Event) { must(t, e.Add(time.Millisecond)) },
-		"activation": func(t *testing.T, _ *event.Loop, e *event.Event) { must(t, e.Activate(0)) },
-		"post":       func(t *testing.T, l *event.Loop, e *event.Event) { must(t, l.Post(func() { must(t, e.Activate(0)) })) },
+		"timer":      func(t *testing.T, _ *event.Loop, e *event.Event) { testkit.Must(t, e.Add(time.Millisecond)) },
+		"activation": func(t *testing.T, _ *event.Loop, e *event.Event) { testkit.Must(t, e.Activate(0)) },
+		"post": func(t *testing.T, l *event.Loop, e *event.Event) {
+			testkit.Must(t, l.Post(func() { testkit.Must(t, e.Activate(0)) }))
+		},
 		"Break":      func(_ *testing.T, l *event.Loop, _ *event.Event) { l.Break() },
-		"Exit":       func(t *testing.T, l *event.Loop, _ *event.Event) { must(t, l.Exit(0)) },
-		"later Exit": func(t *testing.T, l *event.Loop, _ *event.Event) { must(t, l.Exit(time.Millisecond)) },
+		"Exit":       func(t *testing.T, l *event.Loop, _ *event.Event) { testkit.Must(t, l.Exit(0)) },
+		"later Exit": func(t *testing.T, l *event.Loop, _ *event.Event) { testkit.Must(t, l.Exit(time.Millisecond)) },
 	}
 	for name, do := range cases {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			l.Ref() // or Run would have no reason to sleep
 			e := userEvent(t, l, 0, func() { l.Break() })
 			first := true
@@ -150,32 +153,32 @@ func TestPrepareWatcherPreventsTheSleep(t *testing.T) {
 				}
 				first = false
 			})
-			run(t, l)
+			testkit.Run(t, l)
 		})
 	}
 }
 
 func TestCheckWatcherActivatesForItsOwnTurn(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	calls := 0
 	e := userEvent(t, l, 0, func() { calls++ })
-	onCheck(t, l, func() { must(t, e.Activate(0)) })
+	onCheck(t, l, func() { testkit.Must(t, e.Activate(0)) })
 	turns(t, l, 1)
-	wantEqual(t, "calls in the first turn", calls, 1)
+	testkit.WantEqual(t, "calls in the first turn", calls, 1)
 }
 
 func TestWatcherIsRefused(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	_, err := l.OnPrepare(nil)
-	wantErr(t, err, event.ErrInvalid)
+	testkit.WantErr(t, err, event.ErrInvalid)
 	_, err = l.OnCheck(nil)
-	wantErr(t, err, event.ErrInvalid)
+	testkit.WantErr(t, err, event.ErrInvalid)
 	w := onPrepare(t, l, func() { t.Error("called by Close") })
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	_, err = l.OnPrepare(func() {})
-	wantErr(t, err, event.ErrClosed)
+	testkit.WantErr(t, err, event.ErrClosed)
 	_, err = l.OnCheck(func() {})
-	wantErr(t, err, event.ErrClosed)
+	testkit.WantErr(t, err, event.ErrClosed)
 	w.Stop()
 }
 
@@ -188,14 +191,14 @@ func TestVeryManyWatchersAreAddedAndStopped(t *testing.T) {
 	}
 	for name, add := range kinds {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			var got []int
 			watchers := make([]*event.Watcher, n)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			for i := range watchers {
 				w, err := add(l, func() { got = append(got, i) })
-				must(t, err)
+				testkit.Must(t, err)
 				watchers[i] = w
 			}
 			for i := range watchers {
@@ -210,7 +213,7 @@ func TestVeryManyWatchersAreAddedAndStopped(t *testing.T) {
 			if name != "OnClose" {
 				oneTurn(t, l)
 			}
-			must(t, l.Close())
+			testkit.Must(t, l.Close())
 			wantOrder(t, got, 0, n/4, n/2, 3*n/4)
 		})
 	}
@@ -219,7 +222,7 @@ func TestVeryManyWatchersAreAddedAndStopped(t *testing.T) {
 // A round continues after a watcher that stops itself and those next to it, and a new round begins after one that a panic has
 // ended.
 func TestRoundContinuesThoughWatchersAreStopped(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var got []int
 	watchers := make([]*event.Watcher, 6)
 	for i := range watchers {
@@ -245,14 +248,14 @@ func TestRoundContinuesThoughWatchersAreStopped(t *testing.T) {
 
 // What a closed loop's watcher refers to is garbage, and so is what a stopped one stood beside.
 func TestStoppedWatcherKeepsNoMemoryAlive(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	first := onPrepare(t, l, func() {})
 	second := onPrepare(t, l, func() {})
 	gone := weak.Make(onPrepare(t, l, func() {}))
 	second.Stop()
 	gone.Value().Stop()
 	first.Stop()
-	until(t, "collection of a stopped watcher", func() bool {
+	testkit.Until(t, "collection of a stopped watcher", func() bool {
 		runtime.GC()
 		return gone.Value() == nil
 	})
@@ -262,8 +265,8 @@ func TestStoppedWatcherKeepsNoMemoryAlive(t *testing.T) {
 // PollTimeout is 0 where the loop would not sleep: with due timers that the budget has left, and at the end of a run
 // for which nothing is left.
 func TestPollTimeoutIsZeroWhereTheLoopWouldNotSleep(t *testing.T) {
-	clock := newFakeClock()
-	l := newLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Callbacks: 1}})
+	clock := testkit.NewClock()
+	l := testkit.NewLoop(t, &event.Config{Clock: clock, Budget: event.Budget{Callbacks: 1}})
 	zero := func(what string) {
 		t.Helper()
 		if d, some := l.PollTimeout(); d != 0 || !some {
@@ -271,29 +274,29 @@ func TestPollTimeoutIsZeroWhereTheLoopWouldNotSleep(t *testing.T) {
 		}
 	}
 	first, left := userEvent(t, l, 0, func() {}), silent(t, l, -1, 0)
-	must(t, first.Add(time.Second))
-	must(t, left.Add(time.Second))
-	must(t, silent(t, l, -1, 0).Add(time.Hour))
+	testkit.Must(t, first.Add(time.Second))
+	testkit.Must(t, left.Add(time.Second))
+	testkit.Must(t, silent(t, l, -1, 0).Add(time.Hour))
 	clock.Advance(time.Second)
 	oneTurn(t, l)
 	zero("due timer left by the budget")
-	must(t, left.Del())
+	testkit.Must(t, left.Del())
 	if d, some := l.PollTimeout(); d != time.Hour-time.Second || !some {
 		t.Errorf("without the due timer: %v, %v", d, some)
 	}
-	last := newLoop(t, nil)
+	last := testkit.NewLoop(t, nil)
 	e := silent(t, last, -1, 0)
-	must(t, e.Add(time.Hour))
+	testkit.Must(t, e.Add(time.Hour))
 	asked := false
 	onPrepare(t, last, func() {
 		asked = true
-		must(t, e.Del())
+		testkit.Must(t, e.Del())
 		if d, some := last.PollTimeout(); d != 0 || !some {
 			t.Errorf("at the end of a run: %v, %v; want 0, true", d, some)
 		}
 	})
-	run(t, last)
-	wantEqual(t, "asked", asked, true)
+	testkit.Run(t, last)
+	testkit.WantEqual(t, "asked", asked, true)
 	if _, some := last.PollTimeout(); some {
 		t.Error("without a run the loop is to sleep for ever, but a timeout is told")
 	}

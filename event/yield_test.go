@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // countingClock is a clock on which 50 µs pass with each reading.
@@ -26,17 +27,17 @@ func TestLoopThatAlwaysHasWorkLetsOthersRun(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const times = 1000
 	clock := &countingClock{}
-	l := newLoop(t, &event.Config{Clock: clock})
+	l := testkit.NewLoop(t, &event.Config{Clock: clock})
 	var took atomic.Int64
 	work, err := l.NewEvent(-1, event.Persist, func(e *event.Event, _ event.Flags) {
 		if took.Load() == 0 {
-			must(t, e.Activate(event.Read))
+			testkit.Must(t, e.Activate(event.Read))
 		} else {
-			must(t, l.Break())
+			testkit.Must(t, l.Break())
 		}
 	})
-	must(t, err)
-	must(t, work.Activate(event.Read))
+	testkit.Must(t, err)
+	testkit.Must(t, work.Activate(event.Read))
 	go func() {
 		start := clock.readings.Load()
 		for range times {
@@ -44,7 +45,7 @@ func TestLoopThatAlwaysHasWorkLetsOthersRun(t *testing.T) {
 		}
 		took.Store(clock.readings.Load() - start)
 	}()
-	must(t, l.RunForever(t.Context()))
+	testkit.Must(t, l.RunForever(t.Context()))
 	// A yield is due after four readings, and a turn makes one. Other goroutines of the process may take some of the yields.
 	if n := took.Load(); n > 10*4*times {
 		t.Errorf("a goroutine beside a busy loop was scheduled %d times in %d readings of the clock", times, n)

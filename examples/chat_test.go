@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // join comes into the room. Those who are there already hear of it.
@@ -20,7 +22,7 @@ func join(t *testing.T, addr, name string, others ...*client) *client {
 	return c
 }
 
-func TestChatTellsEverybodyAndWhispersToOne(t *testing.T) {
+func TestChatSendsToAllAndToOne(t *testing.T) {
 	p, addr := listening(t, build(t, "chat"))
 	ann := join(t, addr, "ann")
 	bob := join(t, addr, "bob", ann)
@@ -40,6 +42,7 @@ func TestChatTellsEverybodyAndWhispersToOne(t *testing.T) {
 	ann.send("/quit\nnever heard\n")
 	ann.expectLines("* bye")
 	ann.expectEnd()
+	ann.Close()
 	eve.Close()
 	bob.expectLines("* ann has left", "* eve has left")
 	// 6 joinings are heard, 7 lines of ann's and 3 ends of members; or eve is not there any more for the first of them.
@@ -48,7 +51,7 @@ func TestChatTellsEverybodyAndWhispersToOne(t *testing.T) {
 	}
 }
 
-func TestChatWantsAGoodNameThatNobodyHas(t *testing.T) {
+func TestChatWantsAValidUnusedName(t *testing.T) {
 	p, addr := listening(t, build(t, "chat"))
 	join(t, addr, "ann")
 	c := dial(t, addr)
@@ -103,8 +106,8 @@ func TestChatHasOneOrderForAll(t *testing.T) {
 	}
 }
 
-// TestChatDropsWhoDoesNotRead has one member that never reads, and two that hear each line before the next is said.
-func TestChatDropsWhoDoesNotRead(t *testing.T) {
+// TestChatDropsAClientThatDoesNotRead has one member that never reads, and two that hear each line before the next is said.
+func TestChatDropsAClientThatDoesNotRead(t *testing.T) {
 	p, addr := listening(t, build(t, "chat"), "-rate", "0")
 	ann := join(t, addr, "ann")
 	bob := join(t, addr, "bob", ann)
@@ -142,6 +145,6 @@ func dialSlowly(t *testing.T, addr string) *client {
 		return raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
 	}
 	c, err := (&net.Dialer{Timeout: patience, Control: small}).Dial("tcp", addr)
-	must(t, err)
+	testkit.Must(t, err)
 	return newClient(t, c)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	// The programs use these; a change of them must make go test run the tests again.
+	"github.com/evmq/evmq/internal/testkit"
 	_ "github.com/evmq/evmq/server"
 	_ "github.com/evmq/evmq/server/framing"
 )
@@ -35,7 +36,7 @@ func dial(t *testing.T, addr string) *client {
 func newClient(t *testing.T, c net.Conn) *client {
 	t.Helper()
 	t.Cleanup(func() { c.Close() })
-	must(t, c.SetDeadline(time.Now().Add(patience)))
+	testkit.Must(t, c.SetDeadline(time.Now().Add(patience)))
 	return &client{c.(*net.TCPConn), t, bufio.NewReaderSize(c, 128<<10)}
 }
 
@@ -102,11 +103,4 @@ func (p *program) stop(done ...*client) string {
 	said := p.line("stopped: ")
 	p.wait()
 	return said
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestDispatcherAnswersByTimerAndFromElsewhere(t *testing.T) {
@@ -37,8 +39,8 @@ func TestDispatcherServesConnectionsThatItMade(t *testing.T) {
 	}
 }
 
-// TestDispatcherTellsNoStranger has clients leave before their answers come. Others come at once and may get their descriptors.
-func TestDispatcherTellsNoStranger(t *testing.T) {
+// TestDispatcherAnswersNoOtherClient has clients leave before their answers come. Others come at once and may get their descriptors.
+func TestDispatcherAnswersNoOtherClient(t *testing.T) {
 	const clients = 200
 	p, addr := listening(t, build(t, "dispatcher"), "-work", "3ms")
 	for i := range clients {
@@ -46,7 +48,7 @@ func TestDispatcherTellsNoStranger(t *testing.T) {
 		gone.send(fmt.Sprintf("after 5ms late %d\njob late %d\ndance\n", i, i))
 		for !strings.HasPrefix(gone.readLine(), "? ") { // from then on both are begun
 		}
-		must(t, gone.SetLinger(0))
+		testkit.Must(t, gone.SetLinger(0))
 		gone.Close()
 		c := dial(t, addr)
 		for _, text := range []string{"first", "second"} {

@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // TestEchoSendsBackEveryByteInEachMode has clients that write without waiting for the answers.
@@ -71,10 +74,14 @@ func TestEchoAnswersWhatCameBeforeTheSignal(t *testing.T) {
 	idle.send("hello\n")
 	idle.expect("hello\n") // both are accepted
 	busy.send("burn\n1\n2\n")
-	said := p.stop()
+	p.signal(syscall.SIGTERM)
 	busy.expect("burn\n1\n2\n")
 	busy.expectEnd()
 	idle.expectEnd()
+	busy.Close() // the server waits for it
+	idle.Close()
+	said := p.line("stopped: ")
+	p.wait()
 	if want := "2 connections, 21 bytes in, 21 out"; said != want {
 		t.Errorf("stopped with %s, want %s", said, want)
 	}
@@ -107,7 +114,7 @@ func TestEchoServesOthersWhileHandlersBurn(t *testing.T) {
 		t.Error("no answer came while others burned")
 	}
 	for range cap(burnt) {
-		must(t, <-burnt)
+		testkit.Must(t, <-burnt)
 	}
 	if got := p.stop(quick); !strings.HasPrefix(got, "5 connections, ") {
 		t.Errorf("stopped with %s", got)
@@ -117,9 +124,9 @@ func TestEchoServesOthersWhileHandlersBurn(t *testing.T) {
 func dialEcho(t *testing.T, network, addr string, secure bool) net.Conn {
 	t.Helper()
 	c, err := net.DialTimeout(network, addr, patience)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { c.Close() })
-	must(t, c.SetDeadline(time.Now().Add(patience)))
+	testkit.Must(t, c.SetDeadline(time.Now().Add(patience)))
 	if secure {
 		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // the certificate is made on the spot
 	}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // generations is a program that is replaced by new processes of itself, which print where it prints.
@@ -33,7 +35,7 @@ func (g *generations) next() (process *os.Process, addr string) {
 		g.add(line)
 	}
 	process, err := os.FindProcess(pid) // by a descriptor, so that it is this one for good
-	must(g.t, err)
+	testkit.Must(g.t, err)
 	g.t.Cleanup(func() {
 		_ = process.Kill() // says that it has ended, mostly
 		_ = process.Release()
@@ -112,12 +114,12 @@ func TestGracefulLosesNoAnswerWhileItIsReloaded(t *testing.T) {
 	const reloads = 4
 	for range reloads {
 		a.await(500)
-		must(t, process.Signal(syscall.SIGHUP))
+		testkit.Must(t, process.Signal(syscall.SIGHUP))
 		process, _ = g.next()
 	}
 	a.await(500)
 	a.ending.Store(true)
-	must(t, process.Signal(syscall.SIGTERM))
+	testkit.Must(t, process.Signal(syscall.SIGTERM))
 	clients.Wait()
 	for g.stopped <= reloads {
 		g.add(g.line("process "))
@@ -142,13 +144,13 @@ func (a *asker) await(more int64) {
 // TestGracefulStaysWhenTheNewProcessFails puts a program in its place that ends at once.
 func TestGracefulStaysWhenTheNewProcessFails(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "graceful") // a copy: other tests run the program, too
-	must(t, os.Link(build(t, "graceful"), binary))
+	testkit.Must(t, os.Link(build(t, "graceful"), binary))
 	g := &generations{program: start(t, binary, "-addr", "127.0.0.1:0")}
 	process, addr := g.next()
-	must(t, os.Remove(binary))
-	must(t, os.WriteFile(binary, []byte("#!/bin/sh\n: >\"$0.ran\"\nexit 3\n"), 0o700))
+	testkit.Must(t, os.Remove(binary))
+	testkit.Must(t, os.WriteFile(binary, []byte("#!/bin/sh\n: >\"$0.ran\"\nexit 3\n"), 0o700))
 	c := dial(t, addr)
-	must(t, process.Signal(syscall.SIGHUP))
+	testkit.Must(t, process.Signal(syscall.SIGHUP))
 	for tries := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(binary + ".ran"); err == nil {
 			break
@@ -166,7 +168,7 @@ func TestGracefulStaysWhenTheNewProcessFails(t *testing.T) {
 		other.Close()
 	}
 	c.Close()
-	must(t, process.Signal(syscall.SIGTERM))
+	testkit.Must(t, process.Signal(syscall.SIGTERM))
 	g.add(g.line("process "))
 	if g.answers != 100 {
 		t.Errorf("%d answers", g.answers)
@@ -188,13 +190,13 @@ func TestGracefulFinishesWhatItHasRead(t *testing.T) {
 		c.send("1\n")
 		c.expectLines("1")
 		c.send("a\nb\nc\nd\nhalf a li")
-		must(t, process.Signal(sig))
+		testkit.Must(t, process.Signal(sig))
 		c.expectLines("A", "B", "C", "D")
 		c.expectEnd()
 		c.Close()
 		if sig == syscall.SIGHUP {
 			process, _ = g.next()
-			must(t, process.Signal(syscall.SIGTERM))
+			testkit.Must(t, process.Signal(syscall.SIGTERM))
 			g.add(g.line("process "))
 		}
 		for g.stopped == 0 || sig == syscall.SIGHUP && g.stopped == 1 {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestHandoff(t *testing.T) {
@@ -157,7 +159,7 @@ func slowReader(t *testing.T, binary string) {
 	sent := 0
 	var err error
 	for sent < most && err == nil {
-		must(t, c.SetWriteDeadline(time.Now().Add(time.Second))) // anew for each line: it passes when nothing moves
+		testkit.Must(t, c.SetWriteDeadline(time.Now().Add(time.Second))) // anew for each line: it passes when nothing moves
 		var n int
 		n, err = io.WriteString(c, line)
 		sent += n
@@ -166,7 +168,7 @@ func slowReader(t *testing.T, binary string) {
 		t.Fatalf("%d bytes were taken without an answer read, and then %v", sent, err)
 	}
 	h.ask(t)
-	must(t, c.SetDeadline(time.Now().Add(patience)))
+	testkit.Must(t, c.SetDeadline(time.Now().Add(patience)))
 	var rest sync.WaitGroup
 	defer rest.Wait()
 	rest.Go(func() {

@@ -10,13 +10,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // listing is the program without the comment before it.
 func listing(t *testing.T) string {
 	t.Helper()
 	source, err := os.ReadFile("hello/main.go")
-	must(t, err)
+	testkit.Must(t, err)
 	_, code, found := strings.Cut(string(source), "\npackage main\n")
 	if !found {
 		t.Fatal("hello/main.go has no comment before its package")
@@ -33,7 +35,7 @@ func TestHelloHas15Lines(t *testing.T) {
 // TestHelloIsTheListingOfTheReadme compares the two.
 func TestHelloIsTheListingOfTheReadme(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
-	must(t, err)
+	testkit.Must(t, err)
 	_, part, found := strings.Cut(string(readme), "## A server in 15 lines\n")
 	if !found {
 		t.Fatal("the README has no such part")
@@ -67,7 +69,7 @@ func TestHello(t *testing.T) {
 	b.send("me\n")
 	b.expectLines("hello me")
 	a.send("you\nlast")
-	must(t, a.CloseWrite())
+	testkit.Must(t, a.CloseWrite())
 	a.expectLines("hello you", "hello and you", "hello last")
 	a.expectEnd()
 }
@@ -77,12 +79,12 @@ func buildOverlaid(t *testing.T, name, source string) (binary string) {
 	t.Helper()
 	dir := t.TempDir()
 	main, err := filepath.Abs(filepath.Join(name, "main.go"))
-	must(t, err)
+	testkit.Must(t, err)
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{main: filepath.Join(dir, "main.go")}})
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(source), 0o600))
-	must(t, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
+	testkit.Must(t, err)
+	testkit.Must(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(source), 0o600))
+	testkit.Must(t, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
 	binary = filepath.Join(dir, name)
-	must(t, compile(name, "-o", binary, "-overlay", filepath.Join(dir, "overlay.json")))
+	testkit.Must(t, compile(name, "-o", binary, "-overlay", filepath.Join(dir, "overlay.json")))
 	return binary
 }

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // backend is where the proxy connects to.
@@ -25,9 +27,9 @@ type backend struct {
 func newBackend(t *testing.T) backend {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { l.Close() })
-	must(t, l.(*net.TCPListener).SetDeadline(time.Now().Add(patience)))
+	testkit.Must(t, l.(*net.TCPListener).SetDeadline(time.Now().Add(patience)))
 	return backend{l.(*net.TCPListener), t}
 }
 
@@ -35,7 +37,7 @@ func newBackend(t *testing.T) backend {
 func (b backend) take() *client {
 	b.t.Helper()
 	c, err := b.AcceptTCP()
-	must(b.t, err)
+	testkit.Must(b.t, err)
 	b.t.Cleanup(func() { c.Close() })
 	return newClient(b.t, c)
 }
@@ -59,11 +61,11 @@ func TestProxyHandsOnBytesAndHalfClosesBothWays(t *testing.T) {
 		if !clientFirst {
 			first, second = there, c
 		}
-		must(t, first.CloseWrite())
+		testkit.Must(t, first.CloseWrite())
 		second.expectEnd()
 		second.send("after the half-close")
 		first.expect("after the half-close")
-		must(t, second.CloseWrite())
+		testkit.Must(t, second.CloseWrite())
 		first.expectEnd()
 	}
 	// Every connection has ended; were one left, Shutdown would close it, and this would say 4 as well. So ask the kernel.
@@ -81,7 +83,7 @@ func sockets(t *testing.T, p *program) (n int) {
 	for end := time.Now().Add(2 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		dir := fmt.Sprintf("/proc/%d/fd/", p.cmd.Process.Pid)
 		entries, err := os.ReadDir(dir)
-		must(t, err)
+		testkit.Must(t, err)
 		n = 0
 		for _, e := range entries {
 			if to, err := os.Readlink(dir + e.Name()); err == nil && strings.HasPrefix(to, "socket:") {
@@ -100,9 +102,9 @@ func TestProxyLosesNothingThatComesBeforeTheBackend(t *testing.T) {
 	p, addr := startProxy(t, b.Addr().String())
 	// A listener whose queue is full does not answer; who connects asks again each second.
 	raw, err := b.SyscallConn()
-	must(t, err)
-	must(t, raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) }))
-	must(t, err)
+	testkit.Must(t, err)
+	testkit.Must(t, raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) }))
+	testkit.Must(t, err)
 	waiting := 0
 	for full := false; !full && waiting < 10; {
 		c, err := net.DialTimeout("tcp", b.Addr().String(), 100*time.Millisecond)
@@ -114,7 +116,7 @@ func TestProxyLosesNothingThatComesBeforeTheBackend(t *testing.T) {
 	text := lines(1, 1000, 600) // more than one read
 	c := dial(t, addr)
 	c.send(text)
-	must(t, c.CloseWrite())
+	testkit.Must(t, c.CloseWrite())
 	for range waiting {
 		b.take()
 	}
@@ -122,7 +124,7 @@ func TestProxyLosesNothingThatComesBeforeTheBackend(t *testing.T) {
 	there.expect(text)
 	there.expectEnd()
 	there.send("all of it is here")
-	must(t, there.CloseWrite())
+	testkit.Must(t, there.CloseWrite())
 	c.expect("all of it is here")
 	c.expectEnd()
 	p.stop()
@@ -137,7 +139,7 @@ func TestProxyClosesClientsWhenTheBackendIsNotThere(t *testing.T) {
 		if errors.Is(err, syscall.ECONNRESET) {
 			continue // that was quick
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		c := newClient(t, nc)
 		_, _ = io.WriteString(c, "anybody?") // it may be over already
 		c.expectEnd()
@@ -159,8 +161,8 @@ func TestProxyHandsOnAReset(t *testing.T) {
 		if !clientFirst {
 			first, second = there, c
 		}
-		must(t, first.SetLinger(0))
-		must(t, first.Close())
+		testkit.Must(t, first.SetLinger(0))
+		testkit.Must(t, first.Close())
 		if _, err := second.in.ReadByte(); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("a reset arrives as %v", err)
 		}
@@ -181,12 +183,12 @@ func TestProxyEndsAPairWhoseOneSideResetsAfterItsEnd(t *testing.T) {
 		if !clientFirst {
 			first, second = there, c
 		}
-		must(t, first.CloseWrite())
+		testkit.Must(t, first.CloseWrite())
 		if _, err := second.in.ReadByte(); !errors.Is(err, io.EOF) {
 			t.Errorf("a half-close arrives as %v", err)
 		}
-		must(t, first.SetLinger(0))
-		must(t, first.Close())
+		testkit.Must(t, first.SetLinger(0))
+		testkit.Must(t, first.Close())
 		for end := time.Now().Add(patience); socketError(t, second.TCPConn) == 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatal("the other side of a pair that is dead was not reset")
@@ -200,14 +202,14 @@ func TestProxyEndsAPairWhoseOneSideResetsAfterItsEnd(t *testing.T) {
 func socketError(t *testing.T, c *net.TCPConn) (errno int) {
 	t.Helper()
 	raw, err := c.SyscallConn()
-	must(t, err)
-	must(t, raw.Control(func(fd uintptr) { errno, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR) }))
-	must(t, err)
+	testkit.Must(t, err)
+	testkit.Must(t, raw.Control(func(fd uintptr) { errno, err = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR) }))
+	testkit.Must(t, err)
 	return errno
 }
 
-// TestProxyDoesNotGrowForWhoDoesNotRead pushes 200 MB through, in both directions at once on two connections, to readers that stop.
-func TestProxyDoesNotGrowForWhoDoesNotRead(t *testing.T) {
+// TestProxyDoesNotGrowForAClientThatDoesNotRead pushes 200 MB through, in both directions at once on two connections, to readers that stop.
+func TestProxyDoesNotGrowForAClientThatDoesNotRead(t *testing.T) {
 	b := newBackend(t)
 	p, addr := startProxy(t, b.Addr().String())
 	down := dial(t, addr)
@@ -276,7 +278,7 @@ func stopAndGo(t *testing.T, from, to *client) {
 func memory(t *testing.T, p *program, what string) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	must(t, err)
+	testkit.Must(t, err)
 	_, rest, _ := strings.Cut(string(status), what+":")
 	var kilobytes int
 	if _, err := fmt.Sscanf(rest, "%d kB", &kilobytes); err != nil {

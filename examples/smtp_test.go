@@ -9,19 +9,21 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // kept returns the one file in dir.
 func kept(t *testing.T, dir string) string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	must(t, err)
+	testkit.Must(t, err)
 	if len(files) != 1 {
 		t.Fatalf("%d files are kept", len(files))
 	}
 	text, err := os.ReadFile(files[0])
-	must(t, err)
-	must(t, os.Remove(files[0]))
+	testkit.Must(t, err)
+	testkit.Must(t, os.Remove(files[0]))
 	return string(text)
 }
 
@@ -43,7 +45,7 @@ func TestSMTPTakesWhatTheStandardLibrarySends(t *testing.T) {
 	p, addr := listening(t, build(t, "smtp"), "-dir", dir)
 	text := "Subject: dots\r\n\r\n.\r\n..\r\n.one\r\nin the . middle\r\nthe end.\r\n"
 	for range 3 {
-		must(t, smtp.SendMail(addr, nil, "me@here", []string{"you@there", "her@there"}, []byte(text)))
+		testkit.Must(t, smtp.SendMail(addr, nil, "me@here", []string{"you@there", "her@there"}, []byte(text)))
 		if got, want := kept(t, dir), "X-From: <me@here>\r\nX-To: <you@there>, <her@there>\r\n"+text; got != want {
 			t.Errorf("kept %q, want %q", got, want)
 		}
@@ -86,13 +88,13 @@ func TestSMTPTakesConversationsSentAtOnce(t *testing.T) {
 		c.expectEnd()
 		c.Close()
 		files, err := filepath.Glob(filepath.Join(dir, "*"))
-		must(t, err)
+		testkit.Must(t, err)
 		got := map[string]bool{}
 		for _, file := range files {
 			text, err := os.ReadFile(file)
-			must(t, err)
+			testkit.Must(t, err)
 			got[string(text)] = true
-			must(t, os.Remove(file))
+			testkit.Must(t, os.Remove(file))
 		}
 		if !maps.Equal(got, want) {
 			t.Errorf("kept %v", got)
@@ -103,8 +105,8 @@ func TestSMTPTakesConversationsSentAtOnce(t *testing.T) {
 	}
 }
 
-// TestS19SMTPRefusesMessagesAboveTheLimit by the size that the client announces, and by the size that it has.
-func TestS19SMTPRefusesMessagesAboveTheLimit(t *testing.T) {
+// TestSMTPRefusesMessagesAboveTheLimit by the size that the client announces, and by the size that it has.
+func TestSMTPRefusesMessagesAboveTheLimit(t *testing.T) {
 	p, addr := listening(t, build(t, "smtp"), "-limit", "10000")
 	c := greet(t, addr)
 	c.send("MAIL FROM:<a@b> SIZE=10001\r\n")

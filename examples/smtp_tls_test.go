@@ -17,26 +17,28 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // writeCertificate writes a certificate for localhost and its key to files, and returns a pool that trusts it.
 func writeCertificate(t *testing.T) (cert, key string, pool *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	testkit.Must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	must(t, err)
+	testkit.Must(t, err)
 	bytes, err := x509.MarshalPKCS8PrivateKey(private)
-	must(t, err)
+	testkit.Must(t, err)
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "cert"), filepath.Join(dir, "key")
 	encoded := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	must(t, os.WriteFile(cert, encoded, 0o600))
-	must(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: bytes}), 0o600))
+	testkit.Must(t, os.WriteFile(cert, encoded, 0o600))
+	testkit.Must(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: bytes}), 0o600))
 	pool = x509.NewCertPool()
 	pool.AppendCertsFromPEM(encoded)
 	return cert, key, pool
@@ -48,23 +50,23 @@ func TestSMTPOffersSTARTTLS(t *testing.T) {
 	dir := t.TempDir()
 	p, addr := listening(t, build(t, "smtp"), "-dir", dir, "-cert", cert, "-key", key)
 	c, err := smtp.Dial(addr)
-	must(t, err)
+	testkit.Must(t, err)
 	defer c.Close()
 	if ok, _ := c.Extension("STARTTLS"); !ok {
 		t.Fatal("STARTTLS is not offered")
 	}
-	must(t, c.StartTLS(&tls.Config{RootCAs: pool, ServerName: "localhost"}))
+	testkit.Must(t, c.StartTLS(&tls.Config{RootCAs: pool, ServerName: "localhost"}))
 	if ok, _ := c.Extension("STARTTLS"); ok {
 		t.Error("STARTTLS is offered again")
 	}
-	must(t, c.Mail("me@here"))
-	must(t, c.Rcpt("you@there"))
+	testkit.Must(t, c.Mail("me@here"))
+	testkit.Must(t, c.Rcpt("you@there"))
 	w, err := c.Data()
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = io.WriteString(w, "encrypted\r\n")
-	must(t, err)
-	must(t, w.Close())
-	must(t, c.Quit())
+	testkit.Must(t, err)
+	testkit.Must(t, w.Close())
+	testkit.Must(t, c.Quit())
 	if got, want := kept(t, dir), "X-From: <me@here>\r\nX-To: <you@there>\r\nencrypted\r\n"; got != want {
 		t.Errorf("kept %q, want %q", got, want)
 	}
@@ -87,7 +89,7 @@ func TestSMTPForgetsWhatWasSaidInClear(t *testing.T) {
 	answers := bufio.NewReader(encrypted)
 	for _, x := range [][2]string{{"RCPT TO:<c@d>", "503 say hello first"}, {"STARTTLS", "503 the connection is encrypted already"}} {
 		_, err := io.WriteString(encrypted, x[0]+"\r\n")
-		must(t, err)
+		testkit.Must(t, err)
 		if line, err := answers.ReadString('\n'); err != nil || line != x[1]+"\r\n" {
 			t.Errorf("%s is answered with %q, %v", x[0], line, err)
 		}
@@ -118,13 +120,13 @@ func TestSMTPSpeaksTLSWithOpenSSL(t *testing.T) {
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {
 		cmd := exec.Command(path, "s_client", "-connect", addr, "-starttls", "smtp", version, "-crlf", "-quiet", "-CAfile", cert, "-verify_return_error", "-verify_hostname", "localhost")
 		in, err := cmd.StdinPipe()
-		must(t, err)
+		testkit.Must(t, err)
 		out, err := cmd.StdoutPipe()
-		must(t, err)
-		must(t, cmd.Start())
+		testkit.Must(t, err)
+		testkit.Must(t, cmd.Start())
 		timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		_, err = io.WriteString(in, "EHLO me\nNOOP\nQUIT\n")
-		must(t, err)
+		testkit.Must(t, err)
 		var lines []string
 		for sc := bufio.NewScanner(out); sc.Scan(); {
 			lines = append(lines, sc.Text())

@@ -6,13 +6,14 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
 func usersFile(t *testing.T, lines string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "users")
-	must(t, os.WriteFile(path, []byte(lines), 0o600))
+	testkit.Must(t, os.WriteFile(path, []byte(lines), 0o600))
 	return path
 }
 
@@ -20,7 +21,7 @@ func usersFile(t *testing.T, lines string) string {
 func TestATextClientAuthenticatesFirst(t *testing.T) {
 	path := usersFile(t, "ann:secret\nbob:other\n")
 	users, err := memcache.LoadUsers(path)
-	must(t, err)
+	testkit.Must(t, err)
 	r := start(t, memcache.Config{Users: users})
 	c := r.connect(t)
 	for _, a := range []struct{ request, answer string }{
@@ -39,8 +40,8 @@ func TestATextClientAuthenticatesFirst(t *testing.T) {
 		}
 		c.ask(a.request, a.answer)
 	}
-	must(t, os.WriteFile(path, []byte("ann:new\n"), 0o600))
-	must(t, users.Reload())
+	testkit.Must(t, os.WriteFile(path, []byte("ann:new\n"), 0o600))
+	testkit.Must(t, users.Reload())
 	c.ask("get x", "END")
 	c = r.connect(t)
 	c.ask("set x 0 0 10|ann secret", "CLIENT_ERROR authentication failure")
@@ -59,8 +60,8 @@ func TestInvalidUsersAreAnError(t *testing.T) {
 	}
 	path := usersFile(t, "ann:secret\n")
 	users, err := memcache.LoadUsers(path)
-	must(t, err)
-	must(t, os.WriteFile(path, []byte("nonsense"), 0o600))
+	testkit.Must(t, err)
+	testkit.Must(t, os.WriteFile(path, []byte("nonsense"), 0o600))
 	if err := users.Reload(); !errors.Is(err, memcache.ErrUsers) {
 		t.Error(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -26,10 +27,10 @@ func (c *client) reply() (shown string, cas uint64) {
 	c.t.Helper()
 	h := make([]byte, protocol.HeaderLen)
 	_, err := io.ReadFull(c.r, h)
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	body := make([]byte, binary.BigEndian.Uint32(h[8:]))
 	_, err = io.ReadFull(c.r, body)
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	if h[0] != protocol.ResponseMagic || binary.BigEndian.Uint32(h[12:]) != 0xdecade {
 		c.t.Errorf("the header is %x", h)
 	}
@@ -50,7 +51,7 @@ func (c *client) wants(want string) (cas uint64) {
 func (c *client) frame(op protocol.Opcode, cas uint64, extras, key, value string) {
 	c.t.Helper()
 	_, err := c.Write(frame(op, cas, extras, key, value))
-	must(c.t, err)
+	testkit.Must(c.t, err)
 }
 
 const (
@@ -136,7 +137,7 @@ func TestInvalidFramesCloseTheConnection(t *testing.T) {
 	} {
 		c := r.connect(t)
 		_, err := c.Write(f.bytes)
-		must(t, err)
+		testkit.Must(t, err)
 		if got, _ := c.reply(); got != f.reply {
 			t.Errorf("%s: %s", name, got)
 		}
@@ -146,7 +147,7 @@ func TestInvalidFramesCloseTheConnection(t *testing.T) {
 	c.frame(protocol.BinNoop, 0, "", "", "")
 	c.reply()
 	_, err := c.Write(make([]byte, protocol.HeaderLen))
-	must(t, err)
+	testkit.Must(t, err)
 	c.closed()
 }
 
@@ -169,7 +170,7 @@ func TestLargeFramesMayArriveInPieces(t *testing.T) {
 // TestABinaryClientAuthenticatesBySASL, and only a few commands are served before.
 func TestABinaryClientAuthenticatesBySASL(t *testing.T) {
 	users, err := memcache.LoadUsers(usersFile(t, "ann:secret\n"))
-	must(t, err)
+	testkit.Must(t, err)
 	r := start(t, memcache.Config{Users: users, SASL: true})
 	c := r.connect(t)
 	c.frame(protocol.BinVersion, 0, "", "", "")

@@ -9,13 +9,14 @@ import (
 
 	"github.com/evmq/evmq/internal/memcache/protocol"
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
 // TestAnInvalidConfigIsReportedWithFieldAndValue checks each field that has limits.
 func TestAnInvalidConfigIsReportedWithFieldAndValue(t *testing.T) {
 	users, err := memcache.LoadUsers(usersFile(t, "ann:secret"))
-	must(t, err)
+	testkit.Must(t, err)
 	for _, c := range []struct {
 		memcache.Config
 		text string
@@ -48,8 +49,8 @@ func TestTheLimitsOfAConfigAreValid(t *testing.T) {
 		{Memory: memcache.MinMemory, MaxItem: memcache.MaxMaxItem}, {PerTurn: 1, WorkerLog: 1, WatcherLog: 1},
 	} {
 		cache, err := memcache.New(c)
-		must(t, err)
-		must(t, cache.Close())
+		testkit.Must(t, err)
+		testkit.Must(t, cache.Close())
 	}
 }
 
@@ -64,7 +65,7 @@ func TestTheLimitsAreThoseOfTheStoreAndTheProtocol(t *testing.T) {
 // TestTheZeroConfigHasTheDefaults: stats settings shows them.
 func TestTheZeroConfigHasTheDefaults(t *testing.T) {
 	cache, err := memcache.New(memcache.Config{})
-	must(t, err)
+	testkit.Must(t, err)
 	defer cache.Close()
 	got := cache.Stats("settings")
 	for name, want := range map[string]string{
@@ -81,7 +82,7 @@ func TestTheZeroConfigHasTheDefaults(t *testing.T) {
 func TestAConfigIsCopied(t *testing.T) {
 	settings := []memcache.Setting{{"tcpport", "11211"}, {"own", "1"}}
 	cache, err := memcache.New(memcache.Config{Settings: settings, Logger: slog.New(slog.DiscardHandler)})
-	must(t, err)
+	testkit.Must(t, err)
 	defer cache.Close()
 	settings[0].Value, settings[1].Name = "80", "other"
 	if got := cache.Stats("settings"); got["tcpport"] != "11211" || got["own"] != "1" {

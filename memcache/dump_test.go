@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -18,7 +19,7 @@ func (c *client) list() (lines []string) {
 	c.t.Helper()
 	for {
 		line, err := c.r.ReadString('\n')
-		must(c.t, err)
+		testkit.Must(c.t, err)
 		if line == "END\r\n" {
 			return lines
 		}
@@ -34,7 +35,7 @@ func (c *client) classes() map[int]int {
 		var class, items int
 		if n, _ := fmt.Sscanf(name, "items:%d:number", &class); n == 1 && strings.HasSuffix(name, ":number") {
 			_, err := fmt.Sscan(value, &items)
-			must(c.t, err)
+			testkit.Must(c.t, err)
 			all[class] = items
 		}
 	}
@@ -151,7 +152,7 @@ func TestAMetadumpListsTheRequestedClasses(t *testing.T) {
 			var key, cas, fetched string
 			var expires, access, class int
 			_, err := fmt.Sscanf(line, "key=%s exp=%d la=%d cas=%s fetch=%s cls=%d", &key, &expires, &access, &cas, &fetched, &class)
-			must(t, err)
+			testkit.Must(t, err)
 			all[class]++
 		}
 		return all
@@ -176,7 +177,7 @@ func TestAMetadumpListsTheRequestedClasses(t *testing.T) {
 		"END|BADCLASS invalid class id|BADCLASS invalid class id|BADCLASS invalid class id|NOTSTARTED no items to crawl")
 	c.send("me k2")
 	line, err := c.r.ReadString('\n')
-	must(t, err)
+	testkit.Must(t, err)
 	_, behind, _ := strings.Cut(line, "cls=")
 	class := 0
 	if _, err := fmt.Sscanf(behind, "%d", &class); err != nil || c.classes()[class] != 1 {
@@ -191,19 +192,19 @@ func TestListsCanBeForbidden(t *testing.T) {
 		"CLIENT_ERROR stats cachedump not allowed|CLIENT_ERROR stats cachedump not allowed|ERROR metadump not allowed")
 	r := start(t, memcache.Config{})
 	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
-	must(t, err)
+	testkit.Must(t, err)
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	for request, answer := range map[string]string{
 		"stats cachedump 1 0": "CLIENT_ERROR stats cachedump needs a connection\r\n", "lru_crawler metadump all": "ERROR metadump needs a connection\r\n",
 	} {
 		_, err = fmt.Fprintf(nc, "\x00\x01\x00\x00\x00\x01\x00\x00%s\r\n", request)
-		must(t, err)
+		testkit.Must(t, err)
 		p := make([]byte, 2000)
 		n, err := bufio.NewReader(nc).Read(p)
-		must(t, err)
+		testkit.Must(t, err)
 		if got := string(p[8:n]); got != answer {
 			t.Errorf("%s: %q", request, got)
 		}

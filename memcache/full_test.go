@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -57,10 +58,10 @@ func TestARestartedCacheIsEmpty(t *testing.T) {
 	c := r.connect(t)
 	c.ask("set k 0 0 1|x|gets k", "STORED|VALUE k 0 1 1|x|END")
 	addr := r.addr
-	must(t, r.srv.Close())
+	testkit.Must(t, r.srv.Close())
 	c.closed()
 	r = start(t, memcache.Config{})
-	must(t, r.listen(addr))
+	testkit.Must(t, r.listen(addr))
 	c = r.connect(t)
 	c.ask("get k|set k 0 0 1|y", "END|STORED")
 	c.ask("gets k", "VALUE k 0 1 1|y|END")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/memcache/recycled"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -24,13 +25,6 @@ func TestMain(m *testing.M) {
 
 // testTimeout is the time after which a test fails if something that should happen at once has not happened.
 const testTimeout = 20 * time.Second
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // clock is a Clock that the test advances.
 type clock struct{ now atomic.Int64 }
@@ -71,17 +65,17 @@ func startOn(t testing.TB, c memcache.Config, srv *server.Server) *running {
 	}
 	var err error
 	r.Cache, err = memcache.New(c)
-	must(t, err)
+	testkit.Must(t, err)
 	r.srv, srv.Logger = srv, c.Logger
 	r.Attach(r.srv)
 	ln, err := r.srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	r.addr = ln.Addr().String()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 		defer cancel()
-		must(t, r.srv.Shutdown(ctx))
-		must(t, r.Close())
+		testkit.Must(t, r.srv.Shutdown(ctx))
+		testkit.Must(t, r.Close())
 	})
 	return r
 }
@@ -103,9 +97,9 @@ type client struct {
 func (r *running) connect(t *testing.T) *client {
 	t.Helper()
 	nc, err := net.Dial("tcp", r.addr)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { nc.Close() })
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	return &client{nc, t, bufio.NewReader(nc)}
 }
 
@@ -113,7 +107,7 @@ func (r *running) connect(t *testing.T) *client {
 func (c *client) send(lines ...string) {
 	c.t.Helper()
 	_, err := io.WriteString(c, strings.Join(lines, "\r\n")+"\r\n")
-	must(c.t, err)
+	testkit.Must(c.t, err)
 }
 
 // expect reads exactly these lines.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -19,7 +20,7 @@ func TestALongLineWithoutAnEndClosesTheConnection(t *testing.T) {
 	r := start(t, memcache.Config{})
 	c := r.connect(t)
 	_, err := io.WriteString(c, strings.Repeat("a", 3000))
-	must(t, err)
+	testkit.Must(t, err)
 	c.closed()
 	c = r.connect(t)
 	c.ask("set k 0 0 1|x", "STORED")
@@ -72,7 +73,7 @@ func TestLargeValuesMayArriveInPieces(t *testing.T) {
 		}
 		copy(request[len(request)-2:], "xx")
 		_, err := c.Write(request)
-		must(t, err)
+		testkit.Must(t, err)
 		c.expect("CLIENT_ERROR bad data chunk")
 	}
 }
@@ -126,7 +127,7 @@ func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 			cut++ // the server has needed its memory for another value, as counted below
 		}
 	}
-	until(t, func() bool {
+	testkit.Until(t, "the first refusal", func() bool {
 		if held := r.srv.Stats().BufferedBytes; held > int64(len(clients)+1)*input {
 			t.Errorf("%d MB of input are held for %d connections", held>>20, len(clients)+1)
 		}
@@ -136,7 +137,7 @@ func TestAnnouncedValuesTakeNoMemory(t *testing.T) {
 		t.Errorf("%d writes failed, and %d connections were closed for their memory; %v", cut, n, err)
 	}
 	// While the server reads, its garbage is counted, too, but not after each collection.
-	until(t, func() bool { return heap() <= before+3*memory })
+	testkit.Until(t, "the release of the memory", func() bool { return heap() <= before+3*memory })
 	c.ask("set small 0 0 1|x|get small", "STORED|VALUE small 0 1|x|END")
 }
 
@@ -188,7 +189,7 @@ func TestAConnectionYieldsToOthersAfterPerTurnRequests(t *testing.T) {
 	c.send("stats")
 	for {
 		line, err := c.r.ReadString('\n')
-		must(t, err)
+		testkit.Must(t, err)
 		if n, ok := strings.CutPrefix(line, "STAT conn_yields "); ok {
 			if strings.TrimSpace(n) == "0" {
 				t.Error("there was no yield")

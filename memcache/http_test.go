@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -23,11 +24,11 @@ const (
 // a client that has not authenticated.
 func TestAnHTTPRequestIsClosedAndNothingOfItIsExecuted(t *testing.T) {
 	users, err := memcache.LoadUsers(usersFile(t, "ann:secret\n"))
-	must(t, err)
+	testkit.Must(t, err)
 	open, locked := start(t, memcache.Config{}), start(t, memcache.Config{Users: users})
 	socket := filepath.Join(t.TempDir(), "socket")
 	_, err = open.srv.Listen(context.Background(), "unix", socket, nil)
-	must(t, err)
+	testkit.Must(t, err)
 	for _, test := range []struct{ name, network, addr, before, answers, request string }{
 		{"a browser's", "tcp", open.addr, "", "", "POST" + forged},
 		{"with any method", "tcp", open.addr, "", "", "get" + forged},
@@ -41,14 +42,14 @@ func TestAnHTTPRequestIsClosedAndNothingOfItIsExecuted(t *testing.T) {
 		for _, piece := range []int{1 << 20, 1} {
 			t.Run(strings.ReplaceAll(test.name, " ", "-"), func(t *testing.T) {
 				nc, err := net.Dial(test.network, test.addr)
-				must(t, err)
+				testkit.Must(t, err)
 				defer nc.Close()
-				must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+				testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 				_, err = io.WriteString(nc, test.before)
-				must(t, err)
+				testkit.Must(t, err)
 				got := make([]byte, len(test.answers))
 				_, err = io.ReadFull(nc, got)
-				must(t, err)
+				testkit.Must(t, err)
 				if string(got) != test.answers {
 					t.Errorf("before the request: %q, want %q", got, test.answers)
 				}
@@ -77,17 +78,17 @@ func TestAnHTTPRequestIsClosedAndNothingOfItIsExecuted(t *testing.T) {
 func TestAnHTTPRequestInADatagramIsNotExecuted(t *testing.T) {
 	r := start(t, memcache.Config{})
 	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
-	must(t, err)
+	testkit.Must(t, err)
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	for _, method := range []string{"POST", "get"} {
 		_, err = io.WriteString(nc, "\x00\x01\x00\x00\x00\x01\x00\x00version\r\n"+method+forged+getsForged+"\r\n")
-		must(t, err)
+		testkit.Must(t, err)
 		answer := make([]byte, 2000)
 		n, err := nc.Read(answer)
-		must(t, err)
+		testkit.Must(t, err)
 		if got := string(answer[8:n]); got != "VERSION "+memcache.Version+"\r\n" {
 			t.Errorf("the answer is %q", got)
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -70,7 +71,7 @@ func TestNoChangeIsLostBetweenTheProgramAndClients(t *testing.T) {
 	const rounds, users = 300, 2
 	r := start(t, memcache.Config{})
 	for k := range addedKeys {
-		must(t, r.Set(fmt.Sprint("n", k), text("0")))
+		testkit.Must(t, r.Set(fmt.Sprint("n", k), text("0")))
 	}
 	ways := adders(r)
 	var all sync.WaitGroup

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -20,8 +21,8 @@ func newCache(t testing.TB, c memcache.Config) (*memcache.Cache, *clock) {
 	clock := newClock()
 	c.Clock, c.Logger = clock, slog.New(slog.DiscardHandler)
 	cache, err := memcache.New(c)
-	must(t, err)
-	t.Cleanup(func() { must(t, cache.Close()) })
+	testkit.Must(t, err)
+	t.Cleanup(func() { testkit.Must(t, cache.Close()) })
 	return cache, clock
 }
 
@@ -82,15 +83,15 @@ func TestTTLIsRoundedUpToWholeSeconds(t *testing.T) {
 				return errors.Join(cache.Set(key, memcache.Item{}), cache.Touch(key, ttl))
 			},
 			"swap": func(key string) error {
-				must(t, cache.Set(key, memcache.Item{}))
+				testkit.Must(t, cache.Set(key, memcache.Item{}))
 				it, err := cache.Get(key)
-				must(t, err)
+				testkit.Must(t, err)
 				it.TTL = ttl
 				return cache.CompareAndSwap(key, it)
 			},
 		}
 		for name, store := range ways {
-			must(t, store(name))
+			testkit.Must(t, store(name))
 			if it, err := cache.Get(name); err != nil || it.TTL != time.Duration(seconds)*time.Second {
 				t.Errorf("%s: the TTL of %v is %v, %v; want %d seconds", name, ttl, it.TTL, err, seconds)
 			}
@@ -114,7 +115,7 @@ func TestTTLIsRoundedUpToWholeSeconds(t *testing.T) {
 func TestATTLOfZeroOrTooFarAwayIsForeverAndANegativeOneHasPassed(t *testing.T) {
 	cache, clock := newCache(t, memcache.Config{})
 	for _, ttl := range []time.Duration{0, math.MaxInt64, 100 * 365 * 24 * time.Hour} {
-		must(t, cache.Set("k", memcache.Item{TTL: ttl}))
+		testkit.Must(t, cache.Set("k", memcache.Item{TTL: ttl}))
 		if it, err := cache.Get("k"); err != nil || it.TTL != 0 {
 			t.Errorf("%v: the TTL is %v, %v", ttl, it.TTL, err)
 		}
@@ -124,8 +125,8 @@ func TestATTLOfZeroOrTooFarAwayIsForeverAndANegativeOneHasPassed(t *testing.T) {
 		t.Errorf("after 80 years: %v", err)
 	}
 	for _, ttl := range []time.Duration{-1, -time.Hour, math.MinInt64} {
-		must(t, cache.Set("k", text("old")))
-		must(t, cache.Set("k", memcache.Item{TTL: ttl}))
+		testkit.Must(t, cache.Set("k", text("old")))
+		testkit.Must(t, cache.Set("k", memcache.Item{TTL: ttl}))
 		if _, err := cache.Get("k"); !errors.Is(err, memcache.ErrNotFound) {
 			t.Errorf("%v: %v", ttl, err)
 		}
@@ -140,23 +141,23 @@ func TestTheCallerOwnsTheValuesThatItPassesAndReceives(t *testing.T) {
 		for name, store := range map[string]func(memcache.Item) error{
 			"set": func(it memcache.Item) error { return cache.Set("k", it) },
 			"add": func(it memcache.Item) error {
-				must(t, cache.Delete("k"))
+				testkit.Must(t, cache.Delete("k"))
 				return cache.Add("k", it)
 			},
 			"swap": func(it memcache.Item) error {
 				old, err := cache.Get("k")
-				must(t, err)
+				testkit.Must(t, err)
 				it.CAS = old.CAS
 				return cache.CompareAndSwap("k", it)
 			},
 		} {
-			must(t, cache.Set("k", text("old")))
+			testkit.Must(t, cache.Set("k", text("old")))
 			passed := []byte(want)
-			must(t, store(memcache.Item{Value: passed}))
+			testkit.Must(t, store(memcache.Item{Value: passed}))
 			clear(passed)
 			for range 2 {
 				it, err := cache.Get("k")
-				must(t, err)
+				testkit.Must(t, err)
 				if string(it.Value) != want {
 					t.Fatalf("%s: a value of %d bytes was changed through a slice of the caller", name, n)
 				}
@@ -171,7 +172,7 @@ func TestAppendGetAppends(t *testing.T) {
 	cache, _ := newCache(t, memcache.Config{})
 	room := append(make([]byte, 0, 100), "prefix "...)
 	for _, value := range []string{"", "value", strings.Repeat("v", 50_000)} {
-		must(t, cache.Set("k", text(value)))
+		testkit.Must(t, cache.Set("k", text(value)))
 		it, err := cache.AppendGet(room, "k")
 		if err != nil || string(it.Value) != "prefix "+value || len(value) < 90 && &it.Value[0] != &room[0] {
 			t.Errorf("%d bytes: %.20q, %v", len(value), it.Value, err)
@@ -188,9 +189,9 @@ func TestAppendGetAppends(t *testing.T) {
 func TestASetThatFailsRemovesTheOldItem(t *testing.T) {
 	cache, _ := newCache(t, memcache.Config{MaxItem: 1000, Memory: 2 << 20, NoEvict: true})
 	tooLarge := memcache.Item{Value: make([]byte, 1000), CAS: 1}
-	must(t, cache.Set("k", text("old")))
+	testkit.Must(t, cache.Set("k", text("old")))
 	old, err := cache.Get("k")
-	must(t, err)
+	testkit.Must(t, err)
 	tooLarge.CAS = old.CAS
 	for name, err := range map[string]error{"add": cache.Add("new", tooLarge), "compare and swap": cache.CompareAndSwap("k", tooLarge)} {
 		if !errors.Is(err, memcache.ErrTooLarge) || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "1000 bytes") {
@@ -206,7 +207,7 @@ func TestASetThatFailsRemovesTheOldItem(t *testing.T) {
 	if _, err := cache.Get("k"); !errors.Is(err, memcache.ErrNotFound) {
 		t.Errorf("after a set that failed: %v", err)
 	}
-	must(t, cache.Set("k", text("old")))
+	testkit.Must(t, cache.Set("k", text("old")))
 	for i := 0; err == nil; i++ {
 		err = cache.Set(fmt.Sprint("fill", i), memcache.Item{Value: make([]byte, 800)})
 	}
@@ -227,8 +228,8 @@ func TestCallsAllocateNothing(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	cache, _ := newCache(t, memcache.Config{})
-	must(t, cache.Set("k", text("value")))
-	must(t, cache.Set("n", text("18446744073709551000")))
+	testkit.Must(t, cache.Set("k", text("value")))
+	testkit.Must(t, cache.Set("n", text("18446744073709551000")))
 	room, value, key := make([]byte, 0, 100), []byte("value"), strings.Repeat("k", 250)
 	swap := func() error {
 		it, err := cache.AppendGet(room, "k")
@@ -275,7 +276,7 @@ func TestNoFlushIsForClients(t *testing.T) {
 	c.ask("set k 0 0 1|x|flush_all|get k", "STORED|CLIENT_ERROR flush_all not allowed|VALUE k 0 1|x|END")
 	r.FlushAll()
 	c.ask("get k", "END")
-	must(t, r.Set("k", text("y")))
+	testkit.Must(t, r.Set("k", text("y")))
 	c.ask("get k", "VALUE k 0 1|y|END")
 }
 
@@ -288,7 +289,7 @@ func TestASetClosesStalledReadersWhoseMemoryItNeeds(t *testing.T) {
 		key := fmt.Sprint("big", i)
 		if err = r.Set(key, value); err == nil {
 			slow := r.connect(t)
-			must(t, slow.Conn.(*net.TCPConn).SetReadBuffer(4096))
+			testkit.Must(t, slow.Conn.(*net.TCPConn).SetReadBuffer(4096))
 			slow.send("get "+key, "get "+key, "version")
 			slow.lineWith("VALUE")
 		}
@@ -296,7 +297,7 @@ func TestASetClosesStalledReadersWhoseMemoryItNeeds(t *testing.T) {
 	if !errors.Is(err, memcache.ErrNoMemory) {
 		t.Fatal(err)
 	}
-	until(t, func() bool { return r.Set("new", value) == nil })
+	testkit.Until(t, "room for a new item", func() bool { return r.Set("new", value) == nil })
 	if n := r.Stats("evmq")["slow_readers_closed"]; n == "0" {
 		t.Error("no reader was closed")
 	}

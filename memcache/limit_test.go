@@ -3,6 +3,7 @@ package memcache_test
 import (
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -35,7 +36,7 @@ func TestNoAgeIsNegative(t *testing.T) {
 	c.ask("mg k l", "HD l0")
 	c.send("me k")
 	line, err := c.r.ReadString('\n')
-	must(t, err)
+	testkit.Must(t, err)
 	if want := "ME k exp=-103 la=0 cas=1 fetch=yes cls=1 size=64\r\n"; line != want {
 		t.Errorf("%q, want %q", line, want)
 	}

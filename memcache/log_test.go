@@ -6,8 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -35,17 +35,17 @@ func TestVerbositySelectsWhatIsLogged(t *testing.T) {
 	r := start(t, memcache.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	c := r.connect(t)
 	c.ask("get quiet", "END")
-	must(t, resetOf(c))
+	testkit.Must(t, resetOf(c))
 	c = r.connect(t)
 	c.ask("verbosity 1|get silent", "OK|END")
 	if s := log.String(); s != "" {
 		t.Errorf("logged: %s", s)
 	}
-	must(t, resetOf(c))
-	until(t, func() bool { return strings.Contains(log.String(), "connection closed") })
+	testkit.Must(t, resetOf(c))
+	testkit.Until(t, "the record of the closed connection", func() bool { return strings.Contains(log.String(), "connection closed") })
 	c = r.connect(t)
 	c.ask("verbosity 9|get loud", "OK|END")
-	until(t, func() bool { return strings.Contains(log.String(), `line="get loud" answer=END`) })
+	testkit.Until(t, "the record of the request", func() bool { return strings.Contains(log.String(), `line="get loud" answer=END`) })
 }
 
 // resetOf ends the connection by a reset.
@@ -55,14 +55,4 @@ func resetOf(c *client) error {
 		return err
 	}
 	return c.Close()
-}
-
-// until waits for something that should happen at once.
-func until(t *testing.T, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(testTimeout); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it did not happen")
-		}
-	}
 }

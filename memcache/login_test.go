@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -46,7 +47,7 @@ var logins = []struct{ input, answers string }{
 // arrived, whether it arrives at once, followed by commands, or in pieces.
 func TestTheValueOfARefusedLoginIsDiscarded(t *testing.T) {
 	users, err := memcache.LoadUsers(usersFile(t, "ann:secret\n"))
-	must(t, err)
+	testkit.Must(t, err)
 	r := start(t, memcache.Config{Users: users})
 	for _, l := range logins {
 		for _, piece := range []int{1 << 20, 7, 1} {
@@ -72,7 +73,7 @@ func TestTheValueOfARefusedLoginIsDiscarded(t *testing.T) {
 				c.expect(strings.Split(l.answers, "|")...)
 			}
 			c.expect("STORED", "END")
-			must(t, c.Close())
+			testkit.Must(t, c.Close())
 		}
 	}
 }
@@ -80,7 +81,7 @@ func TestTheValueOfARefusedLoginIsDiscarded(t *testing.T) {
 // TestALoginKeepsOnlyItsTwoWords: the longest possible value, from many clients at once, takes no memory.
 func TestALoginKeepsOnlyItsTwoWords(t *testing.T) {
 	users, err := memcache.LoadUsers(usersFile(t, "ann:secret\n"))
-	must(t, err)
+	testkit.Must(t, err)
 	r := start(t, memcache.Config{Users: users})
 	before := int64(heap())
 	const clients, each = 20, 4 << 20
@@ -91,10 +92,10 @@ func TestALoginKeepsOnlyItsTwoWords(t *testing.T) {
 		all[i].send("set a 0 0 2147483645")
 		for range each / len(part) {
 			_, err := io.WriteString(all[i], part)
-			must(t, err)
+			testkit.Must(t, err)
 		}
 	}
-	until(t, func() bool { // all has been read
+	testkit.Until(t, "the whole input", func() bool { // all has been read
 		var n uint64
 		for conn := range r.srv.Conns() {
 			n += conn.Stats().BytesRead
@@ -105,7 +106,7 @@ func TestALoginKeepsOnlyItsTwoWords(t *testing.T) {
 		t.Errorf("the heap has grown by %d bytes, for %d that have come", grown, clients*each)
 	}
 	for _, c := range all {
-		must(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))
+		testkit.Must(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))
 		if n, err := c.Read(make([]byte, 1)); n > 0 || !isTimeout(err) {
 			t.Fatalf("there is an answer before the value is there: %v", err)
 		}

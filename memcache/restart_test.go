@@ -11,6 +11,7 @@ import (
 	"testing/iotest"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -19,7 +20,7 @@ func (r *running) restarted(t *testing.T, later int64, c memcache.Config) (*runn
 	t.Helper()
 	var file bytes.Buffer
 	_, err := r.Save(&file)
-	must(t, err)
+	testkit.Must(t, err)
 	return loaded(t, &file, later, c)
 }
 
@@ -28,7 +29,7 @@ func loaded(t *testing.T, file io.Reader, later int64, c memcache.Config) (*runn
 	next := start(t, c)
 	next.clock.add(later)
 	done, err := next.Load(file)
-	must(t, err)
+	testkit.Must(t, err)
 	return next, done
 }
 
@@ -37,9 +38,9 @@ func (c *client) valueOf(request string) string {
 	c.t.Helper()
 	c.send(request)
 	head, err := c.r.ReadString('\n')
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	value, err := c.r.ReadString('\n')
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	return strings.TrimSpace(head) + "|" + strings.TrimSpace(value)
 }
 
@@ -61,10 +62,10 @@ func TestARestartKeepsItems(t *testing.T) {
 	c.ask("ms Zm9vCg== 3 b|bar|set seen 0 0 1|x|get seen", "HD|STORED|VALUE seen 0 1|x|END")
 	c.send("gets small")
 	line, err := c.r.ReadString('\n')
-	must(t, err)
+	testkit.Must(t, err)
 	var unique uint64
 	_, err = fmt.Sscanf(line, "VALUE small 0 3 %d", &unique)
-	must(t, err)
+	testkit.Must(t, err)
 	c.expect("", "!", "END")
 
 	r, done := old.restarted(t, 5, memcache.Config{})
@@ -196,7 +197,7 @@ func TestAnErrorOfTheWriterEndsSave(t *testing.T) {
 	r.connect(t).ask("set large 0 0 500000|"+strings.Repeat("x", 500_000), "STORED")
 	read, write := io.Pipe()
 	full := errors.New("the disk is full")
-	must(t, read.CloseWithError(full))
+	testkit.Must(t, read.CloseWithError(full))
 	if _, err := r.Save(write); !errors.Is(err, full) {
 		t.Errorf("Save: %v", err)
 	}
@@ -208,13 +209,13 @@ func TestSaveNeedsTheMemoryOfOneItem(t *testing.T) {
 	value := make([]byte, 4000)
 	for i := range 10_000 {
 		e := r.Store().Lock(fmt.Appendf(nil, "key%d", i))
-		must(t, e.Put(store.Meta{}, value))
+		testkit.Must(t, e.Put(store.Meta{}, value))
 		e.Unlock()
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	n, err := r.Save(io.Discard)
-	must(t, err)
+	testkit.Must(t, err)
 	runtime.ReadMemStats(&after)
 	if took := after.TotalAlloc - before.TotalAlloc; n != 10_000 || took > 4<<20 {
 		t.Errorf("%d items by %d bytes of memory", n, took)
@@ -224,20 +225,20 @@ func TestSaveNeedsTheMemoryOfOneItem(t *testing.T) {
 // After Load of any data the cache works, and it is empty if Load returned an error.
 func FuzzLoad(f *testing.F) {
 	old, err := memcache.New(memcache.Config{Clock: newClock()})
-	must(f, err)
+	testkit.Must(f, err)
 	defer old.Close()
 	for i := range 4 {
 		var file bytes.Buffer
 		_, err := old.Save(&file)
-		must(f, err)
+		testkit.Must(f, err)
 		f.Add(file.Bytes())
 		e := old.Store().Lock(fmt.Appendf(nil, "key%d", i))
-		must(f, e.Put(store.Meta{Flags: uint32(i), Bits: uint8(i)}, bytes.Repeat([]byte("v"), 10_000*i)))
+		testkit.Must(f, e.Put(store.Meta{Flags: uint32(i), Bits: uint8(i)}, bytes.Repeat([]byte("v"), 10_000*i)))
 		e.Unlock()
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		cache, err := memcache.New(memcache.Config{Memory: 2 << 20, MaxItem: 100_000, Clock: newClock()})
-		must(t, err)
+		testkit.Must(t, err)
 		defer cache.Close()
 		done, err := cache.Load(bytes.NewReader(file))
 		if n := cache.Store().Stats().Items; err != nil && n != 0 || int(n) > done.Items {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -24,27 +25,27 @@ func TestAnswersWaitForRoomInTheOutput(t *testing.T) {
 		for _, end := range []string{"", "half", "shutdown"} {
 			t.Run(fmt.Sprintf("%d %s", maxOutput, end), func(t *testing.T) {
 				cache, err := memcache.New(memcache.Config{Clock: newClock()})
-				must(t, err)
+				testkit.Must(t, err)
 				srv := &server.Server{MaxOutput: maxOutput, HighWater: maxOutput / 4, Logger: slog.New(slog.DiscardHandler)}
 				cache.Attach(srv)
 				ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-				must(t, err)
+				testkit.Must(t, err)
 				nc, err := net.Dial("tcp", ln.Addr().String())
-				must(t, err)
+				testkit.Must(t, err)
 				defer nc.Close()
-				must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+				testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 				small, big := strings.Repeat("s", 3000), strings.Repeat("b", 700_000)
 				_, err = fmt.Fprintf(nc, "set s 0 0 3000 noreply\r\n%s\r\nset b 0 0 700000 noreply\r\n%s\r\nget s b s s b\r\nget b\r\nversion\r\n", small, big)
-				must(t, err)
+				testkit.Must(t, err)
 				want := fmt.Sprintf("VALUE s 0 3000\r\n%[1]s\r\nVALUE b 0 700000\r\n%[2]s\r\nVALUE s 0 3000\r\n%[1]s\r\nVALUE s 0 3000\r\n%[1]s\r\nVALUE b 0 700000\r\n%[2]s\r\nEND\r\n"+
 					"VALUE b 0 700000\r\n%[2]s\r\nEND\r\nVERSION %[3]s\r\n", small, big, memcache.Version)
 				down := make(chan error, 1)
 				got := make([]byte, len(want))
 				_, err = io.ReadFull(nc, got[:100])
-				must(t, err)
+				testkit.Must(t, err)
 				switch end {
 				case "half":
-					must(t, nc.(*net.TCPConn).CloseWrite())
+					testkit.Must(t, nc.(*net.TCPConn).CloseWrite())
 				case "shutdown":
 					ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 					defer cancel()
@@ -53,13 +54,13 @@ func TestAnswersWaitForRoomInTheOutput(t *testing.T) {
 				if n, err := io.ReadFull(nc, got[100:]); err != nil || string(got) != want {
 					t.Fatalf("after %d of %d bytes: %v", 100+n, len(want), err)
 				}
-				must(t, nc.Close())
+				testkit.Must(t, nc.Close())
 				if end == "shutdown" {
-					must(t, <-down)
+					testkit.Must(t, <-down)
 				}
-				must(t, srv.Close())
-				must(t, cache.Close())
-				must(t, cache.Close()) // which is no harm
+				testkit.Must(t, srv.Close())
+				testkit.Must(t, cache.Close())
+				testkit.Must(t, cache.Close()) // which is no harm
 			})
 		}
 	}
@@ -70,19 +71,19 @@ func TestTheAnswerToADatagramIsLimited(t *testing.T) {
 	r := start(t, memcache.Config{})
 	r.connect(t).ask("set b 0 0 900000|"+strings.Repeat("b", 900_000), "STORED")
 	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
-	must(t, err)
+	testkit.Must(t, err)
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	before := heap()
 	for _, request := range []string{strings.Repeat("mg b v\r\n", 5000), strings.Repeat("get b b b\r\n", 3000), string(frames(2000))} {
 		d := binary.BigEndian.AppendUint64(nil, 0x0001_0000_0001_0000)
 		_, err := nc.Write(append(d, request...))
-		must(t, err)
+		testkit.Must(t, err)
 		answer := make([]byte, 2000)
 		n, err := nc.Read(answer)
-		must(t, err)
+		testkit.Must(t, err)
 		if got := string(answer[8:n]); got != "SERVER_ERROR out of memory writing get response\r\n" {
 			t.Errorf("the answer is %.60q", got)
 		}
@@ -90,7 +91,7 @@ func TestTheAnswerToADatagramIsLimited(t *testing.T) {
 	if after := heap(); after > before+16<<20 {
 		t.Errorf("%d MB are held, before %d MB", after>>20, before>>20)
 	}
-	must(t, pc.Close())
+	testkit.Must(t, pc.Close())
 }
 
 func frames(n int) (b []byte) {
@@ -115,7 +116,7 @@ func TestSlowReadersOfLargeValuesDoNotEndOtherConnections(t *testing.T) {
 	for range 30 { // 1.8 GB, of which there is one
 		r.connect(t).send("get b")
 	}
-	until(t, func() bool { return r.srv.Stats().BufferedBytes > 1<<30 })
+	testkit.Until(t, "output of a gigabyte", func() bool { return r.srv.Stats().BufferedBytes > 1<<30 })
 	c.ask("get absent", "END")
 	r.connect(t).ask("version", "VERSION "+memcache.Version)
 }
@@ -130,14 +131,14 @@ func TestOnlyOneDumpRunsAtATime(t *testing.T) {
 	}
 	c.send(b.String() + "lru_crawler metadump all")
 	_, err := c.r.Peek(10)
-	must(t, err)
+	testkit.Must(t, err)
 	other := r.connect(t)
 	other.ask("lru_crawler metadump all", "BUSY currently processing crawler request")
-	must(t, c.Close())
-	until(t, func() bool {
+	testkit.Must(t, c.Close())
+	testkit.Until(t, "the requests", func() bool {
 		other.send("lru_crawler metadump all")
 		line, err := other.r.ReadString('\n')
-		must(t, err)
+		testkit.Must(t, err)
 		return !strings.HasPrefix(line, "BUSY")
 	})
 }
@@ -146,13 +147,13 @@ func TestOnlyOneDumpRunsAtATime(t *testing.T) {
 func TestNoPasswordAndNoValueIsLogged(t *testing.T) {
 	var log lockedBuffer
 	users, err := memcache.LoadUsers(usersFile(t, "ann:PASSWORD\n"))
-	must(t, err)
+	testkit.Must(t, err)
 	r := start(t, memcache.Config{Users: users, Verbosity: 2, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	c := r.connect(t)
 	c.ask("set x 0 0 12|ann PASSWORD", "STORED")
 	c.ask("set k 0 0 20000|"+strings.Repeat("VALUE", 4000), "STORED")
 	c.ask("set k 0 0 5|VALUE", "STORED")
-	until(t, func() bool { return strings.Count(log.String(), `line="set k`) == 2 }) // the log is written by a goroutine of its own
+	testkit.Until(t, "the second record", func() bool { return strings.Count(log.String(), `line="set k`) == 2 }) // the log is written by a goroutine of its own
 	if s := log.String(); strings.Contains(s, "PASSWORD") || strings.Contains(s, "VALUE") {
 		t.Errorf("logged: %s", s)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -38,10 +39,10 @@ func (r *smallCache) stall(t *testing.T, key string) *client {
 	t.Helper()
 	r.set(key)
 	slow := r.connect(t)
-	must(t, slow.Conn.(*net.TCPConn).SetReadBuffer(4096))
+	testkit.Must(t, slow.Conn.(*net.TCPConn).SetReadBuffer(4096))
 	slow.send("get "+key, "get "+key, "version")
 	_, err := io.ReadFull(slow.r, make([]byte, 100)) // its first answer is on its way
-	must(t, err)
+	testkit.Must(t, err)
 	return slow
 }
 
@@ -61,14 +62,14 @@ func TestConnectionsThatDoNotReadAreClosedForNewValues(t *testing.T) {
 	stats := r.stats("")
 	var closed int
 	_, err := fmt.Sscan(r.stats("evmq")["slow_readers_closed"], &closed)
-	must(t, err)
+	testkit.Must(t, err)
 	if stats["store_no_memory"] != "0" || closed < 18 || closed > 28 {
 		t.Errorf("%s values were refused, %d connections closed", stats["store_no_memory"], closed)
 	}
 	for _, slow := range readers {
-		must(t, slow.Close())
+		testkit.Must(t, slow.Close())
 	}
-	until(t, func() bool { return r.Store().Stats().Held == 0 })
+	testkit.Until(t, "the return of all values", func() bool { return r.Store().Stats().Held == 0 })
 	r.set("big")
 }
 
@@ -77,7 +78,7 @@ func TestAConnectionThatReadsIsNotClosedBeforeOthers(t *testing.T) {
 	r := newSmallCache(t)
 	r.set("read")
 	reads := r.connect(t) // before the others, so that its lease is the oldest
-	must(t, reads.Conn.(*net.TCPConn).SetReadBuffer(4096))
+	testkit.Must(t, reads.Conn.(*net.TCPConn).SetReadBuffer(4096))
 	reads.send(strings.Repeat("get read\r\n", 10_000) + "version")
 	stop, done := make(chan struct{}), make(chan error)
 	go func() {
@@ -116,17 +117,17 @@ func (r *smallCache) begin(t *testing.T, key string) *client {
 	c := r.connect(t)
 	c.send(fmt.Sprintf("set %s 0 0 %d", key, len(r.value)))
 	_, err := io.WriteString(c, r.value[:190_000])
-	must(t, err)
+	testkit.Must(t, err)
 	return c
 }
 
 // setUntilStored sets a key until the value is stored.
 func (r *smallCache) setUntilStored(t *testing.T, key string) {
 	t.Helper()
-	until(t, func() bool {
+	testkit.Until(t, "a stored value", func() bool {
 		r.send(fmt.Sprintf("set %s 0 0 %d", key, len(r.value)), r.value)
 		answer, err := r.r.ReadString('\n')
-		must(t, err)
+		testkit.Must(t, err)
 		return answer == "STORED\r\n"
 	})
 }
@@ -137,7 +138,7 @@ func TestAValueWithoutRoomIsRefusedAtOnceIfOthersAreBeingReceived(t *testing.T) 
 	for i := range 40 {
 		r.begin(t, fmt.Sprint("part", i))
 	}
-	until(t, func() bool { return r.stats("")["store_no_memory"] != "0" })
+	testkit.Until(t, "the refusal", func() bool { return r.stats("")["store_no_memory"] != "0" })
 	r.ask("set small 0 0 1|x|get small", "STORED|VALUE small 0 1|x|END")
 	if own := r.stats("evmq"); own["slow_readers_closed"] != "0" || own["slow_writers_closed"] != "0" {
 		t.Errorf("connections were closed: %v", own)
@@ -151,28 +152,28 @@ func TestConnectionsThatDoNotSendTheRestOfAValueAreClosed(t *testing.T) {
 	for i := range 40 {
 		writers = append(writers, r.begin(t, fmt.Sprint("part", i)))
 	}
-	until(t, func() bool { return r.stats("")["store_no_memory"] != "0" })
+	testkit.Until(t, "the refusal", func() bool { return r.stats("")["store_no_memory"] != "0" })
 	r.setUntilStored(t, "new")
 	r.set("new")
 	r.ask("get new", fmt.Sprintf("VALUE new 0 %d|%s|END", len(r.value), r.value))
 	own := r.stats("evmq")
 	var closed int
 	_, err := fmt.Sscan(own["slow_writers_closed"], &closed)
-	must(t, err)
+	testkit.Must(t, err)
 	if closed == 0 || closed > 4 || own["slow_readers_closed"] != "0" {
 		t.Errorf("connections were closed: %v", own)
 	}
 	for _, c := range writers {
-		must(t, c.Close())
+		testkit.Must(t, c.Close())
 	}
-	until(t, func() bool { return r.Store().Stats().Coming == 0 })
+	testkit.Until(t, "the end of the incoming value", func() bool { return r.Store().Stats().Coming == 0 })
 }
 
 // TestAConnectionThatSendsIsNotClosedBeforeOthers when memory is short, however slowly it sends.
 func TestAConnectionThatSendsIsNotClosedBeforeOthers(t *testing.T) {
 	r := newSmallCache(t)
 	slow := r.begin(t, "slow")
-	until(t, func() bool { return r.Store().Stats().Coming > 0 })
+	testkit.Until(t, "an incoming value", func() bool { return r.Store().Stats().Coming > 0 })
 	for i := range 40 {
 		r.begin(t, fmt.Sprint("part", i))
 	}
@@ -192,12 +193,12 @@ func TestAConnectionThatSendsIsNotClosedBeforeOthers(t *testing.T) {
 			}
 		}
 	}()
-	until(t, func() bool { return r.stats("")["store_no_memory"] != "0" })
+	testkit.Until(t, "the refusal", func() bool { return r.stats("")["store_no_memory"] != "0" })
 	for i := range 8 {
 		r.setUntilStored(t, fmt.Sprint("new", i))
 	}
 	close(stop)
-	must(t, <-done)
+	testkit.Must(t, <-done)
 	slow.send(r.value[sent:])
 	slow.expect("STORED")
 }
@@ -215,6 +216,7 @@ func TestAnAppendWaitsForMemory(t *testing.T) {
 	} {
 		for _, n := range []int{1, 50_000} {
 			t.Run(fmt.Sprint(name, n), func(t *testing.T) {
+				t.Parallel()
 				r := newSmallCache(t)
 				r.set("k")
 				kept := r.value

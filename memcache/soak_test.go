@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -22,17 +23,20 @@ import (
 // connections. A client gets the value that it has stored last, or none. EVMQ_SOAK is the duration, 2s by default; EVMQ_SEED repeats the choices of
 // another run.
 func TestSoak(t *testing.T) {
-	lasts := 2 * time.Second
+	lasts := time.Second
+	if testkit.Full() {
+		lasts = 4 * time.Second
+	}
 	if v := os.Getenv("EVMQ_SOAK"); v != "" {
 		var err error
 		lasts, err = time.ParseDuration(v)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	seed := rand.Uint64()
 	if v := os.Getenv("EVMQ_SEED"); v != "" {
 		var err error
 		seed, err = strconv.ParseUint(v, 10, 64)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	t.Logf("EVMQ_SEED=%d", seed)
 	r := start(t, memcache.Config{Memory: 24 << 20, PerTurn: 5})
@@ -50,7 +54,7 @@ func TestSoak(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	until(t, func() bool { return r.srv.Stats().OpenConns == 0 && r.srv.Stats().BufferedBytes == 0 })
+	testkit.Until(t, "the end of all connections", func() bool { return r.srv.Stats().OpenConns == 0 && r.srv.Stats().BufferedBytes == 0 })
 	c := r.connect(t)
 	c.ask("flush_all", "OK")
 	if st := r.Store().Stats(); st.Items != 0 || st.Memory > st.Limit {

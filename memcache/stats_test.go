@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/protocol"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -18,7 +19,7 @@ func (c *client) stats(what string) map[string]string {
 	lines := map[string]string{}
 	for {
 		line, err := c.r.ReadString('\n')
-		must(c.t, err)
+		testkit.Must(c.t, err)
 		line = strings.TrimSpace(line)
 		if line == "END" {
 			return lines
@@ -61,7 +62,7 @@ func TestStatsCountCommands(t *testing.T) {
 		shown, _ := b.reply()
 		var key, value string
 		_, err := fmt.Sscanf(shown, "0x10 status 0x0 extras  key %q value %q", &key, &value)
-		must(t, err)
+		testkit.Must(t, err)
 		if key == "" {
 			break
 		}
@@ -95,16 +96,9 @@ func TestEachCommandThatFindsAnExpiredOrFlushedItemCountsItOnce(t *testing.T) {
 	delta := func(command, answer, want string) {
 		t.Helper()
 		c.ask(command, answer)
-		now, got := c.stats(""), []string{}
-		for _, name := range []string{"get_expired", "get_flushed", "total_items", "incr_misses", "get_misses", "touch_misses", "reclaimed", "curr_items"} {
-			if now[name] != last[name] {
-				var a, b int
-				_, err := fmt.Sscan(last[name]+" "+now[name], &a, &b)
-				must(t, err)
-				got = append(got, fmt.Sprintf("%s %+d", name, b-a))
-			}
-		}
-		if last = now; strings.Join(got, ", ") != want {
+		now := c.stats("")
+		got := changedCounts(t, last, now)
+		if last = now; got != want {
 			t.Errorf("%q counts %q, want %q", command, got, want)
 		}
 	}
@@ -154,6 +148,21 @@ func TestEachCommandThatFindsAnExpiredOrFlushedItemCountsItOnce(t *testing.T) {
 	r.clock.add(1)
 	r.Store().Reap(100)
 	delta("get a b", "END", "get_misses +2, reclaimed +2")
+}
+
+// changedCounts returns which counts of items differ between two statistics, and by how much.
+func changedCounts(t *testing.T, before, after map[string]string) string {
+	t.Helper()
+	var all []string
+	for _, name := range []string{"get_expired", "get_flushed", "total_items", "incr_misses", "get_misses", "touch_misses", "reclaimed", "curr_items"} {
+		if after[name] != before[name] {
+			var a, b int
+			_, err := fmt.Sscan(before[name]+" "+after[name], &a, &b)
+			testkit.Must(t, err)
+			all = append(all, fmt.Sprintf("%s %+d", name, b-a))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // TestStatsHaveGroups: items, slabs, sizes, settings.
@@ -213,7 +222,7 @@ func TestPrefixesAreCountedWhileTheyAreListed(t *testing.T) {
 		lines := 0
 		for ; ; lines++ {
 			line, err := lists.r.ReadString('\n')
-			must(t, err)
+			testkit.Must(t, err)
 			if line == "END\r\n" {
 				break
 			}
@@ -242,7 +251,7 @@ func TestAllKeysAreListed(t *testing.T) {
 	seen := map[string]bool{}
 	for {
 		line, err := c.r.ReadString('\n')
-		must(t, err)
+		testkit.Must(t, err)
 		if line == "END\r\n" {
 			break
 		}
@@ -258,7 +267,7 @@ func TestAllKeysAreListed(t *testing.T) {
 	c.expect("VERSION " + memcache.Version)
 	gone := r.connect(t)
 	gone.send("lru_crawler metadump all")
-	must(t, gone.Close())
+	testkit.Must(t, gone.Close())
 	c = start(t, memcache.Config{NoDump: true}).connect(t)
 	c.ask("lru_crawler metadump all", "ERROR metadump not allowed")
 }

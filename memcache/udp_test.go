@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -23,12 +24,12 @@ type packetClient struct {
 func (r *running) connectPackets(t *testing.T) *packetClient {
 	t.Helper()
 	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
-	must(t, err)
-	t.Cleanup(func() { must(t, pc.Close()) })
+	testkit.Must(t, err)
+	t.Cleanup(func() { testkit.Must(t, pc.Close()) })
 	nc, err := net.Dial("udp", pc.LocalAddr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { nc.Close() })
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	return &packetClient{nc, t}
 }
 
@@ -38,7 +39,7 @@ func (c *packetClient) send(id, number, total uint16, body string) {
 	d = binary.BigEndian.AppendUint16(d, number)
 	d = binary.BigEndian.AppendUint16(d, total)
 	_, err := c.Write(append(append(d, 0, 0), body...))
-	must(c.t, err)
+	testkit.Must(c.t, err)
 }
 
 // expect reads the datagrams of one answer.
@@ -48,7 +49,7 @@ func (c *packetClient) expect(id uint16, want string) {
 	for number, total := uint16(0), uint16(1); number < total; number++ {
 		d := make([]byte, 2000)
 		n, err := c.Read(d)
-		must(c.t, err)
+		testkit.Must(c.t, err)
 		total = binary.BigEndian.Uint16(d[4:])
 		if n > 1400 || binary.BigEndian.Uint16(d) != id || binary.BigEndian.Uint16(d[2:]) != number {
 			c.t.Fatalf("a datagram of %d bytes begins with %x", n, d[:8])
@@ -72,7 +73,7 @@ func TestDatagramsOfAnAnswerAreNumbered(t *testing.T) {
 	u.send(8, 1, 1, "get k\r\n")
 	u.send(9, 0, 2, "get k\r\n")
 	_, err := u.Write([]byte("short"))
-	must(t, err)
+	testkit.Must(t, err)
 	u.send(10, 0, 1, "get k")
 	u.send(11, 0, 1, "set k 0 0 20000\r\nxxx")
 	u.send(12, 0, 1, "get big\r\n")

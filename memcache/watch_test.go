@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -71,7 +72,7 @@ func TestAWatcherThatDoesNotReadDelaysNoClient(t *testing.T) {
 	for {
 		select {
 		case err := <-all:
-			must(t, err)
+			testkit.Must(t, err)
 			return
 		default:
 			c.ask("get again", "END")
@@ -88,7 +89,7 @@ func TestAWatcherEndsWithItsConnection(t *testing.T) {
 		w := r.connect(t)
 		w.watch("fetchers mutations")
 		c.ask("get a", "END")
-		must(t, leave(w))
+		testkit.Must(t, leave(w))
 		for c.stats("")["log_watchers"] != "0" {
 			c.ask("get a", "END")
 		}
@@ -113,7 +114,7 @@ func TestTheProgramClosesAConnectionNormally(t *testing.T) {
 		conn.Close()
 	}
 	c.closed()
-	must(t, c.Close())
+	testkit.Must(t, c.Close())
 	if line := w.lineWith("conn_close"); !strings.Contains(line, " reason=normal ") {
 		t.Error(line)
 	}
@@ -122,13 +123,13 @@ func TestTheProgramClosesAConnectionNormally(t *testing.T) {
 // TestAWatcherIsNotClosedAsIdle, however long it sends nothing and there are no lines.
 func TestAWatcherIsNotClosedAsIdle(t *testing.T) {
 	cache, err := memcache.New(memcache.Config{})
-	must(t, err)
+	testkit.Must(t, err)
 	srv := &server.Server{IdleTimeout: time.Second}
 	cache.Attach(srv)
 	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	r := &running{Cache: cache, srv: srv, addr: ln.Addr().String()}
-	t.Cleanup(func() { must(t, srv.Close()); must(t, cache.Close()) })
+	t.Cleanup(func() { testkit.Must(t, srv.Close()); testkit.Must(t, cache.Close()) })
 	w, silent := r.connect(t), r.connect(t)
 	w.watch("connevents")
 	silent.closed()
@@ -144,31 +145,31 @@ func TestLinesForWatchersHaveTheTransport(t *testing.T) {
 	w.watch("connevents fetchers")
 	path := filepath.Join(t.TempDir(), "s")
 	_, err := r.srv.Listen(context.Background(), "unix", path, nil)
-	must(t, err)
+	testkit.Must(t, err)
 	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
-	must(t, err)
+	testkit.Must(t, err)
 	nc, err := net.Dial("unix", path)
-	must(t, err)
+	testkit.Must(t, err)
 	if line := w.lineWith("conn_new"); !strings.Contains(line, " rip=unix rport=0 transport=local cfd=") {
 		t.Error(line)
 	}
-	must(t, nc.Close())
+	testkit.Must(t, nc.Close())
 	if line := w.lineWith("conn_close"); !strings.Contains(line, " rip=unix rport=0 transport=local reason=normal cfd=") {
 		t.Error(line)
 	}
 	if ln, err := r.srv.Listen(context.Background(), "tcp", "[::1]:0", nil); err == nil { // where there is IPv6
 		nc, err := net.Dial("tcp", ln.Addr().String())
-		must(t, err)
+		testkit.Must(t, err)
 		defer nc.Close()
 		if line := w.lineWith("conn_new"); !strings.Contains(line, " rip=::1 rport=") {
 			t.Error(line)
 		}
 	}
 	u, err := net.Dial("udp", pc.LocalAddr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	defer u.Close()
 	_, err = io.WriteString(u, "\x00\x01\x00\x00\x00\x01\x00\x00get datagram\r\n")
-	must(t, err)
+	testkit.Must(t, err)
 	if line := w.lineWith("item_get"); !strings.Contains(line, fmt.Sprintf("key=datagram status=not_found clsid=0 cfd=%d size=0", pc.FD())) {
 		t.Error(line)
 	}
@@ -178,18 +179,18 @@ func TestLinesForWatchersHaveTheTransport(t *testing.T) {
 func TestADatagramCannotWatch(t *testing.T) {
 	r := start(t, memcache.Config{})
 	pc, err := r.srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: r.Packet})
-	must(t, err)
+	testkit.Must(t, err)
 	u, err := net.Dial("udp", pc.LocalAddr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	defer u.Close()
-	must(t, u.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, u.SetDeadline(time.Now().Add(testTimeout)))
 	for i, request := range []string{"watch fetchers\r\nmn\r\n", "mn\r\n"} {
 		_, err = fmt.Fprintf(u, "\x00%c\x00\x00\x00\x01\x00\x00%s", i+1, request)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	answer := make([]byte, 100)
 	n, err := u.Read(answer)
-	must(t, err)
+	testkit.Must(t, err)
 	if got := string(answer[:n]); got != "\x00\x02\x00\x00\x00\x01\x00\x00MN\r\n" {
 		t.Errorf("%q", got)
 	}
@@ -243,8 +244,8 @@ func TestAShutdownClosesWatchers(t *testing.T) {
 		_, err := io.Copy(io.Discard, bufio.NewReader(w))
 		ended <- errors.Join(err, w.Close())
 	}()
-	must(t, r.srv.Close())
-	must(t, r.Close())
+	testkit.Must(t, r.srv.Close())
+	testkit.Must(t, r.Close())
 	if err := <-ended; errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the watcher's connection was not closed")
 	}

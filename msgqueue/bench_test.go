@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
@@ -19,7 +20,7 @@ func BenchmarkHop(b *testing.B) {
 }
 
 func benchmarkHop(b *testing.B, driver event.Driver) {
-	l := newLoop(b, &event.Config{Driver: driver})
+	l := testkit.NewLoop(b, &event.Config{Driver: driver})
 	work := make(chan int, 1)
 	hops := 0
 	q := newQueue(b, l, func(n int) {
@@ -30,7 +31,7 @@ func benchmarkHop(b *testing.B, driver event.Driver) {
 		}
 	}, nil)
 	_, err := l.AfterFunc(time.Hour, func() {})
-	must(b, err)
+	testkit.Must(b, err)
 	var worker sync.WaitGroup
 	worker.Go(func() {
 		for n := range work {
@@ -42,7 +43,7 @@ func benchmarkHop(b *testing.B, driver event.Driver) {
 	push(b, q, 0)
 	b.ReportAllocs()
 	b.ResetTimer()
-	must(b, l.Run(context.Background()))
+	testkit.Must(b, l.Run(context.Background()))
 	b.StopTimer()
 	close(work)
 	worker.Wait()
@@ -90,8 +91,8 @@ func BenchmarkPushBatch(b *testing.B) {
 }
 
 func benchmarkPush(b *testing.B, producers int, produce func(q *msgqueue.Queue[int], n int), driver event.Driver) {
-	l := newLoop(b, &event.Config{Driver: driver})
-	background(b, l)
+	l := testkit.NewLoop(b, &event.Config{Driver: driver})
+	testkit.Background(b, l)
 	delivered := 0
 	q := newQueue(b, l, func(int) { delivered++ }, &msgqueue.Config{Bound: msgqueue.Unlimited})
 	b.ReportAllocs()

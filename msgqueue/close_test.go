@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
@@ -29,7 +30,7 @@ func blocked(t *testing.T, l *event.Loop, n int) (q *msgqueue.Queue[int], got *[
 	for m := range n + 1 {
 		push(t, q, m)
 	}
-	await(t, began, "callback")
+	testkit.Await(t, began, "callback")
 	return q, got, goOn
 }
 
@@ -37,15 +38,15 @@ func blocked(t *testing.T, l *event.Loop, n int) (q *msgqueue.Queue[int], got *[
 func onLoop(t *testing.T, l *event.Loop, fn func()) {
 	t.Helper()
 	done := make(chan struct{})
-	must(t, l.Post(func() { fn(); close(done) }))
-	await(t, done, "post")
+	testkit.Must(t, l.Post(func() { fn(); close(done) }))
+	testkit.Await(t, done, "post")
 }
 
 // untilShut waits until q refuses whatever comes. What it offers never fits.
 func untilShut(t *testing.T, q *msgqueue.Queue[int]) {
 	t.Helper()
 	offer := make([]int, q.Stats().Bound+1)
-	until(t, "the door to shut", func() bool { return errors.Is(q.PushBatch(offer), msgqueue.ErrClosed) })
+	testkit.Until(t, "the door to shut", func() bool { return errors.Is(q.PushBatch(offer), msgqueue.ErrClosed) })
 }
 
 // numbers is from, from+1, ..., to.
@@ -58,11 +59,11 @@ func numbers(from, to int) (ns []int) {
 
 // Close in the middle of a delivery takes what has not begun out of the loop's hands, and does not wait.
 func TestCloseDuringDelivery(t *testing.T) {
-	l := newLoop(t, nil)
-	stop := background(t, l)
+	l := testkit.NewLoop(t, nil)
+	stop := testkit.Background(t, l)
 	q, got, goOn := blocked(t, l, 900)
 	var left []int
-	within(t, "Close", func() { left = q.Close() })
+	testkit.Within(t, "Close", func() { left = q.Close() })
 	if !slices.Equal(left, numbers(1, 900)) {
 		t.Errorf("returned %d messages, from %v", len(left), left[:min(3, len(left))])
 	}
@@ -80,8 +81,8 @@ func TestCloseDuringDelivery(t *testing.T) {
 
 // Close from many goroutines during delivery: each message has one outcome.
 func TestCloseRacingClose(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	for range 200 {
 		const messages = 600
 		var delivered, returned atomic.Int64
@@ -92,7 +93,7 @@ func TestCloseRacingClose(t *testing.T) {
 				returned.Add(int64(len(q.Close())))
 			}
 		}, nil)
-		must(t, q.PushBatch(numbers(0, messages-1)))
+		testkit.Must(t, q.PushBatch(numbers(0, messages-1)))
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() { returned.Add(int64(len(q.Close()))) })
@@ -109,8 +110,8 @@ func TestCloseRacingClose(t *testing.T) {
 // Shutdown refuses what is new, delivers what is in, and waits for the last callback.
 func TestShutdownDeliversFirst(t *testing.T) {
 	for _, n := range []int{0, 1, 10, 511, 512, 1023} { // below, at and above what one turn and one chunk hold
-		l := newLoop(t, nil)
-		background(t, l)
+		l := testkit.NewLoop(t, nil)
+		testkit.Background(t, l)
 		q, got, goOn := blocked(t, l, n)
 		type result struct {
 			left []int
@@ -128,14 +129,14 @@ func TestShutdownDeliversFirst(t *testing.T) {
 		default:
 		}
 		goOn()
-		r := await(t, done, "Shutdown")
+		r := testkit.Await(t, done, "Shutdown")
 		if len(r.left) > 0 || r.err != nil {
 			t.Fatalf("%d messages left, %v", len(r.left), r.err)
 		}
 		if len(*got) != n+1 {
 			t.Errorf("delivered %d of %d", len(*got), n+1)
 		}
-		left, err := q.Shutdown(canceled()) // a second one finds nothing to wait for
+		left, err := q.Shutdown(testkit.Canceled()) // a second one finds nothing to wait for
 		if len(left) > 0 || err != nil {
 			t.Errorf("second Shutdown: %v, %v", left, err)
 		}
@@ -144,8 +145,8 @@ func TestShutdownDeliversFirst(t *testing.T) {
 
 // Shutdown returns no messages before its context ends; then it returns all whose delivery has not begun.
 func TestShutdownWhoseContextEnds(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	q, got, goOn := blocked(t, l, 700)
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -156,7 +157,7 @@ func TestShutdownWhoseContextEnds(t *testing.T) {
 	}()
 	close(time)
 	left, err := q.Shutdown(ctx)
-	wantErr(t, err, cause)
+	testkit.WantErr(t, err, cause)
 	if !slices.Equal(left, numbers(1, 700)) {
 		t.Errorf("returned %d messages of 700", len(left))
 	}
@@ -170,11 +171,11 @@ func TestShutdownWhoseContextEnds(t *testing.T) {
 
 // All is delivered but the last callback runs on when the context ends: there is nothing to hand back, and the cause.
 func TestShutdownWhoseLastCallbackBlocks(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	q, _, goOn := blocked(t, l, 0)
-	left, err := q.Shutdown(canceled())
-	wantErr(t, err, context.Canceled)
+	left, err := q.Shutdown(testkit.Canceled())
+	testkit.WantErr(t, err, context.Canceled)
 	if len(left) > 0 {
 		t.Errorf("returned %v, which is being delivered", left)
 	}
@@ -183,8 +184,8 @@ func TestShutdownWhoseLastCallbackBlocks(t *testing.T) {
 
 // The end of the context races the delivery of the rest: nothing is lost and nothing comes twice.
 func TestShutdownContextRacesDelivery(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	for i := range 300 {
 		const messages = 500
 		var delivered atomic.Int64
@@ -212,8 +213,8 @@ func TestShutdownContextRacesDelivery(t *testing.T) {
 
 // A Close that comes before the end of Shutdown has the rest; Shutdown does not claim that all was delivered.
 func TestCloseDuringShutdown(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	q, got, goOn := blocked(t, l, 5)
 	done := make(chan error, 2)
 	for range cap(done) {
@@ -231,7 +232,7 @@ func TestCloseDuringShutdown(t *testing.T) {
 	}
 	goOn()
 	for range cap(done) {
-		wantErr(t, await(t, done, "Shutdown"), msgqueue.ErrClosed)
+		testkit.WantErr(t, testkit.Await(t, done, "Shutdown"), msgqueue.ErrClosed)
 	}
 	if !slices.Equal(*got, []int{0}) {
 		t.Errorf("delivered %v", *got)
@@ -241,8 +242,8 @@ func TestCloseDuringShutdown(t *testing.T) {
 // Shutdown and Close race each other and the delivery: each message has one outcome, and nil from Shutdown means that all
 // were delivered.
 func TestCloseRacingShutdown(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	for i := range 300 {
 		const messages = 400
 		var delivered atomic.Int64
@@ -257,10 +258,10 @@ func TestCloseRacingShutdown(t *testing.T) {
 			}
 			closed <- len(q.Close())
 		}()
-		ctx, cancel := soon()
+		ctx, cancel := testkit.Soon()
 		left, err := q.Shutdown(ctx)
 		cancel()
-		returned := len(left) + await(t, closed, "Close")
+		returned := len(left) + testkit.Await(t, closed, "Close")
 		onLoop(t, l, func() {})
 		if n := int(delivered.Load()); n+returned != messages || err == nil && n != messages {
 			t.Fatalf("delivered %d, returned %d of %d, Shutdown said %v", n, returned, messages, err)
@@ -270,14 +271,14 @@ func TestCloseRacingShutdown(t *testing.T) {
 
 // Shutdown in a callback of the loop, of this queue or another's, would wait for itself: it does nothing and says so.
 func TestShutdownOnTheLoop(t *testing.T) {
-	l := newLoop(t, nil)
-	ctx, cancel := soon()
+	l := testkit.NewLoop(t, nil)
+	ctx, cancel := testkit.Soon()
 	defer cancel()
 	q := newQueue(t, l, func(int) {}, nil)
 	push(t, q, 1)
-	must(t, l.Post(func() {
+	testkit.Must(t, l.Post(func() {
 		_, err := q.Shutdown(ctx)
-		wantErr(t, err, event.ErrOnLoop)
+		testkit.WantErr(t, err, event.ErrOnLoop)
 	}))
 	turn(t, l)
 	turn(t, l)
@@ -289,7 +290,7 @@ func TestShutdownOnTheLoop(t *testing.T) {
 
 // A callback that panics during Shutdown does not hold it up for ever: the rest is delivered by the next run.
 func TestPanicDuringShutdown(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	delivered := 0
 	q := newQueue(t, l, func(n int) {
 		if delivered++; n == 2 {
@@ -307,8 +308,8 @@ func TestPanicDuringShutdown(t *testing.T) {
 		defer func() { _ = recover() }()
 		turn(t, l)
 	}()
-	background(t, l)
-	must(t, await(t, done, "Shutdown"))
+	testkit.Background(t, l)
+	testkit.Must(t, testkit.Await(t, done, "Shutdown"))
 	if delivered != 3 {
 		t.Errorf("delivered %d of 3", delivered)
 	}

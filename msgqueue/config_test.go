@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
@@ -25,19 +26,19 @@ func TestConfigDefaultsAndLimits(t *testing.T) {
 		{&msgqueue.Config{Bound: msgqueue.Unlimited, Budget: msgqueue.Unlimited}, math.MaxInt, math.MaxInt},
 		{&msgqueue.Config{Bound: math.MinInt, Budget: math.MinInt}, math.MaxInt, math.MaxInt},
 	} {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		delivered := 0
 		q := newQueue(t, l, func(int) { delivered++ }, c.cfg)
 		if bound := q.Stats().Bound; bound != c.bound {
 			t.Errorf("bound %d of %+v, want %d", bound, c.cfg, c.bound)
 		}
 		pushed := min(c.bound, 5000)
-		must(t, q.PushBatch(make([]int, pushed)))
+		testkit.Must(t, q.PushBatch(make([]int, pushed)))
 		if c.bound == math.MaxInt {
-			must(t, q.Push(0))
+			testkit.Must(t, q.Push(0))
 			pushed++
 		} else {
-			wantErr(t, q.Push(0), msgqueue.ErrFull)
+			testkit.WantErr(t, q.Push(0), msgqueue.ErrFull)
 		}
 		turn(t, l)
 		if want := min(c.budget, pushed); delivered != want {
@@ -48,7 +49,7 @@ func TestConfigDefaultsAndLimits(t *testing.T) {
 
 // New does not write to the Config, and later changes of it, the priority it points to included, do not reach the queue.
 func TestConfigIsNotWrittenTo(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 2})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 2})
 	priority := 1
 	cfg := msgqueue.Config{Bound: 1, Priority: &priority}
 	before := cfg
@@ -57,8 +58,8 @@ func TestConfigIsNotWrittenTo(t *testing.T) {
 		t.Errorf("New made the Config %+v, it was %+v", cfg, before)
 	}
 	cfg.Bound, priority = 2, 0
-	must(t, q.Push(0))
-	wantErr(t, q.Push(0), msgqueue.ErrFull)
+	testkit.Must(t, q.Push(0))
+	testkit.WantErr(t, q.Push(0), msgqueue.ErrFull)
 	if p := l.Events()[0].Priority(); p != 1 {
 		t.Errorf("priority %d, want 1", p)
 	}
@@ -66,13 +67,13 @@ func TestConfigIsNotWrittenTo(t *testing.T) {
 
 // ErrClosed matches net.ErrClosed, and no other error of the standard library that means closed.
 func TestErrClosedMatchesNetErrClosed(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	q := newQueue(t, l, func(int) {}, nil)
 	q.Close()
 	errs := map[string]error{
 		"Push": q.Push(0), "PushBatch": q.PushBatch([]int{0}), "PushContext": q.PushContext(context.Background(), 0),
 	}
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	_, errs["New"] = msgqueue.New(l, func(int) {}, nil)
 	for op, err := range errs {
 		if !errors.Is(err, msgqueue.ErrClosed) || !errors.Is(err, net.ErrClosed) {

@@ -12,12 +12,13 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
 // New refuses an invalid argument with an error that names it and its value, and leaves nothing on the loop.
 func TestInvalidArgumentIsRefused(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 2})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 2})
 	fn := func(int) {}
 	for _, tt := range []struct {
 		fn    func(int)
@@ -38,15 +39,15 @@ func TestInvalidArgumentIsRefused(t *testing.T) {
 	if n := l.Stats().Added; n != 0 {
 		t.Errorf("%d events added by queues that were not made", n)
 	}
-	run(t, l) // nothing keeps it going
+	testkit.Run(t, l) // nothing keeps it going
 }
 
 // The loop's dump names the queue for its callback.
 func TestQueueIsNamedInTheDump(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	newQueue(t, l, dumpedCallback, nil)
 	var b strings.Builder
-	must(t, l.Dump(&b))
+	testkit.Must(t, l.Dump(&b))
 	if !strings.Contains(b.String(), "msgqueue") || !strings.Contains(b.String(), "dumpedCallback") {
 		t.Errorf("dump does not name the queue:\n%s", b.String())
 	}
@@ -56,14 +57,14 @@ func dumpedCallback(int) {}
 
 // An open queue keeps Run going, and its Close ends it, also from another goroutine.
 func TestOpenQueueKeepsRunGoing(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	delivered := make(chan int, 1)
 	q := newQueue(t, l, func(n int) { delivered <- n }, nil)
 	ended := make(chan error, 1)
 	go func() { ended <- l.Run(context.Background()) }()
 	for n := range 3 {
 		push(t, q, n)
-		await(t, delivered, "delivery")
+		testkit.Await(t, delivered, "delivery")
 	}
 	select {
 	case err := <-ended:
@@ -71,7 +72,7 @@ func TestOpenQueueKeepsRunGoing(t *testing.T) {
 	default:
 	}
 	q.Close()
-	must(t, await(t, ended, "end of Run"))
+	testkit.Must(t, testkit.Await(t, ended, "end of Run"))
 }
 
 // Each producer's messages arrive in its order, whichever call it makes.
@@ -85,7 +86,7 @@ func produceInOrder(t *testing.T) {
 	t.Helper()
 	type message struct{ producer, n int }
 	const producers, each = 4, 250
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	next := [producers]int{}
 	var q *msgqueue.Queue[message]
 	q = newQueue(t, l, func(m message) {
@@ -125,7 +126,7 @@ func produceInOrder(t *testing.T) {
 			}
 		})
 	}
-	run(t, l)
+	testkit.Run(t, l)
 	wg.Wait()
 	account(t, q)
 }
@@ -133,7 +134,7 @@ func produceInOrder(t *testing.T) {
 // Messages that the loop has taken out of the producers' reach count until their own delivery begins, and not longer.
 func TestBoundIsExactDuringDelivery(t *testing.T) {
 	for _, bound := range []int{1, 2, 3, 600} {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		delivered := 0
 		var q *msgqueue.Queue[int]
 		q = newQueue(t, l, func(int) {
@@ -145,7 +146,7 @@ func TestBoundIsExactDuringDelivery(t *testing.T) {
 				t.Errorf("bound %d: Len %d in callback %d", bound, n, delivered)
 			}
 			push(t, q, 0)
-			wantErr(t, q.Push(0), msgqueue.ErrFull)
+			testkit.WantErr(t, q.Push(0), msgqueue.ErrFull)
 			account(t, q)
 		}, &msgqueue.Config{Bound: bound})
 		push(t, q, make([]int, bound)...)
@@ -160,20 +161,20 @@ func TestBoundIsExactDuringDelivery(t *testing.T) {
 
 // With a bound of 1 and one message in flight at a time, a Push that follows the beginning of the last delivery succeeds.
 func TestPushThatFindsRoomNeverFails(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	began := make(chan struct{})
 	q := newQueue(t, l, func(int) { began <- struct{}{} }, &msgqueue.Config{Bound: 1})
 	for n := range 10_000 {
 		push(t, q, n)
-		await(t, began, "delivery")
+		testkit.Await(t, began, "delivery")
 	}
 }
 
 // One wake for a burst, however long; none while the loop is awake.
 func TestOneWakePerBurst(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	began, goOn := make(chan struct{}), make(chan struct{})
 	q := newQueue(t, l, func(n int) {
 		if n == 0 {
@@ -185,7 +186,7 @@ func TestOneWakePerBurst(t *testing.T) {
 	for range bursts {
 		before := q.Stats().Delivered
 		push(t, q, 0)
-		await(t, began, "delivery") // the loop is awake now, and stays so
+		testkit.Await(t, began, "delivery") // the loop is awake now, and stays so
 		calm := l.Stats()
 		for n := range 1000 {
 			push(t, q, n+1)
@@ -198,7 +199,7 @@ func TestOneWakePerBurst(t *testing.T) {
 			t.Errorf("the loop was told %d times of one burst", more)
 		}
 		goOn <- struct{}{}
-		until(t, "delivery of the burst", func() bool { return q.Stats().Delivered == before+1001 })
+		testkit.Until(t, "delivery of the burst", func() bool { return q.Stats().Delivered == before+1001 })
 	}
 	if n := l.Stats().Wakes; n > bursts {
 		t.Errorf("%d wakes for %d bursts", n, bursts)
@@ -208,7 +209,7 @@ func TestOneWakePerBurst(t *testing.T) {
 // A panic passes through Run; its message counts as delivered, and the rest is delivered when the loop is run again.
 func TestPanicLeavesTheOtherMessages(t *testing.T) {
 	for _, at := range []int{0, 5, 9} { // first, middle, last
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		var got []int
 		q := newQueue(t, l, func(n int) {
 			got = append(got, n)
@@ -239,7 +240,7 @@ func TestPanicLeavesTheOtherMessages(t *testing.T) {
 
 // The remaining messages are returned if the loop is not run again.
 func TestPanicThenCloseReturnsTheRemainingMessages(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	q := newQueue(t, l, func(n int) { panic(n) }, nil)
 	push(t, q, 1, 2, 3)
 	func() {
@@ -254,7 +255,7 @@ func TestPanicThenCloseReturnsTheRemainingMessages(t *testing.T) {
 // With a panic handler the loop continues.
 func TestPanicHandlerContinuesWithTheOtherMessages(t *testing.T) {
 	panics := 0
-	l := newLoop(t, &event.Config{PanicHandler: func(any, []byte) { panics++ }})
+	l := testkit.NewLoop(t, &event.Config{PanicHandler: func(any, []byte) { panics++ }})
 	var q *msgqueue.Queue[int]
 	q = newQueue(t, l, func(n int) {
 		if n == 100 {
@@ -265,7 +266,7 @@ func TestPanicHandlerContinuesWithTheOtherMessages(t *testing.T) {
 	for n := range 101 {
 		push(t, q, n)
 	}
-	run(t, l)
+	testkit.Run(t, l)
 	if panics != 101 {
 		t.Errorf("%d panics of 101", panics)
 	}
@@ -273,7 +274,7 @@ func TestPanicHandlerContinuesWithTheOtherMessages(t *testing.T) {
 
 // A callback that ends its goroutine, as t.FailNow does, leaves the rest as a panic does.
 func TestGoexitLeavesTheOtherMessages(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var got []int
 	q := newQueue(t, l, func(n int) {
 		got = append(got, n)
@@ -282,7 +283,7 @@ func TestGoexitLeavesTheOtherMessages(t *testing.T) {
 		}
 	}, nil)
 	push(t, q, 1, 2)
-	within(t, "end of the goroutine", func() { _ = l.RunNonblock() })
+	testkit.Within(t, "end of the goroutine", func() { _ = l.RunNonblock() })
 	turn(t, l)
 	if !slices.Equal(got, []int{1, 2}) {
 		t.Errorf("delivered %v", got)
@@ -291,7 +292,7 @@ func TestGoexitLeavesTheOtherMessages(t *testing.T) {
 
 // A nil message is a message like any other.
 func TestAnyValueIsAMessage(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	pointers, empties := 0, 0
 	p := newQueue(t, l, func(*int) { pointers++ }, nil)
 	e := newQueue(t, l, func(struct{}) { empties++ }, nil)
@@ -307,8 +308,8 @@ func TestAnyValueIsAMessage(t *testing.T) {
 
 // In steady use neither Push, PushBatch, PushContext nor delivery allocates, the loop's sleep and wake included.
 func TestSteadyUseAllocatesNothing(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	done := make(chan struct{}, 1)
 	q := newQueue(t, l, func(n int) {
 		if n < 0 {

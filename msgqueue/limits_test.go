@@ -12,13 +12,14 @@ import (
 	"weak"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
 // One call in the next turn delivers all messages of a turn, and no empty turn follows.
 func TestBurstTakesOneCallInTheNextTurn(t *testing.T) {
 	const burst = 200
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var q *msgqueue.Queue[bool]
 	q = newQueue(t, l, func(more bool) {
 		if more {
@@ -41,7 +42,7 @@ func TestBurstTakesOneCallInTheNextTurn(t *testing.T) {
 // A burst that needs several turns takes no extra turn, wherever its chunks end.
 func TestLongBurstTakesNoExtraTurns(t *testing.T) {
 	for _, burst := range []int{1, 99, 100, 101, 300, 500, 512, 600, 1000} {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		q := newQueue(t, l, func(int) {}, &msgqueue.Config{Budget: 100})
 		push(t, q, make([]int, burst)...)
 		turns := 0
@@ -59,8 +60,8 @@ func TestLongBurstTakesNoExtraTurns(t *testing.T) {
 // A full queue, a closed queue and a call that would wait for its own loop have different errors, and PushContext waits for
 // room.
 func TestErrorsAreDistinguishable(t *testing.T) {
-	l := newLoop(t, nil)
-	ctx, cancel := soon()
+	l := testkit.NewLoop(t, nil)
+	ctx, cancel := testkit.Soon()
 	defer cancel()
 	var onLoop error
 	var q *msgqueue.Queue[int]
@@ -71,25 +72,25 @@ func TestErrorsAreDistinguishable(t *testing.T) {
 		}
 	}, &msgqueue.Config{Bound: 2})
 	push(t, q, 1, 2)
-	wantErr(t, q.Push(5), msgqueue.ErrFull)
-	wantErr(t, q.PushBatch([]int{5}), msgqueue.ErrFull)
-	wantErr(t, q.PushContext(canceled(), 5), context.Canceled)
+	testkit.WantErr(t, q.Push(5), msgqueue.ErrFull)
+	testkit.WantErr(t, q.PushBatch([]int{5}), msgqueue.ErrFull)
+	testkit.WantErr(t, q.PushContext(testkit.Canceled(), 5), context.Canceled)
 	turn(t, l)
-	wantErr(t, onLoop, event.ErrOnLoop)
-	background(t, l)
-	within(t, "waiting for room", func() {
+	testkit.WantErr(t, onLoop, event.ErrOnLoop)
+	testkit.Background(t, l)
+	testkit.Within(t, "waiting for room", func() {
 		for n := range 1000 {
-			must(t, q.PushContext(ctx, 10+n))
+			testkit.Must(t, q.PushContext(ctx, 10+n))
 		}
 	})
 	q.Close()
-	wantErr(t, q.Push(6), msgqueue.ErrClosed)
-	wantErr(t, q.PushContext(ctx, 6), msgqueue.ErrClosed)
+	testkit.WantErr(t, q.Push(6), msgqueue.ErrClosed)
+	testkit.WantErr(t, q.PushContext(ctx, 6), msgqueue.ErrClosed)
 }
 
 // The bound is exactly the configured one, whether a power of two or not, however large.
 func TestBoundIsExactlyTheConfiguredOne(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	for _, bound := range []int{1, 2, 3, 5, 7, 100, 511, 512, 513, 1000, 1023, 1025, 3000} {
 		for range 3 {
 			delivered := 0
@@ -97,7 +98,7 @@ func TestBoundIsExactlyTheConfiguredOne(t *testing.T) {
 			for n := range bound {
 				push(t, q, n)
 			}
-			wantErr(t, q.Push(0), msgqueue.ErrFull)
+			testkit.WantErr(t, q.Push(0), msgqueue.ErrFull)
 			turn(t, l)
 			if delivered != bound {
 				t.Fatalf("bound %d: delivered %d", bound, delivered)
@@ -116,7 +117,7 @@ func TestBoundIsExactlyTheConfiguredOne(t *testing.T) {
 			t.Errorf("bound %d became %d", bound, s.Bound)
 		}
 		push(t, q, make([]int, 5000)...)
-		must(t, q.PushBatch(make([]int, 5000)))
+		testkit.Must(t, q.PushBatch(make([]int, 5000)))
 		if left := q.Close(); len(left) != 10_000 {
 			t.Errorf("bound %d: %d messages of 10000", bound, len(left))
 		}
@@ -125,21 +126,21 @@ func TestBoundIsExactlyTheConfiguredOne(t *testing.T) {
 
 // New fails if the queue cannot be registered with its loop.
 func TestFailedRegistrationIsAnError(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	for _, p := range []int{-1, 1, math.MaxInt} {
 		_, err := msgqueue.New(l, func(int) {}, &msgqueue.Config{Priority: new(p)})
-		wantErr(t, err, msgqueue.ErrInvalid)
+		testkit.WantErr(t, err, msgqueue.ErrInvalid)
 	}
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	_, err := msgqueue.New(l, func(int) {}, nil)
-	wantErr(t, err, msgqueue.ErrClosed)
-	wantErr(t, err, event.ErrClosed)
+	testkit.WantErr(t, err, msgqueue.ErrClosed)
+	testkit.WantErr(t, err, event.ErrClosed)
 }
 
 // Queues can be made and closed on any goroutine while the loop runs.
 func TestNewAndCloseOnAnyGoroutine(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	var producers sync.WaitGroup
 	for range 4 {
 		producers.Go(func() {
@@ -151,7 +152,7 @@ func TestNewAndCloseOnAnyGoroutine(t *testing.T) {
 					return
 				}
 				push(t, q, 7)
-				if n := await(t, delivered, "delivery"); n != 7 {
+				if n := testkit.Await(t, delivered, "delivery"); n != 7 {
 					t.Errorf("delivered %d, want 7", n)
 				}
 				if left := q.Close(); len(left) > 0 {
@@ -160,7 +161,7 @@ func TestNewAndCloseOnAnyGoroutine(t *testing.T) {
 			}
 		})
 	}
-	within(t, "all queues", producers.Wait)
+	testkit.Within(t, "all queues", producers.Wait)
 	if n := l.Stats().Added; n != 0 {
 		t.Errorf("%d events left on the loop", n)
 	}
@@ -168,7 +169,7 @@ func TestNewAndCloseOnAnyGoroutine(t *testing.T) {
 
 // The callback may use all methods of its queue that do not wait.
 func TestCallbackMayUseItsQueue(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var got []int
 	var q *msgqueue.Queue[int]
 	q = newQueue(t, l, func(n int) {
@@ -180,13 +181,13 @@ func TestCallbackMayUseItsQueue(t *testing.T) {
 			t.Errorf("Len %d in the callback, want 1: the message itself does not count", len)
 		}
 		push(t, q, 3)
-		must(t, q.PushBatch([]int{4}))
-		must(t, q.PushContext(canceled(), 5))
-		wantErr(t, q.Push(6), msgqueue.ErrFull)
+		testkit.Must(t, q.PushBatch([]int{4}))
+		testkit.Must(t, q.PushContext(testkit.Canceled(), 5))
+		testkit.WantErr(t, q.Push(6), msgqueue.ErrFull)
 		account(t, q)
 	}, &msgqueue.Config{Bound: 4})
 	push(t, q, 1, 2)
-	within(t, "two turns", func() { turn(t, l); turn(t, l) })
+	testkit.Within(t, "two turns", func() { turn(t, l); turn(t, l) })
 	if !slices.Equal(got, []int{1, 2, 3, 4, 5}) {
 		t.Errorf("delivered %v", got)
 	}
@@ -194,7 +195,7 @@ func TestCallbackMayUseItsQueue(t *testing.T) {
 
 // Delivered and returned messages are not kept alive while others in the same chunk wait.
 func TestDeliveredMessagesAreNotKeptAlive(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	q := newQueue(t, l, func(*[64]int) {}, &msgqueue.Config{Budget: 10})
 	var watched []weak.Pointer[[64]int]
 	fill := func(n int) {
@@ -231,7 +232,7 @@ func TestDeliveredMessagesAreNotKeptAlive(t *testing.T) {
 
 // The memory of a burst is released.
 func TestMemoryOfABurstIsReleased(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: msgqueue.Unlimited})
 	heap := func() int64 {
 		var m runtime.MemStats
@@ -258,7 +259,7 @@ func TestMemoryOfABurstIsReleased(t *testing.T) {
 
 // Close returns all accepted messages in order, from every part of the queue.
 func TestCloseReturnsTheRemainingMessages(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	for _, size := range []int{0, 1, 10, 511, 512, 513, 2000} {
 		for _, turns := range []int{0, 1, 2} {
 			next := 0
@@ -290,20 +291,20 @@ func TestCloseReturnsTheRemainingMessages(t *testing.T) {
 
 // A batch is accepted as a whole or not at all, and is delivered together.
 func TestBatchStaysTogether(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var got []string
 	q := newQueue(t, l, func(s string) { got = append(got, s) }, &msgqueue.Config{Bound: 5})
-	must(t, q.PushBatch(nil))
+	testkit.Must(t, q.PushBatch(nil))
 	if s := q.Stats(); s.Pushed != 0 || l.Stats().Active != 0 {
 		t.Error("an empty batch did something")
 	}
 	ms := []string{"a", "b", "c"}
-	must(t, q.PushBatch(ms))
+	testkit.Must(t, q.PushBatch(ms))
 	clear(ms) // it stays the caller's
-	wantErr(t, q.PushBatch([]string{"d", "e", "f"}), msgqueue.ErrFull)
-	must(t, q.PushBatch([]string{"g", "h"}))
+	testkit.WantErr(t, q.PushBatch([]string{"d", "e", "f"}), msgqueue.ErrFull)
+	testkit.Must(t, q.PushBatch([]string{"g", "h"}))
 	turn(t, l)
-	wantErr(t, q.PushBatch(make([]string, 6)), msgqueue.ErrFull)
+	testkit.WantErr(t, q.PushBatch(make([]string, 6)), msgqueue.ErrFull)
 	if want := []string{"a", "b", "c", "g", "h"}; !slices.Equal(got, want) {
 		t.Errorf("delivered %v, want %v", got, want)
 	}
@@ -313,7 +314,7 @@ func TestBatchStaysTogether(t *testing.T) {
 }
 
 func TestPriorityOrdersQueues(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 3})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 3})
 	var got []string
 	note := func(s string) { got = append(got, s) }
 	for _, p := range []int{2, 0, 1} {

@@ -10,21 +10,22 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
 // A loop that is closed first delivers nothing more. What was accepted is returned, and memory does not grow.
 func TestLoopClosedWhileMessagesWait(t *testing.T) {
 	for _, n := range []int{1, 511, 512, 513} {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		q := newQueue(t, l, func(int) { t.Error("delivered by a closed loop") }, &msgqueue.Config{Bound: msgqueue.Unlimited})
 		for m := range n {
 			push(t, q, m)
 		}
-		must(t, l.Close())
-		wantErr(t, q.Push(0), msgqueue.ErrClosed)
-		wantErr(t, q.PushBatch([]int{0}), msgqueue.ErrClosed)
-		wantErr(t, q.PushContext(canceled(), 0), msgqueue.ErrClosed)
+		testkit.Must(t, l.Close())
+		testkit.WantErr(t, q.Push(0), msgqueue.ErrClosed)
+		testkit.WantErr(t, q.PushBatch([]int{0}), msgqueue.ErrClosed)
+		testkit.WantErr(t, q.PushContext(testkit.Canceled(), 0), msgqueue.ErrClosed)
 		if left := q.Close(); !slices.Equal(left, numbers(0, n-1)) {
 			t.Errorf("returned %d of %d", len(left), n)
 		}
@@ -34,14 +35,14 @@ func TestLoopClosedWhileMessagesWait(t *testing.T) {
 
 // Shutdown on a closed loop returns the remaining messages and ErrClosed, or nil if none remain.
 func TestShutdownAfterTheLoop(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	full, empty := newQueue(t, l, func(int) {}, nil), newQueue(t, l, func(int) {}, nil)
 	push(t, full, 1, 2)
-	must(t, l.Close())
-	ctx, cancel := soon()
+	testkit.Must(t, l.Close())
+	ctx, cancel := testkit.Soon()
 	defer cancel()
 	left, err := full.Shutdown(ctx)
-	wantErr(t, err, msgqueue.ErrClosed)
+	testkit.WantErr(t, err, msgqueue.ErrClosed)
 	if !slices.Equal(left, []int{1, 2}) {
 		t.Errorf("returned %v", left)
 	}
@@ -53,8 +54,8 @@ func TestShutdownAfterTheLoop(t *testing.T) {
 
 // The loop closes in the middle of a Shutdown: it ends, with what was not delivered.
 func TestLoopClosedDuringShutdown(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	began, goOn := make(chan struct{}), make(chan struct{})
 	delivered := 0
 	q := newQueue(t, l, func(int) {
@@ -66,7 +67,7 @@ func TestLoopClosedDuringShutdown(t *testing.T) {
 	for n := range 100 {
 		push(t, q, n)
 	}
-	await(t, began, "callback")
+	testkit.Await(t, began, "callback")
 	done := make(chan []int, 1)
 	go func() {
 		left, err := q.Shutdown(context.Background())
@@ -78,10 +79,10 @@ func TestLoopClosedDuringShutdown(t *testing.T) {
 	untilShut(t, q)
 	closed := make(chan error, 1)
 	go func() { closed <- l.Close() }()
-	until(t, "the loop to refuse", func() bool { return errors.Is(l.Post(func() {}), event.ErrClosed) })
+	testkit.Until(t, "the loop to refuse", func() bool { return errors.Is(l.Post(func() {}), event.ErrClosed) })
 	close(goOn)
-	must(t, await(t, closed, "Close of the loop"))
-	left := await(t, done, "Shutdown")
+	testkit.Must(t, testkit.Await(t, closed, "Close of the loop"))
+	left := testkit.Await(t, done, "Shutdown")
 	if !slices.Equal(left, numbers(delivered, 99)) || delivered > 10 {
 		t.Errorf("delivered %d, returned %d of 100", delivered, len(left))
 	}
@@ -89,13 +90,13 @@ func TestLoopClosedDuringShutdown(t *testing.T) {
 
 // The loop closes while producers wait for room: all of them are refused.
 func TestLoopClosedEndsWaits(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 2})
 	push(t, q, 1, 2)
 	outcomes := waiting(t, context.Background(), q, 3, 4, 5)
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	for _, outcome := range outcomes {
-		wantErr(t, await(t, outcome, "end of the wait"), msgqueue.ErrClosed)
+		testkit.WantErr(t, testkit.Await(t, outcome, "end of the wait"), msgqueue.ErrClosed)
 	}
 	if left := q.Close(); !slices.Equal(left, []int{1, 2}) {
 		t.Errorf("returned %v", left)
@@ -104,20 +105,20 @@ func TestLoopClosedEndsWaits(t *testing.T) {
 
 // The last things that a loop runs when it closes may use a queue; what they push is accepted or refused like the rest.
 func TestPushWhileTheLoopCloses(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	q := newQueue(t, l, func(int) { t.Error("delivered by a closing loop") }, nil)
 	accepted := 0
-	must(t, l.Post(func() {
+	testkit.Must(t, l.Post(func() {
 		for range 3 {
 			if q.Push(1) == nil {
 				accepted++
 			}
 		}
-		if _, err := q.Shutdown(canceled()); !errors.Is(err, event.ErrOnLoop) {
+		if _, err := q.Shutdown(testkit.Canceled()); !errors.Is(err, event.ErrOnLoop) {
 			t.Errorf("Shutdown where the loop closes: %v", err)
 		}
 	}))
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	if accepted > 1 {
 		t.Errorf("accepted %d after the loop had refused the first", accepted)
 	}
@@ -129,8 +130,8 @@ func TestPushWhileTheLoopCloses(t *testing.T) {
 // Pushes of every kind race the loop's Close: every accepted message is delivered or returned.
 func TestPushRacesCloseOfTheLoop(t *testing.T) {
 	for range 300 {
-		l := newLoop(t, nil)
-		background(t, l)
+		l := testkit.NewLoop(t, nil)
+		testkit.Background(t, l)
 		var delivered, accepted atomic.Int64
 		q := newQueue(t, l, func(int) { delivered.Add(1) }, &msgqueue.Config{Bound: 4})
 		var wg sync.WaitGroup
@@ -152,9 +153,9 @@ func TestPushRacesCloseOfTheLoop(t *testing.T) {
 				}
 			})
 		}
-		until(t, "a delivery", func() bool { return delivered.Load() > 3 })
-		must(t, l.Close())
-		within(t, "end of the producers", wg.Wait)
+		testkit.Until(t, "a delivery", func() bool { return delivered.Load() > 3 })
+		testkit.Must(t, l.Close())
+		testkit.Within(t, "end of the producers", wg.Wait)
 		left := q.Close()
 		if delivered.Load()+int64(len(left)) != accepted.Load() {
 			t.Fatalf("accepted %d, delivered %d, returned %d", accepted.Load(), delivered.Load(), len(left))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
@@ -108,7 +109,7 @@ func (m *machine) callback(msg message) {
 	case actPushContext:
 		m.pushContext(actNothing, event.ErrOnLoop)
 	case actShutdown:
-		if _, err := m.q.Shutdown(canceled()); !errors.Is(err, event.ErrOnLoop) {
+		if _, err := m.q.Shutdown(testkit.Canceled()); !errors.Is(err, event.ErrOnLoop) {
 			m.t.Fatalf("Shutdown on the loop: %v", err)
 		}
 	case actPanic:
@@ -169,7 +170,7 @@ func (m *machine) pushBatch(n int, act action) {
 func (m *machine) pushContext(act action, full error) {
 	m.t.Helper()
 	msg := m.message(act)
-	err := m.q.PushContext(canceled(), msg)
+	err := m.q.PushContext(testkit.Canceled(), msg)
 	if errors.Is(err, full) {
 		err = msgqueue.ErrFull
 	}
@@ -185,7 +186,7 @@ func (m *machine) wait(act action) {
 	w := waiter{m.message(act), cancel, make(chan error, 1)}
 	go func() { w.outcome <- m.q.PushContext(ctx, w.m) }()
 	m.waiters = append(m.waiters, w)
-	for deadline := time.Now().Add(patience); m.q.Stats().Waiters < len(m.waiters); time.Sleep(time.Microsecond) {
+	for deadline := time.Now().Add(testkit.Patience); m.q.Stats().Waiters < len(m.waiters); time.Sleep(time.Microsecond) {
 		if time.Now().After(deadline) {
 			m.t.Fatalf("PushContext does not wait")
 		}
@@ -273,7 +274,7 @@ func (m *machine) close() {
 // shutdownNow is a Shutdown whose context has ended.
 func (m *machine) shutdownNow() {
 	waited, returned := len(m.in), m.returned
-	left, err := m.q.Shutdown(canceled())
+	left, err := m.q.Shutdown(testkit.Canceled())
 	m.checkReturned(left)
 	m.shutDoor()
 	switch {
@@ -298,7 +299,7 @@ func (m *machine) shutdown() {
 		left, err := m.q.Shutdown(context.Background())
 		pending <- result{left, err}
 	}()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Microsecond) {
+	for deadline := time.Now().Add(testkit.Patience); ; time.Sleep(time.Microsecond) {
 		err := m.q.PushBatch(offer)
 		if errors.Is(err, msgqueue.ErrClosed) {
 			break
@@ -382,7 +383,7 @@ func receive[T any](t fataler, ch <-chan T) (v T) {
 	t.Helper()
 	select {
 	case v = <-ch:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatalf("a wait does not end")
 	}
 	return v

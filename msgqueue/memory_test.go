@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
@@ -20,7 +21,7 @@ func kept[T any](t *testing.T, l *event.Loop, burst int) int64 {
 	q := newQueue(t, l, func(T) {}, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: msgqueue.Unlimited})
 	var zero T
 	for range burst {
-		must(t, q.Push(zero))
+		testkit.Must(t, q.Push(zero))
 	}
 	turn(t, l)
 	after := heap()
@@ -33,7 +34,7 @@ func kept[T any](t *testing.T, l *event.Loop, burst int) int64 {
 
 // A queue keeps room for two messages, or for 64 KB of them, whatever their size and however many came at once.
 func TestQueueKeepsRoomForTwoMessagesOr64KB(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	for _, burst := range []int{1, 2, 100} {
 		for size, n := range map[int]int64{
 			1 << 20: kept[[1 << 20]byte](t, l, min(burst, 20)), 256 << 10: kept[[256 << 10]byte](t, l, burst), 5000: kept[[5000]byte](t, l, burst),
@@ -48,7 +49,7 @@ func TestQueueKeepsRoomForTwoMessagesOr64KB(t *testing.T) {
 
 // A queue whose messages come one at a time allocates nothing, whatever their size.
 func TestSteadyQueueOfLargeMessagesDoesNotAllocate(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	noAllocs[[100]byte](t, l)
 	noAllocs[[4096]byte](t, l)
 	noAllocs[[5000]byte](t, l)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
@@ -20,7 +21,7 @@ func waiting(t *testing.T, ctx context.Context, q *msgqueue.Queue[int], ms ...in
 		outcome := make(chan error, 1)
 		before := q.Stats().Waiters
 		go func() { outcome <- q.PushContext(ctx, m) }()
-		until(t, "waiting for room", func() bool { return q.Stats().Waiters > before })
+		testkit.Until(t, "waiting for room", func() bool { return q.Stats().Waiters > before })
 		outcomes = append(outcomes, outcome)
 	}
 	return outcomes
@@ -28,18 +29,18 @@ func waiting(t *testing.T, ctx context.Context, q *msgqueue.Queue[int], ms ...in
 
 // Waiting calls are admitted in the order of arrival, as the delivery of messages begins.
 func TestPushContextWaitsInOrder(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var got []int
 	q := newQueue(t, l, func(n int) { got = append(got, n) }, &msgqueue.Config{Bound: 2, Budget: 1})
 	push(t, q, 1, 2)
 	outcomes := waiting(t, context.Background(), q, 3, 4, 5)
 	for i, outcome := range outcomes {
 		turn(t, l) // one message: one place
-		must(t, await(t, outcome, "room"))
+		testkit.Must(t, testkit.Await(t, outcome, "room"))
 		if s := account(t, q); s.Len != 2 || s.Waiters != 2-i {
 			t.Errorf("after %d deliveries: %+v", i+1, s)
 		}
-		wantErr(t, q.Push(9), msgqueue.ErrFull) // the place is taken
+		testkit.WantErr(t, q.Push(9), msgqueue.ErrFull) // the place is taken
 	}
 	for range 5 {
 		turn(t, l)
@@ -55,7 +56,7 @@ func TestPushContextWaitsInOrder(t *testing.T) {
 // A call whose context ends leaves the list of waiters at any position, and its message is not accepted.
 func TestPushContextGivesUp(t *testing.T) {
 	for leaver := range 3 {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		var got []int
 		q := newQueue(t, l, func(n int) { got = append(got, n) }, &msgqueue.Config{Bound: 1})
 		push(t, q, 100)
@@ -70,12 +71,12 @@ func TestPushContextGivesUp(t *testing.T) {
 			outcomes = append(outcomes, waiting(t, c, q, i)...)
 		}
 		cancel(cause)
-		wantErr(t, await(t, outcomes[leaver], "end of the wait"), cause)
+		testkit.WantErr(t, testkit.Await(t, outcomes[leaver], "end of the wait"), cause)
 		want := []int{100}
 		for i, outcome := range outcomes {
 			if i != leaver {
 				turn(t, l)
-				must(t, await(t, outcome, "room"))
+				testkit.Must(t, testkit.Await(t, outcome, "room"))
 				want = append(want, i)
 			}
 		}
@@ -99,8 +100,8 @@ func TestPushContextCancellationRacesRoom(t *testing.T) {
 // raceCancellations has four goroutines make the given number of calls each.
 func raceCancellations(t *testing.T, calls int) {
 	t.Helper()
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	var delivered, accepted, gaveUp atomic.Int64
 	q := newQueue(t, l, func(int) {
 		delivered.Add(1)
@@ -128,7 +129,7 @@ func raceCancellations(t *testing.T, calls int) {
 			}
 		})
 	}
-	within(t, "pushing", wg.Wait)
+	testkit.Within(t, "pushing", wg.Wait)
 	shutdown(t, q)
 	if delivered.Load() != accepted.Load() {
 		t.Errorf("accepted %d, delivered %d", accepted.Load(), delivered.Load())
@@ -140,10 +141,10 @@ func raceCancellations(t *testing.T, calls int) {
 
 // An ended context does not matter where there is room, and matters at once where there is none.
 func TestPushContextThatHasEnded(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 1})
-	must(t, q.PushContext(canceled(), 1))
-	wantErr(t, q.PushContext(canceled(), 2), context.Canceled)
+	testkit.Must(t, q.PushContext(testkit.Canceled(), 1))
+	testkit.WantErr(t, q.PushContext(testkit.Canceled(), 2), context.Canceled)
 	if s := account(t, q); s.Pushed != 1 || s.Refused != 1 {
 		t.Errorf("stats %+v", s)
 	}
@@ -154,11 +155,11 @@ func TestCloseEndsWaits(t *testing.T) {
 	for name, end := range map[string]func(*msgqueue.Queue[int]) []int{
 		"Close": (*msgqueue.Queue[int]).Close,
 		"Shutdown": func(q *msgqueue.Queue[int]) []int {
-			left, _ := q.Shutdown(canceled())
+			left, _ := q.Shutdown(testkit.Canceled())
 			return left
 		},
 	} {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 1})
 		push(t, q, 1)
 		outcomes := waiting(t, context.Background(), q, 2, 3)
@@ -166,7 +167,7 @@ func TestCloseEndsWaits(t *testing.T) {
 			t.Errorf("%s returned %v", name, left)
 		}
 		for _, outcome := range outcomes {
-			wantErr(t, await(t, outcome, "end of the wait"), msgqueue.ErrClosed)
+			testkit.WantErr(t, testkit.Await(t, outcome, "end of the wait"), msgqueue.ErrClosed)
 		}
 		account(t, q)
 	}
@@ -174,11 +175,11 @@ func TestCloseEndsWaits(t *testing.T) {
 
 // On the loop a full queue is an error at once, in callbacks of the queue and of others; with room there is nothing to wait for.
 func TestPushContextOnTheLoop(t *testing.T) {
-	l := newLoop(t, nil)
-	ctx, cancel := soon()
+	l := testkit.NewLoop(t, nil)
+	ctx, cancel := testkit.Soon()
 	defer cancel()
 	q := newQueue(t, l, func(int) {}, &msgqueue.Config{Bound: 1})
-	must(t, l.Post(func() {
+	testkit.Must(t, l.Post(func() {
 		if err := q.PushContext(ctx, 1); err != nil {
 			t.Errorf("PushContext with room: %v", err)
 		}
@@ -186,7 +187,7 @@ func TestPushContextOnTheLoop(t *testing.T) {
 			t.Errorf("PushContext without room: %v", err)
 		}
 	}))
-	within(t, "a turn", func() { turn(t, l) })
+	testkit.Within(t, "a turn", func() { turn(t, l) })
 	if s := account(t, q); s.Pushed != 1 || s.Refused != 1 || s.Waiters != 0 {
 		t.Errorf("stats %+v", s)
 	}
@@ -198,8 +199,8 @@ func TestPushContextUnderLoad(t *testing.T) {
 	const producers, each = 8, 200
 	for round := range 40 {
 		bound := 1 + 2*(round%2)
-		l := newLoop(t, nil)
-		stop := background(t, l)
+		l := testkit.NewLoop(t, nil)
+		stop := testkit.Background(t, l)
 		next := [producers]int{}
 		q := newQueue(t, l, func(m [2]int) {
 			if next[m[0]] != m[1] {
@@ -218,7 +219,7 @@ func TestPushContextUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		within(t, "pushing", wg.Wait)
+		testkit.Within(t, "pushing", wg.Wait)
 		shutdown(t, q)
 		if s := account(t, q); s.Delivered != producers*each || s.MaxLen > bound {
 			t.Errorf("stats %+v", s)
@@ -234,7 +235,7 @@ func (badContext) Done() <-chan struct{} { panic("context") }
 
 // A PushContext that ends by a panic of its context has taken nothing.
 func TestPushContextWhoseContextPanicsAcceptsNothing(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var got []int
 	q := newQueue(t, l, func(n int) { got = append(got, n) }, &msgqueue.Config{Bound: 1})
 	push(t, q, 1)

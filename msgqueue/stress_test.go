@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
@@ -27,7 +28,7 @@ func TestStressAccounting(t *testing.T) {
 	total := 1_000_000
 	if s := os.Getenv("EVMQ_STRESS"); s != "" {
 		n, err := strconv.Atoi(s)
-		must(t, err)
+		testkit.Must(t, err)
 		total = n
 	}
 	seed := rand.Uint64()
@@ -92,7 +93,7 @@ type stress struct {
 
 func newStress(t *testing.T, random *rand.Rand) *stress {
 	l, err := event.NewLoop(nil) // closed by round, not at the end of the test: there are many
-	must(t, err)
+	testkit.Must(t, err)
 	s := &stress{t: t, random: random, loop: l}
 	bounds := []int{1, 2, 3, 7, 100, 513, 1024, 5000, math.MaxInt}
 	s.bound = bounds[random.IntN(len(bounds))]
@@ -111,7 +112,7 @@ func newStress(t *testing.T, random *rand.Rand) *stress {
 			runtime.Goexit()
 		}
 	}, &msgqueue.Config{Bound: s.bound, Budget: budget})
-	must(t, err)
+	testkit.Must(t, err)
 	return s
 }
 
@@ -160,7 +161,7 @@ func (s *stress) round() {
 	kind := s.random.IntN(6)
 	switch kind {
 	case 0: // all is pushed and delivered
-		within(s.t, "end of the producers", s.wg.Wait)
+		testkit.Within(s.t, "end of the producers", s.wg.Wait)
 	case 1, 2:
 		time.Sleep(wait)
 	}
@@ -169,7 +170,7 @@ func (s *stress) round() {
 		var err error
 		patient := time.Duration(1+s.random.IntN(2000)) * time.Microsecond
 		if kind == 0 {
-			patient = patience
+			patient = testkit.Patience
 		}
 		c, cancel := context.WithTimeout(context.Background(), patient)
 		left, err = s.q.Shutdown(c)
@@ -181,15 +182,15 @@ func (s *stress) round() {
 		left = s.q.Close()
 	case 5:
 		time.Sleep(wait)
-		must(s.t, s.loop.Close())
+		testkit.Must(s.t, s.loop.Close())
 	}
-	within(s.t, "end of the producers", s.wg.Wait)
+	testkit.Within(s.t, "end of the producers", s.wg.Wait)
 	cancel()
-	if err := await(s.t, ran, "end of the loop"); !errors.Is(err, context.Canceled) && !errors.Is(err, event.ErrClosed) {
+	if err := testkit.Await(s.t, ran, "end of the loop"); !errors.Is(err, context.Canceled) && !errors.Is(err, event.ErrClosed) {
 		s.t.Errorf("RunForever: %v", err)
 	}
 	left = append(left, s.q.Close()...)
-	must(s.t, s.loop.Close())
+	testkit.Must(s.t, s.loop.Close())
 	for _, p := range left {
 		s.returned++
 		s.outcome(p)

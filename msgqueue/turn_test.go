@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
 // Something more urgent that becomes active comes before the queue's next message, and the rest is delivered afterwards.
 func TestUrgentEventComesBeforeTheNextMessage(t *testing.T) {
-	l := newLoop(t, &event.Config{Priorities: 2})
+	l := testkit.NewLoop(t, &event.Config{Priorities: 2})
 	delivered, at := 0, -1
 	urgent, err := l.NewEvent(-1, 0, func(*event.Event, event.Flags) { at = delivered })
 	if err != nil {
@@ -64,7 +65,7 @@ func TestMessagesOfATurnCountForBudgetTime(t *testing.T) {
 		{1, time.Millisecond, 10}, {1, 4 * time.Millisecond, 3}, {1, time.Second, 1}, {0, time.Millisecond, 100},
 	} {
 		clock := &stepClock{}
-		l := newLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Time: 10 * time.Millisecond, MinPriority: 1}})
+		l := testkit.NewLoop(t, &event.Config{Clock: clock, Priorities: 2, Budget: event.Budget{Time: 10 * time.Millisecond, MinPriority: 1}})
 		delivered := 0
 		q := newQueue(t, l, func(int) {
 			delivered++
@@ -86,7 +87,7 @@ func TestMessagesOfATurnCountForBudgetTime(t *testing.T) {
 // PushContext accepts where there is room, even if its context has ended: the context bounds the waiting. In a full queue it says the
 // context's cause at once.
 func TestPushContextWithAnEndedContextPushesWhereThereIsRoom(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	cause := errors.New("ended")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
@@ -108,7 +109,7 @@ func TestPushContextWithAnEndedContextPushesWhereThereIsRoom(t *testing.T) {
 func TestPushContextEndsWhenALoopClosesWithAPanic(t *testing.T) {
 	for name, end := range map[string]func(){"panic": func() { panic("first") }, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
-			l := newLoop(t, nil)
+			l := testkit.NewLoop(t, nil)
 			if _, err := l.OnClose(end); err != nil {
 				t.Fatal(err)
 			}
@@ -119,7 +120,7 @@ func TestPushContextEndsWhenALoopClosesWithAPanic(t *testing.T) {
 			push(t, q, 1)
 			over := make(chan error, 1)
 			go func() { over <- q.PushContext(context.Background(), 2) }()
-			until(t, "PushContext waits", func() bool { return q.Stats().Waiters == 1 })
+			testkit.Until(t, "PushContext waits", func() bool { return q.Stats().Waiters == 1 })
 			go func() {
 				defer func() { _ = recover() }()
 				_ = l.Close()
@@ -129,7 +130,7 @@ func TestPushContextEndsWhenALoopClosesWithAPanic(t *testing.T) {
 				if !errors.Is(err, msgqueue.ErrClosed) {
 					t.Errorf("PushContext: %v", err)
 				}
-			case <-time.After(patience):
+			case <-time.After(testkit.Patience):
 				t.Error("PushContext waits for ever")
 			}
 			<-l.Done()

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -66,9 +67,9 @@ func TestAListenerWithoutADescriptorRefusesAsOthersDo(t *testing.T) {
 		}
 		s := start(t, rigs()[0], srv)
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = s.AddListener(hidden{Listener: inner}, nil)
-		must(t, err)
+		testkit.Must(t, err)
 		behind := &running{s.Server, rig{"tcp", withTLS, 1}, inner.Addr()}
 		first := behind.dial(t)
 		send(t, first, "first")
@@ -78,13 +79,13 @@ func TestAListenerWithoutADescriptorRefusesAsOthersDo(t *testing.T) {
 			expect(t, nc, want)
 			expectEOF(t, nc)
 		}
-		until(t, "the count of refusals", func() bool { return s.Stats().Refused == 5 })
+		testkit.Until(t, "the count of refusals", func() bool { return s.Stats().Refused == 5 })
 		send(t, first, "still served")
 		expect(t, first, "still served")
 		if st := s.Stats(); st.OpenConns != 1 || st.AcceptErrors != 0 || log.String() != "" {
 			t.Errorf("%d connections, %d errors, and the log says %q", st.OpenConns, st.AcceptErrors, log.String())
 		}
-		must(t, s.Close())
+		testkit.Must(t, s.Close())
 	}
 }
 
@@ -96,17 +97,17 @@ func TestATemporaryErrorOfAcceptDoesNotEndServe(t *testing.T) {
 		syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
 	} {
 		var log safeBuffer
-		s := start(t, rigs()[0], &server.Server{Handler: echoLines(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		s, clock := startWithClock(t, rigs()[0], &server.Server{Handler: echoLines(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		calls, lasting := 0, errors.New("the listener is broken")
+		testkit.Must(t, err)
+		lasting := errors.New("the listener is broken")
+		var calls atomic.Int32
 		var broken atomic.Bool
 		served := make(chan error, 1)
 		go func() {
 			served <- s.Serve(hidden{inner, func() error {
-				calls++
 				switch {
-				case calls <= 3:
+				case calls.Add(1) <= 3:
 					return temporary
 				case broken.Load():
 					return lasting
@@ -114,6 +115,10 @@ func TestATemporaryErrorOfAcceptDoesNotEndServe(t *testing.T) {
 				return nil
 			}})
 		}()
+		testkit.Until(t, "the fourth call of Accept", func() bool {
+			clock.Advance(time.Second)
+			return calls.Load() > 3
+		})
 		behind := &running{s.Server, rig{"tcp", false, 1}, inner.Addr()}
 		for i := range 2 {
 			if err := pipelined(behind.dial(t), "hello", 3); err != nil {
@@ -124,14 +129,14 @@ func TestATemporaryErrorOfAcceptDoesNotEndServe(t *testing.T) {
 		if nc, err := net.Dial("tcp", inner.Addr().String()); err == nil { // for an Accept that is under way
 			nc.Close()
 		}
-		wantError(t, "Serve", await(t, served, "Serve's end"), lasting)
+		testkit.CheckErr(t, "Serve", testkit.Await(t, served, "Serve's end"), lasting)
 		if st := s.Stats(); st.AcceptErrors != 3 || st.Pauses != 3 {
 			t.Errorf("%v: %d errors and %d pauses, want 3 and 3", temporary, st.AcceptErrors, st.Pauses)
 		}
 		if n := strings.Count(log.String(), "\n"); n != 1 {
 			t.Errorf("%v: %d lines are logged, want 1: %s", temporary, n, log.String())
 		}
-		must(t, s.Close())
+		testkit.Must(t, s.Close())
 	}
 }
 
@@ -140,13 +145,13 @@ func TestAPauseOfAcceptEndsWithTheListener(t *testing.T) {
 	for _, end := range []string{"listener", "server"} {
 		s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		ln, err := s.AddListener(hidden{inner, func() error { return syscall.EMFILE }}, nil)
-		must(t, err)
-		until(t, "a pause", func() bool { return s.Stats().Pauses > 0 })
+		testkit.Must(t, err)
+		testkit.Until(t, "a pause", func() bool { return s.Stats().Pauses > 0 })
 		if end == "listener" {
-			must(t, ln.Close())
-			must(t, ln.Wait())
+			testkit.Must(t, ln.Close())
+			testkit.Must(t, ln.Wait())
 		} else {
 			s.shutdown(t)
 		}
@@ -157,9 +162,9 @@ func TestAPauseOfAcceptEndsWithTheListener(t *testing.T) {
 func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	packets, err := net.Listen("unixpacket", filepath.Join(t.TempDir(), "s"))
-	must(t, err)
+	testkit.Must(t, err)
 	defer packets.Close()
 	for _, row := range []struct {
 		l    net.Listener
@@ -175,13 +180,13 @@ func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 			func() error { return s.Serve(row.l) },
 		} {
 			err := serve()
-			wantError(t, "AddListener", err, row.want)
+			testkit.CheckErr(t, "AddListener", err, row.want)
 			if err != nil && !strings.Contains(err.Error(), row.text) {
 				t.Errorf("the error %q does not name %s", err, row.text)
 			}
 		}
 	}
-	must(t, tcp.Close()) // fails if it is closed already
+	testkit.Must(t, tcp.Close()) // fails if it is closed already
 }
 
 // TestServeEndsWhereNoConnectionHasADescriptor, with an error that names the type, or TLS.
@@ -193,16 +198,16 @@ func TestServeEndsWhereNoConnectionHasADescriptor(t *testing.T) {
 	} {
 		s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		nc, err := net.Dial("tcp", inner.Addr().String())
-		must(t, err)
+		testkit.Must(t, err)
 		defer nc.Close()
 		err = s.Serve(wrapping{inner, wrap})
-		wantError(t, "Serve", err, server.ErrUnsupported)
+		testkit.CheckErr(t, "Serve", err, server.ErrUnsupported)
 		if err == nil || !strings.Contains(err.Error(), text) {
 			t.Errorf("Serve: %v does not name %s", err, text)
 		}
-		must(t, nc.SetDeadline(time.Now().Add(patience)))
+		testkit.Must(t, nc.SetDeadline(time.Now().Add(testkit.Patience)))
 		if _, err := io.ReadAll(nc); err != nil && !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("the client: %v", err)
 		}
@@ -233,14 +238,14 @@ func TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall(t *testing.T) {
 		"udp": "ListenPacket", "udp4": "ListenPacket", "udp6": "ListenPacket", "tcp5": "tcp", "": "tcp", "unixpacket": "unix", "unixgram": "unix",
 	} {
 		_, err := s.Listen(context.Background(), network, "127.0.0.1:0", nil)
-		wantError(t, "Listen "+network, err, server.ErrInvalid)
+		testkit.CheckErr(t, "Listen "+network, err, server.ErrInvalid)
 		if err == nil || !strings.Contains(err.Error(), call) {
 			t.Errorf("Listen %s: %v does not name %s", network, err, call)
 		}
 	}
 	for network, call := range map[string]string{"tcp": "Listen", "tcp4": "Listen", "tcp6": "Listen", "unix": "Listen", "udp5": "udp", "": "udp"} {
 		_, err := s.ListenPacket(context.Background(), network, "127.0.0.1:0", &server.PacketConfig{Handler: echoPacket})
-		wantError(t, "ListenPacket "+network, err, server.ErrInvalid)
+		testkit.CheckErr(t, "ListenPacket "+network, err, server.ErrInvalid)
 		if err == nil || !strings.Contains(err.Error(), "use "+call) && !strings.Contains(err.Error(), call) {
 			t.Errorf("ListenPacket %s: %v does not name %s", network, err, call)
 		}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -28,22 +29,22 @@ func TestSeveralListenersServeOneServer(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "second")
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		tcp, err := s.Listen(context.Background(), "tcp", "localhost:0", nil)
-		must(t, err)
+		testkit.Must(t, err)
 		unix, err := s.Listen(context.Background(), "unix", path, &server.ListenerConfig{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
 			_, err := c.Write(append([]byte("raw "), p...))
 			return len(p), err
 		}}})
-		must(t, err)
+		testkit.Must(t, err)
 		first, second, third := s.dial(t), s.client(t, tcp), s.client(t, unix)
-		must(t, pipelined(first, "one", 3))
-		must(t, pipelined(second, "two", 3))
+		testkit.Must(t, pipelined(first, "one", 3))
+		testkit.Must(t, pipelined(second, "two", 3))
 		send(t, third, "three")
 		expect(t, third, "raw three")
 
-		must(t, tcp.Close())
-		must(t, tcp.Wait())
-		must(t, unix.Close())
-		must(t, tcp.Close())
+		testkit.Must(t, tcp.Close())
+		testkit.Must(t, tcp.Wait())
+		testkit.Must(t, unix.Close())
+		testkit.Must(t, tcp.Close())
 		if nc, err := net.Dial("tcp", tcp.Addr().String()); err == nil {
 			nc.Close()
 			t.Error("a closed listener still takes connections")
@@ -51,7 +52,7 @@ func TestSeveralListenersServeOneServer(t *testing.T) {
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("the socket of a closed listener is still there: %v", err)
 		}
-		must(t, pipelined(second, "two", 3))
+		testkit.Must(t, pipelined(second, "two", 3))
 		send(t, third, "three")
 		expect(t, third, "raw three")
 		hangUp(first, second, third)
@@ -73,21 +74,21 @@ func TestServeTakesAListenerOfTheUser(t *testing.T) {
 				for _, end := range []string{"listener", "server"} {
 					s := start(t, r, &server.Server{Handler: echoLines()})
 					inner, err := net.Listen("tcp", "127.0.0.1:0")
-					must(t, err)
+					testkit.Must(t, err)
 					served := make(chan error, 1)
 					go func() { served <- s.Serve(wrap(inner)) }()
 					behind := &running{s.Server, rig{"tcp", r.tls, r.loops}, inner.Addr()}
 					for range 5 {
 						nc := behind.dial(t)
-						must(t, pipelined(nc, "hello", 3))
+						testkit.Must(t, pipelined(nc, "hello", 3))
 						hangUp(nc)
 					}
 					if end == "server" {
 						s.shutdown(t)
-						wantError(t, "Serve", await(t, served, "Serve's end"), server.ErrServerClosed)
+						testkit.CheckErr(t, "Serve", testkit.Await(t, served, "Serve's end"), server.ErrServerClosed)
 					} else if name == "wrapped" {
-						must(t, inner.Close())
-						wantError(t, "Serve", await(t, served, "Serve's end"), net.ErrClosed)
+						testkit.Must(t, inner.Close())
+						testkit.CheckErr(t, "Serve", testkit.Await(t, served, "Serve's end"), net.ErrClosed)
 					}
 				}
 			})
@@ -122,7 +123,7 @@ func TestEveryLoopGetsConnections(t *testing.T) {
 			var all []net.Conn
 			for range clients {
 				nc := s.dial(t)
-				must(t, pipelined(nc, "hello", 1))
+				testkit.Must(t, pipelined(nc, "hello", 1))
 				all = append(all, nc)
 			}
 			var counts []int
@@ -143,9 +144,9 @@ func TestEveryLoopGetsConnections(t *testing.T) {
 	}
 }
 
-// TestS3TheRefusalIsRead by a client above MaxConns, even one that has sent data; the server's own connections go on, and a place
+// TestAClientAboveMaxConnsReadsTheRefusal by a client above MaxConns, even one that has sent data; the server's own connections go on, and a place
 // that becomes free is taken again.
-func TestS3TheRefusalIsRead(t *testing.T) {
+func TestAClientAboveMaxConnsReadsTheRefusal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		if r.tls {
 			refusesWithAnAlert(t, r)
@@ -153,8 +154,8 @@ func TestS3TheRefusalIsRead(t *testing.T) {
 		}
 		s := start(t, r, &server.Server{MaxConns: 2, BusyText: "come back later\n", Handler: echoLines()})
 		first, second := s.dial(t), s.dial(t)
-		must(t, pipelined(first, "first", 1))
-		must(t, pipelined(second, "second", 1))
+		testkit.Must(t, pipelined(first, "first", 1))
+		testkit.Must(t, pipelined(second, "second", 1))
 		for range 10 {
 			nc := s.dial(t)
 			send(t, nc, "GET / HTTP/1.0\r\n\r\n")
@@ -162,11 +163,11 @@ func TestS3TheRefusalIsRead(t *testing.T) {
 			expectEOF(t, nc)
 			hangUp(nc)
 		}
-		must(t, pipelined(first, "first", 1))
+		testkit.Must(t, pipelined(first, "first", 1))
 		hangUp(second)
-		until(t, "a free place", func() bool { return s.Stats().OpenConns == 1 })
+		testkit.Until(t, "a free place", func() bool { return s.Stats().OpenConns == 1 })
 		third := s.dial(t)
-		must(t, pipelined(third, "third", 1))
+		testkit.Must(t, pipelined(third, "third", 1))
 		hangUp(first, third)
 		s.shutdown(t)
 		if st := s.Stats(); st.Refused != 10 || st.Opened != 3 || st.Closed != 3 {
@@ -179,7 +180,7 @@ func TestS3TheRefusalIsRead(t *testing.T) {
 func refusesWithAnAlert(t *testing.T, r rig) {
 	s := start(t, r, &server.Server{MaxConns: 1, Handler: echoLines()})
 	first := s.dial(t)
-	must(t, pipelined(first, "first", 1))
+	testkit.Must(t, pipelined(first, "first", 1))
 	_, err := s.dial(t).Write([]byte("hello"))
 	if err == nil || err.Error() != "remote error: tls: internal error" {
 		t.Errorf("a refused client is told %v", err)
@@ -188,17 +189,17 @@ func refusesWithAnAlert(t *testing.T, r rig) {
 	s.shutdown(t)
 }
 
-// TestS2RefusalsAreBounded: a thousand clients that do not go take no more descriptors than the limits say.
-func TestS2RefusalsAreBounded(t *testing.T) {
+// TestRefusalsAreBounded: a thousand clients that do not go take no more descriptors than the limits say.
+func TestRefusalsAreBounded(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{MaxConns: 1, BusyText: "busy\n", Handler: echoLines()})
 	first := s.dial(t)
-	must(t, pipelined(first, "first", 1))
+	testkit.Must(t, pipelined(first, "first", 1))
 	before := openDescriptors(t)
 	var clients []net.Conn
 	for range 300 {
 		clients = append(clients, s.dialPlain(t))
 	}
-	until(t, "all refusals", func() bool { return s.Stats().Refused == 300 })
+	testkit.Until(t, "all refusals", func() bool { return s.Stats().Refused == 300 })
 	if n := openDescriptors(t) - before; n > 300+64 {
 		t.Errorf("the server keeps %d descriptors for clients that it has refused, want 64 at most", n-300)
 	}
@@ -208,7 +209,7 @@ func TestS2RefusalsAreBounded(t *testing.T) {
 			t.Fatalf("a refused client reads %q, %v", got, err)
 		}
 	}
-	must(t, pipelined(first, "first", 1))
+	testkit.Must(t, pipelined(first, "first", 1))
 	hangUp(append(clients, first)...)
 	s.shutdown(t)
 }
@@ -216,7 +217,7 @@ func TestS2RefusalsAreBounded(t *testing.T) {
 func openDescriptors(t testing.TB) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
+	testkit.Must(t, err)
 	return len(entries)
 }
 
@@ -224,14 +225,14 @@ func openDescriptors(t testing.TB) int {
 func TestAListenerMayBeClosedInACallback(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var ln atomic.Pointer[server.Listener]
-		s := start(t, r, &server.Server{Handler: calls{open: func(c *server.Conn) { must(t, ln.Load().Close()) }, data: echo}})
+		s := start(t, r, &server.Server{Handler: calls{open: func(c *server.Conn) { testkit.Must(t, ln.Load().Close()) }, data: echo}})
 		extra, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-		must(t, err)
+		testkit.Must(t, err)
 		ln.Store(extra)
 		nc := s.client(t, extra)
-		must(t, pipelined(nc, "hello", 1))
-		must(t, extra.Wait())
-		must(t, pipelined(s.dial(t), "hello", 1))
+		testkit.Must(t, pipelined(nc, "hello", 1))
+		testkit.Must(t, extra.Wait())
+		testkit.Must(t, pipelined(s.dial(t), "hello", 1))
 	})
 }
 
@@ -264,15 +265,15 @@ func TestAClosedListenerLeavesItsAddress(t *testing.T) {
 	for _, reuse := range []bool{false, true} {
 		s := start(t, rig{"tcp", false, 3}, &server.Server{Handler: echoLines(), ReusePort: reuse})
 		ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-		must(t, err)
+		testkit.Must(t, err)
 		for range 50 {
-			must(t, ln.Close())
-			must(t, ln.Wait())
+			testkit.Must(t, ln.Close())
+			testkit.Must(t, ln.Wait())
 			again, err := net.Listen("tcp", ln.Addr().String())
-			must(t, err)
-			must(t, again.Close())
+			testkit.Must(t, err)
+			testkit.Must(t, again.Close())
 			ln, err = s.Listen(context.Background(), "tcp", ln.Addr().String(), nil)
-			must(t, err)
+			testkit.Must(t, err)
 		}
 	}
 }
@@ -282,11 +283,11 @@ func TestAListenerWithoutADescriptorThatIsClosedEndsWell(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
 	for range 50 {
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		ln, err := s.AddListener(struct{ net.Listener }{inner}, nil)
-		must(t, err)
-		must(t, ln.Close())
-		must(t, ln.Wait())
+		testkit.Must(t, err)
+		testkit.Must(t, ln.Close())
+		testkit.Must(t, ln.Wait())
 	}
 }
 
@@ -294,7 +295,7 @@ func TestAListenerWithoutADescriptorThatIsClosedEndsWell(t *testing.T) {
 func TestARefusedClientIsSentNothingByDefault(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{MaxConns: 1, Handler: echoLines()})
 	first := s.dial(t)
-	must(t, pipelined(first, "first", 1))
+	testkit.Must(t, pipelined(first, "first", 1))
 	nc := s.dialPlain(t)
 	if got, err := io.ReadAll(nc); err != nil || len(got) > 0 {
 		t.Errorf("a refused client reads %q, %v", got, err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -36,16 +37,16 @@ func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			h := newProbe(calls{data: echo})
-			srv := &server.Server{Handler: h, ProxyProtocol: row.proxy, HandshakeTimeout: patience}
+			srv := &server.Server{Handler: h, ProxyProtocol: row.proxy, HandshakeTimeout: testkit.Patience}
 			if row.tls {
 				srv.TLS = serverTLS()
 			}
 			s := start(t, rigs()[0], srv)
 			ours, theirs := pair(t)
-			must(t, theirs.SetDeadline(time.Now().Add(patience)))
+			testkit.Must(t, theirs.SetDeadline(time.Now().Add(testkit.Patience)))
 			row.options.Value = "mine"
 			c, err := s.AddConn(ours, &row.options)
-			must(t, err)
+			testkit.Must(t, err)
 			if row.header {
 				send(t, theirs, header)
 			}
@@ -57,7 +58,7 @@ func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
 			}
 			send(t, theirs, "hello")
 			expect(t, theirs, "hello")
-			if got := await(t, h.opened, "Open"); got != c || c.Value() != "mine" {
+			if got := testkit.Await(t, h.opened, "Open"); got != c || c.Value() != "mine" {
 				t.Errorf("Open has %p with %v, want %p", got, c.Value(), c)
 			}
 			if _, ok := c.TLS(); ok != (row.client || row.server) {
@@ -87,20 +88,20 @@ func TestAdoptOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		"Client that renegotiates": {Client: true, TLS: freely},
 	} {
 		_, err := s.AddConn(ours, &o)
-		wantError(t, name, err, server.ErrInvalid)
+		testkit.CheckErr(t, name, err, server.ErrInvalid)
 	}
 	_, err := s.AddConn(nil, nil)
-	wantError(t, "nil", err, server.ErrInvalid)
+	testkit.CheckErr(t, "nil", err, server.ErrInvalid)
 	_, err = s.AddConn(nil, nil)
-	wantError(t, "nil", err, server.ErrInvalid)
+	testkit.CheckErr(t, "nil", err, server.ErrInvalid)
 	send(t, ours, "still mine")
 	expect(t, theirs, "still mine")
 	first, err := s.AddConn(ours, nil)
-	must(t, err)
+	testkit.Must(t, err)
 	for range 4 {
 		ours, _ := pair(t)
 		c, err := s.AddConn(ours, &server.ConnConfig{Near: first})
-		must(t, err)
+		testkit.Must(t, err)
 		if c.Loop() != first.Loop() {
 			t.Error("the connection is not on the loop of Near")
 		}
@@ -113,7 +114,7 @@ func TestAnAdoptedClientWhoseHandshakeFailsIsClosed(t *testing.T) {
 	ours, theirs := pair(t)
 	h := newCaller()
 	_, err := s.AddConn(ours, &server.ConnConfig{Handler: h, TLS: clientTLS(), Client: true})
-	must(t, err)
+	testkit.Must(t, err)
 	send(t, theirs, "220 this is no TLS\r\n")
 	h.failed(t, server.ErrHandshake)
 }
@@ -125,5 +126,5 @@ func TestATLSConnectionIsNotAdopted(t *testing.T) {
 	defer ours.Close()
 	var nc net.Conn = tls.Client(ours, clientTLS())
 	_, err := s.AddConn(nc, nil)
-	wantError(t, "AddConn", err, server.ErrUnsupported)
+	testkit.CheckErr(t, "AddConn", err, server.ErrUnsupported)
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -18,13 +19,13 @@ import (
 func pair(t *testing.T) (ours, theirs net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer ln.Close()
 	theirs, err = net.Dial("tcp", ln.Addr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { theirs.Close() })
 	ours, err = ln.Accept()
-	must(t, err)
+	testkit.Must(t, err)
 	return ours, theirs
 }
 
@@ -38,12 +39,12 @@ type detached struct {
 func detach(t *testing.T, c *server.Conn) detached {
 	t.Helper()
 	ch := make(chan detached, 1)
-	must(t, c.Detach(func(nc net.Conn, rest []byte, err error) { ch <- detached{nc, string(rest), err} }))
-	return await(t, ch, "the detached connection")
+	testkit.Must(t, c.Detach(func(nc net.Conn, rest []byte, err error) { ch <- detached{nc, string(rest), err} }))
+	return testkit.Await(t, ch, "the detached connection")
 }
 
-// TestS4AdoptAndDetachGoAround: a connection of package net becomes the server's, and package net's again, and the server's.
-func TestS4AdoptAndDetachGoAround(t *testing.T) {
+// TestAdoptAndDetachMoveAConnectionBothWays: a connection of package net becomes the server's, and package net's again, and the server's.
+func TestAdoptAndDetachMoveAConnectionBothWays(t *testing.T) {
 	for _, loops := range []int{1, 3} {
 		t.Run(fmt.Sprint(loops), func(t *testing.T) {
 			reasons, closed := closings()
@@ -54,24 +55,24 @@ func TestS4AdoptAndDetachGoAround(t *testing.T) {
 			send(t, theirs, "before\n")
 			for range 5 {
 				c, err := s.AddConn(ours, nil)
-				must(t, err)
+				testkit.Must(t, err)
 				if _, err := ours.Write([]byte("x")); err == nil {
 					t.Error("an adopted connection can still be written to")
 				}
 				expect(t, theirs, "before\n")
 				send(t, theirs, "line\nrest")
 				expect(t, theirs, "line\n")
-				until(t, "the rest", func() bool { return c.Stats().BytesRead == 16 })
+				testkit.Until(t, "the rest", func() bool { return c.Stats().BytesRead == 16 })
 				nonBlocking(t, c)
 				_, err = c.WriteString("last\n")
-				must(t, err)
+				testkit.Must(t, err)
 				got := detach(t, c)
 				if got.err != nil || got.rest != "rest" {
 					t.Fatalf("Detach hands out %q, %v", got.rest, got.err)
 				}
-				wantError(t, "Close", await(t, reasons, "Close"), server.ErrDetached)
+				testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), server.ErrDetached)
 				_, err = c.WriteString("late")
-				wantError(t, "Write", err, server.ErrClosed, server.ErrDetached)
+				testkit.CheckErr(t, "Write", err, server.ErrClosed, server.ErrDetached)
 				ours = got.nc
 				expect(t, theirs, "last\n")
 				send(t, ours, "from net\n")
@@ -79,7 +80,7 @@ func TestS4AdoptAndDetachGoAround(t *testing.T) {
 				send(t, theirs, "to net\nbefore\n")
 				expect(t, ours, "to net\n")
 			}
-			must(t, ours.Close())
+			testkit.Must(t, ours.Close())
 			expectEnd(theirs)
 			s.shutdown(t)
 			if st := s.Stats(); st.Opened != 5 || st.Closed != 5 || st.BufferedBytes != 0 {
@@ -100,9 +101,9 @@ func nonBlocking(t *testing.T, c *server.Conn) {
 		t.Fatal(err)
 	}
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	cloexec, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	if flags&unix.O_NONBLOCK == 0 || cloexec&unix.FD_CLOEXEC == 0 {
 		t.Errorf("the descriptor has the flags %#x and %#x", flags, cloexec)
 	}
@@ -113,14 +114,14 @@ func TestAdoptedDescriptorsDoNotBlock(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	ours, theirs := pair(t)
 	f, err := ours.(*net.TCPConn).File()
-	must(t, err)
+	testkit.Must(t, err)
 	f.Fd() // makes the description blocking, for ours as well
-	must(t, f.Close())
+	testkit.Must(t, f.Close())
 	c, err := s.AddConn(ours, nil)
-	must(t, err)
-	must(t, pipelined(theirs, "adopted", 10))
+	testkit.Must(t, err)
+	testkit.Must(t, pipelined(theirs, "adopted", 10))
 	nonBlocking(t, c)
-	must(t, pipelined(s.dial(t), "another", 10))
+	testkit.Must(t, pipelined(s.dial(t), "another", 10))
 }
 
 // TestWhatHasNoDescriptorIsNotAdopted, and stays the caller's.
@@ -131,20 +132,20 @@ func TestWhatHasNoDescriptorIsNotAdopted(t *testing.T) {
 		defer one.Close()
 		defer two.Close()
 		_, err := s.AddConn(one, nil)
-		wantError(t, "AddConn of a pipe", err, server.ErrUnsupported)
+		testkit.CheckErr(t, "AddConn of a pipe", err, server.ErrUnsupported)
 		udp, err := net.Dial("udp", "127.0.0.1:9")
-		must(t, err)
+		testkit.Must(t, err)
 		defer udp.Close()
 		_, err = s.AddConn(udp, nil)
-		wantError(t, "AddConn of a UDP socket", err, server.ErrUnsupported)
+		testkit.CheckErr(t, "AddConn of a UDP socket", err, server.ErrUnsupported)
 
-		must(t, pipelined(s.dial(t), "the only one", 1))
+		testkit.Must(t, pipelined(s.dial(t), "the only one", 1))
 		ours, theirs := pair(t)
 		_, err = s.AddConn(ours, nil)
-		wantError(t, "AddConn above MaxConns", err, server.ErrOverload)
+		testkit.CheckErr(t, "AddConn above MaxConns", err, server.ErrOverload)
 		send(t, ours, "still mine")
 		expect(t, theirs, "still mine")
-		must(t, ours.Close())
+		testkit.Must(t, ours.Close())
 	})
 }
 
@@ -160,48 +161,48 @@ func TestDetachWaitsForTheRequestInWork(t *testing.T) {
 		s := start(t, rigs()[0], &server.Server{Handler: d})
 		ours, theirs := pair(t)
 		c, err := s.AddConn(ours, nil)
-		must(t, err)
+		testkit.Must(t, err)
 		send(t, theirs, "request\n")
-		await(t, begun, "the request")
+		testkit.Await(t, begun, "the request")
 		got := make(chan detached, 1)
-		must(t, c.Detach(func(nc net.Conn, rest []byte, err error) { got <- detached{nc, string(rest), err} }))
-		wantError(t, "a second Detach", c.Detach(func(net.Conn, []byte, error) { t.Error("called") }), server.ErrClosed)
+		testkit.Must(t, c.Detach(func(nc net.Conn, rest []byte, err error) { got <- detached{nc, string(rest), err} }))
+		testkit.CheckErr(t, "a second Detach", c.Detach(func(net.Conn, []byte, error) { t.Error("called") }), server.ErrClosed)
 		other := s.dial(t)
 		send(t, other, "request\n")
-		await(t, begun, "another request")
+		testkit.Await(t, begun, "another request")
 		if len(got) != 0 {
 			t.Error("the connection is handed out while a request is in work")
 		}
 		close(release)
-		h := await(t, got, "the detached connection")
-		must(t, h.err)
+		h := testkit.Await(t, got, "the detached connection")
+		testkit.Must(t, h.err)
 		expect(t, theirs, "answer\n")
-		must(t, h.nc.Close())
+		testkit.Must(t, h.nc.Close())
 		expect(t, other, "answer\n")
 		hangUp(other)
 		s.shutdown(t)
 	}
 }
 
-// TestADetachThatCannotBeIsTold by the function, when the connection ends first.
-func TestADetachThatCannotBeIsTold(t *testing.T) {
+// TestADetachThatFailsIsReported by the function, when the connection ends first.
+func TestADetachThatFailsIsReported(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		reasons, closed := closings()
 		s := start(t, r, &server.Server{Handler: calls{data: echo, close: closed}})
 		nc := s.dial(t)
-		must(t, pipelined(nc, "hello", 1))
+		testkit.Must(t, pipelined(nc, "hello", 1))
 		for c := range s.Conns() {
 			_, err := c.Write(make([]byte, 20<<20)) // more than the client's kernel takes
-			must(t, err)
+			testkit.Must(t, err)
 			got := make(chan detached, 1)
-			must(t, c.Detach(func(nc net.Conn, rest []byte, err error) { got <- detached{nc, "", err} }))
+			testkit.Must(t, c.Detach(func(nc net.Conn, rest []byte, err error) { got <- detached{nc, "", err} }))
 			c.Abort()
-			h := await(t, got, "Detach's end")
+			h := testkit.Await(t, got, "Detach's end")
 			if h.nc != nil {
 				t.Error("a connection that was aborted is handed out")
 			}
-			wantError(t, "Detach", h.err, server.ErrClosed, server.ErrAborted)
-			wantError(t, "Close", await(t, reasons, "Close"), server.ErrAborted)
+			testkit.CheckErr(t, "Detach", h.err, server.ErrClosed, server.ErrAborted)
+			testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), server.ErrAborted)
 		}
 		hangUp(nc)
 		s.shutdown(t)
@@ -212,7 +213,7 @@ func TestADetachThatCannotBeIsTold(t *testing.T) {
 func TestAnAdoptedFileIsNoSocket(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	f, err := os.CreateTemp(t.TempDir(), "f")
-	must(t, err)
+	testkit.Must(t, err)
 	defer f.Close()
 	one, two := net.Pipe()
 	defer one.Close()
@@ -238,18 +239,18 @@ func TestAnAdoptedConnectionThatWasResetOpensAndEnds(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
 	ours, theirs := pair(t)
 	addr := ours.RemoteAddr().String()
-	must(t, theirs.(*net.TCPConn).SetLinger(0))
-	must(t, theirs.Close())
+	testkit.Must(t, theirs.(*net.TCPConn).SetLinger(0))
+	testkit.Must(t, theirs.Close())
 	rc, err := ours.(*net.TCPConn).SyscallConn()
-	must(t, err)
-	must(t, rc.Control(func(fd uintptr) { err = awaitReset(int(fd)) }))
-	must(t, err)
+	testkit.Must(t, err)
+	testkit.Must(t, rc.Control(func(fd uintptr) { err = awaitReset(int(fd)) }))
+	testkit.Must(t, err)
 	_, err = s.AddConn(ours, nil)
-	must(t, err)
-	if got := await(t, h.opened, "Open").RemoteAddr().String(); got != addr {
+	testkit.Must(t, err)
+	if got := testkit.Await(t, h.opened, "Open").RemoteAddr().String(); got != addr {
 		t.Errorf("the peer is %s, want %s", got, addr)
 	}
-	if reason := await(t, h.closed, "Close"); !errors.Is(reason, syscall.ECONNRESET) {
+	if reason := testkit.Await(t, h.closed, "Close"); !errors.Is(reason, syscall.ECONNRESET) {
 		t.Errorf("Close was told %v", reason)
 	}
 }

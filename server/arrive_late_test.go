@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -30,11 +31,11 @@ func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 		mu.Unlock()
 		ours, _ := pair(t)
 		adopted, err := s.AddConn(ours, &server.ConnConfig{Near: near})
-		must(t, err)
+		testkit.Must(t, err)
 		dialled, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), &server.DialConfig{Near: near})
-		must(t, err)
+		testkit.Must(t, err)
 		for range 3 { // the accepted end of the dialled connection, too
-			await(t, p.opened, "Open")
+			testkit.Await(t, p.opened, "Open")
 		}
 		if adopted.Loop() != near.Loop() || dialled.Loop() != near.Loop() {
 			t.Error("a connection is not on the loop of Near")
@@ -70,19 +71,19 @@ func TestWhatAPickLoopKeepsPastTheShutdownIsRefused(t *testing.T) {
 		outcome := make(chan error, 1)
 		outcomes[name] = outcome
 		go func() { outcome <- come() }()
-		await(t, called, "PickLoop")
+		testkit.Await(t, called, "PickLoop")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
 	_ = s.Shutdown(ctx) // whose error says that its context has ended
 	close(gate)
 	for name, outcome := range outcomes {
-		wantError(t, name, await(t, outcome, name), server.ErrServerClosed)
+		testkit.CheckErr(t, name, testkit.Await(t, outcome, name), server.ErrServerClosed)
 	}
 	send(t, ours, "still the caller's")
 	expect(t, theirs, "still the caller's")
 	hangUp(ours, theirs)
-	until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
+	testkit.Until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
 	if st := s.Stats(); st.OpenConns != 0 || len(p.closed) > 0 {
 		t.Errorf("Close was called %d times, %+v", len(p.closed), st)
 	}
@@ -112,15 +113,15 @@ func TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
 		_, err := s.AddConn(gated, nil)
 		adopted <- err
 	}()
-	await(t, gated.called, "Close of the adopted connection")
-	await(t, p.opened, "Open")
-	must(t, s.Close())
-	wantError(t, "Close", await(t, p.closed, "Close"), server.ErrServerClosed)
+	testkit.Await(t, gated.called, "Close of the adopted connection")
+	testkit.Await(t, p.opened, "Open")
+	testkit.Must(t, s.Close())
+	testkit.CheckErr(t, "Close", testkit.Await(t, p.closed, "Close"), server.ErrServerClosed)
 	close(gated.gate)
-	must(t, await(t, adopted, "the end of AddConn"))
+	testkit.Must(t, testkit.Await(t, adopted, "the end of AddConn"))
 	expectEOF(t, theirs)
 	hangUp(theirs)
-	until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
+	testkit.Until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
 	if st := s.Stats(); st.OpenConns != 0 || st.Opened != st.Closed {
 		t.Errorf("%+v", st)
 	}

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -17,12 +18,12 @@ func TestInputThatIsRefusedIsNotCopied(t *testing.T) {
 		say []byte
 	}{"hello": {true, hello}, "proxy": {false, proxy}} {
 		t.Run(name, func(t *testing.T) {
-			a := newAttack(t, rig{"tcp", row.tls, 1}, &server.Server{Handler: calls{}, ProxyProtocol: !row.tls, HandshakeTimeout: patience, MaxBuffered: 64 << 10})
+			a := newAttack(t, rig{"tcp", row.tls, 1}, &server.Server{Handler: calls{}, ProxyProtocol: !row.tls, HandshakeTimeout: testkit.Patience, MaxBuffered: 64 << 10})
 			const clients = 500
 			for range clients {
 				a.clients = append(a.clients, a.dialPlain(t))
 			}
-			until(t, "the connections", func() bool { return a.Stats().OpenConns == clients })
+			testkit.Until(t, "the connections", func() bool { return a.Stats().OpenConns == clients })
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			for _, nc := range a.clients {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -38,7 +39,7 @@ func TestWhatAStartTLSHoldsCounts(t *testing.T) {
 				}
 				return len(p), err
 			}})
-			a := newAttack(t, rig{"tcp", false, 1}, &server.Server{Handler: p, HandshakeTimeout: patience, MaxHandshakes: 1, MaxBuffered: 2 << 20})
+			a := newAttack(t, rig{"tcp", false, 1}, &server.Server{Handler: p, HandshakeTimeout: testkit.Patience, MaxHandshakes: 1, MaxBuffered: 2 << 20})
 			t.Cleanup(func() { close(gate) })
 			const clients = 1000
 			for range clients {
@@ -95,11 +96,11 @@ func TestADetachThatWaitsHoldsWhatItsConnectionHolds(t *testing.T) {
 			c.Abort()
 		}
 		for range detached {
-			if nc := await(t, ended, "Detach's end"); nc != nil {
-				must(t, nc.Close())
+			if nc := testkit.Await(t, ended, "Detach's end"); nc != nil {
+				testkit.Must(t, nc.Close())
 			}
 		}
-		until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
+		testkit.Until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
 		a.drained(t)
 	}
 }

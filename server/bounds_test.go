@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -59,29 +60,29 @@ func TestInputBeforeARequestCounts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
-			a := newAttack(t, rig{"tcp", row.tls, 1}, &server.Server{Handler: p, ProxyProtocol: row.proxy, TLS: sessionless(row.tls), HandshakeTimeout: patience, MaxBuffered: 2 << 20})
+			a := newAttack(t, rig{"tcp", row.tls, 1}, &server.Server{Handler: p, ProxyProtocol: row.proxy, TLS: sessionless(row.tls), HandshakeTimeout: testkit.Patience, MaxBuffered: 2 << 20})
 			const clients = 1000
 			for range clients {
 				nc := a.dialPlain(t)
 				if row.shake {
-					must(t, tls.Client(nc, clientTLS()).Handshake())
+					testkit.Must(t, tls.Client(nc, clientTLS()).Handshake())
 				}
 				a.clients = append(a.clients, nc)
 			}
 			if row.shake { // what crypto/tls needs for a connection is not the attack's
-				until(t, "the handshakes", func() bool { return a.Stats().Opened == clients })
+				testkit.Until(t, "the handshakes", func() bool { return a.Stats().Opened == clients })
 				a.before = heap()
 			}
 			for _, nc := range a.clients {
 				_, _ = nc.Write(row.say) // the server may have closed the connection
 			}
-			until(t, "the input", func() bool { return a.Stats().Accepted == clients })
+			testkit.Until(t, "the input", func() bool { return a.Stats().Accepted == clients })
 			a.awaitRest(t)
 			a.check(t)
 			for _, nc := range a.clients {
 				reset(t, nc)
 			}
-			until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
+			testkit.Until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
 			a.drained(t)
 		})
 	}
@@ -120,7 +121,7 @@ func TestEarlyAnswersCount(t *testing.T) {
 				send(t, nc, "wait\n"+strings.Repeat("x\n", each-1))
 				a.clients = append(a.clients, nc)
 			}
-			until(t, "the answers", func() bool {
+			testkit.Until(t, "the answers", func() bool {
 				st := a.Stats()
 				return st.QueuedRequests == 0 && int64(st.RunningRequests) == int64(st.OpenConns) && st.BytesRead > 0 && st.Opened == clients
 			})
@@ -129,7 +130,7 @@ func TestEarlyAnswersCount(t *testing.T) {
 			for _, nc := range a.clients {
 				reset(t, nc)
 			}
-			until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
+			testkit.Until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
 			a.drained(t)
 		})
 	}
@@ -178,7 +179,7 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 				a.before = heap()
 				for _, c := range conns {
 					_, err := c.Write(make([]byte, 64)) // the burst
-					must(t, err)
+					testkit.Must(t, err)
 				}
 				for _, nc := range a.clients {
 					expect(t, nc, strings.Repeat("\x00", 64))
@@ -196,7 +197,7 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 				for _, c := range conns {
 					c.Abort()
 				}
-				until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
+				testkit.Until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
 				a.drained(t)
 			})
 		}
@@ -205,16 +206,17 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 
 // TestOutputOfADialCountsFromBeforeItSpeaksTLS, and nothing is counted when it has failed.
 func TestOutputOfADialCountsFromBeforeItSpeaksTLS(t *testing.T) {
+	t.Parallel()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
 	for range 5 {
 		h := newCaller()
 		c, err := s.Dial(context.Background(), "tcp", s.addr.String(), &server.DialConfig{Handler: h, TLS: clientTLS(), Timeout: brief})
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = c.Write(make([]byte, 100<<10))
-		must(t, err)
+		testkit.Must(t, err)
 		h.failed(t)
 	}
-	until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
+	testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 }
 
 // TestRecordsThatWaitCount: output that is encrypted already and that the peer does not take is held twice.
@@ -225,8 +227,8 @@ func TestRecordsThatWaitCount(t *testing.T) {
 	var conns []*server.Conn
 	for range clients {
 		nc := a.dialPlain(t)
-		must(t, tls.Client(nc, clientTLS()).Handshake())
-		conns, a.clients = append(conns, await(t, p.opened, "Open")), append(a.clients, nc)
+		testkit.Must(t, tls.Client(nc, clientTLS()).Handshake())
+		conns, a.clients = append(conns, testkit.Await(t, p.opened, "Open")), append(a.clients, nc)
 	}
 	a.before = heap()
 	for refused := 0; refused < 3; refused++ { // rounds in a row in which nothing was taken
@@ -241,6 +243,6 @@ func TestRecordsThatWaitCount(t *testing.T) {
 	for _, nc := range a.clients {
 		reset(t, nc)
 	}
-	until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
+	testkit.Until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
 	a.drained(t)
 }

@@ -8,16 +8,17 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
-// TestBroadcastTellsWhatBecameOfEach of a thousand connections, with some that are full, some that are closed and some that
+// TestBroadcastReportsTheOutcomeForEach of a thousand connections, with some that are full, some that are closed and some that
 // never read among them: every one is either refused at the call, or has one outcome on its own loop.
-func TestBroadcastTellsWhatBecameOfEach(t *testing.T) {
+func TestBroadcastReportsTheOutcomeForEach(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		count := 1000
 		if r.tls {
-			count = 100 // handshakes are dear
+			count = 100 // handshakes are expensive
 		}
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, MaxOutput: 100_000, Socket: tight()})
@@ -56,29 +57,9 @@ func TestBroadcastTellsWhatBecameOfEach(t *testing.T) {
 			no[r.Conn] = r.Err
 		}
 		for i, c := range conns {
-			switch err := no[c]; i % 10 {
-			case 8:
-				if !errors.Is(err, server.ErrClosed) {
-					t.Errorf("a closed connection: %v", err)
-				}
-			case 7: // may have got rid of some meanwhile
-				if err != nil && !errors.Is(err, server.ErrFull) {
-					t.Errorf("a full connection: %v", err)
-				}
-			default:
-				if err != nil {
-					t.Errorf("a good connection: %v", err)
-				}
-				if i%10 == 9 { // never reads, and has room
-					continue
-				}
-				got := make([]byte, len(message))
-				if _, err := io.ReadFull(ends[i], got); err != nil || !slices.Equal(got, message) {
-					t.Fatalf("connection %d did not get the message: %v", i, err)
-				}
-			}
+			checkBroadcast(t, i, no[c], ends[i], message)
 		}
-		must(t, s.Close())
+		testkit.Must(t, s.Close())
 		mu.Lock()
 		defer mu.Unlock()
 		for i, c := range conns {
@@ -91,6 +72,33 @@ func TestBroadcastTellsWhatBecameOfEach(t *testing.T) {
 		}
 		s.drained(t)
 	})
+}
+
+// checkBroadcast checks whether the i-th connection of TestBroadcastReportsTheOutcomeForEach was refused, with err, and whether its client
+// has got the message.
+func checkBroadcast(t *testing.T, i int, err error, client io.Reader, message []byte) {
+	t.Helper()
+	switch i % 10 {
+	case 8:
+		if !errors.Is(err, server.ErrClosed) {
+			t.Errorf("a closed connection: %v", err)
+		}
+	case 7: // may have sent some of its output meanwhile
+		if err != nil && !errors.Is(err, server.ErrFull) {
+			t.Errorf("a full connection: %v", err)
+		}
+	default:
+		if err != nil {
+			t.Errorf("a good connection: %v", err)
+		}
+		if i%10 == 9 { // its client never reads, and it has room
+			return
+		}
+		got := make([]byte, len(message))
+		if _, err := io.ReadFull(client, got); err != nil || !slices.Equal(got, message) {
+			t.Fatalf("connection %d did not get the message: %v", i, err)
+		}
+	}
 }
 
 // TestABroadcastIsOneBlock, however many connections share it.
@@ -121,9 +129,48 @@ func TestABroadcastIsOneBlock(t *testing.T) {
 	}
 }
 
-// TestBroadcastToNobody.
-func TestBroadcastToNobody(t *testing.T) {
+// TestBroadcastToNoConnection.
+func TestBroadcastToNoConnection(t *testing.T) {
 	if refused := server.Broadcast(nil, []byte("hello"), nil); refused != nil {
 		t.Error(refused)
 	}
+}
+
+// TestBroadcastReportsEveryRefusal: a broadcast to some that are open and some that are gone says which of them did not take it.
+func TestBroadcastReportsEveryRefusal(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		opened := make(chan *server.Conn, 1)
+		reasons, closed := closings()
+		s := start(t, r, &server.Server{Handler: calls{open: func(c *server.Conn) { opened <- c }, close: closed}})
+		var conns []*server.Conn
+		var clients []net.Conn
+		for range 10 {
+			nc := s.dial(t)
+			send(t, nc, "hello")
+			clients, conns = append(clients, nc), append(conns, testkit.Await(t, opened, "Open"))
+		}
+		for i, c := range conns {
+			if i%2 == 0 {
+				c.Abort()
+				testkit.Await(t, reasons, "Close")
+			}
+		}
+		told := make(chan error, len(conns))
+		refused := server.Broadcast(conns, []byte("news"), func(c *server.Conn, err error) { told <- err })
+		if len(refused) != 5 {
+			t.Fatalf("%d connections refused, want 5", len(refused))
+		}
+		for i, x := range refused {
+			if x.Conn != conns[2*i] {
+				t.Errorf("refusal %d is of another connection", i)
+			}
+			testkit.CheckErr(t, "Broadcast", x.Err, server.ErrClosed, server.ErrAborted)
+		}
+		for i := 1; i < len(clients); i += 2 {
+			expect(t, clients[i], "news")
+			testkit.Must(t, testkit.Await(t, told, "the outcome"))
+		}
+		hangUp(clients...)
+		s.shutdown(t)
+	})
 }

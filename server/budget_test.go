@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -34,7 +35,7 @@ func TestAcceptsHaveABudget(t *testing.T) {
 	}
 	close(block) // they are all in the kernel's queue
 	for range clients {
-		await(t, p.opened, "Open")
+		testkit.Await(t, p.opened, "Open")
 	}
 	hangUp(all...)
 	s.shutdown(t)
@@ -66,7 +67,7 @@ func TestReadsHaveABudget(t *testing.T) {
 		}()
 		time.Sleep(50 * time.Millisecond) // so that much waits; if it does not yet, the test only sees less
 		c.ResumeRead(nil)
-		await(t, p.closed, "Close")
+		testkit.Await(t, p.closed, "Close")
 		if all != 8<<20 {
 			t.Errorf("%d bytes came", all)
 		}
@@ -94,8 +95,8 @@ func (b *bottomless) Writev(_ int, bufs [][]byte) (n int, err error) {
 	return n, nil
 }
 
-// TestS10OutputHasABudget: who takes his output as fast as it is written does not have the loop to himself.
-func TestS10OutputHasABudget(t *testing.T) {
+// TestOutputHasABudgetPerTurn: who takes his output as fast as it is written does not have the loop to himself.
+func TestOutputHasABudgetPerTurn(t *testing.T) {
 	const budget = 256 << 10
 	var conn atomic.Pointer[server.Conn]
 	inTurn := map[uint64]int{}
@@ -111,10 +112,10 @@ func TestS10OutputHasABudget(t *testing.T) {
 	c, _ := p.connect(t, s)
 	conn.Store(c)
 	done := make(chan error, 1)
-	must(t, c.WriteNotify(make([]byte, 8<<20), func(err error) { done <- err }))
-	must(t, await(t, done, "the outcome"))
+	testkit.Must(t, c.WriteNotify(make([]byte, 8<<20), func(err error) { done <- err }))
+	testkit.Must(t, testkit.Await(t, done, "the outcome"))
 	conn.Store(nil)
-	must(t, s.Close())
+	testkit.Must(t, s.Close())
 	for turn, n := range inTurn {
 		if n > budget {
 			t.Errorf("%d bytes were written in turn %d", n, turn)
@@ -122,8 +123,8 @@ func TestS10OutputHasABudget(t *testing.T) {
 	}
 }
 
-// TestS10OutcomesComeInTheOrderOfTheWrites, the good ones and the bad ones.
-func TestS10OutcomesComeInTheOrderOfTheWrites(t *testing.T) {
+// TestOutcomesComeInTheOrderOfTheWrites, the good ones and the bad ones.
+func TestOutcomesComeInTheOrderOfTheWrites(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, Socket: tight()})
@@ -147,7 +148,7 @@ func TestS10OutcomesComeInTheOrderOfTheWrites(t *testing.T) {
 				err = c.WriteNotify(make([]byte, 5000), done)
 			}
 			if err != nil {
-				wantError(t, "a write", err, server.ErrFull)
+				testkit.CheckErr(t, "a write", err, server.ErrFull)
 				if n := s.Stats().Full; n != 1 {
 					t.Errorf("Full is %d, want 1", n)
 				}
@@ -155,7 +156,7 @@ func TestS10OutcomesComeInTheOrderOfTheWrites(t *testing.T) {
 			}
 		}
 		c.Abort()
-		await(t, p.closed, "Close")
+		testkit.Await(t, p.closed, "Close")
 		mu.Lock()
 		defer mu.Unlock()
 		if len(order) != n || !slices.IsSorted(order) || bad == 0 {
@@ -186,12 +187,12 @@ func TestAFramingsPlaceIsKept(t *testing.T) {
 		nc := s.dial(t)
 		for i, part := range []string{"0123456789", "abcdefghij", "klm\nrest", "of it"} {
 			send(t, nc, part)
-			if got, want := await(t, f.places, "Next"), []int{0, 10, 20, 4}[i]; got != want {
+			if got, want := testkit.Await(t, f.places, "Next"), []int{0, 10, 20, 4}[i]; got != want {
 				t.Errorf("part %d: Next is called with place %d, want %d", i, got, want)
 			}
 			if i == 2 {
 				expect(t, nc, "0123456789abcdefghijklm\n")
-				until(t, "the end of the request", func() bool { return s.Stats().RunningRequests == 0 })
+				testkit.Until(t, "the end of the request", func() bool { return s.Stats().RunningRequests == 0 })
 				for c := range s.Conns() {
 					for range 3 { // turns, in which the loop finds the rest of the line
 						onLoop(t, c, func() {})

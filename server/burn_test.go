@@ -9,7 +9,7 @@ import (
 )
 
 // EVMQ_BURN=n runs the tests beside n processes that compute without a pause, as on a machine that has other work: a test that fails there takes its own
-// patience for the server's. Each process ends when its standard input does, which is this process's end at the latest.
+// testkit.Patience for the server's. Each process ends when its standard input does, which is this process's end at the latest.
 const (
 	burnNumber = "EVMQ_BURN"
 	burnChild  = "EVMQ_BURN_CHILD"

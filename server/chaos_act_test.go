@@ -20,14 +20,8 @@ func (k *chaos) act(c *server.Conn, where string) {
 		return
 	}
 	switch r.IntN(24) {
-	case 0:
-		c.CloseWrite()
-	case 1:
-		c.Close()
-	case 2:
-		if r.IntN(3) == 0 {
-			c.Abort()
-		}
+	case 0, 1, 2, 13:
+		k.actEnd(r, c)
 	case 3:
 		done, accepted := k.outcome()
 		accepted(c.Detach(func(nc net.Conn, rest []byte, err error) {
@@ -47,25 +41,13 @@ func (k *chaos) act(c *server.Conn, where string) {
 	case 6, 7, 8:
 		c.SetHandler(k.handlers[r.IntN(len(k.handlers))])
 	case 9:
-		var cs []*server.Conn
-		for o := range k.srv.Conns() {
-			if len(cs) < 10 {
-				cs = append(cs, o)
-			}
-		}
-		k.pending.Add(int64(len(cs)))
-		refused := server.Broadcast(cs, make([]byte, r.IntN(5000)), func(*server.Conn, error) { k.pending.Add(-1); k.mayExit() })
-		k.pending.Add(-int64(len(refused)))
+		k.actBroadcast(r)
 	case 10, 11:
 		done, accepted := k.outcome()
 		accepted(c.WriteOwned(make([]byte, r.IntN(100<<10)), func(err error) { done(err); k.mayExit() }))
 	case 12:
 		done, accepted := k.outcome()
 		accepted(c.WriteNotify(make([]byte, r.IntN(10<<10)), func(err error) { done(err); k.mayExit() }))
-	case 13:
-		if r.IntN(4) == 0 {
-			c.CloseRead()
-		}
 	case 14:
 		c.SetTimeouts(server.Timeouts{Idle: time.Duration(r.IntN(100)) * time.Millisecond, Write: time.Duration(r.IntN(100)) * time.Millisecond, Close: time.Duration(r.IntN(100)) * time.Millisecond})
 	case 15:
@@ -80,19 +62,58 @@ func (k *chaos) act(c *server.Conn, where string) {
 		if where != "other" || r.IntN(10) == 0 {
 			k.dial(r, c)
 		}
-	case 18:
+	case 18, 19, 20, 21:
+		k.actForbidden(r, c, where)
+	}
+}
+
+// actEnd ends the connection or a half of it.
+func (k *chaos) actEnd(r *rand.Rand, c *server.Conn) {
+	switch r.IntN(4) {
+	case 0:
+		c.CloseWrite()
+	case 1:
+		c.Close()
+	case 2:
+		if r.IntN(3) == 0 {
+			c.Abort()
+		}
+	case 3:
+		if r.IntN(4) == 0 {
+			c.CloseRead()
+		}
+	}
+}
+
+// actBroadcast writes to up to ten connections at once.
+func (k *chaos) actBroadcast(r *rand.Rand) {
+	var cs []*server.Conn
+	for o := range k.srv.Conns() {
+		if len(cs) < 10 {
+			cs = append(cs, o)
+		}
+	}
+	k.pending.Add(int64(len(cs)))
+	refused := server.Broadcast(cs, make([]byte, r.IntN(5000)), func(*server.Conn, error) { k.pending.Add(-1); k.mayExit() })
+	k.pending.Add(-int64(len(refused)))
+}
+
+// actForbidden does what a handler should not do.
+func (k *chaos) actForbidden(r *rand.Rand, c *server.Conn, where string) {
+	switch r.IntN(4) {
+	case 0:
 		if r.IntN(10) == 0 && where != "close" && where != "other" {
 			panic("chaos")
 		}
-	case 19:
+	case 1:
 		if r.IntN(10) == 0 && where != "other" {
 			runtime.Goexit()
 		}
-	case 20:
+	case 2:
 		c.Loop().Break() // refused, like the others here
 		c.Loop().Exit(0)
 		c.Loop().Close()
-	case 21:
+	case 3:
 		if r.IntN(10) == 0 {
 			c.Loop().Post(runtime.Goexit)
 		}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -63,7 +64,7 @@ func (k *chaos) outcome() (told, accepted func(error)) {
 // echoPeer is somebody to dial, who speaks TLS or not, as he likes, and not for long.
 func echoPeer(t *testing.T) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	var all sync.WaitGroup
 	t.Cleanup(func() {
 		_ = ln.Close()
@@ -220,22 +221,7 @@ func (k *chaos) client(addr net.Addr, useTLS bool, stop chan struct{}) {
 		} else {
 			close(done) // it reads nothing
 		}
-		for range r.IntN(30) {
-			var b []byte
-			for range 1 + r.IntN(20) {
-				b = append(b, bytes.Repeat([]byte{'a' + byte(r.IntN(26))}, r.IntN(300))...)
-				b = append(b, '\n')
-			}
-			if r.IntN(5) == 0 {
-				b = b[:r.IntN(len(b)+1)]
-			}
-			if _, err := nc.Write(b); err != nil {
-				break
-			}
-			if r.IntN(3) == 0 {
-				time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond)
-			}
-		}
+		k.requests(r, nc)
 		switch r.IntN(5) {
 		case 0:
 			rawc.SetLinger(0)
@@ -261,22 +247,45 @@ func (k *chaos) client(addr net.Addr, useTLS bool, stop chan struct{}) {
 	}
 }
 
+// requests sends some lines, of which the last of a piece may be cut.
+func (k *chaos) requests(r *rand.Rand, nc net.Conn) {
+	for range r.IntN(30) {
+		var b []byte
+		for range 1 + r.IntN(20) {
+			b = append(b, bytes.Repeat([]byte{'a' + byte(r.IntN(26))}, r.IntN(300))...)
+			b = append(b, '\n')
+		}
+		if r.IntN(5) == 0 {
+			b = b[:r.IntN(len(b)+1)]
+		}
+		if _, err := nc.Write(b); err != nil {
+			return
+		}
+		if r.IntN(3) == 0 {
+			time.Sleep(time.Duration(r.IntN(3)) * time.Millisecond)
+		}
+	}
+}
+
 // TestNothingIsLostInChaos calls everything from everywhere, while clients come, go, stop reading and send nonsense, handlers panic,
 // files and dials fail, and the server ends in one of three ways. Each connection has one Open and one Close in order, each write
 // one outcome, no two requests of a connection run at once unless they may, and nothing is left. EVMQ_SOAK sets how long, and
 // EVMQ_SEED repeats a round.
 func TestNothingIsLostInChaos(t *testing.T) {
-	length := 2 * time.Second
+	length := time.Second
+	if testkit.Full() {
+		length = 5 * time.Second
+	}
 	if v := os.Getenv("EVMQ_SOAK"); v != "" {
 		var err error
 		length, err = time.ParseDuration(v)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	seed := rand.Uint64()
 	if v := os.Getenv("EVMQ_SEED"); v != "" {
 		var err error
 		seed, err = strconv.ParseUint(v, 10, 64)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	peer := echoPeer(t)
 	for end := time.Now().Add(length); time.Now().Before(end) && !t.Failed(); seed++ {
@@ -289,16 +298,30 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 	k := &chaos{t: t, seed: seed, peer: peer}
 	r := k.r()
 	k.handlers = []server.Handler{chaosHandler{k}, chaosEOF{chaosHandler{k}}, k.dispatcher(1), k.dispatcher(1), k.dispatcher(2), k.dispatcher(4)}
+	useTLS := r.IntN(2) == 0
+	k.srv = k.server(r, useTLS)
+	end := k.start(useTLS)
+	time.Sleep(time.Duration(100+r.IntN(400)) * time.Millisecond) // the length of the round
+	if r.IntN(3) == 0 {
+		defer k.fillPosts()()
+	}
+	way := r.IntN(3)
+	err := k.shutDown(r, way)
+	end()
+	k.checkEnd(way, err)
+}
+
+// server makes a server of a random configuration.
+func (k *chaos) server(r *rand.Rand, useTLS bool) *server.Server {
 	srv := &server.Server{NumLoops: 1 + r.IntN(2), Workers: 1 + r.IntN(4), Queue: 1 + r.IntN(8), WhenFull: server.FullPolicy(r.IntN(3)), BusyText: "busy\n",
 		MaxOutput: 1 << (12 + r.IntN(8)), MaxInput: 64 << 10, CloseTimeout: time.Duration(50+r.IntN(300)) * time.Millisecond,
 		IdleTimeout: time.Duration(50+r.IntN(500)) * time.Millisecond, HandshakeTimeout: 300 * time.Millisecond, MaxHandshakes: 1 + r.IntN(4), WriteTimeout: 300 * time.Millisecond,
 		Logger: slog.New(slog.DiscardHandler), OnPanic: func(c *server.Conn, v any, stack []byte) {
 			if v != "chaos" {
-				t.Errorf("panic: %v\n%s", v, stack)
+				k.t.Errorf("panic: %v\n%s", v, stack)
 			}
 			k.mayExit()
 		}, OnReject: func(*server.Conn, error) { k.mayExit() }, Handler: k.handlers[0], LoopConfig: &event.Config{PostLimit: 1 + r.IntN(100)}}
-	useTLS := r.IntN(2) == 0
 	if useTLS {
 		srv.TLS = serverTLS()
 		srv.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { k.mayExit(); return nil, nil }
@@ -315,11 +338,16 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 	if r.IntN(3) == 0 {
 		srv.MaxConns = 8
 	}
-	k.srv = srv
+	return srv
+}
+
+// start starts the clients, and goroutines that use the connections from outside. The result waits for their end.
+func (k *chaos) start(useTLS bool) (end func()) {
+	t, srv := k.t, k.srv
 	var addrs []net.Addr
 	for _, h := range k.handlers {
 		ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: h})
-		must(t, err)
+		testkit.Must(t, err)
 		addrs = append(addrs, ln.Addr())
 	}
 	stop := make(chan struct{})
@@ -345,16 +373,28 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 			}
 		})
 	}
-	time.Sleep(time.Duration(100+r.IntN(400)) * time.Millisecond)
-	if r.IntN(3) == 0 {
-		defer k.fillPosts()()
+	return func() {
+		close(stop)
+		wg.Wait()
+		others.Wait()
 	}
+}
+
+// The ways in which a round ends.
+const (
+	shutDownInTime   = iota // Shutdown has all the time that it needs
+	shutDownTooLate         // Shutdown's context ends early
+	shutDownAndClose        // Close while Shutdown waits
+)
+
+// shutDown ends the server in one of the ways.
+func (k *chaos) shutDown(r *rand.Rand, way int) error {
+	t, srv, seed := k.t, k.srv, k.seed
 	began := time.Now()
 	var err error
 	k.abrupt = false
-	what := r.IntN(3)
-	switch what {
-	case 0:
+	switch way {
+	case shutDownInTime:
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		err = srv.Shutdown(ctx)
 		cancel()
@@ -363,12 +403,12 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 			st.Loops = nil
 			t.Errorf("seed %d: Shutdown after %v: %v; %+v", seed, time.Since(began), err, st)
 		}
-	case 1:
+	case shutDownTooLate:
 		k.abrupt = true
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(r.IntN(30))*time.Millisecond)
 		err = srv.Shutdown(ctx)
 		cancel()
-	case 2:
+	case shutDownAndClose:
 		k.abrupt = true
 		done := make(chan error, 1)
 		go func() { done <- srv.Shutdown(context.Background()) }()
@@ -377,14 +417,17 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 		<-done
 	}
 	if d := time.Since(began); d > 5*time.Second {
-		t.Errorf("seed %d: way %d took %v", seed, what, d)
+		t.Errorf("seed %d: way %d took %v", seed, way, d)
 	}
-	close(stop)
-	wg.Wait()
-	others.Wait()
+	return err
+}
+
+// checkEnd checks that nothing is left, and that each connection that was opened was closed.
+func (k *chaos) checkEnd(way int, err error) {
+	t, srv, seed := k.t, k.srv, k.seed
 	var late *server.ShutdownError
-	if errors.As(err, &late) && late.Handlers > 0 || what == 2 { // nobody has waited for the handlers that still ran
-		until(t, "the last handlers' end", func() bool {
+	if errors.As(err, &late) && late.Handlers > 0 || way == shutDownAndClose { // Close does not wait for handlers that run
+		testkit.Until(t, "the last handlers' end", func() bool {
 			st := srv.Stats()
 			return st.RunningRequests == 0 && st.BufferedBytes == 0 && st.OpenConns == 0 && k.pending.Load() == 0
 		})
@@ -392,7 +435,7 @@ func chaosRound(t *testing.T, seed uint64, peer string) {
 	st := srv.Stats()
 	st.Loops = nil
 	if st.BufferedBytes != 0 || st.OpenConns != 0 || st.Opened != uint64(k.opens.Load()) || st.Opened != st.Closed || k.pending.Load() != 0 {
-		t.Errorf("seed %d way %d (%v): opens %d closes %d failed dials %d pending %d %+v", seed, what, err, k.opens.Load(), k.closes.Load(), k.failedDials.Load(), k.pending.Load(), st)
+		t.Errorf("seed %d way %d (%v): opens %d closes %d failed dials %d pending %d %+v", seed, way, err, k.opens.Load(), k.closes.Load(), k.failedDials.Load(), k.pending.Load(), st)
 	}
 	for c, v := range k.open.Range {
 		if v == "open" {

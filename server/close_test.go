@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -19,7 +20,7 @@ func TestCloseAfterFlushDeliversToASlowReader(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1})
 		c, nc := p.connect(t, s)
 		_, err := c.Write(data)
-		must(t, err)
+		testkit.Must(t, err)
 		c.Close()
 		buf := make([]byte, 256<<10)
 		var got []byte
@@ -29,7 +30,7 @@ func TestCloseAfterFlushDeliversToASlowReader(t *testing.T) {
 			if err == io.EOF {
 				break
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			if len(got)%3 == 0 {
 				time.Sleep(time.Millisecond)
 			}
@@ -37,8 +38,8 @@ func TestCloseAfterFlushDeliversToASlowReader(t *testing.T) {
 		if string(got) != string(data) {
 			t.Fatalf("%d of %d bytes came", len(got), len(data))
 		}
-		must(t, nc.Close())
-		if reason := await(t, p.closed, "Close"); reason != nil {
+		testkit.Must(t, nc.Close())
+		if reason := testkit.Await(t, p.closed, "Close"); reason != nil {
 			t.Errorf("the reason is %v", reason)
 		}
 		s.shutdown(t)
@@ -68,17 +69,17 @@ func TestCloseReadsToThePeersEnd(t *testing.T) {
 				}
 			}
 		}()
-		until(t, "input", func() bool { return c.Stats().BytesRead > 0 })
+		testkit.Until(t, "input", func() bool { return c.Stats().BytesRead > 0 })
 		_, err := c.Write(data)
-		must(t, err)
+		testkit.Must(t, err)
 		c.Close()
 		got, err := io.ReadAll(nc)
 		if err != nil || string(got) != string(data) {
 			t.Fatalf("%d of %d bytes came, %v", len(got), len(data), err)
 		}
 		close(stop)
-		must(t, await(t, stopped, "the client's end"))
-		if reason := await(t, p.closed, "Close"); reason != nil {
+		testkit.Must(t, testkit.Await(t, stopped, "the client's end"))
+		if reason := testkit.Await(t, p.closed, "Close"); reason != nil {
 			t.Errorf("the reason is %v", reason)
 		}
 	})
@@ -86,7 +87,7 @@ func TestCloseReadsToThePeersEnd(t *testing.T) {
 
 // TestAbortResetsTheConnection and what was not written fails.
 func TestAbortResetsTheConnection(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	inAllRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p})
 		for _, before := range []func(c *server.Conn){
@@ -98,14 +99,14 @@ func TestAbortResetsTheConnection(t *testing.T) {
 			c, nc := p.connect(t, s)
 			before(c)
 			c.Abort()
-			if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
+			if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
 				t.Errorf("the reason is %v", reason)
 			}
 			if _, err := io.Copy(io.Discard, raw(nc)); r.network == "tcp" && !isGone(err) {
 				t.Errorf("the client reads to its end with %v, want a reset", err)
 			}
 		}
-		must(t, s.Close())
+		testkit.Must(t, s.Close())
 		s.drained(t)
 	})
 }
@@ -118,14 +119,14 @@ func TestAbortAfterThePeersEndStillAborts(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p, MaxOutput: 2 * much, HighWater: 2 * much, Socket: tight()})
 		c, nc := p.connect(t, s)
 		done := make(chan error, 1)
-		must(t, c.WriteNotify(make([]byte, much), func(err error) { done <- err }))
+		testkit.Must(t, c.WriteNotify(make([]byte, much), func(err error) { done <- err }))
 		closeWrite(t, nc)
-		until(t, "the closing", func() bool { _, err := c.Write(nil); return errors.Is(err, server.ErrClosed) })
+		testkit.Until(t, "the closing", func() bool { _, err := c.Write(nil); return errors.Is(err, server.ErrClosed) })
 		c.Abort()
-		if err := await(t, done, "the outcome"); !errors.Is(err, server.ErrAborted) {
+		if err := testkit.Await(t, done, "the outcome"); !errors.Is(err, server.ErrAborted) {
 			t.Errorf("the outcome is %v, want ErrAborted", err)
 		}
-		if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
+		if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
 			t.Errorf("the reason is %v, though not all was flushed", reason)
 		}
 	})
@@ -144,8 +145,8 @@ func TestCloseWriteGoesOnReading(t *testing.T) {
 			s := start(t, r, &server.Server{Handler: h})
 			c, nc := p.connect(t, s)
 			_, err := c.WriteString("last words")
-			must(t, err)
-			must(t, c.CloseWrite())
+			testkit.Must(t, err)
+			testkit.Must(t, c.CloseWrite())
 			if _, err := c.WriteString("more"); !errors.Is(err, server.ErrClosed) {
 				t.Errorf("Write after CloseWrite: %v", err)
 			}
@@ -155,11 +156,11 @@ func TestCloseWriteGoesOnReading(t *testing.T) {
 			expect(t, nc, "last words")
 			expectEOF(t, nc)
 			send(t, nc, "still here")
-			if got := await(t, input, "input"); got != "still here" {
+			if got := testkit.Await(t, input, "input"); got != "still here" {
 				t.Errorf("read %q", got)
 			}
 			closeWrite(t, nc)
-			if reason := await(t, p.closed, "Close"); reason != nil && reason != io.EOF {
+			if reason := testkit.Await(t, p.closed, "Close"); reason != nil && reason != io.EOF {
 				t.Errorf("the reason is %v", reason)
 			}
 			s.shutdown(t)
@@ -173,6 +174,7 @@ func TestCloseWriteGoesOnReading(t *testing.T) {
 
 // TestCloseReadThrowsAwayWhatComes, and what had come and was not consumed; the peer's end is not told, and ends nothing.
 func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		var heard atomic.Int32
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -183,25 +185,24 @@ func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
 		c, nc := p.connect(t, s)
 		c.SetTimeouts(server.Timeouts{Read: -1})
 		send(t, nc, "half a mess")
-		until(t, "input", func() bool { return heard.Load() == 1 })
-		must(t, c.CloseRead())
+		testkit.Until(t, "input", func() bool { return heard.Load() == 1 })
+		testkit.Must(t, c.CloseRead())
 		c.SetTimeouts(server.Timeouts{}) // nothing is begun any more that could end too late
 		onLoop(t, c, func() {})
 		for range 100 {
 			send(t, nc, string(make([]byte, 10_000)))
 		}
 		closeWrite(t, nc)
-		time.Sleep(100 * time.Millisecond)
 		isIdle(t, s)
 		_, err := c.WriteString("an answer")
-		must(t, err)
+		testkit.Must(t, err)
 		expect(t, nc, "an answer")
 		if n := heard.Load(); n != 1 {
 			t.Errorf("Data was called %d times, want once, before CloseRead", n)
 		}
 		c.Close()
 		expectEOF(t, nc)
-		if reason := await(t, p.closed, "Close"); reason != nil {
+		if reason := testkit.Await(t, p.closed, "Close"); reason != nil {
 			t.Errorf("the reason is %v", reason)
 		}
 		s.shutdown(t)
@@ -214,9 +215,9 @@ func TestBothHalvesClosedIsTheEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) {}}})
-		closeOurs := func(c *server.Conn, _ net.Conn) { must(t, c.CloseWrite()) }
+		closeOurs := func(c *server.Conn, _ net.Conn) { testkit.Must(t, c.CloseWrite()) }
 		closeTheirs := func(_ *server.Conn, nc net.Conn) { closeWrite(t, nc) }
-		deafen := func(c *server.Conn, _ net.Conn) { must(t, c.CloseRead()) }
+		deafen := func(c *server.Conn, _ net.Conn) { testkit.Must(t, c.CloseRead()) }
 		for i, steps := range [][]func(*server.Conn, net.Conn){
 			{closeOurs, closeTheirs}, {closeTheirs, closeOurs},
 			{deafen, closeOurs, closeTheirs}, {deafen, closeTheirs, closeOurs}, {closeOurs, deafen, closeTheirs},
@@ -227,7 +228,7 @@ func TestBothHalvesClosedIsTheEnd(t *testing.T) {
 				step(c, nc)
 				onLoop(t, c, func() {})
 			}
-			if reason := await(t, p.closed, "Close"); reason != nil && reason != io.EOF {
+			if reason := testkit.Await(t, p.closed, "Close"); reason != nil && reason != io.EOF {
 				t.Errorf("case %d: the reason is %v", i, reason)
 			}
 			expectEOF(t, nc)

@@ -12,37 +12,40 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
 
 // TestSetTimeoutsTakesEffectWhileClosing: shorter and longer than what ran before.
 func TestSetTimeoutsTakesEffectWhileClosing(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1})
-		since := time.Now()
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, IdleTimeout: -1, CloseTimeout: -1})
 		c, nc := p.connect(t, s)
 		c.Close()
 		expectEOF(t, nc) // the server waits for the client's end now
-		c.SetTimeouts(server.Timeouts{Close: brief})
-		closedAfter(t, p, since, brief, nil)
+		staysOpen(t, p, c, clock, limit/2)
+		c.SetTimeouts(server.Timeouts{Close: limit})
+		closesAfter(t, p, c, clock, limit/2, nil)
 
 		c, nc = p.connect(t, s)
-		c.SetTimeouts(server.Timeouts{Close: 2 * time.Second})
-		since = time.Now()
+		c.SetTimeouts(server.Timeouts{Close: limit})
 		c.Close()
 		expectEOF(t, nc)
-		c.SetTimeouts(server.Timeouts{Close: 4 * time.Second})
-		closedAfter(t, p, since, 4*time.Second, nil)
+		staysOpen(t, p, c, clock, limit/2)
+		c.SetTimeouts(server.Timeouts{Close: 2 * limit})
+		closesAfter(t, p, c, clock, 3*limit/2, nil)
 	})
 }
 
-// readSlowly reads all that comes, in pieces, with a rest before each, and returns how much it was.
-func readSlowly(nc net.Conn, piece int, rest time.Duration) (total int, err error) {
+// readSlowly reads all that comes for c, in pieces, and lets some of its time pass before each. It returns how much it has read.
+func readSlowly(t testing.TB, c *server.Conn, nc net.Conn, piece int, clock *testkit.Clock, pause time.Duration) (total int, err error) {
+	t.Helper()
 	buf := make([]byte, piece)
 	for {
-		time.Sleep(rest) // the reader is slow; how slow does not matter
+		clock.Advance(pause)
+		twoTurns(t, c)
 		n, err := io.ReadFull(nc, buf)
 		if total += n; errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return total, nil
@@ -55,32 +58,31 @@ func readSlowly(nc net.Conn, piece int, rest time.Duration) (total int, err erro
 
 // TestCloseTimeoutDoesNotEndATransferThatProgresses, though it takes several times as long.
 func TestCloseTimeoutDoesNotEndATransferThatProgresses(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, CloseTimeout: time.Second, MaxOutput: 16 << 20, HighWater: 16 << 20, Socket: tight()})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, CloseTimeout: limit, MaxOutput: 16 << 20, HighWater: 16 << 20, Socket: tight()})
 		c, nc := p.connect(t, s)
-		transfersSlowly(t, "Close", c, nc, func(c *server.Conn) { c.Close() })
+		transfersSlowly(t, "Close", c, nc, clock, func(c *server.Conn) { c.Close() })
 		hangUp(nc)
-		if reason := await(t, p.closed, "Close"); reason != nil {
-			t.Errorf("Close: the reason is %v", reason)
-		}
+		wantClosed(t, p, nil)
 		c, nc = p.connect(t, s)
 		done := make(chan error, 1)
-		transfersSlowly(t, "Shutdown", c, nc, func(*server.Conn) { go func() { done <- s.Shutdown(context.Background()) }() })
+		transfersSlowly(t, "Shutdown", c, nc, clock, func(*server.Conn) { go func() { done <- s.Shutdown(context.Background()) }() })
 		hangUp(nc)
-		must(t, await(t, done, "Shutdown's end"))
-		wantError(t, "Close", await(t, p.closed, "Close"), server.ErrServerClosed)
+		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
+		wantClosed(t, p, server.ErrServerClosed)
 	})
 }
 
-// transfersSlowly has a client read for some three seconds what c is given before end is called.
-func transfersSlowly(t *testing.T, name string, c *server.Conn, nc net.Conn, end func(c *server.Conn)) {
+// transfersSlowly has a client take eight times the limit to read what c is given before end is called.
+func transfersSlowly(t *testing.T, name string, c *server.Conn, nc net.Conn, clock *testkit.Clock, end func(c *server.Conn)) {
 	t.Helper()
 	const size = 4 << 20
+	testkit.Must(t, raw(nc).(interface{ SetReadBuffer(int) error }).SetReadBuffer(64<<10)) // or the kernel would take output seldom
 	_, err := c.Write(make([]byte, size))
-	must(t, err)
+	testkit.Must(t, err)
 	end(c)
-	if n, err := readSlowly(nc, 64<<10, 50*time.Millisecond); n != size || err != nil {
+	if n, err := readSlowly(t, c, nc, 64<<10, clock, limit/8); n != size || err != nil {
 		t.Errorf("%s: the client has read %d of %d bytes, %v", name, n, size, err)
 	}
 }
@@ -88,28 +90,28 @@ func transfersSlowly(t *testing.T, name string, c *server.Conn, nc net.Conn, end
 // TestCloseTimeoutDoesNotEndATransferThatTheKernelHas: our half is closed long before the client has read all, and what the client sends
 // meanwhile does not reset the rest.
 func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
-	t.Parallel()
 	const size = 300_000
 	p := newProbe(calls{})
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, CloseTimeout: time.Second, Socket: server.SocketOptions{WriteBuffer: 2 * size}})
-	small := net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) error {
+	s, clock := startWithClock(t, rig{"tcp", false, 1}, &server.Server{Handler: p, CloseTimeout: limit, Socket: server.SocketOptions{WriteBuffer: 2 * size}})
+	small := net.Dialer{Timeout: testkit.Patience, Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096) })
 	}}
 	nc, err := small.Dial("tcp", s.addr.String())
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(2*patience)))
-	c := await(t, p.opened, "Open")
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(2*testkit.Patience)))
+	c := testkit.Await(t, p.opened, "Open")
 	_, err = c.Write(make([]byte, size))
-	must(t, err)
-	until(t, "the kernel to have all", func() bool { return c.Stats().BytesWritten == size })
+	testkit.Must(t, err)
+	testkit.Until(t, "the kernel to have all", func() bool { return c.Stats().BytesWritten == size })
 	if n, err := sock.Unsent(c.FD()); err != nil || n < size/2 {
 		t.Fatalf("the kernel has sent all but %d bytes at once, %v", n, err)
 	}
 	c.Close()
 	pieces := 0
 	for total := 0; total < size; pieces++ {
-		time.Sleep(60 * time.Millisecond) // the reader is slow; how slow does not matter
+		clock.Advance(limit / 16)
+		twoTurns(t, c)
 		n, err := nc.Read(make([]byte, 6000))
 		if err != nil {
 			t.Fatalf("after %d of %d bytes: %v", total, size, err)
@@ -121,7 +123,7 @@ func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
 	}
 	expectEOF(t, nc)
 	hangUp(nc)
-	if reason := await(t, p.closed, "Close"); reason != nil {
+	if reason := testkit.Await(t, p.closed, "Close"); reason != nil {
 		t.Errorf("the reason is %v", reason)
 	}
 }
@@ -129,50 +131,49 @@ func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
 // TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead, and not WriteTimeout: with output that waits, and with a request that waits to
 // write its answer.
 func TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		answers := &server.Dispatcher{Framing: framing.Lines{}, Opened: p.Open, Closed: p.Close,
 			Serve: func(w server.Reply, _ []byte) { _, _ = w.Write(make([]byte, 8<<20)) }} // fails in the end
 		for name, h := range map[string]server.Handler{"output": p, "request": answers} {
-			s := start(t, r, &server.Server{Handler: h, CloseTimeout: brief, Socket: tight()})
+			s, clock := startWithClock(t, r, &server.Server{Handler: h, CloseTimeout: limit, WriteTimeout: 1000 * limit, Socket: tight()})
 			c, nc := p.connect(t, s)
 			if name == "output" {
-				must(t, c.WriteNotify(make([]byte, 8<<20), nil))
+				testkit.Must(t, c.WriteNotify(make([]byte, 8<<20), nil))
 			} else {
 				send(t, nc, "go\n")
 			}
-			until(t, "output that waits", func() bool { return c.Stats().BytesWritten > 0 && c.Stats().BufferedBytes > 0 })
-			since := time.Now()
-			s.shutdown(t)
-			closedAfter(t, p, since, brief, server.ErrCloseTimeout)
+			testkit.Until(t, "output that waits", func() bool { return c.Stats().BytesWritten > 0 && c.Stats().BufferedBytes > 0 })
+			done := make(chan error, 1)
+			go func() { done <- s.Shutdown(context.Background()) }()
+			closesOnceStalled(t, p, c, clock, limit, server.ErrCloseTimeout)
+			testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
+			if clock.Now() >= 1000*limit {
+				t.Errorf("%s: closed after %v", name, clock.Now())
+			}
 		}
 	})
 }
 
 // TestCloseTimeoutDoesNotCountWhileARequestIsInWork: its answer is sent, however long it takes.
 func TestCloseTimeoutDoesNotCountWhileARequestIsInWork(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 4} {
 			p := newProbe(calls{})
 			release := make(chan struct{})
 			d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Opened: p.Open, Closed: p.Close,
 				Serve: func(w server.Reply, _ []byte) { <-release; _, _ = w.WriteString("done\n") }}
-			s := start(t, r, &server.Server{Handler: d, CloseTimeout: brief})
+			s, clock := startWithClock(t, r, &server.Server{Handler: d, CloseTimeout: limit})
 			c, nc := p.connect(t, s)
 			send(t, nc, "work\n")
-			until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
+			testkit.Until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
 			c.Close()
-			time.Sleep(3 * brief) // it has to be ended for nothing
-			if len(p.closed) > 0 {
-				t.Fatalf("closed: %v", <-p.closed)
-			}
+			staysOpen(t, p, c, clock, 3*limit)
 			close(release)
 			expect(t, nc, "done\n")
 			expectEOF(t, nc)
 			hangUp(nc)
-			if reason := await(t, p.closed, "Close"); reason != nil {
-				t.Errorf("the reason is %v", reason)
-			}
+			wantClosed(t, p, nil)
 		}
 	})
 }
@@ -186,24 +187,25 @@ func TestDeadlinesRunWhileConcurrentRequestsAreInWork(t *testing.T) {
 		sends       string
 		want        error
 	}{
-		{"read", brief, -1, "work\nhalf a request", server.ErrReadTimeout},
-		{"write", -1, brief, "work\n", server.ErrWriteTimeout},
+		{"read", limit, -1, "work\nhalf a request", server.ErrReadTimeout},
+		{"write", -1, limit, "work\n", server.ErrWriteTimeout},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			eachAtOnce(t, func(t *testing.T, r rig) {
+			each(t, func(t *testing.T, r rig) {
 				p := newProbe(calls{})
 				d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: 4, Opened: p.Open, Closed: p.Close,
 					Serve: func(w server.Reply, _ []byte) { <-w.Context().Done() }}
-				s := start(t, r, &server.Server{Handler: d, IdleTimeout: brief / 2, Socket: tight(), MaxOutput: 64 << 20, HighWater: 32 << 20})
+				s, clock := startWithClock(t, r, &server.Server{Handler: d, IdleTimeout: limit / 2, ReadTimeout: test.read, WriteTimeout: test.write,
+					Socket: tight(), MaxOutput: 64 << 20, HighWater: 32 << 20})
 				c, nc := p.connect(t, s)
-				c.SetTimeouts(server.Timeouts{Idle: -1})
 				send(t, nc, "work\n")
-				until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
-				since := time.Now()
-				c.SetTimeouts(server.Timeouts{Read: test.read, Write: test.write})
-				must(t, c.WriteNotify(make([]byte, 8<<20), nil))
+				testkit.Until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
+				c.SetTimeouts(server.Timeouts{Idle: -1, Read: test.read, Write: test.write})
+				testkit.Must(t, c.WriteNotify(make([]byte, 8<<20), nil))
+				before := c.Stats().BytesRead
 				send(t, nc, test.sends)
-				closedAfter(t, p, since, brief, test.want)
+				testkit.Until(t, "the input", func() bool { return c.Stats().BytesRead == before+uint64(len(test.sends)) })
+				closesOnceStalled(t, p, c, clock, limit, test.want)
 			})
 		})
 	}
@@ -211,21 +213,19 @@ func TestDeadlinesRunWhileConcurrentRequestsAreInWork(t *testing.T) {
 
 // TestIdleAndWriteTimeoutRunWhileClosing where CloseTimeout is longer.
 func TestIdleAndWriteTimeoutRunWhileClosing(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1, Socket: tight()})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, CloseTimeout: -1, Socket: tight()})
 		c, _ := p.connect(t, s)
-		must(t, c.WriteNotify(make([]byte, 8<<20), nil))
-		since := time.Now()
-		c.SetTimeouts(server.Timeouts{Write: brief})
+		testkit.Must(t, c.WriteNotify(make([]byte, 8<<20), nil))
+		c.SetTimeouts(server.Timeouts{Write: limit})
 		c.Close()
-		closedAfter(t, p, since, brief, server.ErrWriteTimeout)
+		closesOnceStalled(t, p, c, clock, limit, server.ErrWriteTimeout)
 		c, nc := p.connect(t, s)
-		since = time.Now()
 		c.Close()
 		expectEOF(t, nc)
-		c.SetTimeouts(server.Timeouts{Idle: brief})
-		closedAfter(t, p, since, brief, nil)
+		c.SetTimeouts(server.Timeouts{Idle: limit})
+		closesAfter(t, p, c, clock, limit, nil)
 	})
 }
 
@@ -238,10 +238,12 @@ func TestADeadlineRunsWhateverTheOutputDoes(t *testing.T) {
 		}
 		return 0, nil
 	}})
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, ReadTimeout: brief, HighWater: 1 << 20, LowWater: 1, MaxOutput: 1 << 20, Socket: tight()})
-	_, nc := p.connect(t, s)
+	s, clock := startWithClock(t, rig{"tcp", false, 1}, &server.Server{Handler: p, ReadTimeout: limit, HighWater: 1 << 20, LowWater: 1, MaxOutput: 1 << 20, Socket: tight()})
+	c, nc := p.connect(t, s)
 	send(t, nc, "much\n")
-	until(t, "output that waits", func() bool { return s.Stats().BufferedBytes > 0 })
-	send(t, nc, "half a request")
-	wantError(t, "Close", await(t, p.closed, "Close"), server.ErrReadTimeout)
+	testkit.Until(t, "output that waits", func() bool { return s.Stats().BufferedBytes > 0 })
+	const half = "half a request"
+	send(t, nc, half)
+	testkit.Until(t, "half a request", func() bool { return c.Stats().BytesRead == uint64(len("much\n"+half)) })
+	closesAfter(t, p, c, clock, limit, server.ErrReadTimeout)
 }

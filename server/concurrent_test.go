@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -44,7 +45,7 @@ func TestConcurrentHandlesNAtOnce(t *testing.T) {
 		for range requests / n {
 			var releases []chan struct{}
 			for range n {
-				releases = append(releases, await(t, begun, "a handler's begin"))
+				releases = append(releases, testkit.Await(t, begun, "a handler's begin"))
 			}
 			for i := range n {
 				close(releases[n-1-i])
@@ -127,7 +128,7 @@ func TestAnotherHandlerWaitsForConcurrentRequests(t *testing.T) {
 				begun, release := make(chan struct{}, 4), make(chan struct{})
 				s := start(t, r, &server.Server{NumLoops: 1, Handler: several(4, func(w server.Reply, line []byte) {
 					if string(line) == "switch" {
-						must(t, w.Conn().SetHandler(next))
+						testkit.Must(t, w.Conn().SetHandler(next))
 					}
 					begun <- struct{}{}
 					<-release
@@ -136,14 +137,14 @@ func TestAnotherHandlerWaitsForConcurrentRequests(t *testing.T) {
 				nc := s.dial(t)
 				send(t, nc, "a\nb\nswitch\n")
 				for range 3 {
-					await(t, begun, "a handler's begin")
+					testkit.Await(t, begun, "a handler's begin")
 				}
 				send(t, nc, "after\n")
 				var others [3]net.Conn
 				for i := range others { // the loop has gone around when their requests have begun
 					others[i] = s.dial(t)
 					send(t, others[i], "other\n")
-					await(t, begun, "another client's request")
+					testkit.Await(t, begun, "another client's request")
 				}
 				close(release)
 				for _, other := range others {
@@ -177,15 +178,15 @@ func TestConcurrentRequestsEndWithTheirConnection(t *testing.T) {
 		nc := s.dial(t)
 		send(t, nc, "first\nsecond\nthird\n")
 		for range 3 {
-			await(t, begun, "a handler's begin")
+			testkit.Await(t, begun, "a handler's begin")
 		}
 		for c := range s.Conns() {
 			c.Abort()
 		}
 		for range 3 {
-			wantError(t, "Write", await(t, ended, "a handler's end"), server.ErrClosed, server.ErrAborted)
+			testkit.CheckErr(t, "Write", testkit.Await(t, ended, "a handler's end"), server.ErrClosed, server.ErrAborted)
 		}
-		wantError(t, "Close", await(t, reasons, "Close"), server.ErrAborted)
+		testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), server.ErrAborted)
 		s.shutdown(t)
 		if st := s.Stats(); st.BufferedBytes != 0 || st.OpenConns != 0 {
 			t.Errorf("%d bytes buffered, %d connections", st.BufferedBytes, st.OpenConns)
@@ -206,7 +207,7 @@ func TestAConcurrentFinalMessageIsTheLast(t *testing.T) {
 		expect(t, nc, "a\nb\nquit\n")
 		expectEOF(t, nc)
 		hangUp(nc)
-		if reason := await(t, reasons, "Close"); reason != nil {
+		if reason := testkit.Await(t, reasons, "Close"); reason != nil {
 			t.Errorf("Close was told %v", reason)
 		}
 		s.shutdown(t)

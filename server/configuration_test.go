@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -14,7 +15,7 @@ import (
 // TestANilHandlerFuncIsNoHandler.
 func TestANilHandlerFuncIsNoHandler(t *testing.T) {
 	s := &server.Server{Handler: server.HandlerFunc(nil)}
-	wantError(t, "Start", s.Start(), server.ErrInvalid)
+	testkit.CheckErr(t, "Start", s.Start(), server.ErrInvalid)
 	_ = s.Close()
 }
 
@@ -29,7 +30,7 @@ func TestWrongSocketOptionsAreNamed(t *testing.T) {
 			"ListenAndServe": func(s *server.Server) error { return s.ListenAndServe("tcp", "127.0.0.1:0") },
 			"AddListener": func(s *server.Server) error {
 				l, err := net.Listen("tcp", "127.0.0.1:0")
-				must(t, err)
+				testkit.Must(t, err)
 				defer l.Close()
 				_, err = s.AddListener(l, nil)
 				return err
@@ -37,11 +38,11 @@ func TestWrongSocketOptionsAreNamed(t *testing.T) {
 		} {
 			s := &server.Server{Handler: calls{}, Socket: o, Logger: slog.New(slog.DiscardHandler)}
 			err := begin(s)
-			wantError(t, way+" with a wrong "+name, err, server.ErrInvalid)
+			testkit.CheckErr(t, way+" with a wrong "+name, err, server.ErrInvalid)
 			if err != nil && !strings.Contains(err.Error(), "Socket") || err != nil && !strings.Contains(err.Error(), name) {
 				t.Errorf("%s: %v does not name Socket and %s", way, err, name)
 			}
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 		}
 	}
 }
@@ -60,12 +61,12 @@ func TestASplitFuncHas64KB(t *testing.T) {
 			if over == 0 {
 				expect(t, nc, line)
 				hangUp(nc)
-				await(t, reasons, "Close")
+				testkit.Await(t, reasons, "Close")
 				continue
 			}
 			expectEOF(t, nc)
 			hangUp(nc)
-			wantError(t, "Close", await(t, reasons, "Close"), framing.ErrTooLong)
+			testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), framing.ErrTooLong)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -22,7 +23,7 @@ func endings() map[string]struct {
 	}
 	return map[string]ending{
 		"Close": {func(t *testing.T, _ *running, c *server.Conn, nc net.Conn) {
-			must(t, c.Close())
+			testkit.Must(t, c.Close())
 			expectEOF(t, nc)
 			hangUp(nc)
 		}, nil},
@@ -35,7 +36,7 @@ func endings() map[string]struct {
 			c.SetTimeouts(server.Timeouts{Idle: time.Millisecond})
 		}, server.ErrIdle},
 		"Shutdown":         {func(t *testing.T, s *running, _ *server.Conn, _ net.Conn) { s.shutdown(t) }, server.ErrServerClosed},
-		"the server's end": {func(t *testing.T, s *running, _ *server.Conn, _ net.Conn) { must(t, s.Close()) }, server.ErrServerClosed},
+		"the server's end": {func(t *testing.T, s *running, _ *server.Conn, _ net.Conn) { testkit.Must(t, s.Close()) }, server.ErrServerClosed},
 		"a panic": {func(_ *testing.T, _ *running, c *server.Conn, _ net.Conn) {
 			c.AfterFunc(0, func() { panic("test") })
 		}, server.ErrPanic},
@@ -67,9 +68,9 @@ func TestATimerEndsWithItsConnection(t *testing.T) {
 					timers = append(timers, c.AfterFunc(d, called))
 				}
 				ending.end(t, s, c, nc)
-				reason := await(t, p.closed, "Close")
+				reason := testkit.Await(t, p.closed, "Close")
 				if ending.want != errAny || reason == nil {
-					wantError(t, "Close", reason, ending.want)
+					testkit.CheckErr(t, "Close", reason, ending.want)
 				}
 				for i, timer := range timers {
 					if timer.Stop() || timer.Reset(0) {
@@ -83,8 +84,8 @@ func TestATimerEndsWithItsConnection(t *testing.T) {
 				if err := c.Loop().Post(func() {}); err == nil { // the loop goes on
 					later := make(chan struct{})
 					_, err := c.Loop().AfterFunc(20*time.Millisecond, func() { close(later) })
-					must(t, err)
-					await(t, later, "a timer that is due after those of the connection")
+					testkit.Must(t, err)
+					testkit.Await(t, later, "a timer that is due after those of the connection")
 				}
 			})
 		})
@@ -98,7 +99,7 @@ func TestATimerIsLikeThatOfPackageTime(t *testing.T) {
 	c, _ := p.connect(t, s)
 	fired := make(chan bool, 10)
 	timer := c.AfterFunc(-time.Second, func() { fired <- c.Loop().OnLoop() })
-	if !await(t, fired, "the call of a timer that is due already") {
+	if !testkit.Await(t, fired, "the call of a timer that is due already") {
 		t.Error("the function was not called on the loop")
 	}
 	for i, step := range []struct {
@@ -116,7 +117,7 @@ func TestATimerIsLikeThatOfPackageTime(t *testing.T) {
 			t.Errorf("step %d reported %v, want %v", i, got, step.want)
 		}
 	}
-	await(t, fired, "the call after Reset")
+	testkit.Await(t, fired, "the call after Reset")
 	if len(fired) > 0 {
 		t.Error("the function was called twice")
 	}
@@ -148,7 +149,7 @@ func TestATimerThatIsStoppedOnTheLoopIsNotCalled(t *testing.T) {
 		})
 		called := make(chan struct{})
 		c.AfterFunc(0, func() { close(called) })
-		await(t, called, "a later timer")
+		testkit.Await(t, called, "a later timer")
 	}
 	if n := calls.Load(); n != 100 {
 		t.Errorf("%d functions were called, want one of each 100 times four", n)
@@ -167,7 +168,7 @@ func TestATimerIsResetFromAnyGoroutine(t *testing.T) {
 			resets.Add(1) // it had been called or is being called
 		}
 	}
-	until(t, "the last call", func() bool { return calls.Load() == resets.Load()+1 })
+	testkit.Until(t, "the last call", func() bool { return calls.Load() == resets.Load()+1 })
 	early := time.Now()
 	at := make(chan time.Time, 1)
 	timer = c.AfterFunc(0, func() { at <- time.Now() })
@@ -178,7 +179,7 @@ func TestATimerIsResetFromAnyGoroutine(t *testing.T) {
 			<-at
 		}
 	}
-	if when := await(t, at, "the call"); when.Sub(early) < d/2 {
+	if when := testkit.Await(t, at, "the call"); when.Sub(early) < d/2 {
 		t.Errorf("the call came after %v, want %v", when.Sub(early), d)
 	}
 }
@@ -198,7 +199,7 @@ func TestATimersFunctionMayWriteAndClose(t *testing.T) {
 		expect(t, nc, "the time is over\n")
 		expectEOF(t, nc)
 		hangUp(nc)
-		wantError(t, "Close", await(t, p.closed, "Close"), nil)
+		testkit.CheckErr(t, "Close", testkit.Await(t, p.closed, "Close"), nil)
 		c, _ = p.connect(t, s)
 		timer := c.AfterFunc(time.Hour, func() {})
 		if n := testing.AllocsPerRun(100, func() {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -40,7 +41,7 @@ func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
 			nc := s.dial(t)
 			send(t, nc, "wait\n")
-			until(t, "the connection", func() bool { return s.Stats().Opened == 1 })
+			testkit.Until(t, "the connection", func() bool { return s.Stats().Opened == 1 })
 			closeWrite(t, nc)
 			for c := range s.Conns() {
 				for range 10 { // turns, in which the end is seen
@@ -48,7 +49,7 @@ func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 				}
 			}
 			reset(t, nc)
-			await(t, ends, "the end")
+			testkit.Await(t, ends, "the end")
 		})
 	}
 }
@@ -80,19 +81,19 @@ func TestInputThatHasArrivedIsReadAlsoWhenAWriteFails(t *testing.T) {
 				c, nc := p.connect(t, s)
 				send(t, nc, "x\n")
 				expect(t, nc, "o") // and the rest of the answer is not read
-				until(t, "the answer", func() bool { return c.Stats().BytesWritten == 3 })
+				testkit.Until(t, "the answer", func() bool { return c.Stats().BytesWritten == 3 })
 				held, release := make(chan struct{}), make(chan struct{})
-				must(t, c.Loop().Post(func() { close(held); <-release }))
+				testkit.Must(t, c.Loop().Post(func() { close(held); <-release }))
 				<-held
 				send(t, nc, strings.Repeat(strings.Repeat("x", 99)+"\n", size/100))
 				buf := make([]byte, size+1)
-				until(t, "all input", func() bool {
+				testkit.Until(t, "all input", func() bool {
 					n, _, err := unix.Recvfrom(c.FD(), buf, unix.MSG_PEEK|unix.MSG_DONTWAIT)
 					return err == nil && n == size
 				})
-				must(t, nc.Close()) // with unread input: a reset
+				testkit.Must(t, nc.Close()) // with unread input: a reset
 				close(release)
-				if reason := await(t, p.closed, "Close"); !isGone(reason) {
+				if reason := testkit.Await(t, p.closed, "Close"); !isGone(reason) {
 					t.Errorf("Close was told %v", reason)
 				}
 				if got.Load() != size+2 {
@@ -118,15 +119,15 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, Socket: tight(), CloseTimeout: -1})
 	c, nc := p.connect(t, s)
 	send(t, nc, "first\nsecond\n")
-	await(t, started, "the first request")
+	testkit.Await(t, started, "the first request")
 	requests := s.Stats().BufferedBytes // the memory of the requests
-	must(t, c.WriteNotify(make([]byte, 8<<20), func(err error) { results <- err }))
-	until(t, "output that waits", func() bool { return c.Stats().BytesWritten > 0 && c.Stats().BufferedBytes > 0 })
+	testkit.Must(t, c.WriteNotify(make([]byte, 8<<20), func(err error) { results <- err }))
+	testkit.Until(t, "output that waits", func() bool { return c.Stats().BytesWritten > 0 && c.Stats().BufferedBytes > 0 })
 	reset(t, nc)
-	wantError(t, "output that waited", await(t, results, "its outcome"), server.ErrClosed)
+	testkit.CheckErr(t, "output that waited", testkit.Await(t, results, "its outcome"), server.ErrClosed)
 	<-c.Context().Done()
 	_, err := c.WriteString("x")
-	wantError(t, "a write", err, server.ErrClosed)
+	testkit.CheckErr(t, "a write", err, server.ErrClosed)
 	if !isGone(err) {
 		t.Errorf("a write: %v, without the reason", err)
 	}
@@ -134,11 +135,11 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 		t.Errorf("%d bytes are counted, of which the requests take %d", n, requests)
 	}
 	release <- struct{}{}
-	wantError(t, "a reply", await(t, results, "its outcome"), server.ErrClosed)
-	await(t, started, "the second request, which had arrived")
+	testkit.CheckErr(t, "a reply", testkit.Await(t, results, "its outcome"), server.ErrClosed)
+	testkit.Await(t, started, "the second request, which had arrived")
 	close(release)
-	wantError(t, "a reply", await(t, results, "its outcome"), server.ErrClosed)
-	if reason := await(t, p.closed, "Close"); !isGone(reason) {
+	testkit.CheckErr(t, "a reply", testkit.Await(t, results, "its outcome"), server.ErrClosed)
+	if reason := testkit.Await(t, p.closed, "Close"); !isGone(reason) {
 		t.Errorf("Close was told %v", reason)
 	}
 	s.shutdown(t)
@@ -147,6 +148,7 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 
 // TestNothingSpinsAfterThePeersEnd, nor after its reset, while a request is in work: its end and what follows are told once.
 func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 4} {
 			p := newProbe(calls{})
@@ -156,9 +158,9 @@ func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
 			s := start(t, r, &server.Server{Handler: d})
 			c, nc := p.connect(t, s)
 			_, err := c.WriteString("this is not read")
-			must(t, err)
+			testkit.Must(t, err)
 			send(t, nc, "work\n")
-			until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
+			testkit.Until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
 			closeWrite(t, nc)
 			isIdle(t, s)
 			if len(p.closed) > 0 {
@@ -168,7 +170,7 @@ func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
 			<-c.Context().Done()
 			isIdle(t, s)
 			close(release)
-			if reason := await(t, p.closed, "Close"); !isGone(reason) {
+			if reason := testkit.Await(t, p.closed, "Close"); !isGone(reason) {
 				t.Errorf("the reason is %v", reason)
 			}
 		}
@@ -200,7 +202,7 @@ func TestAClientThatIsAnsweredEarlySeesTheAnswer(t *testing.T) {
 			expect(t, nc, answer)
 			expectEOF(t, nc)
 			hangUp(nc)
-			if reason := await(t, p.closed, "Close"); reason != nil && !errors.Is(reason, framing.ErrTooLong) {
+			if reason := testkit.Await(t, p.closed, "Close"); reason != nil && !errors.Is(reason, framing.ErrTooLong) {
 				t.Errorf("%s: the reason is %v", name, reason)
 			}
 		}
@@ -222,14 +224,14 @@ func TestAClientThatSendsWithoutEndIsCutOffAfterTheClose(t *testing.T) {
 				t.Fatal("256 MB were read from a client that is closed")
 			}
 		}
-		await(t, p.closed, "Close")
+		testkit.Await(t, p.closed, "Close")
 	})
 }
 
 // TestAnEarlyAnswerIsReadBeforeTheResetThatFollowsIt: a server that answers and closes before it has read the request sends a reset behind its answer.
 func TestAnEarlyAnswerIsReadBeforeTheResetThatFollowsIt(t *testing.T) {
 	peer, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer peer.Close()
 	gate, answered := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -247,38 +249,38 @@ func TestAnEarlyAnswerIsReadBeforeTheResetThatFollowsIt(t *testing.T) {
 	p := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) { return got.Write(p) }})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, MaxOutput: 16 << 20})
 	c, err := s.Dial(context.Background(), "tcp", peer.Addr().String(), nil)
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = c.Write(make([]byte, 8<<20))
-	must(t, err)
-	await(t, p.opened, "Open")
+	testkit.Must(t, err)
+	testkit.Await(t, p.opened, "Open")
 	busy := make(chan struct{})
-	must(t, c.Loop().Post(func() {
+	testkit.Must(t, c.Loop().Post(func() {
 		close(busy)
 		<-answered
 	}))
 	<-busy
 	close(gate)
-	await(t, p.closed, "Close")
+	testkit.Await(t, p.closed, "Close")
 	if got.String() != "413 too large\n" {
 		t.Errorf("the handler was given %q", got.String())
 	}
 }
 
-// TestAFileThatIsReadWhenAConnectionBreaksIsTold of its end once, when the read has ended, however often the connection is visited
+// TestAFileThatIsReadWhenAConnectionBreaksIsReported of its end once, when the read has ended, however often the connection is visited
 // until then.
-func TestAFileThatIsReadWhenAConnectionBreaksIsTold(t *testing.T) {
+func TestAFileThatIsReadWhenAConnectionBreaksIsReported(t *testing.T) {
 	r, w := blockingPipe(t)
 	_, err := w.Write([]byte{0})
-	must(t, err)
+	testkit.Must(t, err)
 	release, ended := make(chan struct{}), make(chan error, 2)
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines{}, Opened: p.Open, Closed: p.Close,
 		Serve: func(server.Reply, []byte) { <-release }}})
 	c, nc := p.connect(t, s)
-	must(t, c.SendFile(r, 0, 1<<20, func(err error) { ended <- err }))
+	testkit.Must(t, c.SendFile(r, 0, 1<<20, func(err error) { ended <- err }))
 	expect(t, nc, "\x00")
 	send(t, nc, "work\n")
-	until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
+	testkit.Until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
 	reset(t, nc)
 	<-c.Context().Done()
 	for range 3 {
@@ -289,10 +291,10 @@ func TestAFileThatIsReadWhenAConnectionBreaksIsTold(t *testing.T) {
 		t.Errorf("done was called while the file was read: %v", <-ended)
 	}
 	_, err = w.Write([]byte("y"))
-	must(t, err)
-	wantError(t, "done", await(t, ended, "done"), server.ErrClosed)
+	testkit.Must(t, err)
+	testkit.CheckErr(t, "done", testkit.Await(t, ended, "done"), server.ErrClosed)
 	close(release)
-	if reason := await(t, p.closed, "Close"); !isGone(reason) {
+	if reason := testkit.Await(t, p.closed, "Close"); !isGone(reason) {
 		t.Errorf("Close was told %v", reason)
 	}
 	s.shutdown(t)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -34,9 +35,9 @@ func TestAnEndedContextIsRefused(t *testing.T) {
 		"Dial":         func(ctx context.Context) error { _, err := s.Dial(ctx, "tcp", s.addr.String(), nil); return err },
 		"Dial a name":  func(ctx context.Context) error { _, err := s.Dial(ctx, "tcp", "localhost:1", nil); return err },
 	} {
-		wantError(t, name, call(endedContext(mine)), mine)
+		testkit.CheckErr(t, name, call(endedContext(mine)), mine)
 		late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
-		wantError(t, name, call(late), context.DeadlineExceeded)
+		testkit.CheckErr(t, name, call(late), context.DeadlineExceeded)
 		cancel()
 	}
 	if n := len(s.Listeners()) + len(s.PacketConns()); n != 1 {
@@ -51,7 +52,7 @@ func TestAnEndedContextIsRefused(t *testing.T) {
 func TestTheEndOfDialsContextEndsTheDial(t *testing.T) {
 	mine := errors.New("mine")
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer silent.Close()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
 	asked := make(chan string, 1)
@@ -60,10 +61,10 @@ func TestTheEndOfDialsContextEndsTheDial(t *testing.T) {
 		cfg     server.DialConfig
 		under   func(c *server.Conn)
 	}{
-		"lookup": {"name.example.:80", server.DialConfig{Resolver: unanswered(asked)}, func(*server.Conn) { await(t, asked, "the question") }},
+		"lookup": {"name.example.:80", server.DialConfig{Resolver: unanswered(asked)}, func(*server.Conn) { testkit.Await(t, asked, "the question") }},
 		"handshake": {silent.Addr().String(), server.DialConfig{TLS: clientTLS()}, func(*server.Conn) {
 			nc, err := silent.Accept()
-			must(t, err)
+			testkit.Must(t, err)
 			t.Cleanup(func() { nc.Close() })
 		}},
 		"at once": {silent.Addr().String(), server.DialConfig{TLS: clientTLS()}, func(*server.Conn) {}},
@@ -73,16 +74,16 @@ func TestTheEndOfDialsContextEndsTheDial(t *testing.T) {
 			row.cfg.Handler = h
 			ctx, cancel := context.WithCancelCause(t.Context())
 			c, err := s.Dial(ctx, "tcp", row.address, &row.cfg)
-			must(t, err)
+			testkit.Must(t, err)
 			row.under(c)
 			cancel(mine)
-			wantError(t, "the reason", await(t, h.closed, "Close"), server.ErrAborted, mine)
+			testkit.CheckErr(t, "the reason", testkit.Await(t, h.closed, "Close"), server.ErrAborted, mine)
 
 			deadline, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer stop()
 			_, err = s.Dial(deadline, "tcp", row.address, &row.cfg)
-			must(t, err)
-			wantError(t, "the reason", await(t, h.closed, "Close"), server.ErrDialTimeout, context.DeadlineExceeded, os.ErrDeadlineExceeded)
+			testkit.Must(t, err)
+			testkit.CheckErr(t, "the reason", testkit.Await(t, h.closed, "Close"), server.ErrDialTimeout, context.DeadlineExceeded, os.ErrDeadlineExceeded)
 			if len(h.opened) > 0 {
 				t.Error("Open was called")
 			}
@@ -98,16 +99,16 @@ func TestTheEndOfDialsContextDoesNotEndAnOpenConnection(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cfg := dialConfig(r, h)
 		c, err := s.Dial(ctx, s.addr.Network(), s.addr.String(), cfg)
-		must(t, err)
-		if await(t, h.opened, "Open") != c {
+		testkit.Must(t, err)
+		if testkit.Await(t, h.opened, "Open") != c {
 			t.Error("Open of another connection")
 		}
 		cancel()
 		read := make(chan string, 1)
-		must(t, c.SetHandler(calls{data: func(_ *server.Conn, p []byte) (int, error) { offer(read, string(p)); return len(p), nil }}))
+		testkit.Must(t, c.SetHandler(calls{data: func(_ *server.Conn, p []byte) (int, error) { offer(read, string(p)); return len(p), nil }}))
 		_, err = c.WriteString("x\n")
-		must(t, err)
-		await(t, read, "the answer")
+		testkit.Must(t, err)
+		testkit.Await(t, read, "the answer")
 	})
 }
 
@@ -119,14 +120,14 @@ func TestADialFailsWithTheResolversError(t *testing.T) {
 	h := newProbe(calls{})
 	none := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, refused }}
 	_, err := s.Dial(t.Context(), "tcp", "name.example.:80", &server.DialConfig{Handler: h, Resolver: none})
-	must(t, err)
+	testkit.Must(t, err)
 	var dns *net.DNSError
-	if reason := await(t, h.closed, "Close"); !errors.As(reason, &dns) || dns.Name != "name.example." {
+	if reason := testkit.Await(t, h.closed, "Close"); !errors.As(reason, &dns) || dns.Name != "name.example." {
 		t.Errorf("the reason is %v", reason)
 	}
 	_, err = s.Dial(t.Context(), "tcp", "name.example.:80", &server.DialConfig{Handler: h, Resolver: unanswered(nil), Timeout: 50 * time.Millisecond})
-	must(t, err)
-	wantError(t, "the reason", await(t, h.closed, "Close"), server.ErrDialTimeout)
+	testkit.Must(t, err)
+	testkit.CheckErr(t, "the reason", testkit.Await(t, h.closed, "Close"), server.ErrDialTimeout)
 }
 
 // A configuration that the caller passes is copied and not written to.
@@ -136,15 +137,15 @@ func TestConfigurationsAreNotWrittenTo(t *testing.T) {
 		&server.PacketConfig{Handler: func(*server.PacketConn, []byte, netip.AddrPort) {}}
 	dial.TLS.ServerName = ""
 	_, err := s.Dial(t.Context(), "tcp", "localhost:1", dial)
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = s.Listen(t.Context(), "tcp", "127.0.0.1:0", listen)
-	must(t, err)
+	testkit.Must(t, err)
 	nc, err := net.Dial("tcp", s.addr.String())
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = s.AddConn(nc, add)
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = s.ListenPacket(t.Context(), "udp", "127.0.0.1:0", packet)
-	must(t, err)
+	testkit.Must(t, err)
 	if dial.TLS.ServerName != "" || dial.Timeout != 0 || dial.Resolver != nil || *listen != (server.ListenerConfig{}) || *add != (server.ConnConfig{}) {
 		t.Error("a configuration was written to")
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -68,7 +69,7 @@ func TestABrokenContractIsLoggedAsAnError(t *testing.T) {
 			closeWrite(t, nc)
 			expectEOF(t, nc)
 			hangUp(nc)
-			until(t, "the end", func() bool { return s.Stats().OpenConns == 0 })
+			testkit.Until(t, "the end", func() bool { return s.Stats().OpenConns == 0 })
 			if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "level=ERROR") || !strings.Contains(text, "broke its contract") {
 				t.Errorf("the log has %q", text)
 			}
@@ -95,7 +96,7 @@ func TestAbnormalClosesAreLoggedAtDebug(t *testing.T) {
 		send(t, nc, "x")
 		_, _ = io.ReadAll(nc)
 		hangUp(nc)
-		await(t, p.closed, "Close")
+		testkit.Await(t, p.closed, "Close")
 		text := log.String()
 		if has := strings.Contains(text, "level=DEBUG") && strings.Contains(text, "connection closed"); has != (row.says != "") || !strings.Contains(text, row.says) {
 			t.Errorf("the log has %q, want %q", text, row.says)
@@ -105,6 +106,7 @@ func TestAbnormalClosesAreLoggedAtDebug(t *testing.T) {
 
 // TestEndingsAreCountedByReason: each connection once, those that were never opened too, and the counts only grow.
 func TestEndingsAreCountedByReason(t *testing.T) {
+	t.Parallel()
 	own := errors.New("the handler's own")
 	p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 		switch string(p) {
@@ -138,7 +140,7 @@ func TestEndingsAreCountedByReason(t *testing.T) {
 		}
 		_, _ = io.ReadAll(nc)
 		hangUp(nc)
-		reason := await(t, p.closed, "Close")
+		reason := testkit.Await(t, p.closed, "Close")
 		want[end.reason]++
 		if got := s.Stats().Ended; got != want || server.ReasonOf(reason) != end.reason {
 			t.Errorf("%v: the counts are %v, want %v; the reason is %v", end.reason, got, want, reason)
@@ -189,7 +191,7 @@ func TestInputThatIsTooLongIsAnswered(t *testing.T) {
 			send(t, nc, strings.Repeat("x", 101))
 			expect(t, nc, "error: "+server.ErrTooLong.Error())
 			_, err := io.ReadAll(nc)
-			must(t, err)
+			testkit.Must(t, err)
 		})
 	}
 }
@@ -208,8 +210,8 @@ func TestTheErrorOfInputIsAnsweredBehindTheRequestsInWork(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, MaxInput: 100})
 	nc := s.dial(t)
 	send(t, nc, "a\n"+strings.Repeat("x", 200))
-	await(t, begun, "the request")
-	until(t, "the input", func() bool { return s.Stats().BytesRead == 202 })
+	testkit.Await(t, begun, "the request")
+	testkit.Until(t, "the input", func() bool { return s.Stats().BytesRead == 202 })
 	close(release)
 	expect(t, nc, "a\nerror")
 	expectEOF(t, nc)

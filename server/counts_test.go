@@ -1,14 +1,17 @@
 package server_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -54,7 +57,7 @@ func TestCountersNeverGoBack(t *testing.T) {
 		for c := range s.Conns() {
 			c.Abort()
 		}
-		until(t, "the end of the connection", func() bool {
+		testkit.Until(t, "the end of the connection", func() bool {
 			grown("when the connection ends")
 			for range s.Conns() {
 				return false
@@ -62,7 +65,7 @@ func TestCountersNeverGoBack(t *testing.T) {
 			return true
 		})
 		close(release)
-		until(t, "the end of the handler", func() bool {
+		testkit.Until(t, "the end of the handler", func() bool {
 			grown("when the handler ends")
 			return s.Stats().OpenConns == 0
 		})
@@ -78,11 +81,11 @@ func TestCountersNeverGoBack(t *testing.T) {
 func TestAClosedListenersConnectionsStayCounted(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
 	ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	nc := (&running{s.Server, s.rig, ln.Addr()}).dial(t)
-	must(t, pipelined(nc, "hello", 1))
-	must(t, ln.Close())
-	must(t, ln.Wait())
+	testkit.Must(t, pipelined(nc, "hello", 1))
+	testkit.Must(t, ln.Close())
+	testkit.Must(t, ln.Wait())
 	if n := s.Stats().Accepted; n != 1 || ln.Accepted() != 1 {
 		t.Errorf("the server counts %d, the listener %d; want 1", n, ln.Accepted())
 	}
@@ -105,7 +108,7 @@ func TestRefusedRequestsAreNotAnswered(t *testing.T) {
 			if i >= 2 {
 				expect(t, nc, "busy\n")
 			} else { // one runs, one waits
-				until(t, "its place", func() bool {
+				testkit.Until(t, "its place", func() bool {
 					st := s.Stats()
 					return st.RunningRequests+st.QueuedRequests == i+1 && (i > 0 || st.RunningRequests == 1)
 				})
@@ -142,12 +145,12 @@ func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
 				}
 				s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines(), CloseTimeout: brief})
 				pc, err := s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: h})
-				must(t, err)
+				testkit.Must(t, err)
 				nc := s.dial(t)
-				must(t, pipelined(nc, "hello", 1))
+				testkit.Must(t, pipelined(nc, "hello", 1))
 				gate := make(chan struct{})
 				for c := range s.Conns() {
-					must(t, c.Loop().Post(func() { <-gate })) // busy for a moment
+					testkit.Must(t, c.Loop().Post(func() { <-gate })) // busy for a moment
 				}
 				u := dialPacket(t, pc.LocalAddr().String())
 				for range datagrams {
@@ -162,10 +165,10 @@ func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
 						_ = s.Close()
 					}
 				}()
-				until(t, "the beginning of the end", func() bool { _, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil); return err != nil })
+				testkit.Until(t, "the beginning of the end", func() bool { _, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil); return err != nil })
 				close(gate)
-				await(t, ended, "the end of the server")
-				until(t, "the end of the handlers", func() bool { return s.Stats().RunningRequests == 0 })
+				testkit.Await(t, ended, "the end of the server")
+				testkit.Until(t, "the end of the handlers", func() bool { return s.Stats().RunningRequests == 0 })
 				st := pc.Stats()
 				if st.Received != handled.Load()+st.Dropped {
 					t.Errorf("%d received, %d handled, %d dropped", st.Received, handled.Load(), st.Dropped)
@@ -201,14 +204,14 @@ func TestUnlimitedLimitsNothing(t *testing.T) {
 					HandshakeTimeout: srv.HandshakeTimeout, Handler: echoLines(), NumLoops: 1}
 				s := start(t, r, one)
 				nc := s.dial(t)
-				must(t, pipelined(nc, strings.Repeat("x", 1000), 100))
+				testkit.Must(t, pipelined(nc, strings.Repeat("x", 1000), 100))
 				hangUp(nc)
 				s.shutdown(t)
 			})
 		})
 	}
 	srv := &server.Server{Workers: server.Unlimited, Handler: calls{}}
-	wantError(t, "Workers", srv.Start(), server.ErrInvalid)
+	testkit.CheckErr(t, "Workers", srv.Start(), server.ErrInvalid)
 }
 
 // TestAnUnlimitedQueueKeepsEveryRequest of a burst, in order.
@@ -227,10 +230,62 @@ func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 		fmt.Fprintf(&want, "request %d\n", i)
 	}
 	send(t, nc, want.String())
-	until(t, "the burst to wait", func() bool { return s.Stats().QueuedRequests == 4998 })
+	testkit.Until(t, "the burst to wait", func() bool { return s.Stats().QueuedRequests == 4998 })
 	close(release)
 	expect(t, nc, want.String())
 	if served.Load() != 5000 {
 		t.Errorf("%d of 5000 requests were served", served.Load())
 	}
+}
+
+// TestCountersAreReadByAnyGoroutine while everything moves: for the race detector. When all is still, they fit together.
+func TestCountersAreReadByAnyGoroutine(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
+			_, _ = w.Write(append(line, '\n'))
+		})})
+		var readers, clients sync.WaitGroup
+		over := make(chan struct{})
+		for range 2 {
+			readers.Go(func() {
+				for {
+					select {
+					case <-over:
+						return
+					default:
+					}
+					if st := s.Stats(); st.Closed > st.Opened || st.OpenConns < 0 || st.RunningRequests > server.DefaultWorkers {
+						t.Errorf("%+v", st)
+					}
+					for c := range s.Conns() {
+						c.Stats()
+						c.RemoteAddr()
+						c.LocalAddr()
+						c.TLS()
+						if s.Conn(c.ID()) == nil && c.ID() == (server.ConnID{}) {
+							t.Error("an accepted connection has no name")
+						}
+					}
+				}
+			})
+		}
+		for range 4 {
+			clients.Go(func() {
+				for range 20 {
+					nc := s.dial(t)
+					if err := pipelined(nc, "count", 20); err != nil {
+						t.Error(err)
+					}
+					hangUp(nc)
+				}
+			})
+		}
+		clients.Wait()
+		close(over)
+		readers.Wait()
+		s.shutdown(t)
+		if st := s.Stats(); st.Requests != 1600 || st.Opened != 80 || st.Closed != 80 || st.BytesRead != st.BytesWritten || st.BufferedBytes != 0 {
+			t.Errorf("%+v", st)
+		}
+	})
 }

@@ -2,61 +2,37 @@ package server_test
 
 import (
 	"bufio"
-	"errors"
 	"io"
-	"net"
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
-// closedAfter wants the connection closed for this reason, and not before so long has passed.
-func closedAfter(t testing.TB, p *probe, since time.Time, least time.Duration, want error) {
-	t.Helper()
-	reason := await(t, p.closed, "Close")
-	if !errors.Is(reason, want) {
-		t.Errorf("the reason is %v, want %v", reason, want)
-	}
-	if d := time.Since(since); d < least {
-		t.Errorf("closed after %v, earlier than %v", d, least)
-	}
-}
-
-const brief = 100 * time.Millisecond
-
-// TestIdleConnectionsAreClosed, counted from the last byte in whichever direction.
+// TestIdleConnectionsAreClosed, counted from the last byte in either direction.
 func TestIdleConnectionsAreClosed(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, IdleTimeout: brief})
-		since := time.Now()
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, IdleTimeout: limit})
 		c, nc := p.connect(t, s)
-		for range 3 { // whether it is in time depends on the machine; if it is, it counts
-			time.Sleep(brief / 4)
-			before := time.Now()
-			if _, err := c.WriteString("x"); err == nil {
-				if _, err := io.ReadFull(nc, make([]byte, 1)); err == nil {
-					since = before
-				}
-			}
+		for range 3 {
+			staysOpen(t, p, c, clock, limit*3/4)
+			_, err := c.WriteString("x")
+			testkit.Must(t, err)
+			expect(t, nc, "x")
 		}
-		closedAfter(t, p, since, brief, server.ErrIdle)
-		since = time.Now()
+		closesAfter(t, p, c, clock, limit, server.ErrIdle)
 		c, nc = p.connect(t, s)
-		time.Sleep(brief / 4)
-		sent := time.Now()
-		_, _ = io.WriteString(nc, "x") // which a slow machine may do too late
-		closedAfter(t, p, since, brief, server.ErrIdle)
-		if took := time.Since(sent); c.Stats().BytesRead == 1 && took < brief {
-			t.Errorf("closed %v after a byte had come", took)
-		}
+		staysOpen(t, p, c, clock, limit*3/4)
+		sendByte(t, c, nc)
+		closesAfter(t, p, c, clock, limit, server.ErrIdle)
 	})
 }
 
 // TestARequestInWorkIsNotIdle however long it takes.
 func TestARequestInWorkIsNotIdle(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		release := make(chan struct{})
 		d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
@@ -64,62 +40,47 @@ func TestARequestInWorkIsNotIdle(t *testing.T) {
 			_, _ = w.WriteString("done\n")
 		})
 		d.Opened, d.Closed = p.Open, p.Close
-		s := start(t, r, &server.Server{Handler: d})
+		s, clock := startWithClock(t, r, &server.Server{Handler: d, IdleTimeout: limit, FirstRequestTimeout: limit, ReadTimeout: limit})
 		c, nc := p.connect(t, s)
-		if _, err := io.WriteString(nc, "work\n"); err != nil {
-			t.Fatal(err)
-		}
-		until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
-		c.SetTimeouts(server.Timeouts{Idle: brief, FirstRequest: brief, Read: brief})
-		time.Sleep(3 * brief)
+		send(t, nc, "work\n")
+		testkit.Until(t, "the request", func() bool { return s.Stats().RunningRequests == 1 })
+		staysOpen(t, p, c, clock, 3*limit)
 		close(release)
 		expect(t, nc, "done\n")
-		closedAfter(t, p, time.Now().Add(-brief/2), 0, server.ErrIdle)
+		closesAfter(t, p, c, clock, limit, server.ErrIdle)
 	})
 }
 
-// TestAFirstRequestIsDue even from a client that sends a byte now and then.
-func TestAFirstRequestIsDue(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
-		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
-			if p[len(p)-1] == '\n' {
-				return len(p), nil
-			}
-			return 0, nil
-		}})
-		s := start(t, r, &server.Server{Handler: p, FirstRequestTimeout: brief})
-		since := time.Now()
-		_, nc := p.connect(t, s)
-		go drip(nc)
-		closedAfter(t, p, since, brief, server.ErrFirstRequest)
-
-		// Who has sent one may be silent for as long as he likes.
-		s = start(t, r, &server.Server{Handler: p, FirstRequestTimeout: 5 * time.Second})
-		c, nc := p.connect(t, s)
-		send(t, nc, "request\n")
-		until(t, "the request", func() bool { return c.Stats().BytesRead == 8 })
-		c.SetTimeouts(server.Timeouts{FirstRequest: time.Millisecond})
-		onLoop(t, c, func() {})
-		time.Sleep(brief)
-		if len(p.closed) > 0 {
-			t.Errorf("closed after its first request: %v", <-p.closed)
-		}
-	})
-}
-
-// drip sends a byte every few milliseconds until that fails.
-func drip(nc net.Conn) {
-	for {
-		if _, err := nc.Write([]byte("x")); err != nil {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
+// untilNewline is a Data function that consumes input that ends with a newline, and waits for more otherwise.
+func untilNewline(_ *server.Conn, p []byte) (int, error) {
+	if p[len(p)-1] == '\n' {
+		return len(p), nil
 	}
+	return 0, nil
+}
+
+// TestAFirstRequestIsDue even from a client that sends a byte now and then. After the first request the deadline has ended.
+func TestAFirstRequestIsDue(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{data: untilNewline})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, IdleTimeout: -1, FirstRequestTimeout: limit})
+		c, nc := p.connect(t, s)
+		for range 3 {
+			staysOpen(t, p, c, clock, limit/4)
+			sendByte(t, c, nc)
+		}
+		closesAfter(t, p, c, clock, limit/4, server.ErrFirstRequest)
+
+		c, nc = p.connect(t, s)
+		send(t, nc, "request\n")
+		testkit.Until(t, "the request", func() bool { return c.Stats().BytesRead == 8 })
+		staysOpen(t, p, c, clock, 3*limit)
+	})
 }
 
 // TestARequestThatIsBegunMustEnd however steadily bytes come, on the loop and on workers, first request or later one.
 func TestARequestThatIsBegunMustEnd(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		d := echoLines()
 		d.Opened, d.Closed = p.Open, p.Close
@@ -132,48 +93,50 @@ func TestARequestThatIsBegunMustEnd(t *testing.T) {
 			return 0, nil
 		}
 		for _, h := range []server.Handler{p, d} {
-			s := start(t, r, &server.Server{Handler: h, ReadTimeout: brief})
-			since := time.Now()
-			_, nc := p.connect(t, s)
-			go drip(nc)
-			closedAfter(t, p, since, brief, server.ErrReadTimeout)
+			s, clock := startWithClock(t, r, &server.Server{Handler: h, IdleTimeout: -1, ReadTimeout: limit})
+			c, nc := p.connect(t, s)
+			sendByte(t, c, nc)
+			for range 3 {
+				staysOpen(t, p, c, clock, limit/4)
+				sendByte(t, c, nc)
+			}
+			closesAfter(t, p, c, clock, limit/4, server.ErrReadTimeout)
 
-			_, nc = p.connect(t, s)
-			since = time.Now()
+			c, nc = p.connect(t, s)
 			send(t, nc, "one\ntwo\nthre") // the third comes with the others, and stays
 			expect(t, nc, "one\ntwo\n")
-			closedAfter(t, p, since, brief, server.ErrReadTimeout)
+			closesAfter(t, p, c, clock, limit, server.ErrReadTimeout)
 
-			_, nc = p.connect(t, s)
+			c, nc = p.connect(t, s)
 			send(t, nc, "one\n")
 			expect(t, nc, "one\n")
-			time.Sleep(2 * brief)
-			since = time.Now()
-			send(t, nc, "t") // not counted from the first
-			closedAfter(t, p, since, brief, server.ErrReadTimeout)
+			staysOpen(t, p, c, clock, 2*limit)
+			sendByte(t, c, nc) // not counted from the first
+			closesAfter(t, p, c, clock, limit, server.ErrReadTimeout)
 		}
 	})
 }
 
-// TestAPauseIsNotThePeersDelay: a request whose rest waits in the kernel while reading rests is not late.
+// TestAPauseIsNotThePeersDelay: a request whose rest waits in the kernel while reading is paused is not late.
 func TestAPauseIsNotThePeersDelay(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			if p[len(p)-1] == '\n' {
 				return c.Write(p)
 			}
 			return 0, nil
 		}})
-		s := start(t, r, &server.Server{Handler: p, ReadTimeout: 2 * time.Second})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, IdleTimeout: -1, ReadTimeout: limit})
 		c, nc := p.connect(t, s)
 		send(t, nc, "be")
-		until(t, "input", func() bool { return c.Stats().BytesRead == 2 })
+		testkit.Until(t, "input", func() bool { return c.Stats().BytesRead == 2 })
 		c.PauseRead(nil)
 		onLoop(t, c, func() {})
 		send(t, nc, "gin") // which makes the pause reach the kernel
-		time.Sleep(2200 * time.Millisecond)
+		staysOpen(t, p, c, clock, 2*limit)
 		c.ResumeRead(nil)
-		time.Sleep(brief)
+		testkit.Until(t, "the rest of the input", func() bool { return c.Stats().BytesRead == 5 })
+		staysOpen(t, p, c, clock, limit/2)
 		send(t, nc, "\n")
 		expect(t, nc, "begin\n")
 	})
@@ -183,94 +146,84 @@ func TestAPauseIsNotThePeersDelay(t *testing.T) {
 func TestAPeerThatTakesNothingIsCutOff(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, WriteTimeout: brief, Socket: tight()})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, WriteTimeout: limit, Socket: tight(), MaxOutput: 64 << 20, HighWater: 32 << 20})
 		c, nc := p.connect(t, s)
 		done := make(chan error, 1)
-		since := time.Now()
-		must(t, c.WriteNotify(make([]byte, 8<<20), func(err error) { done <- err }))
-		go drip(nc)
-		closedAfter(t, p, since, brief, server.ErrWriteTimeout)
-		if err := await(t, done, "the outcome"); !errors.Is(err, server.ErrWriteTimeout) {
-			t.Errorf("the outcome is %v", err)
-		}
+		testkit.Must(t, c.WriteNotify(make([]byte, 8<<20), func(err error) { done <- err }))
+		testkit.Until(t, "output that waits", func() bool { return c.Stats().BufferedBytes > 0 })
+		staysOpen(t, p, c, clock, limit/2)
+		sendByte(t, c, nc)
+		closesOnceStalled(t, p, c, clock, limit/2, server.ErrWriteTimeout)
+		testkit.CheckErr(t, "the outcome", testkit.Await(t, done, "the outcome"), server.ErrWriteTimeout)
 	})
 }
 
 // TestCloseTimeoutEndsWaiting for a peer that does not read, and for one that has read all and does not close.
 func TestCloseTimeoutEndsWaiting(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, CloseTimeout: brief, MaxOutput: 16 << 20, HighWater: 16 << 20, Socket: tight()})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, CloseTimeout: limit, MaxOutput: 16 << 20, HighWater: 16 << 20, Socket: tight()})
 		c, _ := p.connect(t, s)
 		_, err := c.Write(make([]byte, 8<<20))
-		must(t, err)
-		since := time.Now()
+		testkit.Must(t, err)
 		c.Close()
-		closedAfter(t, p, since, brief, server.ErrCloseTimeout)
+		closesOnceStalled(t, p, c, clock, limit, server.ErrCloseTimeout)
 
 		c, nc := p.connect(t, s)
 		_, err = c.WriteString("bye")
-		must(t, err)
-		since = time.Now()
+		testkit.Must(t, err)
 		c.Close()
 		expect(t, nc, "bye")
 		expectEOF(t, nc)
-		if reason := await(t, p.closed, "Close"); reason != nil || time.Since(since) < brief {
-			t.Errorf("closed after %v with %v, want nil after %v", time.Since(since), reason, brief)
-		}
+		closesAfter(t, p, c, clock, limit, nil)
 
-		// A peer that has closed its half and does not read is no better.
+		// A peer that has closed its half and does not read is treated alike.
 		c, nc = p.connect(t, s)
-		c.SetTimeouts(server.Timeouts{Close: 2 * brief})
+		c.SetTimeouts(server.Timeouts{Close: 2 * limit})
 		_, err = c.Write(make([]byte, 8<<20)) // below HighWater, so that the end is read
-		must(t, err)
+		testkit.Must(t, err)
 		closeWrite(t, nc)
-		closedAfter(t, p, time.Now().Add(-brief), 0, server.ErrCloseTimeout)
+		testkit.Until(t, "output that waits", func() bool { return c.Stats().BufferedBytes > 0 })
+		closesOnceStalled(t, p, c, clock, 2*limit, server.ErrCloseTimeout)
 	})
 }
 
 // TestNegativeTimeoutsAreNone: for a whole server, for one connection, and against a server's own.
 func TestNegativeTimeoutsAreNone(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
-		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { return 0, nil }})
+	each(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
 		none := server.Timeouts{Idle: -1, Read: -1, FirstRequest: -1, Write: -1, Close: -1}
 		p.open = func(c *server.Conn) { c.SetTimeouts(none) }
-		s := start(t, r, &server.Server{Handler: p, IdleTimeout: brief, ReadTimeout: brief, FirstRequestTimeout: brief,
-			WriteTimeout: brief, CloseTimeout: brief, Socket: tight()})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, IdleTimeout: limit, ReadTimeout: limit, FirstRequestTimeout: limit,
+			WriteTimeout: limit, CloseTimeout: limit, Socket: tight()})
 		c, nc := p.connect(t, s)
 		send(t, nc, "half a request")
 		_, err := c.Write(make([]byte, 200_000))
-		must(t, err)
-		time.Sleep(3 * brief)
+		testkit.Must(t, err)
+		staysOpen(t, p, c, clock, 1000*time.Hour)
 		c.Close()
-		time.Sleep(3 * brief)
-		if len(p.closed) > 0 {
-			t.Fatalf("closed: %v", <-p.closed)
-		}
+		staysOpen(t, p, c, clock, 1000*time.Hour)
 		n, err := io.Copy(io.Discard, nc)
 		if n != 200_000 || err != nil {
 			t.Errorf("%d bytes came, %v", n, err)
 		}
-		must(t, nc.Close())
-		if reason := await(t, p.closed, "Close"); reason != nil {
-			t.Errorf("the reason is %v", reason)
-		}
+		testkit.Must(t, nc.Close())
+		wantClosed(t, p, nil)
 	})
 }
 
 // TestSetTimeoutsCountsFromTheBeginning of what runs already.
 func TestSetTimeoutsCountsFromTheBeginning(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p})
-		since := time.Now()
+		s, clock := startWithClock(t, r, &server.Server{Handler: p})
 		c, _ := p.connect(t, s)
-		time.Sleep(brief)
-		c.SetTimeouts(server.Timeouts{Idle: brief / 2})
-		closedAfter(t, p, since, brief, server.ErrIdle)
-		since = time.Now()
+		staysOpen(t, p, c, clock, limit)
+		c.SetTimeouts(server.Timeouts{Idle: limit / 2})
+		wantClosed(t, p, server.ErrIdle)
 		c, _ = p.connect(t, s)
-		c.SetTimeouts(server.Timeouts{FirstRequest: brief})
-		closedAfter(t, p, since, brief, server.ErrFirstRequest)
+		staysOpen(t, p, c, clock, limit/2)
+		c.SetTimeouts(server.Timeouts{FirstRequest: limit})
+		closesAfter(t, p, c, clock, limit/2, server.ErrFirstRequest)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -25,13 +26,13 @@ func TestNothingIsReadAfterDetach(t *testing.T) {
 	c, nc := p.connect(t, s)
 	c.PauseRead(nil)
 	_, err := c.Write(make([]byte, 8<<20))
-	must(t, err)
+	testkit.Must(t, err)
 	detaching.Store(true)
 	got := make(chan []byte, 1)
-	must(t, c.Detach(func(nc net.Conn, rest []byte, err error) {
+	testkit.Must(t, c.Detach(func(nc net.Conn, rest []byte, err error) {
 		if err == nil {
 			b := make([]byte, 100)
-			nc.SetReadDeadline(time.Now().Add(patience))
+			nc.SetReadDeadline(time.Now().Add(testkit.Patience))
 			n, _ := nc.Read(b)
 			rest = append(rest, b[:n]...)
 			nc.Close()
@@ -42,7 +43,7 @@ func TestNothingIsReadAfterDetach(t *testing.T) {
 	send(t, nc, "hello")
 	time.Sleep(50 * time.Millisecond) // a loop that reads although it must not has done so by then
 	io.CopyN(io.Discard, nc, 8<<20)
-	if rest := await(t, got, "Detach"); !bytes.Equal(rest, []byte("hello")) || late.Load() > 0 {
+	if rest := testkit.Await(t, got, "Detach"); !bytes.Equal(rest, []byte("hello")) || late.Load() > 0 {
 		t.Errorf("rest is %q, Data was given %d bytes", rest, late.Load())
 	}
 }
@@ -63,7 +64,7 @@ func TestADetachedConnectionHasNoLocalAddr(t *testing.T) {
 	}}})
 	nc := s.dial(t)
 	send(t, nc, "x")
-	if a := await(t, addr, "Detach's function"); a != nil {
+	if a := testkit.Await(t, addr, "Detach's function"); a != nil {
 		t.Errorf("the local address is %v after Detach; the server's is %v", a, s.addr)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -23,7 +24,7 @@ type handedOut struct {
 func detachTLS(t *testing.T, c *server.Conn) handedOut {
 	t.Helper()
 	got := make(chan handedOut, 1)
-	must(t, c.Detach(func(nc net.Conn, rest []byte, err error) {
+	testkit.Must(t, c.Detach(func(nc net.Conn, rest []byte, err error) {
 		if err != nil {
 			t.Error(err)
 			close(got)
@@ -31,12 +32,12 @@ func detachTLS(t *testing.T, c *server.Conn) handedOut {
 		}
 		got <- handedOut{nc.(*tls.Conn), rest}
 	}))
-	h := await(t, got, "Detach")
+	h := testkit.Await(t, got, "Detach")
 	if h.nc == nil {
 		t.FailNow()
 	}
 	t.Cleanup(func() { h.nc.Close() })
-	must(t, h.nc.SetDeadline(time.Now().Add(patience)))
+	testkit.Must(t, h.nc.SetDeadline(time.Now().Add(testkit.Patience)))
 	return h
 }
 
@@ -53,17 +54,17 @@ func TestADetachedTLSConnectionGoesOnWithItsSession(t *testing.T) {
 				c, nc := p.connect(t, s)
 				message := noise(40 << 10) // some records
 				_, err := nc.Write(message)
-				must(t, err)
-				until(t, "the input", func() bool { return c.Stats().BytesRead > 0 })
+				testkit.Must(t, err)
+				testkit.Until(t, "the input", func() bool { return c.Stats().BytesRead > 0 })
 				h := detachTLS(t, c)
-				wantError(t, "Close", await(t, p.closed, "Close"), server.ErrDetached)
-				until(t, "the end of what is counted", func() bool {
+				testkit.CheckErr(t, "Close", testkit.Await(t, p.closed, "Close"), server.ErrDetached)
+				testkit.Until(t, "the end of what is counted", func() bool {
 					st := s.Stats()
 					return st.BufferedBytes == 0 && st.OpenConns == 0
 				})
 				left := make([]byte, len(message)-len(h.rest))
 				_, err = io.ReadFull(h.nc, left)
-				must(t, err)
+				testkit.Must(t, err)
 				if !bytes.Equal(append(h.rest, left...), message) {
 					t.Errorf("%d bytes of rest and %d that were read are not what was sent", len(h.rest), len(left))
 				}
@@ -71,22 +72,22 @@ func TestADetachedTLSConnectionGoesOnWithItsSession(t *testing.T) {
 					t.Errorf("the session is of version %x, complete: %v", state.Version, state.HandshakeComplete)
 				}
 				_, err = h.nc.Write(message)
-				must(t, err)
+				testkit.Must(t, err)
 				echo := make([]byte, len(message))
 				_, err = io.ReadFull(nc, echo)
-				must(t, err)
+				testkit.Must(t, err)
 				if !bytes.Equal(echo, message) {
 					t.Error("the answer is not what was sent")
 				}
-				must(t, h.nc.SetReadDeadline(time.Now().Add(-time.Second)))
+				testkit.Must(t, h.nc.SetReadDeadline(time.Now().Add(-time.Second)))
 				if _, err := h.nc.Read(echo); !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("a read after its deadline: %v", err)
 				}
-				must(t, h.nc.SetReadDeadline(time.Now().Add(patience)))
+				testkit.Must(t, h.nc.SetReadDeadline(time.Now().Add(testkit.Patience)))
 				closeWrite(t, nc) // the client's half first, and ours goes on
 				expectEOF(t, h.nc)
 				send(t, h.nc, "last")
-				must(t, h.nc.CloseWrite())
+				testkit.Must(t, h.nc.CloseWrite())
 				expect(t, nc, "last")
 				expectEOF(t, nc)
 			})
@@ -100,10 +101,10 @@ func TestARecordThatIsHalfThereGoesWithADetachedConnection(t *testing.T) {
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: p})
 	halves := &halving{Conn: s.dialPlain(t)}
 	tc := tls.Client(halves, clientTLS())
-	must(t, tc.Handshake())
-	c := await(t, p.opened, "Open")
+	testkit.Must(t, tc.Handshake())
+	c := testkit.Await(t, p.opened, "Open")
 	send(t, tc, "whole,")
-	until(t, "the first record", func() bool { return c.Stats().BytesRead == 6 })
+	testkit.Until(t, "the first record", func() bool { return c.Stats().BytesRead == 6 })
 	halves.hold = true
 	send(t, tc, "half and half")
 	h := detachTLS(t, c)
@@ -112,7 +113,7 @@ func TestARecordThatIsHalfThereGoesWithADetachedConnection(t *testing.T) {
 	}
 	halves.hold = false
 	_, err := halves.Conn.Write(halves.held)
-	must(t, err)
+	testkit.Must(t, err)
 	expect(t, h.nc, "half and half")
 	send(t, h.nc, "answer")
 	expect(t, tc, "answer")
@@ -138,22 +139,22 @@ func (h *halving) Write(p []byte) (int, error) {
 func TestAClientsTLSConnectionIsDetached(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
-		s := start(t, r, &server.Server{Handler: p})
+		s := start(t, r, &server.Server{Handler: p, MaxInput: 1 << 20}) // the echo may come before Detach
 		h := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
 		c, err := s.Dial(t.Context(), s.addr.Network(), s.addr.String(), &server.DialConfig{Handler: h, TLS: clientTLS()})
-		must(t, err)
+		testkit.Must(t, err)
 		message := noise(100 << 10)
 		_, err = c.Write(message) // before it is connected
-		must(t, err)
+		testkit.Must(t, err)
 		out := detachTLS(t, c)
 		echo := make([]byte, len(message)-len(out.rest))
 		_, err = io.ReadFull(out.nc, echo)
-		must(t, err)
+		testkit.Must(t, err)
 		if !bytes.Equal(append(out.rest, echo...), message) {
 			t.Error("the echo is not what was sent")
 		}
-		must(t, out.nc.Close())
-		wantError(t, "the server's Close", await(t, p.closed, "Close"), io.EOF)
+		testkit.Must(t, out.nc.Close())
+		testkit.CheckErr(t, "the server's Close", testkit.Await(t, p.closed, "Close"), io.EOF)
 	})
 }
 
@@ -173,7 +174,7 @@ func TestAConnectionIsDetachedAfterStartTLS(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p})
 		_, nc := p.connect(t, s)
 		tc := upgradeClient(t, nc)
-		ours := await(t, got, "Detach")
+		ours := testkit.Await(t, got, "Detach")
 		defer ours.Close()
 		send(t, tc, "hello")
 		expect(t, ours, "hello")
@@ -196,7 +197,7 @@ func TestADetachedTLSConnectionSurvivesItsServer(t *testing.T) {
 		if _, ok := c.TLS(); !ok {
 			t.Error("the Conn does not know the session any more")
 		}
-		must(t, h.nc.Close())
+		testkit.Must(t, h.nc.Close())
 		expectEOF(t, nc)
 	})
 }

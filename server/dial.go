@@ -93,7 +93,7 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	if timeout < 0 {
 		timeout = event.NoTimeout
 	}
-	d.ctx, d.stop = context.WithTimeoutCause(s.cutCtx, timeout, ErrDialTimeout)
+	d.ctx, d.stop = context.WithCancel(s.cutCtx) // the loop ends the dial when its time is over
 	c.extra().dial, c.ext.unopened, c.ext.outgoing = d, true, true
 	c.ext.readyBy = timeout // until begin makes it a time: the loop's time now is that of its last turn
 	commands := cmdOpen

@@ -9,11 +9,11 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -21,7 +21,7 @@ import (
 func resolveTo(t *testing.T, addrs ...netip.Addr) {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -70,20 +70,20 @@ func answerQueries(pc net.PacketConn, addrs []netip.Addr) {
 func silentAt(t *testing.T, addr [4]byte, port int) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	unix.CloseOnExec(fd)
 	t.Cleanup(func() { unix.Close(fd) })
 	sa := &unix.SockaddrInet4{Port: port, Addr: addr}
-	must(t, unix.Bind(fd, sa))
-	must(t, unix.Listen(fd, 0))
+	testkit.Must(t, unix.Bind(fd, sa))
+	testkit.Must(t, unix.Listen(fd, 0))
 	for range 4 { // they fill the queue, so that the kernel drops what comes next
 		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-		must(t, err)
+		testkit.Must(t, err)
 		unix.CloseOnExec(client)
-		must(t, unix.SetNonblock(client, true))
+		testkit.Must(t, unix.SetNonblock(client, true))
 		t.Cleanup(func() { unix.Close(client) })
 		if err := unix.Connect(client, sa); err != unix.EINPROGRESS {
-			must(t, err)
+			testkit.Must(t, err)
 		}
 	}
 }
@@ -91,17 +91,21 @@ func silentAt(t *testing.T, addr [4]byte, port int) {
 // TestASilentAddressDoesNotUseUpTheTimeOfTheOthers: a name has two addresses that do not answer and a third that does.
 func TestASilentAddressDoesNotUseUpTheTimeOfTheOthers(t *testing.T) {
 	good, err := net.Listen("tcp", "127.0.0.4:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer good.Close()
 	port := good.Addr().(*net.TCPAddr).Port
 	silentAt(t, [4]byte{127, 0, 0, 2}, port)
 	silentAt(t, [4]byte{127, 0, 0, 3}, port)
 	resolveTo(t, netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3"), netip.MustParseAddr("127.0.0.4"))
-	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
+	k := &connecting{fds: map[int]bool{}}
+	srv := &server.Server{Handler: calls{}}
+	srv.SetCalls(k)
+	s, clock := startWithClock(t, rigs()[0], srv)
 	h := newCaller()
 	before := openFiles(t)
-	_, err = s.Dial(context.Background(), "tcp", fmt.Sprintf("three.example.test.:%d", port), &server.DialConfig{Handler: h, Timeout: patience / 2})
-	must(t, err)
+	dialled, err := s.Dial(context.Background(), "tcp", fmt.Sprintf("three.example.test.:%d", port), &server.DialConfig{Handler: h, Timeout: limit})
+	testkit.Must(t, err)
+	k.passAttempts(t, dialled, clock, func() bool { return len(h.opened)+len(h.closed) > 0 })
 	select {
 	case c := <-h.opened:
 		if got := c.PeerAddr().String(); got != good.Addr().String() {
@@ -109,8 +113,6 @@ func TestASilentAddressDoesNotUseUpTheTimeOfTheOthers(t *testing.T) {
 		}
 	case reason := <-h.closed:
 		t.Fatalf("the dial failed: %v", reason)
-	case <-time.After(patience):
-		t.Fatal("the dial did not end")
 	}
 	if n := openFiles(t); n != before+1 {
 		t.Errorf("%d descriptors more than before the dial, want one", n-before)
@@ -129,19 +131,19 @@ func openFiles(t *testing.T) int {
 	return n
 }
 
-// TestADialThatFailsTellsOfEachAddress that was tried.
-func TestADialThatFailsTellsOfEachAddress(t *testing.T) {
+// TestADialThatFailsReportsEachAddress that was tried.
+func TestADialThatFailsReportsEachAddress(t *testing.T) {
 	gone, err := net.Listen("tcp", "127.0.0.2:0")
-	must(t, err)
-	must(t, gone.Close())
+	testkit.Must(t, err)
+	testkit.Must(t, gone.Close())
 	port := gone.Addr().(*net.TCPAddr).Port
 	resolveTo(t, netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3"))
 	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
 	h := newCaller()
 	_, err = s.Dial(context.Background(), "tcp4", fmt.Sprintf("two.example.test.:%d", port), &server.DialConfig{Handler: h})
-	must(t, err)
-	reason := await(t, h.closed, "Close")
-	wantError(t, "Close", reason, syscall.ECONNREFUSED)
+	testkit.Must(t, err)
+	reason := testkit.Await(t, h.closed, "Close")
+	testkit.CheckErr(t, "Close", reason, syscall.ECONNREFUSED)
 	want := fmt.Sprintf("dial: connect to 127.0.0.2:%d: connection refused; connect to 127.0.0.3:%d: connection refused", port, port)
 	if reason.Error() != want {
 		t.Errorf("Close was told %q, want %q", reason, want)
@@ -172,18 +174,18 @@ func TestAConnectionToItselfIsNotOpened(t *testing.T) {
 			if err != nil {
 				continue // a machine without IPv6
 			}
-			must(t, gone.Close())
+			testkit.Must(t, gone.Close())
 			srv := &server.Server{Handler: echoLines()}
 			srv.SetCalls(&selfish{times: times})
 			s := start(t, rig{"tcp", false, 1}, srv)
 			h := newCaller()
 			_, err = s.Dial(context.Background(), "tcp", gone.Addr().String(), &server.DialConfig{Handler: h})
-			must(t, err)
+			testkit.Must(t, err)
 			h.failed(t, syscall.ECONNREFUSED)
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 			again, err := net.Listen("tcp", gone.Addr().String()) // the port is not held by TIME_WAIT
-			must(t, err)
-			must(t, again.Close())
+			testkit.Must(t, err)
+			testkit.Must(t, again.Close())
 		}
 	}
 }
@@ -200,7 +202,7 @@ func TestAnAddressWithoutAHostIsThisMachine(t *testing.T) {
 		port := ln.Addr().(*net.TCPAddr).Port
 		h := newCaller()
 		c, err := s.Dial(context.Background(), network, ":"+strconv.Itoa(port), &server.DialConfig{Handler: h})
-		must(t, err)
+		testkit.Must(t, err)
 		select {
 		case <-h.opened:
 		case reason := <-h.closed:
@@ -235,7 +237,7 @@ func TestADialThatCannotBeServedIsRefusedAtTheCall(t *testing.T) {
 		"renegotiation, named": {"tcp4", server.DialConfig{TLS: freely}},
 	} {
 		_, err := s.Dial(context.Background(), row.network, other.addr.String(), &row.options)
-		wantError(t, name, err, server.ErrInvalid)
+		testkit.CheckErr(t, name, err, server.ErrInvalid)
 	}
 	if a, b := s.Stats(), other.Stats(); a.OpenConns != 0 || a.Loops[0].OpenConns != 0 || b.OpenConns != 1 || b.Loops[0].OpenConns != 1 {
 		t.Errorf("connections %d, %d on the loop; %d, %d", a.OpenConns, a.Loops[0].OpenConns, b.OpenConns, b.Loops[0].OpenConns)
@@ -247,18 +249,18 @@ func TestADialThatCannotBeServedIsRefusedAtTheCall(t *testing.T) {
 func TestAConnectionIsKnownFromOpenOn(t *testing.T) {
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{}})
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer silent.Close()
 	h := newCaller()
 	c, err := s.Dial(context.Background(), "tcp", silent.Addr().String(), dialConfig(s.rig, h))
-	must(t, err)
+	testkit.Must(t, err)
 	nc, err := silent.Accept()
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
 	_, err = nc.Read(make([]byte, 1)) // its hello: the handshake has begun
-	must(t, err)
+	testkit.Must(t, err)
 	s.dialPlain(t)
-	until(t, "the accepted connection", func() bool { return s.Stats().Loops[0].OpenConns == 2 })
+	testkit.Until(t, "the accepted connection", func() bool { return s.Stats().Loops[0].OpenConns == 2 })
 	if c.ID() != (server.ConnID{}) || s.Conn(c.ID()) != nil {
 		t.Errorf("before Open its ID is %v, by which %v is found", c.ID(), s.Conn(c.ID()))
 	}
@@ -268,8 +270,8 @@ func TestAConnectionIsKnownFromOpenOn(t *testing.T) {
 
 	h = newCaller()
 	c, err = s.Dial(context.Background(), "tcp", s.addr.String(), dialConfig(s.rig, h))
-	must(t, err)
-	await(t, h.opened, "Open")
+	testkit.Must(t, err)
+	testkit.Await(t, h.opened, "Open")
 	if c.ID() == (server.ConnID{}) || s.Conn(c.ID()) != c {
 		t.Errorf("after Open its ID is %v, by which %v is found", c.ID(), s.Conn(c.ID()))
 	}

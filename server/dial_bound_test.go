@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -32,6 +33,20 @@ func (k *connecting) Connect(fd int, sa unix.Sockaddr) error {
 	return k.Kernel.Connect(fd, sa)
 }
 
+// begun reports whether an attempt has begun.
+func (k *connecting) begun() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.peak > 0
+}
+
+// passAttempts advances the clock by the delay between two attempts, once the first has begun, until done.
+func (k *connecting) passAttempts(t *testing.T, c *server.Conn, clock *testkit.Clock, done func() bool) {
+	t.Helper()
+	testkit.Until(t, "the first attempt", k.begun)
+	passTime(t, c, clock, 250*time.Millisecond, "the end of the dial", done)
+}
+
 func (k *connecting) Close(fd int) error {
 	k.mu.Lock()
 	delete(k.fds, fd)
@@ -43,7 +58,7 @@ func (k *connecting) Close(fd int) error {
 func silentName(t *testing.T, n int) (address string) {
 	t.Helper()
 	good, err := net.Listen("tcp", fmt.Sprintf("127.0.1.%d:0", n+1))
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { good.Close() })
 	port := good.Addr().(*net.TCPAddr).Port
 	var addrs []netip.Addr
@@ -66,17 +81,14 @@ func TestTheAttemptsOfADialAreBounded(t *testing.T) {
 	k := &connecting{fds: map[int]bool{}}
 	srv := &server.Server{Handler: calls{}}
 	srv.SetCalls(k)
-	s := start(t, rig{"tcp", false, 1}, srv)
+	s, clock := startWithClock(t, rig{"tcp", false, 1}, srv)
 	before := openFiles(t)
 	h := newCaller()
-	_, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h})
-	must(t, err)
-	select {
-	case <-h.opened:
-	case reason := <-h.closed:
-		t.Fatalf("the dial failed: %v", reason)
-	case <-time.After(patience):
-		t.Fatal("the dial did not end")
+	c, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h})
+	testkit.Must(t, err)
+	k.passAttempts(t, c, clock, func() bool { return len(h.opened)+len(h.closed) > 0 })
+	if len(h.closed) > 0 {
+		t.Fatalf("the dial failed: %v", <-h.closed)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -95,21 +107,23 @@ func TestTheAttemptsOfAllDialsAreBounded(t *testing.T) {
 	k := &connecting{fds: map[int]bool{}}
 	srv := &server.Server{Handler: calls{}}
 	srv.SetCalls(k)
-	s := start(t, rig{"tcp", false, 1}, srv)
+	s, clock := startWithClock(t, rig{"tcp", false, 1}, srv)
 	server.SetMaxFiles(s.Server, more)
 	h := newCaller()
+	var c *server.Conn
 	for range dials {
-		_, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h})
-		must(t, err)
+		var err error
+		c, err = s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h})
+		testkit.Must(t, err)
 	}
-	for range dials {
-		select {
-		case <-h.opened:
-		case reason := <-h.closed:
-			t.Fatalf("a dial failed: %v", reason)
-		case <-time.After(patience):
-			t.Fatal("a dial did not end")
-		}
+	testkit.Until(t, "an attempt of each dial", func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.peak >= dials
+	})
+	k.passAttempts(t, c, clock, func() bool { return len(h.opened) == dials || len(h.closed) > 0 })
+	if len(h.closed) > 0 {
+		t.Fatalf("a dial failed: %v", <-h.closed)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -121,19 +135,23 @@ func TestTheAttemptsOfAllDialsAreBounded(t *testing.T) {
 	}
 }
 
-// TestAnAttemptThatMadeRoomIsToldOf in the error of a dial that fails.
-func TestAnAttemptThatMadeRoomIsToldOf(t *testing.T) {
+// TestAnAttemptThatMadeRoomIsReported in the error of a dial that fails.
+func TestAnAttemptThatMadeRoomIsReported(t *testing.T) {
 	address := silentName(t, 9)
 	_, port, err := net.SplitHostPort(address)
-	must(t, err)
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
+	testkit.Must(t, err)
+	k := &connecting{fds: map[int]bool{}}
+	srv := &server.Server{Handler: calls{}}
+	srv.SetCalls(k)
+	s, clock := startWithClock(t, rig{"tcp", false, 1}, srv)
 	h := newCaller()
 	addrs := make([]netip.Addr, 9)
 	for i := range addrs {
 		addrs[i] = netip.AddrFrom4([4]byte{127, 0, 1, byte(i + 1)})
 	}
 	resolveTo(t, addrs...) // without the one that answers
-	_, err = s.Dial(context.Background(), "tcp", "silent.example.test.:"+port, &server.DialConfig{Handler: h, Timeout: 4 * time.Second})
-	must(t, err)
+	c, err := s.Dial(context.Background(), "tcp", "silent.example.test.:"+port, &server.DialConfig{Handler: h, Timeout: limit})
+	testkit.Must(t, err)
+	k.passAttempts(t, c, clock, func() bool { return len(h.closed) > 0 })
 	h.failed(t, server.ErrDialTimeout, syscall.ETIMEDOUT)
 }

@@ -2,11 +2,10 @@ package server_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"testing"
-	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -18,24 +17,19 @@ func TestADialledConnectionHasTheDeadlinesOfOthers(t *testing.T) {
 		srv  *server.Server
 		want error
 	}{
-		{"idle", &server.Server{IdleTimeout: 300 * time.Millisecond}, server.ErrIdle},
-		{"first request", &server.Server{FirstRequestTimeout: 300 * time.Millisecond}, server.ErrFirstRequest},
+		{"idle", &server.Server{IdleTimeout: limit}, server.ErrIdle},
+		{"first request", &server.Server{FirstRequestTimeout: limit}, server.ErrFirstRequest},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			must(t, err)
+			testkit.Must(t, err)
 			defer ln.Close()
-			closed := make(chan error, 1)
-			srv := test.srv
-			srv.NumLoops, srv.Handler = 1, calls{close: func(_ *server.Conn, reason error) { closed <- reason }}
-			must(t, srv.Start())
-			defer srv.Close()
-			_, err = srv.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
-			must(t, err)
-			if reason := await(t, closed, "the end of the connection"); !errors.Is(reason, test.want) {
-				t.Errorf("Close was told %v, want %v", reason, test.want)
-			}
+			p := newProbe(calls{})
+			test.srv.Handler = p
+			s, clock := startWithClock(t, rig{"tcp", false, 1}, test.srv)
+			_, err = s.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
+			testkit.Must(t, err)
+			closesAfter(t, p, testkit.Await(t, p.opened, "Open"), clock, limit, test.want)
 		})
 	}
 }

@@ -8,30 +8,32 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
 // TestADetachDuringADialWaitsForIt: what is handed out is connected, and Open was called.
 func TestADetachDuringADialWaitsForIt(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer ln.Close()
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
 	for _, host := range []string{"127.0.0.1", "localhost"} {
 		c, err := s.Dial(context.Background(), "tcp", net.JoinHostPort(host, port), nil)
-		must(t, err)
+		testkit.Must(t, err)
 		got := make(chan error, 1)
-		must(t, c.Detach(func(nc net.Conn, rest []byte, err error) {
+		testkit.Must(t, c.Detach(func(nc net.Conn, rest []byte, err error) {
 			if nc != nil {
 				_, err = nc.Write([]byte("x"))
 				nc.Close()
 			}
 			got <- err
 		}))
-		must(t, await(t, got, "detach"))
-		await(t, p.closed, "Close")
+		testkit.Must(t, testkit.Await(t, got, "detach"))
+		testkit.Await(t, p.closed, "Close")
 		if len(p.opened) != 1 {
 			t.Errorf("%s: Open called %d times", host, len(p.opened))
 		} else {
@@ -44,7 +46,7 @@ func TestADetachDuringADialWaitsForIt(t *testing.T) {
 func TestMuchOutputBeforeAHandshakeDoesNotStopIt(t *testing.T) {
 	got := make(chan int, 1)
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS())
-	must(t, err)
+	testkit.Must(t, err)
 	defer ln.Close()
 	go func() {
 		nc, err := ln.Accept()
@@ -58,19 +60,19 @@ func TestMuchOutputBeforeAHandshakeDoesNotStopIt(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	c, err := s.Dial(context.Background(), "tcp", ln.Addr().String(), &server.DialConfig{TLS: clientTLS()})
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = c.Write(noise(300 << 10))
-	must(t, err)
+	testkit.Must(t, err)
 	select {
 	case <-p.opened:
 	case err := <-p.closed:
 		t.Fatal("closed without Open: ", err)
 	}
 	c.Close()
-	if n := await(t, got, "all"); n != 300<<10 {
+	if n := testkit.Await(t, got, "all"); n != 300<<10 {
 		t.Errorf("%d bytes", n)
 	}
-	if err := await(t, p.closed, "Close"); err != nil {
+	if err := testkit.Await(t, p.closed, "Close"); err != nil {
 		t.Error(err)
 	}
 }
@@ -78,7 +80,7 @@ func TestMuchOutputBeforeAHandshakeDoesNotStopIt(t *testing.T) {
 // TestAPauseDuringAHandshakeDoesNotStopIt: it is the handler that is paused.
 func TestAPauseDuringAHandshakeDoesNotStopIt(t *testing.T) {
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS())
-	must(t, err)
+	testkit.Must(t, err)
 	defer ln.Close()
 	go func() {
 		nc, err := ln.Accept()
@@ -91,7 +93,7 @@ func TestAPauseDuringAHandshakeDoesNotStopIt(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	c, err := s.Dial(context.Background(), "tcp", ln.Addr().String(), &server.DialConfig{TLS: clientTLS()})
-	must(t, err)
+	testkit.Must(t, err)
 	c.PauseRead(nil)
 	select {
 	case <-p.opened:
@@ -105,7 +107,7 @@ func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
 	for _, kind := range []string{"literal", "name", "tls"} {
 		t.Run(kind, func(t *testing.T) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			must(t, err)
+			testkit.Must(t, err)
 			defer ln.Close()
 			if kind == "tls" {
 				ln = tls.NewListener(ln, serverTLS())
@@ -133,14 +135,14 @@ func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
 				host = "localhost"
 			}
 			c, err := s.Dial(context.Background(), "tcp", net.JoinHostPort(host, port), &o)
-			must(t, err)
-			must(t, c.CloseWrite())
+			testkit.Must(t, err)
+			testkit.Must(t, c.CloseWrite())
 			select {
 			case <-p.opened:
 			case err := <-p.closed:
 				t.Fatal("closed without Open: ", err)
 			}
-			if err := await(t, p.closed, "Close"); err != nil && err != io.EOF {
+			if err := testkit.Await(t, p.closed, "Close"); err != nil && err != io.EOF {
 				t.Error(err)
 			}
 		})
@@ -150,13 +152,13 @@ func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
 // TestLocalAddrDuringADial may be asked for by any goroutine.
 func TestLocalAddrDuringADial(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer ln.Close()
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	for range 20 {
 		c, err := s.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
-		must(t, err)
+		testkit.Must(t, err)
 		for len(p.opened) == 0 {
 			_ = c.LocalAddr()
 			_ = c.ID()
@@ -171,7 +173,7 @@ func TestWhatWasWrittenBeforeACloseDuringADialIsSent(t *testing.T) {
 	for _, kind := range []string{"literal", "name", "tls"} {
 		t.Run(kind, func(t *testing.T) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			must(t, err)
+			testkit.Must(t, err)
 			defer ln.Close()
 			if kind == "tls" {
 				ln = tls.NewListener(ln, serverTLS())
@@ -194,11 +196,11 @@ func TestWhatWasWrittenBeforeACloseDuringADialIsSent(t *testing.T) {
 			_, port, _ := net.SplitHostPort(ln.Addr().String())
 			host := map[bool]string{true: "localhost", false: "127.0.0.1"}[kind == "name"]
 			c, err := s.Dial(context.Background(), "tcp", net.JoinHostPort(host, port), &o)
-			must(t, err)
+			testkit.Must(t, err)
 			told := make(chan error, 1)
-			must(t, c.WriteNotify([]byte("message"), func(err error) { told <- err }))
+			testkit.Must(t, c.WriteNotify([]byte("message"), func(err error) { told <- err }))
 			c.Close()
-			reason := await(t, p.closed, "Close")
+			reason := testkit.Await(t, p.closed, "Close")
 			if err := <-told; reason == nil && err != nil {
 				t.Errorf("closed with nil, which says that all was flushed, and the write: %v", err)
 			}
@@ -207,7 +209,7 @@ func TestWhatWasWrittenBeforeACloseDuringADialIsSent(t *testing.T) {
 				if b != "message" {
 					t.Errorf("the peer has %q", b)
 				}
-			case <-time.After(patience):
+			case <-time.After(testkit.Patience):
 				t.Error("the peer has nothing")
 			}
 		})

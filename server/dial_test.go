@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -46,11 +47,11 @@ func (h *caller) Close(_ *server.Conn, reason error) { h.closed <- reason }
 // failed wants one Close, no Open, and the reason of it.
 func (h *caller) failed(t *testing.T, targets ...error) {
 	t.Helper()
-	reason := await(t, h.closed, "Close")
+	reason := testkit.Await(t, h.closed, "Close")
 	if reason == nil {
 		t.Error("Close was told of a good end")
 	}
-	wantError(t, "Close", reason, targets...)
+	testkit.CheckErr(t, "Close", reason, targets...)
 	h.untouched(t)
 }
 
@@ -71,25 +72,25 @@ func dialConfig(r rig, h server.Handler) *server.DialConfig {
 	return o
 }
 
-// TestS20DialledOutputWaitsForTheConnection: what is written before it is there comes first, and in order.
-func TestS20DialledOutputWaitsForTheConnection(t *testing.T) {
+// TestOutputWrittenBeforeADialHasEndedIsSentFirst: what is written before it is there comes first, and in order.
+func TestOutputWrittenBeforeADialHasEndedIsSentFirst(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		for range 10 {
 			h := newCaller()
 			c, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), dialConfig(r, h))
-			must(t, err)
+			testkit.Must(t, err)
 			for _, line := range []string{"one\n", "two\n"} {
 				_, err = c.WriteString(line)
-				must(t, err)
+				testkit.Must(t, err)
 			}
-			if got := await(t, h.opened, "Open"); got != c || c.Value() != "mine" || c.ID() == (server.ConnID{}) || s.Conn(c.ID()) != c {
+			if got := testkit.Await(t, h.opened, "Open"); got != c || c.Value() != "mine" || c.ID() == (server.ConnID{}) || s.Conn(c.ID()) != c {
 				t.Errorf("Open has %v, with %v and the name %v", got, c.Value(), c.ID())
 			}
 			_, err = c.WriteString("three\n")
-			must(t, err)
+			testkit.Must(t, err)
 			for _, want := range []string{"one", "two", "three"} {
-				if got := await(t, h.lines, "the answer"); got != want {
+				if got := testkit.Await(t, h.lines, "the answer"); got != want {
 					t.Errorf("the answer is %q, want %q", got, want)
 				}
 			}
@@ -97,7 +98,7 @@ func TestS20DialledOutputWaitsForTheConnection(t *testing.T) {
 				t.Errorf("the peer is %s %s, want %s %s", addr.Network(), addr, s.addr.Network(), s.addr)
 			}
 			c.Close()
-			if reason := await(t, h.closed, "Close"); reason != nil {
+			if reason := testkit.Await(t, h.closed, "Close"); reason != nil {
 				t.Errorf("Close was told %v", reason)
 			}
 			h.untouched(t)
@@ -109,15 +110,15 @@ func TestS20DialledOutputWaitsForTheConnection(t *testing.T) {
 	})
 }
 
-// TestADialThatFailsIsTold, once, by Close.
-func TestADialThatFailsIsTold(t *testing.T) {
+// TestADialThatFailsIsReported, once, by Close.
+func TestADialThatFailsIsReported(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		gone, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
-		must(t, gone.Close())
+		testkit.Must(t, err)
+		testkit.Must(t, gone.Close())
 		_, port, err := net.SplitHostPort(gone.Addr().String())
-		must(t, err)
+		testkit.Must(t, err)
 		for _, row := range []struct {
 			network, address string
 			want             error
@@ -130,10 +131,10 @@ func TestADialThatFailsIsTold(t *testing.T) {
 		} {
 			h := newCaller()
 			c, err := s.Dial(context.Background(), row.network, row.address, dialConfig(r, h))
-			must(t, err)
+			testkit.Must(t, err)
 			done := make(chan error, 1)
 			if err := c.WriteNotify([]byte("hello"), func(err error) { done <- err }); err != nil {
-				wantError(t, "a write that came too late", err, server.ErrClosed)
+				testkit.CheckErr(t, "a write that came too late", err, server.ErrClosed)
 				done <- err
 			}
 			if row.want != nil {
@@ -141,15 +142,15 @@ func TestADialThatFailsIsTold(t *testing.T) {
 			} else {
 				h.failed(t)
 			}
-			wantError(t, "the write", await(t, done, "the write's outcome"), server.ErrClosed)
+			testkit.CheckErr(t, "the write", testkit.Await(t, done, "the write's outcome"), server.ErrClosed)
 		}
 		for _, row := range [][2]string{{"udp", "127.0.0.1:1"}, {"tcp4", "[::1]:1"}, {"tcp6", "127.0.0.1:1"}, {"tcp", "127.0.0.1"}} {
 			_, err := s.Dial(context.Background(), row[0], row[1], nil)
-			wantError(t, "Dial "+row[0]+" "+row[1], err, server.ErrInvalid)
+			testkit.CheckErr(t, "Dial "+row[0]+" "+row[1], err, server.ErrInvalid)
 		}
 		s.shutdown(t)
 		_, err = s.Dial(context.Background(), "tcp", gone.Addr().String(), nil)
-		wantError(t, "Dial", err, server.ErrServerClosed)
+		testkit.CheckErr(t, "Dial", err, server.ErrServerClosed)
 		if st := s.Stats(); st.OpenConns != 0 || st.BufferedBytes != 0 || st.Opened != 0 {
 			t.Errorf("%+v", st)
 		}
@@ -165,25 +166,25 @@ func TestOfSeveralAddressesOneIsTriedAfterTheOther(t *testing.T) {
 			if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
 				continue // a machine without IPv6
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			_, port, err := net.SplitHostPort(ln.Addr().String())
-			must(t, err)
+			testkit.Must(t, err)
 			addrs, err := net.LookupHost("localhost")
-			must(t, err)
+			testkit.Must(t, err)
 			reachable := false
 			for _, a := range addrs {
 				reachable = reachable || net.JoinHostPort(a, port) == ln.Addr().String()
 			}
 			h := newCaller()
 			c, err := s.Dial(context.Background(), "tcp", "localhost:"+port, dialConfig(r, h))
-			must(t, err)
+			testkit.Must(t, err)
 			if !reachable {
 				h.failed(t, syscall.ECONNREFUSED)
 				continue
 			}
-			await(t, h.opened, "Open")
+			testkit.Await(t, h.opened, "Open")
 			c.Abort()
-			wantError(t, "Close", await(t, h.closed, "Close"), server.ErrAborted)
+			testkit.CheckErr(t, "Close", testkit.Await(t, h.closed, "Close"), server.ErrAborted)
 			h.untouched(t)
 		}
 	})
@@ -193,21 +194,21 @@ func TestOfSeveralAddressesOneIsTriedAfterTheOther(t *testing.T) {
 func deaf(t *testing.T) (address string) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	unix.CloseOnExec(fd)
 	t.Cleanup(func() { unix.Close(fd) })
-	must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	must(t, unix.Listen(fd, 0))
+	testkit.Must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	testkit.Must(t, unix.Listen(fd, 0))
 	sa, err := unix.Getsockname(fd)
-	must(t, err)
+	testkit.Must(t, err)
 	for range 4 {
 		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-		must(t, err)
+		testkit.Must(t, err)
 		unix.CloseOnExec(client)
-		must(t, unix.SetNonblock(client, true))
+		testkit.Must(t, unix.SetNonblock(client, true))
 		t.Cleanup(func() { unix.Close(client) })
 		if err := unix.Connect(client, sa); err != unix.EINPROGRESS {
-			must(t, err)
+			testkit.Must(t, err)
 		}
 	}
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(sa.(*unix.SockaddrInet4).Port))
@@ -217,29 +218,27 @@ func deaf(t *testing.T) (address string) {
 func TestADialThatTakesTooLongEnds(t *testing.T) {
 	address := deaf(t)
 	each(t, func(t *testing.T, r rig) {
-		s := start(t, r, &server.Server{Handler: echoLines()})
+		s, clock := startWithClock(t, r, &server.Server{Handler: echoLines()})
 		h := newCaller()
 		o := dialConfig(r, h)
-		o.Timeout = 20 * time.Millisecond
-		begun := time.Now()
-		_, err := s.Dial(context.Background(), "tcp", address, o)
-		must(t, err)
+		o.Timeout = limit
+		c, err := s.Dial(context.Background(), "tcp", address, o)
+		testkit.Must(t, err)
+		twoTurns(t, c)
+		clock.Advance(limit)
 		h.failed(t, server.ErrDialTimeout)
-		if d := time.Since(begun); d < o.Timeout {
-			t.Errorf("the dial ended after %v, before its time", d)
-		}
 
 		h = newCaller()
-		c, err := s.Dial(context.Background(), "tcp", address, dialConfig(r, h))
-		must(t, err)
+		c, err = s.Dial(context.Background(), "tcp", address, dialConfig(r, h))
+		testkit.Must(t, err)
 		c.Abort()
 		h.failed(t, server.ErrAborted)
 
 		h = newCaller()
 		c, err = s.Dial(context.Background(), "tcp", address, dialConfig(r, h))
-		must(t, err)
+		testkit.Must(t, err)
 		c.Close() // there is nobody to flush to
-		reason := await(t, h.closed, "Close")
+		reason := testkit.Await(t, h.closed, "Close")
 		if reason != nil {
 			t.Errorf("Close was told %v", reason)
 		}
@@ -247,7 +246,7 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 
 		h = newCaller()
 		_, err = s.Dial(context.Background(), "tcp", address, dialConfig(r, h))
-		must(t, err)
+		testkit.Must(t, err)
 		s.shutdown(t)
 		h.failed(t, server.ErrServerClosed)
 	})
@@ -257,19 +256,19 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 func TestATLSDialToWhatSpeaksNoTLSFails(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	plain, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: calls{open: func(c *server.Conn) { _, _ = c.WriteString("220 hello, who are you?\r\n") }}})
-	must(t, err)
+	testkit.Must(t, err)
 	h := newCaller()
 	_, err = s.Dial(context.Background(), "tcp", plain.Addr().String(), dialConfig(rig{tls: true}, h))
-	must(t, err)
+	testkit.Must(t, err)
 	h.failed(t, server.ErrHandshake)
 
 	silent, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: calls{}})
-	must(t, err)
+	testkit.Must(t, err)
 	h = newCaller()
 	o := dialConfig(rig{tls: true}, h)
 	o.Timeout = 20 * time.Millisecond
 	_, err = s.Dial(context.Background(), "tcp", silent.Addr().String(), o)
-	must(t, err)
+	testkit.Must(t, err)
 	h.failed(t)
 }
 
@@ -279,25 +278,25 @@ func TestNearPutsADialOnTheSameLoop(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		near := newCaller()
 		first, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), dialConfig(r, near))
-		must(t, err)
+		testkit.Must(t, err)
 		for range 2 * r.loops {
 			o := dialConfig(r, near)
 			o.Near = first
 			c, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), o)
-			must(t, err)
+			testkit.Must(t, err)
 			if c.Loop() != first.Loop() {
 				t.Error("the connection is on another loop")
 			}
 		}
 		for range 1 + 2*r.loops {
-			await(t, near.opened, "Open")
+			testkit.Await(t, near.opened, "Open")
 		}
 	})
 }
 
-// TestS20ATunnelKeepsNothingBack: each side's bytes are forwarded at once, also those that come before the other side is connected,
+// TestATunnelForwardsEachByteAtOnce: each side's bytes are forwarded at once, also those that come before the other side is connected,
 // and each side's end is forwarded, too.
-func TestS20ATunnelKeepsNothingBack(t *testing.T) {
+func TestATunnelForwardsEachByteAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var loose atomic.Int32
 		back := start(t, r, &server.Server{Handler: echoLines()})
@@ -317,7 +316,7 @@ func TestS20ATunnelKeepsNothingBack(t *testing.T) {
 			o := dialConfig(r, forward(peer))
 			o.Near, o.Value = c, c
 			upstream, err := c.Server().Dial(context.Background(), back.addr.Network(), back.addr.String(), o)
-			must(t, err)
+			testkit.Must(t, err)
 			c.SetValue(upstream)
 		}
 		s := start(t, r, &server.Server{Handler: front})
@@ -325,12 +324,12 @@ func TestS20ATunnelKeepsNothingBack(t *testing.T) {
 			nc := s.dial(t)
 			send(t, nc, "at once\n")
 			expect(t, nc, "at once\n")
-			must(t, pipelined(nc, "more", 100))
+			testkit.Must(t, pipelined(nc, "more", 100))
 			closeWrite(t, nc)
 			_, _ = io.Copy(io.Discard, nc)
 			hangUp(nc)
 		}
-		until(t, "the tunnels' end", func() bool { return loose.Load() == 0 })
+		testkit.Until(t, "the tunnels' end", func() bool { return loose.Load() == 0 })
 	})
 }
 
@@ -338,32 +337,35 @@ func TestS20ATunnelKeepsNothingBack(t *testing.T) {
 func TestDialAboveMaxConnsIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := &server.Server{Handler: calls{}, MaxConns: 1, NumLoops: r.loops, Logger: slog.New(slog.DiscardHandler)}
-		must(t, s.Start())
+		testkit.Must(t, s.Start())
 		defer s.Close()
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		defer ln.Close()
 		_, err = s.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = s.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
-		wantError(t, "Dial", err, server.ErrOverload)
+		testkit.CheckErr(t, "Dial", err, server.ErrOverload)
 	})
 }
 
 // TestADialsTimeCountsFromItsCall, not from when its loop was awake last.
 func TestADialsTimeCountsFromItsCall(t *testing.T) {
-	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
-	must(t, pipelined(s.dial(t), "awake", 1))
+	s, clock := startWithClock(t, rigs()[0], &server.Server{Handler: echoLines()})
+	testkit.Must(t, pipelined(s.dial(t), "awake", 1))
 	address := deaf(t)
-	time.Sleep(300 * time.Millisecond) // the loop sleeps, too
+	clock.Advance(limit) // while the loop sleeps
 	h := newCaller()
-	begun := time.Now()
-	_, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h, Timeout: 200 * time.Millisecond})
-	must(t, err)
-	h.failed(t, server.ErrDialTimeout)
-	if d := time.Since(begun); d < 200*time.Millisecond {
-		t.Errorf("a dial with a timeout of 200ms timed out after %v", d)
+	c, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h, Timeout: limit})
+	testkit.Must(t, err)
+	twoTurns(t, c)
+	clock.Advance(limit - 1)
+	twoTurns(t, c)
+	if len(h.closed) > 0 {
+		t.Fatalf("the dial ended before its time: %v", <-h.closed)
 	}
+	clock.Advance(1)
+	h.failed(t, server.ErrDialTimeout)
 }
 
 // resetting makes the peer reset a connection between its being there and the server's next look at it.
@@ -390,26 +392,26 @@ func (r *resetting) reset() error {
 
 // awaitReset waits until fd has no peer any more.
 func awaitReset(fd int) error {
-	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(testkit.Patience.Milliseconds()))
 	return err
 }
 
 // TestADialledConnectionThatIsResetAtOnceOpensAndIsReset: its peer has left when it is asked who that is.
 func TestADialledConnectionThatIsResetAtOnceOpensAndIsReset(t *testing.T) {
 	peer, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer peer.Close()
 	srv := &server.Server{Handler: echoLines()}
 	srv.SetCalls(&resetting{peer: peer})
 	s := start(t, rig{"tcp", false, 1}, srv)
 	h := newCaller()
 	_, err = s.Dial(context.Background(), "tcp", peer.Addr().String(), &server.DialConfig{Handler: h})
-	must(t, err)
-	c := await(t, h.opened, "Open")
+	testkit.Must(t, err)
+	c := testkit.Await(t, h.opened, "Open")
 	if got := c.RemoteAddr().String(); got != peer.Addr().String() {
 		t.Errorf("the peer is %s, want %s", got, peer.Addr())
 	}
-	if reason := await(t, h.closed, "Close"); !errors.Is(reason, syscall.ECONNRESET) {
+	if reason := testkit.Await(t, h.closed, "Close"); !errors.Is(reason, syscall.ECONNRESET) {
 		t.Errorf("Close was told %v", reason)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -42,7 +43,7 @@ func TestADispatcherKeepsTheOrderAndTheLimit(t *testing.T) {
 		}}
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
 		nc := s.dial(t)
-		must(t, pipelined(nc, "request", requests))
+		testkit.Must(t, pipelined(nc, "request", requests))
 		if n := most.Load(); n > int32(concurrent) {
 			t.Errorf("%d requests were in work at once, the limit is %d", n, concurrent)
 		}
@@ -73,12 +74,12 @@ func TestADispatcherReportsABadStreamInItsTurn(t *testing.T) {
 			} else {
 				send(t, nc, strings.Repeat("x", 20))
 			}
-			until(t, "the request", func() bool { return s.Stats().RunningRequests > 0 })
+			testkit.Until(t, "the request", func() bool { return s.Stats().RunningRequests > 0 })
 			close(release)
 			expect(t, nc, "ab error")
 			expectEOF(t, nc)
 			hangUp(nc)
-			wantError(t, "Close", await(t, reasons, "Close"), want)
+			testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), want)
 		}
 	})
 }
@@ -98,7 +99,7 @@ func TestADispatcherFramesEachRequestOnce(t *testing.T) {
 		d := server.Dispatch(split, func(w server.Reply, line []byte) { _, _ = w.Write(append(line, '\n')) })
 		d.Concurrent = concurrent
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
-		must(t, pipelined(s.dial(t), "request", requests))
+		testkit.Must(t, pipelined(s.dial(t), "request", requests))
 		if n := found.Load(); n != requests {
 			t.Errorf("%d requests were found %d times", requests, n)
 		}
@@ -138,7 +139,7 @@ func TestAnotherDispatcherTakesOver(t *testing.T) {
 				}})
 				begun, release := make(chan struct{}, 1), make(chan struct{})
 				d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, line []byte) {
-					must(t, w.Conn().SetHandler(fixed))
+					testkit.Must(t, w.Conn().SetHandler(fixed))
 					begun <- struct{}{}
 					<-release
 					_, _ = fmt.Fprintf(w, "[%s]", line)
@@ -146,7 +147,7 @@ func TestAnotherDispatcherTakesOver(t *testing.T) {
 				s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
 				nc := s.dial(t)
 				send(t, nc, "switch\n")
-				await(t, begun, "the request")
+				testkit.Await(t, begun, "the request")
 				send(t, nc, "ab\ncde")
 				close(release)
 				expect(t, nc, "[switch](ab\n)(cde)")
@@ -176,13 +177,13 @@ func TestAnEndOfTheHandlersGoroutineEndsItsConnection(t *testing.T) {
 				}}
 				s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 2, Handler: handler(d), OnPanic: func(*server.Conn, any, []byte) {}})
 				other, nc := s.dial(t), s.dial(t)
-				must(t, pipelined(other, "before", 3))
+				testkit.Must(t, pipelined(other, "before", 3))
 				send(t, nc, "a\nstop\nb\nc\n")
-				if reason := await(t, reasons, "Close"); !errors.Is(reason, server.ErrPanic) {
+				if reason := testkit.Await(t, reasons, "Close"); !errors.Is(reason, server.ErrPanic) {
 					t.Errorf("%s %d: the reason is %v", name, i, reason)
 				}
 				for range 5 { // the workers are complete
-					must(t, pipelined(other, "after", 3))
+					testkit.Must(t, pipelined(other, "after", 3))
 				}
 				hangUp(other, nc)
 				s.shutdown(t)
@@ -206,20 +207,20 @@ func TestShutdownWithRequestsInEachState(t *testing.T) {
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 2, Queue: 1, Handler: handler(d)})
 		one, two, three := s.dial(t), s.dial(t), s.dial(t)
 		send(t, one, "first\nsecond\nthird\n")
-		await(t, begun, "the first request")
+		testkit.Await(t, begun, "the first request")
 		send(t, two, "first\nsecond\n")
-		await(t, begun, "another request")
+		testkit.Await(t, begun, "another request")
 		send(t, three, "waits\n")
-		until(t, "the input", func() bool { return s.Stats().BytesRead == 19+13+6 })
+		testkit.Until(t, "the input", func() bool { return s.Stats().BytesRead == 19+13+6 })
 		ended := make(chan error, 1)
 		go func() { ended <- s.Shutdown(context.Background()) }()
-		until(t, "the shutdown's begin", func() bool { return errors.Is(s.Start(), server.ErrServerClosed) })
+		testkit.Until(t, "the shutdown's begin", func() bool { return errors.Is(s.Start(), server.ErrServerClosed) })
 		close(release)
 		expect(t, one, "first\nsecond\nthird\n")
 		expect(t, two, "first\nsecond\n")
 		expect(t, three, "waits\n")
 		hangUp(one, two, three)
-		must(t, await(t, ended, "Shutdown's end"))
+		testkit.Must(t, testkit.Await(t, ended, "Shutdown's end"))
 		s.drained(t)
 	})
 }
@@ -269,13 +270,13 @@ func TestAFullQueueRefusesOrCloses(t *testing.T) {
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 1, Queue: 1, WhenFull: policy, BusyText: "busy\n", Handler: handler(d)})
 			one, two, three := s.dial(t), s.dial(t), s.dial(t)
 			send(t, one, "one\n")
-			await(t, begun, "the first request")
+			testkit.Await(t, begun, "the first request")
 			send(t, two, "two\n")
-			until(t, "the second request", func() bool { return s.Stats().QueuedRequests == 1 })
+			testkit.Until(t, "the second request", func() bool { return s.Stats().QueuedRequests == 1 })
 			if send(t, three, "a\nb\nc\n"); policy == server.FullRefuse {
 				expect(t, three, "busy\nbusy\nbusy\n")
 			} else {
-				wantError(t, "Close", await(t, reasons, "Close"), server.ErrOverload)
+				testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), server.ErrOverload)
 			}
 			close(release)
 			expect(t, one, "one\n")
@@ -308,13 +309,13 @@ func TestAnswersThatWaitEndWithTheirConnection(t *testing.T) {
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: handler(d)})
 		nc := s.dial(t)
 		send(t, nc, "first\na\nb\nc\n")
-		c := await(t, begun, "the first request")
-		until(t, "the others' ends", func() bool { return ended.Load() == 3 })
+		c := testkit.Await(t, begun, "the first request")
+		testkit.Until(t, "the others' ends", func() bool { return ended.Load() == 3 })
 		c.Abort()
 		other := s.dial(t)
-		must(t, pipelined(other, "other", 50))
+		testkit.Must(t, pipelined(other, "other", 50))
 		close(release)
-		must(t, pipelined(other, "other", 50))
+		testkit.Must(t, pipelined(other, "other", 50))
 		hangUp(nc, other)
 		s.shutdown(t)
 		s.drained(t)

@@ -6,30 +6,34 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
 // TestDrainTimeoutBoundsTheWaitForPeersThatStay, for one that was silent and for one that was being closed when Shutdown began. It counts
 // from the last byte.
 func TestDrainTimeoutBoundsTheWaitForPeersThatStay(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1, DrainTimeout: brief})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, CloseTimeout: -1, DrainTimeout: limit, NumLoops: 1})
 		p.connect(t, s)
 		closing, nc := p.connect(t, s)
-		since := time.Now()
+		clock.Advance(limit)
 		_, err := closing.WriteString("bye")
-		must(t, err)
+		testkit.Must(t, err)
 		closing.Close()
 		expect(t, nc, "bye")
 		expectEOF(t, nc)
-		s.shutdown(t)
-		if took := time.Since(since); took < brief {
-			t.Errorf("the peer that had just got an answer was waited for %v, want %v at least", took, brief)
-		}
+		began, done := clock.Now(), make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
 		reasons := map[error]int{}
+		passTime(t, closing, clock, limit/10, "the end of both", func() bool { return len(p.closed) == 2 })
 		for range 2 {
-			reasons[await(t, p.closed, "Close")]++
+			reasons[<-p.closed]++
+		}
+		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
+		if took := clock.Now() - began; took < limit {
+			t.Errorf("the peer that had just got an answer was waited for %v, want %v at least", took, limit)
 		}
 		if reasons[nil] != 1 || reasons[server.ErrServerClosed] != 1 {
 			t.Errorf("Close was told %v, want nil and ErrServerClosed", reasons)
@@ -39,20 +43,21 @@ func TestDrainTimeoutBoundsTheWaitForPeersThatStay(t *testing.T) {
 
 // TestDrainTimeoutDoesNotBoundTheFlush of output that the peer takes its time to read.
 func TestDrainTimeoutDoesNotBoundTheFlush(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1, DrainTimeout: brief, MaxOutput: 16 << 20, HighWater: 16 << 20, Socket: tight()})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, CloseTimeout: -1, DrainTimeout: limit, MaxOutput: 16 << 20, HighWater: 16 << 20, Socket: tight()})
 		c, nc := p.connect(t, s)
 		const size = 8 << 20
 		_, err := c.Write(make([]byte, size))
-		must(t, err)
+		testkit.Must(t, err)
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
-		time.Sleep(3 * brief) // the peer is late; how late does not matter
+		staysOpen(t, p, c, clock, 3*limit)
 		if n, err := io.Copy(io.Discard, nc); n != size || err != nil {
 			t.Errorf("read %d bytes, %v; want %d and the end", n, err, size)
 		}
-		must(t, await(t, done, "Shutdown's end"))
+		passTime(t, c, clock, limit, "Shutdown's end", func() bool { return len(done) > 0 })
+		testkit.Must(t, <-done)
 	})
 }
 
@@ -60,14 +65,16 @@ func TestDrainTimeoutDoesNotBoundTheFlush(t *testing.T) {
 func TestNoDrainTimeoutLeavesCloseTimeout(t *testing.T) {
 	for _, drain := range []time.Duration{0, -1} {
 		p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
-		s := start(t, rigs()[0], &server.Server{Handler: p, CloseTimeout: brief, DrainTimeout: drain})
+		s, clock := startWithClock(t, rigs()[0], &server.Server{Handler: p, CloseTimeout: limit, DrainTimeout: drain})
 		c, nc := p.connect(t, s)
 		send(t, nc, "half a request")
-		until(t, "input", func() bool { return c.Stats().BytesRead > 0 })
-		since := time.Now()
-		s.shutdown(t)
-		if took := time.Since(since); took < brief {
-			t.Errorf("DrainTimeout %v: the peer was waited for %v, want %v at least", drain, took, brief)
+		testkit.Until(t, "input", func() bool { return c.Stats().BytesRead > 0 })
+		done := make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		passTime(t, c, clock, limit/10, "Close", func() bool { return len(p.closed) == 1 })
+		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
+		if clock.Now() < limit {
+			t.Errorf("DrainTimeout %v: the peer was waited for %v, want %v at least", drain, clock.Now(), limit)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -28,7 +29,7 @@ func TestStartsAndEndsInAnyOrder(t *testing.T) {
 			err := steps[order[i]](s)
 			switch {
 			case order[i] == 'S' && ended:
-				wantError(t, fmt.Sprintf("Start in %s", order), err, server.ErrServerClosed, net.ErrClosed)
+				testkit.CheckErr(t, fmt.Sprintf("Start in %s", order), err, server.ErrServerClosed, net.ErrClosed)
 			case err != nil && (order[i] != 'E' || !errors.Is(err, context.Canceled)):
 				t.Errorf("step %d of %s: %v", i, order, err)
 			}
@@ -36,10 +37,10 @@ func TestStartsAndEndsInAnyOrder(t *testing.T) {
 		}
 		if ended {
 			_, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-			wantError(t, "Listen", err, server.ErrServerClosed)
+			testkit.CheckErr(t, "Listen", err, server.ErrServerClosed)
 		}
 		if !ended {
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 		}
 	}
 	for name, loops := range map[string][]*event.Loop{"own loops": nil, "loops of the program": programLoops(t, 2, event.DriverDefault)} {
@@ -87,7 +88,7 @@ func TestStartsAndEndsAtOnce(t *testing.T) {
 				}
 			}
 			all.Wait()
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 			if n := s.Stats().OpenConns; n != 0 {
 				t.Errorf("%d connections are left", n)
 			}
@@ -120,10 +121,10 @@ func TestLoopsAreClosedWhileTheServerEnds(t *testing.T) {
 			})
 		}
 		for _, l := range loops {
-			all.Go(func() { must(t, l.Close()) })
+			all.Go(func() { testkit.Must(t, l.Close()) })
 		}
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 			defer cancel()
 			if err := s.Shutdown(ctx); err != nil {
 				t.Error(err)
@@ -131,7 +132,7 @@ func TestLoopsAreClosedWhileTheServerEnds(t *testing.T) {
 		})
 		all.Wait()
 		for range clients {
-			await(t, p.closed, "Close")
+			testkit.Await(t, p.closed, "Close")
 		}
 		if st := s.Stats(); st.OpenConns != 0 || st.BufferedBytes != 0 {
 			t.Errorf("%d connections and %d bytes are left", st.OpenConns, st.BufferedBytes)

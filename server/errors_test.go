@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -48,14 +49,16 @@ func TestAHandshakeThatDoesNotEndInTimeIsATimeout(t *testing.T) {
 	for name, want := range map[string]error{"tls": server.ErrHandshake, "proxy": server.ErrProxyHeader} {
 		t.Run(name, func(t *testing.T) {
 			rejected := make(chan error, 1)
-			s := start(t, rig{"tcp", name == "tls", 1}, &server.Server{
-				Handler: calls{}, ProxyProtocol: name == "proxy", HandshakeTimeout: brief,
+			s, clock := startWithClock(t, rig{"tcp", name == "tls", 1}, &server.Server{
+				Handler: calls{}, ProxyProtocol: name == "proxy", HandshakeTimeout: limit,
 				OnReject: func(_ *server.Conn, err error) { rejected <- err },
 			})
 			s.dialPlain(t)
-			err := await(t, rejected, "OnReject")
-			wantError(t, "OnReject", err, want)
-			wantError(t, "OnReject", err, os.ErrDeadlineExceeded)
+			testkit.Until(t, "the handshake's beginning", func() bool { return s.Stats().Loops[0].OpenConns == 1 })
+			clock.Advance(limit)
+			err := testkit.Await(t, rejected, "OnReject")
+			testkit.CheckErr(t, "OnReject", err, want)
+			testkit.CheckErr(t, "OnReject", err, os.ErrDeadlineExceeded)
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -61,7 +62,7 @@ func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 	nc := s.dial(t)
 	send(t, nc, "quick\nslow\nslower\nquick\nslow\nquick\n")
 	expect(t, nc, "(quick)")
-	until(t, "two requests", func() bool { return s.Stats().RunningRequests == 2 })
+	testkit.Until(t, "two requests", func() bool { return s.Stats().RunningRequests == 2 })
 	close(release)
 	expect(t, nc, "[slow][slower](quick)[slow](quick)")
 }
@@ -97,7 +98,7 @@ func TestAnExecutorRefusesWhatItCannotDo(t *testing.T) {
 				return len(p), nil
 			}}})
 			send(t, s.dial(t), "a\n")
-			wantError(t, name, await(t, results, "the call"), server.ErrHandler)
+			testkit.CheckErr(t, name, testkit.Await(t, results, "the call"), server.ErrHandler)
 			s.shutdown(t)
 			s.drained(t)
 		})
@@ -113,7 +114,7 @@ func TestAnExecutorOfAClosedConnectionTakesNothing(t *testing.T) {
 	}}})
 	hangUp(s.dial(t))
 	for range 2 {
-		wantError(t, "the call", await(t, results, "Close"), server.ErrClosed)
+		testkit.CheckErr(t, "the call", testkit.Await(t, results, "Close"), server.ErrClosed)
 	}
 }
 
@@ -133,7 +134,7 @@ func TestAnExecutorRefusesMoreThanMaxBuffered(t *testing.T) {
 			nc := s.dial(t)
 			send(t, nc, "a\n"+string(make([]byte, 5000)))
 			closeWrite(t, nc)
-			wantError(t, "Close", await(t, reasons, "Close"), server.ErrOverload)
+			testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), server.ErrOverload)
 			s.shutdown(t)
 			s.drained(t)
 		})
@@ -162,7 +163,7 @@ func TestInWorkAndHold(t *testing.T) {
 	}}})
 	nc := s.dial(t)
 	send(t, nc, "abcd")
-	if before, after := await(t, inWork, "Data"), await(t, inWork, "Data"); before != 0 || after != 4 {
+	if before, after := testkit.Await(t, inWork, "Data"), testkit.Await(t, inWork, "Data"); before != 0 || after != 4 {
 		t.Errorf("%d requests in work, then %d; want 0, 4", before, after)
 	}
 	send(t, nc, "efgh")
@@ -171,7 +172,7 @@ func TestInWorkAndHold(t *testing.T) {
 	}
 	close(release)
 	expect(t, nc, "abcdefgh")
-	if n := await(t, inWork, "Data"); n != 0 {
+	if n := testkit.Await(t, inWork, "Data"); n != 0 {
 		t.Errorf("Data was called with %d requests in work, although it holds until there is none", n)
 	}
 }
@@ -202,7 +203,7 @@ func TestAnExecutorPanicsOnAnotherGoroutine(t *testing.T) {
 	}
 	send(t, s.dial(t), "a")
 	for range 2 {
-		if await(t, panics, "the call") == nil {
+		if testkit.Await(t, panics, "the call") == nil {
 			t.Error("a call on another goroutine did not panic")
 		}
 	}

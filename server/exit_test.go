@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -40,7 +41,7 @@ func TestAnotherHandlerDoesNotGetARequestTwice(t *testing.T) {
 		running.Add(-1)
 	}}
 	conc := &server.Dispatcher{Framing: framing.Lines{Max: 1 << 10}, Concurrent: 2, Serve: func(w server.Reply, line []byte) {
-		must(t, w.Conn().SetHandler(seq))
+		testkit.Must(t, w.Conn().SetHandler(seq))
 		_, _ = w.Write(line)
 		_, _ = w.WriteString("\n")
 	}}
@@ -71,8 +72,8 @@ func TestAPanicOfTheFramingAtTheEndIsIsolated(t *testing.T) {
 	nc := s.dial(t)
 	send(t, nc, "half")
 	closeWrite(t, nc)
-	await(t, panics, "OnPanic")
-	if err := await(t, closed, "Close"); !errors.Is(err, server.ErrPanic) {
+	testkit.Await(t, panics, "OnPanic")
+	if err := testkit.Await(t, closed, "Close"); !errors.Is(err, server.ErrPanic) {
 		t.Error(err)
 	}
 }
@@ -109,7 +110,7 @@ func TestAGoexitOnALoopEndsItsConnectionAlone(t *testing.T) {
 				nc = s.dial(t)
 				send(t, nc, "x")
 				expect(t, nc, "x")
-				must(t, s.Close())
+				testkit.Must(t, s.Close())
 			})
 		}
 	}
@@ -144,11 +145,11 @@ func TestAPanicInAHandshakeIsIsolated(t *testing.T) {
 // TestALongCertificateFits: a handshake may need more than is kept of it at a time.
 func TestALongCertificateFits(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	must(t, err)
+	testkit.Must(t, err)
 	tmpl := &x509.Certificate{SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour),
 		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Value: noise(230 << 10)}}}
 	der, err := x509.CreateCertificate(crand.Reader, tmpl, tmpl, key.Public(), key)
-	must(t, err)
+	testkit.Must(t, err)
 	conf := serverTLS()
 	conf.ClientAuth = tls.RequireAnyClientCert
 	p := newProbe(calls{data: echo})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/evmq/evmq/internal/sock"
 	"github.com/evmq/evmq/internal/sock/socktest"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -123,10 +124,10 @@ func TestFaultsThatEndAConnectionEndItAlone(t *testing.T) {
 // TestEachWriteUnderFaultsHasOneOutcome, bytes and files, whatever the kernel says.
 func TestEachWriteUnderFaultsHasOneOutcome(t *testing.T) {
 	file, err := os.CreateTemp(t.TempDir(), "f")
-	must(t, err)
+	testkit.Must(t, err)
 	defer file.Close()
 	_, err = file.Write(letters(9, 5000))
-	must(t, err)
+	testkit.Must(t, err)
 	each(t, func(t *testing.T, r rig) {
 		for seed := range uint64(6) {
 			var mu sync.Mutex
@@ -178,8 +179,9 @@ func TestEachWriteUnderFaultsHasOneOutcome(t *testing.T) {
 	})
 }
 
-// TestS14AShortageOfDescriptorsRests: an accept that goes on failing costs few turns, and ends when there are descriptors again.
-func TestS14AShortageOfDescriptorsRests(t *testing.T) {
+// TestAcceptPausesWhileItFailsForDescriptors: an accept that goes on failing costs few turns, and ends when there are descriptors again.
+func TestAcceptPausesWhileItFailsForDescriptors(t *testing.T) {
+	t.Parallel()
 	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
 		t.Run(fmt.Sprint(int(errno)), func(t *testing.T) {
 			each(t, func(t *testing.T, r rig) {
@@ -197,7 +199,7 @@ func TestS14AShortageOfDescriptorsRests(t *testing.T) {
 				}))
 				s := start(t, r, srv)
 				nc := s.dialPlain(t)
-				until(t, "three rests", func() bool { return s.Stats().Pauses >= 3 })
+				testkit.Until(t, "three rests", func() bool { return s.Stats().Pauses >= 3 })
 				mu.Lock()
 				short = false
 				n, pauses := failed, s.Stats().Pauses
@@ -206,7 +208,7 @@ func TestS14AShortageOfDescriptorsRests(t *testing.T) {
 					t.Errorf("accept failed %d times in %d rests", n, pauses)
 				}
 				hangUp(nc)
-				must(t, pipelined(s.dial(t), "after", 1))
+				testkit.Must(t, pipelined(s.dial(t), "after", 1))
 			})
 		})
 	}

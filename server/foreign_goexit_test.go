@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -27,23 +28,23 @@ func (c exitingConn) Close() error {
 func TestAnAdoptedConnectionWhoseCloseEndsItsGoroutineIsServed(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer ln.Close()
 	client, err := net.Dial("tcp", ln.Addr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	defer client.Close()
 	nc, err := ln.Accept()
-	must(t, err)
+	testkit.Must(t, err)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_, _ = s.AddConn(exitingConn{nc}, nil)
 		t.Error("AddConn has returned")
 	}()
-	await(t, done, "the end of the goroutine")
+	testkit.Await(t, done, "the end of the goroutine")
 	send(t, client, "hello")
 	expect(t, client, "hello")
-	must(t, client.Close())
+	testkit.Must(t, client.Close())
 	s.shutdown(t)
 }
 
@@ -59,11 +60,11 @@ func (exitingListener) Accept() (net.Conn, error) {
 func TestAListenerWhoseAcceptEndsItsGoroutineEnds(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer ln.Close()
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(exitingListener{ln}) }()
-	if err := await(t, served, "the end of Serve"); err == nil {
+	if err := testkit.Await(t, served, "the end of Serve"); err == nil {
 		t.Error("Serve has returned nil")
 	}
 }

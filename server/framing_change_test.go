@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -39,9 +40,9 @@ func mailbox() *server.Dispatcher {
 	return commands
 }
 
-// TestS17FramingChangesWithinAPacket: the framing changes with the message that asks for it, even if the next one has come with
+// TestFramingChangesWithinAPacket: the framing changes with the message that asks for it, even if the next one has come with
 // it, and byte by byte.
-func TestS17FramingChangesWithinAPacket(t *testing.T) {
+func TestFramingChangesWithinAPacket(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: mailbox()})
 		const dialogue = "HELO\r\nDATA\r\nDATA\r\nQUIT\r\n..\r\n.\r\nNOOP\r\nDATA\r\n.\r\nDATA\r\n" + "a\x00b\r\n.\r\nQUIT\r\nnever\r\n"
@@ -75,7 +76,7 @@ func TestALineTooLongIsAnswered(t *testing.T) {
 		expect(t, nc, "250 NOOP\r\n500 line too long\r\n")
 		expectEOF(t, nc)
 		hangUp(nc)
-		wantError(t, "Close", await(t, reasons, "Close"), framing.ErrTooLong)
+		testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), framing.ErrTooLong)
 		s.shutdown(t)
 	})
 }
@@ -95,12 +96,12 @@ func TestABadStreamEndsInItsTurn(t *testing.T) {
 			s := start(t, r, &server.Server{Handler: d})
 			nc := s.dial(t)
 			send(t, nc, "one\ntwo\n"+strings.Repeat("x", 50)+"\nfour\n")
-			until(t, "a request in work", func() bool { return s.Stats().RunningRequests > 0 })
+			testkit.Until(t, "a request in work", func() bool { return s.Stats().RunningRequests > 0 })
 			close(release)
 			expect(t, nc, "one\ntwo\n")
 			expectEOF(t, nc)
 			hangUp(nc)
-			wantError(t, "Close", await(t, reasons, "Close"), framing.ErrTooLong)
+			testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), framing.ErrTooLong)
 			s.shutdown(t)
 		})
 	}
@@ -114,7 +115,7 @@ func TestUpgradeToARawHandlerAndBack(t *testing.T) {
 		raw := calls{data: func(c *server.Conn, p []byte) (int, error) {
 			for i, b := range p {
 				if b == '!' {
-					must(t, c.SetHandler(lines))
+					testkit.Must(t, c.SetHandler(lines))
 					_, err := c.WriteString("<" + string(p[:i]) + ">")
 					return i + 1, err
 				}
@@ -124,7 +125,7 @@ func TestUpgradeToARawHandlerAndBack(t *testing.T) {
 		lines = server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			_, _ = fmt.Fprintf(w, "[%s]", line)
 			if string(line) == "raw" {
-				must(t, w.Conn().SetHandler(raw))
+				testkit.Must(t, w.Conn().SetHandler(raw))
 			}
 		})
 		s := start(t, r, &server.Server{Handler: lines})
@@ -149,13 +150,13 @@ func TestSetHandlerFromAnotherGoroutine(t *testing.T) {
 		send(t, nc, "line\nno end")
 		expect(t, nc, "line\n")
 		for c := range s.Conns() {
-			until(t, "the incomplete line", func() bool { return c.Stats().BytesRead == 11 })
-			must(t, c.SetHandler(calls{data: echo}))
+			testkit.Until(t, "the incomplete line", func() bool { return c.Stats().BytesRead == 11 })
+			testkit.Must(t, c.SetHandler(calls{data: echo}))
 		}
 		expect(t, nc, "no end")
 		for c := range s.Conns() {
-			wantError(t, "SetHandler(nil)", c.SetHandler(nil), server.ErrInvalid)
-			wantError(t, "SetHandler", c.SetHandler(&server.Dispatcher{}), server.ErrInvalid)
+			testkit.CheckErr(t, "SetHandler(nil)", c.SetHandler(nil), server.ErrInvalid)
+			testkit.CheckErr(t, "SetHandler", c.SetHandler(&server.Dispatcher{}), server.ErrInvalid)
 		}
 		hangUp(nc)
 		s.shutdown(t)
@@ -191,7 +192,7 @@ func TestTheLastLineNeedsNoEnd(t *testing.T) {
 				expect(t, nc, row.want)
 				expectEOF(t, nc)
 				hangUp(nc)
-				if reason := await(t, reasons, "Close"); reason != row.reason {
+				if reason := testkit.Await(t, reasons, "Close"); reason != row.reason {
 					t.Errorf("Close was told %v, want %v", reason, row.reason)
 				}
 				s.shutdown(t)

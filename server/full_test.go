@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -34,15 +35,15 @@ func flood(t *testing.T, r rig, srv *server.Server) *flooded {
 	for i := range 3 {
 		nc := f.dial(t)
 		send(t, nc, "block\n")
-		until(t, "a full queue", func() bool { st := f.Stats(); return st.RunningRequests == 1 && st.QueuedRequests == i })
+		testkit.Until(t, "a full queue", func() bool { st := f.Stats(); return st.RunningRequests == 1 && st.QueuedRequests == i })
 		f.blocked = append(f.blocked, nc)
 	}
 	return f
 }
 
-// TestS5AFullQueueStopsReading: nothing is refused and nothing lost, whichever loop it came to, and what a client sends meanwhile
+// TestAFullQueueStopsReading: nothing is refused and nothing lost, whichever loop it came to, and what a client sends meanwhile
 // stays in the kernel.
-func TestS5AFullQueueStopsReading(t *testing.T) {
+func TestAFullQueueStopsReading(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const clients, lines = 12, 2000
 		f := flood(t, r, &server.Server{})
@@ -53,13 +54,13 @@ func TestS5AFullQueueStopsReading(t *testing.T) {
 			ncs = append(ncs, nc)
 			go func() { errs <- pipelined(nc, strings.Repeat("x", 500)+fmt.Sprint(i), lines) }()
 		}
-		until(t, "everybody", func() bool { return f.Stats().Opened == clients+3 && f.Stats().BytesRead > clients*1000 })
+		testkit.Until(t, "everybody", func() bool { return f.Stats().Opened == clients+3 && f.Stats().BytesRead > clients*1000 })
 		if st := f.Stats(); st.MaxQueuedRequests != 2 || st.BufferedBytes > clients*2*(72<<10) { // decrypted and not, with their overhead
 			t.Errorf("%d requests waited, %d bytes are held; want 2 and at most what one read takes of each", st.MaxQueuedRequests, st.BufferedBytes)
 		}
 		close(f.release)
 		for range clients {
-			if err := await(t, errs, "all answers"); err != nil {
+			if err := testkit.Await(t, errs, "all answers"); err != nil {
 				t.Error(err)
 			}
 		}
@@ -74,8 +75,8 @@ func TestS5AFullQueueStopsReading(t *testing.T) {
 	})
 }
 
-// TestS5AFullQueueRefuses: who finds the queue full is told so, in the turn of his request, and goes on.
-func TestS5AFullQueueRefuses(t *testing.T) {
+// TestAFullQueueRefuses: who finds the queue full is told so, in the turn of his request, and goes on.
+func TestAFullQueueRefuses(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := flood(t, r, &server.Server{WhenFull: server.FullRefuse, BusyText: "busy\n"})
 		for range 3 {
@@ -111,9 +112,9 @@ func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
 			})})
 		nc := s.dial(t)
 		send(t, nc, "a\n")
-		until(t, "a request in work", func() bool { return s.Stats().RunningRequests == 1 })
+		testkit.Until(t, "a request in work", func() bool { return s.Stats().RunningRequests == 1 })
 		send(t, nc, "b\nc\nd\n")
-		until(t, "two refusals", func() bool { return s.Stats().Busy == 2 })
+		testkit.Until(t, "two refusals", func() bool { return s.Stats().Busy == 2 })
 		close(release)
 		expect(t, nc, "a\nb\nbusy\nbusy\n")
 		send(t, nc, "e\n")
@@ -132,7 +133,7 @@ func TestAFullQueueCloses(t *testing.T) {
 		if n, err := nc.Read(make([]byte, 1)); err == nil {
 			t.Errorf("read %d bytes, want the end", n)
 		}
-		wantError(t, "Close", await(t, f.reasons, "Close"), server.ErrOverload)
+		testkit.CheckErr(t, "Close", testkit.Await(t, f.reasons, "Close"), server.ErrOverload)
 		close(f.release)
 		for _, nc := range f.blocked {
 			expect(t, nc, "block\n")
@@ -147,17 +148,18 @@ func TestAFullQueueCloses(t *testing.T) {
 
 // TestWhatWaitsForRoomEndsWithTheServer: a request that found no room has a connection, and that one's Close is told.
 func TestWhatWaitsForRoomEndsWithTheServer(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		f := flood(t, r, &server.Server{})
 		for range 4 {
 			nc := f.dial(t)
 			send(t, nc, "waits\n")
 		}
-		until(t, "everybody", func() bool { return f.Stats().BytesRead == 3*6+4*6 })
+		testkit.Until(t, "everybody", func() bool { return f.Stats().BytesRead == 3*6+4*6 })
 		ended := make(chan error, 1)
 		go func() { ended <- f.Close() }()
 		var late *server.ShutdownError
-		err := await(t, ended, "Close")
+		err := testkit.Await(t, ended, "Close")
 		close(f.release)
 		if !asError(err, &late) || late.Handlers != 1 || late.Conns != 7 {
 			t.Errorf("Close: %v; want 1 handler and 7 connections", err)
@@ -165,6 +167,6 @@ func TestWhatWaitsForRoomEndsWithTheServer(t *testing.T) {
 		if st := f.Stats(); st.Opened != 7 || st.Closed != 7 {
 			t.Errorf("%d connections were opened and %d closed", st.Opened, st.Closed)
 		}
-		until(t, "an empty account", func() bool { return f.Stats().BufferedBytes == 0 })
+		testkit.Until(t, "an empty account", func() bool { return f.Stats().BufferedBytes == 0 })
 	})
 }

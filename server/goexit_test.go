@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -23,7 +24,7 @@ func bystander(t *testing.T, s *running) (check func()) {
 	nc := s.dial(t)
 	check = func() {
 		t.Helper()
-		must(t, pipelined(nc, "still here", 1))
+		testkit.Must(t, pipelined(nc, "still here", 1))
 	}
 	check()
 	return check
@@ -73,6 +74,7 @@ func (h goexitHandler) Close(*server.Conn, error) { h.at("Close") }
 // TestACallbackThatEndsItsGoroutineCostsItsOwnConnection: runtime.Goexit in any callback of a connection, or a panic that an option of the loops recovers
 // from, ends that connection and no other; nothing of it is left, and the server shuts down in order.
 func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
+	t.Parallel()
 	ends := map[string]func(){"Goexit": runtime.Goexit, "recovered panic": func() { panic("in a callback") }}
 	for _, where := range []string{"Open", "Data", "EOF", "HighWater", "LowWater", "Close", "done", "broadcast", "Detach", "done of an abort"} {
 		for name, end := range ends {
@@ -84,7 +86,7 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 					s := start(t, rig{"tcp", false, loops}, &server.Server{CloseTimeout: brief, Handler: echoLines(), LoopConfig: recovered, Socket: tight()})
 					check := bystander(t, s)
 					ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: h})
-					must(t, err)
+					testkit.Must(t, err)
 					for range 3 {
 						before := called.Load()
 						nc := (&running{s.Server, rig{"tcp", false, loops}, ln.Addr()}).dial(t)
@@ -94,10 +96,10 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 						}
 						_, _ = io.Copy(io.Discard, nc) // its end: the connection does not live on
 						hangUp(nc)
-						until(t, where, func() bool { return called.Load() > before })
+						testkit.Until(t, where, func() bool { return called.Load() > before })
 						check()
 					}
-					until(t, "the end of the connections", func() bool { return s.Stats().OpenConns == 1 })
+					testkit.Until(t, "the end of the connections", func() bool { return s.Stats().OpenConns == 1 })
 					s.shutdown(t)
 					if st := s.Stats(); st.Opened != st.Closed || st.BufferedBytes != 0 {
 						t.Errorf("%+v", st)
@@ -117,7 +119,7 @@ func TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 		}
 		echoPacket(pc, p, from)
 	}})
-	must(t, err)
+	testkit.Must(t, err)
 	check := bystander(t, s)
 	u := dialPacket(t, pc.LocalAddr().String())
 	for range 3 {
@@ -142,11 +144,11 @@ func TestATimerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 			runtime.Goexit()
 		}
 		_, err := c.Loop().AfterFunc(0, end)
-		must(t, err)
-		await(t, ended, "the timer")
+		testkit.Must(t, err)
+		testkit.Await(t, ended, "the timer")
 		ended = make(chan struct{})
-		must(t, c.Loop().Post(end))
-		await(t, ended, "the post")
+		testkit.Must(t, c.Loop().Post(end))
+		testkit.Await(t, ended, "the post")
 		send(t, nc, "y")
 		expect(t, nc, "y")
 	}
@@ -159,7 +161,7 @@ func TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall(t *testing.T) {
 			var told atomic.Int32
 			p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 				for i := range 10 {
-					must(t, c.WriteNotify([]byte("x"), func(error) {
+					testkit.Must(t, c.WriteNotify([]byte("x"), func(error) {
 						if told.Add(1); i%every == 0 {
 							runtime.Goexit()
 						}
@@ -173,9 +175,9 @@ func TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall(t *testing.T) {
 			s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: p})
 			_, nc := p.connect(t, s)
 			send(t, nc, "x")
-			until(t, "ten outcomes", func() bool { return told.Load() == 10 })
-			await(t, p.closed, "Close")
-			must(t, s.Close())
+			testkit.Until(t, "ten outcomes", func() bool { return told.Load() == 10 })
+			testkit.Await(t, p.closed, "Close")
+			testkit.Must(t, s.Close())
 			if n := told.Load(); n != 10 {
 				t.Errorf("%d of 10 outcomes were told", n)
 			}
@@ -193,11 +195,11 @@ func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
 	}})
 	for range 3 {
 		nc := s.dial(t)
-		must(t, pipelined(nc, "hello", 1))
+		testkit.Must(t, pipelined(nc, "hello", 1))
 		hangUp(nc)
 	}
 	peer, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	for _, come := range []func(){
 		func() {
 			nc, err := net.Dial("tcp", peer.Addr().String())
@@ -213,9 +215,9 @@ func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
 			defer close(ended)
 			come()
 		}()
-		await(t, ended, "the end of the caller's goroutine")
+		testkit.Await(t, ended, "the end of the caller's goroutine")
 	}
-	must(t, peer.Close())
+	testkit.Must(t, peer.Close())
 	s.shutdown(t)
 	if st := s.Stats(); st.OpenConns != 0 || st.Opened != st.Closed {
 		t.Errorf("%+v", st)
@@ -235,7 +237,7 @@ func TestARejectedConnectionThatEndsItsGoroutineIsCounted(t *testing.T) {
 	for range 3 {
 		nc := s.dialPlain(t)
 		_, _ = nc.Write([]byte(strings.Repeat("no TLS ", 100)))
-		if err := await(t, rejected, "OnReject"); !errors.Is(err, server.ErrHandshake) {
+		if err := testkit.Await(t, rejected, "OnReject"); !errors.Is(err, server.ErrHandshake) {
 			t.Error(err)
 		}
 	}
@@ -251,7 +253,7 @@ func TestAWorkerThatEndsItsGoroutineWhileTheServerEnds(t *testing.T) {
 	})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: d})
 	send(t, s.dial(t), "x\n")
-	until(t, "the handler", func() bool { return s.Stats().RunningRequests == 1 })
-	must(t, s.Close())
-	until(t, "no trace of it", func() bool { st := s.Stats(); return st.RunningRequests == 0 && st.OpenConns == 0 })
+	testkit.Until(t, "the handler", func() bool { return s.Stats().RunningRequests == 1 })
+	testkit.Must(t, s.Close())
+	testkit.Until(t, "no trace of it", func() bool { st := s.Stats(); return st.RunningRequests == 0 && st.OpenConns == 0 })
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -23,7 +24,7 @@ func TestAGroupIsSharedOut(t *testing.T) {
 					read, write = write, read
 				}
 				g, err := server.NewRateGroup(read, write)
-				must(t, err)
+				testkit.Must(t, err)
 				p := newProbe(calls{})
 				s := start(t, r, &server.Server{Handler: p, RateGroup: g, MaxOutput: 8 << 20, HighWater: 8 << 20})
 				var conns []*server.Conn
@@ -34,7 +35,7 @@ func TestAGroupIsSharedOut(t *testing.T) {
 						go func() { _, _ = nc.Write(make([]byte, 4<<20)) }() // to the end of the test
 					} else {
 						_, err = c.Write(make([]byte, 4<<20))
-						must(t, err)
+						testkit.Must(t, err)
 						go func() { _, _ = io.Copy(io.Discard, nc) }()
 					}
 				}
@@ -50,7 +51,7 @@ func TestAGroupIsSharedOut(t *testing.T) {
 				if least := slices.Min(got); least < sum/clients/4 {
 					t.Errorf("shares are %v", got)
 				}
-				must(t, s.Close())
+				testkit.Must(t, s.Close())
 			})
 		}
 	}

@@ -7,19 +7,22 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/evmq/evmq/event"
 )
 
 // handshakes bounds the goroutines of TLS handshakes. Handshakes above the limit wait in a queue, first in, first out. While one waits, the
 // oldest running handshake is ended when it has waited for its client for long enough. Otherwise clients that send a ClientHello and then
 // little or nothing could use all places until HandshakeTimeout.
 type handshakes struct {
-	mu      sync.Mutex // guards all but limit
+	mu      sync.Mutex // guards all but limit and clock
 	limit   int
+	clock   event.Clock
 	running map[*Conn]*list.Element // the elements are those of oldest; nil where there is none
 	oldest  list.List               // of *runningHandshake: those that may be ended, in the order of their begin
 	evicted int                     // those that were ended, and run until they notice
 	waiting list.List               // of *Conn, the first in first
-	watch   *time.Timer             // runs while one waits
+	watch   event.ClockTimer        // runs while one waits
 	stopped bool
 	zero    chan struct{} // made by await
 }
@@ -27,7 +30,7 @@ type handshakes struct {
 // runningHandshake is a server's handshake.
 type runningHandshake struct {
 	c     *Conn
-	began time.Time
+	began time.Duration
 }
 
 // ended returns a channel that is closed when no handshake runs.
@@ -90,18 +93,18 @@ func (h *handshakes) leave(c *Conn) {
 func (h *handshakes) begin(c *Conn) {
 	h.running[c] = nil
 	if !c.ext.tls.client {
-		h.running[c] = h.oldest.PushBack(&runningHandshake{c, time.Now()})
+		h.running[c] = h.oldest.PushBack(&runningHandshake{c, h.clock.Now()})
 	}
 }
 
 // evict ends handshakes whose time is over, the oldest first, at most as many as wait for a place. It starts the timer that calls it again
 // while one waits. The time that the server itself computes does not count. Under mu.
 func (h *handshakes) evict() {
-	now, patience := time.Now(), h.patience()
+	now, patience := h.clock.Now(), h.patience()
 	again := patience
 	for e := h.oldest.Front(); e != nil && h.evicted < h.waiting.Len(); {
 		r, next := e.Value.(*runningHandshake), e.Next()
-		if age := now.Sub(r.began); age < patience {
+		if age := now - r.began; age < patience {
 			again = min(again, patience-age)
 			break
 		}
@@ -120,7 +123,7 @@ func (h *handshakes) evict() {
 		return
 	}
 	if h.watch == nil {
-		h.watch = time.AfterFunc(again, h.look)
+		h.watch = h.clock.AfterFunc(again, h.look)
 	} else {
 		h.watch.Reset(max(again, shortestLook))
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -48,8 +49,8 @@ func TestHandshakesAreBounded(t *testing.T) {
 func TestClientsThatSendLittleDoNotHoldUpHandshakes(t *testing.T) {
 	const most = 4
 	var reasons, failed atomic.Int32
-	s := start(t, rigs()[0], &server.Server{
-		Handler: calls{data: echo}, TLS: serverTLS(), MaxHandshakes: most, HandshakeTimeout: 10 * patience,
+	s, clock := startWithClock(t, rigs()[0], &server.Server{
+		Handler: calls{data: echo}, TLS: serverTLS(), MaxHandshakes: most, HandshakeTimeout: -1,
 		OnReject: func(_ *server.Conn, reason error) {
 			failed.Add(1)
 			if errors.Is(reason, server.ErrHandshake) {
@@ -58,30 +59,24 @@ func TestClientsThatSendLittleDoNotHoldUpHandshakes(t *testing.T) {
 		},
 	})
 	hello := clientHello(t)
-	stop := make(chan struct{})
-	var all sync.WaitGroup
-	defer all.Wait()
-	defer close(stop)
+	var slow []net.Conn
 	for range 3 * most {
 		nc := s.dialPlain(t)
-		send(t, nc, string(hello))
-		all.Go(func() {
-			record := append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 1000)...) // never complete
-			for _, b := range record {
-				select {
-				case <-stop:
-					return
-				case <-time.After(50 * time.Millisecond):
-				}
-				if _, err := nc.Write([]byte{b}); err != nil {
-					return
-				}
-			}
-		})
+		send(t, nc, string(hello)+"\x17\x03\x03\x40\x00") // and the head of a record that does not end
+		slow = append(slow, nc)
 	}
 	for range 3 {
 		nc := tls.Client(s.dialPlain(t), clientTLS())
-		must(t, nc.Handshake()) // within the patience that dialPlain sets
+		shaken := make(chan error, 1)
+		go func() { shaken <- nc.Handshake() }()
+		testkit.Until(t, "the handshake's end", func() bool {
+			for _, nc := range slow {
+				_, _ = nc.Write([]byte{0}) // fails when the client has been cut off
+			}
+			clock.Advance(50 * time.Millisecond)
+			return len(shaken) > 0
+		})
+		testkit.Must(t, <-shaken)
 		send(t, nc, "hello")
 		expect(t, nc, "hello")
 	}
@@ -99,7 +94,7 @@ func TestAHandshakeThatComputesIsNotEnded(t *testing.T) {
 		<-gate
 		return nil, nil
 	}
-	s := start(t, rigs()[0], &server.Server{Handler: calls{data: echo}, TLS: config, MaxHandshakes: 1})
+	s, clock := startWithClock(t, rigs()[0], &server.Server{Handler: calls{data: echo}, TLS: config, MaxHandshakes: 1})
 	var all sync.WaitGroup
 	for range 3 {
 		nc := s.dialPlain(t)
@@ -109,8 +104,9 @@ func TestAHandshakeThatComputesIsNotEnded(t *testing.T) {
 			}
 		})
 	}
-	await(t, entered, "the first handshake")
-	time.Sleep(1500 * time.Millisecond) // more than a handshake may take that waits for its client
+	testkit.Await(t, entered, "the first handshake")
+	testkit.Until(t, "the other handshakes", func() bool { return server.WaitingHandshakes(s.Server) == 2 })
+	clock.Advance(3 * time.Second) // more than a handshake may wait for its client
 	close(gate)
 	all.Wait()
 }
@@ -124,10 +120,10 @@ func TestAHandshakeThatWaitsIsForgottenWithItsConnection(t *testing.T) {
 		<-gate
 		return nil, nil
 	}
-	s := start(t, rigs()[0], &server.Server{Handler: calls{data: echo}, TLS: config, MaxHandshakes: 1, HandshakeTimeout: 10 * patience})
+	s := start(t, rigs()[0], &server.Server{Handler: calls{data: echo}, TLS: config, MaxHandshakes: 1, HandshakeTimeout: 10 * testkit.Patience})
 	first, ended := tls.Client(s.dialPlain(t), clientTLS()), make(chan error, 1)
 	go func() { ended <- first.Handshake() }()
-	await(t, entered, "the first handshake")
+	testkit.Await(t, entered, "the first handshake")
 	hello := string(clientHello(t))
 	const clients = 20
 	var waiting []net.Conn
@@ -136,16 +132,16 @@ func TestAHandshakeThatWaitsIsForgottenWithItsConnection(t *testing.T) {
 		send(t, nc, hello)
 		waiting = append(waiting, nc)
 	}
-	until(t, "the other handshakes' waiting", func() bool { return server.WaitingHandshakes(s.Server) == clients })
+	testkit.Until(t, "the other handshakes' waiting", func() bool { return server.WaitingHandshakes(s.Server) == clients })
 	for i, nc := range waiting {
 		if i != clients/2 { // one of them stays
 			reset(t, nc)
 		}
 	}
-	until(t, "the end of those that have left", func() bool { return server.WaitingHandshakes(s.Server) == 1 })
+	testkit.Until(t, "the end of those that have left", func() bool { return server.WaitingHandshakes(s.Server) == 1 })
 	close(gate)
-	must(t, await(t, ended, "the first handshake's end"))
-	await(t, entered, "the handshake that has waited")
-	until(t, "an empty queue", func() bool { return server.WaitingHandshakes(s.Server) == 0 })
-	must(t, s.Close())
+	testkit.Must(t, testkit.Await(t, ended, "the first handshake's end"))
+	testkit.Await(t, entered, "the handshake that has waited")
+	testkit.Until(t, "an empty queue", func() bool { return server.WaitingHandshakes(s.Server) == 0 })
+	testkit.Must(t, s.Close())
 }

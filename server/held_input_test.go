@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -93,7 +94,7 @@ func TestReadTimeoutDoesNotCountWhileRequestsAreInWork(t *testing.T) {
 			IdleTimeout: -1, WriteTimeout: -1})
 		nc := s.dial(t)
 		send(t, nc, "a\nb\nhal")
-		until(t, "two requests", func() bool { st := s.Stats(); return st.RunningRequests == 2 && st.BytesRead == 7 })
+		testkit.Until(t, "two requests", func() bool { st := s.Stats(); return st.RunningRequests == 2 && st.BytesRead == 7 })
 		clock.advance(2 * time.Hour)
 		close(release)
 		expect(t, nc, "a\nb\n")
@@ -105,12 +106,12 @@ func TestReadTimeoutDoesNotCountWhileRequestsAreInWork(t *testing.T) {
 		expect(t, nc, "half\n")
 
 		send(t, nc, "no end")
-		until(t, "the input", func() bool { return s.Stats().BytesRead == 9+6 })
+		testkit.Until(t, "the input", func() bool { return s.Stats().BytesRead == 9+6 })
 		for c := range s.Conns() {
 			onLoop(t, c, func() {})
 		}
 		clock.advance(2 * time.Hour)
-		wantError(t, "Close", await(t, reasons, "Close"), server.ErrReadTimeout)
+		testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), server.ErrReadTimeout)
 	})
 }
 
@@ -124,10 +125,12 @@ func TestReadTimeoutDoesNotCountWhileReadingIsPaused(t *testing.T) {
 			func(_ *testing.T, c *server.Conn, _ net.Conn) { c.ResumeRead(nil) },
 		},
 		"HighWater": {
-			func(t *testing.T, c *server.Conn, _ net.Conn) { must(t, c.WriteNotify(make([]byte, 8<<20), nil)) },
+			func(t *testing.T, c *server.Conn, _ net.Conn) {
+				testkit.Must(t, c.WriteNotify(make([]byte, 8<<20), nil))
+			},
 			func(t *testing.T, _ *server.Conn, nc net.Conn) {
 				_, err := io.CopyN(io.Discard, nc, 8<<20)
-				must(t, err)
+				testkit.Must(t, err)
 			},
 		},
 	} {
@@ -139,9 +142,9 @@ func TestReadTimeoutDoesNotCountWhileReadingIsPaused(t *testing.T) {
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, LoopConfig: &event.Config{Clock: clock}, ReadTimeout: time.Hour,
 				IdleTimeout: -1, WriteTimeout: -1, Socket: tight()})
 			nc := s.dial(t)
-			c := await(t, conns, "Open")
+			c := testkit.Await(t, conns, "Open")
 			send(t, nc, "hal")
-			until(t, "the input", func() bool { return s.Stats().BytesRead == 3 })
+			testkit.Until(t, "the input", func() bool { return s.Stats().BytesRead == 3 })
 			row.pause(t, c, nc)
 			onLoop(t, c, func() {})
 			clock.advance(2 * time.Hour)

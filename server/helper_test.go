@@ -20,20 +20,18 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
 func TestMain(m *testing.M) {
 	burn()
-	// What runs at once waits for deadlines and rates rather than for a processor, so their number says nothing.
+	// Most of the tests that run beside each other wait rather than compute, so the number of processors is too small.
 	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)
 	}
 	leaktest.Main(m)
 }
-
-// patience is when a test gives up on something that should happen at once. It is no measure of speed.
-const patience = 20 * time.Second
 
 // rig is one way to run a server: the tests run in each of them. Backend and driver are the environment's (EVMQ_BACKEND,
 // EVMQ_DRIVER, EVMQ_WAKER).
@@ -51,29 +49,37 @@ func (r rig) String() string {
 	return fmt.Sprintf("%s-%s-%d", r.network, kind, r.loops)
 }
 
-// rigs is the table.
+// rigs returns the rigs that the tests run in: two that differ in network, encryption and number of loops, or with EVMQ_FULL (see
+// testkit.Full) every combination of network and encryption. A test whose rule depends on the rig uses allRigs.
 func rigs() []rig {
-	if testing.Short() {
-		return []rig{{"tcp", false, 1}, {"tcp", true, 3}, {"unix", false, 3}}
+	if testkit.Full() {
+		return allRigs()
 	}
+	return []rig{{"tcp", false, 1}, {"unix", true, 3}}
+}
+
+// allRigs returns every combination of network and encryption, with one loop or several.
+func allRigs() []rig {
 	return []rig{{"tcp", false, 1}, {"tcp", false, 3}, {"tcp", true, 1}, {"tcp", true, 3}, {"unix", false, 1}, {"unix", true, 3}}
 }
 
-// each runs a test in every rig.
+// each runs a test in the rigs. Tests run beside each other (t.Parallel), but for those that measure or change the whole process.
 func each(t *testing.T, test func(t *testing.T, r rig)) {
 	t.Helper()
-	for _, r := range rigs() {
-		t.Run(r.String(), func(t *testing.T) { test(t, r) })
-	}
+	eachOf(t, rigs(), test)
 }
 
-// eachAtOnce is each for tests that wait, for seconds and for nothing that another of them could disturb.
-func eachAtOnce(t *testing.T, test func(t *testing.T, r rig)) {
+// inAllRigs runs a test in every rig. It is for rules that depend on the rig.
+func inAllRigs(t *testing.T, test func(t *testing.T, r rig)) {
 	t.Helper()
-	each(t, func(t *testing.T, r rig) {
-		t.Parallel()
-		test(t, r)
-	})
+	eachOf(t, allRigs(), test)
+}
+
+func eachOf(t *testing.T, rigs []rig, test func(t *testing.T, r rig)) {
+	t.Helper()
+	for _, r := range rigs {
+		t.Run(r.String(), func(t *testing.T) { test(t, r) })
+	}
 }
 
 // running is a server that runs.
@@ -125,11 +131,11 @@ func (s *running) dial(t testing.TB) net.Conn {
 // dialPlain is dial without TLS.
 func (s *running) dialPlain(t testing.TB) net.Conn {
 	t.Helper()
-	nc, err := net.DialTimeout(s.addr.Network(), s.addr.String(), patience)
+	nc, err := net.DialTimeout(s.addr.Network(), s.addr.String(), testkit.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testkit.Patience)))
 	t.Cleanup(func() { nc.Close() })
 	return nc
 }
@@ -137,7 +143,7 @@ func (s *running) dialPlain(t testing.TB) net.Conn {
 // closeWrite closes a client's sending half.
 func closeWrite(t testing.TB, nc net.Conn) {
 	t.Helper()
-	must(t, nc.(halfCloser).CloseWrite())
+	testkit.Must(t, nc.(halfCloser).CloseWrite())
 }
 
 type halfCloser interface{ CloseWrite() error }
@@ -145,7 +151,7 @@ type halfCloser interface{ CloseWrite() error }
 // shutdown shuts the server down in order, and fails the test if that does not succeed.
 func (s *running) shutdown(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		t.Fatalf("Shutdown: %v", err)
@@ -184,25 +190,6 @@ func serverTLS() *tls.Config {
 func clientTLS() *tls.Config {
 	_, pool := certificate()
 	return &tls.Config{RootCAs: pool, ServerName: "localhost"}
-}
-
-// must fails the test on an error.
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// await waits for ch, or fails the test.
-func await[T any](t testing.TB, ch <-chan T, what string) (v T) {
-	t.Helper()
-	select {
-	case v = <-ch:
-	case <-time.After(patience):
-		t.Fatalf("%s did not happen within %v", what, patience)
-	}
-	return v
 }
 
 // send writes all of p from a client.

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -56,7 +56,7 @@ func TestAHandlerThatFollowsAConcurrentOneWaits(t *testing.T) {
 				if string(line) == "slow" {
 					<-release
 				} else {
-					must(t, w.Conn().SetHandler(next))
+					testkit.Must(t, w.Conn().SetHandler(next))
 					close(changed)
 				}
 				_, _ = w.Write(append(line, '\n'))
@@ -64,15 +64,13 @@ func TestAHandlerThatFollowsAConcurrentOneWaits(t *testing.T) {
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
 			nc := s.dial(t)
 			send(t, nc, "slow\nchange\n")
-			await(t, changed, "the change")
+			testkit.Await(t, changed, "the change")
 			var rest strings.Builder
 			for range 100 {
 				rest.WriteString("line\n")
 			}
 			send(t, nc, rest.String())
-			for s.Stats().BytesRead < uint64(len("slow\nchange\n")+5) {
-				time.Sleep(time.Millisecond)
-			}
+			testkit.Until(t, "the input", func() bool { return s.Stats().BytesRead >= uint64(len("slow\nchange\n")+5) })
 			close(release)
 			expect(t, nc, "slow\nchange\n"+rest.String())
 		})

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -31,9 +32,48 @@ func (l *ledger) balance(t *testing.T, srv *server.Server) {
 // TestWhatComesInDuringShutdownIsClosed has connections come in by every way at the moment of the shutdown: each is refused, or
 // has its Close before Shutdown returns.
 func TestWhatComesInDuringShutdownIsClosed(t *testing.T) {
+	ways := waysToCome(t)
+	for name, come := range ways {
+		for _, gently := range []bool{true, false} {
+			t.Run(map[bool]string{true: "shutdown ", false: "close "}[gently]+name, func(t *testing.T) {
+				rounds := 10
+				if testkit.Full() {
+					rounds = 100
+				}
+				if name == "dial" {
+					rounds /= 5 // each makes hundreds of connections
+				}
+				for range rounds {
+					h := new(ledger)
+					s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: h})
+					var coming sync.WaitGroup
+					for range 2 {
+						coming.Go(func() {
+							for come(s, h) == nil {
+							}
+						})
+					}
+					time.Sleep(300 * time.Microsecond) // so that some have come; none need have
+					if gently {
+						s.shutdown(t)
+					} else {
+						testkit.Must(t, s.Close())
+					}
+					h.balance(t, s.Server)
+					coming.Wait()
+					h.balance(t, s.Server)
+				}
+			})
+		}
+	}
+}
+
+// waysToCome returns the ways in which a server gets a connection or a listener, each of which fails once the server takes none.
+func waysToCome(t *testing.T) map[string]func(s *running, h server.Handler) error {
+	t.Helper()
 	outside, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer outside.Close()
+	testkit.Must(t, err)
+	t.Cleanup(func() { outside.Close() })
 	go func() { // what the server dials
 		for {
 			nc, err := outside.Accept()
@@ -43,7 +83,7 @@ func TestWhatComesInDuringShutdownIsClosed(t *testing.T) {
 			nc.Close()
 		}
 	}()
-	ways := map[string]func(s *running, h server.Handler) error{
+	return map[string]func(s *running, h server.Handler) error{
 		"accept": func(s *running, h server.Handler) error {
 			nc, err := net.Dial(s.addr.Network(), s.addr.String())
 			if err == nil {
@@ -73,36 +113,6 @@ func TestWhatComesInDuringShutdownIsClosed(t *testing.T) {
 			return err
 		},
 	}
-	for name, come := range ways {
-		for _, gently := range []bool{true, false} {
-			t.Run(map[bool]string{true: "shutdown ", false: "close "}[gently]+name, func(t *testing.T) {
-				rounds := 100
-				if name == "dial" {
-					rounds = 20 // each makes hundreds of connections
-				}
-				for range rounds {
-					h := new(ledger)
-					s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: h})
-					var coming sync.WaitGroup
-					for range 2 {
-						coming.Go(func() {
-							for come(s, h) == nil {
-							}
-						})
-					}
-					time.Sleep(300 * time.Microsecond) // so that some have come; none need have
-					if gently {
-						s.shutdown(t)
-					} else {
-						must(t, s.Close())
-					}
-					h.balance(t, s.Server)
-					coming.Wait()
-					h.balance(t, s.Server)
-				}
-			})
-		}
-	}
 }
 
 // TestRequestsThatWaitForAWorkerEndWithTheServer closes a server whose workers' queue is full: the connections whose requests
@@ -120,10 +130,8 @@ func TestRequestsThatWaitForAWorkerEndWithTheServer(t *testing.T) {
 	for range 6 {
 		send(t, s.dial(t), "request\n")
 	}
-	await(t, started, "a request")
-	for s.Stats().BytesRead < 6*8 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Await(t, started, "a request")
+	testkit.Until(t, "all requests", func() bool { return s.Stats().BytesRead == 6*8 })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	err := s.Shutdown(ctx)
@@ -147,10 +155,8 @@ func TestRefusedClientsAreClosedWithTheServer(t *testing.T) {
 	before := takeStock().descriptors
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}, MaxConns: 1})
 	clients := []net.Conn{s.dial(t), s.dial(t), s.dial(t)}
-	for s.Stats().Refused < 2 {
-		time.Sleep(time.Millisecond)
-	}
-	must(t, s.Close())
+	testkit.Until(t, "the refusals", func() bool { return s.Stats().Refused == 2 })
+	testkit.Must(t, s.Close())
 	for _, nc := range clients {
 		_, _ = io.Copy(io.Discard, nc) // to its end, or to a reset
 		nc.Close()

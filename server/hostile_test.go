@@ -11,16 +11,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
-// TestHostileClientsAreNobodyElsesTrouble: clients that drip, never read, reset in the middle of anything, send noise or vanish;
+// TestHostileClientsDisturbNoOtherClient: clients that drip, never read, reset in the middle of anything, send noise or vanish;
 // beside them others are served as ever, and what the server holds stays within its limits.
-func TestHostileClientsAreNobodyElsesTrouble(t *testing.T) {
+func TestHostileClientsDisturbNoOtherClient(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit = 4 << 20
 		p := newProbe(calls{data: echo})
-		s := start(t, r, &server.Server{Handler: p, MaxBuffered: limit, MaxOutput: 100_000, HandshakeTimeout: patience, Socket: tight()})
+		s := start(t, r, &server.Server{Handler: p, MaxBuffered: limit, MaxOutput: 100_000, HandshakeTimeout: testkit.Patience, Socket: tight()})
 		stop := make(chan struct{})
 		stopped := func() bool {
 			select {
@@ -54,21 +55,7 @@ func TestHostileClientsAreNobodyElsesTrouble(t *testing.T) {
 		}
 		for i, nc := range clients {
 			good.Go(func() {
-				for j := range 100 {
-					line := fmt.Sprintf("good client %d says %d\n", i, j)
-					if _, err := io.WriteString(nc, line); err != nil {
-						t.Errorf("client %d: %v; the server closed it for %v", i, err, context.Cause(conns[i].Context()))
-						return
-					}
-					got := make([]byte, len(line))
-					if _, err := io.ReadFull(nc, got); err != nil || string(got) != line {
-						t.Errorf("client %d read %q, %v; want %q; the server closed it for %v", i, got, err, line, context.Cause(conns[i].Context()))
-						return
-					}
-					if n := s.Stats().BufferedBytes; n > limit+64<<10 {
-						t.Errorf("%d bytes are buffered, the limit is %d", n, limit)
-					}
-				}
+				exchangeLines(t, s, i, nc, conns[i], limit)
 				_ = nc.Close()
 			})
 		}
@@ -78,6 +65,25 @@ func TestHostileClientsAreNobodyElsesTrouble(t *testing.T) {
 		s.shutdown(t)
 		s.drained(t)
 	})
+}
+
+// exchangeLines has the i-th good client, whose connection is c, send a hundred lines and read each again, while the server keeps its limit.
+func exchangeLines(t *testing.T, s *running, i int, nc net.Conn, c *server.Conn, limit int64) {
+	for j := range 100 {
+		line := fmt.Sprintf("good client %d says %d\n", i, j)
+		if _, err := io.WriteString(nc, line); err != nil {
+			t.Errorf("client %d: %v; the server closed it for %v", i, err, context.Cause(c.Context()))
+			return
+		}
+		got := make([]byte, len(line))
+		if _, err := io.ReadFull(nc, got); err != nil || string(got) != line {
+			t.Errorf("client %d read %q, %v; want %q; the server closed it for %v", i, got, err, line, context.Cause(c.Context()))
+			return
+		}
+		if n := s.Stats().BufferedBytes; n > limit+64<<10 {
+			t.Errorf("%d bytes are buffered, the limit is %d", n, limit)
+		}
+	}
 }
 
 // harass does one hostile thing to the server, and ends without a word.
@@ -128,7 +134,7 @@ func TestTwoThousandClientsComeAndGo(t *testing.T) {
 		for i := range clients {
 			all.Go(func() {
 				for range 2 {
-					nc, err := net.DialTimeout(s.addr.Network(), s.addr.String(), patience)
+					nc, err := net.DialTimeout(s.addr.Network(), s.addr.String(), testkit.Patience)
 					if err != nil {
 						if r.network == "unix" { // its queue of connections may be full
 							continue
@@ -164,8 +170,8 @@ func TestTwoThousandClientsComeAndGo(t *testing.T) {
 	})
 }
 
-// TestOneClientsManyBytesDoNotStarveAnother: reads have a budget, so that who floods a loop does not have it to himself.
-func TestOneClientsManyBytesDoNotStarveAnother(t *testing.T) {
+// TestOneClientsManyBytesDoNotDelayAnother: reads have a budget, so that who floods a loop does not have it to himself.
+func TestOneClientsManyBytesDoNotDelayAnother(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		flooded := make(chan struct{}, 1)
@@ -190,7 +196,7 @@ func TestOneClientsManyBytesDoNotStarveAnother(t *testing.T) {
 				}
 			}()
 		}
-		await(t, flooded, "the flood")
+		testkit.Await(t, flooded, "the flood")
 		_, nc := p.connect(t, s)
 		for range 50 {
 			send(t, nc, "hello")

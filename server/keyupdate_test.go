@@ -12,6 +12,8 @@ import (
 	"hash"
 	"strings"
 	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // recordWriter makes TLS 1.3 records by hand (RFC 8446, sections 5.2 and 7), for what crypto/tls never sends.
@@ -39,7 +41,7 @@ func newRecordWriter(t testing.TB, suite uint16, keys string) *recordWriter {
 	for line := range strings.Lines(keys) {
 		if f := strings.Fields(line); len(f) == 3 && f[0] == "CLIENT_TRAFFIC_SECRET_0" {
 			secret, err := hex.DecodeString(f[2])
-			must(t, err)
+			testkit.Must(t, err)
 			w.use(secret)
 			return w
 		}
@@ -51,9 +53,9 @@ func newRecordWriter(t testing.TB, suite uint16, keys string) *recordWriter {
 func (w *recordWriter) use(secret []byte) {
 	w.secret, w.seq = secret, 0
 	block, err := aes.NewCipher(w.expand("key", w.keySize))
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	w.aead, err = cipher.NewGCM(block)
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	w.iv = w.expand("iv", 12)
 }
 
@@ -62,7 +64,7 @@ func (w *recordWriter) expand(label string, n int) []byte {
 	info := append(binary.BigEndian.AppendUint16(nil, uint16(n)), byte(len(label)))
 	info = append(append(info, label...), 0)
 	out, err := hkdf.Expand(w.hash, w.secret, string(info), n)
-	must(w.t, err)
+	testkit.Must(w.t, err)
 	return out
 }
 

@@ -14,10 +14,11 @@ import (
 
 // A blockingAccept is the state of the goroutine that accepts from a listener without a descriptor. Only that goroutine uses it.
 type blockingAccept struct {
-	ln      *Listener
-	took    bool          // a connection was taken
-	backoff time.Duration // the last pause; 0 after a success
-	logged  time.Time     // when a failure was last logged
+	ln        *Listener
+	took      bool          // a connection was taken
+	backoff   time.Duration // the last pause; 0 after a success
+	hasLogged bool          // a failure was logged,
+	logged    time.Duration // the last one then
 }
 
 // errAcceptExit is the result of Wait when a method of the listener, or of its connections, has called runtime.Goexit.
@@ -98,10 +99,10 @@ func (b *blockingAccept) pause(message string, err error) bool {
 	if b.backoff == minBackoff { // once for each shortage
 		b.log(message, err)
 	}
-	wait := time.NewTimer(b.backoff)
-	defer wait.Stop()
+	passed, stop := after(s.cfg.clock(), b.backoff)
+	defer stop()
 	select {
-	case <-wait.C:
+	case <-passed:
 		return true
 	case <-b.ln.stopping:
 		return false
@@ -110,8 +111,8 @@ func (b *blockingAccept) pause(message string, err error) bool {
 
 // log logs a failure, at most one in a second, because clients can cause failures.
 func (b *blockingAccept) log(message string, err error) {
-	if now := time.Now(); b.logged.IsZero() || now.Sub(b.logged) >= time.Second {
-		b.logged = now
+	if now := b.ln.srv.cfg.clock().Now(); !b.hasLogged || now-b.logged >= time.Second {
+		b.hasLogged, b.logged = true, now
 		b.ln.srv.cfg.Logger.Warn(message, "addr", b.ln.addr.String(), "err", err)
 	}
 }

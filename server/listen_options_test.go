@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -20,7 +21,7 @@ import (
 func listenWith(t *testing.T, s *running, o server.ListenerConfig) *server.Listener {
 	t.Helper()
 	ln, err := s.Listen(t.Context(), "tcp", "127.0.0.1:0", &o)
-	must(t, err)
+	testkit.Must(t, err)
 	return ln
 }
 
@@ -64,9 +65,9 @@ func TestAListenerMayDoWithoutThePROXYHeader(t *testing.T) {
 func TestAListenerThatIsAddedHasOptions(t *testing.T) {
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{data: echo}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	ln, err := s.AddListener(l, &server.ListenerConfig{Plain: true})
-	must(t, err)
+	testkit.Must(t, err)
 	nc := (&running{s.Server, rig{"tcp", false, 1}, ln.Addr()}).dial(t)
 	send(t, nc, "hello")
 	expect(t, nc, "hello")
@@ -86,7 +87,7 @@ func TestListenOptionsAreChecked(t *testing.T) {
 		}
 	}
 	_, err := s.Listen(t.Context(), "unix", filepath.Join(t.TempDir(), "s"), &server.ListenerConfig{Mode: fs.ModeDir | 0o700})
-	wantError(t, "a mode with more than permissions", err, server.ErrInvalid)
+	testkit.CheckErr(t, "a mode with more than permissions", err, server.ErrInvalid)
 }
 
 // A context that has ended ends the look-up of a name.
@@ -121,9 +122,9 @@ func TestModeIsThatOfTheSocketsFile(t *testing.T) {
 			old := syscall.Umask(mask)
 			ln, err := s.Listen(t.Context(), "unix", path, &server.ListenerConfig{Mode: mode})
 			syscall.Umask(old)
-			must(t, err)
+			testkit.Must(t, err)
 			info, err := os.Stat(path)
-			must(t, err)
+			testkit.Must(t, err)
 			if got := info.Mode().Perm(); got != mode {
 				t.Errorf("with umask %o and Mode %o the file has %o", mask, mode, got)
 			}
@@ -133,7 +134,7 @@ func TestModeIsThatOfTheSocketsFile(t *testing.T) {
 			if controls != 1 {
 				t.Errorf("ListenConfig.Control was called %d times", controls)
 			}
-			must(t, ln.Close())
+			testkit.Must(t, ln.Close())
 			s.shutdown(t)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -88,11 +89,11 @@ func TestAHandshakeThatFailsIsToldAndCounted(t *testing.T) {
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{open: func(*server.Conn) { t.Error("Open was called") }}, TLS: protocols("one"),
 				OnReject: func(_ *server.Conn, err error) { rejected <- err }})
 			fail(s.dialPlain(t))
-			err := await(t, rejected, "OnReject")
-			if wantError(t, "OnReject", err, server.ErrHandshake); errors.Is(err, server.ErrClosed) {
+			err := testkit.Await(t, rejected, "OnReject")
+			if testkit.CheckErr(t, "OnReject", err, server.ErrHandshake); errors.Is(err, server.ErrClosed) {
 				t.Errorf("the reason is %v", err)
 			}
-			until(t, "the end", func() bool { return s.Stats().OpenConns == 0 })
+			testkit.Until(t, "the end", func() bool { return s.Stats().OpenConns == 0 })
 			if st := s.Stats(); st.FailedHandshakes != 1 || st.Handshakes != 0 || st.Ended[server.EndedHandshake] != 1 || len(rejected) > 0 {
 				t.Errorf("%d handshakes have failed, %d ended, %d connections ended for it", st.FailedHandshakes, st.Handshakes, st.Ended[server.EndedHandshake])
 			}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -24,19 +25,19 @@ func TestAListenerIsClosedOnItsLoop(t *testing.T) {
 	defer stop()
 	for range 100 {
 		ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: calls{}})
-		must(t, err)
+		testkit.Must(t, err)
 		var clients sync.WaitGroup
 		for range 2 {
 			clients.Go(func() {
 				for range 2 {
-					if nc, err := net.DialTimeout("tcp", ln.Addr().String(), patience); err == nil {
+					if nc, err := net.DialTimeout("tcp", ln.Addr().String(), testkit.Patience); err == nil {
 						_ = nc.Close()
 					}
 				}
 			})
 		}
-		must(t, ln.Close())
-		must(t, ln.Wait())
+		testkit.Must(t, ln.Close())
+		testkit.Must(t, ln.Wait())
 		clients.Wait()
 	}
 }
@@ -47,7 +48,7 @@ func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 	const clients = 20
 	for name, end := range map[string]func(s *running, ln *server.Listener) error{
 		"Shutdown": func(s *running, _ *server.Listener) error {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 			defer cancel()
 			return s.Shutdown(ctx)
 		},
@@ -70,50 +71,58 @@ func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 						address = filepath.Join(t.TempDir(), "other")
 					}
 					ln, err := s.Listen(context.Background(), r.network, address, nil)
-					must(t, err)
+					testkit.Must(t, err)
 					target := &running{s.Server, r, ln.Addr()}
 					gate := make(chan struct{})
 					for _, l := range loopsOf(t, s) { // busy for a moment, as with a long callback
-						must(t, l.Post(func() { <-gate }))
+						testkit.Must(t, l.Post(func() { <-gate }))
 					}
-					answers := make(chan error, clients)
-					for i := range clients {
-						nc, request := target.dial(t), fmt.Sprintf("request %d\n", i)
-						if !r.tls {
-							send(t, nc, request)
-						}
-						go func() {
-							var err error
-							if r.tls {
-								_, err = nc.Write([]byte(request))
-							}
-							line := ""
-							if err == nil {
-								line, err = bufio.NewReader(nc).ReadString('\n')
-							}
-							if err == nil && line != request {
-								err = fmt.Errorf("answer %q, want %q", line, request)
-							}
-							answers <- err
-							hangUp(nc)
-						}()
-					}
+					answers := sendRequests(t, target, clients)
 					ended := make(chan error, 1)
 					go func() { ended <- end(s, ln) }()
 					if name == "Shutdown" {
-						until(t, "the beginning of the shutdown", func() bool { _, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil); return err != nil })
+						testkit.Until(t, "the beginning of the shutdown", func() bool { _, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil); return err != nil })
 					}
 					close(gate)
 					for range clients {
-						if err := await(t, answers, "an answer"); err != nil {
+						if err := testkit.Await(t, answers, "an answer"); err != nil {
 							t.Error(err)
 						}
 					}
-					must(t, await(t, ended, name))
+					testkit.Must(t, testkit.Await(t, ended, name))
 				})
 			}
 		}
 	}
+}
+
+// sendRequests connects clients, each of which sends a line and reads it again, and returns the channel of their results. Without TLS the
+// lines are sent before it returns.
+func sendRequests(t *testing.T, target *running, clients int) <-chan error {
+	t.Helper()
+	answers := make(chan error, clients)
+	for i := range clients {
+		nc, request := target.dial(t), fmt.Sprintf("request %d\n", i)
+		if !target.rig.tls {
+			send(t, nc, request)
+		}
+		go func() {
+			var err error
+			if target.rig.tls {
+				_, err = nc.Write([]byte(request))
+			}
+			line := ""
+			if err == nil {
+				line, err = bufio.NewReader(nc).ReadString('\n')
+			}
+			if err == nil && line != request {
+				err = fmt.Errorf("answer %q, want %q", line, request)
+			}
+			answers <- err
+			hangUp(nc)
+		}()
+	}
+	return answers
 }
 
 // TestARestartByReusePortResetsNoEstablishedConnection: when a server ends while its successor listens on the same port, both serve what the kernel
@@ -123,13 +132,13 @@ func TestARestartByReusePortResetsNoEstablishedConnection(t *testing.T) {
 	r := rig{"tcp", false, 2}
 	before := start(t, r, &server.Server{Handler: echoLines(), ReusePort: true})
 	ln, err := before.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	after := start(t, r, &server.Server{Handler: echoLines(), ReusePort: true})
 	_, err = after.Listen(context.Background(), "tcp", ln.Addr().String(), nil)
-	must(t, err)
+	testkit.Must(t, err)
 	gate := make(chan struct{})
 	for _, l := range loopsOf(t, before) { // busy, so that what the kernel gives to it waits
-		must(t, l.Post(func() { <-gate }))
+		testkit.Must(t, l.Post(func() { <-gate }))
 	}
 	target := &running{before.Server, r, ln.Addr()}
 	answers := make(chan error, clients)
@@ -147,21 +156,21 @@ func TestARestartByReusePortResetsNoEstablishedConnection(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 		defer cancel()
 		ended <- before.Shutdown(ctx)
 	}()
-	until(t, "the beginning of the shutdown", func() bool {
+	testkit.Until(t, "the beginning of the shutdown", func() bool {
 		_, err := before.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 		return err != nil
 	})
 	close(gate)
 	for range clients {
-		if err := await(t, answers, "an answer"); err != nil {
+		if err := testkit.Await(t, answers, "an answer"); err != nil {
 			t.Error(err)
 		}
 	}
-	must(t, await(t, ended, "Shutdown"))
+	testkit.Must(t, testkit.Await(t, ended, "Shutdown"))
 	if n := after.Stats().Accepted; n == 0 || n >= clients {
 		t.Errorf("the successor has accepted %d of %d connections", n, clients)
 	}
@@ -171,9 +180,9 @@ func TestARestartByReusePortResetsNoEstablishedConnection(t *testing.T) {
 func loopsOf(t *testing.T, s *running) (loops []*event.Loop) {
 	t.Helper()
 	known := map[*event.Loop]bool{}
-	until(t, "a connection on each loop", func() bool {
+	testkit.Until(t, "a connection on each loop", func() bool {
 		nc := s.dial(t)
-		must(t, pipelined(nc, "which loop", 1))
+		testkit.Must(t, pipelined(nc, "which loop", 1))
 		for c := range s.Conns() {
 			if l := c.Loop(); !known[l] {
 				known[l] = true
@@ -192,13 +201,13 @@ func TestAUnixListenersEndLeavesItsSuccessorsPath(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T, s *server.Server, path string){
 		"Listen": func(t *testing.T, s *server.Server, path string) {
 			_, err := s.Listen(context.Background(), "unix", path, nil)
-			must(t, err)
+			testkit.Must(t, err)
 		},
 		"AddListener": func(t *testing.T, s *server.Server, path string) {
 			l, err := net.Listen("unix", path)
-			must(t, err)
+			testkit.Must(t, err)
 			_, err = s.AddListener(l, nil)
-			must(t, err)
+			testkit.Must(t, err)
 		},
 	} {
 		for _, successor := range []bool{true, false} {
@@ -207,12 +216,12 @@ func TestAUnixListenersEndLeavesItsSuccessorsPath(t *testing.T) {
 				old := &server.Server{NumLoops: 1, Handler: calls{}}
 				open(t, old, path)
 				if successor {
-					must(t, os.Remove(path))
+					testkit.Must(t, os.Remove(path))
 					fresh := &server.Server{NumLoops: 1, Handler: calls{}}
 					open(t, fresh, path)
 					defer fresh.Close()
 				}
-				must(t, old.Shutdown(context.Background()))
+				testkit.Must(t, old.Shutdown(context.Background()))
 				nc, err := net.Dial("unix", path)
 				if err == nil {
 					_ = nc.Close()

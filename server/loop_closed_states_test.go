@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -26,27 +27,27 @@ func connectionStates(big *os.File) map[string]connectionState {
 	return map[string]connectionState{
 		"idle": {accepted: func(*testing.T, *server.Conn, func(error)) int { return 0 }},
 		"a write waits": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
-			must(t, c.WriteNotify(much, outcome))
-			must(t, c.WriteNotify([]byte("last"), outcome))
+			testkit.Must(t, c.WriteNotify(much, outcome))
+			testkit.Must(t, c.WriteNotify([]byte("last"), outcome))
 			return 2
 		}, socket: tight()},
 		"a file waits": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
-			must(t, c.SendFile(big, 0, 8<<20, outcome))
+			testkit.Must(t, c.SendFile(big, 0, 8<<20, outcome))
 			return 1
 		}, socket: tight()},
 		"paused": {accepted: func(_ *testing.T, c *server.Conn, _ func(error)) int { c.PauseRead(nil); return 0 }},
 		"closing": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
-			must(t, c.WriteNotify(much, outcome))
-			must(t, c.Close())
+			testkit.Must(t, c.WriteNotify(much, outcome))
+			testkit.Must(t, c.Close())
 			return 1
 		}, socket: tight()},
 		"limited": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
-			must(t, c.WriteNotify(much, outcome))
+			testkit.Must(t, c.WriteNotify(much, outcome))
 			return 1
 		}, limit: server.RateLimit{BytesPerSecond: 100}},
 		"detaching": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
-			must(t, c.WriteNotify(much, outcome))
-			must(t, c.Detach(func(nc net.Conn, _ []byte, err error) {
+			testkit.Must(t, c.WriteNotify(much, outcome))
+			testkit.Must(t, c.Detach(func(nc net.Conn, _ []byte, err error) {
 				if nc != nil {
 					nc.Close()
 				}
@@ -61,7 +62,7 @@ func connectionStates(big *os.File) map[string]connectionState {
 // nothing is left.
 func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer silent.Close()
 	outcomes := make(chan error, 10)
 	outcome := func(err error) { outcomes <- err }
@@ -80,17 +81,17 @@ func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
 				cfg := *row.dial
 				cfg.Handler = p
 				_, err := s.Dial(context.Background(), "tcp", row.address, &cfg)
-				must(t, err)
+				testkit.Must(t, err)
 			} else {
 				c, _ := p.connect(t, s)
 				want = row.accepted(t, c, outcome)
 			}
-			must(t, loops[0].Close())
-			if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrLoopClosed) {
+			testkit.Must(t, loops[0].Close())
+			if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, server.ErrLoopClosed) {
 				t.Errorf("the reason is %v", reason)
 			}
 			for range want {
-				if err := await(t, outcomes, "an outcome"); err == nil {
+				if err := testkit.Await(t, outcomes, "an outcome"); err == nil {
 					t.Log("an outcome is nil") // the kernel had room
 				}
 			}
@@ -103,7 +104,7 @@ func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
 			}
 		})
 	}
-	must(t, os.Remove(big.Name()))
+	testkit.Must(t, os.Remove(big.Name()))
 }
 
 // An accepted connection whose PROXY header or TLS handshake is under way when its loop is closed is rejected.
@@ -114,13 +115,13 @@ func TestALoopThatIsClosedRejectsWhatHasNotBegun(t *testing.T) {
 			rejected := make(chan error, 1)
 			s := start(t, rig{"tcp", false, 0}, &server.Server{Handler: calls{}, UseLoops: loops, OnReject: func(_ *server.Conn, reason error) { rejected <- reason }})
 			ln, err := s.Listen(t.Context(), "tcp", "127.0.0.1:0", cfg)
-			must(t, err)
+			testkit.Must(t, err)
 			nc, err := net.Dial("tcp", ln.Addr().String())
-			must(t, err)
+			testkit.Must(t, err)
 			defer nc.Close()
-			until(t, "the connection", func() bool { return s.Stats().OpenConns == 1 })
-			must(t, loops[0].Close())
-			wantError(t, "the reason", await(t, rejected, "OnReject"), server.ErrLoopClosed)
+			testkit.Until(t, "the connection", func() bool { return s.Stats().OpenConns == 1 })
+			testkit.Must(t, loops[0].Close())
+			testkit.CheckErr(t, "the reason", testkit.Await(t, rejected, "OnReject"), server.ErrLoopClosed)
 			s.shutdown(t)
 		})
 	}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -18,16 +19,16 @@ func TestAUserTimeoutIsSetWhateverTheListener(t *testing.T) {
 		var lc net.ListenConfig
 		lc.SetMultipathTCP(multipath)
 		l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		return l
 	}
 	file := func(l net.Listener) net.Listener {
 		f, err := l.(*net.TCPListener).File()
-		must(t, err)
-		must(t, l.Close())
+		testkit.Must(t, err)
+		testkit.Must(t, l.Close())
 		l, err = net.FileListener(f)
-		must(t, err)
-		must(t, f.Close())
+		testkit.Must(t, err)
+		testkit.Must(t, f.Close())
 		return l
 	}
 	for name, l := range map[string]net.Listener{
@@ -42,14 +43,14 @@ func TestAUserTimeoutIsSetWhateverTheListener(t *testing.T) {
 			continue
 		}
 		nc := s.client(t, ln)
-		c := await(t, p.opened, "Open")
+		c := testkit.Await(t, p.opened, "Open")
 		got, err := unix.GetsockoptInt(c.FD(), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
 		if err != nil || got != want {
 			t.Errorf("%s: the user timeout is %d, %v; want %d", name, got, err, want)
 		}
 		send(t, nc, "hello")
 		expect(t, nc, "hello")
-		must(t, s.Close())
+		testkit.Must(t, s.Close())
 	}
 }
 
@@ -59,21 +60,21 @@ func TestAClientOfMultipathTCPIsServed(t *testing.T) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(true)
 	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	for _, wrapped := range []net.Listener{l, hidden{Listener: l}} {
 		ln, err := s.AddListener(wrapped, nil)
-		must(t, err)
+		testkit.Must(t, err)
 		var d net.Dialer
 		d.SetMultipathTCP(true)
 		nc, err := d.Dial("tcp", ln.Addr().String())
-		must(t, err)
-		must(t, nc.SetDeadline(time.Now().Add(patience)))
+		testkit.Must(t, err)
+		testkit.Must(t, nc.SetDeadline(time.Now().Add(testkit.Patience)))
 		send(t, nc, "hello")
 		expect(t, nc, "hello")
-		must(t, nc.Close())
+		testkit.Must(t, nc.Close())
 		if _, ok := wrapped.(hidden); !ok { // the next one needs a listener that is open
 			l, err = lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-			must(t, err)
+			testkit.Must(t, err)
 			defer l.Close()
 		}
 	}

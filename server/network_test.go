@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -28,9 +29,9 @@ func TestSourceHashIsOfThePeersAddress(t *testing.T) {
 			if errors.Is(err, syscall.EADDRNOTAVAIL) {
 				t.Skip("only 127.0.0.1 is this machine's")
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			defer nc.Close()
-			c := await(t, p.opened, "Open")
+			c := testkit.Await(t, p.opened, "Open")
 			if first == nil {
 				first = c
 			}
@@ -53,13 +54,13 @@ func TestEveryNetworkListens(t *testing.T) {
 		s.ListenConfig.Control = func(network, _ string, _ syscall.RawConn) error { asked = network; return nil }
 		ln, err := s.Listen(context.Background(), row[0], row[1], nil)
 		if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 			continue // a machine without IPv6
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		nc, err := net.Dial(row[0], ln.Addr().String())
-		must(t, err)
-		must(t, pipelined(nc, "hello", 1))
+		testkit.Must(t, err)
+		testkit.Must(t, pipelined(nc, "hello", 1))
 		for c := range s.Conns() {
 			if row[0] != "unix" && c.RemoteAddr().String() != nc.LocalAddr().String() {
 				t.Errorf("the peer is %v, want %v", c.RemoteAddr(), nc.LocalAddr())
@@ -71,9 +72,9 @@ func TestEveryNetworkListens(t *testing.T) {
 		}
 		h := newCaller()
 		_, err = s.Dial(context.Background(), row[0], ln.Addr().String(), &server.DialConfig{Handler: h})
-		must(t, err)
-		await(t, h.opened, "Open")
-		must(t, s.Shutdown(context.Background()))
+		testkit.Must(t, err)
+		testkit.Await(t, h.opened, "Open")
+		testkit.Must(t, s.Shutdown(context.Background()))
 	}
 }
 
@@ -88,22 +89,24 @@ func TestNamesAreResolvedOffTheLoop(t *testing.T) {
 		return nil, ctx.Err()
 	}}
 	each(t, func(t *testing.T, r rig) {
-		s := start(t, r, &server.Server{Handler: echoLines()})
+		s, clock := startWithClock(t, r, &server.Server{Handler: echoLines()})
 		late, aborted, last := newCaller(), newCaller(), newCaller()
 		o := dialConfig(r, late)
-		o.Timeout = 300 * time.Millisecond
-		_, err := s.Dial(context.Background(), "tcp", fmt.Sprintf("late-%s.example:80", r), o)
-		must(t, err)
+		o.Timeout = limit
+		lateConn, err := s.Dial(context.Background(), "tcp", fmt.Sprintf("late-%s.example:80", r), o)
+		testkit.Must(t, err)
 		c, err := s.Dial(context.Background(), "tcp", fmt.Sprintf("aborted-%s.example:80", r), dialConfig(r, aborted))
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = s.Dial(context.Background(), "tcp", fmt.Sprintf("last-%s.example:80", r), dialConfig(r, last))
-		must(t, err)
-		await(t, asked, "the look-up")
-		must(t, pipelined(s.dial(t), "meanwhile", 3))
+		testkit.Must(t, err)
+		testkit.Await(t, asked, "the look-up")
+		testkit.Must(t, pipelined(s.dial(t), "meanwhile", 3))
 		c.Abort()
 		aborted.failed(t, server.ErrAborted)
+		twoTurns(t, lateConn)
+		clock.Advance(limit)
 		late.failed(t, server.ErrDialTimeout)
-		must(t, s.Close())
+		testkit.Must(t, s.Close())
 		last.failed(t, server.ErrServerClosed)
 	})
 }
@@ -119,15 +122,15 @@ func TestASleepingServerIsWokenAtOnce(t *testing.T) {
 			d.Opened, d.Closed = p.Open, p.Close
 			s := start(t, r, &server.Server{Handler: d})
 			c, nc := p.connect(t, s)
-			must(t, pipelined(nc, "awake", 1))
+			testkit.Must(t, pipelined(nc, "awake", 1))
 			quickest := time.Hour
 			for range 5 {
-				time.Sleep(100 * time.Millisecond) // it falls asleep
+				time.Sleep(10 * time.Millisecond) // for the loop to fall asleep; if it does not, the test sees less
 				since := time.Now()
 				_, err := c.WriteString("pushed\n")
-				must(t, err)
+				testkit.Must(t, err)
 				expect(t, nc, "pushed\n")
-				must(t, pipelined(nc, "request", 1))
+				testkit.Must(t, pipelined(nc, "request", 1))
 				quickest = min(quickest, time.Since(since))
 			}
 			if quickest > time.Second { // a machine may be busy, but not five times

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -39,7 +40,7 @@ func TestAnOnPanicThatEndsItsGoroutineCostsOneConnection(t *testing.T) {
 						break
 					}
 				}
-				must(t, nc.Close())
+				testkit.Must(t, nc.Close())
 			}
 			s.shutdown(t)
 			if n := told.Load(); n < 3 {
@@ -76,16 +77,16 @@ func TestAnOnPanicThatEndsAHandshakesGoroutineFreesItsPlace(t *testing.T) {
 	if err := first.Handshake(); err == nil || isTimeout(err) {
 		t.Fatalf("the first handshake: %v", err)
 	}
-	if reason := await(t, rejected, "OnReject"); !errors.Is(reason, server.ErrPanic) {
+	if reason := testkit.Await(t, rejected, "OnReject"); !errors.Is(reason, server.ErrPanic) {
 		t.Errorf("OnReject was told %v, want %v", reason, server.ErrPanic)
 	}
 	second := s.dial(t)
-	must(t, second.SetDeadline(time.Now().Add(patience)))
+	testkit.Must(t, second.SetDeadline(time.Now().Add(testkit.Patience)))
 	send(t, second, "a\n")
 	line, err := bufio.NewReader(second).ReadString('\n')
 	if err != nil || line != "a\n" {
 		t.Errorf("the second client read %q, %v", line, err)
 	}
-	must(t, second.Close())
+	testkit.Must(t, second.Close())
 	s.shutdown(t)
 }

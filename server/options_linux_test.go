@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -25,7 +26,7 @@ func TestSocketOptionsReachEveryConnection(t *testing.T) {
 		for _, o := range [][2]int{{unix.IPPROTO_TCP, unix.TCP_NODELAY}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL},
 			{unix.IPPROTO_TCP, unix.TCP_KEEPCNT}, {unix.SOL_SOCKET, unix.SO_RCVBUF}, {unix.SOL_SOCKET, unix.SO_SNDBUF}} {
 			v, err := unix.GetsockoptInt(c.FD(), o[0], o[1])
-			must(t, err)
+			testkit.Must(t, err)
 			got += fmt.Sprint(v, " ")
 		}
 		return strings.TrimSpace(got)
@@ -39,18 +40,18 @@ func TestSocketOptionsReachEveryConnection(t *testing.T) {
 		"wrapped": func(l net.Listener) net.Listener { return struct{ net.Listener }{l} },
 	} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		ln, err := s.AddListener(wrap(l), nil)
-		must(t, err)
+		testkit.Must(t, err)
 		s.client(t, ln)
-		if got := options(await(t, p.opened, "Open")); got != want {
+		if got := options(testkit.Await(t, p.opened, "Open")); got != want {
 			t.Errorf("accepted from a %s listener: %s, want %s", name, got, want)
 		}
 	}
 	h := newCaller()
 	c, err := s.Dial(context.Background(), "tcp", s.addr.String(), &server.DialConfig{Handler: h})
-	must(t, err)
-	await(t, h.opened, "Open")
+	testkit.Must(t, err)
+	testkit.Await(t, h.opened, "Open")
 	if got := options(c); got != want {
 		t.Errorf("dialled: %s, want %s", got, want)
 	}
@@ -65,7 +66,7 @@ func TestConnectionsFromBeforeTheListenerWasAddedHaveTheOptions(t *testing.T) {
 		options := func(c *server.Conn) (got [3]int) {
 			for i, o := range [][2]int{{unix.IPPROTO_TCP, unix.TCP_NODELAY}, {unix.SOL_SOCKET, unix.SO_KEEPALIVE}, {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}} {
 				v, err := unix.GetsockoptInt(c.FD(), o[0], o[1])
-				must(t, err)
+				testkit.Must(t, err)
 				got[i] = v
 			}
 			return got
@@ -78,22 +79,22 @@ func TestConnectionsFromBeforeTheListenerWasAddedHaveTheOptions(t *testing.T) {
 		var lc net.ListenConfig
 		lc.SetMultipathTCP(false) // connections of such a listener never inherit all options
 		l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		const early = 100 // more than one turn accepts
 		for range early {
 			nc, err := net.Dial("tcp", l.Addr().String())
-			must(t, err)
+			testkit.Must(t, err)
 			defer nc.Close()
 		}
 		ln, err := s.AddListener(l, nil)
-		must(t, err)
+		testkit.Must(t, err)
 		for i := range early {
-			if got := options(await(t, p.opened, "Open")); got != want {
+			if got := options(testkit.Await(t, p.opened, "Open")); got != want {
 				t.Errorf("%s: connection %d from before has %v, want %v", name, i, got, want)
 			}
 		}
 		s.client(t, ln)
-		if got := options(await(t, p.opened, "Open")); got != want {
+		if got := options(testkit.Await(t, p.opened, "Open")); got != want {
 			t.Errorf("%s: a later connection has %v, want %v", name, got, want)
 		}
 	}
@@ -114,14 +115,14 @@ func TestAnIdleConnectionIsSmall(t *testing.T) {
 	connect := func(n int) {
 		for range n {
 			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-			must(t, err)
+			testkit.Must(t, err)
 			fds = append(fds, fd)
-			must(t, unix.Connect(fd, addr))
+			testkit.Must(t, unix.Connect(fd, addr))
 			if _, err := unix.Write(fd, []byte("hello")); err != nil {
 				t.Fatal(err)
 			}
 		}
-		until(t, "all", func() bool { st := s.Stats(); return st.OpenConns == len(fds) && st.BytesRead == uint64(5*len(fds)) })
+		testkit.Until(t, "all", func() bool { st := s.Stats(); return st.OpenConns == len(fds) && st.BytesRead == uint64(5*len(fds)) })
 	}
 	connect(10)
 	before := heap()

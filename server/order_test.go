@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -57,12 +58,12 @@ func TestOneOrderOverWritesFromEverywhere(t *testing.T) {
 		read := make(chan map[string]int, 1)
 		go func() { read <- inOrder(t, nc) }()
 		all.Wait()
-		until(t, "all lines of Data", func() bool { return c.Stats().BytesRead == 2 })
+		testkit.Until(t, "all lines of Data", func() bool { return c.Stats().BytesRead == 2 })
 		c.Close()
 		if _, err := c.WriteString("late\n"); err == nil {
 			t.Error("a write behind the close was accepted")
 		}
-		next := await(t, read, "the end of the stream")
+		next := testkit.Await(t, read, "the end of the stream")
 		for w := range writers {
 			if n := next[fmt.Sprint("writer", w)]; n != lines {
 				t.Errorf("%d lines of writer %d came before the end, want %d", n, w, lines)
@@ -113,11 +114,11 @@ func TestWhatIsWrittenBeforeACloseIsSent(t *testing.T) {
 			}()
 			go c.Close()
 			got := inOrder(t, nc)["line"]
-			if want := await(t, accepted, "the refusal"); got != want {
+			if want := testkit.Await(t, accepted, "the refusal"); got != want {
 				t.Fatalf("%d lines were accepted before the close, and %d came", want, got)
 			}
-			must(t, nc.Close())
-			if reason := await(t, p.closed, "Close"); reason != nil {
+			testkit.Must(t, nc.Close())
+			if reason := testkit.Await(t, p.closed, "Close"); reason != nil {
 				t.Fatalf("the reason is %v", reason)
 			}
 		}
@@ -183,7 +184,7 @@ func TestPartialWritesLoseNothing(t *testing.T) {
 			case 2:
 				err = c.WriteOwned(rest[:n], nil)
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			rest = rest[n:]
 		}
 		c.Close()

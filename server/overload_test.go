@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -20,6 +21,7 @@ import (
 // TestMaxBufferedHoldsForAnswersAndRequests: clients that send much and read nothing are cut off with ErrOverload before the server
 // holds much more than it may. It is a little more, by what the workers have just made.
 func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
+	t.Parallel()
 	const limit = 1 << 20
 	big := bytes.Repeat([]byte("x"), 100<<10)
 	answer := func(w server.Reply, _ []byte) { _, _ = w.Write(big) } // fails when the client is cut off
@@ -49,13 +51,13 @@ func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 			if peak > 2*limit {
 				t.Errorf("the server holds %d bytes, the limit is %d", peak, limit)
 			}
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 			if n := s.Stats().BufferedBytes; n != 0 {
 				t.Errorf("%d bytes are left", n)
 			}
 			cut := 0
 			for range 100 {
-				if errors.Is(await(t, reasons, "Close"), server.ErrOverload) {
+				if errors.Is(testkit.Await(t, reasons, "Close"), server.ErrOverload) {
 					cut++
 				}
 			}
@@ -87,7 +89,7 @@ func TestAnErrorsTextComesBehindTheAnswersBeforeIt(t *testing.T) {
 				t.Errorf("Concurrent %d: read %q, %v; want %q", concurrent, got, err, want)
 			}
 			hangUp(nc)
-			wantError(t, "Close", await(t, reasons, "Close"), framing.ErrTooLong)
+			testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), framing.ErrTooLong)
 		}
 	})
 }
@@ -105,31 +107,37 @@ func (m mute) Read([]byte) (int, error) { <-m.closed; return 0, io.EOF }
 func TestSilentHandshakesGiveWay(t *testing.T) {
 	const most = 3
 	rejected := make(chan error, 100)
-	s := start(t, rig{"tcp", true, 2}, &server.Server{Handler: calls{data: echo}, MaxHandshakes: most, HandshakeTimeout: -1,
+	s, clock := startWithClock(t, rig{"tcp", true, 2}, &server.Server{Handler: calls{data: echo}, MaxHandshakes: most, HandshakeTimeout: -1,
 		OnReject: func(_ *server.Conn, reason error) { rejected <- reason }})
 	closed := make(chan struct{})
 	defer close(closed)
 	for range 3 * most {
 		go func() { _ = tls.Client(mute{s.dialPlain(t), closed}, clientTLS()).Handshake() }()
 	}
-	until(t, "the connections", func() bool { return s.Stats().OpenConns == 3*most })
+	testkit.Until(t, "the connections", func() bool { return s.Stats().OpenConns == 3*most })
 	nc := s.dial(t)
-	must(t, pipelined(nc, "hello", 2))
-	wantError(t, "OnReject", await(t, rejected, "OnReject"), server.ErrHandshake)
+	served := make(chan error, 1)
+	go func() { served <- pipelined(nc, "hello", 2) }()
+	testkit.Until(t, "the answers", func() bool {
+		clock.Advance(50 * time.Millisecond)
+		return len(served) > 0
+	})
+	testkit.Must(t, <-served)
+	testkit.CheckErr(t, "OnReject", testkit.Await(t, rejected, "OnReject"), server.ErrHandshake)
 	hangUp(nc)
 }
 
 // TestShutdownEndsADialThatShakesHands with somebody who says nothing.
 func TestShutdownEndsADialThatShakesHands(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer silent.Close()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
 	h := newCaller()
 	_, err = s.Dial(context.Background(), "tcp", silent.Addr().String(), &server.DialConfig{Handler: h, TLS: clientTLS(), Timeout: -1})
-	must(t, err)
+	testkit.Must(t, err)
 	nc, err := silent.Accept()
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
 	if _, err := io.ReadFull(nc, make([]byte, 5)); err != nil {
 		t.Fatal(err)
@@ -148,7 +156,7 @@ func TestHandlersThatLookAtTheirContextAreNotStuck(t *testing.T) {
 		})})
 		for range 8 {
 			send(t, s.dial(t), "wait\n")
-			await(t, running, "the handler")
+			testkit.Await(t, running, "the handler")
 		}
 		err := s.Shutdown(endedContext(context.Canceled))
 		var late *server.ShutdownError
@@ -164,13 +172,13 @@ func TestAnAlarmThatHasGoneOffIsNotSetAgain(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, WriteTimeout: 50 * time.Millisecond, Socket: tight()})
 	c, _ := p.connect(t, s)
 	_, err := c.Write(make([]byte, 4<<20)) // the client does not read
-	must(t, err)
-	for end := time.Now().Add(patience); time.Now().Before(end); {
+	testkit.Must(t, err)
+	for end := time.Now().Add(testkit.Patience); time.Now().Before(end); {
 		c.PauseRead(nil) // visits the connection
 		c.ResumeRead(nil)
 		select {
 		case reason := <-p.closed:
-			wantError(t, "Close", reason, server.ErrWriteTimeout)
+			testkit.CheckErr(t, "Close", reason, server.ErrWriteTimeout)
 			return
 		default:
 		}
@@ -187,7 +195,7 @@ func TestEvenAnswersToKeyUpdatesAreBounded(t *testing.T) {
 	config := clientTLS()
 	config.KeyLogWriter, config.MinVersion = &keys, tls.VersionTLS13
 	client := tls.Client(nc, config)
-	must(t, client.Handshake())
+	testkit.Must(t, client.Handshake())
 	w := newRecordWriter(t, client.ConnectionState().CipherSuite, keys.String())
 	for {
 		var out []byte
@@ -198,5 +206,5 @@ func TestEvenAnswersToKeyUpdatesAreBounded(t *testing.T) {
 			break
 		}
 	}
-	wantError(t, "Close", await(t, p.closed, "Close"), server.ErrOverload)
+	testkit.CheckErr(t, "Close", testkit.Await(t, p.closed, "Close"), server.ErrOverload)
 }

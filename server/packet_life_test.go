@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -36,11 +37,11 @@ func TestAPacketSocketIsCheckedWhenItIsOpened(t *testing.T) {
 		}
 	}
 	pc, err := srv.ListenPacket(context.Background(), "udp4", "127.0.0.1:0", &server.PacketConfig{Handler: ignorePacket})
-	must(t, err)
+	testkit.Must(t, err)
 	if _, err := srv.ListenPacket(context.Background(), "udp4", pc.LocalAddr().String(), &server.PacketConfig{Handler: ignorePacket}); !errors.Is(err, unix.EADDRINUSE) {
 		t.Errorf("the same address again: %v", err)
 	}
-	must(t, srv.Close())
+	testkit.Must(t, srv.Close())
 	if _, err := srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: ignorePacket}); !errors.Is(err, server.ErrServerClosed) {
 		t.Errorf("after Close: %v", err)
 	}
@@ -48,12 +49,12 @@ func TestAPacketSocketIsCheckedWhenItIsOpened(t *testing.T) {
 
 func TestAnAddedSocketKeepsWhatWaitsInIt(t *testing.T) {
 	nc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	must(t, err)
+	testkit.Must(t, err)
 	client := dialPacket(t, nc.LocalAddr().String())
 	send(t, client, "early")
 	s := packetServer(t, &server.Server{})
 	pc, err := s.AddPacketConn(nc, &server.PacketConfig{Handler: echoPacket})
-	must(t, err)
+	testkit.Must(t, err)
 	expectPacket(t, client, "early")
 	if _, err := nc.WriteTo(nil, client.LocalAddr()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the caller's own is not closed: %v", err)
@@ -66,28 +67,28 @@ func TestAnAddedSocketKeepsWhatWaitsInIt(t *testing.T) {
 // TestAConnectedSocketOutlivesItsPeer sends to a peer that is gone, which the kernel tells, and then is there again.
 func TestAConnectedSocketOutlivesItsPeer(t *testing.T) {
 	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	must(t, err)
+	testkit.Must(t, err)
 	addr := peer.LocalAddr().(*net.UDPAddr)
-	must(t, peer.Close())
+	testkit.Must(t, peer.Close())
 	got := make(chan string, 1)
 	s := packetServer(t, &server.Server{})
 	pc, err := s.AddPacketConn(dialPacket(t, addr.String()), &server.PacketConfig{Handler: func(_ *server.PacketConn, p []byte, _ netip.AddrPort) {
 		got <- string(p)
 	}})
-	must(t, err)
-	until(t, "an ICMP error", func() bool {
+	testkit.Must(t, err)
+	testkit.Until(t, "an ICMP error", func() bool {
 		_, _ = pc.WriteTo([]byte("anybody?"), netip.AddrPort{}) // now and then it is told of the error, instead of the loop
 		return pc.Stats().Errors > 0
 	})
 	peer, err = net.ListenUDP("udp4", addr)
-	must(t, err)
+	testkit.Must(t, err)
 	defer peer.Close()
 	_, err = peer.WriteTo([]byte("here I am"), pc.LocalAddr())
-	must(t, err)
-	if text := await(t, got, "a datagram"); text != "here I am" {
+	testkit.Must(t, err)
+	if text := testkit.Await(t, got, "a datagram"); text != "here I am" {
 		t.Errorf("received %q", text)
 	}
-	until(t, "a datagram to the peer", func() bool {
+	testkit.Until(t, "a datagram to the peer", func() bool {
 		_, err := pc.WriteTo([]byte("hello"), netip.AddrPort{})
 		return err == nil
 	})
@@ -100,7 +101,7 @@ func TestWhatIsNoUDPSocketStaysTheCallers(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	path := filepath.Join(t.TempDir(), "s")
 	nc, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
 	if _, err := s.AddPacketConn(nc, &server.PacketConfig{Handler: ignorePacket}); !errors.Is(err, server.ErrUnsupported) {
 		t.Errorf("unixgram: %v", err)
@@ -116,7 +117,7 @@ func TestWhatIsNoUDPSocketStaysTheCallers(t *testing.T) {
 // TestAHandlerMayCloseItsSocket: no further datagram is received after that, though some wait.
 func TestAHandlerMayCloseItsSocket(t *testing.T) {
 	nc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	must(t, err)
+	testkit.Must(t, err)
 	client := dialPacket(t, nc.LocalAddr().String())
 	for range 5 {
 		send(t, client, "x")
@@ -124,8 +125,8 @@ func TestAHandlerMayCloseItsSocket(t *testing.T) {
 	closed := make(chan error, 5)
 	s := packetServer(t, &server.Server{})
 	pc, err := s.AddPacketConn(nc, &server.PacketConfig{Handler: func(pc *server.PacketConn, _ []byte, _ netip.AddrPort) { closed <- pc.Close() }})
-	must(t, err)
-	if err := await(t, closed, "the first datagram"); err != nil {
+	testkit.Must(t, err)
+	if err := testkit.Await(t, closed, "the first datagram"); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 	s.shutdown(t)
@@ -139,7 +140,7 @@ func TestAHandlerMayCloseItsSocket(t *testing.T) {
 func TestNothingIsSentAfterClose(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	sink, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	must(t, err)
+	testkit.Must(t, err)
 	to := local(sink)
 	var owners, strangers sync.Map
 	seen := make(chan struct{})
@@ -173,19 +174,19 @@ func TestNothingIsSentAfterClose(t *testing.T) {
 				}
 			})
 		}
-		await(t, begun, "the first write")
-		must(t, pc.Close())
+		testkit.Await(t, begun, "the first write")
+		testkit.Must(t, pc.Close())
 		for range 4 { // they are given the lowest numbers that are free
 			c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-			must(t, err)
+			testkit.Must(t, err)
 			strangers.Store(local(c).Port(), nil)
 			defer c.Close()
 		}
 		writers.Wait()
-		must(t, pc.Close()) // again: nothing
+		testkit.Must(t, pc.Close()) // again: nothing
 	}
-	must(t, sink.Close())
-	await(t, seen, "the end of the sink")
+	testkit.Must(t, sink.Close())
+	testkit.Await(t, seen, "the end of the sink")
 }
 
 func TestShutdownClosesPacketSockets(t *testing.T) {
@@ -205,7 +206,7 @@ func TestShutdownClosesPacketSockets(t *testing.T) {
 	if err != nil {
 		t.Fatalf("its address is still taken: %v", err)
 	}
-	must(t, again.Close())
+	testkit.Must(t, again.Close())
 }
 
 // TestAPacketSocketMayRaceWithShutdown: many are closed in the two ways at once, while others are opened.
@@ -253,7 +254,7 @@ func TestAPanicCostsOneDatagram(t *testing.T) {
 			}))
 			nc := dialPacket(t, pc.LocalAddr().String())
 			send(t, nc, "panic")
-			if v := await(t, told, "OnPanic"); v != "as told" {
+			if v := testkit.Await(t, told, "OnPanic"); v != "as told" {
 				t.Errorf("OnPanic was told %v", v)
 			}
 			send(t, nc, "on")

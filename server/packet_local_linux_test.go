@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -51,19 +52,19 @@ func TestAnAnswerComesFromTheAddressThatWasAskedAt(t *testing.T) {
 	for where, asked := range wildcards() {
 		var network, address string
 		_, err := fmt.Sscanf(where, "%s %s", &network, &address)
-		must(t, err)
+		testkit.Must(t, err)
 		for name, h := range handlers {
 			for _, added := range []bool{false, true} {
 				s := packetServer(t, &server.Server{NumLoops: 2, ReusePort: !added})
 				var pc *server.PacketConn
 				if added {
 					inner, err := net.ListenPacket(network, address)
-					must(t, err)
+					testkit.Must(t, err)
 					pc, err = s.AddPacketConn(inner, &server.PacketConfig{Handler: h})
-					must(t, err)
+					testkit.Must(t, err)
 				} else {
 					pc, err = s.ListenPacket(context.Background(), network, address, &server.PacketConfig{Handler: h})
-					must(t, err)
+					testkit.Must(t, err)
 				}
 				_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
 				for _, host := range asked {
@@ -74,7 +75,7 @@ func TestAnAnswerComesFromTheAddressThatWasAskedAt(t *testing.T) {
 						expectPacket(t, nc, name+" at "+at)
 					}
 				}
-				must(t, s.Close())
+				testkit.Must(t, s.Close())
 			}
 		}
 	}
@@ -85,13 +86,13 @@ func TestAHandlersPacketConnIsTheSameSocket(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	got := make(chan *server.PacketConn, 1)
 	pc, err := s.ListenPacket(context.Background(), "udp4", "0.0.0.0:0", &server.PacketConfig{Handler: func(pc *server.PacketConn, _ []byte, _ netip.AddrPort) { got <- pc }})
-	must(t, err)
+	testkit.Must(t, err)
 	_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
 	if want := "0.0.0.0:" + port; pc.Local().String() != want {
 		t.Errorf("Local is %v, want %s", pc.Local(), want)
 	}
 	send(t, dialPacket(t, "127.0.0.2:"+port), "hello")
-	view := await(t, got, "the datagram")
+	view := testkit.Await(t, got, "the datagram")
 	if want := "127.0.0.2:" + port; view.Local().String() != want {
 		t.Errorf("the handler's Local is %v, want %s", view.Local(), want)
 	}
@@ -101,47 +102,47 @@ func TestAHandlersPacketConnIsTheSameSocket(t *testing.T) {
 	if all := s.PacketConns(); len(all) != 1 || all[0] != pc {
 		t.Errorf("PacketConns has %v, want %p", all, pc)
 	}
-	must(t, view.Close())
+	testkit.Must(t, view.Close())
 	if len(s.PacketConns()) != 0 {
 		t.Error("PacketConns has the socket after its end")
 	}
 	_, err = pc.WriteTo([]byte("late"), netip.MustParseAddrPort("127.0.0.1:9"))
-	wantError(t, "WriteTo", err, server.ErrClosed)
+	testkit.CheckErr(t, "WriteTo", err, server.ErrClosed)
 }
 
 // TestWriteFromSendsFromTheAddressThatIsGiven, if it is this machine's and of the socket's family.
 func TestWriteFromSendsFromTheAddressThatIsGiven(t *testing.T) {
 	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer peer.Close()
 	to := peer.LocalAddr().(*net.UDPAddr).AddrPort()
 	receive := func() netip.AddrPort {
 		t.Helper()
 		_, from, err := peer.(*net.UDPConn).ReadFromUDPAddrPort(make([]byte, 100))
-		must(t, err)
+		testkit.Must(t, err)
 		return from
 	}
 	s := packetServer(t, &server.Server{})
 	for _, listen := range []string{"udp4 0.0.0.0:0", "udp [::]:0", "udp4 127.0.0.1:0"} {
 		var network, address string
 		_, err := fmt.Sscanf(listen, "%s %s", &network, &address)
-		must(t, err)
+		testkit.Must(t, err)
 		pc, err := s.ListenPacket(context.Background(), network, address, &server.PacketConfig{Handler: echoPacket})
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 			continue // a machine without IPv6
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		port := pc.Local().Port()
 		for _, from := range []string{"127.0.0.3", "::ffff:127.0.0.4", "127.0.0.1"} {
 			addr := netip.MustParseAddr(from)
 			_, err := pc.WriteFrom([]byte("hello"), addr, to)
-			must(t, err)
+			testkit.Must(t, err)
 			if got, want := receive(), netip.AddrPortFrom(addr.Unmap(), port); got != want {
 				t.Errorf("%s: the datagram comes from %v, want %v", listen, got, want)
 			}
 		}
 		_, err = pc.WriteFrom([]byte("hello"), netip.Addr{}, to)
-		must(t, err)
+		testkit.Must(t, err)
 		if got := receive(); got.Port() != port {
 			t.Errorf("%s: the datagram comes from %v, want port %d", listen, got, port)
 		}
@@ -151,7 +152,7 @@ func TestWriteFromSendsFromTheAddressThatIsGiven(t *testing.T) {
 		}
 		if network == "udp4" {
 			_, err = pc.WriteFrom([]byte("hello"), netip.MustParseAddr("::1"), to)
-			wantError(t, "WriteFrom an address of another family", err, unix.EAFNOSUPPORT)
+			testkit.CheckErr(t, "WriteFrom an address of another family", err, unix.EAFNOSUPPORT)
 		}
 	}
 }
@@ -160,15 +161,15 @@ func TestWriteFromSendsFromTheAddressThatIsGiven(t *testing.T) {
 func TestMoreLocalAddressesThanAreKeptAreAnsweredFrom(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	pc, err := s.ListenPacket(context.Background(), "udp4", "0.0.0.0:0", &server.PacketConfig{Handler: echoPacket})
-	must(t, err)
+	testkit.Must(t, err)
 	port := pc.Local().Port()
 	for i := range 1100 {
 		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 1, byte(i / 250), byte(1 + i%250)}), port)
 		nc, err := net.Dial("udp4", at.String())
-		must(t, err)
+		testkit.Must(t, err)
 		send(t, nc, at.String())
 		expectPacket(t, nc, at.String())
-		must(t, nc.Close())
+		testkit.Must(t, nc.Close())
 	}
 }
 
@@ -188,10 +189,10 @@ func TestDatagramsDoNotAllocateWhateverTheSocket(t *testing.T) {
 		} {
 			var network, address string
 			_, err := fmt.Sscanf(where, "%s %s", &network, &address)
-			must(t, err)
+			testkit.Must(t, err)
 			s := packetServer(t, row.srv)
 			pc, err := s.ListenPacket(context.Background(), network, address, &server.PacketConfig{Handler: row.h})
-			must(t, err)
+			testkit.Must(t, err)
 			_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
 			var clients []net.Conn
 			for _, host := range asked {
@@ -214,7 +215,7 @@ func TestDatagramsDoNotAllocateWhateverTheSocket(t *testing.T) {
 			if n := testing.AllocsPerRun(200, trip); n != 0 {
 				t.Errorf("%s, %s: %v allocations for a datagram and its answer", where, name, n)
 			}
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 		}
 	}
 }
@@ -222,7 +223,7 @@ func TestDatagramsDoNotAllocateWhateverTheSocket(t *testing.T) {
 func BenchmarkPacketEchoOnAWildcard(b *testing.B) {
 	s := packetServer(b, &server.Server{})
 	pc, err := s.ListenPacket(context.Background(), "udp4", "0.0.0.0:0", &server.PacketConfig{Handler: echoPacket})
-	must(b, err)
+	testkit.Must(b, err)
 	_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
 	nc := dialPacket(b, "127.0.0.1:"+port)
 	p := make([]byte, 64)

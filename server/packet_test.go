@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -31,7 +32,7 @@ func packetServer(t testing.TB, srv *server.Server) *running {
 func (s *running) listenPacket(t testing.TB, h server.PacketHandler) *server.PacketConn {
 	t.Helper()
 	pc, err := s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: h})
-	must(t, err)
+	testkit.Must(t, err)
 	return pc
 }
 
@@ -39,9 +40,9 @@ func (s *running) listenPacket(t testing.TB, h server.PacketHandler) *server.Pac
 func dialPacket(t testing.TB, to string) *net.UDPConn {
 	t.Helper()
 	nc, err := net.Dial("udp", to)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { nc.Close() })
-	must(t, nc.SetDeadline(time.Now().Add(patience)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testkit.Patience)))
 	return nc.(*net.UDPConn)
 }
 
@@ -84,7 +85,7 @@ func TestADatagramIsAnsweredOnTheLoop(t *testing.T) {
 				from.Store(a)
 				echoPacket(pc, p, a)
 			}})
-			must(t, err)
+			testkit.Must(t, err)
 			_, port, _ := net.SplitHostPort(pc.LocalAddr().String())
 			nc := dialPacket(t, net.JoinHostPort(route[2], port))
 			total := 0
@@ -133,7 +134,7 @@ func TestAnswersToDatagramsComeFromAnyGoroutine(t *testing.T) {
 		})
 	}
 	all.Wait()
-	until(t, "the end of the last WriteTo", func() bool { return pc.Stats().Sent == clients*each })
+	testkit.Until(t, "the end of the last WriteTo", func() bool { return pc.Stats().Sent == clients*each })
 	if st := pc.Stats(); st.Received != clients*each || st.Errors != 0 {
 		t.Errorf("%+v", st)
 	}
@@ -177,7 +178,7 @@ func TestEveryLoopReceivesWithReusePort(t *testing.T) {
 		clients[i] = dialPacket(t, pc.LocalAddr().String())
 		send(t, clients[i], fmt.Sprint(i))
 	}
-	until(t, "a handler running on each of two loops", func() bool { return inside.Load() == 2 })
+	testkit.Until(t, "a handler running on each of two loops", func() bool { return inside.Load() == 2 })
 	close(gate)
 	for i, nc := range clients {
 		expectPacket(t, nc, fmt.Sprint(i))
@@ -201,19 +202,19 @@ func TestAFloodOfDatagramsHasABudget(t *testing.T) {
 		}
 	})
 	tcp := s.dial(t)
-	until(t, "the connection's opening", func() bool { return s.Stats().Opened == 1 })
+	testkit.Until(t, "the connection's opening", func() bool { return s.Stats().Opened == 1 })
 	udp := dialPacket(t, pc.LocalAddr().String())
 	send(t, udp, "first")
-	await(t, entered, "the first datagram")
+	testkit.Await(t, entered, "the first datagram")
 	for range flood {
 		send(t, udp, "more")
 	}
 	send(t, tcp, "hello")
 	close(gate)
-	if n := await(t, before, "the connection's turn"); n > flood*3/4 {
+	if n := testkit.Await(t, before, "the connection's turn"); n > flood*3/4 {
 		t.Errorf("%d of %d datagrams were received before a connection had its turn", n, flood+1)
 	}
-	until(t, "the rest of the flood", func() bool { return received.Load() == flood+1 })
+	testkit.Until(t, "the rest of the flood", func() bool { return received.Load() == flood+1 })
 }
 
 func TestADatagramThatCannotBeIsRefusedWhole(t *testing.T) {

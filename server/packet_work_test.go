@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -43,14 +44,14 @@ func busyServer(t *testing.T, srv *server.Server) (s *running, pc *server.Packet
 	pc = s.listenPacket(t, echoPacket)
 	entered := make(chan struct{})
 	gate = make(chan struct{})
-	must(t, pc.Dispatch(func(pc *server.PacketConn, _ []byte, _ netip.AddrPort) {
+	testkit.Must(t, pc.Dispatch(func(pc *server.PacketConn, _ []byte, _ netip.AddrPort) {
 		close(entered)
 		select {
 		case <-gate:
 		case <-pc.Context().Done():
 		}
 	}, nil, netip.AddrPort{}))
-	await(t, entered, "a handler")
+	testkit.Await(t, entered, "a handler")
 	return s, pc, gate
 }
 
@@ -68,11 +69,11 @@ func TestDatagramsLeaveHalfOfTheQueue(t *testing.T) {
 	}
 	nc := s.dial(t)
 	send(t, nc, "line\n")
-	until(t, "a request beside the datagrams", func() bool { return s.Stats().QueuedRequests == 3 })
+	testkit.Until(t, "a request beside the datagrams", func() bool { return s.Stats().QueuedRequests == 3 })
 	close(gate)
 	expect(t, nc, "line\n")
 	for _, want := range []string{"a", "b"} { // what they were when they were dispatched
-		if got := await(t, handled, "a datagram"); got != want {
+		if got := testkit.Await(t, handled, "a datagram"); got != want {
 			t.Errorf("handled %q, want %q", got, want)
 		}
 	}
@@ -87,7 +88,7 @@ func TestDispatchedDatagramsCountAsBuffered(t *testing.T) {
 	for {
 		err := pc.Dispatch(ignorePacket, make([]byte, 600), netip.AddrPort{})
 		if err != nil {
-			wantError(t, "above MaxBuffered", err, server.ErrServerFull)
+			testkit.CheckErr(t, "above MaxBuffered", err, server.ErrServerFull)
 			break
 		}
 		accepted++
@@ -96,7 +97,7 @@ func TestDispatchedDatagramsCountAsBuffered(t *testing.T) {
 		t.Errorf("%d bytes are buffered with %d datagrams of 600 bytes", n, accepted)
 	}
 	close(gate)
-	until(t, "the end of all handlers", func() bool { return s.Stats().BufferedBytes == 0 })
+	testkit.Until(t, "the end of all handlers", func() bool { return s.Stats().BufferedBytes == 0 })
 	if err := pc.Dispatch(nil, nil, netip.AddrPort{}); !errors.Is(err, server.ErrInvalid) {
 		t.Errorf("without a handler: %v", err)
 	}
@@ -106,18 +107,18 @@ func TestDispatchedDatagramsCountAsBuffered(t *testing.T) {
 func TestShutdownLetsDatagramsInWorkBeAnswered(t *testing.T) {
 	s, pc, gate := busyServer(t, &server.Server{})
 	nc := dialPacket(t, pc.LocalAddr().String())
-	must(t, pc.Dispatch(echoPacket, []byte("waits"), local(nc)))
+	testkit.Must(t, pc.Dispatch(echoPacket, []byte("waits"), local(nc)))
 	down := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 		defer cancel()
 		down <- s.Shutdown(ctx)
 	}()
-	until(t, "a refusal", func() bool { return errors.Is(pc.Dispatch(ignorePacket, nil, netip.AddrPort{}), server.ErrClosed) })
+	testkit.Until(t, "a refusal", func() bool { return errors.Is(pc.Dispatch(ignorePacket, nil, netip.AddrPort{}), server.ErrClosed) })
 	send(t, nc, "late") // nobody answers that
 	close(gate)
 	expectPacket(t, nc, "waits")
-	if err := await(t, down, "Shutdown"); err != nil {
+	if err := testkit.Await(t, down, "Shutdown"); err != nil {
 		t.Errorf("Shutdown: %v", err)
 	}
 	if st := pc.Stats(); st.Received != 0 || st.Sent != 1 || st.Dropped != 0 {
@@ -129,37 +130,38 @@ func TestShutdownLetsDatagramsInWorkBeAnswered(t *testing.T) {
 func TestCloseDropsDatagramsThatWait(t *testing.T) {
 	s, pc, _ := busyServer(t, &server.Server{})
 	for range 2 {
-		must(t, pc.Dispatch(func(*server.PacketConn, []byte, netip.AddrPort) { t.Error("handled") }, []byte("waits"), netip.AddrPort{}))
+		testkit.Must(t, pc.Dispatch(func(*server.PacketConn, []byte, netip.AddrPort) { t.Error("handled") }, []byte("waits"), netip.AddrPort{}))
 	}
 	err := s.Close()
 	if late := (*server.ShutdownError)(nil); err != nil && !errors.As(err, &late) { // the handler may still be on its way out
 		t.Errorf("Close: %v", err)
 	}
-	until(t, "the dropping", func() bool { return pc.Stats().Dropped == 2 && s.Stats().BufferedBytes == 0 })
+	testkit.Until(t, "the dropping", func() bool { return pc.Stats().Dropped == 2 && s.Stats().BufferedBytes == 0 })
 }
 
 func TestAStuckDatagramIsReportedByShutdown(t *testing.T) {
+	t.Parallel()
 	s := packetServer(t, &server.Server{Workers: 2})
 	pc := s.listenPacket(t, ignorePacket)
 	entered, gate, wrote := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	must(t, pc.Dispatch(func(pc *server.PacketConn, _ []byte, from netip.AddrPort) {
+	testkit.Must(t, pc.Dispatch(func(pc *server.PacketConn, _ []byte, from netip.AddrPort) {
 		close(entered)
 		<-gate
 		_, err := pc.WriteTo([]byte("x"), from)
 		wrote <- err
 	}, nil, netip.MustParseAddrPort("127.0.0.1:9")))
-	await(t, entered, "a handler")
+	testkit.Await(t, entered, "a handler")
 	ctx, cancel := context.WithCancel(context.Background())
 	down := make(chan error, 1)
 	go func() { down <- s.Shutdown(ctx) }()
-	until(t, "a refusal", func() bool { return errors.Is(pc.Dispatch(ignorePacket, nil, netip.AddrPort{}), server.ErrClosed) })
+	testkit.Until(t, "a refusal", func() bool { return errors.Is(pc.Dispatch(ignorePacket, nil, netip.AddrPort{}), server.ErrClosed) })
 	cancel()
-	err := await(t, down, "Shutdown")
+	err := testkit.Await(t, down, "Shutdown")
 	if late := (*server.ShutdownError)(nil); !errors.As(err, &late) || late.Handlers != 1 || late.Conns != 0 {
 		t.Errorf("Shutdown: %v; want one handler that still runs", err)
 	}
 	close(gate)
-	if err := await(t, wrote, "the handler's answer"); !errors.Is(err, server.ErrClosed) {
+	if err := testkit.Await(t, wrote, "the handler's answer"); !errors.Is(err, server.ErrClosed) {
 		t.Errorf("WriteTo after Shutdown: %v", err)
 	}
 }

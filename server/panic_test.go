@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -72,10 +73,10 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 				s := start(t, r, &server.Server{Workers: 1, NumLoops: 1, CloseTimeout: 10 * time.Millisecond, Handler: echoLines(),
 					OnPanic: func(c *server.Conn, v any, stack []byte) { fates <- fate{c, v, string(stack)} }})
 				ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: misfortune(where)})
-				must(t, err)
+				testkit.Must(t, err)
 				other := s.dial(t)
 				for range 3 {
-					must(t, pipelined(other, "before", 1))
+					testkit.Must(t, pipelined(other, "before", 1))
 					bad := &running{s.Server, rig{"tcp", r.tls, 1}, ln.Addr()}
 					nc := bad.dial(t)
 					line := "panic\n"
@@ -87,7 +88,7 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 						expect(t, nc, line)
 						hangUp(nc)
 					}
-					f := await(t, fates, "OnPanic")
+					f := testkit.Await(t, fates, "OnPanic")
 					if !strings.HasPrefix(f.v.(string), "panic in ") || !strings.Contains(f.stack, "misfortune") {
 						t.Errorf("OnPanic is told %v, %s", f.v, f.stack)
 					}
@@ -99,7 +100,7 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 						}
 					}
 					hangUp(nc)
-					must(t, pipelined(other, "after", 1))
+					testkit.Must(t, pipelined(other, "after", 1))
 				}
 				hangUp(other)
 				s.shutdown(t)
@@ -131,10 +132,10 @@ func TestGoexitCostsOneConnection(t *testing.T) {
 			for range 5 {
 				nc := s.dial(t)
 				send(t, nc, "exit\n")
-				wantError(t, "Close", await(t, reasons, "Close"), server.ErrPanic)
+				testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), server.ErrPanic)
 			}
 			nc := s.dial(t)
-			must(t, pipelined(nc, "after", 100))
+			testkit.Must(t, pipelined(nc, "after", 100))
 			hangUp(nc)
 			s.shutdown(t)
 		})
@@ -154,7 +155,7 @@ func TestAPanicEndsTheProgram(t *testing.T) {
 	}
 	for _, where := range []string{"Open", "Data", "Close", "Serve", "Concurrent Serve", "done"} {
 		t.Run(where, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestAPanicEndsTheProgram$")
 			cmd.Env = append(os.Environ(), key+"="+where)
@@ -178,7 +179,7 @@ func TestAPickLoopThatPanicsHasChosenNoLoop(t *testing.T) {
 	nc := s.dial(t)
 	send(t, nc, "hello\n")
 	expect(t, nc, "hello\n")
-	if v := await(t, told, "OnPanic"); v != "no idea" {
+	if v := testkit.Await(t, told, "OnPanic"); v != "no idea" {
 		t.Errorf("OnPanic was told of %v", v)
 	}
 }

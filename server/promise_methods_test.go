@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -60,6 +62,14 @@ func (s *stage) done(error) { s.told.Add(1) }
 
 // methods are all that may be called from any goroutine, on a connection chosen at random.
 func (s *stage) methods() map[string]func(c *server.Conn) error {
+	all := s.connMethods()
+	maps.Copy(all, s.socketMethods())
+	maps.Copy(all, s.serverMethods())
+	return all
+}
+
+// connMethods are the methods of a Conn.
+func (s *stage) connMethods() map[string]func(c *server.Conn) error {
 	return map[string]func(c *server.Conn) error{
 		"Conn.AfterFunc": func(c *server.Conn) error {
 			timer := c.AfterFunc(time.Millisecond, func() { c.Stats() })
@@ -111,7 +121,12 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 		"Conn.WriteOwned":  func(c *server.Conn) error { return s.outcome(c.WriteOwned(make([]byte, 3000), s.done)) },
 		"Conn.WriteString": func(c *server.Conn) error { _, err := c.WriteString("string\n"); return err },
 		"Conn.Writev":      func(c *server.Conn) error { _, err := c.Writev([][]byte{{'a'}, nil, {'b'}}); return err },
+	}
+}
 
+// socketMethods are the methods of a Listener and of a PacketConn.
+func (s *stage) socketMethods() map[string]func(c *server.Conn) error {
+	return map[string]func(c *server.Conn) error{
 		"Listener.Accepted": func(*server.Conn) error { s.listener.Accepted(); return nil },
 		"Listener.Addr":     func(*server.Conn) error { s.listener.Addr(); return nil },
 		"Listener.FD":       func(*server.Conn) error { s.listener.FD(); return nil },
@@ -136,7 +151,12 @@ func (s *stage) methods() map[string]func(c *server.Conn) error {
 			_, err := s.packets.WriteTo([]byte("datagram"), s.packets.LocalAddr().(*net.UDPAddr).AddrPort())
 			return err
 		},
+	}
+}
 
+// serverMethods are the methods of a Server.
+func (s *stage) serverMethods() map[string]func(c *server.Conn) error {
+	return map[string]func(c *server.Conn) error{
 		"Server.AddListener": func(*server.Conn) error {
 			inner, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -262,29 +282,29 @@ func TestAnyMethodFromAnywhere(t *testing.T) {
 		s := &stage{t: t, ready: make(chan struct{})}
 		var err error
 		s.file, err = os.CreateTemp(t.TempDir(), "f")
-		must(t, err)
+		testkit.Must(t, err)
 		defer s.file.Close()
-		must(t, s.file.Truncate(1000))
+		testkit.Must(t, s.file.Truncate(1000))
 		srv := &server.Server{CloseTimeout: 20 * time.Millisecond, WriteTimeout: time.Second, Workers: 3, HighWater: 10_000}
 		srv.Handler = calls{open: func(c *server.Conn) { s.met(c); _ = c.SetHandler(s.handler(rand.IntN(3))) }}
 		s.running = start(t, r, srv)
 		s.listener, err = s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-		must(t, err)
+		testkit.Must(t, err)
 		s.packets, err = s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 			<-s.ready
 			s.call(s.any())
 		}})
-		must(t, err)
+		testkit.Must(t, err)
 		close(s.ready)
 		nc := s.dial(t)
 		send(t, nc, "first\n")
-		until(t, "the first connection", func() bool {
+		testkit.Until(t, "the first connection", func() bool {
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			return len(s.conns) > 0
 		})
 		waiting := s.storm()
-		must(t, s.packets.Close())
+		testkit.Must(t, s.packets.Close())
 		s.shutdown(t)
 		waiting.Wait()
 		if a, n := s.accepted.Load(), s.told.Load(); a != n {

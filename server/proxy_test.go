@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -55,13 +56,13 @@ func (s *running) dialProxied(t *testing.T, header string, step int) net.Conn {
 func TestTheProxysHeaderNamesThePeer(t *testing.T) {
 	for name, row := range proxyHeaders {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, r rig) {
+			inAllRigs(t, func(t *testing.T, r rig) {
 				p := newProbe(calls{data: echo})
 				s := start(t, r, &server.Server{ProxyProtocol: true, Handler: p})
 				for _, step := range []int{len(row.header), 1} {
 					nc := s.dialProxied(t, row.header, step)
-					must(t, pipelined(nc, "behind it", 3))
-					c := await(t, p.opened, "Open")
+					testkit.Must(t, pipelined(nc, "behind it", 3))
+					c := testkit.Await(t, p.opened, "Open")
 					remote := row.remote
 					if remote == "" {
 						remote = c.PeerAddr().String()
@@ -119,7 +120,7 @@ func TestAWrongProxyHeaderEndsTheConnection(t *testing.T) {
 				nc := s.dialPlain(t)
 				_, _ = io.WriteString(nc, header) // the server may be faster
 				_, _ = io.Copy(io.Discard, nc)
-				wantError(t, "OnReject", await(t, rejected, "OnReject"), server.ErrProxyHeader)
+				testkit.CheckErr(t, "OnReject", testkit.Await(t, rejected, "OnReject"), server.ErrProxyHeader)
 				hangUp(nc)
 				s.shutdown(t)
 				if st := s.Stats(); len(rejected) != 0 || st.OpenConns != 0 || st.Opened != 0 || st.BufferedBytes != 0 {
@@ -138,7 +139,7 @@ func TestAHeaderThatDoesNotEnd(t *testing.T) {
 			OnReject: func(_ *server.Conn, reason error) { rejected <- reason }})
 		nc := s.dialPlain(t)
 		_, _ = io.Copy(io.Discard, nc)
-		wantError(t, "OnReject", await(t, rejected, "OnReject"), server.ErrProxyHeader)
+		testkit.CheckErr(t, "OnReject", testkit.Await(t, rejected, "OnReject"), server.ErrProxyHeader)
 
 		patient := start(t, r, &server.Server{ProxyProtocol: true, Handler: calls{},
 			OnReject: func(_ *server.Conn, reason error) { rejected <- reason }})
@@ -146,6 +147,6 @@ func TestAHeaderThatDoesNotEnd(t *testing.T) {
 		send(t, nc, "PROXY TCP4 10.")
 		closeWrite(t, nc)
 		_, _ = io.Copy(io.Discard, nc)
-		wantError(t, "OnReject", await(t, rejected, "OnReject"), server.ErrProxyHeader)
+		testkit.CheckErr(t, "OnReject", testkit.Await(t, rejected, "OnReject"), server.ErrProxyHeader)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -34,7 +35,8 @@ func paced(t testing.TB, d time.Duration, bytes int) {
 
 // TestWriteLimitPacesEachConnection, encrypted or not; and what waits is still sent after a close.
 func TestWriteLimitPacesEachConnection(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	t.Parallel()
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, WriteLimit: rateLimit, CloseTimeout: -1})
 		var all sync.WaitGroup
@@ -42,7 +44,7 @@ func TestWriteLimitPacesEachConnection(t *testing.T) {
 			c, nc := p.connect(t, s)
 			since := time.Now()
 			_, err := c.Write(make([]byte, rateBytes))
-			must(t, err)
+			testkit.Must(t, err)
 			c.Close()
 			all.Go(func() {
 				if n, err := io.Copy(io.Discard, nc); n != rateBytes || err != nil {
@@ -60,7 +62,8 @@ func TestWriteLimitPacesEachConnection(t *testing.T) {
 
 // TestReadLimitPacesEachConnection by leaving its bytes in the kernel; answers are not held back.
 func TestReadLimitPacesEachConnection(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	t.Parallel()
+	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
 		s := start(t, r, &server.Server{Handler: p, ReadLimit: rateLimit})
 		var all sync.WaitGroup
@@ -87,7 +90,8 @@ func sendAll(nc net.Conn, n int) {
 
 // TestAGroupIsLimitedTogether: many connections, on all loops, pass what one bucket lets through, and each gets a share.
 func TestAGroupIsLimitedTogether(t *testing.T) {
-	eachAtOnce(t, func(t *testing.T, r rig) {
+	t.Parallel()
+	each(t, func(t *testing.T, r rig) {
 		const clients = 12
 		for _, way := range []string{"read", "write"} {
 			read, write := rateLimit, server.RateLimit{}
@@ -95,7 +99,7 @@ func TestAGroupIsLimitedTogether(t *testing.T) {
 				read, write = write, read
 			}
 			g, err := server.NewRateGroup(read, write)
-			must(t, err)
+			testkit.Must(t, err)
 			p := newProbe(calls{data: echo})
 			s := start(t, r, &server.Server{Handler: p, RateGroup: g})
 			var ends []net.Conn
@@ -141,18 +145,19 @@ func TestRatesThatMakeNoSenseAreRefused(t *testing.T) {
 
 // TestALimitedConnectionDoesNotHoldUpOthers, nor its own end.
 func TestALimitedConnectionDoesNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
 		s := start(t, r, &server.Server{Handler: p, WriteLimit: server.RateLimit{BytesPerSecond: 100, Burst: 8192}})
 		c, _ := p.connect(t, s)
 		_, err := c.Write(make([]byte, 100_000))
-		must(t, err)
+		testkit.Must(t, err)
 		_, nc := p.connect(t, s)
 		send(t, nc, "hello")
 		expect(t, nc, "hello")
 		isIdle(t, s)
 		c.Abort()
-		if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
+		if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
 			t.Errorf("the reason is %v", reason)
 		}
 	})
@@ -161,6 +166,7 @@ func TestALimitedConnectionDoesNotHoldUpOthers(t *testing.T) {
 // TestALimitedSenderWakesItsLoopSeldom: each visit moves a good part of the burst, with several senders that are always ready, in
 // both directions.
 func TestALimitedSenderWakesItsLoopSeldom(t *testing.T) {
+	t.Parallel()
 	const senders, limit, least = 10, 1 << 20, 2 << 10
 	for name, srv := range map[string]*server.Server{
 		"read":  {ReadLimit: server.RateLimit{BytesPerSecond: limit}, Handler: calls{}},
@@ -186,14 +192,14 @@ func TestALimitedSenderWakesItsLoopSeldom(t *testing.T) {
 				}
 				return st.BytesWritten
 			}
-			until(t, "the first bursts", func() bool { return moved() > senders*limit/5 })
+			testkit.Until(t, "the first bursts", func() bool { return moved() > senders*limit/5 })
 			bytes, calls := moved(), s.Stats().Loops[0].Loop.Callbacks
-			until(t, "more", func() bool { return moved() > bytes+senders*limit/2 })
+			testkit.Until(t, "more", func() bool { return moved() > bytes+senders*limit/2 })
 			bytes, calls = moved()-bytes, s.Stats().Loops[0].Loop.Callbacks-calls
 			if bytes/calls < least {
 				t.Errorf("%d bytes in %d callbacks, %d each; want %d at least", bytes, calls, bytes/calls, least)
 			}
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 		})
 	}
 }

@@ -11,30 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
-// TestCloseIsToldTheReason of every way in which a connection ends.
-func TestCloseIsToldTheReason(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+// TestCloseIsCalledWithTheReason of every way in which a connection ends.
+func TestCloseIsCalledWithTheReason(t *testing.T) {
+	inAllRigs(t, func(t *testing.T, r rig) {
 		own := errors.New("the handler's own")
-		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
-			switch string(p) {
-			case "close":
-				c.Close()
-			case "abort":
-				c.Abort()
-			case "fail":
-				return len(p), own
-			case "greedy":
-				return len(p) + 1, nil
-			case "less":
-				return -1, nil
-			default: // wants more than it may have
-				return 0, nil
-			}
-			return len(p), nil
-		}})
+		p := newProbe(calls{data: endAs(own)})
 		s := start(t, r, &server.Server{Handler: p, MaxInput: 1000})
 		say := func(text string) func(net.Conn) { return func(nc net.Conn) { send(t, nc, text) } }
 		for _, end := range []struct {
@@ -49,7 +34,7 @@ func TestCloseIsToldTheReason(t *testing.T) {
 			{"less than nothing consumed", say("less"), server.ErrHandler},
 			{"input too long", say(strings.Repeat("x", 1001)), server.ErrTooLong},
 			{"the client's end", func(nc net.Conn) { closeWrite(t, nc) }, io.EOF},
-			{"the client's close", func(nc net.Conn) { must(t, nc.Close()) }, io.EOF},
+			{"the client's close", func(nc net.Conn) { testkit.Must(t, nc.Close()) }, io.EOF},
 		} {
 			_, nc := p.connect(t, s)
 			end.do(nc)
@@ -57,24 +42,45 @@ func TestCloseIsToldTheReason(t *testing.T) {
 				expectEOFUnlessClosed(t, nc)
 			}
 			hangUp(nc)
-			if reason := await(t, p.closed, "Close"); !errors.Is(reason, end.want) {
+			if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, end.want) {
 				t.Errorf("%s: the reason is %v, want %v", end.how, reason, end.want)
 			}
 		}
 		if r.network == "tcp" {
 			_, nc := p.connect(t, s)
 			reset(t, nc)
-			if reason := await(t, p.closed, "Close"); !isGone(reason) {
+			if reason := testkit.Await(t, p.closed, "Close"); !isGone(reason) {
 				t.Errorf("a reset: the reason is %v", reason)
 			}
 		}
 		p.connect(t, s)
-		must(t, s.Close())
-		if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrServerClosed) {
+		testkit.Must(t, s.Close())
+		if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, server.ErrServerClosed) {
 			t.Errorf("the server's end: the reason is %v", reason)
 		}
 		s.drained(t)
 	})
+}
+
+// endAs returns a Data function that ends its connection as the client asks; own is the error for "fail".
+func endAs(own error) func(c *server.Conn, p []byte) (int, error) {
+	return func(c *server.Conn, p []byte) (int, error) {
+		switch string(p) {
+		case "close":
+			c.Close()
+		case "abort":
+			c.Abort()
+		case "fail":
+			return len(p), own
+		case "greedy":
+			return len(p) + 1, nil
+		case "less":
+			return -1, nil
+		default: // wants more than it may have
+			return 0, nil
+		}
+		return len(p), nil
+	}
 }
 
 func expectEOFUnlessClosed(t testing.TB, nc net.Conn) {
@@ -93,10 +99,10 @@ func TestAMaxInputMayBeReachedAndNotPassed(t *testing.T) {
 		for _, first := range []int{1, limit / 2, limit} {
 			c, nc := p.connect(t, s)
 			send(t, nc, strings.Repeat("x", first))
-			until(t, "the first part", func() bool { return c.Stats().BytesRead == uint64(first) })
+			testkit.Until(t, "the first part", func() bool { return c.Stats().BytesRead == uint64(first) })
 			if first < limit {
 				send(t, nc, strings.Repeat("x", limit-first))
-				until(t, "the limit", func() bool { return c.Stats().BytesRead == limit })
+				testkit.Until(t, "the limit", func() bool { return c.Stats().BytesRead == limit })
 			}
 			onLoop(t, c, func() {})
 			if len(p.closed) > 0 {
@@ -107,10 +113,10 @@ func TestAMaxInputMayBeReachedAndNotPassed(t *testing.T) {
 			}
 			send(t, nc, "!")
 			hangUp(nc)
-			if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrTooLong) {
+			if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, server.ErrTooLong) {
 				t.Errorf("the reason is %v", reason)
 			}
-			until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
+			testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 		}
 	})
 }
@@ -139,13 +145,13 @@ func TestDataIsGivenWhatItDidNotConsume(t *testing.T) {
 			}
 			send(t, nc, part)
 			want := len("123456789abc"[:min(12, []int{2, 10, 10, 12}[i])])
-			until(t, "input", func() bool { return c.Stats().BytesRead == uint64(want) })
+			testkit.Until(t, "input", func() bool { return c.Stats().BytesRead == uint64(want) })
 			onLoop(t, c, func() {})
 		}
 		closeWrite(t, nc)
 		expectEOF(t, nc)
-		must(t, nc.Close())
-		if reason := await(t, p.closed, "Close"); reason != io.EOF {
+		testkit.Must(t, nc.Close())
+		if reason := testkit.Await(t, p.closed, "Close"); reason != io.EOF {
 			t.Errorf("the reason is %v", reason)
 		}
 		if want := "[12 123456789a 456789a 789a a abc]"; fmt.Sprint(calledWith) != want {
@@ -193,7 +199,7 @@ func TestOpenIsFirstAndCloseLast(t *testing.T) {
 				h := allProbe{markProbe{p, func(c *server.Conn) { visit(c, "HighWater") }, func(*server.Conn) {}}, func(c *server.Conn) { visit(c, "EOF"); c.Close() }}
 				s := start(t, r, &server.Server{Handler: h, CloseTimeout: brief})
 				go hello(s)
-				await(t, p.closed, fmt.Sprintf("%s in %s: Close", how, place))
+				testkit.Await(t, p.closed, fmt.Sprintf("%s in %s: Close", how, place))
 				s.shutdown(t)
 				mu.Lock()
 				count := map[string]int{}
@@ -226,7 +232,7 @@ func hello(s *running) {
 		return
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(patience))
+	_ = nc.SetDeadline(time.Now().Add(testkit.Patience))
 	if s.rig.tls {
 		nc = tls.Client(nc, clientTLS())
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -29,11 +30,11 @@ func openssl(t *testing.T, args ...string) (in io.Writer, lines <-chan string) {
 	}
 	cmd := exec.Command(path, args...)
 	stdin, err := cmd.StdinPipe()
-	must(t, err)
+	testkit.Must(t, err)
 	stdout, err := cmd.StdoutPipe()
-	must(t, err)
+	testkit.Must(t, err)
 	cmd.Stderr = cmd.Stdout
-	must(t, cmd.Start())
+	testkit.Must(t, cmd.Start())
 	out := make(chan string, 1000)
 	read := make(chan struct{})
 	go func() {
@@ -63,31 +64,32 @@ func awaitLine(t *testing.T, lines <-chan string, text string) string {
 			if !ok {
 				t.Fatalf("openssl has ended without a line with %q", text)
 			}
-		case <-time.After(patience):
-			t.Fatalf("openssl has written no line with %q within %v", text, patience)
+		case <-time.After(testkit.Patience):
+			t.Fatalf("openssl has written no line with %q within %v", text, testkit.Patience)
 		}
 	}
 }
 
 // TestAClientThatRenegotiatesIsCutOff: of TLS 1.2, which alone has it. Others are served, before and after.
 func TestAClientThatRenegotiatesIsCutOff(t *testing.T) {
+	t.Parallel()
 	config := serverTLS()
 	config.MaxVersion = tls.VersionTLS12
 	p := newProbe(calls{data: echo})
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: p, TLS: config})
 	_, other := p.connect(t, s)
 	in, lines := openssl(t, "s_client", "-connect", s.addr.String(), "-tls1_2")
-	c := await(t, p.opened, "Open")
+	c := testkit.Await(t, p.opened, "Open")
 	if state, ok := c.TLS(); !ok || state.Version != tls.VersionTLS12 {
 		t.Fatalf("the version is %x", state.Version)
 	}
 	_, err := io.WriteString(in, "hello\n")
-	must(t, err)
+	testkit.Must(t, err)
 	awaitLine(t, lines, "hello")
 	_, err = io.WriteString(in, "R\n") // its command to renegotiate
-	must(t, err)
+	testkit.Must(t, err)
 	awaitLine(t, lines, "RENEGOTIATING")
-	if reason := await(t, p.closed, "Close"); reason == nil || !strings.Contains(reason.Error(), "tls: ") {
+	if reason := testkit.Await(t, p.closed, "Close"); reason == nil || !strings.Contains(reason.Error(), "tls: ") {
 		t.Errorf("the reason is %v, want an error of package tls", reason)
 	}
 	send(t, other, "still served")
@@ -100,14 +102,15 @@ func TestAClientThatRenegotiatesIsCutOff(t *testing.T) {
 
 // TestAServerThatAsksForRenegotiationIsLeft by a connection that was dialled: the request is refused with an alert, and Close is told.
 func TestAServerThatAsksForRenegotiationIsLeft(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cert, _ := certificate()
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	must(t, err)
+	testkit.Must(t, err)
 	for name, block := range map[string]*pem.Block{
 		"cert": {Type: "CERTIFICATE", Bytes: cert.Certificate[0]}, "key": {Type: "PRIVATE KEY", Bytes: key},
 	} {
-		must(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
 	}
 	in, lines := openssl(t, "s_server", "-accept", "127.0.0.1:0", "-tls1_2", "-cert", filepath.Join(dir, "cert"), "-key", filepath.Join(dir, "key"))
 	address := strings.TrimPrefix(awaitLine(t, lines, "ACCEPT 127.0.0.1:"), "ACCEPT ")
@@ -115,19 +118,19 @@ func TestAServerThatAsksForRenegotiationIsLeft(t *testing.T) {
 	check := bystander(t, s)
 	h := newCaller()
 	c, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h, TLS: clientTLS()})
-	must(t, err)
-	await(t, h.opened, "Open")
+	testkit.Must(t, err)
+	testkit.Await(t, h.opened, "Open")
 	_, err = c.WriteString("from the client\n")
-	must(t, err)
+	testkit.Must(t, err)
 	awaitLine(t, lines, "from the client")
 	_, err = io.WriteString(in, "hello\n")
-	must(t, err)
-	if line := await(t, h.lines, "a line"); line != "hello" {
+	testkit.Must(t, err)
+	if line := testkit.Await(t, h.lines, "a line"); line != "hello" {
 		t.Errorf("read %q", line)
 	}
 	_, err = io.WriteString(in, "r\n") // its command to ask for renegotiation
-	must(t, err)
-	if reason := await(t, h.closed, "Close"); reason == nil || !strings.Contains(reason.Error(), "tls: no renegotiation") {
+	testkit.Must(t, err)
+	if reason := testkit.Await(t, h.closed, "Close"); reason == nil || !strings.Contains(reason.Error(), "tls: no renegotiation") {
 		t.Errorf("the reason is %v, want that there is no renegotiation", reason)
 	}
 	check()

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -45,7 +46,7 @@ func TestThePartsOfAReplyStayTogether(t *testing.T) {
 				}
 				closeWrite(t, nc)
 				got, err := io.ReadAll(nc)
-				must(t, err)
+				testkit.Must(t, err)
 				pushes := strings.Count(string(got), "<push>")
 				if text := strings.ReplaceAll(string(got), "<push>", ""); text != want.String() || pushes != 2*requests {
 					t.Errorf("%d bytes and %d pushes came, want %d and %d", len(text), pushes, want.Len(), 2*requests)
@@ -99,8 +100,8 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 			for i := range 9 {
 				nc := s.dial(t)
 				send(t, nc, "1\n2\n3\n")
-				c := await(t, opened, "Open")
-				until(t, "a request of it", func() bool { return await(t, requests, "a request") == c })
+				c := testkit.Await(t, opened, "Open")
+				testkit.Until(t, "a request of it", func() bool { return testkit.Await(t, requests, "a request") == c })
 				switch i % 3 {
 				case 0:
 					reset(t, nc)
@@ -115,7 +116,7 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 					c.Abort()
 				}
 			}
-			until(t, "the end of the connections", func() bool { return s.Stats().OpenConns == 0 })
+			testkit.Until(t, "the end of the connections", func() bool { return s.Stats().OpenConns == 0 })
 			s.shutdown(t)
 			mu.Lock()
 			told.check(t, accepted)
@@ -144,9 +145,9 @@ func TestAReplyOfADeadConnectionSaysSo(t *testing.T) {
 		}}})
 		send(t, s.dial(t), "go\n")
 		for range 5 {
-			err := await(t, errs, "a write")
-			wantError(t, "a write", err, server.ErrClosed)
-			wantError(t, "a write", err, server.ErrAborted)
+			err := testkit.Await(t, errs, "a write")
+			testkit.CheckErr(t, "a write", err, server.ErrClosed)
+			testkit.CheckErr(t, "a write", err, server.ErrAborted)
 		}
 	}
 }
@@ -156,11 +157,11 @@ func TestAReplyThatIsKeptIsRefusedBesideTheNextRequest(t *testing.T) {
 	f := writeFile(t, []byte("FILE"))
 	check := func(w server.Reply) {
 		_, err := w.Write(make([]byte, 100<<10))
-		wantError(t, "Write", err, server.ErrReplyEnded)
-		wantError(t, "WriteOwned", w.WriteOwned([]byte("x"), func(error) { t.Error("release was called") }), server.ErrReplyEnded)
-		wantError(t, "SendFile", w.SendFile(f, 0, 4, nil), server.ErrReplyEnded)
-		wantError(t, "Notify", w.Notify(func(error) { t.Error("done was called") }), server.ErrReplyEnded)
-		wantError(t, "Flush", w.Flush(), server.ErrReplyEnded)
+		testkit.CheckErr(t, "Write", err, server.ErrReplyEnded)
+		testkit.CheckErr(t, "WriteOwned", w.WriteOwned([]byte("x"), func(error) { t.Error("release was called") }), server.ErrReplyEnded)
+		testkit.CheckErr(t, "SendFile", w.SendFile(f, 0, 4, nil), server.ErrReplyEnded)
+		testkit.CheckErr(t, "Notify", w.Notify(func(error) { t.Error("done was called") }), server.ErrReplyEnded)
+		testkit.CheckErr(t, "Flush", w.Flush(), server.ErrReplyEnded)
 	}
 	check(server.Reply{})
 	var kept []server.Reply
@@ -193,10 +194,10 @@ func TestAReplyIsNotHeldUpByAnotherThatWaits(t *testing.T) {
 	})})
 	nc := s.dial(t)
 	send(t, nc, "first\nlong\n")
-	w := await(t, kept, "the first request")
-	until(t, "a full output", func() bool { return w.Conn().Stats().BufferedBytes >= 64<<10 })
+	w := testkit.Await(t, kept, "the first request")
+	testkit.Until(t, "a full output", func() bool { return w.Conn().Stats().BufferedBytes >= 64<<10 })
 	_, err := w.WriteString("late")
-	wantError(t, "Write", err, server.ErrReplyEnded)
+	testkit.CheckErr(t, "Write", err, server.ErrReplyEnded)
 	hangUp(nc)
 }
 
@@ -218,7 +219,7 @@ func TestFilesOfRepliesWaitForRoom(t *testing.T) {
 	expect(t, nc, strings.Repeat("0123456789", 20))
 	closeWrite(t, nc)
 	_, err := io.ReadAll(nc)
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 // TestARequestOnAWorkerAllocatesNothing of our own: neither for its reply nor for the parts of it.

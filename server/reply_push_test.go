@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -79,7 +80,7 @@ func TestPushesFallBetweenReplies(t *testing.T) {
 							n++
 							continue
 						}
-						wantError(t, "a push that was refused", refused[0].Err, server.ErrFull)
+						testkit.CheckErr(t, "a push that was refused", refused[0].Err, server.ErrFull)
 					}
 				})
 			}
@@ -111,7 +112,7 @@ func TestFlushLetsPushesIn(t *testing.T) {
 				push("<a>")
 				_, _ = w.WriteString("two" + big)
 				push("<b>")
-				must(t, w.Flush())
+				testkit.Must(t, w.Flush())
 				push("<c>")
 				_, _ = w.WriteString("three" + big)
 				push("<d>")
@@ -120,7 +121,7 @@ func TestFlushLetsPushesIn(t *testing.T) {
 			send(t, nc, "go\n")
 			got := make([]byte, 3*size+len("onetwothree<a><b><c><d>"))
 			_, err := io.ReadFull(nc, got)
-			must(t, err)
+			testkit.Must(t, err)
 			text := strings.ReplaceAll(string(got), "x", "")
 			want := "onetwo<a><b><c>three<d>"
 			if size == 10 { // what is gathered is not the connection's yet, so pushes come first

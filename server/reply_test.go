@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -91,19 +92,19 @@ func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
 				s := start(t, r, &server.Server{Handler: d})
 				nc := s.dial(t)
 				send(t, nc, "go\n")
-				c := await(t, conns, "Open")
-				until(t, "a full output", func() bool { return c.Stats().BufferedBytes >= server.DefaultMaxOutput })
+				c := testkit.Await(t, conns, "Open")
+				testkit.Until(t, "a full output", func() bool { return c.Stats().BufferedBytes >= server.DefaultMaxOutput })
 				row.end(s, nc, c)
-				err := await(t, failed, "the end of the write")
-				wantError(t, "Write", err, server.ErrClosed)
-				reason := await(t, reasons, "Close")
+				err := testkit.Await(t, failed, "the end of the write")
+				testkit.CheckErr(t, "Write", err, server.ErrClosed)
+				reason := testkit.Await(t, reasons, "Close")
 				if row.reason != nil {
-					wantError(t, "Write", err, row.reason)
-					wantError(t, "Close", reason, row.reason)
+					testkit.CheckErr(t, "Write", err, row.reason)
+					testkit.CheckErr(t, "Close", reason, row.reason)
 				}
 				hangUp(nc)
 				s.shutdown(t)
-				until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
+				testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 			})
 		})
 	}
@@ -136,7 +137,7 @@ func TestAReplyFromSeveralGoroutines(t *testing.T) {
 		counts := map[string]int{}
 		for range writers * lines {
 			line, err := in.ReadString('\n')
-			must(t, err)
+			testkit.Must(t, err)
 			if line != strings.Repeat(line[:1], 100)+"\n" {
 				t.Fatalf("a line is torn: %q", line)
 			}
@@ -163,8 +164,8 @@ func TestAReplyEndsWithItsFunction(t *testing.T) {
 		expect(t, nc, "done\n")
 		w := <-replies
 		_, err := w.WriteString("late")
-		wantError(t, "Write", err, server.ErrReplyEnded)
-		wantError(t, "Flush", w.Flush(), server.ErrReplyEnded)
+		testkit.CheckErr(t, "Write", err, server.ErrReplyEnded)
+		testkit.CheckErr(t, "Flush", w.Flush(), server.ErrReplyEnded)
 		closeWrite(t, nc)
 		expectEOF(t, nc)
 		s.shutdown(t)
@@ -182,23 +183,23 @@ func TestContextEndsWithTheConnection(t *testing.T) {
 		})})
 		nc := s.dial(t)
 		send(t, nc, "go\n")
-		await(t, begun, "the request")
+		testkit.Await(t, begun, "the request")
 		for c := range s.Conns() {
 			c.Abort()
 		}
-		wantError(t, "the cause", await(t, causes, "the context's end"), server.ErrAborted)
+		testkit.CheckErr(t, "the cause", testkit.Await(t, causes, "the context's end"), server.ErrAborted)
 
-		until(t, "the connection's end", func() bool { return s.Stats().OpenConns == 0 })
+		testkit.Until(t, "the connection's end", func() bool { return s.Stats().OpenConns == 0 })
 		nc = s.dial(t)
 		send(t, nc, "go\n")
-		await(t, begun, "the request")
+		testkit.Await(t, begun, "the request")
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
 		ended := make(chan error, 1)
 		go func() { ended <- s.Shutdown(ctx) }()
-		wantError(t, "the cause", await(t, causes, "the context's end"), server.ErrServerClosed)
+		testkit.CheckErr(t, "the cause", testkit.Await(t, causes, "the context's end"), server.ErrServerClosed)
 		var late *server.ShutdownError
-		if err := await(t, ended, "Shutdown's end"); !errors.As(err, &late) || late.Conns != 1 {
+		if err := testkit.Await(t, ended, "Shutdown's end"); !errors.As(err, &late) || late.Conns != 1 {
 			t.Errorf("Shutdown: %v", err)
 		}
 	})

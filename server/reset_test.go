@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -24,18 +25,17 @@ func TestHugeLengthsTakeNoMemory(t *testing.T) {
 			send(t, nc, prefix+"x")
 			expectEOF(t, nc)
 			hangUp(nc)
-			wantError(t, "Close", await(t, reasons, "Close"), framing.ErrTooLong)
+			testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), framing.ErrTooLong)
 		}
 	})
 }
 
 // TestAResetInTheMiddleOfAnything ends that connection with the reason; nothing accepted is without an outcome.
 func TestAResetInTheMiddleOfAnything(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	inAllRigs(t, func(t *testing.T, r rig) {
 		if r.network != "tcp" {
 			return
 		}
-		file := sparseFile(t, 32<<20)
 		release := make(chan struct{})
 		var p *probe
 		d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
@@ -47,29 +47,7 @@ func TestAResetInTheMiddleOfAnything(t *testing.T) {
 		p = newProbe(calls{})
 		d.Opened, d.Closed = p.Open, p.Close
 		s := start(t, r, &server.Server{Handler: d, Socket: tight(), CloseTimeout: -1})
-		for name, begin := range map[string]func(c *server.Conn, nc net.Conn, done func(error)) error{
-			"silence":           func(*server.Conn, net.Conn, func(error)) error { return errNone },
-			"half a line":       func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "no end"); return errNone },
-			"a long reply":      func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "go\n"); return errNone },
-			"a request in work": func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "wait\n"); return errNone },
-			"output": func(c *server.Conn, _ net.Conn, done func(error)) error {
-				return c.WriteNotify(make([]byte, 8<<20), done)
-			},
-			"a file": func(c *server.Conn, _ net.Conn, done func(error)) error { return c.SendFile(file, 0, 32<<20, done) },
-			"a pause": func(c *server.Conn, _ net.Conn, done func(error)) error {
-				c.PauseRead(nil)
-				return c.WriteNotify(make([]byte, 8<<20), done)
-			},
-			"a close": func(c *server.Conn, _ net.Conn, done func(error)) error {
-				err := c.WriteNotify(make([]byte, 8<<20), done)
-				c.Close()
-				return err
-			},
-			"a half-close": func(c *server.Conn, _ net.Conn, done func(error)) error {
-				err := c.WriteNotify(make([]byte, 8<<20), done)
-				return errors.Join(err, c.CloseWrite())
-			},
-		} {
+		for name, begin := range stagesOfAConnection(t) {
 			c, nc := p.connect(t, s)
 			done := make(chan error, 2)
 			err := begin(c, nc, func(err error) { done <- err })
@@ -80,14 +58,14 @@ func TestAResetInTheMiddleOfAnything(t *testing.T) {
 			time.Sleep(5 * time.Millisecond) // into the middle of it, mostly
 			reset(t, nc)
 			if name == "a request in work" {
-				until(t, "the notice of the reset", func() bool { _, e := c.WriteString("x"); return e != nil })
+				testkit.Until(t, "the notice of the reset", func() bool { _, e := c.WriteString("x"); return e != nil })
 				release <- struct{}{}
 			}
-			if reason := await(t, p.closed, name+": Close"); !isGone(reason) {
+			if reason := testkit.Await(t, p.closed, name+": Close"); !isGone(reason) {
 				t.Errorf("%s: Close was told %v", name, reason)
 			}
 			if err == nil {
-				if e := await(t, done, name+": the outcome"); !isGone(e) || !errors.Is(e, server.ErrClosed) || len(done) > 0 {
+				if e := testkit.Await(t, done, name+": the outcome"); !isGone(e) || !errors.Is(e, server.ErrClosed) || len(done) > 0 {
 					t.Errorf("%s: the outcome is %v", name, e)
 				}
 			}
@@ -97,13 +75,43 @@ func TestAResetInTheMiddleOfAnything(t *testing.T) {
 	})
 }
 
+// stagesOfAConnection returns functions that bring a connection into a stage in which it may be reset. Each returns errNone if it writes
+// nothing, and else calls done with the outcome of the write.
+func stagesOfAConnection(t *testing.T) map[string]func(c *server.Conn, nc net.Conn, done func(error)) error {
+	t.Helper()
+	file := sparseFile(t, 32<<20)
+	return map[string]func(c *server.Conn, nc net.Conn, done func(error)) error{
+		"silence":           func(*server.Conn, net.Conn, func(error)) error { return errNone },
+		"half a line":       func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "no end"); return errNone },
+		"a long reply":      func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "go\n"); return errNone },
+		"a request in work": func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "wait\n"); return errNone },
+		"output": func(c *server.Conn, _ net.Conn, done func(error)) error {
+			return c.WriteNotify(make([]byte, 8<<20), done)
+		},
+		"a file": func(c *server.Conn, _ net.Conn, done func(error)) error { return c.SendFile(file, 0, 32<<20, done) },
+		"a pause": func(c *server.Conn, _ net.Conn, done func(error)) error {
+			c.PauseRead(nil)
+			return c.WriteNotify(make([]byte, 8<<20), done)
+		},
+		"a close": func(c *server.Conn, _ net.Conn, done func(error)) error {
+			err := c.WriteNotify(make([]byte, 8<<20), done)
+			c.Close()
+			return err
+		},
+		"a half-close": func(c *server.Conn, _ net.Conn, done func(error)) error {
+			err := c.WriteNotify(make([]byte, 8<<20), done)
+			return errors.Join(err, c.CloseWrite())
+		},
+	}
+}
+
 var errNone = errors.New("nothing was written")
 
 // sparseFile is a file of n bytes that takes no room.
 func sparseFile(t *testing.T, n int64) *os.File {
 	f, err := os.CreateTemp(t.TempDir(), "f")
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { f.Close() })
-	must(t, f.Truncate(n))
+	testkit.Must(t, f.Truncate(n))
 	return f
 }

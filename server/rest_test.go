@@ -3,6 +3,7 @@ package server_test
 import (
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -14,8 +15,8 @@ func (s *running) awaitRest(t testing.TB) {
 	for _, l := range server.EventLoops(s.Server) {
 		for quiet, before := 0, uint64(0); quiet < turns; {
 			now := make(chan uint64, 1)
-			must(t, l.Post(func() { now <- l.Stats().Callbacks }))
-			if n := await(t, now, "a Post"); n == before {
+			testkit.Must(t, l.Post(func() { now <- l.Stats().Callbacks }))
+			if n := testkit.Await(t, now, "a Post"); n == before {
 				quiet++
 			} else {
 				quiet, before = 0, n

@@ -5,11 +5,12 @@ import (
 	"net"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
-// TestRefusalsForTheConnectionAndForTheServerAreToldApart: both match ErrFull.
-func TestRefusalsForTheConnectionAndForTheServerAreToldApart(t *testing.T) {
+// TestRefusalsForTheConnectionAndForTheServerDiffer: both match ErrFull.
+func TestRefusalsForTheConnectionAndForTheServerDiffer(t *testing.T) {
 	for _, row := range []struct {
 		srv    *server.Server
 		server bool
@@ -28,8 +29,8 @@ func TestRefusalsForTheConnectionAndForTheServerAreToldApart(t *testing.T) {
 	}
 }
 
-// TestAllThatTheServerRefusedAreToldOfRoom, on all loops, and also after one that had been refused is closed.
-func TestAllThatTheServerRefusedAreToldOfRoom(t *testing.T) {
+// TestAllThatTheServerRefusedAreNotifiedOfRoom, on all loops, and also after one that had been refused is closed.
+func TestAllThatTheServerRefusedAreNotifiedOfRoom(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const n = 20
 		low := make(chan *server.Conn, 100)
@@ -53,16 +54,16 @@ func TestAllThatTheServerRefusedAreToldOfRoom(t *testing.T) {
 		}
 		for c := range wanted {
 			_, err := c.WriteString("x")
-			wantError(t, "a write", err, server.ErrServerFull)
+			testkit.CheckErr(t, "a write", err, server.ErrServerFull)
 		}
 		_, err := gone.WriteString("x")
-		wantError(t, "a write", err, server.ErrServerFull)
+		testkit.CheckErr(t, "a write", err, server.ErrServerFull)
 		gone.Abort()
 		hangUp(goneClient)
 		full.Abort()
 		hangUp(nc)
 		for len(wanted) > 0 {
-			c := await(t, low, "LowWater")
+			c := testkit.Await(t, low, "LowWater")
 			if _, err := c.WriteString("x"); wanted[c] && err != nil {
 				t.Errorf("a write after LowWater: %v", err)
 			}

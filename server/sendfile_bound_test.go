@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -47,9 +48,9 @@ func TestAClientThatReadsNoFilesIsNotReadFrom(t *testing.T) {
 		p := newProbe(calls{data: f.data})
 		s := start(t, r, &server.Server{Handler: p, Socket: tight()})
 		_, nc := p.connect(t, s)
-		must(t, nc.SetWriteDeadline(time.Now().Add(time.Second)))
+		testkit.Must(t, nc.SetWriteDeadline(time.Now().Add(time.Second)))
 		_, _ = nc.Write([]byte(strings.Repeat("g", 30_000))) // which may find the server's input full
-		until(t, "some files", func() bool { return f.opened.Load()-f.closed.Load() >= 16 })
+		testkit.Until(t, "some files", func() bool { return f.opened.Load()-f.closed.Load() >= 16 })
 		for range 20 { // turns of the loops
 			if open := f.opened.Load() - f.closed.Load(); open > 16 {
 				t.Fatalf("%d files are open for a client that reads nothing; the high-water mark is 16 files", open)
@@ -60,8 +61,8 @@ func TestAClientThatReadsNoFilesIsNotReadFrom(t *testing.T) {
 			t.Errorf("16 files count as %d bytes", n)
 		}
 		hangUp(nc)
-		await(t, p.closed, "Close")
-		until(t, "the close of every file", func() bool { return f.opened.Load() == f.closed.Load() })
+		testkit.Await(t, p.closed, "Close")
+		testkit.Until(t, "the close of every file", func() bool { return f.opened.Load() == f.closed.Load() })
 		s.shutdown(t)
 		s.drained(t)
 	})
@@ -93,8 +94,8 @@ func TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull(t *testing.T) {
 			t.Fatalf("a file came with %v, right: %v", err, bytes.Equal(got, content))
 		}
 	}
-	await(t, low, "LowWater")
-	until(t, "every outcome", func() bool { return told.Load() == int64(sent) })
+	testkit.Await(t, low, "LowWater")
+	testkit.Until(t, "every outcome", func() bool { return told.Load() == int64(sent) })
 	if st := s.Stats(); st.BufferedBytes != 0 || st.Full != 1 {
 		t.Errorf("%+v", st)
 	}
@@ -121,7 +122,7 @@ func TestTheFilesOfAServerLeaveDescriptors(t *testing.T) {
 	if fmt.Sprint(taken) != "[20 1 1]" {
 		t.Errorf("the connections were given %v files, want 20, 1 and 1", taken)
 	}
-	must(t, s.Close())
+	testkit.Must(t, s.Close())
 	if n := server.WaitingFiles(s.Server); n != 0 {
 		t.Errorf("%d files are counted when all are closed", n)
 	}
@@ -141,7 +142,7 @@ func TestCompletionsCountWithTheirOverhead(t *testing.T) {
 			t.Errorf("%d completions of nothing were taken", n)
 		}
 	})
-	until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
+	testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 }
 
 // TestFilesThatTheKernelDoesNotSendAreCopied: pipes, also ones that have to be waited for, and files of /proc, among other writes and files.
@@ -153,21 +154,21 @@ func TestFilesThatTheKernelDoesNotSendAreCopied(t *testing.T) {
 		c, nc := p.connect(t, s)
 		_, other := p.connect(t, s)
 		pr, pw, err := os.Pipe()
-		must(t, err)
+		testkit.Must(t, err)
 		defer pr.Close()
 		version, err := os.Open("/proc/version")
-		must(t, err)
+		testkit.Must(t, err)
 		defer version.Close()
 		text, err := os.ReadFile("/proc/version")
-		must(t, err)
+		testkit.Must(t, err)
 		regular := writeFile(t, content)
 		var o outcomes
 		onLoop(t, c, func() {
 			_, _ = c.WriteString("head ")
-			must(t, c.SendFile(version, 2, int64(len(text)-2), o.of(c, "proc")))
-			must(t, c.SendFile(pr, 0, int64(len(content)), o.of(c, "pipe")))
-			must(t, c.SendFile(pr, 0, 10, o.of(c, "more of the pipe")))
-			must(t, c.SendFile(regular, 5, 1000, o.of(c, "regular")))
+			testkit.Must(t, c.SendFile(version, 2, int64(len(text)-2), o.of(c, "proc")))
+			testkit.Must(t, c.SendFile(pr, 0, int64(len(content)), o.of(c, "pipe")))
+			testkit.Must(t, c.SendFile(pr, 0, 10, o.of(c, "more of the pipe")))
+			testkit.Must(t, c.SendFile(regular, 5, 1000, o.of(c, "regular")))
 			_, _ = c.WriteString(" tail")
 		})
 		expect(t, nc, "head "+string(text[2:]))
@@ -178,13 +179,13 @@ func TestFilesThatTheKernelDoesNotSendAreCopied(t *testing.T) {
 			_, _ = pw.Write(content[:10])
 		}()
 		expect(t, nc, string(content)+string(content[:10])+string(content[5:1005])+" tail")
-		until(t, "every outcome", func() bool { return o.len() == 4 })
+		testkit.Until(t, "every outcome", func() bool { return o.len() == 4 })
 		if good := o.check(t, 4); good != 4 {
 			t.Errorf("%d of 4 succeeded", good)
 		}
 		_ = pw.Close()
-		must(t, nc.Close())
-		must(t, other.Close())
+		testkit.Must(t, nc.Close())
+		testkit.Must(t, other.Close())
 		s.shutdown(t)
 		s.drained(t)
 	})
@@ -196,16 +197,16 @@ func TestAPipeThatBringsNothingKeepsNoServer(t *testing.T) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p})
 		pr, pw, err := os.Pipe()
-		must(t, err)
+		testkit.Must(t, err)
 		defer pr.Close()
 		defer pw.Close()
 		for range 2 { // the pipe can be used again
 			c, nc := p.connect(t, s)
 			told := make(chan error, 1)
-			must(t, c.SendFile(pr, 0, 10, func(err error) { told <- err }))
+			testkit.Must(t, c.SendFile(pr, 0, 10, func(err error) { told <- err }))
 			onLoop(t, c, func() {})
 			c.Abort()
-			if err := await(t, told, "the outcome"); !errors.Is(err, server.ErrAborted) {
+			if err := testkit.Await(t, told, "the outcome"); !errors.Is(err, server.ErrAborted) {
 				t.Errorf("the outcome is %v", err)
 			}
 			hangUp(nc)
@@ -217,20 +218,20 @@ func TestAPipeThatBringsNothingKeepsNoServer(t *testing.T) {
 // TestFilesThatCannotBeSentFail with the system's reason, which is the connection's too.
 func TestFilesThatCannotBeSentFail(t *testing.T) {
 	dir, err := os.Open(t.TempDir())
-	must(t, err)
+	testkit.Must(t, err)
 	defer dir.Close()
 	writeOnly, err := os.OpenFile(writeFile(t, noise(100)).Name(), os.O_WRONLY, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	defer writeOnly.Close()
 	pr, pw, err := os.Pipe()
-	must(t, err)
+	testkit.Must(t, err)
 	defer pr.Close()
 	defer pw.Close()
 	ended, w, err := os.Pipe()
-	must(t, err)
+	testkit.Must(t, err)
 	defer ended.Close()
 	_, _ = w.Write([]byte("five!"))
-	must(t, w.Close())
+	testkit.Must(t, w.Close())
 	each(t, func(t *testing.T, r rig) {
 		for name, f := range map[string]struct {
 			file   *os.File
@@ -244,14 +245,14 @@ func TestFilesThatCannotBeSentFail(t *testing.T) {
 			s := start(t, r, &server.Server{Handler: p})
 			c, nc := p.connect(t, s)
 			told := make(chan error, 1)
-			must(t, c.SendFile(f.file, f.offset, 9, func(err error) { told <- err }))
-			err := await(t, told, "the outcome")
-			reason := await(t, p.closed, "Close")
+			testkit.Must(t, c.SendFile(f.file, f.offset, 9, func(err error) { told <- err }))
+			err := testkit.Await(t, told, "the outcome")
+			reason := testkit.Await(t, p.closed, "Close")
 			if err == nil || reason == nil || f.want != nil && (!errors.Is(err, f.want) || !errors.Is(reason, f.want)) {
 				t.Errorf("%s: the outcome is %v, the reason %v; want %v", name, err, reason, f.want)
 			}
 			_ = nc.Close()
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -13,9 +14,9 @@ import (
 func TestAPipeHasNoReadDeadlineAfterSendFile(t *testing.T) {
 	for range 200 { // the two meet in a few of a hundred
 		r, w, err := os.Pipe()
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = w.Write(make([]byte, 1000))
-		must(t, err)
+		testkit.Must(t, err)
 		ended := make(chan error, 1)
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
 			return len(p), c.SendFile(r, 0, 1<<20, func(err error) { ended <- err })
@@ -28,17 +29,17 @@ func TestAPipeHasNoReadDeadlineAfterSendFile(t *testing.T) {
 			_, err := w.Write(make([]byte, 1000))
 			written <- err
 		}()
-		must(t, nc.(*net.TCPConn).SetLinger(0))
-		must(t, nc.Close())
-		await(t, ended, "the end of SendFile")
-		must(t, await(t, written, "the write"))
-		must(t, s.Close()) // every goroutine of the server has ended
+		testkit.Must(t, nc.(*net.TCPConn).SetLinger(0))
+		testkit.Must(t, nc.Close())
+		testkit.Await(t, ended, "the end of SendFile")
+		testkit.Must(t, testkit.Await(t, written, "the write"))
+		testkit.Must(t, s.Close()) // every goroutine of the server has ended
 		_, err = w.Write([]byte("more"))
-		must(t, err)
+		testkit.Must(t, err)
 		if _, err := r.Read(make([]byte, 1)); err != nil {
 			t.Fatalf("read the pipe: %v", err)
 		}
-		must(t, r.Close())
-		must(t, w.Close())
+		testkit.Must(t, r.Close())
+		testkit.Must(t, w.Close())
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -32,8 +33,8 @@ func sendPipe(t *testing.T, r *os.File, inDone func()) (s *running, ended, close
 	nc := s.dialPlain(t)
 	send(t, nc, "x")
 	expect(t, nc, "\x00")
-	must(t, nc.(*net.TCPConn).SetLinger(0))
-	must(t, nc.Close())
+	testkit.Must(t, nc.(*net.TCPConn).SetLinger(0))
+	testkit.Must(t, nc.Close())
 	return s, ended, closed
 }
 
@@ -42,9 +43,9 @@ func sendPipe(t *testing.T, r *os.File, inDone func()) (s *running, ended, close
 func TestAPipeIsItsOwnersAgainWhenDoneIsCalled(t *testing.T) {
 	for range 50 {
 		r, w, err := os.Pipe()
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = w.Write([]byte{0})
-		must(t, err)
+		testkit.Must(t, err)
 		_, ended, closed := sendPipe(t, r, func() {
 			if _, err := w.Write([]byte("mine")); err != nil {
 				t.Error(err)
@@ -54,9 +55,9 @@ func TestAPipeIsItsOwnersAgainWhenDoneIsCalled(t *testing.T) {
 				t.Errorf("read %q, %v in done", got[:n], err)
 			}
 		})
-		wantError(t, "done", await(t, ended, "done"), server.ErrClosed)
-		await(t, closed, "Close")
-		must(t, errors.Join(r.Close(), w.Close()))
+		testkit.CheckErr(t, "done", testkit.Await(t, ended, "done"), server.ErrClosed)
+		testkit.Await(t, closed, "Close")
+		testkit.Must(t, errors.Join(r.Close(), w.Close()))
 	}
 }
 
@@ -64,7 +65,7 @@ func TestAPipeIsItsOwnersAgainWhenDoneIsCalled(t *testing.T) {
 func blockingPipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	var fds [2]int
-	must(t, unix.Pipe(fds[:]))
+	testkit.Must(t, unix.Pipe(fds[:]))
 	unix.CloseOnExec(fds[0])
 	unix.CloseOnExec(fds[1])
 	r, w = os.NewFile(uintptr(fds[0]), "r"), os.NewFile(uintptr(fds[1]), "w")
@@ -76,7 +77,7 @@ func blockingPipe(t *testing.T) (r, w *os.File) {
 func TestAReadThatCannotBeInterruptedEndsBeforeDone(t *testing.T) {
 	r, w := blockingPipe(t)
 	_, err := w.Write([]byte{0})
-	must(t, err)
+	testkit.Must(t, err)
 	var mu sync.Mutex
 	written := false
 	s, ended, closed := sendPipe(t, r, func() {
@@ -87,22 +88,23 @@ func TestAReadThatCannotBeInterruptedEndsBeforeDone(t *testing.T) {
 		}
 	})
 	nc := s.dialPlain(t) // another connection of the loop; when it is served, the loop has seen the reset
-	until(t, "the end of the first connection's output", func() bool { return s.Stats().BufferedBytes == 0 })
+	testkit.Until(t, "the end of the first connection's output", func() bool { return s.Stats().BufferedBytes == 0 })
 	mu.Lock()
 	written = true
 	_, err = w.Write([]byte("y"))
 	mu.Unlock()
-	must(t, err)
-	wantError(t, "done", await(t, ended, "done"), server.ErrClosed)
-	await(t, closed, "Close")
+	testkit.Must(t, err)
+	testkit.CheckErr(t, "done", testkit.Await(t, ended, "done"), server.ErrClosed)
+	testkit.Await(t, closed, "Close")
 	hangUp(nc)
 }
 
 // TestAReadThatCannotBeInterruptedDoesNotKeepShutdown past its context's end. done is called when the read ends.
 func TestAReadThatCannotBeInterruptedDoesNotKeepShutdown(t *testing.T) {
+	t.Parallel()
 	r, w := blockingPipe(t)
 	_, err := w.Write([]byte{0})
-	must(t, err)
+	testkit.Must(t, err)
 	ended, closed := make(chan error, 1), make(chan error, 1)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{
 		data: func(c *server.Conn, p []byte) (int, error) {
@@ -115,12 +117,12 @@ func TestAReadThatCannotBeInterruptedDoesNotKeepShutdown(t *testing.T) {
 	expect(t, nc, "\x00")
 	returned := make(chan error, 1)
 	go func() { returned <- s.Close() }()
-	await(t, closed, "Close")
-	await(t, returned, "the end of Close")
+	testkit.Await(t, closed, "Close")
+	testkit.Await(t, returned, "the end of Close")
 	if len(ended) > 0 {
 		t.Error("done was called while the file was read")
 	}
 	_, err = w.Write([]byte("y"))
-	must(t, err)
-	wantError(t, "done", await(t, ended, "done"), server.ErrClosed)
+	testkit.Must(t, err)
+	testkit.CheckErr(t, "done", testkit.Await(t, ended, "done"), server.ErrClosed)
 }

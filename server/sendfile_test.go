@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -25,12 +26,12 @@ func TestSendFileKeepsItsPlaceAmongWrites(t *testing.T) {
 		for i, part := range parts {
 			text := name(i, 7)
 			_, err := c.WriteString(text)
-			must(t, err)
-			must(t, c.SendFile(f, int64(part[0]), int64(part[1]), o.of(c, text)))
+			testkit.Must(t, err)
+			testkit.Must(t, c.SendFile(f, int64(part[0]), int64(part[1]), o.of(c, text)))
 			want.WriteString(text)
 			want.Write(content[part[0] : part[0]+part[1]])
 		}
-		must(t, c.WriteNotify([]byte("end"), o.of(c, "end")))
+		testkit.Must(t, c.WriteNotify([]byte("end"), o.of(c, "end")))
 		want.WriteString("end")
 		if n := c.Stats().BufferedBytes; n > 100+len(parts)*(16<<10)+128 {
 			t.Errorf("the bytes of a file count towards the output: %d bytes", n)
@@ -42,11 +43,11 @@ func TestSendFileKeepsItsPlaceAmongWrites(t *testing.T) {
 		if !bytes.Equal(got, want.Bytes()) {
 			t.Fatal("what came is not what was sent")
 		}
-		until(t, "all outcomes", func() bool { return o.len() == len(parts)+1 })
+		testkit.Until(t, "all outcomes", func() bool { return o.len() == len(parts)+1 })
 		if good := o.check(t, len(parts)+1); good != len(parts)+1 {
 			t.Errorf("%d of %d succeeded", good, len(parts)+1)
 		}
-		must(t, nc.Close())
+		testkit.Must(t, nc.Close())
 		s.shutdown(t)
 		s.drained(t)
 	})
@@ -61,15 +62,15 @@ func TestAFileThatIsTooShortClosesTheConnection(t *testing.T) {
 		c, nc := p.connect(t, s)
 		file, behind := make(chan error, 1), make(chan error, 1)
 		onLoop(t, c, func() {
-			must(t, c.SendFile(f, 0, 2000, func(err error) { file <- err }))
-			must(t, c.WriteNotify([]byte("behind"), func(err error) { behind <- err }))
+			testkit.Must(t, c.SendFile(f, 0, 2000, func(err error) { file <- err }))
+			testkit.Must(t, c.WriteNotify([]byte("behind"), func(err error) { behind <- err }))
 		})
 		for what, ch := range map[string]chan error{"the file": file, "what was behind it": behind} {
-			if err := await(t, ch, "the outcome of "+what); !errors.Is(err, io.ErrUnexpectedEOF) || !errors.Is(err, server.ErrClosed) {
+			if err := testkit.Await(t, ch, "the outcome of "+what); !errors.Is(err, io.ErrUnexpectedEOF) || !errors.Is(err, server.ErrClosed) {
 				t.Errorf("%s: %v; want ErrClosed because of ErrUnexpectedEOF", what, err)
 			}
 		}
-		if reason := await(t, p.closed, "Close"); !errors.Is(reason, io.ErrUnexpectedEOF) {
+		if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, io.ErrUnexpectedEOF) {
 			t.Errorf("the reason is %v", reason)
 		}
 		if got, _ := io.ReadAll(nc); len(got) > 1000 {
@@ -85,20 +86,20 @@ func TestAFileThatIsCutWhileItIsSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const size = 32 << 20
 		f := writeFile(t, nil)
-		must(t, f.Truncate(size))
+		testkit.Must(t, f.Truncate(size))
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, Socket: tight()})
 		c, nc := p.connect(t, s)
 		done := make(chan error, 1)
-		must(t, c.SendFile(f, 0, size, func(err error) { done <- err }))
+		testkit.Must(t, c.SendFile(f, 0, size, func(err error) { done <- err }))
 		_, err := io.CopyN(io.Discard, nc, 1<<16)
-		must(t, err)
-		must(t, f.Truncate(1<<16))
+		testkit.Must(t, err)
+		testkit.Must(t, f.Truncate(1<<16))
 		_, _ = io.Copy(io.Discard, nc)
-		if err := await(t, done, "the outcome"); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if err := testkit.Await(t, done, "the outcome"); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%v, want ErrUnexpectedEOF", err)
 		}
-		await(t, p.closed, "Close")
+		testkit.Await(t, p.closed, "Close")
 	})
 }
 
@@ -110,13 +111,13 @@ func TestAFileThatIsClosedFails(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p})
 		other, onc := p.connect(t, s)
 		c, _ := p.connect(t, s)
-		must(t, f.Close())
+		testkit.Must(t, f.Close())
 		done := make(chan error, 1)
-		must(t, c.SendFile(f, 0, 1000, func(err error) { done <- err }))
-		if err := await(t, done, "the outcome"); !errors.Is(err, server.ErrClosed) {
+		testkit.Must(t, c.SendFile(f, 0, 1000, func(err error) { done <- err }))
+		if err := testkit.Await(t, done, "the outcome"); !errors.Is(err, server.ErrClosed) {
 			t.Errorf("%v, want ErrClosed", err)
 		}
-		await(t, p.closed, "Close")
+		testkit.Await(t, p.closed, "Close")
 		send(t, onc, "still")
 		expect(t, onc, "still")
 		other.Close()
@@ -141,9 +142,9 @@ func TestSendFileRefusesNonsense(t *testing.T) {
 func writeFile(t testing.TB, content []byte) *os.File {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file")
-	must(t, os.WriteFile(path, content, 0o600))
+	testkit.Must(t, os.WriteFile(path, content, 0o600))
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { f.Close() })
 	return f
 }

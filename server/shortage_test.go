@@ -10,19 +10,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
-// TestS14NoDescriptorIsNoEnd runs itself again in a process that may open few descriptors, so that this one keeps its limit.
-func TestS14NoDescriptorIsNoEnd(t *testing.T) {
+// TestTheServerContinuesWithoutFreeDescriptors runs itself again in a process that may open few descriptors, so that this one keeps its limit.
+func TestTheServerContinuesWithoutFreeDescriptors(t *testing.T) {
+	t.Parallel()
 	const key = "EVMQ_TEST_DESCRIPTORS"
 	if os.Getenv(key) != "" {
 		runsOutOfDescriptors(t)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*testkit.Patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestS14NoDescriptorIsNoEnd$")
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestTheServerContinuesWithoutFreeDescriptors$")
 	cmd.Env = append(os.Environ(), key+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
@@ -33,14 +35,14 @@ func TestS14NoDescriptorIsNoEnd(t *testing.T) {
 func runsOutOfDescriptors(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{BusyText: "busy\n", MaxConns: server.Unlimited, Handler: echoLines()})
 	first := s.dial(t)
-	must(t, pipelined(first, "first", 1))
+	testkit.Must(t, pipelined(first, "first", 1))
 	lowerDescriptors(t, openDescriptors(t)+40)
 
 	// A socket for each client of the shortage is made before it, and connected in it, which takes no descriptor.
 	var waiting []int
 	for range 8 {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-		must(t, err)
+		testkit.Must(t, err)
 		unix.CloseOnExec(fd)
 		defer unix.Close(fd)
 		waiting = append(waiting, fd)
@@ -51,18 +53,18 @@ func runsOutOfDescriptors(t *testing.T) {
 		if err == unix.EMFILE {
 			break
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		hoard = append(hoard, fd)
 	}
 	addr := &unix.SockaddrInet4{Port: s.addr.(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
 	for _, fd := range waiting {
-		must(t, unix.Connect(fd, addr))
+		testkit.Must(t, unix.Connect(fd, addr))
 	}
 	refused := make([]byte, 64)
 	if n, err := unix.Read(waiting[0], refused); err != nil || string(refused[:n]) != "busy\n" {
 		t.Errorf("the first one in the shortage reads %q, %v", refused[:n], err)
 	}
-	must(t, pipelined(first, "first", 100)) // who is there already is served
+	testkit.Must(t, pipelined(first, "first", 100)) // who is there already is served
 
 	before := s.Stats()
 	time.Sleep(500 * time.Millisecond) // in which a loop that spins makes a hundred thousand turns
@@ -75,10 +77,10 @@ func runsOutOfDescriptors(t *testing.T) {
 	}
 
 	for _, fd := range hoard {
-		must(t, unix.Close(fd))
+		testkit.Must(t, unix.Close(fd))
 	}
 	nc := s.dial(t)
-	must(t, pipelined(nc, "again", 10))
+	testkit.Must(t, pipelined(nc, "again", 10))
 	hangUp(first, nc)
 }
 
@@ -88,7 +90,7 @@ func lower[T int64 | uint64](limit *T, n int) { *limit = min(*limit, T(n)) }
 func lowerDescriptors(t *testing.T, n int) {
 	t.Helper()
 	var lim unix.Rlimit
-	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &lim))
+	testkit.Must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &lim))
 	lower(&lim.Cur, n)
-	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &lim))
+	testkit.Must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &lim))
 }

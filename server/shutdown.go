@@ -107,10 +107,12 @@ func (s *Server) shutDownFirst(ctx context.Context) (first bool, err error) {
 // awaitEnd waits for the end of a shutdown whose time is up, as long as connections end.
 func (s *Server) awaitEnd(ctx context.Context, ended <-chan error) error {
 	for before := s.open.len(); ; {
+		passed, stop := after(s.cfg.clock(), patience)
 		select {
 		case err := <-ended:
+			stop()
 			return err
-		case <-time.After(patience):
+		case <-passed:
 		}
 		now := s.open.len()
 		if now >= before {
@@ -163,7 +165,7 @@ func (s *Server) shutDown(ctx context.Context) error {
 		s.cut(ErrServerClosed) // nothing is accepted any more
 	}
 	s.stopListening(ctx)
-	await(ctx, grace, waited(s.arriving.Wait)) // they are quick, unless PickLoop is not
+	s.awaitDone(ctx, grace, waited(s.arriving.Wait)) // they are quick, unless PickLoop is not
 	if ctx.Err() == nil {
 		s.drainAll(ctx)
 	}
@@ -187,35 +189,11 @@ func (s *Server) stopListening(ctx context.Context) {
 		pc.finish(func() { received <- struct{}{} })
 	}
 	for ln := range listeners {
-		await(ctx, grace, ln.done)
+		s.awaitDone(ctx, grace, ln.done)
 	}
-	awaitAll(ctx, 0, received, len(packets))
+	s.awaitAll(ctx, 0, received, len(packets))
 	for pc := range packets {
 		pc.stop() // where ctx has ended before
-	}
-}
-
-// await waits until done is closed or brings something, but no longer than patience after ctx has ended. It reports whether it did.
-func await(ctx context.Context, patience time.Duration, done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	case <-ctx.Done():
-	}
-	select {
-	case <-done:
-		return true
-	case <-time.After(patience):
-		return false
-	}
-}
-
-// awaitAll is await for n that done brings.
-func awaitAll(ctx context.Context, patience time.Duration, done <-chan struct{}, n int) {
-	for range n {
-		if !await(ctx, patience, done) {
-			return
-		}
 	}
 }
 
@@ -231,7 +209,7 @@ func waited(wait func()) <-chan struct{} {
 
 // await waits until no connection is left and no datagram in work, or aborts them when ctx ends.
 func (s *Server) await(ctx context.Context) *ShutdownError {
-	if ctx.Err() == nil && await(ctx, 0, s.open.empty()) && await(ctx, 0, s.jobs.empty()) {
+	if ctx.Err() == nil && s.awaitDone(ctx, 0, s.open.empty()) && s.awaitDone(ctx, 0, s.jobs.empty()) {
 		return nil
 	}
 	late := &ShutdownError{Cause: context.Cause(ctx), Conns: s.open.len()}
@@ -242,7 +220,7 @@ func (s *Server) await(ctx context.Context) *ShutdownError {
 	for _, l := range s.loops {
 		l.doFully(l.abortAll, func() { aborted <- struct{}{} })
 	}
-	awaitAll(ctx, grace, aborted, len(s.loops))
+	s.awaitAll(ctx, grace, aborted, len(s.loops))
 	return late
 }
 
@@ -252,7 +230,7 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	s.shaking.stop()
 	s.pool.Close()
 	stuck := 0
-	if !await(ctx, grace, waited(s.pool.Wait)) {
+	if !s.awaitDone(ctx, grace, waited(s.pool.Wait)) {
 		stuck = s.pool.Counts().Running
 	}
 	err := s.closePackets()
@@ -264,7 +242,7 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 		err = errors.Join(err, <-closed)
 	}
 	s.down.Wait()
-	if !await(ctx, grace, s.shaking.ended()) {
+	if !s.awaitDone(ctx, grace, s.shaking.ended()) {
 		stuck += s.shaking.len()
 	}
 	_, e := s.reserve.release()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -24,10 +25,10 @@ func TestAConnectionWhoseHandshakeEndsDuringShutdownIsIdle(t *testing.T) {
 		clients, shaken := []net.Conn{s.dial(t), s.dial(t)}, make(chan error, 2)
 		for _, nc := range clients {
 			go func() { shaken <- nc.(*tls.Conn).Handshake() }()
-			await(t, entered, "the handshake")
+			testkit.Await(t, entered, "the handshake")
 		}
 		bystander := s.dialPlain(t)
-		until(t, "the connections", func() bool { return s.Stats().OpenConns == 3 })
+		testkit.Until(t, "the connections", func() bool { return s.Stats().OpenConns == 3 })
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -36,12 +37,12 @@ func TestAConnectionWhoseHandshakeEndsDuringShutdownIsIdle(t *testing.T) {
 		expectEOF(t, bystander) // so the shutdown has begun
 		close(gate)
 		for range clients {
-			must(t, await(t, shaken, "the handshake's end"))
+			testkit.Must(t, testkit.Await(t, shaken, "the handshake's end"))
 		}
-		await(t, done, "Shutdown's end")
+		testkit.Await(t, done, "Shutdown's end")
 		for _, nc := range clients {
 			expectEOF(t, nc)
-			wantError(t, "Close", await(t, p.closed, "Close"), server.ErrServerClosed)
+			testkit.CheckErr(t, "Close", testkit.Await(t, p.closed, "Close"), server.ErrServerClosed)
 		}
 	})
 }

@@ -57,7 +57,7 @@ func (c *Conn) isOutgoing() bool {
 // drainAll lets the connections end that clients have made, and when none of them and no datagram is left, those that the server has made.
 func (s *Server) drainAll(ctx context.Context) {
 	s.drain(ctx, false)
-	if await(ctx, 0, s.incoming.empty()) && await(ctx, 0, s.jobs.empty()) {
+	if s.awaitDone(ctx, 0, s.incoming.empty()) && s.awaitDone(ctx, 0, s.jobs.empty()) {
 		s.phase.Store(uint32(phaseOutgoing))
 		s.drain(ctx, true)
 	}
@@ -69,7 +69,7 @@ func (s *Server) drain(ctx context.Context, outgoing bool) {
 	for _, l := range s.loops {
 		l.doFully(func() { l.drain(outgoing) }, func() { told <- struct{}{} })
 	}
-	awaitAll(ctx, 0, told, len(s.loops)) // or a connection that comes in just now would not be counted
+	s.awaitAll(ctx, 0, told, len(s.loops)) // or a connection that comes in just now would not be counted
 }
 
 // drain lets the loop's connections of one kind end.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -24,20 +25,21 @@ func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
 		for i := range 20 {
 			nc := s.dial(t)
 			if i > 0 { // one has not sent anything
-				must(t, pipelined(nc, "hello", 1))
+				testkit.Must(t, pipelined(nc, "hello", 1))
 			}
 			clients = append(clients, nc)
 		}
-		until(t, "all connections", func() bool { return s.Stats().OpenConns == len(clients) })
 		if r.tls {
-			must(t, clients[0].(*tls.Conn).Handshake())
+			testkit.Must(t, clients[0].(*tls.Conn).Handshake())
 		}
+		// A connection that is not open yet at the server, though its client's handshake has ended, would not be idle.
+		testkit.Until(t, "all connections", func() bool { return s.Stats().Opened == uint64(len(clients)) })
 		s.shutdown(t)
 		for _, nc := range clients {
 			expectEOF(t, nc)
 		}
 		for range clients {
-			if reason := await(t, reasons, "Close"); reason != server.ErrServerClosed {
+			if reason := testkit.Await(t, reasons, "Close"); reason != server.ErrServerClosed {
 				t.Errorf("Close was told %v", reason)
 			}
 		}
@@ -47,26 +49,27 @@ func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
 // TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed: neither the clients of such connections are waited for, nor the peers of those
 // that the server has dialled.
 func TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		p, dialled := newProbe(calls{}), newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1, IdleTimeout: -1})
 		c, nc := p.connect(t, s)
 		outside, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		defer outside.Close()
 		backend, err := s.Dial(context.Background(), "tcp", outside.Addr().String(), &server.DialConfig{Handler: dialled})
-		must(t, err)
+		testkit.Must(t, err)
 		peer, err := outside.Accept()
-		must(t, err)
+		testkit.Must(t, err)
 		defer peer.Close()
-		await(t, dialled.opened, "Open")
-		must(t, c.CloseWrite())
-		must(t, backend.CloseWrite())
+		testkit.Await(t, dialled.opened, "Open")
+		testkit.Must(t, c.CloseWrite())
+		testkit.Must(t, backend.CloseWrite())
 		expectEOF(t, nc)
 		expectEOF(t, peer)
 		s.shutdown(t)
 		for _, p := range []*probe{p, dialled} {
-			wantError(t, "Close", await(t, p.closed, "Close"), server.ErrServerClosed)
+			testkit.CheckErr(t, "Close", testkit.Await(t, p.closed, "Close"), server.ErrServerClosed)
 		}
 	})
 }
@@ -79,16 +82,16 @@ func TestShutdownLosesNoUnsentOutputOfAnIdleConnection(t *testing.T) {
 		c, nc := p.connect(t, s)
 		want := noise(32 << 10)
 		_, err := c.Write(want)
-		must(t, err)
-		until(t, "the kernel to have all", func() bool { return c.Stats().BytesWritten == uint64(len(want)) })
+		testkit.Must(t, err)
+		testkit.Until(t, "the kernel to have all", func() bool { return c.Stats().BytesWritten == uint64(len(want)) })
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
 		got, err := io.ReadAll(nc)
-		must(t, err)
+		testkit.Must(t, err)
 		if string(got) != string(want) {
 			t.Errorf("the client has read %d of %d bytes", len(got), len(want))
 		}
-		must(t, await(t, done, "Shutdown's end"))
+		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 	})
 }
 
@@ -97,7 +100,7 @@ func dialEcho(t *testing.T, s *running, h server.Handler) *server.Conn {
 	t.Helper()
 	outside := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
 	c, err := s.Dial(context.Background(), "tcp", outside.addr.String(), &server.DialConfig{Handler: h})
-	must(t, err)
+	testkit.Must(t, err)
 	return c
 }
 
@@ -120,37 +123,37 @@ func TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown(t *testi
 		}}
 		s := start(t, r, &server.Server{Handler: d})
 		backend = dialEcho(t, s, client)
-		await(t, client.opened, "Open")
+		testkit.Await(t, client.opened, "Open")
 		_, nc := front.connect(t, s)
 		send(t, nc, "go\n")
-		await(t, begun, "the request")
+		testkit.Await(t, begun, "the request")
 		idle := s.dial(t)
 		if r.tls {
-			must(t, idle.(*tls.Conn).Handshake())
+			testkit.Must(t, idle.(*tls.Conn).Handshake())
 		}
-		await(t, front.opened, "Open of an idle connection")
+		testkit.Await(t, front.opened, "Open of an idle connection")
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
-		wantError(t, "Close of the idle connection", await(t, front.closed, "Close"), server.ErrServerClosed) // so the shutdown has begun
+		testkit.CheckErr(t, "Close of the idle connection", testkit.Await(t, front.closed, "Close"), server.ErrServerClosed) // so the shutdown has begun
 		if len(client.closed) > 0 {
 			t.Errorf("the connection that was dialled has ended: %v", <-client.closed)
 		}
 		close(release)
 		line, err := bufio.NewReader(nc).ReadString('\n')
-		must(t, err)
+		testkit.Must(t, err)
 		if line != "question\n" {
 			t.Errorf("the client has read %q", line)
 		}
 		hangUp(nc, idle)
-		must(t, await(t, done, "Shutdown's end"))
-		wantError(t, "Close", await(t, client.closed, "Close"), server.ErrServerClosed)
+		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
+		testkit.CheckErr(t, "Close", testkit.Await(t, client.closed, "Close"), server.ErrServerClosed)
 	})
 }
 
 // TestADialUnderWayGoesOnDuringShutdown while requests are in hand, and new ones are refused.
 func TestADialUnderWayGoesOnDuringShutdown(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer silent.Close()
 	begun, release := make(chan struct{}), make(chan struct{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(server.Reply, []byte) {
@@ -159,25 +162,25 @@ func TestADialUnderWayGoesOnDuringShutdown(t *testing.T) {
 	})})
 	nc := s.dial(t)
 	send(t, nc, "go\n")
-	await(t, begun, "the request")
+	testkit.Await(t, begun, "the request")
 	idle := s.dial(t)
-	until(t, "the connections", func() bool { return s.Stats().OpenConns == 2 })
+	testkit.Until(t, "the connections", func() bool { return s.Stats().OpenConns == 2 })
 	h := newCaller()
 	_, err = s.Dial(context.Background(), "tcp", silent.Addr().String(), &server.DialConfig{Handler: h, TLS: clientTLS()})
-	must(t, err)
+	testkit.Must(t, err)
 	peer, err := silent.Accept()
-	must(t, err)
+	testkit.Must(t, err)
 	defer peer.Close()
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
 	expectEOF(t, idle) // so the shutdown has begun
 	_, err = s.Dial(context.Background(), "tcp", silent.Addr().String(), &server.DialConfig{Handler: h})
-	wantError(t, "Dial", err, server.ErrServerClosed)
+	testkit.CheckErr(t, "Dial", err, server.ErrServerClosed)
 	if _, err := io.ReadFull(peer, make([]byte, 5)); err != nil {
 		t.Errorf("the client's handshake has not gone on: %v", err)
 	}
 	close(release)
 	hangUp(nc)
-	must(t, await(t, done, "Shutdown's end"))
+	testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 	h.failed(t, server.ErrServerClosed)
 }

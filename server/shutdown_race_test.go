@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -27,7 +28,7 @@ func TestEachOfSeveralClosesWaitsForTheEnd(t *testing.T) {
 		for range 4 {
 			wg.Go(func() {
 				<-gate
-				must(t, s.Close())
+				testkit.Must(t, s.Close())
 				if !closed.Load() {
 					t.Error("Close returned and the connection is open")
 				}
@@ -62,7 +63,7 @@ func TestHandlesMayBeUsedWhileTheServerEnds(t *testing.T) {
 				}
 			})
 		}
-		must(t, s.Close())
+		testkit.Must(t, s.Close())
 		close(stop)
 		wg.Wait()
 		s.drained(t)
@@ -72,7 +73,7 @@ func TestHandlesMayBeUsedWhileTheServerEnds(t *testing.T) {
 // TestCallbacksRunOnTheLoopToTheEnd, those of a dial that had not begun, too; so Server.Close is refused there.
 func TestCallbacksRunOnTheLoopToTheEnd(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer ln.Close()
 	for range 200 {
 		var s *running
@@ -86,12 +87,12 @@ func TestCallbacksRunOnTheLoopToTheEnd(t *testing.T) {
 		}})
 		s = start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 		_, err := s.Dial(context.Background(), "tcp", ln.Addr().String(), nil)
-		must(t, err)
+		testkit.Must(t, err)
 		done := make(chan error, 1)
 		go func() { done <- s.Close() }()
 		select {
 		case <-done:
-		case <-time.After(patience):
+		case <-time.After(testkit.Patience):
 			t.Fatal("Close hangs")
 		}
 		if t.Failed() {
@@ -114,11 +115,11 @@ func TestWhatHasNotArrivedEndsOnTheLoop(t *testing.T) {
 	s = start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, MaxConns: server.Unlimited})
 	c, _ := p.connect(t, s)
 	gate := make(chan struct{})
-	must(t, c.Loop().Post(func() { <-gate }))
+	testkit.Must(t, c.Loop().Post(func() { <-gate }))
 	nowhere := filepath.Join(t.TempDir(), "nowhere")
 	for range 5000 {
 		_, err := s.Dial(context.Background(), "unix", nowhere, nil)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.Close() }()
@@ -131,7 +132,7 @@ func TestWhatHasNotArrivedEndsOnTheLoop(t *testing.T) {
 	close(gate)
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Fatal("Close hangs")
 	}
 	if n := len(p.closed); n < 5001 {
@@ -141,6 +142,7 @@ func TestWhatHasNotArrivedEndsOnTheLoop(t *testing.T) {
 
 // TestAStuckHandshakeDoesNotHoldShutdown past its context.
 func TestAStuckHandshakeDoesNotHoldShutdown(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	asked := make(chan struct{}, 1)
 	cert, _ := certificate()
@@ -152,7 +154,7 @@ func TestAStuckHandshakeDoesNotHoldShutdown(t *testing.T) {
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: newProbe(calls{}), TLS: conf})
 	nc := s.dialPlain(t)
 	go tls.Client(nc, clientTLS()).Handshake()
-	await(t, asked, "GetCertificate")
+	testkit.Await(t, asked, "GetCertificate")
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	done := make(chan error, 1)
@@ -163,7 +165,7 @@ func TestAStuckHandshakeDoesNotHoldShutdown(t *testing.T) {
 		if !errors.As(err, &late) || late.Handlers != 1 {
 			t.Errorf("Shutdown: %v", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		t.Error("Shutdown waits longer than its context")
 	}
 	close(release)
@@ -185,12 +187,12 @@ func (l *slowListener) Accept() (net.Conn, error) {
 // TestShutdownWaitsForABlockingAccept, which is a goroutine of the server.
 func TestShutdownWaitsForABlockingAccept(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	l := &slowListener{Listener: ln}
 	srv := &server.Server{Handler: newProbe(calls{})}
 	_, err = srv.AddListener(struct{ net.Listener }{l}, nil)
-	must(t, err)
-	must(t, srv.Shutdown(context.Background()))
+	testkit.Must(t, err)
+	testkit.Must(t, srv.Shutdown(context.Background()))
 	if !l.left.Load() {
 		t.Error("Shutdown returned and Accept still runs")
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -36,7 +37,7 @@ func fillPosts(t *testing.T, l *event.Loop, post func()) (stop func()) {
 			}
 		})
 	}
-	await(t, full, "the posts at their limit")
+	testkit.Await(t, full, "the posts at their limit")
 	return sync.OnceFunc(func() {
 		close(end)
 		posters.Wait()
@@ -55,7 +56,7 @@ func TestShutdownNeedsNoRoomAmongThePosts(t *testing.T) {
 			defer stop()
 			ended := make(chan error, 1)
 			go func() {
-				enough := patience / 2
+				enough := testkit.Patience / 2
 				if limit == 5000 {
 					enough = brief
 				}
@@ -68,38 +69,42 @@ func TestShutdownNeedsNoRoomAmongThePosts(t *testing.T) {
 				}
 			}()
 			// With the largest limit the posts that were accepted take longer than the time that is left.
-			if err := await(t, ended, "the end of the server"); err != nil && limit != 5000 {
+			if err := testkit.Await(t, ended, "the end of the server"); err != nil && limit != 5000 {
 				t.Errorf("limit %d, gently %v: %v", limit, gently, err)
 			}
-			await(t, p.closed, "Close")
+			testkit.Await(t, p.closed, "Close")
 			stop()
-			await(t, c.Loop().Done(), "the loop's end")
+			testkit.Await(t, c.Loop().Done(), "the loop's end")
 		}
 	}
+}
+
+// waysToShutDown are the ways in which a server is shut down that has little time for it.
+var waysToShutDown = map[string]func(*server.Server) error{
+	"Shutdown": func(s *server.Server) error {
+		ctx, cancel := context.WithTimeout(context.Background(), brief)
+		defer cancel()
+		return s.Shutdown(ctx)
+	},
+	"Close": (*server.Server).Close,
+	"Close beside a Shutdown": func(s *server.Server) error {
+		begun := make(chan struct{})
+		go func() {
+			close(begun)
+			_ = s.Shutdown(context.Background())
+		}()
+		<-begun
+		return s.Close()
+	},
 }
 
 // TestShutdownReturnsBesideACallbackThatDoesNot: with the error of its context and a count of the loops that it has not waited for. The other loops'
 // connections end, and so do the rest when the callback returns.
 func TestShutdownReturnsBesideACallbackThatDoesNot(t *testing.T) {
-	for name, end := range map[string]func(*server.Server) error{
-		"Shutdown": func(s *server.Server) error {
-			ctx, cancel := context.WithTimeout(context.Background(), brief)
-			defer cancel()
-			return s.Shutdown(ctx)
-		},
-		"Close": (*server.Server).Close,
-		"Close beside a Shutdown": func(s *server.Server) error {
-			begun := make(chan struct{})
-			go func() {
-				close(begun)
-				_ = s.Shutdown(context.Background())
-			}()
-			<-begun
-			return s.Close()
-		},
-	} {
+	t.Parallel()
+	for name, end := range waysToShutDown {
 		t.Run(name, func(t *testing.T) {
-			before := takeStock().descriptors
+			t.Parallel()
 			gate, stuck := make(chan struct{}), make(chan struct{})
 			open := sync.OnceFunc(func() { close(gate) })
 			defer open()
@@ -112,33 +117,36 @@ func TestShutdownReturnsBesideACallbackThatDoesNot(t *testing.T) {
 			}})
 			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, Balance: server.BalanceRoundRobin})
 			var clients []net.Conn
+			var loops []*event.Loop
 			for range 4 {
-				_, nc := p.connect(t, s)
-				clients = append(clients, nc)
+				c, nc := p.connect(t, s)
+				loops, clients = append(loops, c.Loop()), append(clients, nc)
 			}
 			send(t, clients[0], "block")
-			await(t, stuck, "the callback")
+			testkit.Await(t, stuck, "the callback")
 			ended := make(chan error, 1)
 			go func() { ended <- end(s.Server) }()
 			var late *server.ShutdownError
-			if err := await(t, ended, name); !errors.As(err, &late) || late.Loops != 1 {
+			if err := testkit.Await(t, ended, name); !errors.As(err, &late) || late.Loops != 1 {
 				t.Fatalf("%s: %v; want a ShutdownError with one loop", name, err)
 			}
 			for range 2 { // of the other loop
-				await(t, p.closed, "Close")
+				testkit.Await(t, p.closed, "Close")
 			}
 			for _, again := range []func() error{s.Close, func() error { return s.Shutdown(context.Background()) }} {
-				must(t, again())
+				testkit.Must(t, again())
 			}
 			open()
 			for range 2 {
-				await(t, p.closed, "Close")
+				testkit.Await(t, p.closed, "Close")
 			}
 			for _, nc := range clients {
 				_, _ = io.Copy(io.Discard, nc)
 				_ = nc.Close()
 			}
-			until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
+			for _, l := range loops {
+				testkit.Await(t, l.Done(), "the loop's end")
+			}
 			if st := s.Stats(); st.OpenConns != 0 || st.Opened != st.Closed {
 				t.Errorf("%+v", st)
 			}
@@ -158,21 +166,22 @@ func (l gatedListener) Addr() net.Addr            { return &net.TCPAddr{} }
 
 // TestShutdownReturnsBesideAListenerThatDoesNot: a user's listener is a callback too.
 func TestShutdownReturnsBesideAListenerThatDoesNot(t *testing.T) {
+	t.Parallel()
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	l := gatedListener{gate: make(chan struct{})}
 	_, err := s.AddListener(l, nil)
-	must(t, err)
+	testkit.Must(t, err)
 	p.connect(t, s)
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- s.Shutdown(ctx) }()
 	var late *server.ShutdownError
-	if err := await(t, ended, "Shutdown"); !errors.As(err, &late) || !errors.Is(err, context.DeadlineExceeded) {
+	if err := testkit.Await(t, ended, "Shutdown"); !errors.As(err, &late) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Shutdown: %v", err)
 	}
-	await(t, p.closed, "Close") // of the connection, whatever the listener does
+	testkit.Await(t, p.closed, "Close") // of the connection, whatever the listener does
 	close(l.gate)
 }
 
@@ -199,6 +208,7 @@ func TestAServersLoopsAreEndedByTheServerAlone(t *testing.T) {
 
 // TestAReplyThatWaitsForAStuckLoopEndsWithTheServer: a worker that waits for room in the output is not kept by a loop that a callback holds up.
 func TestAReplyThatWaitsForAStuckLoopEndsWithTheServer(t *testing.T) {
+	t.Parallel()
 	gate := make(chan struct{})
 	open := sync.OnceFunc(func() { close(gate) })
 	defer open()
@@ -214,20 +224,50 @@ func TestAReplyThatWaitsForAStuckLoopEndsWithTheServer(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, MaxOutput: 64 << 10, Socket: tight()})
 	send(t, s.dial(t), "much\n")
 	var c *server.Conn
-	until(t, "a full output", func() bool {
+	testkit.Until(t, "a full output", func() bool {
 		for c = range s.Conns() {
 			return c.Stats().BufferedBytes >= 64<<10
 		}
 		return false
 	})
-	must(t, c.Loop().Post(func() { <-gate }))
+	testkit.Must(t, c.Loop().Post(func() { <-gate }))
 	ctx, cancel := context.WithTimeout(context.Background(), brief)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- s.Shutdown(ctx) }()
-	if err := await(t, failed, "the end of the worker's wait"); !errors.Is(err, server.ErrClosed) {
+	if err := testkit.Await(t, failed, "the end of the worker's wait"); !errors.Is(err, server.ErrClosed) {
 		t.Errorf("Write: %v", err)
 	}
-	await(t, ended, "Shutdown")
+	testkit.Await(t, ended, "Shutdown")
 	open()
+}
+
+// TestCloseStopsWaitingByTheServersClock: a callback does not return, and Close waits for its loop until the patience of a shutdown has
+// passed on the clock of the loops.
+func TestCloseStopsWaitingByTheServersClock(t *testing.T) {
+	gate, stuck := make(chan struct{}), make(chan struct{})
+	p := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) {
+		close(stuck)
+		<-gate
+		return len(p), nil
+	}})
+	s, clock := startWithClock(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	c, nc := p.connect(t, s)
+	send(t, nc, "block")
+	testkit.Await(t, stuck, "the callback")
+	ended := make(chan error, 1)
+	go func() { ended <- s.Close() }()
+	testkit.Until(t, "the end of Close", func() bool {
+		clock.Advance(10 * time.Millisecond)
+		return len(ended) > 0
+	})
+	var late *server.ShutdownError
+	if err := <-ended; !errors.As(err, &late) || late.Loops != 1 {
+		t.Errorf("Close: %v, want a ShutdownError with one loop", err)
+	}
+	if waited := clock.Now(); waited < 2*time.Second {
+		t.Errorf("Close waited for %v by the clock, want 2s at least", waited)
+	}
+	close(gate)
+	testkit.Await(t, c.Loop().Done(), "the loop's end")
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -24,8 +25,8 @@ func endedContext(cause error) context.Context {
 	return ctx
 }
 
-// TestS11ShutdownEndsIdleConnections in good order, with ErrServerClosed.
-func TestS11ShutdownEndsIdleConnections(t *testing.T) {
+// TestShutdownEndsIdleConnections in good order, with ErrServerClosed.
+func TestShutdownEndsIdleConnections(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d := echoLines()
 		reasons, closed := closings()
@@ -34,7 +35,7 @@ func TestS11ShutdownEndsIdleConnections(t *testing.T) {
 		var clients []net.Conn
 		for range 20 {
 			nc := s.dial(t)
-			must(t, pipelined(nc, "hello", 1))
+			testkit.Must(t, pipelined(nc, "hello", 1))
 			clients = append(clients, nc)
 		}
 		done := make(chan error, 1)
@@ -43,9 +44,9 @@ func TestS11ShutdownEndsIdleConnections(t *testing.T) {
 			expectEOF(t, nc)
 			hangUp(nc)
 		}
-		must(t, await(t, done, "Shutdown's end"))
+		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 		for range clients {
-			if reason := await(t, reasons, "Close"); reason != server.ErrServerClosed {
+			if reason := testkit.Await(t, reasons, "Close"); reason != server.ErrServerClosed {
 				t.Errorf("Close was told %v", reason)
 			}
 		}
@@ -68,7 +69,7 @@ func TestShutdownAnswersWhatWasSent(t *testing.T) {
 		})})
 		nc := s.dial(t)
 		send(t, nc, "wait\nfirst\nsecond\n")
-		await(t, begun, "the request")
+		testkit.Await(t, begun, "the request")
 		send(t, nc, "third\n")
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
@@ -77,15 +78,16 @@ func TestShutdownAnswersWhatWasSent(t *testing.T) {
 		expect(t, nc, "wait\nfirst\nsecond\nthird\nfourth\n")
 		expectEOF(t, nc)
 		hangUp(nc)
-		must(t, await(t, done, "Shutdown's end"))
+		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 		if st := s.Stats(); st.Requests != 5 || st.BufferedBytes != 0 || st.OpenConns != 0 {
 			t.Errorf("%+v", st)
 		}
 	})
 }
 
-// TestS8AStuckHandlerDoesNotHoldShutdown: it returns at its context's end, and says how many handlers run and why it has not waited.
-func TestS8AStuckHandlerDoesNotHoldShutdown(t *testing.T) {
+// TestAStuckHandlerDoesNotHoldShutdown: it returns at its context's end, and says how many handlers run and why it has not waited.
+func TestAStuckHandlerDoesNotHoldShutdown(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}, 2), make(chan struct{})
 		d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
@@ -98,24 +100,24 @@ func TestS8AStuckHandlerDoesNotHoldShutdown(t *testing.T) {
 		for range 2 {
 			nc := s.dial(t)
 			send(t, nc, "stuck\n")
-			await(t, begun, "a handler's begin")
+			testkit.Await(t, begun, "a handler's begin")
 		}
 		idle := s.dial(t)
 		send(t, idle, "no end of line")
-		until(t, "the idle client", func() bool { return s.Stats().BytesRead == 26 })
+		testkit.Until(t, "the idle client", func() bool { return s.Stats().BytesRead == 26 })
 
-		cause := errors.New("no patience")
+		cause := errors.New("no testkit.Patience")
 		err := s.Shutdown(endedContext(cause))
 		var late *server.ShutdownError
 		if !asError(err, &late) || late.Handlers != 2 || late.Conns != 3 {
 			t.Errorf("Shutdown: %v; want 2 handlers and 3 connections", err)
 		}
-		wantError(t, "Shutdown", err, cause)
+		testkit.CheckErr(t, "Shutdown", err, cause)
 		for range 3 {
-			wantError(t, "Close", await(t, reasons, "Close"), server.ErrServerClosed)
+			testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), server.ErrServerClosed)
 		}
 		close(release)
-		must(t, s.Shutdown(context.Background()))
+		testkit.Must(t, s.Shutdown(context.Background()))
 	})
 }
 
@@ -129,16 +131,16 @@ func TestShutdownEndsAtItsDeadline(t *testing.T) {
 		})})
 		nc := s.dial(t)
 		send(t, nc, "go\n")
-		await(t, begun, "the request")
+		testkit.Await(t, begun, "the request")
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		defer cancel()
-		wantError(t, "Shutdown", s.Shutdown(ctx), context.DeadlineExceeded)
+		testkit.CheckErr(t, "Shutdown", s.Shutdown(ctx), context.DeadlineExceeded)
 	})
 }
 
-// TestS11ShutdownUnderLoad: every answer that a client got any of is whole and in order, every waiter returns, nothing is left; and
+// TestShutdownUnderLoadLosesNoAnswer: every answer that a client got any of is whole and in order, every waiter returns, nothing is left; and
 // it ends, although no client ever ceases to send.
-func TestS11ShutdownUnderLoad(t *testing.T) {
+func TestShutdownUnderLoadLosesNoAnswer(t *testing.T) {
 	body := strings.Repeat("x", 500)
 	each(t, func(t *testing.T, r rig) {
 		for round := range 5 {
@@ -188,7 +190,7 @@ func TestS11ShutdownUnderLoad(t *testing.T) {
 				})
 			}
 			for range 8 {
-				await(t, answered, "some answers")
+				testkit.Await(t, answered, "some answers")
 			}
 			s.shutdown(t)
 			clients.Wait()
@@ -210,12 +212,12 @@ func TestShutdownMayBeCalledAgain(t *testing.T) {
 		})})
 		nc := s.dial(t)
 		send(t, nc, "go\n")
-		await(t, begun, "the request")
+		testkit.Await(t, begun, "the request")
 		done := make(chan error, 3)
 		go func() { done <- s.Shutdown(context.Background()) }()
-		until(t, "the shutdown", func() bool { return errors.Is(s.Start(), server.ErrServerClosed) })
-		impatient := errors.New("no patience")
-		wantError(t, "a second Shutdown", s.Shutdown(endedContext(impatient)), impatient)
+		testkit.Until(t, "the shutdown", func() bool { return errors.Is(s.Start(), server.ErrServerClosed) })
+		impatient := errors.New("no testkit.Patience")
+		testkit.CheckErr(t, "a second Shutdown", s.Shutdown(endedContext(impatient)), impatient)
 		for range 2 {
 			go func() { done <- s.Shutdown(context.Background()) }()
 		}
@@ -224,10 +226,10 @@ func TestShutdownMayBeCalledAgain(t *testing.T) {
 		expectEOF(t, nc)
 		hangUp(nc)
 		for range 3 {
-			must(t, await(t, done, "Shutdown's end"))
+			testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 		}
-		must(t, s.Close())
-		must(t, s.Shutdown(context.Background()))
+		testkit.Must(t, s.Close())
+		testkit.Must(t, s.Shutdown(context.Background()))
 	})
 }
 
@@ -236,13 +238,13 @@ func TestCloseEndsAShutdown(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{CloseTimeout: -1, Handler: echoLines()})
 		nc := s.dial(t)
-		must(t, pipelined(nc, "hello", 1))
+		testkit.Must(t, pipelined(nc, "hello", 1))
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
 		expectEOF(t, nc) // and the client keeps its half open
-		must(t, s.Close())
-		if err := await(t, done, "Shutdown's end"); err != nil {
-			wantError(t, "Shutdown", err, server.ErrServerClosed)
+		testkit.Must(t, s.Close())
+		if err := testkit.Await(t, done, "Shutdown's end"); err != nil {
+			testkit.CheckErr(t, "Shutdown", err, server.ErrServerClosed)
 		}
 	})
 }
@@ -251,8 +253,8 @@ func TestCloseEndsAShutdown(t *testing.T) {
 func TestShutdownInACallbackIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
-			wantError(t, "Shutdown", c.Server().Shutdown(context.Background()), event.ErrOnLoop)
-			wantError(t, "Close", c.Server().Close(), event.ErrOnLoop)
+			testkit.CheckErr(t, "Shutdown", c.Server().Shutdown(context.Background()), event.ErrOnLoop)
+			testkit.CheckErr(t, "Close", c.Server().Close(), event.ErrOnLoop)
 			return echo(c, p)
 		}}})
 		nc := s.dial(t)
@@ -273,12 +275,12 @@ func TestShutdownEndsWhatIsHalfClosedDuringIt(t *testing.T) {
 		}})
 		s := start(t, r, &server.Server{Handler: p, HighWater: high, LowWater: high / 2, Socket: tight()})
 		c, nc := p.connect(t, s)
-		must(t, c.WriteNotify(make([]byte, size), nil))
-		until(t, "the high mark", func() bool { return c.Stats().BufferedBytes >= high })
+		testkit.Must(t, c.WriteNotify(make([]byte, size), nil))
+		testkit.Until(t, "the high mark", func() bool { return c.Stats().BufferedBytes >= high })
 		send(t, nc, "bye") // is not read below the high mark
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
-		until(t, "the shutdown", func() bool {
+		testkit.Until(t, "the shutdown", func() bool {
 			_, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), nil)
 			return errors.Is(err, server.ErrServerClosed)
 		})
@@ -286,7 +288,7 @@ func TestShutdownEndsWhatIsHalfClosedDuringIt(t *testing.T) {
 			t.Fatalf("read %d bytes, %v; want %d and the end", n, err, size)
 		}
 		hangUp(nc)
-		must(t, await(t, done, "Shutdown's end"))
+		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 	})
 }
 
@@ -296,7 +298,7 @@ func TestShutdownEndsWhatWasHalfClosed(t *testing.T) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: 10 * time.Millisecond})
 		c, nc := p.connect(t, s)
-		must(t, c.CloseWrite())
+		testkit.Must(t, c.CloseWrite())
 		expectEOF(t, nc)
 		s.shutdown(t)
 	})
@@ -305,13 +307,14 @@ func TestShutdownEndsWhatWasHalfClosed(t *testing.T) {
 // TestShutdownEndsWhatHasNotBegun: connections that have not sent a whole ClientHello or PROXY header are closed, without a turn that
 // does nothing.
 func TestShutdownEndsWhatHasNotBegun(t *testing.T) {
+	t.Parallel()
 	for _, begun := range []string{"", "\x16\x03\x01\x02", "PROXY TCP4 1."} {
 		p := newProbe(calls{})
 		srv := &server.Server{Handler: p, ProxyProtocol: begun[:min(1, len(begun))] == "P"}
 		s := start(t, rig{"tcp", !srv.ProxyProtocol, 1}, srv)
 		nc := s.dialPlain(t)
 		send(t, nc, begun)
-		until(t, "the connection", func() bool { return s.Stats().OpenConns == 1 })
+		testkit.Until(t, "the connection", func() bool { return s.Stats().OpenConns == 1 })
 		isIdle(t, s)
 		turns := s.Stats().Loops[0].Loop.Turns
 		s.shutdown(t)
@@ -334,25 +337,25 @@ func TestShutdownFinishesAHandshake(t *testing.T) {
 		return len(p), nil
 	}}})
 	first, second := s.dial(t), s.dialPlain(t)
-	until(t, "the connections", func() bool { return s.Stats().OpenConns == 2 })
+	testkit.Until(t, "the connections", func() bool { return s.Stats().OpenConns == 2 })
 	send(t, first, "x")
-	await(t, begun, "the loop's callback")
+	testkit.Await(t, begun, "the loop's callback")
 	hello := make(chan struct{}, 1)
 	client := tls.Client(tellWrite{second, hello}, clientTLS())
 	shaken := make(chan error, 1)
 	go func() { shaken <- client.Handshake() }()
-	await(t, hello, "the ClientHello")
+	testkit.Await(t, hello, "the ClientHello")
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
-	until(t, "the shutdown", func() bool {
+	testkit.Until(t, "the shutdown", func() bool {
 		_, err := s.Dial(context.Background(), "tcp", s.addr.String(), nil)
 		return errors.Is(err, server.ErrServerClosed)
 	})
 	close(release)
-	must(t, await(t, shaken, "the handshake"))
+	testkit.Must(t, testkit.Await(t, shaken, "the handshake"))
 	expectEOF(t, client)
 	hangUp(client, first)
-	must(t, await(t, done, "Shutdown's end"))
+	testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 }
 
 // tellWrite tells of each write when it is done.

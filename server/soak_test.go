@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -25,7 +26,7 @@ const (
 	soakClients = 24
 	soakPushers = 2
 	// soakPatience is how long nothing may happen. A machine may be busy.
-	soakPatience = 3 * patience
+	soakPatience = 3 * testkit.Patience
 )
 
 // TestSoak lets clients of all kinds at one server, with pushes and broadcasts from other goroutines, and accounts for every
@@ -34,20 +35,20 @@ const (
 //
 // EVMQ_SOAK is how long it goes on (3s), EVMQ_SEED repeats the choices of another run.
 func TestSoak(t *testing.T) {
-	length := 3 * time.Second
-	if testing.Short() {
-		length /= 4
+	length := time.Second
+	if testkit.Full() {
+		length = 5 * time.Second
 	}
 	if v := os.Getenv("EVMQ_SOAK"); v != "" {
 		var err error
 		length, err = time.ParseDuration(v)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	seed := rand.Uint64()
 	if v := os.Getenv("EVMQ_SEED"); v != "" {
 		var err error
 		seed, err = strconv.ParseUint(v, 10, 64)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	certificate() // is kept, and is not what the heap is looked at for
 	for _, tls := range []bool{false, true} {
@@ -176,7 +177,7 @@ func (s *soak) start(dir string) {
 	}
 	listen := func(network, address string, h server.Handler, concurrent bool) {
 		ln, err := s.srv.Listen(context.Background(), network, address, &server.ListenerConfig{Handler: h})
-		must(s.t, err)
+		testkit.Must(s.t, err)
 		s.doors = append(s.doors, door{fmt.Sprintf("%s %T", network, h), ln.Addr(), h, concurrent})
 	}
 	listen("tcp", "127.0.0.1:0", s.onLoop, false)
@@ -257,7 +258,7 @@ func takeStock() (st stock) {
 func (st stock) expect(t *testing.T) {
 	const slack = 4 << 20
 	var now stock
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(testkit.Patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		now = takeStock()
 		if now.goroutines <= st.goroutines && now.descriptors <= st.descriptors && now.heap <= st.heap+slack {
 			return

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -26,11 +27,11 @@ func TestOpenSocketsAreListed(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	pc, err := s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: func(*server.PacketConn, []byte, netip.AddrPort) {}})
-	must(t, err)
+	testkit.Must(t, err)
 	nc, err := net.Dial("tcp", ln.Addr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
 	c := <-p.opened
 	seen := map[int]bool{c.FD(): true, pc.FD(): true}
@@ -44,8 +45,8 @@ func TestOpenSocketsAreListed(t *testing.T) {
 	if all := s.PacketConns(); len(all) != 1 || all[0] != pc {
 		t.Errorf("sockets for datagrams: %v", all)
 	}
-	must(t, ln.Close())
-	must(t, pc.Close())
+	testkit.Must(t, ln.Close())
+	testkit.Must(t, pc.Close())
 	if got := len(s.Listeners()) + len(s.PacketConns()); got != 1 {
 		t.Errorf("%d sockets are listed after two were closed, want 1", got)
 	}

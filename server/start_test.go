@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -50,24 +51,24 @@ func TestAConfigurationErrorNamesTheField(t *testing.T) {
 			s := &server.Server{Handler: echoLines()}
 			row(s)
 			err := s.ListenAndServe("tcp", "127.0.0.1:0")
-			wantError(t, "ListenAndServe", err, server.ErrInvalid)
+			testkit.CheckErr(t, "ListenAndServe", err, server.ErrInvalid)
 			if err != nil && !strings.Contains(err.Error(), name) {
 				t.Errorf("%q does not name %s", err, name)
 			}
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 		})
 	}
 }
 
-// TestS12AFailedStartIsTold and leaves nothing behind; what is wrong may be put right, and the same server started.
-func TestS12AFailedStartIsTold(t *testing.T) {
+// TestAFailedStartReturnsTheErrorAndLeavesNothing and leaves nothing behind; what is wrong may be put right, and the same server started.
+func TestAFailedStartReturnsTheErrorAndLeavesNothing(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer busy.Close()
 	s := &server.Server{Handler: echoLines(), NumLoops: -1, Logger: slog.New(slog.DiscardHandler)}
-	wantError(t, "Start", s.Start(), server.ErrInvalid)
+	testkit.CheckErr(t, "Start", s.Start(), server.ErrInvalid)
 	_, err = s.Dial(context.Background(), "tcp", busy.Addr().String(), nil)
-	wantError(t, "Dial before Start", err, server.ErrNotStarted)
+	testkit.CheckErr(t, "Dial before Start", err, server.ErrNotStarted)
 	s.NumLoops = 2
 	for _, row := range []struct {
 		network, address string
@@ -87,16 +88,16 @@ func TestS12AFailedStartIsTold(t *testing.T) {
 		if err == nil {
 			t.Errorf("Listen on %s %s succeeds", row.network, row.address)
 		} else if row.want != nil {
-			wantError(t, "Listen on "+row.network+" "+row.address, err, row.want)
+			testkit.CheckErr(t, "Listen on "+row.network+" "+row.address, err, row.want)
 		}
 	}
 	ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	nc, err := net.Dial("tcp", ln.Addr().String())
-	must(t, err)
-	must(t, pipelined(nc, "hello", 1))
+	testkit.Must(t, err)
+	testkit.Must(t, pipelined(nc, "hello", 1))
 	hangUp(nc)
-	must(t, s.Shutdown(context.Background()))
+	testkit.Must(t, s.Shutdown(context.Background()))
 }
 
 // TestServeSaysErrServerClosed after a shutdown and before; a shut down server does not start again.
@@ -104,45 +105,45 @@ func TestServeSaysErrServerClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		defer ln.Close() // if Serve came too late to take it
 		served := make(chan error, 2)
 		go func() { served <- s.Serve(ln) }()
 		go func() { served <- s.ListenAndServe("tcp", "127.0.0.1:0") }()
 		s.shutdown(t)
 		for range 2 {
-			wantError(t, "Serve", await(t, served, "Serve's end"), server.ErrServerClosed)
+			testkit.CheckErr(t, "Serve", testkit.Await(t, served, "Serve's end"), server.ErrServerClosed)
 		}
 		another, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		defer another.Close()
-		wantError(t, "Serve", s.Serve(another), server.ErrServerClosed)
-		wantError(t, "ListenAndServe", s.ListenAndServe("tcp", "127.0.0.1:0"), server.ErrServerClosed)
-		wantError(t, "Start", s.Start(), server.ErrServerClosed)
+		testkit.CheckErr(t, "Serve", s.Serve(another), server.ErrServerClosed)
+		testkit.CheckErr(t, "ListenAndServe", s.ListenAndServe("tcp", "127.0.0.1:0"), server.ErrServerClosed)
+		testkit.CheckErr(t, "Start", s.Start(), server.ErrServerClosed)
 	})
 }
 
 // TestShutdownBeforeStart makes a server that never starts.
 func TestShutdownBeforeStart(t *testing.T) {
 	s := &server.Server{Handler: echoLines()}
-	must(t, s.Shutdown(context.Background()))
-	must(t, s.Close())
-	must(t, s.Shutdown(context.Background()))
-	wantError(t, "Start", s.Start(), server.ErrServerClosed)
+	testkit.Must(t, s.Shutdown(context.Background()))
+	testkit.Must(t, s.Close())
+	testkit.Must(t, s.Shutdown(context.Background()))
+	testkit.CheckErr(t, "Start", s.Start(), server.ErrServerClosed)
 }
 
-// TestS21TwoServersShareNothing: one goes down, the other goes on.
-func TestS21TwoServersShareNothing(t *testing.T) {
+// TestTwoServersShareNothing: one goes down, the other goes on.
+func TestTwoServersShareNothing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		one := start(t, r, &server.Server{Handler: echoLines()})
 		two := start(t, r, &server.Server{Handler: calls{data: echo}})
 		first, second := one.dial(t), two.dial(t)
-		must(t, pipelined(first, "one", 10))
-		must(t, pipelined(second, "two", 10))
+		testkit.Must(t, pipelined(first, "one", 10))
+		testkit.Must(t, pipelined(second, "two", 10))
 		hangUp(first)
 		one.shutdown(t)
-		must(t, pipelined(second, "two", 10))
-		must(t, pipelined(two.dial(t), "two", 10))
+		testkit.Must(t, pipelined(second, "two", 10))
+		testkit.Must(t, pipelined(two.dial(t), "two", 10))
 		if one, two := one.Stats(), two.Stats(); one.Opened != 1 || two.Opened != 2 || two.OpenConns != 2 || one.OpenConns != 0 {
 			t.Errorf("opened %d and %d, open %d and %d", one.Opened, two.Opened, one.OpenConns, two.OpenConns)
 		}
@@ -154,16 +155,16 @@ func TestStartAndShutdownManyTimes(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for i := range 100 {
 			s := &server.Server{Handler: echoLines(), NumLoops: r.loops, Logger: slog.New(slog.DiscardHandler)}
-			must(t, s.Start())
-			must(t, s.Start())
+			testkit.Must(t, s.Start())
+			testkit.Must(t, s.Start())
 			if i%2 == 0 {
 				_, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-				must(t, err)
+				testkit.Must(t, err)
 			}
 			if i%3 == 0 {
-				must(t, s.Close())
+				testkit.Must(t, s.Close())
 			} else {
-				must(t, s.Shutdown(context.Background()))
+				testkit.Must(t, s.Shutdown(context.Background()))
 			}
 		}
 	})
@@ -177,7 +178,7 @@ func TestStartMayRaceWithShutdown(t *testing.T) {
 		for range 2 {
 			all.Go(func() {
 				if err := s.ListenAndServe("tcp", "127.0.0.1:0"); err != nil {
-					wantError(t, "ListenAndServe", err, server.ErrServerClosed)
+					testkit.CheckErr(t, "ListenAndServe", err, server.ErrServerClosed)
 				}
 			})
 			all.Go(func() {
@@ -190,8 +191,8 @@ func TestStartMayRaceWithShutdown(t *testing.T) {
 	}
 }
 
-// TestS24SignalsAreLeftAlone: a server takes no signal, and a write to a client that is gone is an error, not SIGPIPE's end.
-func TestS24SignalsAreLeftAlone(t *testing.T) {
+// TestAServerHandlesNoSignal: a server takes no signal, and a write to a client that is gone is an error, not SIGPIPE's end.
+func TestAServerHandlesNoSignal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		reasons, closed := closings()
 		s := start(t, r, &server.Server{Handler: calls{close: closed, data: func(c *server.Conn, p []byte) (int, error) {
@@ -202,10 +203,10 @@ func TestS24SignalsAreLeftAlone(t *testing.T) {
 		send(t, nc, "hello")
 		expect(t, nc, "hello")
 		hangUp(nc) // with much unread: the server's next write meets a reset
-		if await(t, reasons, "Close") == nil {
+		if testkit.Await(t, reasons, "Close") == nil {
 			t.Error("Close was told of a good end")
 		}
-		must(t, pipelined(s.dial(t), "x", 1))
+		testkit.Must(t, pipelined(s.dial(t), "x", 1))
 	})
 }
 
@@ -213,13 +214,13 @@ func TestS24SignalsAreLeftAlone(t *testing.T) {
 func TestLoopConfigReachesTheLoops(t *testing.T) {
 	s := &server.Server{Handler: echoLines(), NumLoops: 3, LoopConfig: &event.Config{Priorities: -1}}
 	err := s.Start()
-	wantError(t, "Start with -1 priorities", err, server.ErrInvalid, event.ErrInvalid)
+	testkit.CheckErr(t, "Start with -1 priorities", err, server.ErrInvalid, event.ErrInvalid)
 	if err != nil && !strings.Contains(err.Error(), "LoopConfig") {
 		t.Errorf("%v does not name LoopConfig", err)
 	}
 	s.LoopConfig = &event.Config{}
-	must(t, s.Start())
-	must(t, s.Close())
+	testkit.Must(t, s.Start())
+	testkit.Must(t, s.Close())
 	if !reflect.DeepEqual(*s.LoopConfig, event.Config{}) {
 		t.Errorf("the server has written to LoopConfig: %+v", *s.LoopConfig)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -84,7 +85,7 @@ func upgradeClient(t testing.TB, nc net.Conn) *tls.Conn {
 	send(t, nc, "STARTTLS\n")
 	expect(t, nc, "ready\n")
 	tc := tls.Client(nc, clientTLS())
-	must(t, tc.Handshake())
+	testkit.Must(t, tc.Handshake())
 	return tc
 }
 
@@ -108,7 +109,7 @@ func TestStartTLSEncryptsWhatIsWrittenAfterIt(t *testing.T) {
 				send(t, nc, "clear\n")
 				expect(t, nc, "clear\n")
 				tc := upgradeClient(t, nc)
-				must(t, await(t, h.ended, "Done"))
+				testkit.Must(t, testkit.Await(t, h.ended, "Done"))
 				expect(t, tc, "encrypted\n")
 				send(t, tc, "one\ntwo\n")
 				expect(t, tc, "one\ntwo\n")
@@ -118,11 +119,11 @@ func TestStartTLSEncryptsWhatIsWrittenAfterIt(t *testing.T) {
 				if st := s.Stats(); st.Handshakes != 1 || st.FailedHandshakes != 0 || st.Opened != 1 {
 					t.Errorf("%d handshakes, %d failed, %d opened", st.Handshakes, st.FailedHandshakes, st.Opened)
 				}
-				wantError(t, "a second StartTLS", c.StartTLS(serverTLS(), nil), server.ErrInvalid)
-				must(t, tc.CloseWrite())
+				testkit.CheckErr(t, "a second StartTLS", c.StartTLS(serverTLS(), nil), server.ErrInvalid)
+				testkit.Must(t, tc.CloseWrite())
 				expectEOF(t, tc)
 				hangUp(tc)
-				wantError(t, "Close", await(t, h.closed, "Close"), io.EOF)
+				testkit.CheckErr(t, "Close", testkit.Await(t, h.closed, "Close"), io.EOF)
 				s.shutdown(t)
 				s.drained(t)
 			})
@@ -139,8 +140,8 @@ func TestInputBehindTheCommandInClearIsRefused(t *testing.T) {
 			s := start(t, r, &server.Server{Handler: h})
 			_, nc := h.connect(t, s)
 			send(t, nc, "STARTTLS\n"+behind)
-			wantError(t, "Done", await(t, h.ended, "Done"), server.ErrHandshake)
-			wantError(t, "Close", await(t, h.closed, "Close"), server.ErrHandshake)
+			testkit.CheckErr(t, "Done", testkit.Await(t, h.ended, "Done"), server.ErrHandshake)
+			testkit.CheckErr(t, "Close", testkit.Await(t, h.closed, "Close"), server.ErrHandshake)
 			if st := s.Stats(); st.FailedHandshakes != 1 || st.Ended[server.EndedHandshake] != 1 {
 				t.Errorf("%d handshakes have failed, %d connections ended for it", st.FailedHandshakes, st.Ended[server.EndedHandshake])
 			}
@@ -157,8 +158,8 @@ func TestInputBehindTheCommandInClearIsRefused(t *testing.T) {
 		send(t, nc, "STARTTLS\n")
 		expect(t, nc, "ready\n")
 		send(t, nc, "evil\n") // no packet behind it is a request either
-		wantError(t, "Done", await(t, h.ended, "Done"), server.ErrHandshake)
-		wantError(t, "Close", await(t, h.closed, "Close"), server.ErrHandshake)
+		testkit.CheckErr(t, "Done", testkit.Await(t, h.ended, "Done"), server.ErrHandshake)
+		testkit.CheckErr(t, "Close", testkit.Await(t, h.closed, "Close"), server.ErrHandshake)
 	})
 }
 
@@ -225,28 +226,27 @@ func TestAClientStartsTLSOnAConnectionThatItHasDialled(t *testing.T) {
 			return n, nil
 		}})
 		c, err := s.Dial(t.Context(), s.addr.Network(), s.addr.String(), &server.DialConfig{Handler: client})
-		must(t, err)
-		wantError(t, "StartTLS", c.StartTLS(&tls.Config{}, &server.StartTLSConfig{Client: true}), server.ErrInvalid)
-		_, err = c.WriteString("STARTTLS\n")
-		must(t, err)
-		if line := await(t, got, "the answer"); line != "ready\n" {
+		testkit.Must(t, err)
+		testkit.CheckErr(t, "StartTLS", c.StartTLS(&tls.Config{}, &server.StartTLSConfig{Client: true}), server.ErrInvalid)
+		testkit.Must(t, second(c.WriteString("STARTTLS\n")))
+		if line := testkit.Await(t, got, "the answer"); line != "ready\n" {
 			t.Errorf("the answer is %q", line)
 		}
-		must(t, await(t, done, "Done"))
-		must(t, await(t, h.ended, "the server's Done"))
-		if line := await(t, got, "the first encrypted line"); line != "encrypted\n" {
+		testkit.Must(t, testkit.Await(t, done, "Done"))
+		testkit.Must(t, testkit.Await(t, h.ended, "the server's Done"))
+		if line := testkit.Await(t, got, "the first encrypted line"); line != "encrypted\n" {
 			t.Errorf("the line is %q", line)
 		}
 		_, err = c.WriteString("hello\n")
-		must(t, err)
-		if line := await(t, got, "the echo"); line != "hello\n" {
+		testkit.Must(t, err)
+		if line := testkit.Await(t, got, "the echo"); line != "hello\n" {
 			t.Errorf("the line is %q", line)
 		}
 		if state, ok := c.TLS(); !ok || state.ServerName != "localhost" {
 			t.Errorf("TLS is %v, %q", ok, state.ServerName)
 		}
-		must(t, c.Close())
-		wantError(t, "Close", await(t, client.closed, "Close"), nil)
+		testkit.Must(t, c.Close())
+		testkit.CheckErr(t, "Close", testkit.Await(t, client.closed, "Close"), nil)
 		s.shutdown(t)
 		s.drained(t)
 	})
@@ -271,15 +271,15 @@ func TestStartTLSRefusesWhatItCannotDo(t *testing.T) {
 		"a hello to a client": {clientTLS(), server.StartTLSConfig{Client: true, HelloFollows: true}},
 	} {
 		row.cfg.Done = called
-		wantError(t, name, c.StartTLS(row.config, &row.cfg), server.ErrInvalid)
+		testkit.CheckErr(t, name, c.StartTLS(row.config, &row.cfg), server.ErrInvalid)
 	}
 	send(t, nc, "hello\n")
 	expect(t, nc, "hello\n")
 	dialling, err := s.Dial(t.Context(), "tcp", s.addr.String(), &server.DialConfig{Handler: calls{}, TLS: clientTLS()})
-	must(t, err)
-	wantError(t, "before Open", dialling.StartTLS(clientTLS(), &server.StartTLSConfig{Client: true, Done: called}), server.ErrInvalid)
-	must(t, c.Close())
-	wantError(t, "after Close", c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: called}), server.ErrClosed)
+	testkit.Must(t, err)
+	testkit.CheckErr(t, "before Open", dialling.StartTLS(clientTLS(), &server.StartTLSConfig{Client: true, Done: called}), server.ErrInvalid)
+	testkit.Must(t, c.Close())
+	testkit.CheckErr(t, "after Close", c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: called}), server.ErrClosed)
 }
 
 // TestStartTLSEndsInOneWay whatever ends the connection meanwhile: Done is told once, before Close, and writes behind it have their outcome.
@@ -291,7 +291,7 @@ func TestStartTLSEndsInOneWay(t *testing.T) {
 		"the peer":    {func(_ *testing.T, _ *running, _ *server.Conn, nc net.Conn) { hangUp(nc) }, server.ErrHandshake},
 		"Abort":       {func(_ *testing.T, _ *running, c *server.Conn, _ net.Conn) { c.Abort() }, server.ErrAborted},
 		"its time":    {func(*testing.T, *running, *server.Conn, net.Conn) {}, server.ErrHandshake},
-		"server's":    {func(t *testing.T, s *running, _ *server.Conn, _ net.Conn) { must(t, s.Close()) }, server.ErrServerClosed},
+		"server's":    {func(t *testing.T, s *running, _ *server.Conn, _ net.Conn) { testkit.Must(t, s.Close()) }, server.ErrServerClosed},
 		"no hello":    {func(t *testing.T, _ *running, _ *server.Conn, nc net.Conn) { send(t, nc, "GET / HTTP/1.1\r\n") }, server.ErrHandshake},
 		"half":        {func(t *testing.T, _ *running, _ *server.Conn, nc net.Conn) { send(t, nc, "\x16\x03\x01"); hangUp(nc) }, server.ErrHandshake},
 		"bad version": {func(t *testing.T, _ *running, _ *server.Conn, nc net.Conn) { shakeWith(nc, tls.VersionTLS10) }, server.ErrHandshake},
@@ -300,30 +300,30 @@ func TestStartTLSEndsInOneWay(t *testing.T) {
 			plainRigs(t, func(t *testing.T, r rig) {
 				var closed atomic.Bool
 				p := newProbe(calls{data: echo, close: func(*server.Conn, error) { closed.Store(true) }})
-				timeout := patience
+				timeout := testkit.Patience
 				if name == "its time" {
 					timeout = brief
 				}
 				s := start(t, r, &server.Server{Handler: p, HandshakeTimeout: timeout})
 				c, nc := p.connect(t, s)
 				done, written := make(chan error, 2), make(chan error, 2)
-				must(t, c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: func(_ *server.Conn, err error) {
+				testkit.Must(t, c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: func(_ *server.Conn, err error) {
 					if closed.Load() {
 						t.Error("Done was called after Close")
 					}
 					done <- err
 				}}))
-				must(t, c.WriteNotify([]byte("encrypted"), func(err error) { written <- err }))
+				testkit.Must(t, c.WriteNotify([]byte("encrypted"), func(err error) { written <- err }))
 				onLoop(t, c, func() {})
 				row.end(t, s, c, nc)
-				err := await(t, done, "Done")
-				wantError(t, "Done", err, row.want)
-				wantError(t, "Close", await(t, p.closed, "Close"), row.want)
-				wantError(t, "the write", await(t, written, "the write's outcome"), row.want)
+				err := testkit.Await(t, done, "Done")
+				testkit.CheckErr(t, "Done", err, row.want)
+				testkit.CheckErr(t, "Close", testkit.Await(t, p.closed, "Close"), row.want)
+				testkit.CheckErr(t, "the write", testkit.Await(t, written, "the write's outcome"), row.want)
 				if len(done) > 0 || len(written) > 0 {
 					t.Error("an outcome was told twice")
 				}
-				until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
+				testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 			})
 		})
 	}
@@ -345,25 +345,25 @@ func TestCloseEndsAStartTLSThatHasNothingToSend(t *testing.T) {
 			c, nc := p.connect(t, s)
 			done := make(chan error, 1)
 			_, err := c.WriteString("ready\n")
-			must(t, err)
-			must(t, c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: func(_ *server.Conn, err error) { done <- err }}))
+			testkit.Must(t, err)
+			testkit.Must(t, c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: func(_ *server.Conn, err error) { done <- err }}))
 			if waits {
 				_, err = c.WriteString("encrypted")
-				must(t, err)
+				testkit.Must(t, err)
 			}
-			must(t, c.Close())
+			testkit.Must(t, c.Close())
 			expect(t, nc, "ready\n")
 			if waits {
 				tc := tls.Client(nc, clientTLS())
 				expect(t, tc, "encrypted")
 				expectEOF(t, tc)
-				must(t, await(t, done, "Done"))
+				testkit.Must(t, testkit.Await(t, done, "Done"))
 			} else {
 				expectEOF(t, nc)
-				wantError(t, "Done", await(t, done, "Done"), server.ErrClosed)
+				testkit.CheckErr(t, "Done", testkit.Await(t, done, "Done"), server.ErrClosed)
 			}
 			hangUp(nc)
-			wantError(t, "Close", await(t, p.closed, "Close"), nil)
+			testkit.CheckErr(t, "Close", testkit.Await(t, p.closed, "Close"), nil)
 		}
 		s.shutdown(t)
 		s.drained(t)
@@ -390,8 +390,8 @@ func TestStartTLSTakesAHelloByteByByte(t *testing.T) {
 			}()
 		}
 		for range clients {
-			must(t, await(t, ended, "a client's end"))
-			must(t, await(t, h.ended, "Done"))
+			testkit.Must(t, testkit.Await(t, ended, "a client's end"))
+			testkit.Must(t, testkit.Await(t, h.ended, "Done"))
 		}
 	})
 }
@@ -432,19 +432,19 @@ func TestShutdownDuringStartTLS(t *testing.T) {
 		}
 		tc, shaken := tls.Client(shaking, clientTLS()), make(chan error, 1)
 		go func() { shaken <- tc.Handshake() }()
-		await(t, entered, "the handshake")
+		testkit.Await(t, entered, "the handshake")
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
 			s.shutdown(t)
 		}()
 		expectEOF(t, silent)
-		wantError(t, "Done", await(t, done, "Done"), server.ErrServerClosed)
+		testkit.CheckErr(t, "Done", testkit.Await(t, done, "Done"), server.ErrServerClosed)
 		close(gate)
-		must(t, await(t, shaken, "the handshake's end"))
-		must(t, await(t, done, "Done"))
+		testkit.Must(t, testkit.Await(t, shaken, "the handshake's end"))
+		testkit.Must(t, testkit.Await(t, done, "Done"))
 		expectEOF(t, tc)
-		await(t, ended, "Shutdown's end")
+		testkit.Await(t, ended, "Shutdown's end")
 		s.drained(t)
 	})
 }

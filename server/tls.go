@@ -36,10 +36,8 @@ type pipeOwner struct{ *Conn }
 // Changed makes the loop look. Any goroutine.
 func (o pipeOwner) Changed() { o.requeue() }
 
-// Now is the time since the program began, or nearly so.
-func (o pipeOwner) Now() time.Duration { return time.Since(programStart) }
-
-var programStart = time.Now()
+// Now is the time by the clock of the server's loops.
+func (o pipeOwner) Now() time.Duration { return o.loop.srv.cfg.clock().Now() }
 
 func newTLSState(c *Conn, config *tls.Config, client bool) *tlsState {
 	return &tlsState{client: client, config: config, pipe: tlsio.New(pipeOwner{c})}

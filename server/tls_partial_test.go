@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -16,10 +17,10 @@ func TestWhatIsNoTLSIsRefusedAtItsFirstBytes(t *testing.T) {
 		s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{}, OnReject: func(_ *server.Conn, err error) { rejected <- err }})
 		nc := s.dialPlain(t)
 		send(t, nc, say)
-		wantError(t, "OnReject", await(t, rejected, "OnReject"), server.ErrHandshake)
+		testkit.CheckErr(t, "OnReject", testkit.Await(t, rejected, "OnReject"), server.ErrHandshake)
 
 		peer, err := net.Listen("tcp", "127.0.0.1:0")
-		must(t, err)
+		testkit.Must(t, err)
 		defer peer.Close()
 		go func() {
 			nc, err := peer.Accept()
@@ -31,8 +32,8 @@ func TestWhatIsNoTLSIsRefusedAtItsFirstBytes(t *testing.T) {
 			_, _ = io.ReadAll(nc)
 		}()
 		h := newCaller()
-		_, err = s.Dial(context.Background(), "tcp", peer.Addr().String(), &server.DialConfig{Handler: h, TLS: clientTLS(), Timeout: patience})
-		must(t, err)
+		_, err = s.Dial(context.Background(), "tcp", peer.Addr().String(), &server.DialConfig{Handler: h, TLS: clientTLS(), Timeout: testkit.Patience})
+		testkit.Must(t, err)
 		h.failed(t, server.ErrHandshake)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -59,7 +60,7 @@ func TestTLSStateIsThere(t *testing.T) {
 				})
 				send(t, nc, "hello")
 				expect(t, nc, "hello")
-				state := await(t, states, "Open")
+				state := testkit.Await(t, states, "Open")
 				if state.Version != version || state.NegotiatedProtocol != "first" || len(state.VerifiedChains) > 0 != with {
 					t.Errorf("%s, protocol %q, client certificate %v; want %s, \"first\", %v", tls.VersionName(state.Version),
 						state.NegotiatedProtocol, len(state.VerifiedChains) > 0, tls.VersionName(version), with)
@@ -89,7 +90,7 @@ func TestAClientThatMustShowACertificateIsRejectedWithout(t *testing.T) {
 			if !isAlert(err) {
 				t.Errorf("%s: the client is told %v, want an alert", tls.VersionName(version), err)
 			}
-			if reason := await(t, rejected, "OnReject"); !errors.Is(reason, server.ErrHandshake) {
+			if reason := testkit.Await(t, rejected, "OnReject"); !errors.Is(reason, server.ErrHandshake) {
 				t.Errorf("%s: the reason is %v", tls.VersionName(version), reason)
 			}
 		}
@@ -142,7 +143,7 @@ func TestACertificateIsReloadedByGetCertificate(t *testing.T) {
 		for _, want := range []*tls.Certificate{&cert, &other} {
 			now.Store(want)
 			nc := s.tlsClient(t, nil)
-			must(t, nc.Handshake())
+			testkit.Must(t, nc.Handshake())
 			if got := nc.OCSPResponse(); !bytes.Equal(got, want.OCSPStaple) {
 				t.Errorf("the certificate came with %q, want %q", got, want.OCSPStaple)
 			}
@@ -154,7 +155,7 @@ func TestACertificateIsReloadedByGetCertificate(t *testing.T) {
 func TestCloseNotifyIsSaid(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, CloseTimeout: patience}) // to take three megabytes, on a machine that may be busy
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: testkit.Patience}) // to take three megabytes, on a machine that may be busy
 		for how, end := range map[string]func(c *server.Conn, nc net.Conn){
 			"Close":            func(c *server.Conn, _ net.Conn) { c.Close() },
 			"CloseWrite":       func(c *server.Conn, _ net.Conn) { _ = c.CloseWrite() },
@@ -162,7 +163,7 @@ func TestCloseNotifyIsSaid(t *testing.T) {
 		} {
 			c, nc := p.connect(t, s)
 			_, err := c.Write(make([]byte, 3<<20))
-			must(t, err)
+			testkit.Must(t, err)
 			end(c, nc)
 			if n, err := io.Copy(io.Discard, nc); err != nil || n != 3<<20 {
 				t.Errorf("%s: the client read %d bytes, %v", how, n, err)
@@ -183,16 +184,17 @@ func TestACutInsideARecordIsNotAnEnd(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) { t.Error("a cut was told as the end") }}})
 		_, nc := p.connect(t, s)
 		_, err := raw(nc).Write([]byte("\x17\x03\x03\x00\x20and so on"))
-		must(t, err)
-		must(t, raw(nc).Close())
-		if reason := await(t, p.closed, "Close"); !errors.Is(reason, io.ErrUnexpectedEOF) {
+		testkit.Must(t, err)
+		testkit.Must(t, raw(nc).Close())
+		if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, io.ErrUnexpectedEOF) {
 			t.Errorf("the reason is %v", reason)
 		}
 	})
 }
 
-// TestAHastyClientLosesNothing: request and end come right behind the handshake, before the server has seen the end of that.
-func TestAHastyClientLosesNothing(t *testing.T) {
+// TestAClientThatClosesEarlyLosesNothing: request and end come right behind the handshake, before the server has seen the end of that.
+func TestAClientThatClosesEarlyLosesNothing(t *testing.T) {
+	t.Parallel()
 	tlsRigs(t, func(t *testing.T, r rig) {
 		config := serverTLS()
 		config.VerifyConnection = func(tls.ConnectionState) error { // between the client's flights
@@ -215,8 +217,8 @@ func TestAHastyClientLosesNothing(t *testing.T) {
 			if err != nil || string(got) != request {
 				t.Errorf("%d of %d bytes came back, %v", len(got), size, err)
 			}
-			must(t, await(t, sent, "the sending"))
-			if reason := await(t, p.closed, "Close"); reason != io.EOF {
+			testkit.Must(t, testkit.Await(t, sent, "the sending"))
+			if reason := testkit.Await(t, p.closed, "Close"); reason != io.EOF {
 				t.Errorf("the reason is %v", reason)
 			}
 		}
@@ -277,7 +279,7 @@ func TestMuchGoesBothWaysAtOnce(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p, Socket: tight(), MaxOutput: 16 << 20, HighWater: 16 << 20})
 		c, nc := p.connect(t, s)
 		_, err := c.Write(back)
-		must(t, err)
+		testkit.Must(t, err)
 		go func() {
 			_, _ = nc.Write(there) // what fails shows in what came
 			_ = nc.(halfCloser).CloseWrite()
@@ -286,7 +288,7 @@ func TestMuchGoesBothWaysAtOnce(t *testing.T) {
 		if err != nil || !bytes.Equal(all, back) {
 			t.Errorf("%d of %d bytes came, %v", len(all), len(back), err)
 		}
-		if reason := await(t, p.closed, "Close"); reason != io.EOF {
+		if reason := testkit.Await(t, p.closed, "Close"); reason != io.EOF {
 			t.Errorf("the reason is %v", reason)
 		}
 		if !bytes.Equal(got.Bytes(), there) {
@@ -300,6 +302,7 @@ func TestMuchGoesBothWaysAtOnce(t *testing.T) {
 
 // TestNoiseInsteadOfTLSIsRejected, whenever it comes, and costs no goroutine.
 func TestNoiseInsteadOfTLSIsRejected(t *testing.T) {
+	t.Parallel()
 	tlsRigs(t, func(t *testing.T, r rig) {
 		rejected := make(chan error, 10)
 		p := newProbe(calls{data: echo})
@@ -318,7 +321,7 @@ func TestNoiseInsteadOfTLSIsRejected(t *testing.T) {
 			since := time.Now()
 			nc := s.dialPlain(t)
 			_, _ = io.WriteString(nc, send) // may be refused in the middle
-			reason := await(t, rejected, what+": OnReject")
+			reason := testkit.Await(t, rejected, what+": OnReject")
 			if !errors.Is(reason, server.ErrHandshake) {
 				t.Errorf("%s: the reason is %v", what, reason)
 			}
@@ -332,41 +335,14 @@ func TestNoiseInsteadOfTLSIsRejected(t *testing.T) {
 		s = start(t, r, &server.Server{Handler: p})
 		_, nc := p.connect(t, s)
 		_, err := raw(nc).Write([]byte("\x17\x03\x03\x00\x20no record that anybody has encrypted"))
-		must(t, err)
+		testkit.Must(t, err)
 		if _, err := nc.Read(make([]byte, 1)); !isAlert(err) {
 			t.Errorf("the client is told %v, want an alert", err)
 		}
-		if reason := await(t, p.closed, "Close"); reason == nil || reason == io.EOF {
+		if reason := testkit.Await(t, p.closed, "Close"); reason == nil || reason == io.EOF {
 			t.Errorf("the reason is %v", reason)
 		}
 		s.shutdown(t)
-		s.drained(t)
-	})
-}
-
-// TestS15SilentClientsDoNotStopHandshakes: those that say nothing take no place, and those that are silent after their hello give
-// theirs back in time.
-func TestS15SilentClientsDoNotStopHandshakes(t *testing.T) {
-	tlsRigs(t, func(t *testing.T, r rig) {
-		p := newProbe(calls{data: echo})
-		s := start(t, r, &server.Server{Handler: p, MaxHandshakes: 2, HandshakeTimeout: time.Second})
-		for range 50 {
-			s.dialPlain(t) // says nothing
-		}
-		_, nc := p.connect(t, s)
-		send(t, nc, "hello")
-		expect(t, nc, "hello")
-
-		for range 20 {
-			_, err := s.dialPlain(t).Write(clientHello(t))
-			must(t, err)
-		}
-		until(t, "a good client's turn", func() bool {
-			nc := s.tlsClient(t, nil)
-			defer nc.Close()
-			return nc.Handshake() == nil // in vain while the silent ones hold both places
-		})
-		must(t, s.Close())
 		s.drained(t)
 	})
 }
@@ -382,6 +358,6 @@ func clientHello(t testing.TB) []byte {
 	}()
 	p := make([]byte, 1<<14)
 	n, err := ours.Read(p)
-	must(t, err)
+	testkit.Must(t, err)
 	return p[:n]
 }

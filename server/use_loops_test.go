@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -27,7 +28,7 @@ func programLoops(t *testing.T, n int, driver event.Driver) []*event.Loop {
 		if errors.Is(err, event.ErrUnsupported) {
 			t.Skipf("driver %v: %v", driver, err)
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		loops = append(loops, l)
 		running.Go(func() {
 			if err := l.RunForever(context.Background()); err != nil && !errors.Is(err, event.ErrClosed) {
@@ -37,7 +38,7 @@ func programLoops(t *testing.T, n int, driver event.Driver) []*event.Loop {
 	}
 	t.Cleanup(func() {
 		for _, l := range loops {
-			must(t, l.Close())
+			testkit.Must(t, l.Close())
 		}
 		running.Wait()
 	})
@@ -65,8 +66,8 @@ func eachOwnership(t *testing.T, n int, test func(t *testing.T, newServer func(h
 func checkUsable(t *testing.T, l *event.Loop) {
 	t.Helper()
 	called := make(chan int)
-	must(t, l.Post(func() { called <- len(l.Events()) }))
-	if n := await(t, called, "a post on a loop that the server has left"); n != 0 {
+	testkit.Must(t, l.Post(func() { called <- len(l.Events()) }))
+	if n := testkit.Await(t, called, "a post on a loop that the server has left"); n != 0 {
 		t.Errorf("the server has left %d events on a loop", n)
 	}
 }
@@ -89,31 +90,31 @@ func TestServersServeOnAnyLoops(t *testing.T) {
 			expect(t, nc, "echo")
 		}
 		lines, err := s.Listen(t.Context(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: echoLines()})
-		must(t, err)
+		testkit.Must(t, err)
 		nc, err := net.Dial("tcp", lines.Addr().String())
-		must(t, err)
+		testkit.Must(t, err)
 		defer nc.Close()
 		send(t, nc, "line\n")
 		expect(t, nc, "line\n")
 
 		pc, err := s.ListenPacket(t.Context(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: server.DispatchPackets(
 			func(pc *server.PacketConn, p []byte, from netip.AddrPort) { _, _ = pc.WriteTo(p, from) })})
-		must(t, err)
+		testkit.Must(t, err)
 		udp, err := net.Dial("udp", pc.LocalAddr().String())
-		must(t, err)
+		testkit.Must(t, err)
 		defer udp.Close()
-		must(t, udp.SetDeadline(time.Now().Add(patience)))
+		testkit.Must(t, udp.SetDeadline(time.Now().Add(testkit.Patience)))
 		send(t, udp, "datagram")
 		expect(t, udp, "datagram")
 
 		h := newProbe(calls{})
 		_, err = s.Dial(t.Context(), "tcp", s.addr.String(), &server.DialConfig{Handler: h})
-		must(t, err)
-		await(t, h.opened, "Open of the dialled connection")
+		testkit.Must(t, err)
+		testkit.Await(t, h.opened, "Open of the dialled connection")
 		s.shutdown(t)
-		await(t, h.closed, "Close of the dialled connection")
+		testkit.Await(t, h.closed, "Close of the dialled connection")
 		for range clients {
-			await(t, p.closed, "Close")
+			testkit.Await(t, p.closed, "Close")
 		}
 	})
 }
@@ -129,13 +130,13 @@ func TestCloseLeavesNothingOnAnyLoops(t *testing.T) {
 			s.dial(t)
 		}
 		half, err := s.Listen(t.Context(), "tcp", "127.0.0.1:0", &server.ListenerConfig{TLS: serverTLS()})
-		must(t, err)
+		testkit.Must(t, err)
 		nc, err := net.Dial("tcp", half.Addr().String())
-		must(t, err)
+		testkit.Must(t, err)
 		defer nc.Close()
 		send(t, nc, "\x16\x03")
-		until(t, "requests in work", func() bool { return s.Stats().RunningRequests == 5 && s.Stats().OpenConns == 11 })
-		must(t, s.Close())
+		testkit.Until(t, "requests in work", func() bool { return s.Stats().RunningRequests == 5 && s.Stats().OpenConns == 11 })
+		testkit.Must(t, s.Close())
 		if n := s.Stats().OpenConns; n != 0 {
 			t.Errorf("%d connections are open after Close", n)
 		}
@@ -172,9 +173,9 @@ func TestShutdownOnALoopOfTheProgramIsRefused(t *testing.T) {
 	loops := programLoops(t, 1, event.DriverDefault)
 	s := start(t, rig{"tcp", false, 0}, &server.Server{Handler: calls{}, UseLoops: loops})
 	errs := make(chan error, 2)
-	must(t, loops[0].Post(func() { errs <- s.Shutdown(context.Background()); errs <- s.Close() }))
+	testkit.Must(t, loops[0].Post(func() { errs <- s.Shutdown(context.Background()); errs <- s.Close() }))
 	for range 2 {
-		wantError(t, "on the loop", await(t, errs, "the answer"), event.ErrOnLoop)
+		testkit.CheckErr(t, "on the loop", testkit.Await(t, errs, "the answer"), event.ErrOnLoop)
 	}
 	s.shutdown(t)
 }
@@ -199,18 +200,18 @@ func TestALoopThatTheProgramClosesEndsWhatItServes(t *testing.T) {
 	for i := range sockets {
 		var err error
 		sockets[i], err = s.ListenPacket(t.Context(), "udp", "127.0.0.1:0", nil)
-		must(t, err)
+		testkit.Must(t, err)
 	}
-	must(t, loops[0].Close())
+	testkit.Must(t, loops[0].Close())
 	for range onFirst {
-		if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrLoopClosed) || !errors.Is(reason, net.ErrClosed) {
+		if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, server.ErrLoopClosed) || !errors.Is(reason, net.ErrClosed) {
 			t.Errorf("the reason is %v", reason)
 		}
 	}
 	if n := s.Stats().Ended[server.EndedByLoop]; n != uint64(len(onFirst)) {
 		t.Errorf("%d of %d connections are counted as ended by their loop", n, len(onFirst))
 	}
-	wantError(t, "Wait", ln.Wait(), server.ErrLoopClosed)
+	testkit.CheckErr(t, "Wait", ln.Wait(), server.ErrLoopClosed)
 	ended := 0
 	for _, pc := range sockets {
 		if cause := context.Cause(pc.Context()); errors.Is(cause, server.ErrLoopClosed) {
@@ -221,23 +222,23 @@ func TestALoopThatTheProgramClosesEndsWhatItServes(t *testing.T) {
 		t.Errorf("%d of 2 sockets ended with their loop", ended)
 	}
 	for _, nc := range kept {
-		must(t, pipelined(nc, "x", 1))
+		testkit.Must(t, pipelined(nc, "x", 1))
 	}
 	again, err := s.Listen(t.Context(), "tcp", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	for range 4 { // all on the other loop
 		nc, err := net.Dial("tcp", again.Addr().String())
-		must(t, err)
+		testkit.Must(t, err)
 		defer nc.Close()
-		if c := await(t, p.opened, "Open"); c.Loop() != loops[1] {
+		if c := testkit.Await(t, p.opened, "Open"); c.Loop() != loops[1] {
 			t.Error("a connection was given to the closed loop")
 		}
 	}
-	must(t, loops[1].Close())
+	testkit.Must(t, loops[1].Close())
 	_, err = s.Listen(t.Context(), "tcp", "127.0.0.1:0", nil)
-	wantError(t, "Listen without a loop", err, server.ErrLoopClosed)
+	testkit.CheckErr(t, "Listen without a loop", err, server.ErrLoopClosed)
 	_, err = s.Dial(t.Context(), "tcp", "127.0.0.1:1", nil)
-	wantError(t, "Dial without a loop", err, server.ErrLoopClosed)
+	testkit.CheckErr(t, "Dial without a loop", err, server.ErrLoopClosed)
 	s.shutdown(t)
 }
 
@@ -262,20 +263,20 @@ func TestARequestOutlivesItsLoop(t *testing.T) {
 		close(began)
 		<-release
 		if _, err := io.WriteString(w, "late"); err != nil {
-			wantError(t, "Write", err, server.ErrClosed)
+			testkit.CheckErr(t, "Write", err, server.ErrClosed)
 		}
 	})}
 	s := start(t, rig{"tcp", false, 0}, &server.Server{Handler: h, UseLoops: loops})
 	nc := s.dial(t)
 	send(t, nc, "request\n")
-	await(t, began, "the request")
-	must(t, loops[0].Close())
+	testkit.Await(t, began, "the request")
+	testkit.Must(t, loops[0].Close())
 	_, _ = io.ReadAll(nc) // until the end, or a reset
 	if n := s.Stats().OpenConns; n != 1 {
 		t.Errorf("%d connections are counted while the request is in work, want 1", n)
 	}
 	close(release)
-	if reason := await(t, h.closed, "Close"); !errors.Is(reason, server.ErrLoopClosed) {
+	if reason := testkit.Await(t, h.closed, "Close"); !errors.Is(reason, server.ErrLoopClosed) {
 		t.Errorf("the reason is %v", reason)
 	}
 	s.shutdown(t)
@@ -292,17 +293,17 @@ func TestShutdownOfALoopThatDoesNotRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := event.NewLoop(nil)
-			must(t, err)
+			testkit.Must(t, err)
 			srv := &server.Server{Handler: calls{}, UseLoops: []*event.Loop{l}, Logger: slog.New(slog.DiscardHandler)}
 			_, err = srv.Listen(t.Context(), "tcp", "127.0.0.1:0", nil)
-			must(t, err)
+			testkit.Must(t, err)
 			err = srv.Shutdown(endedContext(context.Canceled))
 			var late *server.ShutdownError
 			if !errors.As(err, &late) || late.Loops != 1 {
 				t.Errorf("Shutdown: %v", err)
 			}
-			must(t, goOn(l)) // Run returns, since the server leaves no event
-			must(t, l.Close())
+			testkit.Must(t, goOn(l)) // Run returns, since the server leaves no event
+			testkit.Must(t, l.Close())
 		})
 	}
 }
@@ -313,14 +314,14 @@ func TestLoopsAreThereAfterStart(t *testing.T) {
 	if s.Loops() != nil || s.Loop(0) != nil {
 		t.Error("there are loops before Start")
 	}
-	must(t, s.Start())
+	testkit.Must(t, s.Start())
 	defer s.Close()
 	loops := s.Loops()
 	if len(loops) != 2 || s.Loop(0) != loops[0] || s.Loop(1) != loops[1] || s.Loop(2) != nil || s.Loop(-1) != nil {
 		t.Errorf("the loops are %v", loops)
 	}
 	for _, l := range loops {
-		wantError(t, "Close of a loop", l.Close(), event.ErrOwned)
+		testkit.CheckErr(t, "Close of a loop", l.Close(), event.ErrOwned)
 	}
 }
 
@@ -328,8 +329,8 @@ func TestLoopsAreThereAfterStart(t *testing.T) {
 func TestUseLoopsIsChecked(t *testing.T) {
 	loops := programLoops(t, 1, event.DriverDefault)
 	closed, err := event.NewLoop(nil)
-	must(t, err)
-	must(t, closed.Close())
+	testkit.Must(t, err)
+	testkit.Must(t, closed.Close())
 	for name, row := range map[string]struct {
 		srv  *server.Server
 		want error
@@ -342,7 +343,7 @@ func TestUseLoopsIsChecked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			row.srv.Handler = calls{}
-			wantError(t, "Start", row.srv.Start(), row.want)
+			testkit.CheckErr(t, "Start", row.srv.Start(), row.want)
 			checkUsable(t, loops[0])
 		})
 	}

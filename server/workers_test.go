@@ -11,12 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestS6AnswersKeepTheOrderOfRequests with handlers of random duration, one request of a connection at a time.
-func TestS6AnswersKeepTheOrderOfRequests(t *testing.T) {
+// TestAnswersKeepTheOrderOfRequests with handlers of random duration, one request of a connection at a time.
+func TestAnswersKeepTheOrderOfRequests(t *testing.T) {
 	for _, depth := range []int{16, 1000} {
 		each(t, func(t *testing.T, r rig) {
 			var together atomic.Int32 // requests of a connection that were in work while another was
@@ -76,7 +77,7 @@ func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
 				return
 			}
 			inWork.Store(true)
-			must(t, w.Conn().SetHandler(raw))
+			testkit.Must(t, w.Conn().SetHandler(raw))
 			begun <- struct{}{}
 			<-goOn
 			_, _ = w.WriteString("upgraded ")
@@ -84,11 +85,11 @@ func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
 		})})
 		nc := s.dial(t)
 		send(t, nc, "upgrade\nraw")
-		await(t, begun, "the request")
+		testkit.Await(t, begun, "the request")
 		send(t, nc, " bytes")
 		other := s.dial(t) // the loop has gone around when this is answered
 		for range 3 {
-			must(t, pipelined(other, "other", 1))
+			testkit.Must(t, pipelined(other, "other", 1))
 		}
 		close(goOn)
 		expect(t, nc, "upgraded raw bytes")
@@ -97,8 +98,8 @@ func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
 	})
 }
 
-// TestABlockedHandlerHoldsNobodyBack: while a worker is idle, requests of others are served, in later bursts and in the same.
-func TestABlockedHandlerHoldsNobodyBack(t *testing.T) {
+// TestABlockedHandlerDelaysNoOtherConnection: while a worker is idle, requests of others are served, in later bursts and in the same.
+func TestABlockedHandlerDelaysNoOtherConnection(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		t.Run(fmt.Sprint("procs-", procs), func(t *testing.T) {
 			before := runtime.GOMAXPROCS(procs)
@@ -115,7 +116,7 @@ func TestABlockedHandlerHoldsNobodyBack(t *testing.T) {
 				others := make([]net.Conn, 10)
 				for i := range others {
 					others[i] = s.dial(t)
-					must(t, pipelined(others[i], "hello", 1)) // hands are shaken
+					testkit.Must(t, pipelined(others[i], "hello", 1)) // hands are shaken
 				}
 				send(t, stuck, "block\nbehind it\n")
 				for round := range 20 {
@@ -157,7 +158,7 @@ func TestAsManyHandlersRunAsThereAreWorkers(t *testing.T) {
 			clientsOf = append(clientsOf, nc)
 		}
 		for range workers {
-			await(t, begun, "a handler's begin")
+			testkit.Await(t, begun, "a handler's begin")
 		}
 		if st := s.Stats(); st.RunningRequests != workers {
 			t.Errorf("%d handlers run, want %d", st.RunningRequests, workers)
@@ -177,8 +178,8 @@ func TestAsManyHandlersRunAsThereAreWorkers(t *testing.T) {
 	})
 }
 
-// TestS13NoRequestIsLostBetweenWorkers has many clients keep few workers going to sleep and being woken.
-func TestS13NoRequestIsLostBetweenWorkers(t *testing.T) {
+// TestNoRequestIsLostBetweenWorkers has many clients keep few workers going to sleep and being woken.
+func TestNoRequestIsLostBetweenWorkers(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Workers: 3, Queue: 4, Handler: echoLines()})
 		var all sync.WaitGroup

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -74,7 +75,7 @@ func TestAWrapperKeepsMalformed(t *testing.T) {
 		expect(t, nc, "a\nb\nERROR framing: message is too long")
 		expectEOF(t, nc)
 		hangUp(nc)
-		wantError(t, "Close", await(t, reasons, "Close"), framing.ErrTooLong)
+		testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), framing.ErrTooLong)
 	})
 }
 
@@ -112,13 +113,13 @@ func TestAWrapperKeepsTheWaterMarks(t *testing.T) {
 		d.Opened = func(c *server.Conn) { opened <- c }
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: wrap(d), Socket: tight()})
 		nc := s.dial(t)
-		n := fill(t, await(t, opened, "Open"), 100<<10)
-		if got := await(t, marks, "a mark"); got != "high" {
+		n := fill(t, testkit.Await(t, opened, "Open"), 100<<10)
+		if got := testkit.Await(t, marks, "a mark"); got != "high" {
 			t.Errorf("the first mark is %s", got)
 		}
 		_, err := io.CopyN(io.Discard, nc, int64(n))
-		must(t, err)
-		if got := await(t, marks, "a mark"); got != "low" {
+		testkit.Must(t, err)
+		if got := testkit.Await(t, marks, "a mark"); got != "low" {
 			t.Errorf("the second mark is %s", got)
 		}
 	})
@@ -164,11 +165,11 @@ func TestAHandlerThatCannotWorkIsRefused(t *testing.T) {
 		"embedded nil": embedded{}, "a chain without end": &ring{},
 	} {
 		srv := &server.Server{Handler: h}
-		wantError(t, name+": Start", srv.Start(), server.ErrInvalid)
+		testkit.CheckErr(t, name+": Start", srv.Start(), server.ErrInvalid)
 		set := make(chan error, 1)
 		p := newProbe(calls{open: func(c *server.Conn) { set <- c.SetHandler(h) }})
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 		s.dial(t)
-		wantError(t, name+": SetHandler", await(t, set, "Open"), server.ErrInvalid)
+		testkit.CheckErr(t, name+": SetHandler", testkit.Await(t, set, "Open"), server.ErrInvalid)
 	}
 }

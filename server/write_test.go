@@ -8,6 +8,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -49,9 +50,9 @@ func TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits(t *testing.T) {
 		if n, err := io.CopyN(io.Discard, nc, int64(accepted)); err != nil {
 			t.Fatalf("%d of %d bytes came: %v", n, accepted, err)
 		}
-		until(t, "room", func() bool { _, err := c.Write([]byte("!")); return err == nil })
+		testkit.Until(t, "room", func() bool { _, err := c.Write([]byte("!")); return err == nil })
 		expect(t, nc, "!")
-		must(t, nc.Close())
+		testkit.Must(t, nc.Close())
 		s.shutdown(t)
 		s.drained(t)
 	})
@@ -92,8 +93,8 @@ func TestMaxBufferedBoundsTheWholeServer(t *testing.T) {
 		for _, c := range conns[:4] {
 			c.Abort()
 		}
-		until(t, "room", func() bool { _, err := conns[7].Write([]byte("x")); return err == nil })
-		must(t, s.Close())
+		testkit.Until(t, "room", func() bool { _, err := conns[7].Write([]byte("x")); return err == nil })
+		testkit.Must(t, s.Close())
 		s.drained(t)
 	})
 }
@@ -124,7 +125,7 @@ func TestWritesAfterTheEndSayErrClosed(t *testing.T) {
 			}
 		}
 		check() // whether its loop has come by or not
-		if reason := await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
+		if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
 			t.Errorf("the reason is %v", reason)
 		}
 		check()
@@ -133,7 +134,7 @@ func TestWritesAfterTheEndSayErrClosed(t *testing.T) {
 		c.PauseRead(nil)
 		c.ResumeRead(nil)
 		c.SetTimeouts(server.Timeouts{Idle: 1})
-		must(t, c.SetHandler(p))
+		testkit.Must(t, c.SetHandler(p))
 		if s.Conn(c.ID()) != nil {
 			t.Error("a closed connection is found by its ID")
 		}
@@ -158,12 +159,12 @@ func TestEveryWriteHasOneOutcome(t *testing.T) {
 		var o outcomes
 		const small = 100
 		for i := range small {
-			must(t, c.WriteNotify([]byte("n"), o.of(c, name(i, 0))))
-			must(t, c.WriteOwned([]byte("o"), o.of(c, name(i, 1))))
-			must(t, c.WriteNotify(nil, o.of(c, name(i, 2))))
+			testkit.Must(t, c.WriteNotify([]byte("n"), o.of(c, name(i, 0))))
+			testkit.Must(t, c.WriteOwned([]byte("o"), o.of(c, name(i, 1))))
+			testkit.Must(t, c.WriteNotify(nil, o.of(c, name(i, 2))))
 		}
 		expect(t, nc, string(bytes.Repeat([]byte("no"), small)))
-		until(t, "all outcomes", func() bool { return o.len() == 3*small })
+		testkit.Until(t, "all outcomes", func() bool { return o.len() == 3*small })
 		if good := o.check(t, 3*small); good != 3*small {
 			t.Errorf("%d of %d writes succeeded", good, 3*small)
 		}
@@ -176,10 +177,10 @@ func TestEveryWriteHasOneOutcome(t *testing.T) {
 			if errors.Is(err, server.ErrFull) {
 				break
 			}
-			must(t, err)
+			testkit.Must(t, err)
 		}
 		c.Abort()
-		await(t, p.closed, "Close")
+		testkit.Await(t, p.closed, "Close")
 		good := late.check(t, n)
 		if good == n {
 			t.Error("all writes succeeded, which nobody read")
@@ -206,15 +207,15 @@ func TestOwnedBytesAreNotCopied(t *testing.T) {
 		owned, copied := []byte("before"), []byte("before")
 		released := make(chan error, 1)
 		onLoop(t, c, func() {
-			must(t, c.WriteOwned(owned, func(err error) { released <- err }))
+			testkit.Must(t, c.WriteOwned(owned, func(err error) { released <- err }))
 			_, err := c.Write(copied)
-			must(t, err)
+			testkit.Must(t, err)
 			// Breaking the rule shows whose memory it is. The loop is here, so that nobody reads it meanwhile.
 			copy(owned, "later!")
 			copy(copied, "later!")
 		})
 		expect(t, nc, "later!before")
-		must(t, await(t, released, "the release"))
+		testkit.Must(t, testkit.Await(t, released, "the release"))
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -77,21 +78,21 @@ func TestWhatIsLeftByAYieldIsServedBeforeTheEnd(t *testing.T) {
 			send(t, nc, lines)
 			down := make(chan error, 1)
 			if end == "eof" {
-				must(t, nc.(halfCloser).CloseWrite())
+				testkit.Must(t, nc.(halfCloser).CloseWrite())
 			} else {
 				expect(t, nc, lines[:7])
 				go func() { down <- s.Shutdown(context.Background()) }()
 				lines := lines[7:]
 				expect(t, nc, lines)
-				must(t, nc.Close())
-				must(t, await(t, down, "Shutdown"))
+				testkit.Must(t, nc.Close())
+				testkit.Must(t, testkit.Await(t, down, "Shutdown"))
 				continue
 			}
 			expect(t, nc, lines)
-			if reason := await(t, p.closed, "Close"); reason != io.EOF {
+			if reason := testkit.Await(t, p.closed, "Close"); reason != io.EOF {
 				t.Errorf("the reason is %v", reason)
 			}
-			must(t, s.Close())
+			testkit.Must(t, s.Close())
 		}
 	})
 }
@@ -110,7 +111,7 @@ func TestAYieldOfNothingIsAWaitForMore(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p})
 		c, nc := p.connect(t, s)
 		send(t, nc, "half a line")
-		until(t, "Data", func() bool { return asked.Load() > 0 })
+		testkit.Until(t, "Data", func() bool { return asked.Load() > 0 })
 		for range 100 {
 			onLoop(t, c, func() {})
 		}
@@ -122,8 +123,8 @@ func TestAYieldOfNothingIsAWaitForMore(t *testing.T) {
 	})
 }
 
-// TestAYieldIsNoHoldOnWhatElseIsWished: a pause, a close of either half, an end.
-func TestAYieldIsNoHoldOnWhatElseIsWished(t *testing.T) {
+// TestAYieldDelaysNoOtherCommand: a pause, a close of either half, an end.
+func TestAYieldDelaysNoOtherCommand(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		lines := numbered(500)
 		wishes := map[string]func(c *server.Conn){
@@ -148,8 +149,8 @@ func TestAYieldIsNoHoldOnWhatElseIsWished(t *testing.T) {
 			_ = closeHalf(nc)                // may be gone
 			_, _ = io.Copy(io.Discard, nc)   // a reset is an end, too
 			_ = nc.Close()                   // TLS complains where the other side has gone
-			await(t, p.closed, name)
-			must(t, s.Close())
+			testkit.Await(t, p.closed, name)
+			testkit.Must(t, s.Close())
 		}
 	})
 }

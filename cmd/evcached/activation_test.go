@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // passing returns the program as a service manager starts it, with sockets from descriptor 3 on. The shell sets LISTEN_PID to the process id.
@@ -33,7 +35,7 @@ type filer interface{ File() (*os.File, error) }
 func fileOf(t *testing.T, socket any) *os.File {
 	t.Helper()
 	f, err := socket.(filer).File()
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { f.Close() })
 	return f
 }
@@ -41,7 +43,7 @@ func fileOf(t *testing.T, socket any) *os.File {
 func listenOn(t *testing.T, network, address string) net.Listener {
 	t.Helper()
 	l, err := net.Listen(network, address)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l
 }
@@ -54,7 +56,7 @@ func TestPassedSocketsAreServedInsteadOfOwnOnes(t *testing.T) {
 	secure, bare := listenOn(t, "tcp", "127.0.0.1:0"), listenOn(t, "tcp", "127.0.0.1:0")
 	local := listenOn(t, "unix", filepath.Join(dir, "s"))
 	datagrams, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer datagrams.Close()
 	files := []*os.File{fileOf(t, secure), fileOf(t, bare), fileOf(t, local), fileOf(t, datagrams)}
 	p := startCommand(t, passing(t, "tcp:notls:local:", files, "-v", "-Z", "-o", "ssl_chain_cert="+chain, "-p", "1", "-l", "203.0.113.1"))
@@ -133,19 +135,19 @@ func TestTheVariablesOfPassedSocketsAreNotForChildren(t *testing.T) {
 func TestPassedSocketsThatCannotBeServedAreRefused(t *testing.T) {
 	dir := socketDir(t)
 	users := filepath.Join(dir, "users")
-	must(t, os.WriteFile(users, []byte("a:b\n"), 0o600))
+	testkit.Must(t, os.WriteFile(users, []byte("a:b\n"), 0o600))
 	tcp := listenOn(t, "tcp", "127.0.0.1:0")
 	connected, err := net.Dial("tcp", tcp.Addr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	defer connected.Close()
 	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer udp.Close()
 	local, err := net.ListenPacket("unixgram", filepath.Join(dir, "d"))
-	must(t, err)
+	testkit.Must(t, err)
 	defer local.Close()
 	file, err := os.Open(users)
-	must(t, err)
+	testkit.Must(t, err)
 	defer file.Close()
 	for _, row := range []struct {
 		socket *os.File
@@ -176,13 +178,13 @@ func TestPassedSocketsThatCannotBeServedAreRefused(t *testing.T) {
 func TestTheServiceManagerIsNotifiedOfTheState(t *testing.T) {
 	name := filepath.Join(socketDir(t), "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
-	must(t, err)
+	testkit.Must(t, err)
 	defer manager.Close()
-	must(t, manager.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, manager.SetDeadline(time.Now().Add(testTimeout)))
 	state := func() string {
 		got := make([]byte, 100)
 		n, err := manager.Read(got)
-		must(t, err)
+		testkit.Must(t, err)
 		return string(got[:n])
 	}
 	cmd := command("-v", "-p", "-1")

@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"slices"
 	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // TestAddressesAreParsed in every form of -l that memcached accepts.
@@ -45,7 +47,7 @@ func TestAPortInTheAddressTakesPrecedence(t *testing.T) {
 // TestANameStandsForItsAddresses looks up localhost.
 func TestANameStandsForItsAddresses(t *testing.T) {
 	got, err := endpoint{host: "localhost"}.hosts(context.Background())
-	must(t, err)
+	testkit.Must(t, err)
 	if !slices.Contains(got, "127.0.0.1") && !slices.Contains(got, "::1") {
 		t.Errorf("localhost is %q", got)
 	}

@@ -10,17 +10,39 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
 // TestCommandLinesAreParsedAsByMemcached compares the settings with the defaults, changed by a function.
 func TestCommandLinesAreParsedAsByMemcached(t *testing.T) {
 	here, err := filepath.Abs("x")
-	must(t, err)
-	for _, row := range []struct {
-		args []string
-		want func(s *settings)
-	}{
+	testkit.Must(t, err)
+	for _, row := range commandLines(here) {
+		want := defaults()
+		row.want(want)
+		got, err := parse(row.args, nil)
+		if err != nil {
+			t.Errorf("%q: %v", row.args, err)
+		} else if !reflect.DeepEqual(got, want) {
+			t.Errorf("%q is read as\n%+v\nwant\n%+v", row.args, got, want)
+		}
+	}
+}
+
+// A commandLine is arguments and how they differ from the defaults.
+type commandLine struct {
+	args []string
+	want func(s *settings)
+}
+
+// commandLines returns command lines that are valid; here is the absolute path of the file x.
+func commandLines(here string) []commandLine {
+	return append(commandLinesOfOptions(here), commandLinesOfTLS(here)...)
+}
+
+func commandLinesOfOptions(here string) []commandLine {
+	return []commandLine{
 		{nil, func(*settings) {}},
 		{[]string{"-p", "12000"}, func(s *settings) { s.port = 12000 }},
 		{[]string{"-p12000"}, func(s *settings) { s.port = 12000 }},
@@ -63,6 +85,11 @@ func TestCommandLinesAreParsedAsByMemcached(t *testing.T) {
 			s.switches = []memcache.Setting{{Name: "temp_lru", Value: "yes"}, {Name: "temporary_ttl", Value: "5"}}
 		}},
 		{[]string{"-o", "track_sizes"}, func(s *settings) { s.switches = []memcache.Setting{{Name: "track_sizes", Value: "yes"}} }},
+	}
+}
+
+func commandLinesOfTLS(here string) []commandLine {
+	return []commandLine{
 		{[]string{"-Z", "-o", "ssl_chain_cert=x"}, func(s *settings) { s.tls.on, s.tls.given, s.tls.chain = true, true, here }},
 		{[]string{"-Z", "-o", "ssl_chain_cert=x,ssl_key=x,ssl_ca_cert=x,ssl_verify_mode=2,ssl_min_version=3,ssl_session_cache,ssl_keyformat=PEM"},
 			func(s *settings) {
@@ -75,15 +102,6 @@ func TestCommandLinesAreParsedAsByMemcached(t *testing.T) {
 					minVersion: tls.VersionTLS12, minimum: "tlsv1.2", list: "AES128-SHA:TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
 					ciphers: []uint16{tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}}
 			}},
-	} {
-		want := defaults()
-		row.want(want)
-		got, err := parse(row.args, nil)
-		if err != nil {
-			t.Errorf("%q: %v", row.args, err)
-		} else if !reflect.DeepEqual(got, want) {
-			t.Errorf("%q is read as\n%+v\nwant\n%+v", row.args, got, want)
-		}
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // stopBound is the time that a stop may take in a test: stopGrace, and a margin for a busy machine.
@@ -39,7 +41,7 @@ func (p *running) send(addr, text string) {
 	p.t.Helper()
 	c := dial(p.t, networkOf(addr), addr)
 	_, err := io.WriteString(c, text)
-	must(p.t, err)
+	testkit.Must(p.t, err)
 }
 
 func networkOf(addr string) string {
@@ -74,7 +76,7 @@ func storeBig(t *testing.T, addr string) {
 func readsNothing(t *testing.T, nc net.Conn) {
 	t.Helper()
 	_, err := io.WriteString(talk(t, nc), strings.Repeat("get big\r\n", 20))
-	must(t, err)
+	testkit.Must(t, err)
 }
 
 // Every way to stop ends in time with clients that do not read, one that is silent, and one in the middle of a command.
@@ -114,7 +116,7 @@ func TestAStopIsInTimeWhateverClientsDo(t *testing.T) {
 		{"without reading", plain, 0, 20, func(t *testing.T, addrs []string) { readsNothing(t, dial(t, "tcp", addrs[0]).Conn) }},
 		{"without reading, TLS", overTLS, 1, 20, func(t *testing.T, addrs []string) {
 			nc, err := tls.Dial("tcp", addrs[0], config)
-			must(t, err)
+			testkit.Must(t, err)
 			readsNothing(t, nc)
 		}},
 		{"without reading, unix socket", []string{"-s", filepath.Join(dir, "s")}, 0, 20, func(t *testing.T, addrs []string) {
@@ -122,18 +124,18 @@ func TestAStopIsInTimeWhateverClientsDo(t *testing.T) {
 		}},
 		{"idle, TLS", overTLS, 1, 5, func(t *testing.T, addrs []string) {
 			nc, err := tls.Dial("tcp", addrs[0], config)
-			must(t, err)
+			testkit.Must(t, err)
 			talk(t, nc).ask(askVersion, isVersion)
 		}},
 		{"in a TLS handshake", overTLS, 1, 5, func(t *testing.T, addrs []string) { beginHandshake(t, addrs[0], config) }},
 		{"before a TLS handshake", overTLS, 1, 5, func(t *testing.T, addrs []string) { dial(t, "tcp", addrs[0]) }},
 		{"at the gate", []string{"-p", "-1", "-c", "5", "-o", "no_maxconns_fast"}, 0, 20, func(t *testing.T, addrs []string) {
 			_, err := io.WriteString(dial(t, "tcp", addrs[0]), askVersion)
-			must(t, err)
+			testkit.Must(t, err)
 		}},
 		{"over UDP", []string{"-p", "-1", "-U", "-1"}, 0, 5, func(t *testing.T, addrs []string) {
 			_, err := io.WriteString(dial(t, "udp", addrs[1]), "\x12\x34\x00\x00\x00\x01\x00\x00get big\r\n")
-			must(t, err)
+			testkit.Must(t, err)
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -157,9 +159,9 @@ func beginHandshake(t *testing.T, addr string, config *tls.Config) {
 	go func() { _ = tls.Client(ours, config).Handshake() }() // ends with an error when the pipe is closed
 	hello := make([]byte, 4096)
 	n, err := theirs.Read(hello)
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = c.Write(hello[:n])
-	must(t, err)
+	testkit.Must(t, err)
 	if _, err := c.in.ReadByte(); err != nil { // the server's part: the handshake is in progress
 		t.Fatal(err)
 	}
@@ -173,11 +175,11 @@ func TestAStopThatEndsBeforeItsTimeHasFlushedEveryAnswer(t *testing.T) {
 	c := dial(t, "tcp", p.addrs[0])
 	const answers = 20
 	_, err := io.WriteString(c, strings.Repeat("get big\r\n", answers))
-	must(t, err)
+	testkit.Must(t, err)
 	answer := []byte(fmt.Sprintf("VALUE big 0 %d\r\n%s\r\nEND\r\n", bigValue, strings.Repeat("x", bigValue)))
 	in, got := bufio.NewReaderSize(c, 64<<10), make([]byte, len(answer))
 	_, err = io.ReadFull(in, got)
-	must(t, err)
+	testkit.Must(t, err)
 	since := time.Now()
 	p.signal(syscall.SIGTERM)
 	whole := 1
@@ -202,19 +204,19 @@ func TestASignalDuringTheStartEndsItInOrder(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			users := filepath.Join(t.TempDir(), "users")
-			must(t, unix.Mkfifo(users, 0o600))
+			testkit.Must(t, unix.Mkfifo(users, 0o600))
 			cmd := command("-p", "-1", "-Y", users)
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
-			must(t, cmd.Start())
+			testkit.Must(t, cmd.Start())
 			defer cmd.Process.Kill()
 			pipe := openWhenRead(t, users)
 			defer pipe.Close()
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
 			since := time.Now()
-			must(t, cmd.Process.Signal(syscall.SIGHUP)) // which does not end it
-			must(t, cmd.Process.Signal(sig))
+			testkit.Must(t, cmd.Process.Signal(syscall.SIGHUP)) // which does not end it
+			testkit.Must(t, cmd.Process.Signal(sig))
 			select {
 			case err := <-ended:
 				if took := time.Since(since); err != nil || out.Len() > 0 || took > stopBound {
@@ -236,21 +238,21 @@ func TestAFileThatHangsDoesNotDelayAStop(t *testing.T) {
 		"SIGHUP": func(p *running, _ *client) { p.signal(syscall.SIGHUP) },
 		"refresh_certs": func(_ *running, c *client) {
 			_, err := io.WriteString(c, "refresh_certs\r\n")
-			must(t, err)
+			testkit.Must(t, err)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			own := filepath.Join(t.TempDir(), "chain")
 			text, err := os.ReadFile(chain)
-			must(t, err)
-			must(t, os.WriteFile(own, text, 0o600))
+			testkit.Must(t, err)
+			testkit.Must(t, os.WriteFile(own, text, 0o600))
 			p := start(t, "-p", "-1", "-Z", "-o", "ssl_chain_cert="+own)
 			nc, err := tls.Dial("tcp", p.addrs[0], config)
-			must(t, err)
+			testkit.Must(t, err)
 			c := talk(t, nc)
 			c.ask(askVersion, isVersion)
-			must(t, os.Remove(own))
-			must(t, unix.Mkfifo(own, 0o600))
+			testkit.Must(t, os.Remove(own))
+			testkit.Must(t, unix.Mkfifo(own, 0o600))
 			read(p, c)
 			pipe := openWhenRead(t, own)
 			defer pipe.Close()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // asProgram makes the test's binary run as the program, with the race detector if the test has it.
@@ -61,8 +62,8 @@ func startCommand(t testing.TB, cmd *exec.Cmd) *running {
 	t.Helper()
 	p := &running{t: t, cmd: cmd, lines: make(chan string, 1<<16), ended: make(chan error, 1)}
 	out, err := p.cmd.StderrPipe()
-	must(t, err)
-	must(t, p.cmd.Start())
+	testkit.Must(t, err)
+	testkit.Must(t, p.cmd.Start())
 	var reader sync.WaitGroup
 	reader.Go(func() { p.read(out) })
 	t.Cleanup(func() {
@@ -124,7 +125,7 @@ func (p *running) line(part string) string {
 
 func (p *running) signal(sig syscall.Signal) {
 	p.t.Helper()
-	must(p.t, p.cmd.Process.Signal(sig))
+	testkit.Must(p.t, p.cmd.Process.Signal(sig))
 }
 
 // wait waits for the end of the program, and returns its status.
@@ -158,13 +159,13 @@ type client struct {
 func dial(t testing.TB, network, addr string) *client {
 	t.Helper()
 	nc, err := net.DialTimeout(network, addr, testTimeout)
-	must(t, err)
+	testkit.Must(t, err)
 	return talk(t, nc)
 }
 
 func talk(t testing.TB, nc net.Conn) *client {
 	t.Helper()
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	t.Cleanup(func() { nc.Close() })
 	return &client{t, nc, bufio.NewReader(nc)}
 }
@@ -173,7 +174,7 @@ func talk(t testing.TB, nc net.Conn) *client {
 func (c *client) ask(text, want string) {
 	c.t.Helper()
 	_, err := io.WriteString(c, text)
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(c.in, got); err != nil || string(got) != want {
 		c.t.Fatalf("%q is answered with %q, %v; want %q", text, got[:n], err, want)
@@ -196,10 +197,10 @@ func (c *client) setting(name string) (value string) {
 func (c *client) named(command, name string) (value string) {
 	c.t.Helper()
 	_, err := io.WriteString(c, command)
-	must(c.t, err)
+	testkit.Must(c.t, err)
 	for {
 		line, err := c.in.ReadString('\n')
-		must(c.t, err)
+		testkit.Must(c.t, err)
 		if line == "END\r\n" {
 			return value
 		}
@@ -214,13 +215,6 @@ func (c *client) expectEnd(want string) {
 	c.t.Helper()
 	if got, err := io.ReadAll(c.in); err != nil || string(got) != want {
 		c.t.Fatalf("read %q, %v; want %q and the end", got, err, want)
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 

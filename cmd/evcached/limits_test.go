@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
 )
@@ -36,7 +37,7 @@ func TestAConnectionAboveTheLimitIsRefusedWithAMessage(t *testing.T) {
 		c := dial(t, "tcp", p.addrs[0])
 		defer c.Close()
 		_, err := io.WriteString(c, askVersion)
-		must(t, err)
+		testkit.Must(t, err)
 		line, err := c.in.ReadString('\n')
 		return err == nil && line == isVersion
 	})
@@ -70,14 +71,14 @@ func TestAConnectionAboveTheLimitWaits(t *testing.T) {
 	for i := range 6 { // some of them in the kernel's queue
 		c := dial(t, "tcp", p.addrs[i%2])
 		_, err := io.WriteString(c, askVersion)
-		must(t, err)
+		testkit.Must(t, err)
 		out = append(out, c)
 	}
-	must(t, out[0].SetReadDeadline(time.Now().Add(50*time.Millisecond)))
+	testkit.Must(t, out[0].SetReadDeadline(time.Now().Add(50*time.Millisecond)))
 	if n, err := out[0].Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) { // a server that serves it would mostly be caught
 		t.Fatalf("one above the limit reads %d bytes, %v", n, err)
 	}
-	must(t, out[0].SetReadDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, out[0].SetReadDeadline(time.Now().Add(testTimeout)))
 	eventually(t, "waiting connections are counted", func() bool { return in[0].stat("listen_disabled_num") != "0" })
 	in[0].ask(askVersion, isVersion)
 	in[0].Close()
@@ -111,7 +112,7 @@ func TestWaitingClientsDoNotDelayTheEnd(t *testing.T) {
 // TestTheGateHidesNothingOfTheCachesHandler: a server finds what that implements behind it, and nothing of the gate's in front of it.
 func TestTheGateHidesNothingOfTheCachesHandler(t *testing.T) {
 	c, err := memcache.New(memcache.Config{})
-	must(t, err)
+	testkit.Must(t, err)
 	defer c.Close()
 	h := c.Handler()
 	g := server.Handler(newGate(h, 1, nil))
@@ -141,10 +142,10 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 // TestServersAreConfiguredByTheSettings: idle connections are not closed by default, unlike a server's own default.
 func TestServersAreConfiguredByTheSettings(t *testing.T) {
 	c, err := memcache.New(memcache.Config{})
-	must(t, err)
+	testkit.Must(t, err)
 	defer c.Close()
 	s, err := parse([]string{"-c", "7", "-t", "3"}, nil)
-	must(t, err)
+	testkit.Must(t, err)
 	srv := (&program{settings: s, cache: c}).newServer(c.Handler())
 	equal(t, "MaxConns", srv.MaxConns, 7)
 	equal(t, "Loops", srv.NumLoops, 3)
@@ -172,11 +173,11 @@ func TestStatsSettingsShowsTheCommandLine(t *testing.T) {
 	p := start(t, "-p", "-1", "-t", "1", "-c", "77", "-o", "idle_timeout=99", "-m", "100")
 	c := dial(t, "tcp", p.addrs[0])
 	_, err := io.WriteString(c, "stats settings\r\n")
-	must(t, err)
+	testkit.Must(t, err)
 	said := map[string]bool{}
 	for line := ""; line != "END\r\n"; {
 		line, err = c.in.ReadString('\n')
-		must(t, err)
+		testkit.Must(t, err)
 		said[line] = true
 	}
 	for _, want := range []string{"maxbytes 104857600", "maxconns 77", "num_threads 1", "idle_timeout 99", "inter 127.0.0.1", "tcp_backlog 1024",
@@ -229,7 +230,7 @@ func TestEnoughFilesForTheConnectionsSuffice(t *testing.T) {
 // TestAuthenticationFileIsReadAgain tests -Y and SIGHUP.
 func TestAuthenticationFileIsReadAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "users")
-	must(t, os.WriteFile(file, []byte("ann:secret\n"), 0o600))
+	testkit.Must(t, os.WriteFile(file, []byte("ann:secret\n"), 0o600))
 	p := start(t, "-p", "-1", "-Y", file)
 	login := func(user, password, want string) {
 		c := dial(t, "tcp", p.addrs[0])
@@ -244,7 +245,7 @@ func TestAuthenticationFileIsReadAgain(t *testing.T) {
 	ann.ask("set auth 0 0 10\r\nann secret\r\nget a\r\n", "STORED\r\nEND\r\n")
 	login("bob", "hidden", "CLIENT_ERROR authentication failure\r\n")
 
-	must(t, os.WriteFile(file, []byte("bob:hidden\n"), 0o600))
+	testkit.Must(t, os.WriteFile(file, []byte("bob:hidden\n"), 0o600))
 	p.signal(syscall.SIGHUP)
 	p.line("msg=reloaded")
 	login("bob", "hidden", "STORED\r\n")
@@ -252,7 +253,7 @@ func TestAuthenticationFileIsReadAgain(t *testing.T) {
 	ann.ask("get a\r\n", "END\r\n")
 	ann.Close()
 
-	must(t, os.Remove(file))
+	testkit.Must(t, os.Remove(file))
 	p.signal(syscall.SIGHUP)
 	p.line("the former content stays in force")
 	login("bob", "hidden", "STORED\r\n")
@@ -271,7 +272,7 @@ func TestShutdownCommandEndsTheProgram(t *testing.T) {
 	p = start(t, "-p", "-1", "-A")
 	c = dial(t, "tcp", p.addrs[0])
 	_, err := io.WriteString(c, "shutdown\r\n")
-	must(t, err)
+	testkit.Must(t, err)
 	_, _ = c.in.ReadString('\n') // the end
 	c.Close()
 	equal(t, "the status", p.wait(), 0)

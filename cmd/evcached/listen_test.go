@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -44,7 +45,7 @@ func askOnce(t *testing.T, network, addr, text, want string) {
 func socketDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "evcached")
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
 }
@@ -56,7 +57,7 @@ func TestWithoutOptionsItServesLoopback(t *testing.T) {
 	if err != nil {
 		t.Skipf("another server has %s: %v", addr, err)
 	}
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	p := start(t)
 	equal(t, "what it listens on", fmt.Sprint(p.addrs), "["+addr+"]")
 	askOnce(t, "tcp", addr, askVersion+"set a 0 0 1\r\nb\r\nget a\r\n", isVersion+"STORED\r\nVALUE a 0 1\r\nb\r\nEND\r\n")
@@ -81,7 +82,7 @@ func TestItListensOnEveryAddress(t *testing.T) {
 // TestABusyPortIsAnError that names the address and the reason.
 func TestABusyPortIsAnError(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer l.Close()
 	addr := l.Addr().String()
 	want := "evcached: listen tcp " + addr + ": bind: address already in use\n"
@@ -100,13 +101,13 @@ func TestUDPIsServedWithOptionU(t *testing.T) {
 func askUDP(t *testing.T, addr string) {
 	t.Helper()
 	nc, err := net.Dial("udp", addr)
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
 	got := make([]byte, 1500)
 	for tries := time.Now().Add(testTimeout); ; { // datagrams may be lost
 		_, err = nc.Write([]byte("\x12\x34\x00\x00\x00\x01\x00\x00version\r\n"))
-		must(t, err)
-		must(t, nc.SetReadDeadline(time.Now().Add(time.Second)))
+		testkit.Must(t, err)
+		testkit.Must(t, nc.SetReadDeadline(time.Now().Add(time.Second)))
 		n, err := nc.Read(got)
 		if err == nil {
 			equal(t, "the answer", string(got[:n]), "\x12\x34\x00\x00\x00\x01\x00\x00"+isVersion)
@@ -124,7 +125,7 @@ func TestAUnixSocketHasItsModeAndIsRemovedAtTheEnd(t *testing.T) {
 		file := filepath.Join(socketDir(t), "s")
 		p := start(t, append(args, "-s", file)...)
 		info, err := os.Stat(file)
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "the socket's mode", info.Mode(), mode|fs.ModeSocket)
 		askOnce(t, "unix", file, askVersion, isVersion)
 		p.end()
@@ -150,11 +151,11 @@ func TestOnlyAStaleSocketIsReplaced(t *testing.T) {
 	askOnce(t, "unix", file, askVersion, isVersion)
 	p.end()
 
-	must(t, os.WriteFile(file, []byte("precious"), 0o600))
+	testkit.Must(t, os.WriteFile(file, []byte("precious"), 0o600))
 	want = "evcached: -s " + file + ": a file of this name exists and is not a socket\n"
 	equal(t, "what it says of a file", refused(t, statusSystem, "-s", file), want)
 	kept, err := os.ReadFile(file)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the file", string(kept), "precious")
 }
 
@@ -165,12 +166,12 @@ func TestTheSocketBelongsToTheUser(t *testing.T) {
 	}
 	const nobody = 65534
 	dir := socketDir(t)
-	must(t, os.Chown(dir, nobody, nobody))
+	testkit.Must(t, os.Chown(dir, nobody, nobody))
 	file, pid := filepath.Join(dir, "s"), filepath.Join(dir, "pid")
 	p := start(t, "-u", "nobody", "-s", file, "-P", pid)
 	for _, name := range []string{file, pid} {
 		info, err := os.Stat(name)
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "the owner of "+name, info.Sys().(*syscall.Stat_t).Uid, nobody)
 	}
 	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)); err == nil { // Linux has that

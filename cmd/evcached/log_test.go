@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // unread starts the program with a pipe for standard error that is not read, on a unix socket, and connects.
@@ -20,10 +22,10 @@ func unread(t *testing.T, args ...string) (p *running, pipe *os.File, c *client)
 	path := filepath.Join(t.TempDir(), "s")
 	cmd := command(append([]string{"-s", path}, args...)...)
 	pipe, theirs, err := os.Pipe()
-	must(t, err)
+	testkit.Must(t, err)
 	cmd.Stderr = theirs
-	must(t, cmd.Start())
-	must(t, theirs.Close())
+	testkit.Must(t, cmd.Start())
+	testkit.Must(t, theirs.Close())
 	p = &running{t: t, cmd: cmd, ended: make(chan error, 1)}
 	go func() { p.ended <- cmd.Wait() }()
 	t.Cleanup(func() {
@@ -55,17 +57,17 @@ func TestStandardErrorThatIsNotReadDelaysNoClient(t *testing.T) {
 	other := dial(t, "unix", c.RemoteAddr().String())
 	flood(other)
 	lines := bufio.NewScanner(pipe)
-	must(t, pipe.SetReadDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, pipe.SetReadDeadline(time.Now().Add(testTimeout)))
 	logged, skipped := 0, 0
 	for skipped == 0 && lines.Scan() {
 		if _, n, found := strings.Cut(lines.Text(), `msg="log: lines skipped" lines=`); found {
 			_, err := fmt.Sscan(n, &skipped)
-			must(t, err)
+			testkit.Must(t, err)
 		} else if strings.Contains(lines.Text(), "get k") {
 			logged++
 		}
 	}
-	must(t, lines.Err())
+	testkit.Must(t, lines.Err())
 	if total := logged + skipped; skipped < 1000 || total > 40_000 {
 		t.Errorf("%d lines were logged and %d left out, of 40000", logged, skipped)
 	}
@@ -76,7 +78,7 @@ func TestStandardErrorThatIsNotReadDelaysNoClient(t *testing.T) {
 func TestStandardErrorThatIsNotReadDoesNotDelayTheEnd(t *testing.T) {
 	p, _, c := unread(t, "-vv")
 	flood(c)
-	must(t, c.Close())
+	testkit.Must(t, c.Close())
 	p.signal(syscall.SIGTERM)
 	if status := p.wait(); status != 0 {
 		t.Errorf("status %d", status)

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 )
 
@@ -58,7 +59,7 @@ func TestItemsSurviveAGracefulStopAlone(t *testing.T) {
 func wantFiles(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	must(t, err)
+	testkit.Must(t, err)
 	var got []string
 	for _, e := range entries {
 		got = append(got, e.Name())
@@ -75,7 +76,7 @@ func saved(t *testing.T) (file string, text []byte) {
 	p.signal(syscall.SIGUSR1)
 	equal(t, "the status", p.wait(), 0)
 	text, err := os.ReadFile(file)
-	must(t, err)
+	testkit.Must(t, err)
 	return file, text
 }
 
@@ -90,7 +91,7 @@ func TestItemsAreLoadedOnce(t *testing.T) {
 	file, _ := saved(t)
 	p := start(t, "-p", "-1", "-e", file)
 	askOnce(t, "tcp", p.addrs[0], askA+"set a 0 0 1\r\ny\r\n", isA+"STORED\r\n")
-	must(t, p.cmd.Process.Kill())
+	testkit.Must(t, p.cmd.Process.Kill())
 	p.wait()
 	p = start(t, "-p", "-1", "-e", file)
 	askOnce(t, "tcp", p.addrs[0], askA, isNoA)
@@ -130,7 +131,7 @@ func TestAFileThatCannotBeLoadedIsAWarning(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "items")
-			must(t, os.WriteFile(file, row.text, 0o600))
+			testkit.Must(t, os.WriteFile(file, row.text, 0o600))
 			p := start(t, "-p", "-1", "-e", file)
 			if said := p.output(); !strings.Contains(said, "level=WARN msg=\"starting with an empty cache\"") || !strings.Contains(said, row.reason) {
 				t.Errorf("the output is %q, want %q", said, row.reason)
@@ -139,7 +140,7 @@ func TestAFileThatCannotBeLoadedIsAWarning(t *testing.T) {
 			p.end()
 			wantFiles(t, filepath.Dir(file), row.left...)
 			left, err := os.ReadFile(filepath.Join(filepath.Dir(file), row.left[0]))
-			must(t, err)
+			testkit.Must(t, err)
 			equal(t, "what is left", string(left), string(row.text))
 		})
 	}
@@ -161,9 +162,9 @@ func TestAFileServesOneProcess(t *testing.T) {
 func TestAFileThatCannotBeWrittenEndsTheStart(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(dir, "link")
-	must(t, os.Symlink(filepath.Join(dir, "target"), link))
+	testkit.Must(t, os.Symlink(filepath.Join(dir, "target"), link))
 	linkedPart := filepath.Join(dir, "x")
-	must(t, os.Symlink(filepath.Join(dir, "target"), linkedPart+partSuffix))
+	testkit.Must(t, os.Symlink(filepath.Join(dir, "target"), linkedPart+partSuffix))
 	for file, want := range map[string]string{
 		filepath.Join(dir, "none", "items"): "no such file or directory",
 		dir:                                 errKind.Error(),
@@ -181,11 +182,11 @@ func TestAFileThatCannotBeWrittenEndsTheStart(t *testing.T) {
 func idleProgram(t *testing.T, file string) *program {
 	t.Helper()
 	cache, err := memcache.New(memcache.Config{})
-	must(t, err)
-	t.Cleanup(func() { must(t, cache.Close()) })
+	testkit.Must(t, err)
+	t.Cleanup(func() { testkit.Must(t, cache.Close()) })
 	p := &program{settings: defaults(), log: slog.New(slog.DiscardHandler), cache: cache}
 	p.items, err = openMemoryFile(file)
-	must(t, err)
+	testkit.Must(t, err)
 	return p
 }
 
@@ -198,14 +199,14 @@ func TestASignalEndsLoadingAndSaving(t *testing.T) {
 	if err := p.items.load(ctx, p); !errors.Is(err, errSecondSignal) {
 		t.Errorf("load: %v", err)
 	}
-	must(t, p.items.takeAway())
+	testkit.Must(t, p.items.takeAway())
 	if err := p.items.save(ctx, p); !errors.Is(err, errSecondSignal) || status(err) != statusSystem {
 		t.Errorf("save: %v", err)
 	}
-	must(t, p.items.close())
+	testkit.Must(t, p.items.close())
 	wantFiles(t, filepath.Dir(file), "items")
 	left, err := os.ReadFile(file)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the file", string(left), string(text))
 }
 
@@ -216,25 +217,25 @@ func TestItemsThatCannotBeSavedAreAnError(t *testing.T) {
 	part := p.items.part
 	var err error
 	p.items.part, err = os.Open(part.Name()) // which cannot be written
-	must(t, err)
+	testkit.Must(t, err)
 	defer part.Close()
 	if err := p.items.save(context.Background(), p); err == nil || status(err) != statusSystem {
 		t.Errorf("save: %v", err)
 	}
-	must(t, p.items.close())
+	testkit.Must(t, p.items.close())
 	wantFiles(t, filepath.Dir(file))
 }
 
 // A part left by a crash during saving is used again.
 func TestAPartThatWasLeftBehindIsUsedAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "items")
-	must(t, os.WriteFile(file+partSuffix, bytes.Repeat([]byte("old"), 100_000), 0o644))
+	testkit.Must(t, os.WriteFile(file+partSuffix, bytes.Repeat([]byte("old"), 100_000), 0o644))
 	p := start(t, "-p", "-1", "-e", file)
 	askOnce(t, "tcp", p.addrs[0], "set a 0 0 1\r\nx\r\n", "STORED\r\n")
 	p.signal(syscall.SIGUSR1)
 	equal(t, "the status", p.wait(), 0)
 	info, err := os.Stat(file)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the file's mode", info.Mode(), 0o600)
 	p = start(t, "-p", "-1", "-e", file)
 	askOnce(t, "tcp", p.addrs[0], askA, isA)
@@ -248,7 +249,7 @@ func TestTheItemsAreTheUsers(t *testing.T) {
 	}
 	const nobody = 65534
 	dir := socketDir(t)
-	must(t, os.Chown(dir, nobody, -1))
+	testkit.Must(t, os.Chown(dir, nobody, -1))
 	file := filepath.Join(dir, "items")
 	for i, answer := range []string{isNoA, isA} {
 		p := start(t, "-p", "-1", "-u", "nobody", "-e", file)
@@ -256,13 +257,13 @@ func TestTheItemsAreTheUsers(t *testing.T) {
 		p.signal(syscall.SIGUSR1)
 		equal(t, "the status", p.wait(), 0)
 		info, err := os.Stat(file)
-		must(t, err)
+		testkit.Must(t, err)
 		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != nobody {
 			t.Errorf("stop %d: the file belongs to %d", i, owner)
 		}
 	}
-	must(t, os.Chown(file, 1, -1)) // as a file that another user has planted
-	must(t, os.Chmod(file, fs.FileMode(0o644)))
+	testkit.Must(t, os.Chown(file, 1, -1)) // as a file that another user has planted
+	testkit.Must(t, os.Chmod(file, fs.FileMode(0o644)))
 	p := start(t, "-p", "-1", "-u", "nobody", "-e", file)
 	p.end()
 	if !strings.Contains(p.output(), errOwner.Error()) {

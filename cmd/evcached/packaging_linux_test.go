@@ -10,13 +10,15 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // instructions returns the instructions of the Dockerfile's last stage by name, and the RUN instructions of all stages.
 func instructions(t *testing.T) (last map[string]string, runs []string) {
 	t.Helper()
 	text, err := os.ReadFile("Dockerfile")
-	must(t, err)
+	testkit.Must(t, err)
 	joined := strings.ReplaceAll(string(text), "\\\n", " ")
 	for line := range strings.Lines(joined) {
 		name, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -52,8 +54,8 @@ func TestTheImageBuildsFromTheModuleCache(t *testing.T) {
 	isStatic(t, program)
 
 	var entry, args []string
-	must(t, json.Unmarshal([]byte(last["ENTRYPOINT"]), &entry))
-	must(t, json.Unmarshal([]byte(last["CMD"]), &args))
+	testkit.Must(t, json.Unmarshal([]byte(last["ENTRYPOINT"]), &entry))
+	testkit.Must(t, json.Unmarshal([]byte(last["CMD"]), &args))
 	equal(t, "the program of the image", strings.Join(entry, " "), "/evcached")
 	p := startCommand(t, exec.Command(program, append(args, "-v", "-p", "-1")...))
 	askOnce(t, "tcp", p.addrs[0], askVersion, isVersion)
@@ -65,7 +67,7 @@ func TestTheImageBuildsFromTheModuleCache(t *testing.T) {
 func isStatic(t *testing.T, program string) {
 	t.Helper()
 	file, err := elf.Open(program)
-	must(t, err)
+	testkit.Must(t, err)
 	defer file.Close()
 	for _, part := range file.Progs {
 		if part.Type == elf.PT_INTERP {
@@ -73,7 +75,7 @@ func isStatic(t *testing.T, program string) {
 		}
 	}
 	libraries, err := file.ImportedLibraries()
-	must(t, err)
+	testkit.Must(t, err)
 	if len(libraries) > 0 {
 		t.Errorf("%s needs %v", program, libraries)
 	}
@@ -92,7 +94,7 @@ func TestTheImageContainsOnlyTheProgram(t *testing.T) {
 // TestTheUnitsAreValid runs systemd-analyze verify. The options in the service must be accepted without warnings.
 func TestTheUnitsAreValid(t *testing.T) {
 	service, err := os.ReadFile(filepath.Join("systemd", "evcached.service"))
-	must(t, err)
+	testkit.Must(t, err)
 	options := regexp.MustCompile(`"EVCACHED_OPTIONS=([^"]*)"`).FindSubmatch(service)
 	if options == nil {
 		t.Fatal("the service has no options")
@@ -106,12 +108,12 @@ func TestTheUnitsAreValid(t *testing.T) {
 	}
 	analyze := installed(t, "systemd-analyze")
 	here, err := os.Executable()
-	must(t, err)
+	testkit.Must(t, err)
 	dir := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(dir, "evcached.service"), bytes.Replace(service, []byte(start), []byte("ExecStart="+here+" "), 1), 0o600))
+	testkit.Must(t, os.WriteFile(filepath.Join(dir, "evcached.service"), bytes.Replace(service, []byte(start), []byte("ExecStart="+here+" "), 1), 0o600))
 	socket, err := os.ReadFile(filepath.Join("systemd", "evcached.socket"))
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "evcached.socket"), socket, 0o600))
+	testkit.Must(t, err)
+	testkit.Must(t, os.WriteFile(filepath.Join(dir, "evcached.socket"), socket, 0o600))
 	out, err := exec.Command(analyze, "verify", filepath.Join(dir, "evcached.service"), filepath.Join(dir, "evcached.socket")).CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, out)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // withPorts returns a command that writes its ports to a file.
@@ -24,20 +26,20 @@ func withPorts(t *testing.T, file string, args ...string) *running {
 func TestPortsAreWrittenToTheFileInTheEnvironment(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ports")
-	must(t, os.WriteFile(file, []byte("old\n"), 0o600))
+	testkit.Must(t, os.WriteFile(file, []byte("old\n"), 0o600))
 	p := withPorts(t, file, "-p", "-1", "-U", "-1", "-l", "127.0.0.1:0,127.0.0.1")
 	var want [2]string
 	for i, addr := range p.addrs { // streams first
 		_, port, err := net.SplitHostPort(addr)
-		must(t, err)
+		testkit.Must(t, err)
 		want[i/2] += []string{"TCP", "UDP"}[i/2] + " INET: " + port + "\n"
 	}
 	text, err := os.ReadFile(file)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the file", string(text), want[0]+want[1])
 	p.end()
 	left, err := os.ReadDir(dir)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "what is left when the program has ended", fmt.Sprint(left), "[- ports]")
 }
 
@@ -55,19 +57,19 @@ func TestAPortFileThatCannotBeWrittenIsReported(t *testing.T) {
 func TestAPortFileThatIsNotARegularFileIsNotReplaced(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ports")
-	must(t, syscall.Mkfifo(file, 0o600))
+	testkit.Must(t, syscall.Mkfifo(file, 0o600))
 	reader, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	defer reader.Close()
 	p := withPorts(t, file, "-p", "-1")
 	_, port, err := net.SplitHostPort(p.addrs[0])
-	must(t, err)
+	testkit.Must(t, err)
 	text := make([]byte, 100)
 	n, err := reader.Read(text)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the pipe", string(text[:n]), "TCP INET: "+port+"\n")
 	left, err := os.ReadDir(dir)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "what is in the directory", fmt.Sprint(left), "[p ports]")
 	p.end()
 }

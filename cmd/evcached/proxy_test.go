@@ -13,13 +13,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // proxyConfig is the configuration in docs/evcached.md with other addresses.
 func proxyConfig(t *testing.T, listen string, servers []string) string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/evcached.md")
-	must(t, err)
+	testkit.Must(t, err)
 	_, rest, _ := strings.Cut(string(page), "```yaml\n")
 	config, _, ok := strings.Cut(rest, "```\n")
 	if !ok {
@@ -41,10 +43,10 @@ func proxyConfig(t *testing.T, listen string, servers []string) string {
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer l.Close()
 	_, port, err := net.SplitHostPort(l.Addr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	return port
 }
 
@@ -55,10 +57,10 @@ func startProxy(t *testing.T, servers []string) (addr string) {
 	dir := t.TempDir()
 	addr = "127.0.0.1:" + freePort(t)
 	file := filepath.Join(dir, "nutcracker.yml")
-	must(t, os.WriteFile(file, []byte(proxyConfig(t, addr, servers)), 0o600))
+	testkit.Must(t, os.WriteFile(file, []byte(proxyConfig(t, addr, servers)), 0o600))
 	log := filepath.Join(dir, "log")
 	proxy := exec.Command(nutcracker, "-c", file, "-a", "127.0.0.1", "-s", freePort(t), "-o", log, "-p", filepath.Join(dir, "pid"))
-	must(t, proxy.Start())
+	testkit.Must(t, proxy.Start())
 	t.Cleanup(func() {
 		_ = proxy.Process.Kill() // says that it has ended, mostly
 		_ = proxy.Wait()         // killed
@@ -95,11 +97,11 @@ func TestThreeServersBehindAProxyAreOneCache(t *testing.T) {
 		c.ask(fmt.Sprintf("get key-%d\r\n", i), fmt.Sprintf("VALUE key-%d 0 5\r\n%05d\r\nEND\r\n", i, i))
 	}
 	_, err := io.WriteString(c, many+"\r\n")
-	must(t, err)
+	testkit.Must(t, err)
 	found := 0
 	for line := ""; line != "END\r\n"; {
 		line, err = c.in.ReadString('\n')
-		must(t, err)
+		testkit.Must(t, err)
 		if strings.HasPrefix(line, "VALUE ") {
 			found++
 		}
@@ -108,22 +110,7 @@ func TestThreeServersBehindAProxyAreOneCache(t *testing.T) {
 
 	held := 0
 	for i, addr := range addrs {
-		n := 0
-		own := dial(t, "tcp", addr)
-		for i := range keys {
-			_, err := fmt.Fprintf(own, "get key-%d\r\n", i)
-			must(t, err)
-			line, err := own.in.ReadString('\n')
-			must(t, err)
-			if line != "END\r\n" {
-				n++
-				for range 2 { // the value, and END
-					_, err = own.in.ReadString('\n')
-					must(t, err)
-				}
-			}
-		}
-		own.Close()
+		n := heldBy(t, addr, keys)
 		if held += n; n < keys/10 {
 			t.Errorf("server %d holds %d keys of %d", i, n, keys)
 		}
@@ -135,20 +122,47 @@ func TestThreeServersBehindAProxyAreOneCache(t *testing.T) {
 	again := dial(t, "tcp", c.RemoteAddr().String())
 	for i := range keys { // the proxy fails twice before it leaves the dead one out
 		store := fmt.Sprintf("set key-%d 0 0 3\r\nnew\r\n", i)
-		for tries := time.Now().Add(testTimeout); ; {
-			_, err := io.WriteString(again, store)
-			must(t, err)
-			line, err := again.in.ReadString('\n')
-			must(t, err)
-			if line == "STORED\r\n" {
-				break
-			}
-			if time.Now().After(tries) {
-				t.Fatalf("with one server gone, %q is answered with %q", store, line)
-			}
-		}
+		storeUntilTaken(t, again, store)
 	}
 	for i := range keys {
 		again.ask(fmt.Sprintf("get key-%d\r\n", i), fmt.Sprintf("VALUE key-%d 0 3\r\nnew\r\nEND\r\n", i))
+	}
+}
+
+// heldBy returns how many of the keys the server at addr holds.
+func heldBy(t *testing.T, addr string, keys int) (n int) {
+	t.Helper()
+	own := dial(t, "tcp", addr)
+	defer own.Close()
+	for i := range keys {
+		_, err := fmt.Fprintf(own, "get key-%d\r\n", i)
+		testkit.Must(t, err)
+		line, err := own.in.ReadString('\n')
+		testkit.Must(t, err)
+		if line != "END\r\n" {
+			n++
+			for range 2 { // the value, and END
+				_, err = own.in.ReadString('\n')
+				testkit.Must(t, err)
+			}
+		}
+	}
+	return n
+}
+
+// storeUntilTaken sends a request to store a value until it is answered with STORED.
+func storeUntilTaken(t *testing.T, c *client, store string) {
+	t.Helper()
+	for tries := time.Now().Add(testTimeout); ; {
+		_, err := io.WriteString(c, store)
+		testkit.Must(t, err)
+		line, err := c.in.ReadString('\n')
+		testkit.Must(t, err)
+		if line == "STORED\r\n" {
+			return
+		}
+		if time.Now().After(tries) {
+			t.Fatalf("with one server gone, %q is answered with %q", store, line)
+		}
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // TestAStopLosesNoAnswer stops the program under load: each answer that has begun is complete, and all requests that were read are answered.
@@ -80,7 +82,7 @@ func TestASecondSignalEndsTheStopAtOnce(t *testing.T) {
 	value := strings.Repeat("x", 1_000_000)
 	c.ask("set big 0 0 1000000\r\n"+value+"\r\n", "STORED\r\n")
 	_, err := io.WriteString(c, strings.Repeat("get big\r\n", 20))
-	must(t, err)
+	testkit.Must(t, err)
 	p.signal(syscall.SIGTERM)
 	p.line("msg=stopping")
 	eventually(t, "it ends", func() bool { // signals that come at once are one
@@ -103,10 +105,10 @@ func TestASecondSignalEndsTheStopAtOnce(t *testing.T) {
 // TestThePIDFileExistsWhileTheProgramRuns tests -P.
 func TestThePIDFileExistsWhileTheProgramRuns(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
-	must(t, os.WriteFile(file, []byte("1\n"), 0o600)) // of one that was killed
+	testkit.Must(t, os.WriteFile(file, []byte("1\n"), 0o600)) // of one that was killed
 	p := start(t, "-p", "-1", "-P", file)
 	text, err := os.ReadFile(file)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the file", string(text), fmt.Sprintln(p.cmd.Process.Pid))
 	p.end()
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
@@ -114,10 +116,10 @@ func TestThePIDFileExistsWhileTheProgramRuns(t *testing.T) {
 	}
 
 	p = start(t, "-p", "-1", "-P", file)
-	must(t, os.WriteFile(file, []byte("1\n"), 0o600)) // a successor's
+	testkit.Must(t, os.WriteFile(file, []byte("1\n"), 0o600)) // a successor's
 	p.end()
 	text, err = os.ReadFile(file)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the successor's file", string(text), "1\n")
 }
 
@@ -133,27 +135,27 @@ func TestADaemonListensWhenItsParentReturns(t *testing.T) {
 	}
 	equal(t, "what it says", string(out), "evcached: warning: -k (--lock-memory) is ignored: memory is not locked\n")
 	text, err := os.ReadFile(pidFile)
-	must(t, err)
+	testkit.Must(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	must(t, err)
+	testkit.Must(t, err)
 	daemon, err := os.FindProcess(pid) // by a descriptor, so that it is this one for good
-	must(t, err)
+	testkit.Must(t, err)
 	defer daemon.Release()
 	defer daemon.Kill()
 	c := dial(t, "unix", file)
 	c.ask(askVersion, isVersion)
 	session, err := syscall.Getpgid(pid)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the daemon's group", session, pid)
 	if where, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err == nil { // Linux has that
 		equal(t, "the daemon's directory", where, "/")
 	}
-	must(t, daemon.Signal(syscall.SIGTERM))
+	testkit.Must(t, daemon.Signal(syscall.SIGTERM))
 	c.expectEnd("")
 	c.Close()
 	eventually(t, "the daemon takes its files away", func() bool {
 		left, err := os.ReadDir(dir)
-		must(t, err)
+		testkit.Must(t, err)
 		return len(left) == 0
 	})
 }

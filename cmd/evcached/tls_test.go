@@ -17,31 +17,33 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // writeCertificate writes a self-signed certificate for localhost and its key to files.
 func writeCertificate(t *testing.T, chain, key string) tls.Certificate {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	testkit.Must(t, err)
 	number, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	must(t, err)
+	testkit.Must(t, err)
 	template := &x509.Certificate{
 		SerialNumber: number, DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	must(t, err)
+	testkit.Must(t, err)
 	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	must(t, err)
+	testkit.Must(t, err)
 	certText := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	keyText := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
 	if chain == key {
-		must(t, os.WriteFile(chain, append(certText, keyText...), 0o600))
+		testkit.Must(t, os.WriteFile(chain, append(certText, keyText...), 0o600))
 	} else {
-		must(t, os.WriteFile(chain, certText, 0o600))
-		must(t, os.WriteFile(key, keyText, 0o600))
+		testkit.Must(t, os.WriteFile(chain, certText, 0o600))
+		testkit.Must(t, os.WriteFile(key, keyText, 0o600))
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }
@@ -50,7 +52,7 @@ func writeCertificate(t *testing.T, chain, key string) tls.Certificate {
 func trusting(t *testing.T, cert tls.Certificate) *tls.Config {
 	t.Helper()
 	leaf, err := x509.ParseCertificate(cert.Certificate[0])
-	must(t, err)
+	testkit.Must(t, err)
 	pool := x509.NewCertPool()
 	pool.AddCert(leaf)
 	return &tls.Config{RootCAs: pool, ServerName: "localhost"}
@@ -64,7 +66,7 @@ func askByTLS(t *testing.T, addr string, config *tls.Config) (tls.ConnectionStat
 		return tls.ConnectionState{}, err
 	}
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	if _, err = nc.Write([]byte(askVersion)); err != nil {
 		return tls.ConnectionState{}, err
 	}
@@ -88,7 +90,7 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	}
 	askOnce(t, "tcp", bare, askVersion, isVersion)
 	open, err := tls.Dial("tcp", secure, old)
-	must(t, err)
+	testkit.Must(t, err)
 	before := talk(t, open)
 
 	renewed := trusting(t, writeCertificate(t, chain, key))
@@ -108,7 +110,7 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	before.ask(askVersion, isVersion)
 	before.Close()
 
-	must(t, os.WriteFile(chain, []byte("nothing"), 0o600))
+	testkit.Must(t, os.WriteFile(chain, []byte("nothing"), 0o600))
 	p.signal(syscall.SIGHUP)
 	p.line("the former content stays in force")
 	if _, err := askByTLS(t, secure, renewed); err != nil {
@@ -125,7 +127,7 @@ func TestAFailedHandshakeFreesItsPlace(t *testing.T) {
 	for range 3 {
 		c := dial(t, "tcp", p.addrs[0])
 		_, err := c.Write([]byte(askVersion)) // which is no TLS
-		must(t, err)
+		testkit.Must(t, err)
 		_, _ = c.in.ReadString(0) // an alert, and the end
 		c.Close()
 		if _, err := askByTLS(t, p.addrs[0], config); err != nil {
@@ -177,22 +179,22 @@ func TestTLSIsConfiguredByTheOptions(t *testing.T) {
 		return first, second, err
 	}
 	_, state, err := ask("", func(*tls.Config) {})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "that a session is resumed", state.DidResume, false)
 	_, state, err = ask(",ssl_session_cache", func(*tls.Config) {})
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "that a session is resumed with ssl_session_cache", state.DidResume, true)
 	if _, _, err = ask("", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 }); err == nil {
 		t.Error("TLS 1.1 is accepted")
 	}
 	state, _, err = ask(",ssl_min_version=1", func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS11, tls.VersionTLS11 })
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the version with ssl_min_version=1", state.Version, tls.VersionTLS11)
 	if _, _, err = ask(",ssl_min_version=3", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 }); err == nil {
 		t.Error("TLS 1.2 is accepted with ssl_min_version=3")
 	}
 	state, _, err = ask(",ssl_ciphers=ECDHE-ECDSA-CHACHA20-POLY1305", func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "the cipher suite", state.CipherSuite, tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256)
 }
 
@@ -201,7 +203,7 @@ func TestCertificatesThatCannotBeReadAreAnError(t *testing.T) {
 	dir := t.TempDir()
 	chain, junk := filepath.Join(dir, "chain"), filepath.Join(dir, "junk")
 	writeCertificate(t, chain, chain)
-	must(t, os.WriteFile(junk, []byte("nothing"), 0o600))
+	testkit.Must(t, os.WriteFile(junk, []byte("nothing"), 0o600))
 	for options, want := range map[string]string{
 		"ssl_chain_cert=" + junk:                                             "evcached: -Z: certificate " + junk + ", key " + junk + ": tls: failed to find any PEM data",
 		"ssl_chain_cert=" + chain + ",ssl_key=" + dir:                        "evcached: -Z: certificate " + chain + ", key " + dir + ": read " + dir,

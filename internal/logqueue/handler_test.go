@@ -12,12 +12,10 @@ import (
 
 	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/logqueue"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
-
-// patience is when a test gives up on something that should happen at once. It is no measure of speed.
-const patience = 20 * time.Second
 
 // output is what records are written to. It takes nothing while mu is locked.
 type output struct {
@@ -40,7 +38,7 @@ func (o *output) String() string {
 // until waits until the output contains part.
 func (o *output) until(t *testing.T, part string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !strings.Contains(o.String(), part); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testkit.Patience); !strings.Contains(o.String(), part); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no %q in\n%s", part, o)
 		}
@@ -73,14 +71,14 @@ func TestRecordsAreWrittenInOrderAndAsTheyAre(t *testing.T) {
 	log.Info("one", "n", 1)
 	log.With("a", 2).WithGroup("g").Warn("two", "b", 3)
 	log.Error("three")
-	if err := closeWithin(t, h, patience); err != nil {
+	if err := closeWithin(t, h, testkit.Patience); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := o.String(), "level=INFO msg=one n=1\nlevel=WARN msg=two a=2 g.b=3\nlevel=ERROR msg=three\n"; got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
 	}
 	log.Info("after the end")
-	if got := o.String(); strings.Contains(got, "after") || h.Flush(context.Background()) != nil || closeWithin(t, h, patience) != nil {
+	if got := o.String(); strings.Contains(got, "after") || h.Flush(context.Background()) != nil || closeWithin(t, h, testkit.Patience) != nil {
 		t.Errorf("after Close: %s", got)
 	}
 }
@@ -95,7 +93,7 @@ func TestFlushWaitsForWhatWasLogged(t *testing.T) {
 	if err := h.Flush(context.Background()); err != nil || strings.Count(o.String(), "line") != 100 {
 		t.Errorf("%v; written:\n%s", err, o.String())
 	}
-	if err := closeWithin(t, h, patience); err != nil {
+	if err := closeWithin(t, h, testkit.Patience); err != nil {
 		t.Error(err)
 	}
 }
@@ -125,7 +123,7 @@ func TestLoggingDoesNotWaitForTheOutput(t *testing.T) {
 	if _, rest, _ := strings.Cut(o.String(), "lines="); written < 10 || written > 11 || !strings.HasPrefix(rest, "9") {
 		t.Errorf("%d lines were written, want 10 or 11, and the others counted:\n%s", written, o.String())
 	}
-	if err := closeWithin(t, h, patience); err != nil {
+	if err := closeWithin(t, h, testkit.Patience); err != nil {
 		t.Error(err)
 	}
 }
@@ -152,7 +150,7 @@ func TestARateIsKept(t *testing.T) {
 	for range 10 {
 		log.Info("after")
 	}
-	if err := closeWithin(t, h, patience); err != nil {
+	if err := closeWithin(t, h, testkit.Patience); err != nil {
 		t.Error(err)
 	}
 	got := o.String()
@@ -171,7 +169,7 @@ func TestCloseDoesNotWaitForAnOutputThatTakesNothing(t *testing.T) {
 		t.Error(err)
 	}
 	o.mu.Unlock()
-	if err := closeWithin(t, h, patience); err != nil {
+	if err := closeWithin(t, h, testkit.Patience); err != nil {
 		t.Error(err)
 	}
 }

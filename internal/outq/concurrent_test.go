@@ -7,94 +7,105 @@ import (
 	"testing"
 )
 
-// Others append in all ways while the writer, without the lock, reads what Peek has shown: it finds the bytes in order, and the
-// race detector finds nothing.
-func TestAppendDuringPeek(t *testing.T) {
-	const total = 4 << 20
-	var (
-		mu      sync.Mutex
-		changed = sync.NewCond(&mu)
-		q       = Get()
-		want    bytes.Buffer // what was appended, in order, and is not out yet
-		pending int          // completions
-		closed  bool
-	)
-	var appenders sync.WaitGroup
-	for seed := range 2 {
-		random := rand.New(rand.NewPCG(uint64(seed), 0))
-		source := pattern(seed) << 32
-		appenders.Go(func() {
-			for sent := 0; sent < total/2; {
-				p := source.next(1 << random.IntN(16))
-				sent += len(p)
-				other := Get()
-				mu.Lock()
-				switch random.IntN(8) {
-				case 0:
-					q.AppendOwned(p, func(error) { pending-- })
-					pending++
-				case 1:
-					other.Append(p[:len(p)/2])
-					other.Notify(func(error) { pending-- })
-					other.Append(p[len(p)/2:])
-					q.Splice(other)
-					pending++
-				default:
-					q.Append(p)
-				}
-				want.Write(p)
-				changed.Broadcast()
-				for q.Len() > 1<<20 {
-					changed.Wait()
-				}
-				mu.Unlock()
-				other.Free()
-			}
-		})
+// shared is a queue that several goroutines append to while one takes from it.
+type shared struct {
+	mu      sync.Mutex // guards the fields below
+	changed *sync.Cond
+	q       *Queue
+	want    bytes.Buffer // what was appended, in order, and is not out yet
+	pending int          // completions
+	closed  bool
+}
+
+// append appends n bytes from source, in pieces and ways that seed chooses.
+func (s *shared) append(seed uint64, source pattern, n int) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	for sent := 0; sent < n; {
+		p := source.next(1 << random.IntN(16))
+		sent += len(p)
+		other := Get()
+		s.mu.Lock()
+		switch random.IntN(8) {
+		case 0:
+			s.q.AppendOwned(p, func(error) { s.pending-- })
+			s.pending++
+		case 1:
+			other.Append(p[:len(p)/2])
+			other.Notify(func(error) { s.pending-- })
+			other.Append(p[len(p)/2:])
+			s.q.Splice(other)
+			s.pending++
+		default:
+			s.q.Append(p)
+		}
+		s.want.Write(p)
+		s.changed.Broadcast()
+		for s.q.Len() > 1<<20 {
+			s.changed.Wait()
+		}
+		s.mu.Unlock()
+		other.Free()
 	}
-	done := make(chan struct{})
-	go func() {
-		appenders.Wait()
-		mu.Lock()
-		closed = true
-		changed.Broadcast()
-		mu.Unlock()
-		close(done)
-	}()
+}
+
+// take takes all that is appended until the queue is closed and empty.
+func (s *shared) take(t *testing.T) {
 	random := rand.New(rand.NewPCG(9, 9))
 	bufs := make([][]byte, 0, 16)
 	var out []byte
 	var dones []Done
-	mu.Lock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for {
-		for q.Empty() && !closed {
-			changed.Wait()
+		for s.q.Empty() && !s.closed {
+			s.changed.Wait()
 		}
-		if q.Empty() {
-			break
+		if s.q.Empty() {
+			return
 		}
-		bufs = q.Peek(bufs[:0], 1+random.IntN(100000))
-		mu.Unlock()
+		bufs = s.q.Peek(bufs[:0], 1+random.IntN(100000))
+		s.mu.Unlock()
 		out = out[:0]
 		for _, p := range bufs {
 			out = append(out, p...)
 		}
 		n := min(len(out), 1+random.IntN(len(out)+1)) // what the socket takes
-		mu.Lock()
-		dones = q.Advance(n, dones[:0])
-		if !bytes.Equal(out[:n], want.Next(n)) {
+		s.mu.Lock()
+		dones = s.q.Advance(n, dones[:0])
+		if !bytes.Equal(out[:n], s.want.Next(n)) {
 			t.Error("other bytes have come out than were appended")
-			closed = true
+			s.closed = true
 		}
 		for _, d := range dones {
 			d(nil) // pending is under the lock here
 		}
-		changed.Broadcast()
+		s.changed.Broadcast()
 	}
-	mu.Unlock()
+}
+
+// Others append in all ways while the writer, without the lock, reads what Peek has shown: it finds the bytes in order, and the
+// race detector finds nothing.
+func TestAppendDuringPeek(t *testing.T) {
+	const total = 4 << 20
+	s := &shared{q: Get()}
+	s.changed = sync.NewCond(&s.mu)
+	var appenders sync.WaitGroup
+	for seed := range 2 {
+		appenders.Go(func() { s.append(uint64(seed), pattern(seed)<<32, total/2) })
+	}
+	done := make(chan struct{})
+	go func() {
+		appenders.Wait()
+		s.mu.Lock()
+		s.closed = true
+		s.changed.Broadcast()
+		s.mu.Unlock()
+		close(done)
+	}()
+	s.take(t)
 	<-done
-	if pending != 0 || want.Len() != 0 {
-		t.Errorf("%d completions, %d bytes have not come", pending, want.Len())
+	if s.pending != 0 || s.want.Len() != 0 {
+		t.Errorf("%d completions, %d bytes have not come", s.pending, s.want.Len())
 	}
-	q.Free()
+	s.q.Free()
 }

@@ -92,11 +92,7 @@ func invariants(t fataler, q *Queue) {
 		}
 		end[s.block] = stop
 	}
-	for i, s := range q.segs[:cap(q.segs)] {
-		if (i < q.removed || i >= len(q.segs)) && (s.data != nil || s.block != nil || s.file != nil || s.done != nil) {
-			t.Fatalf("segment %d of [%d:%d] is not in the queue and refers to something", i, q.removed, len(q.segs))
-		}
-	}
+	checkUnused(t, q)
 	views := blocks(q)
 	checkMemory(t, q, views, copied)
 	for b, n := range views {
@@ -122,6 +118,16 @@ func invariants(t fataler, q *Queue) {
 	}
 	if live := len(q.segs) - q.removed; cap(q.segs) > max(2*keepSegments, 8*live+8) {
 		t.Fatalf("room for %d segments, for %d", cap(q.segs), live)
+	}
+}
+
+// checkUnused checks that the segments outside the queue refer to nothing.
+func checkUnused(t fataler, q *Queue) {
+	t.Helper()
+	for i, s := range q.segs[:cap(q.segs)] {
+		if (i < q.removed || i >= len(q.segs)) && (s.data != nil || s.block != nil || s.file != nil || s.done != nil) {
+			t.Fatalf("segment %d of [%d:%d] is not in the queue and refers to something", i, q.removed, len(q.segs))
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestAnAcceptedConnectionIsOursAndNamesItsPeer(t *testing.T) {
@@ -24,13 +25,13 @@ func TestAnAcceptedConnectionIsOursAndNamesItsPeer(t *testing.T) {
 		isOurs(t, server)
 
 		local, err := sock.LocalPeer(client)
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "the peer is the client", peer, local)
 		remote, err := sock.RemotePeer(server)
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "RemotePeer", remote, peer)
 		remote, err = sock.RemotePeer(client)
-		must(t, err)
+		testkit.Must(t, err)
 		_, err = sock.RemotePeer(l)
 		equal(t, "of a listener", err, error(unix.ENOTCONN))
 		if p.network == "unix" {
@@ -49,11 +50,11 @@ func TestIPv4ThroughAnIPv6ListenerIsIPv4(t *testing.T) {
 	}
 	both, _ := listen(t, place{network: "tcp", address: "[::]:0"}, nil)
 	bound, err := sock.LocalPeer(both)
-	must(t, err)
+	testkit.Must(t, err)
 	to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), bound.AddrPort().Port())
 	sa := &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
 	client, err := sock.Socket("tcp4", sa)
-	must(t, err)
+	testkit.Must(t, err)
 	closeLater(t, client)
 	if err := kernel.Connect(client, sa); err != nil {
 		equal(t, "Connect", err, error(unix.EINPROGRESS))
@@ -62,7 +63,7 @@ func TestIPv4ThroughAnIPv6ListenerIsIPv4(t *testing.T) {
 	closeLater(t, server)
 	equal(t, "address", peer.AddrPort().Addr(), to.Addr())
 	local, err := sock.LocalPeer(client)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "hash", peer.Hash(), local.Hash())
 	equal(t, "String", peer.Addr("tcp").String(), local.Addr("tcp").String())
 	if _, ok := peer.Sockaddr().(*unix.SockaddrInet6); !ok {
@@ -74,9 +75,9 @@ func TestIPv4ThroughAnIPv6ListenerIsIPv4(t *testing.T) {
 func TestTheReserveLetsOneMoreConnectionIn(t *testing.T) {
 	onStreams(t, func(t *testing.T, p place) {
 		var reserve sock.Reserve
-		must(t, reserve.Release()) // nothing
-		must(t, reserve.Open())
-		must(t, reserve.Open()) // no second one
+		testkit.Must(t, reserve.Release()) // nothing
+		testkit.Must(t, reserve.Open())
+		testkit.Must(t, reserve.Open()) // no second one
 		equal(t, "Held", reserve.Held(), true)
 		l, _ := listen(t, p, nil)
 		client := closeLater(t, connect(t, p.network, l))
@@ -85,34 +86,34 @@ func TestTheReserveLetsOneMoreConnectionIn(t *testing.T) {
 		allow := exhaust(t)
 		_, _, err := kernel.Accept(l)
 		equal(t, "Accept", err, error(unix.EMFILE))
-		must(t, reserve.Release())
+		testkit.Must(t, reserve.Release())
 		equal(t, "Held", reserve.Held(), false)
 		server, _, err := kernel.Accept(l)
-		must(t, err)
+		testkit.Must(t, err)
 		if err := reserve.Open(); !errors.Is(err, unix.EMFILE) {
 			t.Errorf("Open with none left: %v", err)
 		}
-		must(t, kernel.Close(server))
-		must(t, reserve.Open())
+		testkit.Must(t, kernel.Close(server))
+		testkit.Must(t, reserve.Open())
 		allow()
 
 		wait(t, client, unix.POLLIN)
 		equal(t, "read", len(drain(t, client)), 0)
-		must(t, reserve.Release())
-		must(t, reserve.Release())
+		testkit.Must(t, reserve.Release())
+		testkit.Must(t, reserve.Release())
 	})
 }
 
 // exhaust uses up the descriptors, under a limit that is low for the time.
 func exhaust(t *testing.T) (allow func()) {
 	var lim unix.Rlimit
-	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &lim))
+	testkit.Must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &lim))
 	soft, err := sock.OpenFiles()
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "OpenFiles", fmt.Sprint(soft), fmt.Sprint(lim.Cur)) // the types differ between systems
 	low := lim
 	low.Cur = 64
-	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &low))
+	testkit.Must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &low))
 	var used []int
 	for {
 		fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -132,9 +133,9 @@ func exhaust(t *testing.T) (allow func()) {
 		}
 		allowed = true
 		for _, fd := range used {
-			must(t, unix.Close(fd))
+			testkit.Must(t, unix.Close(fd))
 		}
-		must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &lim))
+		testkit.Must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &lim))
 	}
 	t.Cleanup(allow)
 	return allow

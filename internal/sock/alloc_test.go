@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // noGarbage also fails where call does.
@@ -54,10 +55,10 @@ func TestBytesMoveWithoutGarbage(t *testing.T) {
 			}
 		}
 		f, err := os.Create(filepath.Join(t.TempDir(), "file"))
-		must(t, err)
+		testkit.Must(t, err)
 		defer f.Close()
 		_, err = f.Write(out)
-		must(t, err)
+		testkit.Must(t, err)
 		file := int(f.Fd())
 		var offset int64
 		noGarbage(t, "Write and Read", echo(func() (int, error) { return kernel.Write(client, out) }))
@@ -91,10 +92,10 @@ func TestConnectionsAreAcceptedWithoutGarbage(t *testing.T) {
 
 func TestDatagramsAreAnsweredWithoutGarbage(t *testing.T) {
 	a, _, _, err := sock.ListenPacket(context.Background(), nil, "udp4", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	closeLater(t, a)
 	to, err := unix.Getsockname(a)
-	must(t, err)
+	testkit.Must(t, err)
 	var place sock.Sockaddrs
 	var from sock.Peer
 	out, in := []byte("12345678"), make([]byte, 64)

@@ -13,24 +13,25 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestBytesArriveInOrderThenTheEnd(t *testing.T) {
 	onStreams(t, func(t *testing.T, p place) {
 		client, server := pair(t, p)
 		n, err := kernel.Write(client, []byte("one "))
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "written", n, 4)
 		n, err = kernel.Writev(client, [][]byte{[]byte("two "), nil, {}, []byte("three")})
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "written", n, 9)
-		must(t, kernel.Shutdown(client, unix.SHUT_WR))
+		testkit.Must(t, kernel.Shutdown(client, unix.SHUT_WR))
 		var got []byte
 		for {
 			wait(t, server, unix.POLLIN)
 			var buf [5]byte
 			n, err := kernel.Read(server, buf[:])
-			must(t, err)
+			testkit.Must(t, err)
 			if n == 0 {
 				break
 			}
@@ -50,7 +51,7 @@ func TestNothingToReadIsEAGAIN(t *testing.T) {
 	})
 }
 
-func TestNobodyWaitsIsEAGAIN(t *testing.T) {
+func TestAcceptWithoutAClientIsEAGAIN(t *testing.T) {
 	onStreams(t, func(t *testing.T, p place) {
 		l, _ := listen(t, p, nil)
 		fd, peer, err := kernel.Accept(l)
@@ -65,7 +66,7 @@ func TestEmptyBuffersMoveNothing(t *testing.T) {
 		client, server := pair(t, p)
 		for _, b := range [][]byte{nil, {}} {
 			n, err := kernel.Write(client, b)
-			must(t, err)
+			testkit.Must(t, err)
 			equal(t, "Write", n, 0)
 			n, err = kernel.Read(server, b)
 			equal(t, "Read", n, 0)
@@ -73,11 +74,11 @@ func TestEmptyBuffersMoveNothing(t *testing.T) {
 				t.Error(err)
 			}
 			n, err = kernel.Writev(client, [][]byte{b})
-			must(t, err)
+			testkit.Must(t, err)
 			equal(t, "Writev", n, 0)
 		}
 		n, err := kernel.Writev(client, nil)
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "Writev of nothing", n, 0)
 		equal(t, "arrived", len(drain(t, server)), 0)
 	})
@@ -87,7 +88,7 @@ func TestEmptyBuffersMoveNothing(t *testing.T) {
 func TestAFullSocketTakesAPartAndThenSaysEAGAIN(t *testing.T) {
 	onStreams(t, func(t *testing.T, p place) {
 		client, server := pair(t, p)
-		must(t, (&sock.Options{WriteBuffer: 4096}).ApplyConn(p.network, client))
+		testkit.Must(t, (&sock.Options{WriteBuffer: 4096}).ApplyConn(p.network, client))
 		data := bytes.Repeat([]byte("0123456789abcdef#"), sock.MaxRaw) // longer than MaxRaw
 		sent, short := 0, false
 		for {
@@ -96,7 +97,7 @@ func TestAFullSocketTakesAPartAndThenSaysEAGAIN(t *testing.T) {
 				equal(t, "count", n, 0)
 				break
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			short = short || n < sock.MaxRaw
 			sent += n
 		}
@@ -109,7 +110,7 @@ func TestAFullSocketTakesAPartAndThenSaysEAGAIN(t *testing.T) {
 		equal(t, "what arrived is what went", bytes.Equal(got, data[:sent]), true)
 		wait(t, client, unix.POLLOUT)
 		n, err := kernel.Writev(client, [][]byte{data})
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "there is room again", n > 0, true)
 	})
 }
@@ -118,8 +119,8 @@ func TestOneCallMovesMaxRawAtMost(t *testing.T) {
 	onStreams(t, func(t *testing.T, p place) {
 		client, server := pair(t, p)
 		large := &sock.Options{ReadBuffer: 4 * sock.MaxRaw, WriteBuffer: 4 * sock.MaxRaw}
-		must(t, large.ApplyConn(p.network, client))
-		must(t, large.ApplyConn(p.network, server))
+		testkit.Must(t, large.ApplyConn(p.network, client))
+		testkit.Must(t, large.ApplyConn(p.network, server))
 		data := bytes.Repeat([]byte{7}, sock.MaxRaw+1)
 		calls := map[string]func() (int, error){
 			"Write":  func() (int, error) { return kernel.Write(client, data) },
@@ -128,7 +129,7 @@ func TestOneCallMovesMaxRawAtMost(t *testing.T) {
 		}
 		for _, name := range []string{"Write", "Writev", "Read"} {
 			n, err := calls[name]()
-			must(t, err)
+			testkit.Must(t, err)
 			if n == 0 || n > sock.MaxRaw {
 				t.Errorf("%s moved %d bytes", name, n)
 			}
@@ -144,7 +145,7 @@ func TestWritevTakesTheFirstBuffersOfMany(t *testing.T) {
 			bufs = append(bufs, []byte{byte('a' + i)})
 		}
 		n, err := kernel.Writev(client, bufs)
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "written", n, sock.MaxVec)
 		wait(t, server, unix.POLLIN)
 		equal(t, "arrived", string(drain(t, server)), "abcdefghijklmnop")
@@ -155,8 +156,8 @@ func TestAWriteToAGonePeerIsEPIPE(t *testing.T) {
 	onStreams(t, func(t *testing.T, p place) {
 		client, server := openPair(t, p)
 		closeLater(t, client)
-		must(t, (&sock.Options{LingerSeconds: -1}).ApplyConn(p.network, server))
-		must(t, kernel.Close(server))
+		testkit.Must(t, (&sock.Options{LingerSeconds: -1}).ApplyConn(p.network, server))
+		testkit.Must(t, kernel.Close(server))
 		wait(t, client, unix.POLLIN)
 		_, err := kernel.Read(client, make([]byte, 1))
 		if p.network != "unix" {
@@ -189,14 +190,14 @@ func TestAClosedDescriptorIsEBADF(t *testing.T) {
 	equal(t, "Connect", kernel.Connect(closed, &unix.SockaddrInet4{}), want)
 }
 
-func TestARefusedConnectionIsToldBySockErrorOnce(t *testing.T) {
+func TestARefusedConnectionIsReportedBySockErrorOnce(t *testing.T) {
 	l, _, _, err := sock.Listen(context.Background(), nil, "tcp4", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	sa, err := unix.Getsockname(l)
-	must(t, err)
-	must(t, kernel.Close(l))
+	testkit.Must(t, err)
+	testkit.Must(t, kernel.Close(l))
 	fd, err := sock.Socket("tcp", sa)
-	must(t, err)
+	testkit.Must(t, err)
 	closeLater(t, fd)
 	isOurs(t, fd)
 	err = kernel.Connect(fd, sa)
@@ -205,17 +206,17 @@ func TestARefusedConnectionIsToldBySockErrorOnce(t *testing.T) {
 		err = kernel.SockError(fd)
 	}
 	equal(t, "error", err, error(unix.ECONNREFUSED))
-	must(t, kernel.SockError(fd))
+	testkit.Must(t, kernel.SockError(fd))
 }
 
 func TestSendFileMovesItsOffsetToTheEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	data := bytes.Repeat([]byte("line of a file\n"), 1000)
-	must(t, os.WriteFile(path, data, 0o600))
+	testkit.Must(t, os.WriteFile(path, data, 0o600))
 	onStreams(t, func(t *testing.T, p place) {
 		client, server := pair(t, p)
 		f, err := os.Open(path)
-		must(t, err)
+		testkit.Must(t, err)
 		defer f.Close()
 		in := int(f.Fd())
 		offset := int64(5)
@@ -226,7 +227,7 @@ func TestSendFileMovesItsOffsetToTheEnd(t *testing.T) {
 				wait(t, client, unix.POLLOUT)
 				continue
 			}
-			must(t, err)
+			testkit.Must(t, err)
 			if n == 0 {
 				break
 			}

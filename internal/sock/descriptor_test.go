@@ -14,37 +14,38 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestADuplicateIsOfTheSameSocketAndLeavesItAlone(t *testing.T) {
 	onStreams(t, func(t *testing.T, p place) {
 		l, err := net.Listen(p.network, p.address)
-		must(t, err)
+		testkit.Must(t, err)
 		defer l.Close()
 		c, err := net.Dial(p.network, l.Addr().String())
-		must(t, err)
+		testkit.Must(t, err)
 		defer c.Close()
 		server, err := l.Accept()
-		must(t, err)
+		testkit.Must(t, err)
 		defer server.Close()
 		fd, err := sock.DupConn(c.(syscall.Conn))
-		must(t, err)
+		testkit.Must(t, err)
 		isOurs(t, closeLater(t, fd))
 		_, err = kernel.Write(fd, []byte("dup"))
-		must(t, err)
+		testkit.Must(t, err)
 		buf := make([]byte, 8)
 		n, err := server.Read(buf)
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "read", string(buf[:n]), "dup")
 
 		// c still does not block: a deadline ends its read.
-		must(t, c.SetReadDeadline(time.Unix(1, 0)))
+		testkit.Must(t, c.SetReadDeadline(time.Unix(1, 0)))
 		_, err = c.Read(buf)
 		equal(t, "the original's deadline", errors.Is(err, os.ErrDeadlineExceeded), true)
 
-		must(t, c.Close())
+		testkit.Must(t, c.Close())
 		_, err = kernel.Write(fd, []byte("!"))
-		must(t, err) // the socket is open until both are closed
+		testkit.Must(t, err) // the socket is open until both are closed
 		_, err = sock.DupConn(c.(syscall.Conn))
 		equal(t, "of a closed one", errors.Is(err, net.ErrClosed), true)
 	})
@@ -56,7 +57,7 @@ func TestANetworkIsKnownByItsDescriptor(t *testing.T) {
 		want := map[string]string{"tcp4": "tcp", "tcp6": "tcp", "unix": "unix"}[p.network]
 		for _, fd := range []int{client, server} {
 			got, err := sock.Network(fd)
-			must(t, err)
+			testkit.Must(t, err)
 			equal(t, "Network", got, want)
 		}
 	})
@@ -65,17 +66,17 @@ func TestANetworkIsKnownByItsDescriptor(t *testing.T) {
 		"unixgram": {network: "unixgram", address: socketPath(t)},
 	} {
 		fd, _, unlink, err := sock.ListenPacket(context.Background(), nil, p.network, p.address, nil)
-		must(t, err)
+		testkit.Must(t, err)
 		closeLater(t, fd)
 		got, err := sock.Network(fd)
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "Network", got, want)
 		if unlink != "" {
-			must(t, os.Remove(unlink))
+			testkit.Must(t, os.Remove(unlink))
 		}
 	}
 	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	closeLater(t, null)
 	for fd, want := range map[int]error{null: unix.ENOTSOCK, 1 << 20: unix.EBADF} {
 		if _, err := sock.Network(fd); !errors.Is(err, want) {
@@ -89,25 +90,25 @@ func TestFileConnTakesADescriptorOver(t *testing.T) {
 		client, server := openPair(t, p)
 		closeLater(t, client)
 		c, err := sock.FileConn(server)
-		must(t, err)
+		testkit.Must(t, err)
 		defer c.Close()
 		_, err = unix.FcntlInt(uintptr(server), unix.F_GETFD, 0)
 		equal(t, "the old number", err, error(unix.EBADF))
 		raw, err := c.(syscall.Conn).SyscallConn()
-		must(t, err)
-		must(t, raw.Control(func(fd uintptr) { isOurs(t, int(fd)) }))
+		testkit.Must(t, err)
+		testkit.Must(t, raw.Control(func(fd uintptr) { isOurs(t, int(fd)) }))
 
 		_, err = kernel.Write(client, []byte("hello"))
-		must(t, err)
+		testkit.Must(t, err)
 		buf := make([]byte, 8)
 		n, err := c.Read(buf)
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "read", string(buf[:n]), "hello")
-		must(t, c.SetReadDeadline(time.Unix(1, 0)))
+		testkit.Must(t, c.SetReadDeadline(time.Unix(1, 0)))
 		_, err = c.Read(buf)
 		equal(t, "its deadline", errors.Is(err, os.ErrDeadlineExceeded), true)
 		_, err = c.Write([]byte("world"))
-		must(t, err)
+		testkit.Must(t, err)
 		wait(t, client, unix.POLLIN)
 		equal(t, "answer", string(drain(t, client)), "world")
 	})
@@ -115,7 +116,7 @@ func TestFileConnTakesADescriptorOver(t *testing.T) {
 
 func TestFileConnClosesWhatItRefuses(t *testing.T) {
 	fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	if c, err := sock.FileConn(fd); err == nil {
 		c.Close()
 		t.Error("a file is a connection")
@@ -140,7 +141,7 @@ func TestASocketIsOfTheAddressItShallConnectTo(t *testing.T) {
 	} {
 		fd, err := sock.Socket(c.network, c.sa)
 		if c.fits {
-			must(t, err)
+			testkit.Must(t, err)
 			isOurs(t, closeLater(t, fd))
 		} else if !errors.Is(err, unix.EAFNOSUPPORT) {
 			t.Errorf("%s to %T: %v", c.network, c.sa, err)

@@ -12,16 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 var kernel sock.Calls = &sock.Kernel{}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func equal[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
@@ -49,7 +43,7 @@ func streams(t testing.TB) []place {
 func socketPath(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "s")
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return filepath.Join(dir, "s")
 }
@@ -84,10 +78,10 @@ func closeLater(t testing.TB, fd int) int {
 func listen(t testing.TB, p place, o *sock.Options) (fd int, addr net.Addr) {
 	t.Helper()
 	fd, addr, unlink, err := sock.Listen(context.Background(), nil, p.network, p.address, o)
-	must(t, err)
+	testkit.Must(t, err)
 	closeLater(t, fd)
 	if unlink != "" {
-		t.Cleanup(func() { must(t, unix.Unlink(unlink)) })
+		t.Cleanup(func() { testkit.Must(t, unix.Unlink(unlink)) })
 	}
 	return fd, addr
 }
@@ -101,7 +95,7 @@ func wait(t testing.TB, fd int, events int16) {
 		if err == unix.EINTR {
 			continue
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		if n == 0 {
 			t.Fatalf("descriptor %d was not ready for %#x in 30 s", fd, events)
 		}
@@ -113,9 +107,9 @@ func wait(t testing.TB, fd int, events int16) {
 func connect(t testing.TB, network string, listener int) int {
 	t.Helper()
 	sa, err := unix.Getsockname(listener)
-	must(t, err)
+	testkit.Must(t, err)
 	fd, err := sock.Socket(network, sa)
-	must(t, err)
+	testkit.Must(t, err)
 	if err := kernel.Connect(fd, sa); err != nil && err != unix.EINPROGRESS {
 		t.Fatal(err)
 	}
@@ -127,7 +121,7 @@ func accept(t testing.TB, listener int) (int, sock.Peer) {
 	t.Helper()
 	wait(t, listener, unix.POLLIN)
 	fd, peer, err := kernel.Accept(listener)
-	must(t, err)
+	testkit.Must(t, err)
 	return fd, peer
 }
 
@@ -138,7 +132,7 @@ func openPair(t testing.TB, p place) (client, server int) {
 	client = connect(t, p.network, l)
 	server, _ = accept(t, l)
 	wait(t, client, unix.POLLOUT)
-	must(t, kernel.SockError(client))
+	testkit.Must(t, kernel.SockError(client))
 	return client, server
 }
 
@@ -152,9 +146,9 @@ func pair(t testing.TB, p place) (client, server int) {
 func isOurs(t testing.TB, fd int) {
 	t.Helper()
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	mode, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "close-on-exec", flags&unix.FD_CLOEXEC != 0, true)
 	equal(t, "non-blocking", mode&unix.O_NONBLOCK != 0, true)
 	equal(t, "above 2", fd > 2, true)
@@ -163,7 +157,7 @@ func isOurs(t testing.TB, fd int) {
 func option(t testing.TB, fd, level, name int) int {
 	t.Helper()
 	v, err := unix.GetsockoptInt(fd, level, name)
-	must(t, err)
+	testkit.Must(t, err)
 	return v
 }
 
@@ -176,7 +170,7 @@ func drain(t testing.TB, fd int) (all []byte) {
 		if err == unix.EAGAIN || err == nil && n == 0 {
 			return all
 		}
-		must(t, err)
+		testkit.Must(t, err)
 		all = append(all, buf[:n]...)
 	}
 }

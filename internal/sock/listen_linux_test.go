@@ -11,15 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // An epoll set names the files that it watches by their inodes.
 func watchedByAnyEpoll(t *testing.T, fd int) bool {
 	t.Helper()
 	var st unix.Stat_t
-	must(t, unix.Fstat(fd, &st))
+	testkit.Must(t, unix.Fstat(fd, &st))
 	files, err := filepath.Glob("/proc/self/fdinfo/*")
-	must(t, err)
+	testkit.Must(t, err)
 	for _, f := range files {
 		info, err := os.ReadFile(f)
 		if err == nil && strings.Contains(string(info), fmt.Sprintf("ino:%x ", st.Ino)) {
@@ -34,9 +35,9 @@ func TestTheRuntimeDoesNotWatchAListenerThatWasTakenOut(t *testing.T) {
 		l, _ := listen(t, p, nil)
 		equal(t, "watched", watchedByAnyEpoll(t, l), false)
 		set, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-		must(t, err)
+		testkit.Must(t, err)
 		closeLater(t, set)
-		must(t, unix.EpollCtl(set, unix.EPOLL_CTL_ADD, l, &unix.EpollEvent{Events: unix.EPOLLIN}))
+		testkit.Must(t, unix.EpollCtl(set, unix.EPOLL_CTL_ADD, l, &unix.EpollEvent{Events: unix.EPOLLIN}))
 		equal(t, "a watch that is there is found", watchedByAnyEpoll(t, l), true)
 	})
 }
@@ -49,7 +50,7 @@ func TestAnAbstractSocketHasNoFile(t *testing.T) {
 			open = sock.ListenPacket
 		}
 		fd, addr, unlink, err := open(context.Background(), nil, network, name, nil)
-		must(t, err)
+		testkit.Must(t, err)
 		closeLater(t, fd)
 		equal(t, "addr", addr.String(), name)
 		equal(t, "unlink", unlink, "")

@@ -14,26 +14,27 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestTheSocketFileOutlivesTheStandardLibrarysListener(t *testing.T) {
 	path := socketPath(t)
 	fd, addr, unlink, err := sock.Listen(context.Background(), nil, "unix", path, nil)
-	must(t, err)
+	testkit.Must(t, err)
 	closeLater(t, fd)
 	equal(t, "unlink", unlink, path)
 	equal(t, "addr", addr.String(), path)
 	c, err := net.Dial("unix", path)
-	must(t, err)
+	testkit.Must(t, err)
 	c.Close()
 	_, _, _, err = sock.Listen(context.Background(), nil, "unix", path, nil)
 	equal(t, "a second listener", errors.Is(err, unix.EADDRINUSE), true)
-	must(t, os.Remove(unlink)) // and the refused one left it alone
+	testkit.Must(t, os.Remove(unlink)) // and the refused one left it alone
 }
 
 func TestIPListenersHaveNothingToUnlink(t *testing.T) {
 	fd, _, unlink, err := sock.Listen(context.Background(), nil, "tcp", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	closeLater(t, fd)
 	equal(t, "unlink", unlink, "")
 }
@@ -55,35 +56,35 @@ func TestDatagramsGoBothWays(t *testing.T) {
 					p.address = filepath.Join(dir, file)
 				}
 				fd, addr, unlink, err := sock.ListenPacket(context.Background(), nil, p.network, p.address, &sock.Options{ReadBuffer: 1 << 16})
-				must(t, err)
+				testkit.Must(t, err)
 				isOurs(t, closeLater(t, fd))
 				if p.network == "unixgram" {
 					equal(t, "unlink", unlink, addr.String())
-					t.Cleanup(func() { must(t, os.Remove(unlink)) })
+					t.Cleanup(func() { testkit.Must(t, os.Remove(unlink)) })
 				}
 				sa, err := unix.Getsockname(fd)
-				must(t, err)
+				testkit.Must(t, err)
 				return fd, sa
 			}
 			a, aName := open("a")
 			b, bName := open("b")
-			must(t, kernel.SendTo(a, []byte("ping"), bName))
-			must(t, kernel.SendTo(a, nil, bName)) // an empty one is one
+			testkit.Must(t, kernel.SendTo(a, []byte("ping"), bName))
+			testkit.Must(t, kernel.SendTo(a, nil, bName)) // an empty one is one
 			wait(t, b, unix.POLLIN)
 			buf := make([]byte, 3)
 			n, from, err := kernel.RecvFrom(b, buf)
-			must(t, err)
+			testkit.Must(t, err)
 			equal(t, "cut to the buffer", string(buf[:n]), "pin")
 			equal(t, "from", from, sock.PeerOf(aName))
 			n, _, err = kernel.RecvFrom(b, buf)
-			must(t, err)
+			testkit.Must(t, err)
 			equal(t, "the empty one", n, 0)
 			_, _, err = kernel.RecvFrom(b, buf)
 			equal(t, "no more", err, error(unix.EAGAIN))
-			must(t, kernel.SendTo(b, []byte("pong"), aName))
+			testkit.Must(t, kernel.SendTo(b, []byte("pong"), aName))
 			wait(t, a, unix.POLLIN)
 			_, from, err = kernel.RecvFrom(a, buf)
-			must(t, err)
+			testkit.Must(t, err)
 			equal(t, "from", from, sock.PeerOf(bName))
 		})
 	}
@@ -96,15 +97,15 @@ func TestControlHasTheLastWord(t *testing.T) {
 		called++
 		return c.Control(func(fd uintptr) {
 			sa, err := unix.Getsockname(int(fd))
-			must(t, err)
+			testkit.Must(t, err)
 			equal(t, "port", sock.PeerOf(sa).AddrPort().Port(), 0)
 			equal(t, "network", network[3:], "4")
 			equal(t, "no-delay", option(t, int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY) != 0, true)
-			must(t, unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 0))
+			testkit.Must(t, unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 0))
 		})
 	}}
 	fd, _, _, err := sock.Listen(context.Background(), lc, "tcp4", "127.0.0.1:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	closeLater(t, fd)
 	equal(t, "calls", called, 1)
 	equal(t, "no-delay", option(t, fd, unix.IPPROTO_TCP, unix.TCP_NODELAY), 0)
@@ -119,7 +120,7 @@ func TestControlHasTheLastWord(t *testing.T) {
 
 func TestNamesAreLookedUpAsInTheStandardLibrary(t *testing.T) {
 	fd, addr, _, err := sock.Listen(context.Background(), nil, "tcp4", "localhost:0", nil)
-	must(t, err)
+	testkit.Must(t, err)
 	closeLater(t, fd)
 	equal(t, "localhost", addr.(*net.TCPAddr).IP.IsLoopback(), true)
 	_, _, _, err = sock.Listen(context.Background(), nil, "tcp4", "127.0.0.1:no-such-service", nil)

@@ -10,13 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // readLinger is the whole struct, in the machine's order: whether in one half, how long in the other.
 func readLinger(t *testing.T, fd int) uint64 {
 	t.Helper()
 	v, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_LINGER)
-	must(t, err)
+	testkit.Must(t, err)
 	return v
 }
 
@@ -110,7 +111,7 @@ func TestAConnectionThatDoesNotLingerIsResetByClose(t *testing.T) {
 		l, _ := listen(t, p, &sock.Options{LingerSeconds: -1})
 		client := closeLater(t, connect(t, p.network, l))
 		server, _ := accept(t, l)
-		must(t, kernel.Close(server))
+		testkit.Must(t, kernel.Close(server))
 		wait(t, client, unix.POLLIN)
 		_, err := kernel.Read(client, make([]byte, 1))
 		equal(t, "error", err, error(unix.ECONNRESET))
@@ -125,11 +126,11 @@ func TestDeferAcceptWaitsForBytes(t *testing.T) {
 		_, _, err := kernel.Accept(l)
 		equal(t, "before bytes", err, error(unix.EAGAIN))
 		_, err = kernel.Write(client, []byte("x"))
-		must(t, err)
+		testkit.Must(t, err)
 		server, _ := accept(t, l)
 		closeLater(t, server)
 		n, err := kernel.Read(server, make([]byte, 2))
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "read at once", n, 1)
 	})
 }
@@ -145,7 +146,7 @@ func TestADeviceBindsAListener(t *testing.T) {
 	p := place{network: "tcp4", address: "127.0.0.1:0"}
 	l, _ := listen(t, p, &sock.Options{Device: "lo"})
 	got, err := unix.GetsockoptString(l, unix.SOL_SOCKET, unix.SO_BINDTODEVICE)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, "device", got, "lo")
 	_, _, _, err = sock.Listen(context.Background(), nil, p.network, p.address, &sock.Options{Device: "no-such"})
 	if err == nil || !strings.Contains(err.Error(), "Device to no-such") {

@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 var networks = []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "unixgram"}
 
 func TestTheZeroOptionsAreGoodForEveryNetwork(t *testing.T) {
 	for _, network := range networks {
-		must(t, (&sock.Options{}).Check(network))
+		testkit.Must(t, (&sock.Options{}).Check(network))
 	}
 	for _, network := range []string{"", "ip", "unixpacket", "TCP"} {
 		err := (&sock.Options{}).Check(network)
@@ -76,7 +77,7 @@ func TestCheckRefusesWhatANetworkDoesNotHave(t *testing.T) {
 			has := strings.Contains(" "+c.on+" ", " "+network+" ") && (linux || c.others)
 			err := c.o.Check(network)
 			if has {
-				must(t, err)
+				testkit.Must(t, err)
 			} else if !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(err.Error(), c.field+" ") {
 				t.Errorf("%s on %s: %v", c.field, network, err)
 			}
@@ -125,7 +126,7 @@ func TestBuffersAreSetOnConnections(t *testing.T) {
 		server, _ := accept(t, l)
 		closeLater(t, server)
 		if o.PerConn(p.network) {
-			must(t, o.ApplyConn(p.network, server))
+			testkit.Must(t, o.ApplyConn(p.network, server))
 		}
 		for name, want := range map[int]int{unix.SO_RCVBUF: o.ReadBuffer, unix.SO_SNDBUF: o.WriteBuffer} {
 			if got := option(t, server, unix.SOL_SOCKET, name); got != want && got != 2*want {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/internal/tlsio"
 )
 
@@ -98,24 +99,17 @@ func (c conn) Write(_ int, p []byte) (int, error) { return c.Conn.Write(p) }
 func connected(t *testing.T) (ours, theirs net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	defer ln.Close()
 	theirs, err = net.Dial("tcp", ln.Addr().String())
-	must(t, err)
+	testkit.Must(t, err)
 	ours, err = ln.Accept()
-	must(t, err)
+	testkit.Must(t, err)
 	for _, nc := range []net.Conn{ours, theirs} {
 		t.Cleanup(func() { nc.Close() })
-		must(t, nc.SetDeadline(time.Now().Add(20*time.Second)))
+		testkit.Must(t, nc.SetDeadline(time.Now().Add(20*time.Second)))
 	}
 	return ours, theirs
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // shake shakes hands on ours with a client of crypto/tls on theirs, fed in pieces of size bytes.
@@ -134,7 +128,7 @@ func shake(t *testing.T, ours, theirs net.Conn, size int) (*tlsio.Pipe, *tls.Con
 		if _, _, err := p.Flush(conn{ours}, 0, 1<<20); err != nil {
 			t.Fatal(err)
 		}
-		must(t, ours.SetReadDeadline(time.Now().Add(time.Millisecond)))
+		testkit.Must(t, ours.SetReadDeadline(time.Now().Add(time.Millisecond)))
 		n, err := ours.Read(buf)
 		if p.Feed(buf[:n]); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatal(err)
@@ -142,10 +136,10 @@ func shake(t *testing.T, ours, theirs net.Conn, size int) (*tlsio.Pipe, *tls.Con
 	}
 	<-ended
 	_, _, err := p.Flush(conn{ours}, 0, 1<<20) // tickets
-	must(t, err)
-	must(t, ours.SetReadDeadline(time.Now().Add(20*time.Second)))
-	must(t, p.Err())
-	must(t, <-shaken)
+	testkit.Must(t, err)
+	testkit.Must(t, ours.SetReadDeadline(time.Now().Add(20*time.Second)))
+	testkit.Must(t, p.Err())
+	testkit.Must(t, <-shaken)
 	return p, server, client
 }
 
@@ -158,7 +152,7 @@ func TestATLSConnWorksOnALoopsBuffers(t *testing.T) {
 	var got []byte
 	for buf, plain := make([]byte, 777), make([]byte, 1<<10); len(got) < len(message); {
 		n, err := ours.Read(buf)
-		must(t, err)
+		testkit.Must(t, err)
 		p.Lend(buf[:n])
 		for {
 			n, err := server.Read(plain)
@@ -166,7 +160,7 @@ func TestATLSConnWorksOnALoopsBuffers(t *testing.T) {
 			if errors.Is(err, tlsio.ErrWouldBlock) {
 				break
 			}
-			must(t, err)
+			testkit.Must(t, err)
 		}
 		left := p.Uncopied()
 		p.Keep()
@@ -181,16 +175,16 @@ func TestATLSConnWorksOnALoopsBuffers(t *testing.T) {
 	room := make([]byte, 64<<10)
 	p.LendOut(room)
 	_, err := server.Write(message)
-	must(t, err)
+	testkit.Must(t, err)
 	p.KeepOut()
 	clear(room)
 	for all := false; !all; {
 		_, all, err = p.Flush(conn{ours}, 0, 1000)
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	echo := make([]byte, len(message))
 	_, err = io.ReadFull(client, echo)
-	must(t, err)
+	testkit.Must(t, err)
 	if !bytes.Equal(echo, message) || p.Output() != 0 {
 		t.Error("the answer is not what was sent")
 	}
@@ -202,44 +196,44 @@ func TestADetachedTLSConnGoesOn(t *testing.T) {
 	ours, theirs := connected(t)
 	p, server, client := shake(t, ours, theirs, 1<<10)
 	_, err := client.Write([]byte("before,"))
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = client.Write([]byte("between,"))
-	must(t, err)
+	testkit.Must(t, err)
 	buf := make([]byte, 40) // the first record and a part of the second
 	n, err := io.ReadFull(ours, buf)
-	must(t, err)
+	testkit.Must(t, err)
 	p.Lend(buf[:n])
 	p.Keep()
 	p.Detach(ours)
 	_, err = client.Write([]byte("after."))
-	must(t, err)
+	testkit.Must(t, err)
 	got := make([]byte, len("before,between,after."))
 	if _, err := io.ReadFull(server, got); err != nil || string(got) != "before,between,after." {
 		t.Errorf("read %q, %v", got, err)
 	}
 	_, err = server.Write([]byte("answer"))
-	must(t, err)
+	testkit.Must(t, err)
 	got = make([]byte, len("answer"))
 	if _, err := io.ReadFull(client, got); err != nil || string(got) != "answer" {
 		t.Errorf("the client has read %q, %v", got, err)
 	}
-	must(t, server.SetReadDeadline(time.Now().Add(-time.Second)))
+	testkit.Must(t, server.SetReadDeadline(time.Now().Add(-time.Second)))
 	if _, err := server.Read(got); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a read after its deadline: %v", err)
 	}
-	must(t, server.SetReadDeadline(time.Time{}))
+	testkit.Must(t, server.SetReadDeadline(time.Time{}))
 	if in, out := p.Memory(); in != 0 || out != 0 || p.LocalAddr().String() != ours.LocalAddr().String() || p.RemoteAddr().String() != ours.RemoteAddr().String() {
 		t.Error("a detached Pipe has memory or addresses of its own")
 	}
-	must(t, server.CloseWrite())
+	testkit.Must(t, server.CloseWrite())
 	if rest, err := io.ReadAll(client); err != nil || len(rest) > 0 {
 		t.Errorf("the client has read %q, %v; want the end", rest, err)
 	}
-	must(t, client.Close())
+	testkit.Must(t, client.Close())
 	if rest, err := io.ReadAll(server); err != nil || len(rest) > 0 {
 		t.Errorf("read %q, %v; want the end", rest, err)
 	}
-	must(t, server.Close())
+	testkit.Must(t, server.Close())
 	if _, err := ours.Write([]byte("x")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the net.Conn is not closed: %v", err)
 	}
@@ -307,5 +301,5 @@ func TestAFullPipeTakesInputWhenItIsRead(t *testing.T) {
 	if !p.TakesInput() || p.HasInput() {
 		t.Error("a Pipe that was read takes no input")
 	}
-	must(t, p.Close())
+	testkit.Must(t, p.Close())
 }

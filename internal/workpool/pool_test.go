@@ -98,7 +98,7 @@ func TestEachBlockedJobIsFollowedByAnother(t *testing.T) {
 }
 
 // A waiter that has found no room is told once, when half of the queue is free.
-func TestAWaiterIsToldOnceThatThereIsRoom(t *testing.T) {
+func TestAWaiterIsNotifiedOnceThatThereIsRoom(t *testing.T) {
 	p := &Pool{bound: 4}
 	waiter := new(roomWaiter)
 	five := make([]number, 5)

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // endpoint is an address of a server for its clients.
@@ -31,7 +33,7 @@ type endpoint struct {
 func endpoints(t *testing.T, kind string) (all [2]endpoint) {
 	t.Helper()
 	ours, err := evcached()
-	must(t, err)
+	testkit.Must(t, err)
 	for i, path := range []string{memcached(t), ours} {
 		e := &all[i]
 		e.network = "tcp"
@@ -48,7 +50,7 @@ func endpoints(t *testing.T, kind string) (all [2]endpoint) {
 		case "unix":
 			e.network = "unix"
 			dir, err := os.MkdirTemp("", "s") // memcached cuts long names off
-			must(t, err)
+			testkit.Must(t, err)
 			t.Cleanup(func() { os.RemoveAll(dir) })
 			file := filepath.Join(dir, "s")
 			e.daemon = launch(t, file, path, "-s", file, "-u", "root")
@@ -62,7 +64,7 @@ func endpoints(t *testing.T, kind string) (all [2]endpoint) {
 		for deadline := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) {
 			nc, err := e.dial()
 			if err == nil {
-				must(t, nc.Close())
+				testkit.Must(t, nc.Close())
 				break
 			}
 			if time.Now().After(deadline) {
@@ -77,16 +79,16 @@ func endpoints(t *testing.T, kind string) (all [2]endpoint) {
 func certificate(t *testing.T) (chain, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
+	testkit.Must(t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	must(t, err)
+	testkit.Must(t, err)
 	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	must(t, err)
+	testkit.Must(t, err)
 	dir := t.TempDir()
 	chain, key = filepath.Join(dir, "chain.pem"), filepath.Join(dir, "key.pem")
-	must(t, os.WriteFile(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	must(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
+	testkit.Must(t, os.WriteFile(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	testkit.Must(t, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
 	return chain, key
 }
 
@@ -157,7 +159,7 @@ func settled(report string) bool {
 func (e *endpoint) connect(t *testing.T) net.Conn {
 	t.Helper()
 	nc, err := e.dial()
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { nc.Close() })
 	return nc
 }
@@ -165,13 +167,13 @@ func (e *endpoint) connect(t *testing.T) net.Conn {
 // sockets returns the lines of stats conns about each socket, with names for addresses. memcached reports a socket for datagrams once for each thread.
 func sockets(t *testing.T, nc net.Conn, names map[string]string) (all []string) {
 	t.Helper()
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	_, err := io.WriteString(nc, "stats conns\r\n")
-	must(t, err)
+	testkit.Must(t, err)
 	by := map[string]string{}
 	for in := bufio.NewReader(nc); ; {
 		line, err := in.ReadString('\n')
-		must(t, err)
+		testkit.Must(t, err)
 		if line == "END\r\n" {
 			break
 		}
@@ -209,16 +211,16 @@ func TestFailedHandshakesAreCounted(t *testing.T) {
 	t.Parallel()
 	for _, e := range endpoints(t, "tls") {
 		before, err := strconv.Atoi(statsOver(t, e.connect(t))["ssl_handshake_errors"]) // from the connection that showed that the server listens
-		must(t, err)
+		testkit.Must(t, err)
 		for i, attempt := range []func(nc net.Conn){
 			func(nc net.Conn) { say(t, nc, strings.Repeat("get a\r\n", 10), "") },
 			func(net.Conn) {},
 			func(nc net.Conn) { say(t, nc, "\x16\x03\x01", "") },
 		} {
 			nc, err := net.Dial("tcp", e.addr)
-			must(t, err)
+			testkit.Must(t, err)
 			attempt(nc)
-			must(t, nc.Close())
+			testkit.Must(t, nc.Close())
 			if e.name == "memcached" {
 				continue
 			}
@@ -268,7 +270,7 @@ func statsOver(t *testing.T, nc net.Conn) map[string]string {
 	have := map[string]string{}
 	for in := bufio.NewReader(nc); ; {
 		line, err := in.ReadString('\n')
-		must(t, err)
+		testkit.Must(t, err)
 		if line == "END\r\n" {
 			return have
 		}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -68,7 +69,7 @@ func TestCountersCountWhatMemcachedCounts(t *testing.T) {
 			for i, d := range []*daemon{startMemcached(t), startEvcached(t, "-o", "no_lru_maintainer")} {
 				for _, r := range requests {
 					_, err := difftest.Stream(d.addr, []byte(r), len(r))
-					must(t, err)
+					testkit.Must(t, err)
 				}
 				all[i], _ = statistics(t, d, "stats")
 			}

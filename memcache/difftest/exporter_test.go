@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -38,7 +39,7 @@ func scrape(t *testing.T, exporter *daemon, d *daemon) map[string]string {
 	c := &http.Client{Timeout: testTimeout}
 	defer c.CloseIdleConnections()
 	answer, err := c.Get("http://" + exporter.addr + "/scrape?target=" + url.QueryEscape(d.addr))
-	must(t, err)
+	testkit.Must(t, err)
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		t.Fatalf("%s: the scrape fails: %s", d.name, answer.Status)
@@ -66,7 +67,7 @@ func TestPrometheusExporterHasTheSameMetricsForBoth(t *testing.T) {
 	for _, what := range []struct{ name, requests string }{{"empty", "mn\r\n"}, {"used", counted}, {"temporary items", "lru temp_ttl 60\r\n"}} {
 		for _, d := range []*daemon{reference, evcached} {
 			_, err := difftest.Stream(d.addr, []byte(what.requests), len(what.requests))
-			must(t, err)
+			testkit.Must(t, err)
 		}
 		want, got := scrape(t, exporter, reference), scrape(t, exporter, evcached)
 		if len(want) < 50 || want["memcached_up"] != "1" {

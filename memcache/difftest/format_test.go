@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -20,7 +21,7 @@ func FuzzQuote(f *testing.F) {
 	f.Fuzz(func(t *testing.T, p []byte) {
 		quoted := difftest.Quote(p)
 		back, err := difftest.Unquote(quoted, noMarks)
-		must(t, err)
+		testkit.Must(t, err)
 		if !slices.Equal(back, p) {
 			t.Fatalf("%q is quoted as %s, which is %q", p, quoted, back)
 		}
@@ -84,7 +85,7 @@ b> get key=k opaque=7
 // TestAScriptIsParsedAndFormatted checks the meaning of each kind of line.
 func TestAScriptIsParsedAndFormatted(t *testing.T) {
 	s, err := difftest.Parse(example)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, s.Text(), example)
 	equal(t, strings.Join(s.Args, " "), "-I 2m")
 	equal(t, len(s.Groups), 2)
@@ -98,7 +99,7 @@ func TestAScriptIsParsedAndFormatted(t *testing.T) {
 	equal(t, two.Stepwise, true)
 	equal(t, two.Steps[0].Binary(), true)
 	sent, err := one.Steps[0].Bytes(difftest.NewCanon())
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, string(sent), "set k 0 0 1\r\na\r\n")
 }
 

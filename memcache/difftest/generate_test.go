@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -31,7 +32,7 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 		return otherwise
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
-	must(t, err)
+	testkit.Must(t, err)
 	return n
 }
 

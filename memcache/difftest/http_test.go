@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -17,11 +18,11 @@ const body = "Host: cache\r\n\r\nset forged 0 0 4\r\nevil\r\ncache_memlimit 1\r\
 func closes(t *testing.T, d *daemon, line string) (answer string, closed bool) {
 	t.Helper()
 	nc, err := net.Dial("tcp", d.addr)
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	_, err = io.WriteString(nc, line+"\r\n"+body)
-	must(t, err)
+	testkit.Must(t, err)
 	p := make([]byte, 64<<10)
 	for !strings.HasSuffix(answer, " less than 8m\r\n") {
 		n, err := nc.Read(p)
@@ -64,7 +65,7 @@ func TestHTTPIsClosedWhereverMemcachedClosesIt(t *testing.T) {
 				t.Errorf("%q: it is answered with %q, and memcached answers %q", line, got, want)
 			}
 			answer, err := difftest.Stream(ours.addr, []byte("delete forged\r\n"), 1<<10)
-			must(t, err)
+			testkit.Must(t, err)
 			if closedHere && string(answer) != "NOT_FOUND\r\n" {
 				t.Errorf("%q: what stands behind it is executed", line)
 			}

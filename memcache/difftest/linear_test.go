@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // request is a request of a client.
@@ -134,7 +136,7 @@ func fight(t *testing.T, d *daemon, seed uint64, clients, operations int) []porc
 	all.Wait()
 	var history []porcupine.Operation
 	for id := range clients {
-		must(t, errs[id])
+		testkit.Must(t, errs[id])
 		history = append(history, histories[id]...)
 	}
 	return history

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -18,7 +19,7 @@ func listed(t *testing.T, d *daemon) (lines []string, perClass map[int][3]int) {
 	t.Helper()
 	ask := func(request string) []string {
 		answer, err := difftest.Stream(d.addr, []byte(request+"\r\n"), 1<<20)
-		must(t, err)
+		testkit.Must(t, err)
 		text := strings.FieldsFunc(string(answer), func(c rune) bool { return c == '\r' || c == '\n' })
 		if last := text[len(text)-1]; last != "END" {
 			t.Fatalf("%s: %s: the answer ends in %q", d.name, request, last)
@@ -56,7 +57,7 @@ func TestCachedumpListsWhatMemcachedLists(t *testing.T) {
 	var all [2][]string
 	for i, d := range []*daemon{startMemcached(t), startEvcached(t)} {
 		_, err := difftest.Stream(d.addr, []byte(fill.String()), fill.Len())
-		must(t, err)
+		testkit.Must(t, err)
 		lines, perClass := listed(t, d)
 		for class, n := range perClass {
 			if n[0] != n[1] || n[0] != n[2] {
@@ -83,7 +84,7 @@ func TestMemcdumpListsAllKeys(t *testing.T) {
 		}
 		fill.WriteString("mn\r\n")
 		_, err := difftest.Stream(d.addr, []byte(fill.String()), fill.Len())
-		must(t, err)
+		testkit.Must(t, err)
 		out, err := exec.Command(path, "--servers="+d.addr).CombinedOutput()
 		if err != nil {
 			t.Fatalf("memcdump: %v\n%s", err, out)
@@ -101,9 +102,9 @@ func TestVersionIsThatOfMemcached(t *testing.T) {
 	reference, ours := startMemcached(t), startEvcached(t)
 	for _, request := range []string{"version\r\n", string(difftest.Frame{Magic: difftest.RequestMagic, Op: 0x0b}.Append(nil))} {
 		want, err := difftest.Stream(reference.addr, []byte(request), len(request))
-		must(t, err)
+		testkit.Must(t, err)
 		got, err := difftest.Stream(ours.addr, []byte(request), len(request))
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, string(got), string(want))
 	}
 }
@@ -112,11 +113,11 @@ func TestVersionIsThatOfMemcached(t *testing.T) {
 func TestTheSecondWordOfOptionVIsMemcachedsRelease(t *testing.T) {
 	t.Parallel()
 	path, err := evcached()
-	must(t, err)
+	testkit.Must(t, err)
 	var words [2]string
 	for i, path := range []string{memcached(t), path} {
 		out, err := exec.Command(path, "-V").Output()
-		must(t, err)
+		testkit.Must(t, err)
 		words[i] = strings.Fields(string(out))[1]
 	}
 	equal(t, words[1], words[0])

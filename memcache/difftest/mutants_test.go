@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -44,7 +45,7 @@ func rewriting(pattern, with string) func([]byte) []byte {
 func mutate(t *testing.T, d *daemon, change func([]byte) []byte) *daemon {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
+	testkit.Must(t, err)
 	var conns sync.WaitGroup
 	conns.Go(func() {
 		for {

@@ -12,17 +12,19 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // TestPortsAreWrittenAsByMemcached to the file of MEMCACHED_PORT_FILENAME, for ports that the system chooses.
 func TestPortsAreWrittenAsByMemcached(t *testing.T) {
 	t.Parallel()
 	path, err := evcached()
-	must(t, err)
+	testkit.Must(t, err)
 	var files [2]string
 	for i, path := range []string{memcached(t), path} {
 		file := filepath.Join(t.TempDir(), "ports")
-		must(t, os.WriteFile(file, []byte("old\n"), 0o600))
+		testkit.Must(t, os.WriteFile(file, []byte("old\n"), 0o600))
 		args := []string{"-l", "127.0.0.1:0,127.0.0.1", "-p", "-1", "-U", "-1"}
 		if os.Geteuid() == 0 {
 			args = append(args, "-u", "root")
@@ -33,7 +35,7 @@ func TestPortsAreWrittenAsByMemcached(t *testing.T) {
 		text := "old\n"
 		for deadline := time.Now().Add(testTimeout); text == "old\n" && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 			p, err := os.ReadFile(file)
-			must(t, err)
+			testkit.Must(t, err)
 			text = string(p)
 		}
 		for line := range strings.Lines(text) {
@@ -41,7 +43,7 @@ func TestPortsAreWrittenAsByMemcached(t *testing.T) {
 			if nc, err := net.Dial(strings.ToLower(line[:3]), net.JoinHostPort("127.0.0.1", port)); err != nil {
 				t.Errorf("%s: %q: %v", d.name, line, err)
 			} else {
-				must(t, nc.Close())
+				testkit.Must(t, nc.Close())
 			}
 		}
 		files[i] = regexp.MustCompile(`\d+\n`).ReplaceAllString(text, "N\n")
@@ -63,9 +65,9 @@ func TestSignalsEndTheServerWithStatus0(t *testing.T) {
 			for _, d := range []*daemon{startMemcached(t), startEvcached(t)} {
 				t.Run(fmt.Sprintf("%s/%s/%s", d.name, name, sig), func(t *testing.T) {
 					nc, err := net.Dial("tcp", d.addr)
-					must(t, err)
+					testkit.Must(t, err)
 					defer nc.Close()
-					must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+					testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 					client(t, nc)
 					endsWith0(t, d, sig)
 				})
@@ -80,7 +82,7 @@ func TestSignalsEndTheServerWithStatus0(t *testing.T) {
 // endsWith0 sends the signal, and expects exit status 0.
 func endsWith0(t *testing.T, d *daemon, sig syscall.Signal) {
 	t.Helper()
-	must(t, d.cmd.Process.Signal(sig))
+	testkit.Must(t, d.cmd.Process.Signal(sig))
 	select {
 	case <-d.ended:
 		equal(t, d.cmd.ProcessState.ExitCode(), 0)
@@ -93,10 +95,10 @@ func endsWith0(t *testing.T, d *daemon, sig syscall.Signal) {
 func converse(t *testing.T, nc net.Conn, request, answer string) {
 	t.Helper()
 	_, err := io.WriteString(nc, request)
-	must(t, err)
+	testkit.Must(t, err)
 	got := make([]byte, len(answer))
 	_, err = io.ReadFull(nc, got)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, string(got), answer)
 }
 
@@ -106,7 +108,7 @@ func readNothing(t *testing.T, nc net.Conn) {
 	value := strings.Repeat("x", 500_000)
 	converse(t, nc, "set k 0 0 500000\r\n"+value+"\r\n", "STORED\r\n")
 	_, err := io.WriteString(nc, strings.Repeat("get k\r\n", 100))
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = io.ReadFull(nc, make([]byte, 1))
-	must(t, err)
+	testkit.Must(t, err)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -22,14 +23,14 @@ var update = flag.Bool("update", false, "record what memcached answers to the sc
 func scripts(t *testing.T) map[string]*difftest.Script {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/scripts/*.txt")
-	must(t, err)
+	testkit.Must(t, err)
 	if len(paths) == 0 {
 		t.Fatal("no scripts")
 	}
 	all := map[string]*difftest.Script{}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
-		must(t, err)
+		testkit.Must(t, err)
 		s, err := difftest.Parse(string(text))
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
@@ -77,16 +78,16 @@ func record(t *testing.T, d *daemon, name string, s *difftest.Script) {
 			for i := range s.Groups[g].Steps {
 				step := &s.Groups[g].Steps[i]
 				answer, err := player.Step(*step, true)
-				must(t, err)
+				testkit.Must(t, err)
 				if difftest.Match(step.Want, answer) != "" {
 					step.Want = answer
 				}
 			}
 			_, err := player.End()
-			must(t, err)
+			testkit.Must(t, err)
 		})
 	}
-	must(t, os.WriteFile(filepath.Join("testdata/scripts", name+".txt"), []byte(s.Text()), 0o644))
+	testkit.Must(t, os.WriteFile(filepath.Join("testdata/scripts", name+".txt"), []byte(s.Text()), 0o644))
 }
 
 // replay runs every group step by step and, if possible, also at once and byte by byte.
@@ -141,11 +142,11 @@ func inOneSecond(t *testing.T, d *daemon, g difftest.Group, fn func()) {
 func (d *daemon) second(t *testing.T) string {
 	t.Helper()
 	nc, err := net.Dial("tcp", d.addr)
-	must(t, err)
+	testkit.Must(t, err)
 	defer nc.Close()
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	_, err = io.WriteString(nc, "stats\r\n")
-	must(t, err)
+	testkit.Must(t, err)
 	for lines := bufio.NewScanner(nc); lines.Scan(); {
 		if second, ok := strings.CutPrefix(lines.Text(), "STAT time "); ok {
 			return second
@@ -161,14 +162,14 @@ func stepwise(t *testing.T, d *daemon, g difftest.Group) (diff string) {
 	player := difftest.NewPlayer(d.addr)
 	for _, step := range g.Steps {
 		answer, err := player.Step(step, false)
-		must(t, err)
+		testkit.Must(t, err)
 		if diff = difftest.Match(step.Want, answer); diff != "" {
 			diff = fmt.Sprintf("script line %d, %.60s: %s", step.Line, step.Send[0].Text, diff)
 			break // the next answers are out of step
 		}
 	}
 	extra, err := player.End()
-	must(t, err)
+	testkit.Must(t, err)
 	if len(extra) > 0 && diff == "" {
 		diff = fmt.Sprintf("nothing should come after the group, and this did: %q", extra)
 	}
@@ -185,7 +186,7 @@ func streamed(t *testing.T, d *daemon, g difftest.Group) (diffs []string) {
 	var want []string
 	for _, step := range g.Steps {
 		p, err := step.Bytes(difftest.NewCanon())
-		must(t, err)
+		testkit.Must(t, err)
 		out = append(out, p...)
 		want = append(want, slices.DeleteFunc(slices.Clone(step.Want), func(line string) bool { return line == difftest.Closed })...)
 	}
@@ -194,7 +195,7 @@ func streamed(t *testing.T, d *daemon, g difftest.Group) (diffs []string) {
 		inOneSecond(t, d, g, func() {
 			flush(t, d)
 			answer, err := difftest.Stream(d.addr, out, piece)
-			must(t, err)
+			testkit.Must(t, err)
 			diff = difftest.Match(want, difftest.NewCanon().Lines(answer, g.Steps[0].Binary()))
 		})
 		if diff != "" {
@@ -217,15 +218,15 @@ func flush(t *testing.T, d *daemon) {
 	if d.flusher == nil {
 		var err error
 		d.flusher, err = net.Dial("tcp", d.addr)
-		must(t, err)
+		testkit.Must(t, err)
 		t.Cleanup(func() {
 			d.flusher.Close()
 			d.flusher = nil
 		})
 	}
-	must(t, d.flusher.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, d.flusher.SetDeadline(time.Now().Add(testTimeout)))
 	_, err := io.WriteString(d.flusher, "flush_all\r\n")
-	must(t, err)
+	testkit.Must(t, err)
 	answer := make([]byte, len("OK\r\n"))
 	if n, err := io.ReadFull(d.flusher, answer); err != nil || string(answer) != "OK\r\n" {
 		t.Fatalf("flush_all: %q, %v", answer[:n], err)

@@ -19,6 +19,7 @@ import (
 
 	// evcached is built of it: a change must make go test run the tests again.
 	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/internal/testkit"
 	_ "github.com/evmq/evmq/memcache"
 
 	"go.uber.org/goleak"
@@ -74,7 +75,7 @@ func memcached(t testing.TB) string {
 	t.Helper()
 	path := program(t, "memcached")
 	out, err := exec.Command(path, "-V").Output()
-	must(t, err)
+	testkit.Must(t, err)
 	if found := strings.Fields(string(out)); len(found) != 2 || found[1] != version {
 		if foreign() {
 			t.Fatalf("EVMQ_FOREIGN=1, and the memcached installed is %q, not %s", out, version)
@@ -119,7 +120,7 @@ func startMemcached(t testing.TB, args ...string) *daemon {
 func startEvcached(t testing.TB, args ...string) *daemon {
 	t.Helper()
 	path, err := evcached()
-	must(t, err)
+	testkit.Must(t, err)
 	return start(t, path, args...)
 }
 
@@ -156,7 +157,7 @@ func launchCommand(t testing.TB, addr string, cmd *exec.Cmd) *daemon {
 	t.Helper()
 	d := &daemon{name: filepath.Base(cmd.Path), addr: addr, cmd: cmd, ended: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
-	must(t, d.cmd.Start())
+	testkit.Must(t, d.cmd.Start())
 	go func() {
 		_ = d.cmd.Wait() // killed, mostly
 		close(d.ended)
@@ -232,12 +233,4 @@ func freePort(t testing.TB) string {
 	}
 	t.Fatal("no port is free")
 	return ""
-}
-
-// must fails the test on an error.
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -13,7 +14,7 @@ func TestShutdownCommandEndsTheServer(t *testing.T) {
 	for _, command := range []string{"shutdown", "shutdown graceful"} {
 		for _, d := range []*daemon{startMemcached(t, "-A"), startEvcached(t, "-A")} {
 			_, err := difftest.Stream(d.addr, []byte(command+"\r\n"), len(command)+2)
-			must(t, err)
+			testkit.Must(t, err)
 			select {
 			case <-d.ended:
 				if code := d.cmd.ProcessState.ExitCode(); code != 0 {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -49,7 +50,7 @@ func TestStatistics(t *testing.T) {
 	servers := []*daemon{startMemcached(t), startEvcached(t)}
 	for _, d := range servers {
 		_, err := difftest.Stream(d.addr, []byte(counted), len(counted))
-		must(t, err)
+		testkit.Must(t, err)
 	}
 	for _, report := range reports {
 		t.Run(strings.ReplaceAll(report.command, " ", "-"), func(t *testing.T) {
@@ -94,7 +95,7 @@ func (p *preparation) start(t *testing.T, path string) *daemon {
 	d := start(t, path, strings.Fields(p.args)...)
 	out := []byte(p.auth + p.commands + counted)
 	_, err := difftest.Stream(d.addr, out, len(out))
-	must(t, err)
+	testkit.Must(t, err)
 	name, value, wait := strings.Cut(p.until, " ")
 	for deadline := time.Now().Add(testTimeout); wait; { // memcached's thread takes its time
 		settings, _ := statisticsAs(t, d, p.auth, "stats settings")
@@ -113,7 +114,7 @@ func TestStatisticsHaveMemcachedsNamesAndKinds(t *testing.T) {
 			t.Parallel()
 			reference := p.start(t, memcached(t))
 			path, err := evcached()
-			must(t, err)
+			testkit.Must(t, err)
 			evcached := p.start(t, path)
 			for _, report := range reports {
 				if report.command == "stats conns" {
@@ -172,7 +173,7 @@ func statisticsAs(t *testing.T, d *daemon, auth, command string) (have map[strin
 	t.Helper()
 	out := []byte(auth + command + "\r\n")
 	answer, err := difftest.Stream(d.addr, out, len(out))
-	must(t, err)
+	testkit.Must(t, err)
 	text := strings.Split(string(answer), "\r\n")
 	if len(text) < 2 || text[len(text)-2] != "END" {
 		t.Fatalf("%s: %s: the answer does not end: %q", d.name, command, answer)
@@ -215,7 +216,7 @@ func TestStatisticsAreTheSameInBinary(t *testing.T) {
 			}
 			request := difftest.Frame{Magic: difftest.RequestMagic, Op: 0x10, Key: []byte(sub), Opaque: 7}.Append(nil)
 			answer, err := difftest.Stream(d.addr, request, len(request))
-			must(t, err)
+			testkit.Must(t, err)
 			var names []string
 			for {
 				f, taken := difftest.DecodeFrame(answer)

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 var verdict = regexp.MustCompile(`(?m)^(.+?)\s*\[(pass|FAIL)\]`)
@@ -20,7 +22,7 @@ var verdict = regexp.MustCompile(`(?m)^(.+?)\s*\[(pass|FAIL)\]`)
 func capabilities(t *testing.T, d *daemon) func() map[string]string {
 	t.Helper()
 	host, port, err := net.SplitHostPort(d.addr)
-	must(t, err)
+	testkit.Must(t, err)
 	run := launch(t, d.addr, program(t, "memccapable"), "-h", host, "-p", port, "-t", "5")
 	return func() map[string]string {
 		<-run.ended
@@ -65,7 +67,7 @@ func TestLibmemcachedTools(t *testing.T) {
 			flags := strings.Fields(protocol)
 			file := filepath.Join(t.TempDir(), "file"+strings.TrimPrefix(protocol, "--"))
 			text := "the first line\nthe second line"
-			must(t, os.WriteFile(file, []byte(text), 0o600))
+			testkit.Must(t, os.WriteFile(file, []byte(text), 0o600))
 			run("memccp", append(flags, file)...)
 			equal(t, strings.TrimRight(run("memccat", append(flags, filepath.Base(file))...), "\n"), text)
 			run("memctouch", append(flags, "--expire=100", filepath.Base(file))...)
@@ -105,7 +107,7 @@ func TestTwemproxySpreadsOverThree(t *testing.T) {
 	servers := []*daemon{startEvcached(t), startEvcached(t), startEvcached(t)}
 	port, stats := freePort(t), freePort(t)
 	config := filepath.Join(t.TempDir(), "nutcracker.yml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, proxyConfig, port, servers[0].addr, servers[1].addr, servers[2].addr), 0o600))
+	testkit.Must(t, os.WriteFile(config, fmt.Appendf(nil, proxyConfig, port, servers[0].addr, servers[1].addr, servers[2].addr), 0o600))
 	proxy := launch(t, net.JoinHostPort("127.0.0.1", port), path,
 		"-c", config, "-a", "127.0.0.1", "-s", stats, "-p", filepath.Join(filepath.Dir(config), "pid"), "-o", filepath.Join(filepath.Dir(config), "log"))
 	if !proxy.waits() {
@@ -117,14 +119,14 @@ func TestTwemproxySpreadsOverThree(t *testing.T) {
 	const n = 600
 	key := func(i int) string { return fmt.Sprint("key", i) }
 	for i := range n {
-		must(t, c.Set(&memcache.Item{Key: key(i), Value: []byte(key(i))}))
+		testkit.Must(t, c.Set(&memcache.Item{Key: key(i), Value: []byte(key(i))}))
 	}
 	var keys []string
 	for i := range n {
 		keys = append(keys, key(i))
 	}
 	items, err := c.GetMulti(keys)
-	must(t, err)
+	testkit.Must(t, err)
 	equal(t, len(items), n)
 	for _, key := range keys {
 		equal(t, string(items[key].Value), key)
@@ -134,7 +136,7 @@ func TestTwemproxySpreadsOverThree(t *testing.T) {
 		direct := memcache.New(d.addr)
 		defer direct.Close()
 		has, err := direct.GetMulti(keys)
-		must(t, err)
+		testkit.Must(t, err)
 		if total += len(has); len(has) < n/10 {
 			t.Errorf("one of the servers has %d of %d items", len(has), n)
 		}
@@ -152,9 +154,9 @@ func TestTwemproxySpreadsOverThree(t *testing.T) {
 		t.Errorf("%d of %d requests failed after one of three servers was killed", failed, n)
 	}
 	for i := range n {
-		must(t, c.Set(&memcache.Item{Key: key(i), Value: []byte("again")}))
+		testkit.Must(t, c.Set(&memcache.Item{Key: key(i), Value: []byte("again")}))
 		it, err := c.Get(key(i))
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, string(it.Value), "again")
 	}
 }

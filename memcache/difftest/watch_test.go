@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/difftest"
 )
 
@@ -90,18 +91,18 @@ func TestWatchersReadTheSameOfConnections(t *testing.T) {
 		for _, end := range []func(nc *net.TCPConn){
 			func(nc *net.TCPConn) {},
 			func(nc *net.TCPConn) { say(t, nc, "quit\r\n", "") },
-			func(nc *net.TCPConn) { must(t, nc.SetLinger(0)) },
+			func(nc *net.TCPConn) { testkit.Must(t, nc.SetLinger(0)) },
 			func(nc *net.TCPConn) { say(t, nc, strings.Repeat("x", 3000), "") },
 		} {
 			nc, err := net.Dial("tcp", d.addr)
-			must(t, err)
+			testkit.Must(t, err)
 			say(t, nc, "get opened\r\n", "END\r\n")
 			end(nc.(*net.TCPConn))
-			must(t, nc.Close())
+			testkit.Must(t, nc.Close())
 			w.until("type=conn_close")
 		}
 		other := watch(t, d, "mutations")
-		must(t, other.nc.Close())
+		testkit.Must(t, other.nc.Close())
 		w.until("type=conn_close")
 		answers = append(answers, masked(w.lines))
 	}
@@ -115,7 +116,7 @@ func TestWatchersReadOfEvictionsInTheSameForm(t *testing.T) {
 	for _, d := range []*daemon{startMemcached(t, "-m", "2"), startEvcached(t, "-m", "2")} {
 		w := watch(t, d, "evictions")
 		nc, err := net.Dial("tcp", d.addr)
-		must(t, err)
+		testkit.Must(t, err)
 		defer nc.Close()
 		expiring, others := 0, 0
 		for i := range 400 {
@@ -161,7 +162,7 @@ func TestWatchIsRefusedInTheSameWords(t *testing.T) {
 			var answers [2]string
 			for i, d := range []*daemon{theirs, ours} {
 				answer, err := difftest.Stream(d.addr, []byte(request), len(request))
-				must(t, err)
+				testkit.Must(t, err)
 				answers[i] = string(answer)
 			}
 			if answers[0] != answers[1] {
@@ -180,11 +181,11 @@ func TestWatchersAboveTheLimitAreRefused(t *testing.T) {
 			first = watch(t, d, "mutations")
 		}
 		nc, err := net.Dial("tcp", d.addr)
-		must(t, err)
+		testkit.Must(t, err)
 		defer nc.Close()
 		say(t, nc, "watch mutations\r\n", "WATCHER_TOO_MANY log watcher limit reached\r\n")
 		say(t, nc, "get a\r\n", "END\r\n")
-		must(t, first.nc.Close())
+		testkit.Must(t, first.nc.Close())
 		for deadline := time.Now().Add(testTimeout); general(t, d)["log_watchers"] != "19"; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: a watcher that has left still counts", d.name)
@@ -200,9 +201,9 @@ func TestInputOfAWatcherIsIgnored(t *testing.T) {
 	for _, d := range []*daemon{startMemcached(t), startEvcached(t)} {
 		w := watch(t, d, "mutations")
 		_, err := io.WriteString(w.nc, "set of-a-watcher 0 0 1\r\nx\r\nwatch fetchers\r\n")
-		must(t, err)
+		testkit.Must(t, err)
 		nc, err := net.Dial("tcp", d.addr)
-		must(t, err)
+		testkit.Must(t, err)
 		defer nc.Close()
 		say(t, nc, "get of-a-watcher\r\n", "END\r\n")
 		say(t, nc, "set end 0 0 1\r\nx\r\n", "STORED\r\n")
@@ -219,7 +220,7 @@ func TestLinesAreCounted(t *testing.T) {
 	for _, d := range []*daemon{startMemcached(t), startEvcached(t)} {
 		one, two := watch(t, d, "fetchers"), watch(t, d, "fetchers mutations")
 		nc, err := net.Dial("tcp", d.addr)
-		must(t, err)
+		testkit.Must(t, err)
 		defer nc.Close()
 		say(t, nc, "get a\r\n", "END\r\n")
 		say(t, nc, "set a 0 0 1\r\nx\r\n", "STORED\r\n") // looks, and stores
@@ -256,9 +257,9 @@ type watcher struct {
 func watch(t *testing.T, d *daemon, events string) *watcher {
 	t.Helper()
 	nc, err := net.Dial("tcp", d.addr)
-	must(t, err)
+	testkit.Must(t, err)
 	t.Cleanup(func() { nc.Close() })
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	say(t, nc, strings.TrimSuffix("watch "+events, " ")+"\r\n", "OK\r\n")
 	return &watcher{t: t, nc: nc, in: bufio.NewReader(nc)}
 }
@@ -285,7 +286,7 @@ func (w *watcher) settle(d *daemon) {
 	for try := range 100 {
 		key := fmt.Sprintf("settle-%d-", try)
 		_, err := difftest.Stream(d.addr, []byte("set "+key+" 0 0 1\r\nx\r\n"), 100)
-		must(w.t, err)
+		testkit.Must(w.t, err)
 		if w.sees(key) {
 			return
 		}
@@ -295,15 +296,15 @@ func (w *watcher) settle(d *daemon) {
 
 // sees reports whether a line that contains part comes within a moment. It reads the lines before.
 func (w *watcher) sees(part string) bool {
-	must(w.t, w.nc.SetReadDeadline(time.Now().Add(200*time.Millisecond)))
-	defer func() { must(w.t, w.nc.SetReadDeadline(time.Now().Add(testTimeout))) }()
+	testkit.Must(w.t, w.nc.SetReadDeadline(time.Now().Add(200*time.Millisecond)))
+	defer func() { testkit.Must(w.t, w.nc.SetReadDeadline(time.Now().Add(testTimeout))) }()
 	for {
 		text, err := w.in.ReadString('\n')
 		w.begun += text
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return false
 		}
-		must(w.t, err)
+		testkit.Must(w.t, err)
 		line := w.begun
 		w.begun = ""
 		if strings.Contains(line, part) {
@@ -316,16 +317,16 @@ func (w *watcher) sees(part string) bool {
 func (w *watcher) answer(t *testing.T, nc net.Conn) string {
 	t.Helper()
 	line, err := bufio.NewReaderSize(nc, 16).ReadString('\n')
-	must(t, err)
+	testkit.Must(t, err)
 	return line
 }
 
 // say sends a request and wants exactly the answer.
 func say(t *testing.T, nc net.Conn, request, want string) {
 	t.Helper()
-	must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testTimeout)))
 	_, err := io.WriteString(nc, request)
-	must(t, err)
+	testkit.Must(t, err)
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(nc, got); err != nil || string(got) != want {
 		t.Fatalf("%.100q is answered with %q, %v; want %q", request, got[:n], err, want)
@@ -337,18 +338,18 @@ func linesOf(t *testing.T, d *daemon, events string, commands []byte) []string {
 	t.Helper()
 	// How long memcached knows an item that was flushed is a matter of chance, but a look-up removes it.
 	_, err := difftest.Stream(d.addr, []byte("flush_all\r\nget a b bad cas counted e empty f i m made missing n no none q quiet v w \xe9%20/~-_.!*()\r\nmg AAEC b\r\n"), 1000)
-	must(t, err)
+	testkit.Must(t, err)
 	for time.Now().Nanosecond() > 500_000_000 { // the second from which a time to live is counted must not change meanwhile
 		time.Sleep(10 * time.Millisecond)
 	}
 	w := watch(t, d, events)
 	w.settle(d)
 	_, err = difftest.Stream(d.addr, commands, len(commands))
-	must(t, err)
+	testkit.Must(t, err)
 	_, err = difftest.Stream(d.addr, []byte("set the-end 0 0 1\r\nx\r\n"), 100)
-	must(t, err)
+	testkit.Must(t, err)
 	w.until("key=the-end")
-	must(t, w.nc.Close())
+	testkit.Must(t, w.nc.Close())
 	w.lines = slices.DeleteFunc(w.lines, func(line string) bool { return strings.Contains(line, "key=settle-") }) // those that came late
 	return masked(w.lines[:len(w.lines)-1])
 }

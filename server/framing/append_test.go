@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server/framing"
 )
 
@@ -16,13 +17,13 @@ func TestAppend(t *testing.T) {
 			for _, order := range []binary.ByteOrder{big, little} {
 				sent, err := framing.AppendLengthPrefix([]byte("before"), payload, size, order)
 				if size == 1 && n > 255 {
-					wantErr(t, err, framing.ErrTooLong)
+					testkit.WantErr(t, err, framing.ErrTooLong)
 					if string(sent) != "before" {
 						t.Errorf("%q after an error", sent)
 					}
 					continue
 				}
-				wantErr(t, err, nil)
+				testkit.WantErr(t, err, nil)
 				one(t, framing.LengthPrefix{Size: size, Order: order}, sent, payload)
 			}
 		}
@@ -47,7 +48,7 @@ func TestAppendLengthPrefixBadValues(t *testing.T) {
 		order binary.ByteOrder
 	}{{0, big}, {3, big}, {-1, big}, {16, big}, {2, nil}} {
 		dst, err := framing.AppendLengthPrefix([]byte("before"), []byte("a"), c.size, c.order)
-		wantErr(t, err, framing.ErrInvalid)
+		testkit.WantErr(t, err, framing.ErrInvalid)
 		if string(dst) != "before" {
 			t.Errorf("%q after an error", dst)
 		}

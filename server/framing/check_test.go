@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server/framing"
 )
 
@@ -35,7 +36,7 @@ func TestBadValues(t *testing.T) {
 		{custom{maxLen: 1, err: framing.ErrInvalid}, "invalid"},
 	} {
 		err := framing.Check(c.framing)
-		wantErr(t, err, framing.ErrInvalid)
+		testkit.WantErr(t, err, framing.ErrInvalid)
 		if !strings.Contains(text(err), c.want) {
 			t.Errorf("%v does not say %q", err, c.want)
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server/framing"
 	"pgregory.net/rapid"
 )
@@ -25,7 +26,7 @@ func TestMessages(t *testing.T) {
 				if !slices.Equal(got.messages, s.messages) {
 					t.Errorf("%d pieces, end later %v: messages %q, want %q", len(pieces), endsLater, got.messages, s.messages)
 				}
-				wantErr(t, got.err, s.err)
+				testkit.WantErr(t, got.err, s.err)
 			}
 		}
 	})

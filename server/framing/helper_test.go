@@ -3,7 +3,6 @@ package framing_test
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"io"
 	"slices"
 	"testing"
@@ -111,13 +110,6 @@ func text(err error) string {
 
 // bytewise is data in pieces of one byte.
 func bytewise(data []byte) [][]byte { return slices.Collect(slices.Chunk(data, 1)) }
-
-func wantErr(t testing.TB, got, want error) {
-	t.Helper()
-	if !errors.Is(got, want) {
-		t.Errorf("error %v, want %v", got, want)
-	}
-}
 
 // A sample is a stream and what it has to be cut into.
 type sample struct {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server/framing"
 )
 
@@ -29,7 +30,7 @@ func TestMaximumIsExact(t *testing.T) {
 				m := bytes.Repeat([]byte("a"), limit+over)
 				got := cut(t, c.framing, false, true, c.write(bytes.Clone(m)))
 				if over > 0 {
-					wantErr(t, got.err, framing.ErrTooLong)
+					testkit.WantErr(t, got.err, framing.ErrTooLong)
 				} else if got.err != nil || len(got.messages) != 1 || strings.TrimSuffix(got.messages[0], "\r\n") != string(m) {
 					t.Errorf("%s: %d messages, %v", name, len(got.messages), got.err)
 				}
@@ -117,7 +118,7 @@ func TestLengthIsJudgedAtOnce(t *testing.T) {
 			t.Errorf("%q: %v", header, err)
 		}
 		_, err := f.Next([]byte(header), 0, false)
-		wantErr(t, err, framing.ErrTooLong)
+		testkit.WantErr(t, err, framing.ErrTooLong)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server/framing"
 )
 
@@ -23,8 +24,8 @@ func TestBadSplitFuncs(t *testing.T) {
 		{own, func(data []byte, _ bool) (int, []byte, error) { return len(data), data, own }},
 	} {
 		got := cut(t, framing.Split{Func: c.split}, true, false, []byte("abc"))
-		wantErr(t, got.err, framing.ErrMalformed)
-		wantErr(t, got.err, c.want)
+		testkit.WantErr(t, got.err, framing.ErrMalformed)
+		testkit.WantErr(t, got.err, c.want)
 		if got.taken != 0 {
 			t.Errorf("took %d bytes", got.taken)
 		}
@@ -49,7 +50,7 @@ func TestTokensThatTakeNothing(t *testing.T) {
 			return 0, nil, nil
 		}}
 		got := cut(t, f, true, false, []byte("ab"))
-		wantErr(t, got.err, c.want)
+		testkit.WantErr(t, got.err, c.want)
 		want := 100
 		if c.want == nil {
 			want = 3*c.tokens + 2

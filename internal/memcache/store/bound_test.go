@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // The number of steps of an operation is bounded by the size of its item, whatever is in the store: here all items are referenced, sizes change
@@ -34,7 +35,7 @@ func TestWorkIsBoundedByTheItem(t *testing.T) {
 			})
 		}
 		s.Steps()
-		must(t, put(s, key, store.Meta{Expires: expires}, make([]byte, size)))
+		testkit.Must(t, put(s, key, store.Meta{Expires: expires}, make([]byte, size)))
 		steps := s.Steps()
 		// Items of twice the bytes are evicted, and some reinserted for each; then as many are moved. A large item may need what is in
 		// chunks.
@@ -57,14 +58,14 @@ func TestWorkIsBoundedIfAllItemsAreReferenced(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 1})
 	n := 0
 	for ; s.Stats().Evicted == 0; n++ {
-		must(t, put(s, fmt.Sprint(n), store.Meta{}, nil))
+		testkit.Must(t, put(s, fmt.Sprint(n), store.Meta{}, nil))
 	}
 	for i := range n {
 		get(s, fmt.Sprint(i))
 	}
 	s.Steps()
 	for i := range 100 {
-		must(t, put(s, fmt.Sprint("new", i), store.Meta{}, nil))
+		testkit.Must(t, put(s, fmt.Sprint("new", i), store.Meta{}, nil))
 		if steps := s.Steps(); steps > 500 {
 			t.Fatalf("a Put took %d steps among %d items", steps, n)
 		}
@@ -78,7 +79,7 @@ func TestTheIndexGrowsBucketByBucket(t *testing.T) {
 	const n = 50000
 	for i := range n {
 		s.Steps()
-		must(t, put(s, fmt.Sprint(i), store.Meta{}, nil))
+		testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{}, nil))
 		if steps := s.Steps(); steps > 2 {
 			t.Fatalf("item %d took %d steps", i, steps)
 		}
@@ -147,11 +148,11 @@ func TestWorkIsBoundedIfAllItemsHaveExpired(t *testing.T) {
 	for _, size := range []int{50, 5000, 100000, 900000} {
 		s, clock := open(t, store.Config{Memory: 8 << 20, Shards: 1})
 		for i := range 60000 {
-			must(t, put(s, fmt.Sprint(i), store.Meta{Expires: 1001 + int64(i%2)*10000}, make([]byte, i%60)))
+			testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{Expires: 1001 + int64(i%2)*10000}, make([]byte, i%60)))
 		}
 		clock.second.Store(1001)
 		s.Steps()
-		must(t, put(s, "key", store.Meta{}, make([]byte, size)))
+		testkit.Must(t, put(s, "key", store.Meta{}, make([]byte, size)))
 		bytes := size + 3*store.HeadSize
 		if size >= store.LargeMin {
 			bytes += 3 * store.ChunkBytes

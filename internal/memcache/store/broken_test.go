@@ -11,7 +11,41 @@ import (
 // before each kind of operation.
 func TestAPanicUnderTheLockDropsOneShardsItems(t *testing.T) {
 	now := int64(1000)
-	for name, op := range map[string]func(s *Store, e *Entry){
+	for name, op := range faultyOperations(&now) {
+		t.Run(name, func(t *testing.T) {
+			now = 1000
+			s, err := New(Config{Memory: 4 << 20, Shards: 1, Now: func() int64 { return now }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range []string{"key", "other"} {
+				e := s.Lock([]byte(key))
+				if err := e.Put(Meta{Expires: 5000}, make([]byte, 20_000)); err != nil {
+					t.Fatal(err)
+				}
+				e.Unlock()
+			}
+			panicUnderTheLock(t, s, op)
+			for range 2 {
+				e := s.Lock([]byte("key"))
+				if err := e.Put(Meta{}, []byte("v")); err != nil {
+					t.Error(err)
+				}
+				e.Unlock()
+				if err := s.Check(); err != nil {
+					t.Error(err)
+				}
+			}
+			if want := map[bool]int64{true: 2, false: 1}[name == "the user"]; s.Stats().Items != want {
+				t.Errorf("%d items, want %d", s.Stats().Items, want)
+			}
+		})
+	}
+}
+
+// faultyOperations returns operations on the entry of "key" that panic, because of a fault in its shard or of their own.
+func faultyOperations(now *int64) map[string]func(s *Store, e *Entry) {
+	return map[string]func(s *Store, e *Entry){
 		"Lock": func(s *Store, e *Entry) {
 			e.Unlock()
 			s.shards[0].index.segments = nil
@@ -51,55 +85,32 @@ func TestAPanicUnderTheLockDropsOneShardsItems(t *testing.T) {
 		"FlushAll": func(s *Store, e *Entry) {
 			e.Unlock()
 			s.FlushAll(0)
-			now++
+			*now++
 			s.shards[0].slots = nil
 			s.Reap(10)
 		},
 		"the user": func(*Store, *Entry) { panic("between Lock and Unlock") },
-	} {
-		t.Run(name, func(t *testing.T) {
-			now = 1000
-			s, err := New(Config{Memory: 4 << 20, Shards: 1, Now: func() int64 { return now }})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, key := range []string{"key", "other"} {
-				e := s.Lock([]byte(key))
-				if err := e.Put(Meta{Expires: 5000}, make([]byte, 20_000)); err != nil {
-					t.Fatal(err)
-				}
-				e.Unlock()
-			}
-			if !panics(func() {
-				e := s.Lock([]byte("key"))
-				defer func() {
-					if e.shard != nil {
-						e.Unlock()
-					}
-				}()
-				op(s, &e)
-			}) {
-				t.Error("nothing has panicked")
-			}
-			if !s.shards[0].mu.TryLock() {
-				t.Fatal("the shard stays locked")
-			}
-			s.shards[0].mu.Unlock()
-			for range 2 {
-				e := s.Lock([]byte("key"))
-				if err := e.Put(Meta{}, []byte("v")); err != nil {
-					t.Error(err)
-				}
-				e.Unlock()
-				if err := s.Check(); err != nil {
-					t.Error(err)
-				}
-			}
-			if want := map[bool]int64{true: 2, false: 1}[name == "the user"]; s.Stats().Items != want {
-				t.Errorf("%d items, want %d", s.Stats().Items, want)
-			}
-		})
 	}
+}
+
+// panicUnderTheLock carries out an operation that panics, and checks that the shard is unlocked.
+func panicUnderTheLock(t *testing.T, s *Store, op func(s *Store, e *Entry)) {
+	t.Helper()
+	if !panics(func() {
+		e := s.Lock([]byte("key"))
+		defer func() {
+			if e.shard != nil {
+				e.Unlock()
+			}
+		}()
+		op(s, &e)
+	}) {
+		t.Error("nothing has panicked")
+	}
+	if !s.shards[0].mu.TryLock() {
+		t.Fatal("the shard stays locked")
+	}
+	s.shards[0].mu.Unlock()
 }
 
 // TestAClockThatPanicsLeavesNothingLocked calls all methods afterwards.

@@ -12,14 +12,9 @@ func (s *shard) checkPages() error {
 			lent[e]++
 		}
 	}
-	listed := map[extent]bool{}
-	for order, e := range s.idle {
-		for prev := extent(0); e != 0; prev, e = e, s.table[e].next {
-			if t := s.table[e]; t.use != idle || int(t.order) != order || t.prev != prev || listed[e] {
-				return fmt.Errorf("extent %x, %v of order %d, is in list %d behind %x", e, t.use, t.order, order, prev)
-			}
-			listed[e] = true
-		}
+	listed, err := s.checkIdle()
+	if err != nil {
+		return err
 	}
 	for c := range s.slots {
 		if !s.slots[c].paged {
@@ -30,8 +25,7 @@ func (s *shard) checkPages() error {
 			return fmt.Errorf("chunk %d is divided into pages and has %d free units", c, s.slots[c].free)
 		}
 		for e := extent(c * chunkPages); e < extent((c+1)*chunkPages); e += 1 << s.table[e].order {
-			t := &s.table[e]
-			n := 1 << t.order
+			t, n := &s.table[e], 1<<s.table[e].order
 			if int(e)%n != 0 || t.order > wholeOrder || t.use == inner || t.use == idle && t.order == wholeOrder {
 				return fmt.Errorf("extent %x, %v, has the order %d", e, t.use, t.order)
 			}
@@ -69,6 +63,20 @@ func (s *shard) checkPages() error {
 			paged, free, mine, gone, held, s.paged, s.pages.free, s.mine, s.gone, s.held)
 	}
 	return nil
+}
+
+// checkIdle checks the lists of free extents, and returns the extents that are in them.
+func (s *shard) checkIdle() (map[extent]bool, error) {
+	listed := map[extent]bool{}
+	for order, e := range s.idle {
+		for prev := extent(0); e != 0; prev, e = e, s.table[e].next {
+			if t := s.table[e]; t.use != idle || int(t.order) != order || t.prev != prev || listed[e] {
+				return nil, fmt.Errorf("extent %x, %v of order %d, is in list %d behind %x", e, t.use, t.order, order, prev)
+			}
+			listed[e] = true
+		}
+	}
+	return listed, nil
 }
 
 // checkValues checks the extents of large values.

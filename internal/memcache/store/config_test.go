@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestConfigIsChecked(t *testing.T) {
@@ -22,8 +23,8 @@ func TestConfigIsChecked(t *testing.T) {
 
 func TestTheZeroConfigIsValid(t *testing.T) {
 	s, err := store.New(store.Config{})
-	must(t, err)
-	must(t, put(s, "key", store.Meta{}, []byte("value")))
+	testkit.Must(t, err)
+	testkit.Must(t, put(s, "key", store.Meta{}, []byte("value")))
 	equal(t, "found", has(s, "key"), true)
 	equal(t, "limit", s.Stats().Limit, store.DefaultMemory)
 }
@@ -61,9 +62,9 @@ func TestShardsAreChosenByMemoryAndProcessors(t *testing.T) {
 // A store without Config.Now uses the time of the system.
 func TestWithoutNowTheClockIsTheSystems(t *testing.T) {
 	s, err := store.New(store.Config{})
-	must(t, err)
-	must(t, put(s, "past", store.Meta{Expires: 1500000000}, []byte("v")))
-	must(t, put(s, "future", store.Meta{Expires: 4200000000}, []byte("v")))
+	testkit.Must(t, err)
+	testkit.Must(t, put(s, "past", store.Meta{Expires: 1500000000}, []byte("v")))
+	testkit.Must(t, put(s, "future", store.Meta{Expires: 4200000000}, []byte("v")))
 	equal(t, "2017 found", has(s, "past"), false)
 	equal(t, "2103 found", has(s, "future"), true)
 }

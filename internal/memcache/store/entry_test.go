@@ -8,13 +8,14 @@ import (
 	"unsafe"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestAnEntryHasWhatWasPut(t *testing.T) {
 	s, clock := open(t, store.Config{})
 	for _, n := range []int{0, 1, 100, store.LargeMin - 1, store.LargeMin, 500000} {
 		m := store.Meta{Flags: 7, Expires: 2000, CAS: s.NextCAS(), Bits: 0xa5}
-		must(t, put(s, "key", m, keyed("value", n+5)[:n]))
+		testkit.Must(t, put(s, "key", m, keyed("value", n+5)[:n]))
 		clock.second.Add(1)
 		e := s.Lock([]byte("key"))
 		equal(t, "found", e.Found(), true)
@@ -46,11 +47,11 @@ func TestAnEntryIsEmptyUntilPutAndAfterDelete(t *testing.T) {
 	e := s.Lock([]byte("key"))
 	equal(t, "found", e.Found(), false)
 	e.Delete()
-	must(t, e.Put(store.Meta{}, []byte("value")))
+	testkit.Must(t, e.Put(store.Meta{}, []byte("value")))
 	equal(t, "found", e.Found(), true)
 	e.Delete()
 	equal(t, "found", e.Found(), false)
-	must(t, e.Put(store.Meta{}))
+	testkit.Must(t, e.Put(store.Meta{}))
 	equal(t, "length", len(e.Value()), 0)
 	e.Unlock()
 	check(t, s)
@@ -62,13 +63,13 @@ func TestPutJoinsValuesAndTheOldOne(t *testing.T) {
 	for _, n := range []int{6, 5000, 300000} {
 		e := s.Lock([]byte("key"))
 		old := keyed("<", n)
-		must(t, e.Put(store.Meta{}, old))
-		must(t, e.Put(store.Meta{}, append(e.AppendParts(nil), []byte("tail"))...))
-		must(t, e.Put(store.Meta{}, append([][]byte{[]byte("head")}, e.AppendParts(nil)...)...))
+		testkit.Must(t, e.Put(store.Meta{}, old))
+		testkit.Must(t, e.Put(store.Meta{}, append(e.AppendParts(nil), []byte("tail"))...))
+		testkit.Must(t, e.Put(store.Meta{}, append([][]byte{[]byte("head")}, e.AppendParts(nil)...)...))
 		equal(t, "joined", string(e.Value()) == "head"+string(old)+"tail", true)
-		must(t, e.Put(store.Meta{}, e.Value()[4:8], e.Value()[:4], e.Value()[2:2]))
+		testkit.Must(t, e.Put(store.Meta{}, e.Value()[4:8], e.Value()[:4], e.Value()[2:2]))
 		equal(t, "value", string(e.Value()), string(old[:4])+"head")
-		must(t, e.Put(store.Meta{}, e.Value()[4:]))
+		testkit.Must(t, e.Put(store.Meta{}, e.Value()[4:]))
 		equal(t, "value", string(e.Value()), "head")
 		e.Unlock()
 		check(t, s)
@@ -78,7 +79,7 @@ func TestPutJoinsValuesAndTheOldOne(t *testing.T) {
 func TestOverwriteKeepsTheRest(t *testing.T) {
 	s, clock := open(t, store.Config{})
 	m := store.Meta{Flags: 1, CAS: 2, Bits: 3}
-	must(t, put(s, "key", m, []byte("9")))
+	testkit.Must(t, put(s, "key", m, []byte("9")))
 	clock.second.Add(5)
 	e := s.Lock([]byte("key"))
 	equal(t, "longer", e.Overwrite([]byte("10")), false)
@@ -86,25 +87,25 @@ func TestOverwriteKeepsTheRest(t *testing.T) {
 	equal(t, "value", string(e.Value()), "8")
 	equal(t, "meta", e.Meta(), m)
 	equal(t, "last access", e.LastAccess(), clock.now()-5)
-	must(t, e.Put(m, make([]byte, store.LargeMin)))
+	testkit.Must(t, e.Put(m, make([]byte, store.LargeMin)))
 	equal(t, "shared", e.Overwrite(make([]byte, store.LargeMin)), false)
 	e.Unlock()
 }
 
 func TestTooLargeLeavesTheOldItem(t *testing.T) {
 	s, _ := open(t, store.Config{MaxItem: 1000})
-	must(t, put(s, "key", store.Meta{}, []byte("old")))
+	testkit.Must(t, put(s, "key", store.Meta{}, []byte("old")))
 	if err := put(s, "key", store.Meta{}, make([]byte, 1000-3-store.HeadSize+1)); !errors.Is(err, store.ErrTooLarge) {
 		t.Errorf("a byte too many: %v", err)
 	}
 	got, _ := get(s, "key")
 	equal(t, "value", string(got), "old")
-	must(t, put(s, "key", store.Meta{}, make([]byte, 1000-3-store.HeadSize)))
+	testkit.Must(t, put(s, "key", store.Meta{}, make([]byte, 1000-3-store.HeadSize)))
 	if err := put(s, strings.Repeat("k", 256), store.Meta{}, nil); !errors.Is(err, store.ErrTooLarge) {
 		t.Errorf("key of 256 bytes: %v", err)
 	}
-	must(t, put(s, strings.Repeat("k", 255), store.Meta{}, nil))
-	must(t, put(s, "", store.Meta{}, nil))
+	testkit.Must(t, put(s, strings.Repeat("k", 255), store.Meta{}, nil))
+	testkit.Must(t, put(s, "", store.Meta{}, nil))
 	equal(t, "found the empty key", has(s, ""), true)
 	check(t, s)
 }
@@ -113,13 +114,13 @@ func TestTooLargeLeavesTheOldItem(t *testing.T) {
 func TestABorrowedValueNeverChanges(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1})
 	want := keyed("first", 3*store.PageBytes)
-	must(t, put(s, "key", store.Meta{}, want))
+	testkit.Must(t, put(s, "key", store.Meta{}, want))
 	e := s.Lock([]byte("key"))
 	borrowed := e.Borrow(nil)
 	e.Unlock()
-	must(t, put(s, "key", store.Meta{}, keyed("second", store.LargeMin)))
+	testkit.Must(t, put(s, "key", store.Meta{}, keyed("second", store.LargeMin)))
 	for i := range 100 {
-		must(t, put(s, string(rune('a'+i)), store.Meta{}, make([]byte, 100000)))
+		testkit.Must(t, put(s, string(rune('a'+i)), store.Meta{}, make([]byte, 100000)))
 	}
 	s.FlushAll(0)
 	if !bytes.Equal(bytes.Join(borrowed.Parts(), nil), want) {
@@ -135,12 +136,12 @@ func TestAReceivedValueIsNotCopied(t *testing.T) {
 	for _, n := range []int{store.LargeMin, 6 * store.PageBytes, 100_000, 500_000, store.LargeMin - 1} {
 		want := keyed("value", n)
 		v, err := receive(s, "key", append(bytes.Clone(want), "\r\n"...), 30_001)
-		must(t, err)
+		testkit.Must(t, err)
 		equal(t, "ends with a line's end", v.HasSuffix("\r\n"), true)
 		equal(t, "ends with another one", v.HasSuffix("\n\n"), false)
 		first := unsafe.SliceData(v.AppendParts(nil, n)[0])
 		e := s.Lock([]byte("key"))
-		must(t, e.PutLarge(store.Meta{}, v, n))
+		testkit.Must(t, e.PutLarge(store.Meta{}, v, n))
 		equal(t, "the value", bytes.Equal(e.Value(), want), true)
 		equal(t, "taken over", unsafe.SliceData(e.AppendParts(nil)[0]) == first, n >= store.LargeMin)
 		e.Unlock()
@@ -162,7 +163,7 @@ func TestNextCASRises(t *testing.T) {
 // An expiry time that the store cannot represent is never.
 func TestExpiresPastTheLastSecondIsNever(t *testing.T) {
 	s, clock := open(t, store.Config{})
-	must(t, put(s, "key", store.Meta{Expires: 1 << 32}, nil))
+	testkit.Must(t, put(s, "key", store.Meta{Expires: 1 << 32}, nil))
 	clock.second.Store(1<<32 - 1)
 	e := s.Lock([]byte("key"))
 	defer e.Unlock()
@@ -186,8 +187,8 @@ func TestAnEmptyEntryHasNoValue(t *testing.T) {
 // Keep is a use for eviction and LastAccess, not for Fetched.
 func TestKeepDoesNotCountAsAFetch(t *testing.T) {
 	s, clock := open(t, store.Config{Memory: 2 << 20, Shards: 1})
-	must(t, put(s, "kept", store.Meta{}, []byte("v")))
-	must(t, put(s, "not kept", store.Meta{}, []byte("v")))
+	testkit.Must(t, put(s, "kept", store.Meta{}, []byte("v")))
+	testkit.Must(t, put(s, "not kept", store.Meta{}, []byte("v")))
 	clock.second.Add(7)
 	e := s.Lock([]byte("kept"))
 	e.Keep()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // The limit holds at any time, whatever is stored in whatever order.
@@ -23,7 +24,7 @@ func TestMemoryNeverExceedsTheLimit(t *testing.T) {
 				size = sizes[random.IntN(len(sizes))]
 			}
 			n := random.IntN(size) + 1
-			must(t, put(s, fmt.Sprint(random.IntN(10000)), store.Meta{Expires: int64(random.IntN(2)) * 1500}, make([]byte, n)))
+			testkit.Must(t, put(s, fmt.Sprint(random.IntN(10000)), store.Meta{Expires: int64(random.IntN(2)) * 1500}, make([]byte, n)))
 			if st := s.Stats(); st.Memory > limit {
 				t.Fatalf("%d bytes of memory, the limit is %d", st.Memory, limit)
 			}
@@ -43,7 +44,7 @@ func TestMemoryServesAnySize(t *testing.T) {
 			n = limit / 20
 		}
 		for i := range n {
-			must(t, put(s, fmt.Sprint(size, "-", i), store.Meta{}, make([]byte, size)))
+			testkit.Must(t, put(s, fmt.Sprint(size, "-", i), store.Meta{}, make([]byte, size)))
 			get(s, fmt.Sprint(size, "-", i))
 		}
 		check(t, s)
@@ -69,13 +70,13 @@ func TestSmallItemsDoNotScatterMemory(t *testing.T) {
 	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: 8 << 20, Shards: 1})
 	for i := range 60000 {
-		must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 40)))
+		testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 40)))
 		if i%25 == 0 {
 			get(s, fmt.Sprint(i))
 		}
 	}
 	for i := range 6000 {
-		must(t, put(s, fmt.Sprint("long", i), store.Meta{}, make([]byte, 3000)))
+		testkit.Must(t, put(s, fmt.Sprint("long", i), store.Meta{}, make([]byte, 3000)))
 	}
 	check(t, s)
 	if share := float64(s.Stats().Bytes) / (8 << 20); share < 0.9 {
@@ -90,11 +91,11 @@ func TestAScanDoesNotDisplaceItemsInUse(t *testing.T) {
 	const used = 20000 // about two megabytes
 	name := func(i int) string { return fmt.Sprint("used", i) }
 	for i := range used {
-		must(t, put(s, name(i), store.Meta{}, make([]byte, 40)))
+		testkit.Must(t, put(s, name(i), store.Meta{}, make([]byte, 40)))
 		get(s, name(i))
 	}
 	for i := range 120000 {
-		must(t, put(s, fmt.Sprint("scan", i), store.Meta{}, make([]byte, 40)))
+		testkit.Must(t, put(s, fmt.Sprint("scan", i), store.Meta{}, make([]byte, 40)))
 		get(s, name(i%used))
 	}
 	lost := 0
@@ -119,15 +120,15 @@ func TestAnItemThatIsStoredAgainIsKept(t *testing.T) {
 	scan := func(n int) {
 		for range n {
 			scanned++
-			must(t, put(s, fmt.Sprint("scan", scanned), store.Meta{}, make([]byte, 40)))
+			testkit.Must(t, put(s, fmt.Sprint("scan", scanned), store.Meta{}, make([]byte, 40)))
 		}
 	}
 	scan(60000) // the store is full
-	must(t, put(s, "back", store.Meta{}, make([]byte, 40)))
+	testkit.Must(t, put(s, "back", store.Meta{}, make([]byte, 40)))
 	for has(s, "back") {
 		scan(1)
 	}
-	must(t, put(s, "back", store.Meta{}, make([]byte, 40)))
+	testkit.Must(t, put(s, "back", store.Meta{}, make([]byte, 40)))
 	scan(60000)
 	equal(t, "found", has(s, "back"), true)
 }
@@ -136,7 +137,7 @@ func TestAnItemThatIsStoredAgainIsKept(t *testing.T) {
 func TestNoEvictRefuses(t *testing.T) {
 	for _, size := range []int{40, 3000, 20000} {
 		s, clock := open(t, store.Config{Memory: 2 << 20, Shards: 1, NoEvict: true})
-		must(t, put(s, "first", store.Meta{}, []byte("v")))
+		testkit.Must(t, put(s, "first", store.Meta{}, []byte("v")))
 		stored := 0
 		var err error
 		for ; err == nil; stored++ {
@@ -150,10 +151,10 @@ func TestNoEvictRefuses(t *testing.T) {
 		if st.Refused != 1 || st.Evicted != 0 || st.Items != int64(stored)+1 || st.Bytes < 1800000 {
 			t.Errorf("%+v", st)
 		}
-		must(t, put(s, "0", store.Meta{}, []byte("over an old one")))
+		testkit.Must(t, put(s, "0", store.Meta{}, []byte("over an old one")))
 		clock.second.Store(1001)
 		for i := range stored {
-			must(t, put(s, fmt.Sprint("new", i), store.Meta{}, make([]byte, size)))
+			testkit.Must(t, put(s, fmt.Sprint("new", i), store.Meta{}, make([]byte, size)))
 		}
 		equal(t, "first found", has(s, "first"), true)
 		equal(t, "evicted", s.Stats().Evicted, 0)
@@ -166,7 +167,7 @@ func TestNoMemoryLeavesTheOldItem(t *testing.T) {
 	for _, old := range []int{10, 3000, 20000} {
 		s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1, NoEvict: true, MaxItem: 4 << 20})
 		m := store.Meta{Flags: 3, CAS: 4, Expires: 2000}
-		must(t, put(s, "key", m, keyed("old", old)))
+		testkit.Must(t, put(s, "key", m, keyed("old", old)))
 		for _, size := range []int{store.LargeMin, 3000, 1000} {
 			for i := 0; put(s, fmt.Sprint(size, i), store.Meta{}, make([]byte, size)) == nil; i++ {
 			}
@@ -190,7 +191,7 @@ func TestHugeValuesInASmallStore(t *testing.T) {
 	fill(t, s, "small", 20000)
 	for i := range 20 {
 		key := fmt.Sprint("key", i%3)
-		must(t, put(s, key, store.Meta{}, keyed(key, 1<<20-store.HeadSize-10)))
+		testkit.Must(t, put(s, key, store.Meta{}, keyed(key, 1<<20-store.HeadSize-10)))
 		got, ok := get(s, key)
 		if !ok || string(got[:4]) != key {
 			t.Fatalf("%s is not there", key)
@@ -215,7 +216,7 @@ func TestAnItemIsReplacedInAFullStore(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: store.MinMemory, Shards: 1})
 	random := rand.New(rand.NewPCG(8, 8))
 	for i := range 30000 {
-		must(t, put(s, fmt.Sprint("small", random.IntN(100000)), store.Meta{}, make([]byte, random.IntN(100))))
+		testkit.Must(t, put(s, fmt.Sprint("small", random.IntN(100000)), store.Meta{}, make([]byte, random.IntN(100))))
 		key := fmt.Sprint("key", random.IntN(40))
 		e := s.Lock([]byte(key))
 		var head []byte
@@ -227,7 +228,7 @@ func TestAnItemIsReplacedInAFullStore(t *testing.T) {
 		}
 		want := bytes.Clone(head)
 		tail := keyed(key, 5+random.IntN(store.LargeMin-5))
-		must(t, e.Put(store.Meta{}, head, tail))
+		testkit.Must(t, e.Put(store.Meta{}, head, tail))
 		if want = append(want, tail...); !bytes.Equal(e.Value(), want) {
 			t.Fatalf("%s has %d bytes, want %d", key, len(e.Value()), len(want))
 		}

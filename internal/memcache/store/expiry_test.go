@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // lifetimes are seconds around every level of the wheel, up to years.
@@ -27,7 +28,7 @@ func TestExpiryIsToTheSecond(t *testing.T) {
 			if e >= 1<<32 {
 				continue
 			}
-			must(t, put(s, "key", store.Meta{Expires: e}, []byte("v")))
+			testkit.Must(t, put(s, "key", store.Meta{Expires: e}, []byte("v")))
 			clock.second.Store(e - 1)
 			equal(t, fmt.Sprintf("from %d, at %d: found", begin, e-1), has(s, "key"), true)
 			clock.second.Store(e)
@@ -51,7 +52,7 @@ func TestReapFreesExactlyTheExpiredItems(t *testing.T) {
 		if expires[key] >= 1<<32 {
 			expires[key] = 0
 		}
-		must(t, put(s, key, store.Meta{Expires: expires[key]}, nil))
+		testkit.Must(t, put(s, key, store.Meta{Expires: expires[key]}, nil))
 	}
 	steps := 0
 	for _, n := range append(lifetimes(), 0) {
@@ -81,7 +82,7 @@ func TestReapFreesExactlyTheExpiredItems(t *testing.T) {
 func TestReapIsBounded(t *testing.T) {
 	s, clock := open(t, store.Config{Memory: 8 << 20, Shards: 4})
 	for i := range 5000 {
-		must(t, put(s, fmt.Sprint(i), store.Meta{Expires: 2000}, nil))
+		testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{Expires: 2000}, nil))
 	}
 	clock.second.Store(2000)
 	s.Steps()
@@ -101,7 +102,7 @@ func TestReapIsBounded(t *testing.T) {
 
 func TestSetMetaMovesExpiry(t *testing.T) {
 	s, clock := open(t, store.Config{})
-	must(t, put(s, "key", store.Meta{Expires: 1010}, []byte("v")))
+	testkit.Must(t, put(s, "key", store.Meta{Expires: 1010}, []byte("v")))
 	set := func(expires int64) (found bool) {
 		e := s.Lock([]byte("key"))
 		e.SetMeta(store.Meta{Expires: expires})
@@ -125,11 +126,13 @@ func TestAnItemPutWithAPastExpiryExistsUntilUnlock(t *testing.T) {
 	for _, large := range []int{1, store.LargeMin} {
 		for i, expires := range []int64{-1, 1, 999, 1000} {
 			s, _ := open(t, store.Config{})
-			must(t, put(s, "key", store.Meta{}, []byte("v")))
+			testkit.Must(t, put(s, "key", store.Meta{}, []byte("v")))
 			for _, change := range []func(e *store.Entry){
-				func(e *store.Entry) { must(t, e.Put(store.Meta{Expires: expires, Flags: 7}, make([]byte, large))) },
 				func(e *store.Entry) {
-					must(t, e.Put(store.Meta{}, make([]byte, large)))
+					testkit.Must(t, e.Put(store.Meta{Expires: expires, Flags: 7}, make([]byte, large)))
+				},
+				func(e *store.Entry) {
+					testkit.Must(t, e.Put(store.Meta{}, make([]byte, large)))
 					e.SetMeta(store.Meta{Expires: expires, Flags: 7})
 				},
 			} {
@@ -148,7 +151,7 @@ func TestAnItemPutWithAPastExpiryExistsUntilUnlock(t *testing.T) {
 				equal(t, "items stored", s.Stats().Total-before.Total, 1)
 				equal(t, "items", s.Stats().Items, 0)
 			}
-			must(t, put(s, fmt.Sprint(i), store.Meta{Expires: expires}, make([]byte, large)))
+			testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{Expires: expires}, make([]byte, large)))
 			equal(t, "reaped", s.Reap(100), 1)
 			equal(t, "expired", s.Stats().Expired, 1)
 			check(t, s)
@@ -180,7 +183,7 @@ func TestAnExpiredItemCanBePutIntoAFullStore(t *testing.T) {
 // If the clock goes back, expired items do not reappear.
 func TestTimeDoesNotGoBack(t *testing.T) {
 	s, clock := open(t, store.Config{Shards: 1})
-	must(t, put(s, "key", store.Meta{Expires: 1010}, []byte("v")))
+	testkit.Must(t, put(s, "key", store.Meta{Expires: 1010}, []byte("v")))
 	clock.second.Store(1010)
 	equal(t, "other found", has(s, "other"), false)
 	clock.second.Store(1005)
@@ -192,14 +195,14 @@ func TestExpiredItemsAreRemovedFirst(t *testing.T) {
 	s, clock := open(t, store.Config{Memory: 4 << 20, Shards: 1})
 	kept := 10000 // about a quarter of the memory
 	for i := range kept {
-		must(t, put(s, fmt.Sprint("kept", i), store.Meta{}, make([]byte, 40)))
+		testkit.Must(t, put(s, fmt.Sprint("kept", i), store.Meta{}, make([]byte, 40)))
 	}
 	for i := 0; s.Stats().Evicted == 0 && i < 15000; i++ {
-		must(t, put(s, fmt.Sprint("brief", i), store.Meta{Expires: 1001}, make([]byte, 40)))
+		testkit.Must(t, put(s, fmt.Sprint("brief", i), store.Meta{Expires: 1001}, make([]byte, 40)))
 	}
 	clock.second.Store(1001)
 	for i := range 20000 {
-		must(t, put(s, fmt.Sprint("new", i), store.Meta{}, make([]byte, 40)))
+		testkit.Must(t, put(s, fmt.Sprint("new", i), store.Meta{}, make([]byte, 40)))
 	}
 	equal(t, "evicted", s.Stats().Evicted, 0)
 	for i := range kept {

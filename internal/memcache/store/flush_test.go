@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestFlushAllNow(t *testing.T) {
@@ -31,7 +32,7 @@ func TestFlushAllLater(t *testing.T) {
 	fill(t, s, "b", 100)
 	equal(t, "a found before", has(s, "a0"), true)
 	clock.second.Store(1010)
-	must(t, put(s, "c", store.Meta{}, nil))
+	testkit.Must(t, put(s, "c", store.Meta{}, nil))
 	equal(t, "a found", has(s, "a0"), false)
 	equal(t, "b found", has(s, "b0"), false)
 	clock.second.Store(2000)
@@ -87,14 +88,14 @@ func TestFlushAllTakesNoStepPerItem(t *testing.T) {
 func TestAnItemStoredInTheLastSecondOfAFlushExistsUntilUnlock(t *testing.T) {
 	for _, delay := range []int64{0, 1, 10} {
 		s, clock := open(t, store.Config{})
-		must(t, put(s, "a", store.Meta{}, []byte("old")))
+		testkit.Must(t, put(s, "a", store.Meta{}, []byte("old")))
 		s.FlushThrough(1000 + delay)
 		equal(t, "found before", has(s, "a"), delay > 0)
 		clock.second.Add(delay)
 		for i := range 3 {
 			e := s.Lock([]byte("a"))
 			equal(t, "found", e.Found(), false)
-			must(t, e.Put(store.Meta{Flags: 7}, []byte("new")))
+			testkit.Must(t, e.Put(store.Meta{Flags: 7}, []byte("new")))
 			equal(t, "found when it is stored", e.Found(), true)
 			equal(t, "value", string(e.Value()), "new")
 			equal(t, "flags", e.Meta().Flags, 7)
@@ -109,11 +110,11 @@ func TestAnItemStoredInTheLastSecondOfAFlushExistsUntilUnlock(t *testing.T) {
 			t.Errorf("All has %q", it.Key)
 			return true
 		})
-		must(t, put(s, "b", store.Meta{}, nil))
+		testkit.Must(t, put(s, "b", store.Meta{}, nil))
 		clock.second.Add(1)
 		equal(t, "a found in the next second", has(s, "a"), false)
 		equal(t, "b found in the next second", has(s, "b"), false)
-		must(t, put(s, "a", store.Meta{}, nil))
+		testkit.Must(t, put(s, "a", store.Meta{}, nil))
 		equal(t, "a found when it is stored after the flush", has(s, "a"), true)
 		check(t, s)
 	}
@@ -129,10 +130,10 @@ func TestAReplacedFlushDoesNotBringItemsBack(t *testing.T) {
 	} {
 		s, clock := open(t, store.Config{})
 		s.FlushThrough(1000)
-		must(t, put(s, "a", store.Meta{}, nil))
+		testkit.Must(t, put(s, "a", store.Meta{}, nil))
 		flush(s)
 		equal(t, name+": a found", has(s, "a"), false)
-		must(t, put(s, "b", store.Meta{}, nil))
+		testkit.Must(t, put(s, "b", store.Meta{}, nil))
 		equal(t, name+": b found", has(s, "b"), true)
 		clock.second.Add(100)
 		equal(t, name+": b found later", has(s, "b"), true)
@@ -144,7 +145,7 @@ func TestAReplacedFlushDoesNotBringItemsBack(t *testing.T) {
 func TestALookUpCountsAFlushedItem(t *testing.T) {
 	s, clock := open(t, store.Config{})
 	fill(t, s, "a", 100)
-	must(t, put(s, "large", store.Meta{}, make([]byte, 100_000)))
+	testkit.Must(t, put(s, "large", store.Meta{}, make([]byte, 100_000)))
 	_, ok := get(s, "a1")
 	equal(t, "found", ok, true)
 	s.FlushAll(0)
@@ -173,12 +174,12 @@ func TestMemoryOfFlushedItemsIsAvailable(t *testing.T) {
 		for range 3 {
 			s.FlushAll(0)
 			for i := range most {
-				must(t, put(s, fmt.Sprint("a", i), store.Meta{}, make([]byte, size)))
+				testkit.Must(t, put(s, fmt.Sprint("a", i), store.Meta{}, make([]byte, size)))
 			}
 			check(t, s)
 		}
 		s.FlushAll(0)
-		must(t, s.SetMemory(2<<20))
+		testkit.Must(t, s.SetMemory(2<<20))
 		check(t, s)
 	}
 }
@@ -187,6 +188,6 @@ func TestMemoryOfFlushedItemsIsAvailable(t *testing.T) {
 func fill(t testing.TB, s *store.Store, prefix string, n int) {
 	t.Helper()
 	for i := range n {
-		must(t, put(s, fmt.Sprint(prefix, i), store.Meta{}, keyed(prefix, 10+i%100)))
+		testkit.Must(t, put(s, fmt.Sprint(prefix, i), store.Meta{}, keyed(prefix, 10+i%100)))
 	}
 }

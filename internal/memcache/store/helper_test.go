@@ -9,6 +9,7 @@ import (
 	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/memcache/recycled"
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -80,15 +81,8 @@ func openAt(t testing.TB, c store.Config, second int64) (*store.Store, *clock) {
 	k.second.Store(second)
 	c.Now = k.now
 	s, err := store.New(c)
-	must(t, err)
+	testkit.Must(t, err)
 	return s, k
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // equal checks that got equals want.
@@ -102,7 +96,7 @@ func equal[T comparable](t testing.TB, what string, got, want T) {
 // check checks the structure of the store.
 func check(t testing.TB, s *store.Store) {
 	t.Helper()
-	must(t, s.Check())
+	testkit.Must(t, s.Check())
 }
 
 // put stores a value.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // TestValuesThatArePartsOfTheOldOneAreCopiedFromIt although pages and blocks are moved to make room for the copy.
@@ -20,7 +21,7 @@ func TestValuesThatArePartsOfTheOldOneAreCopiedFromIt(t *testing.T) {
 		e := s.Lock([]byte(key))
 		switch {
 		case !e.Found():
-			must(t, e.Put(store.Meta{}, varied(uint64(i), random.IntN(100_000))))
+			testkit.Must(t, e.Put(store.Meta{}, varied(uint64(i), random.IntN(100_000))))
 		case random.IntN(3) == 0:
 			e.Delete()
 		default:
@@ -31,13 +32,13 @@ func TestValuesThatArePartsOfTheOldOneAreCopiedFromIt(t *testing.T) {
 			parts = append(parts, varied(uint64(i), random.IntN(20_000)))
 			random.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
 			want := bytes.Join(parts, nil)
-			must(t, e.Put(store.Meta{}, parts...))
+			testkit.Must(t, e.Put(store.Meta{}, parts...))
 			if !bytes.Equal(e.Value(), want) {
 				t.Fatalf("step %d: %s has other bytes than were put, %d of %d", i, key, e.Len(), len(want))
 			}
 		}
 		e.Unlock()
-		must(t, put(s, fmt.Sprint("small", random.IntN(3000)), store.Meta{}, varied(uint64(i), random.IntN(2000))))
+		testkit.Must(t, put(s, fmt.Sprint("small", random.IntN(3000)), store.Meta{}, varied(uint64(i), random.IntN(2000))))
 		if i%1000 == 0 {
 			check(t, s)
 		}
@@ -48,7 +49,7 @@ func TestValuesThatArePartsOfTheOldOneAreCopiedFromIt(t *testing.T) {
 func TestAnItemIsRemovedFirstIfItsNewValueNeedsItsMemory(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1, MaxItem: 4 << 20})
 	const most = 1_500_000 // two of which there is no room for
-	must(t, put(s, "key", store.Meta{}, varied(1, most)))
+	testkit.Must(t, put(s, "key", store.Meta{}, varied(1, most)))
 	for _, n := range []int{3 << 20, most} {
 		e := s.Lock([]byte("key"))
 		parts := e.AppendParts(nil)
@@ -62,7 +63,7 @@ func TestAnItemIsRemovedFirstIfItsNewValueNeedsItsMemory(t *testing.T) {
 		e.Unlock()
 		check(t, s)
 	}
-	must(t, put(s, "key", store.Meta{}, varied(2, most)))
+	testkit.Must(t, put(s, "key", store.Meta{}, varied(2, most)))
 	got, _ := get(s, "key")
 	equal(t, "the new value", bytes.Equal(got, varied(2, most)), true)
 	check(t, s)

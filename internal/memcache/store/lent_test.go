@@ -7,12 +7,13 @@ import (
 
 	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // borrow stores a value and borrows it.
 func borrow(t *testing.T, s *store.Store, key string, n int) *store.Lease {
 	t.Helper()
-	must(t, put(s, key, store.Meta{}, keyed(key, n)))
+	testkit.Must(t, put(s, key, store.Meta{}, keyed(key, n)))
 	e := s.Lock([]byte(key))
 	defer e.Unlock()
 	return e.Borrow(key)
@@ -25,9 +26,9 @@ func giveBack(l *store.Lease) { l.Return(len(l.Parts())) }
 func TestALentValueCountsUntilItIsReturned(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, s *store.Store){
 		"replaced by a large value": func(t *testing.T, s *store.Store) {
-			must(t, put(s, "key", store.Meta{}, make([]byte, 200_000)))
+			testkit.Must(t, put(s, "key", store.Meta{}, make([]byte, 200_000)))
 		},
-		"replaced by a small value": func(t *testing.T, s *store.Store) { must(t, put(s, "key", store.Meta{}, nil)) },
+		"replaced by a small value": func(t *testing.T, s *store.Store) { testkit.Must(t, put(s, "key", store.Meta{}, nil)) },
 		"deleted": func(_ *testing.T, s *store.Store) {
 			e := s.Lock([]byte("key"))
 			e.Delete()
@@ -36,7 +37,7 @@ func TestALentValueCountsUntilItIsReturned(t *testing.T) {
 		"flushed": func(t *testing.T, s *store.Store) {
 			s.FlushAll(0)
 			for i := range 50 { // some in each shard, which frees what the flush has removed
-				must(t, put(s, fmt.Sprint(i), store.Meta{}, nil))
+				testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{}, nil))
 			}
 		},
 	} {
@@ -66,12 +67,12 @@ func TestLentItemsAreEvictedLast(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1})
 	l := borrow(t, s, "key", 500_000)
 	for i := range 100 {
-		must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 100_000)))
+		testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 100_000)))
 	}
 	equal(t, "there", has(s, "key"), true)
 	giveBack(l)
 	for i := range 100 {
-		must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 100_000)))
+		testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 100_000)))
 	}
 	equal(t, "there after it was returned", has(s, "key"), false)
 	check(t, s)
@@ -107,7 +108,7 @@ func TestLentValuesLeaveRoomForSmallItems(t *testing.T) {
 	}
 	giveBack(lent[0])
 	giveBack(lent[1])
-	must(t, put(s, "key", store.Meta{}, make([]byte, 100_000)))
+	testkit.Must(t, put(s, "key", store.Meta{}, make([]byte, 100_000)))
 	for _, l := range lent[2:] {
 		giveBack(l)
 	}
@@ -140,7 +141,7 @@ func TestAWaitingFunctionIsCalledWhenMemoryIsReturned(t *testing.T) {
 			giveBack(l)
 		}
 		equal(t, "calls", calls, 1)
-		must(t, v.Grow(30_000))
+		testkit.Must(t, v.Grow(30_000))
 		v.Free()
 		equal(t, "coming", s.Stats().Coming, 0)
 		check(t, s)
@@ -155,7 +156,7 @@ func TestAnAnnouncedValueHasLittleMemory(t *testing.T) {
 	v := s.Receive([]byte("key"), 1<<20, nil)
 	equal(t, "held before anything has come", v.Held(), 0)
 	for v.Len() < 1<<20 {
-		must(t, v.Grow(1024))
+		testkit.Must(t, v.Grow(1024))
 		v.Append(make([]byte, 1024))
 		if most := 2*v.Len() + 2*store.PageBytes; v.Held() > min(most, v.Len()+store.ChunkBytes) {
 			t.Fatalf("%d bytes are held when %d have come", v.Held(), v.Len())
@@ -177,11 +178,11 @@ func TestLargeValuesAllocateNothing(t *testing.T) {
 		key[3] = byte('a' + i%20)
 		v := s.Receive(key, 300_000, nil)
 		for v.Len() < 300_000 {
-			must(t, v.Grow(len(p)))
+			testkit.Must(t, v.Grow(len(p)))
 			v.Append(p)
 		}
 		e := s.Lock(key)
-		must(t, e.PutLarge(store.Meta{}, v, 299_998))
+		testkit.Must(t, e.PutLarge(store.Meta{}, v, 299_998))
 		l := e.Borrow(s)
 		e.Unlock()
 		v.Free()

@@ -12,16 +12,17 @@ import (
 	"unsafe"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // resident returns the resident memory of the process in bytes.
 func resident(t *testing.T) int {
 	t.Helper()
 	p, err := os.ReadFile("/proc/self/statm")
-	must(t, err)
+	testkit.Must(t, err)
 	var size, pages int
 	_, err = fmt.Sscan(string(p), &size, &pages)
-	must(t, err)
+	testkit.Must(t, err)
 	return pages * os.Getpagesize()
 }
 
@@ -29,7 +30,7 @@ func resident(t *testing.T) int {
 func mapped(t *testing.T, addr uintptr) bool {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")
-	must(t, err)
+	testkit.Must(t, err)
 	for line := range bytes.Lines(maps) {
 		var from, to uintptr
 		if _, err := fmt.Sscanf(string(line), "%x-%x", &from, &to); err != nil {
@@ -47,7 +48,7 @@ func TestTheMemoryOfAStoreIsMappedWhileItIsReferenced(t *testing.T) {
 	use := func() (*store.Lease, *store.Incoming) {
 		s, _ := open(t, store.Config{Memory: 64 << 20, Shards: 1})
 		v := s.Receive([]byte("key"), 50_000, nil)
-		must(t, v.Grow(50_000))
+		testkit.Must(t, v.Grow(50_000))
 		return borrow(t, s, "lent", 50_000), v
 	}
 	l, v := use()
@@ -79,19 +80,19 @@ func TestAStoreThatShrinksReturnsMemoryToTheSystem(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 64 << 20, Shards: 2})
 	fill := func() {
 		for i := range 3000 {
-			must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 100+i%2*50_000)))
+			testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 100+i%2*50_000)))
 		}
 		check(t, s)
 	}
 	fill()
 	full := resident(t)
-	must(t, s.SetMemory(8<<20))
+	testkit.Must(t, s.SetMemory(8<<20))
 	check(t, s)
 	const heap = 16 << 20 // by which the test's own garbage may have grown or shrunk
 	if n := full - resident(t); n < 56<<20-heap {
 		t.Errorf("%d bytes were given back, of 56 MB", n)
 	}
 	fill()
-	must(t, s.SetMemory(64<<20))
+	testkit.Must(t, s.SetMemory(64<<20))
 	fill()
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // memcached is a connection to a running memcached.
@@ -18,7 +20,7 @@ type memcached struct {
 
 func dialMemcached(t testing.TB, address string) *memcached {
 	c, err := net.Dial("tcp", address)
-	must(t, err)
+	testkit.Must(t, err)
 	m := &memcached{c, bufio.NewReaderSize(c, 1<<16), bufio.NewWriterSize(c, 1<<16), make([]byte, 1<<20)}
 	if line := m.ask("flush_all\r\n"); line != "OK\r\n" {
 		t.Fatalf("flush_all: %q", line)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestSetMemoryGrowsAndShrinks(t *testing.T) {
@@ -15,16 +16,16 @@ func TestSetMemoryGrowsAndShrinks(t *testing.T) {
 	more := func() {
 		for range 15000 {
 			n++
-			must(t, put(s, fmt.Sprint(n), store.Meta{}, small))
+			testkit.Must(t, put(s, fmt.Sprint(n), store.Meta{}, small))
 			if n%100 == 0 {
-				must(t, put(s, fmt.Sprint("large", n), store.Meta{}, large))
+				testkit.Must(t, put(s, fmt.Sprint("large", n), store.Meta{}, large))
 			}
 		}
 		check(t, s)
 	}
 	more()
 	for _, limit := range []int64{32 << 20, 16 << 20, 2 << 20, 64 << 20, 4 << 20} {
-		must(t, s.SetMemory(limit))
+		testkit.Must(t, s.SetMemory(limit))
 		st := s.Stats()
 		if st.Memory > limit || st.Limit != limit {
 			t.Errorf("%d bytes of memory, limit %d, want %d", st.Memory, st.Limit, limit)
@@ -44,12 +45,12 @@ func TestSetMemoryEvictsByUse(t *testing.T) {
 	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: 16 << 20, Shards: 1})
 	for i := range 100000 {
-		must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 50)))
+		testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{}, make([]byte, 50)))
 		if i < 5000 {
 			get(s, fmt.Sprint(i))
 		}
 	}
-	must(t, s.SetMemory(4<<20))
+	testkit.Must(t, s.SetMemory(4<<20))
 	check(t, s)
 	kept := 0
 	for i := range 5000 {
@@ -79,7 +80,7 @@ func TestSetMemoryIsChecked(t *testing.T) {
 func TestSetMemoryFromHugeToTiny(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 30 << 30, Shards: 1})
 	fill(t, s, "a", 60000)
-	must(t, s.SetMemory(store.MinMemory))
+	testkit.Must(t, s.SetMemory(store.MinMemory))
 	if st := s.Stats(); st.Memory > store.MinMemory || st.Items < 1000 {
 		t.Errorf("%d bytes of memory, %d items", st.Memory, st.Items)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 	"pgregory.net/rapid"
 )
 
@@ -367,7 +368,7 @@ func (m *model) SetMemory(t *rapid.T) {
 	}
 	m.memory = rapid.Int64Range(2<<20, 8<<20).Draw(t, "memory")
 	m.shrunk = m.Stats().Held > 0
-	must2(t, m.Store.SetMemory(m.memory))
+	testkit.Must(t, m.Store.SetMemory(m.memory))
 }
 
 func (m *model) All(t *rapid.T) {
@@ -395,17 +396,10 @@ func (m *model) All(t *rapid.T) {
 
 // check runs after each action.
 func (m *model) check(t *rapid.T) {
-	must2(t, m.Check())
+	testkit.Must(t, m.Check())
 	m.shrunk = m.shrunk && m.Stats().Held > 0
 	if st := m.Stats(); st.Memory > m.memory && !m.shrunk || st.Limit != m.memory || st.Items < 0 {
 		t.Fatalf("%d bytes of %d, limit %d, %d items", st.Memory, m.memory, st.Limit, st.Items)
-	}
-}
-
-func must2(t *rapid.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -417,7 +411,7 @@ func TestAStoreBehavesLikeAMap(t *testing.T) {
 		shards := rapid.SampledFrom([]int{1, 2}).Draw(t, "shards")
 		var err error
 		m.Store, err = store.New(store.Config{Memory: m.memory, Shards: shards, NoEvict: m.noEvict, Now: m.clock.now})
-		must2(t, err)
+		testkit.Must(t, err)
 		t.Repeat(map[string]func(*rapid.T){
 			"": m.check, "put": m.Put, "put again": m.Put, "put more": m.Put, "own": m.PutLarge, "burst": m.Burst, "burst again": m.Burst, "burst more": m.Burst, "append": m.Append, "use": m.Use,
 			"meta": m.SetMeta, "overwrite": m.Overwrite, "delete": m.Delete, "tick": m.Tick, "reap": m.Reap, "flush": func(t *rapid.T) {

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // Operations of clients are counted in the class of the item's size, a set also if nothing is stored.
@@ -16,7 +17,7 @@ func TestOpsAreCountedByTheItemsSize(t *testing.T) {
 			e := s.Lock(key)
 			if op == store.Set {
 				e.CountSet(n)
-				must(t, e.Put(store.Meta{}, make([]byte, n)))
+				testkit.Must(t, e.Put(store.Meta{}, make([]byte, n)))
 				e.CountSet(n) // one that is not stored
 			} else {
 				for range op {
@@ -47,7 +48,7 @@ func TestEvictionCountsItemsThatItKeeps(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1})
 	fillAndUse := func(use bool) {
 		for i := range 60000 {
-			must(t, put(s, fmt.Sprint(i), store.Meta{}, nil))
+			testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{}, nil))
 			if use {
 				get(s, fmt.Sprint(i))
 			}

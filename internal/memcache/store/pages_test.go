@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // scatter fills a store without eviction with values of one page, and removes every other one. It returns the number of free pages.
@@ -28,7 +29,7 @@ func TestALargeValueIsStoredInScatteredPages(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 8 << 20, MaxItem: 8 << 20, Shards: 1, NoEvict: true})
 	free := scatter(t, s)
 	want := bytes.Repeat([]byte("0123456789"), free*store.PageBytes/10)
-	must(t, put(s, "large", store.Meta{}, want))
+	testkit.Must(t, put(s, "large", store.Meta{}, want))
 	got, _ := get(s, "large")
 	equal(t, "as put", bytes.Equal(got, want), true)
 	equal(t, "evicted", s.Stats().Evicted, 0)
@@ -61,7 +62,7 @@ func TestScatteredPagesMakeRoomForSmallItems(t *testing.T) {
 func TestAValueHasFewPieces(t *testing.T) {
 	s, _ := open(t, store.Config{Memory: 64 << 20, MaxItem: 32 << 20, Shards: 1})
 	for _, n := range []int{store.PageBytes, 100_000, 1 << 20, 20 << 20} {
-		must(t, put(s, "key", store.Meta{}, make([]byte, n)))
+		testkit.Must(t, put(s, "key", store.Meta{}, make([]byte, n)))
 		e := s.Lock([]byte("key"))
 		if got, most := len(e.AppendParts(nil)), n/store.ChunkBytes+3; got > most {
 			t.Errorf("a value of %d bytes lies in %d pieces, more than %d", n, got, most)

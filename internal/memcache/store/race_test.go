@@ -20,33 +20,8 @@ func TestAnyGoroutine(t *testing.T) {
 		random := rand.New(rand.NewPCG(uint64(g), 7))
 		all.Go(func() {
 			for i := range rounds {
-				e := s.Lock([]byte(counters[i%len(counters)]))
-				n := 0
-				if e.Found() {
-					e.Use()
-					n, _ = strconv.Atoi(string(e.Value()))
-				}
-				if err := e.Put(store.Meta{CAS: s.NextCAS()}, []byte(strconv.Itoa(n+1))); err != nil {
-					t.Error(err)
-				}
-				e.Unlock()
-
-				key := fmt.Sprint(random.IntN(200))
-				e = s.Lock([]byte(key))
-				var borrowed *store.Lease
-				if e.Found() {
-					borrowed = e.Borrow(nil)
-				}
-				e.Unlock()
-				if err := putLarge(s, key, store.Meta{Expires: clock.now() + 50}, keyed(key, random.IntN(3*store.LargeMin)+4)); err != nil {
-					t.Error(err)
-				}
-				if borrowed != nil {
-					if b := borrowed.Parts()[0]; string(b[:len(key)]) != key {
-						t.Errorf("the value of %s begins with %s", key, b[:len(key)])
-					}
-					borrowed.Return(len(borrowed.Parts()))
-				}
+				count(t, s, counters[i%len(counters)])
+				replaceBorrowed(t, s, clock, fmt.Sprint(random.IntN(200)), random.IntN(3*store.LargeMin)+4)
 			}
 		})
 	}
@@ -82,6 +57,39 @@ func TestAnyGoroutine(t *testing.T) {
 		equal(t, key, string(got), strconv.Itoa(goroutines*rounds/len(counters)))
 	}
 	check(t, s)
+}
+
+// count adds 1 to the number that is the value of key.
+func count(t *testing.T, s *store.Store, key string) {
+	e := s.Lock([]byte(key))
+	n := 0
+	if e.Found() {
+		e.Use()
+		n, _ = strconv.Atoi(string(e.Value()))
+	}
+	if err := e.Put(store.Meta{CAS: s.NextCAS()}, []byte(strconv.Itoa(n+1))); err != nil {
+		t.Error(err)
+	}
+	e.Unlock()
+}
+
+// replaceBorrowed stores a value of n bytes for key while the one before, if there is one, is borrowed.
+func replaceBorrowed(t *testing.T, s *store.Store, clock *clock, key string, n int) {
+	e := s.Lock([]byte(key))
+	var borrowed *store.Lease
+	if e.Found() {
+		borrowed = e.Borrow(nil)
+	}
+	e.Unlock()
+	if err := putLarge(s, key, store.Meta{Expires: clock.now() + 50}, keyed(key, n)); err != nil {
+		t.Error(err)
+	}
+	if borrowed != nil {
+		if b := borrowed.Parts()[0]; string(b[:len(key)]) != key {
+			t.Errorf("the value of %s begins with %s", key, b[:len(key)])
+		}
+		borrowed.Return(len(borrowed.Parts()))
+	}
 }
 
 // FlushAll may be called while others store.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // TestReceivingReportsValuesThatHaveMemoryAndDoNotWait, until they are stored or freed.
@@ -21,7 +22,7 @@ func TestReceivingReportsValuesThatHaveMemoryAndDoNotWait(t *testing.T) {
 		return all
 	}
 	take := func(v *store.Incoming) {
-		must(t, v.Grow(40_000))
+		testkit.Must(t, v.Grow(40_000))
 		v.Append(make([]byte, 40_000))
 	}
 	first, second := s.Receive(key, 40_000, "first"), s.Receive([]byte("other"), 4<<20, "second")
@@ -45,7 +46,7 @@ func TestReceivingReportsValuesThatHaveMemoryAndDoNotWait(t *testing.T) {
 	}
 
 	e := s.Lock(key)
-	must(t, e.PutLarge(store.Meta{}, first, 40_000))
+	testkit.Must(t, e.PutLarge(store.Meta{}, first, 40_000))
 	e.Unlock()
 	first.Free()
 	equal(t, "when one is stored", len(holders()), 0)

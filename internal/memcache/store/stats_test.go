@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/internal/memcache/store"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // Each item counts in the class of its size, and the sums of the classes are those of Stats.
@@ -19,7 +20,7 @@ func TestClassesAddUp(t *testing.T) {
 		if i%3 == 0 {
 			m.Expires = clock.now() + 100
 		}
-		must(t, put(s, fmt.Sprint(i), m, make([]byte, n)))
+		testkit.Must(t, put(s, fmt.Sprint(i), m, make([]byte, n)))
 		get(s, fmt.Sprint(i-50))
 		if i%5000 == 0 {
 			clock.second.Add(300)
@@ -78,9 +79,9 @@ func TestClassSizesRiseByAQuarter(t *testing.T) {
 func TestOldestAgeIsSinceTheLastUse(t *testing.T) {
 	s, clock := open(t, store.Config{Shards: 1})
 	equal(t, "age", s.Stats().OldestAge, 0)
-	must(t, put(s, "a", store.Meta{}, nil))
+	testkit.Must(t, put(s, "a", store.Meta{}, nil))
 	clock.second.Add(100)
-	must(t, put(s, "b", store.Meta{}, nil))
+	testkit.Must(t, put(s, "b", store.Meta{}, nil))
 	clock.second.Add(10)
 	equal(t, "age", s.Stats().OldestAge, 110)
 	get(s, "a")
@@ -90,10 +91,10 @@ func TestOldestAgeIsSinceTheLastUse(t *testing.T) {
 // EvictedIdle of a class is the time since the last use of the item evicted last.
 func TestEvictedIdleIsOfTheLastOne(t *testing.T) {
 	s, clock := open(t, store.Config{Memory: 2 << 20, Shards: 1})
-	must(t, put(s, "old", store.Meta{Expires: 9000}, make([]byte, 1000)))
+	testkit.Must(t, put(s, "old", store.Meta{Expires: 9000}, make([]byte, 1000)))
 	clock.second.Add(500)
 	for i := 0; has(s, "old"); i++ {
-		must(t, put(s, fmt.Sprint(i), store.Meta{}, nil))
+		testkit.Must(t, put(s, fmt.Sprint(i), store.Meta{}, nil))
 	}
 	for _, c := range s.Classes() {
 		if c.Evicted > 0 && c.Size > 1000 {

@@ -10,14 +10,8 @@ import (
 
 	"github.com/evmq/evmq/internal/sock"
 	"github.com/evmq/evmq/internal/sock/socktest"
+	"github.com/evmq/evmq/internal/testkit"
 )
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // recorder makes every call succeed, with all its bytes, and writes down what it was asked.
 type recorder struct{ calls []string }
@@ -148,10 +142,10 @@ func TestCallsAreNumberedByNameAndDescriptor(t *testing.T) {
 	} {
 		if want.Name == socktest.Read {
 			_, err := f.Read(want.FD, nil)
-			must(t, err)
+			testkit.Must(t, err)
 		} else {
 			_, err := f.Write(want.FD, nil)
-			must(t, err)
+			testkit.Must(t, err)
 		}
 		if last != want {
 			t.Errorf("got %+v, want %+v", last, want)

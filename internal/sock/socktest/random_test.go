@@ -12,6 +12,7 @@ import (
 
 	"github.com/evmq/evmq/internal/sock"
 	"github.com/evmq/evmq/internal/sock/socktest"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // outcomes makes all calls on several descriptors, in this order of them.
@@ -69,7 +70,7 @@ func TestRandomFaultsLoseNoBytes(t *testing.T) {
 	}
 	for _, fd := range p {
 		unix.CloseOnExec(fd)
-		must(t, unix.SetNonblock(fd, true))
+		testkit.Must(t, unix.SetNonblock(fd, true))
 		defer unix.Close(fd)
 	}
 	f := socktest.Random(4, &sock.Kernel{}, socktest.Rates{Again: 0.2, Interrupted: 0.2, Short: 0.4})

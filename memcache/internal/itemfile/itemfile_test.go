@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache/internal/itemfile"
 )
 
@@ -31,22 +32,15 @@ func samples() []itemfile.Item {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func write(t testing.TB, h itemfile.Header, items ...itemfile.Item) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := itemfile.NewWriter(&out, h)
-	must(t, err)
+	testkit.Must(t, err)
 	for i := range items {
-		must(t, w.Write(&items[i]))
+		testkit.Must(t, w.Write(&items[i]))
 	}
-	must(t, w.Close())
+	testkit.Must(t, w.Close())
 	return out.Bytes()
 }
 
@@ -84,7 +78,7 @@ func TestItemsAreReadAsWritten(t *testing.T) {
 func TestAValueAboveTheLimitIsOmitted(t *testing.T) {
 	file := write(t, header, itemfile.Item{Key: []byte("huge"), Value: make([]byte, limit+1)}, itemfile.Item{Key: []byte("b"), Value: []byte("c")})
 	got, _, err := read(bytes.NewReader(file))
-	must(t, err)
+	testkit.Must(t, err)
 	if len(got) != 2 || !got[0].TooLarge || len(got[0].Value) > 0 || string(got[0].Key) != "huge" || got[1].TooLarge || string(got[1].Value) != "c" {
 		t.Errorf("read %+v", got)
 	}
@@ -144,7 +138,7 @@ func TestALengthWithoutBytesAllocatesNoMemory(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	r, err := itemfile.NewReader(bytes.NewReader(file), 1<<30)
-	must(t, err)
+	testkit.Must(t, err)
 	if err := r.Next(new(itemfile.Item)); !errors.Is(err, itemfile.ErrDamaged) || !strings.Contains(err.Error(), "cut short") {
 		t.Errorf("the error is %v", err)
 	}
@@ -177,7 +171,7 @@ func TestTheMemoryDoesNotGrowWithTheFile(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	r, err := itemfile.NewReader(endless(items), limit)
-	must(t, err)
+	testkit.Must(t, err)
 	var it itemfile.Item
 	n := 0
 	for ; err == nil; n++ {
@@ -240,14 +234,14 @@ func TestErrorsOfTheDiskAreNotErrDamaged(t *testing.T) {
 func TestItemsThatTheFormatCannotHoldAreErrors(t *testing.T) {
 	var out bytes.Buffer
 	w, err := itemfile.NewWriter(&out, header)
-	must(t, err)
+	testkit.Must(t, err)
 	for _, n := range []int{0, 256} {
 		if err := w.Write(&itemfile.Item{Key: make([]byte, n)}); err == nil {
 			t.Errorf("a key of %d bytes is written", n)
 		}
 	}
-	must(t, w.Write(&itemfile.Item{Key: []byte("a")}))
-	must(t, w.Close())
+	testkit.Must(t, w.Write(&itemfile.Item{Key: []byte("a")}))
+	testkit.Must(t, w.Close())
 	if got, _, err := read(&out); err != nil || len(got) != 1 || w.Count() != 1 {
 		t.Errorf("read %v, %v", got, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -65,9 +66,9 @@ func (p *probe) connect(t testing.TB, s *running) (*server.Conn, net.Conn) {
 	t.Helper()
 	nc := s.dial(t)
 	if tc, ok := nc.(*tls.Conn); ok {
-		must(t, tc.Handshake())
+		testkit.Must(t, tc.Handshake())
 	}
-	return await(t, p.opened, "Open"), nc
+	return testkit.Await(t, p.opened, "Open"), nc
 }
 
 // tight are sockets with little room in the kernel, so that it takes little to fill them.
@@ -87,9 +88,9 @@ func raw(nc net.Conn) net.Conn {
 func reset(t testing.TB, nc net.Conn) {
 	t.Helper()
 	if tcp, ok := raw(nc).(*net.TCPConn); ok {
-		must(t, tcp.SetLinger(0))
+		testkit.Must(t, tcp.SetLinger(0))
 	}
-	must(t, raw(nc).Close())
+	testkit.Must(t, raw(nc).Close())
 }
 
 // isGone reports whether err is what a socket says whose peer has gone.
@@ -120,8 +121,8 @@ func fill(t testing.TB, c *server.Conn, piece int) (accepted int) {
 func onLoop(t testing.TB, c *server.Conn, fn func()) {
 	t.Helper()
 	done := make(chan struct{})
-	must(t, c.Loop().Post(func() { fn(); close(done) }))
-	await(t, done, "a Post")
+	testkit.Must(t, c.Loop().Post(func() { fn(); close(done) }))
+	testkit.Await(t, done, "a Post")
 }
 
 // outcomes collects what has become of writes, each of which is to be told once, on its connection's loop.
@@ -207,3 +208,6 @@ func noise(n int) []byte {
 	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(p)
 	return p
 }
+
+// brief is a short time in tests that wait for the system's clock.
+const brief = 100 * time.Millisecond

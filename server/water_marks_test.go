@@ -11,11 +11,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
-// TestWaterMarksAreToldInTurns: high, low, high, low, each when it is so, and nothing is read between high and low.
-func TestWaterMarksAreToldInTurns(t *testing.T) {
+// TestWaterMarksAreReportedAlternately: high, low, high, low, each when it is so, and nothing is read between high and low.
+func TestWaterMarksAreReportedAlternately(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		const high, low = 300_000, 50_000
 		var mu sync.Mutex
@@ -43,15 +45,15 @@ func TestWaterMarksAreToldInTurns(t *testing.T) {
 		c, nc := p.connect(t, s)
 		for i := range int32(3) {
 			const n = 4 << 20
-			must(t, c.WriteNotify(make([]byte, n), nil))
-			until(t, "the high mark", func() bool { return highs.Load() > i })
+			testkit.Must(t, c.WriteNotify(make([]byte, n), nil))
+			testkit.Until(t, "the high mark", func() bool { return highs.Load() > i })
 			send(t, nc, "not now")
 			if _, err := io.CopyN(io.Discard, nc, n); err != nil {
 				t.Fatal(err)
 			}
-			until(t, "the low mark", func() bool { return lows.Load() > i })
+			testkit.Until(t, "the low mark", func() bool { return lows.Load() > i })
 		}
-		until(t, "what was sent meanwhile", func() bool { return c.Stats().BytesRead == 3*7 })
+		testkit.Until(t, "what was sent meanwhile", func() bool { return c.Stats().BytesRead == 3*7 })
 		isIdle(t, s)
 		mu.Lock()
 		defer mu.Unlock()
@@ -94,7 +96,7 @@ func TestReadMarksAreTheHandlersOwn(t *testing.T) {
 			send(t, nc, string(rest[:n]))
 			rest = rest[n:]
 		}
-		await(t, done, "everything")
+		testkit.Await(t, done, "everything")
 		onLoop(t, c, func() {
 			if idle > 0 || !bytes.Equal(got, all[:len(got)]) {
 				t.Errorf("%d of %d bytes, %d calls without anything new", len(got), len(all), idle)
@@ -103,9 +105,10 @@ func TestReadMarksAreTheHandlersOwn(t *testing.T) {
 	})
 }
 
-// TestS9SlowReaderTakesBoundedMemory: a client that sends requests and never reads the answers makes the server stop reading at
+// TestAClientThatDoesNotReadTakesBoundedMemory: a client that sends requests and never reads the answers makes the server stop reading at
 // the high mark, not keep them all.
-func TestS9SlowReaderTakesBoundedMemory(t *testing.T) {
+func TestAClientThatDoesNotReadTakesBoundedMemory(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			_, err := c.Write(bytes.Repeat(p, 4))
@@ -137,7 +140,7 @@ func TestS9SlowReaderTakesBoundedMemory(t *testing.T) {
 		if len(p.closed) > 0 {
 			t.Errorf("closed: %v", <-p.closed)
 		}
-		must(t, s.Close())
+		testkit.Must(t, s.Close())
 		s.drained(t)
 	})
 }
@@ -159,7 +162,7 @@ func TestPipelinedRequestsDoNotOverrunTheOutput(t *testing.T) {
 			t.Errorf("%d bytes of answers came, %v; want %d", len(got), err, requests*size)
 		}
 		hangUp(nc)
-		if reason := await(t, p.closed, "Close"); reason != io.EOF {
+		if reason := testkit.Await(t, p.closed, "Close"); reason != io.EOF {
 			t.Errorf("the reason is %v", reason)
 		}
 	})
@@ -167,6 +170,7 @@ func TestPipelinedRequestsDoNotOverrunTheOutput(t *testing.T) {
 
 // TestPauseReadHoldsAllInputBack until ResumeRead, from whichever goroutine they come; and nothing is lost.
 func TestPauseReadHoldsAllInputBack(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		var paused atomic.Bool
 		var got atomic.Int64
@@ -187,7 +191,7 @@ func TestPauseReadHoldsAllInputBack(t *testing.T) {
 		want := int64(0)
 		for i, resume := range []func(){func() { c.ResumeRead(nil) }, func() { go c.ResumeRead(nil) }, func() { onLoop(t, c, func() { c.ResumeRead(nil) }) }} {
 			send(t, nc, "xxpxx")
-			until(t, "the pause", paused.Load)
+			testkit.Until(t, "the pause", paused.Load)
 			send(t, nc, "xx") // which the kernel reports, and keeps
 			isIdle(t, s)
 			if want += 3; got.Load() != want {
@@ -196,17 +200,18 @@ func TestPauseReadHoldsAllInputBack(t *testing.T) {
 			paused.Store(false)
 			resume()
 			want += 4
-			until(t, "the rest", func() bool { return got.Load() == want })
+			testkit.Until(t, "the rest", func() bool { return got.Load() == want })
 		}
 		onLoop(t, c, func() { c.PauseRead(nil); c.ResumeRead(nil) })
 		send(t, nc, "x")
-		until(t, "input after both", func() bool { return got.Load() == want+1 })
+		testkit.Until(t, "input after both", func() bool { return got.Load() == want+1 })
 	})
 }
 
 // TestAResetIsNoticedWhileReadingIsPaused and does not make the loop spin.
 func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	t.Parallel()
+	inAllRigs(t, func(t *testing.T, r rig) {
 		if r.network == "unix" {
 			return // which has no reset
 		}
@@ -215,11 +220,11 @@ func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
 		for range 3 {
 			c, nc := p.connect(t, s)
 			send(t, nc, "pause")
-			until(t, "the pause", func() bool { return c.Stats().BytesRead == 5 })
+			testkit.Until(t, "the pause", func() bool { return c.Stats().BytesRead == 5 })
 			send(t, nc, "this is kept by the kernel")
 			isIdle(t, s)
 			reset(t, nc)
-			if reason := await(t, p.closed, "Close"); !isGone(reason) {
+			if reason := testkit.Await(t, p.closed, "Close"); !isGone(reason) {
 				t.Errorf("the reason is %v", reason)
 			}
 		}
@@ -229,6 +234,7 @@ func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
 
 // TestAHalfCloseWaitsWhileReadingIsPaused: nothing spins, nothing is lost, and it is told after ResumeRead, behind what was sent.
 func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		for _, late := range []string{"", "what comes before the end"} {
 			var got bytes.Buffer
@@ -245,10 +251,10 @@ func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
 				t.Error("EOF was called while reading was paused")
 			}
 			_, err := c.WriteString("still open")
-			must(t, err)
+			testkit.Must(t, err)
 			expect(t, nc, "still open")
 			c.ResumeRead(nil)
-			if all := await(t, ended, "EOF"); all != late {
+			if all := testkit.Await(t, ended, "EOF"); all != late {
 				t.Errorf("%q came before the end, %q was sent", all, late)
 			}
 			expectEOF(t, nc)
@@ -256,30 +262,31 @@ func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
 	})
 }
 
-// TestS7EOFDoesNotSpin: an end of the stream that is known, and of which nothing more is to be made, costs no turns; neither does
+// TestAnEndOfTheStreamDoesNotSpin: an end of the stream that is known, and of which nothing more is to be made, costs no turns; neither does
 // a reset after it, or a buffer that has room.
-func TestS7EOFDoesNotSpin(t *testing.T) {
+func TestAnEndOfTheStreamDoesNotSpin(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		eof := make(chan struct{}, 10)
 		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) { eof <- struct{}{} }}, Socket: tight()})
 		c, nc := p.connect(t, s)
 		const n = 3 << 20
-		must(t, c.WriteNotify(make([]byte, n), nil))
+		testkit.Must(t, c.WriteNotify(make([]byte, n), nil))
 		if _, err := io.CopyN(io.Discard, nc, n); err != nil { // after which the kernel has room again
 			t.Fatal(err)
 		}
 		isIdle(t, s)
 		closeWrite(t, nc)
-		await(t, eof, "EOF")
+		testkit.Await(t, eof, "EOF")
 		isIdle(t, s)
 		if len(eof) > 0 || len(p.closed) > 0 {
 			t.Error("EOF was called again, or the connection closed")
 		}
 		reset(t, nc)
 		isIdle(t, s)
-		until(t, "the refusal of a gone peer", func() bool { _, err := c.WriteString("x"); return errors.Is(err, server.ErrClosed) })
-		if reason := await(t, p.closed, "Close"); !isGone(reason) {
+		testkit.Until(t, "the refusal of a gone peer", func() bool { _, err := c.WriteString("x"); return errors.Is(err, server.ErrClosed) })
+		if reason := testkit.Await(t, p.closed, "Close"); !isGone(reason) {
 			t.Errorf("the reason is %v", reason)
 		}
 	})
@@ -308,9 +315,9 @@ func TestLowWaterFollowsEveryRefusal(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p, MaxOutput: 20_000})
 		nc := s.dial(t)
 		send(t, nc, "go")
-		must(t, nc.(halfCloser).CloseWrite())
+		testkit.Must(t, nc.(halfCloser).CloseWrite())
 		got, err := io.ReadAll(nc)
-		must(t, err)
+		testkit.Must(t, err)
 		if !bytes.Equal(got, want) {
 			t.Errorf("%d bytes came, of %d", len(got), len(want))
 		}

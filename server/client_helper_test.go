@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"strings"
-	"testing"
-	"time"
 
 	"github.com/evmq/evmq/server"
 )
@@ -38,26 +36,6 @@ func pipelined(nc net.Conn, name string, n int) error {
 func hangUp(clients ...net.Conn) {
 	for _, nc := range clients {
 		_ = nc.Close() // with TLS the server may have been faster
-	}
-}
-
-// until waits for something that nobody announces.
-func until(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%s did not come about within %v", what, patience)
-		}
-	}
-}
-
-// wantError fails the test unless err is all of those.
-func wantError(t testing.TB, what string, err error, targets ...error) {
-	t.Helper()
-	for _, target := range targets {
-		if !errors.Is(err, target) {
-			t.Errorf("%s: %v; want %v", what, err, target)
-		}
 	}
 }
 

@@ -12,16 +12,16 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
 
-// The queue of 2006, event_msgqueue, has twenty known faults, D1 to D20. TestD1 to TestD20, here and in faults_more_test.go,
-// show for each that it is not here. Of three the cause itself cannot exist, and the test holds what users saw of it:
+// The tests of this file show that faults of event_msgqueue, the queue of 2006, are not in this queue. The cause of three of them cannot
+// exist here; the tests hold what users saw of it:
 //
-//   - D3, the result of send ignored: the queue sends nothing. What can fail is the loop's acceptance of the wake, when it
-//     is closed.
-//   - D10, a receive that blocks: the queue has no descriptor. What remains is an activation for nothing.
-//   - D16, a socketpair shared after fork: again there is no descriptor, and a Go program does not fork.
+//   - The result of send was ignored. This queue sends nothing. What can fail is the loop's acceptance of the wake, when it is closed.
+//   - A receive blocked. This queue has no descriptor. What remains is an activation without a message.
+//   - A socketpair was shared after fork. Again there is no descriptor, and a Go program does not fork.
 
 // The producer pushes each message while the callback of the one before runs, so that every push finds the queue empty
 // and the loop awake.
@@ -33,7 +33,7 @@ func TestProducerInStepWithTheLoop(t *testing.T) {
 
 func produceInStep(t *testing.T, rounds int) {
 	t.Helper()
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	next, pushed := make(chan int), make(chan struct{})
 	var q *msgqueue.Queue[int]
 	q = newQueue(t, l, func(n int) {
@@ -54,7 +54,7 @@ func produceInStep(t *testing.T, rounds int) {
 		}
 	}()
 	push(t, q, 1)
-	run(t, l)
+	testkit.Run(t, l)
 	if s := account(t, q); s.Delivered != uint64(rounds) {
 		t.Fatalf("delivered %d of %d", s.Delivered, rounds)
 	}
@@ -63,7 +63,7 @@ func produceInStep(t *testing.T, rounds int) {
 // Each message is pushed by the callback of the one before, with room for one, often enough to use every chunk many times.
 func TestCallbackThatPushesToItsOwnQueue(t *testing.T) {
 	const rounds = 20_000
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var q *msgqueue.Queue[int]
 	q = newQueue(t, l, func(n int) {
 		if n == rounds {
@@ -74,7 +74,7 @@ func TestCallbackThatPushesToItsOwnQueue(t *testing.T) {
 		}
 	}, &msgqueue.Config{Bound: 1})
 	push(t, q, 1)
-	run(t, l)
+	testkit.Run(t, l)
 	if s := account(t, q); s.Delivered != rounds {
 		t.Fatalf("delivered %d of %d", s.Delivered, rounds)
 	}
@@ -85,14 +85,14 @@ func TestCallbackThatPushesToItsOwnQueue(t *testing.T) {
 
 // If the loop refuses an activation, no message is lost and later ones do not accumulate.
 func TestFailedWakeLosesNoMessage(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	idle := newQueue(t, l, func(int) { t.Error("delivered by a closed loop") }, nil)
 	waiting := newQueue(t, l, func(int) { t.Error("delivered by a closed loop") }, &msgqueue.Config{Bound: 1})
 	push(t, waiting, 1)
-	must(t, l.Close())
+	testkit.Must(t, l.Close())
 	for range 2 {
-		wantErr(t, idle.Push(1), msgqueue.ErrClosed)
-		wantErr(t, waiting.Push(2), msgqueue.ErrClosed)
+		testkit.WantErr(t, idle.Push(1), msgqueue.ErrClosed)
+		testkit.WantErr(t, waiting.Push(2), msgqueue.ErrClosed)
 	}
 	if left := idle.Close(); len(left) > 0 {
 		t.Errorf("a refused message came back: %v", left)
@@ -106,8 +106,8 @@ func TestFailedWakeLosesNoMessage(t *testing.T) {
 
 // While the callback of the last message runs, Close does not wait for it, and the callback can finish.
 func TestCloseWhileTheLastCallbackRuns(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	began, goOn, over := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	var q *msgqueue.Queue[int]
 	q = newQueue(t, l, func(int) {
@@ -119,19 +119,19 @@ func TestCloseWhileTheLastCallbackRuns(t *testing.T) {
 		close(over)
 	}, nil)
 	push(t, q, 1)
-	await(t, began, "callback")
+	testkit.Await(t, began, "callback")
 	if left := q.Close(); len(left) > 0 {
 		t.Errorf("returned %v, which is being delivered", left)
 	}
-	wantErr(t, q.Push(2), msgqueue.ErrClosed)
+	testkit.WantErr(t, q.Push(2), msgqueue.ErrClosed)
 	close(goOn)
-	await(t, over, "end of the callback")
+	testkit.Await(t, over, "end of the callback")
 	account(t, q)
 }
 
 // Close does not need a running loop, and neither Close nor Shutdown blocks on the loop.
 func TestCloseAndShutdownWithoutARunningLoop(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	q := newQueue(t, l, func(int) {}, nil)
 	push(t, q, 1, 2)
 	if left := q.Close(); !slices.Equal(left, []int{1, 2}) {
@@ -143,12 +143,12 @@ func TestCloseAndShutdownWithoutARunningLoop(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	left, err := q.Shutdown(ctx)
-	wantErr(t, err, context.DeadlineExceeded)
+	testkit.WantErr(t, err, context.DeadlineExceeded)
 	if !slices.Equal(left, []int{3, 4}) {
 		t.Errorf("Shutdown on a loop that does not run returned %v", left)
 	}
 
-	patient, cancel := soon()
+	patient, cancel := testkit.Soon()
 	defer cancel()
 	var onLoop error
 	delivered := 0
@@ -159,7 +159,7 @@ func TestCloseAndShutdownWithoutARunningLoop(t *testing.T) {
 	}, nil)
 	push(t, q, 5, 6)
 	turn(t, l)
-	wantErr(t, onLoop, event.ErrOnLoop)
+	testkit.WantErr(t, onLoop, event.ErrOnLoop)
 	push(t, q, 7) // Shutdown on the loop has done nothing
 	turn(t, l)
 	if delivered != 3 {
@@ -169,8 +169,8 @@ func TestCloseAndShutdownWithoutARunningLoop(t *testing.T) {
 
 // Every push during Close is either refused or accepted, and accepted messages are delivered or returned.
 func TestPushDuringAndAfterClose(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	for range 200 {
 		delivered := 0
 		q := newQueue(t, l, func(int) { delivered++ }, &msgqueue.Config{Bound: 8})
@@ -191,17 +191,17 @@ func TestPushDuringAndAfterClose(t *testing.T) {
 				}
 			}()
 		}
-		until(t, "a delivery", func() bool { return q.Stats().Delivered > 0 })
+		testkit.Until(t, "a delivery", func() bool { return q.Stats().Delivered > 0 })
 		returned := len(q.Close())
-		wantErr(t, q.Push(1), msgqueue.ErrClosed)
-		wantErr(t, q.PushBatch([]int{1}), msgqueue.ErrClosed)
-		wantErr(t, q.PushContext(canceled(), 1), msgqueue.ErrClosed)
+		testkit.WantErr(t, q.Push(1), msgqueue.ErrClosed)
+		testkit.WantErr(t, q.PushBatch([]int{1}), msgqueue.ErrClosed)
+		testkit.WantErr(t, q.PushContext(testkit.Canceled(), 1), msgqueue.ErrClosed)
 		sum := 0
 		for range cap(accepted) {
-			sum += await(t, accepted, "end of a producer")
+			sum += testkit.Await(t, accepted, "end of a producer")
 		}
-		must(t, l.Post(func() { accepted <- delivered })) // after the last callback
-		if n := await(t, accepted, "post"); n+returned != sum {
+		testkit.Must(t, l.Post(func() { accepted <- delivered })) // after the last callback
+		if n := testkit.Await(t, accepted, "post"); n+returned != sum {
 			t.Fatalf("accepted %d, delivered %d, returned %d", sum, n, returned)
 		}
 		account(t, q)
@@ -209,7 +209,7 @@ func TestPushDuringAndAfterClose(t *testing.T) {
 }
 
 func TestCloseInTheCallback(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	var q *msgqueue.Queue[int]
 	var left []int
 	q = newQueue(t, l, func(n int) {
@@ -221,11 +221,11 @@ func TestCloseInTheCallback(t *testing.T) {
 			if again := q.Close(); len(again) > 0 {
 				t.Errorf("a second Close returned %v", again)
 			}
-			wantErr(t, q.Push(9), msgqueue.ErrClosed)
+			testkit.WantErr(t, q.Push(9), msgqueue.ErrClosed)
 		}
 	}, nil)
 	push(t, q, 1, 2, 3, 4, 5)
-	run(t, l) // and it ends, since the queue keeps the loop going no longer
+	testkit.Run(t, l) // and it ends, since the queue keeps the loop going no longer
 	if !slices.Equal(left, []int{4, 5}) {
 		t.Errorf("returned %v, want [4 5]", left)
 	}
@@ -238,7 +238,7 @@ func TestCloseInTheCallback(t *testing.T) {
 func TestBudgetPerTurn(t *testing.T) {
 	const waiting = 700 // more than a chunk
 	for _, budget := range []int{1, 3, msgqueue.DefaultBudget, 512, 600, 1000, math.MaxInt} {
-		l := newLoop(t, nil)
+		l := testkit.NewLoop(t, nil)
 		now, delivered, timers := 0, 0, 0
 		var q *msgqueue.Queue[int]
 		q = newQueue(t, l, func(pushed int) {
@@ -254,7 +254,7 @@ func TestBudgetPerTurn(t *testing.T) {
 		for now = 1; now <= 10; now++ {
 			delivered = 0
 			_, err := l.AfterFunc(0, func() { timers++ })
-			must(t, err)
+			testkit.Must(t, err)
 			turn(t, l)
 			if delivered == 0 || delivered > budget || now == 1 && delivered < min(budget, waiting) {
 				t.Errorf("budget %d: turn %d delivered %d", budget, now, delivered)
@@ -268,18 +268,18 @@ func TestBudgetPerTurn(t *testing.T) {
 
 // Break in a callback ends the run after that message, not at the end of the turn.
 func TestBreakInTheCallback(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	delivered := 0
 	q := newQueue(t, l, func(int) {
 		delivered++
 		l.Break()
 	}, nil)
 	push(t, q, 1, 2, 3)
-	run(t, l)
+	testkit.Run(t, l)
 	if delivered != 1 {
 		t.Errorf("delivered %d before Break took effect, want 1", delivered)
 	}
-	run(t, l)
+	testkit.Run(t, l)
 	if delivered != 2 {
 		t.Errorf("delivered %d, want the next one in the next run", delivered)
 	}
@@ -287,15 +287,15 @@ func TestBreakInTheCallback(t *testing.T) {
 
 // A push does not wait while the loop is in a callback.
 func TestPushDoesNotWaitForTheLoop(t *testing.T) {
-	l := newLoop(t, nil)
-	background(t, l)
+	l := testkit.NewLoop(t, nil)
+	testkit.Background(t, l)
 	began, goOn := make(chan struct{}), make(chan struct{})
 	once := sync.OnceFunc(func() { close(began); <-goOn })
 	q := newQueue(t, l, func(int) { once() }, &msgqueue.Config{Bound: msgqueue.Unlimited})
 	push(t, q, 0)
-	await(t, began, "callback")
+	testkit.Await(t, began, "callback")
 	const n = 10_000
-	within(t, "pushing", func() {
+	testkit.Within(t, "pushing", func() {
 		for i := range n {
 			push(t, q, i)
 		}
@@ -309,14 +309,14 @@ func TestPushDoesNotWaitForTheLoop(t *testing.T) {
 
 // An activation without messages does nothing, and the next message is delivered.
 func TestActivationWithoutMessages(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	delivered := 0
 	q := newQueue(t, l, func(int) { delivered++ }, nil)
 	for i := 1; i <= 3; i++ {
 		for _, e := range l.Events() {
-			must(t, e.Activate(event.Read|event.Timeout))
+			testkit.Must(t, e.Activate(event.Read|event.Timeout))
 		}
-		within(t, "a turn", func() { turn(t, l) })
+		testkit.Within(t, "a turn", func() { turn(t, l) })
 		push(t, q, i)
 		turn(t, l)
 		if delivered != i {
@@ -335,7 +335,7 @@ func descriptors() int {
 }
 
 func TestQueueTakesNoDescriptor(t *testing.T) {
-	l := newLoop(t, nil)
+	l := testkit.NewLoop(t, nil)
 	before := descriptors()
 	for range 100 {
 		q := newQueue(t, l, func(int) {}, nil)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
@@ -145,10 +146,10 @@ func TestReadIntoIsForOneRead(t *testing.T) {
 		say := func(what, want string, wantPlace bool) {
 			t.Helper()
 			send(t, nc, what)
-			if data := await(t, got, "Data"); data != want {
+			if data := testkit.Await(t, got, "Data"); data != want {
 				t.Fatalf("Data was called with %q, want %q", data, want)
 			}
-			if in := await(t, inPlace, "Data"); in != wantPlace {
+			if in := testkit.Await(t, inPlace, "Data"); in != wantPlace {
 				t.Errorf("%q is in its place: %v", want, in)
 			}
 		}
@@ -165,7 +166,7 @@ func TestReadIntoIsForOneRead(t *testing.T) {
 		send(t, nc, "four and more") // than there is room for
 		rest := ""
 		for len(rest) < len("four and more") {
-			rest += await(t, got, "Data")
+			rest += testkit.Await(t, got, "Data")
 		}
 		if rest != "four and more" || !<-inPlace {
 			t.Errorf("%q came", rest)
@@ -187,14 +188,14 @@ func TestReadIntoOfAPausedConnection(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p})
 		c, nc := p.connect(t, s)
 		send(t, nc, "head")
-		if await(t, data, "Data") {
+		if testkit.Await(t, data, "Data") {
 			t.Error("in place before it was asked for")
 		}
 		for range 3 {
 			send(t, nc, "body")
 			onLoop(t, c, func() {})
 			c.ResumeRead(nil)
-			if !await(t, data, "Data") {
+			if !testkit.Await(t, data, "Data") {
 				t.Error("the body is not in its place")
 			}
 		}

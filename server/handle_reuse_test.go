@@ -12,13 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
 
-// TestS1StaleHandleNeverReachesAnotherClient: connections are opened and closed as fast as can be, so that their descriptors are
+// TestAStaleHandleNeverReachesAnotherClient: connections are opened and closed as fast as can be, so that their descriptors are
 // used again and again, while goroutines write to, pause, close and abort handles that are long dead. No client reads a byte
 // that was not meant for it, and nobody who is alive is closed by another's handle.
-func TestS1StaleHandleNeverReachesAnotherClient(t *testing.T) {
+func TestAStaleHandleNeverReachesAnotherClient(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var handles stale
 		p := newProbe(calls{
@@ -145,8 +146,8 @@ func (h *stale) pester(t testing.TB, s *running, stop chan struct{}) {
 	}
 }
 
-// TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNobody, also when another connection takes the descriptor at that moment.
-func TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNobody(t *testing.T) {
+// TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNone, also when another connection takes the descriptor at that moment.
+func TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNone(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p})
@@ -197,8 +198,8 @@ func TestAnIDFindsItsConnectionAndNoOther(t *testing.T) {
 			if s.Conn(id) != c {
 				t.Errorf("the ID %v does not find its connection", id)
 			}
-			must(t, nc.Close())
-			await(t, p.closed, "Close")
+			testkit.Must(t, nc.Close())
+			testkit.Await(t, p.closed, "Close")
 			for old := range seen {
 				if s.Conn(old) != nil {
 					t.Errorf("the ID %v finds a connection", old)

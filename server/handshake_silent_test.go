@@ -1,0 +1,77 @@
+package server_test
+
+import (
+	"net"
+	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
+	"github.com/evmq/evmq/server"
+)
+
+// TestSilentClientsTakeNoHandshake: more of them than there are handshakes and workers, some in the middle of a ClientHello, keep
+// nobody waiting; and the handler never hears of them.
+func TestSilentClientsTakeNoHandshake(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		r.tls = true
+		rejected := make(chan error, 100)
+		s := start(t, r, &server.Server{MaxHandshakes: 1, Workers: 1, Handler: echoLines(), OnReject: func(_ *server.Conn, err error) { rejected <- err }})
+		var silent []net.Conn
+		for i := range 20 {
+			nc := s.dialPlain(t)
+			if i%2 == 0 {
+				send(t, nc, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and no more")
+			}
+			silent = append(silent, nc)
+		}
+		for range 3 {
+			nc := s.dial(t)
+			testkit.Must(t, pipelined(nc, "hello", 10))
+			closeWrite(t, nc)
+			expectEOF(t, nc) // with a close_notify, or the client would complain
+			hangUp(nc)
+		}
+		hangUp(silent...)
+		for range silent {
+			testkit.CheckErr(t, "OnReject", testkit.Await(t, rejected, "OnReject"), server.ErrHandshake)
+		}
+		s.shutdown(t)
+		if st := s.Stats(); st.Opened != 3 || st.Closed != 3 || st.Handshakes != 3 || st.FailedHandshakes != 20 {
+			t.Errorf("%+v", st)
+		}
+	})
+}
+
+// TestSilentClientsDoNotStopHandshakes: those that say nothing take no place, and those that are silent after their hello give
+// theirs back in time.
+func TestSilentClientsDoNotStopHandshakes(t *testing.T) {
+	tlsRigs(t, func(t *testing.T, r rig) {
+		p := newProbe(calls{data: echo})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, MaxHandshakes: 2, HandshakeTimeout: limit})
+		for range 50 {
+			s.dialPlain(t) // says nothing
+		}
+		_, nc := p.connect(t, s)
+		send(t, nc, "hello")
+		expect(t, nc, "hello")
+
+		for range 20 {
+			_, err := s.dialPlain(t).Write(clientHello(t))
+			testkit.Must(t, err)
+		}
+		testkit.Until(t, "a good client's turn", func() bool {
+			nc := s.tlsClient(t, nil)
+			defer nc.Close()
+			shaken := make(chan error, 1)
+			go func() { shaken <- nc.Handshake() }()
+			testkit.Until(t, "the handshake's end", func() bool {
+				if server.WaitingHandshakes(s.Server) > 0 { // the silent ones hold both places
+					clock.Advance(limit / 100)
+				}
+				return len(shaken) > 0
+			})
+			return <-shaken == nil
+		})
+		testkit.Must(t, s.Close())
+		s.drained(t)
+	})
+}
