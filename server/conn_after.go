@@ -106,7 +106,7 @@ func (t *ConnTimer) expired(*event.Event, event.Flags) {
 }
 
 // stopTimers stops all timers of a connection that ends. Under mu, on the loop.
-func (c *Conn) stopTimers() {
+func (c *loopConn) stopTimers() {
 	for c.ext.timers != nil {
 		c.ext.timers.stopLocked()
 	}

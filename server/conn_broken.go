@@ -25,7 +25,7 @@ func (c *loopConn) peerLeft(what event.Flags) {
 }
 
 // isBroken reports whether the peer takes no more output.
-func (c *Conn) isBroken() bool {
+func (c *loopConn) isBroken() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state == connBroken
@@ -90,7 +90,7 @@ func (c *loopConn) readFailed(err error) {
 // mayHaveInput reports whether a broken connection may have input that the handler is to be given, or has requests in work.
 func (c *loopConn) mayHaveInput() bool {
 	c.mu.Lock()
-	waits := c.wishesPause() || c.state >= connClosing
+	waits := c.pauseRequested() || c.state >= connClosing
 	c.mu.Unlock()
 	switch {
 	case waits, !c.life.takesInput(), c.handshake().isUnderWay(), c.peerHalf.isDiscarded(), c.peerHalf.isEndTold(), c.holds.has(holdPause):

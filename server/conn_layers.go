@@ -1,6 +1,8 @@
 package server
 
-import "strings"
+import (
+	"strings"
+)
 
 // layers is the set of what lies between a connection's socket and its handler. A connection with any of them has its ext, since it
 // began or since the loop made it, so that the loop may look for it without the lock. Loop only.
@@ -31,3 +33,8 @@ func (s layers) has(one layers) bool { return s&one != 0 }
 
 // add adds a layer.
 func (s *layers) add(one layers) { *s |= one }
+
+// isClient reports whether the connection was made by Dial. Under no lock; on the loop.
+func (c *loopConn) isClient() bool {
+	return c.layers.has(layerTLS) && c.ext.tls.client
+}

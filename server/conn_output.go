@@ -35,7 +35,7 @@ func (c *Conn) outputMemory() int {
 func (c *Conn) countOutput(before int) { c.loop.srv.hold(c.outputMemory() - before) }
 
 // freeOutput gives the queue back if it is empty. Under mu.
-func (c *Conn) freeOutput() {
+func (c *loopConn) freeOutput() {
 	if c.out != nil && c.out.Empty() {
 		before := c.outputMemory()
 		c.out.Free()
@@ -46,7 +46,7 @@ func (c *Conn) freeOutput() {
 
 // failOutput fails all output that waits, also behind a reply, and reports whether there was any. Its completions are added to those that
 // the loop is to call. No other function takes output away that the kernel has not. Under mu, on the loop.
-func (c *Conn) failOutput() (failed bool) {
+func (c *loopConn) failOutput() (failed bool) {
 	before := c.outputMemory()
 	x := c.ext
 	if x != nil {
@@ -70,7 +70,7 @@ func (c *Conn) failOutput() (failed bool) {
 }
 
 // failQueue is failOutput for one queue.
-func (c *Conn) failQueue(q **outq.Queue) (failed bool) {
+func (c *loopConn) failQueue(q **outq.Queue) (failed bool) {
 	if *q == nil {
 		return false
 	}

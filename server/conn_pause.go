@@ -42,10 +42,3 @@ func checkOwner(owner any) {
 		panic(fmt.Sprintf("server: the owner of a pause is a %T, which cannot be compared", owner))
 	}
 }
-
-// unlockAndPost adds a command, unlocks mu and queues the connection if that is needed.
-func (c *Conn) unlockAndPost(what command) {
-	queue := c.mark(what)
-	c.mu.Unlock()
-	c.enqueue(queue)
-}

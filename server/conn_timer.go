@@ -41,7 +41,7 @@ func (cfg *config) timeoutsFrom(t Timeouts) *Timeouts {
 }
 
 // timeouts are the connection's own deadlines, or the server's.
-func (c *Conn) timeouts() *Timeouts {
+func (c *loopConn) timeouts() *Timeouts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ext != nil && c.ext.timeouts != nil {

@@ -39,7 +39,7 @@ func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 }
 
 // takeDetach takes what Detach has left. Under mu.
-func (c *Conn) takeDetach() func(net.Conn, []byte, error) {
+func (c *loopConn) takeDetach() func(net.Conn, []byte, error) {
 	if c.ext == nil {
 		return nil
 	}

@@ -162,7 +162,7 @@ func dialEnded(ctx context.Context) error {
 
 // takeStopContext returns the function that ends the effect of Dial's context, and nil if there is none. Under mu; the function is to be
 // called without it.
-func (c *Conn) takeStopContext() (stop func() bool) {
+func (c *loopConn) takeStopContext() (stop func() bool) {
 	if c.ext != nil {
 		stop, c.ext.stopContext = c.ext.stopContext, nil
 	}

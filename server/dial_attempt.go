@@ -144,7 +144,7 @@ func (a *attempt) failed(err error) {
 }
 
 // dialTimedOut returns the reason of a dial whose time has passed, with the errors of its attempts.
-func (c *Conn) dialTimedOut() error {
+func (c *loopConn) dialTimedOut() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if d := c.ext.dial; d.err != nil {
@@ -231,7 +231,7 @@ func (d *dialing) stopNext() {
 }
 
 // dropAttempts ends all attempts of a connection that is connected or has failed. On the loop.
-func (c *Conn) dropAttempts(d *dialing) {
+func (c *loopConn) dropAttempts(d *dialing) {
 	d.stopNext()
 	for len(d.attempts) > 0 {
 		if err := d.attempts[0].drop(); err != nil {

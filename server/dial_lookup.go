@@ -11,7 +11,7 @@ import (
 )
 
 // startLookUp starts the goroutine that looks the address up, if it is a name. A shutdown waits for the goroutine. On the loop.
-func (c *Conn) startLookUp() {
+func (c *loopConn) startLookUp() {
 	c.mu.Lock()
 	d := c.ext.dial
 	c.mu.Unlock()

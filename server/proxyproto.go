@@ -51,7 +51,7 @@ func proxyHeaderLen(p []byte) (int, error) {
 }
 
 // dropProxyHeader gives back the memory of a header that was not complete.
-func (c *Conn) dropProxyHeader(x *proxied) {
+func (c *loopConn) dropProxyHeader(x *proxied) {
 	x.buf = nil
 	c.loop.srv.hold(-x.held)
 	x.held = 0

@@ -69,7 +69,7 @@ func (in *input) mayGoOn(c *Conn) bool {
 	defer r.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state <= connHalf && !c.wishesPause() && (c.ext == nil || !c.ext.fresh) && c.held()+len(r.buf) < c.loop.srv.cfg.HighWater
+	return c.state <= connHalf && !c.pauseRequested() && (c.ext == nil || !c.ext.fresh) && c.held()+len(r.buf) < c.loop.srv.cfg.HighWater
 }
 
 // next takes the next message, skipping bytes that are none. It returns nil if the rest is for the loop: no message is complete, or

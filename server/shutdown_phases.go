@@ -48,7 +48,7 @@ func (s *Server) leaveConn(outgoing bool) {
 }
 
 // isOutgoing reports whether the server has made the connection. On the loop.
-func (c *Conn) isOutgoing() bool {
+func (c *loopConn) isOutgoing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ext != nil && c.ext.outgoing

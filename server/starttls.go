@@ -157,7 +157,7 @@ func (u *upgrade) end(c *Conn, err error) {
 }
 
 // takeUpgradeEnd takes what is to be called when a StartTLS ends; nil if there is nothing to be called. Under mu.
-func (c *Conn) takeUpgradeEnd() (end func(*Conn, error)) {
+func (c *loopConn) takeUpgradeEnd() (end func(*Conn, error)) {
 	switch x := c.ext; {
 	case x == nil:
 	case x.upgrade != nil:

@@ -196,7 +196,7 @@ func (c *loopConn) countTLS() (alive bool) {
 }
 
 // recountTLS counts what the pipe holds, and reports by how much that has grown. On the loop.
-func (c *Conn) recountTLS() (grown int) {
+func (c *loopConn) recountTLS() (grown int) {
 	t := c.ext.tls
 	n := t.memory()
 	grown = n - t.counted
@@ -261,7 +261,7 @@ func (c *loopConn) writeRecords() error {
 }
 
 // encryptedWritten accounts for the output whose records the kernel has taken. Under mu.
-func (c *Conn) encryptedWritten() error {
+func (c *loopConn) encryptedWritten() error {
 	t := c.ext.tls
 	if t.encrypted > 0 && c.out != nil {
 		n := t.encrypted

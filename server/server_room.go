@@ -42,14 +42,14 @@ func (c *Conn) awaitServerRoom() {
 }
 
 // leaveServerRoom takes c out of those that wait: it is closed.
-func (c *Conn) leaveServerRoom() {
+func (c *loopConn) leaveServerRoom() {
 	s := c.loop.srv
 	if s.room.n.Load() == 0 {
 		return
 	}
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
-	delete(s.room.conns, c)
+	delete(s.room.conns, &c.Conn)
 	s.room.n.Store(int32(len(s.room.conns)))
 }
 
@@ -65,16 +65,16 @@ func (s *Server) tellOfRoom() {
 		byLoop[c.loop] = append(byLoop[c.loop], c)
 	}
 	for l, conns := range byLoop {
-		l.do(func() { // a loop that is closed tells nobody, and has no connection
+		l.do(func() { // a closed loop has no connection
 			for _, c := range conns {
-				c.serverHasRoom()
+				c.loopPart().serverHasRoom()
 			}
 		})
 	}
 }
 
-// serverHasRoom brings a visit that ends with LowWater. On the loop.
-func (c *Conn) serverHasRoom() {
+// serverHasRoom queues the connection, which calls LowWater. On the loop.
+func (c *loopConn) serverHasRoom() {
 	c.mu.Lock()
 	if c.state == connClosed {
 		c.mu.Unlock()

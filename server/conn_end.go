@@ -1,81 +1,11 @@
 package server
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/evmq/evmq/event"
 )
-
-// requeue has the loop come by again.
-func (c *Conn) requeue() {
-	c.mu.Lock()
-	queue := c.mark(cmdLook)
-	c.mu.Unlock()
-	c.enqueue(queue)
-}
-
-// begin makes the loop watch a new connection and tells the handler. It is called on the connection's loop.
-func (c *loopConn) begin() (alive bool) {
-	l := c.loop
-	if l.srv.drains(c.isOutgoing()) {
-		c.draining = c.draining.begin(true)
-	}
-	if l.cut {
-		c.fail(cmp.Or(l.endReason, ErrServerClosed))
-		return false
-	}
-	if c.life != lifeDialing {
-		if c.life == lifeHandshake {
-			c.ext.readyBy = saturatedAdd(l.now(), l.srv.cfg.HandshakeTimeout)
-		}
-		l.srv.conns.set(c.ev.FD(), c)
-	}
-	if c.life == lifeDialing {
-		c.ext.readyBy = saturatedAdd(l.now(), c.ext.readyBy)
-		l.dialing[c] = struct{}{}
-		c.startLookUp()
-	}
-	if err := c.ev.Add(event.NoTimeout); err != nil {
-		c.fail(err)
-		return false
-	}
-	switch {
-	case c.life == lifeNew:
-		c.opened()
-	case c.isClient():
-		c.startHandshake()
-	}
-	c.arm()
-	return !c.life.isGone()
-}
-
-// opened tells the handler of a connection that is ready for it.
-func (c *loopConn) opened() {
-	c.life = c.life.to(lifeOpen)
-	c.deadlines.start(idleDeadline, c.loop.now())
-	c.loop.srv.totals.opened.Add(1)
-	c.mu.Lock()
-	h, closing := c.handlerLocked(), c.state == connClosing
-	if c.ext != nil {
-		c.ext.unopened = false
-	}
-	stopContext := c.takeStopContext()
-	c.mu.Unlock()
-	if stopContext != nil {
-		stopContext()
-	}
-	if closing { // Close was called before
-		c.beginClosing()
-	} else {
-		c.deadlines.start(firstRequestDeadline, c.loop.now())
-	}
-	c.guard(func() { h.Open(&c.Conn) })
-}
 
 // beginClosing is the loop's part of Close: from now on only output matters. A connection that is still to be opened is closed at once
 // if there is nothing to flush, else when it is open.
@@ -130,7 +60,7 @@ func (c *loopConn) finishClosing() (alive bool) {
 // end closes the connection now, in good order.
 func (c *loopConn) end(reason error) { c.tearDown(reason) }
 
-// fail closes the connection now, for a reason that is nobody's wish.
+// fail closes the connection now, after an I/O error, a timeout or a broken limit.
 func (c *loopConn) fail(err error) {
 	err = c.loop.closedError(err)
 	c.mu.Lock()
@@ -212,7 +142,7 @@ func (c *loopConn) tearDown(reason error) {
 	c.leaveGone()
 }
 
-// leaveGone ends the loop's visit to a connection that is gone.
+// leaveGone ends the loop's work on a connection whose descriptor is closed.
 func (c *loopConn) leaveGone() {
 	c.mu.Lock()
 	c.sched &^= schedRunning
@@ -280,31 +210,4 @@ func (c *loopConn) notifyClosed() {
 	} else if f := l.srv.cfg.OnReject; f != nil {
 		c.guard(func() { f(&c.Conn, reason) })
 	}
-}
-
-// guard calls the user's fn, and isolates its panic where the server is to survive that.
-func (c *Conn) guard(fn func()) {
-	if c.loop.srv.cfg.OnPanic == nil {
-		fn()
-		return
-	}
-	defer c.survive()
-	fn()
-}
-
-// survive is deferred by functions that call the user's. It isolates a panic: the connection ends.
-func (c *Conn) survive() {
-	if v := recover(); v != nil {
-		c.loop.srv.OnPanic(c, v, debug.Stack())
-		c.abort(ErrPanic)
-	}
-}
-
-func (l *loop) guard(c *Conn, fn func()) {
-	defer func() {
-		if v := recover(); v != nil {
-			l.srv.OnPanic(c, v, debug.Stack())
-		}
-	}()
-	fn()
 }

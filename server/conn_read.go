@@ -60,7 +60,7 @@ func (c *loopConn) countLook() {
 	c.countLastRead(x.looks)
 }
 
-// received gives p, the loop's own buffer, to whoever it is for.
+// received gives p, the loop's own buffer, to the handler, or adds it to the input that is held.
 func (c *loopConn) received(p []byte) {
 	c.deadlines.received(c.loop.now())
 	if c.life.isClosing() || c.peerHalf.isDiscarded() {
@@ -106,11 +106,11 @@ func (c *loopConn) inputHandler() (h Handler, ok bool) {
 
 // isPaused reports whether reading is to pause. A handshake goes on all the same. Under mu, on the loop.
 func (c *loopConn) isPaused() bool {
-	return c.wishesPause() && c.state < connClosing && !c.isConnecting()
+	return c.pauseRequested() && c.state < connClosing && !c.isConnecting()
 }
 
-// wishesPause reports whether nothing is to be given to the handler, for PauseRead, Detach or StartTLS. Under mu.
-func (c *Conn) wishesPause() bool {
+// pauseRequested reports whether nothing is to be given to the handler, for PauseRead, Detach or StartTLS. Under mu.
+func (c *Conn) pauseRequested() bool {
 	return c.ext != nil && (len(c.ext.pauses) > 0 || c.ext.detach != nil || c.ext.upgrade != nil)
 }
 
@@ -229,7 +229,7 @@ func (c *loopConn) keep(p []byte) {
 }
 
 // maxInput is what may be kept without being consumed.
-func (c *Conn) maxInput() int {
+func (c *loopConn) maxInput() int {
 	n := c.loop.srv.cfg.MaxInput
 	if h, ok := FindHandler[LimitHandler](c.Handler()); ok {
 		n = max(n, h.MaxInput())

@@ -5,7 +5,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/sock"
 )
 
@@ -161,7 +160,7 @@ func (c *loopConn) writeSome(limit int) (n int, full bool, err error) {
 }
 
 // wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu.
-func (c *Conn) wroteOut(n int) {
+func (c *loopConn) wroteOut(n int) {
 	l := c.loop
 	before := c.outputMemory()
 	if c.out.File() != nil {
@@ -177,12 +176,12 @@ func (c *Conn) wroteOut(n int) {
 }
 
 // countWritten counts n bytes that the kernel has taken. Under mu.
-func (c *Conn) countWritten(n int) {
+func (c *loopConn) countWritten(n int) {
 	c.wrote += uint64(n)
 	c.loop.traffic.written.Add(uint64(n))
 }
 
-// makeRoom lets those go on who wait for room in the output. Under mu.
+// makeRoom lets the goroutines continue that wait for room in the output. Under mu.
 func (c *Conn) makeRoom() {
 	if c.ext.room != nil && c.ahead() < c.loop.srv.cfg.MaxOutput {
 		close(c.ext.room)
@@ -212,27 +211,6 @@ func (c *loopConn) onWritable() {
 	}
 	c.writing = writeIdle
 	c.flush()
-}
-
-// isReading reports whether the event waits for Read.
-func (c *loopConn) isReading() bool { return c.ev.Conditions()&event.Read != 0 }
-
-// watch makes the event wait for what the states say, and for input if it does already.
-func (c *loopConn) watch() error { return c.watchRead(c.isReading()) }
-
-// watchRead is watch that begins to wait for input, or ends it.
-func (c *loopConn) watchRead(read bool) error {
-	var want event.Flags
-	if read {
-		want |= event.Read
-	}
-	if c.writing == writeBlocked {
-		want |= event.Write // which reports an error and a hang-up, too
-	}
-	if w := c.peerHalf.watched(c.loop.ev.Features()); !read && (want == 0 || w == event.Closed) {
-		want |= w
-	}
-	return c.ev.SetConditions(want)
 }
 
 // wouldBlock says that a call is to be made again when the descriptor is ready.

@@ -108,7 +108,7 @@ func (c *loopConn) takeFetched(f *outq.File, limit int) ([]byte, error) {
 }
 
 // wroteFetched counts n bytes of what takeFetched has returned as given to the kernel. Under mu.
-func (c *Conn) wroteFetched(n int) {
+func (c *loopConn) wroteFetched(n int) {
 	x := c.ext.fetched
 	x.buf = x.buf[n:]
 	if x.file.Remain == int64(n) {
@@ -188,18 +188,20 @@ func (c *Conn) failure() error {
 }
 
 // owesFile reports whether the completion of a file is kept back until a read of it ends.
-func (c *Conn) owesFile() bool {
+func (c *loopConn) owesFile() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ext != nil && c.ext.fetched != nil && c.ext.fetched.owed != nil
 }
 
 // isFetching reports whether the output waits for a piece of a file. Under mu.
-func (c *Conn) isFetching() bool { return c.ext != nil && c.ext.fetched != nil && c.ext.fetched.busy }
+func (c *loopConn) isFetching() bool {
+	return c.ext != nil && c.ext.fetched != nil && c.ext.fetched.busy
+}
 
 // stopFetching interrupts the goroutine that reads a file, where the file's reads can be interrupted, and keeps the file's completion
 // back until then: before, the file is not the user's again. Before the output fails. Under mu.
-func (c *Conn) stopFetching() {
+func (c *loopConn) stopFetching() {
 	if x := c.ext.fetched; x != nil && x.busy && x.owed == nil {
 		x.owed, x.file.Done = x.file.Done, nil
 		x.halted = x.file.F.SetReadDeadline(time.Unix(1, 0)) == nil // most files that have no deadlines do not keep their readers waiting

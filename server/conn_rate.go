@@ -8,7 +8,7 @@ import (
 )
 
 // allowance asks both buckets, the connection's and the group's.
-func (c *Conn) allowance(own, group *ratelimit.Bucket, want int, share *ratelimit.Share) (n int, at time.Duration) {
+func (c *loopConn) allowance(own, group *ratelimit.Bucket, want int, share *ratelimit.Share) (n int, at time.Duration) {
 	now := c.loop.now()
 	n, at = own.Allow(now, want)
 	if n > 0 {
@@ -50,13 +50,13 @@ func (c *loopConn) writeAllowance(want int) int {
 	return n
 }
 
-func (c *Conn) spendRead(n int) {
+func (c *loopConn) spendRead(n int) {
 	c.ext.readRate.Take(c.loop.now(), n)
 	c.loop.srv.cfg.RateGroup.reads().TakeShare(c.loop.now(), n, &c.ext.readShare)
 }
 
 // spend counts n bytes of output. Under mu.
-func (c *Conn) spend(n int) {
+func (c *loopConn) spend(n int) {
 	c.ext.writeRate.Take(c.loop.now(), n)
 	c.loop.srv.cfg.RateGroup.writes().TakeShare(c.loop.now(), n, &c.ext.writeShare)
 }

@@ -65,7 +65,7 @@ func (c *loopConn) isUndisturbed() bool {
 }
 
 // keepRefusal keeps the mark of a refused write until the handler may be told of room.
-func (c *Conn) keepRefusal() {
+func (c *loopConn) keepRefusal() {
 	c.mu.Lock()
 	c.sched |= schedRefused
 	c.mu.Unlock()
@@ -73,7 +73,7 @@ func (c *Conn) keepRefusal() {
 
 // hasCommands reports whether commands wait for the loop, perhaps to go on with input that was held, or a refused write, which is followed
 // by LowWater.
-func (c *Conn) hasCommands() bool {
+func (c *loopConn) hasCommands() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.commands != 0 || c.sched&schedRefused != 0
@@ -97,32 +97,6 @@ func (c *loopConn) applyWaterMarks(held int) {
 		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isConnecting() {
 			c.guard(func() { h.LowWater(&c.Conn) })
 		}
-	}
-}
-
-// resumeReading makes the kernel report input again if it is wanted and was not.
-func (c *loopConn) resumeReading() {
-	if !c.mayRead() {
-		return
-	}
-	if c.hasMoreTLS() {
-		c.requeue() // what TLS has decrypted goes first; see goOn
-	}
-	if c.isReading() {
-		return
-	}
-	c.deadlines.restart(readDeadline, c.loop.now()) // what the peer could not send meanwhile is not its fault
-	if err := c.watchRead(true); err != nil {
-		c.fail(err)
-		return
-	}
-}
-
-// stopReading is called when the kernel reports what is not wanted now. Only here does a pause reach the kernel; most end before.
-// The peer's reset is still watched for.
-func (c *loopConn) stopReading() {
-	if err := c.watchRead(false); err != nil {
-		c.fail(err)
 	}
 }
 

@@ -1,10 +1,10 @@
 package server
 
-// A visit is what a loop does with one connection without a break: it reads, calls the handler, writes, reports. Only callbacks of this
-// connection run in it. A callback may cut it short, by runtime.Goexit or by a panic that an option of the loops recovers from. Then
-// loop.current still names the connection when the loop goes on, and mend ends it.
+// A loop works on one connection at a time: it reads, calls the handler, writes and calls completions. Only callbacks of this connection
+// run meanwhile. A callback may cut the work short, by runtime.Goexit or by a panic that an option of the loops recovers from. Then
+// loop.current still names the connection when the loop goes on, and abortCurrent ends it.
 
-// enter begins a visit to c. It ends with visiting set to nil.
+// enter begins the work on c. It ends when current is set to nil.
 func (l *loop) enter(c *loopConn) {
 	if l.current != nil {
 		l.abortCurrent()
@@ -12,8 +12,8 @@ func (l *loop) enter(c *loopConn) {
 	l.current = c
 }
 
-// abortCurrent ends the visit that a callback has cut short: the connection whose callback that was is aborted with ErrPanic, and the
-// callers that wait for the outcome of a write are told. A callback may cut mend short too; then it is called again.
+// abortCurrent ends the work that a callback has cut short: the connection of the callback is aborted with ErrPanic, and the outcome of
+// its writes is reported. A callback may cut abortCurrent short, too; then it is called again.
 func (l *loop) abortCurrent() {
 	c := l.current
 	c.mu.Lock()

@@ -2,8 +2,8 @@ package server
 
 import "fmt"
 
-// What any goroutine may wish of a connection. Each wish is left under the connection's lock, in one order with its writes, and
-// carried out by its loop.
+// What any goroutine may request of a connection. Each request is recorded under the connection's lock, in one order with its writes, and
+// carried out by the loop.
 
 // Close closes the connection in order: it takes no more output from now on, finishes the requests that workers have and sends their
 // replies, flushes, closes our half, and reads until the peer has closed its half, so that what was sent arrives. What is read is

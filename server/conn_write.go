@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/internal/outq"
 )
 
-// Every write appends to the connection's output under its lock, whoever calls, and so there is one order over all of
+// Every write appends to the connection's output under its lock, from any goroutine, and so there is one order over all of
 // them, close included. A write is accepted whole or refused whole, and never waits. What is accepted ends in exactly one way: it is
 // given to the kernel, or fails with the connection's reason.
 
@@ -209,12 +209,6 @@ func (c *Conn) output() *outq.Queue {
 		c.out = outq.Get()
 	}
 	return c.out
-}
-
-func (c *Conn) unlockAndQueue() {
-	queue := c.mark(0)
-	c.mu.Unlock()
-	c.enqueue(queue)
 }
 
 var _ io.StringWriter = (*Conn)(nil)

@@ -1,0 +1,44 @@
+package server
+
+import (
+	"net"
+
+	"github.com/evmq/evmq/internal/sock"
+)
+
+// RemoteAddr is the peer's address: with ProxyProtocol, what its header says. Any goroutine.
+func (c *Conn) RemoteAddr() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ext != nil && c.ext.proxied != nil && c.ext.proxied.source != nil {
+		return c.ext.proxied.source
+	}
+	return c.peer.Addr(c.loop.srv.network(c.peer))
+}
+
+// PeerAddr is the address that the connection itself comes from: with ProxyProtocol the proxy's. Any goroutine.
+func (c *Conn) PeerAddr() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peer.Addr(c.loop.srv.network(c.peer))
+}
+
+// descriptor is the number of c's descriptor; -1 while there is none. Under mu, as long as the connection is open.
+func (c *Conn) descriptor() int { return c.loopPart().ev.FD() }
+
+// LocalAddr is the connection's own address; nil when it is closed or detached. Any goroutine.
+func (c *Conn) LocalAddr() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == connClosed || c.ext != nil && (c.ext.dial != nil || c.ext.handed) || c.descriptor() < 0 {
+		return nil
+	}
+	p, err := sock.LocalPeer(c.descriptor())
+	if err != nil {
+		return nil
+	}
+	if p.IsUnix() {
+		return &net.UnixAddr{Name: sock.UnixName(c.descriptor()), Net: "unix"}
+	}
+	return p.Addr(c.loop.srv.network(p))
+}

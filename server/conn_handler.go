@@ -1,0 +1,46 @@
+package server
+
+import (
+	"fmt"
+)
+
+// SetHandler makes h the connection's handler from its next message on: for an upgrade, or for another framing. In a request
+// on a worker it takes effect with the next message, before the request has ended. h's Open is not called. Any goroutine.
+func (c *Conn) SetHandler(h Handler) error {
+	if h == nil {
+		return fmt.Errorf("set handler: %w: nil", ErrInvalid)
+	}
+	if err := checkHandler(h); err != nil {
+		return fmt.Errorf("set handler: %w", err)
+	}
+	c.mu.Lock()
+	x := c.extra()
+	x.handler, x.fresh = h, true
+	queue := c.mark(cmdLook)
+	c.mu.Unlock()
+	c.enqueue(queue)
+	return nil
+}
+
+// Handler is the connection's handler: that of the last SetHandler, else that which the connection began with. Any goroutine.
+func (c *Conn) Handler() Handler {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.handlerLocked()
+}
+
+func (c *Conn) handlerLocked() Handler {
+	if c.ext != nil && c.ext.handler != nil {
+		return c.ext.handler
+	}
+	return c.loop.srv.cfg.Handler
+}
+
+// isFresh says, once, that the handler is a new one, whose framing begins at the beginning. Under mu.
+func (c *loopConn) isFresh() bool {
+	if c.ext == nil || !c.ext.fresh {
+		return false
+	}
+	c.ext.fresh = false
+	return true
+}

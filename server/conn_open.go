@@ -1,0 +1,65 @@
+package server
+
+import (
+	"cmp"
+
+	"github.com/evmq/evmq/event"
+)
+
+// begin makes the loop watch a new connection and tells the handler. It is called on the connection's loop.
+func (c *loopConn) begin() (alive bool) {
+	l := c.loop
+	if l.srv.drains(c.isOutgoing()) {
+		c.draining = c.draining.begin(true)
+	}
+	if l.cut {
+		c.fail(cmp.Or(l.endReason, ErrServerClosed))
+		return false
+	}
+	if c.life != lifeDialing {
+		if c.life == lifeHandshake {
+			c.ext.readyBy = saturatedAdd(l.now(), l.srv.cfg.HandshakeTimeout)
+		}
+		l.srv.conns.set(c.ev.FD(), c)
+	}
+	if c.life == lifeDialing {
+		c.ext.readyBy = saturatedAdd(l.now(), c.ext.readyBy)
+		l.dialing[c] = struct{}{}
+		c.startLookUp()
+	}
+	if err := c.ev.Add(event.NoTimeout); err != nil {
+		c.fail(err)
+		return false
+	}
+	switch {
+	case c.life == lifeNew:
+		c.opened()
+	case c.isClient():
+		c.startHandshake()
+	}
+	c.arm()
+	return !c.life.isGone()
+}
+
+// opened tells the handler of a connection that is ready for it.
+func (c *loopConn) opened() {
+	c.life = c.life.to(lifeOpen)
+	c.deadlines.start(idleDeadline, c.loop.now())
+	c.loop.srv.totals.opened.Add(1)
+	c.mu.Lock()
+	h, closing := c.handlerLocked(), c.state == connClosing
+	if c.ext != nil {
+		c.ext.unopened = false
+	}
+	stopContext := c.takeStopContext()
+	c.mu.Unlock()
+	if stopContext != nil {
+		stopContext()
+	}
+	if closing { // Close was called before
+		c.beginClosing()
+	} else {
+		c.deadlines.start(firstRequestDeadline, c.loop.now())
+	}
+	c.guard(func() { h.Open(&c.Conn) })
+}

@@ -1,0 +1,161 @@
+package server
+
+import (
+	"github.com/evmq/evmq/event"
+)
+
+// ready is the callback of every connection's event.
+func (l *loop) ready(e *event.Event, what event.Flags) {
+	c := connOf(e)
+	if c.life.isGone() {
+		return
+	}
+	l.enter(c)
+	if what == event.Read && c.life != lifeDialing { // most of the time
+		c.onReadable(what)
+	} else {
+		c.onReady(what)
+	}
+	l.current = nil
+}
+
+// onReady handles what the kernel and the timer report of c.
+func (c *loopConn) onReady(what event.Flags) {
+	if what&event.Timeout != 0 && !c.onTimeout() {
+		return
+	}
+	if c.life == lifeDialing { // its attempts have events of their own
+		return
+	}
+	if what&event.Write != 0 {
+		c.onWritable()
+		if c.life.isGone() {
+			return
+		}
+	}
+	if what&(event.Read|event.Closed|event.HangUp) != 0 {
+		c.onReadable(what)
+	}
+}
+
+// serve is the queue's callback: c has output, or commands.
+func (l *loop) serve(c *loopConn) {
+	l.enter(c)
+	c.serve()
+	l.current = nil
+}
+
+func (c *loopConn) serve() {
+	c.mu.Lock()
+	commands := c.commands
+	c.commands, c.sched = 0, c.sched&schedRefused|schedRunning
+	if c.state != connClosed && (commands == 0 || commands == cmdDone && c.nothingLeft()) {
+		// Nearly always: output, perhaps with a worker that has finished its request. One lock for all of it.
+		if commands == cmdDone {
+			c.takeBack()
+		}
+		r := c.flushLocked()
+		c.mu.Unlock()
+		c.flushed(r)
+		return
+	}
+	c.mu.Unlock()
+	c.applyCommands(commands)
+}
+
+// applyCommands carries out commands, in the order in which it makes sense, and lets the connection go on.
+func (c *loopConn) applyCommands(commands command) {
+	if commands&cmdOpen != 0 && !c.begin() {
+		return
+	}
+	if commands&cmdResolved != 0 && c.life == lifeDialing {
+		c.connect()
+	}
+	if commands&cmdHandshaken != 0 {
+		c.handshakeEnded()
+	}
+	if commands&cmdDone != 0 {
+		c.takeBack()
+	}
+	if c.handshake() == handshakeFull && !c.life.isGone() && c.ext.tls.pipe.TakesInput() {
+		c.setHandshake(handshakeRuns)
+	}
+	c.mu.Lock()
+	state, reason := c.state, c.reasonLocked()
+	paused := c.isPaused()
+	c.mu.Unlock()
+	if c.life.isGone() {
+		c.leaveGone()
+		return
+	}
+	if state == connClosed {
+		c.tearDown(reason)
+		return
+	}
+	if commands&cmdShutRead != 0 {
+		c.peerHalf = c.peerHalf.reach(peerDiscarded)
+		if !c.holds.has(holdWorker) {
+			c.dropInput()
+		}
+	}
+	if c.holds.has(holdPause) && !paused {
+		c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not go on while reading was paused
+	}
+	c.holds.set(holdPause, paused)
+	if state == connBroken && paused && c.timeouts().Close == event.NoTimeout { // or it would stay for ever
+		c.fail(reason)
+		return
+	}
+	if state == connClosing && !c.life.isClosing() {
+		c.beginClosing()
+		if c.life.isGone() {
+			return
+		}
+	}
+	c.advance()
+	c.arm() // a command may have brought a deadline nearer
+}
+
+// advance processes the input that is left, writes, and ends the work on the connection.
+func (c *loopConn) advance() {
+	if c.mayGiveInput() {
+		c.holds.remove(holdYield)
+	}
+	if c.in != nil && c.mayGiveInput() {
+		c.mu.Lock()
+		h, ok := c.inputHandler()
+		c.mu.Unlock()
+		c.process(c.in.rest(), h, ok)
+		if c.life.isGone() {
+			return
+		}
+	}
+	switch {
+	case c.hasMoreTLS() && c.mayReadBut(holdLastRead) && !c.handshake().isUnderWay():
+		c.decrypt()
+		return
+	case c.draining.isDraining() && c.life.takesInput() && c.mayRead() && !c.handshake().isUnderWay():
+		c.read() // what came before the shutdown is still answered; more is not read, or a busy client would keep us
+		c.holds.add(holdLastRead)
+	case c.draining.isDraining() && c.handshake().isUnderWay() && c.mayRead() && !c.handshake().isBegun():
+		c.read() // a whole ClientHello is still answered
+	}
+	if c.life.isGone() {
+		return
+	}
+	c.flush()
+}
+
+// endTurn hands the requests of a turn to the workers at its end. If a callback has cut the turn short by runtime.Goexit, it is called
+// before the next turn.
+func (l *loop) endTurn() {
+	if l.current != nil {
+		l.abortCurrent()
+	}
+	if len(l.handover) == 0 {
+		return
+	}
+	l.handOver(l.handover)
+	clear(l.handover)
+	l.handover = l.handover[:0]
+}
