@@ -45,34 +45,8 @@ func (w *worker) metaLook(r *protocol.Request) (large *store.Lease, found bool) 
 		w.out = append(w.out, "HD"...)
 	}
 	m := e.Meta()
-	won := created
-	for _, word := range f.Words {
-		switch word[0] {
-		case 'T':
-			m.Expires = expiry(int64(f.TTL), now)
-		case 'N':
-			if created {
-				m.Expires = expiry(int64(f.VivifyTTL), now)
-			}
-		case 'R':
-			if m.Bits&bitWon == 0 && !created && m.Expires != 0 && m.Expires < expiry(int64(f.RecacheAt), now) {
-				won = true
-			}
-		default:
-			w.metaWord(word, r.Key, &m, &e, now)
-		}
-	}
-	if m.Bits&bitWon != 0 {
-		w.out = append(w.out, " Z"...)
-	}
-	if m.Bits&bitStale != 0 {
-		w.out = append(w.out, " X"...)
-		won = won || m.Bits&bitWon == 0
-	}
-	if won {
-		w.out = append(w.out, " W"...)
-		m.Bits |= bitWon
-	}
+	recache := w.metaWords(r, &m, &e, created, now)
+	won := w.metaWin(&m, recache)
 	w.end()
 	if !f.NoUpdate {
 		e.Use()
@@ -84,6 +58,48 @@ func (w *worker) metaLook(r *protocol.Request) (large *store.Lease, found bool) 
 		large = w.value(&e)
 	}
 	return large, true
+}
+
+// metaWords answers the flags of a command that has found or created an item, and applies those that set its time. It reports whether the client is
+// to store a new value: the item was created, or is about to expire, and no client was told so before.
+func (w *worker) metaWords(r *protocol.Request, m *store.Meta, e *store.Entry, created bool, now int64) (recache bool) {
+	f := &r.Meta
+	recache = created
+	for _, word := range f.Words {
+		switch word[0] {
+		case 'T':
+			m.Expires = expiry(int64(f.TTL), now)
+		case 'N':
+			if created {
+				m.Expires = expiry(int64(f.VivifyTTL), now)
+			}
+		case 'R':
+			if m.Bits&bitWon == 0 && !created && m.Expires != 0 && m.Expires < expiry(int64(f.RecacheAt), now) {
+				recache = true
+			}
+		default:
+			w.metaWord(word, r.Key, m, e, now)
+		}
+	}
+	return recache
+}
+
+// metaWin answers whether the client is the one to store a new value (W), or another one was told to (Z), and whether the value is stale (X). It
+// reports the first, and then sets the item's bit for it.
+func (w *worker) metaWin(m *store.Meta, recache bool) (won bool) {
+	won = recache
+	if m.Bits&bitWon != 0 {
+		w.out = append(w.out, " Z"...)
+	}
+	if m.Bits&bitStale != 0 {
+		w.out = append(w.out, " X"...)
+		won = won || m.Bits&bitWon == 0
+	}
+	if won {
+		w.out = append(w.out, " W"...)
+		m.Bits |= bitWon
+	}
+	return won
 }
 
 // metaWord answers one flag of a command that has found an item.

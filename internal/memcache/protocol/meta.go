@@ -141,75 +141,86 @@ func (r *Request) opaque() Refusal {
 }
 
 // metaFlags parses the flags. It parses all of them before it returns a refusal: that of the last invalid value that has one of its own.
-func (r *Request) metaFlags(words [][]byte) (why Refusal) {
+func (r *Request) metaFlags(words [][]byte) Refusal {
 	var seen [128]bool
-	m := &r.Meta
-	m.Words = words
-	failed := false
-	wrong := func(ok bool, with Refusal) {
-		if !ok {
-			failed = true
-			if with != None {
-				why = with
-			}
-		}
-	}
-	why = BadFormat
+	r.Meta.Words = words
+	why := None
 	for _, w := range words {
 		f := w[0]
 		if f >= 127 || seen[f] {
 			return DuplicateFlag
 		}
 		seen[f] = true
-		var ok bool
-		switch f {
-		case 'b':
-			m.BinaryKey = true
-			wrong(r.decodeKey(), BadKey)
-		case 'N':
-			m.Vivify = true
-			m.VivifyTTL, ok = parseInt32(w[1:])
-			wrong(ok, BadToken)
-		case 'T':
-			m.NewTTL = true
-			m.TTL, ok = parseInt32(w[1:])
-			wrong(ok, BadToken)
-		case 'R':
-			m.RecacheAt, ok = parseInt32(w[1:])
-			wrong(ok, BadToken)
-		case 'O', 'P', 'L', 'k', 's', 't', 'c', 'f', 'l', 'h':
-		case 'v':
-			m.Value = true
-		case 'u':
-			m.NoUpdate = true
-		case 'q':
-			r.NoReply = true
-		case 'F':
-			r.Flags, ok = parseUint32(w[1:])
-			wrong(ok, None)
-		case 'C':
-			m.HasCAS = true
-			r.CAS, ok = parseUint(w[1:])
-			wrong(ok, BadToken)
-		case 'M':
-			wrong(len(w) == 2, BadMode)
-			if len(w) == 2 {
-				m.Mode = w[1]
-			}
-		case 'J':
-			m.Initial, ok = parseUint(w[1:])
-			wrong(ok, BadInitial)
-		case 'D':
-			r.Delta, ok = parseUint(w[1:])
-			wrong(ok, BadMetaDelta)
-		case 'I':
-			m.Stale = true
-		default:
+		switch refusal := r.metaFlag(f, w[1:]); {
+		case refusal == None, refusal == BadFormat && why != None:
+		case refusal == InvalidFlag:
 			return InvalidFlag
+		default:
+			why = refusal
 		}
 	}
-	if failed {
-		return why
+	return why
+}
+
+// metaFlag parses one flag. A refusal other than InvalidFlag is for its value: BadFormat if it has none of its own.
+func (r *Request) metaFlag(f byte, value []byte) Refusal {
+	m := &r.Meta
+	switch f {
+	case 'O', 'P', 'L', 'k', 's', 't', 'c', 'f', 'l', 'h': // these only matter to the answer
+	case 'F', 'C', 'D', 'J', 'N', 'R', 'T':
+		return r.metaNumber(f, value)
+	case 'b':
+		m.BinaryKey = true
+		if !r.decodeKey() {
+			return BadKey
+		}
+	case 'v':
+		m.Value = true
+	case 'u':
+		m.NoUpdate = true
+	case 'q':
+		r.NoReply = true
+	case 'I':
+		m.Stale = true
+	case 'M':
+		if len(value) != 1 {
+			return BadMode
+		}
+		m.Mode = value[0]
+	default:
+		return InvalidFlag
+	}
+	return None
+}
+
+// metaNumber parses a flag whose value is a number.
+func (r *Request) metaNumber(f byte, value []byte) Refusal {
+	m := &r.Meta
+	ok, refusal := false, BadToken
+	switch f {
+	case 'F':
+		r.Flags, ok = parseUint32(value)
+		refusal = BadFormat
+	case 'C':
+		m.HasCAS = true
+		r.CAS, ok = parseUint(value)
+	case 'D':
+		r.Delta, ok = parseUint(value)
+		refusal = BadMetaDelta
+	case 'J':
+		m.Initial, ok = parseUint(value)
+		refusal = BadInitial
+	case 'N':
+		m.Vivify = true
+		m.VivifyTTL, ok = parseInt32(value)
+	case 'R':
+		m.RecacheAt, ok = parseInt32(value)
+	case 'T':
+		m.NewTTL = true
+		m.TTL, ok = parseInt32(value)
+	}
+	if !ok {
+		return refusal
 	}
 	return None
 }
