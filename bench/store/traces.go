@@ -7,7 +7,7 @@ import (
 	"sort"
 )
 
-// A trace is a sequence of keys by number: who does not have one stores it. The traces are those of the store's own test.
+// A trace is a sequence of keys by number: a cache that lacks a key stores it. The traces are those of the store's own test.
 type trace struct {
 	name string
 	each func(n, requests int, request func(key uint64) error) error

@@ -15,7 +15,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if child != nil { // the parent has printed the warnings
 		stderr = child
 	}
-	s, err := settle(args)
+	s, err := configure(args)
 	switch {
 	case errors.Is(err, errHelp):
 		err = help(stdout)
@@ -42,8 +42,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return status(err)
 }
 
-// settle returns the settings of the command line and the environment.
-func settle(args []string) (*settings, error) {
+// configure returns the settings of the command line and the environment.
+func configure(args []string) (*settings, error) {
 	passed, err := takePassed()
 	if err != nil {
 		return nil, err

@@ -97,7 +97,7 @@ func (e *Entry) putSmall(m *Meta, n int, values [][]byte) error {
 		b = b[copy(b, v):]
 	}
 	e.unholdOld()
-	e.settle(r)
+	e.publish(r)
 	return nil
 }
 
@@ -127,8 +127,8 @@ func (e *Entry) overwritten(it *item, m *Meta) {
 	e.renew(it, m)
 }
 
-// settle makes r the item of the entry.
-func (e *Entry) settle(r ref) {
+// publish makes r the item of the entry.
+func (e *Entry) publish(r ref) {
 	if e.ref == 0 {
 		e.shard.link(r)
 	} else {

@@ -33,7 +33,7 @@ func (e *Entry) putLarge(m *Meta, n int, v *Incoming, values [][]byte) error {
 	}
 	s.chain(r, exts)
 	e.unholdOld()
-	e.settle(r)
+	e.publish(r)
 	return nil
 }
 
