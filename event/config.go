@@ -22,8 +22,8 @@ type Backend string
 const (
 	// BackendDefault is the system's best: epoll on Linux, kqueue on the BSDs and macOS.
 	BackendDefault Backend = ""
-	BackendEpoll   Backend = "epoll"
-	BackendPoll    Backend = "poll" // poll(2): any kind of file, on any Unix; a turn costs in proportion to what is added
+	BackendEpoll   Backend = "epoll" // epoll(7), on Linux
+	BackendPoll    Backend = "poll"  // poll(2): any kind of file, on any Unix; a turn costs in proportion to what is added
 	// BackendKqueue is experimental: written to the same contract, compiled and vetted, not yet run by the authors.
 	BackendKqueue Backend = "kqueue"
 )

@@ -9,7 +9,7 @@ import (
 
 // Close closes the queue at once and returns, in order, the messages whose delivery has not begun; the slice is the caller's. From then on
 // Push fails with ErrClosed, and so do waiting calls of PushContext. A delivery that has begun on another goroutine may still be running
-// when Close returns. A second Close returns nil. Any goroutine, the queue's own callback included.
+// when Close returns. A second Close returns nil. Any goroutine.
 func (q *Queue[T]) Close() []T {
 	q.mu.Lock()
 	left := q.takeAll()

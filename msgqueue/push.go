@@ -10,7 +10,7 @@ import (
 
 // Push adds m to the queue without waiting. It returns nil if m was accepted, else ErrFull or ErrClosed. The messages of one goroutine
 // are delivered in the order of Push. A Push while the loop closes may still be accepted; Close returns its message. Any
-// goroutine, the callback included.
+// goroutine.
 func (q *Queue[T]) Push(m T) error {
 	q.mu.Lock()
 	if err := q.checkRoom(1); err != nil {
