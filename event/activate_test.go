@@ -134,9 +134,9 @@ func TestActivateFDActivatesTheEventsOfTheDescriptor(t *testing.T) {
 	read := eventFor(t, l, fd, event.Read|event.Persist, note("read"))
 	both := eventFor(t, l, fd, event.Read|event.Closed|event.Persist, note("both"))
 	closed := eventFor(t, l, fd, event.Closed|event.Persist, note("closed"))
-	stranger := silent(t, l, other, event.Read|event.Persist)
+	unrelated := silent(t, l, other, event.Read|event.Persist)
 	silent(t, l, fd, event.Read) // never added
-	for _, e := range []*event.Event{read, both, closed, stranger} {
+	for _, e := range []*event.Event{read, both, closed, unrelated} {
 		testkit.Must(t, e.Add(event.NoTimeout))
 	}
 	testkit.Must(t, l.ActivateFD(fd, event.Read))

@@ -132,7 +132,7 @@ func TestCloseRemovesPendingAndActiveEvents(t *testing.T) {
 	}
 }
 
-// What has become active and is interrupted by Break is removed by Close too.
+// Close also removes events that are active when Break ends the run.
 func TestCloseRemovesEventsThatABreakLeftActive(t *testing.T) {
 	clock := testkit.NewClock()
 	l := testkit.NewLoop(t, &event.Config{Clock: clock})

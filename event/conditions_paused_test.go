@@ -187,9 +187,9 @@ func TestSetConditionsRacesTheLoop(t *testing.T) {
 		testkit.Must(t, e.SetConditions(changes[i%len(changes)]))
 	}
 	testkit.Must(t, e.SetConditions(0))
-	settle := make(chan struct{})
-	testkit.Must(t, l.Post(func() { close(settle) })) // a call chosen before is over
-	testkit.Await(t, settle, "post")
+	posted := make(chan struct{})
+	testkit.Must(t, l.Post(func() { close(posted) })) // a call chosen before is over
+	testkit.Await(t, posted, "post")
 	before := calls.Load()
 	letSleep(t, l)
 	testkit.WantEqual(t, "calls while paused", calls.Load(), before)

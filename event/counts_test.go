@@ -81,7 +81,7 @@ func TestMaximaRemainUntilReset(t *testing.T) {
 	testkit.WantEqual(t, "most added", l.Stats().MaxAdded, 3)
 }
 
-// What NewEvent was given can be asked for again.
+// An event returns the values that NewEvent was called with.
 func TestEventReturnsWhatItWasMadeWith(t *testing.T) {
 	l := testkit.NewLoop(t, &event.Config{Priorities: 5})
 	fd := idle(t)

@@ -17,7 +17,7 @@ import (
 )
 
 // passTime lets d pass on the clock of a loop that no goroutine runs: the loop makes its turns at its deadlines, each exactly
-// in time. What is due at the end is called; a callback that itself lets time pass may leave more for the next time.
+// in time. Timers that are due at the end are called; a callback that itself lets time pass may leave others for the next call.
 func passTime(t testing.TB, l *event.Loop, clock *testkit.Clock, d time.Duration) {
 	t.Helper()
 	for end := clock.Now() + d; ; oneTurn(t, l) {

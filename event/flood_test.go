@@ -126,7 +126,7 @@ func TestReadyAndTimedOutIsOneCallAmongManyTimers(t *testing.T) {
 	}
 }
 
-// What is active and times out before it is called is called once, with both, also if turns pass in between.
+// An active event that times out before its call is called once, with both, also if turns pass in between.
 func TestActiveEventThatTimesOutMeanwhileIsCalledOnce(t *testing.T) {
 	clock := testkit.NewClock()
 	l := testkit.NewLoop(t, &event.Config{Priorities: 2, Clock: clock})

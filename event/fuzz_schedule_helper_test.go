@@ -323,8 +323,8 @@ func (w *world) close() {
 	w.allow("Close", w.l.Close())
 }
 
-// settle is the check after Close.
-func (w *world) settle() {
+// checkClosed is the check after Close.
+func (w *world) checkClosed() {
 	if s := w.l.Stats(); s.Added != 0 || s.Active != 0 || s.PendingPosts != 0 {
 		w.violate("after Close %d added, %d active, %d posts", s.Added, s.Active, s.PendingPosts)
 	}

@@ -246,7 +246,7 @@ func play(t *testing.T, schedule []byte) {
 		testkit.Within(t, "Close", w.close)
 	}
 	testkit.Within(t, "the runner", runner.Wait)
-	w.settle()
+	w.checkClosed()
 	if w.trouble == nil && descriptors() > before {
 		w.violate("%d descriptors before, %d after", before, descriptors())
 	}

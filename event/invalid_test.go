@@ -17,7 +17,7 @@ import (
 
 func nothing(*event.Event, event.Flags) {}
 
-// What makes no sense is refused where it is said, with the reason by errors.Is and the value in the text.
+// Impossible arguments are refused by the call that gets them. errors.Is tells the reason, and the text has the value.
 func TestNewEventRefusesBadInput(t *testing.T) {
 	l := testkit.NewLoop(t, nil)
 	fd := idle(t)

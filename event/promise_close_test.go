@@ -123,7 +123,7 @@ func TestCloseCallsAcceptedPostsInOrder(t *testing.T) {
 	}
 }
 
-// What a post that Close calls may do: the loop is closed for it, and it is the loop's own goroutine.
+// Close calls the accepted posts on the loop's own goroutine, and the loop is closed for them.
 func TestPostCalledByCloseFindsTheLoopClosed(t *testing.T) {
 	l := testkit.NewLoop(t, nil)
 	e := silent(t, l, -1, 0)

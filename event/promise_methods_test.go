@@ -179,7 +179,7 @@ func ownALoop() error {
 	return o.Close()
 }
 
-// names are the keys of methods, which a test may wish to call in order.
+// names are the keys of methods, for tests that call them in order.
 func names(methods map[string]func() error) []string {
 	var all []string
 	for name := range methods {

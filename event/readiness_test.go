@@ -213,7 +213,7 @@ func TestManyReadyDescriptorsAreAllReported(t *testing.T) {
 	}
 }
 
-// What stays ready is reported in every turn, and keeps none that come later from being reported.
+// Descriptors that stay ready are reported in every turn, and so are those that are added later.
 func TestDescriptorsAddedTurnByTurnAreAllReported(t *testing.T) {
 	const n = 70
 	l := testkit.NewLoop(t, nil)

@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/internal/testkit"
 )
 
-// What the environment asks for and the system does not have is refused as an option would be.
+// A backend or driver that the environment names and the system lacks is refused, as one in the configuration is.
 func TestUnknownEnvironmentIsRefused(t *testing.T) {
 	for _, name := range []string{"EVMQ_BACKEND", "EVMQ_DRIVER"} {
 		t.Run(name, func(t *testing.T) {

@@ -144,7 +144,7 @@ func TestDelCancelsOnceAndAfterFunc(t *testing.T) {
 	testkit.Run(t, l)
 }
 
-// What Once was given and never called is not called by Close, and a closed loop does not hold on to it.
+// Close does not call the functions of Once that were not called before, and a closed loop does not keep them alive.
 func TestCloseReleasesWhatOnceNeverCalled(t *testing.T) {
 	l := testkit.NewLoop(t, nil)
 	var refs []weak.Pointer[[1 << 10]byte]

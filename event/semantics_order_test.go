@@ -73,7 +73,7 @@ func TestSelfActivationDoesNotDelayDescriptors(t *testing.T) {
 	calls.want(t, "selfish", "descriptor")
 }
 
-// What a callback makes active waits for the next turn, however little else there is to call.
+// An event that a callback makes active waits for the next turn, even if there is nothing else to call.
 func TestActivationInACallbackWaitsForTheNextTurn(t *testing.T) {
 	for _, c := range []struct {
 		name        string

@@ -28,7 +28,7 @@ func TestTimerMadeInPrepareBoundsTheSleep(t *testing.T) {
 	testkit.Await(t, fired, "the timeout")
 }
 
-// What a prepare watcher activates is called in the same turn, and what it makes ready is seen by the look that follows.
+// An event that a prepare watcher activates is called in the same turn, and a descriptor that it makes ready is seen by the poll that follows.
 func TestActivationInPrepareIsCalledInThisTurn(t *testing.T) {
 	l := testkit.NewLoop(t, nil)
 	a, b := socketpair(t)

@@ -181,8 +181,8 @@ func TestSignalRaisedInItsOwnCallbackComesAgain(t *testing.T) {
 	}
 }
 
-// settle lets a delivery pass from os/signal into the loop; a test that needs more than likelihood does not use it.
-func settle() {
+// yieldToDelivery yields so that a signal probably passes from os/signal to the loop. A test that needs certainty does not use it.
+func yieldToDelivery() {
 	for range 100 {
 		runtime.Gosched()
 	}
@@ -211,7 +211,7 @@ func TestSignalIsDeliveredAsOftenAsItCame(t *testing.T) {
 			for range times {
 				raise(t, syscall.SIGUSR1)
 			}
-			settle()
+			yieldToDelivery()
 			testkit.Until(t, "every delivery", func() bool {
 				testkit.Must(t, l.RunNonblock())
 				return calls.Load() >= times
@@ -232,13 +232,13 @@ func TestSignalDuringItsCallbackIsCounted(t *testing.T) {
 		if calls++; calls == 1 {
 			raise(t, syscall.SIGUSR1)
 			testkit.Until(t, "activation", func() bool { return e.Pending()&event.Signal != 0 })
-			settle()
+			yieldToDelivery()
 		}
 	})
 	for range 3 {
 		raise(t, syscall.SIGUSR1)
 	}
-	settle()
+	yieldToDelivery()
 	testkit.Until(t, "every delivery", func() bool {
 		testkit.Must(t, l.RunNonblock())
 		return calls >= 4
@@ -258,7 +258,7 @@ func TestSignalDelInCallbackCancelsPendingCalls(t *testing.T) {
 	})
 	raise(t, syscall.SIGUSR1)
 	raise(t, syscall.SIGUSR1)
-	settle()
+	yieldToDelivery()
 	testkit.Run(t, l)
 	turns(t, l, 3)
 	if calls != 1 {

@@ -217,14 +217,14 @@ func TestRebuildFindsClosedDescriptors(t *testing.T) {
 	testkit.Must(t, a.Add(event.NoTimeout))
 	testkit.Must(t, b.Add(event.NoTimeout))
 	closeRaw(t, closed, peer, reused, peer2)
-	stranger := reopen(t, reused)
+	successor := reopen(t, reused)
 	causeRebuild(t, l, func() { turns(t, l, 1) })
-	send(t, stranger, "x")
+	send(t, successor, "x")
 	turns(t, l, 3)
 	testkit.WantErr(t, a.Err(), event.ErrStale)
 	testkit.WantErr(t, b.Err(), event.ErrStale)
 	testkit.WantEqual(t, "added", l.Stats().Added, 0)
-	closeRaw(t, reused, stranger)
+	closeRaw(t, reused, successor)
 }
 
 // Waking a loop that replaces its set just now neither fails nor is lost, nor does it touch the old set's waker.

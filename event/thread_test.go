@@ -90,8 +90,8 @@ type sleeper struct {
 	user, timer *event.Event
 }
 
-// What another goroutine does to a sleeping loop is seen at once, not at the loop's next wake: each case would otherwise
-// never end, since nothing else is due.
+// A sleeping loop sees a call of another goroutine at once, not at its next wake: each case would otherwise never end, since
+// nothing else is due.
 func TestSleepingLoopIsWokenBy(t *testing.T) {
 	cases := map[string]struct {
 		do   func(t *testing.T, s sleeper)

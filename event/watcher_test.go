@@ -129,7 +129,7 @@ func TestPollTimeoutIsTheTimeOfTheSleep(t *testing.T) {
 	testkit.WantEqual(t, "rounds", rounds, 1)
 }
 
-// What a prepare watcher adds or activates counts for the sleep that follows it.
+// An event that a prepare watcher adds or activates counts for the sleep that follows.
 func TestPrepareWatcherPreventsTheSleep(t *testing.T) {
 	cases := map[string]func(t *testing.T, l *event.Loop, e *event.Event){
 		"timer":      func(t *testing.T, _ *event.Loop, e *event.Event) { testkit.Must(t, e.Add(time.Millisecond)) },
@@ -246,7 +246,7 @@ func TestRoundContinuesThoughWatchersAreStopped(t *testing.T) {
 	wantOrder(t, got, 0, 1, 2, 5, 0, 10)
 }
 
-// What a closed loop's watcher refers to is garbage, and so is what a stopped one stood beside.
+// A closed loop keeps nothing alive that its watchers refer to, and a stopped watcher keeps none of its neighbours alive.
 func TestStoppedWatcherKeepsNoMemoryAlive(t *testing.T) {
 	l := testkit.NewLoop(t, nil)
 	first := onPrepare(t, l, func() {})

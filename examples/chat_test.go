@@ -28,14 +28,14 @@ func TestChatSendsToAllAndToOne(t *testing.T) {
 	bob := join(t, addr, "bob", ann)
 	eve := join(t, addr, "eve", ann, bob)
 	all := []*client{ann, bob, eve}
-	ann.send("hello\n/msg bob only you\n/who\n/msg nobody x\n/dance\nlast\x1b[2J\n")
+	ann.send("hello\n/msg bob only you\n/who\n/msg zoe x\n/dance\nlast\x1b[2J\n")
 	for _, c := range all {
 		c.expectLines("ann: hello")
 		if c == bob {
 			c.expectLines("ann (private): only you")
 		}
 		if c == ann {
-			c.expectLines("* sent to bob", "* here: ann bob eve", `* there is no member "nobody"`, "* /msg NAME TEXT, /who, /quit")
+			c.expectLines("* sent to bob", "* here: ann bob eve", `* there is no member "zoe"`, "* /msg NAME TEXT, /who, /quit")
 		}
 		c.expectLines("ann: last[2J")
 	}

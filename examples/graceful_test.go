@@ -58,11 +58,11 @@ type asker struct {
 	t        *testing.T
 	addr     string
 	answered atomic.Int64
-	ending   atomic.Bool // from now on nobody may be there
+	ending   atomic.Bool // from now on a refused connection is no failure
 }
 
-// ask asks line after line, batch of them at a time, and connects anew after so many and whenever it has to. What it has sent and
-// what was not answered it sends again: that is the whole of what a client has to do.
+// ask asks line after line, batch of them at a time, and connects anew after perConn of them and when its connection ends. It sends
+// the lines that were not answered again. A client has to do nothing else.
 func (a *asker) ask(name string, batch, perConn int) {
 	for n, pending := 0, []string(nil); ; {
 		c, err := net.DialTimeout("tcp", a.addr, patience)

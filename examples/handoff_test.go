@@ -222,7 +222,7 @@ func besideEachOther(t *testing.T, binary string) {
 func termFinishes(t *testing.T, binary string) {
 	h := startHandoff(t, binary, "-workers", "1", "-delay", "100ms")
 	c := h.dial(t)
-	c.send("1\n2\n3\n4\n5\n") // one segment: who has read the first line has read them all
+	c.send("1\n2\n3\n4\n5\n") // one segment: a server that has read the first line has read them all
 	c.expect("1\n")
 	h.stop(syscall.SIGTERM)
 	c.expect("2\n3\n4\n5\n")
@@ -278,7 +278,7 @@ func outOfDescriptors(t *testing.T, binary string) {
 	before := h.report()
 	after := h.report()
 	if turns := after.turns - before.turns; turns > 2000 {
-		t.Errorf("%d turns between two reports, with nobody served", turns)
+		t.Errorf("%d turns between two reports, without a line served", turns)
 	}
 	if after.connections >= 40 {
 		t.Errorf("%d connections with 40 descriptors", after.connections)

@@ -47,7 +47,7 @@ func TestHelloIsTheListingOfTheReadme(t *testing.T) {
 	}
 }
 
-// TestHello runs the listing on an address of its own, for the one in it may be somebody's.
+// TestHello runs the listing on an address of its own, since the one in it may be in use.
 func TestHello(t *testing.T) {
 	const addr = "127.0.0.1:7000"
 	if n := strings.Count(listing(t), addr); n != 1 {

@@ -100,7 +100,7 @@ func sockets(t *testing.T, p *program) (n int) {
 func TestProxyLosesNothingThatComesBeforeTheBackend(t *testing.T) {
 	b := newBackend(t)
 	p, addr := startProxy(t, b.Addr().String())
-	// A listener whose queue is full does not answer; who connects asks again each second.
+	// A listener whose queue is full does not answer, and the connecting system asks again each second.
 	raw, err := b.SyscallConn()
 	testkit.Must(t, err)
 	testkit.Must(t, raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 0) }))
@@ -132,7 +132,7 @@ func TestProxyLosesNothingThatComesBeforeTheBackend(t *testing.T) {
 
 func TestProxyClosesClientsWhenTheBackendIsNotThere(t *testing.T) {
 	b := newBackend(t)
-	b.Close() // nobody listens now
+	b.Close() // no process listens now
 	p, addr := startProxy(t, b.Addr().String())
 	for range 20 {
 		nc, err := net.DialTimeout("tcp", addr, patience)
@@ -141,7 +141,7 @@ func TestProxyClosesClientsWhenTheBackendIsNotThere(t *testing.T) {
 		}
 		testkit.Must(t, err)
 		c := newClient(t, nc)
-		_, _ = io.WriteString(c, "anybody?") // it may be over already
+		_, _ = io.WriteString(c, "hello") // it may be over already
 		c.expectEnd()
 	}
 	if got, want := p.stop(), "20 connections, 0 bytes in, 0 out"; got != want {
@@ -229,7 +229,7 @@ func TestProxyDoesNotGrowForAClientThatDoesNotRead(t *testing.T) {
 	p.stop()
 }
 
-// stopAndGo sends 200 MB from one to the other, who reads a little, stops until nothing moves any more, and reads on.
+// stopAndGo sends 200 MB from one to the other, which reads a little, stops until nothing moves any more, and reads on.
 func stopAndGo(t *testing.T, from, to *client) {
 	const size, piece = 200 << 20, 1 << 20
 	var sender sync.WaitGroup
@@ -255,7 +255,7 @@ func stopAndGo(t *testing.T, from, to *client) {
 		select {
 		case <-stalled:
 		default:
-			t.Error("all was taken although nobody read it")
+			t.Error("all was accepted although the other side read nothing")
 		}
 	})
 	received := sha256.New()

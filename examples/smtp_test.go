@@ -133,7 +133,7 @@ func TestSMTPSaysWhatIsWrong(t *testing.T) {
 	c.expectLines("220 sink ready")
 	for _, x := range [][2]string{
 		{"MAIL FROM:<a@b>", "503 say hello first"},
-		{"VRFY somebody", "500 unknown command"},
+		{"VRFY smith", "500 unknown command"},
 		{"", "500 unknown command"},
 		{"HELO me", "250 sink"},
 		{"RCPT TO:<c@d>", "503 MAIL first"},

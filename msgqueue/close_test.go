@@ -42,7 +42,7 @@ func onLoop(t *testing.T, l *event.Loop, fn func()) {
 	testkit.Await(t, done, "post")
 }
 
-// untilShut waits until q refuses whatever comes. What it offers never fits.
+// untilShut waits until q is closed to Push. It offers a batch that never fits.
 func untilShut(t *testing.T, q *msgqueue.Queue[int]) {
 	t.Helper()
 	offer := make([]int, q.Stats().Bound+1)

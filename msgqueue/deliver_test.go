@@ -187,16 +187,16 @@ func TestOneWakePerBurst(t *testing.T) {
 		before := q.Stats().Delivered
 		push(t, q, 0)
 		testkit.Await(t, began, "delivery") // the loop is awake now, and stays so
-		calm := l.Stats()
+		atStart := l.Stats()
 		for n := range 1000 {
 			push(t, q, n+1)
 		}
 		busy := l.Stats()
-		if more := busy.Wakes - calm.Wakes; more != 0 {
+		if more := busy.Wakes - atStart.Wakes; more != 0 {
 			t.Errorf("%d wakes for a loop that was awake", more)
 		}
-		if more := busy.Coalesced - calm.Coalesced; more > 1 {
-			t.Errorf("the loop was told %d times of one burst", more)
+		if more := busy.Coalesced - atStart.Coalesced; more > 1 {
+			t.Errorf("%d wakes were coalesced in one burst", more)
 		}
 		goOn <- struct{}{}
 		testkit.Until(t, "delivery of the burst", func() bool { return q.Stats().Delivered == before+1001 })
@@ -214,7 +214,7 @@ func TestPanicLeavesTheOtherMessages(t *testing.T) {
 		q := newQueue(t, l, func(n int) {
 			got = append(got, n)
 			if n == at {
-				panic("as the test wishes")
+				panic("wanted by the test")
 			}
 		}, nil)
 		push(t, q, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9)

@@ -19,8 +19,8 @@ import (
 // The tests of this file show that faults of event_msgqueue, the queue of 2006, are not in this queue. The cause of three of them cannot
 // exist here; the tests hold what users saw of it:
 //
-//   - The result of send was ignored. This queue sends nothing. What can fail is the loop's acceptance of the wake, when it is closed.
-//   - A receive blocked. This queue has no descriptor. What remains is an activation without a message.
+//   - The result of send was ignored. This queue sends nothing. Only the wake can fail, when the loop is closed.
+//   - A receive blocked. This queue has no descriptor. At worst an activation finds an empty queue.
 //   - A socketpair was shared after fork. Again there is no descriptor, and a Go program does not fork.
 
 // The producer pushes each message while the callback of the one before runs, so that every push finds the queue empty

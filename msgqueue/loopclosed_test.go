@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/msgqueue"
 )
 
-// A loop that is closed first delivers nothing more. What was accepted is returned, and memory does not grow.
+// A loop that is closed first delivers nothing more. Accepted messages are returned, and memory does not grow.
 func TestLoopClosedWhileMessagesWait(t *testing.T) {
 	for _, n := range []int{1, 511, 512, 513} {
 		l := testkit.NewLoop(t, nil)

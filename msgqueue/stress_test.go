@@ -138,7 +138,7 @@ func (s *stress) run(ctx context.Context) error {
 	}
 }
 
-// outcome notes what has become of p. What was delivered comes before what was returned.
+// outcome records the outcome of p. Delivered messages come before returned ones.
 func (s *stress) outcome(p testMessage) {
 	if s.next[p.producer] > p.n {
 		s.t.Errorf("producer %d: %d came after %d", p.producer, p.n, s.next[p.producer]-1)

@@ -238,9 +238,9 @@ func TestAuthenticationFileIsReadAgain(t *testing.T) {
 		text := user + " " + password
 		c.ask("set auth 0 0 "+strconv.Itoa(len(text))+"\r\n"+text+"\r\n", want)
 	}
-	stranger := dial(t, "tcp", p.addrs[0])
-	stranger.ask("get a\r\n", "CLIENT_ERROR unauthenticated\r\n")
-	stranger.Close()
+	unknown := dial(t, "tcp", p.addrs[0])
+	unknown.ask("get a\r\n", "CLIENT_ERROR unauthenticated\r\n")
+	unknown.Close()
 	ann := dial(t, "tcp", p.addrs[0])
 	ann.ask("set auth 0 0 10\r\nann secret\r\nget a\r\n", "STORED\r\nEND\r\n")
 	login("bob", "hidden", "CLIENT_ERROR authentication failure\r\n")

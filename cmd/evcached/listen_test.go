@@ -164,15 +164,15 @@ func TestTheSocketBelongsToTheUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can change its user")
 	}
-	const nobody = 65534
+	const nobodyUID = 65534
 	dir := socketDir(t)
-	testkit.Must(t, os.Chown(dir, nobody, nobody))
+	testkit.Must(t, os.Chown(dir, nobodyUID, nobodyUID))
 	file, pid := filepath.Join(dir, "s"), filepath.Join(dir, "pid")
 	p := start(t, "-u", "nobody", "-s", file, "-P", pid)
 	for _, name := range []string{file, pid} {
 		info, err := os.Stat(name)
 		testkit.Must(t, err)
-		equal(t, "the owner of "+name, info.Sys().(*syscall.Stat_t).Uid, nobody)
+		equal(t, "the owner of "+name, info.Sys().(*syscall.Stat_t).Uid, nobodyUID)
 	}
 	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid)); err == nil { // Linux has that
 		for _, want := range []string{"\nUid:\t65534\t65534\t65534\t65534\n", "\nGid:\t65534\t65534\t65534\t65534\n", "\nGroups:\t65534 \n"} {

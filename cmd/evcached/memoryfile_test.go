@@ -247,9 +247,9 @@ func TestTheItemsAreTheUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user")
 	}
-	const nobody = 65534
+	const nobodyUID = 65534
 	dir := socketDir(t)
-	testkit.Must(t, os.Chown(dir, nobody, -1))
+	testkit.Must(t, os.Chown(dir, nobodyUID, -1))
 	file := filepath.Join(dir, "items")
 	for i, answer := range []string{isNoA, isA} {
 		p := start(t, "-p", "-1", "-u", "nobody", "-e", file)
@@ -258,7 +258,7 @@ func TestTheItemsAreTheUsers(t *testing.T) {
 		equal(t, "the status", p.wait(), 0)
 		info, err := os.Stat(file)
 		testkit.Must(t, err)
-		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != nobody {
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != nobodyUID {
 			t.Errorf("stop %d: the file belongs to %d", i, owner)
 		}
 	}

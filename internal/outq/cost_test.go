@@ -2,8 +2,8 @@ package outq
 
 import "testing"
 
-// What waits counts with what it takes up beside its bytes: else a client that reads nothing could have any number of completions and
-// files kept for it.
+// Segments and files count with the memory that they take up besides their bytes. Otherwise a client that reads nothing could have any number of
+// completions and files kept for it.
 func TestSegmentsAndFilesCountWithTheirOverhead(t *testing.T) {
 	q := Get()
 	want := func(mem, files int) {

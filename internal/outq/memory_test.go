@@ -52,7 +52,7 @@ func TestSegmentsAreGivenUpAfterABurst(t *testing.T) {
 	}
 }
 
-// What has been taken out is not kept alive by the queue, neither the user's bytes nor files nor functions.
+// The queue keeps nothing alive that has been taken out: no bytes, files or functions of the user.
 func TestTakenOutIsForgotten(t *testing.T) {
 	q := Get()
 	freed := make(chan string, 3)

@@ -21,8 +21,8 @@ func (m *machine) end() {
 	}
 }
 
-// What comes out is what came in, in order. A completion is handed out once, exactly when the last byte before it has gone.
-// Nothing changes what a Peek has shown.
+// The bytes come out as they came in, in order. A completion is returned once, exactly when the last byte before it has gone.
+// No call changes the bytes that a Peek has returned.
 func TestQueueIsTheModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		type call struct{ op, side, n int }

@@ -139,15 +139,15 @@ func (e *endpoint) report(t *testing.T, kind string) []string {
 	var last []string
 	for deadline := time.Now().Add(testTimeout); ; time.Sleep(10 * time.Millisecond) {
 		last = sockets(t, asks, names)
-		if settled(strings.Join(last, "\n")) || time.Now().After(deadline) {
+		if idle(strings.Join(last, "\n")) || time.Now().After(deadline) {
 			return last
 		}
 	}
 }
 
-// settled reports whether all requests have arrived and the server has left the states in which it serves one. Only the connection of the stats
+// idle reports whether all requests have arrived and the server has left the states in which it serves one. Only the connection of the stats
 // command is in such a state.
-func settled(report string) bool {
+func idle(report string) bool {
 	for _, passing := range []string{"conn_mwrite", "conn_new_cmd", "conn_waiting", "conn_write"} {
 		if strings.Contains(report, passing) {
 			return false

@@ -36,7 +36,7 @@ type item struct {
 	there bool
 	value string
 	token uint64 // 0: no client has seen it
-	last  uint64 // the greatest one that anybody has seen of this key's
+	last  uint64 // the greatest one that a client has seen of this key's
 }
 
 // model is the sequential specification of the cache.

@@ -24,7 +24,7 @@ var mutants = []struct {
 	{"another text", "refused", replacing("bad data chunk", "bad data")},
 	{"one unique number for all", "storage", rewriting(`(VALUE \w+ \d+ \d+) \d+`, "$1 5")},
 	{"a time to live that is two seconds off", "meta", rewriting(` t100\b`, " t102")},
-	{"everybody wins", "meta", rewriting(` Z\b`, " W")},
+	{"every client wins", "meta", rewriting(` Z\b`, " W")},
 	{"flags of another item", "storage", rewriting(`(VALUE \w+) 7`, "$1 8")},
 	{"no padding", "numbers", replacing("9 \r\n", "9\r\n")},
 	{"another status", "binary", replacing("\x00\x02\x00\x00\x00\x14\x00", "\x00\x05\x00\x00\x00\x14\x00")},

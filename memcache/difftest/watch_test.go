@@ -280,11 +280,11 @@ func (w *watcher) until(part string) {
 	}
 }
 
-// settle waits until the server writes lines for the watcher: memcached confirms a watch before it has told its threads.
-func (w *watcher) settle(d *daemon) {
+// awaitLines waits until the server writes lines for the watcher: memcached confirms a watch before it has told its threads.
+func (w *watcher) awaitLines(d *daemon) {
 	w.t.Helper()
 	for try := range 100 {
-		key := fmt.Sprintf("settle-%d-", try)
+		key := fmt.Sprintf("await-%d-", try)
 		_, err := difftest.Stream(d.addr, []byte("set "+key+" 0 0 1\r\nx\r\n"), 100)
 		testkit.Must(w.t, err)
 		if w.sees(key) {
@@ -343,14 +343,14 @@ func linesOf(t *testing.T, d *daemon, events string, commands []byte) []string {
 		time.Sleep(10 * time.Millisecond)
 	}
 	w := watch(t, d, events)
-	w.settle(d)
+	w.awaitLines(d)
 	_, err = difftest.Stream(d.addr, commands, len(commands))
 	testkit.Must(t, err)
 	_, err = difftest.Stream(d.addr, []byte("set the-end 0 0 1\r\nx\r\n"), 100)
 	testkit.Must(t, err)
 	w.until("key=the-end")
 	testkit.Must(t, w.nc.Close())
-	w.lines = slices.DeleteFunc(w.lines, func(line string) bool { return strings.Contains(line, "key=settle-") }) // those that came late
+	w.lines = slices.DeleteFunc(w.lines, func(line string) bool { return strings.Contains(line, "key=await-") }) // those that came late
 	return masked(w.lines[:len(w.lines)-1])
 }
 

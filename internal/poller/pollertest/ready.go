@@ -178,9 +178,9 @@ var readyRules = []rule{
 		},
 	},
 	{
-		name:  "NobodyStarves",
+		name:  "NoneStarves",
 		says:  "if more descriptors are ready than a Wait has room for, all are reported within two passes over the set",
-		check: nobodyStarves,
+		check: noneStarves,
 	},
 }
 
@@ -198,7 +198,7 @@ func (c *check) exactly(left map[uint64]bool) {
 	}
 }
 
-func nobodyStarves(c *check) {
+func noneStarves(c *check) {
 	const room = 16
 	r, w := c.pipe()
 	c.write(w)
