@@ -65,7 +65,7 @@ func (l *Loop) OnPrepare(fn func()) (*Watcher, error) { return l.newWatcher(&l.p
 func (l *Loop) OnCheck(fn func()) (*Watcher, error) { return l.newWatcher(&l.check, fn) }
 
 // OnTurnEnd has fn called at the end of each turn, after its callbacks, in the order of OnTurnEnd. It is for work that the callbacks of a
-// turn collect. What fn activates is called in the next turn, and what it adds applies to the next poll. If a callback cuts a turn short by a
+// turn collect. Callbacks that fn activates are called in the next turn, and events that it adds apply to the next poll. If a callback cuts a turn short by a
 // panic or runtime.Goexit, fn is called before the next turn; Close does not call it. Errors: ErrClosed, ErrInvalid. Any goroutine.
 func (l *Loop) OnTurnEnd(fn func()) (*Watcher, error) { return l.newWatcher(&l.enders, fn) }
 

@@ -18,12 +18,13 @@ type importer struct {
 }
 
 const (
-	sys    = "golang.org/x/sys"
-	rapid  = "pgregory.net/rapid"
-	cmp    = "github.com/google/go-cmp"
-	leak   = "internal/leaktest"
-	kit    = "internal/testkit"
-	poller = "internal/poller"
+	sys     = "golang.org/x/sys"
+	rapid   = "pgregory.net/rapid"
+	cmp     = "github.com/google/go-cmp"
+	leak    = "internal/leaktest"
+	kit     = "internal/testkit"
+	poller  = "internal/poller"
+	sampler = "internal/sample"
 )
 
 // servers returns the packages that what is built on servers may use, and more.
@@ -41,23 +42,24 @@ var importers = []importer{
 	// The parts of the packages for users.
 	{pkg: poller, foreign: []string{sys}, tests: []string{leak, kit, "internal/poller/pollertest"}},
 	{pkg: "internal/poller/pollertest", imports: []string{poller}, foreign: []string{sys}, tests: []string{leak, kit}},
+	{pkg: sampler},
 	{pkg: "internal/logqueue", tests: []string{leak, kit}},
 	{pkg: "internal/outq", tests: []string{leak, kit, rapid}},
 	{pkg: "internal/ratelimit", foreign: []string{"golang.org/x/time"}, tests: []string{leak, kit, rapid}},
 	{pkg: "internal/sock", foreign: []string{sys}, tests: []string{leak, kit}},
 	{pkg: "internal/sock/socktest", imports: []string{"internal/sock"}, foreign: []string{sys}, tests: []string{leak, kit}},
-	{pkg: "internal/tlsio", tests: []string{leak, kit, rapid}},
+	{pkg: "internal/tlsio", foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: "internal/workpool", tests: []string{leak, kit}},
 	{pkg: "internal/memcache/protocol", tests: []string{leak, kit, rapid}},
 	{pkg: "internal/memcache/recycled"},
 	{pkg: "internal/memcache/store", imports: []string{"internal/memcache/recycled"}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 
 	// The loop, the queue on its exported API, and the servers on both.
-	{pkg: "event", imports: []string{poller}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
+	{pkg: "event", imports: []string{poller, sampler}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: kit, imports: []string{"event", leak}, foreign: []string{sys}}, // for tests; its clock is one for loops
-	{pkg: "msgqueue", imports: []string{"event"}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
+	{pkg: "msgqueue", imports: []string{"event", sampler}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: "server/framing", tests: []string{leak, kit, rapid}},
-	{pkg: "server", imports: []string{"event", "msgqueue", "server/framing", "internal/outq", "internal/ratelimit", "internal/sock", "internal/tlsio",
+	{pkg: "server", imports: []string{"event", "msgqueue", "server/framing", "internal/outq", "internal/ratelimit", sampler, "internal/sock", "internal/tlsio",
 		"internal/workpool"}, foreign: []string{sys, "github.com/pires/go-proxyproto"}, tests: []string{leak, kit, rapid, cmp, "internal/sock/socktest"}},
 
 	// Packages built on servers, on their exported API. None imports another.

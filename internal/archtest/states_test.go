@@ -9,7 +9,7 @@ import (
 )
 
 // A type whose constants are numbered by iota and that has a String method has as many texts as constants, each different and none empty: so no
-// value lacks a text or has another's, and none makes String panic.
+// value lacks a text or has another's, and none makes String panic. A type whose constants are bits of a set may have a text for each set instead.
 func TestEachConstantOfAStateHasAText(t *testing.T) {
 	checked := 0
 	packages := map[string][]*source{}
@@ -33,20 +33,24 @@ func miscounted(s *source, pkg []*source) (found []finding, checked int) {
 		if f.Name.Name != "String" || f.Recv == nil || f.Body == nil || s.isTest() {
 			continue
 		}
-		constants := enumerated(pkg, receiver(f))
+		constants, bits := enumerated(pkg, receiver(f))
 		if len(constants) == 0 || forwards(f) {
 			continue
 		}
 		checked++
+		want := len(constants)
 		texts, ok := textsIn(f.Body, pkg)
+		if bits && len(texts) == 1<<want {
+			want = len(texts)
+		}
 		switch {
 		case !ok:
 			found = append(found, s.at(f.Pos(), "the texts of %s can be counted neither in an array nor in a switch", receiver(f)))
-		case len(texts) != len(constants):
+		case len(texts) != want:
 			found = append(found, s.at(f.Pos(), "%s has %d texts for %d constants", receiver(f), len(texts), len(constants)))
 		default:
 			slices.Sort(texts)
-			if slices.Contains(texts, `""`) || len(slices.Compact(texts)) != len(constants) {
+			if slices.Contains(texts, `""`) || len(slices.Compact(texts)) != want {
 				found = append(found, s.at(f.Pos(), "two constants of %s have the same text, or one has none", receiver(f)))
 			}
 		}
@@ -54,23 +58,25 @@ func miscounted(s *source, pkg []*source) (found []finding, checked int) {
 	return found, checked
 }
 
-// enumerated returns the constants of a type that are numbered by iota, without those that only count them, whose names begin with num.
-func enumerated(pkg []*source, typ string) (all []string) {
+// enumerated returns the constants of a type that are numbered by iota, without those that only count them, whose names begin with num. It reports
+// whether the constants are bits: 1 << iota.
+func enumerated(pkg []*source, typ string) (all []string, bits bool) {
 	for _, s := range pkg {
 		if s.file == nil {
 			continue
 		}
 		for _, d := range s.file.Decls {
 			if decl, ok := d.(*ast.GenDecl); ok && decl.Tok == token.CONST {
-				all = append(all, numbered(decl, typ)...)
+				constants, shifted := numbered(decl, typ)
+				all, bits = append(all, constants...), bits || shifted
 			}
 		}
 	}
-	return all
+	return all, bits
 }
 
-// numbered returns the constants of a type in a group that are numbered by iota.
-func numbered(decl *ast.GenDecl, typ string) (all []string) {
+// numbered returns the constants of a type in a group that are numbered by iota, and whether they are bits.
+func numbered(decl *ast.GenDecl, typ string) (all []string, bits bool) {
 	inside := false
 	for _, d := range decl.Specs {
 		spec, ok := d.(*ast.ValueSpec)
@@ -80,6 +86,8 @@ func numbered(decl *ast.GenDecl, typ string) (all []string) {
 		if len(spec.Values) > 0 {
 			name, typed := spec.Type.(*ast.Ident)
 			inside = typed && name.Name == typ && usesIota(spec.Values[0])
+			shift, ok := spec.Values[0].(*ast.BinaryExpr)
+			bits = bits || inside && ok && shift.Op == token.SHL
 		}
 		if !inside {
 			continue
@@ -90,7 +98,7 @@ func numbered(decl *ast.GenDecl, typ string) (all []string) {
 			}
 		}
 	}
-	return all
+	return all, bits
 }
 
 func usesIota(e ast.Expr) (uses bool) {
@@ -188,6 +196,13 @@ func composite(pkg []*source, name string) *ast.CompositeLit {
 		}
 	}
 	return nil
+}
+
+func TestMiscountedCountsTheTextsOfSets(t *testing.T) {
+	for texts, mark := range map[string]string{`"one", "two"`: "", `"none", "one", "two", "both"`: "", `"one", "two", "both"`: " // bad", `"none", "one", "two", "two"`: " // bad"} {
+		sample{"a.go", "package a\n\ntype set uint8\n\nconst (\n\tone set = 1 << iota\n\ttwo\n)\n\nfunc (s set) String() string { return [...]string{" + texts +
+			"}[s] }" + mark + "\n"}.expect(t, func(s *source) []finding { found, _ := miscounted(s, []*source{s}); return found })
+	}
 }
 
 func TestMiscountedFindsMissingTexts(t *testing.T) {

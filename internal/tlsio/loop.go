@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What the loop calls.
+// The methods that the loop calls.
 
 // Feed adds a copy of b, which has come during the handshake. It reports whether the Pipe is full: then the loop reads no more until Changed
 // is called and TakesInput reports true.
