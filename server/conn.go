@@ -121,24 +121,6 @@ func (c *Conn) extra() *ext {
 	return c.ext
 }
 
-// newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by enterConn.
-func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins start) (*loopConn, error) {
-	c := &loopConn{Conn: Conn{loop: l, gen: s.ids.Add(1), peer: peer}}
-	flags := event.Read | event.Persist
-	if fd < 0 {
-		flags = event.Persist
-	}
-	if err := l.ev.InitEvent(&c.ev, fd, flags, l.callback); err != nil {
-		return nil, l.closedError(err)
-	}
-	l.count.Add(1)
-	if h != nil {
-		c.extra().handler = h
-	}
-	c.prepare(begins)
-	return c, nil
-}
-
 // Server is the server that the connection belongs to. Any goroutine.
 func (c *Conn) Server() *Server { return c.loop.srv }
 

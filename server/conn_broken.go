@@ -1,10 +1,6 @@
 package server
 
 import (
-	"errors"
-
-	"golang.org/x/sys/unix"
-
 	"github.com/evmq/evmq/event"
 )
 
@@ -29,11 +25,6 @@ func (c *loopConn) isBroken() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state == connBroken
-}
-
-// isPeerGone reports whether a write has failed because the peer takes no more. What the peer has sent before may still be read.
-func isPeerGone(err error) bool {
-	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.ETIMEDOUT)
 }
 
 // breakOff is called when the peer takes no more output: it has reset the connection, or a write has failed. Output that waits

@@ -173,3 +173,10 @@ func momentOf(t time.Duration) moment { return max(1, moment(t>>24)+1) }
 func (m moment) time(now time.Duration) time.Duration {
 	return now&^(1<<24-1) - time.Duration(int32(uint32(now>>24)-uint32(m)))<<24
 }
+
+// requestEnded makes the close deadline count from now, since it is held while requests are in work.
+func (c *loopConn) requestEnded() {
+	if c.writing != writeBlocked {
+		c.deadlines.restart(closeDeadline, c.loop.now())
+	}
+}

@@ -1,10 +1,6 @@
 package server
 
 import (
-	"errors"
-
-	"golang.org/x/sys/unix"
-
 	"github.com/evmq/evmq/internal/sock"
 )
 
@@ -159,47 +155,6 @@ func (c *loopConn) writeSome(limit int) (n int, full bool, err error) {
 	return n, n < min(offered, sock.MaxRaw), nil
 }
 
-// wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu.
-func (c *loopConn) wroteOut(n int) {
-	l := c.loop
-	before := c.outputMemory()
-	if c.out.File() != nil {
-		l.dones = c.out.AdvanceFile(int64(n), l.dones)
-	} else {
-		l.dones = c.out.Advance(n, l.dones)
-	}
-	c.countWritten(n)
-	c.countOutput(before)
-	if c.ext != nil {
-		c.makeRoom()
-	}
-}
-
-// countWritten counts n bytes that the kernel has taken. Under mu.
-func (c *loopConn) countWritten(n int) {
-	c.wrote += uint64(n)
-	c.loop.traffic.written.Add(uint64(n))
-}
-
-// makeRoom lets the goroutines continue that wait for room in the output. Under mu.
-func (c *Conn) makeRoom() {
-	if c.ext.room != nil && c.ahead() < c.loop.srv.cfg.MaxOutput {
-		close(c.ext.room)
-		c.ext.room = nil
-	}
-}
-
-// waitForRoom has the kernel tell when its buffer has room. Under mu.
-func (c *loopConn) waitForRoom() error {
-	now := c.loop.now()
-	c.writing = c.writing.to(writeBlocked)
-	c.deadlines.startOnce(writeDeadline, now)
-	if c.draining.isDraining() {
-		c.deadlines.startOnce(closeDeadline, now)
-	}
-	return c.watch()
-}
-
 // onWritable writes on. Only when the kernel tells of room again and nothing has waited for it is it asked to stop: most output
 // that meets a full buffer meets it again.
 func (c *loopConn) onWritable() {
@@ -212,6 +167,3 @@ func (c *loopConn) onWritable() {
 	c.writing = writeIdle
 	c.flush()
 }
-
-// wouldBlock says that a call is to be made again when the descriptor is ready.
-func wouldBlock(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) }

@@ -38,3 +38,6 @@ func (s *layers) add(one layers) { *s |= one }
 func (c *loopConn) isClient() bool {
 	return c.layers.has(layerTLS) && c.ext.tls.client
 }
+
+// hasMoreTLS reports whether input waits in TLS that the kernel does not report. Without the lock, on the loop.
+func (c *loopConn) hasMoreTLS() bool { return c.layers.has(layerTLS) && c.ext.tls.more }

@@ -99,3 +99,33 @@ func (c *Conn) held() int {
 	}
 	return n
 }
+
+// wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu.
+func (c *loopConn) wroteOut(n int) {
+	l := c.loop
+	before := c.outputMemory()
+	if c.out.File() != nil {
+		l.dones = c.out.AdvanceFile(int64(n), l.dones)
+	} else {
+		l.dones = c.out.Advance(n, l.dones)
+	}
+	c.countWritten(n)
+	c.countOutput(before)
+	if c.ext != nil {
+		c.makeRoom()
+	}
+}
+
+// countWritten counts n bytes that the kernel has taken. Under mu.
+func (c *loopConn) countWritten(n int) {
+	c.wrote += uint64(n)
+	c.loop.traffic.written.Add(uint64(n))
+}
+
+// makeRoom lets the goroutines continue that wait for room in the output. Under mu.
+func (c *Conn) makeRoom() {
+	if c.ext.room != nil && c.ahead() < c.loop.srv.cfg.MaxOutput {
+		close(c.ext.room)
+		c.ext.room = nil
+	}
+}

@@ -42,3 +42,13 @@ func checkOwner(owner any) {
 		panic(fmt.Sprintf("server: the owner of a pause is a %T, which cannot be compared", owner))
 	}
 }
+
+// isPaused reports whether reading is to pause. A handshake goes on all the same. Under mu, on the loop.
+func (c *loopConn) isPaused() bool {
+	return c.pauseRequested() && c.state < connClosing && !c.isConnecting()
+}
+
+// pauseRequested reports whether nothing is to be given to the handler, for PauseRead, Detach or StartTLS. Under mu.
+func (c *Conn) pauseRequested() bool {
+	return c.ext != nil && (len(c.ext.pauses) > 0 || c.ext.detach != nil || c.ext.upgrade != nil)
+}

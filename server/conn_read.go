@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/evmq/evmq/event"
 )
@@ -102,16 +101,6 @@ func (c *loopConn) inputHandler() (h Handler, ok bool) {
 	}
 	h = c.handlerLocked()
 	return h, c.state < connClosing && !c.holds.has(holdPause|holdLimit)
-}
-
-// isPaused reports whether reading is to pause. A handshake goes on all the same. Under mu, on the loop.
-func (c *loopConn) isPaused() bool {
-	return c.pauseRequested() && c.state < connClosing && !c.isConnecting()
-}
-
-// pauseRequested reports whether nothing is to be given to the handler, for PauseRead, Detach or StartTLS. Under mu.
-func (c *Conn) pauseRequested() bool {
-	return c.ext != nil && (len(c.ext.pauses) > 0 || c.ext.detach != nil || c.ext.upgrade != nil)
 }
 
 // process gives p, what is not consumed, to h until it wants more than there is, if ok says that it may have it. p is the loop's
@@ -235,53 +224,4 @@ func (c *loopConn) maxInput() int {
 		n = max(n, h.MaxInput())
 	}
 	return n
-}
-
-// endRead is called when the peer's end was read.
-func (c *loopConn) endRead() {
-	c.peerHalf = c.peerHalf.reach(peerEndRead)
-	if err := c.watchRead(false); err != nil {
-		c.fail(err)
-		return
-	}
-	if c.life == lifeLingering {
-		c.end(nil) // this is what was waited for
-		return
-	}
-	c.flush()
-}
-
-// endOfInput follows when all that came before the peer's end was given to the handler.
-func (c *loopConn) endOfInput() {
-	c.peerHalf = c.peerHalf.reach(peerEndTold)
-	if c.peerHalf.isDiscarded() || c.life.isClosing() {
-		c.endHalf()
-		return
-	}
-	if c.isBroken() { // then it is no end that the peer has meant
-		c.dropInput()
-		c.closeWith(io.EOF)
-		return
-	}
-	if !c.giveLastData() {
-		return
-	}
-	if h, ok := FindHandler[EOFHandler](c.Handler()); ok && !c.life.isConnecting() {
-		c.guard(func() { h.EOF(&c.Conn) })
-		c.endHalf()
-		return
-	}
-	c.dropInput()
-	if !c.endHalf() {
-		c.closeWith(io.EOF)
-	}
-}
-
-// endHalf closes the connection if its second half has ended after ours.
-func (c *loopConn) endHalf() (ended bool) {
-	if c.life != lifeHalfClosed {
-		return false
-	}
-	c.end(io.EOF)
-	return true
 }

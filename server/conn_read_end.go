@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 )
 
 // giveLastData gives the handler what is left when the peer's end was read. It reports whether the end itself is to be handled now:
@@ -69,4 +70,53 @@ func (c *loopConn) refuseInput(err error) {
 	}
 	c.dropInput()
 	c.closeWith(err)
+}
+
+// endRead is called when the peer's end was read.
+func (c *loopConn) endRead() {
+	c.peerHalf = c.peerHalf.reach(peerEndRead)
+	if err := c.watchRead(false); err != nil {
+		c.fail(err)
+		return
+	}
+	if c.life == lifeLingering {
+		c.end(nil) // this is what was waited for
+		return
+	}
+	c.flush()
+}
+
+// endOfInput follows when all that came before the peer's end was given to the handler.
+func (c *loopConn) endOfInput() {
+	c.peerHalf = c.peerHalf.reach(peerEndTold)
+	if c.peerHalf.isDiscarded() || c.life.isClosing() {
+		c.endHalf()
+		return
+	}
+	if c.isBroken() { // then it is no end that the peer has meant
+		c.dropInput()
+		c.closeWith(io.EOF)
+		return
+	}
+	if !c.giveLastData() {
+		return
+	}
+	if h, ok := FindHandler[EOFHandler](c.Handler()); ok && !c.life.isConnecting() {
+		c.guard(func() { h.EOF(&c.Conn) })
+		c.endHalf()
+		return
+	}
+	c.dropInput()
+	if !c.endHalf() {
+		c.closeWith(io.EOF)
+	}
+}
+
+// endHalf closes the connection if its second half has ended after ours.
+func (c *loopConn) endHalf() (ended bool) {
+	if c.life != lifeHalfClosed {
+		return false
+	}
+	c.end(io.EOF)
+	return true
 }

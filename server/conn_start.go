@@ -2,6 +2,9 @@ package server
 
 import (
 	"crypto/tls"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/sock"
 )
 
 // start is what a connection begins with, before its handler's Open is called.
@@ -10,9 +13,6 @@ type start struct {
 	tls    *tls.Config // a TLS handshake; nil for none
 	client bool        // as its client
 }
-
-// accepted is what the connections of a listener without options begin with.
-func (s *Server) accepted() start { return start{proxy: s.cfg.ProxyProtocol, tls: s.cfg.TLS} }
 
 // prepare gives a new connection what it begins with, and the server's rate limits. Before its loop knows it.
 func (c *loopConn) prepare(begins start) {
@@ -32,4 +32,22 @@ func (c *loopConn) prepare(begins start) {
 	if begins.tls != nil {
 		c.beginWithTLS(begins.tls, begins.client)
 	}
+}
+
+// newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by enterConn.
+func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins start) (*loopConn, error) {
+	c := &loopConn{Conn: Conn{loop: l, gen: s.ids.Add(1), peer: peer}}
+	flags := event.Read | event.Persist
+	if fd < 0 {
+		flags = event.Persist
+	}
+	if err := l.ev.InitEvent(&c.ev, fd, flags, l.callback); err != nil {
+		return nil, l.closedError(err)
+	}
+	l.count.Add(1)
+	if h != nil {
+		c.extra().handler = h
+	}
+	c.prepare(begins)
+	return c, nil
 }

@@ -71,13 +71,6 @@ func (c *loopConn) heldDeadlines() (held deadlineSet) {
 	return held
 }
 
-// requestEnded makes the close deadline count from now, since it is held while requests are in work.
-func (c *loopConn) requestEnded() {
-	if c.writing != writeBlocked {
-		c.deadlines.restart(closeDeadline, c.loop.now())
-	}
-}
-
 // nearestDeadline returns the deadline of the connection that ends first, and when. A deadline that a byte moves away is not moved in
 // the timer: the timer goes off, finds another one due, and is set again.
 func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {

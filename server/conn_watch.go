@@ -50,3 +50,14 @@ func (c *loopConn) stopReading() {
 		c.fail(err)
 	}
 }
+
+// waitForRoom has the kernel tell when its buffer has room. Under mu.
+func (c *loopConn) waitForRoom() error {
+	now := c.loop.now()
+	c.writing = c.writing.to(writeBlocked)
+	c.deadlines.startOnce(writeDeadline, now)
+	if c.draining.isDraining() {
+		c.deadlines.startOnce(closeDeadline, now)
+	}
+	return c.watch()
+}

@@ -89,3 +89,11 @@ func (s *Server) openListener(ctx context.Context, network, address string, cfg 
 	}
 	return fd, addr, nil
 }
+
+// accepted is what the connections of a listener without options begin with.
+func (s *Server) accepted() start { return start{proxy: s.cfg.ProxyProtocol, tls: s.cfg.TLS} }
+
+// hasCertificate reports whether a server's configuration has a certificate, or is going to be given one.
+func hasCertificate(config *tls.Config) bool {
+	return len(config.Certificates) > 0 || config.GetCertificate != nil || config.GetConfigForClient != nil
+}

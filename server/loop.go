@@ -106,3 +106,34 @@ func (s *Server) newLoop(index int) (*loop, error) {
 
 // now is the loop's time, as this turn has read it.
 func (l *loop) now() time.Duration { return l.ev.Now() }
+
+// discard ends a loop that has not been used.
+func (l *loop) discard() error {
+	if l.owner != nil {
+		return l.owner.Close()
+	}
+	if l.queue != nil {
+		l.queue.Close()
+	}
+	if l.orders != nil {
+		l.orders.Close()
+	}
+	for _, w := range l.watchers {
+		w.Stop()
+	}
+	return nil
+}
+
+// close ends the loop for the server, waits for that, and sends the outcome to closed.
+func (l *loop) close(closed chan<- error) {
+	var err error
+	defer func() { // also when a function that was posted to the loop calls runtime.Goexit
+		<-l.gone
+		closed <- err
+	}()
+	if l.owner == nil {
+		l.doFully(l.leave, func() {})
+	} else {
+		err = l.owner.Close()
+	}
+}

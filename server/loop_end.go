@@ -3,52 +3,12 @@ package server
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/evmq/evmq/event"
 )
 
 // A loop ends in one of three ways. The server closes a loop of its own when it is shut down. A loop of UseLoops is left by the server
 // then, and goes on without it. Or the program closes a loop of UseLoops while the server runs.
-
-// lateWork is what comes when the loop has ended, such as the end of a request on a worker. There is no goroutine of the loop any more: each
-// function runs on the goroutine that brings it, or on one that runs another of them at that time, so that they run one after the other.
-type lateWork struct {
-	mu      sync.Mutex // guards the fields; not held while a function runs
-	busy    bool       // the loop has not ended, or a goroutine runs the functions
-	waiting []func()
-}
-
-// discard ends a loop that has not been used.
-func (l *loop) discard() error {
-	if l.owner != nil {
-		return l.owner.Close()
-	}
-	if l.queue != nil {
-		l.queue.Close()
-	}
-	if l.orders != nil {
-		l.orders.Close()
-	}
-	for _, w := range l.watchers {
-		w.Stop()
-	}
-	return nil
-}
-
-// close ends the loop for the server, waits for that, and sends the outcome to closed.
-func (l *loop) close(closed chan<- error) {
-	var err error
-	defer func() { // also when a function that was posted to the loop calls runtime.Goexit
-		<-l.gone
-		closed <- err
-	}()
-	if l.owner == nil {
-		l.doFully(l.leave, func() {})
-	} else {
-		err = l.owner.Close()
-	}
-}
 
 // leave ends a loop of UseLoops for the server. On the loop.
 func (l *loop) leave() { l.end(ErrServerClosed) }
@@ -145,43 +105,4 @@ func (l *loop) endSockets() {
 			}
 		}
 	}
-}
-
-// doLate runs fn when the loop has ended, as lateWork says. Any goroutine.
-func (l *loop) doLate(fn func()) {
-	w := &l.late
-	w.mu.Lock()
-	w.waiting = append(w.waiting, fn)
-	busy := w.busy
-	w.busy = true
-	w.mu.Unlock()
-	if !busy {
-		l.runLate()
-	}
-}
-
-// runLate runs the functions of lateWork. The caller has set busy.
-func (l *loop) runLate() {
-	complete := false
-	defer func() {
-		if !complete { // a callback has called runtime.Goexit or panicked
-			l.runLate()
-		}
-	}()
-	w := &l.late
-	for {
-		l.runLeft()
-		w.mu.Lock()
-		if len(w.waiting) == 0 {
-			w.busy, w.waiting = false, nil
-			w.mu.Unlock()
-			break
-		}
-		fn := w.waiting[0]
-		w.waiting = w.waiting[1:]
-		w.mu.Unlock()
-		fn()
-	}
-	complete = true
-	l.goneOnce.Do(func() { close(l.gone) })
 }

@@ -1,5 +1,9 @@
 package server
 
+import (
+	"sync"
+)
+
 // do has fn called on the loop, in the order of the calls and however many posts of users wait. It reports whether fn will be
 // called: not on a loop that is closed. Any goroutine.
 func (l *loop) do(fn func()) bool { return l.orders.Push(fn) == nil }
@@ -24,4 +28,51 @@ func (l *loop) doFully(fn, done func()) {
 	if !l.do(attempt) {
 		l.doLate(attempt)
 	}
+}
+
+// lateWork is what comes when the loop has ended, such as the end of a request on a worker. There is no goroutine of the loop any more: each
+// function runs on the goroutine that brings it, or on one that runs another of them at that time, so that they run one after the other.
+type lateWork struct {
+	mu      sync.Mutex // guards the fields; not held while a function runs
+	busy    bool       // the loop has not ended, or a goroutine runs the functions
+	waiting []func()
+}
+
+// doLate runs fn when the loop has ended, as lateWork says. Any goroutine.
+func (l *loop) doLate(fn func()) {
+	w := &l.late
+	w.mu.Lock()
+	w.waiting = append(w.waiting, fn)
+	busy := w.busy
+	w.busy = true
+	w.mu.Unlock()
+	if !busy {
+		l.runLate()
+	}
+}
+
+// runLate runs the functions of lateWork. The caller has set busy.
+func (l *loop) runLate() {
+	complete := false
+	defer func() {
+		if !complete { // a callback has called runtime.Goexit or panicked
+			l.runLate()
+		}
+	}()
+	w := &l.late
+	for {
+		l.runLeft()
+		w.mu.Lock()
+		if len(w.waiting) == 0 {
+			w.busy, w.waiting = false, nil
+			w.mu.Unlock()
+			break
+		}
+		fn := w.waiting[0]
+		w.waiting = w.waiting[1:]
+		w.mu.Unlock()
+		fn()
+	}
+	complete = true
+	l.goneOnce.Do(func() { close(l.gone) })
 }

@@ -170,3 +170,6 @@ func (r *replyState) commitLocked() {
 	c.releaseDeferred()
 	r.end(replyEnded)
 }
+
+// isFirst reports whether all requests before this one are answered. Under c.mu.
+func (r *replyState) isFirst(x *ext) bool { return r.order == 0 || r.order == x.conc.first }

@@ -76,9 +76,6 @@ func (c *loopConn) takeBackMessages() {
 	c.requestEnded()
 }
 
-// isFirst reports whether all requests before this one are answered. Under c.mu.
-func (r *replyState) isFirst(x *ext) bool { return r.order == 0 || r.order == x.conc.first }
-
 // endInOrder ends the reply. When all older requests are answered, it is sent, with those that have waited for it.
 func (in *input) endInOrder() {
 	r := &in.reply

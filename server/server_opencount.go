@@ -1,6 +1,9 @@
 package server
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
 
 // An openCount counts what is open, such as connections, and lets Shutdown wait until there is none.
 type openCount struct {
@@ -49,4 +52,23 @@ func (o *openCount) empty() <-chan struct{} {
 		o.zero = make(chan struct{})
 	}
 	return o.zero
+}
+
+// enterConn counts one more connection, unless there are MaxConns.
+func (s *Server) enterConn(outgoing bool) bool {
+	if !s.open.enter(s.cfg.MaxConns) {
+		return false
+	}
+	if !outgoing {
+		s.incoming.enter(math.MaxInt)
+	}
+	return true
+}
+
+// leaveConn counts one less.
+func (s *Server) leaveConn(outgoing bool) {
+	if !outgoing {
+		s.incoming.leave()
+	}
+	s.open.leave()
 }

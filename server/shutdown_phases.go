@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,25 +25,6 @@ func (p shutdownPhase) String() string { return [...]string{"none", "requests", 
 func (s *Server) drains(outgoing bool) bool {
 	phase := shutdownPhase(s.phase.Load())
 	return phase == phaseOutgoing || phase == phaseRequests && !outgoing
-}
-
-// enterConn counts one more connection, unless there are MaxConns.
-func (s *Server) enterConn(outgoing bool) bool {
-	if !s.open.enter(s.cfg.MaxConns) {
-		return false
-	}
-	if !outgoing {
-		s.incoming.enter(math.MaxInt)
-	}
-	return true
-}
-
-// leaveConn counts one less.
-func (s *Server) leaveConn(outgoing bool) {
-	if !outgoing {
-		s.incoming.leave()
-	}
-	s.open.leave()
 }
 
 // isOutgoing reports whether the server has made the connection. On the loop.

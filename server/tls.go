@@ -59,20 +59,12 @@ func (c *loopConn) beginWithTLS(config *tls.Config, client bool) {
 	c.life = c.life.to(lifeHandshake)
 }
 
-// hasMoreTLS reports whether input waits in TLS that the kernel does not report. Without the lock, on the loop.
-func (c *loopConn) hasMoreTLS() bool { return c.layers.has(layerTLS) && c.ext.tls.more }
-
 // checkClientTLS refuses what a client's configuration cannot have here.
 func checkClientTLS(config *tls.Config) error {
 	if config.Renegotiation != tls.RenegotiateNever {
 		return fmt.Errorf("%w: TLS.Renegotiation is %d; renegotiation is not supported", ErrInvalid, config.Renegotiation)
 	}
 	return nil
-}
-
-// hasCertificate reports whether a server's configuration has a certificate, or is going to be given one.
-func hasCertificate(config *tls.Config) bool {
-	return len(config.Certificates) > 0 || config.GetCertificate != nil || config.GetConfigForClient != nil
 }
 
 // TLS is the state of a connection that speaks TLS: version, ALPN protocol, client certificates. false without TLS, or before the
