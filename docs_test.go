@@ -69,6 +69,24 @@ func TestArchitectureNamesExistingFiles(t *testing.T) {
 	}
 }
 
+// TestArchitectureNamesExistingFunctions: the table of the path of a request names functions of the files that it names before them.
+func TestArchitectureNamesExistingFunctions(t *testing.T) {
+	_, table, _ := strings.Cut(readFile(t, "docs/architecture.md"), "\n## The path of a request through the server\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	calls := regexp.MustCompile("`(\\S+\\.go)` (\\w+(?:, \\w+)*)").FindAllStringSubmatch(table, -1)
+	if len(calls) < 30 {
+		t.Fatalf("found %d files with their functions", len(calls))
+	}
+	for _, call := range calls {
+		text := readFile(t, call[1])
+		for name := range strings.SplitSeq(call[2], ", ") {
+			if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + name + `[\[(]`).MatchString(text) {
+				t.Errorf("%s has no function %s", call[1], name)
+			}
+		}
+	}
+}
+
 // TestLinksOfDocumentsExist: they name files, and headings of those files.
 func TestLinksOfDocumentsExist(t *testing.T) {
 	documents := []string{"README.md", "CONTRIBUTING.md", "bench/README.md", "docs/model/README.md"}
