@@ -9,6 +9,7 @@ package server
 func (c *Conn) ReadInto(p []byte) { c.loopPart().readInto(p) }
 
 func (c *loopConn) readInto(p []byte) {
+	c.loop.assertInLoop("Conn.ReadInto")
 	if c.layers == 0 {
 		if len(p) == 0 {
 			return

@@ -177,9 +177,9 @@ func TestInWorkAndHold(t *testing.T) {
 	}
 }
 
-// TestAnExecutorPanicsOnAnotherGoroutine, in race builds.
-func TestAnExecutorPanicsOnAnotherGoroutine(t *testing.T) {
-	panics := make(chan any, 2)
+// TestAMethodOfTheLoopPanicsOnAnotherGoroutine, in race builds.
+func TestAMethodOfTheLoopPanicsOnAnotherGoroutine(t *testing.T) {
+	panics := make(chan any, 3)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
 		exec := c.Executor()
 		for _, use := range []func() error{
@@ -187,6 +187,7 @@ func TestAnExecutorPanicsOnAnotherGoroutine(t *testing.T) {
 			func() error {
 				return exec.ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p, Advance: len(p)})
 			},
+			func() error { c.ReadInto(nil); return nil },
 		} {
 			ended := make(chan struct{})
 			go func() {
@@ -202,7 +203,7 @@ func TestAnExecutorPanicsOnAnotherGoroutine(t *testing.T) {
 		t.Skip("only race builds check the goroutine")
 	}
 	send(t, s.dial(t), "a")
-	for range 2 {
+	for range 3 {
 		if testkit.Await(t, panics, "the call") == nil {
 			t.Error("a call on another goroutine did not panic")
 		}
