@@ -62,9 +62,9 @@ func TestDispatcherAnswersNoOtherClient(t *testing.T) {
 	if _, err := fmt.Sscanf(got, "%d answers, %d late", &said, &late); err != nil {
 		t.Fatalf("stopped with %q: %v", got, err)
 	}
-	// The last ones may be cut short by the end.
-	if said < 2*clients || late == 0 || said+late > 4*clients || said+late < 4*clients-2 {
-		t.Errorf("of %d orders of those who stay and %[1]d of others: %s", 2*clients, got)
+	// The timer of a connection ends with it. The last job may not be done at the end.
+	if said < 2*clients || late == 0 || said+late > 4*clients || said+late < 3*clients-1 {
+		t.Errorf("of %d jobs of connections that stay open, and %d jobs and timers of others: %s", 2*clients, 2*clients, got)
 	}
 }
 

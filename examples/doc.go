@@ -1,4 +1,5 @@
-// Package examples contains one small program for each idea. A test builds and runs each of them.
+// Package examples contains one small program for each idea. A test builds and runs each of them. The documentation of a program says what
+// it shows and how to run it, for instance go doc ./examples/echo.
 //
 //   - timer: one-shot timers, a ticker, an idle timeout that is renewed, a timer that is cancelled
 //   - signal: signals that arrive as ordinary callbacks
@@ -12,7 +13,7 @@
 //   - chat: broadcasts, and members that do not read and do not delay the others
 //   - smtp: a protocol with two framings, which change within the stream, and with STARTTLS
 //   - proxy: pairs of connections that pause each other
-//   - dispatcher: connections that are accepted or dialled outside the server, timers, and answers from other goroutines
+//   - dispatcher: connections that the program accepts or dials itself, timers of connections, and answers from other goroutines
 //   - graceful: a program that is replaced by a new process without losing an answer
 //
 // A client to try the servers with, on every system that has Go:

@@ -1,18 +1,22 @@
-// Dispatcher is a server without listeners of its own. The program accepts or dials its connections, and other goroutines compute its
-// answers.
+// Dispatcher is a server without listeners. The program accepts or dials the connections itself, and other goroutines compute the answers.
 //
 //	go run ./examples/dispatcher -addr 127.0.0.1:7000
 //	go run ./examples/connect 127.0.0.1:7000    # in another terminal; then type a command
 //
-// It shows three things. The server adopts a connection of package net, whether it was accepted (-addr) or dialled (-call): from then on
-// a loop serves it, and no goroutine waits for it. A timer runs on the loop of its connection. An answer comes from a goroutine that has
-// only the connection's ID, which it may keep for any time: the ID of a connection that has ended finds no connection, and never
-// another one that has the same descriptor.
-//
-// When a client closes its sending half, its connection is closed and it receives no more answers.
+// The commands are:
 //
 //	after 50ms TEXT    answers TEXT later, by a timer
 //	job TEXT           answers TEXT when a goroutine has done the work; -work is the time that this takes
+//
+// The program shows three things:
+//
+//   - AddConn makes a connection of package net a connection of the server, whether it was accepted (-addr) or dialled (-call). From then
+//     on a loop serves it, and no goroutine waits for it.
+//   - A timer of Conn.AfterFunc runs on the loop of its connection and ends with it.
+//   - A goroutine answers with the ID of the connection alone, which it may keep for any time. The ID of a connection that has ended finds no
+//     connection, and never another one that has the same descriptor.
+//
+// When a client closes its sending half, its connection is closed and it receives no more answers.
 package main
 
 import (
@@ -44,7 +48,7 @@ type job struct {
 type dispatcher struct {
 	srv        *server.Server
 	jobs       chan job
-	sent, late atomic.Uint64 // answers that a connection accepted, and those whose connection had ended
+	sent, late atomic.Uint64 // answers that a connection accepted, and answers to connections that had ended
 }
 
 func main() {
@@ -78,7 +82,7 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		d.adopt(nc)
+		d.add(nc)
 	}
 	fmt.Println("listening on", l.Addr())
 
@@ -103,12 +107,13 @@ func (d *dispatcher) accept(l net.Listener) {
 			log.Print(err)
 			time.Sleep(100 * time.Millisecond)
 		default:
-			d.adopt(nc)
+			d.add(nc)
 		}
 	}
 }
 
-func (d *dispatcher) adopt(nc net.Conn) {
+// add makes nc a connection of the server.
+func (d *dispatcher) add(nc net.Conn) {
 	if _, err := d.srv.AddConn(nc, &server.ConnConfig{Accepted: true}); err != nil { // then nc is still owned by the caller
 		_ = nc.Close()
 		if !errors.Is(err, syscall.ENOTCONN) { // the client has disconnected already, which is not logged
@@ -123,14 +128,14 @@ func (d *dispatcher) data(c *server.Conn, p []byte) (int, error) {
 	if line == nil || err != nil {
 		return 0, err
 	}
-	if problem := d.order(c, string(line)); problem != "" {
+	if problem := d.command(c, string(line)); problem != "" {
 		_, err = c.WriteString("? " + problem + "\n")
 	}
 	return n, err
 }
 
-// order starts what a line requests, or returns the reason why it cannot.
-func (d *dispatcher) order(c *server.Conn, line string) (problem string) {
+// command executes the command of a line, or returns the reason why it cannot.
+func (d *dispatcher) command(c *server.Conn, line string) (problem string) {
 	verb, rest, _ := strings.Cut(line, " ")
 	switch verb {
 	case "after":
@@ -142,14 +147,10 @@ func (d *dispatcher) order(c *server.Conn, line string) (problem string) {
 		if c.Value() != nil {
 			return "one timer at a time"
 		}
-		timer, err := c.Loop().AfterFunc(wait, func() { // runs on the loop, as all callbacks of c do
+		c.SetValue(c.AfterFunc(wait, func() { // runs on the loop, as all callbacks of c do; not after the end of c
 			c.SetValue(nil)
 			d.answer(c.ID(), text)
-		})
-		if err != nil {
-			return err.Error()
-		}
-		c.SetValue(timer)
+		}))
 	case "job":
 		select {
 		case d.jobs <- job{c.ID(), rest}:

@@ -3,6 +3,8 @@
 //	go run ./examples/echo -addr 127.0.0.1:7000 -mode workers -framing line
 //	go run ./examples/connect 127.0.0.1:7000    # in another terminal; then type a line
 //
+// With -tls, a client is openssl s_client -connect 127.0.0.1:7000.
+//
 // The two modes are the two ways to write a server. A handler on the loop answers without a change of goroutine and must not block. A
 // handler on a worker may block.
 package main

@@ -1,6 +1,9 @@
 // Graceful answers lines, and can be replaced by a new process without interruption: kill -HUP replaces it, kill -TERM ends it.
 //
 //	go run ./examples/graceful -addr 127.0.0.1:7000
+//	go run ./examples/connect 127.0.0.1:7000    # in another terminal; then type a line
+//
+// It prints its process number, which kill needs.
 //
 // It guarantees:
 //

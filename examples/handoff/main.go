@@ -1,8 +1,8 @@
-// Handoff answers each line with the same line. One goroutine, the loop, does all input and output, workers do the work that takes
-// time, and a queue carries the answers back to the loop. Try -workers 4 -delay 20ms and several clients.
+// Handoff answers each line with the same line. One goroutine, the loop, does all input and output, workers do the work that takes time,
+// and a queue carries the answers back to the loop. The loop asks the kernel which descriptors are ready, and calls a function for each.
+// These functions must not block, because all clients would wait, and need no lock: everything below except the workers runs on the loop.
 //
-// A loop asks the kernel which descriptors are ready, calls a function for each, and repeats this. These functions must not block,
-// because all clients would wait. In return they need no lock: everything below except the workers runs on the loop.
+//	go run ./examples/handoff -workers 4 -delay 20ms    # and in other terminals: go run ./examples/connect 127.0.0.1:7000
 package main
 
 import (
@@ -26,7 +26,7 @@ const maxConns, maxLine = 10000, 64 << 10 // a longer line ends the connection
 // order, and the loop soon stops reading from a client that does not read. A conn is never closed while a worker has its line.
 type conn struct {
 	readable  *event.Event
-	in, line  []byte // input that no worker has; the line that a worker has, and then the unsent part of the answer
+	in, line  []byte // input after line; the line that a worker has, then the unsent part of the answer
 	busy, eof bool   // a worker has line, and the loop must not use it; no more input will be read
 }
 

@@ -1,6 +1,8 @@
 // Proxy connects each client with a backend, and forwards the bytes of both until both have closed their sending halves.
 //
-//	go run ./examples/proxy -addr 127.0.0.1:7000 -backend 127.0.0.1:8000
+//	go run ./examples/echo -addr 127.0.0.1:8000                             # a backend
+//	go run ./examples/proxy -addr 127.0.0.1:7000 -backend 127.0.0.1:8000    # in a second terminal
+//	go run ./examples/connect 127.0.0.1:7000                                # in a third one; then type a line
 //
 // The two connections of a pair pause each other: while one does not accept output, the proxy does not read from the other, and
 // flow control makes its sender wait. So a pair holds some hundred kilobytes at most, for any amount of traffic. A half-close is
@@ -64,7 +66,7 @@ func main() {
 	fmt.Println("stopped:", st.Opened, "connections,", st.BytesRead, "bytes in,", st.BytesWritten, "out")
 }
 
-// pause is an owner of PauseRead: each reason to pause ends on its own.
+// A pause is a reason to pause reading. It is an owner of Conn.PauseRead: reading continues when no reason is left.
 type pause int
 
 const (

@@ -1,4 +1,7 @@
-// Queue shows how goroutines pass messages to a loop. Data that only the loop uses needs no lock.
+// Queue shows how goroutines pass messages to a loop. Four goroutines send 10000 numbers each through a queue with room for 64 messages,
+// and the loop checks that the numbers of each goroutine arrive in order. Data that only the loop uses needs no lock.
+//
+//	go run ./examples/queue
 package main
 
 import (

@@ -1,5 +1,9 @@
 // Signal shows events for signals. Their callbacks run on the loop, one after the other, and may do everything that any other callback
 // may do.
+//
+//	go run ./examples/signal
+//
+// It prints its process number. kill -HUP with this number makes it read its configuration, which is only printed here; Ctrl-C ends it.
 package main
 
 import (

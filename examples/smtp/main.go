@@ -1,13 +1,21 @@
 // Smtp is a sink for mail, for tests of programs that send mail. It accepts every message, and stores it as a file or only counts it.
 //
-//	go run ./examples/smtp -addr 127.0.0.1:2525 -dir /tmp/mail
+//	mkdir mail
+//	go run ./examples/smtp -addr 127.0.0.1:2525 -dir mail
+//	go run ./examples/connect 127.0.0.1:2525    # in another terminal; then type HELO me
 //
 // The protocol has two framings. Commands are lines. After DATA follows a message that ends with a line of a single dot, and then
 // commands follow again. So there are two Dispatchers, and SetHandler changes between them. The change applies from the next byte on,
 // even if a client has sent everything at once and all of it is in the buffer.
 //
-// With -cert and -key the sink offers STARTTLS. StartTLS is called before the answer to the command is complete: the answer of a request in
-// work is sent in clear, and what a client has sent behind the command in clear closes the connection.
+// With -cert and -key the sink offers STARTTLS:
+//
+//	openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out cert.pem
+//	go run ./examples/smtp -addr 127.0.0.1:2525 -cert cert.pem -key key.pem
+//	openssl s_client -starttls smtp -crlf -connect 127.0.0.1:2525    # in another terminal; then type EHLO me
+//
+// Conn.StartTLS is called while the command is answered. The answer is still sent in clear, and then the handshake begins. Input that
+// follows the command in clear closes the connection, since an attacker may have inserted it.
 package main
 
 import (

@@ -81,7 +81,7 @@ func (s *sink) extensions(c *server.Conn) string {
 	return fmt.Sprintf("250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n%s250 SIZE %d", offer, s.limit)
 }
 
-// startTLS begins TLS behind this answer. The server forgets all that the client has sent before (RFC 3207, section 4.2).
+// startTLS begins TLS after this answer, and discards the state of the session, as RFC 3207, section 4.2, demands.
 func (s *sink) startTLS(c *server.Conn, has *session, rest string) string {
 	if rest != "" {
 		return "501 STARTTLS has no parameters"

@@ -1,4 +1,7 @@
-// Timer shows the four uses of time on a loop: a one-shot timer, a cancelled timer, an idle timeout and a ticker.
+// Timer shows the four uses of time on a loop: a one-shot timer, a cancelled timer, an idle timeout and a ticker. It ends
+// within a second.
+//
+//	go run ./examples/timer
 package main
 
 import (
@@ -23,7 +26,7 @@ func main() {
 	// An idle timeout: each Add starts it again, so the callback is called when there was no Add for 200 ms.
 	idle := must(loop.NewTimer(func(*event.Event, event.Flags) { fmt.Println("idle") }))
 
-	// A ticker without drift: each tick is due one interval after the previous one was due.
+	// A ticker: each tick is due one interval after the previous one was due, so delays do not accumulate.
 	ticks := 0
 	ticker := must(loop.NewTicker(func(ticker *event.Event, _ event.Flags) {
 		ticks++
