@@ -66,8 +66,9 @@
 //
 // [Conn.Close] ends a connection in order: requests in work are answered, output is flushed, our half is closed, and input is
 // discarded until the peer closes its half. [Conn.CloseWrite] closes our half only; [Conn.Abort] ends the connection at once;
-// [Conn.Detach] takes it out of the server. The reason that Handler.Close is called with is nil after Conn.Close, io.EOF if the peer has
-// ended the connection, and otherwise an error that [ReasonOf] classifies and [Stats] counts.
+// [Conn.StartTLS] begins TLS on an open connection; [Conn.Detach] takes the connection out of the server. The reason that Handler.Close is
+// called with is nil after Conn.Close, io.EOF if the peer has ended the connection, and otherwise an error that [ReasonOf] classifies and
+// [Stats] counts. The file docs/architecture.md of the repository has a figure of this life with each deadline and each reason.
 //
 // If the peer resets the connection, or a write fails, output that waits fails, writes are refused with [ErrClosed], and [Conn.Context]
 // ends. Input that has arrived is still given to the handler, within CloseTimeout, and then the connection is closed with the first
