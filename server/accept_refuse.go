@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxRefusals   = 64          // refusals under way at a time, on a loop; a client above that is closed without waiting for it
+	maxRefusals   = 64          // refusals of a loop at the same time; a client above that is disconnected at once
 	refusalLinger = time.Second // how long a client may take to read its refusal
 )
 
@@ -65,7 +65,7 @@ func (l *loop) refuse(fd int, begins start, done func()) {
 	l.refusals[r] = struct{}{}
 }
 
-// read reads what the client has sent, until its end.
+// read reads and discards the client's input, until its end.
 func (r *refusal) read(_ *event.Event, what event.Flags) {
 	if what&event.Timeout == 0 {
 		n, err := r.l.srv.calls.Read(r.fd, r.l.buf)
@@ -78,7 +78,7 @@ func (r *refusal) read(_ *event.Event, what event.Flags) {
 
 func (r *refusal) close() {
 	delete(r.l.refusals, r)
-	_ = r.e.Del() // it may not be added, and the loop may be closed
+	_ = r.e.Del() // the event may not be added, and the loop may be closed
 	if err := r.l.srv.calls.Close(r.fd); err != nil {
 		r.l.srv.cfg.Logger.Warn("server: close refused connection", "err", err)
 	}
@@ -107,12 +107,12 @@ func (r *reserve) release() (had bool, err error) {
 	return r.fd.Held(), r.fd.Release()
 }
 
-// refuseWithReserve refuses one client, which the process has no descriptor for, with the one in reserve. The reserve is opened again when
+// refuseWithReserve refuses one client with the descriptor in reserve, since the process has no other. The reserve is opened again when
 // that client's connection is closed; until then other clients wait in the kernel's queue.
 func (a *acceptor) refuseWithReserve() {
 	s := a.loop.srv
 	if had, err := s.reserve.release(); !had || err != nil {
-		return // it is in use for the client before
+		return // it is used for an earlier client
 	}
 	reopen := func() {
 		if err := s.reserve.open(); err != nil {

@@ -2,7 +2,7 @@
 
 package server
 
-// assertsLoop says that assertInLoop does nothing.
+// assertsLoop reports whether assertInLoop checks the goroutine.
 const assertsLoop = false
 
 // loopAssert is empty; race builds have a state.

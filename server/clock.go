@@ -33,7 +33,8 @@ func after(clock event.Clock, d time.Duration) (passed <-chan struct{}, stop fun
 	return done, clock.AfterFunc(d, func() { close(done) }).Stop
 }
 
-// awaitDone waits until done is closed or brings something, but no longer than limit after ctx has ended. It reports whether it did.
+// awaitDone waits until done is closed or a value is received from it, but no longer than limit after ctx has ended. It reports whether
+// that has happened.
 func (s *Server) awaitDone(ctx context.Context, limit time.Duration, done <-chan struct{}) bool {
 	select {
 	case <-done:
@@ -50,7 +51,7 @@ func (s *Server) awaitDone(ctx context.Context, limit time.Duration, done <-chan
 	}
 }
 
-// awaitAll is awaitDone for n that done brings.
+// awaitAll is awaitDone for n values.
 func (s *Server) awaitAll(ctx context.Context, limit time.Duration, done <-chan struct{}, n int) {
 	for range n {
 		if !s.awaitDone(ctx, limit, done) {

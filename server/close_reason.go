@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A CloseReason is the kind of an error that Handler.Close is told, to count connections by. See Stats.
+// A CloseReason is a kind of errors that Handler.Close is called with, by which Stats counts connections.
 type CloseReason uint8
 
-// The kinds, each with the error it stands for.
+// The kinds, each with its error.
 const (
 	EndedInOrder      CloseReason = iota // nil: Close
 	EndedByPeer                          // io.EOF
@@ -38,7 +38,7 @@ const (
 	numCloseReasons
 )
 
-// closeReasons are the kinds' names and errors. An error is of the first kind that it matches.
+// closeReasons has the names and errors of the kinds. An error is of the first kind that it matches.
 var closeReasons = [numCloseReasons]struct {
 	name string
 	err  error
@@ -65,7 +65,7 @@ var closeReasons = [numCloseReasons]struct {
 	EndedOther:        {"other", nil},
 }
 
-// String is a form to print. Any goroutine.
+// String returns the name of the kind. Any goroutine.
 func (r CloseReason) String() string {
 	if r >= numCloseReasons {
 		return "unknown"
@@ -76,12 +76,12 @@ func (r CloseReason) String() string {
 // Endings counts connections that have ended, by CloseReason, which is the index.
 type Endings [numCloseReasons]uint64
 
-// ReasonOf is the kind of an error that Handler.Close or OnReject is told. Any goroutine.
+// ReasonOf returns the kind of an error that Handler.Close or OnReject is called with. Any goroutine.
 func ReasonOf(err error) CloseReason {
 	if err == nil {
 		return EndedInOrder
 	}
-	for kind := EndedIdle; kind < EndedOther; kind++ { // before what these may have as their cause
+	for kind := EndedIdle; kind < EndedOther; kind++ { // before the kinds of errors that these may wrap
 		if errors.Is(err, closeReasons[kind].err) {
 			return kind
 		}
@@ -97,10 +97,10 @@ func ReasonOf(err error) CloseReason {
 	return EndedOther
 }
 
-// isNormal reports whether connections end so when nothing goes wrong.
+// isNormal reports whether the kind is an ordinary end, not a failure.
 func (r CloseReason) isNormal() bool { return r <= EndedByShutdown || r == EndedByDetach }
 
-// countEnd counts a connection that has ended, and logs at Debug what is not normal. Broken contracts have been logged before.
+// countEnd counts a connection that has ended, and logs ends that are not normal at Debug. Broken contracts have been logged before.
 func (c *loopConn) countEnd(reason error) {
 	s := c.loop.srv
 	kind := ReasonOf(reason)

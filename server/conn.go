@@ -17,7 +17,7 @@ import (
 // and sets command bits under mu, and puts the connection into the loop's queue. A Conn is never used again for another connection, so a
 // handle that outlives its connection is harmless: its methods return ErrClosed.
 //
-// Who uses what:
+// Users and protection of the parts:
 //
 //	part                               used by              protected by
 //	loop, gen                          any goroutine        never change
@@ -30,12 +30,12 @@ import (
 //	                                                        layer or requests in work has its ext for good
 //	in                                 the loop             its goroutine; with holdWorker the worker that has the request
 //
-// Which call holds what:
+// Calls and the lock:
 //
 //	call                               mu                   loop
 //	Write, Close, PauseRead, ...       held, briefly        adds a command or output; the loop applies it later
 //	loop.ready, loop.serve             -                    begin the loop's work on one connection (loop.current)
-//	inputHandler                       held                 sets schedRunning: until leave, nothing is queued, since the loop looks itself
+//	inputHandler                       held                 sets schedRunning: until leave, nothing is queued, since the loop checks itself
 //	flushLocked, writeOut, writeTLS    held, released       writes
 //	                                   in system calls
 //	leave                              held                 clears schedRunning; queues the connection if more waits
@@ -43,15 +43,15 @@ import (
 //	Reply, input.end                   held, briefly        a worker appends output and sets cmdDone
 //
 // There is one way across in each direction. To the loop: mark sets a command under mu and enqueue queues the connection. From the loop: it
-// takes mu. What a goroutine has requested is in state, commands and ext under mu; what the loop has reached is in life, holds, writing,
+// takes mu. The requests of goroutines are in state, commands and ext under mu; the progress of the loop is in life, holds, writing,
 // peerHalf and draining. loopPart and connOf lead from one type to the other.
 type Conn struct {
 	loop *loop
 	gen  uint64
 
-	mu    sync.Mutex          // held for a few instructions, or for copying what is written; never in a call
-	out   *outq.Queue         // what waits to be written; nil when nothing does
-	ext   *ext                // what few connections have; nil for most
+	mu    sync.Mutex          // held for a few instructions, or while written bytes are copied; not during system calls and callbacks
+	out   *outq.Queue         // the output that waits to be written; nil if there is none
+	ext   *ext                // state that few connections need; nil for most
 	value atomic.Pointer[any] // of SetValue; also read without the lock
 	nread uint64              // bytes read, counted when they are given to the handler
 	wrote uint64              // bytes given to the kernel
@@ -65,12 +65,12 @@ type Conn struct {
 	peer     sock.Peer
 }
 
-// A loopConn is a connection as its loop has it: the Conn that users know, and what only the loop's goroutine may touch. Its methods are
+// A loopConn is a connection with the fields that only the goroutine of its loop may use. Its methods are
 // called on the loop, without the lock unless they say otherwise.
 type loopConn struct {
 	ev event.Event // of the descriptor, and the timer. First: see connOf
 	Conn
-	in        *input // what is read and not consumed; while busy, the worker's
+	in        *input // input that is read and not consumed; with holdWorker it belongs to the worker
 	deadlines deadlines
 	life      lifecycle
 	holds     holds
@@ -78,7 +78,7 @@ type loopConn struct {
 	layers    layers
 }
 
-// ext is what only some connections have: a handler of their own, TLS, limits, a context, callers that wait for room.
+// ext holds state that only some connections need: a handler of their own, TLS, limits, a context, callers that wait for room.
 type ext struct {
 	handler               Handler
 	fresh                 bool  // handler has not framed anything yet
@@ -87,11 +87,11 @@ type ext struct {
 	ctx                   context.Context
 	cancel                context.CancelCauseFunc
 	room                  chan struct{} // closed when the output has room; made by the goroutine that waits
-	exclusive             bool          // a reply is sent in pieces: what others write is deferred
-	deferred              *outq.Queue   // what was written meanwhile
+	exclusive             bool          // a reply is sent in pieces: other writes are deferred
+	deferred              *outq.Queue   // writes of other goroutines meanwhile
 	detach                func(net.Conn, []byte, error)
 	upgrade               *upgrade    // StartTLS
-	behind                *outq.Queue // what was written after StartTLS: it is to be encrypted
+	afterUpgrade          *outq.Queue // writes after StartTLS, which are to be encrypted
 	timers                *ConnTimer  // that run; see AfterFunc
 	fetched               *fetched    // of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
@@ -104,13 +104,13 @@ type ext struct {
 	proxied               *proxied
 	handshake             handshakeState    // Loop only; see loopConn.handshake
 	readRate, writeRate   *ratelimit.Bucket // nil for no limit of its own
-	readAt, writeAt       time.Duration     // when what the limits hold back may go on. Loop only
+	readAt, writeAt       time.Duration     // when reading and writing may go on after the limits have stopped them. Loop only
 	readShare, writeShare ratelimit.Share   // of a group's bucket. Loop only
 	timeouts              *Timeouts
-	readyBy               time.Duration // when dialling, a PROXY header and a TLS handshake have to have ended; before the loop knows a connection that is dialled, its timeout. Loop only
-	unsent                int           // bytes that the peer's system had not acknowledged when its progress was last looked at. Loop only
-	looks                 int           // reads since the server began to shut down. Loop only
-	into                  []byte        // where the next bytes go: ReadInto. Loop only
+	readyBy               time.Duration // the deadline of dialling, the PROXY header and the TLS handshake; for a dialled connection its timeout until begin. Loop only
+	unsent                int           // bytes that the peer's system had not acknowledged at the last check. Loop only
+	drainReads            int           // reads since the shutdown or the close began. Loop only
+	into                  []byte        // the buffer of the next read, from ReadInto. Loop only
 }
 
 // extra returns c's ext. Under mu.
@@ -121,13 +121,13 @@ func (c *Conn) extra() *ext {
 	return c.ext
 }
 
-// Server is the server that the connection belongs to. Any goroutine.
+// Server returns the server that the connection belongs to. Any goroutine.
 func (c *Conn) Server() *Server { return c.loop.srv }
 
 // Loop returns the loop that the connection belongs to; see Server.Loops. Any goroutine.
 func (c *Conn) Loop() *event.Loop { return c.loop.ev }
 
-// SetValue keeps v with the connection; Value returns it. Any goroutine.
+// SetValue stores v in the connection. Value returns it. Any goroutine.
 func (c *Conn) SetValue(v any) {
 	if v == nil {
 		c.value.Store(nil)
@@ -136,7 +136,7 @@ func (c *Conn) SetValue(v any) {
 	c.value.Store(&v)
 }
 
-// Value returns what SetValue kept, nil before. Any goroutine.
+// Value returns the value of the last SetValue, or nil. Any goroutine.
 func (c *Conn) Value() any {
 	if v := c.value.Load(); v != nil {
 		return *v
@@ -144,15 +144,15 @@ func (c *Conn) Value() any {
 	return nil
 }
 
-// Context ends with the connection, and at the latest with Shutdown's deadline or Close. It is not ended by a client that closes its
-// sending half, as a client also does when it leaves, since that still has its answers coming. It ends when the client resets the
-// connection or a write fails, although input that has arrived is still handled then. Any goroutine.
+// Context ends with the connection, and at the latest with Shutdown's deadline or Close. It does not end when the client closes its sending
+// half, which also an ordinary close of a client does, since the answers are still sent. It ends when the client resets the connection,
+// when a write fails, at a timeout and by Abort. Input that has arrived is still handled after a reset or a failed write. Any goroutine.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	x := c.extra()
 	if x.ctx == nil {
-		x.ctx, x.cancel = context.WithCancelCause(c.loop.srv.cutCtx)
+		x.ctx, x.cancel = context.WithCancelCause(c.loop.srv.baseCtx)
 		if c.state.isDead() {
 			x.cancel(c.reasonLocked())
 		}
@@ -160,7 +160,7 @@ func (c *Conn) Context() context.Context {
 	return x.ctx
 }
 
-// ConnStats counts what has happened on a connection.
+// ConnStats has the counts of a connection.
 type ConnStats struct {
 	BytesRead     uint64 // given to the handler, decrypted
 	BytesWritten  uint64 // given to the kernel, before encryption
@@ -168,7 +168,7 @@ type ConnStats struct {
 	BufferedBytes int    // output that waits for the kernel
 }
 
-// Stats returns the counts of this moment. Any goroutine.
+// Stats returns the current counts. Any goroutine.
 func (c *Conn) Stats() ConnStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()

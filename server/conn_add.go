@@ -13,12 +13,12 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// ConnConfig says how a connection that AddConn is given is served. The zero value serves it without TLS and without a PROXY header,
+// ConnConfig is the configuration of a connection that is given to AddConn. The zero value serves it without TLS and without a PROXY header,
 // whatever the server's fields say.
 type ConnConfig struct {
 	// Handler serves the connection. Nil means Server.Handler.
 	Handler Handler
-	// Value is what Conn.Value returns until SetValue is called.
+	// Value is the result of Conn.Value until SetValue is called.
 	Value any
 	// Near, if not nil, is a connection of the same server. The new connection is put on the loop of Near. Nil means that the server
 	// chooses the loop.
@@ -55,7 +55,7 @@ func (s *Server) AddConn(nc net.Conn, cfg *ConnConfig) (*Conn, error) {
 	return c, nil
 }
 
-// start returns what the connection begins with.
+// start returns the layers that the connection begins with.
 func (cfg *ConnConfig) start(s *Server) (start, error) {
 	config := cfg.TLS
 	switch {
@@ -107,7 +107,7 @@ func (s *Server) addConn(nc net.Conn, cfg ConnConfig) (*Conn, error) {
 		return nil, err
 	}
 	peer, err := sock.RemotePeer(fd)
-	if errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.EINVAL) { // it was reset, in the words of Linux and BSD: a read will tell
+	if errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.EINVAL) { // the errors of Linux and BSD after a reset, which a read reports
 		peer, err = peerOf(nc.RemoteAddr()), nil
 	}
 	var c *loopConn

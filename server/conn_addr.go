@@ -6,7 +6,7 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// RemoteAddr is the peer's address: with ProxyProtocol, what its header says. Any goroutine.
+// RemoteAddr returns the peer's address: with ProxyProtocol, the one in the PROXY header. Any goroutine.
 func (c *Conn) RemoteAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -16,17 +16,17 @@ func (c *Conn) RemoteAddr() net.Addr {
 	return c.peer.Addr(c.loop.srv.network(c.peer))
 }
 
-// PeerAddr is the address that the connection itself comes from: with ProxyProtocol the proxy's. Any goroutine.
+// PeerAddr returns the address that the connection itself comes from: with ProxyProtocol the proxy's. Any goroutine.
 func (c *Conn) PeerAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.peer.Addr(c.loop.srv.network(c.peer))
 }
 
-// descriptor is the number of c's descriptor; -1 while there is none. Under mu, as long as the connection is open.
+// descriptor returns the number of c's descriptor, or -1 if there is none. Under mu, as long as the connection is open.
 func (c *Conn) descriptor() int { return c.loopPart().ev.FD() }
 
-// LocalAddr is the connection's own address; nil when it is closed or detached. Any goroutine.
+// LocalAddr returns the connection's own address, or nil if it is closed or detached. Any goroutine.
 func (c *Conn) LocalAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()

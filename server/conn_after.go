@@ -19,7 +19,7 @@ type ConnTimer struct {
 
 // AfterFunc calls fn once on the connection's loop when d has passed on the loop's clock, at the loop's next turn if d is not positive. The
 // timer is stopped when the connection ends: fn is not called after Abort, after the descriptor is closed for whatever reason, or after
-// Handler.Close, and a timer that is made or reset then does not run. A connection that is being closed in order still has its timers. A
+// Handler.Close, and a timer that is made or reset then does not run. The timers of a connection that is being closed in order still run. A
 // running timer delays neither the end of a connection nor a shutdown. fn must not block, as a Handler's methods must not; a panic in it is
 // treated as one of theirs. AfterFunc allocates the timer, about 250 bytes; Stop and Reset allocate nothing. It panics if fn is nil. Any
 // goroutine.
@@ -28,7 +28,7 @@ func (c *Conn) AfterFunc(d time.Duration, fn func()) *ConnTimer {
 		panic("server: AfterFunc of a nil function")
 	}
 	t := &ConnTimer{c: c, fn: fn}
-	if err := c.loop.ev.InitEvent(&t.ev, -1, 0, t.expired); err != nil { // the loop is closed, and so is the connection
+	if err := c.loop.ev.InitEvent(&t.ev, -1, 0, t.expired); err != nil { // the loop is closed, and the connection too
 		t.fn = nil
 		return t
 	}
@@ -72,7 +72,7 @@ func (t *ConnTimer) stopLocked() bool {
 	return true
 }
 
-// unlink takes the timer out of those of its connection that run, and reports whether it was one. Under the connection's mu.
+// unlink removes the timer from the list of its connection's running timers, and reports whether it was in it. Under the connection's mu.
 func (t *ConnTimer) unlink() bool {
 	if !t.running {
 		return false

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// endings are the ways in which a connection ends, each with the reason that Close is told.
+// endings are the ways in which a connection ends, each with the reason that Close is called with.
 func endings() map[string]struct {
 	end  func(t *testing.T, s *running, c *server.Conn, nc net.Conn)
 	want error
@@ -46,7 +46,7 @@ func endings() map[string]struct {
 // errAny stands for any error.
 var errAny = errors.New("any error")
 
-// TestATimerEndsWithItsConnection, whatever ends it: it is not called after Close, and nothing of it is left on the loop.
+// TestATimerEndsWithItsConnection: whatever ends the connection, the function is not called after Close, and no timer is left on the loop.
 func TestATimerEndsWithItsConnection(t *testing.T) {
 	for name, ending := range endings() {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestATimerEndsWithItsConnection(t *testing.T) {
 	}
 }
 
-// TestATimerIsLikeThatOfPackageTime in what Stop and Reset report, and in how often its function is called. It runs on the loop.
+// TestATimerIsLikeThatOfPackageTime: Stop and Reset report the same, and the function is called as often. The test runs on the loop.
 func TestATimerIsLikeThatOfPackageTime(t *testing.T) {
 	p := newProbe(calls{data: echo})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
@@ -129,7 +129,7 @@ func TestATimerIsLikeThatOfPackageTime(t *testing.T) {
 	c.AfterFunc(0, nil)
 }
 
-// TestATimerThatIsStoppedOnTheLoopIsNotCalled, also when it was due in the same turn.
+// TestATimerThatIsStoppedOnTheLoopIsNotCalled: also not when it was due in the same turn.
 func TestATimerThatIsStoppedOnTheLoopIsNotCalled(t *testing.T) {
 	p := newProbe(calls{data: echo})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
@@ -142,7 +142,7 @@ func TestATimerThatIsStoppedOnTheLoopIsNotCalled(t *testing.T) {
 				timers[i] = c.AfterFunc(0, func() {
 					calls.Add(1)
 					for _, other := range timers {
-						other.Stop() // those that are due, too
+						other.Stop() // also timers that are due
 					}
 				})
 			}
@@ -156,7 +156,7 @@ func TestATimerThatIsStoppedOnTheLoopIsNotCalled(t *testing.T) {
 	}
 }
 
-// TestATimerIsResetFromAnyGoroutine while it is due: each Reset brings a call or is followed by one that does, and no call comes early.
+// TestATimerIsResetFromAnyGoroutine: also while it is due, each Reset or a later one leads to a call, and no call is early.
 func TestATimerIsResetFromAnyGoroutine(t *testing.T) {
 	p := newProbe(calls{data: echo})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
@@ -184,7 +184,7 @@ func TestATimerIsResetFromAnyGoroutine(t *testing.T) {
 	}
 }
 
-// TestATimersFunctionMayWriteAndClose as any callback, and a timer costs one small allocation, or two.
+// TestATimersFunctionMayWriteAndClose: like any callback. A timer costs one small allocation, or two.
 func TestATimersFunctionMayWriteAndClose(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})

@@ -4,11 +4,11 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// peerLeft is called when the kernel reports the peer's end on a connection that is not read from. A reset breaks the connection. A
-// half-close waits in the kernel behind what is not read, and only a reset after it is watched for from then on.
-func (c *loopConn) peerLeft(what event.Flags) {
+// onPeerEnd is called when the kernel reports the peer's end while the server does not read from the connection. A reset breaks the
+// connection. A half-close stays in the kernel behind the unread input; from then on the event waits for a reset only.
+func (c *loopConn) onPeerEnd(what event.Flags) {
 	if err := c.loop.srv.calls.SockError(c.ev.FD()); err != nil {
-		c.breakOff(err)
+		c.markBroken(err)
 		return
 	}
 	c.peerHalf = c.peerHalf.reach(peerEnded)
@@ -20,17 +20,17 @@ func (c *loopConn) peerLeft(what event.Flags) {
 	}
 }
 
-// isBroken reports whether the peer takes no more output.
+// isBroken reports whether the peer accepts no more output.
 func (c *loopConn) isBroken() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.state == connBroken
 }
 
-// breakOff is called when the peer takes no more output: it has reset the connection, or a write has failed. Output that waits
-// fails, writes are refused, and Context ends. What has arrived is still read to its end and given to the handler, for CloseTimeout at
-// most; then the connection is closed with err.
-func (c *loopConn) breakOff(err error) {
+// markBroken is called when the peer accepts no more output: it has reset the connection, or a write has failed. Output that waits fails,
+// writes are refused, and Context ends. Input that has arrived is still read to its end and given to the handler, for CloseTimeout at most;
+// then the connection is closed with err.
+func (c *loopConn) markBroken(err error) {
 	if c.isBroken() {
 		return
 	}
@@ -67,7 +67,7 @@ func (c *loopConn) readFailed(err error) {
 		c.fail(err)
 		return
 	}
-	c.breakOff(err)
+	c.markBroken(err)
 	switch {
 	case c.life.isGone():
 	case c.layers.has(layerTLS):
@@ -84,7 +84,7 @@ func (c *loopConn) mayHaveInput() bool {
 	waits := c.pauseRequested() || c.state >= connClosing
 	c.mu.Unlock()
 	switch {
-	case waits, !c.life.takesInput(), c.handshake().isUnderWay(), c.peerHalf.isDiscarded(), c.peerHalf.isEndTold(), c.holds.has(holdPause):
+	case waits, !c.life.takesInput(), c.handshake().isUnderWay(), c.peerHalf.isDiscarded(), c.peerHalf.isEndReported(), c.holds.has(holdPause):
 		return false
 	case c.peerHalf.isEndRead():
 		return c.in != nil || c.inWork()
@@ -92,11 +92,11 @@ func (c *loopConn) mayHaveInput() bool {
 	return true
 }
 
-// maxLastReads bounds the reads of a connection whose peer takes no output any more, or that is closed by us: 64 MB, which is more
-// than a receive buffer holds. A peer that sends more is reset.
+// maxLastReads limits the reads of a connection whose peer accepts no more output, or that the server is closing: 64 MB, which is more than
+// a receive buffer holds. If the peer sends more, the connection is reset.
 const maxLastReads = 1024
 
-// countLastRead counts a read of such a connection, and ends it at the bound.
+// countLastRead counts a read of such a connection, and ends the connection at the limit.
 func (c *loopConn) countLastRead(reads int) {
 	if reads < maxLastReads || c.life.isGone() {
 		return

@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestAResetAfterThePeersEndEndsTheConnection: paused, half open, or with a request that waits for its Context.
+// TestAResetAfterThePeersEndEndsTheConnection: whether it is paused, half open, or with a request that waits for its Context.
 func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 	ends := make(chan error, 10)
 	waits := func(concurrent int) server.Handler {
@@ -35,7 +35,7 @@ func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 		"concurrent request": waits(4),
 	} {
 		t.Run(name, func(t *testing.T) {
-			for len(ends) > 0 { // those of the case before, which its server's end has brought
+			for len(ends) > 0 { // ends of the case before, from the end of its server
 				<-ends
 			}
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
@@ -54,8 +54,8 @@ func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 	}
 }
 
-// TestInputThatHasArrivedIsReadAlsoWhenAWriteFails: a client that sends much and closes loses nothing of what has reached this machine
-// because of the answers that it does not read; on the loop, on workers, and with several requests at a time.
+// TestInputThatHasArrivedIsReadAlsoWhenAWriteFails: a client that sends much and closes loses no input that has reached this machine,
+// although it does not read the answers; on the loop, on workers, and with several requests at a time.
 func TestInputThatHasArrivedIsReadAlsoWhenAWriteFails(t *testing.T) {
 	const size = 150_000 // several reads
 	var got atomic.Int64
@@ -104,8 +104,8 @@ func TestInputThatHasArrivedIsReadAlsoWhenAWriteFails(t *testing.T) {
 	}
 }
 
-// TestABrokenConnectionRefusesOutput while what has arrived is still handled: writes and replies fail with ErrClosed and the reason, Context
-// has ended, and what had been accepted is told that it failed.
+// TestABrokenConnectionRefusesOutput: while input that has arrived is still handled, writes and replies fail with ErrClosed and the reason,
+// Context has ended, and the completions of accepted output report that it failed.
 func TestABrokenConnectionRefusesOutput(t *testing.T) {
 	started, release := make(chan server.Reply), make(chan struct{})
 	results := make(chan error, 4)
@@ -146,7 +146,7 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 	s.drained(t)
 }
 
-// TestNothingSpinsAfterThePeersEnd, nor after its reset, while a request is in work: its end and what follows are told once.
+// TestNothingSpinsAfterThePeersEnd: nor after its reset, while a request is in work. The end and the close are reported once.
 func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -177,7 +177,7 @@ func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
 	})
 }
 
-// TestAClientThatIsAnsweredEarlySeesTheAnswer: one that sends 8 MB, of which the server wants none, and is told so and closed.
+// TestAClientThatIsAnsweredEarlySeesTheAnswer: the client sends 8 MB; the server answers without reading them and closes.
 func TestAClientThatIsAnsweredEarlySeesTheAnswer(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const answer = "413 too large\n"
@@ -209,7 +209,7 @@ func TestAClientThatIsAnsweredEarlySeesTheAnswer(t *testing.T) {
 	})
 }
 
-// TestAClientThatSendsWithoutEndIsCutOffAfterTheClose at a bound of bytes, whatever CloseTimeout is.
+// TestAClientThatSendsWithoutEndIsCutOffAfterTheClose: at a number of bytes, whatever CloseTimeout is.
 func TestAClientThatSendsWithoutEndIsCutOffAfterTheClose(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{open: func(c *server.Conn) { c.Close() }})
@@ -240,7 +240,7 @@ func TestAnEarlyAnswerIsReadBeforeTheResetThatFollowsIt(t *testing.T) {
 			return
 		}
 		_, _ = io.ReadFull(nc, make([]byte, 1024))
-		<-gate // the client's loop is busy: the answer and the reset come at once
+		<-gate // the client's loop is busy: the answer and the reset arrive together
 		_, _ = io.WriteString(nc, "413 too large\n")
 		_ = nc.Close()
 		close(answered)
@@ -266,8 +266,7 @@ func TestAnEarlyAnswerIsReadBeforeTheResetThatFollowsIt(t *testing.T) {
 	}
 }
 
-// TestAFileThatIsReadWhenAConnectionBreaksIsReported of its end once, when the read has ended, however often the connection is visited
-// until then.
+// TestAFileThatIsReadWhenAConnectionBreaksIsReported: once, when the read has ended, however often the loop serves the connection until then.
 func TestAFileThatIsReadWhenAConnectionBreaksIsReported(t *testing.T) {
 	r, w := blockingPipe(t)
 	_, err := w.Write([]byte{0})
@@ -284,7 +283,7 @@ func TestAFileThatIsReadWhenAConnectionBreaksIsReported(t *testing.T) {
 	reset(t, nc)
 	<-c.Context().Done()
 	for range 3 {
-		c.SetTimeouts(server.Timeouts{}) // for which the loop visits the connection
+		c.SetTimeouts(server.Timeouts{}) // for which the loop serves the connection
 		onLoop(t, c, func() {})
 	}
 	if len(ended) > 0 {

@@ -2,13 +2,14 @@ package server
 
 import "fmt"
 
-// What any goroutine may request of a connection. Each request is recorded under the connection's lock, in one order with its writes, and
-// carried out by the loop.
+// Requests of any goroutine to close a connection or a half of it. Each request is recorded under the connection's lock, in one order with
+// its writes, and carried out by the loop.
 
 // Close closes the connection in order: it takes no more output from now on, finishes the requests that workers have and sends their
-// replies, flushes, closes our half, and reads until the peer has closed its half, so that what was sent arrives. What is read is
-// discarded. It does not wait for any of that. CloseTimeout bounds how long a peer may do nothing towards it. The handler's Close is called with
-// a nil reason. Errors: ErrClosed if the connection is closed or being closed already, which needs no handling. Any goroutine.
+// replies, flushes, closes our half, and reads until the peer has closed its half, so that the output arrives. Input is discarded
+// meanwhile. Close does not wait for any of that. CloseTimeout limits the time in which the peer neither takes output nor closes its half.
+// The handler's Close is called with a nil reason. Errors: ErrClosed if the connection is closed or being closed already, which needs no
+// handling. Any goroutine.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if c.state >= connClosing {
@@ -20,7 +21,7 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// CloseWithError is Close with a reason, which the handler's Close is called with. A reason of nil is that of Close. Errors: as Close. Any
+// CloseWithError is Close with a reason, with which the handler's Close is called. With a nil reason it is Close. Errors: as Close. Any
 // goroutine.
 func (c *Conn) CloseWithError(reason error) error {
 	c.mu.Lock()
@@ -46,12 +47,12 @@ func (c *Conn) closeWith(reason error) {
 func (c *Conn) closeAndUnlock(reason error) {
 	c.state = connClosing
 	c.setReason(reason)
-	queue := c.mark(cmdLook)
+	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 }
 
-// Abort closes the connection at once, with a reset where the system can; what is not written fails with ErrAborted. Any
+// Abort closes the connection at once, with a reset where the system supports it; output that is not written fails with ErrAborted. Any
 // goroutine.
 func (c *Conn) Abort() { c.abort(ErrAborted) }
 
@@ -64,7 +65,7 @@ func (c *Conn) abort(reason error) {
 	}
 	c.state = connClosed
 	c.setReason(reason)
-	queue := c.mark(cmdLook)
+	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 }
@@ -80,14 +81,14 @@ func (c *Conn) CloseWrite() error {
 		return fmt.Errorf("close write: %w", err)
 	}
 	c.state = connHalf
-	queue := c.mark(cmdLook)
+	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 	return nil
 }
 
-// CloseRead stops reading for good: what comes is thrown away until the peer closes its half, which is then not reported to
-// the handler and does not close the connection. Errors: ErrClosed. Any goroutine.
+// CloseRead discards all further input until the peer closes its half, which is then not reported to the handler and does not close the
+// connection. It cannot be undone. Errors: ErrClosed. Any goroutine.
 func (c *Conn) CloseRead() error {
 	c.mu.Lock()
 	if c.state >= connClosing {

@@ -1,12 +1,12 @@
 package server
 
-// schedState is where a connection is between its loop and the goroutines that use it, with one mark. Under mu.
+// schedState says whether the loop works on a connection or has it in its queue, and has one mark. Under mu.
 type schedState uint8
 
 const (
-	schedRunning schedState = 1 << iota // the loop is with it, and looks for output and commands before it leaves
+	schedRunning schedState = 1 << iota // the loop works on it, and checks for output and commands at the end
 	schedQueued                         // it is in the loop's queue
-	schedRefused                        // a write was refused, and the handler is to be told when there is room
+	schedRefused                        // a write was refused; LowWater is to be called when there is room
 )
 
 // String lists the marks.
@@ -15,13 +15,13 @@ func (s schedState) String() string {
 	return names[s]
 }
 
-// command is what a goroutine wants the loop to do. Under mu.
+// command is work that a goroutine requests from the loop. Under mu.
 type command uint8
 
 const (
-	cmdOpen       command = 1 << iota // begin: a connection from another loop, from Dial or from AddConn
+	cmdOpen       command = 1 << iota // begin a connection from another loop, from Dial or from AddConn
 	cmdDone                           // the worker has given the input back
-	cmdLook                           // look at what has changed: state, pauses
+	cmdCheck                          // check state and pauses, which have changed
 	cmdShutRead                       // stop reading for good
 	cmdHandshaken                     // the TLS handshake has ended
 	cmdResolved                       // Dial: the addresses are known
@@ -37,7 +37,7 @@ func (c *Conn) mark(what command) (queue bool) {
 	return queue
 }
 
-// enqueue puts c into its loop's queue if that is needed, at most once until the loop serves it. The queue has no bound: it holds a connection once. When the
+// enqueue puts c into its loop's queue if needed is set. A connection is in the queue at most once, so the queue needs no limit. When the
 // loop has ended, c is served as lateWork says.
 func (c *Conn) enqueue(needed bool) {
 	if needed {
@@ -48,8 +48,8 @@ func (c *Conn) enqueue(needed bool) {
 	}
 }
 
-// handOver gives a new connection to its loop. It reports whether the loop is going to end it: not if the loop is closed, as it may be
-// where PickLoop has kept the caller past the end of a shutdown's context. Then the connection is still the caller's.
+// handOver gives a new connection to its loop. It reports whether the loop accepts it. A loop that is closed does not, which happens if
+// PickLoop has not returned before the end of a shutdown's context; then the connection still belongs to the caller.
 func (c *Conn) handOver(what command) bool {
 	c.mu.Lock()
 	c.mark(what)
@@ -61,10 +61,10 @@ func (c *Conn) handOver(what command) bool {
 	return true
 }
 
-// requeue has the loop come by again.
+// requeue makes the loop serve the connection again.
 func (c *Conn) requeue() {
 	c.mu.Lock()
-	queue := c.mark(cmdLook)
+	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 }

@@ -6,29 +6,29 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// A deadline is one of the limits on the time that a connection may take. Each of them runs on its own, whatever the others do; the
+// A deadline is one of the limits on the time that a connection may take. They are independent of each other; the
 // connection's timer is set for the nearest.
 type deadline uint8
 
 const (
 	noDeadline           deadline = iota
-	dialDeadline                  // to be connected, TLS included
-	handshakeDeadline             // to end a PROXY header and a TLS handshake
+	dialDeadline                  // from Dial to the end of its TLS handshake
+	handshakeDeadline             // from the accept to the end of a PROXY header and a TLS handshake
 	firstRequestDeadline          // from Open to the first request
 	readDeadline                  // from the first byte of a request to its last
-	idleDeadline                  // since the last byte that moved
-	writeDeadline                 // since the peer took output last, while output waits for it
-	closeDeadline                 // since the peer took output last, or since the close began
-	drainDeadline                 // during Shutdown: since the last byte that moved, when our half is closed
+	idleDeadline                  // since the last byte was read or written
+	writeDeadline                 // since the peer last took output, while output waits for it
+	closeDeadline                 // since the peer last took output, or since the close began
+	drainDeadline                 // during Shutdown, when our half is closed: since the last byte was read or written
 	numDeadlines
 )
 
-// String is the deadline's name.
+// String returns the deadline's name.
 func (d deadline) String() string {
 	return [...]string{"none", "dial", "handshake", "first request", "read", "idle", "write", "close", "drain"}[d]
 }
 
-// reason is why a connection ends whose deadline d has passed.
+// reason returns the reason of a connection whose deadline d has passed.
 func (d deadline) reason() error {
 	return [...]error{
 		dialDeadline: ErrDialTimeout, handshakeDeadline: errHandshakeTimeout, firstRequestDeadline: ErrFirstRequest, readDeadline: ErrReadTimeout,
@@ -36,7 +36,7 @@ func (d deadline) reason() error {
 	}[d]
 }
 
-// deadlineState is what a deadline does at a moment.
+// deadlineState says whether a deadline counts.
 type deadlineState uint8
 
 const (
@@ -45,7 +45,7 @@ const (
 	deadlineHeld // the time that passes now is not the peer's
 )
 
-// String is the state's name.
+// String returns the state's name.
 func (s deadlineState) String() string { return [...]string{"stopped", "running", "held"}[s] }
 
 // deadlineSet is a set of deadlines.
@@ -63,14 +63,14 @@ func (s deadlineSet) has(d deadline) bool { return s>>d&1 != 0 }
 // deadlines are the deadlines of a connection that is established, each with the time from which it counts. The limits are not
 // here: they may be changed at any time and then count from the same beginning. Loop only.
 type deadlines struct {
-	began [5]moment // of firstRequestDeadline and those that follow; 0 while it is stopped
+	began [5]coarseTime // of firstRequestDeadline and those that follow; 0 while it is stopped
 }
 
-// at is the place of d, which is one of those with a beginning of its own.
-func (ds *deadlines) at(d deadline) *moment { return &ds.began[d-firstRequestDeadline] }
+// at returns the beginning of d, which must be one of those in began.
+func (ds *deadlines) at(d deadline) *coarseTime { return &ds.began[d-firstRequestDeadline] }
 
 // start makes d count from now.
-func (ds *deadlines) start(d deadline, now time.Duration) { *ds.at(d) = momentOf(now) }
+func (ds *deadlines) start(d deadline, now time.Duration) { *ds.at(d) = coarse(now) }
 
 // startOnce starts d unless it runs.
 func (ds *deadlines) startOnce(d deadline, now time.Duration) {
@@ -89,7 +89,7 @@ func (ds *deadlines) restart(d deadline, now time.Duration) {
 // stop ends d.
 func (ds *deadlines) stop(d deadline) { *ds.at(d) = 0 }
 
-// runs reports whether d was started and not stopped. It may be held all the same.
+// runs reports whether d was started and not stopped. It may still be held.
 func (ds *deadlines) runs(d deadline) bool { return *ds.at(d) != 0 }
 
 // received notes that the peer has sent a byte.
@@ -102,7 +102,7 @@ func (ds *deadlines) sent(now time.Duration) {
 	ds.restart(closeDeadline, now)
 }
 
-// state says what d does while those in held are held.
+// state returns the state of d while the deadlines in held are held.
 func (ds *deadlines) state(d deadline, held deadlineSet) deadlineState {
 	switch {
 	case !ds.runs(d):
@@ -113,13 +113,13 @@ func (ds *deadlines) state(d deadline, held deadlineSet) deadlineState {
 	return deadlineRunning
 }
 
-// end is when d is over, by its limit.
+// end returns the time at which d is over, given its limit.
 func (ds *deadlines) end(d deadline, now, limit time.Duration) time.Duration {
 	return saturatedAdd(ds.at(d).time(now), limit)
 }
 
-// nearest returns the deadline that ends first, and when. A deadline that is held does not end, but may go on without a
-// notice; so it is looked at again when its limit has passed, and noDeadline is returned for that.
+// nearest returns the deadline that ends first, and when. A deadline that is held does not end, but nothing reports when it counts again;
+// so it is checked again when its limit has passed, and noDeadline is returned for that.
 func (ds *deadlines) nearest(now time.Duration, limits *Timeouts, held deadlineSet) (at time.Duration, which deadline) {
 	at = event.NoTimeout
 	for d := firstRequestDeadline; d <= closeDeadline; d++ {
@@ -138,7 +138,7 @@ func (ds *deadlines) nearest(now time.Duration, limits *Timeouts, held deadlineS
 	return at, which
 }
 
-// of is the limit of a deadline that every connection has.
+// of returns the limit of a deadline that every connection has.
 func (t *Timeouts) of(d deadline) time.Duration {
 	switch d {
 	case firstRequestDeadline:
@@ -162,15 +162,15 @@ func saturatedAdd(t, d time.Duration) time.Duration {
 	return event.NoTimeout
 }
 
-// moment is a time in units of 2^24 ns, some 17 ms, for what need not be exact. Two are compared within a year of each other. 0 is no
-// time.
-type moment uint32
+// coarseTime is a time in units of 2^24 ns, about 17 ms, for deadlines, which need not be exact. Times within a year of each other can be
+// compared. 0 is no time.
+type coarseTime uint32
 
-// momentOf rounds up, so that nothing counted from a moment is early.
-func momentOf(t time.Duration) moment { return max(1, moment(t>>24)+1) }
+// coarse rounds t up, so that no deadline that counts from it is early.
+func coarse(t time.Duration) coarseTime { return max(1, coarseTime(t>>24)+1) }
 
 // time is m as it was before now.
-func (m moment) time(now time.Duration) time.Duration {
+func (m coarseTime) time(now time.Duration) time.Duration {
 	return now&^(1<<24-1) - time.Duration(int32(uint32(now>>24)-uint32(m)))<<24
 }
 

@@ -46,14 +46,14 @@ func TestTheNearestDeadlineIsIndependentOfTheOthers(t *testing.T) {
 		if which != test.want {
 			t.Errorf("%s: the nearest is %v, want %v", name, which, test.want)
 		}
-		// A beginning is rounded up to a moment, and never down.
+		// A beginning is rounded up, never down.
 		if late := at - now - test.left; test.left == none && at != none || test.left != none && (late < 0 || late > 2<<24) {
 			t.Errorf("%s: it ends %v after now, want %v", name, at-now, test.left)
 		}
 	}
 }
 
-// TestADeadlinesStates: stopped, running and held, and what a byte moves.
+// TestADeadlinesStates: stopped, running and held, and the deadlines that a byte restarts.
 func TestADeadlinesStates(t *testing.T) {
 	var ds deadlines
 	is := func(d deadline, held deadlineSet, want deadlineState) {
@@ -92,7 +92,7 @@ func TestADeadlinesStates(t *testing.T) {
 	}
 }
 
-// TestEveryDeadlineHasANameAndAReason that an operator can tell from the others.
+// TestEveryDeadlineHasANameAndAReason: which differ from those of the others.
 func TestEveryDeadlineHasANameAndAReason(t *testing.T) {
 	seen := map[string]bool{}
 	for d := noDeadline; d < numDeadlines; d++ {
@@ -114,16 +114,16 @@ func TestEveryDeadlineHasANameAndAReason(t *testing.T) {
 	}
 }
 
-// TestAMomentIsNeverEarlierThanItsTime, and never 0, which stands for no time; also after it has passed its greatest value.
-func TestAMomentIsNeverEarlierThanItsTime(t *testing.T) {
+// TestACoarseTimeIsNeverEarlierThanItsTime: and never 0, which stands for no time; also after it has passed its greatest value.
+func TestACoarseTimeIsNeverEarlierThanItsTime(t *testing.T) {
 	for _, at := range []time.Duration{0, 1, 1 << 24, 1<<24 - 1, time.Hour, 1 << 55, (1<<32 - 1) << 24, 1 << 56, 1<<56 + 5<<24} {
-		m := momentOf(at)
+		m := coarse(at)
 		if m == 0 {
-			t.Errorf("the moment of %v is 0", at)
+			t.Errorf("the coarse time of %v is 0", at)
 		}
 		for _, later := range []time.Duration{0, time.Second, 24 * time.Hour} {
 			if got := m.time(at + later); got < at || got > at+2<<24+1 {
-				t.Errorf("%v later the moment of %v is %v", later, at, got)
+				t.Errorf("%v later the coarse time of %v is %v", later, at, got)
 			}
 		}
 	}

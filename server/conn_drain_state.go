@@ -1,6 +1,6 @@
 package server
 
-// drainState is what Shutdown wants of a connection. Loop only.
+// drainState is the state of a connection during Shutdown. Loop only.
 type drainState uint8
 
 const (
@@ -9,10 +9,10 @@ const (
 	drainBusy                   // the connection ends when it has nothing to do any more
 )
 
-// String is the state's name.
+// String returns the state's name.
 func (d drainState) String() string { return [...]string{"none", "idle", "busy"}[d] }
 
-// isDraining reports whether the connection has to end.
+// isDraining reports whether the server shuts down.
 func (d drainState) isDraining() bool { return d != drainNone }
 
 // begin returns the state when a shutdown begins, or has begun, with whether the connection has nothing to do.

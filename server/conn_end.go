@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// beginClosing is the loop's part of Close: from now on only output matters. A connection that is still to be opened is closed at once
-// if there is nothing to flush, else when it is open.
+// beginClosing is the loop's part of Close: from now on output is flushed and input discarded. A connection before Open is closed at once
+// if there is nothing to flush, else after Open.
 func (c *loopConn) beginClosing() {
 	if c.life.isConnecting() {
 		c.deadlines.startOnce(closeDeadline, c.loop.now())
@@ -16,7 +16,7 @@ func (c *loopConn) beginClosing() {
 		return
 	}
 	c.life = c.life.closing()
-	c.holds.remove(holdYield | holdLastRead) // what is left is not given to the handler; the peer's end is to be seen
+	c.holds.remove(holdYield | holdLastRead) // input is not given to the handler any more; it is read to find the peer's end
 	c.deadlines.stop(firstRequestDeadline)
 	c.deadlines.stop(readDeadline)
 	c.deadlines.start(closeDeadline, c.loop.now())
@@ -28,7 +28,7 @@ func (c *loopConn) beginClosing() {
 	}
 }
 
-// endWithoutOutput closes a connection that is closed while it connects, if nothing waits to be sent.
+// endWithoutOutput ends a connection on which Close was called while it connects, if no output waits.
 func (c *loopConn) endWithoutOutput() {
 	c.mu.Lock()
 	waits := c.out != nil
@@ -38,8 +38,8 @@ func (c *loopConn) endWithoutOutput() {
 	}
 }
 
-// finishClosing goes on when all is written: our half is closed, and then the peer's is awaited, since a close with unread
-// input would make the kernel send a reset, which may overtake what was written.
+// finishClosing continues Close when all output is written: it closes our half and waits for the peer's end, since a close with unread
+// input would make the kernel send a reset, which may destroy output that the peer has not read.
 func (c *loopConn) finishClosing() (alive bool) {
 	switch {
 	case c.life == lifeFlushing:
@@ -69,8 +69,8 @@ func (c *loopConn) fail(err error) {
 	c.tearDown(err)
 }
 
-// tearDown takes the connection out of the loop and closes its descriptor. What was accepted and is not written fails with
-// the reason; the handler is told as soon as no request is in work.
+// tearDown removes the connection from the loop and closes its descriptor. Output that was accepted and is not written fails with the
+// reason. The handler's Close is called as soon as no request is in work.
 func (c *loopConn) tearDown(reason error) {
 	if c.life.isGone() {
 		return
@@ -84,7 +84,7 @@ func (c *loopConn) tearDown(reason error) {
 	l.count.Add(-1)
 
 	c.mu.Lock()
-	c.state = connClosed // before the descriptor is another's, lest LocalAddr ask it
+	c.state = connClosed // before the descriptor is closed and its number used again, which LocalAddr would read
 	c.setReason(reason)
 	reason = c.reasonLocked()
 	handed := c.ext != nil && c.ext.handed
@@ -95,21 +95,7 @@ func (c *loopConn) tearDown(reason error) {
 
 	c.mu.Lock()
 	c.failOutput()
-	if x := c.ext; x != nil {
-		x.into = nil
-		c.stopTimers()
-		if x.room != nil {
-			close(x.room)
-			x.room = nil
-		}
-		if x.cancel != nil {
-			if reason != nil {
-				x.cancel(reason)
-			} else {
-				x.cancel(ErrClosed)
-			}
-		}
-	}
+	c.endWaiters(reason)
 	detach, upgraded := c.takeDetach(), c.takeUpgradeEnd()
 	var dial *dialing
 	if c.ext != nil {
@@ -139,14 +125,31 @@ func (c *loopConn) tearDown(reason error) {
 		upgraded(&c.Conn, fmt.Errorf("start TLS: %w", orClosed(reason)))
 	}
 	l.report(c, l.outcome)
-	c.leaveGone()
+	c.leaveClosed()
 }
 
-// leaveGone ends the loop's work on a connection whose descriptor is closed.
-func (c *loopConn) leaveGone() {
+// endWaiters stops the timers, and wakes the goroutines that wait for room or for the end of Context. Under mu.
+func (c *loopConn) endWaiters(reason error) {
+	x := c.ext
+	if x == nil {
+		return
+	}
+	x.into = nil
+	c.stopTimers()
+	if x.room != nil {
+		close(x.room)
+		x.room = nil
+	}
+	if x.cancel != nil {
+		x.cancel(orClosed(reason))
+	}
+}
+
+// leaveClosed ends the loop's work on a connection whose descriptor is closed.
+func (c *loopConn) leaveClosed() {
 	c.mu.Lock()
 	c.sched &^= schedRunning
-	queue := c.commands != 0 && c.mark(0) // as a worker that has finished meanwhile
+	queue := c.commands != 0 && c.mark(0) // of a worker that has finished meanwhile
 	c.mu.Unlock()
 	c.enqueue(queue)
 	c.notifyWhenIdle()
@@ -155,7 +158,7 @@ func (c *loopConn) leaveGone() {
 // closeFD closes the descriptor, if there is one.
 func (c *loopConn) closeFD(reset bool) {
 	l := c.loop
-	_ = c.ev.Del() // it may be what failed
+	_ = c.ev.Del() // its failure may be the reason of the close
 	fd := c.ev.FD()
 	if fd < 0 {
 		delete(l.dialing, c)
@@ -178,9 +181,9 @@ func orClosed(err error) error {
 	return err
 }
 
-// notifyWhenIdle tells the handler of the end, when no request is in work and no file is read any more.
+// notifyWhenIdle calls notifyClosed if no request is in work and no file is being read.
 func (c *loopConn) notifyWhenIdle() {
-	if c.inWork() || c.owesFile() && !c.loop.cut {
+	if c.inWork() || c.holdsCompletion() && !c.loop.aborting {
 		c.loop.ending[c] = struct{}{}
 		return
 	}
@@ -189,7 +192,7 @@ func (c *loopConn) notifyWhenIdle() {
 	c.notifyClosed()
 }
 
-// notifyClosed tells the handler of the end, once.
+// notifyClosed calls the handler's Close, once.
 func (c *loopConn) notifyClosed() {
 	if c.life == lifeReleased {
 		return

@@ -4,12 +4,12 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// flushResult is the state of a connection when its output was written as far as possible.
+// flushResult is the state of a connection after its output was written as far as possible.
 type flushResult struct {
 	held      int       // bytes of output that wait
-	state     connState // what was requested until then
+	state     connState // the state that was requested until then
 	drained   bool      // no output waits, TLS included
-	refused   bool      // a write was refused, and the handler is to be told when there is room
+	refused   bool      // a write was refused; LowWater is to be called when there is room
 	detaching bool      // Detach was called
 	upgrading bool      // StartTLS was called
 	failed    bool      // output has failed, since the connection is broken
@@ -17,7 +17,7 @@ type flushResult struct {
 	err       error     // of a write
 }
 
-// flush writes what waits, within the turn's budget, calls the completions of what was accepted and is written now, and applies the
+// flush writes the output that waits, within the turn's budget, calls the completions of writes that have ended, and applies the
 // transitions that follow. It ends the loop's work on the connection: a goroutine that writes or adds a command from then on queues it.
 func (c *loopConn) flush() {
 	c.mu.Lock()
@@ -58,7 +58,7 @@ func (c *loopConn) flushed(r flushResult) {
 	case r.err == nil:
 		c.applyTransitions(r)
 	case isPeerGone(r.err):
-		c.breakOff(r.err)
+		c.markBroken(r.err)
 	default:
 		c.fail(r.err)
 	}
@@ -92,7 +92,7 @@ func (c *loopConn) leave(r *flushResult) {
 	}
 }
 
-// writeOut gives the kernel as much as it takes. Under mu, which is released while the kernel works.
+// writeOut writes as much output as the kernel accepts. Under mu, which is released while the kernel works.
 func (c *loopConn) writeOut() error {
 	for budget := writeBudget; c.out != nil && budget > 0; {
 		n, full, err := c.writeSome(budget)
@@ -114,7 +114,7 @@ func (c *loopConn) writeOut() error {
 	return nil
 }
 
-// writeSome makes one system call, to which at most sock.MaxRaw of what there is may be given. full says that the kernel took less.
+// writeSome makes one system call, to which at most sock.MaxRaw of what there is may be given. full reports that the kernel accepted less.
 // Under mu, released meanwhile.
 func (c *loopConn) writeSome(limit int) (n int, full bool, err error) {
 	l := c.loop
@@ -135,7 +135,7 @@ func (c *loopConn) writeSome(limit int) (n int, full bool, err error) {
 		c.mu.Unlock()
 		if len(bufs) == 1 {
 			n, err = l.srv.calls.Write(c.ev.FD(), bufs[0])
-			bufs[0] = nil // or it would keep what was written alive
+			bufs[0] = nil // else it would keep written bytes from being collected
 		} else {
 			n, err = l.srv.calls.Writev(c.ev.FD(), bufs)
 			clear(bufs)
@@ -155,8 +155,8 @@ func (c *loopConn) writeSome(limit int) (n int, full bool, err error) {
 	return n, n < min(offered, sock.MaxRaw), nil
 }
 
-// onWritable writes on. Only when the kernel tells of room again and nothing has waited for it is it asked to stop: most output
-// that meets a full buffer meets it again.
+// onWritable continues writing. The event stops waiting for room only when the kernel reports room and no output waits: a connection that
+// has filled the buffer once is likely to fill it again.
 func (c *loopConn) onWritable() {
 	if c.writing != writeBlocked {
 		if err := c.watch(); err != nil {

@@ -16,13 +16,13 @@ func (c *Conn) SetHandler(h Handler) error {
 	c.mu.Lock()
 	x := c.extra()
 	x.handler, x.fresh = h, true
-	queue := c.mark(cmdLook)
+	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 	return nil
 }
 
-// Handler is the connection's handler: that of the last SetHandler, else that which the connection began with. Any goroutine.
+// Handler returns the connection's handler: that of the last SetHandler, or the one that the connection began with. Any goroutine.
 func (c *Conn) Handler() Handler {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -36,7 +36,7 @@ func (c *Conn) handlerLocked() Handler {
 	return c.loop.srv.cfg.Handler
 }
 
-// isFresh says, once, that the handler is a new one, whose framing begins at the beginning. Under mu.
+// isFresh reports, once for each handler, that it is new, so that its framing starts anew. Under mu.
 func (c *loopConn) isFresh() bool {
 	if c.ext == nil || !c.ext.fresh {
 		return false

@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// probe is calls that also tells the test of each connection's beginning and end.
+// A probe is a calls that also reports each connection's beginning and end to the test.
 type probe struct {
 	calls
 	opened chan *server.Conn
@@ -36,7 +36,7 @@ func (p *probe) Close(c *server.Conn, reason error) {
 	offer(p.closed, reason)
 }
 
-// offer sends v, unless nobody has taken any for so long that the channel is full: the loop must not wait.
+// offer sends v if the channel is not full: the loop must not wait.
 func offer[T any](ch chan T, v T) {
 	select {
 	case ch <- v:
@@ -44,7 +44,7 @@ func offer[T any](ch chan T, v T) {
 	}
 }
 
-// eofProbe is a probe that goes on at the peer's end.
+// An eofProbe is a probe that keeps the connection open at the peer's end.
 type eofProbe struct {
 	*probe
 	eof func(c *server.Conn)
@@ -52,7 +52,7 @@ type eofProbe struct {
 
 func (p eofProbe) EOF(c *server.Conn) { p.eof(c) }
 
-// markProbe is a probe that is told of the water marks.
+// A markProbe is a probe with the methods of MarkHandler.
 type markProbe struct {
 	*probe
 	high, low func(c *server.Conn)
@@ -71,7 +71,7 @@ func (p *probe) connect(t testing.TB, s *running) (*server.Conn, net.Conn) {
 	return testkit.Await(t, p.opened, "Open"), nc
 }
 
-// tight are sockets with little room in the kernel, so that it takes little to fill them.
+// tight returns options for small buffers in the kernel, which little output fills.
 func tight() server.SocketOptions {
 	return server.SocketOptions{ReadBuffer: 64 << 10, WriteBuffer: 64 << 10}
 }
@@ -93,7 +93,7 @@ func reset(t testing.TB, nc net.Conn) {
 	testkit.Must(t, raw(nc).Close())
 }
 
-// isGone reports whether err is what a socket says whose peer has gone.
+// isGone reports whether err is an error of a socket whose peer has closed or reset the connection.
 func isGone(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
@@ -125,11 +125,11 @@ func onLoop(t testing.TB, c *server.Conn, fn func()) {
 	testkit.Await(t, done, "a Post")
 }
 
-// outcomes collects what has become of writes, each of which is to be told once, on its connection's loop.
+// outcomes collects the results of writes, each of which must be reported once, on its connection's loop.
 type outcomes struct {
 	mu     sync.Mutex
 	told   map[string][]error
-	abroad int // not told on the loop
+	abroad int // reports on other goroutines than the loop's
 }
 
 func (o *outcomes) of(c *server.Conn, name string) func(error) {
@@ -152,7 +152,7 @@ func (o *outcomes) len() int {
 	return len(o.told)
 }
 
-// check wants exactly n outcomes, each told once, on its loop, and returns how many were without error.
+// check fails the test unless there were exactly n outcomes, each reported once, on its loop. It returns the number of those without an error.
 func (o *outcomes) check(t testing.TB, n int) (good int) {
 	t.Helper()
 	o.mu.Lock()
@@ -191,7 +191,7 @@ func isIdle(t testing.TB, s *running) {
 	}
 }
 
-// drained checks that a server that is down has given back all it counted, and has closed what it opened.
+// drained checks that a server that has ended holds no memory, connections or requests by its counters, and has closed its descriptors.
 func (s *running) drained(t testing.TB) {
 	t.Helper()
 	if st := s.Stats(); st.BufferedBytes != 0 || st.Opened != st.Closed || st.OpenConns != 0 {
@@ -202,7 +202,7 @@ func (s *running) drained(t testing.TB) {
 
 func name(i, j int) string { return fmt.Sprintf("%d.%d", i, j) }
 
-// noise is n bytes that differ everywhere.
+// noise returns n bytes without a repeated pattern.
 func noise(n int) []byte {
 	p := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(p)

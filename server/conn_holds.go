@@ -2,8 +2,8 @@ package server
 
 import "strings"
 
-// holds is the set of reasons that hold a connection up on its loop: reading, giving input to the handler, or ending. Each has one owner,
-// which adds it and removes it. Loop only.
+// holds is the set of reasons that stop work on a connection: reading, giving input to the handler, or ending. Each has one owner, which
+// adds and removes it. Loop only.
 type holds uint8
 
 const (
@@ -17,7 +17,7 @@ const (
 	holdLastRead                   // Shutdown: the last read was made. Owner: drainState
 )
 
-// What the reasons hold.
+// The reasons that stop each kind of work.
 const (
 	holdsRead  = ^holdRequests                                   // reading
 	holdsInput = holdWorker | holdLimit | holdPause | holdOutput // giving input to the handler
@@ -26,7 +26,7 @@ const (
 
 var holdNames = [...]string{"worker", "requests", "limit", "pause", "output", "yield", "rate", "last read"}
 
-// String lists the reasons.
+// String returns the names of the reasons.
 func (h holds) String() string {
 	var names []string
 	for i, name := range holdNames {
@@ -58,12 +58,12 @@ func (h *holds) set(reasons holds, on bool) {
 // mayRead reports whether nothing holds reading.
 func (c *loopConn) mayRead() bool { return c.mayReadBut(0) }
 
-// mayReadBut is mayRead for a caller that passes over some reasons.
+// mayReadBut is mayRead without the reasons in ignored.
 func (c *loopConn) mayReadBut(ignored holds) bool {
 	return c.holds&holdsRead&^ignored == 0 && !c.peerHalf.isEndRead() && c.life != lifeDialing && !c.life.isGone() && c.handshake() != handshakeFull
 }
 
-// mayGiveInput reports whether nothing holds input from the handler.
+// mayGiveInput reports whether input may be given to the handler.
 func (c *loopConn) mayGiveInput() bool { return c.holds&holdsInput == 0 && c.life.takesInput() }
 
 // inWork reports whether requests of the connection are in work.

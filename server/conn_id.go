@@ -4,16 +4,16 @@ import (
 	"fmt"
 )
 
-// A ConnID names a connection among all that a server ever had. The zero ConnID is no connection's.
+// A ConnID identifies a connection among all that a server ever had. The zero ConnID belongs to no connection.
 type ConnID struct {
 	gen uint64
 	fd  int32
 }
 
-// String is a form to print. Any goroutine.
+// String returns the ConnID as text, for logs. Any goroutine.
 func (id ConnID) String() string { return fmt.Sprintf("%d.%d", id.gen, id.fd) }
 
-// ID is the connection's name; Server.Conn finds it again. It is the zero ConnID before Open is called, also while TLS shakes hands. Any
+// ID returns the connection's ConnID, with which Server.Conn finds it. It is the zero ConnID before Open is called, also during a TLS handshake. Any
 // goroutine.
 func (c *Conn) ID() ConnID {
 	c.mu.Lock()
@@ -24,7 +24,7 @@ func (c *Conn) ID() ConnID {
 	return ConnID{c.gen, int32(c.descriptor())}
 }
 
-// Conn finds an open connection by its name; nil when it is closed. A descriptor's next connection has another name. Any
+// Conn returns the open connection with the given ID, or nil. A later connection with the same descriptor has another ID. Any
 // goroutine.
 func (s *Server) Conn(id ConnID) *Conn {
 	if c := s.conns.get(int(id.fd)); c != nil && c.gen == id.gen {

@@ -4,8 +4,8 @@ import (
 	"strings"
 )
 
-// layers is the set of what lies between a connection's socket and its handler. A connection with any of them has its ext, since it
-// began or since the loop made it, so that the loop may look for it without the lock. Loop only.
+// layers is the set of steps between a connection's socket and its handler. A connection with any of them has an ext, from its beginning or
+// made by the loop, so that the loop may use the pointer without the lock. Loop only.
 type layers uint8
 
 const (
@@ -17,7 +17,7 @@ const (
 
 var layerNames = [...]string{"PROXY", "rate", "TLS", "into"}
 
-// String lists the layers.
+// String returns the names of the layers.
 func (s layers) String() string {
 	var names []string
 	for i, name := range layerNames {
@@ -34,7 +34,7 @@ func (s layers) has(one layers) bool { return s&one != 0 }
 // add adds a layer.
 func (s *layers) add(one layers) { *s |= one }
 
-// isClient reports whether the connection was made by Dial. Under no lock; on the loop.
+// isClient reports whether the connection was made by Dial. Without the lock, on the loop.
 func (c *loopConn) isClient() bool {
 	return c.layers.has(layerTLS) && c.ext.tls.client
 }

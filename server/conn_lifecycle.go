@@ -1,23 +1,23 @@
 package server
 
-// lifecycle is how far the loop has come with a connection. It only grows, in the steps that lifecycleSteps allows. What other goroutines
-// have requested is connState; the loop reaches it later. Loop only.
+// lifecycle is the state of a connection on its loop. It only grows, in the steps that lifecycleSteps allows. The requests of other
+// goroutines are in connState; the loop carries them out later. Loop only.
 type lifecycle uint8
 
 const (
-	lifeNew        lifecycle = iota // the loop has not begun it
-	lifeDialing                     // is not connected yet
-	lifeHandshake                   // is connected, and reads a PROXY header or shakes hands with TLS
+	lifeNew        lifecycle = iota // begin was not called
+	lifeDialing                     // Dial: not connected yet
+	lifeHandshake                   // connected; the PROXY header is read or TLS negotiated
 	lifeOpen                        // Open was called
 	lifeHalfClosed                  // CloseWrite: our half is closed, the peer's is still read
 	lifeFlushing                    // Close: output is written, input is discarded
 	lifeLingering                   // Close: our half is closed, the peer's end is waited for
 	lifeClosed                      // the descriptor is closed; Close of the handler is called when no request is in work
 	lifeRejected                    // the descriptor is closed, and Open was not called
-	lifeReleased                    // the handler was told of the end
+	lifeReleased                    // the handler's Close was called
 )
 
-// String is the state's name.
+// String returns the state's name.
 func (l lifecycle) String() string {
 	return [...]string{"new", "dialing", "handshake", "open", "half-closed", "flushing", "lingering", "closed", "rejected", "released"}[l]
 }
@@ -53,13 +53,13 @@ func (l lifecycle) takesInput() bool { return l == lifeOpen || l == lifeHalfClos
 // isClosing reports whether Close is being carried out.
 func (l lifecycle) isClosing() bool { return l == lifeFlushing || l == lifeLingering }
 
-// isShut reports whether our half is closed and the descriptor is not.
+// isShut reports whether our half is closed and the descriptor still open.
 func (l lifecycle) isShut() bool { return l == lifeHalfClosed || l == lifeLingering }
 
 // isGone reports whether the descriptor is closed.
 func (l lifecycle) isGone() bool { return l >= lifeClosed }
 
-// closing is the state that follows when Close is carried out.
+// closing returns the state that follows when Close is carried out.
 func (l lifecycle) closing() lifecycle {
 	if l == lifeHalfClosed {
 		return l.to(lifeLingering)
@@ -67,7 +67,7 @@ func (l lifecycle) closing() lifecycle {
 	return l.to(lifeFlushing)
 }
 
-// shut is the state that follows when our half is closed.
+// shut returns the state that follows when our half is closed.
 func (l lifecycle) shut() lifecycle {
 	if l == lifeFlushing {
 		return l.to(lifeLingering)
@@ -75,7 +75,7 @@ func (l lifecycle) shut() lifecycle {
 	return l.to(lifeHalfClosed)
 }
 
-// gone is the state that follows when the descriptor is closed.
+// gone returns the state that follows when the descriptor is closed.
 func (l lifecycle) gone() lifecycle {
 	if l.isConnecting() {
 		return l.to(lifeRejected)

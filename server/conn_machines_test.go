@@ -36,7 +36,7 @@ func TestTheLifecycleTakesOnlyItsSteps(t *testing.T) {
 	}
 }
 
-// TestTheLifecycleSaysWhatMayBeDone in each state.
+// TestTheLifecycleSaysWhatMayBeDone: in each state.
 func TestTheLifecycleSaysWhatMayBeDone(t *testing.T) {
 	for _, test := range []struct {
 		state                                       lifecycle
@@ -61,7 +61,7 @@ func TestTheLifecycleSaysWhatMayBeDone(t *testing.T) {
 	}
 }
 
-// TestTheLifecycleClosesOneHalfAfterTheOther, in either order.
+// TestTheLifecycleClosesOneHalfAfterTheOther: in either order.
 func TestTheLifecycleClosesOneHalfAfterTheOther(t *testing.T) {
 	if got := lifeOpen.closing().shut(); got != lifeLingering {
 		t.Errorf("Close: %v", got)
@@ -77,8 +77,8 @@ func TestTheLifecycleClosesOneHalfAfterTheOther(t *testing.T) {
 	}
 }
 
-// TestEachHoldHoldsWhatItsCommentSays.
-func TestEachHoldHoldsWhatItsCommentSays(t *testing.T) {
+// TestEachHoldStopsWhatItsCommentSays: reading, input or an end.
+func TestEachHoldStopsWhatItsCommentSays(t *testing.T) {
 	for h, want := range map[holds][3]bool{ // reading, input, an end in order
 		holdWorker: {true, true, true}, holdRequests: {false, false, true}, holdLimit: {true, true, false}, holdPause: {true, true, false},
 		holdOutput: {true, true, false}, holdYield: {true, false, false}, holdRate: {true, false, false}, holdLastRead: {true, false, false},
@@ -98,7 +98,7 @@ func TestEachHoldHoldsWhatItsCommentSays(t *testing.T) {
 	}
 }
 
-// TestReadingDependsOnTheLifecycleAndThePeer besides the holds.
+// TestReadingDependsOnTheLifecycleAndThePeer: besides the holds.
 func TestReadingDependsOnTheLifecycleAndThePeer(t *testing.T) {
 	for l := lifeNew; l <= lifeReleased; l++ {
 		c := &loopConn{life: l}
@@ -106,7 +106,7 @@ func TestReadingDependsOnTheLifecycleAndThePeer(t *testing.T) {
 			t.Errorf("%v: may read: %v", l, !want)
 		}
 	}
-	for p, want := range map[peerHalf]bool{peerSends: true, peerEnded: true, peerEndRead: false, peerEndTold: false, peerEnded | peerHungUp: true, peerDiscarded: true} {
+	for p, want := range map[peerHalf]bool{peerSends: true, peerEnded: true, peerEndRead: false, peerEndReported: false, peerEnded | peerHungUp: true, peerDiscarded: true} {
 		c := &loopConn{life: lifeOpen}
 		c.peerHalf = p
 		if c.mayRead() != want {
@@ -115,7 +115,7 @@ func TestReadingDependsOnTheLifecycleAndThePeer(t *testing.T) {
 	}
 }
 
-// TestWritingIsHeldInOneWay at a time.
+// TestWritingIsHeldInOneWay: at a time.
 func TestWritingIsHeldInOneWay(t *testing.T) {
 	for from := writeIdle; from <= writeThrottled; from++ {
 		for to := writeIdle; to <= writeThrottled; to++ {
@@ -127,30 +127,30 @@ func TestWritingIsHeldInOneWay(t *testing.T) {
 	}
 }
 
-// TestThePeersHalfOnlyGrows, but for an end that is told once more.
+// TestThePeersHalfOnlyGrows: except for an end that is reported again.
 func TestThePeersHalfOnlyGrows(t *testing.T) {
 	for _, test := range []struct{ from, next, want peerHalf }{
 		{peerSends, peerEnded, peerEnded},
 		{peerEnded, peerSends, peerEnded},
 		{peerEndRead, peerEnded, peerEndRead},
-		{peerEndRead, peerEndTold, peerEndTold},
-		{peerEndTold, peerEndRead, peerEndTold},
+		{peerEndRead, peerEndReported, peerEndReported},
+		{peerEndReported, peerEndRead, peerEndReported},
 		{peerSends, peerDiscarded, peerSends | peerDiscarded},
 		{peerEnded | peerDiscarded, peerEndRead, peerEndRead | peerDiscarded},
-		{peerEndTold, peerEnded | peerHungUp, peerEndTold | peerHungUp},
+		{peerEndReported, peerEnded | peerHungUp, peerEndReported | peerHungUp},
 	} {
 		if got := test.from.reach(test.next); got != test.want {
 			t.Errorf("%v reaches %v: %v, want %v", test.from, test.next, got, test.want)
 		}
 	}
-	for from, want := range map[peerHalf]peerHalf{peerEndTold | peerHungUp: peerEndRead | peerHungUp, peerEndRead: peerEndRead, peerSends: peerSends} {
-		if got := from.untold(); got != want {
+	for from, want := range map[peerHalf]peerHalf{peerEndReported | peerHungUp: peerEndRead | peerHungUp, peerEndRead: peerEndRead, peerSends: peerSends} {
+		if got := from.unreported(); got != want {
 			t.Errorf("%v, not told: %v, want %v", from, got, want)
 		}
 	}
 }
 
-// TestADrainingConnectionIsIdleUntilItHasSomethingToDo, and never again.
+// TestADrainingConnectionIsIdleUntilItHasSomethingToDo: and not again afterwards.
 func TestADrainingConnectionIsIdleUntilItHasSomethingToDo(t *testing.T) {
 	for _, test := range []struct{ from, idle, busy, worked drainState }{
 		{drainNone, drainIdle, drainBusy, drainNone},
@@ -177,8 +177,8 @@ func TestTheLoopEndsItsWorkOnAConnectionOnce(t *testing.T) {
 		refused  bool
 	}{
 		{"nothing waits", schedRunning, 0, 0, false, false},
-		{"a command waits", schedRunning, cmdLook, schedQueued, true, false},
-		{"is queued already", schedRunning | schedQueued, cmdLook, schedQueued, false, false},
+		{"a command waits", schedRunning, cmdCheck, schedQueued, true, false},
+		{"is queued already", schedRunning | schedQueued, cmdCheck, schedQueued, false, false},
 		{"a write was refused", schedRunning | schedRefused, 0, 0, false, true},
 	} {
 		c := &loopConn{life: lifeOpen}
@@ -191,21 +191,21 @@ func TestTheLoopEndsItsWorkOnAConnectionOnce(t *testing.T) {
 	}
 }
 
-// TestACommandQueuesAConnectionOnce, and not while the loop is with it.
+// TestACommandQueuesAConnectionOnce: and not while the loop works on it.
 func TestACommandQueuesAConnectionOnce(t *testing.T) {
 	c := &loopConn{}
 	for i, want := range []bool{true, false} {
-		if got := c.mark(cmdLook); got != want {
+		if got := c.mark(cmdCheck); got != want {
 			t.Errorf("command %d is queued: %v", i, got)
 		}
 	}
 	c.sched = schedRunning
-	if c.mark(cmdDone) || c.commands != cmdLook|cmdDone {
-		t.Errorf("the loop looks itself: %v, %v", c.sched, c.commands)
+	if c.mark(cmdDone) || c.commands != cmdCheck|cmdDone {
+		t.Errorf("the loop checks itself: %v, %v", c.sched, c.commands)
 	}
 }
 
-// panicText is what fn panics with; "" if it does not.
+// panicText returns the text that fn panics with, or "".
 func panicText(fn func()) (text string) {
 	defer func() {
 		if v := recover(); v != nil {

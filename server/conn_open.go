@@ -6,13 +6,14 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// begin makes the loop watch a new connection and tells the handler. It is called on the connection's loop.
+// begin adds the event of a new connection to the loop and calls the handler's Open, or starts the PROXY header or handshake that precedes
+// it. It is called on the connection's loop.
 func (c *loopConn) begin() (alive bool) {
 	l := c.loop
 	if l.srv.drains(c.isOutgoing()) {
 		c.draining = c.draining.begin(true)
 	}
-	if l.cut {
+	if l.aborting {
 		c.fail(cmp.Or(l.endReason, ErrServerClosed))
 		return false
 	}
@@ -41,7 +42,7 @@ func (c *loopConn) begin() (alive bool) {
 	return !c.life.isGone()
 }
 
-// opened tells the handler of a connection that is ready for it.
+// opened calls the handler's Open.
 func (c *loopConn) opened() {
 	c.life = c.life.to(lifeOpen)
 	c.deadlines.start(idleDeadline, c.loop.now())

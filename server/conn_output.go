@@ -5,7 +5,7 @@ import (
 	"github.com/evmq/evmq/internal/tlsio"
 )
 
-// ahead is how many bytes of output wait that go before what a reply adds: not those that wait for the reply. Under mu.
+// ahead returns the number of bytes that will be sent before those of a reply: without those that are deferred for the reply. Under mu.
 func (c *Conn) ahead() int {
 	if c.out == nil {
 		return 0
@@ -13,7 +13,8 @@ func (c *Conn) ahead() int {
 	return c.out.Mem()
 }
 
-// outputMemory is what the output takes up, or is going to: with TLS, what is encrypted next is held twice until the kernel has it. Under mu.
+// outputMemory returns the memory that the output occupies or will occupy: with TLS, the bytes that are encrypted next are held twice until
+// the kernel has them. Under mu.
 func (c *Conn) outputMemory() int {
 	n := 0
 	if c.out != nil {
@@ -25,16 +26,16 @@ func (c *Conn) outputMemory() int {
 	if c.ext != nil && c.ext.deferred != nil {
 		n += c.ext.deferred.Footprint()
 	}
-	if c.ext != nil && c.ext.behind != nil {
-		n += c.ext.behind.Footprint()
+	if c.ext != nil && c.ext.afterUpgrade != nil {
+		n += c.ext.afterUpgrade.Footprint()
 	}
 	return n
 }
 
-// countOutput counts the output's memory, which was before. Under mu.
+// countOutput adds the growth of the output's memory since before to the server's count. Under mu.
 func (c *Conn) countOutput(before int) { c.loop.srv.hold(c.outputMemory() - before) }
 
-// freeOutput gives the queue back if it is empty. Under mu.
+// freeOutput releases the queue if it is empty. Under mu.
 func (c *loopConn) freeOutput() {
 	if c.out != nil && c.out.Empty() {
 		before := c.outputMemory()
@@ -44,14 +45,14 @@ func (c *loopConn) freeOutput() {
 	}
 }
 
-// failOutput fails all output that waits, also behind a reply, and reports whether there was any. Its completions are added to those that
-// the loop is to call. No other function takes output away that the kernel has not. Under mu, on the loop.
+// failOutput fails all output that waits, deferred output too, and reports whether there was any. Its completions are added to those that
+// the loop is to call. No other function removes output that was not given to the kernel. Under mu, on the loop.
 func (c *loopConn) failOutput() (failed bool) {
 	before := c.outputMemory()
 	x := c.ext
 	if x != nil {
 		c.stopFetching()
-		if f := x.fetched; f != nil && !f.busy && f.owed == nil {
+		if f := x.fetched; f != nil && !f.busy && f.completion == nil {
 			x.fetched = nil
 		}
 		if x.tls != nil {
@@ -62,8 +63,8 @@ func (c *loopConn) failOutput() (failed bool) {
 	}
 	failed = c.failQueue(&c.out)
 	if x != nil {
-		deferred, behind := c.failQueue(&x.deferred), c.failQueue(&x.behind)
-		failed = failed || deferred || behind
+		deferred, later := c.failQueue(&x.deferred), c.failQueue(&x.afterUpgrade)
+		failed = failed || deferred || later
 	}
 	c.countOutput(before)
 	return failed
@@ -80,7 +81,7 @@ func (c *loopConn) failQueue(q **outq.Queue) (failed bool) {
 	return true
 }
 
-// held is how much output waits, as MaxOutput counts it, answers that have ended before older ones included. Under mu.
+// held returns the number of bytes of output that wait, as MaxOutput counts them, including answers that have ended before older ones. Under mu.
 func (c *Conn) held() int {
 	n := 0
 	if c.out != nil {
@@ -90,8 +91,8 @@ func (c *Conn) held() int {
 		if x.deferred != nil {
 			n += x.deferred.Mem()
 		}
-		if x.behind != nil {
-			n += x.behind.Mem()
+		if x.afterUpgrade != nil {
+			n += x.afterUpgrade.Mem()
 		}
 		if x.conc != nil {
 			n += x.conc.held
@@ -122,7 +123,7 @@ func (c *loopConn) countWritten(n int) {
 	c.loop.traffic.written.Add(uint64(n))
 }
 
-// makeRoom lets the goroutines continue that wait for room in the output. Under mu.
+// makeRoom wakes the goroutines that wait for room in the output. Under mu.
 func (c *Conn) makeRoom() {
 	if c.ext.room != nil && c.ahead() < c.loop.srv.cfg.MaxOutput {
 		close(c.ext.room)

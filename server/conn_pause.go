@@ -20,7 +20,7 @@ func (c *Conn) PauseRead(owner any) {
 		return
 	}
 	x.pauses = append(x.pauses, owner)
-	c.unlockAndPost(cmdLook)
+	c.unlockAndPost(cmdCheck)
 }
 
 // ResumeRead ends the PauseRead of the same owner. Without one it does nothing. Any goroutine.
@@ -33,7 +33,7 @@ func (c *Conn) ResumeRead(owner any) {
 	}
 	i := slices.Index(c.ext.pauses, owner)
 	c.ext.pauses = slices.Delete(c.ext.pauses, i, i+1)
-	c.unlockAndPost(cmdLook)
+	c.unlockAndPost(cmdCheck)
 }
 
 // checkOwner panics if owner cannot be compared. With the lock held it would be too late.
@@ -43,7 +43,7 @@ func checkOwner(owner any) {
 	}
 }
 
-// isPaused reports whether reading is to pause. A handshake goes on all the same. Under mu, on the loop.
+// isPaused reports whether reading is to pause. A handshake is not paused. Under mu, on the loop.
 func (c *loopConn) isPaused() bool {
 	return c.pauseRequested() && c.state < connClosing && !c.isConnecting()
 }

@@ -2,25 +2,25 @@ package server
 
 import "github.com/evmq/evmq/event"
 
-// peerHalf is the peer's half of a connection: how far the loop has come towards its end, and two marks. It only grows, but for the end
-// that is told again when the handler has still been given a request. Loop only.
+// peerHalf is the state of the peer's half of a connection, and two marks. It only grows, except that the end is reported again if the
+// handler is given one more request after it. Loop only.
 type peerHalf uint8
 
 const (
-	peerSends   peerHalf = iota // the peer may send more
-	peerEnded                   // the kernel has reported the end, which is not read yet
-	peerEndRead                 // the end was read
-	peerEndTold                 // and the handler was told
+	peerSends       peerHalf = iota // the peer may send more
+	peerEnded                       // the kernel has reported the end, which is not read yet
+	peerEndRead                     // the end was read
+	peerEndReported                 // and was reported to the handler
 
 	peerPhase peerHalf = 1<<2 - 1
 
-	peerDiscarded peerHalf = 1 << 2 // what the peer sends is discarded, and its end is not told: CloseRead
-	peerHungUp    peerHalf = 1 << 3 // nothing more is to be learned without a read or a write: a reset, or both halves are closed
+	peerDiscarded peerHalf = 1 << 2 // CloseRead: input is discarded, and its end is not reported
+	peerHungUp    peerHalf = 1 << 3 // a reset, or both halves are closed: the event waits for nothing more
 )
 
-// String is the state's name.
+// String returns the state's name.
 func (p peerHalf) String() string {
-	s := [...]string{"sends", "ended", "end read", "end told"}[p&peerPhase]
+	s := [...]string{"sends", "ended", "end read", "end reported"}[p&peerPhase]
 	if p&peerDiscarded != 0 {
 		s += ", discarded"
 	}
@@ -30,29 +30,29 @@ func (p peerHalf) String() string {
 	return s
 }
 
-func (p peerHalf) isEndRead() bool   { return p&peerPhase >= peerEndRead }
-func (p peerHalf) isEndTold() bool   { return p&peerPhase == peerEndTold }
-func (p peerHalf) isDiscarded() bool { return p&peerDiscarded != 0 }
-func (p peerHalf) isHungUp() bool    { return p&peerHungUp != 0 }
+func (p peerHalf) isEndRead() bool     { return p&peerPhase >= peerEndRead }
+func (p peerHalf) isEndReported() bool { return p&peerPhase == peerEndReported }
+func (p peerHalf) isDiscarded() bool   { return p&peerDiscarded != 0 }
+func (p peerHalf) hasHungUp() bool     { return p&peerHungUp != 0 }
 
-// reach returns p in a phase, at least, with marks.
+// reach returns p in the phase of next or a later one, with the marks of both.
 func (p peerHalf) reach(next peerHalf) peerHalf {
 	return max(p&peerPhase, next&peerPhase) | (p|next)&^peerPhase
 }
 
-// untold returns p before the handler was told of the end: it is given input once more.
-func (p peerHalf) untold() peerHalf {
-	if p.isEndTold() {
+// unreported returns p as before the end was reported: the handler is given input once more.
+func (p peerHalf) unreported() peerHalf {
+	if p.isEndReported() {
 		return p&^peerPhase | peerEndRead
 	}
 	return p
 }
 
-// watched is what a connection that is not read from waits for. Neither condition is reported again and again after the loop has
-// heard of it, since the state has changed then.
+// watched returns the condition that the event waits for while the server does not read. A condition is not reported repeatedly, since its
+// report changes the state.
 func (p peerHalf) watched(can event.Features) event.Flags {
 	switch {
-	case p.isHungUp():
+	case p.hasHungUp():
 		return 0
 	case p&peerPhase == peerSends && can.Has(event.FeatureClosed):
 		return event.Closed

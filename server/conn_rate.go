@@ -17,7 +17,7 @@ func (c *loopConn) allowance(own, group *ratelimit.Bucket, want int, share *rate
 	return n, at
 }
 
-// readAllowance is how much may be read now. If that is nothing, reading stops until some may be. On the loop.
+// readAllowance returns how many bytes may be read now. If it returns 0, reading stops until the limits allow more. On the loop.
 func (c *loopConn) readAllowance(want int) int {
 	x := c.ext
 	own, group := x.readRate, c.loop.srv.cfg.RateGroup.reads()
@@ -75,7 +75,7 @@ func (g *RateGroup) writes() *ratelimit.Bucket {
 	return g.write
 }
 
-// nextRefill is the time at which reads or writes that the rate limits have stopped may continue.
+// nextRefill returns the time at which reads or writes that the rate limits have stopped may continue.
 func (c *loopConn) nextRefill() time.Duration {
 	x := c.ext
 	switch {
@@ -98,7 +98,7 @@ func (c *loopConn) unthrottle() {
 	}
 	if c.writing == writeThrottled && x.writeAt <= now {
 		c.writing = writeIdle
-		c.deadlines.restart(closeDeadline, now) // it was not the peer that output waited for
+		c.deadlines.restart(closeDeadline, now) // the output has waited for the limit, not for the peer
 	}
 	c.flush()
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// onReadable reads, if it is time to. What is left comes in the next turn, after the other connections.
+// onReadable reads if nothing holds reading. Input that is left is read in the next turn, after the other connections.
 func (c *loopConn) onReadable(what event.Flags) {
 	switch {
 	case !c.isReading():
 		if what&(event.Closed|event.HangUp) != 0 {
-			c.peerLeft(what)
+			c.onPeerEnd(what)
 		}
 		return
 	case !c.mayRead():
@@ -25,7 +25,7 @@ func (c *loopConn) onReadable(what event.Flags) {
 // read reads once.
 func (c *loopConn) read() {
 	if c.layers != 0 {
-		c.readSpecial()
+		c.readLayered()
 		return
 	}
 	n, err := c.loop.srv.calls.Read(c.ev.FD(), c.loop.buf)
@@ -38,25 +38,25 @@ func (c *loopConn) read() {
 		c.endRead()
 	default:
 		c.received(c.loop.buf[:n])
-		c.countLook()
+		c.countDrainRead()
 	}
 }
 
-// maxLooks is how many reads of a connection a shutdown waits for: 4 MB, which is more than most receive buffers hold.
-const maxLooks = 64
+// maxDrainReads limits the reads of a connection that a shutdown waits for: 4 MB, which is more than most receive buffers hold.
+const maxDrainReads = 64
 
-// countLook counts a read of a connection that has to end although its peer goes on sending: during a shutdown, or because it is closed.
-func (c *loopConn) countLook() {
-	if !c.draining.isDraining() && !c.life.isClosing() && !c.peerHalf.isHungUp() {
+// countDrainRead counts a read of a connection that has to end although its peer goes on sending: during a shutdown, or because it is closed.
+func (c *loopConn) countDrainRead() {
+	if !c.draining.isDraining() && !c.life.isClosing() && !c.peerHalf.hasHungUp() {
 		return
 	}
 	c.mu.Lock()
 	x := c.extra()
 	c.mu.Unlock()
-	if x.looks++; x.looks >= maxLooks && c.draining.isDraining() {
+	if x.drainReads++; x.drainReads >= maxDrainReads && c.draining.isDraining() {
 		c.peerHalf = c.peerHalf.reach(peerDiscarded)
 	}
-	c.countLastRead(x.looks)
+	c.countLastRead(x.drainReads)
 }
 
 // received gives p, the loop's own buffer, to the handler, or adds it to the input that is held.
@@ -85,11 +85,11 @@ func (c *loopConn) received(p []byte) {
 	c.flush()
 }
 
-// inputHandler returns the handler and whether it may be given input. Until flush, output and commands need not be queued for the loop: it
-// looks for them itself. Under mu.
+// inputHandler returns the handler and whether it may be given input. Until flush, the connection need not be queued for output and
+// commands: the loop checks for them itself. Under mu.
 func (c *loopConn) inputHandler() (h Handler, ok bool) {
 	c.sched |= schedRunning
-	if !c.holds.has(holdWorker) && c.isFresh() { // while it is busy, the worker looks whether the handler is fresh
+	if !c.holds.has(holdWorker) && c.isFresh() { // with holdWorker, the worker checks whether the handler is fresh
 		c.loop.cursor = 0
 		if c.in != nil {
 			c.in.cursor = 0
@@ -103,8 +103,7 @@ func (c *loopConn) inputHandler() (h Handler, ok bool) {
 	return h, c.state < connClosing && !c.holds.has(holdPause|holdLimit)
 }
 
-// process gives p, what is not consumed, to h until it wants more than there is, if ok says that it may have it. p is the loop's
-// buffer or c.in's.
+// process gives p, the input that is not consumed, to h until h consumes nothing more, if ok is set. p is in the loop's buffer or in c.in's.
 func (c *loopConn) process(p []byte, h Handler, ok bool) {
 	l := c.loop
 	l.cursor = 0
@@ -120,7 +119,7 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 		yields := false
 		if err != nil && errors.Is(err, ErrYield) {
 			err = nil
-			yields = n > 0 // or it would be asked again and again
+			yields = n > 0 // else it would be called without end
 		}
 		if err == nil && (n < 0 || n > len(p)) {
 			err = fmt.Errorf("%w: Data returned %d of %d bytes", ErrHandler, n, len(p))
@@ -149,7 +148,7 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 			h, ok = c.inputHandler()
 			held := c.held()
 			c.mu.Unlock()
-			c.applyWaterMarks(held) // or what answers one message at a time would be given more than its output has room for
+			c.applyWaterMarks(held) // else a handler that answers one message for each call would be given more input than its output has room for
 			ok = ok && c.mayGiveInput()
 		}
 	}
@@ -161,7 +160,7 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 	}
 }
 
-// callData calls the handler, which has to say again where what comes next is read.
+// callData calls the handler's Data. The effect of an earlier ReadInto ends.
 func (c *loopConn) callData(h Handler, p []byte) (n int, err error) {
 	if c.layers != 0 {
 		c.ext.into = nil
@@ -172,13 +171,14 @@ func (c *loopConn) callData(h Handler, p []byte) (n int, err error) {
 	return c.guardData(h, p)
 }
 
-// guardData is guard for Data. It calls Data directly, since a closure would cost every message.
+// guardData is guard for Data. It calls Data directly, since a closure would make every message slower.
 func (c *loopConn) guardData(h Handler, p []byte) (n int, err error) {
-	defer c.survive()
+	defer c.recoverPanic()
 	return h.Data(&c.Conn, p)
 }
 
-// keep keeps p, the end of c.in or of what was read, until more comes. It closes a connection that wants too much.
+// keep stores p, the end of c.in or of the bytes that were read, until more input arrives. It closes a connection whose handler consumes
+// nothing of more than MaxInput bytes.
 func (c *loopConn) keep(p []byte) {
 	in := c.in
 	if len(p) == 0 {
@@ -205,7 +205,7 @@ func (c *loopConn) keep(p []byte) {
 	switch {
 	case len(p) > c.maxInput() && c.mayGiveInput() && !c.holds.has(holdYield):
 		if c.holds.has(holdRequests) {
-			c.hold(0) // the answers to what came before are sent first; then the handler is asked again
+			c.hold(0) // the answers to earlier input are sent first; then the handler is called again
 			return
 		}
 		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())
@@ -217,7 +217,7 @@ func (c *loopConn) keep(p []byte) {
 	c.refuseInput(err)
 }
 
-// maxInput is what may be kept without being consumed.
+// maxInput returns the number of bytes that may be stored without being consumed.
 func (c *loopConn) maxInput() int {
 	n := c.loop.srv.cfg.MaxInput
 	if h, ok := FindHandler[LimitHandler](c.Handler()); ok {

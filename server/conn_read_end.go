@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// giveLastData gives the handler what is left when the peer's end was read. It reports whether the end itself is to be handled now:
-// not while a last request is in work, nor when the connection is paused or closed.
+// giveLastData gives the handler the input that is left after the peer's end. It reports whether the end itself is to be handled now:
+// false while a last request is in work, and when the connection is paused or closed.
 func (c *loopConn) giveLastData() bool {
 	for c.in != nil && c.mayGiveInput() {
 		c.mu.Lock()
@@ -19,7 +19,7 @@ func (c *loopConn) giveLastData() bool {
 		paused := c.isPaused() || c.holds.has(holdLimit)
 		c.mu.Unlock()
 		if paused {
-			c.peerHalf = c.peerHalf.untold()
+			c.peerHalf = c.peerHalf.unreported()
 			return false
 		}
 		if !ok {
@@ -32,7 +32,7 @@ func (c *loopConn) giveLastData() bool {
 		c.guard(func() { n, err = h.LastData(&c.Conn, p) })
 		switch {
 		case c.holds.has(holdWorker):
-			c.peerHalf = c.peerHalf.untold() // the last request is on its way; then the loop comes back
+			c.peerHalf = c.peerHalf.unreported() // the last request is in work; the end is reported after it
 			return false
 		case err == nil && (n < 0 || n > len(p)):
 			err = fmt.Errorf("%w: LastData returned %d of %d bytes", ErrHandler, n, len(p))
@@ -51,13 +51,13 @@ func (c *loopConn) giveLastData() bool {
 		}
 	}
 	if c.inWork() {
-		c.peerHalf = c.peerHalf.untold()
+		c.peerHalf = c.peerHalf.unreported()
 		return false
 	}
 	return true
 }
 
-// refuseInput closes the connection for input that its handler cannot have, after the handler has been asked for a last answer.
+// refuseInput closes the connection because of input that its handler cannot be given, after the handler was asked for a last answer.
 func (c *loopConn) refuseInput(err error) {
 	switch {
 	case errors.Is(err, ErrHandler):
@@ -72,7 +72,7 @@ func (c *loopConn) refuseInput(err error) {
 	c.closeWith(err)
 }
 
-// endRead is called when the peer's end was read.
+// endRead is called when a read has returned the peer's end.
 func (c *loopConn) endRead() {
 	c.peerHalf = c.peerHalf.reach(peerEndRead)
 	if err := c.watchRead(false); err != nil {
@@ -80,20 +80,20 @@ func (c *loopConn) endRead() {
 		return
 	}
 	if c.life == lifeLingering {
-		c.end(nil) // this is what was waited for
+		c.end(nil) // the close has waited for it
 		return
 	}
 	c.flush()
 }
 
-// endOfInput follows when all that came before the peer's end was given to the handler.
+// endOfInput is called when the handler was given all input before the peer's end.
 func (c *loopConn) endOfInput() {
-	c.peerHalf = c.peerHalf.reach(peerEndTold)
+	c.peerHalf = c.peerHalf.reach(peerEndReported)
 	if c.peerHalf.isDiscarded() || c.life.isClosing() {
 		c.endHalf()
 		return
 	}
-	if c.isBroken() { // then it is no end that the peer has meant
+	if c.isBroken() { // the end is part of the reset
 		c.dropInput()
 		c.closeWith(io.EOF)
 		return
@@ -112,7 +112,7 @@ func (c *loopConn) endOfInput() {
 	}
 }
 
-// endHalf closes the connection if its second half has ended after ours.
+// endHalf ends the connection if our half was closed before the peer's.
 func (c *loopConn) endHalf() (ended bool) {
 	if c.life != lifeHalfClosed {
 		return false

@@ -1,11 +1,10 @@
 package server
 
-// ReadInto makes the next read of the connection use p instead of the loop's buffer, so that bytes that the handler keeps, as the
-// body of a message whose length is known, need not be copied. It holds for one read, of at most len(p) bytes and 64 KB. It is
-// called in Data, in a call that consumes all it was given; the next call of Data ends its effect, and may call it again. Data is called
-// with the bytes that were read as always: they are in p if &data[0] == &p[0]. They are elsewhere, and have to be copied, if input was
-// kept before them or was held back from the handler. p belongs to the connection until Data or Close is called next. An
-// empty p undoes the call. Loop only.
+// ReadInto makes the next read of the connection use p instead of the loop's buffer, so that bytes that the handler keeps, as the body of a
+// message whose length is known, need not be copied. It holds for one read, of at most len(p) bytes and 64 KB. It is called in Data, in a
+// call that consumes all it was given; the next call of Data ends its effect, and may call it again. Data is called with the bytes that
+// were read as usual: they are in p if &data[0] == &p[0]. They are elsewhere, and have to be copied, if input was kept before them or was
+// held back from the handler. p belongs to the connection until Data or Close is called next. An empty p undoes the call. Loop only.
 func (c *Conn) ReadInto(p []byte) { c.loopPart().readInto(p) }
 
 func (c *loopConn) readInto(p []byte) {
@@ -22,7 +21,7 @@ func (c *loopConn) readInto(p []byte) {
 	c.ext.into = p
 }
 
-// readBuffer is the buffer of the next read: buf, the loop's own, or that of ReadInto. The connection has its ext.
+// readBuffer returns the buffer of the next read: buf, the loop's own, or that of ReadInto. The connection has its ext.
 func (c *loopConn) readBuffer(buf []byte) []byte {
 	if into := c.ext.into; len(into) > 0 && c.in == nil {
 		return into[:min(len(into), len(buf))]

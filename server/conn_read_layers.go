@@ -1,9 +1,8 @@
 package server
 
-// readSpecial reads a connection whose bytes do not go straight to the loop's buffer and then to the handler: they begin with a
-// PROXY header, are encrypted, are limited in their rate, or are to lie elsewhere. Such a connection has its ext, since it began or
-// since the loop made it, so that the loop may look for it without the lock.
-func (c *loopConn) readSpecial() {
+// readLayered reads from a connection with layers: its bytes begin with a PROXY header, are encrypted, are limited in their rate, or are
+// read into a buffer of the caller. Such a connection has its ext; see layers.
+func (c *loopConn) readLayered() {
 	l := c.loop
 	buf := l.buf
 	if !c.layers.has(layerTLS) && c.life != lifeHandshake {
@@ -22,7 +21,7 @@ func (c *loopConn) readSpecial() {
 	}
 	x := c.ext
 	if n == 0 {
-		c.specialEOF(x)
+		c.layeredEOF(x)
 		return
 	}
 	c.spendRead(n)
@@ -36,18 +35,18 @@ func (c *loopConn) readSpecial() {
 	case c.layers.has(layerTLS):
 		c.receivedTLS(p)
 		if !c.handshake().isUnderWay() || c.life.isClosing() { // a handshake is no request, and has a deadline
-			c.countLook()
+			c.countDrainRead()
 		}
 	case len(p) > 0:
 		c.received(p)
-		c.countLook()
+		c.countDrainRead()
 	default:
 		c.flush()
 	}
 }
 
-// specialEOF is endRead for such a connection.
-func (c *loopConn) specialEOF(x *ext) {
+// layeredEOF is endRead for such a connection.
+func (c *loopConn) layeredEOF(x *ext) {
 	switch {
 	case c.handshake() == handshakeProxy:
 		c.fail(ErrProxyHeader)
@@ -62,7 +61,7 @@ func (c *loopConn) specialEOF(x *ext) {
 			return
 		}
 		c.peerHalf = c.peerHalf.reach(peerEnded)
-		c.setHandshake(handshakeFull) // until it has ended, and what came before the end is read
+		c.setHandshake(handshakeFull) // until the handshake has ended and the input before the end is read
 		if err := c.watchRead(false); err != nil {
 			c.fail(err)
 		}

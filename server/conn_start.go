@@ -7,14 +7,14 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// start is what a connection begins with, before its handler's Open is called.
+// start says which layers a connection has before its handler's Open is called.
 type start struct {
 	proxy  bool        // a PROXY header
 	tls    *tls.Config // a TLS handshake; nil for none
 	client bool        // as its client
 }
 
-// prepare gives a new connection what it begins with, and the server's rate limits. Before its loop knows it.
+// prepare adds the layers of begins and the server's rate limits to a new connection, before it is given to its loop.
 func (c *loopConn) prepare(begins start) {
 	s := c.loop.srv
 	if begins.proxy {

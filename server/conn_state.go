@@ -6,15 +6,15 @@ import (
 	"io"
 )
 
-// connState only grows, under mu.
+// connState is the state that goroutines have requested for a connection. It only grows. Under mu.
 type connState uint8
 
 const (
 	connOpen    connState = iota
-	connHalf              // takes no more output, but goes on reading: CloseWrite
-	connBroken            // the peer takes no more output: what waited has failed; what has arrived is read to its end
-	connClosing           // takes no more output but the replies in hand; is closed when all is flushed
-	connClosed            // takes nothing; its descriptor is closed, or about to be
+	connHalf              // CloseWrite: no more output is accepted; reading goes on
+	connBroken            // the peer accepts no more output: waiting output has failed; input that has arrived is read to its end
+	connClosing           // no more output is accepted but the replies of requests in work; closed when all is flushed
+	connClosed            // nothing is accepted; the descriptor is closed, or about to be
 )
 
 func (s connState) String() string {
@@ -24,7 +24,7 @@ func (s connState) String() string {
 // isDead reports whether no output can be written any more, not even that of requests in work.
 func (s connState) isDead() bool { return s == connBroken || s == connClosed }
 
-// refusal says why c takes no more output. Under mu.
+// refusal returns the error of writes if c accepts no more output. Under mu.
 func (c *Conn) refusal() error {
 	if reason := c.reasonLocked(); reason != nil && c.state.isDead() {
 		return fmt.Errorf("%w (%w)", ErrClosed, reason)
@@ -39,7 +39,8 @@ func (c *Conn) reasonLocked() error {
 	return nil
 }
 
-// setReason keeps the first reason. One that promises that all was flushed gives way to what comes before that. Under mu.
+// setReason stores the first reason. A reason of an end in order, which promises that all was flushed, is replaced by an error that occurs
+// before the flush has ended. Under mu.
 func (c *Conn) setReason(reason error) {
 	if reason == nil {
 		return

@@ -20,7 +20,7 @@ func TestWhatIsWatchedWhileAConnectionIsNotRead(t *testing.T) {
 		{peerSends, 0, event.HangUp},
 		{peerEnded, event.FeatureClosed, event.HangUp},
 		{peerEnded, 0, event.HangUp},
-		{peerEndTold, event.FeatureClosed, event.HangUp},
+		{peerEndReported, event.FeatureClosed, event.HangUp},
 		{peerEnded | peerHungUp, event.FeatureClosed, 0},
 		{peerEnded | peerHungUp, 0, 0},
 	} {
@@ -30,11 +30,11 @@ func TestWhatIsWatchedWhileAConnectionIsNotRead(t *testing.T) {
 	}
 }
 
-// TestStatesHaveNames that differ.
+// TestStatesHaveNames: which differ.
 func TestStatesHaveNames(t *testing.T) {
 	for _, names := range [][]fmt.Stringer{
 		{connOpen, connHalf, connBroken, connClosing, connClosed},
-		{peerSends, peerEnded, peerEndRead, peerEndTold, peerDiscarded, peerHungUp, peerEnded | peerDiscarded | peerHungUp},
+		{peerSends, peerEnded, peerEndRead, peerEndReported, peerDiscarded, peerHungUp, peerEnded | peerDiscarded | peerHungUp},
 		{lifeNew, lifeDialing, lifeHandshake, lifeOpen, lifeHalfClosed, lifeFlushing, lifeLingering, lifeClosed, lifeRejected, lifeReleased},
 		{holdWorker, holdRequests, holdLimit, holdPause, holdOutput, holdYield, holdRate, holdLastRead, holdWorker | holdPause},
 		{schedState(0), schedRunning, schedQueued, schedRunning | schedQueued, schedRefused, schedRunning | schedQueued | schedRefused},
@@ -53,7 +53,7 @@ func TestStatesHaveNames(t *testing.T) {
 	}
 }
 
-// TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed, not even that of requests in work; in the other states it does.
+// TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed: not even that of requests in work. In the other states it does.
 func TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed(t *testing.T) {
 	for s, want := range map[connState]bool{connOpen: false, connHalf: false, connBroken: true, connClosing: false, connClosed: true} {
 		if s.isDead() != want {
@@ -62,7 +62,7 @@ func TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed(t *testing.T) {
 	}
 }
 
-// TestConnectionsEndInTheirPhase of a shutdown: those that clients have made before those that the server has made.
+// TestConnectionsEndInTheirPhase: in a shutdown those that clients have made end before those that the server has made.
 func TestConnectionsEndInTheirPhase(t *testing.T) {
 	for phase, want := range map[shutdownPhase][2]bool{phaseNone: {false, false}, phaseRequests: {true, false}, phaseOutgoing: {true, true}} {
 		s := new(Server)

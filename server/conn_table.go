@@ -45,7 +45,7 @@ func (t *table) grow(n int) {
 	t.chunks.Store(&all)
 }
 
-// all returns an iterator over the connections in the table. Those that are added or removed meanwhile may be included or not.
+// all returns an iterator over the connections in the table. Connections that are added or removed meanwhile may be included or not.
 func (t *table) all() iter.Seq[*loopConn] {
 	return func(yield func(*loopConn) bool) {
 		chunks := t.chunks.Load()

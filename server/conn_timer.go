@@ -13,17 +13,16 @@ type Timeouts struct {
 	Idle, Read, FirstRequest, Write, Close time.Duration
 }
 
-// SetTimeouts gives the connection deadlines of its own. Those that run already, while it is being closed too, count from when they
-// began. Any goroutine.
+// SetTimeouts sets the deadlines of the connection. A deadline that counts already, also during the close, keeps its beginning. Any goroutine.
 func (c *Conn) SetTimeouts(t Timeouts) {
 	c.mu.Lock()
 	c.extra().timeouts = c.loop.srv.cfg.timeoutsFrom(t)
-	queue := c.mark(cmdLook)
+	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 }
 
-// timeoutsFrom fills in what t leaves open. None is event.NoTimeout.
+// timeoutsFrom returns t with the server's values for fields that are 0. No deadline is event.NoTimeout.
 func (cfg *config) timeoutsFrom(t Timeouts) *Timeouts {
 	or := func(d, fallback time.Duration) time.Duration {
 		if d == 0 {
@@ -40,7 +39,7 @@ func (cfg *config) timeoutsFrom(t Timeouts) *Timeouts {
 	}
 }
 
-// timeouts are the connection's own deadlines, or the server's.
+// timeouts returns the connection's own deadlines, or the server's.
 func (c *loopConn) timeouts() *Timeouts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,8 +49,8 @@ func (c *loopConn) timeouts() *Timeouts {
 	return &c.loop.srv.cfg.timeouts
 }
 
-// heldDeadlines are the deadlines whose time is not the peer's now. With requests in work the read deadline runs if more requests are
-// read meanwhile, as with Concurrent, and the write deadline always.
+// heldDeadlines returns the deadlines that do not count now, since the peer is not waited for. With requests in work the read deadline runs
+// if more requests are read meanwhile, as with Concurrent, and the write deadline always.
 func (c *loopConn) heldDeadlines() (held deadlineSet) {
 	if c.inWork() {
 		held |= setOf(idleDeadline)
@@ -71,8 +70,8 @@ func (c *loopConn) heldDeadlines() (held deadlineSet) {
 	return held
 }
 
-// nearestDeadline returns the deadline of the connection that ends first, and when. A deadline that a byte moves away is not moved in
-// the timer: the timer goes off, finds another one due, and is set again.
+// nearestDeadline returns the deadline of the connection that ends first, and when. A byte that restarts a deadline does not change the
+// timer: the timer expires, finds that the deadline is later, and is set again.
 func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 	now := c.loop.now()
 	at, which = c.deadlines.nearest(now, c.timeouts(), c.heldDeadlines())
@@ -89,7 +88,7 @@ func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 	case c.draining.isDraining() && c.life == lifeLingering:
 		nearer(c.deadlines.end(idleDeadline, now, c.loop.srv.cfg.DrainTimeout), drainDeadline)
 		if c.draining == drainIdle {
-			nearer(saturatedAdd(now, unsentLook), noDeadline)
+			nearer(saturatedAdd(now, unsentInterval), noDeadline)
 		}
 	}
 	if c.isThrottled() {
@@ -98,7 +97,7 @@ func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 	return at, which
 }
 
-// arm sees to it that the timer goes off when the next deadline is over, or earlier.
+// arm sets the timer to expire at the next deadline, or earlier.
 func (c *loopConn) arm() {
 	if c.life.isGone() {
 		return
@@ -112,7 +111,7 @@ func (c *loopConn) armAt(at time.Duration) {
 		return
 	}
 	left, ok := c.ev.Remaining()
-	if ok && c.loop.now()+left <= at || !ok && c.ev.Pending()&event.Timeout != 0 { // it has gone off, and would be taken back
+	if ok && c.loop.now()+left <= at || !ok && c.ev.Pending()&event.Timeout != 0 { // it has expired, and would be cancelled
 		return
 	}
 	err := c.ev.SetTimeout(max(0, at-c.loop.now()))
@@ -146,7 +145,7 @@ func (c *loopConn) onTimeout() (alive bool) {
 	return false
 }
 
-// timedOut is the reason of a connection whose deadline d is over.
+// timedOut returns the reason of a connection whose deadline d is over.
 func (c *loopConn) timedOut(d deadline) error {
 	switch {
 	case d == dialDeadline:

@@ -4,19 +4,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// applyTransitions does what follows when the output of a connection was written as far as possible: it applies the water marks, goes on
-// with an end or a close that was requested, and resumes reading.
+// applyTransitions is called after the output of a connection was written as far as possible: it applies the water marks, continues a
+// requested end or close, and resumes reading.
 func (c *loopConn) applyTransitions(r flushResult) {
-	if !r.again && r.drained && !r.refused && r.state == connOpen && c.isUndisturbed() && c.isReading() {
+	if !r.again && r.drained && !r.refused && r.state == connOpen && c.isQuiescent() && c.isReading() {
 		return
 	}
 	if r.refused && c.isConnecting() {
 		c.keepRefusal()
 	} else if r.refused && !c.holds.has(holdOutput) {
-		c.applyWaterMarks(c.loop.srv.cfg.HighWater) // whatever was written since: LowWater follows
+		c.applyWaterMarks(c.loop.srv.cfg.HighWater) // also if a write has refilled the output since: LowWater is called
 	}
 	c.applyWaterMarks(r.held)
-	if c.peerHalf.isEndRead() && !c.peerHalf.isEndTold() && !c.holds.has(holdsEnd|holdPause|holdOutput) && !c.isConnecting() && !c.hasCommands() {
+	if c.peerHalf.isEndRead() && !c.peerHalf.isEndReported() && !c.holds.has(holdsEnd|holdPause|holdOutput) && !c.isConnecting() && !c.hasCommands() {
 		c.endOfInput()
 		if c.life.isGone() {
 			return
@@ -29,10 +29,10 @@ func (c *loopConn) applyTransitions(r flushResult) {
 	c.arm()
 }
 
-// whenDrained goes on with what waits until no output is left and no request is in work. It reports whether the connection stays.
+// whenDrained carries out the requests that wait until no output is left and no request is in work. It reports whether the connection is still open.
 func (c *loopConn) whenDrained(r flushResult) (alive bool) {
 	switch {
-	case c.isConnecting(): // there is nothing yet to shut or to hand out; requests wait
+	case c.isConnecting(): // the connection cannot be shut or detached yet; these requests wait
 		if c.draining.isDraining() && (!c.handshake().isBegun() || c.isClient()) { // else the handshake's end, or its deadline, follows
 			c.closeWith(ErrServerClosed)
 		}
@@ -59,12 +59,12 @@ func (c *loopConn) whenDrained(r flushResult) (alive bool) {
 	return true
 }
 
-// isUndisturbed reports whether nothing is to be done about the connection between two events.
-func (c *loopConn) isUndisturbed() bool {
+// isQuiescent reports whether the connection needs no work of the loop until its next event.
+func (c *loopConn) isQuiescent() bool {
 	return c.life == lifeOpen && c.holds&^holdWorker == 0 && c.writing == writeIdle && c.layers == 0 && c.peerHalf == peerSends && c.draining == drainNone
 }
 
-// keepRefusal keeps the mark of a refused write until the handler may be told of room.
+// keepRefusal keeps the mark of a refused write until LowWater may be called.
 func (c *loopConn) keepRefusal() {
 	c.mu.Lock()
 	c.sched |= schedRefused
@@ -79,11 +79,11 @@ func (c *loopConn) hasCommands() bool {
 	return c.commands != 0 || c.sched&schedRefused != 0
 }
 
-// applyWaterMarks stops reading at the high-water mark and goes on at the low one, and tells a handler that wants to know.
+// applyWaterMarks stops reading at the high-water mark and resumes it at the low one, and calls the methods of a MarkHandler.
 func (c *loopConn) applyWaterMarks(held int) {
 	s := c.loop.srv
 	switch {
-	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.isConnecting(): // a handshake has to be read
+	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.isConnecting(): // a handshake needs input
 		c.holds.add(holdOutput)
 		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isConnecting() {
 			c.guard(func() { h.HighWater(&c.Conn) })
@@ -92,7 +92,7 @@ func (c *loopConn) applyWaterMarks(held int) {
 		c.holds.remove(holdOutput)
 		c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not go on meanwhile
 		if c.in != nil && !c.holds.has(holdWorker) {
-			c.requeue() // what was read before goes first
+			c.requeue() // input that was read before is handled first
 		}
 		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isConnecting() {
 			c.guard(func() { h.LowWater(&c.Conn) })

@@ -2,13 +2,13 @@ package server
 
 import "github.com/evmq/evmq/internal/sock"
 
-// What the kernel has taken of a connection's output may still be on its way when our half is closed. A peer that is far away takes its
-// time for it, which shows in what its system acknowledges.
+// Output that the kernel has accepted may not have reached the peer when our half is closed. A peer with a slow network receives it in
+// time, which its acknowledgements show.
 
-// maxUnwatched is how much output may be on its way for its progress not to be looked at: no peer takes CloseTimeout for so little.
+// maxUnwatched is the number of unacknowledged bytes up to which progress is not checked: so few arrive within CloseTimeout.
 const maxUnwatched = 64 << 10
 
-// noteUnsent notes, when our half is closed, how much output is on its way, if that is much. On the loop.
+// noteUnsent stores the number of unacknowledged bytes when our half is closed, if it is more than maxUnwatched. On the loop.
 func (c *loopConn) noteUnsent() {
 	if !c.life.isShut() {
 		return
@@ -23,7 +23,7 @@ func (c *loopConn) noteUnsent() {
 	}
 }
 
-// hasProgressed reports whether the peer's system has taken some of the output that was on its way, since that was last asked. On the
+// hasProgressed reports whether the peer's system has acknowledged some output since the last call. On the
 // loop.
 func (c *loopConn) hasProgressed() bool {
 	if !c.life.isShut() {
@@ -37,7 +37,7 @@ func (c *loopConn) hasProgressed() bool {
 	before := c.ext.unsent
 	n, err := sock.Unsent(c.ev.FD())
 	if err != nil {
-		return false // the close tells
+		return false // the close reports the error
 	}
 	c.ext.unsent = n
 	return n < before

@@ -7,10 +7,10 @@ import (
 // isReading reports whether the event waits for Read.
 func (c *loopConn) isReading() bool { return c.ev.Conditions()&event.Read != 0 }
 
-// watch makes the event wait for what the states say, and for input if it does already.
+// watch sets the conditions of the event by the states, and keeps its condition for input.
 func (c *loopConn) watch() error { return c.watchRead(c.isReading()) }
 
-// watchRead is watch that begins to wait for input, or ends it.
+// watchRead is watch that sets the condition for input, too.
 func (c *loopConn) watchRead(read bool) error {
 	var want event.Flags
 	if read {
@@ -25,33 +25,33 @@ func (c *loopConn) watchRead(read bool) error {
 	return c.ev.SetConditions(want)
 }
 
-// resumeReading makes the kernel report input again if it is wanted and was not.
+// resumeReading makes the event wait for input if reading is allowed and the event does not.
 func (c *loopConn) resumeReading() {
 	if !c.mayRead() {
 		return
 	}
 	if c.hasMoreTLS() {
-		c.requeue() // what TLS has decrypted goes first; see advance
+		c.requeue() // input that TLS has decrypted is handled first; see advance
 	}
 	if c.isReading() {
 		return
 	}
-	c.deadlines.restart(readDeadline, c.loop.now()) // what the peer could not send meanwhile is not its fault
+	c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not send meanwhile
 	if err := c.watchRead(true); err != nil {
 		c.fail(err)
 		return
 	}
 }
 
-// stopReading is called when the kernel reports what is not wanted now. Only here does a pause reach the kernel; most end before.
-// The peer's reset is still watched for.
+// stopReading is called when the kernel reports input that is not read now. Only here does a pause change the event's conditions; most
+// pauses end before. The event still waits for the peer's reset.
 func (c *loopConn) stopReading() {
 	if err := c.watchRead(false); err != nil {
 		c.fail(err)
 	}
 }
 
-// waitForRoom has the kernel tell when its buffer has room. Under mu.
+// waitForRoom makes the event wait until the kernel's buffer has room. Under mu.
 func (c *loopConn) waitForRoom() error {
 	now := c.loop.now()
 	c.writing = c.writing.to(writeBlocked)

@@ -8,13 +8,13 @@ import (
 	"github.com/evmq/evmq/internal/outq"
 )
 
-// Every write appends to the connection's output under its lock, from any goroutine, and so there is one order over all of
-// them, close included. A write is accepted whole or refused whole, and never waits. What is accepted ends in exactly one way: it is
-// given to the kernel, or fails with the connection's reason.
+// Every write appends to the connection's output under its lock, from any goroutine, so there is one order of all writes and closes. A
+// write is accepted or refused as a whole, and never waits. An accepted write has exactly one result: it is given to the kernel, or fails
+// with the connection's reason.
 
 // Write copies p to the connection's output. Errors: ErrFull while MaxOutput bytes or more wait, ErrServerFull, which matches ErrFull,
-// while the whole server holds MaxBuffered, ErrClosed; nothing was taken then. A MarkHandler is told by LowWater when there is room
-// again, after either. Any goroutine.
+// while the whole server holds MaxBuffered, ErrClosed; then nothing was accepted. After ErrFull and ErrServerFull, LowWater of a
+// MarkHandler is called when there is room again. Any goroutine.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	q, before, err := c.admit()
@@ -62,8 +62,8 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 	return int64(n), nil
 }
 
-// WriteNotify is Write, and done is called once on the connection's loop with what becomes of p: nil when all of it is given
-// to the kernel, else why it is not. When WriteNotify itself fails, done is not called. Any goroutine.
+// WriteNotify is Write, and done is called once, on the connection's loop: with nil when all of p is given to the kernel, else with the
+// error. When WriteNotify itself fails, done is not called. Any goroutine.
 func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 	c.mu.Lock()
 	q, before, err := c.admit()
@@ -80,9 +80,9 @@ func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 	return nil
 }
 
-// WriteOwned is WriteNotify without a copy: p is the connection's from the call on, must not change, and is the caller's again
-// when release is called, once, on the connection's loop, with nil or why p was not given to the kernel. When WriteOwned
-// itself fails, nothing was taken and release is not called. Any goroutine.
+// WriteOwned is WriteNotify without a copy: p belongs to the connection and must not change until release is called, once, on the
+// connection's loop, with nil or the error for which p was not given to the kernel. When WriteOwned itself fails, nothing was accepted and
+// release is not called. Any goroutine.
 func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 	c.mu.Lock()
 	q, before, err := c.admit()
@@ -99,17 +99,18 @@ func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 	return nil
 }
 
-// SendFile appends n bytes of f from offset, which are sent by the kernel without passing through the program where that is
-// possible, and copied elsewhere, as those of a pipe, which has no offset but 0. f is the connection's until done is called, once, on the
-// connection's loop: with nil, or with why not all of it was given to the kernel, as io.ErrUnexpectedEOF when f is too short. A part of
-// a file that was not sent closes the connection, since the peer would take what follows for it. When the connection ends while f is
-// read, as a pipe that has nothing yet, the read is interrupted; if f has no read deadlines, it is waited for, and done and Close are
-// called when it has ended. After a Shutdown whose context has ended, done may come after Close, and elsewhere than on the loop.
+// SendFile appends n bytes of f from offset, which the kernel sends without a copy in the program where that is possible. The bytes of
+// other files are copied, for example those of a pipe, whose only offset is 0. f belongs to the connection until done is called, once, on
+// the connection's loop: with nil, or with the error for which not all of it was given to the kernel, such as io.ErrUnexpectedEOF when f is
+// too short. If a part of a file cannot be sent, the connection is closed, since the peer could not tell later output from it. When the
+// connection ends while a read of f waits, for example for a pipe, the read is interrupted; if f does not support read deadlines, done and
+// Close are called when the read has ended. After a Shutdown whose context has ended, done may be called after Close, and on another
+// goroutine than the loop's.
 //
-// The bytes of a file take no memory and count towards no limit. The file itself counts as 16 KB of output, so that a client that
-// asks for many files and reads none is not read from any more, and ErrFull comes, as with other output. The files of a server may take
-// up a quarter of the descriptors that the process may open, besides one for each connection; ErrFull comes above that, too.
-// When SendFile itself fails, done is not called. Any goroutine.
+// The bytes of a file take no memory and count towards no limit. The file itself counts as 16 KB of output, so that a client that requests
+// many files and reads none reaches the high-water mark and then ErrFull, as with other output. The files that wait in a server may use a
+// quarter of the descriptors that the process may open, besides one for each connection; above that, SendFile returns ErrFull, too. When
+// SendFile itself fails, done is not called. Any goroutine.
 func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	if err := checkFile(f, offset, n); err != nil {
 		return err
@@ -157,7 +158,7 @@ func (c *Conn) admitFile() (q *outq.Queue, before int, err error) {
 	return c.admit()
 }
 
-// files is how many files wait. Under mu.
+// files returns the number of files that wait. Under mu.
 func (c *Conn) files() int {
 	n := 0
 	if c.out != nil {
@@ -166,13 +167,14 @@ func (c *Conn) files() int {
 	if c.ext != nil && c.ext.deferred != nil {
 		n += c.ext.deferred.Files()
 	}
-	if c.ext != nil && c.ext.behind != nil {
-		n += c.ext.behind.Files()
+	if c.ext != nil && c.ext.afterUpgrade != nil {
+		n += c.ext.afterUpgrade.Files()
 	}
 	return n
 }
 
-// admit accepts a write, or says why not. It returns where the write goes, and what countOutput is to be given behind it. Under mu.
+// admit accepts a write, or returns the error of its refusal. It returns the queue for the write, and the argument for countOutput after
+// it. Under mu.
 func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 	s := c.loop.srv
 	switch {
@@ -188,13 +190,13 @@ func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 		return nil, 0, fmt.Errorf("%w: it holds %d bytes", ErrServerFull, s.buffered.Load())
 	}
 	before = c.outputMemory()
-	if c.ext != nil && c.ext.upgrade != nil { // this is to be encrypted
-		if c.ext.behind == nil {
-			c.ext.behind = outq.Get()
+	if c.ext != nil && c.ext.upgrade != nil { // the write is to be encrypted
+		if c.ext.afterUpgrade == nil {
+			c.ext.afterUpgrade = outq.Get()
 		}
-		return c.ext.behind, before, nil
+		return c.ext.afterUpgrade, before, nil
 	}
-	if c.ext != nil && c.ext.exclusive { // a reply is being sent in pieces; this comes behind it
+	if c.ext != nil && c.ext.exclusive { // a reply is being sent in pieces; the write follows it
 		if c.ext.deferred == nil {
 			c.ext.deferred = outq.Get()
 		}
@@ -203,7 +205,7 @@ func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 	return c.output(), before, nil
 }
 
-// output is the queue that goes to the kernel. Under mu.
+// output returns the queue that the loop writes. Under mu.
 func (c *Conn) output() *outq.Queue {
 	if c.out == nil {
 		c.out = outq.Get()

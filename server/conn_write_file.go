@@ -10,21 +10,21 @@ import (
 	"github.com/evmq/evmq/internal/outq"
 )
 
-// The kernel sends regular files. It does not send what has no pages, as a pipe or a file of /proc; a goroutine reads these, piece by
-// piece, since a pipe may have to be waited for.
+// The kernel sends regular files. It does not send pipes and files without pages, such as those of /proc. A goroutine reads these in
+// pieces, since a read of a pipe may block.
 
 // fetched is a piece of a file that a goroutine reads. Under the connection's mu.
 type fetched struct {
-	file   *outq.File
-	busy   bool   // the goroutine reads
-	buf    []byte // what it has read and the kernel has not taken
-	err    error
-	stream bool        // the file has no offsets
-	halted bool        // a read deadline of ours is set, to interrupt the goroutine
-	owed   func(error) // the file's completion, when the connection has ended before the read
+	file        *outq.File
+	busy        bool   // the goroutine reads
+	buf         []byte // bytes that were read and not given to the kernel
+	err         error
+	stream      bool        // the file has no offsets
+	interrupted bool        // a read deadline of ours is set, to interrupt the goroutine
+	completion  func(error) // the file's completion, if the connection has ended before the read
 }
 
-// fetchSize is what is read at a time. The file's overhead counts it.
+// fetchSize is the size of a piece. The file's overhead counts it.
 const fetchSize = outq.FileCost
 
 // sendFile sends a piece of f, which is at the head of the output. It may touch a disk, so it goes through the scheduler. Under mu,
@@ -49,7 +49,7 @@ func (c *loopConn) sendFile(f *outq.File, limit int) (n int, full bool, err erro
 	case err != nil:
 		return 0, false, err
 	case n == 0 && want > 0:
-		return 0, false, io.ErrUnexpectedEOF // the file is shorter than was said
+		return 0, false, io.ErrUnexpectedEOF // the file is shorter than n
 	}
 	c.wroteOut(n)
 	if c.ext != nil {
@@ -89,8 +89,8 @@ func (c *loopConn) sendFetched(f *outq.File, limit int) (n int, full bool, err e
 	return n, n < len(p), nil
 }
 
-// takeFetched returns what was read of f, at most limit bytes. While nothing was it returns nil; the loop is told when there is
-// something. Under mu, on the loop.
+// takeFetched returns bytes that were read of f, at most limit. It returns nil if there are none yet; readFile queues the connection when
+// there are. Under mu, on the loop.
 func (c *loopConn) takeFetched(f *outq.File, limit int) ([]byte, error) {
 	x := c.ext.fetched
 	switch {
@@ -107,7 +107,7 @@ func (c *loopConn) takeFetched(f *outq.File, limit int) ([]byte, error) {
 	return nil, x.err
 }
 
-// wroteFetched counts n bytes of what takeFetched has returned as given to the kernel. Under mu.
+// wroteFetched counts n of the bytes that takeFetched has returned as given to the kernel. Under mu.
 func (c *loopConn) wroteFetched(n int) {
 	x := c.ext.fetched
 	x.buf = x.buf[n:]
@@ -129,7 +129,7 @@ func (c *loopConn) fetch(f *outq.File) {
 	c.loop.srv.down.Go(func() { c.readFile(x, make([]byte, want), offset) })
 }
 
-// readFile reads into p, and tells the loop. It may wait for a pipe; the end of the connection ends that.
+// readFile reads into p, and queues the connection. The read may wait for a pipe; the end of the connection interrupts it.
 func (c *loopConn) readFile(x *fetched, p []byte, offset int64) {
 	f := x.file.F
 	c.mu.Lock()
@@ -149,24 +149,24 @@ func (c *loopConn) readFile(x *fetched, p []byte, offset int64) {
 	}
 	c.mu.Lock()
 	x.busy, x.buf, x.err, x.stream = false, p[:n], err, stream
-	halted, owed := x.halted, x.owed
-	queue := c.mark(cmdLook)
+	interrupted, completion := x.interrupted, x.completion
+	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
-	if halted { // also when the read had ended before
+	if interrupted { // also when the read had ended before
 		_ = f.SetReadDeadline(time.Time{}) // the user may have closed it
 	}
 	c.enqueue(queue)
-	if owed != nil && !c.loop.do(c.releaseFile) { // nothing runs on the loop any more
-		c.guard(func() { owed(c.failure()) })
+	if completion != nil && !c.loop.do(c.releaseFile) { // the loop has ended
+		c.guard(func() { completion(c.failure()) })
 	}
 }
 
-// releaseFile gives the file back that was read when the connection ended. On the loop.
+// releaseFile calls the completion of the file that was being read when the connection ended. On the loop.
 func (c *loopConn) releaseFile() {
 	l := c.loop
 	l.enter(c)
 	c.mu.Lock()
-	l.dones = append(l.dones, c.ext.fetched.owed)
+	l.dones = append(l.dones, c.ext.fetched.completion)
 	c.ext.fetched = nil
 	c.mu.Unlock()
 	l.report(c, c.failure())
@@ -176,7 +176,7 @@ func (c *loopConn) releaseFile() {
 	l.current = nil
 }
 
-// failure is what is told of output that the connection's end has kept from being written.
+// failure returns the error of output that was not written because the connection has ended.
 func (c *Conn) failure() error {
 	c.mu.Lock()
 	why := c.reasonLocked()
@@ -187,11 +187,11 @@ func (c *Conn) failure() error {
 	return fmt.Errorf("%w before it was written (%w)", ErrClosed, why)
 }
 
-// owesFile reports whether the completion of a file is kept back until a read of it ends.
-func (c *loopConn) owesFile() bool {
+// holdsCompletion reports whether the completion of a file is kept back until a read of it ends.
+func (c *loopConn) holdsCompletion() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.ext != nil && c.ext.fetched != nil && c.ext.fetched.owed != nil
+	return c.ext != nil && c.ext.fetched != nil && c.ext.fetched.completion != nil
 }
 
 // isFetching reports whether the output waits for a piece of a file. Under mu.
@@ -199,11 +199,11 @@ func (c *loopConn) isFetching() bool {
 	return c.ext != nil && c.ext.fetched != nil && c.ext.fetched.busy
 }
 
-// stopFetching interrupts the goroutine that reads a file, where the file's reads can be interrupted, and keeps the file's completion
-// back until then: before, the file is not the user's again. Before the output fails. Under mu.
+// stopFetching interrupts the goroutine that reads a file, where the file's reads can be interrupted, and keeps the file's completion until
+// the read has ended, since the file is in use until then. Before the output fails. Under mu.
 func (c *loopConn) stopFetching() {
-	if x := c.ext.fetched; x != nil && x.busy && x.owed == nil {
-		x.owed, x.file.Done = x.file.Done, nil
-		x.halted = x.file.F.SetReadDeadline(time.Unix(1, 0)) == nil // most files that have no deadlines do not keep their readers waiting
+	if x := c.ext.fetched; x != nil && x.busy && x.completion == nil {
+		x.completion, x.file.Done = x.file.Done, nil
+		x.interrupted = x.file.F.SetReadDeadline(time.Unix(1, 0)) == nil // most files that have no deadlines do not keep their readers waiting
 	}
 }

@@ -1,6 +1,6 @@
 package server
 
-// writeState is what the output waits for. Loop only.
+// writeState is the condition that the output waits for. Loop only.
 type writeState uint8
 
 const (
@@ -9,10 +9,10 @@ const (
 	writeThrottled                   // the rate limit holds it until a time
 )
 
-// String is the state's name.
+// String returns the state's name.
 func (w writeState) String() string { return [...]string{"idle", "blocked", "throttled"}[w] }
 
-// to returns next. Writing cannot be held in two ways: what is blocked or throttled is not written.
+// to returns next. Output that is blocked or throttled is not written, so it cannot become the other of both.
 func (w writeState) to(next writeState) writeState {
 	if w != writeIdle && next != writeIdle && w != next {
 		panic("server: writing: " + w.String() + " to " + next.String())

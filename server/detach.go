@@ -8,15 +8,16 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// Detach takes the connection out of the server once its output is flushed and no request of it is in work: fn is called, on the
-// loop, with a net.Conn that is fn's own, with package net's no-delay and keep-alive, and a copy of what was read and not consumed, decrypted.
-// A connection that speaks TLS, or has begun to with StartTLS, is handed out as a *tls.Conn, which goes on with the session: what came
-// from the peer and was not decrypted yet is read from it, deadlines, CloseWrite and Close are those of package tls, and TLS of the Conn still
-// reports the state. One that is not established yet is handed out when it is. The net.Conn's addresses are those of the socket, not of a
-// PROXY header. Its memory and rest count towards no limit of the server any more.
+// Detach takes the connection out of the server once its output is flushed and no request of it is in work: fn is called, on the loop, with
+// a net.Conn, which belongs to fn and has the no-delay and keep-alive of package net, and with a copy of the input that was read and not
+// consumed, decrypted. A connection that speaks TLS, or has begun to with StartTLS, is handed out as a *tls.Conn, which continues the
+// session: input of the peer that was not decrypted yet is read from it; deadlines, CloseWrite and Close are those of package tls, and TLS
+// of the Conn still reports the state. A connection that is not established yet is handed out when it is. The net.Conn's addresses are those of the
+// socket, not of a PROXY header. Its memory and the unconsumed input count towards no limit of the server any more.
 //
-// Until then nothing is read and no output is accepted. When it cannot be, as because the connection ends first, fn is called with the
-// reason. Close is told ErrDetached. Errors: ErrInvalid if fn is nil; ErrClosed. fn is not called then. Any goroutine.
+// Until then nothing is read and no output is accepted. If the connection ends first, or cannot be handed out, fn is called with the
+// reason. The handler's Close is called with ErrDetached. Errors: ErrInvalid if fn is nil; ErrClosed. After an error fn is not called. Any
+// goroutine.
 func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 	c.mu.Lock()
 	var err error
@@ -32,13 +33,13 @@ func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 	}
 	c.state = connHalf
 	c.extra().detach = fn
-	queue := c.mark(cmdLook)
+	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 	return nil
 }
 
-// takeDetach takes what Detach has left. Under mu.
+// takeDetach returns the function of Detach, once; nil if there is none. Under mu.
 func (c *loopConn) takeDetach() func(net.Conn, []byte, error) {
 	if c.ext == nil {
 		return nil
@@ -48,7 +49,7 @@ func (c *loopConn) takeDetach() func(net.Conn, []byte, error) {
 	return fn
 }
 
-// detachNow hands the descriptor out. On the loop, when nothing waits.
+// detachNow hands the descriptor out. On the loop, when no output and no request waits.
 func (c *loopConn) detachNow() {
 	var rest []byte
 	if c.in != nil {
@@ -56,7 +57,7 @@ func (c *loopConn) detachNow() {
 	}
 	c.mu.Lock()
 	fn := c.takeDetach()
-	c.extra().handed = true // before its number is another's, lest LocalAddr ask that
+	c.extra().handed = true // before its number may be used again, which LocalAddr would read
 	c.mu.Unlock()
 	_ = c.ev.Del() // before the descriptor belongs to another owner
 	c.loop.srv.conns.set(c.ev.FD(), nil)

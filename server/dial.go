@@ -78,7 +78,7 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	if ctx.Err() != nil {
 		return nil, dialEnded(ctx)
 	}
-	l := s.loopNear(cfg.Near, sock.Peer{}) // before anything is counted, since PickLoop may panic or call runtime.Goexit
+	l := s.loopNear(cfg.Near, sock.Peer{}) // before the connection is counted, since PickLoop may panic or call runtime.Goexit
 	if !s.enterConn(true) {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.cfg.MaxConns)
 	}
@@ -93,7 +93,7 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	if timeout < 0 {
 		timeout = event.NoTimeout
 	}
-	d.ctx, d.stop = context.WithCancel(s.cutCtx) // the loop ends the dial when its time is over
+	d.ctx, d.stop = context.WithCancel(s.baseCtx) // the loop ends the dial when its time is over
 	c.extra().dial, c.ext.unopened, c.ext.outgoing = d, true, true
 	c.ext.readyBy = timeout // until begin makes it a time: the loop's time now is that of its last turn
 	commands := cmdOpen
@@ -109,7 +109,7 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	return &c.Conn, nil
 }
 
-// newDialing returns what a connection to the address needs until it is established.
+// newDialing returns the state of a connection to the address until it is established.
 func (s *Server) newDialing(network, address string, cfg *DialConfig) (*dialing, error) {
 	targets, host, port, err := literal(network, address)
 	if err != nil && !errors.Is(err, errName) {
@@ -136,7 +136,7 @@ func (c *Conn) endWith(ctx context.Context) {
 		}
 		c.state = connClosed
 		c.setReason(dialEnded(ctx))
-		queue := c.mark(cmdLook)
+		queue := c.mark(cmdCheck)
 		c.mu.Unlock()
 		c.enqueue(queue)
 	})
@@ -169,7 +169,7 @@ func (c *loopConn) takeStopContext() (stop func() bool) {
 	return stop
 }
 
-// checkDial checks what does not depend on the address.
+// checkDial checks the network and the configuration.
 func (s *Server) checkDial(network string, cfg *DialConfig) error {
 	switch {
 	case !isStream(network):
@@ -201,5 +201,5 @@ func literal(network, address string) (targets []unix.Sockaddr, host, port strin
 	}
 }
 
-// errName says that an address has to be looked up.
+// errName reports that an address has to be looked up.
 var errName = errors.New("not a literal address")

@@ -28,7 +28,7 @@ var errNoAnswer = fmt.Errorf("no answer while %d other addresses were tried: %w"
 // maxRepeats limits how often an address is tried again after the socket was connected to itself.
 const maxRepeats = 2
 
-// dialing is what a connection needs until it is connected. It belongs to the loop, once the lookup has ended.
+// dialing is the state of a connection until it is connected. It belongs to the loop when the lookup has ended.
 type dialing struct {
 	network  string
 	host     string // to be looked up,
@@ -203,12 +203,12 @@ func (a *attempt) repeat() error {
 	return again.start()
 }
 
-// drop closes the attempt's descriptor.
+// drop closes the descriptor of the attempt.
 func (a *attempt) drop() error {
 	if a.fd < 0 {
 		return nil
 	}
-	_ = a.e.Del() // it may be what failed
+	_ = a.e.Del() // its failure may be the reason
 	fd := a.fd
 	a.take()
 	return a.c.loop.srv.calls.Close(fd)

@@ -18,15 +18,14 @@ type Dispatcher struct {
 	Framing framing.Framing
 	// Serve answers a message. It runs on a worker; w and message are its own until it returns. Required.
 	Serve func(w Reply, message []byte)
-	// Concurrent is how many requests of one connection may be in work at once. Their answers are still sent in the order
+	// Concurrent is the number of requests of one connection that may be in work at once. Their answers are still sent in the order
 	// of the requests; an answer that ends early waits. 0 means 1; a negative value is ErrInvalid.
 	Concurrent int
 	// Opened and Closed, if set, are the Handler's Open and Close, on the loop.
 	Opened func(c *Conn)
 	Closed func(c *Conn, reason error)
-	// Malformed, if set, is called on the loop when the framing does not understand the stream, or a message is longer than MaxInput
-	// of the server and the framing's limit, to answer with the protocol's own error: the connection takes a last write, and is then
-	// closed with err.
+	// Malformed, if set, is called on the loop when the stream is invalid for the framing, or a message is longer than MaxInput of the
+	// server and the framing's limit. It may write a last answer with the protocol's own error; then the connection is closed with err.
 	Malformed func(c *Conn, err error)
 	// OnEOF, if set, is the EOFHandler's EOF, on the loop. Without it the connection is closed when its requests are answered.
 	OnEOF func(c *Conn)
@@ -42,7 +41,7 @@ func Dispatch(split bufio.SplitFunc, fn func(w Reply, message []byte)) *Dispatch
 	return &Dispatcher{Framing: framing.Split{Func: split}, Serve: fn}
 }
 
-// Check reports fields with which a Dispatcher cannot work. Errors: ErrInvalid. Any goroutine.
+// Check reports fields that are invalid. Errors: ErrInvalid. Any goroutine.
 func (d *Dispatcher) Check() error {
 	switch {
 	case d == nil:
@@ -71,8 +70,8 @@ func (d *Dispatcher) Open(c *Conn) {
 	}
 }
 
-// warnIfHidden logs a warning, once, if the connection's handler calls d and does not show it to the server: then the framing's limit,
-// Malformed, the last message and the marks are lost.
+// warnIfHidden logs a warning, once, if the connection's handler calls d and has no Unwrap that returns it: then the framing's limit,
+// Malformed, the last message and the marks have no effect.
 func (d *Dispatcher) warnIfHidden(c *Conn) {
 	if _, ok := FindHandler[RequestHandler](c.Handler()); ok || atomic.SwapUint32(&d.warned, 1) != 0 {
 		return
@@ -91,7 +90,7 @@ func (d *Dispatcher) Close(c *Conn, reason error) {
 	}
 }
 
-// Data finds a message and hands it over, with all that follows it unless Concurrent is more than 1. Loop only.
+// Data finds a message and hands it over, with all input that follows it unless Concurrent is more than 1. Loop only.
 func (d *Dispatcher) Data(c *Conn, p []byte) (int, error) {
 	n, final, err := d.handOver(c, p, false)
 	if err == nil && final {
@@ -166,5 +165,5 @@ func (d *Dispatcher) InputError(c *Conn, err error) {
 	}
 }
 
-// MaxInput is MaxLen of the framing. Any goroutine.
+// MaxInput returns MaxLen of the framing. Any goroutine.
 func (d *Dispatcher) MaxInput() int { return d.Framing.MaxLen() }

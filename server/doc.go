@@ -1,5 +1,5 @@
 // Package server is for servers that hold many connections on little memory and whose handlers may block. Event loops do the work of
-// the network, workers run what blocks, answers are sent in the order of their requests, and everything has a limit.
+// the network, workers run functions that block, answers are sent in the order of their requests, and everything has a limit.
 //
 // # The model
 //
@@ -11,8 +11,8 @@
 //   - [Dispatch] makes a Handler that cuts the stream into messages and has a function answer each message on a worker, where it may
 //     block, by writing to a [Reply].
 //
-// [Conn.SetHandler] changes from one to the other, or to another framing, at any time. What Dispatch does, other handlers can do with an
-// [Executor].
+// [Conn.SetHandler] changes from one to the other, or to another framing, at any time. With an [Executor] other handlers can pass requests
+// to the workers as those of Dispatch do.
 //
 //	           kernel         one goroutine per loop                      worker goroutines
 //	socket ──> event.Loop ──> Conn reads ──> framing ──> workers' queue ──> function of Dispatch
@@ -44,7 +44,7 @@
 //  4. writes the output of connections that other goroutines have queued, and carries out commands such as Close;
 //  5. passes the requests that it has found to the workers, together.
 //
-// What exceeds a budget is done in a later turn, after the other connections had theirs. See package event for the order of callbacks.
+// Work that exceeds a budget is done in a later turn, after that of the other connections. See package event for the order of callbacks.
 //
 // # The life of a connection
 //
@@ -95,14 +95,14 @@
 //
 // # Limits
 //
-// The fields of [Server] limit what is held for a connection in both directions (MaxInput, MaxOutput, HighWater), what the server holds
+// The fields of [Server] limit the memory that is held for a connection in both directions (MaxInput, MaxOutput, HighWater), what the server holds
 // in total (MaxBuffered), the connections (MaxConns), the requests that wait (Queue) and the TLS handshakes that run (MaxHandshakes).
 // Each limit is on by default. Bytes count from when they are accepted until the kernel has them or the handler has consumed them.
 // MaxBuffered counts the memory that they occupy, parts of TLS records and of PROXY headers included. The files that wait to be sent may
 // use a quarter of the process's descriptors, besides one for each connection.
 //
-// At a limit the server stops reading, or refuses with an error, or lets a worker wait. It discards nothing that it has accepted. A
-// connection whose peer does not read is not read from. A reply that is being written may exceed MaxOutput by 16 KB, which it
+// At a limit the server stops reading, or refuses with an error, or lets a worker wait. It discards nothing that it has accepted. The
+// server does not read from a connection whose peer does not read. A reply that is being written may exceed MaxOutput by 16 KB, which it
 // gathers before the connection accepts it. A reply larger than MaxOutput for a peer that does not read occupies its worker until
 // WriteTimeout; a server with such replies needs a short one.
 //
@@ -140,7 +140,7 @@
 //
 // [Server.Shutdown] stops accepting; answers the requests that have arrived, also on connections that the kernel has established and
 // on datagrams that have arrived; flushes and closes the connections, those last that the server has dialled; and returns when
-// every goroutine and descriptor of the server is gone. When its context ends first, it aborts what is left and returns a
+// every goroutine and descriptor of the server is gone. When its context ends first, it aborts the connections that are left and returns a
 // [ShutdownError] with the number of handlers and loops that it has not waited for. [Server.Close] is a Shutdown whose context has
 // ended. Handler.Close is called for each connection for which Open was called.
 //

@@ -14,8 +14,7 @@ type RequestHandler interface {
 }
 
 // An Executor hands requests of one connection to the server's workers, where they may block, and has their answers sent in the order
-// of the requests. A Handler uses it in Data and LastData. [Dispatcher] is a Handler that is built on it, and on nothing that is not
-// exported.
+// of the requests. A Handler uses it in Data and LastData. [Dispatcher] is a Handler that is built on it, and uses only exported methods.
 //
 // There are two ways to hand over requests, which are not mixed while requests are in work:
 //
@@ -36,8 +35,7 @@ type Executor struct{ c *loopConn }
 func (c *Conn) Executor() Executor { return Executor{c.loopPart()} }
 
 // Serve hands over a copy of message, for h to answer. Errors: ErrOverload if the server would hold more than MaxBuffered bytes, ErrClosed,
-// ErrHandler if ServeInput is under way; nothing was taken then. The error is meant to be returned from Data, which closes the connection with
-// it. Loop only.
+// ErrHandler if ServeInput is under way; then nothing was accepted. Data should return the error, which closes the connection. Loop only.
 func (x Executor) Serve(h RequestHandler, message []byte) error {
 	c := x.c
 	if c.life.isGone() || c.life.isClosing() {
@@ -54,10 +52,10 @@ func (x Executor) Serve(h RequestHandler, message []byte) error {
 	return nil
 }
 
-// ServeInput hands over input, which is what Data or LastData was given or a tail of it. first is what f.Next has found at its start: a
-// Message, which h answers first. Then f finds the messages that follow, for h to answer one after the other, until no message is
-// complete, the connection's handler is changed, reading is paused, the output is above HighWater, or 64 are answered; what is left is given to Data or
-// LastData again. If a Result is Final, the connection is closed as by Close when the message is answered.
+// ServeInput hands over input, which is the argument of Data or LastData or a tail of it. first is the result of f.Next at its start: a
+// Message, which h answers first. Then f finds the messages that follow, for h to answer one after the other, until no message is complete,
+// the connection's handler is changed, reading is paused, the output is above HighWater, or 64 are answered; the input that is left is
+// given to Data or LastData again. If a Result is Final, the connection is closed as by Close when the message is answered.
 //
 // The result of the call of Data or LastData in which ServeInput was successful is ignored. Errors: as Serve; ErrHandler also if requests
 // are in work or first is not a result for input. Loop only.
@@ -84,8 +82,8 @@ func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, 
 	return nil
 }
 
-// InWork is how many requests of the connection were handed over and have not ended, those that wait for a worker included. Input that
-// ServeInput has handed over counts as one. Loop only.
+// InWork returns the number of requests of the connection that were handed over and have not ended, including those that wait for a worker.
+// Input that ServeInput has handed over counts as one. Loop only.
 func (x Executor) InWork() int {
 	if x.c.holds.has(holdWorker) {
 		return 1
@@ -97,17 +95,17 @@ func (x Executor) InWork() int {
 }
 
 // Hold keeps Data and LastData from being called, and the connection from being read, while more than most requests of it are in work. It
-// holds until no more than most are, then a handler that wants it calls it again. With 0, the answers to all requests that
-// were handed over come first. Loop only.
+// has effect until no more than most are in work; a handler may call it again then. With 0, all requests that were handed over are answered
+// first. Loop only.
 func (x Executor) Hold(most int) {
 	if x.InWork() > max(most, 0) {
 		x.c.hold(max(most, 0))
 	}
 }
 
-// Cursor is the number that SetCursor has set, for the input that Data or LastData is given: 0 for input that begins anew, and for a new
-// handler. A handler uses it as the cursor of framing.Framing. Loop only.
+// Cursor returns the number that SetCursor has stored with the input that Data or LastData is given: 0 for new input and for a new handler.
+// A handler uses it as the cursor of framing.Framing. Loop only.
 func (x Executor) Cursor() int { return x.c.loop.cursor }
 
-// SetCursor keeps n with the input that the call of Data or LastData under way leaves. Loop only.
+// SetCursor stores n with the input that the current call of Data or LastData does not consume. Loop only.
 func (x Executor) SetCursor(n int) { x.c.loop.cursor = n }

@@ -4,18 +4,18 @@ import (
 	"runtime/debug"
 )
 
-// guard calls the user's fn, and isolates its panic where the server is to survive that.
+// guard calls fn, a function of the user, and recovers from a panic in it if OnPanic is set.
 func (c *Conn) guard(fn func()) {
 	if c.loop.srv.cfg.OnPanic == nil {
 		fn()
 		return
 	}
-	defer c.survive()
+	defer c.recoverPanic()
 	fn()
 }
 
-// survive is deferred by functions that call the user's. It isolates a panic: the connection ends.
-func (c *Conn) survive() {
+// recoverPanic is deferred by functions that call one of the user. It recovers from a panic, calls OnPanic and ends the connection.
+func (c *Conn) recoverPanic() {
 	if v := recover(); v != nil {
 		c.loop.srv.OnPanic(c, v, debug.Stack())
 		c.abort(ErrPanic)

@@ -20,20 +20,19 @@ type Handler interface {
 	// Data may return ErrYield to let the other connections take their turn first. Any other error closes the connection once its output is
 	// flushed, and is the reason that Close is called with. Loop only.
 	Data(c *Conn, p []byte) (n int, err error)
-	// Close is called once, after all other methods: when the connection's descriptor is closed, no
-	// request of it is in work and no file of it is read any more, or when Shutdown's context has ended and these are not waited for. If
-	// Dial could not connect, it is called without Open. The reason is nil
-	// after Conn.Close when all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed after a Shutdown
-	// that left nothing undone, else the error that ended the connection: one of this package's errors, the system's, or the one that Data
-	// or CloseWithError was given. Loop only.
+	// Close is called once, after all other methods: when the connection's descriptor is closed, no request of it is in work and no file of
+	// it is being read, or when Shutdown's context has ended and these are not waited for. If Dial could not connect, it is called without
+	// Open. The reason is nil after Conn.Close when all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed
+	// after a Shutdown in which all requests were answered and all output was flushed, else the error that ended the connection: an error
+	// of this package or of the system, the result of Data, or the argument of CloseWithError. Loop only.
 	Close(c *Conn, reason error)
 }
 
-// An EOFHandler is a Handler that goes on when the peer has closed its sending half. Without EOF the connection is
+// An EOFHandler is a Handler that keeps the connection open when the peer has closed its sending half. Without EOF the connection is
 // closed then, when its requests are answered and its output is flushed.
 type EOFHandler interface {
 	Handler
-	// EOF is called once, when everything that the peer has sent was given to Data. The connection stays open
+	// EOF is called once, when all input before the end was given to Data. The connection stays open
 	// for output until the handler closes it. Loop only.
 	EOF(c *Conn)
 }
@@ -60,7 +59,8 @@ type LastDataHandler interface {
 // A LimitHandler is a Handler that needs more input kept than MaxInput of the Server, as for messages that are longer.
 type LimitHandler interface {
 	Handler
-	// MaxInput is how many bytes the handler may leave unconsumed; the larger one of this and the server's MaxInput counts. Any goroutine.
+	// MaxInput returns the number of bytes that the handler may leave unconsumed; the larger one of this and the server's MaxInput applies.
+	// Any goroutine.
 	MaxInput() int
 }
 
@@ -68,21 +68,21 @@ type LimitHandler interface {
 type InputErrorHandler interface {
 	Handler
 	// InputError is called before a connection is closed because Data or LastData has returned err, or with ErrTooLong because more than
-	// MaxInput bytes are not consumed. The connection takes a last write. It is not called for ErrYield, ErrHandler and ErrOverload. Loop only.
+	// MaxInput bytes are not consumed. The handler may write a last answer. It is not called for ErrYield, ErrHandler and ErrOverload. Loop only.
 	InputError(c *Conn, err error)
 }
 
 // A CheckHandler is a Handler that can be invalid. The calls that give it to a server or a connection fail with its error.
 type CheckHandler interface {
 	Handler
-	// Check returns what is wrong, or nil. Any goroutine.
+	// Check returns an error if the Handler is invalid. Any goroutine.
 	Check() error
 }
 
-// maxWrapped is how many handlers a chain of Unwrap may have. A chain that is longer is taken for one that has no end.
+// maxWrapped is the number of handlers that a chain of Unwrap may have. A longer chain is treated as endless.
 const maxWrapped = 100
 
-// unwrap is the handler that h wraps, nil if there is none.
+// unwrap returns the handler that h wraps, or nil.
 func unwrap(h Handler) Handler {
 	if w, ok := h.(interface{ Unwrap() Handler }); ok {
 		return w.Unwrap()
@@ -90,8 +90,8 @@ func unwrap(h Handler) Handler {
 	return nil
 }
 
-// FindHandler returns the first Handler of h's chain that is a T, as errors.As does for errors: h, what it wraps, and so on. T is an interface
-// like EOFHandler, or the type of a Handler. Any goroutine.
+// FindHandler returns the first Handler of h's chain that is a T, as errors.As does for errors: h, the Handler that it wraps, and so on. T
+// is an interface like EOFHandler, or the type of a Handler. Any goroutine.
 func FindHandler[T any](h Handler) (t T, ok bool) {
 	for range maxWrapped {
 		if t, ok = h.(T); ok || h == nil {
@@ -102,7 +102,7 @@ func FindHandler[T any](h Handler) (t T, ok bool) {
 	return t, ok
 }
 
-// checkHandler says what is wrong with a handler or one that it wraps.
+// checkHandler returns an error if h, or a handler that it wraps, is invalid.
 func checkHandler(h Handler) error {
 	for range maxWrapped {
 		if h == nil {

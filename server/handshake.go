@@ -53,17 +53,17 @@ func (h *handshakes) len() int {
 	return len(h.running)
 }
 
-// handshakePatience is how long a handshake may wait for its client, all its waits together, while others wait for a place. It is many round
+// maxHandshakeWait is how long a handshake may wait for its client, all its waits together, while others wait for a place. It is many round
 // trips, so that a distant client is not rejected when many connect at once. When more wait than run, it is shorter, down to half.
-const handshakePatience = time.Second
+const maxHandshakeWait = time.Second
 
-// shortestLook is the least time between two checks of the running handshakes.
-const shortestLook = 10 * time.Millisecond
+// minEvictInterval is the least time between two checks of the running handshakes.
+const minEvictInterval = 10 * time.Millisecond
 
-// patience returns how long a handshake may wait for its client at present. Under mu.
-func (h *handshakes) patience() time.Duration {
-	shorter := time.Duration(float64(handshakePatience) * float64(h.limit) / float64(h.limit+h.waiting.Len()))
-	return max(handshakePatience/2, shorter)
+// maxWait returns how long a handshake may wait for its client at present. Under mu.
+func (h *handshakes) maxWait() time.Duration {
+	shorter := time.Duration(float64(maxHandshakeWait) * float64(h.limit) / float64(h.limit+h.waiting.Len()))
+	return max(maxHandshakeWait/2, shorter)
 }
 
 // enter reports whether c's handshake may run now. If it may not, it waits for a place.
@@ -97,25 +97,25 @@ func (h *handshakes) begin(c *Conn) {
 	}
 }
 
-// evict ends handshakes whose time is over, the oldest first, at most as many as wait for a place. It starts the timer that calls it again
-// while one waits. The time that the server itself computes does not count. Under mu.
+// evict ends handshakes that have waited for their clients for maxWait, the oldest first, at most as many as wait for a place. It starts
+// the timer that calls it again while one waits. The time that the server itself computes does not count. Under mu.
 func (h *handshakes) evict() {
-	now, patience := h.clock.Now(), h.patience()
-	again := patience
+	now, limit := h.clock.Now(), h.maxWait()
+	again := limit
 	for e := h.oldest.Front(); e != nil && h.evicted < h.waiting.Len(); {
 		r, next := e.Value.(*runningHandshake), e.Next()
-		if age := now - r.began; age < patience {
-			again = min(again, patience-age)
+		if age := now - r.began; age < limit {
+			again = min(again, limit-age)
 			break
 		}
 		stalled := r.c.ext.tls.pipe.Stalled()
-		if stalled >= patience {
+		if stalled >= limit {
 			h.oldest.Remove(e)
 			h.running[r.c] = nil
 			h.evicted++
-			r.c.abort(fmt.Errorf("%w: %w", ErrHandshake, timeoutError(fmt.Sprintf("its client took %v while others waited", patience))))
+			r.c.abort(fmt.Errorf("%w: %w", ErrHandshake, timeoutError(fmt.Sprintf("its client took %v while others waited", limit))))
 		} else {
-			again = min(again, patience-stalled)
+			again = min(again, limit-stalled)
 		}
 		e = next
 	}
@@ -123,14 +123,14 @@ func (h *handshakes) evict() {
 		return
 	}
 	if h.watch == nil {
-		h.watch = h.clock.AfterFunc(again, h.look)
+		h.watch = h.clock.AfterFunc(again, h.onTimer)
 	} else {
-		h.watch.Reset(max(again, shortestLook))
+		h.watch.Reset(max(again, minEvictInterval))
 	}
 }
 
-// look calls evict if a handshake waits. It is the timer's function.
-func (h *handshakes) look() {
+// onTimer calls evict if a handshake waits. It is the timer's function.
+func (h *handshakes) onTimer() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.waiting.Len() > 0 {
@@ -241,7 +241,7 @@ func (c *loopConn) handshakeEnded() {
 	}
 	s.totals.handshakes.Add(1)
 	c.setHandshake(handshakeDone)
-	t.more = true // what has come behind the handshake
+	t.more = true // input after the handshake
 	if t.upgraded {
 		c.deadlines.start(idleDeadline, c.loop.now())
 		c.mu.Lock()

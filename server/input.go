@@ -6,15 +6,15 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// input is what a connection has sent and its handler has not consumed. Most connections have none most of the time.
+// input is input of a connection that its handler has not consumed. Most connections have none most of the time.
 // When requests are handed over, an input carries them to a worker: the connection's own, which comes back afterwards, or one
 // that holds a copy of one message.
 //
-// It belongs to one goroutine at a time, which state names. It passes from the loop to a worker through the workers' queue, and back
+// It belongs to one goroutine at a time, according to state. It passes from the loop to a worker through the workers' queue, and back
 // under the connection's lock, with cmdDone.
 type input struct {
 	buf     []byte
-	pos     int // what is before it is consumed
+	pos     int // the bytes before it are consumed
 	cursor  int // of the framing, in the incomplete message at pos
 	counted int // bytes counted in Server.buffered
 	early   int // Concurrent: bytes counted in the connection's output while the answer waits for older ones
@@ -23,12 +23,12 @@ type input struct {
 	reply   replyState
 }
 
-// request is what a worker needs besides the bytes.
+// request is the data of a request besides the bytes.
 type request struct {
 	handler RequestHandler
 	framing framing.Framing // finds the messages after first; nil if there is only first
 	first   []byte          // the message that the loop has found; nil when it was taken
-	atEOF   bool            // nothing comes after the input
+	atEOF   bool            // the stream ends after the input
 	final   bool            // the framing has ended the stream: the rest is ignored
 }
 
@@ -44,7 +44,7 @@ const (
 
 var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInWork: "in work", inputAnswered: "answered"}
 
-// String is the state's name.
+// String returns the state's name.
 func (s inputState) String() string { return inputStates[s] }
 
 // inputNext are the states that may follow each state, as bits.
@@ -65,7 +65,7 @@ func (in *input) become(next inputState) {
 
 var inputs = sync.Pool{New: func() any { return new(input) }}
 
-// maxKept bounds the memory that stays with an input in the pool.
+// maxKept limits the buffer that an input in the pool keeps.
 const maxKept = 16 << 10
 
 func (c *loopConn) newInput() *input {
@@ -77,13 +77,13 @@ func (c *loopConn) newInput() *input {
 
 func (in *input) rest() []byte { return in.buf[in.pos:] }
 
-// inputOverhead is what an input takes up beside its bytes.
+// inputOverhead is the memory of an input besides its bytes.
 const inputOverhead = 384
 
-// memory is what the input takes up, without its reply.
+// memory returns the memory of the input, without its reply.
 func (in *input) memory() int { return cap(in.buf) + inputOverhead }
 
-// dropInput gives the input's memory back.
+// dropInput releases the input.
 func (c *loopConn) dropInput() {
 	in := c.in
 	if in == nil {
@@ -95,7 +95,7 @@ func (c *loopConn) dropInput() {
 	in.recycle()
 }
 
-// recycle makes the input another connection's.
+// recycle puts the input into the pool, for another connection.
 func (in *input) recycle() {
 	if cap(in.buf) > maxKept {
 		in.buf = nil
@@ -106,7 +106,7 @@ func (in *input) recycle() {
 	inputs.Put(in)
 }
 
-// count makes n the bytes that the input holds, in the server's account.
+// count sets the number of bytes that the input is counted with in Server.buffered.
 func (c *Conn) count(in *input, n int) {
 	if n != in.counted {
 		c.loop.srv.hold(n - in.counted)

@@ -31,11 +31,11 @@ func (a *acceptor) acceptOne() bool {
 	switch {
 	case err == nil:
 		a.ln.count()
-		s.welcome(a, fd, peer)
+		s.admitConn(a, fd, peer)
 		return true
 	case wouldBlock(err):
 		a.earlier = false
-		a.backoff = 0 // only now, so that a shortage in which clients come and go is logged once
+		a.backoff = 0 // only now, so that a shortage is logged once although some accepts succeed
 		return false
 	case isClientGone(err):
 		s.totals.acceptErrors.Add(1)
@@ -56,7 +56,7 @@ const maxBacklog = 1 << 16
 // finish accepts the connections that the kernel has already established, since closing the descriptor resets them, and closes it.
 // Between the last accept and the close the kernel may establish one more.
 func (a *acceptor) finish() {
-	for ; a.known && a.finished < maxBacklog && !a.closed && a.loop.srv.cutCtx.Err() == nil; a.finished++ {
+	for ; a.known && a.finished < maxBacklog && !a.closed && a.loop.srv.baseCtx.Err() == nil; a.finished++ {
 		if !a.acceptOne() {
 			break
 		}
@@ -69,8 +69,8 @@ func isClientGone(err error) bool {
 	return errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM)
 }
 
-// welcome makes an accepted descriptor a connection, or refuses it.
-func (s *Server) welcome(a *acceptor, fd int, peer sock.Peer) {
+// admitConn makes an accepted descriptor a connection, or refuses it.
+func (s *Server) admitConn(a *acceptor, fd int, peer sock.Peer) {
 	if !s.enterConn(false) {
 		a.loop.refuse(fd, a.ln.begins, nil)
 		return
@@ -107,7 +107,7 @@ func (s *Server) install(a *acceptor, l *loop, fd int, peer sock.Peer) {
 	}
 }
 
-// handToLoop has l begin the connection.
+// handToLoop makes l begin the connection.
 func (a *acceptor) handToLoop(l *loop, fd int, peer sock.Peer) {
 	c := a.newConn(l, fd, peer)
 	if c == nil {
@@ -140,7 +140,7 @@ func (s *Server) pick(peer sock.Peer) *loop {
 	n := len(s.loops)
 	switch {
 	case s.cfg.PickLoop != nil:
-		if i := s.askPick(peer); i >= 0 && i < n {
+		if i := s.callPickLoop(peer); i >= 0 && i < n {
 			return s.loops[i]
 		}
 		s.cfg.Logger.Error("server: PickLoop returned no loop's number", "loops", n)
@@ -160,8 +160,8 @@ func (s *Server) pick(peer sock.Peer) *loop {
 	return s.nextLoop()
 }
 
-// askPick calls PickLoop. It returns -1 if PickLoop panics and OnPanic is set.
-func (s *Server) askPick(peer sock.Peer) int {
+// callPickLoop calls PickLoop. It returns -1 if PickLoop panics and OnPanic is set.
+func (s *Server) callPickLoop(peer sock.Peer) int {
 	i, addr := -1, peer.Addr(s.network(peer))
 	if s.cfg.OnPanic == nil {
 		return s.cfg.PickLoop(addr, len(s.loops))

@@ -74,7 +74,7 @@ func (b *blockingAccept) take(nc net.Conn) error {
 		s.refuseConn(nc, b.ln.begins)
 		return nil
 	}
-	_ = nc.Close() // the error before counts
+	_ = nc.Close() // the first error is returned
 	switch {
 	case errors.Is(err, ErrServerClosed): // the listener is closed next
 	case errors.Is(err, ErrLoopClosed): // and there is no other loop
@@ -117,7 +117,7 @@ func (b *blockingAccept) log(message string, err error) {
 	}
 }
 
-// isTemporary reports whether Accept may succeed later. The errors of package net have a method for that.
+// isTemporary reports whether Accept may succeed later. Errors of package net report it by a method.
 func isTemporary(err error) bool {
 	var t interface{ Temporary() bool }
 	if errors.Is(err, net.ErrClosed) {

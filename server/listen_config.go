@@ -52,7 +52,7 @@ func (cfg *ListenerConfig) check(network string) error {
 	return nil
 }
 
-// start returns what the listener's connections begin with.
+// start returns the layers that the listener's connections begin with.
 func (cfg *ListenerConfig) start(s *Server) start {
 	begins := s.accepted()
 	if cfg.TLS != nil {
@@ -90,10 +90,10 @@ func (s *Server) openListener(ctx context.Context, network, address string, cfg 
 	return fd, addr, nil
 }
 
-// accepted is what the connections of a listener without options begin with.
+// accepted returns the start of the connections of a listener without options.
 func (s *Server) accepted() start { return start{proxy: s.cfg.ProxyProtocol, tls: s.cfg.TLS} }
 
-// hasCertificate reports whether a server's configuration has a certificate, or is going to be given one.
+// hasCertificate reports whether a server's configuration has a certificate, or a function that returns one.
 func hasCertificate(config *tls.Config) bool {
 	return len(config.Certificates) > 0 || config.GetCertificate != nil || config.GetConfigForClient != nil
 }

@@ -12,11 +12,10 @@ import (
 	"github.com/evmq/evmq/msgqueue"
 )
 
-// A loop is one of a server's loops with what its connections share. All but the marked fields belong to its goroutine.
+// A loop is the server's part of an event loop: its connections and the state that they share. All but the marked fields belong to its goroutine.
 //
-// Its turn: descriptors that are ready are read and their bytes given to handlers (ready); connections that other goroutines
-// have told it of are served, their output written (serve); and the requests that the turn has found are handed to the
-// workers in one go (endTurn).
+// In a turn, descriptors that are ready are read and the bytes given to handlers (ready); connections that other goroutines have queued are
+// served and their output written (serve); and the requests of the turn are handed to the workers together (endTurn).
 type loop struct {
 	srv     *Server
 	index   int
@@ -26,43 +25,43 @@ type loop struct {
 	count   atomic.Int32               // its connections. Any goroutine
 	traffic traffic                    // of its connections. Any goroutine
 
-	// orders are functions of the server's for the loop to call. They are few, and not bounded as posts are: a shutdown must not
-	// depend on the room that users' posts leave. Any goroutine.
-	orders *msgqueue.Queue[func()]
+	// tasks are functions of the server for the loop to call. They are few, so their number is not limited like that of posts: a shutdown
+	// must not depend on the posts of users. Any goroutine.
+	tasks *msgqueue.Queue[func()]
 
-	buf        []byte    // what is read, borrowed to Data
-	plain      []byte    // what TLS has decrypted, or is to encrypt
-	cipher     []byte    // room for the records of one flush
-	cursor     int       // of the framing in what Data was given; see Executor
-	current    *loopConn // the connection that the loop works on; see enter
-	iov        [maxVectors][]byte
-	dones      []outq.Done                     // completions to be called,
-	reported   int                             // how many of them have been,
-	outcome    error                           // and with what
-	handover   []*input                        // requests of this turn
-	backlog    []*input                        // requests that wait for room in the workers' queue
-	fed        *event.Event                    // activated by the workers when there is room again
-	dialing    map[*loopConn]struct{}          // Dial: those that are not connected
-	ending     map[*loopConn]struct{}          // closed, with a request still in work
-	refusals   map[*refusal]struct{}           // clients that are being told to go
-	cut        bool                            // everything is aborted: Shutdown's deadline
-	left       []*loopConn                     // when the loop is being closed: connections to be ended,
-	leftOrders []func()                        // and what was still to be done
-	watchers   []*event.Watcher                // of ev
-	endReason  error                           // of the connections, when the loop has ended; see loop_end.go
-	ended      atomic.Bool                     // the same. Any goroutine
-	late       lateWork                        // Any goroutine
-	goneOnce   sync.Once                       // closes gone
-	gone       chan struct{}                   // closed when the loop has ended and everything of it. Any goroutine
-	callback   func(*event.Event, event.Flags) // ready, bound once
+	buf       []byte    // the buffer of reads, which Data is given
+	plain     []byte    // bytes that TLS has decrypted, or will encrypt
+	cipher    []byte    // the records of one flush
+	cursor    int       // of the framing in the argument of Data; see Executor
+	current   *loopConn // the connection that the loop works on; see enter
+	iov       [maxVectors][]byte
+	dones     []outq.Done                     // completions to be called,
+	reported  int                             // how many of them were called,
+	outcome   error                           // and their argument
+	handover  []*input                        // requests of this turn
+	backlog   []*input                        // requests that wait for room in the workers' queue
+	roomEvent *event.Event                    // activated by the workers when their queue has room again
+	dialing   map[*loopConn]struct{}          // Dial: those that are not connected
+	ending    map[*loopConn]struct{}          // closed, with a request still in work
+	refusals  map[*refusal]struct{}           // clients that are being refused
+	aborting  bool                            // connections are aborted: Shutdown's context has ended
+	leftConns []*loopConn                     // when the loop is being closed: connections to be ended,
+	leftTasks []func()                        // and tasks that were not called
+	watchers  []*event.Watcher                // of ev
+	endReason error                           // of the connections, when the loop has ended; see loop_end.go
+	ended     atomic.Bool                     // the same. Any goroutine
+	late      lateWork                        // Any goroutine
+	goneOnce  sync.Once                       // closes gone
+	gone      chan struct{}                   // closed when the loop has ended, with its connections and listeners. Any goroutine
+	callback  func(*event.Event, event.Flags) // ready, bound once
 	loopAssert
 }
 
 const (
 	maxVectors = 16
-	// readSize is what one read of a connection takes in a turn; the rest comes next turn, after the others.
+	// readSize is the size of a read of a connection in a turn; the rest is read in the next turn, after the other connections.
 	readSize = 64 << 10
-	// writeBudget is what a connection may write in a turn: what one system call takes.
+	// writeBudget is the number of bytes that a connection may write in a turn: the limit of one system call.
 	writeBudget = sock.MaxRaw
 )
 
@@ -76,7 +75,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	l.callback = l.ready
 	l.queue, err = msgqueue.New(ev, l.serve, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: 1024})
 	if err == nil {
-		l.orders, err = msgqueue.New(ev, func(fn func()) { fn() }, &msgqueue.Config{Bound: msgqueue.Unlimited})
+		l.tasks, err = msgqueue.New(ev, func(fn func()) { fn() }, &msgqueue.Config{Bound: msgqueue.Unlimited})
 	}
 	watch := func(on func(func()) (*event.Watcher, error), fn func()) {
 		if err == nil {
@@ -89,13 +88,13 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	watch(ev.OnTurnEnd, l.endTurn)
 	watch(ev.OnClose, l.closedByOwner)
 	if err == nil {
-		l.fed, err = ev.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) { l.feed() })
+		l.roomEvent, err = ev.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) { l.submitBacklog() })
 	}
 	if err == nil && len(s.cfg.UseLoops) == 0 {
 		l.owner, err = ev.Own()
 	}
 	if err != nil {
-		_ = l.discard() // nothing runs on it yet; err says what went wrong
+		_ = l.discard() // the loop was not run; err is returned
 		if len(s.cfg.UseLoops) == 0 {
 			_ = ev.Close()
 		}
@@ -104,7 +103,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	return l, nil
 }
 
-// now is the loop's time, as this turn has read it.
+// now returns the loop's time, which is read once in a turn.
 func (l *loop) now() time.Duration { return l.ev.Now() }
 
 // discard ends a loop that has not been used.
@@ -115,8 +114,8 @@ func (l *loop) discard() error {
 	if l.queue != nil {
 		l.queue.Close()
 	}
-	if l.orders != nil {
-		l.orders.Close()
+	if l.tasks != nil {
+		l.tasks.Close()
 	}
 	for _, w := range l.watchers {
 		w.Stop()

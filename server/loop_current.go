@@ -2,7 +2,7 @@ package server
 
 // A loop works on one connection at a time: it reads, calls the handler, writes and calls completions. Only callbacks of this connection
 // run meanwhile. A callback may cut the work short, by runtime.Goexit or by a panic that an option of the loops recovers from. Then
-// loop.current still names the connection when the loop goes on, and abortCurrent ends it.
+// loop.current is still the connection when the loop continues, and abortCurrent ends it.
 
 // enter begins the work on c. It ends when current is set to nil.
 func (l *loop) enter(c *loopConn) {
@@ -19,21 +19,21 @@ func (l *loop) abortCurrent() {
 	c.mu.Lock()
 	c.state = connClosed
 	c.setReason(ErrPanic)
-	c.commands |= cmdLook
+	c.commands |= cmdCheck
 	c.sched = c.sched&schedRefused | schedQueued
 	c.mu.Unlock()
 	if l.queue.Push(c) != nil { // the loop is being closed
-		l.left = append(l.left, c)
+		l.leftConns = append(l.leftConns, c)
 	}
 	l.report(c, l.outcome)
 	l.current = nil
 }
 
-// maxDones bounds the memory for completions that stays with a loop.
+// maxDones limits the memory for completions that a loop keeps.
 const maxDones = 1 << 10
 
-// report calls the completions in l.dones, which are of writes to c, with what has become of these. When a callback cuts it
-// short, the next call goes on behind it.
+// report calls the completions in l.dones, which are of writes to c, with their outcome. When a callback cuts it short, the next call
+// continues after that callback.
 func (l *loop) report(c *loopConn, outcome error) {
 	l.outcome = outcome
 	for l.reported < len(l.dones) {

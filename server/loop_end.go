@@ -7,10 +7,10 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// A loop ends in one of three ways. The server closes a loop of its own when it is shut down. A loop of UseLoops is left by the server
-// then, and goes on without it. Or the program closes a loop of UseLoops while the server runs.
+// A loop ends in one of three ways. The server closes a loop of its own when it is shut down. The server removes itself then from a loop of
+// UseLoops, which goes on without it. Or the program closes a loop of UseLoops while the server runs.
 
-// leave ends a loop of UseLoops for the server. On the loop.
+// leave removes the server from a loop of UseLoops. On the loop.
 func (l *loop) leave() { l.end(ErrServerClosed) }
 
 // closedByOwner is the loop's OnClose function: the server, or the program with UseLoops, closes the loop.
@@ -22,24 +22,25 @@ func (l *loop) closedByOwner() {
 	}
 }
 
-// end ends everything of the server on the loop, the first time that it is called. On the loop, or on the goroutine that closes it.
+// end ends the connections, listeners and sockets of the server on the loop, the first time that it is called. On the loop, or on the
+// goroutine that closes it.
 func (l *loop) end(reason error) {
 	if l.endReason != nil {
 		return
 	}
 	l.endReason = reason
 	l.ended.Store(true)
-	l.leftOrders = l.orders.Close()
-	l.left = append(l.left, l.queue.Close()...)
-	_ = l.fed.Del() // the loop may be closed
+	l.leftTasks = l.tasks.Close()
+	l.leftConns = append(l.leftConns, l.queue.Close()...)
+	_ = l.roomEvent.Del() // the loop may be closed
 	for _, w := range l.watchers {
 		w.Stop()
 	}
 	l.endRest()
 }
 
-// endRest does what was still to be done, and ends what the server has on the loop. If a callback calls runtime.Goexit, it goes on
-// where it was.
+// endRest carries out the remaining tasks and commands, and ends the connections, listeners and sockets of the loop. If a callback calls
+// runtime.Goexit, the next call continues after that callback.
 func (l *loop) endRest() {
 	complete := false
 	defer func() {
@@ -59,26 +60,26 @@ func (l *loop) endRest() {
 	l.runLate()
 }
 
-// runLeft carries out the orders and commands that have not been carried out.
+// runLeft carries out the tasks and commands that have not been carried out.
 func (l *loop) runLeft() {
 	if l.current != nil {
 		l.abortCurrent()
 	}
-	for len(l.leftOrders) > 0 {
-		fn := l.leftOrders[0]
-		l.leftOrders = l.leftOrders[1:]
+	for len(l.leftTasks) > 0 {
+		fn := l.leftTasks[0]
+		l.leftTasks = l.leftTasks[1:]
 		fn()
 	}
-	l.cut = true
-	for len(l.left) > 0 {
-		c := l.left[0]
-		l.left = l.left[1:]
+	l.aborting = true
+	for len(l.leftConns) > 0 {
+		c := l.leftConns[0]
+		l.leftConns = l.leftConns[1:]
 		c.mu.Lock()
 		commands := c.commands
 		c.commands, c.sched = 0, schedRunning
 		c.mu.Unlock()
 		l.enter(c)
-		if commands&cmdOpen == 0 { // else it fails when it begins, because cut is set
+		if commands&cmdOpen == 0 { // else it fails when it begins, because aborting is set
 			c.fail(l.endReason)
 		}
 		c.applyCommands(commands)

@@ -19,12 +19,12 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 	l.current = nil
 }
 
-// onReady handles what the kernel and the timer report of c.
+// onReady handles reports of the kernel and of the timer for c.
 func (c *loopConn) onReady(what event.Flags) {
 	if what&event.Timeout != 0 && !c.onTimeout() {
 		return
 	}
-	if c.life == lifeDialing { // its attempts have events of their own
+	if c.life == lifeDialing { // the attempts to connect have events of their own
 		return
 	}
 	if what&event.Write != 0 {
@@ -38,7 +38,7 @@ func (c *loopConn) onReady(what event.Flags) {
 	}
 }
 
-// serve is the queue's callback: c has output, or commands.
+// serve is the callback of the queue: c has output or commands.
 func (l *loop) serve(c *loopConn) {
 	l.enter(c)
 	c.serve()
@@ -50,7 +50,7 @@ func (c *loopConn) serve() {
 	commands := c.commands
 	c.commands, c.sched = 0, c.sched&schedRefused|schedRunning
 	if c.state != connClosed && (commands == 0 || commands == cmdDone && c.nothingLeft()) {
-		// Nearly always: output, perhaps with a worker that has finished its request. One lock for all of it.
+		// The usual case: output, perhaps with the end of a request. It needs the lock once.
 		if commands == cmdDone {
 			c.takeBack()
 		}
@@ -63,7 +63,7 @@ func (c *loopConn) serve() {
 	c.applyCommands(commands)
 }
 
-// applyCommands carries out commands, in the order in which it makes sense, and lets the connection go on.
+// applyCommands carries out commands in a fixed order, and calls advance.
 func (c *loopConn) applyCommands(commands command) {
 	if commands&cmdOpen != 0 && !c.begin() {
 		return
@@ -85,7 +85,7 @@ func (c *loopConn) applyCommands(commands command) {
 	paused := c.isPaused()
 	c.mu.Unlock()
 	if c.life.isGone() {
-		c.leaveGone()
+		c.leaveClosed()
 		return
 	}
 	if state == connClosed {
@@ -102,7 +102,7 @@ func (c *loopConn) applyCommands(commands command) {
 		c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not go on while reading was paused
 	}
 	c.holds.set(holdPause, paused)
-	if state == connBroken && paused && c.timeouts().Close == event.NoTimeout { // or it would stay for ever
+	if state == connBroken && paused && c.timeouts().Close == event.NoTimeout { // else nothing would end it
 		c.fail(reason)
 		return
 	}
@@ -113,7 +113,7 @@ func (c *loopConn) applyCommands(commands command) {
 		}
 	}
 	c.advance()
-	c.arm() // a command may have brought a deadline nearer
+	c.arm() // a command may have made a deadline earlier
 }
 
 // advance processes the input that is left, writes, and ends the work on the connection.
@@ -135,7 +135,7 @@ func (c *loopConn) advance() {
 		c.decrypt()
 		return
 	case c.draining.isDraining() && c.life.takesInput() && c.mayRead() && !c.handshake().isUnderWay():
-		c.read() // what came before the shutdown is still answered; more is not read, or a busy client would keep us
+		c.read() // requests before the shutdown are still answered; later input is not read, since a busy client would delay the shutdown
 		c.holds.add(holdLastRead)
 	case c.draining.isDraining() && c.handshake().isUnderWay() && c.mayRead() && !c.handshake().isBegun():
 		c.read() // a whole ClientHello is still answered

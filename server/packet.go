@@ -18,20 +18,20 @@ import (
 // workers. The zone of an IPv6 address is the number of the interface.
 type PacketHandler func(pc *PacketConn, p []byte, from netip.AddrPort)
 
-// A PacketConn is a UDP socket of a server. Nothing is kept: a datagram that arrives is given to the handler, and one that is sent is given
+// A PacketConn is a UDP socket of a server. It has no buffers: a datagram that arrives is given to the handler, and one that is sent is given
 // to the kernel; otherwise it is discarded and counted. Datagrams that the kernel discards, because its buffer is full, are counted by
 // the kernel alone.
 //
 // A socket that is bound to no particular address of this machine, as ":53", receives at all of them. On Linux its handler is
 // given a PacketConn for each of them. WriteTo of that PacketConn sends from the address that the datagram was sent to, from any goroutine
-// and at any time; Local returns that address. All these PacketConns are one socket and share Close, Stats and the rest. On other
+// and at any time; Local returns that address. All these PacketConns are one socket and share Close, Stats and all other methods. On other
 // systems, and with the PacketConn that ListenPacket returns, the system chooses the address to send from.
 type PacketConn struct {
 	*endpoint
 	local sock.Peer // the address to send from; the zero Peer leaves it to the system
 }
 
-// endpoint is what the PacketConns of one socket share.
+// endpoint is the state that the PacketConns of one socket share.
 type endpoint struct {
 	main    *PacketConn // the one that ListenPacket or AddPacketConn has returned
 	srv     *Server
@@ -40,7 +40,7 @@ type endpoint struct {
 	sockets []*packetSocket // one, or one for each loop, all with the same address
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	stopped atomic.Bool // nothing is received any more
+	stopped atomic.Bool // no datagram is received any more
 
 	received, sent, bytesReceived, bytesSent, full, dropped, errors atomic.Uint64
 }
@@ -196,7 +196,7 @@ func (s *Server) newPacketConn(cfg PacketConfig) (*PacketConn, error) {
 	}
 	pc := &PacketConn{endpoint: &endpoint{srv: s, handler: h}}
 	pc.main = pc
-	pc.ctx, pc.cancel = context.WithCancelCause(s.cutCtx)
+	pc.ctx, pc.cancel = context.WithCancelCause(s.baseCtx)
 	return pc, nil
 }
 

@@ -44,7 +44,7 @@ type packetState uint8
 
 const (
 	packetOpen    packetState = iota
-	packetStopped             // receives nothing any more
+	packetStopped             // it receives no more datagrams
 	packetClosed
 )
 
@@ -62,7 +62,7 @@ func (k *packetSocket) stop() {
 	defer k.mu.Unlock()
 	if k.state == packetOpen {
 		k.state = packetStopped
-		_ = k.e.Del() // there is nothing else to do about the event
+		_ = k.e.Del() // an error changes nothing: the event is not used again
 	}
 }
 
@@ -77,7 +77,7 @@ func (k *packetSocket) close() error {
 	return k.pc.srv.calls.Close(k.fd)
 }
 
-// sockaddrs has the addresses that system calls get, so that a call allocates none.
+// sockaddrs has buffers for the addresses of system calls, so that a call allocates none.
 var sockaddrs = sync.Pool{New: func() any { return new(sock.Sockaddrs) }}
 
 func (k *packetSocket) send(p []byte, local sock.Peer, to netip.AddrPort) error {
@@ -118,10 +118,10 @@ func (k *packetSocket) receive(p []byte) (n int, from, local sock.Peer, err erro
 	return n, from, local, err
 }
 
-// maxViews bounds the views that a socket keeps: a machine may have a whole network as its addresses.
+// maxViews limits the views that a socket keeps: a machine may have a whole network as its addresses.
 const maxViews = 1024
 
-// view is the PacketConn for datagrams that were sent to local. On the loop.
+// view returns the PacketConn for datagrams that were sent to local. On the loop.
 func (k *packetSocket) view(local sock.Peer) *PacketConn {
 	if k.views == nil || local == (sock.Peer{}) {
 		return k.pc
@@ -181,10 +181,10 @@ func (k *packetSocket) read() {
 	}
 }
 
-// maxLast bounds the reads of finish, so that a flood of datagrams cannot keep a socket from its end.
+// maxLast limits the reads of finish, so that a flood of datagrams cannot delay the end of a socket.
 const maxLast = 64 * packetBudget
 
-// finish receives what has arrived before a shutdown.
+// finish receives the datagrams that have arrived before a shutdown.
 func (k *packetSocket) finish() {
 	for ; k.finishing < maxLast; k.finishing++ {
 		n, from, local, err := k.receive(k.loop.buf)
@@ -239,7 +239,7 @@ func (k *packetSocket) resume() {
 		err = k.e.SetConditions(event.Read)
 	}
 	k.mu.RUnlock()
-	if err != nil { // as when memory is short: try again later
+	if err != nil { // for example because memory is short: try again later
 		k.pause(err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // DispatchPackets returns a handler that calls fn for each datagram on a worker, where it may block. Several datagrams are handled at a
 // time, in no order. A datagram for which there is no room, or that arrives when the socket is closed, is discarded and counted;
-// see PacketConn.Dispatch. If fn is nil, so is the handler. Any goroutine.
+// see PacketConn.Dispatch. If fn is nil, the handler is nil, too. Any goroutine.
 func DispatchPackets(fn PacketHandler) PacketHandler {
 	if fn == nil {
 		return nil // the call that uses the handler fails
@@ -24,7 +24,7 @@ func DispatchPackets(fn PacketHandler) PacketHandler {
 	}
 }
 
-// Dispatch has fn called on a worker with a copy of p. It is for handlers that answer some datagrams on the loop. It never waits.
+// Dispatch makes a worker call fn with a copy of p. It is for handlers that answer some datagrams on the loop. It never waits.
 // Datagrams may use half of Server.Queue, so that a flood of them leaves room for the requests of connections.
 //
 // Errors: ErrFull above that half, and ErrServerFull above MaxBuffered, both of which count the datagram as dropped; ErrClosed; ErrInvalid
@@ -43,7 +43,7 @@ func (pc *PacketConn) Dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 
 func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) error {
 	s := pc.srv
-	s.jobs.enter(math.MaxInt) // before stopped is read: Shutdown sets it, and then waits for what has entered
+	s.jobs.enter(math.MaxInt) // before stopped is read: Shutdown sets it, and then waits for the jobs that have entered
 	err := ErrClosed
 	if !pc.stopped.Load() {
 		err = ErrServerFull
@@ -100,7 +100,7 @@ func (j *packetJob) Run() {
 		s.hold(-size)
 		s.jobs.leave()
 	}()
-	if s.cutCtx.Err() != nil {
+	if s.baseCtx.Err() != nil {
 		j.pc.dropped.Add(1)
 		return
 	}

@@ -10,22 +10,22 @@ import (
 	proxyproto "github.com/pires/go-proxyproto"
 )
 
-// maxProxyHeader bounds a PROXY header: version 2 may say how long it is, and with all that proxies add it stays far below.
+// maxProxyHeader limits the length of a PROXY header. Version 2 contains its length; headers of proxies are much shorter than the limit.
 const maxProxyHeader = 4 << 10
 
-// proxied is a connection that begins with a PROXY header.
+// proxied is the state of a connection that begins with a PROXY header.
 type proxied struct {
 	buf    []byte
 	held   int      // bytes of buf counted in Server.buffered. Loop only
-	source net.Addr // what the header says; nil if it says nothing (LOCAL, UNKNOWN)
+	source net.Addr // the address in the header; nil if it has none (LOCAL, UNKNOWN)
 }
 
-// How the two versions begin.
+// The beginnings of the two versions.
 const proxyWord = "PROXY "
 
 var proxySignature = []byte("\r\n\r\n\x00\r\nQUIT\n")
 
-// proxyHeaderLen returns how long the header at the start of p is, 0 if that is still to come.
+// proxyHeaderLen returns the length of the header at the start of p, or 0 if p is too short to tell.
 func proxyHeaderLen(p []byte) (int, error) {
 	switch {
 	case bytes.HasPrefix(p, proxySignature):
@@ -50,15 +50,15 @@ func proxyHeaderLen(p []byte) (int, error) {
 	return 0, fmt.Errorf("%w: the connection does not begin with one", ErrProxyHeader)
 }
 
-// dropProxyHeader gives back the memory of a header that was not complete.
+// dropProxyHeader releases the memory of a header that was not complete.
 func (c *loopConn) dropProxyHeader(x *proxied) {
 	x.buf = nil
 	c.loop.srv.hold(-x.held)
 	x.held = 0
 }
 
-// readProxyHeader takes the header from p, what was read, and returns what comes behind it, which is not nil; nil while the header is
-// not complete, or when the connection is closed for it.
+// readProxyHeader removes the header from p, the bytes that were read, and returns the bytes after it, which are not nil. It returns nil
+// while the header is not complete, and when it has closed the connection because of it.
 func (c *loopConn) readProxyHeader(x *proxied, p []byte) (rest []byte) {
 	if len(x.buf) > 0 {
 		p = append(x.buf, p...) // which keepProxyHeader counts if it stays
@@ -78,7 +78,7 @@ func (c *loopConn) readProxyHeader(x *proxied, p []byte) (rest []byte) {
 	return rest
 }
 
-// keepProxyHeader keeps p, which is not complete, until more comes, unless the server has no room for it.
+// keepProxyHeader stores p, which is not complete, until more bytes arrive. It fails if the server has no room for them.
 func (c *loopConn) keepProxyHeader(x *proxied, p []byte) error {
 	s := c.loop.srv
 	if err := s.overloads(len(p) - x.held); err != nil {
@@ -93,7 +93,7 @@ func (c *loopConn) keepProxyHeader(x *proxied, p []byte) error {
 	return nil
 }
 
-// parseProxyHeader notes what a complete header says. Without TLS the connection is open then.
+// parseProxyHeader stores the address of a complete header, and opens the connection if it has no TLS.
 func (c *loopConn) parseProxyHeader(x *proxied, header []byte) error {
 	h, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(header)))
 	if err != nil {

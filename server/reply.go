@@ -8,10 +8,10 @@ import (
 	"github.com/evmq/evmq/internal/outq"
 )
 
-// A Reply takes the answer to one request. What is written to it up to Flush, or to the end of the function that it was given to, is sent
-// without a gap: bytes that are written to the connection meanwhile are sent before or after it. When the function has returned, every
-// method that writes returns ErrReplyEnded, also while a later request of the connection is in work. A Reply is a small value, which may be
-// copied and used from several goroutines; the bytes of each Write are contiguous. The zero Reply has ended.
+// A Reply receives the answer to one request. The bytes that are written to it up to Flush, or to the end of the function that it was given
+// to, are sent without a gap: bytes that are written to the connection meanwhile are sent before or after them. When the function has
+// returned, every method that writes returns ErrReplyEnded, also while a later request of the connection is in work. A Reply is a small
+// value, which may be copied and used from several goroutines; the bytes of each Write are contiguous. The zero Reply has ended.
 type Reply struct {
 	c      *Conn
 	in     *input // whose state is the reply's as long as it has the reply's number
@@ -19,8 +19,8 @@ type Reply struct {
 }
 
 // Write copies p to the reply. Up to 16 KB are gathered before they become output of the connection. For more, Write waits while the
-// connection holds MaxOutput bytes or more, and, with concurrent requests, while older ones are not answered. It returns the number of bytes
-// that were copied. Errors: ErrReplyEnded; ErrClosed, with the reason, if the connection takes no more output, also when that ends
+// connection holds MaxOutput bytes or more, and, with concurrent requests, while older ones are not answered. It returns the number of
+// bytes that were copied. Errors: ErrReplyEnded; ErrClosed, with the reason, if the connection accepts no more output, also when that ends
 // a wait. After an error, all methods that write return it. May block; not in a callback.
 func (w Reply) Write(p []byte) (int, error) {
 	r, err := w.lock()
@@ -44,8 +44,9 @@ func (w Reply) Write(p []byte) (int, error) {
 func (w Reply) WriteString(s string) (int, error) { return w.Write(bytesOf(s)) }
 
 // WriteOwned is Write without a copy: p belongs to the connection from the call on, and must not be changed. It belongs to the caller again
-// when release, which may be nil, is called, once, on the connection's loop, with nil or the reason why p was not given to the kernel. It
-// waits as Write does. When WriteOwned fails, nothing of p was taken and release is not called. Errors: as Write. May block; not in a callback.
+// when release, which may be nil, is called, once, on the connection's loop, with nil or the reason why p was not given to the kernel.
+// WriteOwned waits as Write does. When it fails, nothing of p was accepted and release is not called. Errors: as Write. May block; not in a
+// callback.
 func (w Reply) WriteOwned(p []byte, release func(error)) error {
 	if release == nil {
 		release = func(error) {}
@@ -56,7 +57,7 @@ func (w Reply) WriteOwned(p []byte, release func(error)) error {
 	return nil
 }
 
-// SendFile adds n bytes of f from offset to the reply, behind what was written to it before. It is like Conn.SendFile, except that it
+// SendFile adds n bytes of f from offset to the reply, after the bytes that were written to it before. It is like Conn.SendFile, except that it
 // waits where that returns ErrFull. When SendFile fails, done is not called. Errors: ErrInvalid, else as Write. May block; not in a
 // callback.
 func (w Reply) SendFile(f *os.File, offset, n int64, done func(error)) error {
@@ -69,8 +70,8 @@ func (w Reply) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	return nil
 }
 
-// Notify makes the loop call done once: with nil when all that was written to the reply before is given to the kernel, or with the reason
-// why it is not. It waits as Write does, since what was gathered becomes output first. When Notify
+// Notify makes the loop call done once: with nil when all earlier bytes of the reply are given to the kernel, or with the reason
+// why it is not. It waits as Write does, since the gathered bytes become output first. When Notify
 // fails, done is not called. Errors: ErrInvalid if done is nil, else as Write. May block; not in a callback.
 func (w Reply) Notify(done func(error)) error {
 	if done == nil {
@@ -82,7 +83,7 @@ func (w Reply) Notify(done func(error)) error {
 	return nil
 }
 
-// Flush makes what was written so far output of the connection. What is written to the connection from then on may be sent before the rest of
+// Flush makes the bytes that were written so far output of the connection. Later writes to the connection may be sent before the rest of
 // the reply. It waits as Write does. Errors: as Write. May block; not in a callback.
 func (w Reply) Flush() error {
 	r, err := w.lock()
@@ -96,14 +97,14 @@ func (w Reply) Flush() error {
 	return nil
 }
 
-// Conn is the connection that the request came from, also when the reply has ended; nil for the zero Reply. Any goroutine.
+// Conn returns the connection that the request came from, also when the reply has ended. It returns nil for the zero Reply. Any goroutine.
 func (w Reply) Conn() *Conn { return w.c }
 
-// Context is the connection's context: it ends with the connection, and at the latest when the context of Shutdown ends. See Conn.Context. It
+// Context returns the connection's context: it ends with the connection, and at the latest when the context of Shutdown ends. See Conn.Context. It
 // must not be called on the zero Reply. Any goroutine.
 func (w Reply) Context() context.Context { return w.c.Context() }
 
-// add makes what is gathered, with p behind it, output of the connection.
+// add makes the gathered bytes, followed by p, output of the connection.
 func (w Reply) add(p piece) error {
 	r, err := w.lock()
 	if err != nil {
@@ -113,8 +114,8 @@ func (w Reply) add(p piece) error {
 	return r.sendGathered(p, true)
 }
 
-// lock locks the reply's state. It fails if the reply has ended, so that the state is that of another reply, or if the connection takes no more
-// output.
+// lock locks the reply's state. It fails if the reply has ended, so that the state is that of another reply, or if the connection accepts
+// no more output.
 func (w Reply) lock() (*replyState, error) {
 	if w.in == nil { // the zero Reply
 		return nil, ErrReplyEnded

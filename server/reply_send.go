@@ -6,7 +6,7 @@ import (
 	"github.com/evmq/evmq/internal/outq"
 )
 
-// A piece is what is added to the output in one go. The parts come in the order of the fields; those that are nil are left out.
+// A piece is added to the output as a whole. Its parts follow in the order of the fields; parts that are nil are left out.
 type piece struct {
 	copied []byte
 	owned  []byte // with done as its release
@@ -14,7 +14,7 @@ type piece struct {
 	done   outq.Done
 }
 
-// sendGathered is send of what is gathered, with p behind it. Under r.mu.
+// sendGathered is send of the gathered bytes, followed by p. Under r.mu.
 func (r *replyState) sendGathered(p piece, hold bool) error {
 	p.copied = r.buf
 	if err := r.send(p, hold); err != nil {
@@ -24,7 +24,7 @@ func (r *replyState) sendGathered(p piece, hold bool) error {
 	return nil
 }
 
-// writeLong makes what is gathered output of the connection, and p, in pieces, up to a rest that is gathered. Under r.mu.
+// writeLong makes the gathered bytes and p, in pieces, output of the connection, except for a rest that is gathered. Under r.mu.
 func (r *replyState) writeLong(p []byte) (n int, err error) {
 	if err = r.sendGathered(piece{}, true); err != nil {
 		return 0, err
@@ -40,8 +40,7 @@ func (r *replyState) writeLong(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// send waits for room and appends p to the output. With hold, what is written to the connection from now on waits for the rest of the
-// reply. Under r.mu, not c.mu.
+// send waits for room and appends p to the output. With hold, later writes to the connection wait for the rest of the reply. Under r.mu, not c.mu.
 func (r *replyState) send(p piece, hold bool) error {
 	c := r.c
 	for {
@@ -75,7 +74,7 @@ func (r *replyState) send(p piece, hold bool) error {
 		c.mu.Unlock()
 		select {
 		case <-room: // closed when the connection ends, too
-		case <-c.loop.srv.cutCtx.Done(): // the loop may be held up, and not close room
+		case <-c.loop.srv.baseCtx.Done(): // the loop may be held up, and not close room
 			r.err = fmt.Errorf("%w (%w)", ErrClosed, ErrServerClosed)
 			return r.err
 		}
@@ -88,8 +87,7 @@ func (c *Conn) hasRoomForFile() bool {
 	return s.files.Load() < s.cfg.maxFiles || c.out == nil || c.out.Files() == 0
 }
 
-// putPiece appends the parts of p to what goes to the kernel. Nothing of a part is taken if it ends the connection. Under c.mu; the
-// caller tells the loop.
+// putPiece appends the parts of p to the output. A part that ends the connection is not added. Under c.mu; the caller queues the connection.
 func (r *replyState) putPiece(p piece) {
 	c := r.c
 	r.put(p.copied)
@@ -103,7 +101,7 @@ func (r *replyState) putPiece(p piece) {
 	c.countOutput(before)
 }
 
-// put appends p to what goes to the kernel. Under c.mu; the caller tells the loop.
+// put appends p to the output. Under c.mu; the caller queues the connection.
 func (r *replyState) put(p []byte) {
 	if len(p) > 0 && r.mayHold(len(p)) {
 		before := r.c.outputMemory()
@@ -112,20 +110,20 @@ func (r *replyState) put(p []byte) {
 	}
 }
 
-// mayHold reports whether the output takes n more bytes, overhead included. When the whole server holds too much, it ends the connection
-// instead, except for a small answer to a peer that has taken all output before. Under c.mu; the caller tells the loop.
+// mayHold reports whether the output accepts n more bytes, overhead included. When the whole server holds too much, it ends the connection
+// instead, except for a small answer to a peer that has taken all earlier output. Under c.mu; the caller queues the connection.
 func (r *replyState) mayHold(n int) bool {
 	c := r.c
 	s := c.loop.srv
 	if !c.state.isDead() && s.isFull() && (c.held() > 0 || n > replyBuffer) {
 		c.state = connClosed
 		c.setReason(s.overloaded())
-		c.commands |= cmdLook
+		c.commands |= cmdCheck
 	}
 	return !c.state.isDead()
 }
 
-// releaseDeferred appends to the output what was written while a reply was sent in pieces. Under mu.
+// releaseDeferred appends the writes that were deferred while a reply was sent in pieces to the output. Under mu.
 func (c *Conn) releaseDeferred() {
 	x := c.ext
 	if x == nil {
@@ -156,7 +154,7 @@ func (r *replyState) commit() bool {
 	return true
 }
 
-// commitLocked makes what was gathered output of the connection, and ends the reply, so that what others write follows. Under c.mu, and
+// commitLocked makes the gathered bytes output of the connection, and ends the reply, so that deferred writes follow. Under c.mu, and
 // r.mu if the reply is open.
 func (r *replyState) commitLocked() {
 	c := r.c

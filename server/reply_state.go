@@ -5,25 +5,25 @@ import (
 	"sync/atomic"
 )
 
-// replyBuffer is how much of a reply is gathered before it goes to the connection.
+// replyBuffer is the number of bytes of a reply that are gathered before they become output.
 const replyBuffer = 16 << 10
 
-// smallReply is how much of a reply a worker may gather without counting it: it is part of what a worker takes up.
+// smallReply is the number of gathered bytes that are not counted, since they are small beside the other memory of a worker.
 const smallReply = 2 << 10
 
-// replyPhase is how far a reply is.
+// replyPhase is the state of a reply.
 type replyPhase uint8
 
 const (
-	replyEnded    replyPhase = iota // there is none: its function has not begun, or all of it is the connection's
-	replyOpen                       // its function runs; what was written to it goes out when it ends
-	replyInPieces                   // its function runs, and a part was committed: what others write waits for the rest
+	replyEnded    replyPhase = iota // there is none: its function has not begun, or all of it is output
+	replyOpen                       // its function runs; the bytes become output when it ends
+	replyInPieces                   // its function runs, and a part is output: other writes wait for the rest
 	replyWaits                      // Concurrent: its function has ended; it waits for the answers to older requests
 )
 
 var replyPhases = [...]string{replyEnded: "ended", replyOpen: "open", replyInPieces: "in pieces", replyWaits: "waits for older replies"}
 
-// String is the phase's name.
+// String returns the phase's name.
 func (p replyPhase) String() string { return replyPhases[p] }
 
 // replyNext are the phases that may follow each phase, as bits.
@@ -34,21 +34,21 @@ var replyNext = [...]uint8{
 	replyWaits:    1 << replyEnded,
 }
 
-// replyState is what the Replies of an input share, one after the other. Each has a number of its own, so that a Reply that is kept
-// cannot touch the next one's.
+// replyState is the state of the Replies of an input, one after the other. Each has a number of its own, so that a Reply that is used after
+// its end does not affect the next one.
 type replyState struct {
-	// number is that of the reply that is open or begins next: it grows with each end. It is changed under mu.
+	// number is the number of the reply that is open or begins next. It grows with each end. It is changed under mu.
 	number atomic.Uint64
 
 	mu       sync.Mutex // guards what follows; c and order are fixed while a reply is open. Locked before the connection's
 	c        *Conn
-	buf      []byte     // gathered: not yet the connection's
-	err      error      // of a Write, Flush and so on; everything after it fails too
+	buf      []byte     // gathered bytes, not yet output
+	err      error      // of a Write, Flush and so on; all later calls fail with it
 	order    uint64     // Concurrent: the request's number among those of its connection; else 0
 	counted  int        // bytes of buf counted in Server.buffered
 	phase    replyPhase // changed under c.mu, too, so that either lock is enough to read it
 	overfull bool       // Concurrent: its connection holds MaxOutput, so that it waits for the older replies
-	refused  bool       // is BusyText; no worker has answered
+	refused  bool       // the reply is BusyText; no worker has answered
 }
 
 // become changes the phase. Under mu and c.mu.
@@ -62,7 +62,7 @@ func (r *replyState) become(next replyPhase) {
 // beginReply begins the reply to the next request of in.
 func (in *input) beginReply() Reply {
 	r := &in.reply
-	r.become(replyOpen) // without mu: no Reply has this number yet, and those with another one look at nothing but the number
+	r.become(replyOpen) // without mu: no Reply has this number yet, and those with other numbers read only the number
 	r.refused, r.overfull = false, false
 	return Reply{r.c, in, r.number.Load()}
 }
@@ -70,7 +70,7 @@ func (in *input) beginReply() Reply {
 // isOpen reports whether the function of the reply runs. Under mu.
 func (r *replyState) isOpen() bool { return r.phase == replyOpen || r.phase == replyInPieces }
 
-// end ends the reply, if it is open: it takes no more bytes. Under mu and c.mu.
+// end ends the reply, if it is open: it accepts no more bytes. Under mu and c.mu.
 func (r *replyState) end(phase replyPhase) {
 	if r.isOpen() {
 		r.number.Add(1)
@@ -78,7 +78,7 @@ func (r *replyState) end(phase replyPhase) {
 	r.become(phase)
 }
 
-// reset readies the state for an input of another connection. A reply that has ended and was not sent, since its connection is gone, is
+// reset prepares the state for an input of another connection. A reply that has ended and was not sent, since its connection is gone, is
 // dropped.
 func (r *replyState) reset() {
 	if r.phase == replyWaits {
@@ -91,7 +91,7 @@ func (r *replyState) reset() {
 	r.c, r.buf, r.err, r.order = nil, r.buf[:0], nil, 0
 }
 
-// gather adds p to what is gathered. Under mu.
+// gather adds p to the gathered bytes. Under mu.
 func (r *replyState) gather(p []byte) {
 	r.buf = append(r.buf, p...)
 	if n := cap(r.buf); n > smallReply && n != r.counted {
@@ -99,7 +99,7 @@ func (r *replyState) gather(p []byte) {
 	}
 }
 
-// count makes n the bytes that buf is counted with. Under mu, or when the reply has ended.
+// count sets the number of bytes that buf is counted with. Under mu, or when the reply has ended.
 func (r *replyState) count(n int) {
 	if n != r.counted {
 		r.c.loop.srv.hold(n - r.counted)

@@ -4,7 +4,7 @@ import (
 	"runtime/debug"
 )
 
-// maxBatch is how many requests of one connection a worker takes in a row before it takes another connection's.
+// maxBatch is the number of requests of one connection that a worker answers in succession before those of another connection.
 const maxBatch = 64
 
 // Run answers the requests of an input, one after the other, on a worker.
@@ -33,7 +33,7 @@ func (in *input) Run() {
 	normal = true
 }
 
-// serveAll has the messages answered, the replies committed and the last one left to end.
+// serveAll answers the messages and commits the replies, except for the last one, which end commits.
 func (in *input) serveAll(c *Conn) {
 	message := in.takeFirst(c)
 	for served := 1; message != nil; served++ {
@@ -48,7 +48,7 @@ func (in *input) serveAll(c *Conn) {
 	in.end()
 }
 
-// takeFirst returns the request that the loop has found, nil if the connection is gone meanwhile.
+// takeFirst returns the request that the loop has found, or nil if the connection is closed meanwhile.
 func (in *input) takeFirst(c *Conn) []byte {
 	c.mu.Lock()
 	gone := c.state == connClosed
@@ -61,8 +61,8 @@ func (in *input) takeFirst(c *Conn) []byte {
 	return message
 }
 
-// mayGoOn reports whether the worker takes another message of the rest: not if the last request has changed the connection's handler or
-// paused it, or when its output is above HighWater.
+// mayGoOn reports whether the worker may answer another message of the input: not if the last request has changed the connection's handler
+// or paused reading, or if the output is above HighWater.
 func (in *input) mayGoOn(c *Conn) bool {
 	r := &in.reply
 	r.mu.Lock()
@@ -72,8 +72,8 @@ func (in *input) mayGoOn(c *Conn) bool {
 	return c.state <= connHalf && !c.pauseRequested() && (c.ext == nil || !c.ext.fresh) && c.held()+len(r.buf) < c.loop.srv.cfg.HighWater
 }
 
-// next takes the next message, skipping bytes that are none. It returns nil if the rest is for the loop: no message is complete, or
-// the framing does not understand it. The framing gives the loop the same result.
+// next returns the next message, and skips the bytes that the framing skips. It returns nil if no message is complete or the stream is
+// invalid. Then the loop handles the rest, for which the framing returns the same result.
 func (in *input) next() (message []byte) {
 	for in.pos < len(in.buf) {
 		rest := in.rest()
@@ -109,7 +109,7 @@ func (in *input) end() {
 	in.become(inputWithLoop)
 	r.mu.Unlock() // before c.mu: from then on the input may be another connection's
 	if c.state == connClosed {
-		c.count(in, 0) // here, since the loop may be gone, too
+		c.count(in, 0) // here, since the loop may have ended
 	}
 	queue := c.mark(cmdDone)
 	c.mu.Unlock()

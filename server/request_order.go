@@ -1,14 +1,14 @@
 package server
 
-// concurrency is what a connection needs whose requests are handled several at a time: their order, in which the answers
-// are sent, whichever ends first. All but inWork and holdAbove are guarded by the connection's lock.
+// concurrency is the state of a connection with several requests in work: their order, in which the answers are sent, independently of the
+// order in which they end. All but inWork and holdAbove are guarded by the connection's lock.
 type concurrency struct {
 	inWork    int      // requests in work. Loop only
 	holdAbove int      // with holdLimit: no input for the handler while more requests are in work. Loop only
-	ended     int      // requests that have ended since the loop looked
+	ended     int      // requests that have ended since the last takeBackMessages
 	last      uint64   // the order of the newest request; the first is 1
 	first     uint64   // the order of the oldest request that is not answered
-	early     []*input // that have ended before an older one
+	early     []*input // requests that have ended before an older one
 	held      int      // bytes that early holds, overhead included
 }
 
@@ -39,7 +39,7 @@ func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 	c.queueRequest(in)
 }
 
-// hold keeps input from the handler while more than most requests are in work. There is one.
+// hold keeps input from the handler while more than most requests are in work. At least one is in work, else it does nothing.
 func (c *loopConn) hold(most int) {
 	if !c.holds.has(holdRequests) {
 		return
@@ -60,7 +60,7 @@ func (c *loopConn) takeBackMessages() {
 	if c.ext != nil {
 		if conc = c.ext.conc; conc != nil {
 			ended, conc.ended = conc.ended, 0
-			c.commands &^= cmdDone // it is counted here, too; later it would be taken for the end of what comes next
+			c.commands &^= cmdDone // it is counted here; later it would count as the end of a later request
 		}
 	}
 	c.mu.Unlock()
@@ -102,17 +102,17 @@ func (in *input) endInOrder() {
 		next.recycle()
 	}
 	advanced := conc.first != before
-	if advanced && c.ext.room != nil { // a reply that waits to be the first may be it
+	if advanced && c.ext.room != nil { // a reply that waits may be the first now
 		close(c.ext.room)
 		c.ext.room = nil
 	}
-	queue := advanced && c.mark(cmdDone) || ends && c.mark(cmdLook)
+	queue := advanced && c.mark(cmdDone) || ends && c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 }
 
 // holdEarly counts a request that has ended before an older one, with its answer, as output that waits. When the whole server holds too
-// much, it ends the connection, and reports false. Under c.mu; the caller tells the loop.
+// much, it ends the connection and returns false. Under c.mu; the caller queues the connection.
 func (c *Conn) holdEarly(in *input) bool {
 	s := c.loop.srv
 	in.reply.count(0)
@@ -127,7 +127,7 @@ func (c *Conn) holdEarly(in *input) bool {
 	return false
 }
 
-// takeFirst returns the request that is the next to be answered, if it has ended.
+// takeFirst removes and returns the request whose answer is next, if it has ended.
 func (conc *concurrency) takeFirst() *input {
 	for i, in := range conc.early {
 		if in.reply.order == conc.first {

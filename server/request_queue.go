@@ -5,7 +5,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// overloads returns an error if n more bytes of input are too many for the server.
+// overloads returns an error if n more bytes of input would exceed MaxBuffered.
 func (s *Server) overloads(n int) error {
 	if n > 0 && s.buffered.Load()+int64(n) > s.cfg.MaxBuffered {
 		return s.overloaded()
@@ -13,20 +13,20 @@ func (s *Server) overloads(n int) error {
 	return nil
 }
 
-// queueInput queues p, which is all that is not consumed, for a worker. first was found at its start, and is consumed.
+// queueInput queues p, all input that is not consumed, for a worker. first was found at its start, and is consumed.
 func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, first framing.Result) {
 	message := first.Message
 	in := c.in
 	if in == nil {
 		in = c.newInput()
 		in.buf = append(in.buf[:0], p...)
-		if at, ok := offsetIn(p, message); ok { // else it is the framing's own
+		if at, ok := offsetIn(p, message); ok { // else the message is not in p
 			end := at + len(message)
 			message = in.buf[at:end:end]
 		}
 	}
 	in.request.handler, in.request.framing, in.request.first = h, f, message
-	in.request.atEOF, in.request.final = c.peerHalf.isEndTold(), first.Final
+	in.request.atEOF, in.request.final = c.peerHalf.isEndReported(), first.Final
 	in.pos = len(in.buf) - len(p) + first.Advance
 	in.cursor = first.Cursor
 	c.count(in, in.memory())
@@ -64,10 +64,10 @@ func (l *loop) handOver(ins []*input) {
 }
 
 // HasRoom is called by a worker when there is room for the backlog.
-func (l *loop) HasRoom() { _ = l.fed.Activate(0) } // a loop that is closed needs nothing
+func (l *loop) HasRoom() { _ = l.roomEvent.Activate(0) } // fails if the loop is closed, which has no backlog
 
-// feed hands over the backlog, as far as there is room.
-func (l *loop) feed() {
+// submitBacklog hands over the backlog, as far as there is room.
+func (l *loop) submitBacklog() {
 	n := workpool.Submit(l.srv.pool, l.backlog, l)
 	clear(l.backlog[:n])
 	if l.backlog = l.backlog[n:]; len(l.backlog) == 0 {
@@ -97,7 +97,7 @@ func (c *loopConn) takeBack() {
 	c.count(in, in.memory())
 }
 
-// nothingLeft reports whether the request that has come back was all of the input. Under mu.
+// nothingLeft reports whether the request that has ended was all of the input. Under mu.
 func (c *loopConn) nothingLeft() bool {
 	return c.holds.has(holdWorker) && !c.hasMoreTLS() && len(c.in.rest()) == 0 && !c.in.request.final
 }

@@ -37,8 +37,8 @@ const Unlimited = -1
 //
 // The fields are set before Start, or before the first call that starts the server, and are not changed afterwards. The server copies them
 // and does not write to them. The zero value of each field is its default. In a field that limits something a negative value means no
-// limit, in a duration none, and in a count or a size that is no limit it is an error. A field that makes no sense makes Start fail with
-// ErrInvalid and a text that names the field.
+// limit, in a duration none, and in a count or a size that is no limit it is an error. An invalid field makes Start fail with ErrInvalid
+// and a text that names the field.
 type Server struct {
 	// Handler serves the connections: Dispatch makes one that runs on workers. It is required, unless every ListenerConfig, DialConfig and
 	// ConnConfig has a Handler.
@@ -54,11 +54,11 @@ type Server struct {
 	// LoopConfig is the configuration of each loop. If its Logger is nil, it is the server's. Nil means the defaults.
 	LoopConfig *event.Config
 	// UseLoops, if not empty, are loops of the program that the server uses in place of its own. Several servers may share them. The server
-	// neither runs nor closes them. Shutdown and Close remove everything of the server from them and leave them usable. For that the loops
-	// must run: a loop that does not run holds Shutdown up until its context ends, and is left when it runs again or is closed. If the
-	// program closes a loop while the server runs, the connections, listeners and sockets of that loop end with ErrLoopClosed, and the
-	// server goes on with the other loops. The functions of Dispatch always run on workers. NumLoops must be 0 or the number of these loops,
-	// and LoopConfig nil.
+	// neither runs nor closes them. Shutdown and Close remove the server's connections, listeners and events from them and leave them
+	// usable. For that the loops must run: a loop that does not run holds Shutdown up until its context ends, and is left when it runs
+	// again or is closed. If the program closes a loop while the server runs, the connections, listeners and sockets of that loop end with
+	// ErrLoopClosed, and the server goes on with the other loops. The functions of Dispatch always run on workers. NumLoops must be 0 or
+	// the number of these loops, and LoopConfig nil.
 	UseLoops []*event.Loop
 	// Balance is the way to choose the loop of a new connection, unless each loop accepts for itself because of ReusePort.
 	Balance Balance
@@ -66,8 +66,8 @@ type Server struct {
 	// returns the number of a loop, counted from 0. It is called on the loop that has accepted the connection, or by Dial or AddConn. It must not
 	// block.
 	PickLoop func(peer net.Addr, loops int) int
-	// ReusePort opens a listening socket, or one for datagrams, for each loop with SO_REUSEPORT, so that each loop accepts for itself. It does
-	// not apply to unix sockets and to what is added.
+	// ReusePort opens a listening socket, or one for datagrams, for each loop with SO_REUSEPORT, so that each loop accepts for itself. It
+	// does not apply to unix sockets, and to sockets that are added.
 	ReusePort bool
 
 	// Workers is the number of goroutines that run requests, at most 1048576. 0 means DefaultWorkers; a negative value is an error. A request
@@ -113,7 +113,7 @@ type Server struct {
 	// The deadlines are independent of each other: each runs whatever the others do, and the first one that ends closes the connection. In
 	// each of them a negative value means none.
 
-	// IdleTimeout closes a connection with ErrIdle when no byte has moved for that time and no request is in work. 0 means
+	// IdleTimeout closes a connection with ErrIdle when no byte was read or written for that time and no request is in work. 0 means
 	// DefaultIdleTimeout.
 	IdleTimeout time.Duration
 	// ReadTimeout closes a connection with ErrReadTimeout when a request has begun and is not complete after that time, even if bytes arrive
@@ -125,12 +125,12 @@ type Server struct {
 	// WriteTimeout closes a connection with ErrWriteTimeout when its peer has taken none of the waiting output for that time, also while
 	// requests are in work. 0 means DefaultWriteTimeout.
 	WriteTimeout time.Duration
-	// CloseTimeout closes a connection that is being closed, by Conn.Close or Shutdown, with ErrCloseTimeout when the peer has done nothing
-	// towards that for that time: it has taken no output, and has not closed its half after the last output. A transfer that progresses
-	// is not ended by it. It does not count while a request is in work and no output waits. 0 means DefaultCloseTimeout.
+	// CloseTimeout closes a connection that is being closed, by Conn.Close or Shutdown, with ErrCloseTimeout when for that time the peer
+	// has taken no output, or, after all output, has not closed its half. A transfer that progresses is not ended by it. It does not count
+	// while a request is in work and no output waits. 0 means DefaultCloseTimeout.
 	CloseTimeout time.Duration
 	// DrainTimeout bounds the time for which a Shutdown waits for the peer of a connection to close its half, if the connection was not idle
-	// and its output is flushed. It counts from the last byte that moved. 0 means none: CloseTimeout alone applies.
+	// and its output is flushed. It counts from the last byte that was read or written. 0 means none: CloseTimeout alone applies.
 	DrainTimeout time.Duration
 
 	// TLS, if not nil, makes all listeners use TLS. The certificates and their renewal (GetCertificate, GetConfigForClient), client
@@ -167,7 +167,7 @@ type Server struct {
 	// ErrPanic, and the server goes on. c is nil if the callback belongs to no connection, as a PacketHandler. If OnPanic is nil, a
 	// panic ends the program.
 	OnPanic func(c *Conn, v any, stack []byte)
-	// Logger logs what no call can return. Nil means slog.Default().
+	// Logger logs errors that no call can return. Nil means slog.Default().
 	Logger *slog.Logger
 
 	calls sock.Calls // the system calls; tests replace them
@@ -176,8 +176,8 @@ type Server struct {
 	state       serverState
 	listeners   map[*Listener]struct{}
 	packets     map[*PacketConn]struct{}
-	cutCtx      context.Context // ends when a shutdown's context ends, and all that still runs with it
-	cut         context.CancelCauseFunc
+	baseCtx     context.Context // ends when the context of a Shutdown ends; the parent of the contexts of connections and lookups
+	cancelBase  context.CancelCauseFunc
 	stopWaiting context.CancelCauseFunc // ends the waiting of a Shutdown; set by it
 	outcome     error                   // of Shutdown, when done is closed
 
@@ -185,9 +185,9 @@ type Server struct {
 	cfg      *config
 	loops    []*loop
 	pool     *workpool.Pool
-	done     chan struct{}  // closed when the server is down
+	done     chan struct{}  // closed when the server has ended
 	down     sync.WaitGroup // the goroutines that run the loops
-	arriving sync.WaitGroup // calls that bring a connection; none begins once a shutdown has begun
+	arriving sync.WaitGroup // calls that add a connection; none begins after a shutdown has begun
 
 	phase    atomic.Uint32 // a shutdownPhase; for the loops
 	ending   atomic.Bool   // a shutdown has begun; as state

@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// A config has the fields of a Server as Start has found them, with the defaults filled in; a limit that is none is the largest integer. The
+// A config has the fields of a Server as Start has found them, with the defaults filled in; no limit is the largest integer. The
 // fields of the Server are not written to, and not read after Start. See Server for the meaning of each.
 type config struct {
 	Handler                                     Handler
@@ -141,7 +141,7 @@ func (cfg *config) resolveMarks() error {
 	return nil
 }
 
-// maxWorkers bounds Workers, which is a number of goroutines and not a limit.
+// maxWorkers limits Workers, which is a number of goroutines and not a limit.
 const maxWorkers = 1 << 20
 
 func (cfg *config) checkChoices() error {
@@ -167,7 +167,7 @@ func (cfg *config) checkSocket() error {
 	return nil
 }
 
-// resolveConns makes MaxConns fit into what the process may open.
+// resolveConns sets or checks MaxConns by the number of descriptors that the process may open.
 func (cfg *config) resolveConns() error {
 	limit, err := sock.OpenFiles()
 	if err != nil {

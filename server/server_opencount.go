@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// An openCount counts what is open, such as connections, and lets Shutdown wait until there is none.
+// An openCount counts connections or datagrams that have not ended, so that Shutdown can wait until there is none.
 type openCount struct {
 	mu   sync.Mutex
 	n    int
@@ -39,7 +39,7 @@ func (o *openCount) len() int {
 	return o.n
 }
 
-// empty returns a channel that is closed when there is none.
+// empty returns a channel that is closed when the count is 0.
 func (o *openCount) empty() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -65,7 +65,7 @@ func (s *Server) enterConn(outgoing bool) bool {
 	return true
 }
 
-// leaveConn counts one less.
+// leaveConn counts one connection less.
 func (s *Server) leaveConn(outgoing bool) {
 	if !outgoing {
 		s.incoming.leave()

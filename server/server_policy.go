@@ -25,7 +25,7 @@ func (b Balance) String() string {
 	return fmt.Sprintf("Balance(%d)", uint8(b))
 }
 
-// A FullPolicy is what happens to a request that finds the workers' queue full. See Server.WhenFull.
+// A FullPolicy says what happens to a request that finds the workers' queue full. See Server.WhenFull.
 type FullPolicy uint8
 
 // The policies.

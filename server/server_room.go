@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// roomWaiters are the connections of which a write was refused because the whole server holds too much. They are told when it holds less.
+// roomWaiters has the connections of which a write was refused because the whole server holds too much. Their LowWater is called when it holds less.
 type roomWaiters struct {
-	n     atomic.Int32 // of conns; for those that make room, without the lock
+	n     atomic.Int32 // the length of conns, for reads without the lock
 	mu    sync.Mutex   // guards conns. Locked after a connection's
 	conns map[*Conn]struct{}
 }
@@ -19,14 +19,14 @@ func (s *Server) hold(n int) {
 		return
 	}
 	if now := s.buffered.Add(int64(n)); n < 0 && now < s.cfg.MaxBuffered && s.room.n.Load() > 0 {
-		s.tellOfRoom()
+		s.notifyRoom()
 	}
 }
 
-// isFull reports whether the server holds as much as it may.
+// isFull reports whether the server holds MaxBuffered bytes or more.
 func (s *Server) isFull() bool { return s.buffered.Load() >= s.cfg.MaxBuffered }
 
-// awaitServerRoom has c's LowWater called when the server holds less than MaxBuffered. Under c.mu.
+// awaitServerRoom makes the loop call LowWater when the server holds less than MaxBuffered. Under c.mu.
 func (c *Conn) awaitServerRoom() {
 	s := c.loop.srv
 	s.room.mu.Lock()
@@ -37,11 +37,11 @@ func (c *Conn) awaitServerRoom() {
 	s.room.n.Store(int32(len(s.room.conns)))
 	s.room.mu.Unlock()
 	if !s.isFull() { // there was room before c was entered
-		s.tellOfRoom()
+		s.notifyRoom()
 	}
 }
 
-// leaveServerRoom takes c out of those that wait: it is closed.
+// leaveServerRoom removes c, which is closed, from the connections that wait.
 func (c *loopConn) leaveServerRoom() {
 	s := c.loop.srv
 	if s.room.n.Load() == 0 {
@@ -53,8 +53,8 @@ func (c *loopConn) leaveServerRoom() {
 	s.room.n.Store(int32(len(s.room.conns)))
 }
 
-// tellOfRoom has the loops of those that wait tell them. Any goroutine, with any connection's lock.
-func (s *Server) tellOfRoom() {
+// notifyRoom makes the loops call serverHasRoom for the connections that wait. Any goroutine; the caller may hold a connection's lock.
+func (s *Server) notifyRoom() {
 	s.room.mu.Lock()
 	told := s.room.conns
 	s.room.conns = nil
@@ -84,7 +84,7 @@ func (c *loopConn) serverHasRoom() {
 	c.unlockAndQueue()
 }
 
-// overloaded is the reason of a connection that is closed because the server holds too much.
+// overloaded returns the reason of a connection that is closed because the server holds too much.
 func (s *Server) overloaded() error {
 	return fmt.Errorf("%w: %d bytes are buffered, the limit is %d", ErrOverload, s.buffered.Load(), s.cfg.MaxBuffered)
 }

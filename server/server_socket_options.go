@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// SocketOptions are options of a server's sockets. The zero value of each field means what package net does: no-delay, keep-alive probes
+// SocketOptions are options of a server's sockets. The zero value of each field means the default of package net: no-delay, keep-alive probes
 // after 15 s of silence, every 15 s, 9 times, and the system's buffers.
 //
 // The options of TCP connections (Delay, KeepAlive, NoKeepAlive, LingerSeconds, UserTimeout) are ignored on other networks. An option of
@@ -24,7 +24,7 @@ type SocketOptions struct {
 	// ReadBuffer and WriteBuffer are the sizes of the kernel's buffers in bytes. 0 means the system's; a negative value is an error. Linux
 	// doubles them, and each system has a limit.
 	ReadBuffer, WriteBuffer int
-	// LingerSeconds is what closing a descriptor does with bytes that were not sent. 0 means that the system sends them later. With a positive
+	// LingerSeconds says what happens to unsent bytes when a descriptor is closed. 0 means that the system sends them later. With a positive
 	// value, closing waits for that at most so long, and the loop with it. With a negative value they are discarded and the
 	// connection is reset.
 	LingerSeconds int

@@ -40,7 +40,7 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// prepare resolves the configuration and makes what the server needs to run. Under mu.
+// prepare resolves the configuration and makes the loops and the workers. Under mu.
 func (s *Server) prepare() (err error) {
 	if s.cfg, err = s.resolve(); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (s *Server) prepare() (err error) {
 	if err = s.reserve.open(); err != nil {
 		return errors.Join(err, s.discardLoops())
 	}
-	s.cutCtx, s.cut = context.WithCancelCause(context.Background())
+	s.baseCtx, s.cancelBase = context.WithCancelCause(context.Background())
 	s.done = make(chan struct{})
 	s.listeners = map[*Listener]struct{}{}
 	s.packets = map[*PacketConn]struct{}{}
@@ -74,12 +74,12 @@ func (l *loop) run() {
 			l.srv.down.Done()
 			return
 		}
-		go l.run() // a callback has called runtime.Goexit; the next visit ends the connection that it was for
+		go l.run() // a callback has called runtime.Goexit; enter ends the connection of the callback
 	}()
 	err := l.owner.RunForever(context.Background())
 	over = true
 	if err != nil && !errors.Is(err, event.ErrClosed) {
-		// The poller has failed, which is not expected. Nothing that depends on this loop can go on.
+		// The poller has failed, which is not expected. The connections of this loop cannot be served any more.
 		panic(fmt.Sprintf("server: loop %d: %v", l.index, err))
 	}
 }

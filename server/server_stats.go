@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// totals are the counters of a server that no connection or loop has.
+// totals has the counters of a server that are not kept for each loop.
 type totals struct {
 	opened, closed                      atomic.Uint64
 	accepted                            atomic.Uint64
@@ -17,10 +17,10 @@ type totals struct {
 	ended                               [numCloseReasons]atomic.Uint64
 }
 
-// traffic counts what the connections of a loop have moved, including closed ones. The loop counts bytes, workers count requests.
+// traffic has the counters of a loop's connections, including closed ones. The loop counts bytes, workers count requests.
 type traffic struct{ read, written, requests atomic.Uint64 }
 
-// Stats has the counters and gauges of a server. Counters only grow, also when what they count has ended. The gauges are OpenConns,
+// Stats has the counters and gauges of a server. Counters only grow, also when the counted connections have ended. The gauges are OpenConns,
 // BufferedBytes, QueuedRequests and RunningRequests, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
 type Stats struct {
 	OpenConns int     // connections that are open, or whose requests are in work
@@ -57,7 +57,7 @@ type LoopStats struct {
 	Loop        event.Stats // of the event loop itself: turns, wakes, lag, busy time
 }
 
-// Stats returns the current counters and gauges. Each is read by itself, so they may be of slightly different moments. Before Start all
+// Stats returns the current counters and gauges. They are not read at exactly the same time. Before Start all
 // are zero. Any goroutine.
 func (s *Server) Stats() Stats {
 	t := &s.totals

@@ -10,16 +10,16 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Shutdown ends the server in order: it stops accepting, after the connections that the kernel has established already, lets the
-// requests in work and those already read end, flushes, and closes the connections, with ErrServerClosed. An idle connection, without
-// unsent output, is closed at once; one that was answered during the shutdown and whose client does not close in turn is waited for
-// until DrainTimeout or CloseTimeout. Connections that were dialled, or adopted as clients of TLS, go on until no other connection is left, since
-// requests may need them, and are ended then in the same way. Shutdown returns when every goroutine and descriptor of the server is gone. When ctx ends
-// first, it aborts the connections that are left, and returns a *ShutdownError with ctx's cause and the numbers of handlers and loops
-// that it has not waited for; what they hold is released when they end. Whatever callbacks do, it returns when two seconds have passed
-// after ctx's end in which no connection has ended.
-// Further calls wait for the first; a Close ends the waiting. On one of the loops it is event.ErrOnLoop, and nothing is done; in a
-// handler on a worker it would wait for itself until ctx ends. May block; not in a callback.
+// Shutdown ends the server in order: it stops accepting, after the connections that the kernel has established already, answers the
+// requests that are in work or already read, flushes the output, and closes the connections with ErrServerClosed. An idle connection
+// without unsent output is closed at once. For the client of any other connection Shutdown closes our half and waits until the client
+// closes its half, for DrainTimeout or CloseTimeout at most. Connections that were dialled, or adopted as clients of TLS, go on until no
+// other connection is left, since requests may need them, and are ended then in the same way. Shutdown returns when every goroutine and
+// descriptor of the server is gone. When ctx ends first, it aborts the connections that are left, and returns a *ShutdownError with ctx's
+// cause and the numbers of handlers and loops that it has not waited for; their resources are released when they end. Even if callbacks do
+// not return, it returns when after the end of ctx no connection has ended for two seconds. Further calls wait for the first; a Close ends
+// the waiting. On one of the loops it returns event.ErrOnLoop and does nothing. In a handler on a worker it waits until ctx ends, since it
+// waits for that handler, too. May block; not in a callback.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.offLoops(); err != nil {
 		return fmt.Errorf("shut server down: %w", err)
@@ -35,8 +35,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close ends the server at once: connections are aborted, and so is what is not written. Like a Shutdown whose context has
-// ended, but the error is nil unless handlers or loops still run; a Shutdown that is under way ends like that, too. May block; not in a
+// Close ends the server at once: connections are aborted, and output that is not written fails. It is a Shutdown whose context has ended,
+// except that the error is nil unless handlers or loops still run. A Shutdown that is under way ends in the same way. May block; not in a
 // callback.
 func (s *Server) Close() error {
 	if err := s.offLoops(); err != nil {
@@ -85,7 +85,7 @@ func (s *Server) shutDownFirst(ctx context.Context) (first bool, err error) {
 	s.phase.Store(uint32(phaseRequests))
 	s.mu.Unlock()
 
-	// On a goroutine of its own, which a callback that never returns may hold up for ever, but not the caller.
+	// On a goroutine of its own: a callback that never returns blocks that goroutine, and not the caller.
 	ended := make(chan error, 1)
 	go func() {
 		err := errGoexit
@@ -104,10 +104,10 @@ func (s *Server) shutDownFirst(ctx context.Context) (first bool, err error) {
 	return true, err
 }
 
-// awaitEnd waits for the end of a shutdown whose time is up, as long as connections end.
+// awaitEnd waits for the end of a shutdown whose context has ended, as long as connections end.
 func (s *Server) awaitEnd(ctx context.Context, ended <-chan error) error {
 	for before := s.open.len(); ; {
-		passed, stop := after(s.cfg.clock(), patience)
+		passed, stop := after(s.cfg.clock(), stuckTimeout)
 		select {
 		case err := <-ended:
 			stop()
@@ -125,14 +125,14 @@ func (s *Server) awaitEnd(ctx context.Context, ended <-chan error) error {
 // errGoexit is the outcome of a shutdown that a user's listener has ended by runtime.Goexit in its Close.
 var errGoexit = errors.New("server: a listener's Close called runtime.Goexit")
 
-// grace is how long each step of a shutdown whose time is up waits for what is just returning, before it counts that as stuck;
-// patience is how long the caller waits for all steps then, and again while connections end.
+// grace is how long each step of a shutdown whose context has ended waits for callbacks that are about to return, before it counts them as
+// stuck. stuckTimeout is how long the caller waits for all steps, and again after each end of a connection.
 const (
-	grace    = 250 * time.Millisecond
-	patience = 2 * time.Second // a busy machine is not a stuck one
+	grace        = 250 * time.Millisecond
+	stuckTimeout = 2 * time.Second // long enough for a busy machine
 )
 
-// unfinished is the outcome of a shutdown that something holds up.
+// unfinished returns the outcome of a shutdown that does not end because of a callback or a loop.
 func (s *Server) unfinished(ctx context.Context) error {
 	late := &ShutdownError{Cause: context.Cause(ctx), Conns: int(s.aborted.Load())}
 	late.Handlers = s.pool.Counts().Running + s.shaking.len()
@@ -146,7 +146,7 @@ func (s *Server) unfinished(ctx context.Context) error {
 	return late
 }
 
-// offLoops refuses to wait on one of the loops that would be waited for.
+// offLoops returns an error on the goroutine of one of the loops, which a shutdown would wait for.
 func (s *Server) offLoops() error {
 	s.mu.Lock()
 	loops := s.loops
@@ -159,13 +159,13 @@ func (s *Server) offLoops() error {
 	return nil
 }
 
-// shutDown does what Shutdown says. Only its last steps, the loops' end and what follows, may wait for longer than until ctx ends.
+// shutDown carries out a Shutdown. Only its last steps, from the end of the loops on, may wait after ctx has ended.
 func (s *Server) shutDown(ctx context.Context) error {
 	if ctx.Err() != nil {
-		s.cut(ErrServerClosed) // nothing is accepted any more
+		s.cancelBase(ErrServerClosed) // no connection is accepted any more
 	}
 	s.stopListening(ctx)
-	s.awaitDone(ctx, grace, waited(s.arriving.Wait)) // they are quick, unless PickLoop is not
+	s.awaitDone(ctx, grace, waited(s.arriving.Wait)) // they end soon, unless PickLoop blocks
 	if ctx.Err() == nil {
 		s.drainAll(ctx)
 	}
@@ -193,11 +193,11 @@ func (s *Server) stopListening(ctx context.Context) {
 	}
 	s.awaitAll(ctx, 0, received, len(packets))
 	for pc := range packets {
-		pc.stop() // where ctx has ended before
+		pc.stop() // if ctx has ended before finish
 	}
 }
 
-// waited is closed when the group is empty.
+// waited returns a channel that is closed when wait returns.
 func waited(wait func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -214,7 +214,7 @@ func (s *Server) await(ctx context.Context) *ShutdownError {
 	}
 	late := &ShutdownError{Cause: context.Cause(ctx), Conns: s.open.len()}
 	s.aborted.Store(int64(late.Conns))
-	s.cut(ErrServerClosed)
+	s.cancelBase(ErrServerClosed)
 	// Each loop aborts its own, in a turn; a loop that is stuck does so if it goes on, and holds up no other.
 	aborted := make(chan struct{}, len(s.loops))
 	for _, l := range s.loops {
@@ -224,9 +224,9 @@ func (s *Server) await(ctx context.Context) *ShutdownError {
 	return late
 }
 
-// finish takes the server down, when no connection is left but those of stuck handlers.
+// finish ends the loops and workers when no connection is left but those of stuck handlers.
 func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
-	s.cut(ErrServerClosed)
+	s.cancelBase(ErrServerClosed)
 	s.shaking.stop()
 	s.pool.Close()
 	stuck := 0
@@ -254,7 +254,7 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 		return err
 	}
 	if late.Handlers = stuck; late.Handlers == 0 && late.Conns == 0 {
-		return err // the context had ended, and there was nothing to wait for
+		return err // the context had ended, and no handler or loop was left
 	}
 	return errors.Join(late, err)
 }
@@ -270,7 +270,7 @@ func (s *Server) closePackets() (err error) {
 	return err
 }
 
-// abortAll ends the loop's connections now. Their handlers are told even if a request is still in work.
+// abortAll ends the loop's connections now. Their handlers' Close is called even if a request is still in work.
 func (l *loop) abortAll() {
 	l.abortConns(ErrServerClosed)
 	for c := range l.ending {
@@ -280,7 +280,7 @@ func (l *loop) abortAll() {
 	}
 }
 
-// abortConns ends the loop's connections now. The handlers of those with a request in work are told when that has ended.
+// abortConns ends the loop's connections now. If a request is in work, the handler's Close is called when it has ended.
 func (l *loop) abortConns(reason error) {
 	abort := func(c *loopConn) {
 		l.enter(c)
@@ -295,9 +295,9 @@ func (l *loop) abortConns(reason error) {
 	for c := range l.dialing {
 		abort(c)
 	}
-	l.cut = true // those that are on their way here
+	l.aborting = true // connections that are still queued
 	for _, in := range append(l.backlog, l.handover...) {
-		in.end() // no worker will
+		in.end() // no worker will end it
 	}
 	l.backlog, l.handover = nil, nil
 }

@@ -6,14 +6,14 @@ import (
 	"io"
 )
 
-// StartTLSConfig is how StartTLS begins TLS. A nil *StartTLSConfig is the zero value: this side is the server, and nothing is called.
+// StartTLSConfig is the configuration of StartTLS. A nil *StartTLSConfig is the zero value: this side is the server, and nothing is called.
 type StartTLSConfig struct {
-	// Client makes this side the client of TLS: it sends the ClientHello when what was written before is flushed.
+	// Client makes this side the client of TLS: it sends the ClientHello when the output before is flushed.
 	Client bool
-	// HelloFollows says that the peer's ClientHello may follow its command at once, without waiting for an answer: input that the handler has
-	// not consumed is given to TLS. It is for protocols in which the client does not wait, and for a handler that recognizes a ClientHello
-	// by its first byte, 22, and consumes none of it. If it is false, such input is an error, since an attacker on the way may have put it behind
-	// the command. It is ErrInvalid beside Client.
+	// HelloFollows says that the peer's ClientHello may follow its command at once, without waiting for an answer: input that the handler
+	// has not consumed is given to TLS. It is for protocols in which the client does not wait, and for a handler that recognizes a
+	// ClientHello by its first byte, 22, and consumes none of it. If it is false, such input is an error, since an attacker in the network
+	// may have inserted it after the command. Together with Client it is ErrInvalid.
 	HelloFollows bool
 	// Done, if set, is called once on the connection's loop: with nil when the handshake has ended, so that Conn.TLS has its state and input
 	// comes decrypted; else with the reason why it has not, before the handler's Close is called.
@@ -26,25 +26,25 @@ type upgrade struct {
 	StartTLSConfig
 }
 
-// StartTLS makes an open connection speak TLS, as the commands STARTTLS of SMTP, IMAP, POP3 and LDAP and SSLRequest of PostgreSQL demand. It is
-// called when the command is handled, after its answer was written: by the handler in Data, or in a request on a worker. What was written
-// before the call, and the replies of requests in work, whole, are sent in clear. What is written after the call is sent encrypted. From
-// the call on the handler is given no input, and nothing is read, until requests in work have ended and the output is flushed; then
-// the handshake begins. Where no request is in work and Data does not run, PauseRead before the answer is written keeps the peer's
-// ClientHello from being given to the handler.
+// StartTLS makes an open connection speak TLS, as the commands STARTTLS of SMTP, IMAP, POP3 and LDAP and SSLRequest of PostgreSQL demand.
+// It is called when the command is handled, after its answer was written: by the handler in Data, or in a request on a worker. Output that
+// was written before the call, and the whole replies of requests in work, are sent in clear. Output that is written after the call is sent
+// encrypted. From the call on the handler is given no input, and the connection is not read, until requests in work have ended and the output is
+// flushed; then the handshake begins. Where no request is in work and Data does not run, PauseRead before the answer is written keeps the
+// peer's ClientHello from being given to the handler.
 //
-// Input that has come behind the command in clear and was not consumed closes the connection with ErrHandshake, unless
-// StartTLSConfig.HelloFollows gives it to TLS. No byte that came in clear is ever given to the handler after the handshake. With
+// Input in clear that follows the command and was not consumed closes the connection with ErrHandshake, unless
+// StartTLSConfig.HelloFollows gives it to TLS. No byte that was received in clear is given to the handler after the handshake. With
 // Dispatcher.Concurrent, messages that were read together with the command are requests in clear that may be in work already, and
 // are answered in clear.
 //
-// HandshakeTimeout counts from the begin of the handshake, and MaxHandshakes applies to it, as MaxBuffered does to its input. The connection
-// keeps its handler, value, ID and counts. If the handshake fails, the handler's Close is called with ErrHandshake; OnReject is not. Close
-// without anything that waits to be sent ends the handshake. A connection whose handshake has not begun when a Shutdown comes is closed.
+// HandshakeTimeout counts from the begin of the handshake, and MaxHandshakes applies to it, as MaxBuffered does to its input. The
+// connection keeps its handler, value, ID and counts. If the handshake fails, the handler's Close is called with ErrHandshake; OnReject is
+// not. Close ends the handshake if no output waits. A Shutdown closes a connection whose handshake has not begun.
 //
-// Errors: ErrInvalid if config is nil or not complete, as without a certificate or without a client's ServerName and InsecureSkipVerify, and
-// if the connection speaks TLS, is to speak it, or is not open yet; ErrClosed. Then nothing is changed and Done is not called. Any
-// goroutine.
+// Errors: ErrInvalid if config is nil or incomplete (a server without a certificate, a client with neither ServerName nor
+// InsecureSkipVerify), if the connection uses TLS already or after an earlier StartTLS, and if it is not open yet; ErrClosed. After an
+// error the connection is as before and Done is not called. Any goroutine.
 func (c *Conn) StartTLS(config *tls.Config, cfg *StartTLSConfig) error {
 	u := &upgrade{config: config}
 	if cfg != nil {
@@ -60,7 +60,7 @@ func (c *Conn) StartTLS(config *tls.Config, cfg *StartTLSConfig) error {
 		return fmt.Errorf("start TLS: %w", err)
 	}
 	c.extra().upgrade = u
-	queue := c.mark(cmdLook)
+	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 	return nil
@@ -100,11 +100,11 @@ func (c *Conn) checkStartTLS() error {
 	return nil
 }
 
-// beginUpgrade begins TLS on a connection on which everything before it is sent and answered. On the loop.
+// beginUpgrade begins TLS on a connection whose earlier requests are answered and whose output is flushed. On the loop.
 func (c *loopConn) beginUpgrade() {
 	c.mu.Lock()
 	u := c.ext.upgrade
-	if c.state >= connClosing && c.ext.behind == nil { // there is nothing to be encrypted
+	if c.state >= connClosing && c.ext.afterUpgrade == nil { // no output is to be encrypted
 		c.ext.upgrade = nil
 		err := fmt.Errorf("start TLS: %w", c.refusal())
 		c.mu.Unlock()
@@ -113,14 +113,14 @@ func (c *loopConn) beginUpgrade() {
 		return
 	}
 	c.mu.Unlock()
-	if err := c.refuseUpgrade(u); err != nil { // what was written behind it fails with that
+	if err := c.refuseUpgrade(u); err != nil { // the output after StartTLS fails with it
 		c.loop.srv.totals.failedHandshakes.Add(1)
 		c.fail(err)
 		return
 	}
 	c.mu.Lock()
 	before := c.outputMemory()
-	c.out, c.ext.behind, c.ext.upgrade = c.ext.behind, nil, nil
+	c.out, c.ext.afterUpgrade, c.ext.upgrade = c.ext.afterUpgrade, nil, nil
 	t := newTLSState(&c.Conn, u.config, u.Client)
 	t.upgraded, t.done = true, u.end
 	c.ext.tls = t
@@ -138,25 +138,25 @@ func (c *loopConn) beginUpgrade() {
 	}
 }
 
-// refuseUpgrade says why TLS cannot begin with the input that there is.
+// refuseUpgrade returns an error if TLS cannot begin because of input that is not consumed.
 func (c *loopConn) refuseUpgrade(u *upgrade) error {
 	switch {
 	case c.in != nil && !u.HelloFollows && len(c.in.rest()) > 0:
-		return fmt.Errorf("%w: %d bytes came behind the command in clear", ErrHandshake, len(c.in.rest()))
+		return fmt.Errorf("%w: %d bytes in clear after the command", ErrHandshake, len(c.in.rest()))
 	case c.peerHalf.isEndRead():
 		return fmt.Errorf("%w: %w", ErrHandshake, io.ErrUnexpectedEOF)
 	}
 	return nil
 }
 
-// end tells the caller of StartTLS of the handshake's end. On the loop.
+// end calls Done. On the loop.
 func (u *upgrade) end(c *Conn, err error) {
 	if u.Done != nil {
 		c.guard(func() { u.Done(c, err) })
 	}
 }
 
-// takeUpgradeEnd takes what is to be called when a StartTLS ends; nil if there is nothing to be called. Under mu.
+// takeUpgradeEnd returns the function to be called when a StartTLS ends, once; nil if there is none. Under mu.
 func (c *loopConn) takeUpgradeEnd() (end func(*Conn, error)) {
 	switch x := c.ext; {
 	case x == nil:

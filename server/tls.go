@@ -12,12 +12,11 @@ import (
 	"github.com/evmq/evmq/internal/tlsio"
 )
 
-// tlsState is a connection that speaks TLS, by the standard library's implementation over a pipe that never blocks: what came
-// from the socket lies in the pipe's input, what goes to it in its output, and the loop moves both. Only the handshake,
-// which cannot be interrupted, runs on a goroutine; it begins when the first flight is complete, so that a silent client
-// costs none.
+// tlsState is a connection that speaks TLS, by the standard library's implementation over a pipe that never blocks: the loop puts bytes
+// from the socket into the pipe's input, and writes the pipe's output to the socket. Only the handshake, whose reads block, runs on a
+// goroutine. It begins when the ClientHello is complete, so that a silent client needs no goroutine.
 type tlsState struct {
-	conn      *tls.Conn   // made when the handshake begins: a client that is silent needs none
+	conn      *tls.Conn   // made when the handshake begins
 	config    *tls.Config // for conn
 	pipe      *tlsio.Pipe
 	client    bool
@@ -30,36 +29,36 @@ type tlsState struct {
 	encrypted int                // bytes of the connection's output whose records are in the pipe. Loop only
 }
 
-// pipeOwner is a connection as its pipe sees it.
+// pipeOwner implements the methods that the pipe calls.
 type pipeOwner struct{ *Conn }
 
-// Changed makes the loop look. Any goroutine.
+// Changed makes the loop serve the connection. Any goroutine.
 func (o pipeOwner) Changed() { o.requeue() }
 
-// Now is the time by the clock of the server's loops.
+// Now returns the time of the clock of the server's loops.
 func (o pipeOwner) Now() time.Duration { return o.loop.srv.cfg.clock().Now() }
 
 func newTLSState(c *Conn, config *tls.Config, client bool) *tlsState {
 	return &tlsState{client: client, config: config, pipe: tlsio.New(pipeOwner{c})}
 }
 
-// beginWithTLS makes c a TLS connection that has to shake hands first.
+// beginWithTLS adds TLS to c, whose handshake comes before Open.
 func (c *loopConn) beginWithTLS(config *tls.Config, client bool) {
 	t := newTLSState(&c.Conn, config, client)
 	c.mu.Lock()
-	before := c.outputMemory() // a dial may have been written to
+	before := c.outputMemory() // a dialled connection may have output
 	c.extra().tls, c.ext.unopened = t, true
 	c.countOutput(before)
 	c.mu.Unlock()
 	c.layers.add(layerTLS)
-	if c.handshake() == handshakeProxy { // which comes first
+	if c.handshake() == handshakeProxy { // the header comes first
 		return
 	}
 	c.setHandshake(handshakeHello)
 	c.life = c.life.to(lifeHandshake)
 }
 
-// checkClientTLS refuses what a client's configuration cannot have here.
+// checkClientTLS returns an error if a client's configuration uses features that the server does not support.
 func checkClientTLS(config *tls.Config) error {
 	if config.Renegotiation != tls.RenegotiateNever {
 		return fmt.Errorf("%w: TLS.Renegotiation is %d; renegotiation is not supported", ErrInvalid, config.Renegotiation)
@@ -67,7 +66,7 @@ func checkClientTLS(config *tls.Config) error {
 	return nil
 }
 
-// TLS is the state of a connection that speaks TLS: version, ALPN protocol, client certificates. false without TLS, or before the
+// TLS returns the state of the TLS connection: version, ALPN protocol, client certificates. It reports false without TLS and before the
 // handshake has ended. Any goroutine.
 func (c *Conn) TLS() (tls.ConnectionState, bool) {
 	c.mu.Lock()
@@ -82,7 +81,7 @@ func (c *Conn) TLS() (tls.ConnectionState, bool) {
 	return t.conn.ConnectionState(), true
 }
 
-// receivedTLS gives TLS what came from the socket.
+// receivedTLS gives p, bytes from the socket, to TLS.
 func (c *loopConn) receivedTLS(p []byte) {
 	t := c.ext.tls
 	if !c.handshake().isUnderWay() {
@@ -109,14 +108,14 @@ func (c *loopConn) receivedTLS(p []byte) {
 		}
 	}
 	switch {
-	case full && c.handshake() == handshakeRuns: // a client that does not wait; the rest of its requests stays in the kernel
+	case full && c.handshake() == handshakeRuns: // a client that does not wait; its further input stays in the kernel
 		c.setHandshake(handshakeFull)
 	case full:
 		c.fail(fmt.Errorf("%w: more than %d bytes before it ended", ErrHandshake, tlsio.MaxHandshakeInput))
 	}
 }
 
-// decrypt gives the handler what can be decrypted, within the budget of a turn.
+// decrypt decrypts input and gives it to the handler, within the budget of a turn.
 func (c *loopConn) decrypt() {
 	l := c.loop
 	t := c.ext.tls
@@ -136,7 +135,7 @@ func (c *loopConn) decrypt() {
 			empty = n < len(plain) && t.pipe.Decrypted() // else the record may have more
 			budget -= n
 			if c.draining.isDraining() {
-				c.draining = c.draining.busy() // also if it came with the end of the handshake
+				c.draining = c.draining.busy() // also if the input arrived with the end of the handshake
 			}
 			c.received(plain[:n])
 			if c.life.isGone() {
@@ -176,8 +175,7 @@ func (c *loopConn) decrypt() {
 	c.flush()
 }
 
-// countTLS counts what the pipe holds of the peer's and for it. If that has grown above what the server may hold, it closes the
-// connection, and reports false.
+// countTLS counts the memory of the pipe. If that has grown and the server holds more than MaxBuffered, it closes the connection and returns false.
 func (c *loopConn) countTLS() (alive bool) {
 	s := c.loop.srv
 	if c.recountTLS() > 0 && s.buffered.Load() > s.cfg.MaxBuffered {
@@ -187,7 +185,7 @@ func (c *loopConn) countTLS() (alive bool) {
 	return true
 }
 
-// recountTLS counts what the pipe holds, and reports by how much that has grown. On the loop.
+// recountTLS counts the memory of the pipe, and returns its growth. On the loop.
 func (c *loopConn) recountTLS() (grown int) {
 	t := c.ext.tls
 	n := t.memory()
@@ -197,7 +195,7 @@ func (c *loopConn) recountTLS() (grown int) {
 	return grown
 }
 
-// memory is what the pipe holds beside the records of the connection's own output, which are counted with that. On the loop.
+// memory returns the memory of the pipe without the records of the connection's output, which are counted as output. On the loop.
 func (t *tlsState) memory() int {
 	in, out := t.pipe.Memory()
 	if t.encrypted > 0 {
@@ -211,11 +209,11 @@ func (c *Conn) cipherWaits() bool {
 	return c.ext != nil && c.ext.tls != nil && c.ext.tls.pipe.Output() > 0
 }
 
-// writeTLS encrypts the output and gives it to the kernel. Under mu, which is released while that happens.
+// writeTLS encrypts the output and writes it. Under mu, which is released meanwhile.
 func (c *loopConn) writeTLS() error {
 	err := c.writeRecords()
 	c.ext.tls.pipe.KeepOut()
-	c.recountTLS() // the records of output that was accepted: nothing is closed for them
+	c.recountTLS() // the records of accepted output do not close the connection
 	return err
 }
 
@@ -268,11 +266,12 @@ func (c *loopConn) encryptedWritten() error {
 	return nil
 }
 
-// maxCipherWaits bounds the records that wait for the kernel: those of one visit, and the answers of TLS itself, as to key
-// updates, which nothing else counts.
+// maxCipherWaits limits the records that wait for the kernel: those of one flush, and the answers of TLS itself, for example to key
+// updates, which no other limit counts.
 const maxCipherWaits = 64 << 10
 
-// recordOverhead is what the records of 2*tlsio.MaxRecord bytes add to them. crypto/tls begins with records that fit a segment.
+// recordOverhead is the overhead of the records of 2*tlsio.MaxRecord bytes. crypto/tls begins with small records, each of which fits into a
+// TCP segment.
 const recordOverhead = 2 << 10
 
 // encrypt makes records of the next output. Under mu, released meanwhile.
@@ -333,7 +332,7 @@ func (c *loopConn) nextPlain() ([]byte, error) {
 	return nil, err
 }
 
-// closeTLS says close_notify, and reports whether the kernel has it.
+// closeTLS sends close_notify, and reports whether it was written to the kernel.
 func (c *loopConn) closeTLS() (said bool) {
 	if !c.layers.has(layerTLS) {
 		return true
@@ -342,7 +341,7 @@ func (c *loopConn) closeTLS() (said bool) {
 	if !t.notified && !c.handshake().isUnderWay() {
 		t.notified = true
 		if err := t.conn.CloseWrite(); err != nil {
-			return true // its state is broken; the connection will be closed all the same
+			return true // the TLS state is invalid; the connection is closed anyway
 		}
 	}
 	_, all, err := t.pipe.Flush(c.loop.srv.calls, c.ev.FD(), readSize)

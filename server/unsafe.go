@@ -6,23 +6,22 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// bytesOf lends the bytes of s, which are only read.
+// bytesOf returns the bytes of s without a copy. They must only be read.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// offsetIn returns where sub lies in p, and whether it does.
+// offsetIn returns the offset of sub in p, and whether sub is a part of p.
 func offsetIn(p, sub []byte) (at int, ok bool) {
 	offset := uintptr(unsafe.Pointer(unsafe.SliceData(sub))) - uintptr(unsafe.Pointer(unsafe.SliceData(p)))
 	return int(offset), offset <= uintptr(len(p)) && uintptr(len(sub)) <= uintptr(len(p))-offset
 }
 
-// connOf returns the connection that e, whose callback is the loop's ready, is a part of: without a look into the table, which costs
-// a cache miss.
+// connOf returns the connection that contains e, whose callback is loop.ready. The table would cost a cache miss.
 func connOf(e *event.Event) *loopConn { return (*loopConn)(unsafe.Pointer(e)) }
 
-// loopPart is the part of c that belongs to its loop. Each Conn is a part of one.
+// loopPart returns the loopConn that contains c. Every Conn is in one.
 func (c *Conn) loopPart() *loopConn {
 	return (*loopConn)(unsafe.Add(unsafe.Pointer(c), -int(unsafe.Offsetof(loopConn{}.Conn))))
 }
 
-// The event is the first field, or this does not compile.
+// This compiles only if the event is the first field.
 var _ [0]struct{} = [unsafe.Offsetof(loopConn{}.ev)]struct{}{}

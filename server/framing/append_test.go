@@ -9,7 +9,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// The helpers write what the framing finds, behind what is there.
+// TestAppend: the helpers append a message to dst that the framing finds.
 func TestAppend(t *testing.T) {
 	for _, n := range []int{0, 1, 127, 128, 255, 256, 65535} {
 		payload := bytes.Repeat([]byte("a"), n)
@@ -31,7 +31,7 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// one expects a single message after "before".
+// one checks that sent is "before" and a single message, want.
 func one(t *testing.T, f framing.Framing, sent, want []byte) {
 	t.Helper()
 	sent, ok := bytes.CutPrefix(sent, []byte("before"))
@@ -41,7 +41,7 @@ func one(t *testing.T, f framing.Framing, sent, want []byte) {
 	}
 }
 
-// What LengthPrefix does not take AppendLengthPrefix does not write.
+// TestAppendLengthPrefixBadValues: AppendLengthPrefix refuses sizes, orders and lengths that LengthPrefix does not support.
 func TestAppendLengthPrefixBadValues(t *testing.T) {
 	for _, c := range []struct {
 		size  int

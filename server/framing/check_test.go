@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// A bad value is reported by Check, with its framing and itself, and by Next, which does not panic.
+// TestBadValues: Check reports an invalid value with the framing and the value, and Next returns the same error and does not panic.
 func TestBadValues(t *testing.T) {
 	for _, c := range []struct {
 		framing framing.Framing
@@ -51,7 +51,7 @@ func TestBadValues(t *testing.T) {
 	}
 }
 
-// Check finds nothing wrong with good values, nor with a Framing from elsewhere.
+// TestGoodValues: Check returns nil for valid values, and for a Framing of another package without Check.
 func TestGoodValues(t *testing.T) {
 	good := []framing.Framing{framing.Lines{Max: framing.LargestMax}, framing.Fixed{Size: framing.LargestMax}, custom{maxLen: 1}}
 	for _, s := range samples {

@@ -7,8 +7,8 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// What was looked through is not looked at again: the end of a message put into it afterwards is not found. The message comes
-// byte by byte, and the test would not come to its end if each byte cost as much as those before it.
+// TestNothingIsScannedTwice: bytes before the cursor are not examined again, so the end of a message that is put there afterwards is not
+// found. The message arrives byte by byte; if each call examined all of it, the test would not end in time.
 func TestNothingIsScannedTwice(t *testing.T) {
 	const size, limit = 1 << 20, 2 << 20
 	for _, c := range []struct {
@@ -46,7 +46,7 @@ func TestNothingIsScannedTwice(t *testing.T) {
 	}
 }
 
-// A cursor that stops short of the data holds the beginning of an end that has come apart.
+// TestEndInTwoPieces: the cursor is before the beginning of an incomplete end of a message.
 func TestEndInTwoPieces(t *testing.T) {
 	for _, c := range []struct {
 		end     string

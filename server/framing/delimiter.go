@@ -2,8 +2,7 @@ package framing
 
 import "bytes"
 
-// Delimiter ends a message with a delimiter, which is not part of it. What is left without one at the end of the stream is
-// io.ErrUnexpectedEOF.
+// Delimiter ends a message with a delimiter, which is not part of it. Bytes without a delimiter at the end of the stream are io.ErrUnexpectedEOF.
 type Delimiter struct {
 	// Delim is the delimiter, one byte or more. It must not be changed while the Framing is in use. Required.
 	Delim []byte
@@ -12,7 +11,7 @@ type Delimiter struct {
 	Max int
 }
 
-// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+// Check reports invalid fields. Errors: ErrInvalid. Any goroutine.
 func (f Delimiter) Check() error {
 	if f.invalidDelim() {
 		return invalid("delimiter", "delimiter of %d bytes", len(f.Delim))
@@ -22,7 +21,7 @@ func (f Delimiter) Check() error {
 
 func (f Delimiter) invalidDelim() bool { return len(f.Delim) == 0 || len(f.Delim) > LargestMax/2 }
 
-// MaxLen is Max and the length of the delimiter. Any goroutine.
+// MaxLen returns Max plus the length of the delimiter. Any goroutine.
 func (f Delimiter) MaxLen() int { return limit(f.Max) + len(f.Delim) }
 
 // Next implements Framing. Any goroutine.
@@ -39,12 +38,12 @@ func (f Delimiter) Next(data []byte, cursor int, atEOF bool) (Result, error) {
 	if !f.canFit(data, most) {
 		return Result{}, tooLong("delimiter", most)
 	}
-	// The end of data may be the delimiter's beginning.
+	// The end of data may be the beginning of a delimiter.
 	return incomplete("delimiter", data, max(0, len(data)-len(f.Delim)+1), atEOF)
 }
 
-// canFit reports whether data, without a delimiter, can go on so that their message is not too long: those beyond the limit have to
-// be the beginning of a delimiter.
+// canFit reports whether data, without a delimiter, can become a message that is not too long: the bytes beyond the limit must be the
+// beginning of a delimiter.
 func (f Delimiter) canFit(data []byte, most int) bool {
 	if len(data) <= most {
 		return true

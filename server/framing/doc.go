@@ -1,10 +1,10 @@
-// Package framing cuts a stream of bytes into messages, as they come in.
+// Package framing cuts a stream of bytes into messages as the bytes arrive.
 //
 // # The model
 //
-// A [Framing] is a rule for where a message ends. It reads nothing and keeps nothing: the caller, which has the bytes of a connection,
-// shows it those that have come and are not removed yet, and it returns the first message and how many bytes that takes up. So one
-// Framing serves all connections, from any goroutine. The state of a connection is its bytes, and one number, the cursor:
+// A [Framing] is a rule for where a message ends. It does not read and has no state: the caller passes the bytes of a connection that have
+// arrived and are not removed yet, and gets the first message and the number of bytes to remove. So one Framing serves all connections,
+// from any goroutine. The state of a connection is its bytes, and one number, the cursor:
 //
 //	for {
 //		r, err := f.Next(data, cursor, atEOF)
@@ -16,12 +16,12 @@
 //			use(r.Message)
 //		}
 //		if r.Final || r.Advance == 0 && r.Message == nil {
-//			break // the last message, or come back with more data, or, atEOF, the end
+//			break // the last message; or more data is needed; or, atEOF, the end
 //		}
 //	}
 //
-// The cursor says how much of an incomplete message was examined. It is handed back, so that a long message that comes in small
-// pieces costs as much as one that comes whole, except with [Split], whose function has no cursor.
+// The cursor is the number of bytes of an incomplete message that were examined. The caller passes it to the next call, so that a long
+// message that arrives in small pieces costs as much as one that arrives whole, except with [Split], whose function has no cursor.
 //
 // # The messages
 //
@@ -33,22 +33,22 @@
 //	DotTerminated  ends with a line of a single dot, as in SMTP, POP3 and NNTP
 //	Split          ends where a bufio.SplitFunc says
 //
-// A message is what is inside: without the delimiter, the length, the line with the dot. It is a slice of the data, empty if there
-// is nothing inside, and appending to it does not touch what follows. It is valid as long as the data are. How the stream was
-// cut into pieces on its way makes no difference to the messages, nor to the error.
+// A message is the content: without the delimiter, the length, the line with the dot. It is a slice of the data, empty if the content is
+// empty; its capacity ends with it, so that append does not overwrite the bytes that follow. It is valid as long as the data. The messages
+// and the error do not depend on the pieces in which the stream arrives.
 //
-// To answer in the same framing there are [AppendLengthPrefix], [AppendVarint] and [AppendDotTerminated].
+// To answer in the same framing, use [AppendLengthPrefix], [AppendVarint] and [AppendDotTerminated].
 //
 // # Limits
 //
-// Each framing has a longest message, the field Max, which holds for what is inside; with Split, for what its function is given. A message
-// of exactly that size is good. A longer one is ErrTooLong, as soon as that is certain: when the length is there, or when
-// no end can come in time. [Framing.MaxLen] is how much may have to be kept until then.
+// Each framing has a longest message, the field Max, which limits the content; with Split, the bytes that its function is given. A message
+// of exactly that size is valid. A longer one is ErrTooLong, as soon as that is certain: when the length was read, or when no end can
+// follow within the limit. [Framing.MaxLen] is the number of bytes that may have to be stored until then.
 //
 // # The end of the stream
 //
-// An unterminated last line is a message, as with bufio.Scanner. A part of any other message is io.ErrUnexpectedEOF: its sender
-// was cut off. The end of the stream directly behind a message is no error.
+// An unterminated last line is a message, as with bufio.Scanner. A part of any other message is io.ErrUnexpectedEOF. The end of the stream
+// directly after a message is no error.
 //
 // # Invalid values
 //

@@ -5,12 +5,12 @@ import "bytes"
 // DotTerminated ends a message with a line that is a single dot, as SMTP's DATA does: with CRLF . CRLF, of which the first CRLF is
 // the end of the message's last line and part of it. A message without lines is the line with the dot alone.
 //
-// Only CRLF ends a line. A bare CR or LF is a byte like any other, so that LF . LF, and other sequences that mail servers have taken for the
-// end, end nothing here. But such bytes are in the message then: do not hand it on to others as it is, before you
-// have refused or replaced them.
+// Only CRLF ends a line. A bare CR or LF is a byte like any other, so that LF . LF, and other sequences that some mail servers treat as the
+// end, do not end a message here. Such bytes are part of the message: a program that passes it on to other servers must refuse or replace
+// them.
 //
-// The message is as it was sent; [Unstuff] removes the dots that were put before others. A message without its end at the end of the
-// stream is io.ErrUnexpectedEOF.
+// The message is as it was sent; [Unstuff] removes the dots that the sender has added. An incomplete message at the end of the stream is
+// io.ErrUnexpectedEOF.
 type DotTerminated struct {
 	// Max is the length of the longest message in bytes, in the form in which it was sent, without the line with the dot. 0 means DefaultMax;
 	// LargestMax is the most. A negative value is ErrInvalid.
@@ -23,10 +23,10 @@ var (
 	dotEnd  = []byte("\r\n.\r\n")
 )
 
-// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+// Check reports invalid fields. Errors: ErrInvalid. Any goroutine.
 func (f DotTerminated) Check() error { return checkMax("dot-terminated", f.Max) }
 
-// MaxLen is Max and the length of the line with the dot. Any goroutine.
+// MaxLen returns Max plus the length of the line with the dot. Any goroutine.
 func (f DotTerminated) MaxLen() int { return limit(f.Max) + len(dotLine) }
 
 // Next implements Framing. Any goroutine.
@@ -49,7 +49,7 @@ func (f DotTerminated) Next(data []byte, cursor int, atEOF bool) (Result, error)
 	return incomplete("dot-terminated", data, max(0, len(data)-len(dotEnd)+1), atEOF)
 }
 
-// shortest is the length of the shortest message that begins with data, whose end is missing. The end may have begun.
+// shortest returns the length of the shortest message that begins with data, which has no complete end.
 func shortest(data []byte) int {
 	for begun := len(dotLine) - 1; begun >= 0; begun-- {
 		if text, ok := bytes.CutSuffix(data, dotLine[:begun]); ok && (len(text) == 0 || bytes.HasSuffix(text, crlf)) {
@@ -62,8 +62,8 @@ func shortest(data []byte) int {
 	return len(data) + len(crlf)
 }
 
-// Unstuff appends msg to dst without the dot that each line beginning with one has in front. dst may be msg[:0]: then msg
-// is changed in its place. Only CRLF ends a line. Any goroutine.
+// Unstuff appends msg to dst without the dot that each line beginning with one has in front. dst may be msg[:0]: then msg is changed in
+// place. Only CRLF ends a line. Any goroutine.
 func Unstuff(dst, msg []byte) []byte {
 	for len(msg) > 0 {
 		line := firstLine(msg)
@@ -76,9 +76,9 @@ func Unstuff(dst, msg []byte) []byte {
 	return dst
 }
 
-// AppendDotTerminated appends msg to dst as DotTerminated takes it: with another dot in front of each line that begins with one, with
-// CRLF if msg has lines and does not end so, and with the line that is a dot. Only CRLF ends a line: a bare CR or LF in msg goes
-// out as it is, and is for the caller to avoid. dst must not overlap msg. Any goroutine.
+// AppendDotTerminated appends msg to dst in the form that DotTerminated reads: with another dot in front of each line that begins with one,
+// with CRLF if msg has lines and does not end so, and with the line that is a dot. Only CRLF ends a line: a bare CR or LF in msg is not
+// changed, and the caller must avoid it. dst must not overlap msg. Any goroutine.
 func AppendDotTerminated(dst, msg []byte) []byte {
 	for rest := msg; len(rest) > 0; {
 		line := firstLine(rest)
@@ -94,7 +94,7 @@ func AppendDotTerminated(dst, msg []byte) []byte {
 	return append(dst, dotLine...)
 }
 
-// firstLine is the first line of text, with its CRLF if it has one.
+// firstLine returns the first line of text, with its CRLF if it has one.
 func firstLine(text []byte) []byte {
 	if i := bytes.Index(text, crlf); i >= 0 {
 		return text[:i+len(crlf)]

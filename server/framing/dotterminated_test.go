@@ -8,12 +8,12 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Dots are put in front of dots, and only at the start of lines that CRLF made.
+// TestStuffing: a dot is added to lines that begin with one, and only CRLF ends a line.
 func TestStuffing(t *testing.T) {
 	for _, c := range []struct{ msg, sent string }{
 		{"", ".\r\n"},
 		{"a\r\n", "a\r\n.\r\n"},
-		{"a", "a\r\n.\r\n"}, // the end of the line is put in
+		{"a", "a\r\n.\r\n"}, // the end of the line is added
 		{".", "..\r\n.\r\n"},
 		{".\r\n", "..\r\n.\r\n"},
 		{"..a\r\nb.\r\n.c\r\n", "...a\r\nb.\r\n..c\r\n.\r\n"},
@@ -27,7 +27,7 @@ func TestStuffing(t *testing.T) {
 	}
 }
 
-// What AppendDotTerminated writes, DotTerminated finds as one message, and Unstuff makes the same again, in place, too.
+// TestStuffAndUnstuff: DotTerminated finds the output of AppendDotTerminated as one message, and Unstuff restores it, in place, too.
 func TestStuffAndUnstuff(t *testing.T) {
 	f := framing.DotTerminated{}
 	rapid.Check(t, func(t *rapid.T) {

@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// Lines, from reads that do not keep to them.
+// Lines, from reads that do not end with a line.
 func Example() {
 	f := framing.Lines{Max: 100}
 	if err := framing.Check(f); err != nil {
@@ -44,7 +44,7 @@ func Example() {
 	// kept "rest"
 }
 
-// A message that is too long is an error before it is there.
+// A message that is too long is an error before it has arrived.
 func ExampleLengthPrefix() {
 	f := framing.LengthPrefix{Size: 4, Order: binary.BigEndian, Max: 1000}
 	r, err := f.Next([]byte("\x00\x00\x00\x02hi"), 0, false)
@@ -56,7 +56,7 @@ func ExampleLengthPrefix() {
 	// length prefix: framing: message is too long: 16384 bytes, at most 1000 true
 }
 
-// A stream that ends in the middle of a message was cut off.
+// A stream that ends in the middle of a message is an error.
 func ExampleDelimiter() {
 	f := framing.Delimiter{Delim: []byte("\x00")}
 	_, err := f.Next([]byte("half a mess"), 0, true)
@@ -64,7 +64,7 @@ func ExampleDelimiter() {
 	// Output: delimiter: unexpected EOF: 11 bytes of a message true
 }
 
-// What SMTP sends after DATA.
+// The text that SMTP sends after DATA.
 func ExampleDotTerminated() {
 	sent := framing.AppendDotTerminated(nil, []byte("Subject: x\r\n\r\n.profile is attached\r\n"))
 	fmt.Printf("%q\n", sent)
@@ -75,7 +75,7 @@ func ExampleDotTerminated() {
 	// "Subject: x\r\n\r\n.profile is attached\r\n" <nil>
 }
 
-// Any bufio.SplitFunc will do.
+// Any bufio.SplitFunc can be used.
 func ExampleSplit() {
 	f := framing.Split{Func: bufio.ScanWords}
 	data := []byte("  two words")

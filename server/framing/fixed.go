@@ -6,7 +6,7 @@ type Fixed struct {
 	Size int
 }
 
-// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+// Check reports invalid fields. Errors: ErrInvalid. Any goroutine.
 func (f Fixed) Check() error {
 	if f.Size < 1 || f.Size > LargestMax {
 		return invalid("fixed", "messages of %d bytes", f.Size)
@@ -14,7 +14,7 @@ func (f Fixed) Check() error {
 	return nil
 }
 
-// MaxLen is Size. Any goroutine.
+// MaxLen returns Size. Any goroutine.
 func (f Fixed) MaxLen() int { return f.Size }
 
 // Next implements Framing. Any goroutine.

@@ -6,27 +6,27 @@ import (
 	"io"
 )
 
-// The errors of this package, to be tested with errors.Is; what is returned names the framing and the value.
+// The errors of this package. Test for them with errors.Is: returned errors add the framing and the value.
 var (
-	// ErrTooLong says that a message is longer than the framing's maximum.
+	// ErrTooLong reports that a message is longer than the framing's maximum.
 	ErrTooLong = errors.New("framing: message is too long")
-	// ErrMalformed says that the stream does not follow the framing's rule.
+	// ErrMalformed reports that the stream does not follow the framing's rule.
 	ErrMalformed = errors.New("framing: malformed stream")
-	// ErrInvalid says that a field of a framing has an invalid value.
+	// ErrInvalid reports that a field of a framing has an invalid value.
 	ErrInvalid = errors.New("framing: invalid value")
 )
 
 const (
-	// DefaultMax is the maximum that 0 stands for, in bytes.
+	// DefaultMax is the default of Max, in bytes.
 	DefaultMax = 64 << 10
-	// LargestMax is the largest maximum that a framing may have, in bytes.
+	// LargestMax is the largest value of Max, in bytes.
 	LargestMax = 1 << 30
 )
 
 // A Framing finds the first message in data. It has no state, and all its methods may be called by any goroutine, at the same
 // time. A Framing from outside this package that can be invalid has a method Check() error for [Check].
 type Framing interface {
-	// Next looks for the first message at the start of data, which stays the caller's. cursor is 0 at first; later it is the Cursor of the
+	// Next looks for the first message at the start of data, which is neither changed nor stored. cursor is 0 at first; later it is the Cursor of the
 	// call before, with its Advance bytes removed from data and, perhaps, more bytes appended. atEOF says that no more bytes will be
 	// appended. With any other cursor Next may panic.
 	//
@@ -34,29 +34,30 @@ type Framing interface {
 	// ErrInvalid. The Result is the zero Result then. Any goroutine.
 	Next(data []byte, cursor int, atEOF bool) (Result, error)
 
-	// MaxLen is how many bytes Next needs at most: with so many in data it removes some, or returns a message or an error. So the
-	// buffer for an incomplete message need never be larger. Any goroutine.
+	// MaxLen returns the largest number of bytes that Next needs: given so many, it removes some, or returns a message or an error. So the
+	// buffer for an incomplete message never needs to be larger. Any goroutine.
 	MaxLen() int
 }
 
-// A Result is what Next has found.
+// A Result is the result of Next.
 //
-// With a Message, Advance is the length of the message with what surrounds it. Without one, Advance > 0 says that these bytes are to be
-// skipped. With neither, and Final false, the message is incomplete, or, at the end of the stream with data empty, there is none.
+// With a Message, Advance is the length of the message including its delimiter, length or end. Without a message, these bytes are to be
+// skipped if Advance > 0. With neither, and Final false, the message is incomplete, or, at the end of the stream with data empty, there is
+// none.
 type Result struct {
 	// Message is nil if no message is complete; an empty message is not nil. It is a slice of data, and valid as long as data is; see
 	// Split for an exception.
 	Message []byte
-	// Advance is how many bytes at the start of data the caller removes before the next call.
+	// Advance is the number of bytes at the start of data that the caller removes before the next call.
 	Advance int
-	// Cursor is handed to the next call, so that it does not examine again what this one has examined.
+	// Cursor is the cursor of the next call, which does not examine the bytes before it again.
 	Cursor int
-	// Final says that the stream ends here by the framing's rule: Message, if there is one, is the last, and what follows is not looked
-	// at. See Split.
+	// Final reports that the stream ends here by the framing's rule: Message, if there is one, is the last, and the bytes that follow are
+	// not examined. See Split.
 	Final bool
 }
 
-// Check reports what is wrong with f. Errors: ErrInvalid, with the value. Any goroutine.
+// Check returns an error if f has an invalid value. Errors: ErrInvalid, with the value. Any goroutine.
 func Check(f Framing) error {
 	if f == nil {
 		return fmt.Errorf("%w: nil Framing", ErrInvalid)
@@ -72,7 +73,7 @@ func Check(f Framing) error {
 	return nil
 }
 
-// limit is the maximum that the field Max stands for: 0 if it is invalid.
+// limit returns the maximum for a value of the field Max: 0 if it is invalid.
 func limit(maximum int) int {
 	switch {
 	case maximum == 0:
@@ -83,7 +84,7 @@ func limit(maximum int) int {
 	return maximum
 }
 
-// checkMax reports what is wrong with the field Max.
+// checkMax returns an error if the value of the field Max is invalid.
 func checkMax(name string, maximum int) error {
 	if limit(maximum) == 0 {
 		return invalid(name, "maximum of %d bytes", maximum)
@@ -99,7 +100,7 @@ func tooLong(name string, limit int) error {
 	return fmt.Errorf("%s: %w: more than %d bytes", name, ErrTooLong, limit)
 }
 
-// incomplete is the result as long as a message's end is missing.
+// incomplete returns the result while the end of a message is missing.
 func incomplete(name string, data []byte, cursor int, atEOF bool) (Result, error) {
 	if atEOF && len(data) > 0 {
 		return Result{}, fmt.Errorf("%s: %w: %d bytes of a message", name, io.ErrUnexpectedEOF, len(data))

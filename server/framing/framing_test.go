@@ -17,7 +17,7 @@ func forEach(t *testing.T, test func(t *testing.T, s sample)) {
 	}
 }
 
-// Each framing finds its messages, at once, in single bytes, and with the end of the stream coming with the last byte or later.
+// TestMessages: each framing finds its messages, in one piece, in single bytes, and with the end of the stream together with the last byte or later.
 func TestMessages(t *testing.T) {
 	forEach(t, func(t *testing.T, s sample) {
 		for _, pieces := range [][][]byte{{[]byte(s.stream)}, bytewise([]byte(s.stream))} {
@@ -32,7 +32,7 @@ func TestMessages(t *testing.T) {
 	})
 }
 
-// How the stream is cut into pieces makes no difference.
+// TestAnyPieces: the result does not depend on the pieces in which the stream arrives.
 func TestAnyPieces(t *testing.T) {
 	forEach(t, func(t *testing.T, s sample) {
 		rapid.Check(t, func(t *rapid.T) {
@@ -47,7 +47,7 @@ func TestAnyPieces(t *testing.T) {
 	})
 }
 
-// The data are not changed.
+// TestDataStayAsTheyAre: Next does not change the data.
 func TestDataStayAsTheyAre(t *testing.T) {
 	forEach(t, func(t *testing.T, s sample) {
 		data := []byte(s.stream)
@@ -57,7 +57,7 @@ func TestDataStayAsTheyAre(t *testing.T) {
 	})
 }
 
-// Next allocates nothing as long as the stream is good, whether the message is complete or not.
+// TestNextDoesNotAllocate: as long as the stream is valid, whether the message is complete or not.
 func TestNextDoesNotAllocate(t *testing.T) {
 	forEach(t, func(t *testing.T, s sample) {
 		whole := []byte(s.stream)
@@ -73,7 +73,7 @@ func TestNextDoesNotAllocate(t *testing.T) {
 	})
 }
 
-// With room in dst the helpers that write allocate nothing.
+// TestAppendDoesNotAllocate: if dst has enough capacity.
 func TestAppendDoesNotAllocate(t *testing.T) {
 	dst, payload := make([]byte, 0, 100), []byte(".a\r\n..\r\n")
 	for name, write := range map[string]func() error{
@@ -99,7 +99,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// A Framing serves many connections at the same time. The race detector looks on.
+// TestManyConnections: a Framing serves many connections at the same time, without data races.
 func TestManyConnections(t *testing.T) {
 	forEach(t, func(t *testing.T, s sample) {
 		done := make(chan *stream)
@@ -114,7 +114,7 @@ func TestManyConnections(t *testing.T) {
 	})
 }
 
-// panicker fails where t.Fatal may not be called.
+// panicker panics on goroutines on which t.Fatal may not be called.
 type panicker struct{}
 
 func (panicker) Helper()                        {}

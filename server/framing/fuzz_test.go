@@ -21,7 +21,7 @@ func seed(f *testing.F) {
 	f.Add([]byte(strings.Repeat("a", 1000)), uint16(999), uint64(1<<40))
 }
 
-// eachWay cuts data at once, in single bytes and in pieces whose sizes are digits of a number, and expects the same from each.
+// eachWay passes data in one piece, in single bytes and in pieces whose sizes are digits of a number, and checks that the results are the same.
 func eachWay(t *testing.T, f framing.Framing, foreign bool, data []byte, sizes uint64) *stream {
 	t.Helper()
 	if len(data) > 1<<12 {
@@ -46,7 +46,7 @@ func piecewise(data []byte, sizes uint64) (pieces [][]byte) {
 	return pieces
 }
 
-// wrote expects that the messages, written again, are the bytes that were taken.
+// wrote checks that the messages, written again, are the bytes that were removed.
 func (s *stream) wrote(data []byte, write func(dst, message []byte) []byte) {
 	s.t.Helper()
 	var again []byte
@@ -58,7 +58,7 @@ func (s *stream) wrote(data []byte, write func(dst, message []byte) []byte) {
 	}
 }
 
-// scanned expects the messages that bufio.Scanner finds, if it has no difficulty.
+// scanned checks that the messages are those that bufio.Scanner finds, if it returns no error.
 func (s *stream) scanned(data []byte, split bufio.SplitFunc) {
 	s.t.Helper()
 	if s.err != nil {
@@ -152,14 +152,14 @@ func FuzzDotTerminated(f *testing.F) {
 	})
 }
 
-// FuzzSplit runs bufio's SplitFuncs, which find what bufio.Scanner finds, and one that does what the data say, right or wrong.
+// FuzzSplit runs bufio's SplitFuncs, which find what bufio.Scanner finds, and one whose results, valid or not, are in the data.
 func FuzzSplit(f *testing.F) {
 	seed(f)
 	f.Add([]byte{0x0f, 0x13, 0x21, 0x30, 0x41, 0x50, 0x60, 0x7f}, uint16(0), uint64(4))
 	f.Fuzz(func(t *testing.T, data []byte, limit uint16, sizes uint64) {
 		kinds := []bufio.SplitFunc{bufio.ScanLines, bufio.ScanWords, bufio.ScanBytes, bufio.ScanRunes}
 		if i := int(sizes % 5); i < len(kinds) {
-			atLeast := 4 // a rune has room
+			atLeast := 4 // the length of a rune
 			s := eachWay(t, framing.Split{Func: kinds[i], Max: atLeast + int(limit)}, true, data, sizes)
 			s.scanned(data, kinds[i])
 			return
@@ -174,7 +174,7 @@ func FuzzSplit(f *testing.F) {
 	})
 }
 
-// obey takes its answer from the first byte: how far to go, and what to say.
+// obey takes its results from the first byte.
 func obey(data []byte, _ bool) (advance int, token []byte, err error) {
 	if len(data) == 0 {
 		return 0, nil, nil

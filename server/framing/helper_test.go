@@ -20,7 +20,7 @@ type failer interface {
 	Fatalf(format string, args ...any)
 }
 
-// A stream is a connection's end of a Framing. It checks each answer by itself.
+// A stream uses a Framing as a connection does, and checks each result by itself.
 type stream struct {
 	t        failer
 	f        framing.Framing
@@ -33,10 +33,10 @@ type stream struct {
 	final    bool
 }
 
-// feed appends piece, whose end is that of the stream if atEOF, and takes what there is.
+// feed appends piece, whose end is that of the stream if atEOF, and takes all messages.
 func (s *stream) feed(piece []byte, atEOF bool) {
 	s.t.Helper()
-	// A new array each time: nothing may depend on the old one, and nothing is behind the data.
+	// A new array each time: no result may depend on the old one, and no bytes follow the data.
 	s.data = slices.Concat(s.data, piece)
 	for idle := 0; s.err == nil && !s.final; {
 		r, err := s.f.Next(s.data, s.cursor, atEOF)
@@ -79,7 +79,7 @@ func inside(message, data []byte) bool {
 	return at >= from && at+uintptr(len(message)) <= from+uintptr(len(data))
 }
 
-// cut feeds all the pieces and ends the stream, with the last of them or after it.
+// cut feeds all pieces and ends the stream, with the last of them or after it.
 func cut(t failer, f framing.Framing, foreign, endsLater bool, pieces ...[]byte) *stream {
 	t.Helper()
 	s := &stream{t: t, f: f, foreign: foreign}
@@ -92,7 +92,7 @@ func cut(t failer, f framing.Framing, foreign, endsLater bool, pieces ...[]byte)
 	return s
 }
 
-// sameAs compares with what another way of cutting the same stream came to.
+// sameAs compares the result with that of other pieces of the same stream.
 func (s *stream) sameAs(o *stream) {
 	s.t.Helper()
 	if !slices.Equal(s.messages, o.messages) || s.taken != o.taken || text(s.err) != text(o.err) || s.final != o.final {
@@ -108,16 +108,16 @@ func text(err error) string {
 	return err.Error()
 }
 
-// bytewise is data in pieces of one byte.
+// bytewise returns data in pieces of one byte.
 func bytewise(data []byte) [][]byte { return slices.Collect(slices.Chunk(data, 1)) }
 
-// A sample is a stream and what it has to be cut into.
+// A sample is a stream and its messages.
 type sample struct {
 	name     string
 	framing  framing.Framing
 	stream   string
 	messages []string
-	err      error // nil for a good end
+	err      error // nil for a valid end
 	foreign  bool
 }
 
@@ -184,7 +184,7 @@ var samples = []sample{
 	{"a rest", framing.Split{Func: scanSemicolons}, "a;b;c", []string{"a", "b"}, io.ErrUnexpectedEOF, false},
 }
 
-// scanSemicolons leaves what has no semicolon behind it.
+// scanSemicolons leaves bytes that no semicolon follows.
 func scanSemicolons(data []byte, _ bool) (int, []byte, error) {
 	if i := slices.Index(data, ';'); i >= 0 {
 		return i + 1, data[:i], nil

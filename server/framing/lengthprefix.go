@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// LengthPrefix begins a message with its length, which is unsigned and counts neither itself nor anything but the message. A length
-// above Max is ErrTooLong before the message has come.
+// LengthPrefix begins a message with its length, which is unsigned and counts the bytes of the message alone. A length above Max is
+// ErrTooLong before the message has arrived.
 type LengthPrefix struct {
 	// Size is the size of the length in bytes: 1, 2, 4 or 8. Required.
 	Size int
@@ -17,7 +17,7 @@ type LengthPrefix struct {
 	Max int
 }
 
-// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+// Check reports invalid fields. Errors: ErrInvalid. Any goroutine.
 func (f LengthPrefix) Check() error {
 	if err := checkPrefix(f.Size, f.Order); err != nil {
 		return err
@@ -25,10 +25,10 @@ func (f LengthPrefix) Check() error {
 	return checkMax("length prefix", f.Max)
 }
 
-// MaxLen is Size and the longest message. Any goroutine.
+// MaxLen returns Size plus the length of the longest message. Any goroutine.
 func (f LengthPrefix) MaxLen() int { return f.Size + f.limit() }
 
-// limit is the longest message: 0 if a field is invalid.
+// limit returns the length of the longest message: 0 if a field is invalid.
 func (f LengthPrefix) limit() int {
 	switch f.Size {
 	case 1, 2, 4, 8:
@@ -61,9 +61,9 @@ func (f LengthPrefix) Next(data []byte, _ int, atEOF bool) (Result, error) {
 	return measured("length prefix", data, f.Size, length, most, atEOF)
 }
 
-// AppendLengthPrefix appends to dst the length of payload, in size bytes of the given order, and payload. A payload whose
-// length has no room in size bytes is ErrTooLong, a size or an order that LengthPrefix does not take ErrInvalid; then dst is
-// returned as it was. Any goroutine.
+// AppendLengthPrefix appends to dst the length of payload, in size bytes of the given order, and payload. A payload whose length does not
+// fit in size bytes is ErrTooLong, a size or an order that LengthPrefix does not support ErrInvalid; then dst is returned unchanged. Any
+// goroutine.
 func AppendLengthPrefix(dst, payload []byte, size int, order binary.ByteOrder) ([]byte, error) {
 	if err := checkPrefix(size, order); err != nil {
 		return dst, err
@@ -88,10 +88,10 @@ func AppendLengthPrefix(dst, payload []byte, size int, order binary.ByteOrder) (
 	return append(dst, payload...), nil
 }
 
-// largest is the largest length that has room in size bytes.
+// largest returns the largest length that fits in size bytes.
 func largest(size int) uint64 { return 1<<(8*size) - 1 }
 
-// checkPrefix lets a single byte have no order.
+// checkPrefix checks the size and the order. A single byte needs no order.
 func checkPrefix(size int, order binary.ByteOrder) error {
 	switch size {
 	case 1, 2, 4, 8:

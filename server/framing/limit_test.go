@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// A message of exactly the maximum is good, one byte more is too long.
+// TestMaximumIsExact: a message of exactly the maximum is valid, one byte more is too long.
 func TestMaximumIsExact(t *testing.T) {
 	for _, limit := range []int{1, 2, 3, 127, 128, 200, 70000} {
 		for name, c := range map[string]struct {
@@ -47,8 +47,8 @@ func prefixed(t *testing.T, m []byte, size int) []byte {
 	return data
 }
 
-// Without a length ErrTooLong is said with the first byte that leaves no way to a message, and not before: so it is for all short
-// streams, from the cursor of one byte less and from the beginning. MaxLen is what the longest needs.
+// TestTooLongIsSaidAtOnce: without a length, ErrTooLong is returned with the first byte after which no message is possible, and not before:
+// for all short streams, from the cursor of one byte less and from the beginning. The longest message needs MaxLen bytes.
 func TestTooLongIsSaidAtOnce(t *testing.T) {
 	delimiter := func(delim string) func(int) framing.Framing {
 		return func(limit int) framing.Framing { return framing.Delimiter{Delim: []byte(delim), Max: limit} }
@@ -73,7 +73,7 @@ func TestTooLongIsSaidAtOnce(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f, roomy := c.framing(c.limit), c.framing(1000)
 			longest := 0
-			// hopeful reports whether data are a message, or can become one, that is not too long, and expects f to know.
+			// hopeful reports whether data are a message, or can become one, that is not too long, and checks that f reports it.
 			var hopeful func(data []byte, cursor int) bool
 			hopeful = func(data []byte, cursor int) bool {
 				r, err := f.Next(data, cursor, false)
@@ -105,7 +105,7 @@ func TestTooLongIsSaidAtOnce(t *testing.T) {
 	}
 }
 
-// A length that is too large is refused when it is there, before a byte of the message.
+// TestLengthIsJudgedAtOnce: a length that is too large is refused when it is complete, before a byte of the message.
 func TestLengthIsJudgedAtOnce(t *testing.T) {
 	for header, f := range map[string]framing.Framing{
 		"\x04":                             framing.LengthPrefix{Size: 1, Max: 3},
@@ -122,7 +122,7 @@ func TestLengthIsJudgedAtOnce(t *testing.T) {
 	}
 }
 
-// MaxLen is no larger than needed, 0 is DefaultMax, and a maximum that the length has no room for counts for nothing.
+// TestMaxLen: it is no larger than needed, 0 means DefaultMax, and a maximum that the length cannot express has no effect.
 func TestMaxLen(t *testing.T) {
 	const k64 = framing.DefaultMax
 	for _, c := range []struct {
@@ -151,7 +151,7 @@ func TestMaxLen(t *testing.T) {
 	}
 }
 
-// An error names the framing and the value.
+// TestErrorsName: an error names the framing and the value.
 func TestErrorsName(t *testing.T) {
 	for _, c := range []struct {
 		framing framing.Framing

@@ -2,18 +2,18 @@ package framing
 
 import "bytes"
 
-// Lines ends a message with \n, and drops one \r before it, as bufio.ScanLines does. At the end of the stream what is left is
-// a message, too.
+// Lines ends a message with \n, and drops one \r before it, as bufio.ScanLines does. At the end of the stream the bytes that are left are a
+// message, too.
 type Lines struct {
 	// Max is the length of the longest line in bytes, its end not counted. 0 means DefaultMax; LargestMax is the most. A negative value is
 	// ErrInvalid.
 	Max int
 }
 
-// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+// Check reports invalid fields. Errors: ErrInvalid. Any goroutine.
 func (f Lines) Check() error { return checkMax("lines", f.Max) }
 
-// MaxLen is Max and the length of \r\n. Any goroutine.
+// MaxLen returns Max plus the length of \r\n. Any goroutine.
 func (f Lines) MaxLen() int { return limit(f.Max) + 2 }
 
 // Next implements Framing. Any goroutine.
@@ -29,7 +29,7 @@ func (f Lines) Next(data []byte, cursor int, atEOF bool) (Result, error) {
 	} else if atEOF {
 		n = len(data)
 	}
-	// Of an incomplete line, too, a last \r may not belong to the message.
+	// A last \r of an incomplete line, too, may not belong to the message.
 	line = bytes.TrimSuffix(line, cr)
 	if len(line) > most {
 		return Result{}, tooLong("lines", most)

@@ -8,11 +8,11 @@ import (
 	"slices"
 )
 
-// Split finds messages with a bufio.SplitFunc, whose tokens they are. The function is called as bufio.Scanner calls it, with these
+// Split finds messages with a bufio.SplitFunc: its tokens are the messages. The function is called as bufio.Scanner calls it, with these
 // differences:
 //
-//   - All connections call the same function, so it may not keep anything between calls. A function that does needs a Framing for each.
-//   - It is given Max bytes at most, the token and what surrounds it. If it advances over none of so many although there are more, that is
+//   - All connections call the same function, so it must not keep state between calls. A function that does needs a Framing for each connection.
+//   - It is given Max bytes at most, for the token and its delimiters. If it advances over none of so many although there are more, that is
 //     ErrTooLong.
 //   - If it advances over none at the end of the stream and bytes are left, that is io.ErrUnexpectedEOF. A function that ignores such bytes
 //     advances over them.
@@ -20,19 +20,19 @@ import (
 //
 // An advance that is negative or too large is ErrMalformed and bufio.ErrNegativeAdvance or bufio.ErrAdvanceTooFar, and an error of
 // the function is that error and ErrMalformed. bufio.ErrFinalToken is no error: Final of the Result is true, with the token, if there is
-// one, and the advance, as far as there are data. What comes after it does not belong to this framing.
+// one, and the advance, as far as there are data. The bytes after it do not belong to this framing.
 //
-// The function has no cursor: it is called again whenever more bytes have come, and examines an incomplete message from its beginning
-// each time. A message is what the function returns, which may be no part of the data, as with bufio.ScanRunes. It must not be changed
-// then, and is valid as the function says.
+// The function has no cursor: it is called again whenever more bytes have arrived, and examines an incomplete message from its beginning
+// each time. A message is the token of the function, which may be no part of the data, as with bufio.ScanRunes. Then it must not be
+// changed, and the function determines how long it is valid.
 type Split struct {
 	// Func finds the messages. Required.
 	Func bufio.SplitFunc
-	// Max is how many bytes the function is given at most. 0 means DefaultMax; LargestMax is the most. A negative value is ErrInvalid.
+	// Max is the largest number of bytes that the function is given. 0 means DefaultMax; LargestMax is the most. A negative value is ErrInvalid.
 	Max int
 }
 
-// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+// Check reports invalid fields. Errors: ErrInvalid. Any goroutine.
 func (f Split) Check() error {
 	if f.Func == nil {
 		return invalid("split", "nil SplitFunc")
@@ -42,7 +42,7 @@ func (f Split) Check() error {
 
 const maxEmptyTokens = 100 // in a row, without an advance
 
-// MaxLen is one more than the function is given, because a token that ends with the stream may have them all. Any goroutine.
+// MaxLen returns Max plus one, because a token that ends with the stream may have Max bytes. Any goroutine.
 func (f Split) MaxLen() int { return limit(f.Max) + 1 }
 
 // Next implements Framing. The cursor counts the tokens without an advance. Any goroutine.
@@ -52,7 +52,7 @@ func (f Split) Next(data []byte, cursor int, atEOF bool) (Result, error) {
 		return Result{}, f.Check()
 	}
 	if len(data) == 0 && !atEOF {
-		return Result{}, nil // a SplitFunc does not expect that
+		return Result{}, nil // as bufio.Scanner, which does not call the function then
 	}
 	given := min(len(data), most)
 	all := given == len(data)

@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// What a SplitFunc must not do is ErrMalformed, with the error that bufio has for it.
+// TestBadSplitFuncs: invalid results of a SplitFunc are ErrMalformed, with the error that bufio has for them.
 func TestBadSplitFuncs(t *testing.T) {
 	own := errors.New("own")
 	for _, c := range []struct {
@@ -32,7 +32,7 @@ func TestBadSplitFuncs(t *testing.T) {
 	}
 }
 
-// As many tokens that take nothing as bufio.Scanner allows are allowed, at the end of the stream, too.
+// TestTokensThatTakeNothing: as many tokens without an advance are allowed as by bufio.Scanner, at the end of the stream, too.
 func TestTokensThatTakeNothing(t *testing.T) {
 	for _, c := range []struct {
 		tokens int
@@ -61,7 +61,7 @@ func TestTokensThatTakeNothing(t *testing.T) {
 	}
 }
 
-// bufio.ErrFinalToken ends the stream well, with a last message or without one. What follows is left.
+// TestFinalToken: bufio.ErrFinalToken ends the stream without an error, with a last message or without one. The bytes that follow are left.
 func TestFinalToken(t *testing.T) {
 	for _, c := range []struct {
 		advance int
@@ -73,7 +73,7 @@ func TestFinalToken(t *testing.T) {
 		{0, []byte("last"), []string{"a", "last"}, 2},
 		{0, []byte{}, []string{"a", ""}, 2},
 		{4, []byte("last"), []string{"a", "last"}, 6},
-		{-1, nil, []string{"a"}, 2}, // bufio.Scanner does not look at it
+		{-1, nil, []string{"a"}, 2}, // bufio.Scanner ignores it
 		{1000, nil, []string{"a"}, 11},
 	} {
 		f := framing.Split{Func: func(data []byte, atEOF bool) (int, []byte, error) {
@@ -91,7 +91,7 @@ func TestFinalToken(t *testing.T) {
 	}
 }
 
-// A SplitFunc sees no data only at the end of the stream, no more than the maximum, and the end only with all that is left.
+// TestWhatASplitFuncSees: no data only at the end of the stream, no more than the maximum, and the end only with all bytes that are left.
 func TestWhatASplitFuncSees(t *testing.T) {
 	const limit = 5
 	ended := false
@@ -110,7 +110,7 @@ func TestWhatASplitFuncSees(t *testing.T) {
 	}
 }
 
-// At the end of the stream a SplitFunc may have something to say without data.
+// TestTokenAfterTheData: at the end of the stream a SplitFunc may return a token without data.
 func TestTokenAfterTheData(t *testing.T) {
 	f := framing.Split{Func: func(data []byte, atEOF bool) (int, []byte, error) {
 		if atEOF {

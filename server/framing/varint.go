@@ -5,18 +5,18 @@ import (
 	"fmt"
 )
 
-// Varint begins a message with its length as an unsigned varint, that of encoding/binary and of protocol buffers. A varint of more
-// than 64 bits is ErrMalformed, and so is one with more bytes than its value needs, so that a message has one form. A length above Max
-// is ErrTooLong before the message has come.
+// Varint begins a message with its length as an unsigned varint, that of encoding/binary and of protocol buffers. A varint of more than 64
+// bits is ErrMalformed. A varint with more bytes than its value needs is ErrMalformed, too, so that a message has only one form. A length
+// above Max is ErrTooLong before the message has arrived.
 type Varint struct {
 	// Max is the length of the longest message in bytes. 0 means DefaultMax; LargestMax is the most. A negative value is ErrInvalid.
 	Max int
 }
 
-// Check reports what is wrong with the fields. Errors: ErrInvalid. Any goroutine.
+// Check reports invalid fields. Errors: ErrInvalid. Any goroutine.
 func (f Varint) Check() error { return checkMax("varint", f.Max) }
 
-// MaxLen is Max and the length of its varint, and at least the length of the longest varint, which is read before it is judged. Any
+// MaxLen returns Max plus the length of its varint, and at least the length of the longest varint, which is read whole before it is checked. Any
 // goroutine.
 func (f Varint) MaxLen() int {
 	var header [binary.MaxVarintLen64]byte

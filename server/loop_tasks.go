@@ -4,12 +4,12 @@ import (
 	"sync"
 )
 
-// do has fn called on the loop, in the order of the calls and however many posts of users wait. It reports whether fn will be
-// called: not on a loop that is closed. Any goroutine.
-func (l *loop) do(fn func()) bool { return l.orders.Push(fn) == nil }
+// do makes the loop call fn, in the order of the calls of do and independently of the posts of users. It reports whether fn will be called,
+// which it is not if the loop is closed. Any goroutine.
+func (l *loop) do(fn func()) bool { return l.tasks.Push(fn) == nil }
 
-// doFully has fn called on the loop, again if a callback in it calls runtime.Goexit, and then done. fn goes on where it was cut
-// short. When the loop has ended, they are called as lateWork says. Any goroutine.
+// doFully makes the loop call fn, again if a callback in it calls runtime.Goexit, and then done. fn must continue where it was cut short.
+// When the loop has ended, they are called as lateWork says. Any goroutine.
 func (l *loop) doFully(fn, done func()) {
 	var attempt func()
 	attempt = func() {
@@ -30,8 +30,8 @@ func (l *loop) doFully(fn, done func()) {
 	}
 }
 
-// lateWork is what comes when the loop has ended, such as the end of a request on a worker. There is no goroutine of the loop any more: each
-// function runs on the goroutine that brings it, or on one that runs another of them at that time, so that they run one after the other.
+// lateWork has functions for a loop that has ended, such as the end of a request on a worker. The loop has no goroutine any more: each
+// function runs on the goroutine that adds it, or on one that runs another of them at that time, so that they run one after the other.
 type lateWork struct {
 	mu      sync.Mutex // guards the fields; not held while a function runs
 	busy    bool       // the loop has not ended, or a goroutine runs the functions
