@@ -10,7 +10,7 @@ type flushResult struct {
 	state     connState // the state that was requested until then
 	drained   bool      // no output waits, TLS included
 	refused   bool      // a write was refused; LowWater is to be called when there is room
-	detaching bool      // Detach was called
+	detaching bool      // Detach was called, and neither Close nor Abort since
 	upgrading bool      // StartTLS was called
 	failed    bool      // output has failed, since the connection is broken
 	again     bool      // there is more to do in another turn; the connection is to be put into the loop's queue
@@ -73,7 +73,7 @@ func (c *loopConn) leave(r *flushResult) {
 		}
 	}
 	r.state, r.drained = c.state, true
-	if r.detaching = c.ext != nil && c.ext.detach != nil; r.detaching && r.state == connHalf {
+	if r.detaching = c.ext != nil && c.ext.detach != nil && c.state == connHalf; r.detaching { // else Close or Abort was called since
 		r.state = connOpen // it takes no output, but nothing is to be closed
 	}
 	r.upgrading = c.ext != nil && c.ext.upgrade != nil

@@ -16,8 +16,8 @@ import (
 // socket, not of a PROXY header. Its memory and the unconsumed input count towards no limit of the server any more.
 //
 // Until then nothing is read and no output is accepted. If the connection ends first, or cannot be handed out, fn is called with the
-// reason. The handler's Close is called with ErrDetached. Errors: ErrInvalid if fn is nil; ErrClosed. After an error fn is not called. Any
-// goroutine.
+// reason. Close and Abort before that end the connection, and fn is called with ErrClosed. Otherwise the handler's Close is called with
+// ErrDetached. Errors: ErrInvalid if fn is nil; ErrClosed. After an error fn is not called. Any goroutine.
 func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 	c.mu.Lock()
 	var err error

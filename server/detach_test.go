@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"sync/atomic"
@@ -66,5 +67,51 @@ func TestADetachedConnectionHasNoLocalAddr(t *testing.T) {
 	send(t, nc, "x")
 	if a := testkit.Await(t, addr, "Detach's function"); a != nil {
 		t.Errorf("the local address is %v after Detach; the server's is %v", a, s.addr)
+	}
+}
+
+// TestCloseAndAbortPrevailOverADetachThatWaits: the function of Detach is called with ErrClosed, and gets no net.Conn whose input was
+// discarded or whose peer was to be reset.
+func TestCloseAndAbortPrevailOverADetachThatWaits(t *testing.T) {
+	for name, end := range map[string]func(c *server.Conn){
+		"Close": func(c *server.Conn) { _ = c.Close() },
+		"Abort": func(c *server.Conn) { c.Abort() },
+	} {
+		for _, waits := range []bool{false, true} { // until the output is flushed
+			t.Run(fmt.Sprintf("%s, output waits %v", name, waits), func(t *testing.T) {
+				results, accepted := make(chan error, 1), make(chan *server.Conn, 1)
+				reasons, closed := closings()
+				s := start(t, rig{"tcp", false, 1}, &server.Server{Socket: tight(), MaxOutput: 16 << 20, Handler: calls{close: closed, data: func(c *server.Conn, _ []byte) (int, error) {
+					if waits {
+						_, err := c.Write(make([]byte, 8<<20))
+						testkit.Must(t, err)
+					}
+					testkit.Must(t, c.Detach(func(nc net.Conn, _ []byte, err error) {
+						if nc != nil {
+							nc.Close()
+						}
+						results <- err
+					}))
+					if !waits {
+						end(c)
+					}
+					accepted <- c
+					return 0, nil
+				}}})
+				nc := s.dial(t)
+				send(t, nc, "hello")
+				c := testkit.Await(t, accepted, "Data")
+				if waits {
+					end(c)
+				}
+				_, _ = io.Copy(io.Discard, nc) // fails after Abort
+				_ = nc.Close()
+				testkit.CheckErr(t, "Detach", testkit.Await(t, results, "the function of Detach"), server.ErrClosed)
+				want := map[string]server.CloseReason{"Close": server.EndedInOrder, "Abort": server.EndedByAbort}[name]
+				if got := server.ReasonOf(testkit.Await(t, reasons, "Close")); got != want {
+					t.Errorf("Close is called with a reason of %v, want %v", got, want)
+				}
+			})
+		}
 	}
 }
