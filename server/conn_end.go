@@ -96,7 +96,7 @@ func (c *loopConn) tearDown(reason error) {
 	c.mu.Lock()
 	c.failOutput()
 	c.endWaiters(reason)
-	detach, upgraded := c.takeDetach(), c.takeUpgradeEnd()
+	detach := c.takeDetach()
 	var dial *dialing
 	if c.ext != nil {
 		dial = c.ext.dial
@@ -121,9 +121,6 @@ func (c *loopConn) tearDown(reason error) {
 	if detach != nil {
 		c.guard(func() { detach(nil, nil, fmt.Errorf("detach: %w (%w)", ErrClosed, orClosed(reason))) })
 	}
-	if upgraded != nil {
-		upgraded(&c.Conn, fmt.Errorf("start TLS: %w", orClosed(reason)))
-	}
 	l.report(c, l.outcome)
 	c.leaveClosed()
 }
@@ -145,8 +142,15 @@ func (c *loopConn) endWaiters(reason error) {
 	}
 }
 
-// leaveClosed ends the loop's work on a connection whose descriptor is closed.
+// leaveClosed ends the loop's work on a connection whose descriptor is closed. It is called again if a callback of tearDown has called
+// runtime.Goexit.
 func (c *loopConn) leaveClosed() {
+	c.mu.Lock()
+	upgraded, reason := c.takeUpgradeEnd(), c.reasonLocked()
+	c.mu.Unlock()
+	if upgraded != nil {
+		upgraded(&c.Conn, fmt.Errorf("start TLS: %w", orClosed(reason)))
+	}
 	c.mu.Lock()
 	c.sched &^= schedRunning
 	queue := c.commands != 0 && c.mark(0) // of a worker that has finished meanwhile

@@ -257,3 +257,25 @@ func TestAWorkerThatEndsItsGoroutineWhileTheServerEnds(t *testing.T) {
 	testkit.Must(t, s.Close())
 	testkit.Until(t, "no trace of it", func() bool { st := s.Stats(); return st.RunningRequests == 0 && st.OpenConns == 0 })
 }
+
+// TestACallbackThatEndsItsGoroutineKeepsNoStartTLSFromItsEnd: when a connection ends, the functions of Detach and StartTLS are both called,
+// and the handler's Close after them, also if the first one calls runtime.Goexit.
+func TestACallbackThatEndsItsGoroutineKeepsNoStartTLSFromItsEnd(t *testing.T) {
+	results := make(chan error, 2)
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Socket: tight(), MaxOutput: 16 << 20, Handler: calls{
+		data: func(c *server.Conn, p []byte) (int, error) {
+			_, err := c.Write(make([]byte, 8<<20)) // which the client does not read
+			testkit.Must(t, err)
+			testkit.Must(t, c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: func(_ *server.Conn, err error) { results <- err }}))
+			testkit.Must(t, c.Detach(func(net.Conn, []byte, error) { runtime.Goexit() }))
+			c.Abort()
+			return len(p), nil
+		},
+		close: func(*server.Conn, error) { results <- errors.New("Close was called") },
+	}})
+	send(t, s.dial(t), "x")
+	testkit.CheckErr(t, "StartTLS", testkit.Await(t, results, "the end of StartTLS"), server.ErrAborted)
+	testkit.Await(t, results, "Close")
+	s.shutdown(t)
+	s.drained(t)
+}
