@@ -165,10 +165,14 @@ func (c *loopConn) callData(h Handler, p []byte) (n int, err error) {
 	if c.layers != 0 {
 		c.ext.into = nil
 	}
+	c.loop.gives = true
 	if c.loop.srv.cfg.OnPanic == nil {
-		return h.Data(&c.Conn, p)
+		n, err = h.Data(&c.Conn, p)
+	} else {
+		n, err = c.guardData(h, p)
 	}
-	return c.guardData(h, p)
+	c.loop.gives = false
+	return n, err
 }
 
 // guardData is guard for Data. It calls Data directly, since a closure would make every message slower.

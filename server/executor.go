@@ -57,8 +57,8 @@ func (x Executor) Serve(h RequestHandler, message []byte) error {
 // the connection's handler is changed, reading is paused, the output is above HighWater, or 64 are answered; the input that is left is
 // given to Data or LastData again. If a Result is Final, the connection is closed as by Close when the message is answered.
 //
-// The result of the call of Data or LastData in which ServeInput was successful is ignored. Errors: as Serve; ErrHandler also if requests
-// are in work or first is not a result for input. Loop only.
+// The result of the call of Data or LastData in which ServeInput was successful is ignored. Errors: as Serve; ErrHandler also
+// outside of Data and LastData, if requests are in work, or if first is not a result for input. Loop only.
 func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, first framing.Result) error {
 	c := x.c
 	if c.life.isGone() || c.life.isClosing() {
@@ -66,6 +66,8 @@ func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, 
 	}
 	c.loop.assertInLoop("Executor.ServeInput")
 	switch held := c.in; {
+	case c.loop.current != c || !c.loop.gives:
+		return fmt.Errorf("%w: Executor.ServeInput: not in Data or LastData of the connection", ErrHandler)
 	case h == nil || f == nil || x.InWork() > 0:
 		return fmt.Errorf("%w: Executor.ServeInput: RequestHandler is %T, Framing is %T, %d requests in work", ErrHandler, h, f, x.InWork())
 	case first.Message == nil || first.Advance < 0 || first.Advance > len(input) || held != nil && len(input) > len(held.rest()):

@@ -34,6 +34,7 @@ type loop struct {
 	cipher    []byte    // the records of one flush
 	cursor    int       // of the framing in the argument of Data; see Executor
 	current   *loopConn // the connection that the loop works on; see enter
+	gives     bool      // Data or LastData of current is being called
 	iov       [maxVectors][]byte
 	dones     []outq.Done                     // completions to be called,
 	reported  int                             // how many of them were called,

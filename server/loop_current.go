@@ -9,7 +9,7 @@ func (l *loop) enter(c *loopConn) {
 	if l.current != nil {
 		l.abortCurrent()
 	}
-	l.current = c
+	l.current, l.gives = c, false
 }
 
 // abortCurrent ends the work that a callback has cut short: the connection of the callback is aborted with ErrPanic, and the outcome of
