@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -202,4 +203,25 @@ func TestALimitedSenderWakesItsLoopSeldom(t *testing.T) {
 			testkit.Must(t, s.Close())
 		})
 	}
+}
+
+// TestShutdownAnswersTheRequestsThatAReadLimitHoldsBack: they have arrived before it.
+func TestShutdownAnswersTheRequestsThatAReadLimitHoldsBack(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		s := start(t, r, &server.Server{Handler: echoLines(), ReadLimit: server.RateLimit{BytesPerSecond: 1000, Burst: 4000}})
+		nc := s.dial(t)
+		requests := strings.Repeat(strings.Repeat("a", 499)+"\n", 20)
+		send(t, nc, requests)
+		testkit.Until(t, "the first bytes", func() bool { return s.Stats().BytesRead > 0 })
+		answers := make(chan string, 1)
+		go func() {
+			b, _ := io.ReadAll(nc)
+			_ = nc.Close()
+			answers <- string(b)
+		}()
+		s.shutdown(t)
+		if got := testkit.Await(t, answers, "the end of the stream"); got != requests {
+			t.Errorf("%d bytes of answers, want %d", len(got), len(requests))
+		}
+	})
 }

@@ -149,7 +149,8 @@ type Server struct {
 	// Conn.RemoteAddr.
 	ProxyProtocol bool
 
-	// ReadLimit and WriteLimit limit the rates of each connection. See also RateGroup. The zero value means no limit.
+	// ReadLimit and WriteLimit limit the rates of each connection. ReadLimit does not apply in a Shutdown, which answers what has arrived. See
+	// also RateGroup. The zero value means no limit.
 	ReadLimit, WriteLimit RateLimit
 	// RateGroup, if not nil, limits the rates of all connections together, with those of other servers that have the same group.
 	RateGroup *RateGroup

@@ -69,6 +69,7 @@ func (l *loop) drain(outgoing bool) {
 // drain ends the connection as soon as hasNothingToDo.
 func (c *loopConn) drain() {
 	c.draining = c.draining.begin(!c.draining.isDraining() && c.hasNothingToDo())
+	c.holds.remove(holdRate) // see readAllowance
 	if c.writing == writeBlocked {
 		c.deadlines.startOnce(closeDeadline, c.loop.now())
 	}
