@@ -80,7 +80,7 @@ func (c *loopConn) received(p []byte) {
 			return
 		}
 	} else {
-		c.keep(p)
+		c.keep(p, c.keptCursor())
 	}
 	c.flush()
 }
@@ -106,10 +106,7 @@ func (c *loopConn) inputHandler() (h Handler, ok bool) {
 // process gives p, the input that is not consumed, to h until h consumes nothing more, if ok is set. p is in the loop's buffer or in c.in's.
 func (c *loopConn) process(p []byte, h Handler, ok bool) {
 	l := c.loop
-	l.cursor = 0
-	if c.in != nil {
-		l.cursor = c.in.cursor
-	}
+	l.cursor = c.keptCursor()
 	consumed := false
 	for ok && len(p) > 0 {
 		n, err := c.callData(h, p)
@@ -156,7 +153,7 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 		c.deadlines.stop(readDeadline)
 	}
 	if c.in != nil || len(p) > 0 {
-		c.keep(p)
+		c.keep(p, l.cursor)
 	}
 }
 
@@ -181,9 +178,17 @@ func (c *loopConn) guardData(h Handler, p []byte) (n int, err error) {
 	return h.Data(&c.Conn, p)
 }
 
-// keep stores p, the end of c.in or of the bytes that were read, until more input arrives. It closes a connection whose handler consumes
-// nothing of more than MaxInput bytes.
-func (c *loopConn) keep(p []byte) {
+// keptCursor returns the cursor of the input that is kept, and 0 if there is none.
+func (c *loopConn) keptCursor() int {
+	if c.in == nil {
+		return 0
+	}
+	return c.in.cursor
+}
+
+// keep stores p, the end of c.in or of the bytes that were read, and the framing's cursor in p, until more input arrives. It closes a
+// connection whose handler consumes nothing of more than MaxInput bytes.
+func (c *loopConn) keep(p []byte, cursor int) {
 	in := c.in
 	if len(p) == 0 {
 		c.dropInput()
@@ -198,7 +203,7 @@ func (c *loopConn) keep(p []byte) {
 		in.buf = in.buf[:copy(in.buf, in.buf[in.pos:])]
 		in.pos = 0
 	}
-	in.cursor = c.loop.cursor
+	in.cursor = cursor
 	if now := c.loop.now(); !c.holds.has(holdYield) && !c.life.isClosing() && !c.deadlines.runs(readDeadline) {
 		c.deadlines.start(readDeadline, now)
 		c.armAt(c.deadlines.end(readDeadline, now, c.timeouts().Read))
