@@ -133,6 +133,12 @@ func (c *loopConn) onTimeout() (alive bool) {
 		return false
 	}
 	at, which := c.nearestDeadline()
+	if at <= now && which != noDeadline {
+		if !c.catchUp() {
+			return false
+		}
+		at, which = c.nearestDeadline()
+	}
 	if at <= now && which == closeDeadline && c.hasProgressed() {
 		c.deadlines.start(closeDeadline, now)
 		which = noDeadline
@@ -143,6 +149,18 @@ func (c *loopConn) onTimeout() (alive bool) {
 	}
 	c.fail(c.timedOut(which))
 	return false
+}
+
+// catchUp writes and reads once before a deadline ends the connection: when the loop is late, as after a callback that has taken long, the
+// peer may have been in time. It reports whether the connection stays.
+func (c *loopConn) catchUp() (alive bool) {
+	if c.writing == writeBlocked {
+		c.onWritable()
+	}
+	if c.isReading() && c.mayRead() {
+		c.read()
+	}
+	return !c.life.isGone()
 }
 
 // timedOut returns the reason of a connection whose deadline d is over.
