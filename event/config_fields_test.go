@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"math"
@@ -122,6 +123,7 @@ func TestInvalidArgumentIsNamed(t *testing.T) {
 	_, afterFunc := l.AfterFunc(0, nil)
 	_, onPrepare := l.OnPrepare(nil)
 	_, newSignal := l.NewSignal(nil, nop)
+	var noContext context.Context
 	for _, c := range []struct {
 		err   error
 		names string
@@ -146,6 +148,10 @@ func TestInvalidArgumentIsNamed(t *testing.T) {
 		{l.ActivateFD(0, event.Signal), "conditions Signal"},
 		{l.Exit(-7), "time -7ns"},
 		{l.Post(nil), "callback is nil"},
+		{e.DelWait(noContext), "context is nil"},
+		{l.Run(noContext), "context is nil"},
+		{l.RunForever(noContext), "context is nil"},
+		{l.RunOnce(noContext), "context is nil"},
 	} {
 		wantMessage(t, c.err, event.ErrInvalid, c.names)
 	}

@@ -258,11 +258,15 @@ func (e *Event) Del() error {
 
 // DelWait is Del, and waits until a running callback of the event has returned; then the event is not added, even if that
 // callback has added it. In callbacks of the loop itself there is nothing to wait for, and DelWait is Del. If ctx ends first,
-// DelWait returns an error that wraps context.Cause(ctx); the event was removed, and the running callback may add it again.
+// DelWait returns an error that wraps context.Cause(ctx); the event was removed, and the running callback may add it again. If ctx is nil,
+// it does nothing and returns ErrInvalid.
 //
 // A callback of another loop that calls DelWait stops its loop meanwhile. Callbacks of two loops that wait for each other's events
 // wait until a context ends. May block; in a callback of its own loop it does not.
 func (e *Event) DelWait(ctx context.Context) error {
+	if ctx == nil {
+		return e.opError("del", invalid("context is nil"))
+	}
 	l := e.loop
 	l.mu.Lock()
 	err := l.del(e)

@@ -20,8 +20,8 @@ const (
 // Run runs the loop on the calling goroutine until no event is added, no call is pending and there is no Ref; or until
 // Exit, Break, Close or the end of ctx. It returns nil, ErrClosed if the loop was closed, ctx's cause, or the poller's error.
 // Watchers and functions given to Post do not keep it running, but functions that Post has accepted are called first. A Break or
-// Exit before Run is kept and makes Run return. Run fails at once with ErrRunning, ErrClosed or ErrOwned. May block; not in a
-// callback.
+// Exit before Run is kept and makes Run return. Run fails at once with ErrRunning, ErrClosed or ErrOwned, and with ErrInvalid if
+// ctx is nil. May block; not in a callback.
 func (l *Loop) Run(ctx context.Context) error { return l.run(ctx, anyone, runUntilEmpty) }
 
 // RunForever is like Run, but continues when no event is added: other goroutines may add events later. May block; not
@@ -40,6 +40,9 @@ func (l *Loop) RunNonblock() error { return l.run(context.Background(), anyone, 
 
 // run runs the loop on behalf of c.
 func (l *Loop) run(ctx context.Context, c caller, mode runMode) error {
+	if ctx == nil {
+		return fmt.Errorf("run loop: %w", invalid("context is nil"))
+	}
 	id, err := l.enter(c, mode)
 	if err != nil {
 		return fmt.Errorf("run loop: %w", err)

@@ -62,10 +62,10 @@ type Config struct {
 	// NoWatch makes the cache refuse the watch command.
 	NoWatch bool
 	// WorkerLog is the size in bytes of each loop's buffer for lines of the watch command. Lines that do not fit are dropped and counted. 0 means
-	// DefaultWorkerLog, less than 4 KB means 4 KB, and a negative value is an error.
+	// DefaultWorkerLog, less than 4 KB means 4 KB, and a negative value, or more than 1 GB, is an error.
 	WorkerLog int
 	// WatcherLog is the maximum number of bytes of such lines that wait for a client to read them. Lines that do not fit are skipped and counted. 0
-	// means DefaultWatcherLog, less than 4 KB means 4 KB, and a negative value is an error.
+	// means DefaultWatcherLog, less than 4 KB means 4 KB, and a negative value, or more than 1 GB, is an error.
 	WatcherLog int
 
 	// Protocol is the protocol that clients may use.
@@ -142,6 +142,8 @@ func (c Config) resolved() (Config, error) {
 	} {
 		switch {
 		case f.value == 0:
+		case f.value < 0:
+			return c, fmt.Errorf("%w: Config.%s is %d, negative", ErrInvalid, f.name, f.value)
 		case f.value < f.least:
 			return c, fmt.Errorf("%w: Config.%s is %d, less than %d", ErrInvalid, f.name, f.value, f.least)
 		case f.value > f.most:

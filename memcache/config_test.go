@@ -30,7 +30,7 @@ func TestAnInvalidConfigIsReportedWithFieldAndValue(t *testing.T) {
 		{memcache.Config{WorkerLog: -1}, "Config.WorkerLog is -1"},
 		{memcache.Config{WatcherLog: -2}, "Config.WatcherLog is -2"},
 		{memcache.Config{WatcherLog: 1<<30 + 1}, "Config.WatcherLog is 1073741825"},
-		{memcache.Config{Verbosity: -1}, "Config.Verbosity is -1"},
+		{memcache.Config{Verbosity: -1}, "Config.Verbosity is -1, negative"},
 		{memcache.Config{Protocol: 9}, "Config.Protocol is 9"},
 		{memcache.Config{SASL: true}, "Config.Users is nil"},
 		{memcache.Config{SASL: true, Users: users, Protocol: memcache.Text}, "Config.Protocol is ascii"},

@@ -42,8 +42,11 @@ func (q *Queue[T]) takeAll() (left []T) {
 // the messages that are not delivered and ctx's cause, and a callback may still be running. If the loop is closed first, it returns the
 // messages that are not delivered and ErrClosed. If another goroutine calls Close first, that Close returns the messages and Shutdown
 // returns only ErrClosed. A loop that does not run delivers nothing. On the queue's own loop Shutdown does nothing and returns
-// event.ErrOnLoop. May block; not in a callback.
+// event.ErrOnLoop, and with a nil ctx ErrInvalid. May block; not in a callback.
 func (q *Queue[T]) Shutdown(ctx context.Context) ([]T, error) {
+	if ctx == nil {
+		return nil, fmt.Errorf("shut queue down: %w", invalid("context is nil"))
+	}
 	if q.loop.OnLoop() {
 		return nil, fmt.Errorf("shut queue down: %w", event.ErrOnLoop)
 	}

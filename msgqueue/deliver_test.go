@@ -39,7 +39,23 @@ func TestInvalidArgumentIsRefused(t *testing.T) {
 	if n := l.Stats().Added; n != 0 {
 		t.Errorf("%d events added by queues that were not made", n)
 	}
+	_, err := msgqueue.New(nil, fn, nil)
+	testkit.WantErr(t, err, msgqueue.ErrInvalid)
 	testkit.Run(t, l) // nothing keeps it going
+}
+
+// A nil context is refused, and the queue goes on.
+func TestANilContextIsInvalid(t *testing.T) {
+	var none context.Context
+	q, err := msgqueue.New(testkit.NewLoop(t, nil), func(int) {}, nil)
+	testkit.Must(t, err)
+	testkit.WantErr(t, q.PushContext(none, 1), msgqueue.ErrInvalid)
+	_, err = q.Shutdown(none)
+	testkit.WantErr(t, err, msgqueue.ErrInvalid)
+	testkit.Must(t, q.Push(2))
+	if left := q.Close(); len(left) != 1 || left[0] != 2 {
+		t.Errorf("Close returned %v, want 2 alone", left)
+	}
 }
 
 // The loop's dump names the queue for its callback.

@@ -50,9 +50,12 @@ func (q *Queue[T]) PushBatch(ms []T) error {
 // PushContext is like Push, but waits while the queue is full. If ctx ends first, it returns ctx's cause, and m was not accepted.
 // Waiting calls are admitted in order of arrival, one as the delivery of each message begins; a Push at that moment may
 // precede them. ctx only bounds the waiting: if there is room, m is accepted even if ctx has ended. On the
-// queue's own loop, which would wait for itself, a full queue is event.ErrOnLoop. May block; in a callback of its own loop it
-// does not.
+// queue's own loop, which would wait for itself, a full queue is event.ErrOnLoop. A nil ctx is ErrInvalid. May block; in a callback of its
+// own loop it does not.
 func (q *Queue[T]) PushContext(ctx context.Context, m T) error {
+	if ctx == nil {
+		return fmt.Errorf("push: %w", invalid("context is nil"))
+	}
 	q.mu.Lock()
 	err := q.checkRoom(1)
 	if err == nil && q.waiters.len > 0 {

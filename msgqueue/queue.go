@@ -67,6 +67,9 @@ func (s state) String() string { return [...]string{"open", "draining", "closed"
 // Errors: ErrInvalid; ErrClosed if the loop is closed. Any goroutine.
 func New[T any](loop *event.Loop, fn func(T), cfg *Config) (*Queue[T], error) {
 	c := cfg.resolve()
+	if loop == nil {
+		return nil, fmt.Errorf("new queue: %w", invalid("loop is nil"))
+	}
 	if fn == nil {
 		return nil, fmt.Errorf("new queue: %w", invalid("callback is nil"))
 	}

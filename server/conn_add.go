@@ -42,7 +42,7 @@ type ConnConfig struct {
 // Errors: ErrInvalid; ErrUnsupported, also for a *tls.Conn; ErrOverload at MaxConns; ErrNotStarted; ErrServerClosed; ErrLoopClosed; the
 // system's. Any goroutine.
 func (s *Server) AddConn(nc net.Conn, cfg *ConnConfig) (*Conn, error) {
-	if nc == nil {
+	if isNil(nc) {
 		return nil, fmt.Errorf("add connection: %w: connection is nil", ErrInvalid)
 	}
 	c, err := s.addConn(nc, valueOf(cfg))

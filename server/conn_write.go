@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"github.com/evmq/evmq/internal/outq"
@@ -128,7 +129,10 @@ func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
 }
 
 func checkFile(f *os.File, offset, n int64) error {
-	if f == nil || offset < 0 || n < 0 {
+	if f == nil {
+		return fmt.Errorf("send file: %w: file is nil", ErrInvalid)
+	}
+	if offset < 0 || n < 0 || offset > math.MaxInt64-n {
 		return fmt.Errorf("send file: %w: offset %d, length %d", ErrInvalid, offset, n)
 	}
 	return nil

@@ -6,8 +6,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -64,6 +66,9 @@ func (s *Server) Dial(ctx context.Context, network, address string, cfg *DialCon
 }
 
 func (s *Server) dial(ctx context.Context, network, address string, cfg DialConfig) (*Conn, error) {
+	if ctx == nil {
+		return nil, errNilContext
+	}
 	if err := s.arrive(cfg.Handler); err != nil {
 		return nil, err
 	}
@@ -189,6 +194,9 @@ func literal(network, address string) (targets []unix.Sockaddr, host, port strin
 	}
 	if host, port, err = net.SplitHostPort(address); err != nil {
 		return nil, "", "", fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if n, err := strconv.Atoi(port); err == nil && (n < 0 || n > math.MaxUint16) {
+		return nil, "", "", fmt.Errorf("%w: port of %s is not in 0 to %d", ErrInvalid, address, math.MaxUint16)
 	}
 	ap, err := netip.ParseAddrPort(address)
 	switch sa := sock.Sockaddr(network, ap); {

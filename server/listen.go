@@ -21,6 +21,9 @@ import (
 // After Shutdown or Close it returns ErrServerClosed; the outcome of the shutdown is returned by Shutdown or Close. Otherwise it returns
 // the error of Listen or of Wait, which is never nil. May block; not in a callback.
 func (s *Server) ListenAndServe(network, address string) error {
+	if err := s.offLoops(); err != nil { // before there is a listener
+		return fmt.Errorf("listen on %s %s and serve: %w", network, address, err)
+	}
 	ln, err := s.Listen(context.Background(), network, address, nil)
 	if err != nil {
 		return err
@@ -34,6 +37,9 @@ func (s *Server) ListenAndServe(network, address string) error {
 // After Shutdown or Close it returns ErrServerClosed. Otherwise it returns the error of AddListener or of Wait. May block; not in a
 // callback.
 func (s *Server) Serve(l net.Listener) error {
+	if err := s.offLoops(); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
 	ln, err := s.AddListener(l, nil)
 	if err != nil {
 		return err
@@ -61,12 +67,49 @@ func (s *Server) Listen(ctx context.Context, network, address string, cfg *Liste
 	return ln, nil
 }
 
+// errNilContext is the error of calls whose context is nil.
+var errNilContext = fmt.Errorf("%w: context is nil", ErrInvalid)
+
+// isNil reports whether an interface has no value, or a pointer that is nil.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
+}
+
 // valueOf returns a copy of *p, and the zero value if p is nil.
 func valueOf[T any](p *T) (v T) {
 	if p != nil {
 		v = *p
 	}
 	return v
+}
+
+// usable returns an error if a call with this context cannot begin.
+func usable(ctx context.Context) error {
+	if ctx == nil {
+		return errNilContext
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// openError returns the error of a call that opens a socket, as ErrInvalid if an option of Socket or the form of the address is its
+// reason.
+func openError(err error) error {
+	var form *net.AddrError
+	var option *sock.OptionError
+	switch {
+	case errors.As(err, &option):
+		return fmt.Errorf("%w: Socket: %w", ErrInvalid, err)
+	case errors.As(err, &form):
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return err
 }
 
 func (s *Server) listen(ctx context.Context, network, address string, cfg ListenerConfig) (*Listener, error) {
@@ -79,8 +122,8 @@ func (s *Server) listen(ctx context.Context, network, address string, cfg Listen
 	if err := cfg.check(network); err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	if err := usable(ctx); err != nil {
+		return nil, err
 	}
 	options := *s.cfg.socket()
 	loops := []*loop{s.listenerLoop()}
@@ -95,6 +138,7 @@ func (s *Server) listen(ctx context.Context, network, address string, cfg Listen
 	for _, l := range loops {
 		fd, addr, err := s.openListener(ctx, network, address, &cfg, &options)
 		if err != nil {
+			err = openError(err)
 			for _, a := range ln.accepts {
 				err = errors.Join(err, unix.Close(a.fd))
 			}
@@ -126,7 +170,7 @@ func (s *Server) listen(ctx context.Context, network, address string, cfg Listen
 // Errors: ErrInvalid; ErrUnsupported, also for a listener of package tls (set ListenerConfig.TLS and pass the listener beneath it);
 // ErrServerClosed; ErrLoopClosed; the system's. Any goroutine.
 func (s *Server) AddListener(l net.Listener, cfg *ListenerConfig) (*Listener, error) {
-	if l == nil {
+	if isNil(l) {
 		return nil, fmt.Errorf("add listener: %w: listener is nil", ErrInvalid)
 	}
 	err := s.Start()

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -77,8 +78,16 @@ func (ln *Listener) Close() error {
 
 // Wait waits until the listener has ended and its descriptors are closed. It returns ErrServerClosed after a shutdown of the server, nil
 // after Close, an error that matches ErrLoopClosed if the loop of the listener was closed, and otherwise the error of the Accept method
-// of a listener given to AddListener. May block; not in a callback.
+// of a listener given to AddListener. On one of the server's loops it is event.ErrOnLoop, unless the listener has ended. May block; not in
+// a callback.
 func (ln *Listener) Wait() error {
+	select {
+	case <-ln.done:
+	default:
+		if err := ln.srv.offLoops(); err != nil {
+			return fmt.Errorf("wait for the listener on %v: %w", ln.addr, err)
+		}
+	}
 	<-ln.done
 	if ln.srv.running() != nil {
 		return ErrServerClosed

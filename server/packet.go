@@ -97,8 +97,8 @@ func (s *Server) listenPacket(ctx context.Context, network, address string, cfg 
 	if err != nil {
 		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	if err := usable(ctx); err != nil {
+		return nil, err
 	}
 	o := *s.cfg.socket()
 	o.DeferAccept, o.FastOpen = 0, 0 // options of listeners
@@ -116,7 +116,7 @@ func (s *Server) listenPacket(ctx context.Context, network, address string, cfg 
 			err = pc.add(l, fd)
 		}
 		if err != nil {
-			return nil, errors.Join(err, pc.Close())
+			return nil, errors.Join(openError(err), pc.Close())
 		}
 		pc.addr, address = addr, addr.String() // the other sockets use the port that the first one was given
 	}
@@ -135,7 +135,7 @@ func (s *Server) listenPacket(ctx context.Context, network, address string, cfg 
 //
 // Errors: ErrInvalid, ErrUnsupported, ErrServerClosed, ErrLoopClosed, the system's. Any goroutine.
 func (s *Server) AddPacketConn(nc net.PacketConn, cfg *PacketConfig) (*PacketConn, error) {
-	if nc == nil {
+	if isNil(nc) {
 		return nil, fmt.Errorf("add packet connection: %w: connection is nil", ErrInvalid)
 	}
 	err := s.Start()

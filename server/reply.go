@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/outq"
 )
 
@@ -21,7 +22,8 @@ type Reply struct {
 // Write copies p to the reply. Up to 16 KB are gathered before they become output of the connection. For more, Write waits while the
 // connection holds MaxOutput bytes or more, and, with concurrent requests, while older ones are not answered. It returns the number of
 // bytes that were copied. Errors: ErrReplyEnded; ErrClosed, with the reason, if the connection accepts no more output, also when that ends
-// a wait. After an error, all methods that write return it. May block; not in a callback.
+// a wait. After one of these errors, all methods that write return it. On the connection's loop, where a call that waits would wait for
+// itself, it is event.ErrOnLoop, also if another goroutine is writing to the reply. May block; not in a callback.
 func (w Reply) Write(p []byte) (int, error) {
 	r, err := w.lock()
 	if err != nil {
@@ -124,7 +126,12 @@ func (w Reply) lock() (*replyState, error) {
 	if r.number.Load() != w.number { // before the lock, which another reply may hold for long
 		return nil, ErrReplyEnded
 	}
-	r.mu.Lock()
+	if !r.mu.TryLock() {
+		if w.c.loop.ev.OnLoop() { // the call that has the lock may wait for the loop
+			return nil, event.ErrOnLoop
+		}
+		r.mu.Lock()
+	}
 	if r.number.Load() != w.number {
 		r.mu.Unlock()
 		return nil, ErrReplyEnded

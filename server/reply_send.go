@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/outq"
 )
 
@@ -43,6 +44,7 @@ func (r *replyState) writeLong(p []byte) (n int, err error) {
 // send waits for room and appends p to the output. With hold, later writes to the connection wait for the rest of the reply. Under r.mu, not c.mu.
 func (r *replyState) send(p piece, hold bool) error {
 	c := r.c
+	var cut <-chan struct{} // nil until the call is known to be off the loop
 	for {
 		c.mu.Lock()
 		if c.state.isDead() {
@@ -67,6 +69,14 @@ func (r *replyState) send(p piece, hold bool) error {
 			c.unlockAndQueue()
 			return nil
 		}
+		if cut == nil {
+			c.mu.Unlock()
+			if c.loop.ev.OnLoop() {
+				return event.ErrOnLoop
+			}
+			cut = c.loop.srv.baseCtx.Done()
+			continue
+		}
 		if x.room == nil {
 			x.room = make(chan struct{})
 		}
@@ -74,7 +84,7 @@ func (r *replyState) send(p piece, hold bool) error {
 		c.mu.Unlock()
 		select {
 		case <-room: // closed when the connection ends, too
-		case <-c.loop.srv.baseCtx.Done(): // the loop may be held up, and not close room
+		case <-cut: // the loop may be held up, and not close room
 			r.err = fmt.Errorf("%w (%w)", ErrClosed, ErrServerClosed)
 			return r.err
 		}

@@ -49,7 +49,7 @@ type Server struct {
 
 	// NumLoops is the number of event loops, each of which runs on a goroutine. 0 means the number of processors that the program may use
 	// (GOMAXPROCS, and at most the processors of the machine). Fewer loops usually cost more, because each small batch of requests must
-	// wake an idle processor. A negative value is an error.
+	// wake an idle processor. A negative value, or one above the limit of descriptors, is an error.
 	NumLoops int
 	// LoopConfig is the configuration of each loop. If its Logger is nil, it is the server's. Nil means the defaults.
 	LoopConfig *event.Config

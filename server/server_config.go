@@ -167,7 +167,7 @@ func (cfg *config) checkSocket() error {
 	return nil
 }
 
-// resolveConns sets or checks MaxConns by the number of descriptors that the process may open.
+// resolveConns sets or checks MaxConns, and checks NumLoops, by the number of descriptors that the process may open.
 func (cfg *config) resolveConns() error {
 	limit, err := sock.OpenFiles()
 	if err != nil {
@@ -177,6 +177,8 @@ func (cfg *config) resolveConns() error {
 	cfg.maxFiles = int64(room / 4)
 	most := max(1, room-min(256, max(16, room/16)))
 	switch {
+	case cfg.NumLoops > room: // before loops are made, which would take the process's last descriptor
+		return fmt.Errorf("%w: NumLoops is %d, and the process may open %d descriptors", ErrInvalid, cfg.NumLoops, room)
 	case cfg.MaxConns == 0:
 		cfg.MaxConns = most
 	case cfg.MaxConns == math.MaxInt: // no limit

@@ -34,9 +34,21 @@ func (s *setter) done(field string, value any, err error) {
 		return
 	}
 	if err != nil {
-		s.err = fmt.Errorf("sock: setting %s to %v: %w", field, value, err)
+		s.err = &OptionError{field, value, err}
 	}
 }
+
+// An OptionError says that the system has refused an option.
+type OptionError struct {
+	Field string
+	Value any
+	Err   error
+}
+
+func (e *OptionError) Error() string {
+	return fmt.Sprintf("sock: setting %s to %v: %v", e.Field, e.Value, e.Err)
+}
+func (e *OptionError) Unwrap() error { return e.Err }
 
 // ApplyListener sets the options that a socket needs before it is bound, and those that connections inherit. Datagram sockets count as
 // listeners. It does not repeat the checks of Check.
