@@ -13,9 +13,8 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// A Conn is a connection. It belongs to one loop, which alone reads, writes and closes its descriptor; every other goroutine appends output
-// and sets command bits under mu, and puts the connection into the loop's queue. A Conn is never used again for another connection, so a
-// handle that outlives its connection is harmless: its methods return ErrClosed.
+// A Conn has two parts. Any goroutine but the loop's appends output and sets command bits under mu, and puts the connection into the loop's
+// queue.
 //
 // Users and protection of the parts:
 //
@@ -45,6 +44,9 @@ import (
 // There is one way across in each direction. To the loop: mark sets a command under mu and enqueue queues the connection. From the loop: it
 // takes mu. The requests of goroutines are in state, commands and ext under mu; the progress of the loop is in life, holds, writing,
 // peerHalf and draining. loopPart and connOf lead from one type to the other.
+
+// A Conn is a connection. It belongs to one loop, which alone reads, writes and closes its descriptor. A Conn is never used again for another
+// connection, so a handle that outlives its connection is harmless: its methods return ErrClosed or do nothing.
 type Conn struct {
 	loop *loop
 	gen  uint64

@@ -14,7 +14,7 @@ type Delimiter struct {
 // Check reports invalid fields. Errors: ErrInvalid. Any goroutine.
 func (f Delimiter) Check() error {
 	if f.invalidDelim() {
-		return invalid("delimiter", "delimiter of %d bytes", len(f.Delim))
+		return invalid("delimiter", "Delim is empty")
 	}
 	return checkMax("delimiter", f.Max)
 }

@@ -9,7 +9,7 @@ type Fixed struct {
 // Check reports invalid fields. Errors: ErrInvalid. Any goroutine.
 func (f Fixed) Check() error {
 	if f.Size < 1 || f.Size > LargestMax {
-		return invalid("fixed", "messages of %d bytes", f.Size)
+		return invalid("fixed", "Size is %d", f.Size)
 	}
 	return nil
 }

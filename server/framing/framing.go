@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 )
 
 // The errors of this package. Test for them with errors.Is: returned errors add the framing and the value.
@@ -57,10 +58,13 @@ type Result struct {
 	Final bool
 }
 
-// Check returns an error if f has an invalid value. Errors: ErrInvalid, with the value. Any goroutine.
+// Check returns an error if f has an invalid value. Errors: ErrInvalid, with the field and its value. Any goroutine.
 func Check(f Framing) error {
 	if f == nil {
 		return fmt.Errorf("%w: nil Framing", ErrInvalid)
+	}
+	if v := reflect.ValueOf(f); v.Kind() == reflect.Pointer && v.IsNil() && v.Type().Elem().Implements(reflect.TypeFor[Framing]()) {
+		return fmt.Errorf("%w: nil %T", ErrInvalid, f) // a method of the value would panic
 	}
 	if c, ok := f.(interface{ Check() error }); ok {
 		if err := c.Check(); err != nil {
@@ -87,7 +91,7 @@ func limit(maximum int) int {
 // checkMax returns an error if the value of the field Max is invalid.
 func checkMax(name string, maximum int) error {
 	if limit(maximum) == 0 {
-		return invalid(name, "maximum of %d bytes", maximum)
+		return invalid(name, "Max is %d", maximum)
 	}
 	return nil
 }

@@ -96,10 +96,10 @@ func checkPrefix(size int, order binary.ByteOrder) error {
 	switch size {
 	case 1, 2, 4, 8:
 	default:
-		return fmt.Errorf("length prefix: %w: size of %d bytes", ErrInvalid, size)
+		return fmt.Errorf("length prefix: %w: size is %d, not 1, 2, 4 or 8", ErrInvalid, size)
 	}
 	if order == nil && size > 1 {
-		return fmt.Errorf("length prefix: %w: nil byte order", ErrInvalid)
+		return fmt.Errorf("length prefix: %w: order is nil", ErrInvalid)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ type Split struct {
 // Check reports invalid fields. Errors: ErrInvalid. Any goroutine.
 func (f Split) Check() error {
 	if f.Func == nil {
-		return invalid("split", "nil SplitFunc")
+		return invalid("split", "Func is nil")
 	}
 	return checkMax("split", f.Max)
 }
