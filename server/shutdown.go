@@ -18,8 +18,8 @@ import (
 // descriptor of the server is gone. When ctx ends first, it aborts the connections that are left, and returns a *ShutdownError with ctx's
 // cause and the numbers of handlers and loops that it has not waited for; their resources are released when they end. Even if callbacks do
 // not return, it returns when after the end of ctx no connection has ended for two seconds. Further calls wait for the first; a Close ends
-// the waiting. On one of the loops it returns event.ErrOnLoop, and if ctx is nil ErrInvalid, and does nothing. In a handler on a worker it waits until ctx ends, since it
-// waits for that handler, too. May block; not in a callback.
+// the waiting. On one of the loops it returns event.ErrOnLoop, and if ctx is nil ErrInvalid, and does nothing. In a handler on a worker it
+// waits until ctx ends, since it waits for that handler, too. May block; not in a callback.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return fmt.Errorf("shut server down: %w", errNilContext)

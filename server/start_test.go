@@ -45,7 +45,7 @@ func TestAConfigurationErrorNamesTheField(t *testing.T) {
 		"Dispatcher.Concurrent": func(s *server.Server) {
 			s.Handler = &server.Dispatcher{Framing: framing.Lines{}, Serve: serve, Concurrent: -1}
 		},
-		"-1 bytes": func(s *server.Server) { s.Handler = &server.Dispatcher{Framing: framing.Lines{Max: -1}, Serve: serve} },
+		"Max is -1": func(s *server.Server) { s.Handler = &server.Dispatcher{Framing: framing.Lines{Max: -1}, Serve: serve} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &server.Server{Handler: echoLines()}
