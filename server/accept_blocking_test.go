@@ -21,7 +21,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// hidden is a listener that does not show its descriptor. fail, if not nil, is asked before each Accept.
+// hidden is a listener without a SyscallConn method. fail, if not nil, is called before each Accept.
 type hidden struct {
 	net.Listener
 	fail func() error
@@ -140,7 +140,7 @@ func TestATemporaryErrorOfAcceptDoesNotEndServe(t *testing.T) {
 	}
 }
 
-// TestAPauseOfAcceptEndsWithTheListener or with the server.
+// TestAPauseOfAcceptEndsWithTheListener: and with the server.
 func TestAPauseOfAcceptEndsWithTheListener(t *testing.T) {
 	for _, end := range []string{"listener", "server"} {
 		s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
@@ -158,7 +158,7 @@ func TestAPauseOfAcceptEndsWithTheListener(t *testing.T) {
 	}
 }
 
-// TestAListenerThatCannotBeServedIsRefusedAtOnce, is still the caller's, and the error says what to do.
+// TestAListenerThatCannotBeServedIsRefusedAtOnce: it still belongs to the caller, and the error says how to serve it.
 func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
@@ -189,7 +189,7 @@ func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 	testkit.Must(t, tcp.Close()) // fails if it is closed already
 }
 
-// TestServeEndsWhereNoConnectionHasADescriptor, with an error that names the type, or TLS.
+// TestServeEndsWhereNoConnectionHasADescriptor: with an error that names the type, or TLS.
 func TestServeEndsWhereNoConnectionHasADescriptor(t *testing.T) {
 	for text, wrap := range map[string]func(net.Conn) net.Conn{
 		"Server.TLS":    func(nc net.Conn) net.Conn { return tls.Server(nc, serverTLS()) },
@@ -217,7 +217,7 @@ func TestServeEndsWhereNoConnectionHasADescriptor(t *testing.T) {
 // bareConn hides all but the methods of net.Conn.
 type bareConn struct{ net.Conn }
 
-// wrapping is a listener that wraps what it accepts.
+// wrapping is a listener that wraps the connections that it accepts.
 type wrapping struct {
 	net.Listener
 	wrap func(net.Conn) net.Conn
@@ -231,7 +231,7 @@ func (l wrapping) Accept() (net.Conn, error) {
 	return l.wrap(nc), nil
 }
 
-// TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall that takes it.
+// TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall: the call that supports the network.
 func TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
 	for network, call := range map[string]string{

@@ -23,7 +23,7 @@ func (s *running) client(t testing.TB, ln *server.Listener) net.Conn {
 	return (&running{s.Server, rig{ln.Addr().Network(), s.rig.tls, s.rig.loops}, ln.Addr()}).dial(t)
 }
 
-// TestSeveralListenersServeOneServer, each with its handler, and one may be closed: what it has accepted goes on.
+// TestSeveralListenersServeOneServer: each with its handler. When one is closed, its connections go on.
 func TestSeveralListenersServeOneServer(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		path := filepath.Join(t.TempDir(), "second")
@@ -96,7 +96,7 @@ func TestServeTakesAListenerOfTheUser(t *testing.T) {
 	}
 }
 
-// TestEveryLoopGetsConnections by each way to share them out.
+// TestEveryLoopGetsConnections: with each Balance, and with PickLoop.
 func TestEveryLoopGetsConnections(t *testing.T) {
 	const loops, clients = 3, 60
 	for name, row := range map[string]struct {
@@ -144,8 +144,8 @@ func TestEveryLoopGetsConnections(t *testing.T) {
 	}
 }
 
-// TestAClientAboveMaxConnsReadsTheRefusal by a client above MaxConns, even one that has sent data; the server's own connections go on, and a place
-// that becomes free is taken again.
+// TestAClientAboveMaxConnsReadsTheRefusal: also a client that has sent data; the other connections go on, and after the end of one a client
+// is accepted again.
 func TestAClientAboveMaxConnsReadsTheRefusal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		if r.tls {
@@ -176,20 +176,20 @@ func TestAClientAboveMaxConnsReadsTheRefusal(t *testing.T) {
 	})
 }
 
-// refusesWithAnAlert: what a TLS client can be told before the handshake.
+// refusesWithAnAlert checks that a TLS client above MaxConns reads an alert.
 func refusesWithAnAlert(t *testing.T, r rig) {
 	s := start(t, r, &server.Server{MaxConns: 1, Handler: echoLines()})
 	first := s.dial(t)
 	testkit.Must(t, pipelined(first, "first", 1))
 	_, err := s.dial(t).Write([]byte("hello"))
 	if err == nil || err.Error() != "remote error: tls: internal error" {
-		t.Errorf("a refused client is told %v", err)
+		t.Errorf("a refused client reads %v", err)
 	}
 	hangUp(first)
 	s.shutdown(t)
 }
 
-// TestRefusalsAreBounded: a thousand clients that do not go take no more descriptors than the limits say.
+// TestRefusalsAreBounded: a thousand clients that do not close use no more descriptors than the limits permit.
 func TestRefusalsAreBounded(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{MaxConns: 1, BusyText: "busy\n", Handler: echoLines()})
 	first := s.dial(t)
@@ -221,7 +221,7 @@ func openDescriptors(t testing.TB) int {
 	return len(entries)
 }
 
-// TestAListenerMayBeClosedInACallback, its own connection's as well.
+// TestAListenerMayBeClosedInACallback: also the listener of the callback's connection.
 func TestAListenerMayBeClosedInACallback(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var ln atomic.Pointer[server.Listener]
@@ -236,7 +236,7 @@ func TestAListenerMayBeClosedInACallback(t *testing.T) {
 	})
 }
 
-// TestManyClientsComeAndGo at once: each is served, whatever the loops do.
+// TestManyClientsComeAndGo: each of many concurrent clients is served.
 func TestManyClientsComeAndGo(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{AcceptBudget: 2, Handler: echoLines()})
@@ -278,7 +278,7 @@ func TestAClosedListenerLeavesItsAddress(t *testing.T) {
 	}
 }
 
-// TestAListenerWithoutADescriptorThatIsClosedEndsWell: what its Accept says then is no failure.
+// TestAListenerWithoutADescriptorThatIsClosedEndsWell: the error of its Accept after the close is no failure.
 func TestAListenerWithoutADescriptorThatIsClosedEndsWell(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
 	for range 50 {
@@ -291,7 +291,7 @@ func TestAListenerWithoutADescriptorThatIsClosedEndsWell(t *testing.T) {
 	}
 }
 
-// Without a BusyText a refused connection is closed and nothing is sent: the server does not know the protocol.
+// TestARefusedClientIsSentNothingByDefault: without a BusyText, since the server does not know the protocol.
 func TestARefusedClientIsSentNothingByDefault(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{MaxConns: 1, Handler: echoLines()})
 	first := s.dial(t)

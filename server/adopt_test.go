@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// pair is a connection of package net, and its other end.
+// pair returns a connection of package net, and its other end.
 func pair(t *testing.T) (ours, theirs net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -29,7 +29,7 @@ func pair(t *testing.T) (ours, theirs net.Conn) {
 	return ours, theirs
 }
 
-// detached is what Detach hands out.
+// detached has the arguments of Detach's function.
 type detached struct {
 	nc   net.Conn
 	rest string
@@ -43,7 +43,7 @@ func detach(t *testing.T, c *server.Conn) detached {
 	return testkit.Await(t, ch, "the detached connection")
 }
 
-// TestAdoptAndDetachMoveAConnectionBothWays: a connection of package net becomes the server's, and package net's again, and the server's.
+// TestAdoptAndDetachMoveAConnectionBothWays: a connection of package net is added to the server, detached, and added again.
 func TestAdoptAndDetachMoveAConnectionBothWays(t *testing.T) {
 	for _, loops := range []int{1, 3} {
 		t.Run(fmt.Sprint(loops), func(t *testing.T) {
@@ -90,10 +90,10 @@ func TestAdoptAndDetachMoveAConnectionBothWays(t *testing.T) {
 	}
 }
 
-// expectEnd reads to the end, in whichever way it comes: unread bytes make it a reset.
+// expectEnd reads to the end or to a reset, which follows if bytes are unread.
 func expectEnd(nc net.Conn) { _, _ = io.Copy(io.Discard, nc) }
 
-// nonBlocking wants the descriptor of a connection to be so, and closed on exec.
+// nonBlocking checks that the descriptor of a connection is non-blocking and closed on exec.
 func nonBlocking(t *testing.T, c *server.Conn) {
 	t.Helper()
 	var fd int
@@ -109,7 +109,7 @@ func nonBlocking(t *testing.T, c *server.Conn) {
 	}
 }
 
-// TestAdoptedDescriptorsDoNotBlock even if the connection's were made to, and the loop goes on serving others.
+// TestAdoptedDescriptorsDoNotBlock: also if those of the connection do; the loop goes on serving others.
 func TestAdoptedDescriptorsDoNotBlock(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	ours, theirs := pair(t)
@@ -124,7 +124,7 @@ func TestAdoptedDescriptorsDoNotBlock(t *testing.T) {
 	testkit.Must(t, pipelined(s.dial(t), "another", 10))
 }
 
-// TestWhatHasNoDescriptorIsNotAdopted, and stays the caller's.
+// TestWhatHasNoDescriptorIsNotAdopted: and still belongs to the caller.
 func TestWhatHasNoDescriptorIsNotAdopted(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines(), MaxConns: 1})
@@ -149,7 +149,7 @@ func TestWhatHasNoDescriptorIsNotAdopted(t *testing.T) {
 	})
 }
 
-// TestDetachWaitsForTheRequestInWork, and for the output.
+// TestDetachWaitsForTheRequestInWork: and until the output is flushed.
 func TestDetachWaitsForTheRequestInWork(t *testing.T) {
 	for _, concurrent := range []int{1, 2} {
 		begun, release := make(chan struct{}), make(chan struct{})
@@ -184,7 +184,7 @@ func TestDetachWaitsForTheRequestInWork(t *testing.T) {
 	}
 }
 
-// TestADetachThatFailsIsReported by the function, when the connection ends first.
+// TestADetachThatFailsIsReported: by the function, when the connection ends first.
 func TestADetachThatFailsIsReported(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		reasons, closed := closings()
@@ -192,7 +192,7 @@ func TestADetachThatFailsIsReported(t *testing.T) {
 		nc := s.dial(t)
 		testkit.Must(t, pipelined(nc, "hello", 1))
 		for c := range s.Conns() {
-			_, err := c.Write(make([]byte, 20<<20)) // more than the client's kernel takes
+			_, err := c.Write(make([]byte, 20<<20)) // more than the client's kernel buffers
 			testkit.Must(t, err)
 			got := make(chan detached, 1)
 			testkit.Must(t, c.Detach(func(nc net.Conn, rest []byte, err error) { got <- detached{nc, "", err} }))
@@ -209,7 +209,7 @@ func TestADetachThatFailsIsReported(t *testing.T) {
 	})
 }
 
-// TestAnAdoptedFileIsNoSocket: what only looks like a connection is the caller's again.
+// TestAnAdoptedFileIsNoSocket: a net.Conn whose descriptor is a file is refused, and still belongs to the caller.
 func TestAnAdoptedFileIsNoSocket(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	f, err := os.CreateTemp(t.TempDir(), "f")
@@ -233,7 +233,7 @@ type disguised struct {
 
 func (d disguised) SyscallConn() (syscall.RawConn, error) { return d.f.SyscallConn() }
 
-// TestAnAdoptedConnectionThatWasResetOpensAndEnds: its peer has left when it is asked who that is.
+// TestAnAdoptedConnectionThatWasResetOpensAndEnds: its peer is gone when the server reads the peer's address.
 func TestAnAdoptedConnectionThatWasResetOpensAndEnds(t *testing.T) {
 	h := newCaller()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
@@ -251,6 +251,6 @@ func TestAnAdoptedConnectionThatWasResetOpensAndEnds(t *testing.T) {
 		t.Errorf("the peer is %s, want %s", got, addr)
 	}
 	if reason := testkit.Await(t, h.closed, "Close"); !errors.Is(reason, syscall.ECONNRESET) {
-		t.Errorf("Close was told %v", reason)
+		t.Errorf("Close was called with %v", reason)
 	}
 }

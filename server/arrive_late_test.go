@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestNearChoosesTheLoopInPlaceOfPickLoop for Dial and for AddConn: PickLoop is not called.
+// TestNearChoosesTheLoopInPlaceOfPickLoop: for Dial and for AddConn: PickLoop is not called.
 func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 	p := newProbe(calls{})
 	var mu sync.Mutex
@@ -49,7 +49,7 @@ func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 }
 
 // TestWhatAPickLoopKeepsPastTheShutdownIsRefused: Dial and AddConn return ErrServerClosed when PickLoop returns after the end of
-// Shutdown's context, and take nothing.
+// Shutdown's context, and the connection is not accepted.
 func TestWhatAPickLoopKeepsPastTheShutdownIsRefused(t *testing.T) {
 	before := takeStock().descriptors
 	called, gate := make(chan struct{}, 10), make(chan struct{})
@@ -101,7 +101,7 @@ func (c gatedConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer: it is the server's before the caller's end of it is closed.
+// TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer: it belongs to the server before the caller's descriptor is closed.
 func TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
 	before := takeStock().descriptors
 	p := newProbe(calls{})

@@ -15,7 +15,7 @@ import (
 )
 
 // The benchmarks below measure the server's own code: the kernel is replaced by one that always has a request ready on every
-// connection and always takes the answer. What they show per request is what a request costs beyond its system calls.
+// connection and always accepts the answer. Their result is the cost of a request without its system calls.
 
 // benchPoller reports every descriptor whose client has sent a request.
 type benchPoller struct {
@@ -52,7 +52,7 @@ func (p *benchPoller) Wait(ready []event.Ready, _ time.Duration) (n int, err err
 	return n, nil
 }
 
-// benchCalls is the kernel's side.
+// benchCalls has the system calls of the simulated kernel.
 type benchCalls struct {
 	sock.Kernel
 	request  []byte

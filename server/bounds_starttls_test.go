@@ -10,8 +10,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWhatAStartTLSHoldsCounts: halves of hellos after the command, output behind it whose client never shakes hands, and input that a
-// client sends before its handshake has a place.
+// TestWhatAStartTLSHoldsCounts: incomplete ClientHellos after the command, output after the command whose client never starts its
+// handshake, and input that a client sends while its handshake waits.
 func TestWhatAStartTLSHoldsCounts(t *testing.T) {
 	hello := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0}, make([]byte, 16<<10)...)
 	early := append(clientHello(t), append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 16<<10)...)...)
@@ -63,7 +63,7 @@ func TestWhatAStartTLSHoldsCounts(t *testing.T) {
 	}
 }
 
-// TestADetachThatWaitsHoldsWhatItsConnectionHolds, and what is handed out is not counted any more.
+// TestADetachThatWaitsHoldsWhatItsConnectionHolds: afterwards the connection is not counted any more.
 func TestADetachThatWaitsHoldsWhatItsConnectionHolds(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		config := sessionless(secure)

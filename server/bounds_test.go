@@ -33,7 +33,7 @@ func newAttack(t *testing.T, r rig, srv *server.Server) *attack {
 	return &attack{running: s, limit: srv.MaxBuffered, before: heap()}
 }
 
-// check wants the heap bounded by the server's limit and a little for each connection, when the server has done what it can.
+// check fails the test if the heap exceeds the server's limit and a small amount for each connection.
 func (a *attack) check(t *testing.T) {
 	t.Helper()
 	st := a.Stats()
@@ -45,7 +45,7 @@ func (a *attack) check(t *testing.T) {
 	}
 }
 
-// TestInputBeforeARequestCounts: the halves of PROXY headers, of TLS hellos, of records and of requests, of clients that say no more.
+// TestInputBeforeARequestCounts: incomplete PROXY headers, ClientHellos, records and requests of clients that send nothing more.
 func TestInputBeforeARequestCounts(t *testing.T) {
 	record := append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 16<<10)...)
 	hello := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0}, make([]byte, 16<<10)...)
@@ -69,7 +69,7 @@ func TestInputBeforeARequestCounts(t *testing.T) {
 				}
 				a.clients = append(a.clients, nc)
 			}
-			if row.shake { // what crypto/tls needs for a connection is not the attack's
+			if row.shake { // the memory of crypto/tls for a connection does not count
 				testkit.Until(t, "the handshakes", func() bool { return a.Stats().Opened == clients })
 				a.before = heap()
 			}
@@ -136,7 +136,7 @@ func TestEarlyAnswersCount(t *testing.T) {
 	}
 }
 
-// writes are ways to write a little, or something that takes up more than its bytes.
+// writes returns ways to write few bytes, or parts with an overhead.
 func writes(f *os.File) map[string]func(c *server.Conn) error {
 	return map[string]func(c *server.Conn) error{
 		"a byte":            func(c *server.Conn) error { return second(c.WriteString("x")) },
@@ -204,7 +204,7 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 	}
 }
 
-// TestOutputOfADialCountsFromBeforeItSpeaksTLS, and nothing is counted when it has failed.
+// TestOutputOfADialCountsFromBeforeItSpeaksTLS: and is not counted after its failure.
 func TestOutputOfADialCountsFromBeforeItSpeaksTLS(t *testing.T) {
 	t.Parallel()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
@@ -219,7 +219,7 @@ func TestOutputOfADialCountsFromBeforeItSpeaksTLS(t *testing.T) {
 	testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 }
 
-// TestRecordsThatWaitCount: output that is encrypted already and that the peer does not take is held twice.
+// TestRecordsThatWaitCount: output that is encrypted and not taken by the peer counts twice.
 func TestRecordsThatWaitCount(t *testing.T) {
 	const clients = 100
 	p := newProbe(calls{})
@@ -231,7 +231,7 @@ func TestRecordsThatWaitCount(t *testing.T) {
 		conns, a.clients = append(conns, testkit.Await(t, p.opened, "Open")), append(a.clients, nc)
 	}
 	a.before = heap()
-	for refused := 0; refused < 3; refused++ { // rounds in a row in which nothing was taken
+	for refused := 0; refused < 3; refused++ { // successive rounds in which all was refused
 		for _, c := range conns {
 			if _, err := c.Write(make([]byte, 32<<10)); err == nil {
 				refused = 0

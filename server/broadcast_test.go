@@ -12,8 +12,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestBroadcastReportsTheOutcomeForEach of a thousand connections, with some that are full, some that are closed and some that
-// never read among them: every one is either refused at the call, or has one outcome on its own loop.
+// TestBroadcastReportsTheOutcomeForEach: of a thousand connections, of which some are full, some closed, and some have clients that never
+// read: each either refuses at the call, or has one outcome on its own loop.
 func TestBroadcastReportsTheOutcomeForEach(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		count := 1000
@@ -44,10 +44,10 @@ func TestBroadcastReportsTheOutcomeForEach(t *testing.T) {
 			defer mu.Unlock()
 			outcome[c] = append(outcome[c], err)
 			if !c.Loop().OnLoop() {
-				t.Error("an outcome was not told on the connection's loop")
+				t.Error("an outcome was not reported on the connection's loop")
 			}
 		})
-		clear(message) // is the caller's again
+		clear(message) // it belongs to the caller again
 		message = noise(1000)
 		if slices.Equal(message, make([]byte, 1000)) {
 			t.Fatal("no message")
@@ -101,7 +101,7 @@ func checkBroadcast(t *testing.T, i int, err error, client io.Reader, message []
 	}
 }
 
-// TestABroadcastIsOneBlock, however many connections share it.
+// TestABroadcastIsOneBlock: independently of the number of connections.
 func TestABroadcastIsOneBlock(t *testing.T) {
 	r := rigs()[0]
 	const size, count = 1 << 20, 50
@@ -136,7 +136,7 @@ func TestBroadcastToNoConnection(t *testing.T) {
 	}
 }
 
-// TestBroadcastReportsEveryRefusal: a broadcast to some that are open and some that are gone says which of them did not take it.
+// TestBroadcastReportsEveryRefusal: the result names the connections that have not accepted the broadcast.
 func TestBroadcastReportsEveryRefusal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		opened := make(chan *server.Conn, 1)

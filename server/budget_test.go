@@ -14,10 +14,10 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// turns is which turn of its loop c is in.
+// turns returns the number of turns of c's loop.
 func turns(c *server.Conn) uint64 { return c.Loop().Stats().Turns }
 
-// TestAcceptsHaveABudget per turn.
+// TestAcceptsHaveABudget: in each turn.
 func TestAcceptsHaveABudget(t *testing.T) {
 	const budget, clients = 2, 20
 	inTurn, block := map[uint64]int{}, make(chan struct{})
@@ -46,7 +46,7 @@ func TestAcceptsHaveABudget(t *testing.T) {
 	}
 }
 
-// TestReadsHaveABudget per turn and connection, though much more waits in the kernel.
+// TestReadsHaveABudget: in each turn for each connection, although more bytes wait in the kernel.
 func TestReadsHaveABudget(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const budget = 64<<10 + 16<<10 // a read, and the record that TLS began with before it
@@ -79,7 +79,7 @@ func TestReadsHaveABudget(t *testing.T) {
 	})
 }
 
-// bottomless takes every byte that is written, as a client would that is infinitely fast.
+// bottomless accepts every byte that is written, like a very fast client.
 type bottomless struct {
 	sock.Kernel
 	wrote func(n int)
@@ -95,7 +95,7 @@ func (b *bottomless) Writev(_ int, bufs [][]byte) (n int, err error) {
 	return n, nil
 }
 
-// TestOutputHasABudgetPerTurn: who takes his output as fast as it is written does not have the loop to himself.
+// TestOutputHasABudgetPerTurn: a client that takes its output as fast as it is written does not occupy the loop alone.
 func TestOutputHasABudgetPerTurn(t *testing.T) {
 	const budget = 256 << 10
 	var conn atomic.Pointer[server.Conn]
@@ -123,7 +123,7 @@ func TestOutputHasABudgetPerTurn(t *testing.T) {
 	}
 }
 
-// TestOutcomesComeInTheOrderOfTheWrites, the good ones and the bad ones.
+// TestOutcomesComeInTheOrderOfTheWrites: successes and failures.
 func TestOutcomesComeInTheOrderOfTheWrites(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -165,7 +165,7 @@ func TestOutcomesComeInTheOrderOfTheWrites(t *testing.T) {
 	})
 }
 
-// placed is a framing of lines that notes the places it is called with.
+// placed is a framing of lines that records its cursors.
 type placed struct {
 	framing.Framing
 	places chan int
@@ -178,7 +178,7 @@ func (f placed) Next(data []byte, cursor int, atEOF bool) (framing.Result, error
 	return f.Framing.Next(data, cursor, atEOF)
 }
 
-// TestAFramingsPlaceIsKept from one read to the next, so that a long message is not scanned anew with each.
+// TestAFramingsPlaceIsKept: from one read to the next, so that a long message is not scanned again after each.
 func TestAFramingsPlaceIsKept(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := placed{framing.Lines{}, make(chan int, 100)}

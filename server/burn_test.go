@@ -8,14 +8,14 @@ import (
 	"strconv"
 )
 
-// EVMQ_BURN=n runs the tests beside n processes that compute without a pause, as on a machine that has other work: a test that fails there takes its own
-// testkit.Patience for the server's. Each process ends when its standard input does, which is this process's end at the latest.
+// EVMQ_BURN=n runs the tests beside n processes that compute without a pause, as on a busy machine: a test that fails there depends on its
+// speed. Each process ends at the end of its standard input, which is at the latest when this process ends.
 const (
 	burnNumber = "EVMQ_BURN"
 	burnChild  = "EVMQ_BURN_CHILD"
 )
 
-// burn starts the processes that the environment asks for. In such a process it does not return.
+// burn starts the processes that the environment variable demands. In such a process it does not return.
 func burn() {
 	if os.Getenv(burnChild) != "" {
 		go func() {
@@ -45,6 +45,6 @@ func burn() {
 }
 
 var (
-	burned  int         // keeps the loop from being nothing
+	burned  int         // keeps the compiler from removing the loop
 	burners []io.Closer // the standard inputs of the processes, which are open as long as this one is
 )

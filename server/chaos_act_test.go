@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// act does something to c, or nothing.
+// act calls a random method of c, or none.
 func (k *chaos) act(c *server.Conn, where string) {
 	r := k.r()
 	if r.IntN(3) > 0 {
@@ -98,7 +98,7 @@ func (k *chaos) actBroadcast(r *rand.Rand) {
 	k.pending.Add(-int64(len(refused)))
 }
 
-// actForbidden does what a handler should not do.
+// actForbidden makes calls that a handler must not make.
 func (k *chaos) actForbidden(r *rand.Rand, c *server.Conn, where string) {
 	switch r.IntN(4) {
 	case 0:
@@ -127,8 +127,8 @@ func (k *chaos) mayExit() {
 	}
 }
 
-// aside calls fn on a goroutine of its own, which a callback may end, and waits for that.
-func aside(fn func()) {
+// onGoroutine calls fn on a goroutine of its own, which a callback may end, and waits for that.
+func onGoroutine(fn func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -137,7 +137,7 @@ func aside(fn func()) {
 	<-ended
 }
 
-// sendFile sends a part of a regular file, or what the kernel does not send: a file of /proc, or a pipe.
+// sendFile sends a part of a regular file, or a file that the kernel does not send: one of /proc, or a pipe.
 func (k *chaos) sendFile(r *rand.Rand, c *server.Conn) {
 	name := [...]string{"/proc/self/exe", "/proc/self/exe", "/proc/self/status", ""}[r.IntN(4)]
 	n := int64(r.IntN(200 << 10))

@@ -30,7 +30,7 @@ type chaos struct {
 	seed                                uint64
 	n                                   atomic.Uint64 // of random generators
 	peer                                string
-	away                                sync.WaitGroup // what acts later
+	away                                sync.WaitGroup // goroutines that act later
 	open                                sync.Map       // *Conn -> state
 	handlers                            []server.Handler
 	pending                             atomic.Int64
@@ -39,29 +39,29 @@ type chaos struct {
 	work                                sync.Map // *Conn -> *atomic.Int32
 }
 
-// r is a generator of its own for each use, so that a seed says most of what happens.
+// r returns a new generator for each use, so that a seed determines most choices.
 func (k *chaos) r() *rand.Rand { return rand.New(rand.NewPCG(k.seed, k.n.Add(1))) }
 
-// outcome counts a call that has one outcome: accepted is told what the call returned, told what became of it.
+// outcome counts a call that has one outcome: accepted is called with the result of the call, told with the outcome.
 func (k *chaos) outcome() (told, accepted func(error)) {
 	var n atomic.Int32
 	k.pending.Add(1)
 	return func(error) {
 			if n.Add(1) != 1 {
-				k.t.Error("an outcome told twice")
+				k.t.Error("an outcome reported twice")
 			}
 			k.pending.Add(-1)
 		}, func(err error) {
 			if err != nil {
 				if n.Add(1) != 1 {
-					k.t.Error("an outcome told and refused")
+					k.t.Error("an outcome of a refused call")
 				}
 				k.pending.Add(-1)
 			}
 		}
 }
 
-// echoPeer is somebody to dial, who speaks TLS or not, as he likes, and not for long.
+// echoPeer starts an echo server to dial, which uses TLS for some connections, and closes each soon.
 func echoPeer(t *testing.T) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -89,7 +89,7 @@ func echoPeer(t *testing.T) string {
 	return ln.Addr().String()
 }
 
-// dial connects to the peer, or to nobody.
+// dial connects to the peer, or to a port without a listener.
 func (k *chaos) dial(r *rand.Rand, near *server.Conn) {
 	o := server.DialConfig{Handler: k.handlers[r.IntN(len(k.handlers))], Timeout: time.Duration(1+r.IntN(300)) * time.Millisecond}
 	if r.IntN(2) == 0 {
@@ -158,7 +158,7 @@ func (h chaosHandler) Close(c *server.Conn, reason error) {
 	h.k.act(c, "close")
 }
 
-// chaosEOF goes on at the peer's end, and hears of the marks.
+// chaosEOF keeps the connection open at the peer's end, and has the methods of MarkHandler.
 type chaosEOF struct{ chaosHandler }
 
 func (h chaosEOF) EOF(c *server.Conn)       { h.k.act(c, "eof"); c.Close() }
@@ -197,7 +197,7 @@ func (k *chaos) dispatcher(n int) *server.Dispatcher {
 		}}
 }
 
-// client is one client after the other, none of them a good one.
+// client runs hostile clients, one after the other.
 func (k *chaos) client(addr net.Addr, useTLS bool, stop chan struct{}) {
 	r := k.r()
 	for {
@@ -225,7 +225,7 @@ func (k *chaos) client(addr net.Addr, useTLS bool, stop chan struct{}) {
 		switch r.IntN(5) {
 		case 0:
 			rawc.SetLinger(0)
-		case 3: // a half-close, and a reset behind it
+		case 3: // a half-close, and then a reset
 			if h, ok := nc.(halfCloser); ok {
 				h.CloseWrite()
 			}
@@ -267,10 +267,10 @@ func (k *chaos) requests(r *rand.Rand, nc net.Conn) {
 	}
 }
 
-// TestNothingIsLostInChaos calls everything from everywhere, while clients come, go, stop reading and send nonsense, handlers panic,
-// files and dials fail, and the server ends in one of three ways. Each connection has one Open and one Close in order, each write
-// one outcome, no two requests of a connection run at once unless they may, and nothing is left. EVMQ_SOAK sets how long, and
-// EVMQ_SEED repeats a round.
+// TestNothingIsLostInChaos calls all methods from all goroutines, while clients connect, disconnect, stop reading and send invalid data,
+// handlers panic, files and dials fail, and the server ends in one of three ways. Each connection has one Open and then one Close, each
+// write one outcome, requests of a connection run one at a time unless Concurrent is set, and nothing is left. EVMQ_SOAK sets the duration,
+// and EVMQ_SEED repeats a round.
 func TestNothingIsLostInChaos(t *testing.T) {
 	length := time.Second
 	if testkit.Full() {
@@ -293,7 +293,7 @@ func TestNothingIsLostInChaos(t *testing.T) {
 	}
 }
 
-// chaosRound is one server's life.
+// chaosRound starts a server, uses it, and ends it.
 func chaosRound(t *testing.T, seed uint64, peer string) {
 	k := &chaos{t: t, seed: seed, peer: peer}
 	r := k.r()
@@ -363,7 +363,7 @@ func (k *chaos) start(useTLS bool) (end func()) {
 					return
 				default:
 				}
-				aside(func() {
+				onGoroutine(func() {
 					for c := range srv.Conns() {
 						k.act(c, "other")
 					}

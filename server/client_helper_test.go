@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// pipelined sends n numbered lines at once and wants the same back, in order.
+// pipelined sends n numbered lines at once and checks that they come back in order.
 func pipelined(nc net.Conn, name string, n int) error {
 	var all strings.Builder
 	for i := range n {
@@ -39,7 +39,7 @@ func hangUp(clients ...net.Conn) {
 	}
 }
 
-// closings is a channel of the reasons that Close is told, and the function that fills it.
+// closings returns a channel of the reasons that Close is called with, and the function that fills it.
 func closings() (reasons chan error, closed func(*server.Conn, error)) {
 	reasons = make(chan error, 10000)
 	return reasons, func(_ *server.Conn, reason error) { reasons <- reason }

@@ -25,7 +25,7 @@ const limit = 20 * time.Second
 // the beginnings of its deadlines.
 const deadlineTick = 1 << 25 * time.Nanosecond
 
-// twoTurns waits until the loop of c has carried out what was due and what had arrived at the call.
+// twoTurns waits until the loop of c has handled the timers that are due and the input that has arrived at the call.
 func twoTurns(t testing.TB, c *server.Conn) {
 	t.Helper()
 	for range 2 {
@@ -41,7 +41,7 @@ func twoTurns(t testing.TB, c *server.Conn) {
 	}
 }
 
-// staysOpen advances the clock by d, and wants no connection closed then. c is on the loop that matters.
+// staysOpen advances the clock by d, and checks that no connection is closed. c is on the loop to wait for.
 func staysOpen(t testing.TB, p *probe, c *server.Conn, clock *testkit.Clock, d time.Duration) {
 	t.Helper()
 	twoTurns(t, c)
@@ -52,7 +52,7 @@ func staysOpen(t testing.TB, p *probe, c *server.Conn, clock *testkit.Clock, d t
 	}
 }
 
-// closesAfter wants c closed with the reason want when d has passed on the clock, and not before.
+// closesAfter checks that c is closed with the reason want when d has passed on the clock, and not before.
 func closesAfter(t testing.TB, p *probe, c *server.Conn, clock *testkit.Clock, d time.Duration, want error) {
 	t.Helper()
 	staysOpen(t, p, c, clock, d-time.Millisecond)

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestCloseAfterFlushDeliversToASlowReader all that was written, before the end and in good order.
+// TestCloseAfterFlushDeliversToASlowReader: all output, in order, before the end.
 func TestCloseAfterFlushDeliversToASlowReader(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		data := noise(10 << 20)
@@ -47,7 +47,7 @@ func TestCloseAfterFlushDeliversToASlowReader(t *testing.T) {
 	})
 }
 
-// TestCloseReadsToThePeersEnd so that no reset destroys what was sent, though the client goes on sending all the time.
+// TestCloseReadsToThePeersEnd: so that no reset destroys the output, although the client goes on sending.
 func TestCloseReadsToThePeersEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		data := noise(2 << 20)
@@ -85,7 +85,7 @@ func TestCloseReadsToThePeersEnd(t *testing.T) {
 	})
 }
 
-// TestAbortResetsTheConnection and what was not written fails.
+// TestAbortResetsTheConnection: and output that was not written fails.
 func TestAbortResetsTheConnection(t *testing.T) {
 	inAllRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -111,11 +111,11 @@ func TestAbortResetsTheConnection(t *testing.T) {
 	})
 }
 
-// TestAbortAfterThePeersEndStillAborts what its output has not been flushed of.
+// TestAbortAfterThePeersEndStillAborts: output that is not flushed fails.
 func TestAbortAfterThePeersEndStillAborts(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		const much = 16 << 20 // more than the kernel takes, and less than would stop the reading
+		const much = 16 << 20 // more than the kernel buffers, and less than HighWater
 		s := start(t, r, &server.Server{Handler: p, MaxOutput: 2 * much, HighWater: 2 * much, Socket: tight()})
 		c, nc := p.connect(t, s)
 		done := make(chan error, 1)
@@ -132,7 +132,7 @@ func TestAbortAfterThePeersEndStillAborts(t *testing.T) {
 	})
 }
 
-// TestCloseWriteGoesOnReading until the peer closes, too.
+// TestCloseWriteGoesOnReading: until the peer closes its half.
 func TestCloseWriteGoesOnReading(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		input := make(chan string, 100)
@@ -172,7 +172,7 @@ func TestCloseWriteGoesOnReading(t *testing.T) {
 	})
 }
 
-// TestCloseReadThrowsAwayWhatComes, and what had come and was not consumed; the peer's end is not told, and ends nothing.
+// TestCloseReadThrowsAwayWhatComes: and the input that was not consumed; the peer's end is not reported, and does not end the connection.
 func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -210,7 +210,7 @@ func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
 	})
 }
 
-// TestBothHalvesClosedIsTheEnd, in whatever order and by whatever means.
+// TestBothHalvesClosedIsTheEnd: in any order, and by any call.
 func TestBothHalvesClosedIsTheEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

@@ -17,7 +17,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestSetTimeoutsTakesEffectWhileClosing: shorter and longer than what ran before.
+// TestSetTimeoutsTakesEffectWhileClosing: shorter and longer than the deadline before.
 func TestSetTimeoutsTakesEffectWhileClosing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -39,7 +39,7 @@ func TestSetTimeoutsTakesEffectWhileClosing(t *testing.T) {
 	})
 }
 
-// readSlowly reads all that comes for c, in pieces, and lets some of its time pass before each. It returns how much it has read.
+// readSlowly reads the output of c in pieces, and advances the clock before each. It returns the number of bytes.
 func readSlowly(t testing.TB, c *server.Conn, nc net.Conn, piece int, clock *testkit.Clock, pause time.Duration) (total int, err error) {
 	t.Helper()
 	buf := make([]byte, piece)
@@ -56,7 +56,7 @@ func readSlowly(t testing.TB, c *server.Conn, nc net.Conn, piece int, clock *tes
 	}
 }
 
-// TestCloseTimeoutDoesNotEndATransferThatProgresses, though it takes several times as long.
+// TestCloseTimeoutDoesNotEndATransferThatProgresses: although it takes several times as long.
 func TestCloseTimeoutDoesNotEndATransferThatProgresses(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -74,7 +74,7 @@ func TestCloseTimeoutDoesNotEndATransferThatProgresses(t *testing.T) {
 	})
 }
 
-// transfersSlowly has a client take eight times the limit to read what c is given before end is called.
+// transfersSlowly makes a client take eight times the limit to read the output that c is given before end is called.
 func transfersSlowly(t *testing.T, name string, c *server.Conn, nc net.Conn, clock *testkit.Clock, end func(c *server.Conn)) {
 	t.Helper()
 	const size = 4 << 20
@@ -87,8 +87,8 @@ func transfersSlowly(t *testing.T, name string, c *server.Conn, nc net.Conn, clo
 	}
 }
 
-// TestCloseTimeoutDoesNotEndATransferThatTheKernelHas: our half is closed long before the client has read all, and what the client sends
-// meanwhile does not reset the rest.
+// TestCloseTimeoutDoesNotEndATransferThatTheKernelHas: our half is closed long before the client has read all, and input of the client
+// meanwhile does not lead to a reset.
 func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
 	const size = 300_000
 	p := newProbe(calls{})
@@ -128,7 +128,7 @@ func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
 	}
 }
 
-// TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead, and not WriteTimeout: with output that waits, and with a request that waits to
+// TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead: and not WriteTimeout: with output that waits, and with a request that waits to
 // write its answer.
 func TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
@@ -211,7 +211,7 @@ func TestDeadlinesRunWhileConcurrentRequestsAreInWork(t *testing.T) {
 	}
 }
 
-// TestIdleAndWriteTimeoutRunWhileClosing where CloseTimeout is longer.
+// TestIdleAndWriteTimeoutRunWhileClosing: where CloseTimeout is longer.
 func TestIdleAndWriteTimeoutRunWhileClosing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

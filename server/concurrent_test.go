@@ -22,7 +22,7 @@ func several(n int, serve func(w server.Reply, line []byte)) *server.Dispatcher 
 	return &server.Dispatcher{Framing: framing.Lines{}, Concurrent: n, Serve: serve}
 }
 
-// TestConcurrentHandlesNAtOnce: as many as were asked for and never more, the last answered first, and yet in order.
+// TestConcurrentHandlesNAtOnce: as many as Concurrent and never more. The last one ends first, and the answers are still in order.
 func TestConcurrentHandlesNAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const n, requests = 4, 12
@@ -64,7 +64,7 @@ func TestConcurrentHandlesNAtOnce(t *testing.T) {
 	})
 }
 
-// TestConcurrentAnswersKeepTheirOrder with random durations and sizes; some larger than MaxOutput, some with Flush out of turn.
+// TestConcurrentAnswersKeepTheirOrder: with random durations and sizes; some larger than MaxOutput, some with a Flush before their turn.
 func TestConcurrentAnswersKeepTheirOrder(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const requests = 400
@@ -97,7 +97,7 @@ func TestConcurrentAnswersKeepTheirOrder(t *testing.T) {
 		nc := s.dial(t)
 		go func() {
 			for i := range requests {
-				_, _ = fmt.Fprintln(nc, i) // what fails here shows in what comes back
+				_, _ = fmt.Fprintln(nc, i) // a failure shows in the answers
 			}
 			_ = nc.(halfCloser).CloseWrite()
 		}()
@@ -141,7 +141,7 @@ func TestAnotherHandlerWaitsForConcurrentRequests(t *testing.T) {
 				}
 				send(t, nc, "after\n")
 				var others [3]net.Conn
-				for i := range others { // the loop has gone around when their requests have begun
+				for i := range others { // when their requests have begun, the loop has completed a turn
 					others[i] = s.dial(t)
 					send(t, others[i], "other\n")
 					testkit.Await(t, begun, "another client's request")
@@ -208,7 +208,7 @@ func TestAConcurrentFinalMessageIsTheLast(t *testing.T) {
 		expectEOF(t, nc)
 		hangUp(nc)
 		if reason := testkit.Await(t, reasons, "Close"); reason != nil {
-			t.Errorf("Close was told %v", reason)
+			t.Errorf("Close was called with %v", reason)
 		}
 		s.shutdown(t)
 	})

@@ -19,7 +19,7 @@ func TestANilHandlerFuncIsNoHandler(t *testing.T) {
 	_ = s.Close()
 }
 
-// TestWrongSocketOptionsAreNamed by the start call, whichever it is.
+// TestWrongSocketOptionsAreNamed: by the start call, whichever it is.
 func TestWrongSocketOptionsAreNamed(t *testing.T) {
 	for name, o := range map[string]server.SocketOptions{
 		"ReadBuffer": {ReadBuffer: -1}, "WriteBuffer": {WriteBuffer: -1}, "UserTimeout": {UserTimeout: -1}, "FastOpen": {FastOpen: -1},
@@ -47,7 +47,7 @@ func TestWrongSocketOptionsAreNamed(t *testing.T) {
 	}
 }
 
-// TestASplitFuncHas64KB unless a Dispatcher says otherwise.
+// TestASplitFuncHas64KB: unless a Dispatcher says otherwise.
 func TestASplitFuncHas64KB(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		reasons, closed := closings()

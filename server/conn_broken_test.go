@@ -94,7 +94,7 @@ func TestInputThatHasArrivedIsReadAlsoWhenAWriteFails(t *testing.T) {
 				testkit.Must(t, nc.Close()) // with unread input: a reset
 				close(release)
 				if reason := testkit.Await(t, p.closed, "Close"); !isGone(reason) {
-					t.Errorf("Close was told %v", reason)
+					t.Errorf("Close was called with %v", reason)
 				}
 				if got.Load() != size+2 {
 					t.Errorf("%d of %d bytes came to the handler", got.Load(), size+2)
@@ -140,7 +140,7 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 	close(release)
 	testkit.CheckErr(t, "a reply", testkit.Await(t, results, "its outcome"), server.ErrClosed)
 	if reason := testkit.Await(t, p.closed, "Close"); !isGone(reason) {
-		t.Errorf("Close was told %v", reason)
+		t.Errorf("Close was called with %v", reason)
 	}
 	s.shutdown(t)
 	s.drained(t)
@@ -294,7 +294,7 @@ func TestAFileThatIsReadWhenAConnectionBreaksIsReported(t *testing.T) {
 	testkit.CheckErr(t, "done", testkit.Await(t, ended, "done"), server.ErrClosed)
 	close(release)
 	if reason := testkit.Await(t, p.closed, "Close"); !isGone(reason) {
-		t.Errorf("Close was told %v", reason)
+		t.Errorf("Close was called with %v", reason)
 	}
 	s.shutdown(t)
 	s.drained(t)

@@ -106,7 +106,7 @@ func fill(t testing.TB, c *server.Conn, piece int) (accepted int) {
 		n, err := c.Write(p)
 		if errors.Is(err, server.ErrFull) {
 			if n != 0 {
-				t.Errorf("Write took %d bytes and said %v", n, err)
+				t.Errorf("Write accepted %d bytes and returned %v", n, err)
 			}
 			return accepted
 		}
@@ -161,11 +161,11 @@ func (o *outcomes) check(t testing.TB, n int) (good int) {
 		t.Errorf("%d writes have an outcome, want %d", len(o.told), n)
 	}
 	if o.abroad > 0 {
-		t.Errorf("%d outcomes were not told on the connection's loop", o.abroad)
+		t.Errorf("%d outcomes were not reported on the connection's loop", o.abroad)
 	}
 	for name, errs := range o.told {
 		if len(errs) != 1 {
-			t.Errorf("%s was told %d times: %v", name, len(errs), errs)
+			t.Errorf("%s was reported %d times: %v", name, len(errs), errs)
 		}
 		if errs[0] == nil {
 			good++

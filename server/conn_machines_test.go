@@ -145,7 +145,7 @@ func TestThePeersHalfOnlyGrows(t *testing.T) {
 	}
 	for from, want := range map[peerHalf]peerHalf{peerEndReported | peerHungUp: peerEndRead | peerHungUp, peerEndRead: peerEndRead, peerSends: peerSends} {
 		if got := from.unreported(); got != want {
-			t.Errorf("%v, not told: %v, want %v", from, got, want)
+			t.Errorf("%v, unreported: %v, want %v", from, got, want)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (l *logged) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: l.level}))
 }
 
-// greedyFraming takes more than there is.
+// greedyFraming consumes more than it is given.
 type greedyFraming struct{}
 
 func (greedyFraming) MaxLen() int { return 100 }
@@ -51,7 +51,7 @@ type greedyAtEnd struct{ calls }
 
 func (greedyAtEnd) LastData(_ *server.Conn, p []byte) (int, error) { return len(p) + 1, nil }
 
-// TestABrokenContractIsLoggedAsAnError, with a logger as it is by default: a handler or framing that consumes more than it was given, or
+// TestABrokenContractIsLoggedAsAnError: with a logger as it is by default: a handler or framing that consumes more than it was given, or
 // less than nothing.
 func TestABrokenContractIsLoggedAsAnError(t *testing.T) {
 	consume := func(more int) server.Handler {
@@ -80,7 +80,7 @@ func TestABrokenContractIsLoggedAsAnError(t *testing.T) {
 	}
 }
 
-// TestAbnormalClosesAreLoggedAtDebug with their reason, and others not.
+// TestAbnormalClosesAreLoggedAtDebug: with their reason. Normal closes are not logged.
 func TestAbnormalClosesAreLoggedAtDebug(t *testing.T) {
 	for _, row := range []struct {
 		end  func(c *server.Conn)
@@ -104,7 +104,7 @@ func TestAbnormalClosesAreLoggedAtDebug(t *testing.T) {
 	}
 }
 
-// TestEndingsAreCountedByReason: each connection once, those that were never opened too, and the counts only grow.
+// TestEndingsAreCountedByReason: each connection once, also those that were never opened. The counts only grow.
 func TestEndingsAreCountedByReason(t *testing.T) {
 	t.Parallel()
 	own := errors.New("the handler's own")
@@ -159,7 +159,7 @@ func TestEndingsAreCountedByReason(t *testing.T) {
 	}
 }
 
-// TestEveryCloseReasonHasAName that no other has.
+// TestEveryCloseReasonHasAName: that no other has.
 func TestEveryCloseReasonHasAName(t *testing.T) {
 	names := map[string]bool{}
 	for i := range (server.Endings{}) {
@@ -170,7 +170,7 @@ func TestEveryCloseReasonHasAName(t *testing.T) {
 	}
 }
 
-// limitless says that it needs little, and consumes nothing.
+// limitless has a small MaxInput, and consumes nothing.
 type limitless struct{}
 
 func (limitless) MaxLen() int                                    { return 10 }
@@ -196,7 +196,7 @@ func TestInputThatIsTooLongIsAnswered(t *testing.T) {
 	}
 }
 
-// TestTheErrorOfInputIsAnsweredBehindTheRequestsInWork of a Dispatcher that handles several at a time, also for MaxInput.
+// TestTheErrorOfInputIsAnsweredBehindTheRequestsInWork: with a Dispatcher that handles several at a time, also for MaxInput.
 func TestTheErrorOfInputIsAnsweredBehindTheRequestsInWork(t *testing.T) {
 	release := make(chan struct{})
 	begun := make(chan struct{}, 1)
@@ -217,15 +217,15 @@ func TestTheErrorOfInputIsAnsweredBehindTheRequestsInWork(t *testing.T) {
 	expectEOF(t, nc)
 }
 
-// oneLine is a framing of lines that says that they are short.
+// oneLine is a framing of lines with a small MaxLen.
 type oneLine struct{ framing.Framing }
 
 func (oneLine) MaxLen() int { return 10 }
 
-// blind wraps a handler and does not say so.
+// blind wraps a handler and has no Unwrap.
 type blind struct{ server.Handler }
 
-// TestAHandlerThatHidesADispatcherIsLogged once for a server.
+// TestAHandlerThatHidesADispatcherIsLogged: once for a server.
 func TestAHandlerThatHidesADispatcherIsLogged(t *testing.T) {
 	for name, h := range map[string]server.Handler{"hides": blind{echoLines()}, "": wrapper{echoLines()}} {
 		log := &logged{level: slog.LevelInfo}

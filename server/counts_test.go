@@ -77,7 +77,7 @@ func TestCountersNeverGoBack(t *testing.T) {
 	})
 }
 
-// TestAClosedListenersConnectionsStayCounted by the server.
+// TestAClosedListenersConnectionsStayCounted: by the server.
 func TestAClosedListenersConnectionsStayCounted(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
 	ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
@@ -132,7 +132,7 @@ func TestRefusedRequestsAreNotAnswered(t *testing.T) {
 	}
 }
 
-// TestDatagramsThatHaveArrivedAreHandledAtShutdown, on the loop and on workers, or counted as dropped: none that was received disappears.
+// TestDatagramsThatHaveArrivedAreHandledAtShutdown: on the loop and on workers, or counted as dropped: none that was received disappears.
 func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
 	for _, dispatched := range []bool{false, true} {
 		for _, gently := range []bool{true, false} {
@@ -214,7 +214,7 @@ func TestUnlimitedLimitsNothing(t *testing.T) {
 	testkit.CheckErr(t, "Workers", srv.Start(), server.ErrInvalid)
 }
 
-// TestAnUnlimitedQueueKeepsEveryRequest of a burst, in order.
+// TestAnUnlimitedQueueKeepsEveryRequest: of a burst, in order.
 func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 	release := make(chan bool)
 	var served atomic.Int64
@@ -238,7 +238,7 @@ func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 	}
 }
 
-// TestCountersAreReadByAnyGoroutine while everything moves: for the race detector. When all is still, they fit together.
+// TestCountersAreReadByAnyGoroutine: while they change, without data races. When the server is idle, they agree with each other.
 func TestCountersAreReadByAnyGoroutine(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {

@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestIdleConnectionsAreClosed, counted from the last byte in either direction.
+// TestIdleConnectionsAreClosed: counted from the last byte in either direction.
 func TestIdleConnectionsAreClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -30,7 +30,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	})
 }
 
-// TestARequestInWorkIsNotIdle however long it takes.
+// TestARequestInWorkIsNotIdle: whatever time it takes.
 func TestARequestInWorkIsNotIdle(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -59,7 +59,7 @@ func untilNewline(_ *server.Conn, p []byte) (int, error) {
 	return 0, nil
 }
 
-// TestAFirstRequestIsDue even from a client that sends a byte now and then. After the first request the deadline has ended.
+// TestAFirstRequestIsDue: also from a client that sends single bytes. After the first request the deadline has ended.
 func TestAFirstRequestIsDue(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: untilNewline})
@@ -78,7 +78,7 @@ func TestAFirstRequestIsDue(t *testing.T) {
 	})
 }
 
-// TestARequestThatIsBegunMustEnd however steadily bytes come, on the loop and on workers, first request or later one.
+// TestARequestThatIsBegunMustEnd: even if bytes arrive steadily; on the loop and on workers, the first request and later ones.
 func TestARequestThatIsBegunMustEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -117,7 +117,7 @@ func TestARequestThatIsBegunMustEnd(t *testing.T) {
 	})
 }
 
-// TestAPauseIsNotThePeersDelay: a request whose rest waits in the kernel while reading is paused is not late.
+// TestAPauseIsNotThePeersDelay: the deadline does not count while the rest of a request waits in the kernel because reading is paused.
 func TestAPauseIsNotThePeersDelay(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -142,7 +142,7 @@ func TestAPauseIsNotThePeersDelay(t *testing.T) {
 	})
 }
 
-// TestAPeerThatTakesNothingIsCutOff by WriteTimeout, also when the connection is not idle otherwise.
+// TestAPeerThatTakesNothingIsCutOff: by WriteTimeout, also when the connection is not idle otherwise.
 func TestAPeerThatTakesNothingIsCutOff(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -158,7 +158,7 @@ func TestAPeerThatTakesNothingIsCutOff(t *testing.T) {
 	})
 }
 
-// TestCloseTimeoutEndsWaiting for a peer that does not read, and for one that has read all and does not close.
+// TestCloseTimeoutEndsWaiting: for a peer that does not read, and for one that has read all and does not close.
 func TestCloseTimeoutEndsWaiting(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -177,7 +177,7 @@ func TestCloseTimeoutEndsWaiting(t *testing.T) {
 		expectEOF(t, nc)
 		closesAfter(t, p, c, clock, limit, nil)
 
-		// A peer that has closed its half and does not read is treated alike.
+		// The same for a peer that has closed its half and does not read.
 		c, nc = p.connect(t, s)
 		c.SetTimeouts(server.Timeouts{Close: 2 * limit})
 		_, err = c.Write(make([]byte, 8<<20)) // below HighWater, so that the end is read
@@ -212,7 +212,7 @@ func TestNegativeTimeoutsAreNone(t *testing.T) {
 	})
 }
 
-// TestSetTimeoutsCountsFromTheBeginning of what runs already.
+// TestSetTimeoutsCountsFromTheBeginning: of a deadline that counts already.
 func TestSetTimeoutsCountsFromTheBeginning(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

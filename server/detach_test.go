@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestNothingIsReadAfterDetach, not even after ResumeRead: the bytes are the new owner's.
+// TestNothingIsReadAfterDetach: not even after ResumeRead: the bytes belong to the new owner.
 func TestNothingIsReadAfterDetach(t *testing.T) {
 	var late atomic.Int32
 	var detaching atomic.Bool
@@ -49,12 +49,12 @@ func TestNothingIsReadAfterDetach(t *testing.T) {
 	}
 }
 
-// TestADetachedConnectionHasNoLocalAddr: its descriptor's number may be another socket's from then on, whose address is not told.
+// TestADetachedConnectionHasNoLocalAddr: its descriptor's number may belong to another socket from then on, whose address must not be returned.
 func TestADetachedConnectionHasNoLocalAddr(t *testing.T) {
 	addr := make(chan net.Addr, 1)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
 		return len(p), c.Detach(func(nc net.Conn, _ []byte, err error) {
-			for range 10 { // one of them takes the number
+			for range 10 { // one of them gets the number
 				if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
 					defer ln.Close()
 				}

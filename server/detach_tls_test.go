@@ -14,13 +14,13 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// handedOut is what Detach has given to its function.
+// handedOut has the arguments of Detach's function.
 type handedOut struct {
 	nc   *tls.Conn
 	rest []byte
 }
 
-// detachTLS detaches c, which speaks TLS.
+// detachTLS detaches c, which uses TLS.
 func detachTLS(t *testing.T, c *server.Conn) handedOut {
 	t.Helper()
 	got := make(chan handedOut, 1)
@@ -41,8 +41,8 @@ func detachTLS(t *testing.T, c *server.Conn) handedOut {
 	return h
 }
 
-// TestADetachedTLSConnectionGoesOnWithItsSession in both directions, with what was decrypted and what was not, halves and ends. Nothing of
-// it is counted any more.
+// TestADetachedTLSConnectionGoesOnWithItsSession: in both directions, with input that was decrypted and input that was not, half-closes and
+// ends. The server does not count it any more.
 func TestADetachedTLSConnectionGoesOnWithItsSession(t *testing.T) {
 	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestARecordThatIsHalfThereGoesWithADetachedConnection(t *testing.T) {
 	expect(t, tc, "answer")
 }
 
-// halving is a client's net.Conn that holds the second half of each write back.
+// halving is a client's net.Conn that delays the second half of each write.
 type halving struct {
 	net.Conn
 	hold bool
@@ -135,7 +135,7 @@ func (h *halving) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// TestAClientsTLSConnectionIsDetached, after what it has written.
+// TestAClientsTLSConnectionIsDetached: after its output.
 func TestAClientsTLSConnectionIsDetached(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
@@ -183,7 +183,7 @@ func TestAConnectionIsDetachedAfterStartTLS(t *testing.T) {
 	})
 }
 
-// TestADetachedTLSConnectionSurvivesItsServer: it is no part of it any more.
+// TestADetachedTLSConnectionSurvivesItsServer: the connection does not belong to the server any more.
 func TestADetachedTLSConnectionSurvivesItsServer(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})

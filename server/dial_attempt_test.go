@@ -66,7 +66,7 @@ func answerQueries(pc net.PacketConn, addrs []netip.Addr) {
 	}
 }
 
-// silentAt is silent for an address of loopback and a port that are given.
+// silentAt makes an address of loopback with a port not answer.
 func silentAt(t *testing.T, addr [4]byte, port int) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -76,7 +76,7 @@ func silentAt(t *testing.T, addr [4]byte, port int) {
 	sa := &unix.SockaddrInet4{Port: port, Addr: addr}
 	testkit.Must(t, unix.Bind(fd, sa))
 	testkit.Must(t, unix.Listen(fd, 0))
-	for range 4 { // they fill the queue, so that the kernel drops what comes next
+	for range 4 { // they fill the queue, so that the kernel drops further attempts
 		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 		testkit.Must(t, err)
 		unix.CloseOnExec(client)
@@ -119,7 +119,7 @@ func TestASilentAddressDoesNotUseUpTheTimeOfTheOthers(t *testing.T) {
 	}
 }
 
-// openFiles is how many descriptors the process has.
+// openFiles returns the number of descriptors of the process.
 func openFiles(t *testing.T) int {
 	t.Helper()
 	n := 0
@@ -131,7 +131,7 @@ func openFiles(t *testing.T) int {
 	return n
 }
 
-// TestADialThatFailsReportsEachAddress that was tried.
+// TestADialThatFailsReportsEachAddress: that was tried.
 func TestADialThatFailsReportsEachAddress(t *testing.T) {
 	gone, err := net.Listen("tcp", "127.0.0.2:0")
 	testkit.Must(t, err)
@@ -146,7 +146,7 @@ func TestADialThatFailsReportsEachAddress(t *testing.T) {
 	testkit.CheckErr(t, "Close", reason, syscall.ECONNREFUSED)
 	want := fmt.Sprintf("dial: connect to 127.0.0.2:%d: connection refused; connect to 127.0.0.3:%d: connection refused", port, port)
 	if reason.Error() != want {
-		t.Errorf("Close was told %q, want %q", reason, want)
+		t.Errorf("Close was called with %q, want %q", reason, want)
 	}
 }
 
@@ -166,7 +166,7 @@ func (k *selfish) Connect(fd int, sa unix.Sockaddr) error {
 	return k.Kernel.Connect(fd, sa)
 }
 
-// TestAConnectionToItselfIsNotOpened: the address is tried again, and refused as it is where nothing listens.
+// TestAConnectionToItselfIsNotOpened: the address is tried again, and refused like one without a listener.
 func TestAConnectionToItselfIsNotOpened(t *testing.T) {
 	for _, address := range []string{"127.0.0.1", "::1"} {
 		for times := 1; times <= 4; times++ {
@@ -190,7 +190,7 @@ func TestAConnectionToItselfIsNotOpened(t *testing.T) {
 	}
 }
 
-// TestAnAddressWithoutAHostIsThisMachine, in the network's family.
+// TestAnAddressWithoutAHostIsThisMachine: in the network's family.
 func TestAnAddressWithoutAHostIsThisMachine(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	for network, host := range map[string]string{"tcp": "127.0.0.1", "tcp4": "127.0.0.1", "tcp6": "::1"} {
@@ -257,7 +257,7 @@ func TestAConnectionIsKnownFromOpenOn(t *testing.T) {
 	nc, err := silent.Accept()
 	testkit.Must(t, err)
 	defer nc.Close()
-	_, err = nc.Read(make([]byte, 1)) // its hello: the handshake has begun
+	_, err = nc.Read(make([]byte, 1)) // its ClientHello: the handshake has begun
 	testkit.Must(t, err)
 	s.dialPlain(t)
 	testkit.Until(t, "the accepted connection", func() bool { return s.Stats().Loops[0].OpenConns == 2 })

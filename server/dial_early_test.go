@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestADetachDuringADialWaitsForIt: what is handed out is connected, and Open was called.
+// TestADetachDuringADialWaitsForIt: the net.Conn is connected, and Open was called.
 func TestADetachDuringADialWaitsForIt(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,7 +42,7 @@ func TestADetachDuringADialWaitsForIt(t *testing.T) {
 	}
 }
 
-// TestMuchOutputBeforeAHandshakeDoesNotStopIt, though it is above the high-water mark.
+// TestMuchOutputBeforeAHandshakeDoesNotStopIt: although it is above the high-water mark.
 func TestMuchOutputBeforeAHandshakeDoesNotStopIt(t *testing.T) {
 	got := make(chan int, 1)
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS())
@@ -77,7 +77,7 @@ func TestMuchOutputBeforeAHandshakeDoesNotStopIt(t *testing.T) {
 	}
 }
 
-// TestAPauseDuringAHandshakeDoesNotStopIt: it is the handler that is paused.
+// TestAPauseDuringAHandshakeDoesNotStopIt: only calls of the handler are paused.
 func TestAPauseDuringAHandshakeDoesNotStopIt(t *testing.T) {
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS())
 	testkit.Must(t, err)
@@ -102,7 +102,7 @@ func TestAPauseDuringAHandshakeDoesNotStopIt(t *testing.T) {
 	}
 }
 
-// TestACloseWriteDuringADialWaitsForIt, whatever it is that the dial waits for.
+// TestACloseWriteDuringADialWaitsForIt: in every state of the dial.
 func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
 	for _, kind := range []string{"literal", "name", "tls"} {
 		t.Run(kind, func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
 	}
 }
 
-// TestLocalAddrDuringADial may be asked for by any goroutine.
+// TestLocalAddrDuringADial: any goroutine may call it.
 func TestLocalAddrDuringADial(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -168,7 +168,7 @@ func TestLocalAddrDuringADial(t *testing.T) {
 	}
 }
 
-// TestWhatWasWrittenBeforeACloseDuringADialIsSent: Close is told nil only when all is flushed.
+// TestWhatWasWrittenBeforeACloseDuringADialIsSent: Close is called with nil only when all is flushed.
 func TestWhatWasWrittenBeforeACloseDuringADialIsSent(t *testing.T) {
 	for _, kind := range []string{"literal", "name", "tls"} {
 		t.Run(kind, func(t *testing.T) {
@@ -202,7 +202,7 @@ func TestWhatWasWrittenBeforeACloseDuringADialIsSent(t *testing.T) {
 			c.Close()
 			reason := testkit.Await(t, p.closed, "Close")
 			if err := <-told; reason == nil && err != nil {
-				t.Errorf("closed with nil, which says that all was flushed, and the write: %v", err)
+				t.Errorf("closed with nil, although a write has failed: %v", err)
 			}
 			select {
 			case b := <-got:

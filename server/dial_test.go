@@ -19,7 +19,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// caller is a Handler of dialled connections that tells the test what it is told.
+// caller is a Handler of dialled connections that passes its calls on to the test.
 type caller struct {
 	opened chan *server.Conn
 	lines  chan string
@@ -44,18 +44,18 @@ func (h *caller) Data(_ *server.Conn, p []byte) (int, error) {
 
 func (h *caller) Close(_ *server.Conn, reason error) { h.closed <- reason }
 
-// failed wants one Close, no Open, and the reason of it.
+// failed checks that Close was called once, with the reason, and Open was not.
 func (h *caller) failed(t *testing.T, targets ...error) {
 	t.Helper()
 	reason := testkit.Await(t, h.closed, "Close")
 	if reason == nil {
-		t.Error("Close was told of a good end")
+		t.Error("Close was called without an error")
 	}
 	testkit.CheckErr(t, "Close", reason, targets...)
 	h.untouched(t)
 }
 
-// untouched wants that nothing more was told.
+// untouched checks that no further method was called.
 func (h *caller) untouched(t *testing.T) {
 	t.Helper()
 	if len(h.opened)+len(h.closed) > 0 {
@@ -72,7 +72,7 @@ func dialConfig(r rig, h server.Handler) *server.DialConfig {
 	return o
 }
 
-// TestOutputWrittenBeforeADialHasEndedIsSentFirst: what is written before it is there comes first, and in order.
+// TestOutputWrittenBeforeADialHasEndedIsSentFirst: output that is written before Open is sent first, in order.
 func TestOutputWrittenBeforeADialHasEndedIsSentFirst(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -99,7 +99,7 @@ func TestOutputWrittenBeforeADialHasEndedIsSentFirst(t *testing.T) {
 			}
 			c.Close()
 			if reason := testkit.Await(t, h.closed, "Close"); reason != nil {
-				t.Errorf("Close was told %v", reason)
+				t.Errorf("Close was called with %v", reason)
 			}
 			h.untouched(t)
 		}
@@ -110,7 +110,7 @@ func TestOutputWrittenBeforeADialHasEndedIsSentFirst(t *testing.T) {
 	})
 }
 
-// TestADialThatFailsIsReported, once, by Close.
+// TestADialThatFailsIsReported: once, by Close.
 func TestADialThatFailsIsReported(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -157,7 +157,7 @@ func TestADialThatFailsIsReported(t *testing.T) {
 	})
 }
 
-// TestOfSeveralAddressesOneIsTriedAfterTheOther: localhost, where only one of its addresses listens.
+// TestOfSeveralAddressesOneIsTriedAfterTheOther: localhost, with a listener on only one of its addresses.
 func TestOfSeveralAddressesOneIsTriedAfterTheOther(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -190,8 +190,8 @@ func TestOfSeveralAddressesOneIsTriedAfterTheOther(t *testing.T) {
 	})
 }
 
-// deaf is an address of this machine that takes no more connections: its queue is full and nobody accepts.
-func deaf(t *testing.T) (address string) {
+// unresponsive returns an address of this machine that accepts no more connections: its listener's queue is full.
+func unresponsive(t *testing.T) (address string) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	testkit.Must(t, err)
@@ -214,9 +214,9 @@ func deaf(t *testing.T) (address string) {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(sa.(*unix.SockaddrInet4).Port))
 }
 
-// TestADialThatTakesTooLongEnds, and one that is aborted, and one that a shutdown meets.
+// TestADialThatTakesTooLongEnds: and one that is aborted, and one during a shutdown.
 func TestADialThatTakesTooLongEnds(t *testing.T) {
-	address := deaf(t)
+	address := unresponsive(t)
 	each(t, func(t *testing.T, r rig) {
 		s, clock := startWithClock(t, r, &server.Server{Handler: echoLines()})
 		h := newCaller()
@@ -237,10 +237,10 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 		h = newCaller()
 		c, err = s.Dial(context.Background(), "tcp", address, dialConfig(r, h))
 		testkit.Must(t, err)
-		c.Close() // there is nobody to flush to
+		c.Close() // there is no peer to flush to
 		reason := testkit.Await(t, h.closed, "Close")
 		if reason != nil {
-			t.Errorf("Close was told %v", reason)
+			t.Errorf("Close was called with %v", reason)
 		}
 		h.untouched(t)
 
@@ -252,7 +252,7 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 	})
 }
 
-// TestATLSDialToWhatSpeaksNoTLSFails by a handshake that fails, or does not end in time.
+// TestATLSDialToWhatSpeaksNoTLSFails: with a handshake that fails, or does not end in time.
 func TestATLSDialToWhatSpeaksNoTLSFails(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	plain, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: calls{open: func(c *server.Conn) { _, _ = c.WriteString("220 hello, who are you?\r\n") }}})
@@ -272,7 +272,7 @@ func TestATLSDialToWhatSpeaksNoTLSFails(t *testing.T) {
 	h.failed(t)
 }
 
-// TestNearPutsADialOnTheSameLoop, so that a tunnel of two connections needs no lock.
+// TestNearPutsADialOnTheSameLoop: so that a tunnel of two connections needs no lock.
 func TestNearPutsADialOnTheSameLoop(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -333,7 +333,7 @@ func TestATunnelForwardsEachByteAtOnce(t *testing.T) {
 	})
 }
 
-// TestDialAboveMaxConnsIsRefused at the call.
+// TestDialAboveMaxConnsIsRefused: at the call.
 func TestDialAboveMaxConnsIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := &server.Server{Handler: calls{}, MaxConns: 1, NumLoops: r.loops, Logger: slog.New(slog.DiscardHandler)}
@@ -349,11 +349,11 @@ func TestDialAboveMaxConnsIsRefused(t *testing.T) {
 	})
 }
 
-// TestADialsTimeCountsFromItsCall, not from when its loop was awake last.
+// TestADialsTimeCountsFromItsCall: not from the last turn of its loop.
 func TestADialsTimeCountsFromItsCall(t *testing.T) {
 	s, clock := startWithClock(t, rigs()[0], &server.Server{Handler: echoLines()})
 	testkit.Must(t, pipelined(s.dial(t), "awake", 1))
-	address := deaf(t)
+	address := unresponsive(t)
 	clock.Advance(limit) // while the loop sleeps
 	h := newCaller()
 	c, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h, Timeout: limit})
@@ -368,7 +368,7 @@ func TestADialsTimeCountsFromItsCall(t *testing.T) {
 	h.failed(t, server.ErrDialTimeout)
 }
 
-// resetting makes the peer reset a connection between its being there and the server's next look at it.
+// resetting makes the peer reset a connection after it is established and before the server handles it.
 type resetting struct {
 	sock.Kernel
 	peer net.Listener
@@ -390,13 +390,13 @@ func (r *resetting) reset() error {
 	return errors.Join(nc.(*net.TCPConn).SetLinger(0), nc.Close())
 }
 
-// awaitReset waits until fd has no peer any more.
+// awaitReset waits until fd was reset.
 func awaitReset(fd int) error {
 	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(testkit.Patience.Milliseconds()))
 	return err
 }
 
-// TestADialledConnectionThatIsResetAtOnceOpensAndIsReset: its peer has left when it is asked who that is.
+// TestADialledConnectionThatIsResetAtOnceOpensAndIsReset: its peer is gone when the server reads the peer's address.
 func TestADialledConnectionThatIsResetAtOnceOpensAndIsReset(t *testing.T) {
 	peer, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -412,6 +412,6 @@ func TestADialledConnectionThatIsResetAtOnceOpensAndIsReset(t *testing.T) {
 		t.Errorf("the peer is %s, want %s", got, peer.Addr())
 	}
 	if reason := testkit.Await(t, h.closed, "Close"); !errors.Is(reason, syscall.ECONNRESET) {
-		t.Errorf("Close was told %v", reason)
+		t.Errorf("Close was called with %v", reason)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// The tests of this file run with our Dispatcher and with one that a user has written.
+// The tests of this file run with server.Dispatcher and with userDispatcher.
 
 // eachDispatcherAndConcurrency runs test with each implementation, for one request of a connection at a time and for several.
 func eachDispatcherAndConcurrency(t *testing.T, test func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler)) {
@@ -55,7 +55,7 @@ func TestADispatcherKeepsTheOrderAndTheLimit(t *testing.T) {
 	})
 }
 
-// TestADispatcherReportsABadStreamInItsTurn, behind the answers to the requests before it, and closes the connection with the error.
+// TestADispatcherReportsABadStreamInItsTurn: after the answers to the earlier requests, and closes the connection with the error.
 func TestADispatcherReportsABadStreamInItsTurn(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		for _, atEOF := range []bool{false, true} {
@@ -84,7 +84,7 @@ func TestADispatcherReportsABadStreamInItsTurn(t *testing.T) {
 	})
 }
 
-// TestADispatcherFramesEachRequestOnce, also requests that come in one piece.
+// TestADispatcherFramesEachRequestOnce: also requests that come in one piece.
 func TestADispatcherFramesEachRequestOnce(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		const requests = 1000
@@ -106,7 +106,7 @@ func TestADispatcherFramesEachRequestOnce(t *testing.T) {
 	})
 }
 
-// TestADispatcherTakesMessagesThatAreNoPartOfTheInput, the first of a batch too.
+// TestADispatcherTakesMessagesThatAreNoPartOfTheInput: also the first of a batch.
 func TestADispatcherTakesMessagesThatAreNoPartOfTheInput(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		upper := func(data []byte, atEOF bool) (int, []byte, error) {
@@ -129,7 +129,7 @@ func TestADispatcherTakesMessagesThatAreNoPartOfTheInput(t *testing.T) {
 	})
 }
 
-// TestAnotherDispatcherTakesOver what comes behind the request that has chosen it, whoever wrote either.
+// TestAnotherDispatcherTakesOver: a Dispatcher that a request sets handles the input after that request, whatever the types of both Dispatchers are.
 func TestAnotherDispatcherTakesOver(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		for name, next := range dispatchers {
@@ -158,7 +158,7 @@ func TestAnotherDispatcherTakesOver(t *testing.T) {
 	})
 }
 
-// TestAnEndOfTheHandlersGoroutineEndsItsConnection alone: a panic with OnPanic, and runtime.Goexit, before, between and after writes.
+// TestAnEndOfTheHandlersGoroutineEndsItsConnection: and no other. A panic with OnPanic, and runtime.Goexit, before, between and after writes.
 func TestAnEndOfTheHandlersGoroutineEndsItsConnection(t *testing.T) {
 	flush := func(w server.Reply) { _ = w.Flush() }
 	write := func(w server.Reply) { _, _ = w.WriteString("x") }
@@ -182,7 +182,7 @@ func TestAnEndOfTheHandlersGoroutineEndsItsConnection(t *testing.T) {
 				if reason := testkit.Await(t, reasons, "Close"); !errors.Is(reason, server.ErrPanic) {
 					t.Errorf("%s %d: the reason is %v", name, i, reason)
 				}
-				for range 5 { // the workers are complete
+				for range 5 { // all workers run
 					testkit.Must(t, pipelined(other, "after", 3))
 				}
 				hangUp(other, nc)
@@ -193,7 +193,7 @@ func TestAnEndOfTheHandlersGoroutineEndsItsConnection(t *testing.T) {
 	})
 }
 
-// TestShutdownWithRequestsInEachState: queued behind a full queue, in work, answered before an older one. All are answered.
+// TestShutdownWithRequestsInEachState: waiting for room in the queue, in work, answered before an older one. All are answered.
 func TestShutdownWithRequestsInEachState(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		begun, release := make(chan struct{}, 10), make(chan struct{})
@@ -225,7 +225,7 @@ func TestShutdownWithRequestsInEachState(t *testing.T) {
 	})
 }
 
-// TestARequestDoesNotAllocate, whoever wrote the Dispatcher.
+// TestARequestDoesNotAllocate: with either Dispatcher.
 func TestARequestDoesNotAllocate(t *testing.T) {
 	if server.AssertsLoop {
 		t.Skip("in race builds sync.Pool loses objects at random")
@@ -255,7 +255,7 @@ func TestARequestDoesNotAllocate(t *testing.T) {
 	})
 }
 
-// TestAFullQueueRefusesOrCloses as WhenFull says: a refused request is answered with BusyText in its turn, and counted with its connection's
+// TestAFullQueueRefusesOrCloses: according to WhenFull. A refused request is answered with BusyText in its turn, and counted with its connection's
 // others.
 func TestAFullQueueRefusesOrCloses(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {

@@ -9,8 +9,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// userDispatcher does what a server.Dispatcher with the same fields does, by exported API only: it shows that a Dispatcher has no
-// privilege. It uses the fields of settings and none of its methods.
+// userDispatcher works like a server.Dispatcher with the same fields, and uses only exported methods: it shows that a user can write one.
+// It uses the fields of settings and none of its methods.
 type userDispatcher struct{ settings *server.Dispatcher }
 
 func (d userDispatcher) ServeRequest(w server.Reply, message []byte) { d.settings.Serve(w, message) }
@@ -93,7 +93,7 @@ func (d userDispatcher) InputError(c *server.Conn, err error) {
 
 func (d userDispatcher) MaxInput() int { return d.settings.Framing.MaxLen() }
 
-func (d userDispatcher) Check() error { return d.settings.Check() } // what is wrong with the settings
+func (d userDispatcher) Check() error { return d.settings.Check() } // the error of the settings
 
 // dispatchers are the implementations that the tests of a Dispatcher run with.
 var dispatchers = map[string]func(d *server.Dispatcher) server.Handler{
@@ -109,7 +109,7 @@ func eachDispatcher(t *testing.T, test func(t *testing.T, handler func(d *server
 	}
 }
 
-// chosen is the handler that a test's server has: h, or, with EVMQ_DISPATCHER=user, a user's Dispatcher in the place of ours. So all the
+// chosen returns h, or, with EVMQ_DISPATCHER=user, a userDispatcher in place of a server.Dispatcher. So all the
 // tests can be run with either.
 func chosen(h server.Handler) server.Handler {
 	if d, ok := h.(*server.Dispatcher); ok && d != nil && os.Getenv("EVMQ_DISPATCHER") == "user" {

@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestDrainTimeoutBoundsTheWaitForPeersThatStay, for one that was silent and for one that was being closed when Shutdown began. It counts
+// TestDrainTimeoutBoundsTheWaitForPeersThatStay: for a silent peer, and for one whose connection was being closed when Shutdown began. It counts
 // from the last byte.
 func TestDrainTimeoutBoundsTheWaitForPeersThatStay(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
@@ -36,12 +36,12 @@ func TestDrainTimeoutBoundsTheWaitForPeersThatStay(t *testing.T) {
 			t.Errorf("the peer that had just got an answer was waited for %v, want %v at least", took, limit)
 		}
 		if reasons[nil] != 1 || reasons[server.ErrServerClosed] != 1 {
-			t.Errorf("Close was told %v, want nil and ErrServerClosed", reasons)
+			t.Errorf("Close was called with %v, want nil and ErrServerClosed", reasons)
 		}
 	})
 }
 
-// TestDrainTimeoutDoesNotBoundTheFlush of output that the peer takes its time to read.
+// TestDrainTimeoutDoesNotBoundTheFlush: of output to a peer that reads slowly.
 func TestDrainTimeoutDoesNotBoundTheFlush(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -61,7 +61,7 @@ func TestDrainTimeoutDoesNotBoundTheFlush(t *testing.T) {
 	})
 }
 
-// TestNoDrainTimeoutLeavesCloseTimeout as the bound, for a connection that is not idle.
+// TestNoDrainTimeoutLeavesCloseTimeout: as the limit, for a connection that is not idle.
 func TestNoDrainTimeoutLeavesCloseTimeout(t *testing.T) {
 	for _, drain := range []time.Duration{0, -1} {
 		p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})

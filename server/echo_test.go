@@ -54,7 +54,7 @@ func TestEchoOnWorkers(t *testing.T) {
 	})
 }
 
-// TestMuchDataArrives sends 16 MB through an echo, which stops reading whenever the client is slow to take it back.
+// TestMuchDataArrives sends 16 MB through an echo, which stops reading while the client does not read.
 func TestMuchDataArrives(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: server.HandlerFunc(echo)})

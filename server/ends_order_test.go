@@ -15,7 +15,7 @@ import (
 )
 
 // Start, Shutdown and Close may be called in any order and any number of times. Each returns, Start fails with ErrServerClosed after an
-// end, and so does every call that brings something new.
+// end, as does every call that adds a connection, listener or socket.
 func TestStartsAndEndsInAnyOrder(t *testing.T) {
 	steps := map[byte]func(s *server.Server) error{
 		'S': (*server.Server).Start,
@@ -65,7 +65,7 @@ func TestStartsAndEndsInAnyOrder(t *testing.T) {
 	}
 }
 
-// Starts, listens, dials and ends from many goroutines at once leave nothing, on any loops.
+// TestStartsAndEndsAtOnce: Start, Listen, Dial, Shutdown and Close from many goroutines leave nothing, on any loops.
 func TestStartsAndEndsAtOnce(t *testing.T) {
 	eachOwnership(t, 2, func(t *testing.T, newServer func(server.Handler) *server.Server) {
 		for range 20 {
@@ -96,7 +96,7 @@ func TestStartsAndEndsAtOnce(t *testing.T) {
 	})
 }
 
-// A program may close its loops while the server shuts down, is used, or while both happen.
+// TestLoopsAreClosedWhileTheServerEnds: a program may close its loops while the server is used or shuts down.
 func TestLoopsAreClosedWhileTheServerEnds(t *testing.T) {
 	for range 30 {
 		loops := programLoops(t, 2, event.DriverDefault)

@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// hybrid is a Handler that answers most lines on the loop, and hands those that take long to the workers.
+// hybrid is a Handler that answers most lines on the loop, and passes slow requests to the workers.
 type hybrid struct{ lines framing.Lines }
 
 func (h hybrid) Open(*server.Conn)         {}
@@ -27,7 +27,7 @@ func (h hybrid) Data(c *server.Conn, p []byte) (int, error) {
 	case string(found.Message) == "report":
 		err = exec.Serve(h, found.Message)
 		exec.Hold(3) // four reports of a connection at a time
-	case exec.InWork() > 0: // the answers to what came before are sent first
+	case exec.InWork() > 0: // the answers to earlier requests are sent first
 		exec.Hold(0)
 		exec.SetCursor(0)
 		return 0, nil
@@ -40,10 +40,10 @@ func (h hybrid) Data(c *server.Conn, p []byte) (int, error) {
 
 // ServeRequest may block.
 func (h hybrid) ServeRequest(w server.Reply, message []byte) {
-	_, _ = fmt.Fprintf(w, "%s: done\n", message) // fails only when the client is gone
+	_, _ = fmt.Fprintf(w, "%s: done\n", message) // fails only if the client has disconnected
 }
 
-// A handler that answers quick requests itself and has others answered by workers, all in the order of the requests.
+// A handler that answers quick requests itself and passes others to workers. The answers are sent in the order of the requests.
 func ExampleExecutor() {
 	srv := &server.Server{Handler: hybrid{}}
 	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)

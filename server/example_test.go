@@ -19,7 +19,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// ask sends a text, closes its half, and prints what comes back.
+// ask sends a text, closes its half, and prints the answer.
 func ask(addr net.Addr, text string) {
 	nc, err := net.Dial(addr.Network(), addr.String())
 	if err != nil {
@@ -51,8 +51,7 @@ func ExampleDispatch() {
 	// Output: "ONE\nTWO\n"
 }
 
-// A Dispatcher has another framing than lines, here a length of two bytes before each message, and says what a client is told whose
-// stream makes no sense.
+// A Dispatcher has another framing than lines, here a length of two bytes before each message, and an answer for a client whose stream is invalid.
 func ExampleDispatcher() {
 	srv := &server.Server{Handler: &server.Dispatcher{
 		Framing: framing.LengthPrefix{Size: 2, Order: binary.BigEndian, Max: 1000}, // bytes
@@ -77,7 +76,7 @@ func ExampleDispatcher() {
 	// Output: "3 bytes. 5 bytes. Too long."
 }
 
-// A handler on the loop takes what it understands and leaves the rest, which comes again with more.
+// A handler on the loop consumes complete messages and leaves the rest, which it is given again with more bytes.
 func ExampleHandlerFunc() {
 	srv := &server.Server{Handler: server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) {
 		if len(p) < 3 {
@@ -97,7 +96,7 @@ func ExampleHandlerFunc() {
 	// Output: "abc-def-"
 }
 
-// lines prints what a server that was dialled says.
+// lines prints the lines of a server that was dialled.
 type lines struct{ done chan error }
 
 func (h lines) Open(c *server.Conn) { _, _ = c.WriteString("hello\n") }
@@ -113,7 +112,7 @@ func (h lines) Data(c *server.Conn, p []byte) (int, error) {
 
 func (h lines) Close(_ *server.Conn, reason error) { h.done <- reason }
 
-// Dial connects without waiting: the handler's Open is called when the connection is there, and its Close, without Open, if it cannot be.
+// Dial connects without waiting: the handler's Open is called when the connection is established, and its Close, without Open, if that fails.
 func ExampleServer_Dial() {
 	srv := &server.Server{TLS: serverTLS(), Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 		_, _ = fmt.Fprintf(w, "you said %s\n", line)
@@ -164,7 +163,7 @@ func ExampleServer_Listen() {
 // A socket for datagrams needs no handler for connections. Any goroutine may send from it.
 func ExampleServer_ListenPacket() {
 	srv := &server.Server{PacketHandler: server.DispatchPackets(func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
-		_, _ = pc.WriteTo(bytes.ToUpper(p), from) // what the kernel has no room for is discarded, as datagrams may be
+		_, _ = pc.WriteTo(bytes.ToUpper(p), from) // a datagram that the kernel does not accept is discarded
 	})}
 	pc, err := srv.ListenPacket(context.Background(), "udp", "127.0.0.1:0", nil)
 	if err != nil {
@@ -186,7 +185,7 @@ func ExampleServer_ListenPacket() {
 	// Output: DATAGRAM
 }
 
-// A program that runs a loop of its own has servers use it. The loop goes on when the server has ended.
+// A server can use a loop that the program runs. The loop goes on when the server has ended.
 func ExampleServer_useLoops() {
 	loop, err := event.NewLoop(nil)
 	if err != nil {

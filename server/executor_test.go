@@ -19,7 +19,7 @@ func (f answers) ServeRequest(w server.Reply, message []byte) { f(w, message) }
 // inBrackets answers a message with itself.
 var inBrackets = answers(func(w server.Reply, m []byte) { _, _ = fmt.Fprintf(w, "[%s]", m) })
 
-// TestServeInputTakesATailOfTheInput: what is before it is the handler's own, as a command that changes the framing.
+// TestServeInputTakesATailOfTheInput: the handler consumes the bytes before it, for example a command that changes the framing.
 func TestServeInputTakesATailOfTheInput(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
 		tail := bytes.TrimLeft(p, " ")
@@ -36,7 +36,7 @@ func TestServeInputTakesATailOfTheInput(t *testing.T) {
 	expect(t, nc, "[cd][ e]") // the worker left the incomplete line to the handler
 }
 
-// TestAHandlerMayAnswerSomeRequestsItself, on the loop, in order with those that are in work.
+// TestAHandlerMayAnswerSomeRequestsItself: on the loop, in order with those that are in work.
 func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 	release := make(chan struct{})
 	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = fmt.Fprintf(w, "[%s]", m) })
@@ -67,7 +67,7 @@ func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 	expect(t, nc, "[slow][slower](quick)[slow](quick)")
 }
 
-// TestAnExecutorRefusesWhatItCannotDo, with an error that names it, and takes nothing.
+// TestAnExecutorRefusesWhatItCannotDo: with an error that names it.
 func TestAnExecutorRefusesWhatItCannotDo(t *testing.T) {
 	lines := framing.Lines{}
 	good := func(p []byte) framing.Result { return framing.Result{Message: p[:1], Advance: 2} }
@@ -118,7 +118,7 @@ func TestAnExecutorOfAClosedConnectionTakesNothing(t *testing.T) {
 	}
 }
 
-// TestAnExecutorRefusesMoreThanMaxBuffered with the server's error, which ends the connection.
+// TestAnExecutorRefusesMoreThanMaxBuffered: with the server's error, which ends the connection.
 func TestAnExecutorRefusesMoreThanMaxBuffered(t *testing.T) {
 	for name, use := range map[string]func(exec server.Executor, p []byte) error{
 		"message": func(exec server.Executor, p []byte) error { return exec.Serve(inBrackets, p) },
@@ -141,14 +141,14 @@ func TestAnExecutorRefusesMoreThanMaxBuffered(t *testing.T) {
 	}
 }
 
-// TestInWorkAndHold count what was handed over, and hold the handler until as few are in work as it says.
+// TestInWorkAndHold: InWork counts the requests that were handed over, and Hold stops Data until few enough are in work.
 func TestInWorkAndHold(t *testing.T) {
 	release := make(chan struct{})
 	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = w.Write(m) })
 	inWork := make(chan int, 20)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
 		exec := c.Executor()
-		exec.Hold(0) // none is in work, or Data would not be called: it holds nothing
+		exec.Hold(0) // no effect: no request is in work
 		inWork <- exec.InWork()
 		for i := range p {
 			if err := exec.Serve(slow, p[i:i+1]); err != nil {
@@ -177,7 +177,7 @@ func TestInWorkAndHold(t *testing.T) {
 	}
 }
 
-// TestAMethodOfTheLoopPanicsOnAnotherGoroutine, in race builds.
+// TestAMethodOfTheLoopPanicsOnAnotherGoroutine: in race builds.
 func TestAMethodOfTheLoopPanicsOnAnotherGoroutine(t *testing.T) {
 	panics := make(chan any, 3)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {

@@ -5,7 +5,7 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// EventLoops are the server's loops. After Start.
+// EventLoops returns the server's loops. After Start.
 func EventLoops(s *Server) (all []*event.Loop) {
 	for _, l := range s.loops {
 		all = append(all, l.ev)
@@ -20,17 +20,17 @@ func (s *Server) SetCalls(c sock.Calls) { s.calls = c }
 // under way besides one for each Dial. Before there are any.
 func SetMaxFiles(s *Server, n int64) { s.cfg.maxFiles = n }
 
-// Attempts is how many attempts to connect are under way, besides one for each Dial.
+// Attempts returns the number of attempts to connect that are under way, besides one for each Dial.
 func Attempts(s *Server) int64 { return s.attempts.Load() }
 
-// WaitingHandshakes is how many handshakes wait for a place among MaxHandshakes.
+// WaitingHandshakes returns how many handshakes wait for a place among MaxHandshakes.
 func WaitingHandshakes(s *Server) int {
 	s.shaking.mu.Lock()
 	defer s.shaking.mu.Unlock()
 	return s.shaking.waiting.Len()
 }
 
-// WaitingFiles is how many files wait to be sent.
+// WaitingFiles returns how many files wait to be sent.
 func WaitingFiles(s *Server) int64 { return s.files.Load() }
 
 // AssertsLoop reports whether this is a race build, in which methods that are loop only check the goroutine.

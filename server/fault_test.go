@@ -19,7 +19,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// letters are n bytes in lines, the same for the same seed.
+// letters returns n bytes in lines, the same for the same seed.
 func letters(seed byte, n int) []byte {
 	p := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p) // never fails
@@ -32,7 +32,7 @@ func letters(seed byte, n int) []byte {
 	return p
 }
 
-// exchange sends data, ends its half, and returns what comes back.
+// exchange sends data, closes its half, and returns the answer.
 func exchange(nc net.Conn, data []byte) ([]byte, error) {
 	go func() {
 		_, _ = nc.Write(data) // what fails here shows in what comes back
@@ -47,7 +47,7 @@ var faultyHandlers = map[string]func() server.Handler{
 	"concurrent": func() server.Handler { d := echoLines(); d.Concurrent = 4; return d },
 }
 
-// TestFaultsThatPassLoseNothing: calls that are interrupted, cut short, or told to come again, and accepts whose client has left.
+// TestFaultsThatPassLoseNothing: system calls that are interrupted, incomplete or to be repeated, and accepts whose client has disconnected.
 func TestFaultsThatPassLoseNothing(t *testing.T) {
 	rates := socktest.Rates{Again: 0.1, Interrupted: 0.1, Short: 0.3, Aborted: 0.1}
 	for name, handler := range faultyHandlers {
@@ -84,8 +84,8 @@ func TestFaultsThatPassLoseNothing(t *testing.T) {
 	}
 }
 
-// TestFaultsThatEndAConnectionEndItAlone: with resets and broken pipes at random, what comes back is the beginning of what was
-// sent, every connection has its Close, and the account is empty.
+// TestFaultsThatEndAConnectionEndItAlone: with resets and broken pipes at random, the answer is a beginning of the data, every connection
+// has its Close, and the server counts no memory afterwards.
 func TestFaultsThatEndAConnectionEndItAlone(t *testing.T) {
 	rates := socktest.Rates{Again: 0.05, Interrupted: 0.05, Short: 0.2, Reset: 0.01, Pipe: 0.01}
 	for name, handler := range faultyHandlers {
@@ -121,7 +121,7 @@ func TestFaultsThatEndAConnectionEndItAlone(t *testing.T) {
 	}
 }
 
-// TestEachWriteUnderFaultsHasOneOutcome, bytes and files, whatever the kernel says.
+// TestEachWriteUnderFaultsHasOneOutcome: for bytes and files, with all errors of the kernel.
 func TestEachWriteUnderFaultsHasOneOutcome(t *testing.T) {
 	file, err := os.CreateTemp(t.TempDir(), "f")
 	testkit.Must(t, err)

@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// mailbox is an SMTP-like dialogue: after the line DATA comes a text that ends with a dot, then lines again.
+// mailbox returns a Dispatcher with a protocol like SMTP: after the line DATA follows a text that ends with a dot, then lines again.
 func mailbox() *server.Dispatcher {
 	commands := &server.Dispatcher{Framing: framing.Lines{Max: 512}}
 	text := &server.Dispatcher{Framing: framing.DotTerminated{Max: 1 << 20}, Serve: func(w server.Reply, message []byte) {
@@ -40,8 +40,8 @@ func mailbox() *server.Dispatcher {
 	return commands
 }
 
-// TestFramingChangesWithinAPacket: the framing changes with the message that asks for it, even if the next one has come with
-// it, and byte by byte.
+// TestFramingChangesWithinAPacket: the framing changes after the message that requests it, also if the next one arrives in the same packet,
+// or byte by byte.
 func TestFramingChangesWithinAPacket(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: mailbox()})
@@ -64,7 +64,7 @@ func TestFramingChangesWithinAPacket(t *testing.T) {
 	})
 }
 
-// TestALineTooLongIsAnswered: what the Malformed hook writes reaches the client, although it goes on sending.
+// TestALineTooLongIsAnswered: the output of Malformed reaches the client, although the client goes on sending.
 func TestALineTooLongIsAnswered(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d := mailbox()
@@ -81,7 +81,7 @@ func TestALineTooLongIsAnswered(t *testing.T) {
 	})
 }
 
-// TestABadStreamEndsInItsTurn: the answers to the requests before the bad one come first, though they take long.
+// TestABadStreamEndsInItsTurn: the answers to the requests before the invalid one are sent first, although they take long.
 func TestABadStreamEndsInItsTurn(t *testing.T) {
 	for _, concurrent := range []int{1, 3} {
 		each(t, func(t *testing.T, r rig) {
@@ -142,7 +142,7 @@ func TestUpgradeToARawHandlerAndBack(t *testing.T) {
 	})
 }
 
-// TestSetHandlerFromAnotherGoroutine takes effect on what is kept of an incomplete message.
+// TestSetHandlerFromAnotherGoroutine: it also has effect on the stored bytes of an incomplete message.
 func TestSetHandlerFromAnotherGoroutine(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -163,7 +163,7 @@ func TestSetHandlerFromAnotherGoroutine(t *testing.T) {
 	})
 }
 
-// TestTheLastLineNeedsNoEnd, as with bufio.Scanner; and a splitter may end the stream itself.
+// TestTheLastLineNeedsNoEnd: as with bufio.Scanner; and a splitter may end the stream itself.
 func TestTheLastLineNeedsNoEnd(t *testing.T) {
 	for name, row := range map[string]struct {
 		split      bufio.SplitFunc
@@ -193,7 +193,7 @@ func TestTheLastLineNeedsNoEnd(t *testing.T) {
 				expectEOF(t, nc)
 				hangUp(nc)
 				if reason := testkit.Await(t, reasons, "Close"); reason != row.reason {
-					t.Errorf("Close was told %v, want %v", reason, row.reason)
+					t.Errorf("Close was called with %v, want %v", reason, row.reason)
 				}
 				s.shutdown(t)
 			})

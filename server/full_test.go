@@ -16,7 +16,7 @@ type flooded struct {
 	*running
 	release chan struct{}
 	blocked []net.Conn // one in work, two in the queue
-	reasons chan error // that Close is told
+	reasons chan error // of Close
 }
 
 func flood(t *testing.T, r rig, srv *server.Server) *flooded {
@@ -41,8 +41,7 @@ func flood(t *testing.T, r rig, srv *server.Server) *flooded {
 	return f
 }
 
-// TestAFullQueueStopsReading: nothing is refused and nothing lost, whichever loop it came to, and what a client sends meanwhile
-// stays in the kernel.
+// TestAFullQueueStopsReading: on every loop, nothing is refused and nothing lost, and input of clients meanwhile stays in the kernel.
 func TestAFullQueueStopsReading(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const clients, lines = 12, 2000
@@ -54,7 +53,7 @@ func TestAFullQueueStopsReading(t *testing.T) {
 			ncs = append(ncs, nc)
 			go func() { errs <- pipelined(nc, strings.Repeat("x", 500)+fmt.Sprint(i), lines) }()
 		}
-		testkit.Until(t, "everybody", func() bool { return f.Stats().Opened == clients+3 && f.Stats().BytesRead > clients*1000 })
+		testkit.Until(t, "all clients", func() bool { return f.Stats().Opened == clients+3 && f.Stats().BytesRead > clients*1000 })
 		if st := f.Stats(); st.MaxQueuedRequests != 2 || st.BufferedBytes > clients*2*(72<<10) { // decrypted and not, with their overhead
 			t.Errorf("%d requests waited, %d bytes are held; want 2 and at most what one read takes of each", st.MaxQueuedRequests, st.BufferedBytes)
 		}
@@ -75,7 +74,7 @@ func TestAFullQueueStopsReading(t *testing.T) {
 	})
 }
 
-// TestAFullQueueRefuses: who finds the queue full is told so, in the turn of his request, and goes on.
+// TestAFullQueueRefuses: a request that finds the queue full is answered with BusyText in its turn, and the connection goes on.
 func TestAFullQueueRefuses(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := flood(t, r, &server.Server{WhenFull: server.FullRefuse, BusyText: "busy\n"})
@@ -101,7 +100,7 @@ func TestAFullQueueRefuses(t *testing.T) {
 	})
 }
 
-// TestRefusalsKeepTheOrderOfConcurrentRequests: the refusal comes behind the answers to what came before it.
+// TestRefusalsKeepTheOrderOfConcurrentRequests: the refusal is sent after the answers to earlier requests.
 func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		release := make(chan struct{})
@@ -124,7 +123,7 @@ func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
 	})
 }
 
-// TestAFullQueueCloses: the connection whose request finds it full is closed with ErrOverload; the others go on.
+// TestAFullQueueCloses: a connection whose request finds it full is closed with ErrOverload; the others go on.
 func TestAFullQueueCloses(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := flood(t, r, &server.Server{WhenFull: server.FullCloseConn})
@@ -146,7 +145,7 @@ func TestAFullQueueCloses(t *testing.T) {
 	})
 }
 
-// TestWhatWaitsForRoomEndsWithTheServer: a request that found no room has a connection, and that one's Close is told.
+// TestWhatWaitsForRoomEndsWithTheServer: the connection of a request that waits for room has its Close.
 func TestWhatWaitsForRoomEndsWithTheServer(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -155,7 +154,7 @@ func TestWhatWaitsForRoomEndsWithTheServer(t *testing.T) {
 			nc := f.dial(t)
 			send(t, nc, "waits\n")
 		}
-		testkit.Until(t, "everybody", func() bool { return f.Stats().BytesRead == 3*6+4*6 })
+		testkit.Until(t, "all clients", func() bool { return f.Stats().BytesRead == 3*6+4*6 })
 		ended := make(chan error, 1)
 		go func() { ended <- f.Close() }()
 		var late *server.ShutdownError

@@ -18,7 +18,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// bystander is a connection to a server that is to be served whatever happens to others.
+// bystander makes a connection that must be served whatever happens to others.
 func bystander(t *testing.T, s *running) (check func()) {
 	t.Helper()
 	nc := s.dial(t)
@@ -30,7 +30,7 @@ func bystander(t *testing.T, s *running) (check func()) {
 	return check
 }
 
-// goexitHandler is a Handler whose callback named where calls end.
+// goexitHandler is a Handler whose callback with the name where calls end.
 type goexitHandler struct {
 	where string
 	end   func()
@@ -71,8 +71,8 @@ func (h goexitHandler) HighWater(*server.Conn)    { h.at("HighWater") }
 func (h goexitHandler) LowWater(*server.Conn)     { h.at("LowWater") }
 func (h goexitHandler) Close(*server.Conn, error) { h.at("Close") }
 
-// TestACallbackThatEndsItsGoroutineCostsItsOwnConnection: runtime.Goexit in any callback of a connection, or a panic that an option of the loops recovers
-// from, ends that connection and no other; nothing of it is left, and the server shuts down in order.
+// TestACallbackThatEndsItsGoroutineCostsItsOwnConnection: runtime.Goexit in any callback of a connection, or a panic that an option of the
+// loops recovers from, ends that connection and no other; the server counts nothing of it afterwards, and shuts down in order.
 func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 	t.Parallel()
 	ends := map[string]func(){"Goexit": runtime.Goexit, "recovered panic": func() { panic("in a callback") }}
@@ -94,7 +94,7 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 						if where == "EOF" {
 							closeWrite(t, nc)
 						}
-						_, _ = io.Copy(io.Discard, nc) // its end: the connection does not live on
+						_, _ = io.Copy(io.Discard, nc) // the end of the connection
 						hangUp(nc)
 						testkit.Until(t, where, func() bool { return called.Load() > before })
 						check()
@@ -110,7 +110,7 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 	}
 }
 
-// TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection, and the socket goes on.
+// TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection: and the socket goes on.
 func TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: echoLines()})
 	pc, err := s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
@@ -130,14 +130,14 @@ func TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 	}
 }
 
-// TestATimerThatEndsItsGoroutineCostsNoConnection: what a user has on a server's loop, as timers and posts, is no connection's.
+// TestATimerThatEndsItsGoroutineCostsNoConnection: timers and posts of users on a server's loop belong to no connection.
 func TestATimerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 	p := newProbe(calls{data: echo})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: p})
 	c, nc := p.connect(t, s)
 	for range 3 {
 		send(t, nc, "x")
-		expect(t, nc, "x") // the loop has visited the connection just now
+		expect(t, nc, "x") // the loop has just served the connection
 		ended := make(chan struct{})
 		end := func() {
 			close(ended)
@@ -179,14 +179,14 @@ func TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall(t *testing.T) {
 			testkit.Await(t, p.closed, "Close")
 			testkit.Must(t, s.Close())
 			if n := told.Load(); n != 10 {
-				t.Errorf("%d of 10 outcomes were told", n)
+				t.Errorf("%d of 10 outcomes were reported", n)
 			}
 		}
 	}
 }
 
-// TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop: the connection comes to one all the same, and its descriptor is not lost. AddConn and Dial, which call it
-// on their caller's goroutine, leave nothing behind.
+// TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop: a loop is chosen for the connection anyway, and its descriptor does not leak. AddConn
+// and Dial, which call PickLoop on their caller's goroutine, leave nothing behind.
 func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
 	before := takeStock().descriptors
 	s := start(t, rig{"tcp", false, 2}, &server.Server{CloseTimeout: brief, Handler: echoLines(), PickLoop: func(net.Addr, int) int {
@@ -245,7 +245,7 @@ func TestARejectedConnectionThatEndsItsGoroutineIsCounted(t *testing.T) {
 	s.shutdown(t)
 }
 
-// TestAWorkerThatEndsItsGoroutineWhileTheServerEnds counts as one that has returned.
+// TestAWorkerThatEndsItsGoroutineWhileTheServerEnds: it counts as one that has returned.
 func TestAWorkerThatEndsItsGoroutineWhileTheServerEnds(t *testing.T) {
 	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 		<-w.Context().Done()

@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAGroupIsSharedOut: of connections that all want more than there is, none goes without for long.
+// TestAGroupIsSharedOut: of connections that all need more than the limit, each makes progress.
 func TestAGroupIsSharedOut(t *testing.T) {
 	const clients = 8
 	for _, r := range []rig{{"tcp", false, 3}, {"tcp", true, 3}} {

@@ -16,9 +16,9 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAStaleHandleNeverReachesAnotherClient: connections are opened and closed as fast as can be, so that their descriptors are
-// used again and again, while goroutines write to, pause, close and abort handles that are long dead. No client reads a byte
-// that was not meant for it, and nobody who is alive is closed by another's handle.
+// TestAStaleHandleNeverReachesAnotherClient: connections are opened and closed quickly, so that their descriptors are used again, while
+// goroutines write to, pause, close and abort closed connections. No client reads a byte of another, and no open connection is closed by
+// the handle of another.
 func TestAStaleHandleNeverReachesAnotherClient(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var handles stale
@@ -26,7 +26,7 @@ func TestAStaleHandleNeverReachesAnotherClient(t *testing.T) {
 			open: func(c *server.Conn) { c.SetValue(fmt.Sprintf("<%v>", c.ID())) },
 			data: func(c *server.Conn, p []byte) (int, error) {
 				handles.add(c)
-				for range p { // a byte is a question: who am I?
+				for range p { // each byte is a request for the client's name
 					if _, err := c.WriteString(c.Value().(string)); err != nil {
 						return 0, err
 					}
@@ -38,14 +38,14 @@ func TestAStaleHandleNeverReachesAnotherClient(t *testing.T) {
 		stop := make(chan struct{})
 		var pests sync.WaitGroup
 		for range 4 {
-			pests.Go(func() { handles.pester(t, s, stop) })
+			pests.Go(func() { handles.useAll(t, s, stop) })
 		}
 		var clients sync.WaitGroup
 		for range 6 {
 			clients.Go(func() {
 				for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
 					nc := s.dial(t)
-					askWhoIAm(t, nc)
+					askName(t, nc)
 					_ = nc.Close()
 				}
 			})
@@ -61,8 +61,8 @@ func TestAStaleHandleNeverReachesAnotherClient(t *testing.T) {
 	})
 }
 
-// askWhoIAm asks a few times, and wants one and the same answer to each.
-func askWhoIAm(t testing.TB, nc net.Conn) {
+// askName sends a few requests, and checks that all answers are the same.
+func askName(t testing.TB, nc net.Conn) {
 	const questions = 5
 	if _, err := io.WriteString(nc, "?"); err != nil {
 		t.Error(err)
@@ -72,7 +72,7 @@ func askWhoIAm(t testing.TB, nc net.Conn) {
 	for answer[len(answer)-1] != '>' {
 		b := make([]byte, 1)
 		if _, err := io.ReadFull(nc, b); err != nil {
-			t.Errorf("the connection was ended by somebody else: %v", err)
+			t.Errorf("the connection was ended by another handle: %v", err)
 			return
 		}
 		answer = append(answer, b[0])
@@ -85,11 +85,11 @@ func askWhoIAm(t testing.TB, nc net.Conn) {
 	_ = nc.(halfCloser).CloseWrite()
 	rest, err := io.ReadAll(nc)
 	if err != nil || string(rest) != strings.Repeat(me, questions) {
-		t.Errorf("%s was told %q, %v", me, rest, err)
+		t.Errorf("%s received %q, %v", me, rest, err)
 	}
 }
 
-// stale are handles of connections, most of which have ended.
+// stale has handles of connections, most of which have ended.
 type stale struct {
 	mu   sync.Mutex
 	all  []*server.Conn
@@ -106,8 +106,8 @@ func (h *stale) add(c *server.Conn) {
 	}
 }
 
-// pester does everything to handles whose connection has ended.
-func (h *stale) pester(t testing.TB, s *running, stop chan struct{}) {
+// useAll calls all methods of handles whose connection has ended.
+func (h *stale) useAll(t testing.TB, s *running, stop chan struct{}) {
 	for {
 		select {
 		case <-stop:
@@ -120,7 +120,7 @@ func (h *stale) pester(t testing.TB, s *running, stop chan struct{}) {
 			c = h.all[rand.IntN(len(h.all))]
 		}
 		h.mu.Unlock()
-		if c == nil || c.Context().Err() == nil { // still alive: leave it alone
+		if c == nil || c.Context().Err() == nil { // still open: not used
 			time.Sleep(10 * time.Microsecond)
 			continue
 		}
@@ -137,7 +137,7 @@ func (h *stale) pester(t testing.TB, s *running, stop chan struct{}) {
 		c.Abort()
 		c.Close()
 		c.SetTimeouts(server.Timeouts{Idle: time.Nanosecond})
-		if found := s.Conn(c.ID()); found != nil && found != c { // its loop may not have come by yet
+		if found := s.Conn(c.ID()); found != nil && found != c { // its loop may not have handled the close yet
 			t.Errorf("the ID of a connection that has ended finds %v", found.ID())
 		}
 		if a := c.LocalAddr(); a != nil {
@@ -146,7 +146,7 @@ func (h *stale) pester(t testing.TB, s *running, stop chan struct{}) {
 	}
 }
 
-// TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNone, also when another connection takes the descriptor at that moment.
+// TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNone: also when another connection gets the descriptor at that time.
 func TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNone(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

@@ -8,8 +8,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestSilentClientsTakeNoHandshake: more of them than there are handshakes and workers, some in the middle of a ClientHello, keep
-// nobody waiting; and the handler never hears of them.
+// TestSilentClientsTakeNoHandshake: more of them than there are handshakes and workers, some in the middle of a ClientHello, delay no other
+// client, and the handler is not called for them.
 func TestSilentClientsTakeNoHandshake(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		r.tls = true
@@ -27,7 +27,7 @@ func TestSilentClientsTakeNoHandshake(t *testing.T) {
 			nc := s.dial(t)
 			testkit.Must(t, pipelined(nc, "hello", 10))
 			closeWrite(t, nc)
-			expectEOF(t, nc) // with a close_notify, or the client would complain
+			expectEOF(t, nc) // with a close_notify, else the read fails
 			hangUp(nc)
 		}
 		hangUp(silent...)
@@ -41,14 +41,14 @@ func TestSilentClientsTakeNoHandshake(t *testing.T) {
 	})
 }
 
-// TestSilentClientsDoNotStopHandshakes: those that say nothing take no place, and those that are silent after their hello give
-// theirs back in time.
+// TestSilentClientsDoNotStopHandshakes: clients that send nothing take no place, and those that are silent after their ClientHello lose
+// theirs in time.
 func TestSilentClientsDoNotStopHandshakes(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
 		s, clock := startWithClock(t, r, &server.Server{Handler: p, MaxHandshakes: 2, HandshakeTimeout: limit})
 		for range 50 {
-			s.dialPlain(t) // says nothing
+			s.dialPlain(t) // sends nothing
 		}
 		_, nc := p.connect(t, s)
 		send(t, nc, "hello")
@@ -64,7 +64,7 @@ func TestSilentClientsDoNotStopHandshakes(t *testing.T) {
 			shaken := make(chan error, 1)
 			go func() { shaken <- nc.Handshake() }()
 			testkit.Until(t, "the handshake's end", func() bool {
-				if server.WaitingHandshakes(s.Server) > 0 { // the silent ones hold both places
+				if server.WaitingHandshakes(s.Server) > 0 { // the silent clients have both places
 					clock.Advance(limit / 100)
 				}
 				return len(shaken) > 0

@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestHandshakesAreBounded: never more than MaxHandshakes run at once, and all get their turn.
+// TestHandshakesAreBounded: never more than MaxHandshakes run at once, and all are served.
 func TestHandshakesAreBounded(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		const most, clients = 2, 8
@@ -44,8 +44,8 @@ func TestHandshakesAreBounded(t *testing.T) {
 	})
 }
 
-// TestClientsThatSendLittleDoNotHoldUpHandshakes: they send a whole ClientHello, then a byte now and then, and hold all places. Those
-// that come get theirs, long before the others' time is over.
+// TestClientsThatSendLittleDoNotHoldUpHandshakes: they send a whole ClientHello, then single bytes, and have all places. Later clients get
+// a place long before HandshakeTimeout.
 func TestClientsThatSendLittleDoNotHoldUpHandshakes(t *testing.T) {
 	const most = 4
 	var reasons, failed atomic.Int32
@@ -71,7 +71,7 @@ func TestClientsThatSendLittleDoNotHoldUpHandshakes(t *testing.T) {
 		go func() { shaken <- nc.Handshake() }()
 		testkit.Until(t, "the handshake's end", func() bool {
 			for _, nc := range slow {
-				_, _ = nc.Write([]byte{0}) // fails when the client has been cut off
+				_, _ = nc.Write([]byte{0}) // fails when the server has closed the connection
 			}
 			clock.Advance(50 * time.Millisecond)
 			return len(shaken) > 0
@@ -85,7 +85,7 @@ func TestClientsThatSendLittleDoNotHoldUpHandshakes(t *testing.T) {
 	}
 }
 
-// TestAHandshakeThatComputesIsNotEnded though others wait: the server itself takes its time for it.
+// TestAHandshakeThatComputesIsNotEnded: although others wait: the time in which the server computes does not count.
 func TestAHandshakeThatComputesIsNotEnded(t *testing.T) {
 	config := serverTLS()
 	entered, gate := make(chan struct{}, 10), make(chan struct{})
@@ -111,7 +111,7 @@ func TestAHandshakeThatComputesIsNotEnded(t *testing.T) {
 	all.Wait()
 }
 
-// TestAHandshakeThatWaitsIsForgottenWithItsConnection: while one has the only place, clients come, wait for it and leave.
+// TestAHandshakeThatWaitsIsForgottenWithItsConnection: while one has the only place, clients connect, wait for it and disconnect.
 func TestAHandshakeThatWaitsIsForgottenWithItsConnection(t *testing.T) {
 	config := serverTLS()
 	entered, gate := make(chan struct{}, 10), make(chan struct{})
@@ -134,7 +134,7 @@ func TestAHandshakeThatWaitsIsForgottenWithItsConnection(t *testing.T) {
 	}
 	testkit.Until(t, "the other handshakes' waiting", func() bool { return server.WaitingHandshakes(s.Server) == clients })
 	for i, nc := range waiting {
-		if i != clients/2 { // one of them stays
+		if i != clients/2 { // one of them does not disconnect
 			reset(t, nc)
 		}
 	}

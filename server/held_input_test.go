@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// steppedClock is a loop's clock that stands still until a test advances it.
+// steppedClock is a loop's clock that only a test advances.
 type steppedClock struct {
 	mu     sync.Mutex
 	now    time.Duration
@@ -60,7 +60,7 @@ func (t *steppedTimer) Reset(d time.Duration) bool {
 	return ok
 }
 
-// advance lets d pass.
+// advance advances the clock by d.
 func (c *steppedClock) advance(d time.Duration) {
 	c.mu.Lock()
 	c.now += d
@@ -77,10 +77,10 @@ func (c *steppedClock) advance(d time.Duration) {
 	}
 }
 
-// The tests below are of one rule: ReadTimeout does not count while the server does not read, since the peer cannot end its request. It counts
+// The tests below check one rule: ReadTimeout does not count while the server does not read, since the peer cannot end its request. It counts
 // from when the server reads again.
 
-// TestReadTimeoutDoesNotCountWhileRequestsAreInWork, as many as may be.
+// TestReadTimeoutDoesNotCountWhileRequestsAreInWork: as many as the handler permits.
 func TestReadTimeoutDoesNotCountWhileRequestsAreInWork(t *testing.T) {
 	eachDispatcher(t, func(t *testing.T, handler func(d *server.Dispatcher) server.Handler) {
 		clock := &steppedClock{}
@@ -115,7 +115,7 @@ func TestReadTimeoutDoesNotCountWhileRequestsAreInWork(t *testing.T) {
 	})
 }
 
-// TestReadTimeoutDoesNotCountWhileReadingIsPaused by PauseRead, or because the peer does not take the output.
+// TestReadTimeoutDoesNotCountWhileReadingIsPaused: by PauseRead, or because the peer does not take the output.
 func TestReadTimeoutDoesNotCountWhileReadingIsPaused(t *testing.T) {
 	for name, row := range map[string]struct {
 		pause, resume func(t *testing.T, c *server.Conn, nc net.Conn)

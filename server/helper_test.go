@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	leaktest.Main(m)
 }
 
-// rig is one way to run a server: the tests run in each of them. Backend and driver are the environment's (EVMQ_BACKEND,
+// rig is a network, encryption and number of loops to run a server with. Backend and driver are chosen by the environment (EVMQ_BACKEND,
 // EVMQ_DRIVER, EVMQ_WAKER).
 type rig struct {
 	network string // tcp or unix
@@ -82,7 +82,7 @@ func eachOf(t *testing.T, rigs []rig, test func(t *testing.T, r rig)) {
 	}
 }
 
-// running is a server that runs.
+// running is a running server.
 type running struct {
 	*server.Server
 	rig  rig
@@ -158,7 +158,7 @@ func (s *running) shutdown(t testing.TB) {
 	}
 }
 
-// certificate is made once.
+// certificate returns a certificate, which is made once.
 var certificate = sync.OnceValues(func() (tls.Certificate, *x509.CertPool) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -209,7 +209,7 @@ func expect(t testing.TB, r io.Reader, want string) {
 	}
 }
 
-// expectEOF wants the end of the stream, and nothing before it.
+// expectEOF checks that the stream ends without further bytes.
 func expectEOF(t testing.TB, r io.Reader) {
 	t.Helper()
 	rest, err := io.ReadAll(r)
@@ -244,13 +244,13 @@ func (h calls) Close(c *server.Conn, reason error) {
 	}
 }
 
-// echo writes back what comes.
+// echo writes the input back.
 func echo(c *server.Conn, p []byte) (int, error) { return c.Write(p) }
 
 // echoLines answers each line on a worker with the same line.
 func echoLines() *server.Dispatcher {
 	return server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
-		_, _ = w.Write(line) // fails only when the client is gone
+		_, _ = w.Write(line) // fails only if the client has disconnected
 		_, _ = w.WriteString("\n")
 	})
 }

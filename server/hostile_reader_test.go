@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAClientThatReadsNothingIsHeldToTheLimits whichever way its requests are answered: what is kept for it, with its overhead, stays within MaxOutput and a
-// write, files are few, another client is served beside it, and nothing is left when it goes.
+// TestAClientThatReadsNothingIsHeldToTheLimits: for each way to answer: its output, with the overhead, does not exceed MaxOutput and one
+// write, few files are open, another client is served meanwhile, and nothing is left after its end.
 func TestAClientThatReadsNothingIsHeldToTheLimits(t *testing.T) {
 	const maxOutput, answer = 256 << 10, 8 << 10
 	p := make([]byte, answer)
@@ -35,7 +35,7 @@ func TestAClientThatReadsNothingIsHeldToTheLimits(t *testing.T) {
 			other := (&running{s.Server, s.rig, ln.Addr()}).dial(t)
 			nc := s.dial(t)
 			testkit.Must(t, nc.SetWriteDeadline(time.Now().Add(200*time.Millisecond)))
-			_, _ = nc.Write([]byte(strings.Repeat("g\n", 100_000))) // which may find the server's input full
+			_, _ = nc.Write([]byte(strings.Repeat("g\n", 100_000))) // may fail: the server stops reading
 			for range 50 {
 				testkit.Must(t, pipelined(other, "still served", 1))
 				if n := s.Stats().BufferedBytes; n > maxOutput+2*answer+128<<10 { // and its input, twice
@@ -55,7 +55,7 @@ func TestAClientThatReadsNothingIsHeldToTheLimits(t *testing.T) {
 	}
 }
 
-// waysToWrite returns the ways in which a handler may write p, or a file of its size; files counts those that are open.
+// waysToWrite returns the ways in which a handler may write p, or a file of its size; files counts the open ones.
 func waysToWrite(t *testing.T, p []byte, files *atomic.Int64) map[string]func(c *server.Conn) error {
 	t.Helper()
 	f := writeFile(t, noise(len(p)))

@@ -12,8 +12,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestPushesDoNotKeepAReplyFromItsRoom fills the output with pushes behind a long reply that has begun: they wait for its end, and
-// so it must not wait for them.
+// TestPushesDoNotKeepAReplyFromItsRoom fills the output with pushes after a long reply that has begun: they wait for its end, so it must
+// not wait for them.
 func TestPushesDoNotKeepAReplyFromItsRoom(t *testing.T) {
 	const limit = 64 << 10
 	var pushed atomic.Int64
@@ -21,7 +21,7 @@ func TestPushesDoNotKeepAReplyFromItsRoom(t *testing.T) {
 	h := echoLines()
 	h.Serve = func(w server.Reply, _ []byte) {
 		c := w.Conn()
-		_, _ = w.Write(long[:limit]) // what fails shows in what comes
+		_, _ = w.Write(long[:limit]) // a failure shows in the answers
 		for pushed.Load() < limit {  // until nothing else fills the output
 			if n, err := c.Write(make([]byte, 1000)); err == nil {
 				pushed.Add(int64(n))
@@ -42,8 +42,8 @@ func TestPushesDoNotKeepAReplyFromItsRoom(t *testing.T) {
 	}
 }
 
-// TestAHandlerThatFollowsAConcurrentOneWaits changes the handler while several requests are in work: the next message is served when
-// they are answered, and its answer comes behind theirs.
+// TestAHandlerThatFollowsAConcurrentOneWaits changes the handler while several requests are in work: the next message is handled when they
+// are answered, and its answer follows theirs.
 func TestAHandlerThatFollowsAConcurrentOneWaits(t *testing.T) {
 	onLoop := server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { return c.Write(p) })
 	onWorkers := echoLines()
@@ -77,7 +77,7 @@ func TestAHandlerThatFollowsAConcurrentOneWaits(t *testing.T) {
 	}
 }
 
-// TestHalfClosedClientsGetAllAnswers has slow clients half-close while their requests wait for the output to sink.
+// TestHalfClosedClientsGetAllAnswers makes slow clients half-close while their requests wait for room in the output.
 func TestHalfClosedClientsGetAllAnswers(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		answer := strings.Repeat("x", 10<<10) + "\n"

@@ -29,10 +29,10 @@ func (l *ledger) balance(t *testing.T, srv *server.Server) {
 	}
 }
 
-// TestWhatComesInDuringShutdownIsClosed has connections come in by every way at the moment of the shutdown: each is refused, or
-// has its Close before Shutdown returns.
+// TestWhatComesInDuringShutdownIsClosed makes connections by every way during the shutdown: each is refused, or has its Close before
+// Shutdown returns.
 func TestWhatComesInDuringShutdownIsClosed(t *testing.T) {
-	ways := waysToCome(t)
+	ways := waysToConnect(t)
 	for name, come := range ways {
 		for _, gently := range []bool{true, false} {
 			t.Run(map[bool]string{true: "shutdown ", false: "close "}[gently]+name, func(t *testing.T) {
@@ -53,7 +53,7 @@ func TestWhatComesInDuringShutdownIsClosed(t *testing.T) {
 							}
 						})
 					}
-					time.Sleep(300 * time.Microsecond) // so that some have come; none need have
+					time.Sleep(300 * time.Microsecond) // so that some have arrived, which is not required
 					if gently {
 						s.shutdown(t)
 					} else {
@@ -68,13 +68,13 @@ func TestWhatComesInDuringShutdownIsClosed(t *testing.T) {
 	}
 }
 
-// waysToCome returns the ways in which a server gets a connection or a listener, each of which fails once the server takes none.
-func waysToCome(t *testing.T) map[string]func(s *running, h server.Handler) error {
+// waysToConnect returns the ways in which a server gets a connection or a listener, each of which fails when the server accepts none.
+func waysToConnect(t *testing.T) map[string]func(s *running, h server.Handler) error {
 	t.Helper()
 	outside, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
 	t.Cleanup(func() { outside.Close() })
-	go func() { // what the server dials
+	go func() { // connections that the server dials
 		for {
 			nc, err := outside.Accept()
 			if err != nil {
@@ -147,7 +147,7 @@ func TestRequestsThatWaitForAWorkerEndWithTheServer(t *testing.T) {
 	}
 }
 
-// TestRefusedClientsAreClosedWithTheServer shuts down while clients are being told that the server is full.
+// TestRefusedClientsAreClosedWithTheServer shuts down while clients are being refused.
 func TestRefusedClientsAreClosedWithTheServer(t *testing.T) {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		t.Log("what is left open shows when all tests have run")

@@ -15,8 +15,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestHostileClientsDisturbNoOtherClient: clients that drip, never read, reset in the middle of anything, send noise or vanish;
-// beside them others are served as ever, and what the server holds stays within its limits.
+// TestHostileClientsDisturbNoOtherClient: clients send single bytes, never read, reset at any time, send noise or disconnect; others are
+// served meanwhile, and the memory of the server stays within its limits.
 func TestHostileClientsDisturbNoOtherClient(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit = 4 << 20
@@ -42,7 +42,7 @@ func TestHostileClientsDisturbNoOtherClient(t *testing.T) {
 			hostile.Go(func() {
 				for !stopped() {
 					nc, err := net.Dial(s.addr.Network(), s.addr.String())
-					if err != nil { // as when they are too many for the queue of a unix socket
+					if err != nil { // for example because the queue of a unix socket is full
 						time.Sleep(time.Millisecond)
 						continue
 					}
@@ -67,7 +67,7 @@ func TestHostileClientsDisturbNoOtherClient(t *testing.T) {
 	})
 }
 
-// exchangeLines has the i-th good client, whose connection is c, send a hundred lines and read each again, while the server keeps its limit.
+// exchangeLines makes the i-th ordinary client, whose connection is c, send a hundred lines and read each again, and checks the limit of the server.
 func exchangeLines(t *testing.T, s *running, i int, nc net.Conn, c *server.Conn, limit int64) {
 	for j := range 100 {
 		line := fmt.Sprintf("good client %d says %d\n", i, j)
@@ -86,10 +86,10 @@ func exchangeLines(t *testing.T, s *running, i int, nc net.Conn, c *server.Conn,
 	}
 }
 
-// harass does one hostile thing to the server, and ends without a word.
+// harass does one hostile thing to the server, and disconnects.
 func harass(nc net.Conn, how int) {
 	switch how % 6 {
-	case 0: // drips
+	case 0: // sends single bytes
 		for range 10 {
 			if _, err := nc.Write([]byte("x")); err != nil {
 				break
@@ -103,30 +103,30 @@ func harass(nc net.Conn, how int) {
 				break
 			}
 		}
-	case 2: // resets in the middle
+	case 2: // resets in the middle of a request
 		_, _ = nc.Write(make([]byte, rand.IntN(100_000)))
 		if tcp, ok := raw(nc).(*net.TCPConn); ok {
 			_ = tcp.SetLinger(0)
 		}
-	case 3: // says nothing
+	case 3: // sends nothing
 		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
 	case 4: // closes its half at once, and reads nothing
 		_, _ = nc.Write([]byte("x"))
 		if hc, ok := nc.(halfCloser); ok {
 			_ = hc.CloseWrite()
 		}
-	case 5: // goes with the answer unread
+	case 5: // disconnects with the answer unread
 		_, _ = nc.Write([]byte("question"))
 	}
 	_ = raw(nc).Close()
 }
 
-// TestTwoThousandClientsComeAndGo: two thousand at once, over and over for each goroutine, and in the end all is as it was.
+// TestTwoThousandClientsComeAndGo: two thousand at once, several times for each goroutine; afterwards the server holds nothing.
 func TestTwoThousandClientsComeAndGo(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		clients := 2000
 		if r.tls {
-			clients = 200 // handshakes are dear
+			clients = 200 // handshakes are expensive
 		}
 		p := newProbe(calls{data: echo})
 		s := start(t, r, &server.Server{Handler: p, MaxConns: 3 * clients})
@@ -170,7 +170,7 @@ func TestTwoThousandClientsComeAndGo(t *testing.T) {
 	})
 }
 
-// TestOneClientsManyBytesDoNotDelayAnother: reads have a budget, so that who floods a loop does not have it to himself.
+// TestOneClientsManyBytesDoNotDelayAnother: reads have a budget, so that a client that sends very much does not occupy the loop alone.
 func TestOneClientsManyBytesDoNotDelayAnother(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

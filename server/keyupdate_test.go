@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/internal/testkit"
 )
 
-// recordWriter makes TLS 1.3 records by hand (RFC 8446, sections 5.2 and 7), for what crypto/tls never sends.
+// recordWriter makes TLS 1.3 records by hand (RFC 8446, sections 5.2 and 7), for messages that crypto/tls never sends.
 type recordWriter struct {
 	t       testing.TB
 	hash    func() hash.Hash
@@ -27,7 +27,7 @@ type recordWriter struct {
 	seq     uint64
 }
 
-// newRecordWriter goes on where a client's handshake has ended; keys is its key log.
+// newRecordWriter continues after a client's handshake; keys is its key log.
 func newRecordWriter(t testing.TB, suite uint16, keys string) *recordWriter {
 	t.Helper()
 	w := &recordWriter{t: t, hash: sha256.New, keySize: 16}
@@ -78,7 +78,7 @@ func (w *recordWriter) record(out []byte, kind byte, p []byte) []byte {
 	return w.aead.Seal(append(out, head...), nonce, append(append([]byte(nil), p...), kind), head)
 }
 
-// keyUpdate appends a request for new keys, and a byte with the next ones, since crypto/tls takes only so many in a row.
+// keyUpdate appends a request for new keys, and a byte with the next ones, since crypto/tls limits the number of successive requests.
 func (w *recordWriter) keyUpdate(out []byte) []byte {
 	out = w.record(out, 22, []byte{24, 0, 0, 1, 1})
 	w.use(w.expand("traffic upd", w.hash().Size()))

@@ -29,7 +29,7 @@ func protocols(name string) *tls.Config {
 	return config
 }
 
-// TestTLSAndPROXYOfAListenerInEachCombination with those of the server: what a connection begins with, in this order, and that the names and
+// TestTLSAndPROXYOfAListenerInEachCombination: with those of the server: the layers of a connection and their order, and that the names and
 // the address reach the handler.
 func TestTLSAndPROXYOfAListenerInEachCombination(t *testing.T) {
 	for i := range 4 {
@@ -61,7 +61,7 @@ func TestTLSAndPROXYOfAListenerInEachCombination(t *testing.T) {
 					nc = tls.Client(nc, config)
 					want = strings.Replace(want, "false  ", "true localhost "+protocol, 1)
 				}
-				send(t, nc, "who am I\n")
+				send(t, nc, "name\n")
 				if got, err := bufio.NewReader(nc).ReadString('\n'); err != nil || got != want {
 					t.Errorf("read %q, %v; want %q", got, err, want)
 				}
@@ -70,7 +70,7 @@ func TestTLSAndPROXYOfAListenerInEachCombination(t *testing.T) {
 	}
 }
 
-// TestAHandshakeThatFailsIsToldAndCounted with its reason: on each kind of connection, once.
+// TestAHandshakeThatFailsIsToldAndCounted: with its reason, once, on each kind of connection.
 func TestAHandshakeThatFailsIsToldAndCounted(t *testing.T) {
 	for name, fail := range map[string]func(nc net.Conn){
 		"no TLS":        func(nc net.Conn) { _, _ = io.WriteString(nc, "GET / HTTP/1.1\r\n\r\n") },

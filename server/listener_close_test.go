@@ -15,8 +15,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAListenerIsClosedOnItsLoop also while posts are at their limit: its descriptor is not closed while the loop accepts from it. The race detector
-// sees it otherwise.
+// TestAListenerIsClosedOnItsLoop: also while posts are at their limit: its descriptor is not closed while the loop accepts from it.
+// Otherwise the race detector reports it.
 func TestAListenerIsClosedOnItsLoop(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, LoopConfig: &event.Config{PostLimit: 1}})
@@ -42,8 +42,8 @@ func TestAListenerIsClosedOnItsLoop(t *testing.T) {
 	}
 }
 
-// TestEstablishedConnectionsAreServedAfterTheListenersEnd: clients that the kernel has connected, and whose requests are there, have no reason to expect a
-// reset when the server, or one listener, stops accepting.
+// TestEstablishedConnectionsAreServedAfterTheListenersEnd: clients that the kernel has connected, and that have sent requests, are not
+// reset when the server or one listener stops accepting.
 func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 	const clients = 20
 	for name, end := range map[string]func(s *running, ln *server.Listener) error{
@@ -74,7 +74,7 @@ func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 					testkit.Must(t, err)
 					target := &running{s.Server, r, ln.Addr()}
 					gate := make(chan struct{})
-					for _, l := range loopsOf(t, s) { // busy for a moment, as with a long callback
+					for _, l := range loopsOf(t, s) { // busy for a short time, as with a long callback
 						testkit.Must(t, l.Post(func() { <-gate }))
 					}
 					answers := sendRequests(t, target, clients)
@@ -125,8 +125,8 @@ func sendRequests(t *testing.T, target *running, clients int) <-chan error {
 	return answers
 }
 
-// TestARestartByReusePortResetsNoEstablishedConnection: when a server ends while its successor listens on the same port, both serve what the kernel
-// has given to them.
+// TestARestartByReusePortResetsNoEstablishedConnection: when a server ends while its successor listens on the same port, both serve the
+// connections that the kernel has given to them.
 func TestARestartByReusePortResetsNoEstablishedConnection(t *testing.T) {
 	const clients = 40
 	r := rig{"tcp", false, 2}
@@ -137,7 +137,7 @@ func TestARestartByReusePortResetsNoEstablishedConnection(t *testing.T) {
 	_, err = after.Listen(context.Background(), "tcp", ln.Addr().String(), nil)
 	testkit.Must(t, err)
 	gate := make(chan struct{})
-	for _, l := range loopsOf(t, before) { // busy, so that what the kernel gives to it waits
+	for _, l := range loopsOf(t, before) { // busy, so that its connections wait in the kernel
 		testkit.Must(t, l.Post(func() { <-gate }))
 	}
 	target := &running{before.Server, r, ln.Addr()}
@@ -195,8 +195,8 @@ func loopsOf(t *testing.T, s *running) (loops []*event.Loop) {
 	return loops
 }
 
-// TestAUnixListenersEndLeavesItsSuccessorsPath: a process that takes a path over removes the old socket's file and binds its own; the old listener's end,
-// whichever way it was opened, does not remove that.
+// TestAUnixListenersEndLeavesItsSuccessorsPath: a process that takes a path over removes the old socket's file and binds its own; the end
+// of the old listener does not remove that, whether it was opened by Listen or added.
 func TestAUnixListenersEndLeavesItsSuccessorsPath(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T, s *server.Server, path string){
 		"Listen": func(t *testing.T, s *server.Server, path string) {

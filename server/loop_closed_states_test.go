@@ -23,7 +23,7 @@ type connectionState struct {
 
 // connectionStates returns states of accepted connections, by name. big is a file of 8 MB.
 func connectionStates(big *os.File) map[string]connectionState {
-	much := make([]byte, 900<<10) // more than the kernel has room for
+	much := make([]byte, 900<<10) // more than the kernel buffers
 	return map[string]connectionState{
 		"idle": {accepted: func(*testing.T, *server.Conn, func(error)) int { return 0 }},
 		"a write waits": {accepted: func(t *testing.T, c *server.Conn, outcome func(error)) int {
@@ -58,8 +58,7 @@ func connectionStates(big *os.File) map[string]connectionState {
 	}
 }
 
-// A loop that the program closes ends its connections whatever their state is: each handler is told, each write has an outcome, and
-// nothing is left.
+// TestALoopThatIsClosedEndsConnectionsInEveryState: each handler's Close is called, each write has an outcome, and nothing is left.
 func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -92,7 +91,7 @@ func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
 			}
 			for range want {
 				if err := testkit.Await(t, outcomes, "an outcome"); err == nil {
-					t.Log("an outcome is nil") // the kernel had room
+					t.Log("an outcome is nil") // the kernel has accepted it
 				}
 			}
 			s.shutdown(t)

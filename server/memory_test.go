@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// heap is how many bytes are in use.
+// heap returns the number of bytes in use.
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -17,8 +17,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// allocations is how many objects the process allocates for a call of fn, at its best: the least of many short runs, since
-// pools may be emptied at any time, and the race detector has them lose things on purpose.
+// allocations returns the number of objects that the process allocates for a call of fn: the least of many short runs, since pools may be
+// emptied at any time, and lose objects at random in race builds.
 func allocations(fn func()) float64 {
 	const runs, calls = 1000, 10
 	least := uint64(1 << 60)
@@ -36,8 +36,8 @@ func allocations(fn func()) float64 {
 	return float64(least) / calls
 }
 
-// TestAnEchoAllocatesNothing of our own: a message that comes and an answer that goes, on the loop, through the queue, and owned. The
-// whole process is counted, the client included.
+// TestAnEchoAllocatesNothing: for a message and its answer, written on the loop, through the queue, and as an owned slice. The allocations
+// of the client count, too.
 func TestAnEchoAllocatesNothing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		answer := []byte("sixty-four bytes of an answer that is always the same, and long.")

@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestSourceHashIsOfThePeersAddress: one address, one loop, whatever the port; several addresses, several loops.
+// TestSourceHashIsOfThePeersAddress: connections of one address are on one loop, whatever the port; those of several addresses on several loops.
 func TestSourceHashIsOfThePeersAddress(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 3}, &server.Server{Balance: server.BalanceSourceHash, Handler: p})
@@ -46,7 +46,7 @@ func TestSourceHashIsOfThePeersAddress(t *testing.T) {
 	}
 }
 
-// TestEveryNetworkListens, and ListenConfig's Control is asked.
+// TestEveryNetworkListens: and ListenConfig's Control is called.
 func TestEveryNetworkListens(t *testing.T) {
 	for _, row := range [][2]string{{"tcp", "127.0.0.1:0"}, {"tcp4", "127.0.0.1:0"}, {"tcp", "[::1]:0"}, {"tcp6", "[::1]:0"}, {"unix", t.TempDir() + "/s"}} {
 		asked := ""
@@ -78,7 +78,7 @@ func TestEveryNetworkListens(t *testing.T) {
 	}
 }
 
-// TestNamesAreResolvedOffTheLoop: a look-up that hangs holds up nothing, and ends with its time, an abort, or the server.
+// TestNamesAreResolvedOffTheLoop: a lookup without an answer delays nothing, and ends with its timeout, an abort, or the server.
 func TestNamesAreResolvedOffTheLoop(t *testing.T) {
 	resolver := net.DefaultResolver
 	defer func() { net.DefaultResolver = resolver }()
@@ -111,7 +111,7 @@ func TestNamesAreResolvedOffTheLoop(t *testing.T) {
 	})
 }
 
-// TestASleepingServerIsWokenAtOnce, on one processor as well, by a write, a request and a wish; nothing relies on a timeout.
+// TestASleepingServerIsWokenAtOnce: also on one processor, by a write, a request and a command, without a timeout.
 func TestASleepingServerIsWokenAtOnce(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		before := runtime.GOMAXPROCS(procs)
@@ -125,7 +125,7 @@ func TestASleepingServerIsWokenAtOnce(t *testing.T) {
 			testkit.Must(t, pipelined(nc, "awake", 1))
 			quickest := time.Hour
 			for range 5 {
-				time.Sleep(10 * time.Millisecond) // for the loop to fall asleep; if it does not, the test sees less
+				time.Sleep(10 * time.Millisecond) // for the loop to fall asleep; if it does not, the test checks less
 				since := time.Now()
 				_, err := c.WriteString("pushed\n")
 				testkit.Must(t, err)
@@ -133,7 +133,7 @@ func TestASleepingServerIsWokenAtOnce(t *testing.T) {
 				testkit.Must(t, pipelined(nc, "request", 1))
 				quickest = min(quickest, time.Since(since))
 			}
-			if quickest > time.Second { // a machine may be busy, but not five times
+			if quickest > time.Second { // the quickest of five, since the machine may be busy
 				t.Errorf("GOMAXPROCS %d, %v: a push and a request took %v at best", procs, r, quickest)
 			}
 		}

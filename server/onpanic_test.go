@@ -20,7 +20,7 @@ func TestAnOnPanicThatEndsItsGoroutineCostsOneConnection(t *testing.T) {
 	for _, where := range []string{"Open", "Data", "Serve", "Concurrent Serve", "Malformed", "Close", "done"} {
 		t.Run(where, func(t *testing.T) {
 			var told atomic.Int32
-			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: misfortune(where), Workers: 1, OnPanic: func(*server.Conn, any, []byte) {
+			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: panicking(where), Workers: 1, OnPanic: func(*server.Conn, any, []byte) {
 				told.Add(1)
 				runtime.Goexit()
 			}})
@@ -78,7 +78,7 @@ func TestAnOnPanicThatEndsAHandshakesGoroutineFreesItsPlace(t *testing.T) {
 		t.Fatalf("the first handshake: %v", err)
 	}
 	if reason := testkit.Await(t, rejected, "OnReject"); !errors.Is(reason, server.ErrPanic) {
-		t.Errorf("OnReject was told %v, want %v", reason, server.ErrPanic)
+		t.Errorf("OnReject was called with %v, want %v", reason, server.ErrPanic)
 	}
 	second := s.dial(t)
 	testkit.Must(t, second.SetDeadline(time.Now().Add(testkit.Patience)))

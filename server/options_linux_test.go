@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestSocketOptionsReachEveryConnection: accepted here, on a listener of the user's, on one without a descriptor, or dialled.
+// TestSocketOptionsReachEveryConnection: accepted by Listen, from a listener of the user, from one without a descriptor, or dialled.
 func TestSocketOptionsReachEveryConnection(t *testing.T) {
 	const want = "0 40 7 4 40000 60000"
 	p := newProbe(calls{})
@@ -100,13 +100,13 @@ func TestConnectionsFromBeforeTheListenerWasAddedHaveTheOptions(t *testing.T) {
 	}
 }
 
-// TestAnIdleConnectionIsSmall: 300 bytes of the server's own at most, the descriptor's table included.
+// TestAnIdleConnectionIsSmall: it takes at most 300 bytes, the table included.
 func TestAnIdleConnectionIsSmall(t *testing.T) {
 	const conns = 2000
 	p := calls{}
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	addr := &unix.SockaddrInet4{Port: s.addr.(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}
-	fds := make([]int, 0, 2*conns) // bare descriptors, which take no memory of the heap's
+	fds := make([]int, 0, 2*conns) // descriptors alone, which take no memory of the heap
 	defer func() {
 		for _, fd := range fds {
 			_ = unix.Close(fd)

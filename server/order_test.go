@@ -15,8 +15,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestOneOrderOverWritesFromEverywhere: each writer's lines come in its own order, whether it runs on the loop, elsewhere, or
-// both by turns, and the close comes behind what was written before it.
+// TestOneOrderOverWritesFromEverywhere: each writer's lines arrive in its order, on the loop, on other goroutines, or alternately, and the
+// close follows the writes before it.
 func TestOneOrderOverWritesFromEverywhere(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const writers, lines = 5, 400
@@ -75,7 +75,7 @@ func TestOneOrderOverWritesFromEverywhere(t *testing.T) {
 	})
 }
 
-// inOrder reads "name number" lines until the end, wants each name's numbers to count from 0, and returns how far they came.
+// inOrder reads lines "name number" until the end, checks that the numbers of each name count from 0, and returns the last ones.
 func inOrder(t testing.TB, nc net.Conn) map[string]int {
 	next := map[string]int{}
 	lines := bufio.NewScanner(nc)
@@ -93,7 +93,7 @@ func inOrder(t testing.TB, nc net.Conn) map[string]int {
 	return next
 }
 
-// TestWhatIsWrittenBeforeACloseIsSent and nothing that is written behind it, whoever races for it.
+// TestWhatIsWrittenBeforeACloseIsSent: and nothing that is written after it, also if writes and the close race.
 func TestWhatIsWrittenBeforeACloseIsSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -127,7 +127,7 @@ func TestWhatIsWrittenBeforeACloseIsSent(t *testing.T) {
 	})
 }
 
-// TestBroadcastsOfOneGoroutineKeepTheirOrder on each connection, among its other writes.
+// TestBroadcastsOfOneGoroutineKeepTheirOrder: on each connection, among its other writes.
 func TestBroadcastsOfOneGoroutineKeepTheirOrder(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const n = 200
@@ -166,7 +166,7 @@ func TestBroadcastsOfOneGoroutineKeepTheirOrder(t *testing.T) {
 	})
 }
 
-// TestPartialWritesLoseNothing: what the kernel takes in pieces comes in order, from Write, Writev and owned bytes alike.
+// TestPartialWritesLoseNothing: bytes of Write, Writev and WriteOwned that the kernel accepts in pieces arrive in order.
 func TestPartialWritesLoseNothing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		data := noise(4 << 20)

@@ -18,13 +18,13 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestMaxBufferedHoldsForAnswersAndRequests: clients that send much and read nothing are cut off with ErrOverload before the server
-// holds much more than it may. It is a little more, by what the workers have just made.
+// TestMaxBufferedHoldsForAnswersAndRequests: clients that send much and read nothing are closed with ErrOverload before the server holds
+// much more than MaxBuffered. The excess is the output that workers have just written.
 func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
 	big := bytes.Repeat([]byte("x"), 100<<10)
-	answer := func(w server.Reply, _ []byte) { _, _ = w.Write(big) } // fails when the client is cut off
+	answer := func(w server.Reply, _ []byte) { _, _ = w.Write(big) } // fails when the connection is closed
 	block := func(w server.Reply, _ []byte) { <-w.Context().Done() }
 	for name, d := range map[string]*server.Dispatcher{
 		"answers":             {Serve: answer},
@@ -41,7 +41,7 @@ func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 				go func() { _, _ = nc.Write(bytes.Repeat([]byte("0123456789abcde\n"), 4<<10)) }()
 			}
 			peak, still := int64(0), 0
-			for last := int64(0); peak == 0 || still < 300; time.Sleep(time.Millisecond) { // until nothing moves any more
+			for last := int64(0); peak == 0 || still < 300; time.Sleep(time.Millisecond) { // until nothing changes any more
 				n := s.Stats().BufferedBytes
 				if still++; n != last {
 					still = 0
@@ -68,7 +68,7 @@ func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 	}
 }
 
-// TestAnErrorsTextComesBehindTheAnswersBeforeIt, though they are made at the same time.
+// TestAnErrorsTextComesBehindTheAnswersBeforeIt: although they are made at the same time.
 func TestAnErrorsTextComesBehindTheAnswersBeforeIt(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{0, 4} {
@@ -102,8 +102,8 @@ type mute struct {
 
 func (m mute) Read([]byte) (int, error) { <-m.closed; return 0, io.EOF }
 
-// TestSilentHandshakesGiveWay: clients that stop after their ClientHello do not keep those out who come later, though as many
-// handshakes run as may be and nothing else ends them.
+// TestSilentHandshakesGiveWay: clients that stop after their ClientHello do not prevent later handshakes, although MaxHandshakes are
+// running and no deadline ends them.
 func TestSilentHandshakesGiveWay(t *testing.T) {
 	const most = 3
 	rejected := make(chan error, 100)
@@ -127,7 +127,7 @@ func TestSilentHandshakesGiveWay(t *testing.T) {
 	hangUp(nc)
 }
 
-// TestShutdownEndsADialThatShakesHands with somebody who says nothing.
+// TestShutdownEndsADialThatShakesHands: with a silent peer.
 func TestShutdownEndsADialThatShakesHands(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -146,7 +146,7 @@ func TestShutdownEndsADialThatShakesHands(t *testing.T) {
 	h.failed(t, server.ErrServerClosed)
 }
 
-// TestHandlersThatLookAtTheirContextAreNotStuck: a shutdown that has no more time gives them a moment.
+// TestHandlersThatLookAtTheirContextAreNotStuck: a shutdown whose context has ended gives them a short time.
 func TestHandlersThatLookAtTheirContextAreNotStuck(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		running := make(chan struct{}, 8)
@@ -166,7 +166,7 @@ func TestHandlersThatLookAtTheirContextAreNotStuck(t *testing.T) {
 	})
 }
 
-// TestAnAlarmThatHasGoneOffIsNotSetAgain: a connection that is visited in every turn has its deadlines all the same.
+// TestAnAlarmThatHasGoneOffIsNotSetAgain: a connection that is served in every turn still has its deadlines.
 func TestAnAlarmThatHasGoneOffIsNotSetAgain(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, WriteTimeout: 50 * time.Millisecond, Socket: tight()})
@@ -174,7 +174,7 @@ func TestAnAlarmThatHasGoneOffIsNotSetAgain(t *testing.T) {
 	_, err := c.Write(make([]byte, 4<<20)) // the client does not read
 	testkit.Must(t, err)
 	for end := time.Now().Add(testkit.Patience); time.Now().Before(end); {
-		c.PauseRead(nil) // visits the connection
+		c.PauseRead(nil) // makes the loop serve the connection
 		c.ResumeRead(nil)
 		select {
 		case reason := <-p.closed:
@@ -186,7 +186,7 @@ func TestAnAlarmThatHasGoneOffIsNotSetAgain(t *testing.T) {
 	t.Error("the write timeout does not come")
 }
 
-// TestEvenAnswersToKeyUpdatesAreBounded: a client that asks for new keys for ever and reads nothing is cut off.
+// TestEvenAnswersToKeyUpdatesAreBounded: a client that requests new keys without end and reads nothing is closed.
 func TestEvenAnswersToKeyUpdatesAreBounded(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: p, Socket: tight()})

@@ -43,7 +43,7 @@ func faultyPackets(t *testing.T, s *Server, decide func(socktest.Call) socktest.
 	return pc, nc
 }
 
-// lines counts what a Logger is told, by message.
+// lines counts the records of a Logger, by message.
 type lines struct {
 	slog.Handler
 	mu    sync.Mutex
@@ -58,7 +58,7 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestReceivingRestsWhileTheKernelReportsWhatReadingDoesNotTakeAway, once with an error and once with nothing at all, and goes on.
+// TestReceivingRestsWhileTheKernelReportsWhatReadingDoesNotTakeAway: once with an error and once without a datagram, and goes on.
 func TestReceivingRestsWhileTheKernelReportsWhatReadingDoesNotTakeAway(t *testing.T) {
 	for _, c := range []struct {
 		fault  unix.Errno
@@ -98,7 +98,7 @@ func TestReceivingRestsWhileTheKernelReportsWhatReadingDoesNotTakeAway(t *testin
 	}
 }
 
-// TestAnErrorBetweenDatagramsCostsNone of them.
+// TestAnErrorBetweenDatagramsCostsNone: of them.
 func TestAnErrorBetweenDatagramsCostsNone(t *testing.T) {
 	gate, entered := make(chan struct{}), make(chan struct{})
 	var got []string
@@ -133,7 +133,7 @@ func TestAnErrorBetweenDatagramsCostsNone(t *testing.T) {
 	}
 }
 
-// TestErrorsOfThePeersAreNoReasonToRest, however many: each is taken away by reading it.
+// TestErrorsOfThePeersAreNoReasonToRest: also many of them: a read removes each.
 func TestErrorsOfThePeersAreNoReasonToRest(t *testing.T) {
 	log := &lines{Handler: slog.DiscardHandler, count: map[string]int{}}
 	got := make(chan struct{})
@@ -156,7 +156,7 @@ func TestErrorsOfThePeersAreNoReasonToRest(t *testing.T) {
 	}
 }
 
-// TestAStoppedSocketReceivesNothingMore, not even what waits when it is stopped in the middle of a turn.
+// TestAStoppedSocketReceivesNothingMore: not even datagrams that wait when it is stopped in the middle of a turn.
 func TestAStoppedSocketReceivesNothingMore(t *testing.T) {
 	stopped := make(chan struct{})
 	gate := make(chan struct{})
@@ -184,7 +184,7 @@ func TestAStoppedSocketReceivesNothingMore(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeftOfAClosedSocket on its loop and with its server.
+// TestNothingIsLeftOfAClosedSocket: on its loop and with its server.
 func TestNothingIsLeftOfAClosedSocket(t *testing.T) {
 	pc, _ := faultyPackets(t, &Server{}, func(socktest.Call) (f socktest.Fault) { return f },
 		func(*PacketConn, []byte, netip.AddrPort) {})
@@ -202,7 +202,7 @@ func TestNothingIsLeftOfAClosedSocket(t *testing.T) {
 	}
 }
 
-// TestAFullKernelRefusesADatagramWhole: nothing was taken, and the caller may try again.
+// TestAFullKernelRefusesADatagramWhole: nothing was accepted, and the caller may try again.
 func TestAFullKernelRefusesADatagramWhole(t *testing.T) {
 	var sends int
 	pc, nc := faultyPackets(t, &Server{}, func(call socktest.Call) (f socktest.Fault) {
@@ -227,7 +227,7 @@ func TestAFullKernelRefusesADatagramWhole(t *testing.T) {
 	}
 }
 
-// slowSend is a kernel that stays in SendTo until it is let go.
+// slowSend has a SendTo that blocks until it is released.
 type slowSend struct {
 	sock.Kernel
 	entered, gate chan struct{}
@@ -248,7 +248,7 @@ func (k *slowSend) Close(fd int) error {
 	return k.Kernel.Close(fd)
 }
 
-// TestADescriptorIsNotClosedUnderASender: its number could be a stranger's before the sender uses it.
+// TestADescriptorIsNotClosedUnderASender: its number could belong to another file before the sender uses it.
 func TestADescriptorIsNotClosedUnderASender(t *testing.T) {
 	kernel := &slowSend{entered: make(chan struct{}), gate: make(chan struct{})}
 	s := &Server{NumLoops: 1, calls: kernel, Logger: slog.New(slog.DiscardHandler)}
@@ -265,7 +265,7 @@ func TestADescriptorIsNotClosedUnderASender(t *testing.T) {
 	<-kernel.entered
 	go func() { closed <- pc.Close() }()
 	for deadline := time.Now().Add(20 * time.Second); pc.sockets[0].mu.TryRLock(); time.Sleep(time.Millisecond) {
-		pc.sockets[0].mu.RUnlock() // nobody waits for the sender yet
+		pc.sockets[0].mu.RUnlock() // Close does not wait for the sender yet
 		if time.Now().After(deadline) {
 			t.Fatal("Close does not wait for the sender")
 		}
@@ -279,7 +279,7 @@ func TestADescriptorIsNotClosedUnderASender(t *testing.T) {
 	}
 }
 
-// TestSocketsAreSpreadOverTheLoops: one on each with ReusePort, else by turns.
+// TestSocketsAreSpreadOverTheLoops: one on each with ReusePort, else in turn.
 func TestSocketsAreSpreadOverTheLoops(t *testing.T) {
 	for _, reuse := range []bool{false, true} {
 		s := &Server{NumLoops: 3, ReusePort: reuse, Logger: slog.New(slog.DiscardHandler)}

@@ -64,7 +64,7 @@ func TestAnAddedSocketKeepsWhatWaitsInIt(t *testing.T) {
 	}
 }
 
-// TestAConnectedSocketOutlivesItsPeer sends to a peer that is gone, which the kernel tells, and then is there again.
+// TestAConnectedSocketOutlivesItsPeer sends to a peer that has ended, which the kernel reports, and has begun again.
 func TestAConnectedSocketOutlivesItsPeer(t *testing.T) {
 	peer, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	testkit.Must(t, err)
@@ -77,7 +77,7 @@ func TestAConnectedSocketOutlivesItsPeer(t *testing.T) {
 	}})
 	testkit.Must(t, err)
 	testkit.Until(t, "an ICMP error", func() bool {
-		_, _ = pc.WriteTo([]byte("anybody?"), netip.AddrPort{}) // now and then it is told of the error, instead of the loop
+		_, _ = pc.WriteTo([]byte("hello?"), netip.AddrPort{}) // sometimes it returns the error, in place of a read
 		return pc.Stats().Errors > 0
 	})
 	peer, err = net.ListenUDP("udp4", addr)
@@ -114,7 +114,7 @@ func TestWhatIsNoUDPSocketStaysTheCallers(t *testing.T) {
 	}
 }
 
-// TestAHandlerMayCloseItsSocket: no further datagram is received after that, though some wait.
+// TestAHandlerMayCloseItsSocket: no further datagram is received after that, although some wait.
 func TestAHandlerMayCloseItsSocket(t *testing.T) {
 	nc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	testkit.Must(t, err)
@@ -136,7 +136,7 @@ func TestAHandlerMayCloseItsSocket(t *testing.T) {
 }
 
 // TestNothingIsSentAfterClose closes sockets while others write through them, and then takes their descriptors' numbers for
-// sockets of its own: a datagram from one of those would have been sent by a writer that came too late.
+// sockets of its own: a datagram from one of those would have been sent by a late writer.
 func TestNothingIsSentAfterClose(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	sink, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -183,7 +183,7 @@ func TestNothingIsSentAfterClose(t *testing.T) {
 			defer c.Close()
 		}
 		writers.Wait()
-		testkit.Must(t, pc.Close()) // again: nothing
+		testkit.Must(t, pc.Close()) // a second time, without an effect
 	}
 	testkit.Must(t, sink.Close())
 	testkit.Await(t, seen, "the end of the sink")
@@ -255,7 +255,7 @@ func TestAPanicCostsOneDatagram(t *testing.T) {
 			nc := dialPacket(t, pc.LocalAddr().String())
 			send(t, nc, "panic")
 			if v := testkit.Await(t, told, "OnPanic"); v != "as told" {
-				t.Errorf("OnPanic was told %v", v)
+				t.Errorf("OnPanic was called with %v", v)
 			}
 			send(t, nc, "on")
 			expectPacket(t, nc, "on")

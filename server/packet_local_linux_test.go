@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// wildcards are the ways to listen at all addresses, each with addresses to ask at.
+// wildcards returns the ways to listen at all addresses, each with addresses to send to.
 func wildcards() map[string][]string {
 	all := map[string][]string{
 		"udp4 0.0.0.0:0": {"127.0.0.1", "127.0.0.2", "127.9.8.7"},
@@ -32,8 +32,8 @@ func wildcards() map[string][]string {
 	return all
 }
 
-// TestAnAnswerComesFromTheAddressThatWasAskedAt, from the loop, from a worker and from any goroutine, on sockets of ListenPacket and
-// of package net. A client that is connected takes no other.
+// TestAnAnswerComesFromTheAddressThatWasAskedAt: from the loop, from a worker and from any goroutine, on sockets of ListenPacket and
+// of package net. A connected client receives no others.
 func TestAnAnswerComesFromTheAddressThatWasAskedAt(t *testing.T) {
 	work := func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 		text := fmt.Sprintf("%s at %v", p, pc.Local())
@@ -81,7 +81,7 @@ func TestAnAnswerComesFromTheAddressThatWasAskedAt(t *testing.T) {
 	}
 }
 
-// TestAHandlersPacketConnIsTheSameSocket as the one of ListenPacket: counts, names, and its end.
+// TestAHandlersPacketConnIsTheSameSocket: as the one of ListenPacket: with the same counters, addresses and Close.
 func TestAHandlersPacketConnIsTheSameSocket(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	got := make(chan *server.PacketConn, 1)
@@ -110,7 +110,7 @@ func TestAHandlersPacketConnIsTheSameSocket(t *testing.T) {
 	testkit.CheckErr(t, "WriteTo", err, server.ErrClosed)
 }
 
-// TestWriteFromSendsFromTheAddressThatIsGiven, if it is this machine's and of the socket's family.
+// TestWriteFromSendsFromTheAddressThatIsGiven: if it belongs to this machine and has the socket's family.
 func TestWriteFromSendsFromTheAddressThatIsGiven(t *testing.T) {
 	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -157,7 +157,7 @@ func TestWriteFromSendsFromTheAddressThatIsGiven(t *testing.T) {
 	}
 }
 
-// TestMoreLocalAddressesThanAreKeptAreAnsweredFrom: a whole network may be this machine's, as that of loopback is.
+// TestMoreLocalAddressesThanAreKeptAreAnsweredFrom: a machine may have all addresses of a network, as of the loopback network.
 func TestMoreLocalAddressesThanAreKeptAreAnsweredFrom(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	pc, err := s.ListenPacket(context.Background(), "udp4", "0.0.0.0:0", &server.PacketConfig{Handler: echoPacket})
@@ -173,7 +173,7 @@ func TestMoreLocalAddressesThanAreKeptAreAnsweredFrom(t *testing.T) {
 	}
 }
 
-// TestDatagramsDoNotAllocateWhateverTheSocket: bound to one address or to none, where a panic is survived, or on a worker.
+// TestDatagramsDoNotAllocateWhateverTheSocket: bound to one address or to none, with OnPanic, or on a worker.
 func TestDatagramsDoNotAllocateWhateverTheSocket(t *testing.T) {
 	for where, asked := range wildcards() {
 		for name, row := range map[string]struct {
@@ -210,7 +210,7 @@ func TestDatagramsDoNotAllocateWhateverTheSocket(t *testing.T) {
 				}
 			}
 			if name == "worker" && leaktest.Raced() {
-				continue // the race detector makes a sync.Pool forget
+				continue // in race builds a sync.Pool loses objects
 			}
 			if n := testing.AllocsPerRun(200, trip); n != 0 {
 				t.Errorf("%s, %s: %v allocations for a datagram and its answer", where, name, n)

@@ -19,7 +19,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// packetServer is a server without listeners, which is closed when the test ends.
+// packetServer starts a server without listeners, which is closed when the test ends.
 func packetServer(t testing.TB, srv *server.Server) *running {
 	t.Helper()
 	if srv.Handler == nil {
@@ -36,7 +36,7 @@ func (s *running) listenPacket(t testing.TB, h server.PacketHandler) *server.Pac
 	return pc
 }
 
-// dialPacket makes a client that is connected: it gets only what comes from the very address that it sends to.
+// dialPacket makes a client that is connected: it receives datagrams only from the address that it sends to.
 func dialPacket(t testing.TB, to string) *net.UDPConn {
 	t.Helper()
 	nc, err := net.Dial("udp", to)
@@ -46,7 +46,7 @@ func dialPacket(t testing.TB, to string) *net.UDPConn {
 	return nc.(*net.UDPConn)
 }
 
-// expectPacket receives one datagram that is want.
+// expectPacket receives one datagram and compares it with want.
 func expectPacket(t testing.TB, nc net.Conn, want string) {
 	t.Helper()
 	got := make([]byte, 1<<16)
@@ -55,14 +55,14 @@ func expectPacket(t testing.TB, nc net.Conn, want string) {
 	}
 }
 
-// echoPacket sends back what comes.
+// echoPacket sends each datagram back.
 func echoPacket(pc *server.PacketConn, p []byte, from netip.AddrPort) { _, _ = pc.WriteTo(p, from) }
 
 func local(nc net.Conn) netip.AddrPort { return nc.LocalAddr().(*net.UDPAddr).AddrPort() }
 
 // packetRoutes are ways that a datagram can take on this machine.
 func packetRoutes() map[string][3]string {
-	routes := map[string][3]string{ // network, what is listened on, host that is sent to
+	routes := map[string][3]string{ // network, address to listen on, host to send to
 		"IPv4":          {"udp4", "127.0.0.1:0", "127.0.0.1"},
 		"IPv4 wildcard": {"udp4", "0.0.0.0:0", "127.0.0.1"},
 		"either":        {"udp", ":0", "127.0.0.1"}, // where there is IPv6, the client's address comes mapped
@@ -97,7 +97,7 @@ func TestADatagramIsAnsweredOnTheLoop(t *testing.T) {
 				total += size
 			}
 			if from.Load() != local(nc) {
-				t.Errorf("the handler was told %v, the client is %v", from.Load(), local(nc))
+				t.Errorf("the handler was called with %v, the client is %v", from.Load(), local(nc))
 			}
 			s.shutdown(t)
 			want := server.PacketStats{Received: uint64(len(sizes)), Sent: uint64(len(sizes)), BytesReceived: uint64(total), BytesSent: uint64(total)}

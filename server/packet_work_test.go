@@ -36,7 +36,7 @@ func TestDatagramsAreHandledOnWorkers(t *testing.T) {
 	}
 }
 
-// busyServer has one worker, which handles a datagram until gate is closed or the server is cut off.
+// busyServer has one worker, which handles a datagram until gate is closed or the server is closed.
 func busyServer(t *testing.T, srv *server.Server) (s *running, pc *server.PacketConn, gate chan struct{}) {
 	t.Helper()
 	srv.Workers = 1
@@ -72,7 +72,7 @@ func TestDatagramsLeaveHalfOfTheQueue(t *testing.T) {
 	testkit.Until(t, "a request beside the datagrams", func() bool { return s.Stats().QueuedRequests == 3 })
 	close(gate)
 	expect(t, nc, "line\n")
-	for _, want := range []string{"a", "b"} { // what they were when they were dispatched
+	for _, want := range []string{"a", "b"} { // the bytes at the time of Dispatch
 		if got := testkit.Await(t, handled, "a datagram"); got != want {
 			t.Errorf("handled %q, want %q", got, want)
 		}
@@ -115,7 +115,7 @@ func TestShutdownLetsDatagramsInWorkBeAnswered(t *testing.T) {
 		down <- s.Shutdown(ctx)
 	}()
 	testkit.Until(t, "a refusal", func() bool { return errors.Is(pc.Dispatch(ignorePacket, nil, netip.AddrPort{}), server.ErrClosed) })
-	send(t, nc, "late") // nobody answers that
+	send(t, nc, "late") // which is not answered
 	close(gate)
 	expectPacket(t, nc, "waits")
 	if err := testkit.Await(t, down, "Shutdown"); err != nil {
@@ -126,14 +126,14 @@ func TestShutdownLetsDatagramsInWorkBeAnswered(t *testing.T) {
 	}
 }
 
-// TestCloseDropsDatagramsThatWait, and says so; the handler that runs sees its Context end.
+// TestCloseDropsDatagramsThatWait: and counts them; the Context of the running handler ends.
 func TestCloseDropsDatagramsThatWait(t *testing.T) {
 	s, pc, _ := busyServer(t, &server.Server{})
 	for range 2 {
 		testkit.Must(t, pc.Dispatch(func(*server.PacketConn, []byte, netip.AddrPort) { t.Error("handled") }, []byte("waits"), netip.AddrPort{}))
 	}
 	err := s.Close()
-	if late := (*server.ShutdownError)(nil); err != nil && !errors.As(err, &late) { // the handler may still be on its way out
+	if late := (*server.ShutdownError)(nil); err != nil && !errors.As(err, &late) { // the handler may not have returned yet
 		t.Errorf("Close: %v", err)
 	}
 	testkit.Until(t, "the dropping", func() bool { return pc.Stats().Dropped == 2 && s.Stats().BufferedBytes == 0 })
@@ -166,7 +166,7 @@ func TestAStuckDatagramIsReportedByShutdown(t *testing.T) {
 	}
 }
 
-// TestDispatchingADatagramDoesNotAllocate once the queue has held some.
+// TestDispatchingADatagramDoesNotAllocate: after the first ones.
 func TestDispatchingADatagramDoesNotAllocate(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	pc := s.listenPacket(t, server.DispatchPackets(echoPacket))

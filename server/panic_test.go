@@ -17,8 +17,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// misfortune is a Handler that panics where it is told to.
-func misfortune(where string) server.Handler {
+// panicking is a Handler that panics in the given callback.
+func panicking(where string) server.Handler {
 	unlucky := func(at string) {
 		if at == where {
 			panic("panic in " + where)
@@ -59,7 +59,7 @@ func misfortune(where string) server.Handler {
 	}
 }
 
-// TestAPanicCostsOneConnection, where OnPanic is set: it is told which, and the loop and the worker go on.
+// TestAPanicCostsOneConnection: where OnPanic is set: it is called with the connection, and the loop and the worker go on.
 func TestAPanicCostsOneConnection(t *testing.T) {
 	for _, where := range []string{"Open", "Data", "Close", "Serve", "Concurrent Serve", "Malformed", "done"} {
 		t.Run(where, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 				fates := make(chan fate, 10)
 				s := start(t, r, &server.Server{Workers: 1, NumLoops: 1, CloseTimeout: 10 * time.Millisecond, Handler: echoLines(),
 					OnPanic: func(c *server.Conn, v any, stack []byte) { fates <- fate{c, v, string(stack)} }})
-				ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: misfortune(where)})
+				ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: panicking(where)})
 				testkit.Must(t, err)
 				other := s.dial(t)
 				for range 3 {
@@ -89,13 +89,13 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 						hangUp(nc)
 					}
 					f := testkit.Await(t, fates, "OnPanic")
-					if !strings.HasPrefix(f.v.(string), "panic in ") || !strings.Contains(f.stack, "misfortune") {
-						t.Errorf("OnPanic is told %v, %s", f.v, f.stack)
+					if !strings.HasPrefix(f.v.(string), "panic in ") || !strings.Contains(f.stack, "panicking") {
+						t.Errorf("OnPanic is called with %v, %s", f.v, f.stack)
 					}
 					if f.c == nil && where != "done" {
-						t.Error("OnPanic is not told the connection")
+						t.Error("OnPanic is not called with the connection")
 					}
-					if where != "done" { // which is nobody's connection
+					if where != "done" { // which belongs to no connection
 						for _, err := nc.Read(make([]byte, 100)); err == nil; _, err = nc.Read(make([]byte, 100)) {
 						}
 					}
@@ -142,11 +142,11 @@ func TestGoexitCostsOneConnection(t *testing.T) {
 	}
 }
 
-// TestAPanicEndsTheProgram, where OnPanic is not set: it runs this test again in a process of its own.
+// TestAPanicEndsTheProgram: where OnPanic is not set: it runs this test again in a process of its own.
 func TestAPanicEndsTheProgram(t *testing.T) {
 	const key = "EVMQ_TEST_PANIC"
 	if where := os.Getenv(key); where != "" {
-		s := start(t, rigs()[0], &server.Server{Handler: misfortune(where)})
+		s := start(t, rigs()[0], &server.Server{Handler: panicking(where)})
 		nc := s.dial(t)
 		send(t, nc, "panic\n")
 		_, _ = nc.Read(make([]byte, 1))
@@ -161,14 +161,14 @@ func TestAPanicEndsTheProgram(t *testing.T) {
 			cmd.Env = append(os.Environ(), key+"="+where)
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
-			if !errors.As(err, &exit) || exit.ExitCode() != 2 || !bytes.Contains(out, []byte("panic: panic in ")) || !bytes.Contains(out, []byte("misfortune")) {
-				t.Errorf("the process ended with %v and said\n%s", err, out)
+			if !errors.As(err, &exit) || exit.ExitCode() != 2 || !bytes.Contains(out, []byte("panic: panic in ")) || !bytes.Contains(out, []byte("panicking")) {
+				t.Errorf("the process ended with %v with the output\n%s", err, out)
 			}
 		})
 	}
 }
 
-// TestAPickLoopThatPanicsHasChosenNoLoop: the connection comes to one all the same.
+// TestAPickLoopThatPanicsHasChosenNoLoop: a loop is chosen for the connection anyway.
 func TestAPickLoopThatPanicsHasChosenNoLoop(t *testing.T) {
 	told := make(chan any, 10)
 	s := start(t, rig{"tcp", false, 2}, &server.Server{
@@ -180,6 +180,6 @@ func TestAPickLoopThatPanicsHasChosenNoLoop(t *testing.T) {
 	send(t, nc, "hello\n")
 	expect(t, nc, "hello\n")
 	if v := testkit.Await(t, told, "OnPanic"); v != "no idea" {
-		t.Errorf("OnPanic was told of %v", v)
+		t.Errorf("OnPanic was called with %v", v)
 	}
 }

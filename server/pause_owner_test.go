@@ -36,7 +36,7 @@ func TestReadingGoesOnWhenEachOwnerHasResumed(t *testing.T) {
 				c.ResumeRead(owner)
 			}
 			if test.held {
-				onLoop(t, c, func() {}) // the commands before are applied, and what has arrived would be read in the next turn
+				onLoop(t, c, func() {}) // earlier commands are applied, and input that has arrived would be read in the next turn
 				onLoop(t, c, func() {})
 				if n := c.Stats().BytesRead; n != 0 {
 					t.Errorf("%d bytes were given to the handler of a paused connection", n)
@@ -50,7 +50,7 @@ func TestReadingGoesOnWhenEachOwnerHasResumed(t *testing.T) {
 	}
 }
 
-// TestAnOwnerThatCannotBeComparedPanics before the lock is taken, so that the connection goes on.
+// TestAnOwnerThatCannotBeComparedPanics: before the lock is taken, so that the connection goes on.
 func TestAnOwnerThatCannotBeComparedPanics(t *testing.T) {
 	s, conns := startOpened(t)
 	nc := s.dial(t)

@@ -21,21 +21,21 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// stage is a server on which everything is called from everywhere.
+// stage is a server whose methods are all called from all goroutines.
 type stage struct {
 	*running
 	t        *testing.T
 	file     *os.File
 	packets  *server.PacketConn
 	listener *server.Listener
-	ready    chan struct{} // closed when the above are there
+	ready    chan struct{} // closed when the fields above are set
 	accepted atomic.Int64  // writes with an outcome,
 	told     atomic.Int64  // and outcomes
 	mu       sync.Mutex
 	conns    []*server.Conn
 }
 
-// any is a connection that was there lately, and perhaps still is.
+// any returns a recent connection, which may have ended.
 func (s *stage) any() *server.Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +60,7 @@ func (s *stage) outcome(err error) error {
 
 func (s *stage) done(error) { s.told.Add(1) }
 
-// methods are all that may be called from any goroutine, on a connection chosen at random.
+// methods returns all methods that any goroutine may call, on a connection chosen at random.
 func (s *stage) methods() map[string]func(c *server.Conn) error {
 	all := s.connMethods()
 	maps.Copy(all, s.socketMethods())
@@ -132,7 +132,7 @@ func (s *stage) socketMethods() map[string]func(c *server.Conn) error {
 		"Listener.FD":       func(*server.Conn) error { s.listener.FD(); return nil },
 		"Listener.Close":    func(*server.Conn) error { return s.listener.Close() },
 
-		"PacketConn.Close":   func(*server.Conn) error { return nil }, // in end: it would silence the others
+		"PacketConn.Close":   func(*server.Conn) error { return nil }, // not here: the others would not be called
 		"PacketConn.Context": func(*server.Conn) error { return s.packets.Context().Err() },
 		"PacketConn.Dispatch": func(*server.Conn) error {
 			return s.packets.Dispatch(func(*server.PacketConn, []byte, netip.AddrPort) {}, []byte("work"), netip.AddrPort{})
@@ -204,7 +204,7 @@ func (s *stage) serverMethods() map[string]func(c *server.Conn) error {
 	}
 }
 
-// waiting are those that may block: for goroutines of the test's own.
+// waiting returns the methods that may block, for goroutines of the test.
 func (s *stage) waiting() map[string]func() error {
 	open := func(ln *server.Listener, err error) error {
 		if err != nil {
@@ -235,7 +235,7 @@ func (s *stage) waiting() map[string]func() error {
 	}
 }
 
-// handler is one of three, each of which calls at random, too.
+// handler returns one of three handlers, each of which calls methods at random, too.
 func (s *stage) handler(kind int) server.Handler {
 	if kind == 0 {
 		return calls{
@@ -270,12 +270,12 @@ func (s *stage) call(c *server.Conn) {
 	for name := range all {
 		names = append(names, name)
 	}
-	_ = all[names[rand.IntN(len(names))]](c) // refusals are fine: c may be gone
+	_ = all[names[rand.IntN(len(names))]](c) // errors are expected: c may have ended
 }
 
-// TestAnyMethodFromAnywhere is promise 1: everything is called on loops, on workers and on other goroutines at once, while clients
-// come and go. Then each accepted write has had one outcome, each Open its Close, and nothing is left. Under -race it
-// also finds what is not safe.
+// TestAnyMethodFromAnywhere is promise 1: all methods are called on loops, on workers and on other goroutines at once, while clients
+// connect and disconnect. Then each accepted write has had one outcome, each Open its Close, and nothing is left. With -race it also finds
+// data races.
 func TestAnyMethodFromAnywhere(t *testing.T) {
 	accepted := int64(0)
 	each(t, func(t *testing.T, r rig) {
@@ -308,7 +308,7 @@ func TestAnyMethodFromAnywhere(t *testing.T) {
 		s.shutdown(t)
 		waiting.Wait()
 		if a, n := s.accepted.Load(), s.told.Load(); a != n {
-			t.Errorf("%d writes were accepted, and %d outcomes told", a, n)
+			t.Errorf("%d writes were accepted, and %d outcomes reported", a, n)
 		} else {
 			accepted += n
 		}
@@ -321,7 +321,7 @@ func TestAnyMethodFromAnywhere(t *testing.T) {
 	}
 }
 
-// storm calls everything from everywhere. waiting is for the calls that end when the server does.
+// storm calls all methods from all goroutines. waiting is for the calls that end when the server does.
 func (s *stage) storm() (waiting *sync.WaitGroup) {
 	waiting = new(sync.WaitGroup)
 	for name, wait := range s.waiting() {
@@ -342,7 +342,7 @@ func (s *stage) storm() (waiting *sync.WaitGroup) {
 				if err != nil {
 					continue
 				}
-				_ = nc.SetDeadline(time.Now().Add(20 * time.Millisecond)) // the server may do anything but answer
+				_ = nc.SetDeadline(time.Now().Add(20 * time.Millisecond)) // the server may not answer
 				_ = pipelined(nc, "line", rand.IntN(5))
 				hangUp(nc)
 			}
@@ -367,7 +367,7 @@ func (s *stage) storm() (waiting *sync.WaitGroup) {
 	return waiting
 }
 
-// knock connects a client, whose connection may have been aborted when it has.
+// knock connects a client, whose connection may already be aborted.
 func (s *stage) knock() (net.Conn, error) {
 	nc, err := net.Dial(s.addr.Network(), s.addr.String())
 	if err == nil && s.rig.tls {
@@ -376,7 +376,7 @@ func (s *stage) knock() (net.Conn, error) {
 	return nc, err
 }
 
-// TestNoMethodIsLeftOut of the test above, but those of which the comment says that they are for the loop or for a handler.
+// TestNoMethodIsLeftOut: of the test above, except those that only the loop or a handler may call.
 func TestNoMethodIsLeftOut(t *testing.T) {
 	s := &stage{}
 	for _, typ := range []reflect.Type{

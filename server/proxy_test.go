@@ -39,7 +39,7 @@ var proxyHeaders = map[string]struct{ header, remote string }{
 	"v2 LOCAL with addresses":   {header2(0, 0x11, body4), ""},
 }
 
-// dialProxied is a client whose proxy has sent header, in pieces of step bytes.
+// dialProxied makes a client whose proxy has sent header, in pieces of step bytes.
 func (s *running) dialProxied(t *testing.T, header string, step int) net.Conn {
 	t.Helper()
 	nc := s.dialPlain(t)
@@ -52,7 +52,7 @@ func (s *running) dialProxied(t *testing.T, header string, step int) net.Conn {
 	return nc
 }
 
-// TestTheProxysHeaderNamesThePeer, in both versions, at once or byte by byte, before TLS too; what comes behind it is the handler's.
+// TestTheProxysHeaderNamesThePeer: in both versions, in one piece or byte by byte, also before TLS; the bytes after it are given to the handler.
 func TestTheProxysHeaderNamesThePeer(t *testing.T) {
 	for name, row := range proxyHeaders {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestTheProxysHeaderNamesThePeer(t *testing.T) {
 	}
 }
 
-// TestAHeaderAndARequestInOnePacket, as a proxy sends them.
+// TestAHeaderAndARequestInOnePacket: as a proxy sends them.
 func TestAHeaderAndARequestInOnePacket(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{ProxyProtocol: true, Handler: echoLines()})
 	for _, row := range proxyHeaders {
@@ -93,7 +93,7 @@ func TestAHeaderAndARequestInOnePacket(t *testing.T) {
 	s.shutdown(t)
 }
 
-// TestAWrongProxyHeaderEndsTheConnection before the handler hears of it; OnReject does.
+// TestAWrongProxyHeaderEndsTheConnection: before Open; OnReject is called.
 func TestAWrongProxyHeaderEndsTheConnection(t *testing.T) {
 	for name, header := range map[string]string{
 		"none":                  "GET / HTTP/1.1\r\n\r\n",
@@ -118,7 +118,7 @@ func TestAWrongProxyHeaderEndsTheConnection(t *testing.T) {
 					Handler: calls{open: func(*server.Conn) { t.Error("Open was called") }, close: func(*server.Conn, error) { t.Error("Close was called") }},
 				})
 				nc := s.dialPlain(t)
-				_, _ = io.WriteString(nc, header) // the server may be faster
+				_, _ = io.WriteString(nc, header) // fails if the server has closed already
 				_, _ = io.Copy(io.Discard, nc)
 				testkit.CheckErr(t, "OnReject", testkit.Await(t, rejected, "OnReject"), server.ErrProxyHeader)
 				hangUp(nc)
@@ -131,7 +131,7 @@ func TestAWrongProxyHeaderEndsTheConnection(t *testing.T) {
 	}
 }
 
-// TestAHeaderThatDoesNotEnd: the peer closes in it, or takes too long.
+// TestAHeaderThatDoesNotEnd: the peer closes before its end, or takes too long.
 func TestAHeaderThatDoesNotEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		rejected := make(chan error, 10)

@@ -13,8 +13,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// Rates are measured against themselves: so many bytes cannot pass earlier than the bucket allows. That they pass at all, and not at
-// half the rate, is seen by a limit of several times as long.
+// The bytes cannot pass earlier than the bucket allows. A limit of several times as long checks that they pass, and not at a small part of the rate.
 const (
 	rateBytes = 300_000
 	rateBurst = 50_000
@@ -22,7 +21,7 @@ const (
 
 var rateLimit = server.RateLimit{BytesPerSecond: 250_000, Burst: rateBurst}
 
-// paced wants what took d to be within the limit, and within reach of it.
+// paced checks that d is neither shorter than the limit permits for the bytes nor several times as long.
 func paced(t testing.TB, d time.Duration, bytes int) {
 	t.Helper()
 	ideal := time.Duration(float64(bytes-rateBurst) / rateLimit.BytesPerSecond * float64(time.Second))
@@ -34,7 +33,7 @@ func paced(t testing.TB, d time.Duration, bytes int) {
 	}
 }
 
-// TestWriteLimitPacesEachConnection, encrypted or not; and what waits is still sent after a close.
+// TestWriteLimitPacesEachConnection: encrypted or not; and waiting output is still sent after a close.
 func TestWriteLimitPacesEachConnection(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -61,7 +60,7 @@ func TestWriteLimitPacesEachConnection(t *testing.T) {
 	})
 }
 
-// TestReadLimitPacesEachConnection by leaving its bytes in the kernel; answers are not held back.
+// TestReadLimitPacesEachConnection: its bytes stay in the kernel; answers are not delayed.
 func TestReadLimitPacesEachConnection(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -83,13 +82,13 @@ func TestReadLimitPacesEachConnection(t *testing.T) {
 	})
 }
 
-// sendAll sends n bytes and the end. What fails shows in what comes back.
+// sendAll sends n bytes and the end. A failure shows in the answers.
 func sendAll(nc net.Conn, n int) {
 	_, _ = nc.Write(make([]byte, n))
 	_ = nc.(halfCloser).CloseWrite()
 }
 
-// TestAGroupIsLimitedTogether: many connections, on all loops, pass what one bucket lets through, and each gets a share.
+// TestAGroupIsLimitedTogether: many connections, on all loops, share one bucket, and each makes progress.
 func TestAGroupIsLimitedTogether(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -144,7 +143,7 @@ func TestRatesThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
-// TestALimitedConnectionDoesNotHoldUpOthers, nor its own end.
+// TestALimitedConnectionDoesNotHoldUpOthers: nor its own end.
 func TestALimitedConnectionDoesNotHoldUpOthers(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -164,7 +163,7 @@ func TestALimitedConnectionDoesNotHoldUpOthers(t *testing.T) {
 	})
 }
 
-// TestALimitedSenderWakesItsLoopSeldom: each visit moves a good part of the burst, with several senders that are always ready, in
+// TestALimitedSenderWakesItsLoopSeldom: each turn reads or writes a large part of the burst, with several senders that are always ready, in
 // both directions.
 func TestALimitedSenderWakesItsLoopSeldom(t *testing.T) {
 	t.Parallel()

@@ -12,15 +12,15 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// bodies is a handler of messages with a length of four bytes before them. It has each body read into memory of its own, at most
-// piece(left) bytes at a time, and answers with its checksum.
+// bodies is a handler of messages with a length of four bytes before them. It reads each body into a buffer of its own, at most piece(left)
+// bytes at a time, and answers with its checksum.
 type bodies struct {
 	calls
 	piece           func(left int) int
 	inPlace, copied int // bytes
 }
 
-// body is the body that a connection has to take.
+// body is the body that a connection is sending.
 type body struct {
 	got  []byte
 	want int
@@ -63,18 +63,18 @@ func (b *bodies) Data(c *server.Conn, p []byte) (n int, err error) {
 	return n, nil
 }
 
-// message is what bodies takes.
+// message returns p with its length before it.
 func message(p []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(p))), p...)
 }
 
-// converse sends messages, all at once, and takes the checksums.
+// converse sends messages, all at once, and checks the checksums.
 func converse(t *testing.T, nc net.Conn, messages [][]byte) {
 	t.Helper()
 	go func() {
 		for _, p := range messages {
 			if _, err := nc.Write(message(p)); err != nil {
-				return // the reader complains
+				return // the reader reports it
 			}
 		}
 	}()
@@ -89,7 +89,7 @@ func converse(t *testing.T, nc net.Conn, messages [][]byte) {
 	}
 }
 
-// TestReadIntoBringsEachByteToItsPlace, whatever the pieces are: with rate limits, small pieces of large TLS records, many messages at
+// TestReadIntoBringsEachByteToItsPlace: for all sizes of pieces: with rate limits, small pieces of large TLS records, many messages at
 // once.
 func TestReadIntoBringsEachByteToItsPlace(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
@@ -110,7 +110,7 @@ func TestReadIntoBringsEachByteToItsPlace(t *testing.T) {
 				hangUp(nc)
 				s.shutdown(t)
 				if name == "none" && h.inPlace != 0 {
-					t.Errorf("%d bytes in a place that nobody gave", h.inPlace)
+					t.Errorf("%d bytes in a buffer that was not given", h.inPlace)
 				}
 				if name == "whole" && h.inPlace < 150_000 { // most of the largest, at least
 					t.Errorf("%v: %d bytes were read into their place, %d were copied", limit, h.inPlace, h.copied)
@@ -120,7 +120,7 @@ func TestReadIntoBringsEachByteToItsPlace(t *testing.T) {
 	})
 }
 
-// TestReadIntoIsForOneRead: what comes after it, and what follows input that was kept, goes through the loop's buffer; nothing is lost.
+// TestReadIntoIsForOneRead: later input, and input that follows stored bytes, is read into the loop's buffer; nothing is lost.
 func TestReadIntoIsForOneRead(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		place := make([]byte, 4)
@@ -163,7 +163,7 @@ func TestReadIntoIsForOneRead(t *testing.T) {
 		say("more", "keepmore", false)
 		say("after", "after", false)
 		say("into", "into", false)
-		send(t, nc, "four and more") // than there is room for
+		send(t, nc, "four and more") // more than the size of the buffer
 		rest := ""
 		for len(rest) < len("four and more") {
 			rest += testkit.Await(t, got, "Data")
@@ -174,7 +174,7 @@ func TestReadIntoIsForOneRead(t *testing.T) {
 	})
 }
 
-// TestReadIntoOfAPausedConnection: what comes meanwhile stays in the kernel, and is read into its place afterwards.
+// TestReadIntoOfAPausedConnection: input stays in the kernel meanwhile, and is read into the buffer afterwards.
 func TestReadIntoOfAPausedConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		place := make([]byte, 100)

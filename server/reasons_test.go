@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestCloseIsCalledWithTheReason of every way in which a connection ends.
+// TestCloseIsCalledWithTheReason: of every way in which a connection ends.
 func TestCloseIsCalledWithTheReason(t *testing.T) {
 	inAllRigs(t, func(t *testing.T, r rig) {
 		own := errors.New("the handler's own")
@@ -62,7 +62,7 @@ func TestCloseIsCalledWithTheReason(t *testing.T) {
 	})
 }
 
-// endAs returns a Data function that ends its connection as the client asks; own is the error for "fail".
+// endAs returns a Data function that ends its connection as the client requests; own is the error for "fail".
 func endAs(own error) func(c *server.Conn, p []byte) (int, error) {
 	return func(c *server.Conn, p []byte) (int, error) {
 		switch string(p) {
@@ -76,7 +76,7 @@ func endAs(own error) func(c *server.Conn, p []byte) (int, error) {
 			return len(p) + 1, nil
 		case "less":
 			return -1, nil
-		default: // wants more than it may have
+		default: // consumes nothing, up to MaxInput
 			return 0, nil
 		}
 		return len(p), nil
@@ -90,7 +90,7 @@ func expectEOFUnlessClosed(t testing.TB, nc net.Conn) {
 	}
 }
 
-// TestAMaxInputMayBeReachedAndNotPassed by one byte, however it comes.
+// TestAMaxInputMayBeReachedAndNotPassed: by one byte, in pieces of any size.
 func TestAMaxInputMayBeReachedAndNotPassed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit = 5000
@@ -121,8 +121,7 @@ func TestAMaxInputMayBeReachedAndNotPassed(t *testing.T) {
 	})
 }
 
-// TestDataIsGivenWhatItDidNotConsume: at once if it consumed something, else with what comes next; and never a byte twice, nor
-// one left out.
+// TestDataIsGivenWhatItDidNotConsume: at once if it consumed something, else with later input. No byte is consumed twice, and none is lost.
 func TestDataIsGivenWhatItDidNotConsume(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var calledWith []string
@@ -163,7 +162,7 @@ func TestDataIsGivenWhatItDidNotConsume(t *testing.T) {
 	})
 }
 
-// TestOpenIsFirstAndCloseLast, each once, whatever is called where: everything that ends a connection, in every callback, twice.
+// TestOpenIsFirstAndCloseLast: each once, when each method that ends a connection is called twice in each callback.
 func TestOpenIsFirstAndCloseLast(t *testing.T) {
 	ways := map[string]func(c *server.Conn){
 		"Close":      func(c *server.Conn) { c.Close() },
@@ -190,7 +189,7 @@ func TestOpenIsFirstAndCloseLast(t *testing.T) {
 					open: func(c *server.Conn) { visit(c, "Open") },
 					data: func(c *server.Conn, p []byte) (int, error) {
 						visit(c, "Data")
-						_ = c.WriteNotify(p, func(error) { visit(c, "done") }) // refused where it has ended
+						_ = c.WriteNotify(p, func(error) { visit(c, "done") }) // refused after the end
 						_ = c.WriteOwned(make([]byte, 8<<20), func(error) { visit(c, "release") })
 						return len(p), nil
 					},
@@ -217,7 +216,7 @@ func TestOpenIsFirstAndCloseLast(t *testing.T) {
 	})
 }
 
-// allProbe is told of everything.
+// allProbe has all optional methods of a Handler.
 type allProbe struct {
 	markProbe
 	eof func(c *server.Conn)
@@ -225,7 +224,7 @@ type allProbe struct {
 
 func (p allProbe) EOF(c *server.Conn) { p.eof(c) }
 
-// hello connects, sends something and its end, and reads what comes. All of that may fail: the server may be faster.
+// hello connects, sends some bytes and the end, and reads the answer. Each step may fail if the server has closed already.
 func hello(s *running) {
 	nc, err := net.Dial(s.addr.Network(), s.addr.String())
 	if err != nil {

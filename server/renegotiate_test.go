@@ -70,7 +70,7 @@ func awaitLine(t *testing.T, lines <-chan string, text string) string {
 	}
 }
 
-// TestAClientThatRenegotiatesIsCutOff: of TLS 1.2, which alone has it. Others are served, before and after.
+// TestAClientThatRenegotiatesIsCutOff: with TLS 1.2; TLS 1.3 has no renegotiation. Others are served, before and after.
 func TestAClientThatRenegotiatesIsCutOff(t *testing.T) {
 	t.Parallel()
 	config := serverTLS()
@@ -100,7 +100,7 @@ func TestAClientThatRenegotiatesIsCutOff(t *testing.T) {
 	s.drained(t)
 }
 
-// TestAServerThatAsksForRenegotiationIsLeft by a connection that was dialled: the request is refused with an alert, and Close is told.
+// TestAServerThatAsksForRenegotiationIsLeft: a dialled connection refuses the request with an alert, and its Close is called.
 func TestAServerThatAsksForRenegotiationIsLeft(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -16,8 +16,8 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestThePartsOfAReplyStayTogether: copies, owned slices and files in the order of the calls, with nothing that others write between them, whichever
-// reply of several is ready first.
+// TestThePartsOfAReplyStayTogether: copies, owned slices and files in the order of the calls, without other writes between them, whichever
+// of several replies is complete first.
 func TestThePartsOfAReplyStayTogether(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 4} {
@@ -67,7 +67,7 @@ func TestThePartsOfAReplyStayTogether(t *testing.T) {
 	})
 }
 
-// TestAReplysPartsHaveOneOutcome: however the connection ends, each part that was accepted is told once, and what is refused is not.
+// TestAReplysPartsHaveOneOutcome: however the connection ends, each accepted part has one outcome, and refused parts have none.
 func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 	f := writeFile(t, noise(300<<10))
 	each(t, func(t *testing.T, r rig) {
@@ -129,7 +129,7 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 	})
 }
 
-// TestAReplyOfADeadConnectionSaysSo at the first write, however small.
+// TestAReplyOfADeadConnectionSaysSo: at the first write, even a small one.
 func TestAReplyOfADeadConnectionSaysSo(t *testing.T) {
 	f := writeFile(t, []byte("x"))
 	errs := make(chan error, 5)
@@ -152,7 +152,7 @@ func TestAReplyOfADeadConnectionSaysSo(t *testing.T) {
 	}
 }
 
-// TestAReplyThatIsKeptIsRefusedBesideTheNextRequest of the same connection, which may use the same memory, in each method, and the zero Reply too.
+// TestAReplyThatIsKeptIsRefusedBesideTheNextRequest: of the same connection, which may use the same memory, in each method, and the zero Reply too.
 func TestAReplyThatIsKeptIsRefusedBesideTheNextRequest(t *testing.T) {
 	f := writeFile(t, []byte("FILE"))
 	check := func(w server.Reply) {
@@ -209,7 +209,7 @@ func TestFilesOfRepliesWaitForRoom(t *testing.T) {
 			if err := w.SendFile(f, 0, 10, nil); err != nil {
 				t.Error(err)
 			}
-			_ = w.Conn().SendFile(f, 0, 10, nil) // comes behind the reply, or is refused
+			_ = w.Conn().SendFile(f, 0, 10, nil) // is sent after the reply, or refused
 		}
 	})
 	d.Opened = func(c *server.Conn) { server.SetMaxFiles(c.Server(), 1) }
@@ -222,7 +222,7 @@ func TestFilesOfRepliesWaitForRoom(t *testing.T) {
 	testkit.Must(t, err)
 }
 
-// TestARequestOnAWorkerAllocatesNothing of our own: neither for its reply nor for the parts of it.
+// TestARequestOnAWorkerAllocatesNothing: neither for its reply nor for its parts.
 func TestARequestOnAWorkerAllocatesNothing(t *testing.T) {
 	answer := []byte("an answer that is always the same")
 	release := func(error) {}

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// replyBody is what a handler of these tests writes: n bytes, so that a push inside it would show.
+// replyBody returns the reply of a handler of these tests: n bytes in which a push would be found.
 func replyBody(n int) string { return "R" + strings.Repeat("a", n) + "." }
 
 // readItems reads whole replies of n bytes and whole pushes until it has seen so many of both, and fails on anything else.
@@ -40,7 +40,7 @@ func readItems(r io.Reader, n, replies, pushes int) error {
 	return nil
 }
 
-// TestPushesFallBetweenReplies, never inside one: neither when the reply is small, nor when it is larger than MaxOutput and is being
+// TestPushesFallBetweenReplies: never inside one: neither when the reply is small, nor when it is larger than MaxOutput and is being
 // streamed, and none is lost.
 func TestPushesFallBetweenReplies(t *testing.T) {
 	for _, size := range []int{10, 20 << 10, 300 << 10} {
@@ -97,7 +97,7 @@ func TestPushesFallBetweenReplies(t *testing.T) {
 	}
 }
 
-// TestFlushLetsPushesIn: what was pushed waits for the reply's Flush, and comes before the rest of the reply.
+// TestFlushLetsPushesIn: a push waits for the reply's Flush, and is sent before the rest of the reply.
 func TestFlushLetsPushesIn(t *testing.T) {
 	for _, size := range []int{10, 100 << 10} {
 		each(t, func(t *testing.T, r rig) {
@@ -124,7 +124,7 @@ func TestFlushLetsPushesIn(t *testing.T) {
 			testkit.Must(t, err)
 			text := strings.ReplaceAll(string(got), "x", "")
 			want := "onetwo<a><b><c>three<d>"
-			if size == 10 { // what is gathered is not the connection's yet, so pushes come first
+			if size == 10 { // gathered bytes are not output yet, so pushes are sent first
 				want = "<a><b>onetwo<c><d>three"
 			}
 			if text != want {

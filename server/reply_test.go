@@ -17,7 +17,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// endless answers a line with bytes until a write fails, and tells with what.
+// endless answers a line with bytes until a write fails, and sends the error to failed.
 func endless(failed chan<- error) *server.Dispatcher {
 	return server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 		for piece := make([]byte, 10<<10); ; {
@@ -32,7 +32,7 @@ func endless(failed chan<- error) *server.Dispatcher {
 	})
 }
 
-// TestAReplyWaitsForRoom: a reply of 20 MB holds no more memory than MaxOutput and what it gathers, and arrives whole.
+// TestAReplyWaitsForRoom: a reply of 20 MB holds no more memory than MaxOutput and the gathered bytes, and arrives whole.
 func TestAReplyWaitsForRoom(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit, size = 64 << 10, 20 << 20
@@ -49,7 +49,7 @@ func TestAReplyWaitsForRoom(t *testing.T) {
 			if _, err := io.CopyN(&got, nc, 1<<20); err != nil {
 				t.Fatal(err)
 			}
-			// A piece of 64 KB and the memory of its blocks may lie on top of the limit.
+			// A piece of 64 KB and the memory of its blocks may exceed the limit.
 			if held := s.Stats().BufferedBytes; held > limit+(64<<10)+(16<<10) {
 				t.Fatalf("%d bytes are held, the limit is %d", held, limit)
 			}
@@ -62,7 +62,7 @@ func TestAReplyWaitsForRoom(t *testing.T) {
 	})
 }
 
-// TestAReplysWriteEndsWithTheConnection, with the reason: the peer's end, WriteTimeout, Abort, Shutdown's deadline.
+// TestAReplysWriteEndsWithTheConnection: with the reason: the peer's end, WriteTimeout, Abort, Shutdown's deadline.
 func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
 	ended := errors.New("enough")
 	for name, row := range map[string]struct {
@@ -172,7 +172,7 @@ func TestAReplyEndsWithItsFunction(t *testing.T) {
 	})
 }
 
-// TestContextEndsWithTheConnection, also for a handler that waits for nothing else, and at Shutdown's deadline.
+// TestContextEndsWithTheConnection: also for a handler that waits for nothing else, and at Shutdown's deadline.
 func TestContextEndsWithTheConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, causes := make(chan struct{}), make(chan error)

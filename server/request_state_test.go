@@ -2,7 +2,7 @@ package server
 
 import "testing"
 
-// TestAnInputGoesFromOwnerToOwner as the table says, and each owner has a name.
+// TestAnInputGoesFromOwnerToOwner: as the table says, and each owner has a name.
 func TestAnInputGoesFromOwnerToOwner(t *testing.T) {
 	allowed := map[[2]inputState]bool{
 		{inputWithLoop, inputQueued}:   true,
@@ -24,7 +24,7 @@ func TestAnInputGoesFromOwnerToOwner(t *testing.T) {
 	}
 }
 
-// TestAReplyGoesFromPhaseToPhase as the table says, and each phase has a name.
+// TestAReplyGoesFromPhaseToPhase: as the table says, and each phase has a name.
 func TestAReplyGoesFromPhaseToPhase(t *testing.T) {
 	allowed := map[[2]replyPhase]bool{
 		{replyEnded, replyEnded}:       true,
@@ -50,7 +50,7 @@ func TestAReplyGoesFromPhaseToPhase(t *testing.T) {
 	}
 }
 
-// checkMove wants move to succeed if it is allowed, else to panic.
+// checkMove checks that move succeeds if it is allowed, and panics otherwise.
 func checkMove(t *testing.T, from, to string, allowed bool, move func(), moved func() bool) {
 	t.Helper()
 	if from == "" || to == "" {
@@ -64,7 +64,7 @@ func checkMove(t *testing.T, from, to string, allowed bool, move func(), moved f
 	move()
 }
 
-// TestAReplysNumberChangesWhenItEnds, once, so that a Reply that is kept is not the next one.
+// TestAReplysNumberChangesWhenItEnds: once, so that a Reply that is kept is not the next one.
 func TestAReplysNumberChangesWhenItEnds(t *testing.T) {
 	in := &input{}
 	first := in.beginReply()
@@ -76,7 +76,7 @@ func TestAReplysNumberChangesWhenItEnds(t *testing.T) {
 	}
 }
 
-// TestOffsetIn finds where a message lies, and that it lies elsewhere.
+// TestOffsetIn: the offset of a part, and false for other slices.
 func TestOffsetIn(t *testing.T) {
 	p := []byte("0123456789")
 	for _, c := range []struct {

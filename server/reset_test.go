@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestHugeLengthsTakeNoMemory: a prefix that promises more than the limit ends its connection at once.
+// TestHugeLengthsTakeNoMemory: a length above the limit ends its connection at once.
 func TestHugeLengthsTakeNoMemory(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for _, prefix := range []string{"\xff\xff\xff\xff\xff\xff\xff\xff", "\x80\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x01\x00\x01"} {
@@ -30,7 +30,7 @@ func TestHugeLengthsTakeNoMemory(t *testing.T) {
 	})
 }
 
-// TestAResetInTheMiddleOfAnything ends that connection with the reason; nothing accepted is without an outcome.
+// TestAResetInTheMiddleOfAnything: it ends the connection with the reason, and each accepted write has an outcome.
 func TestAResetInTheMiddleOfAnything(t *testing.T) {
 	inAllRigs(t, func(t *testing.T, r rig) {
 		if r.network != "tcp" {
@@ -42,7 +42,7 @@ func TestAResetInTheMiddleOfAnything(t *testing.T) {
 			if string(line) == "wait" {
 				<-release
 			}
-			_, _ = w.Write(make([]byte, 4<<20)) // fails when the client is gone
+			_, _ = w.Write(make([]byte, 4<<20)) // fails when the client has disconnected
 		})
 		p = newProbe(calls{})
 		d.Opened, d.Closed = p.Open, p.Close
@@ -55,14 +55,14 @@ func TestAResetInTheMiddleOfAnything(t *testing.T) {
 				t.Fatal(name, err)
 			}
 			onLoop(t, c, func() {})
-			time.Sleep(5 * time.Millisecond) // into the middle of it, mostly
+			time.Sleep(5 * time.Millisecond) // mostly in the middle of the transfer
 			reset(t, nc)
 			if name == "a request in work" {
 				testkit.Until(t, "the notice of the reset", func() bool { _, e := c.WriteString("x"); return e != nil })
 				release <- struct{}{}
 			}
 			if reason := testkit.Await(t, p.closed, name+": Close"); !isGone(reason) {
-				t.Errorf("%s: Close was told %v", name, reason)
+				t.Errorf("%s: Close was called with %v", name, reason)
 			}
 			if err == nil {
 				if e := testkit.Await(t, done, name+": the outcome"); !isGone(e) || !errors.Is(e, server.ErrClosed) || len(done) > 0 {
@@ -107,7 +107,7 @@ func stagesOfAConnection(t *testing.T) map[string]func(c *server.Conn, nc net.Co
 
 var errNone = errors.New("nothing was written")
 
-// sparseFile is a file of n bytes that takes no room.
+// sparseFile makes a file of n bytes without blocks on the disk.
 func sparseFile(t *testing.T, n int64) *os.File {
 	f, err := os.CreateTemp(t.TempDir(), "f")
 	testkit.Must(t, err)

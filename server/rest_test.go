@@ -7,8 +7,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// awaitRest waits until the loops have handled all that the kernel has for them: a few turns, in each of which they look for more, have
-// followed each other without a callback.
+// awaitRest waits until the loops have handled all events of the kernel: a few successive turns, in each of which they poll, have called no callback.
 func (s *running) awaitRest(t testing.TB) {
 	t.Helper()
 	const turns = 4

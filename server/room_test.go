@@ -29,7 +29,7 @@ func TestRefusalsForTheConnectionAndForTheServerDiffer(t *testing.T) {
 	}
 }
 
-// TestAllThatTheServerRefusedAreNotifiedOfRoom, on all loops, and also after one that had been refused is closed.
+// TestAllThatTheServerRefusedAreNotifiedOfRoom: on all loops, also after one of them is closed.
 func TestAllThatTheServerRefusedAreNotifiedOfRoom(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const n = 20
@@ -46,7 +46,7 @@ func TestAllThatTheServerRefusedAreNotifiedOfRoom(t *testing.T) {
 			clients = append(clients, nc)
 		}
 		gone, goneClient := p.connect(t, s)
-		for refusals := 0; refusals < 20; refusals++ { // in a row: the kernel takes no more
+		for refusals := 0; refusals < 20; refusals++ { // in succession: the kernel accepts no more
 			if _, err := full.Write(make([]byte, 100<<10)); err == nil {
 				refusals = 0
 			}

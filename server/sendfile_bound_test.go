@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// fileServer answers each byte that comes with a file that it opens for it.
+// fileServer answers each byte with a file that it opens for it.
 type fileServer struct {
 	path                 string
 	size                 int64
@@ -40,8 +40,8 @@ func (f *fileServer) data(c *server.Conn, p []byte) (int, error) {
 	return 1, nil
 }
 
-// TestAClientThatReadsNoFilesIsNotReadFrom: one that asks for thirty thousand files at once and reads none has a few opened for it, and no more, and all that
-// are opened are given back when it goes.
+// TestAClientThatReadsNoFilesIsNotReadFrom: a client that requests thirty thousand files at once and reads none has a few opened for it,
+// and all are closed after its end.
 func TestAClientThatReadsNoFilesIsNotReadFrom(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := &fileServer{path: writeFile(t, noise(1<<20)).Name(), size: 1 << 20}
@@ -49,7 +49,7 @@ func TestAClientThatReadsNoFilesIsNotReadFrom(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p, Socket: tight()})
 		_, nc := p.connect(t, s)
 		testkit.Must(t, nc.SetWriteDeadline(time.Now().Add(time.Second)))
-		_, _ = nc.Write([]byte(strings.Repeat("g", 30_000))) // which may find the server's input full
+		_, _ = nc.Write([]byte(strings.Repeat("g", 30_000))) // may fail: the server stops reading
 		testkit.Until(t, "some files", func() bool { return f.opened.Load()-f.closed.Load() >= 16 })
 		for range 20 { // turns of the loops
 			if open := f.opened.Load() - f.closed.Load(); open > 16 {
@@ -68,7 +68,7 @@ func TestAClientThatReadsNoFilesIsNotReadFrom(t *testing.T) {
 	})
 }
 
-// TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull, and taken again when there is room: a MarkHandler is told.
+// TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull: and accepted again when there is room, which LowWater reports.
 func TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull(t *testing.T) {
 	content := noise(100_000)
 	f := writeFile(t, content)
@@ -101,10 +101,9 @@ func TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull(t *testing.T) {
 	}
 }
 
-// TestTheFilesOfAServerLeaveDescriptors: clients that read nothing get a file each, and together no more than a quarter of the process's descriptors
-// besides.
+// TestTheFilesOfAServerLeaveDescriptors: each client that reads nothing has a file, and all together a quarter of the process's descriptors besides.
 func TestTheFilesOfAServerLeaveDescriptors(t *testing.T) {
-	f := writeFile(t, noise(1<<20)) // one descriptor for all: what counts is how many wait
+	f := writeFile(t, noise(1<<20)) // one descriptor for all: the files that wait are counted
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, Socket: tight()})
 	server.SetMaxFiles(s.Server, 20)
@@ -128,7 +127,7 @@ func TestTheFilesOfAServerLeaveDescriptors(t *testing.T) {
 	}
 }
 
-// TestCompletionsCountWithTheirOverhead: a client that reads nothing cannot have any number of them kept.
+// TestCompletionsCountWithTheirOverhead: a client that reads nothing reaches the limit with them alone.
 func TestCompletionsCountWithTheirOverhead(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, MaxOutput: 100 << 10, Socket: tight()})
@@ -145,7 +144,7 @@ func TestCompletionsCountWithTheirOverhead(t *testing.T) {
 	testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 }
 
-// TestFilesThatTheKernelDoesNotSendAreCopied: pipes, also ones that have to be waited for, and files of /proc, among other writes and files.
+// TestFilesThatTheKernelDoesNotSendAreCopied: pipes, also those whose reads wait, and files of /proc, between other writes and files.
 func TestFilesThatTheKernelDoesNotSendAreCopied(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		content := noise(300_000)
@@ -215,7 +214,7 @@ func TestAPipeThatBringsNothingKeepsNoServer(t *testing.T) {
 	})
 }
 
-// TestFilesThatCannotBeSentFail with the system's reason, which is the connection's too.
+// TestFilesThatCannotBeSentFail: with the error of the system, which is also the reason of the connection.
 func TestFilesThatCannotBeSentFail(t *testing.T) {
 	dir, err := os.Open(t.TempDir())
 	testkit.Must(t, err)

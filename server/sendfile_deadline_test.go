@@ -9,10 +9,10 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAPipeHasNoReadDeadlineAfterSendFile: the end of a connection interrupts the reading of a pipe by a deadline, which is taken back
-// also when the read had just ended by itself.
+// TestAPipeHasNoReadDeadlineAfterSendFile: the end of a connection interrupts the reading of a pipe by a deadline, which is removed also
+// when the read has just ended by itself.
 func TestAPipeHasNoReadDeadlineAfterSendFile(t *testing.T) {
-	for range 200 { // the two meet in a few of a hundred
+	for range 200 { // they coincide in a few of a hundred
 		r, w, err := os.Pipe()
 		testkit.Must(t, err)
 		_, err = w.Write(make([]byte, 1000))

@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// sendPipe starts a server whose handler sends from r, and a client that resets its connection when the first byte has come. ended gets
-// what done is told, and then closed what Close is told. inDone is called in done.
+// sendPipe starts a server whose handler sends from r, and a client that resets its connection when the first byte has come. ended receives
+// the argument of done, and then closed that of Close. inDone is called in done.
 func sendPipe(t *testing.T, r *os.File, inDone func()) (s *running, ended, closed chan error) {
 	t.Helper()
 	ended, closed = make(chan error, 1), make(chan error, 1)
@@ -73,7 +73,7 @@ func blockingPipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// TestAReadThatCannotBeInterruptedEndsBeforeDone, and done comes before Close.
+// TestAReadThatCannotBeInterruptedEndsBeforeDone: and done comes before Close.
 func TestAReadThatCannotBeInterruptedEndsBeforeDone(t *testing.T) {
 	r, w := blockingPipe(t)
 	_, err := w.Write([]byte{0})
@@ -99,7 +99,7 @@ func TestAReadThatCannotBeInterruptedEndsBeforeDone(t *testing.T) {
 	hangUp(nc)
 }
 
-// TestAReadThatCannotBeInterruptedDoesNotKeepShutdown past its context's end. done is called when the read ends.
+// TestAReadThatCannotBeInterruptedDoesNotKeepShutdown: past its context's end. done is called when the read ends.
 func TestAReadThatCannotBeInterruptedDoesNotKeepShutdown(t *testing.T) {
 	t.Parallel()
 	r, w := blockingPipe(t)

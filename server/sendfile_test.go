@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestSendFileKeepsItsPlaceAmongWrites with offsets, nothing at all, and more than the kernel takes at once.
+// TestSendFileKeepsItsPlaceAmongWrites: with offsets, no bytes, and more bytes than the kernel buffers.
 func TestSendFileKeepsItsPlaceAmongWrites(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		content := noise(3 << 20)
@@ -53,7 +53,7 @@ func TestSendFileKeepsItsPlaceAmongWrites(t *testing.T) {
 	})
 }
 
-// TestAFileThatIsTooShortClosesTheConnection, since the peer would take what follows for the rest of it.
+// TestAFileThatIsTooShortClosesTheConnection: since the peer could not tell later output from it.
 func TestAFileThatIsTooShortClosesTheConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := writeFile(t, noise(1000))
@@ -81,7 +81,7 @@ func TestAFileThatIsTooShortClosesTheConnection(t *testing.T) {
 	})
 }
 
-// TestAFileThatIsCutWhileItIsSent ends as one that was too short from the beginning.
+// TestAFileThatIsCutWhileItIsSent: it has the error of a file that was too short from the beginning.
 func TestAFileThatIsCutWhileItIsSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const size = 32 << 20
@@ -103,7 +103,7 @@ func TestAFileThatIsCutWhileItIsSent(t *testing.T) {
 	})
 }
 
-// TestAFileThatIsClosedFails and takes its connection with it, and nothing else.
+// TestAFileThatIsClosedFails: and its connection ends, and no other.
 func TestAFileThatIsClosedFails(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := writeFile(t, noise(1000))
@@ -124,7 +124,7 @@ func TestAFileThatIsClosedFails(t *testing.T) {
 	})
 }
 
-// TestSendFileRefusesNonsense before it takes anything.
+// TestSendFileRefusesNonsense: with an error, and done is not called.
 func TestSendFileRefusesNonsense(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rigs()[0], &server.Server{Handler: p})
@@ -138,7 +138,7 @@ func TestSendFileRefusesNonsense(t *testing.T) {
 	}
 }
 
-// writeFile makes a file with this in it.
+// writeFile makes a file with the content.
 func writeFile(t testing.TB, content []byte) *os.File {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file")

@@ -31,14 +31,14 @@ func TestTheServerContinuesWithoutFreeDescriptors(t *testing.T) {
 	}
 }
 
-// runsOutOfDescriptors uses up all descriptors: the server goes on with those it has, refuses politely, does not spin, and recovers.
+// runsOutOfDescriptors uses up all descriptors: the server goes on with its open connections, sends refusals, does not spin, and recovers.
 func runsOutOfDescriptors(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{BusyText: "busy\n", MaxConns: server.Unlimited, Handler: echoLines()})
 	first := s.dial(t)
 	testkit.Must(t, pipelined(first, "first", 1))
 	lowerDescriptors(t, openDescriptors(t)+40)
 
-	// A socket for each client of the shortage is made before it, and connected in it, which takes no descriptor.
+	// A socket for each client of the shortage is made before it, and connected during it, which needs no descriptor.
 	var waiting []int
 	for range 8 {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
@@ -64,7 +64,7 @@ func runsOutOfDescriptors(t *testing.T) {
 	if n, err := unix.Read(waiting[0], refused); err != nil || string(refused[:n]) != "busy\n" {
 		t.Errorf("the first one in the shortage reads %q, %v", refused[:n], err)
 	}
-	testkit.Must(t, pipelined(first, "first", 100)) // who is there already is served
+	testkit.Must(t, pipelined(first, "first", 100)) // open connections are served
 
 	before := s.Stats()
 	time.Sleep(500 * time.Millisecond) // in which a loop that spins makes a hundred thousand turns
@@ -84,7 +84,7 @@ func runsOutOfDescriptors(t *testing.T) {
 	hangUp(first, nc)
 }
 
-// lower is for a limit, whose type differs between systems.
+// lower lowers a limit, whose type differs between systems.
 func lower[T int64 | uint64](limit *T, n int) { *limit = min(*limit, T(n)) }
 
 func lowerDescriptors(t *testing.T, n int) {

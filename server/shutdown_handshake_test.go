@@ -9,8 +9,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAConnectionWhoseHandshakeEndsDuringShutdownIsIdle: its client has asked for nothing, and is not waited for, whether the handshake has
-// begun before the shutdown or meanwhile.
+// TestAConnectionWhoseHandshakeEndsDuringShutdownIsIdle: its client has sent no request, and is not waited for, whether the handshake has
+// begun before the shutdown or during it.
 func TestAConnectionWhoseHandshakeEndsDuringShutdownIsIdle(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		entered, gate := make(chan struct{}, 10), make(chan struct{})
@@ -34,7 +34,7 @@ func TestAConnectionWhoseHandshakeEndsDuringShutdownIsIdle(t *testing.T) {
 			defer close(done)
 			s.shutdown(t)
 		}()
-		expectEOF(t, bystander) // so the shutdown has begun
+		expectEOF(t, bystander) // the shutdown has begun
 		close(gate)
 		for range clients {
 			testkit.Must(t, testkit.Await(t, shaken, "the handshake's end"))

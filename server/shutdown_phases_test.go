@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestShutdownClosesIdleConnectionsAtOnce: clients that stay, as those of a pool, are not waited for, though CloseTimeout would not end the
-// wait. They read the end of the stream.
+// TestShutdownClosesIdleConnectionsAtOnce: clients that do not close, like those of a pool, are not waited for, although CloseTimeout is
+// not reached. They read the end of the stream.
 func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d := echoLines()
@@ -32,7 +32,7 @@ func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
 		if r.tls {
 			testkit.Must(t, clients[0].(*tls.Conn).Handshake())
 		}
-		// A connection that is not open yet at the server, though its client's handshake has ended, would not be idle.
+		// A connection that is not open yet at the server, although its client's handshake has ended, would not be idle.
 		testkit.Until(t, "all connections", func() bool { return s.Stats().Opened == uint64(len(clients)) })
 		s.shutdown(t)
 		for _, nc := range clients {
@@ -40,7 +40,7 @@ func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
 		}
 		for range clients {
 			if reason := testkit.Await(t, reasons, "Close"); reason != server.ErrServerClosed {
-				t.Errorf("Close was told %v", reason)
+				t.Errorf("Close was called with %v", reason)
 			}
 		}
 	})
@@ -74,7 +74,7 @@ func TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed(t *testing.T) {
 	})
 }
 
-// TestShutdownLosesNoUnsentOutputOfAnIdleConnection: what the kernel holds is read by the client, which then need not close.
+// TestShutdownLosesNoUnsentOutputOfAnIdleConnection: the client reads the bytes that the kernel holds, and need not close then.
 func TestShutdownLosesNoUnsentOutputOfAnIdleConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -104,7 +104,7 @@ func dialEcho(t *testing.T, s *running, h server.Handler) *server.Conn {
 	return c
 }
 
-// TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown, and end after them.
+// TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown: and end after them.
 func TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		answers := make(chan string, 1)
@@ -150,7 +150,7 @@ func TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown(t *testi
 	})
 }
 
-// TestADialUnderWayGoesOnDuringShutdown while requests are in hand, and new ones are refused.
+// TestADialUnderWayGoesOnDuringShutdown: while requests are in hand, and new ones are refused.
 func TestADialUnderWayGoesOnDuringShutdown(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestEachOfSeveralClosesWaitsForTheEnd of the server.
+// TestEachOfSeveralClosesWaitsForTheEnd: of the server.
 func TestEachOfSeveralClosesWaitsForTheEnd(t *testing.T) {
 	for range 100 {
 		var closed atomic.Bool
@@ -42,7 +42,7 @@ func TestEachOfSeveralClosesWaitsForTheEnd(t *testing.T) {
 	}
 }
 
-// TestHandlesMayBeUsedWhileTheServerEnds, for the race detector.
+// TestHandlesMayBeUsedWhileTheServerEnds: without data races.
 func TestHandlesMayBeUsedWhileTheServerEnds(t *testing.T) {
 	for range 100 {
 		p := newProbe(calls{})
@@ -70,7 +70,7 @@ func TestHandlesMayBeUsedWhileTheServerEnds(t *testing.T) {
 	}
 }
 
-// TestCallbacksRunOnTheLoopToTheEnd, those of a dial that had not begun, too; so Server.Close is refused there.
+// TestCallbacksRunOnTheLoopToTheEnd: also those of a dial that had not begun; so Server.Close is refused there.
 func TestCallbacksRunOnTheLoopToTheEnd(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -128,7 +128,7 @@ func TestWhatHasNotArrivedEndsOnTheLoop(t *testing.T) {
 			break
 		}
 	}
-	time.Sleep(10 * time.Millisecond) // for Close to come to where it waits; earlier is right, too
+	time.Sleep(10 * time.Millisecond) // for Close to begin its wait; the test is valid otherwise, too
 	close(gate)
 	select {
 	case <-done:
@@ -140,7 +140,7 @@ func TestWhatHasNotArrivedEndsOnTheLoop(t *testing.T) {
 	}
 }
 
-// TestAStuckHandshakeDoesNotHoldShutdown past its context.
+// TestAStuckHandshakeDoesNotHoldShutdown: past its context.
 func TestAStuckHandshakeDoesNotHoldShutdown(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -171,7 +171,7 @@ func TestAStuckHandshakeDoesNotHoldShutdown(t *testing.T) {
 	close(release)
 }
 
-// slowListener takes its time to leave Accept.
+// slowListener returns from Accept late.
 type slowListener struct {
 	net.Listener
 	left atomic.Bool
@@ -179,12 +179,12 @@ type slowListener struct {
 
 func (l *slowListener) Accept() (net.Conn, error) {
 	nc, err := l.Listener.Accept()
-	time.Sleep(50 * time.Millisecond) // what Shutdown has to wait for
+	time.Sleep(50 * time.Millisecond) // Shutdown has to wait for it
 	l.left.Store(true)
 	return nc, err
 }
 
-// TestShutdownWaitsForABlockingAccept, which is a goroutine of the server.
+// TestShutdownWaitsForABlockingAccept: which is a goroutine of the server.
 func TestShutdownWaitsForABlockingAccept(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -198,7 +198,7 @@ func TestShutdownWaitsForABlockingAccept(t *testing.T) {
 	}
 }
 
-// TestAHandlerThatHasAnsweredDoesNotRun: the answer is there, so Close has nothing to complain of.
+// TestAHandlerThatHasAnsweredDoesNotRun: the answer has arrived, so Close returns nil.
 func TestAHandlerThatHasAnsweredDoesNotRun(t *testing.T) {
 	for i := range 300 {
 		s := start(t, rig{"unix", false, 1}, &server.Server{Handler: echoLines(), Workers: 2})

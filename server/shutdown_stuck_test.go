@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// fillPosts posts to a loop more than it takes, from two goroutines, until stop is called.
+// fillPosts posts more to a loop than it carries out, from two goroutines, until stop is called.
 func fillPosts(t *testing.T, l *event.Loop, post func()) (stop func()) {
 	t.Helper()
 	end, full := make(chan struct{}), make(chan struct{}, 2)
@@ -44,8 +44,8 @@ func fillPosts(t *testing.T, l *event.Loop, post func()) (stop func()) {
 	})
 }
 
-// TestShutdownNeedsNoRoomAmongThePosts: users that post more than the loops do, with the limit of posts reached, delay neither a Shutdown nor a
-// Close beyond what these wait anyway, and handlers are told of every end.
+// TestShutdownNeedsNoRoomAmongThePosts: users that post more than the loops do, with the limit of posts reached, delay neither a Shutdown
+// nor a Close beyond its own limits, and Close is called for every connection.
 func TestShutdownNeedsNoRoomAmongThePosts(t *testing.T) {
 	for _, limit := range []int{1, 100, 5000} {
 		for _, gently := range []bool{true, false} {
@@ -79,7 +79,7 @@ func TestShutdownNeedsNoRoomAmongThePosts(t *testing.T) {
 	}
 }
 
-// waysToShutDown are the ways in which a server is shut down that has little time for it.
+// waysToShutDown has the ways to end a server that end its connections at once or soon.
 var waysToShutDown = map[string]func(*server.Server) error{
 	"Shutdown": func(s *server.Server) error {
 		ctx, cancel := context.WithTimeout(context.Background(), brief)
@@ -98,8 +98,8 @@ var waysToShutDown = map[string]func(*server.Server) error{
 	},
 }
 
-// TestShutdownReturnsBesideACallbackThatDoesNot: with the error of its context and a count of the loops that it has not waited for. The other loops'
-// connections end, and so do the rest when the callback returns.
+// TestShutdownReturnsBesideACallbackThatDoesNot: with the error of its context and a count of the loops that it has not waited for. The
+// connections of the other loops end, and those of this loop when the callback returns.
 func TestShutdownReturnsBesideACallbackThatDoesNot(t *testing.T) {
 	t.Parallel()
 	for name, end := range waysToShutDown {
@@ -206,7 +206,7 @@ func TestAServersLoopsAreEndedByTheServerAlone(t *testing.T) {
 	refused()
 }
 
-// TestAReplyThatWaitsForAStuckLoopEndsWithTheServer: a worker that waits for room in the output is not kept by a loop that a callback holds up.
+// TestAReplyThatWaitsForAStuckLoopEndsWithTheServer: a worker that waits for room in the output returns although a callback blocks its loop.
 func TestAReplyThatWaitsForAStuckLoopEndsWithTheServer(t *testing.T) {
 	t.Parallel()
 	gate := make(chan struct{})
@@ -242,8 +242,8 @@ func TestAReplyThatWaitsForAStuckLoopEndsWithTheServer(t *testing.T) {
 	open()
 }
 
-// TestCloseStopsWaitingByTheServersClock: a callback does not return, and Close waits for its loop until the patience of a shutdown has
-// passed on the clock of the loops.
+// TestCloseStopsWaitingByTheServersClock: a callback does not return, and Close waits for its loop until stuckTimeout has passed on the
+// clock of the loops.
 func TestCloseStopsWaitingByTheServersClock(t *testing.T) {
 	gate, stuck := make(chan struct{}), make(chan struct{})
 	p := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) {

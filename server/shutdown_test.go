@@ -18,14 +18,14 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// ended is a context that has ended, with a cause of its own.
+// endedContext returns a context that has ended with the cause.
 func endedContext(cause error) context.Context {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(cause)
 	return ctx
 }
 
-// TestShutdownEndsIdleConnections in good order, with ErrServerClosed.
+// TestShutdownEndsIdleConnections: in order, with ErrServerClosed.
 func TestShutdownEndsIdleConnections(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d := echoLines()
@@ -47,7 +47,7 @@ func TestShutdownEndsIdleConnections(t *testing.T) {
 		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 		for range clients {
 			if reason := testkit.Await(t, reasons, "Close"); reason != server.ErrServerClosed {
-				t.Errorf("Close was told %v", reason)
+				t.Errorf("Close was called with %v", reason)
 			}
 		}
 		if _, err := net.Dial(s.addr.Network(), s.addr.String()); err == nil {
@@ -56,7 +56,7 @@ func TestShutdownEndsIdleConnections(t *testing.T) {
 	})
 }
 
-// TestShutdownAnswersWhatWasSent: a request in work, those behind it, and those that the client has sent but nobody has read.
+// TestShutdownAnswersWhatWasSent: a request in work, those after it, and those that the client has sent and the server has not read.
 func TestShutdownAnswersWhatWasSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}, 1), make(chan struct{})
@@ -85,7 +85,7 @@ func TestShutdownAnswersWhatWasSent(t *testing.T) {
 	})
 }
 
-// TestAStuckHandlerDoesNotHoldShutdown: it returns at its context's end, and says how many handlers run and why it has not waited.
+// TestAStuckHandlerDoesNotHoldShutdown: Shutdown returns at its context's end, with the number of running handlers and the cause.
 func TestAStuckHandlerDoesNotHoldShutdown(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -121,7 +121,7 @@ func TestAStuckHandlerDoesNotHoldShutdown(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsAtItsDeadline also when it passes while Shutdown waits.
+// TestShutdownEndsAtItsDeadline: also when it passes while Shutdown waits.
 func TestShutdownEndsAtItsDeadline(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun := make(chan struct{})
@@ -138,8 +138,8 @@ func TestShutdownEndsAtItsDeadline(t *testing.T) {
 	})
 }
 
-// TestShutdownUnderLoadLosesNoAnswer: every answer that a client got any of is whole and in order, every waiter returns, nothing is left; and
-// it ends, although no client ever ceases to send.
+// TestShutdownUnderLoadLosesNoAnswer: each answer that a client has received in part arrives whole and in order, every waiter returns,
+// nothing is left, and the shutdown ends although no client stops sending.
 func TestShutdownUnderLoadLosesNoAnswer(t *testing.T) {
 	body := strings.Repeat("x", 500)
 	each(t, func(t *testing.T, r rig) {
@@ -165,7 +165,7 @@ func TestShutdownUnderLoadLosesNoAnswer(t *testing.T) {
 								return
 							}
 							if _, err := fmt.Fprintln(nc, i); err != nil {
-								return // the server's end
+								return // the server has ended
 							}
 						}
 					}()
@@ -201,7 +201,7 @@ func TestShutdownUnderLoadLosesNoAnswer(t *testing.T) {
 	})
 }
 
-// TestShutdownMayBeCalledAgain, and Close meanwhile: all calls return, the later ones when the first has.
+// TestShutdownMayBeCalledAgain: and Close meanwhile: all calls return, the later ones when the first has.
 func TestShutdownMayBeCalledAgain(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}), make(chan struct{})
@@ -233,7 +233,7 @@ func TestShutdownMayBeCalledAgain(t *testing.T) {
 	})
 }
 
-// TestCloseEndsAShutdown that waits for a client which does not go.
+// TestCloseEndsAShutdown: that waits for a client that does not close.
 func TestCloseEndsAShutdown(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{CloseTimeout: -1, Handler: echoLines()})
@@ -241,7 +241,7 @@ func TestCloseEndsAShutdown(t *testing.T) {
 		testkit.Must(t, pipelined(nc, "hello", 1))
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
-		expectEOF(t, nc) // and the client keeps its half open
+		expectEOF(t, nc) // the client keeps its half open
 		testkit.Must(t, s.Close())
 		if err := testkit.Await(t, done, "Shutdown's end"); err != nil {
 			testkit.CheckErr(t, "Shutdown", err, server.ErrServerClosed)
@@ -249,7 +249,7 @@ func TestCloseEndsAShutdown(t *testing.T) {
 	})
 }
 
-// TestShutdownInACallbackIsRefused, since it would wait for itself; nothing is done.
+// TestShutdownInACallbackIsRefused: since it would wait for itself.
 func TestShutdownInACallbackIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -265,8 +265,8 @@ func TestShutdownInACallbackIsRefused(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsWhatIsHalfClosedDuringIt: a handler closes its half over the last input that a shutdown looks for. Nothing is
-// read after that, and yet the connection ends when its client does.
+// TestShutdownEndsWhatIsHalfClosedDuringIt: a handler calls CloseWrite for the last input that a shutdown reads. The connection is not read
+// afterwards, and still ends when its client closes.
 func TestShutdownEndsWhatIsHalfClosedDuringIt(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const high, size = 100_000, 4 << 20
@@ -277,7 +277,7 @@ func TestShutdownEndsWhatIsHalfClosedDuringIt(t *testing.T) {
 		c, nc := p.connect(t, s)
 		testkit.Must(t, c.WriteNotify(make([]byte, size), nil))
 		testkit.Until(t, "the high mark", func() bool { return c.Stats().BufferedBytes >= high })
-		send(t, nc, "bye") // is not read below the high mark
+		send(t, nc, "bye") // which is not read above the high mark
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
 		testkit.Until(t, "the shutdown", func() bool {
@@ -292,7 +292,7 @@ func TestShutdownEndsWhatIsHalfClosedDuringIt(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsWhatWasHalfClosed and whose client stays, once CloseTimeout has passed.
+// TestShutdownEndsWhatWasHalfClosed: when CloseTimeout has passed, if the client does not close.
 func TestShutdownEndsWhatWasHalfClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -304,8 +304,7 @@ func TestShutdownEndsWhatWasHalfClosed(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsWhatHasNotBegun: connections that have not sent a whole ClientHello or PROXY header are closed, without a turn that
-// does nothing.
+// TestShutdownEndsWhatHasNotBegun: connections that have not sent a whole ClientHello or PROXY header are closed, without turns that have no work.
 func TestShutdownEndsWhatHasNotBegun(t *testing.T) {
 	t.Parallel()
 	for _, begun := range []string{"", "\x16\x03\x01\x02", "PROXY TCP4 1."} {
@@ -323,12 +322,12 @@ func TestShutdownEndsWhatHasNotBegun(t *testing.T) {
 			t.Errorf("after %q the loop made %d turns", begun, n)
 		}
 		if len(p.opened)+len(p.closed) > 0 {
-			t.Error("the handler has heard of it")
+			t.Error("the handler was called")
 		}
 	}
 }
 
-// TestShutdownFinishesAHandshake whose ClientHello has come before it, though nobody has read it yet.
+// TestShutdownFinishesAHandshake: whose ClientHello has arrived before it, also if it was not read yet.
 func TestShutdownFinishesAHandshake(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -358,7 +357,7 @@ func TestShutdownFinishesAHandshake(t *testing.T) {
 	testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 }
 
-// tellWrite tells of each write when it is done.
+// tellWrite reports each write after it.
 type tellWrite struct {
 	net.Conn
 	wrote chan struct{}

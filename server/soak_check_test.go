@@ -10,10 +10,10 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// errWrong says that what came is not what should have come.
+// errWrong reports that a client has received wrong bytes.
 var errWrong = errors.New("soak")
 
-// take looks at a frame that has come.
+// take checks a frame of the server.
 func (c *soakClient) take(f frame) error {
 	switch {
 	case (f.tag == tagAnswer || f.tag == tagPart) && f.link == c.link.id:
@@ -59,8 +59,8 @@ func (c *soakClient) takeAnswer(f frame) error {
 	return nil
 }
 
-// judge looks at how the session has ended.
-func (c *soakClient) judge(read, wrote error) {
+// checkEnd checks how the session has ended.
+func (c *soakClient) checkEnd(read, wrote error) {
 	l := c.link
 	conn := l.conn.Load()
 	switch {
@@ -108,7 +108,7 @@ func (c *soakClient) judge(read, wrote error) {
 	c.orders.Add(1)
 }
 
-// isExpected reports whether a session that ended in good order may end with this reason.
+// isExpected reports whether a session that ended in order may end with this reason.
 func (c *soakClient) isExpected(reason error) bool {
 	if reason == server.ErrServerClosed {
 		return c.stopping.Load()
@@ -126,7 +126,7 @@ func (c *soakClient) isExpected(reason error) bool {
 	return false
 }
 
-// compare compares the pushes that came with those that were accepted.
+// compare compares the pushes that were received with those that were accepted.
 func (c *soakClient) compare(how string, good func(got, want uint32) bool) {
 	l := c.link
 	l.mu.Lock()
@@ -141,7 +141,7 @@ func (c *soakClient) compare(how string, good func(got, want uint32) bool) {
 	}
 }
 
-// state is what a message says of a connection that does not go on.
+// state describes a connection that makes no progress, for messages.
 func (c *soakClient) state(conn *server.Conn) string {
 	st := c.srv.Stats()
 	st.Loops = nil

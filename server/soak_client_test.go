@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// How a session ends.
+// The ways in which a session ends.
 const (
 	endHalfClose = iota // the client closes its sending half, and reads the rest
 	endTruncated        // the same, in the middle of a message
@@ -34,7 +34,7 @@ const (
 
 var endNames = [...]string{"half-close", "truncated", "bye", "half", "abort", "reset", "vanish", "half-close and reset", "silent", "exit", "stay"}
 
-// isAbrupt reports whether a session that ends so may lose what is on its way.
+// isAbrupt reports whether a session that ends in this way may lose bytes in transit.
 func isAbrupt(ending int) bool {
 	switch ending {
 	case endAbort, endReset, endVanish, endHalfReset, endSilent, endExit:
@@ -43,7 +43,7 @@ func isAbrupt(ending int) bool {
 	return false
 }
 
-// silence is how long a client stays that reads nothing.
+// silence is how long a client that reads nothing stays connected.
 const silence = 200 * time.Millisecond
 
 // soakClient is one session.
@@ -52,20 +52,20 @@ type soakClient struct {
 	rng     *rand.Rand // for writing, and before
 	rngRead *rand.Rand
 	link    *link
-	nc, raw net.Conn // nc is perhaps TLS over raw
+	nc, raw net.Conn // nc may be TLS over raw
 	ending  int
 	slow    bool // reads slowly
 	bytes   bool // writes byte for byte
 	busy    bool // pipelines until it is full
 	count   int  // of requests
 
-	sent  chan frame    // requests whose answers are to come; as many as the pipeline is deep
-	wrote uint32        // requests that were put there, when writing has ended
+	sent  chan frame    // requests without an answer yet, at most the depth of the pipeline
+	wrote uint32        // requests that were sent, when writing has ended
 	gone  chan struct{} // closed when reading has ended
 
 	got    uint32 // answers
-	asked  *frame // the request whose answer comes next, when it has been looked at
-	part   bool   // and the first part of its answer has come
+	asked  *frame // the request of the next answer, if it was taken from sent
+	part   bool   // and the first part of its answer was received
 	pushed [soakPushers + 1]uint32
 	casts  uint32
 	cast   int64 // the last broadcast
@@ -87,7 +87,7 @@ func (s *soak) client(rng *rand.Rand) {
 			c.count = min(c.count, 10)
 		}
 		if c.ending == endSilent {
-			c.sent = make(chan frame, c.count) // no answer is waited for
+			c.sent = make(chan frame, c.count) // the client does not wait for answers
 		}
 		way := rng.IntN(8)
 		c.link = &link{id: s.lastLink.Add(1), concurrent: d.concurrent, abrupt: isAbrupt(c.ending), closed: make(chan struct{})}
@@ -104,7 +104,7 @@ func (s *soak) client(rng *rand.Rand) {
 	}
 }
 
-// connect comes through a door, or by AddConn, or by the server's Dial.
+// connect makes the connection: to a listener, by AddConn, or by the server's Dial.
 func (c *soakClient) connect(d door, way int) (err error) {
 	switch way {
 	case 0:
@@ -123,7 +123,7 @@ func (c *soakClient) connect(d door, way int) (err error) {
 	return nil
 }
 
-// beDialled has the server connect to us, with TLS where the server speaks it, and now and then where it does not.
+// beDialled makes the server connect to the client, with TLS if the server uses it, and sometimes if it does not.
 func (c *soakClient) beDialled(d door) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -138,7 +138,7 @@ func (c *soakClient) beDialled(d door) error {
 	if _, err = c.srv.Dial(context.Background(), "tcp", ln.Addr().String(), &o); err != nil {
 		return err
 	}
-	for limit := time.Now().Add(soakPatience); c.raw == nil; { // a server that is shut down dials nobody
+	for limit := time.Now().Add(soakPatience); c.raw == nil; { // a server that is shut down does not dial
 		if err = ln.(*net.TCPListener).SetDeadline(time.Now().Add(100 * time.Millisecond)); err == nil {
 			c.raw, err = ln.Accept()
 		}
@@ -152,7 +152,7 @@ func (c *soakClient) beDialled(d door) error {
 	return nil
 }
 
-// beAdopted gives the server a connection that came in elsewhere.
+// beAdopted gives the server a connection that another listener has accepted.
 func (c *soakClient) beAdopted(d door) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -172,7 +172,7 @@ func (c *soakClient) beAdopted(d door) error {
 	return nil
 }
 
-// run is the session.
+// run runs the session.
 func (c *soakClient) run() {
 	defer c.raw.Close()
 	c.sessions.Add(1)
@@ -194,10 +194,10 @@ func (c *soakClient) run() {
 		wrote = <-written
 	}
 	c.answers.Add(int64(c.got))
-	c.judge(err, wrote)
+	c.checkEnd(err, wrote)
 }
 
-// write sends the requests and ends the session as it is meant to end.
+// write sends the requests and ends the session in the chosen way.
 func (c *soakClient) write() error {
 	var buf []byte
 	last := byte(kindPlain)
@@ -273,7 +273,7 @@ func (c *soakClient) flush(p []byte) error {
 	return nil
 }
 
-// finish ends the sending.
+// finish ends the writing.
 func (c *soakClient) finish() error {
 	switch c.ending {
 	case endTruncated, endVanish:
@@ -298,7 +298,7 @@ func (c *soakClient) finish() error {
 	return nil
 }
 
-// reset closes the connection, with a reset where the network has that.
+// reset closes the connection, with a reset if the network has one.
 func (c *soakClient) reset() error {
 	if tcp, ok := c.raw.(*net.TCPConn); ok {
 		if err := tcp.SetLinger(0); err != nil {
@@ -308,7 +308,7 @@ func (c *soakClient) reset() error {
 	return c.raw.Close()
 }
 
-// read takes what the server sends, until its end.
+// read reads the frames of the server, until its end.
 func (c *soakClient) read() error {
 	size := 64 << 10
 	if c.slow {

@@ -7,8 +7,7 @@ import (
 	"math/rand/v2"
 )
 
-// What the soak test sends: frames that begin with their length in four bytes, and say whose they are, which one, and their
-// checksum.
+// The messages of the soak test are frames, which begin with their length in four bytes, and contain their connection, their number and a checksum.
 
 // The tags of frames.
 const (
@@ -19,12 +18,12 @@ const (
 	tagBroadcast = 'B'
 )
 
-// The kinds of requests: what the handler does besides answering.
+// The kinds of requests: the actions of the handler besides the answer.
 const (
 	kindPlain  = iota
 	kindSleep  // takes up to 2 ms on a worker
-	kindParts  // the answer comes as two frames, with a Flush between
-	kindPieces // it is written in small pieces
+	kindParts  // the answer is two frames, with a Flush between
+	kindPieces // the answer is written in small pieces
 	kindPush   // pushes to its own connection while it answers
 	kindPause  // pauses reading for a while
 	kindSwitch // changes the connection's handler
@@ -50,7 +49,7 @@ type frame struct {
 	body      []byte
 }
 
-// append puts f behind dst, with its length and its checksum.
+// append appends f to dst, with its length and its checksum.
 func (f *frame) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(frameHead+len(f.body)))
 	start := len(dst)
@@ -63,7 +62,7 @@ func (f *frame) append(dst []byte) []byte {
 	return append(dst, f.body...)
 }
 
-// parseFrame is the inverse, without the length. The body is p's.
+// parseFrame is the inverse, without the length. The body is a part of p.
 func parseFrame(p []byte) (f frame, err error) {
 	if len(p) < frameHead {
 		return f, fmt.Errorf("a frame of %d bytes: %q", len(p), p)
@@ -73,7 +72,7 @@ func parseFrame(p []byte) (f frame, err error) {
 		size: binary.BigEndian.Uint32(p[10:]), sum: binary.BigEndian.Uint32(p[14:]), body: p[frameHead:],
 	}
 	if sum := crc32.Update(crc32.ChecksumIEEE(p[:14]), crc32.IEEETable, f.body); sum != f.sum {
-		return f, fmt.Errorf("%v has the checksum %x, and says %x", f, sum, f.sum)
+		return f, fmt.Errorf("%v has the checksum %x, and contains %x", f, sum, f.sum)
 	}
 	return f, nil
 }
@@ -82,14 +81,14 @@ func (f frame) String() string {
 	return fmt.Sprintf("frame %q kind %d of link %d, number %d, size %d, %d bytes", f.tag, f.kind, f.link, f.seq, f.size, len(f.body))
 }
 
-// answerTo makes the answer to a request: the request's checksum, and noise of the length that it asks for.
+// answerTo makes the answer to a request: the request's checksum, and random bytes of the length that it asks for.
 func (s *soak) answerTo(req frame, tag byte) frame {
 	body := binary.BigEndian.AppendUint32(make([]byte, 0, 4+req.size), req.sum)
 	at := int(req.sum) % (len(s.noise) - int(req.size))
 	return frame{tag: tag, kind: req.kind, link: req.link, seq: req.seq, body: append(body, s.noise[at:at+int(req.size)]...)}
 }
 
-// isAnswerTo says what is wrong with an answer to the request that has waited longest.
+// isAnswerTo returns an error if f is not the answer to req, the oldest request.
 func (f frame) isAnswerTo(req frame) error {
 	switch {
 	case f.link != req.link || f.seq != req.seq || f.kind != req.kind:
@@ -102,7 +101,7 @@ func (f frame) isAnswerTo(req frame) error {
 	return nil
 }
 
-// someSize is the length of a body: mostly small, now and then large.
+// someSize returns the length of a body: mostly small, sometimes large.
 func someSize(rng *rand.Rand) int {
 	switch n := rng.IntN(100); {
 	case n < 60:
@@ -115,7 +114,7 @@ func someSize(rng *rand.Rand) int {
 	return rng.IntN(200 << 10)
 }
 
-// someNoise is a piece of random bytes.
+// someNoise returns a piece of the random bytes.
 func (s *soak) someNoise(rng *rand.Rand, n int) []byte {
 	at := rng.IntN(len(s.noise) - n)
 	return s.noise[at : at+n]

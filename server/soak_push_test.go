@@ -9,7 +9,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// push pushes to connections until the server is down, as the pusher of a number.
+// push pushes to connections until the server has ended, as the pusher with the number.
 func (s *soak) push(rng *rand.Rand, number int) {
 	for !s.isDown() {
 		if l := s.someLink(rng); l != nil {
@@ -21,7 +21,7 @@ func (s *soak) push(rng *rand.Rand, number int) {
 	}
 }
 
-// isDown reports whether Shutdown has closed all there was, or the run has failed.
+// isDown reports whether Shutdown has closed all connections, or the run has failed.
 func (s *soak) isDown() bool {
 	select {
 	case <-s.failed:
@@ -40,7 +40,7 @@ func (s *soak) someLink(rng *rand.Rand) *link {
 	return s.live[rng.IntN(len(s.live))]
 }
 
-// pushFrom pushes one frame and counts it if it is accepted, so that the client can be asked for all of them.
+// pushFrom pushes one frame and counts it if it is accepted, so that the client can check that it has received all.
 func (s *soak) pushFrom(l *link, pusher int, rng *rand.Rand) {
 	c := l.conn.Load()
 	l.mu.Lock()
@@ -54,7 +54,7 @@ func (s *soak) pushFrom(l *link, pusher int, rng *rand.Rand) {
 	}
 }
 
-// broadcast writes to all connections at once, again and again.
+// broadcast writes to all connections, repeatedly.
 func (s *soak) broadcast(rng *rand.Rand) {
 	for n := uint32(0); !s.isDown(); n++ {
 		s.liveMu.Lock()

@@ -16,14 +16,14 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A link is a connection as both its ends know it.
+// A link is the common state of both ends of a connection.
 type link struct {
 	id         uint32
-	name       string // what kind of client, for messages
+	name       string // the kind of client, for messages
 	concurrent bool
-	abrupt     bool                        // the client does not ask for all that was sent, and callbacks may end their goroutines
-	conn       atomic.Pointer[server.Conn] // once its first request has come
-	next       atomic.Uint32               // the request that comes next; with concurrent how many have come
+	abrupt     bool                        // the client does not check that it receives all, and callbacks may end their goroutines
+	conn       atomic.Pointer[server.Conn] // set by its first request
+	next       atomic.Uint32               // the number of the next request; with concurrent the number of requests so far
 	working    atomic.Int32                // calls of its handler that run
 	dropped    atomic.Int64                // writes whose outcome was an error
 
@@ -56,7 +56,7 @@ func (s *soak) open(c *server.Conn) {
 func (s *soak) close(c *server.Conn, reason error) {
 	if _, ok := s.isOpen.LoadAndDelete(c); ok {
 		s.closed.Add(1)
-	} else if !s.stopping.Load() && !isGone(reason) { // else it may have been dialled in vain, or been reset at once
+	} else if !s.stopping.Load() && !isGone(reason) { // else its dial may have failed, or it was reset at once
 		s.fail("Close without Open: %v", reason)
 	}
 	l, ok := c.Value().(*link)
@@ -81,14 +81,14 @@ func (s *soak) close(c *server.Conn, reason error) {
 	l.mayExit()
 }
 
-// mayExit ends the goroutine of a callback now and then.
+// mayExit ends the goroutine of a callback sometimes.
 func (l *link) mayExit() {
 	if l.abrupt && rand.IntN(8) == 0 {
 		runtime.Goexit()
 	}
 }
 
-// request looks at what a handler was given. begin and end stand around each of its calls.
+// request parses the message that a handler was given. begin and end are called before and after each request.
 func (s *soak) request(c *server.Conn, message []byte) (*link, frame, error) {
 	f, err := parseFrame(message)
 	if err != nil {
@@ -111,7 +111,7 @@ func (s *soak) request(c *server.Conn, message []byte) (*link, frame, error) {
 	return l, f, nil
 }
 
-// begin says what is wrong with a handler's being called now, with f.
+// begin returns an error if the handler must not be called now with f.
 func (l *link) begin(f frame, concurrent int) error {
 	if n := l.working.Add(1); int(n) > concurrent {
 		return fmt.Errorf("%d handlers run at once for %v", n, l)
@@ -167,8 +167,8 @@ func (s *soak) serve(w server.Reply, message []byte, concurrent int) {
 	write(answer.append(nil))
 }
 
-// act does what a request asks for besides an answer, on a worker or on the loop. All writes that come before Close on
-// the loop arrive; on a worker, the reply in hand does.
+// act carries out the action of a request besides the answer, on a worker or on the loop. On the loop, all writes before Close arrive; on a
+// worker, the reply of the request arrives.
 func (s *soak) act(c *server.Conn, l *link, req frame) {
 	switch req.kind {
 	case kindPush:
@@ -189,7 +189,7 @@ func (s *soak) act(c *server.Conn, l *link, req frame) {
 	}
 }
 
-// must is for what may fail only because the connection is closed.
+// must fails the test if err is neither nil nor the error of a closed connection.
 func (s *soak) must(l *link, what string, err error) {
 	if err != nil && !errors.Is(err, server.ErrClosed) {
 		s.fail("%v: %s: %v", l, what, err)
@@ -221,7 +221,7 @@ func (h *soakHandler) Data(c *server.Conn, p []byte) (int, error) {
 		return len(p), nil
 	}
 	switch err := h.answer(c, l, req); {
-	case errors.Is(err, server.ErrFull): // comes again when there is room, perhaps
+	case errors.Is(err, server.ErrFull): // it is given again when there is room
 		c.PauseRead(nil)
 		if _, err := c.Loop().AfterFunc(time.Millisecond, func() { c.ResumeRead(nil) }); err != nil && !s.stopping.Load() {
 			s.fail("%v: AfterFunc: %v", l, err)
@@ -253,7 +253,7 @@ func (h *soakHandler) answer(c *server.Conn, l *link, req frame) error {
 	return s.write(c, l, p, int(req.sum>>8), req)
 }
 
-// write writes p in one of the ways to write, and awaits the outcome where there is one.
+// write writes p in one of the ways to write, and waits for the outcome if there is one.
 func (s *soak) write(c *server.Conn, l *link, p []byte, way int, f frame) (err error) {
 	switch way % soakWays {
 	case 0:
@@ -275,7 +275,7 @@ func (s *soak) write(c *server.Conn, l *link, p []byte, way int, f frame) (err e
 		}
 		o := s.await(c, l, f)
 		err = c.SendFile(file, 0, int64(len(p)), func(err error) {
-			_ = file.Close() // nothing was written to it here
+			_ = file.Close() // it was only read
 			o.done(err)
 		})
 		if err != nil {
@@ -289,7 +289,7 @@ func (s *soak) write(c *server.Conn, l *link, p []byte, way int, f frame) (err e
 			if !bytes.Equal(p, copied) {
 				s.fail("%s was changed before its release", o.what)
 			}
-			for i := range p { // it is ours again: nobody may send it now
+			for i := range p { // it belongs to the caller again, and must not be sent any more
 				p[i] = 0xdd
 			}
 			o.done(err)
@@ -299,7 +299,7 @@ func (s *soak) write(c *server.Conn, l *link, p []byte, way int, f frame) (err e
 	return err
 }
 
-// soakWays is how many ways to write there are.
+// soakWays is the number of ways to write.
 const soakWays = 7
 
 // fileOf makes a file that holds p and has no name: a pipe if p fits into one and piped is set.
@@ -320,7 +320,7 @@ func (s *soak) fileOf(p []byte, piped bool) (*os.File, error) {
 	return f, errors.Join(err, os.Remove(f.Name()))
 }
 
-// An outcome is of a write that wants to know.
+// An outcome is the outcome of a write that reports one.
 type outcome struct {
 	s     *soak
 	c     *server.Conn

@@ -25,15 +25,15 @@ import (
 const (
 	soakClients = 24
 	soakPushers = 2
-	// soakPatience is how long nothing may happen. A machine may be busy.
+	// soakPatience is how long the run may make no progress, also on a busy machine.
 	soakPatience = 3 * testkit.Patience
 )
 
-// TestSoak lets clients of all kinds at one server, with pushes and broadcasts from other goroutines, and accounts for every
-// byte: the answers are the right ones, in order; pushes fall between them; what was accepted arrives where the connection ended in
-// good order; every write that asked for its outcome hears it once; and in the end nothing is left.
+// TestSoak runs clients of all kinds with one server, and pushes and broadcasts from other goroutines, and checks every byte: the answers
+// are correct and in order; pushes are between them; accepted output arrives if the connection ended in order; every write with a
+// completion has one outcome; and in the end nothing is left.
 //
-// EVMQ_SOAK is how long it goes on (3s), EVMQ_SEED repeats the choices of another run.
+// EVMQ_SOAK sets the duration (3s); EVMQ_SEED repeats the choices of another run.
 func TestSoak(t *testing.T) {
 	length := time.Second
 	if testkit.Full() {
@@ -50,14 +50,14 @@ func TestSoak(t *testing.T) {
 		seed, err = strconv.ParseUint(v, 10, 64)
 		testkit.Must(t, err)
 	}
-	certificate() // is kept, and is not what the heap is looked at for
+	certificate() // it is kept, and must not count as growth of the heap
 	for _, tls := range []bool{false, true} {
 		name := map[bool]string{false: "plain", true: "tls"}[tls]
 		t.Run(name, func(t *testing.T) { soakFor(t, length/2, seed, tls) })
 	}
 }
 
-// soak is a run: one server and everything that is at it.
+// soak is a run: one server, its clients, and their goroutines.
 type soak struct {
 	t     *testing.T
 	seed  uint64
@@ -82,14 +82,14 @@ type soak struct {
 	stopping         atomic.Bool
 	opened, closed   atomic.Int64
 	answers, pushes  atomic.Int64
-	sessions, orders atomic.Int64 // and how many of them ended in good order
+	sessions, orders atomic.Int64 // and the number of those that ended in order
 
 	failOnce sync.Once
 	failed   chan struct{}
 	failure  string
 }
 
-// A door is a way to the server.
+// A door is a listener of the server, with its kind of handler.
 type door struct {
 	name       string
 	addr       net.Addr
@@ -97,7 +97,7 @@ type door struct {
 	concurrent bool
 }
 
-// fail keeps the first thing that is wrong, and ends the run. What is wrong after that may follow from it.
+// fail stores the first failure, and ends the run. Later failures may be consequences of it.
 func (s *soak) fail(format string, args ...any) {
 	s.t.Logf(format, args...)
 	s.failOnce.Do(func() {
@@ -106,7 +106,7 @@ func (s *soak) fail(format string, args ...any) {
 	})
 }
 
-// over reports whether nothing new is to begin.
+// over reports whether no session is to begin any more.
 func (s *soak) over() bool {
 	select {
 	case <-s.failed:
@@ -213,7 +213,7 @@ func (s *soak) fillPosts() (stop func()) {
 	}
 }
 
-// account looks at what has to hold when the server is down.
+// account checks the state after the end of the server.
 func (s *soak) account() {
 	st := s.srv.Stats()
 	switch {
@@ -243,18 +243,18 @@ type stock struct {
 }
 
 func takeStock() (st stock) {
-	runtime.GC() // twice, or pools would keep something
+	runtime.GC() // twice, since pools keep objects for one collection
 	runtime.GC()
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	st.heap = mem.HeapAlloc
 	st.goroutines = runtime.NumGoroutine()
-	entries, _ := os.ReadDir("/proc/self/fd") // where there is none, leaktest is what looks
+	entries, _ := os.ReadDir("/proc/self/fd") // where there is none, only leaktest checks
 	st.descriptors = len(entries)
 	return st
 }
 
-// expect fails the test unless the process comes back to st. What the runtime keeps for itself is far below the slack.
+// expect fails the test unless the process returns to st. The memory that the runtime keeps is far below the tolerance.
 func (st stock) expect(t *testing.T) {
 	const slack = 4 << 20
 	var now stock

@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestMethodsOfAClosedConnReachNoOther: whatever is called on a connection that has ended, from many goroutines, the connections that have its descriptor
-// now read only what is theirs.
+// TestMethodsOfAClosedConnReachNoOther: whatever is called on a connection that has ended, from many goroutines, the clients of connections
+// with the same descriptor read only their own bytes.
 func TestMethodsOfAClosedConnReachNoOther(t *testing.T) {
 	var mu sync.Mutex
 	var all []*server.Conn
@@ -92,7 +92,7 @@ func callStale(s *server.Server, c *server.Conn) {
 	}
 }
 
-// TestEveryAcceptedWriteHasOneOutcome of all kinds of writes, from several goroutines, in whichever way the connection ends meanwhile.
+// TestEveryAcceptedWriteHasOneOutcome: of all kinds of writes, from several goroutines, however the connection ends meanwhile.
 func TestEveryAcceptedWriteHasOneOutcome(t *testing.T) {
 	f := writeFile(t, noise(100<<10))
 	p := newProbe(calls{})
@@ -140,7 +140,7 @@ func TestEveryAcceptedWriteHasOneOutcome(t *testing.T) {
 	}
 	s.shutdown(t)
 	if st := s.Stats(); accepted.Load() != told.Load() || twice.Load() != 0 || st.BufferedBytes != 0 || st.Opened != st.Closed || server.WaitingFiles(s.Server) != 0 {
-		t.Errorf("%d accepted, %d told, %d of them twice; %d files; %+v", accepted.Load(), told.Load(), twice.Load(), server.WaitingFiles(s.Server), st)
+		t.Errorf("%d accepted, %d reported, %d of them twice; %d files; %+v", accepted.Load(), told.Load(), twice.Load(), server.WaitingFiles(s.Server), st)
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestAConfigurationErrorNamesTheField, starts nothing, and does not keep a corrected server from starting.
+// TestAConfigurationErrorNamesTheField: starts nothing, and the corrected server can be started.
 func TestAConfigurationErrorNamesTheField(t *testing.T) {
 	serve := func(server.Reply, []byte) {}
 	var none *server.Dispatcher
@@ -60,7 +60,7 @@ func TestAConfigurationErrorNamesTheField(t *testing.T) {
 	}
 }
 
-// TestAFailedStartReturnsTheErrorAndLeavesNothing and leaves nothing behind; what is wrong may be put right, and the same server started.
+// TestAFailedStartReturnsTheErrorAndLeavesNothing: the fields may be corrected then, and the same server started.
 func TestAFailedStartReturnsTheErrorAndLeavesNothing(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -100,13 +100,13 @@ func TestAFailedStartReturnsTheErrorAndLeavesNothing(t *testing.T) {
 	testkit.Must(t, s.Shutdown(context.Background()))
 }
 
-// TestServeSaysErrServerClosed after a shutdown and before; a shut down server does not start again.
+// TestServeSaysErrServerClosed: after a shutdown and during it. A server that was shut down does not start again.
 func TestServeSaysErrServerClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		testkit.Must(t, err)
-		defer ln.Close() // if Serve came too late to take it
+		defer ln.Close() // fails unless Serve came too late
 		served := make(chan error, 2)
 		go func() { served <- s.Serve(ln) }()
 		go func() { served <- s.ListenAndServe("tcp", "127.0.0.1:0") }()
@@ -123,7 +123,7 @@ func TestServeSaysErrServerClosed(t *testing.T) {
 	})
 }
 
-// TestShutdownBeforeStart makes a server that never starts.
+// TestShutdownBeforeStart: the server can never be started.
 func TestShutdownBeforeStart(t *testing.T) {
 	s := &server.Server{Handler: echoLines()}
 	testkit.Must(t, s.Shutdown(context.Background()))
@@ -132,7 +132,7 @@ func TestShutdownBeforeStart(t *testing.T) {
 	testkit.CheckErr(t, "Start", s.Start(), server.ErrServerClosed)
 }
 
-// TestTwoServersShareNothing: one goes down, the other goes on.
+// TestTwoServersShareNothing: one is shut down, the other goes on.
 func TestTwoServersShareNothing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		one := start(t, r, &server.Server{Handler: echoLines()})
@@ -150,7 +150,7 @@ func TestTwoServersShareNothing(t *testing.T) {
 	})
 }
 
-// TestStartAndShutdownManyTimes leaves nothing behind: TestMain would see it.
+// TestStartAndShutdownManyTimes: nothing is left, which TestMain checks.
 func TestStartAndShutdownManyTimes(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for i := range 100 {
@@ -170,7 +170,7 @@ func TestStartAndShutdownManyTimes(t *testing.T) {
 	})
 }
 
-// TestStartMayRaceWithShutdown: each call says what has become of it.
+// TestStartMayRaceWithShutdown: each call returns a result that fits the order.
 func TestStartMayRaceWithShutdown(t *testing.T) {
 	for range 50 {
 		s := &server.Server{Handler: echoLines(), NumLoops: 2, Logger: slog.New(slog.DiscardHandler)}
@@ -191,7 +191,8 @@ func TestStartMayRaceWithShutdown(t *testing.T) {
 	}
 }
 
-// TestAServerHandlesNoSignal: a server takes no signal, and a write to a client that is gone is an error, not SIGPIPE's end.
+// TestAServerHandlesNoSignal: a server handles no signal, and a write to a client that has disconnected is an error and does not end the
+// program by SIGPIPE.
 func TestAServerHandlesNoSignal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		reasons, closed := closings()
@@ -202,15 +203,15 @@ func TestAServerHandlesNoSignal(t *testing.T) {
 		nc := s.dial(t)
 		send(t, nc, "hello")
 		expect(t, nc, "hello")
-		hangUp(nc) // with much unread: the server's next write meets a reset
+		hangUp(nc) // with much unread input: the server's next write fails
 		if testkit.Await(t, reasons, "Close") == nil {
-			t.Error("Close was told of a good end")
+			t.Error("Close was called without an error")
 		}
 		testkit.Must(t, pipelined(s.dial(t), "x", 1))
 	})
 }
 
-// The loops are made as LoopConfig says, so an invalid one is an error of Start that names it. The server does not write to it.
+// TestLoopConfigReachesTheLoops: an invalid one is an error of Start that names it. The server does not write to it.
 func TestLoopConfigReachesTheLoops(t *testing.T) {
 	s := &server.Server{Handler: echoLines(), NumLoops: 3, LoopConfig: &event.Config{Priorities: -1}}
 	err := s.Start()

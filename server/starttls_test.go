@@ -19,7 +19,7 @@ import (
 type starter struct {
 	*probe
 	config server.StartTLSConfig
-	ended  chan error // what Done was told
+	ended  chan error // the argument of Done
 }
 
 func newStarter() *starter {
@@ -52,7 +52,7 @@ func (s *starter) Data(c *server.Conn, p []byte) (int, error) {
 	return len("STARTTLS\n"), err
 }
 
-// dispatcher is the same on workers.
+// dispatcher returns the same handler on workers.
 func (s *starter) dispatcher(t testing.TB, concurrent int) *server.Dispatcher {
 	return &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Opened: s.Open, Closed: s.Close, Serve: func(w server.Reply, line []byte) {
 		if string(line) != "STARTTLS" {
@@ -79,7 +79,7 @@ func plainRigs(t *testing.T, test func(t *testing.T, r rig)) {
 	})
 }
 
-// upgradeClient says STARTTLS on nc, which is answered in clear, and shakes hands.
+// upgradeClient sends STARTTLS on nc, reads the answer in clear, and does the handshake.
 func upgradeClient(t testing.TB, nc net.Conn) *tls.Conn {
 	t.Helper()
 	send(t, nc, "STARTTLS\n")
@@ -89,8 +89,8 @@ func upgradeClient(t testing.TB, nc net.Conn) *tls.Conn {
 	return tc
 }
 
-// TestStartTLSEncryptsWhatIsWrittenAfterIt, and sends what was written before in clear, by a handler on the loop and on workers. The
-// connection goes on as the same, and its handler is not opened again.
+// TestStartTLSEncryptsWhatIsWrittenAfterIt: and sends earlier output in clear, with a handler on the loop and on workers. The Conn stays
+// the same, and Open is not called again.
 func TestStartTLSEncryptsWhatIsWrittenAfterIt(t *testing.T) {
 	for name, handler := range map[string]func(t *testing.T, s *starter) server.Handler{
 		"on the loop": func(_ *testing.T, s *starter) server.Handler { return s },
@@ -131,8 +131,8 @@ func TestStartTLSEncryptsWhatIsWrittenAfterIt(t *testing.T) {
 	}
 }
 
-// TestInputBehindTheCommandInClearIsRefused: an attacker may have put it there (CVE-2011-0411). It reaches the handler neither before nor
-// after the handshake, whether it is a command or a hello, in the same packet or later.
+// TestInputBehindTheCommandInClearIsRefused: an attacker may have inserted it (CVE-2011-0411). It is not given to the handler, neither
+// before nor after the handshake, whether it is a command or a ClientHello, in the same packet or later.
 func TestInputBehindTheCommandInClearIsRefused(t *testing.T) {
 	for _, behind := range []string{"evil\n", "e", string(clientHello(t))} {
 		plainRigs(t, func(t *testing.T, r rig) {
@@ -157,13 +157,13 @@ func TestInputBehindTheCommandInClearIsRefused(t *testing.T) {
 		_, nc := h.connect(t, s)
 		send(t, nc, "STARTTLS\n")
 		expect(t, nc, "ready\n")
-		send(t, nc, "evil\n") // no packet behind it is a request either
+		send(t, nc, "evil\n") // later packets are no requests either
 		testkit.CheckErr(t, "Done", testkit.Await(t, h.ended, "Done"), server.ErrHandshake)
 		testkit.CheckErr(t, "Close", testkit.Await(t, h.closed, "Close"), server.ErrHandshake)
 	})
 }
 
-// TestAHelloMayFollowAtOnce where the protocol has it so: behind a command, and as the first bytes of a connection.
+// TestAHelloMayFollowAtOnce: with HelloFollows: after a command, and as the first bytes of a connection.
 func TestAHelloMayFollowAtOnce(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		h := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -191,7 +191,7 @@ func TestAHelloMayFollowAtOnce(t *testing.T) {
 	})
 }
 
-// prefixed is a client that sends something before its first bytes, together with them.
+// prefixed is a client's net.Conn that sends a prefix together with its first bytes.
 type prefixed struct {
 	net.Conn
 	prefix string
@@ -252,7 +252,7 @@ func TestAClientStartsTLSOnAConnectionThatItHasDialled(t *testing.T) {
 	})
 }
 
-// TestStartTLSRefusesWhatItCannotDo with ErrInvalid or ErrClosed, and changes nothing.
+// TestStartTLSRefusesWhatItCannotDo: with ErrInvalid or ErrClosed.
 func TestStartTLSRefusesWhatItCannotDo(t *testing.T) {
 	h := newStarter()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
@@ -282,7 +282,7 @@ func TestStartTLSRefusesWhatItCannotDo(t *testing.T) {
 	testkit.CheckErr(t, "after Close", c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: called}), server.ErrClosed)
 }
 
-// TestStartTLSEndsInOneWay whatever ends the connection meanwhile: Done is told once, before Close, and writes behind it have their outcome.
+// TestStartTLSEndsInOneWay: whatever ends the connection meanwhile: Done is called once, before Close, and later writes have their outcome.
 func TestStartTLSEndsInOneWay(t *testing.T) {
 	for name, row := range map[string]struct {
 		end  func(t *testing.T, s *running, c *server.Conn, nc net.Conn)
@@ -321,7 +321,7 @@ func TestStartTLSEndsInOneWay(t *testing.T) {
 				testkit.CheckErr(t, "Close", testkit.Await(t, p.closed, "Close"), row.want)
 				testkit.CheckErr(t, "the write", testkit.Await(t, written, "the write's outcome"), row.want)
 				if len(done) > 0 || len(written) > 0 {
-					t.Error("an outcome was told twice")
+					t.Error("an outcome was reported twice")
 				}
 				testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 			})
@@ -329,14 +329,14 @@ func TestStartTLSEndsInOneWay(t *testing.T) {
 	}
 }
 
-// shakeWith is a client's handshake with one version, whatever comes of it.
+// shakeWith does a client's handshake with one version, and ignores its result.
 func shakeWith(nc net.Conn, version uint16) {
 	config := clientTLS()
 	config.MinVersion, config.MaxVersion = version, version
 	_ = tls.Client(nc, config).Handshake()
 }
 
-// TestCloseEndsAStartTLSThatHasNothingToSend, and sends what is to be sent first, encrypted.
+// TestCloseEndsAStartTLSThatHasNothingToSend: after output that waits was sent encrypted.
 func TestCloseEndsAStartTLSThatHasNothingToSend(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
@@ -370,7 +370,7 @@ func TestCloseEndsAStartTLSThatHasNothingToSend(t *testing.T) {
 	})
 }
 
-// TestStartTLSTakesAHelloByteByByte, and its limits apply: many at once wait for MaxHandshakes.
+// TestStartTLSTakesAHelloByteByByte: and its limits apply: many at once wait for MaxHandshakes.
 func TestStartTLSTakesAHelloByteByByte(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		h := newStarter()
@@ -396,7 +396,7 @@ func TestStartTLSTakesAHelloByteByByte(t *testing.T) {
 	})
 }
 
-// slow is a client that sends each byte by itself.
+// slow is a net.Conn that sends each byte by itself.
 type slow struct{ net.Conn }
 
 func (s slow) Write(p []byte) (int, error) {
@@ -408,7 +408,7 @@ func (s slow) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestShutdownDuringStartTLS ends a connection whose hello has not come at once, and lets a handshake that runs end.
+// TestShutdownDuringStartTLS: a connection whose ClientHello has not arrived ends at once, and a running handshake is completed.
 func TestShutdownDuringStartTLS(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		entered, gate := make(chan struct{}, 10), make(chan struct{})

@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// tlsRigs are the rigs that speak TLS.
+// tlsRigs runs a test in the rigs with TLS.
 func tlsRigs(t *testing.T, test func(t *testing.T, r rig)) {
 	each(t, func(t *testing.T, r rig) {
 		if r.tls {
@@ -34,7 +34,7 @@ func (s *running) tlsClient(t testing.TB, edit func(*tls.Config)) *tls.Conn {
 	return tls.Client(s.dialPlain(t), config)
 }
 
-// TestTLSStateIsThere in Open: version, ALPN, and the client's certificate.
+// TestTLSStateIsThere: in Open: version, ALPN, and the client's certificate.
 func TestTLSStateIsThere(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		cert, roots := certificate()
@@ -70,7 +70,7 @@ func TestTLSStateIsThere(t *testing.T) {
 	})
 }
 
-// TestAClientThatMustShowACertificateIsRejectedWithout and OnReject is told, not the handler; the client reads the alert.
+// TestAClientThatMustShowACertificateIsRejectedWithout: OnReject is called, not the handler, and the client reads the alert.
 func TestAClientThatMustShowACertificateIsRejectedWithout(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		config := serverTLS()
@@ -88,14 +88,14 @@ func TestAClientThatMustShowACertificateIsRejectedWithout(t *testing.T) {
 			nc := s.tlsClient(t, func(c *tls.Config) { c.MaxVersion = version })
 			_, err := nc.Read(make([]byte, 1))
 			if !isAlert(err) {
-				t.Errorf("%s: the client is told %v, want an alert", tls.VersionName(version), err)
+				t.Errorf("%s: the client reads %v, want an alert", tls.VersionName(version), err)
 			}
 			if reason := testkit.Await(t, rejected, "OnReject"); !errors.Is(reason, server.ErrHandshake) {
 				t.Errorf("%s: the reason is %v", tls.VersionName(version), reason)
 			}
 		}
 		if len(p.opened)+len(p.closed) > 0 {
-			t.Error("the handler was told of a connection that had no handshake")
+			t.Error("the handler was called for a connection without a handshake")
 		}
 		s.shutdown(t)
 		if st := s.Stats(); st.FailedHandshakes != 2 || st.Handshakes != 0 {
@@ -105,7 +105,7 @@ func TestAClientThatMustShowACertificateIsRejectedWithout(t *testing.T) {
 	})
 }
 
-// isAlert reports whether err is what the other end has said in an alert.
+// isAlert reports whether err is an alert of the peer.
 func isAlert(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error"
@@ -129,7 +129,7 @@ func TestTLSSessionsAreResumed(t *testing.T) {
 	})
 }
 
-// TestACertificateIsReloadedByGetCertificate while the server runs.
+// TestACertificateIsReloadedByGetCertificate: while the server runs.
 func TestACertificateIsReloadedByGetCertificate(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		cert, _ := certificate()
@@ -151,11 +151,11 @@ func TestACertificateIsReloadedByGetCertificate(t *testing.T) {
 	})
 }
 
-// TestCloseNotifyIsSaid at every end in good order: a client that reads on without it would not know the end from a cut.
+// TestCloseNotifyIsSaid: at every end in order: without it a client could not tell the end from a truncation.
 func TestCloseNotifyIsSaid(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, CloseTimeout: testkit.Patience}) // to take three megabytes, on a machine that may be busy
+		s := start(t, r, &server.Server{Handler: p, CloseTimeout: testkit.Patience}) // time to read three megabytes on a busy machine
 		for how, end := range map[string]func(c *server.Conn, nc net.Conn){
 			"Close":            func(c *server.Conn, _ net.Conn) { c.Close() },
 			"CloseWrite":       func(c *server.Conn, _ net.Conn) { _ = c.CloseWrite() },
@@ -177,11 +177,11 @@ func TestCloseNotifyIsSaid(t *testing.T) {
 	})
 }
 
-// TestACutInsideARecordIsNotAnEnd: somebody may have cut the client off. (Between records, crypto/tls takes it for an end.)
+// TestACutInsideARecordIsNotAnEnd: an attacker may have truncated the stream. (Between records, crypto/tls reports an end.)
 func TestACutInsideARecordIsNotAnEnd(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) { t.Error("a cut was told as the end") }}})
+		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) { t.Error("a truncation was reported as the end") }}})
 		_, nc := p.connect(t, s)
 		_, err := raw(nc).Write([]byte("\x17\x03\x03\x00\x20and so on"))
 		testkit.Must(t, err)
@@ -192,7 +192,7 @@ func TestACutInsideARecordIsNotAnEnd(t *testing.T) {
 	})
 }
 
-// TestAClientThatClosesEarlyLosesNothing: request and end come right behind the handshake, before the server has seen the end of that.
+// TestAClientThatClosesEarlyLosesNothing: request and end follow the handshake at once, before the server has read its end.
 func TestAClientThatClosesEarlyLosesNothing(t *testing.T) {
 	t.Parallel()
 	tlsRigs(t, func(t *testing.T, r rig) {
@@ -225,7 +225,7 @@ func TestAClientThatClosesEarlyLosesNothing(t *testing.T) {
 	})
 }
 
-// gathering keeps what is written behind the first record until flush.
+// gathering is a net.Conn that delays the writes after the first record until flush.
 type gathering struct {
 	net.Conn
 	hello bool
@@ -240,7 +240,7 @@ func (g *gathering) Write(p []byte) (int, error) {
 	return g.kept.Write(p)
 }
 
-// SetWriteDeadline does nothing: crypto/tls ends all writing that way when it has said close_notify.
+// SetWriteDeadline does nothing: crypto/tls sets one after close_notify, which would end the delayed writes.
 func (g *gathering) SetWriteDeadline(time.Time) error { return nil }
 
 func (g *gathering) flush() error {
@@ -258,7 +258,7 @@ func TestAHelloMayComeByteByByte(t *testing.T) {
 	})
 }
 
-// bytewise writes a byte at a time.
+// bytewise is a net.Conn that writes a byte at a time.
 type bytewise struct{ net.Conn }
 
 func (b bytewise) Write(p []byte) (int, error) {
@@ -270,7 +270,7 @@ func (b bytewise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestMuchGoesBothWaysAtOnce, encrypted, while both ends take their time.
+// TestMuchGoesBothWaysAtOnce: encrypted, with slow readers at both ends.
 func TestMuchGoesBothWaysAtOnce(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		there, back := noise(6<<20), noise(6<<20+1)
@@ -281,7 +281,7 @@ func TestMuchGoesBothWaysAtOnce(t *testing.T) {
 		_, err := c.Write(back)
 		testkit.Must(t, err)
 		go func() {
-			_, _ = nc.Write(there) // what fails shows in what came
+			_, _ = nc.Write(there) // a failure shows in the answers
 			_ = nc.(halfCloser).CloseWrite()
 		}()
 		all, err := io.ReadAll(nc)
@@ -300,7 +300,7 @@ func TestMuchGoesBothWaysAtOnce(t *testing.T) {
 	})
 }
 
-// TestNoiseInsteadOfTLSIsRejected, whenever it comes, and costs no goroutine.
+// TestNoiseInsteadOfTLSIsRejected: before and after the handshake, and needs no goroutine.
 func TestNoiseInsteadOfTLSIsRejected(t *testing.T) {
 	t.Parallel()
 	tlsRigs(t, func(t *testing.T, r rig) {
@@ -334,10 +334,10 @@ func TestNoiseInsteadOfTLSIsRejected(t *testing.T) {
 		// After the handshake, too, for which a client has more time here.
 		s = start(t, r, &server.Server{Handler: p})
 		_, nc := p.connect(t, s)
-		_, err := raw(nc).Write([]byte("\x17\x03\x03\x00\x20no record that anybody has encrypted"))
+		_, err := raw(nc).Write([]byte("\x17\x03\x03\x00\x20this is no record of the session"))
 		testkit.Must(t, err)
 		if _, err := nc.Read(make([]byte, 1)); !isAlert(err) {
-			t.Errorf("the client is told %v, want an alert", err)
+			t.Errorf("the client reads %v, want an alert", err)
 		}
 		if reason := testkit.Await(t, p.closed, "Close"); reason == nil || reason == io.EOF {
 			t.Errorf("the reason is %v", reason)
@@ -347,13 +347,13 @@ func TestNoiseInsteadOfTLSIsRejected(t *testing.T) {
 	})
 }
 
-// clientHello is what a client says first.
+// clientHello returns a ClientHello.
 func clientHello(t testing.TB) []byte {
 	t.Helper()
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	go func() {
-		_ = tls.Client(theirs, clientTLS()).Handshake() // fails, since nobody answers
+		_ = tls.Client(theirs, clientTLS()).Handshake() // fails, since it gets no answer
 		theirs.Close()
 	}()
 	p := make([]byte, 1<<14)

@@ -18,7 +18,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// programLoops makes n loops that the test runs, and closes them when it ends.
+// programLoops makes n loops that goroutines of the test run, and closes them when it ends.
 func programLoops(t *testing.T, n int, driver event.Driver) []*event.Loop {
 	t.Helper()
 	var loops []*event.Loop
@@ -143,7 +143,7 @@ func TestCloseLeavesNothingOnAnyLoops(t *testing.T) {
 	})
 }
 
-// Several servers share the loops of the program, and the end of one is not noticed by the others.
+// Several servers share the loops of the program, and the end of one has no effect on the others.
 func TestServersShareLoops(t *testing.T) {
 	loops := programLoops(t, 2, event.DriverDefault)
 	var servers []*running
@@ -168,7 +168,7 @@ func TestServersShareLoops(t *testing.T) {
 	}
 }
 
-// A server on a loop of the program refuses to wait for that loop on it.
+// TestShutdownOnALoopOfTheProgramIsRefused: it would wait for that loop.
 func TestShutdownOnALoopOfTheProgramIsRefused(t *testing.T) {
 	loops := programLoops(t, 1, event.DriverDefault)
 	s := start(t, rig{"tcp", false, 0}, &server.Server{Handler: calls{}, UseLoops: loops})
@@ -242,7 +242,7 @@ func TestALoopThatTheProgramClosesEndsWhatItServes(t *testing.T) {
 	s.shutdown(t)
 }
 
-// ending is a handler that tells the test of the end of a connection.
+// ending is a handler that reports the end of a connection to the test.
 type ending struct {
 	closed chan error
 	server.Handler
@@ -285,7 +285,8 @@ func TestARequestOutlivesItsLoop(t *testing.T) {
 	}
 }
 
-// A loop that does not run holds a Shutdown up until its context ends. When the loop runs again, or is closed, the rest is removed.
+// A loop that does not run holds a Shutdown up until its context ends. When the loop runs again, or is closed, the server's connections and
+// events are removed.
 func TestShutdownOfALoopThatDoesNotRun(t *testing.T) {
 	for name, goOn := range map[string]func(l *event.Loop) error{
 		"runs again": func(l *event.Loop) error { return l.Run(context.Background()) },
@@ -325,7 +326,7 @@ func TestLoopsAreThereAfterStart(t *testing.T) {
 	}
 }
 
-// UseLoops that make no sense are ErrInvalid, which names the field, and a closed loop is ErrLoopClosed. Nothing is left on the others.
+// Invalid UseLoops are ErrInvalid, which names the field, and a closed loop is ErrLoopClosed. Nothing is left on the others.
 func TestUseLoopsIsChecked(t *testing.T) {
 	loops := programLoops(t, 1, event.DriverDefault)
 	closed, err := event.NewLoop(nil)

@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWaterMarksAreReportedAlternately: high, low, high, low, each when it is so, and nothing is read between high and low.
+// TestWaterMarksAreReportedAlternately: high, low, high, low, each at its mark, and the connection is not read between high and low.
 func TestWaterMarksAreReportedAlternately(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -27,20 +27,28 @@ func TestWaterMarksAreReportedAlternately(t *testing.T) {
 			defer mu.Unlock()
 			log = append(log, what)
 			if wrong {
-				t.Errorf("%s was told when it is not so", what)
+				t.Errorf("%s was called on the wrong side of its mark", what)
 			}
 		}
-		var choked atomic.Bool
-		var highs, lows atomic.Int32 // a client's kernel may take so much that the one follows the other at once
+		var overHighWater atomic.Bool
+		var highs, lows atomic.Int32 // the client's kernel may buffer so much that one follows the other at once
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
-			if choked.Load() {
+			if overHighWater.Load() {
 				t.Error("Data was called between the high mark and the low one")
 			}
 			return len(p), nil
 		}})
 		h := markProbe{p,
-			func(c *server.Conn) { choked.Store(true); highs.Add(1); tell("high", c.Stats().BufferedBytes < high) },
-			func(c *server.Conn) { choked.Store(false); lows.Add(1); tell("low", c.Stats().BufferedBytes > low) }}
+			func(c *server.Conn) {
+				overHighWater.Store(true)
+				highs.Add(1)
+				tell("high", c.Stats().BufferedBytes < high)
+			},
+			func(c *server.Conn) {
+				overHighWater.Store(false)
+				lows.Add(1)
+				tell("low", c.Stats().BufferedBytes > low)
+			}}
 		s := start(t, r, &server.Server{Handler: h, HighWater: high, LowWater: low, Socket: tight()})
 		c, nc := p.connect(t, s)
 		for i := range int32(3) {
@@ -58,19 +66,19 @@ func TestWaterMarksAreReportedAlternately(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if got := strings.Join(log, " "); got != "high low high low high low" {
-			t.Errorf("told: %s", got)
+			t.Errorf("called: %s", got)
 		}
 	})
 }
 
-// TestReadMarksAreTheHandlersOwn: one that takes 10 to 20 bytes at a time, as with libevent's marks for reading, gets all there is, in
-// whatever pieces it comes, and is not called again until there is more.
+// TestReadMarksAreTheHandlersOwn: a handler that consumes 10 to 20 bytes at a time, as with libevent's read marks, is given all input, in
+// pieces of any size, and is not called again until there is more.
 func TestReadMarksAreTheHandlersOwn(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const low, high = 10, 20
 		all := noise(65_000)
 		var got []byte
-		waiting, idle := 0, 0 // bytes that were too few; calls with no more than them
+		waiting, idle := 0, 0 // bytes that were too few; calls without new bytes
 		done := make(chan struct{})
 		p := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) {
 			if len(p) < low {
@@ -106,7 +114,7 @@ func TestReadMarksAreTheHandlersOwn(t *testing.T) {
 }
 
 // TestAClientThatDoesNotReadTakesBoundedMemory: a client that sends requests and never reads the answers makes the server stop reading at
-// the high mark, not keep them all.
+// the high mark.
 func TestAClientThatDoesNotReadTakesBoundedMemory(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -125,7 +133,7 @@ func TestAClientThatDoesNotReadTakesBoundedMemory(t *testing.T) {
 				}
 			}
 		}()
-		for rest := true; rest; { // the kernel may take so much that there is a next time
+		for rest := true; rest; { // the kernel may accept so much that it is repeated
 			select {
 			case <-high:
 			case <-time.After(time.Second):
@@ -145,7 +153,8 @@ func TestAClientThatDoesNotReadTakesBoundedMemory(t *testing.T) {
 	})
 }
 
-// TestPipelinedRequestsDoNotOverrunTheOutput: what takes one message at a time is given no more than its answers have room for.
+// TestPipelinedRequestsDoNotOverrunTheOutput: a handler that consumes one message at a time is given no more of them than its output has
+// room for answers.
 func TestPipelinedRequestsDoNotOverrunTheOutput(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const requests, size = 5000, 2000
@@ -168,7 +177,7 @@ func TestPipelinedRequestsDoNotOverrunTheOutput(t *testing.T) {
 	})
 }
 
-// TestPauseReadHoldsAllInputBack until ResumeRead, from whichever goroutine they come; and nothing is lost.
+// TestPauseReadHoldsAllInputBack: until ResumeRead, from any goroutine, and nothing is lost.
 func TestPauseReadHoldsAllInputBack(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -180,7 +189,7 @@ func TestPauseReadHoldsAllInputBack(t *testing.T) {
 				t.Error("Data was called while reading was paused")
 			}
 			got.Add(1)
-			if p[0] == 'p' { // pauses after this byte, with more behind it
+			if p[0] == 'p' { // pauses after this byte, before the next ones
 				paused.Store(true)
 				c.PauseRead(nil)
 			}
@@ -208,7 +217,7 @@ func TestPauseReadHoldsAllInputBack(t *testing.T) {
 	})
 }
 
-// TestAResetIsNoticedWhileReadingIsPaused and does not make the loop spin.
+// TestAResetIsNoticedWhileReadingIsPaused: and the loop does not spin.
 func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
 	t.Parallel()
 	inAllRigs(t, func(t *testing.T, r rig) {
@@ -232,7 +241,8 @@ func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
 	})
 }
 
-// TestAHalfCloseWaitsWhileReadingIsPaused: nothing spins, nothing is lost, and it is told after ResumeRead, behind what was sent.
+// TestAHalfCloseWaitsWhileReadingIsPaused: the loop does not spin, nothing is lost, and the end is reported after ResumeRead, after the
+// input before it.
 func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -262,8 +272,8 @@ func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
 	})
 }
 
-// TestAnEndOfTheStreamDoesNotSpin: an end of the stream that is known, and of which nothing more is to be made, costs no turns; neither does
-// a reset after it, or a buffer that has room.
+// TestAnEndOfTheStreamDoesNotSpin: after an end of the stream that was handled, the loop does not turn, and not after a reset that follows
+// it or while the send buffer has room.
 func TestAnEndOfTheStreamDoesNotSpin(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -273,7 +283,7 @@ func TestAnEndOfTheStreamDoesNotSpin(t *testing.T) {
 		c, nc := p.connect(t, s)
 		const n = 3 << 20
 		testkit.Must(t, c.WriteNotify(make([]byte, n), nil))
-		if _, err := io.CopyN(io.Discard, nc, n); err != nil { // after which the kernel has room again
+		if _, err := io.CopyN(io.Discard, nc, n); err != nil { // then the kernel has room again
 			t.Fatal(err)
 		}
 		isIdle(t, s)
@@ -292,7 +302,7 @@ func TestAnEndOfTheStreamDoesNotSpin(t *testing.T) {
 	})
 }
 
-// TestLowWaterFollowsEveryRefusal, so that who keeps what was refused can write it then, however little the output may hold.
+// TestLowWaterFollowsEveryRefusal: so that a handler can repeat the write then, also with a small MaxOutput.
 func TestLowWaterFollowsEveryRefusal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		want := noise(3 << 20)

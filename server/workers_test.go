@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestAnswersKeepTheOrderOfRequests with handlers of random duration, one request of a connection at a time.
+// TestAnswersKeepTheOrderOfRequests: with handlers of random duration, one request of a connection at a time.
 func TestAnswersKeepTheOrderOfRequests(t *testing.T) {
 	for _, depth := range []int{16, 1000} {
 		each(t, func(t *testing.T, r rig) {
@@ -60,7 +60,7 @@ func TestAnswersKeepTheOrderOfRequests(t *testing.T) {
 	}
 }
 
-// TestDataIsNotCalledWhileAWorkerHasARequest, not even that of a handler which the request has chosen.
+// TestDataIsNotCalledWhileAWorkerHasARequest: also not that of a handler that the request has set.
 func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, goOn := make(chan struct{}), make(chan struct{})
@@ -87,7 +87,7 @@ func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
 		send(t, nc, "upgrade\nraw")
 		testkit.Await(t, begun, "the request")
 		send(t, nc, " bytes")
-		other := s.dial(t) // the loop has gone around when this is answered
+		other := s.dial(t) // when it is answered, the loop has completed a turn
 		for range 3 {
 			testkit.Must(t, pipelined(other, "other", 1))
 		}
@@ -116,7 +116,7 @@ func TestABlockedHandlerDelaysNoOtherConnection(t *testing.T) {
 				others := make([]net.Conn, 10)
 				for i := range others {
 					others[i] = s.dial(t)
-					testkit.Must(t, pipelined(others[i], "hello", 1)) // hands are shaken
+					testkit.Must(t, pipelined(others[i], "hello", 1)) // the handshake has ended
 				}
 				send(t, stuck, "block\nbehind it\n")
 				for round := range 20 {
@@ -178,7 +178,7 @@ func TestAsManyHandlersRunAsThereAreWorkers(t *testing.T) {
 	})
 }
 
-// TestNoRequestIsLostBetweenWorkers has many clients keep few workers going to sleep and being woken.
+// TestNoRequestIsLostBetweenWorkers makes few workers sleep and wake often by many clients.
 func TestNoRequestIsLostBetweenWorkers(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Workers: 3, Queue: 4, Handler: echoLines()})

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// wrapper wraps a handler and says so.
+// wrapper wraps a handler and has Unwrap.
 type wrapper struct{ server.Handler }
 
 func (w wrapper) Unwrap() server.Handler { return w.Handler }
@@ -20,7 +20,7 @@ func (w wrapper) Unwrap() server.Handler { return w.Handler }
 // embedded has a Dispatcher's methods.
 type embedded struct{ *server.Dispatcher }
 
-// wrappings are the ways to wrap a Dispatcher.
+// wrappings has the ways to wrap a Dispatcher.
 var wrappings = map[string]func(d *server.Dispatcher) server.Handler{
 	"none":            func(d *server.Dispatcher) server.Handler { return d },
 	"Unwrap":          func(d *server.Dispatcher) server.Handler { return wrapper{d} },
@@ -31,7 +31,7 @@ var wrappings = map[string]func(d *server.Dispatcher) server.Handler{
 	"a HandlerFunc's": func(d *server.Dispatcher) server.Handler { return firstData{wrapper{d}} },
 }
 
-// firstData does something of its own with what comes.
+// firstData handles the input before the wrapped handler.
 type firstData struct{ wrapper }
 
 func (h firstData) Data(c *server.Conn, p []byte) (int, error) { return h.wrapper.Data(c, p) }
@@ -50,7 +50,7 @@ func eachWrapping(t *testing.T, test func(t *testing.T, d *server.Dispatcher, wr
 	}
 }
 
-// TestAWrapperKeepsTheFramingsLimit, which is larger than MaxInput, and several messages in one piece.
+// TestAWrapperKeepsTheFramingsLimit: which is larger than MaxInput, and several messages in one piece.
 func TestAWrapperKeepsTheFramingsLimit(t *testing.T) {
 	eachWrapping(t, func(t *testing.T, d *server.Dispatcher, wrap func(*server.Dispatcher) server.Handler) {
 		d.Framing = framing.Split{Func: bufio.ScanLines, Max: 1 << 20}
@@ -62,7 +62,7 @@ func TestAWrapperKeepsTheFramingsLimit(t *testing.T) {
 	})
 }
 
-// TestAWrapperKeepsMalformed: the connection takes a last answer, behind those to what came before.
+// TestAWrapperKeepsMalformed: the connection sends a last answer, after those to earlier requests.
 func TestAWrapperKeepsMalformed(t *testing.T) {
 	eachWrapping(t, func(t *testing.T, d *server.Dispatcher, wrap func(*server.Dispatcher) server.Handler) {
 		d.Framing = framing.Split{Func: bufio.ScanLines, Max: 100}
@@ -79,7 +79,7 @@ func TestAWrapperKeepsMalformed(t *testing.T) {
 	})
 }
 
-// TestAWrapperKeepsTheLastMessageAndTheEnd of the stream.
+// TestAWrapperKeepsTheLastMessageAndTheEnd: of the stream.
 func TestAWrapperKeepsTheLastMessageAndTheEnd(t *testing.T) {
 	eachWrapping(t, func(t *testing.T, d *server.Dispatcher, wrap func(*server.Dispatcher) server.Handler) {
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: wrap(d)})
@@ -103,7 +103,7 @@ func TestAWrapperKeepsTheLastMessageAndTheEnd(t *testing.T) {
 	})
 }
 
-// TestAWrapperKeepsTheWaterMarks of the Dispatcher.
+// TestAWrapperKeepsTheWaterMarks: of the Dispatcher.
 func TestAWrapperKeepsTheWaterMarks(t *testing.T) {
 	eachWrapping(t, func(t *testing.T, d *server.Dispatcher, wrap func(*server.Dispatcher) server.Handler) {
 		marks := make(chan string, 1000)
@@ -125,7 +125,7 @@ func TestAWrapperKeepsTheWaterMarks(t *testing.T) {
 	})
 }
 
-// overriding replaces what it implements.
+// overriding replaces the methods that it implements.
 type overriding struct{ wrapper }
 
 func (overriding) EOF(c *server.Conn) {
@@ -136,7 +136,7 @@ func (overriding) EOF(c *server.Conn) {
 func (overriding) InputError(c *server.Conn, _ error) { _, _ = c.WriteString("wrapper's error") }
 func (overriding) MaxInput() int                      { return 1 << 20 }
 
-// TestAWrapperReplacesWhatItImplements, and only that.
+// TestAWrapperReplacesWhatItImplements: and only that.
 func TestAWrapperReplacesWhatItImplements(t *testing.T) {
 	d := echoLines()
 	d.Framing = framing.Split{Func: bufio.ScanLines, Max: 100}
@@ -158,7 +158,7 @@ type ring struct{ calls }
 
 func (r *ring) Unwrap() server.Handler { return r }
 
-// TestAHandlerThatCannotWorkIsRefused wherever it is given, also behind a wrapper.
+// TestAHandlerThatCannotWorkIsRefused by every call that takes one, also in a wrapper.
 func TestAHandlerThatCannotWorkIsRefused(t *testing.T) {
 	for name, h := range map[string]server.Handler{
 		"no framing": wrapper{&server.Dispatcher{}}, "nil Dispatcher": wrapper{(*server.Dispatcher)(nil)}, "nil HandlerFunc": wrapper{server.HandlerFunc(nil)},

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits, whatever its size, and refused whole from then on.
+// TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits: whatever its size, and refused as a whole from then on.
 func TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit = 100_000
@@ -20,7 +20,7 @@ func TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: p, MaxOutput: limit, Socket: tight()})
 		c, nc := p.connect(t, s)
 		accepted := 0
-		onLoop(t, c, func() { // which cannot flush meanwhile
+		onLoop(t, c, func() { // the loop cannot flush meanwhile
 			for _, step := range []struct {
 				size int
 				want error
@@ -60,7 +60,7 @@ func TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// TestMaxBufferedBoundsTheWholeServer over connections none of which is at its own limit.
+// TestMaxBufferedBoundsTheWholeServer: with connections that are not at their own limits.
 func TestMaxBufferedBoundsTheWholeServer(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit, piece = 1 << 20, 10_000
@@ -87,7 +87,7 @@ func TestMaxBufferedBoundsTheWholeServer(t *testing.T) {
 				t.Errorf("a connection holds %d bytes, which is its own limit", n)
 			}
 		}
-		if n := s.Stats().BufferedBytes; n > limit+2*(piece+20<<10) { // what the last write takes, with TLS
+		if n := s.Stats().BufferedBytes; n > limit+2*(piece+20<<10) { // the memory of the last write, with TLS
 			t.Errorf("the server holds %d bytes, the limit is %d", n, limit)
 		}
 		for _, c := range conns[:4] {
@@ -99,7 +99,7 @@ func TestMaxBufferedBoundsTheWholeServer(t *testing.T) {
 	})
 }
 
-// TestWritesAfterTheEndSayErrClosed for every way to write, with the reason, and none of them has an outcome.
+// TestWritesAfterTheEndSayErrClosed: for every way to write, with the reason, and no completion is called.
 func TestWritesAfterTheEndSayErrClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -124,7 +124,7 @@ func TestWritesAfterTheEndSayErrClosed(t *testing.T) {
 				}
 			}
 		}
-		check() // whether its loop has come by or not
+		check() // whether its loop has handled it or not
 		if reason := testkit.Await(t, p.closed, "Close"); !errors.Is(reason, server.ErrAborted) {
 			t.Errorf("the reason is %v", reason)
 		}
@@ -146,11 +146,11 @@ func TestWritesAfterTheEndSayErrClosed(t *testing.T) {
 		}
 		s.shutdown(t)
 		s.drained(t)
-		check() // and the loop is gone, too
+		check() // and after the end of the loop
 	})
 }
 
-// TestEveryWriteHasOneOutcome on the connection's loop: nil when the kernel has it, else the reason.
+// TestEveryWriteHasOneOutcome: on the connection's loop: nil when the kernel has it, else the reason.
 func TestEveryWriteHasOneOutcome(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -169,7 +169,7 @@ func TestEveryWriteHasOneOutcome(t *testing.T) {
 			t.Errorf("%d of %d writes succeeded", good, 3*small)
 		}
 
-		// From now on the client reads nothing: what the kernel does not take fails, and the two are all there is.
+		// From now on the client reads nothing: writes that the kernel does not accept fail, and no third outcome exists.
 		var late outcomes
 		n := 0
 		for piece := make([]byte, 1000); ; n++ {
@@ -183,7 +183,7 @@ func TestEveryWriteHasOneOutcome(t *testing.T) {
 		testkit.Await(t, p.closed, "Close")
 		good := late.check(t, n)
 		if good == n {
-			t.Error("all writes succeeded, which nobody read")
+			t.Error("all writes succeeded, although the client reads nothing")
 		}
 		for what, errs := range late.told {
 			if err := errs[0]; err != nil && (!errors.Is(err, server.ErrClosed) || !errors.Is(err, server.ErrAborted)) {
@@ -198,7 +198,7 @@ func TestEveryWriteHasOneOutcome(t *testing.T) {
 	})
 }
 
-// TestOwnedBytesAreNotCopied: the memory that goes out is the caller's, until it is released.
+// TestOwnedBytesAreNotCopied: the caller's memory is sent, until it is released.
 func TestOwnedBytesAreNotCopied(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -210,7 +210,7 @@ func TestOwnedBytesAreNotCopied(t *testing.T) {
 			testkit.Must(t, c.WriteOwned(owned, func(err error) { released <- err }))
 			_, err := c.Write(copied)
 			testkit.Must(t, err)
-			// Breaking the rule shows whose memory it is. The loop is here, so that nobody reads it meanwhile.
+			// A change against the rule shows that the memory is not copied. This is the loop's goroutine, so no other reads it meanwhile.
 			copy(owned, "later!")
 			copy(copied, "later!")
 		})
@@ -219,7 +219,7 @@ func TestOwnedBytesAreNotCopied(t *testing.T) {
 	})
 }
 
-// TestWritevIsOneWrite: all of it together, among writers of the same.
+// TestWritevIsOneWrite: its slices are sent together, beside other writers.
 func TestWritevIsOneWrite(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

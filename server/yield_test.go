@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// yielding echoes a few lines at a time, and then lets others have their turn.
+// yielding echoes a few lines at a time, and then yields.
 func yielding(atATime int) calls {
 	return calls{data: func(c *server.Conn, p []byte) (n int, err error) {
 		for range atATime {
@@ -39,7 +39,7 @@ func numbered(n int) string {
 	return b.String()
 }
 
-// TestAHandlerThatYieldsGetsTheRestInTheNextTurn, all of it, in order, and though nothing more comes.
+// TestAHandlerThatYieldsGetsTheRestInTheNextTurn: all of it, in order, also if no more input arrives.
 func TestAHandlerThatYieldsGetsTheRestInTheNextTurn(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const atATime = 10
@@ -60,14 +60,14 @@ func TestAHandlerThatYieldsGetsTheRestInTheNextTurn(t *testing.T) {
 		go func() { _, _ = io.WriteString(nc, lines) }()
 		expect(t, nc, lines)
 		onLoop(t, c, func() {
-			if most > 2*atATime { // what was left, and what has come since
+			if most > 2*atATime { // the input that was left, and new input
 				t.Errorf("%d lines in one turn", most)
 			}
 		})
 	})
 }
 
-// TestWhatIsLeftByAYieldIsServedBeforeTheEnd: the peer's end, a shutdown.
+// TestWhatIsLeftByAYieldIsServedBeforeTheEnd: before the peer's end, and before a shutdown.
 func TestWhatIsLeftByAYieldIsServedBeforeTheEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		lines := numbered(2000)
@@ -97,7 +97,7 @@ func TestWhatIsLeftByAYieldIsServedBeforeTheEnd(t *testing.T) {
 	})
 }
 
-// TestAYieldOfNothingIsAWaitForMore: a handler that has consumed nothing is not asked again until more has come.
+// TestAYieldOfNothingIsAWaitForMore: a handler that has consumed nothing is not called again until more bytes have arrived.
 func TestAYieldOfNothingIsAWaitForMore(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var asked atomic.Int32
@@ -127,28 +127,28 @@ func TestAYieldOfNothingIsAWaitForMore(t *testing.T) {
 func TestAYieldDelaysNoOtherCommand(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		lines := numbered(500)
-		wishes := map[string]func(c *server.Conn){
+		commands := map[string]func(c *server.Conn){
 			"pause":      func(c *server.Conn) { c.PauseRead(nil); go c.ResumeRead(nil) },
 			"closeWrite": func(c *server.Conn) { _ = c.CloseWrite() },
 			"closeRead":  func(c *server.Conn) { _ = c.CloseRead(); _ = c.CloseWrite() },
 			"flush":      func(c *server.Conn) { c.Close() },
 			"abort":      func(c *server.Conn) { c.Abort() },
 		}
-		for name, wish := range wishes {
-			times, wished := 0, false
+		for name, command := range commands {
+			times, called := 0, false
 			p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
-				if times++; times == 3 && !wished {
-					wished = true
-					wish(c)
+				if times++; times == 3 && !called {
+					called = true
+					command(c)
 				}
 				return min(len(p), 100), server.ErrYield
 			}})
 			s := start(t, r, &server.Server{Handler: p})
 			_, nc := p.connect(t, s)
-			_, _ = io.WriteString(nc, lines) // it may be gone in the middle
+			_, _ = io.WriteString(nc, lines) // may fail in the middle
 			_ = closeHalf(nc)                // may be gone
 			_, _ = io.Copy(io.Discard, nc)   // a reset is an end, too
-			_ = nc.Close()                   // TLS complains where the other side has gone
+			_ = nc.Close()                   // fails with TLS if the peer has closed
 			testkit.Await(t, p.closed, name)
 			testkit.Must(t, s.Close())
 		}
