@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -300,5 +301,32 @@ func TestAFileThatIsReadWhenAConnectionBreaksIsReported(t *testing.T) {
 	s.drained(t)
 	if len(ended) > 0 {
 		t.Errorf("done was called again: %v", <-ended)
+	}
+}
+
+// TestRequestsOfABrokenConnectionAreServedInBatches, as those of others: a peer that leaves many of them behind costs no turn for each.
+func TestRequestsOfABrokenConnectionAreServedInBatches(t *testing.T) {
+	const requests = 10_000
+	began, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	served := 0
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
+		if served++; served == 1 {
+			close(began)
+			<-goOn
+			<-w.Context().Done() // the reset has been noticed
+		}
+		if served == requests {
+			close(ended)
+		}
+	})})
+	nc := s.dial(t)
+	send(t, nc, strings.Repeat("g\n", requests))
+	testkit.Await(t, began, "the first request")
+	reset(t, nc)
+	before := s.Stats().Loops[0].Loop.Turns
+	close(goOn)
+	testkit.Await(t, ended, "the last request")
+	if turns := s.Stats().Loops[0].Loop.Turns - before; turns > requests/8 {
+		t.Errorf("%d requests of a broken connection took %d turns", requests, turns)
 	}
 }

@@ -62,14 +62,14 @@ func (in *input) takeFirst(c *Conn) []byte {
 }
 
 // mayGoOn reports whether the worker may answer another message of the input: not if the last request has changed the connection's handler
-// or paused reading, or if the output is above HighWater.
+// or paused reading, or if the output is above HighWater. On a broken connection it may: its input is still handled.
 func (in *input) mayGoOn(c *Conn) bool {
 	r := &in.reply
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state <= connHalf && !c.pauseRequested() && (c.ext == nil || !c.ext.fresh) && c.held()+len(r.buf) < c.loop.srv.cfg.HighWater
+	return c.state < connClosing && !c.pauseRequested() && (c.ext == nil || !c.ext.fresh) && c.held()+len(r.buf) < c.loop.srv.cfg.HighWater
 }
 
 // next returns the next message, and skips the bytes that the framing skips. It returns nil if no message is complete or the stream is
