@@ -155,8 +155,8 @@ func TestBroadcastReportsEveryRefusal(t *testing.T) {
 				testkit.Await(t, reasons, "Close")
 			}
 		}
-		told := make(chan error, len(conns))
-		refused := server.Broadcast(conns, []byte("news"), func(c *server.Conn, err error) { told <- err })
+		reported := make(chan error, len(conns))
+		refused := server.Broadcast(conns, []byte("news"), func(c *server.Conn, err error) { reported <- err })
 		if len(refused) != 5 {
 			t.Fatalf("%d connections refused, want 5", len(refused))
 		}
@@ -168,7 +168,7 @@ func TestBroadcastReportsEveryRefusal(t *testing.T) {
 		}
 		for i := 1; i < len(clients); i += 2 {
 			expect(t, clients[i], "news")
-			testkit.Must(t, testkit.Await(t, told, "the outcome"))
+			testkit.Must(t, testkit.Await(t, reported, "the outcome"))
 		}
 		hangUp(clients...)
 		s.shutdown(t)

@@ -165,29 +165,29 @@ func TestOutcomesComeInTheOrderOfTheWrites(t *testing.T) {
 	})
 }
 
-// placed is a framing of lines that records its cursors.
-type placed struct {
+// recording is a framing of lines that records its cursors.
+type recording struct {
 	framing.Framing
-	places chan int
+	cursors chan int
 }
 
-func (f placed) Next(data []byte, cursor int, atEOF bool) (framing.Result, error) {
+func (f recording) Next(data []byte, cursor int, atEOF bool) (framing.Result, error) {
 	if len(data) > 0 {
-		offer(f.places, cursor)
+		offer(f.cursors, cursor)
 	}
 	return f.Framing.Next(data, cursor, atEOF)
 }
 
-// TestAFramingsPlaceIsKept: from one read to the next, so that a long message is not scanned again after each.
-func TestAFramingsPlaceIsKept(t *testing.T) {
+// TestAFramingsCursorIsKept: from one read to the next, so that a long message is not scanned again after each.
+func TestAFramingsCursorIsKept(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		f := placed{framing.Lines{}, make(chan int, 100)}
+		f := recording{framing.Lines{}, make(chan int, 100)}
 		d := &server.Dispatcher{Framing: f, Serve: func(w server.Reply, p []byte) { _, _ = w.Write(append(p, '\n')) }}
 		s := start(t, r, &server.Server{Handler: d})
 		nc := s.dial(t)
 		for i, part := range []string{"0123456789", "abcdefghij", "klm\nrest", "of it"} {
 			send(t, nc, part)
-			if got, want := testkit.Await(t, f.places, "Next"), []int{0, 10, 20, 4}[i]; got != want {
+			if got, want := testkit.Await(t, f.cursors, "Next"), []int{0, 10, 20, 4}[i]; got != want {
 				t.Errorf("part %d: Next is called with place %d, want %d", i, got, want)
 			}
 			if i == 2 {
@@ -198,8 +198,8 @@ func TestAFramingsPlaceIsKept(t *testing.T) {
 						onLoop(t, c, func() {})
 					}
 				}
-				for len(f.places) > 0 {
-					<-f.places
+				for len(f.cursors) > 0 {
+					<-f.cursors
 				}
 			}
 		}

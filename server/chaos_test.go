@@ -42,8 +42,8 @@ type chaos struct {
 // r returns a new generator for each use, so that a seed determines most choices.
 func (k *chaos) r() *rand.Rand { return rand.New(rand.NewPCG(k.seed, k.n.Add(1))) }
 
-// outcome counts a call that has one outcome: accepted is called with the result of the call, told with the outcome.
-func (k *chaos) outcome() (told, accepted func(error)) {
+// outcome counts a call that has one outcome: accepted is called with the result of the call, reported with the outcome.
+func (k *chaos) outcome() (reported, accepted func(error)) {
 	var n atomic.Int32
 	k.pending.Add(1)
 	return func(error) {

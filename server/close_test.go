@@ -217,10 +217,10 @@ func TestBothHalvesClosedIsTheEnd(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) {}}})
 		closeOurs := func(c *server.Conn, _ net.Conn) { testkit.Must(t, c.CloseWrite()) }
 		closeTheirs := func(_ *server.Conn, nc net.Conn) { closeWrite(t, nc) }
-		deafen := func(c *server.Conn, _ net.Conn) { testkit.Must(t, c.CloseRead()) }
+		discardInput := func(c *server.Conn, _ net.Conn) { testkit.Must(t, c.CloseRead()) }
 		for i, steps := range [][]func(*server.Conn, net.Conn){
 			{closeOurs, closeTheirs}, {closeTheirs, closeOurs},
-			{deafen, closeOurs, closeTheirs}, {deafen, closeTheirs, closeOurs}, {closeOurs, deafen, closeTheirs},
+			{discardInput, closeOurs, closeTheirs}, {discardInput, closeTheirs, closeOurs}, {closeOurs, discardInput, closeTheirs},
 			{closeOurs, closeTheirs, func(c *server.Conn, _ net.Conn) { c.Close() }},
 		} {
 			c, nc := p.connect(t, s)

@@ -127,19 +127,19 @@ func onLoop(t testing.TB, c *server.Conn, fn func()) {
 
 // outcomes collects the results of writes, each of which must be reported once, on its connection's loop.
 type outcomes struct {
-	mu     sync.Mutex
-	told   map[string][]error
-	abroad int // reports on other goroutines than the loop's
+	mu       sync.Mutex
+	reported map[string][]error
+	abroad   int // reports on other goroutines than the loop's
 }
 
 func (o *outcomes) of(c *server.Conn, name string) func(error) {
 	return func(err error) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		if o.told == nil {
-			o.told = map[string][]error{}
+		if o.reported == nil {
+			o.reported = map[string][]error{}
 		}
-		o.told[name] = append(o.told[name], err)
+		o.reported[name] = append(o.reported[name], err)
 		if !c.Loop().OnLoop() {
 			o.abroad++
 		}
@@ -149,7 +149,7 @@ func (o *outcomes) of(c *server.Conn, name string) func(error) {
 func (o *outcomes) len() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.told)
+	return len(o.reported)
 }
 
 // check fails the test unless there were exactly n outcomes, each reported once, on its loop. It returns the number of those without an error.
@@ -157,13 +157,13 @@ func (o *outcomes) check(t testing.TB, n int) (good int) {
 	t.Helper()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.told) != n {
-		t.Errorf("%d writes have an outcome, want %d", len(o.told), n)
+	if len(o.reported) != n {
+		t.Errorf("%d writes have an outcome, want %d", len(o.reported), n)
 	}
 	if o.abroad > 0 {
 		t.Errorf("%d outcomes were not reported on the connection's loop", o.abroad)
 	}
-	for name, errs := range o.told {
+	for name, errs := range o.reported {
 		if len(errs) != 1 {
 			t.Errorf("%s was reported %d times: %v", name, len(errs), errs)
 		}

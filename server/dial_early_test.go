@@ -197,11 +197,11 @@ func TestWhatWasWrittenBeforeACloseDuringADialIsSent(t *testing.T) {
 			host := map[bool]string{true: "localhost", false: "127.0.0.1"}[kind == "name"]
 			c, err := s.Dial(context.Background(), "tcp", net.JoinHostPort(host, port), &o)
 			testkit.Must(t, err)
-			told := make(chan error, 1)
-			testkit.Must(t, c.WriteNotify([]byte("message"), func(err error) { told <- err }))
+			reported := make(chan error, 1)
+			testkit.Must(t, c.WriteNotify([]byte("message"), func(err error) { reported <- err }))
 			c.Close()
 			reason := testkit.Await(t, p.closed, "Close")
-			if err := <-told; reason == nil && err != nil {
+			if err := <-reported; reason == nil && err != nil {
 				t.Errorf("closed with nil, although a write has failed: %v", err)
 			}
 			select {

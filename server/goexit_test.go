@@ -158,11 +158,11 @@ func TestATimerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 func TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall(t *testing.T) {
 	for _, aborted := range []bool{false, true} {
 		for _, every := range []int{3, 1} { // every third one, or each of them
-			var told atomic.Int32
+			var reported atomic.Int32
 			p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 				for i := range 10 {
 					testkit.Must(t, c.WriteNotify([]byte("x"), func(error) {
-						if told.Add(1); i%every == 0 {
+						if reported.Add(1); i%every == 0 {
 							runtime.Goexit()
 						}
 					}))
@@ -175,10 +175,10 @@ func TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall(t *testing.T) {
 			s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: p})
 			_, nc := p.connect(t, s)
 			send(t, nc, "x")
-			testkit.Until(t, "ten outcomes", func() bool { return told.Load() == 10 })
+			testkit.Until(t, "ten outcomes", func() bool { return reported.Load() == 10 })
 			testkit.Await(t, p.closed, "Close")
 			testkit.Must(t, s.Close())
-			if n := told.Load(); n != 10 {
+			if n := reported.Load(); n != 10 {
 				t.Errorf("%d of 10 outcomes were reported", n)
 			}
 		}

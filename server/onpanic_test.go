@@ -19,9 +19,9 @@ import (
 func TestAnOnPanicThatEndsItsGoroutineCostsOneConnection(t *testing.T) {
 	for _, where := range []string{"Open", "Data", "Serve", "Concurrent Serve", "Malformed", "Close", "done"} {
 		t.Run(where, func(t *testing.T) {
-			var told atomic.Int32
+			var reported atomic.Int32
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: panicking(where), Workers: 1, OnPanic: func(*server.Conn, any, []byte) {
-				told.Add(1)
+				reported.Add(1)
 				runtime.Goexit()
 			}})
 			for range 3 {
@@ -43,7 +43,7 @@ func TestAnOnPanicThatEndsItsGoroutineCostsOneConnection(t *testing.T) {
 				testkit.Must(t, nc.Close())
 			}
 			s.shutdown(t)
-			if n := told.Load(); n < 3 {
+			if n := reported.Load(); n < 3 {
 				t.Errorf("OnPanic was called %d times for 3 connections", n)
 			}
 		})

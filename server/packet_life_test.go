@@ -239,22 +239,22 @@ func TestAPanicCostsOneDatagram(t *testing.T) {
 		"loop": func(h server.PacketHandler) server.PacketHandler { return h }, "worker": server.DispatchPackets,
 	} {
 		t.Run(name, func(t *testing.T) {
-			told := make(chan any, 1)
+			reported := make(chan any, 1)
 			s := packetServer(t, &server.Server{OnPanic: func(c *server.Conn, v any, _ []byte) {
 				if c != nil {
 					t.Errorf("with connection %v", c.ID())
 				}
-				told <- v
+				reported <- v
 			}})
 			pc := s.listenPacket(t, where(func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 				if string(p) == "panic" {
-					panic("as told")
+					panic("as reported")
 				}
 				echoPacket(pc, p, from)
 			}))
 			nc := dialPacket(t, pc.LocalAddr().String())
 			send(t, nc, "panic")
-			if v := testkit.Await(t, told, "OnPanic"); v != "as told" {
+			if v := testkit.Await(t, reported, "OnPanic"); v != "as reported" {
 				t.Errorf("OnPanic was called with %v", v)
 			}
 			send(t, nc, "on")

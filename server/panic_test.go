@@ -170,16 +170,16 @@ func TestAPanicEndsTheProgram(t *testing.T) {
 
 // TestAPickLoopThatPanicsHasChosenNoLoop: a loop is chosen for the connection anyway.
 func TestAPickLoopThatPanicsHasChosenNoLoop(t *testing.T) {
-	told := make(chan any, 10)
+	reported := make(chan any, 10)
 	s := start(t, rig{"tcp", false, 2}, &server.Server{
 		Handler:  echoLines(),
 		PickLoop: func(net.Addr, int) int { panic("no idea") },
-		OnPanic:  func(c *server.Conn, v any, _ []byte) { told <- v },
+		OnPanic:  func(c *server.Conn, v any, _ []byte) { reported <- v },
 	})
 	nc := s.dial(t)
 	send(t, nc, "hello\n")
 	expect(t, nc, "hello\n")
-	if v := testkit.Await(t, told, "OnPanic"); v != "no idea" {
+	if v := testkit.Await(t, reported, "OnPanic"); v != "no idea" {
 		t.Errorf("OnPanic was called with %v", v)
 	}
 }

@@ -30,7 +30,7 @@ type stage struct {
 	listener *server.Listener
 	ready    chan struct{} // closed when the fields above are set
 	accepted atomic.Int64  // writes with an outcome,
-	told     atomic.Int64  // and outcomes
+	reported atomic.Int64  // and outcomes
 	mu       sync.Mutex
 	conns    []*server.Conn
 }
@@ -58,7 +58,7 @@ func (s *stage) outcome(err error) error {
 	return err
 }
 
-func (s *stage) done(error) { s.told.Add(1) }
+func (s *stage) done(error) { s.reported.Add(1) }
 
 // methods returns all methods that any goroutine may call, on a connection chosen at random.
 func (s *stage) methods() map[string]func(c *server.Conn) error {
@@ -307,7 +307,7 @@ func TestAnyMethodFromAnywhere(t *testing.T) {
 		testkit.Must(t, s.packets.Close())
 		s.shutdown(t)
 		waiting.Wait()
-		if a, n := s.accepted.Load(), s.told.Load(); a != n {
+		if a, n := s.accepted.Load(), s.reported.Load(); a != n {
 			t.Errorf("%d writes were accepted, and %d outcomes reported", a, n)
 		} else {
 			accepted += n

@@ -25,16 +25,16 @@ func TestThePartsOfAReplyStayTogether(t *testing.T) {
 				const requests = 40
 				long := strings.Repeat("F", 100<<10)
 				f := writeFile(t, []byte(long))
-				var told outcomes
+				var reported outcomes
 				s := start(t, r, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, m []byte) {
 					n := string(m)
 					_, err := fmt.Fprintf(w, "R%s ", n)
 					_, pushErr := w.Conn().WriteString("<push>")
-					err = errors.Join(err, pushErr, w.SendFile(f, 0, int64(len(long)), told.of(w.Conn(), "file "+n)))
+					err = errors.Join(err, pushErr, w.SendFile(f, 0, int64(len(long)), reported.of(w.Conn(), "file "+n)))
 					_, pushErr = w.Conn().WriteString("<push>")
-					err = errors.Join(err, pushErr, w.WriteOwned([]byte(" owned"), told.of(w.Conn(), "owned "+n)))
+					err = errors.Join(err, pushErr, w.WriteOwned([]byte(" owned"), reported.of(w.Conn(), "owned "+n)))
 					_, e := w.WriteString(" end.")
-					if err = errors.Join(err, e, w.Notify(told.of(w.Conn(), "all "+n))); err != nil {
+					if err = errors.Join(err, e, w.Notify(reported.of(w.Conn(), "all "+n))); err != nil {
 						t.Error(err)
 					}
 				}}})
@@ -58,7 +58,7 @@ func TestThePartsOfAReplyStayTogether(t *testing.T) {
 					}
 				}
 				s.shutdown(t)
-				if good := told.check(t, 3*requests); good != 3*requests || server.WaitingFiles(s.Server) != 0 {
+				if good := reported.check(t, 3*requests); good != 3*requests || server.WaitingFiles(s.Server) != 0 {
 					t.Errorf("%d of %d parts were written, %d files are counted", good, 3*requests, server.WaitingFiles(s.Server))
 				}
 				s.drained(t)
@@ -72,7 +72,7 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 	f := writeFile(t, noise(300<<10))
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 3} {
-			var told outcomes
+			var reported outcomes
 			var mu sync.Mutex
 			accepted := 0
 			count := func(err error) bool {
@@ -91,8 +91,8 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 				for i := 0; ; i++ {
 					id := fmt.Sprint(w.Conn().ID(), string(m), i)
 					_, _ = w.WriteString("a part ")
-					if !count(w.SendFile(f, 0, 300<<10, told.of(w.Conn(), id+"f"))) || !count(w.WriteOwned(make([]byte, 5000), told.of(w.Conn(), id+"o"))) ||
-						!count(w.Notify(told.of(w.Conn(), id+"n"))) {
+					if !count(w.SendFile(f, 0, 300<<10, reported.of(w.Conn(), id+"f"))) || !count(w.WriteOwned(make([]byte, 5000), reported.of(w.Conn(), id+"o"))) ||
+						!count(w.Notify(reported.of(w.Conn(), id+"n"))) {
 						return
 					}
 				}
@@ -119,7 +119,7 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 			testkit.Until(t, "the end of the connections", func() bool { return s.Stats().OpenConns == 0 })
 			s.shutdown(t)
 			mu.Lock()
-			told.check(t, accepted)
+			reported.check(t, accepted)
 			mu.Unlock()
 			s.drained(t)
 			if n := server.WaitingFiles(s.Server); n != 0 {

@@ -77,11 +77,11 @@ func TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Socket: tight(), Handler: markProbe{p, func(*server.Conn) {}, func(c *server.Conn) { offer(low, c) }}})
 	c, nc := p.connect(t, s)
 	var sent int
-	var told atomic.Int64
+	var reported atomic.Int64
 	var err error
 	onLoop(t, c, func() {
 		for ; err == nil; sent++ {
-			err = c.SendFile(f, 0, int64(len(content)), func(error) { told.Add(1) })
+			err = c.SendFile(f, 0, int64(len(content)), func(error) { reported.Add(1) })
 		}
 		sent--
 	})
@@ -95,7 +95,7 @@ func TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull(t *testing.T) {
 		}
 	}
 	testkit.Await(t, low, "LowWater")
-	testkit.Until(t, "every outcome", func() bool { return told.Load() == int64(sent) })
+	testkit.Until(t, "every outcome", func() bool { return reported.Load() == int64(sent) })
 	if st := s.Stats(); st.BufferedBytes != 0 || st.Full != 1 {
 		t.Errorf("%+v", st)
 	}
@@ -201,11 +201,11 @@ func TestAPipeThatBringsNothingKeepsNoServer(t *testing.T) {
 		defer pw.Close()
 		for range 2 { // the pipe can be used again
 			c, nc := p.connect(t, s)
-			told := make(chan error, 1)
-			testkit.Must(t, c.SendFile(pr, 0, 10, func(err error) { told <- err }))
+			reported := make(chan error, 1)
+			testkit.Must(t, c.SendFile(pr, 0, 10, func(err error) { reported <- err }))
 			onLoop(t, c, func() {})
 			c.Abort()
-			if err := testkit.Await(t, told, "the outcome"); !errors.Is(err, server.ErrAborted) {
+			if err := testkit.Await(t, reported, "the outcome"); !errors.Is(err, server.ErrAborted) {
 				t.Errorf("the outcome is %v", err)
 			}
 			hangUp(nc)
@@ -243,9 +243,9 @@ func TestFilesThatCannotBeSentFail(t *testing.T) {
 			p := newProbe(calls{})
 			s := start(t, r, &server.Server{Handler: p})
 			c, nc := p.connect(t, s)
-			told := make(chan error, 1)
-			testkit.Must(t, c.SendFile(f.file, f.offset, 9, func(err error) { told <- err }))
-			err := testkit.Await(t, told, "the outcome")
+			reported := make(chan error, 1)
+			testkit.Must(t, c.SendFile(f.file, f.offset, 9, func(err error) { reported <- err }))
+			err := testkit.Await(t, reported, "the outcome")
 			reason := testkit.Await(t, p.closed, "Close")
 			if err == nil || reason == nil || f.want != nil && (!errors.Is(err, f.want) || !errors.Is(reason, f.want)) {
 				t.Errorf("%s: the outcome is %v, the reason %v; want %v", name, err, reason, f.want)

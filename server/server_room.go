@@ -56,12 +56,12 @@ func (c *loopConn) leaveServerRoom() {
 // notifyRoom makes the loops call serverHasRoom for the connections that wait. Any goroutine; the caller may hold a connection's lock.
 func (s *Server) notifyRoom() {
 	s.room.mu.Lock()
-	told := s.room.conns
+	waiting := s.room.conns
 	s.room.conns = nil
 	s.room.n.Store(0)
 	s.room.mu.Unlock()
 	byLoop := map[*loop][]*Conn{}
-	for c := range told {
+	for c := range waiting {
 		byLoop[c.loop] = append(byLoop[c.loop], c)
 	}
 	for l, conns := range byLoop {

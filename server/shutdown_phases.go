@@ -45,11 +45,11 @@ func (s *Server) drainAll(ctx context.Context) {
 
 // drain ends the connections of one kind, and waits until each loop has marked its own.
 func (s *Server) drain(ctx context.Context, outgoing bool) {
-	told := make(chan struct{}, len(s.loops))
+	marked := make(chan struct{}, len(s.loops))
 	for _, l := range s.loops {
-		l.doFully(func() { l.drain(outgoing) }, func() { told <- struct{}{} })
+		l.doFully(func() { l.drain(outgoing) }, func() { marked <- struct{}{} })
 	}
-	s.awaitAll(ctx, 0, told, len(s.loops)) // else a connection that begins at this time would not be counted
+	s.awaitAll(ctx, 0, marked, len(s.loops)) // else a connection that begins at this time would not be counted
 }
 
 // drain ends the loop's connections of one kind.

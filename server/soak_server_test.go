@@ -342,10 +342,10 @@ func (s *soak) await(c *server.Conn, l *link, f frame) *outcome {
 
 func (o *outcome) done(err error) {
 	if !o.state.CompareAndSwap(0, outcomeTold) {
-		o.s.fail("%s was told for the second time, or of a write that was refused: state %d, now %v", o.what, o.state.Load(), err)
+		o.s.fail("%s was reported for the second time, or of a write that was refused: state %d, now %v", o.what, o.state.Load(), err)
 	}
 	if !o.s.stopping.Load() && !o.c.Loop().OnLoop() {
-		o.s.fail("%s was told elsewhere than on the loop", o.what)
+		o.s.fail("%s was reported elsewhere than on the loop", o.what)
 	}
 	if err != nil {
 		o.l.dropped.Add(1)
@@ -360,7 +360,7 @@ func (o *outcome) accepted(err error) {
 		return
 	}
 	if !o.state.CompareAndSwap(0, outcomeRefused) {
-		o.s.fail("%s was told although it was refused: %v", o.what, err)
+		o.s.fail("%s was reported although it was refused: %v", o.what, err)
 	}
 	o.s.outcomes.Delete(o)
 }

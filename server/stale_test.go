@@ -97,7 +97,7 @@ func TestEveryAcceptedWriteHasOneOutcome(t *testing.T) {
 	f := writeFile(t, noise(100<<10))
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, MaxOutput: 64 << 10})
-	var accepted, told, twice atomic.Int64
+	var accepted, reported, twice atomic.Int64
 	ends := []func(c *server.Conn, nc net.Conn){
 		func(c *server.Conn, _ net.Conn) { c.Abort() },
 		func(c *server.Conn, _ net.Conn) { c.Close() },
@@ -122,7 +122,7 @@ func TestEveryAcceptedWriteHasOneOutcome(t *testing.T) {
 						if called.Add(1) > 1 {
 							twice.Add(1)
 						}
-						told.Add(1)
+						reported.Add(1)
 					}
 					err := writeSomehow(c, f, i, g, done)
 					if err == nil {
@@ -139,8 +139,8 @@ func TestEveryAcceptedWriteHasOneOutcome(t *testing.T) {
 		_ = nc.Close()
 	}
 	s.shutdown(t)
-	if st := s.Stats(); accepted.Load() != told.Load() || twice.Load() != 0 || st.BufferedBytes != 0 || st.Opened != st.Closed || server.WaitingFiles(s.Server) != 0 {
-		t.Errorf("%d accepted, %d reported, %d of them twice; %d files; %+v", accepted.Load(), told.Load(), twice.Load(), server.WaitingFiles(s.Server), st)
+	if st := s.Stats(); accepted.Load() != reported.Load() || twice.Load() != 0 || st.BufferedBytes != 0 || st.Opened != st.Closed || server.WaitingFiles(s.Server) != 0 {
+		t.Errorf("%d accepted, %d reported, %d of them twice; %d files; %+v", accepted.Load(), reported.Load(), twice.Load(), server.WaitingFiles(s.Server), st)
 	}
 }
 

@@ -185,7 +185,7 @@ func TestEveryWriteHasOneOutcome(t *testing.T) {
 		if good == n {
 			t.Error("all writes succeeded, although the client reads nothing")
 		}
-		for what, errs := range late.told {
+		for what, errs := range late.reported {
 			if err := errs[0]; err != nil && (!errors.Is(err, server.ErrClosed) || !errors.Is(err, server.ErrAborted)) {
 				t.Fatalf("write %s failed with %v, want ErrClosed because of ErrAborted", what, err)
 			}
