@@ -52,9 +52,17 @@ func (c *Conn) closeAndUnlock(reason error) {
 	c.enqueue(queue)
 }
 
-// Abort closes the connection at once, with a reset where the system supports it; output that is not written fails with ErrAborted. Any
+// Abort closes the connection at once, with a reset where the system has one, also while it is being closed. Output that waits fails. The
+// reason is ErrAborted; if the connection was being closed with an error, by CloseWithError for example, the reason matches both. Any
 // goroutine.
-func (c *Conn) Abort() { c.abort(ErrAborted) }
+func (c *Conn) Abort() {
+	c.mu.Lock()
+	if first := c.reasonLocked(); c.state == connClosing && first != nil && !isOrderly(first) {
+		c.ext.reason = fmt.Errorf("%w (%w)", ErrAborted, first)
+	}
+	c.mu.Unlock()
+	c.abort(ErrAborted)
+}
 
 // abort makes the loop close c with reason.
 func (c *Conn) abort(reason error) {

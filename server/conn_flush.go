@@ -77,9 +77,9 @@ func (c *loopConn) leave(r *flushResult) {
 		r.state = connOpen // it takes no output, but nothing is to be closed
 	}
 	r.upgrading = c.ext != nil && c.ext.upgrade != nil
-	if c.out != nil || c.layers.has(layerTLS) || c.holds.has(holdRequests) {
+	if c.out != nil || c.ext != nil {
 		r.held = c.held()
-		r.drained = c.out == nil && !c.cipherWaits()
+		r.drained = c.out == nil && !c.cipherWaits() && !c.isDeferring()
 	}
 	if c.isPaused() {
 		c.holds.add(holdPause) // before the command is applied, or reading would go on until then

@@ -101,6 +101,9 @@ func (c *Conn) held() int {
 	return n
 }
 
+// isDeferring reports whether output waits for the end of a reply that is sent in pieces. Under mu.
+func (c *Conn) isDeferring() bool { return c.ext != nil && c.ext.deferred != nil }
+
 // wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu.
 func (c *loopConn) wroteOut(n int) {
 	l := c.loop

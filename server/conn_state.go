@@ -39,13 +39,18 @@ func (c *Conn) reasonLocked() error {
 	return nil
 }
 
+// isOrderly reports whether the reason promises that all output was flushed.
+func isOrderly(reason error) bool {
+	return errors.Is(reason, io.EOF) || errors.Is(reason, ErrServerClosed)
+}
+
 // setReason stores the first reason. A reason of an end in order, which promises that all was flushed, is replaced by an error that occurs
 // before the flush has ended. Under mu.
 func (c *Conn) setReason(reason error) {
 	if reason == nil {
 		return
 	}
-	if first := c.reasonLocked(); first == nil || errors.Is(first, io.EOF) || errors.Is(first, ErrServerClosed) {
+	if first := c.reasonLocked(); first == nil || isOrderly(first) {
 		c.extra().reason = reason
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"log/slog"
 	"sync/atomic"
 
 	"github.com/evmq/evmq/server/framing"
@@ -76,11 +75,7 @@ func (d *Dispatcher) warnIfHidden(c *Conn) {
 	if _, ok := FindHandler[RequestHandler](c.Handler()); ok || atomic.SwapUint32(&d.warned, 1) != 0 {
 		return
 	}
-	log := c.Server().Logger
-	if log == nil {
-		log = slog.Default()
-	}
-	log.Warn("server: a handler hides the Dispatcher that it calls; it needs a method Unwrap() server.Handler", "handler", fmt.Sprintf("%T", c.Handler()))
+	c.loop.srv.cfg.Logger.Warn("server: a handler hides the Dispatcher that it calls; it needs a method Unwrap() server.Handler", "handler", fmt.Sprintf("%T", c.Handler()))
 }
 
 // Close calls Closed. Loop only.

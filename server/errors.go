@@ -23,6 +23,8 @@ var (
 	// ErrLoopClosed reports that the program has closed a loop of Server.UseLoops. It is the reason of the connections of that loop. It
 	// matches net.ErrClosed.
 	ErrLoopClosed error = &alsoError{"server: loop is closed", net.ErrClosed}
+	// ErrListenerClosed is the result of Serve and ListenAndServe after Listener.Close. It matches net.ErrClosed.
+	ErrListenerClosed error = &alsoError{"server: listener is closed", net.ErrClosed}
 	// ErrClosed reports that the connection is closed, or is being closed and accepts no more output. Nothing was accepted. It matches
 	// net.ErrClosed.
 	ErrClosed error = &alsoError{"server: connection is closed", net.ErrClosed}

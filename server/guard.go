@@ -17,7 +17,7 @@ func (c *Conn) guard(fn func()) {
 // recoverPanic is deferred by functions that call one of the user. It recovers from a panic, calls OnPanic and ends the connection.
 func (c *Conn) recoverPanic() {
 	if v := recover(); v != nil {
-		c.loop.srv.OnPanic(c, v, debug.Stack())
+		c.loop.srv.cfg.OnPanic(c, v, debug.Stack())
 		c.abort(ErrPanic)
 	}
 }
@@ -25,7 +25,7 @@ func (c *Conn) recoverPanic() {
 func (l *loop) guard(c *Conn, fn func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.srv.OnPanic(c, v, debug.Stack())
+			l.srv.cfg.OnPanic(c, v, debug.Stack())
 		}
 	}()
 	fn()

@@ -219,7 +219,7 @@ func (s *Server) runHandshake(c *Conn) {
 			if s.cfg.OnPanic == nil {
 				panic(v)
 			}
-			s.OnPanic(c, v, debug.Stack()) // which may call runtime.Goexit
+			s.cfg.OnPanic(c, v, debug.Stack()) // which may call runtime.Goexit
 			returns = true
 		}
 	}()

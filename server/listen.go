@@ -18,8 +18,8 @@ import (
 // ListenAndServe opens a listening socket and serves it until the server is shut down: it is Listen with a nil configuration, and
 // Listener.Wait. It starts the server if it has not been started. The networks are those of Listen.
 //
-// After Shutdown or Close it returns ErrServerClosed; the outcome of the shutdown is returned by Shutdown or Close. Otherwise it returns
-// the error of Listen or of Wait, which is never nil. May block; not in a callback.
+// The error is never nil: ErrServerClosed after Shutdown or Close of the server, whose outcome those return; ErrListenerClosed after
+// Listener.Close; otherwise the error of Listen or of Listener.Wait. May block; not in a callback.
 func (s *Server) ListenAndServe(network, address string) error {
 	if err := s.offLoops(); err != nil { // before there is a listener
 		return fmt.Errorf("listen on %s %s and serve: %w", network, address, err)
@@ -28,14 +28,23 @@ func (s *Server) ListenAndServe(network, address string) error {
 	if err != nil {
 		return err
 	}
-	return ln.Wait()
+	return ln.serve()
+}
+
+// serve is Wait with an error that is never nil.
+func (ln *Listener) serve() error {
+	if err := ln.Wait(); err != nil {
+		return err
+	}
+	return ErrListenerClosed
 }
 
 // Serve accepts connections from l until the server is shut down: it is AddListener with a nil configuration, and Listener.Wait.
-// It starts the server if it has not been started. l belongs to the server then.
+// It starts the server if it has not been started. Once Serve has begun to accept, the server owns l and closes it. If AddListener
+// fails, l still belongs to the caller.
 //
-// After Shutdown or Close it returns ErrServerClosed. Otherwise it returns the error of AddListener or of Wait. May block; not in a
-// callback.
+// The error is never nil: ErrServerClosed after Shutdown or Close of the server; ErrListenerClosed after Listener.Close; otherwise the error
+// of AddListener or of Listener.Wait. May block; not in a callback.
 func (s *Server) Serve(l net.Listener) error {
 	if err := s.offLoops(); err != nil {
 		return fmt.Errorf("serve: %w", err)
@@ -44,7 +53,7 @@ func (s *Server) Serve(l net.Listener) error {
 	if err != nil {
 		return err
 	}
-	return ln.Wait()
+	return ln.serve()
 }
 
 // Listen opens a listening socket and begins to accept connections from it. It starts the server if it has not been started. The

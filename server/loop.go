@@ -29,32 +29,33 @@ type loop struct {
 	// must not depend on the posts of users. Any goroutine.
 	tasks *msgqueue.Queue[func()]
 
-	buf       []byte    // the buffer of reads, which Data is given
-	plain     []byte    // bytes that TLS has decrypted, or will encrypt
-	cipher    []byte    // the records of one flush
-	cursor    int       // of the framing in the argument of Data; see Executor
-	current   *loopConn // the connection that the loop works on; see enter
-	gives     bool      // Data or LastData of current is being called
-	iov       [maxVectors][]byte
-	dones     []outq.Done                     // completions to be called,
-	reported  int                             // how many of them were called,
-	outcome   error                           // and their argument
-	handover  []*input                        // requests of this turn
-	backlog   []*input                        // requests that wait for room in the workers' queue
-	roomEvent *event.Event                    // activated by the workers when their queue has room again
-	dialing   map[*loopConn]struct{}          // Dial: those that are not connected
-	ending    map[*loopConn]struct{}          // closed, with a request still in work
-	refusals  map[*refusal]struct{}           // clients that are being refused
-	aborting  bool                            // connections are aborted: Shutdown's context has ended
-	leftConns []*loopConn                     // when the loop is being closed: connections to be ended,
-	leftTasks []func()                        // and tasks that were not called
-	watchers  []*event.Watcher                // of ev
-	endReason error                           // of the connections, when the loop has ended; see loop_end.go
-	ended     atomic.Bool                     // the same. Any goroutine
-	late      lateWork                        // Any goroutine
-	goneOnce  sync.Once                       // closes gone
-	gone      chan struct{}                   // closed when the loop has ended, with its connections and listeners. Any goroutine
-	callback  func(*event.Event, event.Flags) // ready, bound once
+	buf          []byte    // the buffer of reads, which Data is given
+	plain        []byte    // bytes that TLS has decrypted, or will encrypt
+	cipher       []byte    // the records of one flush
+	cursor       int       // of the framing in the argument of Data; see Executor
+	current      *loopConn // the connection that the loop works on; see enter
+	gives        bool      // Data or LastData of current is being called
+	iov          [maxVectors][]byte
+	dones        []outq.Done                     // completions to be called,
+	reported     int                             // how many of them were called,
+	outcome      error                           // and their argument
+	handover     []*input                        // requests of this turn
+	backlog      []*input                        // requests that wait for room in the workers' queue
+	backlogConns []*loopConn                     // the connections of backlog, one for each request: a worker may have ended a request that has left it
+	roomEvent    *event.Event                    // activated by the workers when their queue has room again
+	dialing      map[*loopConn]struct{}          // Dial: those that are not connected
+	ending       map[*loopConn]struct{}          // closed, with a request still in work
+	refusals     map[*refusal]struct{}           // clients that are being refused
+	aborting     bool                            // connections are aborted: Shutdown's context has ended
+	leftConns    []*loopConn                     // when the loop is being closed: connections to be ended,
+	leftTasks    []func()                        // and tasks that were not called
+	watchers     []*event.Watcher                // of ev
+	endReason    error                           // of the connections, when the loop has ended; see loop_end.go
+	ended        atomic.Bool                     // the same. Any goroutine
+	late         lateWork                        // Any goroutine
+	goneOnce     sync.Once                       // closes gone
+	gone         chan struct{}                   // closed when the loop has ended, with its connections and listeners. Any goroutine
+	callback     func(*event.Event, event.Flags) // ready, bound once
 	loopAssert
 }
 

@@ -26,7 +26,7 @@ func (in *input) Run() {
 			in.end()
 		}()
 		if v != nil {
-			c.loop.srv.OnPanic(c, v, debug.Stack())
+			c.loop.srv.cfg.OnPanic(c, v, debug.Stack())
 		}
 	}()
 	in.serveAll(c)

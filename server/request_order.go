@@ -1,10 +1,13 @@
 package server
 
+import "math"
+
 // concurrency is the state of a connection with several requests in work: their order, in which the answers are sent, independently of the
-// order in which they end. All but inWork and holdAbove are guarded by the connection's lock.
+// order in which they end. All but inWork, holdAbove and waiting are guarded by the connection's lock.
 type concurrency struct {
 	inWork    int      // requests in work. Loop only
 	holdAbove int      // with holdLimit: no input for the handler while more requests are in work. Loop only
+	waiting   int      // requests in the backlog of the loop; with holdLimit: no input for the handler while there is one. Loop only
 	ended     int      // requests that have ended since the last takeBackMessages
 	last      uint64   // the order of the newest request; the first is 1
 	first     uint64   // the order of the oldest request that is not answered
@@ -52,6 +55,39 @@ func (c *loopConn) hold(most int) {
 	c.holds.add(holdLimit)
 }
 
+// startWaiting records that a request of the connection waits for room in the workers' queue. Until it has room, the connection is not read.
+func (c *loopConn) startWaiting() {
+	if !c.holds.has(holdRequests) {
+		return // its input waits, with holdWorker
+	}
+	c.ext.conc.waiting++
+	c.hold(math.MaxInt)
+}
+
+// stopWaiting records that a request of the connection has left the backlog.
+func (c *loopConn) stopWaiting() {
+	if c.ext == nil || c.ext.conc == nil || c.ext.conc.waiting == 0 {
+		return
+	}
+	c.ext.conc.waiting--
+	if c.endLimit() {
+		c.requeue()
+	}
+}
+
+// endLimit ends holdLimit if neither the number of requests in progress nor the workers' queue requires it any more.
+func (c *loopConn) endLimit() (ended bool) {
+	if !c.holds.has(holdLimit) {
+		return false
+	}
+	if conc := c.ext.conc; conc.waiting > 0 || conc.inWork > conc.holdAbove {
+		return false
+	}
+	c.holds.remove(holdLimit)
+	c.deadlines.restart(readDeadline, c.loop.now())
+	return true
+}
+
 // takeBackMessages is takeBack for requests that have a copy of their message.
 func (c *loopConn) takeBackMessages() {
 	c.mu.Lock()
@@ -68,10 +104,7 @@ func (c *loopConn) takeBackMessages() {
 		return
 	}
 	conc.inWork -= ended
-	if c.holds.has(holdLimit) && conc.inWork <= conc.holdAbove {
-		c.holds.remove(holdLimit)
-		c.deadlines.restart(readDeadline, c.loop.now())
-	}
+	c.endLimit()
 	c.holds.set(holdRequests, conc.inWork > 0)
 	c.requestEnded()
 }

@@ -52,6 +52,8 @@ func (l *loop) handOver(ins []*input) {
 		switch l.srv.cfg.WhenFull {
 		case FullStopReading:
 			l.backlog = append(l.backlog, in)
+			l.backlogConns = append(l.backlogConns, c.loopPart())
+			c.loopPart().startWaiting()
 		case FullRefuse:
 			l.srv.totals.busy.Add(1)
 			in.refuse()
@@ -70,8 +72,13 @@ func (l *loop) HasRoom() { _ = l.roomEvent.Activate(0) } // fails if the loop is
 func (l *loop) submitBacklog() {
 	n := workpool.Submit(l.srv.pool, l.backlog, l)
 	clear(l.backlog[:n])
-	if l.backlog = l.backlog[n:]; len(l.backlog) == 0 {
-		l.backlog = nil
+	for _, c := range l.backlogConns[:n] {
+		c.stopWaiting()
+	}
+	clear(l.backlogConns[:n])
+	l.backlog, l.backlogConns = l.backlog[n:], l.backlogConns[n:]
+	if len(l.backlog) == 0 {
+		l.backlog, l.backlogConns = nil, nil
 	}
 }
 

@@ -32,10 +32,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	select {
 	case <-s.done:
-		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		select {
+		case <-s.done:
+		default:
+			return fmt.Errorf("shut server down: %w", context.Cause(ctx))
+		}
 	}
+	return s.outcome
 }
 
 // Close ends the server at once: connections are aborted, and output that is not written fails. It is a Shutdown whose context has ended,
@@ -302,5 +306,5 @@ func (l *loop) abortConns(reason error) {
 	for _, in := range append(l.backlog, l.handover...) {
 		in.end() // no worker will end it
 	}
-	l.backlog, l.handover = nil, nil
+	l.backlog, l.backlogConns, l.handover = nil, nil, nil
 }

@@ -117,7 +117,7 @@ func TestAStuckHandlerDoesNotHoldShutdown(t *testing.T) {
 			testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), server.ErrServerClosed)
 		}
 		close(release)
-		testkit.Must(t, s.Shutdown(context.Background()))
+		testkit.CheckErr(t, "a further Shutdown", s.Shutdown(context.Background()), cause)
 	})
 }
 
