@@ -55,7 +55,7 @@ type Conn struct {
 	out   *outq.Queue         // the output that waits to be written; nil if there is none
 	ext   *ext                // state that few connections need; nil for most
 	value atomic.Pointer[any] // of SetValue; also read without the lock
-	nread uint64              // bytes read, counted when they are given to the handler
+	nread uint64              // bytes of ConnStats.BytesRead
 	wrote uint64              // bytes given to the kernel
 	reqs  uint32              // requests answered by workers
 
@@ -164,10 +164,10 @@ func (c *Conn) Context() context.Context {
 
 // ConnStats has the counts of a connection.
 type ConnStats struct {
-	BytesRead     uint64 // given to the handler, decrypted
+	BytesRead     uint64 // received, decrypted, including bytes that the handler has not been given yet; not those that are discarded
 	BytesWritten  uint64 // given to the kernel, before encryption
 	Requests      uint64 // answered by workers; those that were refused are not
-	BufferedBytes int    // output that waits for the kernel
+	BufferedBytes int    // output that waits, as MaxOutput counts it
 }
 
 // Stats returns the current counts. Any goroutine.

@@ -13,22 +13,22 @@ type RequestHandler interface {
 	ServeRequest(w Reply, message []byte)
 }
 
-// An Executor hands requests of one connection to the server's workers, where they may block, and has their answers sent in the order
-// of the requests. A Handler uses it in Data and LastData. [Dispatcher] is a Handler that is built on it, and uses only exported methods.
+// An Executor hands requests of one connection to the server's workers, where they may block, and has their answers sent in the order of
+// the requests. A Handler uses it in Data and LastData. [Dispatcher] is a Handler that is built on it, and uses only exported methods.
 //
-// There are two ways to hand over requests, which are not mixed while requests are in work:
+// There are two ways to hand over requests, which are not mixed while requests are in progress:
 //
 //   - ServeInput hands over all of the connection's input, from a request on. Its requests are handled one at a time. Data is not called
 //     until the input comes back.
-//   - Serve hands over a copy of one message. Data may hand over more while it is in work, so several requests of the connection are
+//   - Serve hands over a copy of one message. Data may hand over more while it is in progress, so several requests of the connection are
 //     handled concurrently.
 //
 // An answer is sent when all older requests of the connection are answered; an answer that ends earlier is kept, and counts as output.
-// When the server's queue is full, Server.WhenFull applies. The connection's end waits for the requests in work.
+// When the server's queue is full, Server.WhenFull applies. The connection's end waits for the requests in progress.
 //
-// After SetHandler, the new handler is called when no request of the connection is in work any more.
+// After SetHandler, the new handler is called when no request of the connection is in progress any more.
 //
-// All methods are loop only. They do not allocate.
+// All methods are loop only. They do not allocate once the connection has served requests of similar size, unless they fail.
 type Executor struct{ c *loopConn }
 
 // Executor returns the connection's Executor. Loop only.

@@ -17,7 +17,7 @@ import (
 // The defaults of the fields of a Server.
 const (
 	DefaultWorkers          = 8                // Workers
-	DefaultQueue            = 1024             // Queue, in connections
+	DefaultQueue            = 1024             // Queue, in requests
 	DefaultMaxInput         = 64 << 10         // MaxInput, in bytes
 	DefaultMaxOutput        = 1 << 20          // MaxOutput, in bytes
 	DefaultMaxBuffered      = 1 << 30          // MaxBuffered, in bytes
@@ -73,7 +73,10 @@ type Server struct {
 	// Workers is the number of goroutines that run requests, at most 1048576. 0 means DefaultWorkers; a negative value is an error. A request
 	// that waits for a worker needs no goroutine.
 	Workers int
-	// Queue limits the number of connections whose requests wait for a worker. 0 means DefaultQueue; a negative value means no limit.
+	// Queue limits the number of requests that wait for a worker. The input of a connection that Executor.ServeInput has handed over, as
+	// a Dispatcher does unless Concurrent is more than 1, counts as one, whatever the number of its messages. Each message of
+	// Executor.Serve and each datagram of DispatchPackets counts as one. Datagrams may use half of it. 0 means DefaultQueue; a negative
+	// value means no limit.
 	Queue int
 	// WhenFull is what happens to a request that finds Queue full.
 	WhenFull FullPolicy

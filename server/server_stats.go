@@ -30,7 +30,7 @@ type Stats struct {
 	Accepted  uint64  // connections accepted by listeners, including those that were refused
 	Refused   uint64  // connections refused because of MaxConns or because descriptors were short
 
-	BytesRead     uint64 // given to handlers, decrypted
+	BytesRead     uint64 // received, decrypted, including bytes that handlers have not been given yet; not those that are discarded
 	BytesWritten  uint64 // given to the kernel, before encryption
 	Requests      uint64 // requests answered by workers, without those that were refused
 	Busy          uint64 // requests refused because the workers' queue was full

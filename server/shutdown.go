@@ -11,15 +11,23 @@ import (
 )
 
 // Shutdown ends the server in order: it stops accepting, after the connections that the kernel has established already, answers the
-// requests that are in work or already read, flushes the output, and closes the connections with ErrServerClosed. An idle connection
-// without unsent output is closed at once. For the client of any other connection Shutdown closes our half and waits until the client
-// closes its half, for DrainTimeout or CloseTimeout at most. Connections that were dialled, or adopted as clients of TLS, go on until no
-// other connection is left, since requests may need them, and are ended then in the same way. Shutdown returns when every goroutine and
-// descriptor of the server is gone. When ctx ends first, it aborts the connections that are left, and returns a *ShutdownError with ctx's
-// cause and the numbers of handlers and loops that it has not waited for; their resources are released when they end. Even if callbacks do
-// not return, it returns when after the end of ctx no connection has ended for two seconds. Further calls wait for the first; a Close ends
-// the waiting. On one of the loops it returns event.ErrOnLoop, and if ctx is nil ErrInvalid, and does nothing. In a handler on a worker it
-// waits until ctx ends, since it waits for that handler, too. May block; not in a callback.
+// requests that are in progress or already read, flushes the output, and closes the connections with ErrServerClosed. An idle connection
+// without unsent output is closed at once. For the client of any other connection Shutdown closes the write side and waits until the
+// client closes its side, for DrainTimeout or CloseTimeout at most. Connections that were dialled, or added as clients of TLS, go on
+// until no other connection is left, since requests may need them, and are ended then in the same way. Shutdown returns nil when every
+// goroutine and descriptor of the server is gone.
+//
+// When ctx ends first, Shutdown aborts the connections that are left, and returns an error in which errors.As finds a *ShutdownError,
+// with the cause of ctx and the numbers of handlers and loops that it has not waited for; their resources are released when they end.
+// Even if callbacks do not return, Shutdown returns when after the end of ctx no connection has ended for two seconds.
+//
+// Further calls, also after Close, wait for the end of the first and return its outcome; if their context ends before, they return its
+// cause and the shutdown goes on. A Close ends the waiting of a Shutdown. Before Start, Shutdown returns nil, and the server cannot be
+// started any more. On one of the loops it returns event.ErrOnLoop and does nothing. In a handler on a worker it waits until ctx ends,
+// since it waits for that handler, too.
+//
+// Errors: *ShutdownError; the cause of a context; event.ErrOnLoop; ErrInvalid if ctx is nil; errors of the system in closing what the server
+// has opened. May block; not in a callback.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return fmt.Errorf("shut server down: %w", errNilContext)
@@ -43,8 +51,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the server at once: connections are aborted, and output that is not written fails. It is a Shutdown whose context has ended,
-// except that the error is nil unless handlers or loops still run. A Shutdown that is under way ends in the same way. May block; not in a
-// callback.
+// except that aborted connections alone are no error. A Shutdown that is under way ends in the same way. After the end of the server,
+// Close returns nil.
+//
+// Errors: one in which errors.As finds a *ShutdownError if handlers or loops still run; event.ErrOnLoop on one of the loops, and nothing
+// is done; errors of the system in closing what the server has opened, unless a Shutdown that was under way returns them. May block; not
+// in a callback.
 func (s *Server) Close() error {
 	if err := s.offLoops(); err != nil {
 		return fmt.Errorf("close server: %w", err)
@@ -64,10 +76,29 @@ func (s *Server) Close() error {
 		err = s.outcome
 	}
 	var late *ShutdownError
-	if errors.As(err, &late) && late.Handlers+late.Loops > 0 || first && late == nil {
+	switch {
+	case errors.As(err, &late) && late.Handlers+late.Loops > 0:
 		return err
+	case first:
+		return withoutLate(err)
 	}
 	return nil
+}
+
+// withoutLate returns the outcome of a shutdown without its ShutdownError.
+func withoutLate(outcome error) error {
+	if _, ok := outcome.(*ShutdownError); ok { //nolint:errorlint // joined errors follow
+		return nil
+	}
+	joined, ok := outcome.(interface{ Unwrap() []error }) //nolint:errorlint // see above
+	if !ok {
+		return outcome
+	}
+	var rest error
+	for _, part := range joined.Unwrap() {
+		rest = errors.Join(rest, withoutLate(part))
+	}
+	return rest
 }
 
 // shutDownFirst shuts the server down, unless another call did so before.
