@@ -13,8 +13,33 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// A Conn has two parts. Any goroutine but the loop's appends output and sets command bits under mu, and puts the connection into the loop's
-// queue.
+// A Conn is a connection of a Server. One event loop reads it, writes it and closes its descriptor; its methods may be called by any
+// goroutine unless their comments say Loop only.
+//
+// A Conn is never reused for another connection. After the connection has ended, methods that write to it or close it return ErrClosed,
+// and the others have no effect or return their last values.
+type Conn struct {
+	loop *loop
+	gen  uint64
+
+	mu    sync.Mutex          // not held during reads, writes or callbacks; may be held during short system calls (getsockname, SIOCOUTQ, changing the poll conditions)
+	out   *outq.Queue         // the output that waits to be written; nil if there is none
+	ext   *ext                // state that few connections need; nil for most
+	value atomic.Pointer[any] // set by SetValue; nil for none
+	nread uint64              // bytes of ConnStats.BytesRead
+	wrote uint64              // bytes given to the kernel
+	reqs  uint32              // requests answered by workers
+
+	commands command
+	state    connState
+	sched    schedState
+	peerHalf peerHalf // Loop only, as draining; here they take up no memory
+	draining drainState
+	peer     sock.Peer
+}
+
+// A loopConn is a connection with the fields that only the goroutine of its loop may use. Its methods are called on the loop, without the
+// lock unless they say otherwise. Other goroutines append output and set commands under mu, and put the connection into the loop's queue.
 //
 // Users and protection of the parts:
 //
@@ -37,38 +62,14 @@ import (
 //	inputHandler                       held                 sets schedRunning: until leave, nothing is queued, since the loop checks itself
 //	flushLocked, writeOut, writeTLS    held, released       writes
 //	                                   in system calls
-//	leave                              held                 clears schedRunning; queues the connection if more waits
+//	leave                              held                 clears schedRunning; marks the connection as queued if more waits, and
+//	                                                        flushed then queues it
 //	applyTransitions, callbacks        not held             water marks, ends, reading
 //	Reply, input.end                   held, briefly        a worker appends output and sets cmdDone
 //
 // There is one way across in each direction. To the loop: mark sets a command under mu and enqueue queues the connection. From the loop: it
 // takes mu. The requests of goroutines are in state, commands and ext under mu; the progress of the loop is in life, holds, writing,
 // peerHalf and draining. loopPart and connOf lead from one type to the other.
-
-// A Conn is a connection. It belongs to one loop, which alone reads, writes and closes its descriptor. A Conn is never used again for another
-// connection, so a handle that outlives its connection is harmless: its methods return ErrClosed or do nothing.
-type Conn struct {
-	loop *loop
-	gen  uint64
-
-	mu    sync.Mutex          // held for a few instructions, or while written bytes are copied; not during system calls and callbacks
-	out   *outq.Queue         // the output that waits to be written; nil if there is none
-	ext   *ext                // state that few connections need; nil for most
-	value atomic.Pointer[any] // of SetValue; also read without the lock
-	nread uint64              // bytes of ConnStats.BytesRead
-	wrote uint64              // bytes given to the kernel
-	reqs  uint32              // requests answered by workers
-
-	commands command
-	state    connState
-	sched    schedState
-	peerHalf peerHalf // Loop only, as draining; here they take up no memory
-	draining drainState
-	peer     sock.Peer
-}
-
-// A loopConn is a connection with the fields that only the goroutine of its loop may use. Its methods are
-// called on the loop, without the lock unless they say otherwise.
 type loopConn struct {
 	ev event.Event // of the descriptor, and the timer. First: see connOf
 	Conn
@@ -99,7 +100,7 @@ type ext struct {
 	tls                   *tlsState
 	dial                  *dialing
 	stopContext           func() bool // ends the effect of Dial's context; nil if it has none
-	outgoing              bool        // Dial has made it, or it was adopted as a client of TLS. Fixed before the loop knows the connection
+	outgoing              bool        // made by Dial, or given to AddConn with ConnConfig.Client; set before the connection is given to its loop
 	handed                bool        // Detach has handed the descriptor out
 	unopened              bool        // the handler's Open is still to be called: dialling, TLS or PROXY comes first
 	conc                  *concurrency
@@ -146,9 +147,11 @@ func (c *Conn) Value() any {
 	return nil
 }
 
-// Context ends with the connection, and at the latest with Shutdown's deadline or Close. It does not end when the client closes its sending
-// half, which also an ordinary close of a client does, since the answers are still sent. It ends when the client resets the connection,
-// when a write fails, at a timeout and by Abort. Input that has arrived is still handled after a reset or a failed write. Any goroutine.
+// Context returns a context that ends with the connection, and at the latest with Server.Close or the end of the context of
+// Server.Shutdown. Its cause is the reason of the connection's end, and ErrClosed after Conn.Close. It does not end when the client
+// closes its sending side, which also an ordinary close of a client does, since the answers are still sent. It ends when the client
+// resets the connection, when a write fails, at a timeout and by Abort. Input that has arrived is still handled after a reset or a failed
+// write. Any goroutine.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()

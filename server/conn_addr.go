@@ -26,7 +26,8 @@ func (c *Conn) PeerAddr() net.Addr {
 // descriptor returns the number of c's descriptor, or -1 if there is none. Under mu, as long as the connection is open.
 func (c *Conn) descriptor() int { return c.loopPart().ev.FD() }
 
-// LocalAddr returns the connection's own address, or nil if it is closed or detached. Any goroutine.
+// LocalAddr returns the local address of the connection. It returns nil when the connection is closed or detached, and while Dial has not
+// connected it. Any goroutine.
 func (c *Conn) LocalAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,11 +5,12 @@ import "fmt"
 // Requests of any goroutine to close a connection or a half of it. Each request is recorded under the connection's lock, in one order with
 // its writes, and carried out by the loop.
 
-// Close closes the connection in order: it takes no more output from now on, finishes the requests that workers have and sends their
-// replies, flushes, closes our half, and reads until the peer has closed its half, so that the output arrives. Input is discarded
-// meanwhile. Close does not wait for any of that. CloseTimeout limits the time in which the peer neither takes output nor closes its half.
-// The handler's Close is called with a nil reason. Errors: ErrClosed if the connection is closed or being closed already, which needs no
-// handling. Any goroutine.
+// Close closes the connection in order. From now on writes are refused and input is discarded. The requests in progress are answered and
+// the output is flushed; then the write side is closed, and the connection is read until the peer closes its side, since a close with
+// unread input may destroy output on its way. Close does not wait for any of that. CloseTimeout limits the time in which the peer neither
+// takes output nor closes its side. The handler's Close is called with a nil reason.
+//
+// Errors: ErrClosed if the connection is closed or being closed already, which needs no handling. Any goroutine.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if c.state >= connClosing {
@@ -78,9 +79,9 @@ func (c *Conn) abort(reason error) {
 	c.enqueue(queue)
 }
 
-// CloseWrite closes our half when everything written so far is flushed; the peer reads the end of the stream, and may go on
-// sending. Writes are refused with ErrClosed from now on, and the connection is closed when the peer closes its half. Errors:
-// ErrClosed. Any goroutine.
+// CloseWrite closes the write side when everything written so far is flushed; the peer reads the end of the stream, and may continue to
+// send. Writes are refused with ErrClosed from now on, and the connection is closed when the peer closes its side. Errors: ErrClosed. Any
+// goroutine.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	if c.state != connOpen {
@@ -95,8 +96,9 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// CloseRead discards all further input until the peer closes its half, which is then not reported to the handler and does not close the
-// connection. It cannot be undone. Errors: ErrClosed. Any goroutine.
+// CloseRead discards all input from now on, including input that the handler has not consumed. The connection is still read, so that the
+// peer is not blocked, and the end of the peer's stream is not reported and does not close the connection. Requests that workers have are
+// still answered. It cannot be undone. Errors: ErrClosed. Any goroutine.
 func (c *Conn) CloseRead() error {
 	c.mu.Lock()
 	if c.state >= connClosing {

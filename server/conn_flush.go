@@ -114,8 +114,9 @@ func (c *loopConn) writeOut() error {
 	return nil
 }
 
-// writeSome makes one system call, to which at most sock.MaxRaw of what there is may be given. full reports that the kernel accepted less.
-// Under mu, released meanwhile.
+// writeSome makes at most one system call, for at most limit bytes. full reports that the output has to wait: the kernel has accepted
+// less than it was given, the rate limit permits nothing, or the next piece of a file is being read. Under mu, which is released during
+// the call.
 func (c *loopConn) writeSome(limit int) (n int, full bool, err error) {
 	l := c.loop
 	if c.ext != nil {
@@ -155,8 +156,8 @@ func (c *loopConn) writeSome(limit int) (n int, full bool, err error) {
 	return n, n < min(offered, sock.MaxRaw), nil
 }
 
-// onWritable continues writing. The event stops waiting for room only when the kernel reports room and no output waits: a connection that
-// has filled the buffer once is likely to fill it again.
+// onWritable continues writing when the kernel reports room. If no output waits for room, it stops watching for it: not before that,
+// since a connection that has filled the kernel's buffer once is likely to fill it again.
 func (c *loopConn) onWritable() {
 	if c.writing != writeBlocked {
 		if err := c.watch(); err != nil {

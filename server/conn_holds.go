@@ -2,19 +2,18 @@ package server
 
 import "strings"
 
-// holds is the set of reasons that stop work on a connection: reading, giving input to the handler, or ending. Each has one owner, which
-// adds and removes it. Loop only.
+// holds is the set of reasons that stop work on a connection: reading, giving input to the handler, or ending. Loop only.
 type holds uint8
 
 const (
-	holdWorker   holds = 1 << iota // a worker has the input, or is to have it. Owner: the request
-	holdRequests                   // Concurrent: requests are in work; reading goes on. Owner: the requests
-	holdLimit                      // Concurrent: as many requests are in work as may be. Owner: the requests
-	holdPause                      // PauseRead or Detach. Owner: the callers of PauseRead, see pauses
-	holdOutput                     // the output is above the high-water mark. Owner: applyMarks
-	holdYield                      // the handler wants the rest of its input in the next turn. Owner: process
-	holdRate                       // the rate limit holds reading until a time. Owner: the rate limit
-	holdLastRead                   // Shutdown: the last read was made. Owner: drainState
+	holdWorker   holds = 1 << iota // a worker has the input, or waits for it. Added by queueInput, removed by takeBack
+	holdRequests                   // Concurrent: requests are in progress; reading goes on. Added by queueMessage, removed by takeBackMessages
+	holdLimit                      // Concurrent: as many requests are in progress as may be, or one waits for room in the queue. Added by limitRequests, removed by endLimit
+	holdPause                      // PauseRead, Detach or StartTLS. Added by prepareInput and leave, added and removed by applyCommands; removed by beginUpgrade
+	holdOutput                     // the output has reached HighWater. Added and removed by applyWaterMarks
+	holdYield                      // ErrYield: the rest of the input is given to Data in the next turn. Added by process, removed by advance and beginClosing
+	holdRate                       // the rate limit stops reading until a time. Added by readAllowance, removed by unthrottle
+	holdLastRead                   // Shutdown: the last read was made. Added by advance, removed by beginClosing
 )
 
 // The reasons that stop each kind of work.

@@ -34,7 +34,7 @@ func (s layers) has(one layers) bool { return s&one != 0 }
 // add adds a layer.
 func (s *layers) add(one layers) { *s |= one }
 
-// isClient reports whether the connection was made by Dial. Without the lock, on the loop.
+// isClient reports whether this side is the client of TLS. Without the lock, on the loop.
 func (c *loopConn) isClient() bool {
 	return c.layers.has(layerTLS) && c.ext.tls.client
 }

@@ -1,7 +1,8 @@
 package server
 
 // lifecycle is the state of a connection on its loop. It only grows, in the steps that lifecycleSteps allows. The requests of other
-// goroutines are in connState; the loop carries them out later. Loop only.
+// goroutines are in connState; the loop carries them out later. It is set before the connection is given to its loop, and by the loop
+// only afterwards.
 type lifecycle uint8
 
 const (
@@ -9,12 +10,12 @@ const (
 	lifeDialing                     // Dial: not connected yet
 	lifeHandshake                   // connected; the PROXY header is read or TLS negotiated
 	lifeOpen                        // Open was called
-	lifeHalfClosed                  // CloseWrite: our half is closed, the peer's is still read
+	lifeHalfClosed                  // CloseWrite: the write side is closed, input is still read
 	lifeFlushing                    // Close: output is written, input is discarded
-	lifeLingering                   // Close: our half is closed, the peer's end is waited for
-	lifeClosed                      // the descriptor is closed; Close of the handler is called when no request is in work
-	lifeRejected                    // the descriptor is closed, and Open was not called
-	lifeReleased                    // the handler's Close was called
+	lifeLingering                   // Close: the write side is closed, EOF is waited for
+	lifeClosed                      // taken off the loop; Handler.Close is still to be called
+	lifeRejected                    // taken off the loop before Open was called; OnReject, or Handler.Close if it is outgoing, is still to be called
+	lifeReleased                    // the last callback was called
 )
 
 // String returns the state's name.
@@ -56,7 +57,7 @@ func (l lifecycle) isClosing() bool { return l == lifeFlushing || l == lifeLinge
 // isShut reports whether our half is closed and the descriptor still open.
 func (l lifecycle) isShut() bool { return l == lifeHalfClosed || l == lifeLingering }
 
-// isGone reports whether the descriptor is closed.
+// isGone reports whether the connection was taken off the loop: its descriptor is closed or handed out.
 func (l lifecycle) isGone() bool { return l >= lifeClosed }
 
 // closing returns the state that follows when Close is carried out.

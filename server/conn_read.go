@@ -59,7 +59,7 @@ func (c *loopConn) countDrainRead() {
 	c.countLastRead(x.drainReads)
 }
 
-// received gives p, the loop's own buffer, to the handler, or adds it to the input that is held.
+// received gives p to the handler, or adds it to the input that is kept. p is in l.buf, l.plain or the buffer of ReadInto.
 func (c *loopConn) received(p []byte) {
 	c.deadlines.received(c.loop.now())
 	if c.life.isClosing() || c.peerHalf.isDiscarded() {
@@ -85,8 +85,9 @@ func (c *loopConn) received(p []byte) {
 	c.flush()
 }
 
-// inputHandler returns the handler and whether it may be given input. Until flush, the connection need not be queued for output and
-// commands: the loop checks for them itself. Under mu.
+// inputHandler prepares the connection for giving input to its handler: a new handler begins with a new cursor and waits for the requests
+// in progress, and a pause that was requested begins. It returns the handler and whether it may be given input. Until flush, the
+// connection need not be queued for output and commands: the loop checks for them itself. Under mu.
 func (c *loopConn) inputHandler() (h Handler, ok bool) {
 	c.sched |= schedRunning
 	if !c.holds.has(holdWorker) && c.isFresh() { // with holdWorker, the worker checks whether the handler is fresh

@@ -1,10 +1,12 @@
 package server
 
-// ReadInto makes the next read of the connection use p instead of the loop's buffer, so that bytes that the handler keeps, as the body of a
-// message whose length is known, need not be copied. It holds for one read, of at most len(p) bytes and 64 KB. It is called in Data, in a
-// call that consumes all it was given; the next call of Data ends its effect, and may call it again. Data is called with the bytes that
-// were read as usual: they are in p if &data[0] == &p[0]. They are elsewhere, and have to be copied, if input was kept before them or was
-// held back from the handler. p belongs to the connection until Data or Close is called next. An empty p undoes the call. Loop only.
+// ReadInto makes the next read of the connection use p instead of the loop's buffer, so that bytes that the handler keeps, as the body of
+// a message whose length is known, need not be copied. The handler calls it in Data, in a call that consumes all it was given. It applies
+// to one read, of at most len(p) bytes and 64 KB.
+//
+// The next call of Data is given the bytes that were read. They are at the start of p if &data[0] == &p[0]; otherwise, if input was kept
+// before them or reading was stopped in between, they are elsewhere and the handler copies them. That call ends the effect of ReadInto,
+// and may call it again. p belongs to the connection until Data or Close is called. An empty p undoes ReadInto. Loop only.
 func (c *Conn) ReadInto(p []byte) { c.loopPart().readInto(p) }
 
 func (c *loopConn) readInto(p []byte) {

@@ -8,8 +8,9 @@ import (
 
 // A RequestHandler answers requests that an [Executor] was given.
 type RequestHandler interface {
-	// ServeRequest answers one request. message and w are its own until it returns. It may block. It is never called in a callback of the
-	// loop; it must not depend on which goroutine calls it, nor on which requests of other connections run meanwhile.
+	// ServeRequest answers one request by writing to w, which ends when ServeRequest returns. message is valid until then and must not be
+	// kept. It may block. It is never called in a callback of the loop; it must not depend on which goroutine calls it, nor on which
+	// requests of other connections run meanwhile.
 	ServeRequest(w Reply, message []byte)
 }
 
@@ -34,8 +35,10 @@ type Executor struct{ c *loopConn }
 // Executor returns the connection's Executor. Loop only.
 func (c *Conn) Executor() Executor { return Executor{c.loopPart()} }
 
-// Serve hands over a copy of message, for h to answer. Errors: ErrOverload if the server would hold more than MaxBuffered bytes, ErrClosed,
-// ErrHandler if ServeInput is under way; then nothing was accepted. Data should return the error, which closes the connection. Loop only.
+// Serve hands over a copy of message, for h to answer. Errors: ErrOverload if the server would hold more than MaxBuffered bytes;
+// ErrClosed if the connection is closed or being closed; ErrHandler if h is nil or ServeInput is under way. After an error nothing was
+// accepted, and message still belongs to the caller, as it does after success. Data should return the error, which closes the connection.
+// Loop only.
 func (x Executor) Serve(h RequestHandler, message []byte) error {
 	c := x.c
 	if c.life.isGone() || c.life.isClosing() {
@@ -52,13 +55,15 @@ func (x Executor) Serve(h RequestHandler, message []byte) error {
 	return nil
 }
 
-// ServeInput hands over input, which is the argument of Data or LastData or a tail of it. first is the result of f.Next at its start: a
-// Message, which h answers first. Then f finds the messages that follow, for h to answer one after the other, until no message is complete,
-// the connection's handler is changed, reading is paused, the output is above HighWater, or 64 are answered; the input that is left is
-// given to Data or LastData again. If a Result is Final, the connection is closed as by Close when the message is answered.
+// ServeInput hands over input, which is the argument of Data or LastData or a tail of it, and must not be changed until that returns.
+// first is the result of f.Next at its start: a Message, which h answers first. Then f finds the messages that follow, for h to answer
+// one after the other, until no message is complete, 64 are answered, the connection's handler is changed, reading is paused, the output
+// has reached HighWater, or after Close, Detach or StartTLS. The input that is left is given to Data or LastData again. If a Result is
+// Final, the connection is closed as by Close when the message is answered.
 //
-// The result of the call of Data or LastData in which ServeInput was successful is ignored. Errors: as Serve; ErrHandler also
-// outside of Data and LastData, if requests are in work, or if first is not a result for input. Loop only.
+// The result of the call of Data or LastData in which ServeInput was successful is ignored. Errors: ErrOverload and ErrClosed as Serve;
+// ErrHandler outside of Data and LastData, if h or f is nil, if requests are in progress, or if first is not a result for input. Loop
+// only.
 func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, first framing.Result) error {
 	c := x.c
 	if c.life.isGone() || c.life.isClosing() {
@@ -84,8 +89,8 @@ func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, 
 	return nil
 }
 
-// InWork returns the number of requests of the connection that were handed over and have not ended, including those that wait for a worker.
-// Input that ServeInput has handed over counts as one. Loop only.
+// InWork returns the number of requests of the connection that were handed over and have not ended, including those that wait for a
+// worker. Input that ServeInput has handed over counts as one. Loop only.
 func (x Executor) InWork() int {
 	if x.c.holds.has(holdWorker) {
 		return 1
@@ -96,9 +101,9 @@ func (x Executor) InWork() int {
 	return 0
 }
 
-// Hold keeps Data and LastData from being called, and the connection from being read, while more than most requests of it are in work. It
-// has effect until no more than most are in work; a handler may call it again then. With 0, all requests that were handed over are answered
-// first. Loop only.
+// Hold stops calls of Data and LastData, and reading, while more than most requests of the connection are unfinished; a negative most
+// means 0. It ends when that number is reached: call it again after each Serve. With 0, all requests that were handed over are answered
+// first. It has no effect if no more than most are unfinished. Loop only.
 func (x Executor) Hold(most int) {
 	if x.InWork() > max(most, 0) {
 		x.c.hold(max(most, 0))

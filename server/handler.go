@@ -10,7 +10,8 @@ import "fmt"
 // interfaces from the first Handler of the chain that has it. So a wrapper replaces the interfaces that it implements, and keeps all others. See
 // FindHandler.
 type Handler interface {
-	// Open is called once, before any other method. The connection may be written to. Loop only.
+	// Open is called once, before all other methods but for a Close of a connection that has never been open. The connection may be
+	// written to. Loop only.
 	Open(c *Conn)
 	// Data is called with the bytes that have arrived and are not consumed yet, and returns how many of them it consumes. The
 	// rest is kept and given to Data again: at once if Data has consumed something, so that a handler may take one message at a
@@ -20,11 +21,13 @@ type Handler interface {
 	// Data may return ErrYield to let the other connections take their turn first. Any other error closes the connection once its output is
 	// flushed, and is the reason that Close is called with. Loop only.
 	Data(c *Conn, p []byte) (n int, err error)
-	// Close is called once, after all other methods: when the connection's descriptor is closed, no request of it is in work and no file of
-	// it is being read, or when Shutdown's context has ended and these are not waited for. If Dial could not connect, it is called without
-	// Open. The reason is nil after Conn.Close when all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed
-	// after a Shutdown in which all requests were answered and all output was flushed, else the error that ended the connection: an error
-	// of this package or of the system, the result of Data, or the argument of CloseWithError. Loop only.
+	// Close is called once, after all other methods: when the connection's descriptor is closed, no request of it is in progress and no
+	// file of it is being read, or when Shutdown's context has ended and these are not waited for. It is called without Open if a
+	// connection of Dial, or of AddConn with ConnConfig.Client, ends before it is open.
+	//
+	// The reason is nil after Conn.Close when all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed after a
+	// Shutdown in which all requests were answered and all output was flushed, else the error that ended the connection: an error of this
+	// package or of the system, the result of Data, or the argument of CloseWithError. Loop only.
 	Close(c *Conn, reason error)
 }
 
@@ -32,8 +35,8 @@ type Handler interface {
 // closed then, when its requests are answered and its output is flushed.
 type EOFHandler interface {
 	Handler
-	// EOF is called once, when all input before the end was given to Data. The connection stays open
-	// for output until the handler closes it. Loop only.
+	// EOF is called once, when all input before the end was given to Data. The connection stays open for output until the handler closes
+	// it. Loop only.
 	EOF(c *Conn)
 }
 

@@ -63,7 +63,7 @@ const (
 	maxVectors = 16
 	// readSize is the size of a read of a connection in a turn; the rest is read in the next turn, after the other connections.
 	readSize = 64 << 10
-	// writeBudget is the number of bytes that a connection may write in a turn: the limit of one system call.
+	// writeBudget limits the bytes that one flush writes, in one or more system calls.
 	writeBudget = sock.MaxRaw
 )
 

@@ -103,7 +103,9 @@ func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
 					testkit.CheckErr(t, "Close", reason, row.reason)
 				}
 				hangUp(nc)
-				s.shutdown(t)
+				if name != "shutdown" {
+					s.shutdown(t)
+				}
 				testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 			})
 		})

@@ -163,8 +163,9 @@ type Server struct {
 	// ListenConfig opens the sockets of Listen, ListenAndServe and ListenPacket. Its Control function is called after Socket was applied.
 	ListenConfig net.ListenConfig
 
-	// OnReject, if not nil, is called on the loop for an accepted connection that ends before Open, because of a failed TLS handshake, an
-	// invalid PROXY header, or the deadline for them. No method of the handler is called for it.
+	// OnReject, if not nil, is called on the loop when a connection that was accepted, or given to AddConn without ConnConfig.Client,
+	// ends before Open, for whatever reason: a failed TLS handshake, an invalid PROXY header, HandshakeTimeout, a reset or Shutdown, for
+	// example. No method of the handler is called for it.
 	OnReject func(c *Conn, reason error)
 
 	// OnPanic, if not nil, is called when a callback panics, on the goroutine where it happened. The connection is then aborted with

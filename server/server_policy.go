@@ -30,7 +30,7 @@ type FullPolicy uint8
 
 // The policies.
 const (
-	FullStopReading FullPolicy = iota // the request waits, and its connection is not read from; nothing is refused
+	FullStopReading FullPolicy = iota // the request waits, and its connection is not read until the request is in the queue; nothing is refused
 	FullRefuse                        // the request is answered with BusyText, which must be set, in its turn
 	FullCloseConn                     // its connection is closed with ErrOverload
 )

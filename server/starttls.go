@@ -26,21 +26,22 @@ type upgrade struct {
 	StartTLSConfig
 }
 
-// StartTLS makes an open connection speak TLS, as the commands STARTTLS of SMTP, IMAP, POP3 and LDAP and SSLRequest of PostgreSQL demand.
-// It is called when the command is handled, after its answer was written: by the handler in Data, or in a request on a worker. Output that
-// was written before the call, and the whole replies of requests in work, are sent in clear. Output that is written after the call is sent
-// encrypted. From the call on the handler is given no input, and the connection is not read, until requests in work have ended and the output is
-// flushed; then the handshake begins. Where no request is in work and Data does not run, PauseRead before the answer is written keeps the
-// peer's ClientHello from being given to the handler.
+// StartTLS begins TLS on an open connection, as the commands STARTTLS of SMTP, IMAP, POP3 and LDAP and SSLRequest of PostgreSQL demand.
+// It is called when the command is handled, after its answer was written: by the handler in Data, or in a request on a worker.
+//
+// Output that was written before the call, and the whole replies of requests in progress, are sent in clear. Output that is written after
+// the call is sent encrypted. From the call on the handler is given no input, and the connection is not read, until the requests in
+// progress have ended and the output in clear is flushed; then the handshake begins. A program that calls StartTLS elsewhere, while Data
+// may be called, calls PauseRead before it writes the answer, so that the peer's ClientHello is not given to the handler.
 //
 // Input in clear that follows the command and was not consumed closes the connection with ErrHandshake, unless
 // StartTLSConfig.HelloFollows gives it to TLS. No byte that was received in clear is given to the handler after the handshake. With
-// Dispatcher.Concurrent, messages that were read together with the command are requests in clear that may be in work already, and
-// are answered in clear.
+// Dispatcher.Concurrent, messages that were read together with the command are requests in clear that may be in progress already, and are
+// answered in clear.
 //
-// HandshakeTimeout counts from the begin of the handshake, and MaxHandshakes applies to it, as MaxBuffered does to its input. The
-// connection keeps its handler, value, ID and counts. If the handshake fails, the handler's Close is called with ErrHandshake; OnReject is
-// not. Close ends the handshake if no output waits. A Shutdown closes a connection whose handshake has not begun.
+// HandshakeTimeout counts from the beginning of the handshake. MaxHandshakes applies to the handshake, and MaxBuffered to its input. The
+// connection keeps its handler, value, ID and counts. If the handshake fails, the handler's Close is called with ErrHandshake; OnReject
+// is not called. Conn.Close ends the handshake if no output waits. A Shutdown closes a connection whose handshake has not begun.
 //
 // Errors: ErrInvalid if config is nil or incomplete (a server without a certificate, a client with neither ServerName nor
 // InsecureSkipVerify), if the connection uses TLS already or after an earlier StartTLS, and if it is not open yet; ErrClosed. After an
