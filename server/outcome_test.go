@@ -63,7 +63,7 @@ func TestEachShutdownReturnsTheOutcomeOfTheFirst(t *testing.T) {
 	}
 	for range 20 {
 		for _, ctx := range []context.Context{context.Background(), endedContext(errors.New("another"))} {
-			if err := s.Shutdown(ctx); err != first { //nolint:errorlint // it is the same
+			if err := s.Shutdown(ctx); err != first {
 				t.Fatalf("a later Shutdown: %v; want %v", err, first)
 			}
 		}

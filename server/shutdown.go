@@ -90,7 +90,7 @@ func withoutLate(outcome error) error {
 	if _, ok := outcome.(*ShutdownError); ok { //nolint:errorlint // joined errors follow
 		return nil
 	}
-	joined, ok := outcome.(interface{ Unwrap() []error }) //nolint:errorlint // see above
+	joined, ok := outcome.(interface{ Unwrap() []error })
 	if !ok {
 		return outcome
 	}
