@@ -237,3 +237,27 @@ func TestBothHalvesClosedIsTheEnd(t *testing.T) {
 		s.drained(t)
 	})
 }
+
+// TestACloseIsNotEndedByTheNumberOfReads: a client may go on sending small packets, and still receives all that was written before.
+func TestACloseIsNotEndedByTheNumberOfReads(t *testing.T) {
+	data := noise(100 << 10)
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, CloseTimeout: -1})
+	c, nc := p.connect(t, s)
+	_, err := c.Write(data)
+	testkit.Must(t, err)
+	c.Close()
+	for range 10_000 { // each is a packet, since TCP_NODELAY is set
+		if _, err := nc.Write([]byte("x")); err != nil {
+			t.Fatalf("the client's write fails: %v", err)
+		}
+	}
+	closeWrite(t, nc)
+	got, err := io.ReadAll(nc)
+	if err != nil || string(got) != string(data) {
+		t.Fatalf("%d of %d bytes came, %v", len(got), len(data), err)
+	}
+	if reason := testkit.Await(t, p.closed, "Close"); reason != nil {
+		t.Errorf("the reason is %v", reason)
+	}
+}

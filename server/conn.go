@@ -113,6 +113,7 @@ type ext struct {
 	readyBy               time.Duration // the deadline of dialling, the PROXY header and the TLS handshake; for a dialled connection its timeout until begin. Loop only
 	unsent                int           // bytes that the peer's system had not acknowledged at the last check. Loop only
 	drainReads            int           // reads since the shutdown or the close began. Loop only
+	lastBytes             int64         // bytes read of a connection that nothing but maxLastBytes ends. Loop only
 	into                  []byte        // the buffer of the next read, from ReadInto. Loop only
 }
 

@@ -92,16 +92,13 @@ func (c *loopConn) mayHaveInput() bool {
 	return true
 }
 
-// maxLastReads limits the reads of a connection whose peer accepts no more output, or that the server is closing: 64 MB, which is more than
-// a receive buffer holds. If the peer sends more, the connection is reset.
-const maxLastReads = 1024
+// maxLastBytes limits what is read of a connection whose peer accepts no more output, or that is being closed without a CloseTimeout. It is more
+// than a receive buffer holds. If the peer sends more, the connection is reset, which may destroy output that the peer has not read yet.
+const maxLastBytes = 64 << 20
 
-// countLastRead counts a read of such a connection, and ends the connection at the limit.
-func (c *loopConn) countLastRead(reads int) {
-	if reads < maxLastReads || c.life.isGone() {
-		return
-	}
-	if c.life != lifeFlushing {
+// endAtLimit ends such a connection when n bytes were read and the limit is reached, but not before its output is flushed.
+func (c *loopConn) endAtLimit(n int64) {
+	if n >= maxLastBytes && c.life != lifeFlushing && !c.life.isGone() {
 		c.end(nil)
 	}
 }

@@ -38,15 +38,17 @@ func (c *loopConn) read() {
 		c.endRead()
 	default:
 		c.received(c.loop.buf[:n])
-		c.countDrainRead()
+		c.countDrainRead(n)
 	}
 }
 
-// maxDrainReads limits the reads of a connection that a shutdown waits for: 4 MB, which is more than most receive buffers hold.
+// maxDrainReads limits the reads of a connection that a shutdown waits for, so that a client that goes on sending does not hold it up. A read is
+// 64 KB at most.
 const maxDrainReads = 64
 
-// countDrainRead counts a read of a connection that has to end although its peer goes on sending: during a shutdown, or because it is closed.
-func (c *loopConn) countDrainRead() {
+// countDrainRead counts a read of n bytes of a connection that has to end although its peer goes on sending: during a shutdown, or because it
+// is closed.
+func (c *loopConn) countDrainRead(n int) {
 	if !c.draining.isDraining() && !c.life.isClosing() && !c.peerHalf.hasHungUp() {
 		return
 	}
@@ -56,7 +58,10 @@ func (c *loopConn) countDrainRead() {
 	if x.drainReads++; x.drainReads >= maxDrainReads && c.draining.isDraining() {
 		c.peerHalf = c.peerHalf.reach(peerDiscarded)
 	}
-	c.countLastRead(x.drainReads)
+	if c.peerHalf.hasHungUp() || c.timeouts().Close == event.NoTimeout { // else CloseTimeout ends the connection
+		x.lastBytes += int64(n)
+		c.endAtLimit(x.lastBytes)
+	}
 }
 
 // received gives p to the handler, or adds it to the input that is kept. p is in l.buf, l.plain or the buffer of ReadInto.

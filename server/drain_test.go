@@ -19,6 +19,7 @@ func TestDrainTimeoutBoundsTheWaitForPeersThatStay(t *testing.T) {
 		p.connect(t, s)
 		closing, nc := p.connect(t, s)
 		clock.Advance(limit)
+		testkit.Until(t, "a turn at that time", func() bool { onLoop(t, closing, func() {}); return closing.Loop().Now() >= limit })
 		_, err := closing.WriteString("bye")
 		testkit.Must(t, err)
 		closing.Close()

@@ -130,7 +130,8 @@ type Server struct {
 	WriteTimeout time.Duration
 	// CloseTimeout closes a connection that is being closed, by Conn.Close or Shutdown, with ErrCloseTimeout when for that time the peer
 	// has taken no output, or, after all output, has not closed its half. A transfer that progresses is not ended by it. It does not count
-	// while a request is in work and no output waits. 0 means DefaultCloseTimeout.
+	// while a request is in work and no output waits. Without it, a peer that goes on sending after all output is reset after 64 MB. 0 means
+	// DefaultCloseTimeout.
 	CloseTimeout time.Duration
 	// DrainTimeout bounds the time for which a Shutdown waits for the peer of a connection to close its half, if the connection was not idle
 	// and its output is flushed. It counts from the last byte that was read or written. 0 means none: CloseTimeout alone applies.
