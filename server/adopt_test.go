@@ -171,7 +171,7 @@ func TestDetachWaitsForTheRequestInWork(t *testing.T) {
 		send(t, other, "request\n")
 		testkit.Await(t, begun, "another request")
 		if len(got) != 0 {
-			t.Error("the connection is handed out while a request is in work")
+			t.Error("the connection is handed out while a request is in progress")
 		}
 		close(release)
 		h := testkit.Await(t, got, "the detached connection")

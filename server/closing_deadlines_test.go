@@ -87,7 +87,7 @@ func transfersSlowly(t *testing.T, name string, c *server.Conn, nc net.Conn, clo
 	}
 }
 
-// TestCloseTimeoutDoesNotEndATransferThatTheKernelHas: our half is closed long before the client has read all, and input of the client
+// TestCloseTimeoutDoesNotEndATransferThatTheKernelHas: the write side is closed long before the client has read all, and input of the client
 // meanwhile does not lead to a reset.
 func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
 	const size = 300_000

@@ -53,7 +53,7 @@ func TestConcurrentHandlesNAtOnce(t *testing.T) {
 		}
 		expect(t, nc, all.String())
 		if most.Load() != n {
-			t.Errorf("%d requests were in work at once, want %d", most.Load(), n)
+			t.Errorf("%d requests were in progress at once, want %d", most.Load(), n)
 		}
 		closeWrite(t, nc)
 		expectEOF(t, nc)
@@ -117,7 +117,7 @@ func TestConcurrentAnswersKeepTheirOrder(t *testing.T) {
 }
 
 // TestAnotherHandlerWaitsForConcurrentRequests: after SetHandler, neither a framing that takes one at a time nor a raw handler
-// overtakes the requests in work.
+// overtakes the requests in progress.
 func TestAnotherHandlerWaitsForConcurrentRequests(t *testing.T) {
 	for name, next := range map[string]server.Handler{
 		"one at a time": echoLines(),
@@ -160,7 +160,7 @@ func TestAnotherHandlerWaitsForConcurrentRequests(t *testing.T) {
 	}
 }
 
-// TestConcurrentRequestsEndWithTheirConnection: nothing is left of those that were in work, or waited for their turn.
+// TestConcurrentRequestsEndWithTheirConnection: nothing is left of those that were in progress, or waited for their turn.
 func TestConcurrentRequestsEndWithTheirConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, ended := make(chan struct{}, 3), make(chan error, 3)

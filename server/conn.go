@@ -51,7 +51,7 @@ type Conn struct {
 //	value                              any goroutine        atomic
 //	peerHalf, draining, loopConn       the loop             its goroutine
 //	ext's tls, proxied, conc, rates    the loop             its goroutine; the pointer ext is set under mu, and a connection with a
-//	                                                        layer or requests in work has its ext for good
+//	                                                        layer or requests in progress has its ext for good
 //	in                                 the loop             its goroutine; with holdWorker the worker that has the request
 //
 // Calls and the lock:
@@ -59,10 +59,10 @@ type Conn struct {
 //	call                               mu                   loop
 //	Write, Close, PauseRead, ...       held, briefly        adds a command or output; the loop applies it later
 //	loop.ready, loop.serve             -                    begin the loop's work on one connection (loop.current)
-//	inputHandler                       held                 sets schedRunning: until leave, nothing is queued, since the loop checks itself
+//	prepareInput                       held                 sets schedRunning: until finishFlush, nothing is queued, since the loop checks itself
 //	flushLocked, writeOut, writeTLS    held, released       writes
 //	                                   in system calls
-//	leave                              held                 clears schedRunning; marks the connection as queued if more waits, and
+//	finishFlush                        held                 clears schedRunning; marks the connection as queued if more waits, and
 //	                                                        flushed then queues it
 //	applyTransitions, callbacks        not held             water marks, ends, reading
 //	Reply, input.end                   held, briefly        a worker appends output and sets cmdDone
@@ -84,7 +84,7 @@ type loopConn struct {
 // ext holds state that only some connections need: a handler of their own, TLS, limits, a context, callers that wait for room.
 type ext struct {
 	handler               Handler
-	fresh                 bool  // handler has not framed anything yet
+	newHandler            bool  // handler was set by SetHandler, and its framing has not begun
 	pauses                []any // the owners of PauseRead
 	reason                error
 	ctx                   context.Context
@@ -94,14 +94,14 @@ type ext struct {
 	deferred              *outq.Queue   // writes of other goroutines meanwhile
 	detach                func(net.Conn, []byte, error)
 	upgrade               *upgrade    // StartTLS
-	afterUpgrade          *outq.Queue // writes after StartTLS, which are to be encrypted
+	afterTLS              *outq.Queue // writes after StartTLS, which are to be encrypted
 	timers                *ConnTimer  // that run; see AfterFunc
 	fetched               *fetched    // of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
 	dial                  *dialing
 	stopContext           func() bool // ends the effect of Dial's context; nil if it has none
 	outgoing              bool        // made by Dial, or given to AddConn with ConnConfig.Client; set before the connection is given to its loop
-	handed                bool        // Detach has handed the descriptor out
+	detached              bool        // Detach has handed the descriptor out
 	unopened              bool        // the handler's Open is still to be called: dialling, TLS or PROXY comes first
 	conc                  *concurrency
 	proxied               *proxied
@@ -110,11 +110,12 @@ type ext struct {
 	readAt, writeAt       time.Duration     // when reading and writing may go on after the limits have stopped them. Loop only
 	readShare, writeShare ratelimit.Share   // of a group's bucket. Loop only
 	timeouts              *Timeouts
-	readyBy               time.Duration // the deadline of dialling, the PROXY header and the TLS handshake; for a dialled connection its timeout until begin. Loop only
-	unsent                int           // bytes that the peer's system had not acknowledged at the last check. Loop only
-	drainReads            int           // reads since the shutdown or the close began. Loop only
+	dialTimeout           time.Duration // of Dial; fixed before the loop knows the connection
+	setupDeadline         time.Duration // the time by which Dial, or the PROXY header and the TLS handshake, must have ended. Loop only
+	unacked               int           // bytes that the peer's system had not acknowledged at the last check. Loop only
+	lateReads             int           // reads while the server shuts down, the connection is closing, or the peer has hung up. Loop only
 	lastBytes             int64         // bytes read of a connection that nothing but maxLastBytes ends. Loop only
-	into                  []byte        // the buffer of the next read, from ReadInto. Loop only
+	readBuf               []byte        // the buffer of the next read, from ReadInto. Loop only
 }
 
 // extra returns c's ext. Under mu.
@@ -178,5 +179,5 @@ type ConnStats struct {
 func (c *Conn) Stats() ConnStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return ConnStats{BytesRead: c.nread, BytesWritten: c.wrote, Requests: uint64(c.reqs), BufferedBytes: c.held()}
+	return ConnStats{BytesRead: c.nread, BytesWritten: c.wrote, Requests: uint64(c.reqs), BufferedBytes: c.outputBytes()}
 }

@@ -121,7 +121,7 @@ func (s *Server) addConn(nc net.Conn, cfg ConnConfig) (*Conn, error) {
 	if cfg.Client {
 		c.extra().outgoing = true
 	}
-	if !c.handOver(cmdOpen) { // before nc is closed, since after an error it belongs to the caller
+	if !c.giveToLoop(cmdOpen) { // before nc is closed, since after an error it belongs to the caller
 		return nil, c.loop.closedError(event.ErrClosed)
 	}
 	taken = true

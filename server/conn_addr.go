@@ -31,7 +31,7 @@ func (c *Conn) descriptor() int { return c.loopPart().ev.FD() }
 func (c *Conn) LocalAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state == connClosed || c.ext != nil && (c.ext.dial != nil || c.ext.handed) || c.descriptor() < 0 {
+	if c.state == connClosed || c.ext != nil && (c.ext.dial != nil || c.ext.detached) || c.descriptor() < 0 {
 		return nil
 	}
 	p, err := sock.LocalPeer(c.descriptor())

@@ -100,9 +100,9 @@ func (t *ConnTimer) expired(*event.Event, event.Flags) {
 	if !calls {
 		return
 	}
-	c.loop.enter(c.loopPart())
+	c.loop.setCurrent(c.loopPart())
 	c.guard(t.fn)
-	c.loop.current = nil
+	c.loop.clearCurrent()
 }
 
 // stopTimers stops all timers of a connection that ends. Under mu, on the loop.

@@ -4,7 +4,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// onPeerEnd is called when the kernel reports the peer's end while the server does not read from the connection. A reset breaks the
+// onPeerEnd is called when the kernel reports that the peer has closed its side, while the server does not read from the connection. A reset breaks the
 // connection. A half-close stays in the kernel behind the unread input; from then on the event waits for a reset only.
 func (c *loopConn) onPeerEnd(what event.Flags) {
 	if err := c.loop.srv.calls.SockError(c.ev.FD()); err != nil {
@@ -63,7 +63,7 @@ func (c *loopConn) markBroken(err error) {
 
 // readFailed is called when a read has failed. After a reset the input that was read before is still handled.
 func (c *loopConn) readFailed(err error) {
-	if !isPeerGone(err) || c.in == nil && !c.hasMoreTLS() && !c.inWork() {
+	if !isPeerGone(err) || c.in == nil && !c.hasMoreTLS() && !c.hasRequests() {
 		c.fail(err)
 		return
 	}
@@ -78,7 +78,7 @@ func (c *loopConn) readFailed(err error) {
 	}
 }
 
-// mayHaveInput reports whether a broken connection may have input that the handler is to be given, or has requests in work.
+// mayHaveInput reports whether a broken connection may have input that the handler is to be given, or has requests in progress.
 func (c *loopConn) mayHaveInput() bool {
 	c.mu.Lock()
 	waits := c.pauseRequested() || c.state >= connClosing
@@ -87,7 +87,7 @@ func (c *loopConn) mayHaveInput() bool {
 	case waits, !c.life.takesInput(), c.handshake().isUnderWay(), c.peerHalf.isDiscarded(), c.peerHalf.isEndReported(), c.holds.has(holdPause):
 		return false
 	case c.peerHalf.isEndRead():
-		return c.in != nil || c.inWork()
+		return c.in != nil || c.hasRequests()
 	}
 	return true
 }

@@ -147,7 +147,7 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 	s.drained(t)
 }
 
-// TestNothingSpinsAfterThePeersEnd: nor after its reset, while a request is in work. The end and the close are reported once.
+// TestNothingSpinsAfterThePeersEnd: nor after its reset, while a request is in progress. The end and the close are reported once.
 func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {

@@ -48,9 +48,9 @@ func (c *Conn) enqueue(needed bool) {
 	}
 }
 
-// handOver gives a new connection to its loop. It reports whether the loop accepts it. A loop that is closed does not, which happens if
+// giveToLoop gives a new connection to its loop. It reports whether the loop accepts it. A loop that is closed does not, which happens if
 // PickLoop has not returned before the end of a shutdown's context; then the connection still belongs to the caller.
-func (c *Conn) handOver(what command) bool {
+func (c *Conn) giveToLoop(what command) bool {
 	c.mu.Lock()
 	c.mark(what)
 	c.mu.Unlock()

@@ -19,7 +19,7 @@ const (
 	idleDeadline                  // since the last byte was read or written
 	writeDeadline                 // since the peer last took output, while output waits for it
 	closeDeadline                 // since the peer last took output, or since the close began
-	drainDeadline                 // during Shutdown, when our half is closed: since the last byte was read or written
+	drainDeadline                 // during Shutdown, when the write side is closed: since the last byte was read or written
 	numDeadlines
 )
 
@@ -42,11 +42,11 @@ type deadlineState uint8
 const (
 	deadlineStopped deadlineState = iota // there is nothing to wait for
 	deadlineRunning
-	deadlineHeld // the time that passes now is not the peer's
+	deadlineSuspended // the time that passes now is not the peer's
 )
 
 // String returns the state's name.
-func (s deadlineState) String() string { return [...]string{"stopped", "running", "held"}[s] }
+func (s deadlineState) String() string { return [...]string{"stopped", "running", "suspended"}[s] }
 
 // deadlineSet is a set of deadlines.
 type deadlineSet uint16
@@ -89,7 +89,7 @@ func (ds *deadlines) restart(d deadline, now time.Duration) {
 // stop ends d.
 func (ds *deadlines) stop(d deadline) { *ds.at(d) = 0 }
 
-// runs reports whether d was started and not stopped. It may still be held.
+// runs reports whether d was started and not stopped. It may still be suspended.
 func (ds *deadlines) runs(d deadline) bool { return *ds.at(d) != 0 }
 
 // received notes that the peer has sent a byte.
@@ -102,13 +102,13 @@ func (ds *deadlines) sent(now time.Duration) {
 	ds.restart(closeDeadline, now)
 }
 
-// state returns the state of d while the deadlines in held are held.
-func (ds *deadlines) state(d deadline, held deadlineSet) deadlineState {
+// state returns the state of d while the deadlines in suspended are suspended.
+func (ds *deadlines) state(d deadline, suspended deadlineSet) deadlineState {
 	switch {
 	case !ds.runs(d):
 		return deadlineStopped
-	case held.has(d):
-		return deadlineHeld
+	case suspended.has(d):
+		return deadlineSuspended
 	}
 	return deadlineRunning
 }
@@ -118,18 +118,18 @@ func (ds *deadlines) end(d deadline, now, limit time.Duration) time.Duration {
 	return saturatedAdd(ds.at(d).time(now), limit)
 }
 
-// nearest returns the deadline that ends first, and when. A deadline that is held does not end, but nothing reports when it counts again;
+// nearest returns the deadline that ends first, and when. A deadline that is suspended does not end, but nothing reports when it counts again;
 // so it is checked again when its limit has passed, and noDeadline is returned for that.
-func (ds *deadlines) nearest(now time.Duration, limits *Timeouts, held deadlineSet) (at time.Duration, which deadline) {
+func (ds *deadlines) nearest(now time.Duration, limits *Timeouts, suspended deadlineSet) (at time.Duration, which deadline) {
 	at = event.NoTimeout
 	for d := firstRequestDeadline; d <= closeDeadline; d++ {
 		limit := limits.of(d)
-		switch ds.state(d, held) {
+		switch ds.state(d, suspended) {
 		case deadlineRunning:
 			if end := ds.end(d, now, limit); end < at {
 				at, which = end, d
 			}
-		case deadlineHeld:
+		case deadlineSuspended:
 			if again := saturatedAdd(now, limit); again < at {
 				at, which = again, noDeadline
 			}
@@ -174,7 +174,7 @@ func (m coarseTime) time(now time.Duration) time.Duration {
 	return now&^(1<<24-1) - time.Duration(int32(uint32(now>>24)-uint32(m)))<<24
 }
 
-// requestEnded makes the close deadline count from now, since it is held while requests are in work.
+// requestEnded makes the close deadline count from now, since it is suspended while requests are in progress.
 func (c *loopConn) requestEnded() {
 	if c.writing != writeBlocked {
 		c.deadlines.restart(closeDeadline, c.loop.now())

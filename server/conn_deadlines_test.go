@@ -67,7 +67,7 @@ func TestADeadlinesStates(t *testing.T) {
 		is(d, setOf(d), deadlineStopped)
 		ds.start(d, time.Minute)
 		is(d, 0, deadlineRunning)
-		is(d, setOf(d), deadlineHeld)
+		is(d, setOf(d), deadlineSuspended)
 		ds.stop(d)
 		is(d, 0, deadlineStopped)
 	}
@@ -107,7 +107,7 @@ func TestEveryDeadlineHasANameAndAReason(t *testing.T) {
 	if err := closeDeadline.reason(); !errors.Is(err, ErrCloseTimeout) {
 		t.Errorf("the reason of %v is %v", closeDeadline, err)
 	}
-	for s, want := range map[deadlineState]string{deadlineStopped: "stopped", deadlineRunning: "running", deadlineHeld: "held"} {
+	for s, want := range map[deadlineState]string{deadlineStopped: "stopped", deadlineRunning: "running", deadlineSuspended: "suspended"} {
 		if s.String() != want {
 			t.Errorf("state %d is named %q", uint8(s), s)
 		}

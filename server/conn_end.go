@@ -10,13 +10,13 @@ import (
 // beginClosing is the loop's part of Close: from now on output is flushed and input discarded. A connection before Open is closed at once
 // if there is nothing to flush, else after Open.
 func (c *loopConn) beginClosing() {
-	if c.life.isConnecting() {
+	if c.life.isUnopened() {
 		c.deadlines.startOnce(closeDeadline, c.loop.now())
 		c.endWithoutOutput()
 		return
 	}
 	c.life = c.life.closing()
-	c.holds.remove(holdYield | holdLastRead) // input is not given to the handler any more; it is read to find the peer's end
+	c.holds.remove(holdYield | holdLastRead) // input is not given to the handler any more; it is read until EOF
 	c.deadlines.stop(firstRequestDeadline)
 	c.deadlines.stop(readDeadline)
 	c.deadlines.start(closeDeadline, c.loop.now())
@@ -38,7 +38,7 @@ func (c *loopConn) endWithoutOutput() {
 	}
 }
 
-// finishClosing continues Close when all output is written: it closes our half and waits for the peer's end, since a close with unread
+// finishClosing continues Close when all output is written: it closes the write side and waits for EOF, since a close with unread
 // input would make the kernel send a reset, which may destroy output that the peer has not read.
 func (c *loopConn) finishClosing() (alive bool) {
 	switch {
@@ -47,7 +47,7 @@ func (c *loopConn) finishClosing() (alive bool) {
 		if !c.shutWrite() || idle && c.life == lifeLingering && c.endIdle() {
 			return false
 		}
-		c.noteUnsent()
+		c.noteUnacked()
 	case c.peerHalf.isEndRead():
 		c.end(nil)
 		return false
@@ -70,7 +70,7 @@ func (c *loopConn) fail(err error) {
 }
 
 // tearDown removes the connection from the loop and closes its descriptor. Output that was accepted and is not written fails with the
-// reason. The handler's Close is called as soon as no request is in work.
+// reason. The handler's Close is called as soon as no request is in progress.
 func (c *loopConn) tearDown(reason error) {
 	if c.life.isGone() {
 		return
@@ -87,7 +87,7 @@ func (c *loopConn) tearDown(reason error) {
 	c.state = connClosed // before the descriptor is closed and its number used again, which LocalAddr would read
 	c.setReason(reason)
 	reason = c.reasonLocked()
-	handed := c.ext != nil && c.ext.handed
+	handed := c.ext != nil && c.ext.detached
 	c.mu.Unlock()
 	if !handed {
 		c.closeFD(errors.Is(reason, ErrAborted))
@@ -131,7 +131,7 @@ func (c *loopConn) endWaiters(reason error) {
 	if x == nil {
 		return
 	}
-	x.into = nil
+	x.readBuf = nil
 	c.stopTimers()
 	if x.room != nil {
 		close(x.room)
@@ -185,13 +185,13 @@ func orClosed(err error) error {
 	return err
 }
 
-// notifyWhenIdle calls notifyClosed if no request is in work and no file is being read.
+// notifyWhenIdle calls notifyClosed if no request is in progress and no file is being read.
 func (c *loopConn) notifyWhenIdle() {
-	if c.inWork() || c.holdsCompletion() && !c.loop.aborting {
-		c.loop.ending[c] = struct{}{}
+	if c.hasRequests() || c.holdsCompletion() && !c.loop.aborting {
+		c.loop.closedBusy[c] = struct{}{}
 		return
 	}
-	delete(c.loop.ending, c)
+	delete(c.loop.closedBusy, c)
 	c.dropInput()
 	c.notifyClosed()
 }

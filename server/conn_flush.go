@@ -39,7 +39,7 @@ func (c *loopConn) flushLocked() flushResult {
 	case c.out != nil && c.life != lifeHandshake:
 		r.err = c.writeOut()
 	}
-	c.leave(&r)
+	c.finishFlush(&r)
 	return r
 }
 
@@ -64,8 +64,8 @@ func (c *loopConn) flushed(r flushResult) {
 	}
 }
 
-// leave ends the loop's work on the connection and completes the result. Under mu.
-func (c *loopConn) leave(r *flushResult) {
+// finishFlush ends the loop's work on the connection and completes the result. Under mu.
+func (c *loopConn) finishFlush(r *flushResult) {
 	if c.writing != writeBlocked {
 		c.deadlines.stop(writeDeadline)
 		if c.state <= connHalf {
@@ -78,13 +78,13 @@ func (c *loopConn) leave(r *flushResult) {
 	}
 	r.upgrading = c.ext != nil && c.ext.upgrade != nil
 	if c.out != nil || c.ext != nil {
-		r.held = c.held()
+		r.held = c.outputBytes()
 		r.drained = c.out == nil && !c.cipherWaits() && !c.isDeferring()
 	}
 	if c.isPaused() {
 		c.holds.add(holdPause) // before the command is applied, or reading would go on until then
 	}
-	more := c.out != nil && c.writing == writeIdle && !c.isConnecting() && !c.isFetching()
+	more := c.out != nil && c.writing == writeIdle && !c.isSettingUp() && !c.isFetching()
 	r.refused = c.sched&schedRefused != 0
 	c.sched &^= schedRunning | schedRefused
 	if r.again = (more || c.commands != 0) && c.sched == 0; r.again {
@@ -106,7 +106,7 @@ func (c *loopConn) writeOut() error {
 		c.freeOutput()
 		if full {
 			if c.writing != writeThrottled && !c.isFetching() {
-				return c.waitForRoom()
+				return c.waitWritable()
 			}
 			return nil
 		}

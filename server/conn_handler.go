@@ -15,7 +15,7 @@ func (c *Conn) SetHandler(h Handler) error {
 	}
 	c.mu.Lock()
 	x := c.extra()
-	x.handler, x.fresh = h, true
+	x.handler, x.newHandler = h, true
 	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
@@ -36,11 +36,11 @@ func (c *Conn) handlerLocked() Handler {
 	return c.loop.srv.cfg.Handler
 }
 
-// isFresh reports, once for each handler, that it is new, so that its framing starts anew. Under mu.
-func (c *loopConn) isFresh() bool {
-	if c.ext == nil || !c.ext.fresh {
+// takeNewHandler reports, once for each handler, that it is new, so that its framing starts anew. Under mu.
+func (c *loopConn) takeNewHandler() bool {
+	if c.ext == nil || !c.ext.newHandler {
 		return false
 	}
-	c.ext.fresh = false
+	c.ext.newHandler = false
 	return true
 }

@@ -9,7 +9,7 @@ const (
 	holdWorker   holds = 1 << iota // a worker has the input, or waits for it. Added by queueInput, removed by takeBack
 	holdRequests                   // Concurrent: requests are in progress; reading goes on. Added by queueMessage, removed by takeBackMessages
 	holdLimit                      // Concurrent: as many requests are in progress as may be, or one waits for room in the queue. Added by limitRequests, removed by endLimit
-	holdPause                      // PauseRead, Detach or StartTLS. Added by prepareInput and leave, added and removed by applyCommands; removed by beginUpgrade
+	holdPause                      // PauseRead, Detach or StartTLS. Added by prepareInput and finishFlush, added and removed by applyCommands; removed by beginUpgrade
 	holdOutput                     // the output has reached HighWater. Added and removed by applyWaterMarks
 	holdYield                      // ErrYield: the rest of the input is given to Data in the next turn. Added by process, removed by advance and beginClosing
 	holdRate                       // the rate limit stops reading until a time. Added by readAllowance, removed by unthrottle
@@ -20,7 +20,7 @@ const (
 const (
 	holdsRead  = ^holdRequests                                   // reading
 	holdsInput = holdWorker | holdLimit | holdPause | holdOutput // giving input to the handler
-	holdsEnd   = holdWorker | holdRequests                       // an end in order: requests are in work
+	holdsEnd   = holdWorker | holdRequests                       // an end in order: requests are in progress
 )
 
 var holdNames = [...]string{"worker", "requests", "limit", "pause", "output", "yield", "rate", "last read"}
@@ -65,5 +65,5 @@ func (c *loopConn) mayReadBut(ignored holds) bool {
 // mayGiveInput reports whether input may be given to the handler.
 func (c *loopConn) mayGiveInput() bool { return c.holds&holdsInput == 0 && c.life.takesInput() }
 
-// inWork reports whether requests of the connection are in work.
-func (c *loopConn) inWork() bool { return c.holds.has(holdsEnd) }
+// hasRequests reports whether requests of the connection are in progress.
+func (c *loopConn) hasRequests() bool { return c.holds.has(holdsEnd) }

@@ -34,8 +34,8 @@ func (s layers) has(one layers) bool { return s&one != 0 }
 // add adds a layer.
 func (s *layers) add(one layers) { *s |= one }
 
-// isClient reports whether this side is the client of TLS. Without the lock, on the loop.
-func (c *loopConn) isClient() bool {
+// isTLSClient reports whether this side is the client of TLS. Without the lock, on the loop.
+func (c *loopConn) isTLSClient() bool {
 	return c.layers.has(layerTLS) && c.ext.tls.client
 }
 

@@ -45,8 +45,8 @@ func (l lifecycle) to(next lifecycle) lifecycle {
 	return next
 }
 
-// isConnecting reports whether the handler's Open is still to come.
-func (l lifecycle) isConnecting() bool { return l <= lifeHandshake }
+// isUnopened reports whether the handler's Open is still to come.
+func (l lifecycle) isUnopened() bool { return l <= lifeHandshake }
 
 // takesInput reports whether input is given to the handler.
 func (l lifecycle) takesInput() bool { return l == lifeOpen || l == lifeHalfClosed }
@@ -54,7 +54,7 @@ func (l lifecycle) takesInput() bool { return l == lifeOpen || l == lifeHalfClos
 // isClosing reports whether Close is being carried out.
 func (l lifecycle) isClosing() bool { return l == lifeFlushing || l == lifeLingering }
 
-// isShut reports whether our half is closed and the descriptor still open.
+// isShut reports whether the write side is closed and the descriptor still open.
 func (l lifecycle) isShut() bool { return l == lifeHalfClosed || l == lifeLingering }
 
 // isGone reports whether the connection was taken off the loop: its descriptor is closed or handed out.
@@ -68,7 +68,7 @@ func (l lifecycle) closing() lifecycle {
 	return l.to(lifeFlushing)
 }
 
-// shut returns the state that follows when our half is closed.
+// shut returns the state that follows when the write side is closed.
 func (l lifecycle) shut() lifecycle {
 	if l == lifeFlushing {
 		return l.to(lifeLingering)
@@ -78,7 +78,7 @@ func (l lifecycle) shut() lifecycle {
 
 // gone returns the state that follows when the descriptor is closed.
 func (l lifecycle) gone() lifecycle {
-	if l.isConnecting() {
+	if l.isUnopened() {
 		return l.to(lifeRejected)
 	}
 	return l.to(lifeClosed)

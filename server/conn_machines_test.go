@@ -54,7 +54,7 @@ func TestTheLifecycleSaysWhatMayBeDone(t *testing.T) {
 		{lifeReleased, false, false, false, false, true},
 	} {
 		s := test.state
-		got := [...]bool{s.isConnecting(), s.takesInput(), s.isClosing(), s.isShut(), s.isGone()}
+		got := [...]bool{s.isUnopened(), s.takesInput(), s.isClosing(), s.isShut(), s.isGone()}
 		if want := [...]bool{test.connecting, test.takesInput, test.closing, test.shut, test.gone}; got != want {
 			t.Errorf("%v: connecting, takes input, closing, shut, gone: %v, want %v", s, got, want)
 		}
@@ -84,11 +84,11 @@ func TestEachHoldStopsWhatItsCommentSays(t *testing.T) {
 		holdOutput: {true, true, false}, holdYield: {true, false, false}, holdRate: {true, false, false}, holdLastRead: {true, false, false},
 	} {
 		c := &loopConn{life: lifeOpen}
-		if !c.mayRead() || !c.mayGiveInput() || c.inWork() {
+		if !c.mayRead() || !c.mayGiveInput() || c.hasRequests() {
 			t.Fatal("an open connection is held by nothing")
 		}
 		c.holds.add(h)
-		if got := [3]bool{!c.mayRead(), !c.mayGiveInput(), c.inWork()}; got != want {
+		if got := [3]bool{!c.mayRead(), !c.mayGiveInput(), c.hasRequests()}; got != want {
 			t.Errorf("%v holds reading, input, the end: %v, want %v", h, got, want)
 		}
 		c.holds.remove(h)
@@ -184,7 +184,7 @@ func TestTheLoopEndsItsWorkOnAConnectionOnce(t *testing.T) {
 		c := &loopConn{life: lifeOpen}
 		c.sched, c.commands = test.sched, test.commands
 		var r flushResult
-		c.leave(&r)
+		c.finishFlush(&r)
 		if c.sched != test.want || r.again != test.again || r.refused != test.refused || !r.drained || r.state != connOpen {
 			t.Errorf("%s: %v, result %+v", test.name, c.sched, r)
 		}

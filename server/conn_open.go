@@ -19,12 +19,12 @@ func (c *loopConn) begin() (alive bool) {
 	}
 	if c.life != lifeDialing {
 		if c.life == lifeHandshake {
-			c.ext.readyBy = saturatedAdd(l.now(), l.srv.cfg.HandshakeTimeout)
+			c.ext.setupDeadline = saturatedAdd(l.now(), l.srv.cfg.HandshakeTimeout)
 		}
 		l.srv.conns.set(c.ev.FD(), c)
 	}
 	if c.life == lifeDialing {
-		c.ext.readyBy = saturatedAdd(l.now(), c.ext.readyBy)
+		c.ext.setupDeadline = saturatedAdd(l.now(), c.ext.dialTimeout)
 		l.dialing[c] = struct{}{}
 		c.startLookUp()
 	}
@@ -35,7 +35,7 @@ func (c *loopConn) begin() (alive bool) {
 	switch {
 	case c.life == lifeNew:
 		c.opened()
-	case c.isClient():
+	case c.isTLSClient():
 		c.startHandshake()
 	}
 	c.arm()

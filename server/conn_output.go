@@ -5,8 +5,8 @@ import (
 	"github.com/evmq/evmq/internal/tlsio"
 )
 
-// ahead returns the number of bytes that will be sent before those of a reply: without those that are deferred for the reply. Under mu.
-func (c *Conn) ahead() int {
+// queuedBytes returns the number of bytes that will be sent before those of a reply: without those that are deferred for the reply. Under mu.
+func (c *Conn) queuedBytes() int {
 	if c.out == nil {
 		return 0
 	}
@@ -26,14 +26,14 @@ func (c *Conn) outputMemory() int {
 	if c.ext != nil && c.ext.deferred != nil {
 		n += c.ext.deferred.Footprint()
 	}
-	if c.ext != nil && c.ext.afterUpgrade != nil {
-		n += c.ext.afterUpgrade.Footprint()
+	if c.ext != nil && c.ext.afterTLS != nil {
+		n += c.ext.afterTLS.Footprint()
 	}
 	return n
 }
 
 // countOutput adds the growth of the output's memory since before to the server's count. Under mu.
-func (c *Conn) countOutput(before int) { c.loop.srv.hold(c.outputMemory() - before) }
+func (c *Conn) countOutput(before int) { c.loop.srv.addBuffered(c.outputMemory() - before) }
 
 // freeOutput releases the queue if it is empty. Under mu.
 func (c *loopConn) freeOutput() {
@@ -63,7 +63,7 @@ func (c *loopConn) failOutput() (failed bool) {
 	}
 	failed = c.failQueue(&c.out)
 	if x != nil {
-		deferred, later := c.failQueue(&x.deferred), c.failQueue(&x.afterUpgrade)
+		deferred, later := c.failQueue(&x.deferred), c.failQueue(&x.afterTLS)
 		failed = failed || deferred || later
 	}
 	c.countOutput(before)
@@ -81,8 +81,8 @@ func (c *loopConn) failQueue(q **outq.Queue) (failed bool) {
 	return true
 }
 
-// held returns the number of bytes of output that wait, as MaxOutput counts them, including answers that have ended before older ones. Under mu.
-func (c *Conn) held() int {
+// outputBytes returns the number of bytes of output that wait, as MaxOutput counts them, including answers that have ended before older ones. Under mu.
+func (c *Conn) outputBytes() int {
 	n := 0
 	if c.out != nil {
 		n = c.out.Mem()
@@ -91,11 +91,11 @@ func (c *Conn) held() int {
 		if x.deferred != nil {
 			n += x.deferred.Mem()
 		}
-		if x.afterUpgrade != nil {
-			n += x.afterUpgrade.Mem()
+		if x.afterTLS != nil {
+			n += x.afterTLS.Mem()
 		}
 		if x.conc != nil {
-			n += x.conc.held
+			n += x.conc.earlyBytes
 		}
 	}
 	return n
@@ -116,7 +116,7 @@ func (c *loopConn) wroteOut(n int) {
 	c.countWritten(n)
 	c.countOutput(before)
 	if c.ext != nil {
-		c.makeRoom()
+		c.wakeWriters()
 	}
 }
 
@@ -126,9 +126,9 @@ func (c *loopConn) countWritten(n int) {
 	c.loop.traffic.written.Add(uint64(n))
 }
 
-// makeRoom wakes the goroutines that wait for room in the output. Under mu.
-func (c *Conn) makeRoom() {
-	if c.ext.room != nil && c.ahead() < c.loop.srv.cfg.MaxOutput {
+// wakeWriters wakes the goroutines that wait for room in the output. Under mu.
+func (c *Conn) wakeWriters() {
+	if c.ext.room != nil && c.queuedBytes() < c.loop.srv.cfg.MaxOutput {
 		close(c.ext.room)
 		c.ext.room = nil
 	}

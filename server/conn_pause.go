@@ -45,7 +45,7 @@ func checkOwner(owner any) {
 
 // isPaused reports whether reading is to pause. A handshake is not paused. Under mu, on the loop.
 func (c *loopConn) isPaused() bool {
-	return c.pauseRequested() && c.state < connClosing && !c.isConnecting()
+	return c.pauseRequested() && c.state < connClosing && !c.isSettingUp()
 }
 
 // pauseRequested reports whether nothing is to be given to the handler, for PauseRead, Detach or StartTLS. Under mu.

@@ -18,7 +18,7 @@ func (c *loopConn) allowance(own, group *ratelimit.Bucket, want int, share *rate
 }
 
 // readAllowance returns how many bytes may be read now. If it returns 0, reading stops until the limits allow more. In a shutdown the limits
-// do not apply, because the requests that have arrived are answered, and the peer's end has to be read. On the loop.
+// do not apply, because the requests that have arrived are answered, and EOF has to be read. On the loop.
 func (c *loopConn) readAllowance(want int) int {
 	x := c.ext
 	own, group := x.readRate, c.loop.srv.cfg.RateGroup.reads()

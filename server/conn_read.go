@@ -38,24 +38,24 @@ func (c *loopConn) read() {
 		c.endRead()
 	default:
 		c.received(c.loop.buf[:n])
-		c.countDrainRead(n)
+		c.countLateRead(n)
 	}
 }
 
-// maxDrainReads limits the reads of a connection that a shutdown waits for, so that a client that goes on sending does not hold it up. A read is
+// maxLateReads limits the reads of a connection that a shutdown waits for, so that a client that goes on sending does not hold it up. A read is
 // 64 KB at most.
-const maxDrainReads = 64
+const maxLateReads = 64
 
-// countDrainRead counts a read of n bytes of a connection that has to end although its peer goes on sending: during a shutdown, or because it
+// countLateRead counts a read of n bytes of a connection that has to end although its peer goes on sending: during a shutdown, or because it
 // is closed.
-func (c *loopConn) countDrainRead(n int) {
+func (c *loopConn) countLateRead(n int) {
 	if !c.draining.isDraining() && !c.life.isClosing() && !c.peerHalf.hasHungUp() {
 		return
 	}
 	c.mu.Lock()
 	x := c.extra()
 	c.mu.Unlock()
-	if x.drainReads++; x.drainReads >= maxDrainReads && c.draining.isDraining() {
+	if x.lateReads++; x.lateReads >= maxLateReads && c.draining.isDraining() {
 		c.peerHalf = c.peerHalf.reach(peerDiscarded)
 	}
 	if c.peerHalf.hasHungUp() || c.timeouts().Close == event.NoTimeout { // else CloseTimeout ends the connection
@@ -73,7 +73,7 @@ func (c *loopConn) received(p []byte) {
 	c.mu.Lock()
 	c.nread += uint64(len(p))
 	c.loop.traffic.read.Add(uint64(len(p)))
-	h, ok := c.inputHandler()
+	h, ok := c.prepareInput()
 	c.mu.Unlock()
 	if in := c.in; in != nil && !c.holds.has(holdWorker) {
 		in.buf = append(in.buf, p...)
@@ -90,17 +90,17 @@ func (c *loopConn) received(p []byte) {
 	c.flush()
 }
 
-// inputHandler prepares the connection for giving input to its handler: a new handler begins with a new cursor and waits for the requests
+// prepareInput prepares the connection for giving input to its handler: a new handler begins with a new cursor and waits for the requests
 // in progress, and a pause that was requested begins. It returns the handler and whether it may be given input. Until flush, the
 // connection need not be queued for output and commands: the loop checks for them itself. Under mu.
-func (c *loopConn) inputHandler() (h Handler, ok bool) {
+func (c *loopConn) prepareInput() (h Handler, ok bool) {
 	c.sched |= schedRunning
-	if !c.holds.has(holdWorker) && c.isFresh() { // with holdWorker, the worker checks whether the handler is fresh
+	if !c.holds.has(holdWorker) && c.takeNewHandler() { // with holdWorker, the worker checks whether the handler is fresh
 		c.loop.cursor = 0
 		if c.in != nil {
 			c.in.cursor = 0
 		}
-		c.hold(0)
+		c.limitRequests(0)
 	}
 	if c.isPaused() {
 		c.holds.add(holdPause)
@@ -148,8 +148,8 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 		}
 		if len(p) > 0 {
 			c.mu.Lock()
-			h, ok = c.inputHandler()
-			held := c.held()
+			h, ok = c.prepareInput()
+			held := c.outputBytes()
 			c.mu.Unlock()
 			c.applyWaterMarks(held) // else a handler that answers one message for each call would be given more input than its output has room for
 			ok = ok && c.mayGiveInput()
@@ -166,7 +166,7 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 // callData calls the handler's Data. The effect of an earlier ReadInto ends.
 func (c *loopConn) callData(h Handler, p []byte) (n int, err error) {
 	if c.layers != 0 {
-		c.ext.into = nil
+		c.ext.readBuf = nil
 	}
 	c.loop.gives = true
 	if c.loop.srv.cfg.OnPanic == nil {
@@ -220,7 +220,7 @@ func (c *loopConn) keep(p []byte, cursor int) {
 	switch {
 	case len(p) > c.maxInput() && c.mayGiveInput() && !c.holds.has(holdYield):
 		if c.holds.has(holdRequests) {
-			c.hold(0) // the answers to earlier input are sent first; then the handler is called again
+			c.limitRequests(0) // the answers to earlier input are sent first; then the handler is called again
 			return
 		}
 		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())

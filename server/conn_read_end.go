@@ -6,14 +6,14 @@ import (
 	"io"
 )
 
-// giveLastData gives the handler the input that is left after the peer's end. It reports whether the end itself is to be handled now:
-// false while a last request is in work, and when the connection is paused or closed.
+// giveLastData gives the handler the input that is left after EOF. It reports whether EOF itself is to be handled now:
+// false while a last request is in progress, and when the connection is paused or closed.
 func (c *loopConn) giveLastData() bool {
 	for c.in != nil && c.mayGiveInput() {
 		c.mu.Lock()
-		if c.isFresh() {
+		if c.takeNewHandler() {
 			c.in.cursor = 0
-			c.hold(0)
+			c.limitRequests(0)
 		}
 		h, ok := FindHandler[LastDataHandler](c.handlerLocked())
 		paused := c.isPaused() || c.holds.has(holdLimit)
@@ -34,7 +34,7 @@ func (c *loopConn) giveLastData() bool {
 		c.loop.gives = false
 		switch {
 		case c.holds.has(holdWorker):
-			c.peerHalf = c.peerHalf.unreported() // the last request is in work; the end is reported after it
+			c.peerHalf = c.peerHalf.unreported() // the last request is in progress; the end is reported after it
 			return false
 		case err == nil && (n < 0 || n > len(p)):
 			err = fmt.Errorf("%w: LastData returned %d of %d bytes", ErrHandler, n, len(p))
@@ -52,7 +52,7 @@ func (c *loopConn) giveLastData() bool {
 			c.dropInput()
 		}
 	}
-	if c.inWork() {
+	if c.hasRequests() {
 		c.peerHalf = c.peerHalf.unreported()
 		return false
 	}
@@ -74,7 +74,7 @@ func (c *loopConn) refuseInput(err error) {
 	c.closeWith(err)
 }
 
-// endRead is called when a read has returned the peer's end.
+// endRead is called when a read has returned EOF.
 func (c *loopConn) endRead() {
 	c.peerHalf = c.peerHalf.reach(peerEndRead)
 	if err := c.watchRead(false); err != nil {
@@ -88,7 +88,7 @@ func (c *loopConn) endRead() {
 	c.flush()
 }
 
-// endOfInput is called when the handler was given all input before the peer's end.
+// endOfInput is called when the handler was given all input before EOF.
 func (c *loopConn) endOfInput() {
 	c.peerHalf = c.peerHalf.reach(peerEndReported)
 	if c.peerHalf.isDiscarded() || c.life.isClosing() {
@@ -103,7 +103,7 @@ func (c *loopConn) endOfInput() {
 	if !c.giveLastData() {
 		return
 	}
-	if h, ok := FindHandler[EOFHandler](c.Handler()); ok && !c.life.isConnecting() {
+	if h, ok := FindHandler[EOFHandler](c.Handler()); ok && !c.life.isUnopened() {
 		c.guard(func() { h.EOF(&c.Conn) })
 		c.endHalf()
 		return
@@ -114,7 +114,7 @@ func (c *loopConn) endOfInput() {
 	}
 }
 
-// endHalf ends the connection if our half was closed before the peer's.
+// endHalf ends the connection if the write side was closed before the peer's.
 func (c *loopConn) endHalf() (ended bool) {
 	if c.life != lifeHalfClosed {
 		return false

@@ -20,12 +20,12 @@ func (c *loopConn) readInto(p []byte) {
 		c.mu.Unlock()
 		c.layers.add(layerInto)
 	}
-	c.ext.into = p
+	c.ext.readBuf = p
 }
 
 // readBuffer returns the buffer of the next read: buf, the loop's own, or that of ReadInto. The connection has its ext.
 func (c *loopConn) readBuffer(buf []byte) []byte {
-	if into := c.ext.into; len(into) > 0 && c.in == nil {
+	if into := c.ext.readBuf; len(into) > 0 && c.in == nil {
 		return into[:min(len(into), len(buf))]
 	}
 	return buf

@@ -35,11 +35,11 @@ func (c *loopConn) readLayered() {
 	case c.layers.has(layerTLS):
 		c.receivedTLS(p)
 		if !c.handshake().isUnderWay() || c.life.isClosing() { // a handshake is no request, and has a deadline
-			c.countDrainRead(n)
+			c.countLateRead(n)
 		}
 	case len(p) > 0:
 		c.received(p)
-		c.countDrainRead(n)
+		c.countLateRead(n)
 	default:
 		c.flush()
 	}

@@ -13,7 +13,7 @@ const (
 	connOpen    connState = iota
 	connHalf              // CloseWrite: no more output is accepted; reading goes on
 	connBroken            // the peer accepts no more output: waiting output has failed; input that has arrived is read to its end
-	connClosing           // no more output is accepted but the replies of requests in work; closed when all is flushed
+	connClosing           // no more output is accepted but the replies of requests in progress; closed when all is flushed
 	connClosed            // nothing is accepted; the descriptor is closed, or about to be
 )
 
@@ -21,7 +21,7 @@ func (s connState) String() string {
 	return [...]string{"open", "half-closed", "broken", "closing", "closed"}[s]
 }
 
-// isDead reports whether no output can be written any more, not even that of requests in work.
+// isDead reports whether no output can be written any more, not even that of requests in progress.
 func (s connState) isDead() bool { return s == connBroken || s == connClosed }
 
 // refusal returns the error of writes if c accepts no more output. Under mu.

@@ -53,7 +53,7 @@ func TestStatesHaveNames(t *testing.T) {
 	}
 }
 
-// TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed: not even that of requests in work. In the other states it does.
+// TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed: not even that of requests in progress. In the other states it does.
 func TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed(t *testing.T) {
 	for s, want := range map[connState]bool{connOpen: false, connHalf: false, connBroken: true, connClosing: false, connClosed: true} {
 		if s.isDead() != want {

@@ -49,32 +49,32 @@ func (c *loopConn) timeouts() *Timeouts {
 	return &c.loop.srv.cfg.timeouts
 }
 
-// heldDeadlines returns the deadlines that do not count now, since the peer is not waited for. With requests in work the read deadline runs
+// suspendedDeadlines returns the deadlines that do not count now, since the peer is not waited for. With requests in progress the read deadline runs
 // if more requests are read meanwhile, as with Concurrent, and the write deadline always.
-func (c *loopConn) heldDeadlines() (held deadlineSet) {
-	if c.inWork() {
-		held |= setOf(idleDeadline)
+func (c *loopConn) suspendedDeadlines() (suspended deadlineSet) {
+	if c.hasRequests() {
+		suspended |= setOf(idleDeadline)
 		if c.writing != writeBlocked { // else the requests may wait for the peer
-			held |= setOf(closeDeadline)
+			suspended |= setOf(closeDeadline)
 		}
 	}
 	if !c.mayGiveInput() { // the rest of a request may wait in the kernel
-		held |= setOf(readDeadline)
+		suspended |= setOf(readDeadline)
 	}
 	if c.writing == writeThrottled {
-		held |= setOf(writeDeadline, closeDeadline)
+		suspended |= setOf(writeDeadline, closeDeadline)
 	}
-	if c.isConnecting() {
-		held |= setOf(idleDeadline)
+	if c.isSettingUp() {
+		suspended |= setOf(idleDeadline)
 	}
-	return held
+	return suspended
 }
 
 // nearestDeadline returns the deadline of the connection that ends first, and when. A byte that restarts a deadline does not change the
 // timer: the timer expires, finds that the deadline is later, and is set again.
 func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 	now := c.loop.now()
-	at, which = c.deadlines.nearest(now, c.timeouts(), c.heldDeadlines())
+	at, which = c.deadlines.nearest(now, c.timeouts(), c.suspendedDeadlines())
 	nearer := func(end time.Duration, d deadline) {
 		if end < at {
 			at, which = end, d
@@ -82,9 +82,9 @@ func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 	}
 	switch {
 	case c.life == lifeDialing:
-		nearer(c.ext.readyBy, dialDeadline)
+		nearer(c.ext.setupDeadline, dialDeadline)
 	case c.handshake().isUnderWay():
-		nearer(c.ext.readyBy, handshakeDeadline)
+		nearer(c.ext.setupDeadline, handshakeDeadline)
 	case c.draining.isDraining() && c.life == lifeLingering:
 		nearer(c.deadlines.end(idleDeadline, now, c.loop.srv.cfg.DrainTimeout), drainDeadline)
 		if c.draining == drainIdle {

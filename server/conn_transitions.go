@@ -10,30 +10,30 @@ func (c *loopConn) applyTransitions(r flushResult) {
 	if !r.again && r.drained && !r.refused && r.state == connOpen && c.isQuiescent() && c.isReading() {
 		return
 	}
-	if r.refused && c.isConnecting() {
+	if r.refused && c.isSettingUp() {
 		c.keepRefusal()
 	} else if r.refused && !c.holds.has(holdOutput) {
 		c.applyWaterMarks(c.loop.srv.cfg.HighWater) // also if a write has refilled the output since: LowWater is called
 	}
 	c.applyWaterMarks(r.held)
-	if c.peerHalf.isEndRead() && !c.peerHalf.isEndReported() && !c.holds.has(holdsEnd|holdPause|holdOutput) && !c.isConnecting() && !c.hasCommands() {
+	if c.peerHalf.isEndRead() && !c.peerHalf.isEndReported() && !c.holds.has(holdsEnd|holdPause|holdOutput) && !c.isSettingUp() && !c.hasCommands() {
 		c.endOfInput()
 		if c.life.isGone() {
 			return
 		}
 	}
-	if r.drained && !c.inWork() && !c.whenDrained(r) {
+	if r.drained && !c.hasRequests() && !c.whenDrained(r) {
 		return
 	}
 	c.resumeReading()
 	c.arm()
 }
 
-// whenDrained carries out the requests that wait until no output is left and no request is in work. It reports whether the connection is still open.
+// whenDrained carries out the requests that wait until no output is left and no request is in progress. It reports whether the connection is still open.
 func (c *loopConn) whenDrained(r flushResult) (alive bool) {
 	switch {
-	case c.isConnecting(): // the connection cannot be shut or detached yet; these requests wait
-		if c.draining.isDraining() && (!c.handshake().isBegun() || c.isClient()) { // else the handshake's end, or its deadline, follows
+	case c.isSettingUp(): // the connection cannot be shut or detached yet; these requests wait
+		if c.draining.isDraining() && (!c.handshake().isBegun() || c.isTLSClient()) { // else the handshake's end, or its deadline, follows
 			c.closeWith(ErrServerClosed)
 		}
 	case r.upgrading:
@@ -83,9 +83,9 @@ func (c *loopConn) hasCommands() bool {
 func (c *loopConn) applyWaterMarks(held int) {
 	s := c.loop.srv
 	switch {
-	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.isConnecting(): // a handshake needs input
+	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.isSettingUp(): // a handshake needs input
 		c.holds.add(holdOutput)
-		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isConnecting() {
+		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isUnopened() {
 			c.guard(func() { h.HighWater(&c.Conn) })
 		}
 	case held <= s.cfg.LowWater && c.holds.has(holdOutput):
@@ -94,13 +94,13 @@ func (c *loopConn) applyWaterMarks(held int) {
 		if c.in != nil && !c.holds.has(holdWorker) {
 			c.requeue() // input that was read before is handled first
 		}
-		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isConnecting() {
+		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isUnopened() {
 			c.guard(func() { h.LowWater(&c.Conn) })
 		}
 	}
 }
 
-// shutWrite closes our half.
+// shutWrite closes the write side.
 func (c *loopConn) shutWrite() (alive bool) {
 	if !c.closeTLS() {
 		return !c.life.isGone() // its last record waits for room

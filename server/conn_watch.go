@@ -51,8 +51,8 @@ func (c *loopConn) stopReading() {
 	}
 }
 
-// waitForRoom makes the event wait until the kernel's buffer has room. Under mu.
-func (c *loopConn) waitForRoom() error {
+// waitWritable makes the event wait until the kernel's buffer has room. Under mu.
+func (c *loopConn) waitWritable() error {
 	now := c.loop.now()
 	c.writing = c.writing.to(writeBlocked)
 	c.deadlines.startOnce(writeDeadline, now)

@@ -171,8 +171,8 @@ func (c *Conn) files() int {
 	if c.ext != nil && c.ext.deferred != nil {
 		n += c.ext.deferred.Files()
 	}
-	if c.ext != nil && c.ext.afterUpgrade != nil {
-		n += c.ext.afterUpgrade.Files()
+	if c.ext != nil && c.ext.afterTLS != nil {
+		n += c.ext.afterTLS.Files()
 	}
 	return n
 }
@@ -184,10 +184,10 @@ func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 	switch {
 	case c.state != connOpen:
 		return nil, 0, c.refusal()
-	case c.held() >= s.cfg.MaxOutput:
+	case c.outputBytes() >= s.cfg.MaxOutput:
 		s.totals.full.Add(1)
 		c.sched |= schedRefused
-		return nil, 0, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.held(), s.cfg.MaxOutput)
+		return nil, 0, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.outputBytes(), s.cfg.MaxOutput)
 	case s.isFull():
 		s.totals.full.Add(1)
 		c.awaitServerRoom()
@@ -195,10 +195,10 @@ func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 	}
 	before = c.outputMemory()
 	if c.ext != nil && c.ext.upgrade != nil { // the write is to be encrypted
-		if c.ext.afterUpgrade == nil {
-			c.ext.afterUpgrade = outq.Get()
+		if c.ext.afterTLS == nil {
+			c.ext.afterTLS = outq.Get()
 		}
-		return c.ext.afterUpgrade, before, nil
+		return c.ext.afterTLS, before, nil
 	}
 	if c.ext != nil && c.ext.exclusive { // a reply is being sent in pieces; the write follows it
 		if c.ext.deferred == nil {

@@ -164,7 +164,7 @@ func (c *loopConn) readFile(x *fetched, p []byte, offset int64) {
 // releaseFile calls the completion of the file that was being read when the connection ended. On the loop.
 func (c *loopConn) releaseFile() {
 	l := c.loop
-	l.enter(c)
+	l.setCurrent(c)
 	c.mu.Lock()
 	l.dones = append(l.dones, c.ext.fetched.completion)
 	c.ext.fetched = nil
@@ -173,7 +173,7 @@ func (c *loopConn) releaseFile() {
 	if c.life.isGone() { // else it is broken, and not at its end
 		c.notifyWhenIdle()
 	}
-	l.current = nil
+	l.clearCurrent()
 }
 
 // failure returns the error of output that was not written because the connection has ended.

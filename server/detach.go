@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// Detach takes the connection out of the server once its output is flushed and no request of it is in work: fn is called, on the loop, with
+// Detach takes the connection out of the server once its output is flushed and no request of it is in progress: fn is called, on the loop, with
 // a net.Conn, which belongs to fn and has the no-delay and keep-alive of package net, and with a copy of the input that was read and not
 // consumed, decrypted. A connection that speaks TLS, or has begun to with StartTLS, is handed out as a *tls.Conn, which continues the
 // session: input of the peer that was not decrypted yet is read from it; deadlines, CloseWrite and Close are those of package tls, and TLS
@@ -57,7 +57,7 @@ func (c *loopConn) detachNow() {
 	}
 	c.mu.Lock()
 	fn := c.takeDetach()
-	c.extra().handed = true // before its number may be used again, which LocalAddr would read
+	c.extra().detached = true // before its number may be used again, which LocalAddr would read
 	c.mu.Unlock()
 	_ = c.ev.Del() // before the descriptor belongs to another owner
 	c.loop.srv.conns.set(c.ev.FD(), nil)

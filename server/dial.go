@@ -100,12 +100,12 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	}
 	d.ctx, d.stop = context.WithCancel(s.baseCtx) // the loop ends the dial when its time is over
 	c.extra().dial, c.ext.unopened, c.ext.outgoing = d, true, true
-	c.ext.readyBy = timeout // until begin makes it a time: the loop's time now is that of its last turn
+	c.ext.dialTimeout = timeout
 	commands := cmdOpen
 	if d.targets != nil {
 		commands |= cmdResolved
 	}
-	if !c.handOver(commands) {
+	if !c.giveToLoop(commands) {
 		d.stop()
 		s.leaveConn(true)
 		return nil, l.closedError(event.ErrClosed)

@@ -94,9 +94,9 @@ func (s *Server) mayAttempt(d *dialing) bool {
 func (c *loopConn) connectLater(d *dialing) {
 	next, err := c.loop.ev.AfterFunc(attemptDelay, func() {
 		if c.life == lifeDialing {
-			c.loop.enter(c)
+			c.loop.setCurrent(c)
 			c.connect()
-			c.loop.current = nil
+			c.loop.clearCurrent()
 		}
 	})
 	if err != nil && !errors.Is(err, event.ErrClosed) {
@@ -159,9 +159,9 @@ func (a *attempt) ready(*event.Event, event.Flags) {
 	if a.fd < 0 || c.life != lifeDialing {
 		return
 	}
-	c.loop.enter(c)
+	c.loop.setCurrent(c)
 	a.finish()
-	c.loop.current = nil
+	c.loop.clearCurrent()
 }
 
 // finish gets the result of the attempt and continues with it.

@@ -17,7 +17,7 @@ type Dispatcher struct {
 	Framing framing.Framing
 	// Serve answers a message. It runs on a worker; w and message are its own until it returns. Required.
 	Serve func(w Reply, message []byte)
-	// Concurrent is the number of requests of one connection that may be in work at once. Their answers are still sent in the order
+	// Concurrent is the number of requests of one connection that may be in progress at once. Their answers are still sent in the order
 	// of the requests; an answer that ends early waits. 0 means 1; a negative value is ErrInvalid.
 	Concurrent int
 	// Opened and Closed, if set, are the Handler's Open and Close, on the loop.
@@ -87,7 +87,7 @@ func (d *Dispatcher) Close(c *Conn, reason error) {
 
 // Data finds a message and hands it over, with all input that follows it unless Concurrent is more than 1. Loop only.
 func (d *Dispatcher) Data(c *Conn, p []byte) (int, error) {
-	n, final, err := d.handOver(c, p, false)
+	n, final, err := d.dispatch(c, p, false)
 	if err == nil && final {
 		_ = c.Close() // an error says that it is closed already
 	}
@@ -96,19 +96,19 @@ func (d *Dispatcher) Data(c *Conn, p []byte) (int, error) {
 
 // LastData is Data for the end of the stream, which may complete a message. Loop only.
 func (d *Dispatcher) LastData(c *Conn, p []byte) (int, error) {
-	n, _, err := d.handOver(c, p, true)
+	n, _, err := d.dispatch(c, p, true)
 	return n, err
 }
 
-// handOver finds the first message of p and hands it over. It returns the result of Data, and whether the framing has ended the stream.
-func (d *Dispatcher) handOver(c *Conn, p []byte, atEOF bool) (n int, final bool, err error) {
+// dispatch finds the first message of p and hands it over. It returns the result of Data, and whether the framing has ended the stream.
+func (d *Dispatcher) dispatch(c *Conn, p []byte, atEOF bool) (n int, final bool, err error) {
 	x := c.Executor()
 	found, err := d.Framing.Next(p, x.Cursor(), atEOF)
 	if err == nil && (found.Advance < 0 || found.Advance > len(p)) {
 		err = fmt.Errorf("%w: Framing took %d of %d bytes", ErrHandler, found.Advance, len(p))
 	}
 	switch {
-	case err != nil && x.InWork() > 0: // the answers to the messages before it are sent first; then it is found again
+	case err != nil && x.Pending() > 0: // the answers to the messages before it are sent first; then it is found again
 		x.SetCursor(0)
 		x.Hold(0)
 		return 0, false, nil

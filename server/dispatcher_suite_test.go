@@ -27,7 +27,7 @@ func eachDispatcherAndConcurrency(t *testing.T, test func(t *testing.T, concurre
 	})
 }
 
-// TestADispatcherKeepsTheOrderAndTheLimit: answers come in the order of the requests, and as many requests of a connection are in work at
+// TestADispatcherKeepsTheOrderAndTheLimit: answers come in the order of the requests, and as many requests of a connection are in progress at
 // once as may be.
 func TestADispatcherKeepsTheOrderAndTheLimit(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
@@ -45,7 +45,7 @@ func TestADispatcherKeepsTheOrderAndTheLimit(t *testing.T) {
 		nc := s.dial(t)
 		testkit.Must(t, pipelined(nc, "request", requests))
 		if n := most.Load(); n > int32(concurrent) {
-			t.Errorf("%d requests were in work at once, the limit is %d", n, concurrent)
+			t.Errorf("%d requests were in progress at once, the limit is %d", n, concurrent)
 		}
 		hangUp(nc)
 		s.shutdown(t)
@@ -193,7 +193,7 @@ func TestAnEndOfTheHandlersGoroutineEndsItsConnection(t *testing.T) {
 	})
 }
 
-// TestShutdownWithRequestsInEachState: waiting for room in the queue, in work, answered before an older one. All are answered.
+// TestShutdownWithRequestsInEachState: waiting for room in the queue, in progress, answered before an older one. All are answered.
 func TestShutdownWithRequestsInEachState(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		begun, release := make(chan struct{}, 10), make(chan struct{})

@@ -39,7 +39,7 @@ func (d userDispatcher) take(c *server.Conn, p []byte, atEOF bool) (int, error) 
 		err = fmt.Errorf("%w: advance of %d bytes", server.ErrHandler, found.Advance)
 	}
 	if err != nil {
-		if exec.InWork() == 0 {
+		if exec.Pending() == 0 {
 			return 0, err
 		}
 		exec.SetCursor(0)

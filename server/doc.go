@@ -64,8 +64,8 @@
 //
 // The optional methods of a Handler are those of [EOFHandler], [MarkHandler], [LastDataHandler], [LimitHandler] and [InputErrorHandler].
 //
-// [Conn.Close] ends a connection in order: requests in work are answered, output is flushed, our half is closed, and input is
-// discarded until the peer closes its half. [Conn.CloseWrite] closes our half only; [Conn.Abort] ends the connection at once;
+// [Conn.Close] ends a connection in order: requests in progress are answered, output is flushed, the write side is closed, and input is
+// discarded until the peer closes its half. [Conn.CloseWrite] closes the write side only; [Conn.Abort] ends the connection at once;
 // [Conn.StartTLS] begins TLS on an open connection; [Conn.Detach] takes the connection out of the server. The reason that Handler.Close is
 // called with is nil after Conn.Close, io.EOF if the peer has ended the connection, and otherwise an error that [ReasonOf] classifies and
 // [Stats] counts. The file docs/architecture.md of the repository has a figure of this life with each deadline and each reason.
@@ -109,7 +109,7 @@
 // # Deadlines
 //
 // The deadlines are IdleTimeout, ReadTimeout, FirstRequestTimeout, WriteTimeout, CloseTimeout, DrainTimeout and HandshakeTimeout of Server,
-// and [DialConfig.Timeout]. They are independent of each other; the first that ends closes the connection. While requests are in work,
+// and [DialConfig.Timeout]. They are independent of each other; the first that ends closes the connection. While requests are in progress,
 // IdleTimeout and CloseTimeout do not count, ReadTimeout counts for a request that is being read meanwhile, and WriteTimeout always counts.
 // [Conn.SetTimeouts] changes them for a connection.
 //

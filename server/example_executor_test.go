@@ -27,7 +27,7 @@ func (h hybrid) Data(c *server.Conn, p []byte) (int, error) {
 	case string(found.Message) == "report":
 		err = exec.Serve(h, found.Message)
 		exec.Hold(3) // four reports of a connection at a time
-	case exec.InWork() > 0: // the answers to earlier requests are sent first
+	case exec.Pending() > 0: // the answers to earlier requests are sent first
 		exec.Hold(0)
 		exec.SetCursor(0)
 		return 0, nil

@@ -46,7 +46,7 @@ func (x Executor) Serve(h RequestHandler, message []byte) error {
 	}
 	c.loop.assertInLoop("Executor.Serve")
 	if h == nil || c.holds.has(holdWorker) {
-		return fmt.Errorf("%w: Executor.Serve: RequestHandler is %T, input in work: %v", ErrHandler, h, c.holds.has(holdWorker))
+		return fmt.Errorf("%w: Executor.Serve: RequestHandler is %T, input in progress: %v", ErrHandler, h, c.holds.has(holdWorker))
 	}
 	if err := c.loop.srv.overloads(len(message)); err != nil {
 		return err
@@ -73,8 +73,8 @@ func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, 
 	switch held := c.in; {
 	case c.loop.current != c || !c.loop.gives:
 		return fmt.Errorf("%w: Executor.ServeInput: not in Data or LastData of the connection", ErrHandler)
-	case h == nil || f == nil || x.InWork() > 0:
-		return fmt.Errorf("%w: Executor.ServeInput: RequestHandler is %T, Framing is %T, %d requests in work", ErrHandler, h, f, x.InWork())
+	case h == nil || f == nil || x.Pending() > 0:
+		return fmt.Errorf("%w: Executor.ServeInput: RequestHandler is %T, Framing is %T, %d requests in progress", ErrHandler, h, f, x.Pending())
 	case first.Message == nil || first.Advance < 0 || first.Advance > len(input) || held != nil && len(input) > len(held.rest()):
 		return fmt.Errorf("%w: Executor.ServeInput: message of %d bytes, advance of %d of %d", ErrHandler, len(first.Message), first.Advance, len(input))
 	}
@@ -89,14 +89,14 @@ func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, 
 	return nil
 }
 
-// InWork returns the number of requests of the connection that were handed over and have not ended, including those that wait for a
+// Pending returns the number of requests of the connection that were handed over and have not ended, including those that wait for a
 // worker. Input that ServeInput has handed over counts as one. Loop only.
-func (x Executor) InWork() int {
+func (x Executor) Pending() int {
 	if x.c.holds.has(holdWorker) {
 		return 1
 	}
 	if x.c.holds.has(holdRequests) {
-		return x.c.ext.conc.inWork
+		return x.c.ext.conc.pending
 	}
 	return 0
 }
@@ -105,8 +105,8 @@ func (x Executor) InWork() int {
 // means 0. It ends when that number is reached: call it again after each Serve. With 0, all requests that were handed over are answered
 // first. It has no effect if no more than most are unfinished. Loop only.
 func (x Executor) Hold(most int) {
-	if x.InWork() > max(most, 0) {
-		x.c.hold(max(most, 0))
+	if x.Pending() > max(most, 0) {
+		x.c.limitRequests(max(most, 0))
 	}
 }
 

@@ -36,7 +36,7 @@ func TestServeInputTakesATailOfTheInput(t *testing.T) {
 	expect(t, nc, "[cd][ e]") // the worker left the incomplete line to the handler
 }
 
-// TestAHandlerMayAnswerSomeRequestsItself: on the loop, in order with those that are in work.
+// TestAHandlerMayAnswerSomeRequestsItself: on the loop, in order with those that are in progress.
 func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 	release := make(chan struct{})
 	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = fmt.Fprintf(w, "[%s]", m) })
@@ -49,7 +49,7 @@ func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 			return found.Advance, err
 		case found.Message[0] == 's':
 			err = exec.Serve(slow, found.Message)
-		case exec.InWork() > 0:
+		case exec.Pending() > 0:
 			exec.Hold(0)
 			exec.SetCursor(0)
 			return 0, nil
@@ -141,22 +141,22 @@ func TestAnExecutorRefusesMoreThanMaxBuffered(t *testing.T) {
 	}
 }
 
-// TestInWorkAndHold: InWork counts the requests that were handed over, and Hold stops Data until few enough are in work.
-func TestInWorkAndHold(t *testing.T) {
+// TestPendingAndHold: Pending counts the requests that were handed over, and Hold stops Data until few enough are in progress.
+func TestPendingAndHold(t *testing.T) {
 	release := make(chan struct{})
 	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = w.Write(m) })
 	inWork := make(chan int, 20)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
 		exec := c.Executor()
-		exec.Hold(0) // no effect: no request is in work
-		inWork <- exec.InWork()
+		exec.Hold(0) // no effect: no request is in progress
+		inWork <- exec.Pending()
 		for i := range p {
 			if err := exec.Serve(slow, p[i:i+1]); err != nil {
 				return i, err
 			}
 			exec.Hold(2)
 		}
-		inWork <- exec.InWork()
+		inWork <- exec.Pending()
 		exec.Hold(5) // a weaker hold does not end a stronger one
 		exec.Hold(0)
 		return len(p), nil
@@ -164,7 +164,7 @@ func TestInWorkAndHold(t *testing.T) {
 	nc := s.dial(t)
 	send(t, nc, "abcd")
 	if before, after := testkit.Await(t, inWork, "Data"), testkit.Await(t, inWork, "Data"); before != 0 || after != 4 {
-		t.Errorf("%d requests in work, then %d; want 0, 4", before, after)
+		t.Errorf("%d requests in progress, then %d; want 0, 4", before, after)
 	}
 	send(t, nc, "efgh")
 	for range 3 {
@@ -173,7 +173,7 @@ func TestInWorkAndHold(t *testing.T) {
 	close(release)
 	expect(t, nc, "abcdefgh")
 	if n := testkit.Await(t, inWork, "Data"); n != 0 {
-		t.Errorf("Data was called with %d requests in work, although it holds until there is none", n)
+		t.Errorf("Data was called with %d requests in progress, although it holds until there is none", n)
 	}
 }
 

@@ -96,7 +96,7 @@ func TestABadStreamEndsInItsTurn(t *testing.T) {
 			s := start(t, r, &server.Server{Handler: d})
 			nc := s.dial(t)
 			send(t, nc, "one\ntwo\n"+strings.Repeat("x", 50)+"\nfour\n")
-			testkit.Until(t, "a request in work", func() bool { return s.Stats().RunningRequests > 0 })
+			testkit.Until(t, "a request in progress", func() bool { return s.Stats().RunningRequests > 0 })
 			close(release)
 			expect(t, nc, "one\ntwo\n")
 			expectEOF(t, nc)

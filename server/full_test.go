@@ -15,7 +15,7 @@ import (
 type flooded struct {
 	*running
 	release chan struct{}
-	blocked []net.Conn // one in work, two in the queue
+	blocked []net.Conn // one in progress, two in the queue
 	reasons chan error // of Close
 }
 
@@ -111,7 +111,7 @@ func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
 			})})
 		nc := s.dial(t)
 		send(t, nc, "a\n")
-		testkit.Until(t, "a request in work", func() bool { return s.Stats().RunningRequests == 1 })
+		testkit.Until(t, "a request in progress", func() bool { return s.Stats().RunningRequests == 1 })
 		send(t, nc, "b\nc\nd\n")
 		testkit.Until(t, "two refusals", func() bool { return s.Stats().Busy == 2 })
 		close(release)

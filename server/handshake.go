@@ -266,7 +266,7 @@ func (c *loopConn) stopHandshake() {
 		return
 	}
 	c.mu.Lock()
-	handed := c.ext.handed
+	handed := c.ext.detached
 	c.mu.Unlock()
 	if c.handshake().isUnderWay() {
 		c.loop.srv.totals.failedHandshakes.Add(1)

@@ -36,10 +36,11 @@ func (h handshakeState) to(next handshakeState) handshakeState {
 	return next
 }
 
-// isUnderWay reports whether the handler is not given input yet.
+// isUnderWay reports whether a PROXY header or a TLS handshake is still to be completed, so that no input is given to the handler.
 func (h handshakeState) isUnderWay() bool { return h != handshakeNone && h != handshakeDone }
 
-// isBegun reports whether a TLS handshake runs or waits for a place, with a whole ClientHello, so that no more input may be needed.
+// isBegun reports whether the TLS handshake runs on a goroutine or waits in the queue of handshakes: it has a complete ClientHello, or
+// this side is the client.
 func (h handshakeState) isBegun() bool { return h == handshakeRuns || h == handshakeFull }
 
 // handshake returns the state.
@@ -53,5 +54,5 @@ func (c *loopConn) handshake() handshakeState {
 // setHandshake changes the state to next. The connection has the layer that it belongs to.
 func (c *loopConn) setHandshake(next handshakeState) { c.ext.handshake = c.ext.handshake.to(next) }
 
-// isConnecting reports whether the handler is not given input yet: the connection is not connected, not open, or in the handshake of StartTLS.
-func (c *loopConn) isConnecting() bool { return c.life.isConnecting() || c.handshake().isUnderWay() }
+// isSettingUp reports whether the handler is not given input yet: the connection is not connected, not open, or in the handshake of StartTLS.
+func (c *loopConn) isSettingUp() bool { return c.life.isUnopened() || c.handshake().isUnderWay() }

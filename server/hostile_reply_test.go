@@ -42,7 +42,7 @@ func TestPushesDoNotKeepAReplyFromItsRoom(t *testing.T) {
 	}
 }
 
-// TestAHandlerThatFollowsAConcurrentOneWaits changes the handler while several requests are in work: the next message is handled when they
+// TestAHandlerThatFollowsAConcurrentOneWaits changes the handler while several requests are in progress: the next message is handled when they
 // are answered, and its answer follows theirs.
 func TestAHandlerThatFollowsAConcurrentOneWaits(t *testing.T) {
 	onLoop := server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { return c.Write(p) })

@@ -142,7 +142,7 @@ func TestRequestsThatWaitForAWorkerEndWithTheServer(t *testing.T) {
 	if st := s.Stats(); late.Handlers == 0 && (closed.Load() != 6 || st.OpenConns != 0 || st.BufferedBytes != 0) {
 		t.Errorf("%d of 6 calls of Close, %v, %+v", closed.Load(), err, st)
 	}
-	if n := closed.Load(); n < 5 { // all but the one that was in work
+	if n := closed.Load(); n < 5 { // all but the one that was in progress
 		t.Errorf("%d calls of Close for 6 connections, of which one had a handler that ran: %v", n, err)
 	}
 }

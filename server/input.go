@@ -13,14 +13,14 @@ import (
 // It belongs to one goroutine at a time, according to state. It passes from the loop to a worker through the workers' queue, and back
 // under the connection's lock, with cmdDone.
 type input struct {
-	buf     []byte
-	pos     int // the bytes before it are consumed
-	cursor  int // of the framing, in the incomplete message at pos
-	counted int // bytes counted in Server.buffered
-	early   int // Concurrent: bytes counted in the connection's output while the answer waits for older ones
-	state   inputState
-	request request // while it is handed over; else zero
-	reply   replyState
+	buf        []byte
+	pos        int // the bytes before it are consumed
+	cursor     int // of the framing, in the incomplete message at pos
+	counted    int // bytes counted in Server.buffered
+	earlyBytes int // Concurrent: bytes counted in the connection's output while the answer waits for older ones
+	state      inputState
+	request    request // while it is handed over; else zero
+	reply      replyState
 }
 
 // request is the data of a request besides the bytes.
@@ -42,7 +42,7 @@ const (
 	inputAnswered                   // none: Concurrent, its answer waits for older ones
 )
 
-var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInWork: "in work", inputAnswered: "answered"}
+var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInWork: "in progress", inputAnswered: "answered"}
 
 // String returns the state's name.
 func (s inputState) String() string { return inputStates[s] }
@@ -100,7 +100,7 @@ func (in *input) recycle() {
 	if cap(in.buf) > maxKept {
 		in.buf = nil
 	}
-	in.buf, in.pos, in.cursor, in.early = in.buf[:0], 0, 0, 0
+	in.buf, in.pos, in.cursor, in.earlyBytes = in.buf[:0], 0, 0, 0
 	in.request = request{}
 	in.reply.reset()
 	inputs.Put(in)
@@ -109,7 +109,7 @@ func (in *input) recycle() {
 // count sets the number of bytes that the input is counted with in Server.buffered.
 func (c *Conn) count(in *input, n int) {
 	if n != in.counted {
-		c.loop.srv.hold(n - in.counted)
+		c.loop.srv.addBuffered(n - in.counted)
 		in.counted = n
 	}
 }

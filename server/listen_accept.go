@@ -101,9 +101,9 @@ func (s *Server) install(a *acceptor, l *loop, fd int, peer sock.Peer) {
 		return
 	}
 	if c := a.newConn(l, fd, peer); c != nil {
-		l.enter(c)
+		l.setCurrent(c)
 		c.begin()
-		l.current = nil
+		l.clearCurrent()
 	}
 }
 
@@ -113,7 +113,7 @@ func (a *acceptor) handToLoop(l *loop, fd int, peer sock.Peer) {
 	if c == nil {
 		return
 	}
-	if !c.handOver(cmdOpen) {
+	if !c.giveToLoop(cmdOpen) {
 		l.srv.abandon(fd)
 	}
 }

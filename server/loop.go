@@ -12,44 +12,45 @@ import (
 	"github.com/evmq/evmq/msgqueue"
 )
 
-// A loop is the server's part of an event loop: its connections and the state that they share. All but the marked fields belong to its goroutine.
+// A loop is the server's part of an event loop: its connections and the state that they share. Its goroutine alone uses it, but for the
+// fields that are marked Any goroutine.
 //
-// In a turn, descriptors that are ready are read and the bytes given to handlers (ready); connections that other goroutines have queued are
-// served and their output written (serve); and the requests of the turn are handed to the workers together (endTurn).
+// In a turn, descriptors that are ready are read and the bytes given to handlers (ready); connections that other goroutines have queued
+// are served and their output written (serve); and the requests of the turn are submitted to the workers together (endTurn).
 type loop struct {
 	srv     *Server
 	index   int
 	ev      *event.Loop
 	owner   *event.Owner               // runs and closes ev; nil if the program does, with UseLoops
-	queue   *msgqueue.Queue[*loopConn] // connections with output or a command, each once. Any goroutine
-	count   atomic.Int32               // its connections. Any goroutine
-	traffic traffic                    // of its connections. Any goroutine
+	queue   *msgqueue.Queue[*loopConn] // connections with output or commands, each once. Any goroutine
+	count   atomic.Int32               // the number of its connections. Any goroutine
+	traffic traffic                    // the bytes and requests of its connections. Any goroutine
 
 	// tasks are functions of the server for the loop to call. They are few, so their number is not limited like that of posts: a shutdown
 	// must not depend on the posts of users. Any goroutine.
 	tasks *msgqueue.Queue[func()]
 
 	buf          []byte    // the buffer of reads, which Data is given
-	plain        []byte    // bytes that TLS has decrypted, or will encrypt
-	cipher       []byte    // the records of one flush
+	plain        []byte    // the buffer of decrypted input and of output that is to be encrypted; made when it is needed
+	cipher       []byte    // the buffer of the records of one flush; made when it is needed
 	cursor       int       // of the framing in the argument of Data; see Executor
-	current      *loopConn // the connection that the loop works on; see enter
+	current      *loopConn // the connection that the loop works on; see setCurrent
 	gives        bool      // Data or LastData of current is being called
 	iov          [maxVectors][]byte
-	dones        []outq.Done                     // completions to be called,
-	reported     int                             // how many of them were called,
-	outcome      error                           // and their argument
-	handover     []*input                        // requests of this turn
+	dones        []outq.Done                     // completions of writes that are to be called; see report
+	reported     int                             // the number of dones that were called
+	outcome      error                           // the argument of dones
+	turnRequests []*input                        // requests of this turn, for endTurn
 	backlog      []*input                        // requests that wait for room in the workers' queue
 	backlogConns []*loopConn                     // the connections of backlog, one for each request: a worker may have ended a request that has left it
 	roomEvent    *event.Event                    // activated by the workers when their queue has room again
-	dialing      map[*loopConn]struct{}          // Dial: those that are not connected
-	ending       map[*loopConn]struct{}          // closed, with a request still in work
-	refusals     map[*refusal]struct{}           // clients that are being refused
-	aborting     bool                            // connections are aborted: Shutdown's context has ended
-	leftConns    []*loopConn                     // when the loop is being closed: connections to be ended,
-	leftTasks    []func()                        // and tasks that were not called
-	watchers     []*event.Watcher                // of ev
+	dialing      map[*loopConn]struct{}          // connections of Dial that are not connected yet
+	closedBusy   map[*loopConn]struct{}          // connections that are closed, with requests in progress or a file that is being read
+	refusals     map[*refusal]struct{}           // connections that are being refused with BusyText
+	aborting     bool                            // all connections are aborted, and new ones end at once: the context of Shutdown has ended, or the loop is being closed
+	leftConns    []*loopConn                     // when the loop has ended: the connections of queue
+	leftTasks    []func()                        // when the loop has ended: the functions of tasks
+	watchers     []*event.Watcher                // of the end of a turn, and of the end of the loop
 	endReason    error                           // of the connections, when the loop has ended; see loop_end.go
 	ended        atomic.Bool                     // the same. Any goroutine
 	late         lateWork                        // Any goroutine
@@ -73,7 +74,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 		return nil, err
 	}
 	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*loopConn]struct{}{}, refusals: map[*refusal]struct{}{},
-		ending: map[*loopConn]struct{}{}, gone: make(chan struct{}), late: lateWork{busy: true}}
+		closedBusy: map[*loopConn]struct{}{}, gone: make(chan struct{}), late: lateWork{busy: true}}
 	l.callback = l.ready
 	l.queue, err = msgqueue.New(ev, l.serve, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: 1024})
 	if err == nil {
@@ -133,7 +134,7 @@ func (l *loop) close(closed chan<- error) {
 		closed <- err
 	}()
 	if l.owner == nil {
-		l.doFully(l.leave, func() {})
+		l.doFully(l.detachServer, func() {})
 	} else {
 		err = l.owner.Close()
 	}

@@ -4,13 +4,16 @@ package server
 // run meanwhile. A callback may cut the work short, by runtime.Goexit or by a panic that an option of the loops recovers from. Then
 // loop.current is still the connection when the loop continues, and abortCurrent ends it.
 
-// enter begins the work on c. It ends when current is set to nil.
-func (l *loop) enter(c *loopConn) {
+// setCurrent begins the work on c. clearCurrent ends it.
+func (l *loop) setCurrent(c *loopConn) {
 	if l.current != nil {
 		l.abortCurrent()
 	}
 	l.current, l.gives = c, false
 }
+
+// clearCurrent ends the work on the current connection.
+func (l *loop) clearCurrent() { l.current = nil }
 
 // abortCurrent ends the work that a callback has cut short: the connection of the callback is aborted with ErrPanic, and the outcome of
 // its writes is reported. A callback may cut abortCurrent short, too; then it is called again.

@@ -10,8 +10,8 @@ import (
 // A loop ends in one of three ways. The server closes a loop of its own when it is shut down. The server removes itself then from a loop of
 // UseLoops, which goes on without it. Or the program closes a loop of UseLoops while the server runs.
 
-// leave removes the server from a loop of UseLoops. On the loop.
-func (l *loop) leave() { l.end(ErrServerClosed) }
+// detachServer removes the server from a loop of UseLoops. On the loop.
+func (l *loop) detachServer() { l.end(ErrServerClosed) }
 
 // closedByOwner is the loop's OnClose function: the server, or the program with UseLoops, closes the loop.
 func (l *loop) closedByOwner() {
@@ -78,12 +78,12 @@ func (l *loop) runLeft() {
 		commands := c.commands
 		c.commands, c.sched = 0, schedRunning
 		c.mu.Unlock()
-		l.enter(c)
+		l.setCurrent(c)
 		if commands&cmdOpen == 0 { // else it fails when it begins, because aborting is set
 			c.fail(l.endReason)
 		}
 		c.applyCommands(commands)
-		l.current = nil
+		l.clearCurrent()
 	}
 }
 

@@ -10,13 +10,13 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 	if c.life.isGone() {
 		return
 	}
-	l.enter(c)
+	l.setCurrent(c)
 	if what == event.Read && c.life != lifeDialing { // most of the time
 		c.onReadable(what)
 	} else {
 		c.onReady(what)
 	}
-	l.current = nil
+	l.clearCurrent()
 }
 
 // onReady handles reports of the kernel and of the timer for c.
@@ -40,9 +40,9 @@ func (c *loopConn) onReady(what event.Flags) {
 
 // serve is the callback of the queue: c has output or commands.
 func (l *loop) serve(c *loopConn) {
-	l.enter(c)
+	l.setCurrent(c)
 	c.serve()
-	l.current = nil
+	l.clearCurrent()
 }
 
 func (c *loopConn) serve() {
@@ -123,7 +123,7 @@ func (c *loopConn) advance() {
 	}
 	if c.in != nil && c.mayGiveInput() {
 		c.mu.Lock()
-		h, ok := c.inputHandler()
+		h, ok := c.prepareInput()
 		c.mu.Unlock()
 		c.process(c.in.rest(), h, ok)
 		if c.life.isGone() {
@@ -152,10 +152,10 @@ func (l *loop) endTurn() {
 	if l.current != nil {
 		l.abortCurrent()
 	}
-	if len(l.handover) == 0 {
+	if len(l.turnRequests) == 0 {
 		return
 	}
-	l.handOver(l.handover)
-	clear(l.handover)
-	l.handover = l.handover[:0]
+	l.submit(l.turnRequests)
+	clear(l.turnRequests)
+	l.turnRequests = l.turnRequests[:0]
 }

@@ -59,7 +59,7 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 			err = ofPool(err)
 		}
 		j.recycle()
-		s.hold(-size)
+		s.addBuffered(-size)
 	}
 	s.jobs.leave()
 	if errors.Is(err, ErrFull) {
@@ -97,7 +97,7 @@ func (j *packetJob) Run() {
 	s, size := j.pc.srv, j.memory()
 	defer func() {
 		j.recycle()
-		s.hold(-size)
+		s.addBuffered(-size)
 		s.jobs.leave()
 	}()
 	if s.baseCtx.Err() != nil {

@@ -15,9 +15,9 @@ const maxProxyHeader = 4 << 10
 
 // proxied is the state of a connection that begins with a PROXY header.
 type proxied struct {
-	buf    []byte
-	held   int      // bytes of buf counted in Server.buffered. Loop only
-	source net.Addr // the address in the header; nil if it has none (LOCAL, UNKNOWN)
+	buf     []byte
+	counted int      // bytes of buf counted in Server.buffered. Loop only
+	source  net.Addr // the address in the header; nil if it has none (LOCAL, UNKNOWN)
 }
 
 // The beginnings of the two versions.
@@ -53,8 +53,8 @@ func proxyHeaderLen(p []byte) (int, error) {
 // dropProxyHeader releases the memory of a header that was not complete.
 func (c *loopConn) dropProxyHeader(x *proxied) {
 	x.buf = nil
-	c.loop.srv.hold(-x.held)
-	x.held = 0
+	c.loop.srv.addBuffered(-x.counted)
+	x.counted = 0
 }
 
 // readProxyHeader removes the header from p, the bytes that were read, and returns the bytes after it, which are not nil. It returns nil
@@ -81,15 +81,15 @@ func (c *loopConn) readProxyHeader(x *proxied, p []byte) (rest []byte) {
 // keepProxyHeader stores p, which is not complete, until more bytes arrive. It fails if the server has no room for them.
 func (c *loopConn) keepProxyHeader(x *proxied, p []byte) error {
 	s := c.loop.srv
-	if err := s.overloads(len(p) - x.held); err != nil {
+	if err := s.overloads(len(p) - x.counted); err != nil {
 		return err
 	}
 	if len(x.buf) == 0 {
 		p = slices.Clone(p) // of the loop's buffer
 	}
 	x.buf = p
-	s.hold(cap(x.buf) - x.held)
-	x.held = cap(x.buf)
+	s.addBuffered(cap(x.buf) - x.counted)
+	x.counted = cap(x.buf)
 	return nil
 }
 

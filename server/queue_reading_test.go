@@ -24,7 +24,7 @@ func TestAConnectionWhoseRequestFindsTheQueueFullIsNotRead(t *testing.T) {
 		c, nc := opened.connect(t, s)
 		turns := echoRounds(t, s)
 		send(t, nc, "a\n")
-		testkit.Until(t, "a request in work", func() bool { return s.Stats().RunningRequests == 1 })
+		testkit.Until(t, "a request in progress", func() bool { return s.Stats().RunningRequests == 1 })
 		send(t, nc, "b\n")
 		testkit.Until(t, "a full queue", func() bool { return s.Stats().QueuedRequests == 1 })
 		send(t, nc, "c\n")

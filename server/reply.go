@@ -11,7 +11,7 @@ import (
 
 // A Reply receives the answer to one request. The bytes that are written to it up to Flush, or to the end of the function that it was given
 // to, are sent without a gap: bytes that are written to the connection meanwhile are sent before or after them. When the function has
-// returned, every method that writes returns ErrReplyEnded, also while a later request of the connection is in work. A Reply is a small
+// returned, every method that writes returns ErrReplyEnded, also while a later request of the connection is in progress. A Reply is a small
 // value, which may be copied and used from several goroutines; the bytes of each Write are contiguous. The zero Reply has ended.
 type Reply struct {
 	c      *Conn
@@ -142,7 +142,7 @@ func (w Reply) lock() (*replyState, error) {
 			r.err = w.c.refusal()
 		}
 		if r.order != 0 {
-			r.overfull = w.c.held() >= w.c.loop.srv.cfg.MaxOutput && !r.isFirst(w.c.ext)
+			r.overfull = w.c.outputBytes() >= w.c.loop.srv.cfg.MaxOutput && !r.isOldest(w.c.ext)
 		}
 		w.c.mu.Unlock()
 	}

@@ -53,7 +53,7 @@ func (r *replyState) send(p piece, hold bool) error {
 			return r.err
 		}
 		x := c.extra()
-		if r.isFirst(x) && c.ahead() < c.loop.srv.cfg.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
+		if r.isOldest(x) && c.queuedBytes() < c.loop.srv.cfg.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
 			if r.putPiece(p); c.state.isDead() {
 				r.err = c.refusal()
 				c.unlockAndQueue()
@@ -125,7 +125,7 @@ func (r *replyState) put(p []byte) {
 func (r *replyState) mayHold(n int) bool {
 	c := r.c
 	s := c.loop.srv
-	if !c.state.isDead() && s.isFull() && (c.held() > 0 || n > replyBuffer) {
+	if !c.state.isDead() && s.isFull() && (c.outputBytes() > 0 || n > replyBuffer) {
 		c.state = connClosed
 		c.setReason(s.overloaded())
 		c.commands |= cmdCheck
@@ -179,5 +179,5 @@ func (r *replyState) commitLocked() {
 	r.end(replyEnded)
 }
 
-// isFirst reports whether all requests before this one are answered. Under c.mu.
-func (r *replyState) isFirst(x *ext) bool { return r.order == 0 || r.order == x.conc.first }
+// isOldest reports whether all requests before this one are answered. Under c.mu.
+func (r *replyState) isOldest(x *ext) bool { return r.order == 0 || r.order == x.conc.oldest }

@@ -102,7 +102,7 @@ func (r *replyState) gather(p []byte) {
 // count sets the number of bytes that buf is counted with. Under mu, or when the reply has ended.
 func (r *replyState) count(n int) {
 	if n != r.counted {
-		r.c.loop.srv.hold(n - r.counted)
+		r.c.loop.srv.addBuffered(n - r.counted)
 		r.counted = n
 	}
 }

@@ -35,7 +35,7 @@ func (in *input) Run() {
 
 // serveAll answers the messages and commits the replies, except for the last one, which end commits.
 func (in *input) serveAll(c *Conn) {
-	message := in.takeFirst(c)
+	message := in.takeMessage(c)
 	for served := 1; message != nil; served++ {
 		in.request.handler.ServeRequest(in.beginReply(), message)
 		if in.request.framing == nil || len(in.rest()) == 0 || in.request.final || served == maxBatch || !in.mayGoOn(c) {
@@ -48,8 +48,8 @@ func (in *input) serveAll(c *Conn) {
 	in.end()
 }
 
-// takeFirst returns the request that the loop has found, or nil if the connection is closed meanwhile.
-func (in *input) takeFirst(c *Conn) []byte {
+// takeMessage returns the request that the loop has found, or nil if the connection is closed meanwhile.
+func (in *input) takeMessage(c *Conn) []byte {
 	c.mu.Lock()
 	gone := c.state == connClosed
 	c.mu.Unlock()
@@ -69,7 +69,7 @@ func (in *input) mayGoOn(c *Conn) bool {
 	defer r.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.state < connClosing && !c.pauseRequested() && (c.ext == nil || !c.ext.fresh) && c.held()+len(r.buf) < c.loop.srv.cfg.HighWater
+	return c.state < connClosing && !c.pauseRequested() && (c.ext == nil || !c.ext.newHandler) && c.outputBytes()+len(r.buf) < c.loop.srv.cfg.HighWater
 }
 
 // next returns the next message, and skips the bytes that the framing skips. It returns nil if no message is complete or the stream is
@@ -120,7 +120,7 @@ func (in *input) end() {
 func (in *input) refuse() {
 	in.become(inputInWork)
 	c := in.reply.c
-	if in.takeFirst(c) != nil {
+	if in.takeMessage(c) != nil {
 		in.beginReply()
 		in.reply.refused = true
 		in.reply.buf = append(in.reply.buf, c.loop.srv.cfg.BusyText...)

@@ -2,17 +2,17 @@ package server
 
 import "math"
 
-// concurrency is the state of a connection with several requests in work: their order, in which the answers are sent, independently of the
-// order in which they end. All but inWork, holdAbove and waiting are guarded by the connection's lock.
+// concurrency is the state of a connection with several requests in progress: their order, in which the answers are sent, independently of the
+// order in which they end. All but pending, holdAbove and waiting are guarded by the connection's lock.
 type concurrency struct {
-	inWork    int      // requests in work. Loop only
-	holdAbove int      // with holdLimit: no input for the handler while more requests are in work. Loop only
-	waiting   int      // requests in the backlog of the loop; with holdLimit: no input for the handler while there is one. Loop only
-	ended     int      // requests that have ended since the last takeBackMessages
-	last      uint64   // the order of the newest request; the first is 1
-	first     uint64   // the order of the oldest request that is not answered
-	early     []*input // requests that have ended before an older one
-	held      int      // bytes that early holds, overhead included
+	pending    int      // requests in progress. Loop only
+	holdAbove  int      // with holdLimit: no input for the handler while more requests are in progress. Loop only
+	waiting    int      // requests in the backlog of the loop; with holdLimit: no input for the handler while there is one. Loop only
+	newlyEnded int      // requests that have ended since the last takeBackMessages
+	newest     uint64   // the order of the newest request; the first is 1
+	oldest     uint64   // the order of the oldest request that is not answered
+	endedEarly []*input // requests that have ended before an older one
+	earlyBytes int      // bytes that early holds, overhead included
 }
 
 // noMessage is an empty message that is not nil.
@@ -23,10 +23,10 @@ func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 	c.mu.Lock()
 	x := c.extra()
 	if x.conc == nil {
-		x.conc = &concurrency{first: 1}
+		x.conc = &concurrency{oldest: 1}
 	}
-	x.conc.last++
-	order := x.conc.last
+	x.conc.newest++
+	order := x.conc.newest
 	c.mu.Unlock()
 
 	in := inputs.Get().(*input)
@@ -37,13 +37,13 @@ func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 	}
 	in.reply.c, in.reply.order = &c.Conn, order
 	c.count(in, in.memory())
-	x.conc.inWork++
+	x.conc.pending++
 	c.holds.add(holdRequests)
 	c.queueRequest(in)
 }
 
-// hold keeps input from the handler while more than most requests are in work. At least one is in work, else it does nothing.
-func (c *loopConn) hold(most int) {
+// limitRequests keeps input from the handler while more than most requests are in progress. At least one is in progress, else it does nothing.
+func (c *loopConn) limitRequests(most int) {
 	if !c.holds.has(holdRequests) {
 		return
 	}
@@ -61,7 +61,7 @@ func (c *loopConn) startWaiting() {
 		return // its input waits, with holdWorker
 	}
 	c.ext.conc.waiting++
-	c.hold(math.MaxInt)
+	c.limitRequests(math.MaxInt)
 }
 
 // stopWaiting records that a request of the connection has left the backlog.
@@ -80,7 +80,7 @@ func (c *loopConn) endLimit() (ended bool) {
 	if !c.holds.has(holdLimit) {
 		return false
 	}
-	if conc := c.ext.conc; conc.waiting > 0 || conc.inWork > conc.holdAbove {
+	if conc := c.ext.conc; conc.waiting > 0 || conc.pending > conc.holdAbove {
 		return false
 	}
 	c.holds.remove(holdLimit)
@@ -95,7 +95,7 @@ func (c *loopConn) takeBackMessages() {
 	ended := 0
 	if c.ext != nil {
 		if conc = c.ext.conc; conc != nil {
-			ended, conc.ended = conc.ended, 0
+			ended, conc.newlyEnded = conc.newlyEnded, 0
 			c.commands &^= cmdDone // it is counted here; later it would count as the end of a later request
 		}
 	}
@@ -103,9 +103,9 @@ func (c *loopConn) takeBackMessages() {
 	if ended == 0 {
 		return
 	}
-	conc.inWork -= ended
+	conc.pending -= ended
 	c.endLimit()
-	c.holds.set(holdRequests, conc.inWork > 0)
+	c.holds.set(holdRequests, conc.pending > 0)
 	c.requestEnded()
 }
 
@@ -121,20 +121,20 @@ func (in *input) endInOrder() {
 	}
 	in.become(inputAnswered)
 	r.mu.Unlock()
-	before := conc.first
-	conc.early = append(conc.early, in)
-	ends := r.order != conc.first && !c.holdEarly(in)
-	for next := conc.takeFirst(); next != nil; next = conc.takeFirst() {
-		conc.held -= next.early
+	before := conc.oldest
+	conc.endedEarly = append(conc.endedEarly, in)
+	ends := r.order != conc.oldest && !c.holdEarly(in)
+	for next := conc.takeAnswered(); next != nil; next = conc.takeAnswered() {
+		conc.earlyBytes -= next.earlyBytes
 		c.count(next, 0)
 		if next.reply.phase == replyWaits && c.state != connClosed {
 			next.reply.commitLocked()
 		}
-		conc.ended++
+		conc.newlyEnded++
 		next.become(inputWithLoop)
 		next.recycle()
 	}
-	advanced := conc.first != before
+	advanced := conc.oldest != before
 	if advanced && c.ext.room != nil { // a reply that waits may be the first now
 		close(c.ext.room)
 		c.ext.room = nil
@@ -149,9 +149,9 @@ func (in *input) endInOrder() {
 func (c *Conn) holdEarly(in *input) bool {
 	s := c.loop.srv
 	in.reply.count(0)
-	in.early = in.memory() + cap(in.reply.buf)
-	c.ext.conc.held += in.early
-	c.count(in, in.early)
+	in.earlyBytes = in.memory() + cap(in.reply.buf)
+	c.ext.conc.earlyBytes += in.earlyBytes
+	c.count(in, in.earlyBytes)
 	if c.state == connClosed || s.buffered.Load() <= s.cfg.MaxBuffered {
 		return true
 	}
@@ -160,14 +160,14 @@ func (c *Conn) holdEarly(in *input) bool {
 	return false
 }
 
-// takeFirst removes and returns the request whose answer is next, if it has ended.
-func (conc *concurrency) takeFirst() *input {
-	for i, in := range conc.early {
-		if in.reply.order == conc.first {
-			conc.first++
-			last := len(conc.early) - 1
-			conc.early[i], conc.early[last] = conc.early[last], nil
-			conc.early = conc.early[:last]
+// takeAnswered removes and returns the request whose answer is next, if it has ended.
+func (conc *concurrency) takeAnswered() *input {
+	for i, in := range conc.endedEarly {
+		if in.reply.order == conc.oldest {
+			conc.oldest++
+			last := len(conc.endedEarly) - 1
+			conc.endedEarly[i], conc.endedEarly[last] = conc.endedEarly[last], nil
+			conc.endedEarly = conc.endedEarly[:last]
 			return in
 		}
 	}

@@ -38,11 +38,11 @@ func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, fir
 func (c *loopConn) queueRequest(in *input) {
 	in.become(inputQueued)
 	c.deadlines.stop(firstRequestDeadline)
-	c.loop.handover = append(c.loop.handover, in)
+	c.loop.turnRequests = append(c.loop.turnRequests, in)
 }
 
-// handOver gives requests to the workers. The requests of earlier turns come first.
-func (l *loop) handOver(ins []*input) {
+// submit gives requests to the workers. The requests of earlier turns come first.
+func (l *loop) submit(ins []*input) {
 	taken := 0
 	if len(l.backlog) == 0 {
 		taken = workpool.Submit(l.srv.pool, ins, l)

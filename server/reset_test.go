@@ -57,7 +57,7 @@ func TestAResetInTheMiddleOfAnything(t *testing.T) {
 			onLoop(t, c, func() {})
 			time.Sleep(5 * time.Millisecond) // mostly in the middle of the transfer
 			reset(t, nc)
-			if name == "a request in work" {
+			if name == "a request in progress" {
 				testkit.Until(t, "the notice of the reset", func() bool { _, e := c.WriteString("x"); return e != nil })
 				release <- struct{}{}
 			}
@@ -81,10 +81,10 @@ func stagesOfAConnection(t *testing.T) map[string]func(c *server.Conn, nc net.Co
 	t.Helper()
 	file := sparseFile(t, 32<<20)
 	return map[string]func(c *server.Conn, nc net.Conn, done func(error)) error{
-		"silence":           func(*server.Conn, net.Conn, func(error)) error { return errNone },
-		"half a line":       func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "no end"); return errNone },
-		"a long reply":      func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "go\n"); return errNone },
-		"a request in work": func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "wait\n"); return errNone },
+		"silence":               func(*server.Conn, net.Conn, func(error)) error { return errNone },
+		"half a line":           func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "no end"); return errNone },
+		"a long reply":          func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "go\n"); return errNone },
+		"a request in progress": func(_ *server.Conn, nc net.Conn, _ func(error)) error { send(t, nc, "wait\n"); return errNone },
 		"output": func(c *server.Conn, _ net.Conn, done func(error)) error {
 			return c.WriteNotify(make([]byte, 8<<20), done)
 		},

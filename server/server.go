@@ -116,21 +116,21 @@ type Server struct {
 	// The deadlines are independent of each other: each runs whatever the others do, and the first one that ends closes the connection. In
 	// each of them a negative value means none.
 
-	// IdleTimeout closes a connection with ErrIdle when no byte was read or written for that time and no request is in work. 0 means
+	// IdleTimeout closes a connection with ErrIdle when no byte was read or written for that time and no request is in progress. 0 means
 	// DefaultIdleTimeout.
 	IdleTimeout time.Duration
 	// ReadTimeout closes a connection with ErrReadTimeout when a request has begun and is not complete after that time, even if bytes arrive
 	// meanwhile. It does not count while the server does not read: while reading is paused, while the output is above HighWater, and
-	// while as many requests are in work as the handler permits. 0 means none.
+	// while as many requests are in progress as the handler permits. 0 means none.
 	ReadTimeout time.Duration
 	// FirstRequestTimeout closes a connection with ErrFirstRequest when its first request is not complete that time after Open. 0 means none.
 	FirstRequestTimeout time.Duration
 	// WriteTimeout closes a connection with ErrWriteTimeout when its peer has taken none of the waiting output for that time, also while
-	// requests are in work. 0 means DefaultWriteTimeout.
+	// requests are in progress. 0 means DefaultWriteTimeout.
 	WriteTimeout time.Duration
 	// CloseTimeout closes a connection that is being closed, by Conn.Close or Shutdown, with ErrCloseTimeout when for that time the peer
 	// has taken no output, or, after all output, has not closed its half. A transfer that progresses is not ended by it. It does not count
-	// while a request is in work and no output waits. Without it, a peer that goes on sending after all output is reset after 64 MB. 0 means
+	// while a request is in progress and no output waits. Without it, a peer that goes on sending after all output is reset after 64 MB. 0 means
 	// DefaultCloseTimeout.
 	CloseTimeout time.Duration
 	// DrainTimeout bounds the time for which a Shutdown waits for the peer of a connection to close its half, if the connection was not idle
@@ -206,7 +206,7 @@ type Server struct {
 	aborted  atomic.Int64 // connections that were open when Shutdown's context ended
 	files    atomic.Int64 // that wait to be sent, of all connections
 	attempts atomic.Int64 // to connect that are under way, besides one for each Dial
-	jobs     openCount    // datagrams that wait for a worker or are in work
+	jobs     openCount    // datagrams that wait for a worker or are in progress
 	totals   totals
 	reserve  reserve
 	shaking  handshakes

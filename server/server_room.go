@@ -13,8 +13,8 @@ type roomWaiters struct {
 	conns map[*Conn]struct{}
 }
 
-// hold counts n more bytes as held by the server, or fewer if n is negative.
-func (s *Server) hold(n int) {
+// addBuffered counts n more bytes as held by the server, or fewer if n is negative.
+func (s *Server) addBuffered(n int) {
 	if n == 0 {
 		return
 	}

@@ -74,7 +74,7 @@ func (l *loop) run() {
 			l.srv.down.Done()
 			return
 		}
-		go l.run() // a callback has called runtime.Goexit; enter ends the connection of the callback
+		go l.run() // a callback has called runtime.Goexit; setCurrent ends the connection of the callback
 	}()
 	err := l.owner.RunForever(context.Background())
 	over = true

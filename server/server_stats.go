@@ -23,7 +23,7 @@ type traffic struct{ read, written, requests atomic.Uint64 }
 // Stats has the counters and gauges of a server. Counters only grow, also when the counted connections have ended. The gauges are OpenConns,
 // BufferedBytes, QueuedRequests and RunningRequests, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
 type Stats struct {
-	OpenConns int     // connections that are open, or whose requests are in work
+	OpenConns int     // connections that are open, or whose requests are in progress
 	Opened    uint64  // calls of Handler.Open
 	Closed    uint64  // calls of Handler.Close after Open
 	Ended     Endings // connections that have ended, by reason, including those that ended before Open

@@ -35,7 +35,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.offLoops(); err != nil {
 		return fmt.Errorf("shut server down: %w", err)
 	}
-	if first, err := s.shutDownFirst(ctx); first {
+	if first, err := s.shutDownOnce(ctx); first {
 		return err
 	}
 	select {
@@ -63,7 +63,7 @@ func (s *Server) Close() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	first, err := s.shutDownFirst(ctx)
+	first, err := s.shutDownOnce(ctx)
 	if !first {
 		s.mu.Lock()
 		over, stopWaiting := s.state == serverClosed, s.stopWaiting
@@ -101,8 +101,8 @@ func withoutLate(outcome error) error {
 	return rest
 }
 
-// shutDownFirst shuts the server down, unless another call did so before.
-func (s *Server) shutDownFirst(ctx context.Context) (first bool, err error) {
+// shutDownOnce shuts the server down, unless another call did so before.
+func (s *Server) shutDownOnce(ctx context.Context) (first bool, err error) {
 	s.mu.Lock()
 	switch s.state {
 	case serverNew:
@@ -245,7 +245,7 @@ func waited(wait func()) <-chan struct{} {
 	return done
 }
 
-// await waits until no connection is left and no datagram in work, or aborts them when ctx ends.
+// await waits until no connection is left and no datagram in progress, or aborts them when ctx ends.
 func (s *Server) await(ctx context.Context) *ShutdownError {
 	if ctx.Err() == nil && s.awaitDone(ctx, 0, s.open.empty()) && s.awaitDone(ctx, 0, s.jobs.empty()) {
 		return nil
@@ -308,22 +308,22 @@ func (s *Server) closePackets() (err error) {
 	return err
 }
 
-// abortAll ends the loop's connections now. Their handlers' Close is called even if a request is still in work.
+// abortAll ends the loop's connections now. Their handlers' Close is called even if a request is still in progress.
 func (l *loop) abortAll() {
 	l.abortConns(ErrServerClosed)
-	for c := range l.ending {
-		l.enter(c)
+	for c := range l.closedBusy {
+		l.setCurrent(c)
 		c.notifyClosed() // the shutdown does not wait for its requests
-		l.current = nil
+		l.clearCurrent()
 	}
 }
 
-// abortConns ends the loop's connections now. If a request is in work, the handler's Close is called when it has ended.
+// abortConns ends the loop's connections now. If a request is in progress, the handler's Close is called when it has ended.
 func (l *loop) abortConns(reason error) {
 	abort := func(c *loopConn) {
-		l.enter(c)
+		l.setCurrent(c)
 		c.fail(reason)
-		l.current = nil
+		l.clearCurrent()
 	}
 	for c := range l.srv.conns.all() {
 		if c.loop == l {
@@ -334,8 +334,8 @@ func (l *loop) abortConns(reason error) {
 		abort(c)
 	}
 	l.aborting = true // connections that are still queued
-	for _, in := range append(l.backlog, l.handover...) {
+	for _, in := range append(l.backlog, l.turnRequests...) {
 		in.end() // no worker will end it
 	}
-	l.backlog, l.backlogConns, l.handover = nil, nil, nil
+	l.backlog, l.backlogConns, l.turnRequests = nil, nil, nil
 }

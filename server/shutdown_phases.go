@@ -36,27 +36,27 @@ func (c *loopConn) isOutgoing() bool {
 
 // drainAll ends the connections of clients and then, when none of them and no datagram is left, those that the server has dialled.
 func (s *Server) drainAll(ctx context.Context) {
-	s.drain(ctx, false)
+	s.drainLoops(ctx, false)
 	if s.awaitDone(ctx, 0, s.incoming.empty()) && s.awaitDone(ctx, 0, s.jobs.empty()) {
 		s.phase.Store(uint32(phaseOutgoing))
-		s.drain(ctx, true)
+		s.drainLoops(ctx, true)
 	}
 }
 
-// drain ends the connections of one kind, and waits until each loop has marked its own.
-func (s *Server) drain(ctx context.Context, outgoing bool) {
+// drainLoops ends the connections of one kind, and waits until each loop has marked its own.
+func (s *Server) drainLoops(ctx context.Context, outgoing bool) {
 	marked := make(chan struct{}, len(s.loops))
 	for _, l := range s.loops {
-		l.doFully(func() { l.drain(outgoing) }, func() { marked <- struct{}{} })
+		l.doFully(func() { l.drainConns(outgoing) }, func() { marked <- struct{}{} })
 	}
 	s.awaitAll(ctx, 0, marked, len(s.loops)) // else a connection that begins at this time would not be counted
 }
 
-// drain ends the loop's connections of one kind.
-func (l *loop) drain(outgoing bool) {
+// drainConns ends the loop's connections of one kind.
+func (l *loop) drainConns(outgoing bool) {
 	for c := range l.srv.conns.all() {
 		if c.loop == l && c.isOutgoing() == outgoing {
-			c.drain()
+			c.beginDrain()
 		}
 	}
 	if outgoing {
@@ -66,8 +66,8 @@ func (l *loop) drain(outgoing bool) {
 	}
 }
 
-// drain ends the connection as soon as hasNothingToDo.
-func (c *loopConn) drain() {
+// beginDrain ends the connection as soon as hasNothingToDo.
+func (c *loopConn) beginDrain() {
 	c.draining = c.draining.begin(!c.draining.isDraining() && c.hasNothingToDo())
 	c.holds.remove(holdRate) // see readAllowance
 	if c.writing == writeBlocked {
@@ -80,15 +80,15 @@ func (c *loopConn) drain() {
 // yet has sent no request; its input after the handshake is checked later. On the loop.
 func (c *loopConn) hasNothingToDo() bool {
 	handshake := c.handshake().isUnderWay() && !c.life.isClosing()
-	if !handshake && (c.in != nil || c.inWork() || !c.life.takesInput() || c.hasMoreTLS() || !c.mayRead()) { // else input may wait in the kernel
+	if !handshake && (c.in != nil || c.hasRequests() || !c.life.takesInput() || c.hasMoreTLS() || !c.mayRead()) { // else input may wait in the kernel
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if handshake {
-		return c.held() == 0
+		return c.outputBytes() == 0
 	}
-	if c.held() > 0 || c.cipherWaits() || c.state != connOpen && (c.state != connHalf || !c.life.isShut()) {
+	if c.outputBytes() > 0 || c.cipherWaits() || c.state != connOpen && (c.state != connHalf || !c.life.isShut()) {
 		return false
 	}
 	return c.ext == nil || c.ext.tls == nil || !c.ext.tls.pipe.HasInput()
@@ -98,13 +98,13 @@ func (c *loopConn) hasNothingToDo() bool {
 const unsentInterval = 50 * time.Millisecond
 
 // isIdleInShutdown reports whether the connection had nothing to do when a shutdown began, has received no input since, and its peer's
-// system has acknowledged all output. Then it can be closed without waiting for the peer's end: a reset destroys no output. On the loop.
+// system has acknowledged all output. Then it can be closed without waiting for EOF: a reset destroys no output. On the loop.
 func (c *loopConn) isIdleInShutdown() bool {
 	if c.draining != drainIdle {
 		return false
 	}
 	c.mu.Lock()
-	looked := c.ext != nil && c.ext.drainReads > 0
+	looked := c.ext != nil && c.ext.lateReads > 0
 	c.mu.Unlock()
 	if looked {
 		c.draining = c.draining.busy()

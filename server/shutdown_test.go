@@ -56,7 +56,7 @@ func TestShutdownEndsIdleConnections(t *testing.T) {
 	})
 }
 
-// TestShutdownAnswersWhatWasSent: a request in work, those after it, and those that the client has sent and the server has not read.
+// TestShutdownAnswersWhatWasSent: a request in progress, those after it, and those that the client has sent and the server has not read.
 func TestShutdownAnswersWhatWasSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}, 1), make(chan struct{})

@@ -105,7 +105,7 @@ func (c *Conn) checkStartTLS() error {
 func (c *loopConn) beginUpgrade() {
 	c.mu.Lock()
 	u := c.ext.upgrade
-	if c.state >= connClosing && c.ext.afterUpgrade == nil { // no output is to be encrypted
+	if c.state >= connClosing && c.ext.afterTLS == nil { // no output is to be encrypted
 		c.ext.upgrade = nil
 		err := fmt.Errorf("start TLS: %w", c.refusal())
 		c.mu.Unlock()
@@ -121,7 +121,7 @@ func (c *loopConn) beginUpgrade() {
 	}
 	c.mu.Lock()
 	before := c.outputMemory()
-	c.out, c.ext.afterUpgrade, c.ext.upgrade = c.ext.afterUpgrade, nil, nil
+	c.out, c.ext.afterTLS, c.ext.upgrade = c.ext.afterTLS, nil, nil
 	t := newTLSState(&c.Conn, u.config, u.Client)
 	t.upgraded, t.done = true, u.end
 	c.ext.tls = t
@@ -130,7 +130,7 @@ func (c *loopConn) beginUpgrade() {
 	c.layers.add(layerTLS)
 	c.setHandshake(handshakeHello)
 	c.holds.remove(holdPause | holdYield)
-	c.ext.readyBy = saturatedAdd(c.loop.now(), c.loop.srv.cfg.HandshakeTimeout)
+	c.ext.setupDeadline = saturatedAdd(c.loop.now(), c.loop.srv.cfg.HandshakeTimeout)
 	if in := c.in; in != nil {
 		c.receivedTLS(in.rest())
 		c.dropInput()

@@ -190,7 +190,7 @@ func (c *loopConn) recountTLS() (grown int) {
 	t := c.ext.tls
 	n := t.memory()
 	grown = n - t.counted
-	c.loop.srv.hold(grown)
+	c.loop.srv.addBuffered(grown)
 	t.counted = n
 	return grown
 }
@@ -236,7 +236,7 @@ func (c *loopConn) writeRecords() error {
 		case err != nil:
 			return err
 		case !all && n < limit:
-			return c.waitForRoom()
+			return c.waitWritable()
 		case !all:
 			continue
 		}
@@ -349,7 +349,7 @@ func (c *loopConn) closeTLS() (said bool) {
 		return true
 	}
 	c.mu.Lock()
-	err = c.waitForRoom()
+	err = c.waitWritable()
 	c.mu.Unlock()
 	return err != nil
 }

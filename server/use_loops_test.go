@@ -135,7 +135,7 @@ func TestCloseLeavesNothingOnAnyLoops(t *testing.T) {
 		testkit.Must(t, err)
 		defer nc.Close()
 		send(t, nc, "\x16\x03")
-		testkit.Until(t, "requests in work", func() bool { return s.Stats().RunningRequests == 5 && s.Stats().OpenConns == 11 })
+		testkit.Until(t, "requests in progress", func() bool { return s.Stats().RunningRequests == 5 && s.Stats().OpenConns == 11 })
 		testkit.Must(t, s.Close())
 		if n := s.Stats().OpenConns; n != 0 {
 			t.Errorf("%d connections are open after Close", n)
@@ -255,7 +255,7 @@ func (h ending) Close(c *server.Conn, reason error) {
 	h.closed <- reason
 }
 
-// A request that is in work when the program closes the loop ends, and then its connection.
+// A request that is in progress when the program closes the loop ends, and then its connection.
 func TestARequestOutlivesItsLoop(t *testing.T) {
 	loops := programLoops(t, 1, event.DriverDefault)
 	began, release := make(chan struct{}), make(chan struct{})
@@ -273,7 +273,7 @@ func TestARequestOutlivesItsLoop(t *testing.T) {
 	testkit.Must(t, loops[0].Close())
 	_, _ = io.ReadAll(nc) // until the end, or a reset
 	if n := s.Stats().OpenConns; n != 1 {
-		t.Errorf("%d connections are counted while the request is in work, want 1", n)
+		t.Errorf("%d connections are counted while the request is in progress, want 1", n)
 	}
 	close(release)
 	if reason := testkit.Await(t, h.closed, "Close"); !errors.Is(reason, server.ErrLoopClosed) {

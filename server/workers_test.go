@@ -20,7 +20,7 @@ import (
 func TestAnswersKeepTheOrderOfRequests(t *testing.T) {
 	for _, depth := range []int{16, 1000} {
 		each(t, func(t *testing.T, r rig) {
-			var together atomic.Int32 // requests of a connection that were in work while another was
+			var together atomic.Int32 // requests of a connection that were in progress while another was
 			s := start(t, r, &server.Server{Handler: &server.Dispatcher{
 				Framing: framing.Lines{}, Opened: func(c *server.Conn) { c.SetValue(new(atomic.Int32)) },
 				Serve: func(w server.Reply, line []byte) {
@@ -51,7 +51,7 @@ func TestAnswersKeepTheOrderOfRequests(t *testing.T) {
 			all.Wait()
 			s.shutdown(t)
 			if n := together.Load(); n != 0 {
-				t.Errorf("%d requests were begun while another of their connection was in work", n)
+				t.Errorf("%d requests were begun while another of their connection was in progress", n)
 			}
 			if st := s.Stats(); st.Requests != uint64(6*depth) || st.BufferedBytes != 0 {
 				t.Errorf("%d requests answered, %d bytes buffered; want %d, 0", st.Requests, st.BufferedBytes, 6*depth)
@@ -67,7 +67,7 @@ func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
 		var inWork atomic.Bool
 		raw := calls{data: func(c *server.Conn, p []byte) (int, error) {
 			if inWork.Load() {
-				t.Error("Data was called while the request was in work")
+				t.Error("Data was called while the request was in progress")
 			}
 			return echo(c, p)
 		}}

@@ -2,14 +2,14 @@ package server
 
 import "github.com/evmq/evmq/internal/sock"
 
-// Output that the kernel has accepted may not have reached the peer when our half is closed. A peer with a slow network receives it in
+// Output that the kernel has accepted may not have reached the peer when the write side is closed. A peer with a slow network receives it in
 // time, which its acknowledgements show.
 
 // maxUnwatched is the number of unacknowledged bytes up to which progress is not checked: so few arrive within CloseTimeout.
 const maxUnwatched = 64 << 10
 
-// noteUnsent stores the number of unacknowledged bytes when our half is closed, if it is more than maxUnwatched. On the loop.
-func (c *loopConn) noteUnsent() {
+// noteUnacked stores the number of unacknowledged bytes when the write side is closed, if it is more than maxUnwatched. On the loop.
+func (c *loopConn) noteUnacked() {
 	if !c.life.isShut() {
 		return
 	}
@@ -19,7 +19,7 @@ func (c *loopConn) noteUnsent() {
 		return
 	}
 	if n, err := sock.Unsent(c.ev.FD()); err == nil && n > maxUnwatched {
-		c.extra().unsent = n
+		c.extra().unacked = n
 	}
 }
 
@@ -31,14 +31,14 @@ func (c *loopConn) hasProgressed() bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ext == nil || c.ext.unsent == 0 {
+	if c.ext == nil || c.ext.unacked == 0 {
 		return false
 	}
-	before := c.ext.unsent
+	before := c.ext.unacked
 	n, err := sock.Unsent(c.ev.FD())
 	if err != nil {
 		return false // the close reports the error
 	}
-	c.ext.unsent = n
+	c.ext.unacked = n
 	return n < before
 }
