@@ -71,6 +71,16 @@ func TestEachShutdownReturnsTheOutcomeOfTheFirst(t *testing.T) {
 	testkit.Must(t, s.Close())
 }
 
+// TestAShutdownAfterCloseReturnsTheOutcomeOfClose: nil, although connections were aborted.
+func TestAShutdownAfterCloseReturnsTheOutcomeOfClose(t *testing.T) {
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	_, _ = p.connect(t, s)
+	testkit.Must(t, s.Close())
+	testkit.Must(t, s.Shutdown(context.Background()))
+	testkit.Must(t, s.Shutdown(endedContext(errors.New("no time"))))
+}
+
 // TestAShutdownBeforeStartReturnsNil, as every further one does, and the server cannot be started.
 func TestAShutdownBeforeStartReturnsNil(t *testing.T) {
 	s := &server.Server{Handler: calls{}}

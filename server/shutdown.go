@@ -35,7 +35,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.offLoops(); err != nil {
 		return fmt.Errorf("shut server down: %w", err)
 	}
-	if first, err := s.shutDownOnce(ctx); first {
+	if first, err := s.shutDownOnce(ctx, func(outcome error) error { return outcome }); first {
 		return err
 	}
 	select {
@@ -63,26 +63,31 @@ func (s *Server) Close() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	first, err := s.shutDownOnce(ctx)
-	if !first {
-		s.mu.Lock()
-		over, stopWaiting := s.state == serverClosed, s.stopWaiting
-		s.mu.Unlock()
-		if over {
-			return nil
-		}
-		stopWaiting(ErrServerClosed)
-		<-s.done
-		err = s.outcome
-	}
-	var late *ShutdownError
-	switch {
-	case errors.As(err, &late) && late.Handlers+late.Loops > 0:
+	if first, err := s.shutDownOnce(ctx, exceptAborted); first {
 		return err
-	case first:
-		return withoutLate(err)
+	}
+	s.mu.Lock()
+	over, stopWaiting := s.state == serverClosed, s.stopWaiting
+	s.mu.Unlock()
+	if over {
+		return nil
+	}
+	stopWaiting(ErrServerClosed)
+	<-s.done
+	var late *ShutdownError
+	if errors.As(s.outcome, &late) && late.Handlers+late.Loops > 0 {
+		return s.outcome
 	}
 	return nil
+}
+
+// exceptAborted returns the outcome of a Close from that of the shutdown: aborted connections alone are no error.
+func exceptAborted(outcome error) error {
+	var late *ShutdownError
+	if errors.As(outcome, &late) && late.Handlers+late.Loops > 0 {
+		return outcome
+	}
+	return withoutLate(outcome)
 }
 
 // withoutLate returns the outcome of a shutdown without its ShutdownError.
@@ -101,8 +106,8 @@ func withoutLate(outcome error) error {
 	return rest
 }
 
-// shutDownOnce shuts the server down, unless another call did so before.
-func (s *Server) shutDownOnce(ctx context.Context) (first bool, err error) {
+// shutDownOnce shuts the server down, unless another call did so before. The result of outcomeOf is the outcome for all calls.
+func (s *Server) shutDownOnce(ctx context.Context, outcomeOf func(error) error) (first bool, err error) {
 	s.mu.Lock()
 	switch s.state {
 	case serverNew:
@@ -135,6 +140,7 @@ func (s *Server) shutDownOnce(ctx context.Context) (first bool, err error) {
 	case <-ctx.Done():
 		err = s.awaitEnd(ctx, ended)
 	}
+	err = outcomeOf(err)
 	s.mu.Lock()
 	s.state, s.outcome = serverClosed, err
 	s.mu.Unlock()
