@@ -72,7 +72,7 @@ func TestDispatcherAnswersNoOtherClient(t *testing.T) {
 func TestDispatcherIsBusyBeforeItIsFull(t *testing.T) {
 	p, addr := listening(t, build(t, "dispatcher"), "-work", "1h")
 	c := dial(t, addr)
-	c.send(strings.Repeat("job x\n", 1010)) // 1000 wait, 4 are in work
+	c.send(strings.Repeat("job x\n", 1010)) // 1000 wait, 4 are in progress
 	for range 6 {
 		c.expectLines("? busy")
 	}
