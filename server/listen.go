@@ -88,14 +88,6 @@ func isNil(v any) bool {
 	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
-// valueOf returns a copy of *p, and the zero value if p is nil.
-func valueOf[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
 // usable returns an error if a call with this context cannot begin.
 func usable(ctx context.Context) error {
 	if ctx == nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -138,4 +139,15 @@ func (l *loop) close(closed chan<- error) {
 	} else {
 		err = l.owner.Close()
 	}
+}
+
+// closedError returns the error of this package for event.ErrClosed of the loop, and any other error as it is.
+func (l *loop) closedError(err error) error {
+	if !errors.Is(err, event.ErrClosed) || errors.Is(err, ErrLoopClosed) || errors.Is(err, ErrServerClosed) {
+		return err
+	}
+	if l.owner == nil && !l.srv.ending.Load() {
+		return fmt.Errorf("%w: %w", ErrLoopClosed, err)
+	}
+	return fmt.Errorf("%w: %w", ErrServerClosed, err)
 }

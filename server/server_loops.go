@@ -118,13 +118,15 @@ func (s *Server) listenerLoop() *loop {
 	return s.loops[0]
 }
 
-// closedError returns the error of this package for event.ErrClosed of the loop, and any other error as it is.
-func (l *loop) closedError(err error) error {
-	if !errors.Is(err, event.ErrClosed) || errors.Is(err, ErrLoopClosed) || errors.Is(err, ErrServerClosed) {
-		return err
+// offLoops returns an error on the goroutine of one of the loops, which a shutdown would wait for.
+func (s *Server) offLoops() error {
+	s.mu.Lock()
+	loops := s.loops
+	s.mu.Unlock()
+	for _, l := range loops {
+		if l.ev.OnLoop() {
+			return event.ErrOnLoop
+		}
 	}
-	if l.owner == nil && !l.srv.ending.Load() {
-		return fmt.Errorf("%w: %w", ErrLoopClosed, err)
-	}
-	return fmt.Errorf("%w: %w", ErrServerClosed, err)
+	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"time"
-
-	"github.com/evmq/evmq/event"
 )
 
 // Shutdown ends the server in order: it stops accepting, after the connections that the kernel has established already, answers the
@@ -188,19 +186,6 @@ func (s *Server) unfinished(ctx context.Context) error {
 		}
 	}
 	return late
-}
-
-// offLoops returns an error on the goroutine of one of the loops, which a shutdown would wait for.
-func (s *Server) offLoops() error {
-	s.mu.Lock()
-	loops := s.loops
-	s.mu.Unlock()
-	for _, l := range loops {
-		if l.ev.OnLoop() {
-			return event.ErrOnLoop
-		}
-	}
-	return nil
 }
 
 // shutDown carries out a Shutdown. Only its last steps, from the end of the loops on, may wait after ctx has ended.
