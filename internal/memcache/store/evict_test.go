@@ -112,9 +112,11 @@ func TestAScanDoesNotDisplaceItemsInUse(t *testing.T) {
 	}
 }
 
-// An item that is stored again soon after it was evicted is kept longer than new ones.
+// An item that is stored again soon after it was evicted is kept longer than new ones. The record of an evicted item has 8 bits, so a few of the
+// items are taken for stored again when they are new, which is not remembered.
 func TestAnItemThatIsStoredAgainIsKept(t *testing.T) {
 	skipIfRaced(t)
+	const items, atLeast = 40, 34
 	s, _ := open(t, store.Config{Memory: 4 << 20, Shards: 1})
 	scanned := 0
 	scan := func(n int) {
@@ -123,14 +125,31 @@ func TestAnItemThatIsStoredAgainIsKept(t *testing.T) {
 			testkit.Must(t, put(s, fmt.Sprint("scan", scanned), store.Meta{}, make([]byte, 40)))
 		}
 	}
+	key := func(i int) string { return fmt.Sprint("back", i) }
 	scan(60000) // the store is full
-	testkit.Must(t, put(s, "back", store.Meta{}, make([]byte, 40)))
-	for has(s, "back") {
-		scan(1)
+	again := map[int]bool{}
+	for i := range items {
+		testkit.Must(t, put(s, key(i), store.Meta{}, make([]byte, 40)))
 	}
-	testkit.Must(t, put(s, "back", store.Meta{}, make([]byte, 40)))
+	for end := scanned + 60000; len(again) < items && scanned < end; {
+		scan(1)
+		for i := range items {
+			if !again[i] && !has(s, key(i)) {
+				again[i] = true
+				testkit.Must(t, put(s, key(i), store.Meta{}, make([]byte, 40)))
+			}
+		}
+	}
 	scan(60000)
-	equal(t, "found", has(s, "back"), true)
+	kept := 0
+	for i := range items {
+		if again[i] && has(s, key(i)) {
+			kept++
+		}
+	}
+	if kept < atLeast {
+		t.Errorf("%d of %d items that were stored again are found, want %d at least", kept, len(again), atLeast)
+	}
 }
 
 // With NoEvict only expired items are removed.
