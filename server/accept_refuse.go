@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxRefusals   = 64          // refusals of a loop at the same time; a client above that is disconnected at once
+	maxRefusals   = 64          // refusals under way on a loop; a client above that is disconnected at once
 	refusalLinger = time.Second // how long a client may take to read its refusal
 )
 
@@ -28,11 +28,11 @@ type refusal struct {
 }
 
 // refuse sends BusyText on fd, and closes fd. done, if not nil, is called when it is closed.
-func (l *loop) refuse(fd int, begins start, done func()) {
+func (l *loop) refuse(fd int, setup connSetup, done func()) {
 	s := l.srv
-	defer s.totals.refused.Add(1) // after the close: then a descriptor that was counted is closed
+	defer s.totals.refused.Add(1) // after the close, so that the descriptor of a counted client is closed
 	r := &refusal{l: l, fd: fd, done: done}
-	if l.ended.Load() { // the program may still run the loop
+	if l.ended.Load() { // with UseLoops, the program may still run the loop
 		_ = s.calls.Close(fd)
 		return
 	}
@@ -42,7 +42,7 @@ func (l *loop) refuse(fd int, begins start, done func()) {
 		return
 	}
 	text := []byte(s.cfg.BusyText)
-	if begins.tls != nil {
+	if setup.tls != nil {
 		text = alertInternalError
 	}
 	if len(text) > 0 {
@@ -112,11 +112,11 @@ func (r *reserve) release() (had bool, err error) {
 func (a *acceptor) refuseWithReserve() {
 	s := a.loop.srv
 	if had, err := s.reserve.release(); !had || err != nil {
-		return // it is used for an earlier client
+		return // an earlier client is being refused with it
 	}
 	reopen := func() {
 		if err := s.reserve.open(); err != nil {
-			s.cfg.Logger.Warn("server: reserve descriptor", "err", err)
+			s.cfg.Logger.Warn("server: open reserve descriptor", "err", err)
 		}
 	}
 	fd, _, err := s.calls.Accept(a.fd)
@@ -125,5 +125,5 @@ func (a *acceptor) refuseWithReserve() {
 		return
 	}
 	a.ln.count()
-	a.loop.refuse(fd, a.ln.begins, reopen)
+	a.loop.refuse(fd, a.ln.setup, reopen)
 }

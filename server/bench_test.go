@@ -102,7 +102,7 @@ func benchServer(b *testing.B, h Handler, conns int) {
 	if err := l.ev.Post(func() {
 		for i := range conns {
 			s.enterConn(false)
-			c, err := s.newConn(l, firstFD+i, sock.Peer{}, nil, start{})
+			c, err := s.newConn(l, firstFD+i, sock.Peer{}, nil, connSetup{})
 			if err != nil {
 				b.Error(err)
 				continue

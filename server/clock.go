@@ -19,7 +19,7 @@ func (systemClock) Now() time.Duration { return time.Since(clockOrigin) }
 // AfterFunc implements event.Clock.
 func (systemClock) AfterFunc(d time.Duration, f func()) event.ClockTimer { return time.AfterFunc(d, f) }
 
-// clock returns the clock of the server's loops. Every deadline of the server counts on it, so that a user's clock drives all of them.
+// clock returns the clock of the server's own loops, for the deadlines that no loop times. With UseLoops it is the system's clock.
 func (c *config) clock() event.Clock {
 	if c.LoopConfig != nil && c.LoopConfig.Clock != nil {
 		return c.LoopConfig.Clock
@@ -34,7 +34,7 @@ func after(clock event.Clock, d time.Duration) (passed <-chan struct{}, stop fun
 }
 
 // awaitDone waits until done is closed or a value is received from it, but no longer than limit after ctx has ended. It reports whether
-// that has happened.
+// done was closed or had a value.
 func (s *Server) awaitDone(ctx context.Context, limit time.Duration, done <-chan struct{}) bool {
 	select {
 	case <-done:

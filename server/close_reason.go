@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A CloseReason is a kind of errors that Handler.Close is called with, by which Stats counts connections.
+// A CloseReason is the kind of the error that Handler.Close is called with. Stats counts the ended connections of each kind.
 type CloseReason uint8
 
 // The kinds, each with its error.
 const (
-	EndedInOrder      CloseReason = iota // nil: Close
+	EndedInOrder      CloseReason = iota // nil, after Conn.Close
 	EndedByPeer                          // io.EOF
 	EndedByShutdown                      // ErrServerClosed
 	EndedByAbort                         // ErrAborted
@@ -34,11 +34,11 @@ const (
 	EndedHandler                         // ErrHandler
 	EndedPanic                           // ErrPanic
 	EndedByLoop                          // ErrLoopClosed
-	EndedOther                           // any other: the system's, a framing's, a handler's own
+	EndedOther                           // any other error: of the system, a framing or a handler
 	numCloseReasons
 )
 
-// closeReasons has the names and errors of the kinds. An error is of the first kind that it matches.
+// closeReasons has the names and errors of the kinds. See ReasonOf for errors that match several.
 var closeReasons = [numCloseReasons]struct {
 	name string
 	err  error
@@ -81,7 +81,7 @@ func ReasonOf(err error) CloseReason {
 	if err == nil {
 		return EndedInOrder
 	}
-	for kind := EndedIdle; kind < EndedOther; kind++ { // before the kinds of errors that these may wrap
+	for kind := EndedIdle; kind < EndedOther; kind++ { // first, since their errors may wrap those of the other kinds
 		if errors.Is(err, closeReasons[kind].err) {
 			return kind
 		}
@@ -100,7 +100,8 @@ func ReasonOf(err error) CloseReason {
 // isNormal reports whether the kind is an ordinary end, not a failure.
 func (r CloseReason) isNormal() bool { return r <= EndedByShutdown || r == EndedByDetach }
 
-// countEnd counts a connection that has ended, and logs ends that are not normal at Debug. Broken contracts have been logged before.
+// countEnd counts a connection that has ended, and logs an end that is not normal at level Debug. An end because of ErrHandler was logged
+// before.
 func (c *loopConn) countEnd(reason error) {
 	s := c.loop.srv
 	kind := ReasonOf(reason)

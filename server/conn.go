@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// A Conn is a connection of a Server. One event loop reads it, writes it and closes its descriptor; its methods may be called by any
-// goroutine unless their comments say Loop only.
+// A Conn is a connection of a Server. One event loop reads it, writes it and closes its descriptor. Any goroutine may call its methods,
+// unless their comments say Loop only.
 //
 // A Conn is never reused for another connection. After the connection has ended, methods that write to it or close it return ErrClosed,
 // and the others have no effect or return their last values.
@@ -22,7 +22,7 @@ type Conn struct {
 	loop *loop
 	gen  uint64
 
-	mu    sync.Mutex          // not held during reads, writes or callbacks; may be held during short system calls (getsockname, SIOCOUTQ, changing the poll conditions)
+	mu    sync.Mutex          // see loopConn for what it guards. Not held during reads, writes or callbacks, but perhaps during short system calls (getsockname, SIOCOUTQ, epoll_ctl)
 	out   *outq.Queue         // the output that waits to be written; nil if there is none
 	ext   *ext                // state that few connections need; nil for most
 	value atomic.Pointer[any] // set by SetValue; nil for none
@@ -33,15 +33,15 @@ type Conn struct {
 	commands command
 	state    connState
 	sched    schedState
-	peerHalf peerHalf // Loop only, as draining; here they take up no memory
+	peerHalf peerHalf // Loop only, like draining. Both are here because they fit into the padding
 	draining drainState
 	peer     sock.Peer
 }
 
-// A loopConn is a connection with the fields that only the goroutine of its loop may use. Its methods are called on the loop, without the
-// lock unless they say otherwise. Other goroutines append output and set commands under mu, and put the connection into the loop's queue.
+// A loopConn is a Conn with the fields that only its loop's goroutine may use. Its methods are called on the loop, without the lock unless
+// they say otherwise. Other goroutines append output and set commands under mu, and put the connection into the loop's queue.
 //
-// Users and protection of the parts:
+// The goroutines that use each part, and its protection:
 //
 //	part                               used by              protected by
 //	loop, gen                          any goroutine        never change
@@ -67,13 +67,13 @@ type Conn struct {
 //	applyTransitions, callbacks        not held             water marks, ends, reading
 //	Reply, input.end                   held, briefly        a worker appends output and sets cmdDone
 //
-// There is one way across in each direction. To the loop: mark sets a command under mu and enqueue queues the connection. From the loop: it
-// takes mu. The requests of goroutines are in state, commands and ext under mu; the progress of the loop is in life, holds, writing,
-// peerHalf and draining. loopPart and connOf lead from one type to the other.
+// Any goroutine passes work to the loop in one way: mark sets a command under mu, and enqueue queues the connection. The loop passes
+// results to other goroutines under mu. The states that goroutines request are in state, commands and ext; the states that the loop has
+// reached are in life, holds, writing, peerHalf and draining. loopPart returns the loopConn of a Conn, and connOf that of an event.
 type loopConn struct {
 	ev event.Event // of the descriptor, and the timer. First: see connOf
 	Conn
-	in        *input // input that is read and not consumed; with holdWorker it belongs to the worker
+	in        *input // input that was read and is not consumed; with holdWorker it belongs to the worker
 	deadlines deadlines
 	life      lifecycle
 	holds     holds
@@ -81,40 +81,40 @@ type loopConn struct {
 	layers    layers
 }
 
-// ext holds state that only some connections need: a handler of their own, TLS, limits, a context, callers that wait for room.
+// ext holds state that only some connections need, for example a handler of their own, TLS, rate limits or a context.
 type ext struct {
 	handler               Handler
 	newHandler            bool  // handler was set by SetHandler, and its framing has not begun
 	pauses                []any // the owners of PauseRead
-	reason                error
+	reason                error // why the connection ends; see setReason
 	ctx                   context.Context
 	cancel                context.CancelCauseFunc
 	room                  chan struct{} // closed when the output has room; made by the goroutine that waits
 	exclusive             bool          // a reply is sent in pieces: other writes are deferred
-	deferred              *outq.Queue   // writes of other goroutines meanwhile
+	deferred              *outq.Queue   // the writes that wait for the end of the exclusive reply
 	detach                func(net.Conn, []byte, error)
 	upgrade               *upgrade    // StartTLS
-	afterTLS              *outq.Queue // writes after StartTLS, which are to be encrypted
-	timers                *ConnTimer  // that run; see AfterFunc
-	fetched               *fetched    // of the file at the head of the output, which the kernel cannot send
+	afterTLS              *outq.Queue // writes after StartTLS, which will be encrypted
+	timers                *ConnTimer  // the list of the running timers; see AfterFunc
+	fetched               *fetched    // a piece of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
 	dial                  *dialing
 	stopContext           func() bool // ends the effect of Dial's context; nil if it has none
 	outgoing              bool        // made by Dial, or given to AddConn with ConnConfig.Client; set before the connection is given to its loop
 	detached              bool        // Detach has handed the descriptor out
-	unopened              bool        // the handler's Open is still to be called: dialling, TLS or PROXY comes first
+	unopened              bool        // Open was not called yet: connecting, TLS or a PROXY header comes first
 	conc                  *concurrency
 	proxied               *proxied
 	handshake             handshakeState    // Loop only; see loopConn.handshake
-	readRate, writeRate   *ratelimit.Bucket // nil for no limit of its own
-	readAt, writeAt       time.Duration     // when reading and writing may go on after the limits have stopped them. Loop only
-	readShare, writeShare ratelimit.Share   // of a group's bucket. Loop only
+	readRate, writeRate   *ratelimit.Bucket // nil if the connection has no limit of its own
+	readAt, writeAt       time.Duration     // when reading and writing may continue after the limits have stopped them. Loop only
+	readShare, writeShare ratelimit.Share   // of the group's buckets. Loop only
 	timeouts              *Timeouts
-	dialTimeout           time.Duration // of Dial; fixed before the loop knows the connection
+	dialTimeout           time.Duration // of Dial; set before the connection is given to its loop
 	setupDeadline         time.Duration // the time by which Dial, or the PROXY header and the TLS handshake, must have ended. Loop only
 	unacked               int           // bytes that the peer's system had not acknowledged at the last check. Loop only
 	lateReads             int           // reads while the server shuts down, the connection is closing, or the peer has hung up. Loop only
-	lastBytes             int64         // bytes read of a connection that nothing but maxLastBytes ends. Loop only
+	lastBytes             int64         // bytes read of a connection that only maxLastBytes ends. Loop only
 	readBuf               []byte        // the buffer of the next read, from ReadInto. Loop only
 }
 
@@ -150,10 +150,10 @@ func (c *Conn) Value() any {
 }
 
 // Context returns a context that ends with the connection, and at the latest with Server.Close or the end of the context of
-// Server.Shutdown. Its cause is the reason of the connection's end, and ErrClosed after Conn.Close. It does not end when the client
-// closes its sending side, which also an ordinary close of a client does, since the answers are still sent. It ends when the client
-// resets the connection, when a write fails, at a timeout and by Abort. Input that has arrived is still handled after a reset or a failed
-// write. Any goroutine.
+// Server.Shutdown. Its cause is the reason of the connection's end, and ErrClosed after Conn.Close. It does not end when the client closes
+// its sending side, because the answers are still sent; an ordinary close by the client looks the same to the server. It ends when the
+// client resets the connection, when a write fails, at a timeout and by Abort. Input that has arrived is still handled after a reset or a
+// failed write. Any goroutine.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,9 +169,9 @@ func (c *Conn) Context() context.Context {
 
 // ConnStats has the counts of a connection.
 type ConnStats struct {
-	BytesRead     uint64 // received, decrypted, including bytes that the handler has not been given yet; not those that are discarded
-	BytesWritten  uint64 // given to the kernel, before encryption
-	Requests      uint64 // answered by workers; those that were refused are not
+	BytesRead     uint64 // bytes received, after decryption, including those that the handler has not been given yet; discarded bytes do not count
+	BytesWritten  uint64 // bytes given to the kernel, before encryption
+	Requests      uint64 // requests answered by workers; refused requests do not count
 	BufferedBytes int    // output that waits, as MaxOutput counts it
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// ConnConfig is the configuration of a connection that is given to AddConn. The zero value serves it without TLS and without a PROXY header,
-// whatever the server's fields say.
+// ConnConfig is the configuration of a connection that is given to AddConn. With the zero value the connection has no TLS and no PROXY
+// header, whatever the server's fields say.
 type ConnConfig struct {
 	// Handler serves the connection. Nil means Server.Handler.
 	Handler Handler
@@ -36,8 +36,8 @@ type ConnConfig struct {
 // AddConn makes nc a connection of the server: a stream connection of package net, or another one that has a descriptor (a method
 // SyscallConn). cfg says how it is served; nil means the zero ConnConfig. cfg is copied and not written to.
 //
-// The descriptor is duplicated and nc is closed, so that the Go runtime's poller does not watch it as well. Bytes that were read from
-// nc before are not seen. After an error nc still belongs to the caller.
+// The descriptor is duplicated and nc is closed, so that the Go runtime's poller does not watch it as well. Bytes that were read from nc
+// before the call are not given to the handler. After an error nc still belongs to the caller.
 //
 // Errors: ErrInvalid; ErrUnsupported, also for a *tls.Conn; ErrOverload at MaxConns; ErrNotStarted; ErrServerClosed; ErrLoopClosed; the
 // system's. Any goroutine.
@@ -55,34 +55,34 @@ func (s *Server) AddConn(nc net.Conn, cfg *ConnConfig) (*Conn, error) {
 	return c, nil
 }
 
-// start returns the layers that the connection begins with.
-func (cfg *ConnConfig) start(s *Server) (start, error) {
+// setup returns the layers that the connection begins with.
+func (cfg *ConnConfig) setup(s *Server) (connSetup, error) {
 	config := cfg.TLS
 	switch {
 	case cfg.Near != nil && cfg.Near.loop.srv != s:
-		return start{}, fmt.Errorf("%w: ConnConfig.Near is a connection of another server", ErrInvalid)
+		return connSetup{}, fmt.Errorf("%w: ConnConfig.Near is a connection of another server", ErrInvalid)
 	case cfg.Client && cfg.TLS == nil:
-		return start{}, fmt.Errorf("%w: ConnConfig.Client is set and TLS is nil", ErrInvalid)
+		return connSetup{}, fmt.Errorf("%w: ConnConfig.Client is set and TLS is nil", ErrInvalid)
 	case cfg.Client && cfg.Accepted:
-		return start{}, fmt.Errorf("%w: ConnConfig.Client and Accepted are both set", ErrInvalid)
+		return connSetup{}, fmt.Errorf("%w: ConnConfig.Client and Accepted are both set", ErrInvalid)
 	case cfg.Client:
 		if err := checkClientTLS(cfg.TLS); err != nil {
-			return start{}, err
+			return connSetup{}, err
 		}
 	case cfg.TLS != nil && !hasCertificate(cfg.TLS):
-		return start{}, fmt.Errorf("%w: ConnConfig.TLS has no certificate", ErrInvalid)
+		return connSetup{}, fmt.Errorf("%w: ConnConfig.TLS has no certificate", ErrInvalid)
 	case config == nil && cfg.Accepted:
 		config = s.cfg.TLS
 	}
-	return start{proxy: cfg.Accepted && s.cfg.ProxyProtocol, tls: config, client: cfg.Client}, nil
+	return connSetup{proxy: cfg.Accepted && s.cfg.ProxyProtocol, tls: config, client: cfg.Client}, nil
 }
 
 func (s *Server) addConn(nc net.Conn, cfg ConnConfig) (*Conn, error) {
-	if err := s.arrive(cfg.Handler); err != nil {
+	if err := s.beginAdd(cfg.Handler); err != nil {
 		return nil, err
 	}
-	defer s.arriving.Done()
-	begins, err := cfg.start(s)
+	defer s.adding.Done()
+	setup, err := cfg.setup(s)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (s *Server) addConn(nc net.Conn, cfg ConnConfig) (*Conn, error) {
 	}
 	var c *loopConn
 	if err == nil {
-		c, err = s.newConn(s.loopNear(cfg.Near, peer), fd, peer, cfg.Handler, begins)
+		c, err = s.newConn(s.loopNear(cfg.Near, peer), fd, peer, cfg.Handler, setup)
 	}
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (s *Server) loopNear(near *Conn, peer sock.Peer) *loop {
 	return s.pick(peer)
 }
 
-// peerOf returns the peer's address, the zero Peer if it is neither IP nor unix.
+// peerOf returns the peer with address a, or the zero Peer if a is neither a TCP nor a unix address.
 func peerOf(a net.Addr) sock.Peer {
 	switch a := a.(type) {
 	case *net.TCPAddr:
@@ -167,20 +167,20 @@ func peerOf(a net.Addr) sock.Peer {
 	return sock.Peer{}
 }
 
-// arrive registers a call that brings a connection for h. If it returns nil, a shutdown waits for arriving.Done, which the caller calls
-// when the connection's loop has been notified.
-func (s *Server) arrive(h Handler) error {
+// beginAdd registers a call that adds a connection with handler h. If it returns nil, a shutdown waits for adding.Done, which the caller
+// calls when the connection was given to its loop.
+func (s *Server) beginAdd(h Handler) error {
 	s.mu.Lock()
 	err := s.runningLocked()
 	if err == nil {
-		s.arriving.Add(1)
+		s.adding.Add(1)
 	}
 	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	if err = s.checkServes(h); err != nil {
-		s.arriving.Done()
+		s.adding.Done()
 	}
 	return err
 }

@@ -16,14 +16,14 @@ func (c *Conn) RemoteAddr() net.Addr {
 	return c.peer.Addr(c.loop.srv.network(c.peer))
 }
 
-// PeerAddr returns the address that the connection itself comes from: with ProxyProtocol the proxy's. Any goroutine.
+// PeerAddr returns the address of the other end of the socket: with ProxyProtocol, the proxy's address. Any goroutine.
 func (c *Conn) PeerAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.peer.Addr(c.loop.srv.network(c.peer))
 }
 
-// descriptor returns the number of c's descriptor, or -1 if there is none. Under mu, as long as the connection is open.
+// descriptor returns the number of c's descriptor, or -1 if there is none. The number is c's while mu is held and the connection is open.
 func (c *Conn) descriptor() int { return c.loopPart().ev.FD() }
 
 // LocalAddr returns the local address of the connection. It returns nil when the connection is closed or detached, and while Dial has not

@@ -12,17 +12,16 @@ type ConnTimer struct {
 	c  *Conn
 	fn func()
 
-	// Under the connection's mu.
-	running    bool       // between the start and the call, the stop or the connection's end
-	prev, next *ConnTimer // of the connection's timers that run
+	// Guarded by the connection's mu.
+	running    bool       // it was started, and neither fired nor stopped since
+	prev, next *ConnTimer // in the list of the connection's running timers
 }
 
-// AfterFunc calls fn once on the connection's loop when d has passed on the loop's clock, at the loop's next turn if d is not positive. The
-// timer is stopped when the connection ends: fn is not called after Abort, after the descriptor is closed for whatever reason, or after
+// AfterFunc calls fn once on the connection's loop when d has passed on the loop's clock, or in the loop's next turn if d is not positive.
+// The timer is stopped when the connection ends: fn is not called after Abort, after the descriptor was closed for any reason, or after
 // Handler.Close, and a timer that is made or reset then does not run. The timers of a connection that is being closed in order still run. A
-// running timer delays neither the end of a connection nor a shutdown. fn must not block, as a Handler's methods must not; a panic in it is
-// treated as one of theirs. AfterFunc allocates the timer, about 250 bytes; Stop and Reset allocate nothing. It panics if fn is nil. Any
-// goroutine.
+// running timer delays neither the end of a connection nor a shutdown. fn must not block; a panic in it is handled like a panic in a method
+// of the Handler. AfterFunc allocates the timer, about 250 bytes; Stop and Reset allocate nothing. It panics if fn is nil. Any goroutine.
 func (c *Conn) AfterFunc(d time.Duration, fn func()) *ConnTimer {
 	if fn == nil {
 		panic("server: AfterFunc of a nil function")
@@ -44,8 +43,8 @@ func (t *ConnTimer) Stop() bool {
 	return t.stopLocked()
 }
 
-// Reset makes the timer call fn when d has passed from now on, whether it runs or not. It reports whether it ran. After the connection's
-// end it does nothing and reports false. Any goroutine.
+// Reset makes the timer call fn when d has passed from now on, whether it runs or not. It reports whether the timer was running. After the
+// connection's end it does nothing and reports false. Any goroutine.
 func (t *ConnTimer) Reset(d time.Duration) bool {
 	c := t.c
 	c.mu.Lock()

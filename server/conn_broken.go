@@ -4,8 +4,9 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// onPeerEnd is called when the kernel reports that the peer has closed its side, while the server does not read from the connection. A reset breaks the
-// connection. A half-close stays in the kernel behind the unread input; from then on the event waits for a reset only.
+// onPeerEnd is called when the kernel reports that the peer has closed its side, while the server does not read from the connection. After
+// a reset the connection is broken. A half-close is read later, after the input that the kernel still has; until then the event waits only
+// for a reset.
 func (c *loopConn) onPeerEnd(what event.Flags) {
 	if err := c.loop.srv.calls.SockError(c.ev.FD()); err != nil {
 		c.markBroken(err)
@@ -27,9 +28,9 @@ func (c *loopConn) isBroken() bool {
 	return c.state == connBroken
 }
 
-// markBroken is called when the peer accepts no more output: it has reset the connection, or a write has failed. Output that waits fails,
-// writes are refused, and Context ends. Input that has arrived is still read to its end and given to the handler, for CloseTimeout at most;
-// then the connection is closed with err.
+// markBroken is called when the peer accepts no more output, because it has reset the connection or a write has failed. Output that waits
+// fails, writes are refused, and Context ends. Input that has arrived is still read to its end and given to the handler, for CloseTimeout
+// at most; then the connection is closed with err.
 func (c *loopConn) markBroken(err error) {
 	if c.isBroken() {
 		return
@@ -61,7 +62,7 @@ func (c *loopConn) markBroken(err error) {
 	c.flush()
 }
 
-// readFailed is called when a read has failed. After a reset the input that was read before is still handled.
+// readFailed is called when a read has failed. Input that was read before a reset is still given to the handler.
 func (c *loopConn) readFailed(err error) {
 	if !isPeerGone(err) || c.in == nil && !c.hasMoreTLS() && !c.hasRequests() {
 		c.fail(err)
@@ -78,7 +79,7 @@ func (c *loopConn) readFailed(err error) {
 	}
 }
 
-// mayHaveInput reports whether a broken connection may have input that the handler is to be given, or has requests in progress.
+// mayHaveInput reports whether a broken connection may still have input for its handler, or has requests in progress.
 func (c *loopConn) mayHaveInput() bool {
 	c.mu.Lock()
 	waits := c.pauseRequested() || c.state >= connClosing
@@ -92,13 +93,13 @@ func (c *loopConn) mayHaveInput() bool {
 	return true
 }
 
-// maxLastBytes limits what is read of a connection whose peer accepts no more output, or that is being closed without a CloseTimeout. It is more
-// than a receive buffer holds. If the peer sends more, the connection is reset, which may destroy output that the peer has not read yet.
+// maxLastBytes limits what is read of a connection whose peer accepts no more output, or that is being closed without a CloseTimeout. It is
+// more than a receive buffer holds. If the peer sends more, the connection is reset, and output that the peer has not read yet may be lost.
 const maxLastBytes = 64 << 20
 
-// endAtLimit ends such a connection when n bytes were read and the limit is reached, but not before its output is flushed.
+// endAtLimit ends a connection of which n bytes were read if n has reached maxLastBytes, but not before its output is flushed.
 func (c *loopConn) endAtLimit(n int64) {
 	if n >= maxLastBytes && c.life != lifeFlushing && !c.life.isGone() {
-		c.end(nil)
+		c.tearDown(nil)
 	}
 }

@@ -2,15 +2,15 @@ package server
 
 import "fmt"
 
-// Requests of any goroutine to close a connection or a half of it. Each request is recorded under the connection's lock, in one order with
-// its writes, and carried out by the loop.
+// The methods of this file close a connection or one half of it. Each of them records its request under the connection's lock, so that it
+// is ordered with the writes. The loop carries it out.
 
 // Close closes the connection in order. From now on writes are refused and input is discarded. The requests in progress are answered and
 // the output is flushed; then the write side is closed, and the connection is read until the peer closes its side, since a close with
-// unread input may destroy output on its way. Close does not wait for any of that. CloseTimeout limits the time in which the peer neither
-// takes output nor closes its side. The handler's Close is called with a nil reason.
+// unread input sends a reset, which may destroy output on its way. Close does not wait for any of that. CloseTimeout limits the time in
+// which the peer neither takes output nor closes its side. The handler's Close is called with a nil reason.
 //
-// Errors: ErrClosed if the connection is closed or being closed already, which needs no handling. Any goroutine.
+// Errors: ErrClosed if the connection is closed or being closed already; callers may ignore it. Any goroutine.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if c.state >= connClosing {
@@ -22,7 +22,7 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// CloseWithError is Close with a reason, with which the handler's Close is called. With a nil reason it is Close. Errors: as Close. Any
+// CloseWithError is Close with a reason, which is passed to the handler's Close. With a nil reason it is Close. Errors: as Close. Any
 // goroutine.
 func (c *Conn) CloseWithError(reason error) error {
 	c.mu.Lock()
@@ -45,6 +45,7 @@ func (c *Conn) closeWith(reason error) {
 	c.closeAndUnlock(reason)
 }
 
+// closeAndUnlock requests the close of a connection that is open, and unlocks mu.
 func (c *Conn) closeAndUnlock(reason error) {
 	c.state = connClosing
 	c.setReason(reason)
@@ -53,9 +54,9 @@ func (c *Conn) closeAndUnlock(reason error) {
 	c.enqueue(queue)
 }
 
-// Abort closes the connection at once, with a reset where the system has one, also while it is being closed. Output that waits fails. The
-// reason is ErrAborted; if the connection was being closed with an error, by CloseWithError for example, the reason matches both. Any
-// goroutine.
+// Abort closes the connection at once, also if it is being closed already. Where the network has resets, it sends one. Output that waits
+// fails. The reason is ErrAborted; if the connection was being closed with an error, by CloseWithError for example, the reason matches
+// both. Any goroutine.
 func (c *Conn) Abort() {
 	c.mu.Lock()
 	if first := c.reasonLocked(); c.state == connClosing && first != nil && !isOrderly(first) {
@@ -97,8 +98,8 @@ func (c *Conn) CloseWrite() error {
 }
 
 // CloseRead discards all input from now on, including input that the handler has not consumed. The connection is still read, so that the
-// peer is not blocked, and the end of the peer's stream is not reported and does not close the connection. Requests that workers have are
-// still answered. It cannot be undone. Errors: ErrClosed. Any goroutine.
+// peer is not blocked, and the end of the peer's stream is not reported and does not close the connection. Requests that were handed to
+// workers are still answered. It cannot be undone. Errors: ErrClosed. Any goroutine.
 func (c *Conn) CloseRead() error {
 	c.mu.Lock()
 	if c.state >= connClosing {
@@ -106,7 +107,7 @@ func (c *Conn) CloseRead() error {
 		c.mu.Unlock()
 		return fmt.Errorf("close read: %w", err)
 	}
-	queue := c.mark(cmdShutRead)
+	queue := c.mark(cmdCloseRead)
 	c.mu.Unlock()
 	c.enqueue(queue)
 	return nil

@@ -1,33 +1,34 @@
 package server
 
-// schedState says whether the loop works on a connection or has it in its queue, and has one mark. Under mu.
+// schedState says whether the loop works on a connection and whether the connection is in the loop's queue. It has one more flag, for
+// refused writes. Under mu.
 type schedState uint8
 
 const (
 	schedRunning schedState = 1 << iota // the loop works on it, and checks for output and commands at the end
 	schedQueued                         // it is in the loop's queue
-	schedRefused                        // a write was refused; LowWater is to be called when there is room
+	schedRefused                        // a write was refused; LowWater will be called when there is room
 )
 
-// String lists the marks.
+// String lists the flags.
 func (s schedState) String() string {
 	names := [...]string{"idle", "running", "queued", "running|queued", "refused", "running|refused", "queued|refused", "running|queued|refused"}
 	return names[s]
 }
 
-// command is work that a goroutine requests from the loop. Under mu.
+// command is a set of requests to the loop. Under mu.
 type command uint8
 
 const (
 	cmdOpen       command = 1 << iota // begin a connection from another loop, from Dial or from AddConn
 	cmdDone                           // the worker has given the input back
-	cmdCheck                          // check state and pauses, which have changed
-	cmdShutRead                       // stop reading for good
+	cmdCheck                          // state, pauses or other settings have changed
+	cmdCloseRead                      // CloseRead: discard input from now on
 	cmdHandshaken                     // the TLS handshake has ended
 	cmdResolved                       // Dial: the addresses are known
 )
 
-// mark adds commands for the loop, and reports whether the connection is to be put into the loop's queue by enqueue. Under mu.
+// mark adds commands for the loop, and reports whether enqueue has to put the connection into the loop's queue. Under mu.
 func (c *Conn) mark(what command) (queue bool) {
 	c.commands |= what
 	queue = c.sched&(schedRunning|schedQueued) == 0
@@ -37,8 +38,8 @@ func (c *Conn) mark(what command) (queue bool) {
 	return queue
 }
 
-// enqueue puts c into its loop's queue if needed is set. A connection is in the queue at most once, so the queue needs no limit. When the
-// loop has ended, c is served as lateWork says.
+// enqueue puts c into its loop's queue if needed, the result of mark, is true. A connection is in the queue at most once, so the queue
+// needs no limit. When the loop has ended, c is served by doLate.
 func (c *Conn) enqueue(needed bool) {
 	if needed {
 		p := c.loopPart()
@@ -76,6 +77,7 @@ func (c *Conn) unlockAndPost(what command) {
 	c.enqueue(queue)
 }
 
+// unlockAndQueue is unlockAndPost without a command: the connection has more output.
 func (c *Conn) unlockAndQueue() {
 	queue := c.mark(0)
 	c.mu.Unlock()

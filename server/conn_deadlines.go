@@ -6,14 +6,14 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// A deadline is one of the limits on the time that a connection may take. They are independent of each other; the
-// connection's timer is set for the nearest.
+// A deadline is one of the time limits of a connection. They are independent of each other; the connection's timer is set for the nearest
+// one.
 type deadline uint8
 
 const (
 	noDeadline           deadline = iota
 	dialDeadline                  // from Dial to the end of its TLS handshake
-	handshakeDeadline             // from the accept to the end of a PROXY header and a TLS handshake
+	handshakeDeadline             // from the accept, or the beginning of StartTLS, to the end of a PROXY header and a TLS handshake
 	firstRequestDeadline          // from Open to the first request
 	readDeadline                  // from the first byte of a request to its last
 	idleDeadline                  // since the last byte was read or written
@@ -40,9 +40,9 @@ func (d deadline) reason() error {
 type deadlineState uint8
 
 const (
-	deadlineStopped deadlineState = iota // there is nothing to wait for
+	deadlineStopped deadlineState = iota // it was not started, or was stopped
 	deadlineRunning
-	deadlineSuspended // the time that passes now is not the peer's
+	deadlineSuspended // the server does not wait for the peer now
 )
 
 // String returns the state's name.
@@ -60,13 +60,13 @@ func setOf(all ...deadline) (s deadlineSet) {
 
 func (s deadlineSet) has(d deadline) bool { return s>>d&1 != 0 }
 
-// deadlines are the deadlines of a connection that is established, each with the time from which it counts. The limits are not
-// here: they may be changed at any time and then count from the same beginning. Loop only.
+// deadlines has the times from which the deadlines of an established connection count. The limits are in Timeouts, since they may change
+// while a deadline runs. Loop only.
 type deadlines struct {
 	began [5]coarseTime // of firstRequestDeadline and those that follow; 0 while it is stopped
 }
 
-// at returns the beginning of d, which must be one of those in began.
+// at returns the place of d's beginning. d must be one of those in began.
 func (ds *deadlines) at(d deadline) *coarseTime { return &ds.began[d-firstRequestDeadline] }
 
 // start makes d count from now.
@@ -86,16 +86,16 @@ func (ds *deadlines) restart(d deadline, now time.Duration) {
 	}
 }
 
-// stop ends d.
+// stop stops d.
 func (ds *deadlines) stop(d deadline) { *ds.at(d) = 0 }
 
 // runs reports whether d was started and not stopped. It may still be suspended.
 func (ds *deadlines) runs(d deadline) bool { return *ds.at(d) != 0 }
 
-// received notes that the peer has sent a byte.
+// received records that the peer has sent bytes.
 func (ds *deadlines) received(now time.Duration) { ds.start(idleDeadline, now) }
 
-// sent notes that the peer, or the kernel for it, has taken output.
+// sent records that the kernel has taken output.
 func (ds *deadlines) sent(now time.Duration) {
 	ds.start(idleDeadline, now)
 	ds.restart(writeDeadline, now)
@@ -113,13 +113,13 @@ func (ds *deadlines) state(d deadline, suspended deadlineSet) deadlineState {
 	return deadlineRunning
 }
 
-// end returns the time at which d is over, given its limit.
+// end returns the time at which d passes, given its limit.
 func (ds *deadlines) end(d deadline, now, limit time.Duration) time.Duration {
 	return saturatedAdd(ds.at(d).time(now), limit)
 }
 
-// nearest returns the deadline that ends first, and when. A deadline that is suspended does not end, but nothing reports when it counts again;
-// so it is checked again when its limit has passed, and noDeadline is returned for that.
+// nearest returns the deadline that passes first, and its time. A suspended deadline does not pass. Since nothing reports when it counts
+// again, it has to be checked when its limit has passed from now; for such a check nearest returns noDeadline.
 func (ds *deadlines) nearest(now time.Duration, limits *Timeouts, suspended deadlineSet) (at time.Duration, which deadline) {
 	at = event.NoTimeout
 	for d := firstRequestDeadline; d <= closeDeadline; d++ {
@@ -138,7 +138,7 @@ func (ds *deadlines) nearest(now time.Duration, limits *Timeouts, suspended dead
 	return at, which
 }
 
-// of returns the limit of a deadline that every connection has.
+// of returns the limit of d, or event.NoTimeout if Timeouts has no field for d.
 func (t *Timeouts) of(d deadline) time.Duration {
 	switch d {
 	case firstRequestDeadline:
@@ -155,6 +155,7 @@ func (t *Timeouts) of(d deadline) time.Duration {
 	return event.NoTimeout
 }
 
+// saturatedAdd returns t+d, or event.NoTimeout if the sum overflows. d is not negative.
 func saturatedAdd(t, d time.Duration) time.Duration {
 	if sum := t + d; sum >= t {
 		return sum
@@ -169,13 +170,14 @@ type coarseTime uint32
 // coarse rounds t up, so that no deadline that counts from it is early.
 func coarse(t time.Duration) coarseTime { return max(1, coarseTime(t>>24)+1) }
 
-// time is m as it was before now.
+// time returns m as a time of the clock whose time is now. The two are within a year of each other.
 func (m coarseTime) time(now time.Duration) time.Duration {
 	return now&^(1<<24-1) - time.Duration(int32(uint32(now>>24)-uint32(m)))<<24
 }
 
-// requestEnded makes the close deadline count from now, since it is suspended while requests are in progress.
-func (c *loopConn) requestEnded() {
+// resumeCloseDeadline makes the close deadline count from now when a request has ended, unless it has run meanwhile. See
+// suspendedDeadlines.
+func (c *loopConn) resumeCloseDeadline() {
 	if c.writing != writeBlocked {
 		c.deadlines.restart(closeDeadline, c.loop.now())
 	}

@@ -15,7 +15,7 @@ func (d drainState) String() string { return [...]string{"none", "idle", "busy"}
 // isDraining reports whether the server shuts down.
 func (d drainState) isDraining() bool { return d != drainNone }
 
-// begin returns the state when a shutdown begins, or has begun, with whether the connection has nothing to do.
+// begin returns the state after a shutdown has begun. idle says whether the connection had nothing to do. A later call changes nothing.
 func (d drainState) begin(idle bool) drainState {
 	switch {
 	case d != drainNone:
@@ -26,7 +26,7 @@ func (d drainState) begin(idle bool) drainState {
 	return drainBusy
 }
 
-// busy returns the state of a draining connection that has had something to do.
+// busy returns the state after the connection has had something to do.
 func (d drainState) busy() drainState {
 	if d == drainIdle {
 		return drainBusy

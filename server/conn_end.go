@@ -28,18 +28,18 @@ func (c *loopConn) beginClosing() {
 	}
 }
 
-// endWithoutOutput ends a connection on which Close was called while it connects, if no output waits.
+// endWithoutOutput ends a connection on which Close was called before it was open or during a handshake, if no output waits.
 func (c *loopConn) endWithoutOutput() {
 	c.mu.Lock()
 	waits := c.out != nil
 	c.mu.Unlock()
 	if !waits {
-		c.end(nil)
+		c.tearDown(nil)
 	}
 }
 
-// finishClosing continues Close when all output is written: it closes the write side and waits for EOF, since a close with unread
-// input would make the kernel send a reset, which may destroy output that the peer has not read.
+// finishClosing continues Close when all output is written: it closes the write side, and closes the connection after EOF. A close with
+// unread input would make the kernel send a reset, which may destroy output that the peer has not read.
 func (c *loopConn) finishClosing() (alive bool) {
 	switch {
 	case c.life == lifeFlushing:
@@ -49,7 +49,7 @@ func (c *loopConn) finishClosing() (alive bool) {
 		}
 		c.noteUnacked()
 	case c.peerHalf.isEndRead():
-		c.end(nil)
+		c.tearDown(nil)
 		return false
 	case c.isIdleInShutdown():
 		return !c.endIdle()
@@ -57,10 +57,7 @@ func (c *loopConn) finishClosing() (alive bool) {
 	return true
 }
 
-// end closes the connection now, in good order.
-func (c *loopConn) end(reason error) { c.tearDown(reason) }
-
-// fail closes the connection now, after an I/O error, a timeout or a broken limit.
+// fail closes the connection now, because of an I/O error, a deadline, a limit or an end of the server.
 func (c *loopConn) fail(err error) {
 	err = c.loop.closedError(err)
 	c.mu.Lock()
@@ -84,12 +81,12 @@ func (c *loopConn) tearDown(reason error) {
 	l.count.Add(-1)
 
 	c.mu.Lock()
-	c.state = connClosed // before the descriptor is closed and its number used again, which LocalAddr would read
+	c.state = connClosed // before the descriptor is closed: LocalAddr must not use its number afterwards
 	c.setReason(reason)
 	reason = c.reasonLocked()
-	handed := c.ext != nil && c.ext.detached
+	detached := c.ext != nil && c.ext.detached
 	c.mu.Unlock()
-	if !handed {
+	if !detached {
 		c.closeFD(errors.Is(reason, ErrAborted))
 	}
 
@@ -122,7 +119,7 @@ func (c *loopConn) tearDown(reason error) {
 		c.guard(func() { detach(nil, nil, fmt.Errorf("detach: %w (%w)", ErrClosed, orClosed(reason))) })
 	}
 	l.report(c, l.outcome)
-	c.leaveClosed()
+	c.finishTearDown()
 }
 
 // endWaiters stops the timers, and wakes the goroutines that wait for room or for the end of Context. Under mu.
@@ -142,9 +139,9 @@ func (c *loopConn) endWaiters(reason error) {
 	}
 }
 
-// leaveClosed ends the loop's work on a connection whose descriptor is closed. It is called again if a callback of tearDown has called
+// finishTearDown ends the loop's work on a connection whose descriptor is closed. It is called again if a callback of tearDown has called
 // runtime.Goexit.
-func (c *loopConn) leaveClosed() {
+func (c *loopConn) finishTearDown() {
 	c.mu.Lock()
 	upgraded, reason := c.takeUpgradeEnd(), c.reasonLocked()
 	c.mu.Unlock()
@@ -153,7 +150,7 @@ func (c *loopConn) leaveClosed() {
 	}
 	c.mu.Lock()
 	c.sched &^= schedRunning
-	queue := c.commands != 0 && c.mark(0) // of a worker that has finished meanwhile
+	queue := c.commands != 0 && c.mark(0) // a worker has finished meanwhile
 	c.mu.Unlock()
 	c.enqueue(queue)
 	c.notifyWhenIdle()
@@ -162,7 +159,7 @@ func (c *loopConn) leaveClosed() {
 // closeFD closes the descriptor, if there is one.
 func (c *loopConn) closeFD(reset bool) {
 	l := c.loop
-	_ = c.ev.Del() // its failure may be the reason of the close
+	_ = c.ev.Del() // its failure may be the reason why the connection is closed
 	fd := c.ev.FD()
 	if fd < 0 {
 		delete(l.dialing, c)
@@ -170,7 +167,7 @@ func (c *loopConn) closeFD(reset bool) {
 	}
 	l.srv.conns.set(fd, nil)
 	if reset {
-		// Discarding the kernel's buffer makes close send a reset, so that the peer is not left waiting.
+		// A linger time of 0 makes close discard the kernel's buffer and send a reset, so that the peer does not wait.
 		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	if err := l.srv.calls.Close(fd); err != nil {
@@ -178,6 +175,7 @@ func (c *loopConn) closeFD(reset bool) {
 	}
 }
 
+// orClosed returns err, or ErrClosed if err is nil.
 func orClosed(err error) error {
 	if err == nil {
 		return ErrClosed
@@ -185,7 +183,7 @@ func orClosed(err error) error {
 	return err
 }
 
-// notifyWhenIdle calls notifyClosed if no request is in progress and no file is being read.
+// notifyWhenIdle calls notifyClosed if no request is in progress and no file is being read. Otherwise it is called again when that ends.
 func (c *loopConn) notifyWhenIdle() {
 	if c.hasRequests() || c.holdsCompletion() && !c.loop.aborting {
 		c.loop.closedBusy[c] = struct{}{}
@@ -204,7 +202,7 @@ func (c *loopConn) notifyClosed() {
 	opened := c.life == lifeClosed
 	c.life = c.life.to(lifeReleased)
 	l := c.loop
-	defer l.srv.leaveConn(c.isOutgoing()) // after runtime.Goexit, too
+	defer l.srv.leaveConn(c.isOutgoing()) // also if the callback calls runtime.Goexit
 	c.mu.Lock()
 	reason, h := c.reasonLocked(), c.handlerLocked()
 	c.mu.Unlock()
@@ -213,7 +211,7 @@ func (c *loopConn) notifyClosed() {
 		l.srv.totals.closed.Add(1)
 		c.guard(func() { h.Close(&c.Conn, reason) })
 	} else if c.isOutgoing() {
-		c.guard(func() { h.Close(&c.Conn, reason) }) // Dial promises it
+		c.guard(func() { h.Close(&c.Conn, reason) }) // as the comments of Dial and ConnConfig.Client say
 	} else if f := l.srv.cfg.OnReject; f != nil {
 		c.guard(func() { f(&c.Conn, reason) })
 	}

@@ -4,8 +4,9 @@ import (
 	"fmt"
 )
 
-// SetHandler makes h the connection's handler from its next message on: for an upgrade, or for another framing. In a request
-// on a worker it takes effect with the next message, before the request has ended. h's Open is not called. Any goroutine.
+// SetHandler makes h the connection's handler, for example for an upgrade or for another framing. The input that is not consumed yet is
+// given to h, after the requests in progress have ended. h's Open is not called. Errors: ErrInvalid if h is nil; the error of a
+// CheckHandler. Any goroutine.
 func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
 		return fmt.Errorf("set handler: %w: nil", ErrInvalid)
@@ -29,6 +30,7 @@ func (c *Conn) Handler() Handler {
 	return c.handlerLocked()
 }
 
+// handlerLocked is Handler under mu.
 func (c *Conn) handlerLocked() Handler {
 	if c.ext != nil && c.ext.handler != nil {
 		return c.ext.handler
@@ -36,7 +38,8 @@ func (c *Conn) handlerLocked() Handler {
 	return c.loop.srv.cfg.Handler
 }
 
-// takeNewHandler reports, once for each handler, that it is new, so that its framing starts anew. Under mu.
+// takeNewHandler reports whether SetHandler was called since the last call, so that the framing of the new handler begins with a new
+// cursor. Under mu.
 func (c *loopConn) takeNewHandler() bool {
 	if c.ext == nil || !c.ext.newHandler {
 		return false

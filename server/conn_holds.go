@@ -8,7 +8,7 @@ type holds uint8
 const (
 	holdWorker   holds = 1 << iota // a worker has the input, or waits for it. Added by queueInput, removed by takeBack
 	holdRequests                   // Concurrent: requests are in progress; reading goes on. Added by queueMessage, removed by takeBackMessages
-	holdLimit                      // Concurrent: as many requests are in progress as may be, or one waits for room in the queue. Added by limitRequests, removed by endLimit
+	holdLimit                      // Concurrent: the limit of requests in progress is reached, or one waits for room in the workers' queue. Added by limitRequests, removed by endLimit
 	holdPause                      // PauseRead, Detach or StartTLS. Added by prepareInput and finishFlush, added and removed by applyCommands; removed by beginUpgrade
 	holdOutput                     // the output has reached HighWater. Added and removed by applyWaterMarks
 	holdYield                      // ErrYield: the rest of the input is given to Data in the next turn. Added by process, removed by advance and beginClosing
@@ -20,7 +20,7 @@ const (
 const (
 	holdsRead  = ^holdRequests                                   // reading
 	holdsInput = holdWorker | holdLimit | holdPause | holdOutput // giving input to the handler
-	holdsEnd   = holdWorker | holdRequests                       // an end in order: requests are in progress
+	holdsEnd   = holdWorker | holdRequests                       // the end of a close in order: requests are in progress
 )
 
 var holdNames = [...]string{"worker", "requests", "limit", "pause", "output", "yield", "rate", "last read"}
@@ -45,7 +45,7 @@ func (h *holds) add(reasons holds) { *h |= reasons }
 // remove removes reasons.
 func (h *holds) remove(reasons holds) { *h &^= reasons }
 
-// set adds reasons or removes them.
+// set adds reasons if on is true, and removes them otherwise.
 func (h *holds) set(reasons holds, on bool) {
 	if on {
 		h.add(reasons)

@@ -4,7 +4,7 @@ import (
 	"fmt"
 )
 
-// A ConnID identifies a connection among all that a server ever had. The zero ConnID belongs to no connection.
+// A ConnID identifies a connection among all connections that a server has had. The zero ConnID belongs to no connection.
 type ConnID struct {
 	gen uint64
 	fd  int32

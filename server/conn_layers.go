@@ -4,18 +4,18 @@ import (
 	"strings"
 )
 
-// layers is the set of steps between a connection's socket and its handler. A connection with any of them has an ext, from its beginning or
-// made by the loop, so that the loop may use the pointer without the lock. Loop only.
+// layers is the set of steps between a connection's socket and its handler. A connection with any of them has an ext that never changes
+// again, so the loop may use the pointer without the lock. Loop only.
 type layers uint8
 
 const (
-	layerProxy layers = 1 << iota // a PROXY header at the beginning
-	layerRate                     // rate limits
-	layerTLS                      // TLS
-	layerInto                     // ReadInto has been used
+	layerProxy    layers = 1 << iota // a PROXY header at the beginning
+	layerRate                        // rate limits
+	layerTLS                         // TLS
+	layerReadInto                    // ReadInto has been used
 )
 
-var layerNames = [...]string{"PROXY", "rate", "TLS", "into"}
+var layerNames = [...]string{"PROXY", "rate", "TLS", "read into"}
 
 // String returns the names of the layers.
 func (s layers) String() string {
@@ -39,5 +39,5 @@ func (c *loopConn) isTLSClient() bool {
 	return c.layers.has(layerTLS) && c.ext.tls.client
 }
 
-// hasMoreTLS reports whether input waits in TLS that the kernel does not report. Without the lock, on the loop.
+// hasMoreTLS reports whether input waits in the TLS state, which the kernel does not report. Without the lock, on the loop.
 func (c *loopConn) hasMoreTLS() bool { return c.layers.has(layerTLS) && c.ext.tls.more }

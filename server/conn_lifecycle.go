@@ -1,12 +1,12 @@
 package server
 
-// lifecycle is the state of a connection on its loop. It only grows, in the steps that lifecycleSteps allows. The requests of other
-// goroutines are in connState; the loop carries them out later. It is set before the connection is given to its loop, and by the loop
-// only afterwards.
+// lifecycle is the state of a connection on its loop. It only grows, in the steps that lifecycleSteps allows. The states that other
+// goroutines request are in connState; the loop carries them out later. When the connection was given to its loop, only the loop changes
+// its lifecycle.
 type lifecycle uint8
 
 const (
-	lifeNew        lifecycle = iota // begin was not called
+	lifeNew        lifecycle = iota // begin was not called yet
 	lifeDialing                     // Dial: not connected yet
 	lifeHandshake                   // connected; the PROXY header is read or TLS negotiated
 	lifeOpen                        // Open was called
@@ -45,7 +45,7 @@ func (l lifecycle) to(next lifecycle) lifecycle {
 	return next
 }
 
-// isUnopened reports whether the handler's Open is still to come.
+// isUnopened reports whether the handler's Open was not called yet.
 func (l lifecycle) isUnopened() bool { return l <= lifeHandshake }
 
 // takesInput reports whether input is given to the handler.

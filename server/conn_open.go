@@ -6,8 +6,8 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// begin adds the event of a new connection to the loop and calls the handler's Open, or starts the PROXY header or handshake that precedes
-// it. It is called on the connection's loop.
+// begin adds the event of a new connection to the loop, and calls the handler's Open or starts what precedes it: Dial's lookup, a PROXY
+// header or a TLS handshake. On the loop.
 func (c *loopConn) begin() (alive bool) {
 	l := c.loop
 	if l.srv.drains(c.isOutgoing()) {

@@ -8,9 +8,9 @@ import (
 
 // PauseRead keeps Data from being called, and stops reading, until ResumeRead is called with the same owner. Several owners, such as a
 // middleware and the application, pause independently of each other: reading goes on when each owner that has paused has resumed. A second
-// PauseRead of an owner does nothing. An owner is any value that == can compare, nil included, else the call panics; a package uses a value
-// of a type of its own. A call of Data that is under way ends first. The end of the peer's half is not noticed meanwhile; a reset is, and ends the connection. A
-// connection that is being closed does not pause. Any goroutine.
+// PauseRead of an owner does nothing. An owner is any value that == can compare, nil included, else the call panics; a package should use a
+// value of an unexported type, as for the keys of a context. A call of Data that runs is not interrupted. The end of the peer's half is not
+// noticed meanwhile; a reset is, and ends the connection. A connection that is being closed does not pause. Any goroutine.
 func (c *Conn) PauseRead(owner any) {
 	checkOwner(owner)
 	c.mu.Lock()
@@ -36,19 +36,19 @@ func (c *Conn) ResumeRead(owner any) {
 	c.unlockAndPost(cmdCheck)
 }
 
-// checkOwner panics if owner cannot be compared. With the lock held it would be too late.
+// checkOwner panics if owner cannot be compared. It is called before mu is locked, since a panic would leave mu locked.
 func checkOwner(owner any) {
 	if owner != nil && !reflect.ValueOf(owner).Comparable() {
 		panic(fmt.Sprintf("server: the owner of a pause is a %T, which cannot be compared", owner))
 	}
 }
 
-// isPaused reports whether reading is to pause. A handshake is not paused. Under mu, on the loop.
+// isPaused reports whether reading has to pause. A handshake is not paused. Under mu, on the loop.
 func (c *loopConn) isPaused() bool {
 	return c.pauseRequested() && c.state < connClosing && !c.isSettingUp()
 }
 
-// pauseRequested reports whether nothing is to be given to the handler, for PauseRead, Detach or StartTLS. Under mu.
+// pauseRequested reports whether PauseRead, Detach or StartTLS keeps input from the handler. Under mu.
 func (c *Conn) pauseRequested() bool {
 	return c.ext != nil && (len(c.ext.pauses) > 0 || c.ext.detach != nil || c.ext.upgrade != nil)
 }

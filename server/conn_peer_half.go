@@ -2,15 +2,15 @@ package server
 
 import "github.com/evmq/evmq/event"
 
-// peerHalf is the state of the peer's half of a connection, and two marks. It only grows, except that the end is reported again if the
+// peerHalf is the state of the peer's half of a connection, and two flags. It only grows, except that the end is reported again if the
 // handler is given one more request after it. Loop only.
 type peerHalf uint8
 
 const (
 	peerSends       peerHalf = iota // the peer may send more
-	peerEnded                       // the kernel has reported the end, which is not read yet
+	peerEnded                       // the kernel has reported the end, which was not read yet
 	peerEndRead                     // the end was read
-	peerEndReported                 // and was reported to the handler
+	peerEndReported                 // the end was read and reported to the handler
 
 	peerPhase peerHalf = 1<<2 - 1
 
@@ -35,12 +35,12 @@ func (p peerHalf) isEndReported() bool { return p&peerPhase == peerEndReported }
 func (p peerHalf) isDiscarded() bool   { return p&peerDiscarded != 0 }
 func (p peerHalf) hasHungUp() bool     { return p&peerHungUp != 0 }
 
-// reach returns p in the phase of next or a later one, with the marks of both.
+// reach returns the later phase of p and next, with the flags of both.
 func (p peerHalf) reach(next peerHalf) peerHalf {
 	return max(p&peerPhase, next&peerPhase) | (p|next)&^peerPhase
 }
 
-// unreported returns p as before the end was reported: the handler is given input once more.
+// unreported returns p before the end was reported: the handler is given input once more.
 func (p peerHalf) unreported() peerHalf {
 	if p.isEndReported() {
 		return p&^peerPhase | peerEndRead
@@ -48,8 +48,8 @@ func (p peerHalf) unreported() peerHalf {
 	return p
 }
 
-// watched returns the condition that the event waits for while the server does not read. A condition is not reported repeatedly, since its
-// report changes the state.
+// watched returns the condition that the event waits for while the server does not read. Its report changes the state, so that it is not
+// reported in each turn.
 func (p peerHalf) watched(can event.Features) event.Flags {
 	switch {
 	case p.hasHungUp():

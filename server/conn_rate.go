@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// allowance asks both buckets, the connection's and the group's.
+// allowance returns how many of want bytes both the connection's bucket and the group's allow now. If n is 0, at is when to try again.
 func (c *loopConn) allowance(own, group *ratelimit.Bucket, want int, share *ratelimit.Share) (n int, at time.Duration) {
 	now := c.loop.now()
 	n, at = own.Allow(now, want)
@@ -17,8 +17,8 @@ func (c *loopConn) allowance(own, group *ratelimit.Bucket, want int, share *rate
 	return n, at
 }
 
-// readAllowance returns how many bytes may be read now. If it returns 0, reading stops until the limits allow more. In a shutdown the limits
-// do not apply, because the requests that have arrived are answered, and EOF has to be read. On the loop.
+// readAllowance returns how many of want bytes may be read now. If it returns 0, reading has stopped until the limits allow more. In a
+// shutdown the limits do not apply, because the requests that have arrived are answered and EOF has to be read. On the loop.
 func (c *loopConn) readAllowance(want int) int {
 	x := c.ext
 	own, group := x.readRate, c.loop.srv.cfg.RateGroup.reads()
@@ -51,12 +51,13 @@ func (c *loopConn) writeAllowance(want int) int {
 	return n
 }
 
+// spendRead takes n bytes of input from the buckets.
 func (c *loopConn) spendRead(n int) {
 	c.ext.readRate.Take(c.loop.now(), n)
 	c.loop.srv.cfg.RateGroup.reads().TakeShare(c.loop.now(), n, &c.ext.readShare)
 }
 
-// spend counts n bytes of output. Under mu.
+// spend takes n bytes of output from the buckets. Under mu.
 func (c *loopConn) spend(n int) {
 	c.ext.writeRate.Take(c.loop.now(), n)
 	c.loop.srv.cfg.RateGroup.writes().TakeShare(c.loop.now(), n, &c.ext.writeShare)
@@ -91,7 +92,7 @@ func (c *loopConn) nextRefill() time.Duration {
 // isThrottled reports whether the rate limits hold reading or writing.
 func (c *loopConn) isThrottled() bool { return c.holds.has(holdRate) || c.writing == writeThrottled }
 
-// unthrottle ends the throttling of reads or writes whose time has come.
+// unthrottle ends the throttling of reads and of writes if their time has come.
 func (c *loopConn) unthrottle() {
 	x, now := c.ext, c.loop.now()
 	if x.readAt <= now {

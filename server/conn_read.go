@@ -42,12 +42,12 @@ func (c *loopConn) read() {
 	}
 }
 
-// maxLateReads limits the reads of a connection that a shutdown waits for, so that a client that goes on sending does not hold it up. A read is
-// 64 KB at most.
+// maxLateReads limits the reads of a connection that a shutdown waits for, so that a client that continues to send does not delay it. A
+// read is 64 KB at most.
 const maxLateReads = 64
 
-// countLateRead counts a read of n bytes of a connection that has to end although its peer goes on sending: during a shutdown, or because it
-// is closed.
+// countLateRead counts a read of n bytes of a connection that has to end even if its peer continues to send: the server shuts down, the
+// connection is being closed, or the peer has hung up.
 func (c *loopConn) countLateRead(n int) {
 	if !c.draining.isDraining() && !c.life.isClosing() && !c.peerHalf.hasHungUp() {
 		return
@@ -95,7 +95,7 @@ func (c *loopConn) received(p []byte) {
 // connection need not be queued for output and commands: the loop checks for them itself. Under mu.
 func (c *loopConn) prepareInput() (h Handler, ok bool) {
 	c.sched |= schedRunning
-	if !c.holds.has(holdWorker) && c.takeNewHandler() { // with holdWorker, the worker checks whether the handler is fresh
+	if !c.holds.has(holdWorker) && c.takeNewHandler() { // with holdWorker, the worker checks whether the handler is new
 		c.loop.cursor = 0
 		if c.in != nil {
 			c.in.cursor = 0
@@ -117,12 +117,12 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 	for ok && len(p) > 0 {
 		n, err := c.callData(h, p)
 		if c.holds.has(holdWorker) || c.life.isGone() {
-			return // a worker is to have all of it
+			return // a worker has all of it
 		}
 		yields := false
 		if err != nil && errors.Is(err, ErrYield) {
 			err = nil
-			yields = n > 0 // else it would be called without end
+			yields = n > 0 // otherwise Data would be called forever
 		}
 		if err == nil && (n < 0 || n > len(p)) {
 			err = fmt.Errorf("%w: Data returned %d of %d bytes", ErrHandler, n, len(p))
@@ -151,7 +151,7 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 			h, ok = c.prepareInput()
 			held := c.outputBytes()
 			c.mu.Unlock()
-			c.applyWaterMarks(held) // else a handler that answers one message for each call would be given more input than its output has room for
+			c.applyWaterMarks(held) // otherwise a handler that answers one message in each call would be given more input than its output has room for
 			ok = ok && c.mayGiveInput()
 		}
 	}
@@ -184,7 +184,7 @@ func (c *loopConn) guardData(h Handler, p []byte) (n int, err error) {
 	return h.Data(&c.Conn, p)
 }
 
-// keptCursor returns the cursor of the input that is kept, and 0 if there is none.
+// keptCursor returns the cursor of the input that is kept, or 0 if there is none.
 func (c *loopConn) keptCursor() int {
 	if c.in == nil {
 		return 0
@@ -192,8 +192,8 @@ func (c *loopConn) keptCursor() int {
 	return c.in.cursor
 }
 
-// keep stores p, the end of c.in or of the bytes that were read, and the framing's cursor in p, until more input arrives. It closes a
-// connection whose handler consumes nothing of more than MaxInput bytes.
+// keep stores p, the end of c.in or of the bytes that were read, and the framing's cursor in p, until more input arrives. It closes the
+// connection if p is longer than MaxInput and the handler consumes nothing of it, or if the server holds more than MaxBuffered bytes.
 func (c *loopConn) keep(p []byte, cursor int) {
 	in := c.in
 	if len(p) == 0 {
@@ -220,10 +220,10 @@ func (c *loopConn) keep(p []byte, cursor int) {
 	switch {
 	case len(p) > c.maxInput() && c.mayGiveInput() && !c.holds.has(holdYield):
 		if c.holds.has(holdRequests) {
-			c.limitRequests(0) // the answers to earlier input are sent first; then the handler is called again
+			c.limitRequests(0) // the answers to earlier requests are sent first; then the handler is called again
 			return
 		}
-		err = fmt.Errorf("%w: %d bytes and no end, the limit is %d", ErrTooLong, len(p), c.maxInput())
+		err = fmt.Errorf("%w: %d bytes are not consumed, the limit is %d", ErrTooLong, len(p), c.maxInput())
 	case s.buffered.Load() > s.cfg.MaxBuffered:
 		err = s.overloaded()
 	default:

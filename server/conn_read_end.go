@@ -59,7 +59,7 @@ func (c *loopConn) giveLastData() bool {
 	return true
 }
 
-// refuseInput closes the connection because of input that its handler cannot be given, after the handler was asked for a last answer.
+// refuseInput closes the connection with err, the reason why its input is not handled any more, after a call of the handler's InputError.
 func (c *loopConn) refuseInput(err error) {
 	switch {
 	case errors.Is(err, ErrHandler):
@@ -82,7 +82,7 @@ func (c *loopConn) endRead() {
 		return
 	}
 	if c.life == lifeLingering {
-		c.end(nil) // the close has waited for it
+		c.tearDown(nil) // the close has waited for EOF
 		return
 	}
 	c.flush()
@@ -95,7 +95,7 @@ func (c *loopConn) endOfInput() {
 		c.endHalf()
 		return
 	}
-	if c.isBroken() { // the end is part of the reset
+	if c.isBroken() { // the reset has ended the stream
 		c.dropInput()
 		c.closeWith(io.EOF)
 		return
@@ -114,11 +114,11 @@ func (c *loopConn) endOfInput() {
 	}
 }
 
-// endHalf ends the connection if the write side was closed before the peer's.
+// endHalf ends the connection if CloseWrite has closed the write side before the peer's end.
 func (c *loopConn) endHalf() (ended bool) {
 	if c.life != lifeHalfClosed {
 		return false
 	}
-	c.end(io.EOF)
+	c.tearDown(io.EOF)
 	return true
 }

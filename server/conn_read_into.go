@@ -18,7 +18,7 @@ func (c *loopConn) readInto(p []byte) {
 		c.mu.Lock()
 		c.extra()
 		c.mu.Unlock()
-		c.layers.add(layerInto)
+		c.layers.add(layerReadInto)
 	}
 	c.ext.readBuf = p
 }

@@ -1,7 +1,7 @@
 package server
 
 // readLayered reads from a connection with layers: its bytes begin with a PROXY header, are encrypted, are limited in their rate, or are
-// read into a buffer of the caller. Such a connection has its ext; see layers.
+// read into a buffer of the handler. Such a connection has its ext; see layers.
 func (c *loopConn) readLayered() {
 	l := c.loop
 	buf := l.buf
@@ -45,7 +45,7 @@ func (c *loopConn) readLayered() {
 	}
 }
 
-// layeredEOF is endRead for such a connection.
+// layeredEOF is endRead for a connection with layers.
 func (c *loopConn) layeredEOF(x *ext) {
 	switch {
 	case c.handshake() == handshakeProxy:

@@ -7,17 +7,17 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// start says which layers a connection has before its handler's Open is called.
-type start struct {
+// connSetup says which layers a connection has before its handler's Open is called.
+type connSetup struct {
 	proxy  bool        // a PROXY header
 	tls    *tls.Config // a TLS handshake; nil for none
-	client bool        // as its client
+	client bool        // this side is the client of the handshake
 }
 
-// prepare adds the layers of begins and the server's rate limits to a new connection, before it is given to its loop.
-func (c *loopConn) prepare(begins start) {
+// prepare adds the layers of setup and the server's rate limits to a new connection, before it is given to its loop.
+func (c *loopConn) prepare(setup connSetup) {
 	s := c.loop.srv
-	if begins.proxy {
+	if setup.proxy {
 		c.extra().proxied = new(proxied)
 		c.extra().unopened = true
 		c.layers.add(layerProxy)
@@ -29,13 +29,14 @@ func (c *loopConn) prepare(begins start) {
 		x.readRate, x.writeRate = s.cfg.ReadLimit.bucket(), s.cfg.WriteLimit.bucket()
 		c.layers.add(layerRate)
 	}
-	if begins.tls != nil {
-		c.beginWithTLS(begins.tls, begins.client)
+	if setup.tls != nil {
+		c.beginWithTLS(setup.tls, setup.client)
 	}
 }
 
-// newConn makes a connection of a descriptor (-1 if it is still to come) that was counted by enterConn.
-func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins start) (*loopConn, error) {
+// newConn makes a connection with the descriptor fd, which is -1 if Dial has not connected it yet. The caller has counted it with
+// enterConn.
+func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, setup connSetup) (*loopConn, error) {
 	c := &loopConn{Conn: Conn{loop: l, gen: s.ids.Add(1), peer: peer}}
 	flags := event.Read | event.Persist
 	if fd < 0 {
@@ -48,6 +49,6 @@ func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, begins star
 	if h != nil {
 		c.extra().handler = h
 	}
-	c.prepare(begins)
+	c.prepare(setup)
 	return c, nil
 }

@@ -6,17 +6,19 @@ import (
 	"io"
 )
 
-// connState is the state that goroutines have requested for a connection. It only grows. Under mu.
+// connState is the state of a connection that any goroutine may request or read. The loop carries it out; see lifecycle. It only grows.
+// Under mu.
 type connState uint8
 
 const (
 	connOpen    connState = iota
 	connHalf              // CloseWrite: no more output is accepted; reading goes on
 	connBroken            // the peer accepts no more output: waiting output has failed; input that has arrived is read to its end
-	connClosing           // no more output is accepted but the replies of requests in progress; closed when all is flushed
+	connClosing           // only the replies of requests in progress are accepted as output; closed when all is flushed
 	connClosed            // nothing is accepted; the descriptor is closed, or about to be
 )
 
+// String returns the state's name.
 func (s connState) String() string {
 	return [...]string{"open", "half-closed", "broken", "closing", "closed"}[s]
 }
@@ -24,7 +26,7 @@ func (s connState) String() string {
 // isDead reports whether no output can be written any more, not even that of requests in progress.
 func (s connState) isDead() bool { return s == connBroken || s == connClosed }
 
-// refusal returns the error of writes if c accepts no more output. Under mu.
+// refusal returns the error of a write to a connection that accepts no more output. Under mu.
 func (c *Conn) refusal() error {
 	if reason := c.reasonLocked(); reason != nil && c.state.isDead() {
 		return fmt.Errorf("%w (%w)", ErrClosed, reason)
@@ -32,6 +34,7 @@ func (c *Conn) refusal() error {
 	return ErrClosed
 }
 
+// reasonLocked returns the reason of the connection's end, or nil if there is none so far. Under mu.
 func (c *Conn) reasonLocked() error {
 	if c.ext != nil {
 		return c.ext.reason

@@ -40,7 +40,7 @@ func TestStatesHaveNames(t *testing.T) {
 		{schedState(0), schedRunning, schedQueued, schedRunning | schedQueued, schedRefused, schedRunning | schedQueued | schedRefused},
 		{writeIdle, writeBlocked, writeThrottled},
 		{drainNone, drainIdle, drainBusy},
-		{layerProxy, layerRate, layerTLS, layerInto, layerTLS | layerRate},
+		{layerProxy, layerRate, layerTLS, layerReadInto, layerTLS | layerRate},
 		{phaseNone, phaseRequests, phaseOutgoing},
 	} {
 		seen := map[string]bool{}

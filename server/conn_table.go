@@ -9,12 +9,13 @@ import (
 // A table finds a connection by its descriptor. It consists of chunks that never move, so that reading needs no lock and growth leaves no
 // copies behind. Only the loop that owns a descriptor changes the entry of the descriptor.
 type table struct {
-	mu     sync.Mutex // held to add a chunk
+	mu     sync.Mutex // guards the growth of chunks
 	chunks atomic.Pointer[[]*tableChunk]
 }
 
 type tableChunk [512]atomic.Pointer[loopConn]
 
+// get returns the entry of fd, or nil if there is none.
 func (t *table) get(fd int) *loopConn {
 	chunks := t.chunks.Load()
 	if i := fd / len(tableChunk{}); chunks != nil && fd >= 0 && i < len(*chunks) {
@@ -32,6 +33,7 @@ func (t *table) set(fd int, c *loopConn) {
 	(*t.chunks.Load())[i][fd%len(tableChunk{})].Store(c)
 }
 
+// grow makes the table have at least n chunks.
 func (t *table) grow(n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -7,13 +7,14 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// Timeouts are the deadlines of one connection; see the Server's fields of these names. 0 means the server's, a negative
-// duration none.
+// Timeouts has deadlines of one connection; see the fields of Server with the names IdleTimeout, ReadTimeout and so on. 0 means the
+// server's deadline, a negative duration none.
 type Timeouts struct {
 	Idle, Read, FirstRequest, Write, Close time.Duration
 }
 
-// SetTimeouts sets the deadlines of the connection. A deadline that counts already, also during the close, keeps its beginning. Any goroutine.
+// SetTimeouts sets the deadlines of the connection. A deadline that runs already, also during a close, still counts from its beginning. Any
+// goroutine.
 func (c *Conn) SetTimeouts(t Timeouts) {
 	c.mu.Lock()
 	c.extra().timeouts = c.loop.srv.cfg.timeoutsFrom(t)
@@ -22,7 +23,7 @@ func (c *Conn) SetTimeouts(t Timeouts) {
 	c.enqueue(queue)
 }
 
-// timeoutsFrom returns t with the server's values for fields that are 0. No deadline is event.NoTimeout.
+// timeoutsFrom returns t with the server's values for fields that are 0, and event.NoTimeout for negative ones.
 func (cfg *config) timeoutsFrom(t Timeouts) *Timeouts {
 	or := func(d, fallback time.Duration) time.Duration {
 		if d == 0 {
@@ -49,12 +50,12 @@ func (c *loopConn) timeouts() *Timeouts {
 	return &c.loop.srv.cfg.timeouts
 }
 
-// suspendedDeadlines returns the deadlines that do not count now, since the peer is not waited for. With requests in progress the read deadline runs
-// if more requests are read meanwhile, as with Concurrent, and the write deadline always.
+// suspendedDeadlines returns the deadlines that do not count now, because the server does not wait for the peer. With requests in progress
+// the read deadline runs if more requests are read meanwhile, as with Concurrent, and the write deadline always.
 func (c *loopConn) suspendedDeadlines() (suspended deadlineSet) {
 	if c.hasRequests() {
 		suspended |= setOf(idleDeadline)
-		if c.writing != writeBlocked { // else the requests may wait for the peer
+		if c.writing != writeBlocked { // otherwise the requests may wait until the peer takes output
 			suspended |= setOf(closeDeadline)
 		}
 	}
@@ -70,8 +71,8 @@ func (c *loopConn) suspendedDeadlines() (suspended deadlineSet) {
 	return suspended
 }
 
-// nearestDeadline returns the deadline of the connection that ends first, and when. A byte that restarts a deadline does not change the
-// timer: the timer expires, finds that the deadline is later, and is set again.
+// nearestDeadline returns the deadline of the connection that passes first, and its time. A byte that restarts a deadline does not change
+// the timer: when the timer expires, onTimeout finds that the deadline is later, and sets the timer again.
 func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 	now := c.loop.now()
 	at, which = c.deadlines.nearest(now, c.timeouts(), c.suspendedDeadlines())
@@ -88,7 +89,7 @@ func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 	case c.draining.isDraining() && c.life == lifeLingering:
 		nearer(c.deadlines.end(idleDeadline, now, c.loop.srv.cfg.DrainTimeout), drainDeadline)
 		if c.draining == drainIdle {
-			nearer(saturatedAdd(now, unsentInterval), noDeadline)
+			nearer(saturatedAdd(now, unackedInterval), noDeadline)
 		}
 	}
 	if c.isThrottled() {
@@ -106,12 +107,13 @@ func (c *loopConn) arm() {
 	c.armAt(at)
 }
 
+// armAt sets the timer to expire at the given time, unless it expires earlier.
 func (c *loopConn) armAt(at time.Duration) {
 	if at == event.NoTimeout {
 		return
 	}
 	left, ok := c.ev.Remaining()
-	if ok && c.loop.now()+left <= at || !ok && c.ev.Pending()&event.Timeout != 0 { // it has expired, and would be cancelled
+	if ok && c.loop.now()+left <= at || !ok && c.ev.Pending()&event.Timeout != 0 { // it has expired, and setting it would cancel the report
 		return
 	}
 	err := c.ev.SetTimeout(max(0, at-c.loop.now()))
@@ -120,7 +122,7 @@ func (c *loopConn) armAt(at time.Duration) {
 	}
 }
 
-// onTimeout ends the connection if a deadline is over, and sets the timer for the next one otherwise.
+// onTimeout ends the connection if a deadline has passed, and sets the timer for the next one otherwise.
 func (c *loopConn) onTimeout() (alive bool) {
 	now := c.loop.now()
 	if c.isThrottled() && c.nextRefill() <= now {
@@ -151,8 +153,8 @@ func (c *loopConn) onTimeout() (alive bool) {
 	return false
 }
 
-// catchUp writes and reads once before a deadline ends the connection: when the loop is late, as after a callback that has taken long, the
-// peer may have been in time. It reports whether the connection stays.
+// catchUp writes and reads once before a deadline ends the connection. When the loop is late, for example after a slow callback, the peer
+// may have been in time. It reports whether the connection stays.
 func (c *loopConn) catchUp() (alive bool) {
 	if c.writing == writeBlocked {
 		c.onWritable()
@@ -163,7 +165,7 @@ func (c *loopConn) catchUp() (alive bool) {
 	return !c.life.isGone()
 }
 
-// timedOut returns the reason of a connection whose deadline d is over.
+// timedOut returns the reason of a connection whose deadline d has passed.
 func (c *loopConn) timedOut(d deadline) error {
 	switch {
 	case d == dialDeadline:
@@ -171,7 +173,7 @@ func (c *loopConn) timedOut(d deadline) error {
 	case d == handshakeDeadline && c.handshake() == handshakeProxy:
 		return errProxyTimeout
 	case c.life == lifeLingering:
-		return nil // all was written, and the peer has had its time to see it
+		return nil // all output was written; only the peer's end is missing
 	}
 	return d.reason()
 }

@@ -4,8 +4,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// applyTransitions is called after the output of a connection was written as far as possible: it applies the water marks, continues a
-// requested end or close, and resumes reading.
+// applyTransitions is called after the output of a connection was written as far as possible. It applies the water marks, continues a close
+// or another request that waits for the output, and resumes reading.
 func (c *loopConn) applyTransitions(r flushResult) {
 	if !r.again && r.drained && !r.refused && r.state == connOpen && c.isQuiescent() && c.isReading() {
 		return
@@ -13,7 +13,7 @@ func (c *loopConn) applyTransitions(r flushResult) {
 	if r.refused && c.isSettingUp() {
 		c.keepRefusal()
 	} else if r.refused && !c.holds.has(holdOutput) {
-		c.applyWaterMarks(c.loop.srv.cfg.HighWater) // also if a write has refilled the output since: LowWater is called
+		c.applyWaterMarks(c.loop.srv.cfg.HighWater) // as if HighWater was reached, so that LowWater is called even if a write has refilled the output since
 	}
 	c.applyWaterMarks(r.held)
 	if c.peerHalf.isEndRead() && !c.peerHalf.isEndReported() && !c.holds.has(holdsEnd|holdPause|holdOutput) && !c.isSettingUp() && !c.hasCommands() {
@@ -29,11 +29,12 @@ func (c *loopConn) applyTransitions(r flushResult) {
 	c.arm()
 }
 
-// whenDrained carries out the requests that wait until no output is left and no request is in progress. It reports whether the connection is still open.
+// whenDrained continues StartTLS, Detach, a close or a shutdown, which wait until no output is left and no request is in progress. It
+// reports whether the connection is still open.
 func (c *loopConn) whenDrained(r flushResult) (alive bool) {
 	switch {
-	case c.isSettingUp(): // the connection cannot be shut or detached yet; these requests wait
-		if c.draining.isDraining() && (!c.handshake().isBegun() || c.isTLSClient()) { // else the handshake's end, or its deadline, follows
+	case c.isSettingUp(): // the write side cannot be closed, and the connection not be detached; both wait
+		if c.draining.isDraining() && (!c.handshake().isBegun() || c.isTLSClient()) { // otherwise the handshake ends, or its deadline passes
 			c.closeWith(ErrServerClosed)
 		}
 	case r.upgrading:
@@ -49,7 +50,7 @@ func (c *loopConn) whenDrained(r flushResult) (alive bool) {
 			return false
 		}
 		if c.draining.isDraining() {
-			c.requeue() // nothing may be read any more, so that no event would end the connection
+			c.requeue() // if nothing may be read any more, no event would end the connection
 		}
 	case c.draining.isDraining() && (!c.holds.has(holdLastRead) || c.hasMoreTLS()) && c.mayReadBut(holdLastRead):
 		c.requeue() // for the last read; see advance
@@ -64,15 +65,14 @@ func (c *loopConn) isQuiescent() bool {
 	return c.life == lifeOpen && c.holds&^holdWorker == 0 && c.writing == writeIdle && c.layers == 0 && c.peerHalf == peerSends && c.draining == drainNone
 }
 
-// keepRefusal keeps the mark of a refused write until LowWater may be called.
+// keepRefusal keeps the flag of a refused write until LowWater may be called.
 func (c *loopConn) keepRefusal() {
 	c.mu.Lock()
 	c.sched |= schedRefused
 	c.mu.Unlock()
 }
 
-// hasCommands reports whether commands wait for the loop, perhaps to go on with input that was held, or a refused write, which is followed
-// by LowWater.
+// hasCommands reports whether commands wait for the loop, or a call of LowWater because a write was refused.
 func (c *loopConn) hasCommands() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,14 +83,14 @@ func (c *loopConn) hasCommands() bool {
 func (c *loopConn) applyWaterMarks(held int) {
 	s := c.loop.srv
 	switch {
-	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.isSettingUp(): // a handshake needs input
+	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.isSettingUp(): // a handshake must be read
 		c.holds.add(holdOutput)
 		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isUnopened() {
 			c.guard(func() { h.HighWater(&c.Conn) })
 		}
 	case held <= s.cfg.LowWater && c.holds.has(holdOutput):
 		c.holds.remove(holdOutput)
-		c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not go on meanwhile
+		c.deadlines.restart(readDeadline, c.loop.now()) // the server did not read meanwhile
 		if c.in != nil && !c.holds.has(holdWorker) {
 			c.requeue() // input that was read before is handled first
 		}
@@ -103,11 +103,11 @@ func (c *loopConn) applyWaterMarks(held int) {
 // shutWrite closes the write side.
 func (c *loopConn) shutWrite() (alive bool) {
 	if !c.closeTLS() {
-		return !c.life.isGone() // its last record waits for room
+		return !c.life.isGone() // close_notify waits for room in the kernel
 	}
 	c.life = c.life.shut()
 	if c.peerHalf.isEndRead() && !c.holds.has(holdYield) {
-		c.end(nil)
+		c.tearDown(nil)
 		return false
 	}
 	if err := c.loop.srv.calls.Shutdown(c.ev.FD(), unix.SHUT_WR); err != nil {

@@ -2,10 +2,11 @@ package server
 
 import "github.com/evmq/evmq/internal/sock"
 
-// Output that the kernel has accepted may not have reached the peer when the write side is closed. A peer with a slow network receives it in
-// time, which its acknowledgements show.
+// Output that the kernel has accepted may not have reached the peer when the write side is closed. The acknowledgements show whether a peer
+// on a slow network still receives it.
 
-// maxUnwatched is the number of unacknowledged bytes up to which progress is not checked: so few arrive within CloseTimeout.
+// maxUnwatched is the number of unacknowledged bytes up to which progress is not checked, because they are expected to arrive within
+// CloseTimeout.
 const maxUnwatched = 64 << 10
 
 // noteUnacked stores the number of unacknowledged bytes when the write side is closed, if it is more than maxUnwatched. On the loop.

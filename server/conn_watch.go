@@ -7,17 +7,17 @@ import (
 // isReading reports whether the event waits for Read.
 func (c *loopConn) isReading() bool { return c.ev.Conditions()&event.Read != 0 }
 
-// watch sets the conditions of the event by the states, and keeps its condition for input.
+// watch makes the event wait for what the connection's state requires. It waits for input if it did before.
 func (c *loopConn) watch() error { return c.watchRead(c.isReading()) }
 
-// watchRead is watch that sets the condition for input, too.
+// watchRead is watch for an event that waits for input if read is true.
 func (c *loopConn) watchRead(read bool) error {
 	var want event.Flags
 	if read {
 		want |= event.Read
 	}
 	if c.writing == writeBlocked {
-		want |= event.Write // which reports an error and a hang-up, too
+		want |= event.Write // with which an error and a hang-up are reported, too
 	}
 	if w := c.peerHalf.watched(c.loop.ev.Features()); !read && (want == 0 || w == event.Closed) {
 		want |= w
@@ -25,7 +25,7 @@ func (c *loopConn) watchRead(read bool) error {
 	return c.ev.SetConditions(want)
 }
 
-// resumeReading makes the event wait for input if reading is allowed and the event does not.
+// resumeReading makes the event wait for input if nothing holds reading.
 func (c *loopConn) resumeReading() {
 	if !c.mayRead() {
 		return
@@ -36,15 +36,15 @@ func (c *loopConn) resumeReading() {
 	if c.isReading() {
 		return
 	}
-	c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not send meanwhile
+	c.deadlines.restart(readDeadline, c.loop.now()) // the server did not read meanwhile
 	if err := c.watchRead(true); err != nil {
 		c.fail(err)
 		return
 	}
 }
 
-// stopReading is called when the kernel reports input that is not read now. Only here does a pause change the event's conditions; most
-// pauses end before. The event still waits for the peer's reset.
+// stopReading makes the event wait for input no longer; it still waits for a reset. It is called when the kernel reports input that must
+// not be read now, and not when a pause begins, since most pauses end before more input arrives.
 func (c *loopConn) stopReading() {
 	if err := c.watchRead(false); err != nil {
 		c.fail(err)

@@ -10,12 +10,12 @@ import (
 )
 
 // Every write appends to the connection's output under its lock, from any goroutine, so there is one order of all writes and closes. A
-// write is accepted or refused as a whole, and never waits. An accepted write has exactly one result: it is given to the kernel, or fails
+// write is accepted or refused as a whole, and never waits. An accepted write has exactly one outcome: it is given to the kernel, or fails
 // with the connection's reason.
 
-// Write copies p to the connection's output. Errors: ErrFull while MaxOutput bytes or more wait, ErrServerFull, which matches ErrFull,
-// while the whole server holds MaxBuffered, ErrClosed; then nothing was accepted. After ErrFull and ErrServerFull, LowWater of a
-// MarkHandler is called when there is room again. Any goroutine.
+// Write copies p to the connection's output. Errors: ErrFull while MaxOutput bytes or more wait; ErrServerFull, which matches ErrFull,
+// while the whole server holds MaxBuffered bytes or more; ErrClosed. After an error nothing was accepted. After ErrFull and ErrServerFull,
+// LowWater of a MarkHandler is called when there is room again. Any goroutine.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	q, before, err := c.admit()
@@ -63,8 +63,8 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 	return int64(n), nil
 }
 
-// WriteNotify is Write, and done is called once, on the connection's loop: with nil when all of p is given to the kernel, else with the
-// error. When WriteNotify itself fails, done is not called. Any goroutine.
+// WriteNotify is Write, and done, if not nil, is called once, on the connection's loop: with nil when all of p was given to the kernel,
+// else with the reason why not. When WriteNotify itself fails, done is not called. Any goroutine.
 func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 	c.mu.Lock()
 	q, before, err := c.admit()
@@ -82,8 +82,8 @@ func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 }
 
 // WriteOwned is WriteNotify without a copy: p belongs to the connection and must not change until release is called, once, on the
-// connection's loop, with nil or the error for which p was not given to the kernel. When WriteOwned itself fails, nothing was accepted and
-// release is not called. Any goroutine.
+// connection's loop, with nil or the reason why p was not given to the kernel. release may be nil; then p belongs to the connection for
+// good. When WriteOwned itself fails, nothing was accepted and release is not called. Any goroutine.
 func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 	c.mu.Lock()
 	q, before, err := c.admit()
@@ -100,18 +100,18 @@ func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 	return nil
 }
 
-// SendFile appends n bytes of f from offset, which the kernel sends without a copy in the program where that is possible. The bytes of
-// other files are copied, for example those of a pipe, whose only offset is 0. f belongs to the connection until done is called, once, on
-// the connection's loop: with nil, or with the error for which not all of it was given to the kernel, such as io.ErrUnexpectedEOF when f is
-// too short. If a part of a file cannot be sent, the connection is closed, since the peer could not tell later output from it. When the
-// connection ends while a read of f waits, for example for a pipe, the read is interrupted; if f does not support read deadlines, done and
-// Close are called when the read has ended. After a Shutdown whose context has ended, done may be called after Close, and on another
-// goroutine than the loop's.
+// SendFile appends n bytes of f from offset to the connection's output. Where the system can, the kernel sends them without copying them
+// into the program. Otherwise they are read and written, for example from a pipe, for which offset must be 0. f belongs to the connection
+// until done, if not nil, is called, once, on the connection's loop: with nil, or with the reason why not all bytes were given to the
+// kernel, such as io.ErrUnexpectedEOF when f is too short. If a part of a file cannot be sent, the connection is closed, since the peer
+// would take later output for the rest of the file. When the connection ends while a read of f waits, for example for a pipe, the read is
+// interrupted; if f does not support read deadlines, done and Close are called when the read has ended. After a Shutdown whose context has
+// ended, done may be called after Close, and on another goroutine than the loop's.
 //
-// The bytes of a file take no memory and count towards no limit. The file itself counts as 16 KB of output, so that a client that requests
-// many files and reads none reaches the high-water mark and then ErrFull, as with other output. The files that wait in a server may use a
-// quarter of the descriptors that the process may open, besides one for each connection; above that, SendFile returns ErrFull, too. When
-// SendFile itself fails, done is not called. Any goroutine.
+// The bytes of a file take no memory and count towards no limit. The file itself counts as 16 KB of output, so that the output for a client
+// that requests many files and reads none reaches HighWater and then MaxOutput. The files that wait in a server may use a quarter of the
+// descriptors that the process may open, besides one for each connection; above that, SendFile returns ErrFull, too. When SendFile itself
+// fails, done is not called. Any goroutine.
 func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	if err := checkFile(f, offset, n); err != nil {
 		return err
@@ -128,6 +128,7 @@ func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	return nil
 }
 
+// checkFile checks the arguments of SendFile.
 func checkFile(f *os.File, offset, n int64) error {
 	if f == nil {
 		return fmt.Errorf("send file: %w: file is nil", ErrInvalid)
@@ -162,7 +163,7 @@ func (c *Conn) admitFile() (q *outq.Queue, before int, err error) {
 	return c.admit()
 }
 
-// files returns the number of files that wait. Under mu.
+// files returns the number of the connection's files that wait. Under mu.
 func (c *Conn) files() int {
 	n := 0
 	if c.out != nil {
@@ -177,8 +178,8 @@ func (c *Conn) files() int {
 	return n
 }
 
-// admit accepts a write, or returns the error of its refusal. It returns the queue for the write, and the argument for countOutput after
-// it. Under mu.
+// admit accepts or refuses a write. For an accepted one it returns the queue that the write is appended to, and the argument for the call
+// of countOutput that follows. Under mu.
 func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 	s := c.loop.srv
 	switch {
@@ -194,7 +195,7 @@ func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 		return nil, 0, fmt.Errorf("%w: it holds %d bytes", ErrServerFull, s.buffered.Load())
 	}
 	before = c.outputMemory()
-	if c.ext != nil && c.ext.upgrade != nil { // the write is to be encrypted
+	if c.ext != nil && c.ext.upgrade != nil { // the write will be encrypted
 		if c.ext.afterTLS == nil {
 			c.ext.afterTLS = outq.Get()
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/evmq/evmq/internal/outq"
 )
 
-// The kernel sends regular files. It does not send pipes and files without pages, such as those of /proc. A goroutine reads these in
-// pieces, since a read of a pipe may block.
+// The kernel sends regular files. It does not send pipes, or files that are not in the page cache, such as those of /proc. A goroutine
+// reads these in pieces, since a read of a pipe may block.
 
 // fetched is a piece of a file that a goroutine reads. Under the connection's mu.
 type fetched struct {
@@ -20,15 +20,14 @@ type fetched struct {
 	buf         []byte // bytes that were read and not given to the kernel
 	err         error
 	stream      bool        // the file has no offsets
-	interrupted bool        // a read deadline of ours is set, to interrupt the goroutine
-	completion  func(error) // the file's completion, if the connection has ended before the read
+	interrupted bool        // stopFetching has set a read deadline, to interrupt the goroutine
+	completion  func(error) // the file's completion, if the output has failed before the read has ended
 }
 
-// fetchSize is the size of a piece. The file's overhead counts it.
+// fetchSize is the size of a piece. A file counts as that much output.
 const fetchSize = outq.FileCost
 
-// sendFile sends a piece of f, which is at the head of the output. It may touch a disk, so it goes through the scheduler. Under mu,
-// released meanwhile.
+// sendFile sends a piece of f, which is at the head of the output. Under mu, released meanwhile.
 func (c *loopConn) sendFile(f *outq.File, limit int) (n int, full bool, err error) {
 	if c.ext != nil && c.ext.fetched != nil {
 		return c.sendFetched(f, limit)
@@ -58,6 +57,7 @@ func (c *loopConn) sendFile(f *outq.File, limit int) (n int, full bool, err erro
 	return n, false, nil
 }
 
+// callSendFile makes the system call, which keeps f from being closed meanwhile.
 func (c *loopConn) callSendFile(f *outq.File, offset *int64, want int) (n int, err error) {
 	raw, err := f.F.SyscallConn()
 	if err != nil {
@@ -89,8 +89,8 @@ func (c *loopConn) sendFetched(f *outq.File, limit int) (n int, full bool, err e
 	return n, n < len(p), nil
 }
 
-// takeFetched returns bytes that were read of f, at most limit. It returns nil if there are none yet; readFile queues the connection when
-// there are. Under mu, on the loop.
+// takeFetched returns bytes that were read from f, at most limit. If there are none yet it returns nil, and readFile queues the connection
+// when there are. Under mu, on the loop.
 func (c *loopConn) takeFetched(f *outq.File, limit int) ([]byte, error) {
 	x := c.ext.fetched
 	switch {
@@ -117,7 +117,7 @@ func (c *loopConn) wroteFetched(n int) {
 	c.wroteOut(n)
 }
 
-// fetch has a goroutine read the next piece of f. Under mu, on the loop.
+// fetch starts a goroutine that reads the next piece of f. Under mu, on the loop.
 func (c *loopConn) fetch(f *outq.File) {
 	x := c.extra().fetched
 	if x == nil {
@@ -129,7 +129,7 @@ func (c *loopConn) fetch(f *outq.File) {
 	c.loop.srv.down.Go(func() { c.readFile(x, make([]byte, want), offset) })
 }
 
-// readFile reads into p, and queues the connection. The read may wait for a pipe; the end of the connection interrupts it.
+// readFile reads a piece of x.file into p, and queues the connection. A read of a pipe may wait; the end of the connection interrupts it.
 func (c *loopConn) readFile(x *fetched, p []byte, offset int64) {
 	f := x.file.F
 	c.mu.Lock()
@@ -170,13 +170,13 @@ func (c *loopConn) releaseFile() {
 	c.ext.fetched = nil
 	c.mu.Unlock()
 	l.report(c, c.failure())
-	if c.life.isGone() { // else it is broken, and not at its end
+	if c.life.isGone() { // otherwise it is broken, but still open
 		c.notifyWhenIdle()
 	}
 	l.clearCurrent()
 }
 
-// failure returns the error of output that was not written because the connection has ended.
+// failure returns the error of output that was not written because the connection has ended or is broken.
 func (c *Conn) failure() error {
 	c.mu.Lock()
 	why := c.reasonLocked()
@@ -184,10 +184,10 @@ func (c *Conn) failure() error {
 	if why == nil || errors.Is(why, io.EOF) {
 		why = ErrClosed
 	}
-	return fmt.Errorf("%w before it was written (%w)", ErrClosed, why)
+	return fmt.Errorf("%w before the output was written (%w)", ErrClosed, why)
 }
 
-// holdsCompletion reports whether the completion of a file is kept back until a read of it ends.
+// holdsCompletion reports whether the completion of a file waits for the end of a read of the file.
 func (c *loopConn) holdsCompletion() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -200,10 +200,10 @@ func (c *loopConn) isFetching() bool {
 }
 
 // stopFetching interrupts the goroutine that reads a file, where the file's reads can be interrupted, and keeps the file's completion until
-// the read has ended, since the file is in use until then. Before the output fails. Under mu.
+// the read has ended, since the file is in use until then. It is called before the output fails. Under mu.
 func (c *loopConn) stopFetching() {
 	if x := c.ext.fetched; x != nil && x.busy && x.completion == nil {
 		x.completion, x.file.Done = x.file.Done, nil
-		x.interrupted = x.file.F.SetReadDeadline(time.Unix(1, 0)) == nil // most files that have no deadlines do not keep their readers waiting
+		x.interrupted = x.file.F.SetReadDeadline(time.Unix(1, 0)) == nil // a file without deadlines is usually one whose reads do not wait
 	}
 }

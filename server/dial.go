@@ -49,11 +49,10 @@ const DefaultDialTimeout = 30 * time.Second
 // The end of ctx before Open ends the connection. The reason wraps the cause of ctx and ErrDialTimeout if ctx had a deadline that has
 // passed, else ErrAborted. After Open, ctx has no effect.
 //
-// Names are looked up on a goroutine. The addresses of a name are tried in turn, IPv6 and IPv4 alternately as in RFC 8305: the next
-// one when an attempt fails, or when it has been under way for 250 ms. The first connection that is established is used. At most 8
-// attempts of a Dial are under way at once; the next address then replaces the oldest attempt. Besides one for each Dial, all
-// attempts of a server together may use a quarter of the descriptors that the process may open. An address without a host, as ":80",
-// means this machine.
+// Names are looked up on a goroutine. The addresses of a name are tried in turn, IPv6 and IPv4 alternately as in RFC 8305: the next one
+// when an attempt fails, or when it has been under way for 250 ms. The first connection that is established is used. At most 8 attempts of
+// a Dial are under way at once; the next address then replaces the oldest attempt. Besides one for each Dial, all attempts of a server
+// together may use a quarter of the descriptors that the process may open. An address without a host, such as ":80", means this machine.
 //
 // Errors: ErrInvalid; ErrNotStarted; ErrServerClosed; ErrLoopClosed; ErrOverload at MaxConns; ErrDialTimeout or ErrAborted with the cause of
 // ctx if it has ended already. Any goroutine.
@@ -69,10 +68,10 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	if ctx == nil {
 		return nil, errNilContext
 	}
-	if err := s.arrive(cfg.Handler); err != nil {
+	if err := s.beginAdd(cfg.Handler); err != nil {
 		return nil, err
 	}
-	defer s.arriving.Done()
+	defer s.adding.Done()
 	if err := s.checkDial(network, &cfg); err != nil {
 		return nil, err
 	}
@@ -87,7 +86,7 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	if !s.enterConn(true) {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrOverload, s.cfg.MaxConns)
 	}
-	c, err := s.newConn(l, -1, sock.Peer{}, cfg.Handler, start{})
+	c, err := s.newConn(l, -1, sock.Peer{}, cfg.Handler, connSetup{})
 	if err != nil {
 		s.leaveConn(true)
 		return nil, err
@@ -98,7 +97,7 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	if timeout < 0 {
 		timeout = event.NoTimeout
 	}
-	d.ctx, d.stop = context.WithCancel(s.baseCtx) // the loop ends the dial when its time is over
+	d.ctx, d.stop = context.WithCancel(s.baseCtx) // without a deadline: the loop ends the dial when its time has passed
 	c.extra().dial, c.ext.unopened, c.ext.outgoing = d, true, true
 	c.ext.dialTimeout = timeout
 	commands := cmdOpen
@@ -114,7 +113,7 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	return &c.Conn, nil
 }
 
-// newDialing returns the state of a connection to the address until it is established.
+// newDialing returns the state of a Dial of the address.
 func (s *Server) newDialing(network, address string, cfg *DialConfig) (*dialing, error) {
 	targets, host, port, err := literal(network, address)
 	if err != nil && !errors.Is(err, errName) {
@@ -128,7 +127,7 @@ func (s *Server) newDialing(network, address string, cfg *DialConfig) (*dialing,
 	return d, nil
 }
 
-// endWith ends the connection when ctx ends before Open.
+// endWith makes the connection end when ctx ends before Open.
 func (c *Conn) endWith(ctx context.Context) {
 	if ctx.Done() == nil {
 		return
@@ -165,7 +164,7 @@ func dialEnded(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", kind, context.Cause(ctx))
 }
 
-// takeStopContext returns the function that ends the effect of Dial's context, and nil if there is none. Under mu; the function is to be
+// takeStopContext returns the function that ends the effect of Dial's context, or nil if there is none. Under mu; the function must be
 // called without it.
 func (c *loopConn) takeStopContext() (stop func() bool) {
 	if c.ext != nil {
@@ -187,7 +186,7 @@ func (s *Server) checkDial(network string, cfg *DialConfig) error {
 	return nil
 }
 
-// literal returns the address if it needs no lookup, else errName with its host and port.
+// literal returns the target of an address that needs no lookup. For any other address it returns its host and port, and errName.
 func literal(network, address string) (targets []unix.Sockaddr, host, port string, err error) {
 	if network == "unix" {
 		return []unix.Sockaddr{&unix.SockaddrUnix{Name: address}}, "", "", nil

@@ -19,25 +19,25 @@ import (
 const attemptDelay = 250 * time.Millisecond
 
 // maxAttempts limits the attempts of one Dial that are under way at once, each of which has a descriptor. The next address then replaces
-// the oldest attempt, which has had two seconds: time for the kernel to send its first packet a second time.
+// the oldest attempt. It is two seconds old, enough for the kernel to have sent its first packet twice.
 const maxAttempts = 8
 
 // errNoAnswer is the error of an attempt that was replaced by the next one.
 var errNoAnswer = fmt.Errorf("no answer while %d other addresses were tried: %w", maxAttempts-1, unix.ETIMEDOUT)
 
-// maxRepeats limits how often an address is tried again after the socket was connected to itself.
+// maxRepeats limits the repeats of an attempt whose socket was connected to itself.
 const maxRepeats = 2
 
 // dialing is the state of a connection until it is connected. It belongs to the loop when the lookup has ended.
 type dialing struct {
 	network  string
-	host     string // to be looked up,
-	port     string // unless targets is set
+	host     string // looked up if targets is nil
+	port     string // likewise
 	resolver *net.Resolver
 	ctx      context.Context
 	stop     context.CancelFunc // ends the lookup
-	targets  []unix.Sockaddr    // not yet tried
-	attempts []*attempt         // under way, the oldest first; see maxAttempts
+	targets  []unix.Sockaddr    // the addresses that were not tried yet
+	attempts []*attempt         // the attempts under way, the oldest first; see maxAttempts
 	next     *event.Event       // starts the next attempt
 	err      error              // of the lookup, or of the attempts that have failed
 	tls      *tls.Config
@@ -83,8 +83,8 @@ func (c *loopConn) connect() {
 	}
 }
 
-// mayAttempt reports whether another attempt of d may begin. The first one counts as its connection; the others of all connections
-// together may use as many descriptors as files that wait to be sent may.
+// mayAttempt reports whether another attempt of d may begin. The first one uses the descriptor of the connection. The others of all
+// connections together may use maxFiles descriptors.
 func (s *Server) mayAttempt(d *dialing) bool {
 	n := len(d.attempts)
 	return n == 0 || n == maxAttempts || s.attempts.Load() < s.cfg.maxFiles
@@ -134,7 +134,7 @@ func (a *attempt) start() error {
 	return nil
 }
 
-// failed adds the error of an attempt.
+// failed adds the error of the attempt to those of the Dial.
 func (a *attempt) failed(err error) {
 	err = fmt.Errorf("connect to %s: %w", sock.AddressName(a.target), err)
 	if a.d.err != nil {
@@ -153,7 +153,7 @@ func (c *loopConn) dialTimedOut() error {
 	return ErrDialTimeout
 }
 
-// ready is the callback of an attempt's event: it has succeeded or failed.
+// ready is the callback of an attempt's event: the attempt has succeeded or failed.
 func (a *attempt) ready(*event.Event, event.Flags) {
 	c := a.c
 	if a.fd < 0 || c.life != lifeDialing {
@@ -208,13 +208,13 @@ func (a *attempt) drop() error {
 	if a.fd < 0 {
 		return nil
 	}
-	_ = a.e.Del() // its failure may be the reason
+	_ = a.e.Del() // its failure may be the reason why the attempt has failed
 	fd := a.fd
 	a.take()
 	return a.c.loop.srv.calls.Close(fd)
 }
 
-// take removes the attempt; its descriptor is the caller's.
+// take removes the attempt. Its descriptor belongs to the caller.
 func (a *attempt) take() {
 	a.fd = -1
 	a.d.attempts = slices.DeleteFunc(a.d.attempts, func(b *attempt) bool { return a == b })
@@ -223,9 +223,10 @@ func (a *attempt) take() {
 	}
 }
 
+// stopNext stops the timer of the next attempt.
 func (d *dialing) stopNext() {
 	if d.next != nil {
-		_ = d.next.Del() // it may have been called
+		_ = d.next.Del() // it may have fired
 		d.next = nil
 	}
 }
@@ -240,7 +241,7 @@ func (c *loopConn) dropAttempts(d *dialing) {
 	}
 }
 
-// connected makes the connected socket of a the connection's.
+// connected makes the socket of the attempt a, which is connected, the socket of the connection.
 func (c *loopConn) connected(a *attempt) {
 	l, fd, d := c.loop, a.fd, a.d
 	_ = a.e.Del() // the event of the connection takes its place
@@ -285,5 +286,5 @@ func (c *loopConn) established(d *dialing) {
 		return
 	}
 	c.flush()
-	c.arm() // the event is new, and has no alarm yet
+	c.arm() // the event is new, and its timer was not set yet
 }

@@ -20,7 +20,7 @@ func (c *loopConn) startLookUp() {
 	}
 }
 
-// lookUp finds the addresses of a name and passes them to the loop.
+// lookUp looks up the addresses of a name and passes them to the loop.
 func (c *Conn) lookUp(d *dialing) {
 	var targets []unix.Sockaddr
 	ctx, host, port := d.ctx, d.host, d.port
@@ -45,7 +45,7 @@ func (c *Conn) lookUp(d *dialing) {
 	if err == nil && len(targets) == 0 {
 		err = fmt.Errorf("%w: host %s has no address of network %s", ErrInvalid, host, d.network)
 	}
-	if cause := context.Cause(ctx); err != nil && cause != nil { // noticed here before the loop
+	if cause := context.Cause(ctx); err != nil && cause != nil { // this goroutine has noticed the end before the loop
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	c.mu.Lock()

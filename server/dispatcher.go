@@ -15,10 +15,10 @@ import (
 type Dispatcher struct {
 	// Framing cuts the stream. Required.
 	Framing framing.Framing
-	// Serve answers a message. It runs on a worker; w and message are its own until it returns. Required.
+	// Serve answers a message. It runs on a worker. w and message belong to it until it returns. Required.
 	Serve func(w Reply, message []byte)
-	// Concurrent is the number of requests of one connection that may be in progress at once. Their answers are still sent in the order
-	// of the requests; an answer that ends early waits. 0 means 1; a negative value is ErrInvalid.
+	// Concurrent is the number of requests of one connection that may be in progress at once. Their answers are still sent in the order of
+	// the requests; an answer that is complete before an older one waits. 0 means 1; a negative value is ErrInvalid.
 	Concurrent int
 	// Opened and Closed, if set, are the Handler's Open and Close, on the loop.
 	Opened func(c *Conn)
@@ -31,7 +31,7 @@ type Dispatcher struct {
 	// OnHighWater and OnLowWater, if set, are the MarkHandler's HighWater and LowWater, on the loop.
 	OnHighWater, OnLowWater func(c *Conn)
 
-	warned uint32 // 1 after the warning that the Dispatcher is hidden; atomic
+	warned uint32 // 1 after the warning of warnIfHidden; atomic
 }
 
 // Dispatch makes a Handler that cuts the stream with split and has fn answer each message on a worker. A message may be
@@ -69,8 +69,8 @@ func (d *Dispatcher) Open(c *Conn) {
 	}
 }
 
-// warnIfHidden logs a warning, once, if the connection's handler calls d and has no Unwrap that returns it: then the framing's limit,
-// Malformed, the last message and the marks have no effect.
+// warnIfHidden logs a warning, once, if the connection's handler calls d but FindHandler does not find d, because a method Unwrap is
+// missing: then the framing's limit, Malformed, LastData, OnEOF and the functions of the water marks have no effect.
 func (d *Dispatcher) warnIfHidden(c *Conn) {
 	if _, ok := FindHandler[RequestHandler](c.Handler()); ok || atomic.SwapUint32(&d.warned, 1) != 0 {
 		return
@@ -89,7 +89,7 @@ func (d *Dispatcher) Close(c *Conn, reason error) {
 func (d *Dispatcher) Data(c *Conn, p []byte) (int, error) {
 	n, final, err := d.dispatch(c, p, false)
 	if err == nil && final {
-		_ = c.Close() // an error says that it is closed already
+		_ = c.Close() // fails if it is closed already
 	}
 	return n, err
 }
@@ -100,15 +100,15 @@ func (d *Dispatcher) LastData(c *Conn, p []byte) (int, error) {
 	return n, err
 }
 
-// dispatch finds the first message of p and hands it over. It returns the result of Data, and whether the framing has ended the stream.
+// dispatch finds the first message of p and hands it over. It returns the results of Data, and whether the framing has ended the stream.
 func (d *Dispatcher) dispatch(c *Conn, p []byte, atEOF bool) (n int, final bool, err error) {
 	x := c.Executor()
 	found, err := d.Framing.Next(p, x.Cursor(), atEOF)
 	if err == nil && (found.Advance < 0 || found.Advance > len(p)) {
-		err = fmt.Errorf("%w: Framing took %d of %d bytes", ErrHandler, found.Advance, len(p))
+		err = fmt.Errorf("%w: Framing.Next advanced by %d of %d bytes", ErrHandler, found.Advance, len(p))
 	}
 	switch {
-	case err != nil && x.Pending() > 0: // the answers to the messages before it are sent first; then it is found again
+	case err != nil && x.Pending() > 0: // the earlier messages are answered first; then Next returns the error again
 		x.SetCursor(0)
 		x.Hold(0)
 		return 0, false, nil
@@ -136,7 +136,7 @@ func (d *Dispatcher) EOF(c *Conn) {
 		d.OnEOF(c)
 		return
 	}
-	_ = c.CloseWithError(io.EOF) // an error says that it is closed already
+	_ = c.CloseWithError(io.EOF) // fails if it is closed already
 }
 
 // HighWater calls OnHighWater. Loop only.

@@ -1,5 +1,5 @@
-// Package server is for servers that hold many connections on little memory and whose handlers may block. Event loops do the work of
-// the network, workers run functions that block, answers are sent in the order of their requests, and everything has a limit.
+// Package server provides servers that hold many connections in little memory and whose handlers may block. Event loops do the network I/O,
+// workers run functions that block, answers are sent in the order of their requests, and the use of each resource is limited.
 //
 // # The model
 //
@@ -11,8 +11,8 @@
 //   - [Dispatch] makes a Handler that cuts the stream into messages and has a function answer each message on a worker, where it may
 //     block, by writing to a [Reply].
 //
-// [Conn.SetHandler] changes from one to the other, or to another framing, at any time. With an [Executor] other handlers can pass requests
-// to the workers as those of Dispatch do.
+// [Conn.SetHandler] changes the handler of a connection at any time, for example to one with another framing. With an [Executor], any
+// Handler can pass requests to the workers, as the one of Dispatch does.
 //
 //	           kernel         one goroutine per loop                      worker goroutines
 //	socket ──> event.Loop ──> Conn reads ──> framing ──> workers' queue ──> function of Dispatch
@@ -29,9 +29,9 @@
 // in a callback." No lock of this package is held while a callback runs. A call that would wait for the loop on which it is made
 // returns [event.ErrOnLoop].
 //
-// The goroutines of a server are one for each loop, one for each worker, and, while they are needed, one for each TLS handshake that
-// runs, for each name that is looked up, for each file that cannot be sent by the kernel, and for each listener without a descriptor.
-// With [Server.UseLoops] the loops run on goroutines of the program.
+// The goroutines of a server are one for each loop, one for each worker, and, while they are needed, one for each TLS handshake that runs,
+// for each name that is looked up, for each file that the kernel cannot send, and for each listener without a descriptor. With
+// [Server.UseLoops] the loops run on goroutines of the program.
 //
 // # The order of a turn
 //
@@ -39,12 +39,13 @@
 //
 //  1. waits for descriptors that are ready, for timers, and for connections that other goroutines have queued;
 //  2. accepts connections, up to AcceptBudget for each listener;
-//  3. reads each connection that is ready, once and at most 64 KB, gives the bytes to its handler, and writes the output that the handler
+//  3. reads at most 64 KB from each connection that is ready, gives the bytes to its handler, and writes the output that the handler
 //     has made, with one system call;
 //  4. writes the output of connections that other goroutines have queued, and carries out commands such as Close;
 //  5. passes the requests that it has found to the workers, together.
 //
-// Work that exceeds a budget is done in a later turn, after that of the other connections. See package event for the order of callbacks.
+// Work that exceeds a budget is done in a later turn, after the work for the other connections. See package event for the order of
+// callbacks.
 //
 // # The life of a connection
 //
@@ -81,54 +82,55 @@
 //	  └─────> accepted ──> given to the kernel
 //	                  └──> failed with a reason: the connection was closed before
 //
-// There is no third outcome. A caller that asks for it is notified of the outcome once, on the connection's loop: see
-// [Conn.WriteNotify], [Conn.WriteOwned], [Conn.SendFile], the methods of Reply with these names, [Reply.Notify] and [Broadcast]. That the
-// kernel has the bytes does not mean that the peer has read them.
+// There is no other outcome. A caller can be notified of it, once, on the connection's loop: see [Conn.WriteNotify], [Conn.WriteOwned],
+// [Conn.SendFile], the methods of Reply with these names, [Reply.Notify] and [Broadcast]. Bytes that the kernel has taken may not have
+// reached the peer yet.
 //
 // # Order
 //
-// A write appends to the output of its connection under the connection's lock, so there is one order of the writes of all
-// goroutines, in which Close has its place, too. The requests of a connection are handled one at a time and answered in their order. With
-// [Dispatcher.Concurrent] several are handled at a time and still answered in order. While a worker has the request of a connection, Data
-// is not called. The bytes of a Reply, its files and owned slices included, are sent without a gap up to [Reply.Flush] or the end of its
-// function; other writes are sent before or after them. A Reply that is used after its function has returned fails with [ErrReplyEnded].
+// A write appends to the output of its connection under the connection's lock, so the writes of all goroutines and Close have one order.
+// The requests of a connection are handled one at a time and answered in their order. With [Dispatcher.Concurrent] several are handled at a
+// time and still answered in order. While a worker has the request of a connection, Data is not called. The bytes of a Reply, its files and
+// owned slices included, are sent without other output in between, up to [Reply.Flush] or the end of its function. A Reply that is used
+// after its function has returned fails with [ErrReplyEnded].
 //
 // # Limits
 //
-// The fields of [Server] limit the memory that is held for a connection in both directions (MaxInput, MaxOutput, HighWater), what the server holds
-// in total (MaxBuffered), the connections (MaxConns), the requests that wait (Queue) and the TLS handshakes that run (MaxHandshakes).
-// Each limit is on by default. Bytes count from when they are accepted until the kernel has them or the handler has consumed them.
-// MaxBuffered counts the memory that they occupy, parts of TLS records and of PROXY headers included. The files that wait to be sent may
-// use a quarter of the process's descriptors, besides one for each connection.
+// The fields of [Server] limit the memory that is held for a connection in both directions (MaxInput, MaxOutput, HighWater), what the
+// server holds in total (MaxBuffered), the connections (MaxConns), the requests that wait (Queue) and the TLS handshakes that run
+// (MaxHandshakes). Each limit is on by default. Bytes count from their acceptance until the kernel has taken them or the handler has
+// consumed them. MaxBuffered counts the memory that they occupy, including parts of TLS records and of PROXY headers. Files that wait to be
+// sent may use a quarter of the process's descriptors, in addition to one for each connection.
 //
-// At a limit the server stops reading, or refuses with an error, or lets a worker wait. It discards nothing that it has accepted. The
-// server does not read from a connection whose peer does not read. A reply that is being written may exceed MaxOutput by 16 KB, which it
-// gathers before the connection accepts it. A reply larger than MaxOutput for a peer that does not read occupies its worker until
-// WriteTimeout; a server with such replies needs a short one.
+// At a limit the server stops reading, returns an error, or makes a worker wait. It discards nothing that it has accepted. The server does
+// not read from a connection whose peer does not read. A reply may exceed MaxOutput by the 16 KB that are gathered before they become
+// output of the connection. A reply larger than MaxOutput for a peer that does not read occupies its worker until WriteTimeout; a server
+// with such replies needs a short one.
 //
 // # Deadlines
 //
 // The deadlines are IdleTimeout, ReadTimeout, FirstRequestTimeout, WriteTimeout, CloseTimeout, DrainTimeout and HandshakeTimeout of Server,
-// and [DialConfig.Timeout]. They are independent of each other; the first that ends closes the connection. While requests are in progress,
-// IdleTimeout and CloseTimeout do not count, ReadTimeout counts for a request that is being read meanwhile, and WriteTimeout always counts.
-// [Conn.SetTimeouts] changes them for a connection.
+// and [DialConfig.Timeout]. They are independent of each other; the first one that passes closes the connection. While requests are in
+// progress, IdleTimeout and CloseTimeout do not count, ReadTimeout counts for a request that is being read meanwhile, and WriteTimeout
+// always counts. [Conn.SetTimeouts] changes them for a connection.
 //
-// A server ends a connection only because of a deadline; more than MaxInput bytes that the handler does not consume; MaxBuffered; MaxConns; a
-// stream that is invalid for its framing, TLS or the PROXY protocol; FullCloseConn; a panic; a loop that the program closes; Shutdown; or
-// because the program asks for it.
+// Apart from the end that the peer or the program has requested, and from errors of the system, a server ends a connection only because of
+// a deadline; more than MaxInput bytes that the handler does not consume; MaxBuffered; MaxConns; a stream that is invalid for its framing,
+// TLS or the PROXY protocol; FullCloseConn; a panic; a loop that the program closes; or Shutdown.
 //
 // # Errors
 //
 // An error names the operation and the value, and wraps one of the errors of this package, or that of the system or of package net, for
-// errors.Is and errors.As. Wrong arguments and fields are [ErrInvalid]. The errors of what is closed match [net.ErrClosed]. Those of deadlines
-// are a net.Error whose Timeout method returns true, and match [os.ErrDeadlineExceeded].
+// errors.Is and errors.As. Errors of wrong arguments and fields match [ErrInvalid]. Errors of closed connections, servers, loops and
+// listeners match [net.ErrClosed]. Errors of deadlines are a net.Error whose Timeout method returns true, and match
+// [os.ErrDeadlineExceeded].
 //
 // # Workers
 //
-// A worker takes one request at a time, with up to 64 that follow it on the same connection as long as the handler does not change. A
+// A worker answers up to 64 requests of one connection in succession, one at a time, as long as the connection's handler does not change. A
 // request that waits needs no goroutine, and it does not wait behind a handler that blocks while a worker is idle. [Reply.Context] ends
-// with the connection; a handler that waits for something should also wait for its end, because the connection counts for MaxConns
-// until the handler has returned.
+// with the connection. A handler that waits should also watch this context, because the connection counts towards MaxConns until the
+// handler has returned.
 //
 // # Datagrams
 //
@@ -146,12 +148,12 @@
 //
 // # Panics
 //
-// A callback that panics ends the program, unless OnPanic is set. In that case, and when a callback calls runtime.Goexit, the
-// connection that the callback was called for is aborted with [ErrPanic], and the loop goes on. Handlers of datagrams, and timers and posts
-// that the program adds to a loop, belong to no connection.
+// A callback that panics ends the program, unless OnPanic is set. With OnPanic, and when a callback calls runtime.Goexit, the connection of
+// the callback is aborted with [ErrPanic], and the loop continues. Handlers of datagrams, and timers and posts that the program adds to a
+// loop, belong to no connection.
 //
 // # Descriptors
 //
-// When the process has no descriptor left, a listener uses a reserve descriptor to refuse one client with BusyText, pauses, and goes on.
-// [Stats] counts the pauses.
+// When the process has no descriptor left, a listener uses a reserve descriptor to refuse one client with BusyText, and pauses before it
+// accepts again. [Stats] counts the pauses.
 package server

@@ -7,17 +7,17 @@ import (
 	"os"
 )
 
-// The errors of this package. Test for them with errors.Is: returned errors add the operation and the value. Those that are described as the
-// reason of a connection are what Handler.Close is called with.
+// The errors of this package. Test for them with errors.Is: returned errors add the operation and the value. An error that is described as
+// the reason of a connection is passed to Handler.Close.
 var (
 	// ErrInvalid reports a wrong argument or field of a configuration. The text names it and its value.
 	ErrInvalid = errors.New("server: invalid argument or configuration")
-	// ErrNotStarted reports that the server has no loops yet: Start has to be called first.
+	// ErrNotStarted reports that Start has to be called first.
 	ErrNotStarted = errors.New("server: not started")
-	// ErrUnsupported reports that the system, or this kind of connection or listener, cannot do what was asked.
+	// ErrUnsupported reports that the system, or this kind of connection or listener, does not support the operation.
 	ErrUnsupported = errors.New("server: not supported")
 
-	// ErrServerClosed reports that the server is shut down or being shut down. It is the result of Serve and ListenAndServe then, and the
+	// ErrServerClosed reports that the server was shut down or is being shut down. It is the result of Serve and ListenAndServe, and the
 	// reason of the connections that the shutdown closes. It matches net.ErrClosed.
 	ErrServerClosed error = &alsoError{"server: closed", net.ErrClosed}
 	// ErrLoopClosed reports that the program has closed a loop of Server.UseLoops. It is the reason of the connections of that loop. It
@@ -32,10 +32,10 @@ var (
 	// the connection may be open.
 	ErrReplyEnded error = &alsoError{"server: reply has ended", net.ErrClosed}
 
-	// ErrFull reports that the connection or the server holds as many bytes, or the workers' queue as many datagrams, as its limit permits.
-	// Nothing was accepted.
+	// ErrFull reports that a write was refused at a limit: of a connection's output, of the server's memory or files, of the datagrams in
+	// the workers' queue, or of the kernel's buffer for datagrams. Nothing was accepted.
 	ErrFull = errors.New("server: buffer is full")
-	// ErrServerFull reports that the server holds MaxBuffered bytes. Nothing was accepted. It matches ErrFull.
+	// ErrServerFull reports that the server holds MaxBuffered bytes or more. Nothing was accepted. It matches ErrFull.
 	ErrServerFull error = &alsoError{"server: the server's buffers are full", ErrFull}
 	// ErrOverload is the reason of a connection that was closed because the workers' queue was full, with FullCloseConn, or because of
 	// MaxBuffered. At MaxConns it is the error of Dial and AddConn.
@@ -50,7 +50,7 @@ var (
 	ErrReadTimeout error = timeoutError("server: request was not complete in time")
 	// ErrWriteTimeout is the reason of a connection that WriteTimeout has closed: the peer took no output.
 	ErrWriteTimeout error = timeoutError("server: peer does not read")
-	// ErrCloseTimeout is the reason of a connection that CloseTimeout or DrainTimeout has closed while it was being closed.
+	// ErrCloseTimeout is the reason of a connection that CloseTimeout has closed: during the close the peer took no output.
 	ErrCloseTimeout error = timeoutError("server: connection was not closed in time")
 	// ErrDialTimeout is the reason of a connection that Dial did not establish within DialConfig.Timeout or the deadline of its context.
 	ErrDialTimeout error = timeoutError("server: dial timed out")
@@ -59,7 +59,7 @@ var (
 	ErrAborted = errors.New("server: connection was aborted")
 	// ErrDetached is the reason of a connection that Detach has taken out of the server.
 	ErrDetached = errors.New("server: connection was detached")
-	// ErrTooLong is the reason of a connection whose handler did not consume more than MaxInput bytes.
+	// ErrTooLong is the reason of a connection whose handler has left more than MaxInput bytes of input unconsumed.
 	ErrTooLong = errors.New("server: input is too long")
 	// ErrHandshake is the reason of a connection whose TLS handshake failed or was not complete in time.
 	ErrHandshake = errors.New("server: TLS handshake failed")
@@ -67,16 +67,16 @@ var (
 	ErrProxyHeader = errors.New("server: invalid PROXY header")
 	// ErrHandler is the reason of a connection whose handler broke its contract, for example by consuming more than it was given.
 	ErrHandler = errors.New("server: handler broke its contract")
-	// ErrPanic is the reason of a connection one of whose callbacks panicked or called runtime.Goexit. See Server.OnPanic.
+	// ErrPanic is the reason of a connection of which a callback has panicked or called runtime.Goexit. See Server.OnPanic.
 	ErrPanic = errors.New("server: handler panicked")
 
-	// ErrYield is not used for failures. A Handler's Data returns it, as a function for fs.WalkDir returns fs.SkipDir, to be given the bytes
-	// that it has not consumed in the next turn, after the other connections. It has no effect if Data has consumed nothing; then the bytes
-	// come again when there are more.
+	// ErrYield is no failure. A Handler's Data returns it, as a function of fs.WalkDir returns fs.SkipDir, so that the bytes that it has
+	// not consumed are given to it in the next turn, after the other connections. It has no effect if Data has consumed nothing; then Data
+	// is called when more bytes have arrived.
 	ErrYield = errors.New("server: handler yields")
 )
 
-// The reasons of HandshakeTimeout, which are timeouts, too.
+// The reasons of connections that HandshakeTimeout has closed. They are timeouts, too.
 var (
 	errHandshakeTimeout = fmt.Errorf("%w: %w", ErrHandshake, timeoutError("it was not complete in time"))
 	errProxyTimeout     = fmt.Errorf("%w: %w", ErrProxyHeader, timeoutError("it was not complete in time"))
@@ -105,7 +105,7 @@ var _ net.Error = timeoutError("")
 // watch their context still run.
 type ShutdownError struct {
 	Handlers int   // handlers on workers, and TLS handshakes, that had not returned
-	Loops    int   // loops held up by a callback, and loops of UseLoops that did not run; their connections are aborted when they go on
+	Loops    int   // loops blocked by a callback, and loops of UseLoops that did not run; their connections are aborted when the loops continue
 	Conns    int   // connections that were aborted
 	Cause    error // the cause of the context
 }
@@ -114,7 +114,7 @@ type ShutdownError struct {
 func (e *ShutdownError) Error() string {
 	text := fmt.Sprintf("server: shutdown: %v: %d connections aborted, %d handlers still running", e.Cause, e.Conns, e.Handlers)
 	if e.Loops > 0 {
-		text += fmt.Sprintf(", %d loops did not go on", e.Loops)
+		text += fmt.Sprintf(", %d loops still blocked", e.Loops)
 	}
 	return text
 }

@@ -6,11 +6,11 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// A RequestHandler answers requests that an [Executor] was given.
+// A RequestHandler answers requests that were handed to an [Executor].
 type RequestHandler interface {
 	// ServeRequest answers one request by writing to w, which ends when ServeRequest returns. message is valid until then and must not be
-	// kept. It may block. It is never called in a callback of the loop; it must not depend on which goroutine calls it, nor on which
-	// requests of other connections run meanwhile.
+	// kept. It may block. It is not called on a loop. It must not depend on the goroutine that calls it, or on the requests of other
+	// connections that are in progress at the same time.
 	ServeRequest(w Reply, message []byte)
 }
 
@@ -35,10 +35,9 @@ type Executor struct{ c *loopConn }
 // Executor returns the connection's Executor. Loop only.
 func (c *Conn) Executor() Executor { return Executor{c.loopPart()} }
 
-// Serve hands over a copy of message, for h to answer. Errors: ErrOverload if the server would hold more than MaxBuffered bytes;
-// ErrClosed if the connection is closed or being closed; ErrHandler if h is nil or ServeInput is under way. After an error nothing was
-// accepted, and message still belongs to the caller, as it does after success. Data should return the error, which closes the connection.
-// Loop only.
+// Serve hands over a copy of message, for h to answer. Errors: ErrOverload if the server would hold more than MaxBuffered bytes; ErrClosed
+// if the connection is closed or being closed; ErrHandler if h is nil or ServeInput is under way. After an error nothing was accepted.
+// message still belongs to the caller, with and without an error. Data should return the error, which closes the connection. Loop only.
 func (x Executor) Serve(h RequestHandler, message []byte) error {
 	c := x.c
 	if c.life.isGone() || c.life.isClosing() {
@@ -101,17 +100,17 @@ func (x Executor) Pending() int {
 	return 0
 }
 
-// Hold stops calls of Data and LastData, and reading, while more than most requests of the connection are unfinished; a negative most
-// means 0. It ends when that number is reached: call it again after each Serve. With 0, all requests that were handed over are answered
-// first. It has no effect if no more than most are unfinished. Loop only.
-func (x Executor) Hold(most int) {
-	if x.Pending() > max(most, 0) {
-		x.c.limitRequests(max(most, 0))
+// Hold stops reading, and calls of Data and LastData, while more than limit requests of the connection are pending; a negative limit means
+// 0. With 0, all requests that were handed over are answered first. Hold has no effect if no more than limit are pending, and its effect
+// ends as soon as that is so; a handler calls it again after each Serve. Loop only.
+func (x Executor) Hold(limit int) {
+	if x.Pending() > max(limit, 0) {
+		x.c.limitRequests(max(limit, 0))
 	}
 }
 
-// Cursor returns the number that SetCursor has stored with the input that Data or LastData is given: 0 for new input and for a new handler.
-// A handler uses it as the cursor of framing.Framing. Loop only.
+// Cursor returns the number that SetCursor has stored with the input that Data or LastData is given, and 0 for new input and for a new
+// handler. A handler uses it as the cursor of framing.Framing. Loop only.
 func (x Executor) Cursor() int { return x.c.loop.cursor }
 
 // SetCursor stores n with the input that the current call of Data or LastData does not consume. Loop only.

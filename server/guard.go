@@ -4,7 +4,7 @@ import (
 	"runtime/debug"
 )
 
-// guard calls fn, a function of the user, and recovers from a panic in it if OnPanic is set.
+// guard calls fn, a function of the user. If OnPanic is set, a panic in it aborts the connection.
 func (c *Conn) guard(fn func()) {
 	if c.loop.srv.cfg.OnPanic == nil {
 		fn()
@@ -14,7 +14,8 @@ func (c *Conn) guard(fn func()) {
 	fn()
 }
 
-// recoverPanic is deferred by functions that call one of the user. It recovers from a panic, calls OnPanic and ends the connection.
+// recoverPanic is deferred by functions that call a function of the user when OnPanic is set. After a panic it calls OnPanic and aborts the
+// connection.
 func (c *Conn) recoverPanic() {
 	if v := recover(); v != nil {
 		c.loop.srv.cfg.OnPanic(c, v, debug.Stack())
@@ -22,6 +23,7 @@ func (c *Conn) recoverPanic() {
 	}
 }
 
+// guard calls fn, a function of the user that belongs to no connection, or to c, which goes on after a panic. OnPanic is set.
 func (l *loop) guard(c *Conn, fn func()) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -6,33 +6,32 @@ import "fmt"
 // not block: all connections of the loop would wait. Work that blocks is passed to the workers; see Dispatch and Executor.
 //
 // A Handler may have more than these methods: those of EOFHandler, MarkHandler, LastDataHandler, LimitHandler, InputErrorHandler and
-// CheckHandler. A Handler that wraps another one has a method Unwrap() Handler that returns it: the server takes each of these
-// interfaces from the first Handler of the chain that has it. So a wrapper replaces the interfaces that it implements, and keeps all others. See
+// CheckHandler. A Handler that wraps another one has a method Unwrap() Handler that returns it: the server takes each of these interfaces
+// from the first Handler of the chain that has it. So a wrapper replaces the interfaces that it implements, and keeps the others. See
 // FindHandler.
 type Handler interface {
-	// Open is called once, before all other methods but for a Close of a connection that has never been open. The connection may be
-	// written to. Loop only.
+	// Open is called once, before the other methods. Only Close may be called without it. The connection may be written to. Loop only.
 	Open(c *Conn)
-	// Data is called with the bytes that have arrived and are not consumed yet, and returns how many of them it consumes. The
-	// rest is kept and given to Data again: at once if Data has consumed something, so that a handler may take one message at a
-	// time, else when more bytes have arrived. At most MaxInput bytes are kept. p is valid until Data returns; see Conn.ReadInto for bytes
-	// that the handler keeps.
+	// Data is called with the bytes that have arrived and are not consumed yet, and returns how many of them it consumes. The rest is kept
+	// and given to Data again: at once if Data has consumed something, so that a handler may consume one message at a time, and otherwise
+	// when more bytes have arrived. At most MaxInput bytes are kept. p is valid until Data returns; see Conn.ReadInto for bytes that the
+	// handler keeps.
 	//
 	// Data may return ErrYield to let the other connections take their turn first. Any other error closes the connection once its output is
 	// flushed, and is the reason that Close is called with. Loop only.
 	Data(c *Conn, p []byte) (n int, err error)
-	// Close is called once, after all other methods: when the connection's descriptor is closed, no request of it is in progress and no
-	// file of it is being read, or when Shutdown's context has ended and these are not waited for. It is called without Open if a
-	// connection of Dial, or of AddConn with ConnConfig.Client, ends before it is open.
+	// Close is called once, after all other methods, when the connection's descriptor is closed, no request of it is in progress and no
+	// file is being read for it. When Shutdown's context has ended, Close does not wait for requests and files. It is called without Open
+	// if a connection of Dial, or of AddConn with ConnConfig.Client, ends before it is open.
 	//
 	// The reason is nil after Conn.Close when all is flushed, io.EOF when the peer has closed and all is flushed, ErrServerClosed after a
-	// Shutdown in which all requests were answered and all output was flushed, else the error that ended the connection: an error of this
-	// package or of the system, the result of Data, or the argument of CloseWithError. Loop only.
+	// Shutdown in which all requests were answered and all output was flushed, and otherwise the error that has ended the connection: an
+	// error of this package or of the system, the result of Data, or the argument of CloseWithError. Loop only.
 	Close(c *Conn, reason error)
 }
 
-// An EOFHandler is a Handler that keeps the connection open when the peer has closed its sending half. Without EOF the connection is
-// closed then, when its requests are answered and its output is flushed.
+// An EOFHandler is a Handler that keeps the connection open after the peer has closed its sending half. Without EOF the connection is then
+// closed when its requests are answered and its output is flushed.
 type EOFHandler interface {
 	Handler
 	// EOF is called once, when all input before the end was given to Data. The connection stays open for output until the handler closes
@@ -59,7 +58,7 @@ type LastDataHandler interface {
 	LastData(c *Conn, p []byte) (n int, err error)
 }
 
-// A LimitHandler is a Handler that needs more input kept than MaxInput of the Server, as for messages that are longer.
+// A LimitHandler is a Handler whose messages may be longer than MaxInput of the Server.
 type LimitHandler interface {
 	Handler
 	// MaxInput returns the number of bytes that the handler may leave unconsumed; the larger one of this and the server's MaxInput applies.
@@ -70,19 +69,20 @@ type LimitHandler interface {
 // An InputErrorHandler is a Handler that answers invalid input.
 type InputErrorHandler interface {
 	Handler
-	// InputError is called before a connection is closed because Data or LastData has returned err, or with ErrTooLong because more than
-	// MaxInput bytes are not consumed. The handler may write a last answer. It is not called for ErrYield, ErrHandler and ErrOverload. Loop only.
+	// InputError is called before a connection is closed because Data or LastData has returned err, or, with ErrTooLong, because more than
+	// MaxInput bytes are not consumed. The handler may write a last answer. It is not called for ErrYield, ErrHandler and ErrOverload. Loop
+	// only.
 	InputError(c *Conn, err error)
 }
 
-// A CheckHandler is a Handler that can be invalid. The calls that give it to a server or a connection fail with its error.
+// A CheckHandler is a Handler that can be invalid. The functions that it is passed to, such as Start and SetHandler, return its error.
 type CheckHandler interface {
 	Handler
 	// Check returns an error if the Handler is invalid. Any goroutine.
 	Check() error
 }
 
-// maxWrapped is the number of handlers that a chain of Unwrap may have. A longer chain is treated as endless.
+// maxWrapped is the number of handlers that a chain of Unwrap may have. A longer chain is invalid, since it may be a cycle.
 const maxWrapped = 100
 
 // unwrap returns the handler that h wraps, or nil.
@@ -118,7 +118,7 @@ func checkHandler(h Handler) error {
 		}
 		h = unwrap(h)
 	}
-	return fmt.Errorf("%w: Unwrap of handler %T goes on after %d handlers", ErrInvalid, h, maxWrapped)
+	return fmt.Errorf("%w: Unwrap of handler %T returns a handler after %d others", ErrInvalid, h, maxWrapped)
 }
 
 // HandlerFunc is a Handler that has only Data.

@@ -6,9 +6,8 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// input is input of a connection that its handler has not consumed. Most connections have none most of the time.
-// When requests are handed over, an input carries them to a worker: the connection's own, which comes back afterwards, or one
-// that holds a copy of one message.
+// input is the input of a connection that its handler has not consumed. Most connections have none most of the time. An input also carries
+// requests to a worker: the connection's own input, which is given back afterwards, or one that holds a copy of one message.
 //
 // It belongs to one goroutine at a time, according to state. It passes from the loop to a worker through the workers' queue, and back
 // under the connection's lock, with cmdDone.
@@ -19,17 +18,17 @@ type input struct {
 	counted    int // bytes counted in Server.buffered
 	earlyBytes int // Concurrent: bytes counted in the connection's output while the answer waits for older ones
 	state      inputState
-	request    request // while it is handed over; else zero
+	request    request // while the input is handed over; otherwise zero
 	reply      replyState
 }
 
-// request is the data of a request besides the bytes.
+// request is the part of a request that is not its bytes.
 type request struct {
 	handler RequestHandler
 	framing framing.Framing // finds the messages after first; nil if there is only first
 	first   []byte          // the message that the loop has found; nil when it was taken
 	atEOF   bool            // the stream ends after the input
-	final   bool            // the framing has ended the stream: the rest is ignored
+	final   bool            // the framing has ended the stream: the rest of the input is ignored
 }
 
 // inputState is the owner of an input.
@@ -37,9 +36,9 @@ type inputState uint8
 
 const (
 	inputWithLoop inputState = iota // the loop, or none while the input is unused
-	inputQueued                     // none: it was handed over, and waits for the end of the turn or for a worker
+	inputQueued                     // no goroutine: it was handed over, and waits for the end of the turn or for a worker
 	inputInWork                     // a worker
-	inputAnswered                   // none: Concurrent, its answer waits for older ones
+	inputAnswered                   // no goroutine: Concurrent, its answer waits for older ones
 )
 
 var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInWork: "in progress", inputAnswered: "answered"}
@@ -50,12 +49,12 @@ func (s inputState) String() string { return inputStates[s] }
 // inputNext are the states that may follow each state, as bits.
 var inputNext = [...]uint8{
 	inputWithLoop: 1 << inputQueued,
-	inputQueued:   1<<inputInWork | 1<<inputWithLoop | 1<<inputAnswered, // the latter if no worker is to have it
+	inputQueued:   1<<inputInWork | 1<<inputWithLoop | 1<<inputAnswered, // the latter two without a worker: it is refused, or the connections are aborted
 	inputInWork:   1<<inputWithLoop | 1<<inputAnswered,
 	inputAnswered: 1 << inputWithLoop,
 }
 
-// become changes the state. By the goroutine that owns the input.
+// become changes the state. The goroutine that owns the input calls it.
 func (in *input) become(next inputState) {
 	if inputNext[in.state]&(1<<next) == 0 {
 		panic("server: input: from " + in.state.String() + " to " + next.String())
@@ -68,6 +67,7 @@ var inputs = sync.Pool{New: func() any { return new(input) }}
 // maxKept limits the buffer that an input in the pool keeps.
 const maxKept = 16 << 10
 
+// newInput makes an unused input the connection's.
 func (c *loopConn) newInput() *input {
 	in := inputs.Get().(*input)
 	in.reply.c = &c.Conn
@@ -75,6 +75,7 @@ func (c *loopConn) newInput() *input {
 	return in
 }
 
+// rest returns the bytes that are not consumed.
 func (in *input) rest() []byte { return in.buf[in.pos:] }
 
 // inputOverhead is the memory of an input besides its bytes.
@@ -83,7 +84,7 @@ const inputOverhead = 384
 // memory returns the memory of the input, without its reply.
 func (in *input) memory() int { return cap(in.buf) + inputOverhead }
 
-// dropInput releases the input.
+// dropInput discards the input that is not consumed.
 func (c *loopConn) dropInput() {
 	in := c.in
 	if in == nil {
@@ -95,7 +96,7 @@ func (c *loopConn) dropInput() {
 	in.recycle()
 }
 
-// recycle puts the input into the pool, for another connection.
+// recycle puts the input into the pool.
 func (in *input) recycle() {
 	if cap(in.buf) > maxKept {
 		in.buf = nil

@@ -18,7 +18,7 @@ import (
 // ListenAndServe opens a listening socket and serves it until the server is shut down: it is Listen with a nil configuration, and
 // Listener.Wait. It starts the server if it has not been started. The networks are those of Listen.
 //
-// The error is never nil: ErrServerClosed after Shutdown or Close of the server, whose outcome those return; ErrListenerClosed after
+// The error is never nil: ErrServerClosed after Shutdown or Close of the server, which return its outcome; ErrListenerClosed after
 // Listener.Close; otherwise the error of Listen or of Listener.Wait. May block; not in a callback.
 func (s *Server) ListenAndServe(network, address string) error {
 	if err := s.offLoops(); err != nil { // before there is a listener
@@ -56,9 +56,9 @@ func (s *Server) Serve(l net.Listener) error {
 	return ln.serve()
 }
 
-// Listen opens a listening socket and begins to accept connections from it. It starts the server if it has not been started. The
-// networks are "tcp", "tcp4", "tcp6" and "unix"; the form of the address is that of net.Listen. cfg says how the connections are
-// served; nil means as the server's fields say. cfg is copied and not written to.
+// Listen opens a listening socket and begins to accept connections from it. It starts the server if it has not been started. The networks
+// are "tcp", "tcp4", "tcp6" and "unix"; the form of the address is that of net.Listen. cfg says how the connections are served; with nil,
+// the fields of the Server apply. cfg is copied and not written to.
 //
 // ctx bounds the lookup of a name in the address. When Listen has returned, the end of ctx has no effect on the listener.
 //
@@ -79,7 +79,7 @@ func (s *Server) Listen(ctx context.Context, network, address string, cfg *Liste
 // errNilContext is the error of calls whose context is nil.
 var errNilContext = fmt.Errorf("%w: context is nil", ErrInvalid)
 
-// isNil reports whether an interface has no value, or a pointer that is nil.
+// isNil reports whether v is nil or a nil pointer.
 func isNil(v any) bool {
 	if v == nil {
 		return true
@@ -88,8 +88,8 @@ func isNil(v any) bool {
 	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
-// usable returns an error if a call with this context cannot begin.
-func usable(ctx context.Context) error {
+// checkContext returns an error if ctx is nil or has ended.
+func checkContext(ctx context.Context) error {
 	if ctx == nil {
 		return errNilContext
 	}
@@ -99,7 +99,7 @@ func usable(ctx context.Context) error {
 	return nil
 }
 
-// openError returns the error of a call that opens a socket, as ErrInvalid if an option of Socket or the form of the address is its
+// openError returns err, the error of opening a socket. It wraps ErrInvalid if an option of Socket or the form of the address is the
 // reason.
 func openError(err error) error {
 	var form *net.AddrError
@@ -123,7 +123,7 @@ func (s *Server) listen(ctx context.Context, network, address string, cfg Listen
 	if err := cfg.check(network); err != nil {
 		return nil, err
 	}
-	if err := usable(ctx); err != nil {
+	if err := checkContext(ctx); err != nil {
 		return nil, err
 	}
 	options := *s.cfg.socket()
@@ -158,14 +158,14 @@ func (s *Server) listen(ctx context.Context, network, address string, cfg Listen
 	return ln, nil
 }
 
-// AddListener begins to accept connections from l, which is open already. It starts the server if it has not been started. After
-// success l belongs to the server, which closes it; after an error l still belongs to the caller. cfg says how the connections are
-// served; nil means as the server's fields say. cfg is copied and not written to; Mode must be 0.
+// AddListener begins to accept connections from l, which is open already. It starts the server if it has not been started. After success l
+// belongs to the server, which closes it; after an error l still belongs to the caller. cfg says how the connections are served; with nil,
+// the fields of the Server apply. cfg is copied and not written to; Mode must be 0.
 //
-// If l has a descriptor, as the listeners of package net have, a loop accepts from a duplicate of it. l.Close does not end that;
+// If l has a descriptor, as the listeners of package net have, a loop accepts from a duplicate of it. l.Close does not stop that;
 // Listener.Close does. For any other listener, Accept is called on a goroutine. If it fails with a temporary error, for example because
-// descriptors are short, the error is logged and Accept is called again after a pause; any other error ends the listener, and Wait
-// returns it. Each accepted connection must have a descriptor (a method SyscallConn). If the first one has none, the listener ends with
+// descriptors are short, the error is logged and Accept is called again after a pause; any other error ends the listener, and Wait returns
+// it. Each accepted connection must have a descriptor (a method SyscallConn). If the first one has none, the listener ends with
 // ErrUnsupported; later ones are closed.
 //
 // Errors: ErrInvalid; ErrUnsupported, also for a listener of package tls (set ListenerConfig.TLS and pass the listener beneath it);
@@ -211,7 +211,7 @@ func (s *Server) addListener(l net.Listener, cfg ListenerConfig) (*Listener, err
 		err = sock.CheckStream(fd)
 		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrUnsupported, err)
-		} else { // connections inherit the options of the listener, on systems where they do
+		} else { // on most systems, accepted connections inherit the options of the listener
 			err = s.cfg.socket().ApplyConn(l.Addr().Network(), fd)
 		}
 		if err != nil {
@@ -236,7 +236,7 @@ func (s *Server) checkServes(h Handler) error {
 	return checkHandler(h)
 }
 
-// register adds a listener to the server and its descriptors to their loops. If it fails, it closes the descriptors.
+// register adds a listener to the server, and its descriptors to their loops. If it fails, it closes the descriptors.
 func (s *Server) register(ln *Listener) error {
 	s.mu.Lock()
 	err := s.runningLocked()
@@ -249,7 +249,7 @@ func (s *Server) register(ln *Listener) error {
 	for _, a := range ln.accepts { // under mu, so that Shutdown finds either no listener or one with its events
 		if err == nil {
 			if err = a.loop.ev.InitEvent(&a.e, a.fd, event.Read|event.Persist, a.accept); err == nil {
-				a.known = true
+				a.hasEvent = true
 				err = a.e.Add(event.NoTimeout)
 			}
 			err = a.loop.closedError(err)
@@ -271,10 +271,12 @@ func unknownNetwork(network string) error {
 	return fmt.Errorf("%w: network %q is none of tcp, tcp4, tcp6 and unix", ErrInvalid, network)
 }
 
+// isDatagram reports whether ListenPacket supports the network.
 func isDatagram(network string) bool {
 	return network == "udp" || network == "udp4" || network == "udp6"
 }
 
+// isStream reports whether Listen and Dial support the network.
 func isStream(network string) bool {
 	return network == "tcp" || network == "tcp4" || network == "tcp6" || network == "unix"
 }

@@ -15,7 +15,7 @@ const (
 	maxBackoff = time.Second
 )
 
-// accept accepts as many connections as the turn's budget permits; the kernel reports the rest again.
+// accept accepts as many connections as AcceptBudget permits. The kernel reports the rest again.
 func (a *acceptor) accept(*event.Event, event.Flags) {
 	for range a.loop.srv.cfg.AcceptBudget {
 		if a.closed || !a.acceptOne() {
@@ -35,7 +35,7 @@ func (a *acceptor) acceptOne() bool {
 		return true
 	case wouldBlock(err):
 		a.earlier = false
-		a.backoff = 0 // only now, so that a shortage is logged once although some accepts succeed
+		a.backoff = 0 // not after each success, so that a shortage is logged once although some accepts succeed
 		return false
 	case isClientGone(err):
 		s.totals.acceptErrors.Add(1)
@@ -49,14 +49,14 @@ func (a *acceptor) acceptOne() bool {
 	return false
 }
 
-// maxBacklog limits the connections that finish accepts, so that a flood of new clients cannot prevent the end of a listener. It is several
-// times the longest queue that Linux keeps by default.
+// maxBacklog limits the connections that finish accepts, so that many new clients cannot prevent the end of a listener. It is several times
+// the longest queue that Linux keeps by default.
 const maxBacklog = 1 << 16
 
-// finish accepts the connections that the kernel has already established, since closing the descriptor resets them, and closes it.
-// Between the last accept and the close the kernel may establish one more.
+// finish accepts the connections that the kernel has already established, since closing the descriptor would reset them, and closes the
+// descriptor. The kernel may establish more between the last accept and the close.
 func (a *acceptor) finish() {
-	for ; a.known && a.finished < maxBacklog && !a.closed && a.loop.srv.baseCtx.Err() == nil; a.finished++ {
+	for ; a.hasEvent && a.finished < maxBacklog && !a.closed && a.loop.srv.baseCtx.Err() == nil; a.finished++ {
 		if !a.acceptOne() {
 			break
 		}
@@ -64,7 +64,7 @@ func (a *acceptor) finish() {
 	a.close()
 }
 
-// isClientGone reports whether an accept has failed because the client has disconnected, or because a filter of the system refuses it.
+// isClientGone reports whether an accept has failed because the client has disconnected, or because a firewall rule has refused it.
 func isClientGone(err error) bool {
 	return errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EPROTO) || errors.Is(err, unix.EPERM)
 }
@@ -72,12 +72,12 @@ func isClientGone(err error) bool {
 // admitConn makes an accepted descriptor a connection, or refuses it.
 func (s *Server) admitConn(a *acceptor, fd int, peer sock.Peer) {
 	if !s.enterConn(false) {
-		a.loop.refuse(fd, a.ln.begins, nil)
+		a.loop.refuse(fd, a.ln.setup, nil)
 		return
 	}
 	if network := a.ln.addr.Network(); a.perConn || a.earlier || s.cfg.socket().PerConn(network) {
 		if err := s.cfg.socket().ApplyConn(network, fd); err != nil {
-			s.cfg.Logger.Warn("server: options of an accepted connection", "addr", a.ln.addr.String(), "err", err)
+			s.cfg.Logger.Warn("server: set options of an accepted connection", "addr", a.ln.addr.String(), "err", err)
 		}
 	}
 	if !a.balance || len(s.loops) == 1 {
@@ -118,16 +118,16 @@ func (a *acceptor) handToLoop(l *loop, fd int, peer sock.Peer) {
 	}
 }
 
-// abandon closes the descriptor of a connection that could not begin because its loop is closed.
+// abandon closes the descriptor of an accepted connection that could not begin because its loop is closed.
 func (s *Server) abandon(fd int) {
 	s.leaveConn(false)
 	_ = s.calls.Close(fd)
 }
 
-// newConn makes a connection with a descriptor. If the loop is closed, it closes the descriptor and returns nil.
+// newConn makes a connection of the accepted descriptor fd. If the loop is closed, it closes fd and returns nil.
 func (a *acceptor) newConn(l *loop, fd int, peer sock.Peer) *loopConn {
 	s := l.srv
-	c, err := s.newConn(l, fd, peer, a.ln.handler, a.ln.begins)
+	c, err := s.newConn(l, fd, peer, a.ln.handler, a.ln.setup)
 	if err != nil {
 		s.abandon(fd)
 		return nil
@@ -143,7 +143,7 @@ func (s *Server) pick(peer sock.Peer) *loop {
 		if i := s.callPickLoop(peer); i >= 0 && i < n {
 			return s.loops[i]
 		}
-		s.cfg.Logger.Error("server: PickLoop returned no loop's number", "loops", n)
+		s.cfg.Logger.Error("server: PickLoop returned an invalid number of a loop", "loops", n)
 	case s.cfg.Balance == BalanceLeastConns:
 		least := s.listenerLoop()
 		for _, l := range s.loops {
@@ -174,7 +174,7 @@ func (s *Server) callPickLoop(peer sock.Peer) int {
 func (a *acceptor) pause(err error) {
 	s := a.loop.srv
 	a.backoff = min(maxBackoff, max(minBackoff, 2*a.backoff))
-	if a.backoff == minBackoff { // once in a shortage
+	if a.backoff == minBackoff { // once for each shortage
 		s.cfg.Logger.Warn("server: accept", "addr", a.ln.addr.String(), "err", err)
 	}
 	s.totals.pauses.Add(1)
@@ -193,7 +193,7 @@ func (a *acceptor) resume() {
 	if a.closed {
 		return
 	}
-	if err := a.e.Add(event.NoTimeout); err != nil { // for example because memory is short
+	if err := a.e.Add(event.NoTimeout); err != nil { // for example because the system has no memory
 		a.pause(err)
 	}
 }
@@ -207,7 +207,7 @@ func (a *acceptor) close() {
 	if a.retry != nil {
 		_ = a.retry.Del()
 	}
-	if a.known {
+	if a.hasEvent {
 		_ = a.e.Del() // the loop may be closed, or the event never added
 	}
 	if err := unix.Close(a.fd); err != nil {

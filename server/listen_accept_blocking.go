@@ -15,10 +15,10 @@ import (
 // A blockingAccept is the state of the goroutine that accepts from a listener without a descriptor. Only that goroutine uses it.
 type blockingAccept struct {
 	ln        *Listener
-	took      bool          // a connection was taken
+	took      bool          // a connection was added to the server
 	backoff   time.Duration // the last pause; 0 after a success
-	hasLogged bool          // a failure was logged,
-	logged    time.Duration // the last one then
+	hasLogged bool          // a failure was logged
+	logged    time.Duration // the time of the last failure that was logged
 }
 
 // errAcceptExit is the result of Wait when a method of the listener, or of its connections, has called runtime.Goexit.
@@ -59,7 +59,7 @@ func (b *blockingAccept) run() {
 	}
 }
 
-// take gives nc to the server, or refuses it as a connection of any other listener. An error ends the listener.
+// take adds nc to the server, or refuses it at MaxConns. An error ends the listener.
 func (b *blockingAccept) take(nc net.Conn) error {
 	ln, s := b.ln, b.ln.srv
 	err := s.applySocket(nc)
@@ -71,13 +71,13 @@ func (b *blockingAccept) take(nc net.Conn) error {
 		return nil
 	}
 	if errors.Is(err, ErrOverload) {
-		s.refuseConn(nc, b.ln.begins)
+		s.refuseConn(nc, b.ln.setup)
 		return nil
 	}
 	_ = nc.Close() // the first error is returned
 	switch {
-	case errors.Is(err, ErrServerClosed): // the listener is closed next
-	case errors.Is(err, ErrLoopClosed): // and there is no other loop
+	case errors.Is(err, ErrServerClosed): // the shutdown closes the listener
+	case errors.Is(err, ErrLoopClosed): // all loops are closed
 		return fmt.Errorf("accept from %v: %w", ln.addr, err)
 	case errors.Is(err, ErrUnsupported) && !b.took:
 		return fmt.Errorf("accept from %v: %w", ln.addr, err)
@@ -90,7 +90,7 @@ func (b *blockingAccept) take(nc net.Conn) error {
 	return nil
 }
 
-// pause waits after a failure that may pass, longer each time, and reports whether the listener is still open.
+// pause waits after a temporary failure, longer each time, and reports whether the listener is still open.
 func (b *blockingAccept) pause(message string, err error) bool {
 	s := b.ln.srv
 	s.totals.acceptErrors.Add(1)
@@ -109,7 +109,7 @@ func (b *blockingAccept) pause(message string, err error) bool {
 	}
 }
 
-// log logs a failure, at most one in a second, because clients can cause failures.
+// log logs a failure, at most one per second, because clients can cause failures.
 func (b *blockingAccept) log(message string, err error) {
 	if now := b.ln.srv.cfg.clock().Now(); !b.hasLogged || now-b.logged >= time.Second {
 		b.hasLogged, b.logged = true, now
@@ -137,7 +137,7 @@ func isShortage(err error) bool {
 }
 
 // refuseConn sends BusyText on a connection of package net, and closes it.
-func (s *Server) refuseConn(nc net.Conn, begins start) {
+func (s *Server) refuseConn(nc net.Conn, setup connSetup) {
 	fd := -1
 	if sc, ok := nc.(syscall.Conn); ok {
 		if dup, err := sock.DupConn(sc); err == nil {
@@ -150,13 +150,14 @@ func (s *Server) refuseConn(nc net.Conn, begins start) {
 		return
 	}
 	l := s.nextLoop()
-	if l.ev.Post(func() { l.refuse(fd, begins, nil) }) != nil { // the loop is closed, or has no room
+	if l.ev.Post(func() { l.refuse(fd, setup, nil) }) != nil { // the loop is closed, or has no room
 		_ = s.calls.Close(fd)
 		s.totals.refused.Add(1)
 	}
 }
 
-// applySocket gives an accepted connection the server's options. A connection without a descriptor is refused by addConn.
+// applySocket sets the server's socket options on an accepted connection. It ignores a connection without a descriptor, which addConn
+// refuses.
 func (s *Server) applySocket(nc net.Conn) error {
 	sc, ok := nc.(syscall.Conn)
 	if !ok {

@@ -16,8 +16,7 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// ListenerConfig says how the connections of a listener are served, where that differs from the server. The zero value of each field
-// means as the server's fields say.
+// ListenerConfig says how the connections of a listener are served, where that differs from the fields of the Server.
 type ListenerConfig struct {
 	// Handler serves the connections. Nil means Server.Handler.
 	Handler Handler
@@ -30,8 +29,9 @@ type ListenerConfig struct {
 	// NoProxyProtocol makes the connections begin without a PROXY header although Server.ProxyProtocol is set. Together with ProxyProtocol
 	// it is ErrInvalid.
 	NoProxyProtocol bool
-	// Mode is the permission bits of the file of a unix socket, whatever the umask is. On Linux the file never has more permissions. 0
-	// means 0777 without the umask's bits, as in package net. With another network or with AddListener a Mode is ErrInvalid.
+	// Mode has the permission bits of the file of a unix socket. The umask does not change them. On Linux the file never has more
+	// permissions, not even for a short time. 0 means 0777 without the umask's bits, as in package net. With another network, or with
+	// AddListener, a Mode other than 0 is ErrInvalid.
 	Mode fs.FileMode
 }
 
@@ -52,21 +52,21 @@ func (cfg *ListenerConfig) check(network string) error {
 	return nil
 }
 
-// start returns the layers that the listener's connections begin with.
-func (cfg *ListenerConfig) start(s *Server) start {
-	begins := s.accepted()
+// setup returns the layers that the listener's connections begin with.
+func (cfg *ListenerConfig) setup(s *Server) connSetup {
+	setup := s.defaultSetup()
 	if cfg.TLS != nil {
-		begins.tls = cfg.TLS
+		setup.tls = cfg.TLS
 	}
 	if cfg.Plain {
-		begins.tls = nil
+		setup.tls = nil
 	}
-	begins.proxy = (begins.proxy || cfg.ProxyProtocol) && !cfg.NoProxyProtocol
-	return begins
+	setup.proxy = (setup.proxy || cfg.ProxyProtocol) && !cfg.NoProxyProtocol
+	return setup
 }
 
 // openListener opens a listening descriptor. On Linux the file of a unix socket is created with the permissions of Mode that the umask
-// allows, and is given the others afterwards.
+// permits, and is given the others afterwards.
 func (s *Server) openListener(ctx context.Context, network, address string, cfg *ListenerConfig, options *sock.Options) (int, net.Addr, error) {
 	lc := s.cfg.ListenConfig
 	if cfg.Mode != 0 && runtime.GOOS == "linux" { // bind gives the file the mode of the descriptor
@@ -90,8 +90,10 @@ func (s *Server) openListener(ctx context.Context, network, address string, cfg 
 	return fd, addr, nil
 }
 
-// accepted returns the start of the connections of a listener without options.
-func (s *Server) accepted() start { return start{proxy: s.cfg.ProxyProtocol, tls: s.cfg.TLS} }
+// defaultSetup returns the setup of the connections of a listener without options.
+func (s *Server) defaultSetup() connSetup {
+	return connSetup{proxy: s.cfg.ProxyProtocol, tls: s.cfg.TLS}
+}
 
 // hasCertificate reports whether a server's configuration has a certificate, or a function that returns one.
 func hasCertificate(config *tls.Config) bool {

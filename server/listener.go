@@ -18,38 +18,38 @@ type Listener struct {
 	srv      *Server
 	addr     net.Addr
 	handler  Handler
-	begins   start // of its connections
+	setup    connSetup // of its connections
 	accepts  []*acceptor
-	original net.Listener  // given to AddListener; closed with this
-	file     sock.File     // of a unix socket that Listen has made
-	stopping chan struct{} // closed when the listener begins to end
+	original net.Listener  // given to AddListener; closed with the Listener
+	file     sock.File     // the file of a unix socket
+	stopping chan struct{} // closed when Close, or another end of the listener, begins
 	done     chan struct{} // closed when it has ended
 	once     sync.Once
-	err      error
+	err      error // the result of Wait; set before done is closed
 
 	accepted atomic.Uint64
 }
 
 // An acceptor is a listening descriptor on a loop. Its fields belong to the loop.
 type acceptor struct {
-	ln      *Listener
-	loop    *loop
-	fd      int
-	e       event.Event
-	balance bool // connections are distributed over all loops
-	perConn bool // accepted connections do not inherit all options
-	earlier bool // the kernel's queue may hold connections from before the options were set, which did not inherit them
-	backoff time.Duration
-	retry   *event.Event
-	known   bool // e is an event of the loop
-	closed  bool
+	ln       *Listener
+	loop     *loop
+	fd       int
+	e        event.Event
+	balance  bool // connections are distributed over all loops
+	perConn  bool // accepted connections do not inherit all options
+	earlier  bool // the kernel's queue may hold connections that were established before the options were set
+	backoff  time.Duration
+	retry    *event.Event
+	hasEvent bool // e was added to the loop
+	closed   bool
 
 	finished int // connections that finish has accepted, or tried to accept
 }
 
 // newListener makes a Listener without descriptors.
 func (s *Server) newListener(cfg *ListenerConfig) *Listener {
-	return &Listener{srv: s, handler: cfg.Handler, begins: cfg.start(s), stopping: make(chan struct{}), done: make(chan struct{})}
+	return &Listener{srv: s, handler: cfg.Handler, setup: cfg.setup(s), stopping: make(chan struct{}), done: make(chan struct{})}
 }
 
 // Addr returns the address of the socket, with the port that the system has chosen if none was given. Any goroutine.
@@ -59,7 +59,7 @@ func (ln *Listener) Addr() net.Addr { return ln.addr }
 // goroutine.
 func (ln *Listener) Accepted() uint64 { return ln.accepted.Load() }
 
-// FD returns the number of the listener's descriptor, of the first one with ReusePort; -1 if the listener has none. It is meant for logs
+// FD returns the number of the listener's descriptor, of the first one with ReusePort, or -1 if the listener has none. It is meant for logs
 // and reports, as Conn.FD is. Any goroutine.
 func (ln *Listener) FD() int {
 	if len(ln.accepts) == 0 {
@@ -68,9 +68,9 @@ func (ln *Listener) FD() int {
 	return ln.accepts[0].fd
 }
 
-// Close stops accepting, after the connections that the kernel has already established. These and all other connections go on. The
-// loops close the descriptors in their next turns, and Wait waits for that; until then the address is in use. The file of a unix socket
-// that Listen has made is removed at once, unless its path refers to another file by now. Close always returns nil. Any goroutine.
+// Close stops accepting, after the connections that the kernel has already established. It closes no connection. The loops close the
+// descriptors in their next turns, and Wait waits for that; until then the address is in use. The file of a unix socket that Listen has
+// made is removed at once, unless its path refers to another file by now. Close always returns nil. Any goroutine.
 func (ln *Listener) Close() error {
 	ln.stop()
 	return nil
@@ -95,7 +95,7 @@ func (ln *Listener) Wait() error {
 	return ln.err
 }
 
-// stop closes the listener; the loops close its descriptors.
+// stop ends the listener. The loops close its descriptors.
 func (ln *Listener) stop() { ln.stopWith(nil) }
 
 // stopWith is stop with the error that Wait returns, if this is the first call.
@@ -107,7 +107,7 @@ func (ln *Listener) stopWith(reason error) {
 		s.mu.Lock()
 		delete(s.listeners, ln)
 		s.mu.Unlock()
-		ln.closeFile() // first, so that no client can connect while the queue is emptied
+		ln.closeFile() // first, so that no client can connect while the kernel's queue is emptied
 		var open atomic.Int32
 		open.Store(1)
 		closed := func() {

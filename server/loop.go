@@ -22,13 +22,13 @@ type loop struct {
 	srv     *Server
 	index   int
 	ev      *event.Loop
-	owner   *event.Owner               // runs and closes ev; nil if the program does, with UseLoops
+	owner   *event.Owner               // runs and closes ev; nil with UseLoops, where the program does
 	queue   *msgqueue.Queue[*loopConn] // connections with output or commands, each once. Any goroutine
-	count   atomic.Int32               // the number of its connections. Any goroutine
-	traffic traffic                    // the bytes and requests of its connections. Any goroutine
+	count   atomic.Int32               // its open connections. Any goroutine
+	traffic traffic                    // see Stats. Any goroutine
 
-	// tasks are functions of the server for the loop to call. They are few, so their number is not limited like that of posts: a shutdown
-	// must not depend on the posts of users. Any goroutine.
+	// tasks has functions of the server that the loop calls. They are not posts, whose number is limited: a shutdown must not depend on the
+	// posts of users. Any goroutine.
 	tasks *msgqueue.Queue[func()]
 
 	buf          []byte    // the buffer of reads, which Data is given
@@ -39,29 +39,30 @@ type loop struct {
 	gives        bool      // Data or LastData of current is being called
 	iov          [maxVectors][]byte
 	dones        []outq.Done                     // completions of writes that are to be called; see report
-	reported     int                             // the number of dones that were called
+	reported     int                             // the number of functions in dones that were called
 	outcome      error                           // the argument of dones
 	turnRequests []*input                        // requests of this turn, for endTurn
 	backlog      []*input                        // requests that wait for room in the workers' queue
-	backlogConns []*loopConn                     // the connections of backlog, one for each request: a worker may have ended a request that has left it
+	backlogConns []*loopConn                     // the connections of the requests in backlog. A worker may have ended a request that has left it
 	roomEvent    *event.Event                    // activated by the workers when their queue has room again
 	dialing      map[*loopConn]struct{}          // connections of Dial that are not connected yet
-	closedBusy   map[*loopConn]struct{}          // connections that are closed, with requests in progress or a file that is being read
+	closedBusy   map[*loopConn]struct{}          // closed connections with requests in progress or a file that is being read
 	refusals     map[*refusal]struct{}           // connections that are being refused with BusyText
-	aborting     bool                            // all connections are aborted, and new ones end at once: the context of Shutdown has ended, or the loop is being closed
-	leftConns    []*loopConn                     // when the loop has ended: the connections of queue
-	leftTasks    []func()                        // when the loop has ended: the functions of tasks
+	aborting     bool                            // new connections end at once, because the context of Shutdown has ended, or the loop is being closed
+	leftConns    []*loopConn                     // the connections in queue when the loop ended
+	leftTasks    []func()                        // the functions in tasks when the loop ended
 	watchers     []*event.Watcher                // of the end of a turn, and of the end of the loop
-	endReason    error                           // of the connections, when the loop has ended; see loop_end.go
-	ended        atomic.Bool                     // the same. Any goroutine
-	late         lateWork                        // Any goroutine
+	endReason    error                           // the reason of the connections when the loop has ended; nil before
+	ended        atomic.Bool                     // endReason was set. Any goroutine
+	late         lateWork                        // work after the end of the loop. Any goroutine
 	goneOnce     sync.Once                       // closes gone
 	gone         chan struct{}                   // closed when the loop has ended, with its connections and listeners. Any goroutine
-	callback     func(*event.Event, event.Flags) // ready, bound once
+	callback     func(*event.Event, event.Flags) // the method value ready, made once so that connections share it
 	loopAssert
 }
 
 const (
+	// maxVectors limits the slices of one writev.
 	maxVectors = 16
 	// readSize is the size of a read of a connection in a turn; the rest is read in the next turn, after the other connections.
 	readSize = 64 << 10
@@ -69,6 +70,7 @@ const (
 	writeBudget = sock.MaxRaw
 )
 
+// newLoop makes a loop, or takes the one of UseLoops, and adds the server's callbacks to it.
 func (s *Server) newLoop(index int) (*loop, error) {
 	ev, err := s.newEventLoop(index)
 	if err != nil {
@@ -98,7 +100,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 		l.owner, err = ev.Own()
 	}
 	if err != nil {
-		_ = l.discard() // the loop was not run; err is returned
+		_ = l.discard() // err is returned
 		if len(s.cfg.UseLoops) == 0 {
 			_ = ev.Close()
 		}
@@ -110,7 +112,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 // now returns the loop's time, which is read once in a turn.
 func (l *loop) now() time.Duration { return l.ev.Now() }
 
-// discard ends a loop that has not been used.
+// discard closes a loop that has not run, or removes the server from one of UseLoops.
 func (l *loop) discard() error {
 	if l.owner != nil {
 		return l.owner.Close()
@@ -127,7 +129,7 @@ func (l *loop) discard() error {
 	return nil
 }
 
-// close ends the loop for the server, waits for that, and sends the outcome to closed.
+// close closes the loop, or removes the server from one of UseLoops, waits for that, and sends the result to closed.
 func (l *loop) close(closed chan<- error) {
 	var err error
 	defer func() { // also when a function that was posted to the loop calls runtime.Goexit
@@ -141,7 +143,7 @@ func (l *loop) close(closed chan<- error) {
 	}
 }
 
-// closedError returns the error of this package for event.ErrClosed of the loop, and any other error as it is.
+// closedError wraps event.ErrClosed of the loop in ErrLoopClosed or ErrServerClosed, and returns any other error as it is.
 func (l *loop) closedError(err error) error {
 	if !errors.Is(err, event.ErrClosed) || errors.Is(err, ErrLoopClosed) || errors.Is(err, ErrServerClosed) {
 		return err

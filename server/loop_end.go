@@ -7,8 +7,8 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// A loop ends in one of three ways. The server closes a loop of its own when it is shut down. The server removes itself then from a loop of
-// UseLoops, which goes on without it. Or the program closes a loop of UseLoops while the server runs.
+// When the server is shut down, it closes its own loops, and removes itself from the loops of UseLoops, which continue without it. The
+// program may also close a loop of UseLoops while the server runs. In all these cases end is called.
 
 // detachServer removes the server from a loop of UseLoops. On the loop.
 func (l *loop) detachServer() { l.end(ErrServerClosed) }
@@ -22,8 +22,8 @@ func (l *loop) closedByOwner() {
 	}
 }
 
-// end ends the connections, listeners and sockets of the server on the loop, the first time that it is called. On the loop, or on the
-// goroutine that closes it.
+// end ends the connections, listeners and sockets of the server on the loop. Further calls do nothing. On the loop, or on the goroutine
+// that closes it.
 func (l *loop) end(reason error) {
 	if l.endReason != nil {
 		return
@@ -60,7 +60,7 @@ func (l *loop) endRest() {
 	l.runLate()
 }
 
-// runLeft carries out the tasks and commands that have not been carried out.
+// runLeft carries out the tasks and commands that were left when the loop ended.
 func (l *loop) runLeft() {
 	if l.current != nil {
 		l.abortCurrent()
@@ -79,7 +79,7 @@ func (l *loop) runLeft() {
 		c.commands, c.sched = 0, schedRunning
 		c.mu.Unlock()
 		l.setCurrent(c)
-		if commands&cmdOpen == 0 { // else it fails when it begins, because aborting is set
+		if commands&cmdOpen == 0 { // otherwise begin fails, because aborting is set
 			c.fail(l.endReason)
 		}
 		c.applyCommands(commands)

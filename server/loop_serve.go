@@ -11,7 +11,7 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 		return
 	}
 	l.setCurrent(c)
-	if what == event.Read && c.life != lifeDialing { // most of the time
+	if what == event.Read && c.life != lifeDialing { // the usual case
 		c.onReadable(what)
 	} else {
 		c.onReady(what)
@@ -19,7 +19,7 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 	l.clearCurrent()
 }
 
-// onReady handles reports of the kernel and of the timer for c.
+// onReady handles any report of the kernel or of the timer.
 func (c *loopConn) onReady(what event.Flags) {
 	if what&event.Timeout != 0 && !c.onTimeout() {
 		return
@@ -38,13 +38,14 @@ func (c *loopConn) onReady(what event.Flags) {
 	}
 }
 
-// serve is the callback of the queue: c has output or commands.
+// serve is the callback of the queue: c has output or commands. It begins and ends the loop's work on c.
 func (l *loop) serve(c *loopConn) {
 	l.setCurrent(c)
 	c.serve()
 	l.clearCurrent()
 }
 
+// serve writes the output and carries out the commands.
 func (c *loopConn) serve() {
 	c.mu.Lock()
 	commands := c.commands
@@ -85,24 +86,24 @@ func (c *loopConn) applyCommands(commands command) {
 	paused := c.isPaused()
 	c.mu.Unlock()
 	if c.life.isGone() {
-		c.leaveClosed()
+		c.finishTearDown()
 		return
 	}
 	if state == connClosed {
 		c.tearDown(reason)
 		return
 	}
-	if commands&cmdShutRead != 0 {
+	if commands&cmdCloseRead != 0 {
 		c.peerHalf = c.peerHalf.reach(peerDiscarded)
 		if !c.holds.has(holdWorker) {
 			c.dropInput()
 		}
 	}
 	if c.holds.has(holdPause) && !paused {
-		c.deadlines.restart(readDeadline, c.loop.now()) // the peer could not go on while reading was paused
+		c.deadlines.restart(readDeadline, c.loop.now()) // the server did not read while reading was paused
 	}
 	c.holds.set(holdPause, paused)
-	if state == connBroken && paused && c.timeouts().Close == event.NoTimeout { // else nothing would end it
+	if state == connBroken && paused && c.timeouts().Close == event.NoTimeout { // otherwise nothing would end it
 		c.fail(reason)
 		return
 	}
@@ -135,10 +136,10 @@ func (c *loopConn) advance() {
 		c.decrypt()
 		return
 	case c.draining.isDraining() && c.life.takesInput() && c.mayRead() && !c.handshake().isUnderWay():
-		c.read() // requests before the shutdown are still answered; later input is not read, since a busy client would delay the shutdown
+		c.read() // requests that arrived before the shutdown are answered; later input is not read, since a busy client would delay the shutdown
 		c.holds.add(holdLastRead)
 	case c.draining.isDraining() && c.handshake().isUnderWay() && c.mayRead() && !c.handshake().isBegun():
-		c.read() // a whole ClientHello is still answered
+		c.read() // a ClientHello that has arrived completely is still answered
 	}
 	if c.life.isGone() {
 		return
@@ -146,8 +147,8 @@ func (c *loopConn) advance() {
 	c.flush()
 }
 
-// endTurn hands the requests of a turn to the workers at its end. If a callback has cut the turn short by runtime.Goexit, it is called
-// before the next turn.
+// endTurn is called at the end of each turn, and hands the requests of the turn to the workers. If a callback has ended the turn early by
+// runtime.Goexit, endTurn is called before the next turn.
 func (l *loop) endTurn() {
 	if l.current != nil {
 		l.abortCurrent()

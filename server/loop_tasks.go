@@ -4,12 +4,12 @@ import (
 	"sync"
 )
 
-// do makes the loop call fn, in the order of the calls of do and independently of the posts of users. It reports whether fn will be called,
-// which it is not if the loop is closed. Any goroutine.
+// do makes the loop call fn, in the order of the calls of do and independently of the posts of users. It reports whether fn will be called;
+// if the loop is closed, it will not. Any goroutine.
 func (l *loop) do(fn func()) bool { return l.tasks.Push(fn) == nil }
 
-// doFully makes the loop call fn, again if a callback in it calls runtime.Goexit, and then done. fn must continue where it was cut short.
-// When the loop has ended, they are called as lateWork says. Any goroutine.
+// doFully makes the loop call fn and then done. If a callback in fn calls runtime.Goexit, fn is called again and must continue where it
+// stopped. When the loop has ended, doLate calls them. Any goroutine.
 func (l *loop) doFully(fn, done func()) {
 	var attempt func()
 	attempt = func() {
@@ -38,7 +38,7 @@ type lateWork struct {
 	waiting []func()
 }
 
-// doLate runs fn when the loop has ended, as lateWork says. Any goroutine.
+// doLate runs fn, or makes another goroutine run it, when the loop has ended; see lateWork. Any goroutine.
 func (l *loop) doLate(fn func()) {
 	w := &l.late
 	w.mu.Lock()

@@ -18,14 +18,14 @@ import (
 // workers. The zone of an IPv6 address is the number of the interface.
 type PacketHandler func(pc *PacketConn, p []byte, from netip.AddrPort)
 
-// A PacketConn is a UDP socket of a server. It has no buffers: a datagram that arrives is given to the handler, and one that is sent is given
-// to the kernel; otherwise it is discarded and counted. Datagrams that the kernel discards, because its buffer is full, are counted by
-// the kernel alone.
+// A PacketConn is a UDP socket of a server. It has no buffers: a datagram that arrives is given to the handler, and one that is sent is
+// given to the kernel. A datagram that cannot be is discarded and counted. Datagrams that the kernel discards, because its buffer is full,
+// are counted by the kernel alone.
 //
-// A socket that is bound to no particular address of this machine, as ":53", receives at all of them. On Linux its handler is
-// given a PacketConn for each of them. WriteTo of that PacketConn sends from the address that the datagram was sent to, from any goroutine
-// and at any time; Local returns that address. All these PacketConns are one socket and share Close, Stats and all other methods. On other
-// systems, and with the PacketConn that ListenPacket returns, the system chooses the address to send from.
+// A socket that is bound to a wildcard address, such as ":53", receives the datagrams for all addresses of this machine. On Linux its
+// handler is given another PacketConn for each of these addresses. WriteTo of that PacketConn sends from the address that the datagram was
+// sent to; Local returns that address. All these PacketConns are one socket and share Close, Stats and all other methods. On other systems,
+// and with the PacketConn that ListenPacket returns, the system chooses the address to send from.
 type PacketConn struct {
 	*endpoint
 	local sock.Peer // the address to send from; the zero Peer leaves it to the system
@@ -33,14 +33,14 @@ type PacketConn struct {
 
 // endpoint is the state that the PacketConns of one socket share.
 type endpoint struct {
-	main    *PacketConn // the one that ListenPacket or AddPacketConn has returned
+	main    *PacketConn // the PacketConn that ListenPacket or AddPacketConn has returned
 	srv     *Server
 	handler PacketHandler
 	addr    net.Addr
 	sockets []*packetSocket // one, or one for each loop, all with the same address
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	stopped atomic.Bool // no datagram is received any more
+	stopped atomic.Bool // no datagrams are received any more
 
 	received, sent, bytesReceived, bytesSent, full, dropped, errors atomic.Uint64
 }
@@ -56,19 +56,19 @@ type PacketStats struct {
 	Errors        uint64 // reads and other writes that failed, for example with an ICMP error about an earlier datagram
 }
 
-// PacketConfig says how the datagrams of a socket are served. The zero value of each field means as the server's fields say.
+// PacketConfig says how the datagrams of a socket are served, where that differs from the fields of the Server.
 type PacketConfig struct {
 	// Handler serves the datagrams. Nil means Server.PacketHandler.
 	Handler PacketHandler
 }
 
-// ListenPacket opens a UDP socket and serves the datagrams that it receives. It starts the server if it has not been started. The
-// networks are "udp", "udp4" and "udp6"; the form of the address is that of net.ListenPacket. cfg says how the datagrams are served; nil
-// means as the server's fields say. cfg is copied and not written to.
+// ListenPacket opens a UDP socket and serves the datagrams that it receives. It starts the server if it has not been started. The networks
+// are "udp", "udp4" and "udp6"; the form of the address is that of net.ListenPacket. cfg says how the datagrams are served; with nil, the
+// fields of the Server apply. cfg is copied and not written to.
 //
-// With Server.ReusePort each loop has a socket; otherwise the sockets of a server are distributed over its loops in turn. Of the other
-// fields of the Server these apply: Socket, ListenConfig, OnPanic (with a nil Conn), and Workers, Queue and MaxBuffered for datagrams that
-// are dispatched.
+// With Server.ReusePort each loop has a socket; otherwise the sockets of a server are distributed over its loops in turn. The following
+// other fields of the Server apply: Socket, ListenConfig, OnPanic (with a nil Conn), and, for datagrams that are dispatched, Workers, Queue
+// and MaxBuffered.
 //
 // ctx bounds the lookup of a name in the address. When ListenPacket has returned, the end of ctx has no effect on the socket.
 //
@@ -97,7 +97,7 @@ func (s *Server) listenPacket(ctx context.Context, network, address string, cfg 
 	if err != nil {
 		return nil, err
 	}
-	if err := usable(ctx); err != nil {
+	if err := checkContext(ctx); err != nil {
 		return nil, err
 	}
 	o := *s.cfg.socket()
@@ -126,9 +126,9 @@ func (s *Server) listenPacket(ctx context.Context, network, address string, cfg 
 	return pc, nil
 }
 
-// AddPacketConn serves the datagrams of nc, a UDP socket of package net or another one that has a descriptor (a method SyscallConn),
-// which may be connected. It starts the server if it has not been started. cfg says how the datagrams are served; nil means as the
-// server's fields say. cfg is copied and not written to.
+// AddPacketConn serves the datagrams of nc, a UDP socket of package net or another one that has a descriptor (a method SyscallConn), which
+// may be connected. It starts the server if it has not been started. cfg says how the datagrams are served; with nil, the fields of the
+// Server apply. cfg is copied and not written to.
 //
 // The descriptor is duplicated and nc is closed, so that the Go runtime's poller does not watch it as well. After an error nc still
 // belongs to the caller.
@@ -239,8 +239,9 @@ func (pc *PacketConn) open() error {
 	return nil
 }
 
-// Close closes the socket. Its address is free when Close returns. A call of the handler on another goroutine goes on, and datagrams that
-// were dispatched are still handled, but writes fail with ErrClosed. Errors: the system's. A second Close returns nil. Any goroutine.
+// Close closes the socket. Its address is free when Close returns. Calls of the handler on other goroutines are not interrupted, and
+// datagrams that were dispatched are still handled, but writes fail with ErrClosed. Errors: the system's. A second Close returns nil. Any
+// goroutine.
 func (pc *PacketConn) Close() error { return pc.closeWith(ErrClosed) }
 
 // closeWith is Close with the cause of the end of Context.
@@ -261,7 +262,7 @@ func (pc *PacketConn) closeWith(reason error) error {
 	return nil
 }
 
-// finish is for Shutdown: it gives the datagrams that have arrived to the handler, on the loops, ends the receiving, and calls done.
+// finish is called by Shutdown. It gives the datagrams that have arrived to the handler, on the loops, stops receiving, and calls done.
 func (pc *PacketConn) finish(done func()) {
 	var open atomic.Int32
 	open.Store(int32(len(pc.sockets)))
@@ -275,7 +276,7 @@ func (pc *PacketConn) finish(done func()) {
 	}
 }
 
-// stop ends the receiving. Answers can still be sent.
+// stop stops receiving. Answers can still be sent.
 func (pc *PacketConn) stop() {
 	pc.stopped.Store(true)
 	for _, k := range pc.sockets {
@@ -286,8 +287,8 @@ func (pc *PacketConn) stop() {
 // LocalAddr returns the address that the socket is bound to, also after Close. Any goroutine.
 func (pc *PacketConn) LocalAddr() net.Addr { return pc.addr }
 
-// Local returns the address that WriteTo sends from. If the PacketConn was given to a handler, it is the address that the datagram was
-// sent to; otherwise it is the address that the socket is bound to, and if that is no particular one, the system chooses. Any goroutine.
+// Local returns the address that WriteTo sends from. If the PacketConn was given to a handler, it is the address that the datagram was sent
+// to; otherwise it is the address that the socket is bound to, and if that is a wildcard address, the system chooses. Any goroutine.
 func (pc *PacketConn) Local() netip.AddrPort {
 	if pc.local == (sock.Peer{}) {
 		return pc.sockets[0].bound.Numbered()

@@ -12,8 +12,8 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// packetBudget limits the datagrams that a socket receives in a turn; writeBudget limits their bytes, approximately. The rest is received
-// in the next turn, after the other sockets.
+// packetBudget limits the datagrams that a socket receives in a turn, and writeBudget their bytes, approximately. The rest is received in
+// the next turn, after the other sockets.
 const packetBudget = 64
 
 // packetSocket is a descriptor of a PacketConn, on a loop.
@@ -24,7 +24,7 @@ type packetSocket struct {
 	v6   bool
 
 	bound sock.Peer                 // the address that it is bound to
-	views map[sock.Peer]*PacketConn // by local address, if it is bound to no particular one; else nil. Loop only
+	views map[sock.Peer]*PacketConn // by local address, if the socket is bound to a wildcard address; otherwise nil. Loop only
 	last  *PacketConn               // the view that was used last. Loop only
 
 	// mu is held for reading during a system call on the descriptor, which does not wait, and for writing to change state and to close the
@@ -34,12 +34,12 @@ type packetSocket struct {
 	state packetState
 
 	// Loop only.
-	failures  int // reads in succession that have brought no datagram
-	finishing int // reads of finish
+	failures  int // reads in succession that have returned no datagram
+	finishing int // reads that finish has made
 	backoff   time.Duration
 }
 
-// packetState only grows, under mu.
+// packetState is the state of a packetSocket. It only grows. Under mu.
 type packetState uint8
 
 const (
@@ -48,6 +48,7 @@ const (
 	packetClosed
 )
 
+// start adds the event to the loop.
 func (k *packetSocket) start() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -57,6 +58,7 @@ func (k *packetSocket) start() error {
 	return k.e.Add(event.NoTimeout)
 }
 
+// stop stops receiving.
 func (k *packetSocket) stop() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -80,6 +82,7 @@ func (k *packetSocket) close() error {
 // sockaddrs has buffers for the addresses of system calls, so that a call allocates none.
 var sockaddrs = sync.Pool{New: func() any { return new(sock.Sockaddrs) }}
 
+// send sends p from local to the address to. The zero Peer leaves the choice of the local address to the system.
 func (k *packetSocket) send(p []byte, local sock.Peer, to netip.AddrPort) error {
 	var sa unix.Sockaddr
 	var peer sock.Peer
@@ -105,6 +108,7 @@ func (k *packetSocket) send(p []byte, local sock.Peer, to netip.AddrPort) error 
 	return k.pc.srv.calls.SendTo(k.fd, p, sa)
 }
 
+// receive receives a datagram into p. local is the zero Peer unless the socket is bound to a wildcard address.
 func (k *packetSocket) receive(p []byte) (n int, from, local sock.Peer, err error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -118,7 +122,7 @@ func (k *packetSocket) receive(p []byte) (n int, from, local sock.Peer, err erro
 	return n, from, local, err
 }
 
-// maxViews limits the views that a socket keeps: a machine may have a whole network as its addresses.
+// maxViews limits the views that a socket keeps: the addresses of a machine may be a whole network.
 const maxViews = 1024
 
 // view returns the PacketConn for datagrams that were sent to local. On the loop.
@@ -151,8 +155,8 @@ func (k *packetSocket) ready(_ *event.Event, what event.Flags) {
 	}
 }
 
-// read receives as many datagrams as the turn's budget permits; the kernel reports the rest again. An error is about an earlier
-// datagram, and reading it removes it. An error that stays would be reported in each turn; then the socket pauses.
+// read receives as many datagrams as the turn's budget permits; the kernel reports the rest again. An error is about an earlier datagram,
+// and reading it removes it. An error that persists would be reported in each turn; then the socket pauses.
 func (k *packetSocket) read() {
 	buf, room := k.loop.buf, writeBudget
 	for i := 0; i < packetBudget && room > 0; i++ {
@@ -181,7 +185,7 @@ func (k *packetSocket) read() {
 	}
 }
 
-// maxLast limits the reads of finish, so that a flood of datagrams cannot delay the end of a socket.
+// maxLast limits the reads of finish, so that many new datagrams cannot delay the end of a socket.
 const maxLast = 64 * packetBudget
 
 // finish receives the datagrams that have arrived before a shutdown.
@@ -199,13 +203,14 @@ func (k *packetSocket) finish() {
 	}
 }
 
+// deliver counts a datagram and gives it to the handler.
 func (k *packetSocket) deliver(pc *PacketConn, p []byte, from sock.Peer) {
 	pc.received.Add(1)
 	pc.bytesReceived.Add(uint64(len(p)))
 	pc.call(pc.handler, p, from.Numbered())
 }
 
-// call calls the user's h. With OnPanic it catches a panic.
+// call calls h, a function of the user. If OnPanic is set, call recovers from a panic.
 func (pc *PacketConn) call(h PacketHandler, p []byte, from netip.AddrPort) {
 	if pc.srv.cfg.OnPanic == nil {
 		h(pc, p, from)
@@ -239,7 +244,7 @@ func (k *packetSocket) resume() {
 		err = k.e.SetConditions(event.Read)
 	}
 	k.mu.RUnlock()
-	if err != nil { // for example because memory is short: try again later
+	if err != nil { // for example because the system has no memory: try again later
 		k.pause(err)
 	}
 }

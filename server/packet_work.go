@@ -11,8 +11,8 @@ import (
 )
 
 // DispatchPackets returns a handler that calls fn for each datagram on a worker, where it may block. Several datagrams are handled at a
-// time, in no order. A datagram for which there is no room, or that arrives when the socket is closed, is discarded and counted;
-// see PacketConn.Dispatch. If fn is nil, the handler is nil, too. Any goroutine.
+// time, in no order. A datagram for which there is no room, or whose socket is closed meanwhile, is discarded and counted; see
+// PacketConn.Dispatch. If fn is nil, so is the result. Any goroutine.
 func DispatchPackets(fn PacketHandler) PacketHandler {
 	if fn == nil {
 		return nil // the call that uses the handler fails
@@ -56,7 +56,7 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 			if err == nil {
 				return nil
 			}
-			err = ofPool(err)
+			err = poolError(err)
 		}
 		j.recycle()
 		s.addBuffered(-size)
@@ -68,15 +68,15 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 	return err
 }
 
-// ofPool returns the error of this package for one of the pool.
-func ofPool(err error) error {
+// poolError returns the error of this package for an error of the pool.
+func poolError(err error) error {
 	if errors.Is(err, workpool.ErrFull) {
 		return ErrFull
 	}
 	return ErrClosed
 }
 
-// packetJob is a datagram on its way to a worker.
+// packetJob is a datagram for a worker.
 type packetJob struct {
 	pc   *PacketConn
 	fn   PacketHandler
@@ -86,7 +86,7 @@ type packetJob struct {
 
 var packetJobs = sync.Pool{New: func() any { return new(packetJob) }}
 
-// jobOverhead is the memory of a job without its bytes.
+// jobOverhead is the memory of a packetJob without its bytes, as it is counted.
 const jobOverhead = 128
 
 // memory returns the memory of the job.
@@ -107,6 +107,7 @@ func (j *packetJob) Run() {
 	j.pc.call(j.fn, j.p, j.from)
 }
 
+// recycle puts the job into the pool.
 func (j *packetJob) recycle() {
 	if cap(j.p) > maxKept {
 		j.p = nil

@@ -25,9 +25,9 @@ func (pc *PacketConn) WriteTo(p []byte, to netip.AddrPort) (int, error) {
 	return n, nil
 }
 
-// WriteFrom is WriteTo with the address of this machine to send from. The zero Addr leaves it to the system. Errors: those of WriteTo;
-// the system's if the address is not one of this machine, unix.EAFNOSUPPORT if it is of another family than the socket;
-// ErrUnsupported on systems other than Linux. Any goroutine.
+// WriteFrom is WriteTo with another address of this machine to send from. With the zero Addr, the system chooses. Errors: those of WriteTo;
+// the system's if the address is not one of this machine, unix.EAFNOSUPPORT if it is of another family than the socket; ErrUnsupported on
+// systems other than Linux. Any goroutine.
 func (pc *PacketConn) WriteFrom(p []byte, from netip.Addr, to netip.AddrPort) (int, error) {
 	var local sock.Peer
 	var err error
@@ -50,6 +50,7 @@ func (pc *PacketConn) WriteFrom(p []byte, from netip.Addr, to netip.AddrPort) (i
 	return n, nil
 }
 
+// sendFrom sends p and counts the outcome.
 func (pc *PacketConn) sendFrom(p []byte, local sock.Peer, to netip.AddrPort) (int, error) {
 	// Datagrams to one peer are sent on one socket, so that their order is kept.
 	err := pc.sockets[int(to.Port())%len(pc.sockets)].send(p, local, to)

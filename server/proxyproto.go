@@ -20,7 +20,7 @@ type proxied struct {
 	source  net.Addr // the address in the header; nil if it has none (LOCAL, UNKNOWN)
 }
 
-// The beginnings of the two versions.
+// A header of version 1 begins with proxyWord, and one of version 2 with proxySignature.
 const proxyWord = "PROXY "
 
 var proxySignature = []byte("\r\n\r\n\x00\r\nQUIT\n")
@@ -58,10 +58,10 @@ func (c *loopConn) dropProxyHeader(x *proxied) {
 }
 
 // readProxyHeader removes the header from p, the bytes that were read, and returns the bytes after it, which are not nil. It returns nil
-// while the header is not complete, and when it has closed the connection because of it.
+// while the header is not complete, and when it has closed the connection because the header is invalid.
 func (c *loopConn) readProxyHeader(x *proxied, p []byte) (rest []byte) {
 	if len(x.buf) > 0 {
-		p = append(x.buf, p...) // which keepProxyHeader counts if it stays
+		p = append(x.buf, p...) // counted by keepProxyHeader if it is kept
 	}
 	n, err := proxyHeaderLen(p)
 	switch {
@@ -85,7 +85,7 @@ func (c *loopConn) keepProxyHeader(x *proxied, p []byte) error {
 		return err
 	}
 	if len(x.buf) == 0 {
-		p = slices.Clone(p) // of the loop's buffer
+		p = slices.Clone(p) // it is in the loop's buffer
 	}
 	x.buf = p
 	s.addBuffered(cap(x.buf) - x.counted)

@@ -44,9 +44,10 @@ func (r RateLimit) check(name string) error {
 	return nil
 }
 
-// bucket returns a full bucket, nil for no limit.
+// bucket returns a full bucket, or nil if there is no limit.
 func (r RateLimit) bucket() *ratelimit.Bucket { return ratelimit.New(r.BytesPerSecond, r.Burst) }
 
+// checkRates checks the fields that limit rates.
 func (cfg *config) checkRates() error {
 	if err := cfg.ReadLimit.check("ReadLimit"); err != nil {
 		return err
@@ -54,6 +55,7 @@ func (cfg *config) checkRates() error {
 	return cfg.WriteLimit.check("WriteLimit")
 }
 
+// limited reports whether any rate is limited.
 func (cfg *config) limited() bool {
 	return cfg.ReadLimit.BytesPerSecond > 0 || cfg.WriteLimit.BytesPerSecond > 0 || cfg.RateGroup != nil
 }

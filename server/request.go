@@ -4,21 +4,21 @@ import (
 	"runtime/debug"
 )
 
-// maxBatch is the number of requests of one connection that a worker answers in succession before those of another connection.
+// maxBatch limits the requests of one connection that a worker answers in succession, before those of other connections.
 const maxBatch = 64
 
 // Run answers the requests of an input, one after the other, on a worker.
 func (in *input) Run() {
 	in.become(inputInWork)
 	c := in.reply.c
-	survives := c.loop.srv.cfg.OnPanic != nil
+	recovers := c.loop.srv.cfg.OnPanic != nil
 	normal := false
 	defer func() {
 		if normal {
 			return
 		}
 		v := recover()
-		if v != nil && !survives {
+		if v != nil && !recovers {
 			panic(v)
 		}
 		defer func() { // OnPanic may call runtime.Goexit
@@ -48,7 +48,7 @@ func (in *input) serveAll(c *Conn) {
 	in.end()
 }
 
-// takeMessage returns the request that the loop has found, or nil if the connection is closed meanwhile.
+// takeMessage returns the message that the loop has found, or nil if the connection is closed.
 func (in *input) takeMessage(c *Conn) []byte {
 	c.mu.Lock()
 	gone := c.state == connClosed
@@ -62,7 +62,7 @@ func (in *input) takeMessage(c *Conn) []byte {
 }
 
 // mayGoOn reports whether the worker may answer another message of the input: not if the last request has changed the connection's handler
-// or paused reading, or if the output is above HighWater. On a broken connection it may: its input is still handled.
+// or paused reading, or if the output is above HighWater. On a broken connection it may, since its input is still handled.
 func (in *input) mayGoOn(c *Conn) bool {
 	r := &in.reply
 	r.mu.Lock()
@@ -109,7 +109,7 @@ func (in *input) end() {
 	in.become(inputWithLoop)
 	r.mu.Unlock() // before c.mu: from then on the input may be another connection's
 	if c.state == connClosed {
-		c.count(in, 0) // here, since the loop may have ended
+		c.count(in, 0) // not on the loop, which may have ended
 	}
 	queue := c.mark(cmdDone)
 	c.mu.Unlock()

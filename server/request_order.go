@@ -2,17 +2,17 @@ package server
 
 import "math"
 
-// concurrency is the state of a connection with several requests in progress: their order, in which the answers are sent, independently of the
-// order in which they end. All but pending, holdAbove and waiting are guarded by the connection's lock.
+// concurrency is the state of a connection with several requests in progress. The answers are sent in the order of the requests, whatever
+// the order in which they end. All but pending, holdAbove and waiting are guarded by the connection's lock.
 type concurrency struct {
 	pending    int      // requests in progress. Loop only
-	holdAbove  int      // with holdLimit: no input for the handler while more requests are in progress. Loop only
-	waiting    int      // requests in the backlog of the loop; with holdLimit: no input for the handler while there is one. Loop only
+	holdAbove  int      // with holdLimit: the handler is given no input while more requests than that are in progress. Loop only
+	waiting    int      // requests in the backlog of the loop; with holdLimit: the handler is given no input while there is one. Loop only
 	newlyEnded int      // requests that have ended since the last takeBackMessages
 	newest     uint64   // the order of the newest request; the first is 1
 	oldest     uint64   // the order of the oldest request that is not answered
 	endedEarly []*input // requests that have ended before an older one
-	earlyBytes int      // bytes that early holds, overhead included
+	earlyBytes int      // bytes that the inputs in endedEarly hold, overhead included
 }
 
 // noMessage is an empty message that is not nil.
@@ -42,7 +42,7 @@ func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 	c.queueRequest(in)
 }
 
-// limitRequests keeps input from the handler while more than most requests are in progress. At least one is in progress, else it does nothing.
+// limitRequests keeps input from the handler while more than most requests are in progress. If none is in progress, it does nothing.
 func (c *loopConn) limitRequests(most int) {
 	if !c.holds.has(holdRequests) {
 		return
@@ -55,7 +55,7 @@ func (c *loopConn) limitRequests(most int) {
 	c.holds.add(holdLimit)
 }
 
-// startWaiting records that a request of the connection waits for room in the workers' queue. Until it has room, the connection is not read.
+// startWaiting records that a request of the connection was added to the backlog. Until it has left it, the connection is not read.
 func (c *loopConn) startWaiting() {
 	if !c.holds.has(holdRequests) {
 		return // its input waits, with holdWorker
@@ -106,10 +106,11 @@ func (c *loopConn) takeBackMessages() {
 	conc.pending -= ended
 	c.endLimit()
 	c.holds.set(holdRequests, conc.pending > 0)
-	c.requestEnded()
+	c.resumeCloseDeadline()
 }
 
-// endInOrder ends the reply. When all older requests are answered, it is sent, with those that have waited for it.
+// endInOrder ends the request. When all older requests are answered, the reply becomes output, and so do the replies that have waited for
+// it.
 func (in *input) endInOrder() {
 	r := &in.reply
 	c := r.c
@@ -135,7 +136,7 @@ func (in *input) endInOrder() {
 		next.recycle()
 	}
 	advanced := conc.oldest != before
-	if advanced && c.ext.room != nil { // a reply that waits may be the first now
+	if advanced && c.ext.room != nil { // a reply that waits may be the oldest now
 		close(c.ext.room)
 		c.ext.room = nil
 	}

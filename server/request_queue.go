@@ -13,7 +13,7 @@ func (s *Server) overloads(n int) error {
 	return nil
 }
 
-// queueInput queues p, all input that is not consumed, for a worker. first was found at its start, and is consumed.
+// queueInput queues p, all input that is not consumed, for a worker. first, which f has found at its start, is consumed.
 func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, first framing.Result) {
 	message := first.Message
 	in := c.in
@@ -41,7 +41,7 @@ func (c *loopConn) queueRequest(in *input) {
 	c.loop.turnRequests = append(c.loop.turnRequests, in)
 }
 
-// submit gives requests to the workers. The requests of earlier turns come first.
+// submit gives requests to the workers, after those of earlier turns. When the workers' queue is full, WhenFull applies.
 func (l *loop) submit(ins []*input) {
 	taken := 0
 	if len(l.backlog) == 0 {
@@ -65,10 +65,10 @@ func (l *loop) submit(ins []*input) {
 	}
 }
 
-// HasRoom is called by a worker when there is room for the backlog.
+// HasRoom implements workpool's interface: a worker calls it when the queue has room for the backlog.
 func (l *loop) HasRoom() { _ = l.roomEvent.Activate(0) } // fails if the loop is closed, which has no backlog
 
-// submitBacklog hands over the backlog, as far as there is room.
+// submitBacklog gives the requests of the backlog to the workers, as far as there is room.
 func (l *loop) submitBacklog() {
 	n := workpool.Submit(l.srv.pool, l.backlog, l)
 	clear(l.backlog[:n])
@@ -96,7 +96,7 @@ func (c *loopConn) takeBack() {
 	}
 	in.request = request{}
 	c.deadlines.stop(readDeadline)
-	c.requestEnded()
+	c.resumeCloseDeadline()
 	if len(in.rest()) == 0 || final || c.life.isClosing() || c.peerHalf.isDiscarded() {
 		c.dropInput()
 		return

@@ -29,16 +29,15 @@ const (
 	DefaultHandshakeTimeout = 10 * time.Second // HandshakeTimeout
 )
 
-// Unlimited is a value for the fields of a Server that limit something: any negative value means no limit.
+// Unlimited means no limit in the fields of a Server that limit something, as any other negative value does.
 const Unlimited = -1
 
-// A Server serves connections and datagrams. It has event loops, which do the network's work, and workers, which run handlers that may
-// block.
+// A Server serves connections and datagrams. It has event loops, which do the network I/O, and workers, which run handlers that may block.
 //
 // The fields are set before Start, or before the first call that starts the server, and are not changed afterwards. The server copies them
-// and does not write to them. The zero value of each field is its default. In a field that limits something a negative value means no
-// limit, in a duration none, and in a count or a size that is no limit it is an error. An invalid field makes Start fail with ErrInvalid
-// and a text that names the field.
+// and does not write to them. The zero value of each field means its default. Unless the field's comment says otherwise, a negative value
+// means no limit in a limit, and no deadline in a duration; in any other number it is an error. An invalid field makes Start fail with
+// ErrInvalid and a text that names the field.
 type Server struct {
 	// Handler serves the connections: Dispatch makes one that runs on workers. It is required, unless every ListenerConfig, DialConfig and
 	// ConnConfig has a Handler.
@@ -55,30 +54,31 @@ type Server struct {
 	LoopConfig *event.Config
 	// UseLoops, if not empty, are loops of the program that the server uses in place of its own. Several servers may share them. The server
 	// neither runs nor closes them. Shutdown and Close remove the server's connections, listeners and events from them and leave them
-	// usable. For that the loops must run: a loop that does not run holds Shutdown up until its context ends, and is left when it runs
-	// again or is closed. If the program closes a loop while the server runs, the connections, listeners and sockets of that loop end with
-	// ErrLoopClosed, and the server goes on with the other loops. The functions of Dispatch always run on workers. NumLoops must be 0 or
-	// the number of these loops, and LoopConfig nil.
+	// usable. For that the loops must run: a loop that does not run delays Shutdown until its context ends, and the server is removed from
+	// it when it runs again or is closed. If the program closes a loop while the server runs, the connections, listeners and sockets of
+	// that loop end with ErrLoopClosed, and the server continues with the other loops. The functions of Dispatch always run on workers.
+	// NumLoops must be 0 or the number of these loops, and LoopConfig nil.
 	UseLoops []*event.Loop
-	// Balance is the way to choose the loop of a new connection, unless each loop accepts for itself because of ReusePort.
+	// Balance says how the loop of a new connection is chosen. It does not apply if each loop accepts its own connections because of
+	// ReusePort.
 	Balance Balance
 	// PickLoop, if not nil, chooses the loop instead of Balance. It is called with the address of the peer and the number of loops, and
-	// returns the number of a loop, counted from 0. It is called on the loop that has accepted the connection, or by Dial or AddConn. It must not
-	// block.
+	// returns the number of a loop, counted from 0. If no loop has the number, an error is logged and the next loop in turn is used. It is
+	// called on the loop that has accepted the connection, or by Dial or AddConn. It must not block.
 	PickLoop func(peer net.Addr, loops int) int
-	// ReusePort opens a listening socket, or one for datagrams, for each loop with SO_REUSEPORT, so that each loop accepts for itself. It
-	// does not apply to unix sockets, and to sockets that are added.
+	// ReusePort opens a listening socket, or one for datagrams, for each loop with SO_REUSEPORT, so that each loop accepts its own
+	// connections. It does not apply to unix sockets or to sockets that are added.
 	ReusePort bool
 
 	// Workers is the number of goroutines that run requests, at most 1048576. 0 means DefaultWorkers; a negative value is an error. A request
 	// that waits for a worker needs no goroutine.
 	Workers int
-	// Queue limits the number of requests that wait for a worker. The input of a connection that Executor.ServeInput has handed over, as
-	// a Dispatcher does unless Concurrent is more than 1, counts as one, whatever the number of its messages. Each message of
+	// Queue limits the number of requests that wait for a worker. The input of a connection that Executor.ServeInput has handed over counts
+	// as one, whatever the number of its messages; a Dispatcher uses ServeInput unless Concurrent is more than 1. Each message of
 	// Executor.Serve and each datagram of DispatchPackets counts as one. Datagrams may use half of it. 0 means DefaultQueue; a negative
 	// value means no limit.
 	Queue int
-	// WhenFull is what happens to a request that finds Queue full.
+	// WhenFull says what happens to a request when Queue is reached.
 	WhenFull FullPolicy
 	// BusyText is sent to a client whose connection is refused, before the connection is closed, and as the answer to a request that
 	// FullRefuse refuses. A client that uses TLS gets an alert instead when its connection is refused. "" sends nothing, since the server
@@ -93,8 +93,8 @@ type Server struct {
 	// negative value means no limit.
 	AcceptBudget int
 
-	// MaxInput limits the bytes of a connection that were read and that the handler has not consumed. A connection that exceeds it is closed
-	// with ErrTooLong. A LimitHandler, such as a Dispatcher whose framing has a larger limit, raises it. 0 means DefaultMaxInput; a
+	// MaxInput limits the bytes that were read from a connection and that the handler has not consumed. A connection that exceeds it is
+	// closed with ErrTooLong. A LimitHandler, such as a Dispatcher whose framing has a larger limit, raises it. 0 means DefaultMaxInput; a
 	// negative value means no limit.
 	MaxInput int
 	// MaxOutput limits the output that waits on a connection; above it writes fail with ErrFull. A completion counts as 128 bytes and
@@ -106,11 +106,11 @@ type Server struct {
 	// LowWater is the number of waiting bytes at which reading goes on. 0 means a quarter of HighWater; a negative value, or one that is
 	// not below HighWater, is an error.
 	LowWater int
-	// MaxBuffered limits the memory that the whole server holds for output, for input that is not consumed, and for requests that wait or are in
-	// work. All is counted with its overhead: a few bytes of output that wait count as 2 KB. Above the limit writes fail with
-	// ErrServerFull. A connection is closed with ErrOverload if it sends more input then, or if an answer becomes ready for it that is larger
-	// than a few kilobytes or comes while it has not taken the answer before. A single write may exceed the limit by its own length and 20 KB,
-	// with TLS by twice that. 0 means DefaultMaxBuffered; a negative value means no limit.
+	// MaxBuffered limits the memory that the whole server holds for output, for input that is not consumed, and for requests that wait or
+	// are in progress. The overhead counts, too: a few bytes of output count as 2 KB. At the limit writes fail with ErrServerFull. A
+	// connection is closed with ErrOverload if it then sends more input, or if an answer becomes ready for it that is larger than 16 KB or
+	// follows output that its peer has not taken. A single write may exceed the limit by its own length and 20 KB, with TLS by twice that.
+	// 0 means DefaultMaxBuffered; a negative value means no limit.
 	MaxBuffered int64
 
 	// The deadlines are independent of each other: each runs whatever the others do, and the first one that ends closes the connection. In
@@ -128,10 +128,10 @@ type Server struct {
 	// WriteTimeout closes a connection with ErrWriteTimeout when its peer has taken none of the waiting output for that time, also while
 	// requests are in progress. 0 means DefaultWriteTimeout.
 	WriteTimeout time.Duration
-	// CloseTimeout closes a connection that is being closed, by Conn.Close or Shutdown, with ErrCloseTimeout when for that time the peer
-	// has taken no output, or, after all output, has not closed its half. A transfer that progresses is not ended by it. It does not count
-	// while a request is in progress and no output waits. Without it, a peer that goes on sending after all output is reset after 64 MB. 0 means
-	// DefaultCloseTimeout.
+	// CloseTimeout ends a close by Conn.Close or Shutdown with ErrCloseTimeout when the peer has taken no output for that time. It does not
+	// end a transfer that progresses. After all output it bounds the time for which the server waits for the peer to close its half; the
+	// connection then ends with the reason of the close. It does not count while a request is in progress and no output waits. Without it,
+	// a peer that continues to send after all output is reset after 64 MB. 0 means DefaultCloseTimeout.
 	CloseTimeout time.Duration
 	// DrainTimeout bounds the time for which a Shutdown waits for the peer of a connection to close its half, if the connection was not idle
 	// and its output is flushed. It counts from the last byte that was read or written. 0 means none: CloseTimeout alone applies.
@@ -143,10 +143,10 @@ type Server struct {
 	// HandshakeTimeout bounds the time from accept to the end of a PROXY header and a TLS handshake together. 0 means
 	// DefaultHandshakeTimeout; a negative value means none.
 	HandshakeTimeout time.Duration
-	// MaxHandshakes limits the number of TLS handshakes that run at the same time, each on a goroutine from when its ClientHello is complete. The
-	// others wait. While one waits, the oldest handshake that has waited for its client for a second in total is closed with
-	// ErrHandshake, even if bytes arrive meanwhile; if many wait, that time falls to half a second. 0 means DefaultMaxHandshakes; a negative
-	// value means no limit.
+	// MaxHandshakes limits the number of TLS handshakes that run at the same time. A handshake runs, on a goroutine, when its ClientHello
+	// is complete. The others wait. While one waits, the oldest running handshake that has waited for its client for a second in total is
+	// closed with ErrHandshake, even if bytes arrive meanwhile; if many wait, that time falls to half a second. 0 means
+	// DefaultMaxHandshakes; a negative value means no limit.
 	MaxHandshakes int
 
 	// ProxyProtocol makes the connections of all listeners begin with a PROXY header of version 1 or 2. Its address becomes
@@ -159,53 +159,54 @@ type Server struct {
 	// RateGroup, if not nil, limits the rates of all connections together, with those of other servers that have the same group.
 	RateGroup *RateGroup
 
-	// Socket has the options of the sockets that the server opens, accepts from or accepts. A connection given to AddConn keeps its own.
+	// Socket has the options of the sockets that the server opens, accepts or is given, except for connections given to AddConn, which keep
+	// their own.
 	Socket SocketOptions
 	// ListenConfig opens the sockets of Listen, ListenAndServe and ListenPacket. Its Control function is called after Socket was applied.
 	ListenConfig net.ListenConfig
 
-	// OnReject, if not nil, is called on the loop when a connection that was accepted, or given to AddConn without ConnConfig.Client,
-	// ends before Open, for whatever reason: a failed TLS handshake, an invalid PROXY header, HandshakeTimeout, a reset or Shutdown, for
-	// example. No method of the handler is called for it.
+	// OnReject, if not nil, is called on the loop when a connection that was accepted, or given to AddConn without ConnConfig.Client, ends
+	// before Open, for example because of a failed TLS handshake, an invalid PROXY header, HandshakeTimeout, a reset or Shutdown. No method
+	// of the handler is called for it.
 	OnReject func(c *Conn, reason error)
 
-	// OnPanic, if not nil, is called when a callback panics, on the goroutine where it happened. The connection is then aborted with
-	// ErrPanic, and the server goes on. c is nil if the callback belongs to no connection, as a PacketHandler. If OnPanic is nil, a
-	// panic ends the program.
+	// OnPanic, if not nil, is called when a callback panics, on the goroutine of the callback. The connection is then aborted with
+	// ErrPanic, and the server continues. c is nil if the callback belongs to no connection, as a PacketHandler does not. If OnPanic is
+	// nil, a panic ends the program.
 	OnPanic func(c *Conn, v any, stack []byte)
 	// Logger logs errors that no call can return. Nil means slog.Default().
 	Logger *slog.Logger
 
 	calls sock.Calls // the system calls; tests replace them
 
-	mu          sync.Mutex // guards the next lines
+	mu          sync.Mutex // guards the fields up to the empty line
 	state       serverState
 	listeners   map[*Listener]struct{}
 	packets     map[*PacketConn]struct{}
 	baseCtx     context.Context // ends when the context of a Shutdown ends; the parent of the contexts of connections and lookups
 	cancelBase  context.CancelCauseFunc
-	stopWaiting context.CancelCauseFunc // ends the waiting of a Shutdown; set by it
-	outcome     error                   // of Shutdown, when done is closed
+	stopWaiting context.CancelCauseFunc // ends the wait of the Shutdown that has set it
+	outcome     error                   // the result of Shutdown; valid when done is closed
 
-	// Fixed by Start.
-	cfg      *config
-	loops    []*loop
-	pool     *workpool.Pool
-	done     chan struct{}  // closed when the server has ended
-	down     sync.WaitGroup // the goroutines that run the loops
-	arriving sync.WaitGroup // calls that add a connection; none begins after a shutdown has begun
+	// Set by Start and not changed afterwards.
+	cfg    *config
+	loops  []*loop
+	pool   *workpool.Pool
+	done   chan struct{}  // closed when the server has ended
+	down   sync.WaitGroup // goroutines that the end of the server waits for: of loops, lookups, file reads and listeners without a descriptor
+	adding sync.WaitGroup // calls that add a connection; none begins after a shutdown has begun
 
-	phase    atomic.Uint32 // a shutdownPhase; for the loops
-	ending   atomic.Bool   // a shutdown has begun; as state
+	phase    atomic.Uint32 // a shutdownPhase
+	ending   atomic.Bool   // a shutdown has begun; can be read without mu
 	conns    table
-	ids      atomic.Uint64
-	next     atomic.Uint32 // round robin
+	ids      atomic.Uint64 // connections so far; see Conn.gen
+	next     atomic.Uint32 // calls of nextLoop
 	buffered atomic.Int64  // bytes accepted for output and kept as input
 	open     openCount
-	incoming openCount    // those of open that the server did not dial
+	incoming openCount    // the connections in open that are not outgoing
 	aborted  atomic.Int64 // connections that were open when Shutdown's context ended
-	files    atomic.Int64 // that wait to be sent, of all connections
-	attempts atomic.Int64 // to connect that are under way, besides one for each Dial
+	files    atomic.Int64 // files that wait to be sent, on all connections
+	attempts atomic.Int64 // attempts to connect that are under way, except one for each Dial
 	jobs     openCount    // datagrams that wait for a worker or are in progress
 	totals   totals
 	reserve  reserve
@@ -213,12 +214,13 @@ type Server struct {
 	room     roomWaiters
 }
 
+// serverState is the state of a Server. It only grows.
 type serverState uint8
 
 const (
 	serverNew serverState = iota
 	serverRunning
-	serverDraining // no new connection; those that are open end
+	serverDraining // Shutdown has begun: there are no new connections, and open connections are closed
 	serverClosed
 )
 

@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// A config has the fields of a Server as Start has found them, with the defaults filled in; no limit is the largest integer. The
-// fields of the Server are not written to, and not read after Start. See Server for the meaning of each.
+// A config is the copy of the fields of a Server that Start makes, with the defaults filled in. No limit is stored as the largest integer.
+// The fields of the Server are not written to, and not read after Start. See Server for the meaning of each.
 type config struct {
 	Handler                                     Handler
 	PacketHandler                               PacketHandler
@@ -42,14 +42,15 @@ type config struct {
 	OnPanic                                     func(c *Conn, v any, stack []byte)
 	Logger                                      *slog.Logger
 
-	timeouts Timeouts // event.NoTimeout for none
-	maxFiles int64    // files that may wait to be sent beside the first of each connection, and the limit of attempts to connect
+	timeouts Timeouts // event.NoTimeout means no deadline
+	maxFiles int64    // limits the files that wait to be sent, and the attempts to connect, except the first of each connection
 }
 
 // resolve returns the configuration with its defaults. Errors: ErrInvalid, which names the field; the system's.
 func (s *Server) resolve() (*config, error) {
 	cfg := &config{
-		Handler: s.Handler, PacketHandler: s.PacketHandler, NumLoops: s.NumLoops, LoopConfig: s.LoopConfig, UseLoops: s.UseLoops, Balance: s.Balance, PickLoop: s.PickLoop, ReusePort: s.ReusePort,
+		Handler: s.Handler, PacketHandler: s.PacketHandler, NumLoops: s.NumLoops, LoopConfig: s.LoopConfig, UseLoops: s.UseLoops,
+		Balance: s.Balance, PickLoop: s.PickLoop, ReusePort: s.ReusePort,
 		Workers: s.Workers, Queue: s.Queue, WhenFull: s.WhenFull, BusyText: s.BusyText,
 		MaxConns: s.MaxConns, AcceptBudget: s.AcceptBudget, MaxInput: s.MaxInput, MaxOutput: s.MaxOutput,
 		HighWater: s.HighWater, LowWater: s.LowWater, MaxBuffered: s.MaxBuffered,
@@ -141,9 +142,10 @@ func (cfg *config) resolveMarks() error {
 	return nil
 }
 
-// maxWorkers limits Workers, which is a number of goroutines and not a limit.
+// maxWorkers is the largest value of Workers.
 const maxWorkers = 1 << 20
 
+// checkChoices checks the fields that have a fixed set of values or depend on each other, and the largest value of Workers.
 func (cfg *config) checkChoices() error {
 	switch {
 	case cfg.Workers > maxWorkers:
@@ -167,7 +169,7 @@ func (cfg *config) checkSocket() error {
 	return nil
 }
 
-// resolveConns sets or checks MaxConns, and checks NumLoops, by the number of descriptors that the process may open.
+// resolveConns sets or checks MaxConns, and checks NumLoops, against the number of descriptors that the process may open.
 func (cfg *config) resolveConns() error {
 	limit, err := sock.OpenFiles()
 	if err != nil {
@@ -177,7 +179,7 @@ func (cfg *config) resolveConns() error {
 	cfg.maxFiles = int64(room / 4)
 	most := max(1, room-min(256, max(16, room/16)))
 	switch {
-	case cfg.NumLoops > room: // before loops are made, which would take the process's last descriptor
+	case cfg.NumLoops > room: // before the loops are made, which would use all descriptors of the process
 		return fmt.Errorf("%w: NumLoops is %d, and the process may open %d descriptors", ErrInvalid, cfg.NumLoops, room)
 	case cfg.MaxConns == 0:
 		cfg.MaxConns = most

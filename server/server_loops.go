@@ -32,7 +32,7 @@ func (s *Server) Loop(i int) *event.Loop {
 	return s.loops[i].ev
 }
 
-// checkLoops checks UseLoops and makes it a private copy.
+// checkLoops checks UseLoops and replaces it with a copy.
 func (cfg *config) checkLoops() error {
 	if len(cfg.UseLoops) == 0 {
 		return nil
@@ -56,7 +56,7 @@ func (cfg *config) checkLoops() error {
 	return nil
 }
 
-// makeLoops makes all loops. If it fails, it leaves none.
+// makeLoops makes all loops. If one fails, it discards the others.
 func (s *Server) makeLoops() error {
 	for i := range s.cfg.NumLoops {
 		l, err := s.newLoop(i)
@@ -68,7 +68,7 @@ func (s *Server) makeLoops() error {
 	return nil
 }
 
-// discardLoops closes loops that were not run, or leaves those of UseLoops.
+// discardLoops discards loops that have not run: it closes the server's own, and removes the server from those of UseLoops.
 func (s *Server) discardLoops() (err error) {
 	for _, l := range s.loops {
 		err = errors.Join(err, l.discard())
@@ -77,7 +77,7 @@ func (s *Server) discardLoops() (err error) {
 	return err
 }
 
-// newEventLoop makes the event loop with this number, or takes that of UseLoops.
+// newEventLoop makes the event loop with this number, or returns the one of UseLoops.
 func (s *Server) newEventLoop(index int) (*event.Loop, error) {
 	if len(s.cfg.UseLoops) > 0 {
 		return s.cfg.UseLoops[index], nil
@@ -96,7 +96,7 @@ func (s *Server) newEventLoop(index int) (*event.Loop, error) {
 	return ev, nil
 }
 
-// nextLoop returns the loops in turn, without those that have ended.
+// nextLoop returns the next loop in turn that has not ended.
 func (s *Server) nextLoop() *loop {
 	n := len(s.loops)
 	first := int(s.next.Add(1)-1) % n
@@ -105,10 +105,10 @@ func (s *Server) nextLoop() *loop {
 			return l
 		}
 	}
-	return s.loops[first] // all have ended, and its methods fail
+	return s.loops[first] // all have ended; calls on it fail
 }
 
-// listenerLoop returns the loop that accepts for a listener with one socket.
+// listenerLoop returns the loop that accepts for a listener with one socket: the first one that has not ended.
 func (s *Server) listenerLoop() *loop {
 	for _, l := range s.loops {
 		if !l.ended.Load() {
@@ -118,7 +118,7 @@ func (s *Server) listenerLoop() *loop {
 	return s.loops[0]
 }
 
-// offLoops returns an error on the goroutine of one of the loops, which a shutdown would wait for.
+// offLoops returns event.ErrOnLoop if it is called on one of the loops, where a call that waits for the loop would not return.
 func (s *Server) offLoops() error {
 	s.mu.Lock()
 	loops := s.loops

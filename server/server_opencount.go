@@ -7,7 +7,7 @@ import (
 
 // An openCount counts connections or datagrams that have not ended, so that Shutdown can wait until there is none.
 type openCount struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards the fields
 	n    int
 	zero chan struct{} // made by a goroutine that waits; closed when n becomes 0
 }
@@ -23,6 +23,7 @@ func (o *openCount) enter(limit int) bool {
 	return true
 }
 
+// leave subtracts one.
 func (o *openCount) leave() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -33,6 +34,7 @@ func (o *openCount) leave() {
 	}
 }
 
+// len returns the count.
 func (o *openCount) len() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -54,7 +56,7 @@ func (o *openCount) empty() <-chan struct{} {
 	return o.zero
 }
 
-// enterConn counts one more connection, unless there are MaxConns.
+// enterConn counts one more connection and returns true, unless there are MaxConns.
 func (s *Server) enterConn(outgoing bool) bool {
 	if !s.open.enter(s.cfg.MaxConns) {
 		return false

@@ -28,10 +28,10 @@ func (b Balance) String() string {
 // A FullPolicy says what happens to a request that finds the workers' queue full. See Server.WhenFull.
 type FullPolicy uint8
 
-// The policies.
+// The policies for a full queue.
 const (
 	FullStopReading FullPolicy = iota // the request waits, and its connection is not read until the request is in the queue; nothing is refused
-	FullRefuse                        // the request is answered with BusyText, which must be set, in its turn
+	FullRefuse                        // the request is answered with BusyText, which must be set, in the order of the requests
 	FullCloseConn                     // its connection is closed with ErrOverload
 )
 

@@ -11,7 +11,7 @@ import (
 // after 15 s of silence, every 15 s, 9 times, and the system's buffers.
 //
 // The options of TCP connections (Delay, KeepAlive, NoKeepAlive, LingerSeconds, UserTimeout) are ignored on other networks. An option of
-// listeners that a network does not have makes Listen or ListenPacket fail. An option that is marked Linux makes Start fail on other
+// listeners makes Listen or ListenPacket fail if the network does not have it. An option that is marked Linux makes Start fail on other
 // systems. All errors are ErrInvalid and name the field.
 type SocketOptions struct {
 	// Delay leaves Nagle's algorithm on: a small write waits for the acknowledgement of the one before.
@@ -24,9 +24,9 @@ type SocketOptions struct {
 	// ReadBuffer and WriteBuffer are the sizes of the kernel's buffers in bytes. 0 means the system's; a negative value is an error. Linux
 	// doubles them, and each system has a limit.
 	ReadBuffer, WriteBuffer int
-	// LingerSeconds says what happens to unsent bytes when a descriptor is closed. 0 means that the system sends them later. With a positive
-	// value, closing waits for that at most so long, and the loop with it. With a negative value they are discarded and the
-	// connection is reset.
+	// LingerSeconds says what happens to unsent bytes when a descriptor is closed. 0 means that the system sends them later. With a
+	// positive value, the call that closes the descriptor, and with it the loop, waits for at most that time until they are acknowledged.
+	// With a negative value they are discarded and the connection is reset.
 	LingerSeconds int
 	// UserTimeout is the time for which sent bytes may remain unacknowledged before the connection fails (Linux). 0 means the system's; a
 	// negative value is an error. It is not set on connections of Multipath TCP, which listeners of package net accept from clients that
@@ -36,16 +36,16 @@ type SocketOptions struct {
 	// DeferAccept makes a TCP listener accept a connection when its first bytes have arrived, or after that time (Linux). 0 means off; a
 	// negative value is an error.
 	DeferAccept time.Duration
-	// FastOpen is the number of TCP connections that may wait with bytes in their first packet (Linux). 0 means off; a negative value is an
-	// error.
+	// FastOpen limits the TCP connections that wait to be established and have sent bytes in their first packet (Linux). 0 means off; a
+	// negative value is an error.
 	FastOpen int
 	// Device is the name of the interface that a listener or a socket for datagrams receives from, which may need a privilege (Linux). ""
 	// means all.
 	Device string
 	// ReusePort lets several sockets have the same address; the kernel distributes connections or datagrams over them. Unix sockets do not
-	// have it. See also Server.ReusePort.
+	// have this option. See also Server.ReusePort.
 	ReusePort bool
-	// IPv6Only makes a socket that is bound to the IPv6 wildcard not receive IPv4. Only IPv6 sockets have it.
+	// IPv6Only makes a socket that is bound to the IPv6 wildcard address receive no IPv4. Only IPv6 sockets have this option.
 	IPv6Only bool
 }
 

@@ -74,23 +74,24 @@ func (l *loop) run() {
 			l.srv.down.Done()
 			return
 		}
-		go l.run() // a callback has called runtime.Goexit; setCurrent ends the connection of the callback
+		go l.run() // a callback has called runtime.Goexit; setCurrent aborts the connection of the callback
 	}()
 	err := l.owner.RunForever(context.Background())
 	over = true
 	if err != nil && !errors.Is(err, event.ErrClosed) {
-		// The poller has failed, which is not expected. The connections of this loop cannot be served any more.
+		// The poller has failed unexpectedly. The connections of this loop cannot be served any more.
 		panic(fmt.Sprintf("server: loop %d: %v", l.index, err))
 	}
 }
 
-// running returns nil if the server accepts new work, else ErrNotStarted or ErrServerClosed.
+// running returns nil if the server is running, ErrNotStarted before Start, and ErrServerClosed afterwards.
 func (s *Server) running() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.runningLocked()
 }
 
+// runningLocked is running under mu.
 func (s *Server) runningLocked() error {
 	switch s.state {
 	case serverNew:

@@ -17,11 +17,11 @@ type totals struct {
 	ended                               [numCloseReasons]atomic.Uint64
 }
 
-// traffic has the counters of a loop's connections, including closed ones. The loop counts bytes, workers count requests.
+// traffic has the counters of a loop's connections, including closed ones. The loop counts bytes; workers count requests.
 type traffic struct{ read, written, requests atomic.Uint64 }
 
-// Stats has the counters and gauges of a server. Counters only grow, also when the counted connections have ended. The gauges are OpenConns,
-// BufferedBytes, QueuedRequests and RunningRequests, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
+// Stats has the counters and gauges of a server. Counters only grow. The gauges are OpenConns, BufferedBytes, QueuedRequests and
+// RunningRequests, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
 type Stats struct {
 	OpenConns int     // connections that are open, or whose requests are in progress
 	Opened    uint64  // calls of Handler.Open
@@ -30,9 +30,9 @@ type Stats struct {
 	Accepted  uint64  // connections accepted by listeners, including those that were refused
 	Refused   uint64  // connections refused because of MaxConns or because descriptors were short
 
-	BytesRead     uint64 // received, decrypted, including bytes that handlers have not been given yet; not those that are discarded
-	BytesWritten  uint64 // given to the kernel, before encryption
-	Requests      uint64 // requests answered by workers, without those that were refused
+	BytesRead     uint64 // bytes received, after decryption, including those that handlers have not been given yet; discarded bytes do not count
+	BytesWritten  uint64 // bytes given to the kernel, before encryption
+	Requests      uint64 // requests answered by workers; refused requests do not count
 	Busy          uint64 // requests refused because the workers' queue was full
 	Full          uint64 // writes refused with ErrFull
 	BufferedBytes int64  // output and input that the server holds, as MaxBuffered counts it
@@ -54,7 +54,7 @@ type Stats struct {
 type LoopStats struct {
 	OpenConns   int         // connections of the loop
 	QueuedConns int         // connections that wait in the loop's queue, with output or a command
-	Loop        event.Stats // of the event loop itself: turns, wakes, lag, busy time
+	Loop        event.Stats // of the event loop: turns, wakes, lag, busy time
 }
 
 // Stats returns the current counters and gauges. They are not read at exactly the same time. Before Start all

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// Shutdown ends the server in order: it stops accepting, after the connections that the kernel has established already, answers the
-// requests that are in progress or already read, flushes the output, and closes the connections with ErrServerClosed. An idle connection
-// without unsent output is closed at once. For the client of any other connection Shutdown closes the write side and waits until the
-// client closes its side, for DrainTimeout or CloseTimeout at most. Connections that were dialled, or added as clients of TLS, go on
-// until no other connection is left, since requests may need them, and are ended then in the same way. Shutdown returns nil when every
-// goroutine and descriptor of the server is gone.
+// Shutdown ends the server in order: it stops accepting, after the connections that the kernel has already established, answers the
+// requests that are in progress or have arrived, flushes the output, and closes the connections with ErrServerClosed. An idle connection
+// without unsent output is closed at once. For the client of any other connection Shutdown closes the write side and waits until the client
+// closes its side, for DrainTimeout or CloseTimeout at most. Connections that were dialled, or added as clients of TLS, stay open until no
+// other connection is left, since requests may need them, and are then ended in the same way. Shutdown returns nil when every goroutine and
+// descriptor of the server is gone.
 //
-// When ctx ends first, Shutdown aborts the connections that are left, and returns an error in which errors.As finds a *ShutdownError,
-// with the cause of ctx and the numbers of handlers and loops that it has not waited for; their resources are released when they end.
-// Even if callbacks do not return, Shutdown returns when after the end of ctx no connection has ended for two seconds.
+// When ctx ends first, Shutdown aborts the connections that are left, and returns an error in which errors.As finds a *ShutdownError, with
+// the cause of ctx and the numbers of handlers and loops that it has not waited for; their resources are released when they end. Even if
+// callbacks do not return, Shutdown returns after the end of ctx when no connection has ended for two seconds.
 //
-// Further calls, also after Close, wait for the end of the first and return its outcome; if their context ends before, they return its
-// cause and the shutdown goes on. A Close ends the waiting of a Shutdown. Before Start, Shutdown returns nil, and the server cannot be
-// started any more. On one of the loops it returns event.ErrOnLoop and does nothing. In a handler on a worker it waits until ctx ends,
-// since it waits for that handler, too.
+// Further calls, also after Close, wait for the end of the first and return its outcome; if their context ends first, they return its
+// cause, and the shutdown continues. A Close ends the context of a Shutdown that is under way. Before Start, Shutdown returns nil, and the
+// server cannot be started any more. On one of the loops it returns event.ErrOnLoop and does nothing. In a handler on a worker it waits
+// until ctx ends, since it waits for that handler, too.
 //
-// Errors: *ShutdownError; the cause of a context; event.ErrOnLoop; ErrInvalid if ctx is nil; errors of the system in closing what the server
-// has opened. May block; not in a callback.
+// Errors: *ShutdownError; the cause of a context; event.ErrOnLoop; ErrInvalid if ctx is nil; errors of the system in closing the server's
+// descriptors. May block; not in a callback.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return fmt.Errorf("shut server down: %w", errNilContext)
@@ -52,9 +52,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // except that aborted connections alone are no error. A Shutdown that is under way ends in the same way. After the end of the server,
 // Close returns nil.
 //
-// Errors: one in which errors.As finds a *ShutdownError if handlers or loops still run; event.ErrOnLoop on one of the loops, and nothing
-// is done; errors of the system in closing what the server has opened, unless a Shutdown that was under way returns them. May block; not
-// in a callback.
+// Errors: one in which errors.As finds a *ShutdownError if handlers or loops still run; event.ErrOnLoop on one of the loops, and nothing is
+// done; errors of the system in closing the server's descriptors, unless a Shutdown that was under way returns them. May block; not in a
+// callback.
 func (s *Server) Close() error {
 	if err := s.offLoops(); err != nil {
 		return fmt.Errorf("close server: %w", err)
@@ -85,11 +85,11 @@ func exceptAborted(outcome error) error {
 	if errors.As(outcome, &late) && late.Handlers+late.Loops > 0 {
 		return outcome
 	}
-	return withoutLate(outcome)
+	return withoutShutdownError(outcome)
 }
 
-// withoutLate returns the outcome of a shutdown without its ShutdownError.
-func withoutLate(outcome error) error {
+// withoutShutdownError returns the outcome of a shutdown without its ShutdownError.
+func withoutShutdownError(outcome error) error {
 	if _, ok := outcome.(*ShutdownError); ok { //nolint:errorlint // joined errors follow
 		return nil
 	}
@@ -99,12 +99,13 @@ func withoutLate(outcome error) error {
 	}
 	var rest error
 	for _, part := range joined.Unwrap() {
-		rest = errors.Join(rest, withoutLate(part))
+		rest = errors.Join(rest, withoutShutdownError(part))
 	}
 	return rest
 }
 
-// shutDownOnce shuts the server down, unless another call did so before. The result of outcomeOf is the outcome for all calls.
+// shutDownOnce shuts the server down, unless another call did so before. outcomeOf converts the error of the shutdown into the outcome that
+// all calls return.
 func (s *Server) shutDownOnce(ctx context.Context, outcomeOf func(error) error) (first bool, err error) {
 	s.mu.Lock()
 	switch s.state {
@@ -164,11 +165,11 @@ func (s *Server) awaitEnd(ctx context.Context, ended <-chan error) error {
 	}
 }
 
-// errGoexit is the outcome of a shutdown that a user's listener has ended by runtime.Goexit in its Close.
+// errGoexit is the outcome of a shutdown whose goroutine was ended by runtime.Goexit in the Close of a user's listener.
 var errGoexit = errors.New("server: a listener's Close called runtime.Goexit")
 
-// grace is how long each step of a shutdown whose context has ended waits for callbacks that are about to return, before it counts them as
-// stuck. stuckTimeout is how long the caller waits for all steps, and again after each end of a connection.
+// grace is the time for which each step of a shutdown whose context has ended waits for callbacks to return, before it counts them as
+// blocked. stuckTimeout is the time for which the caller waits for all steps, and again after each end of a connection.
 const (
 	grace        = 250 * time.Millisecond
 	stuckTimeout = 2 * time.Second // long enough for a busy machine
@@ -188,28 +189,28 @@ func (s *Server) unfinished(ctx context.Context) error {
 	return late
 }
 
-// shutDown carries out a Shutdown. Only its last steps, from the end of the loops on, may wait after ctx has ended.
+// shutDown carries out a Shutdown. After the end of ctx, only its last steps, from the end of the loops on, may wait for longer than grace.
 func (s *Server) shutDown(ctx context.Context) error {
 	if ctx.Err() != nil {
 		s.cancelBase(ErrServerClosed) // no connection is accepted any more
 	}
 	s.stopListening(ctx)
-	s.awaitDone(ctx, grace, waited(s.arriving.Wait)) // they end soon, unless PickLoop blocks
+	s.awaitDone(ctx, grace, waited(s.adding.Wait)) // these calls end soon, unless PickLoop blocks
 	if ctx.Err() == nil {
 		s.drainAll(ctx)
 	}
-	return s.finish(ctx, s.await(ctx))
+	return s.finish(ctx, s.awaitOrAbort(ctx))
 }
 
-// stopListening closes the listeners and ends the receiving of datagrams, each on its loop, and waits for that.
+// stopListening closes the listeners and stops receiving datagrams, each on its loop, and waits for that.
 func (s *Server) stopListening(ctx context.Context) {
 	s.mu.Lock()
-	listeners, packets := maps.Clone(s.listeners), maps.Clone(s.packets) // others may close some of them meanwhile
+	listeners, packets := maps.Clone(s.listeners), maps.Clone(s.packets) // the program may close some of them meanwhile
 	s.mu.Unlock()
 	received := make(chan struct{}, len(packets))
 	for ln := range listeners {
 		if ln.original != nil {
-			go ln.stop() // whose Close may not return
+			go ln.stop() // the Close of the user's listener may not return
 		} else {
 			ln.stop()
 		}
@@ -236,15 +237,16 @@ func waited(wait func()) <-chan struct{} {
 	return done
 }
 
-// await waits until no connection is left and no datagram in progress, or aborts them when ctx ends.
-func (s *Server) await(ctx context.Context) *ShutdownError {
+// awaitOrAbort waits until no connection is left and no datagram is in progress. When ctx ends first, it aborts the connections and returns
+// the error for that.
+func (s *Server) awaitOrAbort(ctx context.Context) *ShutdownError {
 	if ctx.Err() == nil && s.awaitDone(ctx, 0, s.open.empty()) && s.awaitDone(ctx, 0, s.jobs.empty()) {
 		return nil
 	}
 	late := &ShutdownError{Cause: context.Cause(ctx), Conns: s.open.len()}
 	s.aborted.Store(int64(late.Conns))
 	s.cancelBase(ErrServerClosed)
-	// Each loop aborts its own, in a turn; a loop that is stuck does so if it goes on, and holds up no other.
+	// Each loop aborts its own connections. A blocked loop does so when it continues, and delays no other loop.
 	aborted := make(chan struct{}, len(s.loops))
 	for _, l := range s.loops {
 		l.doFully(l.abortAll, func() { aborted <- struct{}{} })
@@ -253,14 +255,14 @@ func (s *Server) await(ctx context.Context) *ShutdownError {
 	return late
 }
 
-// finish ends the loops and workers when no connection is left but those of stuck handlers.
+// finish ends the loops and workers. The only connections that are left are those of blocked handlers.
 func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	s.cancelBase(ErrServerClosed)
 	s.shaking.stop()
 	s.pool.Close()
-	stuck := 0
+	blocked := 0
 	if !s.awaitDone(ctx, grace, waited(s.pool.Wait)) {
-		stuck = s.pool.Counts().Running
+		blocked = s.pool.Counts().Running
 	}
 	err := s.closePackets()
 	closed := make(chan error, len(s.loops))
@@ -272,17 +274,17 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	}
 	s.down.Wait()
 	if !s.awaitDone(ctx, grace, s.shaking.ended()) {
-		stuck += s.shaking.len()
+		blocked += s.shaking.len()
 	}
 	_, e := s.reserve.release()
 	err = errors.Join(err, e)
-	if late == nil && stuck > 0 {
+	if late == nil && blocked > 0 {
 		late = &ShutdownError{Cause: context.Cause(ctx)}
 	}
 	if late == nil {
 		return err
 	}
-	if late.Handlers = stuck; late.Handlers == 0 && late.Conns == 0 {
+	if late.Handlers = blocked; late.Handlers == 0 && late.Conns == 0 {
 		return err // the context had ended, and no handler or loop was left
 	}
 	return errors.Join(late, err)
@@ -324,7 +326,7 @@ func (l *loop) abortConns(reason error) {
 	for c := range l.dialing {
 		abort(c)
 	}
-	l.aborting = true // connections that are still queued
+	l.aborting = true // for connections that are still in the queue
 	for _, in := range append(l.backlog, l.turnRequests...) {
 		in.end() // no worker will end it
 	}

@@ -14,27 +14,27 @@ type shutdownPhase uint32
 
 const (
 	phaseNone     shutdownPhase = iota // the server runs
-	phaseRequests                      // connections of clients end, after their requests
-	phaseOutgoing                      // no other connection is left, and dialled connections end
+	phaseRequests                      // connections that are not outgoing end, after their requests
+	phaseOutgoing                      // no other connection is left, and outgoing connections end
 )
 
 // String returns the phase's name.
 func (p shutdownPhase) String() string { return [...]string{"none", "requests", "outgoing"}[p] }
 
-// drains reports whether a shutdown ends such connections now.
+// drains reports whether a shutdown now ends connections that are outgoing, or those that are not.
 func (s *Server) drains(outgoing bool) bool {
 	phase := shutdownPhase(s.phase.Load())
 	return phase == phaseOutgoing || phase == phaseRequests && !outgoing
 }
 
-// isOutgoing reports whether the server has dialled the connection, or was given it as a client of TLS. On the loop.
+// isOutgoing reports whether the connection was made by Dial, or added as a client of TLS. On the loop.
 func (c *loopConn) isOutgoing() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ext != nil && c.ext.outgoing
 }
 
-// drainAll ends the connections of clients and then, when none of them and no datagram is left, those that the server has dialled.
+// drainAll ends the connections that are not outgoing and then, when none of them and no datagram is left, the outgoing ones.
 func (s *Server) drainAll(ctx context.Context) {
 	s.drainLoops(ctx, false)
 	if s.awaitDone(ctx, 0, s.incoming.empty()) && s.awaitDone(ctx, 0, s.jobs.empty()) {
@@ -49,7 +49,7 @@ func (s *Server) drainLoops(ctx context.Context, outgoing bool) {
 	for _, l := range s.loops {
 		l.doFully(func() { l.drainConns(outgoing) }, func() { marked <- struct{}{} })
 	}
-	s.awaitAll(ctx, 0, marked, len(s.loops)) // else a connection that begins at this time would not be counted
+	s.awaitAll(ctx, 0, marked, len(s.loops)) // otherwise a connection that begins at this time would not be ended
 }
 
 // drainConns ends the loop's connections of one kind.
@@ -66,7 +66,7 @@ func (l *loop) drainConns(outgoing bool) {
 	}
 }
 
-// beginDrain ends the connection as soon as hasNothingToDo.
+// beginDrain makes the connection end when its requests are answered and its output is flushed.
 func (c *loopConn) beginDrain() {
 	c.draining = c.draining.begin(!c.draining.isDraining() && c.hasNothingToDo())
 	c.holds.remove(holdRate) // see readAllowance
@@ -80,7 +80,7 @@ func (c *loopConn) beginDrain() {
 // yet has sent no request; its input after the handshake is checked later. On the loop.
 func (c *loopConn) hasNothingToDo() bool {
 	handshake := c.handshake().isUnderWay() && !c.life.isClosing()
-	if !handshake && (c.in != nil || c.hasRequests() || !c.life.takesInput() || c.hasMoreTLS() || !c.mayRead()) { // else input may wait in the kernel
+	if !handshake && (c.in != nil || c.hasRequests() || !c.life.takesInput() || c.hasMoreTLS() || !c.mayRead()) { // without mayRead, input may wait in the kernel
 		return false
 	}
 	c.mu.Lock()
@@ -94,19 +94,19 @@ func (c *loopConn) hasNothingToDo() bool {
 	return c.ext == nil || c.ext.tls == nil || !c.ext.tls.pipe.HasInput()
 }
 
-// unsentInterval is the time between two checks in a shutdown of an idle connection whose peer's system has not acknowledged all output.
-const unsentInterval = 50 * time.Millisecond
+// unackedInterval is the time between two checks, in a shutdown, of an idle connection whose peer's system has not acknowledged all output.
+const unackedInterval = 50 * time.Millisecond
 
 // isIdleInShutdown reports whether the connection had nothing to do when a shutdown began, has received no input since, and its peer's
-// system has acknowledged all output. Then it can be closed without waiting for EOF: a reset destroys no output. On the loop.
+// system has acknowledged all output. Then it can be closed without waiting for EOF, since a reset would destroy no output. On the loop.
 func (c *loopConn) isIdleInShutdown() bool {
 	if c.draining != drainIdle {
 		return false
 	}
 	c.mu.Lock()
-	looked := c.ext != nil && c.ext.lateReads > 0
+	hasRead := c.ext != nil && c.ext.lateReads > 0
 	c.mu.Unlock()
-	if looked {
+	if hasRead {
 		c.draining = c.draining.busy()
 		return false
 	}
@@ -114,8 +114,8 @@ func (c *loopConn) isIdleInShutdown() bool {
 	return n == 0 && err == nil // the close reports the error
 }
 
-// endIdle closes a connection that isIdleInShutdown and whose half is closed, unless input has arrived meanwhile: a close with unread
-// input sends a reset, which a client on a unix socket reads instead of the end of the stream.
+// endIdle closes a connection that is idle in a shutdown and whose write side is closed, unless input has arrived meanwhile: a close with
+// unread input sends a reset, which a client on a unix socket reads instead of the end of the stream.
 func (c *loopConn) endIdle() (ended bool) {
 	fd := c.ev.FD()
 	if c.peer.IsUnix() { // so that no input arrives between the check and the close
@@ -125,6 +125,6 @@ func (c *loopConn) endIdle() (ended bool) {
 		c.draining = c.draining.busy()
 		return false
 	}
-	c.end(nil)
+	c.tearDown(nil)
 	return true
 }

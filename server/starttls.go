@@ -6,17 +6,18 @@ import (
 	"io"
 )
 
-// StartTLSConfig is the configuration of StartTLS. A nil *StartTLSConfig is the zero value: this side is the server, and nothing is called.
+// StartTLSConfig is the configuration of StartTLS. A nil *StartTLSConfig means the zero value: this side is the server, and no function is
+// called.
 type StartTLSConfig struct {
-	// Client makes this side the client of TLS: it sends the ClientHello when the output before is flushed.
+	// Client makes this side the client of TLS: it sends the ClientHello when the earlier output is flushed.
 	Client bool
 	// HelloFollows says that the peer's ClientHello may follow its command at once, without waiting for an answer: input that the handler
 	// has not consumed is given to TLS. It is for protocols in which the client does not wait, and for a handler that recognizes a
 	// ClientHello by its first byte, 22, and consumes none of it. If it is false, such input is an error, since an attacker in the network
 	// may have inserted it after the command. Together with Client it is ErrInvalid.
 	HelloFollows bool
-	// Done, if set, is called once on the connection's loop: with nil when the handshake has ended, so that Conn.TLS has its state and input
-	// comes decrypted; else with the reason why it has not, before the handler's Close is called.
+	// Done, if set, is called once on the connection's loop: with nil when the handshake has succeeded, so that Conn.TLS returns its state
+	// and further input is decrypted, and otherwise with the reason, before the handler's Close is called.
 	Done func(c *Conn, err error)
 }
 
@@ -26,18 +27,18 @@ type upgrade struct {
 	StartTLSConfig
 }
 
-// StartTLS begins TLS on an open connection, as the commands STARTTLS of SMTP, IMAP, POP3 and LDAP and SSLRequest of PostgreSQL demand.
-// It is called when the command is handled, after its answer was written: by the handler in Data, or in a request on a worker.
+// StartTLS begins TLS on an open connection, as STARTTLS of SMTP, IMAP, POP3 and LDAP and SSLRequest of PostgreSQL require. It is called
+// when such a command is handled, after its answer was written: by the handler in Data, or in a request on a worker.
 //
-// Output that was written before the call, and the whole replies of requests in progress, are sent in clear. Output that is written after
-// the call is sent encrypted. From the call on the handler is given no input, and the connection is not read, until the requests in
-// progress have ended and the output in clear is flushed; then the handshake begins. A program that calls StartTLS elsewhere, while Data
+// Output that was written before the call, and the whole replies of requests in progress, are sent unencrypted. Output that is written
+// after the call is sent encrypted. From the call on the handler is given no input, and the connection is not read, until the requests in
+// progress have ended and the unencrypted output is flushed; then the handshake begins. A program that calls StartTLS elsewhere, while Data
 // may be called, calls PauseRead before it writes the answer, so that the peer's ClientHello is not given to the handler.
 //
-// Input in clear that follows the command and was not consumed closes the connection with ErrHandshake, unless
-// StartTLSConfig.HelloFollows gives it to TLS. No byte that was received in clear is given to the handler after the handshake. With
-// Dispatcher.Concurrent, messages that were read together with the command are requests in clear that may be in progress already, and are
-// answered in clear.
+// Unencrypted input that follows the command and was not consumed closes the connection with ErrHandshake, unless
+// StartTLSConfig.HelloFollows is set, which passes it to TLS. No byte that was received unencrypted is given to the handler after the
+// handshake. With Dispatcher.Concurrent, messages that were read together with the command may be in progress already, and are answered
+// unencrypted.
 //
 // HandshakeTimeout counts from the beginning of the handshake. MaxHandshakes applies to the handshake, and MaxBuffered to its input. The
 // connection keeps its handler, value, ID and counts. If the handshake fails, the handler's Close is called with ErrHandshake; OnReject
@@ -94,7 +95,7 @@ func (c *Conn) checkStartTLS() error {
 	case x == nil:
 		return nil
 	case x.tls != nil || x.upgrade != nil || x.dial != nil && x.dial.tls != nil:
-		return fmt.Errorf("%w: the connection speaks TLS, or is going to", ErrInvalid)
+		return fmt.Errorf("%w: the connection uses TLS already, or will use it", ErrInvalid)
 	case x.unopened:
 		return fmt.Errorf("%w: the connection is not open yet", ErrInvalid)
 	}
@@ -105,7 +106,7 @@ func (c *Conn) checkStartTLS() error {
 func (c *loopConn) beginUpgrade() {
 	c.mu.Lock()
 	u := c.ext.upgrade
-	if c.state >= connClosing && c.ext.afterTLS == nil { // no output is to be encrypted
+	if c.state >= connClosing && c.ext.afterTLS == nil { // there is no output to encrypt
 		c.ext.upgrade = nil
 		err := fmt.Errorf("start TLS: %w", c.refusal())
 		c.mu.Unlock()
@@ -114,7 +115,7 @@ func (c *loopConn) beginUpgrade() {
 		return
 	}
 	c.mu.Unlock()
-	if err := c.refuseUpgrade(u); err != nil { // the output after StartTLS fails with it
+	if err := c.refuseUpgrade(u); err != nil { // the output that was written after StartTLS fails with it
 		c.loop.srv.totals.failedHandshakes.Add(1)
 		c.fail(err)
 		return
@@ -143,7 +144,7 @@ func (c *loopConn) beginUpgrade() {
 func (c *loopConn) refuseUpgrade(u *upgrade) error {
 	switch {
 	case c.in != nil && !u.HelloFollows && len(c.in.rest()) > 0:
-		return fmt.Errorf("%w: %d bytes in clear after the command", ErrHandshake, len(c.in.rest()))
+		return fmt.Errorf("%w: %d unencrypted bytes after the command", ErrHandshake, len(c.in.rest()))
 	case c.peerHalf.isEndRead():
 		return fmt.Errorf("%w: %w", ErrHandshake, io.ErrUnexpectedEOF)
 	}
@@ -157,7 +158,7 @@ func (u *upgrade) end(c *Conn, err error) {
 	}
 }
 
-// takeUpgradeEnd returns the function to be called when a StartTLS ends, once; nil if there is none. Under mu.
+// takeUpgradeEnd returns the function to call when a StartTLS has ended, or nil if there is none or it was taken before. Under mu.
 func (c *loopConn) takeUpgradeEnd() (end func(*Conn, error)) {
 	switch x := c.ext; {
 	case x == nil:

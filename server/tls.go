@@ -12,24 +12,24 @@ import (
 	"github.com/evmq/evmq/internal/tlsio"
 )
 
-// tlsState is a connection that speaks TLS, by the standard library's implementation over a pipe that never blocks: the loop puts bytes
-// from the socket into the pipe's input, and writes the pipe's output to the socket. Only the handshake, whose reads block, runs on a
-// goroutine. It begins when the ClientHello is complete, so that a silent client needs no goroutine.
+// tlsState is the TLS state of a connection. Package crypto/tls works on a pipe in memory: the loop puts bytes from the socket into the
+// pipe's input, and writes the pipe's output to the socket. Only the handshake, in which reads of the pipe block, runs on a goroutine. It
+// begins when the ClientHello is complete, so that a silent client needs no goroutine.
 type tlsState struct {
 	conn      *tls.Conn   // made when the handshake begins
 	config    *tls.Config // for conn
 	pipe      *tlsio.Pipe
 	client    bool
 	upgraded  bool               // by StartTLS: Open was called before. Loop only
-	done      func(*Conn, error) // of StartTLS; nil when it was called
-	waits     *list.Element      // its place among the handshakes that wait; nil for none. Under their mu
+	done      func(*Conn, error) // calls StartTLSConfig.Done; nil without StartTLS, and when it was taken
+	waits     *list.Element      // its place among the handshakes that wait; nil if it does not wait. Under the mu of handshakes
 	notified  bool               // close_notify was sent. Loop only
 	counted   int                // bytes of the pipe counted in Server.buffered. Loop only
-	more      bool               // input waits that the kernel does not report: decrypted, or to be. Loop only
+	more      bool               // input waits in conn or pipe, which the kernel does not report. Loop only
 	encrypted int                // bytes of the connection's output whose records are in the pipe. Loop only
 }
 
-// pipeOwner implements the methods that the pipe calls.
+// pipeOwner has the methods that the pipe calls.
 type pipeOwner struct{ *Conn }
 
 // Changed makes the loop serve the connection. Any goroutine.
@@ -42,7 +42,7 @@ func newTLSState(c *Conn, config *tls.Config, client bool) *tlsState {
 	return &tlsState{client: client, config: config, pipe: tlsio.New(pipeOwner{c})}
 }
 
-// beginWithTLS adds TLS to c, whose handshake comes before Open.
+// beginWithTLS adds TLS to a connection whose handshake comes before Open.
 func (c *loopConn) beginWithTLS(config *tls.Config, client bool) {
 	t := newTLSState(&c.Conn, config, client)
 	c.mu.Lock()
@@ -81,7 +81,7 @@ func (c *Conn) TLS() (tls.ConnectionState, bool) {
 	return t.conn.ConnectionState(), true
 }
 
-// receivedTLS gives p, bytes from the socket, to TLS.
+// receivedTLS passes p, bytes from the socket, to TLS.
 func (c *loopConn) receivedTLS(p []byte) {
 	t := c.ext.tls
 	if !c.handshake().isUnderWay() {
@@ -108,10 +108,10 @@ func (c *loopConn) receivedTLS(p []byte) {
 		}
 	}
 	switch {
-	case full && c.handshake() == handshakeRuns: // a client that does not wait; its further input stays in the kernel
+	case full && c.handshake() == handshakeRuns: // the client does not wait for the end of the handshake; its further input stays in the kernel
 		c.setHandshake(handshakeFull)
 	case full:
-		c.fail(fmt.Errorf("%w: more than %d bytes before it ended", ErrHandshake, tlsio.MaxHandshakeInput))
+		c.fail(fmt.Errorf("%w: more than %d bytes before its end", ErrHandshake, tlsio.MaxHandshakeInput))
 	}
 }
 
@@ -132,7 +132,7 @@ func (c *loopConn) decrypt() {
 		n, err := t.conn.Read(plain) // at most one record
 		empty := false
 		if n > 0 {
-			empty = n < len(plain) && t.pipe.Decrypted() // else the record may have more
+			empty = n < len(plain) && t.pipe.Decrypted() // otherwise the record may have more
 			budget -= n
 			if c.draining.isDraining() {
 				c.draining = c.draining.busy() // also if the input arrived with the end of the handshake
@@ -175,7 +175,8 @@ func (c *loopConn) decrypt() {
 	c.flush()
 }
 
-// countTLS counts the memory of the pipe. If that has grown and the server holds more than MaxBuffered, it closes the connection and returns false.
+// countTLS counts the memory of the pipe. If it has grown and the server holds more than MaxBuffered, countTLS closes the connection and
+// returns false.
 func (c *loopConn) countTLS() (alive bool) {
 	s := c.loop.srv
 	if c.recountTLS() > 0 && s.buffered.Load() > s.cfg.MaxBuffered {
@@ -213,10 +214,11 @@ func (c *Conn) cipherWaits() bool {
 func (c *loopConn) writeTLS() error {
 	err := c.writeRecords()
 	c.ext.tls.pipe.KeepOut()
-	c.recountTLS() // the records of accepted output do not close the connection
+	c.recountTLS() // not countTLS: the memory of accepted output does not close the connection
 	return err
 }
 
+// writeRecords is writeTLS without the count of the memory.
 func (c *loopConn) writeRecords() error {
 	t := c.ext.tls
 	for budget := writeBudget; budget > 0 && (c.out != nil || c.cipherWaits()); {
@@ -301,7 +303,7 @@ func (c *loopConn) encrypt() error {
 	return err
 }
 
-// nextPlain returns the next output to be encrypted. Under mu, released meanwhile.
+// nextPlain returns the next output to encrypt. It is nil while a piece of a file is being read. Under mu, released meanwhile.
 func (c *loopConn) nextPlain() ([]byte, error) {
 	l := c.loop
 	f := c.out.File()
@@ -332,8 +334,8 @@ func (c *loopConn) nextPlain() ([]byte, error) {
 	return nil, err
 }
 
-// closeTLS sends close_notify, and reports whether it was written to the kernel.
-func (c *loopConn) closeTLS() (said bool) {
+// closeTLS writes close_notify if the connection has TLS. It reports false while that waits for room in the kernel.
+func (c *loopConn) closeTLS() (written bool) {
 	if !c.layers.has(layerTLS) {
 		return true
 	}
