@@ -236,8 +236,8 @@ func TestAListenerMayBeClosedInACallback(t *testing.T) {
 	})
 }
 
-// TestManyClientsComeAndGo: each of many concurrent clients is served.
-func TestManyClientsComeAndGo(t *testing.T) {
+// TestManyClientsConnectAndDisconnect: each of many concurrent clients is served.
+func TestManyClientsConnectAndDisconnect(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{AcceptBudget: 2, Handler: echoLines()})
 		var all sync.WaitGroup

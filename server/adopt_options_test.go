@@ -71,8 +71,8 @@ func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
 	}
 }
 
-// TestAdoptOptionsThatMakeNoSenseAreRefused: and the connection still belongs to the caller.
-func TestAdoptOptionsThatMakeNoSenseAreRefused(t *testing.T) {
+// TestContradictoryOptionsOfAddConnAreRefused: and the connection still belongs to the caller.
+func TestContradictoryOptionsOfAddConnAreRefused(t *testing.T) {
 	p := newProbe(calls{})
 	other := start(t, rigs()[0], &server.Server{Handler: p})
 	near, _ := p.connect(t, other)

@@ -124,8 +124,8 @@ func TestAdoptedDescriptorsDoNotBlock(t *testing.T) {
 	testkit.Must(t, pipelined(s.dial(t), "another", 10))
 }
 
-// TestWhatHasNoDescriptorIsNotAdopted: and still belongs to the caller.
-func TestWhatHasNoDescriptorIsNotAdopted(t *testing.T) {
+// TestAConnectionWithoutADescriptorIsNotAdopted: and still belongs to the caller.
+func TestAConnectionWithoutADescriptorIsNotAdopted(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines(), MaxConns: 1})
 		one, two := net.Pipe()
@@ -149,8 +149,8 @@ func TestWhatHasNoDescriptorIsNotAdopted(t *testing.T) {
 	})
 }
 
-// TestDetachWaitsForTheRequestInWork: and until the output is flushed.
-func TestDetachWaitsForTheRequestInWork(t *testing.T) {
+// TestDetachWaitsForTheRequestInProgress: and until the output is flushed.
+func TestDetachWaitsForTheRequestInProgress(t *testing.T) {
 	for _, concurrent := range []int{1, 2} {
 		begun, release := make(chan struct{}), make(chan struct{})
 		d := several(concurrent, func(w server.Reply, line []byte) {

@@ -48,9 +48,9 @@ func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 	}
 }
 
-// TestWhatAPickLoopKeepsPastTheShutdownIsRefused: Dial and AddConn return ErrServerClosed when PickLoop returns after the end of
+// TestConnectionsThatAPickLoopDelaysPastTheShutdownAreRefused: Dial and AddConn return ErrServerClosed when PickLoop returns after the end of
 // Shutdown's context, and the connection is not accepted.
-func TestWhatAPickLoopKeepsPastTheShutdownIsRefused(t *testing.T) {
+func TestConnectionsThatAPickLoopDelaysPastTheShutdownAreRefused(t *testing.T) {
 	before := takeStock().descriptors
 	called, gate := make(chan struct{}, 10), make(chan struct{})
 	p := newProbe(calls{})

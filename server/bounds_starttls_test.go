@@ -10,9 +10,9 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWhatAStartTLSHoldsCounts: incomplete ClientHellos after the command, output after the command whose client never starts its
+// TestTheMemoryOfAStartTLSCounts: incomplete ClientHellos after the command, output after the command whose client never starts its
 // handshake, and input that a client sends while its handshake waits.
-func TestWhatAStartTLSHoldsCounts(t *testing.T) {
+func TestTheMemoryOfAStartTLSCounts(t *testing.T) {
 	hello := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0}, make([]byte, 16<<10)...)
 	early := append(clientHello(t), append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 16<<10)...)...)
 	for name, row := range map[string]struct {
@@ -63,8 +63,8 @@ func TestWhatAStartTLSHoldsCounts(t *testing.T) {
 	}
 }
 
-// TestADetachThatWaitsHoldsWhatItsConnectionHolds: afterwards the connection is not counted any more.
-func TestADetachThatWaitsHoldsWhatItsConnectionHolds(t *testing.T) {
+// TestTheMemoryOfAConnectionCountsWhileDetachWaits: afterwards the connection is not counted any more.
+func TestTheMemoryOfAConnectionCountsWhileDetachWaits(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		config := sessionless(secure)
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { return 0, nil }})

@@ -204,8 +204,8 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 	}
 }
 
-// TestOutputOfADialCountsFromBeforeItSpeaksTLS: and is not counted after its failure.
-func TestOutputOfADialCountsFromBeforeItSpeaksTLS(t *testing.T) {
+// TestOutputOfADialCountsBeforeItsTLSHandshake: and is not counted after its failure.
+func TestOutputOfADialCountsBeforeItsTLSHandshake(t *testing.T) {
 	t.Parallel()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
 	for range 5 {

@@ -132,8 +132,8 @@ func TestAbortAfterThePeersEndStillAborts(t *testing.T) {
 	})
 }
 
-// TestCloseWriteGoesOnReading: until the peer closes its half.
-func TestCloseWriteGoesOnReading(t *testing.T) {
+// TestCloseWriteContinuesReading: until the peer closes its half.
+func TestCloseWriteContinuesReading(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		input := make(chan string, 100)
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -172,8 +172,8 @@ func TestCloseWriteGoesOnReading(t *testing.T) {
 	})
 }
 
-// TestCloseReadThrowsAwayWhatComes: and the input that was not consumed; the peer's end is not reported, and does not end the connection.
-func TestCloseReadThrowsAwayWhatComes(t *testing.T) {
+// TestCloseReadDiscardsFurtherInput: and the input that was not consumed; the peer's end is not reported, and does not end the connection.
+func TestCloseReadDiscardsFurtherInput(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		var heard atomic.Int32

@@ -155,8 +155,8 @@ func TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead(t *testing.T) {
 	})
 }
 
-// TestCloseTimeoutDoesNotCountWhileARequestIsInWork: its answer is sent, however long it takes.
-func TestCloseTimeoutDoesNotCountWhileARequestIsInWork(t *testing.T) {
+// TestCloseTimeoutDoesNotCountWhileARequestIsInProgress: its answer is sent, however long it takes.
+func TestCloseTimeoutDoesNotCountWhileARequestIsInProgress(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 4} {
 			p := newProbe(calls{})
@@ -178,9 +178,9 @@ func TestCloseTimeoutDoesNotCountWhileARequestIsInWork(t *testing.T) {
 	})
 }
 
-// TestDeadlinesRunWhileConcurrentRequestsAreInWork: of the request that is not complete, and of output that waits; the connection is not
+// TestDeadlinesRunWhileConcurrentRequestsAreInProgress: of the request that is not complete, and of output that waits; the connection is not
 // idle.
-func TestDeadlinesRunWhileConcurrentRequestsAreInWork(t *testing.T) {
+func TestDeadlinesRunWhileConcurrentRequestsAreInProgress(t *testing.T) {
 	for _, test := range []struct {
 		name        string
 		read, write time.Duration

@@ -210,8 +210,8 @@ func TestAClientThatIsAnsweredEarlySeesTheAnswer(t *testing.T) {
 	})
 }
 
-// TestAClientThatSendsWithoutEndIsCutOffAfterTheClose: at a number of bytes, whatever CloseTimeout is.
-func TestAClientThatSendsWithoutEndIsCutOffAfterTheClose(t *testing.T) {
+// TestAClientThatSendsWithoutEndIsResetAfterTheClose: at a number of bytes, whatever CloseTimeout is.
+func TestAClientThatSendsWithoutEndIsResetAfterTheClose(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{open: func(c *server.Conn) { c.Close() }})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1})

@@ -57,7 +57,7 @@ func (c *loopConn) finishClosing() (alive bool) {
 	return true
 }
 
-// fail closes the connection now, because of an I/O error, a deadline, a limit or an end of the server.
+// fail closes the connection now, because of an I/O error, a deadline, a limit or the end of the server.
 func (c *loopConn) fail(err error) {
 	err = c.loop.closedError(err)
 	c.mu.Lock()

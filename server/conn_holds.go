@@ -7,7 +7,7 @@ type holds uint8
 
 const (
 	holdWorker   holds = 1 << iota // a worker has the input, or waits for it. Added by queueInput, removed by takeBack
-	holdRequests                   // Concurrent: requests are in progress; reading goes on. Added by queueMessage, removed by takeBackMessages
+	holdRequests                   // Concurrent: requests are in progress; input is still read. Added by queueMessage, removed by takeBackMessages
 	holdLimit                      // Concurrent: the limit of requests in progress is reached, or one waits for room in the workers' queue. Added by limitRequests, removed by endLimit
 	holdPause                      // PauseRead, Detach or StartTLS. Added by prepareInput and finishFlush, added and removed by applyCommands; removed by beginUpgrade
 	holdOutput                     // the output has reached HighWater. Added and removed by applyWaterMarks

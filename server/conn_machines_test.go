@@ -77,8 +77,8 @@ func TestTheLifecycleClosesOneHalfAfterTheOther(t *testing.T) {
 	}
 }
 
-// TestEachHoldStopsWhatItsCommentSays: reading, input or an end.
-func TestEachHoldStopsWhatItsCommentSays(t *testing.T) {
+// TestEachHoldStopsTheWorkOfItsComment: reading, input or an end.
+func TestEachHoldStopsTheWorkOfItsComment(t *testing.T) {
 	for h, want := range map[holds][3]bool{ // reading, input, an end in order
 		holdWorker: {true, true, true}, holdRequests: {false, false, true}, holdLimit: {true, true, false}, holdPause: {true, true, false},
 		holdOutput: {true, true, false}, holdYield: {true, false, false}, holdRate: {true, false, false}, holdLastRead: {true, false, false},

@@ -7,10 +7,11 @@ import (
 )
 
 // PauseRead keeps Data from being called, and stops reading, until ResumeRead is called with the same owner. Several owners, such as a
-// middleware and the application, pause independently of each other: reading goes on when each owner that has paused has resumed. A second
-// PauseRead of an owner does nothing. An owner is any value that == can compare, nil included, else the call panics; a package should use a
-// value of an unexported type, as for the keys of a context. A call of Data that runs is not interrupted. The end of the peer's half is not
-// noticed meanwhile; a reset is, and ends the connection. A connection that is being closed does not pause. Any goroutine.
+// middleware and the application, pause independently of each other: reading resumes when each owner that has paused has called ResumeRead.
+// A second PauseRead of an owner does nothing. An owner is any value that == can compare, including nil; with another value the call
+// panics. A package should use a value of an unexported type, as for the keys of a context. A call of Data that runs is not interrupted.
+// The end of the peer's half is not noticed meanwhile; a reset is, and ends the connection. A connection that is being closed does not
+// pause. Any goroutine.
 func (c *Conn) PauseRead(owner any) {
 	checkOwner(owner)
 	c.mu.Lock()

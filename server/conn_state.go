@@ -12,7 +12,7 @@ type connState uint8
 
 const (
 	connOpen    connState = iota
-	connHalf              // CloseWrite: no more output is accepted; reading goes on
+	connHalf              // CloseWrite: no more output is accepted; input is still read
 	connBroken            // the peer accepts no more output: waiting output has failed; input that has arrived is read to its end
 	connClosing           // only the replies of requests in progress are accepted as output; closed when all is flushed
 	connClosed            // nothing is accepted; the descriptor is closed, or about to be

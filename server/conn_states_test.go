@@ -7,9 +7,9 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// TestWhatIsWatchedWhileAConnectionIsNotRead: each report changes the state to one that does not wait for it again, so that nothing is
+// TestTheConditionsOfAConnectionThatIsNotRead: each report changes the state to one that does not wait for it again, so that nothing is
 // reported in turn after turn.
-func TestWhatIsWatchedWhileAConnectionIsNotRead(t *testing.T) {
+func TestTheConditionsOfAConnectionThatIsNotRead(t *testing.T) {
 	for _, test := range []struct {
 		state peerHalf
 		can   event.Features

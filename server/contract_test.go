@@ -196,8 +196,8 @@ func TestInputThatIsTooLongIsAnswered(t *testing.T) {
 	}
 }
 
-// TestTheErrorOfInputIsAnsweredBehindTheRequestsInWork: with a Dispatcher that handles several at a time, also for MaxInput.
-func TestTheErrorOfInputIsAnsweredBehindTheRequestsInWork(t *testing.T) {
+// TestTheErrorOfInputIsAnsweredBehindTheRequestsInProgress: with a Dispatcher that handles several at a time, also for MaxInput.
+func TestTheErrorOfInputIsAnsweredBehindTheRequestsInProgress(t *testing.T) {
 	release := make(chan struct{})
 	begun := make(chan struct{}, 1)
 	d := several(4, func(w server.Reply, m []byte) {

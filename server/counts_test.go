@@ -16,8 +16,8 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestCountersNeverGoBack: not when a connection ends whose handler still runs, and not when a listener closes.
-func TestCountersNeverGoBack(t *testing.T) {
+// TestCountersNeverDecrease: not when a connection ends whose handler still runs, and not when a listener closes.
+func TestCountersNeverDecrease(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		started, release := make(chan bool, 1), make(chan bool)
 		d := &server.Dispatcher{Framing: framing.Lines{}, Serve: func(w server.Reply, m []byte) {

@@ -7,9 +7,9 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWhatHasArrivedCountsBeforeADeadline: when a loop is late, because a callback of another connection has taken long, a peer that was in
+// TestInputThatHasArrivedCountsBeforeADeadline: when a loop is late, because a callback of another connection has taken long, a peer that was in
 // time is not closed. One that was not is closed.
-func TestWhatHasArrivedCountsBeforeADeadline(t *testing.T) {
+func TestInputThatHasArrivedCountsBeforeADeadline(t *testing.T) {
 	for name, test := range map[string]struct {
 		srv           *server.Server
 		before, rest  string // what the client sends before the loop is held up, and meanwhile

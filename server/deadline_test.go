@@ -30,8 +30,8 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	})
 }
 
-// TestARequestInWorkIsNotIdle: whatever time it takes.
-func TestARequestInWorkIsNotIdle(t *testing.T) {
+// TestARequestInProgressIsNotIdle: whatever time it takes.
+func TestARequestInProgressIsNotIdle(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		release := make(chan struct{})
@@ -142,8 +142,8 @@ func TestAPauseIsNotThePeersDelay(t *testing.T) {
 	})
 }
 
-// TestAPeerThatTakesNothingIsCutOff: by WriteTimeout, also when the connection is not idle otherwise.
-func TestAPeerThatTakesNothingIsCutOff(t *testing.T) {
+// TestAPeerThatTakesNothingIsClosed: by WriteTimeout, also when the connection is not idle otherwise.
+func TestAPeerThatTakesNothingIsClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s, clock := startWithClock(t, r, &server.Server{Handler: p, WriteTimeout: limit, Socket: tight(), MaxOutput: 64 << 20, HighWater: 32 << 20})

@@ -41,9 +41,9 @@ func detachTLS(t *testing.T, c *server.Conn) handedOut {
 	return h
 }
 
-// TestADetachedTLSConnectionGoesOnWithItsSession: in both directions, with input that was decrypted and input that was not, half-closes and
+// TestADetachedTLSConnectionContinuesItsSession: in both directions, with input that was decrypted and input that was not, half-closes and
 // ends. The server does not count it any more.
-func TestADetachedTLSConnectionGoesOnWithItsSession(t *testing.T) {
+func TestADetachedTLSConnectionContinuesItsSession(t *testing.T) {
 	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
 		t.Run(name, func(t *testing.T) {
 			tlsRigs(t, func(t *testing.T, r rig) {
@@ -95,8 +95,8 @@ func TestADetachedTLSConnectionGoesOnWithItsSession(t *testing.T) {
 	}
 }
 
-// TestARecordThatIsHalfThereGoesWithADetachedConnection.
-func TestARecordThatIsHalfThereGoesWithADetachedConnection(t *testing.T) {
+// TestAnIncompleteRecordIsReadAfterDetach.
+func TestAnIncompleteRecordIsReadAfterDetach(t *testing.T) {
 	p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: p})
 	halves := &halving{Conn: s.dialPlain(t)}

@@ -244,9 +244,9 @@ func TestADialThatCannotBeServedIsRefusedAtTheCall(t *testing.T) {
 	}
 }
 
-// TestAConnectionIsKnownFromOpenOn: before, during a handshake with a peer that is silent, it has no ID and Conns leaves it out, on
+// TestAConnectionHasAnIDFromOpenOn: before, during a handshake with a peer that is silent, it has no ID and Conns leaves it out, on
 // the dialling side and on the accepting one.
-func TestAConnectionIsKnownFromOpenOn(t *testing.T) {
+func TestAConnectionHasAnIDFromOpenOn(t *testing.T) {
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{}})
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)

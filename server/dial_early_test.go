@@ -168,8 +168,8 @@ func TestLocalAddrDuringADial(t *testing.T) {
 	}
 }
 
-// TestWhatWasWrittenBeforeACloseDuringADialIsSent: Close is called with nil only when all is flushed.
-func TestWhatWasWrittenBeforeACloseDuringADialIsSent(t *testing.T) {
+// TestWritesBeforeACloseDuringADialAreSent: Close is called with nil only when all is flushed.
+func TestWritesBeforeACloseDuringADialAreSent(t *testing.T) {
 	for _, kind := range []string{"literal", "name", "tls"} {
 		t.Run(kind, func(t *testing.T) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")

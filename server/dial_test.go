@@ -252,8 +252,8 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 	})
 }
 
-// TestATLSDialToWhatSpeaksNoTLSFails: with a handshake that fails, or does not end in time.
-func TestATLSDialToWhatSpeaksNoTLSFails(t *testing.T) {
+// TestATLSDialToAServerWithoutTLSFails: with a handshake that fails, or does not end in time.
+func TestATLSDialToAServerWithoutTLSFails(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	plain, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: calls{open: func(c *server.Conn) { _, _ = c.WriteString("220 hello, who are you?\r\n") }}})
 	testkit.Must(t, err)

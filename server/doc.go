@@ -58,16 +58,17 @@
 //	     Open ──> Data ... ──> end of the peer's stream ──> LastData, EOF
 //	                │                        │
 //	                ▼                        ▼ without an EOFHandler
-//	          Close, Abort, a deadline, a limit, an error, Shutdown
+//	Conn.Close, Abort, a deadline, a limit, an error, Shutdown
 //	                │
 //	                ▼
-//	              Close, with the reason
+//	     Handler.Close, with the reason
 //
-// The optional methods of a Handler are those of [EOFHandler], [MarkHandler], [LastDataHandler], [LimitHandler] and [InputErrorHandler].
+// The optional methods of a Handler are those of [EOFHandler], [MarkHandler], [LastDataHandler], [LimitHandler], [InputErrorHandler] and
+// [CheckHandler].
 //
 // [Conn.Close] ends a connection in order: requests in progress are answered, output is flushed, the write side is closed, and input is
 // discarded until the peer closes its half. [Conn.CloseWrite] closes the write side only; [Conn.Abort] ends the connection at once;
-// [Conn.StartTLS] begins TLS on an open connection; [Conn.Detach] takes the connection out of the server. The reason that Handler.Close is
+// [Conn.StartTLS] begins TLS on an open connection; [Conn.Detach] removes the connection from the server. The reason that Handler.Close is
 // called with is nil after Conn.Close, io.EOF if the peer has ended the connection, and otherwise an error that [ReasonOf] classifies and
 // [Stats] counts. The file docs/architecture.md of the repository has a figure of this life with each deadline and each reason.
 //
@@ -80,7 +81,7 @@
 //	Write ──> refused with an error: nothing was accepted
 //	  │
 //	  └─────> accepted ──> given to the kernel
-//	                  └──> failed with a reason: the connection was closed before
+//	                  └──> failed with a reason: the connection has ended before
 //
 // There is no other outcome. A caller can be notified of it, once, on the connection's loop: see [Conn.WriteNotify], [Conn.WriteOwned],
 // [Conn.SendFile], the methods of Reply with these names, [Reply.Notify] and [Broadcast]. Bytes that the kernel has taken may not have
@@ -120,10 +121,9 @@
 //
 // # Errors
 //
-// An error names the operation and the value, and wraps one of the errors of this package, or that of the system or of package net, for
-// errors.Is and errors.As. Errors of wrong arguments and fields match [ErrInvalid]. Errors of closed connections, servers, loops and
-// listeners match [net.ErrClosed]. Errors of deadlines are a net.Error whose Timeout method returns true, and match
-// [os.ErrDeadlineExceeded].
+// An error names the operation and the value, and wraps an error of this package, of the system or of package net, for errors.Is and
+// errors.As. Errors of wrong arguments and fields match [ErrInvalid]. Errors of closed connections, servers, loops and listeners match
+// [net.ErrClosed]. Errors of deadlines are a net.Error whose Timeout method returns true, and match [os.ErrDeadlineExceeded].
 //
 // # Workers
 //

@@ -54,8 +54,8 @@ func TestEchoOnWorkers(t *testing.T) {
 	})
 }
 
-// TestMuchDataArrives sends 16 MB through an echo, which stops reading while the client does not read.
-func TestMuchDataArrives(t *testing.T) {
+// TestMuchDataIsEchoed sends 16 MB through an echo, which stops reading while the client does not read.
+func TestMuchDataIsEchoed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: server.HandlerFunc(echo)})
 		nc := s.dial(t)

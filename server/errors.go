@@ -57,7 +57,7 @@ var (
 
 	// ErrAborted is the reason of a connection that Abort has closed, or whose Dial's context was cancelled before Open.
 	ErrAborted = errors.New("server: connection was aborted")
-	// ErrDetached is the reason of a connection that Detach has taken out of the server.
+	// ErrDetached is the reason of a connection that Detach has removed from the server.
 	ErrDetached = errors.New("server: connection was detached")
 	// ErrTooLong is the reason of a connection whose handler has left more than MaxInput bytes of input unconsumed.
 	ErrTooLong = errors.New("server: input is too long")

@@ -20,7 +20,7 @@ type RequestHandler interface {
 // There are two ways to hand over requests, which are not mixed while requests are in progress:
 //
 //   - ServeInput hands over all of the connection's input, from a request on. Its requests are handled one at a time. Data is not called
-//     until the input comes back.
+//     until the input is given back.
 //   - Serve hands over a copy of one message. Data may hand over more while it is in progress, so several requests of the connection are
 //     handled concurrently.
 //

@@ -67,8 +67,8 @@ func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 	expect(t, nc, "[slow][slower](quick)[slow](quick)")
 }
 
-// TestAnExecutorRefusesWhatItCannotDo: with an error that names it.
-func TestAnExecutorRefusesWhatItCannotDo(t *testing.T) {
+// TestAnExecutorRefusesInvalidCalls: with an error that names it.
+func TestAnExecutorRefusesInvalidCalls(t *testing.T) {
 	lines := framing.Lines{}
 	good := func(p []byte) framing.Result { return framing.Result{Message: p[:1], Advance: 2} }
 	for name, use := range map[string]func(exec server.Executor, p []byte) error{

@@ -47,8 +47,8 @@ var faultyHandlers = map[string]func() server.Handler{
 	"concurrent": func() server.Handler { d := echoLines(); d.Concurrent = 4; return d },
 }
 
-// TestFaultsThatPassLoseNothing: system calls that are interrupted, incomplete or to be repeated, and accepts whose client has disconnected.
-func TestFaultsThatPassLoseNothing(t *testing.T) {
+// TestTemporaryFaultsLoseNothing: system calls that are interrupted, incomplete or to be repeated, and accepts whose client has disconnected.
+func TestTemporaryFaultsLoseNothing(t *testing.T) {
 	rates := socktest.Rates{Again: 0.1, Interrupted: 0.1, Short: 0.3, Aborted: 0.1}
 	for name, handler := range faultyHandlers {
 		t.Run(name, func(t *testing.T) {

@@ -145,8 +145,8 @@ func TestAFullQueueCloses(t *testing.T) {
 	})
 }
 
-// TestWhatWaitsForRoomEndsWithTheServer: the connection of a request that waits for room has its Close.
-func TestWhatWaitsForRoomEndsWithTheServer(t *testing.T) {
+// TestRequestsThatWaitForRoomEndWithTheServer: the connection of a request that waits for room has its Close.
+func TestRequestsThatWaitForRoomEndWithTheServer(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		f := flood(t, r, &server.Server{})

@@ -23,11 +23,11 @@ func (c *Conn) recoverPanic() {
 	}
 }
 
-// guard calls fn, a function of the user that belongs to no connection, or to c, which goes on after a panic. OnPanic is set.
-func (l *loop) guard(c *Conn, fn func()) {
+// guard calls fn, a function of the user that belongs to no connection, and recovers from a panic in it. OnPanic is set.
+func (l *loop) guard(fn func()) {
 	defer func() {
 		if v := recover(); v != nil {
-			l.srv.cfg.OnPanic(c, v, debug.Stack())
+			l.srv.cfg.OnPanic(nil, v, debug.Stack())
 		}
 	}()
 	fn()

@@ -44,9 +44,9 @@ func TestHandshakesAreBounded(t *testing.T) {
 	})
 }
 
-// TestClientsThatSendLittleDoNotHoldUpHandshakes: they send a whole ClientHello, then single bytes, and have all places. Later clients get
+// TestClientsThatSendLittleDoNotDelayHandshakes: they send a whole ClientHello, then single bytes, and have all places. Later clients get
 // a place long before HandshakeTimeout.
-func TestClientsThatSendLittleDoNotHoldUpHandshakes(t *testing.T) {
+func TestClientsThatSendLittleDoNotDelayHandshakes(t *testing.T) {
 	const most = 4
 	var reasons, failed atomic.Int32
 	s, clock := startWithClock(t, rigs()[0], &server.Server{

@@ -80,8 +80,8 @@ func (c *steppedClock) advance(d time.Duration) {
 // The tests below check one rule: ReadTimeout does not count while the server does not read, since the peer cannot end its request. It counts
 // from when the server reads again.
 
-// TestReadTimeoutDoesNotCountWhileRequestsAreInWork: as many as the handler permits.
-func TestReadTimeoutDoesNotCountWhileRequestsAreInWork(t *testing.T) {
+// TestReadTimeoutDoesNotCountWhileRequestsAreInProgress: as many as the handler permits.
+func TestReadTimeoutDoesNotCountWhileRequestsAreInProgress(t *testing.T) {
 	eachDispatcher(t, func(t *testing.T, handler func(d *server.Dispatcher) server.Handler) {
 		clock := &steppedClock{}
 		release := make(chan struct{})

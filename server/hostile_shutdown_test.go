@@ -29,9 +29,9 @@ func (l *ledger) balance(t *testing.T, srv *server.Server) {
 	}
 }
 
-// TestWhatComesInDuringShutdownIsClosed makes connections by every way during the shutdown: each is refused, or has its Close before
+// TestConnectionsThatBeginDuringShutdownAreClosed makes connections by every way during the shutdown: each is refused, or has its Close before
 // Shutdown returns.
-func TestWhatComesInDuringShutdownIsClosed(t *testing.T) {
+func TestConnectionsThatBeginDuringShutdownAreClosed(t *testing.T) {
 	ways := waysToConnect(t)
 	for name, come := range ways {
 		for _, gently := range []bool{true, false} {

@@ -121,8 +121,8 @@ func harass(nc net.Conn, how int) {
 	_ = raw(nc).Close()
 }
 
-// TestTwoThousandClientsComeAndGo: two thousand at once, several times for each goroutine; afterwards the server holds nothing.
-func TestTwoThousandClientsComeAndGo(t *testing.T) {
+// TestTwoThousandClientsConnectAndDisconnect: two thousand at once, several times for each goroutine; afterwards the server holds nothing.
+func TestTwoThousandClientsConnectAndDisconnect(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		clients := 2000
 		if r.tls {

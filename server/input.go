@@ -35,23 +35,23 @@ type request struct {
 type inputState uint8
 
 const (
-	inputWithLoop inputState = iota // the loop, or none while the input is unused
-	inputQueued                     // no goroutine: it was handed over, and waits for the end of the turn or for a worker
-	inputInWork                     // a worker
-	inputAnswered                   // no goroutine: Concurrent, its answer waits for older ones
+	inputWithLoop   inputState = iota // the loop, or none while the input is unused
+	inputQueued                       // no goroutine: it was handed over, and waits for the end of the turn or for a worker
+	inputInProgress                   // a worker
+	inputAnswered                     // no goroutine: Concurrent, its answer waits for older ones
 )
 
-var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInWork: "in progress", inputAnswered: "answered"}
+var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInProgress: "in progress", inputAnswered: "answered"}
 
 // String returns the state's name.
 func (s inputState) String() string { return inputStates[s] }
 
 // inputNext are the states that may follow each state, as bits.
 var inputNext = [...]uint8{
-	inputWithLoop: 1 << inputQueued,
-	inputQueued:   1<<inputInWork | 1<<inputWithLoop | 1<<inputAnswered, // the latter two without a worker: it is refused, or the connections are aborted
-	inputInWork:   1<<inputWithLoop | 1<<inputAnswered,
-	inputAnswered: 1 << inputWithLoop,
+	inputWithLoop:   1 << inputQueued,
+	inputQueued:     1<<inputInProgress | 1<<inputWithLoop | 1<<inputAnswered, // the latter two without a worker: it is refused, or the connections are aborted
+	inputInProgress: 1<<inputWithLoop | 1<<inputAnswered,
+	inputAnswered:   1 << inputWithLoop,
 }
 
 // become changes the state. The goroutine that owns the input calls it.

@@ -166,7 +166,7 @@ func (s *Server) callPickLoop(peer sock.Peer) int {
 	if s.cfg.OnPanic == nil {
 		return s.cfg.PickLoop(addr, len(s.loops))
 	}
-	s.loops[0].guard(nil, func() { i = s.cfg.PickLoop(addr, len(s.loops)) })
+	s.loops[0].guard(func() { i = s.cfg.PickLoop(addr, len(s.loops)) })
 	return i
 }
 

@@ -70,8 +70,8 @@ func TestTLSAndPROXYOfAListenerInEachCombination(t *testing.T) {
 	}
 }
 
-// TestAHandshakeThatFailsIsToldAndCounted: with its reason, once, on each kind of connection.
-func TestAHandshakeThatFailsIsToldAndCounted(t *testing.T) {
+// TestAFailedHandshakeIsReportedAndCounted: with its reason, once, on each kind of connection.
+func TestAFailedHandshakeIsReportedAndCounted(t *testing.T) {
 	for name, fail := range map[string]func(nc net.Conn){
 		"no TLS":        func(nc net.Conn) { _, _ = io.WriteString(nc, "GET / HTTP/1.1\r\n\r\n") },
 		"the end":       func(nc net.Conn) { hangUp(nc) },

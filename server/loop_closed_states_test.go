@@ -107,7 +107,7 @@ func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
 }
 
 // An accepted connection whose PROXY header or TLS handshake is under way when its loop is closed is rejected.
-func TestALoopThatIsClosedRejectsWhatHasNotBegun(t *testing.T) {
+func TestALoopThatIsClosedRejectsUnopenedConnections(t *testing.T) {
 	for name, cfg := range map[string]*server.ListenerConfig{"PROXY header": {ProxyProtocol: true}, "TLS handshake": {TLS: serverTLS()}} {
 		t.Run(name, func(t *testing.T) {
 			loops := programLoops(t, 1, event.DriverDefault)

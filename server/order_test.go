@@ -15,9 +15,9 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestOneOrderOverWritesFromEverywhere: each writer's lines arrive in its order, on the loop, on other goroutines, or alternately, and the
+// TestWritesOfAllGoroutinesHaveOneOrder: each writer's lines arrive in its order, on the loop, on other goroutines, or alternately, and the
 // close follows the writes before it.
-func TestOneOrderOverWritesFromEverywhere(t *testing.T) {
+func TestWritesOfAllGoroutinesHaveOneOrder(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const writers, lines = 5, 400
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -93,8 +93,8 @@ func inOrder(t testing.TB, nc net.Conn) map[string]int {
 	return next
 }
 
-// TestWhatIsWrittenBeforeACloseIsSent: and nothing that is written after it, also if writes and the close race.
-func TestWhatIsWrittenBeforeACloseIsSent(t *testing.T) {
+// TestWritesBeforeACloseAreSent: and nothing that is written after it, also if writes and the close race.
+func TestWritesBeforeACloseAreSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p})

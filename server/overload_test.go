@@ -102,9 +102,9 @@ type mute struct {
 
 func (m mute) Read([]byte) (int, error) { <-m.closed; return 0, io.EOF }
 
-// TestSilentHandshakesGiveWay: clients that stop after their ClientHello do not prevent later handshakes, although MaxHandshakes are
+// TestSilentHandshakesAreEndedWhileOthersWait: clients that stop after their ClientHello do not prevent later handshakes, although MaxHandshakes are
 // running and no deadline ends them.
-func TestSilentHandshakesGiveWay(t *testing.T) {
+func TestSilentHandshakesAreEndedWhileOthersWait(t *testing.T) {
 	const most = 3
 	rejected := make(chan error, 100)
 	s, clock := startWithClock(t, rig{"tcp", true, 2}, &server.Server{Handler: calls{data: echo}, MaxHandshakes: most, HandshakeTimeout: -1,
@@ -127,8 +127,8 @@ func TestSilentHandshakesGiveWay(t *testing.T) {
 	hangUp(nc)
 }
 
-// TestShutdownEndsADialThatShakesHands: with a silent peer.
-func TestShutdownEndsADialThatShakesHands(t *testing.T) {
+// TestShutdownEndsADialDuringItsHandshake: with a silent peer.
+func TestShutdownEndsADialDuringItsHandshake(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
 	defer silent.Close()
@@ -146,8 +146,8 @@ func TestShutdownEndsADialThatShakesHands(t *testing.T) {
 	h.failed(t, server.ErrServerClosed)
 }
 
-// TestHandlersThatLookAtTheirContextAreNotStuck: a shutdown whose context has ended gives them a short time.
-func TestHandlersThatLookAtTheirContextAreNotStuck(t *testing.T) {
+// TestHandlersThatWatchTheirContextAreAwaited: a shutdown whose context has ended gives them a short time.
+func TestHandlersThatWatchTheirContextAreAwaited(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		running := make(chan struct{}, 8)
 		s := start(t, r, &server.Server{Workers: 8, Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
@@ -166,8 +166,8 @@ func TestHandlersThatLookAtTheirContextAreNotStuck(t *testing.T) {
 	})
 }
 
-// TestAnAlarmThatHasGoneOffIsNotSetAgain: a connection that is served in every turn still has its deadlines.
-func TestAnAlarmThatHasGoneOffIsNotSetAgain(t *testing.T) {
+// TestATimerThatHasExpiredIsNotSetAgain: a connection that is served in every turn still has its deadlines.
+func TestATimerThatHasExpiredIsNotSetAgain(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, WriteTimeout: 50 * time.Millisecond, Socket: tight()})
 	c, _ := p.connect(t, s)

@@ -58,8 +58,8 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestReceivingRestsWhileTheKernelReportsWhatReadingDoesNotTakeAway: once with an error and once without a datagram, and goes on.
-func TestReceivingRestsWhileTheKernelReportsWhatReadingDoesNotTakeAway(t *testing.T) {
+// TestReceivingPausesWhileTheKernelReportsAnErrorThatPersists: once with an error and once without a datagram, and goes on.
+func TestReceivingPausesWhileTheKernelReportsAnErrorThatPersists(t *testing.T) {
 	for _, c := range []struct {
 		fault  unix.Errno
 		errors uint64
@@ -133,8 +133,8 @@ func TestAnErrorBetweenDatagramsCostsNone(t *testing.T) {
 	}
 }
 
-// TestErrorsOfThePeersAreNoReasonToRest: also many of them: a read removes each.
-func TestErrorsOfThePeersAreNoReasonToRest(t *testing.T) {
+// TestErrorsOfPeersDoNotPauseReceiving: also many of them: a read removes each.
+func TestErrorsOfPeersDoNotPauseReceiving(t *testing.T) {
 	log := &lines{Handler: slog.DiscardHandler, count: map[string]int{}}
 	got := make(chan struct{})
 	var reads int

@@ -47,7 +47,7 @@ func TestAPacketSocketIsCheckedWhenItIsOpened(t *testing.T) {
 	}
 }
 
-func TestAnAddedSocketKeepsWhatWaitsInIt(t *testing.T) {
+func TestAnAddedSocketKeepsItsDatagrams(t *testing.T) {
 	nc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	testkit.Must(t, err)
 	client := dialPacket(t, nc.LocalAddr().String())
@@ -97,7 +97,7 @@ func TestAConnectedSocketOutlivesItsPeer(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoUDPSocketStaysTheCallers(t *testing.T) {
+func TestASocketThatIsNotUDPStaysTheCallers(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	path := filepath.Join(t.TempDir(), "s")
 	nc, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

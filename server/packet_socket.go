@@ -216,7 +216,7 @@ func (pc *PacketConn) call(h PacketHandler, p []byte, from netip.AddrPort) {
 		h(pc, p, from)
 		return
 	}
-	pc.sockets[0].loop.guard(nil, func() { h(pc, p, from) })
+	pc.sockets[0].loop.guard(func() { h(pc, p, from) })
 }
 
 // pause stops receiving for a while.

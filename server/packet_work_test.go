@@ -103,8 +103,8 @@ func TestDispatchedDatagramsCountAsBuffered(t *testing.T) {
 	}
 }
 
-// TestShutdownLetsDatagramsInWorkBeAnswered: those that a worker has and those that wait for one, but none that comes later.
-func TestShutdownLetsDatagramsInWorkBeAnswered(t *testing.T) {
+// TestShutdownLetsDatagramsInProgressBeAnswered: those that a worker has and those that wait for one, but none that comes later.
+func TestShutdownLetsDatagramsInProgressBeAnswered(t *testing.T) {
 	s, pc, gate := busyServer(t, &server.Server{})
 	nc := dialPacket(t, pc.LocalAddr().String())
 	testkit.Must(t, pc.Dispatch(echoPacket, []byte("waits"), local(nc)))
@@ -139,7 +139,7 @@ func TestCloseDropsDatagramsThatWait(t *testing.T) {
 	testkit.Until(t, "the dropping", func() bool { return pc.Stats().Dropped == 2 && s.Stats().BufferedBytes == 0 })
 }
 
-func TestAStuckDatagramIsReportedByShutdown(t *testing.T) {
+func TestABlockedHandlerOfADatagramIsReportedByShutdown(t *testing.T) {
 	t.Parallel()
 	s := packetServer(t, &server.Server{Workers: 2})
 	pc := s.listenPacket(t, ignorePacket)

@@ -7,8 +7,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestReadingGoesOnWhenEachOwnerHasResumed: owners do not undo each other's pauses, and one that pauses twice resumes once.
-func TestReadingGoesOnWhenEachOwnerHasResumed(t *testing.T) {
+// TestReadingResumesWhenEachOwnerHasResumed: owners do not undo each other's pauses, and one that pauses twice resumes once.
+func TestReadingResumesWhenEachOwnerHasResumed(t *testing.T) {
 	type owner string
 	for name, test := range map[string]struct {
 		pauses, resumes []any

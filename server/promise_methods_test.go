@@ -273,10 +273,10 @@ func (s *stage) call(c *server.Conn) {
 	_ = all[names[rand.IntN(len(names))]](c) // errors are expected: c may have ended
 }
 
-// TestAnyMethodFromAnywhere is promise 1: all methods are called on loops, on workers and on other goroutines at once, while clients
+// TestAnyMethodFromAnyGoroutine is promise 1: all methods are called on loops, on workers and on other goroutines at once, while clients
 // connect and disconnect. Then each accepted write has had one outcome, each Open its Close, and nothing is left. With -race it also finds
 // data races.
-func TestAnyMethodFromAnywhere(t *testing.T) {
+func TestAnyMethodFromAnyGoroutine(t *testing.T) {
 	accepted := int64(0)
 	each(t, func(t *testing.T, r rig) {
 		s := &stage{t: t, ready: make(chan struct{})}

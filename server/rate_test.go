@@ -123,8 +123,8 @@ func TestAGroupIsLimitedTogether(t *testing.T) {
 	})
 }
 
-// TestRatesThatMakeNoSenseAreRefused.
-func TestRatesThatMakeNoSenseAreRefused(t *testing.T) {
+// TestInvalidRatesAreRefused.
+func TestInvalidRatesAreRefused(t *testing.T) {
 	nan := 0.0
 	nan /= nan
 	for _, l := range []server.RateLimit{{BytesPerSecond: -1}, {BytesPerSecond: nan}, {BytesPerSecond: 1e16},
@@ -143,8 +143,8 @@ func TestRatesThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
-// TestALimitedConnectionDoesNotHoldUpOthers: nor its own end.
-func TestALimitedConnectionDoesNotHoldUpOthers(t *testing.T) {
+// TestALimitedConnectionDoesNotDelayOthers: nor its own end.
+func TestALimitedConnectionDoesNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})

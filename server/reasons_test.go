@@ -90,8 +90,8 @@ func expectEOFUnlessClosed(t testing.TB, nc net.Conn) {
 	}
 }
 
-// TestAMaxInputMayBeReachedAndNotPassed: by one byte, in pieces of any size.
-func TestAMaxInputMayBeReachedAndNotPassed(t *testing.T) {
+// TestMaxInputMayBeReachedAndNotExceeded: by one byte, in pieces of any size.
+func TestMaxInputMayBeReachedAndNotExceeded(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit = 5000
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { return 0, nil }})
@@ -121,8 +121,8 @@ func TestAMaxInputMayBeReachedAndNotPassed(t *testing.T) {
 	})
 }
 
-// TestDataIsGivenWhatItDidNotConsume: at once if it consumed something, else with later input. No byte is consumed twice, and none is lost.
-func TestDataIsGivenWhatItDidNotConsume(t *testing.T) {
+// TestDataIsGivenUnconsumedInputAgain: at once if it consumed something, else with later input. No byte is consumed twice, and none is lost.
+func TestDataIsGivenUnconsumedInputAgain(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var calledWith []string
 		var got strings.Builder

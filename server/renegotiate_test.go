@@ -70,8 +70,8 @@ func awaitLine(t *testing.T, lines <-chan string, text string) string {
 	}
 }
 
-// TestAClientThatRenegotiatesIsCutOff: with TLS 1.2; TLS 1.3 has no renegotiation. Others are served, before and after.
-func TestAClientThatRenegotiatesIsCutOff(t *testing.T) {
+// TestAClientThatRenegotiatesIsDisconnected: with TLS 1.2; TLS 1.3 has no renegotiation. Others are served, before and after.
+func TestAClientThatRenegotiatesIsDisconnected(t *testing.T) {
 	t.Parallel()
 	config := serverTLS()
 	config.MaxVersion = tls.VersionTLS12
@@ -100,8 +100,8 @@ func TestAClientThatRenegotiatesIsCutOff(t *testing.T) {
 	s.drained(t)
 }
 
-// TestAServerThatAsksForRenegotiationIsLeft: a dialled connection refuses the request with an alert, and its Close is called.
-func TestAServerThatAsksForRenegotiationIsLeft(t *testing.T) {
+// TestAServerThatRequestsRenegotiationIsDisconnected: a dialled connection refuses the request with an alert, and its Close is called.
+func TestAServerThatRequestsRenegotiationIsDisconnected(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	cert, _ := certificate()

@@ -129,8 +129,8 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 	})
 }
 
-// TestAReplyOfADeadConnectionSaysSo: at the first write, even a small one.
-func TestAReplyOfADeadConnectionSaysSo(t *testing.T) {
+// TestAReplyOfADeadConnectionReturnsErrClosed: at the first write, even a small one.
+func TestAReplyOfADeadConnectionReturnsErrClosed(t *testing.T) {
 	f := writeFile(t, []byte("x"))
 	errs := make(chan error, 5)
 	for _, concurrent := range []int{1, 4} {
@@ -181,9 +181,9 @@ func TestAReplyThatIsKeptIsRefusedBesideTheNextRequest(t *testing.T) {
 	expect(t, nc, "a.\nb.\nc.\nd.\n")
 }
 
-// TestAReplyIsNotHeldUpByAnotherThatWaits: a write to a Reply that has ended returns at once, also while the next reply with the same memory
+// TestAReplyIsNotDelayedByAnotherThatWaits: a write to a Reply that has ended returns at once, also while the next reply with the same memory
 // waits for room.
-func TestAReplyIsNotHeldUpByAnotherThatWaits(t *testing.T) {
+func TestAReplyIsNotDelayedByAnotherThatWaits(t *testing.T) {
 	kept := make(chan server.Reply, 1)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 1, MaxOutput: 64 << 10, Socket: tight(), Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, m []byte) {
 		if string(m) == "first" {

@@ -40,9 +40,9 @@ func readItems(r io.Reader, n, replies, pushes int) error {
 	return nil
 }
 
-// TestPushesFallBetweenReplies: never inside one: neither when the reply is small, nor when it is larger than MaxOutput and is being
+// TestPushesAreSentBetweenReplies: never inside one: neither when the reply is small, nor when it is larger than MaxOutput and is being
 // streamed, and none is lost.
-func TestPushesFallBetweenReplies(t *testing.T) {
+func TestPushesAreSentBetweenReplies(t *testing.T) {
 	for _, size := range []int{10, 20 << 10, 300 << 10} {
 		each(t, func(t *testing.T, r rig) {
 			const replies, pushes = 8, 200
@@ -97,8 +97,8 @@ func TestPushesFallBetweenReplies(t *testing.T) {
 	}
 }
 
-// TestFlushLetsPushesIn: a push waits for the reply's Flush, and is sent before the rest of the reply.
-func TestFlushLetsPushesIn(t *testing.T) {
+// TestPushesAreSentAfterAFlush: a push waits for the reply's Flush, and is sent before the rest of the reply.
+func TestPushesAreSentAfterAFlush(t *testing.T) {
 	for _, size := range []int{10, 100 << 10} {
 		each(t, func(t *testing.T, r rig) {
 			s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {

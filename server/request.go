@@ -9,7 +9,7 @@ const maxBatch = 64
 
 // Run answers the requests of an input, one after the other, on a worker.
 func (in *input) Run() {
-	in.become(inputInWork)
+	in.become(inputInProgress)
 	c := in.reply.c
 	recovers := c.loop.srv.cfg.OnPanic != nil
 	normal := false
@@ -118,7 +118,7 @@ func (in *input) end() {
 
 // refuse answers the first request with BusyText, on the loop.
 func (in *input) refuse() {
-	in.become(inputInWork)
+	in.become(inputInProgress)
 	c := in.reply.c
 	if in.takeMessage(c) != nil {
 		in.beginReply()

@@ -5,13 +5,13 @@ import "testing"
 // TestAnInputGoesFromOwnerToOwner: as the table says, and each owner has a name.
 func TestAnInputGoesFromOwnerToOwner(t *testing.T) {
 	allowed := map[[2]inputState]bool{
-		{inputWithLoop, inputQueued}:   true,
-		{inputQueued, inputInWork}:     true,
-		{inputQueued, inputWithLoop}:   true,
-		{inputQueued, inputAnswered}:   true,
-		{inputInWork, inputWithLoop}:   true,
-		{inputInWork, inputAnswered}:   true,
-		{inputAnswered, inputWithLoop}: true,
+		{inputWithLoop, inputQueued}:     true,
+		{inputQueued, inputInProgress}:   true,
+		{inputQueued, inputWithLoop}:     true,
+		{inputQueued, inputAnswered}:     true,
+		{inputInProgress, inputWithLoop}: true,
+		{inputInProgress, inputAnswered}: true,
+		{inputAnswered, inputWithLoop}:   true,
 	}
 	for from := range inputState(len(inputStates)) {
 		for to := range inputState(len(inputStates)) {

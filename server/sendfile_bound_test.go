@@ -190,8 +190,8 @@ func TestFilesThatTheKernelDoesNotSendAreCopied(t *testing.T) {
 	})
 }
 
-// TestAPipeThatBringsNothingKeepsNoServer: the end of the connection interrupts the wait for it.
-func TestAPipeThatBringsNothingKeepsNoServer(t *testing.T) {
+// TestAPipeWithoutDataDoesNotDelayTheEndOfAServer: the end of the connection interrupts the wait for it.
+func TestAPipeWithoutDataDoesNotDelayTheEndOfAServer(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p})

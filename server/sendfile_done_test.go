@@ -99,8 +99,8 @@ func TestAReadThatCannotBeInterruptedEndsBeforeDone(t *testing.T) {
 	hangUp(nc)
 }
 
-// TestAReadThatCannotBeInterruptedDoesNotKeepShutdown: past its context's end. done is called when the read ends.
-func TestAReadThatCannotBeInterruptedDoesNotKeepShutdown(t *testing.T) {
+// TestAReadThatCannotBeInterruptedDoesNotDelayShutdown: past its context's end. done is called when the read ends.
+func TestAReadThatCannotBeInterruptedDoesNotDelayShutdown(t *testing.T) {
 	t.Parallel()
 	r, w := blockingPipe(t)
 	_, err := w.Write([]byte{0})

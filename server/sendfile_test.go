@@ -124,8 +124,8 @@ func TestAFileThatIsClosedFails(t *testing.T) {
 	})
 }
 
-// TestSendFileRefusesNonsense: with an error, and done is not called.
-func TestSendFileRefusesNonsense(t *testing.T) {
+// TestSendFileRefusesInvalidArguments: with an error, and done is not called.
+func TestSendFileRefusesInvalidArguments(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rigs()[0], &server.Server{Handler: p})
 	c, _ := p.connect(t, s)

@@ -103,7 +103,7 @@ type Server struct {
 	// HighWater is the number of waiting bytes of output at which a connection is no longer read from. 0 means a quarter of MaxOutput; a
 	// negative value means MaxOutput; a value above MaxOutput is an error.
 	HighWater int
-	// LowWater is the number of waiting bytes at which reading goes on. 0 means a quarter of HighWater; a negative value, or one that is
+	// LowWater is the number of waiting bytes at which reading resumes. 0 means a quarter of HighWater; a negative value, or one that is
 	// not below HighWater, is an error.
 	LowWater int
 	// MaxBuffered limits the memory that the whole server holds for output, for input that is not consumed, and for requests that wait or
@@ -113,8 +113,8 @@ type Server struct {
 	// 0 means DefaultMaxBuffered; a negative value means no limit.
 	MaxBuffered int64
 
-	// The deadlines are independent of each other: each runs whatever the others do, and the first one that ends closes the connection. In
-	// each of them a negative value means none.
+	// The deadlines are independent of each other: each runs whatever the others do, and the first one that passes closes the connection.
+	// In each of them a negative value means no deadline.
 
 	// IdleTimeout closes a connection with ErrIdle when no byte was read or written for that time and no request is in progress. 0 means
 	// DefaultIdleTimeout.

@@ -2,7 +2,7 @@ package server
 
 import "fmt"
 
-// A Balance is a way to choose the loop of a new connection. See Server.Balance.
+// A Balance says how the loop of a new connection is chosen. See Server.Balance.
 type Balance uint8
 
 // The ways to choose the loop of a new connection.
@@ -32,7 +32,7 @@ type FullPolicy uint8
 const (
 	FullStopReading FullPolicy = iota // the request waits, and its connection is not read until the request is in the queue; nothing is refused
 	FullRefuse                        // the request is answered with BusyText, which must be set, in the order of the requests
-	FullCloseConn                     // its connection is closed with ErrOverload
+	FullCloseConn                     // the connection of the request is closed with ErrOverload
 )
 
 // String returns the policy's name. Any goroutine.

@@ -20,8 +20,8 @@ type totals struct {
 // traffic has the counters of a loop's connections, including closed ones. The loop counts bytes; workers count requests.
 type traffic struct{ read, written, requests atomic.Uint64 }
 
-// Stats has the counters and gauges of a server. Counters only grow. The gauges are OpenConns, BufferedBytes, QueuedRequests and
-// RunningRequests, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
+// Stats has the counters and gauges of a server. Counters, and MaxQueuedRequests, only grow. The gauges are OpenConns, BufferedBytes,
+// QueuedRequests and RunningRequests, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
 type Stats struct {
 	OpenConns int     // connections that are open, or whose requests are in progress
 	Opened    uint64  // calls of Handler.Open

@@ -104,8 +104,8 @@ func dialEcho(t *testing.T, s *running, h server.Handler) *server.Conn {
 	return c
 }
 
-// TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown: and end after them.
-func TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown(t *testing.T) {
+// TestConnectionsThatWereDialledServeRequestsDuringShutdown: and end after them.
+func TestConnectionsThatWereDialledServeRequestsDuringShutdown(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		answers := make(chan string, 1)
 		client := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) { answers <- string(p); return len(p), nil }})
@@ -150,8 +150,8 @@ func TestConnectionsThatWereDialledServeTheRequestsInHandDuringShutdown(t *testi
 	})
 }
 
-// TestADialUnderWayGoesOnDuringShutdown: while requests are in hand, and new ones are refused.
-func TestADialUnderWayGoesOnDuringShutdown(t *testing.T) {
+// TestADialUnderWayContinuesDuringShutdown: while requests are in hand, and new ones are refused.
+func TestADialUnderWayContinuesDuringShutdown(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
 	defer silent.Close()

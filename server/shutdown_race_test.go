@@ -101,8 +101,8 @@ func TestCallbacksRunOnTheLoopToTheEnd(t *testing.T) {
 	}
 }
 
-// TestWhatHasNotArrivedEndsOnTheLoop: more connections than a turn delivers.
-func TestWhatHasNotArrivedEndsOnTheLoop(t *testing.T) {
+// TestQueuedConnectionsEndOnTheLoop: more connections than a turn delivers.
+func TestQueuedConnectionsEndOnTheLoop(t *testing.T) {
 	var s *running
 	p := newProbe(calls{close: func(c *server.Conn, reason error) {
 		if !c.Loop().OnLoop() {
@@ -140,8 +140,8 @@ func TestWhatHasNotArrivedEndsOnTheLoop(t *testing.T) {
 	}
 }
 
-// TestAStuckHandshakeDoesNotHoldShutdown: past its context.
-func TestAStuckHandshakeDoesNotHoldShutdown(t *testing.T) {
+// TestABlockedHandshakeDoesNotDelayShutdown: past its context.
+func TestABlockedHandshakeDoesNotDelayShutdown(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	asked := make(chan struct{}, 1)

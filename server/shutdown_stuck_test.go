@@ -207,8 +207,8 @@ func TestAServersLoopsAreEndedByTheServerAlone(t *testing.T) {
 	refused()
 }
 
-// TestAReplyThatWaitsForAStuckLoopEndsWithTheServer: a worker that waits for room in the output returns although a callback blocks its loop.
-func TestAReplyThatWaitsForAStuckLoopEndsWithTheServer(t *testing.T) {
+// TestAReplyThatWaitsForABlockedLoopEndsWithTheServer: a worker that waits for room in the output returns although a callback blocks its loop.
+func TestAReplyThatWaitsForABlockedLoopEndsWithTheServer(t *testing.T) {
 	t.Parallel()
 	gate := make(chan struct{})
 	open := sync.OnceFunc(func() { close(gate) })

@@ -56,8 +56,8 @@ func TestShutdownEndsIdleConnections(t *testing.T) {
 	})
 }
 
-// TestShutdownAnswersWhatWasSent: a request in progress, those after it, and those that the client has sent and the server has not read.
-func TestShutdownAnswersWhatWasSent(t *testing.T) {
+// TestShutdownAnswersTheRequestsThatWereSent: a request in progress, those after it, and those that the client has sent and the server has not read.
+func TestShutdownAnswersTheRequestsThatWereSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}, 1), make(chan struct{})
 		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
@@ -85,8 +85,8 @@ func TestShutdownAnswersWhatWasSent(t *testing.T) {
 	})
 }
 
-// TestAStuckHandlerDoesNotHoldShutdown: Shutdown returns at its context's end, with the number of running handlers and the cause.
-func TestAStuckHandlerDoesNotHoldShutdown(t *testing.T) {
+// TestABlockedHandlerDoesNotDelayShutdown: Shutdown returns at its context's end, with the number of running handlers and the cause.
+func TestABlockedHandlerDoesNotDelayShutdown(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}, 2), make(chan struct{})
@@ -265,9 +265,9 @@ func TestShutdownInACallbackIsRefused(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsWhatIsHalfClosedDuringIt: a handler calls CloseWrite for the last input that a shutdown reads. The connection is not read
+// TestShutdownEndsConnectionsThatAreHalfClosedDuringIt: a handler calls CloseWrite for the last input that a shutdown reads. The connection is not read
 // afterwards, and still ends when its client closes.
-func TestShutdownEndsWhatIsHalfClosedDuringIt(t *testing.T) {
+func TestShutdownEndsConnectionsThatAreHalfClosedDuringIt(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const high, size = 100_000, 4 << 20
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -292,8 +292,8 @@ func TestShutdownEndsWhatIsHalfClosedDuringIt(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsWhatWasHalfClosed: when CloseTimeout has passed, if the client does not close.
-func TestShutdownEndsWhatWasHalfClosed(t *testing.T) {
+// TestShutdownEndsHalfClosedConnections: when CloseTimeout has passed, if the client does not close.
+func TestShutdownEndsHalfClosedConnections(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: 10 * time.Millisecond})
@@ -304,8 +304,8 @@ func TestShutdownEndsWhatWasHalfClosed(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsWhatHasNotBegun: connections that have not sent a whole ClientHello or PROXY header are closed, without turns that have no work.
-func TestShutdownEndsWhatHasNotBegun(t *testing.T) {
+// TestShutdownEndsConnectionsBeforeTheirHandshake: connections that have not sent a whole ClientHello or PROXY header are closed, without turns that have no work.
+func TestShutdownEndsConnectionsBeforeTheirHandshake(t *testing.T) {
 	t.Parallel()
 	for _, begun := range []string{"", "\x16\x03\x01\x02", "PROXY TCP4 1."} {
 		p := newProbe(calls{})

@@ -100,8 +100,8 @@ func TestAFailedStartReturnsTheErrorAndLeavesNothing(t *testing.T) {
 	testkit.Must(t, s.Shutdown(context.Background()))
 }
 
-// TestServeSaysErrServerClosed: after a shutdown and during it. A server that was shut down does not start again.
-func TestServeSaysErrServerClosed(t *testing.T) {
+// TestServeReturnsErrServerClosed: after a shutdown and during it. A server that was shut down does not start again.
+func TestServeReturnsErrServerClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		ln, err := net.Listen("tcp", "127.0.0.1:0")

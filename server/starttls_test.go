@@ -89,9 +89,9 @@ func upgradeClient(t testing.TB, nc net.Conn) *tls.Conn {
 	return tc
 }
 
-// TestStartTLSEncryptsWhatIsWrittenAfterIt: and sends earlier output in clear, with a handler on the loop and on workers. The Conn stays
+// TestStartTLSEncryptsLaterWrites: and sends earlier output in clear, with a handler on the loop and on workers. The Conn stays
 // the same, and Open is not called again.
-func TestStartTLSEncryptsWhatIsWrittenAfterIt(t *testing.T) {
+func TestStartTLSEncryptsLaterWrites(t *testing.T) {
 	for name, handler := range map[string]func(t *testing.T, s *starter) server.Handler{
 		"on the loop": func(_ *testing.T, s *starter) server.Handler { return s },
 		"on a worker": func(t *testing.T, s *starter) server.Handler { return s.dispatcher(t, 0) },
@@ -252,8 +252,8 @@ func TestAClientStartsTLSOnAConnectionThatItHasDialled(t *testing.T) {
 	})
 }
 
-// TestStartTLSRefusesWhatItCannotDo: with ErrInvalid or ErrClosed.
-func TestStartTLSRefusesWhatItCannotDo(t *testing.T) {
+// TestStartTLSRefusesInvalidCalls: with ErrInvalid or ErrClosed.
+func TestStartTLSRefusesInvalidCalls(t *testing.T) {
 	h := newStarter()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
 	c, nc := h.connect(t, s)

@@ -10,8 +10,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWhatIsNoTLSIsRefusedAtItsFirstBytes: after bytes that cannot begin a record the server does not wait for more, from a client and from a server.
-func TestWhatIsNoTLSIsRefusedAtItsFirstBytes(t *testing.T) {
+// TestAStreamWithoutTLSIsRefusedAtItsFirstBytes: after bytes that cannot begin a record the server does not wait for more, from a client and from a server.
+func TestAStreamWithoutTLSIsRefusedAtItsFirstBytes(t *testing.T) {
 	for _, say := range []string{"HTTP/1.1 400 Bad Request\r\n\r\n", "hello", "\x16\x12\x00\x00\x10hello", "\x17\x03\x03\xff\xff"} {
 		rejected := make(chan error, 1)
 		s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{}, OnReject: func(_ *server.Conn, err error) { rejected <- err }})

@@ -34,8 +34,8 @@ func (s *running) tlsClient(t testing.TB, edit func(*tls.Config)) *tls.Conn {
 	return tls.Client(s.dialPlain(t), config)
 }
 
-// TestTLSStateIsThere: in Open: version, ALPN, and the client's certificate.
-func TestTLSStateIsThere(t *testing.T) {
+// TestTheTLSStateIsKnownInOpen: in Open: version, ALPN, and the client's certificate.
+func TestTheTLSStateIsKnownInOpen(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		cert, roots := certificate()
 		config := serverTLS()
@@ -151,8 +151,8 @@ func TestACertificateIsReloadedByGetCertificate(t *testing.T) {
 	})
 }
 
-// TestCloseNotifyIsSaid: at every end in order: without it a client could not tell the end from a truncation.
-func TestCloseNotifyIsSaid(t *testing.T) {
+// TestCloseNotifyIsSent: at every end in order: without it a client could not tell the end from a truncation.
+func TestCloseNotifyIsSent(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: testkit.Patience}) // time to read three megabytes on a busy machine
@@ -270,8 +270,8 @@ func (b bytewise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestMuchGoesBothWaysAtOnce: encrypted, with slow readers at both ends.
-func TestMuchGoesBothWaysAtOnce(t *testing.T) {
+// TestMuchDataIsSentInBothDirectionsAtOnce: encrypted, with slow readers at both ends.
+func TestMuchDataIsSentInBothDirectionsAtOnce(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		there, back := noise(6<<20), noise(6<<20+1)
 		var got bytes.Buffer

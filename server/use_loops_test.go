@@ -181,7 +181,7 @@ func TestShutdownOnALoopOfTheProgramIsRefused(t *testing.T) {
 }
 
 // A loop that the program closes ends its connections, listeners and sockets with ErrLoopClosed; the server goes on with the others.
-func TestALoopThatTheProgramClosesEndsWhatItServes(t *testing.T) {
+func TestALoopThatTheProgramClosesEndsItsConnections(t *testing.T) {
 	loops := programLoops(t, 2, event.DriverDefault)
 	var onFirst []*server.Conn
 	p := newProbe(calls{data: echo})
@@ -310,7 +310,7 @@ func TestShutdownOfALoopThatDoesNotRun(t *testing.T) {
 }
 
 // Loops and Loop return nothing before Start, and all loops afterwards.
-func TestLoopsAreThereAfterStart(t *testing.T) {
+func TestLoopsExistAfterStart(t *testing.T) {
 	s := &server.Server{Handler: calls{}, NumLoops: 2}
 	if s.Loops() != nil || s.Loop(0) != nil {
 		t.Error("there are loops before Start")

@@ -136,8 +136,8 @@ func (overriding) EOF(c *server.Conn) {
 func (overriding) InputError(c *server.Conn, _ error) { _, _ = c.WriteString("wrapper's error") }
 func (overriding) MaxInput() int                      { return 1 << 20 }
 
-// TestAWrapperReplacesWhatItImplements: and only that.
-func TestAWrapperReplacesWhatItImplements(t *testing.T) {
+// TestAWrapperReplacesTheMethodsThatItHas: and only that.
+func TestAWrapperReplacesTheMethodsThatItHas(t *testing.T) {
 	d := echoLines()
 	d.Framing = framing.Split{Func: bufio.ScanLines, Max: 100}
 	d.Malformed = func(*server.Conn, error) { t.Error("Malformed was called") }

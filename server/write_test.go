@@ -99,8 +99,8 @@ func TestMaxBufferedBoundsTheWholeServer(t *testing.T) {
 	})
 }
 
-// TestWritesAfterTheEndSayErrClosed: for every way to write, with the reason, and no completion is called.
-func TestWritesAfterTheEndSayErrClosed(t *testing.T) {
+// TestWritesAfterTheEndReturnErrClosed: for every way to write, with the reason, and no completion is called.
+func TestWritesAfterTheEndReturnErrClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p})

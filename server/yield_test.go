@@ -67,8 +67,8 @@ func TestAHandlerThatYieldsGetsTheRestInTheNextTurn(t *testing.T) {
 	})
 }
 
-// TestWhatIsLeftByAYieldIsServedBeforeTheEnd: before the peer's end, and before a shutdown.
-func TestWhatIsLeftByAYieldIsServedBeforeTheEnd(t *testing.T) {
+// TestInputThatAYieldLeavesIsServedBeforeTheEnd: before the peer's end, and before a shutdown.
+func TestInputThatAYieldLeavesIsServedBeforeTheEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		lines := numbered(2000)
 		for _, end := range []string{"eof", "shutdown"} {
