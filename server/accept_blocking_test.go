@@ -54,7 +54,7 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
-// TestAListenerWithoutADescriptorRefusesAsOthersDo: with BusyText, or an alert of TLS, counted, and without a line in the log.
+// A client above MaxConns reads BusyText, or an alert of TLS, and is counted. Nothing is logged.
 func TestAListenerWithoutADescriptorRefusesAsOthersDo(t *testing.T) {
 	for _, withTLS := range []bool{false, true} {
 		var log safeBuffer
@@ -89,7 +89,7 @@ func TestAListenerWithoutADescriptorRefusesAsOthersDo(t *testing.T) {
 	}
 }
 
-// TestATemporaryErrorOfAcceptDoesNotEndServe: it is logged once, and Accept is called again; another error is Serve's result.
+// It is logged once, and Accept is called again; another error is Serve's result.
 func TestATemporaryErrorOfAcceptDoesNotEndServe(t *testing.T) {
 	for _, temporary := range []error{
 		&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)},
@@ -140,7 +140,7 @@ func TestATemporaryErrorOfAcceptDoesNotEndServe(t *testing.T) {
 	}
 }
 
-// TestAPauseOfAcceptEndsWithTheListener: and with the server.
+// A pause of Accept ends when the listener or the server is closed.
 func TestAPauseOfAcceptEndsWithTheListener(t *testing.T) {
 	for _, end := range []string{"listener", "server"} {
 		s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
@@ -158,7 +158,7 @@ func TestAPauseOfAcceptEndsWithTheListener(t *testing.T) {
 	}
 }
 
-// TestAListenerThatCannotBeServedIsRefusedAtOnce: it still belongs to the caller, and the error says how to serve it.
+// It still belongs to the caller, and the error says how to serve it.
 func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
@@ -189,7 +189,7 @@ func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 	testkit.Must(t, tcp.Close()) // fails if it is closed already
 }
 
-// TestServeEndsWhereNoConnectionHasADescriptor: with an error that names the type, or TLS.
+// The error names the type of the connection, or TLS.
 func TestServeEndsWhereNoConnectionHasADescriptor(t *testing.T) {
 	for text, wrap := range map[string]func(net.Conn) net.Conn{
 		"Server.TLS":    func(nc net.Conn) net.Conn { return tls.Server(nc, serverTLS()) },
@@ -231,7 +231,7 @@ func (l wrapping) Accept() (net.Conn, error) {
 	return l.wrap(nc), nil
 }
 
-// TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall: the call that supports the network.
+// The error names the call that supports the network.
 func TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
 	for network, call := range map[string]string{

@@ -23,7 +23,7 @@ func (s *running) client(t testing.TB, ln *server.Listener) net.Conn {
 	return (&running{s.Server, rig{ln.Addr().Network(), s.rig.tls, s.rig.loops}, ln.Addr()}).dial(t)
 }
 
-// TestSeveralListenersServeOneServer: each with its handler. When one is closed, its connections go on.
+// Each listener has its handler. When one is closed, its connections stay open.
 func TestSeveralListenersServeOneServer(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		path := filepath.Join(t.TempDir(), "second")
@@ -63,7 +63,7 @@ func TestSeveralListenersServeOneServer(t *testing.T) {
 	})
 }
 
-// TestServeTakesAListenerOfTheUser: one of package net, and one that hides its descriptor, whose Accept is called instead.
+// One listener is of package net. The other hides its descriptor, so that its Accept is called.
 func TestServeTakesAListenerOfTheUser(t *testing.T) {
 	for name, wrap := range map[string]func(net.Listener) net.Listener{
 		"net":     func(ln net.Listener) net.Listener { return ln },
@@ -96,7 +96,7 @@ func TestServeTakesAListenerOfTheUser(t *testing.T) {
 	}
 }
 
-// TestEveryLoopGetsConnections: with each Balance, and with PickLoop.
+// Connections reach every loop with each Balance, and with PickLoop.
 func TestEveryLoopGetsConnections(t *testing.T) {
 	const loops, clients = 3, 60
 	for name, row := range map[string]struct {
@@ -144,8 +144,7 @@ func TestEveryLoopGetsConnections(t *testing.T) {
 	}
 }
 
-// TestAClientAboveMaxConnsReadsTheRefusal: also a client that has sent data; the other connections go on, and after the end of one a client
-// is accepted again.
+// A client that has sent data reads it, too. The other connections stay open, and after the end of one a client is accepted again.
 func TestAClientAboveMaxConnsReadsTheRefusal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		if r.tls {
@@ -189,7 +188,7 @@ func refusesWithAnAlert(t *testing.T, r rig) {
 	s.shutdown(t)
 }
 
-// TestRefusalsAreBounded: a thousand clients that do not close use no more descriptors than the limits permit.
+// A thousand clients that do not close use no more descriptors than the limits permit.
 func TestRefusalsAreBounded(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{MaxConns: 1, BusyText: "busy\n", Handler: echoLines()})
 	first := s.dial(t)
@@ -221,7 +220,7 @@ func openDescriptors(t testing.TB) int {
 	return len(entries)
 }
 
-// TestAListenerMayBeClosedInACallback: also the listener of the callback's connection.
+// The listener of the callback's connection may be closed, too.
 func TestAListenerMayBeClosedInACallback(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var ln atomic.Pointer[server.Listener]
@@ -236,7 +235,7 @@ func TestAListenerMayBeClosedInACallback(t *testing.T) {
 	})
 }
 
-// TestManyClientsConnectAndDisconnect: each of many concurrent clients is served.
+// Each of many concurrent clients is served.
 func TestManyClientsConnectAndDisconnect(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{AcceptBudget: 2, Handler: echoLines()})
@@ -260,7 +259,7 @@ func TestManyClientsConnectAndDisconnect(t *testing.T) {
 	})
 }
 
-// TestAClosedListenerLeavesItsAddress: when Wait has returned, the address can be listened on again.
+// When Wait has returned, the address can be listened on again.
 func TestAClosedListenerLeavesItsAddress(t *testing.T) {
 	for _, reuse := range []bool{false, true} {
 		s := start(t, rig{"tcp", false, 3}, &server.Server{Handler: echoLines(), ReusePort: reuse})
@@ -278,7 +277,7 @@ func TestAClosedListenerLeavesItsAddress(t *testing.T) {
 	}
 }
 
-// TestAListenerWithoutADescriptorThatIsClosedEndsWell: the error of its Accept after the close is no failure.
+// The error of its Accept after the close is no failure.
 func TestAListenerWithoutADescriptorThatIsClosedEndsWell(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
 	for range 50 {
@@ -291,7 +290,7 @@ func TestAListenerWithoutADescriptorThatIsClosedEndsWell(t *testing.T) {
 	}
 }
 
-// TestARefusedClientIsSentNothingByDefault: without a BusyText, since the server does not know the protocol.
+// There is no default of BusyText, since the server does not know the protocol.
 func TestARefusedClientIsSentNothingByDefault(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{MaxConns: 1, Handler: echoLines()})
 	first := s.dial(t)

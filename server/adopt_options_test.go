@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise: also if the server's listeners use TLS or PROXY headers.
+// The listeners of the server may use TLS or PROXY headers.
 func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
 	const header = "PROXY TCP4 10.0.0.1 10.0.0.2 1111 80\r\n"
 	for _, row := range []struct {
@@ -71,7 +71,7 @@ func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
 	}
 }
 
-// TestContradictoryOptionsOfAddConnAreRefused: and the connection still belongs to the caller.
+// After the error the connection still belongs to the caller.
 func TestContradictoryOptionsOfAddConnAreRefused(t *testing.T) {
 	p := newProbe(calls{})
 	other := start(t, rigs()[0], &server.Server{Handler: p})
@@ -108,7 +108,7 @@ func TestContradictoryOptionsOfAddConnAreRefused(t *testing.T) {
 	}
 }
 
-// TestAnAdoptedClientWhoseHandshakeFailsIsClosed: the handler's Close is called, as for a dialled connection.
+// The handler's Close is called, as for a dialled connection.
 func TestAnAdoptedClientWhoseHandshakeFailsIsClosed(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: calls{}, OnReject: func(_ *server.Conn, reason error) { t.Errorf("OnReject: %v", reason) }})
 	ours, theirs := pair(t)
@@ -119,7 +119,7 @@ func TestAnAdoptedClientWhoseHandshakeFailsIsClosed(t *testing.T) {
 	h.failed(t, server.ErrHandshake)
 }
 
-// TestATLSConnectionIsNotAdopted: and the error names the field to set.
+// The error names the field to set.
 func TestATLSConnectionIsNotAdopted(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
 	ours, _ := pair(t)

@@ -43,7 +43,7 @@ func detach(t *testing.T, c *server.Conn) detached {
 	return testkit.Await(t, ch, "the detached connection")
 }
 
-// TestAdoptAndDetachMoveAConnectionBothWays: a connection of package net is added to the server, detached, and added again.
+// A connection of package net is added to the server, detached, and added again.
 func TestAdoptAndDetachMoveAConnectionBothWays(t *testing.T) {
 	for _, loops := range []int{1, 3} {
 		t.Run(fmt.Sprint(loops), func(t *testing.T) {
@@ -109,7 +109,7 @@ func nonBlocking(t *testing.T, c *server.Conn) {
 	}
 }
 
-// TestAdoptedDescriptorsDoNotBlock: also if those of the connection do; the loop goes on serving others.
+// The descriptor that was added may block; the loop still serves other connections.
 func TestAdoptedDescriptorsDoNotBlock(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	ours, theirs := pair(t)
@@ -124,7 +124,7 @@ func TestAdoptedDescriptorsDoNotBlock(t *testing.T) {
 	testkit.Must(t, pipelined(s.dial(t), "another", 10))
 }
 
-// TestAConnectionWithoutADescriptorIsNotAdopted: and still belongs to the caller.
+// The connection still belongs to the caller.
 func TestAConnectionWithoutADescriptorIsNotAdopted(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines(), MaxConns: 1})
@@ -149,7 +149,7 @@ func TestAConnectionWithoutADescriptorIsNotAdopted(t *testing.T) {
 	})
 }
 
-// TestDetachWaitsForTheRequestInProgress: and until the output is flushed.
+// Detach also waits until the output is flushed.
 func TestDetachWaitsForTheRequestInProgress(t *testing.T) {
 	for _, concurrent := range []int{1, 2} {
 		begun, release := make(chan struct{}), make(chan struct{})
@@ -184,7 +184,7 @@ func TestDetachWaitsForTheRequestInProgress(t *testing.T) {
 	}
 }
 
-// TestADetachThatFailsIsReported: by the function, when the connection ends first.
+// If the connection ends first, the function of Detach is called with the reason.
 func TestADetachThatFailsIsReported(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		reasons, closed := closings()
@@ -209,7 +209,7 @@ func TestADetachThatFailsIsReported(t *testing.T) {
 	})
 }
 
-// TestAnAdoptedFileIsNoSocket: a net.Conn whose descriptor is a file is refused, and still belongs to the caller.
+// A net.Conn whose descriptor is a file is refused, and still belongs to the caller.
 func TestAnAdoptedFileIsNoSocket(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	f, err := os.CreateTemp(t.TempDir(), "f")
@@ -233,7 +233,7 @@ type disguised struct {
 
 func (d disguised) SyscallConn() (syscall.RawConn, error) { return d.f.SyscallConn() }
 
-// TestAnAdoptedConnectionThatWasResetOpensAndEnds: its peer is gone when the server reads the peer's address.
+// Its peer is gone when the server reads the peer's address.
 func TestAnAdoptedConnectionThatWasResetOpensAndEnds(t *testing.T) {
 	h := newCaller()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})

@@ -23,7 +23,7 @@ import (
 
 func discard(*server.PacketConn, []byte, netip.AddrPort) {}
 
-// TestANilContextIsInvalid in each call that takes one, and the server can still be used and closed.
+// Each call that takes a context returns ErrInvalid, and the server can still be used and closed.
 func TestANilContextIsInvalid(t *testing.T) {
 	var none context.Context
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}, PacketHandler: discard})
@@ -40,7 +40,7 @@ func TestANilContextIsInvalid(t *testing.T) {
 	testkit.Must(t, s.Close())
 }
 
-// TestANilPointerIsNoConnectionAndNoListener although the interface that has it is not nil.
+// An interface that holds a nil pointer is not nil, and is refused.
 func TestANilPointerIsNoConnectionAndNoListener(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}, PacketHandler: discard})
 	for name, call := range map[string]func() error{
@@ -56,7 +56,7 @@ func TestANilPointerIsNoConnectionAndNoListener(t *testing.T) {
 	}
 }
 
-// TestACallThatWouldWaitForItsOwnLoopFails on it, instead of holding the loop up for ever, and leaves no listener behind.
+// The call fails on the loop, instead of blocking it forever, and leaves no listener behind.
 func TestACallThatWouldWaitForItsOwnLoopFails(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -86,7 +86,7 @@ func TestACallThatWouldWaitForItsOwnLoopFails(t *testing.T) {
 	})
 }
 
-// TestAReplyDoesNotWaitOnItsLoop neither for room nor for a Write on another goroutine: the call fails, and the reply goes on.
+// On the loop, a write that would wait for room or for a Write on another goroutine fails, and the reply stays open.
 func TestAReplyDoesNotWaitOnItsLoop(t *testing.T) {
 	const first, long = 8 << 10, 256 << 10
 	errs := make(chan error, 3)
@@ -130,7 +130,7 @@ func TestAReplyDoesNotWaitOnItsLoop(t *testing.T) {
 	}
 }
 
-// TestAnInvalidAddressIsErrInvalid in each call that takes one, and a Dial fails at once.
+// Each call that takes an address returns ErrInvalid; Dial returns it at once.
 func TestAnInvalidAddressIsErrInvalid(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}, PacketHandler: discard})
 	ctx := context.Background()
@@ -147,7 +147,7 @@ func TestAnInvalidAddressIsErrInvalid(t *testing.T) {
 	}
 }
 
-// TestAnOptionThatTheSystemRefusesIsNamed, and the error is ErrInvalid and the system's.
+// The error matches ErrInvalid and the system's error.
 func TestAnOptionThatTheSystemRefusesIsNamed(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}, PacketHandler: discard})
 	testkit.Must(t, s.Close())
@@ -171,7 +171,7 @@ func TestAnOptionThatTheSystemRefusesIsNamed(t *testing.T) {
 	}
 }
 
-// TestMoreLoopsThanDescriptorsAreInvalid, and no descriptor is opened for them.
+// No descriptor is opened for the loops.
 func TestMoreLoopsThanDescriptorsAreInvalid(t *testing.T) {
 	for _, n := range []int{math.MaxInt32, math.MaxInt} {
 		s := &server.Server{Handler: calls{}, NumLoops: n}
@@ -184,7 +184,7 @@ func TestMoreLoopsThanDescriptorsAreInvalid(t *testing.T) {
 	}
 }
 
-// TestAnInvalidPartOfAFileIsNamed by SendFile, and nothing is taken.
+// The error of SendFile names it, and nothing is accepted.
 func TestAnInvalidPartOfAFileIsNamed(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})

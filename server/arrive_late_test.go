@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestNearChoosesTheLoopInPlaceOfPickLoop: for Dial and for AddConn: PickLoop is not called.
+// Dial and AddConn do not call PickLoop if Near is set.
 func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 	p := newProbe(calls{})
 	var mu sync.Mutex
@@ -48,10 +48,9 @@ func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 	}
 }
 
-// TestConnectionsThatAPickLoopDelaysPastTheShutdownAreRefused: Dial and AddConn return ErrServerClosed when PickLoop returns after the end of
-// Shutdown's context, and the connection is not accepted.
+// Dial and AddConn return ErrServerClosed when PickLoop returns after the end of Shutdown's context, and the connection is not accepted.
 func TestConnectionsThatAPickLoopDelaysPastTheShutdownAreRefused(t *testing.T) {
-	before := takeStock().descriptors
+	before := currentResources().descriptors
 	called, gate := make(chan struct{}, 10), make(chan struct{})
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, PickLoop: func(net.Addr, int) int {
@@ -83,7 +82,7 @@ func TestConnectionsThatAPickLoopDelaysPastTheShutdownAreRefused(t *testing.T) {
 	send(t, ours, "still the caller's")
 	expect(t, theirs, "still the caller's")
 	hangUp(ours, theirs)
-	testkit.Until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
+	testkit.Until(t, "the release of every descriptor", func() bool { return currentResources().descriptors <= before })
 	if st := s.Stats(); st.OpenConns != 0 || len(p.closed) > 0 {
 		t.Errorf("Close was called %d times, %+v", len(p.closed), st)
 	}
@@ -101,9 +100,9 @@ func (c gatedConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer: it belongs to the server before the caller's descriptor is closed.
+// It belongs to the server before the caller's descriptor is closed.
 func TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
-	before := takeStock().descriptors
+	before := currentResources().descriptors
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	ours, theirs := pair(t)
@@ -121,7 +120,7 @@ func TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
 	testkit.Must(t, testkit.Await(t, adopted, "the end of AddConn"))
 	expectEOF(t, theirs)
 	hangUp(theirs)
-	testkit.Until(t, "the release of every descriptor", func() bool { return takeStock().descriptors <= before })
+	testkit.Until(t, "the release of every descriptor", func() bool { return currentResources().descriptors <= before })
 	if st := s.Stats(); st.OpenConns != 0 || st.Opened != st.Closed {
 		t.Errorf("%+v", st)
 	}

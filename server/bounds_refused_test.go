@@ -8,8 +8,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestInputThatIsRefusedIsNotCopied: when the server holds MaxBuffered, incomplete ClientHellos and PROXY headers cost it no memory for
-// their bytes, not even until the next collection.
+// When the server holds MaxBuffered, incomplete ClientHellos and PROXY headers take no memory, not even until the next garbage
+// collection.
 func TestInputThatIsRefusedIsNotCopied(t *testing.T) {
 	hello := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0}, make([]byte, 16<<10)...)[:15<<10]
 	proxy := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x0f\x00"), make([]byte, 3000)...)

@@ -10,8 +10,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestTheMemoryOfAStartTLSCounts: incomplete ClientHellos after the command, output after the command whose client never starts its
-// handshake, and input that a client sends while its handshake waits.
+// It is that of incomplete ClientHellos after the command, of output after the command whose client never starts its handshake, and of
+// input that a client sends while its handshake waits.
 func TestTheMemoryOfAStartTLSCounts(t *testing.T) {
 	hello := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0}, make([]byte, 16<<10)...)
 	early := append(clientHello(t), append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 16<<10)...)...)
@@ -63,7 +63,7 @@ func TestTheMemoryOfAStartTLSCounts(t *testing.T) {
 	}
 }
 
-// TestTheMemoryOfAConnectionCountsWhileDetachWaits: afterwards the connection is not counted any more.
+// After Detach the connection is not counted any more.
 func TestTheMemoryOfAConnectionCountsWhileDetachWaits(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		config := sessionless(secure)

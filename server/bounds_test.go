@@ -45,7 +45,7 @@ func (a *attack) check(t *testing.T) {
 	}
 }
 
-// TestInputBeforeARequestCounts: incomplete PROXY headers, ClientHellos, records and requests of clients that send nothing more.
+// It is that of incomplete PROXY headers, ClientHellos, records and requests of clients that send nothing more.
 func TestInputBeforeARequestCounts(t *testing.T) {
 	record := append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 16<<10)...)
 	hello := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0}, make([]byte, 16<<10)...)
@@ -98,7 +98,7 @@ func sessionless(on bool) *tls.Config {
 	return config
 }
 
-// TestEarlyAnswersCount: answers that wait for an older one are output that the server holds.
+// Answers that wait for an older one are output that the server holds.
 func TestEarlyAnswersCount(t *testing.T) {
 	for _, size := range []int{1, 3 << 10, 16 << 10} {
 		t.Run(fmt.Sprint("size=", size), func(t *testing.T) {
@@ -159,7 +159,7 @@ func writes(f *os.File) map[string]func(c *server.Conn) error {
 	}
 }
 
-// TestOutputThatWaitsCountsWithItsOverhead: however it is written, and however little of it each connection has.
+// The output counts whichever method has written it, and if each connection has only little of it.
 func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 	for name, write := range writes(writeFile(t, noise(100))) {
 		for _, often := range []bool{false, true} {
@@ -204,7 +204,7 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 	}
 }
 
-// TestOutputOfADialCountsBeforeItsTLSHandshake: and is not counted after its failure.
+// After a failed handshake it is not counted any more.
 func TestOutputOfADialCountsBeforeItsTLSHandshake(t *testing.T) {
 	t.Parallel()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
@@ -219,7 +219,7 @@ func TestOutputOfADialCountsBeforeItsTLSHandshake(t *testing.T) {
 	testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 }
 
-// TestRecordsThatWaitCount: output that is encrypted and not taken by the peer counts twice.
+// Output that is encrypted and not taken by the peer counts twice.
 func TestRecordsThatWaitCount(t *testing.T) {
 	const clients = 100
 	p := newProbe(calls{})

@@ -12,8 +12,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestBroadcastReportsTheOutcomeForEach: of a thousand connections, of which some are full, some closed, and some have clients that never
-// read: each either refuses at the call, or has one outcome on its own loop.
+// Of a thousand connections some are full, some are closed, and some have clients that never read. Each either refuses at the call, or
+// has one outcome on its own loop.
 func TestBroadcastReportsTheOutcomeForEach(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		count := 1000
@@ -101,7 +101,7 @@ func checkBroadcast(t *testing.T, i int, err error, client io.Reader, message []
 	}
 }
 
-// TestABroadcastIsOneBlock: independently of the number of connections.
+// The message is copied once, whatever the number of connections.
 func TestABroadcastIsOneBlock(t *testing.T) {
 	r := rigs()[0]
 	const size, count = 1 << 20, 50
@@ -129,14 +129,13 @@ func TestABroadcastIsOneBlock(t *testing.T) {
 	}
 }
 
-// TestBroadcastToNoConnection.
 func TestBroadcastToNoConnection(t *testing.T) {
 	if refused := server.Broadcast(nil, []byte("hello"), nil); refused != nil {
 		t.Error(refused)
 	}
 }
 
-// TestBroadcastReportsEveryRefusal: the result names the connections that have not accepted the broadcast.
+// The result names the connections that have not accepted the broadcast.
 func TestBroadcastReportsEveryRefusal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		opened := make(chan *server.Conn, 1)

@@ -17,7 +17,7 @@ import (
 // turns returns the number of turns of c's loop.
 func turns(c *server.Conn) uint64 { return c.Loop().Stats().Turns }
 
-// TestAcceptsHaveABudget: in each turn.
+// A turn accepts AcceptBudget connections at most.
 func TestAcceptsHaveABudget(t *testing.T) {
 	const budget, clients = 2, 20
 	inTurn, block := map[uint64]int{}, make(chan struct{})
@@ -46,7 +46,7 @@ func TestAcceptsHaveABudget(t *testing.T) {
 	}
 }
 
-// TestReadsHaveABudget: in each turn for each connection, although more bytes wait in the kernel.
+// A turn reads each connection once, even if more bytes wait in the kernel.
 func TestReadsHaveABudget(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const budget = 64<<10 + 16<<10 // a read, and the record that TLS began with before it
@@ -79,15 +79,15 @@ func TestReadsHaveABudget(t *testing.T) {
 	})
 }
 
-// bottomless accepts every byte that is written, like a very fast client.
-type bottomless struct {
+// acceptAll accepts every byte that is written, like a very fast client.
+type acceptAll struct {
 	sock.Kernel
 	wrote func(n int)
 }
 
-func (b *bottomless) Write(_ int, p []byte) (int, error) { b.wrote(len(p)); return len(p), nil }
+func (b *acceptAll) Write(_ int, p []byte) (int, error) { b.wrote(len(p)); return len(p), nil }
 
-func (b *bottomless) Writev(_ int, bufs [][]byte) (n int, err error) {
+func (b *acceptAll) Writev(_ int, bufs [][]byte) (n int, err error) {
 	for _, p := range bufs {
 		n += len(p)
 	}
@@ -95,13 +95,13 @@ func (b *bottomless) Writev(_ int, bufs [][]byte) (n int, err error) {
 	return n, nil
 }
 
-// TestOutputHasABudgetPerTurn: a client that takes its output as fast as it is written does not occupy the loop alone.
+// A client that takes its output as fast as it is written does not occupy the loop alone.
 func TestOutputHasABudgetPerTurn(t *testing.T) {
 	const budget = 256 << 10
 	var conn atomic.Pointer[server.Conn]
 	inTurn := map[uint64]int{}
 	srv := &server.Server{MaxOutput: 16 << 20, HighWater: 16 << 20}
-	srv.SetCalls(&bottomless{wrote: func(n int) {
+	srv.SetCalls(&acceptAll{wrote: func(n int) {
 		if c := conn.Load(); c != nil {
 			inTurn[turns(c)] += n
 		}
@@ -123,7 +123,7 @@ func TestOutputHasABudgetPerTurn(t *testing.T) {
 	}
 }
 
-// TestOutcomesComeInTheOrderOfTheWrites: successes and failures.
+// They are successes and failures.
 func TestOutcomesComeInTheOrderOfTheWrites(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -178,7 +178,7 @@ func (f recording) Next(data []byte, cursor int, atEOF bool) (framing.Result, er
 	return f.Framing.Next(data, cursor, atEOF)
 }
 
-// TestAFramingsCursorIsKept: from one read to the next, so that a long message is not scanned again after each.
+// The cursor is kept from one read to the next, so that a long message is not scanned again after each read.
 func TestAFramingsCursorIsKept(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := recording{framing.Lines{}, make(chan int, 100)}

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestCloseAfterFlushDeliversToASlowReader: all output, in order, before the end.
+// The client reads all output, in order, before the end.
 func TestCloseAfterFlushDeliversToASlowReader(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		data := noise(10 << 20)
@@ -47,7 +47,7 @@ func TestCloseAfterFlushDeliversToASlowReader(t *testing.T) {
 	})
 }
 
-// TestCloseReadsToThePeersEnd: so that no reset destroys the output, although the client goes on sending.
+// No reset destroys the output if the client continues to send.
 func TestCloseReadsToThePeersEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		data := noise(2 << 20)
@@ -85,7 +85,7 @@ func TestCloseReadsToThePeersEnd(t *testing.T) {
 	})
 }
 
-// TestAbortResetsTheConnection: and output that was not written fails.
+// Output that was not written fails.
 func TestAbortResetsTheConnection(t *testing.T) {
 	inAllRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -111,7 +111,7 @@ func TestAbortResetsTheConnection(t *testing.T) {
 	})
 }
 
-// TestAbortAfterThePeersEndStillAborts: output that is not flushed fails.
+// Output that is not flushed fails.
 func TestAbortAfterThePeersEndStillAborts(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -132,7 +132,7 @@ func TestAbortAfterThePeersEndStillAborts(t *testing.T) {
 	})
 }
 
-// TestCloseWriteContinuesReading: until the peer closes its half.
+// The connection is read until the peer closes its half.
 func TestCloseWriteContinuesReading(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		input := make(chan string, 100)
@@ -172,7 +172,7 @@ func TestCloseWriteContinuesReading(t *testing.T) {
 	})
 }
 
-// TestCloseReadDiscardsFurtherInput: and the input that was not consumed; the peer's end is not reported, and does not end the connection.
+// Input that was not consumed is discarded, too. The peer's end is not reported, and does not end the connection.
 func TestCloseReadDiscardsFurtherInput(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -210,7 +210,7 @@ func TestCloseReadDiscardsFurtherInput(t *testing.T) {
 	})
 }
 
-// TestBothHalvesClosedIsTheEnd: in any order, and by any call.
+// The halves may be closed in any order, and by any call.
 func TestBothHalvesClosedIsTheEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -238,7 +238,7 @@ func TestBothHalvesClosedIsTheEnd(t *testing.T) {
 	})
 }
 
-// TestACloseIsNotEndedByTheNumberOfReads: a client may go on sending small packets, and still receives all that was written before.
+// A client that continues to send small packets still receives all that was written before.
 func TestACloseIsNotEndedByTheNumberOfReads(t *testing.T) {
 	data := noise(100 << 10)
 	p := newProbe(calls{})

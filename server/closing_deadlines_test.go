@@ -17,7 +17,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestSetTimeoutsTakesEffectWhileClosing: shorter and longer than the deadline before.
+// The new deadline may be shorter or longer than the old one.
 func TestSetTimeoutsTakesEffectWhileClosing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -56,7 +56,7 @@ func readSlowly(t testing.TB, c *server.Conn, nc net.Conn, piece int, clock *tes
 	}
 }
 
-// TestCloseTimeoutDoesNotEndATransferThatProgresses: although it takes several times as long.
+// The transfer takes several times as long as CloseTimeout.
 func TestCloseTimeoutDoesNotEndATransferThatProgresses(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -87,8 +87,7 @@ func transfersSlowly(t *testing.T, name string, c *server.Conn, nc net.Conn, clo
 	}
 }
 
-// TestCloseTimeoutDoesNotEndATransferThatTheKernelHas: the write side is closed long before the client has read all, and input of the client
-// meanwhile does not lead to a reset.
+// The write side is closed long before the client has read all, and input of the client meanwhile does not lead to a reset.
 func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
 	const size = 300_000
 	p := newProbe(calls{})
@@ -128,8 +127,7 @@ func TestCloseTimeoutDoesNotEndATransferThatTheKernelHas(t *testing.T) {
 	}
 }
 
-// TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead: and not WriteTimeout: with output that waits, and with a request that waits to
-// write its answer.
+// CloseTimeout applies, and not WriteTimeout, both to output that waits and to a request that waits to write its answer.
 func TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -155,7 +153,7 @@ func TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead(t *testing.T) {
 	})
 }
 
-// TestCloseTimeoutDoesNotCountWhileARequestIsInProgress: its answer is sent, however long it takes.
+// Its answer is sent, however long it takes.
 func TestCloseTimeoutDoesNotCountWhileARequestIsInProgress(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 4} {
@@ -178,8 +176,7 @@ func TestCloseTimeoutDoesNotCountWhileARequestIsInProgress(t *testing.T) {
 	})
 }
 
-// TestDeadlinesRunWhileConcurrentRequestsAreInProgress: of the request that is not complete, and of output that waits; the connection is not
-// idle.
+// The deadlines of a request that is not complete and of output that waits run. The connection is not idle.
 func TestDeadlinesRunWhileConcurrentRequestsAreInProgress(t *testing.T) {
 	for _, test := range []struct {
 		name        string
@@ -211,7 +208,7 @@ func TestDeadlinesRunWhileConcurrentRequestsAreInProgress(t *testing.T) {
 	}
 }
 
-// TestIdleAndWriteTimeoutRunWhileClosing: where CloseTimeout is longer.
+// Each of them ends the close if CloseTimeout is longer.
 func TestIdleAndWriteTimeoutRunWhileClosing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -229,7 +226,7 @@ func TestIdleAndWriteTimeoutRunWhileClosing(t *testing.T) {
 	})
 }
 
-// TestADeadlineRunsWhateverTheOutputDoes: a request that does not end in time ends its connection although output waits for the peer.
+// A request that does not end in time ends its connection although output waits for the peer.
 func TestADeadlineRunsWhateverTheOutputDoes(t *testing.T) {
 	p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 		if string(p) == "much\n" {

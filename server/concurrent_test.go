@@ -22,7 +22,7 @@ func several(n int, serve func(w server.Reply, line []byte)) *server.Dispatcher 
 	return &server.Dispatcher{Framing: framing.Lines{}, Concurrent: n, Serve: serve}
 }
 
-// TestConcurrentHandlesNAtOnce: as many as Concurrent and never more. The last one ends first, and the answers are still in order.
+// As many requests as Concurrent, and never more, are in progress. The last one ends first, and the answers are still in order.
 func TestConcurrentHandlesNAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const n, requests = 4, 12
@@ -64,7 +64,8 @@ func TestConcurrentHandlesNAtOnce(t *testing.T) {
 	})
 }
 
-// TestConcurrentAnswersKeepTheirOrder: with random durations and sizes; some larger than MaxOutput, some with a Flush before their turn.
+// The requests have random durations and sizes. Some answers are larger than MaxOutput; some requests call Flush before older ones are
+// answered.
 func TestConcurrentAnswersKeepTheirOrder(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const requests = 400
@@ -116,8 +117,7 @@ func TestConcurrentAnswersKeepTheirOrder(t *testing.T) {
 	})
 }
 
-// TestAnotherHandlerWaitsForConcurrentRequests: after SetHandler, neither a framing that takes one at a time nor a raw handler
-// overtakes the requests in progress.
+// After SetHandler, neither a framing that takes one request at a time nor a raw handler overtakes the requests in progress.
 func TestAnotherHandlerWaitsForConcurrentRequests(t *testing.T) {
 	for name, next := range map[string]server.Handler{
 		"one at a time": echoLines(),
@@ -160,7 +160,7 @@ func TestAnotherHandlerWaitsForConcurrentRequests(t *testing.T) {
 	}
 }
 
-// TestConcurrentRequestsEndWithTheirConnection: nothing is left of those that were in progress, or waited for their turn.
+// Nothing is left of those that were in progress, or waited for their turn.
 func TestConcurrentRequestsEndWithTheirConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, ended := make(chan struct{}, 3), make(chan error, 3)
@@ -194,7 +194,7 @@ func TestConcurrentRequestsEndWithTheirConnection(t *testing.T) {
 	})
 }
 
-// TestAConcurrentFinalMessageIsTheLast: bufio.ErrFinalToken ends the stream, when all requests before it are answered.
+// bufio.ErrFinalToken ends the stream, when all requests before it are answered.
 func TestAConcurrentFinalMessageIsTheLast(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d := several(4, func(w server.Reply, line []byte) { _, _ = w.Write(append(line, '\n')) })

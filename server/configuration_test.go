@@ -12,14 +12,13 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestANilHandlerFuncIsNoHandler.
 func TestANilHandlerFuncIsNoHandler(t *testing.T) {
 	s := &server.Server{Handler: server.HandlerFunc(nil)}
 	testkit.CheckErr(t, "Start", s.Start(), server.ErrInvalid)
 	_ = s.Close()
 }
 
-// TestWrongSocketOptionsAreNamed: by the start call, whichever it is.
+// Each call that starts the server returns the error.
 func TestWrongSocketOptionsAreNamed(t *testing.T) {
 	for name, o := range map[string]server.SocketOptions{
 		"ReadBuffer": {ReadBuffer: -1}, "WriteBuffer": {WriteBuffer: -1}, "UserTimeout": {UserTimeout: -1}, "FastOpen": {FastOpen: -1},
@@ -47,7 +46,7 @@ func TestWrongSocketOptionsAreNamed(t *testing.T) {
 	}
 }
 
-// TestASplitFuncHas64KB: unless a Dispatcher says otherwise.
+// A Dispatcher can have another limit.
 func TestASplitFuncHas64KB(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		reasons, closed := closings()

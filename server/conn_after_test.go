@@ -46,7 +46,7 @@ func endings() map[string]struct {
 // errAny stands for any error.
 var errAny = errors.New("any error")
 
-// TestATimerEndsWithItsConnection: whatever ends the connection, the function is not called after Close, and no timer is left on the loop.
+// Whatever ends the connection, the function is not called after Close, and no timer is left on the loop.
 func TestATimerEndsWithItsConnection(t *testing.T) {
 	for name, ending := range endings() {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestATimerEndsWithItsConnection(t *testing.T) {
 	}
 }
 
-// TestATimerIsLikeThatOfPackageTime: Stop and Reset report the same, and the function is called as often. The test runs on the loop.
+// Stop and Reset report the same, and the function is called as often. The test runs on the loop.
 func TestATimerIsLikeThatOfPackageTime(t *testing.T) {
 	p := newProbe(calls{data: echo})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
@@ -129,7 +129,7 @@ func TestATimerIsLikeThatOfPackageTime(t *testing.T) {
 	c.AfterFunc(0, nil)
 }
 
-// TestATimerThatIsStoppedOnTheLoopIsNotCalled: also not when it was due in the same turn.
+// The timer may have been due in the same turn.
 func TestATimerThatIsStoppedOnTheLoopIsNotCalled(t *testing.T) {
 	p := newProbe(calls{data: echo})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
@@ -156,7 +156,7 @@ func TestATimerThatIsStoppedOnTheLoopIsNotCalled(t *testing.T) {
 	}
 }
 
-// TestATimerIsResetFromAnyGoroutine: also while it is due, each Reset or a later one leads to a call, and no call is early.
+// The timer may be due at that time. Each Reset, or a later one, leads to a call, and no call is early.
 func TestATimerIsResetFromAnyGoroutine(t *testing.T) {
 	p := newProbe(calls{data: echo})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
@@ -184,7 +184,7 @@ func TestATimerIsResetFromAnyGoroutine(t *testing.T) {
 	}
 }
 
-// TestATimersFunctionMayWriteAndClose: like any callback. A timer costs one small allocation, or two.
+// A timer costs one or two small allocations.
 func TestATimersFunctionMayWriteAndClose(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})

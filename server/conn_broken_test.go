@@ -17,7 +17,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestAResetAfterThePeersEndEndsTheConnection: whether it is paused, half open, or with a request that waits for its Context.
+// The connection may be paused, half open, or have a request that waits for its Context.
 func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 	ends := make(chan error, 10)
 	waits := func(concurrent int) server.Handler {
@@ -55,8 +55,8 @@ func TestAResetAfterThePeersEndEndsTheConnection(t *testing.T) {
 	}
 }
 
-// TestInputThatHasArrivedIsReadAlsoWhenAWriteFails: a client that sends much and closes loses no input that has reached this machine,
-// although it does not read the answers; on the loop, on workers, and with several requests at a time.
+// A client that sends much and closes loses no input that has reached this machine, although it does not read the answers; on the loop,
+// on workers, and with several requests at a time.
 func TestInputThatHasArrivedIsReadAlsoWhenAWriteFails(t *testing.T) {
 	const size = 150_000 // several reads
 	var got atomic.Int64
@@ -105,8 +105,8 @@ func TestInputThatHasArrivedIsReadAlsoWhenAWriteFails(t *testing.T) {
 	}
 }
 
-// TestABrokenConnectionRefusesOutput: while input that has arrived is still handled, writes and replies fail with ErrClosed and the reason,
-// Context has ended, and the completions of accepted output report that it failed.
+// While input that has arrived is still handled, writes and replies fail with ErrClosed and the reason, Context has ended, and the
+// completions of accepted output report that it failed.
 func TestABrokenConnectionRefusesOutput(t *testing.T) {
 	started, release := make(chan server.Reply), make(chan struct{})
 	results := make(chan error, 4)
@@ -147,7 +147,7 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 	s.drained(t)
 }
 
-// TestNothingSpinsAfterThePeersEnd: nor after its reset, while a request is in progress. The end and the close are reported once.
+// The loop does not turn after the peer's end, or its reset, while a request is in progress. The end and the close are reported once.
 func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -178,7 +178,7 @@ func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
 	})
 }
 
-// TestAClientThatIsAnsweredEarlySeesTheAnswer: the client sends 8 MB; the server answers without reading them and closes.
+// The client sends 8 MB; the server answers without reading them and closes.
 func TestAClientThatIsAnsweredEarlySeesTheAnswer(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const answer = "413 too large\n"
@@ -210,7 +210,7 @@ func TestAClientThatIsAnsweredEarlySeesTheAnswer(t *testing.T) {
 	})
 }
 
-// TestAClientThatSendsWithoutEndIsResetAfterTheClose: at a number of bytes, whatever CloseTimeout is.
+// The reset follows after maxLastBytes, whatever CloseTimeout is.
 func TestAClientThatSendsWithoutEndIsResetAfterTheClose(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{open: func(c *server.Conn) { c.Close() }})
@@ -229,7 +229,7 @@ func TestAClientThatSendsWithoutEndIsResetAfterTheClose(t *testing.T) {
 	})
 }
 
-// TestAnEarlyAnswerIsReadBeforeTheResetThatFollowsIt: a server that answers and closes before it has read the request sends a reset behind its answer.
+// A server that answers and closes before it has read the request sends a reset behind its answer.
 func TestAnEarlyAnswerIsReadBeforeTheResetThatFollowsIt(t *testing.T) {
 	peer, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -267,7 +267,7 @@ func TestAnEarlyAnswerIsReadBeforeTheResetThatFollowsIt(t *testing.T) {
 	}
 }
 
-// TestAFileThatIsReadWhenAConnectionBreaksIsReported: once, when the read has ended, however often the loop serves the connection until then.
+// The completion is called once, when the read has ended, even if the loop serves the connection several times until then.
 func TestAFileThatIsReadWhenAConnectionBreaksIsReported(t *testing.T) {
 	r, w := blockingPipe(t)
 	_, err := w.Write([]byte{0})
@@ -304,7 +304,7 @@ func TestAFileThatIsReadWhenAConnectionBreaksIsReported(t *testing.T) {
 	}
 }
 
-// TestRequestsOfABrokenConnectionAreServedInBatches, as those of others: a peer that leaves many of them behind costs no turn for each.
+// A peer that leaves many requests behind costs no turn for each of them.
 func TestRequestsOfABrokenConnectionAreServedInBatches(t *testing.T) {
 	const requests = 10_000
 	began, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})

@@ -24,8 +24,8 @@ func (h *pausing) Data(c *server.Conn, p []byte) (int, error) {
 	return n, err
 }
 
-// TestInputThatAPauseHoldsIsFramedFromItsBegin, and not from the place that the framing has reached in another connection's input.
-func TestInputThatAPauseHoldsIsFramedFromItsBegin(t *testing.T) {
+// The framing does not continue at the place that it has reached in another connection's input.
+func TestInputThatAPauseHoldsIsFramedFromItsBeginning(t *testing.T) {
 	for _, before := range []string{"aaa", "aaaaaaaaaaaaaaaa"} { // the place is in the input that is held, or behind it
 		t.Run(fmt.Sprint(len(before)), func(t *testing.T) {
 			h := &pausing{Dispatcher: &server.Dispatcher{Framing: framing.Lines{}, Serve: inBrackets}}

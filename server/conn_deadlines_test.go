@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// TestTheNearestDeadlineIsIndependentOfTheOthers: each deadline alone, one before another, one that is held, and one without a limit.
+// The cases are each deadline alone, one before another, one that is suspended, and one without a limit.
 func TestTheNearestDeadlineIsIndependentOfTheOthers(t *testing.T) {
 	const now = time.Hour
 	limits := &Timeouts{FirstRequest: 10 * time.Second, Read: 20 * time.Second, Idle: 30 * time.Second, Write: 40 * time.Second, Close: 50 * time.Second}
@@ -53,7 +53,7 @@ func TestTheNearestDeadlineIsIndependentOfTheOthers(t *testing.T) {
 	}
 }
 
-// TestADeadlinesStates: stopped, running and held, and the deadlines that a byte restarts.
+// A deadline is stopped, running or suspended. The test also checks which deadlines a byte restarts.
 func TestADeadlinesStates(t *testing.T) {
 	var ds deadlines
 	is := func(d deadline, held deadlineSet, want deadlineState) {
@@ -92,7 +92,7 @@ func TestADeadlinesStates(t *testing.T) {
 	}
 }
 
-// TestEveryDeadlineHasANameAndAReason: which differ from those of the others.
+// No two of them are the same.
 func TestEveryDeadlineHasANameAndAReason(t *testing.T) {
 	seen := map[string]bool{}
 	for d := noDeadline; d < numDeadlines; d++ {
@@ -114,7 +114,7 @@ func TestEveryDeadlineHasANameAndAReason(t *testing.T) {
 	}
 }
 
-// TestACoarseTimeIsNeverEarlierThanItsTime: and never 0, which stands for no time; also after it has passed its greatest value.
+// A coarse time is never 0, which stands for no time, also after an overflow.
 func TestACoarseTimeIsNeverEarlierThanItsTime(t *testing.T) {
 	for _, at := range []time.Duration{0, 1, 1 << 24, 1<<24 - 1, time.Hour, 1 << 55, (1<<32 - 1) << 24, 1 << 56, 1<<56 + 5<<24} {
 		m := coarse(at)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestTheLifecycleTakesOnlyItsSteps: every other step panics and says from which state to which.
+// Every other step panics and says from which state to which.
 func TestTheLifecycleTakesOnlyItsSteps(t *testing.T) {
 	allowed := map[lifecycle][]lifecycle{
 		lifeNew:        {lifeDialing, lifeHandshake, lifeOpen, lifeRejected},
@@ -36,7 +36,7 @@ func TestTheLifecycleTakesOnlyItsSteps(t *testing.T) {
 	}
 }
 
-// TestTheLifecycleSaysWhatMayBeDone: in each state.
+// The table has the answers of each state.
 func TestTheLifecycleSaysWhatMayBeDone(t *testing.T) {
 	for _, test := range []struct {
 		state                                       lifecycle
@@ -61,7 +61,7 @@ func TestTheLifecycleSaysWhatMayBeDone(t *testing.T) {
 	}
 }
 
-// TestTheLifecycleClosesOneHalfAfterTheOther: in either order.
+// Either half may be closed first.
 func TestTheLifecycleClosesOneHalfAfterTheOther(t *testing.T) {
 	if got := lifeOpen.closing().shut(); got != lifeLingering {
 		t.Errorf("Close: %v", got)
@@ -77,7 +77,7 @@ func TestTheLifecycleClosesOneHalfAfterTheOther(t *testing.T) {
 	}
 }
 
-// TestEachHoldStopsTheWorkOfItsComment: reading, input or an end.
+// The work is reading, giving input, or an end.
 func TestEachHoldStopsTheWorkOfItsComment(t *testing.T) {
 	for h, want := range map[holds][3]bool{ // reading, input, an end in order
 		holdWorker: {true, true, true}, holdRequests: {false, false, true}, holdLimit: {true, true, false}, holdPause: {true, true, false},
@@ -98,7 +98,7 @@ func TestEachHoldStopsTheWorkOfItsComment(t *testing.T) {
 	}
 }
 
-// TestReadingDependsOnTheLifecycleAndThePeer: besides the holds.
+// A connection without holds is read in some states only.
 func TestReadingDependsOnTheLifecycleAndThePeer(t *testing.T) {
 	for l := lifeNew; l <= lifeReleased; l++ {
 		c := &loopConn{life: l}
@@ -115,7 +115,7 @@ func TestReadingDependsOnTheLifecycleAndThePeer(t *testing.T) {
 	}
 }
 
-// TestWritingIsHeldInOneWay: at a time.
+// Output is not blocked and throttled at the same time.
 func TestWritingIsHeldInOneWay(t *testing.T) {
 	for from := writeIdle; from <= writeThrottled; from++ {
 		for to := writeIdle; to <= writeThrottled; to++ {
@@ -127,7 +127,7 @@ func TestWritingIsHeldInOneWay(t *testing.T) {
 	}
 }
 
-// TestThePeersHalfOnlyGrows: except for an end that is reported again.
+// An end that is reported again is the exception.
 func TestThePeersHalfOnlyGrows(t *testing.T) {
 	for _, test := range []struct{ from, next, want peerHalf }{
 		{peerSends, peerEnded, peerEnded},
@@ -150,7 +150,7 @@ func TestThePeersHalfOnlyGrows(t *testing.T) {
 	}
 }
 
-// TestADrainingConnectionIsIdleUntilItHasSomethingToDo: and not again afterwards.
+// Afterwards it never becomes idle again.
 func TestADrainingConnectionIsIdleUntilItHasSomethingToDo(t *testing.T) {
 	for _, test := range []struct{ from, idle, busy, worked drainState }{
 		{drainNone, drainIdle, drainBusy, drainNone},
@@ -166,7 +166,7 @@ func TestADrainingConnectionIsIdleUntilItHasSomethingToDo(t *testing.T) {
 	}
 }
 
-// TestTheLoopEndsItsWorkOnAConnectionOnce: afterwards the connection is queued if commands or output wait, and only then.
+// Afterwards the connection is queued if commands or output wait, and only then.
 func TestTheLoopEndsItsWorkOnAConnectionOnce(t *testing.T) {
 	for _, test := range []struct {
 		name     string
@@ -191,7 +191,7 @@ func TestTheLoopEndsItsWorkOnAConnectionOnce(t *testing.T) {
 	}
 }
 
-// TestACommandQueuesAConnectionOnce: and not while the loop works on it.
+// While the loop works on the connection, a command does not queue it.
 func TestACommandQueuesAConnectionOnce(t *testing.T) {
 	c := &loopConn{}
 	for i, want := range []bool{true, false} {

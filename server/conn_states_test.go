@@ -7,8 +7,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// TestTheConditionsOfAConnectionThatIsNotRead: each report changes the state to one that does not wait for it again, so that nothing is
-// reported in turn after turn.
+// Each report changes the state to one that does not wait for it again, so that it is not reported in each turn.
 func TestTheConditionsOfAConnectionThatIsNotRead(t *testing.T) {
 	for _, test := range []struct {
 		state peerHalf
@@ -30,7 +29,7 @@ func TestTheConditionsOfAConnectionThatIsNotRead(t *testing.T) {
 	}
 }
 
-// TestStatesHaveNames: which differ.
+// No two states have the same name.
 func TestStatesHaveNames(t *testing.T) {
 	for _, names := range [][]fmt.Stringer{
 		{connOpen, connHalf, connBroken, connClosing, connClosed},
@@ -53,7 +52,7 @@ func TestStatesHaveNames(t *testing.T) {
 	}
 }
 
-// TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed: not even that of requests in progress. In the other states it does.
+// It takes not even the output of requests in progress. In the other states it does.
 func TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed(t *testing.T) {
 	for s, want := range map[connState]bool{connOpen: false, connHalf: false, connBroken: true, connClosing: false, connClosed: true} {
 		if s.isDead() != want {
@@ -62,7 +61,7 @@ func TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed(t *testing.T) {
 	}
 }
 
-// TestConnectionsEndInTheirPhase: in a shutdown those that clients have made end before those that the server has made.
+// In a shutdown, connections that clients have made end before those that the server has made.
 func TestConnectionsEndInTheirPhase(t *testing.T) {
 	for phase, want := range map[shutdownPhase][2]bool{phaseNone: {false, false}, phaseRequests: {true, false}, phaseOutgoing: {true, true}} {
 		s := new(Server)

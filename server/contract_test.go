@@ -51,8 +51,7 @@ type greedyAtEnd struct{ calls }
 
 func (greedyAtEnd) LastData(_ *server.Conn, p []byte) (int, error) { return len(p) + 1, nil }
 
-// TestABrokenContractIsLoggedAsAnError: with a logger as it is by default: a handler or framing that consumes more than it was given, or
-// less than nothing.
+// The handler or framing consumes more than it was given, or less than nothing. The logger is the default.
 func TestABrokenContractIsLoggedAsAnError(t *testing.T) {
 	consume := func(more int) server.Handler {
 		return server.HandlerFunc(func(_ *server.Conn, p []byte) (int, error) { return more, nil })
@@ -80,7 +79,7 @@ func TestABrokenContractIsLoggedAsAnError(t *testing.T) {
 	}
 }
 
-// TestAbnormalClosesAreLoggedAtDebug: with their reason. Normal closes are not logged.
+// The record has the reason. Normal closes are not logged.
 func TestAbnormalClosesAreLoggedAtDebug(t *testing.T) {
 	for _, row := range []struct {
 		end  func(c *server.Conn)
@@ -104,7 +103,7 @@ func TestAbnormalClosesAreLoggedAtDebug(t *testing.T) {
 	}
 }
 
-// TestEndingsAreCountedByReason: each connection once, also those that were never opened. The counts only grow.
+// Each connection counts once, also if it was never opened. The counts only grow.
 func TestEndingsAreCountedByReason(t *testing.T) {
 	t.Parallel()
 	own := errors.New("the handler's own")
@@ -159,7 +158,7 @@ func TestEndingsAreCountedByReason(t *testing.T) {
 	}
 }
 
-// TestEveryCloseReasonHasAName: that no other has.
+// No two reasons have the same name.
 func TestEveryCloseReasonHasAName(t *testing.T) {
 	names := map[string]bool{}
 	for i := range (server.Endings{}) {
@@ -181,7 +180,7 @@ type answering struct{ calls }
 
 func (answering) InputError(c *server.Conn, err error) { _, _ = c.WriteString("error: " + err.Error()) }
 
-// TestInputThatIsTooLongIsAnswered: more than MaxInput reaches Malformed of a Dispatcher, and InputError of another handler.
+// More than MaxInput reaches Malformed of a Dispatcher, and InputError of another handler.
 func TestInputThatIsTooLongIsAnswered(t *testing.T) {
 	d := &server.Dispatcher{Framing: limitless{}, Serve: func(server.Reply, []byte) {}, Malformed: func(c *server.Conn, err error) { answering{}.InputError(c, err) }}
 	for name, h := range map[string]server.Handler{"Dispatcher": d, "handler": answering{calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }}}} {
@@ -196,7 +195,7 @@ func TestInputThatIsTooLongIsAnswered(t *testing.T) {
 	}
 }
 
-// TestTheErrorOfInputIsAnsweredBehindTheRequestsInProgress: with a Dispatcher that handles several at a time, also for MaxInput.
+// The Dispatcher handles several requests at a time. The error is of the framing, or MaxInput.
 func TestTheErrorOfInputIsAnsweredBehindTheRequestsInProgress(t *testing.T) {
 	release := make(chan struct{})
 	begun := make(chan struct{}, 1)
@@ -222,12 +221,12 @@ type oneLine struct{ framing.Framing }
 
 func (oneLine) MaxLen() int { return 10 }
 
-// blind wraps a handler and has no Unwrap.
-type blind struct{ server.Handler }
+// withoutUnwrap wraps a handler and has no Unwrap.
+type withoutUnwrap struct{ server.Handler }
 
-// TestAHandlerThatHidesADispatcherIsLogged: once for a server.
+// It is logged once for each Dispatcher.
 func TestAHandlerThatHidesADispatcherIsLogged(t *testing.T) {
-	for name, h := range map[string]server.Handler{"hides": blind{echoLines()}, "": wrapper{echoLines()}} {
+	for name, h := range map[string]server.Handler{"hides": withoutUnwrap{echoLines()}, "": wrapper{echoLines()}} {
 		log := &logged{level: slog.LevelInfo}
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h, Logger: log.logger()})
 		for range 2 {

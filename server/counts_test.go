@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestCountersNeverDecrease: not when a connection ends whose handler still runs, and not when a listener closes.
+// They do not decrease when a connection ends whose handler still runs, or when a listener closes.
 func TestCountersNeverDecrease(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		started, release := make(chan bool, 1), make(chan bool)
@@ -77,7 +77,7 @@ func TestCountersNeverDecrease(t *testing.T) {
 	})
 }
 
-// TestAClosedListenersConnectionsStayCounted: by the server.
+// The server still counts them.
 func TestAClosedListenersConnectionsStayCounted(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
 	ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
@@ -91,7 +91,7 @@ func TestAClosedListenersConnectionsStayCounted(t *testing.T) {
 	}
 }
 
-// TestRefusedRequestsAreNotAnswered: Busy counts them, and Requests those that a worker has answered.
+// Busy counts them, and Requests those that a worker has answered.
 func TestRefusedRequestsAreNotAnswered(t *testing.T) {
 	for _, concurrent := range []int{1, 4} {
 		block := make(chan bool)
@@ -132,7 +132,7 @@ func TestRefusedRequestsAreNotAnswered(t *testing.T) {
 	}
 }
 
-// TestDatagramsThatHaveArrivedAreHandledAtShutdown: on the loop and on workers, or counted as dropped: none that was received disappears.
+// They are handled on the loop or on workers, or counted as dropped. None that was received disappears.
 func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
 	for _, dispatched := range []bool{false, true} {
 		for _, gently := range []bool{true, false} {
@@ -214,7 +214,7 @@ func TestUnlimitedLimitsNothing(t *testing.T) {
 	testkit.CheckErr(t, "Workers", srv.Start(), server.ErrInvalid)
 }
 
-// TestAnUnlimitedQueueKeepsEveryRequest: of a burst, in order.
+// All requests of a burst are answered, in order.
 func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 	release := make(chan bool)
 	var served atomic.Int64
@@ -238,7 +238,7 @@ func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 	}
 }
 
-// TestCountersAreReadByAnyGoroutine: while they change, without data races. When the server is idle, they agree with each other.
+// They are read while they change, without data races. When the server is idle, they agree with each other.
 func TestCountersAreReadByAnyGoroutine(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {

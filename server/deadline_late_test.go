@@ -7,8 +7,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestInputThatHasArrivedCountsBeforeADeadline: when a loop is late, because a callback of another connection has taken long, a peer that was in
-// time is not closed. One that was not is closed.
+// When a loop is late, because a callback of another connection was slow, a peer that was in time is not closed. One that was not is
+// closed.
 func TestInputThatHasArrivedCountsBeforeADeadline(t *testing.T) {
 	for name, test := range map[string]struct {
 		srv           *server.Server

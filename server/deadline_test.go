@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestIdleConnectionsAreClosed: counted from the last byte in either direction.
+// The time counts from the last byte in either direction.
 func TestIdleConnectionsAreClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -30,7 +30,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	})
 }
 
-// TestARequestInProgressIsNotIdle: whatever time it takes.
+// The request may take any time.
 func TestARequestInProgressIsNotIdle(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -59,7 +59,7 @@ func untilNewline(_ *server.Conn, p []byte) (int, error) {
 	return 0, nil
 }
 
-// TestAFirstRequestIsDue: also from a client that sends single bytes. After the first request the deadline has ended.
+// A client that sends single bytes is closed, too. After the first request the deadline has ended.
 func TestAFirstRequestIsDue(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: untilNewline})
@@ -78,7 +78,7 @@ func TestAFirstRequestIsDue(t *testing.T) {
 	})
 }
 
-// TestARequestThatIsBegunMustEnd: even if bytes arrive steadily; on the loop and on workers, the first request and later ones.
+// Bytes may arrive steadily. The rule holds on the loop and on workers, for the first request and for later ones.
 func TestARequestThatIsBegunMustEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -117,7 +117,7 @@ func TestARequestThatIsBegunMustEnd(t *testing.T) {
 	})
 }
 
-// TestAPauseIsNotThePeersDelay: the deadline does not count while the rest of a request waits in the kernel because reading is paused.
+// The deadline does not count while the rest of a request waits in the kernel because reading is paused.
 func TestAPauseIsNotThePeersDelay(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -142,7 +142,7 @@ func TestAPauseIsNotThePeersDelay(t *testing.T) {
 	})
 }
 
-// TestAPeerThatTakesNothingIsClosed: by WriteTimeout, also when the connection is not idle otherwise.
+// WriteTimeout closes it even if the connection is not idle otherwise.
 func TestAPeerThatTakesNothingIsClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -158,7 +158,7 @@ func TestAPeerThatTakesNothingIsClosed(t *testing.T) {
 	})
 }
 
-// TestCloseTimeoutEndsWaiting: for a peer that does not read, and for one that has read all and does not close.
+// It ends the wait for a peer that does not read, and for one that has read all and does not close.
 func TestCloseTimeoutEndsWaiting(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -188,7 +188,7 @@ func TestCloseTimeoutEndsWaiting(t *testing.T) {
 	})
 }
 
-// TestNegativeTimeoutsAreNone: for a whole server, for one connection, and against a server's own.
+// They may be set for the whole server, for one connection, and instead of a server's deadline.
 func TestNegativeTimeoutsAreNone(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
@@ -212,7 +212,7 @@ func TestNegativeTimeoutsAreNone(t *testing.T) {
 	})
 }
 
-// TestSetTimeoutsCountsFromTheBeginning: of a deadline that counts already.
+// A deadline that runs already keeps its beginning.
 func TestSetTimeoutsCountsFromTheBeginning(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

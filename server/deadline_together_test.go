@@ -9,8 +9,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestEachDeadlineRunsWhileOutputWaits: a peer that takes no output is closed by whichever deadline is due first, and not by
-// WriteTimeout alone.
+// A peer that takes no output is closed by whichever deadline is due first, and not by WriteTimeout alone.
 func TestEachDeadlineRunsWhileOutputWaits(t *testing.T) {
 	for _, test := range []struct {
 		name                     string
@@ -42,8 +41,7 @@ func TestEachDeadlineRunsWhileOutputWaits(t *testing.T) {
 	}
 }
 
-// TestOutputThatWaitsDoesNotMoveTheFirstRequestsDeadline: FirstRequestTimeout counts from when the connection was opened, also when the
-// peer takes output now and then.
+// FirstRequestTimeout counts from when the connection was opened, also when the peer takes output now and then.
 func TestOutputThatWaitsDoesNotMoveTheFirstRequestsDeadline(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{open: func(c *server.Conn) { testkit.Must(t, c.WriteNotify(make([]byte, 8<<20), nil)) }})

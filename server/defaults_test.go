@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// TestEveryLimitIsOnByDefault: with the documented values.
+// The defaults have the documented values.
 func TestEveryLimitIsOnByDefault(t *testing.T) {
 	srv := &Server{Handler: HandlerFunc(func(*Conn, []byte) (int, error) { return 0, nil })}
 	s, err := srv.resolve()

@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestNothingIsReadAfterDetach: not even after ResumeRead: the bytes belong to the new owner.
+// Nothing is read even after ResumeRead, since the bytes belong to the new owner.
 func TestNothingIsReadAfterDetach(t *testing.T) {
 	var late atomic.Int32
 	var detaching atomic.Bool
@@ -49,7 +49,7 @@ func TestNothingIsReadAfterDetach(t *testing.T) {
 	}
 }
 
-// TestADetachedConnectionHasNoLocalAddr: its descriptor's number may belong to another socket from then on, whose address must not be returned.
+// Its descriptor's number may belong to another socket from then on, whose address must not be returned.
 func TestADetachedConnectionHasNoLocalAddr(t *testing.T) {
 	addr := make(chan net.Addr, 1)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -70,8 +70,7 @@ func TestADetachedConnectionHasNoLocalAddr(t *testing.T) {
 	}
 }
 
-// TestCloseAndAbortPrevailOverADetachThatWaits: the function of Detach is called with ErrClosed, and gets no net.Conn whose input was
-// discarded or whose peer was to be reset.
+// The function of Detach is called with ErrClosed, and gets no net.Conn whose input was discarded or whose peer was to be reset.
 func TestCloseAndAbortPrevailOverADetachThatWaits(t *testing.T) {
 	for name, end := range map[string]func(c *server.Conn){
 		"Close": func(c *server.Conn) { _ = c.Close() },

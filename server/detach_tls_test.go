@@ -14,23 +14,23 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// handedOut has the arguments of Detach's function.
-type handedOut struct {
+// detachResult has the arguments of Detach's function.
+type detachResult struct {
 	nc   *tls.Conn
 	rest []byte
 }
 
 // detachTLS detaches c, which uses TLS.
-func detachTLS(t *testing.T, c *server.Conn) handedOut {
+func detachTLS(t *testing.T, c *server.Conn) detachResult {
 	t.Helper()
-	got := make(chan handedOut, 1)
+	got := make(chan detachResult, 1)
 	testkit.Must(t, c.Detach(func(nc net.Conn, rest []byte, err error) {
 		if err != nil {
 			t.Error(err)
 			close(got)
 			return
 		}
-		got <- handedOut{nc.(*tls.Conn), rest}
+		got <- detachResult{nc.(*tls.Conn), rest}
 	}))
 	h := testkit.Await(t, got, "Detach")
 	if h.nc == nil {
@@ -41,8 +41,8 @@ func detachTLS(t *testing.T, c *server.Conn) handedOut {
 	return h
 }
 
-// TestADetachedTLSConnectionContinuesItsSession: in both directions, with input that was decrypted and input that was not, half-closes and
-// ends. The server does not count it any more.
+// It does so in both directions, with input that was decrypted and input that was not, half-closes and ends. The server does not count
+// it any more.
 func TestADetachedTLSConnectionContinuesItsSession(t *testing.T) {
 	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
 		t.Run(name, func(t *testing.T) {
@@ -95,7 +95,6 @@ func TestADetachedTLSConnectionContinuesItsSession(t *testing.T) {
 	}
 }
 
-// TestAnIncompleteRecordIsReadAfterDetach.
 func TestAnIncompleteRecordIsReadAfterDetach(t *testing.T) {
 	p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: p})
@@ -135,7 +134,7 @@ func (h *halving) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// TestAClientsTLSConnectionIsDetached: after its output.
+// Its output is sent first.
 func TestAClientsTLSConnectionIsDetached(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
@@ -158,7 +157,7 @@ func TestAClientsTLSConnectionIsDetached(t *testing.T) {
 	})
 }
 
-// TestAConnectionIsDetachedAfterStartTLS: both in one callback, in this order.
+// One callback calls both, in this order.
 func TestAConnectionIsDetachedAfterStartTLS(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		got := make(chan net.Conn, 1)
@@ -183,7 +182,7 @@ func TestAConnectionIsDetachedAfterStartTLS(t *testing.T) {
 	})
 }
 
-// TestADetachedTLSConnectionSurvivesItsServer: the connection does not belong to the server any more.
+// The connection does not belong to the server any more.
 func TestADetachedTLSConnectionSurvivesItsServer(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})

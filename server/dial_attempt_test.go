@@ -88,7 +88,7 @@ func silentAt(t *testing.T, addr [4]byte, port int) {
 	}
 }
 
-// TestASilentAddressDoesNotUseUpTheTimeOfTheOthers: a name has two addresses that do not answer and a third that does.
+// A name has two addresses that do not answer and a third that does.
 func TestASilentAddressDoesNotUseUpTheTimeOfTheOthers(t *testing.T) {
 	good, err := net.Listen("tcp", "127.0.0.4:0")
 	testkit.Must(t, err)
@@ -131,7 +131,7 @@ func openFiles(t *testing.T) int {
 	return n
 }
 
-// TestADialThatFailsReportsEachAddress: that was tried.
+// The error names each address that was tried.
 func TestADialThatFailsReportsEachAddress(t *testing.T) {
 	gone, err := net.Listen("tcp", "127.0.0.2:0")
 	testkit.Must(t, err)
@@ -150,13 +150,13 @@ func TestADialThatFailsReportsEachAddress(t *testing.T) {
 	}
 }
 
-// selfish binds each socket that connects to the address that it connects to, which then is connected to itself.
-type selfish struct {
+// selfConnecting binds each socket that connects to the address that it connects to, which then is connected to itself.
+type selfConnecting struct {
 	sock.Kernel
 	times int // Loop only
 }
 
-func (k *selfish) Connect(fd int, sa unix.Sockaddr) error {
+func (k *selfConnecting) Connect(fd int, sa unix.Sockaddr) error {
 	if k.times > 0 {
 		k.times--
 		if err := unix.Bind(fd, sa); err != nil {
@@ -166,7 +166,7 @@ func (k *selfish) Connect(fd int, sa unix.Sockaddr) error {
 	return k.Kernel.Connect(fd, sa)
 }
 
-// TestAConnectionToItselfIsNotOpened: the address is tried again, and refused like one without a listener.
+// The address is tried again, and refused like one without a listener.
 func TestAConnectionToItselfIsNotOpened(t *testing.T) {
 	for _, address := range []string{"127.0.0.1", "::1"} {
 		for times := 1; times <= 4; times++ {
@@ -176,7 +176,7 @@ func TestAConnectionToItselfIsNotOpened(t *testing.T) {
 			}
 			testkit.Must(t, gone.Close())
 			srv := &server.Server{Handler: echoLines()}
-			srv.SetCalls(&selfish{times: times})
+			srv.SetCalls(&selfConnecting{times: times})
 			s := start(t, rig{"tcp", false, 1}, srv)
 			h := newCaller()
 			_, err = s.Dial(context.Background(), "tcp", gone.Addr().String(), &server.DialConfig{Handler: h})
@@ -190,7 +190,7 @@ func TestAConnectionToItselfIsNotOpened(t *testing.T) {
 	}
 }
 
-// TestAnAddressWithoutAHostIsThisMachine: in the network's family.
+// The address is of the network's family.
 func TestAnAddressWithoutAHostIsThisMachine(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	for network, host := range map[string]string{"tcp": "127.0.0.1", "tcp4": "127.0.0.1", "tcp6": "::1"} {
@@ -214,7 +214,7 @@ func TestAnAddressWithoutAHostIsThisMachine(t *testing.T) {
 	}
 }
 
-// TestADialThatCannotBeServedIsRefusedAtTheCall: an unknown network, a connection of another server, renegotiation.
+// The dials have an unknown network, a connection of another server, or renegotiation.
 func TestADialThatCannotBeServedIsRefusedAtTheCall(t *testing.T) {
 	p := newProbe(calls{})
 	other := start(t, rigs()[0], &server.Server{Handler: p})
@@ -244,8 +244,8 @@ func TestADialThatCannotBeServedIsRefusedAtTheCall(t *testing.T) {
 	}
 }
 
-// TestAConnectionHasAnIDFromOpenOn: before, during a handshake with a peer that is silent, it has no ID and Conns leaves it out, on
-// the dialling side and on the accepting one.
+// Before Open, during a handshake with a silent peer, it has no ID and Conns leaves it out, on the dialling side and on the accepting
+// one.
 func TestAConnectionHasAnIDFromOpenOn(t *testing.T) {
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{}})
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

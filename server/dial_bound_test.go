@@ -73,8 +73,7 @@ func silentName(t *testing.T, n int) (address string) {
 	return fmt.Sprintf("many.example.test.:%d", port)
 }
 
-// TestTheAttemptsOfADialAreBounded: of ten addresses that do not answer, eight are tried at a time, the next replaces the oldest, and the
-// eleventh address is reached.
+// Of ten addresses that do not answer, eight are tried at a time, the next one replaces the oldest, and the eleventh address is reached.
 func TestTheAttemptsOfADialAreBounded(t *testing.T) {
 	const most, silent = 8, 10
 	address := silentName(t, silent)
@@ -100,7 +99,7 @@ func TestTheAttemptsOfADialAreBounded(t *testing.T) {
 	}
 }
 
-// TestTheAttemptsOfAllDialsAreBounded: each dial has one, and they share the others. A further attempt waits for the end of another one.
+// Each dial has one, and they share the others. A further attempt waits for the end of another one.
 func TestTheAttemptsOfAllDialsAreBounded(t *testing.T) {
 	const dials, more = 4, 2
 	address := silentName(t, 1)
@@ -135,7 +134,7 @@ func TestTheAttemptsOfAllDialsAreBounded(t *testing.T) {
 	}
 }
 
-// TestAnAttemptThatMadeRoomIsReported: in the error of the dial.
+// The error of the dial names its address.
 func TestAnAttemptThatMadeRoomIsReported(t *testing.T) {
 	address := silentName(t, 9)
 	_, port, err := net.SplitHostPort(address)

@@ -9,8 +9,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestADialledConnectionHasTheDeadlinesOfOthers: IdleTimeout and FirstRequestTimeout close a connection that was dialled, also when no byte
-// is ever sent on it.
+// IdleTimeout and FirstRequestTimeout close a connection that was dialled, also when no byte is ever sent on it.
 func TestADialledConnectionHasTheDeadlinesOfOthers(t *testing.T) {
 	for _, test := range []struct {
 		name string

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestADetachDuringADialWaitsForIt: the net.Conn is connected, and Open was called.
+// The net.Conn is connected, and Open was called.
 func TestADetachDuringADialWaitsForIt(t *testing.T) {
 	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,7 +42,7 @@ func TestADetachDuringADialWaitsForIt(t *testing.T) {
 	}
 }
 
-// TestMuchOutputBeforeAHandshakeDoesNotStopIt: although it is above the high-water mark.
+// The output is above the high-water mark.
 func TestMuchOutputBeforeAHandshakeDoesNotStopIt(t *testing.T) {
 	got := make(chan int, 1)
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS())
@@ -77,7 +77,7 @@ func TestMuchOutputBeforeAHandshakeDoesNotStopIt(t *testing.T) {
 	}
 }
 
-// TestAPauseDuringAHandshakeDoesNotStopIt: only calls of the handler are paused.
+// Only calls of the handler are paused.
 func TestAPauseDuringAHandshakeDoesNotStopIt(t *testing.T) {
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", serverTLS())
 	testkit.Must(t, err)
@@ -102,7 +102,7 @@ func TestAPauseDuringAHandshakeDoesNotStopIt(t *testing.T) {
 	}
 }
 
-// TestACloseWriteDuringADialWaitsForIt: in every state of the dial.
+// The rule holds in every state of the dial.
 func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
 	for _, kind := range []string{"literal", "name", "tls"} {
 		t.Run(kind, func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
 	}
 }
 
-// TestLocalAddrDuringADial: any goroutine may call it.
+// Any goroutine may call LocalAddr.
 func TestLocalAddrDuringADial(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -168,7 +168,7 @@ func TestLocalAddrDuringADial(t *testing.T) {
 	}
 }
 
-// TestWritesBeforeACloseDuringADialAreSent: Close is called with nil only when all is flushed.
+// Close is called with nil only when all is flushed.
 func TestWritesBeforeACloseDuringADialAreSent(t *testing.T) {
 	for _, kind := range []string{"literal", "name", "tls"} {
 		t.Run(kind, func(t *testing.T) {

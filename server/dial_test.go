@@ -72,7 +72,7 @@ func dialConfig(r rig, h server.Handler) *server.DialConfig {
 	return o
 }
 
-// TestOutputWrittenBeforeADialHasEndedIsSentFirst: output that is written before Open is sent first, in order.
+// Output that is written before Open is sent first, in order.
 func TestOutputWrittenBeforeADialHasEndedIsSentFirst(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -110,7 +110,7 @@ func TestOutputWrittenBeforeADialHasEndedIsSentFirst(t *testing.T) {
 	})
 }
 
-// TestADialThatFailsIsReported: once, by Close.
+// Close reports it once.
 func TestADialThatFailsIsReported(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -157,7 +157,7 @@ func TestADialThatFailsIsReported(t *testing.T) {
 	})
 }
 
-// TestOfSeveralAddressesOneIsTriedAfterTheOther: localhost, with a listener on only one of its addresses.
+// The name is localhost, with a listener on only one of its addresses.
 func TestOfSeveralAddressesOneIsTriedAfterTheOther(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -214,7 +214,7 @@ func unresponsive(t *testing.T) (address string) {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(sa.(*unix.SockaddrInet4).Port))
 }
 
-// TestADialThatTakesTooLongEnds: and one that is aborted, and one during a shutdown.
+// So do a dial that is aborted and one during a shutdown.
 func TestADialThatTakesTooLongEnds(t *testing.T) {
 	address := unresponsive(t)
 	each(t, func(t *testing.T, r rig) {
@@ -252,7 +252,7 @@ func TestADialThatTakesTooLongEnds(t *testing.T) {
 	})
 }
 
-// TestATLSDialToAServerWithoutTLSFails: with a handshake that fails, or does not end in time.
+// The handshake fails, or does not end in time.
 func TestATLSDialToAServerWithoutTLSFails(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	plain, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: calls{open: func(c *server.Conn) { _, _ = c.WriteString("220 hello, who are you?\r\n") }}})
@@ -272,7 +272,7 @@ func TestATLSDialToAServerWithoutTLSFails(t *testing.T) {
 	h.failed(t)
 }
 
-// TestNearPutsADialOnTheSameLoop: so that a tunnel of two connections needs no lock.
+// A tunnel of two connections then needs no lock.
 func TestNearPutsADialOnTheSameLoop(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -294,8 +294,7 @@ func TestNearPutsADialOnTheSameLoop(t *testing.T) {
 	})
 }
 
-// TestATunnelForwardsEachByteAtOnce: each side's bytes are forwarded at once, also those that come before the other side is connected,
-// and each side's end is forwarded, too.
+// Each side's bytes are forwarded at once, also those that come before the other side is connected, and so is each side's end.
 func TestATunnelForwardsEachByteAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var loose atomic.Int32
@@ -333,7 +332,7 @@ func TestATunnelForwardsEachByteAtOnce(t *testing.T) {
 	})
 }
 
-// TestDialAboveMaxConnsIsRefused: at the call.
+// The call itself fails.
 func TestDialAboveMaxConnsIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := &server.Server{Handler: calls{}, MaxConns: 1, NumLoops: r.loops, Logger: slog.New(slog.DiscardHandler)}
@@ -349,7 +348,7 @@ func TestDialAboveMaxConnsIsRefused(t *testing.T) {
 	})
 }
 
-// TestADialsTimeCountsFromItsCall: not from the last turn of its loop.
+// It does not count from the last turn of the loop.
 func TestADialsTimeCountsFromItsCall(t *testing.T) {
 	s, clock := startWithClock(t, rigs()[0], &server.Server{Handler: echoLines()})
 	testkit.Must(t, pipelined(s.dial(t), "awake", 1))
@@ -396,7 +395,7 @@ func awaitReset(fd int) error {
 	return err
 }
 
-// TestADialledConnectionThatIsResetAtOnceOpensAndIsReset: its peer is gone when the server reads the peer's address.
+// Its peer is gone when the server reads the peer's address.
 func TestADialledConnectionThatIsResetAtOnceOpensAndIsReset(t *testing.T) {
 	peer, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)

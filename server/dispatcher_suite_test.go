@@ -27,8 +27,7 @@ func eachDispatcherAndConcurrency(t *testing.T, test func(t *testing.T, concurre
 	})
 }
 
-// TestADispatcherKeepsTheOrderAndTheLimit: answers come in the order of the requests, and as many requests of a connection are in progress at
-// once as may be.
+// Answers come in the order of the requests, and as many requests of a connection are in progress at once as the limit permits.
 func TestADispatcherKeepsTheOrderAndTheLimit(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		const requests = 300
@@ -55,7 +54,7 @@ func TestADispatcherKeepsTheOrderAndTheLimit(t *testing.T) {
 	})
 }
 
-// TestADispatcherReportsABadStreamInItsTurn: after the answers to the earlier requests, and closes the connection with the error.
+// The answers to the earlier requests are sent first. Then the connection is closed with the error.
 func TestADispatcherReportsABadStreamInItsTurn(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		for _, atEOF := range []bool{false, true} {
@@ -84,7 +83,7 @@ func TestADispatcherReportsABadStreamInItsTurn(t *testing.T) {
 	})
 }
 
-// TestADispatcherFramesEachRequestOnce: also requests that come in one piece.
+// Several requests may come in one piece.
 func TestADispatcherFramesEachRequestOnce(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		const requests = 1000
@@ -106,7 +105,7 @@ func TestADispatcherFramesEachRequestOnce(t *testing.T) {
 	})
 }
 
-// TestADispatcherTakesMessagesThatAreNoPartOfTheInput: also the first of a batch.
+// The first message of a batch may be one of them.
 func TestADispatcherTakesMessagesThatAreNoPartOfTheInput(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		upper := func(data []byte, atEOF bool) (int, []byte, error) {
@@ -129,7 +128,7 @@ func TestADispatcherTakesMessagesThatAreNoPartOfTheInput(t *testing.T) {
 	})
 }
 
-// TestAnotherDispatcherTakesOver: a Dispatcher that a request sets handles the input after that request, whatever the types of both Dispatchers are.
+// A Dispatcher that a request sets handles the input after that request, whatever the types of both Dispatchers are.
 func TestAnotherDispatcherTakesOver(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		for name, next := range dispatchers {
@@ -158,7 +157,7 @@ func TestAnotherDispatcherTakesOver(t *testing.T) {
 	})
 }
 
-// TestAnEndOfTheHandlersGoroutineEndsItsConnection: and no other. A panic with OnPanic, and runtime.Goexit, before, between and after writes.
+// No other connection ends. The handler panics with OnPanic, or calls runtime.Goexit, before, between and after writes.
 func TestAnEndOfTheHandlersGoroutineEndsItsConnection(t *testing.T) {
 	flush := func(w server.Reply) { _ = w.Flush() }
 	write := func(w server.Reply) { _, _ = w.WriteString("x") }
@@ -193,7 +192,7 @@ func TestAnEndOfTheHandlersGoroutineEndsItsConnection(t *testing.T) {
 	})
 }
 
-// TestShutdownWithRequestsInEachState: waiting for room in the queue, in progress, answered before an older one. All are answered.
+// The requests wait for room in the queue, are in progress, or are answered before an older one. All are answered.
 func TestShutdownWithRequestsInEachState(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		begun, release := make(chan struct{}, 10), make(chan struct{})
@@ -225,7 +224,7 @@ func TestShutdownWithRequestsInEachState(t *testing.T) {
 	})
 }
 
-// TestARequestDoesNotAllocate: with either Dispatcher.
+// The rule holds for both Dispatchers.
 func TestARequestDoesNotAllocate(t *testing.T) {
 	if server.AssertsLoop {
 		t.Skip("in race builds sync.Pool loses objects at random")
@@ -255,8 +254,7 @@ func TestARequestDoesNotAllocate(t *testing.T) {
 	})
 }
 
-// TestAFullQueueRefusesOrCloses: according to WhenFull. A refused request is answered with BusyText in its turn, and counted with its connection's
-// others.
+// WhenFull says which. A refused request is answered with BusyText in its turn, and counted with its connection's other requests.
 func TestAFullQueueRefusesOrCloses(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		for _, policy := range []server.FullPolicy{server.FullRefuse, server.FullCloseConn} {
@@ -292,8 +290,8 @@ func TestAFullQueueRefusesOrCloses(t *testing.T) {
 	})
 }
 
-// TestAnswersThatWaitEndWithTheirConnection: those that have ended before an older one, whose function still runs when the connection is
-// aborted. Their memory is used again for other connections.
+// They have ended before an older one, whose function still runs when the connection is aborted. Their memory is used again for other
+// connections.
 func TestAnswersThatWaitEndWithTheirConnection(t *testing.T) {
 	eachDispatcher(t, func(t *testing.T, handler func(d *server.Dispatcher) server.Handler) {
 		begun, release := make(chan *server.Conn, 1), make(chan struct{})

@@ -10,8 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestDrainTimeoutBoundsTheWaitForPeersThatStay: for a silent peer, and for one whose connection was being closed when Shutdown began. It counts
-// from the last byte.
+// One peer is silent; the connection of another one was being closed when Shutdown began. The time counts from the last byte.
 func TestDrainTimeoutBoundsTheWaitForPeersThatStay(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -42,7 +41,7 @@ func TestDrainTimeoutBoundsTheWaitForPeersThatStay(t *testing.T) {
 	})
 }
 
-// TestDrainTimeoutDoesNotBoundTheFlush: of output to a peer that reads slowly.
+// A peer that reads slowly receives all output.
 func TestDrainTimeoutDoesNotBoundTheFlush(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -62,7 +61,7 @@ func TestDrainTimeoutDoesNotBoundTheFlush(t *testing.T) {
 	})
 }
 
-// TestNoDrainTimeoutLeavesCloseTimeout: as the limit, for a connection that is not idle.
+// CloseTimeout then limits the wait for a connection that is not idle.
 func TestNoDrainTimeoutLeavesCloseTimeout(t *testing.T) {
 	for _, drain := range []time.Duration{0, -1} {
 		p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})

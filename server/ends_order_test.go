@@ -65,7 +65,7 @@ func TestStartsAndEndsInAnyOrder(t *testing.T) {
 	}
 }
 
-// TestStartsAndEndsAtOnce: Start, Listen, Dial, Shutdown and Close from many goroutines leave nothing, on any loops.
+// Start, Listen, Dial, Shutdown and Close from many goroutines leave nothing, on any loops.
 func TestStartsAndEndsAtOnce(t *testing.T) {
 	eachOwnership(t, 2, func(t *testing.T, newServer func(server.Handler) *server.Server) {
 		for range 20 {
@@ -96,7 +96,7 @@ func TestStartsAndEndsAtOnce(t *testing.T) {
 	})
 }
 
-// TestLoopsAreClosedWhileTheServerEnds: a program may close its loops while the server is used or shuts down.
+// A program may close its loops while the server is used or shuts down.
 func TestLoopsAreClosedWhileTheServerEnds(t *testing.T) {
 	for range 30 {
 		loops := programLoops(t, 2, event.DriverDefault)

@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestErrorsMatchThoseOfTheStandardLibrary: errors of closed things match net.ErrClosed, and those of deadlines are timeouts, also when wrapped.
+// Errors of closed things match net.ErrClosed, and those of deadlines are timeouts, also when wrapped.
 func TestErrorsMatchThoseOfTheStandardLibrary(t *testing.T) {
 	closed := []error{server.ErrClosed, server.ErrServerClosed, server.ErrReplyEnded}
 	timeouts := []error{
@@ -44,7 +44,7 @@ func TestErrorsMatchThoseOfTheStandardLibrary(t *testing.T) {
 	}
 }
 
-// TestAHandshakeThatDoesNotEndInTimeIsATimeout: of TLS and of a PROXY header.
+// This holds for a TLS handshake and for a PROXY header.
 func TestAHandshakeThatDoesNotEndInTimeIsATimeout(t *testing.T) {
 	for name, want := range map[string]error{"tls": server.ErrHandshake, "proxy": server.ErrProxyHeader} {
 		t.Run(name, func(t *testing.T) {

@@ -40,8 +40,7 @@ func (h inputFrom) LowWater(c *server.Conn)            { h.serve(c, "LowWater") 
 func (h inputFrom) InputError(c *server.Conn, _ error) { h.serve(c, "InputError") }
 func (h inputFrom) EOF(c *server.Conn)                 { h.serve(c, "EOF"); c.Close() }
 
-// TestServeInputIsRefusedOutsideOfData, since in other callbacks the connection's input is the loop's, which would change it while a worker
-// has it.
+// In other callbacks the connection's input belongs to the loop, which would change it while a worker has it.
 func TestServeInputIsRefusedOutsideOfData(t *testing.T) {
 	for _, where := range []string{"Open", "AfterFunc", "WriteNotify", "HighWater", "LowWater", "InputError", "EOF"} {
 		t.Run(where, func(t *testing.T) {
@@ -58,7 +57,7 @@ func TestServeInputIsRefusedOutsideOfData(t *testing.T) {
 	}
 }
 
-// TestServeInputIsRefusedInDataOfAnotherConnection of the same loop.
+// The other connection is on the same loop.
 func TestServeInputIsRefusedInDataOfAnotherConnection(t *testing.T) {
 	results := make(chan error, 1)
 	opened := make(chan bool, 2)

@@ -19,7 +19,7 @@ func (f answers) ServeRequest(w server.Reply, message []byte) { f(w, message) }
 // inBrackets answers a message with itself.
 var inBrackets = answers(func(w server.Reply, m []byte) { _, _ = fmt.Fprintf(w, "[%s]", m) })
 
-// TestServeInputTakesATailOfTheInput: the handler consumes the bytes before it, for example a command that changes the framing.
+// The handler consumes the bytes before it, for example a command that changes the framing.
 func TestServeInputTakesATailOfTheInput(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
 		tail := bytes.TrimLeft(p, " ")
@@ -36,7 +36,7 @@ func TestServeInputTakesATailOfTheInput(t *testing.T) {
 	expect(t, nc, "[cd][ e]") // the worker left the incomplete line to the handler
 }
 
-// TestAHandlerMayAnswerSomeRequestsItself: on the loop, in order with those that are in progress.
+// It answers them on the loop, in order with those that are in progress.
 func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 	release := make(chan struct{})
 	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = fmt.Fprintf(w, "[%s]", m) })
@@ -67,7 +67,7 @@ func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 	expect(t, nc, "[slow][slower](quick)[slow](quick)")
 }
 
-// TestAnExecutorRefusesInvalidCalls: with an error that names it.
+// The error names the call.
 func TestAnExecutorRefusesInvalidCalls(t *testing.T) {
 	lines := framing.Lines{}
 	good := func(p []byte) framing.Result { return framing.Result{Message: p[:1], Advance: 2} }
@@ -105,7 +105,6 @@ func TestAnExecutorRefusesInvalidCalls(t *testing.T) {
 	}
 }
 
-// TestAnExecutorOfAClosedConnectionTakesNothing.
 func TestAnExecutorOfAClosedConnectionTakesNothing(t *testing.T) {
 	results := make(chan error, 2)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{close: func(c *server.Conn, _ error) {
@@ -118,7 +117,7 @@ func TestAnExecutorOfAClosedConnectionTakesNothing(t *testing.T) {
 	}
 }
 
-// TestAnExecutorRefusesMoreThanMaxBuffered: with the server's error, which ends the connection.
+// The server's error ends the connection.
 func TestAnExecutorRefusesMoreThanMaxBuffered(t *testing.T) {
 	for name, use := range map[string]func(exec server.Executor, p []byte) error{
 		"message": func(exec server.Executor, p []byte) error { return exec.Serve(inBrackets, p) },
@@ -141,7 +140,7 @@ func TestAnExecutorRefusesMoreThanMaxBuffered(t *testing.T) {
 	}
 }
 
-// TestPendingAndHold: Pending counts the requests that were handed over, and Hold stops Data until few enough are in progress.
+// Pending counts the requests that were handed over, and Hold stops Data until few enough are in progress.
 func TestPendingAndHold(t *testing.T) {
 	release := make(chan struct{})
 	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = w.Write(m) })
@@ -177,7 +176,7 @@ func TestPendingAndHold(t *testing.T) {
 	}
 }
 
-// TestAMethodOfTheLoopPanicsOnAnotherGoroutine: in race builds.
+// It does so in race builds.
 func TestAMethodOfTheLoopPanicsOnAnotherGoroutine(t *testing.T) {
 	panics := make(chan any, 3)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {

@@ -22,7 +22,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestAnotherHandlerDoesNotGetARequestTwice: a handler of single requests replaces one of concurrent requests while two requests end.
+// A handler of single requests replaces one of concurrent requests while two requests end.
 func TestAnotherHandlerDoesNotGetARequestTwice(t *testing.T) {
 	var running atomic.Int32
 	seq := &server.Dispatcher{Framing: framing.Lines{Max: 1 << 10}, Serve: func(w server.Reply, line []byte) {
@@ -56,7 +56,7 @@ func TestAnotherHandlerDoesNotGetARequestTwice(t *testing.T) {
 	}
 }
 
-// TestAPanicOfTheFramingAtTheEndIsIsolated: like any other.
+// It is handled like any other panic.
 func TestAPanicOfTheFramingAtTheEndIsIsolated(t *testing.T) {
 	panics := make(chan any, 1)
 	split := func(data []byte, atEOF bool) (int, []byte, error) {
@@ -78,7 +78,7 @@ func TestAPanicOfTheFramingAtTheEndIsIsolated(t *testing.T) {
 	}
 }
 
-// TestAGoexitOnALoopEndsItsConnectionAlone: as with t.FailNow in a handler: the loop goes on.
+// t.FailNow in a handler calls runtime.Goexit. The loop continues.
 func TestAGoexitOnALoopEndsItsConnectionAlone(t *testing.T) {
 	for _, where := range []string{"open", "data", "close"} {
 		for _, survive := range []bool{false, true} {
@@ -116,7 +116,7 @@ func TestAGoexitOnALoopEndsItsConnectionAlone(t *testing.T) {
 	}
 }
 
-// TestAPanicInAHandshakeIsIsolated: and after a Goexit its place among MaxHandshakes is free.
+// After a Goexit its place among MaxHandshakes is free.
 func TestAPanicInAHandshakeIsIsolated(t *testing.T) {
 	for name, fn := range map[string]func(){"panic": func() { panic("certificate") }, "goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestAPanicInAHandshakeIsIsolated(t *testing.T) {
 	}
 }
 
-// TestALongCertificateFits: a handshake may be longer than the limit of its buffer.
+// A handshake may be longer than the limit of its buffer.
 func TestALongCertificateFits(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	testkit.Must(t, err)

@@ -47,7 +47,7 @@ var faultyHandlers = map[string]func() server.Handler{
 	"concurrent": func() server.Handler { d := echoLines(); d.Concurrent = 4; return d },
 }
 
-// TestTemporaryFaultsLoseNothing: system calls that are interrupted, incomplete or to be repeated, and accepts whose client has disconnected.
+// System calls are interrupted, incomplete or have to be repeated, and the clients of some accepts have disconnected.
 func TestTemporaryFaultsLoseNothing(t *testing.T) {
 	rates := socktest.Rates{Again: 0.1, Interrupted: 0.1, Short: 0.3, Aborted: 0.1}
 	for name, handler := range faultyHandlers {
@@ -84,8 +84,8 @@ func TestTemporaryFaultsLoseNothing(t *testing.T) {
 	}
 }
 
-// TestFaultsThatEndAConnectionEndItAlone: with resets and broken pipes at random, the answer is a beginning of the data, every connection
-// has its Close, and the server counts no memory afterwards.
+// There are resets and broken pipes at random. The answer is a beginning of the data, every connection has its Close, and the server
+// counts no memory afterwards.
 func TestFaultsThatEndAConnectionEndItAlone(t *testing.T) {
 	rates := socktest.Rates{Again: 0.05, Interrupted: 0.05, Short: 0.2, Reset: 0.01, Pipe: 0.01}
 	for name, handler := range faultyHandlers {
@@ -121,7 +121,7 @@ func TestFaultsThatEndAConnectionEndItAlone(t *testing.T) {
 	}
 }
 
-// TestEachWriteUnderFaultsHasOneOutcome: for bytes and files, with all errors of the kernel.
+// The writes are bytes and files, and the kernel returns all its errors.
 func TestEachWriteUnderFaultsHasOneOutcome(t *testing.T) {
 	file, err := os.CreateTemp(t.TempDir(), "f")
 	testkit.Must(t, err)
@@ -179,7 +179,7 @@ func TestEachWriteUnderFaultsHasOneOutcome(t *testing.T) {
 	})
 }
 
-// TestAcceptPausesWhileItFailsForDescriptors: an accept that goes on failing costs few turns, and ends when there are descriptors again.
+// An accept that continues to fail costs few turns, and succeeds when there are descriptors again.
 func TestAcceptPausesWhileItFailsForDescriptors(t *testing.T) {
 	t.Parallel()
 	for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {

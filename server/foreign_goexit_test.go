@@ -23,8 +23,7 @@ func (c exitingConn) Close() error {
 	return nil
 }
 
-// TestAnAdoptedConnectionWhoseCloseEndsItsGoroutineIsServed: since it was accepted before; its descriptor and its place among MaxConns would
-// be lost otherwise, and a shutdown would wait for it.
+// It was accepted before. Otherwise its descriptor and its place among MaxConns would be lost, and a shutdown would wait for it.
 func TestAnAdoptedConnectionWhoseCloseEndsItsGoroutineIsServed(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,7 +55,7 @@ func (exitingListener) Accept() (net.Conn, error) {
 	return nil, nil
 }
 
-// TestAListenerWhoseAcceptEndsItsGoroutineEnds: Serve returns an error instead of waiting for a goroutine that has ended.
+// Serve returns an error instead of waiting for a goroutine that has ended.
 func TestAListenerWhoseAcceptEndsItsGoroutineEnds(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

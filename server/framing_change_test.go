@@ -40,8 +40,7 @@ func mailbox() *server.Dispatcher {
 	return commands
 }
 
-// TestFramingChangesWithinAPacket: the framing changes after the message that requests it, also if the next one arrives in the same packet,
-// or byte by byte.
+// The framing changes after the message that requests it, also if the next one arrives in the same packet, or byte by byte.
 func TestFramingChangesWithinAPacket(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: mailbox()})
@@ -64,7 +63,7 @@ func TestFramingChangesWithinAPacket(t *testing.T) {
 	})
 }
 
-// TestALineTooLongIsAnswered: the output of Malformed reaches the client, although the client goes on sending.
+// The output of Malformed reaches the client, although the client continues to send.
 func TestALineTooLongIsAnswered(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d := mailbox()
@@ -81,7 +80,7 @@ func TestALineTooLongIsAnswered(t *testing.T) {
 	})
 }
 
-// TestABadStreamEndsInItsTurn: the answers to the requests before the invalid one are sent first, although they take long.
+// The answers to the requests before the invalid one are sent first, although they take long.
 func TestABadStreamEndsInItsTurn(t *testing.T) {
 	for _, concurrent := range []int{1, 3} {
 		each(t, func(t *testing.T, r rig) {
@@ -107,8 +106,7 @@ func TestABadStreamEndsInItsTurn(t *testing.T) {
 	}
 }
 
-// TestUpgradeToARawHandlerAndBack: bytes behind the request that upgrades belong to the raw handler, and those behind its end
-// to the framing again.
+// Bytes behind the request that upgrades belong to the raw handler, and those behind its end to the framing again.
 func TestUpgradeToARawHandlerAndBack(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var lines *server.Dispatcher
@@ -142,7 +140,7 @@ func TestUpgradeToARawHandlerAndBack(t *testing.T) {
 	})
 }
 
-// TestSetHandlerFromAnotherGoroutine: it also has effect on the stored bytes of an incomplete message.
+// It also has effect on the stored bytes of an incomplete message.
 func TestSetHandlerFromAnotherGoroutine(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -163,7 +161,7 @@ func TestSetHandlerFromAnotherGoroutine(t *testing.T) {
 	})
 }
 
-// TestTheLastLineNeedsNoEnd: as with bufio.Scanner; and a splitter may end the stream itself.
+// This is as with bufio.Scanner. A split function may also end the stream itself.
 func TestTheLastLineNeedsNoEnd(t *testing.T) {
 	for name, row := range map[string]struct {
 		split      bufio.SplitFunc

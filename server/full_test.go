@@ -41,7 +41,7 @@ func flood(t *testing.T, r rig, srv *server.Server) *flooded {
 	return f
 }
 
-// TestAFullQueueStopsReading: on every loop, nothing is refused and nothing lost, and input of clients meanwhile stays in the kernel.
+// On every loop nothing is refused or lost, and further input stays in the kernel.
 func TestAFullQueueStopsReading(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const clients, lines = 12, 2000
@@ -74,7 +74,7 @@ func TestAFullQueueStopsReading(t *testing.T) {
 	})
 }
 
-// TestAFullQueueRefuses: a request that finds the queue full is answered with BusyText in its turn, and the connection goes on.
+// A request that finds the queue full is answered with BusyText in its turn, and the connection stays open.
 func TestAFullQueueRefuses(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := flood(t, r, &server.Server{WhenFull: server.FullRefuse, BusyText: "busy\n"})
@@ -100,7 +100,7 @@ func TestAFullQueueRefuses(t *testing.T) {
 	})
 }
 
-// TestRefusalsKeepTheOrderOfConcurrentRequests: the refusal is sent after the answers to earlier requests.
+// The refusal is sent after the answers to earlier requests.
 func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		release := make(chan struct{})
@@ -123,7 +123,7 @@ func TestRefusalsKeepTheOrderOfConcurrentRequests(t *testing.T) {
 	})
 }
 
-// TestAFullQueueCloses: a connection whose request finds it full is closed with ErrOverload; the others go on.
+// A connection whose request finds the queue full is closed with ErrOverload. The others stay open.
 func TestAFullQueueCloses(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := flood(t, r, &server.Server{WhenFull: server.FullCloseConn})
@@ -145,7 +145,7 @@ func TestAFullQueueCloses(t *testing.T) {
 	})
 }
 
-// TestRequestsThatWaitForRoomEndWithTheServer: the connection of a request that waits for room has its Close.
+// The connection of a request that waits for room has its Close.
 func TestRequestsThatWaitForRoomEndWithTheServer(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {

@@ -18,8 +18,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// bystander makes a connection that must be served whatever happens to others.
-func bystander(t *testing.T, s *running) (check func()) {
+// otherClient makes a connection that must be served whatever happens to others.
+func otherClient(t *testing.T, s *running) (check func()) {
 	t.Helper()
 	nc := s.dial(t)
 	check = func() {
@@ -71,8 +71,8 @@ func (h goexitHandler) HighWater(*server.Conn)    { h.at("HighWater") }
 func (h goexitHandler) LowWater(*server.Conn)     { h.at("LowWater") }
 func (h goexitHandler) Close(*server.Conn, error) { h.at("Close") }
 
-// TestACallbackThatEndsItsGoroutineCostsItsOwnConnection: runtime.Goexit in any callback of a connection, or a panic that an option of the
-// loops recovers from, ends that connection and no other; the server counts nothing of it afterwards, and shuts down in order.
+// A call of runtime.Goexit in any callback of a connection, or a panic that an option of the loops recovers from, ends that connection and no
+// other; the server counts nothing of it afterwards, and shuts down in order.
 func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 	t.Parallel()
 	ends := map[string]func(){"Goexit": runtime.Goexit, "recovered panic": func() { panic("in a callback") }}
@@ -84,7 +84,7 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 					var called atomic.Int32
 					h := goexitHandler{where, func() { called.Add(1); end() }}
 					s := start(t, rig{"tcp", false, loops}, &server.Server{CloseTimeout: brief, Handler: echoLines(), LoopConfig: recovered, Socket: tight()})
-					check := bystander(t, s)
+					check := otherClient(t, s)
 					ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: h})
 					testkit.Must(t, err)
 					for range 3 {
@@ -110,7 +110,7 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 	}
 }
 
-// TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection: and the socket goes on.
+// The socket still receives.
 func TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: echoLines()})
 	pc, err := s.ListenPacket(context.Background(), "udp", "127.0.0.1:0", &server.PacketConfig{Handler: func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
@@ -120,7 +120,7 @@ func TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 		echoPacket(pc, p, from)
 	}})
 	testkit.Must(t, err)
-	check := bystander(t, s)
+	check := otherClient(t, s)
 	u := dialPacket(t, pc.LocalAddr().String())
 	for range 3 {
 		send(t, u, "exit")
@@ -130,7 +130,7 @@ func TestAPacketHandlerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 	}
 }
 
-// TestATimerThatEndsItsGoroutineCostsNoConnection: timers and posts of users on a server's loop belong to no connection.
+// Timers and posts of users on a server's loop belong to no connection.
 func TestATimerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 	p := newProbe(calls{data: echo})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{CloseTimeout: brief, Handler: p})
@@ -154,7 +154,7 @@ func TestATimerThatEndsItsGoroutineCostsNoConnection(t *testing.T) {
 	}
 }
 
-// TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall: each accepted write has its outcome, written or not.
+// Each accepted write has its outcome, written or not.
 func TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall(t *testing.T) {
 	for _, aborted := range []bool{false, true} {
 		for _, every := range []int{3, 1} { // every third one, or each of them
@@ -185,10 +185,10 @@ func TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall(t *testing.T) {
 	}
 }
 
-// TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop: a loop is chosen for the connection anyway, and its descriptor does not leak. AddConn
-// and Dial, which call PickLoop on their caller's goroutine, leave nothing behind.
+// A loop is chosen for the connection anyway, and its descriptor does not leak. AddConn and Dial, which call PickLoop on their caller's
+// goroutine, leave nothing behind.
 func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
-	before := takeStock().descriptors
+	before := currentResources().descriptors
 	s := start(t, rig{"tcp", false, 2}, &server.Server{CloseTimeout: brief, Handler: echoLines(), PickLoop: func(net.Addr, int) int {
 		runtime.Goexit()
 		return 0
@@ -222,12 +222,12 @@ func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
 	if st := s.Stats(); st.OpenConns != 0 || st.Opened != st.Closed {
 		t.Errorf("%+v", st)
 	}
-	if after := takeStock().descriptors; after > before {
+	if after := currentResources().descriptors; after > before {
 		t.Errorf("%d descriptors before, %d afterwards", before, after)
 	}
 }
 
-// TestARejectedConnectionThatEndsItsGoroutineIsCounted: OnReject is a callback like any other.
+// OnReject is a callback like any other.
 func TestARejectedConnectionThatEndsItsGoroutineIsCounted(t *testing.T) {
 	rejected := make(chan error, 1)
 	s := start(t, rig{"tcp", true, 1}, &server.Server{CloseTimeout: brief, Handler: echoLines(), OnReject: func(_ *server.Conn, reason error) {
@@ -241,11 +241,11 @@ func TestARejectedConnectionThatEndsItsGoroutineIsCounted(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	bystander(t, s)()
+	otherClient(t, s)()
 	s.shutdown(t)
 }
 
-// TestAWorkerThatEndsItsGoroutineWhileTheServerEnds: it counts as one that has returned.
+// It counts as one that has returned.
 func TestAWorkerThatEndsItsGoroutineWhileTheServerEnds(t *testing.T) {
 	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 		<-w.Context().Done()
@@ -258,8 +258,8 @@ func TestAWorkerThatEndsItsGoroutineWhileTheServerEnds(t *testing.T) {
 	testkit.Until(t, "no trace of it", func() bool { st := s.Stats(); return st.RunningRequests == 0 && st.OpenConns == 0 })
 }
 
-// TestACallbackThatEndsItsGoroutineKeepsNoStartTLSFromItsEnd: when a connection ends, the functions of Detach and StartTLS are both called,
-// and the handler's Close after them, also if the first one calls runtime.Goexit.
+// When a connection ends, the functions of Detach and StartTLS are both called, and the handler's Close after them, also if the first
+// one calls runtime.Goexit.
 func TestACallbackThatEndsItsGoroutineKeepsNoStartTLSFromItsEnd(t *testing.T) {
 	results := make(chan error, 2)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Socket: tight(), MaxOutput: 16 << 20, Handler: calls{

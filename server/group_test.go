@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAGroupIsSharedOut: of connections that all need more than the limit, each makes progress.
+// Of connections that all need more than the limit, each makes progress.
 func TestAGroupIsSharedOut(t *testing.T) {
 	const clients = 8
 	for _, r := range []rig{{"tcp", false, 3}, {"tcp", true, 3}} {
@@ -57,7 +57,6 @@ func TestAGroupIsSharedOut(t *testing.T) {
 	}
 }
 
-// TestALargeBurstIsNoOverflow.
 func TestALargeBurstIsNoOverflow(t *testing.T) {
 	for _, l := range []server.RateLimit{{BytesPerSecond: 1, Burst: math.MaxInt}, {BytesPerSecond: 1e15, Burst: math.MaxInt}, {BytesPerSecond: 1e15}, {BytesPerSecond: 1e-300}} {
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}, ReadLimit: l, WriteLimit: l})

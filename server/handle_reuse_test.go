@@ -16,9 +16,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAStaleHandleNeverReachesAnotherClient: connections are opened and closed quickly, so that their descriptors are used again, while
-// goroutines write to, pause, close and abort closed connections. No client reads a byte of another, and no open connection is closed by
-// the handle of another.
+// Connections are opened and closed quickly, so that their descriptors are used again, while goroutines write to, pause, close and abort
+// closed connections. No client reads a byte of another, and no open connection is closed by the handle of another.
 func TestAStaleHandleNeverReachesAnotherClient(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var handles stale
@@ -146,7 +145,7 @@ func (h *stale) useAll(t testing.TB, s *running, stop chan struct{}) {
 	}
 }
 
-// TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNone: also when another connection gets the descriptor at that time.
+// Another connection may get the descriptor at that time.
 func TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNone(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -179,7 +178,6 @@ func TestAWriteThatRacesWithTheEndReachesItsOwnPeerOrNone(t *testing.T) {
 	})
 }
 
-// TestAnIDFindsItsConnectionAndNoOther.
 func TestAnIDFindsItsConnectionAndNoOther(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

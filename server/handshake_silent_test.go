@@ -8,8 +8,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestSilentClientsTakeNoHandshake: more of them than there are handshakes and workers, some in the middle of a ClientHello, delay no other
-// client, and the handler is not called for them.
+// More of them than there are handshakes and workers, some in the middle of a ClientHello, delay no other client, and the handler is not
+// called for them.
 func TestSilentClientsTakeNoHandshake(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		r.tls = true
@@ -41,8 +41,7 @@ func TestSilentClientsTakeNoHandshake(t *testing.T) {
 	})
 }
 
-// TestSilentClientsDoNotStopHandshakes: clients that send nothing take no place, and those that are silent after their ClientHello lose
-// theirs in time.
+// Clients that send nothing take no place, and those that are silent after their ClientHello lose theirs in time.
 func TestSilentClientsDoNotStopHandshakes(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
@@ -61,15 +60,15 @@ func TestSilentClientsDoNotStopHandshakes(t *testing.T) {
 		testkit.Until(t, "a good client's turn", func() bool {
 			nc := s.tlsClient(t, nil)
 			defer nc.Close()
-			shaken := make(chan error, 1)
-			go func() { shaken <- nc.Handshake() }()
+			handshaken := make(chan error, 1)
+			go func() { handshaken <- nc.Handshake() }()
 			testkit.Until(t, "the handshake's end", func() bool {
 				if server.WaitingHandshakes(s.Server) > 0 { // the silent clients have both places
 					clock.Advance(limit / 100)
 				}
-				return len(shaken) > 0
+				return len(handshaken) > 0
 			})
-			return <-shaken == nil
+			return <-handshaken == nil
 		})
 		testkit.Must(t, s.Close())
 		s.drained(t)

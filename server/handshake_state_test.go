@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestAHandshakeTakesOnlyItsSteps: every other step panics and says from which state to which.
+// Every other step panics and says from which state to which.
 func TestAHandshakeTakesOnlyItsSteps(t *testing.T) {
 	allowed := map[handshakeState][]handshakeState{
 		handshakeNone:  {handshakeProxy, handshakeHello},
@@ -32,7 +32,7 @@ func TestAHandshakeTakesOnlyItsSteps(t *testing.T) {
 	}
 }
 
-// TestAHandshakeIsUnderWayUntilItHasEnded: and has begun when it has a goroutine or waits for one.
+// It has begun when it has a goroutine or waits for one.
 func TestAHandshakeIsUnderWayUntilItHasEnded(t *testing.T) {
 	for _, test := range []struct {
 		state           handshakeState

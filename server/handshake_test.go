@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestHandshakesAreBounded: never more than MaxHandshakes run at once, and all are served.
+// Never more than MaxHandshakes run at once, and all are served.
 func TestHandshakesAreBounded(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		const most, clients = 2, 8
@@ -44,8 +44,7 @@ func TestHandshakesAreBounded(t *testing.T) {
 	})
 }
 
-// TestClientsThatSendLittleDoNotDelayHandshakes: they send a whole ClientHello, then single bytes, and have all places. Later clients get
-// a place long before HandshakeTimeout.
+// They send a whole ClientHello, then single bytes, and have all places. Later clients get a place long before HandshakeTimeout.
 func TestClientsThatSendLittleDoNotDelayHandshakes(t *testing.T) {
 	const most = 4
 	var reasons, failed atomic.Int32
@@ -67,16 +66,16 @@ func TestClientsThatSendLittleDoNotDelayHandshakes(t *testing.T) {
 	}
 	for range 3 {
 		nc := tls.Client(s.dialPlain(t), clientTLS())
-		shaken := make(chan error, 1)
-		go func() { shaken <- nc.Handshake() }()
+		handshaken := make(chan error, 1)
+		go func() { handshaken <- nc.Handshake() }()
 		testkit.Until(t, "the handshake's end", func() bool {
 			for _, nc := range slow {
 				_, _ = nc.Write([]byte{0}) // fails when the server has closed the connection
 			}
 			clock.Advance(50 * time.Millisecond)
-			return len(shaken) > 0
+			return len(handshaken) > 0
 		})
-		testkit.Must(t, <-shaken)
+		testkit.Must(t, <-handshaken)
 		send(t, nc, "hello")
 		expect(t, nc, "hello")
 	}
@@ -85,7 +84,7 @@ func TestClientsThatSendLittleDoNotDelayHandshakes(t *testing.T) {
 	}
 }
 
-// TestAHandshakeThatComputesIsNotEnded: although others wait: the time in which the server computes does not count.
+// The time in which the server computes does not count, although other handshakes wait.
 func TestAHandshakeThatComputesIsNotEnded(t *testing.T) {
 	config := serverTLS()
 	entered, gate := make(chan struct{}, 10), make(chan struct{})
@@ -111,7 +110,7 @@ func TestAHandshakeThatComputesIsNotEnded(t *testing.T) {
 	all.Wait()
 }
 
-// TestAHandshakeThatWaitsIsForgottenWithItsConnection: while one has the only place, clients connect, wait for it and disconnect.
+// While one has the only place, clients connect, wait for it and disconnect.
 func TestAHandshakeThatWaitsIsForgottenWithItsConnection(t *testing.T) {
 	config := serverTLS()
 	entered, gate := make(chan struct{}, 10), make(chan struct{})

@@ -80,7 +80,7 @@ func (c *steppedClock) advance(d time.Duration) {
 // The tests below check one rule: ReadTimeout does not count while the server does not read, since the peer cannot end its request. It counts
 // from when the server reads again.
 
-// TestReadTimeoutDoesNotCountWhileRequestsAreInProgress: as many as the handler permits.
+// There are as many as the handler permits.
 func TestReadTimeoutDoesNotCountWhileRequestsAreInProgress(t *testing.T) {
 	eachDispatcher(t, func(t *testing.T, handler func(d *server.Dispatcher) server.Handler) {
 		clock := &steppedClock{}
@@ -115,7 +115,7 @@ func TestReadTimeoutDoesNotCountWhileRequestsAreInProgress(t *testing.T) {
 	})
 }
 
-// TestReadTimeoutDoesNotCountWhileReadingIsPaused: by PauseRead, or because the peer does not take the output.
+// It is paused by PauseRead, or because the peer does not take the output.
 func TestReadTimeoutDoesNotCountWhileReadingIsPaused(t *testing.T) {
 	for name, row := range map[string]struct {
 		pause, resume func(t *testing.T, c *server.Conn, nc net.Conn)

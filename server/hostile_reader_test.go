@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAClientThatReadsNothingIsHeldToTheLimits: for each way to answer: its output, with the overhead, does not exceed MaxOutput and one
-// write, few files are open, another client is served meanwhile, and nothing is left after its end.
+// For each way to answer, its output, with the overhead, does not exceed MaxOutput and one write, few files are open, another client is
+// served meanwhile, and nothing is left after its end.
 func TestAClientThatReadsNothingIsHeldToTheLimits(t *testing.T) {
 	const maxOutput, answer = 256 << 10, 8 << 10
 	p := make([]byte, answer)

@@ -15,13 +15,13 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// ledger counts a server's calls of Open and Close.
-type ledger struct{ opened, closed atomic.Int64 }
+// handlerCounts counts a server's calls of Open and Close.
+type handlerCounts struct{ opened, closed atomic.Int64 }
 
-func (l *ledger) Open(*server.Conn)                          { l.opened.Add(1) }
-func (l *ledger) Data(_ *server.Conn, p []byte) (int, error) { return len(p), nil }
-func (l *ledger) Close(c *server.Conn, reason error)         { l.closed.Add(1) }
-func (l *ledger) balance(t *testing.T, srv *server.Server) {
+func (l *handlerCounts) Open(*server.Conn)                          { l.opened.Add(1) }
+func (l *handlerCounts) Data(_ *server.Conn, p []byte) (int, error) { return len(p), nil }
+func (l *handlerCounts) Close(c *server.Conn, reason error)         { l.closed.Add(1) }
+func (l *handlerCounts) balance(t *testing.T, srv *server.Server) {
 	t.Helper()
 	if st := srv.Stats(); l.opened.Load() != l.closed.Load() || st.OpenConns != 0 || st.BufferedBytes != 0 {
 		t.Fatalf("after Shutdown Open was called %d times, Close %d times; %d connections, %d bytes buffered",
@@ -29,8 +29,7 @@ func (l *ledger) balance(t *testing.T, srv *server.Server) {
 	}
 }
 
-// TestConnectionsThatBeginDuringShutdownAreClosed makes connections by every way during the shutdown: each is refused, or has its Close before
-// Shutdown returns.
+// Connections are made in every way during the shutdown. Each is refused, or has its Close before Shutdown returns.
 func TestConnectionsThatBeginDuringShutdownAreClosed(t *testing.T) {
 	ways := waysToConnect(t)
 	for name, come := range ways {
@@ -44,7 +43,7 @@ func TestConnectionsThatBeginDuringShutdownAreClosed(t *testing.T) {
 					rounds /= 5 // each makes hundreds of connections
 				}
 				for range rounds {
-					h := new(ledger)
+					h := new(handlerCounts)
 					s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: h})
 					var coming sync.WaitGroup
 					for range 2 {
@@ -152,7 +151,7 @@ func TestRefusedClientsAreClosedWithTheServer(t *testing.T) {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		t.Log("what is left open shows when all tests have run")
 	}
-	before := takeStock().descriptors
+	before := currentResources().descriptors
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}, MaxConns: 1})
 	clients := []net.Conn{s.dial(t), s.dial(t), s.dial(t)}
 	testkit.Until(t, "the refusals", func() bool { return s.Stats().Refused == 2 })
@@ -161,7 +160,7 @@ func TestRefusedClientsAreClosedWithTheServer(t *testing.T) {
 		_, _ = io.Copy(io.Discard, nc) // to its end, or to a reset
 		nc.Close()
 	}
-	if after := takeStock().descriptors; after > before {
+	if after := currentResources().descriptors; after > before {
 		t.Errorf("%d descriptors before, %d afterwards", before, after)
 	}
 }

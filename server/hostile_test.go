@@ -15,8 +15,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestHostileClientsDisturbNoOtherClient: clients send single bytes, never read, reset at any time, send noise or disconnect; others are
-// served meanwhile, and the memory of the server stays within its limits.
+// Clients send single bytes, never read, reset at any time, send noise or disconnect; others are served meanwhile, and the memory of the
+// server stays within its limits.
 func TestHostileClientsDisturbNoOtherClient(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit = 4 << 20
@@ -49,7 +49,7 @@ func TestHostileClientsDisturbNoOtherClient(t *testing.T) {
 					if r.tls && rand.IntN(8) > 0 { // else noise
 						nc = tls.Client(nc, clientTLS())
 					}
-					harass(nc, i)
+					disturb(nc, i)
 				}
 			})
 		}
@@ -86,8 +86,8 @@ func exchangeLines(t *testing.T, s *running, i int, nc net.Conn, c *server.Conn,
 	}
 }
 
-// harass does one hostile thing to the server, and disconnects.
-func harass(nc net.Conn, how int) {
+// disturb does something hostile to the server, and disconnects.
+func disturb(nc net.Conn, how int) {
 	switch how % 6 {
 	case 0: // sends single bytes
 		for range 10 {
@@ -121,7 +121,7 @@ func harass(nc net.Conn, how int) {
 	_ = raw(nc).Close()
 }
 
-// TestTwoThousandClientsConnectAndDisconnect: two thousand at once, several times for each goroutine; afterwards the server holds nothing.
+// Two thousand clients are connected at once. Afterwards the server holds nothing.
 func TestTwoThousandClientsConnectAndDisconnect(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		clients := 2000
@@ -170,7 +170,7 @@ func TestTwoThousandClientsConnectAndDisconnect(t *testing.T) {
 	})
 }
 
-// TestOneClientsManyBytesDoNotDelayAnother: reads have a budget, so that a client that sends very much does not occupy the loop alone.
+// Reads have a budget, so that a client that sends very much does not occupy the loop alone.
 func TestOneClientsManyBytesDoNotDelayAnother(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

@@ -52,7 +52,7 @@ func TestEachListenerBeginsAsItsOptionsSay(t *testing.T) {
 	}
 }
 
-// TestAListenerMayDoWithoutThePROXYHeader: with NoProxyProtocol its connections need no header, although the server requires one.
+// With NoProxyProtocol its connections need no header, although the server requires one.
 func TestAListenerMayDoWithoutThePROXYHeader(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}, ProxyProtocol: true})
 	ln := listenWith(t, s, server.ListenerConfig{NoProxyProtocol: true})
@@ -61,7 +61,7 @@ func TestAListenerMayDoWithoutThePROXYHeader(t *testing.T) {
 	expect(t, nc, "hello")
 }
 
-// TestAListenerThatIsAddedHasOptions: the same as one of Listen.
+// It has the same options as one of Listen.
 func TestAListenerThatIsAddedHasOptions(t *testing.T) {
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{data: echo}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

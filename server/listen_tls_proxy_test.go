@@ -29,7 +29,7 @@ func protocols(name string) *tls.Config {
 	return config
 }
 
-// TestTLSAndPROXYOfAListenerInEachCombination: with those of the server: the layers of a connection and their order, and that the names and
+// The combinations include the fields of the server. The test checks the layers of a connection and their order, and that the names and
 // the address reach the handler.
 func TestTLSAndPROXYOfAListenerInEachCombination(t *testing.T) {
 	for i := range 4 {
@@ -70,13 +70,13 @@ func TestTLSAndPROXYOfAListenerInEachCombination(t *testing.T) {
 	}
 }
 
-// TestAFailedHandshakeIsReportedAndCounted: with its reason, once, on each kind of connection.
+// Each kind of connection reports it once, with its reason.
 func TestAFailedHandshakeIsReportedAndCounted(t *testing.T) {
 	for name, fail := range map[string]func(nc net.Conn){
 		"no TLS":        func(nc net.Conn) { _, _ = io.WriteString(nc, "GET / HTTP/1.1\r\n\r\n") },
 		"the end":       func(nc net.Conn) { hangUp(nc) },
 		"half a hello":  func(nc net.Conn) { _, _ = io.WriteString(nc, "\x16\x03\x01\x00\x20\x01"); hangUp(nc) },
-		"a version":     func(nc net.Conn) { shakeWith(nc, tls.VersionTLS10) },
+		"a version":     func(nc net.Conn) { handshakeWith(nc, tls.VersionTLS10) },
 		"a certificate": func(nc net.Conn) { _ = tls.Client(nc, &tls.Config{ServerName: "localhost"}).Handshake() },
 		"a protocol": func(nc net.Conn) {
 			config := clientTLS()

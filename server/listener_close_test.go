@@ -15,8 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAListenerIsClosedOnItsLoop: also while posts are at their limit: its descriptor is not closed while the loop accepts from it.
-// Otherwise the race detector reports it.
+// The posts may be at their limit. The descriptor is not closed while the loop accepts from it; otherwise the race detector reports it.
 func TestAListenerIsClosedOnItsLoop(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, LoopConfig: &event.Config{PostLimit: 1}})
@@ -42,8 +41,7 @@ func TestAListenerIsClosedOnItsLoop(t *testing.T) {
 	}
 }
 
-// TestEstablishedConnectionsAreServedAfterTheListenersEnd: clients that the kernel has connected, and that have sent requests, are not
-// reset when the server or one listener stops accepting.
+// Clients that the kernel has connected, and that have sent requests, are not reset when the server or one listener stops accepting.
 func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 	const clients = 20
 	for name, end := range map[string]func(s *running, ln *server.Listener) error{
@@ -125,8 +123,7 @@ func sendRequests(t *testing.T, target *running, clients int) <-chan error {
 	return answers
 }
 
-// TestARestartByReusePortResetsNoEstablishedConnection: when a server ends while its successor listens on the same port, both serve the
-// connections that the kernel has given to them.
+// When a server ends while its successor listens on the same port, both serve the connections that the kernel has given to them.
 func TestARestartByReusePortResetsNoEstablishedConnection(t *testing.T) {
 	const clients = 40
 	r := rig{"tcp", false, 2}
@@ -195,8 +192,8 @@ func loopsOf(t *testing.T, s *running) (loops []*event.Loop) {
 	return loops
 }
 
-// TestAUnixListenersEndLeavesItsSuccessorsPath: a process that takes a path over removes the old socket's file and binds its own; the end
-// of the old listener does not remove that, whether it was opened by Listen or added.
+// A process that takes a path over removes the old socket's file and binds its own; the end of the old listener does not remove that,
+// whether it was opened by Listen or added.
 func TestAUnixListenersEndLeavesItsSuccessorsPath(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T, s *server.Server, path string){
 		"Listen": func(t *testing.T, s *server.Server, path string) {

@@ -58,7 +58,7 @@ func connectionStates(big *os.File) map[string]connectionState {
 	}
 }
 
-// TestALoopThatIsClosedEndsConnectionsInEveryState: each handler's Close is called, each write has an outcome, and nothing is left.
+// Each handler's Close is called, each write has an outcome, and nothing is left.
 func TestALoopThatIsClosedEndsConnectionsInEveryState(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)

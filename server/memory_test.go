@@ -40,8 +40,7 @@ func allocations(fn func()) float64 {
 	return float64(least) / float64(calls)
 }
 
-// TestAnEchoAllocatesNothing: for a message and its answer, written on the loop, through the queue, and as an owned slice. The allocations
-// of the client count, too.
+// A message and its answer are written on the loop, through the queue, and as an owned slice. The allocations of the client count, too.
 func TestAnEchoAllocatesNothing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		answer := []byte("sixty-four bytes of an answer that is always the same, and long.")

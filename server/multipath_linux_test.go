@@ -11,8 +11,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAUserTimeoutIsSetWhateverTheListener: of Listen, of package net with and without Multipath TCP, made of a file, or without a
-// descriptor. It reaches each connection of a client without Multipath TCP.
+// The listeners are of Listen, of package net with and without Multipath TCP, made of a file, and without a descriptor. The option is
+// set on each connection of a client without Multipath TCP.
 func TestAUserTimeoutIsSetWhateverTheListener(t *testing.T) {
 	const want = 12_000
 	open := func(multipath bool) net.Listener {
@@ -54,7 +54,7 @@ func TestAUserTimeoutIsSetWhateverTheListener(t *testing.T) {
 	}
 }
 
-// TestAClientOfMultipathTCPIsServed: although not all options can be set on its connection.
+// Not all options can be set on its connection.
 func TestAClientOfMultipathTCPIsServed(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: calls{data: echo}, Socket: server.SocketOptions{UserTimeout: 5 * time.Second}})
 	var lc net.ListenConfig

@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestSourceHashIsOfThePeersAddress: connections of one address are on one loop, whatever the port; those of several addresses on several loops.
+// Connections of one address are on one loop, whatever the port; those of several addresses on several loops.
 func TestSourceHashIsOfThePeersAddress(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 3}, &server.Server{Balance: server.BalanceSourceHash, Handler: p})
@@ -46,7 +46,7 @@ func TestSourceHashIsOfThePeersAddress(t *testing.T) {
 	}
 }
 
-// TestEveryNetworkListens: and ListenConfig's Control is called.
+// ListenConfig's Control is called.
 func TestEveryNetworkListens(t *testing.T) {
 	for _, row := range [][2]string{{"tcp", "127.0.0.1:0"}, {"tcp4", "127.0.0.1:0"}, {"tcp", "[::1]:0"}, {"tcp6", "[::1]:0"}, {"unix", t.TempDir() + "/s"}} {
 		asked := ""
@@ -78,7 +78,7 @@ func TestEveryNetworkListens(t *testing.T) {
 	}
 }
 
-// TestNamesAreResolvedOffTheLoop: a lookup without an answer delays nothing, and ends with its timeout, an abort, or the server.
+// A lookup without an answer delays nothing, and ends with its timeout, an abort, or the server.
 func TestNamesAreResolvedOffTheLoop(t *testing.T) {
 	resolver := net.DefaultResolver
 	defer func() { net.DefaultResolver = resolver }()
@@ -111,7 +111,7 @@ func TestNamesAreResolvedOffTheLoop(t *testing.T) {
 	})
 }
 
-// TestASleepingServerIsWokenAtOnce: also on one processor, by a write, a request and a command, without a timeout.
+// A write, a request and a command wake it without a timeout, also on one processor.
 func TestASleepingServerIsWokenAtOnce(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		before := runtime.GOMAXPROCS(procs)

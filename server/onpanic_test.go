@@ -14,8 +14,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAnOnPanicThatEndsItsGoroutineCostsOneConnection: when OnPanic calls runtime.Goexit, the connection of the panic ends with ErrPanic,
-// wherever the panic was, and the server goes on with the others.
+// When OnPanic calls runtime.Goexit, the connection of the panic ends with ErrPanic, wherever the panic was, and the server still serves
+// the others.
 func TestAnOnPanicThatEndsItsGoroutineCostsOneConnection(t *testing.T) {
 	for _, where := range []string{"Open", "Data", "Serve", "Concurrent Serve", "Malformed", "Close", "done"} {
 		t.Run(where, func(t *testing.T) {
@@ -55,7 +55,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// TestAnOnPanicThatEndsAHandshakesGoroutineFreesItsPlace: the next client's handshake is run, also when MaxHandshakes is one.
+// The next client's handshake is run, also when MaxHandshakes is one.
 func TestAnOnPanicThatEndsAHandshakesGoroutineFreesItsPlace(t *testing.T) {
 	config := serverTLS()
 	var asked atomic.Int32

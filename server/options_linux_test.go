@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestSocketOptionsReachEveryConnection: accepted by Listen, from a listener of the user, from one without a descriptor, or dialled.
+// The connections are accepted by Listen, from a listener of the user, from one without a descriptor, or dialled.
 func TestSocketOptionsReachEveryConnection(t *testing.T) {
 	const want = "0 40 7 4 40000 60000"
 	p := newProbe(calls{})
@@ -100,7 +100,7 @@ func TestConnectionsFromBeforeTheListenerWasAddedHaveTheOptions(t *testing.T) {
 	}
 }
 
-// TestAnIdleConnectionIsSmall: it takes at most 300 bytes, the table included.
+// It takes at most 300 bytes, the table included.
 func TestAnIdleConnectionIsSmall(t *testing.T) {
 	const conns = 2000
 	p := calls{}

@@ -15,8 +15,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWritesOfAllGoroutinesHaveOneOrder: each writer's lines arrive in its order, on the loop, on other goroutines, or alternately, and the
-// close follows the writes before it.
+// The lines of each writer arrive in its order, whether it writes on the loop, on other goroutines, or alternately. The close follows
+// the writes before it.
 func TestWritesOfAllGoroutinesHaveOneOrder(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const writers, lines = 5, 400
@@ -93,7 +93,7 @@ func inOrder(t testing.TB, nc net.Conn) map[string]int {
 	return next
 }
 
-// TestWritesBeforeACloseAreSent: and nothing that is written after it, also if writes and the close race.
+// A write after the close is not sent, also if writes and the close race.
 func TestWritesBeforeACloseAreSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -127,7 +127,7 @@ func TestWritesBeforeACloseAreSent(t *testing.T) {
 	})
 }
 
-// TestBroadcastsOfOneGoroutineKeepTheirOrder: on each connection, among its other writes.
+// Each connection sends them in order with its other writes.
 func TestBroadcastsOfOneGoroutineKeepTheirOrder(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const n = 200
@@ -166,7 +166,7 @@ func TestBroadcastsOfOneGoroutineKeepTheirOrder(t *testing.T) {
 	})
 }
 
-// TestPartialWritesLoseNothing: bytes of Write, Writev and WriteOwned that the kernel accepts in pieces arrive in order.
+// Bytes of Write, Writev and WriteOwned that the kernel accepts in pieces arrive in order.
 func TestPartialWritesLoseNothing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		data := noise(4 << 20)

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestServeNeverReturnsNil: after Listener.Close, Serve and ListenAndServe return ErrListenerClosed; Listener.Wait returns nil.
+// After Listener.Close, Serve and ListenAndServe return ErrListenerClosed; Listener.Wait returns nil.
 func TestServeNeverReturnsNil(t *testing.T) {
 	for name, serve := range map[string]func(s *server.Server) error{
 		"ListenAndServe": func(s *server.Server) error { return s.ListenAndServe("tcp", "127.0.0.1:0") },
@@ -43,8 +43,8 @@ func TestServeNeverReturnsNil(t *testing.T) {
 	}
 }
 
-// TestEachShutdownReturnsTheOutcomeOfTheFirst: that of a shutdown that was cut short is an error, also in calls that follow, whether their
-// context has ended or not. Close after the end returns nil.
+// The outcome of a shutdown whose context has ended is an error, also in later calls, whether their context has ended or not. Close
+// after the end returns nil.
 func TestEachShutdownReturnsTheOutcomeOfTheFirst(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(server.Reply, []byte) {
@@ -71,7 +71,7 @@ func TestEachShutdownReturnsTheOutcomeOfTheFirst(t *testing.T) {
 	testkit.Must(t, s.Close())
 }
 
-// TestAShutdownAfterCloseReturnsTheOutcomeOfClose: nil, although connections were aborted.
+// The outcome is nil, although connections were aborted.
 func TestAShutdownAfterCloseReturnsTheOutcomeOfClose(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
@@ -81,7 +81,7 @@ func TestAShutdownAfterCloseReturnsTheOutcomeOfClose(t *testing.T) {
 	testkit.Must(t, s.Shutdown(endedContext(errors.New("no time"))))
 }
 
-// TestAShutdownBeforeStartReturnsNil, as every further one does, and the server cannot be started.
+// So does every further one, and the server cannot be started.
 func TestAShutdownBeforeStartReturnsNil(t *testing.T) {
 	s := &server.Server{Handler: calls{}}
 	testkit.Must(t, s.Shutdown(endedContext(errors.New("no time"))))
@@ -90,8 +90,7 @@ func TestAShutdownBeforeStartReturnsNil(t *testing.T) {
 	testkit.CheckErr(t, "Start", s.Start(), server.ErrServerClosed)
 }
 
-// TestAbortOfAConnectionThatIsBeingClosed: whatever the connection was being closed with, the peer reads a reset, and the handler is told both
-// reasons.
+// Whatever the reason of the close was, the peer reads a reset, and the handler's Close is called with both reasons.
 func TestAbortOfAConnectionThatIsBeingClosed(t *testing.T) {
 	own := errors.New("the program's own")
 	for name, reason := range map[string]error{"Close": nil, "CloseWithError": own, "a kind of the package": server.ErrTooLong} {

@@ -18,8 +18,8 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestMaxBufferedHoldsForAnswersAndRequests: clients that send much and read nothing are closed with ErrOverload before the server holds
-// much more than MaxBuffered. The excess is the output that workers have just written.
+// Clients that send much and read nothing are closed with ErrOverload before the server holds much more than MaxBuffered. The excess is
+// the output that workers have just written.
 func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 	t.Parallel()
 	const limit = 1 << 20
@@ -68,7 +68,7 @@ func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 	}
 }
 
-// TestAnErrorsTextComesBehindTheAnswersBeforeIt: although they are made at the same time.
+// The text and the answers are made at the same time.
 func TestAnErrorsTextComesBehindTheAnswersBeforeIt(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{0, 4} {
@@ -94,16 +94,16 @@ func TestAnErrorsTextComesBehindTheAnswersBeforeIt(t *testing.T) {
 	})
 }
 
-// mute is a connection that a client writes to and does not read.
-type mute struct {
+// unread is a connection that a client writes to and does not read.
+type unread struct {
 	net.Conn
 	closed chan struct{}
 }
 
-func (m mute) Read([]byte) (int, error) { <-m.closed; return 0, io.EOF }
+func (m unread) Read([]byte) (int, error) { <-m.closed; return 0, io.EOF }
 
-// TestSilentHandshakesAreEndedWhileOthersWait: clients that stop after their ClientHello do not prevent later handshakes, although MaxHandshakes are
-// running and no deadline ends them.
+// Clients that stop after their ClientHello do not prevent later handshakes, although MaxHandshakes are running and no deadline ends
+// them.
 func TestSilentHandshakesAreEndedWhileOthersWait(t *testing.T) {
 	const most = 3
 	rejected := make(chan error, 100)
@@ -112,7 +112,7 @@ func TestSilentHandshakesAreEndedWhileOthersWait(t *testing.T) {
 	closed := make(chan struct{})
 	defer close(closed)
 	for range 3 * most {
-		go func() { _ = tls.Client(mute{s.dialPlain(t), closed}, clientTLS()).Handshake() }()
+		go func() { _ = tls.Client(unread{s.dialPlain(t), closed}, clientTLS()).Handshake() }()
 	}
 	testkit.Until(t, "the connections", func() bool { return s.Stats().OpenConns == 3*most })
 	nc := s.dial(t)
@@ -127,7 +127,7 @@ func TestSilentHandshakesAreEndedWhileOthersWait(t *testing.T) {
 	hangUp(nc)
 }
 
-// TestShutdownEndsADialDuringItsHandshake: with a silent peer.
+// The peer is silent.
 func TestShutdownEndsADialDuringItsHandshake(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -146,7 +146,7 @@ func TestShutdownEndsADialDuringItsHandshake(t *testing.T) {
 	h.failed(t, server.ErrServerClosed)
 }
 
-// TestHandlersThatWatchTheirContextAreAwaited: a shutdown whose context has ended gives them a short time.
+// A shutdown whose context has ended gives them a short time.
 func TestHandlersThatWatchTheirContextAreAwaited(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		running := make(chan struct{}, 8)
@@ -166,7 +166,7 @@ func TestHandlersThatWatchTheirContextAreAwaited(t *testing.T) {
 	})
 }
 
-// TestATimerThatHasExpiredIsNotSetAgain: a connection that is served in every turn still has its deadlines.
+// A connection that is served in every turn still has its deadlines.
 func TestATimerThatHasExpiredIsNotSetAgain(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, WriteTimeout: 50 * time.Millisecond, Socket: tight()})
@@ -186,7 +186,7 @@ func TestATimerThatHasExpiredIsNotSetAgain(t *testing.T) {
 	t.Error("the write timeout does not come")
 }
 
-// TestEvenAnswersToKeyUpdatesAreBounded: a client that requests new keys without end and reads nothing is closed.
+// A client that requests new keys without end and reads nothing is closed.
 func TestEvenAnswersToKeyUpdatesAreBounded(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: p, Socket: tight()})

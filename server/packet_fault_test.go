@@ -58,7 +58,7 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestReceivingPausesWhileTheKernelReportsAnErrorThatPersists: once with an error and once without a datagram, and goes on.
+// In one case reads return an error, in the other no datagram. Afterwards receiving continues.
 func TestReceivingPausesWhileTheKernelReportsAnErrorThatPersists(t *testing.T) {
 	for _, c := range []struct {
 		fault  unix.Errno
@@ -98,7 +98,7 @@ func TestReceivingPausesWhileTheKernelReportsAnErrorThatPersists(t *testing.T) {
 	}
 }
 
-// TestAnErrorBetweenDatagramsCostsNone: of them.
+// No datagram is lost.
 func TestAnErrorBetweenDatagramsCostsNone(t *testing.T) {
 	gate, entered := make(chan struct{}), make(chan struct{})
 	var got []string
@@ -133,7 +133,7 @@ func TestAnErrorBetweenDatagramsCostsNone(t *testing.T) {
 	}
 }
 
-// TestErrorsOfPeersDoNotPauseReceiving: also many of them: a read removes each.
+// There are many of them, and each read removes one.
 func TestErrorsOfPeersDoNotPauseReceiving(t *testing.T) {
 	log := &lines{Handler: slog.DiscardHandler, count: map[string]int{}}
 	got := make(chan struct{})
@@ -156,7 +156,7 @@ func TestErrorsOfPeersDoNotPauseReceiving(t *testing.T) {
 	}
 }
 
-// TestAStoppedSocketReceivesNothingMore: not even datagrams that wait when it is stopped in the middle of a turn.
+// Datagrams that wait when it is stopped in the middle of a turn are not received.
 func TestAStoppedSocketReceivesNothingMore(t *testing.T) {
 	stopped := make(chan struct{})
 	gate := make(chan struct{})
@@ -184,7 +184,7 @@ func TestAStoppedSocketReceivesNothingMore(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeftOfAClosedSocket: on its loop and with its server.
+// Neither the loop nor the server keeps anything of it.
 func TestNothingIsLeftOfAClosedSocket(t *testing.T) {
 	pc, _ := faultyPackets(t, &Server{}, func(socktest.Call) (f socktest.Fault) { return f },
 		func(*PacketConn, []byte, netip.AddrPort) {})
@@ -202,7 +202,7 @@ func TestNothingIsLeftOfAClosedSocket(t *testing.T) {
 	}
 }
 
-// TestAFullKernelRefusesADatagramWhole: nothing was accepted, and the caller may try again.
+// Nothing was accepted, and the caller may try again.
 func TestAFullKernelRefusesADatagramWhole(t *testing.T) {
 	var sends int
 	pc, nc := faultyPackets(t, &Server{}, func(call socktest.Call) (f socktest.Fault) {
@@ -248,7 +248,7 @@ func (k *slowSend) Close(fd int) error {
 	return k.Kernel.Close(fd)
 }
 
-// TestADescriptorIsNotClosedUnderASender: its number could belong to another file before the sender uses it.
+// Its number could belong to another file before the sender uses it.
 func TestADescriptorIsNotClosedUnderASender(t *testing.T) {
 	kernel := &slowSend{entered: make(chan struct{}), gate: make(chan struct{})}
 	s := &Server{NumLoops: 1, calls: kernel, Logger: slog.New(slog.DiscardHandler)}
@@ -279,7 +279,7 @@ func TestADescriptorIsNotClosedUnderASender(t *testing.T) {
 	}
 }
 
-// TestSocketsAreSpreadOverTheLoops: one on each with ReusePort, else in turn.
+// With ReusePort there is one on each loop; otherwise the sockets are on the loops in turn.
 func TestSocketsAreSpreadOverTheLoops(t *testing.T) {
 	for _, reuse := range []bool{false, true} {
 		s := &Server{NumLoops: 3, ReusePort: reuse, Logger: slog.New(slog.DiscardHandler)}

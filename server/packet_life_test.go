@@ -114,7 +114,7 @@ func TestASocketThatIsNotUDPStaysTheCallers(t *testing.T) {
 	}
 }
 
-// TestAHandlerMayCloseItsSocket: no further datagram is received after that, although some wait.
+// No further datagram is received after that, although some wait.
 func TestAHandlerMayCloseItsSocket(t *testing.T) {
 	nc, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	testkit.Must(t, err)
@@ -209,7 +209,7 @@ func TestShutdownClosesPacketSockets(t *testing.T) {
 	testkit.Must(t, again.Close())
 }
 
-// TestAPacketSocketMayRaceWithShutdown: many are closed in the two ways at once, while others are opened.
+// Many are closed in the two ways at once, while others are opened.
 func TestAPacketSocketMayRaceWithShutdown(t *testing.T) {
 	s := packetServer(t, &server.Server{NumLoops: 2})
 	var all sync.WaitGroup

@@ -32,8 +32,8 @@ func wildcards() map[string][]string {
 	return all
 }
 
-// TestAnAnswerComesFromTheAddressThatWasAskedAt: from the loop, from a worker and from any goroutine, on sockets of ListenPacket and
-// of package net. A connected client receives no others.
+// The answer is sent on the loop, on a worker or on any goroutine, on sockets of ListenPacket and of package net. A connected client
+// receives no other answers.
 func TestAnAnswerComesFromTheAddressThatWasAskedAt(t *testing.T) {
 	work := func(pc *server.PacketConn, p []byte, from netip.AddrPort) {
 		text := fmt.Sprintf("%s at %v", p, pc.Local())
@@ -81,7 +81,7 @@ func TestAnAnswerComesFromTheAddressThatWasAskedAt(t *testing.T) {
 	}
 }
 
-// TestAHandlersPacketConnIsTheSameSocket: as the one of ListenPacket: with the same counters, addresses and Close.
+// It has the same counters, addresses and Close as the one of ListenPacket.
 func TestAHandlersPacketConnIsTheSameSocket(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	got := make(chan *server.PacketConn, 1)
@@ -110,7 +110,7 @@ func TestAHandlersPacketConnIsTheSameSocket(t *testing.T) {
 	testkit.CheckErr(t, "WriteTo", err, server.ErrClosed)
 }
 
-// TestWriteFromSendsFromTheAddressThatIsGiven: if it belongs to this machine and has the socket's family.
+// The address must belong to this machine and to the socket's family.
 func TestWriteFromSendsFromTheAddressThatIsGiven(t *testing.T) {
 	peer, err := net.ListenPacket("udp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -157,7 +157,7 @@ func TestWriteFromSendsFromTheAddressThatIsGiven(t *testing.T) {
 	}
 }
 
-// TestMoreLocalAddressesThanAreKeptAreAnsweredFrom: a machine may have all addresses of a network, as of the loopback network.
+// A machine may have all addresses of a network, as of the loopback network.
 func TestMoreLocalAddressesThanAreKeptAreAnsweredFrom(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	pc, err := s.ListenPacket(context.Background(), "udp4", "0.0.0.0:0", &server.PacketConfig{Handler: echoPacket})
@@ -173,7 +173,7 @@ func TestMoreLocalAddressesThanAreKeptAreAnsweredFrom(t *testing.T) {
 	}
 }
 
-// TestDatagramsDoNotAllocateWhateverTheSocket: bound to one address or to none, with OnPanic, or on a worker.
+// The socket is bound to one address or to none, with OnPanic, or handled on a worker.
 func TestDatagramsDoNotAllocateWhateverTheSocket(t *testing.T) {
 	for where, asked := range wildcards() {
 		for name, row := range map[string]struct {

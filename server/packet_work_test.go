@@ -103,7 +103,7 @@ func TestDispatchedDatagramsCountAsBuffered(t *testing.T) {
 	}
 }
 
-// TestShutdownLetsDatagramsInProgressBeAnswered: those that a worker has and those that wait for one, but none that comes later.
+// A worker has them, or they wait for one. None that comes later is answered.
 func TestShutdownLetsDatagramsInProgressBeAnswered(t *testing.T) {
 	s, pc, gate := busyServer(t, &server.Server{})
 	nc := dialPacket(t, pc.LocalAddr().String())
@@ -126,7 +126,7 @@ func TestShutdownLetsDatagramsInProgressBeAnswered(t *testing.T) {
 	}
 }
 
-// TestCloseDropsDatagramsThatWait: and counts them; the Context of the running handler ends.
+// They are counted, and the Context of the running handler ends.
 func TestCloseDropsDatagramsThatWait(t *testing.T) {
 	s, pc, _ := busyServer(t, &server.Server{})
 	for range 2 {
@@ -166,7 +166,7 @@ func TestABlockedHandlerOfADatagramIsReportedByShutdown(t *testing.T) {
 	}
 }
 
-// TestDispatchingADatagramDoesNotAllocate: after the first ones.
+// The first ones may allocate.
 func TestDispatchingADatagramDoesNotAllocate(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	pc := s.listenPacket(t, server.DispatchPackets(echoPacket))

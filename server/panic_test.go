@@ -59,7 +59,7 @@ func panicking(where string) server.Handler {
 	}
 }
 
-// TestAPanicCostsOneConnection: where OnPanic is set: it is called with the connection, and the loop and the worker go on.
+// OnPanic is called with the connection, and the loop and the worker continue.
 func TestAPanicCostsOneConnection(t *testing.T) {
 	for _, where := range []string{"Open", "Data", "Close", "Serve", "Concurrent Serve", "Malformed", "done"} {
 		t.Run(where, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestAPanicCostsOneConnection(t *testing.T) {
 	}
 }
 
-// TestGoexitCostsOneConnection: the handler's goroutine is a worker's, which the server makes anew.
+// The handler runs on a worker's goroutine, which the server replaces.
 func TestGoexitCostsOneConnection(t *testing.T) {
 	for _, survives := range []bool{false, true} {
 		each(t, func(t *testing.T, r rig) {
@@ -142,7 +142,7 @@ func TestGoexitCostsOneConnection(t *testing.T) {
 	}
 }
 
-// TestAPanicEndsTheProgram: where OnPanic is not set: it runs this test again in a process of its own.
+// OnPanic is not set. The test runs itself again in another process.
 func TestAPanicEndsTheProgram(t *testing.T) {
 	const key = "EVMQ_TEST_PANIC"
 	if where := os.Getenv(key); where != "" {
@@ -168,7 +168,7 @@ func TestAPanicEndsTheProgram(t *testing.T) {
 	}
 }
 
-// TestAPickLoopThatPanicsHasChosenNoLoop: a loop is chosen for the connection anyway.
+// A loop is chosen for the connection anyway.
 func TestAPickLoopThatPanicsHasChosenNoLoop(t *testing.T) {
 	reported := make(chan any, 10)
 	s := start(t, rig{"tcp", false, 2}, &server.Server{

@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestReadingResumesWhenEachOwnerHasResumed: owners do not undo each other's pauses, and one that pauses twice resumes once.
+// Owners do not undo each other's pauses, and one that pauses twice resumes once.
 func TestReadingResumesWhenEachOwnerHasResumed(t *testing.T) {
 	type owner string
 	for name, test := range map[string]struct {
@@ -50,7 +50,7 @@ func TestReadingResumesWhenEachOwnerHasResumed(t *testing.T) {
 	}
 }
 
-// TestAnOwnerThatCannotBeComparedPanics: before the lock is taken, so that the connection goes on.
+// It does so before the lock is taken, so that the connection can still be used.
 func TestAnOwnerThatCannotBeComparedPanics(t *testing.T) {
 	s, conns := startOpened(t)
 	nc := s.dial(t)

@@ -273,9 +273,8 @@ func (s *stage) call(c *server.Conn) {
 	_ = all[names[rand.IntN(len(names))]](c) // errors are expected: c may have ended
 }
 
-// TestAnyMethodFromAnyGoroutine is promise 1: all methods are called on loops, on workers and on other goroutines at once, while clients
-// connect and disconnect. Then each accepted write has had one outcome, each Open its Close, and nothing is left. With -race it also finds
-// data races.
+// All methods are called on loops, on workers and on other goroutines at once, while clients connect and disconnect. Then each accepted
+// write has had one outcome, each Open its Close, and nothing is left. With -race the test also finds data races.
 func TestAnyMethodFromAnyGoroutine(t *testing.T) {
 	accepted := int64(0)
 	each(t, func(t *testing.T, r rig) {
@@ -303,7 +302,7 @@ func TestAnyMethodFromAnyGoroutine(t *testing.T) {
 			defer s.mu.Unlock()
 			return len(s.conns) > 0
 		})
-		waiting := s.storm()
+		waiting := s.callAll()
 		testkit.Must(t, s.packets.Close())
 		s.shutdown(t)
 		waiting.Wait()
@@ -321,8 +320,8 @@ func TestAnyMethodFromAnyGoroutine(t *testing.T) {
 	}
 }
 
-// storm calls all methods from all goroutines. waiting is for the calls that end when the server does.
-func (s *stage) storm() (waiting *sync.WaitGroup) {
+// callAll calls all methods from all goroutines. waiting is for the calls that end when the server does.
+func (s *stage) callAll() (waiting *sync.WaitGroup) {
 	waiting = new(sync.WaitGroup)
 	for name, wait := range s.waiting() {
 		if name == "Server.Shutdown" || name == "Server.Close" { // they would end it
@@ -338,7 +337,7 @@ func (s *stage) storm() (waiting *sync.WaitGroup) {
 	for range 4 {
 		clients.Go(func() {
 			for range 40 {
-				nc, err := s.knock()
+				nc, err := s.connectClient()
 				if err != nil {
 					continue
 				}
@@ -367,8 +366,8 @@ func (s *stage) storm() (waiting *sync.WaitGroup) {
 	return waiting
 }
 
-// knock connects a client, whose connection may already be aborted.
-func (s *stage) knock() (net.Conn, error) {
+// connectClient connects a client, whose connection may already be aborted.
+func (s *stage) connectClient() (net.Conn, error) {
 	nc, err := net.Dial(s.addr.Network(), s.addr.String())
 	if err == nil && s.rig.tls {
 		nc = tls.Client(nc, clientTLS())
@@ -376,7 +375,7 @@ func (s *stage) knock() (net.Conn, error) {
 	return nc, err
 }
 
-// TestNoMethodIsLeftOut: of the test above, except those that only the loop or a handler may call.
+// The test above calls all methods, except those that only the loop or a handler may call.
 func TestNoMethodIsLeftOut(t *testing.T) {
 	s := &stage{}
 	for _, typ := range []reflect.Type{

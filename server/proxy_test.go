@@ -52,7 +52,7 @@ func (s *running) dialProxied(t *testing.T, header string, step int) net.Conn {
 	return nc
 }
 
-// TestTheProxysHeaderNamesThePeer: in both versions, in one piece or byte by byte, also before TLS; the bytes after it are given to the handler.
+// The header has either version, and comes in one piece or byte by byte, also before TLS. The bytes after it are given to the handler.
 func TestTheProxysHeaderNamesThePeer(t *testing.T) {
 	for name, row := range proxyHeaders {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +81,7 @@ func TestTheProxysHeaderNamesThePeer(t *testing.T) {
 	}
 }
 
-// TestAHeaderAndARequestInOnePacket: as a proxy sends them.
+// Proxies send them in this way.
 func TestAHeaderAndARequestInOnePacket(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{ProxyProtocol: true, Handler: echoLines()})
 	for _, row := range proxyHeaders {
@@ -93,7 +93,7 @@ func TestAHeaderAndARequestInOnePacket(t *testing.T) {
 	s.shutdown(t)
 }
 
-// TestAWrongProxyHeaderEndsTheConnection: before Open; OnReject is called.
+// It ends before Open, and OnReject is called.
 func TestAWrongProxyHeaderEndsTheConnection(t *testing.T) {
 	for name, header := range map[string]string{
 		"none":                  "GET / HTTP/1.1\r\n\r\n",
@@ -131,7 +131,7 @@ func TestAWrongProxyHeaderEndsTheConnection(t *testing.T) {
 	}
 }
 
-// TestAHeaderThatDoesNotEnd: the peer closes before its end, or takes too long.
+// The peer closes before its end, or takes too long.
 func TestAHeaderThatDoesNotEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		rejected := make(chan error, 10)

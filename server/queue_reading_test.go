@@ -8,8 +8,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAConnectionWhoseRequestFindsTheQueueFullIsNotRead, also if the handler permits more requests at once. All are answered, in their
-// order, when there is room.
+// The handler may permit more requests at once. All are answered, in their order, when there is room.
 func TestAConnectionWhoseRequestFindsTheQueueFullIsNotRead(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		r.loops = 1

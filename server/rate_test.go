@@ -33,7 +33,7 @@ func paced(t testing.TB, d time.Duration, bytes int) {
 	}
 }
 
-// TestWriteLimitPacesEachConnection: encrypted or not; and waiting output is still sent after a close.
+// The connection may be encrypted. Output that waits is still sent after a close.
 func TestWriteLimitPacesEachConnection(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -60,7 +60,7 @@ func TestWriteLimitPacesEachConnection(t *testing.T) {
 	})
 }
 
-// TestReadLimitPacesEachConnection: its bytes stay in the kernel; answers are not delayed.
+// Its bytes stay in the kernel; answers are not delayed.
 func TestReadLimitPacesEachConnection(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -88,7 +88,7 @@ func sendAll(nc net.Conn, n int) {
 	_ = nc.(halfCloser).CloseWrite()
 }
 
-// TestAGroupIsLimitedTogether: many connections, on all loops, share one bucket, and each makes progress.
+// Many connections, on all loops, share one bucket, and each makes progress.
 func TestAGroupIsLimitedTogether(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -123,7 +123,6 @@ func TestAGroupIsLimitedTogether(t *testing.T) {
 	})
 }
 
-// TestInvalidRatesAreRefused.
 func TestInvalidRatesAreRefused(t *testing.T) {
 	nan := 0.0
 	nan /= nan
@@ -143,7 +142,7 @@ func TestInvalidRatesAreRefused(t *testing.T) {
 	}
 }
 
-// TestALimitedConnectionDoesNotDelayOthers: nor its own end.
+// Its limit does not delay its own end either.
 func TestALimitedConnectionDoesNotDelayOthers(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -163,8 +162,7 @@ func TestALimitedConnectionDoesNotDelayOthers(t *testing.T) {
 	})
 }
 
-// TestALimitedSenderWakesItsLoopSeldom: each turn reads or writes a large part of the burst, with several senders that are always ready, in
-// both directions.
+// Each turn reads or writes a large part of the burst, with several senders that are always ready, in both directions.
 func TestALimitedSenderWakesItsLoopSeldom(t *testing.T) {
 	t.Parallel()
 	const senders, limit, least = 10, 1 << 20, 2 << 10
@@ -204,7 +202,7 @@ func TestALimitedSenderWakesItsLoopSeldom(t *testing.T) {
 	}
 }
 
-// TestShutdownAnswersTheRequestsThatAReadLimitHoldsBack: they have arrived before it.
+// They have arrived before it.
 func TestShutdownAnswersTheRequestsThatAReadLimitHoldsBack(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines(), ReadLimit: server.RateLimit{BytesPerSecond: 1000, Burst: 4000}})

@@ -89,8 +89,7 @@ func converse(t *testing.T, nc net.Conn, messages [][]byte) {
 	}
 }
 
-// TestReadIntoBringsEachByteToItsPlace: for all sizes of pieces: with rate limits, small pieces of large TLS records, many messages at
-// once.
+// The pieces have all sizes. There are rate limits, small pieces of large TLS records, and many messages at once.
 func TestReadIntoBringsEachByteToItsPlace(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for name, piece := range map[string]func(left int) int{
@@ -120,7 +119,7 @@ func TestReadIntoBringsEachByteToItsPlace(t *testing.T) {
 	})
 }
 
-// TestReadIntoIsForOneRead: later input, and input that follows stored bytes, is read into the loop's buffer; nothing is lost.
+// Later input, and input that follows stored bytes, is read into the loop's buffer; nothing is lost.
 func TestReadIntoIsForOneRead(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		place := make([]byte, 4)
@@ -174,7 +173,7 @@ func TestReadIntoIsForOneRead(t *testing.T) {
 	})
 }
 
-// TestReadIntoOfAPausedConnection: input stays in the kernel meanwhile, and is read into the buffer afterwards.
+// Input stays in the kernel meanwhile, and is read into the buffer afterwards.
 func TestReadIntoOfAPausedConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		place := make([]byte, 100)

@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestCloseIsCalledWithTheReason: of every way in which a connection ends.
+// The test ends connections in every way.
 func TestCloseIsCalledWithTheReason(t *testing.T) {
 	inAllRigs(t, func(t *testing.T, r rig) {
 		own := errors.New("the handler's own")
@@ -90,7 +90,7 @@ func expectEOFUnlessClosed(t testing.TB, nc net.Conn) {
 	}
 }
 
-// TestMaxInputMayBeReachedAndNotExceeded: by one byte, in pieces of any size.
+// One byte makes the difference. The pieces have any size.
 func TestMaxInputMayBeReachedAndNotExceeded(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit = 5000
@@ -121,7 +121,7 @@ func TestMaxInputMayBeReachedAndNotExceeded(t *testing.T) {
 	})
 }
 
-// TestDataIsGivenUnconsumedInputAgain: at once if it consumed something, else with later input. No byte is consumed twice, and none is lost.
+// Data is called at once if it has consumed something, and otherwise with later input. No byte is consumed twice, and none is lost.
 func TestDataIsGivenUnconsumedInputAgain(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var calledWith []string
@@ -162,7 +162,7 @@ func TestDataIsGivenUnconsumedInputAgain(t *testing.T) {
 	})
 }
 
-// TestOpenIsFirstAndCloseLast: each once, when each method that ends a connection is called twice in each callback.
+// Each is called once, also when each method that ends a connection is called twice in each callback.
 func TestOpenIsFirstAndCloseLast(t *testing.T) {
 	ways := map[string]func(c *server.Conn){
 		"Close":      func(c *server.Conn) { c.Close() },

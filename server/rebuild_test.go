@@ -13,7 +13,7 @@ import (
 
 // The tests of this file check rules that the server once broke, each with the program that has shown it.
 
-// TestAReplyThatIsKeptWritesToNoOtherClient: after its function has returned every write to it is refused with ErrReplyEnded.
+// After its function has returned, every write to it is refused with ErrReplyEnded.
 func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {
 	for _, concurrent := range []int{1, 4} {
 		kept := make(chan server.Reply, 1)
@@ -57,7 +57,7 @@ func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {
 	}
 }
 
-// TestAFileIsSentWhereAReplyWritesIt: between the earlier and later bytes of the reply, and before writes of other goroutines.
+// It is sent between the earlier and later bytes of the reply, and before writes of other goroutines.
 func TestAFileIsSentWhereAReplyWritesIt(t *testing.T) {
 	f := writeFile(t, []byte("FILE!"))
 	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
@@ -71,8 +71,7 @@ func TestAFileIsSentWhereAReplyWritesIt(t *testing.T) {
 	expect(t, nc, "header FILE! trailer")
 }
 
-// TestAWriteRefusedForMaxBufferedIsNotifiedOfRoom: LowWater is called when the server has room again, although the output of the connection
-// was never full.
+// LowWater is called when the server has room again, although the output of the connection was never full.
 func TestAWriteRefusedForMaxBufferedIsNotifiedOfRoom(t *testing.T) {
 	low := make(chan *server.Conn, 100)
 	p := newProbe(calls{})

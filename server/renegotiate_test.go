@@ -70,7 +70,7 @@ func awaitLine(t *testing.T, lines <-chan string, text string) string {
 	}
 }
 
-// TestAClientThatRenegotiatesIsDisconnected: with TLS 1.2; TLS 1.3 has no renegotiation. Others are served, before and after.
+// It uses TLS 1.2; TLS 1.3 has no renegotiation. Other clients are served, before and after.
 func TestAClientThatRenegotiatesIsDisconnected(t *testing.T) {
 	t.Parallel()
 	config := serverTLS()
@@ -100,7 +100,7 @@ func TestAClientThatRenegotiatesIsDisconnected(t *testing.T) {
 	s.drained(t)
 }
 
-// TestAServerThatRequestsRenegotiationIsDisconnected: a dialled connection refuses the request with an alert, and its Close is called.
+// A dialled connection refuses the request with an alert, and its Close is called.
 func TestAServerThatRequestsRenegotiationIsDisconnected(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -115,7 +115,7 @@ func TestAServerThatRequestsRenegotiationIsDisconnected(t *testing.T) {
 	in, lines := openssl(t, "s_server", "-accept", "127.0.0.1:0", "-tls1_2", "-cert", filepath.Join(dir, "cert"), "-key", filepath.Join(dir, "key"))
 	address := strings.TrimPrefix(awaitLine(t, lines, "ACCEPT 127.0.0.1:"), "ACCEPT ")
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
-	check := bystander(t, s)
+	check := otherClient(t, s)
 	h := newCaller()
 	c, err := s.Dial(context.Background(), "tcp", address, &server.DialConfig{Handler: h, TLS: clientTLS()})
 	testkit.Must(t, err)

@@ -16,8 +16,8 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestThePartsOfAReplyStayTogether: copies, owned slices and files in the order of the calls, without other writes between them, whichever
-// of several replies is complete first.
+// Copies, owned slices and files are sent in the order of the calls, without other writes between them, whichever of several replies is
+// complete first.
 func TestThePartsOfAReplyStayTogether(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 4} {
@@ -67,7 +67,7 @@ func TestThePartsOfAReplyStayTogether(t *testing.T) {
 	})
 }
 
-// TestAReplysPartsHaveOneOutcome: however the connection ends, each accepted part has one outcome, and refused parts have none.
+// However the connection ends, each accepted part has one outcome, and refused parts have none.
 func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 	f := writeFile(t, noise(300<<10))
 	each(t, func(t *testing.T, r rig) {
@@ -129,7 +129,7 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 	})
 }
 
-// TestAReplyOfADeadConnectionReturnsErrClosed: at the first write, even a small one.
+// The first write returns it, even a small one.
 func TestAReplyOfADeadConnectionReturnsErrClosed(t *testing.T) {
 	f := writeFile(t, []byte("x"))
 	errs := make(chan error, 5)
@@ -152,7 +152,7 @@ func TestAReplyOfADeadConnectionReturnsErrClosed(t *testing.T) {
 	}
 }
 
-// TestAReplyThatIsKeptIsRefusedBesideTheNextRequest: of the same connection, which may use the same memory, in each method, and the zero Reply too.
+// The next request of the connection may use the same memory. Each method refuses the old Reply, and the zero Reply, too.
 func TestAReplyThatIsKeptIsRefusedBesideTheNextRequest(t *testing.T) {
 	f := writeFile(t, []byte("FILE"))
 	check := func(w server.Reply) {
@@ -181,8 +181,7 @@ func TestAReplyThatIsKeptIsRefusedBesideTheNextRequest(t *testing.T) {
 	expect(t, nc, "a.\nb.\nc.\nd.\n")
 }
 
-// TestAReplyIsNotDelayedByAnotherThatWaits: a write to a Reply that has ended returns at once, also while the next reply with the same memory
-// waits for room.
+// A write to a Reply that has ended returns at once, also while the next reply with the same memory waits for room.
 func TestAReplyIsNotDelayedByAnotherThatWaits(t *testing.T) {
 	kept := make(chan server.Reply, 1)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 1, MaxOutput: 64 << 10, Socket: tight(), Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, m []byte) {
@@ -201,7 +200,7 @@ func TestAReplyIsNotDelayedByAnotherThatWaits(t *testing.T) {
 	hangUp(nc)
 }
 
-// TestFilesOfRepliesWaitForRoom: where a connection's SendFile returns ErrFull, a reply waits, but never for files that wait for it.
+// Where a connection's SendFile returns ErrFull, a reply waits, but never for files that wait for it.
 func TestFilesOfRepliesWaitForRoom(t *testing.T) {
 	f := writeFile(t, []byte("0123456789"))
 	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
@@ -222,7 +221,7 @@ func TestFilesOfRepliesWaitForRoom(t *testing.T) {
 	testkit.Must(t, err)
 }
 
-// TestARequestOnAWorkerAllocatesNothing: neither for its reply nor for its parts.
+// Neither its reply nor the parts of its reply are allocated.
 func TestARequestOnAWorkerAllocatesNothing(t *testing.T) {
 	answer := []byte("an answer that is always the same")
 	release := func(error) {}

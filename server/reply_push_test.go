@@ -40,8 +40,7 @@ func readItems(r io.Reader, n, replies, pushes int) error {
 	return nil
 }
 
-// TestPushesAreSentBetweenReplies: never inside one: neither when the reply is small, nor when it is larger than MaxOutput and is being
-// streamed, and none is lost.
+// None is sent inside a reply, whether the reply is small or larger than MaxOutput, and none is lost.
 func TestPushesAreSentBetweenReplies(t *testing.T) {
 	for _, size := range []int{10, 20 << 10, 300 << 10} {
 		each(t, func(t *testing.T, r rig) {
@@ -97,7 +96,7 @@ func TestPushesAreSentBetweenReplies(t *testing.T) {
 	}
 }
 
-// TestPushesAreSentAfterAFlush: a push waits for the reply's Flush, and is sent before the rest of the reply.
+// A push waits for the reply's Flush, and is sent before the rest of the reply.
 func TestPushesAreSentAfterAFlush(t *testing.T) {
 	for _, size := range []int{10, 100 << 10} {
 		each(t, func(t *testing.T, r rig) {

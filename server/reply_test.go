@@ -32,7 +32,7 @@ func endless(failed chan<- error) *server.Dispatcher {
 	})
 }
 
-// TestAReplyWaitsForRoom: a reply of 20 MB holds no more memory than MaxOutput and the gathered bytes, and arrives whole.
+// A reply of 20 MB holds no more memory than MaxOutput and the gathered bytes, and arrives whole.
 func TestAReplyWaitsForRoom(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit, size = 64 << 10, 20 << 20
@@ -62,7 +62,7 @@ func TestAReplyWaitsForRoom(t *testing.T) {
 	})
 }
 
-// TestAReplysWriteEndsWithTheConnection: with the reason: the peer's end, WriteTimeout, Abort, Shutdown's deadline.
+// It fails with the reason: the peer's end, WriteTimeout, Abort, or the deadline of Shutdown.
 func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
 	ended := errors.New("enough")
 	for name, row := range map[string]struct {
@@ -112,7 +112,7 @@ func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
 	}
 }
 
-// TestAReplyFromSeveralGoroutines: each Write's bytes are contiguous.
+// The bytes of each Write are contiguous.
 func TestAReplyFromSeveralGoroutines(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const writers, lines = 4, 300
@@ -153,7 +153,6 @@ func TestAReplyFromSeveralGoroutines(t *testing.T) {
 	})
 }
 
-// TestAReplyEndsWithItsFunction.
 func TestAReplyEndsWithItsFunction(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		replies := make(chan server.Reply, 1)
@@ -174,7 +173,7 @@ func TestAReplyEndsWithItsFunction(t *testing.T) {
 	})
 }
 
-// TestContextEndsWithTheConnection: also for a handler that waits for nothing else, and at Shutdown's deadline.
+// A handler may wait for nothing else. The context also ends at the deadline of Shutdown.
 func TestContextEndsWithTheConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, causes := make(chan struct{}), make(chan error)

@@ -2,7 +2,7 @@ package server
 
 import "testing"
 
-// TestAnInputGoesFromOwnerToOwner: as the table says, and each owner has a name.
+// The states follow as the table says, and each has a name.
 func TestAnInputGoesFromOwnerToOwner(t *testing.T) {
 	allowed := map[[2]inputState]bool{
 		{inputWithLoop, inputQueued}:     true,
@@ -24,7 +24,7 @@ func TestAnInputGoesFromOwnerToOwner(t *testing.T) {
 	}
 }
 
-// TestAReplyGoesFromPhaseToPhase: as the table says, and each phase has a name.
+// The phases follow as the table says, and each has a name.
 func TestAReplyGoesFromPhaseToPhase(t *testing.T) {
 	allowed := map[[2]replyPhase]bool{
 		{replyEnded, replyEnded}:       true,
@@ -64,7 +64,7 @@ func checkMove(t *testing.T, from, to string, allowed bool, move func(), moved f
 	move()
 }
 
-// TestAReplysNumberChangesWhenItEnds: once, so that a Reply that is kept is not the next one.
+// It changes once, so that a Reply that is kept is not the next one.
 func TestAReplysNumberChangesWhenItEnds(t *testing.T) {
 	in := &input{}
 	first := in.beginReply()
@@ -76,7 +76,7 @@ func TestAReplysNumberChangesWhenItEnds(t *testing.T) {
 	}
 }
 
-// TestOffsetIn: the offset of a part, and false for other slices.
+// It returns the offset of a part, and false for other slices.
 func TestOffsetIn(t *testing.T) {
 	p := []byte("0123456789")
 	for _, c := range []struct {

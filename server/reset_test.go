@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestHugeLengthsTakeNoMemory: a length above the limit ends its connection at once.
+// A length above the limit ends its connection at once.
 func TestHugeLengthsTakeNoMemory(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for _, prefix := range []string{"\xff\xff\xff\xff\xff\xff\xff\xff", "\x80\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x01\x00\x01"} {
@@ -30,7 +30,7 @@ func TestHugeLengthsTakeNoMemory(t *testing.T) {
 	})
 }
 
-// TestAResetInTheMiddleOfAnything: it ends the connection with the reason, and each accepted write has an outcome.
+// It ends the connection with the reason, and each accepted write has an outcome.
 func TestAResetInTheMiddleOfAnything(t *testing.T) {
 	inAllRigs(t, func(t *testing.T, r rig) {
 		if r.network != "tcp" {

@@ -9,7 +9,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestRefusalsForTheConnectionAndForTheServerDiffer: both match ErrFull.
+// Both match ErrFull.
 func TestRefusalsForTheConnectionAndForTheServerDiffer(t *testing.T) {
 	for _, row := range []struct {
 		srv    *server.Server
@@ -29,7 +29,7 @@ func TestRefusalsForTheConnectionAndForTheServerDiffer(t *testing.T) {
 	}
 }
 
-// TestAllThatTheServerRefusedAreNotifiedOfRoom: on all loops, also after one of them is closed.
+// The connections are on all loops, one of which is closed.
 func TestAllThatTheServerRefusedAreNotifiedOfRoom(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const n = 20

@@ -40,8 +40,7 @@ func (f *fileServer) data(c *server.Conn, p []byte) (int, error) {
 	return 1, nil
 }
 
-// TestAClientThatReadsNoFilesIsNotReadFrom: a client that requests thirty thousand files at once and reads none has a few opened for it,
-// and all are closed after its end.
+// A client that requests thirty thousand files at once and reads none has a few opened for it, and all are closed after its end.
 func TestAClientThatReadsNoFilesIsNotReadFrom(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := &fileServer{path: writeFile(t, noise(1<<20)).Name(), size: 1 << 20}
@@ -68,7 +67,7 @@ func TestAClientThatReadsNoFilesIsNotReadFrom(t *testing.T) {
 	})
 }
 
-// TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull: and accepted again when there is room, which LowWater reports.
+// They are accepted again when there is room, which LowWater reports.
 func TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull(t *testing.T) {
 	content := noise(100_000)
 	f := writeFile(t, content)
@@ -101,7 +100,7 @@ func TestFilesOfAConnectionAreRefusedWhenItsOutputIsFull(t *testing.T) {
 	}
 }
 
-// TestTheFilesOfAServerLeaveDescriptors: each client that reads nothing has a file, and all together a quarter of the process's descriptors besides.
+// Each client that reads nothing has one file, and all together have a quarter of the process's descriptors in addition.
 func TestTheFilesOfAServerLeaveDescriptors(t *testing.T) {
 	f := writeFile(t, noise(1<<20)) // one descriptor for all: the files that wait are counted
 	p := newProbe(calls{})
@@ -127,7 +126,7 @@ func TestTheFilesOfAServerLeaveDescriptors(t *testing.T) {
 	}
 }
 
-// TestCompletionsCountWithTheirOverhead: a client that reads nothing reaches the limit with them alone.
+// A client that reads nothing reaches the limit with them alone.
 func TestCompletionsCountWithTheirOverhead(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, MaxOutput: 100 << 10, Socket: tight()})
@@ -144,7 +143,7 @@ func TestCompletionsCountWithTheirOverhead(t *testing.T) {
 	testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })
 }
 
-// TestFilesThatTheKernelDoesNotSendAreCopied: pipes, also those whose reads wait, and files of /proc, between other writes and files.
+// They are pipes, also those whose reads wait, and files of /proc, between other writes and files.
 func TestFilesThatTheKernelDoesNotSendAreCopied(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		content := noise(300_000)
@@ -190,7 +189,7 @@ func TestFilesThatTheKernelDoesNotSendAreCopied(t *testing.T) {
 	})
 }
 
-// TestAPipeWithoutDataDoesNotDelayTheEndOfAServer: the end of the connection interrupts the wait for it.
+// The end of the connection interrupts the wait for it.
 func TestAPipeWithoutDataDoesNotDelayTheEndOfAServer(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -214,7 +213,7 @@ func TestAPipeWithoutDataDoesNotDelayTheEndOfAServer(t *testing.T) {
 	})
 }
 
-// TestFilesThatCannotBeSentFail: with the error of the system, which is also the reason of the connection.
+// They fail with the error of the system, which is also the reason of the connection.
 func TestFilesThatCannotBeSentFail(t *testing.T) {
 	dir, err := os.Open(t.TempDir())
 	testkit.Must(t, err)

@@ -9,8 +9,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAPipeHasNoReadDeadlineAfterSendFile: the end of a connection interrupts the reading of a pipe by a deadline, which is removed also
-// when the read has just ended by itself.
+// The end of a connection interrupts the reading of a pipe by a deadline, which is removed also when the read has just ended by itself.
 func TestAPipeHasNoReadDeadlineAfterSendFile(t *testing.T) {
 	for range 200 { // they coincide in a few of a hundred
 		r, w, err := os.Pipe()

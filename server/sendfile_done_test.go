@@ -38,8 +38,7 @@ func sendPipe(t *testing.T, r *os.File, inDone func()) (s *running, ended, close
 	return s, ended, closed
 }
 
-// TestAPipeIsItsOwnersAgainWhenDoneIsCalled: SendFile was reading it when the connection ended. In done nothing reads it any more, and it
-// has no read deadline.
+// SendFile was reading it when the connection ended. In done nothing reads it any more, and it has no read deadline.
 func TestAPipeIsItsOwnersAgainWhenDoneIsCalled(t *testing.T) {
 	for range 50 {
 		r, w, err := os.Pipe()
@@ -73,7 +72,7 @@ func blockingPipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// TestAReadThatCannotBeInterruptedEndsBeforeDone: and done comes before Close.
+// done is called before Close.
 func TestAReadThatCannotBeInterruptedEndsBeforeDone(t *testing.T) {
 	r, w := blockingPipe(t)
 	_, err := w.Write([]byte{0})
@@ -99,7 +98,7 @@ func TestAReadThatCannotBeInterruptedEndsBeforeDone(t *testing.T) {
 	hangUp(nc)
 }
 
-// TestAReadThatCannotBeInterruptedDoesNotDelayShutdown: past its context's end. done is called when the read ends.
+// Shutdown returns after the end of its context. done is called when the read ends.
 func TestAReadThatCannotBeInterruptedDoesNotDelayShutdown(t *testing.T) {
 	t.Parallel()
 	r, w := blockingPipe(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestSendFileKeepsItsPlaceAmongWrites: with offsets, no bytes, and more bytes than the kernel buffers.
+// The files have offsets, no bytes, and more bytes than the kernel buffers.
 func TestSendFileKeepsItsPlaceAmongWrites(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		content := noise(3 << 20)
@@ -53,7 +53,7 @@ func TestSendFileKeepsItsPlaceAmongWrites(t *testing.T) {
 	})
 }
 
-// TestAFileThatIsTooShortClosesTheConnection: since the peer could not tell later output from it.
+// The peer would take later output for the rest of the file.
 func TestAFileThatIsTooShortClosesTheConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := writeFile(t, noise(1000))
@@ -81,7 +81,7 @@ func TestAFileThatIsTooShortClosesTheConnection(t *testing.T) {
 	})
 }
 
-// TestAFileThatIsCutWhileItIsSent: it has the error of a file that was too short from the beginning.
+// It has the error of a file that was too short from the beginning.
 func TestAFileThatIsCutWhileItIsSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const size = 32 << 20
@@ -103,7 +103,7 @@ func TestAFileThatIsCutWhileItIsSent(t *testing.T) {
 	})
 }
 
-// TestAFileThatIsClosedFails: and its connection ends, and no other.
+// Its connection ends, and no other.
 func TestAFileThatIsClosedFails(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		f := writeFile(t, noise(1000))
@@ -124,7 +124,7 @@ func TestAFileThatIsClosedFails(t *testing.T) {
 	})
 }
 
-// TestSendFileRefusesInvalidArguments: with an error, and done is not called.
+// It returns an error, and done is not called.
 func TestSendFileRefusesInvalidArguments(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rigs()[0], &server.Server{Handler: p})

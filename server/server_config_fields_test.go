@@ -11,8 +11,7 @@ import (
 	"testing"
 )
 
-// TestOnlyTheResolutionOfTheConfigurationReadsTheFieldsOfAServer: after Start the server reads its private copy, whatever the program does
-// with the fields.
+// After Start the server reads its private copy, whatever the program does with the fields.
 func TestOnlyTheResolutionOfTheConfigurationReadsTheFieldsOfAServer(t *testing.T) {
 	pkg, err := build.ImportDir(".", 0)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/evmq/evmq/internal/testkit"
 )
 
-// TestCloseReturnsTheErrorsBesideAbortedConnections: aborted connections are no error of Close; a descriptor that could not be closed is.
+// Aborted connections are no error of Close; a descriptor that could not be closed is.
 func TestCloseReturnsTheErrorsBesideAbortedConnections(t *testing.T) {
 	late, system := &ShutdownError{Conns: 1}, errors.New("the system's")
 	for _, test := range []struct{ outcome, want error }{{nil, nil}, {late, nil}, {errors.Join(late), nil}, {system, system}, {errors.Join(late, system), system}} {

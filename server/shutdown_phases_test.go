@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestShutdownClosesIdleConnectionsAtOnce: clients that do not close, like those of a pool, are not waited for, although CloseTimeout is
-// not reached. They read the end of the stream.
+// Clients that do not close, like those of a pool, are not waited for, although CloseTimeout is not reached. They read the end of the
+// stream.
 func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d := echoLines()
@@ -46,8 +46,7 @@ func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
 	})
 }
 
-// TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed: neither the clients of such connections are waited for, nor the peers of those
-// that the server has dialled.
+// It waits neither for the clients of such connections nor for the peers of those that the server has dialled.
 func TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -74,7 +73,7 @@ func TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed(t *testing.T) {
 	})
 }
 
-// TestShutdownLosesNoUnsentOutputOfAnIdleConnection: the client reads the bytes that the kernel holds, and need not close then.
+// The client reads the bytes that the kernel holds, and need not close then.
 func TestShutdownLosesNoUnsentOutputOfAnIdleConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -104,7 +103,7 @@ func dialEcho(t *testing.T, s *running, h server.Handler) *server.Conn {
 	return c
 }
 
-// TestConnectionsThatWereDialledServeRequestsDuringShutdown: and end after them.
+// They serve the requests that are in progress, and end after them.
 func TestConnectionsThatWereDialledServeRequestsDuringShutdown(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		answers := make(chan string, 1)
@@ -150,7 +149,7 @@ func TestConnectionsThatWereDialledServeRequestsDuringShutdown(t *testing.T) {
 	})
 }
 
-// TestADialUnderWayContinuesDuringShutdown: while requests are in hand, and new ones are refused.
+// It continues while requests are in progress. New dials are refused.
 func TestADialUnderWayContinuesDuringShutdown(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)

@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestEachOfSeveralClosesWaitsForTheEnd: of the server.
+// Each returns when the server has ended.
 func TestEachOfSeveralClosesWaitsForTheEnd(t *testing.T) {
 	for range 100 {
 		var closed atomic.Bool
@@ -42,7 +42,7 @@ func TestEachOfSeveralClosesWaitsForTheEnd(t *testing.T) {
 	}
 }
 
-// TestHandlesMayBeUsedWhileTheServerEnds: without data races.
+// There are no data races.
 func TestHandlesMayBeUsedWhileTheServerEnds(t *testing.T) {
 	for range 100 {
 		p := newProbe(calls{})
@@ -70,7 +70,7 @@ func TestHandlesMayBeUsedWhileTheServerEnds(t *testing.T) {
 	}
 }
 
-// TestCallbacksRunOnTheLoopToTheEnd: also those of a dial that had not begun; so Server.Close is refused there.
+// So do those of a dial that has not begun. Server.Close is refused in them.
 func TestCallbacksRunOnTheLoopToTheEnd(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -101,7 +101,7 @@ func TestCallbacksRunOnTheLoopToTheEnd(t *testing.T) {
 	}
 }
 
-// TestQueuedConnectionsEndOnTheLoop: more connections than a turn delivers.
+// There are more connections in the queue than a turn serves.
 func TestQueuedConnectionsEndOnTheLoop(t *testing.T) {
 	var s *running
 	p := newProbe(calls{close: func(c *server.Conn, reason error) {
@@ -140,7 +140,7 @@ func TestQueuedConnectionsEndOnTheLoop(t *testing.T) {
 	}
 }
 
-// TestABlockedHandshakeDoesNotDelayShutdown: past its context.
+// Shutdown returns after the end of its context.
 func TestABlockedHandshakeDoesNotDelayShutdown(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
@@ -184,7 +184,7 @@ func (l *slowListener) Accept() (net.Conn, error) {
 	return nc, err
 }
 
-// TestShutdownWaitsForABlockingAccept: which is a goroutine of the server.
+// A goroutine of the server has called Accept.
 func TestShutdownWaitsForABlockingAccept(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -198,7 +198,7 @@ func TestShutdownWaitsForABlockingAccept(t *testing.T) {
 	}
 }
 
-// TestAHandlerThatHasAnsweredDoesNotRun: the answer has arrived, so Close returns nil.
+// The answer has arrived, so Close returns nil.
 func TestAHandlerThatHasAnsweredDoesNotRun(t *testing.T) {
 	for i := range 300 {
 		s := start(t, rig{"unix", false, 1}, &server.Server{Handler: echoLines(), Workers: 2})

@@ -44,8 +44,8 @@ func fillPosts(t *testing.T, l *event.Loop, post func()) (stop func()) {
 	})
 }
 
-// TestShutdownNeedsNoRoomAmongThePosts: users that post more than the loops do, with the limit of posts reached, delay neither a Shutdown
-// nor a Close beyond its own limits, and Close is called for every connection.
+// Users that post more than the loops do, with the limit of posts reached, delay neither a Shutdown nor a Close beyond its own limits,
+// and Close is called for every connection.
 func TestShutdownNeedsNoRoomAmongThePosts(t *testing.T) {
 	for _, limit := range []int{1, 100, 5000} {
 		for _, gently := range []bool{true, false} {
@@ -98,8 +98,8 @@ var waysToShutDown = map[string]func(*server.Server) error{
 	},
 }
 
-// TestShutdownReturnsBesideACallbackThatDoesNot: with the error of its context and a count of the loops that it has not waited for. The
-// connections of the other loops end, and those of this loop when the callback returns.
+// It returns the error of its context and the number of loops that it has not waited for. The connections of the other loops end, and
+// those of this loop when the callback returns.
 func TestShutdownReturnsBesideACallbackThatDoesNot(t *testing.T) {
 	t.Parallel()
 	for name, end := range waysToShutDown {
@@ -165,7 +165,7 @@ func (l gatedListener) Accept() (net.Conn, error) { <-l.gate; return nil, net.Er
 func (l gatedListener) Close() error              { <-l.gate; return nil }
 func (l gatedListener) Addr() net.Addr            { return &net.TCPAddr{} }
 
-// TestShutdownReturnsBesideAListenerThatDoesNot: a user's listener is a callback too.
+// The Close of a user's listener does not return.
 func TestShutdownReturnsBesideAListenerThatDoesNot(t *testing.T) {
 	t.Parallel()
 	p := newProbe(calls{})
@@ -186,7 +186,7 @@ func TestShutdownReturnsBesideAListenerThatDoesNot(t *testing.T) {
 	close(l.gate)
 }
 
-// TestAServersLoopsAreEndedByTheServerAlone: Exit, Break, Close and Run of Conn.Loop are refused, and the server goes on and shuts down in order.
+// Exit, Break, Close and Run of Conn.Loop are refused, and the server continues and shuts down in order.
 func TestAServersLoopsAreEndedByTheServerAlone(t *testing.T) {
 	p := newProbe(calls{data: echo})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, CloseTimeout: brief})
@@ -207,7 +207,7 @@ func TestAServersLoopsAreEndedByTheServerAlone(t *testing.T) {
 	refused()
 }
 
-// TestAReplyThatWaitsForABlockedLoopEndsWithTheServer: a worker that waits for room in the output returns although a callback blocks its loop.
+// A worker that waits for room in the output returns although a callback blocks its loop.
 func TestAReplyThatWaitsForABlockedLoopEndsWithTheServer(t *testing.T) {
 	t.Parallel()
 	gate := make(chan struct{})
@@ -243,8 +243,7 @@ func TestAReplyThatWaitsForABlockedLoopEndsWithTheServer(t *testing.T) {
 	open()
 }
 
-// TestCloseStopsWaitingByTheServersClock: a callback does not return, and Close waits for its loop until stuckTimeout has passed on the
-// clock of the loops.
+// A callback does not return, and Close waits for its loop until stuckTimeout has passed on the clock of the loops.
 func TestCloseStopsWaitingByTheServersClock(t *testing.T) {
 	gate, stuck := make(chan struct{}), make(chan struct{})
 	p := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) {

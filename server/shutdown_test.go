@@ -25,7 +25,7 @@ func endedContext(cause error) context.Context {
 	return ctx
 }
 
-// TestShutdownEndsIdleConnections: in order, with ErrServerClosed.
+// They end in order, with ErrServerClosed.
 func TestShutdownEndsIdleConnections(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d := echoLines()
@@ -56,7 +56,7 @@ func TestShutdownEndsIdleConnections(t *testing.T) {
 	})
 }
 
-// TestShutdownAnswersTheRequestsThatWereSent: a request in progress, those after it, and those that the client has sent and the server has not read.
+// These are a request in progress, those after it, and those that the client has sent and the server has not read.
 func TestShutdownAnswersTheRequestsThatWereSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}, 1), make(chan struct{})
@@ -85,7 +85,7 @@ func TestShutdownAnswersTheRequestsThatWereSent(t *testing.T) {
 	})
 }
 
-// TestABlockedHandlerDoesNotDelayShutdown: Shutdown returns at its context's end, with the number of running handlers and the cause.
+// Shutdown returns at its context's end, with the number of running handlers and the cause.
 func TestABlockedHandlerDoesNotDelayShutdown(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -121,7 +121,7 @@ func TestABlockedHandlerDoesNotDelayShutdown(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsAtItsDeadline: also when it passes while Shutdown waits.
+// The deadline may pass while Shutdown waits.
 func TestShutdownEndsAtItsDeadline(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun := make(chan struct{})
@@ -138,8 +138,8 @@ func TestShutdownEndsAtItsDeadline(t *testing.T) {
 	})
 }
 
-// TestShutdownUnderLoadLosesNoAnswer: each answer that a client has received in part arrives whole and in order, every waiter returns,
-// nothing is left, and the shutdown ends although no client stops sending.
+// Each answer that a client has received in part arrives whole and in order, every waiter returns, nothing is left, and the shutdown
+// ends although no client stops sending.
 func TestShutdownUnderLoadLosesNoAnswer(t *testing.T) {
 	body := strings.Repeat("x", 500)
 	each(t, func(t *testing.T, r rig) {
@@ -201,7 +201,7 @@ func TestShutdownUnderLoadLosesNoAnswer(t *testing.T) {
 	})
 }
 
-// TestShutdownMayBeCalledAgain: and Close meanwhile: all calls return, the later ones when the first has.
+// Close may be called meanwhile. All calls return, the later ones when the first has.
 func TestShutdownMayBeCalledAgain(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}), make(chan struct{})
@@ -233,7 +233,7 @@ func TestShutdownMayBeCalledAgain(t *testing.T) {
 	})
 }
 
-// TestCloseEndsAShutdown: that waits for a client that does not close.
+// The shutdown waits for a client that does not close.
 func TestCloseEndsAShutdown(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{CloseTimeout: -1, Handler: echoLines()})
@@ -249,7 +249,7 @@ func TestCloseEndsAShutdown(t *testing.T) {
 	})
 }
 
-// TestShutdownInACallbackIsRefused: since it would wait for itself.
+// It would wait for itself.
 func TestShutdownInACallbackIsRefused(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -265,8 +265,8 @@ func TestShutdownInACallbackIsRefused(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsConnectionsThatAreHalfClosedDuringIt: a handler calls CloseWrite for the last input that a shutdown reads. The connection is not read
-// afterwards, and still ends when its client closes.
+// A handler calls CloseWrite for the last input that a shutdown reads. The connection is not read afterwards, and still ends when its
+// client closes.
 func TestShutdownEndsConnectionsThatAreHalfClosedDuringIt(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const high, size = 100_000, 4 << 20
@@ -292,7 +292,7 @@ func TestShutdownEndsConnectionsThatAreHalfClosedDuringIt(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsHalfClosedConnections: when CloseTimeout has passed, if the client does not close.
+// They end when CloseTimeout has passed, if the client does not close.
 func TestShutdownEndsHalfClosedConnections(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -304,7 +304,7 @@ func TestShutdownEndsHalfClosedConnections(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsConnectionsBeforeTheirHandshake: connections that have not sent a whole ClientHello or PROXY header are closed, without turns that have no work.
+// Connections that have not sent a whole ClientHello or PROXY header are closed. The loop makes no turns without work.
 func TestShutdownEndsConnectionsBeforeTheirHandshake(t *testing.T) {
 	t.Parallel()
 	for _, begun := range []string{"", "\x16\x03\x01\x02", "PROXY TCP4 1."} {
@@ -327,7 +327,7 @@ func TestShutdownEndsConnectionsBeforeTheirHandshake(t *testing.T) {
 	}
 }
 
-// TestShutdownFinishesAHandshake: whose ClientHello has arrived before it, also if it was not read yet.
+// The ClientHello has arrived before the shutdown. The server may not have read it yet.
 func TestShutdownFinishesAHandshake(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -340,9 +340,9 @@ func TestShutdownFinishesAHandshake(t *testing.T) {
 	send(t, first, "x")
 	testkit.Await(t, begun, "the loop's callback")
 	hello := make(chan struct{}, 1)
-	client := tls.Client(tellWrite{second, hello}, clientTLS())
-	shaken := make(chan error, 1)
-	go func() { shaken <- client.Handshake() }()
+	client := tls.Client(reportingConn{second, hello}, clientTLS())
+	handshaken := make(chan error, 1)
+	go func() { handshaken <- client.Handshake() }()
 	testkit.Await(t, hello, "the ClientHello")
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
@@ -351,19 +351,19 @@ func TestShutdownFinishesAHandshake(t *testing.T) {
 		return errors.Is(err, server.ErrServerClosed)
 	})
 	close(release)
-	testkit.Must(t, testkit.Await(t, shaken, "the handshake"))
+	testkit.Must(t, testkit.Await(t, handshaken, "the handshake"))
 	expectEOF(t, client)
 	hangUp(client, first)
 	testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 }
 
-// tellWrite reports each write after it.
-type tellWrite struct {
+// reportingConn reports each write after it.
+type reportingConn struct {
 	net.Conn
 	wrote chan struct{}
 }
 
-func (w tellWrite) Write(p []byte) (int, error) {
+func (w reportingConn) Write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
 	offer(w.wrote, struct{}{})
 	return n, err

@@ -74,7 +74,7 @@ type soakClient struct {
 // client makes session after session.
 func (s *soak) client(rng *rand.Rand) {
 	for !s.over() {
-		d := s.doors[rng.IntN(len(s.doors))]
+		d := s.listeners[rng.IntN(len(s.listeners))]
 		c := &soakClient{
 			soak: s, rng: rng, rngRead: rand.New(rand.NewPCG(rng.Uint64(), 0)), ending: rng.IntN(endUsual), count: 1 + rng.IntN(100), cast: -1,
 			slow: rng.IntN(5) == 0, bytes: rng.IntN(8) == 0, busy: rng.IntN(2) == 0,
@@ -105,12 +105,12 @@ func (s *soak) client(rng *rand.Rand) {
 }
 
 // connect makes the connection: to a listener, by AddConn, or by the server's Dial.
-func (c *soakClient) connect(d door, way int) (err error) {
+func (c *soakClient) connect(d soakListener, way int) (err error) {
 	switch way {
 	case 0:
-		return c.beDialled(d)
+		return c.connectByDial(d)
 	case 1:
-		err = c.beAdopted(d)
+		err = c.connectByAddConn(d)
 	default:
 		c.raw, err = net.DialTimeout(d.addr.Network(), d.addr.String(), soakPatience)
 	}
@@ -123,8 +123,8 @@ func (c *soakClient) connect(d door, way int) (err error) {
 	return nil
 }
 
-// beDialled makes the server connect to the client, with TLS if the server uses it, and sometimes if it does not.
-func (c *soakClient) beDialled(d door) error {
+// connectByDial makes the server connect to the client, with TLS if the server uses it, and sometimes if it does not.
+func (c *soakClient) connectByDial(d soakListener) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -152,8 +152,8 @@ func (c *soakClient) beDialled(d door) error {
 	return nil
 }
 
-// beAdopted gives the server a connection that another listener has accepted.
-func (c *soakClient) beAdopted(d door) error {
+// connectByAddConn gives the server a connection that another listener has accepted.
+func (c *soakClient) connectByAddConn(d soakListener) error {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -70,7 +70,7 @@ type soak struct {
 
 	onLoop    *soakHandler
 	onWorkers *server.Dispatcher
-	doors     []door
+	listeners []soakListener
 
 	links    sync.Map // of clients, by their numbers
 	lastLink atomic.Uint32
@@ -89,8 +89,8 @@ type soak struct {
 	failure  string
 }
 
-// A door is a listener of the server, with its kind of handler.
-type door struct {
+// A soakListener is a listener of the server, with its kind of handler.
+type soakListener struct {
 	name       string
 	addr       net.Addr
 	handler    server.Handler
@@ -117,7 +117,7 @@ func (s *soak) over() bool {
 }
 
 func soakFor(t *testing.T, length time.Duration, seed uint64, tls bool) {
-	before := takeStock()
+	before := currentResources()
 	s := &soak{t: t, seed: seed, tls: tls, dir: t.TempDir(), failed: make(chan struct{}), noise: make([]byte, 1<<20)}
 	t.Logf("EVMQ_SEED=%d", seed)
 	rng := s.rng(0)
@@ -165,7 +165,7 @@ func soakFor(t *testing.T, length time.Duration, seed uint64, tls bool) {
 // rng is a source of choices for one goroutine.
 func (s *soak) rng(i int) *rand.Rand { return rand.New(rand.NewPCG(s.seed, uint64(i))) }
 
-// start starts the server, with a door for each kind of handler and network.
+// start starts the server, with a listener for each kind of handler and network.
 func (s *soak) start(dir string) {
 	s.onLoop, s.onWorkers = &soakHandler{s}, s.dispatcher(1)
 	s.srv = &server.Server{
@@ -178,7 +178,7 @@ func (s *soak) start(dir string) {
 	listen := func(network, address string, h server.Handler, concurrent bool) {
 		ln, err := s.srv.Listen(context.Background(), network, address, &server.ListenerConfig{Handler: h})
 		testkit.Must(s.t, err)
-		s.doors = append(s.doors, door{fmt.Sprintf("%s %T", network, h), ln.Addr(), h, concurrent})
+		s.listeners = append(s.listeners, soakListener{fmt.Sprintf("%s %T", network, h), ln.Addr(), h, concurrent})
 	}
 	listen("tcp", "127.0.0.1:0", s.onLoop, false)
 	listen("tcp", "127.0.0.1:0", s.onWorkers, false)
@@ -236,13 +236,13 @@ func (s *soak) account() {
 	}
 }
 
-// stock is what a process holds.
-type stock struct {
+// resources are the resources of the process.
+type resources struct {
 	goroutines, descriptors int
 	heap                    uint64
 }
 
-func takeStock() (st stock) {
+func currentResources() (st resources) {
 	runtime.GC() // twice, since pools keep objects for one collection
 	runtime.GC()
 	var mem runtime.MemStats
@@ -255,11 +255,11 @@ func takeStock() (st stock) {
 }
 
 // expect fails the test unless the process returns to st. The memory that the runtime keeps is far below the tolerance.
-func (st stock) expect(t *testing.T) {
+func (st resources) expect(t *testing.T) {
 	const slack = 4 << 20
-	var now stock
+	var now resources
 	for deadline := time.Now().Add(testkit.Patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		now = takeStock()
+		now = currentResources()
 		if now.goroutines <= st.goroutines && now.descriptors <= st.descriptors && now.heap <= st.heap+slack {
 			return
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestTheLocalAddressOfAUnixConnectionIsItsListeners: with the path.
+// It contains the path.
 func TestTheLocalAddressOfAUnixConnectionIsItsListeners(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"unix", false, 1}, &server.Server{Handler: p})
@@ -21,8 +21,7 @@ func TestTheLocalAddressOfAUnixConnectionIsItsListeners(t *testing.T) {
 	}
 }
 
-// TestOpenSocketsAreListed: a server returns its listeners and its sockets for datagrams while they are open, and every socket has
-// a descriptor of its own.
+// A server returns its listeners and its sockets for datagrams while they are open, and every socket has a descriptor of its own.
 func TestOpenSocketsAreListed(t *testing.T) {
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})

@@ -13,8 +13,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestMethodsOfAClosedConnReachNoOther: whatever is called on a connection that has ended, from many goroutines, the clients of connections
-// with the same descriptor read only their own bytes.
+// Many goroutines call all methods of connections that have ended. The clients of connections with the same descriptor read only their
+// own bytes.
 func TestMethodsOfAClosedConnReachNoOther(t *testing.T) {
 	var mu sync.Mutex
 	var all []*server.Conn
@@ -92,7 +92,7 @@ func callStale(s *server.Server, c *server.Conn) {
 	}
 }
 
-// TestEveryAcceptedWriteHasOneOutcome: of all kinds of writes, from several goroutines, however the connection ends meanwhile.
+// Several goroutines make writes of all kinds, and the connection ends meanwhile in different ways.
 func TestEveryAcceptedWriteHasOneOutcome(t *testing.T) {
 	f := writeFile(t, noise(100<<10))
 	p := newProbe(calls{})

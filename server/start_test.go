@@ -21,7 +21,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestAConfigurationErrorNamesTheField: starts nothing, and the corrected server can be started.
+// Nothing is started, and the corrected server can be started.
 func TestAConfigurationErrorNamesTheField(t *testing.T) {
 	serve := func(server.Reply, []byte) {}
 	var none *server.Dispatcher
@@ -60,7 +60,7 @@ func TestAConfigurationErrorNamesTheField(t *testing.T) {
 	}
 }
 
-// TestAFailedStartReturnsTheErrorAndLeavesNothing: the fields may be corrected then, and the same server started.
+// The fields may be corrected then, and the same server started.
 func TestAFailedStartReturnsTheErrorAndLeavesNothing(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -100,7 +100,7 @@ func TestAFailedStartReturnsTheErrorAndLeavesNothing(t *testing.T) {
 	testkit.Must(t, s.Shutdown(context.Background()))
 }
 
-// TestServeReturnsErrServerClosed: after a shutdown and during it. A server that was shut down does not start again.
+// It does so after a shutdown and during it. A server that was shut down does not start again.
 func TestServeReturnsErrServerClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -123,7 +123,7 @@ func TestServeReturnsErrServerClosed(t *testing.T) {
 	})
 }
 
-// TestShutdownBeforeStart: the server can never be started.
+// The server can never be started.
 func TestShutdownBeforeStart(t *testing.T) {
 	s := &server.Server{Handler: echoLines()}
 	testkit.Must(t, s.Shutdown(context.Background()))
@@ -132,7 +132,7 @@ func TestShutdownBeforeStart(t *testing.T) {
 	testkit.CheckErr(t, "Start", s.Start(), server.ErrServerClosed)
 }
 
-// TestTwoServersShareNothing: one is shut down, the other goes on.
+// When one is shut down, the other still serves.
 func TestTwoServersShareNothing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		one := start(t, r, &server.Server{Handler: echoLines()})
@@ -150,7 +150,7 @@ func TestTwoServersShareNothing(t *testing.T) {
 	})
 }
 
-// TestStartAndShutdownManyTimes: nothing is left, which TestMain checks.
+// Nothing is left, which TestMain checks.
 func TestStartAndShutdownManyTimes(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for i := range 100 {
@@ -170,7 +170,7 @@ func TestStartAndShutdownManyTimes(t *testing.T) {
 	})
 }
 
-// TestStartMayRaceWithShutdown: each call returns a result that fits the order.
+// Each call returns a result that fits the order.
 func TestStartMayRaceWithShutdown(t *testing.T) {
 	for range 50 {
 		s := &server.Server{Handler: echoLines(), NumLoops: 2, Logger: slog.New(slog.DiscardHandler)}
@@ -191,8 +191,7 @@ func TestStartMayRaceWithShutdown(t *testing.T) {
 	}
 }
 
-// TestAServerHandlesNoSignal: a server handles no signal, and a write to a client that has disconnected is an error and does not end the
-// program by SIGPIPE.
+// A server handles no signal, and a write to a client that has disconnected is an error and does not end the program by SIGPIPE.
 func TestAServerHandlesNoSignal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		reasons, closed := closings()
@@ -211,7 +210,7 @@ func TestAServerHandlesNoSignal(t *testing.T) {
 	})
 }
 
-// TestLoopConfigReachesTheLoops: an invalid one is an error of Start that names it. The server does not write to it.
+// An invalid one is an error of Start that names it. The server does not write to it.
 func TestLoopConfigReachesTheLoops(t *testing.T) {
 	s := &server.Server{Handler: echoLines(), NumLoops: 3, LoopConfig: &event.Config{Priorities: -1}}
 	err := s.Start()

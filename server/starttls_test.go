@@ -89,8 +89,7 @@ func upgradeClient(t testing.TB, nc net.Conn) *tls.Conn {
 	return tc
 }
 
-// TestStartTLSEncryptsLaterWrites: and sends earlier output in clear, with a handler on the loop and on workers. The Conn stays
-// the same, and Open is not called again.
+// Earlier output is sent unencrypted, with a handler on the loop and on workers. The Conn stays the same, and Open is not called again.
 func TestStartTLSEncryptsLaterWrites(t *testing.T) {
 	for name, handler := range map[string]func(t *testing.T, s *starter) server.Handler{
 		"on the loop": func(_ *testing.T, s *starter) server.Handler { return s },
@@ -131,8 +130,8 @@ func TestStartTLSEncryptsLaterWrites(t *testing.T) {
 	}
 }
 
-// TestInputBehindTheCommandInClearIsRefused: an attacker may have inserted it (CVE-2011-0411). It is not given to the handler, neither
-// before nor after the handshake, whether it is a command or a ClientHello, in the same packet or later.
+// An attacker may have inserted it (CVE-2011-0411). It is not given to the handler, neither before nor after the handshake, whether it
+// is a command or a ClientHello, in the same packet or later.
 func TestInputBehindTheCommandInClearIsRefused(t *testing.T) {
 	for _, behind := range []string{"evil\n", "e", string(clientHello(t))} {
 		plainRigs(t, func(t *testing.T, r rig) {
@@ -163,7 +162,7 @@ func TestInputBehindTheCommandInClearIsRefused(t *testing.T) {
 	})
 }
 
-// TestAHelloMayFollowAtOnce: with HelloFollows: after a command, and as the first bytes of a connection.
+// HelloFollows is set. The ClientHello follows a command, or is the beginning of the connection.
 func TestAHelloMayFollowAtOnce(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		h := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -204,7 +203,6 @@ func (p *prefixed) Write(b []byte) (int, error) {
 	return max(0, k-n), err
 }
 
-// TestAClientStartsTLSOnAConnectionThatItHasDialled.
 func TestAClientStartsTLSOnAConnectionThatItHasDialled(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		h := newStarter()
@@ -252,7 +250,7 @@ func TestAClientStartsTLSOnAConnectionThatItHasDialled(t *testing.T) {
 	})
 }
 
-// TestStartTLSRefusesInvalidCalls: with ErrInvalid or ErrClosed.
+// The error is ErrInvalid or ErrClosed.
 func TestStartTLSRefusesInvalidCalls(t *testing.T) {
 	h := newStarter()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
@@ -282,7 +280,7 @@ func TestStartTLSRefusesInvalidCalls(t *testing.T) {
 	testkit.CheckErr(t, "after Close", c.StartTLS(serverTLS(), &server.StartTLSConfig{Done: called}), server.ErrClosed)
 }
 
-// TestStartTLSEndsInOneWay: whatever ends the connection meanwhile: Done is called once, before Close, and later writes have their outcome.
+// Whatever ends the connection meanwhile, Done is called once, before Close, and later writes have their outcome.
 func TestStartTLSEndsInOneWay(t *testing.T) {
 	for name, row := range map[string]struct {
 		end  func(t *testing.T, s *running, c *server.Conn, nc net.Conn)
@@ -294,7 +292,7 @@ func TestStartTLSEndsInOneWay(t *testing.T) {
 		"server's":    {func(t *testing.T, s *running, _ *server.Conn, _ net.Conn) { testkit.Must(t, s.Close()) }, server.ErrServerClosed},
 		"no hello":    {func(t *testing.T, _ *running, _ *server.Conn, nc net.Conn) { send(t, nc, "GET / HTTP/1.1\r\n") }, server.ErrHandshake},
 		"half":        {func(t *testing.T, _ *running, _ *server.Conn, nc net.Conn) { send(t, nc, "\x16\x03\x01"); hangUp(nc) }, server.ErrHandshake},
-		"bad version": {func(t *testing.T, _ *running, _ *server.Conn, nc net.Conn) { shakeWith(nc, tls.VersionTLS10) }, server.ErrHandshake},
+		"bad version": {func(t *testing.T, _ *running, _ *server.Conn, nc net.Conn) { handshakeWith(nc, tls.VersionTLS10) }, server.ErrHandshake},
 	} {
 		t.Run(name, func(t *testing.T) {
 			plainRigs(t, func(t *testing.T, r rig) {
@@ -329,14 +327,14 @@ func TestStartTLSEndsInOneWay(t *testing.T) {
 	}
 }
 
-// shakeWith does a client's handshake with one version, and ignores its result.
-func shakeWith(nc net.Conn, version uint16) {
+// handshakeWith does a client's handshake with one version, and ignores its result.
+func handshakeWith(nc net.Conn, version uint16) {
 	config := clientTLS()
 	config.MinVersion, config.MaxVersion = version, version
 	_ = tls.Client(nc, config).Handshake()
 }
 
-// TestCloseEndsAStartTLSThatHasNothingToSend: after output that waits was sent encrypted.
+// If output waits, it is sent encrypted first.
 func TestCloseEndsAStartTLSThatHasNothingToSend(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
@@ -370,7 +368,7 @@ func TestCloseEndsAStartTLSThatHasNothingToSend(t *testing.T) {
 	})
 }
 
-// TestStartTLSTakesAHelloByteByByte: and its limits apply: many at once wait for MaxHandshakes.
+// Many at once wait for MaxHandshakes.
 func TestStartTLSTakesAHelloByteByByte(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		h := newStarter()
@@ -408,7 +406,7 @@ func (s slow) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestShutdownDuringStartTLS: a connection whose ClientHello has not arrived ends at once, and a running handshake is completed.
+// A connection whose ClientHello has not arrived ends at once, and a running handshake is completed.
 func TestShutdownDuringStartTLS(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		entered, gate := make(chan struct{}, 10), make(chan struct{})
@@ -425,13 +423,13 @@ func TestShutdownDuringStartTLS(t *testing.T) {
 		}})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1, IdleTimeout: -1})
 		_, silent := p.connect(t, s)
-		_, shaking := p.connect(t, s)
-		for _, nc := range []net.Conn{silent, shaking} {
+		_, upgraded := p.connect(t, s)
+		for _, nc := range []net.Conn{silent, upgraded} {
 			send(t, nc, "STARTTLS\n")
 			expect(t, nc, "ready\n")
 		}
-		tc, shaken := tls.Client(shaking, clientTLS()), make(chan error, 1)
-		go func() { shaken <- tc.Handshake() }()
+		tc, handshaken := tls.Client(upgraded, clientTLS()), make(chan error, 1)
+		go func() { handshaken <- tc.Handshake() }()
 		testkit.Await(t, entered, "the handshake")
 		ended := make(chan struct{})
 		go func() {
@@ -441,7 +439,7 @@ func TestShutdownDuringStartTLS(t *testing.T) {
 		expectEOF(t, silent)
 		testkit.CheckErr(t, "Done", testkit.Await(t, done, "Done"), server.ErrServerClosed)
 		close(gate)
-		testkit.Must(t, testkit.Await(t, shaken, "the handshake's end"))
+		testkit.Must(t, testkit.Await(t, handshaken, "the handshake's end"))
 		testkit.Must(t, testkit.Await(t, done, "Done"))
 		expectEOF(t, tc)
 		testkit.Await(t, ended, "Shutdown's end")

@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestTimersEndWithTheServer: a timer for a connection fires on its loop, is cancelled, or ends with the loop without firing.
+// A timer for a connection fires on its loop, is cancelled, or ends with the loop without firing.
 func TestTimersEndWithTheServer(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var late atomic.Int32

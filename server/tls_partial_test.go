@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestAStreamWithoutTLSIsRefusedAtItsFirstBytes: after bytes that cannot begin a record the server does not wait for more, from a client and from a server.
+// After bytes that cannot begin a record, from a client or from a server, the server does not wait for more.
 func TestAStreamWithoutTLSIsRefusedAtItsFirstBytes(t *testing.T) {
 	for _, say := range []string{"HTTP/1.1 400 Bad Request\r\n\r\n", "hello", "\x16\x12\x00\x00\x10hello", "\x17\x03\x03\xff\xff"} {
 		rejected := make(chan error, 1)

@@ -34,7 +34,7 @@ func (s *running) tlsClient(t testing.TB, edit func(*tls.Config)) *tls.Conn {
 	return tls.Client(s.dialPlain(t), config)
 }
 
-// TestTheTLSStateIsKnownInOpen: in Open: version, ALPN, and the client's certificate.
+// It has the version, ALPN, and the client's certificate.
 func TestTheTLSStateIsKnownInOpen(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		cert, roots := certificate()
@@ -70,7 +70,7 @@ func TestTheTLSStateIsKnownInOpen(t *testing.T) {
 	})
 }
 
-// TestAClientThatMustShowACertificateIsRejectedWithout: OnReject is called, not the handler, and the client reads the alert.
+// OnReject is called, not the handler, and the client reads the alert.
 func TestAClientThatMustShowACertificateIsRejectedWithout(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		config := serverTLS()
@@ -111,7 +111,6 @@ func isAlert(err error) bool {
 	return errors.As(err, &op) && op.Op == "remote error"
 }
 
-// TestTLSSessionsAreResumed.
 func TestTLSSessionsAreResumed(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: server.HandlerFunc(echo)})
@@ -129,7 +128,7 @@ func TestTLSSessionsAreResumed(t *testing.T) {
 	})
 }
 
-// TestACertificateIsReloadedByGetCertificate: while the server runs.
+// The server runs meanwhile.
 func TestACertificateIsReloadedByGetCertificate(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		cert, _ := certificate()
@@ -151,7 +150,7 @@ func TestACertificateIsReloadedByGetCertificate(t *testing.T) {
 	})
 }
 
-// TestCloseNotifyIsSent: at every end in order: without it a client could not tell the end from a truncation.
+// It is sent at every end in order. Without it a client could not tell the end from a truncation.
 func TestCloseNotifyIsSent(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -177,7 +176,7 @@ func TestCloseNotifyIsSent(t *testing.T) {
 	})
 }
 
-// TestACutInsideARecordIsNotAnEnd: an attacker may have truncated the stream. (Between records, crypto/tls reports an end.)
+// An attacker may have truncated the stream. (Between records, crypto/tls reports an end.)
 func TestACutInsideARecordIsNotAnEnd(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -192,7 +191,7 @@ func TestACutInsideARecordIsNotAnEnd(t *testing.T) {
 	})
 }
 
-// TestAClientThatClosesEarlyLosesNothing: request and end follow the handshake at once, before the server has read its end.
+// Request and end follow the handshake at once, before the server has read its end.
 func TestAClientThatClosesEarlyLosesNothing(t *testing.T) {
 	t.Parallel()
 	tlsRigs(t, func(t *testing.T, r rig) {
@@ -248,7 +247,6 @@ func (g *gathering) flush() error {
 	return err
 }
 
-// TestAHelloMayComeByteByByte.
 func TestAHelloMayComeByteByByte(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: server.HandlerFunc(echo)})
@@ -270,7 +268,7 @@ func (b bytewise) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestMuchDataIsSentInBothDirectionsAtOnce: encrypted, with slow readers at both ends.
+// It is encrypted, and both ends read slowly.
 func TestMuchDataIsSentInBothDirectionsAtOnce(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		there, back := noise(6<<20), noise(6<<20+1)
@@ -300,7 +298,7 @@ func TestMuchDataIsSentInBothDirectionsAtOnce(t *testing.T) {
 	})
 }
 
-// TestNoiseInsteadOfTLSIsRejected: before and after the handshake, and needs no goroutine.
+// It comes before or after the handshake, and needs no goroutine.
 func TestNoiseInsteadOfTLSIsRejected(t *testing.T) {
 	t.Parallel()
 	tlsRigs(t, func(t *testing.T, r rig) {

@@ -168,7 +168,7 @@ func TestServersShareLoops(t *testing.T) {
 	}
 }
 
-// TestShutdownOnALoopOfTheProgramIsRefused: it would wait for that loop.
+// It would wait for that loop.
 func TestShutdownOnALoopOfTheProgramIsRefused(t *testing.T) {
 	loops := programLoops(t, 1, event.DriverDefault)
 	s := start(t, rig{"tcp", false, 0}, &server.Server{Handler: calls{}, UseLoops: loops})

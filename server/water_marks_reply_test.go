@@ -10,8 +10,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestOutputThatWaitsForAReplyCountsForTheWaterMarks: while a reply is sent in pieces, what others write waits for its end. HighWater is
-// called for it, and LowWater not before it has been sent.
+// While a reply is sent in pieces, the writes of other goroutines wait for its end. HighWater is called for them, and LowWater not
+// before they are sent.
 func TestOutputThatWaitsForAReplyCountsForTheWaterMarks(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		part := strings.Repeat("r", 64<<10)

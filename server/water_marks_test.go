@@ -15,14 +15,14 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWaterMarksAreReportedAlternately: high, low, high, low, each at its mark, and the connection is not read between high and low.
+// They are reported high, low, high, low, each at its mark, and the connection is not read between high and low.
 func TestWaterMarksAreReportedAlternately(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		const high, low = 300_000, 50_000
 		var mu sync.Mutex
 		var log []string
-		tell := func(what string, wrong bool) {
+		report := func(what string, wrong bool) {
 			mu.Lock()
 			defer mu.Unlock()
 			log = append(log, what)
@@ -42,12 +42,12 @@ func TestWaterMarksAreReportedAlternately(t *testing.T) {
 			func(c *server.Conn) {
 				overHighWater.Store(true)
 				highs.Add(1)
-				tell("high", c.Stats().BufferedBytes < high)
+				report("high", c.Stats().BufferedBytes < high)
 			},
 			func(c *server.Conn) {
 				overHighWater.Store(false)
 				lows.Add(1)
-				tell("low", c.Stats().BufferedBytes > low)
+				report("low", c.Stats().BufferedBytes > low)
 			}}
 		s := start(t, r, &server.Server{Handler: h, HighWater: high, LowWater: low, Socket: tight()})
 		c, nc := p.connect(t, s)
@@ -71,8 +71,8 @@ func TestWaterMarksAreReportedAlternately(t *testing.T) {
 	})
 }
 
-// TestReadMarksAreTheHandlersOwn: a handler that consumes 10 to 20 bytes at a time, as with libevent's read marks, is given all input, in
-// pieces of any size, and is not called again until there is more.
+// A handler that consumes 10 to 20 bytes at a time, as with libevent's read marks, is given all input, in pieces of any size, and is not
+// called again until there is more.
 func TestReadMarksAreTheHandlersOwn(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const low, high = 10, 20
@@ -113,8 +113,7 @@ func TestReadMarksAreTheHandlersOwn(t *testing.T) {
 	})
 }
 
-// TestAClientThatDoesNotReadTakesBoundedMemory: a client that sends requests and never reads the answers makes the server stop reading at
-// the high mark.
+// A client that sends requests and never reads the answers makes the server stop reading at the high mark.
 func TestAClientThatDoesNotReadTakesBoundedMemory(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -153,8 +152,7 @@ func TestAClientThatDoesNotReadTakesBoundedMemory(t *testing.T) {
 	})
 }
 
-// TestPipelinedRequestsDoNotOverrunTheOutput: a handler that consumes one message at a time is given no more of them than its output has
-// room for answers.
+// A handler that consumes one message at a time is given no more messages than its output has room for answers.
 func TestPipelinedRequestsDoNotOverrunTheOutput(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const requests, size = 5000, 2000
@@ -177,7 +175,7 @@ func TestPipelinedRequestsDoNotOverrunTheOutput(t *testing.T) {
 	})
 }
 
-// TestPauseReadHoldsAllInputBack: until ResumeRead, from any goroutine, and nothing is lost.
+// Any goroutine may call ResumeRead. Nothing is lost.
 func TestPauseReadHoldsAllInputBack(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -217,7 +215,7 @@ func TestPauseReadHoldsAllInputBack(t *testing.T) {
 	})
 }
 
-// TestAResetIsNoticedWhileReadingIsPaused: and the loop does not spin.
+// The loop does not spin.
 func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
 	t.Parallel()
 	inAllRigs(t, func(t *testing.T, r rig) {
@@ -241,8 +239,7 @@ func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
 	})
 }
 
-// TestAHalfCloseWaitsWhileReadingIsPaused: the loop does not spin, nothing is lost, and the end is reported after ResumeRead, after the
-// input before it.
+// The loop does not spin, nothing is lost, and the end is reported after ResumeRead, after the input before it.
 func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -272,8 +269,8 @@ func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
 	})
 }
 
-// TestAnEndOfTheStreamDoesNotSpin: after an end of the stream that was handled, the loop does not turn, and not after a reset that follows
-// it or while the send buffer has room.
+// After an end of the stream that was handled, the loop does not turn. It does not turn after a reset that follows, or while the send
+// buffer has room.
 func TestAnEndOfTheStreamDoesNotSpin(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
@@ -302,7 +299,7 @@ func TestAnEndOfTheStreamDoesNotSpin(t *testing.T) {
 	})
 }
 
-// TestLowWaterFollowsEveryRefusal: so that a handler can repeat the write then, also with a small MaxOutput.
+// A handler can then repeat the write, also with a small MaxOutput.
 func TestLowWaterFollowsEveryRefusal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		want := noise(3 << 20)

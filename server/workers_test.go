@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// TestAnswersKeepTheOrderOfRequests: with handlers of random duration, one request of a connection at a time.
+// The handlers have random durations, and there is one request of a connection at a time.
 func TestAnswersKeepTheOrderOfRequests(t *testing.T) {
 	for _, depth := range []int{16, 1000} {
 		each(t, func(t *testing.T, r rig) {
@@ -60,7 +60,7 @@ func TestAnswersKeepTheOrderOfRequests(t *testing.T) {
 	}
 }
 
-// TestDataIsNotCalledWhileAWorkerHasARequest: also not that of a handler that the request has set.
+// Data of a handler that the request has set is not called either.
 func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		begun, goOn := make(chan struct{}), make(chan struct{})
@@ -98,7 +98,7 @@ func TestDataIsNotCalledWhileAWorkerHasARequest(t *testing.T) {
 	})
 }
 
-// TestABlockedHandlerDelaysNoOtherConnection: while a worker is idle, requests of others are served, in later bursts and in the same.
+// While a worker is idle, requests of other connections are served, in later bursts and in the same one.
 func TestABlockedHandlerDelaysNoOtherConnection(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		t.Run(fmt.Sprint("procs-", procs), func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestABlockedHandlerDelaysNoOtherConnection(t *testing.T) {
 	}
 }
 
-// TestAsManyHandlersRunAsThereAreWorkers: never more, and all of them when all are needed.
+// There are never more, and all workers run handlers when all are needed.
 func TestAsManyHandlersRunAsThereAreWorkers(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const workers, clients = 4, 9

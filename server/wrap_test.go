@@ -50,7 +50,7 @@ func eachWrapping(t *testing.T, test func(t *testing.T, d *server.Dispatcher, wr
 	}
 }
 
-// TestAWrapperKeepsTheFramingsLimit: which is larger than MaxInput, and several messages in one piece.
+// The limit is larger than MaxInput. Several messages come in one piece.
 func TestAWrapperKeepsTheFramingsLimit(t *testing.T) {
 	eachWrapping(t, func(t *testing.T, d *server.Dispatcher, wrap func(*server.Dispatcher) server.Handler) {
 		d.Framing = framing.Split{Func: bufio.ScanLines, Max: 1 << 20}
@@ -62,7 +62,7 @@ func TestAWrapperKeepsTheFramingsLimit(t *testing.T) {
 	})
 }
 
-// TestAWrapperKeepsMalformed: the connection sends a last answer, after those to earlier requests.
+// The connection sends a last answer, after those to earlier requests.
 func TestAWrapperKeepsMalformed(t *testing.T) {
 	eachWrapping(t, func(t *testing.T, d *server.Dispatcher, wrap func(*server.Dispatcher) server.Handler) {
 		d.Framing = framing.Split{Func: bufio.ScanLines, Max: 100}
@@ -79,7 +79,7 @@ func TestAWrapperKeepsMalformed(t *testing.T) {
 	})
 }
 
-// TestAWrapperKeepsTheLastMessageAndTheEnd: of the stream.
+// These are the last message and the end of the stream.
 func TestAWrapperKeepsTheLastMessageAndTheEnd(t *testing.T) {
 	eachWrapping(t, func(t *testing.T, d *server.Dispatcher, wrap func(*server.Dispatcher) server.Handler) {
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: wrap(d)})
@@ -103,7 +103,7 @@ func TestAWrapperKeepsTheLastMessageAndTheEnd(t *testing.T) {
 	})
 }
 
-// TestAWrapperKeepsTheWaterMarks: of the Dispatcher.
+// The functions of the Dispatcher are called.
 func TestAWrapperKeepsTheWaterMarks(t *testing.T) {
 	eachWrapping(t, func(t *testing.T, d *server.Dispatcher, wrap func(*server.Dispatcher) server.Handler) {
 		marks := make(chan string, 1000)
@@ -136,7 +136,7 @@ func (overriding) EOF(c *server.Conn) {
 func (overriding) InputError(c *server.Conn, _ error) { _, _ = c.WriteString("wrapper's error") }
 func (overriding) MaxInput() int                      { return 1 << 20 }
 
-// TestAWrapperReplacesTheMethodsThatItHas: and only that.
+// It replaces no others.
 func TestAWrapperReplacesTheMethodsThatItHas(t *testing.T) {
 	d := echoLines()
 	d.Framing = framing.Split{Func: bufio.ScanLines, Max: 100}
@@ -158,7 +158,7 @@ type ring struct{ calls }
 
 func (r *ring) Unwrap() server.Handler { return r }
 
-// TestAHandlerThatCannotWorkIsRefused by every call that takes one, also in a wrapper.
+// Every call that takes a handler refuses it, also in a wrapper.
 func TestAHandlerThatCannotWorkIsRefused(t *testing.T) {
 	for name, h := range map[string]server.Handler{
 		"no framing": wrapper{&server.Dispatcher{}}, "nil Dispatcher": wrapper{(*server.Dispatcher)(nil)}, "nil HandlerFunc": wrapper{server.HandlerFunc(nil)},

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits: whatever its size, and refused as a whole from then on.
+// It may have any size. From then on writes are refused as a whole.
 func TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit = 100_000
@@ -60,7 +60,7 @@ func TestWriteIsAcceptedWholeWhileLessThanMaxOutputWaits(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// TestMaxBufferedBoundsTheWholeServer: with connections that are not at their own limits.
+// The connections are not at their own limits.
 func TestMaxBufferedBoundsTheWholeServer(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const limit, piece = 1 << 20, 10_000
@@ -99,7 +99,7 @@ func TestMaxBufferedBoundsTheWholeServer(t *testing.T) {
 	})
 }
 
-// TestWritesAfterTheEndReturnErrClosed: for every way to write, with the reason, and no completion is called.
+// Each way to write returns it, with the reason, and no completion is called.
 func TestWritesAfterTheEndReturnErrClosed(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -150,7 +150,7 @@ func TestWritesAfterTheEndReturnErrClosed(t *testing.T) {
 	})
 }
 
-// TestEveryWriteHasOneOutcome: on the connection's loop: nil when the kernel has it, else the reason.
+// The outcome is reported on the connection's loop: nil when the kernel has the bytes, otherwise the reason.
 func TestEveryWriteHasOneOutcome(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -198,7 +198,7 @@ func TestEveryWriteHasOneOutcome(t *testing.T) {
 	})
 }
 
-// TestOwnedBytesAreNotCopied: the caller's memory is sent, until it is released.
+// The caller's memory is sent, until it is released.
 func TestOwnedBytesAreNotCopied(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -219,7 +219,7 @@ func TestOwnedBytesAreNotCopied(t *testing.T) {
 	})
 }
 
-// TestWritevIsOneWrite: its slices are sent together, beside other writers.
+// Its slices are sent together, beside other writers.
 func TestWritevIsOneWrite(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

@@ -39,7 +39,7 @@ func numbered(n int) string {
 	return b.String()
 }
 
-// TestAHandlerThatYieldsGetsTheRestInTheNextTurn: all of it, in order, also if no more input arrives.
+// It gets all of it, in order, also if no more input arrives.
 func TestAHandlerThatYieldsGetsTheRestInTheNextTurn(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const atATime = 10
@@ -67,7 +67,7 @@ func TestAHandlerThatYieldsGetsTheRestInTheNextTurn(t *testing.T) {
 	})
 }
 
-// TestInputThatAYieldLeavesIsServedBeforeTheEnd: before the peer's end, and before a shutdown.
+// It is served before the peer's end, and before the end of a shutdown.
 func TestInputThatAYieldLeavesIsServedBeforeTheEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		lines := numbered(2000)
@@ -97,7 +97,7 @@ func TestInputThatAYieldLeavesIsServedBeforeTheEnd(t *testing.T) {
 	})
 }
 
-// TestAYieldOfNothingIsAWaitForMore: a handler that has consumed nothing is not called again until more bytes have arrived.
+// A handler that has consumed nothing is not called again until more bytes have arrived.
 func TestAYieldOfNothingIsAWaitForMore(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var asked atomic.Int32
@@ -123,7 +123,7 @@ func TestAYieldOfNothingIsAWaitForMore(t *testing.T) {
 	})
 }
 
-// TestAYieldDelaysNoOtherCommand: a pause, a close of either half, an end.
+// The commands are a pause, a close of either half, and an end.
 func TestAYieldDelaysNoOtherCommand(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		lines := numbered(500)
