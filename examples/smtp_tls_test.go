@@ -108,13 +108,7 @@ func TestSMTPForgetsWhatWasSaidInClear(t *testing.T) {
 
 // TestSMTPSpeaksTLSWithOpenSSL, another implementation of STARTTLS and of TLS.
 func TestSMTPSpeaksTLSWithOpenSSL(t *testing.T) {
-	path, err := exec.LookPath("openssl")
-	switch {
-	case err != nil && os.Getenv("EVMQ_FOREIGN") == "1": // as in CI
-		t.Fatal(err)
-	case err != nil:
-		t.Skip(err)
-	}
+	path := testkit.Program(t, "openssl")
 	cert, key, _ := writeCertificate(t)
 	p, addr := listening(t, build(t, "smtp"), "-cert", cert, "-key", key)
 	for _, version := range []string{"-tls1_2", "-tls1_3"} {

@@ -21,14 +21,7 @@ import (
 // openssl runs the program of that name until the test ends. It returns its standard input, and the lines of its output.
 func openssl(t *testing.T, args ...string) (in io.Writer, lines <-chan string) {
 	t.Helper()
-	path, err := exec.LookPath("openssl") // package tls does not renegotiate by itself
-	switch {
-	case err != nil && os.Getenv("EVMQ_FOREIGN") == "1": // as in CI
-		t.Fatal(err)
-	case err != nil:
-		t.Skip(err)
-	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(testkit.Program(t, "openssl"), args...) // package tls does not renegotiate by itself
 	stdin, err := cmd.StdinPipe()
 	testkit.Must(t, err)
 	stdout, err := cmd.StdoutPipe()

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
@@ -28,11 +29,7 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 // buildProgram builds hitratio and returns its path.
 func buildProgram(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("memcached"); err != nil && os.Getenv("EVMQ_FOREIGN") == "1" {
-		t.Fatal(err)
-	} else if err != nil {
-		t.Skip(err)
-	}
+	testkit.Program(t, "memcached")
 	binary := t.TempDir() + "/hitratio"
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

@@ -234,16 +234,3 @@ func eventually(t testing.TB, what string, happened func() bool) {
 		}
 	}
 }
-
-// installed returns the path of another program that a test needs. Without it the test is skipped, or fails if EVMQ_FOREIGN is 1, as in CI.
-func installed(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil && os.Getenv("EVMQ_FOREIGN") == "1" {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Skip(err)
-	}
-	return path
-}

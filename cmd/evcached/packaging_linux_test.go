@@ -106,7 +106,7 @@ func TestTheUnitsAreValid(t *testing.T) {
 	if !bytes.Contains(service, []byte(start)) {
 		t.Fatalf("the service has no %q", start)
 	}
-	analyze := installed(t, "systemd-analyze")
+	analyze := testkit.Program(t, "systemd-analyze")
 	here, err := os.Executable()
 	testkit.Must(t, err)
 	dir := t.TempDir()

@@ -53,7 +53,7 @@ func freePort(t *testing.T) string {
 // startProxy starts twemproxy in front of the servers, and returns its address.
 func startProxy(t *testing.T, servers []string) (addr string) {
 	t.Helper()
-	nutcracker := installed(t, "nutcracker")
+	nutcracker := testkit.Program(t, "nutcracker")
 	dir := t.TempDir()
 	addr = "127.0.0.1:" + freePort(t)
 	file := filepath.Join(dir, "nutcracker.yml")

@@ -79,7 +79,7 @@ var importers = []importer{
 	{pkg: "."}, // its doc.go is the map of the repository
 
 	// Modules of their own. Their dependencies are in their go.mod files.
-	{pkg: "bench/...", imports: servers("httpd", "memcache", leak, "internal/memcache/store"), foreign: []string{"*"}},
+	{pkg: "bench/...", imports: servers("httpd", "memcache", leak, "internal/memcache/store"), foreign: []string{"*"}, tests: []string{kit}},
 	{pkg: "memcache/difftest/...", imports: servers("memcache", leak, kit), foreign: []string{"*"}},
 }
 

@@ -19,7 +19,7 @@ import (
 // test.
 func buildExporter(t *testing.T) string {
 	t.Helper()
-	if !foreign() {
+	if !testkit.Foreign() {
 		t.Skip("the exporter is built with EVMQ_FOREIGN=1 only")
 	}
 	path := filepath.Join(binaries, "memcached_exporter")

@@ -74,7 +74,7 @@ func TestCachedumpListsWhatMemcachedLists(t *testing.T) {
 // TestMemcdumpListsAllKeys runs the program memcdump of libmemcached, which requests one class after another.
 func TestMemcdumpListsAllKeys(t *testing.T) {
 	t.Parallel()
-	path := program(t, "memcdump")
+	path := testkit.Program(t, "memcdump")
 	eachServer(t, func(t *testing.T, d *daemon) {
 		var fill strings.Builder
 		var want []string

@@ -17,12 +17,11 @@ import (
 	"testing"
 	"time"
 
-	// evcached is built of it: a change must make go test run the tests again.
 	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/testkit"
-	_ "github.com/evmq/evmq/memcache"
-
 	"go.uber.org/goleak"
+	// evcached is built of it: a change must make go test run the tests again.
+	_ "github.com/evmq/evmq/memcache"
 )
 
 // binaries is the directory of the programs that the tests build.
@@ -52,32 +51,14 @@ const testTimeout = 20 * time.Second
 // version is the memcached that the scripts were recorded with.
 const version = "1.6.18"
 
-// foreign reports whether tests that need other programs must fail without them, because EVMQ_FOREIGN is 1. Otherwise they are skipped.
-func foreign() bool { return os.Getenv("EVMQ_FOREIGN") == "1" }
-
-// program returns the path of another program, or skips the test.
-func program(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-		return path
-	case foreign():
-		t.Fatalf("EVMQ_FOREIGN=1, and %s is not installed", name)
-	default:
-		t.Skipf("%s is not installed", name)
-	}
-	return ""
-}
-
 // memcached returns the path of memcached, or skips the test.
 func memcached(t testing.TB) string {
 	t.Helper()
-	path := program(t, "memcached")
+	path := testkit.Program(t, "memcached")
 	out, err := exec.Command(path, "-V").Output()
 	testkit.Must(t, err)
 	if found := strings.Fields(string(out)); len(found) != 2 || found[1] != version {
-		if foreign() {
+		if testkit.Foreign() {
 			t.Fatalf("EVMQ_FOREIGN=1, and the memcached installed is %q, not %s", out, version)
 		}
 		t.Skipf("the memcached installed is %q; only %s is compared with", out, version)

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/bradfitz/gomemcache/memcache"
-
 	"github.com/evmq/evmq/internal/testkit"
 )
 
@@ -23,7 +22,7 @@ func capabilities(t *testing.T, d *daemon) func() map[string]string {
 	t.Helper()
 	host, port, err := net.SplitHostPort(d.addr)
 	testkit.Must(t, err)
-	run := launch(t, d.addr, program(t, "memccapable"), "-h", host, "-p", port, "-t", "5")
+	run := launch(t, d.addr, testkit.Program(t, "memccapable"), "-h", host, "-p", port, "-t", "5")
 	return func() map[string]string {
 		<-run.ended
 		verdicts := map[string]string{}
@@ -56,7 +55,7 @@ func TestLibmemcachedTools(t *testing.T) {
 	eachServer(t, func(t *testing.T, d *daemon) {
 		run := func(name string, args ...string) string {
 			t.Helper()
-			out, err := exec.Command(program(t, name), append([]string{"--servers=" + d.addr}, args...)...).CombinedOutput()
+			out, err := exec.Command(testkit.Program(t, name), append([]string{"--servers=" + d.addr}, args...)...).CombinedOutput()
 			if err != nil {
 				t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 			}
@@ -73,7 +72,7 @@ func TestLibmemcachedTools(t *testing.T) {
 			run("memctouch", append(flags, "--expire=100", filepath.Base(file))...)
 			run("memcexist", append(flags, filepath.Base(file))...)
 			run("memcrm", append(flags, filepath.Base(file))...)
-			if out, err := exec.Command(program(t, "memcexist"), append(flags, "--servers="+d.addr, filepath.Base(file))...).CombinedOutput(); err == nil {
+			if out, err := exec.Command(testkit.Program(t, "memcexist"), append(flags, "--servers="+d.addr, filepath.Base(file))...).CombinedOutput(); err == nil {
 				t.Errorf("memcexist finds what memcrm has removed: %s", out)
 			}
 		}
@@ -103,7 +102,7 @@ const proxyConfig = `pool:
 // killed the others go on and take over its keys.
 func TestTwemproxySpreadsOverThree(t *testing.T) {
 	t.Parallel()
-	path := program(t, "nutcracker")
+	path := testkit.Program(t, "nutcracker")
 	servers := []*daemon{startEvcached(t), startEvcached(t), startEvcached(t)}
 	port, stats := freePort(t), freePort(t)
 	config := filepath.Join(t.TempDir(), "nutcracker.yml")

@@ -118,9 +118,13 @@ func BenchmarkBytesPerItem(b *testing.B) {
 // TestMillions reports the latencies of gets from a store with very many items while the collector runs, and the times of the collector. It runs
 // if STORE_MILLIONS is set to the number of millions.
 func TestMillions(t *testing.T) {
-	millions, err := strconv.Atoi(os.Getenv("STORE_MILLIONS"))
-	if err != nil {
+	setting := os.Getenv("STORE_MILLIONS")
+	if setting == "" {
 		t.Skip("STORE_MILLIONS is not set")
+	}
+	millions, err := strconv.Atoi(setting)
+	if err != nil {
+		t.Fatal(err)
 	}
 	n := millions * 1000000
 	s := bench(t, n, 160*int64(n))
