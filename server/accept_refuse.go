@@ -67,6 +67,7 @@ func (l *loop) refuse(fd int, setup connSetup, done func()) {
 
 // read reads and discards the client's input, until its end.
 func (r *refusal) read(_ *event.Event, what event.Flags) {
+	r.l.assertInLoop("a refusal")
 	if what&event.Timeout == 0 {
 		n, err := r.l.srv.calls.Read(r.fd, r.l.buf)
 		if n > 0 || err != nil && wouldBlock(err) {

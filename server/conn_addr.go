@@ -43,3 +43,11 @@ func (c *Conn) LocalAddr() net.Addr {
 	}
 	return p.Addr(c.loop.srv.network(p))
 }
+
+// network returns the network of a peer.
+func (s *Server) network(p sock.Peer) string {
+	if p.AddrPort().IsValid() {
+		return "tcp"
+	}
+	return "unix"
+}

@@ -91,6 +91,7 @@ func (t *ConnTimer) unlink() bool {
 
 // expired is the callback of the timer's event. Its call may have begun when another goroutine stops or resets the timer.
 func (t *ConnTimer) expired(*event.Event, event.Flags) {
+	t.c.loop.assertInLoop("a connection's timer")
 	c := t.c
 	c.mu.Lock()
 	_, again := t.ev.Remaining()

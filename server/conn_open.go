@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"fmt"
 
 	"github.com/evmq/evmq/event"
 )
@@ -63,4 +64,30 @@ func (c *loopConn) opened() {
 		c.deadlines.start(firstRequestDeadline, c.loop.now())
 	}
 	c.guard(func() { h.Open(&c.Conn) })
+}
+
+// handshakeEnded opens the connection after its handshake, or ends it. On the loop.
+func (c *loopConn) handshakeEnded() {
+	if c.life.isGone() || !c.handshake().isBegun() {
+		return
+	}
+	t := c.ext.tls
+	s := c.loop.srv
+	if err := t.pipe.Err(); err != nil {
+		c.writeAlert()
+		c.fail(fmt.Errorf("%w: %w", ErrHandshake, err))
+		return
+	}
+	s.totals.handshakes.Add(1)
+	c.setHandshake(handshakeDone)
+	t.more = true // input after the handshake
+	if t.upgraded {
+		c.deadlines.start(idleDeadline, c.loop.now())
+		c.mu.Lock()
+		end := c.takeUpgradeEnd()
+		c.mu.Unlock()
+		end(&c.Conn, nil)
+		return
+	}
+	c.opened()
 }

@@ -7,10 +7,12 @@ package server
 // The next call of Data is given the bytes that were read. They are at the start of p if &data[0] == &p[0]; otherwise, if input was kept
 // before them or reading was stopped in between, they are elsewhere and the handler copies them. That call ends the effect of ReadInto,
 // and may call it again. p belongs to the connection until Data or Close is called. An empty p undoes ReadInto. Loop only.
-func (c *Conn) ReadInto(p []byte) { c.loopPart().readInto(p) }
+func (c *Conn) ReadInto(p []byte) {
+	c.loop.assertInLoop("Conn.ReadInto")
+	c.loopPart().readInto(p)
+}
 
 func (c *loopConn) readInto(p []byte) {
-	c.loop.assertInLoop("Conn.ReadInto")
 	if c.layers == 0 {
 		if len(p) == 0 {
 			return

@@ -93,6 +93,7 @@ func (s *Server) mayAttempt(d *dialing) bool {
 // connectLater starts the next attempt after attemptDelay.
 func (c *loopConn) connectLater(d *dialing) {
 	next, err := c.loop.ev.AfterFunc(attemptDelay, func() {
+		c.loop.assertInLoop("the delay of an attempt to connect")
 		if c.life == lifeDialing {
 			c.loop.setCurrent(c)
 			c.connect()
@@ -155,6 +156,7 @@ func (c *loopConn) dialTimedOut() error {
 
 // ready is the callback of an attempt's event: the attempt has succeeded or failed.
 func (a *attempt) ready(*event.Event, event.Flags) {
+	a.c.loop.assertInLoop("an attempt to connect")
 	c := a.c
 	if a.fd < 0 || c.life != lifeDialing {
 		return

@@ -33,17 +33,20 @@ type RequestHandler interface {
 type Executor struct{ c *loopConn }
 
 // Executor returns the connection's Executor. Loop only.
-func (c *Conn) Executor() Executor { return Executor{c.loopPart()} }
+func (c *Conn) Executor() Executor {
+	c.loop.assertInLoop("Conn.Executor")
+	return Executor{c.loopPart()}
+}
 
 // Serve hands over a copy of message, for h to answer. Errors: ErrOverload if the server would hold more than MaxBuffered bytes; ErrClosed
 // if the connection is closed or being closed; ErrHandler if h is nil or ServeInput is under way. After an error nothing was accepted.
 // message still belongs to the caller, with and without an error. Data should return the error, which closes the connection. Loop only.
 func (x Executor) Serve(h RequestHandler, message []byte) error {
+	x.c.loop.assertInLoop("Executor.Serve")
 	c := x.c
 	if c.life.isGone() || c.life.isClosing() {
 		return ErrClosed
 	}
-	c.loop.assertInLoop("Executor.Serve")
 	if h == nil || c.holds.has(holdWorker) {
 		return fmt.Errorf("%w: Executor.Serve: RequestHandler is %T, input in progress: %v", ErrHandler, h, c.holds.has(holdWorker))
 	}
@@ -64,11 +67,11 @@ func (x Executor) Serve(h RequestHandler, message []byte) error {
 // ErrHandler outside of Data and LastData, if h or f is nil, if requests are in progress, or if first is not a result for input. Loop
 // only.
 func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, first framing.Result) error {
+	x.c.loop.assertInLoop("Executor.ServeInput")
 	c := x.c
 	if c.life.isGone() || c.life.isClosing() {
 		return ErrClosed
 	}
-	c.loop.assertInLoop("Executor.ServeInput")
 	switch held := c.in; {
 	case c.loop.current != c || !c.loop.gives:
 		return fmt.Errorf("%w: Executor.ServeInput: not in Data or LastData of the connection", ErrHandler)
@@ -91,6 +94,7 @@ func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, 
 // Pending returns the number of requests of the connection that were handed over and have not ended, including those that wait for a
 // worker. Input that ServeInput has handed over counts as one. Loop only.
 func (x Executor) Pending() int {
+	x.c.loop.assertInLoop("Executor.Pending")
 	if x.c.holds.has(holdWorker) {
 		return 1
 	}
@@ -104,6 +108,7 @@ func (x Executor) Pending() int {
 // 0. With 0, all requests that were handed over are answered first. Hold has no effect if no more than limit are pending, and its effect
 // ends as soon as that is so; a handler calls it again after each Serve. Loop only.
 func (x Executor) Hold(limit int) {
+	x.c.loop.assertInLoop("Executor.Hold")
 	if x.Pending() > max(limit, 0) {
 		x.c.limitRequests(max(limit, 0))
 	}
@@ -111,7 +116,13 @@ func (x Executor) Hold(limit int) {
 
 // Cursor returns the number that SetCursor has stored with the input that Data or LastData is given, and 0 for new input and for a new
 // handler. A handler uses it as the cursor of framing.Framing. Loop only.
-func (x Executor) Cursor() int { return x.c.loop.cursor }
+func (x Executor) Cursor() int {
+	x.c.loop.assertInLoop("Executor.Cursor")
+	return x.c.loop.cursor
+}
 
 // SetCursor stores n with the input that the current call of Data or LastData does not consume. Loop only.
-func (x Executor) SetCursor(n int) { x.c.loop.cursor = n }
+func (x Executor) SetCursor(n int) {
+	x.c.loop.assertInLoop("Executor.SetCursor")
+	x.c.loop.cursor = n
+}

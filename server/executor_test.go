@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/evmq/evmq/internal/testkit"
@@ -178,33 +179,39 @@ func TestPendingAndHold(t *testing.T) {
 
 // It does so in race builds.
 func TestAMethodOfTheLoopPanicsOnAnotherGoroutine(t *testing.T) {
-	panics := make(chan any, 3)
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
-		exec := c.Executor()
-		for _, use := range []func() error{
-			func() error { return exec.Serve(inBrackets, p) },
-			func() error {
-				return exec.ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p, Advance: len(p)})
-			},
-			func() error { c.ReadInto(nil); return nil },
-		} {
-			ended := make(chan struct{})
-			go func() {
-				defer close(ended)
-				defer func() { panics <- recover() }()
-				_ = use()
-			}()
-			<-ended
-		}
-		return len(p), nil
-	}}})
 	if !server.AssertsLoop {
 		t.Skip("only race builds check the goroutine")
 	}
+	panics := make(chan []any, 1)
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
+		exec := c.Executor()
+		var all []any
+		for _, use := range append(server.CallOnLoop(c),
+			func() { c.Executor() },
+			func() { c.ReadInto(nil) },
+			func() { _ = exec.Serve(inBrackets, p) },
+			func() {
+				_ = exec.ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p, Advance: len(p)})
+			},
+			func() { exec.Pending() },
+			func() { exec.Hold(0) },
+			func() { exec.Cursor() },
+			func() { exec.SetCursor(0) },
+		) {
+			ended := make(chan any)
+			go func() {
+				defer func() { ended <- recover() }()
+				use()
+			}()
+			all = append(all, <-ended)
+		}
+		panics <- all
+		return len(p), nil
+	}}})
 	send(t, s.dial(t), "a")
-	for range 3 {
-		if testkit.Await(t, panics, "the call") == nil {
-			t.Error("a call on another goroutine did not panic")
+	for i, v := range testkit.Await(t, panics, "the calls") {
+		if text, ok := v.(string); !ok || !strings.Contains(text, "on another goroutine than the loop's") {
+			t.Errorf("call %d on another goroutine: panic with %v", i, v)
 		}
 	}
 }

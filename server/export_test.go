@@ -33,5 +33,11 @@ func WaitingHandshakes(s *Server) int {
 // WaitingFiles returns how many files wait to be sent.
 func WaitingFiles(s *Server) int64 { return s.files.Load() }
 
+// CallOnLoop makes calls that only the goroutine of the connection's loop may make: the begin of the work on a connection, and that of a
+// function for the loop.
+func CallOnLoop(c *Conn) []func() {
+	return []func(){func() { c.loop.setCurrent(c.loopPart()) }, func() { c.loop.runTask(func() {}) }}
+}
+
 // AssertsLoop reports whether this is a race build, in which methods that are loop only check the goroutine.
 const AssertsLoop = assertsLoop

@@ -227,32 +227,6 @@ func (s *Server) runHandshake(c *Conn) {
 	returns = true
 }
 
-// handshakeEnded opens the connection after its handshake, or ends it. On the loop.
-func (c *loopConn) handshakeEnded() {
-	if c.life.isGone() || !c.handshake().isBegun() {
-		return
-	}
-	t := c.ext.tls
-	s := c.loop.srv
-	if err := t.pipe.Err(); err != nil {
-		c.writeAlert()
-		c.fail(fmt.Errorf("%w: %w", ErrHandshake, err))
-		return
-	}
-	s.totals.handshakes.Add(1)
-	c.setHandshake(handshakeDone)
-	t.more = true // input after the handshake
-	if t.upgraded {
-		c.deadlines.start(idleDeadline, c.loop.now())
-		c.mu.Lock()
-		end := c.takeUpgradeEnd()
-		c.mu.Unlock()
-		end(&c.Conn, nil)
-		return
-	}
-	c.opened()
-}
-
 // writeAlert writes the alert of a failed handshake, which tells the peer the reason. Its error is ignored, since the connection ends.
 func (c *loopConn) writeAlert() {
 	if p := c.ext.tls.pipe.TakeOutput(); len(p) > 0 {

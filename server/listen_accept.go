@@ -17,6 +17,7 @@ const (
 
 // accept accepts as many connections as AcceptBudget permits. The kernel reports the rest again.
 func (a *acceptor) accept(*event.Event, event.Flags) {
+	a.loop.assertInLoop("accept")
 	for range a.loop.srv.cfg.AcceptBudget {
 		if a.closed || !a.acceptOne() {
 			return
@@ -190,6 +191,7 @@ func (a *acceptor) pause(err error) {
 
 // resume ends a pause.
 func (a *acceptor) resume() {
+	a.loop.assertInLoop("the end of a listener's pause")
 	if a.closed {
 		return
 	}
@@ -213,12 +215,4 @@ func (a *acceptor) close() {
 	if err := unix.Close(a.fd); err != nil {
 		a.loop.srv.cfg.Logger.Warn("server: close listener", "addr", a.ln.addr.String(), "err", err)
 	}
-}
-
-// network returns the network of a peer.
-func (s *Server) network(p sock.Peer) string {
-	if p.AddrPort().IsValid() {
-		return "tcp"
-	}
-	return "unix"
 }

@@ -150,7 +150,11 @@ func (s *Server) refuseConn(nc net.Conn, setup connSetup) {
 		return
 	}
 	l := s.nextLoop()
-	if l.ev.Post(func() { l.refuse(fd, setup, nil) }) != nil { // the loop is closed, or has no room
+	refuse := func() {
+		l.assertInLoop("a refusal")
+		l.refuse(fd, setup, nil)
+	}
+	if l.ev.Post(refuse) != nil { // the loop is closed, or has no room
 		_ = s.calls.Close(fd)
 		s.totals.refused.Add(1)
 	}

@@ -70,78 +70,8 @@ const (
 	writeBudget = sock.MaxRaw
 )
 
-// newLoop makes a loop, or takes the one of UseLoops, and adds the server's callbacks to it.
-func (s *Server) newLoop(index int) (*loop, error) {
-	ev, err := s.newEventLoop(index)
-	if err != nil {
-		return nil, err
-	}
-	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*loopConn]struct{}{}, refusals: map[*refusal]struct{}{},
-		closedBusy: map[*loopConn]struct{}{}, gone: make(chan struct{}), late: lateWork{busy: true}}
-	l.callback = l.ready
-	l.queue, err = msgqueue.New(ev, l.serve, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: 1024})
-	if err == nil {
-		l.tasks, err = msgqueue.New(ev, func(fn func()) { fn() }, &msgqueue.Config{Bound: msgqueue.Unlimited})
-	}
-	watch := func(on func(func()) (*event.Watcher, error), fn func()) {
-		if err == nil {
-			var w *event.Watcher
-			if w, err = on(fn); err == nil {
-				l.watchers = append(l.watchers, w)
-			}
-		}
-	}
-	watch(ev.OnTurnEnd, l.endTurn)
-	watch(ev.OnClose, l.closedByOwner)
-	if err == nil {
-		l.roomEvent, err = ev.NewEvent(-1, event.Persist, func(*event.Event, event.Flags) { l.submitBacklog() })
-	}
-	if err == nil && len(s.cfg.UseLoops) == 0 {
-		l.owner, err = ev.Own()
-	}
-	if err != nil {
-		_ = l.discard() // err is returned
-		if len(s.cfg.UseLoops) == 0 {
-			_ = ev.Close()
-		}
-		return nil, fmt.Errorf("loop %d: %w", index, l.closedError(err))
-	}
-	return l, nil
-}
-
 // now returns the loop's time, which is read once in a turn.
 func (l *loop) now() time.Duration { return l.ev.Now() }
-
-// discard closes a loop that has not run, or removes the server from one of UseLoops.
-func (l *loop) discard() error {
-	if l.owner != nil {
-		return l.owner.Close()
-	}
-	if l.queue != nil {
-		l.queue.Close()
-	}
-	if l.tasks != nil {
-		l.tasks.Close()
-	}
-	for _, w := range l.watchers {
-		w.Stop()
-	}
-	return nil
-}
-
-// close closes the loop, or removes the server from one of UseLoops, waits for that, and sends the result to closed.
-func (l *loop) close(closed chan<- error) {
-	var err error
-	defer func() { // also when a function that was posted to the loop calls runtime.Goexit
-		<-l.gone
-		closed <- err
-	}()
-	if l.owner == nil {
-		l.doFully(l.detachServer, func() {})
-	} else {
-		err = l.owner.Close()
-	}
-}
 
 // closedError wraps event.ErrClosed of the loop in ErrLoopClosed or ErrServerClosed, and returns any other error as it is.
 func (l *loop) closedError(err error) error {

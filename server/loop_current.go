@@ -6,6 +6,7 @@ package server
 
 // setCurrent begins the work on c. clearCurrent ends it.
 func (l *loop) setCurrent(c *loopConn) {
+	l.assertInLoop("the work on a connection")
 	if l.current != nil {
 		l.abortCurrent()
 	}

@@ -10,11 +10,26 @@ import (
 // When the server is shut down, it closes its own loops, and removes itself from the loops of UseLoops, which continue without it. The
 // program may also close a loop of UseLoops while the server runs. In all these cases end is called.
 
+// close closes the loop, or removes the server from one of UseLoops, waits for that, and sends the result to closed.
+func (l *loop) close(closed chan<- error) {
+	var err error
+	defer func() { // also when a function that was posted to the loop calls runtime.Goexit
+		<-l.gone
+		closed <- err
+	}()
+	if l.owner == nil {
+		l.doFully(l.detachServer, func() {})
+	} else {
+		err = l.owner.Close()
+	}
+}
+
 // detachServer removes the server from a loop of UseLoops. On the loop.
 func (l *loop) detachServer() { l.end(ErrServerClosed) }
 
 // closedByOwner is the loop's OnClose function: the server, or the program with UseLoops, closes the loop.
 func (l *loop) closedByOwner() {
+	l.assertInLoop("the close of a loop")
 	if l.owner == nil {
 		l.end(fmt.Errorf("%w: %w", ErrLoopClosed, event.ErrClosed))
 	} else {

@@ -6,6 +6,7 @@ import (
 
 // ready is the callback of every connection's event.
 func (l *loop) ready(e *event.Event, what event.Flags) {
+	l.assertInLoop("a connection's event")
 	c := connOf(e)
 	if c.life.isGone() {
 		return
@@ -40,6 +41,7 @@ func (c *loopConn) onReady(what event.Flags) {
 
 // serve is the callback of the queue: c has output or commands. It begins and ends the loop's work on c.
 func (l *loop) serve(c *loopConn) {
+	l.assertInLoop("the queue of connections")
 	l.setCurrent(c)
 	c.serve()
 	l.clearCurrent()
@@ -150,6 +152,7 @@ func (c *loopConn) advance() {
 // endTurn is called at the end of each turn, and hands the requests of the turn to the workers. If a callback has ended the turn early by
 // runtime.Goexit, endTurn is called before the next turn.
 func (l *loop) endTurn() {
+	l.assertInLoop("the end of a turn")
 	if l.current != nil {
 		l.abortCurrent()
 	}

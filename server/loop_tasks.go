@@ -8,6 +8,12 @@ import (
 // if the loop is closed, it will not. Any goroutine.
 func (l *loop) do(fn func()) bool { return l.tasks.Push(fn) == nil }
 
+// runTask is the callback of tasks.
+func (l *loop) runTask(fn func()) {
+	l.assertInLoop("a task")
+	fn()
+}
+
 // doFully makes the loop call fn and then done. If a callback in fn calls runtime.Goexit, fn is called again and must continue where it
 // stopped. When the loop has ended, doLate calls them. Any goroutine.
 func (l *loop) doFully(fn, done func()) {

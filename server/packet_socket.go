@@ -147,6 +147,7 @@ func (k *packetSocket) view(local sock.Peer) *PacketConn {
 
 // ready is the callback of the socket's event.
 func (k *packetSocket) ready(_ *event.Event, what event.Flags) {
+	k.loop.assertInLoop("datagrams")
 	if what&event.Timeout != 0 {
 		k.resume()
 	}

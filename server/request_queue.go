@@ -1,6 +1,7 @@
 package server
 
 import (
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/workpool"
 	"github.com/evmq/evmq/server/framing"
 )
@@ -67,6 +68,12 @@ func (l *loop) submit(ins []*input) {
 
 // HasRoom implements workpool's interface: a worker calls it when the queue has room for the backlog.
 func (l *loop) HasRoom() { _ = l.roomEvent.Activate(0) } // fails if the loop is closed, which has no backlog
+
+// roomReady is the callback of roomEvent.
+func (l *loop) roomReady(*event.Event, event.Flags) {
+	l.assertInLoop("the backlog")
+	l.submitBacklog()
+}
 
 // submitBacklog gives the requests of the backlog to the workers, as far as there is room.
 func (l *loop) submitBacklog() {
