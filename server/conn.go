@@ -20,9 +20,11 @@ import (
 // and the others have no effect or return their last values.
 type Conn struct {
 	loop *loop
-	gen  uint64
+	gen  uint64 // differs between the connections of a server; see ConnID
 
-	mu    sync.Mutex          // see loopConn for what it guards. Not held during reads, writes or callbacks, but perhaps during short system calls (getsockname, SIOCOUTQ, epoll_ctl)
+	// mu guards the fields that the comment of loopConn names. It is not held during reads, writes or callbacks, but may be held during
+	// short system calls (getsockname, SIOCOUTQ, epoll_ctl).
+	mu    sync.Mutex
 	out   *outq.Queue         // the output that waits to be written; nil if there is none
 	ext   *ext                // state that few connections need; nil for most
 	value atomic.Pointer[any] // set by SetValue; nil for none
@@ -51,7 +53,7 @@ type Conn struct {
 //	value                              any goroutine        atomic
 //	peerHalf, draining, loopConn       the loop             its goroutine
 //	ext's tls, proxied, conc, rates    the loop             its goroutine; the pointer ext is set under mu, and a connection with a
-//	                                                        layer or requests in progress has its ext for good
+//	                                                        layer or requests in progress keeps its ext
 //	in                                 the loop             its goroutine; with holdWorker the worker that has the request
 //
 // Calls and the lock:

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// beginClosing is the loop's part of Close: from now on output is flushed and input discarded. A connection before Open is closed at once
-// if there is nothing to flush, else after Open.
+// beginClosing is the loop's part of Close: from now on output is flushed and input discarded. Before Open, a connection without output is
+// closed at once, and one with output after Open.
 func (c *loopConn) beginClosing() {
 	if c.life.isUnopened() {
 		c.deadlines.startOnce(closeDeadline, c.loop.now())

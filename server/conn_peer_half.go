@@ -15,7 +15,7 @@ const (
 	peerPhase peerHalf = 1<<2 - 1
 
 	peerDiscarded peerHalf = 1 << 2 // CloseRead: input is discarded, and its end is not reported
-	peerHungUp    peerHalf = 1 << 3 // a reset, or both halves are closed: the event waits for nothing more
+	peerHungUp    peerHalf = 1 << 3 // a reset, or both halves are closed: the event waits for no condition any more
 )
 
 // String returns the state's name.

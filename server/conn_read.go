@@ -58,7 +58,7 @@ func (c *loopConn) countLateRead(n int) {
 	if x.lateReads++; x.lateReads >= maxLateReads && c.draining.isDraining() {
 		c.peerHalf = c.peerHalf.reach(peerDiscarded)
 	}
-	if c.peerHalf.hasHungUp() || c.timeouts().Close == event.NoTimeout { // else CloseTimeout ends the connection
+	if c.peerHalf.hasHungUp() || c.timeouts().Close == event.NoTimeout { // otherwise CloseTimeout ends the connection
 		x.lastBytes += int64(n)
 		c.endAtLimit(x.lastBytes)
 	}

@@ -6,8 +6,8 @@ import (
 	"io"
 )
 
-// giveLastData gives the handler the input that is left after EOF. It reports whether EOF itself is to be handled now:
-// false while a last request is in progress, and when the connection is paused or closed.
+// giveLastData gives the handler the input that is left after EOF. It reports whether EOF itself can be handled now: false while a last
+// request is in progress, and when the connection is paused or closed.
 func (c *loopConn) giveLastData() bool {
 	for c.in != nil && c.mayGiveInput() {
 		c.mu.Lock()

@@ -63,8 +63,8 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 	return int64(n), nil
 }
 
-// WriteNotify is Write, and done, if not nil, is called once, on the connection's loop: with nil when all of p was given to the kernel,
-// else with the reason why not. When WriteNotify itself fails, done is not called. Any goroutine.
+// WriteNotify is Write, and done, if not nil, is called once, on the connection's loop: with nil when all of p was given to the kernel, or
+// with the reason why it was not. When WriteNotify itself fails, done is not called. Any goroutine.
 func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 	c.mu.Lock()
 	q, before, err := c.admit()

@@ -46,8 +46,8 @@ const DefaultDialTimeout = 30 * time.Second
 // The handler's Open is called when the connection is established, TLS handshake included. If that fails, the handler's Close is called
 // with the reason, and Open is not called. Output that is written meanwhile is sent after Open. Conn.ID is the zero ConnID until Open.
 //
-// The end of ctx before Open ends the connection. The reason wraps the cause of ctx and ErrDialTimeout if ctx had a deadline that has
-// passed, else ErrAborted. After Open, ctx has no effect.
+// The end of ctx before Open ends the connection. The reason wraps the cause of ctx, and ErrDialTimeout if the deadline of ctx has passed,
+// ErrAborted otherwise. After Open, ctx has no effect.
 //
 // Names are looked up on a goroutine. The addresses of a name are tried in turn, IPv6 and IPv4 alternately as in RFC 8305: the next one
 // when an attempt fails, or when it has been under way for 250 ms. The first connection that is established is used. At most 8 attempts of

@@ -49,7 +49,7 @@ func (s inputState) String() string { return inputStates[s] }
 // inputNext are the states that may follow each state, as bits.
 var inputNext = [...]uint8{
 	inputWithLoop:   1 << inputQueued,
-	inputQueued:     1<<inputInProgress | 1<<inputWithLoop | 1<<inputAnswered, // the latter two without a worker: it is refused, or the connections are aborted
+	inputQueued:     1<<inputInProgress | 1<<inputWithLoop | 1<<inputAnswered, // the last two if no worker gets it: it is refused, or the loop's connections are aborted
 	inputInProgress: 1<<inputWithLoop | 1<<inputAnswered,
 	inputAnswered:   1 << inputWithLoop,
 }

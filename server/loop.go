@@ -32,13 +32,13 @@ type loop struct {
 	tasks *msgqueue.Queue[func()]
 
 	buf          []byte    // the buffer of reads, which Data is given
-	plain        []byte    // the buffer of decrypted input and of output that is to be encrypted; made when it is needed
+	plain        []byte    // the buffer of decrypted input, and of output before its encryption; made when it is needed
 	cipher       []byte    // the buffer of the records of one flush; made when it is needed
 	cursor       int       // of the framing in the argument of Data; see Executor
 	current      *loopConn // the connection that the loop works on; see setCurrent
 	gives        bool      // Data or LastData of current is being called
 	iov          [maxVectors][]byte
-	dones        []outq.Done                     // completions of writes that are to be called; see report
+	dones        []outq.Done                     // completions of writes that report will call
 	reported     int                             // the number of functions in dones that were called
 	outcome      error                           // the argument of dones
 	turnRequests []*input                        // requests of this turn, for endTurn

@@ -25,7 +25,7 @@ func (c *loopConn) onReady(what event.Flags) {
 	if what&event.Timeout != 0 && !c.onTimeout() {
 		return
 	}
-	if c.life == lifeDialing { // the attempts to connect have events of their own
+	if c.life == lifeDialing { // each attempt to connect has another event
 		return
 	}
 	if what&event.Write != 0 {

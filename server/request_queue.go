@@ -21,7 +21,7 @@ func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, fir
 	if in == nil {
 		in = c.newInput()
 		in.buf = append(in.buf[:0], p...)
-		if at, ok := offsetIn(p, message); ok { // else the message is not in p
+		if at, ok := offsetIn(p, message); ok { // otherwise the framing has copied the message
 			end := at + len(message)
 			message = in.buf[at:end:end]
 		}

@@ -52,9 +52,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // except that aborted connections alone are no error. A Shutdown that is under way ends in the same way. After the end of the server,
 // Close returns nil.
 //
-// Errors: one in which errors.As finds a *ShutdownError if handlers or loops still run; event.ErrOnLoop on one of the loops, and nothing is
-// done; errors of the system in closing the server's descriptors, unless a Shutdown that was under way returns them. May block; not in a
-// callback.
+// Errors: one in which errors.As finds a *ShutdownError if handlers or loops still run; event.ErrOnLoop on one of the loops, where Close
+// does nothing; errors of the system in closing the server's descriptors, unless a Shutdown that was under way returns them. May block; not
+// in a callback.
 func (s *Server) Close() error {
 	if err := s.offLoops(); err != nil {
 		return fmt.Errorf("close server: %w", err)
@@ -127,7 +127,7 @@ func (s *Server) shutDownOnce(ctx context.Context, outcomeOf func(error) error) 
 	s.phase.Store(uint32(phaseRequests))
 	s.mu.Unlock()
 
-	// On a goroutine of its own: a callback that never returns blocks that goroutine, and not the caller.
+	// On another goroutine: a callback that never returns blocks that goroutine, and not the caller.
 	ended := make(chan error, 1)
 	go func() {
 		err := errGoexit
