@@ -81,7 +81,7 @@ func TestATimerEndsWithItsConnection(t *testing.T) {
 				if late.Stop() {
 					t.Error("a timer was started after the end")
 				}
-				if err := c.Loop().Post(func() {}); err == nil { // the loop goes on
+				if err := c.Loop().Post(func() {}); err == nil { // the loop still runs
 					later := make(chan struct{})
 					_, err := c.Loop().AfterFunc(20*time.Millisecond, func() { close(later) })
 					testkit.Must(t, err)

@@ -21,22 +21,22 @@ func TestTheNearestDeadlineIsIndependentOfTheOthers(t *testing.T) {
 		want   deadline
 		left   time.Duration
 	}{
-		"nothing runs":                       {limits, begins{}, 0, noDeadline, none},
-		"first request":                      {limits, begins{firstRequestDeadline: 0}, 0, firstRequestDeadline, 10 * time.Second},
-		"read":                               {limits, begins{readDeadline: 0}, 0, readDeadline, 20 * time.Second},
-		"idle":                               {limits, begins{idleDeadline: 0}, 0, idleDeadline, 30 * time.Second},
-		"write":                              {limits, begins{writeDeadline: 0}, 0, writeDeadline, 40 * time.Second},
-		"close":                              {limits, begins{closeDeadline: 0}, 0, closeDeadline, 50 * time.Second},
-		"all at once":                        {limits, begins{firstRequestDeadline: 0, readDeadline: 0, idleDeadline: 0, writeDeadline: 0, closeDeadline: 0}, 0, firstRequestDeadline, 10 * time.Second},
-		"the oldest of all":                  {limits, begins{firstRequestDeadline: 0, readDeadline: 0, idleDeadline: 0, writeDeadline: 35 * time.Second, closeDeadline: 0}, 0, writeDeadline, 5 * time.Second},
-		"one that is over":                   {limits, begins{idleDeadline: time.Minute, writeDeadline: 0}, 0, idleDeadline, -30 * time.Second},
-		"held beside one that runs":          {limits, begins{idleDeadline: time.Minute, writeDeadline: 20 * time.Second}, setOf(idleDeadline), writeDeadline, 20 * time.Second},
-		"held alone is looked at again":      {limits, begins{idleDeadline: time.Minute}, setOf(idleDeadline), noDeadline, 30 * time.Second},
-		"held is looked at before one ends":  {limits, begins{readDeadline: time.Minute, writeDeadline: 0}, setOf(readDeadline), noDeadline, 20 * time.Second},
-		"held but not started":               {limits, begins{writeDeadline: 0}, setOf(idleDeadline, readDeadline), writeDeadline, 40 * time.Second},
-		"no limit":                           {&Timeouts{Idle: none, Read: none, FirstRequest: none, Write: none, Close: none}, begins{idleDeadline: 0, writeDeadline: 0}, 0, noDeadline, none},
-		"no limit beside one that has one":   {&Timeouts{Idle: none, Read: none, FirstRequest: none, Write: time.Second, Close: none}, begins{idleDeadline: time.Minute, writeDeadline: 0}, 0, writeDeadline, time.Second},
-		"no limit, held, beside one that is": {&Timeouts{Idle: none, Read: none, FirstRequest: none, Write: none, Close: time.Second}, begins{idleDeadline: 0, closeDeadline: 0}, setOf(idleDeadline), closeDeadline, time.Second},
+		"nothing runs":                         {limits, begins{}, 0, noDeadline, none},
+		"first request":                        {limits, begins{firstRequestDeadline: 0}, 0, firstRequestDeadline, 10 * time.Second},
+		"read":                                 {limits, begins{readDeadline: 0}, 0, readDeadline, 20 * time.Second},
+		"idle":                                 {limits, begins{idleDeadline: 0}, 0, idleDeadline, 30 * time.Second},
+		"write":                                {limits, begins{writeDeadline: 0}, 0, writeDeadline, 40 * time.Second},
+		"close":                                {limits, begins{closeDeadline: 0}, 0, closeDeadline, 50 * time.Second},
+		"all at once":                          {limits, begins{firstRequestDeadline: 0, readDeadline: 0, idleDeadline: 0, writeDeadline: 0, closeDeadline: 0}, 0, firstRequestDeadline, 10 * time.Second},
+		"the oldest of all":                    {limits, begins{firstRequestDeadline: 0, readDeadline: 0, idleDeadline: 0, writeDeadline: 35 * time.Second, closeDeadline: 0}, 0, writeDeadline, 5 * time.Second},
+		"one that is over":                     {limits, begins{idleDeadline: time.Minute, writeDeadline: 0}, 0, idleDeadline, -30 * time.Second},
+		"suspended beside one that runs":       {limits, begins{idleDeadline: time.Minute, writeDeadline: 20 * time.Second}, setOf(idleDeadline), writeDeadline, 20 * time.Second},
+		"suspended alone is checked again":     {limits, begins{idleDeadline: time.Minute}, setOf(idleDeadline), noDeadline, 30 * time.Second},
+		"suspended is checked before one ends": {limits, begins{readDeadline: time.Minute, writeDeadline: 0}, setOf(readDeadline), noDeadline, 20 * time.Second},
+		"suspended but not started":            {limits, begins{writeDeadline: 0}, setOf(idleDeadline, readDeadline), writeDeadline, 40 * time.Second},
+		"no limit":                             {&Timeouts{Idle: none, Read: none, FirstRequest: none, Write: none, Close: none}, begins{idleDeadline: 0, writeDeadline: 0}, 0, noDeadline, none},
+		"no limit beside one that has one":     {&Timeouts{Idle: none, Read: none, FirstRequest: none, Write: time.Second, Close: none}, begins{idleDeadline: time.Minute, writeDeadline: 0}, 0, writeDeadline, time.Second},
+		"no limit, suspended, beside one that has one": {&Timeouts{Idle: none, Read: none, FirstRequest: none, Write: none, Close: time.Second}, begins{idleDeadline: 0, closeDeadline: 0}, setOf(idleDeadline), closeDeadline, time.Second},
 	} {
 		var ds deadlines
 		for d, ago := range test.began {

@@ -112,7 +112,7 @@ func TestTheEndOfDialsContextDoesNotEndAnOpenConnection(t *testing.T) {
 	})
 }
 
-// A name that does not resolve ends the dial with the resolver's error, which says so, and a name server that does not answer with the
+// A name that does not resolve ends the dial with the error of the resolver, and a name server that does not answer with the
 // timeout.
 func TestADialFailsWithTheResolversError(t *testing.T) {
 	refused := errors.New("no name server")

@@ -12,7 +12,7 @@ import (
 func TestInputThatHasArrivedCountsBeforeADeadline(t *testing.T) {
 	for name, test := range map[string]struct {
 		srv           *server.Server
-		before, rest  string // what the client sends before the loop is held up, and meanwhile
+		before, rest  string // what the client sends before the loop is blocked, and meanwhile
 		reason        error  // of a client that sends nothing meanwhile
 		beforeItOpens bool
 	}{

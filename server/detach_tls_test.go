@@ -84,7 +84,7 @@ func TestADetachedTLSConnectionContinuesItsSession(t *testing.T) {
 					t.Errorf("a read after its deadline: %v", err)
 				}
 				testkit.Must(t, h.nc.SetReadDeadline(time.Now().Add(testkit.Patience)))
-				closeWrite(t, nc) // the client's half first, and ours goes on
+				closeWrite(t, nc) // the client's half is closed first; ours stays open
 				expectEOF(t, h.nc)
 				send(t, h.nc, "last")
 				testkit.Must(t, h.nc.CloseWrite())

@@ -185,7 +185,7 @@ func ExampleServer_ListenPacket() {
 	// Output: DATAGRAM
 }
 
-// A server can use a loop that the program runs. The loop goes on when the server has ended.
+// A server can use a loop that the program runs. The loop still runs when the server has ended.
 func ExampleServer_useLoops() {
 	loop, err := event.NewLoop(nil)
 	if err != nil {

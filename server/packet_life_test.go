@@ -200,7 +200,7 @@ func TestShutdownClosesPacketSockets(t *testing.T) {
 		t.Errorf("WriteTo: %v", err)
 	}
 	if pc.Context().Err() == nil {
-		t.Error("its Context goes on")
+		t.Error("its Context has not ended")
 	}
 	again, err := net.ListenUDP("udp4", pc.LocalAddr().(*net.UDPAddr))
 	if err != nil {

@@ -31,7 +31,7 @@ func TestTheServerContinuesWithoutFreeDescriptors(t *testing.T) {
 	}
 }
 
-// runsOutOfDescriptors uses up all descriptors: the server goes on with its open connections, sends refusals, does not spin, and recovers.
+// runsOutOfDescriptors uses up all descriptors: the server still serves its open connections, sends refusals, does not spin, and recovers.
 func runsOutOfDescriptors(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{BusyText: "busy\n", MaxConns: server.Unlimited, Handler: echoLines()})
 	first := s.dial(t)

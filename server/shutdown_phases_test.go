@@ -176,7 +176,7 @@ func TestADialUnderWayContinuesDuringShutdown(t *testing.T) {
 	_, err = s.Dial(context.Background(), "tcp", silent.Addr().String(), &server.DialConfig{Handler: h})
 	testkit.CheckErr(t, "Dial", err, server.ErrServerClosed)
 	if _, err := io.ReadFull(peer, make([]byte, 5)); err != nil {
-		t.Errorf("the client's handshake has not gone on: %v", err)
+		t.Errorf("the client's handshake has not continued: %v", err)
 	}
 	close(release)
 	hangUp(nc)

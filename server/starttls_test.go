@@ -79,7 +79,7 @@ func plainRigs(t *testing.T, test func(t *testing.T, r rig)) {
 	})
 }
 
-// upgradeClient sends STARTTLS on nc, reads the answer in clear, and does the handshake.
+// upgradeClient sends STARTTLS on nc, reads the unencrypted answer, and does the handshake.
 func upgradeClient(t testing.TB, nc net.Conn) *tls.Conn {
 	t.Helper()
 	send(t, nc, "STARTTLS\n")

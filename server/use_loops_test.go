@@ -180,7 +180,7 @@ func TestShutdownOnALoopOfTheProgramIsRefused(t *testing.T) {
 	s.shutdown(t)
 }
 
-// A loop that the program closes ends its connections, listeners and sockets with ErrLoopClosed; the server goes on with the others.
+// A loop that the program closes ends its connections, listeners and sockets with ErrLoopClosed; the server continues with the others.
 func TestALoopThatTheProgramClosesEndsItsConnections(t *testing.T) {
 	loops := programLoops(t, 2, event.DriverDefault)
 	var onFirst []*server.Conn
