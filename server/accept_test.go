@@ -278,7 +278,7 @@ func TestAClosedListenerLeavesItsAddress(t *testing.T) {
 }
 
 // The error of its Accept after the close is no failure.
-func TestAListenerWithoutADescriptorThatIsClosedEndsWell(t *testing.T) {
+func TestAListenerWithoutADescriptorEndsWithoutAnErrorWhenClosed(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: echoLines()})
 	for range 50 {
 		inner, err := net.Listen("tcp", "127.0.0.1:0")

@@ -29,7 +29,7 @@ func TestInputThatIsRefusedIsNotCopied(t *testing.T) {
 			for _, nc := range a.clients {
 				_, _ = nc.Write(row.say) // the server may have closed the connection
 			}
-			a.awaitRest(t)
+			a.awaitIdle(t)
 			runtime.ReadMemStats(&after)
 			refused := a.Stats().Ended[server.EndedOverload]
 			if refused < clients/2 {

@@ -54,7 +54,7 @@ func TestTheMemoryOfAStartTLSCounts(t *testing.T) {
 				_, _ = io.ReadFull(nc, make([]byte, len("ready\n")))
 				_, _ = nc.Write(row.say) // the server may have closed the connection
 			}
-			a.awaitRest(t)
+			a.awaitIdle(t)
 			a.check(t)
 			for _, nc := range a.clients {
 				reset(t, nc)
@@ -79,7 +79,7 @@ func TestTheMemoryOfAConnectionCountsWhileDetachWaits(t *testing.T) {
 		for _, nc := range a.clients {
 			_, _ = nc.Write(make([]byte, 10<<10)) // it may be closed
 		}
-		a.awaitRest(t)
+		a.awaitIdle(t)
 		ended := make(chan net.Conn, clients)
 		detached := 0
 		for _, c := range conns {
@@ -90,7 +90,7 @@ func TestTheMemoryOfAConnectionCountsWhileDetachWaits(t *testing.T) {
 				detached++
 			}
 		}
-		a.awaitRest(t)
+		a.awaitIdle(t)
 		a.check(t)
 		for _, c := range conns {
 			c.Abort()

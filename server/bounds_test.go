@@ -77,7 +77,7 @@ func TestInputBeforeARequestCounts(t *testing.T) {
 				_, _ = nc.Write(row.say) // the server may have closed the connection
 			}
 			testkit.Until(t, "the input", func() bool { return a.Stats().Accepted == clients })
-			a.awaitRest(t)
+			a.awaitIdle(t)
 			a.check(t)
 			for _, nc := range a.clients {
 				reset(t, nc)

@@ -14,7 +14,7 @@ import (
 )
 
 // The client reads all output, in order, before the end.
-func TestCloseAfterFlushDeliversToASlowReader(t *testing.T) {
+func TestCloseDeliversToASlowReader(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		data := noise(10 << 20)
 		p := newProbe(calls{})

@@ -90,7 +90,7 @@ func waysToConnect(t *testing.T) map[string]func(s *running, h server.Handler) e
 			}
 			return err
 		},
-		"adopt": func(s *running, h server.Handler) error {
+		"AddConn": func(s *running, h server.Handler) error {
 			nc, err := net.Dial(outside.Addr().Network(), outside.Addr().String())
 			if err != nil {
 				return err

@@ -89,7 +89,7 @@ func sendAll(nc net.Conn, n int) {
 }
 
 // Many connections, on all loops, share one bucket, and each makes progress.
-func TestAGroupIsLimitedTogether(t *testing.T) {
+func TestARateGroupIsLimitedTogether(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		const clients = 12

@@ -73,7 +73,7 @@ func TestWaterMarksAreReportedAlternately(t *testing.T) {
 
 // A handler that consumes 10 to 20 bytes at a time, as with libevent's read marks, is given all input, in pieces of any size, and is not
 // called again until there is more.
-func TestReadMarksAreTheHandlersOwn(t *testing.T) {
+func TestAHandlerMayConsumeAnyPartOfItsInput(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const low, high = 10, 20
 		all := noise(65_000)

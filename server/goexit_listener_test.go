@@ -24,7 +24,7 @@ func (c exitingConn) Close() error {
 }
 
 // It was accepted before. Otherwise its descriptor and its place among MaxConns would be lost, and a shutdown would wait for it.
-func TestAnAdoptedConnectionWhoseCloseEndsItsGoroutineIsServed(t *testing.T) {
+func TestAnAddedConnectionWhoseCloseEndsItsGoroutineIsServed(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)

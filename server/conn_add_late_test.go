@@ -30,14 +30,14 @@ func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 		before := picks
 		mu.Unlock()
 		ours, _ := pair(t)
-		adopted, err := s.AddConn(ours, &server.ConnConfig{Near: near})
+		added, err := s.AddConn(ours, &server.ConnConfig{Near: near})
 		testkit.Must(t, err)
 		dialled, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), &server.DialConfig{Near: near})
 		testkit.Must(t, err)
 		for range 3 { // the accepted end of the dialled connection, too
 			testkit.Await(t, p.opened, "Open")
 		}
-		if adopted.Loop() != near.Loop() || dialled.Loop() != near.Loop() {
+		if added.Loop() != near.Loop() || dialled.Loop() != near.Loop() {
 			t.Error("a connection is not on the loop of Near")
 		}
 		mu.Lock()
@@ -101,23 +101,23 @@ func (c gatedConn) Close() error {
 }
 
 // It belongs to the server before the caller's descriptor is closed.
-func TestAnAdoptedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
+func TestAnAddedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
 	before := currentResources().descriptors
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	ours, theirs := pair(t)
 	gated := gatedConn{ours.(*net.TCPConn), make(chan struct{}), make(chan struct{})}
-	adopted := make(chan error, 1)
+	added := make(chan error, 1)
 	go func() {
 		_, err := s.AddConn(gated, nil)
-		adopted <- err
+		added <- err
 	}()
-	testkit.Await(t, gated.called, "Close of the adopted connection")
+	testkit.Await(t, gated.called, "Close of the added connection")
 	testkit.Await(t, p.opened, "Open")
 	testkit.Must(t, s.Close())
 	testkit.CheckErr(t, "Close", testkit.Await(t, p.closed, "Close"), server.ErrServerClosed)
 	close(gated.gate)
-	testkit.Must(t, testkit.Await(t, adopted, "the end of AddConn"))
+	testkit.Must(t, testkit.Await(t, added, "the end of AddConn"))
 	expectEOF(t, theirs)
 	hangUp(theirs)
 	testkit.Until(t, "the release of every descriptor", func() bool { return currentResources().descriptors <= before })

@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// The tests of this file check rules that the server once broke, each with the program that has shown it.
+// The tests of this file check rules that the server once broke, each with the program that showed the fault.
 
 // After its function has returned, every write to it is refused with ErrReplyEnded.
 func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {

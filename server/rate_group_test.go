@@ -12,7 +12,7 @@ import (
 )
 
 // Of connections that all need more than the limit, each makes progress.
-func TestAGroupIsSharedOut(t *testing.T) {
+func TestARateGroupIsShared(t *testing.T) {
 	const clients = 8
 	for _, r := range []rig{{"tcp", false, 3}, {"tcp", true, 3}} {
 		for _, way := range []string{"read", "write"} {
@@ -57,7 +57,7 @@ func TestAGroupIsSharedOut(t *testing.T) {
 	}
 }
 
-func TestALargeBurstIsNoOverflow(t *testing.T) {
+func TestALargeBurstDoesNotOverflow(t *testing.T) {
 	for _, l := range []server.RateLimit{{BytesPerSecond: 1, Burst: math.MaxInt}, {BytesPerSecond: 1e15, Burst: math.MaxInt}, {BytesPerSecond: 1e15}, {BytesPerSecond: 1e-300}} {
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}, ReadLimit: l, WriteLimit: l})
 		nc := s.dial(t)

@@ -7,8 +7,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// awaitRest waits until the loops have handled all events of the kernel: a few successive turns, in each of which they poll, have called no callback.
-func (s *running) awaitRest(t testing.TB) {
+// awaitIdle waits until the loops have handled all events of the kernel: a few successive turns, in each of which they poll, have called no callback.
+func (s *running) awaitIdle(t testing.TB) {
 	t.Helper()
 	const turns = 4
 	for _, l := range server.EventLoops(s.Server) {

@@ -26,7 +26,7 @@ func listenWith(t *testing.T, s *running, o server.ListenerConfig) *server.Liste
 }
 
 // Listeners of one server may speak TLS or not, with or without a PROXY header, and have handlers of their own.
-func TestEachListenerBeginsAsItsOptionsSay(t *testing.T) {
+func TestEachListenerBeginsAsItsConfigSays(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		r := rig{"tcp", secure, 2}
 		s := start(t, r, &server.Server{Handler: calls{data: echo}})
@@ -61,8 +61,8 @@ func TestAListenerMayDoWithoutThePROXYHeader(t *testing.T) {
 	expect(t, nc, "hello")
 }
 
-// It has the same options as one of Listen.
-func TestAListenerThatIsAddedHasOptions(t *testing.T) {
+// It can have the same configuration as one of Listen.
+func TestAListenerThatIsAddedHasAConfig(t *testing.T) {
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{data: echo}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -74,7 +74,7 @@ func TestAListenerThatIsAddedHasOptions(t *testing.T) {
 }
 
 // Options that contradict each other are ErrInvalid, and the error names them.
-func TestListenOptionsAreChecked(t *testing.T) {
+func TestAListenerConfigIsChecked(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}})
 	for field, o := range map[string]server.ListenerConfig{
 		"Plain":           {TLS: serverTLS(), Plain: true},

@@ -44,7 +44,7 @@ func detach(t *testing.T, c *server.Conn) detached {
 }
 
 // A connection of package net is added to the server, detached, and added again.
-func TestAdoptAndDetachMoveAConnectionBothWays(t *testing.T) {
+func TestAddConnAndDetachAreInverse(t *testing.T) {
 	for _, loops := range []int{1, 3} {
 		t.Run(fmt.Sprint(loops), func(t *testing.T) {
 			reasons, closed := closings()
@@ -57,7 +57,7 @@ func TestAdoptAndDetachMoveAConnectionBothWays(t *testing.T) {
 				c, err := s.AddConn(ours, nil)
 				testkit.Must(t, err)
 				if _, err := ours.Write([]byte("x")); err == nil {
-					t.Error("an adopted connection can still be written to")
+					t.Error("an added connection can still be written to")
 				}
 				expect(t, theirs, "before\n")
 				send(t, theirs, "line\nrest")
@@ -110,7 +110,7 @@ func nonBlocking(t *testing.T, c *server.Conn) {
 }
 
 // The descriptor that was added may block; the loop still serves other connections.
-func TestAdoptedDescriptorsDoNotBlock(t *testing.T) {
+func TestAddedDescriptorsDoNotBlock(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	ours, theirs := pair(t)
 	f, err := ours.(*net.TCPConn).File()
@@ -119,13 +119,13 @@ func TestAdoptedDescriptorsDoNotBlock(t *testing.T) {
 	testkit.Must(t, f.Close())
 	c, err := s.AddConn(ours, nil)
 	testkit.Must(t, err)
-	testkit.Must(t, pipelined(theirs, "adopted", 10))
+	testkit.Must(t, pipelined(theirs, "added", 10))
 	nonBlocking(t, c)
 	testkit.Must(t, pipelined(s.dial(t), "another", 10))
 }
 
 // The connection still belongs to the caller.
-func TestAConnectionWithoutADescriptorIsNotAdopted(t *testing.T) {
+func TestAConnectionWithoutADescriptorIsNotAdded(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines(), MaxConns: 1})
 		one, two := net.Pipe()
@@ -210,7 +210,7 @@ func TestADetachThatFailsIsReported(t *testing.T) {
 }
 
 // A net.Conn whose descriptor is a file is refused, and still belongs to the caller.
-func TestAnAdoptedFileIsNoSocket(t *testing.T) {
+func TestAFileIsNotAddedAsAConnection(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	f, err := os.CreateTemp(t.TempDir(), "f")
 	testkit.Must(t, err)
@@ -219,7 +219,7 @@ func TestAnAdoptedFileIsNoSocket(t *testing.T) {
 	defer one.Close()
 	defer two.Close()
 	if _, err := s.AddConn(disguised{one, f}, nil); err == nil {
-		t.Error("a file was adopted as a connection")
+		t.Error("a file was added as a connection")
 	}
 	if st := s.Stats(); st.OpenConns != 0 {
 		t.Errorf("%d connections are counted", st.OpenConns)
@@ -234,7 +234,7 @@ type disguised struct {
 func (d disguised) SyscallConn() (syscall.RawConn, error) { return d.f.SyscallConn() }
 
 // Its peer is gone when the server reads the peer's address.
-func TestAnAdoptedConnectionThatWasResetOpensAndEnds(t *testing.T) {
+func TestAnAddedConnectionThatWasResetOpensAndEnds(t *testing.T) {
 	h := newCaller()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h})
 	ours, theirs := pair(t)

@@ -11,7 +11,7 @@ import (
 )
 
 // The listeners of the server may use TLS or PROXY headers.
-func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
+func TestAnAddedConnectionIsPlainUnlessItsConfigSaysOtherwise(t *testing.T) {
 	const header = "PROXY TCP4 10.0.0.1 10.0.0.2 1111 80\r\n"
 	for _, row := range []struct {
 		name       string
@@ -72,7 +72,7 @@ func TestAnAdoptedConnectionIsPlainUnlessItsOptionsSayOtherwise(t *testing.T) {
 }
 
 // After the error the connection still belongs to the caller.
-func TestContradictoryOptionsOfAddConnAreRefused(t *testing.T) {
+func TestAContradictoryConnConfigIsRefused(t *testing.T) {
 	p := newProbe(calls{})
 	other := start(t, rigs()[0], &server.Server{Handler: p})
 	near, _ := p.connect(t, other)
@@ -109,7 +109,7 @@ func TestContradictoryOptionsOfAddConnAreRefused(t *testing.T) {
 }
 
 // The handler's Close is called, as for a dialled connection.
-func TestAnAdoptedClientWhoseHandshakeFailsIsClosed(t *testing.T) {
+func TestAnAddedClientWhoseHandshakeFailsIsClosed(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: calls{}, OnReject: func(_ *server.Conn, reason error) { t.Errorf("OnReject: %v", reason) }})
 	ours, theirs := pair(t)
 	h := newCaller()
@@ -120,7 +120,7 @@ func TestAnAdoptedClientWhoseHandshakeFailsIsClosed(t *testing.T) {
 }
 
 // The error names the field to set.
-func TestATLSConnectionIsNotAdopted(t *testing.T) {
+func TestATLSConnectionIsNotAdded(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: calls{}})
 	ours, _ := pair(t)
 	defer ours.Close()
