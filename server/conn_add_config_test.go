@@ -18,8 +18,8 @@ func TestAnAddedConnectionIsPlainUnlessItsConfigSaysOtherwise(t *testing.T) {
 		tls, proxy bool // of the server
 		options    server.ConnConfig
 		header     bool // the peer sends one
-		client     bool // the peer speaks TLS as the client
-		server     bool // the peer speaks TLS as the server
+		client     bool // the peer uses TLS as the client
+		server     bool // the peer uses TLS as the server
 	}{
 		{name: "plain server"},
 		{name: "plain server, accepted", options: server.ConnConfig{Accepted: true}},

@@ -40,7 +40,7 @@ func TestEchoOnWorkers(t *testing.T) {
 			fmt.Fprintf(&all, "line %d\n", i)
 		}
 		go func() {
-			_, _ = io.WriteString(nc, all.String()) // what fails here shows in what comes back
+			_, _ = io.WriteString(nc, all.String()) // a failure shows in the answer
 			_ = nc.(halfCloser).CloseWrite()
 		}()
 		got, err := io.ReadAll(bufio.NewReader(nc))
@@ -63,7 +63,7 @@ func TestMuchDataIsEchoed(t *testing.T) {
 		rng := rand.NewChaCha8([32]byte{1})
 		_, _ = rng.Read(data)
 		go func() {
-			_, _ = nc.Write(data) // what fails here shows in what comes back
+			_, _ = nc.Write(data) // a failure shows in the answer
 			_ = nc.(halfCloser).CloseWrite()
 		}()
 		got, err := io.ReadAll(nc)

@@ -35,7 +35,7 @@ func letters(seed byte, n int) []byte {
 // exchange sends data, closes its half, and returns the answer.
 func exchange(nc net.Conn, data []byte) ([]byte, error) {
 	go func() {
-		_, _ = nc.Write(data) // what fails here shows in what comes back
+		_, _ = nc.Write(data) // a failure shows in the answer
 		_ = nc.(halfCloser).CloseWrite()
 	}()
 	return io.ReadAll(nc)

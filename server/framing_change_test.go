@@ -51,7 +51,7 @@ func TestFramingChangesWithinAPacket(t *testing.T) {
 			go func() {
 				for p := dialogue; p != ""; p = p[min(step, len(p)):] {
 					if _, err := io.WriteString(nc, p[:min(step, len(p))]); err != nil {
-						return // what was not sent shows in what comes back
+						return // missing bytes show in the answer
 					}
 				}
 			}()

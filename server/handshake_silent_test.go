@@ -27,7 +27,7 @@ func TestSilentClientsTakeNoHandshake(t *testing.T) {
 			nc := s.dial(t)
 			testkit.Must(t, pipelined(nc, "hello", 10))
 			closeWrite(t, nc)
-			expectEOF(t, nc) // with a close_notify, else the read fails
+			expectEOF(t, nc) // with a close_notify; without it the read fails
 			hangUp(nc)
 		}
 		hangUp(silent...)

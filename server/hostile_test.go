@@ -46,7 +46,7 @@ func TestHostileClientsDisturbNoOtherClient(t *testing.T) {
 						time.Sleep(time.Millisecond)
 						continue
 					}
-					if r.tls && rand.IntN(8) > 0 { // else noise
+					if r.tls && rand.IntN(8) > 0 { // otherwise random bytes
 						nc = tls.Client(nc, clientTLS())
 					}
 					disturb(nc, i)

@@ -125,7 +125,7 @@ func TestASleepingServerIsWokenAtOnce(t *testing.T) {
 			testkit.Must(t, pipelined(nc, "awake", 1))
 			quickest := time.Hour
 			for range 5 {
-				time.Sleep(10 * time.Millisecond) // for the loop to fall asleep; if it does not, the test checks less
+				time.Sleep(10 * time.Millisecond) // time for the loop to wait in the kernel; if it does not, the test checks less
 				since := time.Now()
 				_, err := c.WriteString("pushed\n")
 				testkit.Must(t, err)

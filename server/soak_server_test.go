@@ -56,7 +56,7 @@ func (s *soak) open(c *server.Conn) {
 func (s *soak) close(c *server.Conn, reason error) {
 	if _, ok := s.isOpen.LoadAndDelete(c); ok {
 		s.closed.Add(1)
-	} else if !s.stopping.Load() && !isGone(reason) { // else its dial may have failed, or it was reset at once
+	} else if !s.stopping.Load() && !isGone(reason) { // otherwise its dial may have failed, or it was reset at once
 		s.fail("Close without Open: %v", reason)
 	}
 	l, ok := c.Value().(*link)

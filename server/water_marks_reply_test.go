@@ -43,7 +43,7 @@ func TestOutputThatWaitsForAReplyCountsForTheWaterMarks(t *testing.T) {
 			t.Fatal(err)
 		}
 		pushed := fill(t, c, 32<<10)
-		c.PauseRead(t) // makes the loop look at the connection
+		c.PauseRead(t) // makes the loop serve the connection
 		c.ResumeRead(t)
 		onLoop(t, c, func() {})
 		testkit.Until(t, "the high-water mark", func() bool { return highs.Load() > 0 })
