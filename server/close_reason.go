@@ -73,7 +73,7 @@ func (r CloseReason) String() string {
 	return closeReasons[r].name
 }
 
-// Endings counts connections that have ended, by CloseReason, which is the index.
+// Endings has the number of connections that have ended for each CloseReason, which is the index.
 type Endings [numCloseReasons]uint64
 
 // ReasonOf returns the kind of an error that Handler.Close or OnReject is called with. Any goroutine.

@@ -103,7 +103,7 @@ type ext struct {
 	dial                  *dialing
 	stopContext           func() bool // ends the effect of Dial's context; nil if it has none
 	outgoing              bool        // made by Dial, or given to AddConn with ConnConfig.Client; set before the connection is given to its loop
-	detached              bool        // Detach has handed the descriptor out
+	detached              bool        // Detach has given the descriptor to its function
 	unopened              bool        // Open was not called yet: connecting, TLS or a PROXY header comes first
 	conc                  *concurrency
 	proxied               *proxied

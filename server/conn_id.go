@@ -13,8 +13,8 @@ type ConnID struct {
 // String returns the ConnID as text, for logs. Any goroutine.
 func (id ConnID) String() string { return fmt.Sprintf("%d.%d", id.gen, id.fd) }
 
-// ID returns the connection's ConnID, with which Server.Conn finds it. It is the zero ConnID before Open is called, also during a TLS handshake. Any
-// goroutine.
+// ID returns the connection's ConnID, by which Server.Conn finds it. It is the zero ConnID before Open is called, for example during a TLS
+// handshake. Any goroutine.
 func (c *Conn) ID() ConnID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -24,8 +24,7 @@ func (c *Conn) ID() ConnID {
 	return ConnID{c.gen, int32(c.descriptor())}
 }
 
-// Conn returns the open connection with the given ID, or nil. A later connection with the same descriptor has another ID. Any
-// goroutine.
+// Conn returns the open connection with the given ID, or nil. A later connection with the same descriptor has another ID. Any goroutine.
 func (s *Server) Conn(id ConnID) *Conn {
 	if c := s.conns.get(int(id.fd)); c != nil && c.gen == id.gen {
 		return &c.Conn
@@ -33,5 +32,5 @@ func (s *Server) Conn(id ConnID) *Conn {
 	return nil
 }
 
-// isUnopened reports whether Open is still to be called. Under mu.
+// isUnopened reports whether Open was not called yet. Under mu.
 func (c *Conn) isUnopened() bool { return c.ext != nil && c.ext.unopened }

@@ -12,9 +12,9 @@ const (
 	lifeOpen                        // Open was called
 	lifeHalfClosed                  // CloseWrite: the write side is closed, input is still read
 	lifeFlushing                    // Close: output is written, input is discarded
-	lifeLingering                   // Close: the write side is closed, EOF is waited for
-	lifeClosed                      // taken off the loop; Handler.Close is still to be called
-	lifeRejected                    // taken off the loop before Open was called; OnReject, or Handler.Close if it is outgoing, is still to be called
+	lifeLingering                   // Close: the write side is closed; the loop reads until EOF
+	lifeClosed                      // removed from the loop; Handler.Close was not called yet
+	lifeRejected                    // removed from the loop before Open; OnReject, or Handler.Close if it is outgoing, was not called yet
 	lifeReleased                    // the last callback was called
 )
 
@@ -57,7 +57,7 @@ func (l lifecycle) isClosing() bool { return l == lifeFlushing || l == lifeLinge
 // isShut reports whether the write side is closed and the descriptor still open.
 func (l lifecycle) isShut() bool { return l == lifeHalfClosed || l == lifeLingering }
 
-// isGone reports whether the connection was taken off the loop: its descriptor is closed or handed out.
+// isGone reports whether the connection was removed from the loop: its descriptor is closed or detached.
 func (l lifecycle) isGone() bool { return l >= lifeClosed }
 
 // closing returns the state that follows when Close is carried out.

@@ -10,8 +10,8 @@ import (
 // middleware and the application, pause independently of each other: reading resumes when each owner that has paused has called ResumeRead.
 // A second PauseRead of an owner does nothing. An owner is any value that == can compare, including nil; with another value the call
 // panics. A package should use a value of an unexported type, as for the keys of a context. A call of Data that runs is not interrupted.
-// The end of the peer's half is not noticed meanwhile; a reset is, and ends the connection. A connection that is being closed does not
-// pause. Any goroutine.
+// During a pause the end of the peer's half is not noticed; a reset is noticed, and ends the connection. A connection that is being closed
+// does not pause. Any goroutine.
 func (c *Conn) PauseRead(owner any) {
 	checkOwner(owner)
 	c.mu.Lock()

@@ -24,8 +24,7 @@ func (c *loopConn) noteUnacked() {
 	}
 }
 
-// hasProgressed reports whether the peer's system has acknowledged some output since the last call. On the
-// loop.
+// hasProgressed reports whether the peer's system has acknowledged some output since the last call. On the loop.
 func (c *loopConn) hasProgressed() bool {
 	if !c.life.isShut() {
 		return false

@@ -13,9 +13,9 @@ import (
 // input that was not consumed. The net.Conn's addresses are those of the socket, not of a PROXY header. The net.Conn and the input count
 // towards no limit of the server any more.
 //
-// If the connection uses TLS, from the beginning or by StartTLS, the net.Conn is a
-// *tls.Conn, which continues the session: input of the peer that was not decrypted yet is read from it, and deadlines, CloseWrite and Close
-// are those of package tls. Conn.TLS still returns the state. Before Open, Detach waits until the connection is established.
+// If the connection uses TLS, from the beginning or by StartTLS, the net.Conn is a *tls.Conn, which continues the session: input of the
+// peer that was not decrypted yet is read from it, and deadlines, CloseWrite and Close are those of package tls. Conn.TLS still returns the
+// state. Before Open, Detach waits until the connection is established.
 //
 // From the call on nothing is read and no output is accepted. If the connection ends first, for example by Close or Abort, fn is called
 // with an error that matches ErrClosed; if it cannot be removed, with the reason. After a successful Detach the handler's Close is called

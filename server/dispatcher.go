@@ -9,9 +9,9 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// A Dispatcher is a Handler that cuts the stream into messages and has a function answer each on a worker, where it may
-// block. The requests of one connection are handled one at a time and answered in order, unless Concurrent says otherwise. It is built
-// on [Executor].
+// A Dispatcher is a Handler that cuts the stream into messages and calls a function that answers each of them on a worker, where it may
+// block. The requests of one connection are handled one at a time and answered in order, unless Concurrent says otherwise. It is built on
+// [Executor].
 type Dispatcher struct {
 	// Framing cuts the stream. Required.
 	Framing framing.Framing
@@ -34,7 +34,7 @@ type Dispatcher struct {
 	warned uint32 // 1 after the warning of warnIfHidden; atomic
 }
 
-// Dispatch makes a Handler that cuts the stream with split and has fn answer each message on a worker. A message may be
+// Dispatch makes a Handler that cuts the stream with split and calls fn on a worker to answer each message. A message may be
 // framing.DefaultMax (64 KB) long; for another limit, and for framings that need no rescan, make a Dispatcher. Any goroutine.
 func Dispatch(split bufio.SplitFunc, fn func(w Reply, message []byte)) *Dispatcher {
 	return &Dispatcher{Framing: framing.Split{Func: split}, Serve: fn}
@@ -69,8 +69,8 @@ func (d *Dispatcher) Open(c *Conn) {
 	}
 }
 
-// warnIfHidden logs a warning, once, if the connection's handler calls d but FindHandler does not find d, because a method Unwrap is
-// missing: then the framing's limit, Malformed, LastData, OnEOF and the functions of the water marks have no effect.
+// warnIfHidden logs a warning, once, if the connection's handler calls d and has no method Unwrap by which FindHandler finds d. Then the
+// framing's limit, Malformed, LastData, OnEOF and the functions of the water marks have no effect.
 func (d *Dispatcher) warnIfHidden(c *Conn) {
 	if _, ok := FindHandler[RequestHandler](c.Handler()); ok || atomic.SwapUint32(&d.warned, 1) != 0 {
 		return

@@ -50,7 +50,7 @@ var (
 	ErrReadTimeout error = timeoutError("server: request was not complete in time")
 	// ErrWriteTimeout is the reason of a connection that WriteTimeout has closed: the peer took no output.
 	ErrWriteTimeout error = timeoutError("server: peer does not read")
-	// ErrCloseTimeout is the reason of a connection that CloseTimeout has closed: during the close the peer took no output.
+	// ErrCloseTimeout is the reason of a connection that CloseTimeout has closed: during a close or a Shutdown the peer took no output.
 	ErrCloseTimeout error = timeoutError("server: connection was not closed in time")
 	// ErrDialTimeout is the reason of a connection that Dial did not establish within DialConfig.Timeout or the deadline of its context.
 	ErrDialTimeout error = timeoutError("server: dial timed out")

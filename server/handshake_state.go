@@ -36,7 +36,7 @@ func (h handshakeState) to(next handshakeState) handshakeState {
 	return next
 }
 
-// isUnderWay reports whether a PROXY header or a TLS handshake is still to be completed, so that no input is given to the handler.
+// isUnderWay reports whether a PROXY header or a TLS handshake is not complete yet, so that no input is given to the handler.
 func (h handshakeState) isUnderWay() bool { return h != handshakeNone && h != handshakeDone }
 
 // isBegun reports whether the TLS handshake runs on a goroutine or waits in the queue of handshakes: it has a complete ClientHello, or

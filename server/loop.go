@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/msgqueue"
 )
 
-// A loop is the server's part of an event loop: its connections and the state that they share. Its goroutine alone uses it, but for the
+// A loop is the server's part of an event loop: its connections and the state that they share. Only its goroutine uses it, except for the
 // fields that are marked Any goroutine.
 //
 // In a turn, descriptors that are ready are read and the bytes given to handlers (ready); connections that other goroutines have queued

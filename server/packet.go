@@ -19,8 +19,8 @@ import (
 type PacketHandler func(pc *PacketConn, p []byte, from netip.AddrPort)
 
 // A PacketConn is a UDP socket of a server. It has no buffers: a datagram that arrives is given to the handler, and one that is sent is
-// given to the kernel. A datagram that cannot be is discarded and counted. Datagrams that the kernel discards, because its buffer is full,
-// are counted by the kernel alone.
+// given to the kernel. If that is not possible at once, the datagram is discarded and counted. Datagrams that the kernel discards, because
+// its buffer is full, are counted by the kernel alone.
 //
 // A socket that is bound to a wildcard address, such as ":53", receives the datagrams for all addresses of this machine. On Linux its
 // handler is given another PacketConn for each of these addresses. WriteTo of that PacketConn sends from the address that the datagram was

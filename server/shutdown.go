@@ -238,7 +238,7 @@ func waited(wait func()) <-chan struct{} {
 }
 
 // awaitOrAbort waits until no connection is left and no datagram is in progress. When ctx ends first, it aborts the connections and returns
-// the error for that.
+// a ShutdownError.
 func (s *Server) awaitOrAbort(ctx context.Context) *ShutdownError {
 	if ctx.Err() == nil && s.awaitDone(ctx, 0, s.open.empty()) && s.awaitDone(ctx, 0, s.jobs.empty()) {
 		return nil
