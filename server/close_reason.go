@@ -109,6 +109,6 @@ func (c *loopConn) countEnd(reason error) {
 	if kind.isNormal() || kind == EndedHandler || !s.cfg.Logger.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
-	s.cfg.Logger.Debug("server: connection closed", "conn", ConnID{c.gen, int32(c.ev.FD())}.String(), "peer", fmt.Sprint(c.RemoteAddr()),
+	s.cfg.Logger.Debug("server: connection closed", "conn", ConnID{c.gen(), int32(c.ev.FD())}.String(), "peer", fmt.Sprint(c.RemoteAddr()),
 		"reason", kind.String(), "err", reason)
 }

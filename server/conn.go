@@ -20,7 +20,8 @@ import (
 // and the others have no effect or return their last values.
 type Conn struct {
 	loop *loop
-	gen  uint64 // differs between the connections of a server; see ConnID
+	// ident is the generation of the connection, which differs from that of the server's other connections, and deadMark. It is changed under mu; see isDead.
+	ident atomic.Uint64
 
 	// mu guards the fields that the comment of loopConn names. It is not held during reads, writes or callbacks, but may be held during
 	// short system calls (getsockname, SIOCOUTQ, epoll_ctl).
@@ -46,7 +47,8 @@ type Conn struct {
 // The goroutines that use each part, and its protection:
 //
 //	part                               used by              protected by
-//	loop, gen                          any goroutine        never change
+//	loop                               any goroutine        never changes
+//	ident                              any goroutine        atomic; changed under mu
 //	out, ext's handler, pauses,        any goroutine        mu
 //	  reason, room, deferred, detach
 //	commands, state, sched, counters   any goroutine        mu
@@ -61,11 +63,11 @@ type Conn struct {
 //	call                               mu                   loop
 //	Write, Close, PauseRead, ...       held, briefly        adds a command or output; the loop applies it later
 //	loop.ready, loop.serve             -                    begin the loop's work on one connection (loop.current)
-//	prepareInput                       held                 sets schedRunning: until finishFlush, nothing is queued, since the loop checks itself
-//	flushLocked, writeOut, writeTLS    held, released       writes
-//	                                   in system calls
-//	finishFlush                        held                 clears schedRunning; marks the connection as queued if more waits, and
-//	                                                        flushed then queues it
+//	prepareInput                       held                 calls startRunning: until stopRunning, nothing is queued, since the loop checks itself
+//	flushAndUnlock, writeOut,          held, released       writes
+//	  writeTLS                         in system calls
+//	finishFlush                        held                 calls stopRunning; marks the connection as queued if more waits, and flushed
+//	                                                        then queues it
 //	applyTransitions, callbacks        not held             water marks, ends, reading
 //	Reply, input.end                   held, briefly        a worker appends output and sets cmdDone
 //

@@ -41,7 +41,7 @@ func (c *loopConn) markBroken(err error) {
 	}
 	c.mu.Lock()
 	if c.state < connBroken {
-		c.state = connBroken
+		c.setState(connBroken)
 	}
 	c.setReason(err)
 	if x := c.ext; x.room != nil {

@@ -47,7 +47,7 @@ func (c *Conn) closeWith(reason error) {
 
 // closeAndUnlock requests the close of a connection that is open, and unlocks mu.
 func (c *Conn) closeAndUnlock(reason error) {
-	c.state = connClosing
+	c.setState(connClosing)
 	c.setReason(reason)
 	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
@@ -73,7 +73,7 @@ func (c *Conn) abort(reason error) {
 		c.mu.Unlock()
 		return
 	}
-	c.state = connClosed
+	c.setState(connClosed)
 	c.setReason(reason)
 	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
@@ -90,7 +90,7 @@ func (c *Conn) CloseWrite() error {
 		c.mu.Unlock()
 		return fmt.Errorf("close write: %w", err)
 	}
-	c.state = connHalf
+	c.setState(connHalf)
 	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)

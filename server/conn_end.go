@@ -81,7 +81,7 @@ func (c *loopConn) tearDown(reason error) {
 	l.count.Add(-1)
 
 	c.mu.Lock()
-	c.state = connClosed // before the descriptor is closed: LocalAddr must not use its number afterwards
+	c.setState(connClosed) // before the descriptor is closed: LocalAddr must not use its number afterwards
 	c.setReason(reason)
 	reason = c.reasonLocked()
 	detached := c.ext != nil && c.ext.detached
@@ -149,7 +149,7 @@ func (c *loopConn) finishTearDown() {
 		upgraded(&c.Conn, fmt.Errorf("start TLS: %w", orClosed(reason)))
 	}
 	c.mu.Lock()
-	c.sched &^= schedRunning
+	c.stopRunning()
 	queue := c.commands != 0 && c.mark(0) // a worker has finished meanwhile
 	c.mu.Unlock()
 	c.enqueue(queue)

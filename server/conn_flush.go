@@ -21,30 +21,46 @@ type flushResult struct {
 // transitions that follow. It ends the loop's work on the connection: a goroutine that writes or adds a command from then on queues it.
 func (c *loopConn) flush() {
 	c.mu.Lock()
-	r := c.flushLocked()
-	c.mu.Unlock()
-	c.flushed(r)
+	c.flushAndUnlock()
 }
 
-// flushLocked is the part of flush under mu, which is released while the kernel works.
-func (c *loopConn) flushLocked() flushResult {
-	c.sched |= schedRunning
-	r := flushResult{}
+// flushAndUnlock is flush under mu, which it unlocks. mu is also unlocked while the kernel works.
+func (c *loopConn) flushAndUnlock() {
+	c.startRunning()
+	var err error
+	failed := false
 	switch {
 	case c.state == connBroken:
-		r.failed = c.failOutput()
+		failed = c.failOutput()
 	case c.writing != writeIdle || c.life == lifeDialing:
 	case c.layers.has(layerTLS):
-		r.err = c.writeTLS()
+		err = c.writeTLS()
 	case c.out != nil && c.life != lifeHandshake:
-		r.err = c.writeOut()
+		err = c.writeOut()
 	}
+	if err == nil && c.needsNothing() { // the usual case; there are no transitions
+		c.deadlines.stop(writeDeadline)
+		c.deadlines.stop(closeDeadline)
+		c.stopRunning()
+		c.mu.Unlock()
+		if len(c.loop.dones) > 0 {
+			c.loop.report(c, nil)
+		}
+		return
+	}
+	r := flushResult{failed: failed, err: err}
 	c.finishFlush(&r)
-	return r
+	c.mu.Unlock()
+	c.flushed(&r)
+}
+
+// needsNothing reports whether all output is written and nothing else is to be done until the connection's next event or command. Under mu.
+func (c *loopConn) needsNothing() bool {
+	return c.out == nil && c.ext == nil && c.commands == 0 && c.sched == schedRunning && c.state == connOpen && c.isQuiescent() && c.isReading()
 }
 
 // flushed is the part of flush without the lock.
-func (c *loopConn) flushed(r flushResult) {
+func (c *loopConn) flushed(r *flushResult) {
 	l := c.loop
 	if len(l.dones) > 0 {
 		var outcome error
@@ -86,7 +102,8 @@ func (c *loopConn) finishFlush(r *flushResult) {
 	}
 	more := c.out != nil && c.writing == writeIdle && !c.isSettingUp() && !c.isFetching()
 	r.refused = c.sched&schedRefused != 0
-	c.sched &^= schedRunning | schedRefused
+	c.stopRunning()
+	c.sched &^= schedRefused
 	if r.again = (more || c.commands != 0) && c.sched == 0; r.again {
 		c.sched = schedQueued
 	}
@@ -94,8 +111,15 @@ func (c *loopConn) finishFlush(r *flushResult) {
 
 // writeOut writes as much output as the kernel accepts. Under mu, which is released while the kernel works.
 func (c *loopConn) writeOut() error {
+	var n int
+	var full bool
+	var err error
 	for budget := writeBudget; c.out != nil && budget > 0; {
-		n, full, err := c.writeSome(budget)
+		if p := c.out.Single(); c.ext == nil && 0 < len(p) && len(p) <= budget {
+			n, full, err = c.writeSingle(p)
+		} else {
+			n, full, err = c.writeSome(budget)
+		}
 		if n > 0 {
 			budget -= n
 			c.deadlines.sent(c.loop.now())
@@ -112,6 +136,21 @@ func (c *loopConn) writeOut() error {
 		}
 	}
 	return nil
+}
+
+// writeSingle is writeSome for output without completions and files that is contiguous, of a connection without rate limits.
+func (c *loopConn) writeSingle(p []byte) (n int, full bool, err error) {
+	c.mu.Unlock()
+	n, err = c.loop.srv.calls.Write(c.ev.FD(), p)
+	c.mu.Lock()
+	if err != nil {
+		if wouldBlock(err) {
+			return 0, true, nil
+		}
+		return 0, false, err
+	}
+	c.wroteOut(n)
+	return n, n < len(p), nil
 }
 
 // writeSome makes at most one system call, for at most limit bytes. full reports that the output has to wait: the kernel has accepted

@@ -21,12 +21,15 @@ func (c *Conn) ID() ConnID {
 	if c.isUnopened() {
 		return ConnID{}
 	}
-	return ConnID{c.gen, int32(c.descriptor())}
+	return ConnID{c.gen(), int32(c.descriptor())}
 }
+
+// gen returns the connection's generation. Any goroutine.
+func (c *Conn) gen() uint64 { return c.ident.Load() &^ deadMark }
 
 // Conn returns the open connection with the given ID, or nil. A later connection with the same descriptor has another ID. Any goroutine.
 func (s *Server) Conn(id ConnID) *Conn {
-	if c := s.conns.get(int(id.fd)); c != nil && c.gen == id.gen {
+	if c := s.conns.get(int(id.fd)); c != nil && c.gen() == id.gen {
 		return &c.Conn
 	}
 	return nil

@@ -182,6 +182,7 @@ func TestTheLoopEndsItsWorkOnAConnectionOnce(t *testing.T) {
 		{"a write was refused", schedRunning | schedRefused, 0, 0, false, true},
 	} {
 		c := &loopConn{life: lifeOpen}
+		c.loop = new(loop)
 		c.sched, c.commands = test.sched, test.commands
 		var r flushResult
 		c.finishFlush(&r)

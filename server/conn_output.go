@@ -19,36 +19,57 @@ func (c *Conn) outputMemory() int {
 	n := 0
 	if c.out != nil {
 		n = c.out.Footprint()
-		if c.ext != nil && c.ext.tls != nil {
-			n += int(min(c.out.Len(), 2*tlsio.MaxRecord))
-		}
 	}
-	if c.ext != nil && c.ext.deferred != nil {
-		n += c.ext.deferred.Footprint()
-	}
-	if c.ext != nil && c.ext.afterTLS != nil {
-		n += c.ext.afterTLS.Footprint()
+	if c.ext != nil {
+		n += c.ext.outputMemory(c.out)
 	}
 	return n
 }
 
-// countOutput adds the growth of the output's memory since before to the server's count. Under mu.
-func (c *Conn) countOutput(before int) { c.loop.srv.addBuffered(c.outputMemory() - before) }
-
-// freeOutput releases the queue if it is empty. Under mu.
-func (c *loopConn) freeOutput() {
-	if c.out != nil && c.out.Empty() {
-		before := c.outputMemory()
-		c.out.Free()
-		c.out = nil
-		c.countOutput(before)
+// outputMemory is the part of Conn.outputMemory that few connections have. out is the connection's queue.
+func (x *ext) outputMemory(out *outq.Queue) int {
+	n := 0
+	if out != nil && x.tls != nil {
+		n += int(min(out.Len(), 2*tlsio.MaxRecord))
 	}
+	if x.deferred != nil {
+		n += x.deferred.Footprint()
+	}
+	if x.afterTLS != nil {
+		n += x.afterTLS.Footprint()
+	}
+	return n
+}
+
+// output returns the queue that the loop writes. Under mu.
+func (c *Conn) output() *outq.Queue {
+	if c.out == nil {
+		if spare := &c.loop.running.spare; c.sched&schedRunning != 0 && *spare != nil {
+			c.out, *spare = *spare, nil
+		} else {
+			c.out = outq.Get()
+		}
+	}
+	return c.out
+}
+
+// freeOutput releases the queue if it is empty. Under mu, during the loop's work on the connection, at whose end the output is counted.
+func (c *loopConn) freeOutput() {
+	if c.out == nil || !c.out.Empty() {
+		return
+	}
+	if spare := &c.loop.running.spare; *spare == nil {
+		*spare = c.out
+	} else {
+		c.out.Free()
+	}
+	c.out = nil
 }
 
 // failOutput fails all output that waits, deferred output too, and reports whether there was any. Its completions are added to those that
 // the loop is to call. No other function removes output that was not given to the kernel. Under mu, on the loop.
 func (c *loopConn) failOutput() (failed bool) {
-	before := c.outputMemory()
+	counted := c.countedOutput()
 	x := c.ext
 	if x != nil {
 		c.stopFetching()
@@ -66,7 +87,7 @@ func (c *loopConn) failOutput() (failed bool) {
 		deferred, later := c.failQueue(&x.deferred), c.failQueue(&x.afterTLS)
 		failed = failed || deferred || later
 	}
-	c.countOutput(before)
+	c.countOutput(counted)
 	return failed
 }
 
@@ -104,17 +125,19 @@ func (c *Conn) outputBytes() int {
 // isDeferring reports whether output waits for the end of a reply that is sent in pieces. Under mu.
 func (c *Conn) isDeferring() bool { return c.ext != nil && c.ext.deferred != nil }
 
-// wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu.
+// wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu, during the loop's work on
+// the connection, at whose end the output is counted exactly.
 func (c *loopConn) wroteOut(n int) {
 	l := c.loop
-	before := c.outputMemory()
 	if c.out.File() != nil {
 		l.dones = c.out.AdvanceFile(int64(n), l.dones)
 	} else {
 		l.dones = c.out.Advance(n, l.dones)
 	}
 	c.countWritten(n)
-	c.countOutput(before)
+	if n > maxUncounted {
+		c.countOutput(l.running.counted)
+	}
 	if c.ext != nil {
 		c.wakeWriters()
 	}

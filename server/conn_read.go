@@ -38,7 +38,9 @@ func (c *loopConn) read() {
 		c.endRead()
 	default:
 		c.received(c.loop.buf[:n])
-		c.countLateRead(n)
+		if c.draining.isDraining() || c.life.isClosing() || c.peerHalf.hasHungUp() {
+			c.countLateRead(n)
+		}
 	}
 }
 
@@ -94,7 +96,7 @@ func (c *loopConn) received(p []byte) {
 // in progress, and a pause that was requested begins. It returns the handler and whether it may be given input. Until flush, the
 // connection need not be queued for output and commands: the loop checks for them itself. Under mu.
 func (c *loopConn) prepareInput() (h Handler, ok bool) {
-	c.sched |= schedRunning
+	c.startRunning()
 	if !c.holds.has(holdWorker) && c.takeNewHandler() { // with holdWorker, the worker checks whether the handler is new
 		c.loop.cursor = 0
 		if c.in != nil {

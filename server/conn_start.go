@@ -37,7 +37,8 @@ func (c *loopConn) prepare(setup connSetup) {
 // newConn makes a connection with the descriptor fd, which is -1 if Dial has not connected it yet. The caller has counted it with
 // enterConn.
 func (s *Server) newConn(l *loop, fd int, peer sock.Peer, h Handler, setup connSetup) (*loopConn, error) {
-	c := &loopConn{Conn: Conn{loop: l, gen: s.ids.Add(1), peer: peer}}
+	c := &loopConn{Conn: Conn{loop: l, peer: peer}}
+	c.ident.Store(s.ids.Add(1))
 	flags := event.Read | event.Persist
 	if fd < 0 {
 		flags = event.Persist

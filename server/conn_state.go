@@ -26,6 +26,20 @@ func (s connState) String() string {
 // isDead reports whether no output can be written any more, not even that of requests in progress.
 func (s connState) isDead() bool { return s == connBroken || s == connClosed }
 
+// deadMark is set in Conn.ident while the state isDead.
+const deadMark = 1 << 63
+
+// setState changes the state, and with it deadMark. Under mu.
+func (c *Conn) setState(next connState) {
+	if next.isDead() != c.isDead() {
+		c.ident.Store(c.ident.Load() ^ deadMark)
+	}
+	c.state = next
+}
+
+// isDead is state.isDead for callers without mu: workers check it for each request and each write to a Reply. Any goroutine.
+func (c *Conn) isDead() bool { return c.ident.Load()&deadMark != 0 }
+
 // refusal returns the error of a write to a connection that accepts no more output. Under mu.
 func (c *Conn) refusal() error {
 	if reason := c.reasonLocked(); reason != nil && c.state.isDead() {

@@ -71,3 +71,18 @@ func TestConnectionsEndInTheirPhase(t *testing.T) {
 		}
 	}
 }
+
+// TestTheMarkOfADeadConnectionFollowsItsState: which workers read without the lock. It does not change the generation.
+func TestTheMarkOfADeadConnectionFollowsItsState(t *testing.T) {
+	for from := connOpen; from <= connClosed; from++ {
+		for to := from; to <= connClosed; to++ {
+			c := &Conn{}
+			c.ident.Store(7)
+			c.setState(from)
+			c.setState(to)
+			if c.state != to || c.isDead() != to.isDead() || c.gen() != 7 {
+				t.Errorf("from %v to %v: state %v, dead %v, generation %d", from, to, c.state, c.isDead(), c.gen())
+			}
+		}
+	}
+}

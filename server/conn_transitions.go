@@ -6,7 +6,7 @@ import (
 
 // applyTransitions is called after the output of a connection was written as far as possible. It applies the water marks, continues a close
 // or another request that waits for the output, and resumes reading.
-func (c *loopConn) applyTransitions(r flushResult) {
+func (c *loopConn) applyTransitions(r *flushResult) {
 	if !r.again && r.drained && !r.refused && r.state == connOpen && c.isQuiescent() && c.isReading() {
 		return
 	}
@@ -31,7 +31,7 @@ func (c *loopConn) applyTransitions(r flushResult) {
 
 // whenDrained continues StartTLS, Detach, a close or a shutdown, which wait until no output is left and no request is in progress. It
 // reports whether the connection is still open.
-func (c *loopConn) whenDrained(r flushResult) (alive bool) {
+func (c *loopConn) whenDrained(r *flushResult) (alive bool) {
 	switch {
 	case c.isSettingUp(): // the write side cannot be closed, and the connection not be detached; both wait
 		if c.draining.isDraining() && (!c.handshake().isBegun() || c.isTLSClient()) { // otherwise the handshake ends, or its deadline passes

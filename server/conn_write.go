@@ -18,13 +18,13 @@ import (
 // LowWater of a MarkHandler is called when there is room again. Any goroutine.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
-	q, before, err := c.admit()
+	q, counted, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
 		return 0, fmt.Errorf("write %d bytes: %w", len(p), err)
 	}
 	q.Append(p)
-	c.countOutput(before)
+	c.countOutput(counted)
 	c.unlockAndQueue()
 	return len(p), nil
 }
@@ -32,13 +32,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 // WriteString is Write of a string. Any goroutine.
 func (c *Conn) WriteString(s string) (int, error) {
 	c.mu.Lock()
-	q, before, err := c.admit()
+	q, counted, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
 		return 0, fmt.Errorf("write %d bytes: %w", len(s), err)
 	}
 	q.Append(bytesOf(s))
-	c.countOutput(before)
+	c.countOutput(counted)
 	c.unlockAndQueue()
 	return len(s), nil
 }
@@ -50,7 +50,7 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 		n += len(p)
 	}
 	c.mu.Lock()
-	q, before, err := c.admit()
+	q, counted, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
 		return 0, fmt.Errorf("write %d bytes: %w", n, err)
@@ -58,7 +58,7 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 	for _, p := range bufs {
 		q.Append(p)
 	}
-	c.countOutput(before)
+	c.countOutput(counted)
 	c.unlockAndQueue()
 	return int64(n), nil
 }
@@ -67,7 +67,7 @@ func (c *Conn) Writev(bufs [][]byte) (int64, error) {
 // with the reason why it was not. When WriteNotify itself fails, done is not called. Any goroutine.
 func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 	c.mu.Lock()
-	q, before, err := c.admit()
+	q, counted, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
 		return fmt.Errorf("write %d bytes: %w", len(p), err)
@@ -76,7 +76,7 @@ func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 	if done != nil {
 		q.Notify(done)
 	}
-	c.countOutput(before)
+	c.countOutput(counted)
 	c.unlockAndQueue()
 	return nil
 }
@@ -86,7 +86,7 @@ func (c *Conn) WriteNotify(p []byte, done func(error)) error {
 // good. When WriteOwned itself fails, nothing was accepted and release is not called. Any goroutine.
 func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 	c.mu.Lock()
-	q, before, err := c.admit()
+	q, counted, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
 		return fmt.Errorf("write %d bytes: %w", len(p), err)
@@ -95,7 +95,7 @@ func (c *Conn) WriteOwned(p []byte, release func(error)) error {
 		release = func(error) {}
 	}
 	q.AppendOwned(p, release)
-	c.countOutput(before)
+	c.countOutput(counted)
 	c.unlockAndQueue()
 	return nil
 }
@@ -117,13 +117,13 @@ func (c *Conn) SendFile(f *os.File, offset, n int64, done func(error)) error {
 		return err
 	}
 	c.mu.Lock()
-	q, before, err := c.admitFile()
+	q, counted, err := c.admitFile()
 	if err != nil {
 		c.mu.Unlock()
 		return fmt.Errorf("send %d bytes of %s: %w", n, f.Name(), err)
 	}
 	c.appendFile(q, &outq.File{F: f, Offset: offset, Remain: n, Done: done})
-	c.countOutput(before)
+	c.countOutput(counted)
 	c.unlockAndQueue()
 	return nil
 }
@@ -153,7 +153,7 @@ func (c *Conn) appendFile(q *outq.Queue, f *outq.File) {
 }
 
 // admitFile is admit for a file. Under mu.
-func (c *Conn) admitFile() (q *outq.Queue, before int, err error) {
+func (c *Conn) admitFile() (q *outq.Queue, counted int, err error) {
 	s := c.loop.srv
 	if files := s.files.Load(); files >= s.cfg.maxFiles && c.files() > 0 && c.state == connOpen {
 		s.totals.full.Add(1)
@@ -180,7 +180,7 @@ func (c *Conn) files() int {
 
 // admit accepts or refuses a write. For an accepted one it returns the queue that the write is appended to, and the argument for the call
 // of countOutput that follows. Under mu.
-func (c *Conn) admit() (q *outq.Queue, before int, err error) {
+func (c *Conn) admit() (q *outq.Queue, counted int, err error) {
 	s := c.loop.srv
 	switch {
 	case c.state != connOpen:
@@ -194,28 +194,20 @@ func (c *Conn) admit() (q *outq.Queue, before int, err error) {
 		c.awaitServerRoom()
 		return nil, 0, fmt.Errorf("%w: it holds %d bytes", ErrServerFull, s.buffered.Load())
 	}
-	before = c.outputMemory()
+	counted = c.countedOutput()
 	if c.ext != nil && c.ext.upgrade != nil { // the write will be encrypted
 		if c.ext.afterTLS == nil {
 			c.ext.afterTLS = outq.Get()
 		}
-		return c.ext.afterTLS, before, nil
+		return c.ext.afterTLS, counted, nil
 	}
 	if c.ext != nil && c.ext.exclusive { // a reply is being sent in pieces; the write follows it
 		if c.ext.deferred == nil {
 			c.ext.deferred = outq.Get()
 		}
-		return c.ext.deferred, before, nil
+		return c.ext.deferred, counted, nil
 	}
-	return c.output(), before, nil
-}
-
-// output returns the queue that the loop writes. Under mu.
-func (c *Conn) output() *outq.Queue {
-	if c.out == nil {
-		c.out = outq.Get()
-	}
-	return c.out
+	return c.output(), counted, nil
 }
 
 var _ io.StringWriter = (*Conn)(nil)

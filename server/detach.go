@@ -33,7 +33,7 @@ func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 		c.mu.Unlock()
 		return fmt.Errorf("detach: %w", err)
 	}
-	c.state = connHalf
+	c.setState(connHalf)
 	c.extra().detach = fn
 	queue := c.mark(cmdCheck)
 	c.mu.Unlock()

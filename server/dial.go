@@ -138,7 +138,7 @@ func (c *Conn) endWith(ctx context.Context) {
 			c.mu.Unlock()
 			return
 		}
-		c.state = connClosed
+		c.setState(connClosed)
 		c.setReason(dialEnded(ctx))
 		queue := c.mark(cmdCheck)
 		c.mu.Unlock()

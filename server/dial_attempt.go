@@ -266,7 +266,7 @@ func (c *loopConn) connected(a *attempt) {
 	}
 	c.mu.Lock()
 	c.ext.dial = nil
-	c.sched |= schedRunning
+	c.startRunning()
 	c.peer = peer
 	c.mu.Unlock()
 	if err := c.ev.Add(event.NoTimeout); err != nil {

@@ -64,12 +64,25 @@ func (in *input) become(next inputState) {
 
 var inputs = sync.Pool{New: func() any { return new(input) }}
 
+// A loop keeps up to maxKeptInputs inputs with buffers of up to maxKeptInput bytes each outside the pool, which it can take with less work.
+const (
+	maxKeptInputs = 64
+	maxKeptInput  = 2 << 10
+)
+
 // maxKept limits the buffer that an input in the pool keeps.
 const maxKept = 16 << 10
 
 // newInput makes an unused input the connection's.
 func (c *loopConn) newInput() *input {
-	in := inputs.Get().(*input)
+	var in *input
+	if kept := c.loop.inputs; len(kept) > 0 {
+		last := len(kept) - 1
+		in, kept[last] = kept[last], nil
+		c.loop.inputs = kept[:last]
+	} else {
+		in = inputs.Get().(*input)
+	}
 	in.reply.c = &c.Conn
 	c.in = in
 	return in
@@ -93,18 +106,43 @@ func (c *loopConn) dropInput() {
 	c.in = nil
 	c.deadlines.stop(readDeadline)
 	c.count(in, 0)
-	in.recycle()
+	in.reset()
+	if l := c.loop; len(l.inputs) < maxKeptInputs && cap(in.buf)+cap(in.reply.buf) <= maxKeptInput {
+		l.inputs = append(l.inputs, in)
+	} else {
+		inputs.Put(in)
+	}
 }
 
 // recycle puts the input into the pool.
 func (in *input) recycle() {
+	in.reset()
+	inputs.Put(in)
+}
+
+// reset prepares the input for another connection.
+func (in *input) reset() {
 	if cap(in.buf) > maxKept {
 		in.buf = nil
 	}
 	in.buf, in.pos, in.cursor, in.earlyBytes = in.buf[:0], 0, 0, 0
 	in.request = request{}
 	in.reply.reset()
-	inputs.Put(in)
+}
+
+// maxReleased limits the buffer of an input that is not counted any more when its last request has ended, before the loop takes it back: it is
+// small beside the other memory of a connection.
+const maxReleased = 4 << 10
+
+// release makes an input without unanswered bytes uncounted, if it is small. It returns the number of bytes that it was counted with, which the
+// caller subtracts from Server.buffered.
+func (in *input) release() int {
+	if cap(in.buf) > maxReleased || len(in.rest()) > 0 {
+		return 0
+	}
+	n := in.counted
+	in.counted = 0
+	return n
 }
 
 // count sets the number of bytes that the input is counted with in Server.buffered.

@@ -36,11 +36,13 @@ type loop struct {
 	cipher       []byte    // the buffer of the records of one flush; made when it is needed
 	cursor       int       // of the framing in the argument of Data; see Executor
 	current      *loopConn // the connection that the loop works on; see setCurrent
+	running      running   // the part of it that other goroutines may use
 	gives        bool      // Data or LastData of current is being called
 	iov          [maxVectors][]byte
 	dones        []outq.Done                     // completions of writes that report will call
 	reported     int                             // the number of functions in dones that were called
 	outcome      error                           // the argument of dones
+	inputs       []*input                        // unused, for newInput
 	turnRequests []*input                        // requests of this turn, for endTurn
 	backlog      []*input                        // requests that wait for room in the workers' queue
 	backlogConns []*loopConn                     // the connections of the requests in backlog. A worker may have ended a request that has left it

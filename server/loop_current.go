@@ -21,9 +21,10 @@ func (l *loop) clearCurrent() { l.current = nil }
 func (l *loop) abortCurrent() {
 	c := l.current
 	c.mu.Lock()
-	c.state = connClosed
+	c.setState(connClosed)
 	c.setReason(ErrPanic)
 	c.commands |= cmdCheck
+	c.stopRunning()
 	c.sched = c.sched&schedRefused | schedQueued
 	c.mu.Unlock()
 	if l.queue.Push(c) != nil { // the loop is being closed

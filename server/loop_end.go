@@ -91,6 +91,7 @@ func (l *loop) runLeft() {
 		l.leftConns = l.leftConns[1:]
 		c.mu.Lock()
 		commands := c.commands
+		c.startRunning()
 		c.commands, c.sched = 0, schedRunning
 		c.mu.Unlock()
 		l.setCurrent(c)

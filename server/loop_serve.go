@@ -12,10 +12,13 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 		return
 	}
 	l.setCurrent(c)
-	if what == event.Read && c.life != lifeDialing { // the usual case
-		c.onReadable(what)
-	} else {
+	switch {
+	case what != event.Read || c.life == lifeDialing:
 		c.onReady(what)
+	case c.isQuiescent() && c.holds == 0 && c.isReading(): // the usual case
+		c.read()
+	default:
+		c.onReadable(what)
 	}
 	l.clearCurrent()
 }
@@ -51,15 +54,14 @@ func (l *loop) serve(c *loopConn) {
 func (c *loopConn) serve() {
 	c.mu.Lock()
 	commands := c.commands
+	c.startRunning()
 	c.commands, c.sched = 0, c.sched&schedRefused|schedRunning
 	if c.state != connClosed && (commands == 0 || commands == cmdDone && c.nothingLeft()) {
 		// The usual case: output, perhaps with the end of a request. It needs the lock once.
 		if commands == cmdDone {
 			c.takeBack()
 		}
-		r := c.flushLocked()
-		c.mu.Unlock()
-		c.flushed(r)
+		c.flushAndUnlock()
 		return
 	}
 	c.mu.Unlock()

@@ -25,6 +25,20 @@ type Reply struct {
 // a wait. After one of these errors, all methods that write return it. On the connection's loop, where a call that waits would wait for
 // itself, it is event.ErrOnLoop, also if another goroutine is writing to the reply. May block; not in a callback.
 func (w Reply) Write(p []byte) (int, error) {
+	if w.in != nil && w.in.reply.number.Load() == w.number && w.in.reply.mu.TryLock() { // the usual case
+		r := &w.in.reply
+		if r.number.Load() == w.number && r.err == nil && r.order == 0 && !w.c.isDead() && len(r.buf)+len(p) <= replyBuffer {
+			r.gather(p)
+			r.mu.Unlock()
+			return len(p), nil
+		}
+		r.mu.Unlock()
+	}
+	return w.writeSlowly(p)
+}
+
+// writeSlowly is Write, also when it has to wait or to make output of the gathered bytes.
+func (w Reply) writeSlowly(p []byte) (int, error) {
 	r, err := w.lock()
 	if err != nil {
 		return 0, fmt.Errorf("write %d bytes to a reply: %w", len(p), err)
@@ -136,15 +150,8 @@ func (w Reply) lock() (*replyState, error) {
 		r.mu.Unlock()
 		return nil, ErrReplyEnded
 	}
-	if r.err == nil {
-		w.c.mu.Lock()
-		if w.c.state.isDead() {
-			r.err = w.c.refusal()
-		}
-		if r.order != 0 {
-			r.overfull = w.c.outputBytes() >= w.c.loop.srv.cfg.MaxOutput && !r.isOldest(w.c.ext)
-		}
-		w.c.mu.Unlock()
+	if r.err == nil && (r.order != 0 || w.c.isDead()) {
+		r.checkConn()
 	}
 	if r.err != nil {
 		r.mu.Unlock()

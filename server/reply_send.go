@@ -64,7 +64,9 @@ func (r *replyState) send(p piece, hold bool) error {
 				x.exclusive = true
 			} else {
 				r.become(replyOpen)
+				counted := c.countedOutput()
 				c.releaseDeferred()
+				c.countOutput(counted)
 			}
 			c.unlockAndQueue()
 			return nil
@@ -100,23 +102,26 @@ func (c *Conn) hasRoomForFile() bool {
 // putPiece appends the parts of p to the output. A part that ends the connection is not added. Under c.mu; the caller queues the connection.
 func (r *replyState) putPiece(p piece) {
 	c := r.c
+	counted := c.countedOutput()
 	r.put(p.copied)
-	before := c.outputMemory()
+	c.countOutput(counted)
+	if p.file == nil && p.done == nil {
+		return
+	}
+	counted = c.countedOutput()
 	switch {
 	case p.file != nil && r.mayHold(outq.FileCost):
 		c.appendFile(c.output(), p.file)
 	case p.file == nil && p.done != nil && r.mayHold(len(p.owned)+outq.SegmentCost):
 		c.output().AppendOwned(p.owned, p.done)
 	}
-	c.countOutput(before)
+	c.countOutput(counted)
 }
 
-// put appends p to the output. Under c.mu; the caller queues the connection.
+// put appends p to the output. Under c.mu; the caller counts the output and queues the connection.
 func (r *replyState) put(p []byte) {
 	if len(p) > 0 && r.mayHold(len(p)) {
-		before := r.c.outputMemory()
 		r.c.output().Append(p)
-		r.c.countOutput(before)
 	}
 }
 
@@ -126,14 +131,14 @@ func (r *replyState) mayHold(n int) bool {
 	c := r.c
 	s := c.loop.srv
 	if !c.state.isDead() && s.isFull() && (c.outputBytes() > 0 || n > replyBuffer) {
-		c.state = connClosed
+		c.setState(connClosed)
 		c.setReason(s.overloaded())
 		c.commands |= cmdCheck
 	}
 	return !c.state.isDead()
 }
 
-// releaseDeferred appends the writes that were deferred while a reply was sent in pieces to the output. Under mu.
+// releaseDeferred appends the writes that were deferred while a reply was sent in pieces to the output. Under mu; the caller counts the output.
 func (c *Conn) releaseDeferred() {
 	x := c.ext
 	if x == nil {
@@ -141,34 +146,36 @@ func (c *Conn) releaseDeferred() {
 	}
 	x.exclusive = false
 	if x.deferred != nil {
-		before := c.outputMemory()
 		c.output().Splice(x.deferred)
 		x.deferred.Free()
 		x.deferred = nil
-		c.countOutput(before)
 	}
 }
 
-// commit ends the reply when another request of the connection follows at once. It reports whether the connection is still open.
+// commit ends the reply if the worker may answer another message of the input, and reports whether it may: not if the request has changed
+// the connection's handler or paused reading, if the connection is being closed, or if the output is above HighWater. On a broken
+// connection it may, since its input is still handled.
 func (r *replyState) commit() bool {
 	c := r.c
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	c.mu.Lock()
-	if c.state == connClosed {
+	if c.state >= connClosing || c.pauseRequested() || c.ext != nil && c.ext.newHandler || c.outputBytes()+len(r.buf) >= c.loop.srv.cfg.HighWater {
 		c.mu.Unlock()
+		r.mu.Unlock()
 		return false
 	}
-	r.commitLocked()
+	r.commitLocked(0)
+	r.mu.Unlock()
 	c.unlockAndQueue()
 	return true
 }
 
-// commitLocked makes the gathered bytes output of the connection, and ends the reply, so that deferred writes follow. Under c.mu, and
-// r.mu if the reply is open.
-func (r *replyState) commitLocked() {
+// commitLocked makes the gathered bytes output of the connection, and ends the reply, so that deferred writes follow. freed is a number of
+// other bytes that are not to be counted in Server.buffered any more. Under c.mu, and r.mu if the reply is open.
+func (r *replyState) commitLocked(freed int) {
 	c := r.c
 	r.count(0)
+	counted := c.countedOutput() + freed
 	r.put(r.buf)
 	r.buf = r.buf[:0]
 	if !r.refused {
@@ -176,6 +183,7 @@ func (r *replyState) commitLocked() {
 		c.loop.traffic.requests.Add(1)
 	}
 	c.releaseDeferred()
+	c.countOutput(counted)
 	r.end(replyEnded)
 }
 

@@ -91,6 +91,19 @@ func (r *replyState) reset() {
 	r.c, r.buf, r.err, r.order = nil, r.buf[:0], nil, 0
 }
 
+// checkConn sets err if the connection accepts no more output, and overfull. Under mu.
+func (r *replyState) checkConn() {
+	c := r.c
+	c.mu.Lock()
+	if c.state.isDead() {
+		r.err = c.refusal()
+	}
+	if r.order != 0 {
+		r.overfull = c.outputBytes() >= c.loop.srv.cfg.MaxOutput && !r.isOldest(c.ext)
+	}
+	c.mu.Unlock()
+}
+
 // gather adds p to the gathered bytes. Under mu.
 func (r *replyState) gather(p []byte) {
 	r.buf = append(r.buf, p...)

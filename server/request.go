@@ -38,38 +38,26 @@ func (in *input) serveAll(c *Conn) {
 	message := in.takeMessage(c)
 	for served := 1; message != nil; served++ {
 		in.request.handler.ServeRequest(in.beginReply(), message)
-		if in.request.framing == nil || len(in.rest()) == 0 || in.request.final || served == maxBatch || !in.mayGoOn(c) {
+		if in.request.framing == nil || len(in.rest()) == 0 || in.request.final || served == maxBatch || !in.reply.commit() {
 			break
 		}
-		if message = in.next(); message != nil && !in.reply.commit() {
-			break
-		}
+		message = in.next()
 	}
 	in.end()
 }
 
 // takeMessage returns the message that the loop has found, or nil if the connection is closed.
 func (in *input) takeMessage(c *Conn) []byte {
-	c.mu.Lock()
-	gone := c.state == connClosed
-	c.mu.Unlock()
 	message := in.request.first
 	in.request.first = nil
-	if gone {
-		return nil
+	if c.isDead() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.state == connClosed { // and not broken
+			return nil
+		}
 	}
 	return message
-}
-
-// mayGoOn reports whether the worker may answer another message of the input: not if the last request has changed the connection's handler
-// or paused reading, or if the output is above HighWater. On a broken connection it may, since its input is still handled.
-func (in *input) mayGoOn(c *Conn) bool {
-	r := &in.reply
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state < connClosing && !c.pauseRequested() && (c.ext == nil || !c.ext.newHandler) && c.outputBytes()+len(r.buf) < c.loop.srv.cfg.HighWater
 }
 
 // next returns the next message, and skips the bytes that the framing skips. It returns nil if no message is complete or the stream is
@@ -101,7 +89,7 @@ func (in *input) end() {
 	r.mu.Lock()
 	c.mu.Lock()
 	if r.isOpen() && c.state != connClosed {
-		r.commitLocked()
+		r.commitLocked(in.release())
 	}
 	r.end(replyEnded)
 	r.count(0)

@@ -129,7 +129,7 @@ func (in *input) endInOrder() {
 		conc.earlyBytes -= next.earlyBytes
 		c.count(next, 0)
 		if next.reply.phase == replyWaits && c.state != connClosed {
-			next.reply.commitLocked()
+			next.reply.commitLocked(0)
 		}
 		conc.newlyEnded++
 		next.become(inputWithLoop)
@@ -156,7 +156,7 @@ func (c *Conn) holdEarly(in *input) bool {
 	if c.state == connClosed || s.buffered.Load() <= s.cfg.MaxBuffered {
 		return true
 	}
-	c.state = connClosed
+	c.setState(connClosed)
 	c.setReason(s.overloaded())
 	return false
 }

@@ -109,8 +109,8 @@ type Server struct {
 	// MaxBuffered limits the memory that the whole server holds for output, for input that is not consumed, and for requests that wait or
 	// are in progress. The overhead counts, too: a few bytes of output count as 2 KB. At the limit writes fail with ErrServerFull. A
 	// connection is closed with ErrOverload if it then sends more input, or if an answer becomes ready for it that is larger than 16 KB or
-	// follows output that its peer has not taken. A single write may exceed the limit by its own length and 20 KB, with TLS by twice that.
-	// 0 means DefaultMaxBuffered; a negative value means no limit.
+	// follows output that its peer has not taken. A single write may exceed the limit by its own length and 20 KB, with TLS by twice that,
+	// and the output of the callbacks that run by 4 KB for each loop. 0 means DefaultMaxBuffered; a negative value means no limit.
 	MaxBuffered int64
 
 	// The deadlines are independent of each other: each runs whatever the others do, and the first one that passes closes the connection.
@@ -201,7 +201,9 @@ type Server struct {
 	conns    table
 	ids      atomic.Uint64 // connections so far; see Conn.gen
 	next     atomic.Uint32 // calls of nextLoop
+	_        [64]byte      // buffered, which changes with each request, is on a cache line of its own
 	buffered atomic.Int64  // bytes accepted for output and kept as input
+	_        [64]byte
 	open     openCount
 	incoming openCount    // the connections in open that are not outgoing
 	aborted  atomic.Int64 // connections that were open when Shutdown's context ended

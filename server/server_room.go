@@ -15,10 +15,10 @@ type roomWaiters struct {
 
 // addBuffered counts n more bytes as held by the server, or fewer if n is negative.
 func (s *Server) addBuffered(n int) {
-	if n == 0 {
-		return
+	if n != 0 {
+		s.buffered.Add(int64(n))
 	}
-	if now := s.buffered.Add(int64(n)); n < 0 && now < s.cfg.MaxBuffered && s.room.n.Load() > 0 {
+	if n < 0 && s.room.n.Load() > 0 && !s.isFull() {
 		s.notifyRoom()
 	}
 }

@@ -18,7 +18,12 @@ type totals struct {
 }
 
 // traffic has the counters of a loop's connections, including closed ones. The loop counts bytes; workers count requests.
-type traffic struct{ read, written, requests atomic.Uint64 }
+type traffic struct {
+	read, written atomic.Uint64
+	_             [64]byte // the counter of workers is on a cache line of its own
+	requests      atomic.Uint64
+	_             [64]byte
+}
 
 // Stats has the counters and gauges of a server. Counters, and MaxQueuedRequests, only grow. The gauges are OpenConns, BufferedBytes,
 // QueuedRequests and RunningRequests, OpenConns and QueuedConns of LoopStats, and those of event.Stats.

@@ -121,12 +121,12 @@ func (c *loopConn) beginUpgrade() {
 		return
 	}
 	c.mu.Lock()
-	before := c.outputMemory()
+	counted := c.countedOutput()
 	c.out, c.ext.afterTLS, c.ext.upgrade = c.ext.afterTLS, nil, nil
 	t := newTLSState(&c.Conn, u.config, u.Client)
 	t.upgraded, t.done = true, u.end
 	c.ext.tls = t
-	c.countOutput(before)
+	c.countOutput(counted)
 	c.mu.Unlock()
 	c.layers.add(layerTLS)
 	c.setHandshake(handshakeHello)

@@ -46,9 +46,9 @@ func newTLSState(c *Conn, config *tls.Config, client bool) *tlsState {
 func (c *loopConn) beginWithTLS(config *tls.Config, client bool) {
 	t := newTLSState(&c.Conn, config, client)
 	c.mu.Lock()
-	before := c.outputMemory() // a dialled connection may have output
+	counted := c.countedOutput() // a dialled connection may have output
 	c.extra().tls, c.ext.unopened = t, true
-	c.countOutput(before)
+	c.countOutput(counted)
 	c.mu.Unlock()
 	c.layers.add(layerTLS)
 	if c.handshake() == handshakeProxy { // the header comes first

@@ -17,6 +17,15 @@ func (q *Queue) Peek(bufs [][]byte, limit int) [][]byte {
 	return q.peekSegments(bufs, limit)
 }
 
+// Single returns all bytes that wait if they are contiguous and nothing else waits, and nil otherwise. They may be read without the lock until
+// Advance removes them.
+func (q *Queue) Single() []byte {
+	if len(q.segs) > 0 {
+		return nil
+	}
+	return q.first.buf[q.start:q.end:q.end]
+}
+
 func (q *Queue) peekSegments(bufs [][]byte, limit int) [][]byte {
 	for i := q.removed; i < len(q.segs) && limit > 0 && len(bufs) < cap(bufs); i++ {
 		s := &q.segs[i]

@@ -83,6 +83,9 @@ func (q *Queue) Footprint() int {
 // Files returns the number of files that wait.
 func (q *Queue) Files() int { return q.files }
 
+// IsSmall reports whether the queue has no memory but its first block.
+func (q *Queue) IsSmall() bool { return cap(q.segs) == 0 && q.last == nil }
+
 // Empty reports whether neither bytes nor completions wait.
 func (q *Queue) Empty() bool { return q.start == q.end && len(q.segs) == 0 }
 

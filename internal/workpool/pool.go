@@ -183,7 +183,13 @@ func (p *Pool) work(w *worker, ran bool) {
 // idle. woken reports whether w was the standby. ran reports whether a job of w has ended, which take subtracts from running.
 func (p *Pool) take(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	j, waiters, next = p.takeLocked(w, woken, ran)
+	p.mu.Unlock()
+	return j, waiters, next
+}
+
+// takeLocked is take under mu.
+func (p *Pool) takeLocked(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker) {
 	if ran {
 		p.running--
 	}

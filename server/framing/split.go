@@ -59,6 +59,8 @@ func (f Split) Next(data []byte, cursor int, atEOF bool) (Result, error) {
 	n, token, err := f.Func(data[:given:given], atEOF && all)
 	token = slices.Clip(token)
 	switch {
+	case err == nil && 0 < n && n <= given: // most of the time
+		return Result{Message: token, Advance: n}, nil
 	case errors.Is(err, bufio.ErrFinalToken):
 		return Result{Message: token, Advance: min(max(0, n), given), Final: true}, nil
 	case err != nil:
@@ -67,8 +69,6 @@ func (f Split) Next(data []byte, cursor int, atEOF bool) (Result, error) {
 		return Result{}, fmt.Errorf("split: %w: %w: %d", ErrMalformed, bufio.ErrNegativeAdvance, n)
 	case n > given:
 		return Result{}, fmt.Errorf("split: %w: %w: %d of %d bytes", ErrMalformed, bufio.ErrAdvanceTooFar, n, given)
-	case n > 0:
-		return Result{Message: token, Advance: n}, nil
 	case token != nil && cursor >= maxEmptyTokens:
 		return Result{}, fmt.Errorf("split: %w: more than %d tokens: %w", ErrMalformed, maxEmptyTokens, io.ErrNoProgress)
 	case token != nil:

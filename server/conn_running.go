@@ -1,0 +1,65 @@
+package server
+
+import "github.com/evmq/evmq/internal/outq"
+
+// While a loop works on a connection, the output that the handler writes and the loop gives to the kernel in the same turn need not be
+// counted in Server.buffered: only what is left at the end, and what exceeds maxUncounted meanwhile.
+
+// running is the loop's part of the connection that it works on, the one whose sched has schedRunning. Under that connection's mu.
+type running struct {
+	counted int         // bytes that its output is counted with in Server.buffered
+	spare   *outq.Queue // for output(); nil for none
+}
+
+// startRunning begins the loop's work on the connection, if it has not begun yet: until stopRunning the connection is not queued for output
+// and commands, since the loop checks for them itself. Under mu, on the loop.
+func (c *loopConn) startRunning() {
+	if c.sched&schedRunning != 0 {
+		return
+	}
+	c.sched |= schedRunning
+	c.loop.running.counted = 0
+	if c.out != nil || c.ext != nil {
+		c.loop.running.counted = c.outputMemory()
+	}
+}
+
+// stopRunning ends the loop's work on the connection, if it has begun, and counts its output exactly. Under mu, on the loop.
+func (c *loopConn) stopRunning() {
+	if c.sched&schedRunning == 0 {
+		return
+	}
+	c.sched &^= schedRunning
+	if c.out != nil || c.ext != nil || c.loop.running.counted != 0 {
+		c.loop.srv.addBuffered(c.outputMemory() - c.loop.running.counted)
+	}
+}
+
+// maxUncounted limits the memory of output that is not counted, or still counted, for each loop. It is more than that of a small answer.
+const maxUncounted = 4 << 10
+
+// countedOutput returns the bytes that the output is counted with in Server.buffered, for countOutput after a change of the output. While the
+// loop works on the connection, that may differ from outputMemory. Under mu.
+func (c *Conn) countedOutput() int {
+	if c.sched&schedRunning != 0 {
+		return c.loop.running.counted
+	}
+	return c.outputMemory()
+}
+
+// countOutput counts the output in Server.buffered with the memory that it occupies now, instead of counted bytes. Under mu.
+func (c *Conn) countOutput(counted int) {
+	if c.sched&schedRunning != 0 && c.ext == nil && c.out != nil && c.out.IsSmall() {
+		c.loop.running.counted = counted
+		return
+	}
+	n := c.outputMemory()
+	if c.sched&schedRunning != 0 {
+		if grown := n - counted; -maxUncounted <= grown && grown <= maxUncounted {
+			c.loop.running.counted = counted
+			return
+		}
+		c.loop.running.counted = n
+	}
+	c.loop.srv.addBuffered(n - counted)
+}
