@@ -234,7 +234,7 @@ func TestAHandlerThatHidesADispatcherIsLogged(t *testing.T) {
 			send(t, nc, "a\n")
 			expect(t, nc, "a\n")
 		}
-		if text := log.String(); strings.Count(text, "Unwrap") != len(name)/len("hides") {
+		if text := log.String(); strings.Count(text, "a method Unwrap()") != len(name)/len("hides") {
 			t.Errorf("the log has %q", text)
 		}
 	}
