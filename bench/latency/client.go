@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/evmq/evmq/bench/internal/child"
 )
 
 // burst is the number of requests that are sent before answers are read. It limits how late answers are noticed if the client is late.
@@ -48,7 +50,12 @@ func measure(p plan, addr string, pid int) (r *result, err error) {
 	c.result = newResult(&p)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	return c.result, c.run(func() (time.Duration, error) { return processorTime(pid) })
+	return c.result, c.run(func() (time.Duration, error) {
+		if pid == 0 {
+			return 0, nil
+		}
+		return child.ProcessorTime(pid)
+	})
 }
 
 func (c *client) open(addr string) (err error) {

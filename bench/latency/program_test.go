@@ -86,17 +86,3 @@ func TestServerThatEndsOrDoesNotStartIsReported(t *testing.T) {
 		}
 	}
 }
-
-// TestProcessorTimeOfAnEndedProcessIsAnError and that of the unknown process is zero.
-func TestProcessorTimeOfAnEndedProcessIsAnError(t *testing.T) {
-	cmd := exec.Command("true")
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	if d, err := processorTime(cmd.Process.Pid); err == nil {
-		t.Errorf("got %v", d)
-	}
-	if d, err := processorTime(0); d != 0 || err != nil {
-		t.Errorf("for no process: %v, %v", d, err)
-	}
-}

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A target is a server that is measured.
@@ -104,17 +102,4 @@ func stopAll(all []*target) (err error) {
 		<-t.end
 	}
 	return err
-}
-
-// processorTime returns the time that all threads of a process have used, those that have ended included, and 0 for the process 0.
-func processorTime(pid int) (time.Duration, error) {
-	if pid == 0 {
-		return 0, nil
-	}
-	const scheduled = 2 // the time that the scheduler counts, in nanoseconds, see clock_getcpuclockid(3)
-	var ts unix.Timespec
-	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &ts); err != nil {
-		return 0, fmt.Errorf("processor time of process %d: %w", pid, err)
-	}
-	return time.Duration(ts.Nano()), nil
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package peers_test
 
 import (
@@ -11,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/bench/internal/child"
 )
 
 // eachVariant runs a test with all servers and modes.
@@ -139,6 +143,52 @@ func TestAnswersKeepTheirOrderIfRequestsAreSlow(t *testing.T) {
 			return nil
 		})
 	}, "line")
+}
+
+// TestClientsThatGoAwayCostNothing: they reset their connections or close them within a line, while requests and answers are under way. Then the
+// server serves others, and is idle.
+func TestClientsThatGoAwayCostNothing(t *testing.T) {
+	eachVariant(t, func(t *testing.T, v variant) {
+		t.Parallel()
+		addr, pid := startProcess(t, v)
+		request := []byte(strings.Repeat("request\n", 1000) + "incomplete")
+		for i := range 60 {
+			c := dial(t, addr)
+			if _, err := c.Write(request); err != nil {
+				t.Fatal(err)
+			}
+			if i%3 == 0 {
+				if err := c.SetLinger(0); err != nil { // Close resets the connection
+					t.Fatal(err)
+				}
+			}
+			if i%3 == 1 {
+				if _, err := c.Read(make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.Close()
+		}
+		exchange(t, dial(t, addr), []byte("next\n"), 1)
+		for deadline := time.Now().Add(patience); ; {
+			const interval, most = 500 * time.Millisecond, 50 * time.Millisecond
+			before, err := child.ProcessorTime(pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(interval)
+			after, err := child.ProcessorTime(pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after-before < most {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("it used %v of processor time in %v without a client", after-before, interval)
+			}
+		}
+	}, "raw", "line")
 }
 
 // TestSlowRequestsInThePoolDelayNoOtherConnection: a quick request is answered while others sleep for longer than the test waits.

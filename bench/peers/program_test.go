@@ -1,3 +1,5 @@
+//go:build linux
+
 package peers_test
 
 import (
@@ -58,6 +60,13 @@ func program(t *testing.T, name string) string {
 // start runs a server until the end of the test and returns its address.
 func start(t *testing.T, v variant, more ...string) (addr string) {
 	t.Helper()
+	addr, _ = startProcess(t, v, more...)
+	return addr
+}
+
+// startProcess is start, and returns the process too.
+func startProcess(t *testing.T, v variant, more ...string) (addr string, pid int) {
+	t.Helper()
 	args := append([]string{"-addr", "127.0.0.1:0", "-mode", v.mode, "-framing", v.framing}, more...)
 	cmd := exec.Command(program(t, v.name), args...)
 	var stderr bytes.Buffer
@@ -85,7 +94,7 @@ func start(t *testing.T, v variant, more ...string) (addr string) {
 	if err != nil || !ok {
 		t.Fatalf("the output is %q and not where it listens: %v\n%s", line, err, &stderr)
 	}
-	return addr
+	return addr, cmd.Process.Pid
 }
 
 func dial(t *testing.T, addr string) *net.TCPConn {

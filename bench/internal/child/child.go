@@ -6,13 +6,11 @@ package child
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"time"
 
@@ -82,20 +80,17 @@ func Pin(cpus ...int) (restore func() error, err error) {
 	return func() error { return unix.SchedSetaffinity(0, &old) }, nil
 }
 
-// CPU returns the processor time that the server has used, user and system, in steps of 10 ms.
-func (c *Child) CPU() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
+// CPU returns the processor time that the server has used.
+func (c *Child) CPU() (time.Duration, error) { return ProcessorTime(c.cmd.Process.Pid) }
+
+// ProcessorTime returns the user and system time that all threads of a process have used, those that have ended included, in nanoseconds.
+func ProcessorTime(pid int) (time.Duration, error) {
+	const scheduled = 2 // the time that the scheduler counts; the number of the clock is that of clock_getcpuclockid(3)
+	var ts unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &ts); err != nil {
+		return 0, fmt.Errorf("processor time of process %d: %w", pid, err)
 	}
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // from the third on, see proc_pid_stat(5)
-	const utime, stime = 14 - 3, 15 - 3
-	user, err := strconv.Atoi(string(fields[utime]))
-	if err != nil {
-		return 0, err
-	}
-	sys, err := strconv.Atoi(string(fields[stime]))
-	return time.Duration(user+sys) * 10 * time.Millisecond, err
+	return time.Duration(ts.Nano()), nil
 }
 
 // Stop closes the server's input, which ends the server, and waits for its end.

@@ -16,11 +16,16 @@ func main() {
 	if err := netpoll.Configure(netpoll.Config{PollerNum: o.Loops}); err != nil {
 		log.Fatal(err)
 	}
-	serve := raw
+	answer := raw
 	if o.Line {
-		serve = func(_ context.Context, c netpoll.Connection) error { return lines(&o, c) }
+		answer = lines
 	}
-	loop, err := netpoll.NewEventLoop(serve)
+	loop, err := netpoll.NewEventLoop(func(_ context.Context, c netpoll.Connection) error {
+		if err := answer(&o, c); err != nil {
+			return c.Close() // otherwise the library would call this function again and again while there is input
+		}
+		return nil
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -32,8 +37,8 @@ func main() {
 	log.Fatal(loop.Serve(ln))
 }
 
-// raw sends the bytes back that have been read. TCP_NODELAY is set by the library. The errors are those of a connection that is gone.
-func raw(_ context.Context, c netpoll.Connection) error {
+// raw sends the bytes back that have been read. TCP_NODELAY is set by the library. Errors are those of a connection that is gone.
+func raw(_ *peer.Options, c netpoll.Connection) error {
 	data, err := c.Reader().Peek(c.Reader().Len())
 	if err != nil {
 		return err
@@ -55,8 +60,7 @@ func send(c netpoll.Connection, data []byte) error {
 	return c.Reader().Release()
 }
 
-// lines answers lines until all input is consumed. It waits for the end of an incomplete line: the library would call it again and again while
-// there is input.
+// lines answers lines until all input is consumed. It waits for the end of an incomplete line.
 func lines(o *peer.Options, c netpoll.Connection) error {
 	in := c.Reader()
 	for in.Len() > 0 {
@@ -65,13 +69,12 @@ func lines(o *peer.Options, c netpoll.Connection) error {
 			return err
 		}
 		if n := o.Serve(data); n > 0 {
-			if err := send(c, data[:n]); err != nil {
-				return err
-			}
-			continue
+			err = send(c, data[:n])
+		} else {
+			_, err = in.Peek(len(data) + 1)
 		}
-		if _, err := in.Peek(len(data) + 1); err != nil {
-			return c.Close() // the connection has ended within a line
+		if err != nil {
+			return err
 		}
 	}
 	return nil
