@@ -135,6 +135,30 @@ func TestBroadcastToNoConnection(t *testing.T) {
 	}
 }
 
+// A nil connection is refused as a wrong argument, wherever it is in the slice; the others receive the broadcast.
+func TestBroadcastRefusesANilConnection(t *testing.T) {
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	c, nc := p.connect(t, s)
+	outcome := make(chan *server.Conn, 3)
+	refused := server.Broadcast([]*server.Conn{nil, c, nil}, []byte("news"), func(c *server.Conn, _ error) { outcome <- c })
+	expect(t, nc, "news")
+	if got := testkit.Await(t, outcome, "the outcome"); got != c || len(outcome) != 0 {
+		t.Errorf("the outcome is that of %v, and there are %d more", got, len(outcome))
+	}
+	var texts []string
+	for _, r := range refused {
+		texts = append(texts, r.Error())
+		testkit.CheckErr(t, "Broadcast", r, server.ErrInvalid)
+		if r.Conn != nil {
+			t.Errorf("the refusal is that of %v", r.Conn)
+		}
+	}
+	if want := []string{"broadcast: server: invalid argument or configuration: conns[0] is nil", "broadcast: server: invalid argument or configuration: conns[2] is nil"}; !slices.Equal(texts, want) {
+		t.Errorf("the errors are %q, want %q", texts, want)
+	}
+}
+
 // The result names the connections that have not accepted the broadcast.
 func TestBroadcastReportsEveryRefusal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
