@@ -55,10 +55,10 @@ type Cache struct {
 	watchCounts      watch.Counts     // at the last reset
 }
 
-// New makes a cache. Without Config.Clock it starts a goroutine, so the cache must be closed. The error is ErrInvalid, with the
+// New makes a cache. A nil cfg means the defaults. Without Config.Clock it starts a goroutine, so the cache must be closed. The error is ErrInvalid, with the
 // field and its value. Any goroutine.
-func New(c Config) (*Cache, error) {
-	c, err := c.resolved()
+func New(cfg *Config) (*Cache, error) {
+	c, err := cfg.resolved()
 	if err != nil {
 		return nil, err
 	}

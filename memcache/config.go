@@ -43,7 +43,7 @@ const (
 	MaxMaxItem       = 1 << 30
 )
 
-// Config is the configuration of a Cache. The zero value is the default. New copies it: later changes have no effect.
+// Config is the configuration of a Cache. The zero value is the default. New copies it: it does not change it, and later changes have no effect.
 type Config struct {
 	// Memory limits the memory of the items and of the tables that find them, in bytes, from MinMemory to MaxMemory. 0 means DefaultMemory; a negative
 	// value is an error.
@@ -95,8 +95,8 @@ type Config struct {
 	// may be called on any goroutine and must not block.
 	Waits func() (times uint64, total time.Duration)
 
-	// Listeners returns the listeners from which the program itself accepts, for stats conns. Nil means none. It may be called on any goroutine
-	// and must not block.
+	// Listeners returns the listeners from which the program itself accepts, for stats conns. Nil means none, and nil listeners are left out. It may be
+	// called on any goroutine and must not block.
 	Listeners func() []net.Listener
 
 	// Verbosity is the initial level of the verbosity command: 1 logs errors, 2 also requests and answers. 0 logs neither, more than 2 means 2,
@@ -126,8 +126,11 @@ type Clock interface {
 // tick is the interval at which the system's clock is read.
 const tick = 250 * time.Millisecond
 
-// resolved returns a copy of c with the defaults in the place of zeros. The error is ErrInvalid.
-func (c Config) resolved() (Config, error) {
+// resolved returns a copy of cfg with the defaults in the place of zeros; nil means the zero Config. The error is ErrInvalid.
+func (cfg *Config) resolved() (c Config, err error) {
+	if cfg != nil {
+		c = *cfg
+	}
 	for _, f := range []struct {
 		name        string
 		value       int64

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +38,7 @@ func TestAnInvalidConfigIsReportedWithFieldAndValue(t *testing.T) {
 		{memcache.Config{SASL: true, Users: users, Protocol: memcache.Text}, "Config.Protocol is ascii"},
 		{memcache.Config{Users: users, Protocol: memcache.Binary}, "Config.Protocol is binary"},
 	} {
-		if _, err := memcache.New(c.Config); !errors.Is(err, memcache.ErrInvalid) || !strings.Contains(err.Error(), c.text) {
+		if _, err := memcache.New(&c.Config); !errors.Is(err, memcache.ErrInvalid) || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%+v: %v; want an ErrInvalid with %q", c.Config, err, c.text)
 		}
 	}
@@ -48,7 +50,7 @@ func TestTheLimitsOfAConfigAreValid(t *testing.T) {
 		{Memory: memcache.MinMemory}, {Memory: memcache.MaxMemory}, {MaxItem: 1}, {MaxItem: memcache.MaxMaxItem}, {Verbosity: 99},
 		{Memory: memcache.MinMemory, MaxItem: memcache.MaxMaxItem}, {PerTurn: 1, WorkerLog: 1, WatcherLog: 1},
 	} {
-		cache, err := memcache.New(c)
+		cache, err := memcache.New(&c)
 		testkit.Must(t, err)
 		testkit.Must(t, cache.Close())
 	}
@@ -62,31 +64,57 @@ func TestTheLimitsAreThoseOfTheStoreAndTheProtocol(t *testing.T) {
 	}
 }
 
-// TestTheZeroConfigHasTheDefaults: stats settings shows them.
-func TestTheZeroConfigHasTheDefaults(t *testing.T) {
-	cache, err := memcache.New(memcache.Config{})
-	testkit.Must(t, err)
-	defer cache.Close()
-	got := cache.Stats("settings")
-	for name, want := range map[string]string{
-		"maxbytes": "67108864", "item_size_max": "1048576", "reqs_per_event": "20", "worker_logbuf_size": "65536", "watcher_logbuf_size": "262144",
-		"evictions": "on", "cas_enabled": "yes", "flush_enabled": "yes", "dump_enabled": "yes", "verbosity": "0", "binding_protocol": "auto-negotiate",
-	} {
-		if got[name] != want {
-			t.Errorf("%s is %q, want %q", name, got[name], want)
+// A nil Config and the zero Config have the defaults, which stats settings shows.
+func TestNoConfigAndTheZeroConfigHaveTheDefaults(t *testing.T) {
+	for _, cfg := range []*memcache.Config{nil, {}} {
+		cache, err := memcache.New(cfg)
+		testkit.Must(t, err)
+		defer cache.Close()
+		got := cache.Stats("settings")
+		for name, want := range map[string]string{
+			"maxbytes": "67108864", "item_size_max": "1048576", "reqs_per_event": "20", "worker_logbuf_size": "65536", "watcher_logbuf_size": "262144",
+			"evictions": "on", "cas_enabled": "yes", "flush_enabled": "yes", "dump_enabled": "yes", "verbosity": "0", "binding_protocol": "auto-negotiate",
+		} {
+			if got[name] != want {
+				t.Errorf("%v: %s is %q, want %q", cfg, name, got[name], want)
+			}
 		}
 	}
 }
 
-// TestAConfigIsCopied: what the program changes later has no effect on the cache, and the cache changes nothing of the program's.
-func TestAConfigIsCopied(t *testing.T) {
-	settings := []memcache.Setting{{"tcpport", "11211"}, {"own", "1"}}
-	cache, err := memcache.New(memcache.Config{Settings: settings, Logger: slog.New(slog.DiscardHandler)})
+// A Config may have nil among its Listeners: stats conns leaves them out.
+func TestNilListenersAreLeftOut(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.Must(t, err)
+	defer l.Close()
+	cache, err := memcache.New(&memcache.Config{Listeners: func() []net.Listener { return []net.Listener{nil, l, nil} }})
 	testkit.Must(t, err)
 	defer cache.Close()
+	var addresses []string
+	for name, value := range cache.Stats("conns") {
+		if strings.HasSuffix(name, ":addr") {
+			addresses = append(addresses, value)
+		}
+	}
+	if want := []string{"tcp:" + l.Addr().String()}; !slices.Equal(addresses, want) {
+		t.Errorf("the listeners are %q, want %q", addresses, want)
+	}
+}
+
+// What the program changes later in a Config has no effect on the cache, and the cache changes nothing in it.
+func TestAConfigIsCopied(t *testing.T) {
+	settings := []memcache.Setting{{"tcpport", "11211"}, {"own", "1"}}
+	cfg := &memcache.Config{Settings: settings, Logger: slog.New(slog.DiscardHandler)}
+	cache, err := memcache.New(cfg)
+	testkit.Must(t, err)
+	defer cache.Close()
+	if cfg.Memory != 0 || cfg.MaxItem != 0 || cfg.PerTurn != 0 || cfg.WorkerLog != 0 || cfg.WatcherLog != 0 || cfg.Clock != nil {
+		t.Errorf("the program's Config was changed: %+v", cfg)
+	}
+	cfg.NoFlush, cfg.Memory = true, 1<<30
 	settings[0].Value, settings[1].Name = "80", "other"
-	if got := cache.Stats("settings"); got["tcpport"] != "11211" || got["own"] != "1" {
-		t.Errorf("tcpport is %q, own is %q", got["tcpport"], got["own"])
+	if got := cache.Stats("settings"); got["tcpport"] != "11211" || got["own"] != "1" || got["flush_enabled"] != "yes" || got["maxbytes"] != "67108864" {
+		t.Errorf("the settings are %q", got)
 	}
 	if cache.Stats("nonsense")["pid"] != "" || len(cache.Stats("nonsense")) != 0 {
 		t.Error("an unknown group has statistics")

@@ -62,7 +62,9 @@ func (c *Cache) statsConns(asking *server.Conn, line emit) {
 	var all []socketReport
 	if c.config.Listeners != nil {
 		for _, l := range c.config.Listeners() {
-			all = append(all, c.listening(descriptorOf(l), l.Addr(), now))
+			if l != nil { // the program may keep places for listeners that it does not have yet
+				all = append(all, c.listening(descriptorOf(l), l.Addr(), now))
+			}
 		}
 	}
 	for _, srv := range servers {

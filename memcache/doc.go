@@ -1,7 +1,7 @@
 // Package memcache is a memcached-compatible cache: a store whose memory is bounded, the protocols of memcached for package server, and methods
 // for the program that has the cache. cmd/evcached is the same cache as a program of its own.
 //
-//	cache, err := memcache.New(memcache.Config{Memory: 256 << 20})
+//	cache, err := memcache.New(&memcache.Config{Memory: 256 << 20})
 //	err = cache.Set("greeting", memcache.Item{Value: []byte("hello"), TTL: time.Minute})
 //	it, err := cache.Get("greeting")
 //

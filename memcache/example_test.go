@@ -16,7 +16,7 @@ import (
 
 // A cache inside a program: clients of memcached use it over the network, and the program itself calls its methods.
 func Example() {
-	cache, err := memcache.New(memcache.Config{Memory: 64 << 20})
+	cache, err := memcache.New(&memcache.Config{Memory: 64 << 20})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func Example() {
 
 // A value that takes long to compute is kept for a minute.
 func ExampleCache_Get() {
-	cache, err := memcache.New(memcache.Config{})
+	cache, err := memcache.New(nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func ExampleCache_Get() {
 
 // A list is extended. If a client or another goroutine changes it meanwhile, its change is not lost.
 func ExampleCache_CompareAndSwap() {
-	cache, err := memcache.New(memcache.Config{})
+	cache, err := memcache.New(nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func ExampleCache_CompareAndSwap() {
 
 // Each address may make three requests a minute.
 func ExampleCache_Increment() {
-	cache, err := memcache.New(memcache.Config{})
+	cache, err := memcache.New(nil)
 	if err != nil {
 		log.Fatal(err)
 	}

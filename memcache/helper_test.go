@@ -64,7 +64,7 @@ func startOn(t testing.TB, c memcache.Config, srv *server.Server) *running {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	r.Cache, err = memcache.New(c)
+	r.Cache, err = memcache.New(&c)
 	testkit.Must(t, err)
 	r.srv, srv.Logger = srv, c.Logger
 	r.Attach(r.srv)

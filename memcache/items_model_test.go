@@ -26,7 +26,7 @@ func TestTheProgramAndAClientSeeTheSameItems(t *testing.T) {
 		u.clock.now.Store(1_700_000_000)
 		u.model = newModel(u.clock.Unix(), rapid.IntRange(0, 3).Draw(rt, "noCAS") == 3)
 		var err error
-		u.Cache, err = New(Config{Memory: 64 << 20, Clock: u.clock, Logger: slog.New(slog.DiscardHandler), NoCAS: u.noCAS})
+		u.Cache, err = New(&Config{Memory: 64 << 20, Clock: u.clock, Logger: slog.New(slog.DiscardHandler), NoCAS: u.noCAS})
 		if err != nil {
 			rt.Fatal(err)
 		}

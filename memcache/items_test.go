@@ -20,7 +20,7 @@ func newCache(t testing.TB, c memcache.Config) (*memcache.Cache, *clock) {
 	t.Helper()
 	clock := newClock()
 	c.Clock, c.Logger = clock, slog.New(slog.DiscardHandler)
-	cache, err := memcache.New(c)
+	cache, err := memcache.New(&c)
 	testkit.Must(t, err)
 	t.Cleanup(func() { testkit.Must(t, cache.Close()) })
 	return cache, clock

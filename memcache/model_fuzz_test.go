@@ -21,7 +21,7 @@ func FuzzSessionsAgainstAModel(f *testing.F) {
 		clock := new(trapClock)
 		clock.now.Store(1_700_000_000)
 		m := newModel(clock.Unix(), d.roll(4) == 3)
-		c, err := New(Config{Memory: 64 << 20, Clock: clock, Logger: slog.New(slog.DiscardHandler), NoCAS: m.noCAS})
+		c, err := New(&Config{Memory: 64 << 20, Clock: clock, Logger: slog.New(slog.DiscardHandler), NoCAS: m.noCAS})
 		if err != nil {
 			t.Fatal(err)
 		}

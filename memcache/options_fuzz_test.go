@@ -90,7 +90,7 @@ func FuzzOptions(f *testing.F) {
 		clock := new(trapClock)
 		clock.now.Store(1_700_000_000)
 		config.Clock, config.Logger = clock, slog.New(slog.DiscardHandler)
-		c, err := New(config)
+		c, err := New(&config)
 		if err != nil {
 			t.Fatal(err)
 		}

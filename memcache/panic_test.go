@@ -60,7 +60,7 @@ func newHouse(t *testing.T, c Config) *allSockets {
 	h.clock.now.Store(1_700_000_000)
 	c.Clock, c.Logger = h.clock, slog.New(h.log)
 	var err error
-	if h.Cache, err = New(c); err != nil {
+	if h.Cache, err = New(&c); err != nil {
 		t.Fatal(err)
 	}
 	lender := httptest.NewUnstartedServer(nil) // of a certificate

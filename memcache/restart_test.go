@@ -224,7 +224,7 @@ func TestSaveNeedsTheMemoryOfOneItem(t *testing.T) {
 
 // After Load of any data the cache works, and it is empty if Load returned an error.
 func FuzzLoad(f *testing.F) {
-	old, err := memcache.New(memcache.Config{Clock: newClock()})
+	old, err := memcache.New(&memcache.Config{Clock: newClock()})
 	testkit.Must(f, err)
 	defer old.Close()
 	for i := range 4 {
@@ -237,7 +237,7 @@ func FuzzLoad(f *testing.F) {
 		e.Unlock()
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		cache, err := memcache.New(memcache.Config{Memory: 2 << 20, MaxItem: 100_000, Clock: newClock()})
+		cache, err := memcache.New(&memcache.Config{Memory: 2 << 20, MaxItem: 100_000, Clock: newClock()})
 		testkit.Must(t, err)
 		defer cache.Close()
 		done, err := cache.Load(bytes.NewReader(file))

@@ -24,7 +24,7 @@ func TestAnswersWaitForRoomInTheOutput(t *testing.T) {
 	for _, maxOutput := range []int{4 << 10, 64 << 10, 1 << 20} {
 		for _, end := range []string{"", "half", "shutdown"} {
 			t.Run(fmt.Sprintf("%d %s", maxOutput, end), func(t *testing.T) {
-				cache, err := memcache.New(memcache.Config{Clock: newClock()})
+				cache, err := memcache.New(&memcache.Config{Clock: newClock()})
 				testkit.Must(t, err)
 				srv := &server.Server{MaxOutput: maxOutput, HighWater: maxOutput / 4, Logger: slog.New(slog.DiscardHandler)}
 				cache.Attach(srv)

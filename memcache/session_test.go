@@ -19,7 +19,7 @@ func (s still) Unix() int64 { return int64(s) }
 func newCache(t testing.TB, c Config) *Cache {
 	t.Helper()
 	c.Clock, c.Logger = still(1_700_000_000), slog.New(slog.DiscardHandler)
-	cache, err := New(c)
+	cache, err := New(&c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func trial(t *testing.T, config Config, full bool, secure *tls.Config, play func
 	clock := new(trapClock)
 	clock.now.Store(1_700_000_000)
 	config.Clock, config.Logger = clock, slog.New(slog.DiscardHandler)
-	c, err := New(config)
+	c, err := New(&config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -122,7 +122,7 @@ func TestTheProgramClosesAConnectionNormally(t *testing.T) {
 
 // TestAWatcherIsNotClosedAsIdle, however long it sends nothing and there are no lines.
 func TestAWatcherIsNotClosedAsIdle(t *testing.T) {
-	cache, err := memcache.New(memcache.Config{})
+	cache, err := memcache.New(nil)
 	testkit.Must(t, err)
 	srv := &server.Server{IdleTimeout: time.Second}
 	cache.Attach(srv)

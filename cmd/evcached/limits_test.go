@@ -111,7 +111,7 @@ func TestWaitingClientsDoNotDelayTheEnd(t *testing.T) {
 
 // TestTheGateHidesNothingOfTheCachesHandler: a server finds what that implements behind it, and nothing of the gate's in front of it.
 func TestTheGateHidesNothingOfTheCachesHandler(t *testing.T) {
-	c, err := memcache.New(memcache.Config{})
+	c, err := memcache.New(nil)
 	testkit.Must(t, err)
 	defer c.Close()
 	h := c.Handler()
@@ -141,7 +141,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 
 // TestServersAreConfiguredByTheSettings: idle connections are not closed by default, unlike a server's own default.
 func TestServersAreConfiguredByTheSettings(t *testing.T) {
-	c, err := memcache.New(memcache.Config{})
+	c, err := memcache.New(nil)
 	testkit.Must(t, err)
 	defer c.Close()
 	s, err := parse([]string{"-c", "7", "-t", "3"}, nil)

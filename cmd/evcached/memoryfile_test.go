@@ -181,7 +181,7 @@ func TestAFileThatCannotBeWrittenEndsTheStart(t *testing.T) {
 // idleProgram returns a program without servers whose cache holds a=x.
 func idleProgram(t *testing.T, file string) *program {
 	t.Helper()
-	cache, err := memcache.New(memcache.Config{})
+	cache, err := memcache.New(nil)
 	testkit.Must(t, err)
 	t.Cleanup(func() { testkit.Must(t, cache.Close()) })
 	p := &program{settings: defaults(), log: slog.New(slog.DiscardHandler), cache: cache}

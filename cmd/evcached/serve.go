@@ -167,7 +167,7 @@ func (p *program) makeCache(context.Context) (err error) {
 		c.Listeners = func() []net.Listener { return slices.Concat(p.sockets.streams, p.sockets.bare) }
 		c.Waits = func() (uint64, time.Duration) { return p.gate.counts() }
 	}
-	if p.cache, err = memcache.New(c); err != nil {
+	if p.cache, err = memcache.New(&c); err != nil {
 		return usage("%w", err)
 	}
 	return nil
