@@ -101,7 +101,7 @@ func TestNilListenersAreLeftOut(t *testing.T) {
 	}
 }
 
-// What the program changes later in a Config has no effect on the cache, and the cache changes nothing in it.
+// Later changes of a Config have no effect on the cache, and the cache changes nothing in it.
 func TestAConfigIsCopied(t *testing.T) {
 	settings := []memcache.Setting{{"tcpport", "11211"}, {"own", "1"}}
 	cfg := &memcache.Config{Settings: settings, Logger: slog.New(slog.DiscardHandler)}
