@@ -35,18 +35,36 @@ func (c *loopConn) readAllowance(want int) int {
 	return n
 }
 
-// writeAllowance is readAllowance for output. Under mu, on the loop.
-func (c *loopConn) writeAllowance(want int) int {
+// writeAllowance returns how many bytes, at most limit, may be written now. If it returns 0, writing has stopped until the limits allow more.
+// The limits are asked for no more than the output that waits: the rest of a large burst would delay its last bytes, and with them the end
+// of the stream. Completions without bytes are not delayed. Under mu, on the loop.
+func (c *loopConn) writeAllowance(limit int) int {
 	x := c.ext
 	own, group := x.writeRate, c.loop.srv.cfg.RateGroup.writes()
 	if own == nil && group == nil {
-		return want
+		return limit
 	}
-	n, at := c.allowance(own, group, min(want, sock.MaxRaw), &x.writeShare)
+	want := int(min(int64(limit), c.unwritten(), sock.MaxRaw))
+	if want == 0 {
+		return limit
+	}
+	n, at := c.allowance(own, group, want, &x.writeShare)
 	if n == 0 {
 		c.writing = c.writing.to(writeThrottled)
 		x.writeAt = at
 		c.armAt(at)
+	}
+	return n
+}
+
+// unwritten returns the number of bytes of output that the kernel does not have, those of files included. With TLS it counts the records that
+// wait, and output that is not encrypted. Under mu, on the loop.
+func (c *loopConn) unwritten() (n int64) {
+	if c.out != nil {
+		n = c.out.Len()
+	}
+	if t := c.ext.tls; t != nil {
+		n += int64(t.pipe.Output()) - int64(t.encrypted)
 	}
 	return n
 }
