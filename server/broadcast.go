@@ -23,8 +23,8 @@ func (e BroadcastError) Error() string {
 func (e BroadcastError) Unwrap() error { return e.Err }
 
 // Broadcast writes p to each of conns. It copies p once, whatever the number of connections. Each connection accepts or refuses it as it
-// would accept or refuse a Write; the result has an error for each connection that refused, in the order of conns, and is nil if there is
-// none.
+// would accept or refuse a Write. The result has an error for each connection that has refused it, in the order of conns, and is nil if
+// there is none.
 //
 // done, if not nil, is called once for each of the other connections, on the connection's loop: with nil when p was given to the kernel,
 // or with the reason why it was not. On each connection the order of the writes and broadcasts of one goroutine is kept. Any goroutine.

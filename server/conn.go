@@ -20,7 +20,8 @@ import (
 // and the others have no effect or return their last values.
 type Conn struct {
 	loop *loop
-	// ident is the generation of the connection, which differs from that of the server's other connections, and deadMark. It is changed under mu; see isDead.
+	// ident has the generation of the connection, which differs from those of the server's other connections, and deadMark. It is changed
+	// under mu; see isDead.
 	ident atomic.Uint64
 
 	// mu guards the fields that the comment of loopConn names. It is not held during reads, writes or callbacks, but may be held during

@@ -4,17 +4,17 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
-// flushResult is the state of a connection after its output was written as far as possible.
+// flushResult is the state of a connection after its output was written as far as the kernel and the limits permit.
 type flushResult struct {
 	held      int       // bytes of output that wait
-	state     connState // the state that was requested until then
+	state     connState // the state at the end of the flush
 	drained   bool      // no output waits, TLS included
-	refused   bool      // a write was refused; LowWater is to be called when there is room
+	refused   bool      // a write was refused; LowWater will be called when there is room
 	detaching bool      // Detach was called, and neither Close nor Abort since
 	upgrading bool      // StartTLS was called
 	failed    bool      // output has failed, since the connection is broken
-	again     bool      // there is more to do in another turn; the connection is to be put into the loop's queue
-	err       error     // of a write
+	again     bool      // there is more to do in another turn; flushed puts the connection into the loop's queue
+	err       error     // the error of a write
 }
 
 // flush writes the output that waits, within the turn's budget, calls the completions of writes that have ended, and applies the
@@ -54,7 +54,7 @@ func (c *loopConn) flushAndUnlock() {
 	c.flushed(&r)
 }
 
-// needsNothing reports whether all output is written and nothing else is to be done until the connection's next event or command. Under mu.
+// needsNothing reports whether all output is written and the connection needs no work until its next event or command. Under mu.
 func (c *loopConn) needsNothing() bool {
 	return c.out == nil && c.ext == nil && c.commands == 0 && c.sched == schedRunning && c.state == connOpen && c.isQuiescent() && c.isReading()
 }
@@ -89,8 +89,8 @@ func (c *loopConn) finishFlush(r *flushResult) {
 		}
 	}
 	r.state, r.drained = c.state, true
-	if r.detaching = c.ext != nil && c.ext.detach != nil && c.state == connHalf; r.detaching { // else Close or Abort was called since
-		r.state = connOpen // it takes no output, but nothing is to be closed
+	if r.detaching = c.ext != nil && c.ext.detach != nil && c.state == connHalf; r.detaching { // otherwise Close or Abort was called since
+		r.state = connOpen // it accepts no output, but the write side stays open
 	}
 	r.upgrading = c.ext != nil && c.ext.upgrade != nil
 	if c.out != nil || c.ext != nil {
@@ -98,7 +98,7 @@ func (c *loopConn) finishFlush(r *flushResult) {
 		r.drained = c.out == nil && !c.cipherWaits() && !c.isDeferring()
 	}
 	if c.isPaused() {
-		c.holds.add(holdPause) // before the command is applied, or reading would go on until then
+		c.holds.add(holdPause) // before the command is applied; otherwise reading would continue until then
 	}
 	more := c.out != nil && c.writing == writeIdle && !c.isSettingUp() && !c.isFetching()
 	r.refused = c.sched&schedRefused != 0
@@ -138,7 +138,7 @@ func (c *loopConn) writeOut() error {
 	return nil
 }
 
-// writeSingle is writeSome for output without completions and files that is contiguous, of a connection without rate limits.
+// writeSingle is writeSome for contiguous output without completions and files, on a connection without rate limits.
 func (c *loopConn) writeSingle(p []byte) (n int, full bool, err error) {
 	c.mu.Unlock()
 	n, err = c.loop.srv.calls.Write(c.ev.FD(), p)
@@ -175,7 +175,7 @@ func (c *loopConn) writeSome(limit int) (n int, full bool, err error) {
 		c.mu.Unlock()
 		if len(bufs) == 1 {
 			n, err = l.srv.calls.Write(c.ev.FD(), bufs[0])
-			bufs[0] = nil // else it would keep written bytes from being collected
+			bufs[0] = nil // otherwise it would keep the bytes from being garbage-collected
 		} else {
 			n, err = l.srv.calls.Writev(c.ev.FD(), bufs)
 			clear(bufs)
@@ -195,8 +195,8 @@ func (c *loopConn) writeSome(limit int) (n int, full bool, err error) {
 	return n, n < min(offered, sock.MaxRaw), nil
 }
 
-// onWritable continues writing when the kernel reports room. If no output waits for room, it stops watching for it: not before that,
-// since a connection that has filled the kernel's buffer once is likely to fill it again.
+// onWritable continues writing when the kernel reports room. If no output waits for room, the event stops waiting for it. It does not stop
+// earlier, since a connection that has filled the kernel's buffer once is likely to fill it again.
 func (c *loopConn) onWritable() {
 	if c.writing != writeBlocked {
 		if err := c.watch(); err != nil {

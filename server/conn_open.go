@@ -80,7 +80,7 @@ func (c *loopConn) handshakeEnded() {
 	}
 	s.totals.handshakes.Add(1)
 	c.setHandshake(handshakeDone)
-	t.more = true // input after the handshake
+	t.more = true // input may follow the handshake
 	if t.upgraded {
 		c.deadlines.start(idleDeadline, c.loop.now())
 		c.mu.Lock()

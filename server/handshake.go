@@ -12,22 +12,22 @@ import (
 )
 
 // handshakes bounds the goroutines of TLS handshakes. Handshakes above the limit wait in a queue, first in, first out. While one waits, the
-// oldest running handshake is ended when it has waited for its client for long enough. Otherwise clients that send a ClientHello and then
+// oldest running handshake is ended when it has waited for its client for maxWait. Otherwise clients that send a ClientHello and then
 // little or nothing could use all places until HandshakeTimeout.
 type handshakes struct {
 	mu      sync.Mutex // guards all but limit and clock
 	limit   int
 	clock   event.Clock
-	running map[*Conn]*list.Element // the elements are those of oldest; nil where there is none
-	oldest  list.List               // of *runningHandshake: those that may be ended, in the order of their begin
-	evicted int                     // those that were ended, and run until they notice
-	waiting list.List               // of *Conn, the first in first
+	running map[*Conn]*list.Element // the element of oldest, or nil if the handshake must not be ended
+	oldest  list.List               // of *runningHandshake: those that may be ended, in the order in which they began
+	evicted int                     // handshakes that were ended and have not returned yet
+	waiting list.List               // of *Conn, in the order in which they came
 	watch   event.ClockTimer        // runs while one waits
 	stopped bool
-	zero    chan struct{} // made by await
+	zero    chan struct{} // made by ended; closed when no handshake runs
 }
 
-// runningHandshake is a server's handshake.
+// runningHandshake is a handshake that runs, in which this side is the server.
 type runningHandshake struct {
 	c     *Conn
 	began time.Duration
@@ -53,14 +53,15 @@ func (h *handshakes) len() int {
 	return len(h.running)
 }
 
-// maxHandshakeWait is how long a handshake may wait for its client, all its waits together, while others wait for a place. It is many round
-// trips, so that a distant client is not rejected when many connect at once. When more wait than run, it is shorter, down to half.
+// maxHandshakeWait is the time for which a handshake may wait for its client in total while others wait for a place. It is many round
+// trips, so that a distant client is not rejected when many connect at once. While many wait, the time is shorter, down to half; see
+// maxWait.
 const maxHandshakeWait = time.Second
 
 // minEvictInterval is the least time between two checks of the running handshakes.
 const minEvictInterval = 10 * time.Millisecond
 
-// maxWait returns how long a handshake may wait for its client at present. Under mu.
+// maxWait returns the time for which a handshake may now wait for its client in total. Under mu.
 func (h *handshakes) maxWait() time.Duration {
 	shorter := time.Duration(float64(maxHandshakeWait) * float64(h.limit) / float64(h.limit+h.waiting.Len()))
 	return max(maxHandshakeWait/2, shorter)
@@ -148,7 +149,7 @@ func (h *handshakes) stop() {
 	}
 }
 
-// next records the end of c's handshake and returns the connection whose handshake gets its place, nil if none waits.
+// next records the end of c's handshake, and returns the connection whose handshake gets its place, or nil if none waits.
 func (h *handshakes) next(c *Conn) *Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -172,7 +173,7 @@ func (h *handshakes) next(c *Conn) *Conn {
 	return c
 }
 
-// startHandshake starts the TLS handshake on a goroutine of its own, or queues it if the limit is reached.
+// startHandshake starts the TLS handshake on a goroutine, or queues it if the limit is reached.
 func (c *loopConn) startHandshake() {
 	t := c.ext.tls
 	c.setHandshake(handshakeRuns)
@@ -200,7 +201,7 @@ func (s *Server) runHandshake(c *Conn) {
 	err := ErrPanic
 	returns := false
 	defer func() {
-		if !returns { // this goroutine ends
+		if !returns { // this goroutine ends, so another one runs the queue
 			go s.runHandshakes(s.shaking.next(c))
 		}
 	}()
@@ -240,13 +241,13 @@ func (c *loopConn) stopHandshake() {
 		return
 	}
 	c.mu.Lock()
-	handed := c.ext.detached
+	detached := c.ext.detached
 	c.mu.Unlock()
 	if c.handshake().isUnderWay() {
 		c.loop.srv.totals.failedHandshakes.Add(1)
 		c.loop.srv.shaking.leave(&c.Conn)
 	}
-	if !handed {
+	if !detached {
 		_ = c.ext.tls.pipe.Close() // never fails
 	}
 	c.recountTLS()

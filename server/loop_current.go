@@ -1,7 +1,7 @@
 package server
 
 // A loop works on one connection at a time: it reads, calls the handler, writes and calls completions. Only callbacks of this connection
-// run meanwhile. A callback may cut the work short, by runtime.Goexit or by a panic that an option of the loops recovers from. Then
+// run meanwhile. A callback may end the work early, by runtime.Goexit or by a panic that an option of the loops recovers from. Then
 // loop.current is still the connection when the loop continues, and abortCurrent ends it.
 
 // setCurrent begins the work on c. clearCurrent ends it.
@@ -16,8 +16,8 @@ func (l *loop) setCurrent(c *loopConn) {
 // clearCurrent ends the work on the current connection.
 func (l *loop) clearCurrent() { l.current = nil }
 
-// abortCurrent ends the work that a callback has cut short: the connection of the callback is aborted with ErrPanic, and the outcome of
-// its writes is reported. A callback may cut abortCurrent short, too; then it is called again.
+// abortCurrent is called when a callback has ended the work early. It aborts the connection of the callback with ErrPanic, and reports the
+// outcome of its writes. A callback may end abortCurrent early, too; then it is called again.
 func (l *loop) abortCurrent() {
 	c := l.current
 	c.mu.Lock()
@@ -34,10 +34,10 @@ func (l *loop) abortCurrent() {
 	l.current = nil
 }
 
-// maxDones limits the memory for completions that a loop keeps.
+// maxDones is the largest capacity of dones that a loop keeps.
 const maxDones = 1 << 10
 
-// report calls the completions in l.dones, which are of writes to c, with their outcome. When a callback cuts it short, the next call
+// report calls the completions in l.dones, which belong to writes to c, with their outcome. When a callback ends it early, the next call
 // continues after that callback.
 func (l *loop) report(c *loopConn, outcome error) {
 	l.outcome = outcome

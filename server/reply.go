@@ -9,21 +9,22 @@ import (
 	"github.com/evmq/evmq/internal/outq"
 )
 
-// A Reply receives the answer to one request. The bytes that are written to it up to Flush, or to the end of the function that it was given
-// to, are sent without a gap: bytes that are written to the connection meanwhile are sent before or after them. When the function has
-// returned, every method that writes returns ErrReplyEnded, also while a later request of the connection is in progress. A Reply is a small
-// value, which may be copied and used from several goroutines; the bytes of each Write are contiguous. The zero Reply has ended.
+// A Reply receives the answer to one request. The bytes that are written to it up to Flush, or up to the end of the function that it was
+// passed to, are sent without other bytes in between: bytes that are written to the connection meanwhile are sent before or after them.
+// When the function has returned, every method that writes returns ErrReplyEnded, also while a later request of the connection is in
+// progress. A Reply is a small value, which may be copied and used from several goroutines; the bytes of each Write are contiguous. The
+// zero Reply has ended.
 type Reply struct {
 	c      *Conn
-	in     *input // whose state is the reply's as long as it has the reply's number
+	in     *input // its replyState is this reply's as long as it has the same number
 	number uint64
 }
 
 // Write copies p to the reply. Up to 16 KB are gathered before they become output of the connection. For more, Write waits while the
 // connection holds MaxOutput bytes or more, and, with concurrent requests, while older ones are not answered. It returns the number of
-// bytes that were copied. Errors: ErrReplyEnded; ErrClosed, with the reason, if the connection accepts no more output, also when that ends
-// a wait. After one of these errors, all methods that write return it. On the connection's loop, where a call that waits would wait for
-// itself, it is event.ErrOnLoop, also if another goroutine is writing to the reply. May block; not in a callback.
+// bytes that were copied. Errors: ErrReplyEnded; ErrClosed, with the reason, if the connection accepts no more output, also if that happens
+// during a wait. After one of these errors, all methods that write return it. On the connection's loop, a call that would have to wait for
+// the loop, or for another goroutine that is writing to the reply, returns event.ErrOnLoop. May block; not in a callback.
 func (w Reply) Write(p []byte) (int, error) {
 	if w.in != nil && w.in.reply.number.Load() == w.number && w.in.reply.mu.TryLock() { // the usual case
 		r := &w.in.reply
@@ -37,7 +38,7 @@ func (w Reply) Write(p []byte) (int, error) {
 	return w.writeSlowly(p)
 }
 
-// writeSlowly is Write, also when it has to wait or to make output of the gathered bytes.
+// writeSlowly is Write for the cases in which it has to wait or to make the gathered bytes output.
 func (w Reply) writeSlowly(p []byte) (int, error) {
 	r, err := w.lock()
 	if err != nil {
@@ -59,10 +60,9 @@ func (w Reply) writeSlowly(p []byte) (int, error) {
 // WriteString is Write of a string. May block; not in a callback.
 func (w Reply) WriteString(s string) (int, error) { return w.Write(bytesOf(s)) }
 
-// WriteOwned is Write without a copy: p belongs to the connection from the call on, and must not be changed. It belongs to the caller again
-// when release, which may be nil, is called, once, on the connection's loop, with nil or the reason why p was not given to the kernel.
-// WriteOwned waits as Write does. When it fails, nothing of p was accepted and release is not called. Errors: as Write. May block; not in a
-// callback.
+// WriteOwned is Write without a copy: p belongs to the connection from the call on, and must not be changed. release, if not nil, is called
+// once, on the connection's loop, with nil or the reason why p was not given to the kernel; then p belongs to the caller again. WriteOwned
+// waits as Write does. When it fails, nothing of p was accepted and release is not called. Errors: as Write. May block; not in a callback.
 func (w Reply) WriteOwned(p []byte, release func(error)) error {
 	if release == nil {
 		release = func(error) {}
@@ -73,9 +73,9 @@ func (w Reply) WriteOwned(p []byte, release func(error)) error {
 	return nil
 }
 
-// SendFile adds n bytes of f from offset to the reply, after the bytes that were written to it before. It is like Conn.SendFile, except that it
-// waits where that returns ErrFull. When SendFile fails, done is not called. Errors: ErrInvalid, else as Write. May block; not in a
-// callback.
+// SendFile adds n bytes of f from offset to the reply, after the bytes that were written to it before. It is like Conn.SendFile, except
+// that it waits where Conn.SendFile returns ErrFull. When SendFile fails, done is not called. Errors: ErrInvalid; otherwise as Write. May
+// block; not in a callback.
 func (w Reply) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	if err := checkFile(f, offset, n); err != nil {
 		return err
@@ -86,12 +86,12 @@ func (w Reply) SendFile(f *os.File, offset, n int64, done func(error)) error {
 	return nil
 }
 
-// Notify makes the loop call done once: with nil when all earlier bytes of the reply are given to the kernel, or with the reason
-// why it is not. It waits as Write does, since the gathered bytes become output first. When Notify
-// fails, done is not called. Errors: ErrInvalid if done is nil, else as Write. May block; not in a callback.
+// Notify makes the loop call done once: with nil when all earlier bytes of the reply were given to the kernel, or with the reason why they
+// were not. It waits as Write does, since the gathered bytes become output first. When Notify fails, done is not called. Errors: ErrInvalid
+// if done is nil; otherwise as Write. May block; not in a callback.
 func (w Reply) Notify(done func(error)) error {
 	if done == nil {
-		return fmt.Errorf("notify of a reply: %w: nil function", ErrInvalid)
+		return fmt.Errorf("notify of a reply: %w: function is nil", ErrInvalid)
 	}
 	if err := w.add(piece{done: done}); err != nil {
 		return fmt.Errorf("notify of a reply: %w", err)
@@ -116,8 +116,8 @@ func (w Reply) Flush() error {
 // Conn returns the connection that the request came from, also when the reply has ended. It returns nil for the zero Reply. Any goroutine.
 func (w Reply) Conn() *Conn { return w.c }
 
-// Context returns the connection's context: it ends with the connection, and at the latest when the context of Shutdown ends. See Conn.Context. It
-// must not be called on the zero Reply. Any goroutine.
+// Context returns Conn.Context of the connection, which ends with the connection, and at the latest when the context of Shutdown ends. It
+// panics for the zero Reply. Any goroutine.
 func (w Reply) Context() context.Context { return w.c.Context() }
 
 // add makes the gathered bytes, followed by p, output of the connection.

@@ -10,12 +10,12 @@ import (
 // A piece is added to the output as a whole. Its parts follow in the order of the fields; parts that are nil are left out.
 type piece struct {
 	copied []byte
-	owned  []byte // with done as its release
+	owned  []byte // done is called with its outcome
 	file   *outq.File
 	done   outq.Done
 }
 
-// sendGathered is send of the gathered bytes, followed by p. Under r.mu.
+// sendGathered is send for the gathered bytes, followed by p. Under r.mu.
 func (r *replyState) sendGathered(p piece, hold bool) error {
 	p.copied = r.buf
 	if err := r.send(p, hold); err != nil {
@@ -25,7 +25,7 @@ func (r *replyState) sendGathered(p piece, hold bool) error {
 	return nil
 }
 
-// writeLong makes the gathered bytes and p, in pieces, output of the connection, except for a rest that is gathered. Under r.mu.
+// writeLong makes the gathered bytes and p, in pieces, output of the connection. The last piece is gathered. Under r.mu.
 func (r *replyState) writeLong(p []byte) (n int, err error) {
 	if err = r.sendGathered(piece{}, true); err != nil {
 		return 0, err
@@ -41,10 +41,11 @@ func (r *replyState) writeLong(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// send waits for room and appends p to the output. With hold, later writes to the connection wait for the rest of the reply. Under r.mu, not c.mu.
+// send waits for room and appends p to the output. If hold is true, later writes to the connection wait for the rest of the reply. Under
+// r.mu, without c.mu.
 func (r *replyState) send(p piece, hold bool) error {
 	c := r.c
-	var cut <-chan struct{} // nil until the call is known to be off the loop
+	var baseDone <-chan struct{} // ends the wait with the server; nil until the call is known not to be on the loop
 	for {
 		c.mu.Lock()
 		if c.state.isDead() {
@@ -71,12 +72,12 @@ func (r *replyState) send(p piece, hold bool) error {
 			c.unlockAndQueue()
 			return nil
 		}
-		if cut == nil {
+		if baseDone == nil {
 			c.mu.Unlock()
 			if c.loop.ev.OnLoop() {
 				return event.ErrOnLoop
 			}
-			cut = c.loop.srv.baseCtx.Done()
+			baseDone = c.loop.srv.baseCtx.Done()
 			continue
 		}
 		if x.room == nil {
@@ -86,20 +87,22 @@ func (r *replyState) send(p piece, hold bool) error {
 		c.mu.Unlock()
 		select {
 		case <-room: // closed when the connection ends, too
-		case <-cut: // the loop may be held up, and not close room
+		case <-baseDone: // the loop may be blocked, and not close room
 			r.err = fmt.Errorf("%w (%w)", ErrClosed, ErrServerClosed)
 			return r.err
 		}
 	}
 }
 
-// hasRoomForFile reports whether one more file may wait. Files that wait behind the reply do not count: they wait for its end. Under mu.
+// hasRoomForFile reports whether one more file may wait. Files in deferred writes do not count, since they wait for the end of the reply.
+// Under mu.
 func (c *Conn) hasRoomForFile() bool {
 	s := c.loop.srv
 	return s.files.Load() < s.cfg.maxFiles || c.out == nil || c.out.Files() == 0
 }
 
-// putPiece appends the parts of p to the output. A part that ends the connection is not added. Under c.mu; the caller queues the connection.
+// putPiece appends the parts of p to the output. A part for which mayHold ends the connection is not added. Under c.mu; the caller queues
+// the connection.
 func (r *replyState) putPiece(p piece) {
 	c := r.c
 	counted := c.countedOutput()
@@ -125,8 +128,8 @@ func (r *replyState) put(p []byte) {
 	}
 }
 
-// mayHold reports whether the output accepts n more bytes, overhead included. When the whole server holds too much, it ends the connection
-// instead, except for a small answer to a peer that has taken all earlier output. Under c.mu; the caller queues the connection.
+// mayHold reports whether the output accepts n more bytes, overhead included. When the whole server holds MaxBuffered, it ends the
+// connection instead, except for a small answer to a peer that has taken all earlier output. Under c.mu; the caller queues the connection.
 func (r *replyState) mayHold(n int) bool {
 	c := r.c
 	s := c.loop.srv
@@ -171,7 +174,7 @@ func (r *replyState) commit() bool {
 }
 
 // commitLocked makes the gathered bytes output of the connection, and ends the reply, so that deferred writes follow. freed is a number of
-// other bytes that are not to be counted in Server.buffered any more. Under c.mu, and r.mu if the reply is open.
+// other bytes to subtract from Server.buffered. Under c.mu, and r.mu if the reply is open.
 func (r *replyState) commitLocked(freed int) {
 	c := r.c
 	r.count(0)

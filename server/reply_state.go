@@ -15,7 +15,7 @@ const smallReply = 2 << 10
 type replyPhase uint8
 
 const (
-	replyEnded    replyPhase = iota // there is none: its function has not begun, or all of it is output
+	replyEnded    replyPhase = iota // there is no reply: its function has not begun, or all of it is output
 	replyOpen                       // its function runs; the bytes become output when it ends
 	replyInPieces                   // its function runs, and a part is output: other writes wait for the rest
 	replyWaits                      // Concurrent: its function has ended; it waits for the answers to older requests
@@ -34,8 +34,8 @@ var replyNext = [...]uint8{
 	replyWaits:    1 << replyEnded,
 }
 
-// replyState is the state of the Replies of an input, one after the other. Each has a number of its own, so that a Reply that is used after
-// its end does not affect the next one.
+// replyState is the state of the Replies of an input, one after the other. Each has another number, so that a Reply that is used after its
+// end does not affect the next one.
 type replyState struct {
 	// number is the number of the reply that is open or begins next. It grows with each end. It is changed under mu.
 	number atomic.Uint64
@@ -43,7 +43,7 @@ type replyState struct {
 	mu       sync.Mutex // guards what follows; c and order are fixed while a reply is open. Locked before the connection's
 	c        *Conn
 	buf      []byte     // gathered bytes, not yet output
-	err      error      // of a Write, Flush and so on; all later calls fail with it
+	err      error      // the error of an earlier call; all later calls return it
 	order    uint64     // Concurrent: the request's number among those of its connection; else 0
 	counted  int        // bytes of buf counted in Server.buffered
 	phase    replyPhase // changed under c.mu, too, so that either lock is enough to read it
@@ -78,8 +78,8 @@ func (r *replyState) end(phase replyPhase) {
 	r.become(phase)
 }
 
-// reset prepares the state for an input of another connection. A reply that has ended and was not sent, since its connection is gone, is
-// dropped.
+// reset prepares the state for an input of another connection. A reply that has ended and was not sent, since its connection is closed, is
+// discarded.
 func (r *replyState) reset() {
 	if r.phase == replyWaits {
 		r.become(replyEnded)

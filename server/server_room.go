@@ -6,14 +6,15 @@ import (
 	"sync/atomic"
 )
 
-// roomWaiters has the connections of which a write was refused because the whole server holds too much. Their LowWater is called when it holds less.
+// roomWaiters has the connections that have refused a write because the whole server held MaxBuffered. Their LowWater is called when it
+// holds less.
 type roomWaiters struct {
 	n     atomic.Int32 // the length of conns, for reads without the lock
 	mu    sync.Mutex   // guards conns. Locked after a connection's
 	conns map[*Conn]struct{}
 }
 
-// addBuffered counts n more bytes as held by the server, or fewer if n is negative.
+// addBuffered adds n, which may be negative, to the bytes that the server holds.
 func (s *Server) addBuffered(n int) {
 	if n != 0 {
 		s.buffered.Add(int64(n))
@@ -36,12 +37,12 @@ func (c *Conn) awaitServerRoom() {
 	s.room.conns[c] = struct{}{}
 	s.room.n.Store(int32(len(s.room.conns)))
 	s.room.mu.Unlock()
-	if !s.isFull() { // there was room before c was entered
+	if !s.isFull() { // there may have been room before c was added
 		s.notifyRoom()
 	}
 }
 
-// leaveServerRoom removes c, which is closed, from the connections that wait.
+// leaveServerRoom removes c, which is closed, from roomWaiters.
 func (c *loopConn) leaveServerRoom() {
 	s := c.loop.srv
 	if s.room.n.Load() == 0 {
@@ -53,7 +54,7 @@ func (c *loopConn) leaveServerRoom() {
 	s.room.n.Store(int32(len(s.room.conns)))
 }
 
-// notifyRoom makes the loops call serverHasRoom for the connections that wait. Any goroutine; the caller may hold a connection's lock.
+// notifyRoom makes the loops call serverHasRoom for the connections in roomWaiters. Any goroutine; the caller may hold a connection's lock.
 func (s *Server) notifyRoom() {
 	s.room.mu.Lock()
 	waiting := s.room.conns
@@ -84,7 +85,7 @@ func (c *loopConn) serverHasRoom() {
 	c.unlockAndQueue()
 }
 
-// overloaded returns the reason of a connection that is closed because the server holds too much.
+// overloaded returns the reason of a connection that is closed because the server holds MaxBuffered.
 func (s *Server) overloaded() error {
 	return fmt.Errorf("%w: %d bytes are buffered, the limit is %d", ErrOverload, s.buffered.Load(), s.cfg.MaxBuffered)
 }

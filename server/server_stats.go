@@ -20,7 +20,7 @@ type totals struct {
 // traffic has the counters of a loop's connections, including closed ones. The loop counts bytes; workers count requests.
 type traffic struct {
 	read, written atomic.Uint64
-	_             [64]byte // the counter of workers is on a cache line of its own
+	_             [64]byte // the counter of workers has its own cache line
 	requests      atomic.Uint64
 	_             [64]byte
 }
