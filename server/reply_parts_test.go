@@ -252,3 +252,20 @@ func TestARequestOnAWorkerAllocatesNothing(t *testing.T) {
 }
 
 var _ io.Writer = server.Reply{}
+
+// TestTheArgumentOfAWriteToAReplyIsNotAllocated: such as a line end that the function makes for each answer.
+func TestTheArgumentOfAWriteToAReplyIsNotAllocated(t *testing.T) {
+	allocations := make(chan float64, 1)
+	d := echoLines()
+	d.Serve = func(w server.Reply, line []byte) {
+		allocations <- testing.AllocsPerRun(1000, func() {
+			_, _ = w.Write([]byte{line[0], '\n'})
+			_, _ = w.WriteString(string(line))
+		})
+	}
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d})
+	send(t, s.dial(t), "xy\n")
+	if n := testkit.Await(t, allocations, "the request"); n != 0 {
+		t.Errorf("two writes allocate %v times", n)
+	}
+}

@@ -7,18 +7,17 @@ import (
 	"github.com/evmq/evmq/internal/outq"
 )
 
-// A piece is added to the output as a whole. Its parts follow in the order of the fields; parts that are nil are left out.
+// A piece is added to the output as a whole. Its parts follow in the order of the fields; parts that are nil are left out. Bytes that are
+// copied are not in it: then the argument of a Write need not be allocated.
 type piece struct {
-	copied []byte
-	owned  []byte // done is called with its outcome
-	file   *outq.File
-	done   outq.Done
+	owned []byte // done is called with its outcome
+	file  *outq.File
+	done  outq.Done
 }
 
 // sendGathered is send for the gathered bytes, followed by p. Under r.mu.
 func (r *replyState) sendGathered(p piece, hold bool) error {
-	p.copied = r.buf
-	if err := r.send(p, hold); err != nil {
+	if err := r.send(r.buf, p, hold); err != nil {
 		return err
 	}
 	r.buf = r.buf[:0]
@@ -32,7 +31,7 @@ func (r *replyState) writeLong(p []byte) (n int, err error) {
 	}
 	for len(p)-n > replyBuffer {
 		part := p[n:min(n+4*replyBuffer, len(p))]
-		if err = r.send(piece{copied: part}, true); err != nil {
+		if err = r.send(part, piece{}, true); err != nil {
 			return n, err
 		}
 		n += len(part)
@@ -41,9 +40,9 @@ func (r *replyState) writeLong(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// send waits for room and appends p to the output. If hold is true, later writes to the connection wait for the rest of the reply. Under
-// r.mu, without c.mu.
-func (r *replyState) send(p piece, hold bool) error {
+// send waits for room and appends a copy of copied, followed by p, to the output. If hold is true, later writes to the connection wait for
+// the rest of the reply. Under r.mu, without c.mu.
+func (r *replyState) send(copied []byte, p piece, hold bool) error {
 	c := r.c
 	var baseDone <-chan struct{} // ends the wait with the server; nil until the call is known not to be on the loop
 	for {
@@ -55,7 +54,7 @@ func (r *replyState) send(p piece, hold bool) error {
 		}
 		x := c.extra()
 		if r.isOldest(x) && c.queuedBytes() < c.loop.srv.cfg.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
-			if r.putPiece(p); c.state.isDead() {
+			if r.putPiece(copied, p); c.state.isDead() {
 				r.err = c.refusal()
 				c.unlockAndQueue()
 				return r.err
@@ -101,12 +100,12 @@ func (c *Conn) hasRoomForFile() bool {
 	return s.files.Load() < s.cfg.maxFiles || c.out == nil || c.out.Files() == 0
 }
 
-// putPiece appends the parts of p to the output. A part for which mayHold ends the connection is not added. Under c.mu; the caller queues
+// putPiece appends copied and the parts of p to the output. A part for which mayHold ends the connection is not added. Under c.mu; the caller queues
 // the connection.
-func (r *replyState) putPiece(p piece) {
+func (r *replyState) putPiece(copied []byte, p piece) {
 	c := r.c
 	counted := c.countedOutput()
-	r.put(p.copied)
+	r.put(copied)
 	c.countOutput(counted)
 	if p.file == nil && p.done == nil {
 		return
