@@ -63,7 +63,7 @@ func (a *alarm) startTimer(d time.Duration) {
 
 // fired wakes the loop as other goroutines do, but is not counted in Stats.Wakes. It publishes that time has passed.
 func (a *alarm) fired() {
-	wakeMonitor() // the timer may be what ends an idle phase of the whole process; see parkDriver.pollOrSleep
+	monitor.afterSleep() // the timer may be what ends an idle phase of the whole process
 	a.at.Store(int64(NoTimeout))
 	a.l.mu.Lock()
 	if a.l.asleep {

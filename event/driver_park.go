@@ -28,14 +28,13 @@ import (
 //   - Read may report the deadline before it calls the function; then nothing was polled. Whenever Read calls the function, it
 //     must poll, because the runtime has discarded the readiness that it knew of.
 type parkDriver struct {
-	l          *Loop
-	opener     openPoller
-	poller     poller.Poller
-	file       atomic.Pointer[os.File] // with a duplicate of the poller's descriptor; goroutines that wake the loop load the pointer
-	conn       syscall.RawConn
-	viaSyscall poller.SyscallPoller // poller, if it implements this interface; else nil
-	pollFunc   func(uintptr) bool   // d.pollOrSleep, bound once: a method value would be allocated in each wait
-	alarm      alarm
+	l        *Loop
+	opener   openPoller
+	poller   poller.Poller
+	file     atomic.Pointer[os.File] // with a duplicate of the poller's descriptor; goroutines that wake the loop load the pointer
+	conn     syscall.RawConn
+	pollFunc func(uintptr) bool // d.pollOrSleep, bound once: a method value would be allocated in each wait
+	alarm    alarm
 
 	// The state of the current wait, in which RawConn.Read calls pollOrSleep on the loop's goroutine.
 	ready []poller.Ready // for reports
@@ -81,7 +80,6 @@ func (d *parkDriver) adopt(p poller.Poller) error {
 		return fmt.Errorf("%w: park on %s: %w", ErrUnsupported, p.Name(), errors.Join(err, file.Close()))
 	}
 	d.poller, d.conn = p, conn
-	d.viaSyscall, _ = p.(poller.SyscallPoller)
 	if old := d.file.Swap(file); old != nil {
 		if err := old.Close(); err != nil { // p stays the poller
 			d.l.logLater(func() { d.l.log.Error("event: close the replaced poller's duplicate", "err", err) })
@@ -110,16 +108,12 @@ func (d *parkDriver) wait(ready []poller.Ready, block bool) (int, error) {
 // pollOrSleep is called by RawConn.Read at first and after each readiness; true ends the Read, false parks. A second call
 // that finds nothing ready, because the readiness was withdrawn, ends in an empty turn.
 //
-// The first poll after readiness ended a sleep is a system call that the Go scheduler takes part in. When all processors are idle, the
-// runtime's monitor thread sleeps, and only such a system call wakes it. Without the monitor, goroutines that compute are not preempted
-// and the network is not polled for goroutines that wait, so a burst of computation after an idle phase would stop every parked loop until
-// it ends. A loop that is woken by another goroutine does not need it, because something has woken that goroutine.
+// The poll is a raw system call, also after a sleep; see monitorGuard.
 func (d *parkDriver) pollOrSleep(uintptr) (done bool) {
-	if d.slept && d.viaSyscall != nil {
-		d.n, d.err = d.viaSyscall.PollSyscall(d.ready)
-	} else {
-		d.n, d.err = d.poller.Wait(d.ready, 0)
+	if d.slept {
+		monitor.afterSleep()
 	}
+	d.n, d.err = d.poller.Wait(d.ready, 0)
 	if d.n > 0 || d.err != nil || d.slept {
 		return true
 	}

@@ -98,11 +98,6 @@ func (p *epoll) waitInScheduler(ready []Ready, buf []unix.EpollEvent, timeout ti
 	return p.fill(ready, max(n, 0), timeout)
 }
 
-// PollSyscall implements SyscallPoller.
-func (p *epoll) PollSyscall(ready []Ready) (int, error) {
-	return p.waitInScheduler(ready, p.buffer(ready), 0)
-}
-
 // fill translates the first n reports.
 func (p *epoll) fill(ready []Ready, n int, timeout time.Duration) (int, error) {
 	filled := 0

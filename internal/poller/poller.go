@@ -59,12 +59,6 @@ func (f Features) String() string {
 // number of milliseconds within a C int.
 const MaxWait = 24 * time.Hour
 
-// SyscallPoller is implemented by a Poller whose Wait with timeout 0 may make a raw system call, which bypasses the Go
-// scheduler. PollSyscall is the same Wait, but always through the scheduler.
-type SyscallPoller interface {
-	PollSyscall(ready []Ready) (int, error)
-}
-
 // Poller watches descriptors.
 //
 // Concurrency: Add, Modify and Remove are called on any goroutine, one at a time, also while Wait runs. Wait is called on
