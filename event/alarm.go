@@ -3,6 +3,8 @@ package event
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/evmq/evmq/internal/tick"
 )
 
 // alarm is the timer that ends a loop's sleep at its next deadline. It is armed lazily: if it is armed for an earlier time it is
@@ -63,7 +65,7 @@ func (a *alarm) startTimer(d time.Duration) {
 
 // fired wakes the loop as other goroutines do, but is not counted in Stats.Wakes. It publishes that time has passed.
 func (a *alarm) fired() {
-	monitor.afterSleep() // the timer may be what ends an idle phase of the whole process
+	tick.Process.AfterSleep() // the timer may be what ends an idle phase of the whole process
 	a.at.Store(int64(NoTimeout))
 	a.l.mu.Lock()
 	if a.l.asleep {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/internal/poller"
+	"github.com/evmq/evmq/internal/tick"
 )
 
 // parkDriver sleeps as a goroutine that waits for a connection does: a poller's descriptor is itself pollable, so the Go
@@ -108,10 +109,10 @@ func (d *parkDriver) wait(ready []poller.Ready, block bool) (int, error) {
 // pollOrSleep is called by RawConn.Read at first and after each readiness; true ends the Read, false parks. A second call
 // that finds nothing ready, because the readiness was withdrawn, ends in an empty turn.
 //
-// The poll is a raw system call, also after a sleep; see monitorGuard.
+// The poll is a raw system call, also after a sleep; see package tick.
 func (d *parkDriver) pollOrSleep(uintptr) (done bool) {
 	if d.slept {
-		monitor.afterSleep()
+		tick.Process.AfterSleep()
 	}
 	d.n, d.err = d.poller.Wait(d.ready, 0)
 	if d.n > 0 || d.err != nil || d.slept {

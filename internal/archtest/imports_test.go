@@ -25,6 +25,7 @@ const (
 	kit     = "internal/testkit"
 	poller  = "internal/poller"
 	sampler = "internal/sample"
+	ticker  = "internal/tick"
 )
 
 // servers returns the packages that what is built on servers may use, and more.
@@ -43,6 +44,7 @@ var importers = []importer{
 	{pkg: poller, foreign: []string{sys}, tests: []string{leak, kit, "internal/poller/pollertest"}},
 	{pkg: "internal/poller/pollertest", imports: []string{poller}, foreign: []string{sys}, tests: []string{leak, kit}},
 	{pkg: sampler},
+	{pkg: ticker, foreign: []string{sys}},
 	{pkg: "internal/logqueue", tests: []string{leak, kit}},
 	{pkg: "internal/outq", tests: []string{leak, kit, rapid}},
 	{pkg: "internal/ratelimit", foreign: []string{"golang.org/x/time"}, tests: []string{leak, kit, rapid}},
@@ -55,7 +57,7 @@ var importers = []importer{
 	{pkg: "internal/memcache/store", imports: []string{"internal/memcache/recycled"}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 
 	// The loop, the queue on its exported API, and the servers on both.
-	{pkg: "event", imports: []string{poller, sampler}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
+	{pkg: "event", imports: []string{poller, sampler, ticker}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: kit, imports: []string{"event", leak}, foreign: []string{sys}}, // for tests; its clock is one for loops
 	{pkg: "msgqueue", imports: []string{"event", sampler}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: "server/framing", tests: []string{leak, kit, rapid}},

@@ -1,4 +1,4 @@
-package event
+package tick
 
 import "golang.org/x/sys/unix"
 
