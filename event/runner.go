@@ -25,8 +25,8 @@ func (o *Owner) Runner() (*Runner, error) {
 
 // Turn makes one turn, as RunForever does. With wait it sleeps until an event is ready, another goroutine wakes the loop, or the next timer
 // is due; without, it handles only what is ready. While it runs, the calling goroutine is the loop's. A panic and runtime.Goexit pass
-// through it, and the loop can go on. Errors: ErrRunning if another goroutine runs the loop, ErrClosed, the poller's. On the Runner's
-// goroutine only, not in a callback.
+// through it, and the loop can go on. Errors: ErrRunning if another goroutine runs the loop, ErrClosed, the poller's. For the Runner's
+// goroutine only. May block; not in a callback.
 func (r *Runner) Turn(wait bool) error {
 	l, normal := r.l, false
 	if err := r.begin(); err != nil {
@@ -44,7 +44,7 @@ func (r *Runner) Turn(wait bool) error {
 }
 
 // Call calls fn at once, as the loop calls a callback of a post: the calling goroutine is the loop's meanwhile, OnLoop is true, and calls that would have to
-// wait for the loop return ErrOnLoop. Errors: as Turn. On the Runner's goroutine only, not in a callback.
+// wait for the loop return ErrOnLoop. Errors: as Turn. For the Runner's goroutine only. May block; not in a callback.
 func (r *Runner) Call(fn func()) error {
 	if err := r.begin(); err != nil {
 		return fmt.Errorf("call on loop: %w", err)

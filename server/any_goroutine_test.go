@@ -201,6 +201,7 @@ func (s *stage) serverMethods() map[string]func(c *server.Conn) error {
 		"Server.Loop":        func(*server.Conn) error { s.Loop(0); return nil },
 		"Server.Loops":       func(*server.Conn) error { s.Loops(); return nil },
 		"Server.Stats":       func(*server.Conn) error { s.Stats(); return nil },
+		"Server.RouteStats":  func(*server.Conn) error { s.RouteStats(); return nil },
 	}
 }
 

@@ -41,6 +41,7 @@ func TestOutputOfACallbackIsCountedWithinABound(t *testing.T) {
 		hangUp(nc)
 		c.Abort()
 		testkit.Await(t, p.closed, "Close")
+		s.shutdown(t)
 		s.drained(t)
 	})
 }

@@ -218,7 +218,7 @@ func TestUnlimitedLimitsNothing(t *testing.T) {
 func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 	release := make(chan bool)
 	var served atomic.Int64
-	d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: 5000, Serve: func(w server.Reply, m []byte) {
+	d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: 5000, Placement: server.OnWorkers, Serve: func(w server.Reply, m []byte) {
 		<-release
 		served.Add(1)
 		_, _ = w.Write(append(m, '\n'))

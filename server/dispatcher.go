@@ -20,6 +20,10 @@ type Dispatcher struct {
 	// Concurrent is the number of requests of one connection that may be in progress at once. Their answers are still sent in the order of
 	// the requests; an answer that is complete before an older one waits. 0 means 1; a negative value is ErrInvalid.
 	Concurrent int
+	// Placement says where Serve runs: on the loop while it is quick, else on workers; always on the loop; or always on workers.
+	Placement Placement
+	// Route, if set, returns the key of a message's route, for which the loop keeps a history of its own with Adaptive; see RouteHandler.
+	Route func(message []byte) (key []byte)
 	// Opened and Closed, if set, are the Handler's Open and Close, on the loop.
 	Opened func(c *Conn)
 	Closed func(c *Conn, reason error)
@@ -49,6 +53,8 @@ func (d *Dispatcher) Check() error {
 		return fmt.Errorf("%w: Dispatcher.Framing is nil", ErrInvalid)
 	case d.Serve == nil:
 		return fmt.Errorf("%w: Dispatcher.Serve is nil", ErrInvalid)
+	case d.Placement > OnWorkers:
+		return fmt.Errorf("%w: Dispatcher.Placement is %d", ErrInvalid, d.Placement)
 	case d.Concurrent < 0:
 		return fmt.Errorf("%w: Dispatcher.Concurrent is %d", ErrInvalid, d.Concurrent)
 	}
@@ -60,6 +66,17 @@ func (d *Dispatcher) Check() error {
 
 // ServeRequest calls Serve. It makes a Dispatcher a RequestHandler. May block; not in a callback.
 func (d *Dispatcher) ServeRequest(w Reply, message []byte) { d.Serve(w, message) }
+
+// RunsOn returns Placement. Any goroutine.
+func (d *Dispatcher) RunsOn() Placement { return d.Placement }
+
+// RouteOf calls Route. Without Route, all messages are of one route. Loop only.
+func (d *Dispatcher) RouteOf(message []byte) (key []byte) {
+	if d.Route == nil {
+		return nil
+	}
+	return d.Route(message)
+}
 
 // Open calls Opened. Loop only.
 func (d *Dispatcher) Open(c *Conn) {

@@ -18,6 +18,7 @@ type input struct {
 	counted    int // bytes counted in Server.buffered
 	earlyBytes int // Concurrent: bytes counted in the connection's output while the answer waits for older ones
 	state      inputState
+	leader     *leader // the goroutine that runs it, if that leads the loop; nil on a worker
 	request    request // while the input is handed over; otherwise zero
 	reply      replyState
 }
@@ -29,6 +30,9 @@ type request struct {
 	first   []byte          // the message that the loop has found; nil when it was taken
 	atEOF   bool            // the stream ends after the input
 	final   bool            // the framing has ended the stream: the rest of the input is ignored
+	place   Placement
+	router  RouteHandler // handler, if it distinguishes routes
+	route   *route       // of first; set by the loop's leader
 }
 
 // inputState is the owner of an input.

@@ -60,6 +60,7 @@ type loop struct {
 	goneOnce     sync.Once                       // closes gone
 	gone         chan struct{}                   // closed when the loop has ended, with its connections and listeners. Any goroutine
 	callback     func(*event.Event, event.Flags) // the method value ready, made once so that connections share it
+	lead         leadership
 	loopAssert
 }
 

@@ -20,6 +20,9 @@ func (l *loop) close(closed chan<- error) {
 	if l.owner == nil {
 		l.doFully(l.detachServer, func() {})
 	} else {
+		if l.canLead() {
+			l.stopLeading()
+		}
 		err = l.owner.Close()
 	}
 }

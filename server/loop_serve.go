@@ -151,8 +151,8 @@ func (c *loopConn) advance() {
 	c.flush()
 }
 
-// endTurn is called at the end of each turn, and hands the requests of the turn to the workers. If a callback has ended the turn early by
-// runtime.Goexit, endTurn is called before the next turn.
+// endTurn is called at the end of each turn, and hands the requests of the turn to the leader and the workers. If a callback has ended the
+// turn early by runtime.Goexit, endTurn is called before the next turn.
 func (l *loop) endTurn() {
 	l.assertInLoop("the end of a turn")
 	if l.current != nil {
@@ -161,7 +161,11 @@ func (l *loop) endTurn() {
 	if len(l.turnRequests) == 0 {
 		return
 	}
-	l.submit(l.turnRequests)
+	if l.canLead() {
+		l.distribute(l.turnRequests)
+	} else {
+		l.submit(l.turnRequests)
+	}
 	clear(l.turnRequests)
 	l.turnRequests = l.turnRequests[:0]
 }

@@ -36,6 +36,11 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	if err == nil && len(s.cfg.UseLoops) == 0 {
 		l.owner, err = ev.Own()
 	}
+	if l.owner != nil {
+		if _, unsupported := l.owner.Runner(); unsupported == nil {
+			l.lead.over = make(chan struct{})
+		}
+	}
 	if err != nil {
 		_ = l.discard() // err is returned
 		if len(s.cfg.UseLoops) == 0 {

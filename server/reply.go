@@ -113,6 +113,15 @@ func (w Reply) Flush() error {
 	return nil
 }
 
+// Blocking says that the function of the reply is about to block, or to compute for long. If it runs on the connection's loop, another
+// goroutine continues the loop at once, instead of after some milliseconds. Else, and when the reply has ended, it does nothing. The methods
+// of Reply that wait call it. Any goroutine.
+func (w Reply) Blocking() {
+	if w.in != nil && w.number == w.in.reply.number.Load() {
+		w.in.reply.giveUpLoop(w.c)
+	}
+}
+
 // Conn returns the connection that the request came from, also when the reply has ended. It returns nil for the zero Reply. Any goroutine.
 func (w Reply) Conn() *Conn { return w.c }
 

@@ -76,6 +76,7 @@ func (r *replyState) send(copied []byte, p piece, hold bool) error {
 			if c.loop.ev.OnLoop() {
 				return event.ErrOnLoop
 			}
+			r.giveUpLoop(c)
 			baseDone = c.loop.srv.baseCtx.Done()
 			continue
 		}

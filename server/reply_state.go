@@ -40,6 +40,8 @@ type replyState struct {
 	// number is the number of the reply that is open or begins next. It grows with each end. It is changed under mu.
 	number atomic.Uint64
 
+	word atomic.Uint64 // while the function runs on the loop: the leadWord of the call; else 0
+
 	mu       sync.Mutex // guards what follows; c and order are fixed while a reply is open. Locked before the connection's
 	c        *Conn
 	buf      []byte     // gathered bytes, not yet output
@@ -117,5 +119,12 @@ func (r *replyState) count(n int) {
 	if n != r.counted {
 		r.c.loop.srv.addBuffered(n - r.counted)
 		r.counted = n
+	}
+}
+
+// giveUpLoop has another goroutine run the loop if the function of the reply runs on it. Any goroutine.
+func (r *replyState) giveUpLoop(c *Conn) {
+	if word := r.word.Load(); word != 0 {
+		c.loop.takeOver(leadWord(word), true)
 	}
 }

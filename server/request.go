@@ -7,7 +7,7 @@ import (
 // maxBatch limits the requests of one connection that a worker answers in succession, before those of other connections.
 const maxBatch = 64
 
-// Run answers the requests of an input, one after the other, on a worker.
+// Run answers the requests of an input, one after the other, on a worker or as the loop's leader.
 func (in *input) Run() {
 	in.become(inputInProgress)
 	c := in.reply.c
@@ -20,6 +20,9 @@ func (in *input) Run() {
 		v := recover()
 		if v != nil && !recovers {
 			panic(v)
+		}
+		if in.leader != nil {
+			in.leader.leaveHandler(in)
 		}
 		defer func() { // OnPanic may call runtime.Goexit
 			c.abort(ErrPanic)
@@ -37,13 +40,23 @@ func (in *input) Run() {
 func (in *input) serveAll(c *Conn) {
 	message := in.takeMessage(c)
 	for served := 1; message != nil; served++ {
-		in.request.handler.ServeRequest(in.beginReply(), message)
-		if in.request.framing == nil || len(in.rest()) == 0 || in.request.final || served == maxBatch || !in.reply.commit() {
+		in.call(message)
+		if in.request.framing == nil || len(in.rest()) == 0 || in.request.final || served == maxBatch || in.leader != nil && !in.leader.mayGoOn(in) || !in.reply.commit() {
 			break
 		}
 		message = in.next()
 	}
 	in.end()
+}
+
+// call calls the handler with one message.
+func (in *input) call(message []byte) {
+	w := in.beginReply()
+	if in.leader != nil {
+		in.leader.call(in, w, message)
+	} else {
+		in.request.handler.ServeRequest(w, message)
+	}
 }
 
 // takeMessage returns the message that the loop has found, or nil if the connection is closed.
@@ -82,8 +95,10 @@ func (in *input) next() (message []byte) {
 func (in *input) end() {
 	r := &in.reply
 	c := r.c
+	ld := in.leader
+	in.leader = nil
 	if r.order != 0 {
-		in.endInOrder()
+		ld.enqueue(c, in.endInOrder())
 		return
 	}
 	r.mu.Lock()
@@ -101,7 +116,7 @@ func (in *input) end() {
 	}
 	queue := c.mark(cmdDone)
 	c.mu.Unlock()
-	c.enqueue(queue)
+	ld.enqueue(c, queue)
 }
 
 // refuse answers the first request with BusyText, on the loop.

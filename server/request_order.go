@@ -31,7 +31,8 @@ func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 
 	in := inputs.Get().(*input)
 	in.buf = append(in.buf[:0], message...)
-	in.request.handler, in.request.first = h, in.buf
+	in.request.placeFor(h)
+	in.request.first = in.buf
 	if in.buf == nil {
 		in.request.first = noMessage
 	}
@@ -110,8 +111,8 @@ func (c *loopConn) takeBackMessages() {
 }
 
 // endInOrder ends the request. When all older requests are answered, the reply becomes output, and so do the replies that have waited for
-// it.
-func (in *input) endInOrder() {
+// it. It reports whether the connection is to be queued.
+func (in *input) endInOrder() (queue bool) {
 	r := &in.reply
 	c := r.c
 	r.mu.Lock()
@@ -140,9 +141,9 @@ func (in *input) endInOrder() {
 		close(c.ext.room)
 		c.ext.room = nil
 	}
-	queue := advanced && c.mark(cmdDone) || ends && c.mark(cmdCheck)
+	queue = advanced && c.mark(cmdDone) || ends && c.mark(cmdCheck)
 	c.mu.Unlock()
-	c.enqueue(queue)
+	return queue
 }
 
 // holdEarly counts a request that has ended before an older one, with its answer, as output that waits. When the whole server holds too

@@ -26,7 +26,8 @@ func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, fir
 			message = in.buf[at:end:end]
 		}
 	}
-	in.request.handler, in.request.framing, in.request.first = h, f, message
+	in.request.placeFor(h)
+	in.request.framing, in.request.first = f, message
 	in.request.atEOF, in.request.final = c.peerHalf.isEndReported(), first.Final
 	in.pos = len(in.buf) - len(p) + first.Advance
 	in.cursor = first.Cursor

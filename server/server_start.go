@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/sock"
 	"github.com/evmq/evmq/internal/workpool"
 )
@@ -31,10 +30,7 @@ func (s *Server) Start() error {
 		return fmt.Errorf("start server: %w", err)
 	}
 	for _, l := range s.loops {
-		if l.owner != nil {
-			s.down.Add(1)
-			go l.run()
-		}
+		l.start()
 	}
 	s.state = serverRunning
 	return nil
@@ -61,27 +57,6 @@ func (s *Server) prepare() (err error) {
 	s.shaking.limit, s.shaking.clock, s.shaking.running = s.cfg.MaxHandshakes, s.cfg.clock(), map[*Conn]*list.Element{}
 	s.pool = workpool.New(s.cfg.Workers, s.cfg.Queue)
 	return nil
-}
-
-// run runs the loop until it is closed.
-func (l *loop) run() {
-	over := false
-	defer func() {
-		if v := recover(); v != nil {
-			panic(v)
-		}
-		if over {
-			l.srv.down.Done()
-			return
-		}
-		go l.run() // a callback has called runtime.Goexit; setCurrent aborts the connection of the callback
-	}()
-	err := l.owner.RunForever(context.Background())
-	over = true
-	if err != nil && !errors.Is(err, event.ErrClosed) {
-		// The poller has failed unexpectedly. The connections of this loop cannot be served any more.
-		panic(fmt.Sprintf("server: loop %d: %v", l.index, err))
-	}
 }
 
 // running returns nil if the server is running, ErrNotStarted before Start, and ErrServerClosed afterwards.

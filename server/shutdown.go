@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 )
 
@@ -260,10 +261,7 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	s.cancelBase(ErrServerClosed)
 	s.shaking.stop()
 	s.pool.Close()
-	blocked := 0
-	if !s.awaitDone(ctx, grace, waited(s.pool.Wait)) {
-		blocked = s.pool.Counts().Running
-	}
+	s.awaitDone(ctx, grace, waited(s.pool.Wait))
 	err := s.closePackets()
 	closed := make(chan error, len(s.loops))
 	for _, l := range s.loops {
@@ -273,6 +271,10 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 		err = errors.Join(err, <-closed)
 	}
 	s.down.Wait()
+	blocked := 0
+	if !s.awaitDone(ctx, grace, waited(s.pool.Wait)) { // again, for handlers that the loops have left
+		blocked = s.pool.Counts().Running
+	}
 	if !s.awaitDone(ctx, grace, s.shaking.ended()) {
 		blocked += s.shaking.len()
 	}
@@ -327,7 +329,7 @@ func (l *loop) abortConns(reason error) {
 		abort(c)
 	}
 	l.aborting = true // for connections that are still in the queue
-	for _, in := range append(l.backlog, l.turnRequests...) {
+	for _, in := range slices.Concat(l.backlog, l.turnRequests, l.lead.inline.takeAll()) {
 		in.end() // no worker will end it
 	}
 	l.backlog, l.backlogConns, l.turnRequests = nil, nil, nil

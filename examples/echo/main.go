@@ -5,8 +5,8 @@
 //
 // With -tls, a client is openssl s_client -connect 127.0.0.1:7000.
 //
-// The two modes are the two ways to write a server. A handler on the loop answers without a change of goroutine and must not block. A
-// handler on a worker may block.
+// A Handler is called on the loop and must not block: -mode loop. A function that Dispatch is given may block. With -mode dispatch it runs on the loop as
+// long as it is quick, and on a worker otherwise; with -mode workers it always runs on a worker.
 package main
 
 import (
@@ -29,12 +29,12 @@ import (
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:7000", "address to listen on, or unix:PATH")
-	mode := flag.String("mode", "loop", "where requests are answered: loop or workers")
+	mode := flag.String("mode", "loop", "where requests are answered: loop, dispatch or workers")
 	framing := flag.String("framing", "raw", "what a request is: raw (all bytes that have arrived) or line")
 	loops := flag.Int("loops", 0, "number of loops; 0 for the library's default")
 	workers := flag.Int("workers", 0, "number of workers; 0 for the library's default")
 	secure := flag.Bool("tls", false, "use TLS, with a self-signed certificate that is made at the start")
-	burn := flag.Duration("burn", 0, "with -mode workers: processor time that a request consisting of \"burn\" takes")
+	burn := flag.Duration("burn", 0, "with -mode dispatch or workers: processor time that a request consisting of \"burn\" takes")
 	procs := flag.Int("procs", 0, "add this number to GOMAXPROCS, for handlers that use much processor time")
 	flag.Parse()
 	stop := make(chan os.Signal, 1)
@@ -75,8 +75,12 @@ func main() {
 	fmt.Println("stopped:", st.Opened, "connections,", st.BytesRead, "bytes in,", st.BytesWritten, "out")
 }
 
-// handler returns the server's handler. Each of the four is a complete echo server.
+// handler returns the server's handler. Each of the four cases is a complete echo server.
 func handler(mode, framing string, burn time.Duration) (server.Handler, error) {
+	placement := server.Adaptive
+	if mode == "workers" {
+		placement, mode = server.OnWorkers, "dispatch"
+	}
 	switch mode + " " + framing {
 	case "loop raw":
 		return server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { return c.Write(p) }), nil
@@ -91,18 +95,22 @@ func handler(mode, framing string, burn time.Duration) (server.Handler, error) {
 			}
 			return n, nil
 		}), nil
-	case "workers raw":
-		return server.Dispatch(everything, func(w server.Reply, p []byte) { answer(w, p, burn) }), nil
-	case "workers line":
-		return server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
+	case "dispatch raw":
+		d := server.Dispatch(everything, func(w server.Reply, p []byte) { answer(w, p, burn) })
+		d.Placement = placement
+		return d, nil
+	case "dispatch line":
+		d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			answer(w, line, burn)
 			answer(w, []byte("\n"), 0)
-		}), nil
+		})
+		d.Placement = placement
+		return d, nil
 	}
 	return nil, fmt.Errorf("unknown server: -mode %s -framing %s", mode, framing)
 }
 
-// answer runs on a worker. A write with ErrClosed means that the connection has ended, which is not logged.
+// answer writes a part of a reply. A write with ErrClosed means that the connection has ended, which is not logged.
 func answer(w server.Reply, p []byte, burn time.Duration) {
 	if burn > 0 && strings.TrimSpace(string(p)) == "burn" {
 		spin(burn)

@@ -62,7 +62,7 @@ var importers = []importer{
 	{pkg: "msgqueue", imports: []string{"event", sampler}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: "server/framing", tests: []string{leak, kit, rapid}},
 	{pkg: "server", imports: []string{"event", "msgqueue", "server/framing", "internal/outq", "internal/ratelimit", sampler, "internal/sock", "internal/tlsio",
-		"internal/workpool"}, foreign: []string{sys, "github.com/pires/go-proxyproto"}, tests: []string{leak, kit, rapid, cmp, "internal/sock/socktest"}},
+		ticker, "internal/workpool"}, foreign: []string{sys, "github.com/pires/go-proxyproto"}, tests: []string{leak, kit, rapid, cmp, "internal/sock/socktest"}},
 
 	// Packages built on servers, on their exported API. None imports another.
 	{pkg: "httpd", imports: servers(), foreign: []string{"github.com/gobwas/ws", "github.com/klauspost/compress"}, tests: []string{leak, kit, rapid, cmp}},

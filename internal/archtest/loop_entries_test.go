@@ -27,6 +27,7 @@ var loopPartUsers = map[string]string{
 	"Conn.giveToLoop":   "puts a new connection into the queue of its loop",
 	"Server.notifyRoom": "makes the loop use it, by a task",
 	"loop.submit":       "is called by endTurn",
+	"leader.enqueue":    "keeps it for serveFinished",
 }
 
 // registers are the methods of event.Loop that have the loop call a function.

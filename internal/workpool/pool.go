@@ -4,12 +4,17 @@
 // one job at a time, and while jobs are left, at most one other worker, the standby, is kept runnable. If the job returns at once, the
 // worker takes the next one itself. If it blocks, the scheduler runs the standby, which takes the next job and wakes a standby
 // of its own. So no job waits behind one that blocks while a worker is idle, and no timer is needed.
+//
+// A goroutine of the pool may also lead: it runs a function that is not a job, such as an event loop with short jobs of its own. When one of these
+// blocks, another goroutine leads, and the one that is blocked counts as a worker that runs a job. So whatever blocks, there is a goroutine
+// to lead, and no more goroutines run jobs than there are workers and leaders.
 package workpool
 
 import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Errors of Offer.
@@ -27,23 +32,30 @@ type Waiter interface{ HasRoom() }
 
 // Pool is a queue and its workers. Its methods may be called from any goroutine.
 type Pool struct {
-	mu      sync.Mutex // guards all fields but workers
+	mu      sync.Mutex // guards all fields but busy
 	queue   []Job      // a ring; it grows up to bound
 	bound   int
 	head    int
 	len     int
 	maxLen  int
+	limit   int       // number of workers
+	members int       // goroutines that do not lead
 	running int       // number of jobs that run
 	idle    []*worker // the one that slept last is woken first
 	standby bool      // a worker was woken and has not taken a job yet
 	waiters []Waiter
 	closed  bool
 
-	workers sync.WaitGroup
+	busy  atomic.Bool // running >= limit; changed under mu
+	alive int         // goroutines that do not lead, including those that were replaced and have not returned
+	ended sync.Cond   // on mu: alive has become 0
 }
 
 // worker is the state of a worker's goroutine.
-type worker struct{ wake chan struct{} }
+type worker struct {
+	wake chan struct{}
+	lead func() (replaced bool) // set, before it is woken, if it is to lead
+}
 
 // The length of the first ring, and of the longest that an empty queue keeps, so that a burst of jobs does not keep memory.
 const (
@@ -53,15 +65,15 @@ const (
 
 // New starts a pool. bound is the length of the queue in jobs.
 func New(workers, bound int) *Pool {
-	p := &Pool{bound: bound}
-	p.workers.Add(workers)
+	p := &Pool{bound: bound, limit: workers, members: workers, alive: workers}
+	p.ended.L = &p.mu
 	for range workers {
 		go p.work(newWorker(), false)
 	}
 	return p
 }
 
-func newWorker() *worker { return &worker{make(chan struct{}, 1)} }
+func newWorker() *worker { return &worker{wake: make(chan struct{}, 1)} }
 
 // Submit adds as many of the jobs as fit and returns their number; the slice stays the caller's. If it is less than len(jobs),
 // w.HasRoom is called once, when at most half of the queue is in use. After Close Submit adds no job and does not call w.
@@ -150,16 +162,29 @@ func (w *worker) wakeUp() {
 // work is the function of a worker's goroutine. ran reports whether a job of this worker has ended that take has not subtracted from running
 // yet.
 func (p *Pool) work(w *worker, ran bool) {
-	over := false
+	leads, over := false, false
 	defer func() {
-		if !over { // a job has called runtime.Goexit
+		switch {
+		case leads: // a leader that calls runtime.Goexit provides for its successor
+		case over:
+			p.leave()
+		default: // a job has called it
 			go p.work(w, true)
-			return
 		}
-		p.workers.Done()
 	}()
 	woken := false
 	for {
+		if lead := w.lead; lead != nil {
+			w.lead, leads = nil, true
+			if !lead() {
+				return
+			}
+			if leads = false; !p.rejoin() {
+				over = true
+				return
+			}
+			woken, ran = false, true
+		}
 		j, waiters, next := p.take(w, woken, ran)
 		next.wakeUp()
 		for _, waiter := range waiters {
@@ -171,7 +196,7 @@ func (p *Pool) work(w *worker, ran bool) {
 			return
 		case j == nil:
 			<-w.wake
-			woken, ran = true, false
+			woken, ran = w.lead == nil, false
 		default:
 			j.Run()
 			woken, ran = false, true
@@ -191,7 +216,7 @@ func (p *Pool) take(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *
 // takeLocked is take under mu.
 func (p *Pool) takeLocked(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker) {
 	if ran {
-		p.running--
+		p.addRunning(-1)
 	}
 	if woken {
 		p.standby = false
@@ -202,7 +227,7 @@ func (p *Pool) takeLocked(w *worker, woken, ran bool) (j Job, waiters []Waiter, 
 		}
 		return nil, nil, nil
 	}
-	p.running++
+	p.addRunning(1)
 	j = p.queue[p.head]
 	p.queue[p.head] = nil
 	if p.head++; p.head == len(p.queue) {
@@ -215,6 +240,77 @@ func (p *Pool) takeLocked(w *worker, woken, ran bool) (j Job, waiters []Waiter, 
 		waiters, p.waiters = p.waiters, nil
 	}
 	return j, waiters, p.nextStandby()
+}
+
+// addRunning adds n to running. Under mu.
+func (p *Pool) addRunning(n int) {
+	p.running += n
+	if busy := p.running >= p.limit; busy != p.busy.Load() {
+		p.busy.Store(busy)
+	}
+}
+
+// IsBusy reports whether as many jobs run as there are workers, or more. It takes no lock.
+func (p *Pool) IsBusy() bool { return p.busy.Load() }
+
+// Lead starts a goroutine that leads, by calling lead. If lead returns true, another goroutine was made to lead by Replace, and this one becomes a
+// worker, or ends if there are enough. If lead calls runtime.Goexit, it has to call Lead for its successor before, or Quit if it was replaced.
+func (p *Pool) Lead(lead func() (replaced bool)) {
+	w := newWorker()
+	w.lead = lead
+	go p.work(w, false)
+}
+
+// Replace has another goroutine lead, by calling lead as Lead does: an idle worker, or a new one if all are busy. It is called when the
+// goroutine that leads is blocked in a job, which counts as a job of a worker from then on.
+func (p *Pool) Replace(lead func() (replaced bool)) {
+	p.mu.Lock()
+	p.addRunning(1)
+	var w *worker
+	if last := len(p.idle) - 1; last >= 0 {
+		w = p.idle[last]
+		p.idle = p.idle[:last]
+		p.members--
+		w.lead = lead
+	} else {
+		p.alive++
+	}
+	p.mu.Unlock()
+	if w == nil {
+		p.Lead(lead)
+		return
+	}
+	w.wakeUp()
+}
+
+// Quit ends what Replace began, when the goroutine that was replaced calls runtime.Goexit: another goroutine becomes a worker.
+func (p *Pool) Quit() {
+	if p.rejoin() {
+		go p.work(newWorker(), true)
+	} else {
+		p.leave()
+	}
+}
+
+// leave is called when a goroutine that does not lead ends.
+func (p *Pool) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.alive--; p.alive == 0 {
+		p.ended.Broadcast()
+	}
+}
+
+// rejoin makes a goroutine that has led a worker. It returns false if there are enough; then its job has ended.
+func (p *Pool) rejoin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.members >= p.limit {
+		p.addRunning(-1)
+		return false
+	}
+	p.members++
+	return true
 }
 
 func (p *Pool) isClosed() bool {
@@ -235,8 +331,14 @@ func (p *Pool) Close() {
 	}
 }
 
-// Wait waits until all workers have ended, after Close.
-func (p *Pool) Wait() { p.workers.Wait() }
+// Wait waits until all workers have ended, after Close. A goroutine that leads is not waited for; one that was replaced is.
+func (p *Pool) Wait() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.alive > 0 {
+		p.ended.Wait()
+	}
+}
 
 // Counts is the state of a pool.
 type Counts struct {

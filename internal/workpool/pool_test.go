@@ -28,7 +28,8 @@ func (w *roomWaiter) HasRoom() { w.told.Add(1) }
 
 // manual returns a pool whose workers are moved by the test.
 func manual(workers, bound int) (*Pool, []*worker) {
-	p := &Pool{bound: bound}
+	p := &Pool{bound: bound, limit: workers, members: workers}
+	p.ended.L = &p.mu
 	var idle []*worker
 	for range workers {
 		idle = append(idle, newWorker())

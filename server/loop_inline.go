@@ -1,0 +1,208 @@
+package server
+
+import (
+	"time"
+
+	"github.com/evmq/evmq/internal/tick"
+)
+
+// inlineQueue has the requests of earlier turns that the leader is to run, the oldest first.
+type inlineQueue struct {
+	ins  []*input
+	head int // those before it have been taken
+}
+
+func (q *inlineQueue) len() int { return len(q.ins) - q.head }
+
+func (q *inlineQueue) push(in *input) {
+	if q.head > 0 && len(q.ins) == cap(q.ins) {
+		n := copy(q.ins, q.ins[q.head:])
+		clear(q.ins[n:])
+		q.ins, q.head = q.ins[:n], 0
+	}
+	q.ins = append(q.ins, in)
+}
+
+func (q *inlineQueue) pop() *input {
+	in := q.ins[q.head]
+	q.ins[q.head] = nil
+	if q.head++; q.head == len(q.ins) {
+		q.ins, q.head = q.ins[:0], 0
+	}
+	return in
+}
+
+// takeAll empties the queue and returns what it had.
+func (q *inlineQueue) takeAll() []*input {
+	ins := q.ins[q.head:]
+	*q = inlineQueue{}
+	return ins
+}
+
+// distribute divides the requests of a turn among the leader, which runs them when the turn has ended, and the workers. On the loop.
+func (l *loop) distribute(ins []*input) {
+	forWorkers := l.lead.batch[:0]
+	for _, in := range ins {
+		if l.admits(in) {
+			l.lead.inline.push(in)
+		} else {
+			forWorkers = append(forWorkers, in)
+		}
+	}
+	l.submit(forWorkers)
+	clear(forWorkers)
+	l.lead.batch = forWorkers[:0]
+}
+
+// admits reports whether the leader is to run the requests of in: a handler of their route is quick, as far as is known, or the program has chosen
+// so; and a worker is free, which runs the next requests if this one blocks.
+func (l *loop) admits(in *input) bool {
+	req := &in.request
+	if req.place == OnWorkers {
+		return false
+	}
+	req.route = l.lead.routes.of(req, l.now())
+	if l.srv.pool.IsBusy() || req.place != OnLoop && !req.route.admits(l.now()) {
+		req.route.workers.Add(1)
+		return false
+	}
+	return true
+}
+
+// stillAdmits is admits at the time when in is to be run: an earlier request may have blocked.
+func (l *loop) stillAdmits(in *input) bool {
+	return !l.srv.pool.IsBusy() && (in.request.place == OnLoop || in.request.route.state != routeAway)
+}
+
+// runInline runs the requests that wait for the leader, until a turn is due. It returns false if the leadership was taken from ld.
+func (ld *leader) runInline() bool {
+	l := ld.l
+	lead := &l.lead
+	for left := lead.inline.len(); left > 0 && !lead.wantTurn.Load(); left-- {
+		in := lead.inline.pop()
+		if !l.stillAdmits(in) {
+			ld.giveToWorkers(in)
+			continue
+		}
+		in.leader = ld
+		in.Run()
+		if ld.lost {
+			return false
+		}
+		if c := ld.finished; c != nil && ld.runner.Call(ld.serve) != nil { // the loop is closed, which stopLeading prevents
+			c.enqueue(true)
+		}
+	}
+	return true
+}
+
+// giveToWorkers hands a request to the workers that the leader was to run.
+func (ld *leader) giveToWorkers(in *input) {
+	in.request.route.isTried = false
+	in.request.route.workers.Add(1)
+	submit := func() { ld.l.submit([]*input{in}) }
+	if ld.runner.Call(submit) != nil { // as in runInline
+		submit()
+	}
+}
+
+// enqueue puts a connection whose request has ended into its loop's queue if needed is set, or has the leader serve it at once. ld is nil on a worker.
+func (ld *leader) enqueue(c *Conn, needed bool) {
+	if ld == nil || ld.lost {
+		c.enqueue(needed)
+	} else if needed {
+		ld.finished = c.loopPart()
+	}
+}
+
+// serveFinished serves the connection of a request that has ended. On the loop.
+func (ld *leader) serveFinished() {
+	ld.l.assertInLoop("the service of a request that has ended")
+	c := ld.finished
+	ld.finished = nil
+	ld.l.serve(c)
+	ld.l.endTurn()
+}
+
+// call calls the handler of in with one message, as the leader.
+func (ld *leader) call(in *input, w Reply, message []byte) {
+	lead := &ld.l.lead
+	tick.Process.Use()
+	r := in.request.route
+	lead.running = r
+	timed := r.isTimed()
+	var start time.Duration
+	if timed {
+		start = time.Since(processStart)
+	}
+	ld.word = leadWord(lead.word.Load()).next()
+	in.reply.word.Store(uint64(ld.word))
+	lead.word.Store(uint64(ld.word))
+	in.request.handler.ServeRequest(w, message)
+	if !ld.leaveHandler(in) {
+		return
+	}
+	r.inline.Add(1)
+	if timed {
+		r.sample(ld.l.now(), time.Since(processStart)-start)
+	}
+}
+
+// mayGoOn reports whether the leader may answer another message of the same input.
+func (ld *leader) mayGoOn(in *input) bool {
+	return !ld.l.lead.wantTurn.Load() && (in.request.place == OnLoop || in.request.route.state != routeAway)
+}
+
+// processStart is the origin of the times that handlers take. They are measured on the system's clock, also if the loop has another one.
+var processStart = time.Now()
+
+// leaveHandler is called when a handler has returned or panicked. It returns false if the leadership was taken meanwhile.
+func (ld *leader) leaveHandler(in *input) bool {
+	word := ld.word
+	if word == 0 {
+		return true
+	}
+	ld.word = 0
+	in.reply.word.Store(0)
+	if !ld.l.lead.word.CompareAndSwap(uint64(word), uint64(word.with(leadTurning))) {
+		ld.lost = true
+		in.leader = nil
+		return false
+	}
+	ld.l.lead.running = nil
+	return true
+}
+
+// Tick is called by the tick of the process, one call at a time. It takes the leadership from a handler that it has met at the tick
+// before. And it has the leader make a turn before the next request, so that many short handlers do not delay timers and descriptors.
+func (l *loop) Tick(late bool) (busy bool) {
+	lead := &l.lead
+	word := leadWord(lead.word.Load())
+	lead.wantTurn.Store(true)
+	switch {
+	case word.state() != leadHandler:
+		lead.seen = 0
+		return false
+	case late: // the process was stopped
+		lead.seen = 0
+	case word == lead.seen:
+		if l.takeOver(word, false) {
+			tick.Process.Faster()
+		}
+		lead.seen = 0
+	default:
+		lead.seen = word
+	}
+	return true
+}
+
+// takeOver takes the leadership from the handler that word stands for, unless it has returned, and has another goroutine lead. yielded
+// reports whether the handler has said that it will block. Any goroutine.
+func (l *loop) takeOver(word leadWord, yielded bool) bool {
+	if !l.lead.word.CompareAndSwap(uint64(word), uint64(word.with(leadTaken))) {
+		return false
+	}
+	l.lead.yielded = yielded
+	l.srv.pool.Replace(l.leads)
+	return true
+}

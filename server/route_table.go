@@ -1,0 +1,142 @@
+package server
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+	"time"
+)
+
+// The limits of a routeTable. Further handlers share the routes of their type, and further keys have one route.
+const (
+	maxRoutedHandlers = 100
+	maxRoutes         = 1000
+)
+
+// A routeTable has the routes of a loop, by handler and key.
+type routeTable struct {
+	mu       sync.Mutex // guards the maps against other goroutines than the leader, which alone changes them
+	handlers map[handlerID]*handlerRoutes
+	last     *handlerRoutes // of the last request
+}
+
+// handlerRoutes has the routes of a handler.
+type handlerRoutes struct {
+	id    handlerID
+	name  string // the handler's type
+	whole *route // without keys, and of the keys beyond maxRoutes
+	byKey map[string]*route
+}
+
+// of returns the route of a request. By the leader.
+func (t *routeTable) of(req *request, now time.Duration) *route {
+	hr := t.last
+	if id := idOf(req.handler); hr == nil || hr.id != id {
+		hr = t.routesOf(id, req.handler, now)
+		t.last = hr
+	}
+	if req.router == nil {
+		return hr.whole
+	}
+	key := req.router.RouteOf(req.first)
+	if r := hr.byKey[string(key)]; r != nil {
+		return r
+	}
+	return t.addKey(hr, string(key), now)
+}
+
+// routesOf returns the routes of a handler.
+func (t *routeTable) routesOf(id handlerID, h RequestHandler, now time.Duration) *handlerRoutes {
+	if hr := t.handlers[id]; hr != nil {
+		return hr
+	}
+	if len(t.handlers) >= maxRoutedHandlers {
+		id = id.ofType()
+		if hr := t.handlers[id]; hr != nil {
+			return hr
+		}
+	}
+	hr := &handlerRoutes{id: id, name: reflect.TypeOf(h).String(), whole: newRoute("", now), byKey: map[string]*route{}}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.handlers == nil {
+		t.handlers = map[handlerID]*handlerRoutes{}
+	}
+	t.handlers[id] = hr
+	return hr
+}
+
+// addKey returns the route of a key that has none yet.
+func (t *routeTable) addKey(hr *handlerRoutes, key string, now time.Duration) *route {
+	if len(hr.byKey) >= maxRoutes {
+		return hr.whole
+	}
+	r := newRoute(key, now)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	hr.byKey[key] = r
+	return r
+}
+
+// addTo adds the counters to stats. Any goroutine.
+func (t *routeTable) addTo(stats map[routeName]*RouteStats) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, hr := range t.handlers {
+		add := func(r *route) {
+			name := routeName{id, r.key}
+			st := stats[name]
+			if st == nil {
+				st = &RouteStats{Handler: hr.name, Key: r.key}
+				stats[name] = st
+			}
+			st.Inline += r.inline.Load()
+			st.OnWorkers += r.workers.Load()
+			st.TakenOver += r.takeovers.Load()
+			st.Stalls += r.stalls.Load()
+		}
+		add(hr.whole)
+		for _, r := range hr.byKey {
+			add(r)
+		}
+	}
+}
+
+// routeName identifies a route of a server.
+type routeName struct {
+	handler handlerID
+	key     string
+}
+
+// RouteStats counts the requests of a route: of the messages for which RouteOf has returned the same key, or of a handler without
+// RouteOf. Of the requests of an input, which a worker or the loop handles one after the other, the first determines the route of all.
+type RouteStats struct {
+	Handler   string // the type of the RequestHandler
+	Key       string // what RouteOf has returned; empty without it, and of all keys beyond the first 1000
+	Inline    uint64 // requests that ran on a loop
+	OnWorkers uint64 // inputs and messages that were handed to workers
+	TakenOver uint64 // those of Inline that lost the loop to another goroutine before they ended
+	Stalls    uint64 // those of TakenOver that had not called Reply.Blocking
+}
+
+// String returns the counters in one line. Any goroutine.
+func (s RouteStats) String() string {
+	return fmt.Sprintf("%s %q: %d inline, %d on workers, %d taken over, %d stalls", s.Handler, s.Key, s.Inline, s.OnWorkers, s.TakenOver, s.Stalls)
+}
+
+// RouteStats returns the counters of the routes whose requests may run on the loops, in no order. Requests of handlers that always use
+// workers are not counted. Any goroutine.
+func (s *Server) RouteStats() []RouteStats {
+	s.mu.Lock()
+	loops := s.loops
+	s.mu.Unlock()
+	byName := map[routeName]*RouteStats{}
+	for _, l := range loops {
+		l.lead.routes.addTo(byName)
+	}
+	var stats []RouteStats
+	for _, st := range byName {
+		stats = append(stats, *st)
+	}
+	return stats
+}
