@@ -1,11 +1,13 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,6 +77,21 @@ func (r CloseReason) String() string {
 
 // Endings has the number of connections that have ended for each CloseReason, which is the index.
 type Endings [numCloseReasons]uint64
+
+// String lists the counts that are not 0 with their reasons, as in "3 in order, 1 idle". It returns "none" if all are 0. Any goroutine.
+func (e Endings) String() string {
+	var b strings.Builder
+	for kind, n := range e {
+		if n == 0 {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d %v", n, CloseReason(kind))
+	}
+	return cmp.Or(b.String(), "none")
+}
 
 // ReasonOf returns the kind of an error that Handler.Close or OnReject is called with. Any goroutine.
 func ReasonOf(err error) CloseReason {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -155,6 +156,22 @@ func TestEndingsAreCountedByReason(t *testing.T) {
 	}
 	if st := s.Stats(); sum != st.Accepted || st.Ended[server.EndedByShutdown] != 1 {
 		t.Errorf("%d of %d connections are counted: %v", sum, st.Accepted, st.Ended)
+	}
+}
+
+// Endings and the Stats that have them show the reasons by name.
+func TestEndingsShowTheirReasons(t *testing.T) {
+	e := server.Endings{server.EndedInOrder: 3, server.EndedIdle: 1, server.EndedOther: 20}
+	for want, got := range map[string]string{
+		"none":                         server.Endings{}.String(),
+		"3 in order, 1 idle, 20 other": e.String(),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	if got := fmt.Sprintf("%+v", server.Stats{Ended: e}); !strings.Contains(got, "Ended:3 in order, 1 idle, 20 other") {
+		t.Errorf("the Stats show %s", got)
 	}
 }
 
