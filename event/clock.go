@@ -2,14 +2,15 @@ package event
 
 import "time"
 
-// Clock provides a loop with the time, and wakes it when a time has passed. Both methods may be called from any goroutine. A panic in a
-// method passes to the caller of the loop's method that needed the time, Run included; the loop can continue and be closed.
+// Clock provides a loop, and a server on it, with the time, and wakes it when a time has passed. Its methods and those of its timers may be
+// called from any goroutine, and while locks of the loop or of the server are held: they must not block, and must not call the loop, its
+// events or the server. f takes such locks, so the clock must not call it while it holds a lock of its own that its methods need. A
+// panic in a method passes to the caller of the loop's method that needed the time, Run included; the loop can continue and be closed.
 type Clock interface {
-	// Now returns the time since a fixed point in time, which may be negative. It never goes back. It is called with the loop's lock
-	// held: it must not block, and must not call the loop or its events.
+	// Now returns the time since a fixed point in time, which may be negative. It never goes back.
 	Now() time.Duration
 	// AfterFunc calls f once, from a goroutine of the clock's choice, when d has passed, never earlier and never from
-	// within AfterFunc or Reset themselves.
+	// within AfterFunc or Reset themselves. If d is not positive, f is due at once.
 	AfterFunc(d time.Duration, f func()) ClockTimer
 }
 

@@ -80,7 +80,7 @@ type Config struct {
 	OpenPoller func() (Poller, error)
 	// Features must all be available, or NewLoop fails with ErrUnsupported. 0 requires none.
 	Features Features
-	// Clock is the loop's clock. Its Now is called with the loop's lock held; see Clock. Nil means the system's monotonic clock.
+	// Clock is the loop's clock. Its methods may be called while locks are held; see Clock. Nil means the system's monotonic clock.
 	Clock Clock
 	// Priorities is the number of priorities: they are 0, the most urgent, to Priorities-1, and events begin at Priorities/2. 0 means
 	// 1. A negative value, or more than MaxPriorities, is an error.

@@ -15,7 +15,7 @@ import (
 // oldest running handshake is ended when it has waited for its client for maxWait. Otherwise clients that send a ClientHello and then
 // little or nothing could use all places until HandshakeTimeout.
 type handshakes struct {
-	mu      sync.Mutex // guards all but limit and clock
+	mu      sync.Mutex // guards all but limit and clock, whose methods are called while it is held
 	limit   int
 	clock   event.Clock
 	running map[*Conn]*list.Element // the element of oldest, or nil if the handshake must not be ended
