@@ -178,7 +178,7 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 				}
 				a.before = heap()
 				for _, c := range conns {
-					_, err := c.Write(make([]byte, 64)) // the burst
+					_, err := c.Write(make([]byte, 128)) // the burst, and as many bytes, which wait for a minute; completions wait behind them
 					testkit.Must(t, err)
 				}
 				for _, nc := range a.clients {
