@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+
 	"github.com/evmq/evmq/event"
 )
 
@@ -9,7 +11,7 @@ import (
 // for a reset.
 func (c *loopConn) onPeerEnd(what event.Flags) {
 	if err := c.loop.srv.calls.SockError(c.ev.FD()); err != nil {
-		c.markBroken(err)
+		c.markBroken(fmt.Errorf("read: %w", err)) // a read would have returned it
 		return
 	}
 	c.peerHalf = c.peerHalf.reach(peerEnded)
@@ -64,6 +66,7 @@ func (c *loopConn) markBroken(err error) {
 
 // readFailed is called when a read has failed. Input that was read before a reset is still given to the handler.
 func (c *loopConn) readFailed(err error) {
+	err = fmt.Errorf("read: %w", err)
 	if !isPeerGone(err) || c.in == nil && !c.hasMoreTLS() && !c.hasRequests() {
 		c.fail(err)
 		return

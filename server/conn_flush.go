@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+
 	"github.com/evmq/evmq/internal/sock"
 )
 
@@ -74,9 +76,9 @@ func (c *loopConn) flushed(r *flushResult) {
 	case r.err == nil:
 		c.applyTransitions(r)
 	case isPeerGone(r.err):
-		c.markBroken(r.err)
+		c.markBroken(fmt.Errorf("write: %w", r.err))
 	default:
-		c.fail(r.err)
+		c.fail(fmt.Errorf("write: %w", r.err))
 	}
 }
 

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -111,7 +113,7 @@ func (c *loopConn) shutWrite() (alive bool) {
 		return false
 	}
 	if err := c.loop.srv.calls.Shutdown(c.ev.FD(), unix.SHUT_WR); err != nil {
-		c.fail(err)
+		c.fail(fmt.Errorf("close write: %w", err))
 		return false
 	}
 	return true

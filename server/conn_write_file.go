@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"syscall"
 	"time"
 
@@ -46,9 +47,9 @@ func (c *loopConn) sendFile(f *outq.File, limit int) (n int, full bool, err erro
 		c.fetch(f)
 		return 0, true, nil
 	case err != nil:
-		return 0, false, err
+		return 0, false, fmt.Errorf("send %s: %w", f.F.Name(), err)
 	case n == 0 && want > 0:
-		return 0, false, io.ErrUnexpectedEOF // the file is shorter than n
+		return 0, false, endsEarly(f)
 	}
 	c.wroteOut(n)
 	if c.ext != nil {
@@ -64,7 +65,7 @@ func (c *loopConn) callSendFile(f *outq.File, offset *int64, want int) (n int, e
 		return 0, err
 	}
 	if e := raw.Control(func(fd uintptr) { n, err = c.loop.srv.calls.SendFile(c.ev.FD(), int(fd), offset, want) }); e != nil {
-		return 0, e
+		return 0, fmt.Errorf("%w: %w", os.ErrClosed, e) // the user has closed it; package os returns an error of its own
 	}
 	return n, err
 }
@@ -102,9 +103,14 @@ func (c *loopConn) takeFetched(f *outq.File, limit int) ([]byte, error) {
 		c.fetch(f)
 		return nil, nil
 	case errors.Is(x.err, io.EOF):
-		return nil, io.ErrUnexpectedEOF
+		return nil, endsEarly(f)
 	}
-	return nil, x.err
+	return nil, x.err // it names the file
+}
+
+// endsEarly returns the error of a file that is shorter than SendFile was told.
+func endsEarly(f *outq.File) error {
+	return fmt.Errorf("send %s: %w: the file ends %d bytes early", f.F.Name(), io.ErrUnexpectedEOF, f.Remain)
 }
 
 // wroteFetched counts n of the bytes that takeFetched has returned as given to the kernel. Under mu.
