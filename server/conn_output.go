@@ -5,7 +5,7 @@ import (
 	"github.com/evmq/evmq/internal/tlsio"
 )
 
-// queuedBytes returns the number of bytes that will be sent before those of a reply: without those that are deferred for the reply. Under mu.
+// queuedBytes returns the number of bytes that will be sent before those of a reply. It does not include deferred writes. Under mu.
 func (c *Conn) queuedBytes() int {
 	if c.out == nil {
 		return 0
@@ -13,8 +13,8 @@ func (c *Conn) queuedBytes() int {
 	return c.out.Mem()
 }
 
-// outputMemory returns the memory that the output occupies or will occupy: with TLS, the bytes that are encrypted next are held twice until
-// the kernel has them. Under mu.
+// outputMemory returns the memory that the output occupies or will occupy: with TLS, the bytes that are encrypted next are counted twice
+// until the kernel has them. Under mu.
 func (c *Conn) outputMemory() int {
 	n := 0
 	if c.out != nil {
@@ -66,8 +66,8 @@ func (c *loopConn) freeOutput() {
 	c.out = nil
 }
 
-// failOutput fails all output that waits, deferred output too, and reports whether there was any. Its completions are added to those that
-// the loop is to call. No other function removes output that was not given to the kernel. Under mu, on the loop.
+// failOutput fails all output that waits, including deferred output, and reports whether there was any. Its completions are added to
+// loop.dones. No other function removes output that was not given to the kernel. Under mu, on the loop.
 func (c *loopConn) failOutput() (failed bool) {
 	counted := c.countedOutput()
 	x := c.ext
@@ -102,7 +102,8 @@ func (c *loopConn) failQueue(q **outq.Queue) (failed bool) {
 	return true
 }
 
-// outputBytes returns the number of bytes of output that wait, as MaxOutput counts them, including answers that have ended before older ones. Under mu.
+// outputBytes returns the number of bytes of output that wait, as MaxOutput counts them, including deferred writes and answers that wait
+// for older ones. Under mu.
 func (c *Conn) outputBytes() int {
 	n := 0
 	if c.out != nil {
@@ -125,8 +126,8 @@ func (c *Conn) outputBytes() int {
 // isDeferring reports whether output waits for the end of a reply that is sent in pieces. Under mu.
 func (c *Conn) isDeferring() bool { return c.ext != nil && c.ext.deferred != nil }
 
-// wroteOut counts n bytes as given to the kernel, of the file at the head of the output if there is one. Under mu, during the loop's work on
-// the connection, at whose end the output is counted exactly.
+// wroteOut removes n bytes, which were given to the kernel, from the head of the output, and counts them. Under mu, during the loop's work
+// on the connection, at whose end the output is counted exactly.
 func (c *loopConn) wroteOut(n int) {
 	l := c.loop
 	if c.out.File() != nil {

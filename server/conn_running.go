@@ -2,12 +2,13 @@ package server
 
 import "github.com/evmq/evmq/internal/outq"
 
-// While a loop works on a connection, the output that the handler writes and the loop gives to the kernel in the same turn need not be
-// counted in Server.buffered: only what is left at the end, and what exceeds maxUncounted meanwhile.
+// While a loop works on a connection, output that the handler writes and the loop gives to the kernel in the same turn is not counted in
+// Server.buffered. Only the output that is left at the end, and output above maxUncounted, is counted.
 
-// running is the loop's part of the connection that it works on, the one whose sched has schedRunning. Under that connection's mu.
+// running is the state that the loop keeps for the connection that it works on, the one whose sched has schedRunning. Under that
+// connection's mu.
 type running struct {
-	counted int         // bytes that its output is counted with in Server.buffered
+	counted int         // bytes by which its output is counted in Server.buffered
 	spare   *outq.Queue // for output(); nil for none
 }
 
@@ -35,11 +36,12 @@ func (c *loopConn) stopRunning() {
 	}
 }
 
-// maxUncounted limits the memory of output that is not counted, or still counted, for each loop. It is more than that of a small answer.
+// maxUncounted limits the difference between the memory of the output and its count in Server.buffered, for each loop. It is more than the
+// memory of a small answer.
 const maxUncounted = 4 << 10
 
-// countedOutput returns the bytes that the output is counted with in Server.buffered, for countOutput after a change of the output. While the
-// loop works on the connection, that may differ from outputMemory. Under mu.
+// countedOutput returns the number of bytes by which the output is counted in Server.buffered. It is the argument of countOutput after a
+// change of the output. While the loop works on the connection, it may differ from outputMemory. Under mu.
 func (c *Conn) countedOutput() int {
 	if c.sched&schedRunning != 0 {
 		return c.loop.running.counted
@@ -47,7 +49,8 @@ func (c *Conn) countedOutput() int {
 	return c.outputMemory()
 }
 
-// countOutput counts the output in Server.buffered with the memory that it occupies now, instead of counted bytes. Under mu.
+// countOutput counts the output in Server.buffered by the memory that it occupies now. So far it is counted by the result of countedOutput.
+// Under mu.
 func (c *Conn) countOutput(counted int) {
 	if c.sched&schedRunning != 0 && c.ext == nil && c.out != nil && c.out.IsSmall() {
 		c.loop.running.counted = counted

@@ -9,20 +9,20 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// A Dispatcher is a Handler that cuts the stream into messages and calls a function that answers each of them on a worker, where it may
-// block. The requests of one connection are handled one at a time and answered in order, unless Concurrent says otherwise. It is built on
-// [Executor].
+// A Dispatcher is a Handler that cuts the stream into messages and calls a function, which may block, to answer each of them. The requests
+// of one connection are handled one at a time and answered in order, unless Concurrent says otherwise. It is built on [Executor].
 type Dispatcher struct {
 	// Framing cuts the stream. Required.
 	Framing framing.Framing
-	// Serve answers a message. It runs on a worker. w and message belong to it until it returns. Required.
+	// Serve answers a message. It may block; see Placement for the goroutine that runs it. w and message belong to it until it returns.
+	// Required.
 	Serve func(w Reply, message []byte)
 	// Concurrent is the number of requests of one connection that may be in progress at once. Their answers are still sent in the order of
 	// the requests; an answer that is complete before an older one waits. 0 means 1; a negative value is ErrInvalid.
 	Concurrent int
-	// Placement says where Serve runs: on the loop while it is quick, else on workers; always on the loop; or always on workers.
+	// Placement says where Serve runs. 0 means Adaptive: on the loop while it is quick, and otherwise on workers.
 	Placement Placement
-	// Route, if set, returns the key of a message's route, for which the loop keeps a history of its own with Adaptive; see RouteHandler.
+	// Route, if set, returns the key of a message's route, for Adaptive; see RouteHandler.
 	Route func(message []byte) (key []byte)
 	// Opened and Closed, if set, are the Handler's Open and Close, on the loop.
 	Opened func(c *Conn)
@@ -38,7 +38,7 @@ type Dispatcher struct {
 	warned uint32 // 1 after the warning of warnIfHidden; atomic
 }
 
-// Dispatch makes a Handler that cuts the stream with split and calls fn on a worker to answer each message. A message may be
+// Dispatch makes a Handler that cuts the stream with split and calls fn, which may block, to answer each message. A message may be
 // framing.DefaultMax (64 KB) long; for another limit, and for framings that need no rescan, make a Dispatcher. Any goroutine.
 func Dispatch(split bufio.SplitFunc, fn func(w Reply, message []byte)) *Dispatcher {
 	return &Dispatcher{Framing: framing.Split{Func: split}, Serve: fn}

@@ -8,8 +8,8 @@
 //
 //   - The methods of a [Handler] are called on the connection's loop. They must not block. Data that only connections of one loop use
 //     needs no lock.
-//   - [Dispatch] makes a Handler that cuts the stream into messages and calls a function for each message on a worker, where it may
-//     block. The function answers by writing to a [Reply].
+//   - [Dispatch] makes a Handler that cuts the stream into messages and calls a function for each message. The function may block, and
+//     answers by writing to a [Reply]. It runs on a worker, or on the loop while it is quick; see [Placement].
 //
 // [Conn.SetHandler] changes the handler of a connection at any time, for example to one with another framing. With an [Executor], any
 // Handler can pass requests to the workers, as the one of Dispatch does.

@@ -18,7 +18,7 @@ type input struct {
 	counted    int // bytes counted in Server.buffered
 	earlyBytes int // Concurrent: bytes counted in the connection's output while the answer waits for older ones
 	state      inputState
-	leader     *leader // the goroutine that runs it, if that leads the loop; nil on a worker
+	leader     *leader // the leader that runs it; nil on a worker
 	request    request // while the input is handed over; otherwise zero
 	reply      replyState
 }
@@ -32,7 +32,7 @@ type request struct {
 	final   bool            // the framing has ended the stream: the rest of the input is ignored
 	place   Placement
 	router  RouteHandler // handler, if it distinguishes routes
-	route   *route       // of first; set by the loop's leader
+	route   *route       // the route of first; set by the loop's leader
 }
 
 // inputState is the owner of an input.
@@ -68,7 +68,8 @@ func (in *input) become(next inputState) {
 
 var inputs = sync.Pool{New: func() any { return new(input) }}
 
-// A loop keeps up to maxKeptInputs inputs with buffers of up to maxKeptInput bytes each outside the pool, which it can take with less work.
+// A loop keeps up to maxKeptInputs unused inputs, with buffers of up to maxKeptInput bytes each, outside the pool, because it gets them
+// faster there.
 const (
 	maxKeptInputs = 64
 	maxKeptInput  = 2 << 10
@@ -134,12 +135,12 @@ func (in *input) reset() {
 	in.reply.reset()
 }
 
-// maxReleased limits the buffer of an input that is not counted any more when its last request has ended, before the loop takes it back: it is
-// small beside the other memory of a connection.
+// maxReleased limits the buffer of an input that is no longer counted when its last request has ended, although the loop has not taken it
+// back. It is small compared with the other memory of a connection.
 const maxReleased = 4 << 10
 
-// release makes an input without unanswered bytes uncounted, if it is small. It returns the number of bytes that it was counted with, which the
-// caller subtracts from Server.buffered.
+// release ends the counting of an input without unanswered bytes, if it is small. It returns the number of bytes that the input was counted
+// with, which the caller subtracts from Server.buffered.
 func (in *input) release() int {
 	if cap(in.buf) > maxReleased || len(in.rest()) > 0 {
 		return 0

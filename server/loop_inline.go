@@ -6,10 +6,10 @@ import (
 	"github.com/evmq/evmq/internal/tick"
 )
 
-// inlineQueue has the requests of earlier turns that the leader is to run, the oldest first.
+// inlineQueue has the requests of earlier turns that the leader will run, the oldest first.
 type inlineQueue struct {
 	ins  []*input
-	head int // those before it have been taken
+	head int // the index of the oldest request
 }
 
 func (q *inlineQueue) len() int { return len(q.ins) - q.head }
@@ -39,7 +39,7 @@ func (q *inlineQueue) takeAll() []*input {
 	return ins
 }
 
-// distribute divides the requests of a turn among the leader, which runs them when the turn has ended, and the workers. On the loop.
+// distribute divides the requests of a turn between the leader, which runs its part after the turn, and the workers. On the loop.
 func (l *loop) distribute(ins []*input) {
 	forWorkers := l.lead.batch[:0]
 	for _, in := range ins {
@@ -54,8 +54,8 @@ func (l *loop) distribute(ins []*input) {
 	l.lead.batch = forWorkers[:0]
 }
 
-// admits reports whether the leader is to run the requests of in: a handler of their route is quick, as far as is known, or the program has chosen
-// so; and a worker is free, which runs the next requests if this one blocks.
+// admits reports whether the leader may run the requests of in: the program has chosen OnLoop, or the handlers of their route are quick as
+// far as is known; and a worker is free, which can run the next requests if this one blocks.
 func (l *loop) admits(in *input) bool {
 	req := &in.request
 	if req.place == OnWorkers {
@@ -69,7 +69,7 @@ func (l *loop) admits(in *input) bool {
 	return true
 }
 
-// stillAdmits is admits at the time when in is to be run: an earlier request may have blocked.
+// stillAdmits repeats the checks of admits when the leader takes in from its queue: an earlier request may have blocked meanwhile.
 func (l *loop) stillAdmits(in *input) bool {
 	return !l.srv.pool.IsBusy() && (in.request.place == OnLoop || in.request.route.state != routeAway)
 }
@@ -96,7 +96,7 @@ func (ld *leader) runInline() bool {
 	return true
 }
 
-// giveToWorkers hands a request to the workers that the leader was to run.
+// giveToWorkers hands a request from the leader's queue to the workers.
 func (ld *leader) giveToWorkers(in *input) {
 	in.request.route.isTried = false
 	in.request.route.workers.Add(1)
@@ -106,7 +106,8 @@ func (ld *leader) giveToWorkers(in *input) {
 	}
 }
 
-// enqueue puts a connection whose request has ended into its loop's queue if needed is set, or has the leader serve it at once. ld is nil on a worker.
+// enqueue makes the loop serve c, a connection whose request has ended, if needed is true. The leader serves it next; a worker, or a
+// goroutine that has lost the leadership, puts it into the loop's queue. ld is nil on a worker.
 func (ld *leader) enqueue(c *Conn, needed bool) {
 	if ld == nil || ld.lost {
 		c.enqueue(needed)
@@ -153,7 +154,7 @@ func (ld *leader) mayGoOn(in *input) bool {
 	return !ld.l.lead.wantTurn.Load() && (in.request.place == OnLoop || in.request.route.state != routeAway)
 }
 
-// processStart is the origin of the times that handlers take. They are measured on the system's clock, also if the loop has another one.
+// processStart is the origin of the times that handlers take. They are measured by the system's clock, even if the loop has another one.
 var processStart = time.Now()
 
 // leaveHandler is called when a handler has returned or panicked. It returns false if the leadership was taken meanwhile.
@@ -173,8 +174,8 @@ func (ld *leader) leaveHandler(in *input) bool {
 	return true
 }
 
-// Tick is called by the tick of the process, one call at a time. It takes the leadership from a handler that it has met at the tick
-// before. And it has the leader make a turn before the next request, so that many short handlers do not delay timers and descriptors.
+// Tick is called by tick.Process, one call at a time. It takes the leadership from the leader if the handler that ran at the tick before
+// still runs. It also makes the leader run a turn before the next request, so that many short handlers do not delay timers and descriptors.
 func (l *loop) Tick(late bool) (busy bool) {
 	lead := &l.lead
 	word := leadWord(lead.word.Load())
@@ -196,8 +197,8 @@ func (l *loop) Tick(late bool) (busy bool) {
 	return true
 }
 
-// takeOver takes the leadership from the handler that word stands for, unless it has returned, and has another goroutine lead. yielded
-// reports whether the handler has said that it will block. Any goroutine.
+// takeOver takes the leadership from the leader whose handler began with word, unless the handler has returned, and makes another goroutine
+// the leader. yielded says whether the handler has called Reply.Blocking, or waits in a method of Reply. Any goroutine.
 func (l *loop) takeOver(word leadWord, yielded bool) bool {
 	if !l.lead.word.CompareAndSwap(uint64(word), uint64(word.with(leadTaken))) {
 		return false

@@ -10,20 +10,20 @@ import (
 	"github.com/evmq/evmq/internal/tick"
 )
 
-// A loop of the server is led by one goroutine of the pool at a time. The leader makes the turns of the event loop, and between two turns it
-// runs requests itself: a quick handler on the leader costs much less than one on a worker. While a handler runs, the leader does not run the
-// event loop. If the handler blocks, or computes for long, another goroutine of the pool takes the leadership: it makes the next turn. The
-// one that is blocked is a worker from then on, and touches nothing of the loop: it ends its request as a worker does.
+// One goroutine of the pool at a time is the leader of a loop of the server. The leader runs the turns of the event loop, and between two
+// turns it runs requests itself: a quick handler on the leader costs much less than one on a worker. While a handler runs, the leader does
+// not run the event loop. If the handler blocks, or computes for long, another goroutine of the pool becomes the leader and runs the next
+// turn. The goroutine that is blocked is a worker from then on: it uses nothing of the loop, and ends its request as a worker does.
 //
-// The leadership changes hands by one word, leadWord, and nowhere else. docs/model checks the protocol.
+// The leadership passes from one goroutine to another only by changes of the leadWord. docs/model checks the protocol.
 
 // leadState is what the leader does.
 type leadState uint8
 
 const (
-	leadTurning leadState = iota // a turn, or the work between turns
+	leadTurning leadState = iota // the leader runs a turn, or works between turns
 	leadHandler                  // a handler runs; another goroutine may change the state to leadTaken
-	leadTaken                    // the leadership was taken from it; its successor has not begun
+	leadTaken                    // the leadership was taken from the handler's goroutine; its successor has not begun
 	leadOver                     // there is no leader any more: the loop is being closed
 )
 
@@ -32,9 +32,10 @@ var leadStates = [...]string{leadTurning: "turning", leadHandler: "in a handler"
 // String returns the state's name.
 func (s leadState) String() string { return leadStates[s] }
 
-// leadWord is a number, which is another one for each handler that the leader calls, and a leadState.
+// leadWord is a leadState, and a number that differs for each call of a handler by the leader.
 type leadWord uint64
 
+// state returns the state.
 func (w leadWord) state() leadState { return leadState(w & 3) }
 
 // with returns the word with another state.
@@ -46,15 +47,15 @@ func (w leadWord) next() leadWord { return (w&^3 + 4).with(leadHandler) }
 // leadership is the part of a loop that concerns its leader.
 type leadership struct {
 	word     atomic.Uint64 // a leadWord. Any goroutine
-	seen     leadWord      // the word at the last tick, if it was in a handler, else 0. The tick only
+	seen     leadWord      // the word at the last tick if a handler ran then, otherwise 0. Only Tick uses it
 	wantTurn atomic.Bool   // a turn is due before the next request. Any goroutine
-	stop     atomic.Bool   // the leader is to end. Any goroutine
+	stop     atomic.Bool   // the leader has to end. Any goroutine
 	over     chan struct{} // closed when the leader has ended
 
 	// The rest belongs to the leader.
 	inline  inlineQueue
-	batch   []*input // memory for distribute
-	running *route   // of the request that the leader runs
+	batch   []*input // reused by distribute
+	running *route   // the route of the request that the leader runs; nil if it runs none
 	yielded bool     // Reply.Blocking has taken the leadership from it. Set by the goroutine that has changed the word to leadTaken
 	routes  routeTable
 }
@@ -65,8 +66,8 @@ type leader struct {
 	runner   *event.Runner
 	word     leadWord  // while it runs a handler
 	lost     bool      // its leadership was taken
-	finished *loopConn // the connection of a request that has ended, if it is to be served
-	serve    func()    // serveFinished, bound once
+	finished *loopConn // the connection of the request that has ended, if it has to be served
+	serve    func()    // the method value serveFinished, made once
 }
 
 // canLead reports whether leaders run the loop. The goroutine of a loop with the thread driver is locked to its thread, and the
@@ -85,11 +86,12 @@ func (l *loop) start() {
 	}
 }
 
-// leads is the function of a goroutine that leads the loop, until the loop is to be closed or another goroutine has taken the leadership. It reports the latter.
+// leads makes the calling goroutine, which belongs to the pool, the leader of the loop, until the loop is closed or another goroutine has
+// become the leader. It reports whether the latter has happened.
 func (l *loop) leads() (replaced bool) {
 	runner, err := l.owner.Runner()
 	if err != nil {
-		panic(fmt.Sprintf("server: loop %d: %v", l.index, err)) // newLoop has checked it
+		panic(fmt.Sprintf("server: loop %d: %v", l.index, err)) // newLoop has checked that there is one
 	}
 	ld := &leader{l: l, runner: runner}
 	ld.serve = ld.serveFinished
@@ -103,7 +105,7 @@ func (l *loop) leads() (replaced bool) {
 	for ld.runInline() && !l.lead.stop.Load() {
 		l.lead.wantTurn.Store(false)
 		if err := runner.Turn(l.lead.inline.len() == 0); err != nil && !errors.Is(err, event.ErrClosed) {
-			// The poller has failed, which is not expected. The connections of this loop cannot be served any more.
+			// The poller has failed unexpectedly. The connections of this loop cannot be served any more.
 			panic(fmt.Sprintf("server: loop %d: %v", l.index, err))
 		}
 	}
@@ -126,10 +128,11 @@ func (ld *leader) exit() {
 	if ld.finished != nil {
 		ld.finished.enqueue(true)
 	}
-	ld.l.srv.pool.Lead(ld.l.leads) // setCurrent ends the connection of the callback
+	ld.l.srv.pool.Lead(ld.l.leads) // setCurrent aborts the connection of the callback
 }
 
-// beginLeading begins the leadership of the calling goroutine. If it was taken, the handler that had it has stalled the loop.
+// beginLeading makes the calling goroutine the leader. If the leadership was taken from another goroutine, the route of that one's handler
+// records it.
 func (l *loop) beginLeading() {
 	lead := &l.lead
 	word := leadWord(lead.word.Load())
@@ -141,7 +144,7 @@ func (l *loop) beginLeading() {
 	lead.running, lead.yielded = nil, false
 }
 
-// end ends the leadership when the loop is to be closed. Requests that the leader has not run are given to the workers.
+// end ends the leadership before the loop is closed. Requests that the leader has not run are given to the workers.
 func (ld *leader) end() {
 	lead := &ld.l.lead
 	for lead.inline.len() > 0 {
@@ -154,7 +157,7 @@ func (ld *leader) end() {
 // stopLeading makes the leader end, and waits for that. Its successors end, too.
 func (l *loop) stopLeading() {
 	l.lead.stop.Store(true)
-	l.do(func() {}) // ends a sleep
+	l.do(func() {}) // wakes the loop
 	<-l.lead.over
 	tick.Process.Unwatch(l)
 }
@@ -170,7 +173,7 @@ func (l *loop) run() {
 			l.srv.down.Done()
 			return
 		}
-		go l.run() // a callback has called runtime.Goexit; setCurrent ends the connection of the callback
+		go l.run() // a callback has called runtime.Goexit; setCurrent aborts the connection of the callback
 	}()
 	err := l.owner.RunForever(context.Background())
 	over = true

@@ -4,15 +4,16 @@ package server
 type Placement uint8
 
 const (
-	// Adaptive has the loop run a request itself, between two turns, while the handlers of its route are quick: while they take 50 µs
-	// on average at most. The handlers of a route that is slower, or that blocks, run on workers for a time, from 100 ms up to 30 s if it
-	// stays slow, and then are tried on the loop again. A handler that blocks on the loop delays the loop's other connections by two ticks of 1 to
-	// 8 ms: then another goroutine continues the loop. One that computes delays it until the scheduler has a processor for that
-	// goroutine, which with GOMAXPROCS=1 takes a further 10 ms. When as many handlers run as there are workers, requests wait for a worker.
+	// Adaptive makes the loop run a request itself, between two turns, while the handlers of its route are quick, which means 50 µs on
+	// average or less. If they are slower, or block, workers run them for a time, from 100 ms up to 30 s if they stay slow; then the loop
+	// tries them again. A handler that blocks on the loop delays the loop's other connections by two ticks of 1 to 8 ms; then another
+	// goroutine runs the loop. A handler that computes delays them until the scheduler has a processor for that goroutine, with
+	// GOMAXPROCS=1 for a further 10 ms. When as many handlers run as there are workers, requests wait for a worker.
 	Adaptive Placement = iota
-	// OnLoop has the loop run every request as long as a worker is free. A handler that blocks is treated as with Adaptive, but remains on the loop.
+	// OnLoop makes the loop run every request while a worker is free. If a handler blocks, another goroutine runs the loop, as with
+	// Adaptive, but later requests of the route still run on the loop.
 	OnLoop
-	// OnWorkers has workers run every request.
+	// OnWorkers makes workers run every request.
 	OnWorkers
 )
 
@@ -29,20 +30,20 @@ func (p Placement) String() string {
 	return "unknown"
 }
 
-// A PlacedHandler is a RequestHandler that chooses where its requests run. Without RunsOn it is Adaptive. Loops with event.DriverThread, and those of
-// Server.UseLoops, have workers run all requests.
+// A PlacedHandler is a RequestHandler that chooses where its requests run. For a RequestHandler without RunsOn it is Adaptive. On loops
+// with event.DriverThread, and on those of Server.UseLoops, workers run all requests.
 type PlacedHandler interface {
 	RequestHandler
 	// RunsOn returns the Placement of the next request. Loop only.
 	RunsOn() Placement
 }
 
-// A RouteHandler is a RequestHandler whose requests differ in how long they take. Each loop keeps a history for each route. Without RouteOf, all
-// requests of a handler are one route.
+// A RouteHandler is a RequestHandler whose requests take different times. Each loop measures the handlers of each route separately. Without
+// RouteOf, all requests of a handler have the same route.
 type RouteHandler interface {
 	RequestHandler
-	// RouteOf returns the key of the message's route, which is copied. It must be quick. A loop distinguishes the first 1000 keys of a handler.
-	// Loop only.
+	// RouteOf returns the key of the message's route. The loop copies the key. RouteOf must be quick. A loop distinguishes the first 1000
+	// keys of a handler. Loop only.
 	RouteOf(message []byte) (key []byte)
 }
 

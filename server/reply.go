@@ -113,9 +113,9 @@ func (w Reply) Flush() error {
 	return nil
 }
 
-// Blocking says that the function of the reply is about to block, or to compute for long. If it runs on the connection's loop, another
-// goroutine continues the loop at once, instead of after some milliseconds. Else, and when the reply has ended, it does nothing. The methods
-// of Reply that wait call it. Any goroutine.
+// Blocking declares that the function of the reply is about to block, or to compute for a long time. If the function runs on the
+// connection's loop, another goroutine runs the loop from then on, without the delay of some milliseconds that Adaptive describes.
+// Otherwise, and when the reply has ended, Blocking does nothing. The methods of Reply that wait call it. Any goroutine.
 func (w Reply) Blocking() {
 	if w.in != nil && w.number == w.in.reply.number.Load() {
 		w.in.reply.giveUpLoop(w.c)

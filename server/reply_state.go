@@ -40,7 +40,7 @@ type replyState struct {
 	// number is the number of the reply that is open or begins next. It grows with each end. It is changed under mu.
 	number atomic.Uint64
 
-	word atomic.Uint64 // while the function runs on the loop: the leadWord of the call; else 0
+	word atomic.Uint64 // while the function runs on the loop: the leadWord of the call; otherwise 0
 
 	mu       sync.Mutex // guards what follows; c and order are fixed while a reply is open. Locked before the connection's
 	c        *Conn
@@ -122,7 +122,7 @@ func (r *replyState) count(n int) {
 	}
 }
 
-// giveUpLoop has another goroutine run the loop if the function of the reply runs on it. Any goroutine.
+// giveUpLoop makes another goroutine the leader of the loop if the function of the reply runs on the loop. Any goroutine.
 func (r *replyState) giveUpLoop(c *Conn) {
 	if word := r.word.Load(); word != 0 {
 		c.loop.takeOver(leadWord(word), true)

@@ -111,7 +111,7 @@ func (c *loopConn) takeBackMessages() {
 }
 
 // endInOrder ends the request. When all older requests are answered, the reply becomes output, and so do the replies that have waited for
-// it. It reports whether the connection is to be queued.
+// it. It reports whether the connection has to be queued.
 func (in *input) endInOrder() (queue bool) {
 	r := &in.reply
 	c := r.c

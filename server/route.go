@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// The limits of handlers on a loop. A handler on a worker costs about 5 µs more than one on the loop, and while one runs on the loop all
-// connections of the loop wait. So handlers of a route run on the loop while they take 50 µs on average, and the time that they have stalled it is 1
-// per cent of all time at most. Otherwise workers run them for a while, before the loop tries again.
+// The limits of handlers on a loop. A handler on a worker costs about 5 µs more than one on the loop, but while a handler runs on the loop
+// all connections of the loop wait. So handlers of a route run on the loop while they take at most 50 µs on average, and have stalled the
+// loop for at most 1 per cent of the time. Otherwise workers run them for a time, and then the loop tries them again.
 const (
 	maxInlineMean  = 50 * time.Microsecond
-	maxSample      = 8 * maxInlineMean // so that one sample, in which the system has run another process, decides nothing
-	sampledCalls   = 16                // one call of so many is timed
-	routeTrials    = 8                 // calls, all timed, before a route is known to be quick
+	maxSample      = 8 * maxInlineMean // so that a single sample, during which the system ran another process, does not decide
+	sampledCalls   = 16                // one of this number of calls is timed
+	routeTrials    = 8                 // timed calls before a route is known to be quick
 	minAway        = 100 * time.Millisecond
 	maxAway        = 30 * time.Second
 	stallShare     = 100                   // the part of the time that stalls may take is 1/stallShare
-	maxStallCredit = 20 * time.Millisecond // what a route may save of it: one stall
+	maxStallCredit = 20 * time.Millisecond // the most that a route can save of that time: one stall
 )
 
 // routeState says where the requests of a route run.
@@ -33,7 +33,7 @@ var routeStates = [...]string{routeTried: "tried", routeInline: "inline", routeA
 // String returns the state's name.
 func (s routeState) String() string { return routeStates[s] }
 
-// A route is what a loop knows about the handlers of some requests. It belongs to the loop's leader, but for the counters.
+// A route has the measurements of the handlers of some requests on one loop. Only the loop's leader uses it, except for the counters.
 type route struct {
 	key   string
 	state routeState
@@ -51,6 +51,7 @@ type route struct {
 	inline, workers, takeovers, stalls atomic.Uint64 // the counters of RouteStats. Any goroutine
 }
 
+// newRoute makes a route that is tried first.
 func newRoute(key string, now time.Duration) *route {
 	return &route{key: key, away: minAway, since: now, earnedAt: now}
 }
@@ -59,7 +60,7 @@ func newRoute(key string, now time.Duration) *route {
 func (r *route) to(s routeState, now time.Duration) {
 	if s == routeAway {
 		if r.state == routeInline && now-r.since > maxAway {
-			r.away = minAway // it was quick for long
+			r.away = minAway // it was quick for a long time
 		}
 		r.until = now + r.away
 		r.away = min(2*r.away, maxAway)
@@ -85,7 +86,7 @@ func (r *route) admits(now time.Duration) bool {
 	return false
 }
 
-// isTimed reports whether the next call is to be timed.
+// isTimed counts the next call, and reports whether it has to be timed.
 func (r *route) isTimed() bool {
 	r.calls++
 	return r.state != routeInline || r.calls%sampledCalls == 0
@@ -110,8 +111,8 @@ func (r *route) sample(now, took time.Duration) {
 	}
 }
 
-// takenOver records that the leadership was taken from a handler, which had the loop for the given time. yielded reports whether the handler
-// has said that it will block.
+// takenOver records that the leadership was taken during a handler of the route, which has delayed the loop for the time had. yielded is
+// that of takeOver.
 func (r *route) takenOver(now, had time.Duration, yielded bool) {
 	r.inline.Add(1)
 	r.takeovers.Add(1)

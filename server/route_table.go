@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The limits of a routeTable. Further handlers share the routes of their type, and further keys have one route.
+// The limits of a routeTable. Further handlers share the routes of their type, and further keys share one route.
 const (
 	maxRoutedHandlers = 100
 	maxRoutes         = 1000
@@ -15,7 +15,7 @@ const (
 
 // A routeTable has the routes of a loop, by handler and key.
 type routeTable struct {
-	mu       sync.Mutex // guards the maps against other goroutines than the leader, which alone changes them
+	mu       sync.Mutex // guards the maps. Only the leader changes them, so it reads them without mu
 	handlers map[handlerID]*handlerRoutes
 	last     *handlerRoutes // of the last request
 }
@@ -24,11 +24,11 @@ type routeTable struct {
 type handlerRoutes struct {
 	id    handlerID
 	name  string // the handler's type
-	whole *route // without keys, and of the keys beyond maxRoutes
+	whole *route // the route of requests without a key, and of keys beyond maxRoutes
 	byKey map[string]*route
 }
 
-// of returns the route of a request. By the leader.
+// of returns the route of a request. Only the leader calls it.
 func (t *routeTable) of(req *request, now time.Duration) *route {
 	hr := t.last
 	if id := idOf(req.handler); hr == nil || hr.id != id {

@@ -201,7 +201,7 @@ type Server struct {
 	conns    table
 	ids      atomic.Uint64 // connections so far; see Conn.gen
 	next     atomic.Uint32 // calls of nextLoop
-	_        [64]byte      // buffered, which changes with each request, is on a cache line of its own
+	_        [64]byte      // buffered, which changes with each request, has its own cache line
 	buffered atomic.Int64  // bytes accepted for output and kept as input
 	_        [64]byte
 	open     openCount

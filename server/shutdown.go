@@ -272,7 +272,7 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	}
 	s.down.Wait()
 	blocked := 0
-	if !s.awaitDone(ctx, grace, waited(s.pool.Wait)) { // again, for handlers that the loops have left
+	if !s.awaitDone(ctx, grace, waited(s.pool.Wait)) { // again, for handlers that have lost the leadership of their loops
 		blocked = s.pool.Counts().Running
 	}
 	if !s.awaitDone(ctx, grace, s.shaking.ended()) {

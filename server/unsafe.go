@@ -26,13 +26,14 @@ func (c *Conn) loopPart() *loopConn {
 // This compiles only if the event is the first field.
 var _ [0]struct{} = [unsafe.Offsetof(loopConn{}.ev)]struct{}{}
 
-// A handlerID identifies a RequestHandler, also one that cannot be compared: its type and its value, which is a pointer. It keeps nothing alive, so
-// a handler may have the number of one that has been collected.
+// A handlerID identifies a RequestHandler by its type and its value, which is a pointer, so that the handler need not be comparable. It
+// does not keep the handler alive, so a later handler may have the handlerID of one that was garbage-collected.
 type handlerID [2]uintptr
 
+// idOf returns the handlerID of h.
 func idOf(h RequestHandler) handlerID {
 	return *(*handlerID)(unsafe.Pointer(&h))
 }
 
-// ofType returns a number for all handlers of the type.
+// ofType returns the handlerID that handlers of the type share.
 func (id handlerID) ofType() handlerID { return handlerID{id[0], 0} }
