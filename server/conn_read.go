@@ -170,13 +170,13 @@ func (c *loopConn) callData(h Handler, p []byte) (n int, err error) {
 	if c.layers != 0 {
 		c.ext.readBuf = nil
 	}
-	c.loop.gives = true
+	c.loop.inData = true
 	if c.loop.srv.cfg.OnPanic == nil {
 		n, err = h.Data(&c.Conn, p)
 	} else {
 		n, err = c.guardData(h, p)
 	}
-	c.loop.gives = false
+	c.loop.inData = false
 	return n, err
 }
 

@@ -29,9 +29,9 @@ func (c *loopConn) giveLastData() bool {
 		c.loop.cursor = c.in.cursor
 		var n int
 		var err error
-		c.loop.gives = true
+		c.loop.inData = true
 		c.guard(func() { n, err = h.LastData(&c.Conn, p) })
-		c.loop.gives = false
+		c.loop.inData = false
 		switch {
 		case c.holds.has(holdWorker):
 			c.peerHalf = c.peerHalf.unreported() // the last request is in progress; the end is reported after it

@@ -132,7 +132,7 @@ func (c *loopConn) fetch(f *outq.File) {
 	}
 	x.busy = true
 	want, offset := min(f.Remain, fetchSize), f.Offset
-	c.loop.srv.down.Go(func() { c.readFile(x, make([]byte, want), offset) })
+	c.loop.srv.goroutines.Go(func() { c.readFile(x, make([]byte, want), offset) })
 }
 
 // readFile reads a piece of x.file into p, and queues the connection. A read of a pipe may wait; the end of the connection interrupts it.

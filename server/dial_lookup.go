@@ -16,7 +16,7 @@ func (c *loopConn) startLookUp() {
 	d := c.ext.dial
 	c.mu.Unlock()
 	if d.targets == nil {
-		c.loop.srv.down.Go(func() { c.lookUp(d) })
+		c.loop.srv.goroutines.Go(func() { c.lookUp(d) })
 	}
 }
 

@@ -73,7 +73,7 @@ func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, 
 		return ErrClosed
 	}
 	switch held := c.in; {
-	case c.loop.current != c || !c.loop.gives:
+	case c.loop.current != c || !c.loop.inData:
 		return fmt.Errorf("%w: Executor.ServeInput: not in Data or LastData of the connection", ErrHandler)
 	case h == nil || f == nil || x.Pending() > 0:
 		return fmt.Errorf("%w: Executor.ServeInput: RequestHandler is %T, Framing is %T, %d requests in progress", ErrHandler, h, f, x.Pending())

@@ -25,9 +25,9 @@ func Attempts(s *Server) int64 { return s.attempts.Load() }
 
 // WaitingHandshakes returns how many handshakes wait for a place among MaxHandshakes.
 func WaitingHandshakes(s *Server) int {
-	s.shaking.mu.Lock()
-	defer s.shaking.mu.Unlock()
-	return s.shaking.waiting.Len()
+	s.handshakes.mu.Lock()
+	defer s.handshakes.mu.Unlock()
+	return s.handshakes.waiting.Len()
 }
 
 // WaitingFiles returns how many files wait to be sent.

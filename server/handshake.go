@@ -183,14 +183,14 @@ func (c *loopConn) startHandshake() {
 		t.conn = tls.Server(t.pipe, t.config)
 	}
 	s := c.loop.srv
-	if s.shaking.enter(&c.Conn) {
+	if s.handshakes.enter(&c.Conn) {
 		go s.runHandshakes(&c.Conn)
 	}
 }
 
 // runHandshakes runs the handshake of c and then those of the queue.
 func (s *Server) runHandshakes(c *Conn) {
-	for ; c != nil; c = s.shaking.next(c) {
+	for ; c != nil; c = s.handshakes.next(c) {
 		s.runHandshake(c)
 	}
 }
@@ -202,7 +202,7 @@ func (s *Server) runHandshake(c *Conn) {
 	returns := false
 	defer func() {
 		if !returns { // this goroutine ends, so another one runs the queue
-			go s.runHandshakes(s.shaking.next(c))
+			go s.runHandshakes(s.handshakes.next(c))
 		}
 	}()
 	defer func() {
@@ -245,7 +245,7 @@ func (c *loopConn) stopHandshake() {
 	c.mu.Unlock()
 	if c.handshake().isUnderWay() {
 		c.loop.srv.totals.failedHandshakes.Add(1)
-		c.loop.srv.shaking.leave(&c.Conn)
+		c.loop.srv.handshakes.leave(&c.Conn)
 	}
 	if !detached {
 		_ = c.ext.tls.pipe.Close() // never fails

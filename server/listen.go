@@ -243,7 +243,7 @@ func (s *Server) register(ln *Listener) error {
 	if err == nil {
 		s.listeners[ln] = struct{}{}
 		if len(ln.accepts) == 0 {
-			s.down.Go(ln.acceptBlocking)
+			s.goroutines.Go(ln.acceptBlocking)
 		}
 	}
 	for _, a := range ln.accepts { // under mu, so that Shutdown finds either no listener or one with its events

@@ -37,7 +37,7 @@ type loop struct {
 	cursor       int       // of the framing in the argument of Data; see Executor
 	current      *loopConn // the connection that the loop works on; see setCurrent
 	running      running   // the part of it that other goroutines may use
-	gives        bool      // Data or LastData of current is being called
+	inData       bool      // Data or LastData of current is being called
 	iov          [maxVectors][]byte
 	dones        []outq.Done                     // completions of writes that report will call
 	reported     int                             // the number of functions in dones that were called

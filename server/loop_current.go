@@ -10,7 +10,7 @@ func (l *loop) setCurrent(c *loopConn) {
 	if l.current != nil {
 		l.abortCurrent()
 	}
-	l.current, l.gives = c, false
+	l.current, l.inData = c, false
 }
 
 // clearCurrent ends the work on the current connection.

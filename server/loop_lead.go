@@ -81,7 +81,7 @@ func (l *loop) start() {
 		tick.Process.Watch(l)
 		l.srv.pool.Lead(l.leads)
 	case l.owner != nil:
-		l.srv.down.Add(1)
+		l.srv.goroutines.Add(1)
 		go l.run()
 	}
 }
@@ -170,7 +170,7 @@ func (l *loop) run() {
 			panic(v)
 		}
 		if over {
-			l.srv.down.Done()
+			l.srv.goroutines.Done()
 			return
 		}
 		go l.run() // a callback has called runtime.Goexit; setCurrent aborts the connection of the callback

@@ -97,7 +97,7 @@ type Server struct {
 	// closed with ErrTooLong. A LimitHandler, such as a Dispatcher whose framing has a larger limit, raises it. 0 means DefaultMaxInput; a
 	// negative value means no limit.
 	MaxInput int
-	// MaxOutput limits the output that waits on a connection; above it writes fail with ErrFull. A completion counts as 128 bytes and
+	// MaxOutput limits the output that waits on a connection; at the limit writes fail with ErrFull. A completion counts as 128 bytes and
 	// a file as 16 KB. 0 means DefaultMaxOutput; a negative value means no limit.
 	MaxOutput int
 	// HighWater is the number of waiting bytes of output at which a connection is no longer read from. 0 means a quarter of MaxOutput; a
@@ -183,37 +183,37 @@ type Server struct {
 	state       serverState
 	listeners   map[*Listener]struct{}
 	packets     map[*PacketConn]struct{}
-	baseCtx     context.Context // ends when the context of a Shutdown ends; the parent of the contexts of connections and lookups
-	cancelBase  context.CancelCauseFunc
 	stopWaiting context.CancelCauseFunc // ends the wait of the Shutdown that has set it
 	outcome     error                   // the result of Shutdown; valid when done is closed
 
 	// Set by Start and not changed afterwards.
-	cfg    *config
-	loops  []*loop
-	pool   *workpool.Pool
-	done   chan struct{}  // closed when the server has ended
-	down   sync.WaitGroup // goroutines that the end of the server waits for: of loops, lookups, file reads and listeners without a descriptor
-	adding sync.WaitGroup // calls that add a connection; none begins after a shutdown has begun
+	cfg        *config
+	baseCtx    context.Context // ends when the context of a Shutdown ends; the parent of the contexts of connections and lookups
+	cancelBase context.CancelCauseFunc
+	loops      []*loop
+	pool       *workpool.Pool
+	done       chan struct{}  // closed when the server has ended
+	goroutines sync.WaitGroup // goroutines that the end of the server waits for: of loops, lookups, file reads and listeners without a descriptor
+	adding     sync.WaitGroup // calls that add a connection; none begins after a shutdown has begun
 
-	phase    atomic.Uint32 // a shutdownPhase
-	ending   atomic.Bool   // a shutdown has begun; can be read without mu
-	conns    table
-	ids      atomic.Uint64 // connections so far; see Conn.gen
-	next     atomic.Uint32 // calls of nextLoop
-	_        [64]byte      // buffered, which changes with each request, has its own cache line
-	buffered atomic.Int64  // bytes accepted for output and kept as input
-	_        [64]byte
-	open     openCount
-	incoming openCount    // the connections in open that are not outgoing
-	aborted  atomic.Int64 // connections that were open when Shutdown's context ended
-	files    atomic.Int64 // files that wait to be sent, on all connections
-	attempts atomic.Int64 // attempts to connect that are under way, except one for each Dial
-	jobs     openCount    // datagrams that wait for a worker or are in progress
-	totals   totals
-	reserve  reserve
-	shaking  handshakes
-	room     roomWaiters
+	phase      atomic.Uint32 // a shutdownPhase
+	ending     atomic.Bool   // a shutdown has begun; can be read without mu
+	conns      table
+	ids        atomic.Uint64 // connections so far; see Conn.gen
+	next       atomic.Uint32 // calls of nextLoop
+	_          [64]byte      // buffered, which changes with each request, has its own cache line
+	buffered   atomic.Int64  // bytes accepted for output and kept as input
+	_          [64]byte
+	open       openCount
+	incoming   openCount    // the connections in open that are not outgoing
+	aborted    atomic.Int64 // connections that were open when Shutdown's context ended
+	files      atomic.Int64 // files that wait to be sent, on all connections
+	attempts   atomic.Int64 // attempts to connect that are under way, except one for each Dial
+	jobs       openCount    // datagrams that wait for a worker or are in progress
+	totals     totals
+	reserve    reserve
+	handshakes handshakes
+	room       roomWaiters
 }
 
 // serverState is the state of a Server. It only grows.

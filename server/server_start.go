@@ -54,7 +54,7 @@ func (s *Server) prepare() (err error) {
 	s.done = make(chan struct{})
 	s.listeners = map[*Listener]struct{}{}
 	s.packets = map[*PacketConn]struct{}{}
-	s.shaking.limit, s.shaking.clock, s.shaking.running = s.cfg.MaxHandshakes, s.cfg.clock(), map[*Conn]*list.Element{}
+	s.handshakes.limit, s.handshakes.clock, s.handshakes.running = s.cfg.MaxHandshakes, s.cfg.clock(), map[*Conn]*list.Element{}
 	s.pool = workpool.New(s.cfg.Workers, s.cfg.Queue)
 	return nil
 }

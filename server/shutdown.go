@@ -179,7 +179,7 @@ const (
 // unfinished returns the outcome of a shutdown that does not end because of a callback or a loop.
 func (s *Server) unfinished(ctx context.Context) error {
 	late := &ShutdownError{Cause: context.Cause(ctx), Conns: int(s.aborted.Load())}
-	late.Handlers = s.pool.Counts().Running + s.shaking.len()
+	late.Handlers = s.pool.Counts().Running + s.handshakes.len()
 	for _, l := range s.loops {
 		select {
 		case <-l.gone:
@@ -259,7 +259,7 @@ func (s *Server) awaitOrAbort(ctx context.Context) *ShutdownError {
 // finish ends the loops and workers. The only connections that are left are those of blocked handlers.
 func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	s.cancelBase(ErrServerClosed)
-	s.shaking.stop()
+	s.handshakes.stop()
 	s.pool.Close()
 	s.awaitDone(ctx, grace, waited(s.pool.Wait))
 	err := s.closePackets()
@@ -270,13 +270,13 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	for range s.loops {
 		err = errors.Join(err, <-closed)
 	}
-	s.down.Wait()
+	s.goroutines.Wait()
 	blocked := 0
 	if !s.awaitDone(ctx, grace, waited(s.pool.Wait)) { // again, for handlers that have lost the leadership of their loops
 		blocked = s.pool.Counts().Running
 	}
-	if !s.awaitDone(ctx, grace, s.shaking.ended()) {
-		blocked += s.shaking.len()
+	if !s.awaitDone(ctx, grace, s.handshakes.ended()) {
+		blocked += s.handshakes.len()
 	}
 	_, e := s.reserve.release()
 	err = errors.Join(err, e)
