@@ -39,7 +39,7 @@ type Pool struct {
 	len     int
 	maxLen  int
 	limit   int       // number of workers
-	members int       // goroutines that do not lead
+	members int       // goroutines that do not lead and were not replaced
 	running int       // number of jobs that run
 	idle    []*worker // the one that slept last is woken first
 	standby bool      // a worker was woken and has not taken a job yet
@@ -141,9 +141,9 @@ func (p *Pool) grow() {
 	p.queue, p.head = ring, 0
 }
 
-// nextStandby chooses the worker to wake, nil if none is needed. Under mu.
+// nextStandby chooses the worker to wake, nil if none is needed: it takes a job, or ends. Under mu, after each change of what it reads.
 func (p *Pool) nextStandby() *worker {
-	if p.standby || p.len == 0 || len(p.idle) == 0 {
+	if p.standby || len(p.idle) == 0 || !p.mayTake() && !p.isOver() {
 		return nil
 	}
 	p.standby = true
@@ -151,6 +151,13 @@ func (p *Pool) nextStandby() *worker {
 	p.idle = p.idle[:len(p.idle)-1]
 	return w
 }
+
+// mayTake reports whether a worker may take a job. It may not while as many run as there are workers: then jobs of goroutines that have led
+// are among them. Under mu.
+func (p *Pool) mayTake() bool { return p.len > 0 && p.running < p.limit }
+
+// isOver reports whether workers that are idle end. Under mu.
+func (p *Pool) isOver() bool { return p.len == 0 && p.closed }
 
 // wakeUp wakes w, if it is not nil.
 func (w *worker) wakeUp() {
@@ -185,14 +192,16 @@ func (p *Pool) work(w *worker, ran bool) {
 			}
 			woken, ran = false, true
 		}
-		j, waiters, next := p.take(w, woken, ran)
+		var j Job
+		var waiters []Waiter
+		var next *worker
+		j, waiters, next, over = p.take(w, woken, ran)
 		next.wakeUp()
 		for _, waiter := range waiters {
 			waiter.HasRoom()
 		}
 		switch {
-		case j == nil && p.isClosed():
-			over = true
+		case over:
 			return
 		case j == nil:
 			<-w.wake
@@ -204,28 +213,29 @@ func (p *Pool) work(w *worker, ran bool) {
 	}
 }
 
-// take returns the next job, the waiters to notify that there is room, and the worker to wake. If there is no job, w becomes
-// idle. woken reports whether w was the standby. ran reports whether a job of w has ended, which take subtracts from running.
-func (p *Pool) take(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker) {
+// take returns the next job, the waiters to notify that there is room, and the worker to wake. If there is no job, w ends if over is true,
+// and else is idle. woken reports whether w was the standby. ran reports whether a job of w has ended, which take subtracts from running.
+func (p *Pool) take(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker, over bool) {
 	p.mu.Lock()
-	j, waiters, next = p.takeLocked(w, woken, ran)
+	j, waiters, next, over = p.takeLocked(w, woken, ran)
 	p.mu.Unlock()
-	return j, waiters, next
+	return j, waiters, next, over
 }
 
 // takeLocked is take under mu.
-func (p *Pool) takeLocked(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker) {
+func (p *Pool) takeLocked(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker, over bool) {
 	if ran {
 		p.addRunning(-1)
 	}
 	if woken {
 		p.standby = false
 	}
-	if p.len == 0 {
-		if !p.closed {
-			p.idle = append(p.idle, w)
-		}
-		return nil, nil, nil
+	switch {
+	case p.isOver():
+		return nil, nil, p.nextStandby(), true
+	case !p.mayTake():
+		p.idle = append(p.idle, w)
+		return nil, nil, nil, false
 	}
 	p.addRunning(1)
 	j = p.queue[p.head]
@@ -239,7 +249,7 @@ func (p *Pool) takeLocked(w *worker, woken, ran bool) (j Job, waiters []Waiter, 
 	if len(p.waiters) > 0 && p.len <= p.bound/2 {
 		waiters, p.waiters = p.waiters, nil
 	}
-	return j, waiters, p.nextStandby()
+	return j, waiters, p.nextStandby(), false
 }
 
 // addRunning adds n to running. Under mu.
@@ -304,31 +314,25 @@ func (p *Pool) leave() {
 // rejoin makes a goroutine that has led a worker. It returns false if there are enough; then its job has ended.
 func (p *Pool) rejoin() bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.members >= p.limit {
-		p.addRunning(-1)
-		return false
+	if p.members < p.limit {
+		p.members++
+		p.mu.Unlock()
+		return true
 	}
-	p.members++
-	return true
+	p.addRunning(-1)
+	next := p.nextStandby() // which running has kept from taking a job
+	p.mu.Unlock()
+	next.wakeUp()
+	return false
 }
 
-func (p *Pool) isClosed() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.closed
-}
-
-// Close lets the workers end when the queue is empty. It does not wait for them.
+// Close lets the workers end when the queue is empty: each wakes the next one. It does not wait for them.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
-	idle := p.idle
-	p.idle = nil
+	next := p.nextStandby()
 	p.mu.Unlock()
-	for _, w := range idle {
-		w.wakeUp()
-	}
+	next.wakeUp()
 }
 
 // Wait waits until all workers have ended, after Close. A goroutine that leads is not waited for; one that was replaced is.

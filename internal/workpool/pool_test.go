@@ -57,17 +57,17 @@ func TestABurstWakesTwoWorkers(t *testing.T) {
 	}
 	first := workers[7] // the one that slept last
 	<-first.wake
-	j, _, next := p.take(first, true, false)
+	j, _, next, _ := p.take(first, true, false)
 	if j != number(0) || next == nil {
 		t.Fatal("the first worker does not take the first job, or does not wake a standby")
 	}
 	for i := 1; i < 100; i++ { // its jobs return at once, and the standby does not get a processor
-		j, _, another := p.take(first, false, true)
+		j, _, another, _ := p.take(first, false, true)
 		if j != number(i) || another != nil {
 			t.Fatalf("job %d: took %v; a third worker was woken: %v", i, j, another != nil)
 		}
 	}
-	if j, _, another := p.take(next, true, false); j != nil || another != nil {
+	if j, _, another, _ := p.take(next, true, false); j != nil || another != nil {
 		t.Error("the standby finds a job, or wakes another worker, when none is left")
 	}
 	if got, want := p.Counts(), (Counts{Waiting: 0, MaxWaiting: 100, Running: 1}); got != want {
@@ -89,7 +89,7 @@ func TestEachBlockedJobIsFollowedByAnother(t *testing.T) {
 			t.Fatalf("no worker was woken for job %d", i)
 		}
 		var j Job
-		if j, _, next = p.take(w, true, false); j == nil {
+		if j, _, next, _ = p.take(w, true, false); j == nil {
 			t.Fatalf("worker %d found no job", i)
 		}
 	}
@@ -100,7 +100,7 @@ func TestEachBlockedJobIsFollowedByAnother(t *testing.T) {
 
 // A waiter that has found no room is told once, when half of the queue is free.
 func TestAWaiterIsNotifiedOnceThatThereIsRoom(t *testing.T) {
-	p := &Pool{bound: 4}
+	p := &Pool{bound: 4, limit: 1}
 	waiter := new(roomWaiter)
 	five := make([]number, 5)
 	if taken := Submit(p, five, waiter); taken != 4 {
@@ -111,7 +111,7 @@ func TestAWaiterIsNotifiedOnceThatThereIsRoom(t *testing.T) {
 	}
 	w := newWorker()
 	for left := 3; left >= 0; left-- {
-		_, waiters, _ := p.take(w, false, left != 3)
+		_, waiters, _, _ := p.take(w, false, left != 3)
 		if want := left == 2; want != (len(waiters) == 1) {
 			t.Errorf("with %d jobs left, %d waiters are told", left, len(waiters))
 		}
