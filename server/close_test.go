@@ -15,6 +15,7 @@ import (
 
 // The client reads all output, in order, before the end.
 func TestCloseDeliversToASlowReader(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		data := noise(10 << 20)
 		p := newProbe(calls{})
@@ -255,6 +256,7 @@ func (r *readCounter) Read(fd int, p []byte) (int, error) {
 
 // A client that continues to send small packets still receives all that was written before.
 func TestACloseIsNotEndedByTheNumberOfReads(t *testing.T) {
+	t.Parallel()
 	data := noise(100 << 10)
 	p := newProbe(calls{})
 	reads := new(readCounter)

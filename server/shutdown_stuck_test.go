@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -47,36 +48,45 @@ func fillPosts(t *testing.T, l *event.Loop, post func()) (stop func()) {
 // Users that post more than the loops do, with the limit of posts reached, delay neither a Shutdown nor a Close beyond its own limits,
 // and Close is called for every connection.
 func TestShutdownNeedsNoRoomAmongThePosts(t *testing.T) {
+	t.Parallel()
 	for _, limit := range []int{1, 100, 5000} {
 		for _, gently := range []bool{true, false} {
-			p := newProbe(calls{})
-			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, CloseTimeout: brief, LoopConfig: &event.Config{PostLimit: limit}})
-			c, _ := p.connect(t, s)
-			stop := fillPosts(t, c.Loop(), func() { time.Sleep(time.Microsecond) })
-			defer stop()
-			ended := make(chan error, 1)
-			go func() {
-				enough := testkit.Patience / 2
-				if limit == 5000 {
-					enough = brief
-				}
-				ctx, cancel := context.WithTimeout(context.Background(), enough)
-				defer cancel()
-				if gently {
-					ended <- s.Shutdown(ctx)
-				} else {
-					ended <- s.Close()
-				}
-			}()
-			// With the largest limit the posts that were accepted take longer than the time that is left.
-			if err := testkit.Await(t, ended, "the end of the server"); err != nil && limit != 5000 {
-				t.Errorf("limit %d, gently %v: %v", limit, gently, err)
-			}
-			testkit.Await(t, p.closed, "Close")
-			stop()
-			testkit.Await(t, c.Loop().Done(), "the loop's end")
+			t.Run(fmt.Sprintf("limit %d, gently %v", limit, gently), func(t *testing.T) {
+				t.Parallel()
+				shutDownAmongPosts(t, limit, gently)
+			})
 		}
 	}
+}
+
+func shutDownAmongPosts(t *testing.T, limit int, gently bool) {
+	t.Helper()
+	p := newProbe(calls{})
+	s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, CloseTimeout: brief, LoopConfig: &event.Config{PostLimit: limit}})
+	c, _ := p.connect(t, s)
+	stop := fillPosts(t, c.Loop(), func() { time.Sleep(time.Microsecond) })
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		enough := testkit.Patience / 2
+		if limit == 5000 {
+			enough = brief
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), enough)
+		defer cancel()
+		if gently {
+			ended <- s.Shutdown(ctx)
+		} else {
+			ended <- s.Close()
+		}
+	}()
+	// With the largest limit the posts that were accepted take longer than the time that is left.
+	if err := testkit.Await(t, ended, "the end of the server"); err != nil && limit != 5000 {
+		t.Error(err)
+	}
+	testkit.Await(t, p.closed, "Close")
+	stop()
+	testkit.Await(t, c.Loop().Done(), "the loop's end")
 }
 
 // waysToShutDown has the ways to end a server that end its connections at once or soon.
