@@ -54,7 +54,10 @@ func TestAHandshakeThatDoesNotEndInTimeIsATimeout(t *testing.T) {
 				OnReject: func(_ *server.Conn, err error) { rejected <- err },
 			})
 			s.dialPlain(t)
-			testkit.Until(t, "the handshake's beginning", func() bool { return s.Stats().Loops[0].OpenConns == 1 })
+			testkit.Until(t, "the connection", func() bool { return s.Stats().Loops[0].OpenConns == 1 })
+			begun := make(chan struct{}) // after the callback in which the connection is made, and its deadline set
+			testkit.Must(t, s.Loop(0).Post(func() { close(begun) }))
+			testkit.Await(t, begun, "the handshake's beginning")
 			clock.Advance(limit)
 			err := testkit.Await(t, rejected, "OnReject")
 			testkit.CheckErr(t, "OnReject", err, want)
