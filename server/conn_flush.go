@@ -16,6 +16,7 @@ type flushResult struct {
 	upgrading bool      // StartTLS was called
 	failed    bool      // output has failed, since the connection is broken
 	again     bool      // there is more to do in another turn; flushed puts the connection into the loop's queue
+	quiet     bool      // there is nothing to do but to call completions
 	err       error     // the error of a write
 }
 
@@ -28,7 +29,16 @@ func (c *loopConn) flush() {
 
 // flushAndUnlock is flush under mu, which it unlocks. mu is also unlocked while the kernel works.
 func (c *loopConn) flushAndUnlock() {
+	if r := c.writeAndUnlock(); r != nil {
+		c.flushed(r)
+	}
+}
+
+// writeAndUnlock is the part of flush that calls no function of the user. It returns nil if nothing is left to do, else the argument of flushed,
+// which the loop owns.
+func (c *loopConn) writeAndUnlock() *flushResult {
 	c.startRunning()
+	l := c.loop
 	var err error
 	failed := false
 	switch {
@@ -45,15 +55,16 @@ func (c *loopConn) flushAndUnlock() {
 		c.deadlines.stop(closeDeadline)
 		c.stopRunning()
 		c.mu.Unlock()
-		if len(c.loop.dones) > 0 {
-			c.loop.report(c, nil)
+		if len(l.dones) == 0 {
+			return nil
 		}
-		return
+		l.result = flushResult{quiet: true}
+		return &l.result
 	}
-	r := flushResult{failed: failed, err: err}
-	c.finishFlush(&r)
+	l.result = flushResult{failed: failed, err: err}
+	c.finishFlush(&l.result)
 	c.mu.Unlock()
-	c.flushed(&r)
+	return &l.result
 }
 
 // needsNothing reports whether all output is written and the connection needs no work until its next event or command. Under mu.
@@ -61,9 +72,9 @@ func (c *loopConn) needsNothing() bool {
 	return c.out == nil && c.ext == nil && c.commands == 0 && c.sched == schedRunning && c.state == connOpen && c.isQuiescent() && c.isReading()
 }
 
-// flushed is the part of flush without the lock.
-func (c *loopConn) flushed(r *flushResult) {
-	l := c.loop
+// flushed is the part of flush after writeAndUnlock.
+func (c *loopConn) flushed(result *flushResult) {
+	l, r := c.loop, *result // a copy, since a completion may flush the connection
 	if len(l.dones) > 0 {
 		var outcome error
 		if r.failed {
@@ -73,8 +84,9 @@ func (c *loopConn) flushed(r *flushResult) {
 	}
 	c.enqueue(r.again)
 	switch {
+	case r.quiet:
 	case r.err == nil:
-		c.applyTransitions(r)
+		c.applyTransitions(&r)
 	case isPeerGone(r.err):
 		c.markBroken(fmt.Errorf("write: %w", r.err))
 	default:

@@ -31,13 +31,14 @@ type loop struct {
 	// posts of users. Any goroutine.
 	tasks *msgqueue.Queue[func()]
 
-	buf          []byte    // the buffer of reads, which Data is given
-	plain        []byte    // the buffer of decrypted input, and of output before its encryption; made when it is needed
-	cipher       []byte    // the buffer of the records of one flush; made when it is needed
-	cursor       int       // of the framing in the argument of Data; see Executor
-	current      *loopConn // the connection that the loop works on; see setCurrent
-	running      running   // the part of it that other goroutines may use
-	inData       bool      // Data or LastData of current is being called
+	buf          []byte      // the buffer of reads, which Data is given
+	plain        []byte      // the buffer of decrypted input, and of output before its encryption; made when it is needed
+	cipher       []byte      // the buffer of the records of one flush; made when it is needed
+	cursor       int         // of the framing in the argument of Data; see Executor
+	current      *loopConn   // the connection that the loop works on; see setCurrent
+	running      running     // the part of it that other goroutines may use
+	inData       bool        // Data or LastData of current is being called
+	result       flushResult // of the latest flush
 	iov          [maxVectors][]byte
 	dones        []outq.Done                     // completions of writes that report will call
 	reported     int                             // the number of functions in dones that were called

@@ -78,6 +78,9 @@ func (l *loop) stillAdmits(in *input) bool {
 func (ld *leader) runInline() bool {
 	l := ld.l
 	lead := &l.lead
+	if lead.inline.len() == 0 {
+		return true
+	}
 	for left := lead.inline.len(); left > 0 && !lead.wantTurn.Load(); left-- {
 		in := lead.inline.pop()
 		if !l.stillAdmits(in) {
@@ -89,10 +92,11 @@ func (ld *leader) runInline() bool {
 		if ld.lost {
 			return false
 		}
-		if c := ld.finished; c != nil && ld.runner.Call(ld.serve) != nil { // the loop is closed, which stopLeading prevents
+		if c := ld.finished; c != nil && !ld.answer(c) && ld.runner.Call(ld.serve) != nil { // the loop is closed, which stopLeading prevents
 			c.enqueue(true)
 		}
 	}
+	lead.run(nil)
 	return true
 }
 
@@ -116,12 +120,36 @@ func (ld *leader) enqueue(c *Conn, needed bool) {
 	}
 }
 
-// serveFinished serves the connection of a request that has ended. On the loop.
+// answer takes the input of c back and writes the answer to its request, if no function of the user can be called thereby and no input is
+// left: the usual case, which then needs no Call of the runner. If a function has to be called afterwards, it leaves that to serveFinished.
+func (ld *leader) answer(c *loopConn) (done bool) {
+	c.mu.Lock()
+	if c.commands != cmdDone || c.state != connOpen || c.ext != nil || c.life != lifeOpen || !c.nothingLeft() {
+		c.mu.Unlock()
+		return false
+	}
+	c.startRunning()
+	c.commands, c.sched = 0, c.sched&schedRefused|schedRunning
+	c.takeBack()
+	ld.result = c.writeAndUnlock()
+	if ld.result == nil {
+		ld.finished = nil
+	}
+	return ld.result == nil
+}
+
+// serveFinished serves the connection of a request that has ended, or completes what answer has begun. On the loop.
 func (ld *leader) serveFinished() {
 	ld.l.assertInLoop("the service of a request that has ended")
-	c := ld.finished
-	ld.finished = nil
-	ld.l.serve(c)
+	c, r := ld.finished, ld.result
+	ld.finished, ld.result = nil, nil
+	if r == nil {
+		ld.l.serve(c)
+	} else {
+		ld.l.setCurrent(c)
+		c.flushed(r)
+		ld.l.clearCurrent()
+	}
 	ld.l.endTurn()
 }
 
@@ -130,7 +158,7 @@ func (ld *leader) call(in *input, w Reply, message []byte) {
 	lead := &ld.l.lead
 	tick.Process.Use()
 	r := in.request.route
-	lead.running = r
+	lead.run(r)
 	timed := r.isTimed()
 	var start time.Duration
 	if timed {
@@ -143,8 +171,7 @@ func (ld *leader) call(in *input, w Reply, message []byte) {
 	if !ld.leaveHandler(in) {
 		return
 	}
-	r.inline.Add(1)
-	if timed {
+	if r.ran++; timed {
 		r.sample(ld.l.now(), time.Since(processStart)-start)
 	}
 }
@@ -152,6 +179,17 @@ func (ld *leader) call(in *input, w Reply, message []byte) {
 // mayGoOn reports whether the leader may answer another message of the same input.
 func (ld *leader) mayGoOn(in *input) bool {
 	return !ld.l.lead.wantTurn.Load() && (in.request.place == OnLoop || in.request.route.state != routeAway)
+}
+
+// run records the route of the request that is run next.
+func (lead *leadership) run(r *route) {
+	if lead.last != r {
+		if lead.last != nil {
+			lead.last.countRan()
+		}
+		lead.last = r
+	}
+	lead.running = r
 }
 
 // processStart is the origin of the times that handlers take. They are measured by the system's clock, even if the loop has another one.
@@ -164,7 +202,6 @@ func (ld *leader) leaveHandler(in *input) bool {
 		return true
 	}
 	ld.word = 0
-	in.reply.word.Store(0)
 	if !ld.l.lead.word.CompareAndSwap(uint64(word), uint64(word.with(leadTurning))) {
 		ld.lost = true
 		in.leader = nil

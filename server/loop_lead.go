@@ -32,7 +32,7 @@ var leadStates = [...]string{leadTurning: "turning", leadHandler: "in a handler"
 // String returns the state's name.
 func (s leadState) String() string { return leadStates[s] }
 
-// leadWord is a leadState, and a number that differs for each call of a handler by the leader.
+// leadWord is a leadState, and a number that differs for each call of a handler by the leader of any loop.
 type leadWord uint64
 
 // state returns the state.
@@ -43,6 +43,16 @@ func (w leadWord) with(s leadState) leadWord { return w&^3 | leadWord(s) }
 
 // next returns the word for the next handler.
 func (w leadWord) next() leadWord { return (w&^3 + 4).with(leadHandler) }
+
+// loopNumbers counts the loops of the process. The number of a loop is the first part of its leadWords, so that the word in a Reply never is
+// that of another loop.
+var loopNumbers atomic.Uint64
+
+// init prepares the leadership of a loop that leaders run.
+func (lead *leadership) init() {
+	lead.over = make(chan struct{})
+	lead.word.Store(loopNumbers.Add(1) << 48)
+}
 
 // leadership is the part of a loop that concerns its leader.
 type leadership struct {
@@ -56,6 +66,7 @@ type leadership struct {
 	inline  inlineQueue
 	batch   []*input // reused by distribute
 	running *route   // the route of the request that the leader runs; nil if it runs none
+	last    *route   // the route of the latest request, if it has calls for countRan
 	yielded bool     // Reply.Blocking has taken the leadership from it. Set by the goroutine that has changed the word to leadTaken
 	routes  routeTable
 }
@@ -64,10 +75,11 @@ type leadership struct {
 type leader struct {
 	l        *loop
 	runner   *event.Runner
-	word     leadWord  // while it runs a handler
-	lost     bool      // its leadership was taken
-	finished *loopConn // the connection of the request that has ended, if it has to be served
-	serve    func()    // the method value serveFinished, made once
+	word     leadWord     // while it runs a handler
+	lost     bool         // its leadership was taken
+	finished *loopConn    // the connection of the request that has ended, if it has to be served
+	result   *flushResult // what answer has left to serveFinished
+	serve    func()       // the method value serveFinished, made once
 }
 
 // canLead reports whether leaders run the loop. The goroutine of a loop with the thread driver is locked to its thread, and the
@@ -141,7 +153,8 @@ func (l *loop) beginLeading() {
 		now := l.srv.cfg.clock().Now()
 		r.takenOver(now, now-l.now(), lead.yielded)
 	}
-	lead.running, lead.yielded = nil, false
+	lead.run(nil)
+	lead.yielded = false
 }
 
 // end ends the leadership before the loop is closed. Requests that the leader has not run are given to the workers.

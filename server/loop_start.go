@@ -38,7 +38,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	}
 	if l.owner != nil {
 		if _, unsupported := l.owner.Runner(); unsupported == nil {
-			l.lead.over = make(chan struct{})
+			l.lead.init()
 		}
 	}
 	if err != nil {

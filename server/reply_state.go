@@ -40,7 +40,7 @@ type replyState struct {
 	// number is the number of the reply that is open or begins next. It grows with each end. It is changed under mu.
 	number atomic.Uint64
 
-	word atomic.Uint64 // while the function runs on the loop: the leadWord of the call; otherwise 0
+	word atomic.Uint64 // the leadWord of the latest call of a function on the loop; 0 before. It is out of date when the call has ended
 
 	mu       sync.Mutex // guards what follows; c and order are fixed while a reply is open. Locked before the connection's
 	c        *Conn
