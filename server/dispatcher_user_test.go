@@ -15,6 +15,15 @@ type userDispatcher struct{ settings *server.Dispatcher }
 
 func (d userDispatcher) ServeRequest(w server.Reply, message []byte) { d.settings.Serve(w, message) }
 
+func (d userDispatcher) RunsOn() server.Placement { return d.settings.Placement }
+
+func (d userDispatcher) RouteOf(message []byte) (key []byte) {
+	if d.settings.Route == nil {
+		return nil
+	}
+	return d.settings.Route(message)
+}
+
 func (d userDispatcher) Open(c *server.Conn) {
 	if d.settings.Opened != nil {
 		d.settings.Opened(c)

@@ -57,8 +57,10 @@ func TestARouteIsTriedOnceInATurn(t *testing.T) {
 		r.sample(0, maxInlineMean)
 	}
 	wantState(t, r, routeInline)
-	if !r.admits(0) || !r.admits(0) {
-		t.Error("a quick route is not admitted twice in a turn")
+	for range 2 * routeTrials {
+		if !r.admits(0) {
+			t.Error("not all requests of a turn are admitted when the route is quick")
+		}
 	}
 }
 
