@@ -3,6 +3,7 @@ package server
 import (
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/sock"
+	"github.com/evmq/evmq/internal/tick"
 )
 
 // EventLoops returns the server's loops. After Start.
@@ -41,3 +42,21 @@ func CallOnLoop(c *Conn) []func() {
 
 // AssertsLoop reports whether this is a race build, in which methods that are loop only check the goroutine.
 const AssertsLoop = assertsLoop
+
+// BeganOnLoop reports whether the function of the reply, which has not returned, was called by the leader of the loop.
+func BeganOnLoop(w Reply) bool { return w.in.reply.word.Load() != 0 }
+
+// StopTicks keeps the tick of the process from the server's loops. The test calls Tick in its place. After Start.
+func StopTicks(s *Server) {
+	for _, l := range s.loops {
+		tick.Process.Unwatch(l)
+	}
+}
+
+// Tick is one tick for all loops of the server. One call at a time.
+func Tick(s *Server, late bool) (busy bool) {
+	for _, l := range s.loops {
+		busy = l.Tick(late) || busy
+	}
+	return busy
+}

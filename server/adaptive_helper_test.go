@@ -1,0 +1,69 @@
+package server_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// placements are the ways in which requests may be run.
+var placements = []server.Placement{server.Adaptive, server.OnLoop, server.OnWorkers}
+
+// eachPlacement runs a test in the rigs with each placement.
+func eachPlacement(t *testing.T, test func(t *testing.T, r rig, p server.Placement)) {
+	t.Helper()
+	for _, p := range placements {
+		t.Run(p.String(), func(t *testing.T) {
+			each(t, func(t *testing.T, r rig) { test(t, r, p) })
+		})
+	}
+}
+
+// placed is a Dispatcher of lines. serve returns the answer to each line, which the Dispatcher sends with a line end.
+func placed(p server.Placement, serve func(w server.Reply, line string) (answer string)) *server.Dispatcher {
+	return &server.Dispatcher{Framing: framing.Lines{}, Placement: p, Serve: func(w server.Reply, line []byte) {
+		_, _ = w.WriteString(serve(w, string(line)) + "\n") // fails only if the client has disconnected
+	}}
+}
+
+// A holder is a handler that answers each line with the line, and that holds a line which begins with "hold" until it is released.
+type holder struct {
+	*server.Dispatcher
+	begun   chan bool // each line that is held: whether it began on the loop
+	release chan struct{}
+	wait    func(w server.Reply, release <-chan struct{}) // how a line is held
+}
+
+func newHolder(p server.Placement) *holder {
+	h := &holder{begun: make(chan bool, 100), release: make(chan struct{}), wait: func(_ server.Reply, release <-chan struct{}) { <-release }}
+	h.Dispatcher = placed(p, func(w server.Reply, line string) string {
+		if len(line) >= 4 && line[:4] == "hold" {
+			h.begun <- server.BeganOnLoop(w)
+			h.wait(w, h.release)
+		}
+		return line
+	})
+	return h
+}
+
+// routes returns the sum of the server's RouteStats.
+func (s *running) routes() (sum server.RouteStats) {
+	for _, st := range s.RouteStats() {
+		sum.Inline += st.Inline
+		sum.OnWorkers += st.OnWorkers
+		sum.TakenOver += st.TakenOver
+		sum.Stalls += st.Stalls
+	}
+	return sum
+}
+
+// listenAlso adds a listener with another handler to the server.
+func listenAlso(t *testing.T, s *running, h server.Handler) *running {
+	t.Helper()
+	ln, err := s.Listen(context.Background(), "tcp", "127.0.0.1:0", &server.ListenerConfig{Handler: h})
+	testkit.Must(t, err)
+	return &running{s.Server, rig{"tcp", s.rig.tls, s.rig.loops}, ln.Addr()}
+}
