@@ -27,6 +27,37 @@ func eachPlacementAndTaken(t *testing.T, test func(t *testing.T, r rig, p server
 	})
 }
 
+// callConn calls the method of w's connection that line names.
+func callConn(t *testing.T, w server.Reply, line string, next server.Handler, detached chan string) {
+	c := w.Conn()
+	switch line {
+	case "close":
+		wantNil(t, line, c.Close())
+	case "abort":
+		c.Abort()
+	case "pause":
+		c.PauseRead(nil)
+		time.AfterFunc(time.Millisecond, func() { c.ResumeRead(nil) })
+	case "handler":
+		wantNil(t, line, c.SetHandler(next))
+	case "detach":
+		wantNil(t, line, c.Detach(func(nc net.Conn, rest []byte, err error) {
+			wantNil(t, line, err)
+			if nc != nil {
+				go func() { _, _ = nc.Write(append([]byte("detached "), rest...)); nc.Close() }()
+			}
+			detached <- string(rest)
+		}))
+	case "write":
+		_, _ = c.WriteString("before ")
+	case "post":
+		done := make(chan struct{})
+		wantNil(t, line, c.Loop().Post(func() { close(done) }))
+		w.Blocking() // it waits for its own loop
+		<-done
+	}
+}
+
 // The methods of Conn do the same in a handler on the loop, in one that has lost the loop, and in one on a worker.
 func TestAHandlerMayCallTheMethodsOfItsConnection(t *testing.T) {
 	eachPlacementAndTaken(t, func(t *testing.T, r rig, p server.Placement, before func(w server.Reply)) {
@@ -36,42 +67,17 @@ func TestAHandlerMayCallTheMethodsOfItsConnection(t *testing.T) {
 		next.Closed = closed
 		d := placed(p, func(w server.Reply, line string) string {
 			before(w)
-			c := w.Conn()
-			if c.Loop().OnLoop() {
+			if w.Conn().Loop().OnLoop() {
 				t.Error("OnLoop is true in the handler of a request")
 			}
-			switch line {
-			case "close":
-				wantNil(t, line, c.Close())
-			case "abort":
-				c.Abort()
-			case "pause":
-				c.PauseRead(nil)
-				time.AfterFunc(time.Millisecond, func() { c.ResumeRead(nil) })
-			case "handler":
-				wantNil(t, line, c.SetHandler(next))
-			case "detach":
-				wantNil(t, line, c.Detach(func(nc net.Conn, rest []byte, err error) {
-					wantNil(t, line, err)
-					if nc != nil {
-						go func() { _, _ = nc.Write(append([]byte("detached "), rest...)); nc.Close() }()
-					}
-					detached <- string(rest)
-				}))
-			case "write":
-				_, _ = c.WriteString("before ")
-			case "post":
-				done := make(chan struct{})
-				wantNil(t, line, c.Loop().Post(func() { close(done) }))
-				w.Blocking() // it waits for its own loop
-				<-done
-			}
+			callConn(t, w, line, next, detached)
 			return line
 		})
 		d.Closed = closed
 		s := start(t, r, &server.Server{Handler: d})
 		for line, want := range map[string]string{
-			"close": "a\nclose\n", "pause": "a\npause\nb\n", "handler": "a\nhandler\nnext b\n", "write": "a\nbefore write\nb\n", "post": "a\npost\nb\n", "detach": "a\ndetach\ndetached b\n",
+			"close": "a\nclose\n", "pause": "a\npause\nb\n", "handler": "a\nhandler\nnext b\n",
+			"write": "a\nbefore write\nb\n", "post": "a\npost\nb\n", "detach": "a\ndetach\ndetached b\n",
 		} {
 			nc := s.dial(t)
 			send(t, nc, "a\n"+line+"\nb\n")
@@ -85,8 +91,7 @@ func TestAHandlerMayCallTheMethodsOfItsConnection(t *testing.T) {
 			}
 			testkit.Await(t, reasons, "Close")
 		}
-		nc := s.dial(t)
-		send(t, nc, "abort\nb\n")
+		send(t, s.dial(t), "abort\nb\n")
 		testkit.CheckErr(t, "abort", testkit.Await(t, reasons, "Close"), server.ErrAborted)
 		testkit.Must(t, s.Close())
 		s.drained(t)
@@ -96,9 +101,7 @@ func TestAHandlerMayCallTheMethodsOfItsConnection(t *testing.T) {
 // The answer to the request is sent before the handshake.
 func TestAHandlerMayStartTLS(t *testing.T) {
 	eachPlacementAndTaken(t, func(t *testing.T, r rig, p server.Placement, before func(w server.Reply)) {
-		if r.tls {
-			r.tls = false
-		}
+		r.tls = false
 		s := start(t, r, &server.Server{Handler: placed(p, func(w server.Reply, line string) string {
 			before(w)
 			if line == "starttls" {
