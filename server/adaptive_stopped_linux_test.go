@@ -93,7 +93,7 @@ func stopInHandlers(t *testing.T) {
 		err := syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		stopped := ticks.n.Load()
 		ticks.await(begun + 2)
-		for moment := time.Now(); time.Since(moment) < 500*time.Microsecond; { // the tick takes the loop, if it does
+		for begin := time.Now(); time.Since(begin) < 500*time.Microsecond; { // the tick takes the loop, if it does
 		}
 		valid <- err == nil && stopped == begun+1 && ticks.n.Load() == begun+2
 		return line
