@@ -12,11 +12,12 @@ import (
 
 // Options are the flags of an echo server.
 type Options struct {
-	Addr  string
-	Pool  bool // a request is given to a pool of goroutines; otherwise the callback of the event answers it
-	Line  bool // a request is a line; otherwise the bytes that were read at once
-	Loops int  // 0 for the library's default
-	Slow  bool // a line such as "sleep 10ms" or "spin 1ms" takes that time
+	Addr      string
+	Pool      bool   // a request is given to a pool of goroutines; otherwise the callback of the event answers it
+	Line      bool   // a request is a line; otherwise the bytes that were read at once
+	Loops     int    // 0 for the library's default
+	Placement string // where requests run with Pool; empty for the default
+	Slow      bool   // a line such as "sleep 10ms" or "spin 1ms" takes that time
 }
 
 // A Feature is one that a library may lack.
@@ -24,8 +25,9 @@ type Feature string
 
 // The features that are chosen by flags.
 const (
-	Pool  Feature = "pool"  // goroutines that handle requests
-	Loops Feature = "loops" // a number of loops that can be chosen
+	Pool      Feature = "pool"      // goroutines that handle requests
+	Loops     Feature = "loops"     // a number of loops that can be chosen
+	Placement Feature = "placement" // a choice for each request whether a goroutine of the pool handles it
 )
 
 // Parse parses the command line of a server whose library lacks some features. It ends the program if the command line is invalid.
@@ -46,6 +48,7 @@ func parse(args []string, usage io.Writer, lacks ...Feature) (o Options, err err
 	f.SetOutput(usage)
 	f.StringVar(&o.Addr, "addr", "127.0.0.1:7000", "address to listen on")
 	mode := f.String("mode", "loop", "loop: requests are answered in the callback of the event; pool: by a pool of goroutines")
+	f.StringVar(&o.Placement, "placement", "", "with -mode pool: where requests run (adaptive, loop or workers); empty for the library's default")
 	framing := f.String("framing", "raw", "what a request is: raw (the bytes that were read at once) or line")
 	f.IntVar(&o.Loops, "loops", 0, "number of loops; 0 for the library's default")
 	f.BoolVar(&o.Slow, "slow", false, "with -framing line: the requests \"sleep DURATION\" and \"spin DURATION\" take that time")
@@ -62,12 +65,17 @@ func parse(args []string, usage io.Writer, lacks ...Feature) (o Options, err err
 		return o, fmt.Errorf("unknown -framing %s", *framing)
 	case o.Slow && !o.Line:
 		return o, errors.New("-slow requires -framing line")
+	case o.Placement != "" && !o.Pool:
+		return o, errors.New("-placement requires -mode pool")
 	case o.Loops < 0:
 		return o, fmt.Errorf("-loops is %d", o.Loops)
 	}
 	for _, missing := range lacks {
 		if missing == Pool && o.Pool {
 			return o, errors.New("the library has no pool of goroutines: -mode pool is not available")
+		}
+		if missing == Placement && o.Placement != "" {
+			return o, errors.New("the library does not choose where requests run: -placement is not available")
 		}
 		if missing == Loops && o.Loops > 0 {
 			return o, errors.New("the library has no loops whose number can be chosen: -loops is not available")

@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	o := peer.Parse(peer.Pool)
+	o := peer.Parse(peer.Pool, peer.Placement)
 	events := evio.Events{
 		NumLoops:    o.Loops,
 		LoadBalance: evio.RoundRobin,

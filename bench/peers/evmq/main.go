@@ -26,13 +26,20 @@ func main() {
 	select {}
 }
 
+// placements are the values of -placement.
+var placements = map[string]server.Placement{"": server.Adaptive, "adaptive": server.Adaptive, "loop": server.OnLoop, "workers": server.OnWorkers}
+
 func handler(o *peer.Options) server.Handler {
+	placement, known := placements[o.Placement]
+	if !known {
+		log.Fatalf("unknown -placement %s", o.Placement)
+	}
 	serve := func(w server.Reply, request []byte) { answer(o, w, request) }
 	switch {
 	case o.Pool && o.Line:
-		return &server.Dispatcher{Framing: framing.Split{Func: line, Max: maxLine}, Serve: serve}
+		return &server.Dispatcher{Framing: framing.Split{Func: line, Max: maxLine}, Serve: serve, Placement: placement, Route: kind}
 	case o.Pool:
-		return server.Dispatch(everything, serve)
+		return &server.Dispatcher{Framing: framing.Split{Func: everything, Max: maxLine}, Serve: serve, Placement: placement}
 	case o.Line:
 		return server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { return lines(o, c, p) })
 	}
@@ -59,6 +66,14 @@ func answer(o *peer.Options, w server.Reply, request []byte) {
 	if _, err := w.Write(request[:o.Serve(request)]); err != nil && !errors.Is(err, server.ErrClosed) {
 		log.Print(err)
 	}
+}
+
+// kind is the route of a line: its first word, which says whether the request is slow.
+func kind(line []byte) []byte {
+	if word, _, ok := bytes.Cut(line, []byte(" ")); ok {
+		return word
+	}
+	return nil
 }
 
 // line is a framing whose message is a line with its end.

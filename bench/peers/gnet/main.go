@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	o := peer.Parse()
+	o := peer.Parse(peer.Placement)
 	s := &server{o: &o}
 	// The other options, LockOSThread and TCPNoDelay among them, have the defaults of the library.
 	if err := gnet.Run(s, "tcp://"+o.Addr, gnet.WithNumEventLoop(o.Loops), gnet.WithLogger(logger{})); err != nil {

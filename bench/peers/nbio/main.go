@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	o := peer.Parse()
+	o := peer.Parse(peer.Placement)
 	logging.SetLevel(logging.LevelError)
 	logging.Output = log.Writer()
 	engine := nbio.NewEngine(nbio.Config{Network: "tcp", Addrs: []string{o.Addr}, NPoller: o.Loops})

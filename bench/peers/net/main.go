@@ -14,7 +14,7 @@ import (
 const readSize = 64 << 10
 
 func main() {
-	o := peer.Parse(peer.Loops)
+	o := peer.Parse(peer.Loops, peer.Placement)
 	ln, err := net.Listen("tcp", o.Addr)
 	if err != nil {
 		log.Fatal(err)

@@ -12,7 +12,7 @@ import (
 )
 
 func main() {
-	o := peer.Parse()
+	o := peer.Parse(peer.Placement)
 	if err := netpoll.Configure(netpoll.Config{PollerNum: o.Loops}); err != nil {
 		log.Fatal(err)
 	}
