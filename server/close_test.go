@@ -240,16 +240,16 @@ func TestBothHalvesClosedIsTheEnd(t *testing.T) {
 	})
 }
 
-// A readCounter counts the reads that have got something, when they have.
-type readCounter struct {
+// A readReporter reports each read that has got something, when it has.
+type readReporter struct {
 	sock.Kernel
-	n atomic.Uint64
+	reads chan struct{}
 }
 
-func (r *readCounter) Read(fd int, p []byte) (int, error) {
+func (r *readReporter) Read(fd int, p []byte) (int, error) {
 	n, err := r.Kernel.Read(fd, p)
 	if n > 0 {
-		r.n.Add(1)
+		r.reads <- struct{}{}
 	}
 	return n, err
 }
@@ -259,7 +259,8 @@ func TestACloseIsNotEndedByTheNumberOfReads(t *testing.T) {
 	t.Parallel()
 	data := noise(100 << 10)
 	p := newProbe(calls{})
-	reads := new(readCounter)
+	const packets = 1200 // more than once ended the connection
+	reads := &readReporter{reads: make(chan struct{}, packets)}
 	srv := &server.Server{Handler: p, CloseTimeout: -1}
 	srv.SetCalls(reads)
 	s := start(t, rig{"tcp", false, 1}, srv)
@@ -267,11 +268,11 @@ func TestACloseIsNotEndedByTheNumberOfReads(t *testing.T) {
 	_, err := c.Write(data)
 	testkit.Must(t, err)
 	c.Close()
-	for n := range uint64(1200) { // more than once ended the connection
+	for range packets {
 		if _, err := nc.Write([]byte("x")); err != nil {
 			t.Fatalf("the client's write fails: %v", err)
 		}
-		testkit.Until(t, "a read", func() bool { return reads.n.Load() > n })
+		testkit.Await(t, reads.reads, "a read")
 	}
 	closeWrite(t, nc)
 	got, err := io.ReadAll(nc)

@@ -92,7 +92,7 @@ func (ld *leader) runInline() bool {
 		if ld.lost {
 			return false
 		}
-		if c := ld.finished; c != nil && !ld.answer(c) && ld.runner.Call(ld.serve) != nil { // the loop is closed, which stopLeading prevents
+		if c := lead.finished; c != nil && !ld.answer(c) && ld.runner.Call(ld.serve) != nil { // the loop is closed, which stopLeading prevents
 			c.enqueue(true)
 		}
 	}
@@ -116,7 +116,7 @@ func (ld *leader) enqueue(c *Conn, needed bool) {
 	if ld == nil || ld.lost {
 		c.enqueue(needed)
 	} else if needed {
-		ld.finished = c.loopPart()
+		ld.l.lead.finished = c.loopPart()
 	}
 }
 
@@ -131,18 +131,18 @@ func (ld *leader) answer(c *loopConn) (done bool) {
 	c.startRunning()
 	c.commands, c.sched = 0, c.sched&schedRefused|schedRunning
 	c.takeBack()
-	ld.result = c.writeAndUnlock()
-	if ld.result == nil {
-		ld.finished = nil
+	ld.l.lead.result = c.writeAndUnlock()
+	if ld.l.lead.result == nil {
+		ld.l.lead.finished = nil
 	}
-	return ld.result == nil
+	return ld.l.lead.result == nil
 }
 
 // serveFinished serves the connection of a request that has ended, or completes what answer has begun. On the loop.
 func (ld *leader) serveFinished() {
 	ld.l.assertInLoop("the service of a request that has ended")
-	c, r := ld.finished, ld.result
-	ld.finished, ld.result = nil, nil
+	c, r := ld.l.lead.finished, ld.l.lead.result
+	ld.l.lead.finished, ld.l.lead.result = nil, nil
 	if r == nil {
 		ld.l.serve(c)
 	} else {

@@ -69,17 +69,18 @@ type leadership struct {
 	last    *route   // the route of the latest request, if it has calls for countRan
 	yielded bool     // Reply.Blocking has taken the leadership from it. Set by the goroutine that has changed the word to leadTaken
 	routes  routeTable
+
+	finished *loopConn    // the connection of a request that has ended or has answers already, if it has to be served; not in the loop's queue
+	result   *flushResult // what answer has left to serveFinished
 }
 
 // A leader is a goroutine that leads a loop.
 type leader struct {
-	l        *loop
-	runner   *event.Runner
-	word     leadWord     // while it runs a handler
-	lost     bool         // its leadership was taken
-	finished *loopConn    // the connection of the request that has ended, if it has to be served
-	result   *flushResult // what answer has left to serveFinished
-	serve    func()       // the method value serveFinished, made once
+	l      *loop
+	runner *event.Runner
+	word   leadWord // while it runs a handler
+	lost   bool     // its leadership was taken
+	serve  func()   // the method value serveFinished, made once
 }
 
 // canLead reports whether leaders run the loop. The goroutine of a loop with the thread driver is locked to its thread, and the
@@ -113,7 +114,7 @@ func (l *loop) leads() (replaced bool) {
 			ld.exit()
 		}
 	}()
-	l.beginLeading()
+	ld.begin()
 	for ld.runInline() && !l.lead.stop.Load() {
 		l.lead.wantTurn.Store(false)
 		if err := runner.Turn(l.lead.inline.len() == 0); err != nil && !errors.Is(err, event.ErrClosed) {
@@ -137,15 +138,13 @@ func (ld *leader) exit() {
 		ld.l.srv.pool.Quit()
 		return
 	}
-	if ld.finished != nil {
-		ld.finished.enqueue(true)
-	}
 	ld.l.srv.pool.Lead(ld.l.leads) // setCurrent aborts the connection of the callback
 }
 
-// beginLeading makes the calling goroutine the leader. If the leadership was taken from another goroutine, the route of that one's handler
-// records it.
-func (l *loop) beginLeading() {
+// begin makes the calling goroutine the leader. If the leadership was taken from another goroutine, the route of that one's handler records
+// it. It completes the work that the other goroutine has left.
+func (ld *leader) begin() {
+	l := ld.l
 	lead := &l.lead
 	word := leadWord(lead.word.Load())
 	lead.word.Store(uint64(word.with(leadTurning)))
@@ -155,6 +154,13 @@ func (l *loop) beginLeading() {
 	}
 	lead.run(nil)
 	lead.yielded = false
+	// The loop is not closed while there is a leader, so Call does not fail.
+	if l.current != nil || len(l.turnRequests) > 0 { // a callback has called runtime.Goexit in a Call
+		_ = ld.runner.Call(l.endTurn)
+	}
+	if lead.finished != nil { // the earlier answers to an input whose handler blocks now
+		_ = ld.runner.Call(ld.serve)
+	}
 }
 
 // end ends the leadership before the loop is closed. Requests that the leader has not run are given to the workers.

@@ -157,8 +157,8 @@ func (c *Conn) releaseDeferred() {
 
 // commit ends the reply if the worker may answer another message of the input, and reports whether it may: not if the request has changed
 // the connection's handler or paused reading, if the connection is being closed, or if the output is above HighWater. On a broken
-// connection it may, since its input is still handled.
-func (r *replyState) commit() bool {
+// connection it may, since its input is still handled. ld is the leader that runs the request, nil on a worker.
+func (r *replyState) commit(ld *leader) bool {
 	c := r.c
 	r.mu.Lock()
 	c.mu.Lock()
@@ -169,7 +169,9 @@ func (r *replyState) commit() bool {
 	}
 	r.commitLocked(0)
 	r.mu.Unlock()
-	c.unlockAndQueue()
+	queue := c.mark(0)
+	c.mu.Unlock()
+	ld.enqueue(c, queue)
 	return true
 }
 

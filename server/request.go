@@ -41,7 +41,7 @@ func (in *input) serveAll(c *Conn) {
 	message := in.takeMessage(c)
 	for served := 1; message != nil; served++ {
 		in.call(message)
-		if in.request.framing == nil || len(in.rest()) == 0 || in.request.final || served == maxBatch || in.leader != nil && !in.leader.mayGoOn(in) || !in.reply.commit() {
+		if in.request.framing == nil || len(in.rest()) == 0 || in.request.final || served == maxBatch || in.leader != nil && !in.leader.mayGoOn(in) || !in.reply.commit(in.leader) {
 			break
 		}
 		message = in.next()
