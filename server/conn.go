@@ -131,6 +131,15 @@ func (c *Conn) extra() *ext {
 	return c.ext
 }
 
+// takeStopContext returns the function that ends the effect of Dial's context, or nil if there is none. Under mu; the function must be
+// called without it.
+func (c *loopConn) takeStopContext() (stop func() bool) {
+	if c.ext != nil {
+		stop, c.ext.stopContext = c.ext.stopContext, nil
+	}
+	return stop
+}
+
 // Server returns the server that the connection belongs to. Any goroutine.
 func (c *Conn) Server() *Server { return c.loop.srv }
 

@@ -164,15 +164,6 @@ func dialEnded(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", kind, context.Cause(ctx))
 }
 
-// takeStopContext returns the function that ends the effect of Dial's context, or nil if there is none. Under mu; the function must be
-// called without it.
-func (c *loopConn) takeStopContext() (stop func() bool) {
-	if c.ext != nil {
-		stop, c.ext.stopContext = c.ext.stopContext, nil
-	}
-	return stop
-}
-
 // checkDial checks the network and the configuration.
 func (s *Server) checkDial(network string, cfg *DialConfig) error {
 	switch {

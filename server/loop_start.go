@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/evmq/evmq/event"
@@ -66,4 +67,23 @@ func (l *loop) discard() error {
 		w.Stop()
 	}
 	return nil
+}
+
+// newEventLoop makes the event loop with this number, or returns the one of UseLoops.
+func (s *Server) newEventLoop(index int) (*event.Loop, error) {
+	if len(s.cfg.UseLoops) > 0 {
+		return s.cfg.UseLoops[index], nil
+	}
+	cfg := valueOf(s.cfg.LoopConfig)
+	if cfg.Logger == nil {
+		cfg.Logger = s.cfg.Logger
+	}
+	ev, err := event.NewLoop(&cfg)
+	if errors.Is(err, event.ErrInvalid) {
+		return nil, fmt.Errorf("%w: LoopConfig: %w", ErrInvalid, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("loop %d: %w", index, err)
+	}
+	return ev, nil
 }

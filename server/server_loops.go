@@ -77,25 +77,6 @@ func (s *Server) discardLoops() (err error) {
 	return err
 }
 
-// newEventLoop makes the event loop with this number, or returns the one of UseLoops.
-func (s *Server) newEventLoop(index int) (*event.Loop, error) {
-	if len(s.cfg.UseLoops) > 0 {
-		return s.cfg.UseLoops[index], nil
-	}
-	cfg := valueOf(s.cfg.LoopConfig)
-	if cfg.Logger == nil {
-		cfg.Logger = s.cfg.Logger
-	}
-	ev, err := event.NewLoop(&cfg)
-	if errors.Is(err, event.ErrInvalid) {
-		return nil, fmt.Errorf("%w: LoopConfig: %w", ErrInvalid, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("loop %d: %w", index, err)
-	}
-	return ev, nil
-}
-
 // nextLoop returns the next loop in turn that has not ended.
 func (s *Server) nextLoop() *loop {
 	n := len(s.loops)
