@@ -22,9 +22,15 @@ import (
 const stoppedChild = "EVMQ_TEST_STOPPED"
 
 // countTicks is a tick.Watcher that counts the ticks of the process.
-type countTicks struct{ n atomic.Int64 }
+type countTicks struct{ n, late atomic.Int64 }
 
-func (c *countTicks) Tick(bool) bool { c.n.Add(1); return false }
+func (c *countTicks) Tick(late bool) bool {
+	if late {
+		c.late.Add(1)
+	}
+	c.n.Add(1)
+	return false
+}
 
 // await waits, without a sleep, until there are n ticks.
 func (c *countTicks) await(n int64) {
@@ -81,21 +87,22 @@ func isStopped(pid int) bool {
 	return len(after) > 0 && after[0] == 'T'
 }
 
-// stopInHandlers is the other process. A round in which the system has not run the handler between two ticks proves nothing.
+// stopInHandlers is the other process. A round proves nothing if there was another tick before the stop, or the tick before it ended afterwards, so that
+// the next one is not late.
 func stopInHandlers(t *testing.T) {
 	var ticks countTicks
 	tick.Process.Watch(&ticks)
 	defer tick.Process.Unwatch(&ticks)
 	valid := make(chan bool, 1)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: placed(server.OnLoop, func(_ server.Reply, line string) string {
-		begun := ticks.n.Load()
+		begun, late := ticks.n.Load(), ticks.late.Load()
 		ticks.await(begun + 1)
 		err := syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		stopped := ticks.n.Load()
 		ticks.await(begun + 2)
 		for begin := time.Now(); time.Since(begin) < 500*time.Microsecond; { // the tick takes the loop, if it does
 		}
-		valid <- err == nil && stopped == begun+1 && ticks.n.Load() == begun+2
+		valid <- err == nil && stopped == begun+1 && ticks.n.Load() == begun+2 && ticks.late.Load() == late+1
 		return line
 	})})
 	nc := s.dial(t)

@@ -104,7 +104,7 @@ var _ net.Error = timeoutError("")
 // A ShutdownError reports that the context of a Shutdown ended first: connections were aborted, or handlers and callbacks that did not
 // watch their context still run.
 type ShutdownError struct {
-	Handlers int   // handlers on workers, and TLS handshakes, that had not returned
+	Handlers int   // handlers of requests, and TLS handshakes, that had not returned
 	Loops    int   // loops blocked by a callback, and loops of UseLoops that did not run; their connections are aborted when the loops continue
 	Conns    int   // connections that were aborted
 	Cause    error // the cause of the context

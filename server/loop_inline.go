@@ -161,8 +161,9 @@ func (ld *leader) call(in *input, w Reply, message []byte) {
 	lead.run(r)
 	timed := r.isTimed()
 	var start time.Duration
-	if timed {
+	if timed || lead.slow > 0 {
 		start = time.Since(processStart)
+		lead.began = start
 	}
 	ld.word = leadWord(lead.word.Load()).next()
 	in.reply.word.Store(uint64(ld.word))
@@ -207,8 +208,22 @@ func (ld *leader) leaveHandler(in *input) bool {
 		in.leader = nil
 		return false
 	}
+	r := ld.l.lead.running
 	ld.l.lead.running = nil
+	ld.l.warnIfSlow(r, false)
 	return true
+}
+
+// warnIfSlow logs a handler of route r that has had the loop for longer than SlowCallback of LoopConfig. It is called by the leader when the
+// handler has returned, or when the leadership was taken from it. The logger may panic or call runtime.Goexit.
+func (l *loop) warnIfSlow(r *route, taken bool) {
+	slow := l.lead.slow
+	if slow <= 0 {
+		return
+	}
+	if took := time.Since(processStart) - l.lead.began; took > slow {
+		l.srv.loopLogger().Warn("server: slow handler on a loop", "loop", l.index, "handler", r.handler, "route", r.key, "took", took, "threshold", slow, "continues", taken)
+	}
 }
 
 // Tick is called by tick.Process, one call at a time. It takes the leadership from the leader if the handler that ran at the tick before

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/tick"
@@ -49,7 +50,8 @@ func (w leadWord) next() leadWord { return (w&^3 + 4).with(leadHandler) }
 var loopNumbers atomic.Uint64
 
 // init prepares the leadership of a loop that leaders run.
-func (lead *leadership) init() {
+func (lead *leadership) init(slow time.Duration) {
+	lead.slow = slow
 	lead.over = make(chan struct{})
 	lead.word.Store(loopNumbers.Add(1) << 48)
 }
@@ -64,10 +66,12 @@ type leadership struct {
 
 	// The rest belongs to the leader.
 	inline  inlineQueue
-	batch   []*input // reused by distribute
-	running *route   // the route of the request that the leader runs; nil if it runs none
-	last    *route   // the route of the latest request, if it has calls for countRan
-	yielded bool     // Reply.Blocking has taken the leadership from it. Set by the goroutine that has changed the word to leadTaken
+	batch   []*input      // reused by distribute
+	running *route        // the route of the request that the leader runs; nil if it runs none
+	last    *route        // the route of the latest request, if it has calls for countRan
+	slow    time.Duration // a handler that has the loop for longer is logged; 0: none is
+	began   time.Duration // with slow: when the handler began, since processStart
+	yielded bool          // Reply.Blocking has taken the leadership from it. Set by the goroutine that has changed the word to leadTaken
 	routes  routeTable
 
 	finished *loopConn    // the connection of a request that has ended or has answers already, if it has to be served; not in the loop's queue
@@ -152,8 +156,12 @@ func (ld *leader) begin() {
 		now := l.srv.cfg.clock().Now()
 		r.takenOver(now, now-l.now(), lead.yielded)
 	}
+	taken := lead.running
 	lead.run(nil)
 	lead.yielded = false
+	if taken != nil {
+		ld.l.warnIfSlow(taken, true)
+	}
 	// The loop is not closed while there is a leader, so Call does not fail.
 	if l.current != nil || len(l.turnRequests) > 0 { // a callback has called runtime.Goexit in a Call
 		_ = ld.runner.Call(l.endTurn)

@@ -39,7 +39,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	}
 	if l.owner != nil {
 		if _, unsupported := l.owner.Runner(); unsupported == nil {
-			l.lead.init()
+			l.lead.init(valueOf(s.cfg.LoopConfig).SlowCallback)
 		}
 	}
 	if err != nil {

@@ -35,11 +35,12 @@ func (s routeState) String() string { return routeStates[s] }
 
 // A route has the measurements of the handlers of some requests on one loop. Only the loop's leader uses it, except for the counters.
 type route struct {
-	key   string
-	state routeState
-	calls uint32        // since the state began
-	ran   uint64        // calls on the loop that countRan has not added to inline
-	mean  time.Duration // of the timed calls; while it is tried, their sum
+	handler string // the type of the RequestHandler
+	key     string
+	state   routeState
+	calls   uint32        // since the state began
+	ran     uint64        // calls on the loop that countRan has not added to inline
+	mean    time.Duration // of the timed calls; while it is tried, their sum
 
 	isTried bool          // routeTried: a request of this turn is tried
 	until   time.Duration // routeAway: when it is tried again
@@ -53,8 +54,8 @@ type route struct {
 }
 
 // newRoute makes a route that is tried first.
-func newRoute(key string, now time.Duration) *route {
-	return &route{key: key, away: minAway, since: now, earnedAt: now}
+func newRoute(handler, key string, now time.Duration) *route {
+	return &route{handler: handler, key: key, away: minAway, since: now, earnedAt: now}
 }
 
 // to begins a state.

@@ -23,7 +23,6 @@ type routeTable struct {
 // handlerRoutes has the routes of a handler.
 type handlerRoutes struct {
 	id    handlerID
-	name  string // the handler's type
 	whole *route // the route of requests without a key, and of keys beyond maxRoutes
 	byKey map[string]*route
 }
@@ -56,7 +55,7 @@ func (t *routeTable) routesOf(id handlerID, h RequestHandler, now time.Duration)
 			return hr
 		}
 	}
-	hr := &handlerRoutes{id: id, name: reflect.TypeOf(h).String(), whole: newRoute("", now), byKey: map[string]*route{}}
+	hr := &handlerRoutes{id: id, whole: newRoute(reflect.TypeOf(h).String(), "", now), byKey: map[string]*route{}}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.handlers == nil {
@@ -71,7 +70,7 @@ func (t *routeTable) addKey(hr *handlerRoutes, key string, now time.Duration) *r
 	if len(hr.byKey) >= maxRoutes {
 		return hr.whole
 	}
-	r := newRoute(key, now)
+	r := newRoute(hr.whole.handler, key, now)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	hr.byKey[key] = r
@@ -87,7 +86,7 @@ func (t *routeTable) addTo(stats map[routeName]*RouteStats) {
 			name := routeName{id, r.key}
 			st := stats[name]
 			if st == nil {
-				st = &RouteStats{Handler: hr.name, Key: r.key}
+				st = &RouteStats{Handler: r.handler, Key: r.key}
 				stats[name] = st
 			}
 			st.Inline += r.inline.Load()

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/evmq/evmq/event"
@@ -75,6 +76,14 @@ func (s *Server) discardLoops() (err error) {
 	}
 	s.loops = nil
 	return err
+}
+
+// loopLogger returns the Logger of the server's own loops.
+func (s *Server) loopLogger() *slog.Logger {
+	if c := s.cfg.LoopConfig; c != nil && c.Logger != nil {
+		return c.Logger
+	}
+	return s.cfg.Logger
 }
 
 // nextLoop returns the next loop in turn that has not ended.

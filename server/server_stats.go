@@ -44,7 +44,7 @@ type Stats struct {
 
 	QueuedRequests    int // requests that wait for a worker
 	MaxQueuedRequests int // the largest QueuedRequests so far
-	RunningRequests   int // handlers that run on workers
+	RunningRequests   int // handlers that run on workers, including those that have lost a loop to another goroutine
 
 	Handshakes       uint64 // TLS handshakes that were completed
 	FailedHandshakes uint64 // TLS handshakes that failed or did not end in time
