@@ -160,7 +160,7 @@ func (ld *leader) begin() {
 	lead.run(nil)
 	lead.yielded = false
 	if taken != nil {
-		ld.l.warnIfSlow(taken, true)
+		l.warnIfSlow(taken, true)
 	}
 	// The loop is not closed while there is a leader, so Call does not fail.
 	if l.current != nil || len(l.turnRequests) > 0 { // a callback has called runtime.Goexit in a Call

@@ -75,9 +75,7 @@ func (s *Server) newEventLoop(index int) (*event.Loop, error) {
 		return s.cfg.UseLoops[index], nil
 	}
 	cfg := valueOf(s.cfg.LoopConfig)
-	if cfg.Logger == nil {
-		cfg.Logger = s.cfg.Logger
-	}
+	cfg.Logger = s.loopLogger()
 	ev, err := event.NewLoop(&cfg)
 	if errors.Is(err, event.ErrInvalid) {
 		return nil, fmt.Errorf("%w: LoopConfig: %w", ErrInvalid, err)
