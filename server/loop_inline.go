@@ -88,10 +88,13 @@ func (ld *leader) runInline() bool {
 			continue
 		}
 		in.leader = ld
+		r := in.request.route
 		in.Run()
 		if ld.lost {
 			return false
 		}
+		r.isTried = false // the connection may have been closed, so that no handler was called
+
 		if c := lead.finished; c != nil && !ld.answer(c) && ld.runner.Call(ld.serve) != nil { // the loop is closed, which stopLeading prevents
 			c.enqueue(true)
 		}
@@ -209,6 +212,7 @@ func (ld *leader) leaveHandler(in *input) bool {
 		return false
 	}
 	r := ld.l.lead.running
+	r.isTried = false // runInline does not if the handler has called runtime.Goexit
 	ld.l.lead.running = nil
 	ld.l.warnIfSlow(r, false)
 	return true

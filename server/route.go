@@ -127,15 +127,14 @@ func (r *route) takenOver(now, had time.Duration, yielded bool) {
 	r.ran++
 	r.countRan()
 	r.takeovers.Add(1)
-	if !yielded {
-		r.stalls.Add(1)
-	}
-	r.credit = min(r.credit+(now-r.earnedAt)/stallShare, maxStallCredit) - had
-	r.earnedAt = now
-	if yielded && r.state == routeInline {
-		r.credit = max(r.credit, 0)
+	if yielded && r.state == routeInline { // the loop was not delayed, but a worker would have cost less
 		r.sample(now, maxSample)
 		return
+	}
+	if !yielded {
+		r.stalls.Add(1)
+		r.credit = min(r.credit+(now-r.earnedAt)/stallShare, maxStallCredit) - had
+		r.earnedAt = now
 	}
 	if r.credit < 0 || r.state == routeTried {
 		r.credit = 0
