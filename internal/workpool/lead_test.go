@@ -99,3 +99,19 @@ func TestAClosedPoolRunsTheRestOfItsQueueWhenAJobEnds(t *testing.T) {
 	<-ran
 	p.Wait()
 }
+
+// A goroutine that leads has ended its job before Replace is called: the pool has as many workers as before.
+func TestAGoroutineMayRejoinBeforeItIsReplaced(t *testing.T) {
+	p := New(1, 1)
+	idles(p, 1)
+	p.Lead(func() (replaced bool) { return true })
+	for range 1000 {
+		runtime.Gosched() // most likely, it rejoins now
+	}
+	p.Replace(notLed)
+	done := make(chan struct{})
+	Submit(p, []call{func() { close(done) }}, nil)
+	<-done
+	p.Close()
+	p.Wait()
+}

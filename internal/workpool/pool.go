@@ -49,6 +49,9 @@ type Pool struct {
 	busy  atomic.Bool // running >= limit; changed under mu
 	alive int         // goroutines that do not lead, including those that were replaced and have not returned
 	ended sync.Cond   // on mu: alive has become 0
+
+	replaced int       // calls of Replace that rejoin has not followed yet
+	counted  sync.Cond // on mu: replaced has grown
 }
 
 // worker is the state of a worker's goroutine.
@@ -66,7 +69,7 @@ const (
 // New starts a pool. bound is the length of the queue in jobs.
 func New(workers, bound int) *Pool {
 	p := &Pool{bound: bound, limit: workers, members: workers, alive: workers}
-	p.ended.L = &p.mu
+	p.ended.L, p.counted.L = &p.mu, &p.mu
 	for range workers {
 		go p.work(newWorker(), false)
 	}
@@ -276,6 +279,8 @@ func (p *Pool) Lead(lead func() (replaced bool)) {
 func (p *Pool) Replace(lead func() (replaced bool)) {
 	p.mu.Lock()
 	p.addRunning(1)
+	p.replaced++
+	p.counted.Signal()
 	var w *worker
 	if last := len(p.idle) - 1; last >= 0 {
 		w = p.idle[last]
@@ -311,9 +316,14 @@ func (p *Pool) leave() {
 	}
 }
 
-// rejoin makes a goroutine that has led a worker. It returns false if there are enough; then its job has ended.
+// rejoin makes a goroutine that has led a worker. It returns false if there are enough; then its job has ended. The goroutine may learn that it
+// is replaced before Replace is called; then rejoin waits for that, because there are not enough workers afterwards.
 func (p *Pool) rejoin() bool {
 	p.mu.Lock()
+	for p.replaced == 0 {
+		p.counted.Wait()
+	}
+	p.replaced--
 	if p.members < p.limit {
 		p.members++
 		p.mu.Unlock()

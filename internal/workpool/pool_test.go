@@ -29,7 +29,7 @@ func (w *roomWaiter) HasRoom() { w.told.Add(1) }
 // manual returns a pool whose workers are moved by the test.
 func manual(workers, bound int) (*Pool, []*worker) {
 	p := &Pool{bound: bound, limit: workers, members: workers}
-	p.ended.L = &p.mu
+	p.ended.L, p.counted.L = &p.mu, &p.mu
 	var idle []*worker
 	for range workers {
 		idle = append(idle, newWorker())
