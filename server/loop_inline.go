@@ -83,18 +83,16 @@ func (ld *leader) runInline() bool {
 	}
 	for left := lead.inline.len(); left > 0 && !lead.wantTurn.Load(); left-- {
 		in := lead.inline.pop()
+		in.request.route.isTried = false // also if no handler is called, or it does not return
 		if !l.stillAdmits(in) {
 			ld.giveToWorkers(in)
 			continue
 		}
 		in.leader = ld
-		r := in.request.route
 		in.Run()
 		if ld.lost {
 			return false
 		}
-		r.isTried = false // the connection may have been closed, so that no handler was called
-
 		if c := lead.finished; c != nil && !ld.answer(c) && ld.runner.Call(ld.serve) != nil { // the loop is closed, which stopLeading prevents
 			c.enqueue(true)
 		}
@@ -105,7 +103,6 @@ func (ld *leader) runInline() bool {
 
 // giveToWorkers hands a request from the leader's queue to the workers.
 func (ld *leader) giveToWorkers(in *input) {
-	in.request.route.isTried = false
 	in.request.route.workers.Add(1)
 	submit := func() { ld.l.submit([]*input{in}) }
 	if ld.runner.Call(submit) != nil { // as in runInline
@@ -159,7 +156,6 @@ func (ld *leader) serveFinished() {
 // call calls the handler of in with one message, as the leader.
 func (ld *leader) call(in *input, w Reply, message []byte) {
 	lead := &ld.l.lead
-	tick.Process.Use()
 	r := in.request.route
 	lead.run(r)
 	timed := r.isTimed()
@@ -171,11 +167,12 @@ func (ld *leader) call(in *input, w Reply, message []byte) {
 	ld.word = leadWord(lead.word.Load()).next()
 	in.reply.word.Store(uint64(ld.word))
 	lead.word.Store(uint64(ld.word))
+	tick.Process.Use() // after the store: a tick before it would not see the handler, and need not be followed by another one
 	in.request.handler.ServeRequest(w, message)
 	if !ld.leaveHandler(in) {
 		return
 	}
-	if r.ran++; timed {
+	if timed {
 		r.sample(ld.l.now(), time.Since(processStart)-start)
 	}
 }
@@ -212,7 +209,7 @@ func (ld *leader) leaveHandler(in *input) bool {
 		return false
 	}
 	r := ld.l.lead.running
-	r.isTried = false // runInline does not if the handler has called runtime.Goexit
+	r.ran++
 	ld.l.lead.running = nil
 	ld.l.warnIfSlow(r, false)
 	return true

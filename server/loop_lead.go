@@ -120,11 +120,11 @@ func (l *loop) leads() (replaced bool) {
 	}()
 	ld.begin()
 	for ld.runInline() && !l.lead.stop.Load() {
-		l.lead.wantTurn.Store(false)
 		if err := runner.Turn(l.lead.inline.len() == 0); err != nil && !errors.Is(err, event.ErrClosed) {
 			// The poller has failed unexpectedly. The connections of this loop cannot be served any more.
 			panic(fmt.Sprintf("server: loop %d: %v", l.index, err))
 		}
+		l.lead.wantTurn.Store(false) // not before: turns that are longer than a tick would leave no time for requests
 	}
 	if !ld.lost {
 		ld.end()

@@ -21,10 +21,10 @@ func (in *input) Run() {
 		if v != nil && !recovers {
 			panic(v)
 		}
-		if in.leader != nil {
-			in.leader.leaveHandler(in)
-		}
-		defer func() { // OnPanic may call runtime.Goexit
+		defer func() { // OnPanic may block, or call runtime.Goexit, as the handler may
+			if in.leader != nil {
+				in.leader.leaveHandler(in)
+			}
 			c.abort(ErrPanic)
 			in.end()
 		}()
