@@ -1,19 +1,22 @@
 #!/bin/sh
-# Checks the model of the wake protocol exhaustively: every variant must hold, every mutant must fail. Needs spin and gcc.
+# Checks the models of the wake protocol and of the leadership exhaustively: every variant must hold, every mutant must fail. Needs spin and
+# gcc.
 # check.sh [word]: only the runs whose name contains word.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 
 # run NAME WANT FLAGS makes one search and prints one line. WANT is ok (the model holds), ends (it holds, and every run ends), fails (a
-# mutant) or meets (a witness: the search reaches the situation).
+# mutant) or meets (a witness: the search reaches the situation). A NAME that begins with "lead" is of lead.pml, any other of wake.pml.
 run() {
 	dir=$(mktemp -d "$WAKE_TMP/run.XXXXXX") && cd "$dir" || exit 1
 	cflags=-DSAFETY pflags=
+	model=wake.pml
+	case $1 in lead*) model=lead.pml ;; esac
 	[ "$2" = ends ] && cflags=-DNP pflags=-l
-	if ! spin -a $3 "$here/wake.pml" >log 2>&1 || ! gcc -O2 -w $cflags -DMEMLIM=3500 -o pan pan.c >>log 2>&1; then
+	if ! spin -a $3 "$here/$model" >log 2>&1 || ! gcc -O2 -w $cflags -DMEMLIM=3500 -o pan pan.c >>log 2>&1; then
 		verdict="BROKEN: does not compile"
 	else
-		./pan -m100000 $pflags >log 2>&1
+		./pan -m200000 $pflags >log 2>&1
 		verdict=$(judge "$2" "$?")
 	fi
 	states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' log)
@@ -105,6 +108,33 @@ mutant ALARMLATE|fails|-DN=1 -DTIMER -DALARMLATE
 mutant KEEPSLATER|fails|-DN=1 -DTIMER -DKEEPSLATER
 mutant TILLKEPT, park|fails|-DN=1 -DTIMER -DTILLKEPT
 mutant TILLKEPT, thread|fails|-DN=1 -DTHREAD -DSOURCE=1 -DTIMER -DTILLKEPT
+lead, two workers|ok|-DW=2 -DNG=6
+lead, Blocking, Goexit|ok|-DBLOCKS=1 -DGOEXITS=1
+lead, close|ok|-DCLOSES
+lead, 3 requests|ok|-DR=3
+lead, one tick|ok|-DONETICK -DHANGS=0
+lead, every run ends|ends|-DHANGS=0
+lead, witness: a handler loses|meets|-DWITNESS=1
+lead, witness: a quick one loses|meets|-DHANGS=0 -DONETICK -DWITNESS=2
+lead, witness: Goexit after the loss|meets|-DGOEXITS=1 -DWITNESS=3
+lead, mutant NONUMBER|fails|-DHANGS=0 -DW=2 -DNG=6 -DNONUMBER
+lead, mutant RETURNSTORES|fails|-DRETURNSTORES
+lead, mutant TAKESTORES|fails|-DHANGS=0 -DTAKESTORES
+lead, mutant REPLACEFIRST|fails|-DREPLACEFIRST
+lead, mutant POPLATE|fails|-DW=2 -DNG=6 -DPOPLATE
+lead, mutant SERVESLOST|fails|-DSERVESLOST
+lead, mutant RUNSREST|fails|-DW=2 -DNG=6 -DRUNSREST
+lead, mutant ENDLOST|fails|-DENDLOST
+lead, mutant USEFIRST|fails|-DUSEFIRST
+lead, mutant STOPUNREAD|fails|-DCLOSES -DSTOPUNREAD
+lead, mutant NOTCOUNTED|fails|-DR=3 -DHANGS=3 -DNG=5 -DNOTCOUNTED
+lead, mutant OVERLIMIT|fails|-DHANGS=2 -DW=2 -DNG=6 -DOFFERS=2 -DOVERLIMIT
+lead, mutant CLOSEDLATE|fails|-DCLOSES -DCLOSEDLATE
+lead, mutant REJOINSEARLY|fails|-DR=3 -DREJOINSEARLY
+lead, mutant NOWAKE|fails|-DNOWAKE
+lead, mutant NOSUCCESSOR|fails|-DHANGS=0 -DGOEXITS=1 -DNOSUCCESSOR
+lead, mutant FINISHEDLOST|fails|-DHANGS=0 -DGOEXITS=1 -DFINISHEDLOST
+lead, mutant NOQUIT|fails|-DGOEXITS=1 -DCLOSES -DNOQUIT
 LIST
 
 if [ ! -s "$WAKE_TMP/list" ]; then
@@ -112,7 +142,7 @@ if [ ! -s "$WAKE_TMP/list" ]; then
 	exit 2
 fi
 
-# The number of searches at once is the number of processors, up to four: the largest search takes half a gigabyte.
+# The number of searches at once is the number of processors, up to four: the largest search takes a gigabyte.
 jobs=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 [ "$jobs" -gt 4 ] && jobs=4
 tr '|\n' '\0\0' <"$WAKE_TMP/list" | xargs -0 -n 3 -P "$jobs" sh "$0" --run
