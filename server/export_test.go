@@ -43,8 +43,8 @@ func CallOnLoop(c *Conn) []func() {
 // AssertsLoop reports whether this is a race build, in which methods that are loop only check the goroutine.
 const AssertsLoop = assertsLoop
 
-// BeganOnLoop reports whether the function of the reply, which has not returned, was called by the leader of the loop.
-func BeganOnLoop(w Reply) bool { return w.in.reply.word.Load() != 0 }
+// BeganOnLoop reports whether the function of the reply was called by the leader of the loop. On the function's goroutine, before it returns.
+func BeganOnLoop(w Reply) bool { return w.in.leader != nil }
 
 // StopTicks keeps the tick of the process from the server's loops. The test calls Tick in its place. After Start.
 func StopTicks(s *Server) {
