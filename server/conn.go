@@ -175,10 +175,17 @@ func (c *Conn) Context() context.Context {
 	if x.ctx == nil {
 		x.ctx, x.cancel = context.WithCancelCause(c.loop.srv.baseCtx)
 		if c.state.isDead() {
-			x.cancel(c.reasonLocked())
+			c.endContext()
 		}
 	}
 	return x.ctx
+}
+
+// endContext ends the context of Context, if there is one, with the reason of the connection's end as its cause. Under mu.
+func (c *Conn) endContext() {
+	if x := c.ext; x != nil && x.cancel != nil {
+		x.cancel(orClosed(x.reason))
+	}
 }
 
 // ConnStats has the counts of a connection.

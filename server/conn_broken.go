@@ -50,9 +50,7 @@ func (c *loopConn) markBroken(err error) {
 		close(x.room)
 		x.room = nil
 	}
-	if x := c.ext; x.cancel != nil {
-		x.cancel(x.reason)
-	}
+	c.endContext()
 	c.mu.Unlock()
 	c.peerHalf = c.peerHalf.reach(peerEnded | peerHungUp)
 	c.writing = writeIdle

@@ -92,7 +92,7 @@ func (c *loopConn) tearDown(reason error) {
 
 	c.mu.Lock()
 	c.failOutput()
-	c.endWaiters(reason)
+	c.endWaiters()
 	detach := c.takeDetach()
 	var dial *dialing
 	if c.ext != nil {
@@ -123,7 +123,7 @@ func (c *loopConn) tearDown(reason error) {
 }
 
 // endWaiters stops the timers, and wakes the goroutines that wait for room or for the end of Context. Under mu.
-func (c *loopConn) endWaiters(reason error) {
+func (c *loopConn) endWaiters() {
 	x := c.ext
 	if x == nil {
 		return
@@ -134,9 +134,7 @@ func (c *loopConn) endWaiters(reason error) {
 		close(x.room)
 		x.room = nil
 	}
-	if x.cancel != nil {
-		x.cancel(orClosed(reason))
-	}
+	c.endContext()
 }
 
 // finishTearDown ends the loop's work on a connection whose descriptor is closed. It is called again if a callback of tearDown has called
