@@ -195,7 +195,8 @@ func (c *loopConn) keptCursor() int {
 }
 
 // keep stores p, the end of c.in or of the bytes that were read, and the framing's cursor in p, until more input arrives. It closes the
-// connection if p is longer than MaxInput and the handler consumes nothing of it, or if the server holds more than MaxBuffered bytes.
+// connection if p is longer than MaxInput and the handler consumes nothing of it, or if the connection holds more memory than before and the
+// server more than MaxBuffered bytes.
 func (c *loopConn) keep(p []byte, cursor int) {
 	in := c.in
 	if len(p) == 0 {
@@ -216,6 +217,7 @@ func (c *loopConn) keep(p []byte, cursor int) {
 		c.deadlines.start(readDeadline, now)
 		c.armAt(c.deadlines.end(readDeadline, now, c.timeouts().Read))
 	}
+	before := in.counted
 	c.count(in, in.memory())
 	s := c.loop.srv
 	var err error
@@ -226,7 +228,7 @@ func (c *loopConn) keep(p []byte, cursor int) {
 			return
 		}
 		err = fmt.Errorf("%w: %d bytes are not consumed, the limit is %d", ErrTooLong, len(p), c.maxInput())
-	case s.buffered.Load() > s.cfg.MaxBuffered:
+	case in.counted > before && s.buffered.Load() > s.cfg.MaxBuffered: // otherwise the connection holds no more than before
 		err = s.overloaded()
 	default:
 		return

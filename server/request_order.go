@@ -147,14 +147,14 @@ func (in *input) endInOrder() (queue bool) {
 }
 
 // holdEarly counts a request that has ended before an older one, with its answer, as output that waits. When the whole server holds too
-// much, it ends the connection and returns false. Under c.mu; the caller queues the connection.
+// much, and the answer is not empty, it ends the connection and returns false. Under c.mu; the caller queues the connection.
 func (c *Conn) holdEarly(in *input) bool {
 	s := c.loop.srv
 	in.reply.count(0)
 	in.earlyBytes = in.memory() + cap(in.reply.buf)
 	c.ext.conc.earlyBytes += in.earlyBytes
 	c.count(in, in.earlyBytes)
-	if c.state == connClosed || s.buffered.Load() <= s.cfg.MaxBuffered {
+	if c.state == connClosed || len(in.reply.buf) == 0 || s.buffered.Load() <= s.cfg.MaxBuffered {
 		return true
 	}
 	c.setState(connClosed)
