@@ -32,19 +32,15 @@ func (l *loop) refuse(fd int, setup connSetup, done func()) {
 	s := l.srv
 	defer s.totals.refused.Add(1) // after the close, so that the descriptor of a counted client is closed
 	r := &refusal{l: l, fd: fd, done: done}
-	if l.ended.Load() { // with UseLoops, the program may still run the loop
-		_ = s.calls.Close(fd)
-		return
-	}
-	err := l.ev.InitEvent(&r.e, fd, event.Read|event.Persist, r.read)
-	if err != nil { // the loop is being closed
-		_ = s.calls.Close(fd)
+	if l.ended.Load() || l.ev.InitEvent(&r.e, fd, event.Read|event.Persist, r.read) != nil {
+		r.closeFD() // the loop is closed or being closed; with UseLoops, the program may still run it
 		return
 	}
 	text := []byte(s.cfg.BusyText)
 	if setup.tls != nil {
 		text = alertInternalError
 	}
+	var err error
 	if len(text) > 0 {
 		_, err = s.calls.Write(fd, text)
 	}
@@ -80,6 +76,11 @@ func (r *refusal) read(_ *event.Event, what event.Flags) {
 func (r *refusal) close() {
 	delete(r.l.refusals, r)
 	_ = r.e.Del() // the event may not be added, and the loop may be closed
+	r.closeFD()
+}
+
+// closeFD ends a refusal.
+func (r *refusal) closeFD() {
 	if err := r.l.srv.calls.Close(r.fd); err != nil {
 		r.l.srv.cfg.Logger.Warn("server: close refused connection", "err", err)
 	}
