@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -308,5 +309,30 @@ func TestRefuseNeedsABusyText(t *testing.T) {
 	s := &server.Server{WhenFull: server.FullRefuse, Handler: echoLines()}
 	if err := s.Start(); !errors.Is(err, server.ErrInvalid) || !strings.Contains(err.Error(), "BusyText") {
 		t.Errorf("Start returns %v", err)
+	}
+}
+
+// The log names the number that PickLoop has returned, and how many loops there are. A panic of PickLoop is reported to OnPanic alone.
+func TestTheLogNamesTheNumberThatPickLoopReturned(t *testing.T) {
+	for _, panics := range []bool{false, true} {
+		var log safeBuffer
+		reported := make(chan any, 1)
+		s := start(t, rig{"tcp", false, 3}, &server.Server{Handler: echoLines(), Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			PickLoop: func(net.Addr, int) int {
+				if panics {
+					panic("in PickLoop")
+				}
+				return 7
+			},
+			OnPanic: func(_ *server.Conn, v any, _ []byte) { offer(reported, v) },
+		})
+		testkit.Must(t, pipelined(s.dial(t), "hello", 1))
+		text := log.String()
+		if named := strings.Contains(text, "returned=7") && strings.Contains(text, "loops=3"); named == panics || strings.Contains(text, "PickLoop") == panics {
+			t.Errorf("panics %v: logged %q", panics, text)
+		}
+		if (len(reported) > 0) != panics {
+			t.Errorf("panics %v: OnPanic was called %d times", panics, len(reported))
+		}
 	}
 }

@@ -141,10 +141,13 @@ func (s *Server) pick(peer sock.Peer) *loop {
 	n := len(s.loops)
 	switch {
 	case s.cfg.PickLoop != nil:
-		if i := s.callPickLoop(peer); i >= 0 && i < n {
+		i, returned := s.callPickLoop(peer)
+		if i >= 0 && i < n {
 			return s.loops[i]
 		}
-		s.cfg.Logger.Error("server: PickLoop returned an invalid number of a loop", "loops", n)
+		if returned {
+			s.cfg.Logger.Error("server: PickLoop returned an invalid number of a loop", "returned", i, "loops", n)
+		}
 	case s.cfg.Balance == BalanceLeastConns:
 		least := s.listenerLoop()
 		for _, l := range s.loops {
@@ -161,14 +164,15 @@ func (s *Server) pick(peer sock.Peer) *loop {
 	return s.nextLoop()
 }
 
-// callPickLoop calls PickLoop. It returns -1 if PickLoop panics and OnPanic is set.
-func (s *Server) callPickLoop(peer sock.Peer) int {
-	i, addr := -1, peer.Addr(s.network(peer))
+// callPickLoop calls PickLoop. If PickLoop panics and OnPanic is set, it returns -1 and false.
+func (s *Server) callPickLoop(peer sock.Peer) (i int, returned bool) {
+	n, addr := len(s.loops), peer.Addr(s.network(peer))
 	if s.cfg.OnPanic == nil {
-		return s.cfg.PickLoop(addr, len(s.loops))
+		return s.cfg.PickLoop(addr, n), true
 	}
-	s.loops[0].guard(func() { i = s.cfg.PickLoop(addr, len(s.loops)) })
-	return i
+	i = -1
+	s.loops[0].guard(func() { i, returned = s.cfg.PickLoop(addr, n), true })
+	return i, returned
 }
 
 // pause stops accepting for a while, since the kernel would report the descriptor in each turn.
