@@ -308,6 +308,9 @@ func (l *Loop) Unref() {
 // turn before. Timeouts count from Add, not from Now. It costs an atomic load. Any goroutine.
 func (l *Loop) Now() time.Duration { return time.Duration(l.now.Load()) }
 
+// Clock returns the loop's clock: that of Config, or the system's. Any goroutine.
+func (l *Loop) Clock() Clock { return l.clock }
+
 // Backend returns the name of the poller in use. Any goroutine.
 func (l *Loop) Backend() Backend {
 	l.mu.Lock()

@@ -99,6 +99,7 @@ func (s *stage) loopMethods() map[string]func() error {
 		"Loop.Close":          func() error { return l.Post(func() { s.check("Close", l.Close()) }) },
 		"Loop.Continue":       func() error { l.Continue(); return nil },
 		"Loop.Done":           func() error { l.Done(); return nil },
+		"Loop.Clock":          func() error { l.Clock(); return nil },
 		"Loop.Driver":         func() error { l.Driver(); return nil },
 		"Loop.Dump":           func() error { return l.Dump(io.Discard) },
 		"Loop.Events":         func() error { l.Events(); return nil },

@@ -7,25 +7,9 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// systemClock is the clock of a server whose LoopConfig has none.
-type systemClock struct{}
-
-// clockOrigin is the origin of systemClock. Only its monotonic reading is used.
-var clockOrigin = time.Now()
-
-// Now implements event.Clock.
-func (systemClock) Now() time.Duration { return time.Since(clockOrigin) }
-
-// AfterFunc implements event.Clock.
-func (systemClock) AfterFunc(d time.Duration, f func()) event.ClockTimer { return time.AfterFunc(d, f) }
-
-// clock returns the clock of the server's own loops, for the deadlines that no loop times. With UseLoops it is the system's clock.
-func (c *config) clock() event.Clock {
-	if c.LoopConfig != nil && c.LoopConfig.Clock != nil {
-		return c.LoopConfig.Clock
-	}
-	return systemClock{}
-}
+// clock returns the clock of the loops, for the deadlines that no loop times. If loops of UseLoops have different clocks, it is that of the
+// first loop. After Start.
+func (s *Server) clock() event.Clock { return s.loops[0].ev.Clock() }
 
 // after returns a channel that is closed when d has passed on the clock; stop releases the timer.
 func after(clock event.Clock, d time.Duration) (passed <-chan struct{}, stop func() bool) {
@@ -41,7 +25,7 @@ func (s *Server) awaitDone(ctx context.Context, limit time.Duration, done <-chan
 		return true
 	case <-ctx.Done():
 	}
-	passed, stop := after(s.cfg.clock(), limit)
+	passed, stop := after(s.clock(), limit)
 	defer stop()
 	select {
 	case <-done:

@@ -60,3 +60,6 @@ func Tick(s *Server, late bool) (busy bool) {
 	}
 	return busy
 }
+
+// RunningHandshakes returns how many handshakes run.
+func RunningHandshakes(s *Server) int { return s.handshakes.len() }

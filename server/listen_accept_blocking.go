@@ -99,7 +99,7 @@ func (b *blockingAccept) pause(message string, err error) bool {
 	if b.backoff == minBackoff { // once for each shortage
 		b.log(message, err)
 	}
-	passed, stop := after(s.cfg.clock(), b.backoff)
+	passed, stop := after(s.clock(), b.backoff)
 	defer stop()
 	select {
 	case <-passed:
@@ -111,7 +111,7 @@ func (b *blockingAccept) pause(message string, err error) bool {
 
 // log logs a failure, at most one per second, because clients can cause failures.
 func (b *blockingAccept) log(message string, err error) {
-	if now := b.ln.srv.cfg.clock().Now(); !b.hasLogged || now-b.logged >= time.Second {
+	if now := b.ln.srv.clock().Now(); !b.hasLogged || now-b.logged >= time.Second {
 		b.hasLogged, b.logged = true, now
 		b.ln.srv.cfg.Logger.Warn(message, "addr", b.ln.addr.String(), "err", err)
 	}

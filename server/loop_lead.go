@@ -153,7 +153,7 @@ func (ld *leader) begin() {
 	word := leadWord(lead.word.Load())
 	lead.word.Store(uint64(word.with(leadTurning)))
 	if r := lead.running; r != nil {
-		now := l.srv.cfg.clock().Now()
+		now := l.ev.Clock().Now()
 		r.takenOver(now, now-l.now(), lead.yielded)
 	}
 	taken := lead.running

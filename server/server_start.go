@@ -54,19 +54,19 @@ func (s *Server) prepare() (err error) {
 	s.done = make(chan struct{})
 	s.listeners = map[*Listener]struct{}{}
 	s.packets = map[*PacketConn]struct{}{}
-	s.handshakes.limit, s.handshakes.clock, s.handshakes.running = s.cfg.MaxHandshakes, s.cfg.clock(), map[*Conn]*list.Element{}
+	s.handshakes.limit, s.handshakes.clock, s.handshakes.running = s.cfg.MaxHandshakes, s.clock(), map[*Conn]*list.Element{}
 	s.pool = workpool.New(s.cfg.Workers, s.cfg.Queue)
 	return nil
 }
 
-// running returns nil if the server is running, ErrNotStarted before Start, and ErrServerClosed afterwards.
+// running is runningLocked without mu.
 func (s *Server) running() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.runningLocked()
 }
 
-// runningLocked is running under mu.
+// runningLocked returns nil if the server is running, ErrNotStarted before Start, and ErrServerClosed afterwards. Under mu.
 func (s *Server) runningLocked() error {
 	switch s.state {
 	case serverNew:

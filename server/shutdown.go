@@ -151,7 +151,7 @@ func (s *Server) shutDownOnce(ctx context.Context, outcomeOf func(error) error) 
 // awaitEnd waits for the end of a shutdown whose context has ended, as long as connections end.
 func (s *Server) awaitEnd(ctx context.Context, ended <-chan error) error {
 	for before := s.open.len(); ; {
-		passed, stop := after(s.cfg.clock(), stuckTimeout)
+		passed, stop := after(s.clock(), stuckTimeout)
 		select {
 		case err := <-ended:
 			stop()

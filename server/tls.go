@@ -36,7 +36,7 @@ type pipeOwner struct{ *Conn }
 func (o pipeOwner) Changed() { o.requeue() }
 
 // Now returns the time of the clock of the server's loops.
-func (o pipeOwner) Now() time.Duration { return o.loop.srv.cfg.clock().Now() }
+func (o pipeOwner) Now() time.Duration { return o.loop.ev.Clock().Now() }
 
 func newTLSState(c *Conn, config *tls.Config, client bool) *tlsState {
 	return &tlsState{client: client, config: config, pipe: tlsio.New(pipeOwner{c})}
