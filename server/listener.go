@@ -76,10 +76,10 @@ func (ln *Listener) Close() error {
 	return nil
 }
 
-// Wait waits until the listener has ended and its descriptors are closed. It returns ErrServerClosed after a shutdown of the server, nil
-// after Close, an error that matches ErrLoopClosed if the loop of the listener was closed, and otherwise the error of the Accept method
-// of a listener given to AddListener. On one of the server's loops it is event.ErrOnLoop, unless the listener has ended. May block; not in
-// a callback.
+// Wait waits until the listener has ended and its descriptors are closed. It returns what has ended it first: ErrServerClosed for a
+// shutdown of the server, nil for Close, an error that matches ErrLoopClosed if the loop of the listener was closed, and otherwise the error
+// of the Accept method of a listener given to AddListener. On one of the server's loops it is event.ErrOnLoop, unless the listener has
+// ended. May block; not in a callback.
 func (ln *Listener) Wait() error {
 	select {
 	case <-ln.done:
@@ -89,24 +89,23 @@ func (ln *Listener) Wait() error {
 		}
 	}
 	<-ln.done
-	if ln.srv.running() != nil {
-		return ErrServerClosed
-	}
 	return ln.err
 }
 
 // stop ends the listener. The loops close its descriptors.
 func (ln *Listener) stop() { ln.stopWith(nil) }
 
-// stopWith is stop with the error that Wait returns, if this is the first call.
+// stopWith is stop with the error that Wait returns, if this is the first call and the server is not being shut down.
 func (ln *Listener) stopWith(reason error) {
 	ln.once.Do(func() {
-		ln.err = reason
-		close(ln.stopping)
 		s := ln.srv
 		s.mu.Lock()
+		if ln.err = reason; s.runningLocked() != nil {
+			ln.err = ErrServerClosed
+		}
 		delete(s.listeners, ln)
 		s.mu.Unlock()
+		close(ln.stopping)
 		ln.closeFile() // first, so that no client can connect while the kernel's queue is emptied
 		var open atomic.Int32
 		open.Store(1)

@@ -59,13 +59,6 @@ func (s *Server) prepare() (err error) {
 	return nil
 }
 
-// running is runningLocked without mu.
-func (s *Server) running() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.runningLocked()
-}
-
 // runningLocked returns nil if the server is running, ErrNotStarted before Start, and ErrServerClosed afterwards. Under mu.
 func (s *Server) runningLocked() error {
 	switch s.state {
