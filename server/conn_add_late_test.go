@@ -50,7 +50,6 @@ func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 
 // Dial and AddConn return ErrServerClosed when PickLoop returns after the end of Shutdown's context, and the connection is not accepted.
 func TestConnectionsThatAPickLoopDelaysPastTheShutdownAreRefused(t *testing.T) {
-	t.Parallel()
 	before := currentResources().descriptors
 	called, gate := make(chan struct{}, 10), make(chan struct{})
 	p := newProbe(calls{})
@@ -103,7 +102,6 @@ func (c gatedConn) Close() error {
 
 // It belongs to the server before the caller's descriptor is closed.
 func TestAnAddedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
-	t.Parallel()
 	before := currentResources().descriptors
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})

@@ -29,6 +29,10 @@ func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {
 		send(t, first, "secret\n")
 		w := testkit.Await(t, kept, "the request")
 		hangUp(first)
+		testkit.Until(t, "the end of the reply", func() bool { // its function may not have returned yet
+			_, err := w.WriteString("SECRET\n")
+			return errors.Is(err, server.ErrReplyEnded)
+		})
 		stop := make(chan struct{})
 		var writer sync.WaitGroup
 		writer.Go(func() {
