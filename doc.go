@@ -2,8 +2,8 @@
 //
 // In 2006 Andrew Danforth's event_msgqueue made libevent usable from many threads: other threads put a message into a
 // queue, one byte through a socketpair wakes the loop, and the loop's own thread drains the queue. spserver and memcached
-// are built on the same idea. evmq brings it to Go: one goroutine per loop does the network I/O, worker goroutines run the
-// handlers that block, and a queue carries the answers back. No accepted message is lost.
+// are built on the same idea. evmq brings it to Go: one goroutine per loop does the network I/O and runs the handlers that are
+// quick, worker goroutines run those that block, and a queue carries their answers back. No accepted message is lost.
 //
 //	            kernel            one goroutine per loop                          worker goroutines
 //	socket ──> poller.Wait ──> event.Loop: one turn ──> Conn reads ──> framing ──> workers ──> handler

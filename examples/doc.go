@@ -9,7 +9,7 @@
 // These are servers on package server:
 //
 //   - hello: the smallest one
-//   - echo: the two ways to answer, on a loop and on workers, each with bytes and with lines, with and without TLS
+//   - echo: the two ways to answer, a Handler and Dispatch, each with bytes and with lines, with and without TLS
 //   - chat: broadcasts, and members that do not read and do not delay the others
 //   - smtp: a protocol with two framings, which change within the stream, and with STARTTLS
 //   - proxy: pairs of connections that pause each other

@@ -1,15 +1,21 @@
-// Package server provides servers that hold many connections in little memory and whose handlers may block. Event loops do the network I/O,
-// workers run functions that block, answers are sent in the order of their requests, and the use of each resource is limited.
+// Package server provides servers that hold many connections in little memory and whose handlers may block. Answers are sent in the order of
+// their requests, and the use of each resource is limited. This is a complete server:
+//
+//	srv := server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, name []byte) {
+//		_, _ = w.WriteString("hello " + string(name) + "\n")
+//	})}
+//	log.Fatal(srv.ListenAndServe("tcp", "127.0.0.1:7000"))
 //
 // # The model
 //
-// A [Server] has event loops, each run by one goroutine, and a pool of workers. Each [Conn] belongs to one loop, which alone reads, writes
-// and closes its descriptor. There are two ways to serve connections, which can be combined:
+// A [Server] has event loops and a pool of workers. Each [Conn] belongs to one loop, which alone reads, writes and closes its descriptor.
+// There are two ways to serve connections, which can be combined:
 //
+//   - [Dispatch] makes a Handler that cuts the stream into messages and calls a function for each message. The function may block, and
+//     answers by writing to a [Reply]. The server decides where it runs: on the loop while it is quick, which costs least, and otherwise on
+//     a worker. If it blocks on the loop, another goroutine runs the loop after some milliseconds. See [Placement].
 //   - The methods of a [Handler] are called on the connection's loop. They must not block. Data that only connections of one loop use
 //     needs no lock.
-//   - [Dispatch] makes a Handler that cuts the stream into messages and calls a function for each message. The function may block, and
-//     answers by writing to a [Reply]. It runs on a worker, or on the loop while it is quick; see [Placement].
 //
 // [Conn.SetHandler] changes the handler of a connection at any time, for example to one with another framing. With an [Executor], any
 // Handler can pass requests to the workers, as the one of Dispatch does.
@@ -42,7 +48,7 @@
 //  3. reads at most 64 KB from each connection that is ready, gives the bytes to its handler, and writes the output that the handler
 //     has made, with one system call;
 //  4. writes the output of connections that other goroutines have queued, and carries out commands such as Close;
-//  5. passes the requests that it has found to the workers, together.
+//  5. passes the requests that it has found to the workers, together, except those that it runs itself after the turn.
 //
 // Work that exceeds a budget is done in a later turn, after the work for the other connections. See package event for the order of
 // callbacks.

@@ -39,7 +39,7 @@ const Unlimited = -1
 // means no limit in a limit, and no deadline in a duration; in any other number it is an error. An invalid field makes Start fail with
 // ErrInvalid and a text that names the field.
 type Server struct {
-	// Handler serves the connections: Dispatch makes one that runs on workers. It is required, unless every ListenerConfig, DialConfig and
+	// Handler serves the connections: Dispatch makes one that may block. It is required, unless every ListenerConfig, DialConfig and
 	// ConnConfig has a Handler.
 	Handler Handler
 	// PacketHandler serves the datagrams: DispatchPackets makes one that runs on workers. It is required for ListenPacket and AddPacketConn,

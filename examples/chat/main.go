@@ -37,7 +37,7 @@ const maxLine = 1000
 
 var nameRule = regexp.MustCompile(`^[A-Za-z0-9_-]{1,20}$`)
 
-// A room is shared by the workers and the loops, so it has a lock. Lines are sent under the lock, so all members receive them in the
+// A room is shared by all clients, whose lines are processed at the same time, so it has a lock. Lines are sent under the lock, so all members receive them in the
 // same order. A loop may take the lock because no operation under it blocks: a write to a connection does not wait.
 type room struct {
 	mu      sync.Mutex // guards members
@@ -75,7 +75,7 @@ func main() {
 	fmt.Println("stopped:", r.sent.Load(), "lines sent,", r.lost.Load(), "lost")
 }
 
-// closed is called once for each connection, after the workers have processed its lines.
+// closed is called once for each connection, after its lines were processed.
 func (r *room) closed(c *server.Conn, reason error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -86,7 +86,7 @@ func (r *room) closed(c *server.Conn, reason error) {
 	}
 }
 
-// line answers a line of a client, on a worker. Only that client receives what is written to w. The lines of a client are processed one
+// line answers a line of a client. Only that client receives what is written to w. The lines of a client are processed one
 // at a time.
 func (r *room) line(w server.Reply, line []byte) {
 	if answer := r.answer(w.Conn(), strings.Map(printable, string(line))); answer != "" {

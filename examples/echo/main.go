@@ -1,12 +1,12 @@
-// Echo sends back what it receives, on the loops or through the workers, as bytes or as lines, with or without TLS:
+// Echo sends back what it receives, as bytes or as lines, with or without TLS:
 //
-//	go run ./examples/echo -addr 127.0.0.1:7000 -mode workers -framing line
+//	go run ./examples/echo -addr 127.0.0.1:7000 -mode dispatch -framing line
 //	go run ./examples/connect 127.0.0.1:7000    # in another terminal; then type a line
 //
 // With -tls, a client is openssl s_client -connect 127.0.0.1:7000.
 //
-// A Handler is called on the loop and must not block: -mode loop. A function that Dispatch is given may block. With -mode dispatch it runs on the loop as
-// long as it is quick, and on a worker otherwise; with -mode workers it always runs on a worker.
+// With -mode loop the server has a Handler, which is called on the loop and must not block. With -mode dispatch it has a function of
+// Dispatch, which may block: it runs on the loop while it is quick, and otherwise on a worker. With -mode workers it always runs on a worker.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Hello is a complete server. A worker answers each line, and each client receives its answers in order. A slow client does not delay the
-// others.
+// Hello is a complete server. Its function answers each line and may block. Each client receives its answers in order, and a slow client
+// does not delay the others.
 //
 //	go run ./examples/hello
 //	go run ./examples/connect 127.0.0.1:7000    # in another terminal; then type a name
@@ -16,7 +16,7 @@ import (
 
 func main() {
 	srv := server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, name []byte) {
-		_, _ = w.WriteString("hello " + string(name) + "\n") // on a worker: it may block
+		_, _ = w.WriteString("hello " + string(name) + "\n") // fails only if the client has disconnected
 	})}
 	log.Fatal(srv.ListenAndServe("tcp", "127.0.0.1:7000"))
 }

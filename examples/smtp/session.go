@@ -19,7 +19,7 @@ const (
 	maxRcpts   = 100
 )
 
-// A session is the state of a client's dialogue. One worker at a time uses it.
+// A session is the state of a client's dialogue. One request at a time uses it.
 type session struct {
 	hello bool
 	from  *string // nil before MAIL; empty for a bounce
@@ -137,7 +137,7 @@ func path(text, keyword string) (address string, params []string, ok bool) {
 	return address, strings.Fields(rest), ok && closed
 }
 
-// message stores a message; commands follow it. It runs on a worker, because writing to a disk blocks.
+// message stores a message; commands follow it. It may block, as writing to a disk does.
 func (s *sink) message(w server.Reply, stuffed []byte) {
 	has := w.Conn().Value().(*session)
 	text := framing.Unstuff(nil, stuffed)
