@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ import (
 // computeChild makes the test's binary run a loop whose callbacks start goroutines that compute; its value is GOMAXPROCS.
 const computeChild = "EVMQ_COMPUTE_CHILD"
 
+// wakingFD is the first descriptor that exec.Cmd.ExtraFiles passes.
+const wakingFD = 3
+
 func init() {
 	if procs := os.Getenv(computeChild); procs != "" {
 		n, err := strconv.Atoi(procs)
@@ -37,7 +41,8 @@ func init() {
 }
 
 // computeWhenAsked serves requests of one byte, which come through the standard input, on a loop: an echo; or goroutines that compute, one for
-// each processor, until a later request ends them.
+// each processor, until a later request ends them. A byte that comes through the descriptor wakingFD makes one of the program's own goroutines
+// compute, which reports that it has begun.
 func computeWhenAsked(procs int) error {
 	runtime.GOMAXPROCS(procs)
 	l, err := event.NewLoop(nil)
@@ -57,8 +62,22 @@ func computeWhenAsked(procs int) error {
 		for latest.Load() == number { // has no call, so only the monitor can interrupt it
 		}
 	}
+	if err := syscall.SetNonblock(wakingFD, true); err != nil {
+		return err
+	}
+	waking := os.NewFile(wakingFD, "waking")
 	waiting := make(chan uint32)
 	for range procs {
+		go func() {
+			for b := []byte{0}; ; {
+				if _, err := waking.Read(b); err != nil {
+					return
+				}
+				number := latest.Load()
+				raw(syscall.SYS_WRITE, 1, &b[0])
+				compute(number)
+			}
+		}()
 		go func() {
 			for number := range waiting {
 				compute(number)
@@ -103,7 +122,7 @@ func raw(call, fd uintptr, b *byte) uintptr {
 	return n
 }
 
-// TestGoroutinesThatComputeDoNotStopALoop: whatever a callback of a parked loop starts after the process was idle, for how long ever and
+// TestGoroutinesThatComputeDoNotStopALoop: whatever a callback of a parked loop starts, or input wakes, after the process was idle, for how long ever and
 // however the loop has slept before, the loop is called again. The goroutines compute until the loop is, so a loop that is not called makes
 // the test fail by its time limit.
 func TestGoroutinesThatComputeDoNotStopALoop(t *testing.T) {
@@ -116,7 +135,7 @@ func TestGoroutinesThatComputeDoNotStopALoop(t *testing.T) {
 			t.Parallel()
 			ask := startComputing(t, procs)
 			for _, pause := range pauses {
-				for _, how := range []byte("cgt") {
+				for _, how := range []byte("cgtr") {
 					for sleepsBefore := range 4 {
 						for range sleepsBefore {
 							time.Sleep(pause)
@@ -145,20 +164,27 @@ func startComputing(t *testing.T, procs int) (ask func(byte)) {
 	testkit.Must(t, err)
 	out, err := cmd.StdoutPipe()
 	testkit.Must(t, err)
+	wakingIn, waking, err := os.Pipe()
+	testkit.Must(t, err)
+	cmd.ExtraFiles = []*os.File{wakingIn}
 	testkit.Must(t, cmd.Start())
+	testkit.Must(t, wakingIn.Close())
 	t.Cleanup(func() {
-		testkit.Must(t, in.Close())
+		testkit.Must(t, errors.Join(in.Close(), waking.Close()))
 		timer := time.AfterFunc(computeLimit, func() { _ = cmd.Process.Kill() })
 		defer timer.Stop()
 		testkit.Must(t, cmd.Wait())
 	})
 	return func(request byte) {
 		t.Helper()
-		_, err := in.Write([]byte{request})
+		to, answers := in, make([]byte, 1)
+		if request == 'r' { // goroutines that read
+			to, answers = waking, make([]byte, procs)
+		}
+		_, err := to.Write(bytes.Repeat([]byte{request}, len(answers)))
 		testkit.Must(t, err)
 		testkit.Must(t, out.(*os.File).SetReadDeadline(time.Now().Add(computeLimit)))
-		var answer [1]byte
-		if _, err := io.ReadFull(out, answer[:]); err != nil {
+		if _, err := io.ReadFull(out, answers); err != nil {
 			_ = cmd.Process.Kill()
 			t.Fatal(errors.Join(err, fmt.Errorf("the answer to %q", request)))
 		}
