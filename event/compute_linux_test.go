@@ -57,27 +57,11 @@ func computeWhenAsked(procs int) error {
 	if err := syscall.SetNonblock(0, true); err != nil {
 		return err
 	}
-	var latest atomic.Uint32 // the number of the latest request that starts or ends goroutines
-	compute := func(number uint32) {
-		for latest.Load() == number { // has no call, so only the monitor can interrupt it
-		}
-	}
-	if err := syscall.SetNonblock(wakingFD, true); err != nil {
+	if err := computeWhenRead(procs); err != nil {
 		return err
 	}
-	waking := os.NewFile(wakingFD, "waking")
 	waiting := make(chan uint32)
 	for range procs {
-		go func() {
-			for b := []byte{0}; ; {
-				if _, err := waking.Read(b); err != nil {
-					return
-				}
-				number := latest.Load()
-				raw(syscall.SYS_WRITE, 1, &b[0])
-				compute(number)
-			}
-		}()
 		go func() {
 			for number := range waiting {
 				compute(number)
@@ -114,6 +98,35 @@ func computeWhenAsked(procs int) error {
 		err = l.RunForever(context.Background())
 	}
 	return err
+}
+
+// latest is the number of the latest request that starts or ends goroutines.
+var latest atomic.Uint32
+
+func compute(number uint32) {
+	for latest.Load() == number { // has no call, so only the monitor can interrupt it
+	}
+}
+
+// computeWhenRead starts the goroutines that wait for a byte from wakingFD.
+func computeWhenRead(goroutines int) error {
+	if err := syscall.SetNonblock(wakingFD, true); err != nil {
+		return err
+	}
+	waking := os.NewFile(wakingFD, "waking")
+	for range goroutines {
+		go func() {
+			for b := []byte{0}; ; {
+				if _, err := waking.Read(b); err != nil {
+					return
+				}
+				number := latest.Load()
+				raw(syscall.SYS_WRITE, 1, &b[0])
+				compute(number)
+			}
+		}()
+	}
+	return nil
 }
 
 // raw makes a system call for one byte that the scheduler does not take part in, as a server does. Another one would wake the monitor.
