@@ -28,6 +28,7 @@ const (
 	EndedReadTimeout                     // ErrReadTimeout
 	EndedWriteTimeout                    // ErrWriteTimeout
 	EndedCloseTimeout                    // ErrCloseTimeout
+	EndedReplyTimeout                    // ErrReplyTimeout
 	EndedDialTimeout                     // ErrDialTimeout
 	EndedTooLong                         // ErrTooLong
 	EndedOverload                        // ErrOverload
@@ -56,6 +57,7 @@ var closeReasons = [numCloseReasons]struct {
 	EndedReadTimeout:  {"read timeout", ErrReadTimeout},
 	EndedWriteTimeout: {"write timeout", ErrWriteTimeout},
 	EndedCloseTimeout: {"close timeout", ErrCloseTimeout},
+	EndedReplyTimeout: {"reply timeout", ErrReplyTimeout},
 	EndedDialTimeout:  {"dial timeout", ErrDialTimeout},
 	EndedTooLong:      {"input too long", ErrTooLong},
 	EndedOverload:     {"overload", ErrOverload},

@@ -101,6 +101,7 @@ type ext struct {
 	upgrade               *upgrade    // StartTLS
 	afterTLS              *outq.Queue // writes after StartTLS, which will be encrypted
 	timers                *ConnTimer  // the list of the running timers; see AfterFunc
+	deferrals             *deferral   // the list of the deferred replies whose functions have returned
 	fetched               *fetched    // a piece of the file at the head of the output, which the kernel cannot send
 	tls                   *tlsState
 	dial                  *dialing

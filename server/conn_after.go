@@ -26,13 +26,18 @@ func (c *Conn) AfterFunc(d time.Duration, fn func()) *ConnTimer {
 	if fn == nil {
 		panic("server: AfterFunc of a nil function")
 	}
-	t := &ConnTimer{c: c, fn: fn}
-	if err := c.loop.ev.InitEvent(&t.ev, -1, 0, t.expired); err != nil { // the loop is closed, and the connection too
-		t.fn = nil
-		return t
-	}
+	t := new(ConnTimer)
+	t.init(c, fn)
 	t.Reset(d)
 	return t
+}
+
+// init prepares a timer that does not run.
+func (t *ConnTimer) init(c *Conn, fn func()) {
+	t.c, t.fn = c, fn
+	if err := c.loop.ev.InitEvent(&t.ev, -1, 0, t.expired); err != nil { // the loop is closed, and the connection too
+		t.fn = nil
+	}
 }
 
 // Stop stops the timer. It reports whether it did: false if fn was called or is being called, if the timer was stopped before, or if the

@@ -93,6 +93,7 @@ func (c *loopConn) tearDown(reason error) {
 	c.mu.Lock()
 	c.failOutput()
 	c.endWaiters()
+	lost := c.takeDeferrals()
 	detach := c.takeDetach()
 	var dial *dialing
 	if c.ext != nil {
@@ -101,6 +102,9 @@ func (c *loopConn) tearDown(reason error) {
 	stopContext := c.takeStopContext()
 	busy := c.holds.has(holdWorker)
 	c.mu.Unlock()
+	for _, in := range lost {
+		in.end()
+	}
 	if stopContext != nil {
 		stopContext()
 	}

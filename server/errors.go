@@ -28,8 +28,8 @@ var (
 	// ErrClosed reports that the connection is closed, or is being closed and accepts no more output. Nothing was accepted. It matches
 	// net.ErrClosed.
 	ErrClosed error = &alsoError{"server: connection is closed", net.ErrClosed}
-	// ErrReplyEnded reports that the function that the Reply was given to has returned. It matches net.ErrClosed, and not ErrClosed, since
-	// the connection may be open.
+	// ErrReplyEnded reports that the function that the Reply was given to has returned or, after Reply.Defer, that Reply.Close was called.
+	// It matches net.ErrClosed, and not ErrClosed, since the connection may be open.
 	ErrReplyEnded error = &alsoError{"server: reply has ended", net.ErrClosed}
 
 	// ErrFull reports that a write was refused at a limit: of a connection's output, of the server's memory or files, of the datagrams in
@@ -41,7 +41,7 @@ var (
 	// MaxBuffered. At MaxConns it is the error of Dial and AddConn.
 	ErrOverload = errors.New("server: overloaded")
 
-	// ErrIdle is the reason of a connection that IdleTimeout has closed. It and the next five errors are net.Errors whose Timeout method
+	// ErrIdle is the reason of a connection that IdleTimeout has closed. It and the next six errors are net.Errors whose Timeout method
 	// returns true, and match os.ErrDeadlineExceeded.
 	ErrIdle error = timeoutError("server: connection was idle for too long")
 	// ErrFirstRequest is the reason of a connection that FirstRequestTimeout has closed.
@@ -52,6 +52,8 @@ var (
 	ErrWriteTimeout error = timeoutError("server: peer does not read")
 	// ErrCloseTimeout is the reason of a connection that CloseTimeout has closed: during a close or a Shutdown the peer took no output.
 	ErrCloseTimeout error = timeoutError("server: connection was not closed in time")
+	// ErrReplyTimeout is the reason of a connection with a deferred reply that was not closed within its timeout. See Reply.Defer.
+	ErrReplyTimeout error = timeoutError("server: deferred reply was not closed in time")
 	// ErrDialTimeout is the reason of a connection that Dial did not establish within DialConfig.Timeout or the deadline of its context.
 	ErrDialTimeout error = timeoutError("server: dial timed out")
 
@@ -107,6 +109,7 @@ type ShutdownError struct {
 	Handlers int   // handlers of requests, and TLS handshakes, that had not returned
 	Loops    int   // loops blocked by a callback, and loops of UseLoops that did not run; their connections are aborted when the loops continue
 	Conns    int   // connections that were aborted
+	Deferred int   // replies of these connections that Reply.Defer had kept open, and for which Reply.Close was not called
 	Cause    error // the cause of the context
 }
 
@@ -115,6 +118,9 @@ func (e *ShutdownError) Error() string {
 	text := fmt.Sprintf("server: shutdown: %v: %d connections aborted, %d handlers still running", e.Cause, e.Conns, e.Handlers)
 	if e.Loops > 0 {
 		text += fmt.Sprintf(", %d loops still blocked", e.Loops)
+	}
+	if e.Deferred > 0 {
+		text += fmt.Sprintf(", %d deferred replies not closed", e.Deferred)
 	}
 	return text
 }

@@ -15,7 +15,7 @@ import (
 func TestErrorsMatchThoseOfTheStandardLibrary(t *testing.T) {
 	closed := []error{server.ErrClosed, server.ErrServerClosed, server.ErrReplyEnded}
 	timeouts := []error{
-		server.ErrIdle, server.ErrFirstRequest, server.ErrReadTimeout, server.ErrWriteTimeout, server.ErrCloseTimeout, server.ErrDialTimeout,
+		server.ErrIdle, server.ErrFirstRequest, server.ErrReadTimeout, server.ErrWriteTimeout, server.ErrCloseTimeout, server.ErrReplyTimeout, server.ErrDialTimeout,
 	}
 	others := []error{
 		server.ErrNotStarted, server.ErrInvalid, server.ErrFull, server.ErrAborted, server.ErrTooLong, server.ErrOverload,

@@ -43,9 +43,10 @@ const (
 	inputQueued                       // no goroutine: it was handed over, and waits for the end of the turn or for a worker
 	inputInProgress                   // a worker
 	inputAnswered                     // no goroutine: Concurrent, its answer waits for older ones
+	inputDeferred                     // no goroutine: its reply was deferred, and waits for Close
 )
 
-var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInProgress: "in progress", inputAnswered: "answered"}
+var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInProgress: "in progress", inputAnswered: "answered", inputDeferred: "deferred"}
 
 // String returns the state's name.
 func (s inputState) String() string { return inputStates[s] }
@@ -54,8 +55,9 @@ func (s inputState) String() string { return inputStates[s] }
 var inputNext = [...]uint8{
 	inputWithLoop:   1 << inputQueued,
 	inputQueued:     1<<inputInProgress | 1<<inputWithLoop | 1<<inputAnswered, // the last two if no worker gets it: it is refused, or the loop's connections are aborted
-	inputInProgress: 1<<inputWithLoop | 1<<inputAnswered,
+	inputInProgress: 1<<inputWithLoop | 1<<inputAnswered | 1<<inputDeferred,
 	inputAnswered:   1 << inputWithLoop,
+	inputDeferred:   1<<inputWithLoop | 1<<inputAnswered,
 }
 
 // become changes the state. The goroutine that owns the input calls it.
@@ -111,6 +113,10 @@ func (c *loopConn) dropInput() {
 	c.in = nil
 	c.deadlines.stop(readDeadline)
 	c.count(in, 0)
+	if in.isLost() {
+		in.drop()
+		return
+	}
 	in.reset()
 	if l := c.loop; len(l.inputs) < maxKeptInputs && cap(in.buf)+cap(in.reply.buf) <= maxKeptInput {
 		l.inputs = append(l.inputs, in)
@@ -119,8 +125,15 @@ func (c *loopConn) dropInput() {
 	}
 }
 
+// drop leaves an input to the garbage collector, except for its reply, which the program may still use.
+func (in *input) drop() { in.buf, in.request = nil, request{} }
+
 // recycle puts the input into the pool.
 func (in *input) recycle() {
+	if in.isLost() {
+		in.drop()
+		return
+	}
 	in.reset()
 	inputs.Put(in)
 }

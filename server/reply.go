@@ -12,7 +12,7 @@ import (
 // A Reply receives the answer to one request. The bytes that are written to it up to Flush, or up to the end of the function that it was
 // passed to, are sent without other bytes in between: bytes that are written to the connection meanwhile are sent before or after them.
 // When the function has returned, every method that writes returns ErrReplyEnded, also while a later request of the connection is in
-// progress. A Reply is a small value, which may be copied and used from several goroutines; the bytes of each Write are contiguous. The
+// progress. After Defer, this is so when Close was called, and the bytes up to Close are contiguous. A Reply is a small value, which may be copied and used from several goroutines; the bytes of each Write are contiguous. The
 // zero Reply has ended.
 type Reply struct {
 	c      *Conn
@@ -28,7 +28,7 @@ type Reply struct {
 func (w Reply) Write(p []byte) (int, error) {
 	if w.in != nil && w.in.reply.number.Load() == w.number && w.in.reply.mu.TryLock() { // the usual case
 		r := &w.in.reply
-		if r.number.Load() == w.number && r.err == nil && r.order == 0 && !w.c.isDead() && len(r.buf)+len(p) <= replyBuffer {
+		if r.number.Load() == w.number && r.err == nil && r.order == 0 && r.deferral == nil && !w.c.isDead() && len(r.buf)+len(p) <= replyBuffer {
 			r.gather(p)
 			r.mu.Unlock()
 			return len(p), nil
@@ -44,12 +44,16 @@ func (w Reply) writeSlowly(p []byte) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("write %d bytes to a reply: %w", len(p), err)
 	}
-	if len(r.buf)+len(p) <= replyBuffer && !r.overfull {
+	n := 0
+	switch {
+	case len(r.buf)+len(p) > replyBuffer || r.overfull:
+		n, err = r.writeLong(p)
+	case r.mayGather(len(p)):
 		r.gather(p)
-		r.mu.Unlock()
-		return len(p), nil
+		n = len(p)
+	default:
+		err = r.err
 	}
-	n, err := r.writeLong(p)
 	r.mu.Unlock()
 	if err != nil {
 		return n, fmt.Errorf("write %d bytes to a reply: %w", len(p), err)
@@ -142,6 +146,23 @@ func (w Reply) add(p piece) error {
 // lock locks the reply's state. It fails if the reply has ended, so that the state is that of another reply, or if the connection accepts
 // no more output.
 func (w Reply) lock() (*replyState, error) {
+	r, err := w.lockOpen()
+	if err != nil {
+		return nil, err
+	}
+	if r.err == nil && (r.order != 0 || w.c.isDead()) {
+		r.checkConn()
+	}
+	if r.err != nil {
+		err = r.err
+		r.mu.Unlock()
+		return nil, err
+	}
+	return r, nil
+}
+
+// lockOpen is lock for a reply that has not ended, whether its connection accepts output or not.
+func (w Reply) lockOpen() (*replyState, error) {
 	if w.in == nil { // the zero Reply
 		return nil, ErrReplyEnded
 	}
@@ -158,13 +179,6 @@ func (w Reply) lock() (*replyState, error) {
 	if r.number.Load() != w.number {
 		r.mu.Unlock()
 		return nil, ErrReplyEnded
-	}
-	if r.err == nil && (r.order != 0 || w.c.isDead()) {
-		r.checkConn()
-	}
-	if r.err != nil {
-		r.mu.Unlock()
-		return nil, r.err
 	}
 	return r, nil
 }

@@ -36,6 +36,9 @@ func (r *replyState) writeLong(p []byte) (n int, err error) {
 		}
 		n += len(part)
 	}
+	if !r.mayGather(len(p) - n) {
+		return n, r.err
+	}
 	r.gather(p[n:])
 	return len(p), nil
 }
@@ -155,14 +158,14 @@ func (c *Conn) releaseDeferred() {
 	}
 }
 
-// commit ends the reply if the worker may answer another message of the input, and reports whether it may: not if the request has changed
-// the connection's handler or paused reading, if the connection is being closed, or if the output is above HighWater. On a broken
-// connection it may, since its input is still handled. ld is the leader that runs the request, nil on a worker.
+// commit ends the reply if the worker may answer another message of the input, and reports whether it may: not if the reply was deferred, if
+// the request has changed the connection's handler or paused reading, if the connection is being closed, or if the output is above
+// HighWater. On a broken connection it may, since its input is still handled. ld is the leader that runs the request, nil on a worker.
 func (r *replyState) commit(ld *leader) bool {
 	c := r.c
 	r.mu.Lock()
 	c.mu.Lock()
-	if c.state >= connClosing || c.pauseRequested() || c.ext != nil && c.ext.newHandler || c.outputBytes()+len(r.buf) >= c.loop.srv.cfg.HighWater {
+	if r.deferral != nil || c.state >= connClosing || c.pauseRequested() || c.ext != nil && c.ext.newHandler || c.outputBytes()+len(r.buf) >= c.loop.srv.cfg.HighWater {
 		c.mu.Unlock()
 		r.mu.Unlock()
 		return false

@@ -16,12 +16,13 @@ type replyPhase uint8
 
 const (
 	replyEnded    replyPhase = iota // there is no reply: its function has not begun, or all of it is output
-	replyOpen                       // its function runs; the bytes become output when it ends
-	replyInPieces                   // its function runs, and a part is output: other writes wait for the rest
-	replyWaits                      // Concurrent: its function has ended; it waits for the answers to older requests
+	replyOpen                       // its function runs, or it was deferred; the bytes become output when it ends
+	replyInPieces                   // the same, and a part is output: other writes wait for the rest
+	replyWaits                      // Concurrent: it has ended, and waits for the answers to older requests
+	replyLost                       // it was deferred, and its connection has ended before Close: its methods return the reason
 )
 
-var replyPhases = [...]string{replyEnded: "ended", replyOpen: "open", replyInPieces: "in pieces", replyWaits: "waits for older replies"}
+var replyPhases = [...]string{replyEnded: "ended", replyOpen: "open", replyInPieces: "in pieces", replyWaits: "waits for older replies", replyLost: "lost"}
 
 // String returns the phase's name.
 func (p replyPhase) String() string { return replyPhases[p] }
@@ -29,9 +30,10 @@ func (p replyPhase) String() string { return replyPhases[p] }
 // replyNext are the phases that may follow each phase, as bits.
 var replyNext = [...]uint8{
 	replyEnded:    1<<replyEnded | 1<<replyOpen,
-	replyOpen:     1<<replyOpen | 1<<replyInPieces | 1<<replyWaits | 1<<replyEnded,
-	replyInPieces: 1<<replyInPieces | 1<<replyOpen | 1<<replyWaits | 1<<replyEnded,
+	replyOpen:     1<<replyOpen | 1<<replyInPieces | 1<<replyWaits | 1<<replyEnded | 1<<replyLost,
+	replyInPieces: 1<<replyInPieces | 1<<replyOpen | 1<<replyWaits | 1<<replyEnded | 1<<replyLost,
 	replyWaits:    1 << replyEnded,
+	replyLost:     1 << replyEnded,
 }
 
 // replyState is the state of the Replies of an input, one after the other. Each has another number, so that a Reply that is used after its
@@ -47,10 +49,11 @@ type replyState struct {
 	buf      []byte     // gathered bytes, not yet output
 	err      error      // the error of an earlier call; all later calls return it
 	order    uint64     // Concurrent: the request's number among those of its connection; else 0
-	counted  int        // bytes of buf counted in Server.buffered
+	counted  int        // bytes of buf, and of deferral, counted in Server.buffered
 	phase    replyPhase // changed under c.mu, too, so that either lock is enough to read it
 	overfull bool       // Concurrent: its connection holds MaxOutput, so that it waits for the older replies
 	refused  bool       // the reply is BusyText; no worker has answered
+	deferral *deferral  // nil if the reply was not deferred
 }
 
 // become changes the phase. Under mu and c.mu.
@@ -69,7 +72,7 @@ func (in *input) beginReply() Reply {
 	return Reply{r.c, in, r.number.Load()}
 }
 
-// isOpen reports whether the function of the reply runs. Under mu.
+// isOpen reports whether the function of the reply runs, or the reply was deferred and has not ended. Under mu.
 func (r *replyState) isOpen() bool { return r.phase == replyOpen || r.phase == replyInPieces }
 
 // end ends the reply, if it is open: it accepts no more bytes. Under mu and c.mu.
@@ -90,7 +93,7 @@ func (r *replyState) reset() {
 		r.buf = nil
 	}
 	r.count(0)
-	r.c, r.buf, r.err, r.order = nil, r.buf[:0], nil, 0
+	r.c, r.buf, r.err, r.order, r.deferral = nil, r.buf[:0], nil, 0, nil
 }
 
 // checkConn sets err if the connection accepts no more output, and overfull. Under mu.
@@ -109,12 +112,20 @@ func (r *replyState) checkConn() {
 // gather adds p to the gathered bytes. Under mu.
 func (r *replyState) gather(p []byte) {
 	r.buf = append(r.buf, p...)
-	if n := cap(r.buf); n > smallReply && n != r.counted {
+	r.countGathered()
+}
+
+// countGathered counts the gathered bytes, if they are many or the reply was deferred. Under mu.
+func (r *replyState) countGathered() {
+	n := cap(r.buf)
+	if r.deferral != nil {
+		r.count(n + deferralCost)
+	} else if n > smallReply {
 		r.count(n)
 	}
 }
 
-// count sets the number of bytes that buf is counted with. Under mu, or when the reply has ended.
+// count sets the number of bytes that buf and deferral are counted with. Under mu, or when the reply has ended.
 func (r *replyState) count(n int) {
 	if n != r.counted {
 		r.c.loop.srv.addBuffered(n - r.counted)

@@ -91,7 +91,8 @@ func (in *input) next() (message []byte) {
 	return nil
 }
 
-// end gives the input back to the loop, with the last reply.
+// end gives the input back to the loop, with the last reply, unless the reply was deferred: then it is called again by Close, or when the
+// connection has ended.
 func (in *input) end() {
 	r := &in.reply
 	c := r.c
@@ -103,10 +104,15 @@ func (in *input) end() {
 	}
 	r.mu.Lock()
 	c.mu.Lock()
+	if in.staysOpen() {
+		r.mu.Unlock()
+		c.mu.Unlock()
+		return
+	}
 	if r.isOpen() && c.state != connClosed {
 		r.commitLocked(in.release())
 	}
-	r.end(replyEnded)
+	r.finish(replyEnded)
 	r.count(0)
 	r.buf = r.buf[:0]
 	in.become(inputWithLoop)

@@ -117,9 +117,14 @@ func (in *input) endInOrder() (queue bool) {
 	c := r.c
 	r.mu.Lock()
 	c.mu.Lock()
+	if in.staysOpen() {
+		r.mu.Unlock()
+		c.mu.Unlock()
+		return false
+	}
 	conc := c.ext.conc
 	if r.isOpen() {
-		r.end(replyWaits)
+		r.finish(replyWaits)
 	}
 	in.become(inputAnswered)
 	r.mu.Unlock()

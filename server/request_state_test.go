@@ -12,6 +12,9 @@ func TestAnInputGoesFromOwnerToOwner(t *testing.T) {
 		{inputInProgress, inputWithLoop}: true,
 		{inputInProgress, inputAnswered}: true,
 		{inputAnswered, inputWithLoop}:   true,
+		{inputInProgress, inputDeferred}: true,
+		{inputDeferred, inputWithLoop}:   true,
+		{inputDeferred, inputAnswered}:   true,
 	}
 	for from := range inputState(len(inputStates)) {
 		for to := range inputState(len(inputStates)) {
@@ -38,6 +41,9 @@ func TestAReplyGoesFromPhaseToPhase(t *testing.T) {
 		{replyInPieces, replyWaits}:    true,
 		{replyInPieces, replyEnded}:    true,
 		{replyWaits, replyEnded}:       true,
+		{replyOpen, replyLost}:         true,
+		{replyInPieces, replyLost}:     true,
+		{replyLost, replyEnded}:        true,
 	}
 	for from := range replyPhase(len(replyPhases)) {
 		for to := range replyPhase(len(replyPhases)) {
@@ -47,6 +53,27 @@ func TestAReplyGoesFromPhaseToPhase(t *testing.T) {
 	}
 	if len(replyNext) != len(replyPhases) {
 		t.Errorf("%d phases, transitions of %d", len(replyPhases), len(replyNext))
+	}
+}
+
+// A deferred reply goes through its states as the table says, and each has a name.
+func TestADeferredReplyGoesFromStateToState(t *testing.T) {
+	allowed := map[[2]deferState]bool{
+		{deferRuns, deferWaits}:   true,
+		{deferRuns, deferClosed}:  true,
+		{deferRuns, deferLost}:    true,
+		{deferWaits, deferClosed}: true,
+		{deferWaits, deferLost}:   true,
+		{deferLost, deferClosed}:  true,
+	}
+	for from := range deferState(len(deferStates)) {
+		for to := range deferState(len(deferStates)) {
+			d := &deferral{state: from}
+			checkMove(t, from.String(), to.String(), allowed[[2]deferState{from, to}], func() { d.become(to) }, func() bool { return d.state == to })
+		}
+	}
+	if len(deferNext) != len(deferStates) {
+		t.Errorf("%d states, transitions of %d", len(deferStates), len(deferNext))
 	}
 }
 

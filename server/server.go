@@ -24,6 +24,7 @@ const (
 	DefaultIdleTimeout      = 10 * time.Minute // IdleTimeout
 	DefaultWriteTimeout     = 10 * time.Minute // WriteTimeout
 	DefaultCloseTimeout     = 5 * time.Second  // CloseTimeout
+	DefaultReplyTimeout     = 10 * time.Minute // ReplyTimeout
 	DefaultAcceptBudget     = 64               // AcceptBudget, in connections
 	DefaultMaxHandshakes    = 256              // MaxHandshakes
 	DefaultHandshakeTimeout = 10 * time.Second // HandshakeTimeout
@@ -139,6 +140,10 @@ type Server struct {
 	// and its output is flushed. It counts from the last byte that was read or written. 0 means none: CloseTimeout alone applies.
 	DrainTimeout time.Duration
 
+	// ReplyTimeout closes a connection with ErrReplyTimeout when Reply.Close was not called within that time after Reply.Defer(0). 0 means
+	// DefaultReplyTimeout.
+	ReplyTimeout time.Duration
+
 	// TLS, if not nil, makes all listeners use TLS. The certificates and their renewal (GetCertificate, GetConfigForClient), client
 	// certificates, ALPN and session tickets are those of package crypto/tls.
 	TLS *tls.Config
@@ -211,6 +216,8 @@ type Server struct {
 	aborted    atomic.Int64 // connections that were open when Shutdown's context ended
 	files      atomic.Int64 // files that wait to be sent, on all connections
 	attempts   atomic.Int64 // attempts to connect that are under way, except one for each Dial
+	deferrals  atomic.Int64 // deferred replies whose functions have returned and that have not ended
+	abandoned  atomic.Int64 // the same, when Shutdown's context ended
 	jobs       openCount    // datagrams that wait for a worker or are in progress
 	totals     totals
 	reserve    reserve

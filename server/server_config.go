@@ -31,6 +31,7 @@ type config struct {
 	HighWater, LowWater                         int
 	MaxBuffered                                 int64
 	DrainTimeout, HandshakeTimeout              time.Duration
+	ReplyTimeout                                time.Duration
 	TLS                                         *tls.Config
 	MaxHandshakes                               int
 	ProxyProtocol                               bool
@@ -54,7 +55,7 @@ func (s *Server) resolve() (*config, error) {
 		Workers: s.Workers, Queue: s.Queue, WhenFull: s.WhenFull, BusyText: s.BusyText,
 		MaxConns: s.MaxConns, AcceptBudget: s.AcceptBudget, MaxInput: s.MaxInput, MaxOutput: s.MaxOutput,
 		HighWater: s.HighWater, LowWater: s.LowWater, MaxBuffered: s.MaxBuffered,
-		DrainTimeout: s.DrainTimeout, HandshakeTimeout: s.HandshakeTimeout, TLS: s.TLS, MaxHandshakes: s.MaxHandshakes,
+		DrainTimeout: s.DrainTimeout, HandshakeTimeout: s.HandshakeTimeout, ReplyTimeout: s.ReplyTimeout, TLS: s.TLS, MaxHandshakes: s.MaxHandshakes,
 		ProxyProtocol: s.ProxyProtocol, ReadLimit: s.ReadLimit, WriteLimit: s.WriteLimit, RateGroup: s.RateGroup,
 		Socket: s.Socket, ListenConfig: s.ListenConfig, OnReject: s.OnReject, OnPanic: s.OnPanic, Logger: s.Logger,
 	}
@@ -74,6 +75,9 @@ func (s *Server) resolve() (*config, error) {
 	}
 	if cfg.HandshakeTimeout < 0 {
 		cfg.HandshakeTimeout = event.NoTimeout
+	}
+	if cfg.ReplyTimeout == 0 {
+		cfg.ReplyTimeout = DefaultReplyTimeout
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()

@@ -26,7 +26,7 @@ type traffic struct {
 }
 
 // Stats has the counters and gauges of a server. Counters, and MaxQueuedRequests, only grow. The gauges are OpenConns, BufferedBytes,
-// QueuedRequests and RunningRequests, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
+// QueuedRequests, RunningRequests and DeferredReplies, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
 type Stats struct {
 	OpenConns int     // connections that are open, or whose requests are in progress
 	Opened    uint64  // calls of Handler.Open
@@ -45,6 +45,7 @@ type Stats struct {
 	QueuedRequests    int // requests that wait for a worker
 	MaxQueuedRequests int // the largest QueuedRequests so far
 	RunningRequests   int // handlers that run on workers, including those that have lost a loop to another goroutine
+	DeferredReplies   int // replies that Reply.Defer keeps open after their functions have returned
 
 	Handshakes       uint64 // TLS handshakes that were completed
 	FailedHandshakes uint64 // TLS handshakes that failed or did not end in time
@@ -68,7 +69,7 @@ func (s *Server) Stats() Stats {
 	t := &s.totals
 	st := Stats{
 		OpenConns: s.open.len(), Opened: t.opened.Load(), Closed: t.closed.Load(), Refused: t.refused.Load(), Busy: t.busy.Load(),
-		Accepted: t.accepted.Load(), BufferedBytes: s.buffered.Load(),
+		Accepted: t.accepted.Load(), BufferedBytes: s.buffered.Load(), DeferredReplies: int(s.deferrals.Load()),
 		Handshakes: t.handshakes.Load(), FailedHandshakes: t.failedHandshakes.Load(),
 		AcceptErrors: t.acceptErrors.Load(), Pauses: t.pauses.Load(), Full: t.full.Load(),
 	}

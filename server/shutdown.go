@@ -178,7 +178,7 @@ const (
 
 // unfinished returns the outcome of a shutdown that does not end because of a callback or a loop.
 func (s *Server) unfinished(ctx context.Context) error {
-	late := &ShutdownError{Cause: context.Cause(ctx), Conns: int(s.aborted.Load())}
+	late := &ShutdownError{Cause: context.Cause(ctx), Conns: int(s.aborted.Load()), Deferred: int(s.abandoned.Load())}
 	late.Handlers = s.pool.Counts().Running + s.handshakes.len()
 	for _, l := range s.loops {
 		select {
@@ -244,8 +244,9 @@ func (s *Server) awaitOrAbort(ctx context.Context) *ShutdownError {
 	if ctx.Err() == nil && s.awaitDone(ctx, 0, s.open.empty()) && s.awaitDone(ctx, 0, s.jobs.empty()) {
 		return nil
 	}
-	late := &ShutdownError{Cause: context.Cause(ctx), Conns: s.open.len()}
+	late := &ShutdownError{Cause: context.Cause(ctx), Conns: s.open.len(), Deferred: int(s.deferrals.Load())}
 	s.aborted.Store(int64(late.Conns))
+	s.abandoned.Store(int64(late.Deferred))
 	s.cancelBase(ErrServerClosed)
 	// Each loop aborts its own connections. A blocked loop does so when it continues, and delays no other loop.
 	aborted := make(chan struct{}, len(s.loops))
