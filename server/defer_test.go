@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -326,18 +327,32 @@ func TestAReplyMayBeDeferredAfterTheLeadershipWasTaken(t *testing.T) {
 	})
 }
 
-// Callbacks of the loop may write to it and end it.
+// Callbacks of the loop may write to it and end it, also while its function and other goroutines use it. Since none of these calls waits,
+// none returns ErrOnLoop.
 func TestADeferredReplyMayBeClosedOnTheLoop(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
-		d, replies := deferring(t, 1)
-		s := start(t, r, &server.Server{Handler: d})
-		nc := s.dial(t)
-		send(t, nc, "a\nb\n")
-		for _, name := range []string{"a", "b"} {
-			w := testkit.Await(t, replies, "a request")
-			s.deferred(t, 1)
-			w.Conn().AfterFunc(0, func() { finish(t, w.Reply, "done\n") })
-			expect(t, nc, name+": done\n")
+	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
+		for _, concurrent := range []int{1, 3} {
+			const requests = 50
+			d := several(concurrent, func(w server.Reply, line []byte) {
+				answer := string(line) + "\n"
+				if err := w.Defer(time.Hour); err != nil {
+					t.Errorf("Defer: %v", err)
+				}
+				w.Conn().AfterFunc(0, func() { finish(t, w, answer) })
+				for err := error(nil); err == nil; { // until the reply has ended
+					err = second(w.Write(nil))
+					runtime.Gosched()
+				}
+			})
+			d.Placement = p
+			s := start(t, r, &server.Server{Handler: d})
+			nc := s.dial(t)
+			var all strings.Builder
+			for i := range requests {
+				fmt.Fprintln(&all, i)
+			}
+			send(t, nc, all.String())
+			expect(t, nc, all.String())
 		}
 	})
 }

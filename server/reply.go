@@ -171,10 +171,11 @@ func (w Reply) lockOpen() (*replyState, error) {
 		return nil, ErrReplyEnded
 	}
 	if !r.mu.TryLock() {
-		if w.c.loop.ev.OnLoop() { // the call that has the lock may wait for the loop
+		if !w.c.loop.ev.OnLoop() {
+			r.mu.Lock()
+		} else if !r.lockOnLoop() {
 			return nil, event.ErrOnLoop
 		}
-		r.mu.Lock()
 	}
 	if r.number.Load() != w.number {
 		r.mu.Unlock()

@@ -29,6 +29,7 @@ func (r *replyState) writeLong(p []byte) (n int, err error) {
 	if err = r.sendGathered(piece{}, true); err != nil {
 		return 0, err
 	}
+	defer r.slow.Store(r.slow.Swap(true))
 	for len(p)-n > replyBuffer {
 		part := p[n:min(n+4*replyBuffer, len(p))]
 		if err = r.send(part, piece{}, true); err != nil {
@@ -79,6 +80,7 @@ func (r *replyState) send(copied []byte, p piece, hold bool) error {
 			if c.loop.ev.OnLoop() {
 				return event.ErrOnLoop
 			}
+			defer r.slow.Store(r.slow.Swap(true))
 			r.giveUpLoop(c)
 			baseDone = c.loop.srv.baseCtx.Done()
 			continue

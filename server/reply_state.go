@@ -1,6 +1,7 @@
 package server
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -41,6 +42,9 @@ var replyNext = [...]uint8{
 type replyState struct {
 	// number is the number of the reply that is open or begins next. It grows with each end. It is changed under mu.
 	number atomic.Uint64
+
+	// slow is set by a call that has mu and may wait, or copies much.
+	slow atomic.Bool
 
 	word atomic.Uint64 // the leadWord of the latest call of a function on the loop; 0 before. It is out of date when the call has ended
 
@@ -94,6 +98,19 @@ func (r *replyState) reset() {
 	}
 	r.count(0)
 	r.c, r.buf, r.err, r.order, r.deferral = nil, r.buf[:0], nil, 0, nil
+}
+
+// lockOnLoop locks mu, unless the call that has it is slow: that call may wait for the loop. It reports whether mu is locked.
+func (r *replyState) lockOnLoop() bool {
+	for tries := 1; !r.mu.TryLock(); tries++ {
+		if r.slow.Load() {
+			return false
+		}
+		if tries%100 == 0 { // the goroutine of that call does not run
+			runtime.Gosched()
+		}
+	}
+	return true
 }
 
 // checkConn sets err if the connection accepts no more output, and overfull. Under mu.
