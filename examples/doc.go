@@ -14,6 +14,7 @@
 //   - smtp: a protocol with two framings, which change within the stream, and with STARTTLS
 //   - proxy: pairs of connections that pause each other
 //   - dispatcher: connections that the program accepts or dials itself, timers of connections, and answers from other goroutines
+//   - later: requests that are answered when a message of another client arrives
 //   - graceful: a program that is replaced by a new process without losing an answer
 //
 // A client to try the servers with, on every system that has Go:

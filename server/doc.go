@@ -101,6 +101,14 @@
 // owned slices included, are sent without other output in between, up to [Reply.Flush] or the end of its function. A Reply that is used
 // after its function has returned fails with [ErrReplyEnded].
 //
+// # Answers that are completed later
+//
+// [Reply.Defer] keeps a Reply open when its function returns. Any goroutine completes the answer with the methods of Reply, and ends it with
+// [Reply.Close]. Meanwhile the request holds no goroutine, and is in progress in every other respect: the order of the answers, the limits,
+// the deadlines and Shutdown treat it as one whose function runs. A reply that is not closed within its timeout, by default ReplyTimeout of
+// Server, ends the connection with [ErrReplyTimeout]. If the connection ends first, its context ends, and the methods of the reply return
+// the reason.
+//
 // # Limits
 //
 // The fields of [Server] limit the memory that is held for a connection in both directions (MaxInput, MaxOutput, HighWater), what the
@@ -116,8 +124,8 @@
 //
 // # Deadlines
 //
-// The deadlines are IdleTimeout, ReadTimeout, FirstRequestTimeout, WriteTimeout, CloseTimeout, DrainTimeout and HandshakeTimeout of Server,
-// and [DialConfig.Timeout]. They are independent of each other; the first one that passes closes the connection. While requests are in
+// The deadlines are IdleTimeout, ReadTimeout, FirstRequestTimeout, WriteTimeout, CloseTimeout, DrainTimeout, HandshakeTimeout and
+// ReplyTimeout of Server, and [DialConfig.Timeout]. They are independent of each other; the first one that passes closes the connection. While requests are in
 // progress, IdleTimeout and CloseTimeout do not count, ReadTimeout counts for a request that is being read meanwhile, and WriteTimeout
 // always counts. [Conn.SetTimeouts] changes them for a connection.
 //

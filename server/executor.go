@@ -8,8 +8,8 @@ import (
 
 // A RequestHandler answers requests that were handed to an [Executor].
 type RequestHandler interface {
-	// ServeRequest answers one request by writing to w, which ends when ServeRequest returns. message is valid until then and must not be
-	// kept. It may block. It is never called in a callback of the loop. It must not depend on the goroutine that calls it, or on the
+	// ServeRequest answers one request by writing to w, which ends when ServeRequest returns, unless Reply.Defer was called. message is
+	// valid until ServeRequest returns and must not be kept. It may block. It is never called in a callback of the loop. It must not depend on the goroutine that calls it, or on the
 	// requests of other connections that are in progress at the same time.
 	ServeRequest(w Reply, message []byte)
 }

@@ -24,7 +24,7 @@ type Reply struct {
 // connection holds MaxOutput bytes or more, and, with concurrent requests, while older ones are not answered. It returns the number of
 // bytes that were copied. Errors: ErrReplyEnded; ErrClosed, with the reason, if the connection accepts no more output, also if that happens
 // during a wait. After one of these errors, all methods that write return it. On the connection's loop, a call that would have to wait for
-// the loop, or for another goroutine that is writing to the reply, returns event.ErrOnLoop. May block; not in a callback.
+// the loop, or for a write of another goroutine that waits or is long, returns event.ErrOnLoop. May block; not in a callback.
 func (w Reply) Write(p []byte) (int, error) {
 	if w.in != nil && w.in.reply.number.Load() == w.number && w.in.reply.mu.TryLock() { // the usual case
 		r := &w.in.reply

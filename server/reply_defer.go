@@ -86,7 +86,7 @@ func (w Reply) Defer(timeout time.Duration) error {
 }
 
 // Close ends a reply that Defer has deferred: what was written to it is the answer. If its function still runs, the answer is sent when the
-// function has returned. Errors: ErrReplyEnded if Close was called before; ErrInvalid if the reply was not deferred, since it ends with its
+// function has returned. Close waits for calls of other goroutines that write to the reply. Errors: ErrReplyEnded if Close was called before; ErrInvalid if the reply was not deferred, since it ends with its
 // function; ErrClosed, with the reason, if the connection accepts no more output, in which case the reply ends, too; event.ErrOnLoop as
 // Write. To learn whether the kernel was given the bytes, call Notify before Close. Any goroutine.
 func (w Reply) Close() error {
