@@ -14,17 +14,6 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// placements are where the function of a deferred reply may run.
-var placements = []server.Placement{server.Adaptive, server.OnLoop, server.OnWorkers}
-
-// eachPlacement runs a test in the rigs, with each placement.
-func eachPlacement(t *testing.T, test func(t *testing.T, r rig, p server.Placement)) {
-	t.Helper()
-	for _, p := range placements {
-		t.Run(p.String(), func(t *testing.T) { each(t, func(t *testing.T, r rig) { test(t, r, p) }) })
-	}
-}
-
 // A held reply is a deferred one, with the request that it answers.
 type held struct {
 	server.Reply
