@@ -70,14 +70,14 @@ func (c *Conn) requeue() {
 	c.enqueue(queue)
 }
 
-// unlockAndPost adds a command, unlocks mu and queues the connection if that is needed.
-func (c *Conn) unlockAndPost(what command) {
-	queue := c.mark(what)
+// unlockAndCheck adds cmdCheck, unlocks mu and queues the connection if that is needed.
+func (c *Conn) unlockAndCheck() {
+	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 }
 
-// unlockAndQueue is unlockAndPost without a command: the connection has more output.
+// unlockAndQueue is unlockAndCheck without a command: the connection has more output.
 func (c *Conn) unlockAndQueue() {
 	queue := c.mark(0)
 	c.mu.Unlock()

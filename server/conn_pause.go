@@ -21,7 +21,7 @@ func (c *Conn) PauseRead(owner any) {
 		return
 	}
 	x.pauses = append(x.pauses, owner)
-	c.unlockAndPost(cmdCheck)
+	c.unlockAndCheck()
 }
 
 // ResumeRead ends the PauseRead of the same owner. Without one it does nothing. Any goroutine.
@@ -34,7 +34,7 @@ func (c *Conn) ResumeRead(owner any) {
 	}
 	i := slices.Index(c.ext.pauses, owner)
 	c.ext.pauses = slices.Delete(c.ext.pauses, i, i+1)
-	c.unlockAndPost(cmdCheck)
+	c.unlockAndCheck()
 }
 
 // checkOwner panics if owner cannot be compared. It is called before mu is locked, since a panic would leave mu locked.

@@ -164,7 +164,7 @@ func TestADeferredReplyAcceptsAllThatAReplyAccepts(t *testing.T) {
 		for _, add := range []func() error{
 			func() error { return second(w.Write([]byte("bytes, "))) },
 			func() error { return second(w.WriteString("string, ")) },
-			func() error { return w.Flush() },
+			w.Flush,
 			func() error { return w.WriteOwned([]byte("owned, "), done) },
 			func() error { return w.SendFile(f, 0, 9, done) },
 			func() error { return second(w.WriteString(long)) },

@@ -12,8 +12,8 @@ import (
 // A Reply receives the answer to one request. The bytes that are written to it up to Flush, or up to the end of the function that it was
 // passed to, are sent without other bytes in between: bytes that are written to the connection meanwhile are sent before or after them.
 // When the function has returned, every method that writes returns ErrReplyEnded, also while a later request of the connection is in
-// progress. After Defer, this is so when Close was called, and the bytes up to Close are contiguous. A Reply is a small value, which may be copied and used from several goroutines; the bytes of each Write are contiguous. The
-// zero Reply has ended.
+// progress. After Defer, all this applies to the call of Close in place of the return of the function. A Reply is a small value, which may
+// be copied and used from several goroutines; the bytes of each Write are contiguous. The zero Reply has ended.
 type Reply struct {
 	c      *Conn
 	in     *input // its replyState is this reply's as long as it has the same number

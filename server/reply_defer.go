@@ -140,7 +140,7 @@ func (d *deferral) expired() {
 	}
 	c.setState(connClosed)
 	c.setReason(ErrReplyTimeout)
-	c.unlockAndPost(cmdCheck)
+	c.unlockAndCheck()
 }
 
 // staysOpen is called when the function of a reply has returned. If the reply was deferred, and neither Close was called nor has the
@@ -230,6 +230,6 @@ func (r *replyState) mayGather(n int) bool {
 		c.setReason(s.overloaded())
 	}
 	r.err = c.refusal()
-	c.unlockAndPost(cmdCheck)
+	c.unlockAndCheck()
 	return false
 }
