@@ -56,7 +56,8 @@ func (d *deferral) become(next deferState) {
 //
 // If Close is not called within timeout, the connection ends with ErrReplyTimeout. 0 means Server.ReplyTimeout, and a negative value no
 // deadline. A further call of Defer sets a new deadline, from now on. If the connection ends before Close, Context ends, and the methods
-// that write return ErrClosed with the reason.
+// that write return ErrClosed with the reason. After a reset by the client it is the same, but the connection ends only after Close or at the
+// deadline, since input that has arrived is still handled.
 //
 // The first Defer of a reply allocates about 200 bytes, which count in MaxBuffered until the reply ends. Errors: ErrReplyEnded; ErrClosed,
 // with the reason, if the connection accepts no more output; event.ErrOnLoop as Write. After an error the reply is as it was before. Any

@@ -90,7 +90,11 @@ func (b *board) take(w server.Reply, name string) {
 			_ = answer(w, "timeout\n") // fails only if the client is gone
 		}
 	})
-	context.AfterFunc(w.Context(), func() { b.remove(name, r) })
+	context.AfterFunc(w.Context(), func() {
+		if b.remove(name, r) {
+			_ = w.Close() // fails, since the client is gone; the connection ends
+		}
+	})
 	b.waiting[name] = append(b.waiting[name], r)
 }
 
