@@ -18,6 +18,7 @@ var exits = map[string]func(){
 // It costs the connection of the handler, and no goroutine of the loop or of the pool, before and after another goroutine leads the loop. The answers
 // to the earlier requests are sent, or not, as with workers.
 func TestAHandlerOnTheLoopThatDoesNotReturnCostsOneConnection(t *testing.T) {
+	needsLeaders(t)
 	for how, exit := range exits {
 		for _, taken := range []bool{false, true} {
 			for _, concurrent := range []int{1, 3} {
@@ -86,6 +87,7 @@ func testExit(t *testing.T, r rig, exit func(), panics, taken bool, concurrent i
 
 // OnPanic may call runtime.Goexit.
 func TestOnPanicMayEndTheLeadersGoroutine(t *testing.T) {
+	needsLeaders(t)
 	for _, taken := range []bool{false, true} {
 		each(t, func(t *testing.T, r rig) {
 			reasons, closed := closings()
@@ -117,6 +119,7 @@ func TestOnPanicMayEndTheLeadersGoroutine(t *testing.T) {
 
 // A completion that the leader calls after a request, as part of the service of its connection, may call runtime.Goexit.
 func TestACompletionMayEndTheLeadersGoroutine(t *testing.T) {
+	needsLeaders(t)
 	for how, exit := range exits {
 		t.Run(how, func(t *testing.T) {
 			each(t, func(t *testing.T, r rig) {

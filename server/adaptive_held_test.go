@@ -59,6 +59,7 @@ var computed int // keeps the compiler from removing a loop
 // Meanwhile the loop serves its other connections, new ones, timers, posts, signals and handlers that are no RequestHandlers. The answer of the
 // handler comes afterwards, in its place.
 func TestALoopContinuesWhileAHandlerHoldsIt(t *testing.T) {
+	needsLeaders(t)
 	for _, procs := range []int{1, 2, 4} {
 		t.Run(fmt.Sprint("procs-", procs), func(t *testing.T) {
 			before := runtime.GOMAXPROCS(procs)
@@ -127,6 +128,7 @@ func checkLoop(t *testing.T, l *event.Loop) {
 // Handlers get stuck, one after the other, until all workers are busy and the queue is full. WhenFull applies to further requests. The loop goes on
 // with input, output, accepts, timers and deadlines.
 func TestALoopContinuesWhenAllWorkersAreHeld(t *testing.T) {
+	needsLeaders(t)
 	for policy, name := range map[server.FullPolicy]string{server.FullStopReading: "stop reading", server.FullRefuse: "refuse", server.FullCloseConn: "close"} {
 		t.Run(name, func(t *testing.T) {
 			eachPlacement(t, func(t *testing.T, r rig, p server.Placement) { testAllHeld(t, r, p, policy) })
@@ -190,6 +192,7 @@ func testAllHeld(t *testing.T, r rig, p server.Placement, policy server.FullPoli
 
 // With StopTicks no tick helps: the handler's call gives the loop up. A call on a worker, a second one, and one after the end of the reply do nothing.
 func TestBlockingGivesTheLoopUpAtOnce(t *testing.T) {
+	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		h := newHolder(server.OnLoop)
 		said := make(chan struct{}, 100)
@@ -244,6 +247,7 @@ func TestBlockingGivesTheLoopUpAtOnce(t *testing.T) {
 
 // Blocking may be called on another goroutine: one that the handler waits for.
 func TestAnotherGoroutineMayGiveTheLoopUp(t *testing.T) {
+	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		h := newHolder(server.OnLoop)
 		h.wait = func(w server.Reply, release <-chan struct{}) {
@@ -266,6 +270,7 @@ func TestAnotherGoroutineMayGiveTheLoopUp(t *testing.T) {
 
 // A method of Reply that waits for room gives the loop up, and does not fail with event.ErrOnLoop, also when another call holds the reply.
 func TestAReplyWithoutRoomGivesTheLoopUp(t *testing.T) {
+	needsLeaders(t)
 	const size = 4 << 20
 	big := make([]byte, size)
 	file, err := os.Open(os.Args[0]) // longer than size
@@ -318,6 +323,7 @@ func TestAReplyWithoutRoomGivesTheLoopUp(t *testing.T) {
 
 // A late tick follows a pause of the whole process, and takes nothing; nor does a single tick, or one that meets another handler than the one before.
 func TestATickTakesTheLoopFromAHandlerThatItMeetsTwice(t *testing.T) {
+	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		h := newHolder(server.OnLoop)
 		next := make(chan struct{})
@@ -368,6 +374,7 @@ func TestATickTakesTheLoopFromAHandlerThatItMeetsTwice(t *testing.T) {
 
 // ShutdownError counts a handler that holds a loop, whether another goroutine leads the loop already or not. When it returns, nothing is left.
 func TestTheEndOfAServerCountsAHandlerThatHoldsALoop(t *testing.T) {
+	needsLeaders(t)
 	ends := map[string]func(s *running) error{
 		"Close": func(s *running) error { return s.Close() },
 		"Shutdown": func(s *running) error {

@@ -2,8 +2,10 @@ package server_test
 
 import (
 	"context"
+	"os"
 	"testing"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
@@ -21,6 +23,18 @@ func eachPlacement(t *testing.T, test func(t *testing.T, r rig, p server.Placeme
 		})
 	}
 }
+
+// needsLeaders skips a test of requests on loops if the environment chooses the thread driver, with which workers run all requests; see
+// TestLoopsWithoutALeaderUseWorkers.
+func needsLeaders(t *testing.T) {
+	t.Helper()
+	if !leadersRun() {
+		t.Skip("with the thread driver workers run all requests")
+	}
+}
+
+// leadersRun reports whether the environment leaves the loops of a server to leaders.
+func leadersRun() bool { return os.Getenv("EVMQ_DRIVER") != string(event.DriverThread) }
 
 // placed is a Dispatcher of lines. serve returns the answer to each line, which the Dispatcher sends with a line end.
 func placed(p server.Placement, serve func(w server.Reply, line string) (answer string)) *server.Dispatcher {

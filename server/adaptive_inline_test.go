@@ -17,6 +17,7 @@ import (
 
 // Then each line of a pipeline runs on the loop, and not only the first.
 func TestQuickHandlersRunOnTheLoop(t *testing.T) {
+	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		var inline atomic.Int32
 		s := start(t, r, &server.Server{Handler: placed(server.Adaptive, func(w server.Reply, line string) string {
@@ -48,6 +49,7 @@ func TestQuickHandlersRunOnTheLoop(t *testing.T) {
 
 // OnLoop and OnWorkers are kept. Only requests that may run on a loop have a route.
 func TestAPlacementIsKept(t *testing.T) {
+	needsLeaders(t)
 	for _, p := range []server.Placement{server.OnLoop, server.OnWorkers} {
 		t.Run(p.String(), func(t *testing.T) {
 			each(t, func(t *testing.T, r rig) {
@@ -106,6 +108,7 @@ func TestLoopsWithoutALeaderUseWorkers(t *testing.T) {
 // A handler that always blocks for a millisecond is never met by two ticks, but its trials take too long. The clock of the loop, which
 // says how long it is given to workers, is the test's.
 func TestAHandlerThatAlwaysBlocksIsFoundByItsTime(t *testing.T) {
+	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		clock := testkit.NewClock()
 		s := start(t, r, &server.Server{NumLoops: 1, LoopConfig: &event.Config{Clock: clock}, Handler: placed(server.Adaptive, func(_ server.Reply, line string) string {
@@ -130,6 +133,7 @@ func TestAHandlerThatAlwaysBlocksIsFoundByItsTime(t *testing.T) {
 
 // A slow route of a handler is given to the workers, and the others remain on the loop.
 func TestRoutesOfAHandlerAreJudgedApart(t *testing.T) {
+	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		d := placed(server.Adaptive, func(_ server.Reply, line string) string {
 			if strings.HasPrefix(line, "slow") {
@@ -163,6 +167,7 @@ func TestRoutesOfAHandlerAreJudgedApart(t *testing.T) {
 
 // The allocations of the client count, too.
 func TestARequestOnTheLoopAllocatesNothing(t *testing.T) {
+	needsLeaders(t)
 	answer := []byte("an answer that is always the same")
 	release := func(error) {}
 	for how, serve := range map[string]func(w server.Reply) error{
@@ -209,6 +214,7 @@ func TestARequestOnTheLoopAllocatesNothing(t *testing.T) {
 // A tick makes the leader run a turn before the next request, of another connection or of the same: many short handlers do not delay
 // posts and timers. Here a handler calls the tick.
 func TestATurnIsRunBetweenShortHandlers(t *testing.T) {
+	needsLeaders(t)
 	const clients, lines, ticked = 40, 5, 10
 	for _, p := range []server.Placement{server.OnLoop, server.Adaptive} {
 		t.Run(p.String(), func(t *testing.T) {

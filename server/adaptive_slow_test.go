@@ -63,6 +63,7 @@ func slowRoutes(takes time.Duration, h *holder) *server.Dispatcher {
 // It is named by its type and its route, to the logger of the loop. A handler that loses the loop is slowLog at once, and not when it has
 // returned. One that gives the loop up does not hold it.
 func TestAHandlerThatHoldsALoopForLongIsLogged(t *testing.T) {
+	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		const threshold = 100 * time.Millisecond
 		var log slowLog
@@ -107,6 +108,7 @@ func TestAHandlerThatHoldsALoopForLongIsLogged(t *testing.T) {
 
 // Nothing is slowLog without SlowCallback, nor below the threshold.
 func TestAHandlerBelowTheThresholdIsNotLogged(t *testing.T) {
+	needsLeaders(t)
 	for _, threshold := range []time.Duration{0, -1, time.Hour} {
 		var log slowLog
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: slowRoutes(5*time.Millisecond, nil),
@@ -132,6 +134,7 @@ func (exitingLog) Write([]byte) (int, error) {
 
 // It may cost the connection of the handler. The loop continues.
 func TestALoggerMayEndTheLeadersGoroutine(t *testing.T) {
+	needsLeaders(t)
 	h := newHolder(server.OnLoop)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Workers: 2, Handler: slowRoutes(2*time.Millisecond, h),
 		LoopConfig: &event.Config{SlowCallback: time.Millisecond, Logger: slog.New(slog.NewTextHandler(exitingLog{}, nil))}})

@@ -14,7 +14,7 @@ type RequestHandler interface {
 	ServeRequest(w Reply, message []byte)
 }
 
-// An Executor hands requests of one connection to the server's workers, where they may block, and has their answers sent in the order of
+// An Executor has requests of one connection answered by functions that may block, on the loop or on workers, and has the answers sent in the order of
 // the requests. A Handler uses it in Data and LastData. [Dispatcher] is a Handler that is built on it, and uses only exported methods.
 //
 // There are two ways to hand over requests, which are not mixed while requests are in progress:
@@ -60,7 +60,7 @@ func (x Executor) Serve(h RequestHandler, message []byte) error {
 // ServeInput hands over input, which is the argument of Data or LastData or a tail of it, and must not be changed until that returns.
 // first is the result of f.Next at its start: a Message, which h answers first. Then f finds the messages that follow, for h to answer
 // one after the other, until no message is complete, 64 are answered, the connection's handler is changed, reading is paused, the output
-// has reached HighWater, or after Close, Detach or StartTLS. The input that is left is given to Data or LastData again. If a Result is
+// has reached HighWater, after Close, Detach or StartTLS, or when the loop that answers them needs a turn. The input that is left is given to Data or LastData again. If a Result is
 // Final, the connection is closed as by Close when the message is answered.
 //
 // The result of the call of Data or LastData in which ServeInput was successful is ignored. Errors: ErrOverload and ErrClosed as Serve;

@@ -33,8 +33,8 @@ func TestServeInputTakesATailOfTheInput(t *testing.T) {
 	nc := s.dial(t)
 	send(t, nc, "   a\nb\n  c")
 	expect(t, nc, "[a][b]")
-	send(t, nc, "d\n e\n")
-	expect(t, nc, "[cd][ e]") // the worker left the incomplete line to the handler
+	send(t, nc, "d\ne\n")
+	expect(t, nc, "[cd][e]") // the worker left the incomplete line to the handler
 }
 
 // It answers them on the loop, in order with those that are in progress.

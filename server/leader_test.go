@@ -23,6 +23,7 @@ func askOn(t *testing.T, nc net.Conn, line string) {
 
 // A handler whose first call panics is quick afterwards, and runs on the loop.
 func TestARouteWhoseTrialHasPanickedIsTriedAgain(t *testing.T) {
+	needsLeaders(t)
 	eachOf(t, rigs(), func(t *testing.T, r rig) {
 		reasons, closed := closings()
 		var panics atomic.Int32
@@ -48,6 +49,7 @@ func TestARouteWhoseTrialHasPanickedIsTriedAgain(t *testing.T) {
 
 // OnPanic may block as the handler may: another goroutine continues the loop.
 func TestOnPanicMayBlockOnTheLoop(t *testing.T) {
+	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		begun, goOn := make(chan struct{}), make(chan struct{})
 		reasons, closed := closings()
@@ -77,6 +79,7 @@ func (always) Tick(bool) (busy bool) { return true }
 
 // Each turn of the loop is longer than the tick. Requests that wait for the leader run nevertheless.
 func TestRequestsRunBetweenLongTurns(t *testing.T) {
+	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{NumLoops: 1, Handler: &server.Dispatcher{Framing: framing.Lines{}, Placement: server.OnLoop, Serve: func(w server.Reply, line []byte) {
 			_, _ = w.Write(append(line, '\n'))

@@ -12,6 +12,7 @@ import (
 // TestARouteIsTriedAgainAfterARequestThatWasNotTimed: since its handler has panicked or called runtime.Goexit, or its connection was closed
 // before it ran. Otherwise workers would run all further requests.
 func TestARouteIsTriedAgainAfterARequestThatWasNotTimed(t *testing.T) {
+	needsLeaders(t)
 	for name, spoil := range map[string]func(t *testing.T, s *running){
 		"panic":  func(t *testing.T, s *running) { request(t, s, "panic\n") },
 		"Goexit": func(t *testing.T, s *running) { request(t, s, "goexit\n") },
