@@ -242,7 +242,7 @@ func TestCloseIsForDeferredReplies(t *testing.T) {
 func TestADeferredReplyMayBeClosedWhileItsFunctionRuns(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		for _, concurrent := range []int{1, 3} {
-			errs := make(chan error, 2)
+			errs := make(chan [2]error, 2)
 			d := several(concurrent, func(w server.Reply, line []byte) {
 				err := w.Defer(-1)
 				closed := make(chan error)
@@ -250,20 +250,18 @@ func TestADeferredReplyMayBeClosedWhileItsFunctionRuns(t *testing.T) {
 					_, e := w.Write(append(line, '\n'))
 					closed <- errors.Join(err, e, w.Close())
 				}()
-				errs <- <-closed
-				_, err = w.WriteString("more")
-				errs <- err
+				err = <-closed
+				_, e := w.WriteString("more")
+				errs <- [2]error{err, e}
 			})
 			d.Placement = p
 			s := start(t, r, &server.Server{Handler: d})
 			nc := s.dial(t)
 			send(t, nc, "a\nb\n")
 			for range 2 {
-				testkit.Must(t, testkit.Await(t, errs, "Close"))
-				testkit.CheckErr(t, "Write", testkit.Await(t, errs, "Write"), server.ErrReplyEnded)
-				if concurrent > 1 {
-					break
-				}
+				got := testkit.Await(t, errs, "Close and Write")
+				testkit.Must(t, got[0])
+				testkit.CheckErr(t, "Write", got[1], server.ErrReplyEnded)
 			}
 			expect(t, nc, "a\nb\n")
 			hangUp(nc)
