@@ -75,8 +75,8 @@ func testExit(t *testing.T, r rig, exit func(), panics, taken bool, concurrent i
 	if taken {
 		want = rounds
 	}
-	if st := s.routes(); st.TakenOver != want {
-		t.Errorf("%d handlers have lost the loop, want %d", st.TakenOver, want)
+	if st := s.routes(); st.TakenOver < want { // on a busy machine others may lose it, too
+		t.Errorf("%d handlers have lost the loop, want %d at least", st.TakenOver, want)
 	}
 	if len(panicked) > 0 {
 		t.Error("OnPanic was called for a handler that did not panic, or twice")

@@ -94,10 +94,10 @@ func testHeldLoop(t *testing.T, s *running, h *holder) {
 		testkit.Must(t, pipelined(fresh, "new", 20))
 		hangUp(fresh)
 	}
-	if n := s.Stats().RunningRequests; n != 1 {
-		t.Errorf("%d handlers run by the counters, want 1", n)
-	}
-	if st := s.routes(); onLoop && (st.TakenOver != 1 || st.Stalls != 1) {
+	// A worker is counted until it has looked for another request, which may be after the answer.
+	testkit.Until(t, "one handler by the counters", func() bool { return s.Stats().RunningRequests == 1 })
+	// On a busy machine a quick handler may be interrupted for two ticks, too.
+	if st := s.routes(); onLoop && (st.TakenOver < 1 || st.Stalls < 1) {
 		t.Errorf("a handler has held the loop: %v", st)
 	}
 	send(t, nc, "last\n")
