@@ -68,7 +68,7 @@ func TestDeferredRepliesOfManyKinds(t *testing.T) {
 					s := start(t, r, &server.Server{Handler: d, Workers: 4})
 					requests := 300
 					if testkit.Full() {
-						requests = 5000
+						requests = 1000
 					}
 					var clients sync.WaitGroup
 					for range 4 {
