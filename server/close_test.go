@@ -15,7 +15,6 @@ import (
 
 // The client reads all output, in order, before the end.
 func TestCloseDeliversToASlowReader(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		data := noise(10 << 20)
 		p := newProbe(calls{})
@@ -256,7 +255,6 @@ func (r *readReporter) Read(fd int, p []byte) (int, error) {
 
 // A client that continues to send small packets still receives all that was written before.
 func TestACloseIsNotEndedByTheNumberOfReads(t *testing.T) {
-	t.Parallel()
 	data := noise(100 << 10)
 	p := newProbe(calls{})
 	const packets = 1200 // more than once ended the connection

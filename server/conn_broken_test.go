@@ -212,7 +212,6 @@ func TestAClientThatIsAnsweredEarlySeesTheAnswer(t *testing.T) {
 
 // The reset follows after maxLastBytes, whatever CloseTimeout is.
 func TestAClientThatSendsWithoutEndIsResetAfterTheClose(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{open: func(c *server.Conn) { c.Close() }})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1})

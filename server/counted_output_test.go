@@ -12,7 +12,6 @@ const uncounted = 4 << 10
 
 // TestOutputOfACallbackIsCountedWithinABound: in the middle of Data, and exactly at its end.
 func TestOutputOfACallbackIsCountedWithinABound(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			for written := 100; written <= 256<<10; written += 100 {

@@ -240,7 +240,6 @@ func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 
 // They are read while they change, without data races. When the server is idle, they agree with each other.
 func TestCountersAreReadByAnyGoroutine(t *testing.T) {
-	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			_, _ = w.Write(append(line, '\n'))

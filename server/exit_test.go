@@ -24,7 +24,6 @@ import (
 
 // A handler of single requests replaces one of concurrent requests while two requests end.
 func TestAnotherHandlerDoesNotGetARequestTwice(t *testing.T) {
-	t.Parallel()
 	var running atomic.Int32
 	seq := &server.Dispatcher{Framing: framing.Lines{Max: 1 << 10}, Serve: func(w server.Reply, line []byte) {
 		if n := running.Add(1); n > 1 {

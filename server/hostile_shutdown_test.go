@@ -31,7 +31,6 @@ func (l *handlerCounts) balance(t *testing.T, srv *server.Server) {
 
 // Connections are made in every way during the shutdown. Each is refused, or has its Close before Shutdown returns.
 func TestConnectionsThatBeginDuringShutdownAreClosed(t *testing.T) {
-	t.Parallel()
 	ways := waysToConnect(t)
 	for name, come := range ways {
 		for _, gently := range []bool{true, false} {

@@ -44,7 +44,6 @@ func TestEachOfSeveralClosesWaitsForTheEnd(t *testing.T) {
 
 // There are no data races.
 func TestHandlesMayBeUsedWhileTheServerEnds(t *testing.T) {
-	t.Parallel()
 	for range 100 {
 		p := newProbe(calls{})
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
@@ -104,7 +103,6 @@ func TestCallbacksRunOnTheLoopToTheEnd(t *testing.T) {
 
 // There are more connections in the queue than a turn serves.
 func TestQueuedConnectionsEndOnTheLoop(t *testing.T) {
-	t.Parallel()
 	var s *running
 	p := newProbe(calls{close: func(c *server.Conn, reason error) {
 		if !c.Loop().OnLoop() {
@@ -202,7 +200,6 @@ func TestShutdownWaitsForABlockingAccept(t *testing.T) {
 
 // The answer has arrived, so Close returns nil.
 func TestAHandlerThatHasAnsweredDoesNotRun(t *testing.T) {
-	t.Parallel()
 	for i := range 300 {
 		s := start(t, rig{"unix", false, 1}, &server.Server{Handler: echoLines(), Workers: 2})
 		nc := s.dial(t)

@@ -288,13 +288,11 @@ func TestARequestOutlivesItsLoop(t *testing.T) {
 // A loop that does not run holds a Shutdown up until its context ends. When the loop runs again, or is closed, the server's connections and
 // events are removed.
 func TestShutdownOfALoopThatDoesNotRun(t *testing.T) {
-	t.Parallel()
 	for name, goOn := range map[string]func(l *event.Loop) error{
 		"runs again": func(l *event.Loop) error { return l.Run(context.Background()) },
 		"is closed":  func(l *event.Loop) error { return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			l, err := event.NewLoop(nil)
 			testkit.Must(t, err)
 			srv := &server.Server{Handler: calls{}, UseLoops: []*event.Loop{l}, Logger: slog.New(slog.DiscardHandler)}
