@@ -22,6 +22,7 @@ type Dispatcher struct {
 	// the requests; an answer that is complete before an older one waits. 0 means 1; a negative value is ErrInvalid.
 	Concurrent int
 	// Placement says where Serve runs. 0 means Adaptive: on the loop while it is quick, and otherwise on workers.
+	// With Concurrent above 1 Serve always runs on workers.
 	Placement Placement
 	// Route, if set, returns the key of a message's route, for Adaptive; see RouteHandler.
 	Route func(message []byte) (key []byte)

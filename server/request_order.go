@@ -31,7 +31,9 @@ func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 
 	in := inputs.Get().(*input)
 	in.buf = append(in.buf[:0], message...)
-	in.request.placeFor(h)
+	// Always on a worker: requests of a connection must begin in their order. Otherwise those that wait in Flush for an older one could hold
+	// all workers while the older one waits for a worker.
+	in.request.handler, in.request.place = h, OnWorkers
 	in.request.first = in.buf
 	if in.buf == nil {
 		in.request.first = noMessage
