@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/internal/tick"
 	"github.com/evmq/evmq/server"
@@ -19,32 +18,6 @@ func askOn(t *testing.T, nc net.Conn, line string) {
 	t.Helper()
 	send(t, nc, line)
 	expect(t, nc, line)
-}
-
-// A handler whose first call panics is quick afterwards, and runs on the loop.
-func TestARouteWhoseTrialHasPanickedIsTriedAgain(t *testing.T) {
-	needsLeaders(t)
-	eachOf(t, rigs(), func(t *testing.T, r rig) {
-		reasons, closed := closings()
-		var panics atomic.Int32
-		s := start(t, r, &server.Server{NumLoops: 1, Handler: &server.Dispatcher{Framing: framing.Lines{}, Closed: closed, Serve: func(w server.Reply, line []byte) {
-			if panics.Add(1) == 1 {
-				panic("the first request")
-			}
-			_, _ = w.Write(append(line, '\n'))
-		}}, OnPanic: func(*server.Conn, any, []byte) {}})
-		nc := s.dial(t)
-		send(t, nc, "first\n")
-		testkit.CheckErr(t, "Close", testkit.Await(t, reasons, "Close"), server.ErrPanic)
-		if s.Loops()[0].Driver() == event.DriverThread {
-			t.SkipNow()
-		}
-		nc = s.dial(t)
-		testkit.Until(t, "a request that runs on the loop", func() bool {
-			askOn(t, nc, "next\n")
-			return s.RouteStats()[0].Inline > 1
-		})
-	})
 }
 
 // OnPanic may block as the handler may: another goroutine continues the loop.

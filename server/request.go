@@ -99,7 +99,7 @@ func (in *input) end() {
 	ld := in.leader
 	in.leader = nil
 	if r.order != 0 {
-		ld.enqueue(c, in.endInOrder())
+		in.endInOrder()
 		return
 	}
 	r.mu.Lock()

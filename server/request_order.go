@@ -113,8 +113,8 @@ func (c *loopConn) takeBackMessages() {
 }
 
 // endInOrder ends the request. When all older requests are answered, the reply becomes output, and so do the replies that have waited for
-// it. It reports whether the connection has to be queued.
-func (in *input) endInOrder() (queue bool) {
+// it.
+func (in *input) endInOrder() {
 	r := &in.reply
 	c := r.c
 	r.mu.Lock()
@@ -122,7 +122,7 @@ func (in *input) endInOrder() (queue bool) {
 	if in.staysOpen() {
 		r.mu.Unlock()
 		c.mu.Unlock()
-		return false
+		return
 	}
 	conc := c.ext.conc
 	if r.isOpen() {
@@ -148,9 +148,9 @@ func (in *input) endInOrder() (queue bool) {
 		close(c.ext.room)
 		c.ext.room = nil
 	}
-	queue = advanced && c.mark(cmdDone) || ends && c.mark(cmdCheck)
+	queue := advanced && c.mark(cmdDone) || ends && c.mark(cmdCheck)
 	c.mu.Unlock()
-	return queue
+	c.enqueue(queue)
 }
 
 // holdEarly counts a request that has ended before an older one, with its answer, as output that waits. When the whole server holds too
