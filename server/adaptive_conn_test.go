@@ -138,7 +138,7 @@ func (h inTurns) Data(c *server.Conn, p []byte) (int, error) {
 	if end == 0 {
 		return 0, nil
 	}
-	x := c.Executor()
+	x := c.Requests()
 	if err := x.Serve(h.serve, p[:end-1]); err != nil {
 		return 0, err
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // A Dispatcher is a Handler that cuts the stream into messages and calls a function, which may block, to answer each of them. The requests
-// of one connection are handled one at a time and answered in order, unless Concurrent says otherwise. It is built on [Executor].
+// of one connection are handled one at a time and answered in order, unless Concurrent says otherwise. It is built on [Requests].
 type Dispatcher struct {
 	// Framing cuts the stream. Required.
 	Framing framing.Framing
@@ -121,7 +121,7 @@ func (d *Dispatcher) LastData(c *Conn, p []byte) (int, error) {
 
 // dispatch finds the first message of p and hands it over. It returns the results of Data, and whether the framing has ended the stream.
 func (d *Dispatcher) dispatch(c *Conn, p []byte, atEOF bool) (n int, final bool, err error) {
-	x := c.Executor()
+	x := c.Requests()
 	found, err := d.Framing.Next(p, x.Cursor(), atEOF)
 	if err == nil && (found.Advance < 0 || found.Advance > len(p)) {
 		err = fmt.Errorf("%w: Framing.Next advanced by %d of %d bytes", ErrHandler, found.Advance, len(p))

@@ -42,29 +42,29 @@ func (d userDispatcher) LastData(c *server.Conn, p []byte) (int, error) { return
 
 // take hands over the first message of p, or all of p from that message on.
 func (d userDispatcher) take(c *server.Conn, p []byte, atEOF bool) (int, error) {
-	exec := c.Executor()
-	found, err := d.settings.Framing.Next(p, exec.Cursor(), atEOF)
+	requests := c.Requests()
+	found, err := d.settings.Framing.Next(p, requests.Cursor(), atEOF)
 	if err == nil && found.Advance > len(p) {
 		err = fmt.Errorf("%w: advance of %d bytes", server.ErrHandler, found.Advance)
 	}
 	if err != nil {
-		if exec.Pending() == 0 {
+		if requests.Pending() == 0 {
 			return 0, err
 		}
-		exec.SetCursor(0)
-		exec.Hold(0)
+		requests.SetCursor(0)
+		requests.Hold(0)
 		return 0, nil
 	}
 	if found.Message != nil {
 		if d.settings.Concurrent <= 1 {
-			return 0, exec.ServeInput(d, d.settings.Framing, p, found)
+			return 0, requests.ServeInput(d, d.settings.Framing, p, found)
 		}
-		if err = exec.Serve(d, found.Message); err != nil {
+		if err = requests.Serve(d, found.Message); err != nil {
 			return 0, err
 		}
-		exec.Hold(d.settings.Concurrent - 1)
+		requests.Hold(d.settings.Concurrent - 1)
 	}
-	exec.SetCursor(found.Cursor)
+	requests.SetCursor(found.Cursor)
 	if found.Final {
 		if !atEOF {
 			_ = c.Close()

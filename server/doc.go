@@ -17,7 +17,7 @@
 //   - The methods of a [Handler] are called on the connection's loop. They must not block. Data that only connections of one loop use
 //     needs no lock.
 //
-// [Conn.SetHandler] changes the handler of a connection at any time, for example to one with another framing. With an [Executor], any
+// [Conn.SetHandler] changes the handler of a connection at any time, for example to one with another framing. With [Requests], any
 // Handler can pass requests to the workers, as the one of Dispatch does.
 //
 //	           kernel         one goroutine per loop                      worker goroutines

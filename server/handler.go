@@ -3,7 +3,7 @@ package server
 import "fmt"
 
 // A Handler serves the connections of a server. All methods run on the connection's loop, one at a time, and must
-// not block: all connections of the loop would wait. Work that blocks is passed to the workers; see Dispatch and Executor.
+// not block: all connections of the loop would wait. Work that blocks is passed to the workers; see Dispatch and Requests.
 //
 // A Handler may have more than these methods: those of EOFHandler, MarkHandler, LastDataHandler, LimitHandler, InputErrorHandler and
 // CheckHandler. A Handler that wraps another one has a method Unwrap() Handler that returns it: the server takes each of these interfaces

@@ -76,9 +76,9 @@ type Server struct {
 	// Workers is the number of goroutines that run requests, at most 1048576. 0 means DefaultWorkers; a negative value is an error. A request
 	// that waits for a worker needs no goroutine.
 	Workers int
-	// Queue limits the number of requests that wait for a worker. The input of a connection that Executor.ServeInput has handed over counts
+	// Queue limits the number of requests that wait for a worker. The input of a connection that Requests.ServeInput has handed over counts
 	// as one, whatever the number of its messages; a Dispatcher uses ServeInput unless Concurrent is more than 1. Each message of
-	// Executor.Serve and each datagram of DispatchPackets counts as one. Datagrams may use half of it. 0 means DefaultQueue; a negative
+	// Requests.Serve and each datagram of DispatchPackets counts as one. Datagrams may use half of it. 0 means DefaultQueue; a negative
 	// value means no limit.
 	Queue int
 	// WhenFull says what happens to a request when Queue is reached.

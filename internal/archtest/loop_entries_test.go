@@ -8,7 +8,7 @@ import (
 )
 
 // Each way from another goroutine into the code of server that is for a loop only begins with the assertion, which checks the goroutine in race
-// builds: functions that the loop calls, the begin of the work on a connection, and exported methods of Conn and Executor that are for the
+// builds: functions that the loop calls, the begin of the work on a connection, and exported methods of Conn and Requests that are for the
 // loop only. A function that goes from a Conn, or from an event, to the loopConn asserts too, or has a reason not to.
 func TestEachEntryToCodeForTheLoopAsserts(t *testing.T) {
 	var files []*source
@@ -160,10 +160,10 @@ func isRegistration(e ast.Expr) bool {
 	return on == "ev" && slices.Contains(registers, s.Sel.Name) || on == "msgqueue" && s.Sel.Name == "New"
 }
 
-// isForLoopOnly reports whether f is an exported method of Conn or Executor whose comment says that only the loop may call it.
+// isForLoopOnly reports whether f is an exported method of Conn or Requests whose comment says that only the loop may call it.
 func isForLoopOnly(f *ast.FuncDecl) bool {
 	receiver, _, _ := strings.Cut(declaredName(f), ".")
-	if receiver != "Conn" && receiver != "Executor" || !f.Name.IsExported() {
+	if receiver != "Conn" && receiver != "Requests" || !f.Name.IsExported() {
 		return false
 	}
 	return strings.HasSuffix(strings.Join(strings.Fields(f.Doc.Text()), " "), "Loop only.")
@@ -266,7 +266,7 @@ func find(e *event.Event) { connOf(e).x++ } // bad
 func (c *Conn) A() {} // bad
 
 // B is a method. Loop only.
-func (x Executor) B() { x.c.loop.assertInLoop("B") }
+func (r Requests) B() { r.c.loop.assertInLoop("B") }
 
 // C is a method. Any goroutine.
 func (c *Conn) C() {}

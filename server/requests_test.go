@@ -28,7 +28,7 @@ func TestServeInputTakesATailOfTheInput(t *testing.T) {
 		if err != nil || found.Message == nil {
 			return len(p) - len(tail), err
 		}
-		return 0, c.Executor().ServeInput(inBrackets, framing.Lines{}, tail, found)
+		return 0, c.Requests().ServeInput(inBrackets, framing.Lines{}, tail, found)
 	}}})
 	nc := s.dial(t)
 	send(t, nc, "   a\nb\n  c")
@@ -42,22 +42,22 @@ func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 	release := make(chan struct{})
 	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = fmt.Fprintf(w, "[%s]", m) })
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
-		exec := c.Executor()
-		found, err := framing.Lines{}.Next(p, exec.Cursor(), false)
+		requests := c.Requests()
+		found, err := framing.Lines{}.Next(p, requests.Cursor(), false)
 		switch {
 		case err != nil || found.Message == nil:
-			exec.SetCursor(found.Cursor)
+			requests.SetCursor(found.Cursor)
 			return found.Advance, err
 		case found.Message[0] == 's':
-			err = exec.Serve(slow, found.Message)
-		case exec.Pending() > 0:
-			exec.Hold(0)
-			exec.SetCursor(0)
+			err = requests.Serve(slow, found.Message)
+		case requests.Pending() > 0:
+			requests.Hold(0)
+			requests.SetCursor(0)
 			return 0, nil
 		default:
 			_, err = fmt.Fprintf(c, "(%s)", found.Message)
 		}
-		exec.SetCursor(0)
+		requests.SetCursor(0)
 		return found.Advance, err
 	}}})
 	nc := s.dial(t)
@@ -69,33 +69,35 @@ func TestAHandlerMayAnswerSomeRequestsItself(t *testing.T) {
 }
 
 // The error names the call.
-func TestAnExecutorRefusesInvalidCalls(t *testing.T) {
+func TestRequestsRefuseInvalidCalls(t *testing.T) {
 	lines := framing.Lines{}
 	good := func(p []byte) framing.Result { return framing.Result{Message: p[:1], Advance: 2} }
-	for name, use := range map[string]func(exec server.Executor, p []byte) error{
-		"nil handler":   func(exec server.Executor, p []byte) error { return exec.Serve(nil, p) },
-		"nil for input": func(exec server.Executor, p []byte) error { return exec.ServeInput(nil, lines, p, good(p)) },
-		"nil framing":   func(exec server.Executor, p []byte) error { return exec.ServeInput(inBrackets, nil, p, good(p)) },
-		"no message": func(exec server.Executor, p []byte) error {
-			return exec.ServeInput(inBrackets, lines, p, framing.Result{})
+	for name, use := range map[string]func(requests server.Requests, p []byte) error{
+		"nil handler":   func(requests server.Requests, p []byte) error { return requests.Serve(nil, p) },
+		"nil for input": func(requests server.Requests, p []byte) error { return requests.ServeInput(nil, lines, p, good(p)) },
+		"nil framing": func(requests server.Requests, p []byte) error {
+			return requests.ServeInput(inBrackets, nil, p, good(p))
 		},
-		"too far": func(exec server.Executor, p []byte) error {
-			return exec.ServeInput(inBrackets, lines, p, framing.Result{Message: p, Advance: 100})
+		"no message": func(requests server.Requests, p []byte) error {
+			return requests.ServeInput(inBrackets, lines, p, framing.Result{})
 		},
-		"backwards": func(exec server.Executor, p []byte) error {
-			return exec.ServeInput(inBrackets, lines, p, framing.Result{Message: p, Advance: -1})
+		"too far": func(requests server.Requests, p []byte) error {
+			return requests.ServeInput(inBrackets, lines, p, framing.Result{Message: p, Advance: 100})
 		},
-		"beside messages": func(exec server.Executor, p []byte) error {
-			return errors.Join(exec.Serve(inBrackets, p), exec.ServeInput(inBrackets, lines, p, good(p)))
+		"backwards": func(requests server.Requests, p []byte) error {
+			return requests.ServeInput(inBrackets, lines, p, framing.Result{Message: p, Advance: -1})
 		},
-		"beside input": func(exec server.Executor, p []byte) error {
-			return errors.Join(exec.ServeInput(inBrackets, lines, p, good(p)), exec.Serve(inBrackets, p))
+		"beside messages": func(requests server.Requests, p []byte) error {
+			return errors.Join(requests.Serve(inBrackets, p), requests.ServeInput(inBrackets, lines, p, good(p)))
+		},
+		"beside input": func(requests server.Requests, p []byte) error {
+			return errors.Join(requests.ServeInput(inBrackets, lines, p, good(p)), requests.Serve(inBrackets, p))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			results := make(chan error, 10)
 			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
-				results <- use(c.Executor(), p)
+				results <- use(c.Requests(), p)
 				return len(p), nil
 			}}})
 			send(t, s.dial(t), "a\n")
@@ -106,11 +108,11 @@ func TestAnExecutorRefusesInvalidCalls(t *testing.T) {
 	}
 }
 
-func TestAnExecutorOfAClosedConnectionTakesNothing(t *testing.T) {
+func TestRequestsOfAClosedConnectionTakeNothing(t *testing.T) {
 	results := make(chan error, 2)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{close: func(c *server.Conn, _ error) {
-		results <- c.Executor().Serve(inBrackets, nil)
-		results <- c.Executor().ServeInput(inBrackets, framing.Lines{}, []byte("a\n"), framing.Result{Message: []byte("a"), Advance: 2})
+		results <- c.Requests().Serve(inBrackets, nil)
+		results <- c.Requests().ServeInput(inBrackets, framing.Lines{}, []byte("a\n"), framing.Result{Message: []byte("a"), Advance: 2})
 	}}})
 	hangUp(s.dial(t))
 	for range 2 {
@@ -119,17 +121,17 @@ func TestAnExecutorOfAClosedConnectionTakesNothing(t *testing.T) {
 }
 
 // The server's error ends the connection.
-func TestAnExecutorRefusesMoreThanMaxBuffered(t *testing.T) {
-	for name, use := range map[string]func(exec server.Executor, p []byte) error{
-		"message": func(exec server.Executor, p []byte) error { return exec.Serve(inBrackets, p) },
-		"input": func(exec server.Executor, p []byte) error {
-			return exec.ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p[:1], Advance: 2})
+func TestRequestsRefuseMoreThanMaxBuffered(t *testing.T) {
+	for name, use := range map[string]func(requests server.Requests, p []byte) error{
+		"message": func(requests server.Requests, p []byte) error { return requests.Serve(inBrackets, p) },
+		"input": func(requests server.Requests, p []byte) error {
+			return requests.ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p[:1], Advance: 2})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			reasons, closed := closings()
 			s := start(t, rig{"tcp", false, 1}, &server.Server{MaxBuffered: 1000, Handler: calls{close: closed, data: func(c *server.Conn, p []byte) (int, error) {
-				return len(p), use(c.Executor(), p)
+				return len(p), use(c.Requests(), p)
 			}}})
 			nc := s.dial(t)
 			send(t, nc, "a\n"+string(make([]byte, 5000)))
@@ -147,18 +149,18 @@ func TestPendingAndHold(t *testing.T) {
 	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = w.Write(m) })
 	inWork := make(chan int, 20)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
-		exec := c.Executor()
-		exec.Hold(0) // no effect: no request is in progress
-		inWork <- exec.Pending()
+		requests := c.Requests()
+		requests.Hold(0) // no effect: no request is in progress
+		inWork <- requests.Pending()
 		for i := range p {
-			if err := exec.Serve(slow, p[i:i+1]); err != nil {
+			if err := requests.Serve(slow, p[i:i+1]); err != nil {
 				return i, err
 			}
-			exec.Hold(2)
+			requests.Hold(2)
 		}
-		inWork <- exec.Pending()
-		exec.Hold(5) // a weaker hold does not end a stronger one
-		exec.Hold(0)
+		inWork <- requests.Pending()
+		requests.Hold(5) // a weaker hold does not end a stronger one
+		requests.Hold(0)
 		return len(p), nil
 	}}})
 	nc := s.dial(t)
@@ -184,19 +186,19 @@ func TestAMethodOfTheLoopPanicsOnAnotherGoroutine(t *testing.T) {
 	}
 	panics := make(chan []any, 1)
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: func(c *server.Conn, p []byte) (int, error) {
-		exec := c.Executor()
+		requests := c.Requests()
 		var all []any
 		for _, use := range append(server.CallOnLoop(c),
-			func() { c.Executor() },
+			func() { c.Requests() },
 			func() { c.ReadInto(nil) },
-			func() { _ = exec.Serve(inBrackets, p) },
+			func() { _ = requests.Serve(inBrackets, p) },
 			func() {
-				_ = exec.ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p, Advance: len(p)})
+				_ = requests.ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p, Advance: len(p)})
 			},
-			func() { exec.Pending() },
-			func() { exec.Hold(0) },
-			func() { exec.Cursor() },
-			func() { exec.SetCursor(0) },
+			func() { requests.Pending() },
+			func() { requests.Hold(0) },
+			func() { requests.Cursor() },
+			func() { requests.SetCursor(0) },
 		) {
 			ended := make(chan any)
 			go func() {

@@ -6,7 +6,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// A RequestHandler answers requests that were handed to an [Executor].
+// A RequestHandler answers requests that were handed to [Requests].
 type RequestHandler interface {
 	// ServeRequest answers one request by writing to w, which ends when ServeRequest returns, unless Reply.Defer was called. message is
 	// valid until ServeRequest returns and must not be kept. It may block. It is never called in a callback of the loop. It must not depend on the goroutine that calls it, or on the
@@ -14,8 +14,8 @@ type RequestHandler interface {
 	ServeRequest(w Reply, message []byte)
 }
 
-// An Executor has requests of one connection answered by functions that may block, on the loop or on workers, and has the answers sent in the order of
-// the requests. A Handler uses it in Data and LastData. [Dispatcher] is a Handler that is built on it, and uses only exported methods.
+// Requests has requests of one connection answered by functions that may block, on the loop or on workers, and has the answers sent in
+// the order of the requests. A Handler uses it in Data and LastData. [Dispatcher] is a Handler that is built on it, and uses only exported methods.
 //
 // There are two ways to hand over requests, which are not mixed while requests are in progress:
 //
@@ -30,25 +30,25 @@ type RequestHandler interface {
 // After SetHandler, the new handler is called when no request of the connection is in progress any more.
 //
 // All methods are loop only. They do not allocate once the connection has served requests of similar size, unless they fail.
-type Executor struct{ c *loopConn }
+type Requests struct{ c *loopConn }
 
-// Executor returns the connection's Executor. Loop only.
-func (c *Conn) Executor() Executor {
-	c.loop.assertInLoop("Conn.Executor")
-	return Executor{c.loopPart()}
+// Requests returns the Requests of the connection. Loop only.
+func (c *Conn) Requests() Requests {
+	c.loop.assertInLoop("Conn.Requests")
+	return Requests{c.loopPart()}
 }
 
 // Serve hands over a copy of message, for h to answer. Errors: ErrOverload if the server would hold more than MaxBuffered bytes; ErrClosed
 // if the connection is closed or being closed; ErrHandler if h is nil or ServeInput is under way. After an error nothing was accepted.
 // message still belongs to the caller, with and without an error. Data should return the error, which closes the connection. Loop only.
-func (x Executor) Serve(h RequestHandler, message []byte) error {
-	x.c.loop.assertInLoop("Executor.Serve")
-	c := x.c
+func (r Requests) Serve(h RequestHandler, message []byte) error {
+	r.c.loop.assertInLoop("Requests.Serve")
+	c := r.c
 	if c.life.isGone() || c.life.isClosing() {
 		return ErrClosed
 	}
 	if h == nil || c.holds.has(holdWorker) {
-		return fmt.Errorf("%w: Executor.Serve: RequestHandler is %T, input in progress: %v", ErrHandler, h, c.holds.has(holdWorker))
+		return fmt.Errorf("%w: Requests.Serve: RequestHandler is %T, input in progress: %v", ErrHandler, h, c.holds.has(holdWorker))
 	}
 	if err := c.loop.srv.overloads(len(message)); err != nil {
 		return err
@@ -66,19 +66,19 @@ func (x Executor) Serve(h RequestHandler, message []byte) error {
 // The result of the call of Data or LastData in which ServeInput was successful is ignored. Errors: ErrOverload and ErrClosed as Serve;
 // ErrHandler outside of Data and LastData, if h or f is nil, if requests are in progress, or if first is not a result for input. Loop
 // only.
-func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, first framing.Result) error {
-	x.c.loop.assertInLoop("Executor.ServeInput")
-	c := x.c
+func (r Requests) ServeInput(h RequestHandler, f framing.Framing, input []byte, first framing.Result) error {
+	r.c.loop.assertInLoop("Requests.ServeInput")
+	c := r.c
 	if c.life.isGone() || c.life.isClosing() {
 		return ErrClosed
 	}
 	switch held := c.in; {
 	case c.loop.current != c || !c.loop.inData:
-		return fmt.Errorf("%w: Executor.ServeInput: not in Data or LastData of the connection", ErrHandler)
-	case h == nil || f == nil || x.Pending() > 0:
-		return fmt.Errorf("%w: Executor.ServeInput: RequestHandler is %T, Framing is %T, %d requests in progress", ErrHandler, h, f, x.Pending())
+		return fmt.Errorf("%w: Requests.ServeInput: not in Data or LastData of the connection", ErrHandler)
+	case h == nil || f == nil || r.Pending() > 0:
+		return fmt.Errorf("%w: Requests.ServeInput: RequestHandler is %T, Framing is %T, %d requests in progress", ErrHandler, h, f, r.Pending())
 	case first.Message == nil || first.Advance < 0 || first.Advance > len(input) || held != nil && len(input) > len(held.rest()):
-		return fmt.Errorf("%w: Executor.ServeInput: message of %d bytes, advance of %d of %d", ErrHandler, len(first.Message), first.Advance, len(input))
+		return fmt.Errorf("%w: Requests.ServeInput: message of %d bytes, advance of %d of %d", ErrHandler, len(first.Message), first.Advance, len(input))
 	}
 	more := len(input)
 	if c.in != nil {
@@ -93,13 +93,13 @@ func (x Executor) ServeInput(h RequestHandler, f framing.Framing, input []byte, 
 
 // Pending returns the number of requests of the connection that were handed over and have not ended, including those that wait for a
 // worker. Input that ServeInput has handed over counts as one. Loop only.
-func (x Executor) Pending() int {
-	x.c.loop.assertInLoop("Executor.Pending")
-	if x.c.holds.has(holdWorker) {
+func (r Requests) Pending() int {
+	r.c.loop.assertInLoop("Requests.Pending")
+	if r.c.holds.has(holdWorker) {
 		return 1
 	}
-	if x.c.holds.has(holdRequests) {
-		return x.c.ext.conc.pending
+	if r.c.holds.has(holdRequests) {
+		return r.c.ext.conc.pending
 	}
 	return 0
 }
@@ -107,22 +107,22 @@ func (x Executor) Pending() int {
 // Hold stops reading, and calls of Data and LastData, while more than limit requests of the connection are pending; a negative limit means
 // 0. With 0, all requests that were handed over are answered first. Hold has no effect if no more than limit are pending, and its effect
 // ends as soon as that is so; a handler calls it again after each Serve. Loop only.
-func (x Executor) Hold(limit int) {
-	x.c.loop.assertInLoop("Executor.Hold")
-	if x.Pending() > max(limit, 0) {
-		x.c.limitRequests(max(limit, 0))
+func (r Requests) Hold(limit int) {
+	r.c.loop.assertInLoop("Requests.Hold")
+	if r.Pending() > max(limit, 0) {
+		r.c.limitRequests(max(limit, 0))
 	}
 }
 
 // Cursor returns the number that SetCursor has stored with the input that Data or LastData is given, and 0 for new input and for a new
 // handler. A handler uses it as the cursor of framing.Framing. Loop only.
-func (x Executor) Cursor() int {
-	x.c.loop.assertInLoop("Executor.Cursor")
-	return x.c.loop.cursor
+func (r Requests) Cursor() int {
+	r.c.loop.assertInLoop("Requests.Cursor")
+	return r.c.loop.cursor
 }
 
 // SetCursor stores n with the input that the current call of Data or LastData does not consume. Loop only.
-func (x Executor) SetCursor(n int) {
-	x.c.loop.assertInLoop("Executor.SetCursor")
-	x.c.loop.cursor = n
+func (r Requests) SetCursor(n int) {
+	r.c.loop.assertInLoop("Requests.SetCursor")
+	r.c.loop.cursor = n
 }

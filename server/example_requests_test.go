@@ -18,23 +18,23 @@ func (h hybrid) Open(*server.Conn)         {}
 func (h hybrid) Close(*server.Conn, error) {}
 
 func (h hybrid) Data(c *server.Conn, p []byte) (int, error) {
-	exec := c.Executor()
-	found, err := h.lines.Next(p, exec.Cursor(), false)
+	requests := c.Requests()
+	found, err := h.lines.Next(p, requests.Cursor(), false)
 	switch {
 	case err != nil:
 		return 0, err
 	case found.Message == nil:
 	case string(found.Message) == "report":
-		err = exec.Serve(h, found.Message)
-		exec.Hold(3) // four reports of a connection at a time
-	case exec.Pending() > 0: // the answers to earlier requests are sent first
-		exec.Hold(0)
-		exec.SetCursor(0)
+		err = requests.Serve(h, found.Message)
+		requests.Hold(3) // four reports of a connection at a time
+	case requests.Pending() > 0: // the answers to earlier requests are sent first
+		requests.Hold(0)
+		requests.SetCursor(0)
 		return 0, nil
 	default:
 		_, err = fmt.Fprintf(c, "%s\n", found.Message)
 	}
-	exec.SetCursor(found.Cursor)
+	requests.SetCursor(found.Cursor)
 	return found.Advance, err
 }
 
@@ -44,7 +44,7 @@ func (h hybrid) ServeRequest(w server.Reply, message []byte) {
 }
 
 // A handler that answers quick requests itself and passes others to workers. The answers are sent in the order of the requests.
-func ExampleExecutor() {
+func ExampleRequests() {
 	srv := &server.Server{Handler: hybrid{}}
 	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
 	if err != nil {

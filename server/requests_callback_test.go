@@ -19,7 +19,7 @@ type inputFrom struct {
 func (h inputFrom) serve(c *server.Conn, where string) {
 	if where == h.where {
 		p := []byte("not input of the connection\nmore\n")
-		h.results <- c.Executor().ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p[:27], Advance: 28})
+		h.results <- c.Requests().ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p[:27], Advance: 28})
 	}
 }
 
@@ -68,7 +68,7 @@ func TestServeInputIsRefusedInDataOfAnotherConnection(t *testing.T) {
 		}
 		opened <- true
 	}, data: func(_ *server.Conn, p []byte) (int, error) {
-		results <- first.Executor().ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p[:1], Advance: 2})
+		results <- first.Requests().ServeInput(inBrackets, framing.Lines{}, p, framing.Result{Message: p[:1], Advance: 2})
 		return len(p), nil
 	}}})
 	s.dial(t)
