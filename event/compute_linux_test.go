@@ -139,9 +139,10 @@ func raw(call, fd uintptr, b *byte) uintptr {
 // however the loop has slept before, the loop is called again. The goroutines compute until the loop is, so a loop that is not called makes
 // the test fail by its time limit.
 func TestGoroutinesThatComputeDoNotStopALoop(t *testing.T) {
-	pauses := []time.Duration{0, time.Millisecond, 4 * time.Millisecond, 9 * time.Millisecond, 11 * time.Millisecond, 30 * time.Millisecond}
+	pauses, sleeps := []time.Duration{0, 4 * time.Millisecond, 11 * time.Millisecond}, []int{0, 2}
 	if testkit.Full() {
-		pauses = append(pauses, 200*time.Millisecond, time.Second)
+		pauses = append(pauses, time.Millisecond, 9*time.Millisecond, 30*time.Millisecond, 200*time.Millisecond, time.Second)
+		sleeps = []int{0, 1, 2, 3}
 	}
 	for _, procs := range []int{1, 2, 4} {
 		t.Run(fmt.Sprintf("GOMAXPROCS=%d", procs), func(t *testing.T) {
@@ -149,7 +150,7 @@ func TestGoroutinesThatComputeDoNotStopALoop(t *testing.T) {
 			ask := startComputing(t, procs)
 			for _, pause := range pauses {
 				for _, how := range []byte("cgtr") {
-					for sleepsBefore := range 4 {
+					for _, sleepsBefore := range sleeps {
 						for range sleepsBefore {
 							time.Sleep(pause)
 							ask('e')

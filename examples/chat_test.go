@@ -53,12 +53,13 @@ func TestChatSendsToAllAndToOne(t *testing.T) {
 
 func TestChatWantsAValidUnusedName(t *testing.T) {
 	p, addr := listening(t, build(t, "chat"))
-	join(t, addr, "ann")
+	ann := join(t, addr, "ann")
 	c := dial(t, addr)
 	c.send("\nann\nwith blank\n" + strings.Repeat("x", 21) + "\nann2\n/who\n" + strings.Repeat("x", 1001) + "\n")
 	rule := "* a name has 1 to 20 characters of A-Z a-z 0-9 _ -; try another one"
 	c.expectLines("* your name?", rule, "* this name is in use; try another one", rule, rule, "* ann2 has joined", "* here: ann ann2",
 		"* this line is too long; the limit is 1000 bytes")
+	closeAtEnd(ann)
 	p.stop(c)
 }
 
@@ -101,6 +102,7 @@ func TestChatHasOneOrderForAll(t *testing.T) {
 			t.Errorf("of m%d %d lines were heard in their order", i, n)
 		}
 	}
+	closeAtEnd(all...)
 	if got, want := p.stop(), "lines sent, 0 lost"; !strings.HasSuffix(got, want) {
 		t.Errorf("stopped with %s", got)
 	}

@@ -85,6 +85,17 @@ func (c *client) expectLines(want ...string) {
 	}
 }
 
+// closeAtEnd makes clients read until the server ends the stream, and then close, as programs do. A server that is stopped waits for that if it
+// has just sent something.
+func closeAtEnd(clients ...*client) {
+	for _, c := range clients {
+		go func() {
+			_, _ = io.Copy(io.Discard, c.in)
+			c.Close()
+		}()
+	}
+}
+
 // listening starts a program that says where it listens.
 func listening(t *testing.T, binary string, args ...string) (p *program, addr string) {
 	t.Helper()

@@ -41,7 +41,7 @@ func TestDispatcherServesConnectionsThatItMade(t *testing.T) {
 
 // TestDispatcherAnswersNoOtherClient has clients leave before their answers come. Others come at once and may get their descriptors.
 func TestDispatcherAnswersNoOtherClient(t *testing.T) {
-	const clients = 200
+	const clients = 100
 	p, addr := listening(t, build(t, "dispatcher"), "-work", "3ms")
 	for i := range clients {
 		gone := dial(t, addr)

@@ -17,6 +17,7 @@ import (
 )
 
 func TestHandoff(t *testing.T) {
+	t.Parallel()
 	binary := build(t, "handoff")
 	for _, c := range []struct {
 		rule string

@@ -20,9 +20,13 @@ import (
 	_ "github.com/evmq/evmq/msgqueue"
 
 	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/internal/testkit"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m, programs.remove) }
+func TestMain(m *testing.M) {
+	testkit.ParallelTests(8)
+	leaktest.Main(m, programs.remove)
+}
 
 // patience is when a test gives up on something that should happen at once. It is no measure of speed.
 const patience = time.Minute
@@ -79,9 +83,10 @@ func (c *compiled) remove() {
 	}
 }
 
-// compile compiles an example with more arguments for go build, and with the race detector where the test itself has it.
+// compile compiles an example with more arguments for go build, and with the race detector where the test itself has it. Without information for
+// a debugger (-w) that takes half the time.
 func compile(name string, arguments ...string) error {
-	args := append([]string{"build", "-buildvcs=false"}, arguments...)
+	args := append([]string{"build", "-buildvcs=false", "-ldflags=-w"}, arguments...)
 	if leaktest.Raced() {
 		args = append(args, "-race")
 	}

@@ -208,7 +208,7 @@ func socketError(t *testing.T, c *net.TCPConn) (errno int) {
 	return errno
 }
 
-// TestProxyDoesNotGrowForAClientThatDoesNotRead pushes 200 MB through, in both directions at once on two connections, to readers that stop.
+// TestProxyDoesNotGrowForAClientThatDoesNotRead pushes 100 MB through, in both directions at once on two connections, to readers that stop.
 func TestProxyDoesNotGrowForAClientThatDoesNotRead(t *testing.T) {
 	b := newBackend(t)
 	p, addr := startProxy(t, b.Addr().String())
@@ -229,9 +229,9 @@ func TestProxyDoesNotGrowForAClientThatDoesNotRead(t *testing.T) {
 	p.stop()
 }
 
-// stopAndGo sends 200 MB from one to the other, which reads a little, stops until nothing moves any more, and reads on.
+// stopAndGo sends 100 MB from one to the other, which reads a little, stops until nothing moves any more, and reads on.
 func stopAndGo(t *testing.T, from, to *client) {
-	const size, piece = 200 << 20, 1 << 20
+	const size, piece = 100 << 20, 1 << 20
 	var sender sync.WaitGroup
 	sent, stalled := sha256.New(), make(chan struct{})
 	sender.Go(func() {

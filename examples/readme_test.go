@@ -28,6 +28,7 @@ func readmeListing(t *testing.T, heading string) string {
 
 // TestReadmeListingOfTheQueueRuns compiles the listing as the body of a program and runs it until its timer ends the loop.
 func TestReadmeListingOfTheQueueRuns(t *testing.T) {
+	t.Parallel()
 	const imports = `import (
 	"context"
 	"fmt"

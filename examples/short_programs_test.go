@@ -10,6 +10,7 @@ import (
 
 // TestTimer wants the order that the program's comments promise; deadlines decide it, however slow the machine is.
 func TestTimer(t *testing.T) {
+	t.Parallel()
 	got := output(t, build(t, "timer"))
 	want := strings.Join([]string{"once", "tick 1", "tick 2", "tick 3", "tick 4", "tick 5", "idle", "done"}, "\n")
 	if got != want {

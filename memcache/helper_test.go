@@ -20,6 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	recycled.Scribble()
+	testkit.ParallelTests(8)
 	leaktest.Main(m)
 }
 

@@ -282,6 +282,7 @@ func TestNoFlushIsForClients(t *testing.T) {
 
 // TestASetClosesStalledReadersWhoseMemoryItNeeds: it does not wait for the memory, so a later one finds it.
 func TestASetClosesStalledReadersWhoseMemoryItNeeds(t *testing.T) {
+	t.Parallel()
 	r := newSmallCache(t)
 	value := memcache.Item{Value: []byte(r.value)}
 	var err error

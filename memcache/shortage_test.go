@@ -49,6 +49,7 @@ func (r *smallCache) stall(t *testing.T, key string) *client {
 // Values are stored within the memory limit however much memory is lent to connections that do not read. No more connections are closed than
 // necessary.
 func TestConnectionsThatDoNotReadAreClosedForNewValues(t *testing.T) {
+	t.Parallel()
 	r := newSmallCache(t)
 	r.ask("set small 0 0 1|x", "STORED")
 	var readers []*client
@@ -75,6 +76,7 @@ func TestConnectionsThatDoNotReadAreClosedForNewValues(t *testing.T) {
 
 // TestAConnectionThatReadsIsNotClosedBeforeOthers when memory is short.
 func TestAConnectionThatReadsIsNotClosedBeforeOthers(t *testing.T) {
+	t.Parallel()
 	r := newSmallCache(t)
 	r.set("read")
 	reads := r.connect(t) // before the others, so that its lease is the oldest
@@ -147,6 +149,7 @@ func TestAValueWithoutRoomIsRefusedAtOnceIfOthersAreBeingReceived(t *testing.T) 
 
 // TestConnectionsThatDoNotSendTheRestOfAValueAreClosed if a complete value needs their memory, and no more of them than are needed.
 func TestConnectionsThatDoNotSendTheRestOfAValueAreClosed(t *testing.T) {
+	t.Parallel()
 	r := newSmallCache(t)
 	var writers []*client
 	for i := range 40 {
@@ -171,6 +174,7 @@ func TestConnectionsThatDoNotSendTheRestOfAValueAreClosed(t *testing.T) {
 
 // TestAConnectionThatSendsIsNotClosedBeforeOthers when memory is short, however slowly it sends.
 func TestAConnectionThatSendsIsNotClosedBeforeOthers(t *testing.T) {
+	t.Parallel()
 	r := newSmallCache(t)
 	slow := r.begin(t, "slow")
 	testkit.Until(t, "an incoming value", func() bool { return r.Store().Stats().Coming > 0 })
@@ -205,6 +209,7 @@ func TestAConnectionThatSendsIsNotClosedBeforeOthers(t *testing.T) {
 
 // TestAnAppendWaitsForMemory, in each protocol, whether the appended value is small or large.
 func TestAnAppendWaitsForMemory(t *testing.T) {
+	t.Parallel()
 	for name, request := range map[string]func(r *smallCache, tail string){
 		"text": func(r *smallCache, tail string) { r.ask(fmt.Sprintf("append k 0 0 %d|%s", len(tail), tail), "STORED") },
 		"meta": func(r *smallCache, tail string) { r.ask(fmt.Sprintf("ms k %d MA|%s", len(tail), tail), "HD") },

@@ -23,7 +23,7 @@ import (
 // connections. A client gets the value that it has stored last, or none. EVMQ_SOAK is the duration, 2s by default; EVMQ_SEED repeats the choices of
 // another run.
 func TestSoak(t *testing.T) {
-	lasts := time.Second
+	lasts := 600 * time.Millisecond
 	if testkit.Full() {
 		lasts = 4 * time.Second
 	}

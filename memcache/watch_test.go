@@ -122,6 +122,7 @@ func TestTheProgramClosesAConnectionNormally(t *testing.T) {
 
 // TestAWatcherIsNotClosedAsIdle, however long it sends nothing and there are no lines.
 func TestAWatcherIsNotClosedAsIdle(t *testing.T) {
+	t.Parallel()
 	cache, err := memcache.New(nil)
 	testkit.Must(t, err)
 	srv := &server.Server{IdleTimeout: time.Second}

@@ -375,6 +375,7 @@ func TestATickTakesTheLoopFromAHandlerThatItMeetsTwice(t *testing.T) {
 // ShutdownError counts a handler that holds a loop, whether another goroutine leads the loop already or not. When it returns, nothing is left.
 func TestTheEndOfAServerCountsAHandlerThatHoldsALoop(t *testing.T) {
 	needsLeaders(t)
+	t.Parallel()
 	ends := map[string]func(s *running) error{
 		"Close": func(s *running) error { return s.Close() },
 		"Shutdown": func(s *running) error {

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/evmq/evmq/event"
@@ -14,12 +15,19 @@ import (
 // placements are the ways in which requests may be run.
 var placements = []server.Placement{server.Adaptive, server.OnLoop, server.OnWorkers}
 
-// eachPlacement runs a test in the rigs with each placement.
+// eachPlacement runs a test with each placement, in every rig with EVMQ_FULL, and otherwise in one rig for each placement, so that all
+// pairs occur among the tests.
 func eachPlacement(t *testing.T, test func(t *testing.T, r rig, p server.Placement)) {
 	t.Helper()
-	for _, p := range placements {
+	name, _, _ := strings.Cut(t.Name(), "/")
+	for i, p := range placements {
+		in := rigs()
+		if !testkit.Full() {
+			one := (i + len(name)) % len(in)
+			in = in[one : one+1]
+		}
 		t.Run(p.String(), func(t *testing.T) {
-			each(t, func(t *testing.T, r rig) { test(t, r, p) })
+			eachOf(t, in, func(t *testing.T, r rig) { test(t, r, p) })
 		})
 	}
 }

@@ -58,7 +58,7 @@ func TestAPlacementIsKept(t *testing.T) {
 					return fmt.Sprint(server.BeganOnLoop(w))
 				})})
 				nc := s.dial(t)
-				for range 50 {
+				for range 20 {
 					send(t, nc, "x\nx\n")
 					want := fmt.Sprintln(p == server.OnLoop)
 					expect(t, nc, want+want)
@@ -66,7 +66,7 @@ func TestAPlacementIsKept(t *testing.T) {
 				hangUp(nc)
 				s.shutdown(t)
 				st := s.RouteStats()
-				if p == server.OnLoop && (len(st) != 1 || st[0].Inline != 100 || st[0].OnWorkers != 0) || p == server.OnWorkers && len(st) != 0 {
+				if p == server.OnLoop && (len(st) != 1 || st[0].Inline != 40 || st[0].OnWorkers != 0) || p == server.OnWorkers && len(st) != 0 {
 					t.Errorf("the routes are %v", st)
 				}
 			})

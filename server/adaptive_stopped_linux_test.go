@@ -73,7 +73,7 @@ func TestAHandlerOfAStoppedProcessHasNotStalled(t *testing.T) {
 			return false
 		}
 	})
-	if !strings.Contains(all, "rounds: 5, stalls: 0\n") {
+	if !strings.Contains(all, "rounds: 3, stalls: 0\n") {
 		t.Errorf("the process says:\n%s", all)
 	}
 }
@@ -109,7 +109,7 @@ func stopInHandlers(t *testing.T) {
 	nc := s.dial(t)
 	answers := bufio.NewScanner(nc)
 	rounds, stalls := 0, uint64(0)
-	for tries := 0; rounds < 5 && tries < 50; tries++ {
+	for tries := 0; rounds < 3 && tries < 50; tries++ {
 		before := s.routes().Stalls
 		send(t, nc, "stop\n")
 		if !answers.Scan() {

@@ -59,9 +59,12 @@ func TestInputBeforeARequestCounts(t *testing.T) {
 		"proxy": {proxy: true, say: proxy}, "request": {say: record[:10<<10]}, "a byte": {say: record[:1]},
 	} {
 		t.Run(name, func(t *testing.T) {
+			clients, limit := uint64(400), int64(800<<10)
+			if testkit.Full() {
+				clients, limit = 1000, 2<<20
+			}
 			p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
-			a := newAttack(t, rig{"tcp", row.tls, 1}, &server.Server{Handler: p, ProxyProtocol: row.proxy, TLS: sessionless(row.tls), HandshakeTimeout: testkit.Patience, MaxBuffered: 2 << 20})
-			const clients = 1000
+			a := newAttack(t, rig{"tcp", row.tls, 1}, &server.Server{Handler: p, ProxyProtocol: row.proxy, TLS: sessionless(row.tls), HandshakeTimeout: testkit.Patience, MaxBuffered: limit})
 			for range clients {
 				nc := a.dialPlain(t)
 				if row.shake {
@@ -165,9 +168,12 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 		for _, often := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/often=%v", name, often), func(t *testing.T) {
 				p := newProbe(calls{})
-				a := newAttack(t, rig{"tcp", false, 1}, &server.Server{Handler: p, WriteLimit: server.RateLimit{BytesPerSecond: 1, Burst: 64}, MaxOutput: server.Unlimited, HighWater: server.Unlimited})
+				limit, clients, times := int64(8<<20)/3, 500, 1
+				if testkit.Full() {
+					limit, clients = 8<<20, 1500
+				}
+				a := newAttack(t, rig{"tcp", false, 1}, &server.Server{Handler: p, WriteLimit: server.RateLimit{BytesPerSecond: 1, Burst: 64}, MaxOutput: server.Unlimited, HighWater: server.Unlimited, MaxBuffered: limit})
 				server.SetMaxFiles(a.Server, 1<<30)
-				clients, times := 1500, 1
 				if often {
 					clients, times = 20, 1<<30
 				}

@@ -272,7 +272,7 @@ func (k *chaos) requests(r *rand.Rand, nc net.Conn) {
 // write one outcome, requests of a connection run one at a time unless Concurrent is set, and nothing is left. EVMQ_SOAK sets the duration,
 // and EVMQ_SEED repeats a round.
 func TestNothingIsLostInChaos(t *testing.T) {
-	length := time.Second
+	length := 600 * time.Millisecond
 	if testkit.Full() {
 		length = 5 * time.Second
 	}

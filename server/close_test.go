@@ -175,8 +175,7 @@ func TestCloseWriteContinuesReading(t *testing.T) {
 
 // Input that was not consumed is discarded, too. The peer's end is not reported, and does not end the connection.
 func TestCloseReadDiscardsFurtherInput(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		var heard atomic.Int32
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			heard.Add(1)

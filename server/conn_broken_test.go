@@ -149,8 +149,7 @@ func TestABrokenConnectionRefusesOutput(t *testing.T) {
 
 // The loop does not turn after the peer's end, or its reset, while a request is in progress. The end and the close are reported once.
 func TestNothingSpinsAfterThePeersEnd(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 4} {
 			p := newProbe(calls{})
 			release := make(chan struct{})

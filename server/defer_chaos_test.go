@@ -66,7 +66,7 @@ func TestDeferredRepliesOfManyKinds(t *testing.T) {
 					})
 					d.Placement = p
 					s := start(t, r, &server.Server{Handler: d, Workers: 4})
-					requests := 300
+					requests := 100
 					if testkit.Full() {
 						requests = 1000
 					}

@@ -80,6 +80,7 @@ func TestACallbackThatEndsItsGoroutineCostsItsOwnConnection(t *testing.T) {
 		for name, end := range ends {
 			for _, loops := range []int{1, 2} {
 				t.Run(where+"/"+name+"/"+map[int]string{1: "its own loop", 2: "two loops"}[loops], func(t *testing.T) {
+					t.Parallel()
 					recovered := &event.Config{PanicHandler: func(any, []byte) {}}
 					var called atomic.Int32
 					h := goexitHandler{where, func() { called.Add(1); end() }}

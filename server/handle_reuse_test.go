@@ -42,7 +42,7 @@ func TestAStaleHandleNeverReachesAnotherClient(t *testing.T) {
 		var clients sync.WaitGroup
 		for range 6 {
 			clients.Go(func() {
-				for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+				for end := time.Now().Add(150 * time.Millisecond); time.Now().Before(end); {
 					nc := s.dial(t)
 					askName(t, nc)
 					_ = nc.Close()

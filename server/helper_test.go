@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,10 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	burn()
-	// Most of the tests that run beside each other wait rather than compute, so the number of processors is too small.
-	if err := flag.Set("test.parallel", "12"); err != nil {
-		panic(err)
-	}
+	testkit.ParallelTests(24)
 	leaktest.Main(m)
 }
 
@@ -73,6 +69,16 @@ func each(t *testing.T, test func(t *testing.T, r rig)) {
 func inAllRigs(t *testing.T, test func(t *testing.T, r rig)) {
 	t.Helper()
 	eachOf(t, allRigs(), test)
+}
+
+// eachAtOnce runs a test in the rigs, beside each other and beside other tests. The test must do little but wait.
+func eachAtOnce(t *testing.T, rigs []rig, test func(t *testing.T, r rig)) {
+	t.Helper()
+	t.Parallel()
+	eachOf(t, rigs, func(t *testing.T, r rig) {
+		t.Parallel()
+		test(t, r)
+	})
 }
 
 func eachOf(t *testing.T, rigs []rig, test func(t *testing.T, r rig)) {

@@ -73,7 +73,7 @@ func TestRequestsRunBetweenLongTurns(t *testing.T) {
 		testkit.Must(t, loop.Post(long))
 		defer over.Store(true)
 		lines := bufio.NewReader(nc)
-		for range 5 {
+		for range 3 {
 			send(t, nc, "line\n")
 			if got, err := lines.ReadString('\n'); got != "line\n" {
 				t.Fatalf("read %q, %v", got, err)

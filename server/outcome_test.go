@@ -46,6 +46,7 @@ func TestServeNeverReturnsNil(t *testing.T) {
 // The outcome of a shutdown whose context has ended is an error, also in later calls, whether their context has ended or not. Close
 // after the end returns nil.
 func TestEachShutdownReturnsTheOutcomeOfTheFirst(t *testing.T) {
+	t.Parallel()
 	begun, release := make(chan struct{}), make(chan struct{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(server.Reply, []byte) {
 		close(begun)

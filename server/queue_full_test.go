@@ -147,8 +147,7 @@ func TestAFullQueueCloses(t *testing.T) {
 
 // The connection of a request that waits for room has its Close.
 func TestRequestsThatWaitForRoomEndWithTheServer(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		f := flood(t, r, &server.Server{})
 		for range 4 {
 			nc := f.dial(t)

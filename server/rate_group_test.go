@@ -13,6 +13,7 @@ import (
 
 // Of connections that all need more than the limit, each makes progress.
 func TestARateGroupIsShared(t *testing.T) {
+	t.Parallel()
 	const clients = 8
 	for _, r := range []rig{{"tcp", false, 3}, {"tcp", true, 3}} {
 		for _, way := range []string{"read", "write"} {

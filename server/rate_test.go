@@ -35,8 +35,7 @@ func paced(t testing.TB, d time.Duration, bytes int) {
 
 // The connection may be encrypted. Output that waits is still sent after a close.
 func TestWriteLimitPacesEachConnection(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, WriteLimit: rateLimit, CloseTimeout: -1})
 		var all sync.WaitGroup
@@ -62,8 +61,7 @@ func TestWriteLimitPacesEachConnection(t *testing.T) {
 
 // Its bytes stay in the kernel; answers are not delayed.
 func TestReadLimitPacesEachConnection(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
 		s := start(t, r, &server.Server{Handler: p, ReadLimit: rateLimit})
 		var all sync.WaitGroup
@@ -90,35 +88,37 @@ func sendAll(nc net.Conn, n int) {
 
 // Many connections, on all loops, share one bucket, and each makes progress.
 func TestARateGroupIsLimitedTogether(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		const clients = 12
 		for _, way := range []string{"read", "write"} {
-			read, write := rateLimit, server.RateLimit{}
-			if way == "write" {
-				read, write = write, read
-			}
-			g, err := server.NewRateGroup(read, write)
-			testkit.Must(t, err)
-			p := newProbe(calls{data: echo})
-			s := start(t, r, &server.Server{Handler: p, RateGroup: g})
-			var ends []net.Conn
-			for range clients {
-				_, nc := p.connect(t, s)
-				ends = append(ends, nc)
-			}
-			since := time.Now()
-			var all sync.WaitGroup
-			for _, nc := range ends {
-				go sendAll(nc, rateBytes/clients)
-				all.Go(func() {
-					if n, err := io.Copy(io.Discard, nc); n != rateBytes/clients || err != nil {
-						t.Errorf("%d of %d bytes came back, %v", n, rateBytes/clients, err)
-					}
-				})
-			}
-			all.Wait()
-			paced(t, time.Since(since), rateBytes)
+			t.Run(way, func(t *testing.T) {
+				t.Parallel()
+				read, write := rateLimit, server.RateLimit{}
+				if way == "write" {
+					read, write = write, read
+				}
+				g, err := server.NewRateGroup(read, write)
+				testkit.Must(t, err)
+				p := newProbe(calls{data: echo})
+				s := start(t, r, &server.Server{Handler: p, RateGroup: g})
+				var ends []net.Conn
+				for range clients {
+					_, nc := p.connect(t, s)
+					ends = append(ends, nc)
+				}
+				since := time.Now()
+				var all sync.WaitGroup
+				for _, nc := range ends {
+					go sendAll(nc, rateBytes/clients)
+					all.Go(func() {
+						if n, err := io.Copy(io.Discard, nc); n != rateBytes/clients || err != nil {
+							t.Errorf("%d of %d bytes came back, %v", n, rateBytes/clients, err)
+						}
+					})
+				}
+				all.Wait()
+				paced(t, time.Since(since), rateBytes)
+			})
 		}
 	})
 }
@@ -144,8 +144,7 @@ func TestInvalidRatesAreRefused(t *testing.T) {
 
 // Its limit does not delay its own end either.
 func TestALimitedConnectionDoesNotDelayOthers(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
 		s := start(t, r, &server.Server{Handler: p, WriteLimit: server.RateLimit{BytesPerSecond: 100, Burst: 8192}})
 		c, _ := p.connect(t, s)
@@ -204,7 +203,7 @@ func TestALimitedSenderWakesItsLoopSeldom(t *testing.T) {
 
 // They have arrived before it.
 func TestShutdownAnswersTheRequestsThatAReadLimitHoldsBack(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines(), ReadLimit: server.RateLimit{BytesPerSecond: 1000, Burst: 4000}})
 		nc := s.dial(t)
 		requests := strings.Repeat(strings.Repeat("a", 499)+"\n", 20)

@@ -48,8 +48,7 @@ func TestShutdownClosesIdleConnectionsAtOnce(t *testing.T) {
 
 // It waits neither for the clients of such connections nor for the peers of those that the server has dialled.
 func TestShutdownClosesIdleConnectionsAtOnceWhoseHalfItHasClosed(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		p, dialled := newProbe(calls{}), newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: p, CloseTimeout: -1, IdleTimeout: -1})
 		c, nc := p.connect(t, s)

@@ -125,7 +125,7 @@ func TestShutdownReturnsBesideACallbackThatDoesNot(t *testing.T) {
 				}
 				return len(p), nil
 			}})
-			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, Balance: server.BalanceRoundRobin})
+			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, Balance: server.BalanceRoundRobin, LoopConfig: &event.Config{Clock: quickClock{}}})
 			var clients []net.Conn
 			var loops []*event.Loop
 			for range 4 {
@@ -179,7 +179,7 @@ func (l gatedListener) Addr() net.Addr            { return &net.TCPAddr{} }
 func TestShutdownReturnsBesideAListenerThatDoesNot(t *testing.T) {
 	t.Parallel()
 	p := newProbe(calls{})
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, LoopConfig: &event.Config{Clock: quickClock{}}})
 	l := gatedListener{gate: make(chan struct{})}
 	_, err := s.AddListener(l, nil)
 	testkit.Must(t, err)
@@ -232,7 +232,7 @@ func TestAReplyThatWaitsForABlockedLoopEndsWithTheServer(t *testing.T) {
 		}
 		failed <- err
 	}
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, MaxOutput: 64 << 10, Socket: tight()})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, MaxOutput: 64 << 10, Socket: tight(), LoopConfig: &event.Config{Clock: quickClock{}}})
 	send(t, s.dial(t), "much\n")
 	var c *server.Conn
 	testkit.Until(t, "a full output", func() bool {

@@ -87,8 +87,7 @@ func TestShutdownAnswersTheRequestsThatWereSent(t *testing.T) {
 
 // Shutdown returns at its context's end, with the number of running handlers and the cause.
 func TestABlockedHandlerDoesNotDelayShutdown(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		begun, release := make(chan struct{}, 2), make(chan struct{})
 		d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			begun <- struct{}{}

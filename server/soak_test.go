@@ -35,7 +35,7 @@ const (
 //
 // EVMQ_SOAK sets the duration (3s); EVMQ_SEED repeats the choices of another run.
 func TestSoak(t *testing.T) {
-	length := time.Second
+	length := 600 * time.Millisecond
 	if testkit.Full() {
 		length = 5 * time.Second
 	}

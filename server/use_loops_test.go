@@ -288,12 +288,14 @@ func TestARequestOutlivesItsLoop(t *testing.T) {
 // A loop that does not run holds a Shutdown up until its context ends. When the loop runs again, or is closed, the server's connections and
 // events are removed.
 func TestShutdownOfALoopThatDoesNotRun(t *testing.T) {
+	t.Parallel()
 	for name, goOn := range map[string]func(l *event.Loop) error{
 		"runs again": func(l *event.Loop) error { return l.Run(context.Background()) },
 		"is closed":  func(l *event.Loop) error { return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			l, err := event.NewLoop(nil)
+			t.Parallel()
+			l, err := event.NewLoop(&event.Config{Clock: quickClock{}})
 			testkit.Must(t, err)
 			srv := &server.Server{Handler: calls{}, UseLoops: []*event.Loop{l}, Logger: slog.New(slog.DiscardHandler)}
 			_, err = srv.Listen(t.Context(), "tcp", "127.0.0.1:0", nil)

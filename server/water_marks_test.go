@@ -17,8 +17,7 @@ import (
 
 // They are reported high, low, high, low, each at its mark, and the connection is not read between high and low.
 func TestWaterMarksAreReportedAlternately(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		const high, low = 300_000, 50_000
 		var mu sync.Mutex
 		var log []string
@@ -115,8 +114,7 @@ func TestAHandlerMayConsumeAnyPartOfItsInput(t *testing.T) {
 
 // A client that sends requests and never reads the answers makes the server stop reading at the high mark.
 func TestAClientThatDoesNotReadTakesBoundedMemory(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			_, err := c.Write(bytes.Repeat(p, 4))
 			return len(p), err
@@ -177,8 +175,7 @@ func TestPipelinedRequestsDoNotOverrunTheOutput(t *testing.T) {
 
 // Any goroutine may call ResumeRead. Nothing is lost.
 func TestPauseReadHoldsAllInputBack(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		var paused atomic.Bool
 		var got atomic.Int64
 		p := newProbe(calls{})
@@ -217,8 +214,7 @@ func TestPauseReadHoldsAllInputBack(t *testing.T) {
 
 // The loop does not spin.
 func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
-	t.Parallel()
-	inAllRigs(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, allRigs(), func(t *testing.T, r rig) {
 		if r.network == "unix" {
 			return // which has no reset
 		}
@@ -241,8 +237,7 @@ func TestAResetIsNoticedWhileReadingIsPaused(t *testing.T) {
 
 // The loop does not spin, nothing is lost, and the end is reported after ResumeRead, after the input before it.
 func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		for _, late := range []string{"", "what comes before the end"} {
 			var got bytes.Buffer
 			p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { return got.Write(p) }})
@@ -272,8 +267,7 @@ func TestAHalfCloseWaitsWhileReadingIsPaused(t *testing.T) {
 // After an end of the stream that was handled, the loop does not turn. It does not turn after a reset that follows, or while the send
 // buffer has room.
 func TestAnEndOfTheStreamDoesNotSpin(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, r rig) {
+	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		eof := make(chan struct{}, 10)
 		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) { eof <- struct{}{} }}, Socket: tight()})

@@ -81,6 +81,7 @@ func readsNothing(t *testing.T, nc net.Conn) {
 
 // Every way to stop ends in time with clients that do not read, one that is silent, and one in the middle of a command.
 func TestEveryWayToStopEndsInTime(t *testing.T) {
+	t.Parallel()
 	for _, way := range waysToStop {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
@@ -99,6 +100,7 @@ func TestEveryWayToStopEndsInTime(t *testing.T) {
 
 // A stop ends in time with each kind of client that could delay it.
 func TestAStopIsInTimeWhateverClientsDo(t *testing.T) {
+	t.Parallel()
 	dir := socketDir(t)
 	chain := filepath.Join(dir, "chain")
 	config := trusting(t, writeCertificate(t, chain, chain))
@@ -170,6 +172,7 @@ func beginHandshake(t *testing.T, addr string, config *tls.Config) {
 // If a stop ends before its time limit, a client that was reading 20 MB steadily at the signal has received every answer. The bytes received are
 // right in any case.
 func TestAStopThatEndsBeforeItsTimeHasFlushedEveryAnswer(t *testing.T) {
+	t.Parallel()
 	p := start(t, "-p", "-1")
 	storeBig(t, p.addrs[0])
 	c := dial(t, "tcp", p.addrs[0])
@@ -200,6 +203,7 @@ func TestAStopThatEndsBeforeItsTimeHasFlushedEveryAnswer(t *testing.T) {
 
 // A signal during the start ends the program in order, even while the start waits for a file that cannot be read.
 func TestASignalDuringTheStartEndsItInOrder(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1} {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
+	testkit.ParallelTests(8)
 	leaktest.Main(m)
 }
 

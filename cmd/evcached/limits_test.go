@@ -127,6 +127,7 @@ func TestTheGateHidesNothingOfTheCachesHandler(t *testing.T) {
 
 // TestIdleConnectionsAreClosed is -o idle_timeout.
 func TestIdleConnectionsAreClosed(t *testing.T) {
+	t.Parallel()
 	p := start(t, "-p", "-1", "-o", "idle_timeout=1")
 	c := dial(t, "tcp", p.addrs[0])
 	begun := time.Now()

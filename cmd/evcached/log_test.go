@@ -51,6 +51,7 @@ func flood(c *client) {
 // While a client has requests logged and standard error is not read, other clients are served. When standard error is read again, a line has the
 // number of dropped lines.
 func TestStandardErrorThatIsNotReadDelaysNoClient(t *testing.T) {
+	t.Parallel()
 	p, pipe, c := unread(t)
 	c.ask("verbosity 5\r\n", "OK\r\n")
 	flood(c)
@@ -76,6 +77,7 @@ func TestStandardErrorThatIsNotReadDelaysNoClient(t *testing.T) {
 
 // The program ends in order and with its status while standard error is not read.
 func TestStandardErrorThatIsNotReadDoesNotDelayTheEnd(t *testing.T) {
+	t.Parallel()
 	p, _, c := unread(t, "-vv")
 	flood(c)
 	testkit.Must(t, c.Close())
@@ -103,6 +105,7 @@ func TestAStopStaysWithinASecondWhateverTheLogTakes(t *testing.T) {
 
 // TestAFloodOfRequestsIsLoggedAtABoundedRate, also where standard error is read.
 func TestAFloodOfRequestsIsLoggedAtABoundedRate(t *testing.T) {
+	t.Parallel()
 	p := start(t, "-p", "-1", "-vv")
 	c := dial(t, "tcp", p.addrs[0])
 	begun := time.Now()

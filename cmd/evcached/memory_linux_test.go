@@ -53,18 +53,18 @@ func TestTheProcessStaysWithinATenthOfItsMemory(t *testing.T) {
 			t.Errorf("%s is %d MB, the limit of the items %d", figure, got, limit)
 		}
 	}
-	large := 128
+	large := 96
 	if testkit.Full() {
 		large = 300
 	}
-	churn(150)
+	churn(100)
 	within("VmHWM", 64)
 	c.ask(fmt.Sprintf("cache_memlimit %d\r\n", large), "OK\r\n")
 	churn(2 * large)
 	within("VmHWM", large)
 	c.ask("cache_memlimit 64\r\n", "OK\r\n")
 	within("VmRSS", 64)
-	churn(100)
+	churn(64)
 	within("VmRSS", 64)
 	c.Close()
 	p.end()

@@ -2,7 +2,9 @@ package testkit
 
 import (
 	"context"
+	"flag"
 	"runtime"
+	"strconv"
 	"time"
 )
 
@@ -11,6 +13,14 @@ const Patience = 20 * time.Second
 
 // pollPause is the time between two looks at a condition that no channel announces.
 const pollPause = 100 * time.Microsecond
+
+// ParallelTests makes n tests that call t.Parallel run at the same time, instead of one for each processor. It is for packages in which those
+// tests wait rather than compute. TestMain calls it before it runs the tests. The -parallel flag of go test prevails.
+func ParallelTests(n int) {
+	if err := flag.Set("test.parallel", strconv.Itoa(n)); err != nil {
+		panic(err)
+	}
+}
 
 // Await returns the next value of ch, or the zero value if ch is closed. It ends the test if neither happens within Patience. The
 // test's goroutine only.

@@ -36,8 +36,8 @@ func TestMemoryNeverExceedsTheLimit(t *testing.T) {
 // Memory of items of one size can be used for items of any other size, as soon as those are used and the old ones are not.
 func TestMemoryServesAnySize(t *testing.T) {
 	skipIfRaced(t)
-	const limit = 8 << 20
-	s, _ := open(t, store.Config{Memory: limit, Shards: 1})
+	limit := requestsOf(8 << 20)
+	s, _ := open(t, store.Config{Memory: int64(limit), Shards: 1})
 	for _, size := range []int{20, 1000, 5000, store.LargeMin - 100, 50000, 500000, 10000, 300, 20} {
 		n := 4 * limit / size
 		if size < 100 {
@@ -56,7 +56,7 @@ func TestMemoryServesAnySize(t *testing.T) {
 			}
 			e.Unlock()
 		}
-		if share := float64(st.Bytes) / limit; share < 0.9 && size < 8000 || share < 0.8 {
+		if share := float64(st.Bytes) / float64(limit); share < 0.9 && size < 8000 || share < 0.8 {
 			t.Errorf("items of %d bytes fill %.2f of the memory", size, share)
 		}
 		if share := float64(live) / float64(st.Bytes); share < 0.75 {
@@ -234,7 +234,7 @@ func TestAnItemIsReplacedInAFullStore(t *testing.T) {
 	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: store.MinMemory, Shards: 1})
 	random := rand.New(rand.NewPCG(8, 8))
-	for i := range 30000 {
+	for i := range requestsOf(30000) {
 		testkit.Must(t, put(s, fmt.Sprint("small", random.IntN(100000)), store.Meta{}, make([]byte, random.IntN(100))))
 		key := fmt.Sprint("key", random.IntN(40))
 		e := s.Lock([]byte(key))

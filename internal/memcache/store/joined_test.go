@@ -16,7 +16,7 @@ func TestValuesThatArePartsOfTheOldOneAreCopiedFromIt(t *testing.T) {
 	skipIfRaced(t)
 	s, _ := open(t, store.Config{Memory: 2 << 20, Shards: 1})
 	random := rand.New(rand.NewPCG(5, 6))
-	for i := range 30_000 {
+	for i := range requestsOf(30_000) {
 		key := fmt.Sprint(random.IntN(60))
 		e := s.Lock([]byte(key))
 		switch {
