@@ -16,12 +16,15 @@ func (c *loopConn) beginClosing() {
 		return
 	}
 	c.life = c.life.closing()
-	c.holds.remove(holdYield | holdLastRead) // input is not given to the handler any more; it is read until EOF
+	c.holds.remove(holdYield) // input is not given to the handler any more; it is read until EOF
+	c.draining = c.draining.unread()
 	c.deadlines.stop(firstRequestDeadline)
 	c.deadlines.stop(readDeadline)
 	c.deadlines.start(closeDeadline, c.loop.now())
 	if !c.holds.has(holdWorker) {
 		c.dropInput()
+	} else {
+		c.endInput()
 	}
 	if c.handshake().isUnderWay() { // of StartTLS
 		c.endWithoutOutput()
@@ -92,6 +95,7 @@ func (c *loopConn) tearDown(reason error) {
 
 	c.mu.Lock()
 	c.failOutput()
+	c.wakeRequest()
 	c.endWaiters()
 	lost := c.takeDeferrals()
 	detach := c.takeDetach()

@@ -7,23 +7,23 @@ type holds uint8
 
 const (
 	holdWorker   holds = 1 << iota // a worker has the input, or waits for it. Added by queueInput, removed by takeBack
+	holdInput                      // the request with holdWorker wants no input: it has not asked for any, or the loop has read up to the limit. Added by queueInput and holdAtLimit, removed by readForRequest, readAhead and takeBack
 	holdRequests                   // Concurrent: requests are in progress; input is still read. Added by queueMessage, removed by takeBackMessages
 	holdLimit                      // Concurrent: the limit of requests in progress is reached, or one waits for room in the workers' queue. Added by limitRequests, removed by endLimit
 	holdPause                      // PauseRead, Detach or StartTLS. Added by prepareInput and finishFlush, added and removed by applyCommands; removed by beginUpgrade
 	holdOutput                     // the output has reached HighWater. Added and removed by applyWaterMarks
 	holdYield                      // ErrYield: the rest of the input is given to Data in the next turn. Added by process, removed by advance and beginClosing
 	holdRate                       // the rate limit stops reading until a time. Added by readAllowance, removed by unthrottle
-	holdLastRead                   // Shutdown: the last read was made. Added by advance, removed by beginClosing
 )
 
 // The reasons that stop each kind of work.
 const (
-	holdsRead  = ^holdRequests                                   // reading
+	holdsRead  = ^(holdRequests | holdWorker)                    // reading
 	holdsInput = holdWorker | holdLimit | holdPause | holdOutput // giving input to the handler
 	holdsEnd   = holdWorker | holdRequests                       // the end of a close in order: requests are in progress
 )
 
-var holdNames = [...]string{"worker", "requests", "limit", "pause", "output", "yield", "rate", "last read"}
+var holdNames = [...]string{"worker", "input", "requests", "limit", "pause", "output", "yield", "rate"}
 
 // String returns the names of the reasons.
 func (h holds) String() string {
@@ -55,11 +55,11 @@ func (h *holds) set(reasons holds, on bool) {
 }
 
 // mayRead reports whether nothing holds reading.
-func (c *loopConn) mayRead() bool { return c.mayReadBut(0) }
+func (c *loopConn) mayRead() bool { return c.mayReadAgain() && !c.draining.isRead() }
 
-// mayReadBut is mayRead without the reasons in ignored.
-func (c *loopConn) mayReadBut(ignored holds) bool {
-	return c.holds&holdsRead&^ignored == 0 && !c.peerHalf.isEndRead() && c.life != lifeDialing && !c.life.isGone() && c.handshake() != handshakeFull
+// mayReadAgain is mayRead, also after the last read of a shutdown.
+func (c *loopConn) mayReadAgain() bool {
+	return c.holds&holdsRead == 0 && !c.peerHalf.isEndRead() && c.life != lifeDialing && !c.life.isGone() && c.handshake() != handshakeFull
 }
 
 // mayGiveInput reports whether input may be given to the handler.

@@ -80,8 +80,8 @@ func TestTheLifecycleClosesOneHalfAfterTheOther(t *testing.T) {
 // The work is reading, giving input, or an end.
 func TestEachHoldStopsTheWorkOfItsComment(t *testing.T) {
 	for h, want := range map[holds][3]bool{ // reading, input, an end in order
-		holdWorker: {true, true, true}, holdRequests: {false, false, true}, holdLimit: {true, true, false}, holdPause: {true, true, false},
-		holdOutput: {true, true, false}, holdYield: {true, false, false}, holdRate: {true, false, false}, holdLastRead: {true, false, false},
+		holdWorker: {false, true, true}, holdInput: {true, false, false}, holdRequests: {false, false, true}, holdLimit: {true, true, false}, holdPause: {true, true, false},
+		holdOutput: {true, true, false}, holdYield: {true, false, false}, holdRate: {true, false, false},
 	} {
 		c := &loopConn{life: lifeOpen}
 		if !c.mayRead() || !c.mayGiveInput() || c.hasRequests() {
@@ -156,12 +156,24 @@ func TestADrainingConnectionIsIdleUntilItHasSomethingToDo(t *testing.T) {
 		{drainNone, drainIdle, drainBusy, drainNone},
 		{drainIdle, drainIdle, drainIdle, drainBusy},
 		{drainBusy, drainBusy, drainBusy, drainBusy},
+		{drainIdle | drainRead, drainIdle | drainRead, drainIdle | drainRead, drainBusy | drainRead},
 	} {
 		if got := [3]drainState{test.from.begin(true), test.from.begin(false), test.from.busy()}; got != [3]drainState{test.idle, test.busy, test.worked} {
 			t.Errorf("%v: %v", test.from, got)
 		}
 		if test.from.isDraining() != (test.from != drainNone) {
 			t.Errorf("%v: draining: %v", test.from, test.from.isDraining())
+		}
+	}
+}
+
+// The last read of a shutdown is made once, unless a request asks for more. Without a shutdown none is the last.
+func TestADrainingConnectionIsReadOnceMore(t *testing.T) {
+	for from, want := range map[drainState]drainState{drainNone: drainNone, drainIdle: drainIdle | drainRead, drainBusy: drainBusy | drainRead} {
+		c := &loopConn{life: lifeOpen}
+		c.draining = from.read()
+		if c.draining != want || c.draining.unread() != from || c.mayRead() == c.draining.isRead() || !c.mayReadAgain() {
+			t.Errorf("%v after the last read: %v", from, c.draining)
 		}
 	}
 }

@@ -28,7 +28,13 @@ func (c *loopConn) read() {
 		c.readLayered()
 		return
 	}
-	n, err := c.loop.srv.calls.Read(c.ev.FD(), c.loop.buf)
+	buf := c.loop.buf
+	if c.holds.has(holdWorker) {
+		if buf = buf[:c.roomOfRequest(len(buf))]; len(buf) == 0 {
+			return
+		}
+	}
+	n, err := c.loop.srv.calls.Read(c.ev.FD(), buf)
 	switch {
 	case err != nil:
 		if !wouldBlock(err) {
@@ -37,7 +43,7 @@ func (c *loopConn) read() {
 	case n == 0:
 		c.endRead()
 	default:
-		c.received(c.loop.buf[:n])
+		c.received(buf[:n])
 		if c.draining.isDraining() || c.life.isClosing() || c.peerHalf.hasHungUp() {
 			c.countLateRead(n)
 		}
@@ -49,9 +55,9 @@ func (c *loopConn) read() {
 const maxLateReads = 64
 
 // countLateRead counts a read of n bytes of a connection that has to end even if its peer continues to send: the server shuts down, the
-// connection is being closed, or the peer has hung up.
+// connection is being closed, or the peer has hung up. What a request in progress reads does not count; see mergeStream.
 func (c *loopConn) countLateRead(n int) {
-	if !c.draining.isDraining() && !c.life.isClosing() && !c.peerHalf.hasHungUp() {
+	if !c.draining.isDraining() && !c.life.isClosing() && !c.peerHalf.hasHungUp() || c.holds.has(holdWorker) && !c.life.isClosing() {
 		return
 	}
 	c.mu.Lock()
@@ -72,12 +78,16 @@ func (c *loopConn) received(p []byte) {
 	if c.life.isClosing() || c.peerHalf.isDiscarded() {
 		return
 	}
+	if c.holds.has(holdWorker) {
+		c.receivedForRequest(p)
+		return
+	}
 	c.mu.Lock()
 	c.nread += uint64(len(p))
 	c.loop.traffic.read.Add(uint64(len(p)))
 	h, ok := c.prepareInput()
 	c.mu.Unlock()
-	if in := c.in; in != nil && !c.holds.has(holdWorker) {
+	if in := c.in; in != nil {
 		in.buf = append(in.buf, p...)
 		p = in.rest()
 	}

@@ -85,6 +85,7 @@ func (c *loopConn) endRead() {
 		c.tearDown(nil) // the close has waited for EOF
 		return
 	}
+	c.endInput()
 	c.flush()
 }
 
@@ -111,6 +112,15 @@ func (c *loopConn) endOfInput() {
 	c.dropInput()
 	if !c.endHalf() {
 		c.closeWith(io.EOF)
+	}
+}
+
+// discardInput carries out CloseRead.
+func (c *loopConn) discardInput() {
+	c.peerHalf = c.peerHalf.reach(peerDiscarded)
+	c.endInput()
+	if !c.holds.has(holdWorker) {
+		c.dropInput()
 	}
 }
 

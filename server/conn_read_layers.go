@@ -8,6 +8,9 @@ func (c *loopConn) readLayered() {
 	if !c.layers.has(layerTLS) && c.life != lifeHandshake {
 		buf = c.readBuffer(buf)
 	}
+	if !c.layers.has(layerTLS) {
+		buf = buf[:c.roomOfRequest(len(buf))]
+	}
 	buf = buf[:c.readAllowance(len(buf))]
 	if len(buf) == 0 {
 		return

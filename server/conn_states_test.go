@@ -35,10 +35,10 @@ func TestStatesHaveNames(t *testing.T) {
 		{connOpen, connHalf, connBroken, connClosing, connClosed},
 		{peerSends, peerEnded, peerEndRead, peerEndReported, peerDiscarded, peerHungUp, peerEnded | peerDiscarded | peerHungUp},
 		{lifeNew, lifeDialing, lifeHandshake, lifeOpen, lifeHalfClosed, lifeFlushing, lifeLingering, lifeClosed, lifeRejected, lifeReleased},
-		{holdWorker, holdRequests, holdLimit, holdPause, holdOutput, holdYield, holdRate, holdLastRead, holdWorker | holdPause},
+		{holdWorker, holdInput, holdRequests, holdLimit, holdPause, holdOutput, holdYield, holdRate, holdWorker | holdPause},
 		{schedState(0), schedRunning, schedQueued, schedRunning | schedQueued, schedRefused, schedRunning | schedQueued | schedRefused},
 		{writeIdle, writeBlocked, writeThrottled},
-		{drainNone, drainIdle, drainBusy},
+		{drainNone, drainIdle, drainBusy, drainIdle | drainRead, drainBusy | drainRead},
 		{layerProxy, layerRate, layerTLS, layerReadInto, layerTLS | layerRate},
 		{phaseNone, phaseRequests, phaseOutgoing},
 	} {

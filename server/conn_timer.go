@@ -81,6 +81,9 @@ func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 			at, which = end, d
 		}
 	}
+	if limit := c.timeouts().Read; limit != event.NoTimeout && c.asksForInput() {
+		nearer(c.inputDeadline(now, limit))
+	}
 	switch {
 	case c.life == lifeDialing:
 		nearer(c.ext.setupDeadline, dialDeadline)
@@ -88,7 +91,7 @@ func (c *loopConn) nearestDeadline() (at time.Duration, which deadline) {
 		nearer(c.ext.setupDeadline, handshakeDeadline)
 	case c.draining.isDraining() && c.life == lifeLingering:
 		nearer(c.deadlines.end(idleDeadline, now, c.loop.srv.cfg.DrainTimeout), drainDeadline)
-		if c.draining == drainIdle {
+		if c.draining.isIdle() {
 			nearer(saturatedAdd(now, unackedInterval), noDeadline)
 		}
 	}

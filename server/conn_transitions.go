@@ -54,7 +54,7 @@ func (c *loopConn) whenDrained(r *flushResult) (alive bool) {
 		if c.draining.isDraining() {
 			c.requeue() // if nothing may be read any more, no event would end the connection
 		}
-	case c.draining.isDraining() && (!c.holds.has(holdLastRead) || c.hasMoreTLS()) && c.mayReadBut(holdLastRead):
+	case c.draining.isDraining() && (!c.draining.isRead() || c.hasMoreTLS()) && c.mayReadAgain():
 		c.requeue() // for the last read; see advance
 	case c.draining.isDraining() && r.state < connClosing && (!c.holds.has(holdYield) || !c.mayGiveInput()) && !c.hasCommands():
 		c.closeWith(ErrServerClosed)
@@ -64,7 +64,7 @@ func (c *loopConn) whenDrained(r *flushResult) (alive bool) {
 
 // isQuiescent reports whether the connection needs no work of the loop until its next event.
 func (c *loopConn) isQuiescent() bool {
-	return c.life == lifeOpen && c.holds&^holdWorker == 0 && c.writing == writeIdle && c.layers == 0 && c.peerHalf == peerSends && c.draining == drainNone
+	return c.life == lifeOpen && c.holds&^(holdWorker|holdInput) == 0 && c.writing == writeIdle && c.layers == 0 && c.peerHalf == peerSends && c.draining == drainNone
 }
 
 // keepRefusal keeps the flag of a refused write until LowWater may be called.
@@ -92,7 +92,7 @@ func (c *loopConn) applyWaterMarks(held int) {
 		}
 	case held <= s.cfg.LowWater && c.holds.has(holdOutput):
 		c.holds.remove(holdOutput)
-		c.deadlines.restart(readDeadline, c.loop.now()) // the server did not read meanwhile
+		c.restartReadDeadline()
 		if c.in != nil && !c.holds.has(holdWorker) {
 			c.requeue() // input that was read before is handled first
 		}

@@ -36,7 +36,7 @@ func (c *loopConn) resumeReading() {
 	if c.isReading() {
 		return
 	}
-	c.deadlines.restart(readDeadline, c.loop.now()) // the server did not read meanwhile
+	c.restartReadDeadline()
 	if err := c.watchRead(true); err != nil {
 		c.fail(err)
 		return

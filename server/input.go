@@ -20,7 +20,13 @@ type input struct {
 	state      inputState
 	leader     *leader // the leader that runs it; nil on a worker
 	request    request // while the input is handed over; otherwise zero
-	reply      replyState
+
+	// While a request is in progress, the connection's mu guards these, and pos and cursor in the methods of Input.
+	stream *stream // what the loop has read since; nil if it has read nothing
+	isRead bool    // a method of Input was called
+
+	copying sync.Mutex // held while bytes of buf and stream are copied. Locked after the connection's mu
+	reply   replyState
 }
 
 // request is the part of a request that is not its bytes.
@@ -114,9 +120,11 @@ func (c *loopConn) dropInput() {
 	c.deadlines.stop(readDeadline)
 	c.count(in, 0)
 	if in.isLost() {
+		c.uncountStream(in)
 		in.drop()
 		return
 	}
+	c.freeStream(in)
 	in.reset()
 	if l := c.loop; len(l.inputs) < maxKeptInputs && cap(in.buf)+cap(in.reply.buf) <= maxKeptInput {
 		l.inputs = append(l.inputs, in)
@@ -126,7 +134,7 @@ func (c *loopConn) dropInput() {
 }
 
 // drop leaves an input to the garbage collector, except for its reply, which the program may still use.
-func (in *input) drop() { in.buf, in.request = nil, request{} }
+func (in *input) drop() { in.buf, in.stream, in.request = nil, nil, request{} }
 
 // recycle puts the input into the pool.
 func (in *input) recycle() {
@@ -143,7 +151,7 @@ func (in *input) reset() {
 	if cap(in.buf) > maxKept {
 		in.buf = nil
 	}
-	in.buf, in.pos, in.cursor, in.earlyBytes = in.buf[:0], 0, 0, 0
+	in.buf, in.pos, in.cursor, in.earlyBytes, in.isRead = in.buf[:0], 0, 0, 0, false
 	in.request = request{}
 	in.reply.reset()
 }

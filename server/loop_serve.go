@@ -82,6 +82,9 @@ func (c *loopConn) applyCommands(commands command) {
 	if commands&cmdDone != 0 {
 		c.takeBack()
 	}
+	if commands&cmdInput != 0 {
+		c.readForRequest()
+	}
 	if c.handshake() == handshakeFull && !c.life.isGone() && c.ext.tls.pipe.TakesInput() {
 		c.setHandshake(handshakeRuns)
 	}
@@ -98,13 +101,10 @@ func (c *loopConn) applyCommands(commands command) {
 		return
 	}
 	if commands&cmdCloseRead != 0 {
-		c.peerHalf = c.peerHalf.reach(peerDiscarded)
-		if !c.holds.has(holdWorker) {
-			c.dropInput()
-		}
+		c.discardInput()
 	}
 	if c.holds.has(holdPause) && !paused {
-		c.deadlines.restart(readDeadline, c.loop.now()) // the server did not read while reading was paused
+		c.restartReadDeadline()
 	}
 	c.holds.set(holdPause, paused)
 	if state == connBroken && paused && c.timeouts().Close == event.NoTimeout { // otherwise nothing would end it
@@ -136,12 +136,12 @@ func (c *loopConn) advance() {
 		}
 	}
 	switch {
-	case c.hasMoreTLS() && c.mayReadBut(holdLastRead) && !c.handshake().isUnderWay():
+	case c.hasMoreTLS() && c.mayReadAgain() && !c.handshake().isUnderWay():
 		c.decrypt()
 		return
-	case c.draining.isDraining() && c.life.takesInput() && c.mayRead() && !c.handshake().isUnderWay():
+	case c.draining.isDraining() && c.life.takesInput() && c.mayRead() && !c.handshake().isUnderWay() && !c.holds.has(holdWorker):
 		c.read() // requests that arrived before the shutdown are answered; later input is not read, since a busy client would delay the shutdown
-		c.holds.add(holdLastRead)
+		c.draining = c.draining.read()
 	case c.draining.isDraining() && c.handshake().isUnderWay() && c.mayRead() && !c.handshake().isBegun():
 		c.read() // a ClientHello that has arrived completely is still answered
 	}

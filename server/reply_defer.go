@@ -114,6 +114,7 @@ func (w Reply) closeDeferred() error {
 	w.c.mu.Lock()
 	d.timer.stopLocked()
 	r.number.Add(1) // from now on it accepts nothing
+	w.in.wakeStream()
 	isWaiting := d.state == deferWaits
 	if isWaiting {
 		d.unlink()

@@ -160,23 +160,25 @@ func (c *Conn) releaseDeferred() {
 	}
 }
 
-// commit ends the reply if the worker may answer another message of the input, and reports whether it may: not if the reply was deferred, if
-// the request has changed the connection's handler or paused reading, if the connection is being closed, or if the output is above
-// HighWater. On a broken connection it may, since its input is still handled. ld is the leader that runs the request, nil on a worker.
-func (r *replyState) commit(ld *leader) bool {
+// commit ends the reply if the goroutine may answer another message of the input, and reports whether it may: not if no input is left, or the
+// loop has read more of it, if the reply was deferred, if the request has changed the connection's handler or paused reading, if the
+// connection is being closed, or if the output is above HighWater. On a broken connection it may, since its input is still handled.
+func (in *input) commit() bool {
+	r := &in.reply
 	c := r.c
 	r.mu.Lock()
 	c.mu.Lock()
-	if r.deferral != nil || c.state >= connClosing || c.pauseRequested() || c.ext != nil && c.ext.newHandler || c.outputBytes()+len(r.buf) >= c.loop.srv.cfg.HighWater {
+	if len(in.rest()) == 0 || in.stream != nil || r.deferral != nil || c.state >= connClosing || c.pauseRequested() || c.ext != nil && c.ext.newHandler || c.outputBytes()+len(r.buf) >= c.loop.srv.cfg.HighWater {
 		c.mu.Unlock()
 		r.mu.Unlock()
 		return false
 	}
 	r.commitLocked(0)
+	in.endReading()
 	r.mu.Unlock()
 	queue := c.mark(0)
 	c.mu.Unlock()
-	ld.enqueue(c, queue)
+	in.leader.enqueue(c, queue)
 	return true
 }
 

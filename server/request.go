@@ -41,7 +41,7 @@ func (in *input) serveAll(c *Conn) {
 	message := in.takeMessage(c)
 	for served := 1; message != nil; served++ {
 		in.call(message)
-		if in.request.framing == nil || len(in.rest()) == 0 || in.request.final || served == maxBatch || in.leader != nil && !in.leader.mayGoOn(in) || !in.reply.commit(in.leader) {
+		if in.request.framing == nil || in.request.final || served == maxBatch || in.leader != nil && !in.leader.mayGoOn(in) || !in.commit() {
 			break
 		}
 		message = in.next()
@@ -113,12 +113,14 @@ func (in *input) end() {
 		r.commitLocked(in.release())
 	}
 	r.finish(replyEnded)
+	in.endReading()
 	r.count(0)
 	r.buf = r.buf[:0]
 	in.become(inputWithLoop)
 	r.mu.Unlock() // before c.mu: from then on the input may be another connection's
 	if c.state == connClosed {
 		c.count(in, 0) // not on the loop, which may have ended
+		c.uncountStream(in)
 	}
 	queue := c.mark(cmdDone)
 	c.mu.Unlock()

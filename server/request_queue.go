@@ -32,7 +32,7 @@ func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, fir
 	in.pos = len(in.buf) - len(p) + first.Advance
 	in.cursor = first.Cursor
 	c.count(in, in.memory())
-	c.holds.add(holdWorker)
+	c.holds.add(holdWorker | holdInput)
 	c.queueRequest(in)
 }
 
@@ -96,8 +96,9 @@ func (c *loopConn) takeBack() {
 		c.takeBackMessages()
 		return
 	}
-	c.holds.remove(holdWorker)
+	c.holds.remove(holdWorker | holdInput)
 	in := c.in
+	c.mergeStream(in)
 	final := in.request.final
 	if final {
 		c.closeWith(nil)
@@ -114,5 +115,5 @@ func (c *loopConn) takeBack() {
 
 // nothingLeft reports whether the request that has ended was all of the input. Under mu.
 func (c *loopConn) nothingLeft() bool {
-	return c.holds.has(holdWorker) && !c.hasMoreTLS() && len(c.in.rest()) == 0 && !c.in.request.final
+	return c.holds.has(holdWorker) && c.in.stream == nil && !c.hasMoreTLS() && len(c.in.rest()) == 0 && !c.in.request.final
 }

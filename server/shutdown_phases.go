@@ -100,7 +100,7 @@ const unackedInterval = 50 * time.Millisecond
 // isIdleInShutdown reports whether the connection had nothing to do when a shutdown began, has received no input since, and its peer's
 // system has acknowledged all output. Then it can be closed without waiting for EOF, since a reset would destroy no output. On the loop.
 func (c *loopConn) isIdleInShutdown() bool {
-	if c.draining != drainIdle {
+	if !c.draining.isIdle() {
 		return false
 	}
 	c.mu.Lock()

@@ -124,11 +124,14 @@ func (c *loopConn) decrypt() {
 		l.plain = make([]byte, readSize)
 	}
 	for budget := readSize; ; {
-		if c.holds.has(holdsRead&^holdLastRead) || c.life.isGone() || budget <= 0 {
+		if c.holds.has(holdsRead) || c.life.isGone() || budget <= 0 {
 			t.more = true
 			break
 		}
 		plain := c.readBuffer(l.plain)
+		if plain = plain[:c.roomOfRequest(len(plain))]; len(plain) == 0 {
+			continue // holdInput
+		}
 		n, err := t.conn.Read(plain) // at most one record
 		empty := false
 		if n > 0 {

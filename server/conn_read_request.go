@@ -1,0 +1,183 @@
+package server
+
+import (
+	"io"
+	"time"
+)
+
+// received for a connection with a request of ServeInput in progress: p is what follows the request, which may read it by Reply.Input. p is
+// not longer than roomOfRequest.
+func (c *loopConn) receivedForRequest(p []byte) {
+	l := c.loop
+	c.mu.Lock()
+	c.nread += uint64(len(p))
+	l.traffic.read.Add(uint64(len(p)))
+	in := c.in
+	s := in.stream
+	s.add(l, p)
+	grown := c.countStream(s)
+	if s.need > 0 && in.unread() >= s.need {
+		s.wake()
+		s.endWait(l.now())
+	}
+	c.holdAtLimit(in)
+	c.mu.Unlock()
+	if srv := l.srv; grown > 0 && srv.buffered.Load() > srv.cfg.MaxBuffered {
+		c.closeWith(srv.overloaded())
+	}
+}
+
+// holdAtLimit stops reading if the request has no room for more. Under mu.
+func (c *loopConn) holdAtLimit(in *input) {
+	if in.room() == 0 {
+		in.stream.full = true
+		c.holds.add(holdInput)
+	}
+}
+
+// roomOfRequest limits a read of n bytes. With a request of ServeInput in progress, it is for this request. If it returns 0, reading has
+// stopped.
+func (c *loopConn) roomOfRequest(n int) int {
+	if !c.holds.has(holdWorker) {
+		return n
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.in.stream == nil {
+		c.mu.Unlock()
+		limit := c.maxInput()
+		c.mu.Lock()
+		c.in.streamOf(limit)
+	}
+	if n = min(n, c.in.room()); n == 0 {
+		c.holdAtLimit(c.in)
+	}
+	return n
+}
+
+// readForRequest carries out cmdInput: the request in progress waits for input, or has consumed so much that the loop reads on.
+func (c *loopConn) readForRequest() {
+	if !c.holds.has(holdWorker) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.in.stream
+	if s == nil || !s.asked {
+		return
+	}
+	c.holds.remove(holdInput)
+	c.draining = c.draining.unread()
+	if c.peerHalf.isEndRead() || c.peerHalf.isDiscarded() {
+		s.ended = true
+		s.wake()
+	}
+}
+
+// endInput is called when no more input will be read. It tells the request in progress.
+func (c *loopConn) endInput() {
+	if !c.holds.has(holdWorker) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.in.stream; s != nil {
+		s.ended = true
+		s.wake()
+	}
+}
+
+// wakeRequest makes a request that waits for input look at the state of the connection. Under mu.
+func (c *loopConn) wakeRequest() {
+	if c.holds.has(holdWorker) {
+		c.in.wakeStream()
+	}
+}
+
+// noMoreInput returns an error if no input will arrive for the request in progress, apart from what is there. Under mu. Any goroutine.
+func (c *Conn) noMoreInput(in *input) error {
+	s := in.stream
+	switch x := c.ext; {
+	case c.state >= connClosing, x != nil && (x.detach != nil || x.upgrade != nil):
+		return c.refusal()
+	case in.request.atEOF || s != nil && s.ended:
+		if c.state == connBroken {
+			return c.refusal()
+		}
+		return io.EOF
+	case s != nil && s.expired:
+		return errInputDeadline
+	}
+	return nil
+}
+
+// setReadDeadline carries out Input.SetReadDeadline. Under mu. Any goroutine.
+func (c *Conn) setReadDeadline(in *input, s *stream, t time.Time) {
+	clock := c.loop.ev.Clock()
+	s.deadline, s.expired = 0, false
+	left := time.Until(t)
+	switch {
+	case t.IsZero():
+		if s.timer != nil {
+			s.timer.Stop()
+		}
+		return
+	case left <= 0:
+		s.expired = true
+		s.wake()
+		return
+	}
+	s.deadline = saturatedAdd(clock.Now(), left)
+	if s.timer == nil {
+		s.timer = clock.AfterFunc(left, func() { c.inputExpired(s) })
+	} else {
+		s.timer.Reset(left)
+	}
+}
+
+// inputExpired is the function of the stream's timer.
+func (c *Conn) inputExpired(s *stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.deadline != 0 && c.loop.ev.Clock().Now() >= s.deadline {
+		s.expired = true
+		s.wake()
+	}
+}
+
+// inputDeadline is the deadline of a request that waits for input: it has waited for limit in total. It returns noDeadline and the time of the
+// next check if it does not wait for the peer now.
+func (c *loopConn) inputDeadline(now, limit time.Duration) (at time.Duration, which deadline) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.in.stream
+	left := max(0, limit-s.waited)
+	if s.need == 0 || !c.mayRead() {
+		return saturatedAdd(now, max(left, limit/16)), noDeadline
+	}
+	return saturatedAdd(s.waitBegan, left), readDeadline
+}
+
+// asksForInput reports whether the request in progress has waited for input.
+func (c *loopConn) asksForInput() bool {
+	if !c.holds.has(holdWorker) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.in.stream != nil && c.in.stream.asked
+}
+
+// restartReadDeadline makes ReadTimeout count from now: the server did not read meanwhile.
+func (c *loopConn) restartReadDeadline() {
+	now := c.loop.now()
+	c.deadlines.restart(readDeadline, now)
+	if !c.holds.has(holdWorker) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.in.stream; s != nil && s.need > 0 {
+		s.waitBegan = now
+	}
+}

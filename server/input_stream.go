@@ -1,0 +1,247 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"github.com/evmq/evmq/event"
+)
+
+// A stream has the bytes that the loop has read while a request is in progress. The loop adds to ahead; the request takes all of ahead and
+// consumes it from taken. Most requests have no stream: it is made when a request waits for input, or when the loop reads for a handler with
+// CancelOnEOF. When the request has ended, what is left becomes the input of the next one.
+//
+// The request reads the rest of input.buf first, which stays where it is, since the message is in it.
+//
+// Under the connection's mu. When the request has ended it belongs to the loop.
+type stream struct {
+	ahead   []byte // read by the loop
+	taken   []byte // taken by the request
+	pos     int    // the bytes of taken before it are consumed
+	limit   int    // of ahead; taken and ahead together have at most twice as much
+	counted int    // bytes counted in Server.buffered
+
+	asked bool // the request has waited for input, so that the loop reads
+	full  bool // the loop has stopped reading at the limit, until cmdInput
+	ended bool // no more bytes will come
+
+	need      int           // the request waits until so many bytes are there; 0 if it does not wait
+	ready     chan struct{} // receives a value when the request has to look again
+	waitBegan time.Duration // when the wait began, on the loops' clock
+	waited    time.Duration // the time of all waits that have ended
+
+	timer    event.ClockTimer // of SetReadDeadline; nil if it was not called
+	deadline time.Duration    // when the timer is due; 0 for none
+	expired  bool             // the deadline has passed
+}
+
+// streamOverhead is the memory of a stream besides its buffers.
+const streamOverhead = 256
+
+// maxReadAhead limits what the loop reads ahead for a request, also if the handler's messages may be longer.
+const maxReadAhead = 4 * readSize
+
+// minSwap is the length from which on bytes are not copied into a stream: the loop exchanges its buffer for another one.
+const minSwap = readSize / 8
+
+var (
+	streams     = sync.Pool{New: func() any { return &stream{ready: make(chan struct{}, 1)} }}
+	readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+)
+
+// streamOf returns the stream of an input that was handed over, which is made if there is none. limit is that of the handler. Under mu.
+func (in *input) streamOf(limit int) *stream {
+	if in.stream == nil {
+		in.stream = streams.Get().(*stream)
+		in.stream.limit = max(1, min(limit, maxReadAhead))
+	}
+	return in.stream
+}
+
+// unread returns the number of bytes that the request has not consumed. Under mu.
+func (in *input) unread() int {
+	n := len(in.buf) - in.pos
+	if s := in.stream; s != nil {
+		n += len(s.taken) - s.pos + len(s.ahead)
+	}
+	return n
+}
+
+// room returns the number of bytes that the loop may read. Under mu.
+func (in *input) room() int {
+	s := in.stream
+	unread := in.unread()
+	return max(0, min(s.limit-len(s.ahead), 2*s.limit-unread), s.need-unread)
+}
+
+// add adds p, which the loop has read into one of its buffers, to ahead. A long p is not copied. Under mu, on the loop.
+func (s *stream) add(l *loop, p []byte) {
+	if len(s.ahead) == 0 && len(p) >= minSwap {
+		for _, own := range [...]*[]byte{&l.buf, &l.plain} {
+			if len(*own) > 0 && &(*own)[0] == &p[0] {
+				other := s.ahead
+				if cap(other) < readSize {
+					other = readBuffers.Get().(*[readSize]byte)[:]
+				}
+				s.ahead, *own = p, other[:readSize:readSize]
+				return
+			}
+		}
+	}
+	s.ahead = append(s.ahead, p...)
+}
+
+// take consumes and returns bytes that are there, at most n. Under mu and copying.
+func (in *input) take(n int) []byte {
+	p := in.rest()
+	if len(p) > 0 {
+		p = p[:min(n, len(p))]
+		in.pos += len(p)
+		in.cursor = 0
+		return p
+	}
+	s := in.stream
+	if s.pos == len(s.taken) {
+		s.exchange()
+	}
+	p = s.taken[s.pos:]
+	p = p[:min(n, len(p))]
+	s.pos += len(p)
+	return p
+}
+
+// peek returns the next n bytes, which are there. Under mu and copying.
+func (in *input) peek(n int) []byte {
+	p := in.rest()
+	if len(p) >= n {
+		return p[:n:n]
+	}
+	s := in.stream
+	if len(p) > 0 { // taken is empty
+		s.taken, s.pos = append(s.taken[:0], p...), 0
+		in.pos, in.cursor = len(in.buf), 0
+	}
+	switch left := len(s.taken) - s.pos; {
+	case left >= n:
+	case left == 0:
+		s.exchange()
+	default:
+		s.taken = append(s.taken[:copy(s.taken, s.taken[s.pos:])], s.ahead...)
+		s.pos, s.ahead = 0, s.ahead[:0]
+	}
+	return s.taken[s.pos:][:n:n]
+}
+
+// exchange takes all of ahead, when all of taken is consumed. Under mu and copying.
+func (s *stream) exchange() { s.taken, s.ahead, s.pos = s.ahead, s.taken[:0], 0 }
+
+// wake makes a request that waits look again. Under mu.
+func (s *stream) wake() {
+	if s.need > 0 {
+		select {
+		case s.ready <- struct{}{}:
+		default: // it will look anyway
+		}
+	}
+}
+
+// endWait ends the wait of the request at the time now. Under mu.
+func (s *stream) endWait(now time.Duration) {
+	if s.need > 0 {
+		s.need = 0
+		s.waited += max(0, now-s.waitBegan)
+	}
+}
+
+// wakeStream is wake for a request that may have no stream. Under mu.
+func (in *input) wakeStream() {
+	if in.stream != nil {
+		in.stream.wake()
+	}
+}
+
+// endReading is called when a reply has ended: its Input accepts no more calls, and those that run have ended. Under mu.
+func (in *input) endReading() {
+	if !in.isRead {
+		return
+	}
+	in.isRead = false
+	in.copying.Lock() // not for long: it is held for a copy only
+	in.copying.Unlock()
+	s := in.stream
+	if s == nil {
+		return
+	}
+	if s.timer != nil {
+		s.timer.Stop()
+		s.deadline = 0
+	}
+	if s.need > 0 { // a goroutine that outlives the request waits; it keeps the channel
+		s.wake()
+		s.need, s.ready = 0, nil
+	}
+}
+
+// countStream counts the memory of the stream in Server.buffered, and returns its growth. Under mu.
+func (c *Conn) countStream(s *stream) (grown int) {
+	n := cap(s.ahead) + cap(s.taken) + streamOverhead
+	grown = n - s.counted
+	c.loop.srv.addBuffered(grown)
+	s.counted = n
+	return grown
+}
+
+// uncountStream ends the counting of the stream. Under mu, or when the request has ended.
+func (c *Conn) uncountStream(in *input) {
+	if s := in.stream; s != nil {
+		c.loop.srv.addBuffered(-s.counted)
+		s.counted = 0
+	}
+}
+
+// mergeStream makes what the request has left in the stream a part of the input, and frees the stream. On the loop, when the request has
+// ended.
+func (c *loopConn) mergeStream(in *input) {
+	s := in.stream
+	if s == nil {
+		return
+	}
+	if c.draining.isDraining() {
+		c.countLateRead(0) // otherwise requests that follow each other could delay a shutdown
+	}
+	if len(in.rest()) == 0 {
+		in.buf, s.taken = s.taken, in.buf
+		in.pos, s.pos = s.pos, len(s.taken)
+	}
+	if len(in.rest()) == 0 {
+		in.buf, s.ahead = s.ahead, in.buf[:0]
+		in.pos = 0
+	} else {
+		in.buf = append(in.buf, s.ahead...)
+	}
+	c.freeStream(in)
+}
+
+// freeStream discards the stream.
+func (c *loopConn) freeStream(in *input) {
+	s := in.stream
+	if s == nil {
+		return
+	}
+	c.uncountStream(in)
+	in.stream = nil
+	for _, buf := range [...][]byte{s.ahead, s.taken} {
+		if cap(buf) >= readSize {
+			readBuffers.Put((*[readSize]byte)(buf[:readSize]))
+		}
+	}
+	if s.ready == nil || s.timer != nil { // other goroutines may still use it
+		return
+	}
+	select {
+	case <-s.ready:
+	default:
+	}
+	*s = stream{ready: s.ready}
+	streams.Put(s)
+}

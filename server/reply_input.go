@@ -1,0 +1,234 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/evmq/evmq/event"
+)
+
+// An Input has the bytes of the connection that follow the message of a request, for example the body of an HTTP request. The function of
+// the request, or after Reply.Defer any goroutine, reads them as they arrive. Until the request asks for more than has arrived already, the
+// loop reads nothing more; then it reads up to MaxInput bytes (256 KB at most) ahead of those that the request has taken.
+//
+// What is not consumed when the request ends is the input that follows it: Data is called with it, or the next message begins there. So a
+// function that does not consume the whole body of its request discards the rest, or closes the connection. After Conn.SetHandler the new
+// handler is given what is left, as for an upgrade of the protocol; Conn.Detach passes it on.
+//
+// A method that waits first gives the loop up, if the function of the request runs on it, as Reply.Write does; in a callback of the loop it
+// returns event.ErrOnLoop. While it waits, ReadTimeout counts, in total for the request, and IdleTimeout does not. While PauseRead stops
+// reading, or the output is above HighWater, nothing arrives and ReadTimeout does not count. After StartTLS and Detach no more input arrives.
+//
+// The methods return ErrReplyEnded when the request has ended, ErrUnsupported for requests of Requests.Serve and of Dispatcher.Concurrent
+// above 1, io.EOF at the end of the peer's stream, and ErrClosed, with the reason, when the connection has ended, is being closed, or was
+// reset and all bytes before the reset are consumed. An Input is a small value, which may be copied. One goroutine at a time may use it,
+// except for SetReadDeadline. The zero Input has ended.
+type Input struct{ w Reply }
+
+// errInputDeadline is the error after the time of SetReadDeadline.
+var errInputDeadline error = timeoutError("server: the read deadline of the input has passed")
+
+// Input returns the input that follows the message of the request. Any goroutine.
+func (w Reply) Input() Input { return Input{w} }
+
+// Peek waits until n bytes are there and returns them without consuming them. If n is 0 or negative, it returns all that are there, and does
+// not wait. The bytes are valid until the next call of a method of the Input, and the end of the request. Errors: those of Input, with the
+// bytes that are there; ErrTooLong if n exceeds MaxInput of the server and the handler; after the time of SetReadDeadline one that matches
+// os.ErrDeadlineExceeded. May block; not in a callback.
+func (i Input) Peek(n int) ([]byte, error) {
+	in, err := i.await(n)
+	if in == nil {
+		return nil, i.failure("peek", err)
+	}
+	want := n
+	if n <= 0 || err != nil {
+		want = in.unread()
+	}
+	in.copying.Lock()
+	p := in.peek(want)
+	in.copying.Unlock()
+	i.unlock(in)
+	return p, i.failure("peek", err)
+}
+
+// Discard consumes n bytes, and waits until they have arrived. It returns the number of bytes that were consumed. Errors: those of Input;
+// ErrInvalid if n is negative; after the time of SetReadDeadline one that matches os.ErrDeadlineExceeded. May block; not in a callback.
+func (i Input) Discard(n int) (discarded int, err error) {
+	if n < 0 {
+		return 0, fmt.Errorf("discard %d bytes of input: %w", n, ErrInvalid)
+	}
+	for discarded < n {
+		in, err := i.await(1)
+		if err != nil {
+			i.unlock(in)
+			return discarded, i.failure("discard", err)
+		}
+		in.copying.Lock()
+		discarded += len(in.take(n - discarded))
+		in.copying.Unlock()
+		i.unlock(in)
+	}
+	return discarded, nil
+}
+
+// Read waits for input, and copies and consumes at most len(p) bytes. It is the method of io.Reader. Errors: those of Input; after the time
+// of SetReadDeadline one that matches os.ErrDeadlineExceeded. May block; not in a callback.
+func (i Input) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	in, err := i.await(1)
+	if err != nil {
+		i.unlock(in)
+		return 0, i.failure("read", err)
+	}
+	in.copying.Lock()
+	q := in.take(len(p))
+	i.unlock(in)
+	n := copy(p, q)
+	in.copying.Unlock()
+	return n, nil
+}
+
+// Buffered returns the number of bytes that can be read without waiting. It is 0 when the request has ended. Any goroutine.
+func (i Input) Buffered() int {
+	if i.w.in == nil {
+		return 0
+	}
+	c := i.w.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i.isOver() != nil {
+		return 0
+	}
+	return i.w.in.unread()
+}
+
+// SetReadDeadline sets the time after which calls that wait for input fail, those that wait already included, with a net.Error that matches
+// os.ErrDeadlineExceeded. Input that has arrived is returned also then. The zero time means none, which is the state at the beginning of each
+// request. The time that is left until t passes on the clock of the server's loops. Errors: those of Input but io.EOF. Any goroutine.
+func (i Input) SetReadDeadline(t time.Time) error {
+	if i.w.in == nil {
+		return i.failure("set the deadline of the", ErrReplyEnded)
+	}
+	c, in := i.w.c, i.w.in
+	limit := c.loopPart().maxInput()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := i.isOver(); err != nil {
+		return i.failure("set the deadline of the", err)
+	}
+	in.isRead = true
+	c.setReadDeadline(in, in.streamOf(limit), t)
+	c.countStream(in.stream)
+	return nil
+}
+
+// failure adds the operation to an error. io.EOF and the error of SetReadDeadline stay as they are: readers compare with the one, and convert
+// the other to a net.Error.
+func (i Input) failure(what string, err error) error {
+	if err == nil || err == io.EOF || err == errInputDeadline { //nolint:errorlint // these very values
+		return err
+	}
+	return fmt.Errorf("%s input of a request: %w", what, err)
+}
+
+// isOver returns an error if no input can be read, not even what is there. Under the connection's mu.
+func (i Input) isOver() error {
+	c, r := i.w.c, &i.w.in.reply
+	switch {
+	case r.number.Load() != i.w.number:
+		return ErrReplyEnded
+	case r.order != 0:
+		return ErrUnsupported
+	case c.state == connClosed:
+		return c.refusal()
+	}
+	return nil
+}
+
+// await waits until n bytes are there. It returns the input with the connection's mu locked, also with an error, unless nothing can be read any
+// more, or the wait is impossible on this goroutine: then it returns a nil input. unlock ends the use of the result.
+func (i Input) await(n int) (*input, error) {
+	if i.w.in == nil {
+		return nil, ErrReplyEnded
+	}
+	c, in := i.w.c, i.w.in
+	for limit := 0; ; {
+		c.mu.Lock()
+		err := i.isOver()
+		if err != nil {
+			c.mu.Unlock()
+			return nil, err
+		}
+		in.isRead = true
+		if in.unread() >= n {
+			return in, nil
+		}
+		if err = c.noMoreInput(in); err != nil {
+			return in, err
+		}
+		if limit == 0 { // before the first wait
+			c.mu.Unlock()
+			if c.loop.ev.OnLoop() {
+				return nil, event.ErrOnLoop
+			}
+			in.reply.giveUpLoop(c)
+			limit = c.loopPart().maxInput()
+			continue
+		}
+		if n > limit {
+			return in, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, n, limit)
+		}
+		if s := in.streamOf(limit); s.need > 0 {
+			return in, fmt.Errorf("%w: another goroutine waits for it", ErrInvalid)
+		}
+		if err = i.wait(n); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// wait waits until n bytes are there, or something else has happened to the request. Under the connection's mu, which it unlocks.
+func (i Input) wait(n int) error {
+	c, s := i.w.c, i.w.in.stream
+	s.need, s.waitBegan = n, c.loop.ev.Clock().Now()
+	queue := false
+	if !s.asked || s.full {
+		s.asked, s.full = true, false
+		queue = c.mark(cmdInput)
+	}
+	ready := s.ready
+	c.mu.Unlock()
+	c.enqueue(queue)
+	select {
+	case <-ready:
+	case <-c.loop.srv.baseCtx.Done(): // the loop may be blocked, and not wake the request
+		return fmt.Errorf("%w (%w)", ErrClosed, ErrServerClosed)
+	}
+	c.mu.Lock()
+	if i.isOver() == nil {
+		s.endWait(c.loop.ev.Clock().Now())
+	}
+	c.mu.Unlock()
+	return nil
+}
+
+// unlock ends the use of what await has returned. If the request has consumed enough, the loop reads on.
+func (i Input) unlock(in *input) {
+	if in == nil {
+		return
+	}
+	c, s := i.w.c, in.stream
+	queue := false
+	if s != nil {
+		c.countStream(s)
+		if s.full && in.room() >= s.limit/2 {
+			s.full = false
+			queue = c.mark(cmdInput)
+		}
+	}
+	c.mu.Unlock()
+	c.enqueue(queue)
+}
