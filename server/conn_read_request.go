@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"io"
 	"time"
 )
@@ -27,10 +28,12 @@ func (c *loopConn) receivedForRequest(p []byte) {
 	}
 }
 
-// holdAtLimit stops reading if the request has no room for more. Under mu.
+// holdAtLimit stops reading if the request has no room for more, or so little that many short reads would follow, and does not wait for more.
+// Under mu.
 func (c *loopConn) holdAtLimit(in *input) {
-	if in.room() == 0 {
-		in.stream.full = true
+	s := in.stream
+	if room := in.room(); room == 0 || room < s.limit/8 && in.unread() >= s.need {
+		s.full = true
 		c.holds.add(holdInput)
 	}
 }
@@ -98,8 +101,10 @@ func (c *loopConn) wakeRequest() {
 func (c *Conn) noMoreInput(in *input) error {
 	s := in.stream
 	switch x := c.ext; {
+	case c.state >= connClosing && c.reasonLocked() != nil:
+		return fmt.Errorf("%w (%w)", ErrClosed, c.reasonLocked())
 	case c.state >= connClosing, x != nil && (x.detach != nil || x.upgrade != nil):
-		return c.refusal()
+		return ErrClosed
 	case in.request.atEOF || s != nil && s.ended:
 		if c.state == connBroken {
 			return c.refusal()

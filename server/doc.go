@@ -109,6 +109,15 @@
 // Server, ends the connection with [ErrReplyTimeout]. If the connection ends first, its context ends, and the methods of the reply return
 // the reason.
 //
+// # Input while a request is in progress
+//
+// A message that is too long to be kept whole, such as the body of an HTTP request or a file that is sent to the server, need not be a message
+// of the framing. The framing ends the message before it, and the function reads what follows from [Reply.Input], as it arrives: on the loop
+// without waiting if it has arrived already, otherwise on a worker, or after Defer on any goroutine. The loop reads at most MaxInput bytes
+// ahead of the request; then the kernel's buffers fill, and the client stops. The request learns of the end of the stream by io.EOF, and of a
+// reset by [ErrClosed]. What it leaves is the next message, or goes to the handler of [Conn.SetHandler], as for an upgrade to another
+// protocol.
+//
 // # Limits
 //
 // The fields of [Server] limit the memory that is held for a connection in both directions (MaxInput, MaxOutput, HighWater), what the
@@ -126,8 +135,8 @@
 //
 // The deadlines are IdleTimeout, ReadTimeout, FirstRequestTimeout, WriteTimeout, CloseTimeout, DrainTimeout, HandshakeTimeout and
 // ReplyTimeout of Server, and [DialConfig.Timeout]. They are independent of each other; the first one that passes closes the connection. While requests are in
-// progress, IdleTimeout and CloseTimeout do not count, ReadTimeout counts for a request that is being read meanwhile, and WriteTimeout
-// always counts. [Conn.SetTimeouts] changes them for a connection.
+// progress, IdleTimeout and CloseTimeout do not count, ReadTimeout counts for a request that is being read meanwhile and, in total, while a
+// request waits in Reply.Input, and WriteTimeout always counts. [Conn.SetTimeouts] changes them for a connection.
 //
 // Apart from the end that the peer or the program has requested, and from errors of the system, a server ends a connection only because of
 // a deadline; more than MaxInput bytes that the handler does not consume; MaxBuffered; MaxConns; a stream that is invalid for its framing,

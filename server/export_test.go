@@ -63,3 +63,18 @@ func Tick(s *Server, late bool) (busy bool) {
 
 // RunningHandshakes returns how many handshakes run.
 func RunningHandshakes(s *Server) int { return s.handshakes.len() }
+
+// WaitsForInput reports whether the request of c in progress waits for input, for which the loop reads. On the loop.
+func WaitsForInput(c *Conn) bool {
+	p := c.loopPart()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return p.holds.has(holdWorker) && !p.holds.has(holdInput) && p.in.stream.need > 0
+}
+
+// IsDraining reports whether a shutdown has reached the connection.
+func IsDraining(c *Conn) bool {
+	draining := make(chan bool)
+	c.loop.do(func() { draining <- c.loopPart().draining.isDraining() })
+	return <-draining
+}

@@ -76,14 +76,14 @@ func (in *input) room() int {
 
 // add adds p, which the loop has read into one of its buffers, to ahead. A long p is not copied. Under mu, on the loop.
 func (s *stream) add(l *loop, p []byte) {
-	if len(s.ahead) == 0 && len(p) >= minSwap {
+	n := len(s.ahead) + len(p)
+	if n >= minSwap && n <= readSize && cap(s.ahead) < readSize {
+		s.ahead = append(readBuffers.Get().(*[readSize]byte)[:0], s.ahead...)
+	}
+	if len(s.ahead) == 0 && n >= minSwap && cap(s.ahead) >= readSize {
 		for _, own := range [...]*[]byte{&l.buf, &l.plain} {
 			if len(*own) > 0 && &(*own)[0] == &p[0] {
-				other := s.ahead
-				if cap(other) < readSize {
-					other = readBuffers.Get().(*[readSize]byte)[:]
-				}
-				s.ahead, *own = p, other[:readSize:readSize]
+				s.ahead, *own = p, s.ahead[:readSize:readSize]
 				return
 			}
 		}

@@ -214,7 +214,7 @@ func TestALargeBodyTakesBoundedMemory(t *testing.T) {
 			sent <- err
 		}()
 		testkit.Await(t, paused, "the first byte")
-		testkit.Until(t, "the limit", func() bool { return s.Stats().BufferedBytes >= maxInput })
+		testkit.Until(t, "the limit", func() bool { return s.Stats().BufferedBytes >= maxInput/2 })
 		twoTurnsOfAll(t, s)
 		if got := s.Stats().BufferedBytes; got > 8*maxInput {
 			t.Errorf("%d bytes are held", got)

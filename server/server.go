@@ -97,8 +97,9 @@ type Server struct {
 	AcceptBudget int
 
 	// MaxInput limits the bytes that were read from a connection and that the handler has not consumed. A connection that exceeds it is
-	// closed with ErrTooLong. A LimitHandler, such as a Dispatcher whose framing has a larger limit, raises it. 0 means DefaultMaxInput; a
-	// negative value means no limit.
+	// closed with ErrTooLong. A LimitHandler, such as a Dispatcher whose framing has a larger limit, raises it. For a request that reads its
+	// Reply.Input, at most that many bytes, and at most 256 KB, are read ahead of those that it has taken, which are as many at most. 0 means
+	// DefaultMaxInput; a negative value means no limit.
 	MaxInput int
 	// MaxOutput limits the output that waits on a connection; at the limit writes fail with ErrFull. A completion counts as 128 bytes and
 	// a file as 16 KB. 0 means DefaultMaxOutput; a negative value means no limit.
@@ -124,7 +125,8 @@ type Server struct {
 	IdleTimeout time.Duration
 	// ReadTimeout closes a connection with ErrReadTimeout when a request has begun and is not complete after that time, even if bytes arrive
 	// meanwhile. It does not count while the server does not read: while reading is paused, while the output is above HighWater, and
-	// while as many requests are in progress as the handler permits. 0 means none.
+	// while as many requests are in progress as the handler permits. A request that reads its Reply.Input may wait for the client for that
+	// time in total; the check may be late by a sixteenth of it. 0 means none.
 	ReadTimeout time.Duration
 	// FirstRequestTimeout closes a connection with ErrFirstRequest when its first request is not complete that time after Open. 0 means none.
 	FirstRequestTimeout time.Duration
