@@ -55,7 +55,7 @@ func (c *loopConn) read() {
 const maxLateReads = 64
 
 // countLateRead counts a read of n bytes of a connection that has to end even if its peer continues to send: the server shuts down, the
-// connection is being closed, or the peer has hung up. What a request in progress reads does not count; see mergeStream.
+// connection is being closed, or the peer has hung up. The reads for a request in progress do not count; see mergeStream.
 func (c *loopConn) countLateRead(n int) {
 	if !c.draining.isDraining() && !c.life.isClosing() && !c.peerHalf.hasHungUp() || c.holds.has(holdWorker) && !c.life.isClosing() {
 		return
@@ -246,8 +246,8 @@ func (c *loopConn) keep(p []byte, cursor int) {
 	c.refuseInput(err)
 }
 
-// maxInput returns the number of bytes that may be stored without being consumed.
-func (c *loopConn) maxInput() int {
+// maxInput returns the number of bytes that may be stored without being consumed. Any goroutine.
+func (c *Conn) maxInput() int {
 	n := c.loop.srv.cfg.MaxInput
 	if h, ok := FindHandler[LimitHandler](c.Handler()); ok {
 		n = max(n, h.MaxInput())

@@ -117,7 +117,7 @@ func (c *Conn) noMoreInput(in *input) error {
 }
 
 // setReadDeadline carries out Input.SetReadDeadline. Under mu. Any goroutine.
-func (c *Conn) setReadDeadline(in *input, s *stream, t time.Time) {
+func (c *Conn) setReadDeadline(s *stream, t time.Time) {
 	clock := c.loop.ev.Clock()
 	s.deadline, s.expired = 0, false
 	left := time.Until(t)

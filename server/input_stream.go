@@ -167,8 +167,8 @@ func (in *input) endReading() {
 	}
 	in.isRead = false
 	in.copying.Lock() // not for long: it is held for a copy only
-	in.copying.Unlock()
 	s := in.stream
+	in.copying.Unlock()
 	if s == nil {
 		return
 	}

@@ -12,7 +12,7 @@ import (
 // the request, or after Reply.Defer any goroutine, reads them as they arrive. Until the request asks for more than has arrived already, the
 // loop reads nothing more; then it reads up to MaxInput bytes (256 KB at most) ahead of those that the request has taken.
 //
-// What is not consumed when the request ends is the input that follows it: Data is called with it, or the next message begins there. So a
+// The bytes that are not consumed when the request ends are the input that follows it: Data is called with them, or the next message begins there. So a
 // function that does not consume the whole body of its request discards the rest, or closes the connection. After Conn.SetHandler the new
 // handler is given what is left, as for an upgrade of the protocol; Conn.Detach passes it on.
 //
@@ -113,14 +113,14 @@ func (i Input) SetReadDeadline(t time.Time) error {
 		return i.failure("set the deadline of the", ErrReplyEnded)
 	}
 	c, in := i.w.c, i.w.in
-	limit := c.loopPart().maxInput()
+	limit := c.maxInput()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := i.isOver(); err != nil {
 		return i.failure("set the deadline of the", err)
 	}
 	in.isRead = true
-	c.setReadDeadline(in, in.streamOf(limit), t)
+	c.setReadDeadline(in.streamOf(limit), t)
 	c.countStream(in.stream)
 	return nil
 }
@@ -175,7 +175,7 @@ func (i Input) await(n int) (*input, error) {
 				return nil, event.ErrOnLoop
 			}
 			in.reply.giveUpLoop(c)
-			limit = c.loopPart().maxInput()
+			limit = c.maxInput()
 			continue
 		}
 		if n > limit {

@@ -110,7 +110,7 @@ func TestAPauseHoldsTheInputOfARequest(t *testing.T) {
 	})
 }
 
-// What follows the command and was read for the request is unencrypted, and is refused as in StartTLS.
+// The answer is sent unencrypted, and input after it is encrypted. The request reads nothing more.
 func TestStartTLSAfterABody(t *testing.T) {
 	for _, p := range placements {
 		t.Run(p.String(), func(t *testing.T) {

@@ -42,7 +42,7 @@ func sums(w server.Reply, body io.Reader, n int) {
 			sum = sum*31 + uint32(b)
 		}
 		if total += m; err != nil {
-			if err != io.EOF || total != n { //nolint:errorlint // LimitReader returns it as it is
+			if err != io.EOF || total != n {
 				_, _ = fmt.Fprintf(w, "%d of %d bytes: %v\n", total, n, err)
 				return
 			}
@@ -238,7 +238,7 @@ func twoTurnsOfAll(t testing.TB, s *running) {
 	}
 }
 
-// The time is that of the loops' clock. What has arrived is returned also then, and a later deadline lets the request go on.
+// The time is that of the loops' clock. Bytes that have arrived are returned also then, and a later deadline lets the request go on.
 func TestWaitingForInputEndsAtTheReadDeadline(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		type result struct {

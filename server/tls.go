@@ -129,9 +129,7 @@ func (c *loopConn) decrypt() {
 			break
 		}
 		plain := c.readBuffer(l.plain)
-		if plain = plain[:c.roomOfRequest(len(plain))]; len(plain) == 0 {
-			continue // holdInput
-		}
+		plain = plain[:c.roomOfRequest(len(plain))]
 		n, err := t.conn.Read(plain) // at most one record
 		empty := false
 		if n > 0 {
