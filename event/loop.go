@@ -51,6 +51,9 @@ type Loop struct {
 	prepare      watcherList
 	enders       watcherList // of OnTurnEnd
 	turnOpen     bool        // a turn has begun, and the functions of OnTurnEnd were not all called
+	left         int         // calls that the dispatch of this turn may still make
+	suspend      int         // the argument of Runner.Suspend in the running callback, plus one; 0 if it was not called. Loop only
+	suspended    bool        // the turn was suspended, and has events left
 	check        watcherList
 	closers      watcherList
 	runner       uint64 // the goroutine that runs the loop; 0 when none does

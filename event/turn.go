@@ -10,6 +10,14 @@ import (
 // l.mu held and returns with l.mu held; watchers, the wait and callbacks run without it.
 func (l *Loop) turnInLoop(block bool) error {
 	l.assertInLoop()
+	if l.suspended {
+		l.suspended = false
+		l.continueDispatchInLoop()
+		if !l.suspended {
+			l.endTurnInLoop()
+		}
+		return nil
+	}
 	if l.turnOpen { // a callback has cut the last turn short
 		l.endTurnInLoop()
 	}
@@ -28,7 +36,9 @@ func (l *Loop) turnInLoop(block bool) error {
 	l.takeReportsInLoop(n)
 	l.expireInLoop()
 	l.dispatchInLoop()
-	l.endTurnInLoop()
+	if !l.suspended {
+		l.endTurnInLoop()
+	}
 	return nil
 }
 
@@ -130,24 +140,45 @@ func (l *Loop) dispatchInLoop() {
 	}
 	l.active.dispatches++
 	l.beginDispatch(priority)
-	left := math.MaxInt
+	l.left = math.MaxInt
 	if priority >= l.budget.MinPriority {
-		left = l.budget.Callbacks
+		l.left = l.budget.Callbacks
 	}
-	for left > 0 && !l.interrupted() {
-		e := l.active.lists[priority].head
-		if e == nil || e.dispatch == l.active.dispatches {
-			break
-		}
+	l.continueDispatchInLoop()
+}
+
+// continueDispatchInLoop is dispatchInLoop from the next active event on. If a callback suspends the turn, and events are left, it sets suspended.
+func (l *Loop) continueDispatchInLoop() {
+	l.assertInLoop()
+	for e := l.nextInDispatch(); e != nil; e = l.nextInDispatch() {
 		calls := 1
 		if what, ok := l.dequeue(e); ok {
-			calls = l.invokeInLoop(e, what, left)
+			calls = l.invokeInLoop(e, what, l.left)
 		}
-		if left -= calls; l.timeExceeded() {
+		if l.left -= calls; l.timeExceeded() {
 			break
 		}
+		if l.suspend > 0 {
+			few := l.active.len < l.suspend
+			l.suspend = 0
+			if l.suspended = few && l.nextInDispatch() != nil; l.suspended {
+				return
+			}
+		}
 	}
+	l.suspend = 0
 	l.endDispatch()
+}
+
+// nextInDispatch returns the event that the dispatch calls next, or nil if it is over. Under l.mu.
+func (l *Loop) nextInDispatch() *Event {
+	if l.left <= 0 || l.interrupted() {
+		return nil
+	}
+	if e := l.active.lists[l.priority].head; e != nil && e.dispatch != l.active.dispatches {
+		return e
+	}
+	return nil
 }
 
 // beginDispatch sets the priority that is dispatched and the time at which Budget.Time ends the dispatch. Under l.mu.

@@ -24,8 +24,9 @@ type Conn struct {
 	// under mu; see isDead.
 	ident atomic.Uint64
 
-	// mu guards the fields that the comment of loopConn names. It is not held during reads, writes or callbacks, but may be held during
-	// short system calls (getsockname, SIOCOUTQ, epoll_ctl).
+	// mu guards the fields that the comment of loopConn names. It is not held during reads, callbacks or writes of output that waits, but may
+	// be held during short system calls (getsockname, SIOCOUTQ, epoll_ctl) and during a write of bytes that do not become output first; see
+	// writeNow.
 	mu    sync.Mutex
 	out   *outq.Queue         // the output that waits to be written; nil if there is none
 	ext   *ext                // state that few connections need; nil for most
@@ -70,6 +71,7 @@ type Conn struct {
 //	finishFlush                        held                 calls stopRunning; marks the connection as queued if more waits, and flushed
 //	                                                        then queues it
 //	applyTransitions, callbacks        not held             water marks, ends, reading
+//	writeNow                           held                 writes what would become the only output, during the loop's work
 //	Reply, input.end                   held, briefly        a worker appends output and sets cmdDone
 //
 // Any goroutine passes work to the loop in one way: mark sets a command under mu, and enqueue queues the connection. The loop passes

@@ -44,6 +44,8 @@ func (c *loopConn) writeAndUnlock() *flushResult {
 	switch {
 	case c.state == connBroken:
 		failed = c.failOutput()
+	case l.running.err != nil:
+		err, l.running.err = l.running.err, nil
 	case c.writing != writeIdle || c.life == lifeDialing:
 	case c.layers.has(layerTLS):
 		err = c.writeTLS()

@@ -88,7 +88,7 @@ func (c *loopConn) received(p []byte) {
 	h, ok := c.prepareInput()
 	c.mu.Unlock()
 	if in := c.in; in != nil {
-		in.buf = append(in.buf, p...)
+		in.add(p)
 		p = in.rest()
 	}
 	if c.mayGiveInput() {
@@ -215,13 +215,10 @@ func (c *loopConn) keep(p []byte, cursor int) {
 	}
 	if in == nil {
 		in = c.newInput()
-		in.buf = append(in.buf[:0], p...)
+		in.fill(c.loop, p, largeRest)
 	}
 	in.pos = len(in.buf) - len(p)
-	if in.pos > len(in.buf)/2 {
-		in.buf = in.buf[:copy(in.buf, in.buf[in.pos:])]
-		in.pos = 0
-	}
+	in.compact()
 	in.cursor = cursor
 	if now := c.loop.now(); !c.holds.has(holdYield) && !c.life.isClosing() && !c.deadlines.runs(readDeadline) {
 		c.deadlines.start(readDeadline, now)

@@ -10,6 +10,7 @@ import "github.com/evmq/evmq/internal/outq"
 type running struct {
 	counted int         // bytes by which its output is counted in Server.buffered
 	spare   *outq.Queue // for output(); nil for none
+	err     error       // of writeNow, for the flush
 }
 
 // startRunning begins the loop's work on the connection, if it has not begun yet: until stopRunning the connection is not queued for output
@@ -19,7 +20,7 @@ func (c *loopConn) startRunning() {
 		return
 	}
 	c.sched |= schedRunning
-	c.loop.running.counted = 0
+	c.loop.running.counted, c.loop.running.err = 0, nil
 	if c.out != nil || c.ext != nil {
 		c.loop.running.counted = c.outputMemory()
 	}

@@ -18,6 +18,12 @@ import (
 // LowWater of a MarkHandler is called when there is room again. Any goroutine.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
+	if len(p) > directWrite {
+		if err := c.writeLarge(p); err != nil {
+			return 0, fmt.Errorf("write %d bytes: %w", len(p), err)
+		}
+		return len(p), nil
+	}
 	q, counted, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()
@@ -32,6 +38,12 @@ func (c *Conn) Write(p []byte) (int, error) {
 // WriteString is Write of a string. Any goroutine.
 func (c *Conn) WriteString(s string) (int, error) {
 	c.mu.Lock()
+	if len(s) > directWrite {
+		if err := c.writeLarge(bytesOf(s)); err != nil {
+			return 0, fmt.Errorf("write %d bytes: %w", len(s), err)
+		}
+		return len(s), nil
+	}
 	q, counted, err := c.admit()
 	if err != nil {
 		c.mu.Unlock()

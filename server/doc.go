@@ -46,9 +46,10 @@
 //  1. waits for descriptors that are ready, for timers, and for connections that other goroutines have queued;
 //  2. accepts connections, up to AcceptBudget for each listener;
 //  3. reads at most 64 KB from each connection that is ready, gives the bytes to its handler, and writes the output that the handler
-//     has made, with one system call;
+//     has made, with one system call, unless the handler has written more than 16 KB at a time, which goes to the kernel at once;
 //  4. writes the output of connections that other goroutines have queued, and carries out commands such as Close;
-//  5. passes the requests that it has found to the workers, together, except those that it runs itself after the turn.
+//  5. passes the requests that it has found to the workers, together, except those that it runs itself after the turn, or, if few
+//     connections are ready or the request is longer than 16 KB, before it reads the next connection.
 //
 // Work that exceeds a budget is done in a later turn, after the work for the other connections. See package event for the order of
 // callbacks.
@@ -127,8 +128,8 @@
 // sent may use a quarter of the process's descriptors, in addition to one for each connection.
 //
 // At a limit the server stops reading, returns an error, or makes a worker wait. It discards nothing that it has accepted. The server does
-// not read from a connection whose peer does not read. A reply may exceed MaxOutput by the 16 KB that are gathered before they become
-// output of the connection. A reply larger than MaxOutput for a peer that does not read occupies its worker until WriteTimeout; a server
+// not read from a connection whose peer does not read. A reply may exceed MaxOutput by the bytes that are gathered before they become
+// output of the connection, 16 KB on a worker and 64 KB on the loop. A reply larger than MaxOutput for a peer that does not read occupies its worker until WriteTimeout; a server
 // with such replies needs a short one.
 //
 // # Deadlines

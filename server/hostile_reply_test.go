@@ -16,12 +16,13 @@ import (
 // not wait for them.
 func TestPushesDoNotKeepAReplyFromItsRoom(t *testing.T) {
 	const limit = 64 << 10
+	const begun = limit + limit/2 // more than is gathered
 	var pushed atomic.Int64
 	long := bytes.Repeat([]byte("reply "), limit/2)
 	h := echoLines()
 	h.Serve = func(w server.Reply, _ []byte) {
 		c := w.Conn()
-		_, _ = w.Write(long[:limit]) // a failure shows in the answers
+		_, _ = w.Write(long[:begun]) // a failure shows in the answers
 		for pushed.Load() < limit {  // until nothing else fills the output
 			if n, err := c.Write(make([]byte, 1000)); err == nil {
 				pushed.Add(int64(n))
@@ -29,7 +30,7 @@ func TestPushesDoNotKeepAReplyFromItsRoom(t *testing.T) {
 				runtime.Gosched()
 			}
 		}
-		_, _ = w.Write(long[limit:])
+		_, _ = w.Write(long[begun:])
 	}
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: h, MaxOutput: limit})
 	nc := s.dial(t)

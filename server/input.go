@@ -13,10 +13,11 @@ import (
 // under the connection's lock, with cmdDone.
 type input struct {
 	buf        []byte
-	pos        int // the bytes before it are consumed
-	cursor     int // of the framing, in the incomplete message at pos
-	counted    int // bytes counted in Server.buffered
-	earlyBytes int // Concurrent: bytes counted in the connection's output while the answer waits for older ones
+	small      []byte // while buf is a largeBuffer: the small buffer that it has replaced, empty
+	pos        int    // the bytes before it are consumed
+	cursor     int    // of the framing, in the incomplete message at pos
+	counted    int    // bytes counted in Server.buffered
+	earlyBytes int    // Concurrent: bytes counted in the connection's output while the answer waits for older ones
 	state      inputState
 	leader     *leader // the leader that runs it; nil on a worker
 	request    request // while the input is handed over; otherwise zero
@@ -31,14 +32,15 @@ type input struct {
 
 // request is the part of a request that is not its bytes.
 type request struct {
-	handler RequestHandler
-	framing framing.Framing // finds the messages after first; nil if there is only first
-	first   []byte          // the message that the loop has found; nil when it was taken
-	atEOF   bool            // the stream ends after the input
-	final   bool            // the framing has ended the stream: the rest of the input is ignored
-	place   Placement
-	router  RouteHandler // handler, if it distinguishes routes
-	route   *route       // the route of first; set by the loop's leader
+	handler      RequestHandler
+	framing      framing.Framing // finds the messages after first; nil if there is only first
+	first        []byte          // the message that the loop has found; nil when it was taken
+	atEOF        bool            // the stream ends after the input
+	final        bool            // the framing has ended the stream: the rest of the input is ignored
+	place        Placement
+	isForWorkers bool         // the loop's leader does not run it
+	router       RouteHandler // handler, if it distinguishes routes
+	route        *route       // the route of first; set by the loop's leader
 }
 
 // inputState is the owner of an input.
@@ -148,10 +150,8 @@ func (in *input) recycle() {
 
 // reset prepares the input for another connection.
 func (in *input) reset() {
-	if cap(in.buf) > maxKept {
-		in.buf = nil
-	}
-	in.buf, in.pos, in.cursor, in.earlyBytes, in.isRead = in.buf[:0], 0, 0, 0, false
+	in.shrink()
+	in.pos, in.cursor, in.earlyBytes, in.isRead = 0, 0, 0, false
 	in.request = request{}
 	in.reply.reset()
 }

@@ -44,10 +44,7 @@ const maxReadAhead = 4 * readSize
 // minSwap is the length from which on bytes are not copied into a stream: the loop exchanges its buffer for another one.
 const minSwap = readSize / 8
 
-var (
-	streams     = sync.Pool{New: func() any { return &stream{ready: make(chan struct{}, 1)} }}
-	readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
-)
+var streams = sync.Pool{New: func() any { return &stream{ready: make(chan struct{}, 1)} }}
 
 // streamOf returns the stream of an input that was handed over, which is made if there is none. limit is that of the handler. Under mu.
 func (in *input) streamOf(limit int) *stream {
@@ -78,7 +75,7 @@ func (in *input) room() int {
 func (s *stream) add(l *loop, p []byte) {
 	n := len(s.ahead) + len(p)
 	if n >= minSwap && n <= readSize && cap(s.ahead) < readSize {
-		s.ahead = append(readBuffers.Get().(*[readSize]byte)[:0], s.ahead...)
+		s.ahead = append(takeLarge()[:0], s.ahead...)
 	}
 	if len(s.ahead) == 0 && n >= minSwap && cap(s.ahead) >= readSize {
 		for _, own := range [...]*[]byte{&l.buf, &l.plain} {
@@ -232,7 +229,7 @@ func (c *loopConn) freeStream(in *input) {
 	in.stream = nil
 	for _, buf := range [...][]byte{s.ahead, s.taken} {
 		if cap(buf) >= readSize {
-			readBuffers.Put((*[readSize]byte)(buf[:readSize]))
+			giveLarge(buf)
 		}
 	}
 	if s.ready == nil || s.timer != nil { // other goroutines may still use it

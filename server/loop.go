@@ -31,7 +31,7 @@ type loop struct {
 	// posts of users. Any goroutine.
 	tasks *msgqueue.Queue[func()]
 
-	buf          []byte      // the buffer of reads, which Data is given
+	buf          []byte      // the buffer of reads, which Data is given; a largeBuffer, which a large input may get
 	plain        []byte      // the buffer of decrypted input, and of output before its encryption; made when it is needed
 	cipher       []byte      // the buffer of the records of one flush; made when it is needed
 	cursor       int         // of the framing in the argument of Data; see Requests

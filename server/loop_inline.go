@@ -1,6 +1,7 @@
 package server
 
 import (
+	"math"
 	"time"
 
 	"github.com/evmq/evmq/internal/tick"
@@ -43,7 +44,7 @@ func (q *inlineQueue) takeAll() []*input {
 func (l *loop) distribute(ins []*input) {
 	forWorkers := l.lead.batch[:0]
 	for _, in := range ins {
-		if l.admits(in) {
+		if !in.request.isForWorkers && l.admits(in) {
 			l.lead.inline.push(in)
 		} else {
 			forWorkers = append(forWorkers, in)
@@ -52,6 +53,34 @@ func (l *loop) distribute(ins []*input) {
 	l.submit(forWorkers)
 	clear(forWorkers)
 	l.lead.batch = forWorkers[:0]
+}
+
+// maxPostponed is the number of ready descriptors up to which the leader runs a request before it reads them. With more of them, the time
+// that an interruption of the turn takes is not worth while: the loop has enough to do until the client has sent its next request.
+const maxPostponed = 3
+
+// leadAtOnce makes the leader run the request that the running callback has found, if the leader may run it, before the callbacks of
+// the other descriptors that are ready: the input is still in the caches of the processor, and the client can go on while they are
+// read. On the loop.
+func (l *loop) leadAtOnce() {
+	if l.lead.wantTurn.Load() { // the turn has to end soon
+		return
+	}
+	last := len(l.turnRequests) - 1
+	in := l.turnRequests[last]
+	if in.request.isForWorkers || !l.admits(in) {
+		in.request.isForWorkers = true
+		return
+	}
+	l.turnRequests[last] = nil
+	l.turnRequests = l.turnRequests[:last]
+	l.lead.inline.push(in)
+	l.lead.suspends = true
+	if isLarge(in.buf) {
+		l.lead.runner.Suspend(math.MaxInt - 1)
+	} else {
+		l.lead.runner.Suspend(maxPostponed)
+	}
 }
 
 // admits reports whether the leader may run the requests of in: the program has chosen OnLoop, or the handlers of their route are quick as
@@ -165,6 +194,7 @@ func (ld *leader) call(in *input, w Reply, message []byte) {
 		lead.began = start
 	}
 	ld.word = leadWord(lead.word.Load()).next()
+	in.reply.room = inlineReply
 	in.reply.word.Store(uint64(ld.word))
 	lead.word.Store(uint64(ld.word))
 	tick.Process.Use() // after the store: a tick before it would not see the handler, and need not be followed by another one

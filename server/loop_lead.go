@@ -65,14 +65,16 @@ type leadership struct {
 	over     chan struct{} // closed when the leader has ended
 
 	// The rest belongs to the leader.
-	inline  inlineQueue
-	batch   []*input      // reused by distribute
-	running *route        // the route of the request that the leader runs; nil if it runs none
-	last    *route        // the route of the latest request, if it has calls for countRan
-	slow    time.Duration // a handler that has the loop for longer is logged; 0: none is
-	began   time.Duration // with slow: when the handler began, since processStart
-	yielded bool          // Reply.Blocking has taken the leadership from it. Set by the goroutine that has changed the word to leadTaken
-	routes  routeTable
+	runner   *event.Runner
+	suspends bool // Suspend was called in this turn
+	inline   inlineQueue
+	batch    []*input      // reused by distribute
+	running  *route        // the route of the request that the leader runs; nil if it runs none
+	last     *route        // the route of the latest request, if it has calls for countRan
+	slow     time.Duration // a handler that has the loop for longer is logged; 0: none is
+	began    time.Duration // with slow: when the handler began, since processStart
+	yielded  bool          // Reply.Blocking has taken the leadership from it. Set by the goroutine that has changed the word to leadTaken
+	routes   routeTable
 
 	finished *loopConn    // the connection of a request that has ended or has answers already, if it has to be served; not in the loop's queue
 	result   *flushResult // what answer has left to serveFinished
@@ -119,12 +121,19 @@ func (l *loop) leads() (replaced bool) {
 		}
 	}()
 	ld.begin()
-	for ld.runInline() && !l.lead.stop.Load() {
+	for suspended := runner.Suspended(); ld.runInline() && !l.lead.stop.Load(); {
+		polls := !suspended
 		if err := runner.Turn(l.lead.inline.len() == 0); err != nil && !errors.Is(err, event.ErrClosed) {
 			// The poller has failed unexpectedly. The connections of this loop cannot be served any more.
 			panic(fmt.Sprintf("server: loop %d: %v", l.index, err))
 		}
-		l.lead.wantTurn.Store(false) // not before: turns that are longer than a tick would leave no time for requests
+		if suspended = l.lead.suspends && runner.Suspended(); suspended && len(l.turnRequests) > 0 {
+			_ = runner.Call(l.endTurn) // the workers do not wait for the leader's requests
+		}
+		l.lead.suspends = false
+		if polls {
+			l.lead.wantTurn.Store(false) // not before: turns that are longer than a tick would leave no time for requests
+		}
 	}
 	if !ld.lost {
 		ld.end()
@@ -150,6 +159,7 @@ func (ld *leader) exit() {
 func (ld *leader) begin() {
 	l := ld.l
 	lead := &l.lead
+	lead.runner = ld.runner
 	word := leadWord(lead.word.Load())
 	lead.word.Store(uint64(word.with(leadTurning)))
 	if r := lead.running; r != nil {

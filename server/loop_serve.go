@@ -21,6 +21,9 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 		c.onReadable(what)
 	}
 	l.clearCurrent()
+	if len(l.turnRequests) > 0 && l.canLead() {
+		l.leadAtOnce()
+	}
 }
 
 // onReady handles any report of the kernel or of the timer.

@@ -14,7 +14,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{srv: s, index: index, ev: ev, buf: make([]byte, readSize), dialing: map[*loopConn]struct{}{}, refusals: map[*refusal]struct{}{},
+	l := &loop{srv: s, index: index, ev: ev, buf: takeLarge(), dialing: map[*loopConn]struct{}{}, refusals: map[*refusal]struct{}{},
 		closedBusy: map[*loopConn]struct{}{}, gone: make(chan struct{}), late: lateWork{busy: true}}
 	l.callback = l.ready
 	l.queue, err = msgqueue.New(ev, l.serve, &msgqueue.Config{Bound: msgqueue.Unlimited, Budget: 1024})

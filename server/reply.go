@@ -20,7 +20,8 @@ type Reply struct {
 	number uint64
 }
 
-// Write copies p to the reply. Up to 16 KB are gathered before they become output of the connection. For more, Write waits while the
+// Write copies p to the reply. Up to 16 KB, or 64 KB while the function runs on the loop, are gathered before they become output of
+// the connection. For more, Write waits while the
 // connection holds MaxOutput bytes or more, and, with concurrent requests, while older ones are not answered. It returns the number of
 // bytes that were copied. Errors: ErrReplyEnded; ErrClosed, with the reason, if the connection accepts no more output, also if that happens
 // during a wait. After one of these errors, all methods that write return it. On the connection's loop, a call that would have to wait for
@@ -28,7 +29,7 @@ type Reply struct {
 func (w Reply) Write(p []byte) (int, error) {
 	if w.in != nil && w.in.reply.number.Load() == w.number && w.in.reply.mu.TryLock() { // the usual case
 		r := &w.in.reply
-		if r.number.Load() == w.number && r.err == nil && r.order == 0 && r.deferral == nil && !w.c.isDead() && len(r.buf)+len(p) <= replyBuffer {
+		if r.number.Load() == w.number && r.err == nil && r.order == 0 && r.deferral == nil && !w.c.isDead() && len(r.buf)+len(p) <= r.room {
 			r.gather(p)
 			r.mu.Unlock()
 			return len(p), nil
@@ -46,7 +47,7 @@ func (w Reply) writeSlowly(p []byte) (int, error) {
 	}
 	n := 0
 	switch {
-	case len(r.buf)+len(p) > replyBuffer || r.overfull:
+	case len(r.buf)+len(p) > r.room || r.overfull:
 		n, err = r.writeLong(p)
 	case r.mayGather(len(p)):
 		r.gather(p)

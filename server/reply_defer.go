@@ -75,7 +75,7 @@ func (w Reply) Defer(timeout time.Duration) error {
 	if d == nil {
 		d = &deferral{in: w.in}
 		d.timer.init(w.c, d.expired)
-		r.deferral = d
+		r.deferral, r.room = d, replyBuffer
 		r.countGathered()
 	}
 	if timeout < 0 || timeout == event.NoTimeout {
@@ -205,6 +205,7 @@ func (r *replyState) finish(phase replyPhase) {
 	case d.state == deferLost:
 		r.err = r.c.refusal()
 		r.count(0)
+		r.empty()
 		r.buf = nil
 		r.become(replyLost)
 		return

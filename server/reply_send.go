@@ -20,7 +20,7 @@ func (r *replyState) sendGathered(p piece, hold bool) error {
 	if err := r.send(r.buf, p, hold); err != nil {
 		return err
 	}
-	r.buf = r.buf[:0]
+	r.empty()
 	return nil
 }
 
@@ -189,7 +189,7 @@ func (r *replyState) commitLocked(freed int) {
 	r.count(0)
 	counted := c.countedOutput() + freed
 	r.put(r.buf)
-	r.buf = r.buf[:0]
+	r.empty()
 	if !r.refused {
 		c.reqs++
 		c.loop.traffic.requests.Add(1)

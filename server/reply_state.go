@@ -6,8 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// replyBuffer is the number of bytes of a reply that are gathered before they become output.
-const replyBuffer = 16 << 10
+const (
+	// replyBuffer is the number of bytes of a reply that are gathered before they become output.
+	replyBuffer = 16 << 10
+	// inlineReply is that number on the loop, which gives them to the kernel without another copy when the function returns. They take
+	// a largeBuffer.
+	inlineReply = readSize
+)
 
 // smallReply is the number of gathered bytes that are not counted, since they are small beside the other memory of a worker.
 const smallReply = 2 << 10
@@ -51,6 +56,8 @@ type replyState struct {
 	mu       sync.Mutex // guards what follows; c and order are fixed while a reply is open. Locked before the connection's
 	c        *Conn
 	buf      []byte     // gathered bytes, not yet output
+	small    []byte     // while buf is a largeBuffer: the small buffer that it has replaced, empty
+	room     int        // the most bytes that are gathered: replyBuffer or inlineReply
 	err      error      // the error of an earlier call; all later calls return it
 	order    uint64     // Concurrent: the request's number among those of its connection; else 0
 	counted  int        // bytes of buf, and of deferral, counted in Server.buffered
@@ -72,7 +79,7 @@ func (r *replyState) become(next replyPhase) {
 func (in *input) beginReply() Reply {
 	r := &in.reply
 	r.become(replyOpen) // without mu: no Reply has this number yet, and those with other numbers read only the number
-	r.refused, r.overfull = false, false
+	r.refused, r.overfull, r.room = false, false, replyBuffer
 	return Reply{r.c, in, r.number.Load()}
 }
 
@@ -93,11 +100,20 @@ func (r *replyState) reset() {
 	if r.phase == replyWaits {
 		r.become(replyEnded)
 	}
-	if cap(r.buf) > replyBuffer {
+	if r.empty(); cap(r.buf) > replyBuffer {
 		r.buf = nil
 	}
 	r.count(0)
-	r.c, r.buf, r.err, r.order, r.deferral = nil, r.buf[:0], nil, 0, nil
+	r.c, r.err, r.order, r.deferral = nil, nil, 0, nil
+}
+
+// empty discards the gathered bytes, which are output now, and gives a large buffer back. Under mu.
+func (r *replyState) empty() {
+	if isLarge(r.buf) {
+		giveLarge(r.buf)
+		r.buf, r.small = r.small, nil
+	}
+	r.buf = r.buf[:0]
 }
 
 // lockOnLoop locks mu, unless the call that has it is slow: that call may wait for the loop. It reports whether mu is locked.
@@ -126,8 +142,13 @@ func (r *replyState) checkConn() {
 	c.mu.Unlock()
 }
 
-// gather adds p to the gathered bytes. Under mu.
+// gather adds p to the gathered bytes, for which there is room. Under mu.
 func (r *replyState) gather(p []byte) {
+	if len(r.buf)+len(p) > replyBuffer && !isLarge(r.buf) {
+		large := takeLarge()
+		n := copy(large, r.buf)
+		r.buf, r.small = large[:n], r.buf[:0]
+	}
 	r.buf = append(r.buf, p...)
 	r.countGathered()
 }

@@ -109,20 +109,21 @@ func (in *input) end() {
 		c.mu.Unlock()
 		return
 	}
+	direct := ld != nil && r.isOpen() && r.writeNow()
 	if r.isOpen() && c.state != connClosed {
 		r.commitLocked(in.release())
 	}
 	r.finish(replyEnded)
 	in.endReading()
 	r.count(0)
-	r.buf = r.buf[:0]
+	r.empty()
 	in.become(inputWithLoop)
 	r.mu.Unlock() // before c.mu: from then on the input may be another connection's
 	if c.state == connClosed {
 		c.count(in, 0) // not on the loop, which may have ended
 		c.uncountStream(in)
 	}
-	queue := c.mark(cmdDone)
+	queue := c.mark(cmdDone) || direct
 	c.mu.Unlock()
 	ld.enqueue(c, queue)
 }

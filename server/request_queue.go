@@ -20,8 +20,9 @@ func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, fir
 	in := c.in
 	if in == nil {
 		in = c.newInput()
-		in.buf = append(in.buf[:0], p...)
+		in.fill(c.loop, p, largeRequest)
 		if at, ok := offsetIn(p, message); ok { // otherwise the framing has copied the message
+			at += len(in.buf) - len(p)
 			end := at + len(message)
 			message = in.buf[at:end:end]
 		}

@@ -22,12 +22,14 @@ func TestEachEntryToCodeForTheLoopAsserts(t *testing.T) {
 
 // loopPartUsers are the functions that may go from a Conn to its loopConn without the assertion.
 var loopPartUsers = map[string]string{
-	"Conn.descriptor":   "reads the number of the descriptor, which the event guards",
-	"Conn.enqueue":      "puts the connection into the queue of its loop, or has it served by lateWork",
-	"Conn.giveToLoop":   "puts a new connection into the queue of its loop",
-	"Server.notifyRoom": "makes the loop use it, by a task",
-	"loop.submit":       "is called by endTurn",
-	"leader.enqueue":    "keeps it for serveFinished",
+	"Conn.descriptor":     "reads the number of the descriptor, which the event guards",
+	"Conn.enqueue":        "puts the connection into the queue of its loop, or has it served by lateWork",
+	"Conn.giveToLoop":     "puts a new connection into the queue of its loop",
+	"Conn.writeLarge":     "writes to the descriptor under mu while the loop works on the connection, whose fields it does not use",
+	"replyState.writeNow": "the leader calls it between two turns",
+	"Server.notifyRoom":   "makes the loop use it, by a task",
+	"loop.submit":         "is called by endTurn",
+	"leader.enqueue":      "keeps it for serveFinished",
 }
 
 // registers are the methods of event.Loop that have the loop call a function.
