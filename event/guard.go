@@ -71,3 +71,40 @@ func funcName(fn any) string {
 	}
 	return "unknown"
 }
+
+// goroutineID returns the number of the calling goroutine that stack traces show ("goroutine 18 [running]"). It uses buf to avoid an
+// allocation. The runtime has no other source for it; net/http's HTTP/2 checks read it in the same way. It formats the whole
+// stack, which takes about a microsecond and longer if the stack is deep, so it is used only by calls that run a loop or may have to wait.
+func goroutineID(buf []byte) (id uint64) {
+	const prefix = len("goroutine ")
+	n := runtime.Stack(buf, false)
+	for _, c := range buf[min(prefix, n):n] {
+		if c < '0' || c > '9' {
+			break
+		}
+		id = id*10 + uint64(c-'0')
+	}
+	if id == 0 {
+		panic("event: no goroutine number in the stack trace: " + string(buf[:n]))
+	}
+	return id
+}
+
+// idBufs holds buffers for goroutineID on any goroutine. It is not a sync.Pool, which allocates in race builds even in steady use.
+var idBufs = make(chan *[64]byte, 16)
+
+func takeIDBuf() *[64]byte {
+	select {
+	case buf := <-idBufs:
+		return buf
+	default:
+		return new([64]byte)
+	}
+}
+
+func returnIDBuf(buf *[64]byte) {
+	select {
+	case idBufs <- buf:
+	default: // more calls at once than usual
+	}
+}

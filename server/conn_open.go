@@ -24,9 +24,6 @@ func (c *loopConn) begin() (alive bool) {
 		}
 		l.srv.conns.set(c.ev.FD(), c)
 	}
-	if c.life == lifeDialing && c.draining.isDraining() {
-		c.closeWith(ErrServerClosed) // as drainConns does
-	}
 	if c.life == lifeDialing {
 		c.ext.setupDeadline = saturatedAdd(l.now(), c.ext.dialTimeout)
 		l.dialing[c] = struct{}{}
@@ -57,11 +54,7 @@ func (c *loopConn) opened() {
 		c.ext.unopened = false
 	}
 	stopContext := c.takeStopContext()
-	opened := c.takeDialOpened()
 	c.mu.Unlock()
-	if opened != nil {
-		defer opened(nil) // also if the callback calls runtime.Goexit
-	}
 	if stopContext != nil {
 		stopContext()
 	}

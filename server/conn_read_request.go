@@ -119,7 +119,7 @@ func (c *Conn) noMoreInput(in *input) error {
 // setReadDeadline carries out Input.SetReadDeadline. Under mu. Any goroutine.
 func (c *Conn) setReadDeadline(s *stream, t time.Time) {
 	clock := c.loop.ev.Clock()
-	s.deadline, s.expired = 0, false
+	s.deadline, s.expired, s.ownLimit = 0, false, true
 	left := time.Until(t)
 	switch {
 	case t.IsZero():
@@ -163,14 +163,14 @@ func (c *loopConn) inputDeadline(now, limit time.Duration) (at time.Duration, wh
 	return saturatedAdd(s.waitBegan, left), readDeadline
 }
 
-// asksForInput reports whether the request in progress has waited for input.
+// asksForInput reports whether the request in progress has waited for input, without a deadline of its own.
 func (c *loopConn) asksForInput() bool {
 	if !c.holds.has(holdWorker) {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.in.stream != nil && c.in.stream.asked
+	return c.in.stream != nil && c.in.stream.asked && !c.in.stream.ownLimit
 }
 
 // restartReadDeadline makes ReadTimeout count from now: the server did not read meanwhile.

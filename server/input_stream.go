@@ -33,6 +33,7 @@ type stream struct {
 	timer    event.ClockTimer // of SetReadDeadline; nil if it was not called
 	deadline time.Duration    // when the timer is due; 0 for none
 	expired  bool             // the deadline has passed
+	ownLimit bool             // SetReadDeadline was called: ReadTimeout does not count
 }
 
 // streamOverhead is the memory of a stream besides its buffers.

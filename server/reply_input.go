@@ -107,7 +107,7 @@ func (i Input) Buffered() int {
 
 // SetReadDeadline sets the time after which calls that wait for input fail, those that wait already included, with a net.Error that matches
 // os.ErrDeadlineExceeded. Input that has arrived is returned also then. The zero time means none, which is the state at the beginning of each
-// request. The time that is left until t passes on the clock of the server's loops. Errors: those of Input but io.EOF. Any goroutine.
+// request. From the first call on, this deadline is the only one of the request's input: ReadTimeout does not count any more. The time that is left until t passes on the clock of the server's loops. Errors: those of Input but io.EOF. Any goroutine.
 func (i Input) SetReadDeadline(t time.Time) error {
 	if i.w.in == nil {
 		return i.failure("set the deadline of the", ErrReplyEnded)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -257,6 +258,41 @@ func TestReadTimeoutLimitsTheWaitsOfARequest(t *testing.T) {
 				testkit.CheckErr(t, "Read", got, server.ErrReadTimeout)
 				close(next)
 				testkit.CheckErr(t, "Close", testkit.Await(t, closed, "Close"), server.ErrReadTimeout)
+			})
+		})
+	}
+}
+
+// A request that has set a deadline of its own is not limited by ReadTimeout, also if that deadline is none.
+func TestADeadlineOfTheInputReplacesReadTimeout(t *testing.T) {
+	for _, own := range []time.Duration{0, 3 * limit} {
+		t.Run(fmt.Sprint(own), func(t *testing.T) {
+			eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
+				conns := make(chan *server.Conn, 1)
+				d := withBodies(p, func(w server.Reply, body io.Reader, _ int) {
+					at := time.Time{}
+					if own > 0 {
+						at = time.Now().Add(own)
+					}
+					testkit.Must(t, w.Input().SetReadDeadline(at))
+					conns <- w.Conn()
+					_, err := body.Read(make([]byte, 1))
+					fmt.Fprintln(w, errors.Is(err, os.ErrDeadlineExceeded))
+				})
+				s, clock := startWithClock(t, r, &server.Server{ReadTimeout: limit, Handler: d})
+				nc := s.dial(t)
+				send(t, nc, "1\n")
+				c := testkit.Await(t, conns, "the request")
+				waitsForInput(t, c)
+				clock.Advance(2 * limit)
+				twoTurns(t, c)
+				if own == 0 {
+					send(t, nc, "a")
+					expect(t, nc, "false\n")
+					return
+				}
+				clock.Advance(limit)
+				expect(t, nc, "true\n")
 			})
 		})
 	}

@@ -26,12 +26,11 @@ const (
 	poller  = "internal/poller"
 	sampler = "internal/sample"
 	ticker  = "internal/tick"
-	ids     = "internal/goid"
 )
 
 // servers returns the packages that what is built on servers may use, and more.
 func servers(more ...string) []string {
-	return append([]string{"event", "msgqueue", "server", "server/framing", "server/client"}, more...)
+	return append([]string{"event", "msgqueue", "server", "server/framing"}, more...)
 }
 
 // importers is policy: a package imports only what its row allows, and a row allows only packages of the rows above it. So imports go down, and a new
@@ -44,7 +43,6 @@ var importers = []importer{
 	// The parts of the packages for users.
 	{pkg: poller, foreign: []string{sys}, tests: []string{leak, kit, "internal/poller/pollertest"}},
 	{pkg: "internal/poller/pollertest", imports: []string{poller}, foreign: []string{sys}, tests: []string{leak, kit}},
-	{pkg: ids, tests: []string{leak}},
 	{pkg: sampler},
 	{pkg: ticker, foreign: []string{sys}},
 	{pkg: "internal/logqueue", tests: []string{leak, kit}},
@@ -59,17 +57,14 @@ var importers = []importer{
 	{pkg: "internal/memcache/store", imports: []string{"internal/memcache/recycled"}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 
 	// The loop, the queue on its exported API, and the servers on both.
-	{pkg: "event", imports: []string{ids, poller, sampler, ticker}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
+	{pkg: "event", imports: []string{poller, sampler, ticker}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: kit, imports: []string{"event", leak}, foreign: []string{sys}}, // for tests; its clock is one for loops
 	{pkg: "msgqueue", imports: []string{"event", sampler}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: "server/framing", tests: []string{leak, kit, rapid}},
-	{pkg: "server", imports: []string{"event", "msgqueue", "server/framing", ids, "internal/outq", "internal/ratelimit", sampler, "internal/sock", "internal/tlsio",
+	{pkg: "server", imports: []string{"event", "msgqueue", "server/framing", "internal/outq", "internal/ratelimit", sampler, "internal/sock", "internal/tlsio",
 		ticker, "internal/workpool"}, foreign: []string{sys, "github.com/pires/go-proxyproto"}, tests: []string{leak, kit, rapid, cmp, "internal/sock/socktest"}},
 
-	{pkg: "server/client", imports: []string{"event", "server", "server/framing"}, tests: []string{leak, kit}},
-
 	// Packages built on servers, on their exported API. None imports another.
-	{pkg: "httpd", imports: servers(), foreign: []string{"github.com/gobwas/ws", "github.com/klauspost/compress"}, tests: []string{leak, kit, rapid, cmp}},
 	{pkg: "memcache/internal/itemfile", tests: []string{leak, kit}},
 	{pkg: "memcache/internal/watch", imports: []string{"internal/memcache/protocol"}, tests: []string{leak, kit}},
 	{pkg: "memcache", imports: servers("internal/logqueue", "internal/memcache/protocol", "internal/memcache/store", "memcache/internal/..."),
@@ -78,6 +73,8 @@ var importers = []importer{
 	{pkg: "servertest", imports: servers(), tests: []string{leak, kit, cmp}},
 
 	// Programs. An example shows what a user can write, so it imports nothing internal.
+	{pkg: "httpd/internal/http1", imports: []string{"server/framing"}, tests: []string{leak, kit}},
+	{pkg: "httpd", imports: servers("httpd/internal/http1"), tests: []string{leak, kit}},
 	{pkg: "cmd/evcached", imports: servers("memcache", "status", "internal/logqueue", "internal/sock"), foreign: []string{sys, "github.com/spf13/pflag"},
 		tests: []string{leak, kit, cmp}},
 	{pkg: "cmd/evtop", imports: servers("status"), foreign: []string{sys, "github.com/spf13/pflag", "charm.land/bubbletea/v2"}, tests: []string{leak, kit}},
@@ -86,6 +83,7 @@ var importers = []importer{
 
 	// Modules of their own. Their dependencies are in their go.mod files.
 	{pkg: "bench/...", imports: servers("httpd", "memcache", leak, "internal/memcache/store"), foreign: []string{"*"}, tests: []string{kit}},
+	{pkg: "httpd/frameworks/...", imports: []string{"httpd"}, foreign: []string{"*"}},
 	{pkg: "memcache/difftest/...", imports: servers("memcache", leak, kit), foreign: []string{"*"}},
 }
 

@@ -1,0 +1,239 @@
+package httpd
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/evmq/evmq/httpd/internal/http1"
+	"github.com/evmq/evmq/server"
+)
+
+// maxDiscarded is the number of bytes of a body that are read after the handler, so that the connection can be used for the next request. It is
+// that of package net/http.
+const maxDiscarded = 256 << 10
+
+// bodyPhase is the state of a request's body.
+type bodyPhase uint8
+
+const (
+	bodyNone   bodyPhase = iota // there is none
+	bodyWaits                   // the client waits for 100 Continue, which is sent when the body is read
+	bodyOpen                    // bytes follow
+	bodyRead                    // all of it was read
+	bodyBroken                  // the rest cannot be read: the client is gone, a deadline has passed, or the body is not valid
+)
+
+var bodyPhases = [...]string{bodyNone: "none", bodyWaits: "waits for 100 Continue", bodyOpen: "open", bodyRead: "read", bodyBroken: "broken"}
+
+// String returns the phase's name.
+func (p bodyPhase) String() string { return bodyPhases[p] }
+
+// A requestBody is the Body of a request. Its bytes are the connection's input after the head.
+type requestBody struct {
+	mu       sync.Mutex // guards what follows
+	in       server.Input
+	req      *http.Request
+	resp     *response
+	left     int64 // bytes that follow, if the body is not chunked
+	chunks   http1.Chunked
+	err      error // what Read returns
+	phase    bodyPhase
+	chunked  bool
+	isClosed bool
+	expected bool // the request has the field Expect
+}
+
+// init sets the body of req.
+func (b *requestBody) init(w server.Reply, req *http.Request) {
+	if req.ContentLength == 0 {
+		req.Body = http.NoBody
+		b.err = io.EOF
+		return
+	}
+	b.in, b.req = w.Input(), req
+	b.left, b.chunked = req.ContentLength, req.ContentLength < 0
+	b.phase = bodyOpen
+	req.Body = b
+}
+
+// expectsContinue makes the first Read send 100 Continue.
+func (b *requestBody) expectsContinue(resp *response) {
+	b.resp, b.phase, b.expected = resp, bodyWaits, true
+}
+
+// stopContinue is called when the answer begins: 100 Continue is not sent any more.
+func (b *requestBody) stopContinue() {
+	if b.resp == nil {
+		return
+	}
+	b.mu.Lock()
+	b.resp = nil
+	b.mu.Unlock()
+}
+
+// isExpected reports whether the client has asked for 100 Continue and not all of the body was read. Then package net/http closes the
+// connection, since it does not know whether the client sends the rest.
+func (b *requestBody) isExpected() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.expected && b.phase != bodyRead
+}
+
+// Read implements io.Reader.
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isClosed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.read(p)
+}
+
+// read is Read for a body that may be closed. Under mu.
+func (b *requestBody) read(p []byte) (int, error) {
+	if b.err != nil || len(p) == 0 {
+		return 0, b.err
+	}
+	if b.phase == bodyWaits {
+		if b.resp != nil {
+			b.resp.sendContinue()
+			b.resp = nil
+		}
+		b.phase = bodyOpen
+	}
+	var n int
+	var err error
+	if b.chunked {
+		n, err = b.readChunked(p)
+	} else {
+		n, err = b.readCounted(p)
+	}
+	if err != nil {
+		b.err = err
+		b.phase = bodyBroken
+		if errors.Is(err, io.EOF) {
+			b.phase = bodyRead
+		}
+		if n > 0 {
+			err = nil
+		}
+	}
+	return n, err
+}
+
+// readCounted reads from a body with a Content-Length. Under mu.
+func (b *requestBody) readCounted(p []byte) (int, error) {
+	n, err := b.in.Read(p[:min(int64(len(p)), b.left)])
+	if b.left -= int64(n); b.left == 0 {
+		return n, io.EOF
+	}
+	return n, unexpected(err)
+}
+
+// readChunked reads from a chunked body. Under mu.
+func (b *requestBody) readChunked(p []byte) (int, error) {
+	for need := 1; ; {
+		input, err := b.in.Peek(need)
+		if err != nil {
+			return 0, unexpected(err)
+		}
+		if b.chunks.IsData() { // not more than p holds, because what is decoded is discarded
+			input = input[:min(len(input), len(p))]
+		}
+		data, n, err := b.chunks.Next(input)
+		if err != nil {
+			return 0, err
+		}
+		if n == 0 {
+			need = len(input) + 1
+			continue
+		}
+		need = 1
+		copied := copy(p, data)
+		if _, err := b.in.Discard(n); err != nil {
+			return 0, unexpected(err)
+		}
+		if b.chunks.IsEnd() {
+			b.setTrailer()
+			return 0, io.EOF
+		}
+		if copied > 0 {
+			return copied, nil
+		}
+	}
+}
+
+// setTrailer sets the request's Trailer. Under mu.
+func (b *requestBody) setTrailer() {
+	for key, values := range b.chunks.Trailer {
+		if b.req.Trailer == nil {
+			b.req.Trailer = make(http.Header)
+		}
+		b.req.Trailer[key] = values
+	}
+}
+
+// unexpected returns io.ErrUnexpectedEOF for io.EOF, since the body is not complete.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Close implements io.Closer. It reads the rest of the body, as package net/http does, if that is not long; otherwise the connection is
+// closed after the answer.
+func (b *requestBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isClosed {
+		return nil
+	}
+	b.isClosed = true
+	if b.phase != bodyOpen {
+		return nil
+	}
+	return b.discard()
+}
+
+// discard reads the rest of the body, if it is not long. An error is that of the client. Under mu.
+func (b *requestBody) discard() error {
+	if b.left > maxDiscarded {
+		return nil
+	}
+	buf := headBuffers.Get().(*[]byte)
+	defer headBuffers.Put(buf)
+	for discarded := 0; discarded <= maxDiscarded; {
+		n, err := b.read((*buf)[:cap(*buf)])
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		discarded += n
+	}
+	return nil
+}
+
+// discardRest reads the rest of the body, if it is not long. It reports whether the next request follows.
+func (b *requestBody) discardRest() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.phase == bodyOpen && !b.isClosed { // what Close has left is long
+		_ = b.discard() // the phase tells the outcome
+	}
+	return b.phase == bodyNone || b.phase == bodyRead
+}
+
+// hasInput reports whether the body has bytes.
+func (b *requestBody) hasInput() bool { return b.req != nil }
+
+// end makes later calls of Read fail, since the handler has returned.
+func (b *requestBody) end() {
+	b.mu.Lock()
+	b.isClosed = true
+	b.mu.Unlock()
+}

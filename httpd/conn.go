@@ -1,0 +1,216 @@
+package httpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/evmq/evmq/httpd/internal/http1"
+	"github.com/evmq/evmq/server"
+)
+
+// A connHandler serves the connections of a listener: a server.Dispatcher whose messages are the heads of requests.
+type connHandler struct {
+	server.Dispatcher
+	s       *Server
+	base    context.Context // of the listener
+	handler http.Handler
+}
+
+// newConnHandler returns the handler for s.
+func newConnHandler(s *Server) *connHandler {
+	h := &connHandler{s: s, handler: s.Handler}
+	if h.handler == nil {
+		h.handler = http.DefaultServeMux
+	}
+	return h.forListener(context.Background())
+}
+
+// forListener returns the handler for the connections of a listener with this base context.
+func (h *connHandler) forListener(base context.Context) *connHandler {
+	h = &connHandler{s: h.s, handler: h.handler, base: context.WithValue(base, http.ServerContextKey, h.s.netHTTPServer())}
+	h.Dispatcher = server.Dispatcher{
+		Framing: http1.Framing{MaxHead: h.s.maxHead()}, Serve: h.serveRequest, Placement: h.s.Placement, Route: h.route,
+		Opened: h.opened, Closed: h.closed, Malformed: h.malformed,
+	}
+	return h
+}
+
+// netHTTPServer returns the value of http.ServerContextKey, which has to be of this type. It has the fields that both servers have, and
+// serves nothing.
+func (s *Server) netHTTPServer() *http.Server {
+	return &http.Server{
+		Addr: s.Addr, Handler: s.Handler, TLSConfig: s.TLSConfig, ReadTimeout: s.ReadTimeout, ReadHeaderTimeout: s.ReadHeaderTimeout,
+		WriteTimeout: s.WriteTimeout, IdleTimeout: s.IdleTimeout, MaxHeaderBytes: s.MaxHeaderBytes, ErrorLog: s.ErrorLog, Protocols: s.Protocols,
+	}
+}
+
+// A conn is a connection, as a request or a callback sees it. It is made for each of them, so that HTTP takes no memory of its own for an
+// idle connection.
+type conn struct {
+	h    *connHandler
+	sc   *server.Conn
+	more *connMore // state that few connections need, the value of sc; nil for most
+}
+
+// connMore is the part of the state of a connection that few connections need.
+type connMore struct {
+	tls        *tls.ConnectionState // set before the first request
+	ctx        context.Context      // with ConnContext; nil before the first request, like timer
+	timer      *writeTimer
+	isHijacked atomic.Bool
+}
+
+// connOf returns the conn for sc.
+func (h *connHandler) connOf(sc *server.Conn) conn {
+	more, _ := sc.Value().(*connMore)
+	return conn{h, sc, more}
+}
+
+// extra returns more, and makes it before. Only requests use it, one at a time, and opened.
+func (c *conn) extra() *connMore {
+	if c.more == nil {
+		c.more = new(connMore)
+		c.sc.SetValue(c.more)
+	}
+	return c.more
+}
+
+// tlsState returns the value of Request.TLS.
+func (c *conn) tlsState() *tls.ConnectionState {
+	if c.more == nil {
+		return nil
+	}
+	return c.more.tls
+}
+
+// opened is called when a connection is established, on its loop.
+func (h *connHandler) opened(sc *server.Conn) {
+	c := conn{h: h, sc: sc}
+	if state, ok := sc.TLS(); ok {
+		c.extra().tls = &state
+		if state.NegotiatedProtocol == "h2" {
+			h.s.http2.take(sc)
+			return
+		}
+	}
+	c.notify(http.StateNew)
+}
+
+// closed is called when a connection has ended, on its loop.
+func (h *connHandler) closed(sc *server.Conn, reason error) {
+	c := h.connOf(sc)
+	isHijacked := false
+	if c.more != nil {
+		isHijacked = c.more.isHijacked.Load()
+		if c.more.timer != nil {
+			c.more.timer.stop()
+		}
+	}
+	if !isHijacked && !errors.Is(reason, server.ErrDetached) {
+		c.notify(http.StateClosed)
+	}
+}
+
+// notify calls ConnState.
+func (c *conn) notify(state http.ConnState) {
+	if fn := c.h.s.ConnState; fn != nil {
+		fn(connInfo{*c}, state)
+	}
+}
+
+// localAddr returns the local address, nil if the connection has ended.
+func (c *conn) localAddr() net.Addr { return c.sc.LocalAddr() }
+
+// context returns the context of the connection.
+func (c *conn) context() context.Context {
+	fn := c.h.s.ConnContext
+	if fn == nil {
+		return c.h.base
+	}
+	x := c.extra()
+	if x.ctx == nil {
+		if x.ctx = fn(c.h.base, connInfo{*c}); x.ctx == nil {
+			panic("httpd: ConnContext has returned a nil context")
+		}
+	}
+	return x.ctx
+}
+
+// route returns the key of a request's route: the method and the first two segments of its path, which the head begins with.
+func (h *connHandler) route(head []byte) []byte {
+	if len(head) > 1 && head[0] == '\r' {
+		head = head[2:]
+	}
+	sp, slashes := -1, 0
+	for i, b := range head {
+		switch {
+		case sp < 0:
+			if b == ' ' {
+				sp = i
+			}
+		case b == ' ' || b == '?' || b == '\r':
+			return h.routeKey(head, sp, i)
+		case b == '/':
+			if slashes++; slashes == 3 && h.s.Route == nil {
+				return head[:i]
+			}
+		}
+	}
+	return nil
+}
+
+// routeKey returns the key of a request with the method head[:sp] and the path head[sp+1:end].
+func (h *connHandler) routeKey(head []byte, sp, end int) []byte {
+	if h.s.Route == nil {
+		return head[:end]
+	}
+	return h.s.Route(nil, head[:sp], head[sp+1:end])
+}
+
+// malformed is called when the head of a request is not valid, on the loop.
+func (h *connHandler) malformed(sc *server.Conn, err error) {
+	var refused *http1.StatusError
+	if !errors.As(err, &refused) {
+		refused = &http1.StatusError{Status: http.StatusRequestHeaderFieldsTooLarge}
+		if !errors.Is(err, server.ErrTooLong) {
+			refused.Status = http.StatusBadRequest
+		}
+	}
+	_, _ = sc.Write(refusal(refused)) // fails if the connection is closed
+}
+
+// refusal returns the answer to a request that is refused, as package net/http words it.
+func refusal(e *http1.StatusError) []byte {
+	text := strconv.Itoa(e.Status) + " " + http.StatusText(e.Status)
+	b := []byte("HTTP/1.1 " + text + "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" + text)
+	if e.Text != "" {
+		b = append(b, ": "+e.Text...)
+	}
+	return b
+}
+
+// connInfo is a net.Conn that describes a connection to ConnContext and ConnState.
+type connInfo struct{ c conn }
+
+var errNotConn = errors.New("httpd: the connection is read and written by the server")
+
+func (i connInfo) Read([]byte) (int, error)         { return 0, errNotConn }
+func (i connInfo) Write([]byte) (int, error)        { return 0, errNotConn }
+func (i connInfo) Close() error                     { i.c.sc.Abort(); return nil }
+func (i connInfo) LocalAddr() net.Addr              { return i.c.localAddr() }
+func (i connInfo) RemoteAddr() net.Addr             { return i.c.sc.RemoteAddr() }
+func (i connInfo) SetDeadline(time.Time) error      { return errNotConn }
+func (i connInfo) SetReadDeadline(time.Time) error  { return errNotConn }
+func (i connInfo) SetWriteDeadline(time.Time) error { return errNotConn }
+
+// ConnectionState returns the state of TLS; the zero value without TLS.
+func (i connInfo) ConnectionState() tls.ConnectionState {
+	state, _ := i.c.sc.TLS()
+	return state
+}

@@ -1,0 +1,29 @@
+// Package httpd serves HTTP with the handlers of package net/http, on the event loops of package server.
+//
+// A program that uses net/http replaces one line:
+//
+//	log.Fatal(httpd.ListenAndServe(":8080", handler)) // was: http.ListenAndServe
+//
+// Requests and answers are those of net/http: http.Handler, http.ResponseWriter, http.Request, and with them every router and middleware.
+// They run elsewhere: a connection that waits for its next request holds no goroutine and no buffer. A handler runs on the loop that has
+// read the request while handlers of its route are quick, and otherwise on one of the workers; see server.Placement. A route is the method
+// and the first two segments of the path, or what Server.Route returns.
+//
+// # Differences from package net/http
+//
+//   - ReadHeaderTimeout and IdleTimeout are on by default: 10 seconds and 3 minutes.
+//   - ReadTimeout counts from the end of the head, which ReadHeaderTimeout limits.
+//   - At most Server.Workers handlers run on workers at the same time; the next requests wait. A handler that waits for long, as one that
+//     serves a WebSocket with a library for net/http does, holds a worker, or a goroutine of its own if it has called Hijack and returned.
+//   - Hijack returns a net.Conn that is not a *net.TCPConn or *tls.Conn. Shutdown closes such connections when there are no others.
+//   - ConnState reports StateNew after the TLS handshake, and the net.Conn of ConnState and ConnContext only describes the connection.
+//   - The following are refused, which net/http accepts: a line feed without a carriage return, folded header lines, a carriage return in a
+//     value, more than one Content-Length even if they are equal, Content-Length beside Transfer-Encoding, Transfer-Encoding in HTTP/1.0,
+//     more than one empty line before a request, spaces after the length of a chunk without an extension, and fields of the head, such as
+//     Host, in Trailer.
+//
+// # HTTP/2
+//
+// A connection whose TLS handshake chooses HTTP/2 is served by package net/http, and holds goroutines and buffers as there. It does not count
+// in MaxConns.
+package httpd

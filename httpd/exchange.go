@@ -1,0 +1,132 @@
+package httpd
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+
+	"github.com/evmq/evmq/httpd/internal/http1"
+	"github.com/evmq/evmq/server"
+)
+
+// An exchange is a request and its answer. It is used once, since handlers may keep parts of it.
+type exchange struct {
+	c    conn
+	ctx  requestContext
+	resp response
+	body requestBody
+}
+
+// emptyRequest is copied for each request, because only Request.WithContext sets a context.
+var emptyRequest = new(http.Request)
+
+// serveRequest answers the request with this head. It runs on the loop or on a worker.
+func (h *connHandler) serveRequest(w server.Reply, head []byte) {
+	x := new(exchange)
+	x.c = h.connOf(w.Conn())
+	c := &x.c
+	c.notify(http.StateActive)
+	x.ctx.base, x.ctx.reply = c.context(), w
+	req := emptyRequest.WithContext(&x.ctx)
+	if err := http1.ParseRequest(string(head), req); err != nil {
+		c.refuse(w, err)
+		return
+	}
+	req.RemoteAddr, req.TLS = c.sc.RemoteAddr().String(), c.tlsState()
+	x.body.init(w, req)
+	x.resp.init(w, c, req, &x.body)
+	if !x.meetsExpectation(c, req) {
+		return
+	}
+	c.startTimers(&x.body)
+	x.run(h, req)
+}
+
+// refuse answers a request whose head is not valid, and closes the connection.
+func (c *conn) refuse(w server.Reply, err error) {
+	var refused *http1.StatusError
+	if !errors.As(err, &refused) {
+		refused = &http1.StatusError{Status: http.StatusBadRequest}
+	}
+	_, _ = w.Write(refusal(refused)) // fails if the connection is closed
+	_ = c.sc.Close()                 // as above
+}
+
+// meetsExpectation handles the field Expect. It returns false if the request was answered.
+func (x *exchange) meetsExpectation(c *conn, req *http.Request) bool {
+	expect := req.Header.Get("Expect")
+	switch {
+	case expect == "":
+	case http1.HasToken(req.Header["Expect"], "100-continue"):
+		if req.ProtoAtLeast(1, 1) && req.ContentLength != 0 {
+			x.body.expectsContinue(&x.resp)
+		}
+	default:
+		x.resp.Header().Set("Connection", "close")
+		x.resp.WriteHeader(http.StatusExpectationFailed)
+		x.finish(c, req)
+		return false
+	}
+	return true
+}
+
+// run calls the handler, and completes the answer.
+func (x *exchange) run(h *connHandler, req *http.Request) {
+	c := x.resp.c
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		v := recover()
+		if v != nil && v != http.ErrAbortHandler { //nolint:errorlint // it is compared as package net/http does
+			h.s.logf("httpd: panic serving %v: %v\n%s", req.RemoteAddr, v, debug.Stack())
+		}
+		x.abort()
+	}()
+	if req.RequestURI == "*" && req.Method == http.MethodOptions && !h.s.DisableGeneralOptionsHandler {
+		answerOptions(&x.resp, req)
+	} else {
+		h.handler.ServeHTTP(&x.resp, req)
+	}
+	x.finish(c, req)
+	returned = true
+}
+
+// answerOptions answers "OPTIONS *".
+func answerOptions(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Content-Length", "0")
+	if req.ContentLength != 0 {
+		_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, req.Body, 4<<10)) // a longer body closes the connection
+	}
+}
+
+// finish completes the answer when the handler has returned.
+func (x *exchange) finish(c *conn, req *http.Request) {
+	if x.resp.isHijacked() {
+		x.ctx.end()
+		return
+	}
+	reuse := x.resp.finish()
+	x.body.end()
+	if req.MultipartForm != nil {
+		_ = req.MultipartForm.RemoveAll() // temporary files that cannot be removed concern no client
+	}
+	x.ctx.end()
+	c.stopTimers()
+	if !reuse {
+		_ = c.sc.Close() // fails if it is closed already
+		return
+	}
+	c.notify(http.StateIdle)
+}
+
+// abort ends the connection of a handler that has panicked or called runtime.Goexit, after what it has sent.
+func (x *exchange) abort() {
+	x.ctx.end()
+	if !x.resp.isHijacked() {
+		x.resp.discard()
+		_ = x.resp.c.sc.Close() // fails if it is closed already
+	}
+}

@@ -1,0 +1,249 @@
+package http1
+
+import (
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// ParseRequest parses a head that a Framing has found, and sets the fields of req that it determines: all that package net/http sets from
+// a head, but not Body and RemoteAddr. ContentLength is -1 for a chunked body. req keeps the string.
+//
+// Errors: a *StatusError.
+func ParseRequest(head string, req *http.Request) error {
+	head = strings.TrimPrefix(head, "\r\n")
+	line, fields, ok := strings.Cut(head, "\r\n")
+	if !ok {
+		return badRequest("malformed request line")
+	}
+	if err := parseRequestLine(line, req); err != nil {
+		return err
+	}
+	if err := parseFields(fields, req); err != nil {
+		return err
+	}
+	if err := setHost(req); err != nil {
+		return err
+	}
+	if err := setLength(req); err != nil {
+		return err
+	}
+	req.Close = closes(req)
+	if _, ok := req.Header["Cache-Control"]; !ok { // RFC 7234, section 5.4, as package net/http has it
+		if p := req.Header["Pragma"]; len(p) > 0 && p[0] == "no-cache" {
+			req.Header["Cache-Control"] = []string{"no-cache"}
+		}
+	}
+	return nil
+}
+
+// parseRequestLine parses the method, the target and the version.
+func parseRequestLine(line string, req *http.Request) error {
+	method, rest, ok1 := strings.Cut(line, " ")
+	target, proto, ok2 := strings.Cut(rest, " ")
+	if !ok1 || !ok2 || !IsToken(method) {
+		return badRequest("malformed request line")
+	}
+	major, minor, ok := parseVersion(proto)
+	switch {
+	case !ok:
+		return badRequest("malformed HTTP version")
+	case major != 1:
+		return &StatusError{http.StatusHTTPVersionNotSupported, "unsupported protocol version"}
+	case target == "" || !consistsOf(target, targetByte):
+		return badRequest("malformed request target")
+	}
+	req.Method, req.RequestURI = method, target
+	req.Proto, req.ProtoMajor, req.ProtoMinor = proto, major, minor
+	return parseTarget(target, req)
+}
+
+// parseVersion parses the version of a request line. net/http knows no other form than two digits.
+func parseVersion(s string) (major, minor int, ok bool) {
+	switch s {
+	case "HTTP/1.1":
+		return 1, 1, true
+	case "HTTP/1.0":
+		return 1, 0, true
+	}
+	return http.ParseHTTPVersion(s)
+}
+
+// parseTarget sets URL. The target of CONNECT is an authority, unless it begins with a slash.
+func parseTarget(target string, req *http.Request) error {
+	isAuthority := req.Method == http.MethodConnect && target[0] != '/'
+	if isAuthority {
+		target = "http://" + target
+	}
+	u, err := url.ParseRequestURI(target)
+	if err != nil {
+		return badRequest("malformed request target")
+	}
+	if isAuthority {
+		u.Scheme = ""
+	}
+	req.URL = u
+	return nil
+}
+
+// parseFields parses the header lines, the last of which is empty.
+func parseFields(fields string, req *http.Request) error {
+	n := strings.Count(fields, "\r\n") - 1
+	req.Header = make(http.Header, n)
+	values := make([]string, 0, max(n, 0))
+	for {
+		line, rest, ok := strings.Cut(fields, "\r\n")
+		if !ok {
+			return badRequest("malformed header")
+		}
+		if line == "" {
+			return nil
+		}
+		fields = rest
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || !IsToken(name) { // also a folded line, and space before the colon
+			return badRequest("invalid header name")
+		}
+		value = strings.Trim(value, " \t")
+		if !consistsOf(value, valueByte) {
+			return badRequest("invalid header value")
+		}
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		if old := req.Header[name]; old != nil {
+			req.Header[name] = append(old, value) // old has no room, so that it is copied
+			continue
+		}
+		values = append(values, value)
+		last := len(values)
+		req.Header[name] = values[last-1 : last : last]
+	}
+}
+
+// setHost sets Host, and removes the field from Header.
+func setHost(req *http.Request) error {
+	hosts := req.Header["Host"]
+	switch {
+	case len(hosts) > 1:
+		return badRequest("too many Host headers")
+	case len(hosts) == 0 && req.ProtoAtLeast(1, 1) && req.Method != http.MethodConnect:
+		return badRequest("missing required Host header")
+	case len(hosts) == 1 && !consistsOf(hosts[0], hostByte):
+		return badRequest("malformed Host header")
+	}
+	req.Host = req.URL.Host
+	if req.Host == "" && len(hosts) == 1 {
+		req.Host = hosts[0]
+	}
+	delete(req.Header, "Host")
+	return nil
+}
+
+// setLength sets ContentLength, TransferEncoding and Trailer.
+func setLength(req *http.Request) error {
+	encodings, isEncoded := req.Header["Transfer-Encoding"]
+	lengths, hasLength := req.Header["Content-Length"]
+	switch {
+	case isEncoded && hasLength:
+		return badRequest("both Content-Length and Transfer-Encoding")
+	case isEncoded:
+		if !req.ProtoAtLeast(1, 1) {
+			return badRequest("Transfer-Encoding in HTTP/1.0")
+		}
+		if len(encodings) != 1 || !strings.EqualFold(encodings[0], "chunked") {
+			return &StatusError{http.StatusNotImplemented, "unsupported transfer encoding"}
+		}
+		delete(req.Header, "Transfer-Encoding")
+		req.TransferEncoding = []string{"chunked"}
+		req.ContentLength = -1
+		return setTrailer(req)
+	case hasLength:
+		if len(lengths) != 1 {
+			return badRequest("more than one Content-Length")
+		}
+		n, ok := parseLength(lengths[0])
+		if !ok {
+			return badRequest("malformed Content-Length")
+		}
+		req.ContentLength = n
+	}
+	return nil
+}
+
+// parseLength parses a Content-Length: digits only.
+func parseLength(s string) (n int64, ok bool) {
+	if s == "" || s[0] < '0' || s[0] > '9' {
+		return 0, false
+	}
+	v, err := strconv.ParseUint(s, 10, 63)
+	return int64(v), err == nil
+}
+
+// setTrailer sets Trailer from the field of that name, which is removed from Header.
+func setTrailer(req *http.Request) error {
+	lists, ok := req.Header["Trailer"]
+	if !ok {
+		return nil
+	}
+	delete(req.Header, "Trailer")
+	trailer := make(http.Header)
+	for _, list := range lists {
+		for key := range strings.SplitSeq(list, ",") {
+			key = textproto.CanonicalMIMEHeaderKey(strings.Trim(key, " \t"))
+			switch {
+			case key == "":
+				continue
+			case !MayBeTrailer(key) || !IsToken(key):
+				return badRequest("bad trailer key")
+			}
+			trailer[key] = nil
+		}
+	}
+	if len(trailer) > 0 {
+		req.Trailer = trailer
+	}
+	return nil
+}
+
+// MayBeTrailer reports whether the field with this canonical name may be in a trailer: it neither frames nor routes the message. See RFC
+// 9110, section 6.5.1.
+func MayBeTrailer(key string) bool {
+	switch key {
+	case "Transfer-Encoding", "Trailer", "Content-Length", "Host", "Authorization", "Cache-Control", "Connection", "Content-Encoding",
+		"Content-Range", "Content-Type", "Expect", "Keep-Alive", "Max-Forwards", "Pragma", "Proxy-Authenticate", "Proxy-Authorization",
+		"Proxy-Connection", "Range", "Realm", "Te", "Www-Authenticate":
+		return false
+	}
+	return !strings.HasPrefix(key, "If-")
+}
+
+// closes reports whether the client asks for the connection's end after the answer.
+func closes(req *http.Request) bool {
+	connection := req.Header["Connection"]
+	if HasToken(connection, "close") {
+		return true
+	}
+	return !req.ProtoAtLeast(1, 1) && !HasToken(connection, "keep-alive")
+}
+
+// HasToken reports whether a token is in one of the comma-separated lists. Case is not significant.
+func HasToken(lists []string, token string) bool {
+	for _, list := range lists {
+		if strings.EqualFold(list, token) {
+			return true
+		}
+		if !strings.Contains(list, ",") {
+			if strings.EqualFold(strings.Trim(list, " \t"), token) {
+				return true
+			}
+			continue
+		}
+		for t := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.Trim(t, " \t"), token) {
+				return true
+			}
+		}
+	}
+	return false
+}

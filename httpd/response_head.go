@@ -1,0 +1,260 @@
+package httpd
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/evmq/evmq/httpd/internal/http1"
+)
+
+// A head is what the server adds to the fields of the handler.
+type head struct {
+	length     int64     // the Content-Length to add; -1 for none
+	kind       string    // the Content-Type to add; "" for none
+	connection string    // the value of Connection to add; "" for none
+	excluded   [8]string // the first are the fields of the handler that are not sent
+	excludes   int       // their number
+}
+
+// exclude adds fields of the handler that are not sent.
+func (h *head) exclude(names ...string) { h.excludes += copy(h.excluded[h.excludes:], names) }
+
+var headBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
+
+// writeHead sends the head. first are bytes at the beginning of the body, of which gathered are all if the handler has returned.
+func (r *response) writeHead(first []byte, gathered int) {
+	header := r.snapshot
+	h := head{length: -1}
+	r.announceTrailers(header)
+	te := firstValue(header["Transfer-Encoding"])
+	if r.isDone && len(r.trailers) == 0 && te == "" && allowsBody(r.status) && len(header["Content-Length"]) == 0 && (!r.isHEAD || gathered > 0) {
+		r.length = int64(gathered)
+		h.length = r.length
+	}
+	r.decideReuse(&h, header)
+	r.consumeBody(&h)
+	r.decideKind(&h, header, te, first)
+	r.decideFraming(&h, te)
+	if r.closes && !http1.HasToken(header["Connection"], "close") && r.status != http.StatusSwitchingProtocols {
+		h.exclude("Connection")
+		if h.connection = ""; r.is11 {
+			h.connection = "close"
+		}
+	}
+	p := headBuffers.Get().(*[]byte)
+	b := appendStatus((*p)[:0], r.is11, r.status)
+	b = appendFields(b, header, h.excluded[:h.excludes])
+	b = r.appendAdded(b, &h, header)
+	_, _ = r.output(b) // the error is kept
+	*p = b
+	headBuffers.Put(p)
+}
+
+// firstValue returns the first value of a field, or "".
+func firstValue(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// announceTrailers records the fields of the trailer that the header names.
+func (r *response) announceTrailers(header http.Header) {
+	for key := range header {
+		if strings.HasPrefix(key, http.TrailerPrefix) {
+			r.trailers = append(r.trailers, "") // fields follow whose names are not announced
+			break
+		}
+	}
+	for _, list := range header["Trailer"] {
+		for key := range strings.SplitSeq(list, ",") {
+			key = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(key))
+			if key != "" && http1.MayBeTrailer(key) {
+				r.trailers = append(r.trailers, key)
+			}
+		}
+	}
+}
+
+// decideReuse decides whether the connection is closed after the answer.
+func (r *response) decideReuse(h *head, header http.Header) {
+	_, hasConnection := header["Connection"]
+	switch {
+	case r.wantsKeep10 && (r.isHEAD || r.length >= 0 || !allowsBody(r.status)):
+		if !hasConnection {
+			h.connection = "keep-alive"
+		}
+	case !r.is11:
+		r.closes = true
+	}
+	if firstValue(header["Connection"]) == "close" || r.c.h.s.isClosed() {
+		r.closes = true
+	}
+	if r.reqBody.isExpected() {
+		r.closes = true
+	}
+}
+
+// consumeBody reads the rest of the request's body, unless it is long: many clients read no answer before they have sent the whole request.
+func (r *response) consumeBody(h *head) {
+	if r.req.ContentLength == 0 || r.closes || r.fullDuplex {
+		return
+	}
+	if !r.reqBody.discardRest() {
+		r.closes = true
+		h.exclude("Connection")
+		h.connection = "close"
+	}
+}
+
+// decideKind finds the Content-Type, if the handler has not set it.
+func (r *response) decideKind(h *head, header http.Header, te string, first []byte) {
+	if !allowsBody(r.status) {
+		h.exclude("Content-Type", "Transfer-Encoding")
+		if r.status != http.StatusNotModified { // whose length is that of the answer to a GET
+			h.exclude("Content-Length")
+		}
+		return
+	}
+	if _, ok := header["Content-Type"]; !ok && firstValue(header["Content-Encoding"]) == "" && te == "" && len(first) > 0 {
+		h.kind = http.DetectContentType(first)
+	}
+}
+
+// decideFraming decides how the end of the body is marked.
+func (r *response) decideFraming(h *head, te string) {
+	if r.length >= 0 && te != "" && te != "identity" {
+		r.c.h.s.logf("httpd: WriteHeader called with both Transfer-Encoding of %q and a Content-Length of %d", te, r.length)
+		h.exclude("Content-Length")
+		r.length, h.length = -1, -1
+	}
+	switch {
+	case r.isHEAD || !allowsBody(r.status) || r.length >= 0:
+		h.exclude("Transfer-Encoding")
+	case r.is11 && te == "identity":
+		r.closes = true
+		h.exclude("Transfer-Encoding")
+	case r.is11:
+		r.chunked = true
+		if te == "chunked" || te == "" {
+			h.exclude("Transfer-Encoding")
+		}
+		h.exclude("Content-Length")
+	default:
+		r.closes = true
+		h.exclude("Transfer-Encoding")
+	}
+}
+
+// appendStatus appends the status line.
+func appendStatus(b []byte, is11 bool, status int) []byte {
+	if is11 {
+		b = append(b, "HTTP/1.1 "...)
+	} else {
+		b = append(b, "HTTP/1.0 "...)
+	}
+	if text := http.StatusText(status); text != "" {
+		b = strconv.AppendInt(b, int64(status), 10)
+		return append(append(append(b, ' '), text...), "\r\n"...)
+	}
+	return fmt.Appendf(b, "%03d status code %d\r\n", status, status)
+}
+
+// appendFields appends the fields of a header, sorted, except for those in exclude and those of the trailer.
+func appendFields(b []byte, header http.Header, exclude []string) []byte {
+	var array [16]string
+	keys := array[:0]
+	for key := range header {
+		if !slices.Contains(exclude, key) && !strings.HasPrefix(key, http.TrailerPrefix) && http1.IsToken(key) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		for _, value := range header[key] {
+			b = append(append(append(append(b, key...), ": "...), cleanValue(value)...), "\r\n"...)
+		}
+	}
+	return b
+}
+
+var lineEnds = strings.NewReplacer("\n", " ", "\r", " ")
+
+// cleanValue returns a value without ends of line, so that no handler can be made to send fields or a body of a client's choice.
+func cleanValue(value string) string {
+	if strings.ContainsAny(value, "\r\n") {
+		value = lineEnds.Replace(value)
+	}
+	return textproto.TrimString(value)
+}
+
+// appendAdded appends the fields that the server adds, and the empty line.
+func (r *response) appendAdded(b []byte, h *head, header http.Header) []byte {
+	if _, ok := header["Date"]; !ok {
+		b = append(append(append(b, "Date: "...), dateNow()...), "\r\n"...)
+	}
+	if h.length >= 0 {
+		b = append(strconv.AppendInt(append(b, "Content-Length: "...), h.length, 10), "\r\n"...)
+	}
+	if h.kind != "" {
+		b = append(append(append(b, "Content-Type: "...), h.kind...), "\r\n"...)
+	}
+	if h.connection != "" {
+		b = append(append(append(b, "Connection: "...), h.connection...), "\r\n"...)
+	}
+	if r.chunked {
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	return append(b, "\r\n"...)
+}
+
+// sendInformational sends an answer with a status below 200, which precedes the real one.
+func (r *response) sendInformational(status int) {
+	if status == http.StatusContinue {
+		r.reqBody.stopContinue()
+	}
+	b := appendStatus(nil, r.is11, status)
+	b = appendFields(b, r.header, []string{"Content-Length", "Transfer-Encoding"})
+	if _, err := r.output(append(b, "\r\n"...)); err == nil {
+		if err := r.w.Flush(); err != nil {
+			r.err = r.c.writeError(err)
+		}
+	}
+}
+
+// sendContinue tells the client to send the body.
+func (r *response) sendContinue() {
+	if _, err := r.output([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err == nil {
+		if err := r.w.Flush(); err != nil {
+			r.err = r.c.writeError(err)
+		}
+	}
+}
+
+// sendTrailer sends the last chunk and the trailer.
+func (r *response) sendTrailer() {
+	b := []byte("0\r\n")
+	trailer := make(http.Header)
+	for _, key := range r.trailers {
+		if values, ok := r.header[key]; ok {
+			trailer[key] = values
+		}
+	}
+	for key, values := range r.header {
+		if name, ok := strings.CutPrefix(key, http.TrailerPrefix); ok {
+			trailer[textproto.CanonicalMIMEHeaderKey(name)] = values
+		}
+	}
+	if len(trailer) > 0 {
+		b = appendFields(b, trailer, nil)
+	}
+	_, _ = r.output(append(b, "\r\n"...)) // the error is kept
+}
+
+var _ io.Writer = (*response)(nil)

@@ -1,0 +1,336 @@
+package httpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/server"
+)
+
+// The defaults of the fields of a Server.
+const (
+	DefaultReadHeaderTimeout = 10 * time.Second
+	DefaultIdleTimeout       = 3 * time.Minute
+	DefaultWorkers           = 256 // more than server.DefaultWorkers, since handlers that are written for package net/http often wait
+)
+
+// ErrInvalid reports a field of a Server with an invalid value. The text names the field and the value. Errors of fields that are passed on
+// to package server match server.ErrInvalid instead.
+var ErrInvalid = errors.New("httpd: invalid configuration")
+
+// A Server serves HTTP. The fields that package net/http's Server has, too, have their meaning there, and the zero value of each field is
+// its default. The fields must not be changed after the first call of a method; the server copies them and does not write to them.
+type Server struct {
+	// Addr is the TCP address of ListenAndServe and ListenAndServeTLS, as in "host:port". "" means ":http" and ":https".
+	Addr string
+	// Handler answers the requests. Nil means http.DefaultServeMux.
+	Handler http.Handler
+	// TLSConfig is the configuration of ListenAndServeTLS and ServeTLS. It is cloned. HTTP/2 is offered unless NextProtos is set without
+	// "h2", or Protocols does not contain it.
+	TLSConfig *tls.Config
+	// Protocols is the set of protocols that are served. Nil means HTTP/1 and, with TLS, HTTP/2. HTTP/2 without TLS is not supported.
+	Protocols *http.Protocols
+
+	// ReadHeaderTimeout bounds the time in which the head of a request arrives, from its first byte, and that of the first request of a
+	// connection from accept. 0 means DefaultReadHeaderTimeout; a negative value means no limit.
+	ReadHeaderTimeout time.Duration
+	// ReadTimeout bounds the time from the end of a request's head until all of its body was read. 0 or a negative value means no limit.
+	// In package net/http, ReadTimeout includes the head.
+	ReadTimeout time.Duration
+	// WriteTimeout bounds the time from the end of a request's head until the kernel has taken all of the answer. 0 or a negative value means
+	// no limit.
+	WriteTimeout time.Duration
+	// IdleTimeout bounds the time for which a connection waits for the next request. 0 means DefaultIdleTimeout; a negative value means no
+	// limit.
+	IdleTimeout time.Duration
+	// MaxHeaderBytes limits the head of a request, in bytes. 4096 more are accepted. 0 means http.DefaultMaxHeaderBytes, 1 MB.
+	MaxHeaderBytes int
+	// DisableGeneralOptionsHandler passes "OPTIONS *" to the Handler; otherwise it is answered with 200 and no body.
+	DisableGeneralOptionsHandler bool
+
+	// BaseContext returns the context that the contexts of the requests of a listener derive from. Nil means context.Background().
+	BaseContext func(net.Listener) context.Context
+	// ConnContext may change the context for a connection. The net.Conn describes the connection: its addresses, and for TLS its type
+	// has a method ConnectionState; its other methods fail.
+	ConnContext func(ctx context.Context, c net.Conn) context.Context
+	// ConnState is called when the state of a connection changes, on its loop or on the goroutine of a request. It must not block.
+	ConnState func(net.Conn, http.ConnState)
+	// ErrorLog logs panics of handlers, mistakes of handlers in the use of the ResponseWriter, and errors of connections. Nil means
+	// the log package's standard logger.
+	ErrorLog *log.Logger
+
+	// NumLoops, Workers, Queue, MaxConns, MaxBuffered, ReusePort, Socket and ProxyProtocol are the fields of server.Server. Workers bounds
+	// the number of handlers that block at the same time; 0 means DefaultWorkers. A connection above MaxConns is answered with 503.
+	NumLoops      int
+	Workers       int
+	Queue         int
+	MaxConns      int
+	MaxBuffered   int64
+	ReusePort     bool
+	Socket        server.SocketOptions
+	ProxyProtocol bool
+	// LoopConfig is the configuration of each loop. Nil means the defaults.
+	LoopConfig *event.Config
+	// Placement says where handlers run. 0 means server.Adaptive: on the loop while they are quick, and otherwise on workers.
+	Placement server.Placement
+	// Route returns the key of a request's route, for which the time of the handler is measured. It is called on the loop with the request's
+	// method and path, which must not be kept, and appends the key to buf. Nil means the method and the first two segments of the path.
+	Route func(buf, method, path []byte) []byte
+
+	hijacked atomic.Int64 // connections that handlers have taken and not closed
+
+	mu         sync.Mutex // guards what follows
+	srv        *server.Server
+	state      serverState
+	handler    *connHandler
+	http2      *http2Server
+	onShutdown []func()
+}
+
+// serverState is the state of a Server.
+type serverState uint8
+
+const (
+	serverNew     serverState = iota // not started
+	serverStarted                    // started
+	serverClosed                     // Shutdown or Close was called
+)
+
+var serverStates = [...]string{serverNew: "new", serverStarted: "started", serverClosed: "closed"}
+
+// String returns the state's name.
+func (s serverState) String() string { return serverStates[s] }
+
+// ListenAndServe listens on the TCP address addr and serves HTTP with handler. It always returns an error: http.ErrServerClosed never, since
+// the server cannot be shut down. May block; not in a callback.
+func ListenAndServe(addr string, handler http.Handler) error {
+	return (&Server{Addr: addr, Handler: handler}).ListenAndServe()
+}
+
+// ListenAndServeTLS is ListenAndServe for HTTPS. The files have the certificate, with those of its chain, and the key. May block; not in a
+// callback.
+func ListenAndServeTLS(addr, certFile, keyFile string, handler http.Handler) error {
+	return (&Server{Addr: addr, Handler: handler}).ListenAndServeTLS(certFile, keyFile)
+}
+
+// Serve serves HTTP with handler on the connections of l. It always returns an error. May block; not in a callback.
+func Serve(l net.Listener, handler http.Handler) error {
+	return (&Server{Handler: handler}).Serve(l)
+}
+
+// ListenAndServe listens on Addr and serves HTTP until Shutdown or Close is called. It always returns an error, which is
+// http.ErrServerClosed after Shutdown or Close. May block; not in a callback.
+func (s *Server) ListenAndServe() error {
+	l, err := s.listen("http")
+	if err != nil {
+		return err
+	}
+	return s.Serve(l)
+}
+
+// ListenAndServeTLS is ListenAndServe for HTTPS. The files have the certificate, with those of its chain, and the key; both may be "" if
+// TLSConfig has certificates. May block; not in a callback.
+func (s *Server) ListenAndServeTLS(certFile, keyFile string) error {
+	l, err := s.listen("https")
+	if err != nil {
+		return err
+	}
+	return s.ServeTLS(l, certFile, keyFile)
+}
+
+// listen opens the listener of Addr.
+func (s *Server) listen(service string) (net.Listener, error) {
+	if s.isClosed() {
+		return nil, http.ErrServerClosed
+	}
+	addr := s.Addr
+	if addr == "" {
+		addr = ":" + service
+	}
+	return net.Listen("tcp", addr)
+}
+
+// Serve serves HTTP on the connections of l, which has a descriptor, as the listeners of package net have, and is closed when Serve
+// returns. It always returns an error, which is http.ErrServerClosed after Shutdown or Close. Serve may be called for several listeners.
+// May block; not in a callback.
+func (s *Server) Serve(l net.Listener) error { return s.serve(l, nil) }
+
+// ServeTLS is Serve for HTTPS. The files are those of ListenAndServeTLS. May block; not in a callback.
+func (s *Server) ServeTLS(l net.Listener, certFile, keyFile string) error {
+	config, err := s.tlsConfig(certFile, keyFile)
+	if err != nil {
+		_ = l.Close() // the error before is returned
+		return err
+	}
+	return s.serve(l, config)
+}
+
+// serve serves the connections of l, with TLS if config is not nil.
+func (s *Server) serve(l net.Listener, config *tls.Config) error {
+	srv, err := s.start()
+	if err != nil {
+		_ = l.Close() // the error before is returned
+		return err
+	}
+	cfg := &server.ListenerConfig{TLS: config, Plain: config == nil}
+	if s.BaseContext != nil { // otherwise the connections have the server's handler, which takes no memory of theirs
+		base := s.BaseContext(l)
+		if base == nil {
+			panic("httpd: BaseContext has returned a nil context")
+		}
+		cfg.Handler = s.handler.forListener(base)
+	}
+	sl, err := srv.AddListener(l, cfg)
+	if err != nil {
+		_ = l.Close() // the error before is returned
+		if errors.Is(err, server.ErrServerClosed) {
+			return http.ErrServerClosed
+		}
+		return fmt.Errorf("httpd: serve: %w", err)
+	}
+	if err := sl.Wait(); s.isClosed() || errors.Is(err, server.ErrServerClosed) {
+		return http.ErrServerClosed
+	} else if err != nil {
+		return fmt.Errorf("httpd: serve: %w", err)
+	}
+	return http.ErrServerClosed
+}
+
+// start starts the loops and the workers, once.
+func (s *Server) start() (*server.Server, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.state {
+	case serverClosed:
+		return nil, http.ErrServerClosed
+	case serverStarted:
+		return s.srv, nil
+	}
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	h := newConnHandler(s)
+	srv := s.config(h)
+	if err := srv.Start(); err != nil {
+		return nil, fmt.Errorf("httpd: start: %w", err)
+	}
+	s.srv, s.handler, s.http2 = srv, h, newHTTP2Server(h)
+	s.state = serverStarted
+	return srv, nil
+}
+
+// isClosed reports whether Shutdown or Close was called.
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == serverClosed
+}
+
+// RegisterOnShutdown registers a function that Shutdown calls on a goroutine of its own, for example to end connections that were
+// hijacked. Any goroutine.
+func (s *Server) RegisterOnShutdown(f func()) {
+	s.mu.Lock()
+	s.onShutdown = append(s.onShutdown, f)
+	s.mu.Unlock()
+}
+
+// Shutdown ends the server in order: it stops accepting, closes idle connections at once, and waits until the requests in progress are
+// answered. When ctx ends before, it closes the connections that are left and returns ctx's error. Connections that were hijacked are not
+// waited for: they are closed when there are no others. A program that wants to end them in order does that in a function of
+// RegisterOnShutdown. May block; not in a callback.
+func (s *Server) Shutdown(ctx context.Context) error {
+	srv, h2, fns := s.close()
+	for _, f := range fns {
+		go f()
+	}
+	if srv == nil {
+		return nil
+	}
+	other := make(chan error, 1)
+	go func() { other <- h2.shutdown(ctx) }()
+	err := s.shutdown(ctx, srv)
+	if err2 := <-other; err == nil {
+		err = err2
+	}
+	return err
+}
+
+// errOnlyHijacked ends a Shutdown that waits for nothing but connections that were hijacked.
+var errOnlyHijacked = errors.New("httpd: only hijacked connections are left")
+
+// hijackedPause is the time between two looks whether only hijacked connections are left.
+const hijackedPause = 5 * time.Millisecond
+
+// shutdown is Shutdown for the connections on the loops.
+func (s *Server) shutdown(ctx context.Context, srv *server.Server) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Shutdown(ctx) }()
+	ticker := time.NewTicker(hijackedPause)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-ended:
+			if context.Cause(ctx) == errOnlyHijacked { //nolint:errorlint // this very value
+				return nil
+			}
+			return err
+		case <-ticker.C:
+			if n := s.hijacked.Load(); n > 0 && int64(srv.Stats().OpenConns) == n {
+				cancel(errOnlyHijacked)
+			}
+		}
+	}
+}
+
+// Close ends the server at once: it closes the listeners and all connections, also those with requests in progress. May block; not in a
+// callback.
+func (s *Server) Close() error {
+	srv, h2, _ := s.close()
+	if srv == nil {
+		return nil
+	}
+	err := h2.close()
+	if err2 := srv.Close(); err == nil && !errors.As(err2, new(*server.ShutdownError)) {
+		err = err2
+	}
+	return err
+}
+
+// close makes the server closed, and returns what is to be ended: a nil srv if it was never started.
+func (s *Server) close() (srv *server.Server, h2 *http2Server, onShutdown []func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = serverClosed
+	fns := s.onShutdown
+	s.onShutdown = nil
+	return s.srv, s.http2, fns
+}
+
+// logf logs a line to ErrorLog.
+func (s *Server) logf(format string, args ...any) {
+	if s.ErrorLog != nil {
+		s.ErrorLog.Printf(format, args...)
+	} else {
+		log.Printf(format, args...)
+	}
+}
+
+// slogger returns the logger for package server.
+func (s *Server) slogger() *slog.Logger {
+	if s.ErrorLog == nil {
+		return slog.Default()
+	}
+	return slog.New(slog.NewTextHandler(s.ErrorLog.Writer(), nil))
+}

@@ -1,0 +1,444 @@
+package httpd
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
+)
+
+// start starts a server with one loop and returns its address. It is closed at the end of the test.
+func start(t *testing.T, s *Server) (addr string) {
+	t.Helper()
+	if s.ErrorLog == nil {
+		s.ErrorLog = log.New(io.Discard, "", 0)
+	}
+	if s.NumLoops == 0 {
+		s.NumLoops = 1
+	}
+	l := listen(t)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(l) }()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if err := testkit.Await(t, done, "the end of Serve"); !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// startTLS is start with TLS. It returns a client that trusts the server.
+func startTLS(t *testing.T, s *Server, http2 bool) (addr string, client *http.Client) {
+	t.Helper()
+	ts := httptest.NewUnstartedServer(nil)
+	ts.EnableHTTP2 = http2
+	ts.StartTLS() // for its certificate and client
+	t.Cleanup(ts.Close)
+	s.TLSConfig = &tls.Config{Certificates: ts.TLS.Certificates}
+	s.ErrorLog = log.New(io.Discard, "", 0)
+	s.NumLoops = 1
+	l := listen(t)
+	done := make(chan error, 1)
+	go func() { done <- s.ServeTLS(l, "", "") }()
+	t.Cleanup(func() {
+		_ = s.Close() // handlers may run
+		testkit.Await(t, done, "the end of ServeTLS")
+	})
+	return l.Addr().String(), ts.Client()
+}
+
+// A client is a connection that the test writes and reads.
+type client struct {
+	t *testing.T
+	net.Conn
+	r *bufio.Reader
+}
+
+func dial(t *testing.T, addr string) *client {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() }) // the test is over
+	if err := nc.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return &client{t, nc, bufio.NewReader(nc)}
+}
+
+// send sends text.
+func (c *client) send(text string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// An answer is what the test looks at of an http.Response.
+type answer struct {
+	status int
+	header http.Header
+	closes bool // the connection ends after it
+	body   string
+}
+
+// answer reads an answer to a GET.
+func (c *client) answer() answer {
+	c.t.Helper()
+	resp, err := http.ReadResponse(c.r, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }() // it was read
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, resp.Close, string(body)}
+}
+
+// wantEnd waits until the server closes the connection.
+func (c *client) wantEnd() {
+	c.t.Helper()
+	rest, err := io.ReadAll(c.r)
+	if len(rest) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		c.t.Fatalf("the connection has not ended: %q, %v", rest, err)
+	}
+}
+
+func TestRequestsOfAConnectionAreAnsweredInTheirOrder(t *testing.T) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		fmt.Fprint(w, req.URL.Path)
+	})})
+	c := dial(t, addr)
+	var all strings.Builder
+	for i := range 500 {
+		all.WriteString(get(fmt.Sprintf("/%d", i)))
+	}
+	go func() { _, _ = io.WriteString(c, all.String()) }() // a failure is seen by the reader
+	for i := range 500 {
+		if a := c.answer(); a.body != fmt.Sprintf("/%d", i) {
+			t.Fatalf("answer %d is %q", i, a.body)
+		}
+	}
+}
+
+func TestDeadlinesHoldInTotal(t *testing.T) {
+	clock := testkit.NewClock()
+	addr := start(t, &Server{Handler: http.HandlerFunc(answers), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, LoopConfig: &event.Config{Clock: clock}})
+	for _, row := range []struct {
+		name, input string
+		repeated    string // sent each second
+		after       time.Duration
+	}{
+		{"no request", "", "", 10 * time.Second},
+		{"a head, byte by byte", "GET / HTTP/1.1\r\nX: ", "x", 10 * time.Second},
+		{"the second head, byte by byte", get("/empty") + "GET / HTTP/1.1\r\nX: ", "x", 10 * time.Second},
+		{"idle", get("/empty"), "", time.Minute},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := dial(t, addr)
+			c.send(row.input)
+			if strings.HasPrefix(row.input, get("/empty")) {
+				c.answer()
+			}
+			ended := make(chan struct{})
+			go func() { _, _ = io.ReadAll(c.r); close(ended) }() // until the end
+			seconds := 0
+			testkit.Until(t, "the end of the connection", func() bool {
+				select {
+				case <-ended:
+					return true
+				default:
+				}
+				_, _ = io.WriteString(c, row.repeated) // fails after the end
+				clock.Advance(time.Second)
+				seconds++
+				return false
+			})
+			if at := time.Duration(seconds) * time.Second; at < row.after {
+				t.Errorf("the connection has ended after %v, want %v", at, row.after)
+			}
+		})
+	}
+}
+
+func TestConnStateReportsWhatNetHTTPReports(t *testing.T) {
+	var mu sync.Mutex
+	var states []string
+	ended := make(chan struct{}, 10)
+	addr := start(t, &Server{Handler: http.HandlerFunc(answers), ConnState: func(_ net.Conn, state http.ConnState) {
+		mu.Lock()
+		states = append(states, state.String())
+		mu.Unlock()
+		if state == http.StateClosed || state == http.StateHijacked {
+			ended <- struct{}{}
+		}
+	}})
+	c := dial(t, addr)
+	c.send(get("/empty"))
+	c.answer()
+	c.send(get("/close"))
+	c.answer()
+	c.wantEnd()
+	_ = c.Close() // so that the server's close ends
+	testkit.Await(t, ended, "the end of the connection")
+	mu.Lock()
+	defer mu.Unlock()
+	if got := strings.Join(states, " "); got != "new active idle active closed" {
+		t.Errorf("the states are %s", got)
+	}
+}
+
+func TestAPanicEndsItsConnectionAlone(t *testing.T) {
+	var logged syncBuffer
+	s := &Server{ErrorLog: log.New(&logged, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/panic" {
+			panic("on purpose")
+		}
+		answers(w, req)
+	})}
+	addr := start(t, s)
+	other := dial(t, addr)
+	other.send(get("/empty"))
+	other.answer()
+	c := dial(t, addr)
+	c.send(get("/panic"))
+	c.wantEnd()
+	if text := logged.String(); !strings.Contains(text, "panic serving 127.0.0.1:") || !strings.Contains(text, "on purpose") || !strings.Contains(text, "goroutine ") {
+		t.Errorf("the log is %q", text)
+	}
+	other.send(get("/empty"))
+	other.answer()
+}
+
+// syncBuffer is a buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func TestShutdownWaitsForRequestsAndClosesIdleConnectionsAtOnce(t *testing.T) {
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/wait" {
+			close(begun)
+			<-goOn
+		}
+		fmt.Fprint(w, "done")
+	})}
+	addr := start(t, s)
+	idle, busy := dial(t, addr), dial(t, addr)
+	idle.send(get("/empty"))
+	idle.answer()
+	busy.send(get("/wait"))
+	testkit.Await(t, begun, "the request")
+	called := make(chan struct{})
+	s.RegisterOnShutdown(func() { close(called) })
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(context.Background()) }()
+	testkit.Await(t, called, "the function of RegisterOnShutdown")
+	idle.wantEnd()
+	select {
+	case err := <-ended:
+		t.Fatalf("Shutdown has not waited: %v", err)
+	default:
+	}
+	close(goOn)
+	if a := busy.answer(); a.body != "done" || !a.closes {
+		t.Errorf("the answer is %q, and announces the end of the connection: %v", a.body, a.closes)
+	}
+	busy.wantEnd()
+	_ = busy.Close() // so that the server's close ends
+	if err := testkit.Await(t, ended, "the end of Shutdown"); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		t.Errorf("ListenAndServe after Shutdown: %v", err)
+	}
+}
+
+func TestTheContextOfARequestEnds(t *testing.T) {
+	contexts := make(chan context.Context, 1)
+	goOn := make(chan struct{})
+	addr := start(t, &Server{
+		BaseContext: func(net.Listener) context.Context { return context.WithValue(context.Background(), key("base"), "b") },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, key("conn"), c.RemoteAddr().String())
+		},
+		Handler: http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+			contexts <- req.Context()
+			<-goOn
+		}),
+	})
+	c := dial(t, addr)
+	c.send(get("/"))
+	ctx := testkit.Await(t, contexts, "the request")
+	child, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if ctx.Err() != nil || ctx.Value(key("base")) != "b" || ctx.Value(key("conn")) != c.LocalAddr().String() || ctx.Value(http.LocalAddrContextKey).(net.Addr).String() != addr {
+		t.Errorf("the context has %v, %v, %v, %v", ctx.Err(), ctx.Value(key("base")), ctx.Value(key("conn")), ctx.Value(http.LocalAddrContextKey))
+	}
+	if _, ok := ctx.Value(http.ServerContextKey).(*http.Server); !ok {
+		t.Errorf("the value of ServerContextKey is a %T", ctx.Value(http.ServerContextKey))
+	}
+	t.Run("when the handler has returned", func(t *testing.T) {
+		goOn <- struct{}{}
+		c.answer()
+		testkit.Await(t, child.Done(), "the end of a context that is derived from it")
+		if !errors.Is(ctx.Err(), context.Canceled) || context.Cause(ctx) == nil {
+			t.Errorf("its error is %v, and the cause %v", ctx.Err(), context.Cause(ctx))
+		}
+	})
+	t.Run("when the client closes the connection", func(t *testing.T) {
+		c.send(get("/"))
+		ctx := testkit.Await(t, contexts, "the request")
+		_ = c.Close() // by intention
+		testkit.Await(t, ctx.Done(), "the end of the context")
+		goOn <- struct{}{}
+	})
+}
+
+type key string
+
+func TestHTTP2IsServedByNetHTTP(t *testing.T) {
+	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		fmt.Fprintf(w, "%s %s %v", req.Proto, body, err)
+	})}
+	addr, client := startTLS(t, s, true)
+	resp, err := client.Post("https://"+addr+"/", "text/plain", strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close() // it was read
+	if err != nil || string(got) != "HTTP/2.0 body <nil>" {
+		t.Errorf("the answer is %q, %v", got, err)
+	}
+	if testkit.Full() { // net/http waits for a second after GOAWAY
+		testkit.Must(t, s.Shutdown(context.Background()))
+	}
+}
+
+func TestHTTPSIsServedOnTheLoops(t *testing.T) {
+	addr, client := startTLS(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		fmt.Fprintf(w, "%s %v", req.Proto, req.TLS != nil && req.TLS.HandshakeComplete)
+	})}, false)
+	for range 3 {
+		resp, err := client.Get("https://" + addr + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close() // it was read
+		if err != nil || string(got) != "HTTP/1.1 true" {
+			t.Errorf("the answer is %q, %v", got, err)
+		}
+	}
+}
+
+func TestAHijackedConnectionBelongsToTheHandler(t *testing.T) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		nc, brw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Errorf("Hijack: %v", err)
+			return
+		}
+		if _, err := w.Write([]byte("x")); !errors.Is(err, http.ErrHijacked) {
+			t.Errorf("Write after Hijack: %v", err)
+		}
+		go func() { // after the handler, as many libraries do it
+			defer func() { _ = nc.Close() }() // the client sees it
+			for {
+				line, err := brw.ReadString('\n')
+				if err != nil {
+					return
+				}
+				if _, err := nc.Write([]byte("echo " + line)); err != nil {
+					return
+				}
+			}
+		}()
+	})})
+	c := dial(t, addr)
+	c.send(get("/") + "first\n")
+	for _, line := range []string{"first\n", "second\n", "third\n"} {
+		if line != "first\n" {
+			c.send(line)
+		}
+		if got, err := c.r.ReadString('\n'); err != nil || got != "echo "+line {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	c.wantEnd()
+}
+
+func TestShutdownDoesNotWaitForHijackedConnections(t *testing.T) {
+	hijacked := make(chan struct{})
+	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		nc, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Errorf("Hijack: %v", err)
+		}
+		close(hijacked)
+		_, _ = nc.Read(make([]byte, 1)) // until the end of the connection
+	})}
+	c := dial(t, start(t, s))
+	c.send(get("/"))
+	testkit.Await(t, hijacked, "the request")
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+}
+
+func TestEachStateHasAText(t *testing.T) {
+	for s := range bodyBroken + 1 {
+		if s.String() == "" {
+			t.Errorf("bodyPhase %d", s)
+		}
+	}
+	for s := range phaseEnded + 1 {
+		if s.String() == "" {
+			t.Errorf("responsePhase %d", s)
+		}
+	}
+	for s := range serverClosed + 1 {
+		if s.String() == "" {
+			t.Errorf("serverState %d", s)
+		}
+	}
+}
