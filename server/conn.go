@@ -96,6 +96,7 @@ type ext struct {
 	reason                error // why the connection ends; see setReason
 	ctx                   context.Context
 	cancel                context.CancelCauseFunc
+	canceled              bool          // CancelHandler: ctx has ended because the peer has closed its sending half
 	room                  chan struct{} // closed when the output has room; made by the goroutine that waits
 	exclusive             bool          // a reply is sent in pieces: other writes are deferred
 	deferred              *outq.Queue   // the writes that wait for the end of the exclusive reply
@@ -168,8 +169,8 @@ func (c *Conn) Value() any {
 
 // Context returns a context that ends with the connection, and at the latest with Server.Close or the end of the context of
 // Server.Shutdown. Its cause is the reason of the connection's end, and ErrClosed after Conn.Close. It does not end when the client closes
-// its sending side, because the answers are still sent; an ordinary close by the client looks the same to the server. It ends when the
-// client resets the connection, when a write fails, at a timeout and by Abort. Input that has arrived is still handled after a reset or a
+// its sending side, because the answers are still sent; an ordinary close by the client looks the same to the server. With a CancelHandler,
+// such as a Dispatcher with CancelOnEOF, it ends then, too, and the cause is ErrPeerClosed. It ends when the client resets the connection, when a write fails, at a timeout and by Abort. Input that has arrived is still handled after a reset or a
 // failed write. Any goroutine.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
@@ -177,16 +178,20 @@ func (c *Conn) Context() context.Context {
 	x := c.extra()
 	if x.ctx == nil {
 		x.ctx, x.cancel = context.WithCancelCause(c.loop.srv.baseCtx)
-		if c.state.isDead() {
+		if c.state.isDead() || x.canceled {
 			c.endContext()
 		}
 	}
 	return x.ctx
 }
 
-// endContext ends the context of Context, if there is one, with the reason of the connection's end as its cause. Under mu.
+// endContext ends the context of Context, if there is one, with the reason of the connection's end as its cause, or ErrPeerClosed. Under mu.
 func (c *Conn) endContext() {
-	if x := c.ext; x != nil && x.cancel != nil {
+	switch x := c.ext; {
+	case x == nil || x.cancel == nil:
+	case x.canceled:
+		x.cancel(ErrPeerClosed)
+	default:
 		x.cancel(orClosed(x.reason))
 	}
 }

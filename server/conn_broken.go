@@ -20,6 +20,10 @@ func (c *loopConn) onPeerEnd(what event.Flags) {
 	}
 	if err := c.watch(); err != nil {
 		c.fail(err)
+		return
+	}
+	if c.readAhead() {
+		c.resumeReading()
 	}
 }
 
@@ -37,7 +41,7 @@ func (c *loopConn) markBroken(err error) {
 	if c.isBroken() {
 		return
 	}
-	if !c.mayHaveInput() {
+	if !c.mayHaveInput() || c.endsWithPeer() {
 		c.fail(err)
 		return
 	}

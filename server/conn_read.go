@@ -15,7 +15,7 @@ func (c *loopConn) onReadable(what event.Flags) {
 			c.onPeerEnd(what)
 		}
 		return
-	case !c.mayRead():
+	case !c.mayRead() && !c.readAhead():
 		c.stopReading()
 		return
 	}

@@ -86,6 +86,7 @@ func (c *loopConn) endRead() {
 		return
 	}
 	c.endInput()
+	c.cancelAtEnd()
 	c.flush()
 }
 

@@ -27,7 +27,7 @@ func (c *loopConn) watchRead(read bool) error {
 
 // resumeReading makes the event wait for input if nothing holds reading.
 func (c *loopConn) resumeReading() {
-	if !c.mayRead() {
+	if !c.mayRead() && (c.isReading() || !c.readAhead()) {
 		return
 	}
 	if c.hasMoreTLS() {

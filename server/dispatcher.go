@@ -26,6 +26,9 @@ type Dispatcher struct {
 	Placement Placement
 	// Route, if set, returns the key of a message's route, for Adaptive; see RouteHandler.
 	Route func(message []byte) (key []byte)
+	// CancelOnEOF makes Reply.Context end when the peer closes its sending half while a request is in progress and no input is unread; see
+	// CancelHandler.
+	CancelOnEOF bool
 	// Opened and Closed, if set, are the Handler's Open and Close, on the loop.
 	Opened func(c *Conn)
 	Closed func(c *Conn, reason error)
@@ -71,6 +74,9 @@ func (d *Dispatcher) ServeRequest(w Reply, message []byte) { d.Serve(w, message)
 
 // RunsOn returns Placement. Any goroutine.
 func (d *Dispatcher) RunsOn() Placement { return d.Placement }
+
+// CancelsOnEOF returns CancelOnEOF. Any goroutine.
+func (d *Dispatcher) CancelsOnEOF() bool { return d.CancelOnEOF }
 
 // RouteOf calls Route. Without Route, all messages are of one route. Loop only.
 func (d *Dispatcher) RouteOf(message []byte) (key []byte) {

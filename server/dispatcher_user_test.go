@@ -17,6 +17,8 @@ func (d userDispatcher) ServeRequest(w server.Reply, message []byte) { d.setting
 
 func (d userDispatcher) RunsOn() server.Placement { return d.settings.Placement }
 
+func (d userDispatcher) CancelsOnEOF() bool { return d.settings.CancelOnEOF }
+
 func (d userDispatcher) RouteOf(message []byte) (key []byte) {
 	if d.settings.Route == nil {
 		return nil

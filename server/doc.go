@@ -119,6 +119,10 @@
 // reset by [ErrClosed]. The bytes that it leaves are the next message, or go to the handler of [Conn.SetHandler], as for an upgrade to another
 // protocol.
 //
+// With CancelOnEOF of [Dispatcher], or a [CancelHandler], the context of a request ends when the client closes its sending half while the
+// request is in progress and has no unread input. So a handler can stop work for a client that has gone. Requests that are answered quickly
+// cost no more than without it.
+//
 // # Limits
 //
 // The fields of [Server] limit the memory that is held for a connection in both directions (MaxInput, MaxOutput, HighWater), what the

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 )
@@ -31,6 +32,10 @@ var (
 	// ErrReplyEnded reports that the function that the Reply was given to has returned or, after Reply.Defer, that Reply.Close was called.
 	// It matches net.ErrClosed, and not ErrClosed, since the connection may be open.
 	ErrReplyEnded error = &alsoError{"server: reply has ended", net.ErrClosed}
+
+	// ErrPeerClosed is the cause of a Context that has ended because the peer has closed its sending half, for a CancelHandler. The connection
+	// may still take output. It matches io.EOF.
+	ErrPeerClosed error = &alsoError{"server: the peer has closed its sending half", io.EOF}
 
 	// ErrFull reports that a write was refused at a limit: of a connection's output, of the server's memory or files, of the datagrams in
 	// the workers' queue, or of the kernel's buffer for datagrams. Nothing was accepted.

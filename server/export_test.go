@@ -78,3 +78,17 @@ func IsDraining(c *Conn) bool {
 	c.loop.do(func() { draining <- c.loopPart().draining.isDraining() })
 	return <-draining
 }
+
+// HasReadEnd reports whether the end of the peer's half was read.
+func HasReadEnd(c *Conn) bool {
+	read := make(chan bool)
+	c.loop.do(func() { read <- c.loopPart().peerHalf.isEndRead() })
+	return <-read
+}
+
+// IsFull reports whether the loop has stopped reading at the limit of the request in progress.
+func IsFull(c *Conn) bool {
+	full := make(chan bool)
+	c.loop.do(func() { full <- c.loopPart().holds.has(holdInput) && c.loopPart().in.stream != nil })
+	return <-full
+}

@@ -26,6 +26,8 @@ type input struct {
 	stream *stream // what the loop has read since; nil if it has read nothing
 	isRead bool    // a method of Input was called
 
+	isShared bool // between two messages, too, the loop may use pos, under the connection's mu. Of the goroutine that answers them
+
 	copying sync.Mutex // held while bytes of buf and stream are copied. Locked after the connection's mu
 	reply   replyState
 }
@@ -37,6 +39,7 @@ type request struct {
 	first        []byte          // the message that the loop has found; nil when it was taken
 	atEOF        bool            // the stream ends after the input
 	final        bool            // the framing has ended the stream: the rest of the input is ignored
+	cancels      bool            // Conn.Context ends with the peer's half; see CancelHandler
 	place        Placement
 	isForWorkers bool         // the loop's leader does not run it
 	router       RouteHandler // handler, if it distinguishes routes

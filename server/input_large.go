@@ -80,3 +80,12 @@ func (in *input) compact() {
 	}
 	in.pos = 0
 }
+
+// replaced is called when another buffer has replaced old, of which nothing is left.
+func (in *input) replaced(old []byte) {
+	if isLarge(old) {
+		giveLarge(old)
+	} else if isLarge(in.buf) {
+		in.small = old[:0]
+	}
+}

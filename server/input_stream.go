@@ -18,7 +18,7 @@ type stream struct {
 	ahead   []byte // read by the loop
 	taken   []byte // taken by the request
 	pos     int    // the bytes of taken before it are consumed
-	limit   int    // of ahead; taken and ahead together have at most twice as much
+	limit   int    // of ahead, and if the request has asked of the other unread bytes, otherwise of all unread bytes
 	counted int    // bytes counted in Server.buffered
 
 	asked bool // the request has waited for input, so that the loop reads
@@ -68,8 +68,11 @@ func (in *input) unread() int {
 // room returns the number of bytes that the loop may read. Under mu.
 func (in *input) room() int {
 	s := in.stream
-	unread := in.unread()
-	return max(0, min(s.limit-len(s.ahead), 2*s.limit-unread), s.need-unread)
+	unread, most := in.unread(), s.limit
+	if s.asked {
+		most *= 2
+	}
+	return max(0, min(s.limit-len(s.ahead), most-unread), s.need-unread)
 }
 
 // add adds p, which the loop has read into one of its buffers, to ahead. A long p is not copied. Under mu, on the loop.
@@ -172,12 +175,12 @@ func (in *input) endReading() {
 	}
 	if s.timer != nil {
 		s.timer.Stop()
-		s.deadline = 0
 	}
 	if s.need > 0 { // a goroutine that outlives the request waits; it keeps the channel
 		s.wake()
-		s.need, s.ready = 0, nil
+		s.need, s.ready = 0, make(chan struct{}, 1)
 	}
+	s.deadline, s.expired, s.waited = 0, false, 0
 }
 
 // countStream counts the memory of the stream in Server.buffered, and returns its growth. Under mu.
@@ -207,15 +210,17 @@ func (c *loopConn) mergeStream(in *input) {
 	if c.draining.isDraining() {
 		c.countLateRead(0) // otherwise requests that follow each other could delay a shutdown
 	}
-	if len(in.rest()) == 0 {
-		in.buf, s.taken = s.taken, in.buf
-		in.pos, s.pos = s.pos, len(s.taken)
+	if left := s.taken[s.pos:]; len(in.rest()) == 0 && len(left)+len(s.ahead) > 0 {
+		old := in.buf
+		if len(left) > 0 {
+			in.buf, in.pos, s.taken = s.taken, s.pos, nil
+		} else {
+			in.buf, in.pos, s.ahead = s.ahead, 0, nil
+		}
+		in.replaced(old)
 	}
-	if len(in.rest()) == 0 {
-		in.buf, s.ahead = s.ahead, in.buf[:0]
-		in.pos = 0
-	} else {
-		in.buf = append(in.buf, s.ahead...)
+	if len(s.ahead) > 0 {
+		in.add(s.ahead)
 	}
 	c.freeStream(in)
 }
@@ -233,7 +238,7 @@ func (c *loopConn) freeStream(in *input) {
 			giveLarge(buf)
 		}
 	}
-	if s.ready == nil || s.timer != nil { // other goroutines may still use it
+	if s.timer != nil { // its function may still run
 		return
 	}
 	select {

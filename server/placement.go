@@ -47,12 +47,35 @@ type RouteHandler interface {
 	RouteOf(message []byte) (key []byte)
 }
 
+// A CancelHandler is a RequestHandler that can have Conn.Context end when the peer closes its sending half while one of its requests is in
+// progress, and no input is unread: then the peer has gone, or waits for the answer without a further request. net/http does the same. Input
+// that arrives meanwhile is kept, within the limits of Input. If input is unread when the peer closes, for example a further request,
+// Context does not end. The answer may be written in any case.
+//
+// A reply that was deferred ends at once when the peer resets the connection, and not at its deadline.
+//
+// The end of the peer's half is noticed while requests wait, run on workers or are deferred, or block on the loop for so long that another
+// goroutine runs it; not while PauseRead or the water marks stop reading, nor while as many requests are in progress as
+// Dispatcher.Concurrent permits, if it is above 1.
+type CancelHandler interface {
+	RequestHandler
+	// CancelsOnEOF reports whether it is so for the next request. Loop only.
+	CancelsOnEOF() bool
+}
+
+// cancels reports whether Context ends with the peer's half during the next request of h.
+func cancels(h RequestHandler) bool {
+	x, ok := h.(CancelHandler)
+	return ok && x.CancelsOnEOF()
+}
+
 // placeFor sets the handler, and where the request runs.
 func (req *request) placeFor(h RequestHandler) {
 	req.handler = h
 	if p, ok := h.(PlacedHandler); ok {
 		req.place = p.RunsOn()
 	}
+	req.cancels = cancels(h)
 	if r, ok := h.(RouteHandler); ok && req.place == Adaptive {
 		req.router = r
 	}

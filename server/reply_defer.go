@@ -57,7 +57,7 @@ func (d *deferral) become(next deferState) {
 // If Close is not called within timeout, the connection ends with ErrReplyTimeout. 0 means Server.ReplyTimeout, and a negative value no
 // deadline. A further call of Defer sets a new deadline, from now on. If the connection ends before Close, Context ends, and the methods
 // that write return ErrClosed with the reason. After a reset by the client it is the same, but the connection ends only after Close or at the
-// deadline, since input that has arrived is still handled.
+// deadline, since input that has arrived is still handled. With a CancelHandler it ends at once.
 //
 // The first Defer of a reply allocates about 200 bytes, which count in MaxBuffered until the reply ends. Errors: ErrReplyEnded; ErrClosed,
 // with the reason, if the connection accepts no more output; event.ErrOnLoop as Write. After an error the reply is as it was before. Any
@@ -153,6 +153,9 @@ func (in *input) staysOpen() bool {
 		return false
 	}
 	c := in.reply.c
+	if c.state == connBroken && in.request.cancels {
+		c.setState(connClosed) // the reason is that of the reset
+	}
 	if c.state == connClosed {
 		d.become(deferLost)
 		return false

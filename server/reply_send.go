@@ -160,21 +160,22 @@ func (c *Conn) releaseDeferred() {
 	}
 }
 
-// commit ends the reply if the goroutine may answer another message of the input, and reports whether it may: not if no input is left, or the
-// loop has read more of it, if the reply was deferred, if the request has changed the connection's handler or paused reading, if the
+// commit ends the reply if the goroutine may answer another message of the input, and reports whether it may: not if no input is left in its
+// buffer, if the reply was deferred, if the request has changed the connection's handler or paused reading, if the
 // connection is being closed, or if the output is above HighWater. On a broken connection it may, since its input is still handled.
 func (in *input) commit() bool {
 	r := &in.reply
 	c := r.c
 	r.mu.Lock()
 	c.mu.Lock()
-	if len(in.rest()) == 0 || in.stream != nil || r.deferral != nil || c.state >= connClosing || c.pauseRequested() || c.ext != nil && c.ext.newHandler || c.outputBytes()+len(r.buf) >= c.loop.srv.cfg.HighWater {
+	if len(in.rest()) == 0 || r.deferral != nil || c.state >= connClosing || c.pauseRequested() || c.ext != nil && c.ext.newHandler || c.outputBytes()+len(r.buf) >= c.loop.srv.cfg.HighWater {
 		c.mu.Unlock()
 		r.mu.Unlock()
 		return false
 	}
 	r.commitLocked(0)
 	in.endReading()
+	in.isShared = in.stream != nil || in.request.cancels
 	r.mu.Unlock()
 	queue := c.mark(0)
 	c.mu.Unlock()

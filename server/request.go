@@ -2,6 +2,8 @@ package server
 
 import (
 	"runtime/debug"
+
+	"github.com/evmq/evmq/server/framing"
 )
 
 // maxBatch limits the requests of one connection that a worker answers in succession, before those of other connections.
@@ -82,13 +84,23 @@ func (in *input) next() (message []byte) {
 		if err != nil || found.Advance < 0 || found.Advance > len(rest) {
 			return nil
 		}
-		in.pos += found.Advance
-		in.cursor, in.request.final = found.Cursor, found.Final
+		in.advance(found)
 		if found.Message != nil || found.Final || found.Advance == 0 {
 			return found.Message
 		}
 	}
 	return nil
+}
+
+// advance consumes what the framing has found.
+func (in *input) advance(found framing.Result) {
+	if in.isShared {
+		c := in.reply.c
+		c.mu.Lock()
+		defer c.mu.Unlock()
+	}
+	in.pos += found.Advance
+	in.cursor, in.request.final = found.Cursor, found.Final
 }
 
 // end gives the input back to the loop, with the last reply, unless the reply was deferred: then it is called again by Close, or when the

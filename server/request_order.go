@@ -13,6 +13,7 @@ type concurrency struct {
 	oldest     uint64   // the order of the oldest request that is not answered
 	endedEarly []*input // requests that have ended before an older one
 	earlyBytes int      // bytes that the inputs in endedEarly hold, overhead included
+	cancels    bool     // the newest request is of a CancelHandler. Loop only
 }
 
 // noMessage is an empty message that is not nil.
@@ -33,7 +34,8 @@ func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 	in.buf = append(in.buf[:0], message...)
 	// Always on a worker: requests of a connection must begin in their order. Otherwise those that wait in Flush for an older one could hold
 	// all workers while the older one waits for a worker.
-	in.request.handler, in.request.place = h, OnWorkers
+	in.request.handler, in.request.place, in.request.cancels = h, OnWorkers, cancels(h)
+	x.conc.cancels = in.request.cancels
 	in.request.first = in.buf
 	if in.buf == nil {
 		in.request.first = noMessage
@@ -119,20 +121,22 @@ func (in *input) endInOrder() {
 	c := r.c
 	r.mu.Lock()
 	c.mu.Lock()
+	before := c.state
 	if in.staysOpen() {
 		r.mu.Unlock()
 		c.mu.Unlock()
 		return
 	}
+	ends := c.state != before
 	conc := c.ext.conc
 	if r.isOpen() {
 		r.finish(replyWaits)
 	}
 	in.become(inputAnswered)
 	r.mu.Unlock()
-	before := conc.oldest
+	oldest := conc.oldest
 	conc.endedEarly = append(conc.endedEarly, in)
-	ends := r.order != conc.oldest && !c.holdEarly(in)
+	ends = r.order != conc.oldest && !c.holdEarly(in) || ends
 	for next := conc.takeAnswered(); next != nil; next = conc.takeAnswered() {
 		conc.earlyBytes -= next.earlyBytes
 		c.count(next, 0)
@@ -143,7 +147,7 @@ func (in *input) endInOrder() {
 		next.become(inputWithLoop)
 		next.recycle()
 	}
-	advanced := conc.oldest != before
+	advanced := conc.oldest != oldest
 	if advanced && c.ext.room != nil { // a reply that waits may be the oldest now
 		close(c.ext.room)
 		c.ext.room = nil
