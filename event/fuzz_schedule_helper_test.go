@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -342,13 +341,4 @@ func (w *world) checkClosed() {
 			w.violate("descriptor %d was closed by other code: %v", fd, err)
 		}
 	}
-}
-
-// descriptors counts the open descriptors, where the system provides the number.
-func descriptors() int {
-	all, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(all)
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/testkit"
 )
 
@@ -211,7 +212,7 @@ func play(t *testing.T, schedule []byte) {
 	if len(schedule) < 3 || len(schedule) > 400 {
 		return
 	}
-	before := descriptors()
+	before := leaktest.Descriptors()
 	head := schedule[0]
 	cfg := &event.Config{PostLimit: 300}
 	if head&headBudget != 0 {
@@ -247,8 +248,8 @@ func play(t *testing.T, schedule []byte) {
 	}
 	testkit.Within(t, "the runner", runner.Wait)
 	w.checkClosed()
-	if w.trouble == nil && descriptors() > before {
-		w.violate("%d descriptors before, %d after", before, descriptors())
+	if opened := leaktest.Opened(before); len(opened) > 0 && w.trouble == nil {
+		w.violate("left open: %q; before: %v", opened, before)
 	}
 	if w.trouble != nil {
 		t.Fatal(w.trouble)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/msgqueue"
 )
@@ -325,24 +325,15 @@ func TestActivationWithoutMessages(t *testing.T) {
 	}
 }
 
-// descriptors counts what the process has open; 0 where the system does not say.
-func descriptors() int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(entries)
-}
-
 func TestQueueTakesNoDescriptor(t *testing.T) {
 	l := testkit.NewLoop(t, nil)
-	before := descriptors()
+	before := leaktest.Descriptors()
 	for range 100 {
 		q := newQueue(t, l, func(int) {}, nil)
 		push(t, q, 1)
 	}
 	turn(t, l)
-	if after := descriptors(); after > before {
-		t.Errorf("%d descriptors before, %d with 100 queues", before, after)
+	if opened := leaktest.Opened(before); len(opened) > 0 {
+		t.Errorf("100 queues have opened %q; before: %v", opened, before)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
@@ -50,7 +51,7 @@ func TestNearChoosesTheLoopInPlaceOfPickLoop(t *testing.T) {
 
 // Dial and AddConn return ErrServerClosed when PickLoop returns after the end of Shutdown's context, and the connection is not accepted.
 func TestConnectionsThatAPickLoopDelaysPastTheShutdownAreRefused(t *testing.T) {
-	before := currentResources().descriptors
+	before := leaktest.Descriptors()
 	called, gate := make(chan struct{}, 10), make(chan struct{})
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, PickLoop: func(net.Addr, int) int {
@@ -82,7 +83,7 @@ func TestConnectionsThatAPickLoopDelaysPastTheShutdownAreRefused(t *testing.T) {
 	send(t, ours, "still the caller's")
 	expect(t, theirs, "still the caller's")
 	hangUp(ours, theirs)
-	testkit.Until(t, "the release of every descriptor", func() bool { return currentResources().descriptors <= before })
+	testkit.Until(t, "the release of every descriptor", func() bool { return len(leaktest.Opened(before)) == 0 })
 	if st := s.Stats(); st.OpenConns != 0 || len(p.closed) > 0 {
 		t.Errorf("Close was called %d times, %+v", len(p.closed), st)
 	}
@@ -102,7 +103,7 @@ func (c gatedConn) Close() error {
 
 // It belongs to the server before the caller's descriptor is closed.
 func TestAnAddedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
-	before := currentResources().descriptors
+	before := leaktest.Descriptors()
 	p := newProbe(calls{})
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	ours, theirs := pair(t)
@@ -120,7 +121,7 @@ func TestAnAddedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
 	testkit.Must(t, testkit.Await(t, added, "the end of AddConn"))
 	expectEOF(t, theirs)
 	hangUp(theirs)
-	testkit.Until(t, "the release of every descriptor", func() bool { return currentResources().descriptors <= before })
+	testkit.Until(t, "the release of every descriptor", func() bool { return len(leaktest.Opened(before)) == 0 })
 	if st := s.Stats(); st.OpenConns != 0 || st.Opened != st.Closed {
 		t.Errorf("%+v", st)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
@@ -189,7 +190,7 @@ func TestACompletionThatEndsItsGoroutineKeepsNoOtherFromItsCall(t *testing.T) {
 // A loop is chosen for the connection anyway, and its descriptor does not leak. AddConn and Dial, which call PickLoop on their caller's
 // goroutine, leave nothing behind.
 func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
-	before := currentResources().descriptors
+	before := leaktest.Descriptors()
 	s := start(t, rig{"tcp", false, 2}, &server.Server{CloseTimeout: brief, Handler: echoLines(), PickLoop: func(net.Addr, int) int {
 		runtime.Goexit()
 		return 0
@@ -223,8 +224,8 @@ func TestAPickLoopThatEndsItsGoroutineHasChosenNoLoop(t *testing.T) {
 	if st := s.Stats(); st.OpenConns != 0 || st.Opened != st.Closed {
 		t.Errorf("%+v", st)
 	}
-	if after := currentResources().descriptors; after > before {
-		t.Errorf("%d descriptors before, %d afterwards", before, after)
+	if left := leaktest.Opened(before); len(left) > 0 {
+		t.Errorf("left open: %q; before: %v", left, before)
 	}
 }
 

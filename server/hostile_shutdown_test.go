@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
@@ -151,7 +152,7 @@ func TestRefusedClientsAreClosedWithTheServer(t *testing.T) {
 	if _, err := os.Stat("/proc/self/fd"); err != nil {
 		t.Log("what is left open shows when all tests have run")
 	}
-	before := currentResources().descriptors
+	before := leaktest.Descriptors()
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}, MaxConns: 1})
 	clients := []net.Conn{s.dial(t), s.dial(t), s.dial(t)}
 	testkit.Until(t, "the refusals", func() bool { return s.Stats().Refused == 2 })
@@ -160,7 +161,7 @@ func TestRefusedClientsAreClosedWithTheServer(t *testing.T) {
 		_, _ = io.Copy(io.Discard, nc) // to its end, or to a reset
 		nc.Close()
 	}
-	if after := currentResources().descriptors; after > before {
-		t.Errorf("%d descriptors before, %d afterwards", before, after)
+	if left := leaktest.Opened(before); len(left) > 0 {
+		t.Errorf("left open: %q; before: %v", left, before)
 	}
 }

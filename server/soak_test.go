@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
@@ -238,8 +239,9 @@ func (s *soak) account() {
 
 // resources are the resources of the process.
 type resources struct {
-	goroutines, descriptors int
-	heap                    uint64
+	goroutines  int
+	descriptors map[string]string
+	heap        uint64
 }
 
 func currentResources() (st resources) {
@@ -249,8 +251,7 @@ func currentResources() (st resources) {
 	runtime.ReadMemStats(&mem)
 	st.heap = mem.HeapAlloc
 	st.goroutines = runtime.NumGoroutine()
-	entries, _ := os.ReadDir("/proc/self/fd") // where there is none, only leaktest checks
-	st.descriptors = len(entries)
+	st.descriptors = leaktest.Descriptors()
 	return st
 }
 
@@ -260,10 +261,10 @@ func (st resources) expect(t *testing.T) {
 	var now resources
 	for deadline := time.Now().Add(testkit.Patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		now = currentResources()
-		if now.goroutines <= st.goroutines && now.descriptors <= st.descriptors && now.heap <= st.heap+slack {
+		if now.goroutines <= st.goroutines && len(leaktest.Opened(st.descriptors)) == 0 && now.heap <= st.heap+slack {
 			return
 		}
 	}
 	stacks := make([]byte, 1<<16)
-	t.Errorf("before %+v, afterwards %+v\n%s", st, now, stacks[:runtime.Stack(stacks, true)])
+	t.Errorf("before %+v, afterwards %+v, left open %q\n%s", st, now, leaktest.Opened(st.descriptors), stacks[:runtime.Stack(stacks, true)])
 }

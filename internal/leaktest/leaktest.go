@@ -14,7 +14,7 @@ import (
 // Main runs the tests, calls the functions in after, and then looks for goroutines and descriptors that are left. TestMain calls it. It does not
 // return.
 func Main(m *testing.M, after ...func()) {
-	before := descriptors()
+	before := Descriptors()
 	code := m.Run()
 	for _, fn := range after {
 		fn()
@@ -34,29 +34,33 @@ func Main(m *testing.M, after ...func()) {
 
 // leftDescriptors returns the descriptors that were not open before. It waits for some time for those that a goroutine is closing.
 func leftDescriptors(before map[string]string) []string {
-	var left []string
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		left = left[:0]
-		for fd, file := range descriptors() {
-			if before[fd] != file && !ours(file) {
-				left = append(left, fd+" -> "+file)
-			}
-		}
-		if len(left) == 0 || time.Now().After(deadline) {
+		if left := Opened(before); len(left) == 0 || time.Now().After(deadline) {
 			return left
 		}
 	}
 }
 
-// ours reports whether the file belongs to the Go runtime, which opens its own poller and random source once and keeps
-// them, or to the testing package. The runtime's poller has the same name as a leaked one, so descriptors makes the runtime open it
-// before the first count.
-func ours(file string) bool {
-	return file == "/dev/urandom" || strings.HasSuffix(file, "/testlog.txt")
+// Opened returns the descriptors that are open and were not at an earlier call of Descriptors, each with its file.
+func Opened(before map[string]string) (opened []string) {
+	for fd, file := range Descriptors() {
+		if before[fd] != file && !ours(file) {
+			opened = append(opened, fd+" -> "+file)
+		}
+	}
+	return opened
 }
 
-// descriptors returns the open files by number, on systems that list them.
-func descriptors() map[string]string {
+// ours reports whether the file belongs to the Go runtime, which opens its own poller and random source once and keeps
+// them, to the testing package, or to the C library that the race detector needs: glibc reads the number of processors once, when many
+// threads have allocated memory, on the thread that is the last of them, so at any time. The runtime's poller has the same name as a leaked one, so Descriptors makes the runtime open it
+// before the first count.
+func ours(file string) bool {
+	return file == "/dev/urandom" || file == "/sys/devices/system/cpu/online" || strings.HasSuffix(file, "/testlog.txt")
+}
+
+// Descriptors returns the open files by number, on systems that list them.
+func Descriptors() map[string]string {
 	r, w, err := os.Pipe() // makes the runtime open its poller
 	if err == nil {
 		defer r.Close()
