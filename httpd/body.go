@@ -18,14 +18,13 @@ const maxDiscarded = 256 << 10
 type bodyPhase uint8
 
 const (
-	bodyNone   bodyPhase = iota // there is none
+	bodyOpen   bodyPhase = iota // bytes follow
 	bodyWaits                   // the client waits for 100 Continue, which is sent when the body is read
-	bodyOpen                    // bytes follow
 	bodyRead                    // all of it was read
 	bodyBroken                  // the rest cannot be read: the client is gone, a deadline has passed, or the body is not valid
 )
 
-var bodyPhases = [...]string{bodyNone: "none", bodyWaits: "waits for 100 Continue", bodyOpen: "open", bodyRead: "read", bodyBroken: "broken"}
+var bodyPhases = [...]string{bodyOpen: "open", bodyWaits: "waits for 100 Continue", bodyRead: "read", bodyBroken: "broken"}
 
 // String returns the phase's name.
 func (p bodyPhase) String() string { return bodyPhases[p] }
@@ -42,20 +41,18 @@ type requestBody struct {
 	phase    bodyPhase
 	chunked  bool
 	isClosed bool
-	expected bool // the request has the field Expect
+	expected bool // the request has the field Expect; set before the handler is called
 }
 
-// init sets the body of req.
-func (b *requestBody) init(w server.Reply, req *http.Request) {
+// newBody sets the body of req, and returns it; nil if there is none. The methods that a response calls accept nil.
+func newBody(w server.Reply, req *http.Request) *requestBody {
 	if req.ContentLength == 0 {
 		req.Body = http.NoBody
-		b.err = io.EOF
-		return
+		return nil
 	}
-	b.in, b.req = w.Input(), req
-	b.left, b.chunked = req.ContentLength, req.ContentLength < 0
-	b.phase = bodyOpen
+	b := &requestBody{in: w.Input(), req: req, left: req.ContentLength, chunked: req.ContentLength < 0, phase: bodyOpen}
 	req.Body = b
+	return b
 }
 
 // expectsContinue makes the first Read send 100 Continue.
@@ -65,7 +62,7 @@ func (b *requestBody) expectsContinue(resp *response) {
 
 // stopContinue is called when the answer begins: 100 Continue is not sent any more.
 func (b *requestBody) stopContinue() {
-	if b.resp == nil {
+	if b == nil || !b.expected {
 		return
 	}
 	b.mu.Lock()
@@ -76,9 +73,12 @@ func (b *requestBody) stopContinue() {
 // isExpected reports whether the client has asked for 100 Continue and not all of the body was read. Then package net/http closes the
 // connection, since it does not know whether the client sends the rest.
 func (b *requestBody) isExpected() bool {
+	if b == nil || !b.expected {
+		return false
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.expected && b.phase != bodyRead
+	return b.phase != bodyRead
 }
 
 // Read implements io.Reader.
@@ -220,19 +220,22 @@ func (b *requestBody) discard() error {
 
 // discardRest reads the rest of the body, if it is not long. It reports whether the next request follows.
 func (b *requestBody) discardRest() bool {
+	if b == nil {
+		return true
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.phase == bodyOpen && !b.isClosed { // what Close has left is long
 		_ = b.discard() // the phase tells the outcome
 	}
-	return b.phase == bodyNone || b.phase == bodyRead
+	return b.phase == bodyRead
 }
-
-// hasInput reports whether the body has bytes.
-func (b *requestBody) hasInput() bool { return b.req != nil }
 
 // end makes later calls of Read fail, since the handler has returned.
 func (b *requestBody) end() {
+	if b == nil {
+		return
+	}
 	b.mu.Lock()
 	b.isClosed = true
 	b.mu.Unlock()

@@ -36,7 +36,7 @@ func (h *connHandler) forListener(base context.Context) *connHandler {
 	h = &connHandler{s: h.s, handler: h.handler, base: context.WithValue(base, http.ServerContextKey, h.s.netHTTPServer())}
 	h.Dispatcher = server.Dispatcher{
 		Framing: http1.Framing{MaxHead: h.s.maxHead()}, Serve: h.serveRequest, Placement: h.s.Placement, Route: h.route,
-		Opened: h.opened, Closed: h.closed, Malformed: h.malformed,
+		Opened: h.opened, Closed: h.closed, Malformed: h.malformed, CancelOnEOF: true,
 	}
 	return h
 }
@@ -126,6 +126,12 @@ func (c *conn) notify(state http.ConnState) {
 
 // localAddr returns the local address, nil if the connection has ended.
 func (c *conn) localAddr() net.Addr { return c.sc.LocalAddr() }
+
+// remoteAddr returns the value of Request.RemoteAddr.
+func (c *conn) remoteAddr() string {
+	var text [64]byte
+	return string(c.sc.AppendRemoteAddr(text[:0]))
+}
 
 // context returns the context of the connection.
 func (c *conn) context() context.Context {

@@ -56,7 +56,7 @@ func (t *writeTimer) stop() {
 // startTimers starts ReadTimeout and WriteTimeout for a request whose head has arrived.
 func (c *conn) startTimers(body *requestBody) {
 	s := c.h.s
-	if body.phase != bodyNone {
+	if body != nil {
 		at := time.Time{} // ReadHeaderTimeout does not apply to the body
 		if s.ReadTimeout > 0 {
 			at = time.Now().Add(s.ReadTimeout)
@@ -94,7 +94,7 @@ func (c *conn) writeError(err error) error {
 
 // SetReadDeadline sets the time at which reading the body fails; the zero time means none. http.ResponseController uses it.
 func (r *response) SetReadDeadline(t time.Time) error {
-	if r.reqBody.hasInput() {
+	if r.reqBody != nil {
 		return r.reqBody.in.SetReadDeadline(t)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 
 	"github.com/evmq/evmq/httpd/internal/http1"
@@ -15,7 +16,8 @@ type exchange struct {
 	c    conn
 	ctx  requestContext
 	resp response
-	body requestBody
+	url  url.URL      // of most requests
+	body *requestBody // nil without a body
 }
 
 // emptyRequest is copied for each request, because only Request.WithContext sets a context.
@@ -29,17 +31,18 @@ func (h *connHandler) serveRequest(w server.Reply, head []byte) {
 	c.notify(http.StateActive)
 	x.ctx.base, x.ctx.reply = c.context(), w
 	req := emptyRequest.WithContext(&x.ctx)
+	req.URL = &x.url
 	if err := http1.ParseRequest(string(head), req); err != nil {
 		c.refuse(w, err)
 		return
 	}
-	req.RemoteAddr, req.TLS = c.sc.RemoteAddr().String(), c.tlsState()
-	x.body.init(w, req)
-	x.resp.init(w, c, req, &x.body)
+	req.RemoteAddr, req.TLS = c.remoteAddr(), c.tlsState()
+	x.body = newBody(w, req)
+	x.resp.init(w, c, req, x.body)
 	if !x.meetsExpectation(c, req) {
 		return
 	}
-	c.startTimers(&x.body)
+	c.startTimers(x.body)
 	x.run(h, req)
 }
 

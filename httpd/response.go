@@ -209,11 +209,8 @@ func (r *response) sendHead(next []byte) {
 	if len(first) == 0 {
 		first = next
 	}
-	r.writeHead(first, len(body))
+	r.writeHead(first, body)
 	r.phase = phaseSent
-	if len(body) > 0 {
-		_, _ = r.send(body) // the error is kept
-	}
 	r.dropBuf()
 }
 

@@ -25,16 +25,17 @@ type head struct {
 // exclude adds fields of the handler that are not sent.
 func (h *head) exclude(names ...string) { h.excludes += copy(h.excluded[h.excludes:], names) }
 
-var headBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 1<<10); return &b }}
+var headBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
-// writeHead sends the head. first are bytes at the beginning of the body, of which gathered are all if the handler has returned.
-func (r *response) writeHead(first []byte, gathered int) {
+// writeHead sends the head and body, the gathered bytes of the body, which are all of it if the handler has returned. first are bytes at the
+// beginning of the body.
+func (r *response) writeHead(first, body []byte) {
 	header := r.snapshot
 	h := head{length: -1}
 	r.announceTrailers(header)
 	te := firstValue(header["Transfer-Encoding"])
-	if r.isDone && len(r.trailers) == 0 && te == "" && allowsBody(r.status) && len(header["Content-Length"]) == 0 && (!r.isHEAD || gathered > 0) {
-		r.length = int64(gathered)
+	if r.isDone && len(r.trailers) == 0 && te == "" && allowsBody(r.status) && len(header["Content-Length"]) == 0 && (!r.isHEAD || len(body) > 0) {
+		r.length = int64(len(body))
 		h.length = r.length
 	}
 	r.decideReuse(&h, header)
@@ -51,9 +52,22 @@ func (r *response) writeHead(first []byte, gathered int) {
 	b := appendStatus((*p)[:0], r.is11, r.status)
 	b = appendFields(b, header, h.excluded[:h.excludes])
 	b = r.appendAdded(b, &h, header)
+	b = r.appendBody(b, body)
 	_, _ = r.output(b) // the error is kept
 	*p = b
 	headBuffers.Put(p)
+}
+
+// appendBody appends bytes of the body, in the form in which they are sent.
+func (r *response) appendBody(b, body []byte) []byte {
+	switch {
+	case r.isHEAD || !allowsBody(r.status) || len(body) == 0:
+		return b
+	case !r.chunked:
+		return append(b, body...)
+	}
+	b = append(strconv.AppendInt(b, int64(len(body)), 16), "\r\n"...)
+	return append(append(b, body...), "\r\n"...)
 }
 
 // firstValue returns the first value of a field, or "".

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net"
+	"net/netip"
 
 	"github.com/evmq/evmq/internal/sock"
 )
@@ -14,6 +15,19 @@ func (c *Conn) RemoteAddr() net.Addr {
 		return c.ext.proxied.source
 	}
 	return c.peer.Addr(c.loop.srv.network(c.peer))
+}
+
+// AppendRemoteAddr appends the text of RemoteAddr to b. It allocates nothing unless b is too short, the address has a zone, or it comes from
+// a PROXY header. Any goroutine.
+func (c *Conn) AppendRemoteAddr(b []byte) []byte {
+	c.mu.Lock()
+	isPlain := c.ext == nil || c.ext.proxied == nil || c.ext.proxied.source == nil
+	addr := c.peer.AddrPort()
+	c.mu.Unlock()
+	if !isPlain || !addr.IsValid() || addr.Addr().Zone() != "" {
+		return append(b, c.RemoteAddr().String()...)
+	}
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).AppendTo(b)
 }
 
 // PeerAddr returns the address of the other end of the socket: with ProxyProtocol, the proxy's address. Any goroutine.

@@ -5,6 +5,7 @@ const (
 	tokenByte  = 1 << iota // of a method or a field name
 	valueByte              // of a field value: visible, space, tab, and bytes above ASCII
 	targetByte             // of a request target: visible, and bytes above ASCII
+	pathByte               // of a path: those that package net/url never escapes
 	hostByte               // of a host and port: RFC 3986, section 3.2.2
 )
 
@@ -17,14 +18,17 @@ var classes = func() (t [256]uint8) {
 	t[' '] |= valueByte
 	t['\t'] |= valueByte
 	for c := '0'; c <= '9'; c++ {
-		t[c] |= tokenByte | hostByte
+		t[c] |= tokenByte | hostByte | pathByte
 	}
 	for c := 'a'; c <= 'z'; c++ {
-		t[c] |= tokenByte | hostByte
-		t[c-'a'+'A'] |= tokenByte | hostByte
+		t[c] |= tokenByte | hostByte | pathByte
+		t[c-'a'+'A'] |= tokenByte | hostByte | pathByte
 	}
 	for _, c := range []byte("!#$%&'*+-.^_`|~") {
 		t[c] |= tokenByte
+	}
+	for _, c := range []byte("-_./~") {
+		t[c] |= pathByte
 	}
 	for _, c := range []byte("!$%&'()*+,-.:;=@[]_~") { // net/http accepts these in a Host header
 		t[c] |= hostByte

@@ -9,12 +9,13 @@ import (
 )
 
 // ParseRequest parses a head that a Framing has found, and sets the fields of req that it determines: all that package net/http sets from
-// a head, but not Body and RemoteAddr. ContentLength is -1 for a chunked body. req keeps the string.
+// a head, but not Body and RemoteAddr. ContentLength is -1 for a chunked body. req keeps the string. If req has a URL, that is set and not
+// replaced in the usual case, so that the caller can provide its memory.
 //
 // Errors: a *StatusError.
 func ParseRequest(head string, req *http.Request) error {
 	head = strings.TrimPrefix(head, "\r\n")
-	line, fields, ok := strings.Cut(head, "\r\n")
+	line, fields, ok := cutLine(head)
 	if !ok {
 		return badRequest("malformed request line")
 	}
@@ -22,9 +23,6 @@ func ParseRequest(head string, req *http.Request) error {
 		return err
 	}
 	if err := parseFields(fields, req); err != nil {
-		return err
-	}
-	if err := setHost(req); err != nil {
 		return err
 	}
 	if err := setLength(req); err != nil {
@@ -73,6 +71,9 @@ func parseVersion(s string) (major, minor int, ok bool) {
 
 // parseTarget sets URL. The target of CONNECT is an authority, unless it begins with a slash.
 func parseTarget(target string, req *http.Request) error {
+	if setPlainPath(target, req) {
+		return nil
+	}
 	isAuthority := req.Method == http.MethodConnect && target[0] != '/'
 	if isAuthority {
 		target = "http://" + target
@@ -88,32 +89,55 @@ func parseTarget(target string, req *http.Request) error {
 	return nil
 }
 
-// parseFields parses the header lines, the last of which is empty.
+// setPlainPath sets URL, which req has already, if the target is a path, and perhaps a query, in which nothing is escaped: the usual case. It
+// reports whether it has done so.
+func setPlainPath(target string, req *http.Request) bool {
+	if req.URL == nil || target[0] != '/' || len(target) > 1 && target[1] == '/' {
+		return false
+	}
+	path, query, hasQuery := strings.Cut(target, "?")
+	if !consistsOf(path, pathByte) || hasQuery && query == "" {
+		return false
+	}
+	*req.URL = url.URL{Path: path, RawQuery: query}
+	return true
+}
+
+// parseFields parses the header lines, the last of which is empty. Host is not added to Header: package net/http removes it, too.
 func parseFields(fields string, req *http.Request) error {
-	n := strings.Count(fields, "\r\n") - 1
-	req.Header = make(http.Header, n)
-	values := make([]string, 0, max(n, 0))
+	n := strings.Count(fields, "\n") - 1
+	req.Header = make(http.Header, max(n-1, 0)) // most requests have a Host
+	var values []string
+	hosts := 0
 	for {
-		line, rest, ok := strings.Cut(fields, "\r\n")
+		line, rest, ok := cutLine(fields)
 		if !ok {
 			return badRequest("malformed header")
 		}
 		if line == "" {
-			return nil
+			return setHost(hosts, req)
 		}
 		fields = rest
-		name, value, ok := strings.Cut(line, ":")
-		if !ok || !IsToken(name) { // also a folded line, and space before the colon
+		colon := strings.IndexByte(line, ':')
+		if colon < 0 || !IsToken(line[:colon]) { // also a folded line, and space before the colon
 			return badRequest("invalid header name")
 		}
-		value = strings.Trim(value, " \t")
+		value := trimSpace(line[colon+1:])
 		if !consistsOf(value, valueByte) {
 			return badRequest("invalid header value")
 		}
-		name = textproto.CanonicalMIMEHeaderKey(name)
+		name := textproto.CanonicalMIMEHeaderKey(line[:colon])
+		if name == "Host" {
+			req.Host = value
+			hosts++
+			continue
+		}
 		if old := req.Header[name]; old != nil {
 			req.Header[name] = append(old, value) // old has no room, so that it is copied
 			continue
+		}
+		if values == nil {
+			values = make([]string, 0, n)
 		}
 		values = append(values, value)
 		last := len(values)
@@ -121,22 +145,40 @@ func parseFields(fields string, req *http.Request) error {
 	}
 }
 
-// setHost sets Host, and removes the field from Header.
-func setHost(req *http.Request) error {
-	hosts := req.Header["Host"]
+// cutLine returns the first line of s, without its end, and the rest. ok reports whether there is one. A line that contains a carriage return
+// besides is returned with it.
+func cutLine(s string) (line, rest string, ok bool) {
+	i := strings.IndexByte(s, '\n')
+	if i < 1 || s[i-1] != '\r' {
+		return "", "", false
+	}
+	return s[:i-1], s[i+1:], true
+}
+
+// trimSpace removes the spaces and tabs around a value.
+func trimSpace(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// setHost checks and sets Host, of which the header has n lines, with the value in Host.
+func setHost(n int, req *http.Request) error {
 	switch {
-	case len(hosts) > 1:
+	case n > 1:
 		return badRequest("too many Host headers")
-	case len(hosts) == 0 && req.ProtoAtLeast(1, 1) && req.Method != http.MethodConnect:
+	case n == 0 && req.ProtoAtLeast(1, 1) && req.Method != http.MethodConnect:
 		return badRequest("missing required Host header")
-	case len(hosts) == 1 && !consistsOf(hosts[0], hostByte):
+	case !consistsOf(req.Host, hostByte):
 		return badRequest("malformed Host header")
 	}
-	req.Host = req.URL.Host
-	if req.Host == "" && len(hosts) == 1 {
-		req.Host = hosts[0]
+	if req.URL.Host != "" {
+		req.Host = req.URL.Host
 	}
-	delete(req.Header, "Host")
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"net/http"
+	"net/url"
 	"reflect"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func parse(input string) (*http.Request, error) {
 	if found.Message == nil {
 		return nil, badRequest("empty")
 	}
-	req := new(http.Request)
+	req := &http.Request{URL: new(url.URL)}
 	if err := ParseRequest(string(found.Message), req); err != nil {
 		return nil, err
 	}
@@ -39,6 +40,7 @@ func TestParseRequestSetsWhatNetHTTPSets(t *testing.T) {
 		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET /%41%2f?%20 HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
 		"GET /\xff HTTP/1.1\r\nHost: a\r\nB: \xff\r\n\r\n",
+		"GET /a-b_c.d~e/? HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a?b?c HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a?%zz HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a?b#c HTTP/1.1\r\nHost: a\r\n\r\n", "GET //a/b HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
 		got, err := parse(input)
 		if err != nil {
@@ -115,6 +117,7 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	f.Add("POST /a?b HTTP/1.0\r\nContent-Length: 3\r\nA: b\r\nA: c\r\n\r\nabc")
 	f.Add("POST http://x/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: B\r\nConnection: close\r\n\r\n0\r\n\r\n")
+	f.Add("GET /a-b_c.d~e/f?g=h?%41 HTTP/1.1\r\nHost: a\r\n\r\n")
 	f.Add("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nPragma: no-cache\r\n\r\n")
 	f.Fuzz(func(t *testing.T, input string) {
 		got, err := parse(input)
