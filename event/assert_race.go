@@ -2,7 +2,10 @@
 
 package event
 
-import "github.com/evmq/evmq/internal/sample"
+import (
+	"github.com/evmq/evmq/internal/goid"
+	"github.com/evmq/evmq/internal/sample"
+)
 
 // inLoopAssert is the state of assertInLoop.
 type inLoopAssert struct {
@@ -15,7 +18,7 @@ type inLoopAssert struct {
 // such calls, and the goroutine's number takes longer than all other work of an idle turn; so of very many calls it examines a sample.
 func (l *Loop) assertInLoop() {
 	chosen := l.inLoopAssert.calls.Next()
-	if l.runner == 0 || chosen && l.runner != goroutineID(l.inLoopAssert.idBuf[:]) {
+	if l.runner == 0 || chosen && l.runner != goid.Of(l.inLoopAssert.idBuf[:]) {
 		panic("event: a method for the loop's goroutine was called on another goroutine")
 	}
 }

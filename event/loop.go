@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/evmq/evmq/internal/goid"
 	"github.com/evmq/evmq/internal/poller"
 )
 
@@ -58,7 +59,7 @@ type Loop struct {
 	closers      watcherList
 	runner       uint64 // the goroutine that runs the loop; 0 when none does
 	mode         runMode
-	idBuf        [64]byte      // for goroutineID
+	idBuf        [64]byte      // for goid.Of
 	runs         uint64        // Runs begun so far; the number of the current one, by which cancel recognizes it
 	running      *Event        // the event whose callback is running
 	returned     chan struct{} // closed by finish after the callback of running; nil if no DelWait waits for it
@@ -176,7 +177,7 @@ func (l *Loop) closeAs(c caller) error {
 		l.mu.Unlock()
 		return fmt.Errorf("close loop: %w", ErrOwned)
 	}
-	if l.runner != 0 && l.runner == goroutineID(l.idBuf[:]) {
+	if l.runner != 0 && l.runner == goid.Of(l.idBuf[:]) {
 		l.mu.Unlock()
 		return fmt.Errorf("close loop: %w", ErrOnLoop)
 	}
@@ -194,7 +195,7 @@ func (l *Loop) closeAs(c caller) error {
 		<-left
 		l.mu.Lock()
 	}
-	l.runner = goroutineID(l.idBuf[:])
+	l.runner = goid.Of(l.idBuf[:])
 	l.mu.Unlock()
 	return l.finishClose()
 }
@@ -284,9 +285,7 @@ func (l *Loop) OnLoop() bool {
 		return false
 	}
 	// Without the lock, which would delay the loop: only the loop's goroutine itself could change the answer.
-	buf := takeIDBuf()
-	defer returnIDBuf(buf)
-	return runner == goroutineID(buf[:])
+	return runner == goid.Current()
 }
 
 // Ref keeps Run going as an added event does, until a call of Unref for each call of Ref. Any goroutine.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/evmq/evmq/internal/goid"
 )
 
 // runMode determines when a run returns.
@@ -94,7 +96,7 @@ func (l *Loop) enter(c caller, mode runMode) (id uint64, err error) {
 	case l.runner != 0:
 		return 0, ErrRunning
 	}
-	l.runner, l.mode = goroutineID(l.idBuf[:]), mode
+	l.runner, l.mode = goid.Of(l.idBuf[:]), mode
 	l.gotBreak, l.gotExit = false, false
 	l.runs++
 	l.now.Store(int64(now))

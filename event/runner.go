@@ -1,6 +1,10 @@
 package event
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/evmq/evmq/internal/goid"
+)
 
 // A Runner runs an owned loop turn by turn. It is for a package that has work of its own between the turns, which may block, and which
 // another goroutine may have to take over: during that work no goroutine runs the loop, and no function of this package is on the stack.
@@ -18,9 +22,7 @@ func (o *Owner) Runner() (*Runner, error) {
 	if l.driver.name() == DriverThread {
 		return nil, fmt.Errorf("run loop turn by turn: %w: driver %s", ErrUnsupported, DriverThread)
 	}
-	buf := takeIDBuf()
-	defer returnIDBuf(buf)
-	return &Runner{l, goroutineID(buf[:])}, nil
+	return &Runner{l, goid.Current()}, nil
 }
 
 // Turn makes one turn, as RunForever does. With wait it sleeps until an event is ready, another goroutine wakes the loop, or the next timer

@@ -3,6 +3,7 @@ package event
 import (
 	"math"
 
+	"github.com/evmq/evmq/internal/goid"
 	"github.com/evmq/evmq/internal/poller"
 )
 
@@ -281,7 +282,7 @@ func (l *Loop) finish() {
 // returnedChan registers a DelWait of e, for which finish then removes e. It returns a channel that is closed when the running
 // callback of e has returned, or nil if none is running or the caller is on the loop. Under l.mu.
 func (l *Loop) returnedChan(e *Event) <-chan struct{} {
-	if l.running != e || l.runner == goroutineID(l.idBuf[:]) {
+	if l.running != e || l.runner == goid.Of(l.idBuf[:]) {
 		return nil
 	}
 	l.delWaits++

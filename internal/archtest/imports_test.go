@@ -26,6 +26,7 @@ const (
 	poller  = "internal/poller"
 	sampler = "internal/sample"
 	ticker  = "internal/tick"
+	ids     = "internal/goid"
 )
 
 // servers returns the packages that what is built on servers may use, and more.
@@ -43,6 +44,7 @@ var importers = []importer{
 	// The parts of the packages for users.
 	{pkg: poller, foreign: []string{sys}, tests: []string{leak, kit, "internal/poller/pollertest"}},
 	{pkg: "internal/poller/pollertest", imports: []string{poller}, foreign: []string{sys}, tests: []string{leak, kit}},
+	{pkg: ids, tests: []string{leak}},
 	{pkg: sampler},
 	{pkg: ticker, foreign: []string{sys}},
 	{pkg: "internal/logqueue", tests: []string{leak, kit}},
@@ -57,11 +59,11 @@ var importers = []importer{
 	{pkg: "internal/memcache/store", imports: []string{"internal/memcache/recycled"}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 
 	// The loop, the queue on its exported API, and the servers on both.
-	{pkg: "event", imports: []string{poller, sampler, ticker}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
+	{pkg: "event", imports: []string{ids, poller, sampler, ticker}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: kit, imports: []string{"event", leak}, foreign: []string{sys}}, // for tests; its clock is one for loops
 	{pkg: "msgqueue", imports: []string{"event", sampler}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: "server/framing", tests: []string{leak, kit, rapid}},
-	{pkg: "server", imports: []string{"event", "msgqueue", "server/framing", "internal/outq", "internal/ratelimit", sampler, "internal/sock", "internal/tlsio",
+	{pkg: "server", imports: []string{"event", "msgqueue", "server/framing", ids, "internal/outq", "internal/ratelimit", sampler, "internal/sock", "internal/tlsio",
 		ticker, "internal/workpool"}, foreign: []string{sys, "github.com/pires/go-proxyproto"}, tests: []string{leak, kit, rapid, cmp, "internal/sock/socktest"}},
 
 	// Packages built on servers, on their exported API. None imports another.
