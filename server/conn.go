@@ -119,6 +119,7 @@ type ext struct {
 	readAt, writeAt       time.Duration     // when reading and writing may continue after the limits have stopped them. Loop only
 	readShare, writeShare ratelimit.Share   // of the group's buckets. Loop only
 	timeouts              *Timeouts
+	dialOpened            func(error)   // of DialContext; see Server.dial. Loop only, from the begin of the connection on
 	dialTimeout           time.Duration // of Dial; set before the connection is given to its loop
 	setupDeadline         time.Duration // the time by which Dial, or the PROXY header and the TLS handshake, must have ended. Loop only
 	unacked               int           // bytes that the peer's system had not acknowledged at the last check. Loop only

@@ -211,11 +211,14 @@ func (c *loopConn) notifyClosed() {
 	defer l.srv.leaveConn(c.isOutgoing()) // also if the callback calls runtime.Goexit
 	c.mu.Lock()
 	reason, h := c.reasonLocked(), c.handlerLocked()
+	dialOpened := c.takeDialOpened()
 	c.mu.Unlock()
 	c.countEnd(reason)
 	if opened {
 		l.srv.totals.closed.Add(1)
 		c.guard(func() { h.Close(&c.Conn, reason) })
+	} else if dialOpened != nil {
+		dialOpened(orClosed(reason))
 	} else if c.isOutgoing() {
 		c.guard(func() { h.Close(&c.Conn, reason) }) // as the comments of Dial and ConnConfig.Client say
 	} else if f := l.srv.cfg.OnReject; f != nil {

@@ -24,6 +24,9 @@ func (c *loopConn) begin() (alive bool) {
 		}
 		l.srv.conns.set(c.ev.FD(), c)
 	}
+	if c.life == lifeDialing && c.draining.isDraining() {
+		c.closeWith(ErrServerClosed) // as drainConns does
+	}
 	if c.life == lifeDialing {
 		c.ext.setupDeadline = saturatedAdd(l.now(), c.ext.dialTimeout)
 		l.dialing[c] = struct{}{}
@@ -54,7 +57,11 @@ func (c *loopConn) opened() {
 		c.ext.unopened = false
 	}
 	stopContext := c.takeStopContext()
+	opened := c.takeDialOpened()
 	c.mu.Unlock()
+	if opened != nil {
+		defer opened(nil) // also if the callback calls runtime.Goexit
+	}
 	if stopContext != nil {
 		stopContext()
 	}

@@ -54,24 +54,31 @@ const DefaultDialTimeout = 30 * time.Second
 // a Dial are under way at once; the next address then replaces the oldest attempt. Besides one for each Dial, all attempts of a server
 // together may use a quarter of the descriptors that the process may open. An address without a host, such as ":80", means this machine.
 //
+// In a Shutdown Dial works until all other connections have ended and no handler runs any more, since handlers may need it.
+//
 // Errors: ErrInvalid; ErrNotStarted; ErrServerClosed; ErrLoopClosed; ErrOverload at MaxConns; ErrDialTimeout or ErrAborted with the cause of
 // ctx if it has ended already. Any goroutine.
 func (s *Server) Dial(ctx context.Context, network, address string, cfg *DialConfig) (*Conn, error) {
-	c, err := s.dial(ctx, network, address, valueOf(cfg))
+	c, err := s.dial(ctx, network, address, valueOf(cfg), nil)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s %s: %w", network, address, err)
 	}
 	return c, nil
 }
 
-func (s *Server) dial(ctx context.Context, network, address string, cfg DialConfig) (*Conn, error) {
+// dial is Dial. If opened is not nil, it is called in place of the handler's Close if the connection ends before Open, with the reason, and
+// otherwise with nil after Open. On the loop.
+func (s *Server) dial(ctx context.Context, network, address string, cfg DialConfig, opened func(error)) (*Conn, error) {
 	if ctx == nil {
 		return nil, errNilContext
 	}
-	if err := s.beginAdd(cfg.Handler); err != nil {
+	if err := s.beginDial(); err != nil {
 		return nil, err
 	}
-	defer s.adding.Done()
+	defer s.dials.leave()
+	if err := s.checkServes(cfg.Handler); err != nil {
+		return nil, err
+	}
 	if err := s.checkDial(network, &cfg); err != nil {
 		return nil, err
 	}
@@ -99,7 +106,7 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	}
 	d.ctx, d.stop = context.WithCancel(s.baseCtx) // without a deadline: the loop ends the dial when its time has passed
 	c.extra().dial, c.ext.unopened, c.ext.outgoing = d, true, true
-	c.ext.dialTimeout = timeout
+	c.ext.dialTimeout, c.ext.dialOpened = timeout, opened
 	commands := cmdOpen
 	if d.targets != nil {
 		commands |= cmdResolved
@@ -111,6 +118,21 @@ func (s *Server) dial(ctx context.Context, network, address string, cfg DialConf
 	}
 	c.endWith(ctx)
 	return &c.Conn, nil
+}
+
+// beginDial registers a call that dials. If it returns nil, the caller calls dials.leave when the connection was given to its loop. A
+// shutdown in which handlers may still run permits dials, since they may need connections to other servers.
+func (s *Server) beginDial() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.runningLocked()
+	if s.state == serverDraining && !s.drains(true) && s.baseCtx.Err() == nil {
+		err = nil
+	}
+	if err == nil {
+		s.dials.enter(math.MaxInt)
+	}
+	return err
 }
 
 // newDialing returns the state of a Dial of the address.
@@ -132,18 +154,7 @@ func (c *Conn) endWith(ctx context.Context) {
 	if ctx.Done() == nil {
 		return
 	}
-	stop := context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		if !c.isUnopened() || c.state == connClosed {
-			c.mu.Unlock()
-			return
-		}
-		c.setState(connClosed)
-		c.setReason(dialEnded(ctx))
-		queue := c.mark(cmdCheck)
-		c.mu.Unlock()
-		c.enqueue(queue)
-	})
+	stop := context.AfterFunc(ctx, func() { _ = c.cancelDial(ctx) }) // the loop reports the reason
 	c.mu.Lock()
 	waits := c.isUnopened() && c.state != connClosed
 	if waits {
@@ -153,6 +164,25 @@ func (c *Conn) endWith(ctx context.Context) {
 	if !waits {
 		stop()
 	}
+}
+
+// cancelDial ends the connection, because ctx has ended, unless Open was called. It returns the reason of the end, or nil if Open was called.
+func (c *Conn) cancelDial(ctx context.Context) error {
+	c.mu.Lock()
+	if !c.isUnopened() {
+		c.mu.Unlock()
+		return nil
+	}
+	queue := false
+	if c.state != connClosed {
+		c.setState(connClosed)
+		c.setReason(dialEnded(ctx))
+		queue = c.mark(cmdCheck)
+	}
+	reason := orClosed(c.reasonLocked())
+	c.mu.Unlock()
+	c.enqueue(queue)
+	return reason
 }
 
 // dialEnded returns the reason of a connection whose Dial's context, ctx, has ended before Open.

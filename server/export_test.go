@@ -61,6 +61,12 @@ func Tick(s *Server, late bool) (busy bool) {
 	return busy
 }
 
+// OutgoingConns returns how many connections that were dialled have not ended.
+func OutgoingConns(s *Server) int { return s.open.len() - s.incoming.len() }
+
+// IsEnding reports whether a shutdown has begun.
+func IsEnding(s *Server) bool { return s.ending.Load() }
+
 // RunningHandshakes returns how many handshakes run.
 func RunningHandshakes(s *Server) int { return s.handshakes.len() }
 

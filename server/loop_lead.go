@@ -114,6 +114,13 @@ func (l *loop) leads() (replaced bool) {
 	}
 	ld := &leader{l: l, runner: runner}
 	ld.serve = ld.serveFinished
+	leading(ld, func() { replaced = ld.lead() })
+	return replaced
+}
+
+// lead is leads for the leader ld.
+func (ld *leader) lead() (replaced bool) {
+	l, runner := ld.l, ld.runner
 	returned := false
 	defer func() {
 		if !returned {
@@ -212,7 +219,8 @@ func (l *loop) run() {
 		}
 		go l.run() // a callback has called runtime.Goexit; setCurrent aborts the connection of the callback
 	}()
-	err := l.owner.RunForever(context.Background())
+	var err error
+	leading(&leader{l: l}, func() { err = l.owner.RunForever(context.Background()) })
 	over = true
 	if err != nil && !errors.Is(err, event.ErrClosed) {
 		panic(fmt.Sprintf("server: loop %d: %v", l.index, err)) // as in leads

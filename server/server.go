@@ -202,8 +202,10 @@ type Server struct {
 	loops      []*loop
 	pool       *workpool.Pool
 	done       chan struct{}  // closed when the server has ended
+	// programLoops has the loops of UseLoops; nil for none.
+	programLoops atomic.Pointer[[]*loop]
 	goroutines sync.WaitGroup // goroutines that the end of the server waits for: of loops, lookups, file reads and listeners without a descriptor
-	adding     sync.WaitGroup // calls that add a connection; none begins after a shutdown has begun
+	adding     sync.WaitGroup // calls that add a connection, except dials; none begins after a shutdown has begun
 
 	phase      atomic.Uint32 // a shutdownPhase
 	ending     atomic.Bool   // a shutdown has begun; can be read without mu
@@ -213,6 +215,7 @@ type Server struct {
 	_          [64]byte      // buffered, which changes with each request, has its own cache line
 	buffered   atomic.Int64  // bytes accepted for output and kept as input
 	_          [64]byte
+	dials      openCount // calls that dial; none begins in phaseOutgoing
 	open       openCount
 	incoming   openCount    // the connections in open that are not outgoing
 	aborted    atomic.Int64 // connections that were open when Shutdown's context ended

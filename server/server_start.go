@@ -56,6 +56,10 @@ func (s *Server) prepare() (err error) {
 	s.packets = map[*PacketConn]struct{}{}
 	s.handshakes.limit, s.handshakes.clock, s.handshakes.running = s.cfg.MaxHandshakes, s.clock(), map[*Conn]*list.Element{}
 	s.pool = workpool.New(s.cfg.Workers, s.cfg.Queue)
+	if len(s.cfg.UseLoops) > 0 {
+		loops := s.loops
+		s.programLoops.Store(&loops)
+	}
 	return nil
 }
 

@@ -197,6 +197,9 @@ func (s *Server) shutDown(ctx context.Context) error {
 	}
 	s.stopListening(ctx)
 	s.awaitDone(ctx, grace, waited(s.adding.Wait)) // these calls end soon, unless PickLoop blocks
+	if ctx.Err() != nil {
+		s.awaitDone(ctx, grace, s.dials.empty())
+	}
 	if ctx.Err() == nil {
 		s.drainAll(ctx)
 	}

@@ -38,7 +38,10 @@ func (c *loopConn) isOutgoing() bool {
 func (s *Server) drainAll(ctx context.Context) {
 	s.drainLoops(ctx, false)
 	if s.awaitDone(ctx, 0, s.incoming.empty()) && s.awaitDone(ctx, 0, s.jobs.empty()) {
+		s.mu.Lock() // no dial begins from now on; see beginDial
 		s.phase.Store(uint32(phaseOutgoing))
+		s.mu.Unlock()
+		s.awaitDone(ctx, grace, s.dials.empty()) // these calls end soon, unless PickLoop blocks
 		s.drainLoops(ctx, true)
 	}
 }

@@ -279,10 +279,7 @@ func TestShutdownEndsConnectionsThatAreHalfClosedDuringIt(t *testing.T) {
 		send(t, nc, "bye") // which is not read above the high mark
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
-		testkit.Until(t, "the shutdown", func() bool {
-			_, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), nil)
-			return errors.Is(err, server.ErrServerClosed)
-		})
+		testkit.Until(t, "the shutdown", func() bool { return server.IsEnding(s.Server) })
 		if n, err := io.Copy(io.Discard, nc); n != size || err != nil {
 			t.Fatalf("read %d bytes, %v; want %d and the end", n, err, size)
 		}
@@ -345,10 +342,7 @@ func TestShutdownFinishesAHandshake(t *testing.T) {
 	testkit.Await(t, hello, "the ClientHello")
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
-	testkit.Until(t, "the shutdown", func() bool {
-		_, err := s.Dial(context.Background(), "tcp", s.addr.String(), nil)
-		return errors.Is(err, server.ErrServerClosed)
-	})
+	testkit.Until(t, "the shutdown", func() bool { return server.IsEnding(s.Server) })
 	close(release)
 	testkit.Must(t, testkit.Await(t, handshaken, "the handshake"))
 	expectEOF(t, client)
