@@ -201,11 +201,11 @@ type Server struct {
 	cancelBase context.CancelCauseFunc
 	loops      []*loop
 	pool       *workpool.Pool
-	done       chan struct{}  // closed when the server has ended
+	done       chan struct{} // closed when the server has ended
 	// programLoops has the loops of UseLoops; nil for none.
 	programLoops atomic.Pointer[[]*loop]
-	goroutines sync.WaitGroup // goroutines that the end of the server waits for: of loops, lookups, file reads and listeners without a descriptor
-	adding     sync.WaitGroup // calls that add a connection, except dials; none begins after a shutdown has begun
+	goroutines   sync.WaitGroup // goroutines that the end of the server waits for: of loops, lookups, file reads and listeners without a descriptor
+	adding       sync.WaitGroup // calls that add a connection, except dials; none begins after a shutdown has begun
 
 	phase      atomic.Uint32 // a shutdownPhase
 	ending     atomic.Bool   // a shutdown has begun; can be read without mu

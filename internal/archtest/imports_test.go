@@ -31,7 +31,7 @@ const (
 
 // servers returns the packages that what is built on servers may use, and more.
 func servers(more ...string) []string {
-	return append([]string{"event", "msgqueue", "server", "server/framing"}, more...)
+	return append([]string{"event", "msgqueue", "server", "server/framing", "server/client"}, more...)
 }
 
 // importers is policy: a package imports only what its row allows, and a row allows only packages of the rows above it. So imports go down, and a new
@@ -65,6 +65,8 @@ var importers = []importer{
 	{pkg: "server/framing", tests: []string{leak, kit, rapid}},
 	{pkg: "server", imports: []string{"event", "msgqueue", "server/framing", ids, "internal/outq", "internal/ratelimit", sampler, "internal/sock", "internal/tlsio",
 		ticker, "internal/workpool"}, foreign: []string{sys, "github.com/pires/go-proxyproto"}, tests: []string{leak, kit, rapid, cmp, "internal/sock/socktest"}},
+
+	{pkg: "server/client", imports: []string{"event", "server", "server/framing"}, tests: []string{leak, kit}},
 
 	// Packages built on servers, on their exported API. None imports another.
 	{pkg: "memcache/internal/itemfile", tests: []string{leak, kit}},
