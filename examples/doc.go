@@ -13,6 +13,7 @@
 //   - chat: broadcasts, and members that do not read and do not delay the others
 //   - smtp: a protocol with two framings, which change within the stream, and with STARTTLS
 //   - proxy: pairs of connections that pause each other
+//   - backend: a handler that asks another server through a pool of connections, and waits for the answer
 //   - dispatcher: connections that the program accepts or dials itself, timers of connections, and answers from other goroutines
 //   - later: requests that are answered when a message of another client arrives
 //   - graceful: a program that is replaced by a new process without losing an answer

@@ -160,6 +160,13 @@
 // with the connection. A handler that waits should also watch this context, because the connection counts towards MaxConns until the
 // handler has returned.
 //
+// # Clients
+//
+// [Server.Dial] begins a connection to another server and does not wait; its Handler is told when the connection is open.
+// [Server.DialContext] waits for that. Package [github.com/evmq/evmq/server/client] sends requests over a pool of such connections and waits for
+// the answers. A function of Dispatch may call both wherever it runs. Other code that waits in a handler calls [Reply.Blocking] or
+// [Server.Blocking] before, so that another goroutine runs the loop.
+//
 // # Datagrams
 //
 // A [PacketConn] is a UDP socket on the loops; see [Server.ListenPacket]. Its handler runs on a loop, or on workers with

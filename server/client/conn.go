@@ -18,7 +18,7 @@ type conn struct {
 	// Guarded by Client.mu.
 	sc         *server.Conn // set by Open
 	state      connState
-	reading    bool          // the loop works on its input; afterwards it calls settle
+	reading    bool          // the loop works on its input; afterwards it calls reuse
 	answered   bool          // it has answered a request
 	flight     callList      // the requests that were sent, in their order
 	live       int           // those of flight that are not abandoned
@@ -148,7 +148,7 @@ func (k *conn) Open(sc *server.Conn) {
 	defer c.mu.Unlock()
 	c.dialing--
 	k.sc, k.state, k.since = sc, connReady, sc.Loop().Now()
-	c.settle(k)
+	c.reuse(k)
 }
 
 // checkTime ends the connection if IdleTimeout or AnswerTimeout has passed. It is called by the timer, at least as often as the shorter one
@@ -274,7 +274,7 @@ func (k *conn) answer(message []byte, last bool) bool {
 	}
 	if last {
 		k.reading = false
-		c.settle(k)
+		c.reuse(k)
 	}
 	return true
 }
@@ -294,7 +294,7 @@ func (k *conn) keep() {
 	}
 	if k.reading {
 		k.reading = false
-		c.settle(k)
+		c.reuse(k)
 	}
 }
 

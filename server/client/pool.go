@@ -106,8 +106,8 @@ func (c *Client) failWaiting(err error) {
 	}
 }
 
-// settle makes a connection available for the next requests, those of calls that wait first. Under mu.
-func (c *Client) settle(k *conn) {
+// reuse makes a connection available for the next requests, those of calls that wait first. Under mu.
+func (c *Client) reuse(k *conn) {
 	if k.state == connDraining && k.live == k.flight.n { // the answers to the abandoned requests have arrived
 		k.state = connReady
 	}
