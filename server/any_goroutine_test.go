@@ -195,6 +195,11 @@ func (s *stage) serverMethods() map[string]func(c *server.Conn) error {
 			_, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), &server.DialConfig{Near: c, Handler: calls{}, Timeout: time.Second})
 			return err
 		},
+		"Server.DialContext": func(c *server.Conn) error {
+			_, err := s.DialContext(c.Context(), s.addr.Network(), s.addr.String(), &server.DialConfig{Near: c, Handler: calls{}, Timeout: time.Second})
+			return err
+		},
+		"Server.Blocking":    func(*server.Conn) error { return s.Blocking() },
 		"Server.Start":       func(*server.Conn) error { return s.Start() },
 		"Server.Listeners":   func(*server.Conn) error { s.Listeners(); return nil },
 		"Server.PacketConns": func(*server.Conn) error { s.PacketConns(); return nil },
