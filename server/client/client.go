@@ -56,6 +56,9 @@ type Client struct {
 	// Pipeline is the number of requests that a connection may have at once. The peer must answer them in their order. 0 means 1; a negative
 	// value, or one above LargestPipeline, is an error.
 	Pipeline int
+	// MaxRequests limits the number of requests of a connection. It is closed when the last of them is answered. It is for peers that close
+	// a connection after so many answers: a request that is sent at that moment would have none. 0 means no limit.
+	MaxRequests int
 	// MaxWaiting limits the number of calls that wait for a connection. 0 means DefaultMaxWaiting.
 	MaxWaiting int
 	// AnswerTimeout ends a connection with ErrAnswerTimeout if its oldest request is not answered that long after it was sent or the request

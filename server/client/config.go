@@ -15,13 +15,13 @@ import (
 // A config is the copy of the fields of a Client that the first request makes, with the defaults filled in. No limit is stored as the
 // largest integer, and no deadline as event.NoTimeout.
 type config struct {
-	network, address           string
-	framing                    framing.Framing
-	dial                       server.DialConfig // without the handler
-	maxConns, maxIdle          int
-	pipeline, maxWaiting       int
-	idleTimeout, answerTimeout time.Duration
-	idempotent                 func(request []byte) bool
+	network, address               string
+	framing                        framing.Framing
+	dial                           server.DialConfig // without the handler
+	maxConns, maxIdle, maxRequests int
+	pipeline, maxWaiting           int
+	idleTimeout, answerTimeout     time.Duration
+	idempotent                     func(request []byte) bool
 }
 
 // prepare resolves the fields before the first request.
@@ -65,7 +65,8 @@ func (c *Client) resolve() (*config, error) {
 		network: cmp.Or(c.Network, "tcp"), address: c.Address, framing: c.Framing,
 		dial:     server.DialConfig{Timeout: c.DialTimeout, TLS: c.TLS, Resolver: c.Resolver},
 		maxConns: maxConns, maxIdle: limit(c.MaxIdle, maxConns),
-		pipeline: cmp.Or(c.Pipeline, 1), maxWaiting: limit(c.MaxWaiting, DefaultMaxWaiting),
+		maxRequests: limit(c.MaxRequests, math.MaxInt),
+		pipeline:    cmp.Or(c.Pipeline, 1), maxWaiting: limit(c.MaxWaiting, DefaultMaxWaiting),
 		idleTimeout: deadline(c.IdleTimeout, DefaultIdleTimeout), answerTimeout: deadline(c.AnswerTimeout, DefaultAnswerTimeout),
 		idempotent: c.Idempotent,
 	}, nil

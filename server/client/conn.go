@@ -20,6 +20,7 @@ type conn struct {
 	state      connState
 	reading    bool          // the loop works on its input; afterwards it calls reuse
 	answered   bool          // it has answered a request
+	requests   int           // that were sent
 	flight     callList      // the requests that were sent, in their order
 	live       int           // those of flight that are not abandoned
 	since      time.Duration // when the oldest request was sent or the one before it was answered, or when there was no request any more
@@ -71,7 +72,11 @@ func (k *conn) send(x *call) (sent bool, err error) {
 	k.live++
 	k.client.stats.Requests++
 	k.client.stats.ActiveRequests++
-	k.place()
+	if k.requests++; k.requests >= k.client.cfg.maxRequests {
+		k.end(connRetiring)
+	} else {
+		k.place()
+	}
 	return true, nil
 }
 
@@ -229,7 +234,7 @@ func (k *conn) receive(p []byte, atEOF bool) (consumed int) {
 		last := consumed == len(p)
 		if found.Message != nil {
 			k.partial = false
-			if !k.answer(found.Message, last && !found.Final) {
+			if !k.answer(found.Message, last && !found.Final && !atEOF) { // at the end EOF follows, and the connection is not used again
 				k.refuse(ErrUnexpected)
 				return len(p)
 			}
@@ -287,7 +292,8 @@ func (k *conn) keep() {
 	if k.state == connClosing {
 		return
 	}
-	if k.partial = true; k.flight.n == 0 {
+	k.partial = true
+	if k.flight.n == 0 {
 		c.stats.Unexpected++
 		k.abort(ErrUnexpected)
 		return

@@ -48,6 +48,24 @@ func TestAnAnswerMayEndWithTheStream(t *testing.T) {
 	do(t, c, "x", "answer without an end")
 }
 
+// The framing may say that a message is the last one of a stream.
+func TestNoRequestFollowsTheLastAnswerOfAFraming(t *testing.T) {
+	p, c := newPeer(t, func(n int, nc net.Conn, lines *bufio.Reader) { _, _ = io.Copy(nc, lines) })
+	c.Framing = framing.Split{Func: func(data []byte, atEOF bool) (int, []byte, error) {
+		n, line, err := bufio.ScanLines(data, atEOF)
+		if string(line) == "bye" {
+			err = bufio.ErrFinalToken
+		}
+		return n, line, err
+	}}
+	for range 3 {
+		do(t, c, "hello", "hello")
+		do(t, c, "bye", "bye")
+	}
+	untilStats(t, c, "the end of the connections", func(s client.Stats) bool { return s.OpenConns == 0 })
+	testkit.WantEqual(t, "connections", len(p.accepted), 3)
+}
+
 // The other requests of the connection fail, too, and the next ones get another connection.
 func TestARequestWhoseConnectionEndsHasNoAnswer(t *testing.T) {
 	lines, prefixed := framing.Lines{Max: 100}, framing.LengthPrefix{Size: 4, Order: binary.BigEndian, Max: 100}

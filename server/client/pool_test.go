@@ -108,6 +108,25 @@ func TestIdleConnectionsThatThePeerClosesAreNotUsed(t *testing.T) {
 	}
 }
 
+// Requests that may not be repeated are served by a peer that closes after each answer, or after some.
+func TestAConnectionHasNoMoreThanMaxRequests(t *testing.T) {
+	for _, most := range []int{1, 3} {
+		for _, pipeline := range []int{1, 2} {
+			p, c := newPeer(t, func(n int, nc net.Conn, lines *bufio.Reader) {
+				for range most {
+					answersOnce(n, nc, lines)
+				}
+			})
+			c.MaxRequests, c.MaxConns, c.Pipeline = most, 2, pipeline
+			many(t, c, 10, 12)
+			untilStats(t, c, "the end of full connections", func(s client.Stats) bool { return s.OpenConns == s.IdleConns && s.OpenConns <= 2 })
+			if s := c.Stats(); s.Requests != 120 || s.Errors+s.Repeats > 0 || len(p.accepted) < 120/most {
+				t.Errorf("%d connections; %+v", len(p.accepted), s)
+			}
+		}
+	}
+}
+
 // With a pipeline, requests go to open connections meanwhile, and the pool grows again later.
 func TestConnectionsThatCannotBeOpenedDoNotStopTheOthers(t *testing.T) {
 	release := make(chan struct{})
