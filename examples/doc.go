@@ -16,6 +16,7 @@
 //   - backend: a handler that asks another server through a pool of connections, and waits for the answer
 //   - dispatcher: connections that the program accepts or dials itself, timers of connections, and answers from other goroutines
 //   - later: requests that are answered when a message of another client arrives
+//   - pools: slow requests with a pool of their own, and requests that are refused when they have waited for too long
 //   - graceful: a program that is replaced by a new process without losing an answer
 //
 // A client to try the servers with, on every system that has Go:

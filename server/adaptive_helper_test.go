@@ -32,17 +32,19 @@ func eachPlacement(t *testing.T, test func(t *testing.T, r rig, p server.Placeme
 	}
 }
 
-// needsLeaders skips a test of requests on loops if the environment chooses the thread driver, with which workers run all requests; see
-// TestLoopsWithoutALeaderUseWorkers.
+// needsLeaders skips a test of requests on loops if the environment chooses the thread driver, with which workers run all requests (see
+// TestLoopsWithoutALeaderUseWorkers), or an Executor for all requests.
 func needsLeaders(t *testing.T) {
 	t.Helper()
 	if !leadersRun() {
-		t.Skip("with the thread driver workers run all requests")
+		t.Skip("with the thread driver workers run all requests, and with EVMQ_EXECUTOR another Executor does")
 	}
 }
 
-// leadersRun reports whether the environment leaves the loops of a server to leaders.
-func leadersRun() bool { return os.Getenv("EVMQ_DRIVER") != string(event.DriverThread) }
+// leadersRun reports whether the environment leaves the loops of a server, and requests, to leaders.
+func leadersRun() bool {
+	return os.Getenv("EVMQ_DRIVER") != string(event.DriverThread) && !hasUserExecutor()
+}
 
 // placed is a Dispatcher of lines. serve returns the answer to each line, which the Dispatcher sends with a line end.
 func placed(p server.Placement, serve func(w server.Reply, line string) (answer string)) *server.Dispatcher {

@@ -29,6 +29,7 @@ const (
 	EndedWriteTimeout                    // ErrWriteTimeout
 	EndedCloseTimeout                    // ErrCloseTimeout
 	EndedReplyTimeout                    // ErrReplyTimeout
+	EndedQueueTimeout                    // ErrQueueTimeout
 	EndedDialTimeout                     // ErrDialTimeout
 	EndedTooLong                         // ErrTooLong
 	EndedOverload                        // ErrOverload
@@ -58,6 +59,7 @@ var closeReasons = [numCloseReasons]struct {
 	EndedWriteTimeout: {"write timeout", ErrWriteTimeout},
 	EndedCloseTimeout: {"close timeout", ErrCloseTimeout},
 	EndedReplyTimeout: {"reply timeout", ErrReplyTimeout},
+	EndedQueueTimeout: {"queue timeout", ErrQueueTimeout},
 	EndedDialTimeout:  {"dial timeout", ErrDialTimeout},
 	EndedTooLong:      {"input too long", ErrTooLong},
 	EndedOverload:     {"overload", ErrOverload},

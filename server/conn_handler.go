@@ -5,13 +5,13 @@ import (
 )
 
 // SetHandler makes h the connection's handler, for example for an upgrade or for another framing. The input that is not consumed yet is
-// given to h, after the requests in progress have ended. h's Open is not called. Errors: ErrInvalid if h is nil; the error of a
-// CheckHandler. Any goroutine.
+// given to h, after the requests in progress have ended. h's Open is not called. Errors: ErrInvalid if h is nil or an
+// ExecutorNamesHandler with a name that the server does not have; the error of a CheckHandler. Any goroutine.
 func (c *Conn) SetHandler(h Handler) error {
 	if h == nil {
 		return fmt.Errorf("set handler: %w: nil", ErrInvalid)
 	}
-	if err := checkHandler(h); err != nil {
+	if err := c.loop.srv.cfg.checkChain(h); err != nil {
 		return fmt.Errorf("set handler: %w", err)
 	}
 	c.mu.Lock()

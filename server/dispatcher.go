@@ -29,6 +29,11 @@ type Dispatcher struct {
 	// CancelOnEOF makes Reply.Context end when the peer closes its sending half while a request is in progress and no input is unread; see
 	// CancelHandler.
 	CancelOnEOF bool
+	// Executor is the key in Server.Executors of the Executor for requests that do not run on the loop. "" means the server's own pool. A
+	// server that does not have the name refuses the Dispatcher with ErrInvalid. ExecutorFor, if set, returns the key for a message; see
+	// ExecutorHandler. Then "" means Executor. It is called on loops and on workers.
+	Executor    string
+	ExecutorFor func(message []byte) (name string)
 	// Opened and Closed, if set, are the Handler's Open and Close, on the loop.
 	Opened func(c *Conn)
 	Closed func(c *Conn, reason error)
@@ -85,6 +90,19 @@ func (d *Dispatcher) RouteOf(message []byte) (key []byte) {
 	}
 	return d.Route(message)
 }
+
+// ExecutorOf calls ExecutorFor. If there is none, or it returns "", ExecutorOf returns Executor. Any goroutine.
+func (d *Dispatcher) ExecutorOf(message []byte) (name string) {
+	if d.ExecutorFor != nil {
+		if name = d.ExecutorFor(message); name != "" {
+			return name
+		}
+	}
+	return d.Executor
+}
+
+// ExecutorNames returns Executor. Any goroutine.
+func (d *Dispatcher) ExecutorNames() []string { return []string{d.Executor} }
 
 // Open calls Opened. Loop only.
 func (d *Dispatcher) Open(c *Conn) {

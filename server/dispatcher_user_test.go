@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +26,15 @@ func (d userDispatcher) RouteOf(message []byte) (key []byte) {
 	}
 	return d.settings.Route(message)
 }
+
+func (d userDispatcher) ExecutorOf(message []byte) (name string) {
+	if d.settings.ExecutorFor != nil {
+		name = d.settings.ExecutorFor(message)
+	}
+	return cmp.Or(name, d.settings.Executor)
+}
+
+func (d userDispatcher) ExecutorNames() []string { return []string{d.settings.Executor} }
 
 func (d userDispatcher) Open(c *server.Conn) {
 	if d.settings.Opened != nil {

@@ -139,9 +139,10 @@
 // # Deadlines
 //
 // The deadlines are IdleTimeout, ReadTimeout, FirstRequestTimeout, WriteTimeout, CloseTimeout, DrainTimeout, HandshakeTimeout and
-// ReplyTimeout of Server, and [DialConfig.Timeout]. They are independent of each other; the first one that passes closes the connection. While requests are in
-// progress, IdleTimeout and CloseTimeout do not count, ReadTimeout counts for a request that is being read meanwhile and, in total, while a
-// request waits in Reply.Input, and WriteTimeout always counts. [Conn.SetTimeouts] changes them for a connection.
+// ReplyTimeout of Server, QueueTimeout without BusyText, and [DialConfig.Timeout]. They are independent of each other; the first one that
+// passes closes the connection. While requests are in progress, IdleTimeout and CloseTimeout do not count, ReadTimeout counts for a request
+// that is being read meanwhile and, in total, while a request waits in Reply.Input, and WriteTimeout always counts. [Conn.SetTimeouts]
+// changes them for a connection.
 //
 // Apart from the end that the peer or the program has requested, and from errors of the system, a server ends a connection only because of
 // a deadline; more than MaxInput bytes that the handler does not consume; MaxBuffered; MaxConns; a stream that is invalid for its framing,
@@ -159,6 +160,19 @@
 // request that waits needs no goroutine, and it does not wait behind a handler that blocks while a worker is idle. [Reply.Context] ends
 // with the connection. A handler that waits should also watch this context, because the connection counts towards MaxConns until the
 // handler has returned.
+//
+// # Executors
+//
+// The workers, with their queue, are an [Executor]: a [Pool]. A server may have further ones, by name, in Server.Executors: each is a Pool of
+// [NewPool], or a type of the program. Dispatcher.Executor names the one for the requests that do not run on the loop, and
+// Dispatcher.ExecutorFor chooses one for each message, so that a slow route does not take the workers of a quick one. The limits and
+// the order of the workers' queue apply to each Executor by itself: a full one stops only the connections whose requests wait for it. The requests of a
+// connection are answered in their order, whichever Executor has them; a request waits until the older ones in another Executor have
+// ended. A handler that blocks a loop counts as one of the server's workers; one that belongs to another Executor does not, but of those only one
+// of each Executor may hold the goroutine of a loop that it has blocked, and meanwhile none of them begins on a loop.
+//
+// With Server.QueueTimeout a request that waits for too long is refused, with BusyText or by the end of its connection with
+// [ErrQueueTimeout]. [Stats] counts what waits and runs in each Executor.
 //
 // # Clients
 //

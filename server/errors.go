@@ -46,7 +46,7 @@ var (
 	// MaxBuffered. At MaxConns it is the error of Dial and AddConn.
 	ErrOverload = errors.New("server: overloaded")
 
-	// ErrIdle is the reason of a connection that IdleTimeout has closed. It and the next six errors are net.Errors whose Timeout method
+	// ErrIdle is the reason of a connection that IdleTimeout has closed. It and the next seven errors are net.Errors whose Timeout method
 	// returns true, and match os.ErrDeadlineExceeded.
 	ErrIdle error = timeoutError("server: connection was idle for too long")
 	// ErrFirstRequest is the reason of a connection that FirstRequestTimeout has closed.
@@ -59,6 +59,8 @@ var (
 	ErrCloseTimeout error = timeoutError("server: connection was not closed in time")
 	// ErrReplyTimeout is the reason of a connection with a deferred reply that was not closed within its timeout. See Reply.Defer.
 	ErrReplyTimeout error = timeoutError("server: deferred reply was not closed in time")
+	// ErrQueueTimeout is the reason of a connection with a request that has waited in a queue for longer than Server.QueueTimeout.
+	ErrQueueTimeout error = timeoutError("server: request waited in the queue for too long")
 	// ErrDialTimeout is the reason of a connection that Dial did not establish within DialConfig.Timeout or the deadline of its context.
 	ErrDialTimeout error = timeoutError("server: dial timed out")
 

@@ -105,8 +105,8 @@ func FindHandler[T any](h Handler) (t T, ok bool) {
 	return t, ok
 }
 
-// checkHandler returns an error if h, or a handler that it wraps, is invalid.
-func checkHandler(h Handler) error {
+// checkChain returns an error if h, or a handler that it wraps, is invalid or names an executor that the server does not have.
+func (cfg *config) checkChain(h Handler) error {
 	for range maxWrapped {
 		if h == nil {
 			return nil
@@ -115,6 +115,9 @@ func checkHandler(h Handler) error {
 			if err := c.Check(); err != nil {
 				return err
 			}
+		}
+		if err := cfg.checkNames(h); err != nil {
+			return err
 		}
 		h = unwrap(h)
 	}

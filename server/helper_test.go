@@ -111,6 +111,7 @@ func start(t testing.TB, r rig, srv *server.Server) *running {
 	if r.network == "unix" {
 		address = filepath.Join(t.TempDir(), "s")
 	}
+	useExecutor(t, srv)
 	srv.Handler = chosen(srv.Handler)
 	ln, err := srv.Listen(context.Background(), r.network, address, nil)
 	if err != nil {

@@ -19,6 +19,7 @@ type input struct {
 	counted    int    // bytes counted in Server.buffered
 	earlyBytes int    // Concurrent: bytes counted in the connection's output while the answer waits for older ones
 	state      inputState
+	claim      claim
 	leader     *leader // the leader that runs it; nil on a worker
 	request    request // while the input is handed over; otherwise zero
 
@@ -40,6 +41,8 @@ type request struct {
 	atEOF        bool            // the stream ends after the input
 	final        bool            // the framing has ended the stream: the rest of the input is ignored
 	cancels      bool            // Conn.Context ends with the peer's half; see CancelHandler
+	ex           *executor       // runs it, unless the loop's leader does
+	chooser      ExecutorHandler // handler, if it chooses between executors
 	place        Placement
 	isForWorkers bool         // the loop's leader does not run it
 	router       RouteHandler // handler, if it distinguishes routes
@@ -55,9 +58,10 @@ const (
 	inputInProgress                   // a worker
 	inputAnswered                     // no goroutine: Concurrent, its answer waits for older ones
 	inputDeferred                     // no goroutine: its reply was deferred, and waits for Close
+	inputEmptied                      // no goroutine: its requests were moved to another input, and an Executor still has its job
 )
 
-var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInProgress: "in progress", inputAnswered: "answered", inputDeferred: "deferred"}
+var inputStates = [...]string{inputWithLoop: "with the loop", inputQueued: "queued", inputInProgress: "in progress", inputAnswered: "answered", inputDeferred: "deferred", inputEmptied: "emptied"}
 
 // String returns the state's name.
 func (s inputState) String() string { return inputStates[s] }
@@ -65,10 +69,11 @@ func (s inputState) String() string { return inputStates[s] }
 // inputNext are the states that may follow each state, as bits.
 var inputNext = [...]uint8{
 	inputWithLoop:   1 << inputQueued,
-	inputQueued:     1<<inputInProgress | 1<<inputWithLoop | 1<<inputAnswered, // the last two if no worker gets it: it is refused, or the loop's connections are aborted
+	inputQueued:     1<<inputInProgress | 1<<inputWithLoop | 1<<inputAnswered | 1<<inputEmptied, // the others if no worker gets it: it is refused, or the loop's connections are aborted
 	inputInProgress: 1<<inputWithLoop | 1<<inputAnswered | 1<<inputDeferred,
 	inputAnswered:   1 << inputWithLoop,
 	inputDeferred:   1<<inputWithLoop | 1<<inputAnswered,
+	inputEmptied:    1 << inputWithLoop,
 }
 
 // become changes the state. The goroutine that owns the input calls it.

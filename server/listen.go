@@ -233,7 +233,7 @@ func (s *Server) checkServes(h Handler) error {
 	if h == nil {
 		return fmt.Errorf("%w: Handler is nil", ErrInvalid)
 	}
-	return checkHandler(h)
+	return s.cfg.checkChain(h)
 }
 
 // register adds a listener to the server, and its descriptors to their loops. If it fails, it closes the descriptors.

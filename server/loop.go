@@ -45,9 +45,9 @@ type loop struct {
 	outcome      error                           // the argument of dones
 	inputs       []*input                        // unused, for newInput
 	turnRequests []*input                        // requests of this turn, for endTurn
-	backlog      []*input                        // requests that wait for room in the workers' queue
-	backlogConns []*loopConn                     // the connections of the requests in backlog. A worker may have ended a request that has left it
-	roomEvent    *event.Event                    // activated by the workers when their queue has room again
+	queues       []jobQueue                      // to the executors of the server, in their order
+	roomEvent    *event.Event                    // activated when an executor has room again
+	waits        waitQueue                       // the jobs that QueueTimeout may refuse
 	dialing      map[*loopConn]struct{}          // connections of Dial that are not connected yet
 	closedBusy   map[*loopConn]struct{}          // closed connections with requests in progress or a file that is being read
 	refusals     map[*refusal]struct{}           // connections that are being refused with BusyText

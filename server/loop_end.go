@@ -51,6 +51,7 @@ func (l *loop) end(reason error) {
 	l.leftTasks = l.tasks.Close()
 	l.leftConns = append(l.leftConns, l.queue.Close()...)
 	_ = l.roomEvent.Del() // the loop may be closed
+	l.waits.stop()
 	for _, w := range l.watchers {
 		w.Stop()
 	}

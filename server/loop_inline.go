@@ -40,19 +40,15 @@ func (q *inlineQueue) takeAll() []*input {
 	return ins
 }
 
-// distribute divides the requests of a turn between the leader, which runs its part after the turn, and the workers. On the loop.
+// distribute divides the requests of a turn between the leader, which runs its part after the turn, and the queues. On the loop.
 func (l *loop) distribute(ins []*input) {
-	forWorkers := l.lead.batch[:0]
 	for _, in := range ins {
-		if !in.request.isForWorkers && l.admits(in) {
+		if l.canLead() && !in.request.isForWorkers && l.admits(in) {
 			l.lead.inline.push(in)
 		} else {
-			forWorkers = append(forWorkers, in)
+			l.queueFor(in).add(in)
 		}
 	}
-	l.submit(forWorkers)
-	clear(forWorkers)
-	l.lead.batch = forWorkers[:0]
 }
 
 // maxPostponed is the number of ready descriptors up to which the leader runs a request before it reads them. With more of them, the time
@@ -91,7 +87,7 @@ func (l *loop) admits(in *input) bool {
 		return false
 	}
 	req.route = l.lead.routes.of(req, l.now())
-	if l.srv.pool.IsBusy() || req.place != OnLoop && !req.route.admits(l.now()) {
+	if !req.ex.mayBlock() || req.place != OnLoop && !req.route.admits(l.now()) {
 		req.route.workers.Add(1)
 		return false
 	}
@@ -100,7 +96,7 @@ func (l *loop) admits(in *input) bool {
 
 // stillAdmits repeats the checks of admits when the leader takes in from its queue: an earlier request may have blocked meanwhile.
 func (l *loop) stillAdmits(in *input) bool {
-	return !l.srv.pool.IsBusy() && (in.request.place == OnLoop || in.request.route.state != routeAway)
+	return in.request.ex.mayBlock() && (in.request.place == OnLoop || in.request.route.state != routeAway)
 }
 
 // runInline runs the requests that wait for the leader, until a turn is due. It returns false if the leadership was taken from ld.
@@ -118,7 +114,7 @@ func (ld *leader) runInline() bool {
 			continue
 		}
 		in.leader = ld
-		in.Run()
+		in.run()
 		if ld.lost {
 			return false
 		}
@@ -133,7 +129,8 @@ func (ld *leader) runInline() bool {
 // giveToWorkers hands a request from the leader's queue to the workers.
 func (ld *leader) giveToWorkers(in *input) {
 	in.request.route.workers.Add(1)
-	submit := func() { ld.l.submit([]*input{in}) }
+	q := ld.l.queueFor(in)
+	submit := func() { q.add(in); q.submit() }
 	if ld.runner.Call(submit) != nil { // as in runInline
 		submit()
 	}
@@ -193,6 +190,7 @@ func (ld *leader) call(in *input, w Reply, message []byte) {
 		start = time.Since(processStart)
 		lead.began = start
 	}
+	ld.ex = in.request.ex
 	ld.word = leadWord(lead.word.Load()).next()
 	in.reply.room = inlineReply
 	in.reply.word.Store(uint64(ld.word))
@@ -287,6 +285,10 @@ func (l *loop) takeOver(word leadWord, yielded bool) bool {
 		return false
 	}
 	l.lead.yielded = yielded
-	l.srv.pool.Replace(l.leads)
+	apart := !l.lead.running.ex.isOwn()
+	if apart {
+		l.lead.running.ex.apart.Add(1)
+	}
+	l.srv.pool.Replace(l.leads, apart)
 	return true
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/tick"
+	"github.com/evmq/evmq/internal/workpool"
 )
 
 // One goroutine of the pool at a time is the leader of a loop of the server. The leader runs the turns of the event loop, and between two
@@ -68,7 +69,6 @@ type leadership struct {
 	runner   *event.Runner
 	suspends bool // Suspend was called in this turn
 	inline   inlineQueue
-	batch    []*input      // reused by distribute
 	running  *route        // the route of the request that the leader runs; nil if it runs none
 	last     *route        // the route of the latest request, if it has calls for countRan
 	slow     time.Duration // a handler that has the loop for longer is logged; 0: none is
@@ -84,9 +84,22 @@ type leadership struct {
 type leader struct {
 	l      *loop
 	runner *event.Runner
-	word   leadWord // while it runs a handler
-	lost   bool     // its leadership was taken
-	serve  func()   // the method value serveFinished, made once
+	word   leadWord  // while it runs a handler
+	ex     *executor // that of the request that it runs
+	lost   bool      // its leadership was taken
+	serve  func()    // the method value serveFinished, made once
+}
+
+// exitOf returns how the leadership of ld has ended, when the request that it ran has ended, too.
+func (ld *leader) exitOf() workpool.Exit {
+	switch {
+	case !ld.lost:
+		return workpool.LeadOver
+	case ld.ex.isOwn():
+		return workpool.LeadReplaced
+	}
+	ld.ex.apart.Add(-1)
+	return workpool.LeadApart
 }
 
 // canLead reports whether leaders run the loop. The goroutine of a loop with the thread driver is locked to its thread, and the
@@ -106,20 +119,20 @@ func (l *loop) start() {
 }
 
 // leads makes the calling goroutine, which belongs to the pool, the leader of the loop, until the loop is closed or another goroutine has
-// become the leader. It reports whether the latter has happened.
-func (l *loop) leads() (replaced bool) {
+// become the leader.
+func (l *loop) leads() (how workpool.Exit) {
 	runner, err := l.owner.Runner()
 	if err != nil {
 		panic(fmt.Sprintf("server: loop %d: %v", l.index, err)) // newLoop has checked that there is one
 	}
 	ld := &leader{l: l, runner: runner}
 	ld.serve = ld.serveFinished
-	leading(ld, func() { replaced = ld.lead() })
-	return replaced
+	leading(ld, func() { how = ld.lead() })
+	return how
 }
 
 // lead is leads for the leader ld.
-func (ld *leader) lead() (replaced bool) {
+func (ld *leader) lead() workpool.Exit {
 	l, runner := ld.l, ld.runner
 	returned := false
 	defer func() {
@@ -146,7 +159,7 @@ func (ld *leader) lead() (replaced bool) {
 		ld.end()
 	}
 	returned = true
-	return ld.lost
+	return ld.exitOf()
 }
 
 // exit is called when a callback or a handler has panicked or called runtime.Goexit on the goroutine of ld.
@@ -155,7 +168,7 @@ func (ld *leader) exit() {
 		panic(v)
 	}
 	if ld.lost {
-		ld.l.srv.pool.Quit()
+		ld.l.srv.pool.Quit(ld.exitOf())
 		return
 	}
 	ld.l.srv.pool.Lead(ld.l.leads) // setCurrent aborts the connection of the callback

@@ -161,14 +161,10 @@ func (l *loop) endTurn() {
 	if l.current != nil {
 		l.abortCurrent()
 	}
-	if len(l.turnRequests) == 0 {
-		return
-	}
-	if l.canLead() {
+	if len(l.turnRequests) > 0 {
 		l.distribute(l.turnRequests)
-	} else {
-		l.submit(l.turnRequests)
+		clear(l.turnRequests)
+		l.turnRequests = l.turnRequests[:0]
 	}
-	clear(l.turnRequests)
-	l.turnRequests = l.turnRequests[:0]
+	l.submitAll()
 }

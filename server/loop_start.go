@@ -32,7 +32,11 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	watch(ev.OnTurnEnd, l.endTurn)
 	watch(ev.OnClose, l.closedByOwner)
 	if err == nil {
+		l.makeQueues()
 		l.roomEvent, err = ev.NewEvent(-1, event.Persist, l.roomReady)
+	}
+	if err == nil {
+		err = l.waits.init(l, s.cfg.QueueTimeout)
 	}
 	if err == nil && len(s.cfg.UseLoops) == 0 {
 		l.owner, err = ev.Own()

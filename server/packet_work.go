@@ -52,7 +52,7 @@ func (pc *PacketConn) dispatch(fn PacketHandler, p []byte, from netip.AddrPort) 
 		j.p = append(j.p[:0], p...)
 		size := j.memory()
 		if s.buffered.Add(int64(size)) <= s.cfg.MaxBuffered {
-			err = s.pool.Offer(j)
+			err = s.pool.Offer(Job{packet: j})
 			if err == nil {
 				return nil
 			}
@@ -92,8 +92,8 @@ const jobOverhead = 128
 // memory returns the memory of the job.
 func (j *packetJob) memory() int { return cap(j.p) + jobOverhead }
 
-// Run calls the handler, on a worker.
-func (j *packetJob) Run() {
+// run calls the handler, on a worker.
+func (j *packetJob) run() {
 	s, size := j.pc.srv, j.memory()
 	defer func() {
 		j.recycle()

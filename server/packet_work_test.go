@@ -57,6 +57,9 @@ func busyServer(t *testing.T, srv *server.Server) (s *running, pc *server.Packet
 
 // TestDatagramsLeaveHalfOfTheQueue fills the workers' queue, behind a handler that blocks, with datagrams and then with a request.
 func TestDatagramsLeaveHalfOfTheQueue(t *testing.T) {
+	if hasUserExecutor() {
+		t.Skip("datagrams use the server's own pool")
+	}
 	s, pc, gate := busyServer(t, &server.Server{Queue: 4, Handler: echoLines(), WhenFull: server.FullRefuse, BusyText: "busy\n"})
 	handled := make(chan string, 4)
 	h := func(_ *server.PacketConn, p []byte, _ netip.AddrPort) { handled <- string(p) }

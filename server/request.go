@@ -9,8 +9,8 @@ import (
 // maxBatch limits the requests of one connection that a worker answers in succession, before those of other connections.
 const maxBatch = 64
 
-// Run answers the requests of an input, one after the other, on a worker or as the loop's leader.
-func (in *input) Run() {
+// run answers the requests of an input, one after the other, on a worker or as the loop's leader.
+func (in *input) run() {
 	in.become(inputInProgress)
 	c := in.reply.c
 	recovers := c.loop.srv.cfg.OnPanic != nil
@@ -75,13 +75,13 @@ func (in *input) takeMessage(c *Conn) []byte {
 	return message
 }
 
-// next returns the next message, and skips the bytes that the framing skips. It returns nil if no message is complete or the stream is
-// invalid. Then the loop handles the rest, for which the framing returns the same result.
+// next returns the next message, and skips the bytes that the framing skips. It returns nil if no message is complete, the stream is
+// invalid, or the message belongs to another executor. Then the loop handles the rest, for which the framing returns the same result.
 func (in *input) next() (message []byte) {
 	for in.pos < len(in.buf) {
 		rest := in.rest()
 		found, err := in.request.framing.Next(rest, in.cursor, in.request.atEOF)
-		if err != nil || found.Advance < 0 || found.Advance > len(rest) {
+		if err != nil || found.Advance < 0 || found.Advance > len(rest) || found.Message != nil && !in.request.mayServe(found.Message) {
 			return nil
 		}
 		in.advance(found)
@@ -138,6 +138,12 @@ func (in *input) end() {
 	queue := c.mark(cmdDone) || direct
 	c.mu.Unlock()
 	ld.enqueue(c, queue)
+}
+
+// abandon closes the connection of an input that no goroutine has, with the reason, and ends its requests.
+func (in *input) abandon(reason error) {
+	in.reply.c.abort(reason)
+	in.end()
 }
 
 // refuse answers the first request with BusyText, on the loop.

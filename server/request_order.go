@@ -3,24 +3,26 @@ package server
 import "math"
 
 // concurrency is the state of a connection with several requests in progress. The answers are sent in the order of the requests, whatever
-// the order in which they end. All but pending, holdAbove and waiting are guarded by the connection's lock.
+// the order in which they end. All but the first fields, which are the loop's, are guarded by the connection's lock.
 type concurrency struct {
-	pending    int      // requests in progress. Loop only
-	holdAbove  int      // with holdLimit: the handler is given no input while more requests than that are in progress. Loop only
-	waiting    int      // requests in the backlog of the loop; with holdLimit: the handler is given no input while there is one. Loop only
-	newlyEnded int      // requests that have ended since the last takeBackMessages
-	newest     uint64   // the order of the newest request; the first is 1
-	oldest     uint64   // the order of the oldest request that is not answered
-	endedEarly []*input // requests that have ended before an older one
-	earlyBytes int      // bytes that the inputs in endedEarly hold, overhead included
-	cancels    bool     // the newest request is of a CancelHandler. Loop only
+	pending    int       // requests in progress. Loop only
+	holdAbove  int       // with holdLimit: the handler is given no input while more requests than that are in progress. Loop only
+	waiting    int       // requests in the backlog of the loop; with holdLimit: the handler is given no input while there is one. Loop only
+	held       []*input  // requests that wait until those in progress have ended, because they have another executor. Loop only
+	ex         *executor // that of the requests in progress. Loop only
+	cancels    bool      // the newest request is of a CancelHandler. Loop only
+	newlyEnded int       // requests that have ended since the last takeBackMessages
+	newest     uint64    // the order of the newest request; the first is 1
+	oldest     uint64    // the order of the oldest request that is not answered
+	endedEarly []*input  // requests that have ended before an older one
+	earlyBytes int       // bytes that the inputs in endedEarly hold, overhead included
 }
 
 // noMessage is an empty message that is not nil.
 var noMessage = []byte{}
 
 // queueMessage queues a copy of a message for a worker.
-func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
+func (c *loopConn) queueMessage(h RequestHandler, to destination, message []byte) {
 	c.mu.Lock()
 	x := c.extra()
 	if x.conc == nil {
@@ -34,7 +36,7 @@ func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 	in.buf = append(in.buf[:0], message...)
 	// Always on a worker: requests of a connection must begin in their order. Otherwise those that wait in Flush for an older one could hold
 	// all workers while the older one waits for a worker.
-	in.request.handler, in.request.place, in.request.cancels = h, OnWorkers, cancels(h)
+	in.request.handler, in.request.ex, in.request.place, in.request.cancels = h, to.ex, OnWorkers, cancels(h)
 	x.conc.cancels = in.request.cancels
 	in.request.first = in.buf
 	if in.buf == nil {
@@ -44,7 +46,43 @@ func (c *loopConn) queueMessage(h RequestHandler, message []byte) {
 	c.count(in, in.memory())
 	x.conc.pending++
 	c.holds.add(holdRequests)
+	if x.conc.mustHold(to.ex) {
+		in.become(inputQueued)
+		x.conc.held = append(x.conc.held, in)
+		c.limitRequests(math.MaxInt)
+		return
+	}
+	x.conc.ex = to.ex
 	c.queueRequest(in)
+}
+
+// mustHold reports whether the newest request has to wait until the older ones have ended. Requests of a connection that are in progress
+// have the same executor, which begins them in their order. Otherwise two connections could block each other: in each executor, a request that
+// waits in Flush for an older one would keep the older one of the other connection from beginning.
+func (conc *concurrency) mustHold(ex *executor) bool {
+	return len(conc.held) > 0 || conc.pending > 1 && conc.ex != ex
+}
+
+// releaseHeld queues the oldest of the held requests, and those after it that have the same executor, if no other request is in progress.
+func (c *loopConn) releaseHeld() {
+	conc := c.ext.conc
+	if len(conc.held) == 0 || conc.pending > len(conc.held) {
+		return
+	}
+	held := conc.held
+	conc.held, conc.ex = nil, held[0].request.ex
+	for i, in := range held {
+		switch {
+		case c.life.isGone(): // and its loop may have ended
+			in.end()
+		case in.request.ex != conc.ex:
+			conc.held = held[i:]
+			return
+		default:
+			in.become(inputWithLoop)
+			c.queueRequest(in)
+		}
+	}
 }
 
 // limitRequests keeps input from the handler while more than most requests are in progress. If none is in progress, it does nothing.
@@ -85,7 +123,7 @@ func (c *loopConn) endLimit() (ended bool) {
 	if !c.holds.has(holdLimit) {
 		return false
 	}
-	if conc := c.ext.conc; conc.waiting > 0 || conc.pending > conc.holdAbove {
+	if conc := c.ext.conc; conc.waiting > 0 || len(conc.held) > 0 || conc.pending > conc.holdAbove {
 		return false
 	}
 	c.holds.remove(holdLimit)
@@ -109,6 +147,7 @@ func (c *loopConn) takeBackMessages() {
 		return
 	}
 	conc.pending -= ended
+	c.releaseHeld()
 	c.endLimit()
 	c.holds.set(holdRequests, conc.pending > 0)
 	c.resumeCloseDeadline()

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"github.com/evmq/evmq/event"
-	"github.com/evmq/evmq/internal/workpool"
 	"github.com/evmq/evmq/server/framing"
 )
 
@@ -15,7 +13,7 @@ func (s *Server) overloads(n int) error {
 }
 
 // queueInput queues p, all input that is not consumed, for a worker. first, which f has found at its start, is consumed.
-func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, first framing.Result) {
+func (c *loopConn) queueInput(h RequestHandler, to destination, f framing.Framing, p []byte, first framing.Result) {
 	message := first.Message
 	in := c.in
 	if in == nil {
@@ -28,6 +26,7 @@ func (c *loopConn) queueInput(h RequestHandler, f framing.Framing, p []byte, fir
 		}
 	}
 	in.request.placeFor(h)
+	in.request.ex, in.request.chooser = to.ex, to.chooser
 	in.request.framing, in.request.first = f, message
 	in.request.atEOF, in.request.final = c.peerHalf.isEndReported(), first.Final
 	in.pos = len(in.buf) - len(p) + first.Advance
@@ -42,53 +41,6 @@ func (c *loopConn) queueRequest(in *input) {
 	in.become(inputQueued)
 	c.deadlines.stop(firstRequestDeadline)
 	c.loop.turnRequests = append(c.loop.turnRequests, in)
-}
-
-// submit gives requests to the workers, after those of earlier turns. When the workers' queue is full, WhenFull applies.
-func (l *loop) submit(ins []*input) {
-	taken := 0
-	if len(l.backlog) == 0 {
-		taken = workpool.Submit(l.srv.pool, ins, l)
-	}
-	for _, in := range ins[taken:] {
-		c := in.reply.c
-		switch l.srv.cfg.WhenFull {
-		case FullStopReading:
-			l.backlog = append(l.backlog, in)
-			l.backlogConns = append(l.backlogConns, c.loopPart())
-			c.loopPart().startWaiting()
-		case FullRefuse:
-			l.srv.totals.busy.Add(1)
-			in.refuse()
-		case FullCloseConn:
-			l.srv.totals.busy.Add(1)
-			c.abort(ErrOverload)
-			in.end()
-		}
-	}
-}
-
-// HasRoom implements workpool's interface: a worker calls it when the queue has room for the backlog.
-func (l *loop) HasRoom() { _ = l.roomEvent.Activate(0) } // fails if the loop is closed, which has no backlog
-
-// roomReady is the callback of roomEvent.
-func (l *loop) roomReady(*event.Event, event.Flags) {
-	l.assertInLoop("the backlog")
-	l.submitBacklog()
-}
-
-// submitBacklog gives the requests of the backlog to the workers, as far as there is room.
-func (l *loop) submitBacklog() {
-	n := workpool.Submit(l.srv.pool, l.backlog, l)
-	clear(l.backlog[:n])
-	for _, c := range l.backlogConns[:n] {
-		c.stopWaiting()
-	}
-	clear(l.backlogConns[:n])
-	l.backlog, l.backlogConns = l.backlog[n:], l.backlogConns[n:]
-	if len(l.backlog) == 0 {
-		l.backlog, l.backlogConns = nil, nil
-	}
 }
 
 // takeBack is the loop's part of the end of a request: the input belongs to the loop again.

@@ -15,6 +15,8 @@ func TestAnInputGoesFromOwnerToOwner(t *testing.T) {
 		{inputInProgress, inputDeferred}: true,
 		{inputDeferred, inputWithLoop}:   true,
 		{inputDeferred, inputAnswered}:   true,
+		{inputQueued, inputEmptied}:      true,
+		{inputEmptied, inputWithLoop}:    true,
 	}
 	for from := range inputState(len(inputStates)) {
 		for to := range inputState(len(inputStates)) {

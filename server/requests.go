@@ -50,10 +50,14 @@ func (r Requests) Serve(h RequestHandler, message []byte) error {
 	if h == nil || c.holds.has(holdWorker) {
 		return fmt.Errorf("%w: Requests.Serve: RequestHandler is %T, input in progress: %v", ErrHandler, h, c.holds.has(holdWorker))
 	}
-	if err := c.loop.srv.overloads(len(message)); err != nil {
+	to, err := c.loop.srv.destinationOf(h, message)
+	if err == nil {
+		err = c.loop.srv.overloads(len(message))
+	}
+	if err != nil {
 		return err
 	}
-	c.queueMessage(h, message)
+	c.queueMessage(h, to, message)
 	return nil
 }
 
@@ -84,10 +88,14 @@ func (r Requests) ServeInput(h RequestHandler, f framing.Framing, input []byte, 
 	if c.in != nil {
 		more -= c.in.counted
 	}
-	if err := c.loop.srv.overloads(more); err != nil {
+	to, err := c.loop.srv.destinationOf(h, first.Message)
+	if err == nil {
+		err = c.loop.srv.overloads(more)
+	}
+	if err != nil {
 		return err
 	}
-	c.queueInput(h, f, input, first)
+	c.queueInput(h, to, f, input, first)
 	return nil
 }
 

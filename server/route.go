@@ -36,6 +36,7 @@ func (s routeState) String() string { return routeStates[s] }
 // A route has the measurements of the handlers of some requests on one loop. Only the loop's leader uses it, except for the counters.
 type route struct {
 	handler string // the type of the RequestHandler
+	ex      *executor
 	key     string
 	state   routeState
 	calls   uint32        // since the state began
@@ -54,8 +55,8 @@ type route struct {
 }
 
 // newRoute makes a route that is tried first.
-func newRoute(handler, key string, now time.Duration) *route {
-	return &route{handler: handler, key: key, away: minAway, since: now, earnedAt: now}
+func newRoute(handler, key string, ex *executor, now time.Duration) *route {
+	return &route{handler: handler, key: key, ex: ex, away: minAway, since: now, earnedAt: now}
 }
 
 // to begins a state.

@@ -16,13 +16,19 @@ const (
 // A routeTable has the routes of a loop, by handler and key.
 type routeTable struct {
 	mu       sync.Mutex // guards the maps. Only the leader changes them, so it reads them without mu
-	handlers map[handlerID]*handlerRoutes
+	handlers map[routedID]*handlerRoutes
 	last     *handlerRoutes // of the last request
 }
 
-// handlerRoutes has the routes of a handler.
+// A routedID identifies a handler and one of the executors that it chooses.
+type routedID struct {
+	handler handlerID
+	ex      *executor
+}
+
+// handlerRoutes has the routes of a handler, for one executor.
 type handlerRoutes struct {
-	id    handlerID
+	id    routedID
 	whole *route // the route of requests without a key, and of keys beyond maxRoutes
 	byKey map[string]*route
 }
@@ -30,7 +36,7 @@ type handlerRoutes struct {
 // of returns the route of a request. Only the leader calls it.
 func (t *routeTable) of(req *request, now time.Duration) *route {
 	hr := t.last
-	if id := idOf(req.handler); hr == nil || hr.id != id {
+	if id := (routedID{idOf(req.handler), req.ex}); hr == nil || hr.id != id {
 		hr = t.routesOf(id, req.handler, now)
 		t.last = hr
 	}
@@ -45,21 +51,21 @@ func (t *routeTable) of(req *request, now time.Duration) *route {
 }
 
 // routesOf returns the routes of a handler.
-func (t *routeTable) routesOf(id handlerID, h RequestHandler, now time.Duration) *handlerRoutes {
+func (t *routeTable) routesOf(id routedID, h RequestHandler, now time.Duration) *handlerRoutes {
 	if hr := t.handlers[id]; hr != nil {
 		return hr
 	}
 	if len(t.handlers) >= maxRoutedHandlers {
-		id = id.ofType()
+		id.handler = id.handler.ofType()
 		if hr := t.handlers[id]; hr != nil {
 			return hr
 		}
 	}
-	hr := &handlerRoutes{id: id, whole: newRoute(reflect.TypeOf(h).String(), "", now), byKey: map[string]*route{}}
+	hr := &handlerRoutes{id: id, whole: newRoute(reflect.TypeOf(h).String(), "", id.ex, now), byKey: map[string]*route{}}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.handlers == nil {
-		t.handlers = map[handlerID]*handlerRoutes{}
+		t.handlers = map[routedID]*handlerRoutes{}
 	}
 	t.handlers[id] = hr
 	return hr
@@ -70,7 +76,7 @@ func (t *routeTable) addKey(hr *handlerRoutes, key string, now time.Duration) *r
 	if len(hr.byKey) >= maxRoutes {
 		return hr.whole
 	}
-	r := newRoute(hr.whole.handler, key, now)
+	r := newRoute(hr.whole.handler, key, hr.id.ex, now)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	hr.byKey[key] = r
@@ -86,7 +92,7 @@ func (t *routeTable) addTo(stats map[routeName]*RouteStats) {
 			name := routeName{id, r.key}
 			st := stats[name]
 			if st == nil {
-				st = &RouteStats{Handler: r.handler, Key: r.key}
+				st = &RouteStats{Handler: r.handler, Executor: r.ex.name, Key: r.key}
 				stats[name] = st
 			}
 			st.Inline += r.inline.Load()
@@ -103,24 +109,29 @@ func (t *routeTable) addTo(stats map[routeName]*RouteStats) {
 
 // routeName identifies a route of a server.
 type routeName struct {
-	handler handlerID
-	key     string
+	routed routedID
+	key    string
 }
 
-// RouteStats counts the requests of a route: of the messages for which RouteOf has returned the same key, or of a handler without
-// RouteOf. Of the requests of an input, which a worker or the loop handles one after the other, the first determines the route of all.
+// RouteStats counts the requests of a route: of the messages for which ExecutorOf and RouteOf have returned the same values, or of a
+// handler without these methods. Of the requests of an input, which a worker or the loop handles one after the other, the first determines the route of all.
 type RouteStats struct {
 	Handler   string // the type of the RequestHandler
+	Executor  string // what ExecutorOf has returned; empty without it
 	Key       string // what RouteOf has returned; empty without it, and of all keys beyond the first 1000
 	Inline    uint64 // requests that ran on a loop
-	OnWorkers uint64 // inputs and messages that were handed to workers
+	OnWorkers uint64 // inputs and messages that were handed to workers, or to the Executor
 	TakenOver uint64 // those of Inline that lost the loop to another goroutine before they ended
 	Stalls    uint64 // those of TakenOver that had not called Reply.Blocking
 }
 
 // String returns the counters in one line. Any goroutine.
 func (s RouteStats) String() string {
-	return fmt.Sprintf("%s %q: %d inline, %d on workers, %d taken over, %d stalls", s.Handler, s.Key, s.Inline, s.OnWorkers, s.TakenOver, s.Stalls)
+	name := fmt.Sprintf("%s %q", s.Handler, s.Key)
+	if s.Executor != "" {
+		name += fmt.Sprintf(" (executor %q)", s.Executor)
+	}
+	return fmt.Sprintf("%s: %d inline, %d on workers, %d taken over, %d stalls", name, s.Inline, s.OnWorkers, s.TakenOver, s.Stalls)
 }
 
 // RouteStats returns the counters of the routes whose requests may run on the loops, in no order. Requests of handlers that always use

@@ -34,7 +34,7 @@ func wantState(t *testing.T, r *route, want routeState) {
 // newInline returns a route that has passed its trials at 0.
 func newInline(t *testing.T, took time.Duration) *route {
 	t.Helper()
-	r := newRoute("h", "", 0)
+	r := newRoute("h", "", nil, 0)
 	try(t, r, 0, took)
 	wantState(t, r, routeInline)
 	return r
@@ -42,7 +42,7 @@ func newInline(t *testing.T, took time.Duration) *route {
 
 // A route is tried before its handlers run on the loop without a limit. Of the requests of a turn only one is tried.
 func TestARouteIsTriedOnceInATurn(t *testing.T) {
-	r := newRoute("h", "", 0)
+	r := newRoute("h", "", nil, 0)
 	for i := range routeTrials {
 		wantState(t, r, routeTried)
 		if !r.admits(0) {
@@ -76,7 +76,7 @@ func TestTheMeanOfTheTrialsDecides(t *testing.T) {
 		{[...]time.Duration{1e6, 1, 0, 0, 0, 0, 0, 0}, routeAway},
 		{[...]time.Duration{1000, 1000, 0, 0, 0, 0, 0, 0}, routeAway},
 	} {
-		r := newRoute("h", "", 0)
+		r := newRoute("h", "", nil, 0)
 		for _, us := range test.took {
 			if r.state == routeTried {
 				r.admits(0)
@@ -124,7 +124,7 @@ func TestASlowSampleDecidesNothing(t *testing.T) {
 
 // A slow route is given to the workers for 100 ms, then for twice the time, and so on, up to 30 s.
 func TestTheTimeOnWorkersDoubles(t *testing.T) {
-	r := newRoute("h", "", 0)
+	r := newRoute("h", "", nil, 0)
 	now := time.Duration(0)
 	want := minAway
 	for range 12 {
@@ -149,7 +149,7 @@ func TestTheTimeOnWorkersDoubles(t *testing.T) {
 // A route that was quick for more than 30 s before it became slow is given to the workers for 100 ms again.
 func TestARouteThatWasQuickForLongIsForgiven(t *testing.T) {
 	for quickFor, want := range map[time.Duration]time.Duration{maxAway: 4 * minAway, maxAway + 1: minAway} {
-		r := newRoute("h", "", 0)
+		r := newRoute("h", "", nil, 0)
 		now := time.Duration(0)
 		for range 2 {
 			try(t, r, now, time.Millisecond)
@@ -173,7 +173,7 @@ func TestARouteThatWasQuickForLongIsForgiven(t *testing.T) {
 // A trial from which the leadership is taken ends the trials.
 func TestATrialThatStallsEndsTheTrials(t *testing.T) {
 	for _, yielded := range []bool{false, true} {
-		r := newRoute("h", "", 0)
+		r := newRoute("h", "", nil, 0)
 		r.admits(0)
 		r.takenOver(time.Second, time.Millisecond, yielded)
 		wantState(t, r, routeAway)
@@ -246,7 +246,13 @@ func (*keyed) ServeRequest(Reply, []byte)          {}
 func (*keyed) RouteOf(message []byte) (key []byte) { return message }
 
 func routeOf(t *routeTable, h RequestHandler, message string) *route {
-	req := &request{first: []byte(message)}
+	return routeFor(t, h, ownExecutor, message)
+}
+
+var ownExecutor, otherExecutor = &executor{}, &executor{index: 1, name: "other"}
+
+func routeFor(t *routeTable, h RequestHandler, ex *executor, message string) *route {
+	req := &request{first: []byte(message), ex: ex}
 	req.placeFor(h)
 	return t.of(req, 0)
 }
@@ -268,6 +274,9 @@ func TestRoutesAreDistinguishedByHandlerAndKey(t *testing.T) {
 	}
 	if len(seen) != 6 {
 		t.Errorf("%d routes, want 6", len(seen))
+	}
+	if other := routeFor(&table, one, otherExecutor, "a"); seen[other] != "" || other != routeFor(&table, one, otherExecutor, "a") {
+		t.Error("requests for two executors have the same route")
 	}
 	buf := []byte("key")
 	r := routeOf(&table, one, string(buf))
@@ -348,7 +357,7 @@ func TestRoutesAndPlacementsHaveNames(t *testing.T) {
 	for p := Adaptive; p <= OnWorkers+1; p++ {
 		got = append(got, p.String())
 	}
-	got = append(got, RouteStats{"h", "k", 1, 2, 3, 4}.String())
+	got = append(got, RouteStats{"h", "", "k", 1, 2, 3, 4}.String())
 	want := "tried inline away turning in a handler taken over adaptive on the loop on workers unknown h \"k\": 1 inline, 2 on workers, 3 taken over, 4 stalls"
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("%s, want %s", s, want)

@@ -81,10 +81,19 @@ type Server struct {
 	// Requests.Serve and each datagram of DispatchPackets counts as one. Datagrams may use half of it. 0 means DefaultQueue; a negative
 	// value means no limit.
 	Queue int
-	// WhenFull says what happens to a request when Queue is reached.
+	// Executors are further Executors, by name, for the requests of an ExecutorHandler; Dispatcher.Executor names one. The server does not end
+	// them. Datagrams, and the loops themselves, do not use them. A nil Executor, and the name "", are errors.
+	Executors map[string]Executor
+	// WhenFull says what happens to a request when Queue is reached, or when the Executor for it has no room.
 	WhenFull FullPolicy
+	// QueueTimeout limits the time for which a request waits for a worker, or in another Executor, including the time until there is room for
+	// it. A request that has waited for longer is answered with BusyText, in the order of the requests, and does not run. If BusyText is "", its
+	// connection is closed with ErrQueueTimeout. It also ends the wait when no worker becomes free any more. The time for which a request
+	// waits for older ones of its connection, or runs, does not count, nor do datagrams. 0 means none, as does a negative value: how long an
+	// answer is still of use depends on the protocol.
+	QueueTimeout time.Duration
 	// BusyText is sent to a client whose connection is refused, before the connection is closed, and as the answer to a request that
-	// FullRefuse refuses. A client that uses TLS gets an alert instead when its connection is refused. "" sends nothing, since the server
+	// FullRefuse or QueueTimeout refuses. A client that uses TLS gets an alert instead when its connection is refused. "" sends nothing, since the server
 	// does not know the protocol; with FullRefuse it is an error.
 	BusyText string
 
@@ -196,12 +205,15 @@ type Server struct {
 	outcome     error                   // the result of Shutdown; valid when done is closed
 
 	// Set by Start and not changed afterwards.
-	cfg        *config
-	baseCtx    context.Context // ends when the context of a Shutdown ends; the parent of the contexts of connections and lookups
-	cancelBase context.CancelCauseFunc
-	loops      []*loop
-	pool       *workpool.Pool
-	done       chan struct{} // closed when the server has ended
+	cfg             *config
+	baseCtx         context.Context // ends when the context of a Shutdown ends; the parent of the contexts of connections and lookups
+	cancelBase      context.CancelCauseFunc
+	loops           []*loop
+	pool            *workpool.Pool[Job]
+	own             *Pool       // has pool
+	executors       []*executor // the first is that of pool
+	executorsByName map[string]*executor
+	done            chan struct{} // closed when the server has ended
 	// programLoops has the loops of UseLoops; nil for none.
 	programLoops atomic.Pointer[[]*loop]
 	goroutines   sync.WaitGroup // goroutines that the end of the server waits for: of loops, lookups, file reads and listeners without a descriptor
@@ -224,6 +236,7 @@ type Server struct {
 	deferrals  atomic.Int64 // deferred replies whose functions have returned and that have not ended
 	abandoned  atomic.Int64 // the same, when Shutdown's context ended
 	jobs       openCount    // datagrams that wait for a worker or are in progress
+	running    openCount    // jobs that run in Executors other than the server's pool
 	totals     totals
 	reserve    reserve
 	handshakes handshakes

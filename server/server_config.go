@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"runtime"
@@ -25,6 +26,8 @@ type config struct {
 	PickLoop                                    func(peer net.Addr, loops int) int
 	ReusePort                                   bool
 	Workers, Queue                              int
+	Executors                                   map[string]Executor
+	QueueTimeout                                time.Duration
 	WhenFull                                    FullPolicy
 	BusyText                                    string
 	MaxConns, AcceptBudget, MaxInput, MaxOutput int
@@ -52,7 +55,7 @@ func (s *Server) resolve() (*config, error) {
 	cfg := &config{
 		Handler: s.Handler, PacketHandler: s.PacketHandler, NumLoops: s.NumLoops, LoopConfig: s.LoopConfig, UseLoops: s.UseLoops,
 		Balance: s.Balance, PickLoop: s.PickLoop, ReusePort: s.ReusePort,
-		Workers: s.Workers, Queue: s.Queue, WhenFull: s.WhenFull, BusyText: s.BusyText,
+		Workers: s.Workers, Queue: s.Queue, Executors: maps.Clone(s.Executors), QueueTimeout: s.QueueTimeout, WhenFull: s.WhenFull, BusyText: s.BusyText,
 		MaxConns: s.MaxConns, AcceptBudget: s.AcceptBudget, MaxInput: s.MaxInput, MaxOutput: s.MaxOutput,
 		HighWater: s.HighWater, LowWater: s.LowWater, MaxBuffered: s.MaxBuffered,
 		DrainTimeout: s.DrainTimeout, HandshakeTimeout: s.HandshakeTimeout, ReplyTimeout: s.ReplyTimeout, TLS: s.TLS, MaxHandshakes: s.MaxHandshakes,
@@ -82,7 +85,7 @@ func (s *Server) resolve() (*config, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	for _, check := range []func() error{cfg.resolveMarks, cfg.checkChoices, cfg.checkSocket, cfg.resolveConns, cfg.checkHandler, cfg.checkRates} {
+	for _, check := range []func() error{cfg.resolveMarks, cfg.checkChoices, cfg.checkSocket, cfg.resolveConns, cfg.checkExecutors, cfg.checkHandler, cfg.checkRates} {
 		if err := check(); err != nil {
 			return nil, err
 		}
@@ -194,9 +197,10 @@ func (cfg *config) resolveConns() error {
 	return nil
 }
 
+// checkHandler checks the Handler of the server.
 func (cfg *config) checkHandler() error {
 	if cfg.Handler == nil {
 		return nil // each ListenerConfig may have one
 	}
-	return checkHandler(cfg.Handler)
+	return cfg.checkChain(cfg.Handler)
 }

@@ -44,6 +44,7 @@ func (s *Server) prepare() (err error) {
 	if s.calls == nil {
 		s.calls = &sock.Kernel{}
 	}
+	s.makeExecutors()
 	if err = s.makeLoops(); err != nil {
 		return err
 	}
@@ -55,7 +56,8 @@ func (s *Server) prepare() (err error) {
 	s.listeners = map[*Listener]struct{}{}
 	s.packets = map[*PacketConn]struct{}{}
 	s.handshakes.limit, s.handshakes.clock, s.handshakes.running = s.cfg.MaxHandshakes, s.clock(), map[*Conn]*list.Element{}
-	s.pool = workpool.New(s.cfg.Workers, s.cfg.Queue)
+	s.pool = workpool.New[Job](s.cfg.Workers, s.cfg.Queue)
+	*s.own = Pool{pool: s.pool, workers: s.cfg.Workers}
 	if len(s.cfg.UseLoops) > 0 {
 		loops := s.loops
 		s.programLoops.Store(&loops)

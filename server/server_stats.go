@@ -26,7 +26,7 @@ type traffic struct {
 }
 
 // Stats has the counters and gauges of a server. Counters, and MaxQueuedRequests, only grow. The gauges are OpenConns, BufferedBytes,
-// QueuedRequests, RunningRequests and DeferredReplies, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
+// QueuedRequests, RunningRequests and DeferredReplies, Queued, Running and Backlog of ExecutorStats, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
 type Stats struct {
 	OpenConns int     // connections that are open, or whose requests are in progress
 	Opened    uint64  // calls of Handler.Open
@@ -38,14 +38,15 @@ type Stats struct {
 	BytesRead     uint64 // bytes received, after decryption, including those that handlers have not been given yet; discarded bytes do not count
 	BytesWritten  uint64 // bytes given to the kernel, before encryption
 	Requests      uint64 // requests answered by workers; refused requests do not count
-	Busy          uint64 // requests refused because the workers' queue was full
+	Busy          uint64 // requests refused because the workers' queue, or another Executor, was full
 	Full          uint64 // writes refused with ErrFull
 	BufferedBytes int64  // output and input that the server holds, as MaxBuffered counts it
 
-	QueuedRequests    int // requests that wait for a worker
-	MaxQueuedRequests int // the largest QueuedRequests so far
-	RunningRequests   int // handlers that run on workers, including those that have lost a loop to another goroutine
-	DeferredReplies   int // replies that Reply.Defer keeps open after their functions have returned
+	Expired           uint64 // requests refused because of QueueTimeout
+	QueuedRequests    int    // requests that wait for a worker, or in another Executor
+	MaxQueuedRequests int    // the largest number so far that has waited for a worker of the server
+	RunningRequests   int    // handlers that run on workers or in another Executor, including those that have lost a loop to another goroutine
+	DeferredReplies   int    // replies that Reply.Defer keeps open after their functions have returned
 
 	Handshakes       uint64 // TLS handshakes that were completed
 	FailedHandshakes uint64 // TLS handshakes that failed or did not end in time
@@ -53,7 +54,8 @@ type Stats struct {
 	AcceptErrors uint64 // accepts that failed
 	Pauses       uint64 // times that a listener paused because descriptors or memory were short
 
-	Loops []LoopStats // of each loop, in the order of Server.Loops
+	Executors []ExecutorStats // of each Executor: first of the server's own pool, then by name
+	Loops     []LoopStats     // of each loop, in the order of Server.Loops
 }
 
 // LoopStats has the counters and gauges of one loop of a server.
@@ -77,11 +79,11 @@ func (s *Server) Stats() Stats {
 		st.Ended[i] = t.ended[i].Load()
 	}
 	s.mu.Lock()
-	pool, loops := s.pool, s.loops
+	executors, loops := s.executors, s.loops
+	started := s.pool != nil
 	s.mu.Unlock()
-	if pool != nil {
-		n := pool.Counts()
-		st.QueuedRequests, st.MaxQueuedRequests, st.RunningRequests = n.Waiting, n.MaxWaiting, n.Running
+	if started {
+		st.addExecutors(executors)
 	}
 	for _, l := range loops {
 		st.BytesRead += l.traffic.read.Load()

@@ -179,7 +179,7 @@ const (
 // unfinished returns the outcome of a shutdown that does not end because of a callback or a loop.
 func (s *Server) unfinished(ctx context.Context) error {
 	late := &ShutdownError{Cause: context.Cause(ctx), Conns: int(s.aborted.Load()), Deferred: int(s.abandoned.Load())}
-	late.Handlers = s.pool.Counts().Running + s.handshakes.len()
+	late.Handlers = s.runningJobs() + s.handshakes.len()
 	for _, l := range s.loops {
 		select {
 		case <-l.gone:
@@ -265,7 +265,7 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	s.cancelBase(ErrServerClosed)
 	s.handshakes.stop()
 	s.pool.Close()
-	s.awaitDone(ctx, grace, waited(s.pool.Wait))
+	s.awaitJobs(ctx)
 	err := s.closePackets()
 	closed := make(chan error, len(s.loops))
 	for _, l := range s.loops {
@@ -276,8 +276,8 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	}
 	s.goroutines.Wait()
 	blocked := 0
-	if !s.awaitDone(ctx, grace, waited(s.pool.Wait)) { // again, for handlers that have lost the leadership of their loops
-		blocked = s.pool.Counts().Running
+	if !s.awaitJobs(ctx) { // again, for handlers that have lost the leadership of their loops
+		blocked = s.runningJobs()
 	}
 	if !s.awaitDone(ctx, grace, s.handshakes.ended()) {
 		blocked += s.handshakes.len()
@@ -295,6 +295,15 @@ func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
 	}
 	return errors.Join(late, err)
 }
+
+// awaitJobs waits, as awaitDone does, until the workers have ended and no other Executor runs a request of the server.
+func (s *Server) awaitJobs(ctx context.Context) bool {
+	own := s.awaitDone(ctx, grace, waited(s.pool.Wait))
+	return s.awaitDone(ctx, grace, s.running.empty()) && own
+}
+
+// runningJobs returns the number of handlers that run.
+func (s *Server) runningJobs() int { return s.pool.Counts().Running + s.running.len() }
 
 // closePackets closes the packet sockets, which were kept for the last answers.
 func (s *Server) closePackets() (err error) {
@@ -333,8 +342,11 @@ func (l *loop) abortConns(reason error) {
 		abort(c)
 	}
 	l.aborting = true // for connections that are still in the queue
-	for _, in := range slices.Concat(l.backlog, l.turnRequests, l.lead.inline.takeAll()) {
+	for _, in := range slices.Concat(l.turnRequests, l.lead.inline.takeAll()) {
 		in.end() // no worker will end it
 	}
-	l.backlog, l.backlogConns, l.turnRequests = nil, nil, nil
+	l.turnRequests = nil
+	for i := range l.queues {
+		l.queues[i].endAll()
+	}
 }

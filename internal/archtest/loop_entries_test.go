@@ -28,7 +28,7 @@ var loopPartUsers = map[string]string{
 	"Conn.writeLarge":     "writes to the descriptor under mu while the loop works on the connection, whose fields it does not use",
 	"replyState.writeNow": "the leader calls it between two turns",
 	"Server.notifyRoom":   "makes the loop use it, by a task",
-	"loop.submit":         "is called by endTurn",
+	"jobQueue.add":        "is called by endTurn, and by the leader between two turns",
 	"leader.enqueue":      "keeps it for serveFinished",
 }
 

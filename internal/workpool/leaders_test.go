@@ -13,11 +13,11 @@ import (
 )
 
 // stage is a pool and leaders that do what the test says.
-type stage struct{ *Pool }
+type stage struct{ *Pool[Job] }
 
 func newStage(t *testing.T, workers int) *stage {
 	t.Helper()
-	s := &stage{New(workers, 1000)}
+	s := &stage{New[Job](workers, 1000)}
 	t.Cleanup(func() {
 		s.Close()
 		testkit.Within(t, "the end of the pool", s.Wait)
@@ -28,18 +28,18 @@ func newStage(t *testing.T, workers int) *stage {
 // A stuck leader leads until end is given a value, the result of its function.
 type stuck struct {
 	begun chan struct{}
-	end   chan bool
+	end   chan Exit
 }
 
-func newStuck() *stuck { return &stuck{make(chan struct{}), make(chan bool, 1)} }
+func newStuck() *stuck { return &stuck{make(chan struct{}), make(chan Exit, 1)} }
 
-func (l *stuck) lead() bool {
+func (l *stuck) lead() Exit {
 	close(l.begun)
 	return <-l.end
 }
 
 // lead starts a leader with fn, which is Lead or Replace, and waits until it leads.
-func lead(t *testing.T, fn func(func() bool)) *stuck {
+func lead(t *testing.T, fn func(func() Exit)) *stuck {
 	t.Helper()
 	l := newStuck()
 	fn(l.lead)
@@ -47,12 +47,15 @@ func lead(t *testing.T, fn func(func() bool)) *stuck {
 	return l
 }
 
+// replace is Replace of a leader whose job counts as a worker's.
+func (s *stage) replace(lead func() Exit) { s.Replace(lead, false) }
+
 // wantGoroutines waits until the pool has n goroutines, leaders included. Those of the test before may still be ending.
 func (s *stage) wantGoroutines(t *testing.T, n int) {
 	t.Helper()
 	stacks := make([]byte, 1<<20)
 	testkit.Until(t, "the pool's number of goroutines", func() bool {
-		return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("workpool.(*Pool).work(")) == n
+		return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("workpool.(*Pool[...]).work(")) == n
 	})
 }
 
@@ -68,7 +71,7 @@ func (s *stage) wantRunning(t *testing.T, n int, busy bool) {
 func (s *stage) run(t *testing.T) {
 	t.Helper()
 	done := make(chan struct{})
-	Submit(s.Pool, []call{func() { close(done) }}, nil)
+	submit(s.Pool, []call{func() { close(done) }}, nil)
 	testkit.Await(t, done, "a job")
 }
 
@@ -76,7 +79,7 @@ func (s *stage) run(t *testing.T) {
 func (s *stage) hold(t *testing.T, release chan struct{}) {
 	t.Helper()
 	begun := make(chan struct{})
-	Submit(s.Pool, []call{func() { close(begun); <-release }}, nil)
+	submit(s.Pool, []call{func() { close(begun); <-release }}, nil)
 	testkit.Await(t, begun, "a job's begin")
 }
 
@@ -90,7 +93,7 @@ func TestALeaderIsNoWorker(t *testing.T) {
 	s.Close()
 	testkit.Within(t, "Wait", s.Wait)
 	s.wantGoroutines(t, 1)
-	l.end <- false
+	l.end <- LeadOver
 	s.wantGoroutines(t, 0)
 }
 
@@ -98,20 +101,54 @@ func TestALeaderIsNoWorker(t *testing.T) {
 func TestAReplacedLeaderCountsAsAJob(t *testing.T) {
 	s := newStage(t, 2)
 	first := lead(t, s.Lead)
-	second := lead(t, s.Replace)
+	second := lead(t, s.replace)
 	s.wantRunning(t, 1, false)
-	third := lead(t, s.Replace)
+	third := lead(t, s.replace)
 	s.wantRunning(t, 2, true)
-	fourth := lead(t, s.Replace)
+	fourth := lead(t, s.replace)
 	s.wantRunning(t, 3, true)
-	first.end <- true
+	first.end <- LeadReplaced
 	s.wantRunning(t, 2, true)
-	third.end <- true
+	third.end <- LeadReplaced
 	s.wantRunning(t, 1, false)
-	second.end <- true
+	second.end <- LeadReplaced
 	s.wantRunning(t, 0, false)
-	fourth.end <- false
+	fourth.end <- LeadOver
 	s.wantGoroutines(t, 2)
+}
+
+// A leader that is replaced apart takes the place of no worker: as many jobs run beside it as there are workers, and the pool is not busy
+// because of it. A new goroutine leads. When the function of the leader returns, the pool has its workers and runs no more jobs than before.
+func TestALeaderThatIsReplacedApartTakesThePlaceOfNoWorker(t *testing.T) {
+	for name, idle := range map[string]bool{"a worker is idle": true, "all workers run jobs": false} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, 1)
+			first := lead(t, s.Lead)
+			release := make(chan struct{})
+			if !idle {
+				s.hold(t, release)
+			}
+			second := lead(t, func(fn func() Exit) { s.Replace(fn, true) })
+			if idle {
+				s.wantRunning(t, 1, false)
+				s.hold(t, release)
+			}
+			s.wantRunning(t, 2, true)
+			s.wantGoroutines(t, 3)
+			submit(s.Pool, []call{func() {}}, nil)
+			first.end <- LeadApart
+			s.wantRunning(t, 1, true)
+			if n := s.Counts().Waiting; n != 1 {
+				t.Errorf("%d jobs wait for the only worker, want 1", n)
+			}
+			s.wantGoroutines(t, 2)
+			close(release)
+			s.wantRunning(t, 0, false)
+			second.end <- LeadOver
+			s.wantGoroutines(t, 1)
+			s.run(t)
+		})
+	}
 }
 
 // Replace wakes an idle worker to lead. It starts a goroutine only if all workers run jobs, and that goroutine is not one more worker afterwards.
@@ -121,19 +158,19 @@ func TestAnIdleWorkerLeadsBeforeANewGoroutineDoes(t *testing.T) {
 	testkit.Until(t, "idle workers", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.idle) == 2 })
 	first := lead(t, s.Lead)
 	s.wantGoroutines(t, 3)
-	second := lead(t, s.Replace)
+	second := lead(t, s.replace)
 	s.wantGoroutines(t, 3)
 	s.hold(t, release)
-	third := lead(t, s.Replace)
+	third := lead(t, s.replace)
 	s.wantGoroutines(t, 4)
-	first.end <- true // becomes a worker in place of the one that leads
+	first.end <- LeadReplaced // becomes a worker in place of the one that leads
 	s.wantRunning(t, 2, true)
 	s.wantGoroutines(t, 4)
-	second.end <- true // there are enough workers
+	second.end <- LeadReplaced // there are enough workers
 	s.wantRunning(t, 1, false)
 	s.wantGoroutines(t, 3)
 	close(release)
-	third.end <- false
+	third.end <- LeadOver
 	s.wantGoroutines(t, 2)
 	s.run(t)
 }
@@ -143,18 +180,18 @@ func TestAReplacedLeaderBecomesAWorker(t *testing.T) {
 	s := newStage(t, 1)
 	testkit.Until(t, "an idle worker", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.idle) == 1 })
 	first := lead(t, s.Lead)
-	second := lead(t, s.Replace)
+	second := lead(t, s.replace)
 	var ran atomic.Bool
 	done := make(chan struct{})
-	Submit(s.Pool, []call{func() { ran.Store(true); close(done) }}, nil)
+	submit(s.Pool, []call{func() { ran.Store(true); close(done) }}, nil)
 	if n := s.Counts(); n.Waiting != 1 || ran.Load() {
 		t.Errorf("a job ran while the only worker leads and the leader before it is blocked: %+v", n)
 	}
-	first.end <- true
+	first.end <- LeadReplaced
 	testkit.Await(t, done, "the job")
 	s.wantRunning(t, 0, false)
 	s.wantGoroutines(t, 2)
-	second.end <- false
+	second.end <- LeadOver
 }
 
 // A leader that was replaced and calls runtime.Goexit calls Quit: the pool has as many workers as before, and the job has ended.
@@ -172,21 +209,21 @@ func testQuit(t *testing.T, enough bool) {
 		testkit.Until(t, "an idle worker", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.idle) == 1 })
 	}
 	exit, begun := make(chan struct{}), make(chan struct{})
-	s.Lead(func() bool {
-		defer s.Quit()
+	s.Lead(func() Exit {
+		defer s.Quit(LeadReplaced)
 		close(begun)
 		<-exit
 		runtime.Goexit()
-		return false
+		return LeadOver
 	})
 	testkit.Await(t, begun, "the leader's begin")
-	second := lead(t, s.Replace)
+	second := lead(t, s.replace)
 	close(exit)
 	close(release)
 	s.wantRunning(t, 0, false)
 	s.run(t)
 	s.wantGoroutines(t, 2)
-	second.end <- false
+	second.end <- LeadOver
 	s.wantGoroutines(t, 1)
 }
 
@@ -194,15 +231,15 @@ func testQuit(t *testing.T, enough bool) {
 func TestALeaderThatExitsProvidesForItsSuccessor(t *testing.T) {
 	s := newStage(t, 1)
 	next := newStuck()
-	s.Lead(func() bool {
+	s.Lead(func() Exit {
 		defer s.Lead(next.lead)
 		runtime.Goexit()
-		return false
+		return LeadOver
 	})
 	testkit.Await(t, next.begun, "the successor's begin")
 	s.wantGoroutines(t, 2)
 	s.wantRunning(t, 0, false)
-	next.end <- false
+	next.end <- LeadOver
 	s.wantGoroutines(t, 1)
 }
 
@@ -218,7 +255,7 @@ func testWait(t *testing.T, closedBefore bool) {
 	if closedBefore {
 		s.Close()
 	}
-	second := lead(t, s.Replace)
+	second := lead(t, s.replace)
 	s.Close()
 	waited := make(chan struct{})
 	go func() { s.Wait(); close(waited) }()
@@ -228,9 +265,9 @@ func testWait(t *testing.T, closedBefore bool) {
 		t.Error("Wait has not waited for the leader that was replaced")
 	case <-time.After(10 * time.Millisecond):
 	}
-	first.end <- true
+	first.end <- LeadReplaced
 	testkit.Await(t, waited, "Wait")
-	second.end <- false
+	second.end <- LeadOver
 	s.wantGoroutines(t, 0)
 }
 
@@ -243,9 +280,10 @@ type model struct {
 	run      func()
 	workers  sync.WaitGroup
 	replaced atomic.Int32
+	exit     Exit // of a leader that was replaced
 }
 
-func (m *model) leads() bool {
+func (m *model) leads() Exit {
 	m.word.Store(m.word.Load() &^ 3)
 	word := uint64(0) // of the request that runs
 	leave := func() bool { return m.word.CompareAndSwap(word, word&^3) }
@@ -256,14 +294,14 @@ func (m *model) leads() bool {
 		case leave(): // a request has called runtime.Goexit
 			m.s.Lead(m.leads)
 		default:
-			m.s.Quit()
+			m.s.Quit(m.exit)
 		}
 	}()
 	for m.left.Load() > 0 && !lost {
 		m.left.Add(-1)
 		if m.s.IsBusy() {
 			m.workers.Add(1)
-			for Submit(m.s.Pool, []call{func() { defer m.workers.Done(); m.run() }}, &roomWaiter{}) == 0 {
+			for submit(m.s.Pool, []call{func() { defer m.workers.Done(); m.run() }}, &roomWaiter{}) == 0 {
 				runtime.Gosched()
 			}
 			continue
@@ -277,13 +315,16 @@ func (m *model) leads() bool {
 		close(m.over)
 	}
 	returned = true
-	return lost
+	if lost {
+		return m.exit
+	}
+	return LeadOver
 }
 
 func (m *model) tick() {
 	if w := m.word.Load(); w&3 == 1 && m.word.CompareAndSwap(w, w+1) {
 		m.replaced.Add(1)
-		m.s.Replace(m.leads)
+		m.s.Replace(m.leads, m.exit == LeadApart)
 	}
 }
 
@@ -311,10 +352,15 @@ func tickAll(models []*model) (stop func()) {
 // Leaders that are replaced at random, while requests run on them and on workers, and some call runtime.Goexit: each request runs once, never are more in
 // progress than there are workers and leaders, and the pool has its workers afterwards.
 func TestNoMoreJobsRunThanThereAreWorkersAndLeaders(t *testing.T) {
+	t.Run("as workers", func(t *testing.T) { testReplaced(t, LeadReplaced) })
+	t.Run("apart", func(t *testing.T) { testReplaced(t, LeadApart) })
+}
+
+func testReplaced(t *testing.T, exit Exit) {
 	const workers, leaders = 3, 2
 	requests := int32(5000)
 	if testkit.Full() {
-		requests = 100000
+		requests = 50000
 	}
 	s := newStage(t, workers)
 	var running, most, ran atomic.Int32
@@ -336,7 +382,7 @@ func TestNoMoreJobsRunThanThereAreWorkersAndLeaders(t *testing.T) {
 	}
 	var models []*model
 	for range leaders {
-		m := &model{s: s, over: make(chan struct{}), run: run}
+		m := &model{s: s, over: make(chan struct{}), run: run, exit: exit}
 		m.left.Store(requests)
 		models = append(models, m)
 		s.Lead(m.leads)
@@ -356,7 +402,7 @@ func TestNoMoreJobsRunThanThereAreWorkersAndLeaders(t *testing.T) {
 	if ran.Load() != leaders*requests {
 		t.Errorf("%d requests ran, want %d", ran.Load(), leaders*requests)
 	}
-	if most.Load() > workers+leaders {
+	if most.Load() > workers+leaders && exit == LeadReplaced {
 		t.Errorf("%d requests were in progress at once, want at most %d", most.Load(), workers+leaders)
 	}
 	if replaced == 0 {

@@ -7,7 +7,8 @@
 //
 // A goroutine of the pool may also lead: it runs a function that is not a job, such as an event loop with short jobs of its own. When one of these
 // blocks, another goroutine leads, and the one that is blocked counts as a worker that runs a job. So whatever blocks, there is a goroutine
-// to lead, and no more goroutines run jobs than there are workers and leaders.
+// to lead, and no more goroutines run jobs than there are workers and leaders. If the job should not count as a worker's, the leader is
+// replaced apart: then one more goroutine may run a job until it ends.
 package workpool
 
 import (
@@ -30,15 +31,16 @@ type Job interface{ Run() }
 // A Waiter has jobs for which there was no room. HasRoom is called on a worker, and must not block: see Submit.
 type Waiter interface{ HasRoom() }
 
-// Pool is a queue and its workers. Its methods may be called from any goroutine.
-type Pool struct {
+// Pool is a queue of jobs of type J, and its workers. Its methods may be called from any goroutine.
+type Pool[J Job] struct {
 	mu      sync.Mutex // guards all fields but busy
-	queue   []Job      // a ring; it grows up to bound
+	queue   []J        // a ring; it grows up to bound
 	bound   int
 	head    int
 	len     int
 	maxLen  int
-	limit   int       // number of workers
+	workers int       // number of workers
+	apart   int       // leaders that were replaced apart and have not returned
 	members int       // goroutines that do not lead and were not replaced
 	running int       // number of jobs that run
 	idle    []*worker // the one that slept last is woken first
@@ -46,7 +48,7 @@ type Pool struct {
 	waiters []Waiter
 	closed  bool
 
-	busy  atomic.Bool // running >= limit; changed under mu
+	busy  atomic.Bool // running >= workers+apart; changed under mu
 	alive int         // goroutines that do not lead, including those that were replaced and have not returned
 	ended sync.Cond   // on mu: alive has become 0
 
@@ -57,8 +59,18 @@ type Pool struct {
 // worker is the state of a worker's goroutine.
 type worker struct {
 	wake chan struct{}
-	lead func() (replaced bool) // set, before it is woken, if it is to lead
+	lead func() Exit // set, before it is woken, if it is to lead
 }
+
+// Exit says why a goroutine does not lead any more.
+type Exit uint8
+
+// The ways in which leading ends.
+const (
+	LeadOver     Exit = iota // nothing is left to lead
+	LeadReplaced             // Replace has made another goroutine lead
+	LeadApart                // the same, and the job of the goroutine was counted apart
+)
 
 // The length of the first ring, and of the longest that an empty queue keeps, so that a burst of jobs does not keep memory.
 const (
@@ -67,8 +79,8 @@ const (
 )
 
 // New starts a pool. bound is the length of the queue in jobs.
-func New(workers, bound int) *Pool {
-	p := &Pool{bound: bound, limit: workers, members: workers, alive: workers}
+func New[J Job](workers, bound int) *Pool[J] {
+	p := &Pool[J]{bound: bound, workers: workers, members: workers, alive: workers}
 	p.ended.L, p.counted.L = &p.mu, &p.mu
 	for range workers {
 		go p.work(newWorker(), false)
@@ -79,8 +91,8 @@ func New(workers, bound int) *Pool {
 func newWorker() *worker { return &worker{wake: make(chan struct{}, 1)} }
 
 // Submit adds as many of the jobs as fit and returns their number; the slice stays the caller's. If it is less than len(jobs),
-// w.HasRoom is called once, when at most half of the queue is in use. After Close Submit adds no job and does not call w.
-func Submit[J Job](p *Pool, jobs []J, w Waiter) (taken int) {
+// w.HasRoom is called once, when at most half of the queue is in use; w may be nil. After Close Submit adds no job and does not call w.
+func (p *Pool[J]) Submit(jobs []J, w Waiter) (taken int) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -94,7 +106,7 @@ func Submit[J Job](p *Pool, jobs []J, w Waiter) (taken int) {
 		taken++
 	}
 	p.maxLen = max(p.maxLen, p.len)
-	if taken < len(jobs) && !slices.Contains(p.waiters, w) {
+	if taken < len(jobs) && w != nil && !slices.Contains(p.waiters, w) {
 		p.waiters = append(p.waiters, w)
 	}
 	next := p.nextStandby()
@@ -105,7 +117,7 @@ func Submit[J Job](p *Pool, jobs []J, w Waiter) (taken int) {
 
 // Offer adds a job while less than half of the queue is in use, so that a flood of such jobs leaves room for those of Submit.
 // Errors: ErrFull, ErrClosed.
-func (p *Pool) Offer(j Job) error {
+func (p *Pool[J]) Offer(j J) error {
 	p.mu.Lock()
 	switch {
 	case p.closed:
@@ -124,7 +136,7 @@ func (p *Pool) Offer(j Job) error {
 }
 
 // push adds a job to a queue that has room. Under mu.
-func (p *Pool) push(j Job) {
+func (p *Pool[J]) push(j J) {
 	if p.len == len(p.queue) {
 		p.grow()
 	}
@@ -137,15 +149,15 @@ func (p *Pool) push(j Job) {
 }
 
 // grow doubles the ring, up to the bound. Under mu.
-func (p *Pool) grow() {
-	ring := make([]Job, min(p.bound, max(firstRing, 2*len(p.queue))))
+func (p *Pool[J]) grow() {
+	ring := make([]J, min(p.bound, max(firstRing, 2*len(p.queue))))
 	n := copy(ring, p.queue[p.head:])
 	copy(ring[n:], p.queue[:p.head])
 	p.queue, p.head = ring, 0
 }
 
 // nextStandby chooses the worker to wake, nil if none is needed: it takes a job, or ends. Under mu, after each change of what it reads.
-func (p *Pool) nextStandby() *worker {
+func (p *Pool[J]) nextStandby() *worker {
 	if p.standby || len(p.idle) == 0 || !p.mayTake() && !p.isOver() {
 		return nil
 	}
@@ -157,10 +169,10 @@ func (p *Pool) nextStandby() *worker {
 
 // mayTake reports whether a worker may take a job. It may not while as many run as there are workers: then jobs of goroutines that have led
 // are among them. Under mu.
-func (p *Pool) mayTake() bool { return p.len > 0 && p.running < p.limit }
+func (p *Pool[J]) mayTake() bool { return p.len > 0 && p.running < p.workers+p.apart }
 
 // isOver reports whether workers that are idle end. Under mu.
-func (p *Pool) isOver() bool { return p.len == 0 && p.closed }
+func (p *Pool[J]) isOver() bool { return p.len == 0 && p.closed }
 
 // wakeUp wakes w, if it is not nil.
 func (w *worker) wakeUp() {
@@ -171,7 +183,7 @@ func (w *worker) wakeUp() {
 
 // work is the function of a worker's goroutine. ran reports whether a job of this worker has ended that take has not subtracted from running
 // yet.
-func (p *Pool) work(w *worker, ran bool) {
+func (p *Pool[J]) work(w *worker, ran bool) {
 	leads, over := false, false
 	defer func() {
 		switch {
@@ -186,27 +198,26 @@ func (p *Pool) work(w *worker, ran bool) {
 	for {
 		if lead := w.lead; lead != nil {
 			w.lead, leads = nil, true
-			if !lead() {
+			exit := lead()
+			if exit == LeadOver {
 				return
 			}
-			if leads = false; !p.rejoin() {
+			if leads = false; !p.rejoin(exit) {
 				over = true
 				return
 			}
 			woken, ran = false, true
 		}
-		var j Job
-		var waiters []Waiter
-		var next *worker
-		j, waiters, next, over = p.take(w, woken, ran)
-		next.wakeUp()
-		for _, waiter := range waiters {
+		j, found := p.take(w, woken, ran)
+		found.next.wakeUp()
+		for _, waiter := range found.waiters {
 			waiter.HasRoom()
 		}
-		switch {
-		case over:
+		switch found.what {
+		case takeEnd:
+			over = true
 			return
-		case j == nil:
+		case takeIdle:
 			<-w.wake
 			woken, ran = w.lead == nil, false
 		default:
@@ -216,17 +227,38 @@ func (p *Pool) work(w *worker, ran bool) {
 	}
 }
 
-// take returns the next job, the waiters to notify that there is room, and the worker to wake. If there is no job, w ends if over is true,
-// and else is idle. woken reports whether w was the standby. ran reports whether a job of w has ended, which take subtracts from running.
-func (p *Pool) take(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker, over bool) {
+// A taking is what a worker does next, and what it has to do before.
+type taking struct {
+	what    takeWhat
+	waiters []Waiter // to notify that there is room
+	next    *worker  // to wake
+}
+
+// takeWhat says what a worker does next.
+type takeWhat uint8
+
+const (
+	takeJob  takeWhat = iota // it runs the job
+	takeIdle                 // it waits until it is woken
+	takeEnd                  // it ends
+)
+
+var takeWhats = [...]string{takeJob: "job", takeIdle: "idle", takeEnd: "end"}
+
+// String returns the name.
+func (w takeWhat) String() string { return takeWhats[w] }
+
+// take returns the next job, and what w does. woken reports whether w was the standby. ran reports whether a job of w has ended, which take
+// subtracts from running.
+func (p *Pool[J]) take(w *worker, woken, ran bool) (J, taking) {
 	p.mu.Lock()
-	j, waiters, next, over = p.takeLocked(w, woken, ran)
+	j, found := p.takeLocked(w, woken, ran)
 	p.mu.Unlock()
-	return j, waiters, next, over
+	return j, found
 }
 
 // takeLocked is take under mu.
-func (p *Pool) takeLocked(w *worker, woken, ran bool) (j Job, waiters []Waiter, next *worker, over bool) {
+func (p *Pool[J]) takeLocked(w *worker, woken, ran bool) (j J, found taking) {
 	if ran {
 		p.addRunning(-1)
 	}
@@ -235,14 +267,14 @@ func (p *Pool) takeLocked(w *worker, woken, ran bool) (j Job, waiters []Waiter, 
 	}
 	switch {
 	case p.isOver():
-		return nil, nil, p.nextStandby(), true
+		return j, taking{what: takeEnd, next: p.nextStandby()}
 	case !p.mayTake():
 		p.idle = append(p.idle, w)
-		return nil, nil, nil, false
+		return j, taking{what: takeIdle}
 	}
 	p.addRunning(1)
-	j = p.queue[p.head]
-	p.queue[p.head] = nil
+	var none J
+	j, p.queue[p.head] = p.queue[p.head], none
 	if p.head++; p.head == len(p.queue) {
 		p.head = 0
 	}
@@ -250,39 +282,45 @@ func (p *Pool) takeLocked(w *worker, woken, ran bool) (j Job, waiters []Waiter, 
 		p.queue, p.head = nil, 0
 	}
 	if len(p.waiters) > 0 && p.len <= p.bound/2 {
-		waiters, p.waiters = p.waiters, nil
+		found.waiters, p.waiters = p.waiters, nil
 	}
-	return j, waiters, p.nextStandby(), false
+	found.next = p.nextStandby()
+	return j, found
 }
 
 // addRunning adds n to running. Under mu.
-func (p *Pool) addRunning(n int) {
+func (p *Pool[J]) addRunning(n int) {
 	p.running += n
-	if busy := p.running >= p.limit; busy != p.busy.Load() {
+	if busy := p.running >= p.workers+p.apart; busy != p.busy.Load() {
 		p.busy.Store(busy)
 	}
 }
 
 // IsBusy reports whether as many jobs run as there are workers, or more. It takes no lock.
-func (p *Pool) IsBusy() bool { return p.busy.Load() }
+func (p *Pool[J]) IsBusy() bool { return p.busy.Load() }
 
-// Lead starts a goroutine that leads, by calling lead. If lead returns true, another goroutine was made to lead by Replace, and this one becomes a
-// worker, or ends if there are enough. If lead calls runtime.Goexit, it has to call Lead for its successor before, or Quit if it was replaced.
-func (p *Pool) Lead(lead func() (replaced bool)) {
+// Lead starts a goroutine that leads, by calling lead. If lead returns LeadReplaced or LeadApart, another goroutine was made to lead by
+// Replace, and this one becomes a worker, or ends if there are enough. If lead calls runtime.Goexit, it has to call Lead for its successor
+// before, or Quit if it was replaced.
+func (p *Pool[J]) Lead(lead func() Exit) {
 	w := newWorker()
 	w.lead = lead
 	go p.work(w, false)
 }
 
 // Replace has another goroutine lead, by calling lead as Lead does: an idle worker, or a new one if all are busy. It is called when the
-// goroutine that leads is blocked in a job, which counts as a job of a worker from then on.
-func (p *Pool) Replace(lead func() (replaced bool)) {
+// goroutine that leads is blocked in a job, which counts as a job of a worker from then on. If apart is true, the job takes the place of no
+// worker: until it ends the pool runs one job more, and a new goroutine leads. Then the goroutine's exit has to be LeadApart.
+func (p *Pool[J]) Replace(lead func() Exit, apart bool) {
 	p.mu.Lock()
+	if apart {
+		p.apart++
+	}
 	p.addRunning(1)
 	p.replaced++
-	p.counted.Signal()
+	p.counted.Broadcast()
 	var w *worker
-	if last := len(p.idle) - 1; last >= 0 {
+	if last := len(p.idle) - 1; last >= 0 && !apart {
 		w = p.idle[last]
 		p.idle = p.idle[:last]
 		p.members--
@@ -290,7 +328,12 @@ func (p *Pool) Replace(lead func() (replaced bool)) {
 	} else {
 		p.alive++
 	}
+	var next *worker
+	if apart { // a rejoin that was early has lowered the limit, which may have kept a worker from taking a job
+		next = p.nextStandby()
+	}
 	p.mu.Unlock()
+	next.wakeUp()
 	if w == nil {
 		p.Lead(lead)
 		return
@@ -298,9 +341,10 @@ func (p *Pool) Replace(lead func() (replaced bool)) {
 	w.wakeUp()
 }
 
-// Quit ends what Replace began, when the goroutine that was replaced calls runtime.Goexit: another goroutine becomes a worker.
-func (p *Pool) Quit() {
-	if p.rejoin() {
+// Quit ends what Replace began, when the goroutine that was replaced calls runtime.Goexit: another goroutine becomes a worker. exit is what
+// the goroutine would have returned.
+func (p *Pool[J]) Quit(exit Exit) {
+	if p.rejoin(exit) {
 		go p.work(newWorker(), true)
 	} else {
 		p.leave()
@@ -308,7 +352,7 @@ func (p *Pool) Quit() {
 }
 
 // leave is called when a goroutine that does not lead ends.
-func (p *Pool) leave() {
+func (p *Pool[J]) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.alive--; p.alive == 0 {
@@ -318,13 +362,17 @@ func (p *Pool) leave() {
 
 // rejoin makes a goroutine that has led a worker. It returns false if there are enough; then its job has ended. The goroutine may learn that it
 // is replaced before Replace is called; then rejoin waits for that, because there are not enough workers afterwards.
-func (p *Pool) rejoin() bool {
+func (p *Pool[J]) rejoin(exit Exit) bool {
 	p.mu.Lock()
 	for p.replaced == 0 {
 		p.counted.Wait()
 	}
 	p.replaced--
-	if p.members < p.limit {
+	if exit == LeadApart {
+		p.apart--
+		p.addRunning(0)
+	}
+	if p.members < p.workers {
 		p.members++
 		p.mu.Unlock()
 		return true
@@ -337,7 +385,7 @@ func (p *Pool) rejoin() bool {
 }
 
 // Close lets the workers end when the queue is empty: each wakes the next one. It does not wait for them.
-func (p *Pool) Close() {
+func (p *Pool[J]) Close() {
 	p.mu.Lock()
 	p.closed = true
 	next := p.nextStandby()
@@ -346,7 +394,7 @@ func (p *Pool) Close() {
 }
 
 // Wait waits until all workers have ended, after Close. A goroutine that leads is not waited for; one that was replaced is.
-func (p *Pool) Wait() {
+func (p *Pool[J]) Wait() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.alive > 0 {
@@ -362,7 +410,7 @@ type Counts struct {
 }
 
 // Counts returns the current state.
-func (p *Pool) Counts() Counts {
+func (p *Pool[J]) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return Counts{Waiting: p.len, MaxWaiting: p.maxLen, Running: p.running}

@@ -26,9 +26,18 @@ type roomWaiter struct{ told atomic.Int32 }
 
 func (w *roomWaiter) HasRoom() { w.told.Add(1) }
 
+// submit submits jobs of one type to a pool of any jobs.
+func submit[J Job](p *Pool[Job], jobs []J, w Waiter) (taken int) {
+	all := make([]Job, len(jobs))
+	for i, j := range jobs {
+		all[i] = j
+	}
+	return p.Submit(all, w)
+}
+
 // manual returns a pool whose workers are moved by the test.
-func manual(workers, bound int) (*Pool, []*worker) {
-	p := &Pool{bound: bound, limit: workers, members: workers}
+func manual(workers, bound int) (*Pool[Job], []*worker) {
+	p := &Pool[Job]{bound: bound, workers: workers, members: workers}
 	p.ended.L, p.counted.L = &p.mu, &p.mu
 	var idle []*worker
 	for range workers {
@@ -52,22 +61,23 @@ func TestABurstWakesTwoWorkers(t *testing.T) {
 	for i := range 100 {
 		burst = append(burst, number(i))
 	}
-	if taken := Submit(p, burst, nil); taken != 100 || woken() != 1 {
+	if taken := submit(p, burst, nil); taken != 100 || woken() != 1 {
 		t.Fatalf("%d of 100 jobs were taken, %d workers were woken; want all and 1", taken, woken())
 	}
 	first := workers[7] // the one that slept last
 	<-first.wake
-	j, _, next, _ := p.take(first, true, false)
+	j, found := p.take(first, true, false)
+	next := found.next
 	if j != number(0) || next == nil {
 		t.Fatal("the first worker does not take the first job, or does not wake a standby")
 	}
 	for i := 1; i < 100; i++ { // its jobs return at once, and the standby does not get a processor
-		j, _, another, _ := p.take(first, false, true)
-		if j != number(i) || another != nil {
-			t.Fatalf("job %d: took %v; a third worker was woken: %v", i, j, another != nil)
+		j, found := p.take(first, false, true)
+		if j != number(i) || found.next != nil {
+			t.Fatalf("job %d: took %v; a third worker was woken: %v", i, j, found.next != nil)
 		}
 	}
-	if j, _, another, _ := p.take(next, true, false); j != nil || another != nil {
+	if _, found := p.take(next, true, false); found.what != takeIdle || found.next != nil {
 		t.Error("the standby finds a job, or wakes another worker, when none is left")
 	}
 	if got, want := p.Counts(), (Counts{Waiting: 0, MaxWaiting: 100, Running: 1}); got != want {
@@ -78,7 +88,7 @@ func TestABurstWakesTwoWorkers(t *testing.T) {
 // While jobs block, each job still gets a worker as long as one is idle.
 func TestEachBlockedJobIsFollowedByAnother(t *testing.T) {
 	p, workers := manual(3, 4)
-	Submit(p, make([]number, 4), nil)
+	submit(p, make([]number, 4), nil)
 	var next *worker
 	for i := range workers {
 		var w *worker
@@ -88,8 +98,8 @@ func TestEachBlockedJobIsFollowedByAnother(t *testing.T) {
 		} else if w = next; w == nil {
 			t.Fatalf("no worker was woken for job %d", i)
 		}
-		var j Job
-		if j, _, next, _ = p.take(w, true, false); j == nil {
+		_, found := p.take(w, true, false)
+		if next = found.next; found.what != takeJob {
 			t.Fatalf("worker %d found no job", i)
 		}
 	}
@@ -100,20 +110,20 @@ func TestEachBlockedJobIsFollowedByAnother(t *testing.T) {
 
 // A waiter that has found no room is told once, when half of the queue is free.
 func TestAWaiterIsNotifiedOnceThatThereIsRoom(t *testing.T) {
-	p := &Pool{bound: 4, limit: 1}
+	p := &Pool[Job]{bound: 4, workers: 1}
 	waiter := new(roomWaiter)
 	five := make([]number, 5)
-	if taken := Submit(p, five, waiter); taken != 4 {
+	if taken := submit(p, five, waiter); taken != 4 {
 		t.Fatalf("a queue of 4 took %d", taken)
 	}
-	if taken := Submit(p, five[4:], waiter); taken != 0 {
+	if taken := submit(p, five[4:], waiter); taken != 0 {
 		t.Fatalf("a full queue took %d", taken)
 	}
 	w := newWorker()
 	for left := 3; left >= 0; left-- {
-		_, waiters, _, _ := p.take(w, false, left != 3)
-		if want := left == 2; want != (len(waiters) == 1) {
-			t.Errorf("with %d jobs left, %d waiters are told", left, len(waiters))
+		_, found := p.take(w, false, left != 3)
+		if want := left == 2; want != (len(found.waiters) == 1) {
+			t.Errorf("with %d jobs left, %d waiters are told", left, len(found.waiters))
 		}
 	}
 }
@@ -121,7 +131,7 @@ func TestAWaiterIsNotifiedOnceThatThereIsRoom(t *testing.T) {
 // Offer uses half of the queue, whatever its length, and a closed pool takes nothing by it.
 func TestOfferLeavesHalfOfTheQueue(t *testing.T) {
 	for length, most := range map[int]int{1: 1, 2: 1, 3: 2, 4: 2, 1024: 512} {
-		p := &Pool{bound: length}
+		p := &Pool[Job]{bound: length}
 		taken := 0
 		var err error
 		for err = p.Offer(number(0)); err == nil; err = p.Offer(number(0)) {
@@ -130,11 +140,11 @@ func TestOfferLeavesHalfOfTheQueue(t *testing.T) {
 		if taken != most || p.Counts().MaxWaiting != most || !errors.Is(err, ErrFull) {
 			t.Errorf("a queue of %d took %d jobs, says %d, and refuses with %v; want %d", length, taken, p.Counts().MaxWaiting, err, most)
 		}
-		if n := Submit(p, make([]number, length), new(roomWaiter)); n != length-most {
+		if n := submit(p, make([]number, length), new(roomWaiter)); n != length-most {
 			t.Errorf("a queue of %d with %d jobs took %d more, want %d", length, most, n, length-most)
 		}
 	}
-	p := New(1, 4)
+	p := New[Job](1, 4)
 	p.Close()
 	if err := p.Offer(number(0)); !errors.Is(err, ErrClosed) {
 		t.Errorf("a closed pool returns %v", err)
@@ -144,7 +154,7 @@ func TestOfferLeavesHalfOfTheQueue(t *testing.T) {
 
 // A closed pool runs the jobs in its queue, also if some call runtime.Goexit. Then its workers end.
 func TestCloseRunsWhatIsInTheQueue(t *testing.T) {
-	p := New(3, 1000)
+	p := New[Job](3, 1000)
 	var ran atomic.Int32
 	var jobs []call
 	for i := range 1000 {
@@ -155,7 +165,7 @@ func TestCloseRunsWhatIsInTheQueue(t *testing.T) {
 			}
 		})
 	}
-	if n := Submit(p, jobs, nil); n != len(jobs) {
+	if n := submit(p, jobs, nil); n != len(jobs) {
 		t.Fatalf("%d of %d jobs were taken", n, len(jobs))
 	}
 	p.Close()
@@ -167,9 +177,9 @@ func TestCloseRunsWhatIsInTheQueue(t *testing.T) {
 
 // A closed pool adds no job, which no worker would run, and does not promise room.
 func TestSubmitAfterCloseAddsNothing(t *testing.T) {
-	p := New(1, 1)
+	p := New[Job](1, 1)
 	p.Close()
-	if n := Submit(p, make([]number, 2), new(roomWaiter)); n != 0 || len(p.waiters) != 0 || p.Counts().Waiting != 0 {
+	if n := submit(p, make([]number, 2), new(roomWaiter)); n != 0 || len(p.waiters) != 0 || p.Counts().Waiting != 0 {
 		t.Errorf("a closed pool took %d jobs, %d waiters, and has the counts %+v", n, len(p.waiters), p.Counts())
 	}
 	p.Wait()
@@ -177,13 +187,13 @@ func TestSubmitAfterCloseAddsNothing(t *testing.T) {
 
 // Jobs of a steady flow, and what they wake, need no memory.
 func TestAJobNeedsNoMemory(t *testing.T) {
-	p := New(2, 64)
+	p := New[call](2, 64)
 	defer p.Wait()
 	defer p.Close()
 	ran := make(chan struct{}, 1)
 	jobs := []call{func() { ran <- struct{}{} }}
 	if n := testing.AllocsPerRun(1000, func() {
-		Submit(p, jobs, nil)
+		p.Submit(jobs, nil)
 		<-ran
 	}); n != 0 {
 		t.Errorf("a job takes %v allocations", n)
