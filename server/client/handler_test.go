@@ -182,3 +182,42 @@ func TestCallsEndWithTheServer(t *testing.T) {
 		}
 	}
 }
+
+// The connections of a loop that the program closes end, and calls go to the other loops.
+func TestCallsSurviveTheEndOfALoop(t *testing.T) {
+	var loops []*event.Loop
+	for range 2 {
+		l := testkit.NewLoop(t, nil)
+		testkit.Background(t, l)
+		loops = append(loops, l)
+	}
+	c := listen(t, "tcp", &server.Server{})
+	c.Server = start(t, &server.Server{UseLoops: loops})
+	c.MaxConns = 4
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for g := range 10 {
+		all.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				want := fmt.Sprint("call ", g, " ", i)
+				answer, err := c.Do(context.Background(), []byte(want+"\n"))
+				if err != nil {
+					testkit.CheckErr(t, "Do", err, server.ErrLoopClosed)
+				} else if string(answer) != want {
+					t.Errorf("the answer to %q is %q", want, answer)
+				}
+			}
+		})
+	}
+	untilStats(t, c, "some answers", func(s client.Stats) bool { return s.Answers > 100 })
+	testkit.Must(t, loops[1].Close())
+	before := c.Stats().Answers
+	untilStats(t, c, "answers afterwards", func(s client.Stats) bool { return s.Answers > before+100 })
+	close(stop)
+	testkit.Within(t, "the calls", all.Wait)
+}

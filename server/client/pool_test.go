@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 
 	"github.com/evmq/evmq/internal/testkit"
@@ -180,4 +181,27 @@ func TestCloseAnswersTheRequestsThatWereSent(t *testing.T) {
 	untilStats(t, c, "no connection", func(s client.Stats) bool { return s.OpenConns+s.DialingConns == 0 })
 	unused := new(client.Client)
 	testkit.Must(t, unused.Close())
+}
+
+// PickLoop of the server is the program's. The place of the connection that was not begun is free again.
+func TestAPanicInPickLoopLeavesNoConnection(t *testing.T) {
+	_, c := newPeer(t, echoes)
+	var panics atomic.Int32
+	c.Server = start(t, &server.Server{NumLoops: 2, PickLoop: func(net.Addr, int) int {
+		if panics.Add(1) <= 3 {
+			panic("no loop")
+		}
+		return 1
+	}})
+	c.MaxConns = 1
+	for range 3 {
+		func() {
+			defer func() { testkit.WantEqual(t, "the panic", recover(), any("no loop")) }()
+			_, _ = c.Do(context.Background(), []byte("x\n"))
+		}()
+	}
+	do(t, c, "y", "y")
+	if s := c.Stats(); s.OpenConns != 1 || s.DialErrors != 3 || s.WaitingCalls != 0 {
+		t.Errorf("%+v", s)
+	}
 }
