@@ -53,7 +53,7 @@ func (l *loop) distribute(ins []*input) {
 
 // maxPostponed is the number of ready descriptors up to which the leader runs a request before it reads them. With more of them, the time
 // that an interruption of the turn takes is not worth while: the loop has enough to do until the client has sent its next request.
-const maxPostponed = 3
+const maxPostponed = 2
 
 // leadAtOnce makes the leader run the request that the running callback has found, if the leader may run it, before the callbacks of
 // the other descriptors that are ready: the input is still in the caches of the processor, and the client can go on while they are
