@@ -32,6 +32,8 @@ func (c *countTicks) Tick(late bool) bool {
 	return false
 }
 
+func (c *countTicks) IsBusy() bool { return false }
+
 // await waits, without a sleep, until there are n ticks.
 func (c *countTicks) await(n int64) {
 	for c.n.Load() < n {

@@ -48,6 +48,8 @@ func TestOnPanicMayBlockOnTheLoop(t *testing.T) {
 // always keeps the tick of the process pending.
 type always struct{}
 
+func (always) IsBusy() bool { return true }
+
 func (always) Tick(bool) (busy bool) { return true }
 
 // Each turn of the loop is longer than the tick. Requests that wait for the leader run nevertheless.

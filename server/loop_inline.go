@@ -195,7 +195,9 @@ func (ld *leader) call(in *input, w Reply, message []byte) {
 	in.reply.room = inlineReply
 	in.reply.word.Store(uint64(ld.word))
 	lead.word.Store(uint64(ld.word))
-	tick.Process.Use() // after the store: a tick before it would not see the handler, and need not be followed by another one
+	if tick.Process.Use() { // after the store: a tick before it would not see the handler, and need not be followed by another one
+		lead.rests = true
+	}
 	in.request.handler.ServeRequest(w, message)
 	if !ld.leaveHandler(in) {
 		return
@@ -277,6 +279,9 @@ func (l *loop) Tick(late bool) (busy bool) {
 	}
 	return true
 }
+
+// IsBusy implements tick.Watcher.
+func (l *loop) IsBusy() bool { return leadWord(l.lead.word.Load()).state() == leadHandler }
 
 // takeOver takes the leadership from the leader whose handler began with word, unless the handler has returned, and makes another goroutine
 // the leader. yielded says whether the handler has called Reply.Blocking, or waits in a method of Reply. Any goroutine.

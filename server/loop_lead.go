@@ -68,6 +68,7 @@ type leadership struct {
 	// The rest belongs to the leader.
 	runner   *event.Runner
 	suspends bool // Suspend was called in this turn
+	rests    bool // Rest of the tick has to be called before the next sleep
 	inline   inlineQueue
 	running  *route        // the route of the request that the leader runs; nil if it runs none
 	last     *route        // the route of the latest request, if it has calls for countRan
@@ -143,6 +144,10 @@ func (ld *leader) lead() workpool.Exit {
 	ld.begin()
 	for suspended := runner.Suspended(); ld.runInline() && !l.lead.stop.Load(); {
 		polls := !suspended
+		if l.lead.rests && polls && l.lead.inline.len() == 0 {
+			l.lead.rests = false
+			tick.Process.Rest()
+		}
 		if err := runner.Turn(l.lead.inline.len() == 0); err != nil && !errors.Is(err, event.ErrClosed) {
 			// The poller has failed unexpectedly. The connections of this loop cannot be served any more.
 			panic(fmt.Sprintf("server: loop %d: %v", l.index, err))

@@ -34,6 +34,9 @@ type Watcher interface {
 	// Tick is called on a goroutine of the Tick. It must not block. late reports whether the tick was later than it may be. The tick is
 	// kept pending if Tick returns true, whether or not it is used.
 	Tick(late bool) (busy bool)
+
+	// IsBusy reports whether Tick would return true. It must not block. Any goroutine.
+	IsBusy() bool
 }
 
 // A Tick is a timer that is pending while it is used. All methods: any goroutine.
@@ -42,13 +45,14 @@ type Tick struct {
 	woken  atomic.Int64  // when AfterSleep has last woken the monitor, since epoch
 	faster atomic.Bool   // Faster was called since the last tick
 
-	timer  *time.Timer   // reset by the goroutine that has changed the state from free, or runs fire
-	due    time.Duration // of the pending tick, since epoch; as timer
-	period time.Duration // as timer
-	ticks  int           // with this period; as timer
-	wake   func()        // wakes the monitor
+	wake func() // wakes the monitor
 
-	mu       sync.Mutex // guards watchers; held while they are called
+	mu       sync.Mutex // guards what follows, and changes from and to free; held while watchers are called
+	timer    *time.Timer
+	due      time.Duration // of the pending tick, since epoch
+	started  time.Duration // when the tick was last made pending, since epoch
+	period   time.Duration
+	ticks    int // with this period
 	watchers map[Watcher]struct{}
 }
 
@@ -59,7 +63,7 @@ var Process = newTick(wakeMonitor)
 var epoch = time.Now()
 
 func newTick(wake func()) *Tick {
-	t := &Tick{wake: wake, period: maxPeriod, watchers: map[Watcher]struct{}{}}
+	t := &Tick{wake: wake, period: maxPeriod, started: math.MinInt64 / 2, watchers: map[Watcher]struct{}{}}
 	t.woken.Store(math.MinInt64 / 2)
 	t.timer = time.AfterFunc(time.Hour, t.fire)
 	t.timer.Stop()
@@ -93,13 +97,32 @@ func (t *Tick) AfterSleep() {
 	}
 }
 
-// Use is called before a handler is called that may block. The next tick but one finds it.
-func (t *Tick) Use() {
+// Use is called before a handler is called that may block. The next tick but one finds it. If Use makes the tick pending, for the first time
+// in a period, isAlone is true: then the caller calls Rest before it sleeps.
+func (t *Tick) Use() (isAlone bool) {
 	if t.use() {
-		return
+		return false
 	}
 	t.wake() // else a handler that computes on the only processor would delay the tick
-	t.start()
+	return t.start()
+}
+
+// Rest is called before a sleep after Use, when the handler has returned. It makes the tick not pending, unless a watcher is busy. Otherwise the tick
+// would fire twice after each handler on an idle machine, each time waking a thread.
+func (t *Tick) Rest() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.change(used, free) {
+		return
+	}
+	// After the change: a watcher that becomes busy from now on calls Use, which then waits for mu.
+	for w := range t.watchers {
+		if w.IsBusy() {
+			t.state.Store(uint32(used))
+			return
+		}
+	}
+	t.timer.Stop()
 }
 
 // Faster makes the period the shortest for the next ticks, so that handlers that block are found early.
@@ -121,14 +144,20 @@ func (t *Tick) use() (pending bool) {
 	}
 }
 
-// start makes the tick pending.
-func (t *Tick) start() {
-	if t.change(free, used) {
-		t.reset()
+// start makes the tick pending. It reports whether it has done so, for the first time in maxPeriod.
+func (t *Tick) start() (isFirst bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.change(free, used) {
+		return false
 	}
+	before := t.started
+	t.reset()
+	t.started = t.due - t.period
+	return t.started-before >= maxPeriod
 }
 
-// reset starts the timer for another period.
+// reset starts the timer for another period. Under mu.
 func (t *Tick) reset() {
 	switch t.ticks++; {
 	case t.faster.Load():
@@ -143,7 +172,13 @@ func (t *Tick) reset() {
 
 // fire is the function of the timer. It calls the watchers, and starts the timer again as long as the tick is used.
 func (t *Tick) fire() {
-	busy := t.callWatchers(time.Since(epoch)-t.due > maxLate)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Since(epoch)
+	if state(t.state.Load()) == free || now < t.due { // Rest was called when the timer fired already
+		return
+	}
+	busy := t.callWatchers(now-t.due > maxLate)
 	for {
 		switch {
 		case t.change(used, pendingOnly), busy:
@@ -155,9 +190,8 @@ func (t *Tick) fire() {
 	}
 }
 
+// callWatchers calls the watchers. Under mu.
 func (t *Tick) callWatchers(late bool) (busy bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	for w := range t.watchers {
 		if w.Tick(late) {
 			busy = true

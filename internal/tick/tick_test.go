@@ -85,6 +85,8 @@ func (w *watcher) Tick(late bool) bool {
 	return w.busy.Load()
 }
 
+func (w *watcher) IsBusy() bool { return w.busy.Load() }
+
 func (w *watcher) got() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -169,4 +171,91 @@ func TestATickAfterAPauseIsLate(t *testing.T) {
 			t.Errorf("a tick %v after its time is late: %v", -due, late)
 		}
 	}
+}
+
+// TestARestEndsTheTickOfAnIsolatedUse: no tick fires. If the uses follow each other closely, it is kept.
+func TestARestEndsTheTickOfAnIsolatedUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newTick(func() {})
+		w := &watcher{since: time.Now()}
+		g.Watch(w)
+		use := func(pause time.Duration, want bool) {
+			t.Helper()
+			time.Sleep(pause)
+			synctest.Wait()
+			isAlone := g.Use()
+			if isAlone != want {
+				t.Errorf("the use %v after the one before is alone: %v", pause, isAlone)
+			}
+			if isAlone {
+				g.Rest()
+			}
+		}
+		for range 10 {
+			use(10*time.Millisecond, true)
+		}
+		if len(w.got()) != 0 {
+			t.Errorf("ticks of isolated uses: %q", w.got())
+		}
+		use(time.Millisecond, false)
+		use(time.Millisecond, false)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(w.got()) != 2 {
+			t.Errorf("ticks after uses that follow each other: %q, want 2", w.got())
+		}
+	})
+}
+
+// Another loop's handler, which has not started the tick itself, is still found.
+func TestARestKeepsTheTickForABusyWatcher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newTick(func() {})
+		w := &watcher{since: time.Now()}
+		g.Watch(w)
+		if !g.Use() {
+			t.Fatal("the first use is not alone")
+		}
+		w.busy.Store(true)
+		if g.Use() {
+			t.Error("a use while the tick is pending is alone")
+		}
+		g.Rest()
+		time.Sleep(16 * time.Millisecond)
+		synctest.Wait()
+		w.busy.Store(false)
+		if want := []string{"8ms false", "16ms false"}; !slices.Equal(w.got(), want) {
+			t.Errorf("%q, want %q", w.got(), want)
+		}
+		time.Sleep(time.Second) // the tick ends
+	})
+}
+
+// A watcher that becomes busy, and then uses the tick, is called, whatever others do at the same moment.
+func TestAWatcherThatBecomesBusyDuringARestIsCalled(t *testing.T) {
+	g := newTick(func() {})
+	w := &watcher{since: time.Now()}
+	g.Watch(w)
+	var stop atomic.Bool
+	var resting sync.WaitGroup
+	resting.Go(func() {
+		for !stop.Load() {
+			g.Use()
+			g.Rest()
+		}
+	})
+	for range 10 {
+		before := len(w.got())
+		w.busy.Store(true)
+		g.Use()
+		for begin := time.Now(); len(w.got()) < before+2 && time.Since(begin) < 10*time.Second; {
+			time.Sleep(time.Millisecond)
+		}
+		if len(w.got()) < before+2 {
+			t.Fatal("no tick meets a busy watcher")
+		}
+		w.busy.Store(false)
+	}
+	stop.Store(true)
+	resting.Wait()
 }
