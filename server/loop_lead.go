@@ -68,7 +68,6 @@ type leadership struct {
 	// The rest belongs to the leader.
 	runner   *event.Runner
 	suspends bool // Suspend was called in this turn
-	rests    bool // Rest of the tick has to be called before the next sleep
 	inline   inlineQueue
 	running  *route        // the route of the request that the leader runs; nil if it runs none
 	last     *route        // the route of the latest request, if it has calls for countRan
@@ -88,6 +87,7 @@ type leader struct {
 	word   leadWord  // while it runs a handler
 	ex     *executor // that of the request that it runs
 	lost   bool      // its leadership was taken
+	rests  bool      // Rest of the tick has to be called before the next sleep
 	serve  func()    // the method value serveFinished, made once
 }
 
@@ -144,8 +144,8 @@ func (ld *leader) lead() workpool.Exit {
 	ld.begin()
 	for suspended := runner.Suspended(); ld.runInline() && !l.lead.stop.Load(); {
 		polls := !suspended
-		if l.lead.rests && polls && l.lead.inline.len() == 0 {
-			l.lead.rests = false
+		if ld.rests && polls && l.lead.inline.len() == 0 {
+			ld.rests = false
 			tick.Process.Rest()
 		}
 		if err := runner.Turn(l.lead.inline.len() == 0); err != nil && !errors.Is(err, event.ErrClosed) {
