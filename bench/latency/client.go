@@ -250,7 +250,7 @@ func (c *client) serve(conn *conn, events uint32) error {
 		return nil
 	}
 	had := len(conn.unanswered())
-	if err := conn.read(c.buf, &c.requests, c.record); err != nil {
+	if err := conn.read(c.buf, &c.plan, c.record); err != nil {
 		return err
 	}
 	done := had - len(conn.unanswered())

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,7 @@ type conn struct {
 	out     []byte    // bytes for which the kernel had no room
 	waiting []pending // waiting[head:] is not answered
 	head    int
-	got     int // bytes of the answer to waiting[head]
+	answer  answer // to waiting[head]
 }
 
 // dial opens a connection whose descriptor is its own. The other things that package net needs for it are released.
@@ -84,7 +83,7 @@ func write(fd int, p []byte) (n int, err error) {
 }
 
 // read reads once into buf and calls answered for each request whose answer is complete.
-func (c *conn) read(buf []byte, requests *[kinds][]byte, answered func(pending)) error {
+func (c *conn) read(buf []byte, p *plan, answered func(pending)) error {
 	n, err := unix.Read(c.fd, buf)
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
@@ -98,17 +97,15 @@ func (c *conn) read(buf []byte, requests *[kinds][]byte, answered func(pending))
 		if c.head == len(c.waiting) {
 			return fmt.Errorf("the server sent %q without a request", data)
 		}
-		p := c.waiting[c.head]
-		want := requests[p.kind][c.got:]
-		n := min(len(want), len(data))
-		if !bytes.Equal(data[:n], want[:n]) {
-			return fmt.Errorf("the server answered %q, want %q", data[:n], want[:n])
+		next := c.waiting[c.head]
+		n, done, err := c.answer.take(data, p.requests[next.kind], p.isHTTP)
+		if err != nil {
+			return err
 		}
-		data = data[n:]
-		if c.got += n; n == len(want) {
-			c.got = 0
+		if data = data[n:]; done {
+			c.answer = answer{head: c.answer.head}
 			c.head++
-			answered(p)
+			answered(next)
 		}
 	}
 	return nil

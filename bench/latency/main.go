@@ -1,11 +1,12 @@
 //go:build linux
 
-// Latency sends requests to echo servers at a fixed rate and measures how long each takes from the time at which it is due. So the time counts that
-// a request waits because the server, or an earlier request, is slow. It also measures the processor time of the server.
+// Latency sends requests to echo servers, or to HTTP servers, at a fixed rate and measures how long each takes from the time at which it is due. So
+// the time counts that a request waits because the server, or an earlier request, is slow. It also measures the processor time of the server.
 //
 //	go build -o /tmp/peers/ ./peers/...
 //	go run ./latency -rate 5000 -time 10s gnet='/tmp/peers/gnet -addr 127.0.0.1:{port}' evmq='/tmp/peers/evmq -addr 127.0.0.1:{port}'
 //	go run ./latency -rate 5000 -framing line -slow 0.01 -work 'sleep 10ms' evmq='/tmp/peers/evmq -addr 127.0.0.1:{port} -mode pool -framing line -slow'
+//	go run ./latency -rate 5000 -framing http -path /json net='/tmp/http/net -addr 127.0.0.1:{port}'
 //	go run ./latency -rate 5000 -addr 127.0.0.1:7000 -pid 1234    # a server that runs already
 package main
 
@@ -17,7 +18,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 )
 
@@ -57,10 +57,12 @@ func parse(program string, args []string) (o options, err error) {
 	f.DurationVar(&o.time, "time", 10*time.Second, "duration of a run that is measured")
 	f.DurationVar(&o.warmup, "warmup", time.Second, "duration before it that is not measured")
 	f.DurationVar(&o.patience, "patience", 10*time.Second, "time that the last answers may take")
-	size := f.Int("size", 64, "bytes of a request and of its answer")
-	framing := f.String("framing", "raw", "what a request is: raw bytes, or a line")
-	f.Float64Var(&o.slow, "slow", 0, "with -framing line: share of the requests that are slow, from 0 to 1")
-	work := f.String("work", "sleep 10ms", "a slow request")
+	var r requestFlags
+	f.IntVar(&r.size, "size", 64, "bytes of a request and of its answer, except with -framing http")
+	f.StringVar(&r.framing, "framing", "raw", "what a request is: raw bytes, a line, or http, a GET request")
+	f.StringVar(&r.path, "path", "", "with -framing http: the path of the request; empty for /")
+	f.Float64Var(&o.slow, "slow", 0, "with -framing line or http: share of the requests that are slow, from 0 to 1")
+	f.StringVar(&r.work, "work", "", "a slow request, or with -framing http its path; empty for \"sleep 10ms\" and /db")
 	f.BoolVar(&o.spin, "spin", false, "do not sleep until the next request is due; requires a core for the client")
 	f.IntVar(&o.rounds, "rounds", 1, "runs of each server, in random order; the medians are reported")
 	if err := f.Parse(args); err != nil {
@@ -72,23 +74,12 @@ func parse(program string, args []string) (o options, err error) {
 		return o, errors.New("either -addr or commands that start servers are required")
 	case o.pid != 0 && o.addr == "":
 		return o, errors.New("-pid requires -addr")
-	case *framing != "raw" && *framing != "line":
-		return o, fmt.Errorf("unknown -framing %s", *framing)
-	case *framing == "raw" && o.slow > 0:
-		return o, errors.New("-slow requires -framing line")
 	case o.rounds < 1:
 		return o, fmt.Errorf("-rounds is %d", o.rounds)
-	case strings.Contains(*work, "\n"):
-		return o, fmt.Errorf("-work is %q, which is not a line", *work)
-	case *size < 1:
-		return o, fmt.Errorf("-size is %d", *size)
 	}
-	end := "x"
-	if *framing == "line" {
-		end = "\n"
+	if err := r.apply(&o.plan); err != nil {
+		return o, err
 	}
-	o.requests[quick] = []byte(strings.Repeat("x", *size-1) + end)
-	o.requests[slow] = []byte(*work + "\n")
 	return o, o.check()
 }
 

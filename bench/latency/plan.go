@@ -29,7 +29,8 @@ type plan struct {
 	warmup   time.Duration // before time, not measured
 	patience time.Duration // for the answers after the last request
 	slow     float64       // share of requests of kind slow
-	requests [kinds][]byte // the answers are the same bytes
+	requests [kinds][]byte // the answers are the same bytes, except for HTTP
+	isHTTP   bool          // an answer ends by its Content-Length
 	spin     bool          // polls without sleeping
 }
 

@@ -73,6 +73,9 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		"-addr :1 -slow 0.1":             "-slow",
 		"-addr :1 -framing line -slow 2": "-slow",
 		"-addr :1 -rounds 0":             "-rounds",
+		"-addr :1 -path /":               "-path",
+		"-addr :1 -framing http -path a": "path",
+		"-addr :1 -framing http -work a": "path",
 	} {
 		if _, err := parse("latency", strings.Fields(args)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: the error is %v and does not name %s", args, err, want)
@@ -80,6 +83,10 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 	o, err := parse("latency", strings.Fields("-addr :1 -framing line -size 4 -slow 0.5"))
 	if err != nil || string(o.requests[quick]) != "xxx\n" || string(o.requests[slow]) != "sleep 10ms\n" {
+		t.Errorf("the requests are %q, %v", o.requests, err)
+	}
+	o, err = parse("latency", strings.Fields("-addr :1 -framing http -path /json -slow 0.5"))
+	if err != nil || !strings.HasPrefix(string(o.requests[quick]), "GET /json HTTP/1.1\r\n") || !strings.HasPrefix(string(o.requests[slow]), "GET /db ") {
 		t.Errorf("the requests are %q, %v", o.requests, err)
 	}
 }

@@ -3,22 +3,9 @@
 package peers_test
 
 import (
-	"fmt"
-	"os"
 	"testing"
 
-	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/bench/internal/peertest"
 )
 
-func TestMain(m *testing.M) {
-	var err error
-	if programs.dir, err = os.MkdirTemp("", "peers"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	leaktest.Main(m, func() {
-		if err := os.RemoveAll(programs.dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-	})
-}
+func TestMain(m *testing.M) { peertest.Main(m) }

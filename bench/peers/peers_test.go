@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/bench/internal/child"
+	"github.com/evmq/evmq/bench/internal/peertest"
 )
 
 // eachVariant runs a test with all servers and modes.
@@ -218,7 +219,7 @@ func TestOptionsThatALibraryLacksAreRefused(t *testing.T) {
 		{"net", "-loops 2", "-loops is not available"},
 		{"gnet", "-mode other", "unknown -mode other"},
 	} {
-		out, err := exec.Command(program(t, c.name), strings.Fields(c.args)...).CombinedOutput()
+		out, err := exec.Command(peertest.Program(t, c.name), strings.Fields(c.args)...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), c.want) {
 			t.Errorf("%s %s ended with %v and printed %q", c.name, c.args, err, out)
 		}
