@@ -94,16 +94,17 @@ func (s *stage) connMethods() map[string]func(c *server.Conn) error {
 				}
 			})
 		},
-		"Conn.ID":         func(c *server.Conn) error { _ = c.ID().String(); return nil },
-		"Conn.FD":         func(c *server.Conn) error { c.FD(); return nil },
-		"Conn.LocalAddr":  func(c *server.Conn) error { c.LocalAddr(); return nil },
-		"Conn.Loop":       func(c *server.Conn) error { c.Loop().Now(); return nil },
-		"Conn.PauseRead":  func(c *server.Conn) error { c.PauseRead(nil); return nil },
-		"Conn.PeerAddr":   func(c *server.Conn) error { c.PeerAddr(); return nil },
-		"Conn.RemoteAddr": func(c *server.Conn) error { c.RemoteAddr(); return nil },
-		"Conn.ResumeRead": func(c *server.Conn) error { c.ResumeRead(nil); return nil },
-		"Conn.SendFile":   func(c *server.Conn) error { return s.outcome(c.SendFile(s.file, 10, 100, s.done)) },
-		"Conn.Server":     func(c *server.Conn) error { c.Server().Stats(); return nil },
+		"Conn.ID":               func(c *server.Conn) error { _ = c.ID().String(); return nil },
+		"Conn.FD":               func(c *server.Conn) error { c.FD(); return nil },
+		"Conn.LocalAddr":        func(c *server.Conn) error { c.LocalAddr(); return nil },
+		"Conn.Loop":             func(c *server.Conn) error { c.Loop().Now(); return nil },
+		"Conn.PauseRead":        func(c *server.Conn) error { c.PauseRead(nil); return nil },
+		"Conn.PeerAddr":         func(c *server.Conn) error { c.PeerAddr(); return nil },
+		"Conn.RemoteAddr":       func(c *server.Conn) error { c.RemoteAddr(); return nil },
+		"Conn.AppendRemoteAddr": func(c *server.Conn) error { c.AppendRemoteAddr(nil); return nil },
+		"Conn.ResumeRead":       func(c *server.Conn) error { c.ResumeRead(nil); return nil },
+		"Conn.SendFile":         func(c *server.Conn) error { return s.outcome(c.SendFile(s.file, 10, 100, s.done)) },
+		"Conn.Server":           func(c *server.Conn) error { c.Server().Stats(); return nil },
 		"Conn.StartTLS": func(c *server.Conn) error {
 			_ = c.StartTLS(&tls.Config{}, nil) // has no certificate
 			return nil
