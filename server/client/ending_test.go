@@ -50,7 +50,7 @@ func TestAnAnswerMayEndWithTheStream(t *testing.T) {
 
 // The framing may say that a message is the last one of a stream.
 func TestNoRequestFollowsTheLastAnswerOfAFraming(t *testing.T) {
-	p, c := newPeer(t, func(n int, nc net.Conn, lines *bufio.Reader) { _, _ = io.Copy(nc, lines) })
+	p, c := newPeer(t, echoes)
 	c.Framing = framing.Split{Func: func(data []byte, atEOF bool) (int, []byte, error) {
 		n, line, err := bufio.ScanLines(data, atEOF)
 		if string(line) == "bye" {

@@ -107,8 +107,18 @@ func newPeer(t testing.TB, serve func(n int, nc net.Conn, lines *bufio.Reader)) 
 	return p, c
 }
 
-// echoes answers each line with the line, until the client closes.
-func echoes(_ int, nc net.Conn, lines *bufio.Reader) { _, _ = io.Copy(nc, lines) }
+// echoes answers each line with the line, until the client closes. It does not use io.Copy, for which package net keeps pipes.
+func echoes(_ int, nc net.Conn, lines *bufio.Reader) {
+	for {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			return
+		}
+		if _, err = io.WriteString(nc, line); err != nil {
+			return
+		}
+	}
+}
 
 // do is Do with a line, which must be answered with want.
 func do(t testing.TB, c *client.Client, line, want string) {
