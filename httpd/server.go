@@ -21,7 +21,7 @@ import (
 const (
 	DefaultReadHeaderTimeout = 10 * time.Second
 	DefaultIdleTimeout       = 3 * time.Minute
-	DefaultWorkers           = 256 // more than server.DefaultWorkers, since handlers that are written for package net/http often wait
+	DefaultWorkers           = 10_000 // more than server.DefaultWorkers, since handlers that are written for package net/http often wait
 )
 
 // ErrInvalid reports a field of a Server with an invalid value. The text names the field and the value. Errors of fields that are passed on
@@ -70,7 +70,8 @@ type Server struct {
 	ErrorLog *log.Logger
 
 	// NumLoops, Workers, Queue, MaxConns, MaxBuffered, ReusePort, Socket and ProxyProtocol are the fields of server.Server. Workers bounds
-	// the number of handlers that block at the same time; 0 means DefaultWorkers. A connection above MaxConns is answered with 503.
+	// the number of handlers that block at the same time; 0 means DefaultWorkers. A goroutine exists for each handler that blocks, and for 64
+	// more workers at most. A connection above MaxConns is answered with 503.
 	NumLoops      int
 	Workers       int
 	Queue         int

@@ -425,6 +425,37 @@ func TestShutdownDoesNotWaitForHijackedConnections(t *testing.T) {
 	}
 }
 
+// As with net/http, handlers that wait for other requests do not keep these from being handled.
+func TestThousandsOfHandlersMayWait(t *testing.T) {
+	const waiting = 2000
+	goOn := make(chan struct{})
+	var begun sync.WaitGroup
+	begun.Add(waiting)
+	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/wait" {
+			begun.Done()
+			<-goOn
+		}
+		fmt.Fprint(w, "done")
+	})})
+	var clients []*client
+	for range waiting {
+		c := dial(t, addr)
+		c.send(get("/wait"))
+		clients = append(clients, c)
+	}
+	testkit.Within(t, "the begin of all handlers", begun.Wait)
+	c := dial(t, addr)
+	c.send(get("/"))
+	c.answer()
+	close(goOn)
+	for _, c := range clients {
+		if a := c.answer(); a.body != "done" {
+			t.Fatalf("the answer is %q", a.body)
+		}
+	}
+}
+
 func TestEachStateHasAText(t *testing.T) {
 	for s := range bodyBroken + 1 {
 		if s.String() == "" {

@@ -73,8 +73,8 @@ type Server struct {
 	// connections. It does not apply to unix sockets or to sockets that are added.
 	ReusePort bool
 
-	// Workers is the number of goroutines that run requests, at most 1048576. 0 means DefaultWorkers; a negative value is an error. A request
-	// that waits for a worker needs no goroutine.
+	// Workers is the largest number of goroutines that run requests, at most 1048576. 0 means DefaultWorkers; a negative value is an error. Of
+	// more than 64, those exist that run requests. A request that waits for a worker needs no goroutine.
 	Workers int
 	// Queue limits the number of requests that wait for a worker. The input of a connection that Requests.ServeInput has handed over counts
 	// as one, whatever the number of its messages; a Dispatcher uses ServeInput unless Concurrent is more than 1. Each message of

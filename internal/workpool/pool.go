@@ -5,6 +5,8 @@
 // worker takes the next one itself. If it blocks, the scheduler runs the standby, which takes the next job and wakes a standby
 // of its own. So no job waits behind one that blocks while a worker is idle, and no timer is needed.
 //
+// A pool with many workers starts them when jobs wait and those that exist are busy, and ends them when they are idle.
+//
 // A goroutine of the pool may also lead: it runs a function that is not a job, such as an event loop with short jobs of its own. When one of these
 // blocks, another goroutine leads, and the one that is blocked counts as a worker that runs a job. So whatever blocks, there is a goroutine
 // to lead, and no more goroutines run jobs than there are workers and leaders. If the job should not count as a worker's, the leader is
@@ -39,7 +41,7 @@ type Pool[J Job] struct {
 	head    int
 	len     int
 	maxLen  int
-	workers int       // number of workers
+	workers int       // the largest number of workers
 	apart   int       // leaders that were replaced apart and have not returned
 	members int       // goroutines that do not lead and were not replaced
 	running int       // number of jobs that run
@@ -58,8 +60,9 @@ type Pool[J Job] struct {
 
 // worker is the state of a worker's goroutine.
 type worker struct {
-	wake chan struct{}
-	lead func() Exit // set, before it is woken, if it is to lead
+	wake  chan struct{}
+	lead  func() Exit // set, before it is woken, if it is to lead
+	isNew bool        // it was started as the standby, and has not looked for a job yet
 }
 
 // Exit says why a goroutine does not lead any more.
@@ -78,11 +81,16 @@ const (
 	keptRing  = 1024
 )
 
+// keptWorkers is the number of workers that exist while there are no jobs. Of a larger pool, the others are started when jobs wait and all
+// workers run jobs, and end when they find no job and so many are idle.
+const keptWorkers = 64
+
 // New starts a pool. bound is the length of the queue in jobs.
 func New[J Job](workers, bound int) *Pool[J] {
-	p := &Pool[J]{bound: bound, workers: workers, members: workers, alive: workers}
+	started := min(workers, keptWorkers)
+	p := &Pool[J]{bound: bound, workers: workers, members: started, alive: started}
 	p.ended.L, p.counted.L = &p.mu, &p.mu
-	for range workers {
+	for range started {
 		go p.work(newWorker(), false)
 	}
 	return p
@@ -111,7 +119,7 @@ func (p *Pool[J]) Submit(jobs []J, w Waiter) (taken int) {
 	}
 	next := p.nextStandby()
 	p.mu.Unlock()
-	next.wakeUp()
+	p.wakeUp(next)
 	return taken
 }
 
@@ -131,7 +139,7 @@ func (p *Pool[J]) Offer(j J) error {
 	p.maxLen = max(p.maxLen, p.len)
 	next := p.nextStandby()
 	p.mu.Unlock()
-	next.wakeUp()
+	p.wakeUp(next)
 	return nil
 }
 
@@ -156,14 +164,26 @@ func (p *Pool[J]) grow() {
 	p.queue, p.head = ring, 0
 }
 
-// nextStandby chooses the worker to wake, nil if none is needed: it takes a job, or ends. Under mu, after each change of what it reads.
+// nextStandby chooses the worker to wake, nil if none is needed: it takes a job, or ends. If all workers run jobs, and there may be more, it is
+// a new one. Under mu, after each change of what it reads.
 func (p *Pool[J]) nextStandby() *worker {
-	if p.standby || len(p.idle) == 0 || !p.mayTake() && !p.isOver() {
+	if p.standby || !p.mayTake() && !p.isOver() {
+		return nil
+	}
+	if last := len(p.idle) - 1; last >= 0 {
+		p.standby = true
+		w := p.idle[last]
+		p.idle = p.idle[:last]
+		return w
+	}
+	if p.members == p.workers || !p.mayTake() {
 		return nil
 	}
 	p.standby = true
-	w := p.idle[len(p.idle)-1]
-	p.idle = p.idle[:len(p.idle)-1]
+	p.members++
+	p.alive++
+	w := newWorker()
+	w.isNew = true
 	return w
 }
 
@@ -174,9 +194,13 @@ func (p *Pool[J]) mayTake() bool { return p.len > 0 && p.running < p.workers+p.a
 // isOver reports whether workers that are idle end. Under mu.
 func (p *Pool[J]) isOver() bool { return p.len == 0 && p.closed }
 
-// wakeUp wakes w, if it is not nil.
-func (w *worker) wakeUp() {
-	if w != nil {
+// wakeUp wakes w, or starts it if it is new. It does nothing if w is nil.
+func (p *Pool[J]) wakeUp(w *worker) {
+	switch {
+	case w == nil:
+	case w.isNew:
+		go p.work(w, false)
+	default:
 		w.wake <- struct{}{}
 	}
 }
@@ -194,7 +218,8 @@ func (p *Pool[J]) work(w *worker, ran bool) {
 			go p.work(w, true)
 		}
 	}()
-	woken := false
+	woken := w.isNew
+	w.isNew = false
 	for {
 		if lead := w.lead; lead != nil {
 			w.lead, leads = nil, true
@@ -209,7 +234,7 @@ func (p *Pool[J]) work(w *worker, ran bool) {
 			woken, ran = false, true
 		}
 		j, found := p.take(w, woken, ran)
-		found.next.wakeUp()
+		p.wakeUp(found.next)
 		for _, waiter := range found.waiters {
 			waiter.HasRoom()
 		}
@@ -268,6 +293,9 @@ func (p *Pool[J]) takeLocked(w *worker, woken, ran bool) (j J, found taking) {
 	switch {
 	case p.isOver():
 		return j, taking{what: takeEnd, next: p.nextStandby()}
+	case !p.mayTake() && len(p.idle) >= keptWorkers:
+		p.members--
+		return j, taking{what: takeEnd}
 	case !p.mayTake():
 		p.idle = append(p.idle, w)
 		return j, taking{what: takeIdle}
@@ -333,12 +361,12 @@ func (p *Pool[J]) Replace(lead func() Exit, apart bool) {
 		next = p.nextStandby()
 	}
 	p.mu.Unlock()
-	next.wakeUp()
+	p.wakeUp(next)
 	if w == nil {
 		p.Lead(lead)
 		return
 	}
-	w.wakeUp()
+	p.wakeUp(w)
 }
 
 // Quit ends what Replace began, when the goroutine that was replaced calls runtime.Goexit: another goroutine becomes a worker. exit is what
@@ -380,7 +408,7 @@ func (p *Pool[J]) rejoin(exit Exit) bool {
 	p.addRunning(-1)
 	next := p.nextStandby() // which running has kept from taking a job
 	p.mu.Unlock()
-	next.wakeUp()
+	p.wakeUp(next)
 	return false
 }
 
@@ -390,7 +418,7 @@ func (p *Pool[J]) Close() {
 	p.closed = true
 	next := p.nextStandby()
 	p.mu.Unlock()
-	next.wakeUp()
+	p.wakeUp(next)
 }
 
 // Wait waits until all workers have ended, after Close. A goroutine that leads is not waited for; one that was replaced is.

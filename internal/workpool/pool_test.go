@@ -110,7 +110,7 @@ func TestEachBlockedJobIsFollowedByAnother(t *testing.T) {
 
 // A waiter that has found no room is told once, when half of the queue is free.
 func TestAWaiterIsNotifiedOnceThatThereIsRoom(t *testing.T) {
-	p := &Pool[Job]{bound: 4, workers: 1}
+	p := &Pool[Job]{bound: 4, workers: 1, members: 1}
 	waiter := new(roomWaiter)
 	five := make([]number, 5)
 	if taken := submit(p, five, waiter); taken != 4 {
