@@ -64,10 +64,10 @@ func (j Job) runLate() {
 	case j.in.claim.change(j.number, claimTaken, claimNone): // the loop, which is taking them, discards the input
 		j.ex.addQueued(-1)
 	case j.in.claim.change(j.number, claimEmptied, claimNone):
-		j.ex.addQueued(-1)
 		j.ex.srv.addBuffered(-inputOverhead)
 		j.in.become(inputWithLoop)
 		j.in.recycle()
+		j.ex.addQueued(-1)
 	default:
 		j.ex.breaks(faultRun)
 	}

@@ -63,6 +63,13 @@ func (h *hung) waiting() (n int) {
 	return n
 }
 
+// pass makes d pass when the loops have set their timers.
+func (h *hung) pass(t *testing.T, d time.Duration) {
+	t.Helper()
+	twoTurnsOfAll(t, h.running)
+	h.clock.Advance(d)
+}
+
 // A request that has waited for QueueTimeout, in the queue or for room in it, is answered with BusyText, also if no worker becomes free. It does
 // not run. Its connection stays open, and its next request begins a new wait. Nothing is refused before.
 func TestARequestThatWaitsForTooLongIsRefused(t *testing.T) {
@@ -75,11 +82,11 @@ func TestARequestThatWaitsForTooLongIsRefused(t *testing.T) {
 			testkit.Until(t, "the request", func() bool { return h.waiting() == i+1 })
 			all = append(all, nc)
 		}
-		h.clock.Advance(limit - time.Millisecond)
+		h.pass(t, limit-time.Millisecond)
 		late := h.dial(t)
 		send(t, late, name+" late\n")
 		testkit.Until(t, "the last request", func() bool { return h.waiting() == 6 && h.Stats().Expired == 0 })
-		h.clock.Advance(time.Millisecond)
+		h.pass(t, time.Millisecond)
 		for _, nc := range all {
 			expect(t, nc, "busy\n")
 		}
@@ -90,7 +97,7 @@ func TestARequestThatWaitsForTooLongIsRefused(t *testing.T) {
 			send(t, all[0], name+" again\n")
 			testkit.Until(t, "another request", func() bool { return h.waiting() == 4 })
 		}
-		h.clock.Advance(limit - time.Millisecond)
+		h.pass(t, limit-time.Millisecond)
 		expect(t, late, "busy\n")
 		close(h.release)
 		expect(t, h.first, name+" hang\n")
@@ -103,6 +110,7 @@ func TestARequestThatWaitsForTooLongIsRefused(t *testing.T) {
 		}
 		hangUp(append(all, late, h.first)...)
 		h.shutdown(t)
+		testkit.Until(t, "the jobs of refused requests", func() bool { return h.waiting() == 0 }) // another pool may still have some
 		h.drained(t)
 		for len(h.ran) > 0 {
 			if line := <-h.ran; line == name+" waits" || line == name+" late" {
@@ -119,7 +127,7 @@ func TestWithoutBusyTextARequestThatWaitsForTooLongClosesItsConnection(t *testin
 		nc := h.dial(t)
 		send(t, nc, name+" waits\n"+name+" waits\n")
 		testkit.Until(t, "the request", func() bool { return h.waiting() > 0 })
-		h.clock.Advance(limit)
+		h.pass(t, limit)
 		reason := testkit.Await(t, h.reasons, "Close")
 		var timeout net.Error
 		if !errors.Is(reason, server.ErrQueueTimeout) || !errors.Is(reason, os.ErrDeadlineExceeded) || !errors.As(reason, &timeout) || !timeout.Timeout() ||
@@ -133,6 +141,7 @@ func TestWithoutBusyTextARequestThatWaitsForTooLongClosesItsConnection(t *testin
 		expect(t, h.first, name+" hang\n")
 		hangUp(h.first, nc)
 		h.shutdown(t)
+		testkit.Until(t, "the jobs of refused requests", func() bool { return h.waiting() == 0 }) // another pool may still have some
 		h.drained(t)
 	})
 }
@@ -144,7 +153,7 @@ func TestARefusalKeepsTheOrderOfConcurrentRequests(t *testing.T) {
 			h := hangWorker(t, r, name, 8, &server.Server{BusyText: "busy\n"})
 			send(t, h.first, name+" 1\n"+name+" 2\n"+name+" 3\n")
 			testkit.Until(t, "the requests", func() bool { return h.waiting() == 3 })
-			h.clock.Advance(limit)
+			h.pass(t, limit)
 			testkit.Until(t, "the refusals", func() bool { return h.Stats().Expired == 3 })
 			send(t, h.first, name+" 4\n")
 			testkit.Until(t, "another request", func() bool { return h.Stats().BytesRead == uint64(5*len(name)+6+4*3) })
@@ -161,11 +170,11 @@ func TestARefusalKeepsTheOrderOfConcurrentRequests(t *testing.T) {
 func TestARequestThatHasBegunIsNotRefused(t *testing.T) {
 	eachExecutor(t, func(t *testing.T, r rig, name string, concurrent int) {
 		h := hangWorker(t, r, name, concurrent, &server.Server{BusyText: "busy\n"})
-		h.clock.Advance(2 * limit)
+		h.pass(t, 2*limit)
 		nc := h.dial(t)
 		send(t, nc, name+" waits\n")
 		testkit.Until(t, "the request", func() bool { return h.waiting() == 1 })
-		h.clock.Advance(limit)
+		h.pass(t, limit)
 		expect(t, nc, "busy\n")
 		close(h.release)
 		expect(t, h.first, name+" hang\n")
@@ -191,6 +200,7 @@ func TestTheJobsOfRefusedRequestsCountUntilTheyAreRun(t *testing.T) {
 				read <- err
 			}()
 			testkit.Until(t, "the job", func() bool { return s.executorStats(t, "held").Queued == refused+1 || len(read) > 0 })
+			twoTurnsOfAll(t, s)
 			clock.Advance(limit)
 			if testkit.Await(t, read, "the refusal") != nil {
 				break
@@ -201,7 +211,10 @@ func TestTheJobsOfRefusedRequestsCountUntilTheyAreRun(t *testing.T) {
 			t.Errorf("MaxBuffered has ended the connection after %d requests", refused)
 		}
 		hangUp(nc)
-		testkit.Until(t, "the end of the connection", func() bool { return s.Stats().Ended[server.EndedOverload] == 1 })
+		testkit.Until(t, "the end of the connection", func() bool { return s.Stats().OpenConns == 0 })
+		if st := s.Stats(); st.Ended[server.EndedOverload] != 1 {
+			t.Errorf("the connection has ended: %v", st.Ended)
+		}
 		e.runAll()
 		s.shutdown(t)
 		s.drained(t)
@@ -213,6 +226,7 @@ func TestTheJobsOfRefusedRequestsCountUntilTheyAreRun(t *testing.T) {
 
 // Many requests wait and begin while the deadline of others passes: each is answered once, by its handler or with BusyText.
 func TestADeadlineRacesWithTheWorkers(t *testing.T) {
+	const requests = 100
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 8} {
 			s, clock := startWithClock(t, r, &server.Server{Workers: 1, Queue: 4, QueueTimeout: limit, IdleTimeout: -1, WriteTimeout: -1, HandshakeTimeout: -1, BusyText: "busy\n",
@@ -234,7 +248,7 @@ func TestADeadlineRacesWithTheWorkers(t *testing.T) {
 			errs := make(chan error, 8)
 			for i := range 8 {
 				nc := s.dial(t)
-				go func() { errs <- answeredOrRefused(nc, []string{"own\n", "pool\n"}[i%2], 300) }()
+				go func() { errs <- answeredOrRefused(nc, []string{"own\n", "pool\n"}[i%2], requests) }()
 			}
 			for range 8 {
 				if err := testkit.Await(t, errs, "the answers"); err != nil {
@@ -244,10 +258,11 @@ func TestADeadlineRacesWithTheWorkers(t *testing.T) {
 			close(stop)
 			<-advanced
 			st := s.Stats()
-			if st.Requests+st.Expired != 8*300 {
-				t.Errorf("%d requests were answered and %d refused, want %d", st.Requests, st.Expired, 8*300)
+			if st.Requests+st.Expired != 8*requests {
+				t.Errorf("%d requests were answered and %d refused, want %d", st.Requests, st.Expired, 8*requests)
 			}
 			s.shutdown(t)
+			testkit.Until(t, "the jobs of refused requests", func() bool { return s.Stats().QueuedRequests == 0 })
 			s.drained(t)
 		}
 	})
@@ -337,6 +352,7 @@ func TestInputThatWasReadMeanwhileFollowsARefusal(t *testing.T) {
 		testkit.Until(t, "the request", func() bool { return s.Stats().QueuedRequests == 1 })
 		send(t, nc, "own 2\n")
 		testkit.Until(t, "more input", func() bool { return s.Stats().BytesRead == 9+6+6 })
+		twoTurnsOfAll(t, s)
 		clock.Advance(limit)
 		expect(t, nc, "busy\n")
 		close(release)
