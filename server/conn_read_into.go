@@ -28,7 +28,7 @@ func (c *loopConn) readInto(p []byte) {
 // readBuffer returns the buffer of the next read: buf, the loop's own, or that of ReadInto. The connection has its ext.
 func (c *loopConn) readBuffer(buf []byte) []byte {
 	if into := c.ext.readBuf; len(into) > 0 && c.in == nil {
-		return into[:min(len(into), len(buf))]
+		return into[:min(len(into), readSize)]
 	}
 	return buf
 }

@@ -1,8 +1,16 @@
 package server
 
 // readLayered reads from a connection with layers: its bytes begin with a PROXY header, are encrypted, are limited in their rate, or are
-// read into a buffer of the handler. Such a connection has its ext; see layers.
+// read into a buffer of the handler. Such a connection has its ext; see layers. When the handler has called ReadInto, and the read before has
+// filled its buffer, it reads a second time: the memory that both reads and the handler use is still in the caches.
 func (c *loopConn) readLayered() {
+	if c.readOnce() && !c.life.isGone() && len(c.readBuffer(nil)) > 0 && c.isReading() && c.mayRead() {
+		c.readOnce()
+	}
+}
+
+// readOnce is one read of readLayered. It reports whether the read has filled its buffer.
+func (c *loopConn) readOnce() (filled bool) {
 	l := c.loop
 	buf := l.buf
 	if !c.layers.has(layerTLS) && c.life != lifeHandshake {
@@ -13,25 +21,25 @@ func (c *loopConn) readLayered() {
 	}
 	buf = buf[:c.readAllowance(len(buf))]
 	if len(buf) == 0 {
-		return
+		return false
 	}
 	n, err := l.srv.calls.Read(c.ev.FD(), buf)
 	if err != nil {
 		if !wouldBlock(err) {
 			c.readFailed(err)
 		}
-		return
+		return false
 	}
 	x := c.ext
 	if n == 0 {
 		c.layeredEOF(x)
-		return
+		return false
 	}
 	c.spendRead(n)
 	p := buf[:n]
 	if c.handshake() == handshakeProxy {
 		if p = c.readProxyHeader(x.proxied, p); p == nil {
-			return
+			return false
 		}
 	}
 	switch {
@@ -46,6 +54,7 @@ func (c *loopConn) readLayered() {
 	default:
 		c.flush()
 	}
+	return n == len(buf)
 }
 
 // layeredEOF is endRead for a connection with layers.

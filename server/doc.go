@@ -45,8 +45,9 @@
 //
 //  1. waits for descriptors that are ready, for timers, and for connections that other goroutines have queued;
 //  2. accepts connections, up to AcceptBudget for each listener;
-//  3. reads at most 64 KB from each connection that is ready, gives the bytes to its handler, and writes the output that the handler
-//     has made, with one system call, unless the handler has written more than 16 KB at a time, which goes to the kernel at once;
+//  3. reads at most 64 KB from each connection that is ready, twice if its handler calls ReadInto, gives the bytes to its handler, and writes
+//     the output that the handler has made, with one system call, unless the handler has written more than 16 KB at a time, which goes to the
+//     kernel at once;
 //  4. writes the output of connections that other goroutines have queued, and carries out commands such as Close;
 //  5. passes the requests that it has found to the workers, together, except those that it runs itself after the turn, or, if few
 //     connections are ready or the request is longer than 16 KB, before it reads the next connection.

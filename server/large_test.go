@@ -284,3 +284,43 @@ func TestTheLeaderAnswersBeforeItReadsTheNextConnection(t *testing.T) {
 		s.shutdown(t)
 	}
 }
+
+// The memory of a body that the handler has begun to receive is still in the processor's caches. The other connections wait for two reads at most.
+func TestABodyIsReadOnWithoutWaitingForOtherConnections(t *testing.T) {
+	const reads, size = 64 << 10, 180 << 10
+	bodies := map[*server.Conn]int{}
+	handler := calls{data: func(c *server.Conn, p []byte) (int, error) {
+		if bodies[c] += len(p); bodies[c] == size {
+			bodies[c] = 0
+			return len(p), second(c.WriteString("ok"))
+		}
+		c.ReadInto(make([]byte, min(reads, size-bodies[c])))
+		return len(p), nil
+	}}
+	k := &callLog{}
+	srv := &server.Server{Handler: handler}
+	srv.SetCalls(k)
+	s := start(t, rig{"unix", false, 1}, srv)
+	conns := []net.Conn{s.dial(t), s.dial(t)}
+	body := strings.Repeat("b", size)
+	for _, nc := range conns { // from its first ReadInto on a connection is one with layers
+		send(t, nc, body)
+		expect(t, nc, "ok")
+	}
+	begun, release := make(chan struct{}), make(chan struct{})
+	testkit.Must(t, s.Loops()[0].Post(func() { close(begun); <-release }))
+	testkit.Await(t, begun, "the post")
+	k.take()
+	for _, nc := range conns {
+		send(t, nc, body)
+	}
+	close(release)
+	for _, nc := range conns {
+		expect(t, nc, "ok")
+	}
+	const two, last = "read 65536, read 65536", "read 53248, write 2"
+	if got, want := k.take(), strings.Join([]string{two, two, last, last}, ", "); got != want {
+		t.Errorf("calls: %s; want %s", got, want)
+	}
+	hangUp(conns...)
+}
