@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/evmq/evmq/httpd/internal/http1"
 	"github.com/evmq/evmq/server"
@@ -41,7 +43,8 @@ type requestBody struct {
 	phase    bodyPhase
 	chunked  bool
 	isClosed bool
-	expected bool // the request has the field Expect; set before the handler is called
+	expected bool        // the request has the field Expect; it is set before the handler runs
+	complete atomic.Bool // all of the body was read; it needs no lock, since a Read that waits holds it
 }
 
 // newBody sets the body of req, and returns it; nil if there is none. The methods that a response calls accept nil.
@@ -72,13 +75,18 @@ func (b *requestBody) stopContinue() {
 
 // isExpected reports whether the client has asked for 100 Continue and not all of the body was read. Then package net/http closes the
 // connection, since it does not know whether the client sends the rest.
-func (b *requestBody) isExpected() bool {
-	if b == nil || !b.expected {
-		return false
+func (b *requestBody) isExpected() bool { return b != nil && b.expected && !b.complete.Load() }
+
+// interrupt makes a Read that another goroutine has called fail if it waits, since the handler has returned.
+func (b *requestBody) interrupt() {
+	if b == nil {
+		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.phase != bodyRead
+	if b.mu.TryLock() {
+		b.mu.Unlock()
+		return
+	}
+	_ = b.in.SetReadDeadline(time.Unix(1, 0)) // fails if the connection has ended, and then Read does so, too
 }
 
 // Read implements io.Reader.
@@ -115,6 +123,7 @@ func (b *requestBody) read(p []byte) (int, error) {
 		b.phase = bodyBroken
 		if errors.Is(err, io.EOF) {
 			b.phase = bodyRead
+			b.complete.Store(true)
 		}
 		if n > 0 {
 			err = nil
@@ -225,8 +234,9 @@ func (b *requestBody) discardRest() bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.phase == bodyOpen && !b.isClosed { // what Close has left is long
-		_ = b.discard() // the phase tells the outcome
+	if b.phase == bodyOpen && !b.isClosed && b.left <= maxDiscarded { // what Close has left is long
+		b.isClosed = true // a handler that reads on must not take the rest for the end
+		_ = b.discard()   // the phase tells the outcome
 	}
 	return b.phase == bodyRead
 }

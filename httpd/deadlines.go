@@ -1,57 +1,15 @@
 package httpd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/evmq/evmq/server"
 )
-
-// A writeTimer ends a connection whose answer is not written in time. It is made once for a connection.
-type writeTimer struct {
-	sc    *server.Conn
-	timer *server.ConnTimer
-	mu    sync.Mutex // guards armed
-	armed bool
-}
-
-// fire is called when the time has passed, on the loop.
-func (t *writeTimer) fire() {
-	t.mu.Lock()
-	armed := t.armed
-	t.armed = false
-	t.mu.Unlock()
-	if armed {
-		_ = t.sc.CloseWithError(fmt.Errorf("httpd: write timeout: %w", os.ErrDeadlineExceeded)) // fails if it is closed already
-		t.sc.Abort()
-	}
-}
-
-// set makes the timer fire when d has passed.
-func (t *writeTimer) set(d time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.armed = true
-	if t.timer == nil {
-		t.timer = t.sc.AfterFunc(d, t.fire)
-	} else {
-		t.timer.Reset(d)
-	}
-}
-
-// stop stops the timer.
-func (t *writeTimer) stop() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.armed = false
-	if t.timer != nil {
-		t.timer.Stop()
-	}
-}
 
 // startTimers starts ReadTimeout and WriteTimeout for a request whose head has arrived.
 func (c *conn) startTimers(body *requestBody) {
@@ -103,8 +61,11 @@ func (r *response) SetReadDeadline(t time.Time) error {
 // SetWriteDeadline sets the time at which the connection ends unless the answer is written; the zero time means none.
 // http.ResponseController uses it.
 func (r *response) SetWriteDeadline(t time.Time) error {
-	if r.phase == phaseHijacked {
+	switch r.phase {
+	case phaseHijacked:
 		return http.ErrHijacked
+	case phaseEnded: // the connection may be in another request
+		return fmt.Errorf("httpd: set the write deadline: %w", server.ErrReplyEnded)
 	}
 	if t.IsZero() {
 		r.c.stopTimers()
@@ -122,11 +83,15 @@ func (r *response) EnableFullDuplex() error {
 
 // CloseNotify implements http.CloseNotifier, which is deprecated, for handlers and wrappers that still ask for it.
 func (r *response) CloseNotify() <-chan bool {
-	gone := make(chan bool, 1)
-	done := r.req.Context().Done()
-	go func() {
-		<-done
-		gone <- true
-	}()
-	return gone
+	if r.gone == nil {
+		gone := make(chan bool, 1)
+		ctx := r.req.Context()
+		context.AfterFunc(ctx, func() {
+			if context.Cause(ctx) != context.Canceled { //nolint:errorlint // this very value is the end of the handler
+				gone <- true
+			}
+		})
+		r.gone = gone
+	}
+	return r.gone
 }

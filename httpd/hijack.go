@@ -37,7 +37,7 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	r.c.stopTimers()
 	r.phase = phaseHijacked
 	r.dropBuf()
-	nc := &hijackedConn{c: r.c, w: r.w, in: r.w.Input()}
+	nc := &hijackedConn{c: r.c, w: r.w, in: r.w.Input(), timer: newPatientTimer(r.c.sc)}
 	_ = nc.in.SetReadDeadline(time.Time{}) // fails if the connection has ended, which Read reports
 	r.c.h.s.hijacked.Add(1)
 	r.c.extra().isHijacked.Store(true)
@@ -47,13 +47,14 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // A hijackedConn is a connection that the handler has taken. It is a net.Conn.
 type hijackedConn struct {
-	c        *conn
-	w        server.Reply
-	in       server.Input
-	reading  sync.Mutex // held while Read runs, since an Input is for one goroutine
-	writing  sync.Mutex // held while Write runs, so that its bytes are contiguous
-	deadline atomic.Int64
-	once     sync.Once
+	c       *conn
+	w       server.Reply
+	in      server.Input
+	timer   *writeTimer
+	reading sync.Mutex // held while Read runs, since an Input is for one goroutine
+	writing sync.Mutex // held while Write runs, so that its bytes are contiguous
+	once    sync.Once
+	closed  atomic.Bool // Close was called
 }
 
 // Read implements net.Conn.
@@ -68,9 +69,10 @@ func (c *hijackedConn) Read(p []byte) (int, error) {
 func (c *hijackedConn) Write(p []byte) (int, error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if d := c.deadline.Load(); d != 0 && time.Now().UnixNano() > d {
-		return 0, c.opError("write", os.ErrDeadlineExceeded)
+	if err := c.timer.begin(); err != nil {
+		return 0, c.opError("write", err)
 	}
+	defer c.timer.end()
 	n, err := c.w.Write(p)
 	if err == nil {
 		err = c.w.Flush()
@@ -83,17 +85,23 @@ func (c *hijackedConn) opError(op string, err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	if errors.Is(err, server.ErrReplyEnded) {
+	switch {
+	case c.closed.Load() || errors.Is(err, server.ErrReplyEnded):
 		err = net.ErrClosed
+	case errors.Is(err, os.ErrDeadlineExceeded): // its method Timeout is to be found
+		err = os.ErrDeadlineExceeded
 	}
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// Close implements net.Conn: what was written is sent, and the connection is closed.
+// Close implements net.Conn: what was written is sent, and the connection is closed. Calls that wait fail; if one of them is a Write, the
+// connection ends at once.
 func (c *hijackedConn) Close() error {
-	err := c.opError("close", net.ErrClosed)
+	err := c.opError("close", net.ErrClosed) // of a second call
 	c.once.Do(func() {
 		err = nil
+		c.closed.Store(true)
+		c.timer.interrupt()
 		_ = c.w.Close()    // fails if the connection has ended
 		_ = c.c.sc.Close() // as above
 		c.c.h.s.hijacked.Add(-1)
@@ -123,12 +131,13 @@ func (c *hijackedConn) SetReadDeadline(t time.Time) error {
 	return c.opError("set", c.in.SetReadDeadline(t))
 }
 
-// SetWriteDeadline implements net.Conn. A Write that waits for room is not interrupted; one that begins later fails.
+// SetWriteDeadline implements net.Conn. A Write that waits for room at that time fails, and ends the connection, since it may have sent a part of
+// its bytes.
 func (c *hijackedConn) SetWriteDeadline(t time.Time) error {
-	var d int64
-	if !t.IsZero() {
-		d = max(t.UnixNano(), 1)
+	if t.IsZero() {
+		c.timer.stop()
+	} else {
+		c.timer.set(time.Until(t))
 	}
-	c.deadline.Store(d)
 	return nil
 }

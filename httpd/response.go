@@ -47,6 +47,7 @@ type response struct {
 	written  int64       // bytes of the body that the handler has written
 	trailers []string    // canonical names that the handler has announced
 	err      error       // of a write to the connection
+	gone     chan bool   // of CloseNotify; nil before
 	status   int
 	phase    responsePhase
 
@@ -245,8 +246,8 @@ func (r *response) send(p []byte) (int, error) {
 
 // output writes to the connection, and keeps the first error.
 func (r *response) output(p []byte) (int, error) {
-	if r.err != nil {
-		return 0, r.err
+	if err := r.mayOutput(); err != nil {
+		return 0, err
 	}
 	n, err := r.w.Write(p)
 	if err != nil {
@@ -271,10 +272,19 @@ func (r *response) FlushError() error {
 	if r.phase == phaseStatus {
 		r.sendHead(nil)
 	}
-	if r.err == nil {
-		if err := r.w.Flush(); err != nil {
-			r.err = r.c.writeError(err)
-		}
+	if err := r.mayOutput(); err != nil {
+		return err
+	}
+	if err := r.w.Flush(); err != nil {
+		r.err = r.c.writeError(err)
+	}
+	return r.err
+}
+
+// mayOutput returns the first error of the output. It notices that a deadline has passed.
+func (r *response) mayOutput() error {
+	if more := r.c.more; more != nil && more.timer != nil && r.err == nil {
+		r.err = more.timer.err()
 	}
 	return r.err
 }
@@ -282,6 +292,7 @@ func (r *response) FlushError() error {
 // finish completes the answer when the handler has returned. It reports whether the connection can be used for another request.
 func (r *response) finish() (reuse bool) {
 	r.isDone = true
+	r.reqBody.interrupt()
 	if r.phase == phaseBegun {
 		r.WriteHeader(http.StatusOK)
 	}

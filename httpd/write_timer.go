@@ -1,0 +1,118 @@
+package httpd
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/evmq/evmq/server"
+)
+
+// A writeTimer ends a connection whose answer is not written in time. It is made once for a connection.
+type writeTimer struct {
+	sc *server.Conn
+
+	mu      sync.Mutex // guards what follows; times are those of the loop's clock
+	timer   *server.ConnTimer
+	runs    bool          // timer is to fire
+	fires   time.Duration // when, if it runs; it may be earlier than at, so that a later deadline costs no call of the timer
+	armed   bool          // there is a deadline
+	at      time.Duration // the deadline
+	patient bool          // the deadline ends only calls of Write, as that of a net.Conn
+	writes  int           // calls of Write in progress, if patient
+}
+
+// errWriteDeadline is the error of writes after the deadline.
+var errWriteDeadline = fmt.Errorf("httpd: write: %w", os.ErrDeadlineExceeded)
+
+// newPatientTimer returns the writeTimer for a hijacked connection.
+func newPatientTimer(sc *server.Conn) *writeTimer { return &writeTimer{sc: sc, patient: true} }
+
+// now returns the time of the loop's clock.
+func (t *writeTimer) now() time.Duration { return t.sc.Loop().Clock().Now() }
+
+// err returns an error if the time has passed. The loop may notice that later than the handler, which may run on it.
+func (t *writeTimer) err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.errLocked()
+}
+
+// errLocked is err under mu.
+func (t *writeTimer) errLocked() error {
+	if t.armed && t.now() >= t.at {
+		return errWriteDeadline
+	}
+	return nil
+}
+
+// begin is called before a Write to a hijacked connection, and end after it.
+func (t *writeTimer) begin() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	err := t.errLocked()
+	if err == nil {
+		t.writes++
+	}
+	return err
+}
+
+// end ends what begin has begun.
+func (t *writeTimer) end() {
+	t.mu.Lock()
+	t.writes--
+	t.mu.Unlock()
+}
+
+// interrupt ends a Write that does not end by itself in the next turn of the loop.
+func (t *writeTimer) interrupt() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.writes > 0 {
+		t.armed, t.at = true, t.now()
+		t.reset()
+	}
+}
+
+// fire is called on the loop.
+func (t *writeTimer) fire() {
+	t.mu.Lock()
+	t.runs = false
+	expired := t.errLocked() != nil && (!t.patient || t.writes > 0)
+	if t.armed && t.now() < t.at {
+		t.reset()
+	}
+	t.mu.Unlock()
+	if expired { // a part of what is written may be sent, so nothing can follow
+		_ = t.sc.CloseWithError(errWriteDeadline) // fails if it is closed already
+		t.sc.Abort()
+	}
+}
+
+// set sets the deadline to d from now.
+func (t *writeTimer) set(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.armed, t.at = true, t.now()+d
+	if !t.runs || t.at < t.fires {
+		t.reset()
+	}
+}
+
+// reset makes the timer fire at the deadline. Under mu.
+func (t *writeTimer) reset() {
+	t.runs, t.fires = true, t.at
+	if d := t.at - t.now(); t.timer == nil {
+		t.timer = t.sc.AfterFunc(d, t.fire)
+	} else {
+		t.timer.Reset(d)
+	}
+}
+
+// stop removes the deadline. The timer may run on.
+func (t *writeTimer) stop() {
+	t.mu.Lock()
+	t.armed = false
+	t.mu.Unlock()
+}
