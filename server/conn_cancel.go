@@ -7,9 +7,10 @@ func (c *loopConn) readAhead() bool {
 		return false
 	}
 	c.mu.Lock()
-	full := c.in.stream != nil && c.in.stream.full
+	s := c.in.stream
+	may := s == nil || !s.full || c.peerHalf != peerSends && c.in.room() > 0 // full after peerSends: to see whether anything is unread
 	c.mu.Unlock()
-	if full {
+	if !may {
 		return false
 	}
 	c.holds.remove(holdInput)

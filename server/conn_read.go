@@ -35,6 +35,9 @@ func (c *loopConn) read() {
 		}
 	}
 	n, err := c.loop.srv.calls.Read(c.ev.FD(), buf)
+	if n <= 0 {
+		c.readNothing()
+	}
 	switch {
 	case err != nil:
 		if !wouldBlock(err) {

@@ -15,6 +15,7 @@ func (c *loopConn) receivedForRequest(p []byte) {
 	l.traffic.read.Add(uint64(len(p)))
 	in := c.in
 	s := in.stream
+	s.loopReads = false
 	s.add(l, p)
 	grown := c.countStream(s)
 	if s.need > 0 && in.unread() >= s.need {
@@ -52,10 +53,22 @@ func (c *loopConn) roomOfRequest(n int) int {
 		c.mu.Lock()
 		c.in.streamOf(limit)
 	}
-	if n = min(n, c.in.room()); n == 0 {
-		c.holdAtLimit(c.in)
+	if n = min(n, c.in.room()); n == 0 || c.leavesToRequest(c.in) {
+		c.in.stream.full = true
+		c.holds.add(holdInput)
+		return 0
 	}
+	c.in.stream.loopReads = c.in.request.direct
 	return n
+}
+
+// readNothing ends a read for a request that has returned no bytes.
+func (c *loopConn) readNothing() {
+	if c.holds.has(holdWorker) {
+		c.mu.Lock()
+		c.in.stream.loopReads = false
+		c.mu.Unlock()
+	}
 }
 
 // readForRequest carries out cmdInput: the request in progress waits for input, or has consumed so much that the loop reads on.
@@ -64,8 +77,15 @@ func (c *loopConn) readForRequest() {
 		return
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	s := c.in.stream
+	if s != nil && s.failed != nil {
+		err := s.failed
+		s.failed = nil
+		c.mu.Unlock()
+		c.readFailed(err)
+		return
+	}
+	defer c.mu.Unlock()
 	if s == nil || !s.asked {
 		return
 	}

@@ -115,7 +115,7 @@
 //
 // A message that is too long to be kept whole, such as the body of an HTTP request or a file that is sent to the server, need not be a message
 // of the framing. The framing ends the message before it, and the function reads what follows from [Reply.Input], as it arrives: on the loop
-// without waiting if it has arrived already, otherwise on a worker, or after Defer on any goroutine. The loop reads at most MaxInput bytes
+// without waiting if it has arrived already, otherwise on a worker, or after Defer on any goroutine. At most MaxInput bytes are read
 // ahead of the request; then the kernel's buffers fill, and the client stops. The request learns of the end of the stream by io.EOF, and of a
 // reset by [ErrClosed]. The bytes that it leaves are the next message, or go to the handler of [Conn.SetHandler], as for an upgrade to another
 // protocol.

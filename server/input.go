@@ -40,6 +40,7 @@ type request struct {
 	first        []byte          // the message that the loop has found; nil when it was taken
 	atEOF        bool            // the stream ends after the input
 	final        bool            // the framing has ended the stream: the rest of the input is ignored
+	direct       bool            // the connection has no layers; see readNow
 	cancels      bool            // Conn.Context ends with the peer's half; see CancelHandler
 	ex           *executor       // runs it, unless the loop's leader does
 	chooser      ExecutorHandler // handler, if it chooses between executors

@@ -18,12 +18,17 @@ type stream struct {
 	ahead   []byte // read by the loop
 	taken   []byte // taken by the request
 	pos     int    // the bytes of taken before it are consumed
+	most    int    // the largest argument of Peek
 	limit   int    // of ahead, and if the request has asked of the other unread bytes, otherwise of all unread bytes
 	counted int    // bytes counted in Server.buffered
 
 	asked bool // the request has waited for input, so that the loop reads
-	full  bool // the loop has stopped reading at the limit, until cmdInput
+	full  bool // the loop has stopped reading, at the limit or because of leavesToRequest, until cmdInput
 	ended bool // no more bytes will come
+
+	isDirect  bool  // the request has read the socket itself; see readNow
+	loopReads bool  // the loop is reading the socket
+	failed    error // of a read by the request, for the loop
 
 	need      int           // the request waits until so many bytes are there; 0 if it does not wait
 	ready     chan struct{} // receives a value when the request has to look again
@@ -39,8 +44,9 @@ type stream struct {
 // streamOverhead is the memory of a stream besides its buffers.
 const streamOverhead = 256
 
-// maxReadAhead limits what the loop reads ahead for a request, also if the handler's messages may be longer.
-const maxReadAhead = 4 * readSize
+// maxReadAhead limits the bytes that the loop reads ahead for a request, also if the handler's messages may be longer. With more, the bytes
+// would leave the processor's cache before they are used.
+const maxReadAhead = readSize
 
 // minSwap is the length from which on bytes are not copied into a stream: the loop exchanges its buffer for another one.
 const minSwap = readSize / 8
@@ -51,7 +57,7 @@ var streams = sync.Pool{New: func() any { return &stream{ready: make(chan struct
 func (in *input) streamOf(limit int) *stream {
 	if in.stream == nil {
 		in.stream = streams.Get().(*stream)
-		in.stream.limit = max(1, min(limit, maxReadAhead))
+		in.stream.most, in.stream.limit = limit, max(1, min(limit, maxReadAhead))
 	}
 	return in.stream
 }
@@ -118,10 +124,7 @@ func (in *input) peek(n int) []byte {
 		return p[:n:n]
 	}
 	s := in.stream
-	if len(p) > 0 { // taken is empty
-		s.taken, s.pos = append(s.taken[:0], p...), 0
-		in.pos, in.cursor = len(in.buf), 0
-	}
+	in.moveRest()
 	switch left := len(s.taken) - s.pos; {
 	case left >= n:
 	case left == 0:
@@ -131,6 +134,14 @@ func (in *input) peek(n int) []byte {
 		s.pos, s.ahead = 0, s.ahead[:0]
 	}
 	return s.taken[s.pos:][:n:n]
+}
+
+// moveRest moves the rest of buf to taken. Under mu and copying.
+func (in *input) moveRest() {
+	if p := in.rest(); len(p) > 0 { // taken is empty
+		in.stream.taken, in.stream.pos = append(in.stream.taken[:0], p...), 0
+		in.pos, in.cursor = len(in.buf), 0
+	}
 }
 
 // exchange takes all of ahead, when all of taken is consumed. Under mu and copying.
@@ -209,6 +220,9 @@ func (c *loopConn) mergeStream(in *input) {
 	}
 	if c.draining.isDraining() {
 		c.countLateRead(0) // otherwise requests that follow each other could delay a shutdown
+	}
+	if s.isDirect {
+		c.deadlines.received(c.loop.now())
 	}
 	if left := s.taken[s.pos:]; len(in.rest()) == 0 && len(left)+len(s.ahead) > 0 {
 		old := in.buf

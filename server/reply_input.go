@@ -9,8 +9,9 @@ import (
 )
 
 // An Input has the bytes of the connection that follow the message of a request, for example the body of an HTTP request. The function of
-// the request, or after Reply.Defer any goroutine, reads them as they arrive. Until the request asks for more than has arrived already, the
-// loop reads nothing more; then it reads up to MaxInput bytes (256 KB at most) ahead of those that the request has taken.
+// the request, or after Reply.Defer any goroutine, reads them as they arrive. Until the request asks for more, nothing
+// more is read. At most MaxInput bytes, 64 KB unless Peek asks for more, are held for the request beyond those that it has taken, which are as
+// many at most.
 //
 // The bytes that are not consumed when the request ends are the input that follows it: Data is called with them, or the next message begins there. So a
 // function that does not consume the whole body of its request discards the rest, or closes the connection. After Conn.SetHandler the new
@@ -37,7 +38,7 @@ func (w Reply) Input() Input { return Input{w} }
 // bytes that are there; ErrTooLong if n exceeds MaxInput of the server and the handler; after the time of SetReadDeadline one that matches
 // os.ErrDeadlineExceeded. May block; not in a callback.
 func (i Input) Peek(n int) ([]byte, error) {
-	in, err := i.await(n)
+	in, _, err := i.await(n, nil)
 	if in == nil {
 		return nil, i.failure("peek", err)
 	}
@@ -59,7 +60,7 @@ func (i Input) Discard(n int) (discarded int, err error) {
 		return 0, fmt.Errorf("discard %d bytes of input: %w", n, ErrInvalid)
 	}
 	for discarded < n {
-		in, err := i.await(1)
+		in, _, err := i.await(1, nil)
 		if err != nil {
 			i.unlock(in)
 			return discarded, i.failure("discard", err)
@@ -78,15 +79,15 @@ func (i Input) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	in, err := i.await(1)
-	if err != nil {
+	in, n, err := i.await(1, p)
+	if err != nil || n > 0 {
 		i.unlock(in)
-		return 0, i.failure("read", err)
+		return n, i.failure("read", err)
 	}
 	in.copying.Lock()
 	q := in.take(len(p))
 	i.unlock(in)
-	n := copy(p, q)
+	n = copy(p, q)
 	in.copying.Unlock()
 	return n, nil
 }
@@ -149,44 +150,55 @@ func (i Input) isOver() error {
 }
 
 // await waits until n bytes are there. It returns the input with the connection's mu locked, also with an error, unless nothing can be read any
-// more, or the wait is impossible on this goroutine: then it returns a nil input. unlock ends the use of the result.
-func (i Input) await(n int) (*input, error) {
+// more, or the wait is impossible on this goroutine: then it returns a nil input. If it has read bytes into p, it returns their number. unlock
+// ends the use of the result.
+func (i Input) await(n int, p []byte) (in *input, read int, err error) {
 	if i.w.in == nil {
-		return nil, ErrReplyEnded
+		return nil, 0, ErrReplyEnded
 	}
 	c, in := i.w.c, i.w.in
-	for limit := 0; ; {
+	for limit, mayWait := 0, false; ; {
 		c.mu.Lock()
-		err := i.isOver()
-		if err != nil {
+		if err = i.isOver(); err != nil {
 			c.mu.Unlock()
-			return nil, err
+			return nil, 0, err
 		}
 		in.isRead = true
 		if in.unread() >= n {
-			return in, nil
+			return in, 0, nil
 		}
 		if err = c.noMoreInput(in); err != nil {
-			return in, err
+			return in, 0, err
 		}
-		if limit == 0 { // before the first wait
+		if limit == 0 && in.stream == nil {
 			c.mu.Unlock()
-			if c.loop.ev.OnLoop() {
-				return nil, event.ErrOnLoop
-			}
-			in.reply.giveUpLoop(c)
 			limit = c.maxInput()
 			continue
 		}
-		if n > limit {
-			return in, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, n, limit)
+		s := in.streamOf(limit)
+		switch {
+		case n > s.most:
+			return in, 0, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLong, n, s.most)
+		case s.need > 0:
+			return in, 0, fmt.Errorf("%w: another goroutine waits for it", ErrInvalid)
 		}
-		if s := in.streamOf(limit); s.need > 0 {
-			return in, fmt.Errorf("%w: another goroutine waits for it", ErrInvalid)
+		if read, ok := c.readNow(in, p); read > 0 {
+			return in, read, nil
+		} else if ok {
+			c.mu.Unlock()
+			continue
 		}
-		if err = i.wait(n); err != nil {
-			return nil, err
+		if mayWait {
+			if err = i.wait(n); err != nil {
+				return nil, 0, err
+			}
+			continue
 		}
+		c.mu.Unlock()
+		if mayWait = true; c.loop.ev.OnLoop() {
+			return nil, 0, event.ErrOnLoop
+		}
+		in.reply.giveUpLoop(c)
 	}
 }
 
@@ -195,7 +207,7 @@ func (i Input) wait(n int) error {
 	c, s := i.w.c, i.w.in.stream
 	s.need, s.waitBegan = n, c.loop.ev.Clock().Now()
 	queue := false
-	if !s.asked || s.full {
+	if !s.asked || s.full || s.failed != nil {
 		s.asked, s.full = true, false
 		queue = c.mark(cmdInput)
 	}

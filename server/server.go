@@ -107,7 +107,7 @@ type Server struct {
 
 	// MaxInput limits the bytes that were read from a connection and that the handler has not consumed. A connection that exceeds it is
 	// closed with ErrTooLong. A LimitHandler, such as a Dispatcher whose framing has a larger limit, raises it. For a request that reads its
-	// Reply.Input, at most that many bytes, and at most 256 KB, are read ahead of those that it has taken, which are as many at most. 0 means
+	// Reply.Input, at most that many bytes are held beyond those that it has taken, which are as many at most; see Input. 0 means
 	// DefaultMaxInput; a negative value means no limit.
 	MaxInput int
 	// MaxOutput limits the output that waits on a connection; at the limit writes fail with ErrFull. A completion counts as 128 bytes and
