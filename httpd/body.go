@@ -142,36 +142,53 @@ func (b *requestBody) readCounted(p []byte) (int, error) {
 }
 
 // readChunked reads from a chunked body. Under mu.
-func (b *requestBody) readChunked(p []byte) (int, error) {
+func (b *requestBody) readChunked(p []byte) (copied int, err error) {
 	for need := 1; ; {
-		input, err := b.in.Peek(need)
-		if err != nil {
+		input, err := b.in.Peek(max(need, min(b.in.Buffered(), max(len(p), chunkWindow))))
+		if err != nil && len(input) < need {
 			return 0, unexpected(err)
 		}
-		if b.chunks.IsData() { // not more than p holds, because what is decoded is discarded
-			input = input[:min(len(input), len(p))]
+		copied, used, err := b.decode(p, input)
+		if used > 0 {
+			if _, err := b.in.Discard(used); err != nil {
+				return copied, unexpected(err)
+			}
 		}
-		data, n, err := b.chunks.Next(input)
-		if err != nil {
-			return 0, err
-		}
-		if n == 0 {
-			need = len(input) + 1
-			continue
-		}
-		need = 1
-		copied := copy(p, data)
-		if _, err := b.in.Discard(n); err != nil {
-			return 0, unexpected(err)
-		}
-		if b.chunks.IsEnd() {
+		switch {
+		case err != nil:
+			return copied, err
+		case b.chunks.IsEnd():
 			b.setTrailer()
-			return 0, io.EOF
-		}
-		if copied > 0 {
+			return copied, io.EOF
+		case copied > 0:
 			return copied, nil
 		}
+		need = len(input) - used + 1
 	}
+}
+
+// chunkWindow is the number of bytes in which the end of a chunk is looked for at least.
+const chunkWindow = 512
+
+// decode decodes chunks until p is full or input does not suffice. It returns the number of bytes that were copied to p, and the number of those
+// that were decoded. Under mu.
+func (b *requestBody) decode(p, input []byte) (copied, used int, err error) {
+	for !b.chunks.IsEnd() {
+		rest := input[used:]
+		if b.chunks.IsData() {
+			if copied == len(p) {
+				return copied, used, nil
+			}
+			rest = rest[:min(len(rest), len(p)-copied)] // what is decoded is discarded
+		}
+		data, n, err := b.chunks.Next(rest)
+		if n == 0 || err != nil {
+			return copied, used, err
+		}
+		copied += copy(p[copied:], data)
+		used += n
+	}
+	return copied, used, nil
 }
 
 // setTrailer sets the request's Trailer. Under mu.

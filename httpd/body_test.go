@@ -267,3 +267,33 @@ func heap() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// A Read of a chunked body returns what has arrived, and not a chunk or a byte.
+func TestAReadOfAChunkedBodyReturnsWhatHasArrived(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, s *Server) {
+		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
+			body, reads := make([]byte, 64<<10), 0
+			for n := 0; ; reads++ {
+				m, err := req.Body.Read(body[n:])
+				if n += m; err != nil {
+					fmt.Fprint(w, n, reads, err)
+					return
+				}
+			}
+		})
+		c := dial(t, addr)
+		for name, chunks := range map[string]string{
+			"one chunk":      "4000\r\n" + strings.Repeat("x", 0x4000) + "\r\n0\r\n\r\n",
+			"chunks of 16 B": strings.Repeat("10\r\n0123456789abcdef\r\n", 0x400) + "0\r\n\r\n",
+		} {
+			c.send(post("/", "Transfer-Encoding: chunked\r\n") + chunks)
+			var n, reads int
+			if a := c.answer(); strings.Contains(a.body, "EOF") {
+				_, _ = fmt.Sscan(a.body, &n, &reads) // the numbers are checked
+			}
+			if n != 0x4000 || reads > 100 {
+				t.Errorf("%s: %d bytes in %d calls", name, n, reads)
+			}
+		}
+	})
+}
