@@ -98,6 +98,12 @@ func TestAHandlerThatHoldsALoopForLongIsLogged(t *testing.T) {
 		want("held", "true")
 		close(h.release)
 		expect(t, nc, "held\n")
+		for _, st := range s.RouteStats() {
+			measured := st.Key == "slow" || st.Key == "panics" || st.Key == "held"
+			if measured != (st.LongestHandler > threshold) {
+				t.Errorf("the longest time that a handler has had the loop, of route %s: %v", st.Key, st.LongestHandler)
+			}
+		}
 		hangUp(nc, bad)
 		s.shutdown(t)
 		if got := log.slow(); len(got) != lines {

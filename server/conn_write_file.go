@@ -137,6 +137,7 @@ func (c *loopConn) fetch(f *outq.File) {
 
 // readFile reads a piece of x.file into p, and queues the connection. A read of a pipe may wait; the end of the connection interrupts it.
 func (c *loopConn) readFile(x *fetched, p []byte, offset int64) {
+	label(fileLabels)
 	f := x.file.F
 	c.mu.Lock()
 	stream := x.stream

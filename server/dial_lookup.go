@@ -22,6 +22,7 @@ func (c *loopConn) startLookUp() {
 
 // lookUp looks up the addresses of a name and passes them to the loop.
 func (c *Conn) lookUp(d *dialing) {
+	label(lookupLabels)
 	var targets []unix.Sockaddr
 	ctx, host, port := d.ctx, d.host, d.port
 	n, err := d.resolver.LookupPort(ctx, d.network, port)

@@ -39,6 +39,10 @@
 // for each name that is looked up, for each file that the kernel cannot send, and for each listener without a descriptor. With
 // [Server.UseLoops] the loops run on goroutines of the program.
 //
+// In profiles, the goroutines of a server have the label "evmq": "leader", with the label "loop", for one that runs a loop; "worker";
+// "handshake"; "file"; "lookup"; "accept". A goroutine whose handler has lost the loop keeps the labels of a leader until the handler
+// returns. A goroutine that a handler or a callback starts inherits its labels.
+//
 // # The order of a turn
 //
 // In each turn a loop

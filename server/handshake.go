@@ -190,6 +190,7 @@ func (c *loopConn) startHandshake() {
 
 // runHandshakes runs the handshake of c and then those of the queue.
 func (s *Server) runHandshakes(c *Conn) {
+	label(handshakeLabels)
 	for ; c != nil; c = s.handshakes.next(c) {
 		s.runHandshake(c)
 	}

@@ -26,6 +26,7 @@ var errAcceptExit = errors.New("server: the listener's Accept called runtime.Goe
 
 // acceptBlocking accepts from a listener without a descriptor until it fails or is closed.
 func (ln *Listener) acceptBlocking() {
+	label(acceptLabels)
 	returns := false
 	defer func() {
 		if !returns {

@@ -241,18 +241,21 @@ func (ld *leader) leaveHandler(in *input) bool {
 	r := ld.l.lead.running
 	r.ran++
 	ld.l.lead.running = nil
-	ld.l.warnIfSlow(r, false)
+	ld.l.recordHandler(r, false)
 	return true
 }
 
-// warnIfSlow logs a handler of route r that has had the loop for longer than SlowCallback of LoopConfig. It is called by the leader when the
-// handler has returned, or when the leadership was taken from it. The logger may panic or call runtime.Goexit.
-func (l *loop) warnIfSlow(r *route, taken bool) {
+// recordHandler records the time for which a handler of route r has had the loop, and logs it if it is longer than SlowCallback of LoopConfig.
+// It is called by the leader when the handler has returned, or when the leadership was taken from it. The logger may panic or call
+// runtime.Goexit.
+func (l *loop) recordHandler(r *route, taken bool) {
 	slow := l.lead.slow
 	if slow <= 0 {
 		return
 	}
-	if took := time.Since(processStart) - l.lead.began; took > slow {
+	took := time.Since(processStart) - l.lead.began
+	r.longest.Store(max(r.longest.Load(), int64(took)))
+	if took > slow {
 		l.srv.loopLogger().Warn("server: slow handler on a loop", "loop", l.index, "handler", r.handler, "route", r.key, "took", took, "threshold", slow, "continues", taken)
 	}
 }

@@ -59,11 +59,12 @@ func (lead *leadership) init(slow time.Duration) {
 
 // leadership is the part of a loop that concerns its leader.
 type leadership struct {
-	word     atomic.Uint64 // a leadWord. Any goroutine
-	seen     leadWord      // the word at the last tick if a handler ran then, otherwise 0. Only Tick uses it
-	wantTurn atomic.Bool   // a turn is due before the next request. Any goroutine
-	stop     atomic.Bool   // the leader has to end. Any goroutine
-	over     chan struct{} // closed when the leader has ended
+	word     atomic.Uint64   // a leadWord. Any goroutine
+	seen     leadWord        // the word at the last tick if a handler ran then, otherwise 0. Only Tick uses it
+	wantTurn atomic.Bool     // a turn is due before the next request. Any goroutine
+	stop     atomic.Bool     // the leader has to end. Any goroutine
+	over     chan struct{}   // closed when the leader has ended
+	labels   context.Context // of the goroutine that runs the loop, in profiles; not changed
 
 	// The rest belongs to the leader.
 	runner   *event.Runner
@@ -128,6 +129,7 @@ func (l *loop) leads() (how workpool.Exit) {
 	}
 	ld := &leader{l: l, runner: runner}
 	ld.serve = ld.serveFinished
+	label(l.lead.labels)
 	leading(ld, func() { how = ld.lead() })
 	return how
 }
@@ -195,7 +197,7 @@ func (ld *leader) begin() {
 	lead.run(nil)
 	lead.yielded = false
 	if taken != nil {
-		l.warnIfSlow(taken, true)
+		l.recordHandler(taken, true)
 	}
 	// The loop is not closed while there is a leader, so Call does not fail.
 	if l.current != nil || len(l.turnRequests) > 0 { // a callback has called runtime.Goexit in a Call
@@ -226,6 +228,7 @@ func (l *loop) stopLeading() {
 
 // run runs a loop that has no leader until it is closed.
 func (l *loop) run() {
+	label(l.lead.labels)
 	over := false
 	defer func() {
 		if v := recover(); v != nil {

@@ -41,6 +41,7 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	if err == nil && len(s.cfg.UseLoops) == 0 {
 		l.owner, err = ev.Own()
 	}
+	l.lead.labels = leaderLabels(index)
 	if l.owner != nil {
 		if _, unsupported := l.owner.Runner(); unsupported == nil {
 			l.lead.init(valueOf(s.cfg.LoopConfig).SlowCallback)

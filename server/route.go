@@ -52,6 +52,7 @@ type route struct {
 	earnedAt time.Duration // when credit was calculated
 
 	inline, workers, takeovers, stalls atomic.Uint64 // the counters of RouteStats. Any goroutine
+	longest                            atomic.Int64  // LongestHandler of RouteStats, in ns. The leader changes it
 }
 
 // newRoute makes a route that is tried first.

@@ -99,6 +99,7 @@ func (t *routeTable) addTo(stats map[routeName]*RouteStats) {
 			st.OnWorkers += r.workers.Load()
 			st.TakenOver += r.takeovers.Load()
 			st.Stalls += r.stalls.Load()
+			st.LongestHandler = max(st.LongestHandler, time.Duration(r.longest.Load()))
 		}
 		add(hr.whole)
 		for _, r := range hr.byKey {
@@ -123,15 +124,23 @@ type RouteStats struct {
 	OnWorkers uint64 // inputs and messages that were handed to workers, or to the Executor
 	TakenOver uint64 // those of Inline that lost the loop to another goroutine before they ended
 	Stalls    uint64 // those of TakenOver that had not called Reply.Blocking
+
+	// LongestHandler is the longest time for which a handler had a loop: until it returned, or lost the loop. It is measured only with
+	// SlowCallback of LoopConfig. LongestCallback of the event loop's Stats does not include handlers of requests.
+	LongestHandler time.Duration
 }
 
-// String returns the counters in one line. Any goroutine.
+// String returns the counters in one line, and LongestHandler if it was measured. Any goroutine.
 func (s RouteStats) String() string {
 	name := fmt.Sprintf("%s %q", s.Handler, s.Key)
 	if s.Executor != "" {
 		name += fmt.Sprintf(" (executor %q)", s.Executor)
 	}
-	return fmt.Sprintf("%s: %d inline, %d on workers, %d taken over, %d stalls", name, s.Inline, s.OnWorkers, s.TakenOver, s.Stalls)
+	text := fmt.Sprintf("%s: %d inline, %d on workers, %d taken over, %d stalls", name, s.Inline, s.OnWorkers, s.TakenOver, s.Stalls)
+	if s.LongestHandler > 0 {
+		text += fmt.Sprintf(", longest %v", s.LongestHandler)
+	}
+	return text
 }
 
 // RouteStats returns the counters of the routes whose requests may run on the loops, in no order. Requests of handlers that always use

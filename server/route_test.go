@@ -357,8 +357,10 @@ func TestRoutesAndPlacementsHaveNames(t *testing.T) {
 	for p := Adaptive; p <= OnWorkers+1; p++ {
 		got = append(got, p.String())
 	}
-	got = append(got, RouteStats{"h", "", "k", 1, 2, 3, 4}.String())
-	want := "tried inline away turning in a handler taken over adaptive on the loop on workers unknown h \"k\": 1 inline, 2 on workers, 3 taken over, 4 stalls"
+	got = append(got, RouteStats{Handler: "h", Key: "k", Inline: 1, OnWorkers: 2, TakenOver: 3, Stalls: 4}.String())
+	got = append(got, RouteStats{Handler: "h", LongestHandler: time.Second}.String())
+	want := "tried inline away turning in a handler taken over adaptive on the loop on workers unknown h \"k\": 1 inline, 2 on workers, 3 taken over, 4 stalls" +
+		" h \"\": 0 inline, 0 on workers, 0 taken over, 0 stalls, longest 1s"
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("%s, want %s", s, want)
 	}

@@ -52,7 +52,7 @@ type Server struct {
 	// wake an idle processor. A negative value, or one above the limit of descriptors, is an error.
 	NumLoops int
 	// LoopConfig is the configuration of each loop. If its Logger is nil, it is the server's. SlowCallback also applies to handlers of
-	// requests that run on a loop; see Placement. Nil means the defaults.
+	// requests that run on a loop, and enables LongestHandler of their RouteStats; see Placement. Nil means the defaults.
 	LoopConfig *event.Config
 	// UseLoops, if not empty, are loops of the program that the server uses in place of its own. Several servers may share them. The server
 	// neither runs nor closes them. Shutdown and Close remove the server's connections, listeners and events from them and leave them

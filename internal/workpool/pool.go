@@ -58,13 +58,6 @@ type Pool[J Job] struct {
 	counted  sync.Cond // on mu: replaced has grown
 }
 
-// worker is the state of a worker's goroutine.
-type worker struct {
-	wake  chan struct{}
-	lead  func() Exit // set, before it is woken, if it is to lead
-	isNew bool        // it was started as the standby, and has not looked for a job yet
-}
-
 // Exit says why a goroutine does not lead any more.
 type Exit uint8
 
@@ -95,8 +88,6 @@ func New[J Job](workers, bound int) *Pool[J] {
 	}
 	return p
 }
-
-func newWorker() *worker { return &worker{wake: make(chan struct{}, 1)} }
 
 // Submit adds as many of the jobs as fit and returns their number; the slice stays the caller's. If it is less than len(jobs),
 // w.HasRoom is called once, when at most half of the queue is in use; w may be nil. After Close Submit adds no job and does not call w.
@@ -194,20 +185,10 @@ func (p *Pool[J]) mayTake() bool { return p.len > 0 && p.running < p.workers+p.a
 // isOver reports whether workers that are idle end. Under mu.
 func (p *Pool[J]) isOver() bool { return p.len == 0 && p.closed }
 
-// wakeUp wakes w, or starts it if it is new. It does nothing if w is nil.
-func (p *Pool[J]) wakeUp(w *worker) {
-	switch {
-	case w == nil:
-	case w.isNew:
-		go p.work(w, false)
-	default:
-		w.wake <- struct{}{}
-	}
-}
-
 // work is the function of a worker's goroutine. ran reports whether a job of this worker has ended that take has not subtracted from running
 // yet.
 func (p *Pool[J]) work(w *worker, ran bool) {
+	labelWorker()
 	leads, over := false, false
 	defer func() {
 		switch {
@@ -231,6 +212,7 @@ func (p *Pool[J]) work(w *worker, ran bool) {
 				over = true
 				return
 			}
+			labelWorker()
 			woken, ran = false, true
 		}
 		j, found := p.take(w, woken, ran)

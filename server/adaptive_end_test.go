@@ -26,16 +26,16 @@ func eachProcs(t *testing.T, test func(t *testing.T)) {
 	}
 }
 
-// endAtThatMoment is a call that comes while a handler loses the loop.
-type endAtThatMoment struct {
+// endMeanwhile is a call that comes while a handler loses the loop.
+type endMeanwhile struct {
 	end      func(s *running, c *server.Conn) error
 	check    func(t *testing.T, err error)
 	answered bool // the client reads the whole answer
 	stays    bool // the connection stays open
 }
 
-// endsAtThatMoment returns the calls by name. The handler returns at that time, too, so a call that waits for it may or may not give up.
-func endsAtThatMoment() map[string]endAtThatMoment {
+// endsMeanwhile returns the calls by name. The handler returns at that time, too, so a call that waits for it may or may not give up.
+func endsMeanwhile() map[string]endMeanwhile {
 	succeeds := func(t *testing.T, err error) { wantNil(t, "the call", err) }
 	mayGiveUp := func(t *testing.T, err error) {
 		var late *server.ShutdownError
@@ -43,7 +43,7 @@ func endsAtThatMoment() map[string]endAtThatMoment {
 			t.Errorf("the server ends with %v; want a ShutdownError with one handler at most, and no loop", err)
 		}
 	}
-	return map[string]endAtThatMoment{
+	return map[string]endMeanwhile{
 		"Break": {answered: true, stays: true,
 			end:   func(_ *running, c *server.Conn) error { return c.Loop().Break() },
 			check: func(t *testing.T, err error) { testkit.CheckErr(t, "Break", err, event.ErrOwned) }},
@@ -63,14 +63,14 @@ func endsAtThatMoment() map[string]endAtThatMoment {
 
 // Calls that end the loop, the connection or the server come at the moment at which a handler loses its loop, and at which it returns: the call has
 // its usual outcome, the answer is complete or is not sent, Close is called once, and nothing is left.
-func TestAnEndAtTheMomentAtWhichALoopIsTaken(t *testing.T) {
+func TestAnEndWhileALoopIsTaken(t *testing.T) {
 	needsLeaders(t)
 	rounds := 6
 	if testkit.Full() {
 		rounds = 50
 	}
 	eachProcs(t, func(t *testing.T) {
-		for name, e := range endsAtThatMoment() {
+		for name, e := range endsMeanwhile() {
 			t.Run(name, func(t *testing.T) {
 				eachOf(t, rigs(), func(t *testing.T, r rig) {
 					for range rounds {
@@ -82,7 +82,7 @@ func TestAnEndAtTheMomentAtWhichALoopIsTaken(t *testing.T) {
 	})
 }
 
-func endWhileTaken(t *testing.T, r rig, e endAtThatMoment) {
+func endWhileTaken(t *testing.T, r rig, e endMeanwhile) {
 	h := newHolder(server.OnLoop)
 	conns := make(chan *server.Conn, 1)
 	reasons, closed := closings()
