@@ -297,7 +297,7 @@ func compare(t *testing.T, theirs, ours peer, inputs []string) {
 	for _, input := range inputs {
 		methods := methodsOf(input)
 		want, got := fields(theirs.exchangeRaw(t, input), methods), fields(ours.exchangeRaw(t, input), methods)
-		if got != want && strings.Replace(got, "close true", "close false", 1) != want { // we close more often: after a body that was cut
+		if !isAnsweredAlike(got, want) {
 			t.Errorf("%q\nthe answer of httpd is\n%s\nand that of net/http\n%s", brief(input), brief(got), brief(want))
 		}
 	}

@@ -17,10 +17,14 @@
 //     serves a WebSocket with a library for net/http does, holds a worker, or a goroutine of its own if it has called Hijack and returned.
 //   - Hijack returns a net.Conn that is not a *net.TCPConn or *tls.Conn. Shutdown closes such connections when there are no others.
 //   - ConnState reports StateNew after the TLS handshake, and the net.Conn of ConnState and ConnContext only describes the connection.
-//   - The following are refused, which net/http accepts: a line feed without a carriage return, folded header lines, a carriage return in a
-//     value, more than one Content-Length even if they are equal, Content-Length beside Transfer-Encoding, Transfer-Encoding in HTTP/1.0,
-//     more than one empty line before a request, spaces after the length of a chunk without an extension, and fields of the head, such as
-//     Host, in Trailer.
+//   - The following are refused, which net/http accepts: a line feed without a carriage return, a folded line in the head or in a
+//     trailer, a space before the colon in a trailer, more than one Content-Length even if they are equal, Content-Length beside
+//     Transfer-Encoding, Transfer-Encoding in HTTP/1.0, chunk extensions that do not follow the grammar of RFC 9112, more than one empty
+//     line before a request, fields of the head, such as Host, in Trailer, and the preface of HTTP/2 without TLS.
+//   - One empty line before a request is ignored, as RFC 9112 has it; net/http does so only after a POST. A space or a tab before the
+//     semicolon of a chunk extension is ignored, too.
+//   - Fields of the head that are in a trailer are left out of Request.Trailer.
+//   - A connection that ends within a request gets 400, also if fewer than four bytes of the request have arrived.
 //
 // # HTTP/2
 //

@@ -30,7 +30,7 @@ var classes = func() (t [256]uint8) {
 	for _, c := range []byte("-_./~") {
 		t[c] |= pathByte
 	}
-	for _, c := range []byte("!$%&'()*+,-.:;=@[]_~") { // net/http accepts these in a Host header
+	for _, c := range []byte("!$%&'()*+,-.:;=[]_~") { // net/http accepts these in a Host header
 		t[c] |= hostByte
 	}
 	return t

@@ -115,9 +115,11 @@ func (d *Chunked) begin(line []byte) error {
 		}
 		d.left = d.left<<4 | int64(v)
 	}
-	extension := string(bytes.TrimLeft(line[digits:], " \t"))
-	if digits == 0 || extension != "" && extension[0] != ';' || extension == "" && digits < len(line) || !consistsOf(extension, valueByte) {
+	if digits == 0 {
 		return badRequest("malformed chunk length")
+	}
+	if !areExtensions(line[digits:]) {
+		return badRequest("malformed chunk extension")
 	}
 	d.overhead = max(d.overhead+int64(len(line))+2-16-2*d.left, 0)
 	if d.overhead > maxOverhead {

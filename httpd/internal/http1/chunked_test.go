@@ -32,7 +32,7 @@ func decode(input []byte, step int) (data []byte, used int, d *Chunked, err erro
 }
 
 func TestChunksAreDecodedHoweverTheyArrive(t *testing.T) {
-	const body = "5\r\nhello\r\n1;a=\"b\"\r\n \r\n00005 \t;x\r\nworld\r\n0\r\nA: b\r\nTrailer: no\r\nA: c\r\n\r\n"
+	const body = "5\r\nhello\r\n1;a=\"b\"\r\n \r\n00005 \t; x\r\nworld\r\n0\r\nA: b\r\nTrailer: no\r\nA: c\r\n\r\n"
 	const after = "GET /"
 	for step := 1; step <= len(body)+len(after); step++ {
 		data, used, d, err := decode([]byte(body+after), step)
@@ -57,6 +57,19 @@ func TestMalformedChunksAreRefused(t *testing.T) {
 		}
 		if _, _, _, err := decode([]byte(body), 1); !errors.As(err, &refused) {
 			t.Errorf("%.60q byte by byte: %v", body, err)
+		}
+	}
+}
+
+func TestChunkExtensionsFollowTheRFC(t *testing.T) {
+	for extension, want := range map[string]bool{
+		"": true, ";a": true, ";a=b": true, ` ; a = "b;c" ` + "\t; d": true, `;a="\"\\"`: true, ";a=\"\xff\t\"": true, ";a;b;c=1": true,
+		";": false, ";;a": false, ";a=": false, ";=b": false, ";a b": false, "a": false, " ": false, ";a ": false, ";bad[=x": false, `;a="b`: false, `;a="b\`: false, `;a="b"c`: false, ";a=b=c": false,
+		";a=\"\x00\"": false, ";a\r": false, ";a=\"\\\x7f\"": false, "; \x00": false,
+	} {
+		_, _, _, err := decode([]byte("5"+extension+"\r\nhello\r\n0\r\n\r\n"), 1<<20)
+		if (err == nil) != want {
+			t.Errorf("%q: %v", extension, err)
 		}
 	}
 }

@@ -2,8 +2,9 @@
 // net/http, and decodes chunked bodies.
 //
 // It follows RFC 9112, and where package net/http is laxer than the RFC, the RFC. So it refuses what net/http accepts: line feeds without a
-// carriage return, folded header lines, more than one Content-Length, Content-Length beside Transfer-Encoding, and Transfer-Encoding in
-// HTTP/1.0. Such forms are how one request is hidden in another from a proxy that reads them differently.
+// carriage return, folded header lines, more than one Content-Length, Content-Length beside Transfer-Encoding, Transfer-Encoding in
+// HTTP/1.0, and chunk extensions that do not follow the grammar. Such forms are how one request is hidden in another from a proxy that
+// reads them differently.
 //
 // Nothing in the package blocks, and no function keeps its arguments.
 package http1

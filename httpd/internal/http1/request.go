@@ -22,10 +22,14 @@ func ParseRequest(head string, req *http.Request) error {
 	if err := parseRequestLine(line, req); err != nil {
 		return err
 	}
-	if err := parseFields(fields, req); err != nil {
+	hosts, err := parseFields(fields, req)
+	if err != nil {
 		return err
 	}
 	if err := setLength(req); err != nil {
+		return err
+	}
+	if err := setHost(hosts, req); err != nil {
 		return err
 	}
 	req.Close = closes(req)
@@ -103,28 +107,28 @@ func setPlainPath(target string, req *http.Request) bool {
 	return true
 }
 
-// parseFields parses the header lines, the last of which is empty. Host is not added to Header: package net/http removes it, too.
-func parseFields(fields string, req *http.Request) error {
+// parseFields parses the header lines, the last of which is empty. Host is not added to Header: package net/http removes it, too. It returns
+// the number of lines of Host.
+func parseFields(fields string, req *http.Request) (hosts int, err error) {
 	n := strings.Count(fields, "\n") - 1
 	req.Header = make(http.Header, max(n-1, 0)) // most requests have a Host
 	var values []string
-	hosts := 0
 	for {
 		line, rest, ok := cutLine(fields)
 		if !ok {
-			return badRequest("malformed header")
+			return 0, badRequest("malformed header")
 		}
 		if line == "" {
-			return setHost(hosts, req)
+			return hosts, nil
 		}
 		fields = rest
 		colon := strings.IndexByte(line, ':')
 		if colon < 0 || !IsToken(line[:colon]) { // also a folded line, and space before the colon
-			return badRequest("invalid header name")
+			return 0, badRequest("invalid header name")
 		}
 		value := trimSpace(line[colon+1:])
 		if !consistsOf(value, valueByte) {
-			return badRequest("invalid header value")
+			return 0, badRequest("invalid header value")
 		}
 		name := textproto.CanonicalMIMEHeaderKey(line[:colon])
 		if name == "Host" {
@@ -187,14 +191,14 @@ func setLength(req *http.Request) error {
 	encodings, isEncoded := req.Header["Transfer-Encoding"]
 	lengths, hasLength := req.Header["Content-Length"]
 	switch {
-	case isEncoded && hasLength:
-		return badRequest("both Content-Length and Transfer-Encoding")
 	case isEncoded:
-		if !req.ProtoAtLeast(1, 1) {
+		switch {
+		case !req.ProtoAtLeast(1, 1):
 			return badRequest("Transfer-Encoding in HTTP/1.0")
-		}
-		if len(encodings) != 1 || !strings.EqualFold(encodings[0], "chunked") {
+		case len(encodings) != 1 || !strings.EqualFold(encodings[0], "chunked"):
 			return &StatusError{http.StatusNotImplemented, "unsupported transfer encoding"}
+		case hasLength:
+			return badRequest("both Content-Length and Transfer-Encoding")
 		}
 		delete(req.Header, "Transfer-Encoding")
 		req.TransferEncoding = []string{"chunked"}
