@@ -56,10 +56,10 @@ func afterValue(s []byte) (rest []byte, ok bool) {
 		return afterToken(s)
 	}
 	for i := 1; i < len(s); i++ {
-		switch {
-		case s[i] == '"':
+		switch s[i] {
+		case '"':
 			return s[i+1:], true
-		case s[i] == '\\':
+		case '\\':
 			i++ // the next byte has no meaning
 			if i == len(s) {
 				return nil, false
