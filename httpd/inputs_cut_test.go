@@ -90,7 +90,7 @@ func TestInputsInPiecesAreAnsweredAsAtOnce(t *testing.T) {
 	}
 }
 
-// What follows a request that was refused is not handled, whatever it is.
+// The bytes after a request that was refused are not handled, whatever they are.
 func TestNothingIsHandledAfterARefusal(t *testing.T) {
 	handled := make(chan string, 1)
 	_, addr := startOne(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
