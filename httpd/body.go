@@ -45,6 +45,9 @@ type requestBody struct {
 	isClosed bool
 	expected bool        // the request has the field Expect; it is set before the handler runs
 	complete atomic.Bool // all of the body was read; it needs no lock, since a Read that waits holds it
+
+	hasDeadline atomic.Bool   // ReadTimeout or the handler has set one; not guarded, since SetReadDeadline ends a Read that waits
+	patience    time.Duration // for the rest of a body without one that the handler does not read; not positive for no limit
 }
 
 // newBody sets the body of req, and returns it; nil if there is none. The methods that a response calls accept nil.
@@ -229,6 +232,10 @@ func (b *requestBody) discard() error {
 	if b.left > maxDiscarded {
 		return nil
 	}
+	if !b.hasDeadline.Load() && b.patience > 0 { // a client that sends nothing must not occupy a worker for ever
+		_ = b.in.SetReadDeadline(time.Now().Add(b.patience))     // fails if the connection has ended, which Read reports
+		defer func() { _ = b.in.SetReadDeadline(time.Time{}) }() // as above
+	}
 	buf := headBuffers.Get().(*[]byte)
 	defer headBuffers.Put(buf)
 	for discarded := 0; discarded <= maxDiscarded; {
@@ -256,6 +263,12 @@ func (b *requestBody) discardRest() bool {
 		_ = b.discard()   // the phase tells the outcome
 	}
 	return b.phase == bodyRead
+}
+
+// setDeadline sets the time at which Read fails; the zero time means none.
+func (b *requestBody) setDeadline(t time.Time) error {
+	b.hasDeadline.Store(!t.IsZero())
+	return b.in.SetReadDeadline(t)
 }
 
 // end makes later calls of Read fail, since the handler has returned.

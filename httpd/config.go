@@ -31,13 +31,10 @@ func (s *Server) check() error {
 
 // config returns the server that holds the connections.
 func (s *Server) config(h *connHandler) *server.Server {
-	or := func(d, fallback time.Duration) time.Duration {
-		if d == 0 {
-			return fallback
-		}
-		return d
+	head, idle := s.readHeaderTimeout(), s.IdleTimeout
+	if idle == 0 {
+		idle = DefaultIdleTimeout
 	}
-	head := or(s.ReadHeaderTimeout, DefaultReadHeaderTimeout)
 	workers := s.Workers
 	if workers == 0 {
 		workers = DefaultWorkers
@@ -46,10 +43,18 @@ func (s *Server) config(h *connHandler) *server.Server {
 		Handler: h, NumLoops: s.NumLoops, LoopConfig: s.LoopConfig, ReusePort: s.ReusePort,
 		Workers: workers, Queue: s.Queue,
 		MaxConns: s.MaxConns, MaxBuffered: s.MaxBuffered, BusyText: busyText,
-		IdleTimeout: or(s.IdleTimeout, DefaultIdleTimeout), ReadTimeout: head, FirstRequestTimeout: head,
+		IdleTimeout: idle, ReadTimeout: head, FirstRequestTimeout: head,
 		WriteTimeout: server.Unlimited, ReplyTimeout: server.Unlimited,
 		ProxyProtocol: s.ProxyProtocol, Socket: s.Socket, Logger: s.slogger(),
 	}
+}
+
+// readHeaderTimeout returns ReadHeaderTimeout or its default.
+func (s *Server) readHeaderTimeout() time.Duration {
+	if s.ReadHeaderTimeout == 0 {
+		return DefaultReadHeaderTimeout
+	}
+	return s.ReadHeaderTimeout
 }
 
 // maxHead returns the largest head that is accepted.

@@ -105,13 +105,7 @@ func (h *connHandler) opened(sc *server.Conn) {
 // closed is called when a connection has ended, on its loop.
 func (h *connHandler) closed(sc *server.Conn, reason error) {
 	c := h.connOf(sc)
-	isHijacked := false
-	if c.more != nil {
-		isHijacked = c.more.isHijacked.Load()
-		if c.more.timer != nil {
-			c.more.timer.stop()
-		}
-	}
+	isHijacked := c.more != nil && c.more.isHijacked.Load()
 	if !isHijacked && !errors.Is(reason, server.ErrDetached) {
 		c.notify(http.StateClosed)
 	}

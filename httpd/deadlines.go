@@ -15,11 +15,12 @@ import (
 func (c *conn) startTimers(body *requestBody) {
 	s := c.h.s
 	if body != nil {
-		at := time.Time{} // ReadHeaderTimeout does not apply to the body
+		body.patience = s.readHeaderTimeout()
+		at := time.Time{} // ReadHeaderTimeout does not apply to what the handler reads
 		if s.ReadTimeout > 0 {
 			at = time.Now().Add(s.ReadTimeout)
 		}
-		_ = body.in.SetReadDeadline(at) // fails if the connection has ended, which Read reports
+		_ = body.setDeadline(at) // fails if the connection has ended, which Read reports
 	}
 	if s.WriteTimeout > 0 {
 		c.writeTimer().set(s.WriteTimeout)
@@ -35,10 +36,17 @@ func (c *conn) writeTimer() *writeTimer {
 	return x.timer
 }
 
-// stopTimers stops WriteTimeout, since the answer is complete, or the handler has taken the connection.
+// stopTimers stops WriteTimeout, since the handler has taken the connection.
 func (c *conn) stopTimers() {
 	if c.more != nil && c.more.timer != nil {
-		c.more.timer.stop()
+		c.more.timer.clear()
+	}
+}
+
+// handlerReturned makes the deadline of the answer, if there is one, last until it is sent.
+func (c *conn) handlerReturned(w server.Reply) {
+	if c.more != nil && c.more.timer != nil {
+		c.more.timer.handlerReturned(w)
 	}
 }
 
@@ -53,7 +61,7 @@ func (c *conn) writeError(err error) error {
 // SetReadDeadline sets the time at which reading the body fails; the zero time means none. http.ResponseController uses it.
 func (r *response) SetReadDeadline(t time.Time) error {
 	if r.reqBody != nil {
-		return r.reqBody.in.SetReadDeadline(t)
+		return r.reqBody.setDeadline(t)
 	}
 	return nil
 }

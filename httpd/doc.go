@@ -12,6 +12,7 @@
 // # Differences from package net/http
 //
 //   - ReadHeaderTimeout and IdleTimeout are on by default: 10 seconds and 3 minutes.
+//   - The rest of a body that the handler has not read has to arrive within ReadHeaderTimeout, unless there is a ReadTimeout.
 //   - ReadTimeout counts from the end of the head, which ReadHeaderTimeout limits.
 //   - At most Server.Workers handlers run on workers at the same time; the next requests wait. A handler that waits for long, as one that
 //     serves a WebSocket with a library for net/http does, holds a worker, or a goroutine of its own if it has called Hijack and returned.

@@ -117,7 +117,7 @@ func (x *exchange) finish(c *conn, req *http.Request) {
 		_ = req.MultipartForm.RemoveAll() // temporary files that cannot be removed concern no client
 	}
 	x.ctx.end()
-	c.stopTimers()
+	c.handlerReturned(x.resp.w)
 	if !reuse {
 		_ = c.sc.Close() // fails if it is closed already
 		return
@@ -130,6 +130,7 @@ func (x *exchange) abort() {
 	x.ctx.end()
 	if !x.resp.isHijacked() {
 		x.resp.discard()
+		x.resp.c.handlerReturned(x.resp.w)
 		_ = x.resp.c.sc.Close() // fails if it is closed already
 	}
 }

@@ -42,7 +42,8 @@ type Server struct {
 	Protocols *http.Protocols
 
 	// ReadHeaderTimeout bounds the time in which the head of a request arrives, from its first byte, and that of the first request of a
-	// connection from accept. 0 means DefaultReadHeaderTimeout; a negative value means no limit.
+	// connection from accept. Without ReadTimeout, it also bounds the time for the rest of a body that the handler has not read, which is
+	// discarded if it is not long. 0 means DefaultReadHeaderTimeout; a negative value means no limit.
 	ReadHeaderTimeout time.Duration
 	// ReadTimeout bounds the time from the end of a request's head until all of its body was read. 0 or a negative value means no limit.
 	// In package net/http, ReadTimeout includes the head.

@@ -1,0 +1,205 @@
+package httpd
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
+	"github.com/evmq/evmq/server"
+)
+
+// slow is a server whose clock the test advances, for a client that sends or reads a byte each second.
+type slow struct {
+	*Server
+	clock  *testkit.Clock
+	client net.Conn
+	begun  chan struct{} // a value for each call of the handler
+	errs   chan error    // what the handler has got from reading or writing
+}
+
+const longBody = 400 << 10 // more than the kernel takes with the buffers of newSlow, and less than MaxOutput
+
+// newSlow starts s, which the client reaches with small buffers, and with TLS if isTLS.
+func newSlow(t *testing.T, s *Server, isTLS bool) *slow {
+	t.Helper()
+	w := &slow{Server: s, clock: testkit.NewClock(), begun: make(chan struct{}, 10), errs: make(chan error, 10)}
+	s.LoopConfig = &event.Config{Clock: w.clock}
+	s.Socket = server.SocketOptions{WriteBuffer: 16 << 10}
+	file := filepath.Join(t.TempDir(), "file")
+	testkit.Must(t, os.WriteFile(file, make([]byte, 4<<20), 0o600))
+	s.Handler = http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+		w.begun <- struct{}{}
+		w.serve(rw, req, file)
+	})
+	var addr string
+	if isTLS {
+		addr, _ = startTLS(t, s, false)
+	} else {
+		addr = start(t, s)
+	}
+	nc, err := net.Dial("tcp", addr)
+	testkit.Must(t, err)
+	t.Cleanup(func() { _ = nc.Close() }) // the test is over
+	testkit.Must(t, nc.(*net.TCPConn).SetReadBuffer(16<<10))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testkit.Patience)))
+	if w.client = nc; isTLS {
+		w.client = tls.Client(nc, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}}) //nolint:gosec // the server is ours
+	}
+	return w
+}
+
+// stats returns the counts of the server, which has started.
+func (w *slow) stats() server.Stats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.srv.Stats()
+}
+
+// serve is the handler.
+func (w *slow) serve(rw http.ResponseWriter, req *http.Request, file string) {
+	rc := http.NewResponseController(rw)
+	switch req.URL.Path {
+	case "/readdeadline":
+		_ = rc.SetReadDeadline(time.Now().Add(5 * time.Second)) // has no error for a body that is open
+		fallthrough
+	case "/read":
+		_, err := io.Copy(io.Discard, req.Body)
+		w.errs <- err
+	case "/writedeadline":
+		_ = rc.SetWriteDeadline(time.Now().Add(5 * time.Second)) // has no error before Hijack
+		fallthrough
+	case "/write":
+		_, err := rw.Write(make([]byte, longBody))
+		w.errs <- err
+	case "/longwrite":
+		_, err := rw.Write(make([]byte, 16<<20))
+		w.errs <- err
+	case "/file":
+		http.ServeFile(rw, req, file)
+	case "/clear":
+		_ = rc.SetWriteDeadline(time.Time{}) // has no error before Hijack
+		_, err := rw.Write(make([]byte, longBody))
+		w.errs <- err
+	}
+}
+
+// post is the head of a request whose body has n bytes.
+func post(path string, n int) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", path, n)
+}
+
+// Each deadline holds in total, not for each byte: a client that sends or reads one byte each second meets it.
+func TestASlowClientMeetsTheDeadlines(t *testing.T) {
+	const none = -1
+	for _, row := range []struct {
+		name                        string
+		head, read, write, idle     time.Duration
+		input                       string
+		sends, reads                bool          // a byte each second
+		after                       time.Duration // the deadline
+		handles, timesOut, isServed bool          // the handler is called; its error is that of a deadline; it returns before the deadline
+	}{
+		{name: "head", head: 10, input: "GET / HTTP/1.1\r\nX: ", sends: true, after: 10},
+		{name: "body that the handler reads", head: none, read: 20, input: post("/read", 1000), sends: true, after: 20, handles: true, timesOut: true},
+		{name: "body that the handler does not read", head: none, read: 20, input: post("/", 1000), sends: true, after: 20, handles: true},
+		{name: "body that the handler does not read, without ReadTimeout", head: 10, input: post("/", 1000), sends: true, after: 10, handles: true},
+		{name: "body in chunks", head: none, read: 20, input: "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n", sends: true, after: 20, handles: true, timesOut: true},
+		{name: "extension of a chunk", head: none, read: 20, input: "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400;", sends: true, after: 20, handles: true, timesOut: true},
+		{name: "SetReadDeadline", head: none, read: 20, input: post("/readdeadline", 1000), sends: true, after: 5, handles: true, timesOut: true},
+		{name: "answer while the handler writes", write: 30, input: get("/longwrite"), reads: true, after: 30, handles: true, timesOut: true},
+		{name: "answer after the handler", write: 30, input: get("/write"), reads: true, after: 30, handles: true, isServed: true},
+		{name: "answer that nobody reads", write: 30, input: get("/write"), after: 30, handles: true, isServed: true},
+		{name: "answer before the end of the connection", write: 30, input: get("/write", "Connection: close\r\n"), reads: true, after: 30, handles: true, isServed: true},
+		{name: "file", write: 30, input: get("/file"), reads: true, after: 30, handles: true},
+		{name: "SetWriteDeadline", input: get("/writedeadline"), reads: true, after: 5, handles: true, isServed: true},
+		{name: "SetWriteDeadline before WriteTimeout", write: 30, input: get("/writedeadline"), reads: true, after: 5, handles: true, isServed: true},
+		{name: "requests behind an answer that is not read", write: 30, input: get("/write") + strings.Repeat(get("/"), 3), after: 30, handles: true, isServed: true},
+		{name: "idle", idle: 60, input: get("/"), after: 60, handles: true},
+	} {
+		for _, isTLS := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/TLS=%v", row.name, isTLS), func(t *testing.T) {
+				second := func(n time.Duration) time.Duration {
+					if n < 0 {
+						return n
+					}
+					return n * time.Second
+				}
+				w := newSlow(t, &Server{ReadHeaderTimeout: second(row.head), ReadTimeout: second(row.read), WriteTimeout: second(row.write), IdleTimeout: second(row.idle)}, isTLS)
+				_, err := io.WriteString(w.client, row.input)
+				testkit.Must(t, err)
+				if row.handles {
+					testkit.Await(t, w.begun, "the request")
+				} else {
+					testkit.Until(t, "the input", func() bool { return w.stats().BytesRead >= uint64(len(row.input)) })
+				}
+				if row.isServed {
+					testkit.Must(t, testkit.Await(t, w.errs, "the end of the handler"))
+				}
+				w.passes(t, row.after*time.Second, row.sends, row.reads)
+				if row.timesOut {
+					if err := testkit.Await(t, w.errs, "the error"); !errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Errorf("the error is %v", err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// passes lets the time pass until the deadline, and waits for the end of the connection, which must not come before.
+func (w *slow) passes(t *testing.T, after time.Duration, sends, reads bool) {
+	t.Helper()
+	for at := time.Second; at < after; at += time.Second {
+		w.clock.Advance(time.Second)
+		if sends {
+			_, err := io.WriteString(w.client, "x")
+			testkit.Must(t, err)
+		}
+		if reads {
+			_, err := io.ReadFull(w.client, make([]byte, 1))
+			testkit.Must(t, err)
+		}
+		if n := w.stats().OpenConns; n != 1 {
+			t.Fatalf("the connection has ended %v after the request, and the deadline is %v", at, after)
+		}
+	}
+	w.clock.Advance(time.Second + after/8) // a check may be late by a sixteenth
+	n, err := io.Copy(io.Discard, w.client)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the connection has not ended after %v", after)
+	}
+	if n >= longBody {
+		t.Errorf("the client has got %d bytes after the deadline", n)
+	}
+}
+
+// An answer that is read in time leaves no deadline behind for the requests and the pauses that follow.
+func TestADeadlineThatWasMetIsOver(t *testing.T) {
+	w := newSlow(t, &Server{WriteTimeout: 10 * time.Second, IdleTimeout: time.Hour}, false)
+	c := &client{t, w.client, bufio.NewReader(w.client)}
+	for _, path := range []string{"/write", "/clear", "/writedeadline", "/file", "/write"} {
+		c.send(get(path))
+		testkit.Await(t, w.begun, "the request")
+		w.clock.Advance(3 * time.Second)
+		if path == "/clear" {
+			testkit.Must(t, testkit.Await(t, w.errs, "the end of the handler"))
+			w.clock.Advance(time.Minute)
+		}
+		if a := c.answer(); len(a.body) < longBody {
+			t.Fatalf("%s: the answer has %d bytes", path, len(a.body))
+		}
+		testkit.Until(t, "the end of the output", func() bool { return w.stats().BufferedBytes == 0 })
+		w.clock.Advance(time.Minute)
+	}
+}
