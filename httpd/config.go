@@ -44,7 +44,7 @@ func (s *Server) config(h *connHandler) *server.Server {
 		Workers: workers, Queue: s.Queue,
 		MaxConns: s.MaxConns, MaxBuffered: s.MaxBuffered, BusyText: busyText,
 		IdleTimeout: idle, ReadTimeout: head, FirstRequestTimeout: head,
-		WriteTimeout: server.Unlimited, ReplyTimeout: server.Unlimited,
+		CloseTimeout: idle, DrainTimeout: server.DefaultCloseTimeout, WriteTimeout: server.Unlimited, ReplyTimeout: server.Unlimited,
 		ProxyProtocol: s.ProxyProtocol, Socket: s.Socket, Logger: s.slogger(),
 	}
 }

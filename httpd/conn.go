@@ -182,8 +182,19 @@ func (h *connHandler) malformed(sc *server.Conn, err error) {
 			refused.Status = http.StatusBadRequest
 		}
 	}
-	_, _ = sc.Write(refusal(refused)) // fails if the connection is closed
+	_ = sc.WriteNotify(refusal(refused), func(error) { linger(sc) }) // fails if the connection is closed
 }
+
+// close closes the connection when the reply and all output before it are sent. As long as output waits, the client has IdleTimeout for each
+// step of it, since a short pause of a client must not cut an answer; then it has a short time to close its half.
+func (c *conn) close(w server.Reply) {
+	sc := c.sc
+	_ = w.Notify(func(error) { linger(sc) }) // fails if the connection is closed
+	_ = sc.Close()                           // as above
+}
+
+// linger shortens the time for which a close waits for the client.
+func linger(sc *server.Conn) { sc.SetTimeouts(server.Timeouts{Close: server.DefaultCloseTimeout}) }
 
 // refusal returns the answer to a request that is refused, as package net/http words it.
 func refusal(e *http1.StatusError) []byte {

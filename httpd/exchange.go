@@ -53,7 +53,7 @@ func (c *conn) refuse(w server.Reply, err error) {
 		refused = &http1.StatusError{Status: http.StatusBadRequest}
 	}
 	_, _ = w.Write(refusal(refused)) // fails if the connection is closed
-	_ = c.sc.Close()                 // as above
+	c.close(w)
 }
 
 // meetsExpectation handles the field Expect. It returns false if the request was answered.
@@ -119,7 +119,7 @@ func (x *exchange) finish(c *conn, req *http.Request) {
 	x.ctx.end()
 	c.handlerReturned(x.resp.w)
 	if !reuse {
-		_ = c.sc.Close() // fails if it is closed already
+		c.close(x.resp.w)
 		return
 	}
 	c.notify(http.StateIdle)
@@ -131,6 +131,6 @@ func (x *exchange) abort() {
 	if !x.resp.isHijacked() {
 		x.resp.discard()
 		x.resp.c.handlerReturned(x.resp.w)
-		_ = x.resp.c.sc.Close() // fails if it is closed already
+		x.resp.c.close(x.resp.w)
 	}
 }
