@@ -39,7 +39,7 @@ func (c *conn) writeTimer() *writeTimer {
 // stopTimers stops WriteTimeout, since the handler has taken the connection.
 func (c *conn) stopTimers() {
 	if c.more != nil && c.more.timer != nil {
-		c.more.timer.clear()
+		c.more.timer.stop()
 	}
 }
 

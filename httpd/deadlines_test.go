@@ -94,8 +94,8 @@ func (w *slow) serve(rw http.ResponseWriter, req *http.Request, file string) {
 	}
 }
 
-// post is the head of a request whose body has n bytes.
-func post(path string, n int) string {
+// postOf is the head of a request whose body has n bytes.
+func postOf(path string, n int) string {
 	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", path, n)
 }
 
@@ -111,12 +111,12 @@ func TestASlowClientMeetsTheDeadlines(t *testing.T) {
 		handles, timesOut, isServed bool          // the handler is called; its error is that of a deadline; it returns before the deadline
 	}{
 		{name: "head", head: 10, input: "GET / HTTP/1.1\r\nX: ", sends: true, after: 10},
-		{name: "body that the handler reads", head: none, read: 20, input: post("/read", 1000), sends: true, after: 20, handles: true, timesOut: true},
-		{name: "body that the handler does not read", head: none, read: 20, input: post("/", 1000), sends: true, after: 20, handles: true},
-		{name: "body that the handler does not read, without ReadTimeout", head: 10, input: post("/", 1000), sends: true, after: 10, handles: true},
+		{name: "body that the handler reads", head: none, read: 20, input: postOf("/read", 1000), sends: true, after: 20, handles: true, timesOut: true},
+		{name: "body that the handler does not read", head: none, read: 20, input: postOf("/", 1000), sends: true, after: 20, handles: true},
+		{name: "body that the handler does not read, without ReadTimeout", head: 10, input: postOf("/", 1000), sends: true, after: 10, handles: true},
 		{name: "body in chunks", head: none, read: 20, input: "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n", sends: true, after: 20, handles: true, timesOut: true},
 		{name: "extension of a chunk", head: none, read: 20, input: "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400;", sends: true, after: 20, handles: true, timesOut: true},
-		{name: "SetReadDeadline", head: none, read: 20, input: post("/readdeadline", 1000), sends: true, after: 5, handles: true, timesOut: true},
+		{name: "SetReadDeadline", head: none, read: 20, input: postOf("/readdeadline", 1000), sends: true, after: 5, handles: true, timesOut: true},
 		{name: "answer while the handler writes", write: 30, input: get("/longwrite"), reads: true, after: 30, handles: true, timesOut: true},
 		{name: "answer after the handler", write: 30, input: get("/write"), reads: true, after: 30, handles: true, isServed: true},
 		{name: "answer that nobody reads", write: 30, input: get("/write"), after: 30, handles: true, isServed: true},

@@ -3,24 +3,27 @@ package httpd
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/evmq/evmq/server"
 )
 
-// A writeTimer ends a connection whose answer is not written in time. It is made once for a connection.
+// A writeTimer ends a connection whose answers are not written in time. An answer is written when the kernel has taken all of it, which may
+// be after the handler has returned, and then the next request is in progress already. It is made once for a connection.
 type writeTimer struct {
 	sc *server.Conn
 
 	mu      sync.Mutex // guards what follows; times are those of the loop's clock
 	timer   *server.ConnTimer
-	runs    bool          // timer is to fire
-	fires   time.Duration // when, if it runs; it may be earlier than at, so that a later deadline costs no call of the timer
-	armed   bool          // there is a deadline
-	at      time.Duration // the deadline
-	patient bool          // the deadline ends only calls of Write, as that of a net.Conn
-	writes  int           // calls of Write in progress, if patient
+	runs    bool            // timer is to fire
+	fires   time.Duration   // when, if it runs; it may be earlier than any deadline, so that a later one costs no call of the timer
+	armed   bool            // there is a deadline for the request in progress
+	at      time.Duration   // the deadline
+	unsent  []time.Duration // the deadlines of answers whose handlers have returned, and that the kernel has not taken
+	patient bool            // the deadline ends only calls of Write, as that of a net.Conn
+	writes  int             // calls of Write in progress, if patient
 }
 
 // errWriteDeadline is the error of writes after the deadline.
@@ -71,7 +74,7 @@ func (t *writeTimer) interrupt() {
 	defer t.mu.Unlock()
 	if t.writes > 0 {
 		t.armed, t.at = true, t.now()
-		t.reset()
+		t.reset(t.at)
 	}
 }
 
@@ -79,9 +82,10 @@ func (t *writeTimer) interrupt() {
 func (t *writeTimer) fire() {
 	t.mu.Lock()
 	t.runs = false
-	expired := t.errLocked() != nil && (!t.patient || t.writes > 0)
-	if t.armed && t.now() < t.at {
-		t.reset()
+	at, ok := t.next()
+	expired := ok && t.now() >= at && (!t.patient || t.writes > 0)
+	if ok && t.now() < at {
+		t.reset(at)
 	}
 	t.mu.Unlock()
 	if expired { // a part of what is written may be sent, so nothing can follow
@@ -96,14 +100,49 @@ func (t *writeTimer) set(d time.Duration) {
 	defer t.mu.Unlock()
 	t.armed, t.at = true, t.now()+d
 	if !t.runs || t.at < t.fires {
-		t.reset()
+		t.reset(t.at)
 	}
 }
 
-// reset makes the timer fire at the deadline. Under mu.
-func (t *writeTimer) reset() {
-	t.runs, t.fires = true, t.at
-	if d := t.at - t.now(); t.timer == nil {
+// next returns the earliest deadline. Under mu.
+func (t *writeTimer) next() (at time.Duration, ok bool) {
+	at, ok = t.at, t.armed
+	for _, u := range t.unsent {
+		if !ok || u < at {
+			at, ok = u, true
+		}
+	}
+	return at, ok
+}
+
+// handlerReturned makes the deadline last until the kernel has taken all of the answer w.
+func (t *writeTimer) handlerReturned(w server.Reply) {
+	t.mu.Lock()
+	armed := t.armed
+	if armed {
+		t.unsent = append(t.unsent, t.at)
+		t.armed = false
+	}
+	t.mu.Unlock()
+	if armed {
+		_ = w.Notify(t.sent) // fails if the connection has ended, and with it the timer
+	}
+}
+
+// sent is called when the kernel has taken the oldest of the answers in unsent, on the loop. The timer may run on.
+func (t *writeTimer) sent(err error) {
+	if err != nil {
+		return // the connection ends
+	}
+	t.mu.Lock()
+	t.unsent = slices.Delete(t.unsent, 0, 1)
+	t.mu.Unlock()
+}
+
+// reset makes the timer fire at a time. Under mu.
+func (t *writeTimer) reset(at time.Duration) {
+	t.runs, t.fires = true, at
+	if d := at - t.now(); t.timer == nil {
 		t.timer = t.sc.AfterFunc(d, t.fire)
 	} else {
 		t.timer.Reset(d)
