@@ -119,7 +119,7 @@ func TestASlowClientMeetsTheDeadlines(t *testing.T) {
 		{name: "SetReadDeadline", head: none, read: 20, input: postOf("/readdeadline", 1000), sends: true, after: 5, handles: true, timesOut: true},
 		{name: "answer while the handler writes", write: 30, input: get("/longwrite"), reads: true, after: 30, handles: true, timesOut: true},
 		{name: "answer after the handler", write: 30, input: get("/write"), reads: true, after: 30, handles: true, isServed: true},
-		{name: "answer that nobody reads", write: 30, input: get("/write"), after: 30, handles: true, isServed: true},
+		{name: "answer that is not read", write: 30, input: get("/write"), after: 30, handles: true, isServed: true},
 		{name: "answer before the end of the connection", write: 30, input: get("/write", "Connection: close\r\n"), reads: true, after: 30, handles: true, isServed: true},
 		{name: "file", write: 30, input: get("/file"), reads: true, after: 30, handles: true},
 		{name: "SetWriteDeadline", input: get("/writedeadline"), reads: true, after: 5, handles: true, isServed: true},
