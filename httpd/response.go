@@ -199,16 +199,21 @@ func (r *response) mayGather(n int) bool {
 	return len(*r.buf)+n <= gathered
 }
 
-// sendHead sends the head and the gathered bytes. next are the bytes that follow, by which the type of the content is found if no bytes were
-// gathered.
+// sniffed is the number of bytes at the beginning of the body by which the type of the content is found.
+const sniffed = 512
+
+// sendHead sends the head and the gathered bytes. next are the bytes that follow.
 func (r *response) sendHead(next []byte) {
 	var body []byte
 	if r.buf != nil {
 		body = *r.buf
 	}
 	first := body
-	if len(first) == 0 {
+	switch {
+	case len(body) == 0:
 		first = next
+	case len(body) < sniffed: // the buffer has room for more than these
+		first = append(body, next[:min(len(next), sniffed-len(body))]...)
 	}
 	r.writeHead(first, body)
 	r.phase = phaseSent

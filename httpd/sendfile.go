@@ -82,7 +82,7 @@ func (r *response) prepareFile(f *os.File, offset, n int64) error {
 		return errNoFile
 	}
 	if r.phase == phaseStatus {
-		var first [512]byte
+		var first [sniffed]byte
 		k, err := f.ReadAt(first[:], offset)
 		if err != nil && err != io.EOF {
 			return errNoFile
