@@ -121,7 +121,7 @@ func TestAFileOfAnotherLengthThanAnnounced(t *testing.T) {
 				w.Header().Set("Content-Length", "100000")
 				_, err := io.Copy(w, f)
 				begun <- struct{}{}
-				if err != http.ErrContentLength { //nolint:errorlint // as net/http
+				if err != http.ErrContentLength {
 					t.Errorf("Copy of a file that is too long: %v", err)
 				}
 			case "/shorter":

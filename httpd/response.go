@@ -209,11 +209,11 @@ func (r *response) sendHead(next []byte) {
 		body = *r.buf
 	}
 	first := body
-	switch {
+	switch { // the type of the content is found in first
 	case len(body) == 0:
 		first = next
 	case len(body) < sniffed: // the buffer has room for more than these
-		first = append(body, next[:min(len(next), sniffed-len(body))]...)
+		first = append(first, next[:min(len(next), sniffed-len(body))]...)
 	}
 	r.writeHead(first, body)
 	r.phase = phaseSent

@@ -34,7 +34,8 @@ func (r *response) writeHead(first, body []byte) {
 	h := head{length: -1}
 	r.announceTrailers(header)
 	te := firstValue(header["Transfer-Encoding"])
-	if r.isDone && len(r.trailers) == 0 && te == "" && allowsBody(r.status) && len(header["Content-Length"]) == 0 && (!r.isHEAD || len(body) > 0) {
+	_, hasLength := header["Content-Length"] // without a value if none is to be added
+	if r.isDone && len(r.trailers) == 0 && te == "" && allowsBody(r.status) && !hasLength && (!r.isHEAD || len(body) > 0) {
 		r.length = int64(len(body))
 		h.length = r.length
 	}
@@ -130,9 +131,9 @@ func (r *response) consumeBody(h *head) {
 // decideKind finds the Content-Type, if the handler has not set it.
 func (r *response) decideKind(h *head, header http.Header, te string, first []byte) {
 	if !allowsBody(r.status) {
-		h.exclude("Content-Type", "Transfer-Encoding")
-		if r.status != http.StatusNotModified { // whose length is that of the answer to a GET
-			h.exclude("Content-Length")
+		h.exclude("Content-Length", "Transfer-Encoding")
+		if r.status == http.StatusNotModified {
+			h.exclude("Content-Type")
 		}
 		return
 	}
