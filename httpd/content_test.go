@@ -33,13 +33,13 @@ func testFile(t *testing.T, n int) (name string, content []byte) {
 // kernel sends.
 func TestFilesAreServedAsByNetHTTP(t *testing.T) {
 	small, _ := testFile(t, 1000)
-	large, _ := testFile(t, 300_000)
+	large, _ := testFile(t, 100_000)
 	at := time.Unix(1e9, 0)
 	for _, name := range []string{small, large} {
 		testkit.Must(t, os.Chtimes(name, at, at))
 	}
 	names := map[string]string{"/small": small, "/large": large}
-	eachPlacement(t, func(t *testing.T, s *Server) {
+	somePlacement(t, func(t *testing.T, s *Server) {
 		theirs, ours := startPeers(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.RawQuery == "etag" {
 				w.Header().Set("ETag", `"tag"`)
@@ -49,8 +49,8 @@ func TestFilesAreServedAsByNetHTTP(t *testing.T) {
 		var inputs []string
 		for path := range names {
 			for _, more := range []string{
-				"", "Range: bytes=0-0\r\n", "Range: bytes=10-499\r\n", "Range: bytes=20000-290000\r\n", "Range: bytes=-1\r\n", "Range: bytes=-200000\r\n", "Range: bytes=5-\r\n",
-				"Range: bytes=0-9,20-29\r\n", "Range: bytes=0-99999,150000-250000\r\n", "Range: bytes=400000-\r\n", "Range: bytes=x\r\n", "Range: lines=1-2\r\n", "Range: bytes=5-2\r\n",
+				"", "Range: bytes=0-0\r\n", "Range: bytes=10-499\r\n", "Range: bytes=20000-90000\r\n", "Range: bytes=-1\r\n", "Range: bytes=-70000\r\n", "Range: bytes=5-\r\n",
+				"Range: bytes=0-9,20-29\r\n", "Range: bytes=0-39999,50000-90000\r\n", "Range: bytes=400000-\r\n", "Range: bytes=x\r\n", "Range: lines=1-2\r\n", "Range: bytes=5-2\r\n",
 				"If-Modified-Since: " + at.UTC().Format(http.TimeFormat) + "\r\n", "If-Modified-Since: " + at.Add(-long).UTC().Format(http.TimeFormat) + "\r\n",
 				"If-Unmodified-Since: " + at.Add(-long).UTC().Format(http.TimeFormat) + "\r\n",
 				"Range: bytes=1-2\r\nIf-Range: " + at.UTC().Format(http.TimeFormat) + "\r\n", "Range: bytes=1-2\r\nIf-Range: \"other\"\r\n",
@@ -184,7 +184,7 @@ func TestEachSourceOfAnAnswerIsCopied(t *testing.T) {
 		"/file":        func() io.Reader { f, _ := os.Open(name); return f },
 		"/nothing":     func() io.Reader { f, _ := os.Open(name); return io.LimitReader(f, 0) },
 	}
-	eachPlacement(t, func(t *testing.T, s *Server) {
+	somePlacement(t, func(t *testing.T, s *Server) {
 		handler := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.RawQuery == "late" {
 				_, _ = io.WriteString(w, "before ") // the client sees it

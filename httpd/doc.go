@@ -16,8 +16,11 @@
 //   - ReadTimeout counts from the end of the head, which ReadHeaderTimeout limits.
 //   - At most Server.Workers handlers run on workers at the same time; the next requests wait. A handler that waits for long, as one that
 //     serves a WebSocket with a library for net/http does, holds a worker, or a goroutine of its own if it has called Hijack and returned.
+//   - The body above the limit of an http.MaxBytesReader closes the connection only if it is longer than 256 KB.
+//   - A client that speaks HTTP to a listener with TLS gets no answer; net/http sends a text.
+//   - There is no SetKeepAlivesEnabled. A handler that sets Connection to close ends its connection.
 //   - Hijack returns a net.Conn that is not a *net.TCPConn or *tls.Conn. Shutdown closes such connections when there are no others.
-//   - ConnState reports StateNew after the TLS handshake, and the net.Conn of ConnState and ConnContext only describes the connection.
+//   - ConnState reports StateNew after the TLS handshake, and StateActive when the head of a request is complete and valid. The net.Conn of ConnState and ConnContext only describes the connection.
 //   - The following are refused, which net/http accepts: a line feed without a carriage return, a folded line in the head or in a
 //     trailer, a space before the colon in a trailer, more than one Content-Length even if they are equal, Content-Length beside
 //     Transfer-Encoding, Transfer-Encoding in HTTP/1.0, chunk extensions that do not follow the grammar of RFC 9112, more than one empty

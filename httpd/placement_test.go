@@ -22,6 +22,16 @@ func eachPlacement(t *testing.T, run func(t *testing.T, s *Server)) {
 	}
 }
 
+// somePlacement is eachPlacement in the full mode, and otherwise runs the test with handlers on the loop only: for tests that run long.
+func somePlacement(t *testing.T, run func(t *testing.T, s *Server)) {
+	t.Helper()
+	if testkit.Full() {
+		eachPlacement(t, run)
+	} else {
+		run(t, &Server{Placement: server.OnLoop})
+	}
+}
+
 // serve starts s with the handler, and returns its address. It is closed at the end of the test.
 func serve(t *testing.T, s *Server, handler http.HandlerFunc) (addr string) {
 	t.Helper()
