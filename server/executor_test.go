@@ -186,32 +186,39 @@ func TestAnswersKeepTheOrderAcrossExecutors(t *testing.T) {
 	}
 }
 
-// In each of two executors with one goroutine a concurrent request would wait in Flush for the older one of its connection, which the other
-// executor could not begin.
+// lateExecutor is an Executor whose first call of Execute waits for the end of the second, on another loop.
+type lateExecutor struct {
+	server.Executor
+	calls  atomic.Int32
+	second chan struct{}
+}
+
+func (e *lateExecutor) Execute(jobs []server.Job, room server.RoomWaiter) (taken int) {
+	switch e.calls.Add(1) {
+	case 1:
+		<-e.second
+	case 2:
+		defer close(e.second)
+	}
+	return e.Executor.Execute(jobs, room)
+}
+
+// The loops of two connections hand over requests at the same time, so that in each of two executors with one goroutine the newer request of
+// one connection is before the older one of the other. If the newer ones ran, each would wait in Flush for an older one that does not begin.
 func TestConcurrentRequestsForTwoExecutorsDoNotBlockEachOther(t *testing.T) {
-	each(t, func(t *testing.T, r rig) {
-		s := start(t, r, &server.Server{Executors: map[string]server.Executor{"a": newPool(t, 1, 100), "b": newPool(t, 1, 100)},
-			Handler: byWord(server.OnWorkers, 16, func(w server.Reply, line string) { _, _ = w.WriteString("x"); _ = w.Flush() })})
-		var all sync.WaitGroup
-		for i := range 8 {
-			nc := s.dial(t)
-			all.Go(func() {
-				defer nc.Close()
-				var asked, want strings.Builder
-				for j := range 200 {
-					name := []string{"a", "b"}[(i+j/(1+i%3))%2]
-					asked.WriteString(name + "\n")
-					want.WriteString("x" + name + "\n")
-				}
-				if _, err := nc.Write([]byte(asked.String())); err != nil {
-					t.Error(err)
-				}
-				expect(t, nc, want.String())
-			})
-		}
-		all.Wait()
+	for _, network := range []string{"tcp", "unix"} {
+		late := &lateExecutor{Executor: newPool(t, 1, 100), second: make(chan struct{})}
+		s := start(t, rig{network, false, 2}, &server.Server{Executors: map[string]server.Executor{"a": newPool(t, 1, 100), "b": late},
+			Handler: byWord(server.OnWorkers, 16, func(w server.Reply, _ string) { _, _ = w.WriteString("x"); _ = w.Flush() })})
+		one, two := s.dial(t), s.dial(t)
+		send(t, one, "b\na\n")
+		testkit.Until(t, "the first requests", func() bool { return late.calls.Load() == 1 })
+		send(t, two, "a\nb\n")
+		expect(t, two, "xa\nxb\n")
+		expect(t, one, "xb\nxa\n")
+		hangUp(one, two)
 		s.shutdown(t)
-	})
+	}
 }
 
 // Each request of a message that waits for another executor ends with its connection.

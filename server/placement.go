@@ -10,10 +10,11 @@ const (
 	// goroutine runs the loop. A handler that computes delays them until the scheduler has a processor for that goroutine: measured
 	// with as many such handlers as processors, 30 to 60 ms on average and 88 ms at most. When as many handlers run as there are workers, requests wait for a worker.
 	Adaptive Placement = iota
-	// OnLoop makes the loop run every request while a worker is free. If a handler blocks, another goroutine runs the loop, as with
+	// OnLoop makes the loop run every request while a worker is free; for the requests of an Executor of Server.Executors, while none of them
+	// holds the goroutine of a loop that it has blocked. If a handler blocks, another goroutine runs the loop, as with
 	// Adaptive, but later requests of the route still run on the loop.
 	OnLoop
-	// OnWorkers makes workers run every request.
+	// OnWorkers makes workers, or the Executor that an ExecutorHandler chooses, run every request.
 	OnWorkers
 )
 

@@ -25,7 +25,8 @@ type RequestHandler interface {
 //     handled concurrently.
 //
 // An answer is sent when all older requests of the connection are answered; an answer that ends earlier is kept, and counts as output.
-// When the server's queue is full, Server.WhenFull applies. The connection's end waits for the requests in progress.
+// An [ExecutorHandler] chooses the Executor of a request. A request waits while older ones of its connection are in another Executor. When
+// the Executor is full, Server.WhenFull applies. The connection's end waits for the requests in progress.
 //
 // After SetHandler, the new handler is called when no request of the connection is in progress any more.
 //
@@ -39,7 +40,8 @@ func (c *Conn) Requests() Requests {
 }
 
 // Serve hands over a copy of message, for h to answer. Errors: ErrOverload if the server would hold more than MaxBuffered bytes; ErrClosed
-// if the connection is closed or being closed; ErrHandler if h is nil or ServeInput is under way. After an error nothing was accepted.
+// if the connection is closed or being closed; ErrHandler if h is nil, ServeInput is under way, or h
+// chooses an Executor that the server does not have. After an error nothing was accepted.
 // message still belongs to the caller, with and without an error. Data should return the error, which closes the connection. Loop only.
 func (r Requests) Serve(h RequestHandler, message []byte) error {
 	r.c.loop.assertInLoop("Requests.Serve")
@@ -64,11 +66,11 @@ func (r Requests) Serve(h RequestHandler, message []byte) error {
 // ServeInput hands over input, which is the argument of Data or LastData or a tail of it, and must not be changed until that returns.
 // first is the result of f.Next at its start: a Message, which h answers first. Then f finds the messages that follow, for h to answer
 // one after the other, until no message is complete, 64 are answered, the connection's handler is changed, reading is paused, the output
-// has reached HighWater, after Close, Detach or StartTLS, or when the loop that answers them needs a turn. The input that is left is given to Data or LastData again. If a Result is
+// has reached HighWater, the next message belongs to another Executor, after Close, Detach or StartTLS, or when the loop that answers them needs a turn. The input that is left is given to Data or LastData again. If a Result is
 // Final, the connection is closed as by Close when the message is answered.
 //
 // The result of the call of Data or LastData in which ServeInput was successful is ignored. Errors: ErrOverload and ErrClosed as Serve;
-// ErrHandler outside of Data and LastData, if h or f is nil, if requests are in progress, or if first is not a result for input. Loop
+// ErrHandler outside of Data and LastData, if h or f is nil, if requests are in progress, if first is not a result for input, or if h chooses an Executor that the server does not have. Loop
 // only.
 func (r Requests) ServeInput(h RequestHandler, f framing.Framing, input []byte, first framing.Result) error {
 	r.c.loop.assertInLoop("Requests.ServeInput")
