@@ -19,16 +19,15 @@ type input struct {
 	counted    int    // bytes counted in Server.buffered
 	earlyBytes int    // Concurrent: bytes counted in the connection's output while the answer waits for older ones
 	state      inputState
+	isRead     bool // a method of Input was called
+	isShared   bool // between two messages, too, the loop may use pos, under the connection's mu. Of the goroutine that answers them
 	claim      claim
 	leader     *leader // the leader that runs it; nil on a worker
 	request    request // while the input is handed over; otherwise zero
 
-	// While a request is in progress, the connection's mu guards these, and pos and cursor in the methods of Input.
-	stream *stream // what the loop has read since; nil if it has read nothing
-	isRead bool    // a method of Input was called
-
-	isShared bool // between two messages, too, the loop may use pos, under the connection's mu. Of the goroutine that answers them
-
+	// stream has what was read since; it is nil if nothing was. While a request is in progress, the connection's mu guards it, isRead, and in the
+	// methods of Input pos and cursor.
+	stream  *stream
 	copying sync.Mutex // held while bytes of buf and stream are copied. Locked after the connection's mu
 	reply   replyState
 }
