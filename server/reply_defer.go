@@ -114,7 +114,6 @@ func (w Reply) closeDeferred() error {
 	w.c.mu.Lock()
 	d.timer.stopLocked()
 	r.number.Add(1) // from now on it accepts nothing
-	w.in.wakeStream()
 	isWaiting := d.state == deferWaits
 	if isWaiting {
 		d.unlink()
@@ -122,6 +121,7 @@ func (w Reply) closeDeferred() error {
 	if r.phase == replyLost {
 		r.become(replyEnded)
 	} else {
+		w.in.wakeStream()
 		d.become(deferClosed)
 	}
 	r.mu.Unlock()
