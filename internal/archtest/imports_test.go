@@ -79,6 +79,7 @@ var importers = []importer{
 	// Programs. An example shows what a user can write, so it imports nothing internal.
 	{pkg: "httpd/internal/http1", imports: []string{"server/framing"}, tests: []string{leak, kit}},
 	{pkg: "httpd", imports: servers("httpd/internal/http1"), tests: []string{leak, kit}},
+	{pkg: "httpd/interop", tests: []string{"httpd", leak, kit}},
 	{pkg: "cmd/evcached", imports: servers("memcache", "status", "internal/logqueue", "internal/sock"), foreign: []string{sys, "github.com/spf13/pflag"},
 		tests: []string{leak, kit, cmp}},
 	{pkg: "cmd/evtop", imports: servers("status"), foreign: []string{sys, "github.com/spf13/pflag", "charm.land/bubbletea/v2"}, tests: []string{leak, kit}},
