@@ -41,6 +41,10 @@ func (c *loopConn) writeAndUnlock() *flushResult {
 	l := c.loop
 	var err error
 	failed := false
+	if l.running.wrote {
+		l.running.wrote = false
+		c.deadlines.sent(l.now())
+	}
 	switch {
 	case c.state == connBroken:
 		failed = c.failOutput()

@@ -10,6 +10,7 @@ import "github.com/evmq/evmq/internal/outq"
 type running struct {
 	counted int         // bytes by which its output is counted in Server.buffered
 	spare   *outq.Queue // for output(); nil for none
+	wrote   bool        // writeNow has written since the last flush
 	err     error       // of writeNow, for the flush
 }
 
@@ -20,7 +21,8 @@ func (c *loopConn) startRunning() {
 		return
 	}
 	c.sched |= schedRunning
-	c.loop.running.counted, c.loop.running.err = 0, nil
+	r := &c.loop.running
+	r.counted, r.wrote, r.err = 0, false, nil
 	if c.out != nil || c.ext != nil {
 		c.loop.running.counted = c.outputMemory()
 	}

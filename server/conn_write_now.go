@@ -19,6 +19,7 @@ func (c *loopConn) writeNow(p []byte) int {
 		}
 		return 0
 	}
+	l.running.wrote = true
 	c.countWritten(n)
 	return n
 }
@@ -53,9 +54,7 @@ func (r *replyState) writeNow() bool {
 		return false
 	}
 	c.startRunning()
-	if n := c.writeNow(r.buf); n > 0 {
-		c.deadlines.sent(c.loop.now())
-		r.buf = r.buf[:copy(r.buf, r.buf[n:])]
-	}
+	n := c.writeNow(r.buf)
+	r.buf = r.buf[:copy(r.buf, r.buf[n:])]
 	return true
 }

@@ -84,6 +84,16 @@ func (k *callLog) Writev(fd int, p [][]byte) (int, error) {
 	return n, err
 }
 
+// together calls fn while a callback holds the loop, so that the loop finds all that fn sends at once.
+func together(t *testing.T, s *running, fn func()) {
+	t.Helper()
+	begun, release := make(chan struct{}), make(chan struct{})
+	testkit.Must(t, s.Loops()[0].Post(func() { close(begun); <-release }))
+	testkit.Await(t, begun, "the callback")
+	fn()
+	close(release)
+}
+
 // trip sends p, and reads as many bytes.
 func trip(t *testing.T, nc net.Conn, p string) {
 	t.Helper()
@@ -97,9 +107,10 @@ func TestALargeAnswerIsOneWrite(t *testing.T) {
 		k := &callLog{}
 		srv := &server.Server{Handler: h}
 		srv.SetCalls(k)
-		s := start(t, rig{"unix", false, 1}, srv) // a whole packet arrives at once
+		s := start(t, rig{"unix", false, 1}, srv)
 		nc := s.dial(t)
-		trip(t, nc, largeLine)
+		together(t, s, func() { send(t, nc, largeLine) })
+		expect(t, nc, largeLine)
 		onLoop := name == "callback" || leadersRun() && name != server.OnWorkers.String()
 		if got, want := k.take(), fmt.Sprintf("read %d, write %[1]d", len(largeLine)); onLoop && got != want {
 			t.Errorf("%s: %s; want %s", name, got, want)
@@ -150,13 +161,13 @@ func TestTheBufferOfALargeRequestIsCounted(t *testing.T) {
 		testkit.Until(t, what, func() bool { n := s.Stats().BufferedBytes; return least <= n && n <= most })
 	}
 	half := strings.Repeat("x", 40<<10)
-	send(t, nc, half)
+	together(t, s, func() { send(t, nc, half) })
 	buffered("an incomplete request", 64<<10, 66<<10)
 	send(t, nc, "\nrest")
 	expect(t, nc, half+"\n")
 	buffered("the beginning of the next request", 4, 20<<10)
 	long := strings.Repeat("y", 20<<10)
-	send(t, nc, half+"\n"+long)
+	together(t, s, func() { send(t, nc, half+"\n"+long) })
 	expect(t, nc, "rest"+half+"\n")
 	buffered("a long rest", 64<<10, 66<<10)
 	send(t, nc, half+"\n")
@@ -264,14 +275,12 @@ func TestTheLeaderAnswersBeforeItReadsTheNextConnection(t *testing.T) {
 		want := one + strings.Repeat(", "+one, c.conns-1)
 		got := ""
 		for tries := 0; got != want && tries < 100; tries++ { // a tick ends the turn, and then the requests wait for its end
-			begun, release := make(chan struct{}), make(chan struct{})
-			testkit.Must(t, s.Loops()[0].Post(func() { close(begun); <-release }))
-			testkit.Await(t, begun, "the post")
-			k.take()
-			for _, nc := range conns {
-				send(t, nc, c.request)
-			}
-			close(release)
+			together(t, s, func() {
+				k.take()
+				for _, nc := range conns {
+					send(t, nc, c.request)
+				}
+			})
 			for _, nc := range conns {
 				expect(t, nc, c.request)
 			}
@@ -307,14 +316,12 @@ func TestABodyIsReadOnWithoutWaitingForOtherConnections(t *testing.T) {
 		send(t, nc, body)
 		expect(t, nc, "ok")
 	}
-	begun, release := make(chan struct{}), make(chan struct{})
-	testkit.Must(t, s.Loops()[0].Post(func() { close(begun); <-release }))
-	testkit.Await(t, begun, "the post")
-	k.take()
-	for _, nc := range conns {
-		send(t, nc, body)
-	}
-	close(release)
+	together(t, s, func() {
+		k.take()
+		for _, nc := range conns {
+			send(t, nc, body)
+		}
+	})
 	for _, nc := range conns {
 		expect(t, nc, "ok")
 	}
