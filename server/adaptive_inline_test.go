@@ -57,6 +57,7 @@ func TestAPlacementIsKept(t *testing.T) {
 					time.Sleep(100 * time.Microsecond)
 					return fmt.Sprint(server.BeganOnLoop(w))
 				})})
+				server.StopTicks(s.Server) // a sleep may take two of them
 				nc := s.dial(t)
 				for range 20 {
 					send(t, nc, "x\nx\n")

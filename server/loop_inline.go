@@ -42,12 +42,15 @@ func (q *inlineQueue) takeAll() []*input {
 
 // distribute divides the requests of a turn between the leader, which runs its part after the turn, and the queues. On the loop.
 func (l *loop) distribute(ins []*input) {
-	for _, in := range ins {
-		if l.canLead() && !in.request.isForWorkers && l.admits(in) {
+	for i, in := range ins {
+		switch {
+		case in == nil: // it was handed over before a RouteOf called runtime.Goexit
+		case l.canLead() && !in.request.isForWorkers && l.admits(in):
 			l.lead.inline.push(in)
-		} else {
+		default:
 			l.queueFor(in).add(in)
 		}
+		ins[i] = nil
 	}
 }
 
@@ -86,12 +89,38 @@ func (l *loop) admits(in *input) bool {
 	if req.place == OnWorkers {
 		return false
 	}
-	req.route = l.lead.routes.of(req, l.now())
+	req.route = l.routeOf(in)
 	if !req.ex.mayBlock() || req.place != OnLoop && !req.route.admits(l.now()) {
 		req.route.workers.Add(1)
 		return false
 	}
 	return true
+}
+
+// routeOf returns the route of a request that the loop has found.
+func (l *loop) routeOf(in *input) *route {
+	req := &in.request
+	if req.router == nil {
+		return l.lead.routes.of(req, nil, l.now())
+	}
+	c := in.reply.c.loopPart()
+	var key []byte
+	req.isForWorkers = true // if RouteOf calls runtime.Goexit, it is not called again
+	l.setCurrent(c)
+	if l.srv.cfg.OnPanic == nil {
+		key = req.router.RouteOf(req.first)
+	} else {
+		key = c.guardRouteOf(req.router, req.first)
+	}
+	l.clearCurrent()
+	req.isForWorkers = false
+	return l.lead.routes.of(req, key, l.now())
+}
+
+// guardRouteOf is guard for RouteOf. It calls it directly, since a closure would allocate.
+func (c *loopConn) guardRouteOf(h RouteHandler, message []byte) (key []byte) {
+	defer c.recoverPanic()
+	return h.RouteOf(message)
 }
 
 // stillAdmits repeats the checks of admits when the leader takes in from its queue: an earlier request may have blocked meanwhile.

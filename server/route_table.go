@@ -34,7 +34,7 @@ type handlerRoutes struct {
 }
 
 // of returns the route of a request. Only the leader calls it.
-func (t *routeTable) of(req *request, now time.Duration) *route {
+func (t *routeTable) of(req *request, key []byte, now time.Duration) *route {
 	hr := t.last
 	if id := (routedID{idOf(req.handler), req.ex}); hr == nil || hr.id != id {
 		hr = t.routesOf(id, req.handler, now)
@@ -43,7 +43,6 @@ func (t *routeTable) of(req *request, now time.Duration) *route {
 	if req.router == nil {
 		return hr.whole
 	}
-	key := req.router.RouteOf(req.first)
 	if r := hr.byKey[string(key)]; r != nil {
 		return r
 	}
