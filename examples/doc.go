@@ -19,6 +19,11 @@
 //   - pools: slow requests with a pool of their own, and requests that are refused when they have waited for too long
 //   - graceful: a program that is replaced by a new process without losing an answer
 //
+// These are servers on package httpd:
+//
+//   - httphello: a handler of package net/http
+//   - httpfiles: the files of a directory, by HTTP or HTTPS, and an end that waits for transfers
+//
 // A client to try the servers with, on every system that has Go:
 //
 //   - connect: copies standard input to a connection and the connection to standard output

@@ -1,4 +1,4 @@
-// The command httpfiles serves the files of a directory by HTTP, or with -cert and -key by HTTPS and HTTP/2. SIGTERM and SIGINT end it when the
+// Httpfiles serves the files of a directory by HTTP, or with -cert and -key by HTTPS and HTTP/2. SIGTERM and SIGINT end it when the
 // transfers in progress are complete.
 //
 //	go run ./examples/httpfiles -dir docs

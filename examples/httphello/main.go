@@ -1,4 +1,7 @@
-// The command httphello is an HTTP server that answers each request with "hello\n". Its answers are those of package net/http, field by field.
+// Httphello is an HTTP server that answers each request with "hello\n". Its answers are those of package net/http, field by field.
+//
+//	go run ./examples/httphello
+//	curl -i http://127.0.0.1:8080/    # in another terminal
 package main
 
 import (
