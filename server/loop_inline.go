@@ -99,6 +99,7 @@ func (l *loop) admits(in *input) bool {
 
 // routeOf returns the route of a request that the loop has found.
 func (l *loop) routeOf(in *input) *route {
+	l.assertInLoop("the route of a request")
 	req := &in.request
 	if req.router == nil {
 		return l.lead.routes.of(req, nil, l.now())
