@@ -109,7 +109,7 @@ func (c *loopConn) startWaiting() {
 
 // stopWaiting records that a request of the connection has left the backlog.
 func (c *loopConn) stopWaiting() {
-	if c.ext == nil || c.ext.conc == nil || c.ext.conc.waiting == 0 {
+	if !c.holds.has(holdRequests) || c.ext.conc.waiting == 0 { // with holdWorker, a worker may make the ext now
 		return
 	}
 	c.ext.conc.waiting--
