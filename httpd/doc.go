@@ -19,7 +19,8 @@
 //   - The body above the limit of an http.MaxBytesReader closes the connection only if it is longer than 256 KB.
 //   - A client that speaks HTTP to a listener with TLS gets no answer; net/http sends a text.
 //   - There is no SetKeepAlivesEnabled. A handler that sets Connection to close ends its connection.
-//   - Hijack returns a net.Conn that is not a *net.TCPConn or *tls.Conn. Shutdown closes such connections when there are no others.
+//   - Hijack returns a net.Conn that is not a *net.TCPConn or *tls.Conn, and has no CloseWrite. A Write that waits at its deadline, or when
+//     another goroutine calls Close, ends the connection. Shutdown closes such connections when there are no others.
 //   - ConnState reports StateNew after the TLS handshake, and StateActive when the head of a request is complete and valid. The net.Conn of ConnState and ConnContext only describes the connection.
 //   - The following are refused, which net/http accepts: a line feed without a carriage return, a folded line in the head or in a
 //     trailer, a space before the colon in a trailer, more than one Content-Length even if they are equal, Content-Length beside

@@ -45,7 +45,8 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return nc, bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc)), nil
 }
 
-// A hijackedConn is a connection that the handler has taken. It is a net.Conn.
+// A hijackedConn is a connection that the handler has taken. It is a net.Conn. It has no method CloseWrite, because server.Conn.CloseWrite waits
+// for the end of the request: a proxy that calls CloseWrite for the end of one direction would wait for a client that is not told of it.
 type hijackedConn struct {
 	c       *conn
 	w       server.Reply
@@ -108,9 +109,6 @@ func (c *hijackedConn) Close() error {
 	})
 	return err
 }
-
-// CloseWrite closes the write side.
-func (c *hijackedConn) CloseWrite() error { return c.opError("close", c.c.sc.CloseWrite()) }
 
 // LocalAddr implements net.Conn.
 func (c *hijackedConn) LocalAddr() net.Addr { return c.c.localAddr() }

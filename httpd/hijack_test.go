@@ -285,6 +285,27 @@ func TestAReverseProxyPassesAnUpgrade(t *testing.T) {
 	})
 }
 
+// When the backend ends an upgraded connection, the client of the proxy sees the end.
+func TestAReverseProxyPassesTheEndOfAnUpgrade(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, s *Server) {
+		backend := hijacking(t, &Server{Placement: s.Placement}, func(nc net.Conn, _ *bufio.ReadWriter) {
+			_, _ = io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nbye") // the client sees it
+			_ = nc.Close()                                                                                                   // as above
+		})
+		target, err := url.Parse("http://" + backend)
+		testkit.Must(t, err)
+		transport := &http.Transport{}
+		t.Cleanup(transport.CloseIdleConnections)
+		proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, Transport: transport}
+		c := dial(t, serve(t, s, proxy.ServeHTTP))
+		c.send(get("/", "Connection: Upgrade\r\nUpgrade: echo\r\n"))
+		c.head()
+		if rest := c.rest(); rest != "bye" {
+			t.Errorf("the client gets %q", rest)
+		}
+	})
+}
+
 // A handler of httputil.ReverseProxy passes bodies of both directions, also if the backend answers early.
 func TestAReverseProxyPassesBodies(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
