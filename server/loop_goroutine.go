@@ -77,17 +77,29 @@ var leadingPC = func() uintptr {
 	return pcs[0]
 }()
 
-// currentLeader returns the leader that the calling goroutine is, or nil if it runs no loop.
-func currentLeader() *leader {
+// isLeading reports whether the calling goroutine runs a loop of a server of the process, other than those of UseLoops.
+func isLeading() bool {
 	var pcs [64]uintptr
 	for skip := 2; ; skip += len(pcs) { // without Callers and this function
 		n := runtime.Callers(skip, pcs[:])
 		if slices.Contains(pcs[:n], leadingPC) {
-			break
+			return true
 		}
 		if n < len(pcs) {
-			return nil
+			return false
 		}
+	}
+}
+
+// isCurrent reports whether the calling goroutine runs the loop at the moment, as OnLoop of its event.Loop does. Any goroutine.
+func (l *loop) isCurrent() bool {
+	return (l.owner == nil || isLeading()) && l.ev.OnLoop()
+}
+
+// currentLeader returns the leader that the calling goroutine is, or nil if it runs no loop.
+func currentLeader() *leader {
+	if !isLeading() {
+		return nil
 	}
 	id := goid.Current()
 	leaders.mu.RLock()

@@ -172,7 +172,7 @@ func (w Reply) lockOpen() (*replyState, error) {
 		return nil, ErrReplyEnded
 	}
 	if !r.mu.TryLock() {
-		if !w.c.loop.ev.OnLoop() {
+		if !w.c.loop.isCurrent() {
 			r.mu.Lock()
 		} else if !r.lockOnLoop() {
 			return nil, event.ErrOnLoop

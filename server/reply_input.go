@@ -195,7 +195,7 @@ func (i Input) await(n int, p []byte) (in *input, read int, err error) {
 			continue
 		}
 		c.mu.Unlock()
-		if mayWait = true; c.loop.ev.OnLoop() {
+		if mayWait = true; c.loop.isCurrent() {
 			return nil, 0, event.ErrOnLoop
 		}
 		in.reply.giveUpLoop(c)

@@ -77,7 +77,7 @@ func (r *replyState) send(copied []byte, p piece, hold bool) error {
 		}
 		if baseDone == nil {
 			c.mu.Unlock()
-			if c.loop.ev.OnLoop() {
+			if c.loop.isCurrent() {
 				return event.ErrOnLoop
 			}
 			defer r.slow.Store(r.slow.Swap(true))

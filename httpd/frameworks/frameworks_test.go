@@ -84,7 +84,7 @@ var large = strings.Repeat("large ", 20_000)
 
 func TestChi(t *testing.T) {
 	r := chi.NewRouter()
-	r.Use(middleware.RealIP, middleware.Recoverer, middleware.Compress(5), middleware.Timeout(time.Minute))
+	r.Use(middleware.RequestID, middleware.Recoverer, middleware.Compress(5), middleware.Timeout(time.Minute))
 	r.Get("/hello/{name}", func(w http.ResponseWriter, req *http.Request) { fmt.Fprintf(w, "hello %s", chi.URLParam(req, "name")) })
 	r.Post("/json", func(w http.ResponseWriter, req *http.Request) { _, _ = io.Copy(w, req.Body) })
 	r.Get("/panic", func(http.ResponseWriter, *http.Request) { panic("on purpose") })
