@@ -44,7 +44,11 @@ func (c *loopConn) read() {
 			c.readFailed(err)
 		}
 	case n == 0:
-		c.endRead()
+		if err := c.takeFailure(); err != nil {
+			c.readFailed(err)
+		} else {
+			c.endRead()
+		}
 	default:
 		c.received(buf[:n])
 		if c.draining.isDraining() || c.life.isClosing() || c.peerHalf.hasHungUp() {

@@ -76,16 +76,13 @@ func (c *loopConn) readForRequest() {
 	if !c.holds.has(holdWorker) {
 		return
 	}
-	c.mu.Lock()
-	s := c.in.stream
-	if s != nil && s.failed != nil {
-		err := s.failed
-		s.failed = nil
-		c.mu.Unlock()
+	if err := c.takeFailure(); err != nil {
 		c.readFailed(err)
 		return
 	}
+	c.mu.Lock()
 	defer c.mu.Unlock()
+	s := c.in.stream
 	if s == nil || !s.asked {
 		return
 	}
@@ -95,6 +92,20 @@ func (c *loopConn) readForRequest() {
 		s.ended = true
 		s.wake()
 	}
+}
+
+// takeFailure returns the error of a read of the request in progress, once; nil if there was none. The kernel reports a reset once: a read of the
+// loop after that of the request returns EOF.
+func (c *loopConn) takeFailure() (err error) {
+	if !c.holds.has(holdWorker) {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.in.stream; s != nil {
+		err, s.failed = s.failed, nil
+	}
+	return err
 }
 
 // endInput is called when no more input will be read. It tells the request in progress.

@@ -63,6 +63,36 @@ func TestARequestThatReadsTheSocketIsToldOfAReset(t *testing.T) {
 	}
 }
 
+// The kernel reports a reset to one read only. If that is a read of the request, the loop's read returns EOF, and the request must not take that
+// for the end of the stream.
+func TestAResetAtTheTimeOfAReadIsNoEndOfTheStream(t *testing.T) {
+	for _, p := range placements {
+		t.Run(p.String(), func(t *testing.T) {
+			begun, errs := make(chan struct{}), make(chan error, 2)
+			d := withBodies(p, func(w server.Reply, _ io.Reader, _ int) {
+				begun <- struct{}{}
+				for range 2 {
+					_, err := w.Input().Read(make([]byte, 1))
+					errs <- err
+				}
+			})
+			d.CancelOnEOF = true // the loop waits for the end, too
+			s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d})
+			for range 100 {
+				nc := s.dial(t)
+				send(t, nc, "0\n")
+				testkit.Await(t, begun, "the request")
+				reset(t, nc)
+				for range 2 { // the stream remains broken
+					if err := testkit.Await(t, errs, "the reset"); !errors.Is(err, server.ErrClosed) {
+						t.Fatalf("the error is %v", err)
+					}
+				}
+			}
+		})
+	}
+}
+
 // The loop leaves bytes to a request that reads the socket, and rests meanwhile. At the end of the stream the request gets io.EOF.
 func TestTheLoopRestsWhileARequestReadsTheSocket(t *testing.T) {
 	for _, cancels := range []bool{false, true} {
