@@ -33,6 +33,8 @@ func (c *Conn) readNow(in *input, p []byte) (n int, ok bool) {
 		s.failed = err
 	}
 	if err != nil || n == 0 {
+		in.keepLittle()
+		c.countStream(s)
 		return 0, false
 	}
 	c.nread += uint64(n)
@@ -55,6 +57,23 @@ func (in *input) spare() []byte {
 	s.taken = s.taken[:copy(s.taken, s.taken[s.pos:])]
 	s.pos = 0
 	return s.taken[len(s.taken):max(len(s.taken), readSize)]
+}
+
+// keepLittle gives a large buffer back that holds little, since the request may wait for a slow client for long. Under mu.
+func (in *input) keepLittle() {
+	s := in.stream
+	switch {
+	case !isLarge(s.taken) || in.unread() > maxKept:
+		return
+	case in.unread() == 0:
+		giveLarge(s.taken)
+		s.taken = nil
+	default:
+		large := s.taken
+		s.taken = append([]byte(nil), large[s.pos:]...)
+		giveLarge(large)
+	}
+	s.pos = 0
 }
 
 // leavesToRequest reports whether the loop does not read now, since the request reads the socket itself when it wants more. Under mu.
