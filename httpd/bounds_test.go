@@ -1,0 +1,200 @@
+package httpd
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
+	"github.com/evmq/evmq/server"
+)
+
+// liveHeap returns the bytes of the objects that are in use.
+func liveHeap() int64 {
+	runtime.GC()
+	runtime.GC() // what finalizers and pools have kept
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// awaitStill waits until the server has read and written nothing more for some time.
+func awaitStill(t *testing.T, stats func() server.Stats) {
+	t.Helper()
+	var last uint64
+	still := 0
+	testkit.Until(t, "the end of the transfers", func() bool {
+		st := stats()
+		if sum := st.BytesRead + st.BytesWritten + st.Opened; sum != last {
+			last, still = sum, 0
+		}
+		still++
+		time.Sleep(time.Millisecond)
+		return still > 50
+	})
+}
+
+// largePiece is a part of a large answer.
+var largePiece = make([]byte, 64<<10)
+
+// hold is a handler that waits for its client in several ways.
+func hold(w http.ResponseWriter, req *http.Request) {
+	switch req.URL.Path {
+	case "/read":
+		_, _ = io.Copy(io.Discard, req.Body) // until the client is gone
+	case "/wait":
+		<-req.Context().Done()
+	case "/large":
+		for range 100 {
+			if _, err := w.Write(largePiece); err != nil {
+				return
+			}
+		}
+	case "/kilobyte":
+		_, _ = w.Write(largePiece[:1<<10])
+	}
+}
+
+// checkBound lets clients send the input and read nothing, and measures the memory that the server holds.
+func checkBound(t *testing.T, input string, clients int) {
+	t.Helper()
+	const limit = 8 << 20
+	s := &Server{Handler: http.HandlerFunc(hold), MaxBuffered: limit, Workers: clients + 8, Queue: server.Unlimited, ErrorLog: log.New(io.Discard, "", 0)}
+	addr := start(t, s)
+	w := &slow{Server: s}
+	before := liveHeap()
+	conns := make([]net.Conn, 0, clients)
+	defer func() {
+		for _, nc := range conns { // with a reset, which the server notices behind input that it does not read
+			_ = nc.(*net.TCPConn).SetLinger(0) // the server may have closed it
+			_ = nc.Close()                     // as above
+		}
+		testkit.Until(t, "the end of the connections", func() bool { return w.stats().OpenConns == 0 })
+		testkit.Until(t, "the end of the memory", func() bool { return w.stats().BufferedBytes == 0 })
+	}()
+	for range clients {
+		nc, err := net.Dial("tcp", addr)
+		testkit.Must(t, err)
+		conns = append(conns, nc)
+		testkit.Must(t, nc.SetWriteDeadline(time.Now().Add(testkit.Patience)))
+		go func() { _, _ = io.WriteString(nc, input) }() // until the server reads no more
+	}
+	testkit.Until(t, "the connections", func() bool { return w.stats().Opened == uint64(clients) })
+	awaitStill(t, w.stats)
+	st := w.stats()
+	most := int64(limit)*3/2 + int64(st.OpenConns)*(8<<10) + 1<<20 // and a MB for the test itself
+	held := liveHeap() - before
+	t.Logf("%d KB are held, %d KB counted, with %d connections; the bound is %d KB", held>>10, st.BufferedBytes>>10, st.OpenConns, most>>10)
+	if held > most {
+		t.Errorf("%d KB are held; the limit is %d KB, %d KB are counted, %d connections", held>>10, int64(limit)>>10, st.BufferedBytes>>10, st.OpenConns)
+	}
+}
+
+// Whatever clients send, and whatever they do not read, the server holds no more than MaxBuffered, and a few KB for each handler that waits.
+func TestMemoryIsBoundedByMaxBuffered(t *testing.T) {
+	for _, row := range []struct {
+		name, input string
+		clients     int
+		more        int // in full size
+	}{
+		{"heads of a megabyte without an end", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 1<<20), 30, 200},
+		{"small heads without an end", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 10<<10), 300, 3000},
+		{"heads of many lines without an end", "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("A: b\r\n", 1<<17), 30, 200},
+		{"chunks without an end", "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n" + strings.Repeat("x", 100<<10), 200, 2000},
+		{"extensions of chunks without an end", "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff;" + strings.Repeat("x", 4000), 200, 2000},
+		{"requests in a row whose answers are not read", strings.Repeat(get("/kilobyte"), 10000), 20, 200},
+		{"bodies that are not read", "POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n" + strings.Repeat("x", 1<<20), 100, 1000},
+		{"large answers that are not read", get("/large"), 200, 2000},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			clients := row.clients
+			if testkit.Full() {
+				clients = row.more
+			}
+			checkBound(t, row.input, clients)
+		})
+	}
+}
+
+// A head may have MaxHeaderBytes and a little more, and is refused with 431 as soon as it is longer.
+func TestMaxHeaderBytesLimitsTheHead(t *testing.T) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(answers), MaxHeaderBytes: 1000})
+	for _, row := range []struct {
+		size, want int
+		ends       bool
+	}{{1000, 200, true}, {1000 + headSlack, 200, true}, {1001 + headSlack, 431, true}, {1001 + headSlack, 431, false}, {1 << 20, 431, false}} {
+		head := get("/empty", "X: \r\n")
+		head = get("/empty", "X: "+strings.Repeat("x", row.size-len(head))+"\r\n")
+		if !row.ends {
+			head = strings.TrimSuffix(head, "\r\n\r\n")
+			head += strings.Repeat("x", 4)
+		}
+		c := dial(t, addr)
+		go func() { _, _ = io.WriteString(c, head) }() // the server may refuse the beginning
+		if a := c.answer(); a.status != row.want || a.closes != (row.want == 431) {
+			t.Errorf("a head of %d bytes is answered with %d, and closes %v", row.size, a.status, a.closes)
+		}
+	}
+}
+
+// A connection above MaxConns gets an answer, and the others are served on.
+func TestAConnectionAboveMaxConnsGets503(t *testing.T) {
+	s := &Server{Handler: http.HandlerFunc(answers), MaxConns: 2}
+	addr := start(t, s)
+	first, second := dial(t, addr), dial(t, addr)
+	for _, c := range []*client{first, second} {
+		c.send(get("/empty"))
+		c.answer()
+	}
+	for range 20 {
+		third := dial(t, addr)
+		if a := third.answer(); a.status != http.StatusServiceUnavailable || !a.closes {
+			t.Fatalf("the answer is %+v", a)
+		}
+		third.wantEnd()
+	}
+	first.send(get("/empty"))
+	first.answer()
+	_ = second.Close() // by intention
+	testkit.Until(t, "the end of a connection", func() bool { return (&slow{Server: s}).stats().OpenConns == 1 })
+	fourth := dial(t, addr)
+	fourth.send(get("/empty"))
+	if a := fourth.answer(); a.status != http.StatusOK {
+		t.Errorf("the answer is %+v", a)
+	}
+}
+
+// Clients that connect and reset, also within a request, leave nothing behind.
+func TestClientsThatResetLeaveNothingBehind(t *testing.T) {
+	clients := 500
+	if testkit.Full() {
+		clients = 5000
+	}
+	s := &Server{Handler: http.HandlerFunc(answers)}
+	addr := start(t, s)
+	inputs := []string{"", "G", get("/empty"), get("/large"), strings.Repeat(get("/large"), 5), "POST /describe HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
+		"POST /empty HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"}
+	for i := range clients {
+		nc, err := net.Dial("tcp", addr)
+		testkit.Must(t, err)
+		_, _ = io.WriteString(nc, inputs[i%len(inputs)]) // fits into the kernel's buffer
+		testkit.Must(t, nc.(*net.TCPConn).SetLinger(0))
+		testkit.Must(t, nc.Close())
+	}
+	w := &slow{Server: s}
+	testkit.Until(t, "the end of all connections", func() bool {
+		st := w.stats()
+		return st.Accepted == uint64(clients) && st.OpenConns == 0 && st.BufferedBytes == 0 && st.RunningRequests == 0
+	})
+	c := dial(t, addr)
+	c.send(get("/empty"))
+	if a := c.answer(); a.status != http.StatusOK {
+		t.Errorf("the answer is %v", fmt.Sprint(a))
+	}
+}
