@@ -25,7 +25,7 @@ type peer struct {
 }
 
 // startPeers starts net/http's server and ours with the same handler.
-func startPeers(t *testing.T, h http.Handler, configure ...func(*Server)) (theirs, ours peer) {
+func startPeers(t testing.TB, h http.Handler, configure ...func(*Server)) (theirs, ours peer) {
 	t.Helper()
 	quiet := log.New(io.Discard, "", 0)
 	l1, l2 := listen(t), listen(t)
@@ -53,7 +53,7 @@ func startPeers(t *testing.T, h http.Handler, configure ...func(*Server)) (their
 	return peer{"net/http", l1.Addr().String()}, peer{"httpd", l2.Addr().String()}
 }
 
-func listen(t *testing.T) net.Listener {
+func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -69,7 +69,7 @@ var (
 )
 
 // exchangeRaw sends input to the server, closes the sending side, and returns all that the server answers, without what differs by chance.
-func (p peer) exchangeRaw(t *testing.T, input string) string {
+func (p peer) exchangeRaw(t testing.TB, input string) string {
 	t.Helper()
 	nc, err := net.Dial("tcp", p.addr)
 	if err != nil {
@@ -117,6 +117,9 @@ func fields(raw string, methods []string) string {
 		}
 		fmt.Fprintf(&b, "%s %d length %d encoding %q close %v\n", resp.Proto, resp.StatusCode, resp.ContentLength, resp.TransferEncoding, resp.Close)
 		_ = resp.Header.Write(&b) // a Builder returns no error
+		if req.Method == http.MethodHead && resp.StatusCode >= 400 && resp.Close {
+			return b.String() // the text of a refusal follows also then
+		}
 		text := string(body)
 		if resp.StatusCode >= 400 && resp.ContentLength < 0 && resp.Close {
 			text = "refusal" // the reason is said in other words

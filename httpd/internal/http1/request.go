@@ -270,7 +270,7 @@ func closes(req *http.Request) bool {
 	if HasToken(connection, "close") {
 		return true
 	}
-	return !req.ProtoAtLeast(1, 1) && !HasToken(connection, "keep-alive")
+	return !req.ProtoAtLeast(1, 1) && !HasToken(connection[:min(len(connection), 1)], "keep-alive") // the first alone, as package net/http has it
 }
 
 // HasToken reports whether a token is in one of the comma-separated lists. Case is not significant.
