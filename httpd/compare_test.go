@@ -11,11 +11,14 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
 )
 
 // A peer is a server under comparison.
@@ -51,6 +54,16 @@ func startPeers(t testing.TB, h http.Handler, configure ...func(*Server)) (their
 		}
 	})
 	return peer{"net/http", l1.Addr().String()}, peer{"httpd", l2.Addr().String()}
+}
+
+// awaitNetHTTP waits for the goroutines of net/http's server that wait for half a second after they have refused a request.
+func awaitNetHTTP() {
+	stacks := make([]byte, 1<<20)
+	for end := time.Now().Add(testkit.Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if !bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("closeWriteAndWait")) {
+			return
+		}
+	}
 }
 
 func listen(t testing.TB) net.Listener {

@@ -89,7 +89,7 @@ func (p *program) setHeader() {
 	case 2:
 		h.Del(p.of("Content-Type", "Content-Length", "X-A", "Trailer"))
 	case 3:
-		h.Add("Trailer", p.of("X-A", "X-B, X-A", "X-C"))
+		h.Set("Trailer", p.of("X-A", "X-B, X-A", "X-C"))
 	default:
 		h.Add(p.of("X-A", "Connection", "Content-Type", "Content-Encoding", http.TrailerPrefix+"T", "X-B"), p.of("x", "close", "text/plain", "keep-alive", "a\r\nb: c"))
 	}

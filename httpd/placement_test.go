@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) { leaktest.Main(m, awaitNetHTTP) }
 
 // eachPlacement runs a test with a server whose handlers run on the loop, and with one whose handlers run on workers.
 func eachPlacement(t *testing.T, run func(t *testing.T, s *Server)) {
