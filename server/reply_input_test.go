@@ -245,9 +245,10 @@ func TestWaitingForInputEndsAtTheReadDeadline(t *testing.T) {
 			text string
 			err  error
 		}
-		results := make(chan result, 1)
+		results, begun := make(chan result, 1), make(chan struct{})
 		s, clock := startWithClock(t, r, &server.Server{Handler: withBodies(server.Adaptive, func(w server.Reply, _ io.Reader, _ int) {
 			in := w.Input()
+			close(begun)
 			for _, d := range []time.Duration{time.Hour, -time.Hour, 0} {
 				deadline := time.Now().Add(d)
 				if d == 0 {
@@ -262,6 +263,7 @@ func TestWaitingForInputEndsAtTheReadDeadline(t *testing.T) {
 		})})
 		nc := s.dial(t)
 		send(t, nc, "0\nab")
+		testkit.Await(t, begun, "the request") // before the clock passes the deadline of the handshake
 		stop := make(chan struct{})
 		defer close(stop)
 		go func() {
