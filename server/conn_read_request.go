@@ -17,7 +17,7 @@ func (c *loopConn) receivedForRequest(p []byte) {
 	s := in.stream
 	s.loopReads = false
 	s.add(l, p)
-	grown := c.countStream(s)
+	grown := s.count(&c.Conn)
 	if s.need > 0 && in.unread() >= s.need {
 		s.wake()
 		s.endWait(l.now())
@@ -128,9 +128,10 @@ func (c *loopConn) wakeRequest() {
 	}
 }
 
-// noMoreInput returns an error if no input will arrive for the request in progress, apart from what is there. Under mu. Any goroutine.
-func (c *Conn) noMoreInput(in *input) error {
-	s := in.stream
+// noMore returns an error if no input will arrive for the request in progress, apart from what is there. Under the connection's mu. Any
+// goroutine.
+func (in *input) noMore() error {
+	c, s := in.reply.c, in.stream
 	switch x := c.ext; {
 	case c.state >= connClosing && c.reasonLocked() != nil:
 		return fmt.Errorf("%w (%w)", ErrClosed, c.reasonLocked())
@@ -147,8 +148,8 @@ func (c *Conn) noMoreInput(in *input) error {
 	return nil
 }
 
-// setReadDeadline carries out Input.SetReadDeadline. Under mu. Any goroutine.
-func (c *Conn) setReadDeadline(s *stream, t time.Time) {
+// setDeadline carries out Input.SetReadDeadline for a request of c. Under mu. Any goroutine.
+func (s *stream) setDeadline(c *Conn, t time.Time) {
 	clock := c.loop.ev.Clock()
 	s.deadline, s.expired, s.ownLimit = 0, false, true
 	left := time.Until(t)
@@ -165,14 +166,14 @@ func (c *Conn) setReadDeadline(s *stream, t time.Time) {
 	}
 	s.deadline = saturatedAdd(clock.Now(), left)
 	if s.timer == nil {
-		s.timer = clock.AfterFunc(left, func() { c.inputExpired(s) })
+		s.timer = clock.AfterFunc(left, func() { s.expire(c) })
 	} else {
 		s.timer.Reset(left)
 	}
 }
 
-// inputExpired is the function of the stream's timer.
-func (c *Conn) inputExpired(s *stream) {
+// expire is the function of the stream's timer.
+func (s *stream) expire(c *Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.deadline != 0 && c.loop.ev.Clock().Now() >= s.deadline {

@@ -203,7 +203,7 @@ func (c *Conn) admit() (q *outq.Queue, counted int, err error) {
 		return nil, 0, fmt.Errorf("%w: %d bytes wait, the limit is %d", ErrFull, c.outputBytes(), s.cfg.MaxOutput)
 	case s.isFull():
 		s.totals.full.Add(1)
-		c.awaitServerRoom()
+		c.loop.srv.awaitRoom(c)
 		return nil, 0, fmt.Errorf("%w: it holds %d bytes", ErrServerFull, s.buffered.Load())
 	}
 	counted = c.countedOutput()

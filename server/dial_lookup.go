@@ -16,12 +16,12 @@ func (c *loopConn) startLookUp() {
 	d := c.ext.dial
 	c.mu.Unlock()
 	if d.targets == nil {
-		c.loop.srv.goroutines.Go(func() { c.lookUp(d) })
+		c.loop.srv.goroutines.Go(func() { d.lookUp(&c.Conn) })
 	}
 }
 
 // lookUp looks up the addresses of a name and passes them to the loop.
-func (c *Conn) lookUp(d *dialing) {
+func (d *dialing) lookUp(c *Conn) {
 	label(lookupLabels)
 	var targets []unix.Sockaddr
 	ctx, host, port := d.ctx, d.host, d.port

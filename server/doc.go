@@ -138,8 +138,8 @@
 //
 // At a limit the server stops reading, returns an error, or makes a worker wait. It discards nothing that it has accepted. The server does
 // not read from a connection whose peer does not read. A reply may exceed MaxOutput by the bytes that are gathered before they become
-// output of the connection, 16 KB on a worker and 64 KB on the loop. A reply larger than MaxOutput for a peer that does not read occupies its worker until WriteTimeout; a server
-// with such replies needs a short one.
+// output of the connection, 16 KB on a worker and 64 KB on the loop. A reply larger than MaxOutput for a peer that does not read occupies its
+// worker until WriteTimeout; a server with such replies needs a short one.
 //
 // # Deadlines
 //

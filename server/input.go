@@ -130,7 +130,7 @@ func (c *loopConn) dropInput() {
 	c.deadlines.stop(readDeadline)
 	c.count(in, 0)
 	if in.isLost() {
-		c.uncountStream(in)
+		in.uncountStream()
 		in.drop()
 		return
 	}

@@ -12,9 +12,9 @@ const minDirect = 8 << 10
 
 // readNow reads the socket for the request if all its input is consumed or taken, and nothing keeps the loop from reading. It reads into p if
 // nothing is unread and p is long, and returns the number of bytes then; otherwise into taken. It reports whether it has read anything. At the
-// end of the stream, and after an error, the loop reads. Under mu. Any goroutine.
-func (c *Conn) readNow(in *input, p []byte) (n int, ok bool) {
-	s := in.stream
+// end of the stream, and after an error, the loop reads. Under the connection's mu. Any goroutine.
+func (in *input) readNow(p []byte) (n int, ok bool) {
+	c, s := in.reply.c, in.stream
 	if !in.request.direct || s.loopReads || s.ended || s.failed != nil || len(s.ahead) > 0 || c.state > connHalf || c.pauseRequested() ||
 		c.outputBytes() > c.loop.srv.cfg.LowWater {
 		return 0, false
@@ -34,7 +34,7 @@ func (c *Conn) readNow(in *input, p []byte) (n int, ok bool) {
 	}
 	if err != nil || n == 0 {
 		in.keepLittle()
-		c.countStream(s)
+		s.count(c)
 		return 0, false
 	}
 	c.nread += uint64(n)

@@ -194,8 +194,8 @@ func (in *input) endReading() {
 	s.deadline, s.expired, s.waited = 0, false, 0
 }
 
-// countStream counts the memory of the stream in Server.buffered, and returns its growth. Under mu.
-func (c *Conn) countStream(s *stream) (grown int) {
+// count counts the memory of the stream of a request of c in Server.buffered, and returns its growth. Under mu.
+func (s *stream) count(c *Conn) (grown int) {
 	n := cap(s.ahead) + cap(s.taken) + streamOverhead
 	grown = n - s.counted
 	c.loop.srv.addBuffered(grown)
@@ -204,9 +204,9 @@ func (c *Conn) countStream(s *stream) (grown int) {
 }
 
 // uncountStream ends the counting of the stream. Under mu, or when the request has ended.
-func (c *Conn) uncountStream(in *input) {
+func (in *input) uncountStream() {
 	if s := in.stream; s != nil {
-		c.loop.srv.addBuffered(-s.counted)
+		in.reply.c.loop.srv.addBuffered(-s.counted)
 		s.counted = 0
 	}
 }
@@ -245,7 +245,7 @@ func (c *loopConn) freeStream(in *input) {
 	if s == nil {
 		return
 	}
-	c.uncountStream(in)
+	in.uncountStream()
 	in.stream = nil
 	for _, buf := range [...][]byte{s.ahead, s.taken} {
 		if cap(buf) >= readSize {

@@ -121,8 +121,8 @@ func (i Input) SetReadDeadline(t time.Time) error {
 		return i.failure("set the deadline of the", err)
 	}
 	in.isRead = true
-	c.setReadDeadline(in.streamOf(limit), t)
-	c.countStream(in.stream)
+	in.streamOf(limit).setDeadline(c, t)
+	in.stream.count(c)
 	return nil
 }
 
@@ -167,7 +167,7 @@ func (i Input) await(n int, p []byte) (in *input, read int, err error) {
 		if in.unread() >= n {
 			return in, 0, nil
 		}
-		if err = c.noMoreInput(in); err != nil {
+		if err = in.noMore(); err != nil {
 			return in, 0, err
 		}
 		if limit == 0 && in.stream == nil {
@@ -182,7 +182,7 @@ func (i Input) await(n int, p []byte) (in *input, read int, err error) {
 		case s.need > 0:
 			return in, 0, fmt.Errorf("%w: another goroutine waits for it", ErrInvalid)
 		}
-		if read, ok := c.readNow(in, p); read > 0 {
+		if read, ok := in.readNow(p); read > 0 {
 			return in, read, nil
 		} else if ok {
 			c.mu.Unlock()
@@ -235,7 +235,7 @@ func (i Input) unlock(in *input) {
 	c, s := i.w.c, in.stream
 	queue := false
 	if s != nil {
-		c.countStream(s)
+		s.count(c)
 		if s.full && in.room() >= s.limit/2 {
 			s.full = false
 			queue = c.mark(cmdInput)

@@ -133,7 +133,7 @@ func (in *input) end() {
 	r.mu.Unlock() // before c.mu: from then on the input may be another connection's
 	if c.state == connClosed {
 		c.count(in, 0) // not on the loop, which may have ended
-		c.uncountStream(in)
+		in.uncountStream()
 	}
 	queue := c.mark(cmdDone) || direct
 	c.mu.Unlock()

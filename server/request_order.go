@@ -175,7 +175,7 @@ func (in *input) endInOrder() {
 	r.mu.Unlock()
 	oldest := conc.oldest
 	conc.endedEarly = append(conc.endedEarly, in)
-	ends = r.order != conc.oldest && !c.holdEarly(in) || ends
+	ends = r.order != conc.oldest && !in.holdEarly() || ends
 	for next := conc.takeAnswered(); next != nil; next = conc.takeAnswered() {
 		conc.earlyBytes -= next.earlyBytes
 		c.count(next, 0)
@@ -198,7 +198,8 @@ func (in *input) endInOrder() {
 
 // holdEarly counts a request that has ended before an older one, with its answer, as output that waits. When the whole server holds too
 // much, and the answer is not empty, it ends the connection and returns false. Under c.mu; the caller queues the connection.
-func (c *Conn) holdEarly(in *input) bool {
+func (in *input) holdEarly() bool {
+	c := in.reply.c
 	s := c.loop.srv
 	in.reply.count(0)
 	in.earlyBytes = in.memory() + cap(in.reply.buf)

@@ -27,9 +27,8 @@ func (s *Server) addBuffered(n int) {
 // isFull reports whether the server holds MaxBuffered bytes or more.
 func (s *Server) isFull() bool { return s.buffered.Load() >= s.cfg.MaxBuffered }
 
-// awaitServerRoom makes the loop call LowWater when the server holds less than MaxBuffered. Under c.mu.
-func (c *Conn) awaitServerRoom() {
-	s := c.loop.srv
+// awaitRoom makes the loop of c call LowWater when the server holds less than MaxBuffered. Under c.mu.
+func (s *Server) awaitRoom(c *Conn) {
 	s.room.mu.Lock()
 	if s.room.conns == nil {
 		s.room.conns = map[*Conn]struct{}{}

@@ -36,8 +36,8 @@ func TestMemoryNeverExceedsTheLimit(t *testing.T) {
 // Memory of items of one size can be used for items of any other size, as soon as those are used and the old ones are not.
 func TestMemoryServesAnySize(t *testing.T) {
 	skipIfRaced(t)
-	limit := requestsOf(8 << 20)
-	s, _ := open(t, store.Config{Memory: int64(limit), Shards: 1})
+	const limit = 8 << 20 // of the largest items, 16 fit
+	s, _ := open(t, store.Config{Memory: limit, Shards: 1})
 	for _, size := range []int{20, 1000, 5000, store.LargeMin - 100, 50000, 500000, 10000, 300, 20} {
 		n := 4 * limit / size
 		if size < 100 {
