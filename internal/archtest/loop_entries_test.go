@@ -25,7 +25,7 @@ var loopPartUsers = map[string]string{
 	"Conn.descriptor":     "reads the number of the descriptor, which the event guards",
 	"Conn.enqueue":        "puts the connection into the queue of its loop, or has it served by lateWork",
 	"Conn.giveToLoop":     "puts a new connection into the queue of its loop",
-	"Conn.readNow":        "reads the descriptor under mu for the request in progress",
+	"input.readNow":       "reads the descriptor under mu for the request in progress",
 	"Conn.writeLarge":     "writes to the descriptor under mu while the loop works on the connection, whose fields it does not use",
 	"replyState.writeNow": "the leader calls it between two turns",
 	"Server.notifyRoom":   "makes the loop use it, by a task",
