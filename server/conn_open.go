@@ -46,12 +46,18 @@ func (c *loopConn) begin() (alive bool) {
 	return !c.life.isGone()
 }
 
-// opened calls the handler's Open.
+// opened calls the handler's Open, unless the end of Dial's context was faster.
 func (c *loopConn) opened() {
+	c.mu.Lock()
+	if c.isUnopened() && c.state == connClosed {
+		reason := c.reasonLocked()
+		c.mu.Unlock()
+		c.tearDown(reason)
+		return
+	}
 	c.life = c.life.to(lifeOpen)
 	c.deadlines.start(idleDeadline, c.loop.now())
 	c.loop.srv.totals.opened.Add(1)
-	c.mu.Lock()
 	h, closing := c.handlerLocked(), c.state == connClosing
 	if c.ext != nil {
 		c.ext.unopened = false
