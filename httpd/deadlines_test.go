@@ -59,10 +59,13 @@ func newSlow(t *testing.T, s *Server, isTLS bool) *slow {
 	return w
 }
 
-// stats returns the counts of the server, which has started.
+// stats returns the counts of the server; none before Serve has started it.
 func (w *slow) stats() server.Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.srv == nil {
+		return server.Stats{}
+	}
 	return w.srv.Stats()
 }
 

@@ -159,7 +159,7 @@ func TestInputDuringARequestWithCancelOnEOFIsBounded(t *testing.T) {
 		nc := s.dial(t)
 		send(t, nc, "a\n")
 		w := testkit.Await(t, begun, "the request")
-		const n = 2 << 20
+		const n = 512 << 10
 		sent := make(chan error, 1)
 		go func() {
 			_, err := io.WriteString(nc, strings.Repeat("now\n", n/4))

@@ -28,9 +28,13 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 // limit is the time in which each program has to end.
 const limit = 60 * time.Second
 
-// start starts a server for the test and returns its address.
+// start starts a server for the test and returns its address. The tests run with EVMQ_FOREIGN=1 only, since they take some seconds and say
+// nothing on a machine without the programs.
 func start(t *testing.T, handler http.Handler) (addr string) {
 	t.Helper()
+	if !testkit.Foreign() {
+		t.Skip("EVMQ_FOREIGN is not 1")
+	}
 	s := &httpd.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
 	return serve(t, s, s.Serve)
 }
