@@ -75,7 +75,7 @@ func TestAHandlerOfAStoppedProcessHasNotStalled(t *testing.T) {
 			return false
 		}
 	})
-	if !strings.Contains(all, "stalls: 0\n") || strings.Contains(all, "rounds: 0,") {
+	if !strings.Contains(all, "rounds: 3, stalls: 0\n") {
 		t.Errorf("the process says:\n%s", all)
 	}
 }
@@ -90,7 +90,7 @@ func isStopped(pid int) bool {
 	return len(after) > 0 && after[0] == 'T'
 }
 
-// stopInHandlers is the other process. It tries to make three rounds; on a busy machine it makes fewer. A round proves nothing if there was another tick before the stop, or the tick before it ended afterwards, so that
+// stopInHandlers is the other process. It makes three rounds; on a busy machine that takes many tries. A round proves nothing if there was another tick before the stop, or the tick before it ended afterwards, so that
 // the next one is not late.
 func stopInHandlers(t *testing.T) {
 	var ticks countTicks
@@ -111,7 +111,7 @@ func stopInHandlers(t *testing.T) {
 	nc := s.dial(t)
 	answers := bufio.NewScanner(nc)
 	rounds, stalls := 0, uint64(0)
-	for begin := time.Now(); rounds < 3 && (rounds == 0 || time.Since(begin) < 5*time.Second); {
+	for rounds < 3 {
 		before := s.routes().Stalls
 		send(t, nc, "stop\n")
 		if !answers.Scan() {

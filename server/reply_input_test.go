@@ -169,7 +169,6 @@ func TestWhatARequestLeavesIsTheNextRequest(t *testing.T) {
 		})})
 		nc := s.dial(t)
 		send(t, nc, "4\nbodyone\n5\n")
-		time.Sleep(0)
 		send(t, nc, "body2two\nthree\n")
 		expect(t, nc, "one <nil>\none\ntwo <nil>\ntwo\nthree\n")
 	})
