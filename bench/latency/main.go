@@ -19,6 +19,8 @@ import (
 	"os"
 	"runtime"
 	"time"
+
+	"github.com/evmq/evmq/bench/internal/target"
 )
 
 type options struct {
@@ -84,10 +86,10 @@ func parse(program string, args []string) (o options, err error) {
 }
 
 func run(o options) (err error) {
-	servers := []*target{{addr: o.addr, pid: o.pid}}
+	servers := []*target.Target{{Addr: o.addr, PID: o.pid}}
 	if len(o.start) > 0 {
-		servers, err = startAll(o.start)
-		defer func() { err = errors.Join(err, stopAll(servers)) }()
+		servers, err = target.StartAll(o.start)
+		defer func() { err = errors.Join(err, target.StopAll(servers)) }()
 		if err != nil {
 			return err
 		}
@@ -95,7 +97,7 @@ func run(o options) (err error) {
 	results := make([][]*result, len(servers))
 	for range o.rounds {
 		for _, i := range rand.Perm(len(servers)) {
-			r, err := measure(o.plan, servers[i].addr, servers[i].pid)
+			r, err := measure(o.plan, servers[i].Addr, servers[i].PID)
 			if err != nil {
 				return fmt.Errorf("%s: %w", servers[i], err)
 			}

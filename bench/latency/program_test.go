@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/evmq/evmq/bench/internal/target"
 )
 
 // build builds this program and two servers and returns their directory.
@@ -77,11 +79,11 @@ func TestServerThatEndsOrDoesNotStartIsReported(t *testing.T) {
 		"=sleep {port}":            "not of the form",
 		"sleep {port}":             "not of the form",
 	} {
-		all, err := startAll([]string{arg})
+		all, err := target.StartAll([]string{arg})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: the error is %v and does not contain %q", arg, err, want)
 		}
-		if err := stopAll(all); err != nil {
+		if err := target.StopAll(all); err != nil {
 			t.Errorf("%q: %v", arg, err)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/evmq/evmq/bench/internal/target"
 )
 
 // A result has each latency of a run: so many fit into memory, and percentiles are exact.
@@ -67,7 +69,7 @@ func percentile(sorted []time.Duration, permille int) time.Duration {
 }
 
 // report prints a table with the rows of all servers. Each figure is the median of the rounds, and each maximum that of all rounds.
-func report(out io.Writer, servers []*target, results [][]*result) error {
+func report(out io.Writer, servers []*target.Target, results [][]*result) error {
 	var b strings.Builder
 	b.WriteString("server\trequests\tcount\tp50 µs\tp90 µs\tp99 µs\tp99.9 µs\tmax µs\tanswers/s\tCPU µs/answer\tunanswered\t\n")
 	for i, s := range servers {
@@ -88,9 +90,9 @@ func report(out io.Writer, servers []*target, results [][]*result) error {
 }
 
 // summary returns the columns that do not depend on the kind of a request.
-func summary(s *target, rounds []*result) string {
+func summary(s *target.Target, rounds []*result) string {
 	cpu := "-"
-	if s.pid != 0 {
+	if s.PID != 0 {
 		cpu = fmt.Sprintf("%.2f", median(rounds, func(r *result) float64 { return micros(r.cpu) }))
 	}
 	unanswered := 0

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/evmq/evmq/bench/internal/target"
 )
 
 func TestPercentileIsTheSmallestValueThatEnoughDoNotExceed(t *testing.T) {
@@ -102,7 +104,7 @@ func TestReportHasMediansOfTheRoundsAndTheMaximum(t *testing.T) {
 		return r
 	}
 	var out bytes.Buffer
-	servers := []*target{{name: "a", pid: 1}, {addr: "b:1"}}
+	servers := []*target.Target{{Name: "a", PID: 1}, {Addr: "b:1"}}
 	err := report(&out, servers, [][]*result{{round(3, 1), round(9, 8), round(4, 5)}, {round(6)}})
 	if err != nil {
 		t.Fatal(err)
