@@ -5,13 +5,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/evmq/evmq/bench/internal/peertest"
 	"github.com/evmq/evmq/bench/internal/target"
 )
 
@@ -50,24 +50,9 @@ func TestProgramMeasuresTheServersThatItStarts(t *testing.T) {
 			t.Errorf("there is no row %s:\n%s", row, out)
 		}
 	}
-	if left := running(t, dir); len(left) > 0 {
+	if left := peertest.Running(t, dir); len(left) > 0 {
 		t.Errorf("servers are left: %s", left)
 	}
-}
-
-// running returns the processes whose programs are in a directory.
-func running(t *testing.T, dir string) (found []string) {
-	t.Helper()
-	links, err := filepath.Glob("/proc/[0-9]*/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, link := range links {
-		if program, err := os.Readlink(link); err == nil && filepath.Dir(program) == dir { // processes end at any time
-			found = append(found, link+" -> "+program)
-		}
-	}
-	return found
 }
 
 // TestServerThatEndsOrDoesNotStartIsReported, and the others are ended.

@@ -101,3 +101,18 @@ func Dial(t *testing.T, addr string) *net.TCPConn {
 	}
 	return c.(*net.TCPConn)
 }
+
+// Running returns the processes whose programs are in a directory.
+func Running(t *testing.T, dir string) (found []string) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if program, err := os.Readlink(link); err == nil && filepath.Dir(program) == dir { // processes end at any time
+			found = append(found, link+" -> "+program)
+		}
+	}
+	return found
+}
