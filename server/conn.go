@@ -186,14 +186,22 @@ func (c *Conn) Context() context.Context {
 	return x.ctx
 }
 
-// endContext ends the context of Context, if there is one, with the reason of the connection's end as its cause, or ErrPeerClosed. Under mu.
+// endContext ends the contexts of Context and of the TLS handshake, if there are any, with the reason of the connection's end as their
+// cause, or ErrPeerClosed. Under mu.
 func (c *Conn) endContext() {
-	switch x := c.ext; {
-	case x == nil || x.cancel == nil:
-	case x.canceled:
-		x.cancel(ErrPeerClosed)
-	default:
-		x.cancel(orClosed(x.reason))
+	x := c.ext
+	if x == nil {
+		return
+	}
+	cause := orClosed(x.reason)
+	if x.canceled {
+		cause = ErrPeerClosed
+	}
+	if x.cancel != nil {
+		x.cancel(cause)
+	}
+	if x.tls != nil && x.tls.cancel != nil {
+		x.tls.cancel(cause)
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"container/list"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"runtime/debug"
@@ -209,6 +210,7 @@ func (s *Server) runHandshake(c *Conn) {
 	defer func() {
 		t.pipe.Finish(err)
 		c.mu.Lock()
+		c.endHandshakeContext()
 		queue := c.mark(cmdHandshaken)
 		c.mu.Unlock()
 		c.enqueue(queue)
@@ -225,8 +227,34 @@ func (s *Server) runHandshake(c *Conn) {
 			returns = true
 		}
 	}()
-	err = t.conn.HandshakeContext(c.Context())
+	ctx := c.handshakeContext()
+	err = t.conn.HandshakeContext(ctx)
 	returns = true
+}
+
+// handshakeContext returns the context of a handshake, which ends with the connection. If Context was not called before, it is not that of
+// Context, which would need memory as long as the connection exists.
+func (c *Conn) handshakeContext() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.ext
+	if x.ctx != nil {
+		return x.ctx
+	}
+	ctx, cancel := context.WithCancelCause(c.loop.srv.baseCtx)
+	x.tls.cancel = cancel
+	if c.state.isDead() {
+		c.endContext()
+	}
+	return ctx
+}
+
+// endHandshakeContext releases the context of handshakeContext. Under mu.
+func (c *Conn) endHandshakeContext() {
+	if t := c.ext.tls; t.cancel != nil {
+		t.cancel(nil)
+		t.cancel = nil
+	}
 }
 
 // writeAlert writes the alert of a failed handshake, which tells the peer the reason. Its error is ignored, since the connection ends.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"container/list"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -20,13 +21,14 @@ type tlsState struct {
 	config    *tls.Config // for conn
 	pipe      *tlsio.Pipe
 	client    bool
-	upgraded  bool               // by StartTLS: Open was called before. Loop only
-	done      func(*Conn, error) // calls StartTLSConfig.Done; nil without StartTLS, and when it was taken
-	waits     *list.Element      // its place among the handshakes that wait; nil if it does not wait. Under the mu of handshakes
-	notified  bool               // close_notify was sent. Loop only
-	counted   int                // bytes of the pipe counted in Server.buffered. Loop only
-	more      bool               // input waits in conn or pipe, which the kernel does not report. Loop only
-	encrypted int                // bytes of the connection's output whose records are in the pipe. Loop only
+	upgraded  bool                    // by StartTLS: Open was called before. Loop only
+	done      func(*Conn, error)      // calls StartTLSConfig.Done; nil without StartTLS, and when it was taken
+	cancel    context.CancelCauseFunc // ends the context of the handshake; nil unless it runs, and if the connection had a context before. Under mu
+	waits     *list.Element           // its place among the handshakes that wait; nil if it does not wait. Under the mu of handshakes
+	notified  bool                    // close_notify was sent. Loop only
+	counted   int                     // bytes of the pipe counted in Server.buffered. Loop only
+	more      bool                    // input waits in conn or pipe, which the kernel does not report. Loop only
+	encrypted int                     // bytes of the connection's output whose records are in the pipe. Loop only
 }
 
 // pipeOwner has the methods that the pipe calls.

@@ -52,7 +52,8 @@ var importers = []importer{
 	{pkg: "internal/ratelimit", foreign: []string{"golang.org/x/time"}, tests: []string{leak, kit, rapid}},
 	{pkg: "internal/sock", foreign: []string{sys}, tests: []string{leak, kit}},
 	{pkg: "internal/sock/socktest", imports: []string{"internal/sock"}, foreign: []string{sys}, tests: []string{leak, kit}},
-	{pkg: "internal/tlsio", foreign: []string{sys}, tests: []string{leak, kit, rapid}},
+	{pkg: "internal/tlsio/tlstest", foreign: []string{sys}, tests: []string{leak, kit}},
+	{pkg: "internal/tlsio", foreign: []string{sys}, tests: []string{leak, kit, rapid, "internal/tlsio/tlstest"}},
 	{pkg: "internal/workpool", tests: []string{leak, kit}},
 	{pkg: "internal/memcache/protocol", tests: []string{leak, kit, rapid}},
 	{pkg: "internal/memcache/recycled"},
@@ -64,7 +65,8 @@ var importers = []importer{
 	{pkg: "msgqueue", imports: []string{"event", sampler}, foreign: []string{sys}, tests: []string{leak, kit, rapid}},
 	{pkg: "server/framing", tests: []string{leak, kit, rapid}},
 	{pkg: "server", imports: []string{"event", "msgqueue", "server/framing", ids, "internal/outq", "internal/ratelimit", sampler, "internal/sock", "internal/tlsio",
-		ticker, "internal/workpool"}, foreign: []string{sys, "github.com/pires/go-proxyproto"}, tests: []string{leak, kit, rapid, cmp, "internal/sock/socktest"}},
+		ticker, "internal/workpool"}, foreign: []string{sys, "github.com/pires/go-proxyproto"}, tests: []string{leak, kit, rapid, cmp, "internal/sock/socktest",
+		"internal/tlsio/tlstest"}},
 
 	{pkg: "server/client", imports: []string{"event", "server", "server/framing"}, tests: []string{leak, kit}},
 
@@ -78,7 +80,7 @@ var importers = []importer{
 
 	// Programs. An example shows what a user can write, so it imports nothing internal.
 	{pkg: "httpd/internal/http1", imports: []string{"server/framing"}, tests: []string{leak, kit}},
-	{pkg: "httpd", imports: servers("httpd/internal/http1"), tests: []string{leak, kit}},
+	{pkg: "httpd", imports: servers("httpd/internal/http1"), tests: []string{leak, kit, "internal/tlsio/tlstest"}},
 	{pkg: "httpd/interop", tests: []string{"httpd", leak, kit}},
 	{pkg: "cmd/evcached", imports: servers("memcache", "status", "internal/logqueue", "internal/sock"), foreign: []string{sys, "github.com/spf13/pflag"},
 		tests: []string{leak, kit, cmp}},
@@ -87,7 +89,7 @@ var importers = []importer{
 	{pkg: "."}, // its doc.go is the map of the repository
 
 	// Modules of their own. Their dependencies are in their go.mod files.
-	{pkg: "bench/...", imports: servers("httpd", "memcache", leak, "internal/memcache/store"), foreign: []string{"*"}, tests: []string{kit}},
+	{pkg: "bench/...", imports: servers("httpd", "memcache", leak, "internal/memcache/store", "internal/tlsio/tlstest"), foreign: []string{"*"}, tests: []string{kit}},
 	{pkg: "httpd/frameworks/...", imports: []string{"httpd"}, foreign: []string{"*"}},
 	{pkg: "memcache/difftest/...", imports: servers("memcache", leak, kit), foreign: []string{"*"}},
 }

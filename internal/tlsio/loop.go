@@ -17,11 +17,11 @@ func (p *Pipe) Feed(b []byte) (full bool) {
 	p.records.Add(b)
 	p.mu.Lock()
 	p.in = append(p.in, b...)
-	p.partial = p.records.Partial()
+	p.partial = uint16(p.records.Partial())
 	full = len(p.in) > MaxHandshakeInput
 	p.full = full
+	p.wake()
 	p.mu.Unlock()
-	p.more.Broadcast()
 	return full
 }
 
@@ -29,8 +29,8 @@ func (p *Pipe) Feed(b []byte) (full bool) {
 func (p *Pipe) FeedEOF() {
 	p.mu.Lock()
 	p.eof = true
+	p.wake()
 	p.mu.Unlock()
-	p.more.Broadcast()
 }
 
 // TakesInput reports whether the handshake has read what there was, and more may come.
@@ -58,7 +58,7 @@ func (p *Pipe) HelloComplete() (bool, error) {
 func (p *Pipe) Finish(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ended, p.err = true, err
+	p.ended, p.err, p.wait = true, err, nil
 	if p.state != stateHandshake {
 		return
 	}
@@ -85,10 +85,11 @@ func (p *Pipe) Succeeded() bool {
 func (p *Pipe) Stalled() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state != stateHandshake || !p.stalls {
+	w := p.wait
+	if p.state != stateHandshake || w == nil || !w.stalls {
 		return 0
 	}
-	return p.waited + p.owner.Now() - p.since
+	return w.waited + p.owner.Now() - w.since
 }
 
 // Lend makes b, the loop's buffer, the input, without a copy unless some is left over. Keep follows. After the handshake.
@@ -96,7 +97,7 @@ func (p *Pipe) Lend(b []byte) {
 	p.records.Add(b)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.partial = p.records.Partial()
+	p.partial = uint16(p.records.Partial())
 	if len(p.in) > 0 {
 		p.in = append(p.in, b...)
 		return

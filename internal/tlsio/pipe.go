@@ -31,8 +31,11 @@ type Owner interface {
 //     buffer for something else; LendOut and KeepOut do the same for records. Close ends this.
 //   - Detach hands the Pipe out: the owner of the tls.Conn then uses the net.Conn given to Detach, after the input that the Pipe still holds.
 //
-// In a handshake Read gives crypto/tls whole records only, since crypto/tls reserves memory for the largest record when it has seen the
-// beginning of one; the rest waits in the Pipe, whose Memory the loop counts.
+// Read gives crypto/tls whole records only, since crypto/tls reserves memory for the largest record when it has seen the beginning of one;
+// the rest waits in the Pipe, whose Memory the loop counts. A call of Read gives bytes of one record: crypto/tls keeps its input buffer as
+// long as the connection exists, and enlarges it when it holds the beginning of a second record.
+//
+// After the handshake a Pipe has no memory besides its own, except for input and records that wait.
 //
 // The loop calls the methods that a comment does not give to other goroutines.
 type Pipe struct {
@@ -42,20 +45,26 @@ type Pipe struct {
 	lentOut bool    // out is the loop's buffer. Loop only
 
 	mu      sync.Mutex // guards what follows; not held in calls of the owner, of the detached connection, and in waits
-	more    sync.Cond  // in has grown, or state or eof has changed
 	state   state
-	in      []byte // what has come and was not read
-	partial int    // bytes at the end of in that belong to a record that is not complete
-	used    bool   // in was read from, so that it takes up more memory than its length
-	out     []byte // records for the peer
-	eof     bool   // nothing comes after in
-	full    bool   // Feed has reported so, and Read has not asked for more since
-	ended   bool   // the handshake has ended
-	err     error  // of the handshake
-	stalls  bool   // Read waits for the peer
-	since   time.Duration
-	waited  time.Duration // all waits before, together
-	nc      net.Conn      // of Detach
+	used    bool     // in was read from, so that it takes up more memory than its length
+	eof     bool     // nothing comes after in
+	full    bool     // Feed has reported so, and Read has not asked for more since
+	ended   bool     // the handshake has ended
+	partial uint16   // bytes at the end of in that belong to a record that is not complete
+	wait    *wait    // nil when the handshake has ended
+	in      []byte   // what has come and was not read
+	next    int      // bytes of the record that in begins with, if a part of it was read; else 0
+	out     []byte   // records for the peer
+	err     error    // of the handshake
+	nc      net.Conn // of Detach
+}
+
+// wait is what Read needs to wait for input during the handshake. Under the Pipe's mu.
+type wait struct {
+	more   sync.Cond // in has grown, or state or eof has changed
+	stalls bool      // Read waits for the peer
+	since  time.Duration
+	waited time.Duration // all waits before, together
 }
 
 // state says who uses the Pipe.
@@ -86,8 +95,8 @@ func (wouldBlockError) Temporary() bool { return true }
 
 // New returns a Pipe whose handshake has not ended.
 func New(owner Owner) *Pipe {
-	p := &Pipe{owner: owner}
-	p.more.L = &p.mu
+	p := &Pipe{owner: owner, wait: new(wait)}
+	p.wait.more.L = &p.mu
 	return p
 }
 
@@ -110,19 +119,20 @@ func (p *Pipe) Read(b []byte) (int, error) {
 		case p.state != stateHandshake:
 			return 0, ErrWouldBlock
 		}
-		p.wait()
+		p.await()
 	}
-	if p.stalls {
-		p.waited += p.owner.Now() - p.since
-		p.stalls = false
+	if w := p.wait; w != nil && w.stalls {
+		w.waited += p.owner.Now() - w.since
+		w.stalls = false
 	}
-	n := copy(b, p.in[:p.readable()])
-	p.in, p.used = p.in[n:], true
+	record := p.record()
+	n := copy(b, p.in[:record])
+	p.in, p.used, p.next = p.in[n:], true, record-n
 	return n, nil
 }
 
-// wait waits for input, after it has told the owner that there is room. Under mu, which is released meanwhile.
-func (p *Pipe) wait() {
+// await waits for input, after it has told the owner that there is room. In the handshake, under mu, which is released meanwhile.
+func (p *Pipe) await() {
 	if p.full {
 		p.full = false
 		p.mu.Unlock()
@@ -130,10 +140,17 @@ func (p *Pipe) wait() {
 		p.mu.Lock()
 		return
 	}
-	if !p.stalls {
-		p.stalls, p.since = true, p.owner.Now()
+	if w := p.wait; !w.stalls {
+		w.stalls, w.since = true, p.owner.Now()
 	}
-	p.more.Wait()
+	p.wait.more.Wait()
+}
+
+// wake wakes Read, if it waits. Under mu.
+func (p *Pipe) wake() {
+	if p.wait != nil {
+		p.wait.more.Broadcast()
+	}
 }
 
 // readable is how many bytes crypto/tls may read: at the end of the stream and after Detach all, else whole records. Under mu.
@@ -141,7 +158,20 @@ func (p *Pipe) readable() int {
 	if p.eof || p.state == stateDetached {
 		return len(p.in)
 	}
-	return max(0, len(p.in)-p.partial)
+	return max(0, len(p.in)-int(p.partial))
+}
+
+// record returns how many of the readable bytes, of which there are some, belong to the record that in begins with, or to the rest of it.
+// Bytes that cannot become a record are all given to crypto/tls, which reports the error. Under mu.
+func (p *Pipe) record() int {
+	n := p.readable()
+	switch {
+	case p.next > 0:
+		return min(n, p.next)
+	case n < headerSize || !isRecord(p.in):
+		return n
+	}
+	return min(n, headerSize+int(p.in[3])<<8+int(p.in[4]))
 }
 
 // Write takes records from crypto/tls. The goroutine of the state's user.
@@ -172,9 +202,9 @@ func (p *Pipe) Close() error {
 		return p.nc.Close()
 	}
 	p.state = stateClosed
-	p.in, p.out, p.partial = nil, nil, 0
+	p.in, p.out, p.partial, p.next = nil, nil, 0, 0
+	p.wake()
 	p.mu.Unlock()
-	p.more.Broadcast()
 	return nil
 }
 

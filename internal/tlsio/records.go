@@ -12,9 +12,9 @@ const (
 // Records counts the records in a stream of bytes. The zero Records is at the beginning of a stream. It is not safe for concurrent use.
 type Records struct {
 	head  [headerSize]byte
-	have  int // bytes of head
-	size  int // of the record whose head that is
-	left  int // bytes of the record that are still to come
+	have  uint8  // bytes of head
+	size  uint16 // of the record whose head that is
+	left  uint16 // bytes of the record that are still to come
 	whole int
 }
 
@@ -24,15 +24,15 @@ func (r *Records) Add(b []byte) {
 		if r.have < headerSize {
 			n := copy(r.head[r.have:], b)
 			b = b[n:]
-			if r.have += n; r.have < headerSize {
+			if r.have += uint8(n); r.have < headerSize {
 				return
 			}
-			r.size = int(r.head[3])<<8 | int(r.head[4])
+			r.size = uint16(r.head[3])<<8 | uint16(r.head[4])
 			r.left = r.size
 		}
-		n := min(r.left, len(b))
+		n := min(int(r.left), len(b))
 		b = b[n:]
-		if r.left -= n; r.left == 0 {
+		if r.left -= uint16(n); r.left == 0 {
 			r.have = 0
 			r.whole++
 		}
@@ -47,12 +47,15 @@ func (r *Records) Whole() int { return r.whole }
 func (r *Records) Partial() int {
 	switch {
 	case r.have < headerSize:
-		return r.have
-	case r.size > maxCiphertext, r.head[0] < 20, r.head[0] > 24, r.head[1] != 3:
+		return int(r.have)
+	case r.size > maxCiphertext || !isRecord(r.head[:]):
 		return 0
 	}
-	return headerSize + r.size - r.left
+	return headerSize + int(r.size-r.left)
 }
+
+// isRecord reports whether a record may begin with this header, the length aside.
+func isRecord(head []byte) bool { return head[0] >= 20 && head[0] <= 24 && head[1] == 3 }
 
 // Decrypted counts one record as decrypted, and reports whether the stream holds nothing more, not even the beginning of another record. It
 // may report false although nothing is left, since one call of tls.Conn.Read may decrypt several records that hold no data.

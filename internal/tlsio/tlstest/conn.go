@@ -1,0 +1,78 @@
+package tlstest
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Conn is a net.Conn on the descriptor of a stream socket that blocks. It takes up four bytes, and has no deadlines. Close must not be
+// called while another goroutine reads or writes.
+type Conn struct{ fd int32 }
+
+// Pair returns the two ends of a stream.
+func Pair() (a, b *Conn, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return NewConn(fds[0]), NewConn(fds[1]), nil
+}
+
+// NewConn returns a Conn that owns fd, the descriptor of a stream socket that blocks.
+func NewConn(fd int) *Conn { return &Conn{int32(fd)} }
+
+// FD returns the descriptor.
+func (c *Conn) FD() int { return int(c.fd) }
+
+// Read implements net.Conn.
+func (c *Conn) Read(p []byte) (int, error) {
+	for {
+		n, err := unix.Read(c.FD(), p)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return 0, fmt.Errorf("read: %w", err)
+		case n == 0 && len(p) > 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
+// Write implements net.Conn.
+func (c *Conn) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		k, err := unix.SendmsgN(c.FD(), p[n:], nil, nil, unix.MSG_NOSIGNAL)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return n, fmt.Errorf("write: %w", err)
+		}
+		n += k
+	}
+	return n, nil
+}
+
+// Close implements net.Conn.
+func (c *Conn) Close() error { return unix.Close(c.FD()) }
+
+// LocalAddr implements net.Conn. The address is empty.
+func (c *Conn) LocalAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+// RemoteAddr implements net.Conn. The address is empty.
+func (c *Conn) RemoteAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
+
+// SetDeadline implements net.Conn. It does nothing.
+func (c *Conn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn. It does nothing.
+func (c *Conn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn. It does nothing.
+func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
