@@ -75,8 +75,8 @@
 //	                ▼
 //	     Handler.Close, with the reason
 //
-// The optional methods of a Handler are those of [EOFHandler], [MarkHandler], [LastDataHandler], [LimitHandler], [InputErrorHandler] and
-// [CheckHandler].
+// The optional methods of a Handler are those of [EOFHandler], [MarkHandler], [LastDataHandler], [LimitHandler], [InputErrorHandler],
+// [CheckHandler] and [ShutdownHandler].
 //
 // [Conn.Close] ends a connection in order: requests in progress are answered, output is flushed, the write side is closed, and input is
 // discarded until the peer closes its half. [Conn.CloseWrite] closes the write side only; [Conn.Abort] ends the connection at once;

@@ -5,8 +5,8 @@ import "fmt"
 // A Handler serves the connections of a server. All methods run on the connection's loop, one at a time, and must
 // not block: all connections of the loop would wait. Work that blocks is passed to the workers; see Dispatch and Requests.
 //
-// A Handler may have more than these methods: those of EOFHandler, MarkHandler, LastDataHandler, LimitHandler, InputErrorHandler and
-// CheckHandler. A Handler that wraps another one has a method Unwrap() Handler that returns it: the server takes each of these interfaces
+// A Handler may have more than these methods: those of EOFHandler, MarkHandler, LastDataHandler, LimitHandler, InputErrorHandler,
+// CheckHandler and ShutdownHandler. A Handler that wraps another one has a method Unwrap() Handler that returns it: the server takes each of these interfaces
 // from the first Handler of the chain that has it. So a wrapper replaces the interfaces that it implements, and keeps the others. See
 // FindHandler.
 type Handler interface {
@@ -80,6 +80,15 @@ type CheckHandler interface {
 	Handler
 	// Check returns an error if the Handler is invalid. Any goroutine.
 	Check() error
+}
+
+// A ShutdownHandler is a Handler that ends its connections itself in a Shutdown, for example with the last message of its protocol. Such a
+// connection is read and served until the Handler closes it, or the context of the Shutdown ends, and then it is aborted.
+type ShutdownHandler interface {
+	Handler
+	// Shutdown is called for each open connection of the Handler when a Shutdown begins, also while requests are in progress. It is
+	// not called for a connection that is being closed already, nor by Server.Close. Loop only.
+	Shutdown(c *Conn)
 }
 
 // maxWrapped is the number of handlers that a chain of Unwrap may have. A longer chain is invalid, since it may be a cycle.

@@ -58,7 +58,7 @@ func (s *Server) drainLoops(ctx context.Context, outgoing bool) {
 // drainConns ends the loop's connections of one kind.
 func (l *loop) drainConns(outgoing bool) {
 	for c := range l.srv.conns.all() {
-		if c.loop == l && c.isOutgoing() == outgoing {
+		if c.loop == l && c.isOutgoing() == outgoing && !c.callShutdown() {
 			c.beginDrain()
 		}
 	}

@@ -1,0 +1,17 @@
+package server
+
+// callShutdown calls Shutdown of the connection's handler, if it is a ShutdownHandler and the connection is open. It reports whether the
+// handler ends the connection. On the loop.
+func (c *loopConn) callShutdown() bool {
+	c.mu.Lock()
+	open := c.state == connOpen && c.life == lifeOpen
+	h, ok := FindHandler[ShutdownHandler](c.handlerLocked())
+	c.mu.Unlock()
+	if !open || !ok {
+		return false
+	}
+	c.loop.setCurrent(c)
+	c.guard(func() { h.Shutdown(&c.Conn) })
+	c.loop.clearCurrent()
+	return true
+}
