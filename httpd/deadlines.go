@@ -70,7 +70,7 @@ func (r *response) SetReadDeadline(t time.Time) error {
 // http.ResponseController uses it.
 func (r *response) SetWriteDeadline(t time.Time) error {
 	switch r.phase {
-	case phaseHijacked:
+	case phaseHijacked, phaseUpgraded:
 		return http.ErrHijacked
 	case phaseEnded: // the connection may be in another request
 		return fmt.Errorf("httpd: set the write deadline: %w", server.ErrReplyEnded)

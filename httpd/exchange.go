@@ -128,6 +128,9 @@ func (x *exchange) finish(c *conn, req *http.Request) {
 // abort ends the connection of a handler that has panicked or called runtime.Goexit, after what it has sent.
 func (x *exchange) abort() {
 	x.ctx.end()
+	if x.resp.phase == phaseUpgraded {
+		x.resp.c.sc.Abort()
+	}
 	if !x.resp.isHijacked() {
 		x.resp.discard()
 		x.resp.c.handlerReturned(x.resp.w)

@@ -20,7 +20,7 @@ import (
 // after the request is read from both. Deadlines of the server do not apply any more.
 func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	switch r.phase {
-	case phaseHijacked:
+	case phaseHijacked, phaseUpgraded:
 		return nil, nil, http.ErrHijacked
 	case phaseEnded:
 		return nil, nil, fmt.Errorf("httpd: hijack: %w", server.ErrReplyEnded)

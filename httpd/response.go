@@ -25,10 +25,11 @@ const (
 	phaseStatus                        // WriteHeader was called; the beginning of the body is gathered
 	phaseSent                          // the head was sent
 	phaseHijacked                      // Hijack was called
+	phaseUpgraded                      // the connection has another handler
 	phaseEnded                         // the handler has returned
 )
 
-var responsePhases = [...]string{phaseBegun: "begun", phaseStatus: "status known", phaseSent: "head sent", phaseHijacked: "hijacked", phaseEnded: "ended"}
+var responsePhases = [...]string{phaseBegun: "begun", phaseStatus: "status known", phaseSent: "head sent", phaseHijacked: "hijacked", phaseUpgraded: "upgraded", phaseEnded: "ended"}
 
 // String returns the phase's name.
 func (p responsePhase) String() string { return responsePhases[p] }
@@ -71,8 +72,8 @@ func (r *response) init(w server.Reply, c *conn, req *http.Request, body *reques
 	r.closes = req.Close
 }
 
-// isHijacked reports whether Hijack was called.
-func (r *response) isHijacked() bool { return r.phase == phaseHijacked }
+// isHijacked reports whether the connection is not the server's any more: Hijack or Upgrade was called.
+func (r *response) isHijacked() bool { return r.phase == phaseHijacked || r.phase == phaseUpgraded }
 
 // Header implements http.ResponseWriter.
 func (r *response) Header() http.Header {
@@ -85,7 +86,7 @@ func (r *response) Header() http.Header {
 // WriteHeader implements http.ResponseWriter.
 func (r *response) WriteHeader(status int) {
 	switch {
-	case r.phase == phaseHijacked:
+	case r.isHijacked():
 		r.logCaller("response.WriteHeader on hijacked connection")
 		return
 	case r.phase != phaseBegun:
@@ -159,7 +160,7 @@ func (r *response) WriteString(s string) (int, error) {
 // mayWrite prepares the answer for n bytes of the body.
 func (r *response) mayWrite(n int) error {
 	switch r.phase {
-	case phaseHijacked:
+	case phaseHijacked, phaseUpgraded:
 		if n > 0 {
 			r.logCaller("response.Write on hijacked connection")
 		}
@@ -267,7 +268,7 @@ func (r *response) Flush() { _ = r.FlushError() } // the interface has no error
 // FlushError sends what was written so far. http.ResponseController uses it.
 func (r *response) FlushError() error {
 	switch r.phase {
-	case phaseHijacked:
+	case phaseHijacked, phaseUpgraded:
 		return http.ErrHijacked
 	case phaseEnded:
 		return server.ErrReplyEnded
