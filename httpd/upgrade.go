@@ -16,11 +16,11 @@ type Upgrader interface {
 }
 
 // Upgrade answers a request with 101 Switching Protocols and the fields of header, such as Connection and Upgrade, and makes the Handler that
-// next returns the handler of the connection. What the client has sent after the request is given to that Handler when the handler of the
+// next returns the handler of the connection. The bytes that the client has sent after the request are given to that Handler when the handler of the
 // request has returned; then the connection holds no goroutine. Its Open is not called. The deadlines of the connection are still those of
 // the Server, unless next changes them by SetTimeouts.
 //
-// next is called before anything is sent. If it returns an error, Upgrade returns that, and the request is to be answered otherwise. What
+// next is called before anything is sent. If it returns an error, Upgrade returns that, and the request is to be answered otherwise. Output that
 // another goroutine writes to the connection before Upgrade has returned may precede the answer. After Upgrade, the methods of w fail as
 // after Hijack. A handler of the request that panics then ends the connection.
 //

@@ -52,6 +52,7 @@ func TestUpgradePassesTheConnectionToAnotherHandler(t *testing.T) {
 				c.send(upgradeRequest + "same read")
 				resp, err := http.ReadResponse(c.r, nil)
 				testkit.Must(t, err)
+				testkit.Must(t, resp.Body.Close())
 				if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != "shout" || resp.Header.Get("X-Set-Before") != "yes" {
 					t.Errorf("the answer is %v", resp)
 				}

@@ -1,0 +1,202 @@
+package websocket
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+
+	"github.com/evmq/evmq/server"
+)
+
+// A Conn is a WebSocket. Its methods may be called by any goroutine.
+type Conn struct {
+	h           *Handler
+	sc          *server.Conn
+	subprotocol string
+	partial     *partial // the message of which fragments have arrived; nil for none. For the goroutine that has the input
+	inputEnds   bool     // the peer's frames are discarded: its close frame has arrived, or it has broken the protocol. As partial
+	isClient    bool     // this side masks its frames; it does not change, as h, sc and subprotocol
+
+	mu       sync.Mutex // guards what follows, and is held while a frame is made output of sc, so that no frame follows a close frame
+	state    connState
+	gathered bool // Message has written to its Reply, and the bytes may not be output of sc yet
+	pending  bool // the close frame has to follow the bytes that Message has gathered
+	leaving  bool // Shutdown was called before open
+	end      *CloseError
+	value    any
+}
+
+// connState is the state of a Conn.
+type connState uint8
+
+const (
+	stateOpening connState = iota // the answer to the handshake was not sent
+	stateOpen                     // messages are sent and received
+	stateClosing                  // a close frame was sent, or is pending, and the peer's answer has not arrived
+	stateClosed                   // nothing is sent any more, and the connection is being closed
+)
+
+var connStates = [...]string{stateOpening: "opening", stateOpen: "open", stateClosing: "closing", stateClosed: "closed"}
+
+// String returns the state's name.
+func (s connState) String() string { return connStates[s] }
+
+// open makes the Conn open, when the answer to the handshake is output.
+func (c *Conn) open() error {
+	c.mu.Lock()
+	if c.state != stateOpening {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	c.state = stateOpen
+	leaving := c.leaving
+	c.mu.Unlock()
+	if leaving {
+		c.leave()
+	}
+	return nil
+}
+
+// leave begins the close handshake in a Shutdown.
+func (c *Conn) leave() { _ = c.Close(CloseGoingAway, "") } // fails if it has begun already
+
+// Subprotocol returns the name of the application's protocol that was agreed on in the handshake, or "". Any goroutine.
+func (c *Conn) Subprotocol() string { return c.subprotocol }
+
+// RemoteAddr returns the peer's address: with ProxyProtocol of the server, the one in the PROXY header. Any goroutine.
+func (c *Conn) RemoteAddr() net.Addr { return c.sc.RemoteAddr() }
+
+// LocalAddr returns the local address. It is nil when the connection has ended. Any goroutine.
+func (c *Conn) LocalAddr() net.Addr { return c.sc.LocalAddr() }
+
+// TLS returns the state of TLS. It reports false without TLS. Any goroutine.
+func (c *Conn) TLS() (tls.ConnectionState, bool) { return c.sc.TLS() }
+
+// Context returns a context that ends with the connection, and at the latest when the context of Shutdown ends. Its first call allocates.
+// Any goroutine.
+func (c *Conn) Context() context.Context { return c.sc.Context() }
+
+// SetValue stores a value of the program in the Conn. Value returns it. Any goroutine.
+func (c *Conn) SetValue(v any) {
+	c.mu.Lock()
+	c.value = v
+	c.mu.Unlock()
+}
+
+// Value returns the value of the last SetValue, or nil. Any goroutine.
+func (c *Conn) Value() any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.value
+}
+
+// Buffered returns the number of bytes that were written and wait for the peer, as Config.MaxOutput counts them. Any goroutine.
+func (c *Conn) Buffered() int { return c.sc.Stats().BufferedBytes }
+
+// Close begins the close handshake: the messages that were accepted are sent, and then a close frame with code and reason, which has at most
+// 123 bytes. With CloseNoStatus the frame is empty. From now on messages are refused with ErrClosed, and those that arrive are discarded. While Message runs and has written to its Reply, the
+// close frame follows when it returns. Close does not wait. If the peer does not answer within Config.CloseTimeout, or
+// if there is no room for the frame because the peer does not read, the connection ends.
+//
+// Errors: ErrInvalid if the code may not be sent, or the reason is too long or not UTF-8; ErrClosed. Any goroutine.
+func (c *Conn) Close(code CloseCode, reason string) error {
+	if !code.maySend() && code != CloseNoStatus || len(reason) > maxReason || !utf8.ValidString(reason) || code == CloseNoStatus && reason != "" {
+		return fmt.Errorf("close: %w: code %d, reason %q", ErrInvalid, code, reason)
+	}
+	c.mu.Lock()
+	if c.state != stateOpen {
+		c.mu.Unlock()
+		return fmt.Errorf("close: %w", ErrClosed)
+	}
+	c.state, c.end = stateClosing, &CloseError{Code: code, Reason: reason}
+	c.pending = c.gathered
+	hasRoom := c.pending || c.writeClose(nil) == nil
+	c.mu.Unlock()
+	if !hasRoom {
+		c.sc.Abort()
+		return nil
+	}
+	c.sc.AfterFunc(c.h.cfg.CloseTimeout, c.closeExpired)
+	return nil
+}
+
+// Abort ends the connection at once, without a close frame. Output that was accepted and not given to the kernel fails. Any goroutine.
+func (c *Conn) Abort() { c.sc.Abort() }
+
+// writeClose writes the close frame of c.end, to w if it is not nil. Under mu, or if state is not stateOpen and the caller has the input.
+func (c *Conn) writeClose(w *server.Reply) error {
+	var array [maxControl]byte
+	return c.writeControl(w, ws.OpClose, appendClose(array[:0], c.end.Code, c.end.Reason))
+}
+
+// closeExpired is called on the loop when CloseTimeout has passed after Close.
+func (c *Conn) closeExpired() {
+	c.mu.Lock()
+	expired := c.state == stateClosing
+	c.mu.Unlock()
+	if expired {
+		_ = c.sc.CloseWithError(ErrCloseTimeout) // fails if it is closed already
+		c.sc.Abort()
+	}
+}
+
+// fail ends the connection of a peer that has broken a rule. It is called by the goroutine that has the input; w is the Reply of the request that
+// runs, or nil on the loop.
+func (c *Conn) fail(w *server.Reply, e *CloseError) {
+	c.inputEnds = true
+	c.mu.Lock()
+	before := c.state
+	c.state = stateClosed
+	if before == stateOpen {
+		c.end = e
+	}
+	c.mu.Unlock()
+	if before == stateOpen {
+		_ = c.writeClose(w) // fails if the peer reads nothing, or is gone
+	}
+	_ = c.sc.CloseWithError(e) // fails if it is closed already
+}
+
+// peerCloses handles the close frame of the peer: it is answered, unless it is an answer itself, and the connection is closed.
+func (c *Conn) peerCloses(w *server.Reply, e *CloseError) {
+	c.inputEnds = true
+	c.mu.Lock()
+	before := c.state
+	c.state = stateClosed
+	if before == stateOpen {
+		c.end = e
+	}
+	c.mu.Unlock()
+	if before == stateOpen {
+		_ = c.writeClose(w) // as in fail
+	}
+	_ = c.sc.Close() // fails if it is closed already
+}
+
+// ended is called on the loop when the connection is closed.
+func (c *Conn) ended(reason error) {
+	c.mu.Lock()
+	before := c.state
+	c.state = stateClosed
+	e := CloseError{Code: CloseAbnormal}
+	if c.end != nil {
+		e = *c.end
+	}
+	c.mu.Unlock()
+	switch {
+	case before == stateClosed: // the handshake is complete, or fail has given the reason
+	case reason == nil:
+		e.Err = io.EOF
+	default:
+		e.Err = reason
+	}
+	if before != stateOpening && c.h.cfg.Closed != nil {
+		c.guard("Closed", func() { c.h.cfg.Closed(c, &e) })
+	}
+}

@@ -1,0 +1,89 @@
+package websocket
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/evmq/evmq/httpd"
+	"github.com/evmq/evmq/server"
+)
+
+// A Handler is a http.Handler that answers the opening handshakes of WebSockets, and serves them with its Config. It may be used for many
+// paths and servers; their WebSockets share what it measures and limits. Package httpd has to serve the requests.
+type Handler struct {
+	cfg      *Config
+	requests *requests
+	timeouts server.Timeouts // of the connections
+
+	fragments atomic.Int64 // bytes of incomplete messages, as MaxFragments counts them
+}
+
+// NewHandler makes a Handler. cfg is copied and not written to. Errors: ErrInvalid. Any goroutine.
+func NewHandler(cfg *Config) (*Handler, error) {
+	c, err := resolve(cfg)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{cfg: c}
+	h.requests = &requests{h}
+	h.timeouts = server.Timeouts{Idle: server.Unlimited, Read: c.ReadTimeout, FirstRequest: server.Unlimited, Write: c.WriteTimeout, Close: c.CloseTimeout}
+	return h, nil
+}
+
+// ServeHTTP is Upgrade, whose error the client has been told. May block; not in a callback.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { _, _ = h.Upgrade(w, r) }
+
+// Upgrade answers an opening handshake and makes the connection a WebSocket. It also answers requests that it refuses: with 403 because of their
+// origin, with 405 if the method is not GET, with 426 if they ask for no upgrade or for another version, with 501 if the server does not
+// support it, with 503 during Shutdown, and otherwise with 400. Fields that are set in w.Header are sent with the answer.
+//
+// Messages are handled when the handler of the request has returned, and also those that the client has sent together with the request. The Conn may
+// be used before. Nothing of the request is kept.
+//
+// Errors: ErrHandshake; those of httpd.Upgrade, such as http.ErrNotSupported for a request that package httpd does not serve, that is of HTTP/2,
+// or whose ResponseWriter is behind a wrapper without a method Unwrap; ErrClosed if the connection has ended. May block; not in a callback.
+func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
+	if no := h.checkRequest(r); no != nil && r.ProtoMajor == 1 {
+		for key, values := range no.header {
+			w.Header()[key] = values
+		}
+		http.Error(w, no.text, no.status)
+		return nil, fmt.Errorf("%w: %s", ErrHandshake, no.text)
+	}
+	header := http.Header{
+		"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-WebSocket-Accept": {accept(r.Header.Get("Sec-WebSocket-Key"))},
+	}
+	c := &Conn{h: h, subprotocol: h.subprotocol(r)}
+	if c.subprotocol != "" {
+		header["Sec-WebSocket-Protocol"] = []string{c.subprotocol}
+	}
+	err := httpd.Upgrade(w, header, func(sc *server.Conn) (server.Handler, error) {
+		c.sc = sc
+		sc.SetTimeouts(h.timeouts)
+		return (*connHandler)(c), nil
+	})
+	if err == nil {
+		err = c.open()
+	} else {
+		answerFailure(w, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("websocket: upgrade: %w", err)
+	}
+	if h.cfg.Opened != nil {
+		h.cfg.Opened(c, r)
+	}
+	return c, nil
+}
+
+// answerFailure answers a request for which httpd.Upgrade has failed, if the connection is open.
+func answerFailure(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, http.ErrServerClosed):
+		http.Error(w, "the server shuts down", http.StatusServiceUnavailable)
+	case errors.Is(err, http.ErrNotSupported):
+		http.Error(w, "WebSocket is not supported here", http.StatusNotImplemented)
+	}
+}

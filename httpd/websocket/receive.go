@@ -1,0 +1,247 @@
+package websocket
+
+import (
+	"fmt"
+	"runtime/debug"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// The input of a WebSocket belongs to one goroutine at a time: to the loop, which calls Data, or, from a message on that Config.Message has to
+// handle, to the loop or worker that calls ServeRequest for it and the frames that follow.
+
+// A connHandler is a Conn as the server.Handler of its connection.
+type connHandler Conn
+
+// Open implements server.Handler. It is not called, since the connection was open before the handshake.
+func (*connHandler) Open(*server.Conn) {}
+
+// Data implements server.Handler. It takes frames up to the end of a message, which it hands over, with all frames that follow.
+func (h *connHandler) Data(sc *server.Conn, p []byte) (n int, err error) {
+	c := (*Conn)(h)
+	for {
+		if c.inputEnds {
+			return len(p), nil
+		}
+		found, h, err := c.next(p[n:])
+		switch {
+		case err != nil:
+			c.fail(nil, err)
+			return len(p), nil
+		case found.Message == nil:
+			return n, nil
+		case h.Fin && !h.OpCode.IsControl():
+			return n, sc.Requests().ServeInput(c.h.requests, (*frames)(c), p[n:], found)
+		}
+		n += found.Advance
+		c.take(nil, h, found.Message)
+	}
+}
+
+// Close implements server.Handler.
+func (h *connHandler) Close(sc *server.Conn, reason error) {
+	c := (*Conn)(h)
+	if sc.Requests().Pending() == 0 { // otherwise a Shutdown does not wait for Message, whose goroutine has the input
+		c.dropPartial()
+	}
+	c.ended(reason)
+}
+
+// MaxInput implements server.LimitHandler.
+func (h *connHandler) MaxInput() int { return (*frames)(h).MaxLen() }
+
+// Shutdown implements server.ShutdownHandler.
+func (h *connHandler) Shutdown(*server.Conn) {
+	c := (*Conn)(h)
+	c.mu.Lock()
+	c.leaving = true
+	opening := c.state == stateOpening
+	c.mu.Unlock()
+	if !opening {
+		c.leave()
+	}
+}
+
+var (
+	_ server.LimitHandler    = (*connHandler)(nil)
+	_ server.ShutdownHandler = (*connHandler)(nil)
+)
+
+// frames is a Conn as the framing of its input: a message of the framing is a frame.
+type frames Conn
+
+// Next implements framing.Framing.
+func (f *frames) Next(data []byte, _ int, _ bool) (framing.Result, error) {
+	c := (*Conn)(f)
+	if c.inputEnds {
+		return framing.Result{Advance: len(data)}, nil
+	}
+	found, _, err := c.next(data)
+	if err != nil {
+		return framing.Result{}, err
+	}
+	return found, nil
+}
+
+// MaxLen implements framing.Framing.
+func (f *frames) MaxLen() int { return max(f.h.cfg.MaxMessage, maxControl) + maxHeader }
+
+// next finds the frame at the beginning of p. It changes nothing.
+func (c *Conn) next(p []byte) (found framing.Result, h ws.Header, end *CloseError) {
+	h, n, err := parseHeader(p)
+	if err == nil && n > 0 {
+		err = c.check(h)
+	}
+	if err != nil {
+		return found, h, endOf(err)
+	}
+	if n == 0 || int64(len(p)-n) < h.Length {
+		return found, h, nil
+	}
+	n += int(h.Length)
+	return framing.Result{Message: p[:n:n], Advance: n}, h, nil
+}
+
+// endOf returns the end that follows from an error of the protocol.
+func endOf(err error) *CloseError {
+	if e, ok := err.(*CloseError); ok { //nolint:errorlint // those of this package are not wrapped
+		return e
+	}
+	return violation(CloseProtocolError, err.Error())
+}
+
+// check returns an error if a frame with this header may not follow.
+func (c *Conn) check(h ws.Header) error {
+	state := ws.StateServerSide
+	if c.isClient {
+		state = ws.StateClientSide
+	}
+	if c.partial != nil {
+		state = state.Set(ws.StateFragmented)
+	}
+	if err := ws.CheckHeader(h, state); err != nil {
+		return err
+	}
+	if h.OpCode.IsControl() {
+		return nil
+	}
+	size := h.Length
+	if c.partial != nil {
+		size += int64(len(c.partial.buf))
+	}
+	if size > int64(c.h.cfg.MaxMessage) {
+		return violation(CloseTooBig, "")
+	}
+	return nil
+}
+
+// requests is the server.RequestHandler of all WebSockets of a Handler. So they have one route, and the server learns whether Message is quick.
+type requests struct{ h *Handler }
+
+// RunsOn implements server.PlacedHandler.
+func (r *requests) RunsOn() server.Placement { return r.h.cfg.Placement }
+
+// CancelsOnEOF implements server.CancelHandler.
+func (r *requests) CancelsOnEOF() bool { return true }
+
+// ServeRequest takes a frame.
+func (r *requests) ServeRequest(w server.Reply, frame []byte) {
+	h, ok := w.Conn().Handler().(*connHandler)
+	if !ok {
+		return // the program has changed the handler
+	}
+	c := (*Conn)(h)
+	header, _, err := parseHeader(frame)
+	if err != nil || c.inputEnds {
+		return // next has found no error
+	}
+	c.take(&w, header, frame)
+}
+
+// take takes a frame. w is the Reply of the request that runs, or nil on the loop, where only frames are taken that end no message.
+func (c *Conn) take(w *server.Reply, h ws.Header, frame []byte) {
+	payload := frame[len(frame)-int(h.Length):]
+	if h.Masked {
+		ws.Cipher(payload, h.Mask, 0)
+	}
+	switch h.OpCode {
+	case ws.OpPing:
+		c.pong(payload)
+	case ws.OpPong: // that something has arrived is known
+	case ws.OpClose:
+		if e, err := parseClose(payload); err != nil {
+			c.fail(w, endOf(err))
+		} else {
+			c.peerCloses(w, e)
+		}
+	default:
+		c.takeData(w, h, payload)
+	}
+}
+
+// takeData takes a part of a message, and handles a message that is complete.
+func (c *Conn) takeData(w *server.Reply, h ws.Header, payload []byte) {
+	if h.Fin && c.partial == nil {
+		c.deliver(w, MessageType(h.OpCode), payload)
+		return
+	}
+	if err := c.addPart(h, payload); err != nil {
+		c.fail(w, endOf(err))
+		return
+	}
+	if !h.Fin {
+		return
+	}
+	m := c.partial
+	c.partial = nil
+	defer c.h.dropPartial(m)
+	c.deliver(w, m.kind, m.buf)
+}
+
+// deliver handles a complete message.
+func (c *Conn) deliver(w *server.Reply, t MessageType, p []byte) {
+	if t == Text && !utf8.Valid(p) {
+		c.fail(w, violation(CloseInvalidData, "text is not UTF-8"))
+		return
+	}
+	c.mu.Lock()
+	open := c.state == stateOpen
+	c.mu.Unlock()
+	if !open {
+		return
+	}
+	if !c.guard("Message", func() { c.h.cfg.Message(Reply{*w, c}, t, p) }) {
+		c.fail(w, violation(CloseInternalError, ""))
+	}
+	c.mu.Lock()
+	pending := c.pending
+	c.pending, c.gathered = false, false
+	c.mu.Unlock()
+	if pending {
+		_ = c.writeClose(w) // fails if the connection has ended
+	}
+}
+
+// guard calls a function of the program. It logs a panic, and reports whether there was none.
+func (c *Conn) guard(name string, fn func()) (ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.h.cfg.logf("websocket: panic in %s for %v: %v\n%s", name, c.RemoteAddr(), v, debug.Stack())
+			ok = false
+		}
+	}()
+	fn()
+	return true
+}
+
+var (
+	_ server.PlacedHandler = (*requests)(nil)
+	_ server.CancelHandler = (*requests)(nil)
+	_ framing.Framing      = (*frames)(nil)
+	_ error                = (*CloseError)(nil)
+	_ fmt.Stringer         = Text
+)
