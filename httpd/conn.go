@@ -60,8 +60,7 @@ type conn struct {
 
 // connMore is the part of the state of a connection that few connections need.
 type connMore struct {
-	tls        *tls.ConnectionState // set before the first request
-	ctx        context.Context      // with ConnContext; nil before the first request, like timer
+	ctx        context.Context // with ConnContext; nil before the first request, like timer
 	timer      *writeTimer
 	isHijacked atomic.Bool
 }
@@ -72,7 +71,7 @@ func (h *connHandler) connOf(sc *server.Conn) conn {
 	return conn{h, sc, more}
 }
 
-// extra returns more, and makes it before. Only requests use it, one at a time, and opened.
+// extra returns more, and makes it before. Only requests use it, one at a time.
 func (c *conn) extra() *connMore {
 	if c.more == nil {
 		c.more = new(connMore)
@@ -81,23 +80,24 @@ func (c *conn) extra() *connMore {
 	return c.more
 }
 
-// tlsState returns the value of Request.TLS.
+// tlsState returns the value of Request.TLS. It is made for each request, so that an idle connection does not keep it.
 func (c *conn) tlsState() *tls.ConnectionState {
-	if c.more == nil {
+	if !c.h.s.hasTLS.Load() {
 		return nil
 	}
-	return c.more.tls
+	state, ok := c.sc.TLS()
+	if !ok {
+		return nil
+	}
+	return &state
 }
 
 // opened is called when a connection is established, on its loop.
 func (h *connHandler) opened(sc *server.Conn) {
 	c := conn{h: h, sc: sc}
-	if state, ok := sc.TLS(); ok {
-		c.extra().tls = &state
-		if state.NegotiatedProtocol == "h2" {
-			h.s.http2.take(sc)
-			return
-		}
+	if state, ok := sc.TLS(); ok && state.NegotiatedProtocol == "h2" {
+		h.s.http2.take(sc)
+		return
 	}
 	c.notify(http.StateNew)
 }

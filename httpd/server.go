@@ -90,6 +90,7 @@ type Server struct {
 	Route func(buf, method, path []byte) []byte
 
 	hijacked atomic.Int64 // connections that handlers have taken and not closed
+	hasTLS   atomic.Bool  // ServeTLS was called
 
 	mu         sync.Mutex // guards what follows
 	srv        *server.Server
@@ -183,6 +184,9 @@ func (s *Server) serve(l net.Listener, config *tls.Config) error {
 	if err != nil {
 		_ = l.Close() // the error before is returned
 		return err
+	}
+	if config != nil {
+		s.hasTLS.Store(true)
 	}
 	cfg := &server.ListenerConfig{TLS: config, Plain: config == nil}
 	if s.BaseContext != nil { // otherwise the connections have the server's handler, which takes no memory of theirs

@@ -9,7 +9,6 @@ import (
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/outq"
-	"github.com/evmq/evmq/internal/ratelimit"
 	"github.com/evmq/evmq/internal/sock"
 )
 
@@ -88,44 +87,43 @@ type loopConn struct {
 	layers    layers
 }
 
-// ext holds state that only some connections need, for example a handler of their own, TLS, rate limits or a context.
+// ext holds state that only some connections need, for example a handler of their own, TLS, rate limits or a context. Its small fields are
+// beside each other, because each connection with TLS has an ext.
 type ext struct {
-	handler               Handler
-	newHandler            bool  // handler was set by SetHandler, and its framing has not begun
-	pauses                []any // the owners of PauseRead
-	reason                error // why the connection ends; see setReason
-	ctx                   context.Context
-	cancel                context.CancelCauseFunc
-	canceled              bool          // CancelHandler: ctx has ended because the peer has closed its sending half
-	room                  chan struct{} // closed when the output has room; made by the goroutine that waits
-	exclusive             bool          // a reply is sent in pieces: other writes are deferred
-	deferred              *outq.Queue   // the writes that wait for the end of the exclusive reply
-	detach                func(net.Conn, []byte, error)
-	upgrade               *upgrade    // StartTLS
-	afterTLS              *outq.Queue // writes after StartTLS, which will be encrypted
-	timers                *ConnTimer  // the list of the running timers; see AfterFunc
-	deferrals             *deferral   // the list of the deferred replies whose functions have returned
-	fetched               *fetched    // a piece of the file at the head of the output, which the kernel cannot send
-	tls                   *tlsState
-	dial                  *dialing
-	stopContext           func() bool // ends the effect of Dial's context; nil if it has none
-	outgoing              bool        // made by Dial, or given to AddConn with ConnConfig.Client; set before the connection is given to its loop
-	detached              bool        // Detach has given the descriptor to its function
-	unopened              bool        // Open was not called yet: connecting, TLS or a PROXY header comes first
-	conc                  *concurrency
-	proxied               *proxied
-	handshake             handshakeState    // Loop only; see loopConn.handshake
-	readRate, writeRate   *ratelimit.Bucket // nil if the connection has no limit of its own
-	readAt, writeAt       time.Duration     // when reading and writing may continue after the limits have stopped them. Loop only
-	readShare, writeShare ratelimit.Share   // of the group's buckets. Loop only
-	timeouts              *Timeouts
-	dialOpened            func(error)   // of DialContext; see Server.dial. Loop only, from the begin of the connection on
-	dialTimeout           time.Duration // of Dial; set before the connection is given to its loop
-	setupDeadline         time.Duration // the time by which Dial, or the PROXY header and the TLS handshake, must have ended. Loop only
-	unacked               int           // bytes that the peer's system had not acknowledged at the last check. Loop only
-	lateReads             int           // reads while the server shuts down, the connection is closing, or the peer has hung up. Loop only
-	lastBytes             int64         // bytes read of a connection that only maxLastBytes ends. Loop only
-	readBuf               []byte        // the buffer of the next read, from ReadInto. Loop only
+	handler       Handler
+	newHandler    bool           // handler was set by SetHandler, and its framing has not begun
+	canceled      bool           // CancelHandler: ctx has ended because the peer has closed its sending half
+	exclusive     bool           // a reply is sent in pieces: other writes are deferred
+	outgoing      bool           // made by Dial, or given to AddConn with ConnConfig.Client; set before the connection is given to its loop
+	detached      bool           // Detach has given the descriptor to its function
+	unopened      bool           // Open was not called yet: connecting, TLS or a PROXY header comes first
+	handshake     handshakeState // Loop only; see loopConn.handshake
+	pauses        []any          // the owners of PauseRead
+	reason        error          // why the connection ends; see setReason
+	ctx           context.Context
+	cancel        context.CancelCauseFunc
+	room          chan struct{} // closed when the output has room; made by the goroutine that waits
+	deferred      *outq.Queue   // the writes that wait for the end of the exclusive reply
+	detach        func(net.Conn, []byte, error)
+	upgrade       *upgrade    // StartTLS
+	afterTLS      *outq.Queue // writes after StartTLS, which will be encrypted
+	timers        *ConnTimer  // the list of the running timers; see AfterFunc
+	deferrals     *deferral   // the list of the deferred replies whose functions have returned
+	fetched       *fetched    // a piece of the file at the head of the output, which the kernel cannot send
+	tls           *tlsState
+	rates         *rates // nil without rate limits
+	dial          *dialing
+	stopContext   func() bool // ends the effect of Dial's context; nil if it has none
+	conc          *concurrency
+	proxied       *proxied
+	timeouts      *Timeouts
+	dialOpened    func(error)   // of DialContext; see Server.dial. Loop only, from the begin of the connection on
+	dialTimeout   time.Duration // of Dial; set before the connection is given to its loop
+	setupDeadline time.Duration // the time by which Dial, or the PROXY header and the TLS handshake, must have ended. Loop only
+	unacked       int           // bytes that the peer's system had not acknowledged at the last check. Loop only
+	lateReads     int           // reads while the server shuts down, the connection is closing, or the peer has hung up. Loop only
+	lastBytes     int64         // bytes read of a connection that only maxLastBytes ends. Loop only
+	readBuf       []byte        // the buffer of the next read, from ReadInto. Loop only
 }
 
 // extra returns c's ext. Under mu.

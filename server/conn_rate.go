@@ -7,6 +7,13 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
+// rates is the state of the rate limits of a connection. Loop only.
+type rates struct {
+	read, write           *ratelimit.Bucket // nil if the connection has no limit of its own
+	readAt, writeAt       time.Duration     // when reading and writing may continue after the limits have stopped them
+	readShare, writeShare ratelimit.Share   // of the group's buckets
+}
+
 // allowance returns how many of want bytes both the connection's bucket and the group's allow now. If n is 0, at is when to try again.
 func (c *loopConn) allowance(own, group *ratelimit.Bucket, want int, share *ratelimit.Share) (n int, at time.Duration) {
 	now := c.loop.now()
@@ -20,15 +27,18 @@ func (c *loopConn) allowance(own, group *ratelimit.Bucket, want int, share *rate
 // readAllowance returns how many of want bytes may be read now. If it returns 0, reading has stopped until the limits allow more. In a
 // shutdown the limits do not apply, because the requests that have arrived are answered and EOF has to be read. On the loop.
 func (c *loopConn) readAllowance(want int) int {
-	x := c.ext
-	own, group := x.readRate, c.loop.srv.cfg.RateGroup.reads()
-	if own == nil && group == nil || c.draining.isDraining() {
+	r := c.ext.rates
+	if r == nil || c.draining.isDraining() {
 		return want
 	}
-	n, at := c.allowance(own, group, want, &x.readShare)
+	own, group := r.read, c.loop.srv.cfg.RateGroup.reads()
+	if own == nil && group == nil {
+		return want
+	}
+	n, at := c.allowance(own, group, want, &r.readShare)
 	if n == 0 {
 		c.holds.add(holdRate)
-		x.readAt = at
+		r.readAt = at
 		c.stopReading()
 		c.armAt(at)
 	}
@@ -39,8 +49,11 @@ func (c *loopConn) readAllowance(want int) int {
 // The limits are asked for no more than the output that waits: the rest of a large burst would delay its last bytes, and with them the end
 // of the stream. Completions without bytes are not delayed. Under mu, on the loop.
 func (c *loopConn) writeAllowance(limit int) int {
-	x := c.ext
-	own, group := x.writeRate, c.loop.srv.cfg.RateGroup.writes()
+	r := c.ext.rates
+	if r == nil {
+		return limit
+	}
+	own, group := r.write, c.loop.srv.cfg.RateGroup.writes()
 	if own == nil && group == nil {
 		return limit
 	}
@@ -48,10 +61,10 @@ func (c *loopConn) writeAllowance(limit int) int {
 	if want == 0 {
 		return limit
 	}
-	n, at := c.allowance(own, group, want, &x.writeShare)
+	n, at := c.allowance(own, group, want, &r.writeShare)
 	if n == 0 {
 		c.writing = c.writing.to(writeThrottled)
-		x.writeAt = at
+		r.writeAt = at
 		c.armAt(at)
 	}
 	return n
@@ -71,14 +84,18 @@ func (c *loopConn) unwritten() (n int64) {
 
 // spendRead takes n bytes of input from the buckets.
 func (c *loopConn) spendRead(n int) {
-	c.ext.readRate.Take(c.loop.now(), n)
-	c.loop.srv.cfg.RateGroup.reads().TakeShare(c.loop.now(), n, &c.ext.readShare)
+	if r := c.ext.rates; r != nil {
+		r.read.Take(c.loop.now(), n)
+		c.loop.srv.cfg.RateGroup.reads().TakeShare(c.loop.now(), n, &r.readShare)
+	}
 }
 
 // spend takes n bytes of output from the buckets. Under mu.
 func (c *loopConn) spend(n int) {
-	c.ext.writeRate.Take(c.loop.now(), n)
-	c.loop.srv.cfg.RateGroup.writes().TakeShare(c.loop.now(), n, &c.ext.writeShare)
+	if r := c.ext.rates; r != nil {
+		r.write.Take(c.loop.now(), n)
+		c.loop.srv.cfg.RateGroup.writes().TakeShare(c.loop.now(), n, &r.writeShare)
+	}
 }
 
 func (g *RateGroup) reads() *ratelimit.Bucket {
@@ -97,14 +114,14 @@ func (g *RateGroup) writes() *ratelimit.Bucket {
 
 // nextRefill returns the time at which reads or writes that the rate limits have stopped may continue.
 func (c *loopConn) nextRefill() time.Duration {
-	x := c.ext
+	r := c.ext.rates
 	switch {
 	case !c.holds.has(holdRate):
-		return x.writeAt
+		return r.writeAt
 	case c.writing != writeThrottled:
-		return x.readAt
+		return r.readAt
 	}
-	return min(x.readAt, x.writeAt)
+	return min(r.readAt, r.writeAt)
 }
 
 // isThrottled reports whether the rate limits hold reading or writing.
@@ -112,11 +129,11 @@ func (c *loopConn) isThrottled() bool { return c.holds.has(holdRate) || c.writin
 
 // unthrottle ends the throttling of reads and of writes if their time has come.
 func (c *loopConn) unthrottle() {
-	x, now := c.ext, c.loop.now()
-	if x.readAt <= now {
+	r, now := c.ext.rates, c.loop.now()
+	if r.readAt <= now {
 		c.holds.remove(holdRate)
 	}
-	if c.writing == writeThrottled && x.writeAt <= now {
+	if c.writing == writeThrottled && r.writeAt <= now {
 		c.writing = writeIdle
 		c.deadlines.restart(closeDeadline, now) // the output has waited for the limit, not for the peer
 	}

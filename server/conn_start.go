@@ -25,8 +25,7 @@ func (c *loopConn) prepare(setup connSetup) {
 		c.life = c.life.to(lifeHandshake)
 	}
 	if s.cfg.limited() {
-		x := c.extra()
-		x.readRate, x.writeRate = s.cfg.ReadLimit.bucket(), s.cfg.WriteLimit.bucket()
+		c.extra().rates = &rates{read: s.cfg.ReadLimit.bucket(), write: s.cfg.WriteLimit.bucket()}
 		c.layers.add(layerRate)
 	}
 	if setup.tls != nil {

@@ -2,10 +2,7 @@ package server_test
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"net"
-	"os"
 	"runtime"
 	"slices"
 	"testing"
@@ -21,36 +18,24 @@ const tlsOverhead = 1 << 10
 // idleTLS makes connections of a server that uses TLS.
 type idleTLS struct {
 	*running
-	config *tls.Config
-	peers  []*tlstest.Conn
+	clients []*tlstest.Conn
 }
 
 // hold makes n connections more, and uses each.
 func (s *idleTLS) hold(t *testing.T, n int, e tlstest.Exchange) {
 	t.Helper()
 	for range n {
-		a, b, err := tlstest.Pair()
+		c, err := tlstest.Dial(s.addr)
 		testkit.Must(t, err)
-		s.peers = append(s.peers, a)
-		testkit.Must(t, e.Both(a, func() error { return s.add(b) }))
+		s.clients = append(s.clients, c)
+		testkit.Must(t, e.Client(c))
 	}
-	testkit.Until(t, "the handshakes", func() bool { return s.Stats().Opened == uint64(len(s.peers)) })
-}
-
-// add gives b to the server.
-func (s *idleTLS) add(b *tlstest.Conn) error {
-	f := os.NewFile(uintptr(b.FD()), "socket")
-	nc, err := net.FileConn(f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	_, err = s.AddConn(nc, &server.ConnConfig{TLS: s.config})
-	return err
+	testkit.Until(t, "the handshakes", func() bool { return s.Stats().Opened == uint64(len(s.clients)) })
 }
 
 func (s *idleTLS) close(t *testing.T) {
 	t.Helper()
-	for _, c := range s.peers {
+	for _, c := range s.clients {
 		testkit.Must(t, c.Close())
 	}
 	testkit.Must(t, s.Close())
@@ -96,7 +81,7 @@ func TestAnIdleTLSConnectionTakesUpAtMostOneKBMoreThanCryptoTLS(t *testing.T) {
 				var held tlstest.Held
 				alone = append(alone, slope(few, many, func(n int) { testkit.Must(t, held.Hold(n, config, e)) }))
 				testkit.Must(t, held.Close())
-				s := &idleTLS{running: start(t, rig{"unix", false, 1}, &server.Server{Handler: handlers[row.handler]}), config: config}
+				s := &idleTLS{running: start(t, rig{"unix", false, 1}, &server.Server{Handler: handlers[row.handler], TLS: config})}
 				ours = append(ours, slope(few, many, func(n int) { s.hold(t, n, e) }))
 				s.close(t)
 			}
@@ -115,7 +100,7 @@ func TestAnIdleTLSConnectionHasNoGoroutine(t *testing.T) {
 	config, err := tlstest.Config()
 	testkit.Must(t, err)
 	before := runtime.NumGoroutine()
-	s := &idleTLS{running: start(t, rig{"unix", false, 1}, &server.Server{Handler: server.Dispatch(everything, echoReply), Workers: 2}), config: config}
+	s := &idleTLS{running: start(t, rig{"unix", false, 1}, &server.Server{Handler: server.Dispatch(everything, echoReply), Workers: 2, TLS: config})}
 	for _, bytes := range []int{0, 64, 1 << 17} {
 		s.hold(t, 20, tlstest.Echo(tls.VersionTLS13, bytes))
 	}

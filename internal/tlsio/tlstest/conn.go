@@ -25,6 +25,29 @@ func Pair() (a, b *Conn, err error) {
 // NewConn returns a Conn that owns fd, the descriptor of a stream socket that blocks.
 func NewConn(fd int) *Conn { return &Conn{int32(fd)} }
 
+// Dial connects to addr, an address of a unix socket or of TCP with IPv4.
+func Dial(addr net.Addr) (*Conn, error) {
+	family, to := unix.AF_UNIX, unix.Sockaddr(nil)
+	switch a := addr.(type) {
+	case *net.UnixAddr:
+		to = &unix.SockaddrUnix{Name: a.Name}
+	case *net.TCPAddr:
+		family, to = unix.AF_INET, &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())}
+	default:
+		return nil, fmt.Errorf("dial %v: %w", addr, net.UnknownNetworkError(addr.Network()))
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	unix.CloseOnExec(fd)
+	if err := unix.Connect(fd, to); err != nil {
+		_ = unix.Close(fd) // the error before is returned
+		return nil, fmt.Errorf("connect to %v: %w", addr, err)
+	}
+	return NewConn(fd), nil
+}
+
 // FD returns the descriptor.
 func (c *Conn) FD() int { return int(c.fd) }
 

@@ -30,7 +30,7 @@ func Config() (*tls.Config, error) {
 }
 
 // An Exchange is the use that a client makes of a connection before the connection is idle: a handshake, then Request, if it is not empty,
-// and an answer of Reply bytes.
+// and an answer of Reply bytes, which the client reads while it writes.
 type Exchange struct {
 	Version uint16 // of TLS, as in package tls
 	Request []byte
@@ -55,23 +55,26 @@ func (e Exchange) Client(nc net.Conn) error {
 	return errors.Join(<-written, err)
 }
 
-// Server makes the exchange on c as a server that sends back what it reads.
+// Server makes the exchange on c as a server that sends back what it reads, and then further bytes if the reply is longer.
 func (e Exchange) Server(c *tls.Conn) error {
 	if err := c.Handshake(); err != nil {
 		return fmt.Errorf("handshake of the server: %w", err)
 	}
 	buf := make([]byte, 32<<10)
-	for n := 0; n < e.Reply; {
+	left := e.Reply
+	for n := 0; n < len(e.Request); {
 		k, err := c.Read(buf)
-		if err == nil {
-			_, err = c.Write(buf[:k])
-		}
 		if err != nil {
-			return err
+			return fmt.Errorf("read of the server: %w", err)
 		}
 		n += k
+		if k, err = c.Write(buf[:min(k, left)]); err != nil {
+			return fmt.Errorf("write of the server: %w", err)
+		}
+		left -= k
 	}
-	return nil
+	_, err := c.Write(make([]byte, left))
+	return err
 }
 
 // Both makes the exchange between nc and a server: serve is called at once, and the client runs meanwhile.
