@@ -27,10 +27,11 @@ func NewConn(fd int) *Conn { return &Conn{int32(fd)} }
 
 // Dial connects to addr, an address of a unix socket or of TCP with IPv4.
 func Dial(addr net.Addr) (*Conn, error) {
-	family, to := unix.AF_UNIX, unix.Sockaddr(nil)
+	var family int
+	var to unix.Sockaddr
 	switch a := addr.(type) {
 	case *net.UnixAddr:
-		to = &unix.SockaddrUnix{Name: a.Name}
+		family, to = unix.AF_UNIX, &unix.SockaddrUnix{Name: a.Name}
 	case *net.TCPAddr:
 		family, to = unix.AF_INET, &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())}
 	default:
