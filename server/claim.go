@@ -47,17 +47,25 @@ func (c *claim) isWaiting(number uint64) bool {
 	return c.word.Load() == number<<claimBits|uint64(claimWaiting)
 }
 
-// newJob makes a job of an input.
+// unclaimed is the number of a job without a claim: the server's own pool runs each job once, and no loop takes its requests from it unless
+// there is a QueueTimeout.
+const unclaimed = 0
+
+// newJob makes a job of an input. Loop only.
 func newJob(in *input) Job {
-	return Job{ex: in.request.ex, in: in, number: in.claim.begin()}
+	j := Job{ex: in.request.ex, in: in}
+	if !j.ex.isOwn() || j.ex.srv.cfg.QueueTimeout > 0 {
+		j.number = in.claim.begin()
+	}
+	return j
 }
 
 // isWaiting reports whether the job waits.
-func (j Job) isWaiting() bool { return j.in.claim.isWaiting(j.number) }
+func (j Job) isWaiting() bool { return j.number == unclaimed || j.in.claim.isWaiting(j.number) }
 
 // reclaim takes a job that is in no Executor back, and returns its input. It returns nil if an Executor has run the job nevertheless.
 func (j Job) reclaim() *input {
-	if !j.in.claim.change(j.number, claimWaiting, claimNone) {
+	if j.number != unclaimed && !j.in.claim.change(j.number, claimWaiting, claimNone) {
 		return nil
 	}
 	return j.in

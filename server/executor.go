@@ -35,7 +35,7 @@ type Job struct {
 	ex     *executor
 	in     *input
 	packet *packetJob // in place of in
-	number uint64     // of the claim of in
+	number uint64     // of the claim of in, or unclaimed
 }
 
 // Run answers the requests of the job by calling their RequestHandler. It is called once, also if the connection or the server has ended
@@ -47,6 +47,8 @@ func (j Job) Run() {
 	case j.packet != nil:
 		j.packet.run()
 	case j.in == nil:
+	case j.number == unclaimed:
+		j.in.run()
 	case !j.in.claim.change(j.number, claimWaiting, claimStarted):
 		j.runLate()
 	case j.ex.isOwn():

@@ -42,8 +42,9 @@ func (in *input) run() {
 func (in *input) serveAll(c *Conn) {
 	message := in.takeMessage(c)
 	for served := 1; message != nil; served++ {
+		isLast := in.request.framing == nil || len(in.rest()) == 0 // before the function may use Input
 		in.call(message)
-		if in.request.framing == nil || in.request.final || served == maxBatch || in.leader != nil && !in.leader.mayGoOn(in) || !in.commit() {
+		if isLast || in.request.final || served == maxBatch || in.leader != nil && !in.leader.mayGoOn(in) || !in.commit() {
 			break
 		}
 		message = in.next()

@@ -57,13 +57,13 @@ func (c *loopConn) takeBack() {
 	if final {
 		c.closeWith(nil)
 	}
-	in.request = request{}
 	c.deadlines.stop(readDeadline)
 	c.resumeCloseDeadline()
 	if len(in.rest()) == 0 || final || c.life.isClosing() || c.peerHalf.isDiscarded() {
 		c.dropInput()
 		return
 	}
+	in.request = request{}
 	c.count(in, in.memory())
 }
 
