@@ -51,15 +51,6 @@ func (c *claim) isWaiting(number uint64) bool {
 // there is a QueueTimeout.
 const unclaimed = 0
 
-// newJob makes a job of an input. Loop only.
-func newJob(in *input) Job {
-	j := Job{ex: in.request.ex, in: in}
-	if !j.ex.isOwn() || j.ex.srv.cfg.QueueTimeout > 0 {
-		j.number = in.claim.begin()
-	}
-	return j
-}
-
 // isWaiting reports whether the job waits.
 func (j Job) isWaiting() bool { return j.number == unclaimed || j.in.claim.isWaiting(j.number) }
 

@@ -133,3 +133,11 @@ func (c *loopConn) countEnd(reason error) {
 	s.cfg.Logger.Debug("server: connection closed", "conn", ConnID{c.gen(), int32(c.ev.FD())}.String(), "peer", fmt.Sprint(c.RemoteAddr()),
 		"reason", kind.String(), "err", reason)
 }
+
+// orClosed returns err, or ErrClosed if err is nil.
+func orClosed(err error) error {
+	if err == nil {
+		return ErrClosed
+	}
+	return err
+}

@@ -166,43 +166,6 @@ func (c *Conn) Value() any {
 	return nil
 }
 
-// Context returns a context that ends with the connection, and at the latest with Server.Close or the end of the context of
-// Server.Shutdown. Its cause is the reason of the connection's end, and ErrClosed after Conn.Close. It does not end when the client closes
-// its sending side, because the answers are still sent; an ordinary close by the client looks the same to the server. With a CancelHandler,
-// such as a Dispatcher with CancelOnEOF, it ends then, too, and the cause is ErrPeerClosed. It ends when the client resets the connection, when a write fails, at a timeout and by Abort. Input that has arrived is still handled after a reset or a
-// failed write. Any goroutine.
-func (c *Conn) Context() context.Context {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	x := c.extra()
-	if x.ctx == nil {
-		x.ctx, x.cancel = context.WithCancelCause(c.loop.srv.baseCtx)
-		if c.state.isDead() || x.canceled {
-			c.endContext()
-		}
-	}
-	return x.ctx
-}
-
-// endContext ends the contexts of Context and of the TLS handshake, if there are any, with the reason of the connection's end as their
-// cause, or ErrPeerClosed. Under mu.
-func (c *Conn) endContext() {
-	x := c.ext
-	if x == nil {
-		return
-	}
-	cause := orClosed(x.reason)
-	if x.canceled {
-		cause = ErrPeerClosed
-	}
-	if x.cancel != nil {
-		x.cancel(cause)
-	}
-	if x.tls != nil && x.tls.cancel != nil {
-		x.tls.cancel(cause)
-	}
-}
-
 // ConnStats has the counts of a connection.
 type ConnStats struct {
 	BytesRead     uint64 // bytes received, after decryption, including those that the handler has not been given yet; discarded bytes do not count
@@ -216,4 +179,19 @@ func (c *Conn) Stats() ConnStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return ConnStats{BytesRead: c.nread, BytesWritten: c.wrote, Requests: uint64(c.reqs), BufferedBytes: c.outputBytes()}
+}
+
+// takeDialOpened returns the function that DialContext waits for, the first time; nil if there is none. Under mu.
+func (c *loopConn) takeDialOpened() (opened func(error)) {
+	if c.ext != nil {
+		opened, c.ext.dialOpened = c.ext.dialOpened, nil
+	}
+	return opened
+}
+
+// isOutgoing reports whether the connection was made by Dial, or added as a client of TLS. On the loop.
+func (c *loopConn) isOutgoing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ext != nil && c.ext.outgoing
 }

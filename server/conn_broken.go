@@ -27,13 +27,6 @@ func (c *loopConn) onPeerEnd(what event.Flags) {
 	}
 }
 
-// isBroken reports whether the peer accepts no more output.
-func (c *loopConn) isBroken() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state == connBroken
-}
-
 // markBroken is called when the peer accepts no more output, because it has reset the connection or a write has failed. Output that waits
 // fails, writes are refused, and Context ends. Input that has arrived is still read to its end and given to the handler, for CloseTimeout
 // at most; then the connection is closed with err.

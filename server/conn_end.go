@@ -181,14 +181,6 @@ func (c *loopConn) closeFD(reset bool) {
 	}
 }
 
-// orClosed returns err, or ErrClosed if err is nil.
-func orClosed(err error) error {
-	if err == nil {
-		return ErrClosed
-	}
-	return err
-}
-
 // notifyWhenIdle calls notifyClosed if no request is in progress and no file is being read. Otherwise it is called again when that ends.
 func (c *loopConn) notifyWhenIdle() {
 	if c.hasRequests() || c.holdsCompletion() && !c.loop.aborting {
@@ -224,4 +216,21 @@ func (c *loopConn) notifyClosed() {
 	} else if f := l.srv.cfg.OnReject; f != nil {
 		c.guard(func() { f(&c.Conn, reason) })
 	}
+}
+
+// shutWrite closes the write side.
+func (c *loopConn) shutWrite() (alive bool) {
+	if !c.closeTLS() {
+		return !c.life.isGone() // close_notify waits for room in the kernel
+	}
+	c.life = c.life.shut()
+	if c.peerHalf.isEndRead() && !c.holds.has(holdYield) {
+		c.tearDown(nil)
+		return false
+	}
+	if err := c.loop.srv.calls.Shutdown(c.ev.FD(), unix.SHUT_WR); err != nil {
+		c.fail(fmt.Errorf("close write: %w", err))
+		return false
+	}
+	return true
 }

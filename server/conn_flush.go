@@ -1,8 +1,6 @@
 package server
 
 import (
-	"fmt"
-
 	"github.com/evmq/evmq/internal/sock"
 )
 
@@ -18,20 +16,6 @@ type flushResult struct {
 	again     bool      // there is more to do in another turn; flushed puts the connection into the loop's queue
 	quiet     bool      // there is nothing to do but to call completions
 	err       error     // the error of a write
-}
-
-// flush writes the output that waits, within the turn's budget, calls the completions of writes that have ended, and applies the
-// transitions that follow. It ends the loop's work on the connection: a goroutine that writes or adds a command from then on queues it.
-func (c *loopConn) flush() {
-	c.mu.Lock()
-	c.flushAndUnlock()
-}
-
-// flushAndUnlock is flush under mu, which it unlocks. mu is also unlocked while the kernel works.
-func (c *loopConn) flushAndUnlock() {
-	if r := c.writeAndUnlock(); r != nil {
-		c.flushed(r)
-	}
 }
 
 // writeAndUnlock is the part of flush that calls no function of the user. It returns nil if nothing is left to do, else the argument of flushed,
@@ -76,28 +60,6 @@ func (c *loopConn) writeAndUnlock() *flushResult {
 // needsNothing reports whether all output is written and the connection needs no work until its next event or command. Under mu.
 func (c *loopConn) needsNothing() bool {
 	return c.out == nil && c.ext == nil && c.commands == 0 && c.sched == schedRunning && c.state == connOpen && c.isQuiescent() && c.isReading()
-}
-
-// flushed is the part of flush after writeAndUnlock.
-func (c *loopConn) flushed(result *flushResult) {
-	l, r := c.loop, *result // a copy, since a completion may flush the connection
-	if len(l.dones) > 0 {
-		var outcome error
-		if r.failed {
-			outcome = c.failure()
-		}
-		l.report(c, outcome)
-	}
-	c.enqueue(r.again)
-	switch {
-	case r.quiet:
-	case r.err == nil:
-		c.applyTransitions(&r)
-	case isPeerGone(r.err):
-		c.markBroken(fmt.Errorf("write: %w", r.err))
-	default:
-		c.fail(fmt.Errorf("write: %w", r.err))
-	}
 }
 
 // finishFlush ends the loop's work on the connection and completes the result. Under mu.

@@ -47,3 +47,12 @@ func (c *loopConn) takeNewHandler() bool {
 	c.ext.newHandler = false
 	return true
 }
+
+// maxInput returns the number of bytes that may be stored without being consumed. Any goroutine.
+func (c *Conn) maxInput() int {
+	n := c.loop.srv.cfg.MaxInput
+	if h, ok := FindHandler[LimitHandler](c.Handler()); ok {
+		n = max(n, h.MaxInput())
+	}
+	return n
+}

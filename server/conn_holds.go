@@ -67,3 +67,8 @@ func (c *loopConn) mayGiveInput() bool { return c.holds&holdsInput == 0 && c.lif
 
 // hasRequests reports whether requests of the connection are in progress.
 func (c *loopConn) hasRequests() bool { return c.holds.has(holdsEnd) }
+
+// isQuiescent reports whether the connection needs no work of the loop until its next event.
+func (c *loopConn) isQuiescent() bool {
+	return c.life == lifeOpen && c.holds&^(holdWorker|holdInput) == 0 && c.writing == writeIdle && c.layers == 0 && c.peerHalf == peerSends && c.draining == drainNone
+}

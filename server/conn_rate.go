@@ -126,16 +126,3 @@ func (c *loopConn) nextRefill() time.Duration {
 
 // isThrottled reports whether the rate limits hold reading or writing.
 func (c *loopConn) isThrottled() bool { return c.holds.has(holdRate) || c.writing == writeThrottled }
-
-// unthrottle ends the throttling of reads and of writes if their time has come.
-func (c *loopConn) unthrottle() {
-	r, now := c.ext.rates, c.loop.now()
-	if r.readAt <= now {
-		c.holds.remove(holdRate)
-	}
-	if c.writing == writeThrottled && r.writeAt <= now {
-		c.writing = writeIdle
-		c.deadlines.restart(closeDeadline, now) // the output has waited for the limit, not for the peer
-	}
-	c.flush()
-}

@@ -249,12 +249,3 @@ func (c *loopConn) keep(p []byte, cursor int) {
 	}
 	c.refuseInput(err)
 }
-
-// maxInput returns the number of bytes that may be stored without being consumed. Any goroutine.
-func (c *Conn) maxInput() int {
-	n := c.loop.srv.cfg.MaxInput
-	if h, ok := FindHandler[LimitHandler](c.Handler()); ok {
-		n = max(n, h.MaxInput())
-	}
-	return n
-}

@@ -71,3 +71,10 @@ func (c *Conn) setReason(reason error) {
 		c.extra().reason = reason
 	}
 }
+
+// isBroken reports whether the peer accepts no more output.
+func (c *loopConn) isBroken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == connBroken
+}

@@ -23,23 +23,6 @@ func (c *Conn) SetTimeouts(t Timeouts) {
 	c.enqueue(queue)
 }
 
-// timeoutsFrom returns t with the server's values for fields that are 0, and event.NoTimeout for negative ones.
-func (cfg *config) timeoutsFrom(t Timeouts) *Timeouts {
-	or := func(d, fallback time.Duration) time.Duration {
-		if d == 0 {
-			d = fallback
-		}
-		if d < 0 {
-			return event.NoTimeout
-		}
-		return d
-	}
-	return &Timeouts{
-		Idle: or(t.Idle, cfg.timeouts.Idle), Read: or(t.Read, cfg.timeouts.Read), FirstRequest: or(t.FirstRequest, cfg.timeouts.FirstRequest),
-		Write: or(t.Write, cfg.timeouts.Write), Close: or(t.Close, cfg.timeouts.Close),
-	}
-}
-
 // timeouts returns the connection's own deadlines, or the server's.
 func (c *loopConn) timeouts() *Timeouts {
 	c.mu.Lock()
@@ -123,60 +106,4 @@ func (c *loopConn) armAt(at time.Duration) {
 	if err != nil && !errors.Is(err, event.ErrClosed) { // the end of a loop ends its connections
 		c.fail(err)
 	}
-}
-
-// onTimeout ends the connection if a deadline has passed, and sets the timer for the next one otherwise.
-func (c *loopConn) onTimeout() (alive bool) {
-	now := c.loop.now()
-	if c.isThrottled() && c.nextRefill() <= now {
-		c.unthrottle()
-		if c.life.isGone() {
-			return false
-		}
-	}
-	if c.life == lifeLingering && c.isIdleInShutdown() && c.endIdle() {
-		return false
-	}
-	at, which := c.nearestDeadline()
-	if at <= now && which != noDeadline {
-		if !c.catchUp() {
-			return false
-		}
-		at, which = c.nearestDeadline()
-	}
-	if at <= now && which == closeDeadline && c.hasProgressed() {
-		c.deadlines.start(closeDeadline, now)
-		which = noDeadline
-	}
-	if at > now || which == noDeadline {
-		c.arm()
-		return !c.life.isGone()
-	}
-	c.fail(c.timedOut(which))
-	return false
-}
-
-// catchUp writes and reads once before a deadline ends the connection. When the loop is late, for example after a slow callback, the peer
-// may have been in time. It reports whether the connection stays.
-func (c *loopConn) catchUp() (alive bool) {
-	if c.writing == writeBlocked {
-		c.onWritable()
-	}
-	if c.isReading() && c.mayRead() {
-		c.read()
-	}
-	return !c.life.isGone()
-}
-
-// timedOut returns the reason of a connection whose deadline d has passed.
-func (c *loopConn) timedOut(d deadline) error {
-	switch {
-	case d == dialDeadline:
-		return c.dialTimedOut()
-	case d == handshakeDeadline && c.handshake() == handshakeProxy:
-		return errProxyTimeout
-	case c.life == lifeLingering:
-		return nil // all output was written; only the peer's end is missing
-	}
-	return d.reason()
 }

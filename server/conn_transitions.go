@@ -2,8 +2,6 @@ package server
 
 import (
 	"fmt"
-
-	"golang.org/x/sys/unix"
 )
 
 // applyTransitions is called after the output of a connection was written as far as possible. It applies the water marks, continues a close
@@ -62,11 +60,6 @@ func (c *loopConn) whenDrained(r *flushResult) (alive bool) {
 	return true
 }
 
-// isQuiescent reports whether the connection needs no work of the loop until its next event.
-func (c *loopConn) isQuiescent() bool {
-	return c.life == lifeOpen && c.holds&^(holdWorker|holdInput) == 0 && c.writing == writeIdle && c.layers == 0 && c.peerHalf == peerSends && c.draining == drainNone
-}
-
 // keepRefusal keeps the flag of a refused write until LowWater may be called.
 func (c *loopConn) keepRefusal() {
 	c.mu.Lock()
@@ -102,19 +95,38 @@ func (c *loopConn) applyWaterMarks(held int) {
 	}
 }
 
-// shutWrite closes the write side.
-func (c *loopConn) shutWrite() (alive bool) {
-	if !c.closeTLS() {
-		return !c.life.isGone() // close_notify waits for room in the kernel
+// flush writes the output that waits, within the turn's budget, calls the completions of writes that have ended, and applies the
+// transitions that follow. It ends the loop's work on the connection: a goroutine that writes or adds a command from then on queues it.
+func (c *loopConn) flush() {
+	c.mu.Lock()
+	c.flushAndUnlock()
+}
+
+// flushAndUnlock is flush under mu, which it unlocks. mu is also unlocked while the kernel works.
+func (c *loopConn) flushAndUnlock() {
+	if r := c.writeAndUnlock(); r != nil {
+		c.flushed(r)
 	}
-	c.life = c.life.shut()
-	if c.peerHalf.isEndRead() && !c.holds.has(holdYield) {
-		c.tearDown(nil)
-		return false
+}
+
+// flushed is the part of flush after writeAndUnlock.
+func (c *loopConn) flushed(result *flushResult) {
+	l, r := c.loop, *result // a copy, since a completion may flush the connection
+	if len(l.dones) > 0 {
+		var outcome error
+		if r.failed {
+			outcome = c.failure()
+		}
+		l.report(c, outcome)
 	}
-	if err := c.loop.srv.calls.Shutdown(c.ev.FD(), unix.SHUT_WR); err != nil {
-		c.fail(fmt.Errorf("close write: %w", err))
-		return false
+	c.enqueue(r.again)
+	switch {
+	case r.quiet:
+	case r.err == nil:
+		c.applyTransitions(&r)
+	case isPeerGone(r.err):
+		c.markBroken(fmt.Errorf("write: %w", r.err))
+	default:
+		c.fail(fmt.Errorf("write: %w", r.err))
 	}
-	return true
 }

@@ -43,11 +43,3 @@ func (s *Server) dialAndWait(ctx context.Context, network, address string, cfg D
 	}
 	return c, nil
 }
-
-// takeDialOpened returns the function that DialContext waits for, the first time; nil if there is none. Under mu.
-func (c *loopConn) takeDialOpened() (opened func(error)) {
-	if c.ext != nil {
-		opened, c.ext.dialOpened = c.ext.dialOpened, nil
-	}
-	return opened
-}

@@ -161,3 +161,12 @@ func (s *Server) makeExecutors() {
 		s.executorsByName[name] = ex
 	}
 }
+
+// newJob makes a job of an input. Loop only.
+func newJob(in *input) Job {
+	j := Job{ex: in.request.ex, in: in}
+	if !j.ex.isOwn() || j.ex.srv.cfg.QueueTimeout > 0 {
+		j.number = in.claim.begin()
+	}
+	return j
+}

@@ -153,18 +153,3 @@ func (c *loopConn) advance() {
 	}
 	c.flush()
 }
-
-// endTurn is called at the end of each turn, and hands the requests of the turn to the leader and the workers. If a callback has ended the
-// turn early by runtime.Goexit, endTurn is called before the next turn.
-func (l *loop) endTurn() {
-	l.assertInLoop("the end of a turn")
-	if l.current != nil {
-		l.abortCurrent()
-	}
-	if len(l.turnRequests) > 0 {
-		l.distribute(l.turnRequests)
-		clear(l.turnRequests)
-		l.turnRequests = l.turnRequests[:0]
-	}
-	l.submitAll()
-}

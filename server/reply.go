@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/outq"
 )
 
@@ -142,45 +141,4 @@ func (w Reply) add(p piece) error {
 	}
 	defer r.mu.Unlock()
 	return r.sendGathered(p, true)
-}
-
-// lock locks the reply's state. It fails if the reply has ended, so that the state is that of another reply, or if the connection accepts
-// no more output.
-func (w Reply) lock() (*replyState, error) {
-	r, err := w.lockOpen()
-	if err != nil {
-		return nil, err
-	}
-	if r.err == nil && (r.order != 0 || w.c.isDead()) {
-		r.checkConn()
-	}
-	if r.err != nil {
-		err = r.err
-		r.mu.Unlock()
-		return nil, err
-	}
-	return r, nil
-}
-
-// lockOpen is lock for a reply that has not ended, whether its connection accepts output or not.
-func (w Reply) lockOpen() (*replyState, error) {
-	if w.in == nil { // the zero Reply
-		return nil, ErrReplyEnded
-	}
-	r := &w.in.reply
-	if r.number.Load() != w.number { // before the lock, which another reply may hold for long
-		return nil, ErrReplyEnded
-	}
-	if !r.mu.TryLock() {
-		if !w.c.loop.isCurrent() {
-			r.mu.Lock()
-		} else if !r.lockOnLoop() {
-			return nil, event.ErrOnLoop
-		}
-	}
-	if r.number.Load() != w.number {
-		r.mu.Unlock()
-		return nil, ErrReplyEnded
-	}
-	return r, nil
 }

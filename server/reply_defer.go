@@ -218,10 +218,6 @@ func (r *replyState) finish(phase replyPhase) {
 	r.end(phase)
 }
 
-// isLost reports whether the input has a deferred reply whose connection has ended first. The goroutine that completes the answer may still
-// use the reply, so the input is not used for another connection. It is called when the input is with the loop.
-func (in *input) isLost() bool { return in.reply.deferral != nil }
-
 // mayGather reports whether n more bytes of a deferred reply may be gathered. Since there may be many of them, they are not gathered
 // when the whole server holds MaxBuffered; then mayGather ends the connection, except for a small answer. Under r.mu.
 func (r *replyState) mayGather(n int) bool {

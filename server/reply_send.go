@@ -199,6 +199,3 @@ func (r *replyState) commitLocked(freed int) {
 	c.countOutput(counted)
 	r.end(replyEnded)
 }
-
-// isOldest reports whether all requests before this one are answered. Under c.mu.
-func (r *replyState) isOldest(x *ext) bool { return r.order == 0 || r.order == x.conc.oldest }

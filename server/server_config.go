@@ -204,3 +204,20 @@ func (cfg *config) checkHandler() error {
 	}
 	return cfg.checkChain(cfg.Handler)
 }
+
+// timeoutsFrom returns t with the server's values for fields that are 0, and event.NoTimeout for negative ones.
+func (cfg *config) timeoutsFrom(t Timeouts) *Timeouts {
+	or := func(d, fallback time.Duration) time.Duration {
+		if d == 0 {
+			d = fallback
+		}
+		if d < 0 {
+			return event.NoTimeout
+		}
+		return d
+	}
+	return &Timeouts{
+		Idle: or(t.Idle, cfg.timeouts.Idle), Read: or(t.Read, cfg.timeouts.Read), FirstRequest: or(t.FirstRequest, cfg.timeouts.FirstRequest),
+		Write: or(t.Write, cfg.timeouts.Write), Close: or(t.Close, cfg.timeouts.Close),
+	}
+}

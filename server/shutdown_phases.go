@@ -27,13 +27,6 @@ func (s *Server) drains(outgoing bool) bool {
 	return phase == phaseOutgoing || phase == phaseRequests && !outgoing
 }
 
-// isOutgoing reports whether the connection was made by Dial, or added as a client of TLS. On the loop.
-func (c *loopConn) isOutgoing() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ext != nil && c.ext.outgoing
-}
-
 // drainAll ends the connections that are not outgoing and then, when none of them and no datagram is left, the outgoing ones.
 func (s *Server) drainAll(ctx context.Context) {
 	s.drainLoops(ctx, false)

@@ -157,15 +157,3 @@ func (u *upgrade) end(c *Conn, err error) {
 		c.guard(func() { u.Done(c, err) })
 	}
 }
-
-// takeUpgradeEnd returns the function to call when a StartTLS has ended, or nil if there is none or it was taken before. Under mu.
-func (c *loopConn) takeUpgradeEnd() (end func(*Conn, error)) {
-	switch x := c.ext; {
-	case x == nil:
-	case x.upgrade != nil:
-		end, x.upgrade = x.upgrade.end, nil
-	case x.tls != nil:
-		end, x.tls.done = x.tls.done, nil
-	}
-	return end
-}

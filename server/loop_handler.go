@@ -1,0 +1,87 @@
+package server
+
+import (
+	"time"
+
+	"github.com/evmq/evmq/internal/tick"
+)
+
+// call calls the handler of in with one message, as the leader.
+func (ld *leader) call(in *input, w Reply, message []byte) {
+	lead := &ld.l.lead
+	r := in.request.route
+	lead.run(r)
+	timed := r.isTimed()
+	var start time.Duration
+	if timed || lead.slow > 0 {
+		start = time.Since(processStart)
+		lead.began = start
+	}
+	ld.ex = in.request.ex
+	ld.word = leadWord(lead.word.Load()).next()
+	in.reply.room = inlineReply
+	in.reply.word.Store(uint64(ld.word))
+	lead.word.Store(uint64(ld.word))
+	if tick.Process.Use() { // after the store: a tick before it would not see the handler, and need not be followed by another one
+		ld.rests = true // a field of ld: the leadership may have been taken since
+	}
+	in.request.handler.ServeRequest(w, message)
+	if !ld.leaveHandler(in) {
+		return
+	}
+	if timed {
+		r.sample(ld.l.now(), time.Since(processStart)-start)
+	}
+}
+
+// mayGoOn reports whether the leader may answer another message of the same input.
+func (ld *leader) mayGoOn(in *input) bool {
+	return !ld.l.lead.wantTurn.Load() && (in.request.place == OnLoop || in.request.route.state != routeAway)
+}
+
+// leaveHandler is called when a handler has returned or panicked. It returns false if the leadership was taken meanwhile.
+func (ld *leader) leaveHandler(in *input) bool {
+	word := ld.word
+	if word == 0 {
+		return true
+	}
+	ld.word = 0
+	if !ld.l.lead.word.CompareAndSwap(uint64(word), uint64(word.with(leadTurning))) {
+		ld.lost = true
+		in.leader = nil
+		return false
+	}
+	r := ld.l.lead.running
+	r.ran++
+	ld.l.lead.running = nil
+	ld.l.recordHandler(r, false)
+	return true
+}
+
+// enqueue makes the loop serve c, a connection whose request has ended, if needed is true. The leader serves it next; a worker, or a
+// goroutine that has lost the leadership, puts it into the loop's queue. ld is nil on a worker.
+func (ld *leader) enqueue(c *Conn, needed bool) {
+	if ld == nil || ld.lost {
+		c.enqueue(needed)
+	} else if needed {
+		ld.l.lead.finished = c.loopPart()
+	}
+}
+
+// processStart is the origin of the times that handlers take. They are measured by the system's clock, even if the loop has another one.
+var processStart = time.Now()
+
+// recordHandler records the time for which a handler of route r has had the loop, and logs it if it is longer than SlowCallback of LoopConfig.
+// It is called by the leader when the handler has returned, or when the leadership was taken from it. The logger may panic or call
+// runtime.Goexit.
+func (l *loop) recordHandler(r *route, taken bool) {
+	slow := l.lead.slow
+	if slow <= 0 {
+		return
+	}
+	took := time.Since(processStart) - l.lead.began
+	r.longest.Store(max(r.longest.Load(), int64(took)))
+	if took > slow {
+		l.srv.loopLogger().Warn("server: slow handler on a loop", "loop", l.index, "handler", r.handler, "route", r.key, "took", took, "threshold", slow, "continues", taken)
+	}
+}
