@@ -113,10 +113,15 @@ lead, Blocking, Goexit|ok|-DBLOCKS=1 -DGOEXITS=1
 lead, close|ok|-DCLOSES
 lead, 3 requests|ok|-DR=3
 lead, one tick|ok|-DONETICK -DHANGS=0
+lead, Rest|ok|-DRESTS -DR=1
+lead, Rest, quick handlers|ok|-DRESTS -DR=1 -DHANGS=0
 lead, every run ends|ends|-DHANGS=0
 lead, witness: a handler loses|meets|-DWITNESS=1
 lead, witness: a quick one loses|meets|-DHANGS=0 -DONETICK -DWITNESS=2
 lead, witness: Goexit after the loss|meets|-DGOEXITS=1 -DWITNESS=3
+lead, witness: Rest keeps the tick|meets|-DRESTS -DR=1 -DHANGS=0 -DWITNESS=4
+lead, witness: Rest before a tick|meets|-DRESTS -DR=1 -DHANGS=0 -DWITNESS=5
+lead, witness: the successor of a suspended turn|meets|-DWITNESS=6
 lead, mutant NONUMBER|fails|-DHANGS=0 -DW=2 -DNG=6 -DNONUMBER
 lead, mutant RETURNSTORES|fails|-DRETURNSTORES
 lead, mutant TAKESTORES|fails|-DHANGS=0 -DTAKESTORES
@@ -135,6 +140,14 @@ lead, mutant NOWAKE|fails|-DNOWAKE
 lead, mutant NOSUCCESSOR|fails|-DHANGS=0 -DGOEXITS=1 -DNOSUCCESSOR
 lead, mutant FINISHEDLOST|fails|-DHANGS=0 -DGOEXITS=1 -DFINISHEDLOST
 lead, mutant NOQUIT|fails|-DGOEXITS=1 -DCLOSES -DNOQUIT
+lead, mutant SUSPENDEDSLEEPS|fails|-DHANGS=0 -DSUSPENDEDSLEEPS
+lead, mutant SUSPENDEDUNREAD|fails|-DR=3 -DSUSPENDEDUNREAD
+lead, mutant TURNFORGOTTEN|fails|-DR=3 -DHANGS=0 -DTURNFORGOTTEN
+lead, mutant FOUNDKEPT|fails|-DR=3 -DHANGS=0 -DFOUNDKEPT
+lead, mutant RESTBLIND|fails|-DRESTS -DR=1 -DHANGS=0 -DRESTBLIND
+lead, mutant RESTLOOKSFIRST|fails|-DRESTS -DR=1 -DHANGS=0 -DRESTLOOKSFIRST
+lead, mutant RESTUNLOCKED|fails|-DRESTS -DR=1 -DHANGS=0 -DRESTUNLOCKED
+lead, mutant FIRESEARLY|fails|-DRESTS -DR=1 -DHANGS=0 -DFIRESEARLY
 LIST
 
 if [ ! -s "$WAKE_TMP/list" ]; then

@@ -12,6 +12,8 @@
  *   CLOSES      the server may be closed at any time, or never
  *   NG          goroutines of the pool that exist at once; an assertion fails if they are too few
  *   ONETICK     the tick takes the leadership at its first sight of a handler
+ *   RESTS       the leader and another loop end the tick before they sleep, step by step; without, the tick ends itself only
+ *   OTHER       with RESTS: handlers of the other loop, each of which may block until the leadership of that loop is taken
  *
  * Each mutant (-D) breaks one rule. A witness (-DWITNESS=n) fails when a certain situation is reached, which shows that the search
  * includes it. Comments mark both.
@@ -38,6 +40,9 @@
 #ifndef LATE
 #define LATE 0
 #endif
+#ifndef OTHER
+#define OTHER 1
+#endif
 #ifndef NG
 #define NG 4
 #endif
@@ -58,10 +63,12 @@
 #define RUNNING 6   /* its handler runs */
 #define ENDED 7     /* its connection is in the loop's queue */
 #define DONE 8      /* the loop has taken it back, with its answer */
+#define ACTIVE 9    /* a poll has reported its descriptor, whose callback has not been called */
+#define FOUND 10    /* in turnRequests */
 
 byte st[R];
-byte cnt[9];        /* the number of requests in each state ... */
-byte rest[9];       /* ... and of those that do not hang */
+byte cnt[11];       /* the number of requests in each state ... */
+byte rest[11];      /* ... and of those that do not hang */
 bool ran[R];        /* its handler has begun */
 
 inline to(r, s) {
@@ -83,7 +90,7 @@ inline first(s) {
 }
 
 /* A handler that hangs returns when every other request is answered or waits for a worker: so the loop does not depend on it. */
-#define RELEASED (loopClosed || rest[NEW] + rest[ARRIVED] + rest[INLINE] + rest[POPPED] + rest[RUNNING] + rest[ENDED] == 0)
+#define RELEASED (loopClosed || rest[NEW] + rest[ARRIVED] + rest[ACTIVE] + rest[FOUND] + rest[INLINE] + rest[POPPED] + rest[RUNNING] + rest[ENDED] == 0)
 
 /* ---- the word, and the leader's state ---- */
 
@@ -97,6 +104,8 @@ byte state;         /* ... and the state, which change together */
 byte word[R];       /* reply.word of each request; 0 for none */
 byte running = NONE; /* lead.running, which the successor reads; for the request of the route */
 bool wantTurn, stop, over;
+bool suspended;     /* of the event loop: the turn is to be continued */
+bool queueActive;   /* the event of the loop's queue is active in the turn that is suspended */
 bool task;          /* the task of stopLeading is in the loop's queue */
 bool loopClosed;    /* Owner.Close has run the loop's OnClose functions */
 
@@ -113,6 +122,7 @@ bool coming = true; /* a goroutine was chosen that begins to lead */
 byte loser = NONE;  /* the request whose handler has lost it */
 byte met;           /* ticks that have met the current handler */
 byte handlers;      /* handlers and other jobs that run */
+bool owed;          /* a tick has met a handler of the leader, and no poll has followed */
 
 /* Only the leader uses the loop. */
 #define use() assert(owner == g)
@@ -265,19 +275,77 @@ inline enqueue(r) {
 	}
 }
 
-/* tick.Process.Use */
+/* ---- tick.Process: Use and Rest ---- */
+
 #define FREE 0
 #define PENDING 1
 #define USED 2
 byte pending;
-#define useTick() pending = USED
+bool armed;         /* the timer is pending */
+byte fires;         /* calls of fire that have begun, and do not hold t.mu */
+bool locked;        /* t.mu */
+
+#ifndef RESTS
+#define useTick(alone) d_step { pending = USED; armed = true }
+#else
+/* Use. Whether this is the first time in a period is not modelled: alone becomes any value if it makes the tick pending. */
+inline useTick(alone) {
+	if
+	:: atomic { pending != FREE -> pending = USED }	/* use */
+	:: atomic { pending == FREE -> skip };
+		atomic {	/* start */
+			!locked ->
+			if
+			:: pending == FREE -> pending = USED; armed = true;
+				if
+				:: alone = true
+				:: true
+				fi
+			:: else
+			fi
+		}
+	fi
+}
+
+byte otherState;    /* the state in the word of the other loop ... */
+byte otherNumber;   /* ... and its number */
+
+/* Rest */
+inline restTick(busy) {
+#ifndef RESTUNLOCKED	/* mutant: it does not lock */
+	atomic { !locked -> locked = true };
+#endif
+#ifdef RESTLOOKSFIRST	/* mutant: it asks the watchers before it changes the state */
+	d_step { busy = state == HANDLER || otherState == HANDLER };
+#endif
+	if
+	:: atomic { pending == USED -> pending = FREE };
+#if !defined(RESTLOOKSFIRST) && !defined(RESTBLIND)	/* mutant: it does not ask them */
+		d_step { busy = state == HANDLER };
+		d_step { busy = busy || otherState == HANDLER };
+#endif
+		assert(WITNESS != 4 || !busy);	/* witness: a handler runs on another loop */
+		if
+		:: busy -> pending = USED
+		:: else -> armed = false
+		fi
+	:: atomic { pending != USED -> skip }
+	fi;
+	d_step {
+		busy = false;
+#ifndef RESTUNLOCKED
+		locked = false
+#endif
+	}
+}
+#endif
 
 byte exits;
 
 proctype goroutine(byte g) {
 	byte r, my, w = NONE, i;
 	byte left;
-	bool did, woken, leaves, lost;
+	bool did, woken, leaves, lost, polls, rests;
 
 begin:
 end:	atomic { started[g] -> started[g] = false };
@@ -345,7 +413,13 @@ leads:	atomic {
 		assert(owner == NONE && coming);	/* never two leaders */
 		coming = false; owner = g;
 		assert(state == TURNING || state == TAKEN && running == loser);	/* it blames the handler that has lost */
-		state = TURNING; running = NONE; loser = NONE; lost = false; r = NONE
+		assert(WITNESS != 6 || !suspended);	/* witness: a successor continues a turn */
+		state = TURNING; running = NONE; loser = NONE; lost = false; r = NONE;
+#ifndef SUSPENDEDUNREAD	/* mutant: a successor takes the turn that it continues for a new one */
+		polls = !suspended
+#else
+		polls = true
+#endif
 	};
 
 	/* runInline */
@@ -364,14 +438,18 @@ list:	left = cnt[INLINE];
 		:: BUSY -> d_step { use(); submit(r) }; wakeUp(w)	/* giveToWorkers */
 		:: else ->
 			/* call */
-			d_step { use(); running = r };
+			d_step {
+				use(); running = r;
+				assert(!owed);			/* a tick that has met a handler is followed by a poll */
+				assert(cnt[FOUND] == 0)		/* no request for the workers waits for a handler of the leader */
+			};
 #ifdef USEFIRST			/* mutant: the tick is started before the word says that a handler runs */
-			useTick();
+			useTick(rests);
 #endif
 			d_step { my = NEXT; word[r] = my };
 			d_step { number = my; state = HANDLER; met = 0 };
 #ifndef USEFIRST
-			useTick();
+			useTick(rests);
 #endif
 #ifdef POPLATE
 			d_step { assert(!ran[r]); ran[r] = true; handlers++ };
@@ -440,18 +518,78 @@ list:	left = cnt[INLINE];
 	:: else
 #endif
 	fi;
-	/* Turn: it sleeps if no request is in the list */
+#ifdef RESTS
 	if
-	:: cnt[INLINE] > 0
-	:: else ->
-endt:		cnt[INLINE] > 0 || cnt[ARRIVED] > 0 || cnt[ENDED] > 0 || task
+	:: rests && polls && cnt[INLINE] == 0 -> rests = false; restTick(leaves)
+	:: else
 	fi;
+#endif
+	/* Turn. A new one sleeps if no request is in the list and no event is active, then it polls. */
+	if
+#ifdef SUSPENDEDSLEEPS	/* mutant: the turn that continues a suspended one sleeps, too */
+	:: true ->
+#else
+	:: suspended
+	:: else ->
+#endif
+		if
+		:: cnt[INLINE] > 0
+		:: else ->
+endt:			cnt[INLINE] > 0 || cnt[ARRIVED] > 0 || cnt[ENDED] > 0 || task
+		fi;
+		d_step {
+			use();
+			owed = false;
+			i = 0;
+			do
+			:: i < R -> if :: st[i] == ARRIVED -> to(i, ACTIVE) :: else fi; i++
+			:: else -> break
+			od;
+			i = 0;
+			queueActive = cnt[ENDED] > 0 || task
+		}
+	fi;
+	suspended = false;
 	do
-	:: cnt[ENDED] > 0 -> d_step { use(); first(ENDED); to(i, DONE); i = 0 }	/* serve */
-	:: cnt[ARRIVED] > 0 ->	/* distribute, with any history */
+	:: queueActive -> atomic {	/* serve */
+			use();
+			queueActive = false; task = false;
+			do
+			:: cnt[ENDED] > 0 -> first(ENDED); to(i, DONE); i = 0
+			:: else -> break
+			od
+		}
+	:: cnt[ACTIVE] > 0 ->
+		atomic {	/* ready, leadAtOnce, with any history */
+			use();
+			first(ACTIVE); r = i; i = 0;
+			if
+			:: !wantTurn && !BUSY -> to(r, INLINE);
+				if
+				:: cnt[ACTIVE] > 0 || queueActive -> suspended = true	/* Suspend; few are active */
+				:: true
+				fi
+			:: to(r, FOUND)
+			fi;
+			r = NONE
+		};
+		if
+		:: suspended -> break
+		:: else
+		fi
+	:: !queueActive && cnt[ACTIVE] == 0 -> break
+	od;
+#ifdef FOUNDKEPT	/* mutant: endTurn is called only when the turn is over */
+	if
+	:: suspended -> goto turned
+	:: else
+	fi;
+#endif
+	do	/* endTurn, distribute */
+	:: cnt[FOUND] > 0 ->
 		atomic {
 			use();
-			first(ARRIVED); r = i; i = 0;
+			first(FOUND); r = i; i = 0;
 			if
 			:: !BUSY -> to(r, INLINE)
 			:: submit(r)
@@ -459,10 +597,17 @@ endt:		cnt[INLINE] > 0 || cnt[ARRIVED] > 0 || cnt[ENDED] > 0 || task
 			r = NONE
 		};
 		wakeUp(w)
-	:: cnt[ENDED] == 0 && cnt[ARRIVED] == 0 -> break
+	:: else -> break
 	od;
-	atomic { use(); task = false };
-	wantTurn = false;
+turned:	if
+#ifdef TURNFORGOTTEN	/* mutant: a turn that continues one resets wantTurn, too */
+	:: true -> wantTurn = false
+#else
+	:: polls -> wantTurn = false
+	:: else
+#endif
+	fi;
+	polls = !suspended;
 	goto list;
 
 ends:	skip;
@@ -493,7 +638,7 @@ loses:	skip;
 	:: else
 	fi;
 #endif
-	atomic { r = NONE; left = 0; lost = false; leaves = false };
+	atomic { r = NONE; left = 0; lost = false; leaves = false; polls = false; rests = false };
 #ifdef REJOINSEARLY	/* mutant: it does not wait for Replace */
 	replaced--;
 #else
@@ -514,17 +659,45 @@ loses:	skip;
 
 /* ---- the tick: internal/tick, and loop.Tick ---- */
 
-bool inTick, watched = true;
+bool watched = true;
 
 proctype tick() {
 	byte v, s, seen, w = NONE, i, lates;
+#ifdef RESTS
+	byte otherSeen;
+#endif
 	bool busy;
 
 end:	do
-	:: atomic { pending != FREE && watched -> inTick = true };
+#ifndef RESTS
+	:: atomic { armed && watched -> armed = false; locked = true };
+#else
+	:: atomic { armed -> armed = false; fires++ };	/* the time of the timer has come */
+	:: atomic { fires > 0 && !locked -> fires--; locked = true };
+	   if
+#ifndef FIRESEARLY	/* mutant: it does not look at due */
+	   :: pending == FREE || armed -> assert(WITNESS != 5); locked = false; goto end	/* witness: Rest was faster */
+#else
+	   :: pending == FREE -> locked = false; goto end
+#endif
+	   :: else
+	   fi;
+	   assert(!armed);	/* not twice in a period */
+	   atomic {	/* Tick of the other loop */
+		if
+		:: otherState != HANDLER -> otherSeen = 0
+		:: else ->
+			busy = true;
+			if
+			:: otherNumber == otherSeen -> otherState = TAKEN; otherSeen = 0
+			:: else -> otherSeen = otherNumber
+			fi
+		fi
+	   };
+#endif
 	   d_step { v = number; s = state; if :: s == HANDLER -> met++ :: else fi };
-	   wantTurn = true;
-	   busy = s == HANDLER;
+	   d_step { wantTurn = true; if :: number == v && state == HANDLER -> owed = true :: else fi };
+	   busy = busy || s == HANDLER;
 	   if
 	   :: s != HANDLER -> seen = 0
 	   :: s == HANDLER && lates < LATE -> lates++; seen = 0
@@ -539,16 +712,43 @@ end:	do
 		seen = 0
 	   fi;
 	   d_step {		/* fire */
-		v = 0; s = 0; inTick = false;
+		v = 0; s = 0; locked = false;
 		if
-		:: pending == USED -> pending = PENDING
+		:: pending == USED -> pending = PENDING; armed = true
+		:: pending == PENDING && busy -> armed = true
 		:: pending == PENDING && !busy -> pending = FREE
-		:: else
+		:: pending == FREE -> assert(false)	/* its loop would not end */
 		fi;
 		busy = false
 	   }
 	od
 }
+
+/* ---- another loop, of which only the word is modelled ---- */
+
+#ifdef RESTS
+proctype other() {
+	byte n;
+	bool rests, busy;
+
+	do
+	:: n < OTHER ->
+		d_step { n++; otherNumber = n; otherState = HANDLER };
+		useTick(rests);
+		if
+		:: true -> otherState == TAKEN	/* it hangs. Its successor does not call Rest for it */
+		:: atomic { otherState == HANDLER -> otherState = TURNING };
+			if
+			:: rests -> restTick(busy)
+			:: else
+			fi
+		:: atomic { otherState == TAKEN -> skip }
+		fi;
+		d_step { otherState = TURNING; rests = false }
+	:: else -> break
+	od
+}
+#endif
 
 /* ---- Reply.Blocking: another goroutine has a Reply, and calls it at any time ---- */
 
@@ -605,7 +805,9 @@ proctype clients() {
 		atomic {
 			if	/* in any order */
 			:: st[0] == NEW -> i = 0
+#if R > 1
 			:: st[1] == NEW -> i = 1
+#endif
 #if R > 2
 			:: st[2] == NEW -> i = 2
 #endif
@@ -641,15 +843,15 @@ proctype closer() {
 	task = true;
 	over;
 	d_step { assert(owner == NONE && !taking && !coming) };
-	atomic { !inTick -> watched = false };	/* Unwatch */
+	atomic { !locked -> watched = false };	/* Unwatch */
 	d_step {
 		loopClosed = true;
 		i = 0;
 		do
 		:: i < R ->
-			assert(st[i] != INLINE);	/* end has given them to the workers */
+			assert(st[i] != INLINE && st[i] != FOUND);	/* end and endTurn have given them to the workers */
 			if
-			:: st[i] == ARRIVED || st[i] == BACKLOG || st[i] == ENDED -> to(i, DONE)
+			:: st[i] == ARRIVED || st[i] == ACTIVE || st[i] == BACKLOG || st[i] == ENDED -> to(i, DONE)
 			:: else
 			fi;
 			i++
@@ -687,6 +889,9 @@ init {
 #endif
 #if OFFERS > 0
 		run offers();
+#endif
+#ifdef RESTS
+		run other();
 #endif
 #ifdef CLOSES
 		run closer();
