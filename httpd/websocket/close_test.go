@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,22 @@ func TestTheCloseFrameOfThePeerIsAnswered(t *testing.T) {
 		if e := s.ended(t); e.Code != websocket.CloseNoStatus || !e.ByPeer || e.Err != nil {
 			t.Errorf("Closed was called with %v", e)
 		}
+	})
+}
+
+// A peer that has not read its messages yet is sent the answers to its ping and its close frame after them, also if they do not fit into the output.
+func TestControlFramesAreAnsweredAfterFullOutput(t *testing.T) {
+	both(t, func(t *testing.T, placement server.Placement) {
+		s := start(t, &websocket.Config{Message: echo, Placement: placement, MaxMessage: 1 << 20})
+		p := s.dial(t, "")
+		long := strings.Repeat("m", 1<<20)
+		go func() {
+			_, _ = p.Write(slices.Concat(text(long), frame(0x80|opPing, "ping"), frame(0x80|opClose, closing(4000, ""))))
+		}() // the answers show it
+		p.want(0x80|opText, long)
+		p.want(0x80|opPong, "ping")
+		p.want(0x80|opClose, closing(4000, ""))
+		p.wantEnd()
 	})
 }
 

@@ -34,7 +34,7 @@ func (h *connHandler) Data(sc *server.Conn, p []byte) (n int, err error) {
 			return len(p), nil
 		case found.Message == nil:
 			return n, nil
-		case h.Fin && !h.OpCode.IsControl():
+		case h.Fin && (!h.OpCode.IsControl() || c.Buffered() > 0): // a Reply waits for room, and a control frame is not refused
 			return n, sc.Requests().ServeInput(c.h.requests, (*frames)(c), p[n:], found)
 		}
 		n += found.Advance
@@ -170,7 +170,7 @@ func (c *Conn) take(w *server.Reply, h ws.Header, frame []byte) {
 	}
 	switch h.OpCode {
 	case ws.OpPing:
-		c.pong(payload)
+		c.pong(w, payload)
 	case ws.OpPong: // that something has arrived is known
 	case ws.OpClose:
 		if e, err := parseClose(payload); err != nil {
@@ -217,6 +217,11 @@ func (c *Conn) deliver(w *server.Reply, t MessageType, p []byte) {
 	if !c.guard("Message", func() { c.h.cfg.Message(Reply{*w, c}, t, p) }) {
 		c.fail(w, violation(CloseInternalError, ""))
 	}
+	c.endGather(w)
+}
+
+// endGather ends what gather has begun: a close frame that had to wait for the messages of the Reply follows them.
+func (c *Conn) endGather(w *server.Reply) {
 	c.mu.Lock()
 	pending := c.pending
 	c.pending, c.gathered = false, false

@@ -79,11 +79,18 @@ func (c *Conn) writeControl(w *server.Reply, op ws.OpCode, payload []byte) error
 	return err
 }
 
-// pong answers a ping, unless a close frame was sent.
-func (c *Conn) pong(payload []byte) {
+// pong answers a ping, unless a close frame was sent. w is the Reply of the request that runs, or nil on the loop.
+func (c *Conn) pong(w *server.Reply, payload []byte) {
+	if w != nil {
+		if c.gather() {
+			_ = c.writeControl(w, ws.OpPong, payload) // fails if the peer is gone
+		}
+		c.endGather(w)
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state == stateOpen {
-		_ = c.writeControl(nil, ws.OpPong, payload) // fails if the peer reads nothing, or is gone
+		_ = c.writeControl(nil, ws.OpPong, payload) // fails if the peer is gone: nothing else waits for it
 	}
 }
