@@ -83,7 +83,7 @@ var importers = []importer{
 	{pkg: "httpd", imports: servers("httpd/internal/http1"), tests: []string{leak, kit, "internal/tlsio/tlstest"}},
 	{pkg: "httpd/websocket", imports: servers("httpd", "httpd/internal/http1"), foreign: []string{"github.com/gobwas/ws", "github.com/gobwas/httphead", "github.com/klauspost/compress"},
 		tests: []string{leak, kit}},
-	{pkg: "httpd/interop", tests: []string{"httpd", leak, kit}},
+	{pkg: "httpd/interop", tests: []string{"httpd", "httpd/websocket", leak, kit}},
 	{pkg: "cmd/evcached", imports: servers("memcache", "status", "internal/logqueue", "internal/sock"), foreign: []string{sys, "github.com/spf13/pflag"},
 		tests: []string{leak, kit, cmp}},
 	{pkg: "cmd/evtop", imports: servers("status"), foreign: []string{sys, "github.com/spf13/pflag", "charm.land/bubbletea/v2"}, tests: []string{leak, kit}},
@@ -91,7 +91,7 @@ var importers = []importer{
 	{pkg: "."}, // its doc.go is the map of the repository
 
 	// Modules of their own. Their dependencies are in their go.mod files.
-	{pkg: "bench/...", imports: servers("httpd", "memcache", leak, "internal/memcache/store", "internal/tlsio/tlstest"), foreign: []string{"*"}, tests: []string{kit}},
+	{pkg: "bench/...", imports: servers("httpd", "httpd/websocket", "memcache", leak, "internal/memcache/store", "internal/tlsio/tlstest"), foreign: []string{"*"}, tests: []string{kit}},
 	{pkg: "httpd/frameworks/...", imports: []string{"httpd"}, foreign: []string{"*"}},
 	{pkg: "memcache/difftest/...", imports: servers("memcache", leak, kit), foreign: []string{"*"}},
 }
