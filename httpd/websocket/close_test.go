@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/httpd/websocket"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
@@ -139,25 +138,17 @@ func TestCloseRefusesInvalidArguments(t *testing.T) {
 func TestAPeerThatDoesNotAnswerTheCloseFrameIsCutOff(t *testing.T) {
 	clock := testkit.NewClock()
 	opened := make(chan *websocket.Conn, 1)
-	ends := make(chan *websocket.CloseError, 1)
-	h, err := websocket.NewHandler(&websocket.Config{
-		Message: func(w websocket.Reply, _ websocket.MessageType, _ []byte) { opened <- w.Conn() },
-		Closed:  func(_ *websocket.Conn, e *websocket.CloseError) { ends <- e },
-	})
-	testkit.Must(t, err)
-	s := &site{Server: newServer(h)}
-	s.LoopConfig = &event.Config{Clock: clock}
-	s.run(t)
+	s := startWithClock(t, clock, &websocket.Config{Message: func(w websocket.Reply, _ websocket.MessageType, _ []byte) { opened <- w.Conn() }})
 	p := s.dial(t, "")
 	c := p.conn(opened)
 	testkit.Must(t, c.Close(websocket.CloseNormal, ""))
 	p.want(0x80|opClose, closing(1000, ""))
-	clock.AwaitTimer(t, websocket.DefaultCloseTimeout)
-	clock.Advance(websocket.DefaultCloseTimeout)
-	if _, err := io.ReadAll(p.r); err != nil && !strings.Contains(err.Error(), "reset") {
-		t.Error(err)
+	advance(t, clock, "the end", func() bool { return len(s.closed) > 0 })
+	if passed := clock.Now(); passed < websocket.DefaultCloseTimeout || passed > 2*websocket.DefaultCloseTimeout {
+		t.Errorf("it has ended after %v", passed)
 	}
-	e := testkit.Await(t, ends, "Closed")
+	_, _ = io.ReadAll(p.r) // a reset
+	e := s.ended(t)
 	if e.Code != websocket.CloseNormal || !errors.Is(e, websocket.ErrCloseTimeout) || !errors.Is(e, os.ErrDeadlineExceeded) {
 		t.Errorf("Closed was called with %v", e)
 	}

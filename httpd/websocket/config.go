@@ -15,6 +15,9 @@ import (
 const (
 	DefaultMaxMessage   = 1 << 20          // MaxMessage, in bytes
 	DefaultMaxFragments = 256 << 20        // MaxFragments, in bytes
+	DefaultDeflateMin   = 256              // DeflateMin, in bytes
+	DefaultPingInterval = 30 * time.Second // PingInterval
+	DefaultPongTimeout  = 30 * time.Second // PongTimeout
 	DefaultReadTimeout  = 30 * time.Second // ReadTimeout
 	DefaultWriteTimeout = time.Minute      // WriteTimeout
 	DefaultCloseTimeout = 5 * time.Second  // CloseTimeout
@@ -51,6 +54,33 @@ type Config struct {
 	// DefaultMaxFragments.
 	MaxFragments int64
 
+	// MaxOutput limits the bytes that wait for the peer, as server.Server.MaxOutput does. At the limit, writes to the Conn fail with ErrFull; those to a
+	// Reply have the server's limit alone. 0 means that limit, DefaultMaxOutput of package server; a larger value has no effect; a negative value is an error.
+	MaxOutput int
+	// CutOffSlow ends the connection of a peer whose limit of output a write to the Conn, or a broadcast, has found reached. Then the Err of the
+	// CloseError matches ErrFull.
+	CutOffSlow bool
+	// FrameRate is the number of frames that the peer may send in a second on average, and FrameBurst the number of those that it may send at once. A
+	// frame above it closes the WebSocket with ClosePolicyViolation. 0 means no limit, and for FrameBurst FrameRate, at least 1; a negative value is an
+	// error.
+	FrameRate  float64
+	FrameBurst int
+
+	// Deflate accepts permessage-deflate, without context takeover, from peers that offer it, so that it takes memory only while a message is compressed
+	// or decompressed. DeflateLevel is the level of package flate, from 1 to 9; 0 means 1. Messages shorter than DeflateMin bytes are not compressed; 0 means
+	// DefaultDeflateMin, and a negative value is an error.
+	Deflate      bool
+	DeflateLevel int
+	DeflateMin   int
+
+	// PingInterval is the time without input after which a ping is sent. 0 means DefaultPingInterval; a negative value means no pings. The checks are late by
+	// a quarter of the shortest of this and the next two at most.
+	PingInterval time.Duration
+	// PongTimeout limits the time after that ping in which nothing arrives. 0 means DefaultPongTimeout. While Message runs, and while output waits for the
+	// peer, neither counts.
+	PongTimeout time.Duration
+	// IdleTimeout limits the time for which no message is sent or received. Then the WebSocket is closed with CloseGoingAway. 0 means none.
+	IdleTimeout time.Duration
 	// ReadTimeout limits the time for which a frame that has begun may be incomplete. 0 means DefaultReadTimeout.
 	ReadTimeout time.Duration
 	// WriteTimeout limits the time for which the peer takes none of the output that waits. 0 means DefaultWriteTimeout.
@@ -75,6 +105,11 @@ func resolve(cfg *Config) (*Config, error) {
 	}
 	setDefault(&c.MaxMessage, DefaultMaxMessage)
 	setDefault(&c.MaxFragments, DefaultMaxFragments)
+	setDefault(&c.FrameBurst, max(1, int(c.FrameRate)))
+	setDefault(&c.DeflateLevel, 1)
+	setDefault(&c.DeflateMin, DefaultDeflateMin)
+	setDefault(&c.PingInterval, DefaultPingInterval)
+	setDefault(&c.PongTimeout, DefaultPongTimeout)
 	setDefault(&c.ReadTimeout, DefaultReadTimeout)
 	setDefault(&c.WriteTimeout, DefaultWriteTimeout)
 	setDefault(&c.CloseTimeout, DefaultCloseTimeout)
@@ -97,6 +132,16 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: Placement is %d", ErrInvalid, c.Placement)
 	case c.MaxMessage < 0:
 		return fmt.Errorf("%w: MaxMessage is %d", ErrInvalid, c.MaxMessage)
+	case c.MaxOutput < 0:
+		return fmt.Errorf("%w: MaxOutput is %d", ErrInvalid, c.MaxOutput)
+	case !(c.FrameRate >= 0) || c.FrameRate > 1e6: // also NaN
+		return fmt.Errorf("%w: FrameRate is %v", ErrInvalid, c.FrameRate)
+	case c.FrameBurst < 0 || c.FrameBurst > 1e6:
+		return fmt.Errorf("%w: FrameBurst is %d", ErrInvalid, c.FrameBurst)
+	case c.DeflateLevel < 0 || c.DeflateLevel > 9:
+		return fmt.Errorf("%w: DeflateLevel is %d", ErrInvalid, c.DeflateLevel)
+	case c.DeflateMin < 0:
+		return fmt.Errorf("%w: DeflateMin is %d", ErrInvalid, c.DeflateMin)
 	case c.CloseTimeout < 0:
 		return fmt.Errorf("%w: CloseTimeout is %v", ErrInvalid, c.CloseTimeout)
 	}

@@ -16,20 +16,44 @@ import (
 
 // A Conn is a WebSocket. Its methods may be called by any goroutine.
 type Conn struct {
-	h           *Handler
-	sc          *server.Conn
-	subprotocol string
-	partial     *partial // the message of which fragments have arrived; nil for none. For the goroutine that has the input
-	inputEnds   bool     // the peer's frames are discarded: its close frame has arrived, or it has broken the protocol. As partial
-	isClient    bool     // this side masks its frames; it does not change, as h, sc and subprotocol
+	h  *Handler
+	sc *server.Conn
+
+	subprotocol uint16 // 1 + the index in Config.Subprotocols; 0 for none. It does not change, as h, sc and the next two
+	isClient    bool   // this side masks its frames
+	deflates    bool   // permessage-deflate was agreed on
+
+	inputEnds bool     // the peer's frames are discarded: its close frame has arrived, or it has broken the protocol. For the goroutine that has the input
+	partial   *partial // the message of which fragments have arrived; nil for none. As inputEnds, like the next two
+	tokens    float32  // of FrameRate
+	filled    uint32   // when tokens was computed, in ms of the loop's clock
+
+	ticket ticket // guarded by the ring's mu; its ring changes while state is not stateOpen
+	heard  uint32 // see keepalive.go
 
 	mu       sync.Mutex // guards what follows, and is held while a frame is made output of sc, so that no frame follows a close frame
+	spoke    uint32     // see keepalive.go
 	state    connState
+	handles  bool // Message runs
 	gathered bool // Message has written to its Reply, and the bytes may not be output of sc yet
 	pending  bool // the close frame has to follow the bytes that Message has gathered
 	leaving  bool // Shutdown was called before open
 	end      *CloseError
-	value    any
+	more     *connMore // state that few WebSockets need; nil for most
+}
+
+// connMore is the part of the state of a Conn that few need. Under mu.
+type connMore struct {
+	value  any
+	groups []*membership
+}
+
+// extra returns more, and makes it before. Under mu.
+func (c *Conn) extra() *connMore {
+	if c.more == nil {
+		c.more = new(connMore)
+	}
+	return c.more
 }
 
 // connState is the state of a Conn.
@@ -49,9 +73,11 @@ func (s connState) String() string { return connStates[s] }
 
 // open makes the Conn open, when the answer to the handshake is output.
 func (c *Conn) open() error {
+	c.h.join(c)
 	c.mu.Lock()
 	if c.state != stateOpening {
 		c.mu.Unlock()
+		c.h.part(c)
 		return ErrClosed
 	}
 	c.state = stateOpen
@@ -67,7 +93,12 @@ func (c *Conn) open() error {
 func (c *Conn) leave() { _ = c.Close(CloseGoingAway, "") } // fails if it has begun already
 
 // Subprotocol returns the name of the application's protocol that was agreed on in the handshake, or "". Any goroutine.
-func (c *Conn) Subprotocol() string { return c.subprotocol }
+func (c *Conn) Subprotocol() string {
+	if c.subprotocol == 0 {
+		return ""
+	}
+	return c.h.cfg.Subprotocols[c.subprotocol-1]
+}
 
 // RemoteAddr returns the peer's address: with ProxyProtocol of the server, the one in the PROXY header. Any goroutine.
 func (c *Conn) RemoteAddr() net.Addr { return c.sc.RemoteAddr() }
@@ -85,7 +116,7 @@ func (c *Conn) Context() context.Context { return c.sc.Context() }
 // SetValue stores a value of the program in the Conn. Value returns it. Any goroutine.
 func (c *Conn) SetValue(v any) {
 	c.mu.Lock()
-	c.value = v
+	c.extra().value = v
 	c.mu.Unlock()
 }
 
@@ -93,7 +124,10 @@ func (c *Conn) SetValue(v any) {
 func (c *Conn) Value() any {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.value
+	if c.more == nil {
+		return nil
+	}
+	return c.more.value
 }
 
 // Buffered returns the number of bytes that were written and wait for the peer, as Config.MaxOutput counts them. Any goroutine.
@@ -109,12 +143,17 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	if !code.maySend() && code != CloseNoStatus || len(reason) > maxReason || !utf8.ValidString(reason) || code == CloseNoStatus && reason != "" {
 		return fmt.Errorf("close: %w: code %d, reason %q", ErrInvalid, code, reason)
 	}
+	return c.close(&CloseError{Code: code, Reason: reason})
+}
+
+// close begins the close handshake.
+func (c *Conn) close(e *CloseError) error {
 	c.mu.Lock()
 	if c.state != stateOpen {
 		c.mu.Unlock()
 		return fmt.Errorf("close: %w", ErrClosed)
 	}
-	c.state, c.end = stateClosing, &CloseError{Code: code, Reason: reason}
+	c.state, c.end = stateClosing, e
 	c.pending = c.gathered
 	hasRoom := c.pending || c.writeClose(nil) == nil
 	c.mu.Unlock()
@@ -141,8 +180,7 @@ func (c *Conn) closeExpired() {
 	expired := c.state == stateClosing
 	c.mu.Unlock()
 	if expired {
-		_ = c.sc.CloseWithError(ErrCloseTimeout) // fails if it is closed already
-		c.sc.Abort()
+		c.cutOff(ErrCloseTimeout)
 	}
 }
 
@@ -155,6 +193,7 @@ func (c *Conn) fail(w *server.Reply, e *CloseError) {
 	c.state = stateClosed
 	if before == stateOpen {
 		c.end = e
+		c.ticket.ring.counts.violations.Add(1)
 	}
 	c.mu.Unlock()
 	if before == stateOpen {
@@ -190,11 +229,15 @@ func (c *Conn) ended(reason error) {
 	}
 	c.mu.Unlock()
 	switch {
-	case before == stateClosed: // the handshake is complete, or fail has given the reason
+	case before == stateClosed || e.Err != nil: // the handshake is complete, or the reason is known
 	case reason == nil:
 		e.Err = io.EOF
 	default:
 		e.Err = reason
+	}
+	if before != stateOpening {
+		c.h.part(c)
+		c.leaveGroups()
 	}
 	if before != stateOpening && c.h.cfg.Closed != nil {
 		c.guard("Closed", func() { c.h.cfg.Closed(c, &e) })

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/httpd"
 	"github.com/evmq/evmq/server"
 )
@@ -17,7 +19,12 @@ type Handler struct {
 	requests *requests
 	timeouts server.Timeouts // of the connections
 
-	fragments atomic.Int64 // bytes of incomplete messages, as MaxFragments counts them
+	refused   atomic.Uint64 // handshakes
+	fragments atomic.Int64  // bytes of incomplete messages, as MaxFragments counts them
+
+	mu    sync.Mutex // guards what follows
+	rings map[*event.Loop]*ring
+	gone  counts // of rings that are gone
 }
 
 // NewHandler makes a Handler. cfg is copied and not written to. Errors: ErrInvalid. Any goroutine.
@@ -26,7 +33,7 @@ func NewHandler(cfg *Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{cfg: c}
+	h := &Handler{cfg: c, rings: map[*event.Loop]*ring{}}
 	h.requests = &requests{h}
 	h.timeouts = server.Timeouts{Idle: server.Unlimited, Read: c.ReadTimeout, FirstRequest: server.Unlimited, Write: c.WriteTimeout, Close: c.CloseTimeout}
 	return h, nil
@@ -49,6 +56,7 @@ func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error)
 		for key, values := range no.header {
 			w.Header()[key] = values
 		}
+		h.refused.Add(1)
 		http.Error(w, no.text, no.status)
 		return nil, fmt.Errorf("%w: %s", ErrHandshake, no.text)
 	}
@@ -56,9 +64,10 @@ func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error)
 		"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-WebSocket-Accept": {accept(r.Header.Get("Sec-WebSocket-Key"))},
 	}
 	c := &Conn{h: h, subprotocol: h.subprotocol(r)}
-	if c.subprotocol != "" {
-		header["Sec-WebSocket-Protocol"] = []string{c.subprotocol}
+	if name := c.Subprotocol(); name != "" {
+		header["Sec-WebSocket-Protocol"] = []string{name}
 	}
+	c.acceptDeflate(r, header)
 	err := httpd.Upgrade(w, header, func(sc *server.Conn) (server.Handler, error) {
 		c.sc = sc
 		sc.SetTimeouts(h.timeouts)
@@ -67,6 +76,7 @@ func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error)
 	if err == nil {
 		err = c.open()
 	} else {
+		h.refused.Add(1)
 		answerFailure(w, err)
 	}
 	if err != nil {

@@ -85,16 +85,16 @@ func withoutPort(host, scheme string) string {
 	return host
 }
 
-// subprotocol returns the first of the handler's subprotocols that the client offers, or "".
-func (h *Handler) subprotocol(r *http.Request) string {
-	for _, p := range h.cfg.Subprotocols {
+// subprotocol returns the first of the handler's subprotocols that the client offers, as Conn.subprotocol has it.
+func (h *Handler) subprotocol(r *http.Request) uint16 {
+	for i, p := range h.cfg.Subprotocols {
 		for _, list := range r.Header["Sec-Websocket-Protocol"] {
 			for offered := range strings.SplitSeq(list, ",") {
 				if strings.Trim(offered, " \t") == p { // names of subprotocols are case-sensitive
-					return p
+					return uint16(i + 1)
 				}
 			}
 		}
 	}
-	return ""
+	return 0
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/httpd"
 	"github.com/evmq/evmq/httpd/websocket"
 	"github.com/evmq/evmq/internal/leaktest"
@@ -28,13 +29,44 @@ func echo(w websocket.Reply, t websocket.MessageType, p []byte) { _ = w.WriteMes
 // A site is a server with WebSockets.
 type site struct {
 	*httpd.Server
-	addr   string
-	tls    bool
-	closed chan *websocket.CloseError // what Closed was called with
+	addr    string
+	handler *websocket.Handler
+	tls     bool
+	closed  chan *websocket.CloseError // what Closed was called with
+}
+
+// startWithClock is start with a clock of the test.
+func startWithClock(t testing.TB, clock *testkit.Clock, cfg *websocket.Config) *site {
+	t.Helper()
+	s := newSite(t, cfg)
+	s.LoopConfig = &event.Config{Clock: clock}
+	s.run(t)
+	return s
+}
+
+// advance makes a second pass again and again until done returns true.
+func advance(t testing.TB, clock *testkit.Clock, what string, done func() bool) {
+	t.Helper()
+	testkit.Until(t, what, func() bool {
+		if done() {
+			return true
+		}
+		clock.Advance(time.Second)
+		time.Sleep(time.Millisecond) // the loop has to notice it
+		return done()
+	})
 }
 
 // start serves WebSockets with cfg on one loop. The server is closed at the end of the test.
 func start(t testing.TB, cfg *websocket.Config) *site {
+	t.Helper()
+	s := newSite(t, cfg)
+	s.run(t)
+	return s
+}
+
+// newSite returns a site that is not started.
+func newSite(t testing.TB, cfg *websocket.Config) *site {
 	t.Helper()
 	s := &site{closed: make(chan *websocket.CloseError, 100)}
 	c := *cfg
@@ -43,8 +75,7 @@ func start(t testing.TB, cfg *websocket.Config) *site {
 	}
 	h, err := websocket.NewHandler(&c)
 	testkit.Must(t, err)
-	s.Server = newServer(h)
-	s.run(t)
+	s.Server, s.handler = newServer(h), h
 	return s
 }
 

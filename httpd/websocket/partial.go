@@ -9,10 +9,11 @@ import (
 
 // A partial is a message of which some frames have arrived.
 type partial struct {
-	kind    MessageType
-	buf     []byte
-	checked int // bytes of buf that are known to be valid UTF-8; for Text
-	counted int // bytes counted in Handler.fragments
+	kind       MessageType
+	compressed bool
+	buf        []byte
+	checked    int // bytes of buf that are known to be valid UTF-8; for Text
+	counted    int // bytes counted in Handler.fragments
 }
 
 // maxKept is the largest capacity of a buffer that is used again.
@@ -25,7 +26,7 @@ func (c *Conn) addPart(h ws.Header, payload []byte) error {
 	m := c.partial
 	if m == nil {
 		m = partials.Get().(*partial)
-		m.kind = MessageType(h.OpCode)
+		m.kind, m.compressed = MessageType(h.OpCode), h.Rsv == rsv1
 		c.partial = m
 	}
 	m.buf = append(m.buf, payload...)
@@ -34,7 +35,7 @@ func (c *Conn) addPart(h ws.Header, payload []byte) error {
 	if total := c.h.fragments.Add(int64(grown)); grown > 0 && c.h.cfg.MaxFragments > 0 && total > c.h.cfg.MaxFragments {
 		return violation(CloseTryAgainLater, "")
 	}
-	if m.kind == Text && !m.checkText(h.Fin) {
+	if m.kind == Text && !m.compressed && !m.checkText(h.Fin) {
 		return violation(CloseInvalidData, "text is not UTF-8")
 	}
 	return nil

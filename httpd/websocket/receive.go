@@ -23,6 +23,7 @@ func (*connHandler) Open(*server.Conn) {}
 // Data implements server.Handler. It takes frames up to the end of a message, which it hands over, with all frames that follow.
 func (h *connHandler) Data(sc *server.Conn, p []byte) (n int, err error) {
 	c := (*Conn)(h)
+	c.hear()
 	for {
 		if c.inputEnds {
 			return len(p), nil
@@ -94,7 +95,7 @@ func (f *frames) MaxLen() int { return max(f.h.cfg.MaxMessage, maxControl) + max
 func (c *Conn) next(p []byte) (found framing.Result, h ws.Header, end *CloseError) {
 	h, n, err := parseHeader(p)
 	if err == nil && n > 0 {
-		err = c.check(h)
+		err = c.checkHeader(h)
 	}
 	if err != nil {
 		return found, h, endOf(err)
@@ -114,8 +115,8 @@ func endOf(err error) *CloseError {
 	return violation(CloseProtocolError, err.Error())
 }
 
-// check returns an error if a frame with this header may not follow.
-func (c *Conn) check(h ws.Header) error {
+// checkHeader returns an error if a frame with this header may not follow.
+func (c *Conn) checkHeader(h ws.Header) error {
 	state := ws.StateServerSide
 	if c.isClient {
 		state = ws.StateClientSide
@@ -123,13 +124,16 @@ func (c *Conn) check(h ws.Header) error {
 	if c.partial != nil {
 		state = state.Set(ws.StateFragmented)
 	}
+	size := h.Length
+	if c.deflates && h.Rsv == rsv1 && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
+		h.Rsv = 0 // the message is compressed
+	}
 	if err := ws.CheckHeader(h, state); err != nil {
 		return err
 	}
 	if h.OpCode.IsControl() {
 		return nil
 	}
-	size := h.Length
 	if c.partial != nil {
 		size += int64(len(c.partial.buf))
 	}
@@ -164,6 +168,10 @@ func (r *requests) ServeRequest(w server.Reply, frame []byte) {
 
 // take takes a frame. w is the Reply of the request that runs, or nil on the loop, where only frames are taken that end no message.
 func (c *Conn) take(w *server.Reply, h ws.Header, frame []byte) {
+	if !c.admits() {
+		c.fail(w, violation(ClosePolicyViolation, "too many frames"))
+		return
+	}
 	payload := frame[len(frame)-int(h.Length):]
 	if h.Masked {
 		ws.Cipher(payload, h.Mask, 0)
@@ -186,7 +194,7 @@ func (c *Conn) take(w *server.Reply, h ws.Header, frame []byte) {
 // takeData takes a part of a message, and handles a message that is complete.
 func (c *Conn) takeData(w *server.Reply, h ws.Header, payload []byte) {
 	if h.Fin && c.partial == nil {
-		c.deliver(w, MessageType(h.OpCode), payload)
+		c.complete(w, MessageType(h.OpCode), h.Rsv == rsv1, payload)
 		return
 	}
 	if err := c.addPart(h, payload); err != nil {
@@ -199,21 +207,43 @@ func (c *Conn) takeData(w *server.Reply, h ws.Header, payload []byte) {
 	m := c.partial
 	c.partial = nil
 	defer c.h.dropPartial(m)
-	c.deliver(w, m.kind, m.buf)
+	c.complete(w, m.kind, m.compressed, m.buf)
 }
 
-// deliver handles a complete message.
+// complete decompresses a message, if it is compressed, and handles it.
+func (c *Conn) complete(w *server.Reply, t MessageType, compressed bool, p []byte) {
+	if w == nil { // on the loop, a message is only discarded
+		return
+	}
+	if !compressed {
+		c.deliver(w, t, p)
+		return
+	}
+	i := inflaters.Get().(*inflater)
+	defer i.put()
+	p, err := i.inflate(p, c.h.cfg.MaxMessage)
+	if err != nil {
+		c.fail(w, endOf(err))
+		return
+	}
+	c.deliver(w, t, p)
+}
+
+// deliver handles a message.
 func (c *Conn) deliver(w *server.Reply, t MessageType, p []byte) {
 	if t == Text && !utf8.Valid(p) {
 		c.fail(w, violation(CloseInvalidData, "text is not UTF-8"))
 		return
 	}
 	c.mu.Lock()
-	open := c.state == stateOpen
-	c.mu.Unlock()
-	if !open {
+	if c.state != stateOpen {
+		c.mu.Unlock()
 		return
 	}
+	c.handles = true
+	c.ticket.ring.counts.received.Add(1)
+	c.speak()
+	c.mu.Unlock()
 	if !c.guard("Message", func() { c.h.cfg.Message(Reply{*w, c}, t, p) }) {
 		c.fail(w, violation(CloseInternalError, ""))
 	}
@@ -224,7 +254,7 @@ func (c *Conn) deliver(w *server.Reply, t MessageType, p []byte) {
 func (c *Conn) endGather(w *server.Reply) {
 	c.mu.Lock()
 	pending := c.pending
-	c.pending, c.gathered = false, false
+	c.pending, c.gathered, c.handles = false, false, false
 	c.mu.Unlock()
 	if pending {
 		_ = c.writeClose(w) // fails if the connection has ended

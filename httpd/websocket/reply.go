@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/gobwas/ws"
-
 	"github.com/evmq/evmq/server"
 )
 
@@ -32,22 +30,31 @@ func (r Reply) Blocking() { r.w.Blocking() }
 // WriteMessage sends a message, whose bytes are copied. Errors: ErrClosed; server.ErrReplyEnded, which matches net.ErrClosed, after Message has
 // returned; ErrInvalid for another type than Text and Binary. That a Text is UTF-8 is up to the caller. May block; not in a callback.
 func (r Reply) WriteMessage(t MessageType, p []byte) error {
-	if t != Text && t != Binary {
-		return fmt.Errorf("write a message: %w: type %d", ErrInvalid, t)
+	if err := checkType(t); err != nil {
+		return err
 	}
-	if !r.c.gather() {
-		return fmt.Errorf("write a message of %d bytes: %w", len(p), ErrClosed)
-	}
-	f := takeFrame(ws.OpCode(t), p, r.c.isClient)
+	f := r.c.message(t, p)
 	defer f.put()
-	if _, err := r.w.Write(f.buf); err != nil {
+	return r.write(f.buf)
+}
+
+// write writes a frame with a message.
+func (r Reply) write(frame []byte) error {
+	if !r.c.gather() {
+		return fmt.Errorf("write a message of %d bytes: %w", len(frame), ErrClosed)
+	}
+	if _, err := r.w.Write(frame); err != nil {
 		return fmt.Errorf("write a message: %w", err)
 	}
 	return nil
 }
 
 // WriteText is WriteMessage for a Text. May block; not in a callback.
-func (r Reply) WriteText(s string) error { return r.WriteMessage(Text, []byte(s)) }
+func (r Reply) WriteText(s string) error {
+	f := bytesOf(s)
+	defer f.put()
+	return r.WriteMessage(Text, f.buf)
+}
 
 // WriteBinary is WriteMessage for a Binary. May block; not in a callback.
 func (r Reply) WriteBinary(p []byte) error { return r.WriteMessage(Binary, p) }
@@ -68,5 +75,7 @@ func (c *Conn) gather() bool {
 		return false
 	}
 	c.gathered = true
+	c.ticket.ring.counts.sent.Add(1)
+	c.speak()
 	return true
 }

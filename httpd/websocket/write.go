@@ -1,6 +1,8 @@
 package websocket
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -15,7 +17,11 @@ import (
 func (c *Conn) WriteMessage(t MessageType, p []byte) error { return c.WriteNotify(t, p, nil) }
 
 // WriteText is WriteMessage for a Text. Any goroutine.
-func (c *Conn) WriteText(s string) error { return c.WriteNotify(Text, []byte(s), nil) }
+func (c *Conn) WriteText(s string) error {
+	f := bytesOf(s)
+	defer f.put()
+	return c.WriteNotify(Text, f.buf, nil)
+}
 
 // WriteBinary is WriteMessage for a Binary. Any goroutine.
 func (c *Conn) WriteBinary(p []byte) error { return c.WriteNotify(Binary, p, nil) }
@@ -23,41 +29,61 @@ func (c *Conn) WriteBinary(p []byte) error { return c.WriteNotify(Binary, p, nil
 // WriteNotify is WriteMessage, and done, if not nil, is called once, on the connection's loop: with nil when all of the message was given to
 // the kernel, or with the reason why it was not. When WriteNotify itself fails, done is not called. Any goroutine.
 func (c *Conn) WriteNotify(t MessageType, p []byte, done func(error)) error {
+	if err := checkType(t); err != nil {
+		return err
+	}
+	f := c.message(t, p)
+	defer f.put()
+	return c.write(f.buf, done, false)
+}
+
+// checkType returns an error if messages of this type do not exist.
+func checkType(t MessageType) error {
 	if t != Text && t != Binary {
 		return fmt.Errorf("write a message: %w: type %d", ErrInvalid, t)
 	}
-	f := takeFrame(ws.OpCode(t), p, c.isClient)
-	defer f.put()
+	return nil
+}
+
+// write writes a frame with a message. With owned it is not copied, and never changes.
+func (c *Conn) write(frame []byte, done func(error), owned bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state != stateOpen {
-		return fmt.Errorf("write a message of %d bytes: %w", len(p), ErrClosed)
+		return fmt.Errorf("write a message of %d bytes: %w", len(frame), ErrClosed)
 	}
 	var err error
-	if done == nil {
-		_, err = c.sc.Write(f.buf)
-	} else {
-		err = c.sc.WriteNotify(f.buf, done)
+	switch most := c.h.cfg.MaxOutput; {
+	case most > 0 && c.Buffered() >= most:
+		err = fmt.Errorf("%w: the limit is %d bytes", ErrFull, most)
+	case owned:
+		err = c.sc.WriteOwned(frame, done)
+	case done != nil:
+		err = c.sc.WriteNotify(frame, done)
+	default:
+		_, err = c.sc.Write(frame)
 	}
-	if err != nil {
-		return fmt.Errorf("write a message: %w", err)
+	counts := c.ticket.ring.counts
+	if err == nil {
+		counts.sent.Add(1)
+		c.speak()
+		return nil
 	}
-	return nil
+	if errors.Is(err, ErrFull) {
+		counts.full.Add(1)
+		if c.h.cfg.CutOffSlow {
+			c.state = stateClosed
+			c.end = &CloseError{Code: CloseAbnormal, Err: err}
+			c.cutOff(err)
+		}
+	}
+	return fmt.Errorf("write a message: %w", err)
 }
 
 // A frame is a buffer with a frame.
 type frame struct{ buf []byte }
 
 var framePool = sync.Pool{New: func() any { return new(frame) }}
-
-// takeFrame returns a frame with this payload.
-func takeFrame(op ws.OpCode, payload []byte, _ bool) *frame {
-	f := framePool.Get().(*frame)
-	var mask *[4]byte
-	f.buf = appendHeader(f.buf[:0], firstByte(op, false), len(payload), mask)
-	f.buf = append(f.buf, payload...)
-	return f
-}
 
 // put ends the use of the frame.
 func (f *frame) put() {
@@ -66,9 +92,46 @@ func (f *frame) put() {
 	}
 }
 
+// bytesOf returns a copy of s in a buffer from the pool.
+func bytesOf(s string) *frame {
+	f := framePool.Get().(*frame)
+	f.buf = append(f.buf[:0], s...)
+	return f
+}
+
+// message returns a frame with a message, compressed if that is agreed on and makes it shorter.
+func (c *Conn) message(t MessageType, p []byte) *frame {
+	if !c.deflates || len(p) < c.h.cfg.DeflateMin {
+		return c.frame(firstByte(ws.OpCode(t), false), p)
+	}
+	level := c.h.cfg.DeflateLevel
+	d := takeDeflater(level)
+	defer d.put(level)
+	if q := d.deflate(p); len(q) < len(p) {
+		return c.frame(firstByte(ws.OpCode(t), true), q)
+	}
+	return c.frame(firstByte(ws.OpCode(t), false), p)
+}
+
+// frame returns a frame with a payload.
+func (c *Conn) frame(first byte, payload []byte) *frame {
+	f := framePool.Get().(*frame)
+	if !c.isClient {
+		f.buf = appendHeader(f.buf[:0], first, len(payload), nil)
+		f.buf = append(f.buf, payload...)
+		return f
+	}
+	var mask [4]byte
+	_, _ = rand.Read(mask[:]) // it does not fail
+	f.buf = appendHeader(f.buf[:0], first, len(payload), &mask)
+	f.buf = append(f.buf, payload...)
+	ws.Cipher(f.buf[len(f.buf)-len(payload):], mask, 0)
+	return f
+}
+
 // writeControl writes a control frame, to w if it is not nil.
 func (c *Conn) writeControl(w *server.Reply, op ws.OpCode, payload []byte) error {
-	f := takeFrame(op, payload, c.isClient)
+	f := c.frame(firstByte(op, false), payload)
 	defer f.put()
 	var err error
 	if w != nil {

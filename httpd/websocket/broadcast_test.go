@@ -1,0 +1,216 @@
+package websocket_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/httpd/websocket"
+	"github.com/evmq/evmq/internal/leaktest"
+	"github.com/evmq/evmq/internal/testkit"
+)
+
+// hall returns a site whose WebSockets join the group, and n of them, of which every second one has compression.
+func hall(t testing.TB, g *websocket.Group, n int, cfg websocket.Config) (*site, []*peer) {
+	t.Helper()
+	cfg.Deflate = true
+	cfg.Message = func(w websocket.Reply, typ websocket.MessageType, p []byte) {
+		g.Add(w.Conn())
+		echo(w, typ, p)
+	}
+	s := start(t, &cfg)
+	peers := make([]*peer, n)
+	for i := range peers {
+		peers[i] = s.dial(t, []string{"", deflateOffer}[i%2])
+		peers[i].send(text("join"))
+		peers[i].want(0x80|opText, "join")
+	}
+	testkit.WantEqual(t, "members", g.Len(), n)
+	return s, peers
+}
+
+func prepared(t testing.TB, typ websocket.MessageType, p string) *websocket.Prepared {
+	t.Helper()
+	m, err := websocket.Prepare(typ, []byte(p))
+	testkit.Must(t, err)
+	return m
+}
+
+// Each member receives the message, and its outcome is told.
+func TestABroadcastReachesEachMember(t *testing.T) {
+	var g websocket.Group
+	s, peers := hall(t, &g, 20, websocket.Config{})
+	for _, m := range []string{"short", hello, strings.Repeat("long ", 50_000)} {
+		outcomes := make(chan error, len(peers))
+		refused := g.Broadcast(prepared(t, websocket.Text, m), func(_ *websocket.Conn, err error) { outcomes <- err })
+		if len(refused) > 0 {
+			t.Errorf("refused: %v", refused)
+		}
+		for i, p := range peers {
+			first, got := p.next()
+			if compressed := i%2 == 1 && m != "short"; compressed != (first == 0x80|bitDeflate|opText) {
+				t.Errorf("member %d: the first byte is %x", i, first)
+			} else if compressed {
+				got = inflated(t, got)
+			}
+			if got != m {
+				t.Errorf("member %d has received %q", i, brief(got))
+			}
+			testkit.Must(t, testkit.Await(t, outcomes, "an outcome"))
+		}
+	}
+	_, err := websocket.Prepare(0, nil)
+	testkit.CheckErr(t, "Prepare", err, websocket.ErrInvalid)
+	all := g.Conns()
+	for i, p := range peers { // they leave in the order of the members, from both ends
+		testkit.Must(t, p.Close())
+		testkit.Until(t, "the member to leave", func() bool { return g.Len() == len(peers)-i-1 })
+		s.ended(t)
+	}
+	refused := websocket.Broadcast(append(all, nil), prepared(t, websocket.Text, "x"), nil)
+	testkit.WantEqual(t, "refused", len(refused), len(all)+1)
+	testkit.CheckErr(t, "the error for nil", refused[len(all)], websocket.ErrInvalid)
+	testkit.CheckErr(t, "the error for a closed one", refused[0], net.ErrClosed)
+	if g.Add(all[0]) || g.Remove(all[0]) {
+		t.Error("a closed WebSocket was added or removed")
+	}
+}
+
+// Broadcasts of several goroutines arrive everywhere in the same order, while members come and go.
+func TestBroadcastsHaveOneOrder(t *testing.T) {
+	var g websocket.Group
+	_, peers := hall(t, &g, 6, websocket.Config{})
+	const senders, each = 4, 50
+	var sending sync.WaitGroup
+	for i := range senders {
+		sending.Go(func() {
+			for n := range each {
+				g.Broadcast(prepared(t, websocket.Text, fmt.Sprint(i, n)), nil)
+				for _, c := range g.Conns()[:1] {
+					g.Add(c) // it is in the group
+				}
+			}
+		})
+	}
+	var first []string
+	for i, p := range peers {
+		for n := range senders * each {
+			_, got := p.next()
+			if i == 0 {
+				first = append(first, got)
+			} else if got != first[n] {
+				t.Fatalf("message %d is %q for one member and %q for another", n, first[n], got)
+			}
+		}
+	}
+	sending.Wait()
+}
+
+// The others receive all messages. The one that reads nothing is told of, at the limit.
+func TestASlowReceiverIsBounded(t *testing.T) {
+	for _, cutOff := range []bool{false, true} {
+		t.Run(fmt.Sprint("cut off ", cutOff), func(t *testing.T) {
+			var g websocket.Group
+			s, peers := hall(t, &g, 3, websocket.Config{MaxOutput: 200_000, CutOffSlow: cutOff})
+			slow, others := peers[2], peers[:2]
+			m := prepared(t, websocket.Binary, noise(50_000))
+			conns := g.Conns()
+			var given atomic.Int32
+			refused := 0
+			var last error
+			for range 500 {
+				errs := g.Broadcast(m, func(*websocket.Conn, error) { given.Add(1) })
+				for _, p := range others {
+					if _, got := p.next(); len(got) != 50_000 {
+						t.Fatalf("%d bytes", len(got))
+					}
+				}
+				if refused += len(errs); len(errs) > 0 {
+					last = errs[0]
+					testkit.WantEqual(t, "the one that refuses", errs[0].Conn, conns[2])
+				}
+				if refused == 3 || cutOff && refused == 1 {
+					break
+				}
+			}
+			testkit.CheckErr(t, "the refusal", last, websocket.ErrFull)
+			testkit.WantEqual(t, "messages refused", s.handler.Stats().Full, uint64(refused))
+			if n := conns[2].Buffered(); n > 260_000 {
+				t.Errorf("%d bytes wait", n)
+			}
+			if !cutOff {
+				go func() { _, _ = io.Copy(io.Discard, slow.r) }() // it reads at last
+				testkit.Until(t, "room", func() bool { return conns[2].Buffered() < 200_000 })
+				testkit.Must(t, conns[2].WritePrepared(m, nil))
+				return
+			}
+			if e := s.ended(t); e.Code != websocket.CloseAbnormal || !errors.Is(e, websocket.ErrFull) {
+				t.Errorf("Closed was called with %v", e)
+			}
+			testkit.WantEqual(t, "members", g.Len(), 2)
+		})
+	}
+}
+
+// noise returns n bytes that cannot be compressed.
+func noise(n int) string {
+	b := make([]byte, n)
+	x := uint64(1)
+	for i := range b {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b[i] = byte(x)
+	}
+	return string(b)
+}
+
+// The peer reads nothing for WriteTimeout.
+func TestAReceiverThatReadsNothingIsCutOff(t *testing.T) {
+	clock := testkit.NewClock()
+	opened := make(chan *websocket.Conn, 1)
+	s := startWithClock(t, clock, &websocket.Config{WriteTimeout: 20 * time.Second, Message: func(w websocket.Reply, _ websocket.MessageType, _ []byte) {
+		opened <- w.Conn()
+	}})
+	p := s.dial(t, "")
+	c := p.conn(opened)
+	for m := noise(100_000); c.WriteMessage(websocket.Binary, []byte(m)) == nil; {
+	}
+	advance(t, clock, "the end", func() bool { return len(s.closed) > 0 })
+	if e := s.ended(t); e.Code != websocket.CloseAbnormal || !strings.Contains(e.Error(), "read") {
+		t.Errorf("Closed was called with %v", e)
+	}
+}
+
+// A broadcast to many allocates nothing for each.
+func TestABroadcastDoesNotAllocateForEachMember(t *testing.T) {
+	if leaktest.Raced() {
+		t.Skip("in race builds sync.Pool loses objects at random")
+	}
+	var g websocket.Group
+	_, peers := hall(t, &g, 50, websocket.Config{})
+	for _, n := range []int{100, 1000} {
+		m := prepared(t, websocket.Binary, noise(n))
+		in := make([]byte, len(unmasked(0, strings.Repeat("x", n))))
+		trip := func() {
+			if refused := g.Broadcast(m, nil); refused != nil {
+				t.Fatal(refused)
+			}
+			for _, p := range peers {
+				p.read(in)
+			}
+		}
+		for range 20 {
+			trip()
+		}
+		if allocs := testing.AllocsPerRun(100, trip); allocs > 1 {
+			t.Errorf("%.1f allocations for a broadcast of %d bytes to %d", allocs, n, len(peers))
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package websocket
+
+import (
+	"slices"
+	"sync"
+)
+
+// A Group is a set of WebSockets that messages are sent to together, such as the members of a chat. Those that end leave it by themselves. The
+// zero Group is empty. It must not be copied.
+type Group struct {
+	mu      sync.Mutex // guards what follows, and is held during a broadcast, so that all members receive the broadcasts in one order
+	members []*membership
+}
+
+// A membership is a WebSocket in a Group.
+type membership struct {
+	c     *Conn
+	g     *Group
+	index int // in g.members. Under g.mu
+}
+
+// Add adds c. It reports whether c is in the Group afterwards: false if it is closed or being closed. Any goroutine.
+func (g *Group) Add(c *Conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateOpen {
+		return false
+	}
+	x := c.extra()
+	if slices.ContainsFunc(x.groups, func(m *membership) bool { return m.g == g }) {
+		return true
+	}
+	m := &membership{c, g, len(g.members)}
+	g.members = append(g.members, m)
+	x.groups = append(x.groups, m)
+	return true
+}
+
+// Remove removes c. It reports whether c was in the Group. Any goroutine.
+func (g *Group) Remove(c *Conn) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.more == nil {
+		return false
+	}
+	i := slices.IndexFunc(c.more.groups, func(m *membership) bool { return m.g == g })
+	if i < 0 {
+		return false
+	}
+	m := c.more.groups[i]
+	c.more.groups = slices.Delete(c.more.groups, i, i+1)
+	g.drop(m)
+	return true
+}
+
+// drop takes m out of the members. Under mu.
+func (g *Group) drop(m *membership) {
+	last := len(g.members) - 1
+	moved := g.members[last]
+	g.members[m.index], moved.index = moved, m.index
+	g.members[last] = nil
+	g.members = g.members[:last]
+}
+
+// leaveGroups takes c, which has ended, out of its groups.
+func (c *Conn) leaveGroups() {
+	for {
+		c.mu.Lock()
+		var g *Group
+		if c.more != nil && len(c.more.groups) > 0 {
+			g = c.more.groups[0].g
+		}
+		c.mu.Unlock()
+		if g == nil {
+			return
+		}
+		g.Remove(c)
+	}
+}
+
+// Len returns the number of members. Any goroutine.
+func (g *Group) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.members)
+}
+
+// Conns returns the members, in no order. The slice is the caller's. Any goroutine.
+func (g *Group) Conns() []*Conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	conns := make([]*Conn, len(g.members))
+	for i, m := range g.members {
+		conns[i] = m.c
+	}
+	return conns
+}
+
+// Broadcast is the function Broadcast for the members. All members receive the messages of all goroutines that broadcast to the Group in the same
+// order. Any goroutine.
+func (g *Group) Broadcast(m *Prepared, done func(c *Conn, err error)) (refused []BroadcastError) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, member := range g.members {
+		if err := member.c.broadcast(m, done); err != nil {
+			refused = append(refused, BroadcastError{member.c, err})
+		}
+	}
+	return refused
+}

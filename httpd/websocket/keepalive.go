@@ -1,0 +1,107 @@
+package websocket
+
+import (
+	"fmt"
+
+	"github.com/gobwas/ws"
+)
+
+// The times of a Conn are ticks of its ring. heard is used on the loop only.
+
+// pinged is the value of Conn.heard after a ping, until something arrives.
+const pinged = 0
+
+// hear records that bytes have arrived. On the loop.
+func (c *Conn) hear() {
+	if r := c.ticket.ring; r != nil && r.timer != nil {
+		c.heard = r.now() | 1
+	}
+}
+
+// speak records that a message was sent or has arrived. Under c.mu.
+func (c *Conn) speak() {
+	if c.h.cfg.IdleTimeout > 0 {
+		if r := c.ticket.ring; r != nil {
+			c.spoke = r.now()
+		}
+	}
+}
+
+// nextCheck returns the tick of the first check at now or later that can find something.
+func (c *Conn) nextCheck(r *ring, now uint32) uint32 {
+	at := now + 1<<30
+	if d := c.h.cfg.PingInterval; d > 0 {
+		at = c.heard + r.ticks(d)
+	}
+	if d := c.h.cfg.IdleTimeout; d > 0 {
+		if idle := c.spoke + r.ticks(d); int32(idle-at) < 0 {
+			at = idle
+		}
+	}
+	if int32(at-now) <= 0 {
+		at = now + 1
+	}
+	return at
+}
+
+// check sends a ping if nothing has arrived for PingInterval, and ends the connection if nothing has arrived after a ping, or no message was
+// sent or received for IdleTimeout. It returns the tick of the next check. On the loop.
+func (c *Conn) check(r *ring, now uint32) (next uint32) {
+	cfg := c.h.cfg
+	c.mu.Lock()
+	open, handles, idle := c.state == stateOpen, c.handles, cfg.IdleTimeout > 0 && int32(now-c.spoke) >= int32(r.ticks(cfg.IdleTimeout))
+	if handles { // what arrives meanwhile is not read
+		c.heard, c.spoke, idle = now|1, now, false
+	}
+	next = c.nextCheck(r, now)
+	c.mu.Unlock()
+	switch {
+	case !open: // CloseTimeout applies
+		return now + 1<<30
+	case idle:
+		c.closeIdle()
+	case c.Buffered() > 0: // a ping could not be sent; WriteTimeout applies
+		return now + slots/2
+	case cfg.PingInterval <= 0 || handles:
+	case c.heard == pinged:
+		c.cutOff(ErrPongTimeout)
+	case int32(now-c.heard) >= int32(r.ticks(cfg.PingInterval)):
+		c.heard = pinged
+		r.counts.pings.Add(1)
+		_ = c.Ping(nil) // fails if the connection has ended
+		if cfg.PongTimeout < 0 {
+			c.heard = now | 1
+			return c.nextCheck(r, now)
+		}
+		return now + r.ticks(cfg.PongTimeout)
+	}
+	return next
+}
+
+// closeIdle begins the close handshake because of IdleTimeout.
+func (c *Conn) closeIdle() {
+	_ = c.close(&CloseError{Code: CloseGoingAway, Reason: "idle", Err: ErrIdle}) // fails if it has begun already
+}
+
+// cutOff ends the connection at once.
+func (c *Conn) cutOff(reason error) {
+	_ = c.sc.CloseWithError(reason) // fails if it is closed already
+	c.sc.Abort()
+}
+
+// Ping sends a ping with a payload of at most 125 bytes, besides those of Config.PingInterval. The pong is not reported: it only counts as a sign of
+// life. Errors: ErrInvalid if the payload is too long; ErrClosed; ErrFull. Any goroutine.
+func (c *Conn) Ping(payload []byte) error {
+	if len(payload) > maxControl {
+		return fmt.Errorf("ping: %w: payload of %d bytes", ErrInvalid, len(payload))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateOpen {
+		return fmt.Errorf("ping: %w", ErrClosed)
+	}
+	if err := c.writeControl(nil, ws.OpPing, payload); err != nil {
+		return fmt.Errorf("ping: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package websocket
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/gobwas/ws"
+)
+
+// A Prepared is a message that is encoded, and compressed, once for all WebSockets that it is sent to. It does not change, and any goroutine
+// may use it, any number of times.
+type Prepared struct {
+	t     MessageType
+	plain []byte // a frame without compression
+	head  int    // the length of its header
+
+	once     sync.Once
+	deflated []byte // a compressed frame; nil if it would be longer
+}
+
+// Prepare makes a message. p is copied. Errors: ErrInvalid for another type than Text and Binary. That a Text is UTF-8 is up to the caller. Any
+// goroutine.
+func Prepare(t MessageType, p []byte) (*Prepared, error) {
+	if err := checkType(t); err != nil {
+		return nil, err
+	}
+	plain := appendHeader(make([]byte, 0, maxHeader+len(p)), firstByte(ws.OpCode(t), false), len(p), nil)
+	return &Prepared{t: t, head: len(plain), plain: append(plain, p...)}, nil
+}
+
+// payload returns the message itself.
+func (m *Prepared) payload() []byte { return m.plain[m.head:] }
+
+// frameFor returns the frame for a Conn that does not mask its frames. The first WebSocket with compression decides on the level.
+func (m *Prepared) frameFor(c *Conn) []byte {
+	if !c.deflates || len(m.payload()) < c.h.cfg.DeflateMin {
+		return m.plain
+	}
+	m.once.Do(func() {
+		level := c.h.cfg.DeflateLevel
+		d := takeDeflater(level)
+		defer d.put(level)
+		if q := d.deflate(m.payload()); len(q) < len(m.payload()) {
+			m.deflated = appendHeader(make([]byte, 0, maxHeader+len(q)), firstByte(ws.OpCode(m.t), true), len(q), nil)
+			m.deflated = append(m.deflated, q...)
+		}
+	})
+	if m.deflated == nil {
+		return m.plain
+	}
+	return m.deflated
+}
+
+// minOwned is the length from which on a frame is sent without a copy: the copy of a shorter one costs less than the record of a slice.
+const minOwned = 512
+
+// WritePrepared is WriteNotify for a message that is encoded already. It does not copy the message, unless it is short or c is a client, whose frames are
+// masked. Errors: ErrClosed; ErrFull; ErrInvalid for nil. Any goroutine.
+func (c *Conn) WritePrepared(m *Prepared, done func(error)) error {
+	if m == nil {
+		return fmt.Errorf("write a message: %w: Prepared is nil", ErrInvalid)
+	}
+	if c.isClient {
+		return c.WriteNotify(m.t, m.payload(), done)
+	}
+	f := m.frameFor(c)
+	return c.write(f, done, len(f) >= minOwned)
+}
+
+// WritePrepared is WriteMessage for a message that is encoded already. Errors: those of WriteMessage. May block; not in a callback.
+func (r Reply) WritePrepared(m *Prepared) error {
+	if m == nil {
+		return fmt.Errorf("write a message: %w: Prepared is nil", ErrInvalid)
+	}
+	if r.c.isClient {
+		return r.WriteMessage(m.t, m.payload())
+	}
+	return r.write(m.frameFor(r.c))
+}
+
+// A BroadcastError says that a WebSocket did not accept a broadcast, and why.
+type BroadcastError struct {
+	Conn *Conn // nil if the element of conns was nil
+	Err  error // as Conn.WritePrepared returns it; ErrInvalid for a nil Conn
+}
+
+// Error returns a text with the address of the peer and the reason. Any goroutine.
+func (e BroadcastError) Error() string {
+	if e.Conn == nil {
+		return fmt.Sprintf("broadcast: %v", e.Err)
+	}
+	return fmt.Sprintf("broadcast to %v: %v", e.Conn.RemoteAddr(), e.Err)
+}
+
+// Unwrap returns the reason. Any goroutine.
+func (e BroadcastError) Unwrap() error { return e.Err }
+
+// Broadcast sends m to each of conns. Each accepts or refuses it as by WritePrepared; the result has an error for each that has refused it. It does not
+// wait: a peer that does not read costs the others no time, and at most Config.MaxOutput bytes.
+//
+// done, if not nil, is called once for each of the other WebSockets, on its loop: with nil when m was given to the kernel, or with the reason why it
+// was not. On each WebSocket the order of the writes and broadcasts of one goroutine is kept. Without done, Broadcast allocates nothing for a
+// WebSocket that accepts m. Any goroutine.
+func Broadcast(conns []*Conn, m *Prepared, done func(c *Conn, err error)) (refused []BroadcastError) {
+	for _, c := range conns {
+		if c == nil {
+			refused = append(refused, BroadcastError{nil, fmt.Errorf("broadcast: %w: Conn is nil", ErrInvalid)})
+		} else if err := c.broadcast(m, done); err != nil {
+			refused = append(refused, BroadcastError{c, err})
+		}
+	}
+	return refused
+}
+
+// broadcast is WritePrepared for one of many.
+func (c *Conn) broadcast(m *Prepared, done func(c *Conn, err error)) error {
+	if done == nil {
+		return c.WritePrepared(m, nil)
+	}
+	return c.WritePrepared(m, func(err error) { done(c, err) })
+}
