@@ -16,7 +16,9 @@
 //
 // Config.Message answers by its [Reply]. Any goroutine writes to a [Conn], at any time, also when Message runs. A message is refused with an error,
 // or accepted; then it is given to the kernel, or fails with the connection, and [Conn.WriteNotify] tells which. Writes do not wait: while as much
-// output waits for a peer as the server permits, they fail with [ErrFull].
+// output waits for a peer as Config.MaxOutput and the server permit, they fail with [ErrFull], and with Config.CutOffSlow the connection ends.
+//
+// A message for many is encoded, and compressed, once: see [Prepare], [Broadcast] and [Group].
 //
 // # Closing
 //
@@ -29,5 +31,16 @@
 //
 // A message may have MaxMessage bytes. Its frames are kept until it is complete, within MaxFragments for all WebSockets together, and a
 // frame that is not complete counts as input of the server, within its MaxBuffered. A ping is answered in its turn: after the messages before it
-// were handled. While output waits for a peer that does not read, the server does not read from it.
+// were handled. FrameRate limits the number of frames. While output waits for a peer that does not read, the server does not read from it.
+//
+// # Deadlines
+//
+// A peer from which nothing arrives is sent a ping after PingInterval, and cut off after PongTimeout. IdleTimeout limits the time without
+// messages, ReadTimeout that of a frame, WriteTimeout that for which output waits, and CloseTimeout that of a close handshake. One timer for each loop checks
+// all WebSockets of a Handler.
+//
+// # Compression
+//
+// With Config.Deflate, permessage-deflate (RFC 7692) is accepted without context takeover: a WebSocket holds no memory for it between two messages.
+// A message that is longer than MaxMessage when it is decompressed ends with CloseTooBig, and takes no more memory than MaxMessage.
 package websocket
