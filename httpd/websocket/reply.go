@@ -46,6 +46,7 @@ func (r Reply) write(frame []byte) error {
 	if _, err := r.w.Write(frame); err != nil {
 		return fmt.Errorf("write a message: %w", err)
 	}
+	r.c.sent()
 	return nil
 }
 
@@ -66,6 +67,16 @@ func (r Reply) Flush() error { return r.w.Flush() }
 // they were not. When Notify fails, done is not called. Errors: ErrClosed; ErrInvalid if done is nil. May block; not in a callback.
 func (r Reply) Notify(done func(error)) error { return r.w.Notify(done) }
 
+// sent records that a message to a Reply was accepted.
+func (c *Conn) sent() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.ticket.ring; c.state == stateOpen && r != nil {
+		r.counts.sent.Add(1)
+		c.speak()
+	}
+}
+
 // gather records that the Reply of the message that is handled has bytes which a close frame has to follow. It reports whether messages may be
 // sent.
 func (c *Conn) gather() bool {
@@ -75,7 +86,5 @@ func (c *Conn) gather() bool {
 		return false
 	}
 	c.gathered = true
-	c.ticket.ring.counts.sent.Add(1)
-	c.speak()
 	return true
 }
