@@ -124,6 +124,12 @@ func (ex *executor) end() {
 	ex.srv.running.leave()
 }
 
+// ranUntaken counts a job that the Executor has run although it had not taken it. Its begin has lowered queued, where it was not counted.
+func (ex *executor) ranUntaken() {
+	ex.addQueued(1)
+	ex.breaks(faultRun)
+}
+
 // An executorFault is a way in which an Executor may break its contract.
 type executorFault uint8
 

@@ -140,6 +140,10 @@ func faultyExecutors(good *perJob) map[string]faultyExecutor {
 			}
 			return 0
 		},
+		"announces room although it has taken all": func(jobs []server.Job, room server.RoomWaiter) int {
+			room.HasRoom()
+			return good.Execute(jobs, room)
+		},
 		"runs jobs twice": func(jobs []server.Job, room server.RoomWaiter) int {
 			return good.Execute(jobs, room) + 0*good.Execute(jobs, room)
 		},
@@ -161,7 +165,7 @@ func faultyExecutors(good *perJob) map[string]faultyExecutor {
 	}
 }
 
-// An Executor that breaks its contract is logged and counted. The answers to requests that it runs are right.
+// An Executor that breaks its contract is logged and counted. The answers to requests that it runs are right, and so are the gauges.
 func TestAnExecutorThatBreaksItsContractIsReported(t *testing.T) {
 	good := new(perJob)
 	for name, execute := range faultyExecutors(good) {
@@ -185,8 +189,8 @@ func TestAnExecutorThatBreaksItsContractIsReported(t *testing.T) {
 			s.shutdown(t)
 			good.running.Wait()
 			s.drained(t)
-			if n := s.executorStats(t, "bad").Faults; n == 0 {
-				t.Error("no fault was counted")
+			if st := s.executorStats(t, "bad"); st.Faults == 0 || st.Queued != 0 || st.Running != 0 || st.Backlog != 0 {
+				t.Errorf("%+v; want faults, and 0 in each gauge", st)
 			}
 			if n := strings.Count(log.String(), "an Executor broke its contract"); n == 0 || n > 3 {
 				t.Errorf("faults were logged %d times; want once for each kind:\n%s", n, log.String())

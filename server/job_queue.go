@@ -51,9 +51,7 @@ func (l *loop) submitAll() {
 
 // submit hands the batch to the Executor, after the jobs of earlier turns. When the Executor is full, WhenFull applies.
 func (q *jobQueue) submit() {
-	for len(q.backlog) > 0 && !q.backlog[0].isWaiting() { // the Executor has run it, although it has not taken it
-		q.popBacklog()
-	}
+	q.dropUntaken()
 	taken := 0
 	if len(q.backlog) == 0 {
 		taken = q.execute(q.batch)
@@ -100,7 +98,7 @@ func (q *jobQueue) execute(jobs []Job) (taken int) {
 		taken = min(max(taken, 0), len(jobs))
 	}
 	if taken == len(jobs) {
-		q.asked.Add(-1)
+		q.endCall()
 	}
 	q.ex.addQueued(taken - len(jobs))
 	return taken
@@ -134,6 +132,7 @@ func (q *jobQueue) whenFull(j Job, c *loopConn) {
 	}
 	in := j.reclaim()
 	if in == nil {
+		q.ex.ranUntaken()
 		return
 	}
 	s.totals.busy.Add(1)
@@ -147,12 +146,17 @@ func (q *jobQueue) whenFull(j Job, c *loopConn) {
 
 // HasRoom implements RoomWaiter. It wakes the loop. Any goroutine.
 func (q *jobQueue) HasRoom() {
+	q.endCall()
+	q.room.Store(true)
+	_ = q.l.roomEvent.Activate(0) // fails if the loop is closed, which has no backlog
+}
+
+// endCall subtracts one from asked: HasRoom was called, or must not be called for a call of Execute. Any goroutine.
+func (q *jobQueue) endCall() {
 	if q.asked.Add(-1) < 0 {
 		q.asked.Add(1)
 		q.ex.breaks(faultRoom)
 	}
-	q.room.Store(true)
-	_ = q.l.roomEvent.Activate(0) // fails if the loop is closed, which has no backlog
 }
 
 // roomReady is the callback of roomEvent.
@@ -167,7 +171,18 @@ func (l *loop) roomReady(*event.Event, event.Flags) {
 
 // submitBacklog hands the jobs of the backlog to the Executor, as far as there is room.
 func (q *jobQueue) submitBacklog() {
+	if q.dropUntaken(); len(q.backlog) == 0 {
+		return
+	}
 	for range q.execute(q.backlog) {
+		q.popBacklog()
+	}
+}
+
+// dropUntaken removes the oldest jobs from the backlog that the Executor has run, although it had not taken them.
+func (q *jobQueue) dropUntaken() {
+	for len(q.backlog) > 0 && !q.backlog[0].isWaiting() {
+		q.ex.ranUntaken()
 		q.popBacklog()
 	}
 }
@@ -190,6 +205,8 @@ func (q *jobQueue) endAll() {
 		for _, j := range jobs {
 			if in := j.reclaim(); in != nil {
 				in.end()
+			} else {
+				q.ex.ranUntaken()
 			}
 		}
 	}

@@ -124,9 +124,12 @@ func (w *waitQueue) expired(*event.Event, event.Flags) {
 
 // expire refuses a job that has waited for too long, unless it begins at this time.
 func (q *jobQueue) expire(j Job) {
+	q.dropUntaken()
 	var in *input
 	if len(q.backlog) > 0 && q.backlog[0] == j { // it is the oldest one, too
-		in = j.reclaim()
+		if in = j.reclaim(); in == nil {
+			q.ex.ranUntaken()
+		}
 		q.popBacklog()
 	} else {
 		in = j.withdraw()
