@@ -105,8 +105,8 @@ func (s clientState) String() string { return [...]string{"open", "closed"}[s] }
 //
 // A function of Dispatch that runs on a loop gives the loop up first, as by Reply.Blocking.
 //
-// Errors: ErrNoAnswer, with the reason, if the request was sent and its connection ended first; the other errors mean that it was not
-// sent: the reasons of server.Server.DialContext if no connection can be opened; server.ErrFull if MaxWaiting calls wait; server.ErrFull and
+// Errors: ErrNoAnswer, with the reason, if the request was sent and its connection ended first, and with a second reason if Idempotent
+// permitted to send it again and that failed; the other errors mean that it was not sent: the reasons of server.Server.DialContext if no connection can be opened; server.ErrFull if MaxWaiting calls wait; server.ErrFull and
 // server.ErrServerFull from the write; ErrClosed; server.ErrServerClosed; server.ErrInvalid for fields. The cause of ctx leaves open whether
 // the request was sent. event.ErrOnLoop in a callback of a loop. May block; not in a callback.
 func (c *Client) Do(ctx context.Context, request []byte) (answer []byte, err error) {
@@ -137,12 +137,12 @@ func (c *Client) do(ctx context.Context, dst, request []byte) ([]byte, error) {
 	if err := c.Server.Blocking(); err != nil {
 		return nil, err
 	}
-	for repeat := false; ; repeat = true {
+	for first := error(nil); ; { // the error of a request that is sent again
 		x := newCall(dst, request)
-		x.repeat = repeat
+		x.repeat = first != nil
 		if err := c.begin(x); err != nil {
 			x.release()
-			return nil, err
+			return nil, sentAgain(first, err)
 		}
 		if !c.await(ctx, x) {
 			return nil, context.Cause(ctx) // x belongs to the connection
@@ -153,8 +153,9 @@ func (c *Client) do(ctx context.Context, dst, request []byte) ([]byte, error) {
 			return answer, nil
 		}
 		if !repeatable || c.cfg.idempotent == nil || !c.cfg.idempotent(request) {
-			return nil, err
+			return nil, sentAgain(first, err)
 		}
+		first = err
 	}
 }
 

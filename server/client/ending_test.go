@@ -193,6 +193,36 @@ func TestARequestIsRepeatedOnlyIfThatIsSafe(t *testing.T) {
 	}
 }
 
+// A request that was sent, and cannot be sent again, has no answer: the peer may have carried it out. The error has both reasons.
+func TestARequestThatCannotBeRepeatedHasNoAnswer(t *testing.T) {
+	for name, row := range map[string]struct {
+		end  func(p *peer, c *client.Client) // before the connection ends
+		want error
+	}{
+		"no connection": {func(p *peer, _ *client.Client) { p.Close() }, syscall.ECONNREFUSED},
+		"closed":        {func(_ *peer, c *client.Client) { c.Close() }, client.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			end, ended := make(chan bool), make(chan bool)
+			p, c := newPeer(t, func(_ int, nc net.Conn, lines *bufio.Reader) {
+				line, _ := lines.ReadString('\n')
+				_, _ = io.WriteString(nc, line)
+				_, _ = lines.ReadString('\n')
+				end <- true
+				<-ended
+			})
+			c.Idempotent = func([]byte) bool { return true }
+			do(t, c, "first", "first")
+			outcome := background(context.Background(), c, "second")
+			testkit.Await(t, end, "the second request")
+			row.end(p, c)
+			close(ended)
+			err := testkit.Await(t, outcome, "its end").err
+			testkit.CheckErr(t, "Do", err, client.ErrNoAnswer, io.EOF, row.want)
+		})
+	}
+}
+
 // A single request that is abandoned ends its connection. With others in progress the answer is discarded in its place.
 func TestAnAbandonedRequestDoesNotChangeOtherAnswers(t *testing.T) {
 	answer := make(chan bool)

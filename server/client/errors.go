@@ -40,3 +40,12 @@ func noAnswer(reason error) error {
 	}
 	return fmt.Errorf("%w: %w", ErrNoAnswer, reason)
 }
+
+// sentAgain returns the error of a request that has failed with err when it was sent again, after it had failed with first. If first is nil,
+// it was not sent before. A second failure does not change that the peer may have carried the request out the first time.
+func sentAgain(first, err error) error {
+	if first == nil || errors.Is(err, ErrNoAnswer) {
+		return err
+	}
+	return fmt.Errorf("%w; sent again: %w", first, err)
+}
