@@ -47,7 +47,7 @@ func (w *waitQueue) stop() {
 // add adds the jobs that were handed over and have not begun.
 func (w *waitQueue) add(jobs []Job) {
 	w.dropBegun()
-	at := saturatedAdd(w.l.now(), w.timeout)
+	at := saturatedAdd(w.l.ev.Clock().Now(), w.timeout) // the loop's time is that of the turn's begin, which may be much earlier
 	for _, j := range jobs {
 		if !j.isWaiting() {
 			continue
@@ -101,7 +101,7 @@ func (w *waitQueue) set() {
 	if w.isSet || w.head == len(w.entries) {
 		return
 	}
-	left := max(0, w.entries[w.head].at-w.l.now())
+	left := max(0, w.entries[w.head].at-w.l.ev.Clock().Now())
 	w.isSet = w.timer.Add(left) == nil // fails if the loop is closed, which ends its connections
 }
 

@@ -6,11 +6,13 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
 )
 
 // hung is a server with QueueTimeout, whose only worker has a handler that hangs until release is closed, and with a queue of two.
@@ -21,7 +23,19 @@ type hung struct {
 	first   net.Conn // of the handler that hangs
 	reasons chan error
 	ran     chan string // the lines of handlers
+	slow    atomic.Bool // the framing takes half of QueueTimeout, once
 }
+
+// Next is that of Lines.
+func (h *hung) Next(data []byte, cursor int, atEOF bool) (framing.Result, error) {
+	if h.slow.CompareAndSwap(true, false) {
+		h.clock.Advance(limit / 2)
+	}
+	return framing.Lines{}.Next(data, cursor, atEOF)
+}
+
+// MaxLen is that of Lines.
+func (h *hung) MaxLen() int { return framing.Lines{}.MaxLen() }
 
 // hangWorker makes the worker of an executor hang: "own", or "pool".
 func hangWorker(t *testing.T, r rig, name string, concurrent int, srv *server.Server) *hung {
@@ -33,6 +47,7 @@ func hangWorker(t *testing.T, r rig, name string, concurrent int, srv *server.Se
 		}
 		h.ran <- line
 	})
+	d.Framing = h
 	h.reasons, d.Closed = closings()
 	srv.Handler, srv.Workers, srv.Queue, srv.QueueTimeout = d, 1, 2, limit
 	srv.Executors = map[string]server.Executor{"pool": newPool(t, 1, 2)}
@@ -117,6 +132,29 @@ func TestARequestThatWaitsForTooLongIsRefused(t *testing.T) {
 				t.Errorf("the handler of %q, which was refused, has run", line)
 			}
 		}
+	})
+}
+
+// The time that passes in the turn before the request is handed over, here in its framing, does not count.
+func TestTheWaitOfARequestBeginsWhenItIsHandedOver(t *testing.T) {
+	eachExecutor(t, func(t *testing.T, r rig, name string, concurrent int) {
+		h := hangWorker(t, r, name, concurrent, &server.Server{BusyText: "busy\n"})
+		defer close(h.release)
+		early, late := h.dial(t), h.dial(t)
+		send(t, early, name+" early\n")
+		testkit.Until(t, "the request", func() bool { return h.waiting() == 1 })
+		twoTurnsOfAll(t, h.running)
+		h.slow.Store(true)
+		send(t, late, name+" late\n")
+		testkit.Until(t, "the late request", func() bool { return h.waiting() == 2 })
+		h.pass(t, limit/2)
+		expect(t, early, "busy\n")
+		h.pass(t, limit/2-time.Millisecond)
+		twoTurnsOfAll(t, h.running)
+		testkit.WantEqual(t, "requests that were refused", h.Stats().Expired, 1)
+		h.pass(t, time.Millisecond)
+		expect(t, late, "busy\n")
+		hangUp(early, late, h.first)
 	})
 }
 
