@@ -101,9 +101,6 @@ func (s *socket) expect(opcode byte, compressed bool, want []byte) {
 func TestMessagesAreEchoed(t *testing.T) {
 	eachServer(t, func(t *testing.T, name, addr string) {
 		for _, path := range []wspeer.Path{wspeer.Echo, wspeer.Deflate} {
-			if name == "evmq" && path == wspeer.Deflate {
-				continue // it does not compress
-			}
 			s := open(t, addr, path)
 			sizes := []int{0, 1, 125, 126, 1024, 65_535, 65_536, 1 << 20}
 			if name == "nbio" {

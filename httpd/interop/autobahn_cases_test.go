@@ -10,8 +10,7 @@ import (
 // expectations are stated as this server fulfils them. A case of the suite that has a pause waits for an answer here instead. Missing are:
 //
 //   - 9.1.4 to 9.1.6, 9.2.4 to 9.2.6, 9.3 and 9.4: messages of 4 to 16 MB, which measure throughput. 9.4.1 and 9.4.9 are run with a message of 1 MB.
-//   - 9.7 and 9.8, round trips, and 10.1.1: TestAutobahnsClient runs them with another client.
-//   - 12 and 13, compression.
+//   - 9.7 and 9.8, round trips, 10.1.1, and 12 and 13, compression: TestAutobahnsClient runs them with another client.
 //   - 9.9, which the suite itself does not run.
 
 // How the frames of a case are written.

@@ -56,7 +56,8 @@ async def refused(status, path, **kw):
     else: raise AssertionError('it is open')
 async def main():
     await echo('/echo', None)
-    await asyncio.gather(*[echo('/echo', None) for _ in range(5)])
+    await echo('/deflate', 'deflate')
+    await asyncio.gather(*[echo('/deflate', 'deflate') for _ in range(5)])
     await closes()
     async with connect('/echo', subprotocols=['other', 'chat.v2']) as ws: assert ws.subprotocol == 'chat.v2', ws.subprotocol
     async with connect('/echo', subprotocols=['other']) as ws: assert ws.subprotocol is None, ws.subprotocol
@@ -109,7 +110,10 @@ async function echo(path, options) {
 const refused = (status, path, options) => assert.rejects(connect(path, options), { status });
 (async () => {
   await echo('/echo', {});
-  await Promise.all([...Array(5)].map(() => echo('/echo', {})));
+  const deflate = { serverNoContextTakeover: true, clientNoContextTakeover: true, threshold: 0 };
+  await echo('/deflate', { perMessageDeflate: true });
+  await echo('/deflate', { perMessageDeflate: deflate });
+  await Promise.all([...Array(5)].map(() => echo('/deflate', { perMessageDeflate: deflate })));
   let ws = await connect('/closes');
   ws.send('4000 see you');
   assert.deepStrictEqual(await ws.next(), { code: 4000, reason: 'see you' });
@@ -132,7 +136,8 @@ func TestNodesWebSockets(t *testing.T) {
 }
 
 // autobahnScript is a client on Autobahn for Python. It runs the cases of the suite that are not in the table of autobahnCases, with less messages of each size:
-// 9.7 and 9.8 (round trips), and 10.1.1 (a message in fragments).
+// 9.7 and 9.8 (round trips), 10.1.1 (a message in fragments), 12 (compression) and 13 (compression with other offers). The data of 12 are not those of the suite: it has
+// text and a picture.
 const autobahnScript = `
 import asyncio, json, os, sys
 from autobahn.asyncio.websocket import WebSocketClientFactory, WebSocketClientProtocol
@@ -140,11 +145,22 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 host, port = sys.argv[1].rsplit(':', 1)
 records = json.dumps([{'id': i, 'name': 'name %d' % (i * 7919 % 1009), 'tags': ['a', 'b', 'c'][:i % 4], 'price': i * 31 % 997 / 100} for i in range(10000)]).encode()
 noise = os.urandom(len(records))
+sizes = [(16, 0), (64, 0), (256, 0), (1024, 0), (4096, 0), (8192, 0), (16384, 0), (32768, 0), (65536, 0), (131072, 0),
+    (8192, 256), (16384, 256), (32768, 256), (65536, 256), (131072, 256), (131072, 1024), (131072, 4096), (131072, 32768)]
 def plain(name, binary, size, fragment=0, count=10):
     return name, '/echo', None, None, (noise if binary else records), binary, size, fragment, count
+def deflated(name, data, binary, size, fragment, offers=None, compressed=True):
+    return name, '/deflate', offers or [PerMessageDeflateOffer()], compressed, data, binary, size, fragment, 5 if size < 100000 else 2
 cases = [plain('10.1.1', False, 65536, 1300, 1)]
 for i, size in enumerate([0, 16, 64, 256, 1024, 4096]):
     cases += [plain('9.7.%d' % (i + 1), False, size, count=100), plain('9.8.%d' % (i + 1), True, size, count=100)]
+# A server that cannot compress with a small window answers such an offer without the extension, or takes the next one.
+none, window, takeover = dict(), dict(request_max_window_bits=9), dict(request_no_context_takeover=True)
+offers = [[none], [takeover], [window], [dict(request_max_window_bits=15)], [dict(window, **takeover)], [dict(request_max_window_bits=15, **takeover)], [dict(window, **takeover), takeover, none]]
+for i, (size, fragment) in enumerate(sizes):
+    cases += [deflated('12.1.%d' % (i + 1), records, False, size, fragment), deflated('12.2.%d' % (i + 1), noise, True, size, fragment)]
+    for j, o in enumerate(offers):
+        cases += [deflated('13.%d.%d' % (j + 1, i + 1), records, False, size, fragment, [PerMessageDeflateOffer(**kw) for kw in o], None if j in (2, 4) else True)]
 class Client(WebSocketClientProtocol):
     def onOpen(self):
         compressed, f = self.factory.case[3], self.factory

@@ -17,14 +17,16 @@ import (
 
 // startSockets starts a server with WebSockets at these paths:
 //
-//	/echo    answers each message with itself; it has the subprotocol chat.v2
-//	/small   the same; messages have at most 1000 bytes
-//	/closes  closes with the code and the reason in a message
+//	/echo     answers each message with itself; it has the subprotocol chat.v2
+//	/deflate  the same with compression
+//	/small    the same; messages have at most 1000 bytes
+//	/closes   closes with the code and the reason in a message
 func startSockets(t *testing.T) (addr string) {
 	t.Helper()
 	mux := http.NewServeMux()
 	echo := func(w websocket.Reply, kind websocket.MessageType, p []byte) { _ = w.WriteMessage(kind, p) } // the client sees it
 	handle(t, mux, "/echo", &websocket.Config{Message: echo, MaxMessage: 16 << 20, Subprotocols: []string{"chat.v2"}})
+	handle(t, mux, "/deflate", &websocket.Config{Message: echo, MaxMessage: 16 << 20, Deflate: true})
 	handle(t, mux, "/small", &websocket.Config{Message: echo, MaxMessage: 1000})
 	handle(t, mux, "/closes", &websocket.Config{Message: func(w websocket.Reply, _ websocket.MessageType, p []byte) {
 		var n int

@@ -16,7 +16,7 @@ import (
 // placements are the values of -placement.
 var placements = map[string]server.Placement{"": server.Adaptive, "adaptive": server.Adaptive, "loop": server.OnLoop, "workers": server.OnWorkers}
 
-var group wspeer.Group[*websocket.Conn]
+var group websocket.Group
 
 func main() {
 	o := wspeer.Parse()
@@ -30,40 +30,36 @@ func main() {
 	}
 	peer.Listening(ln.Addr())
 	handlers := make(map[wspeer.Path]http.Handler)
-	for _, path := range []wspeer.Path{wspeer.Echo, wspeer.Sub} {
+	for _, path := range []wspeer.Path{wspeer.Echo, wspeer.Deflate, wspeer.Sub} {
 		if handlers[path], err = handler(path, placement); err != nil {
 			log.Fatal(err)
 		}
 	}
-	upgrade := func(w http.ResponseWriter, r *http.Request, path wspeer.Path) {
-		if h := handlers[path]; h != nil {
-			h.ServeHTTP(w, r)
-		} else {
-			http.NotFound(w, r)
-		}
-	}
+	upgrade := func(w http.ResponseWriter, r *http.Request, path wspeer.Path) { handlers[path].ServeHTTP(w, r) }
 	s := &httpd.Server{Handler: &wspeer.Handler{Upgrade: upgrade, Broadcast: broadcast}, NumLoops: o.Loops, Placement: placement}
 	log.Fatal(s.Serve(ln))
 }
 
 func handler(path wspeer.Path, placement server.Placement) (http.Handler, error) {
-	cfg := &websocket.Config{Placement: placement, MaxMessage: wspeer.MaxMessage, Message: func(w websocket.Reply, kind websocket.MessageType, p []byte) {
+	cfg := &websocket.Config{Placement: placement, MaxMessage: wspeer.MaxMessage, Deflate: path == wspeer.Deflate, Message: func(w websocket.Reply, kind websocket.MessageType, p []byte) {
 		_ = w.WriteMessage(kind, p) // the client may be gone
 	}}
 	if path == wspeer.Sub {
 		cfg.Message = func(websocket.Reply, websocket.MessageType, []byte) {}
 		cfg.Opened = func(c *websocket.Conn, _ *http.Request) { group.Add(c) }
-		cfg.Closed = func(c *websocket.Conn, _ *websocket.CloseError) { group.Remove(c) }
 	}
 	return websocket.NewHandler(cfg)
 }
 
 func broadcast(message []byte, n int) int {
-	return group.Send(func(all []*websocket.Conn) {
-		for range n {
-			for _, c := range all {
-				_ = c.WriteBinary(message) // the client may be gone
-			}
-		}
-	})
+	m, err := websocket.Prepare(websocket.Binary, message)
+	if err != nil {
+		log.Print(err)
+		return 0
+	}
+	sockets := group.Len()
+	for range n {
+		group.Broadcast(m, nil) // the refusals are those of sockets that are gone, or do not read
+	}
+	return sockets
 }
