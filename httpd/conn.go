@@ -187,10 +187,12 @@ func (h *connHandler) malformed(sc *server.Conn, err error) {
 
 // close closes the connection when the reply and all output before it are sent. As long as output waits, the client has IdleTimeout for each
 // step of it, since a short pause of a client must not cut an answer; then it has a short time to close its half.
-func (c *conn) close(w server.Reply) {
+//
+// notify is Notify of the reply.
+func (c *conn) close(notify func(done func(error)) error) {
 	sc := c.sc
-	_ = w.Notify(func(error) { linger(sc) }) // fails if the connection is closed
-	_ = sc.Close()                           // as above
+	_ = notify(func(error) { linger(sc) }) // fails if the connection is closed
+	_ = sc.Close()                         // as above
 }
 
 // linger shortens the time for which a close waits for the client.

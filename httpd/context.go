@@ -20,6 +20,7 @@ type requestContext struct {
 	cancel context.CancelCauseFunc
 	stop   func() bool // ends the watch of the connection
 	cause  error       // if the request has ended; nil before
+	parked *Parked     // has the request's answer, and ends the context; nil for most
 }
 
 // materialize returns the context that can be waited for. Under mu.
@@ -38,18 +39,47 @@ func (x *requestContext) materialize() context.Context {
 	if conn.Err() != nil { // AfterFunc calls its function on another goroutine
 		cancel(context.Cause(conn))
 	}
+	if x.parked != nil {
+		if cause := x.parked.keepContext(x); cause != nil {
+			x.endLocked(cause)
+		}
+	}
 	return x.inner
 }
 
-// end ends the context, since the handler has returned.
-func (x *requestContext) end() {
+// end ends the context with the cause: context.Canceled when the handler has returned. Later calls do nothing.
+func (x *requestContext) end(cause error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.cause = context.Canceled
+	x.endLocked(cause)
+}
+
+// endLocked is end under mu.
+func (x *requestContext) endLocked(cause error) {
+	if x.cause != nil {
+		return
+	}
+	x.cause = cause
 	if x.inner != nil {
 		x.stop()
 		x.cancel(x.cause)
 	}
+}
+
+// park makes p end the context, and not the return of the handler. Most contexts are not waited for, and p need not keep them.
+func (x *requestContext) park(p *Parked) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.parked = p; x.inner != nil {
+		_ = p.keepContext(x) // p is new
+	}
+}
+
+// parkedAs returns the Parked that ends the context, or nil.
+func (x *requestContext) parkedAs() *Parked {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.parked
 }
 
 // Deadline implements context.Context.
@@ -67,7 +97,7 @@ func (x *requestContext) Err() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.inner == nil && x.cause != nil {
-		return context.Canceled
+		return context.Canceled // that of each context that was cancelled
 	}
 	return x.materialize().Err()
 }

@@ -46,7 +46,7 @@ func (c *conn) stopTimers() {
 // handlerReturned makes the deadline of the answer, if there is one, last until it is sent.
 func (c *conn) handlerReturned(w server.Reply) {
 	if c.more != nil && c.more.timer != nil {
-		c.more.timer.handlerReturned(w)
+		c.more.timer.answered(w.Notify)
 	}
 }
 
@@ -60,6 +60,9 @@ func (c *conn) writeError(err error) error {
 
 // SetReadDeadline sets the time at which reading the body fails; the zero time means none. http.ResponseController uses it.
 func (r *response) SetReadDeadline(t time.Time) error {
+	if r.phase == phaseParked {
+		return ErrParked
+	}
 	if r.reqBody != nil {
 		return r.reqBody.setDeadline(t)
 	}
@@ -72,6 +75,8 @@ func (r *response) SetWriteDeadline(t time.Time) error {
 	switch r.phase {
 	case phaseHijacked, phaseUpgraded:
 		return http.ErrHijacked
+	case phaseParked:
+		return ErrParked
 	case phaseEnded: // the connection may be in another request
 		return fmt.Errorf("httpd: set the write deadline: %w", server.ErrReplyEnded)
 	}

@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -53,7 +54,7 @@ func (c *conn) refuse(w server.Reply, err error) {
 		refused = &http1.StatusError{Status: http.StatusBadRequest}
 	}
 	_, _ = w.Write(refusal(refused)) // fails if the connection is closed
-	c.close(w)
+	c.close(w.Notify)
 }
 
 // meetsExpectation handles the field Expect. It returns false if the request was answered.
@@ -108,18 +109,22 @@ func answerOptions(w http.ResponseWriter, req *http.Request) {
 // finish completes the answer when the handler has returned.
 func (x *exchange) finish(c *conn, req *http.Request) {
 	if x.resp.isHijacked() {
-		x.ctx.end()
+		x.ctx.end(context.Canceled)
 		return
 	}
-	reuse := x.resp.finish()
+	isParked := x.resp.phase == phaseParked
+	reuse := isParked || x.resp.finish()
 	x.body.end()
 	if req.MultipartForm != nil {
 		_ = req.MultipartForm.RemoveAll() // temporary files that cannot be removed concern no client
 	}
-	x.ctx.end()
+	if isParked {
+		return
+	}
+	x.ctx.end(context.Canceled)
 	c.handlerReturned(x.resp.w)
 	if !reuse {
-		c.close(x.resp.w)
+		c.close(x.resp.w.Notify)
 		return
 	}
 	c.notify(http.StateIdle)
@@ -127,13 +132,17 @@ func (x *exchange) finish(c *conn, req *http.Request) {
 
 // abort ends the connection of a handler that has panicked or called runtime.Goexit, after what it has sent.
 func (x *exchange) abort() {
-	x.ctx.end()
+	if p := x.ctx.parkedAs(); p != nil {
+		p.fail(errHandlerFailed)
+		return
+	}
+	x.ctx.end(context.Canceled)
 	if x.resp.phase == phaseUpgraded {
 		x.resp.c.sc.Abort()
 	}
 	if !x.resp.isHijacked() {
 		x.resp.discard()
 		x.resp.c.handlerReturned(x.resp.w)
-		x.resp.c.close(x.resp.w)
+		x.resp.c.close(x.resp.w.Notify)
 	}
 }

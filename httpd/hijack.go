@@ -22,6 +22,8 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	switch r.phase {
 	case phaseHijacked, phaseUpgraded:
 		return nil, nil, http.ErrHijacked
+	case phaseParked:
+		return nil, nil, ErrParked
 	case phaseEnded:
 		return nil, nil, fmt.Errorf("httpd: hijack: %w", server.ErrReplyEnded)
 	case phaseStatus:

@@ -18,15 +18,21 @@ type http2Server struct {
 	mu    sync.Mutex // guards closed
 	done  chan struct{}
 	once  sync.Once
+
+	h        *connHandler
+	requests sync.Map // of http.ResponseWriter to *http2Slot: the requests in progress
 }
 
 // newHTTP2Server returns the server for connections of h's server. It starts when the first one comes.
 func newHTTP2Server(h *connHandler) *http2Server {
 	s := h.s
 	hs := s.netHTTPServer()
-	hs.Handler, hs.ConnContext, hs.ConnState = h.handler, s.ConnContext, s.ConnState
+	h2 := &http2Server{hs: hs, conns: make(chan net.Conn), done: make(chan struct{}), h: h}
+	hs.Handler, hs.ConnContext, hs.ConnState = http.HandlerFunc(h2.serve), s.ConnContext, s.ConnState
+	hs.BaseContext = func(net.Listener) context.Context { return context.WithValue(context.Background(), http2Key{}, h2) }
 	hs.TLSConfig = nil // the handshake is over; a configuration without "h2" would disable HTTP/2
-	return &http2Server{hs: hs, conns: make(chan net.Conn), done: make(chan struct{})}
+	hs.RegisterOnShutdown(h2.beginShutdown)
+	return h2
 }
 
 // take gives the connection to net/http. On its loop.

@@ -26,10 +26,11 @@ const (
 	phaseSent                          // the head was sent
 	phaseHijacked                      // Hijack was called
 	phaseUpgraded                      // the connection has another handler
+	phaseParked                        // Park was called: a Parked has the answer
 	phaseEnded                         // the handler has returned
 )
 
-var responsePhases = [...]string{phaseBegun: "begun", phaseStatus: "status known", phaseSent: "head sent", phaseHijacked: "hijacked", phaseUpgraded: "upgraded", phaseEnded: "ended"}
+var responsePhases = [...]string{phaseBegun: "begun", phaseStatus: "status known", phaseSent: "head sent", phaseHijacked: "hijacked", phaseUpgraded: "upgraded", phaseParked: "parked", phaseEnded: "ended"}
 
 // String returns the phase's name.
 func (p responsePhase) String() string { return responsePhases[p] }
@@ -49,6 +50,7 @@ type response struct {
 	trailers []string    // canonical names that the handler has announced
 	err      error       // of a write to the connection
 	gone     chan bool   // of CloseNotify; nil before
+	sink     *[]byte     // receives the output of a parked answer, during a call of its methods; otherwise nil
 	status   int
 	phase    responsePhase
 
@@ -88,6 +90,9 @@ func (r *response) WriteHeader(status int) {
 	switch {
 	case r.isHijacked():
 		r.logCaller("response.WriteHeader on hijacked connection")
+		return
+	case r.phase == phaseParked:
+		r.logCaller("response.WriteHeader on parked answer")
 		return
 	case r.phase != phaseBegun:
 		r.logCaller("superfluous response.WriteHeader call")
@@ -165,6 +170,11 @@ func (r *response) mayWrite(n int) error {
 			r.logCaller("response.Write on hijacked connection")
 		}
 		return http.ErrHijacked
+	case phaseParked:
+		if n > 0 {
+			r.logCaller("response.Write on parked answer")
+		}
+		return ErrParked
 	case phaseEnded:
 		return server.ErrReplyEnded
 	case phaseBegun:
@@ -221,9 +231,9 @@ func (r *response) sendHead(next []byte) {
 	r.dropBuf()
 }
 
-// dropBuf gives the buffer of the gathered bytes back.
+// dropBuf gives the buffer of the gathered bytes back. A parked answer needs it until its output is accepted.
 func (r *response) dropBuf() {
-	if r.buf != nil {
+	if r.buf != nil && r.sink == nil {
 		*r.buf = (*r.buf)[:0]
 		buffers.Put(r.buf)
 		r.buf = nil
@@ -255,6 +265,10 @@ func (r *response) output(p []byte) (int, error) {
 	if err := r.mayOutput(); err != nil {
 		return 0, err
 	}
+	if r.sink != nil {
+		*r.sink = append(*r.sink, p...)
+		return len(p), nil
+	}
 	n, err := r.w.Write(p)
 	if err != nil {
 		r.err = r.c.writeError(err)
@@ -270,6 +284,8 @@ func (r *response) FlushError() error {
 	switch r.phase {
 	case phaseHijacked, phaseUpgraded:
 		return http.ErrHijacked
+	case phaseParked:
+		return ErrParked
 	case phaseEnded:
 		return server.ErrReplyEnded
 	case phaseBegun:
@@ -281,10 +297,18 @@ func (r *response) FlushError() error {
 	if err := r.mayOutput(); err != nil {
 		return err
 	}
+	r.flushOutput()
+	return r.err
+}
+
+// flushOutput makes what was written output of the connection, and keeps the error.
+func (r *response) flushOutput() {
+	if r.sink != nil { // the Parked does it
+		return
+	}
 	if err := r.w.Flush(); err != nil {
 		r.err = r.c.writeError(err)
 	}
-	return r.err
 }
 
 // mayOutput returns the first error of the output. It notices that a deadline has passed.

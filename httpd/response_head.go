@@ -118,7 +118,7 @@ func (r *response) decideReuse(h *head, header http.Header) {
 
 // consumeBody reads the rest of the request's body, unless it is long: many clients read no answer before they have sent the whole request.
 func (r *response) consumeBody(h *head) {
-	if r.req.ContentLength == 0 || r.closes || r.fullDuplex {
+	if r.reqBody == nil || r.closes || r.fullDuplex {
 		return
 	}
 	if !r.reqBody.discardRest() {
@@ -237,18 +237,14 @@ func (r *response) sendInformational(status int) {
 	b := appendStatus(nil, r.is11, status)
 	b = appendFields(b, r.header, []string{"Content-Length", "Transfer-Encoding"})
 	if _, err := r.output(append(b, "\r\n"...)); err == nil {
-		if err := r.w.Flush(); err != nil {
-			r.err = r.c.writeError(err)
-		}
+		r.flushOutput()
 	}
 }
 
 // sendContinue tells the client to send the body.
 func (r *response) sendContinue() {
 	if _, err := r.output([]byte("HTTP/1.1 100 Continue\r\n\r\n")); err == nil {
-		if err := r.w.Flush(); err != nil {
-			r.err = r.c.writeError(err)
-		}
+		r.flushOutput()
 	}
 }
 

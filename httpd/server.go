@@ -91,6 +91,7 @@ type Server struct {
 
 	hijacked atomic.Int64 // connections that handlers have taken and not closed
 	hasTLS   atomic.Bool  // ServeTLS was called
+	parked   atomic.Int64 // requests that wait after Park
 
 	mu         sync.Mutex // guards what follows
 	srv        *server.Server

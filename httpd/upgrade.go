@@ -77,6 +77,8 @@ func (r *response) mayUpgrade() error {
 	switch {
 	case r.isHijacked():
 		return http.ErrHijacked
+	case r.phase == phaseParked:
+		return ErrParked
 	case r.phase == phaseEnded:
 		return server.ErrReplyEnded
 	case r.phase != phaseBegun:

@@ -115,8 +115,8 @@ func (t *writeTimer) next() (at time.Duration, ok bool) {
 	return at, ok
 }
 
-// handlerReturned makes the deadline last until the kernel has taken all of the answer w.
-func (t *writeTimer) handlerReturned(w server.Reply) {
+// answered makes the deadline last until the kernel has taken all of the answer, of which notify is Notify.
+func (t *writeTimer) answered(notify func(done func(error)) error) {
 	t.mu.Lock()
 	armed := t.armed
 	if armed {
@@ -125,7 +125,7 @@ func (t *writeTimer) handlerReturned(w server.Reply) {
 	}
 	t.mu.Unlock()
 	if armed {
-		_ = w.Notify(t.sent) // fails if the connection has ended, and with it the timer
+		_ = notify(t.sent) // fails if the connection has ended, and with it the timer
 	}
 }
 

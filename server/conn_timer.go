@@ -17,7 +17,11 @@ type Timeouts struct {
 // goroutine.
 func (c *Conn) SetTimeouts(t Timeouts) {
 	c.mu.Lock()
-	c.extra().timeouts = c.loop.srv.cfg.timeoutsFrom(t)
+	if x := c.extra(); t == (Timeouts{}) {
+		x.timeouts = nil // the server's
+	} else {
+		x.timeouts = c.loop.srv.cfg.timeoutsFrom(t)
+	}
 	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)

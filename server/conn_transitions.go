@@ -55,7 +55,11 @@ func (c *loopConn) whenDrained(r *flushResult) (alive bool) {
 	case c.draining.isDraining() && (!c.draining.isRead() || c.hasMoreTLS()) && c.mayReadAgain():
 		c.requeue() // for the last read; see advance
 	case c.draining.isDraining() && r.state < connClosing && (!c.holds.has(holdYield) || !c.mayGiveInput()) && !c.hasCommands():
-		c.closeWith(ErrServerClosed)
+		if c.callShutdown() { // of a handler that was set since the shutdown began
+			c.draining = drainNone
+		} else {
+			c.closeWith(ErrServerClosed)
+		}
 	}
 	return true
 }

@@ -1,7 +1,7 @@
 package server
 
 // callShutdown calls Shutdown of the connection's handler, if it is a ShutdownHandler and the connection is open. It reports whether the
-// handler ends the connection. On the loop.
+// handler ends the connection. On the loop, in its work on the connection.
 func (c *loopConn) callShutdown() bool {
 	c.mu.Lock()
 	open := c.state == connOpen && c.life == lifeOpen
@@ -10,8 +10,6 @@ func (c *loopConn) callShutdown() bool {
 	if !open || !ok {
 		return false
 	}
-	c.loop.setCurrent(c)
 	c.guard(func() { h.Shutdown(&c.Conn) })
-	c.loop.clearCurrent()
 	return true
 }

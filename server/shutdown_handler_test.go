@@ -85,3 +85,31 @@ func TestShutdownCallsTheHandlerOfSetHandler(t *testing.T) {
 	hangUp(nc)
 	testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 }
+
+// A handler that a request sets while Shutdown waits for it is called when the request has ended, and ends the connection itself.
+func TestShutdownCallsAHandlerThatIsSetMeanwhile(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		begun, release := make(chan struct{}), make(chan struct{})
+		d := &server.Dispatcher{Framing: framing.Lines{}, Serve: func(w server.Reply, _ []byte) {
+			close(begun)
+			<-release
+			testkit.Must(t, w.Conn().SetHandler(newFarewell()))
+			_, _ = w.WriteString("changed\n")
+		}}
+		s := start(t, r, &server.Server{Handler: d, CloseTimeout: -1, IdleTimeout: -1})
+		nc := s.dial(t)
+		send(t, nc, "change\n")
+		testkit.Await(t, begun, "the request")
+		done := make(chan error, 1)
+		go func() { done <- s.Shutdown(context.Background()) }()
+		testkit.Until(t, "the shutdown", func() bool { return server.IsEnding(s.Server) })
+		close(release)
+		expect(t, nc, "changed\nbye\n")
+		testkit.Must(t, pipelined(nc, "still served", 3))
+		send(t, nc, "bye\n")
+		expect(t, nc, "bye\n")
+		expectEOF(t, nc)
+		hangUp(nc)
+		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
+	})
+}

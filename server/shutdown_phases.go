@@ -51,7 +51,13 @@ func (s *Server) drainLoops(ctx context.Context, outgoing bool) {
 // drainConns ends the loop's connections of one kind.
 func (l *loop) drainConns(outgoing bool) {
 	for c := range l.srv.conns.all() {
-		if c.loop == l && c.isOutgoing() == outgoing && !c.callShutdown() {
+		if c.loop != l || c.isOutgoing() != outgoing {
+			continue
+		}
+		l.setCurrent(c)
+		endsItself := c.callShutdown()
+		l.clearCurrent()
+		if !endsItself {
 			c.beginDrain()
 		}
 	}

@@ -1,0 +1,119 @@
+package httpd
+
+import (
+	"net/http"
+
+	"github.com/evmq/evmq/server"
+)
+
+// A parkHandler is a Parked as the server.Handler of its connection, from Park to the end of the answer.
+type parkHandler Parked
+
+// pauseOfPark is the owner of the pause of a connection whose client has sent its next request.
+type pauseOfPark struct{}
+
+// Open is not called: SetHandler does not.
+func (*parkHandler) Open(*server.Conn) {}
+
+// Data keeps the next request until the answer has ended. Until then, the connection is not read.
+func (h *parkHandler) Data(sc *server.Conn, _ []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state <= parkClosing { // otherwise the next handler is set, and given the request
+		sc.PauseRead(pauseOfPark{})
+	}
+	return 0, nil
+}
+
+// MaxInput returns the limit of the head of the next request.
+func (h *parkHandler) MaxInput() int { return h.c.h.MaxInput() }
+
+// EOF is called when the client has closed its sending half.
+func (h *parkHandler) EOF(sc *server.Conn) {
+	p := (*Parked)(h)
+	p.mu.Lock()
+	if p.state > parkClosing { // the next handler is not told again
+		p.mu.Unlock()
+		p.c.h.EOF(sc)
+		return
+	}
+	p.closes = true
+	p.unlockGone(server.ErrPeerClosed)
+}
+
+// Shutdown makes the connection wait for the answer.
+func (h *parkHandler) Shutdown(sc *server.Conn) {
+	p := (*Parked)(h)
+	p.mu.Lock()
+	if p.state > parkClosing { // the next handler is not asked
+		p.mu.Unlock()
+		_ = sc.Close() // fails if it is being closed
+		return
+	}
+	p.closes = true
+	p.unlockGone(http.ErrServerClosed)
+}
+
+// HighWater does nothing: MaxPending limits the output.
+func (*parkHandler) HighWater(*server.Conn) {}
+
+// LowWater sends the end of the answer that had no room.
+func (h *parkHandler) LowWater(*server.Conn) {
+	p := (*Parked)(h)
+	p.mu.Lock()
+	if p.state != parkClosing {
+		p.mu.Unlock()
+		return
+	}
+	_ = p.sendFinal() // if the connection has ended, Close is called
+	p.unlockEnded(p.cause)
+}
+
+// Close is called when the connection has ended.
+func (h *parkHandler) Close(sc *server.Conn, reason error) {
+	p := (*Parked)(h)
+	if reason == nil {
+		reason = server.ErrClosed
+	}
+	p.mu.Lock()
+	over := p.state > parkClosing
+	if !over {
+		p.state = parkLost
+	}
+	p.unlockGone(reason)
+	if !over {
+		p.c.h.s.parked.Add(-1)
+	}
+	p.c.h.closed(sc, reason)
+}
+
+// unlockGone ends the context, with a cause other than the end of the answer, and tells the program. Under mu, which it unlocks.
+func (p *Parked) unlockGone(cause error) {
+	if p.cause != nil || p.state == parkEnded {
+		p.mu.Unlock()
+		return
+	}
+	p.cause = cause
+	ctx, group, fn := p.ctx, p.group, p.onGone
+	p.ctx, p.onGone = nil, nil
+	p.mu.Unlock()
+	if ctx != nil {
+		ctx.end(cause)
+	}
+	if group != nil {
+		group.gone(p, cause)
+	}
+	if fn != nil {
+		fn(p, cause)
+	}
+}
+
+// keepContext makes the Parked end the context, which is waited for. If the context has ended, it returns the cause.
+func (p *Parked) keepContext(x *requestContext) (cause error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cause == nil {
+		p.ctx = x
+	}
+	return p.cause
+}

@@ -1,0 +1,227 @@
+//nolint:bodyclose // the end of each test closes the bodies of its answers
+package httpd
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
+	"github.com/evmq/evmq/server"
+)
+
+// parkHTTP2Server starts a server for HTTP/2 whose requests are parked with a ParkConfig that depends on their path.
+func parkHTTP2Server(t *testing.T, s *Server, config func(path string) *ParkConfig) (parked chan *Parked, fetch func(path string) (*http.Response, error)) {
+	parked = make(chan *Parked, 10)
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.ProtoMajor != 2 {
+			t.Errorf("the protocol is %s", req.Proto)
+		}
+		type opaque struct{ http.ResponseWriter } // without Unwrap
+		if _, err := Park(opaque{w}, req, nil); !errors.Is(err, http.ErrNotSupported) {
+			t.Errorf("a wrapper without Unwrap: %v", err)
+		}
+		w.Header().Set("X-Before", "1")
+		p, err := Park(wrapper{w}, req, config(req.URL.Path))
+		testkit.Must(t, err)
+		if _, err := Park(w, req, nil); !errors.Is(err, ErrParked) {
+			t.Errorf("Park again: %v", err)
+		}
+		parked <- p
+		if strings.HasSuffix(req.URL.Path, "/panic") {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	addr, client := startTLS(t, s, true)
+	return parked, func(path string) (*http.Response, error) {
+		t.Helper()
+		resp, err := client.Get("https://" + addr + path)
+		if err == nil {
+			t.Cleanup(func() { _ = resp.Body.Close() }) // the test is over
+		}
+		return resp, err
+	}
+}
+
+// fetched returns the answer to path.
+func fetched(t *testing.T, fetch func(path string) (*http.Response, error), path string) *http.Response {
+	t.Helper()
+	resp, err := fetch(path)
+	testkit.Must(t, err)
+	return resp
+}
+
+// Over HTTP/2 a parked answer is completed and streamed as over HTTP/1, with a goroutine that waits.
+func TestAnAnswerIsParkedOverHTTP2(t *testing.T) {
+	s := &Server{}
+	parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig { return nil })
+	done := make(chan error, 1)
+	go func() {
+		p := <-parked
+		p.Header().Set("X-After", "2")
+		p.WriteHeader(http.StatusEarlyHints)
+		p.WriteHeader(http.StatusTeapot)
+		write(t, p, "hello")
+		testkit.Must(t, p.Close())
+		done <- p.Close()
+	}()
+	resp := fetched(t, fetch, "/")
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || string(body) != "hello" || resp.StatusCode != http.StatusTeapot || resp.ContentLength != 5 ||
+		resp.Header.Get("X-Before") != "1" || resp.Header.Get("X-After") != "2" {
+		t.Errorf("the answer is %v %q %v, %v", resp.Status, body, resp.Header, err)
+	}
+	testkit.WantErr(t, <-done, ErrEnded)
+
+	first := make(chan *Parked, 1)
+	go func() {
+		p := <-parked
+		testkit.Must(t, p.FlushError())
+		first <- p
+	}()
+	resp = fetched(t, fetch, "/stream")
+	in := bufio.NewReader(resp.Body)
+	p := <-first
+	for range 3 {
+		outcome := make(chan error, 1)
+		write(t, p, "line\n")
+		testkit.Must(t, p.Notify(func(err error) { outcome <- err }))
+		testkit.Must(t, testkit.Await(t, outcome, "the outcome"))
+		if line, err := in.ReadString('\n'); line != "line\n" {
+			t.Fatalf("the client has read %q, %v", line, err)
+		}
+	}
+	p.Header().Set(http.TrailerPrefix+"X-T", "v")
+	testkit.WantEqual(t, "parked requests", s.Parked(), 1)
+	testkit.Must(t, p.Close())
+	if rest, err := io.ReadAll(in); len(rest) > 0 || err != nil {
+		t.Errorf("the end is %q, %v", rest, err)
+	}
+	testkit.WantEqual(t, "trailer", resp.Trailer.Get("X-T"), "v")
+	testkit.Until(t, "the end of all", func() bool { return s.Parked() == 0 })
+}
+
+// Over HTTP/2, too, a Parked ends with its client, by Abort, at its timeout, and by a panic of its handler.
+func TestHowParkedAnswersEndOverHTTP2(t *testing.T) {
+	s := &Server{}
+	gone := make(chan error, 1)
+	parked, fetch := parkHTTP2Server(t, s, func(path string) *ParkConfig {
+		switch path {
+		case "/timeout":
+			return &ParkConfig{Timeout: time.Millisecond}
+		case "/204":
+			return &ParkConfig{Timeout: time.Millisecond, OnTimeout: func(p *Parked) {
+				p.WriteHeader(http.StatusNoContent)
+				if _, err := p.WriteString("x"); !errors.Is(err, http.ErrBodyNotAllowed) {
+					t.Errorf("a body with 204: %v", err)
+				}
+				testkit.Must(t, p.Close())
+			}}
+		}
+		return &ParkConfig{OnGone: func(_ *Parked, cause error) { gone <- cause }}
+	})
+	for path, status := range map[string]int{"/timeout": http.StatusServiceUnavailable, "/204": http.StatusNoContent} {
+		if resp := fetched(t, fetch, path); resp.StatusCode != status {
+			t.Errorf("%s is answered with %s", path, resp.Status)
+		}
+		<-parked
+	}
+	for path, end := range map[string]func(*Parked){
+		"/abort": (*Parked).Abort, "/panic": func(*Parked) {},
+	} {
+		begun := make(chan *Parked, 1)
+		go func() {
+			p := <-parked
+			if path == "/abort" {
+				sent := make(chan error, 1)
+				testkit.Must(t, p.Notify(func(err error) { sent <- err }))
+				<-sent
+			}
+			begun <- p
+			end(p)
+		}()
+		if path == "/abort" {
+			if _, err := io.ReadAll(fetched(t, fetch, path).Body); err == nil {
+				t.Errorf("%s: the answer is complete", path)
+			}
+		} else if resp, err := fetch(path); err == nil {
+			t.Errorf("%s is answered with %s", path, resp.Status)
+		}
+		p := <-begun
+		testkit.Until(t, "the end", func() bool { return errors.Is(p.Close(), ErrEnded) })
+	}
+	go func() { _ = (<-parked).FlushError() }() // perhaps fails
+	_ = fetched(t, fetch, "/gone").Body.Close() // by intention
+	if cause := testkit.Await(t, gone, "OnGone"); !errors.Is(cause, context.Canceled) {
+		t.Errorf("the cause is %v", cause)
+	}
+	testkit.Until(t, "the end of all", func() bool { return s.Parked() == 0 })
+}
+
+// Shutdown tells parked requests of HTTP/2, and waits for them.
+func TestShutdownWaitsForParkedRequestsOverHTTP2(t *testing.T) {
+	s := &Server{}
+	gone := make(chan error, 1)
+	parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig {
+		return &ParkConfig{Timeout: -1, OnGone: func(_ *Parked, cause error) { gone <- cause }}
+	})
+	body := make(chan string, 1)
+	go func() {
+		b, _ := io.ReadAll(fetched(t, fetch, "/").Body) // what was read is compared
+		body <- string(b)
+	}()
+	p := testkit.Await(t, parked, "the request")
+	ended := make(chan error, 1)
+	go func() {
+		ctx, cancel := testkit.Soon()
+		defer cancel()
+		ended <- s.Shutdown(ctx)
+	}()
+	testkit.WantErr(t, testkit.Await(t, gone, "OnGone"), http.ErrServerClosed)
+	write(t, p, "last words")
+	testkit.Must(t, p.Close())
+	testkit.WantEqual(t, "body", testkit.Await(t, body, "the answer"), "last words")
+	testkit.Must(t, testkit.Await(t, ended, "the end of Shutdown"))
+}
+
+// Output for a client of HTTP/2 that does not read is limited by MaxPending.
+func TestTheOutputOfAParkedAnswerIsLimitedOverHTTP2(t *testing.T) {
+	s := &Server{}
+	parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig { return &ParkConfig{MaxPending: 100_000} })
+	first := make(chan *Parked, 1)
+	go func() {
+		p := <-parked
+		testkit.Must(t, p.FlushError())
+		first <- p
+	}()
+	resp := fetched(t, fetch, "/")
+	p := <-first
+	written := 0
+	testkit.Until(t, "the limit", func() bool {
+		for last := -1; ; { // until two writes in a row are refused with the same bytes waiting
+			_, err := p.WriteString(piece)
+			if err == nil {
+				written++
+				continue
+			}
+			testkit.WantErr(t, err, server.ErrFull)
+			n := p.Pending()
+			if n > 100_000+len(piece) {
+				t.Fatalf("%d bytes wait", n)
+			}
+			if n == last {
+				return true
+			}
+			last = n
+		}
+	})
+	testkit.Must(t, p.Close())
+	if body, err := io.ReadAll(resp.Body); string(body) != strings.Repeat(piece, written) {
+		t.Errorf("%d bytes have arrived of %d, %v", len(body), written*len(piece), err)
+	}
+}
