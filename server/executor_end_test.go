@@ -28,6 +28,13 @@ func (e *heldExecutor) Execute(jobs []server.Job, _ server.RoomWaiter) int {
 	return len(jobs)
 }
 
+// len returns the number of jobs. ExecutorStats.Queued has those that are being handed over, too.
+func (e *heldExecutor) len() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.jobs)
+}
+
 // runAll runs the jobs, one after the other.
 func (e *heldExecutor) runAll() {
 	e.mu.Lock()
@@ -50,7 +57,7 @@ func startHeld(t *testing.T, r rig, concurrent, clients int, serve func(w server
 		send(t, nc, "held 1\n")
 		all = append(all, nc)
 	}
-	testkit.Until(t, "the jobs", func() bool { return s.executorStats(t, "held").Queued == clients })
+	testkit.Until(t, "the jobs", func() bool { return e.len() == clients && s.executorStats(t, "held").Queued == clients })
 	return s, e, all
 }
 
