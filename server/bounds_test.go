@@ -55,8 +55,10 @@ func TestInputBeforeARequestCounts(t *testing.T) {
 		say               []byte
 	}{
 		"hello": {tls: true, say: hello[:15<<10]}, "a byte of a hello": {tls: true, say: hello[:1]},
-		"record": {tls: true, shake: true, say: record[:15<<10]}, "the head of a record": {tls: true, shake: true, say: record[:6]},
-		"proxy": {proxy: true, say: proxy}, "request": {say: record[:10<<10]}, "a byte": {say: record[:1]},
+		"all but a byte of a hello": {tls: true, say: hello[:5+16<<10-1]},
+		"record":                    {tls: true, shake: true, say: record[:15<<10]}, "all but a byte of a record": {tls: true, shake: true, say: record[:len(record)-1]},
+		"the head of a record": {tls: true, shake: true, say: record[:6]},
+		"proxy":                {proxy: true, say: proxy}, "request": {say: record[:10<<10]}, "a byte": {say: record[:1]},
 	} {
 		t.Run(name, func(t *testing.T) {
 			clients, limit := uint64(400), int64(800<<10)

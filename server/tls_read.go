@@ -60,6 +60,7 @@ func (c *loopConn) decrypt() {
 		n, err := t.conn.Read(plain) // at most one record
 		empty := false
 		if n > 0 {
+			t.pipe.Delivered()
 			empty = n < len(plain) && t.pipe.Decrypted() // otherwise the record may have more
 			budget -= n
 			if c.draining.isDraining() {

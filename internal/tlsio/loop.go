@@ -147,6 +147,9 @@ func (p *Pipe) KeepOut() {
 	}
 }
 
+// Delivered notes that Read of the tls.Conn has returned application data, so that crypto/tls has no part of a handshake message.
+func (p *Pipe) Delivered() { p.message = 0 }
+
 // Decrypted counts a record as read from the tls.Conn, and reports whether certainly nothing more can be read.
 func (p *Pipe) Decrypted() (empty bool) { return p.records.Decrypted() }
 
@@ -197,7 +200,8 @@ func (p *Pipe) Flush(w Writer, fd, limit int) (n int, all bool, err error) {
 	return n, false, nil
 }
 
-// Memory is what the Pipe takes up in each direction. The loop's own buffers are not counted.
+// Memory is what the Pipe takes up in each direction, and in crypto/tls a handshake message that is not complete, whose buffer is enlarged
+// to twice its length. The loop's own buffers are not counted.
 func (p *Pipe) Memory() (in, out int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -206,6 +210,9 @@ func (p *Pipe) Memory() (in, out int) {
 	}
 	if !p.lent {
 		in = cap(p.in)
+	}
+	if p.state == stateEstablished {
+		in += 2 * int(p.message)
 	}
 	if !p.lentOut {
 		out = cap(p.out)

@@ -35,7 +35,9 @@ type Owner interface {
 // the rest waits in the Pipe, whose Memory the loop counts. A call of Read gives bytes of one record: crypto/tls keeps its input buffer as
 // long as the connection exists, and enlarges it when it holds the beginning of a second record.
 //
-// After the handshake a Pipe has no memory besides its own, except for input and records that wait.
+// After the handshake a Pipe has no memory besides its own, except for input and records that wait. crypto/tls gathers the parts of a handshake
+// message, such as a request for new keys, until it is complete. The Pipe counts them as Memory. It does not count the buffer that crypto/tls
+// keeps: that has room for twice the largest record that has come.
 //
 // The loop calls the methods that a comment does not give to other goroutines.
 type Pipe struct {
@@ -43,6 +45,7 @@ type Pipe struct {
 	records Records // of what has come. Loop only
 	lent    bool    // in is the loop's buffer. Loop only
 	lentOut bool    // out is the loop's buffer. Loop only
+	message uint32  // bytes of records that were read since the last that had application data; after the handshake. Loop only
 
 	mu      sync.Mutex // guards what follows; not held in calls of the owner, of the detached connection, and in waits
 	state   state
@@ -128,6 +131,9 @@ func (p *Pipe) Read(b []byte) (int, error) {
 	record := p.record()
 	n := copy(b, p.in[:record])
 	p.in, p.used, p.next = p.in[n:], true, record-n
+	if p.state == stateEstablished {
+		p.message += uint32(n)
+	}
 	return n, nil
 }
 

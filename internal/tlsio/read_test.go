@@ -97,3 +97,28 @@ func TestAPipeTakesUp160BytesAfterItsHandshake(t *testing.T) {
 		testkit.Must(t, p.Close())
 	}
 }
+
+// crypto/tls may have them as parts of a handshake message. After Close they do not count.
+func TestBytesThatHaveBroughtNoDataCountAsMemory(t *testing.T) {
+	record := []byte{23, 3, 3, 0, 3, 'a', 'b', 'c'}
+	p := tlsio.New(newOwner())
+	p.Finish(nil)
+	read := func() {
+		p.Lend(record)
+		for buf := make([]byte, 100); ; {
+			if _, err := p.Read(buf); err != nil {
+				break
+			}
+		}
+		p.Keep()
+	}
+	for _, step := range []struct {
+		do   func()
+		want int
+	}{{read, 2 * len(record)}, {read, 4 * len(record)}, {p.Delivered, 0}, {read, 2 * len(record)}, {func() { _ = p.Close() }, 0}} {
+		step.do()
+		if in, out := p.Memory(); in != step.want || out != 0 {
+			t.Errorf("it counts %d and %d bytes, want %d and 0", in, out, step.want)
+		}
+	}
+}
