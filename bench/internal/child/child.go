@@ -21,6 +21,7 @@ import (
 type Child struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
+	out  *bufio.Reader
 	addr []string
 }
 
@@ -51,8 +52,8 @@ func Start(cpus []int, env []string, args ...string) (*Child, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Child{cmd: cmd, in: in}
-	line, err := bufio.NewReader(out).ReadString('\n')
+	c := &Child{cmd: cmd, in: in, out: bufio.NewReader(out)}
+	line, err := c.out.ReadString('\n')
 	if c.addr = strings.Fields(line); err != nil || len(c.addr) == 0 {
 		return nil, errors.Join(fmt.Errorf("server %v printed %q instead of its addresses: %w", args, line, err), c.Stop())
 	}
@@ -61,6 +62,18 @@ func Start(cpus []int, env []string, args ...string) (*Child, error) {
 
 // Addr returns the server's i-th address.
 func (c *Child) Addr(i int) string { return c.addr[i] }
+
+// PID returns the number of the server's process.
+func (c *Child) PID() int { return c.cmd.Process.Pid }
+
+// Ask sends a question of one line to a server that has called ServeAnswers, and returns the answer.
+func (c *Child) Ask(question string) (answer string, err error) {
+	if _, err := fmt.Fprintln(c.in, question); err != nil {
+		return "", err
+	}
+	answer, err = c.out.ReadString('\n')
+	return strings.TrimSuffix(answer, "\n"), err
+}
 
 // Pin restricts the calling thread, which the caller must have locked, to cpus. restore restores the previous cores.
 func Pin(cpus ...int) (restore func() error, err error) {
@@ -98,9 +111,19 @@ func (c *Child) Stop() error { return errors.Join(c.in.Close(), c.cmd.Wait()) }
 
 // Serve is called by the server. It prints the addresses on which the server listens, and returns when the server should stop.
 func Serve(addrs ...string) error {
+	return ServeAnswers(func(string) string { return "" }, addrs...)
+}
+
+// ServeAnswers is Serve for a server that answers questions, each with a line.
+func ServeAnswers(answer func(question string) string, addrs ...string) error {
 	if _, err := fmt.Println(strings.Join(addrs, " ")); err != nil {
 		return err
 	}
-	_, err := io.Copy(io.Discard, os.Stdin)
-	return err
+	questions := bufio.NewScanner(os.Stdin)
+	for questions.Scan() {
+		if _, err := fmt.Println(answer(questions.Text())); err != nil {
+			return err
+		}
+	}
+	return questions.Err()
 }
