@@ -49,3 +49,36 @@ func TestAHandshakeMessageThatIsNotCompleteCounts(t *testing.T) {
 	testkit.Until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
 	a.drained(t)
 }
+
+// crypto/tls keeps up to three times the bytes of a ClientHello as long as the connection exists.
+func TestALongClientHelloCountsAfterTheHandshake(t *testing.T) {
+	clients, limit := uint64(60), int64(1<<20)
+	if testkit.Full() {
+		clients, limit = 400, 4<<20
+	}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		config := sessionless(true)
+		config.MaxVersion = version
+		a := newAttack(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{}, TLS: config, MaxBuffered: limit})
+		client := clientTLS()
+		for i := range 230 {
+			client.NextProtos = append(client.NextProtos, strings.Repeat(string(rune('a'+i%20)), 255))
+		}
+		for range clients {
+			nc := a.dialPlain(t)
+			a.clients = append(a.clients, nc)
+			_ = tls.Client(nc, client).Handshake() // the server may close the connection
+		}
+		testkit.Until(t, "the handshakes", func() bool { return a.Stats().Handshakes+a.Stats().FailedHandshakes == clients })
+		a.awaitIdle(t)
+		a.check(t)
+		if a.Stats().OpenConns == len(a.clients) {
+			t.Error("no connection was closed")
+		}
+		for _, nc := range a.clients {
+			reset(t, nc)
+		}
+		testkit.Until(t, "the end", func() bool { return a.Stats().OpenConns == 0 })
+		a.drained(t)
+	}
+}

@@ -136,6 +136,11 @@
 // consumed them. MaxBuffered counts the memory that they occupy, including parts of TLS records and of PROXY headers. Files that wait to be
 // sent may use a quarter of the process's descriptors, in addition to one for each connection.
 //
+// A connection with TLS on which nothing happens has no goroutine and no buffer of this package. It takes up what crypto/tls keeps, and less
+// than 1 KB for all else. crypto/tls keeps 4 to 7 KB after small records, and up to 40 KB after large ones, until the connection ends. These
+// buffers do not count towards MaxBuffered: MaxConns bounds them. What the client has sent in its handshake counts above 8 KB, three times,
+// because crypto/tls keeps it in several forms; a later handshake message that is not complete counts twice.
+//
 // At a limit the server stops reading, returns an error, or makes a worker wait. It discards nothing that it has accepted. The server does
 // not read from a connection whose peer does not read. A reply may exceed MaxOutput by the bytes that are gathered before they become
 // output of the connection, 16 KB on a worker and 64 KB on the loop. A reply larger than MaxOutput for a peer that does not read occupies its

@@ -200,8 +200,13 @@ func (p *Pipe) Flush(w Writer, fd, limit int) (n int, all bool, err error) {
 	return n, false, nil
 }
 
-// Memory is what the Pipe takes up in each direction, and in crypto/tls a handshake message that is not complete, whose buffer is enlarged
-// to twice its length. The loop's own buffers are not counted.
+// usualHandshake is how many bytes of a handshake are not counted after they were read. A ClientHello has some 2 KB, and a client's chain of
+// certificates some more.
+const usualHandshake = 8 << 10
+
+// Memory is what the Pipe takes up in each direction. in includes what crypto/tls keeps of the input: of a handshake up to three times its
+// bytes, which are counted above usualHandshake, and of a later handshake message that is not complete up to twice its bytes. The loop's own
+// buffers are not counted.
 func (p *Pipe) Memory() (in, out int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -211,8 +216,8 @@ func (p *Pipe) Memory() (in, out int) {
 	if !p.lent {
 		in = cap(p.in)
 	}
-	if p.state == stateEstablished {
-		in += 2 * int(p.message)
+	if p.state != stateClosed {
+		in += 2*int(p.message) + 3*max(0, int(p.shaken)-usualHandshake)
 	}
 	if !p.lentOut {
 		out = cap(p.out)

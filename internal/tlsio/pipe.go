@@ -36,8 +36,8 @@ type Owner interface {
 // long as the connection exists, and enlarges it when it holds the beginning of a second record.
 //
 // After the handshake a Pipe has no memory besides its own, except for input and records that wait. crypto/tls gathers the parts of a handshake
-// message, such as a request for new keys, until it is complete. The Pipe counts them as Memory. It does not count the buffer that crypto/tls
-// keeps: that has room for twice the largest record that has come.
+// message, such as a request for new keys, until it is complete. The Pipe counts them as Memory, and what crypto/tls keeps of an unusually
+// long handshake. It does not count the buffer for input that crypto/tls keeps: that has room for twice the largest record that has come.
 //
 // The loop calls the methods that a comment does not give to other goroutines.
 type Pipe struct {
@@ -56,7 +56,8 @@ type Pipe struct {
 	partial uint16   // bytes at the end of in that belong to a record that is not complete
 	wait    *wait    // nil when the handshake has ended
 	in      []byte   // what has come and was not read
-	next    int      // bytes of the record that in begins with, if a part of it was read; else 0
+	next    int32    // bytes of the record that in begins with, if a part of it was read; else 0
+	shaken  uint32   // bytes that were read during the handshake
 	out     []byte   // records for the peer
 	err     error    // of the handshake
 	nc      net.Conn // of Detach
@@ -130,8 +131,11 @@ func (p *Pipe) Read(b []byte) (int, error) {
 	}
 	record := p.record()
 	n := copy(b, p.in[:record])
-	p.in, p.used, p.next = p.in[n:], true, record-n
-	if p.state == stateEstablished {
+	p.in, p.used, p.next = p.in[n:], true, int32(record-n)
+	switch p.state {
+	case stateHandshake:
+		p.shaken += uint32(n)
+	case stateEstablished:
 		p.message += uint32(n)
 	}
 	return n, nil
@@ -173,7 +177,7 @@ func (p *Pipe) record() int {
 	n := p.readable()
 	switch {
 	case p.next > 0:
-		return min(n, p.next)
+		return min(n, int(p.next))
 	case n < headerSize || !isRecord(p.in):
 		return n
 	}
