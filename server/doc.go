@@ -138,8 +138,8 @@
 //
 // A connection with TLS on which nothing happens has no goroutine and no buffer of this package. It takes up what crypto/tls keeps, and less
 // than 1 KB for all else. crypto/tls keeps 4 to 7 KB after small records, and up to 40 KB after large ones, until the connection ends. These
-// buffers do not count towards MaxBuffered: MaxConns bounds them. What the client has sent in its handshake counts above 8 KB, three times,
-// because crypto/tls keeps it in several forms; a later handshake message that is not complete counts twice.
+// buffers do not count towards MaxBuffered: MaxConns bounds them. The bytes of the client's handshake count above 8 KB, three times,
+// because crypto/tls keeps them in several forms; a later handshake message that is not complete counts twice.
 //
 // At a limit the server stops reading, returns an error, or makes a worker wait. It discards nothing that it has accepted. The server does
 // not read from a connection whose peer does not read. A reply may exceed MaxOutput by the bytes that are gathered before they become
