@@ -20,11 +20,22 @@ func (c *Conn) SetTimeouts(t Timeouts) {
 	if x := c.extra(); t == (Timeouts{}) {
 		x.timeouts = nil // the server's
 	} else {
-		x.timeouts = c.loop.srv.cfg.timeoutsFrom(t)
+		x.timeouts = c.loop.srv.sharedTimeouts(t)
 	}
 	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
+}
+
+// sharedTimeouts returns the deadlines of SetTimeouts(t). They are not changed, and connections that are given the same ones one after the other share
+// them: usually all connections of a protocol have the same.
+func (s *Server) sharedTimeouts(t Timeouts) *Timeouts {
+	own := s.cfg.timeoutsFrom(t)
+	if last := s.timeouts.Load(); last != nil && *last == own {
+		return last
+	}
+	s.timeouts.Store(&own)
+	return &own
 }
 
 // timeouts returns the connection's own deadlines, or the server's.

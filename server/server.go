@@ -222,10 +222,11 @@ type Server struct {
 	phase      atomic.Uint32 // a shutdownPhase
 	ending     atomic.Bool   // a shutdown has begun; can be read without mu
 	conns      table
-	ids        atomic.Uint64 // connections so far; see Conn.gen
-	next       atomic.Uint32 // calls of nextLoop
-	_          [64]byte      // buffered, which changes with each request, has its own cache line
-	buffered   atomic.Int64  // bytes accepted for output and kept as input
+	ids        atomic.Uint64            // connections so far; see Conn.gen
+	next       atomic.Uint32            // calls of nextLoop
+	timeouts   atomic.Pointer[Timeouts] // of the last SetTimeouts; nil for none
+	_          [64]byte                 // buffered, which changes with each request, has its own cache line
+	buffered   atomic.Int64             // bytes accepted for output and kept as input
 	_          [64]byte
 	dials      openCount // calls that dial; none begins in phaseOutgoing
 	open       openCount

@@ -69,7 +69,7 @@ func (s *Server) resolve() (*config, error) {
 		return nil, err
 	}
 	cfg.timeouts = Timeouts{Idle: DefaultIdleTimeout, Read: -1, FirstRequest: -1, Write: DefaultWriteTimeout, Close: DefaultCloseTimeout}
-	cfg.timeouts = *cfg.timeoutsFrom(Timeouts{s.IdleTimeout, s.ReadTimeout, s.FirstRequestTimeout, s.WriteTimeout, s.CloseTimeout})
+	cfg.timeouts = cfg.timeoutsFrom(Timeouts{s.IdleTimeout, s.ReadTimeout, s.FirstRequestTimeout, s.WriteTimeout, s.CloseTimeout})
 	if cfg.DrainTimeout <= 0 {
 		cfg.DrainTimeout = event.NoTimeout
 	}
@@ -206,7 +206,7 @@ func (cfg *config) checkHandler() error {
 }
 
 // timeoutsFrom returns t with the server's values for fields that are 0, and event.NoTimeout for negative ones.
-func (cfg *config) timeoutsFrom(t Timeouts) *Timeouts {
+func (cfg *config) timeoutsFrom(t Timeouts) Timeouts {
 	or := func(d, fallback time.Duration) time.Duration {
 		if d == 0 {
 			d = fallback
@@ -216,7 +216,7 @@ func (cfg *config) timeoutsFrom(t Timeouts) *Timeouts {
 		}
 		return d
 	}
-	return &Timeouts{
+	return Timeouts{
 		Idle: or(t.Idle, cfg.timeouts.Idle), Read: or(t.Read, cfg.timeouts.Read), FirstRequest: or(t.FirstRequest, cfg.timeouts.FirstRequest),
 		Write: or(t.Write, cfg.timeouts.Write), Close: or(t.Close, cfg.timeouts.Close),
 	}
