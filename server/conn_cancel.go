@@ -26,8 +26,27 @@ func (c *loopConn) cancelAtEnd() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.hasCanceling() && !c.hasUnread() && !c.state.isDead() {
-		c.extra().canceled = true
+	switch {
+	case !c.hasCanceling():
+	case !c.hasUnread():
+		c.cancelContext()
+	case c.holds.has(holdWorker):
+		c.in.request.endRead = true
+	}
+}
+
+// cancelAfterInput is cancelAtEnd for a request that has used its Input. If it has consumed all input before the end, it does not matter
+// whether it has done so before or after the loop has read the end. Under mu. Any goroutine.
+func (in *input) cancelAfterInput() {
+	if in.request.endRead && in.unread() == 0 {
+		in.reply.c.cancelContext()
+	}
+}
+
+// cancelContext ends Context because the peer has closed its sending half. Under mu. Any goroutine.
+func (c *Conn) cancelContext() {
+	if x := c.extra(); !x.canceled && !c.state.isDead() {
+		x.canceled = true
 		c.endContext()
 	}
 }

@@ -53,12 +53,13 @@ func (c *loopConn) roomOfRequest(n int) int {
 		c.mu.Lock()
 		c.in.streamOf(limit)
 	}
-	if n = min(n, c.in.room()); n == 0 || c.leavesToRequest(c.in) {
-		c.in.stream.full = true
+	s := c.in.stream
+	if n = min(n, c.in.room()); n == 0 || !s.asked && !c.in.request.cancels || c.leavesToRequest(c.in) {
+		s.full = true
 		c.holds.add(holdInput)
 		return 0
 	}
-	c.in.stream.loopReads = c.in.request.direct
+	s.loopReads = c.in.request.direct
 	return n
 }
 

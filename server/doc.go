@@ -125,7 +125,7 @@
 // protocol.
 //
 // With CancelOnEOF of [Dispatcher], or a [CancelHandler], the context of a request ends when the client closes its sending half while the
-// request is in progress and has no unread input. So a handler can stop work for a client that has gone. Requests that are answered quickly
+// request is in progress and has no unread input, or when it has consumed all by Input. So a handler can stop work for a client that has gone. Requests that are answered quickly
 // cost no more than without it.
 //
 // # Limits

@@ -39,6 +39,7 @@ type request struct {
 	first        []byte          // the message that the loop has found; nil when it was taken
 	atEOF        bool            // the stream ends after the input
 	final        bool            // the framing has ended the stream: the rest of the input is ignored
+	endRead      bool            // with cancels: the end of the peer's half was read, and this input is before it. Under the mu of the connection
 	direct       bool            // the connection has no layers; see readNow
 	cancels      bool            // Conn.Context ends with the peer's half; see CancelHandler
 	ex           *executor       // runs it, unless the loop's leader does

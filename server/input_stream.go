@@ -191,7 +191,8 @@ func (in *input) endReading() {
 		s.wake()
 		s.need, s.ready = 0, make(chan struct{}, 1)
 	}
-	s.deadline, s.expired, s.waited = 0, false, 0
+	s.asked, s.waited = false, 0
+	s.deadline, s.expired, s.ownLimit = 0, false, false
 }
 
 // count counts the memory of the stream of a request of c in Server.buffered, and returns its growth. Under mu.

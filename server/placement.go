@@ -51,7 +51,8 @@ type RouteHandler interface {
 // A CancelHandler is a RequestHandler that can have Conn.Context end when the peer closes its sending half while one of its requests is in
 // progress, and no input is unread: then the peer has gone, or waits for the answer without a further request. net/http does the same. Input
 // that arrives meanwhile is kept, within the limits of Input. If input is unread when the peer closes, for example a further request,
-// Context does not end. The answer may be written in any case.
+// Context does not end, unless a request consumes all of it by Reply.Input, as the rest of its body: then it ends with that. The answer may
+// be written in any case.
 //
 // A reply that was deferred ends at once when the peer resets the connection, and not at its deadline.
 //

@@ -234,6 +234,7 @@ func (i Input) unlock(in *input) {
 	}
 	c, s := i.w.c, in.stream
 	queue := false
+	in.cancelAfterInput()
 	if s != nil {
 		s.count(c)
 		if s.full && in.room() >= s.limit/2 {

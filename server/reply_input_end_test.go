@@ -298,6 +298,32 @@ func TestADeadlineOfTheInputReplacesReadTimeout(t *testing.T) {
 	}
 }
 
+// Requests that arrived together share the memory of what was read for them. The deadline of the first does not concern the second.
+func TestADeadlineOfTheInputEndsWithItsRequest(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
+		conns := make(chan *server.Conn, 1)
+		d := withBodies(p, func(w server.Reply, body io.Reader, n int) {
+			if n == 0 {
+				testkit.Must(t, w.Input().SetReadDeadline(time.Now().Add(-time.Second)))
+				_, err := w.Input().Peek(1000)
+				testkit.CheckErr(t, "Peek", err, os.ErrDeadlineExceeded)
+				return
+			}
+			conns <- w.Conn()
+			_, err := io.ReadFull(body, make([]byte, n))
+			testkit.CheckErr(t, "Read", err, server.ErrReadTimeout)
+		})
+		closed := make(chan error, 1)
+		d.Closed = func(_ *server.Conn, reason error) { closed <- reason }
+		s, clock := startWithClock(t, r, &server.Server{ReadTimeout: limit, Handler: d})
+		send(t, s.dial(t), "0\n0\n1\n")
+		c := testkit.Await(t, conns, "the last request")
+		waitsForInput(t, c)
+		clock.Advance(limit + deadlineTick)
+		testkit.CheckErr(t, "Close", testkit.Await(t, closed, "Close"), server.ErrReadTimeout)
+	})
+}
+
 // waitsForInput waits until the request of c waits.
 func waitsForInput(t testing.TB, c *server.Conn) {
 	t.Helper()

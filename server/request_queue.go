@@ -29,6 +29,7 @@ func (c *loopConn) queueInput(h RequestHandler, to destination, f framing.Framin
 	in.request.ex, in.request.chooser = to.ex, to.chooser
 	in.request.framing, in.request.first = f, message
 	in.request.direct = c.layers == 0
+	in.request.endRead = in.request.cancels && c.peerHalf.isEndRead() && !c.peerHalf.isDiscarded()
 	in.request.atEOF, in.request.final = c.peerHalf.isEndReported(), first.Final
 	in.pos = len(in.buf) - len(p) + first.Advance
 	in.cursor = first.Cursor
