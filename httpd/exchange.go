@@ -62,7 +62,7 @@ func (x *exchange) meetsExpectation(c *conn, req *http.Request) bool {
 	expect := req.Header.Get("Expect")
 	switch {
 	case expect == "":
-	case http1.HasToken(req.Header["Expect"][:1], "100-continue"):
+	case http1.HasWord(expect, "100-continue"):
 		if req.ProtoAtLeast(1, 1) && req.ContentLength != 0 {
 			x.body.expectsContinue(&x.resp)
 		}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/evmq/evmq/httpd/internal/http1"
 	"github.com/evmq/evmq/server"
 )
 
@@ -71,7 +72,7 @@ func (r *response) init(w server.Reply, c *conn, req *http.Request, body *reques
 	r.length = -1
 	r.isHEAD, r.is11 = req.Method == http.MethodHead, req.ProtoAtLeast(1, 1)
 	r.wantsKeep10 = !r.is11 && !req.Close
-	r.closes = req.Close
+	r.closes = req.Close || r.is11 && http1.HasWord(firstValue(req.Header["Connection"]), "close")
 }
 
 // isHijacked reports whether the connection is not the server's any more: Hijack or Upgrade was called.

@@ -43,7 +43,7 @@ func (r *response) writeHead(first, body []byte) {
 	r.consumeBody(&h)
 	r.decideKind(&h, header, te, first)
 	r.decideFraming(&h, te)
-	if r.closes && !http1.HasToken(header["Connection"], "close") && r.status != http.StatusSwitchingProtocols {
+	if r.closes && !http1.HasWord(firstValue(header["Connection"]), "close") && r.status != http.StatusSwitchingProtocols {
 		h.exclude("Connection")
 		if h.connection = ""; r.is11 {
 			h.connection = "close"

@@ -195,7 +195,7 @@ func setLength(req *http.Request) error {
 		switch {
 		case !req.ProtoAtLeast(1, 1):
 			return badRequest("Transfer-Encoding in HTTP/1.0")
-		case len(encodings) != 1 || !strings.EqualFold(encodings[0], "chunked"):
+		case len(encodings) != 1 || !equalFold(encodings[0], "chunked"):
 			return &StatusError{http.StatusNotImplemented, "unsupported transfer encoding"}
 		case hasLength:
 			return badRequest("both Content-Length and Transfer-Encoding")
@@ -262,34 +262,4 @@ func MayBeTrailer(key string) bool {
 		return false
 	}
 	return !strings.HasPrefix(key, "If-")
-}
-
-// closes reports whether the client asks for the connection's end after the answer.
-func closes(req *http.Request) bool {
-	connection := req.Header["Connection"]
-	if HasToken(connection, "close") {
-		return true
-	}
-	return !req.ProtoAtLeast(1, 1) && !HasToken(connection[:min(len(connection), 1)], "keep-alive") // the first alone, as package net/http has it
-}
-
-// HasToken reports whether a token is in one of the comma-separated lists. Case is not significant.
-func HasToken(lists []string, token string) bool {
-	for _, list := range lists {
-		if strings.EqualFold(list, token) {
-			return true
-		}
-		if !strings.Contains(list, ",") {
-			if strings.EqualFold(strings.Trim(list, " \t"), token) {
-				return true
-			}
-			continue
-		}
-		for t := range strings.SplitSeq(list, ",") {
-			if strings.EqualFold(strings.Trim(t, " \t"), token) {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -36,6 +36,7 @@ func TestParseRequestSetsWhatNetHTTPSets(t *testing.T) {
 		"GET / HTTP/1.0\r\n\r\n",
 		"GET / HTTP/1.0\r\nConnection: keep-alive\r\nHost: h\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: a\r\nConnection: x, close\r\nPragma: no-cache\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nConnection: clo\u017fe\r\n\r\n", "GET / HTTP/1.0\r\nHost: a\r\nConnection: \u212aeep-alive\r\n\r\n", // letters that Unicode folds
 		"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
 		"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET /%41%2f?%20 HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
@@ -78,6 +79,7 @@ func TestRefusedRequestsHaveAStatus(t *testing.T) {
 		{"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501},
 		{"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 501},
 		{"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n", 501},
+		{"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chun\u212aed\r\n\r\n", 501}, // the Kelvin sign
 		{"GET / HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400},
 		{"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
 		{"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400},
