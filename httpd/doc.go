@@ -19,8 +19,8 @@
 //   - The body above the limit of an http.MaxBytesReader closes the connection only if it is longer than 256 KB.
 //   - A client that speaks HTTP to a listener with TLS gets no answer; net/http sends a text.
 //   - There is no SetKeepAlivesEnabled. A handler that sets Connection to close ends its connection.
-//   - Hijack returns a net.Conn that is not a *net.TCPConn or *tls.Conn, and has no CloseWrite. A Write that waits at its deadline, or when
-//     another goroutine calls Close, ends the connection. Shutdown closes such connections when there are no others.
+//   - Hijack returns a net.Conn that is not a *net.TCPConn or *tls.Conn. Like these, it has CloseWrite. Shutdown closes such connections when
+//     there are no others.
 //   - ConnState reports StateNew after the TLS handshake, and StateActive when the head of a request is complete and valid. The net.Conn of ConnState and ConnContext only describes the connection.
 //   - The following are refused, which net/http accepts: a line feed without a carriage return, a folded line in the head or in a
 //     trailer, a space before the colon in a trailer, more than one Content-Length even if they are equal, Content-Length beside
@@ -28,6 +28,7 @@
 //     line before a request, fields of the head, such as Host, in Trailer, and the preface of HTTP/2 without TLS.
 //   - One empty line before a request is ignored, as RFC 9112 has it; net/http does so only after a POST. A space or a tab before the
 //     semicolon of a chunk extension is ignored, too.
+//   - Close of the body of a request with Expect: 100-continue reads nothing if no Read came before it: the client waits.
 //   - Fields of the head that are in a trailer are left out of Request.Trailer.
 //   - A connection that ends within a request gets 400, also if fewer than four bytes of the request have arrived.
 //

@@ -114,6 +114,11 @@ func FuzzConnection(f *testing.F) {
 		}
 		got, want := fields(ours.exchangeRaw(t, input), methods), fields(theirs.exchangeRaw(t, input), methods)
 		got, want = alike(got), alike(want)
+		for _, d := range knownDifferences {
+			if d.in(input) {
+				got, want = d.alike.ReplaceAllString(got, ""), d.alike.ReplaceAllString(want, "")
+			}
+		}
 		isCut := strings.HasPrefix(got, want) && strings.HasPrefix(got[len(want):], "refused") // fewer than four bytes at the end
 		if !isCut && !isAnsweredAlike(got, want) && (!changed || !isStricter(got, want)) {
 			t.Errorf("%q\nthe answer of httpd is\n%s\nand that of net/http\n%s", brief(input), brief(got), brief(want))
@@ -131,6 +136,18 @@ func alike(answers string) string {
 		return lengths.ReplaceAllString(cut, "")
 	}
 	return answers
+}
+
+// knownDifferences are those that the package documentation lists, apart from what isStricter knows: what is removed from the answers to some
+// inputs before they are compared.
+var knownDifferences = []struct {
+	name  string
+	in    func(input string) bool
+	alike *regexp.Regexp
+}{
+	{"Close reads nothing of a body whose client waits for 100 Continue", func(input string) bool {
+		return strings.Contains(input, "/closebody") && strings.Contains(strings.ToLower(input), "expect:")
+	}, regexp.MustCompile(`(<nil>|malformed|unexpected EOF) 0 http: invalid Read on closed Body| length \d+|Content-Length: \d+`)},
 }
 
 // lengths is the lengths of answers.

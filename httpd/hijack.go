@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,7 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	r.c.stopTimers()
 	r.phase = phaseHijacked
 	r.dropBuf()
-	nc := &hijackedConn{c: r.c, w: r.w, in: r.w.Input(), timer: newPatientTimer(r.c.sc)}
+	nc := &hijackedConn{c: r.c, w: r.w, in: r.w.Input()}
 	_ = nc.in.SetReadDeadline(time.Time{}) // fails if the connection has ended, which Read reports
 	r.c.h.s.hijacked.Add(1)
 	r.c.extra().isHijacked.Store(true)
@@ -47,17 +48,15 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return nc, bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc)), nil
 }
 
-// A hijackedConn is a connection that the handler has taken. It is a net.Conn. It has no method CloseWrite, because server.Conn.CloseWrite waits
-// for the end of the request: a proxy that calls CloseWrite for the end of one direction would wait for a client that is not told of it.
+// A hijackedConn is a connection that the handler has taken. It is a net.Conn, with a method CloseWrite.
 type hijackedConn struct {
 	c       *conn
 	w       server.Reply
 	in      server.Input
-	timer   *writeTimer
 	reading sync.Mutex // held while Read runs, since an Input is for one goroutine
 	writing sync.Mutex // held while Write runs, so that its bytes are contiguous
-	once    sync.Once
-	closed  atomic.Bool // Close was called
+	limits  sync.Mutex // held while the write deadline is set, so that the one that Close sets stays
+	closed  atomic.Bool
 }
 
 // Read implements net.Conn.
@@ -68,19 +67,30 @@ func (c *hijackedConn) Read(p []byte) (int, error) {
 	return n, c.opError("read", err)
 }
 
-// Write implements net.Conn.
-func (c *hijackedConn) Write(p []byte) (int, error) {
+// maxPiece is the largest part of a Write that is accepted as a whole or not at all.
+const maxPiece = 64 << 10
+
+// Write implements net.Conn. It returns the number of bytes that were accepted, which are sent unless the connection is lost.
+func (c *hijackedConn) Write(p []byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if err := c.timer.begin(); err != nil {
-		return 0, c.opError("write", err)
+	for {
+		piece := slices.Clone(p[n:min(n+maxPiece, len(p))])
+		if err := c.w.WriteOwned(piece, nil); err != nil { // Reply.Write could have gathered a part that no later call sends
+			return n, c.opError("write", err)
+		}
+		if n += len(piece); n == len(p) {
+			return n, nil
+		}
 	}
-	defer c.timer.end()
-	n, err := c.w.Write(p)
-	if err == nil {
-		err = c.w.Flush()
-	}
-	return n, c.opError("write", err)
+}
+
+// CloseWrite closes the write side when what was written is sent, as the method of *net.TCPConn and *tls.Conn does: the client reads the end
+// of the stream, and what it sends is still read. Later calls of Write fail. Close is still necessary.
+func (c *hijackedConn) CloseWrite() error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.opError("close", c.w.CloseWrite())
 }
 
 // opError returns err as package net would.
@@ -97,19 +107,21 @@ func (c *hijackedConn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }
 
-// Close implements net.Conn: what was written is sent, and the connection is closed. Calls that wait fail; if one of them is a Write, the
-// connection ends at once.
+// Close implements net.Conn: what was written is sent, and the connection is closed. Calls that wait fail.
 func (c *hijackedConn) Close() error {
-	err := c.opError("close", net.ErrClosed) // of a second call
-	c.once.Do(func() {
-		err = nil
-		c.closed.Store(true)
-		c.timer.interrupt()
-		_ = c.w.Close()    // fails if the connection has ended
-		_ = c.c.sc.Close() // as above
-		c.c.h.s.hijacked.Add(-1)
-	})
-	return err
+	c.limits.Lock()
+	again := c.closed.Swap(true)
+	if !again {
+		_ = c.w.SetWriteDeadline(time.Unix(1, 0)) // ends a Write that waits; fails if the connection has ended
+	}
+	c.limits.Unlock()
+	if again {
+		return c.opError("close", net.ErrClosed)
+	}
+	_ = c.w.Close()    // fails if the connection has ended
+	_ = c.c.sc.Close() // as above
+	c.c.h.s.hijacked.Add(-1)
+	return nil
 }
 
 // LocalAddr implements net.Conn.
@@ -131,13 +143,12 @@ func (c *hijackedConn) SetReadDeadline(t time.Time) error {
 	return c.opError("set", c.in.SetReadDeadline(t))
 }
 
-// SetWriteDeadline implements net.Conn. A Write that waits for room at that time fails, and ends the connection, since it may have sent a part of
-// its bytes.
+// SetWriteDeadline implements net.Conn.
 func (c *hijackedConn) SetWriteDeadline(t time.Time) error {
-	if t.IsZero() {
-		c.timer.stop()
-	} else {
-		c.timer.set(time.Until(t))
+	c.limits.Lock()
+	defer c.limits.Unlock()
+	if c.closed.Load() {
+		return c.opError("set", net.ErrClosed)
 	}
-	return nil
+	return c.opError("set", c.w.SetWriteDeadline(t))
 }

@@ -15,22 +15,17 @@ import (
 type writeTimer struct {
 	sc *server.Conn
 
-	mu      sync.Mutex // guards what follows; times are those of the loop's clock
-	timer   *server.ConnTimer
-	runs    bool            // timer is to fire
-	fires   time.Duration   // when, if it runs; it may be earlier than any deadline, so that a later one costs no call of the timer
-	armed   bool            // there is a deadline for the request in progress
-	at      time.Duration   // the deadline
-	unsent  []time.Duration // the deadlines of answers whose handlers have returned, and that the kernel has not taken
-	patient bool            // the deadline ends only calls of Write, as that of a net.Conn
-	writes  int             // calls of Write in progress, if patient
+	mu     sync.Mutex // guards what follows; times are those of the loop's clock
+	timer  *server.ConnTimer
+	runs   bool            // timer is to fire
+	fires  time.Duration   // when, if it runs; it may be earlier than any deadline, so that a later one costs no call of the timer
+	armed  bool            // there is a deadline for the request in progress
+	at     time.Duration   // the deadline
+	unsent []time.Duration // the deadlines of answers whose handlers have returned, and that the kernel has not taken
 }
 
 // errWriteDeadline is the error of writes after the deadline.
 var errWriteDeadline = fmt.Errorf("httpd: write: %w", os.ErrDeadlineExceeded)
-
-// newPatientTimer returns the writeTimer for a hijacked connection.
-func newPatientTimer(sc *server.Conn) *writeTimer { return &writeTimer{sc: sc, patient: true} }
 
 // now returns the time of the loop's clock.
 func (t *writeTimer) now() time.Duration { return t.sc.Loop().Clock().Now() }
@@ -39,43 +34,10 @@ func (t *writeTimer) now() time.Duration { return t.sc.Loop().Clock().Now() }
 func (t *writeTimer) err() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.errLocked()
-}
-
-// errLocked is err under mu.
-func (t *writeTimer) errLocked() error {
 	if t.armed && t.now() >= t.at {
 		return errWriteDeadline
 	}
 	return nil
-}
-
-// begin is called before a Write to a hijacked connection, and end after it.
-func (t *writeTimer) begin() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	err := t.errLocked()
-	if err == nil {
-		t.writes++
-	}
-	return err
-}
-
-// end ends what begin has begun.
-func (t *writeTimer) end() {
-	t.mu.Lock()
-	t.writes--
-	t.mu.Unlock()
-}
-
-// interrupt ends a Write that does not end by itself in the next turn of the loop.
-func (t *writeTimer) interrupt() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.writes > 0 {
-		t.armed, t.at = true, t.now()
-		t.reset(t.at)
-	}
 }
 
 // fire is called on the loop.
@@ -83,7 +45,7 @@ func (t *writeTimer) fire() {
 	t.mu.Lock()
 	t.runs = false
 	at, ok := t.next()
-	expired := ok && t.now() >= at && (!t.patient || t.writes > 0)
+	expired := ok && t.now() >= at
 	if ok && t.now() < at {
 		t.reset(at)
 	}

@@ -43,10 +43,7 @@ func (c *loopConn) markBroken(err error) {
 		c.setState(connBroken)
 	}
 	c.setReason(err)
-	if x := c.ext; x.room != nil {
-		close(x.room)
-		x.room = nil
-	}
+	c.retryWriters()
 	c.endContext()
 	c.mu.Unlock()
 	c.peerHalf = c.peerHalf.reach(peerEnded | peerHungUp)

@@ -138,10 +138,7 @@ func (c *loopConn) endWaiters() {
 	}
 	x.readBuf = nil
 	c.stopTimers()
-	if x.room != nil {
-		close(x.room)
-		x.room = nil
-	}
+	c.retryWriters()
 	c.endContext()
 }
 
@@ -224,7 +221,7 @@ func (c *loopConn) shutWrite() (alive bool) {
 		return !c.life.isGone() // close_notify waits for room in the kernel
 	}
 	c.life = c.life.shut()
-	if c.peerHalf.isEndRead() && !c.holds.has(holdYield) {
+	if c.peerHalf.isEndRead() && !c.holds.has(holdYield) && !c.hasRequests() {
 		c.tearDown(nil)
 		return false
 	}

@@ -12,6 +12,7 @@ type flushResult struct {
 	refused   bool      // a write was refused; LowWater will be called when there is room
 	detaching bool      // Detach was called, and neither Close nor Abort since
 	upgrading bool      // StartTLS was called
+	shuts     bool      // the request in progress has called Reply.CloseWrite
 	failed    bool      // output has failed, since the connection is broken
 	again     bool      // there is more to do in another turn; flushed puts the connection into the loop's queue
 	quiet     bool      // there is nothing to do but to call completions
@@ -75,6 +76,7 @@ func (c *loopConn) finishFlush(r *flushResult) {
 		r.state = connOpen // it accepts no output, but the write side stays open
 	}
 	r.upgrading = c.ext != nil && c.ext.upgrade != nil
+	r.shuts = c.shutsWrite() && !r.upgrading
 	if c.out != nil || c.ext != nil {
 		r.held = c.outputBytes()
 		r.drained = c.out == nil && !c.cipherWaits() && !c.isDeferring()

@@ -153,8 +153,15 @@ func (c *loopConn) countWritten(n int) {
 // wakeWriters wakes the goroutines that wait for room in the output. Under mu.
 func (c *Conn) wakeWriters() {
 	if c.ext.room != nil && c.queuedBytes() < c.loop.srv.cfg.MaxOutput {
-		close(c.ext.room)
-		c.ext.room = nil
+		c.retryWriters()
+	}
+}
+
+// retryWriters makes the goroutines that wait for room look again, at the room and at whether they may wait. Under mu.
+func (c *Conn) retryWriters() {
+	if x := c.ext; x != nil && x.room != nil {
+		close(x.room)
+		x.room = nil
 	}
 }
 

@@ -22,7 +22,13 @@ func (c *loopConn) applyTransitions(r *flushResult) {
 			return
 		}
 	}
-	if r.drained && !c.hasRequests() && !c.whenDrained(r) {
+	switch {
+	case !r.drained:
+	case !c.hasRequests():
+		if !c.whenDrained(r) {
+			return
+		}
+	case r.shuts && !c.life.isShut() && !c.shutWrite():
 		return
 	}
 	c.resumeReading()

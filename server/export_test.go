@@ -98,3 +98,10 @@ func IsFull(c *Conn) bool {
 	c.loop.do(func() { full <- c.loopPart().holds.has(holdInput) && c.loopPart().in.stream != nil })
 	return <-full
 }
+
+// WaitsForRoom reports whether a write to a reply of c waits for room in the output.
+func WaitsForRoom(c *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ext != nil && c.ext.room != nil
+}

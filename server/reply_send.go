@@ -56,6 +56,10 @@ func (r *replyState) send(copied []byte, p piece, hold bool) error {
 			c.mu.Unlock()
 			return r.err
 		}
+		if r.isLate() {
+			c.mu.Unlock()
+			return errReplyDeadline
+		}
 		x := c.extra()
 		if r.isOldest(x) && c.queuedBytes() < c.loop.srv.cfg.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
 			if r.putPiece(copied, p); c.state.isDead() {
@@ -168,7 +172,7 @@ func (in *input) commit() bool {
 	c := r.c
 	r.mu.Lock()
 	c.mu.Lock()
-	if len(in.rest()) == 0 || r.deferral != nil || c.state >= connClosing || c.pauseRequested() || c.ext != nil && c.ext.newHandler || c.outputBytes()+len(r.buf) >= c.loop.srv.cfg.HighWater {
+	if len(in.rest()) == 0 || r.deferral != nil || r.isFinal || c.state >= connClosing || c.pauseRequested() || c.ext != nil && c.ext.newHandler || c.outputBytes()+len(r.buf) >= c.loop.srv.cfg.HighWater {
 		c.mu.Unlock()
 		r.mu.Unlock()
 		return false

@@ -66,7 +66,10 @@ type replyState struct {
 	phase    replyPhase // changed under c.mu, too, so that either lock is enough to read it
 	overfull bool       // Concurrent: its connection holds MaxOutput, so that it waits for the older replies
 	refused  bool       // the reply is BusyText; no worker has answered
+	isFinal  bool       // CloseWrite was called: the reply accepts no more bytes. Changed under c.mu, too
 	deferral *deferral  // nil if the reply was not deferred
+
+	limit *writeLimit // of SetWriteDeadline; nil for none. Under c.mu
 }
 
 // become changes the phase. Under mu and c.mu.
@@ -93,6 +96,8 @@ func (r *replyState) end(phase replyPhase) {
 	if r.isOpen() {
 		r.number.Add(1)
 	}
+	r.endFinal()
+	r.dropLimit()
 	r.become(phase)
 }
 
@@ -106,7 +111,8 @@ func (r *replyState) reset() {
 		r.buf = nil
 	}
 	r.count(0)
-	r.c, r.err, r.order, r.deferral = nil, nil, 0, nil
+	r.dropLimit()
+	r.c, r.err, r.order, r.deferral, r.isFinal = nil, nil, 0, nil, false
 }
 
 // empty discards the gathered bytes, which are output now, and gives a large buffer back. Under mu.
@@ -190,8 +196,10 @@ func (w Reply) lock() (*replyState, error) {
 	if r.err == nil && (r.order != 0 || w.c.isDead()) {
 		r.checkConn()
 	}
-	if r.err != nil {
-		err = r.err
+	if err = r.err; err == nil && r.isFinal {
+		err = ErrClosed
+	}
+	if err != nil {
 		r.mu.Unlock()
 		return nil, err
 	}

@@ -187,9 +187,8 @@ func (in *input) endInOrder() {
 		next.recycle()
 	}
 	advanced := conc.oldest != oldest
-	if advanced && c.ext.room != nil { // a reply that waits may be the oldest now
-		close(c.ext.room)
-		c.ext.room = nil
+	if advanced { // a reply that waits may be the oldest now
+		c.retryWriters()
 	}
 	queue := advanced && c.mark(cmdDone) || ends && c.mark(cmdCheck)
 	c.mu.Unlock()
