@@ -208,6 +208,15 @@ func refusal(e *http1.StatusError) []byte {
 	return b
 }
 
+// answerPlain returns the answer to a client of a listener with TLS that begins with an HTTP request: that of package net/http.
+func answerPlain(first []byte) []byte {
+	switch string(first) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
+		return []byte("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")
+	}
+	return nil
+}
+
 // connInfo is a net.Conn that describes a connection to ConnContext and ConnState.
 type connInfo struct{ c conn }
 

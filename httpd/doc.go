@@ -17,7 +17,6 @@
 //   - At most Server.Workers handlers run on workers at the same time; the next requests wait. A handler that waits for long, as one that
 //     serves a WebSocket with a library for net/http does, holds a worker, or a goroutine of its own if it has called Hijack and returned.
 //   - The body above the limit of an http.MaxBytesReader closes the connection only if it is longer than 256 KB.
-//   - A client that speaks HTTP to a listener with TLS gets no answer; net/http sends a text.
 //   - There is no SetKeepAlivesEnabled. A handler that sets Connection to close ends its connection.
 //   - Hijack returns a net.Conn that is not a *net.TCPConn or *tls.Conn. Like these, it has CloseWrite. Shutdown closes such connections when
 //     there are no others.

@@ -190,6 +190,9 @@ func (s *Server) serve(l net.Listener, config *tls.Config) error {
 		s.hasTLS.Store(true)
 	}
 	cfg := &server.ListenerConfig{TLS: config, Plain: config == nil}
+	if config != nil {
+		cfg.NotTLS = answerPlain
+	}
 	if s.BaseContext != nil { // otherwise the connections have the server's handler, which takes no memory of theirs
 		base := s.BaseContext(l)
 		if base == nil {

@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -102,14 +103,39 @@ func TestClientCertificates(t *testing.T) {
 	})
 }
 
-// A client that speaks HTTP to a server with TLS is refused, and other clients are not concerned.
+// A client that speaks HTTP to a server with TLS is told so, as by net/http, however it sends its request, and other clients are not concerned.
 func TestPlainHTTPToTheTLSPortIsRefused(t *testing.T) {
+	theirs := httptest.NewUnstartedServer(http.HandlerFunc(answers))
+	theirs.Config.ErrorLog = log.New(io.Discard, "", 0)
+	theirs.StartTLS()
+	defer theirs.Close()
 	addr, config := serveTLS(t, &Server{Handler: http.HandlerFunc(answers)})
-	c := dial(t, addr)
-	c.send(get("/"))
-	if text := c.rest(); strings.Contains(text, " 200 ") {
-		t.Errorf("the answer is %q", text)
+	talk := func(addr, input string, n int) string {
+		c := dial(t, addr)
+		for i := 0; i < len(input); i += n {
+			if _, err := io.WriteString(c, input[i:min(i+n, len(input))]); err != nil {
+				break // it has answered
+			}
+		}
+		return c.rest()
 	}
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "CONNECT", "PRI"} {
+		request := method + " / HTTP/1.1\r\nHost: x\r\n\r\n"
+		want := talk(theirs.Listener.Addr().String(), request, len(request))
+		for _, n := range []int{1, 4, 5, len(request)} {
+			if got := talk(addr, request, n); got != want {
+				t.Errorf("%s in pieces of %d bytes is answered with %q, and by net/http with %q", method, n, got, want)
+			}
+		}
+	}
+	body := strings.Repeat("x", 1<<20)
+	if got := talk(addr, fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body), 16<<10); !strings.HasPrefix(got, "HTTP/1.0 400 ") {
+		t.Errorf("a long request is answered with %q", got)
+	}
+	c := dial(t, addr)
+	c.send("GET")
+	c.closeWrite()
+	c.wantEnd()
 	other := dialTLS(t, addr, config)
 	other.send(get("/size?n=5"))
 	if a := other.answer(); a.body != "xxxxx" {

@@ -18,7 +18,7 @@ const (
 // alertInternalError is the TLS record that ends a connection before its handshake. It is not encrypted: there is no key yet.
 var alertInternalError = []byte{21, 3, 1, 0, 2, 2, 80}
 
-// refusal is a connection that was accepted only to send it BusyText. It is closed when the client has closed its half, since a close with
+// refusal is a connection that is only sent a text, for example BusyText. It is closed when the client has closed its half, since a close with
 // unread input would make the kernel send a reset, which discards the text.
 type refusal struct {
 	l    *loop
@@ -31,21 +31,26 @@ type refusal struct {
 func (l *loop) refuse(fd int, setup connSetup, done func()) {
 	s := l.srv
 	defer s.totals.refused.Add(1) // after the close, so that the descriptor of a counted client is closed
+	text := []byte(s.cfg.BusyText)
+	if setup.tls != nil {
+		text = alertInternalError
+	}
+	l.dismiss(fd, text, done)
+}
+
+// dismiss sends text on fd, and closes fd. done, if not nil, is called when it is closed.
+func (l *loop) dismiss(fd int, text []byte, done func()) {
 	r := &refusal{l: l, fd: fd, done: done}
 	if l.ended.Load() || l.ev.InitEvent(&r.e, fd, event.Read|event.Persist, r.read) != nil {
 		r.closeFD() // the loop is closed or being closed; with UseLoops, the program may still run it
 		return
 	}
-	text := []byte(s.cfg.BusyText)
-	if setup.tls != nil {
-		text = alertInternalError
-	}
 	var err error
 	if len(text) > 0 {
-		_, err = s.calls.Write(fd, text)
+		_, err = l.srv.calls.Write(fd, text)
 	}
 	if err == nil {
-		err = s.calls.Shutdown(fd, unix.SHUT_WR)
+		err = l.srv.calls.Shutdown(fd, unix.SHUT_WR)
 	}
 	if err != nil || len(l.refusals) >= maxRefusals {
 		r.close()

@@ -9,9 +9,10 @@ import (
 
 // connSetup says which layers a connection has before its handler's Open is called.
 type connSetup struct {
-	proxy  bool        // a PROXY header
-	tls    *tls.Config // a TLS handshake; nil for none
-	client bool        // this side is the client of the handshake
+	proxy  bool                      // a PROXY header
+	tls    *tls.Config               // a TLS handshake; nil for none
+	notTLS func(first []byte) []byte // of ListenerConfig; nil for none
+	client bool                      // this side is the client of the handshake
 }
 
 // prepare adds the layers of setup and the server's rate limits to a new connection, before it is given to its loop.
@@ -30,6 +31,7 @@ func (c *loopConn) prepare(setup connSetup) {
 	}
 	if setup.tls != nil {
 		c.beginWithTLS(setup.tls, setup.client)
+		c.ext.tls.notTLS = setup.notTLS
 	}
 }
 

@@ -24,6 +24,11 @@ type ListenerConfig struct {
 	TLS *tls.Config
 	// Plain makes the connections use no TLS although Server.TLS is set. Together with TLS it is ErrInvalid.
 	Plain bool
+	// NotTLS is called with the first five bytes of a connection that do not begin a TLS handshake, for example those of an HTTP request, and
+	// returns what the client is sent before the connection is rejected with ErrHandshake; nil for nothing, which is also the effect of a
+	// nil NotTLS. It must not keep the bytes, and the server does not change what it returns. It is called on the connection's loop, and must
+	// not block. Without TLS it is ErrInvalid.
+	NotTLS func(first []byte) []byte
 	// ProxyProtocol makes the connections begin with a PROXY header, as Server.ProxyProtocol does for all listeners.
 	ProxyProtocol bool
 	// NoProxyProtocol makes the connections begin without a PROXY header although Server.ProxyProtocol is set. Together with ProxyProtocol
@@ -42,6 +47,8 @@ func (cfg *ListenerConfig) check(network string) error {
 		return fmt.Errorf("%w: ListenerConfig.TLS and Plain are both set", ErrInvalid)
 	case cfg.TLS != nil && !hasCertificate(cfg.TLS):
 		return fmt.Errorf("%w: ListenerConfig.TLS has no certificate", ErrInvalid)
+	case cfg.NotTLS != nil && cfg.TLS == nil:
+		return fmt.Errorf("%w: ListenerConfig.NotTLS is set without TLS", ErrInvalid)
 	case cfg.ProxyProtocol && cfg.NoProxyProtocol:
 		return fmt.Errorf("%w: ListenerConfig.ProxyProtocol and NoProxyProtocol are both set", ErrInvalid)
 	case cfg.Mode&^fs.ModePerm != 0:
@@ -56,7 +63,7 @@ func (cfg *ListenerConfig) check(network string) error {
 func (cfg *ListenerConfig) setup(s *Server) connSetup {
 	setup := s.defaultSetup()
 	if cfg.TLS != nil {
-		setup.tls = cfg.TLS
+		setup.tls, setup.notTLS = cfg.TLS, cfg.NotTLS
 	}
 	if cfg.Plain {
 		setup.tls = nil

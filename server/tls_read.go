@@ -28,7 +28,7 @@ func (c *loopConn) receivedTLS(p []byte) {
 		complete, err := t.pipe.HelloComplete()
 		switch {
 		case err != nil:
-			c.fail(fmt.Errorf("%w: %w", ErrHandshake, err))
+			c.refuseNotTLS(err)
 			return
 		case complete:
 			c.startHandshake()

@@ -16,6 +16,7 @@ type tlsState struct {
 	conn      *tls.Conn   // made when the handshake begins
 	config    *tls.Config // for conn
 	pipe      *tlsio.Pipe
+	notTLS    func(first []byte) []byte // of ListenerConfig; nil for none
 	client    bool
 	upgraded  bool                    // by StartTLS: Open was called before. Loop only
 	done      func(*Conn, error)      // calls StartTLSConfig.Done; nil without StartTLS, and when it was taken

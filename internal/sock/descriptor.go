@@ -28,6 +28,9 @@ func DupConn(c syscall.Conn) (fd int, err error) {
 	return fd, failed
 }
 
+// Dup duplicates the descriptor of a socket. The duplicate is close-on-exec and non-blocking.
+func Dup(fd int) (int, error) { return dup(uintptr(fd)) }
+
 // dup makes a duplicate with a number above 2, even if the process has closed lower ones. It makes the socket non-blocking.
 func dup(of uintptr) (int, error) {
 	fd, err := unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 3)

@@ -54,6 +54,13 @@ func (p *Pipe) HelloComplete() (bool, error) {
 	return HelloComplete(p.in)
 }
 
+// First returns a copy of the first n bytes of what has come, or of all if there are fewer. Before the handshake's goroutine begins.
+func (p *Pipe) First(n int) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.in[:min(n, len(p.in))])
+}
+
 // Finish ends the handshake, with its error. The handshake's goroutine.
 func (p *Pipe) Finish(err error) {
 	p.mu.Lock()
