@@ -31,10 +31,7 @@ func (s *Server) check() error {
 
 // config returns the server that holds the connections.
 func (s *Server) config(h *connHandler) *server.Server {
-	head, idle := s.readHeaderTimeout(), s.IdleTimeout
-	if idle == 0 {
-		idle = DefaultIdleTimeout
-	}
+	head, idle := s.readHeaderTimeout(), s.idleTimeout()
 	workers := s.Workers
 	if workers == 0 {
 		workers = DefaultWorkers
@@ -55,6 +52,14 @@ func (s *Server) readHeaderTimeout() time.Duration {
 		return DefaultReadHeaderTimeout
 	}
 	return s.ReadHeaderTimeout
+}
+
+// idleTimeout returns IdleTimeout or its default.
+func (s *Server) idleTimeout() time.Duration {
+	if s.IdleTimeout == 0 {
+		return DefaultIdleTimeout
+	}
+	return s.IdleTimeout
 }
 
 // maxHead returns the largest head that is accepted.

@@ -17,7 +17,6 @@
 //   - At most Server.Workers handlers run on workers at the same time; the next requests wait. A handler that waits for long, as one that
 //     serves a WebSocket with a library for net/http does, holds a worker, or a goroutine of its own if it has called Hijack and returned.
 //   - The body above the limit of an http.MaxBytesReader closes the connection only if it is longer than 256 KB.
-//   - There is no SetKeepAlivesEnabled. A handler that sets Connection to close ends its connection.
 //   - Hijack returns a net.Conn that is not a *net.TCPConn or *tls.Conn. Like these, it has CloseWrite. Shutdown closes such connections when
 //     there are no others.
 //   - ConnState reports StateNew after the TLS handshake, and StateActive when the head of a request is complete and valid. The net.Conn of ConnState and ConnContext only describes the connection.
@@ -33,6 +32,6 @@
 //
 // # HTTP/2
 //
-// A connection whose TLS handshake chooses HTTP/2 is served by package net/http, and holds goroutines and buffers as there. It does not count
-// in MaxConns.
+// A connection whose TLS handshake chooses HTTP/2 is served by package net/http, and holds goroutines and buffers as there. It counts
+// in MaxConns, Shutdown waits for its requests, and IdleTimeout ends it when it has none.
 package httpd

@@ -123,7 +123,7 @@ func (x *exchange) finish(c *conn, req *http.Request) {
 	}
 	x.ctx.end(context.Canceled)
 	c.handlerReturned(x.resp.w)
-	if !reuse {
+	if !reuse || c.h.s.noKeepAlives.Load() {
 		c.close(x.resp.w.Notify)
 		return
 	}

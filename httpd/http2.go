@@ -11,11 +11,12 @@ import (
 )
 
 // An http2Server serves the connections whose TLS handshake has chosen HTTP/2, with package net/http. Such a connection is detached from
-// the loops, and holds goroutines.
+// the loops, and holds goroutines. It still counts as a connection of the server.
 type http2Server struct {
 	hs    *http.Server
 	conns chan net.Conn
-	mu    sync.Mutex // guards closed
+	mu    sync.Mutex          // guards leave, and the close of done
+	leave map[net.Conn]func() // ends the counting of each connection
 	done  chan struct{}
 	once  sync.Once
 
@@ -27,36 +28,61 @@ type http2Server struct {
 func newHTTP2Server(h *connHandler) *http2Server {
 	s := h.s
 	hs := s.netHTTPServer()
-	h2 := &http2Server{hs: hs, conns: make(chan net.Conn), done: make(chan struct{}), h: h}
-	hs.Handler, hs.ConnContext, hs.ConnState = http.HandlerFunc(h2.serve), s.ConnContext, s.ConnState
+	h2 := &http2Server{hs: hs, conns: make(chan net.Conn), leave: make(map[net.Conn]func()), done: make(chan struct{}), h: h}
+	hs.Handler, hs.ConnContext, hs.IdleTimeout = http.HandlerFunc(h2.serve), s.ConnContext, s.idleTimeout()
 	hs.BaseContext = func(net.Listener) context.Context { return context.WithValue(context.Background(), http2Key{}, h2) }
 	hs.TLSConfig = nil // the handshake is over; a configuration without "h2" would disable HTTP/2
 	hs.RegisterOnShutdown(h2.beginShutdown)
+	hs.ConnState = func(nc net.Conn, state http.ConnState) {
+		if s.ConnState != nil {
+			s.ConnState(nc, state)
+		}
+		if state == http.StateClosed || state == http.StateHijacked {
+			h2.left(nc)
+		}
+	}
 	return h2
 }
 
 // take gives the connection to net/http. On its loop.
 func (h2 *http2Server) take(sc *server.Conn) {
-	h2.once.Do(func() { go func() { _ = h2.hs.Serve(h2) }() }) // its error is that of Accept
-	err := sc.Detach(func(nc net.Conn, rest []byte, err error) {
+	h2.once.Do(func() { go func() { _ = h2.hs.Serve(h2) }() })                     // its error is that of Accept
+	_ = sc.DetachCounted(func(nc net.Conn, rest []byte, leave func(), err error) { // fails if the connection has ended
 		if err != nil {
 			return // the connection has ended before
 		}
+		h2.mu.Lock()
+		h2.leave[nc] = leave
+		h2.mu.Unlock()
 		if len(rest) > 0 { // nothing is read before Open
-			_ = nc.Close()
+			h2.drop(nc)
 			return
 		}
 		go func() {
 			select {
 			case h2.conns <- nc:
 			case <-h2.done:
-				_ = nc.Close()
+				h2.drop(nc)
 			}
 		}()
 	})
-	if err != nil { // the connection has ended
-		return
+}
+
+// left is called when a connection was closed.
+func (h2 *http2Server) left(nc net.Conn) {
+	h2.mu.Lock()
+	leave := h2.leave[nc]
+	delete(h2.leave, nc)
+	h2.mu.Unlock()
+	if leave != nil {
+		leave()
 	}
+}
+
+// drop closes a connection that is not served.
+func (h2 *http2Server) drop(nc net.Conn) {
+	_ = nc.Close() // the client is told nothing in any case
+	h2.left(nc)
 }
 
 // Accept implements net.Listener.
@@ -84,9 +110,13 @@ func (h2 *http2Server) Close() error {
 // Addr implements net.Listener.
 func (h2 *http2Server) Addr() net.Addr { return &net.TCPAddr{} }
 
-// shutdown ends the connections in order.
+// shutdown ends the connections in order, and at once when ctx ends.
 func (h2 *http2Server) shutdown(ctx context.Context) error {
-	return h2.end(h2.hs.Shutdown(ctx))
+	err := h2.hs.Shutdown(ctx)
+	if err != nil {
+		_ = h2.hs.Close() // the first error is returned
+	}
+	return h2.end(err)
 }
 
 // close ends the connections at once.

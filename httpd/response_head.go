@@ -45,8 +45,11 @@ func (r *response) writeHead(first, body []byte) {
 	r.decideFraming(&h, te)
 	if r.closes && !http1.HasWord(firstValue(header["Connection"]), "close") && r.status != http.StatusSwitchingProtocols {
 		h.exclude("Connection")
-		if h.connection = ""; r.is11 {
+		switch {
+		case r.is11:
 			h.connection = "close"
+		case h.connection == "keep-alive":
+			h.connection = ""
 		}
 	}
 	p := headBuffers.Get().(*[]byte)
@@ -108,7 +111,7 @@ func (r *response) decideReuse(h *head, header http.Header) {
 	case !r.is11:
 		r.closes = true
 	}
-	if firstValue(header["Connection"]) == "close" || r.c.h.s.isClosed() {
+	if firstValue(header["Connection"]) == "close" || !r.c.h.s.keepsAlive() {
 		r.closes = true
 	}
 	if r.reqBody.isExpected() {

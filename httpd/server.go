@@ -89,9 +89,10 @@ type Server struct {
 	// method and path, which must not be kept, and appends the key to buf. Nil means the method and the first two segments of the path.
 	Route func(buf, method, path []byte) []byte
 
-	hijacked atomic.Int64 // connections that handlers have taken and not closed
-	hasTLS   atomic.Bool  // ServeTLS was called
-	parked   atomic.Int64 // requests that wait after Park
+	hijacked     atomic.Int64 // connections that handlers have taken and not closed
+	hasTLS       atomic.Bool  // ServeTLS was called
+	parked       atomic.Int64 // requests that wait after Park
+	noKeepAlives atomic.Bool  // of SetKeepAlivesEnabled
 
 	mu         sync.Mutex // guards what follows
 	srv        *server.Server
@@ -235,6 +236,7 @@ func (s *Server) start() (*server.Server, error) {
 		return nil, fmt.Errorf("httpd: start: %w", err)
 	}
 	s.srv, s.handler, s.http2 = srv, h, newHTTP2Server(h)
+	s.http2.hs.SetKeepAlivesEnabled(!s.noKeepAlives.Load())
 	s.state = serverStarted
 	return srv, nil
 }
@@ -244,6 +246,26 @@ func (s *Server) isClosed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state == serverClosed
+}
+
+// keepsAlive reports whether a connection may be used for another request.
+func (s *Server) keepsAlive() bool { return !s.noKeepAlives.Load() && !s.isClosed() }
+
+// SetKeepAlivesEnabled says whether connections are used for more than one request, which is the default. SetKeepAlivesEnabled(false) makes
+// each connection end with its next answer, and closes those that wait for a request at once, except for new ones and those of HTTP/2. A
+// program may call it while it is short of resources, or before Shutdown. Any goroutine.
+func (s *Server) SetKeepAlivesEnabled(v bool) {
+	s.noKeepAlives.Store(!v)
+	s.mu.Lock()
+	srv, h2 := s.srv, s.http2
+	s.mu.Unlock()
+	if srv == nil {
+		return
+	}
+	h2.hs.SetKeepAlivesEnabled(v)
+	if !v {
+		srv.CloseIdle()
+	}
 }
 
 // RegisterOnShutdown registers a function that Shutdown calls on a goroutine of its own, for example to end connections that were

@@ -96,6 +96,7 @@ type ext struct {
 	exclusive     bool           // a reply is sent in pieces: other writes are deferred
 	outgoing      bool           // made by Dial, or given to AddConn with ConnConfig.Client; set before the connection is given to its loop
 	detached      bool           // Detach has given the descriptor to its function
+	counts        bool           // DetachCounted: it counts as open until the function's leave is called
 	unopened      bool           // Open was not called yet: connecting, TLS or a PROXY header comes first
 	handshake     handshakeState // Loop only; see loopConn.handshake
 	pauses        []any          // the owners of PauseRead

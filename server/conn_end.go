@@ -197,7 +197,7 @@ func (c *loopConn) notifyClosed() {
 	opened := c.life == lifeClosed
 	c.life = c.life.to(lifeReleased)
 	l := c.loop
-	defer l.srv.leaveConn(c.isOutgoing()) // also if the callback calls runtime.Goexit
+	defer c.leave() // also if the callback calls runtime.Goexit
 	c.mu.Lock()
 	reason, h := c.reasonLocked(), c.handlerLocked()
 	dialOpened := c.takeDialOpened()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 
 	"github.com/evmq/evmq/internal/sock"
 )
@@ -39,6 +40,36 @@ func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 	c.mu.Unlock()
 	c.enqueue(queue)
 	return nil
+}
+
+// DetachCounted is Detach for a connection that remains one of the server's: it counts in MaxConns and Stats.OpenConns, and Shutdown waits for
+// it, until leave is called. fn, or a goroutine that fn gives the net.Conn to, calls leave when it has closed the net.Conn. Further calls of
+// leave have no effect; any goroutine may call it. It is nil if err is not. Errors: as Detach. Any goroutine.
+func (c *Conn) DetachCounted(fn func(nc net.Conn, rest []byte, leave func(), err error)) error {
+	if fn == nil {
+		return c.Detach(nil)
+	}
+	return c.Detach(func(nc net.Conn, rest []byte, err error) {
+		if err != nil {
+			fn(nil, nil, nil, err)
+			return
+		}
+		outgoing := c.loopPart().isOutgoing()
+		c.mu.Lock()
+		c.extra().counts = true
+		c.mu.Unlock()
+		fn(nc, rest, sync.OnceFunc(func() { c.loop.srv.leaveConn(outgoing) }), nil)
+	})
+}
+
+// leave ends the counting of the connection, unless DetachCounted has given that to its function.
+func (c *loopConn) leave() {
+	c.mu.Lock()
+	counts := c.ext != nil && c.ext.counts
+	c.mu.Unlock()
+	if !counts {
+		c.loop.srv.leaveConn(c.isOutgoing())
+	}
 }
 
 // takeDetach returns the function of Detach, or nil if there is none or it was taken before. Under mu.

@@ -1,0 +1,64 @@
+package httpd
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/evmq/evmq/internal/testkit"
+)
+
+// Without keep-alives each answer ends its connection, as in net/http, and connections that wait for a request end at once; new ones are served
+// once. They can be enabled again.
+func TestSetKeepAlivesEnabled(t *testing.T) {
+	type settable interface{ SetKeepAlivesEnabled(v bool) }
+	each := func(t *testing.T, s settable, addr string, begun, goOn chan struct{}) {
+		idle, fresh, busy := dial(t, addr), dial(t, addr), dial(t, addr)
+		for _, c := range []*client{idle, busy} {
+			c.send(get("/"))
+			c.answer()
+		}
+		busy.send(get("/flush"))
+		testkit.Await(t, begun, "the request")
+		s.SetKeepAlivesEnabled(false)
+		idle.wantEnd()
+		goOn <- struct{}{}
+		if a := busy.answer(); a.status != http.StatusOK || a.closes { // its head was sent before
+			t.Errorf("the answer in progress is %+v", a)
+		}
+		busy.wantEnd()
+		for _, c := range []*client{fresh, dial(t, addr)} {
+			c.send(get("/") + get("/"))
+			if a := c.answer(); a.status != http.StatusOK || !a.closes || a.header.Get("Connection") != "close" && a.header["Connection"] != nil {
+				t.Errorf("the answer without keep-alives is %+v", a)
+			}
+			c.wantEnd()
+		}
+		s.SetKeepAlivesEnabled(true)
+		c := dial(t, addr)
+		for range 2 {
+			c.send(get("/"))
+			if a := c.answer(); a.status != http.StatusOK || a.closes {
+				t.Errorf("the answer with keep-alives is %+v", a)
+			}
+		}
+	}
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/flush" {
+			w.(http.Flusher).Flush()
+			begun <- struct{}{}
+			<-goOn
+		}
+	})
+	t.Run("net/http", func(t *testing.T) {
+		ts := httptest.NewServer(handler)
+		defer ts.Close()
+		each(t, ts.Config, ts.Listener.Addr().String(), begun, goOn)
+	})
+	eachPlacement(t, func(t *testing.T, s *Server) {
+		s.SetKeepAlivesEnabled(false) // before the start
+		s.SetKeepAlivesEnabled(true)
+		each(t, s, serve(t, s, handler), begun, goOn)
+	})
+}
