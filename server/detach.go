@@ -54,9 +54,10 @@ func (c *Conn) DetachCounted(fn func(nc net.Conn, rest []byte, leave func(), err
 			fn(nil, nil, nil, err)
 			return
 		}
-		outgoing := c.loopPart().isOutgoing()
 		c.mu.Lock()
-		c.extra().counts = true
+		x := c.extra()
+		x.counts = true
+		outgoing := x.outgoing
 		c.mu.Unlock()
 		fn(nc, rest, sync.OnceFunc(func() { c.loop.srv.leaveConn(outgoing) }), nil)
 	})
