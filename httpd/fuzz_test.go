@@ -136,7 +136,8 @@ var malformed = regexp.MustCompile(`ERROR malformed HTTP .*`)
 func alike(answers string) string {
 	answers = saysClose10.ReplaceAllString(answers, "$1")
 	answers = malformed.ReplaceAllString(refused.ReplaceAllString(answers, "refused"), "ERROR")
-	if cut := strings.ReplaceAll(answers, `unexpected EOF\ntrailer`, `malformed\ntrailer`); cut != answers || strings.Contains(cut, `malformed\ntrailer`) {
+	cut := strings.NewReplacer(`unexpected EOF\ntrailer`, `malformed\ntrailer`, "unexpected EOF 0 http", "malformed 0 http").Replace(answers)
+	if strings.Contains(cut, `malformed\ntrailer`) || strings.Contains(cut, "malformed 0 http") {
 		return lengths.ReplaceAllString(cut, "")
 	}
 	return answers

@@ -94,6 +94,14 @@ func (s *stage) connMethods() map[string]func(c *server.Conn) error {
 				}
 			})
 		},
+		"Conn.DetachCounted": func(c *server.Conn) error {
+			return c.DetachCounted(func(nc net.Conn, _ []byte, leave func(), err error) {
+				if err == nil {
+					_ = nc.Close()
+					leave()
+				}
+			})
+		},
 		"Conn.ID":               func(c *server.Conn) error { _ = c.ID().String(); return nil },
 		"Conn.FD":               func(c *server.Conn) error { c.FD(); return nil },
 		"Conn.LocalAddr":        func(c *server.Conn) error { c.LocalAddr(); return nil },
@@ -190,8 +198,9 @@ func (s *stage) serverMethods() map[string]func(c *server.Conn) error {
 			}
 			return nil
 		},
-		"Server.Conn":  func(c *server.Conn) error { s.Conn(c.ID()); return nil },
-		"Server.Conns": func(*server.Conn) error { _ = slices.Collect(s.Conns()); return nil },
+		"Server.Conn":      func(c *server.Conn) error { s.Conn(c.ID()); return nil },
+		"Server.CloseIdle": func(*server.Conn) error { s.CloseIdle(); return nil },
+		"Server.Conns":     func(*server.Conn) error { _ = slices.Collect(s.Conns()); return nil },
 		"Server.Dial": func(c *server.Conn) error {
 			_, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), &server.DialConfig{Near: c, Handler: calls{}, Timeout: time.Second})
 			return err

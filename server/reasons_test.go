@@ -93,7 +93,7 @@ func expectEOFUnlessClosed(t testing.TB, nc net.Conn) {
 // One byte makes the difference. The pieces have any size.
 func TestMaxInputMayBeReachedAndNotExceeded(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		const limit = 5000
+		const limit = 50_000 // more than the buffer of an input that was used before
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) { return 0, nil }})
 		s := start(t, r, &server.Server{Handler: p, MaxInput: limit})
 		for _, first := range []int{1, limit / 2, limit} {
